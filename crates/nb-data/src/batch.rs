@@ -1,0 +1,225 @@
+//! Rows in a seeded order, cut into batches, packed as tokens.
+//!
+//! A batch holds the tokens of its sequences one after the other, without padding, and the length of each sequence.
+
+use crate::random::{Stream, mix};
+
+/// The fewest tokens a sequence may be limited to: `[CLS]`, one token and `[SEP]`.
+pub const MIN_TOKENS: usize = 3;
+
+/// The tokens of one article: `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Token ids, special tokens included.
+    pub ids: Vec<u32>,
+    /// The place of the first token of the second text, where segment 1 begins; the number of tokens if there is only
+    /// one text.
+    pub second_starts: usize,
+}
+
+/// A batch of B sequences with Σ lengths tokens, packed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenBatch {
+    /// \[B\] which row of the store, or of the slice that was packed, each sequence is.
+    pub rows: Vec<u32>,
+    /// \[Σ lengths\] token ids, one sequence after the other.
+    pub ids: Vec<i64>,
+    /// \[Σ lengths\] 0 for tokens of the first text and the special tokens around it, 1 for the second and its `[SEP]`.
+    pub segments: Vec<i64>,
+    /// \[B\] tokens of each sequence.
+    pub lengths: Vec<i64>,
+}
+
+impl TokenBatch {
+    /// Packs the given rows of `tokens`, in the order of `rows`.
+    ///
+    /// ```
+    /// use nb_data::{TokenBatch, Tokens};
+    /// let tokens = [
+    ///     Tokens { ids: vec![2, 7, 3], second_starts: 3 },
+    ///     Tokens { ids: vec![2, 8, 3, 9, 3], second_starts: 3 },
+    /// ];
+    /// let batch = TokenBatch::pack(&tokens, &[1, 0]);
+    /// assert_eq!(batch.ids, [2, 8, 3, 9, 3, 2, 7, 3]);
+    /// assert_eq!(batch.segments, [0, 0, 0, 1, 1, 0, 0, 0]);
+    /// assert_eq!(batch.lengths, [5, 3]);
+    /// ```
+    ///
+    /// # Panics
+    /// If a row is not in `tokens`.
+    #[must_use]
+    pub fn pack(tokens: &[Tokens], rows: &[u32]) -> Self {
+        let mut batch = Self::with_capacity(
+            rows.len(),
+            rows.iter().map(|&row| tokens[row as usize].ids.len()).sum(),
+        );
+        for &row in rows {
+            let Tokens { ids, second_starts } = &tokens[row as usize];
+            batch.push(row, ids.iter().map(|&id| i64::from(id)), *second_starts);
+        }
+        batch
+    }
+
+    pub(crate) fn with_capacity(rows: usize, tokens: usize) -> Self {
+        Self {
+            rows: Vec::with_capacity(rows),
+            ids: Vec::with_capacity(tokens),
+            segments: Vec::with_capacity(tokens),
+            lengths: Vec::with_capacity(rows),
+        }
+    }
+
+    pub(crate) fn push(&mut self, row: u32, ids: impl Iterator<Item = i64>, second_starts: usize) {
+        let start = self.ids.len();
+        self.ids.extend(ids);
+        self.segments.resize(start + second_starts, 0);
+        self.segments.resize(self.ids.len(), 1);
+        self.rows.push(row);
+        self.lengths.push((self.ids.len() - start) as i64);
+    }
+}
+
+/// How much goes into a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchSize {
+    /// This many sequences; 0 counts as 1.
+    Sequences(usize),
+    /// At most this many tokens, and at least one sequence: one that is longer is a batch of its own.
+    Tokens(usize),
+}
+
+/// Rows 0 to `n - 1` in the order of an epoch: each once, each order equally likely, the same for ever for the same
+/// `n`, seed and epoch.
+///
+/// ```
+/// let mut rows = nb_data::batch::order(5, 0, 1);
+/// rows.sort();
+/// assert_eq!(rows, [0, 1, 2, 3, 4]);
+/// ```
+///
+/// # Panics
+/// If `n` exceeds 2^32.
+#[must_use]
+pub fn order(n: usize, seed: u64, epoch: u64) -> Vec<u32> {
+    let mut rows = all_rows(n);
+    Stream::new(mix(&[seed, epoch, ORDER])).shuffle(&mut rows);
+    rows
+}
+
+/// Keeps the randomness of the order apart from that of other uses of the same seed.
+const ORDER: u64 = 0x6F_72_64_65_72; // "order"
+
+/// Rows 0 to `n - 1`.
+pub(crate) fn all_rows(n: usize) -> Vec<u32> {
+    let last = u32::try_from(n.saturating_sub(1))
+        .unwrap_or_else(|_| panic!("{n} rows are more than 2^32"));
+    (0..=last).take(n).collect()
+}
+
+/// Cuts `order` into batches: from the front, as much into each as `size` allows. No row is left out; the last batch
+/// may be smaller.
+///
+/// Inside a batch the rows stand by length, the longest first and equal ones in the order they came, so that attention
+/// can run in groups of nearly equal length.
+///
+/// ```
+/// use nb_data::{BatchSize, batch::cut};
+/// let lengths = [4, 9, 5, 30];
+/// let batches = cut(&[0, 1, 2, 3], |row| lengths[row as usize], BatchSize::Tokens(16));
+/// assert_eq!(batches, [vec![1, 0], vec![2], vec![3]]);
+/// ```
+#[must_use]
+pub fn cut(order: &[u32], length: impl Fn(u32) -> usize, size: BatchSize) -> Vec<Vec<u32>> {
+    let mut batches: Vec<Vec<u32>> = Vec::new();
+    let mut tokens = 0;
+    for &row in order {
+        let more = length(row);
+        let fits = batches.last().is_some_and(|batch| match size {
+            BatchSize::Sequences(most) => batch.len() < most,
+            BatchSize::Tokens(most) => tokens + more <= most,
+        });
+        if fits && let Some(batch) = batches.last_mut() {
+            batch.push(row);
+            tokens += more;
+        } else {
+            batches.push(vec![row]);
+            tokens = more;
+        }
+    }
+    for batch in &mut batches {
+        batch.sort_by_key(|&row| std::cmp::Reverse(length(row)));
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_order_is_pinned() {
+        assert_eq!(order(8, 0, 0), [1, 7, 0, 3, 6, 5, 4, 2]);
+        assert_eq!(order(8, 0, 1), [0, 3, 7, 1, 6, 2, 5, 4]);
+        assert_eq!(order(8, 1, 0), [3, 0, 2, 4, 6, 7, 5, 1]);
+        assert_eq!(order(0, 0, 0), [0; 0]);
+        assert_eq!(order(1, 0, 0), [0]);
+    }
+
+    #[test]
+    fn ties_keep_their_order_and_zero_counts_as_one() {
+        let lengths = [3, 5, 3, 5];
+        let length = |row| lengths[row as usize];
+        assert_eq!(
+            cut(&[2, 0, 3, 1], length, BatchSize::Sequences(4)),
+            [vec![3, 1, 2, 0]]
+        );
+        assert_eq!(
+            cut(&[2, 0], length, BatchSize::Sequences(0)),
+            [vec![2], vec![0]]
+        );
+        assert_eq!(
+            cut(&[2, 0], length, BatchSize::Tokens(0)),
+            [vec![2], vec![0]]
+        );
+        assert!(cut(&[], length, BatchSize::Tokens(5)).is_empty());
+    }
+
+    fn size() -> impl Strategy<Value = BatchSize> {
+        prop_oneof![
+            (0_usize..9).prop_map(BatchSize::Sequences),
+            (0_usize..90).prop_map(BatchSize::Tokens)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_loses_nothing_and_is_as_full_as_it_can_be(
+            lengths in prop::collection::vec(0_usize..40, 0..60), seed in any::<u64>(), size in size(),
+        ) {
+            let length = |row: u32| lengths[row as usize];
+            let order = order(lengths.len(), seed, 0);
+            let batches = cut(&order, length, size);
+            let mut from = 0;
+            for (i, batch) in batches.iter().enumerate() {
+                let piece = &order[from..from + batch.len()];
+                from += batch.len();
+                let mut sorted = piece.to_vec();
+                sorted.sort_by_key(|&row| (std::cmp::Reverse(length(row)), piece.iter().position(|&other| other == row)));
+                prop_assert_eq!(batch, &sorted);
+                let sum: usize = batch.iter().map(|&row| length(row)).sum();
+                let next = order.get(from).map(|&row| length(row));
+                match size {
+                    BatchSize::Sequences(most) => {
+                        prop_assert!(batch.len() == most.max(1) || i + 1 == batches.len());
+                    }
+                    BatchSize::Tokens(most) => {
+                        prop_assert!(sum <= most || batch.len() == 1);
+                        prop_assert!(next.is_none_or(|next| sum + next > most));
+                    }
+                }
+            }
+            prop_assert_eq!(from, order.len());
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The label set of a classification: learned from training data, kept with the model, used to number other data.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::error::DataError;
+
+/// The labels of a classification; a label's number is its place.
+///
+/// ```
+/// let labels = nb_data::Labels::learn(["sports", "autos", "sports"])?;
+/// assert_eq!(labels.names(), ["autos", "sports"]);
+/// assert_eq!(labels.index_of("sports"), Some(1));
+/// # Ok::<(), nb_data::DataError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    names: Vec<String>,
+}
+
+impl Labels {
+    /// Learns the set from the labels of the training rows: each once, in ascending order of their UTF-8 bytes (so
+    /// `10` comes before `2`).
+    ///
+    /// # Errors
+    /// [`DataError::TooFewLabels`] if fewer than two differ: there would be nothing to learn.
+    pub fn learn<S: AsRef<str>>(labels: impl IntoIterator<Item = S>) -> Result<Self, DataError> {
+        let mut names = BTreeSet::new();
+        for label in labels {
+            // Rows are many and labels few, so nothing is copied for a label that is known.
+            if !names.contains(label.as_ref()) {
+                names.insert(label.as_ref().to_owned());
+            }
+        }
+        Self::checked(names.into_iter().collect())
+    }
+
+    /// Takes the labels of a saved model, in their order.
+    ///
+    /// # Errors
+    /// [`DataError::TooFewLabels`] if there are fewer than two or one occurs twice.
+    pub fn from_names(names: Vec<String>) -> Result<Self, DataError> {
+        Self::checked(names)
+    }
+
+    fn checked(names: Vec<String>) -> Result<Self, DataError> {
+        let found = match names.as_slice() {
+            [] => "no label".to_owned(),
+            [only] => format!("the one label {only:?}"),
+            _ => {
+                let mut seen = BTreeSet::new();
+                match names.iter().find(|name| !seen.insert(*name)) {
+                    Some(twice) => format!("label {twice:?} twice"),
+                    None => return Ok(Self { names }),
+                }
+            }
+        };
+        Err(DataError::TooFewLabels { found })
+    }
+
+    /// The labels in the order of their numbers.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// How many there are; two or more.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a label set is never empty")]
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The number of a label.
+    #[must_use]
+    pub fn index_of(&self, label: &str) -> Option<usize> {
+        // Sets are small; a saved model's need not be sorted.
+        self.names.iter().position(|name| name == label)
+    }
+
+    /// The number of the label that stands on `line` of `file`.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownLabel`] if the set does not have it.
+    pub fn encode(&self, label: &str, line: u64, file: &Path) -> Result<usize, DataError> {
+        self.index_of(label).ok_or_else(|| DataError::UnknownLabel {
+            file: file.display().to_string(),
+            line,
+            label: label.to_owned(),
+            known: self.names.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_fewer_than_two_is_an_error() {
+        let error = |labels: &[&str]| Labels::learn(labels).unwrap_err().to_string();
+        assert_eq!(
+            error(&[]),
+            "no label found, expected at least two different labels"
+        );
+        assert_eq!(
+            error(&["a", "a"]),
+            "the one label \"a\" found, expected at least two different labels"
+        );
+        let twice = Labels::from_names(vec!["a".into(), "b".into(), "a".into()]).unwrap_err();
+        assert_eq!(
+            twice.to_string(),
+            "label \"a\" twice found, expected at least two different labels"
+        );
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_bytes_or_the_saved_one() {
+        assert_eq!(
+            Labels::learn(["2", "10", "é", "a", "2"]).unwrap().names(),
+            ["10", "2", "a", "é"]
+        );
+        let saved = Labels::from_names(vec!["b".into(), "a".into()]).unwrap();
+        assert_eq!(
+            (saved.index_of("a"), saved.index_of("c"), saved.len()),
+            (Some(1), None, 2)
+        );
+    }
+
+    #[test]
+    fn an_unknown_label_is_named_with_its_row() {
+        let labels = Labels::learn(["a", "b"]).unwrap();
+        assert_eq!(labels.encode("b", 1, Path::new("dev.csv")).unwrap(), 1);
+        assert_eq!(
+            labels
+                .encode("c", 17, Path::new("dev.csv"))
+                .unwrap_err()
+                .to_string(),
+            "dev.csv:17: label \"c\" found, expected one of the training data's: [\"a\", \"b\"]"
+        );
+    }
+}

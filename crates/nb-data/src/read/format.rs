@@ -1,0 +1,105 @@
+//! How a file is laid out: formats, columns, fields. Plain values; nothing here reads.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::DataError;
+
+/// The layout of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One text per line, without labels.
+    Lines,
+    /// CSV, or TSV with a tab for a delimiter.
+    Csv(CsvLayout),
+    /// MIND's `news.tsv`: id, category, subcategory, title, abstract, and columns that are not read.
+    MindNews {
+        /// Which fields make up the text: one or two different ones, the first of which is the article's first text.
+        fields: Vec<Field>,
+    },
+}
+
+/// A text field of MIND's `news.tsv`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The fourth column.
+    Title,
+    /// The fifth column.
+    Abstract,
+}
+
+/// Whether labels are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabelRule {
+    /// A row without a label is unusable, and a format without labels an error.
+    Required,
+    /// A row without a label is an article without a label.
+    Optional,
+}
+
+/// The layout of a CSV file. Quoting is that of RFC 4180: `"` around a field, doubled inside it; a quoted field may
+/// hold delimiters and line breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvLayout {
+    /// Where the label stands, if there is one.
+    pub label: Option<Column>,
+    /// Where the text stands: one or two columns.
+    pub text: Vec<Column>,
+    /// Whether the first row holds names.
+    pub header: Header,
+    /// The byte between fields: `b','`, `b'\t'`, `b';'`.
+    pub delimiter: u8,
+}
+
+/// Whether the first row of a CSV file names the columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Header {
+    /// It does, and is no article.
+    Present,
+    /// It is an article like any other.
+    Absent,
+}
+
+/// A column of a CSV file.
+///
+/// ```
+/// use nb_data::read::Column;
+/// assert_eq!("3".parse::<Column>()?, Column::Number(3));
+/// assert_eq!("headline".parse::<Column>()?, Column::Name("headline".into()));
+/// # Ok::<(), nb_data::DataError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// By the name that the header gives it, letter by letter.
+    Name(String),
+    /// By its place, counted from 0.
+    Number(usize),
+}
+
+impl FromStr for Column {
+    type Err = DataError;
+
+    /// A number if it consists of digits, else a name.
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        let text = text.trim();
+        let wrong = || DataError::ColumnSyntax {
+            found: text.to_owned(),
+        };
+        if text.is_empty() {
+            Err(wrong())
+        } else if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            text.parse().map(Self::Number).map_err(|_| wrong())
+        } else {
+            Ok(Self::Name(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Number(number) => write!(f, "{number}"),
+        }
+    }
+}

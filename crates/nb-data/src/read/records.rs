@@ -1,0 +1,344 @@
+//! Bytes become records: physical lines, or CSV records that may span several of them. Encoding and meaning of the
+//! fields are not looked at.
+//!
+//! The CSV part reads what the `csv` crate and Python's `csv` read (a test compares it with the former), with one
+//! difference that is the reason for its being here: a quote left open is an error that names its line. The others
+//! take the rest of the file, or everything up to the next quote, for one field.
+
+use std::io::BufRead;
+
+use crate::error::DataError;
+
+/// How records and fields are cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cut {
+    /// A line is a record of one field.
+    Line,
+    /// A line is a record; a tab ends a field; quotes mean nothing.
+    Tabs,
+    /// Records of CSV.
+    Quoted {
+        /// The byte that ends a field.
+        delimiter: u8,
+    },
+}
+
+/// A record: its fields one after the other, and where each ends.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    pub(super) bytes: Vec<u8>,
+    pub(super) ends: Vec<usize>,
+    /// The line on which it begins, counted from 1.
+    pub(super) line: u64,
+}
+
+impl Record {
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Where a field lies in `bytes`.
+    pub(super) fn range(&self, field: usize) -> Option<std::ops::Range<usize>> {
+        let end = *self.ends.get(field)?;
+        Some(field.checked_sub(1).map_or(0, |before| self.ends[before])..end)
+    }
+
+    fn end_field(&mut self) {
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Ends the fields of a line that holds no quoting.
+    fn push_plain(&mut self, line: &[u8], delimiter: u8) {
+        for field in line.split(|&byte| byte == delimiter) {
+            self.bytes.extend_from_slice(field);
+            self.end_field();
+        }
+    }
+}
+
+/// The records of a stream.
+#[derive(Debug)]
+pub(super) struct Records<R> {
+    reader: R,
+    /// The name in errors.
+    name: String,
+    cut: Cut,
+    /// The current line, without its end.
+    text: Vec<u8>,
+    /// Its number, counted from 1; 0 before the first.
+    line: u64,
+}
+
+impl<R: BufRead> Records<R> {
+    pub(super) fn new(reader: R, name: &str, cut: Cut) -> Self {
+        Self {
+            reader,
+            name: name.to_owned(),
+            cut,
+            text: Vec::new(),
+            line: 0,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads the next record into `record`; false at the end. Empty lines between CSV or tab-separated records are
+    /// no records; a line of plain text is one even if it is empty.
+    pub(super) fn read(&mut self, record: &mut Record) -> Result<bool, DataError> {
+        record.bytes.clear();
+        record.ends.clear();
+        loop {
+            if !self.next_line()? {
+                return Ok(false);
+            }
+            if !self.text.is_empty() || matches!(self.cut, Cut::Line) {
+                break;
+            }
+        }
+        record.line = self.line;
+        match self.cut {
+            Cut::Line => {
+                record.bytes.extend_from_slice(&self.text);
+                record.end_field();
+            }
+            Cut::Tabs => record.push_plain(&self.text, b'\t'),
+            Cut::Quoted { delimiter } if !self.text.contains(&b'"') => {
+                record.push_plain(&self.text, delimiter)
+            }
+            Cut::Quoted { delimiter } => self.read_quoted(record, delimiter)?,
+        }
+        Ok(true)
+    }
+
+    /// Reads a line into `text`, without LF or CRLF, and without a byte-order mark if it is the first.
+    fn next_line(&mut self) -> Result<bool, DataError> {
+        self.text.clear();
+        let read = self.reader.read_until(b'\n', &mut self.text);
+        let count = read.map_err(|source| DataError::Read {
+            file: self.name.clone(),
+            line: self.line,
+            source,
+        })?;
+        if count == 0 {
+            return Ok(false);
+        }
+        self.line += 1;
+        if self.text.last() == Some(&b'\n') {
+            self.text.pop();
+            if self.text.last() == Some(&b'\r') {
+                self.text.pop();
+            }
+        }
+        if self.line == 1 && self.text.starts_with(b"\xEF\xBB\xBF") {
+            self.text.drain(..3);
+            // A mark and nothing else is an empty file.
+            return Ok(count > 3);
+        }
+        Ok(true)
+    }
+
+    /// Reads a record in which some field may be quoted, starting with the line in `text`.
+    fn read_quoted(&mut self, record: &mut Record, delimiter: u8) -> Result<(), DataError> {
+        let mut at = 0;
+        loop {
+            if self.text.get(at) == Some(&b'"') {
+                at = self.read_quoted_field(record, at + 1, delimiter)?;
+            }
+            // What follows a closing quote is part of the field, as is a whole field that does not begin with one.
+            let rest = &self.text[at..];
+            let length = rest.iter().position(|&byte| byte == delimiter);
+            record
+                .bytes
+                .extend_from_slice(&rest[..length.unwrap_or(rest.len())]);
+            record.end_field();
+            match length {
+                Some(length) => at += length + 1,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads from behind an opening quote to behind the closing one, over as many lines as it takes; returns the place
+    /// in the last of them.
+    fn read_quoted_field(
+        &mut self,
+        record: &mut Record,
+        mut at: usize,
+        delimiter: u8,
+    ) -> Result<usize, DataError> {
+        let opened = self.line;
+        loop {
+            let rest = &self.text[at..];
+            match rest.iter().position(|&byte| byte == b'"') {
+                Some(length) => {
+                    record.bytes.extend_from_slice(&rest[..length]);
+                    at += length + 1;
+                    match self.text.get(at) {
+                        Some(b'"') => {
+                            record.bytes.push(b'"');
+                            at += 1;
+                        }
+                        // Text behind a closing quote is odd but harmless on one line. Lines below the opening quote
+                        // it means that the quote was never closed, and that this one opens a field of a later row.
+                        Some(&next) if next != delimiter && self.line > opened => {
+                            let found = format!(
+                                "the next one, on line {}, stands in the middle of a field",
+                                self.line
+                            );
+                            return Err(self.open_quote(opened, found));
+                        }
+                        _ => return Ok(at),
+                    }
+                }
+                None => {
+                    record.bytes.extend_from_slice(rest);
+                    record.bytes.push(b'\n');
+                    at = 0;
+                    if !self.next_line()? {
+                        return Err(self.open_quote(opened, "never closed".into()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn open_quote(&self, line: u64, found: String) -> DataError {
+        DataError::OpenQuote {
+            file: self.name.clone(),
+            line,
+            found,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A record's line and its fields.
+    type Fields = (u64, Vec<Vec<u8>>);
+
+    fn all(text: &[u8], cut: Cut) -> Result<Vec<Fields>, DataError> {
+        let mut records = Records::new(text, "a.csv", cut);
+        let (mut record, mut out) = (Record::default(), Vec::new());
+        while records.read(&mut record)? {
+            let fields =
+                (0..record.len()).map(|field| record.bytes[record.range(field).unwrap()].to_vec());
+            out.push((record.line, fields.collect()));
+        }
+        Ok(out)
+    }
+
+    fn check(text: &str, expected: &[(u64, &[&str])]) {
+        let found = all(text.as_bytes(), Cut::Quoted { delimiter: b',' }).unwrap();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(line, fields)| {
+                (
+                    *line,
+                    fields
+                        .iter()
+                        .map(|field| field.as_bytes().to_vec())
+                        .collect::<Vec<_>>(),
+                )
+            })
+            .collect();
+        assert_eq!(found, expected, "{text:?}");
+    }
+
+    #[test]
+    fn quoting_line_ends_and_empty_lines() {
+        check("", &[]);
+        check("\n\r\n", &[]);
+        check("a,b\n\nc", &[(1, &["a", "b"]), (3, &["c"])]);
+        check("a,\n,", &[(1, &["a", ""]), (2, &["", ""])]);
+        check(
+            "\u{feff}a,b\r\nc,d\r\n",
+            &[(1, &["a", "b"]), (2, &["c", "d"])],
+        );
+        check("\u{feff}\"a\",b\n", &[(1, &["a", "b"])]);
+        check("\"a,b\",\"c \"\"d\"\"\"\n", &[(1, &["a,b", "c \"d\""])]);
+        check(
+            "\"one\r\ntwo\",x\ny",
+            &[(1, &["one\ntwo", "x"]), (3, &["y"])],
+        );
+        check("\"\",\"\"\n", &[(1, &["", ""])]);
+        check("5\" disk,a \"b\" c\n", &[(1, &["5\" disk", "a \"b\" c"])]);
+        check("\"a\" b,c\n", &[(1, &["a b", "c"])]);
+        check("\"a\rb\",c\rd\n", &[(1, &["a\rb", "c\rd"])]);
+    }
+
+    fn open_quote(text: &str) -> (u64, String) {
+        match all(text.as_bytes(), Cut::Quoted { delimiter: b',' }) {
+            Err(DataError::OpenQuote { line, found, .. }) => (line, found),
+            other => panic!("{text:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_open_quote_names_the_line_where_it_opens() {
+        assert_eq!(open_quote("1,a\n2,\"b\n3,c\n"), (2, "never closed".into()));
+        assert_eq!(open_quote("1,\"x\ny\",\"z\n\n"), (2, "never closed".into()));
+        assert_eq!(open_quote("1,\"").0, 1);
+        let (line, found) = open_quote("\"1\",\"a\"\n\"2\",\"b\n\"3\",\"c\"\n");
+        assert_eq!(
+            (line, found.as_str()),
+            (
+                2,
+                "the next one, on line 3, stands in the middle of a field"
+            )
+        );
+    }
+
+    #[test]
+    fn quotes_mean_nothing_between_tabs() {
+        let found = all(b"N1\t\"open\ta \"b\"\nN2\t\"\t\n", Cut::Tabs).unwrap();
+        assert_eq!(
+            found[0].1,
+            [b"N1".to_vec(), b"\"open".to_vec(), b"a \"b\"".to_vec()]
+        );
+        assert_eq!(
+            found[1],
+            (2, vec![b"N2".to_vec(), b"\"".to_vec(), Vec::new()])
+        );
+    }
+
+    proptest! {
+        /// Whatever fields there are, quoted where they must be: the `csv` crate's writer is read back, and read the
+        /// same way as by its reader.
+        #[test]
+        fn agrees_with_the_csv_crate(
+            rows in prop::collection::vec(prop::collection::vec("[ab\",\n;é]{0,6}", 1..4), 0..8),
+            crlf in any::<bool>(),
+        ) {
+            let end = if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+            let mut writer = csv::WriterBuilder::new().flexible(true).terminator(end).from_writer(Vec::new());
+            for row in &rows {
+                writer.write_record(row).unwrap();
+            }
+            let text = writer.into_inner().unwrap();
+            let ours = all(&text, Cut::Quoted { delimiter: b',' }).unwrap();
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_slice());
+            let theirs: Vec<Vec<Vec<u8>>> =
+                reader.byte_records().map(|row| row.unwrap().iter().map(<[u8]>::to_vec).collect()).collect();
+            prop_assert_eq!(&ours.into_iter().map(|(_, row)| row).collect::<Vec<_>>(), &theirs);
+            let rows: Vec<Vec<Vec<u8>>> =
+                rows.into_iter().map(|row| row.into_iter().map(String::into_bytes).collect()).collect();
+            prop_assert_eq!(theirs, rows);
+        }
+
+        /// Any bytes give records or an open quote, and no panic.
+        #[test]
+        fn any_bytes_are_read(text in prop::collection::vec(prop::sample::select(b"a\",\n\r\t\0\xff\xef\xbb\xbf".to_vec()), 0..60)) {
+            for cut in [Cut::Line, Cut::Tabs, Cut::Quoted { delimiter: b',' }] {
+                match all(&text, cut) {
+                    Ok(_) | Err(DataError::OpenQuote { .. }) => {}
+                    Err(other) => prop_assert!(false, "{other}"),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Records become articles: columns are found, encoding is checked, and what cannot be used is told apart by reason.
+
+use std::io::BufRead;
+
+use super::format::{Column, CsvLayout, Field, Format, Header, LabelRule};
+use super::records::{Cut, Record, Records};
+use super::{Article, Reason, Row, SkippedRow};
+use crate::error::DataError;
+
+/// MIND's columns of `news.tsv`.
+mod mind {
+    pub(super) const ID: usize = 0;
+    pub(super) const CATEGORY: usize = 1;
+    pub(super) const TITLE: usize = 3;
+    pub(super) const ABSTRACT: usize = 4;
+}
+
+/// Reads a stream row by row, in its order, holding one row at a time.
+///
+/// `name` is how errors name the stream, a path or `-`. A CSV header is read with the first row. An empty stream has
+/// no rows, which is no error here. After an error the iterator ends.
+///
+/// ```
+/// use nb_data::read::{Format, LabelRule, Reason, Row, SkippedRow, articles};
+/// let input = "Rain in Rome\n\nA goal at last\n";
+/// let rows = articles(input.as_bytes(), "-", &Format::Lines, LabelRule::Optional)?.collect::<Result<Vec<_>, _>>()?;
+/// assert!(matches!(&rows[0], Row::Article(article) if article.first == "Rain in Rome"));
+/// assert_eq!(rows[1], Row::Skipped(SkippedRow { line: 2, reason: Reason::NoText }));
+/// assert_eq!(rows.len(), 3);
+/// # Ok::<(), nb_data::DataError>(())
+/// ```
+///
+/// # Errors
+/// At once if the format cannot be read in this way at all: not one or two text columns, a column by name without a
+/// header, labels required of a format without. Row by row: reading fails, a quote is left open, or the header lacks a
+/// column.
+pub fn articles<R: BufRead>(
+    reader: R,
+    name: &str,
+    format: &Format,
+    labels: LabelRule,
+) -> Result<Articles<R>, DataError> {
+    let (cut, columns, header) = match format {
+        Format::Lines => (Cut::Line, Columns::default(), None),
+        Format::MindNews { fields } => (Cut::Tabs, Columns::mind(fields, name)?, None),
+        Format::Csv(layout) => {
+            check_layout(layout, name)?;
+            let cut = Cut::Quoted {
+                delimiter: layout.delimiter,
+            };
+            match layout.header {
+                Header::Absent => (cut, Columns::numbered(layout, name)?, None),
+                Header::Present => (cut, Columns::default(), Some(layout.clone())),
+            }
+        }
+    };
+    let labelled = header
+        .as_ref()
+        .map_or(columns.label.is_some(), |layout| layout.label.is_some());
+    if labels == LabelRule::Required && !labelled {
+        return Err(DataError::NoLabelColumn {
+            file: name.to_owned(),
+        });
+    }
+    let records = Records::new(reader, name, cut);
+    Ok(Articles {
+        records,
+        record: Record::default(),
+        header,
+        columns,
+        labels,
+        state: State::Reading,
+    })
+}
+
+/// The rows of a stream; made by [`articles`].
+#[derive(Debug)]
+pub struct Articles<R> {
+    records: Records<R>,
+    /// The current row; its memory is used again for the next.
+    record: Record,
+    /// The layout whose header is still to be read.
+    header: Option<CsvLayout>,
+    columns: Columns,
+    labels: LabelRule,
+    state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Reading,
+    Ended,
+}
+
+impl<R: BufRead> Iterator for Articles<R> {
+    type Item = Result<Row, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.state == State::Ended {
+            return None;
+        }
+        let row = self.read().transpose();
+        if !matches!(row, Some(Ok(_))) {
+            self.state = State::Ended;
+        }
+        row
+    }
+}
+
+impl<R: BufRead> Articles<R> {
+    fn read(&mut self) -> Result<Option<Row>, DataError> {
+        if let Some(layout) = self.header.take() {
+            if !self.records.read(&mut self.record)? {
+                return Ok(None);
+            }
+            self.columns = Columns::named(&layout, &self.record, self.records.name())?;
+        }
+        if !self.records.read(&mut self.record)? {
+            return Ok(None);
+        }
+        let line = self.record.line;
+        Ok(Some(
+            match article(&self.record, &self.columns, self.labels) {
+                Ok(article) => Row::Article(article),
+                Err(reason) => Row::Skipped(SkippedRow { line, reason }),
+            },
+        ))
+    }
+}
+
+/// Makes an article of a record, or says why it is none.
+fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Article, Reason> {
+    let text = std::str::from_utf8(&record.bytes).map_err(|_| Reason::InvalidUtf8)?;
+    if record.len() < columns.needed(labels) {
+        return Err(Reason::TooFewColumns);
+    }
+    let field = |column: Option<usize>| match column.and_then(|column| record.range(column)) {
+        // Two fields that are no UTF-8 each may be it when joined; then no character begins where a field does.
+        Some(range) => text.get(range).map(meaningful).ok_or(Reason::InvalidUtf8),
+        None => Ok(None),
+    };
+    let label = field(columns.label)?;
+    if labels == LabelRule::Required && label.is_none() {
+        return Err(Reason::NoLabel);
+    }
+    let (first, second) = match (field(Some(columns.first))?, field(columns.second)?) {
+        (Some(first), second) => (first, second),
+        (None, Some(second)) => (second, None),
+        (None, None) => return Err(Reason::NoText),
+    };
+    Ok(Article {
+        line: record.line,
+        id: field(columns.id)?.map(str::to_owned),
+        label: label.map(str::to_owned),
+        first: first.to_owned(),
+        second: second.map(str::to_owned),
+    })
+}
+
+/// A field without the white space around it, if anything but white space and control characters is in it.
+fn meaningful(field: &str) -> Option<&str> {
+    let field = field.trim();
+    field
+        .contains(|c: char| !c.is_control() && !c.is_whitespace())
+        .then_some(field)
+}
+
+/// The places of what an article is made of.
+#[derive(Debug, Default)]
+struct Columns {
+    id: Option<usize>,
+    label: Option<usize>,
+    first: usize,
+    second: Option<usize>,
+}
+
+impl Columns {
+    fn mind(fields: &[Field], name: &str) -> Result<Self, DataError> {
+        let place = |field: &Field| match field {
+            Field::Title => mind::TITLE,
+            Field::Abstract => mind::ABSTRACT,
+        };
+        let (first, second) = one_or_two(fields, name)?;
+        Ok(Self {
+            id: Some(mind::ID),
+            label: Some(mind::CATEGORY),
+            first: place(first),
+            second: second.map(place),
+        })
+    }
+
+    /// Columns of a file without a header.
+    fn numbered(layout: &CsvLayout, name: &str) -> Result<Self, DataError> {
+        Self::csv(layout, name, |column| match column {
+            Column::Number(number) => Ok(*number),
+            Column::Name(column) => Err(DataError::NameWithoutHeader {
+                file: name.to_owned(),
+                name: column.clone(),
+            }),
+        })
+    }
+
+    /// Columns of a file with the given header.
+    fn named(layout: &CsvLayout, header: &Record, name: &str) -> Result<Self, DataError> {
+        let names: Vec<String> = (0..header.len())
+            .filter_map(|field| header.range(field))
+            .map(|range| {
+                String::from_utf8_lossy(&header.bytes[range])
+                    .trim()
+                    .to_owned()
+            })
+            .collect();
+        Self::csv(layout, name, |column| match column {
+            Column::Number(number) => Ok(*number),
+            Column::Name(column) => names.iter().position(|name| name == column).ok_or_else(|| {
+                let (file, line) = (name.to_owned(), header.line);
+                DataError::UnknownColumn {
+                    file,
+                    line,
+                    name: column.clone(),
+                    columns: names.clone(),
+                }
+            }),
+        })
+    }
+
+    fn csv(
+        layout: &CsvLayout,
+        name: &str,
+        place: impl Fn(&Column) -> Result<usize, DataError>,
+    ) -> Result<Self, DataError> {
+        let (first, second) = one_or_two(&layout.text, name)?;
+        Ok(Self {
+            id: None,
+            label: layout.label.as_ref().map(&place).transpose()?,
+            first: place(first)?,
+            second: second.map(&place).transpose()?,
+        })
+    }
+
+    /// How many columns a row must have.
+    fn needed(&self, labels: LabelRule) -> usize {
+        let label = self.label.filter(|_| labels == LabelRule::Required);
+        1 + self
+            .first
+            .max(self.second.unwrap_or(0))
+            .max(label.unwrap_or(0))
+    }
+}
+
+/// Checks what can be checked before the header is read.
+fn check_layout(layout: &CsvLayout, name: &str) -> Result<(), DataError> {
+    let delimiter = layout.delimiter;
+    if !delimiter.is_ascii() || matches!(delimiter, b'"' | b'\r' | b'\n') {
+        return Err(DataError::Delimiter {
+            file: name.to_owned(),
+            found: delimiter.escape_ascii().to_string(),
+        });
+    }
+    one_or_two(&layout.text, name).map(|_| ())
+}
+
+fn one_or_two<'a, T: PartialEq + std::fmt::Debug>(
+    texts: &'a [T],
+    name: &str,
+) -> Result<(&'a T, Option<&'a T>), DataError> {
+    match texts {
+        [first] => Ok((first, None)),
+        [first, second] if first != second => Ok((first, Some(second))),
+        _ => Err(DataError::TextColumns {
+            file: name.to_owned(),
+            found: format!("{texts:?}"),
+        }),
+    }
+}

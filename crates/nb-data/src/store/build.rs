@@ -1,0 +1,118 @@
+//! Builds a store: while one block of articles is tokenised on all cores, the next is read.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::layout::Content;
+use crate::batch::Tokens;
+use crate::error::DataError;
+use crate::read::{Article, Row, Source};
+use crate::tokenizer::Tokenizer;
+
+/// Articles per block: enough to keep all cores busy, few enough to hold in memory.
+const BLOCK: usize = 4096;
+
+/// Reads and tokenises `source` and writes its store to `path`.
+pub(super) fn build(
+    path: &Path,
+    key: [u8; 32],
+    source: &Source,
+    tokenizer: &Tokenizer,
+    max_tokens: usize,
+) -> Result<(), DataError> {
+    let mut rows = source.open()?;
+    let mut builder = Builder::default();
+    builder.content.offsets.push(0);
+    let mut block = builder.next_block(&mut rows)?;
+    while !block.is_empty() {
+        let (tokens, next) = rayon::join(
+            || tokenizer.encode_all(&block, max_tokens),
+            || builder.next_block(&mut rows),
+        );
+        // The tokens first: an error in them stands before one in the next block.
+        builder.push(&block, &tokens?);
+        block = next?;
+    }
+    let content = builder.finish();
+    source.check(content.lines.len() as u64, &content.skipped)?;
+    if u32::try_from(content.lines.len()).is_err() {
+        return Err(DataError::TooManyRows {
+            path: source.path.clone(),
+        });
+    }
+    crate::atomic::write(path, |file| content.write(&key, file)).map_err(|source| {
+        DataError::Write {
+            path: path.to_owned(),
+            source,
+        }
+    })
+}
+
+/// A store in the making.
+#[derive(Default)]
+struct Builder {
+    content: Content,
+    /// Labels in the order of their first row, until all are known.
+    labels: BTreeMap<String, u32>,
+}
+
+impl Builder {
+    /// Reads the next articles; none at the end.
+    fn next_block(
+        &mut self,
+        rows: &mut impl Iterator<Item = Result<Row, DataError>>,
+    ) -> Result<Vec<Article>, DataError> {
+        let mut block = Vec::with_capacity(BLOCK);
+        while block.len() < BLOCK {
+            match rows.next().transpose()? {
+                Some(Row::Article(article)) => block.push(article),
+                Some(Row::Skipped(row)) => self.content.skipped.add(row),
+                None => break,
+            }
+        }
+        Ok(block)
+    }
+
+    fn push(&mut self, articles: &[Article], tokens: &[Tokens]) {
+        for (article, tokens) in articles.iter().zip(tokens) {
+            let content = &mut self.content;
+            content.tokens.extend_from_slice(&tokens.ids);
+            content.offsets.push(content.tokens.len() as u64);
+            content.seconds.push(tokens.second_starts as u32);
+            content.lines.push(article.line);
+            content
+                .ids
+                .push_str(article.id.as_deref().unwrap_or_default());
+            content.id_ends.push(content.ids.len() as u64);
+            content.labels.push(
+                article
+                    .label
+                    .as_deref()
+                    .map(|label| number(&mut self.labels, label)),
+            );
+        }
+    }
+
+    /// Numbers the labels in their final order.
+    fn finish(mut self) -> Content {
+        let mut places = vec![0; self.labels.len()];
+        for (place, (name, &number)) in self.labels.iter().enumerate() {
+            places[number as usize] = place as u32;
+            self.content.label_names.push(name.clone());
+        }
+        for label in self.content.labels.iter_mut().flatten() {
+            *label = places[*label as usize];
+        }
+        self.content
+    }
+}
+
+/// The number of a label; a new one gets the next.
+fn number(labels: &mut BTreeMap<String, u32>, label: &str) -> u32 {
+    if let Some(&number) = labels.get(label) {
+        return number;
+    }
+    let number = labels.len() as u32;
+    labels.insert(label.to_owned(), number);
+    number
+}

@@ -1,0 +1,263 @@
+//! How a store lies in its file. All numbers are little endian, whatever the machine.
+//!
+//! ```text
+//! header   magic [8] · version u32 · bytes per token id u32 · key [32] · checksum [32]
+//!          rows u64 · tokens u64 · bytes of label names u64 · bytes of news ids u64
+//!          per reason for skipping: count u64, first line u64
+//! offsets  u64 [rows + 1]   where each row's tokens begin; the last is the number of tokens
+//! lines    u64 [rows]
+//! id ends  u64 [rows]       where each news id ends; an empty one is none
+//! seconds  u32 [rows]       where the second text begins, counted from the row's first token
+//! labels   u32 [rows]       place in the label names; u32::MAX is none
+//! tokens   u16 or u32 [tokens]
+//! names    label names as a JSON list
+//! ids      news ids, one after the other
+//! ```
+//!
+//! The checksum is BLAKE3 of the whole file with zeros in the checksum's place.
+
+use std::io::{self, Write};
+use std::ops::Range;
+
+use crate::read::{Reason, Skipped};
+
+/// To be raised with every change of the layout, or of what reading and tokenising make of the same source.
+pub(super) const VERSION: u32 = 1;
+
+const MAGIC: &[u8; 8] = b"nbtokens";
+const CHECKSUM: Range<usize> = 48..80;
+const HEADER: usize = 112 + 16 * Reason::ALL.len();
+const NO_LABEL: u32 = u32::MAX;
+
+/// What a store is written from.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) offsets: Vec<u64>,
+    pub(super) lines: Vec<u64>,
+    pub(super) id_ends: Vec<u64>,
+    pub(super) seconds: Vec<u32>,
+    pub(super) labels: Vec<Option<u32>>,
+    pub(super) tokens: Vec<u32>,
+    pub(super) label_names: Vec<String>,
+    pub(super) ids: String,
+    pub(super) skipped: Skipped,
+}
+
+impl Content {
+    /// Writes the file; ids of up to 16 bits take two bytes each.
+    pub(super) fn write(&self, key: &[u8; 32], out: &mut impl Write) -> io::Result<()> {
+        let narrow = self.tokens.iter().all(|&id| id <= u32::from(u16::MAX));
+        let names = serde_json::to_vec(&self.label_names)?;
+        let mut header = Vec::with_capacity(HEADER);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&VERSION.to_le_bytes());
+        header.extend_from_slice(&(if narrow { 2_u32 } else { 4 }).to_le_bytes());
+        header.extend_from_slice(key);
+        header.extend_from_slice(&[0; 32]);
+        let counts = [
+            self.lines.len(),
+            self.tokens.len(),
+            names.len(),
+            self.ids.len(),
+        ];
+        let skipped = self.skipped.to_numbers();
+        for number in counts
+            .map(|count| count as u64)
+            .into_iter()
+            .chain(skipped.into_iter().flat_map(<[u64; 2]>::from))
+        {
+            header.extend_from_slice(&number.to_le_bytes());
+        }
+
+        let mut body = Vec::new();
+        for numbers in [&self.offsets, &self.lines, &self.id_ends] {
+            body.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        }
+        body.extend(self.seconds.iter().flat_map(|number| number.to_le_bytes()));
+        body.extend(
+            self.labels
+                .iter()
+                .flat_map(|label| label.unwrap_or(NO_LABEL).to_le_bytes()),
+        );
+        if narrow {
+            body.extend(self.tokens.iter().flat_map(|&id| (id as u16).to_le_bytes()));
+        } else {
+            body.extend(self.tokens.iter().flat_map(|id| id.to_le_bytes()));
+        }
+        body.extend_from_slice(&names);
+        body.extend_from_slice(self.ids.as_bytes());
+
+        let checksum = checksum(&header, &body);
+        header[CHECKSUM].copy_from_slice(&checksum);
+        out.write_all(&header)?;
+        out.write_all(&body)
+    }
+}
+
+/// Where everything lies in a file that was checked.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) rows: usize,
+    pub(super) tokens: usize,
+    pub(super) label_names: Vec<String>,
+    pub(super) skipped: Skipped,
+    width: usize,
+    lines: usize,
+    id_ends: usize,
+    seconds: usize,
+    labels: usize,
+    ids: usize,
+    news_ids: usize,
+}
+
+impl Layout {
+    /// Checks a whole file and finds its parts, or says what is wrong with it.
+    pub(super) fn parse(bytes: &[u8], key: &[u8; 32]) -> Result<Self, String> {
+        if bytes.len() < HEADER || bytes[..8] != MAGIC[..] {
+            return Err("not a token store".into());
+        }
+        let (header, body) = bytes.split_at(HEADER);
+        if u32_at(header, 8) != VERSION {
+            return Err(format!(
+                "version {} found, expected {VERSION}",
+                u32_at(header, 8)
+            ));
+        }
+        if header[16..48] != key[..] {
+            return Err("made from another source".into());
+        }
+        let width = u32_at(header, 12) as usize;
+        let count = |i: usize| u64_at(header, 80 + 8 * i);
+        let [rows, tokens, names, ids] = [0, 1, 2, 3].map(count);
+        // In 128 bits no sum of such products can overflow, whatever a damaged header says.
+        let wide = |number: u64| u128::from(number);
+        let expected = wide(rows) * 32
+            + 8
+            + wide(tokens) * width as u128
+            + wide(names)
+            + wide(ids)
+            + HEADER as u128;
+        if expected != bytes.len() as u128 {
+            return Err(format!("{} bytes found, expected {expected}", bytes.len()));
+        }
+        if header[CHECKSUM] != checksum(header, body) {
+            return Err("the checksum does not match".into());
+        }
+
+        let [rows, tokens, names, news] = [rows, tokens, names, ids].map(|count| count as usize);
+        let lines = HEADER + 8 * (rows + 1);
+        let (id_ends, seconds, labels) = (lines + 8 * rows, lines + 16 * rows, lines + 20 * rows);
+        let ids = labels + 4 * rows;
+        let names_start = ids + width * tokens;
+        let news_ids = names_start + names;
+        let label_names: Vec<String> = serde_json::from_slice(&bytes[names_start..news_ids])
+            .map_err(|err| format!("label names: {err}"))?;
+        let pair = |i: usize| (count(4 + 2 * i), count(5 + 2 * i));
+        let skipped = Skipped::from_numbers(std::array::from_fn(pair));
+        let layout = Self {
+            rows,
+            tokens,
+            label_names,
+            skipped,
+            width,
+            lines,
+            id_ends,
+            seconds,
+            labels,
+            ids,
+            news_ids,
+        };
+        layout.check_rows(bytes, news)?;
+        Ok(layout)
+    }
+
+    /// Checks that what the rows point at is there, so that no accessor can fail on a file with a right checksum.
+    fn check_rows(&self, bytes: &[u8], news: usize) -> Result<(), String> {
+        let ascending = |start: usize, count: usize, last: usize| {
+            let at = |i| u64_at(bytes, start + 8 * i);
+            (1..count).all(|i| at(i - 1) <= at(i)) && (count == 0 || at(count - 1) == last as u64)
+        };
+        let whole = matches!(self.width, 2 | 4)
+            && ascending(HEADER, self.rows + 1, self.tokens)
+            && u64_at(bytes, HEADER) == 0
+            && ascending(self.id_ends, self.rows, news)
+            && std::str::from_utf8(&bytes[self.news_ids..]).is_ok()
+            && (0..self.rows).all(|i| {
+                self.second_starts(bytes, i) <= self.tokens_of(bytes, i).len()
+                    && self
+                        .label(bytes, i)
+                        .is_none_or(|label| label < self.label_names.len())
+            });
+        if whole {
+            Ok(())
+        } else {
+            Err("rows point outside of the file".into())
+        }
+    }
+
+    /// Which of the tokens are row `i`'s.
+    pub(super) fn tokens_of(&self, bytes: &[u8], i: usize) -> Range<usize> {
+        assert!(i < self.rows, "row {i} of a store of {} rows", self.rows);
+        u64_at(bytes, HEADER + 8 * i) as usize..u64_at(bytes, HEADER + 8 * (i + 1)) as usize
+    }
+
+    pub(super) fn second_starts(&self, bytes: &[u8], i: usize) -> usize {
+        u32_at(bytes, self.seconds + 4 * i) as usize
+    }
+
+    pub(super) fn label(&self, bytes: &[u8], i: usize) -> Option<usize> {
+        assert!(i < self.rows, "row {i} of a store of {} rows", self.rows);
+        Some(u32_at(bytes, self.labels + 4 * i))
+            .filter(|&label| label != NO_LABEL)
+            .map(|label| label as usize)
+    }
+
+    pub(super) fn line(&self, bytes: &[u8], i: usize) -> u64 {
+        assert!(i < self.rows, "row {i} of a store of {} rows", self.rows);
+        u64_at(bytes, self.lines + 8 * i)
+    }
+
+    pub(super) fn id<'a>(&self, bytes: &'a [u8], i: usize) -> Option<&'a str> {
+        assert!(i < self.rows, "row {i} of a store of {} rows", self.rows);
+        let end = |i: usize| u64_at(bytes, self.id_ends + 8 * i) as usize;
+        let start = i.checked_sub(1).map_or(0, end);
+        let id = &bytes[self.news_ids + start..self.news_ids + end(i)];
+        std::str::from_utf8(id).ok().filter(|id| !id.is_empty())
+    }
+
+    /// The ids of the given tokens.
+    pub(super) fn ids<'a>(
+        &self,
+        bytes: &'a [u8],
+        tokens: Range<usize>,
+    ) -> impl Iterator<Item = i64> + 'a {
+        let width = self.width;
+        bytes[self.ids + width * tokens.start..self.ids + width * tokens.end]
+            .chunks_exact(width)
+            .map(|id| match *id {
+                [a, b] => i64::from(u16::from_le_bytes([a, b])),
+                [a, b, c, d] => i64::from(u32::from_le_bytes([a, b, c, d])),
+                _ => unreachable!(
+                    "a store's ids have two or four bytes, which was checked when it was opened"
+                ),
+            })
+    }
+}
+
+fn checksum(header: &[u8], body: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update(&header[..CHECKSUM.start])
+        .update(&[0; 32])
+        .update(&header[CHECKSUM.end..])
+        .update(body);
+    *hasher.finalize().as_bytes()
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+}

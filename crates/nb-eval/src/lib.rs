@@ -1,0 +1,44 @@
+//! Metrics of classification, recommendation and retrieval, and what an observed difference is worth.
+//!
+//! Everything here is plain numbers in, plain numbers out: no tensors, no files, no configuration. A metric that a
+//! list does not define (the AUC of an impression without a click) is `None`, never 0 and never NaN; input that
+//! cannot be meant (a NaN among the scores, lists of different lengths) is an [`Error`] that says where.
+//!
+//! | question | answer |
+//! | --- | --- |
+//! | how many are right, which classes are mixed up | [`Confusion`], [`accuracy`], [`macro_f1`] |
+//! | how good is one ranked list | [`RankedList`]: AUC, MRR, nDCG@k, recall@k |
+//! | how good is a recommender | [`ranking`], and [`each_impression`] for the values behind its means |
+//! | which rank did each candidate get | [`ranks`] |
+//! | how sure is a mean | [`bootstrap_mean`] |
+//! | is one model better than another on the same rows | [`paired_bootstrap`] |
+//!
+//! **Ties.** AUC counts a tie between a relevant and another entry as one half. Everything that needs a place in the
+//! list (MRR, nDCG, recall, ranks) keeps equal scores in the order in which they came.
+//!
+//! **Repeatability.** Work on many lists is spread over threads, sums are taken in the order of the input: the same
+//! input gives the same bits, however many threads there are.
+
+mod auc;
+mod bootstrap;
+mod confusion;
+mod error;
+mod mrr;
+mod ndcg;
+mod paired;
+mod ranked;
+mod ranking;
+mod recall;
+mod resample;
+
+pub use bootstrap::{Interval, bootstrap_mean};
+pub use confusion::{ClassCounts, Confusion, accuracy, macro_f1};
+pub use error::Error;
+pub use paired::{PairedTest, paired_bootstrap};
+pub use ranked::{RankedList, ranks};
+pub use ranking::{Impression, ImpressionMetrics, Ranking, each_impression, ranking};
+pub use resample::Bootstrap;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,83 @@
+//! Normalised discounted cumulative gain of one list.
+
+use crate::RankedList;
+
+impl RankedList {
+    /// nDCG@k: DCG over the first `k` places ÷ the DCG of the best possible order.
+    ///
+    /// DCG@k = Σ_{rank ≤ k} (2^y − 1) / log2(rank + 1), y the relevance, ranks from 1. None where nothing is relevant
+    /// or `k` is 0.
+    ///
+    /// ```
+    /// let list = nb_eval::RankedList::new(&[0, 1], &[2.0, 1.0])?;
+    /// assert_eq!(list.ndcg(5), Some(1.0 / 3f64.log2()));
+    /// assert_eq!(list.ndcg(1), Some(0.0));
+    /// # Ok::<(), nb_eval::Error>(())
+    /// ```
+    #[must_use]
+    pub fn ndcg(&self, k: usize) -> Option<f64> {
+        let mut best: Vec<u8> = self
+            .relevance()
+            .filter(|&relevance| relevance > 0)
+            .collect();
+        best.sort_unstable_by(|a, b| b.cmp(a));
+        let ideal = dcg(best.into_iter(), k);
+        (ideal > 0.0).then(|| dcg(self.relevance(), k) / ideal)
+    }
+}
+
+fn dcg(relevance: impl Iterator<Item = u8>, k: usize) -> f64 {
+    let gain = |relevance| f64::from(relevance).exp2() - 1.0;
+    relevance
+        .take(k)
+        .enumerate()
+        .map(|(place, relevance)| gain(relevance) / ((place + 2) as f64).log2())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::RankedList;
+
+    fn ndcg(relevance: &[u8], scores: &[f64], k: usize) -> Option<f64> {
+        RankedList::new(relevance, scores).unwrap().ndcg(k)
+    }
+
+    #[test]
+    fn graded_relevance_by_hand() {
+        // Ranked relevance 1, 0, 3: DCG = 1 + 7/log2(4) = 4.5; best order 3, 1, 0: 7 + 1/log2(3).
+        let found = ndcg(&[3, 1, 0], &[0.1, 0.9, 0.5], 10).unwrap();
+        assert!((found - 4.5 / (7.0 + 1.0 / 3f64.log2())).abs() < 1e-15);
+    }
+
+    #[test]
+    fn nothing_relevant_or_no_place_is_none() {
+        assert_eq!(ndcg(&[0, 0], &[1.0, 2.0], 5), None);
+        assert_eq!(ndcg(&[0, 1], &[1.0, 2.0], 0), None);
+    }
+
+    #[test]
+    fn equal_scores_keep_the_order_of_the_impression() {
+        assert_eq!(ndcg(&[0, 1], &[0.5, 0.5], 1), Some(0.0));
+        assert_eq!(ndcg(&[1, 0], &[0.5, 0.5], 1), Some(1.0));
+    }
+
+    proptest! {
+        #[test]
+        fn lies_between_0_and_1_and_the_best_order_gives_1(
+            relevance in prop::collection::vec(0u8..4, 1..30), noise in prop::collection::vec(-1.0f64..1.0, 30), k in 1usize..12,
+        ) {
+            prop_assume!(relevance.iter().any(|&y| y > 0));
+            let value = ndcg(&relevance, &noise[..relevance.len()], k).unwrap();
+            prop_assert!((0.0..=1.0 + 1e-12).contains(&value));
+            let perfect: Vec<f64> = relevance.iter().map(|&y| f64::from(y)).collect();
+            let list = RankedList::new(&relevance, &perfect).unwrap();
+            prop_assert!((list.ndcg(k).unwrap() - 1.0).abs() < 1e-12);
+            prop_assert!(list.auc().is_none_or(|auc| auc == 1.0));
+            // All relevant candidates lie at the front, so that enough places find them all.
+            prop_assert_eq!(list.recall_at(relevance.len()), Some(1.0));
+        }
+    }
+}

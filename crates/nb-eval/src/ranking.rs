@@ -1,0 +1,213 @@
+//! Recommendation: the metrics of many impressions, each by itself, then the plain mean.
+
+use rayon::prelude::*;
+
+use crate::{Error, RankedList};
+
+/// The candidates that one reader was shown at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Impression<'a> {
+    /// 1 where the candidate was clicked, 0 where not; in the order in which they were shown.
+    pub labels: &'a [u8],
+    /// The model's score of each candidate.
+    pub scores: &'a [f64],
+}
+
+/// The metrics of one impression that has both clicked and other news.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ImpressionMetrics {
+    /// [`RankedList::auc`].
+    pub auc: f64,
+    /// [`RankedList::mrr`].
+    pub mrr: f64,
+    /// [`RankedList::ndcg`] at 5.
+    pub ndcg5: f64,
+    /// [`RankedList::ndcg`] at 10.
+    pub ndcg10: f64,
+}
+
+/// Plain means over the impressions that have both clicked and other news, and how many those were.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ranking {
+    /// Mean AUC.
+    pub auc: f64,
+    /// Mean MRR.
+    pub mrr: f64,
+    /// Mean nDCG@5.
+    pub ndcg5: f64,
+    /// Mean nDCG@10.
+    pub ndcg10: f64,
+    /// How many impressions the means are over.
+    pub impressions: usize,
+    /// How many impressions were left out because all their news were clicked or none was.
+    pub left_out: usize,
+}
+
+/// AUC, MRR, nDCG@5 and nDCG@10: per impression, then the plain mean, each impression weighing the same.
+///
+/// Impressions of one class are left out and counted. Runs on all cores; the sums are taken in the order of the
+/// impressions, so that the result does not depend on the number of threads.
+///
+/// # Errors
+/// The first impression whose lists have different lengths or whose scores hold a NaN, by its position; or none of
+/// them has both classes.
+///
+/// ```
+/// use nb_eval::{Impression, ranking};
+///
+/// let result = ranking(&[
+///     Impression { labels: &[1, 0, 0], scores: &[0.9, 0.2, 0.1] },
+///     Impression { labels: &[0, 1], scores: &[0.9, 0.2] },
+///     Impression { labels: &[0, 0], scores: &[0.9, 0.2] },
+/// ])?;
+/// assert_eq!((result.impressions, result.left_out), (2, 1));
+/// assert_eq!((result.auc, result.mrr), (0.5, 0.75));
+/// # Ok::<(), nb_eval::Error>(())
+/// ```
+pub fn ranking(impressions: &[Impression<'_>]) -> Result<Ranking, Error> {
+    let each = each_impression(impressions)?;
+    let (mut auc, mut mrr, mut ndcg5, mut ndcg10) = (0.0, 0.0, 0.0, 0.0);
+    let mut n = 0;
+    for metrics in each.iter().flatten() {
+        auc += metrics.auc;
+        mrr += metrics.mrr;
+        ndcg5 += metrics.ndcg5;
+        ndcg10 += metrics.ndcg10;
+        n += 1;
+    }
+    let left_out = each.len() - n;
+    if n == 0 {
+        return Err(Error::OneClassOnly { left_out });
+    }
+    let mean = |sum: f64| sum / n as f64;
+    let (auc, mrr, ndcg5, ndcg10) = (mean(auc), mean(mrr), mean(ndcg5), mean(ndcg10));
+    Ok(Ranking {
+        auc,
+        mrr,
+        ndcg5,
+        ndcg10,
+        impressions: n,
+        left_out,
+    })
+}
+
+/// The values behind the means of [`ranking`], in the order of the impressions: what intervals and paired tests need.
+/// None where an impression has one class only.
+///
+/// # Errors
+/// The first impression whose lists have different lengths or whose scores hold a NaN, by its position.
+pub fn each_impression(
+    impressions: &[Impression<'_>],
+) -> Result<Vec<Option<ImpressionMetrics>>, Error> {
+    // Gathered before errors are looked at, so that it is the first bad impression that is named, not the one some
+    // thread came upon first.
+    let each: Vec<_> = impressions.par_iter().map(one).collect();
+    let named = |(index, result): (usize, Result<_, Error>)| {
+        result.map_err(|source| Error::Impression {
+            index,
+            source: Box::new(source),
+        })
+    };
+    each.into_iter().enumerate().map(named).collect()
+}
+
+fn one(impression: &Impression<'_>) -> Result<Option<ImpressionMetrics>, Error> {
+    let list = RankedList::new(impression.labels, impression.scores)?;
+    // AUC is none for any list of one class; the others exist whenever it does.
+    Ok((|| {
+        Some(ImpressionMetrics {
+            auc: list.auc()?,
+            mrr: list.mrr()?,
+            ndcg5: list.ndcg(5)?,
+            ndcg10: list.ndcg(10)?,
+        })
+    })())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impressions_of_one_class_are_left_out_and_counted() {
+        let scores = [0.3, 0.2];
+        let impression = |labels| Impression {
+            labels,
+            scores: &scores,
+        };
+        let result = ranking(&[
+            impression(&[0, 0]),
+            impression(&[1, 0]),
+            impression(&[1, 1]),
+        ])
+        .unwrap();
+        assert_eq!(
+            result,
+            Ranking {
+                auc: 1.0,
+                mrr: 1.0,
+                ndcg5: 1.0,
+                ndcg10: 1.0,
+                impressions: 1,
+                left_out: 2
+            }
+        );
+        let each = each_impression(&[impression(&[0, 0]), impression(&[0, 1])]).unwrap();
+        assert_eq!((each[0], each[1].unwrap().mrr), (None, 0.5));
+    }
+
+    #[test]
+    fn no_impression_to_average_is_an_error() {
+        assert_eq!(ranking(&[]), Err(Error::OneClassOnly { left_out: 0 }));
+        let error = ranking(&[Impression {
+            labels: &[0],
+            scores: &[1.0],
+        }])
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "none of 1 impressions has both clicked and other news, expected at least one"
+        );
+    }
+
+    #[test]
+    fn the_first_bad_impression_is_named() {
+        let good = Impression {
+            labels: &[0, 1],
+            scores: &[0.1, 0.2],
+        };
+        let bad = Impression {
+            labels: &[0, 1],
+            scores: &[0.1, f64::NAN],
+        };
+        let mut impressions = vec![good; 500];
+        impressions[321] = bad;
+        impressions[400] = bad;
+        let error = ranking(&impressions).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "impression 321: score 1 is NaN, expected a number"
+        );
+    }
+
+    #[test]
+    fn the_number_of_threads_does_not_change_a_bit() {
+        let labels: Vec<u8> = (0..40_000).map(|i| u8::from(i % 7 == 3)).collect();
+        let scores: Vec<f64> = (0..40_000).map(|i| (f64::from(i) * 0.7).sin()).collect();
+        let impressions: Vec<_> = labels
+            .chunks(13)
+            .zip(scores.chunks(13))
+            .map(|(labels, scores)| Impression { labels, scores })
+            .collect();
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| ranking(&impressions).unwrap())
+        };
+        let one = on(1);
+        assert_eq!(one.auc.to_bits(), on(4).auc.to_bits());
+        assert_eq!(one, on(3));
+    }
+}

@@ -1,0 +1,211 @@
+//! The total of knowledge distillation: soft and hard loss, weighted.
+
+use tch::Tensor;
+
+use crate::reduce::zero;
+use crate::{assert, hard_cross_entropy, soft_cross_entropy};
+
+/// How the soft loss enters the total.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SoftScaling {
+    /// As it is. Its gradient then shrinks as 1/T².
+    #[default]
+    Plain,
+    /// Times T², so that its gradient keeps its size when the temperature changes (Hinton, Vinyals and Dean 2015,
+    /// section 2).
+    TemperatureSquared,
+}
+
+/// The settings of [`distillation_loss`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Distillation {
+    /// T of the soft loss, above 0.
+    pub temperature: f64,
+    /// α, the weight of the soft loss.
+    pub soft: f64,
+    /// β, the weight of the hard loss.
+    pub hard: f64,
+    /// Whether the soft loss is multiplied by T².
+    pub scaling: SoftScaling,
+}
+
+impl Distillation {
+    /// What the soft loss is multiplied by: α, or α·T².
+    #[must_use]
+    pub fn soft_factor(&self) -> f64 {
+        match self.scaling {
+            SoftScaling::Plain => self.soft,
+            SoftScaling::TemperatureSquared => self.soft * self.temperature * self.temperature,
+        }
+    }
+}
+
+/// The total of knowledge distillation: L = α·L_soft (·T² if asked) + β·L_hard.
+///
+/// [`soft_cross_entropy`] over all rows and [`hard_cross_entropy`] over the labelled ones, both divided by the same
+/// `count`; where only some rows have labels and each loss shall be the mean over its own, add the two yourself. A loss
+/// of weight 0 is not computed. No gradient reaches `teacher_logits`.
+///
+/// # Shapes
+/// Both logits `[rows, C]`, finite; `labels` `[rows]`, `Int64`, each in `0..C` or [`IGNORE`](crate::IGNORE). `count` is
+/// the number of rows in the whole global batch; 0 gives exactly 0. The result is a scalar.
+///
+/// # Panics
+/// What either loss panics on, and a weight that is not finite.
+///
+/// ```
+/// use nb_loss::{Distillation, SoftScaling, distillation_loss};
+/// use tch::Tensor;
+///
+/// let settings = Distillation { temperature: 2.0, soft: 0.5, hard: 1.0, scaling: SoftScaling::TemperatureSquared };
+/// let teacher = Tensor::from_slice2(&[[2.0 * 3f64.ln(), 0.0]]);
+/// let student = Tensor::from_slice2(&[[1.0, 1.0]]);
+/// let loss = distillation_loss(&teacher, &student, &Tensor::from_slice(&[0i64]), &settings, 1);
+/// // Both losses are log 2: 0.5·2²·log 2 + 1·log 2.
+/// assert!((loss.double_value(&[]) - 3.0 * 2f64.ln()).abs() < 1e-12);
+/// ```
+pub fn distillation_loss(
+    teacher_logits: &Tensor,
+    student_logits: &Tensor,
+    labels: &Tensor,
+    distillation: &Distillation,
+    count: i64,
+) -> Tensor {
+    assert::same_rows("logits", teacher_logits, student_logits);
+    assert::one_label_per_row(student_logits, labels);
+    assert::temperature(distillation.temperature);
+    assert::weight("soft", distillation.soft);
+    assert::weight("hard", distillation.hard);
+    let soft = || {
+        soft_cross_entropy(
+            teacher_logits,
+            student_logits,
+            distillation.temperature,
+            count,
+        )
+    };
+    let hard = || hard_cross_entropy(student_logits, labels, count);
+    match (distillation.soft_factor(), distillation.hard) {
+        (0.0, 0.0) => zero(student_logits),
+        (soft_factor, 0.0) => soft() * soft_factor,
+        (0.0, hard_factor) => hard() * hard_factor,
+        (soft_factor, hard_factor) => soft() * soft_factor + hard() * hard_factor,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::IGNORE;
+    use crate::numeric::{
+        close, finite_differences, gradient, matrix_pair, panic_of, value, values,
+    };
+
+    fn settings(temperature: f64, soft: f64, hard: f64, scaling: SoftScaling) -> Distillation {
+        Distillation {
+            temperature,
+            soft,
+            hard,
+            scaling,
+        }
+    }
+
+    fn labels_for(logits: &Tensor) -> Tensor {
+        let labels: Vec<i64> = (0..logits.size()[0])
+            .map(|row| {
+                if row == 1 {
+                    IGNORE
+                } else {
+                    row % logits.size()[1]
+                }
+            })
+            .collect();
+        Tensor::from_slice(&labels)
+    }
+
+    #[test]
+    fn a_loss_of_weight_0_is_left_out() {
+        // Infinite logits of the teacher would make the soft loss NaN, were it computed.
+        let (teacher, student) = (
+            Tensor::from_slice2(&[[f64::INFINITY, 0.0]]),
+            Tensor::from_slice2(&[[0.2, 0.1]]),
+        );
+        let labels = Tensor::from_slice(&[0i64]);
+        let with = |soft, hard| settings(2.0, soft, hard, SoftScaling::TemperatureSquared);
+        let hard_only = distillation_loss(&teacher, &student, &labels, &with(0.0, 0.5), 1);
+        assert_eq!(
+            value(&hard_only),
+            0.5 * value(&hard_cross_entropy(&student, &labels, 1))
+        );
+        let nothing =
+            |student: &Tensor| distillation_loss(&teacher, student, &labels, &with(0.0, 0.0), 1);
+        assert_eq!(
+            (
+                value(&nothing(&student)),
+                values(&gradient(nothing, &student))
+            ),
+            (0.0, vec![0.0, 0.0])
+        );
+    }
+
+    #[test]
+    fn the_teacher_gets_no_gradient() {
+        let teacher = Tensor::from_slice2(&[[0.3, -0.2]]).set_requires_grad(true);
+        let student = Tensor::from_slice2(&[[0.1, 0.4]]).set_requires_grad(true);
+        let with = settings(2.0, 1.0, 1.0, SoftScaling::Plain);
+        distillation_loss(&teacher, &student, &Tensor::from_slice(&[0i64]), &with, 1).backward();
+        assert!(!teacher.grad().defined() && student.grad().defined());
+    }
+
+    #[test]
+    fn bad_arguments_are_named_even_at_weight_0() {
+        let logits = Tensor::from_slice2(&[[0.0, 1.0]]);
+        let total = |with: Distillation| {
+            panic_of(|| distillation_loss(&logits, &logits, &Tensor::from_slice(&[0i64]), &with, 1))
+        };
+        assert!(
+            total(settings(-2.0, 0.0, 1.0, SoftScaling::Plain))
+                .starts_with("the temperature is -2")
+        );
+        assert_eq!(
+            total(settings(1.0, f64::NAN, 1.0, SoftScaling::Plain)),
+            "the weight of the soft loss is NaN, expected a finite number"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn is_the_weighted_sum((v, z) in matrix_pair(), t in 0.5f64..8.0, soft in 0.0f64..3.0, hard in 0.0f64..3.0) {
+            let labels = labels_for(&z);
+            let (l_soft, l_hard) = (value(&soft_cross_entropy(&v, &z, t, 4)), value(&hard_cross_entropy(&z, &labels, 4)));
+            for (scaling, factor) in [(SoftScaling::Plain, 1.0), (SoftScaling::TemperatureSquared, t * t)] {
+                let found = distillation_loss(&v, &z, &labels, &settings(t, soft, hard, scaling), 4);
+                close(&[value(&found)], &[soft * factor * l_soft + hard * l_hard], 1e-12);
+            }
+        }
+
+        #[test]
+        fn the_gradient_is_that_of_finite_differences((v, z) in matrix_pair(), t in 0.5f64..8.0) {
+            let labels = labels_for(&z);
+            let with = settings(t, 0.7, 1.3, SoftScaling::TemperatureSquared);
+            let loss = |z: &Tensor| distillation_loss(&v, z, &labels, &with, 3);
+            close(&values(&gradient(loss, &z)), &finite_differences(loss, &z), 1e-7);
+        }
+
+        #[test]
+        fn micro_batches_sum_to_the_batch((v, z) in matrix_pair(), t in 0.5f64..8.0) {
+            let (labels, n_rows) = (labels_for(&z), z.size()[0]);
+            let with = settings(t, 0.7, 1.3, SoftScaling::Plain);
+            let whole = gradient(|z| distillation_loss(&v, z, &labels, &with, n_rows), &z);
+            for row in 0..n_rows {
+                let part = |xs: &Tensor| xs.narrow(0, row, 1);
+                let alone = gradient(|z| distillation_loss(&part(&v), z, &part(&labels), &with, n_rows), &part(&z));
+                close(&values(&alone), &values(&part(&whole)), 1e-12);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The parameter arena: every parameter of a module in one contiguous f32 buffer, and so their gradients.
+//!
+//! One buffer makes the whole-model operations single passes: a norm, a blend of layers, an optimiser step, a sum over
+//! processes, a write to disk. Parameters are views into it. There are two ways to fill the gradient buffer: a module
+//! with a backward pass of its own adds into [`Arena::grad`] views; a module that uses autograd asks for
+//! [`Arena::leaf`]s, whose `.grad` *is* the view, so `backward()` accumulates there.
+
+use tch::{Device, Kind, Tensor};
+
+/// Where one parameter lies in the arena.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// The parameter's name, as checkpoints spell it.
+    pub name: String,
+    /// Index of its first entry.
+    pub offset: i64,
+    /// Its shape.
+    pub shape: Vec<i64>,
+}
+
+impl Slot {
+    /// Number of entries.
+    pub fn numel(&self) -> i64 {
+        self.shape.iter().product()
+    }
+
+    /// Whether weight decay applies: matrices yes, biases and LayerNorm's vectors no.
+    pub fn decays(&self) -> bool {
+        self.shape.len() > 1
+    }
+}
+
+/// The order of parameters in an arena.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layout {
+    slots: Vec<Slot>,
+    len: i64,
+}
+
+impl Layout {
+    /// Appends a parameter and returns its offset.
+    pub fn push(&mut self, name: impl Into<String>, shape: &[i64]) -> i64 {
+        let slot = Slot {
+            name: name.into(),
+            offset: self.len,
+            shape: shape.to_vec(),
+        };
+        self.len += slot.numel();
+        self.slots.push(slot);
+        self.len - self.slots[self.slots.len() - 1].numel()
+    }
+
+    /// All parameters, by offset.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Number of entries in all.
+    pub fn numel(&self) -> i64 {
+        self.len
+    }
+
+    /// The parameter of this name.
+    pub fn slot(&self, name: &str) -> Option<&Slot> {
+        self.slots.iter().find(|s| s.name == name)
+    }
+}
+
+/// Values and gradients of a module's parameters, each one contiguous f32 buffer of [`Layout::numel`] entries.
+#[derive(Debug)]
+pub struct Arena {
+    layout: Layout,
+    values: Tensor,
+    grads: Tensor,
+}
+
+impl Arena {
+    /// An arena of zeros.
+    pub fn zeros(layout: Layout, device: Device) -> Self {
+        let values = Tensor::zeros([layout.len], (Kind::Float, device));
+        let grads = values.zeros_like();
+        Self {
+            layout,
+            values,
+            grads,
+        }
+    }
+
+    /// Where each parameter lies.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// All values, shape [P]. Writing through this handle changes the model.
+    pub fn values(&self) -> Tensor {
+        self.values.shallow_clone()
+    }
+
+    /// All gradients, shape [P]. They accumulate until [`Arena::zero_grad`].
+    pub fn grads(&self) -> Tensor {
+        self.grads.shallow_clone()
+    }
+
+    /// The view of one parameter's values.
+    ///
+    /// # Panics
+    /// If the arena has no parameter of that name.
+    pub fn value(&self, name: &str) -> Tensor {
+        view(&self.values, self.expect(name))
+    }
+
+    /// The view of one parameter's gradient.
+    ///
+    /// # Panics
+    /// If the arena has no parameter of that name.
+    pub fn grad(&self, name: &str) -> Tensor {
+        view(&self.grads, self.expect(name))
+    }
+
+    /// A leaf of autograd over one parameter: it sees every update of the arena, and `backward()` adds its gradient to
+    /// the arena's.
+    ///
+    /// # Panics
+    /// If the arena has no parameter of that name.
+    pub fn leaf(&self, name: &str) -> Tensor {
+        let slot = self.expect(name);
+        let leaf = view(&self.values, slot).detach().set_requires_grad(true);
+        // `.grad` exists only after a first backward; a zero one makes it, then it is pointed at the arena. Later
+        // backwards find it defined and add in place.
+        tch::with_grad(|| (&leaf * 0.0).sum(Kind::Float).backward());
+        leaf.grad().set_data(&view(&self.grads, slot));
+        leaf
+    }
+
+    /// Sets all gradients to zero.
+    pub fn zero_grad(&self) {
+        let _ = self.grads.shallow_clone().zero_();
+    }
+
+    fn expect(&self, name: &str) -> &Slot {
+        self.layout
+            .slot(name)
+            .unwrap_or_else(|| panic!("the arena has no parameter `{name}`"))
+    }
+}
+
+fn view(buffer: &Tensor, slot: &Slot) -> Tensor {
+    buffer
+        .narrow(0, slot.offset, slot.numel())
+        .view(slot.shape.as_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arena() -> Arena {
+        let mut layout = Layout::default();
+        assert_eq!(layout.push("a", &[2, 3]), 0);
+        assert_eq!(layout.push("b", &[4]), 6);
+        Arena::zeros(layout, Device::Cpu)
+    }
+
+    #[test]
+    fn a_leaf_sees_updates_and_its_gradient_lands_in_the_arena() {
+        let arena = arena();
+        let leaf = arena.leaf("b");
+        let _ = arena.value("b").fill_(3.0);
+        for _ in 0..2 {
+            leaf.square().sum(Kind::Float).backward();
+        }
+        // d/dx x² = 2x = 6, twice accumulated.
+        assert_eq!(
+            Vec::<f32>::try_from(arena.grads()).unwrap(),
+            [0., 0., 0., 0., 0., 0., 12., 12., 12., 12.]
+        );
+        arena.zero_grad();
+        leaf.sum(Kind::Float).backward();
+        assert_eq!(Vec::<f32>::try_from(arena.grad("b")).unwrap(), [1.0; 4]);
+    }
+
+    #[test]
+    fn only_matrices_decay() {
+        let decays: Vec<bool> = arena().layout().slots().iter().map(Slot::decays).collect();
+        assert_eq!(decays, [true, false]);
+    }
+}

@@ -1,0 +1,147 @@
+//! Hugging Face checkpoint folders, in and out, strictly: every tensor the model needs and none it does not know.
+
+mod hub;
+mod tensors;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use tch::{Device, Tensor};
+
+pub use hub::{Checkpoint, mirror_folder};
+pub use tensors::{read_tensors, write_tensors};
+
+use crate::arena::Arena;
+use crate::config::BertConfig;
+use crate::encoder::{Bert, Precision};
+use crate::error::ModelError;
+
+/// The configuration's file name in a checkpoint folder.
+pub const CONFIG_FILE: &str = "config.json";
+/// The weights' file name in a checkpoint folder.
+pub const WEIGHTS_FILE: &str = "model.safetensors";
+
+/// Parts of other heads that a BERT checkpoint may carry; they are passed over.
+const IGNORED: [&str; 5] = [
+    "pooler.",
+    "cls.",
+    "classifier.",
+    "qa_outputs.",
+    "embeddings.position_ids",
+];
+
+impl Bert {
+    /// Loads a Hugging Face folder: `config.json` and `model.safetensors`, the latter with or without the prefix `bert.`,
+    /// with `gamma` and `beta` for LayerNorm's parameters if it is an old one. `pooler.*`, `cls.*` and other heads are
+    /// passed over; a checkpoint without segment embeddings gets zeros for them.
+    ///
+    /// # Errors
+    /// If a file is missing or cut, if the configuration is not a BERT's, or if tensors are missing, unknown or of another
+    /// shape: all of them are listed.
+    pub fn load(folder: &Path, device: Device, precision: Precision) -> Result<Self, ModelError> {
+        let config = BertConfig::read(&folder.join(CONFIG_FILE))?;
+        let path = folder.join(WEIGHTS_FILE);
+        if !path.exists() && folder.join("pytorch_model.bin").exists() {
+            let found = "only pytorch_model.bin is there, which runs code when read; save the model as safetensors".into();
+            return Err(ModelError::Weights { path, found });
+        }
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in read_tensors(&path)? {
+            let canonical = canonical(&name);
+            if IGNORED.iter().any(|prefix| canonical.starts_with(prefix)) {
+                tracing::debug!(tensor = name, "passed over");
+                continue;
+            }
+            tensors.insert(canonical, tensor);
+        }
+        const SEGMENTS: &str = "embeddings.token_type_embeddings.weight";
+        if config.type_vocab_size > 0 && !tensors.contains_key(SEGMENTS) && !tensors.is_empty() {
+            tracing::info!(path = %path.display(), "the checkpoint has no segment embeddings; zeros stand for them");
+            let options = (tch::Kind::Float, Device::Cpu);
+            tensors.insert(
+                SEGMENTS.to_owned(),
+                Tensor::zeros([config.type_vocab_size, config.hidden_size], options),
+            );
+        }
+        let mut model = Self::zeros(config, device, precision)?;
+        fill(model.arena(), tensors, &path)?;
+        model.parameters_changed();
+        Ok(model)
+    }
+
+    /// Writes `config.json` and `model.safetensors` (f32, `BertModel`'s names) into an existing folder.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
+        let path = folder.join(CONFIG_FILE);
+        let json = format!("{:#}\n", self.config().to_json());
+        std::fs::write(&path, json).map_err(ModelError::io("cannot write", path))?;
+        write_tensors(&folder.join(WEIGHTS_FILE), &named_values(self.arena()))
+    }
+}
+
+/// Every parameter of an arena by name, as handles on its views.
+pub fn named_values(arena: &Arena) -> Vec<(String, Tensor)> {
+    arena
+        .layout()
+        .slots()
+        .iter()
+        .map(|slot| (slot.name.clone(), arena.value(&slot.name)))
+        .collect()
+}
+
+/// Copies `tensors` into the arena, which must name exactly the same ones with the same shapes. `path` is for messages.
+///
+/// # Errors
+/// [`ModelError::Tensors`] listing everything that is missing, unknown or of another shape; nothing is copied then.
+pub fn fill(
+    arena: &Arena,
+    tensors: BTreeMap<String, Tensor>,
+    path: &Path,
+) -> Result<(), ModelError> {
+    let mut listing = String::new();
+    let mut say = |line: String| listing.push_str(&format!("\n  {line}"));
+    for slot in arena.layout().slots() {
+        match tensors.get(&slot.name) {
+            None => say(format!("missing    {} {:?}", slot.name, slot.shape)),
+            Some(t) if t.size() != slot.shape => {
+                say(format!(
+                    "mis-shaped {}: found {:?}, expected {:?}",
+                    slot.name,
+                    t.size(),
+                    slot.shape
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    for (name, tensor) in tensors
+        .iter()
+        .filter(|(name, _)| arena.layout().slot(name).is_none())
+    {
+        say(format!("unknown    {name} {:?}", tensor.size()));
+    }
+    if !listing.is_empty() {
+        return Err(ModelError::Tensors {
+            path: path.into(),
+            listing,
+        });
+    }
+    tch::no_grad(|| {
+        tensors
+            .iter()
+            .for_each(|(name, tensor)| arena.value(name).copy_(tensor))
+    });
+    Ok(())
+}
+
+/// The name that `BertModel` uses today.
+fn canonical(name: &str) -> String {
+    let name = name.strip_prefix("bert.").unwrap_or(name);
+    if !name.contains("LayerNorm") {
+        return name.to_owned();
+    }
+    name.replace("LayerNorm.gamma", "LayerNorm.weight")
+        .replace("LayerNorm.beta", "LayerNorm.bias")
+}

@@ -1,0 +1,122 @@
+//! The embedding layer: LayerNorm(word + position + segment), forward and backward.
+
+use tch::{Kind, Tensor};
+
+use super::Pass;
+use super::layout::{EMBEDDING_NORM, POSITION, SEGMENT, WORD};
+use crate::arena::Arena;
+use crate::kernel::dropout::{Dropout, site_key};
+use crate::kernel::norm::{LayerNorm, NormTape};
+use crate::packed::Packed;
+
+/// The site of the embedding's dropout; the layers' sites count from layer 1.
+const EMBEDDING_LAYER: usize = 0;
+
+#[derive(Debug)]
+pub(crate) struct Embeddings {
+    word: Table,
+    position: Table,
+    segment: Option<Table>,
+    norm: LayerNorm,
+    dropout: f64,
+}
+
+/// One lookup table [rows, H] and its gradient.
+#[derive(Debug)]
+struct Table {
+    value: Tensor,
+    grad: Tensor,
+}
+
+impl Table {
+    fn new(arena: &Arena, name: &str) -> Self {
+        Self {
+            value: arena.value(name),
+            grad: arena.grad(name),
+        }
+    }
+
+    fn forward(&self, index: &Tensor) -> Tensor {
+        self.value.index_select(0, index)
+    }
+
+    /// Adds each row of `grad` to the row that `index` names; only the rows of the batch are touched. On the CPU
+    /// `index_add_` goes through the rows in order, so the sums repeat.
+    fn backward(&self, index: &Tensor, grad: &Tensor) {
+        let _ = self.grad.shallow_clone().index_add_(0, index, grad);
+    }
+}
+
+/// The tape of the embedding layer.
+#[derive(Debug)]
+pub(crate) struct EmbeddingTape {
+    norm: NormTape,
+}
+
+impl Embeddings {
+    pub(crate) fn new(arena: &Arena, eps: f64, dropout: f64) -> Self {
+        let segment = arena
+            .layout()
+            .slot(SEGMENT)
+            .is_some()
+            .then(|| Table::new(arena, SEGMENT));
+        let norm = super::layer_norm(arena, EMBEDDING_NORM, eps);
+        Self {
+            word: Table::new(arena, WORD),
+            position: Table::new(arena, POSITION),
+            segment,
+            norm,
+            dropout,
+        }
+    }
+
+    /// → [n, H], after LayerNorm and dropout, and the state before dropout's tape.
+    pub(crate) fn forward(&self, packed: &Packed, pass: Pass) -> (Tensor, EmbeddingTape) {
+        let mut sum = self.position.forward(&packed.positions);
+        if let Some(segment) = &self.segment {
+            sum += segment.forward(&self.segments(packed));
+        }
+        let (mut out, norm) = self.norm.forward(&self.word.forward(&packed.ids), &sum);
+        if let Some(dropout) = self.dropout(pass) {
+            dropout.apply(&mut out);
+        }
+        (out, EmbeddingTape { norm })
+    }
+
+    /// Adds the gradients of the tables and of the LayerNorm to the arena.
+    pub(crate) fn backward(
+        &self,
+        packed: &Packed,
+        pass: Pass,
+        grad: &Tensor,
+        tape: &EmbeddingTape,
+    ) {
+        let mut grad = grad.to_kind(Kind::Float).contiguous().copy();
+        if let Some(dropout) = self.dropout(pass) {
+            dropout.apply(&mut grad);
+        }
+        let grad = self.norm.backward(&grad, &tape.norm);
+        self.word.backward(&packed.ids, &grad);
+        self.position.backward(&packed.positions, &grad);
+        if let Some(segment) = &self.segment {
+            segment.backward(&self.segments(packed), &grad);
+        }
+    }
+
+    /// Segment ids that exist: a checkpoint with one segment type knows no second text.
+    fn segments(&self, packed: &Packed) -> Tensor {
+        let rows = self
+            .segment
+            .as_ref()
+            .map_or(1, |table| table.value.size()[0]);
+        packed.segments.clamp_max(rows - 1)
+    }
+
+    fn dropout(&self, pass: Pass) -> Option<Dropout> {
+        Dropout::new(
+            self.dropout,
+            pass.dropout_key()
+                .map(|key| site_key(key, EMBEDDING_LAYER, 0)),
+        )
+    }
+}

@@ -1,0 +1,317 @@
+//! The BERT encoder over packed tokens, with a backward pass of its own.
+//!
+//! [`Bert::encode`] turns token ids into hidden states. With [`Pass::Training`] the states are leaves of autograd: build
+//! any loss on them, call `backward()` on it, and hand the [`Encoded`] to [`Bert::backward`], which carries the states'
+//! gradients through the layers and adds every parameter's gradient to the arena. No graph is recorded inside the
+//! encoder, gradients land where blending, clipping and the optimiser work on them, and states without a gradient cost
+//! nothing.
+
+mod embeddings;
+mod layer;
+mod layout;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::arena::Arena;
+use crate::config::BertConfig;
+use crate::kernel::norm::LayerNorm;
+use crate::packed::Packed;
+use embeddings::{EmbeddingTape, Embeddings};
+use layer::{Layer, LayerTape};
+pub use layout::parameter_count;
+
+/// The number format of the matrix products. Parameters, gradients, LayerNorm and hidden states are f32 either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// bfloat16 products with f32 master weights.
+    Bf16,
+}
+
+/// What one pass through the encoder is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// The last hidden state alone is kept; no dropout.
+    Inference,
+    /// All hidden states are kept; no dropout, no backward.
+    States,
+    /// Everything that [`Bert::backward`] needs is kept.
+    Training(DropoutKey),
+}
+
+/// Where a training pass gets its dropout masks from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropoutKey {
+    /// No dropout.
+    Off,
+    /// Masks are a pure function of this key, the layer and the place: the same key gives the same masks.
+    Key(u64),
+}
+
+impl Pass {
+    fn dropout_key(self) -> Option<u64> {
+        match self {
+            Self::Training(DropoutKey::Key(key)) => Some(key),
+            _ => None,
+        }
+    }
+}
+
+/// The hidden states of a batch, and what the backward pass needs.
+#[derive(Debug)]
+pub struct Encoded {
+    states: Vec<Tensor>,
+    tape: Option<Tape>,
+}
+
+#[derive(Debug)]
+struct Tape {
+    pass: Pass,
+    embeddings: EmbeddingTape,
+    layers: Vec<LayerTape>,
+}
+
+impl Encoded {
+    /// E, H₁ … H_L, each [n, H] f32: the embedding output and the output of every layer. Only H_L after
+    /// [`Pass::Inference`].
+    pub fn states(&self) -> &[Tensor] {
+        &self.states
+    }
+
+    /// H_L [n, H].
+    pub fn last(&self) -> &Tensor {
+        &self.states[self.states.len() - 1]
+    }
+}
+
+/// A BERT encoder (without the pooler that `BertModel` may add).
+#[derive(Debug)]
+pub struct Bert {
+    config: BertConfig,
+    arena: Arena,
+    layers_start: i64,
+    /// The layers' values in bf16, refreshed by [`Bert::parameters_changed`]; `None` in f32.
+    low: Option<Tensor>,
+    embeddings: Embeddings,
+    layers: Vec<Layer>,
+}
+
+impl Bert {
+    /// A model of zeros (LayerNorm's weights too), to be filled by loading or [`Bert::randomise`].
+    ///
+    /// # Errors
+    /// If the configuration is not one of a BERT encoder ([`BertConfig::check`]).
+    pub fn zeros(
+        config: BertConfig,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self, crate::ModelError> {
+        config.check()?;
+        let (layout, layers_start) = layout::bert_layout(&config);
+        let arena = Arena::zeros(layout, device);
+        let master = arena
+            .values()
+            .narrow(0, layers_start, arena.layout().numel() - layers_start);
+        let low = (precision == Precision::Bf16).then(|| master.to_kind(Kind::BFloat16));
+        let compute = low.as_ref().unwrap_or(&master);
+        let layers = (0..config.num_hidden_layers as usize)
+            .map(|i| Layer::new(&config, &arena, i, compute, layers_start))
+            .collect();
+        let embeddings = Embeddings::new(&arena, config.layer_norm_eps, config.hidden_dropout_prob);
+        Ok(Self {
+            config,
+            arena,
+            layers_start,
+            low,
+            embeddings,
+            layers,
+        })
+    }
+
+    /// Draws matrices from N(0, `initializer_range`²), sets LayerNorm's weights to 1 and vectors to 0, from `seed`.
+    pub fn randomise(&mut self, seed: u64) {
+        tch::manual_seed(seed as i64);
+        for slot in self.arena.layout().slots() {
+            let mut value = self.arena.value(&slot.name);
+            let _ = match (slot.decays(), slot.name.ends_with("LayerNorm.weight")) {
+                (true, _) => value.normal_(0.0, self.config.initializer_range),
+                (false, true) => value.fill_(1.0),
+                (false, false) => value.zero_(),
+            };
+        }
+        self.parameters_changed();
+    }
+
+    /// To be called after the arena's values were written: refreshes the copy that low-precision products read.
+    pub fn parameters_changed(&mut self) {
+        let master = self.arena.values().narrow(
+            0,
+            self.layers_start,
+            self.arena.layout().numel() - self.layers_start,
+        );
+        if let Some(low) = &mut self.low {
+            low.copy_(&master);
+        }
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &BertConfig {
+        &self.config
+    }
+
+    /// The model's parameters and gradients.
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// The device of the parameters.
+    pub fn device(&self) -> Device {
+        self.arena.values().device()
+    }
+
+    /// Number of encoder layers L.
+    pub fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The values of all layers as one view [L, P]; P parameters per layer, in the same order in every layer.
+    pub fn layer_values(&self) -> Tensor {
+        self.layer_view(&self.arena.values())
+    }
+
+    /// The gradients of all layers as one view [L, P].
+    pub fn layer_grads(&self) -> Tensor {
+        self.layer_view(&self.arena.grads())
+    }
+
+    /// The values of the embedding layer (tables and LayerNorm) as one view.
+    pub fn embedding_values(&self) -> Tensor {
+        self.arena.values().narrow(0, 0, self.layers_start)
+    }
+
+    /// The gradients of the embedding layer as one view.
+    pub fn embedding_grads(&self) -> Tensor {
+        self.arena.grads().narrow(0, 0, self.layers_start)
+    }
+
+    fn layer_view(&self, buffer: &Tensor) -> Tensor {
+        buffer
+            .narrow(
+                0,
+                self.layers_start,
+                self.arena.layout().numel() - self.layers_start,
+            )
+            .view([self.depth() as i64, -1])
+    }
+
+    /// Encodes a batch.
+    ///
+    /// # Panics
+    /// If a sequence is longer than `max_position_embeddings`, or if a token id is not in the vocabulary.
+    pub fn encode(&self, packed: &Packed, pass: Pass) -> Encoded {
+        let longest = packed.lengths().iter().copied().max().unwrap_or(0);
+        let most = self.config.max_position_embeddings;
+        assert!(
+            longest <= most,
+            "a sequence of {longest} tokens in a model of {most} positions"
+        );
+        tch::no_grad(|| match pass {
+            Pass::Inference => {
+                let (mut x, _) = self.embeddings.forward(packed, pass);
+                for layer in &self.layers {
+                    x = layer.forward(&x, packed, pass).0;
+                }
+                Encoded {
+                    states: vec![x],
+                    tape: None,
+                }
+            }
+            Pass::States => {
+                let mut states = vec![self.embeddings.forward(packed, pass).0];
+                for (i, layer) in self.layers.iter().enumerate() {
+                    states.push(layer.forward(&states[i], packed, pass).0);
+                }
+                Encoded { states, tape: None }
+            }
+            Pass::Training(_) => self.encode_with_tape(packed, pass),
+        })
+    }
+
+    fn encode_with_tape(&self, packed: &Packed, pass: Pass) -> Encoded {
+        let (mut x, embeddings) = self.embeddings.forward(packed, pass);
+        let mut states = vec![leaf(&x)];
+        let mut layers = Vec::with_capacity(self.depth());
+        for layer in &self.layers {
+            let (out, tape) = layer.forward(&x, packed, pass);
+            states.push(leaf(&out));
+            layers.push(tape);
+            x = out;
+        }
+        Encoded {
+            states,
+            tape: Some(Tape {
+                pass,
+                embeddings,
+                layers,
+            }),
+        }
+    }
+
+    /// Carries the gradients that the losses left in the states' `.grad` through the encoder, adding every parameter's
+    /// gradient to the arena. States that no loss touched take no part.
+    ///
+    /// # Panics
+    /// If `encoded` does not come from a [`Pass::Training`] of this model.
+    pub fn backward(&self, packed: &Packed, encoded: Encoded) {
+        let Encoded { states, tape } = encoded;
+        let Tape {
+            pass,
+            embeddings,
+            layers,
+        } = tape.expect("backward follows a training pass");
+        assert_eq!(
+            layers.len(),
+            self.depth(),
+            "layers of the tape against layers of the model"
+        );
+        tch::no_grad(|| {
+            let mut flowing = None;
+            for ((layer, tape), state) in self.layers.iter().zip(layers).zip(&states[1..]).rev() {
+                flowing =
+                    merge(flowing, state).map(|grad| layer.backward(&grad, packed, pass, tape));
+            }
+            if let Some(grad) = merge(flowing, &states[0]) {
+                self.embeddings.backward(packed, pass, &grad, &embeddings);
+            }
+        });
+    }
+}
+
+/// A leaf of autograd with the values of `state`.
+fn leaf(state: &Tensor) -> Tensor {
+    state.detach().set_requires_grad(true)
+}
+
+/// The gradient from the layers above plus the one that losses left at this state.
+fn merge(flowing: Option<Tensor>, state: &Tensor) -> Option<Tensor> {
+    let own = state.grad();
+    match (flowing, own.defined()) {
+        (Some(flowing), true) => Some(flowing + own),
+        (None, true) => Some(own),
+        (flowing, false) => flowing,
+    }
+}
+
+/// The LayerNorm whose parameters are called `{name}.weight` and `{name}.bias`.
+fn layer_norm(arena: &Arena, name: &str, eps: f64) -> LayerNorm {
+    let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+    LayerNorm {
+        weight: arena.value(&weight),
+        bias: arena.value(&bias),
+        weight_grad: arena.grad(&weight),
+        bias_grad: arena.grad(&bias),
+        eps,
+    }
+}

@@ -1,0 +1,75 @@
+//! What can go wrong between a checkpoint folder and a model, each error naming the file or tensor.
+
+use std::path::PathBuf;
+
+/// An error of loading, checking or saving a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A file could not be read or written.
+    #[error("{action} {path}")]
+    Io {
+        /// What was tried, e.g. `cannot read`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `config.json` is not JSON, or lacks a key, or holds a value of another type.
+    #[error("{path} is not the configuration of a BERT: {found}")]
+    ConfigSyntax {
+        /// The file.
+        path: PathBuf,
+        /// What the JSON reader met, with line and column.
+        found: String,
+    },
+    /// A key of the configuration holds a value that no BERT of this crate can have.
+    #[error("`{key}` is {found}, expected {expected}")]
+    ConfigValue {
+        /// The key in `config.json`.
+        key: &'static str,
+        /// The value that stands there.
+        found: String,
+        /// What is supported.
+        expected: String,
+    },
+    /// The weights file is not whole or not safetensors.
+    #[error("{path} is not a whole safetensors file: {found}")]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What the reader met.
+        found: String,
+    },
+    /// Tensors are missing, unknown or of another shape than the configuration says.
+    #[error("{path} does not hold the tensors that its config.json calls for:{listing}")]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// One line per tensor, each starting with a line break.
+        listing: String,
+    },
+    /// A name on the hub could not be fetched.
+    #[error("{0}")]
+    Hub(String),
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+impl ModelError {
+    /// An input or output error at `path`.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}

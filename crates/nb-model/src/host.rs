@@ -1,0 +1,142 @@
+//! Slices over the memory of CPU tensors, for kernels written in Rust.
+//!
+//! The only file of this crate with `unsafe` code. [`with_slices`] hands a closure shared slices of its inputs and
+//! exclusive slices of its outputs after checking that each tensor is a contiguous CPU tensor of the element type and
+//! that no output overlaps another tensor of the call. What it cannot see is another thread writing the same storage
+//! through a handle of its own; tensors are not `Sync`, so that takes a shallow clone sent elsewhere, which no code of
+//! this workspace does, and which would race in libtorch just the same.
+#![expect(
+    unsafe_code,
+    reason = "reads and writes tensor memory through raw pointers; the argument stands above"
+)]
+
+use std::ops::Range;
+
+use half::bf16;
+use tch::{Device, Kind, Tensor};
+
+/// An element type that tensors and slices have in common. (tch has such a trait, but calls bfloat16 `Half` there.)
+pub trait Element: Copy + sealed::Sealed {
+    /// The tensor kind whose memory is a sequence of `Self`.
+    const KIND: Kind;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for half::bf16 {}
+}
+
+impl Element for f32 {
+    const KIND: Kind = Kind::Float;
+}
+
+impl Element for bf16 {
+    const KIND: Kind = Kind::BFloat16;
+}
+
+/// Calls `f` with the memory of `inputs` (shared) and `outputs` (exclusive).
+///
+/// # Panics
+/// If a tensor is not on the CPU, not contiguous or of another element type, or if an output overlaps another tensor.
+///
+/// ```
+/// use tch::{Kind, Tensor};
+/// let x = Tensor::from_slice(&[1f32, 2.0, 3.0]);
+/// let mut y = x.zeros_like();
+/// nb_model::host::with_slices::<f32, 1, 1, _>([&x], [&mut y], |[x], [y]| {
+///     y.iter_mut().zip(x).for_each(|(y, x)| *y = 2.0 * x);
+/// });
+/// assert_eq!(Vec::<f32>::try_from(y).unwrap(), [2.0, 4.0, 6.0]);
+/// ```
+pub fn with_slices<T: Element, const I: usize, const O: usize, R>(
+    inputs: [&Tensor; I],
+    outputs: [&mut Tensor; O],
+    f: impl FnOnce([&[T]; I], [&mut [T]; O]) -> R,
+) -> R {
+    let ins = inputs.map(check::<T>);
+    let outs = outputs.map(|t| check::<T>(t));
+    for (i, out) in outs.iter().enumerate() {
+        let clash = ins
+            .iter()
+            .chain(&outs[..i])
+            .any(|other| overlap(out, other));
+        assert!(
+            !clash,
+            "output {i} shares memory with another tensor of the call"
+        );
+    }
+    // SAFETY: `check` made sure that each range is the tensor's own initialised, contiguous CPU memory of element type
+    // `T`. The borrows of the handles keep the storages alive for the call. No output overlaps any other slice, so the
+    // exclusive ones are exclusive within the call; the module's doc says why nothing else writes meanwhile.
+    let ins = ins.map(|r| unsafe { std::slice::from_raw_parts(r.start as *const T, len::<T>(&r)) });
+    // SAFETY: as above.
+    let outs =
+        outs.map(|r| unsafe { std::slice::from_raw_parts_mut(r.start as *mut T, len::<T>(&r)) });
+    f(ins, outs)
+}
+
+/// The address range of a tensor's memory, after the checks that make it a slice of `T`.
+fn check<T: Element>(tensor: &Tensor) -> Range<usize> {
+    assert_eq!(
+        tensor.device(),
+        Device::Cpu,
+        "host slices exist for CPU tensors"
+    );
+    assert_eq!(
+        tensor.kind(),
+        T::KIND,
+        "element type of the tensor against that of the slice"
+    );
+    assert!(
+        tensor.is_contiguous(),
+        "a tensor of shape {:?} is not contiguous",
+        tensor.size()
+    );
+    let start = match tensor.numel() {
+        0 => std::mem::align_of::<T>(), // libtorch may hold a null pointer for an empty tensor; a slice may not
+        _ => tensor.data_ptr() as usize,
+    };
+    start..start + tensor.numel() * std::mem::size_of::<T>()
+}
+
+fn len<T>(range: &Range<usize>) -> usize {
+    (range.end - range.start) / std::mem::size_of::<T>()
+}
+
+fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Kind;
+
+    #[test]
+    #[should_panic(expected = "shares memory")]
+    fn an_output_that_overlaps_an_input_is_refused() {
+        let x = Tensor::zeros([8], (Kind::Float, Device::Cpu));
+        let mut tail = x.narrow(0, 4, 4);
+        with_slices::<f32, 1, 1, _>([&x], [&mut tail], |_, _| ());
+    }
+
+    #[test]
+    #[should_panic(expected = "not contiguous")]
+    fn a_transposed_view_is_refused() {
+        let x = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)).tr();
+        with_slices::<f32, 1, 0, _>([&x], [], |_, _| ());
+    }
+
+    #[test]
+    #[should_panic(expected = "element type")]
+    fn another_element_type_is_refused() {
+        with_slices::<bf16, 1, 0, _>([&Tensor::from_slice(&[1f32])], [], |_, _| ());
+    }
+
+    #[test]
+    fn an_empty_tensor_is_an_empty_slice() {
+        let x = Tensor::zeros([0], (Kind::Float, Device::Cpu));
+        assert_eq!(with_slices::<f32, 1, 0, _>([&x], [], |[x], _| x.len()), 0);
+    }
+}

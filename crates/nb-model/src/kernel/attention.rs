@@ -1,0 +1,273 @@
+//! Multi-head self-attention over packed tokens (Vaswani et al. 2017, equation 1), forward and backward.
+//!
+//! softmax(Q Kᵀ/√D) V within each sequence. Sequences of nearly equal length are handled as one padded batch of products
+//! (see [`crate::Packed`]); padding keys get weight 0, padding queries give and take no gradient.
+
+use tch::{Kind, Tensor};
+
+use super::dropout::Dropout;
+use crate::packed::{Group, Packed};
+
+/// What the backward pass needs, for each group of sequences.
+#[derive(Debug)]
+pub(crate) struct AttentionTape {
+    groups: Vec<GroupTape>,
+}
+
+/// Of one group of S sequences of width W: queries, keys and values [S·A, W, D] and the weights [S·A, W, W] before
+/// dropout.
+#[derive(Debug)]
+struct GroupTape {
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    weights: Tensor,
+}
+
+/// `qkv` [n, 3H] (queries, keys and values side by side) → the heads' outputs side by side [n, H].
+pub(crate) fn forward(
+    qkv: &Tensor,
+    packed: &Packed,
+    heads: i64,
+    dropout: impl Fn(usize) -> Option<Dropout>,
+) -> (Tensor, AttentionTape) {
+    let run = |(i, group): (usize, &Group)| group_forward(qkv, group, heads, dropout(i));
+    let (contexts, groups): (Vec<_>, Vec<_>) = packed.groups.iter().enumerate().map(run).unzip();
+    (join(contexts), AttentionTape { groups })
+}
+
+/// From dL/d(context) [n, H] to dL/d(qkv) [n, 3H]. `dropout` as in the forward pass.
+pub(crate) fn backward(
+    grad: &Tensor,
+    packed: &Packed,
+    heads: i64,
+    dropout: impl Fn(usize) -> Option<Dropout>,
+    tape: &AttentionTape,
+) -> Tensor {
+    let groups = packed.groups.iter().zip(&tape.groups).enumerate();
+    join(
+        groups
+            .map(|(i, (group, tape))| group_backward(grad, group, heads, dropout(i), tape))
+            .collect(),
+    )
+}
+
+fn group_forward(
+    qkv: &Tensor,
+    group: &Group,
+    heads: i64,
+    dropout: Option<Dropout>,
+) -> (Tensor, GroupTape) {
+    let hidden = qkv.size()[1] / 3;
+    let size = hidden / heads;
+    let (s, w) = (group.sequences, group.width);
+    // [S, W, 3, A, D] -> three of [S·A, W, D]
+    let split = pad(&qkv.narrow(0, group.start, group.rows), group)
+        .view([s, w, 3, heads, size])
+        .permute([2, 0, 3, 1, 4]);
+    let [query, key, value] = [0, 1, 2].map(|i| split.get(i).reshape([s * heads, w, size]));
+
+    let scale = 1.0 / (size as f64).sqrt();
+    let mut scores = match &group.padding {
+        Some(padding) => {
+            let bias = padding
+                .key_bias
+                .to_kind(query.kind())
+                .expand([s, heads, w, w], false)
+                .reshape([s * heads, w, w]);
+            bias.baddbmm(&query, &key.transpose(1, 2), 1.0, scale)
+        }
+        None => query.bmm(&key.transpose(1, 2)) * scale,
+    };
+    scores = scores.softmax(-1, None::<Kind>);
+    let context = dropped(&scores, dropout).bmm(&value);
+    let rows = context
+        .view([s, heads, w, size])
+        .transpose(1, 2)
+        .reshape([s * w, hidden]);
+    (
+        unpad(rows, group),
+        GroupTape {
+            query,
+            key,
+            value,
+            weights: scores,
+        },
+    )
+}
+
+fn group_backward(
+    grad: &Tensor,
+    group: &Group,
+    heads: i64,
+    dropout: Option<Dropout>,
+    tape: &GroupTape,
+) -> Tensor {
+    let hidden = grad.size()[1];
+    let size = hidden / heads;
+    let (s, w) = (group.sequences, group.width);
+    let mut grad = pad(&grad.narrow(0, group.start, group.rows), group);
+    if let Some(padding) = &group.padding {
+        grad *= padding.real.to_kind(grad.kind()); // a padding query has no output, so no gradient comes from it
+    }
+    let grad = grad
+        .view([s, w, heads, size])
+        .transpose(1, 2)
+        .reshape([s * heads, w, size]);
+
+    let value_grad = dropped(&tape.weights, dropout).transpose(1, 2).bmm(&grad);
+    let mut weights_grad = grad.bmm(&tape.value.transpose(1, 2));
+    if let Some(dropout) = dropout {
+        dropout.apply(&mut weights_grad);
+    }
+    let scale = 1.0 / (size as f64).sqrt();
+    let scores_grad = Tensor::internal_softmax_backward_data(
+        &weights_grad,
+        &tape.weights,
+        -1,
+        tape.weights.kind(),
+    ) * scale;
+    let query_grad = scores_grad.bmm(&tape.key);
+    let key_grad = scores_grad.transpose(1, 2).bmm(&tape.query);
+
+    // three of [S·A, W, D] -> [S·W, 3H]
+    let split = Tensor::stack(&[query_grad, key_grad, value_grad], 0).view([3, s, heads, w, size]);
+    unpad(
+        split.permute([1, 3, 0, 2, 4]).reshape([s * w, 3 * hidden]),
+        group,
+    )
+}
+
+/// The weights after dropout; the weights themselves stay as the backward pass needs them.
+fn dropped(weights: &Tensor, dropout: Option<Dropout>) -> Tensor {
+    match dropout {
+        None => weights.shallow_clone(),
+        Some(dropout) => {
+            let mut out = weights.copy();
+            dropout.apply(&mut out);
+            out
+        }
+    }
+}
+
+/// Packed rows [rows, X] -> padded rows [S·W, X].
+fn pad(rows: &Tensor, group: &Group) -> Tensor {
+    match &group.padding {
+        Some(padding) => rows.index_select(0, &padding.gather),
+        None => rows.contiguous(),
+    }
+}
+
+/// Padded rows [S·W, X] -> packed rows [rows, X].
+fn unpad(rows: Tensor, group: &Group) -> Tensor {
+    match &group.padding {
+        Some(padding) => rows.index_select(0, &padding.scatter),
+        None => rows,
+    }
+}
+
+/// The groups' rows one after the other.
+fn join(mut parts: Vec<Tensor>) -> Tensor {
+    match parts.len() {
+        1 => parts.remove(0),
+        _ => Tensor::cat(&parts, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    const HEADS: i64 = 2;
+
+    fn packed(lengths: &[i64]) -> Packed {
+        let n: i64 = lengths.iter().sum();
+        Packed::new(
+            &vec![0; n as usize],
+            &vec![0; n as usize],
+            lengths,
+            Device::Cpu,
+        )
+    }
+
+    /// Sequence by sequence, head by head, with autograd: the definition.
+    fn reference(qkv: &Tensor, lengths: &[i64]) -> Tensor {
+        let (mut out, mut start) = (Vec::new(), 0);
+        let size = qkv.size()[1] / 3 / HEADS;
+        for &length in lengths {
+            let rows = qkv.narrow(0, start, length);
+            let head = |part: i64, a: i64| rows.narrow(1, (part * HEADS + a) * size, size);
+            let context: Vec<Tensor> = (0..HEADS)
+                .map(|a| {
+                    (head(0, a).matmul(&head(1, a).tr()) / (size as f64).sqrt())
+                        .softmax(-1, None::<Kind>)
+                        .matmul(&head(2, a))
+                })
+                .collect();
+            out.push(Tensor::cat(&context, 1));
+            start += length;
+        }
+        Tensor::cat(&out, 0)
+    }
+
+    #[test]
+    fn packed_attention_and_its_gradient_are_those_of_each_sequence_alone() {
+        tch::manual_seed(3);
+        for lengths in [vec![5, 4, 4, 2, 1], vec![3, 3], vec![7], vec![1, 9, 2]] {
+            let n = lengths.iter().sum();
+            let qkv = Tensor::randn([n, 3 * HEADS * 4], (Kind::Double, Device::Cpu))
+                .set_requires_grad(true);
+            let grad = Tensor::randn([n, HEADS * 4], (Kind::Double, Device::Cpu));
+            let expected = reference(&qkv, &lengths);
+            let expected_grad = &Tensor::run_backward(
+                &[(&expected * &grad).sum(Kind::Double)],
+                &[&qkv],
+                false,
+                false,
+            )[0];
+            let (found, found_grad) = tch::no_grad(|| {
+                let (out, tape) = forward(&qkv, &packed(&lengths), HEADS, |_| None);
+                (
+                    out,
+                    backward(&grad, &packed(&lengths), HEADS, |_| None, &tape),
+                )
+            });
+            assert!(
+                found.allclose(&expected, 1e-12, 1e-12, false),
+                "{lengths:?}"
+            );
+            assert!(
+                found_grad.allclose(expected_grad, 1e-12, 1e-12, false),
+                "{lengths:?}"
+            );
+        }
+    }
+
+    /// With a fixed key dropout is a fixed linear map of the weights, so central differences see it too.
+    #[test]
+    fn the_gradient_with_dropout_is_the_slope() {
+        tch::manual_seed(4);
+        let lengths = [4, 3];
+        let qkv = Tensor::randn([7, 3 * HEADS * 2], (Kind::Float, Device::Cpu));
+        let grad = Tensor::randn([7, HEADS * 2], (Kind::Float, Device::Cpu));
+        let direction = Tensor::randn([7, 3 * HEADS * 2], (Kind::Float, Device::Cpu));
+        let dropout = |i: usize| Dropout::new(0.4, Some(i as u64 + 9));
+        let value = |qkv: &Tensor| {
+            (forward(qkv, &packed(&lengths), HEADS, dropout).0 * &grad)
+                .sum(Kind::Double)
+                .double_value(&[])
+        };
+        let (_, tape) = forward(&qkv, &packed(&lengths), HEADS, dropout);
+        let found = (backward(&grad, &packed(&lengths), HEADS, dropout, &tape) * &direction)
+            .sum(Kind::Double)
+            .double_value(&[]);
+        let step = 1e-2;
+        let slope = (value(&(&qkv + &direction * step)) - value(&(&qkv - &direction * step)))
+            / (2.0 * step);
+        assert!(
+            (found - slope).abs() < 2e-3 * (1.0 + slope.abs()),
+            "{found} against {slope}"
+        );
+    }
+}

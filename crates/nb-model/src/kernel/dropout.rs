@@ -1,0 +1,154 @@
+//! Dropout as a pure function of a key.
+//!
+//! The mask is never stored: [`Dropout::apply`] on the gradient, with the key of the forward pass, is the backward pass.
+//! On the CPU the mask comes from a counter-based generator written here, so it depends on the key and the entry's index
+//! alone, not on the number of threads; on other devices libtorch's generator is seeded with the key.
+
+use half::bf16;
+use rayon::prelude::*;
+use tch::{Device, Kind, Tensor};
+
+use crate::host::with_slices;
+
+/// Entries per parallel piece; a multiple of the four that one random word serves.
+const PIECE: usize = 1 << 14;
+
+/// Dropout with probability `p` and key `key`: each entry becomes 0 with probability p, else grows by 1/(1−p).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dropout {
+    p: f64,
+    key: u64,
+}
+
+impl Dropout {
+    /// The dropout of one site; `None` where nothing is dropped.
+    pub(crate) fn new(p: f64, key: Option<u64>) -> Option<Self> {
+        key.filter(|_| p > 0.0).map(|key| Self { p, key })
+    }
+
+    /// Drops entries of a contiguous `x` in place.
+    pub(crate) fn apply(self, x: &mut Tensor) {
+        match (x.device(), x.kind()) {
+            (Device::Cpu, Kind::Float) => {
+                let scale = (1.0 / (1.0 - self.p)) as f32;
+                with_slices::<f32, 0, 1, _>([], [x], |_, [x]| {
+                    self.run(x, |v, keep| v * if keep { scale } else { 0.0 })
+                });
+            }
+            (Device::Cpu, Kind::BFloat16) => {
+                let scale = (1.0 / (1.0 - self.p)) as f32;
+                with_slices::<bf16, 0, 1, _>([], [x], |_, [x]| {
+                    self.run(x, |v, keep| {
+                        if keep {
+                            bf16::from_f32(v.to_f32() * scale)
+                        } else {
+                            bf16::ZERO
+                        }
+                    });
+                });
+            }
+            _ => {
+                tch::manual_seed(self.key as i64);
+                let mask = x.empty_like().bernoulli_float_(1.0 - self.p);
+                let _ = x.g_mul_(&mask).g_mul_scalar_(1.0 / (1.0 - self.p));
+            }
+        }
+    }
+
+    /// Calls `f(entry, keep)` for every entry; one 64-bit word decides four.
+    fn run<T: Copy + Send + Sync>(self, x: &mut [T], f: impl Fn(T, bool) -> T + Sync) {
+        // The probability in steps of 2⁻¹⁶: 0.1 becomes 0.100006.
+        let drop = (self.p * 65536.0).round() as u64;
+        let whole = |start: u64, quad: &mut [T]| {
+            let mut word = mix(self.key.wrapping_add((start + 1).wrapping_mul(GOLDEN)));
+            for v in quad {
+                *v = f(*v, word & 0xffff >= drop);
+                word >>= 16;
+            }
+        };
+        x.par_chunks_mut(PIECE)
+            .enumerate()
+            .for_each(|(piece, values)| {
+                let first = (piece * PIECE / 4) as u64;
+                values
+                    .chunks_mut(4)
+                    .zip(first..)
+                    .for_each(|(quad, start)| whole(start, quad));
+            });
+    }
+}
+
+/// 2⁶⁴ divided by the golden ratio: the step of the SplitMix64 sequence.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every output bit depends on every input bit.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The key of one site of one layer under the key of a pass.
+pub(crate) fn site_key(pass: u64, layer: usize, site: u64) -> u64 {
+    mix(mix(pass ^ GOLDEN).wrapping_add((layer as u64) << 8 | site))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ones(n: i64, kind: Kind) -> Tensor {
+        Tensor::ones([n], (kind, Device::Cpu))
+    }
+
+    #[test]
+    fn the_share_and_the_scale_are_those_of_p() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let mut x = ones(1_000_001, kind);
+            Dropout::new(0.1, Some(7)).unwrap().apply(&mut x);
+            let x = x.to_kind(Kind::Float);
+            let kept = x.count_nonzero(None).int64_value(&[]) as f64 / 1_000_001.0;
+            // Five standard errors of a share of 0.9 over a million draws.
+            assert!((kept - 0.9).abs() < 5.0 * (0.09_f64 / 1e6).sqrt(), "{kept}");
+            let largest = x.max().double_value(&[]);
+            assert!((largest - 1.0 / 0.9).abs() < 5e-3, "{largest}");
+        }
+    }
+
+    #[test]
+    fn the_mask_is_a_function_of_the_key_alone() {
+        let draw = |key, threads| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| {
+                let mut x = ones(100_003, Kind::Float);
+                Dropout::new(0.3, Some(key)).unwrap().apply(&mut x);
+                x
+            })
+        };
+        assert!(draw(1, 1).equal(&draw(1, 3)));
+        assert!(!draw(1, 1).equal(&draw(2, 1)));
+    }
+
+    #[test]
+    fn neighbouring_keys_and_sites_draw_independent_masks() {
+        let draw = |key| {
+            let mut x = ones(100_000, Kind::Float);
+            Dropout::new(0.5, Some(key)).unwrap().apply(&mut x);
+            x * 0.5
+        };
+        for other in [site_key(3, 0, 1), site_key(3, 1, 0), site_key(4, 0, 0)] {
+            let both = (draw(site_key(3, 0, 0)) * draw(other))
+                .mean(Kind::Double)
+                .double_value(&[]);
+            assert!((both - 0.25).abs() < 0.01, "{both}");
+        }
+    }
+
+    #[test]
+    fn without_a_key_or_a_probability_nothing_is_dropped() {
+        assert!(Dropout::new(0.1, None).is_none() && Dropout::new(0.0, Some(1)).is_none());
+    }
+}

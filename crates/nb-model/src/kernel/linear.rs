@@ -1,0 +1,39 @@
+//! A dense layer y = x Wᵀ + b over packed rows, with its gradients added straight into the arena.
+
+use tch::{Kind, Tensor};
+
+/// Views of one dense layer: weights in the precision of the products, gradients in f32.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    /// [out, in]
+    pub(crate) weight: Tensor,
+    /// [out]
+    pub(crate) bias: Tensor,
+    /// [out, in], f32
+    pub(crate) weight_grad: Tensor,
+    /// [out], f32
+    pub(crate) bias_grad: Tensor,
+}
+
+impl Linear {
+    /// `x` [n, in] → [n, out].
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+
+    /// From dL/dy `grad` [n, out] and the layer's input `x` [n, in]: adds dL/dW and dL/db to the arena, returns dL/dx.
+    pub(crate) fn backward(&self, grad: &Tensor, x: &Tensor) -> Tensor {
+        let mut weight_grad = self.weight_grad.shallow_clone();
+        if grad.kind() == Kind::Float {
+            let _ = weight_grad.addmm_(&grad.tr(), x);
+        } else {
+            // The product runs in the low precision; what accumulates is f32.
+            let _ = weight_grad.g_add_(&grad.tr().matmul(x));
+        }
+        let _ = self
+            .bias_grad
+            .shallow_clone()
+            .g_add_(&grad.sum_dim_intlist(0, false, Kind::Float));
+        grad.matmul(&self.weight)
+    }
+}

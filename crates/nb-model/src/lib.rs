@@ -1,0 +1,33 @@
+//! BERT on libtorch, made for training small models beside large ones.
+//!
+//! * [`Packed`]: a batch as real tokens only.
+//! * [`Bert`]: the encoder, with a backward pass that adds every gradient into one contiguous [`Arena`].
+//! * [`AttentivePooling`], [`Dense`]: what stands on it, by autograd.
+//! * [`Checkpoint`], [`Bert::load`], [`Bert::save`]: Hugging Face folders.
+//!
+//! It knows nothing of teachers and students, of losses, of data formats or of configuration files of a run.
+
+mod arena;
+mod checkpoint;
+mod config;
+mod encoder;
+mod error;
+pub mod host;
+mod kernel;
+mod packed;
+mod top;
+
+pub use arena::{Arena, Layout, Slot};
+pub use checkpoint::{
+    CONFIG_FILE, Checkpoint, WEIGHTS_FILE, fill, mirror_folder, named_values, read_tensors,
+    write_tensors,
+};
+pub use config::{Activation, BertConfig};
+pub use encoder::{Bert, DropoutKey, Encoded, Pass, Precision, parameter_count};
+pub use error::ModelError;
+pub use packed::Packed;
+pub use top::{AttentivePooling, Dense, POOLING_QUERY, cls_pooling, mean_pooling};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,213 @@
+//! A batch as packed tokens: the real tokens of all sequences in one row, and where each sequence ends.
+//!
+//! Linear layers, LayerNorm, GELU and every loss run over the row; only attention and pooling see sequences. Attention
+//! works on *groups*: runs of neighbouring sequences of nearly equal length, padded to the longest of the run. A batch
+//! sorted by length pads almost nothing.
+
+use tch::{Device, Kind, Tensor};
+
+/// A group is closed before its shortest sequence falls below this share of its longest one.
+const GROUP_FILL: f64 = 0.75;
+
+/// Packed token ids on a device. `n` is the number of real tokens, `B` that of sequences.
+#[derive(Debug)]
+pub struct Packed {
+    pub(crate) ids: Tensor,
+    pub(crate) segments: Tensor,
+    pub(crate) positions: Tensor,
+    pub(crate) groups: Vec<Group>,
+    /// [B, n], true where the token belongs to the sequence.
+    pub(crate) members: Tensor,
+    /// [B], the row of each sequence's first token.
+    pub(crate) firsts: Tensor,
+    lengths: Vec<i64>,
+}
+
+/// Neighbouring sequences that attention handles as one padded batch.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// First row of the group in the packed tokens, and its number of rows.
+    pub(crate) start: i64,
+    pub(crate) rows: i64,
+    /// Sequences, and the length they are padded to.
+    pub(crate) sequences: i64,
+    pub(crate) width: i64,
+    /// What padding needs; `None` where all lengths are equal.
+    pub(crate) padding: Option<Padding>,
+}
+
+/// Index tensors between the group's rows and its padded [sequences × width] rows.
+#[derive(Debug)]
+pub(crate) struct Padding {
+    /// [sequences·width]: the row to read; padding reads the sequence's first row and is masked after.
+    pub(crate) gather: Tensor,
+    /// [rows]: where each real row lies among the padded ones.
+    pub(crate) scatter: Tensor,
+    /// [sequences, 1, 1, width]: 0 at real keys, −∞ at padding, added to the attention scores.
+    pub(crate) key_bias: Tensor,
+    /// [sequences·width, 1]: 1 at real rows, 0 at padding.
+    pub(crate) real: Tensor,
+}
+
+impl Packed {
+    /// Packs `ids` and `segments` (each holding the sequences one after the other) of the given `lengths`.
+    ///
+    /// # Panics
+    /// If the three disagree on the number of tokens, if there is no sequence, or if a sequence is empty.
+    ///
+    /// ```
+    /// use nb_model::Packed;
+    /// let packed = Packed::new(&[2, 7, 3, 2, 9, 8, 3], &[0; 7], &[3, 4], tch::Device::Cpu);
+    /// assert_eq!((packed.sequences(), packed.tokens()), (2, 7));
+    /// ```
+    pub fn new(ids: &[i64], segments: &[i64], lengths: &[i64], device: Device) -> Self {
+        let total: i64 = lengths.iter().sum();
+        assert!(
+            !lengths.is_empty() && lengths.iter().all(|&l| l > 0),
+            "sequences of lengths {lengths:?}: none may be empty"
+        );
+        assert_eq!(
+            ids.len() as i64,
+            total,
+            "token ids against the sum of the lengths"
+        );
+        assert_eq!(segments.len(), ids.len(), "segment ids against token ids");
+
+        let positions: Vec<i64> = lengths.iter().flat_map(|&l| 0..l).collect();
+        let owner: Vec<i64> = lengths
+            .iter()
+            .zip(0_i64..)
+            .flat_map(|(&l, i)| std::iter::repeat_n(i, l as usize))
+            .collect();
+        let firsts: Vec<i64> = lengths
+            .iter()
+            .scan(0, |end, &l| Some(std::mem::replace(end, *end + l)))
+            .collect();
+        let send = |values: &[i64]| Tensor::from_slice(values).to_device(device);
+        let sequences = Tensor::arange(lengths.len() as i64, (Kind::Int64, device));
+        Self {
+            ids: send(ids),
+            segments: send(segments),
+            positions: send(&positions),
+            groups: groups(lengths, device),
+            members: sequences.unsqueeze(1).eq_tensor(&send(&owner).unsqueeze(0)),
+            firsts: send(&firsts),
+            lengths: lengths.to_vec(),
+        }
+    }
+
+    /// Number of sequences B.
+    pub fn sequences(&self) -> i64 {
+        self.lengths.len() as i64
+    }
+
+    /// Number of real tokens n.
+    pub fn tokens(&self) -> i64 {
+        self.ids.numel() as i64
+    }
+
+    /// Length of each sequence.
+    pub fn lengths(&self) -> &[i64] {
+        &self.lengths
+    }
+
+    /// The device of the tensors.
+    pub fn device(&self) -> Device {
+        self.ids.device()
+    }
+}
+
+/// Cuts the sequences into runs whose shortest is at least [`GROUP_FILL`] of their longest.
+fn groups(lengths: &[i64], device: Device) -> Vec<Group> {
+    let mut out = Vec::new();
+    let (mut first, mut start) = (0, 0);
+    while first < lengths.len() {
+        let (mut low, mut high) = (lengths[first], lengths[first]);
+        let run = lengths[first..].iter().take_while(|&&l| {
+            (low, high) = (low.min(l), high.max(l));
+            low as f64 >= GROUP_FILL * high as f64
+        });
+        let end = first + run.count();
+        let group = Group::new(start, &lengths[first..end], device);
+        start += group.rows;
+        first = end;
+        out.push(group);
+    }
+    out
+}
+
+impl Group {
+    fn new(start: i64, lengths: &[i64], device: Device) -> Self {
+        let rows = lengths.iter().sum();
+        let width = lengths.iter().copied().max().unwrap_or(0);
+        let sequences = lengths.len() as i64;
+        let padding = (sequences * width != rows).then(|| Padding::new(lengths, width, device));
+        Self {
+            start,
+            rows,
+            sequences,
+            width,
+            padding,
+        }
+    }
+}
+
+impl Padding {
+    fn new(lengths: &[i64], width: i64, device: Device) -> Self {
+        let (mut gather, mut scatter, mut bias, mut real) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut first = 0;
+        for (&length, sequence) in lengths.iter().zip(0_i64..) {
+            for t in 0..width {
+                let is_real = t < length;
+                gather.push(if is_real { first + t } else { first });
+                bias.push(if is_real { 0.0 } else { f32::NEG_INFINITY });
+                real.push(f32::from(is_real));
+            }
+            scatter.extend((0..length).map(|t| sequence * width + t));
+            first += length;
+        }
+        let n = lengths.len() as i64;
+        Self {
+            gather: Tensor::from_slice(&gather).to_device(device),
+            scatter: Tensor::from_slice(&scatter).to_device(device),
+            key_bias: Tensor::from_slice(&bias)
+                .view([n, 1, 1, width])
+                .to_device(device),
+            real: Tensor::from_slice(&real)
+                .view([n * width, 1])
+                .to_device(device),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_of_nearly_equal_length_form_a_group() {
+        let found: Vec<(i64, i64, i64)> = groups(&[16, 15, 12, 11, 8, 8], Device::Cpu)
+            .iter()
+            .map(|g| (g.start, g.rows, g.width))
+            .collect();
+        assert_eq!(found, [(0, 43, 16), (43, 11, 11), (54, 16, 8)]);
+        assert!(groups(&[8, 8], Device::Cpu)[0].padding.is_none());
+    }
+
+    #[test]
+    fn gather_then_scatter_gives_the_rows_back() {
+        let padding = Padding::new(&[4, 3], 4, Device::Cpu);
+        let rows = Tensor::arange(7, (Kind::Float, Device::Cpu)).view([7, 1]);
+        let back = rows
+            .index_select(0, &padding.gather)
+            .index_select(0, &padding.scatter);
+        assert!(back.equal(&rows));
+    }
+
+    #[test]
+    #[should_panic(expected = "none may be empty")]
+    fn an_empty_sequence_is_refused() {
+        let _ = Packed::new(&[1], &[0], &[1, 0], Device::Cpu);
+    }
+}

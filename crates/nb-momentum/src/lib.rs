@@ -1,0 +1,158 @@
+//! Momentum distillation (NewsBERT, Wu et al. 2021, section 3.3): the student's update takes in the teacher's gradients.
+//!
+//! For every parameter of student layer k: g^s_k ← β · (1/K) Σ_{j=1..K} g^t_{(k−1)K+j} + (1−β) · g^s_k.
+//!
+//! It is to run after the backward pass (and after a sum over processes), before clipping and the optimiser: the blend is
+//! linear, so it commutes with sums and means, and clipping is not, so it must see the blended gradient.
+//!
+//! It knows nothing of models: gradients come as views [layers, parameters per layer] with the same order of parameters in
+//! every layer.
+
+use nb_share::LayerMap;
+use tch::Tensor;
+
+/// The share β of the teacher's gradients, from 0 (none) to 1 (nothing else).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Beta(f64);
+
+impl Beta {
+    /// No blending.
+    pub const OFF: Self = Self(0.0);
+
+    /// `None` unless 0 ≤ `beta` ≤ 1.
+    pub fn new(beta: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&beta).then_some(Self(beta))
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// Blends the layers' gradients in place: `student` [N, P] ← β · mean over each group of `teacher` [L, P] + (1−β) · `student`.
+/// The teacher's gradients stay as they are. With β = 0 nothing is touched.
+///
+/// # Panics
+/// If the shapes do not fit the map.
+///
+/// ```
+/// use nb_momentum::{Beta, blend_layers};
+/// use nb_share::LayerMap;
+/// use tch::Tensor;
+/// let teacher = Tensor::from_slice(&[1f32, 3.0, 5.0, 9.0]).view([4, 1]);
+/// let mut student = Tensor::from_slice(&[0f32, 10.0]).view([2, 1]);
+/// blend_layers(&teacher, &mut student, LayerMap::uniform(4, 2).unwrap(), Beta::new(0.5).unwrap());
+/// assert_eq!(Vec::<f32>::try_from(student.view(-1)).unwrap(), [1.0, 8.5]); // ½·2 + ½·0, ½·7 + ½·10
+/// ```
+pub fn blend_layers(teacher: &Tensor, student: &mut Tensor, map: LayerMap, beta: Beta) {
+    let parameters = student.size().get(1).copied().unwrap_or_default();
+    assert_eq!(
+        student.size(),
+        [map.student_layers() as i64, parameters],
+        "the student's gradients against the layer map"
+    );
+    assert_eq!(
+        teacher.size(),
+        [map.teacher_layers() as i64, parameters],
+        "the teacher's gradients against the layer map"
+    );
+    if beta == Beta::OFF {
+        return;
+    }
+    tch::no_grad(|| {
+        let groups = teacher.view([
+            map.student_layers() as i64,
+            map.group_size() as i64,
+            parameters,
+        ]);
+        let _ = student.lerp_(&groups.mean_dim(1, false, student.kind()), beta.get());
+    });
+}
+
+/// Blends the embeddings' gradients in place: `student` ← β · `teacher` + (1−β) · `student`. The paper blends layers only;
+/// this is for those who want to try.
+///
+/// # Panics
+/// If the shapes differ.
+pub fn blend_embeddings(teacher: &Tensor, student: &mut Tensor, beta: Beta) {
+    assert_eq!(
+        student.size(),
+        teacher.size(),
+        "the student's gradients against the teacher's"
+    );
+    if beta != Beta::OFF {
+        let _ = tch::no_grad(|| student.lerp_(teacher, beta.get()));
+    }
+}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tch::{Device, Kind};
+
+    fn beta(value: f64) -> Beta {
+        Beta::new(value).unwrap()
+    }
+
+    #[test]
+    fn beta_outside_zero_to_one_does_not_exist() {
+        assert!(
+            [-0.1, 1.5, f64::NAN]
+                .into_iter()
+                .all(|b| Beta::new(b).is_none())
+        );
+    }
+
+    #[test]
+    fn zero_leaves_the_student_and_one_gives_the_teachers_mean() {
+        let teacher = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0]).view([2, 2]);
+        let map = LayerMap::uniform(2, 1).unwrap();
+        let blended = |b| {
+            let mut student = Tensor::from_slice(&[f32::NAN, 8.0]).view([1, 2]);
+            blend_layers(&teacher, &mut student, map, beta(b));
+            Vec::<f32>::try_from(student.view(-1)).unwrap()
+        };
+        assert!(
+            blended(0.0)[0].is_nan() && blended(0.0)[1] == 8.0,
+            "β = 0 does not even read"
+        );
+        assert_eq!(blended(1.0)[1], 3.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "the teacher's gradients against the layer map")]
+    fn another_depth_is_refused() {
+        let zeros = |rows| Tensor::zeros([rows, 3], (Kind::Float, Device::Cpu));
+        blend_layers(
+            &zeros(4),
+            &mut zeros(2),
+            LayerMap::uniform(6, 2).unwrap(),
+            beta(0.5),
+        );
+    }
+
+    proptest! {
+        /// Against the formula written out entry by entry in f64.
+        #[test]
+        fn the_blend_is_the_formula(n in 1_usize..4, k in 1_usize..4, p in 1_usize..6, b in 0.0..=1.0, seed in any::<i64>()) {
+            tch::manual_seed(seed);
+            let draw = |rows: usize| Tensor::randn([rows as i64, p as i64], (Kind::Double, Device::Cpu));
+            let (teacher, student) = (draw(n * k), draw(n));
+            let mut blended = student.copy();
+            blend_layers(&teacher, &mut blended, LayerMap::uniform(n * k, n).unwrap(), beta(b));
+            for row in 0..n {
+                for column in 0..p as i64 {
+                    let mean: f64 = (0..k).map(|j| teacher.double_value(&[(row * k + j) as i64, column])).sum::<f64>() / k as f64;
+                    let expected = b * mean + (1.0 - b) * student.double_value(&[row as i64, column]);
+                    prop_assert!((blended.double_value(&[row as i64, column]) - expected).abs() < 1e-12);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! AdamW (Loshchilov and Hutter 2019, algorithm 2; as `torch.optim.AdamW`) over parameter arenas.
+//!
+//! p ← p·(1 − lr·λ), m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr/(1−β₁ᵗ) · m/(√v/√(1−β₂ᵗ) + ε).
+//!
+//! One pass over each arena scales the gradient (clipping), updates moments and values, and leaves the gradient at zero
+//! for the next step. λ applies to matrices only ([`nb_model::Slot::decays`]).
+
+use nb_model::{Arena, host::with_slices};
+use rayon::prelude::*;
+use tch::{Device, Kind, Tensor};
+
+/// Entries per parallel piece.
+const PIECE: usize = 1 << 15;
+/// Added to the norm before dividing, as `torch.nn.utils.clip_grad_norm_` does.
+const CLIP_EPSILON: f64 = 1e-6;
+
+/// The numbers of AdamW that do not change from step to step.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamW {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Weight decay λ.
+    pub weight_decay: f64,
+}
+
+impl AdamW {
+    /// PyTorch's defaults with the given weight decay.
+    pub fn new(weight_decay: f64) -> Self {
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay,
+        }
+    }
+}
+
+/// One arena under optimisation: its handles, its moments, and its peak learning rate.
+#[derive(Debug)]
+pub struct Group {
+    values: Tensor,
+    grads: Tensor,
+    first: Tensor,
+    second: Tensor,
+    /// Neighbouring parameters that decay alike: (entries, whether λ applies).
+    spans: Vec<(usize, bool)>,
+    peak: f64,
+}
+
+impl Group {
+    /// A group over `arena` with moments of zero.
+    pub fn new(arena: &Arena, peak: f64) -> Self {
+        let mut spans: Vec<(usize, bool)> = Vec::new();
+        for slot in arena.layout().slots() {
+            match spans.last_mut() {
+                Some((len, decays)) if *decays == slot.decays() => *len += slot.numel() as usize,
+                _ => spans.push((slot.numel() as usize, slot.decays())),
+            }
+        }
+        let zeros = || arena.values().zeros_like();
+        Self {
+            values: arena.values(),
+            grads: arena.grads(),
+            first: zeros(),
+            second: zeros(),
+            spans,
+            peak,
+        }
+    }
+}
+
+/// The factors of one step.
+#[derive(Debug, Clone, Copy)]
+struct Factors {
+    gradient: f32,
+    decay: f32,
+    beta1: f32,
+    beta2: f32,
+    /// lr / (1 − β₁ᵗ)
+    rate: f32,
+    /// 1 / √(1 − β₂ᵗ)
+    correction: f32,
+    epsilon: f32,
+}
+
+/// Norm of the whole gradient over all groups, before clipping.
+pub fn gradient_norm(groups: &[Group]) -> f64 {
+    groups
+        .iter()
+        .map(|g| g.grads.norm().double_value(&[]).powi(2))
+        .sum::<f64>()
+        .sqrt()
+}
+
+/// The factor that brings a gradient of norm `norm` down to `limit`; 1 where it is below, or where the limit is 0.
+pub fn clip_factor(norm: f64, limit: f64) -> f64 {
+    if limit > 0.0 {
+        (limit / (norm + CLIP_EPSILON)).min(1.0)
+    } else {
+        1.0
+    }
+}
+
+impl AdamW {
+    /// Update number `step` (from 1) of all groups: every gradient times `clip`, every peak rate times `schedule`.
+    /// Gradients are zero afterwards.
+    pub fn step(&self, groups: &mut [Group], step: u64, schedule: f64, clip: f64) {
+        let t = step as f64;
+        for group in groups {
+            let lr = group.peak * schedule;
+            let factors = Factors {
+                gradient: clip as f32,
+                decay: (1.0 - lr * self.weight_decay) as f32,
+                beta1: self.beta1 as f32,
+                beta2: self.beta2 as f32,
+                rate: (lr / (1.0 - self.beta1.powf(t))) as f32,
+                correction: (1.0 / (1.0 - self.beta2.powf(t)).sqrt()) as f32,
+                epsilon: self.epsilon as f32,
+            };
+            tch::no_grad(|| match group.values.device() {
+                Device::Cpu => update_host(group, factors),
+                _ => update_plain(group, factors),
+            });
+        }
+    }
+}
+
+/// The pass on the CPU: all cores, each entry touched once.
+fn update_host(group: &mut Group, factors: Factors) {
+    let Group {
+        values,
+        grads,
+        first,
+        second,
+        spans,
+        ..
+    } = group;
+    with_slices::<f32, 0, 4, _>(
+        [],
+        [values, grads, first, second],
+        |_, [values, grads, first, second]| {
+            let mut rest = (values, grads, first, second);
+            for &(len, decays) in spans.iter() {
+                let (v, g, m, s);
+                (v, rest.0) = rest.0.split_at_mut(len);
+                (g, rest.1) = rest.1.split_at_mut(len);
+                (m, rest.2) = rest.2.split_at_mut(len);
+                (s, rest.3) = rest.3.split_at_mut(len);
+                let factors = Factors {
+                    decay: if decays { factors.decay } else { 1.0 },
+                    ..factors
+                };
+                (
+                    v.par_chunks_mut(PIECE),
+                    g.par_chunks_mut(PIECE),
+                    m.par_chunks_mut(PIECE),
+                    s.par_chunks_mut(PIECE),
+                )
+                    .into_par_iter()
+                    .for_each(|(v, g, m, s)| update_piece(v, g, m, s, factors));
+            }
+        },
+    );
+}
+
+fn update_piece(
+    values: &mut [f32],
+    grads: &mut [f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    f: Factors,
+) {
+    for ((v, g), (m, s)) in values
+        .iter_mut()
+        .zip(grads)
+        .zip(first.iter_mut().zip(second))
+    {
+        let gradient = *g * f.gradient;
+        *m = f.beta1 * *m + (1.0 - f.beta1) * gradient;
+        *s = f.beta2 * *s + (1.0 - f.beta2) * gradient * gradient;
+        *v = *v * f.decay - f.rate * *m / (s.sqrt() * f.correction + f.epsilon);
+        *g = 0.0;
+    }
+}
+
+/// The same with libtorch's operations, for other devices.
+fn update_plain(group: &mut Group, f: Factors) {
+    let mut start = 0;
+    for &(len, decays) in &group.spans {
+        let part = |t: &Tensor| t.narrow(0, start, len as i64);
+        let (mut v, mut g, mut m, mut s) = (
+            part(&group.values),
+            part(&group.grads),
+            part(&group.first),
+            part(&group.second),
+        );
+        let gradient = &g * f64::from(f.gradient);
+        let _ = m
+            .g_mul_scalar_(f64::from(f.beta1))
+            .g_add_(&(&gradient * f64::from(1.0 - f.beta1)));
+        let _ = s
+            .g_mul_scalar_(f64::from(f.beta2))
+            .g_add_(&(gradient.square() * f64::from(1.0 - f.beta2)));
+        let change =
+            &m / (s.sqrt() * f64::from(f.correction) + f64::from(f.epsilon)) * f64::from(f.rate);
+        let _ = v
+            .g_mul_scalar_(if decays { f64::from(f.decay) } else { 1.0 })
+            .g_sub_(&change);
+        let _ = g.zero_();
+        start += len as i64;
+    }
+    debug_assert_eq!(start, group.values.size()[0], "the spans cover the arena");
+    debug_assert_eq!(group.values.kind(), Kind::Float);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nb_model::Layout;
+
+    fn arena() -> Arena {
+        let mut layout = Layout::default();
+        layout.push("weight", &[3, 2]);
+        layout.push("bias", &[2]);
+        let arena = Arena::zeros(layout, Device::Cpu);
+        arena.values().copy_(&Tensor::from_slice(&[
+            0.5f32, -1.0, 2.0, 0.1, -0.3, 0.7, 1.5, -0.2,
+        ]));
+        arena
+    }
+
+    fn set_gradient(arena: &Arena, step: u64) {
+        let g: Vec<f32> = (0..8)
+            .map(|i| ((i + 1) as f32 * 0.1 - 0.35) * step as f32)
+            .collect();
+        arena.grads().copy_(&Tensor::from_slice(&g));
+    }
+
+    /// The update written out in f64, entry by entry.
+    fn formula(steps: u64, lr: f64, decay: f64) -> Vec<f64> {
+        let mut p: Vec<f64> = vec![0.5, -1.0, 2.0, 0.1, -0.3, 0.7, 1.5, -0.2];
+        let (mut m, mut v) = (vec![0.0; 8], vec![0.0; 8]);
+        for t in 1..=steps {
+            for i in 0..8 {
+                let g = ((i + 1) as f64 * 0.1 - 0.35) * t as f64;
+                m[i] = 0.9 * m[i] + 0.1 * g;
+                v[i] = 0.999 * v[i] + 0.001 * g * g;
+                let own = if i < 6 { decay } else { 0.0 };
+                let (mh, vh) = (
+                    m[i] / (1.0 - 0.9_f64.powf(t as f64)),
+                    v[i] / (1.0 - 0.999_f64.powf(t as f64)),
+                );
+                p[i] = p[i] * (1.0 - lr * own) - lr * mh / (vh.sqrt() + 1e-8);
+            }
+        }
+        p
+    }
+
+    #[test]
+    fn three_steps_are_the_formula_on_both_paths() {
+        let expected = formula(3, 1e-2, 0.1);
+        for plain in [false, true] {
+            let arena = arena();
+            let mut group = Group::new(&arena, 1e-2);
+            let optimiser = AdamW::new(0.1);
+            for step in 1..=3 {
+                set_gradient(&arena, step);
+                if plain {
+                    let t = step as f64;
+                    let factors = Factors {
+                        gradient: 1.0,
+                        decay: (1.0 - 1e-2 * 0.1) as f32,
+                        beta1: 0.9,
+                        beta2: 0.999,
+                        rate: (1e-2 / (1.0 - 0.9_f64.powf(t))) as f32,
+                        correction: (1.0 / (1.0 - 0.999_f64.powf(t)).sqrt()) as f32,
+                        epsilon: 1e-8,
+                    };
+                    update_plain(&mut group, factors);
+                } else {
+                    optimiser.step(std::slice::from_mut(&mut group), step, 1.0, 1.0);
+                }
+            }
+            let found = Vec::<f32>::try_from(arena.values()).unwrap();
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!(
+                    (f64::from(*found) - expected).abs() < 1e-6,
+                    "plain {plain}: {found} against {expected}"
+                );
+            }
+            assert_eq!(arena.grads().abs().max().double_value(&[]), 0.0);
+        }
+    }
+
+    #[test]
+    fn clipping_is_torchs() {
+        assert_eq!(clip_factor(0.5, 1.0), 1.0);
+        assert_eq!(clip_factor(5.0, 0.0), 1.0);
+        assert!((clip_factor(4.0, 1.0) - 1.0 / 4.000_001).abs() < 1e-15);
+    }
+}

@@ -1,0 +1,43 @@
+//! What is logged, how much, and as what.
+
+use anyhow::{Result, anyhow};
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// Logging goes to standard error.
+#[derive(Debug, Args)]
+pub(super) struct Logging {
+    /// error, warn, info, debug or trace, or a filter such as nb_train=debug
+    #[arg(
+        long,
+        global = true,
+        env = "NB_LOG",
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
+    log: String,
+    /// Lines for people or JSON for machines
+    #[arg(long, global = true, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Logging {
+    pub(super) fn start(&self) -> Result<()> {
+        let filter =
+            EnvFilter::try_new(&self.log).map_err(|e| anyhow!("--log {}: {e}", self.log))?;
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Json => builder.json().init(),
+            LogFormat::Text => builder.without_time().with_target(false).compact().init(),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! The commands of `nb`, and how they end: 0 done, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
+
+mod embed;
+mod eval;
+mod input;
+mod logging;
+mod plan;
+mod predict;
+mod signals;
+mod train;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use nb_model::{Checkpoint, Precision};
+use tch::Device;
+
+use crate::config::{DeviceChoice, PrecisionChoice};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "nb",
+    version,
+    about = "Makes a large BERT small for news",
+    max_term_width = 110
+)]
+struct Cli {
+    #[command(flatten)]
+    logging: logging::Logging,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a student together with its teacher, as a configuration says
+    Train(train::Train),
+    /// Check a configuration and show what it would do
+    Plan(plan::ShowPlan),
+    /// Measure a trained model on labelled data
+    Eval(eval::Eval),
+    /// Topics of new texts, as JSON lines in input order
+    Predict(predict::Predict),
+    /// Vectors of new texts, as safetensors in input order
+    Embed(embed::Embed),
+    /// Download a checkpoint from the Hugging Face hub into its cache
+    #[command(after_help = "Example: nb fetch hf:sentence-transformers/all-MiniLM-L6-v2")]
+    Fetch {
+        /// hf:owner/name
+        checkpoint: String,
+    },
+}
+
+/// Where and in which number format a command computes.
+#[derive(Debug, Args)]
+struct Compute {
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_parser = |s: &str| s.parse::<DeviceChoice>().map_err(|()| "expected auto, cpu, cuda or cuda:N"))]
+    device: DeviceChoice,
+    /// Number format of the products: f32 or bf16
+    #[arg(long, default_value = "f32", value_parser = precision)]
+    precision: PrecisionChoice,
+    /// CPU threads [default: all cores]
+    #[arg(long)]
+    threads: Option<std::num::NonZeroU16>,
+}
+
+impl Compute {
+    fn apply(&self) -> Result<(Device, Precision)> {
+        if let Some(threads) = self.threads {
+            tch::set_num_threads(i32::from(threads.get()));
+        }
+        Ok((
+            crate::plan::device(self.device)?,
+            crate::plan::precision(self.precision),
+        ))
+    }
+}
+
+fn precision(text: &str) -> Result<PrecisionChoice, &'static str> {
+    match text {
+        "f32" => Ok(PrecisionChoice::F32),
+        "bf16" => Ok(PrecisionChoice::Bf16),
+        _ => Err("expected f32 or bf16"),
+    }
+}
+
+/// Reads the command line, runs the command, and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = cli.logging.start() {
+        eprintln!("error: {error:#}");
+        return ExitCode::from(2);
+    }
+    let result = match &cli.command {
+        Command::Train(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Eval(command) => command.run(),
+        Command::Predict(command) => command.run(),
+        Command::Embed(command) => command.run(),
+        Command::Fetch { checkpoint } => fetch(checkpoint),
+    };
+    match result {
+        Ok(code) => code,
+        // A reader that has seen enough is no failure.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn fetch(checkpoint: &str) -> Result<ExitCode> {
+    let folder = checkpoint.parse::<Checkpoint>()?.download()?;
+    println!("{}", folder.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,44 @@
+//! Ctrl-C and SIGTERM: the first asks the run to stop after its step, the second ends the process at once.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use anyhow::Result;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+/// The signals' flags.
+#[derive(Debug)]
+pub(super) struct Signals {
+    stop: Arc<AtomicBool>,
+    which: Arc<AtomicUsize>,
+}
+
+/// What a shell expects of a process that a signal ended.
+const BASE: i32 = 128;
+
+impl Signals {
+    pub(super) fn listen() -> Result<Self> {
+        let (stop, which) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the conditional end looks at the flag before the first signal sets it.
+            flag::register_conditional_shutdown(signal, BASE + signal, Arc::clone(&stop))?;
+            flag::register(signal, Arc::clone(&stop))?;
+            flag::register_usize(signal, Arc::clone(&which), signal as usize)?;
+        }
+        Ok(Self { stop, which })
+    }
+
+    pub(super) fn stop(&self) -> &Arc<AtomicBool> {
+        &self.stop
+    }
+
+    /// The exit code of a run that a signal stopped: 130 or 143.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(BASE as u8 + self.which.load(Ordering::Relaxed) as u8)
+    }
+}

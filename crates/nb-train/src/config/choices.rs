@@ -1,0 +1,212 @@
+//! Values of the configuration that are one of a few words, or a word or a number.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskChoice {
+    /// Topic classification.
+    Topic,
+}
+
+/// Number format of the matrix products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrecisionChoice {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// bfloat16 products, everything else in f32.
+    Bf16,
+}
+
+/// `auto`, `cpu`, `cuda` or `cuda:1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// CUDA where there is a device, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The CUDA device of this number.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|n| n.parse().ok())
+                .map(Self::Cuda)
+                .ok_or(()),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DeviceChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|()| {
+            D::Error::invalid_value(Unexpected::Str(&text), &"`auto`, `cpu`, `cuda` or `cuda:N`")
+        })
+    }
+}
+
+impl Serialize for DeviceChoice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The student's first weights: `first`, `spaced`, `random`, or a checkpoint (a folder or `hf:owner/name`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum StudentInit {
+    /// The teacher's first layers.
+    #[default]
+    First,
+    /// Every K-th layer of the teacher.
+    Spaced,
+    /// Random weights.
+    Random,
+    /// A checkpoint of its own.
+    Checkpoint(String),
+}
+
+impl<'de> Deserialize<'de> for StudentInit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match String::deserialize(deserializer)?.as_str() {
+            "first" => Self::First,
+            "spaced" => Self::Spaced,
+            "random" => Self::Random,
+            other => Self::Checkpoint(other.to_owned()),
+        })
+    }
+}
+
+impl Serialize for StudentInit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::First => "first",
+            Self::Spaced => "spaced",
+            Self::Random => "random",
+            Self::Checkpoint(path) => path,
+        })
+    }
+}
+
+/// A column by number (from 0) or by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnKey {
+    /// From 0.
+    Number(usize),
+    /// As the header row says it.
+    Name(String),
+}
+
+impl From<&ColumnKey> for nb_data::read::Column {
+    fn from(key: &ColumnKey) -> Self {
+        match key {
+            ColumnKey::Number(n) => Self::Number(*n),
+            ColumnKey::Name(name) => Self::Name(name.clone()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ColumnKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Key;
+        impl Visitor<'_> for Key {
+            type Value = ColumnKey;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a column's name, or its number from 0")
+            }
+            fn visit_u64<E: Error>(self, n: u64) -> Result<ColumnKey, E> {
+                Ok(ColumnKey::Number(n as usize))
+            }
+            fn visit_str<E: Error>(self, name: &str) -> Result<ColumnKey, E> {
+                Ok(ColumnKey::Name(name.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Key)
+    }
+}
+
+impl Serialize for ColumnKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(n) => serializer.serialize_u64(*n as u64),
+            Self::Name(name) => serializer.serialize_str(name),
+        }
+    }
+}
+
+/// `epoch`, or a number of steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EvalEvery {
+    /// At the end of each epoch.
+    Epoch,
+    /// Every this many steps, and at the end.
+    Steps(u64),
+}
+
+impl<'de> Deserialize<'de> for EvalEvery {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Every;
+        impl Visitor<'_> for Every {
+            type Value = EvalEvery;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`epoch` or a number of steps of at least 1")
+            }
+            fn visit_u64<E: Error>(self, n: u64) -> Result<EvalEvery, E> {
+                match n {
+                    0 => Err(E::invalid_value(Unexpected::Unsigned(0), &self)),
+                    n => Ok(EvalEvery::Steps(n)),
+                }
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<EvalEvery, E> {
+                match text {
+                    "epoch" => Ok(EvalEvery::Epoch),
+                    other => Err(E::invalid_value(Unexpected::Str(other), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Every)
+    }
+}
+
+impl Serialize for EvalEvery {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Epoch => serializer.serialize_str("epoch"),
+            Self::Steps(n) => serializer.serialize_u64(*n),
+        }
+    }
+}
+
+/// Anchors a path of the configuration: a relative one counts from `base`.
+pub(super) fn anchor(base: &std::path::Path, path: &str) -> String {
+    let joined: PathBuf = base.join(path);
+    joined.to_string_lossy().into_owned()
+}

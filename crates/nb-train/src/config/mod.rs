@@ -1,0 +1,288 @@
+//! What the user typed: the YAML of a run, read strictly.
+//!
+//! The types mirror the file and nothing more. What follows from them, and whether they go together, is
+//! [`crate::plan::Plan`]'s business; the rest of the crate never sees these types.
+
+mod choices;
+mod read;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use choices::{ColumnKey, DeviceChoice, EvalEvery, PrecisionChoice, StudentInit, TaskChoice};
+pub use read::{Override, read};
+
+/// One run, as `config.yaml` says it.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The run's name; the configuration file's name if absent.
+    pub name: Option<String>,
+    /// The run folder; `runs/<name>` if absent.
+    pub output: Option<PathBuf>,
+    /// Seed of everything random.
+    #[serde(default)]
+    pub seed: u64,
+    /// Where to compute.
+    #[serde(default)]
+    pub device: DeviceChoice,
+    /// Number format of the products.
+    #[serde(default)]
+    pub precision: PrecisionChoice,
+    /// CPU threads; all cores if absent.
+    pub threads: Option<usize>,
+    /// What is trained for.
+    pub task: TaskChoice,
+    /// The texts.
+    pub data: DataConfig,
+    /// The large model.
+    pub teacher: TeacherConfig,
+    /// The small model.
+    #[serde(default)]
+    pub student: StudentConfig,
+    /// How the student learns.
+    #[serde(default)]
+    pub method: MethodConfig,
+    /// The optimisation.
+    #[serde(default)]
+    pub train: TrainConfig,
+}
+
+/// Where the texts are and how they are read.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// The file format.
+    pub format: DataFormat,
+    /// Training texts.
+    pub train: PathBuf,
+    /// Development texts; if absent, `dev_fraction` of the training texts is held out.
+    pub dev: Option<PathBuf>,
+    /// Share of the training texts held out where there is no development file.
+    pub dev_fraction: Option<f64>,
+    /// Where label and text stand (csv, tsv).
+    pub columns: Option<ColumnsConfig>,
+    /// Whether the first row names the columns (csv, tsv).
+    pub header: Option<bool>,
+    /// Which parts of the news are read (mind).
+    pub fields: Option<Vec<NewsField>>,
+    /// Longest sequence in tokens, `[CLS]` and `[SEP]` included.
+    #[serde(default = "default_max_tokens")]
+    pub max_tokens: usize,
+    /// Largest share of unusable rows that is still no error.
+    #[serde(default = "default_unusable")]
+    pub allow_unusable: f64,
+    /// Folder of the token stores; the user's cache folder if absent.
+    pub cache: Option<PathBuf>,
+}
+
+fn default_max_tokens() -> usize {
+    64
+}
+fn default_unusable() -> f64 {
+    nb_data::read::Source::ALLOWED_UNUSABLE
+}
+
+/// File formats of labelled texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataFormat {
+    /// MIND's `news.tsv`.
+    Mind,
+    /// Comma-separated values.
+    Csv,
+    /// Tab-separated values, quoted as CSV.
+    Tsv,
+}
+
+/// A part of a MIND news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NewsField {
+    /// The title.
+    Title,
+    /// The abstract.
+    Abstract,
+}
+
+/// Which columns hold what; by name or by number from 0.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnsConfig {
+    /// The label's column.
+    pub label: ColumnKey,
+    /// One or two columns of text.
+    pub text: Vec<ColumnKey>,
+}
+
+/// The large model: a checkpoint, or a random one.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeacherConfig {
+    /// A folder, or `hf:owner/name`.
+    pub checkpoint: Option<String>,
+    /// A model of random weights.
+    pub random: Option<RandomConfig>,
+}
+
+/// A BERT of random weights, for tests and for speed.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RandomConfig {
+    /// Encoder layers.
+    pub layers: i64,
+    /// Hidden units.
+    pub hidden: i64,
+    /// Attention heads.
+    pub heads: i64,
+    /// Feed-forward units; four times `hidden` if absent.
+    pub intermediate: Option<i64>,
+    /// Folder with `tokenizer.json` or `vocab.txt`.
+    pub tokenizer: PathBuf,
+}
+
+/// The small model.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StudentConfig {
+    /// Encoder layers; must divide the teacher's.
+    pub layers: usize,
+    /// Its first weights.
+    pub init: StudentInit,
+}
+
+impl Default for StudentConfig {
+    fn default() -> Self {
+        Self {
+            layers: 2,
+            init: StudentInit::First,
+        }
+    }
+}
+
+/// The method: a preset by name, any part of it overridden, or all parts without a name.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MethodConfig {
+    /// A preset.
+    pub name: Option<String>,
+    /// Where the teacher stands.
+    pub teacher: Option<TeacherRoleChoice>,
+    /// Temperature of the soft loss.
+    pub temperature: Option<f64>,
+    /// Whether the soft loss is multiplied by the temperature squared.
+    pub t2: Option<bool>,
+    /// Share of the teacher's gradients in the student's.
+    pub beta: Option<f64>,
+    /// Which gradients are blended.
+    pub blend: Option<Vec<BlendChoice>>,
+    /// Which top layers both models have in common.
+    pub share: Option<Vec<ShareChoice>>,
+    /// Weight of each term; a weight of 0 leaves the term out.
+    #[serde(default)]
+    pub weights: WeightsConfig,
+}
+
+/// Where the teacher stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TeacherRoleChoice {
+    /// There is no teacher; the student learns from labels.
+    None,
+    /// The teacher is trained along.
+    Joint,
+}
+
+/// A part whose gradients are blended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BlendChoice {
+    /// The encoder layers.
+    Layers,
+    /// The embedding layer.
+    Embeddings,
+}
+
+/// A top layer that can be shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShareChoice {
+    /// Attentive pooling.
+    Pooling,
+    /// The dense layer.
+    Dense,
+}
+
+/// Weights of the terms.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WeightsConfig {
+    /// MSE of the embedding outputs.
+    pub embedding: Option<f64>,
+    /// MSE of the hidden states.
+    pub hidden: Option<f64>,
+    /// MSE of the pooled vectors.
+    pub pooled: Option<f64>,
+    /// Soft cross entropy.
+    pub soft: Option<f64>,
+    /// The student's cross entropy with the label.
+    pub hard: Option<f64>,
+    /// The teacher's cross entropy with the label.
+    pub teacher: Option<f64>,
+}
+
+/// The optimisation.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Passes over the training texts.
+    pub epochs: u64,
+    /// Updates at most.
+    pub max_steps: Option<u64>,
+    /// Sequences per micro-batch.
+    pub batch: usize,
+    /// Tokens per micro-batch, in place of `batch`.
+    pub tokens: Option<usize>,
+    /// Micro-batches per update.
+    pub accumulate: usize,
+    /// Peak learning rate of the student's encoder.
+    pub lr: f64,
+    /// Peak learning rate of the top layers; `lr` if absent.
+    pub head_lr: Option<f64>,
+    /// Peak learning rate of the teacher's encoder; `lr` if absent.
+    pub teacher_lr: Option<f64>,
+    /// Share of the steps over which the rate rises.
+    pub warmup: f64,
+    /// Decoupled weight decay of matrices.
+    pub weight_decay: f64,
+    /// Largest norm of the whole gradient; 0 for no limit.
+    pub clip: f64,
+    /// When to evaluate.
+    pub eval_every: EvalEvery,
+    /// Evaluations without a better metric before stopping.
+    pub patience: Option<u64>,
+    /// Steps between two lines of `metrics.jsonl`.
+    pub log_every: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 2,
+            max_steps: None,
+            batch: 32,
+            tokens: None,
+            accumulate: 1,
+            lr: 1e-4,
+            head_lr: None,
+            teacher_lr: None,
+            warmup: 0.1,
+            weight_decay: 0.01,
+            clip: 1.0,
+            eval_every: EvalEvery::Epoch,
+            patience: None,
+            log_every: 10,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Makes a program that was linked without CUDA see the GPU: loads libtorch's CUDA library before anything asks for it.
+//!
+//! libtorch registers its CUDA side when `libtorch_cuda.so` is loaded. A program linked against a folder that holds
+//! that library may still not load it, since the linker drops libraries of which no symbol is used, and one linked
+//! against a folder without it never does. [`preload`] loads it from the folder that `libtorch_cpu.so` came from: these
+//! two must be of one build, so no other folder is looked at and no search path is followed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const CPU_LIBRARY: &str = "libtorch_cpu.so";
+const CUDA_LIBRARY: &str = "libtorch_cuda.so";
+
+/// What [`preload`] has found.
+#[derive(Debug)]
+pub enum Preload {
+    /// The library was loaded from this path; whether there is a device is libtorch's to say.
+    Loaded(PathBuf),
+    /// This program runs on libraries without CUDA.
+    WithoutCuda,
+    /// The library lies at this path and cannot be loaded, because of this.
+    Failed(PathBuf, libloading::Error),
+}
+
+/// Loads `libtorch_cuda.so`, if it lies beside the `libtorch_cpu.so` that this process runs on.
+///
+/// To be called first in `main`: libtorch asks only once whether CUDA is there.
+pub fn preload() -> Preload {
+    // Without this file, on other systems, libraries are linked in the usual way.
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let Some(path) = beside_cpu_library(&maps).filter(|path| path.is_file()) else {
+        return Preload::WithoutCuda;
+    };
+    match load(&path) {
+        Ok(()) => Preload::Loaded(path),
+        Err(error) => Preload::Failed(path, error),
+    }
+}
+
+/// Where `libtorch_cuda.so` would lie, given the process's memory map, which names each loaded library's file.
+fn beside_cpu_library(maps: &str) -> Option<PathBuf> {
+    maps.lines()
+        // Address, rights, offset, device, inode; then the path, which may hold blanks.
+        .filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])))
+        .find(|path| path.file_name().is_some_and(|name| name == CPU_LIBRARY))
+        .map(|path| path.with_file_name(CUDA_LIBRARY))
+}
+
+#[cfg(unix)]
+fn load(path: &Path) -> Result<(), libloading::Error> {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
+
+    // SAFETY: loading runs the library's initialisers. `path` is absolute and lies in the folder of the libtorch that
+    // already runs in this process, so what runs is code of the same build that is trusted as much; its initialisers
+    // only register kernels. `preload` comes first in `main`, so no other thread uses libtorch or changes the
+    // environment meanwhile. The handle is forgotten below: nothing that the library registers is ever unmapped.
+    #[expect(
+        unsafe_code,
+        reason = "loading a library by its path is possible only so; the argument stands above"
+    )]
+    let library = unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }?;
+    std::mem::forget(library);
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn load(path: &Path) -> Result<(), libloading::Error> {
+    // `beside_cpu_library` finds nothing where there is no /proc.
+    unreachable!("{} was found without a memory map", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cuda_library_is_looked_for_beside_the_cpu_library_that_runs() {
+        let maps = "\
+55d0c1a00000-55d0c1a01000 r--p 00000000 fe:00 131 /srv/news bert/target/release/nb
+7f0000000000-7f0000100000 r--p 00000000 fe:00 777 /usr/lib/libtorch_cpu.so.2.4/decoy.so
+7f1000000000-7f1000100000 r-xp 00000000 fe:00 778 /opt/lib torch/lib/libtorch_cpu.so
+7f2000000000-7f2000001000 rw-p 00000000 00:00 0 
+7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0 [stack]
+";
+        assert_eq!(
+            beside_cpu_library(maps),
+            Some(PathBuf::from("/opt/lib torch/lib/libtorch_cuda.so"))
+        );
+        assert_eq!(
+            beside_cpu_library("7f2000000000-7f2000001000 rw-p 00000000 00:00 0 [heap]\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_is_reported_and_not_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(CUDA_LIBRARY);
+        fs::write(&path, "no library").unwrap();
+        let error = load(&path).unwrap_err();
+        assert!(
+            matches!(error, libloading::Error::DlOpen { .. }),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn what_this_process_runs_on_decides() {
+        let has_cuda = fs::read_to_string("/proc/self/maps")
+            .ok()
+            .and_then(|maps| beside_cpu_library(&maps));
+        let has_cuda = has_cuda.is_some_and(|path| path.is_file());
+        assert_eq!(matches!(preload(), Preload::Loaded(_)), has_cuda);
+    }
+}

@@ -1,0 +1,9 @@
+//! The binary `nb`: commands over the library `nb-train`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything touches libtorch: its list of devices is made once.
+    nb_train::cuda::preload();
+    nb_train::cli::main()
+}

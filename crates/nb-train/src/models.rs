@@ -1,0 +1,176 @@
+//! Teacher and student as a run holds them, and how they come to be.
+
+use anyhow::{Context, Result, bail};
+use nb_model::{Arena, Bert, DropoutKey, Packed, Pass};
+use nb_share::{LayerMap, initialise};
+
+use crate::method::Method;
+use crate::plan::{ModelSource, Plan, StudentStart};
+use crate::task::{Task, Tops};
+
+/// An encoder with the top layers of a task.
+#[derive(Debug)]
+pub struct Model<T> {
+    /// The encoder.
+    pub bert: Bert,
+    /// What stands on it.
+    pub top: T,
+}
+
+/// The models that a run trains.
+#[derive(Debug)]
+pub struct Models<T> {
+    /// The large one, where the method trains it.
+    pub teacher: Option<Model<T>>,
+    /// The small one, where the method trains it.
+    pub student: Option<Model<T>>,
+    /// Which teacher layers stand behind each student layer, where the method sets them against each other.
+    pub map: Option<LayerMap>,
+}
+
+/// Salts that keep the random numbers of different purposes apart.
+const TOP_SEED: u64 = 1;
+const TEACHER_SEED: u64 = 2;
+const STUDENT_SEED: u64 = 3;
+
+impl<T> Models<T> {
+    /// Loads the teacher's checkpoint, makes the student from it, and gives both their top layers.
+    ///
+    /// # Errors
+    /// If a checkpoint cannot be loaded, or if teacher and student do not fit the method.
+    pub fn build<K: Task<Top = T>>(plan: &Plan, task: &K) -> Result<Self> {
+        let method = &plan.method;
+        let source = load(&plan.teacher, plan, TEACHER_SEED).context("teacher")?;
+        let hidden = source.config().hidden_size;
+        let student = method
+            .has_student()
+            .then(|| student(plan, &source))
+            .transpose()
+            .context("student")?;
+        let map = match &student {
+            Some(student) if method.needs_layer_map() => {
+                Some(LayerMap::uniform(source.depth(), student.depth())?)
+            }
+            _ => None,
+        };
+        if let Some(student) = &student {
+            check_widths(method, &source, student)?;
+        }
+        let Tops {
+            teacher: teacher_top,
+            student: student_top,
+        } = task.tops(
+            hidden,
+            method.share,
+            nb_data::random::mix(&[plan.seed, TOP_SEED]),
+            plan.device,
+        );
+        Ok(Self {
+            teacher: method.has_teacher().then_some(Model {
+                bert: source,
+                top: teacher_top,
+            }),
+            student: student.map(|bert| Model {
+                bert,
+                top: student_top,
+            }),
+            map,
+        })
+    }
+
+    /// Both models with their names, the teacher first.
+    pub fn named(&self) -> impl Iterator<Item = (Role, &Model<T>)> {
+        let teacher = self.teacher.iter().map(|m| (Role::Teacher, m));
+        teacher.chain(self.student.iter().map(|m| (Role::Student, m)))
+    }
+}
+
+/// Which of the two models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The large one.
+    Teacher,
+    /// The small one.
+    Student,
+}
+
+impl Role {
+    /// The name in files and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Teacher => "teacher",
+            Self::Student => "student",
+        }
+    }
+}
+
+impl<T> Model<T> {
+    /// A training pass over a micro-batch; the dropout key belongs to this model and this micro-batch alone.
+    pub fn encode(&self, packed: &Packed, key: u64) -> nb_model::Encoded {
+        self.bert
+            .encode(packed, Pass::Training(DropoutKey::Key(key)))
+    }
+
+    /// The encoder's parameters.
+    pub fn arena(&self) -> &Arena {
+        self.bert.arena()
+    }
+}
+
+fn load(source: &ModelSource, plan: &Plan, salt: u64) -> Result<Bert> {
+    match source {
+        ModelSource::Folder(folder) => Ok(Bert::load(folder, plan.device, plan.precision)?),
+        ModelSource::Random { config, .. } => {
+            let mut bert = Bert::zeros(config.clone(), plan.device, plan.precision)?;
+            bert.randomise(nb_data::random::mix(&[plan.seed, salt]));
+            Ok(bert)
+        }
+    }
+}
+
+fn student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
+    let config = teacher.config().with_layers(plan.student_layers as i64);
+    match &plan.student_start {
+        StudentStart::Teacher(init) => {
+            let mut student = Bert::zeros(config, plan.device, plan.precision)?;
+            initialise(&mut student, teacher, *init);
+            Ok(student)
+        }
+        StudentStart::Random => load(
+            &ModelSource::Random {
+                config,
+                tokenizer: Default::default(),
+            },
+            plan,
+            STUDENT_SEED,
+        ),
+        StudentStart::Checkpoint(folder) => {
+            let student = Bert::load(folder, plan.device, plan.precision)?;
+            if student.depth() != plan.student_layers {
+                bail!(
+                    "{} has {} layers, but student.layers is {}",
+                    folder.display(),
+                    student.depth(),
+                    plan.student_layers
+                );
+            }
+            Ok(student)
+        }
+    }
+}
+
+/// Terms between states, shared layers and blending all need equal widths.
+fn check_widths(method: &Method, teacher: &Bert, student: &Bert) -> Result<()> {
+    let (own, others) = (student.config(), teacher.config());
+    let widths =
+        |c: &nb_model::BertConfig| (c.hidden_size, c.intermediate_size, c.num_attention_heads);
+    if method.has_teacher() && widths(own) != widths(others) {
+        bail!(
+            "the student's widths (hidden, feed-forward, heads) are {:?}, the teacher's {:?}: {} needs them equal",
+            widths(own),
+            widths(others),
+            method.name
+        );
+    }
+    Ok(())
+}

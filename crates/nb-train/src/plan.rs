@@ -1,0 +1,475 @@
+//! From what the user typed to what will be done: every check that can be made before training, and every derived value.
+//!
+//! The rest of the crate sees a [`Plan`] or parts of it, never the configuration.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nb_data::BatchSize;
+use nb_data::batch::MIN_TOKENS;
+use nb_data::read::{CsvLayout, Field, Format, Header, LabelRule, Source};
+use nb_model::{BertConfig, CONFIG_FILE, Checkpoint, Precision};
+use nb_share::{Init, LayerMap};
+use tch::Device;
+
+use crate::config::{
+    DataConfig, DataFormat, DeviceChoice, EvalEvery, NewsField, PrecisionChoice, RunConfig,
+    StudentInit, TeacherConfig, TrainConfig,
+};
+use crate::method::Method;
+
+/// Everything a run needs to know, checked.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The run's name.
+    pub name: String,
+    /// The run folder that was asked for.
+    pub output: PathBuf,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Where to compute.
+    pub device: Device,
+    /// Number format of the products.
+    pub precision: Precision,
+    /// CPU threads.
+    pub threads: usize,
+    /// The texts.
+    pub data: DataPlan,
+    /// Where the large model comes from.
+    pub teacher: ModelSource,
+    /// The large model's shape.
+    pub teacher_config: BertConfig,
+    /// Depth of the small model.
+    pub student_layers: usize,
+    /// Where the small model's weights come from.
+    pub student_start: StudentStart,
+    /// How they learn.
+    pub method: Method,
+    /// The optimisation.
+    pub train: TrainPlan,
+    /// The configuration with every default filled in, for the run folder.
+    pub resolved: RunConfig,
+}
+
+/// Where the texts come from.
+#[derive(Debug, Clone)]
+pub struct DataPlan {
+    /// Training texts.
+    pub train: Source,
+    /// Development texts.
+    pub dev: DevSource,
+    /// Longest sequence in tokens.
+    pub max_tokens: usize,
+    /// How many texts a row has: 1 or 2.
+    pub texts: usize,
+    /// Folder of the token stores.
+    pub cache: PathBuf,
+}
+
+/// Where the development texts come from.
+#[derive(Debug, Clone)]
+pub enum DevSource {
+    /// A file.
+    File(Source),
+    /// This share of the training file.
+    Fraction(f64),
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone)]
+pub enum ModelSource {
+    /// A Hugging Face folder.
+    Folder(PathBuf),
+    /// Random weights.
+    Random {
+        /// The shape.
+        config: BertConfig,
+        /// Folder of the tokenizer.
+        tokenizer: PathBuf,
+    },
+}
+
+impl ModelSource {
+    /// The folder of the tokenizer.
+    pub fn tokenizer(&self) -> &Path {
+        match self {
+            Self::Folder(folder) => folder,
+            Self::Random { tokenizer, .. } => tokenizer,
+        }
+    }
+}
+
+/// What the student starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StudentStart {
+    /// The teacher's embeddings and some of its layers.
+    Teacher(Init),
+    /// Random weights.
+    Random,
+    /// A folder of its own.
+    Checkpoint(PathBuf),
+}
+
+/// The optimisation, checked.
+#[derive(Debug, Clone)]
+pub struct TrainPlan {
+    /// Passes over the training texts.
+    pub epochs: u64,
+    /// Updates at most.
+    pub max_steps: Option<u64>,
+    /// Size of a micro-batch.
+    pub batch: BatchSize,
+    /// Micro-batches per update.
+    pub accumulate: usize,
+    /// Peak rate of the student's encoder.
+    pub lr: f64,
+    /// Peak rate of the top layers.
+    pub head_lr: f64,
+    /// Peak rate of the teacher's encoder.
+    pub teacher_lr: f64,
+    /// Share of steps with a rising rate.
+    pub warmup: f64,
+    /// λ of AdamW.
+    pub weight_decay: f64,
+    /// Largest norm of the gradient; 0 for none.
+    pub clip: f64,
+    /// When to evaluate.
+    pub eval_every: EvalEvery,
+    /// Evaluations without a better metric before stopping.
+    pub patience: Option<u64>,
+    /// Steps between log lines.
+    pub log_every: u64,
+}
+
+impl Plan {
+    /// Checks a configuration and derives the plan. Reads the checkpoints' `config.json`, and downloads what is named on
+    /// the hub; loads no weights and no texts.
+    ///
+    /// # Errors
+    /// With the key, what stands there and what was expected.
+    pub fn new(mut config: RunConfig) -> Result<Self> {
+        let name = config
+            .name
+            .clone()
+            .filter(|n| !n.is_empty())
+            .unwrap_or_else(|| "run".to_owned());
+        if Path::new(&name).components().count() != 1 || name.starts_with('.') {
+            bail!("name is `{name}`, expected a plain name: it becomes a folder");
+        }
+        let output = config
+            .output
+            .clone()
+            .unwrap_or_else(|| Path::new("runs").join(&name));
+        config.output = Some(output.clone());
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = config.threads.unwrap_or(cores);
+        if !(1..=4096).contains(&threads) {
+            bail!("threads is {threads}, expected a number from 1 to 4096");
+        }
+        config.threads = Some(threads);
+        let method = Method::from_config(&config.method)?;
+        let train = train(&config.train)?;
+        let data = data(&config.data)?;
+        let (teacher, teacher_config) = teacher(&config.teacher)?;
+        let most = teacher_config.max_position_embeddings;
+        if data.max_tokens as i64 > most {
+            bail!(
+                "data.max_tokens is {}, but the teacher has {most} positions",
+                data.max_tokens
+            );
+        }
+        let student_layers = config.student.layers;
+        if method.has_student() {
+            student_depth(
+                &method,
+                &config.student.init,
+                &teacher_config,
+                student_layers,
+            )?;
+        }
+        Ok(Self {
+            name,
+            output,
+            seed: config.seed,
+            device: device(config.device)?,
+            precision: precision(config.precision),
+            threads,
+            data,
+            teacher,
+            teacher_config,
+            student_layers,
+            student_start: start(&config.student.init)?,
+            method,
+            train,
+            resolved: config,
+        })
+    }
+}
+
+/// The number format that a choice stands for.
+pub(crate) fn precision(choice: PrecisionChoice) -> Precision {
+    match choice {
+        PrecisionChoice::F32 => Precision::F32,
+        PrecisionChoice::Bf16 => Precision::Bf16,
+    }
+}
+
+/// The device that a choice stands for on this machine.
+pub(crate) fn device(choice: DeviceChoice) -> Result<Device> {
+    let count = tch::Cuda::device_count() as usize;
+    match choice {
+        DeviceChoice::Auto if count > 0 => Ok(Device::Cuda(0)),
+        DeviceChoice::Auto | DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Cuda(n) if n < count => Ok(Device::Cuda(n)),
+        DeviceChoice::Cuda(n) => bail!(
+            "device is cuda:{n}, but libtorch sees {count} CUDA devices; `cargo xtask doctor` says more"
+        ),
+    }
+}
+
+fn train(config: &TrainConfig) -> Result<TrainPlan> {
+    let c = config;
+    let positive = [
+        ("train.epochs", c.epochs),
+        ("train.batch", c.batch as u64),
+        ("train.accumulate", c.accumulate as u64),
+        ("train.log_every", c.log_every),
+        ("train.max_steps", c.max_steps.unwrap_or(1)),
+        ("train.patience", c.patience.unwrap_or(1)),
+        ("train.tokens", c.tokens.unwrap_or(1) as u64),
+    ];
+    if let Some((key, _)) = positive.iter().find(|(_, n)| *n == 0) {
+        bail!("{key} is 0, expected at least 1");
+    }
+    let (head_lr, teacher_lr) = (c.head_lr.unwrap_or(c.lr), c.teacher_lr.unwrap_or(c.lr));
+    let numbers = [
+        ("train.lr", c.lr),
+        ("train.head_lr", head_lr),
+        ("train.teacher_lr", teacher_lr),
+        ("train.weight_decay", c.weight_decay),
+        ("train.clip", c.clip),
+    ];
+    if let Some((key, n)) = numbers.iter().find(|(_, n)| !(*n >= 0.0 && n.is_finite())) {
+        bail!("{key} is {n}, expected a number of at least 0");
+    }
+    if !(0.0..=1.0).contains(&c.warmup) {
+        bail!(
+            "train.warmup is {}, expected a share of the steps from 0 to 1",
+            c.warmup
+        );
+    }
+    Ok(TrainPlan {
+        epochs: c.epochs,
+        max_steps: c.max_steps,
+        batch: c
+            .tokens
+            .map_or(BatchSize::Sequences(c.batch), BatchSize::Tokens),
+        accumulate: c.accumulate,
+        lr: c.lr,
+        head_lr,
+        teacher_lr,
+        warmup: c.warmup,
+        weight_decay: c.weight_decay,
+        clip: c.clip,
+        eval_every: c.eval_every,
+        patience: c.patience,
+        log_every: c.log_every,
+    })
+}
+
+fn data(config: &DataConfig) -> Result<DataPlan> {
+    let format = format(config)?;
+    if config.max_tokens < MIN_TOKENS {
+        bail!(
+            "data.max_tokens is {}, expected at least {MIN_TOKENS}: [CLS], a token and [SEP]",
+            config.max_tokens
+        );
+    }
+    if !(0.0..=1.0).contains(&config.allow_unusable) {
+        bail!(
+            "data.allow_unusable is {}, expected a share from 0 to 1",
+            config.allow_unusable
+        );
+    }
+    let source = |path: &Path| Source {
+        path: path.to_owned(),
+        format: format.clone(),
+        labels: LabelRule::Required,
+        allowed_unusable: config.allow_unusable,
+    };
+    let dev = match (&config.dev, config.dev_fraction) {
+        (Some(path), None) => DevSource::File(source(path)),
+        (None, fraction) => {
+            let fraction = fraction.unwrap_or(0.1);
+            if !(fraction > 0.0 && fraction < 1.0) {
+                bail!("data.dev_fraction is {fraction}, expected a share between 0 and 1");
+            }
+            DevSource::Fraction(fraction)
+        }
+        (Some(_), Some(_)) => {
+            bail!("data.dev and data.dev_fraction are both given, expected one of them")
+        }
+    };
+    for (key, path) in [
+        ("data.train", Some(&config.train)),
+        ("data.dev", config.dev.as_ref()),
+    ] {
+        if let Some(path) = path.filter(|p| !p.is_file()) {
+            bail!("{key} is {}, but there is no such file", path.display());
+        }
+    }
+    let texts = match &format {
+        Format::Csv(layout) => layout.text.len(),
+        Format::MindNews { fields } => fields.len(),
+        Format::Lines => 1,
+    };
+    let cache = config
+        .cache
+        .clone()
+        .unwrap_or_else(|| cache_folder().join("tokens"));
+    Ok(DataPlan {
+        train: source(&config.train),
+        dev,
+        max_tokens: config.max_tokens,
+        texts,
+        cache,
+    })
+}
+
+/// The project's folder in the user's cache: `$XDG_CACHE_HOME/newsbert`, else `~/.cache/newsbert`, else below the
+/// folder for temporary files.
+fn cache_folder() -> PathBuf {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    cache.unwrap_or_else(std::env::temp_dir).join("newsbert")
+}
+
+fn format(config: &DataConfig) -> Result<Format> {
+    let given = |key: &str, is: bool| {
+        if is {
+            Some(format!("data.{key}"))
+        } else {
+            None
+        }
+    };
+    match config.format {
+        DataFormat::Mind => {
+            let stray = given("columns", config.columns.is_some())
+                .or(given("header", config.header.is_some()));
+            if let Some(key) = stray {
+                bail!("{key} is given, but MIND's news.tsv has fixed columns and no header");
+            }
+            let fields = config
+                .fields
+                .clone()
+                .unwrap_or_else(|| vec![NewsField::Title, NewsField::Abstract]);
+            let fields = fields.iter().map(|field| match field {
+                NewsField::Title => Field::Title,
+                NewsField::Abstract => Field::Abstract,
+            });
+            Ok(Format::MindNews {
+                fields: fields.collect(),
+            })
+        }
+        DataFormat::Csv | DataFormat::Tsv => {
+            if config.fields.is_some() {
+                bail!("data.fields is given, but it is for MIND; csv and tsv take data.columns");
+            }
+            let Some(columns) = &config.columns else {
+                bail!("data.columns is missing, expected e.g. {{label: 0, text: [1, 2]}}")
+            };
+            if !(1..=2).contains(&columns.text.len()) {
+                bail!(
+                    "data.columns.text names {} columns, expected one or two",
+                    columns.text.len()
+                );
+            }
+            Ok(Format::Csv(CsvLayout {
+                label: Some((&columns.label).into()),
+                text: columns.text.iter().map(Into::into).collect(),
+                header: if config.header.unwrap_or(false) {
+                    Header::Present
+                } else {
+                    Header::Absent
+                },
+                delimiter: if config.format == DataFormat::Csv {
+                    b','
+                } else {
+                    b'\t'
+                },
+            }))
+        }
+    }
+}
+
+fn teacher(config: &TeacherConfig) -> Result<(ModelSource, BertConfig)> {
+    match (&config.checkpoint, &config.random) {
+        (Some(name), None) => {
+            let folder = name
+                .parse::<Checkpoint>()?
+                .resolve()
+                .context("teacher.checkpoint")?;
+            let shape =
+                BertConfig::read(&folder.join(CONFIG_FILE)).context("teacher.checkpoint")?;
+            Ok((ModelSource::Folder(folder), shape))
+        }
+        (None, Some(random)) => {
+            let tokenizer = nb_data::Tokenizer::from_folder(&random.tokenizer)
+                .context("teacher.random.tokenizer")?;
+            let mut shape = BertConfig::new(
+                tokenizer.vocab_size() as i64,
+                random.hidden,
+                random.layers,
+                random.heads,
+            );
+            shape.intermediate_size = random.intermediate.unwrap_or(shape.intermediate_size);
+            shape.check().context("teacher.random")?;
+            Ok((
+                ModelSource::Random {
+                    config: shape.clone(),
+                    tokenizer: random.tokenizer.clone(),
+                },
+                shape,
+            ))
+        }
+        _ => bail!("teacher needs one of `checkpoint` and `random`"),
+    }
+}
+
+fn start(init: &StudentInit) -> Result<StudentStart> {
+    Ok(match init {
+        StudentInit::First => StudentStart::Teacher(Init::First),
+        StudentInit::Spaced => StudentStart::Teacher(Init::Spaced),
+        StudentInit::Random => StudentStart::Random,
+        StudentInit::Checkpoint(name) => StudentStart::Checkpoint(
+            name.parse::<Checkpoint>()?
+                .resolve()
+                .context("student.init")?,
+        ),
+    })
+}
+
+/// A student that is set against the teacher layer by layer must divide it; one that starts from its layers cannot be
+/// deeper.
+fn student_depth(
+    method: &Method,
+    init: &StudentInit,
+    teacher: &BertConfig,
+    layers: usize,
+) -> Result<()> {
+    let l = teacher.num_hidden_layers as usize;
+    if method.needs_layer_map() {
+        LayerMap::uniform(l, layers).context("student.layers")?;
+    }
+    let from_teacher = matches!(init, StudentInit::First | StudentInit::Spaced);
+    if layers == 0 || (from_teacher && layers > l) {
+        bail!(
+            "student.layers is {layers}, expected 1 to {l}: the student starts from layers of its teacher"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,330 @@
+//! The run: plan in, trained models and a summary out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use crate::adamw::{AdamW, Group};
+use crate::best::Best;
+use crate::config::EvalEvery;
+use crate::folder::{RunFolder, Unfinished};
+use crate::models::{Model, Models, Role};
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::report::{Summary, TrainReport, summarise};
+use crate::schedule::Schedule;
+use crate::step::{StepReport, Stepper};
+use crate::task::{Task, Topic};
+use crate::terms::Counts;
+
+/// Steps whose time does not count in the speed: first touches of memory, kernels chosen.
+const WARM_UP_STEPS: u64 = 3;
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With all its steps, or by early stopping.
+    Finished(Box<Summary>),
+    /// By a signal, after the step that was under way; the best models so far are kept.
+    Interrupted,
+}
+
+/// Runs a plan.
+///
+/// # Errors
+/// If data, checkpoints or the run folder cannot be used, or if a loss is not finite.
+pub fn run(plan: &Plan, unfinished: Unfinished, stop: &Arc<AtomicBool>) -> Result<Outcome> {
+    tch::set_num_threads(plan.threads as i32);
+    let task = Topic::open(plan)?;
+    let models = Models::build(plan, &task)?;
+    let folder = RunFolder::create(&plan.output, &plan.resolved, unfinished)?;
+    Run::new(plan, &task, models, folder).train(stop)
+}
+
+/// A run under way.
+struct Run<'a, K: Task> {
+    plan: &'a Plan,
+    task: &'a K,
+    models: Models<K::Top>,
+    groups: Vec<Group>,
+    stepper: Stepper,
+    schedule: Schedule,
+    total: u64,
+    folder: RunFolder,
+    best: Vec<Best>,
+    clock: Clock,
+}
+
+impl<'a, K: Task> Run<'a, K> {
+    fn new(plan: &'a Plan, task: &'a K, models: Models<K::Top>, folder: RunFolder) -> Self {
+        let total = total_steps(plan, task);
+        let stepper = Stepper {
+            method: plan.method.clone(),
+            optimiser: AdamW::new(plan.train.weight_decay),
+            clip: plan.train.clip,
+            seed: plan.seed,
+        };
+        let best = models
+            .named()
+            .map(|(role, _)| Best::new(role, task.primary_metric()))
+            .collect();
+        Self {
+            groups: groups(plan, task, &models),
+            schedule: Schedule::new(total, plan.train.warmup),
+            clock: Clock::default(),
+            plan,
+            task,
+            models,
+            stepper,
+            total,
+            folder,
+            best,
+        }
+    }
+
+    fn train(mut self, stop: &AtomicBool) -> Result<Outcome> {
+        let mut progress = Progress::new(self.total);
+        let mut step = 0;
+        'training: for epoch in 0.. {
+            let rows = self.task.epoch(epoch);
+            let updates = rows.chunks(self.plan.train.accumulate);
+            let last = updates.len() - 1;
+            for (i, update) in updates.enumerate() {
+                let report = self.step(update, step)?;
+                step += 1;
+                progress.step(step, &report, self.clock.tokens_per_second());
+                if step % self.plan.train.log_every == 0 || step == self.total {
+                    self.log(step, epoch, &report)?;
+                }
+                if self.is_evaluation(step, i == last) {
+                    let worse = progress.aside(|| self.evaluate(step, epoch))?;
+                    if self
+                        .plan
+                        .train
+                        .patience
+                        .is_some_and(|patience| worse >= patience)
+                    {
+                        progress.aside(|| {
+                            tracing::info!(
+                                "no better metric in {worse} evaluations: stopping early"
+                            )
+                        });
+                        break 'training;
+                    }
+                }
+                if stop.load(Ordering::Relaxed) {
+                    progress.finish();
+                    return Ok(self.interrupted(step));
+                }
+                if step == self.total {
+                    break 'training;
+                }
+            }
+        }
+        progress.finish();
+        self.finish(step)
+    }
+
+    fn step(&mut self, update: &[Vec<u32>], step: u64) -> Result<StepReport> {
+        let begin = Instant::now();
+        let batches: Vec<K::Batch> = update.iter().map(|rows| self.task.batch(rows)).collect();
+        let at = (step, self.schedule.factor(step));
+        let report = self.stepper.step(
+            (self.task, &mut self.models),
+            &mut self.groups,
+            &batches,
+            at,
+        );
+        self.clock.add(step, begin.elapsed(), report.counts);
+        if let Some(what) = report.not_finite() {
+            let kept = self
+                .best
+                .iter()
+                .filter(|b| b.is_saved())
+                .map(|b| b.role().name())
+                .collect::<Vec<_>>()
+                .join(" and ");
+            let kept = if kept.is_empty() {
+                "no evaluation had been made yet".into()
+            } else {
+                format!("the best {kept} so far is kept")
+            };
+            bail!(
+                "step {}: {what}; {kept} in {}. A lower train.lr is the usual remedy",
+                step + 1,
+                self.folder.path().display()
+            );
+        }
+        Ok(report)
+    }
+
+    fn is_evaluation(&self, step: u64, end_of_epoch: bool) -> bool {
+        step == self.total
+            || match self.plan.train.eval_every {
+                EvalEvery::Epoch => end_of_epoch,
+                EvalEvery::Steps(n) => step.is_multiple_of(n),
+            }
+    }
+
+    /// Evaluates both models and saves those that are the best so far. Returns how many evaluations the model that counts
+    /// (the student, where there is one) has not become better.
+    fn evaluate(&mut self, step: u64, epoch: u64) -> Result<u64> {
+        let mut line = json!({"event": "eval", "step": step, "epoch": epoch});
+        let mut worse = 0;
+        for ((role, model), best) in self.models.named().zip(&mut self.best) {
+            let metrics = self.task.evaluate(&model.bert, &model.top)?;
+            let text: Vec<String> = metrics
+                .iter()
+                .map(|(name, value)| format!("{name} {value:.4}"))
+                .collect();
+            tracing::info!("step {step}: {} {}", role.name(), text.join(", "));
+            line[role.name()] = metrics.iter().map(|&(name, value)| (name, value)).collect();
+            worse = best.offer(step, metrics, self.folder.path(), |folder| {
+                save(self.task, model, folder)
+            })?;
+        }
+        self.folder.log(&line)?;
+        Ok(worse)
+    }
+
+    fn log(&mut self, step: u64, epoch: u64, report: &StepReport) -> Result<()> {
+        let terms: serde_json::Map<_, _> = report
+            .terms
+            .iter()
+            .map(|(kind, v)| (kind.name().to_owned(), json!(v)))
+            .collect();
+        let factor = self.schedule.factor(step - 1);
+        self.folder.log(&json!({
+            "event": "step", "step": step, "epoch": epoch, "loss": report.total, "terms": terms,
+            "gradient_norm": report.gradient_norm, "lr": self.plan.train.lr * factor,
+            "head_lr": self.plan.train.head_lr * factor, "teacher_lr": self.plan.train.teacher_lr * factor,
+            "sequences_per_second": self.clock.sequences_per_second(), "tokens_per_second": self.clock.tokens_per_second(),
+        }))
+    }
+
+    fn interrupted(&self, step: u64) -> Outcome {
+        let saved: Vec<_> = self
+            .best
+            .iter()
+            .filter(|b| b.is_saved())
+            .map(|b| b.role().name())
+            .collect();
+        let kept = if saved.is_empty() {
+            "no model was saved yet".to_owned()
+        } else {
+            format!("kept: the best {} so far", saved.join(" and "))
+        };
+        tracing::warn!(
+            "stopped after step {step} of {}; {kept} in {}",
+            self.total,
+            self.folder.path().display()
+        );
+        Outcome::Interrupted
+    }
+
+    fn finish(self, steps: u64) -> Result<Outcome> {
+        let train = TrainReport {
+            steps,
+            seconds: self.clock.seconds(),
+            sequences_per_second: self.clock.sequences_per_second(),
+            tokens_per_second: self.clock.tokens_per_second(),
+        };
+        let probe = self.task.probe();
+        let models = self
+            .models
+            .named()
+            .zip(&self.best)
+            .map(|((role, model), best)| {
+                let time = |batch: &nb_data::TokenBatch| self.time(model, batch);
+                (role, &model.bert, best, crate::report::speed(&probe, time))
+            });
+        let summary = summarise(
+            self.plan,
+            self.task.name(),
+            self.folder.path(),
+            train,
+            models.collect(),
+        );
+        self.folder.finish(&summary.json)?;
+        Ok(Outcome::Finished(Box::new(summary)))
+    }
+
+    /// One inference pass, top layers included.
+    fn time(&self, model: &Model<K::Top>, batch: &nb_data::TokenBatch) -> Duration {
+        let begin = Instant::now();
+        self.task.infer(&model.bert, &model.top, batch);
+        begin.elapsed()
+    }
+}
+
+fn save<K: Task>(task: &K, model: &Model<K::Top>, folder: &std::path::Path) -> Result<()> {
+    model.bert.save(folder)?;
+    task.save(&model.top, folder)
+}
+
+/// Updates of the whole run.
+pub(crate) fn total_steps<K: Task>(plan: &Plan, task: &K) -> u64 {
+    let accumulate = plan.train.accumulate;
+    let of_epoch = |epoch| task.epoch(epoch).len().div_ceil(accumulate) as u64;
+    let epochs = (0..plan.train.epochs).map(of_epoch).sum::<u64>();
+    plan.train.max_steps.map_or(epochs, |most| most.min(epochs))
+}
+
+/// The optimiser's groups: each distinct arena once, with the peak rate of its place.
+fn groups<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>) -> Vec<Group> {
+    let mut groups = Vec::new();
+    let mut seen = Vec::new();
+    for (role, model) in models.named() {
+        let encoder = match role {
+            Role::Teacher => plan.train.teacher_lr,
+            Role::Student => plan.train.lr,
+        };
+        let tops = task
+            .arenas(&model.top)
+            .into_iter()
+            .map(|arena| (arena, plan.train.head_lr));
+        for (arena, peak) in std::iter::once((model.arena(), encoder)).chain(tops) {
+            let identity = arena.values().data_ptr(); // shared top layers are one arena
+            if !seen.contains(&identity) {
+                seen.push(identity);
+                groups.push(Group::new(arena, peak));
+            }
+        }
+    }
+    groups
+}
+
+/// Time spent in steps, and what went through them.
+#[derive(Debug, Default)]
+struct Clock {
+    all: Duration,
+    warm: Duration,
+    sequences: i64,
+    tokens: i64,
+}
+
+impl Clock {
+    fn add(&mut self, step: u64, took: Duration, counts: Counts) {
+        self.all += took;
+        if step >= WARM_UP_STEPS {
+            self.warm += took;
+            self.sequences += counts.pooled;
+            self.tokens += counts.tokens;
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.all.as_secs_f64()
+    }
+
+    fn sequences_per_second(&self) -> f64 {
+        self.sequences as f64 / self.warm.as_secs_f64().max(1e-9)
+    }
+
+    fn tokens_per_second(&self) -> f64 {
+        self.tokens as f64 / self.warm.as_secs_f64().max(1e-9)
+    }
+}

@@ -1,0 +1,234 @@
+//! Topic classification: one text, one label out of C.
+//!
+//! Top layers: attentive pooling h over the last hidden states, and a dense layer z = D h + d.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use anyhow::Result;
+use nb_data::batch::{cut, order};
+use nb_data::{BatchSize, Labels, TokenBatch, TokenStore, Tokenizer};
+use nb_eval::Confusion;
+use nb_loss::IGNORE;
+use nb_model::{Arena, AttentivePooling, Bert, Dense, POOLING_QUERY, Packed, Pass};
+use nb_share::Shared;
+use tch::{Device, Tensor};
+
+use super::{Metrics, Outputs, Task, Tops};
+use crate::folder::{Card, save_head};
+use crate::method::Share;
+use crate::terms::Counts;
+
+/// Tokens per batch of the evaluation.
+const EVAL_TOKENS: usize = 4096;
+
+/// Rows of a token store, with the number of each row's label.
+#[derive(Debug)]
+pub struct Split {
+    /// The texts.
+    pub store: Rc<TokenStore>,
+    /// The rows of the store that belong to the split.
+    pub rows: Vec<u32>,
+    /// By row of the store.
+    pub labels: Vec<Option<usize>>,
+}
+
+/// Topic classification on a training and a development split.
+#[derive(Debug)]
+pub struct Topic {
+    pub(crate) train: Split,
+    pub(crate) dev: Split,
+    pub(crate) labels: Labels,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) card: Card,
+    pub(crate) batch: BatchSize,
+    pub(crate) seed: u64,
+    pub(crate) device: Device,
+}
+
+/// Pooling and dense layer of one model; either may be the other model's too.
+#[derive(Debug)]
+pub struct TopicTop {
+    /// Attentive pooling.
+    pub pooling: Arc<AttentivePooling>,
+    /// The dense layer.
+    pub dense: Arc<Dense>,
+}
+
+impl TopicTop {
+    /// From last hidden states [n, H] to pooled vectors [B, H] and logits [B, C].
+    pub fn forward(&self, states: &Tensor, packed: &Packed) -> Outputs {
+        let pooled = self.pooling.forward(states, packed);
+        Outputs {
+            logits: self.dense.forward(&pooled),
+            pooled,
+        }
+    }
+
+    /// Top layers for `hidden` units and `classes` labels, as zeros.
+    pub fn zeros(hidden: i64, classes: i64, device: Device) -> Self {
+        Self {
+            pooling: Arc::new(AttentivePooling::zeros(hidden, POOLING_QUERY, device)),
+            dense: Arc::new(Dense::zeros(hidden, classes, device)),
+        }
+    }
+}
+
+impl Topic {
+    fn label(&self, row: u32) -> i64 {
+        self.train.labels[row as usize].map_or(IGNORE, |label| label as i64)
+    }
+
+    fn pack(&self, batch: &TokenBatch) -> Packed {
+        Packed::new(&batch.ids, &batch.segments, &batch.lengths, self.device)
+    }
+}
+
+/// A micro-batch: texts and their labels.
+#[derive(Debug)]
+pub struct TopicBatch {
+    tokens: TokenBatch,
+    labels: Vec<i64>,
+}
+
+impl Task for Topic {
+    type Top = TopicTop;
+    type Batch = TopicBatch;
+
+    fn name(&self) -> &'static str {
+        "topic"
+    }
+
+    fn primary_metric(&self) -> &'static str {
+        "accuracy"
+    }
+
+    fn tops(&self, hidden: i64, share: Share, seed: u64, device: Device) -> Tops<TopicTop> {
+        let classes = self.labels.len() as i64;
+        let pooling = Shared::new(share.pooling, || {
+            let mut pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
+            pooling.randomise(seed);
+            pooling
+        });
+        let dense = Shared::new(share.dense, || {
+            let mut dense = Dense::zeros(hidden, classes, device);
+            dense.randomise(seed.wrapping_add(1)); // not the pooling's numbers again
+            dense
+        });
+        Tops {
+            teacher: TopicTop {
+                pooling: pooling.teacher,
+                dense: dense.teacher,
+            },
+            student: TopicTop {
+                pooling: pooling.student,
+                dense: dense.student,
+            },
+        }
+    }
+
+    fn arenas<'a>(&self, top: &'a TopicTop) -> Vec<&'a Arena> {
+        vec![top.pooling.arena(), top.dense.arena()]
+    }
+
+    fn epoch(&self, epoch: u64) -> Vec<Vec<u32>> {
+        let rows: Vec<u32> = order(self.train.rows.len(), self.seed, epoch)
+            .into_iter()
+            .map(|i| self.train.rows[i as usize])
+            .collect();
+        cut(
+            &rows,
+            |row| self.train.store.length(row as usize),
+            self.batch,
+        )
+    }
+
+    fn batch(&self, rows: &[u32]) -> TopicBatch {
+        TopicBatch {
+            tokens: self.train.store.batch(rows),
+            labels: rows.iter().map(|&row| self.label(row)).collect(),
+        }
+    }
+
+    fn counts(&self, batch: &TopicBatch) -> Counts {
+        let sequences = batch.labels.len() as i64;
+        let labelled = batch
+            .labels
+            .iter()
+            .filter(|&&label| label != IGNORE)
+            .count() as i64;
+        Counts {
+            tokens: batch.tokens.ids.len() as i64,
+            pooled: sequences,
+            rows: sequences,
+            labelled,
+        }
+    }
+
+    fn packed(&self, batch: &TopicBatch) -> Packed {
+        self.pack(&batch.tokens)
+    }
+
+    fn labels(&self, batch: &TopicBatch) -> Tensor {
+        Tensor::from_slice(&batch.labels).to_device(self.device)
+    }
+
+    fn outputs(&self, top: &TopicTop, states: &Tensor, packed: &Packed, _: &TopicBatch) -> Outputs {
+        top.forward(states, packed)
+    }
+
+    fn evaluate(&self, bert: &Bert, top: &TopicTop) -> Result<Metrics> {
+        let (mut truth, mut predicted) = (Vec::new(), Vec::new());
+        for batch in self.dev_batches() {
+            for (row, class) in batch.rows.iter().zip(self.predict(bert, top, &batch)) {
+                if let Some(label) = self.dev.labels[*row as usize] {
+                    truth.push(label);
+                    predicted.push(class as usize);
+                }
+            }
+        }
+        let confusion = Confusion::new(&truth, &predicted)?;
+        Ok(vec![
+            ("accuracy", confusion.accuracy()),
+            ("macro_f1", confusion.macro_f1()),
+        ])
+    }
+
+    fn infer(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) {
+        std::hint::black_box(self.predict(bert, top, batch));
+    }
+
+    fn probe(&self) -> Vec<TokenBatch> {
+        self.dev_batches().collect()
+    }
+
+    fn save(&self, top: &TopicTop, folder: &Path) -> Result<()> {
+        let arenas = self.arenas(top);
+        save_head(folder, &arenas)?;
+        self.card.write(folder, &self.labels, &self.tokenizer)
+    }
+}
+
+impl Topic {
+    /// The most probable class of each text.
+    fn predict(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) -> Vec<i64> {
+        let packed = self.pack(batch);
+        let best = tch::no_grad(|| {
+            let states = bert.encode(&packed, Pass::Inference);
+            top.forward(states.last(), &packed).logits.argmax(-1, false)
+        });
+        (0..best.size()[0])
+            .map(|i| best.int64_value(&[i]))
+            .collect()
+    }
+
+    fn dev_batches(&self) -> impl Iterator<Item = TokenBatch> + '_ {
+        let length = |row: u32| self.dev.store.length(row as usize);
+        let mut rows = self.dev.rows.clone();
+        rows.sort_by_key(|&row| std::cmp::Reverse(length(row)));
+        cut(&rows, length, BatchSize::Tokens(EVAL_TOKENS))
+            .into_iter()
+            .map(|rows| self.dev.store.batch(&rows))
+    }
+}

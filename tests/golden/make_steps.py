@@ -1,0 +1,214 @@
+"""Writes step_*.safetensors: one training step each of teacher and student, with everything that an implementation
+can be held against (weights, batch, states, losses, gradients, blended gradients).
+
+    python make_steps.py [FOLDER]        # default: this script's folder
+
+Both encoders are Hugging Face's BertModel. The arithmetic is done in f64 on weights that are exact in f32, and stored
+as f32, so that what is stored is the true value to f32's precision. README.md lists the names and the tolerances.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch.nn.functional import cross_entropy, linear, log_softmax, softmax
+from transformers import BertConfig, BertModel
+
+QUERY_SIZE = 200
+N_SPECIAL = 5  # ids below are special tokens, 0 among them padding
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file. Every case leaves the usual path somewhere: see README.md."""
+
+    name: str
+    seed: int
+    teacher_layers: int
+    student_layers: int
+    hidden: int
+    heads: int
+    temperature: float
+    beta: float
+    classes: int
+    lengths: tuple[int, ...]
+    bert: dict
+
+
+CASES = (
+    Case("k1", 11, 2, 2, hidden=16, heads=2, temperature=4.0, beta=1.0, classes=3, lengths=(9, 12, 3, 2), bert={}),
+    Case(
+        "k2", 22, 4, 2, hidden=18, heads=3, temperature=1.0, beta=0.15, classes=7, lengths=(7, 11, 1, 5, 11),
+        bert={"hidden_act": "gelu_new", "layer_norm_eps": 1e-5, "intermediate_size": 28},
+    ),
+    Case(
+        "k3", 33, 6, 2, hidden=16, heads=4, temperature=2.5, beta=0.6, classes=4, lengths=(8, 8, 8),
+        bert={"hidden_act": "relu", "type_vocab_size": 1, "max_position_embeddings": 20},
+    ),
+    Case("k4", 44, 4, 1, hidden=20, heads=5, temperature=0.5, beta=0.0, classes=2, lengths=(10, 4), bert={"hidden_act": "silu"}),
+)
+
+
+def exact_in_f32(tensor):
+    return tensor.float().double()
+
+
+class Top:
+    """Attentive pooling and dense layer: one set of leaves that both encoders feed."""
+
+    def __init__(self, case, generator):
+        def leaf(*shape):
+            return exact_in_f32(0.3 * torch.randn(*shape, generator=generator)).requires_grad_()
+
+        self.leaves = {
+            "pooling.proj.weight": leaf(QUERY_SIZE, case.hidden),
+            "pooling.proj.bias": leaf(QUERY_SIZE),
+            "pooling.query.weight": leaf(1, QUERY_SIZE),
+            "dense.weight": leaf(case.classes, case.hidden),
+            "dense.bias": leaf(case.classes),
+        }
+
+    def __call__(self, states, lengths):
+        """Sequence by sequence over its real tokens alone, so that no mask can be wrong."""
+        w = self.leaves
+        pooled = []
+        for sequence, length in zip(states, lengths):
+            tokens = sequence[:length]
+            energy = linear(torch.tanh(linear(tokens, w["pooling.proj.weight"], w["pooling.proj.bias"])), w["pooling.query.weight"])
+            pooled.append((softmax(energy, dim=0) * tokens).sum(dim=0))
+        pooled = torch.stack(pooled)
+        return pooled, linear(pooled, w["dense.weight"], w["dense.bias"])
+
+
+def random_encoder(config, generator):
+    model = BertModel(config, add_pooling_layer=False).double().eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if name.endswith("LayerNorm.weight"):
+                parameter.copy_(exact_in_f32(1 + 0.1 * noise))
+            else:
+                parameter.copy_(exact_in_f32((0.25 if parameter.dim() > 1 else 0.1) * noise))
+    return model
+
+
+def student_from(teacher, case, generator):
+    """The teacher's embeddings and first layers, each entry moved a little so that no loss is 0 by accident."""
+    config = BertConfig(**{**teacher.config.to_dict(), "num_hidden_layers": case.student_layers})
+    config._attn_implementation = "eager"
+    student = BertModel(config, add_pooling_layer=False).double().eval()
+    kept = set(student.state_dict())
+    student.load_state_dict({name: tensor for name, tensor in teacher.state_dict().items() if name in kept})
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.copy_(exact_in_f32(parameter + 0.08 * torch.randn(parameter.shape, generator=generator)))
+    return student
+
+
+def draw_batch(case, vocab_size, generator):
+    longest = max(case.lengths)
+    mask = torch.tensor([[int(place < length) for place in range(longest)] for length in case.lengths])
+    ids = torch.randint(N_SPECIAL, vocab_size, mask.shape, generator=generator) * mask
+    labels = torch.randint(0, case.classes, (len(case.lengths),), generator=generator)
+    return ids, mask, labels
+
+
+def encode(model, top, case, ids, mask):
+    outputs = model(input_ids=ids, attention_mask=mask, token_type_ids=torch.zeros_like(ids), output_hidden_states=True)
+    pooled, logits = top(outputs.hidden_states[-1], case.lengths)
+    return {"hidden": outputs.hidden_states, "pooled": pooled, "logits": logits}
+
+
+def state_error(teacher_states, student_states, mask):
+    real = mask.bool()
+    return (teacher_states.detach()[real] - student_states[real]).square().mean()
+
+
+def loss_terms(case, teacher, student, labels, mask):
+    stride = case.teacher_layers // case.student_layers
+    layers = range(1, case.student_layers + 1)
+    target = softmax(teacher["logits"].detach() / case.temperature, dim=-1)
+    found = log_softmax(student["logits"] / case.temperature, dim=-1)
+    return {
+        "teacher_ce": cross_entropy(teacher["logits"], labels),
+        "embedding_mse": state_error(teacher["hidden"][0], student["hidden"][0], mask),
+        "hidden_mse": sum(state_error(teacher["hidden"][stride * i], student["hidden"][i], mask) for i in layers),
+        "pooled_mse": (teacher["pooled"].detach() - student["pooled"]).square().mean(),
+        "distill_ce": -(target * found).sum(dim=-1).mean(),
+        "student_ce": cross_entropy(student["logits"], labels),
+    }
+
+
+def blended(case, teacher_grads, student_grads):
+    """Student layer k takes in the mean of teacher layers k*stride .. (k+1)*stride - 1, counting from 0."""
+    stride = case.teacher_layers // case.student_layers
+    result = {}
+    for name, own in student_grads.items():
+        parts = name.split(".")
+        if parts[:2] != ["encoder", "layer"]:
+            result[name] = own
+            continue
+        k, rest = int(parts[2]), ".".join(parts[3:])
+        group = [teacher_grads[f"encoder.layer.{k * stride + j}.{rest}"] for j in range(stride)]
+        result[name] = case.beta * sum(group) / stride + (1 - case.beta) * own
+    return result
+
+
+def under(prefix, named):
+    return {f"{prefix}.{name}": tensor for name, tensor in named.items()}
+
+
+def in_fixed_order(raw):
+    """safetensors writes the metadata in an order of chance; sorted, the same numbers are the same file."""
+    size = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    assert len(text) <= size
+    return raw[:8] + text.ljust(size) + raw[8 + size :]
+
+
+def make(case, folder):
+    generator = torch.Generator().manual_seed(case.seed)
+    settings = {
+        "vocab_size": 50, "hidden_size": case.hidden, "num_hidden_layers": case.teacher_layers,
+        "num_attention_heads": case.heads, "intermediate_size": 2 * case.hidden, "max_position_embeddings": 24,
+        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, **case.bert,
+    }
+    config = BertConfig(**settings)
+    config._attn_implementation = "eager"
+    teacher = random_encoder(config, generator)
+    student = student_from(teacher, case, generator)
+    top = Top(case, generator)
+    ids, mask, labels = draw_batch(case, config.vocab_size, generator)
+
+    outputs = {"teacher": encode(teacher, top, case, ids, mask), "student": encode(student, top, case, ids, mask)}
+    terms = loss_terms(case, outputs["teacher"], outputs["student"], labels, mask)
+    sum(terms.values()).backward()
+
+    weights = {"teacher": dict(teacher.named_parameters()), "student": dict(student.named_parameters()), "head": top.leaves}
+    grads = {who: {name: leaf.grad for name, leaf in named.items()} for who, named in weights.items()}
+    tensors = {"temperature": torch.tensor(case.temperature), "beta": torch.tensor(case.beta), **under("loss", terms)}
+    for who, output in outputs.items():
+        tensors |= under(f"{who}.hidden", dict(enumerate(output["hidden"])))
+        tensors |= {f"{who}.pooled": output["pooled"], f"{who}.logits": output["logits"]}
+    for who in weights:
+        tensors |= under(f"weights.{who}", weights[who]) | under(f"grads.{who}", grads[who])
+    tensors |= under("blended.student", blended(case, grads["teacher"], grads["student"]))
+    tensors = {name: tensor.detach().float().contiguous().clone() for name, tensor in tensors.items()}
+    tensors |= {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+    path = folder / f"step_{case.name}.safetensors"
+    facts = {**settings, "model_type": "bert", "hidden_act": config.hidden_act, "layer_norm_eps": config.layer_norm_eps,
+             "type_vocab_size": config.type_vocab_size, "pad_token_id": 0}
+    path.write_bytes(in_fixed_order(save(tensors, metadata={"heads": str(case.heads), "config": json.dumps(facts)})))
+    print(path.name, f"{path.stat().st_size // 1024} KiB", {name: round(term.item(), 6) for name, term in terms.items()})
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    for one in CASES:
+        make(one, target)

@@ -1,0 +1,64 @@
+//! What can be typed after `cargo xtask`: one variant per command, with its help and an example.
+//!
+//! A command's own arguments stand in its file under [`crate::commands`].
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{bench, ci, data, nb, setup, test};
+
+/// Set up, train, test and measure NewsBERT. Every command sets up what it needs first
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    after_help = "Example:\n  cargo xtask train     set everything up and train a small model on the sample corpus"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Find libtorch or install it, and tell cargo where it lies
+    #[command(after_help = setup::EXAMPLES)]
+    Setup(setup::Args),
+
+    /// Show what this machine has and what is missing; changes nothing
+    #[command(after_help = "Example:\n  cargo xtask doctor")]
+    Doctor,
+
+    /// Train a model; without --config: configs/quickstart.yaml
+    #[command(disable_help_flag = true, after_help = nb::TRAIN)]
+    Train(nb::Args),
+
+    /// Measure a trained model on labelled data
+    #[command(disable_help_flag = true, after_help = nb::EVAL)]
+    Eval(nb::Args),
+
+    /// Classify new text with a trained model
+    #[command(disable_help_flag = true, after_help = nb::PREDICT)]
+    Predict(nb::Args),
+
+    /// Turn text into vectors with a trained model
+    #[command(disable_help_flag = true, after_help = nb::EMBED)]
+    Embed(nb::Args),
+
+    /// Check a config and show what it would do, without training
+    #[command(disable_help_flag = true, after_help = nb::PLAN)]
+    Plan(nb::Args),
+
+    /// Write the sample corpus
+    Data(data::Args),
+
+    /// Measure
+    Bench(bench::Args),
+
+    /// Run all tests, or those whose names hold FILTER
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::Args),
+
+    /// Run everything that continuous integration runs, cheapest first
+    #[command(after_help = ci::EXAMPLES)]
+    Ci(ci::Args),
+}

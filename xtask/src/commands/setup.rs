@@ -1,0 +1,115 @@
+//! `cargo xtask setup`: libtorch, and what cargo must know of it. All other commands do the same, silently.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::libtorch::{self, Libtorch, Set, Source, local_toml};
+use crate::progress::say;
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  cargo xtask setup                         what this machine needs; twice is free
+  cargo xtask setup --device cpu            the small set, also where there is a GPU
+  LIBTORCH=/opt/libtorch cargo xtask setup  a libtorch of your own
+  eval \"$(cargo xtask setup --print-env)\"   for a crate outside this workspace
+
+libtorch is looked for in LIBTORCH, then where it was the last time, then in the user's cache folder, where it is
+installed if it is missing: through pip, from wheels pinned by their hashes.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Which set of libraries to install [default: cuda where NVIDIA's driver is, else cpu]
+    #[arg(long, value_enum)]
+    device: Option<Set>,
+
+    /// Print lines for a shell that let a crate outside this workspace build and run with this libtorch
+    #[arg(long)]
+    print_env: bool,
+}
+
+impl Args {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        let libtorch = libtorch::ensure(self.device)?;
+        if self.print_env {
+            for (name, value) in environment(&libtorch)? {
+                println!("export {name}={}", quoted(&value));
+            }
+        } else {
+            say(format!(
+                "libtorch {} ({})",
+                libtorch.root.display(),
+                describe(&libtorch)
+            ));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What a crate outside the workspace needs to build with `libtorch`, and to find it when its programs run.
+pub(crate) fn environment(libtorch: &Libtorch) -> Result<Vec<(&'static str, String)>> {
+    let root = libtorch.root.display().to_string();
+    let [option, argument] = local_toml::rpath_flags(&libtorch.root)?;
+    // cargo cuts these variables at blanks; a path with one goes to the loader instead.
+    let paths = if argument.contains(char::is_whitespace) {
+        vec![("LD_LIBRARY_PATH", format!("{root}/lib"))]
+    } else {
+        let flags = format!("{option} {argument}");
+        vec![("RUSTFLAGS", flags.clone()), ("RUSTDOCFLAGS", flags)]
+    };
+    Ok([("LIBTORCH", root)].into_iter().chain(paths).collect())
+}
+
+fn describe(libtorch: &Libtorch) -> &'static str {
+    match libtorch.source {
+        Source::Environment => "from LIBTORCH",
+        Source::Remembered if libtorch::has_cuda(&libtorch.root) => "with CUDA",
+        Source::Remembered => "for the CPU",
+        Source::Cache(Set::Cpu) => "for the CPU, from the cache",
+        Source::Cache(Set::Cuda) => "with CUDA, from the cache",
+    }
+}
+
+/// `value` as one word for a POSIX shell.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn libtorch(root: &str) -> Libtorch {
+        Libtorch {
+            root: root.into(),
+            source: Source::Environment,
+        }
+    }
+
+    #[test]
+    fn the_environment_holds_libtorch_and_a_run_path() {
+        let expected = [
+            ("LIBTORCH", "/c/torch".to_owned()),
+            (
+                "RUSTFLAGS",
+                "-C link-arg=-Wl,-rpath,/c/torch/lib".to_owned(),
+            ),
+            (
+                "RUSTDOCFLAGS",
+                "-C link-arg=-Wl,-rpath,/c/torch/lib".to_owned(),
+            ),
+        ];
+        assert_eq!(environment(&libtorch("/c/torch")).unwrap(), expected);
+        let expected = [
+            ("LIBTORCH", "/c d/torch".to_owned()),
+            ("LD_LIBRARY_PATH", "/c d/torch/lib".to_owned()),
+        ];
+        assert_eq!(environment(&libtorch("/c d/torch")).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_shell_reads_a_quoted_value_as_one_word() {
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

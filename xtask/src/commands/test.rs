@@ -1,0 +1,196 @@
+//! `cargo xtask test`: all tests of the workspace, or those whose names hold a filter.
+//!
+//! First the crates that need no libtorch, in the profile that xtask itself is built in, with checks of arithmetic. Then
+//! the rest, optimised: they share libtorch's bindings and all dependencies with `nb`, and real models run in them.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::commands::nb;
+use crate::progress::{self, say};
+use crate::{libtorch, project};
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  cargo xtask test                         all tests
+  cargo xtask test conformance             those whose names hold \"conformance\"
+  cargo xtask test csv -- --nocapture      what follows -- goes to the test programs";
+
+/// The crates that need no libtorch.
+pub(crate) const WITHOUT_TORCH: [&str; 3] = ["nb-data", "nb-eval", "xtask"];
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Run only tests whose names hold this
+    filter: Option<String>,
+
+    /// Arguments for the test programs
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+impl Args {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        libtorch::ensure(None)?;
+        let started = Instant::now();
+        let light = WITHOUT_TORCH.iter().flat_map(|name| ["--package", name]);
+        let mut tally = self.cargo_test(["--profile", "light"].into_iter().chain(light))?;
+        // The commands' tests start the binary, and cargo does not build one package's binary for another's tests.
+        nb::build()?;
+        let rest = WITHOUT_TORCH.iter().flat_map(|name| ["--exclude", name]);
+        tally += self.cargo_test(["--release", "--workspace"].into_iter().chain(rest))?;
+
+        if let (Some(filter), 0, true) = (&self.filter, tally.found(), tally.ok) {
+            say(format!("error: no test's name holds {filter:?}"));
+            return Ok(ExitCode::FAILURE);
+        }
+        say(format!(
+            "{tally} in {}",
+            progress::duration(started.elapsed())
+        ));
+        Ok(if tally.ok {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    /// Runs `cargo test` with `selection`, shows what it prints and counts.
+    fn cargo_test<'a>(&'a self, selection: impl IntoIterator<Item = &'a str>) -> Result<Tally> {
+        let mut command = project::cargo();
+        command
+            .args(["test", "--no-fail-fast"])
+            .args(selection)
+            .args(&self.filter);
+        if !self.args.is_empty() {
+            command.arg("--").args(&self.args);
+        }
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start cargo")?;
+        let mut tally = Tally::default();
+        let mut screen = std::io::stdout().lock();
+        for line in child
+            .stdout
+            .take()
+            .map(BufReader::new)
+            .into_iter()
+            .flat_map(|lines| lines.split(b'\n'))
+        {
+            let line = line?;
+            screen.write_all(&line)?;
+            screen.write_all(b"\n")?;
+            tally.count(&String::from_utf8_lossy(&line));
+        }
+        tally.ok = child.wait()?.success();
+        Ok(tally)
+    }
+}
+
+/// How many tests did what.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    /// Whether cargo reports success: a crash or an error of the compiler leaves no line to count.
+    ok: bool,
+}
+
+impl Tally {
+    /// Adds what a test program's last line says: "test result: ok. 3 passed; 0 failed; 1 ignored; …".
+    fn count(&mut self, line: &str) {
+        let Some((_, counts)) = line
+            .strip_prefix("test result: ")
+            .and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for (number, kind) in counts.split("; ").filter_map(|part| part.split_once(' ')) {
+            let Ok(number) = number.parse::<u64>() else {
+                continue;
+            };
+            match kind {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+
+    fn found(&self) -> u64 {
+        self.passed + self.failed + self.ignored
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+        self.ok &= other.ok;
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            passed,
+            failed,
+            ignored,
+            ok,
+        } = self;
+        let verdict = if *ok { "all tests pass" } else { "tests fail" };
+        write!(
+            f,
+            "{verdict}: {passed} passed, {failed} failed, {ignored} ignored"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_several_programs_add_up() {
+        let mut tally = Tally {
+            ok: true,
+            ..Tally::default()
+        };
+        tally.count("running 4 tests");
+        tally.count("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 12 filtered out; finished in 0.00s");
+        tally.count("test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s");
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 13,
+                failed: 2,
+                ignored: 1,
+                ok: true
+            }
+        );
+        tally += Tally {
+            passed: 1,
+            failed: 0,
+            ignored: 0,
+            ok: false,
+        };
+        assert_eq!(
+            tally.to_string(),
+            "tests fail: 14 passed, 2 failed, 1 ignored"
+        );
+    }
+
+    #[test]
+    fn tests_that_were_filtered_out_are_not_found() {
+        let mut tally = Tally::default();
+        tally.count("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 12 filtered out; finished in 0.00s");
+        assert_eq!(tally.found(), 0);
+    }
+}

@@ -1,0 +1,96 @@
+//! `.cargo/local.toml`: what cargo must know about this machine, so that plain `cargo build` and editors work.
+//!
+//! `.cargo/config.toml` includes it, git ignores it. It is written only where it would change, since cargo rebuilds
+//! what was built with other flags.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::project;
+
+fn path() -> PathBuf {
+    project::root().join(".cargo").join("local.toml")
+}
+
+/// The libtorch that an earlier set-up has chosen; none where there was none or the file cannot be understood.
+pub(crate) fn read() -> Option<PathBuf> {
+    parse(&fs::read_to_string(path()).ok()?)
+}
+
+/// Makes cargo use the libtorch in `libtorch` and, where `cxx` is given, that C++ compiler.
+pub(crate) fn write(libtorch: &Path, cxx: Option<&str>) -> Result<()> {
+    let (path, text) = (path(), render(libtorch, cxx)?);
+    match fs::read_to_string(&path) {
+        Ok(old) if old == text => return Ok(()),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+    // Beside, then renamed: a cargo that starts meanwhile reads the old file or the new one, never half of one.
+    let new = path.with_extension(format!("toml.{}", std::process::id()));
+    fs::write(&new, text)
+        .and_then(|()| fs::rename(&new, &path))
+        .inspect_err(|_| _ = fs::remove_file(&new))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Flags for the compiler and for rustdoc by which a program finds the libraries of `libtorch` when it runs.
+pub(crate) fn rpath_flags(libtorch: &Path) -> Result<[String; 2]> {
+    let lib = libtorch.join("lib");
+    let lib = lib
+        .to_str()
+        .with_context(|| format!("{} is not UTF-8, which cargo needs", lib.display()))?;
+    Ok(["-C".to_owned(), format!("link-arg=-Wl,-rpath,{lib}")])
+}
+
+fn render(libtorch: &Path, cxx: Option<&str>) -> Result<String> {
+    // A string in JSON is one in TOML too.
+    let root = serde_json::to_string(libtorch)?;
+    let [option, argument] = rpath_flags(libtorch)?;
+    let flags = format!(
+        "{}, {}",
+        serde_json::to_string(&option)?,
+        serde_json::to_string(&argument)?
+    );
+    let cxx = cxx
+        .map(|cxx| format!("CXX = {cxx:?}\n"))
+        .unwrap_or_default();
+    Ok(format!(
+        "# Written by `cargo xtask setup`: where libtorch lies on this machine.\n\
+         [env]\nLIBTORCH = {root}\n{cxx}\n[build]\nrustflags = [{flags}]\nrustdocflags = [{flags}]\n"
+    ))
+}
+
+fn parse(text: &str) -> Option<PathBuf> {
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix("LIBTORCH = "))?;
+    serde_json::from_str(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_names_libtorch_and_gives_programs_a_path_to_it() {
+        let text = render(Path::new("/c/torch"), None).unwrap();
+        let expected = "# Written by `cargo xtask setup`: where libtorch lies on this machine.\n[env]\n\
+            LIBTORCH = \"/c/torch\"\n\n[build]\nrustflags = [\"-C\", \"link-arg=-Wl,-rpath,/c/torch/lib\"]\n\
+            rustdocflags = [\"-C\", \"link-arg=-Wl,-rpath,/c/torch/lib\"]\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for root in ["/with a blank/torch", "/with \"quotes\"/torch", "/ü/torch"] {
+            let text = render(Path::new(root), Some("clang++")).unwrap();
+            assert_eq!(parse(&text), Some(PathBuf::from(root)));
+            assert!(text.contains("\nCXX = \"clang++\"\n"));
+        }
+        assert_eq!(parse("[env]\nLIBTORCH = half a lin"), None);
+    }
+}
