@@ -28,9 +28,8 @@ pub(crate) fn find() -> Result<Compiler> {
     if let Some(cxx) = env::var("CXX").ok().filter(|cxx| !cxx.trim().is_empty()) {
         // `CXX` may carry a wrapper and flags: "ccache g++ -m64".
         let program = cxx.split_whitespace().next().unwrap_or(DEFAULT);
-        let path = project::which(program).with_context(|| {
-            format!("CXX is {cxx:?}, and there is no program {program:?}: unset it or correct it")
-        })?;
+        let path = project::which(program)
+            .with_context(|| format!("CXX is {cxx:?}, and there is no program {program:?}: unset it or correct it"))?;
         return Ok(Compiler { path, cxx: None });
     }
     [(DEFAULT, None), ("g++", Some("g++")), ("clang++", Some("clang++"))]

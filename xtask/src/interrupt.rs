@@ -16,9 +16,7 @@ pub(crate) fn catch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         if let Err(error) = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)) {
-            eprintln!(
-                "warning: cannot catch interrupts ({error}); the next run cleans up after one"
-            );
+            eprintln!("warning: cannot catch interrupts ({error}); the next run cleans up after one");
         }
     });
 }
@@ -29,11 +27,7 @@ pub(crate) fn catch() {
 ///
 /// The user has interrupted; [`is`] recognises this error.
 pub(crate) fn check() -> Result<()> {
-    if INTERRUPTED.load(Ordering::Relaxed) {
-        Err(Interrupted.into())
-    } else {
-        Ok(())
-    }
+    if INTERRUPTED.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
 }
 
 /// Whether `error` comes from [`check`].
@@ -59,9 +53,7 @@ mod tests {
 
     #[test]
     fn an_interrupt_is_recognised_under_context() {
-        let error = Err::<(), _>(Interrupted)
-            .context("while unpacking")
-            .unwrap_err();
+        let error = Err::<(), _>(Interrupted).context("while unpacking").unwrap_err();
         assert!(is(&error));
         assert!(!is(&anyhow::anyhow!("interrupted")));
     }

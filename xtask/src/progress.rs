@@ -17,9 +17,7 @@ pub(crate) fn bytes(title: String, bytes: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         say(format!("{title} ({})", size(bytes)));
     }
-    let style = ProgressStyle::with_template(
-        "{msg} [{bar:24}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
-    );
+    let style = ProgressStyle::with_template("{msg} [{bar:24}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
     // indicatif draws nothing where standard error is no terminal.
     let bar = ProgressBar::new(bytes).with_message(title);
     match style {

@@ -9,12 +9,9 @@ use anyhow::{Context, Result};
 /// The workspace's root folder.
 pub(crate) fn root() -> PathBuf {
     // cargo sets the variable for `cargo run`; the compiled-in value serves a binary that is started by itself.
-    let manifest_dir = env::var_os("CARGO_MANIFEST_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    manifest_dir
-        .parent()
-        .map(Path::to_owned)
-        .unwrap_or(manifest_dir)
+    let manifest_dir =
+        env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    manifest_dir.parent().map(Path::to_owned).unwrap_or(manifest_dir)
 }
 
 /// Where cargo builds the workspace, unless its config says otherwise.
@@ -43,11 +40,7 @@ pub(crate) fn cache() -> Result<PathBuf> {
 
 /// The user's cache folder.
 pub(crate) fn user_cache() -> Result<PathBuf> {
-    let absolute = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .context("found no cache folder: set HOME, or XDG_CACHE_HOME, to an absolute path")
@@ -58,7 +51,5 @@ pub(crate) fn which(name: &str) -> Option<PathBuf> {
     if name.contains('/') {
         return Some(PathBuf::from(name)).filter(|path| path.is_file());
     }
-    env::split_paths(&env::var_os("PATH")?)
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file())
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
 }

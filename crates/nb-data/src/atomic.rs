@@ -16,14 +16,8 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 ///
 /// # Errors
 /// Whatever `fill` or the file system reports; nothing is left beside `path` then.
-pub(crate) fn write(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+pub(crate) fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -36,10 +30,7 @@ pub(crate) fn write(
     written
 }
 
-fn fill_file(
-    part: &Path,
-    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
+fn fill_file(part: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     let mut file = BufWriter::new(File::options().write(true).create_new(true).open(part)?);
     fill(&mut file)?;
     file.flush()?;

@@ -49,10 +49,7 @@ impl TokenBatch {
     /// If a row is not in `tokens`.
     #[must_use]
     pub fn pack(tokens: &[Tokens], rows: &[u32]) -> Self {
-        let mut batch = Self::with_capacity(
-            rows.len(),
-            rows.iter().map(|&row| tokens[row as usize].ids.len()).sum(),
-        );
+        let mut batch = Self::with_capacity(rows.len(), rows.iter().map(|&row| tokens[row as usize].ids.len()).sum());
         for &row in rows {
             let Tokens { ids, second_starts } = &tokens[row as usize];
             batch.push(row, ids.iter().map(|&id| i64::from(id)), *second_starts);
@@ -111,8 +108,7 @@ const ORDER: u64 = 0x6F_72_64_65_72; // "order"
 
 /// Rows 0 to `n - 1`.
 pub(crate) fn all_rows(n: usize) -> Vec<u32> {
-    let last = u32::try_from(n.saturating_sub(1))
-        .unwrap_or_else(|_| panic!("{n} rows are more than 2^32"));
+    let last = u32::try_from(n.saturating_sub(1)).unwrap_or_else(|_| panic!("{n} rows are more than 2^32"));
     (0..=last).take(n).collect()
 }
 
@@ -170,26 +166,14 @@ mod tests {
     fn ties_keep_their_order_and_zero_counts_as_one() {
         let lengths = [3, 5, 3, 5];
         let length = |row| lengths[row as usize];
-        assert_eq!(
-            cut(&[2, 0, 3, 1], length, BatchSize::Sequences(4)),
-            [vec![3, 1, 2, 0]]
-        );
-        assert_eq!(
-            cut(&[2, 0], length, BatchSize::Sequences(0)),
-            [vec![2], vec![0]]
-        );
-        assert_eq!(
-            cut(&[2, 0], length, BatchSize::Tokens(0)),
-            [vec![2], vec![0]]
-        );
+        assert_eq!(cut(&[2, 0, 3, 1], length, BatchSize::Sequences(4)), [vec![3, 1, 2, 0]]);
+        assert_eq!(cut(&[2, 0], length, BatchSize::Sequences(0)), [vec![2], vec![0]]);
+        assert_eq!(cut(&[2, 0], length, BatchSize::Tokens(0)), [vec![2], vec![0]]);
         assert!(cut(&[], length, BatchSize::Tokens(5)).is_empty());
     }
 
     fn size() -> impl Strategy<Value = BatchSize> {
-        prop_oneof![
-            (0_usize..9).prop_map(BatchSize::Sequences),
-            (0_usize..90).prop_map(BatchSize::Tokens)
-        ]
+        prop_oneof![(0_usize..9).prop_map(BatchSize::Sequences), (0_usize..90).prop_map(BatchSize::Tokens)]
     }
 
     proptest! {

@@ -118,9 +118,7 @@ pub enum DataError {
     },
 
     /// A byte that cannot stand between fields.
-    #[error(
-        "{file}: delimiter '{found}' found, expected an ASCII character other than a quote or a line break"
-    )]
+    #[error("{file}: delimiter '{found}' found, expected an ASCII character other than a quote or a line break")]
     Delimiter {
         /// The file or stream.
         file: String,
@@ -190,10 +188,7 @@ pub enum DataError {
     },
 
     /// Room for fewer tokens than a sequence needs.
-    #[error(
-        "max_tokens {found} found, expected at least {} for [CLS], one token and [SEP]",
-        crate::batch::MIN_TOKENS
-    )]
+    #[error("max_tokens {found} found, expected at least {} for [CLS], one token and [SEP]", crate::batch::MIN_TOKENS)]
     MaxTokens {
         /// The value.
         found: usize,

@@ -99,32 +99,17 @@ mod tests {
     #[test]
     fn a_set_of_fewer_than_two_is_an_error() {
         let error = |labels: &[&str]| Labels::learn(labels).unwrap_err().to_string();
-        assert_eq!(
-            error(&[]),
-            "no label found, expected at least two different labels"
-        );
-        assert_eq!(
-            error(&["a", "a"]),
-            "the one label \"a\" found, expected at least two different labels"
-        );
+        assert_eq!(error(&[]), "no label found, expected at least two different labels");
+        assert_eq!(error(&["a", "a"]), "the one label \"a\" found, expected at least two different labels");
         let twice = Labels::from_names(vec!["a".into(), "b".into(), "a".into()]).unwrap_err();
-        assert_eq!(
-            twice.to_string(),
-            "label \"a\" twice found, expected at least two different labels"
-        );
+        assert_eq!(twice.to_string(), "label \"a\" twice found, expected at least two different labels");
     }
 
     #[test]
     fn the_order_is_that_of_the_bytes_or_the_saved_one() {
-        assert_eq!(
-            Labels::learn(["2", "10", "é", "a", "2"]).unwrap().names(),
-            ["10", "2", "a", "é"]
-        );
+        assert_eq!(Labels::learn(["2", "10", "é", "a", "2"]).unwrap().names(), ["10", "2", "a", "é"]);
         let saved = Labels::from_names(vec!["b".into(), "a".into()]).unwrap();
-        assert_eq!(
-            (saved.index_of("a"), saved.index_of("c"), saved.len()),
-            (Some(1), None, 2)
-        );
+        assert_eq!((saved.index_of("a"), saved.index_of("c"), saved.len()), (Some(1), None, 2));
     }
 
     #[test]
@@ -132,10 +117,7 @@ mod tests {
         let labels = Labels::learn(["a", "b"]).unwrap();
         assert_eq!(labels.encode("b", 1, Path::new("dev.csv")).unwrap(), 1);
         assert_eq!(
-            labels
-                .encode("c", 17, Path::new("dev.csv"))
-                .unwrap_err()
-                .to_string(),
+            labels.encode("c", 17, Path::new("dev.csv")).unwrap_err().to_string(),
             "dev.csv:17: label \"c\" found, expected one of the training data's: [\"a\", \"b\"]"
         );
     }

@@ -32,9 +32,7 @@ fn scramble(mut x: u64) -> u64 {
 /// ```
 #[must_use]
 pub fn mix(parts: &[u64]) -> u64 {
-    parts.iter().fold(parts.len() as u64, |hash, &part| {
-        scramble(hash.wrapping_add(GOLDEN) ^ part)
-    })
+    parts.iter().fold(parts.len() as u64, |hash, &part| scramble(hash.wrapping_add(GOLDEN) ^ part))
 }
 
 /// A stream of random numbers: xoshiro256++ (Blackman and Vigna 2019), seeded by SplitMix64 as its authors advise.
@@ -47,8 +45,7 @@ impl Stream {
     /// The stream of a seed. Seeds that differ in one bit give streams without anything in common.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let state =
-            std::array::from_fn(|i| scramble(seed.wrapping_add(GOLDEN.wrapping_mul(i as u64 + 1))));
+        let state = std::array::from_fn(|i| scramble(seed.wrapping_add(GOLDEN.wrapping_mul(i as u64 + 1))));
         Self { state }
     }
 
@@ -105,18 +102,11 @@ mod tests {
     #[test]
     fn the_numbers_are_pinned() {
         assert_eq!(mix(&[]), 0);
-        assert_eq!(
-            [mix(&[0]), mix(&[1, 2, 3])],
-            [10_451_216_379_200_822_465, 2_711_551_329_624_082_386]
-        );
+        assert_eq!([mix(&[0]), mix(&[1, 2, 3])], [10_451_216_379_200_822_465, 2_711_551_329_624_082_386]);
         let mut stream = Stream::new(0);
         assert_eq!(
             [stream.next_u64(), stream.next_u64(), stream.next_u64()],
-            [
-                5_987_356_902_031_041_503,
-                7_051_070_477_665_621_255,
-                6_633_766_593_972_829_180
-            ]
+            [5_987_356_902_031_041_503, 7_051_070_477_665_621_255, 6_633_766_593_972_829_180]
         );
         let mut items: Vec<u32> = (0..10).collect();
         Stream::new(1).shuffle(&mut items);
@@ -126,10 +116,7 @@ mod tests {
     /// The first state is that of the published SplitMix64 from seed 0, whose outputs are widely tabled.
     #[test]
     fn seeding_is_splitmix64() {
-        assert_eq!(
-            Stream::new(0).state[..2],
-            [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4]
-        );
+        assert_eq!(Stream::new(0).state[..2], [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4]);
     }
 
     #[test]
@@ -140,10 +127,7 @@ mod tests {
             counts[stream.below(7) as usize] += 1;
         }
         // The standard deviation of a count is 93; five of them.
-        assert!(
-            counts.iter().all(|count| count.abs_diff(10_000) < 465),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| count.abs_diff(10_000) < 465), "{counts:?}");
     }
 
     #[test]

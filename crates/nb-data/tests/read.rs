@@ -5,8 +5,7 @@ use std::io::{self, BufReader, Read};
 
 use nb_data::DataError;
 use nb_data::read::{
-    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Reason, Row, SkippedRow, Source,
-    articles, read,
+    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Reason, Row, SkippedRow, Source, articles, read,
 };
 use proptest::prelude::*;
 
@@ -20,10 +19,7 @@ fn csv(header: Header) -> CsvLayout {
 }
 
 fn named(label: &str, text: &[&str]) -> Format {
-    let text = text
-        .iter()
-        .map(|name| name.parse().expect("a column"))
-        .collect();
+    let text = text.iter().map(|name| name.parse().expect("a column")).collect();
     Format::Csv(CsvLayout {
         label: Some(label.parse().expect("a column")),
         text,
@@ -33,32 +29,19 @@ fn named(label: &str, text: &[&str]) -> Format {
 }
 
 fn mind() -> Format {
-    Format::MindNews {
-        fields: vec![Field::Title, Field::Abstract],
-    }
+    Format::MindNews { fields: vec![Field::Title, Field::Abstract] }
 }
 
 /// Reads all rows of a text and shows them: `line label|first|second`, or `line reason`.
 fn rows(text: impl AsRef<[u8]>, format: &Format, labels: LabelRule) -> Result<Vec<String>, String> {
     let rows = articles(text.as_ref(), "in", format, labels).map_err(|err| err.to_string())?;
     let show = |row: Row| match row {
-        Row::Article(Article {
-            line,
-            label,
-            first,
-            second,
-            ..
-        }) => {
-            format!(
-                "{line} {}|{first}|{}",
-                label.unwrap_or_default(),
-                second.unwrap_or_default()
-            )
+        Row::Article(Article { line, label, first, second, .. }) => {
+            format!("{line} {}|{first}|{}", label.unwrap_or_default(), second.unwrap_or_default())
         }
         Row::Skipped(SkippedRow { line, reason }) => format!("{line} {reason}"),
     };
-    rows.map(|row| row.map(show).map_err(|err| err.to_string()))
-        .collect()
+    rows.map(|row| row.map(show).map_err(|err| err.to_string())).collect()
 }
 
 fn check(text: impl AsRef<[u8]>, format: &Format, labels: LabelRule, expected: &[&str]) {
@@ -68,48 +51,16 @@ fn check(text: impl AsRef<[u8]>, format: &Format, labels: LabelRule, expected: &
 #[test]
 fn csv_with_and_without_a_header() {
     let absent = Format::Csv(csv(Header::Absent));
-    check(
-        "\"3\",\"A, b\",\"c\"\n1,d,e",
-        &absent,
-        LabelRule::Required,
-        &["1 3|A, b|c", "2 1|d|e"],
-    );
+    check("\"3\",\"A, b\",\"c\"\n1,d,e", &absent, LabelRule::Required, &["1 3|A, b|c", "2 1|d|e"]);
     let present = Format::Csv(csv(Header::Present));
-    check(
-        "class,title,text\n1,d,e\n",
-        &present,
-        LabelRule::Required,
-        &["2 1|d|e"],
-    );
+    check("class,title,text\n1,d,e\n", &present, LabelRule::Required, &["2 1|d|e"]);
     let format = named("class", &["text", "title"]);
-    check(
-        "title, class ,text\nd,1,e\n",
-        &format,
-        LabelRule::Required,
-        &["2 1|e|d"],
-    );
+    check("title, class ,text\nd,1,e\n", &format, LabelRule::Required, &["2 1|e|d"]);
     check("title,class,text\n", &format, LabelRule::Required, &[]);
-    let tabs = Format::Csv(CsvLayout {
-        delimiter: b'\t',
-        ..csv(Header::Absent)
-    });
-    check(
-        "1\t\"d\te\"\tf\n",
-        &tabs,
-        LabelRule::Required,
-        &["1 1|d\te|f"],
-    );
-    let alone = CsvLayout {
-        label: None,
-        text: vec![Column::Number(1)],
-        ..csv(Header::Absent)
-    };
-    check(
-        "1,d\n",
-        &Format::Csv(alone),
-        LabelRule::Optional,
-        &["1 |d|"],
-    );
+    let tabs = Format::Csv(CsvLayout { delimiter: b'\t', ..csv(Header::Absent) });
+    check("1\t\"d\te\"\tf\n", &tabs, LabelRule::Required, &["1 1|d\te|f"]);
+    let alone = CsvLayout { label: None, text: vec![Column::Number(1)], ..csv(Header::Absent) };
+    check("1,d\n", &Format::Csv(alone), LabelRule::Optional, &["1 |d|"]);
 }
 
 #[test]
@@ -119,18 +70,12 @@ fn columns_that_are_not_there_are_errors_that_name_them() {
         error("title,class\n", &named("topic", &["title"])),
         "in:1: no column \"topic\" found, expected one of [\"title\", \"class\"]"
     );
-    let by_name = CsvLayout {
-        label: Some(Column::Name("topic".into())),
-        ..csv(Header::Absent)
-    };
+    let by_name = CsvLayout { label: Some(Column::Name("topic".into())), ..csv(Header::Absent) };
     assert_eq!(
         error("1,a,b\n", &Format::Csv(by_name)),
         "in: column \"topic\" is given by name and the file is read without a header, expected a number counted from 0"
     );
-    let twice = CsvLayout {
-        text: vec![Column::Number(1); 2],
-        ..csv(Header::Absent)
-    };
+    let twice = CsvLayout { text: vec![Column::Number(1); 2], ..csv(Header::Absent) };
     assert_eq!(
         error("1,a,b\n", &Format::Csv(twice)),
         "in: text columns [Number(1), Number(1)] found, expected one or two different ones"
@@ -139,14 +84,8 @@ fn columns_that_are_not_there_are_errors_that_name_them() {
         error("x", &Format::MindNews { fields: vec![] }),
         "in: text columns [] found, expected one or two different ones"
     );
-    assert_eq!(
-        error("x", &Format::Lines),
-        "in: no label column found, expected one because labels are required"
-    );
-    let quote = CsvLayout {
-        delimiter: b'"',
-        ..csv(Header::Absent)
-    };
+    assert_eq!(error("x", &Format::Lines), "in: no label column found, expected one because labels are required");
+    let quote = CsvLayout { delimiter: b'"', ..csv(Header::Absent) };
     assert!(error("x", &Format::Csv(quote)).starts_with("in: delimiter '\\\"' found"));
     assert_eq!(
         "".parse::<Column>().unwrap_err().to_string(),
@@ -178,16 +117,11 @@ fn unusable_rows_are_told_apart() {
             "8 sports|only a title|",
         ],
     );
-    assert_eq!(
-        rows(text, &mind(), LabelRule::Optional).unwrap()[2],
-        "3 |A goal|at last"
-    );
+    assert_eq!(rows(text, &mind(), LabelRule::Optional).unwrap()[2], "3 |A goal|at last");
     // A title needs no fifth column.
     check(
         "N2\tsports\tx\tA goal\n",
-        &Format::MindNews {
-            fields: vec![Field::Title],
-        },
+        &Format::MindNews { fields: vec![Field::Title] },
         LabelRule::Required,
         &["1 sports|A goal|"],
     );
@@ -195,17 +129,8 @@ fn unusable_rows_are_told_apart() {
 
 #[test]
 fn fields_that_are_utf8_only_together_are_not() {
-    let layout = CsvLayout {
-        label: None,
-        text: vec![Column::Number(0)],
-        ..csv(Header::Absent)
-    };
-    check(
-        b"a\xc3,\xa9b\n",
-        &Format::Csv(layout),
-        LabelRule::Optional,
-        &["1 that are not UTF-8"],
-    );
+    let layout = CsvLayout { label: None, text: vec![Column::Number(0)], ..csv(Header::Absent) };
+    check(b"a\xc3,\xa9b\n", &Format::Csv(layout), LabelRule::Optional, &["1 that are not UTF-8"]);
 }
 
 #[test]
@@ -231,13 +156,7 @@ fn lines_keep_their_numbers() {
 #[test]
 fn an_open_quote_ends_the_stream_with_its_line() {
     let format = Format::Csv(csv(Header::Absent));
-    let mut stream = articles(
-        &b"1,a,b\n2,\"c,d\n3,e,f\n"[..],
-        "in.csv",
-        &format,
-        LabelRule::Required,
-    )
-    .unwrap();
+    let mut stream = articles(&b"1,a,b\n2,\"c,d\n3,e,f\n"[..], "in.csv", &format, LabelRule::Required).unwrap();
     assert!(matches!(stream.next(), Some(Ok(Row::Article(_)))));
     assert_eq!(
         stream.next().unwrap().unwrap_err().to_string(),
@@ -255,14 +174,9 @@ fn a_stream_that_breaks_says_after_which_line() {
         }
     }
     let reader = BufReader::new(b"one\ntwo\n".chain(Broken));
-    let found: Vec<_> = articles(reader, "-", &Format::Lines, LabelRule::Optional)
-        .unwrap()
-        .collect();
+    let found: Vec<_> = articles(reader, "-", &Format::Lines, LabelRule::Optional).unwrap().collect();
     assert_eq!(found.len(), 3);
-    assert_eq!(
-        found[2].as_ref().unwrap_err().to_string(),
-        "-: cannot be read after line 2"
-    );
+    assert_eq!(found[2].as_ref().unwrap_err().to_string(), "-: cannot be read after line 2");
 }
 
 fn source(folder: &tempfile::TempDir, text: &str) -> Source {
@@ -276,22 +190,11 @@ fn files_that_are_missing_empty_or_folders_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let missing = Source::labelled(folder.path().join("no.tsv"), mind());
     let error = read(&missing).unwrap_err();
-    assert!(
-        matches!(&error, DataError::Open { source, .. } if source.kind() == io::ErrorKind::NotFound)
-    );
-    assert!(
-        error.to_string().ends_with("no.tsv: cannot be opened"),
-        "{error}"
-    );
-    assert!(matches!(
-        read(&Source::labelled(folder.path(), mind())),
-        Err(DataError::Open { .. })
-    ));
+    assert!(matches!(&error, DataError::Open { source, .. } if source.kind() == io::ErrorKind::NotFound));
+    assert!(error.to_string().ends_with("no.tsv: cannot be opened"), "{error}");
+    assert!(matches!(read(&Source::labelled(folder.path(), mind())), Err(DataError::Open { .. })));
     let error = read(&source(&folder, "")).unwrap_err().to_string();
-    assert!(
-        error.ends_with("news.tsv: no usable row found (none skipped), expected at least one"),
-        "{error}"
-    );
+    assert!(error.ends_with("news.tsv: no usable row found (none skipped), expected at least one"), "{error}");
 }
 
 #[test]
@@ -300,18 +203,13 @@ fn too_large_a_share_of_unusable_rows_is_an_error() {
     let good = "N1\tsports\tx\tA goal\tat last\n";
     let at_the_limit = source(&folder, &(good.repeat(9) + "N2\n"));
     let corpus = read(&at_the_limit).unwrap();
-    assert_eq!(
-        (
-            corpus.articles.len(),
-            corpus.skipped.of(Reason::TooFewColumns)
-        ),
-        (9, Some((1, 10)))
-    );
+    assert_eq!((corpus.articles.len(), corpus.skipped.of(Reason::TooFewColumns)), (9, Some((1, 10))));
     assert_eq!(corpus.source, at_the_limit.path);
 
     let mut over = source(&folder, &(good.repeat(8) + "N2\n"));
     let error = read(&over).unwrap_err().to_string();
-    let tail = "news.tsv: 1 of 9 rows cannot be used (1 with too few columns, first on line 9), expected at most 10.0000 %";
+    let tail =
+        "news.tsv: 1 of 9 rows cannot be used (1 with too few columns, first on line 9), expected at most 10.0000 %";
     assert!(error.ends_with(tail), "{error}");
     over.allowed_unusable = 0.2;
     assert_eq!(read(&over).unwrap().articles.len(), 8);

@@ -12,8 +12,7 @@ fn corpus(seed: u64, size: SampleSize) -> (Vec<Article>, Vec<Article>) {
     let sample = write(folder.path(), seed, size).expect("the corpus is written");
     let articles = |path| {
         let fields = vec![Field::Title, Field::Abstract];
-        let corpus =
-            read(&Source::labelled(path, Format::MindNews { fields })).expect("the corpus is read");
+        let corpus = read(&Source::labelled(path, Format::MindNews { fields })).expect("the corpus is read");
         assert_eq!(corpus.skipped.count(), 0);
         corpus.articles
     };
@@ -25,15 +24,8 @@ fn label(article: &Article) -> &str {
 }
 
 fn words(article: &Article) -> Vec<String> {
-    let text = format!(
-        "{} {}",
-        article.first,
-        article.second.as_deref().unwrap_or_default()
-    )
-    .to_lowercase();
-    let words = text
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty());
+    let text = format!("{} {}", article.first, article.second.as_deref().unwrap_or_default()).to_lowercase();
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.map(str::to_owned).collect()
 }
 
@@ -51,26 +43,15 @@ fn bag_of_words(train: &[Article], dev: &[Article]) -> f64 {
         }
     }
     let guess = |article: &Article| {
-        let known: Vec<String> = words(article)
-            .into_iter()
-            .filter(|word| vocabulary.contains(word))
-            .collect();
+        let known: Vec<String> = words(article).into_iter().filter(|word| vocabulary.contains(word)).collect();
         let score = |(rows, total, words_of): &(f64, f64, HashMap<String, f64>)| {
-            let share = |word: &String| {
-                (words_of.get(word).unwrap_or(&0.0) + 1.0) / (total + vocabulary.len() as f64)
-            };
+            let share = |word: &String| (words_of.get(word).unwrap_or(&0.0) + 1.0) / (total + vocabulary.len() as f64);
             rows.ln() + known.iter().map(|word| share(word).ln()).sum::<f64>()
         };
         let scores = counts.iter().map(|(label, count)| (*label, score(count)));
-        scores
-            .max_by(|a, b| a.1.total_cmp(&b.1))
-            .expect("there are labels")
-            .0
+        scores.max_by(|a, b| a.1.total_cmp(&b.1)).expect("there are labels").0
     };
-    dev.iter()
-        .filter(|article| guess(article) == label(article))
-        .count() as f64
-        / dev.len() as f64
+    dev.iter().filter(|article| guess(article) == label(article)).count() as f64 / dev.len() as f64
 }
 
 /// A two-layer student of all-MiniLM-L6-v2 reaches 0.88 on the rows of seed 0 after two epochs, and 0.08 before.
@@ -95,10 +76,7 @@ fn no_topic_outweighs_the_others() {
         }
         assert!(counts.len() >= 12);
         let largest = *counts.values().max().unwrap() as f64 / rows.len() as f64;
-        assert!(
-            largest < 0.12,
-            "always guessing one topic would get {largest}"
-        );
+        assert!(largest < 0.12, "always guessing one topic would get {largest}");
     }
 }
 
@@ -108,10 +86,7 @@ fn texts_are_short_news() {
     for article in train.iter().chain(&dev) {
         let (title, summary) = (&article.first, article.second.as_deref().unwrap());
         for text in [title, summary] {
-            assert!(
-                text.starts_with(|c: char| c.is_uppercase()) && !text.contains(['{', '}', '\t']),
-                "{text}"
-            );
+            assert!(text.starts_with(|c: char| c.is_uppercase()) && !text.contains(['{', '}', '\t']), "{text}");
             assert!((5..=26).contains(&text.split(' ').count()), "{text}");
         }
         assert!(summary.ends_with('.'), "{summary}");
@@ -128,28 +103,15 @@ fn rows_depend_on_seed_and_number_alone() {
     let (longer, _) = corpus(5, SampleSize { train: 60, dev: 1 });
     assert_eq!(longer[..30], train);
     assert_ne!(corpus(6, small).0, train);
-    assert!(
-        dev.iter()
-            .zip(&train)
-            .all(|(dev, train)| dev.first != train.first)
-    );
+    assert!(dev.iter().zip(&train).all(|(dev, train)| dev.first != train.first));
 }
 
 #[test]
 fn the_corpus_is_pinned() {
     let folder = tempfile::tempdir().unwrap();
     let sample = write(folder.path(), 0, SampleSize::default()).unwrap();
-    let hash = |path| {
-        mix(&fs::read(path)
-            .unwrap()
-            .into_iter()
-            .map(u64::from)
-            .collect::<Vec<_>>())
-    };
-    assert_eq!(
-        [hash(&sample.train), hash(&sample.dev)],
-        [12_963_533_260_747_463_616, 7_684_780_201_620_944_653]
-    );
+    let hash = |path| mix(&fs::read(path).unwrap().into_iter().map(u64::from).collect::<Vec<_>>());
+    assert_eq!([hash(&sample.train), hash(&sample.dev)], [12_963_533_260_747_463_616, 7_684_780_201_620_944_653]);
     let first = fs::read_to_string(&sample.train).unwrap();
     assert_eq!(first.lines().next().unwrap().split('\t').count(), 8);
 }

@@ -18,10 +18,7 @@ const NEWS: &str = "N1\tsports\tx\tA goal in Paris\tThe goalkeeper saved\tu\t[]\
 
 fn mind(path: impl Into<std::path::PathBuf>) -> Source {
     let fields = vec![Field::Title, Field::Abstract];
-    Source {
-        allowed_unusable: 0.5,
-        ..Source::labelled(path, Format::MindNews { fields })
-    }
+    Source { allowed_unusable: 0.5, ..Source::labelled(path, Format::MindNews { fields }) }
 }
 
 fn open(cache: &Path, source: &Source, tokenizer: &Tokenizer) -> TokenStore {
@@ -37,34 +34,17 @@ fn a_store_holds_all_of_its_source() {
         let store = open(&folder.path().join("cache"), &source, &tokenizer);
         assert_eq!(store.origin(), &origin);
         assert_eq!(store.built(), origin == Origin::Built);
-        assert_eq!(
-            (store.len(), store.label_names()),
-            (3, &["autos", "sports", "weather"].map(String::from)[..])
-        );
-        let rows: Vec<_> = (0..3)
-            .map(|i| (store.id(i), store.label(i), store.line(i)))
-            .collect();
-        let expected = [
-            ("N1", "sports", 1),
-            ("N2", "weather", 2),
-            ("N4", "autos", 4),
-        ];
-        assert_eq!(
-            rows,
-            expected.map(|(id, label, line)| (Some(id), Some(label), line))
-        );
+        assert_eq!((store.len(), store.label_names()), (3, &["autos", "sports", "weather"].map(String::from)[..]));
+        let rows: Vec<_> = (0..3).map(|i| (store.id(i), store.label(i), store.line(i))).collect();
+        let expected = [("N1", "sports", 1), ("N2", "weather", 2), ("N4", "autos", 4)];
+        assert_eq!(rows, expected.map(|(id, label, line)| (Some(id), Some(label), line)));
         assert_eq!(store.skipped().of(Reason::TooFewColumns), Some((1, 3)));
         assert_eq!(store.source(), source.path);
         let lengths: Vec<usize> = (0..3).map(|i| store.length(i)).collect();
         assert_eq!(store.token_count(), lengths.iter().sum::<usize>() as u64);
 
-        let tokens = tokenizer
-            .encode_all(&read(&source).unwrap().articles, 16)
-            .unwrap();
-        assert_eq!(
-            store.batch(&[2, 0, 1, 0]),
-            TokenBatch::pack(&tokens, &[2, 0, 1, 0])
-        );
+        let tokens = tokenizer.encode_all(&read(&source).unwrap().articles, 16).unwrap();
+        assert_eq!(store.batch(&[2, 0, 1, 0]), TokenBatch::pack(&tokens, &[2, 0, 1, 0]));
         assert_eq!(store.batch(&[]), TokenBatch::default());
     }
 }
@@ -73,16 +53,9 @@ fn a_store_holds_all_of_its_source() {
 fn labels_are_numbered_by_the_training_set() {
     let folder = folder();
     let tokenizer = golden_tokenizer();
-    let store = open(
-        folder.path(),
-        &mind(file(&folder, "news.tsv", NEWS)),
-        &tokenizer,
-    );
+    let store = open(folder.path(), &mind(file(&folder, "news.tsv", NEWS)), &tokenizer);
     let labels = Labels::learn(["weather", "sports", "autos", "zoo"]).unwrap();
-    assert_eq!(
-        store.encode_labels(&labels).unwrap(),
-        [Some(1), Some(2), Some(0)]
-    );
+    assert_eq!(store.encode_labels(&labels).unwrap(), [Some(1), Some(2), Some(0)]);
     let labels = Labels::learn(["weather", "sports"]).unwrap();
     let text = store.encode_labels(&labels).unwrap_err().to_string();
     let tail = "news.tsv:4: label \"autos\" found, expected one of the training data's: [\"sports\", \"weather\"]";
@@ -96,16 +69,8 @@ fn every_setting_makes_a_store_of_its_own() {
     let source = mind(file(&folder, "news.tsv", NEWS));
     let tokenizer = golden_tokenizer();
     let cased = common::tokenizer(checkpoint(None).path());
-    let title = Source {
-        format: Format::MindNews {
-            fields: vec![Field::Title],
-        },
-        ..source.clone()
-    };
-    let optional = Source {
-        labels: LabelRule::Optional,
-        ..source.clone()
-    };
+    let title = Source { format: Format::MindNews { fields: vec![Field::Title] }, ..source.clone() };
+    let optional = Source { labels: LabelRule::Optional, ..source.clone() };
     let changed = mind(file(&folder, "other.tsv", NEWS.replace("goal", "storm")));
     for (source, tokenizer, max_tokens) in [
         (&source, &tokenizer, 16),
@@ -115,11 +80,7 @@ fn every_setting_makes_a_store_of_its_own() {
         (&optional, &tokenizer, 16),
         (&changed, &tokenizer, 16),
     ] {
-        assert!(
-            TokenStore::open_or_build(&cache, source, tokenizer, max_tokens)
-                .unwrap()
-                .built()
-        );
+        assert!(TokenStore::open_or_build(&cache, source, tokenizer, max_tokens).unwrap().built());
     }
     assert_eq!(fs::read_dir(&cache).unwrap().count(), 6);
 
@@ -129,15 +90,7 @@ fn every_setting_makes_a_store_of_its_own() {
     let store = open(&cache, &copy, &tokenizer);
     assert!(!store.built());
     assert_eq!(store.source(), copy.path);
-    assert!(
-        store
-            .path()
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .starts_with("news-")
-    );
+    assert!(store.path().file_name().unwrap().to_str().unwrap().starts_with("news-"));
 }
 
 #[test]
@@ -148,10 +101,7 @@ fn a_found_store_is_held_to_the_allowed_share() {
     assert!(open(folder.path(), &source, &tokenizer).built());
     source.allowed_unusable = 0.1;
     let error = TokenStore::open_or_build(folder.path(), &source, &tokenizer, 16).unwrap_err();
-    assert!(
-        matches!(error, DataError::TooManyUnusable { rows: 4, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, DataError::TooManyUnusable { rows: 4, .. }), "{error}");
 }
 
 /// Puts bytes in a store's place, as another program would: a file of its own under the same name.
@@ -171,10 +121,7 @@ fn damage_is_found_and_repaired() {
     let whole = fs::read(&path).unwrap();
 
     // Every length that is too short, and one that is too long.
-    let mut damaged: Vec<Vec<u8>> = (0..whole.len())
-        .step_by(7)
-        .map(|length| whole[..length].to_vec())
-        .collect();
+    let mut damaged: Vec<Vec<u8>> = (0..whole.len()).step_by(7).map(|length| whole[..length].to_vec()).collect();
     damaged.push([whole.as_slice(), b"x"].concat());
     // A bit in every byte.
     damaged.extend((0..whole.len()).map(|at| {
@@ -187,12 +134,7 @@ fn damage_is_found_and_repaired() {
     for bytes in damaged {
         replace(&path, &bytes);
         let store = open(&cache, &source, &tokenizer);
-        assert!(
-            matches!(store.origin(), Origin::Rebuilt(_)),
-            "{:?} after {} bytes",
-            store.origin(),
-            bytes.len()
-        );
+        assert!(matches!(store.origin(), Origin::Rebuilt(_)), "{:?} after {} bytes", store.origin(), bytes.len());
         assert_eq!(store.batch(&[0, 1, 2]), batch);
         assert_eq!(fs::read(&path).unwrap(), whole);
     }
@@ -203,20 +145,13 @@ fn damage_is_found_and_repaired() {
 fn a_store_of_another_source_is_not_taken() {
     let folder = folder();
     let tokenizer = golden_tokenizer();
-    let one = open(
-        folder.path(),
-        &mind(file(&folder, "one.tsv", NEWS)),
-        &tokenizer,
-    );
+    let one = open(folder.path(), &mind(file(&folder, "one.tsv", NEWS)), &tokenizer);
     let other_source = mind(file(&folder, "two.tsv", NEWS.replace("goal", "storm")));
     let other = open(folder.path(), &other_source, &tokenizer);
     let expected = other.batch(&[0]);
     replace(other.path(), &fs::read(one.path()).unwrap());
     let other = open(folder.path(), &other_source, &tokenizer);
-    assert_eq!(
-        other.origin(),
-        &Origin::Rebuilt("made from another source".into())
-    );
+    assert_eq!(other.origin(), &Origin::Rebuilt("made from another source".into()));
     assert_eq!(other.batch(&[0]), expected);
 }
 
@@ -228,9 +163,8 @@ fn many_may_build_at_the_same_time() {
     let tokenizer = golden_tokenizer();
     let expected = open(&folder.path().join("alone"), &source, &tokenizer).batch(&[0, 149]);
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| open(&cache, &source, &tokenizer).batch(&[0, 149])))
-            .collect();
+        let workers: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| open(&cache, &source, &tokenizer).batch(&[0, 149]))).collect();
         for worker in workers {
             assert_eq!(worker.join().unwrap(), expected);
         }
@@ -243,49 +177,24 @@ fn a_source_that_cannot_be_used_leaves_no_store() {
     let folder = folder();
     let cache = folder.path().join("cache");
     let tokenizer = golden_tokenizer();
-    let error =
-        |source: &Source| TokenStore::open_or_build(&cache, source, &tokenizer, 16).unwrap_err();
-    assert!(matches!(
-        error(&mind(folder.path().join("no.tsv"))),
-        DataError::Open { .. }
-    ));
-    assert!(matches!(
-        error(&mind(file(&folder, "empty.tsv", ""))),
-        DataError::NoRows { .. }
-    ));
-    assert!(matches!(
-        error(&mind(file(&folder, "bad.tsv", "N1\nN2\n"))),
-        DataError::NoRows { .. }
-    ));
+    let error = |source: &Source| TokenStore::open_or_build(&cache, source, &tokenizer, 16).unwrap_err();
+    assert!(matches!(error(&mind(folder.path().join("no.tsv"))), DataError::Open { .. }));
+    assert!(matches!(error(&mind(file(&folder, "empty.tsv", ""))), DataError::NoRows { .. }));
+    assert!(matches!(error(&mind(file(&folder, "bad.tsv", "N1\nN2\n"))), DataError::NoRows { .. }));
     let layout = CsvLayout {
         label: Some(Column::Number(0)),
         text: vec![Column::Number(1)],
         header: Header::Absent,
         delimiter: b',',
     };
-    let open_quote = Source::labelled(
-        file(&folder, "open.csv", "1,a\n2,\"b\n"),
-        Format::Csv(layout),
-    );
-    assert!(matches!(
-        error(&open_quote),
-        DataError::OpenQuote { line: 2, .. }
-    ));
+    let open_quote = Source::labelled(file(&folder, "open.csv", "1,a\n2,\"b\n"), Format::Csv(layout));
+    assert!(matches!(error(&open_quote), DataError::OpenQuote { line: 2, .. }));
     assert!(!cache.exists());
-    let too_short =
-        TokenStore::open_or_build(&cache, &mind(file(&folder, "a.tsv", NEWS)), &tokenizer, 2);
+    let too_short = TokenStore::open_or_build(&cache, &mind(file(&folder, "a.tsv", NEWS)), &tokenizer, 2);
     assert!(matches!(too_short, Err(DataError::MaxTokens { found: 2 })));
     let blocked = file(&folder, "blocked", "a file where the cache should be");
-    let written = TokenStore::open_or_build(
-        &blocked,
-        &mind(file(&folder, "a.tsv", NEWS)),
-        &tokenizer,
-        16,
-    );
-    assert!(
-        matches!(written, Err(DataError::Write { .. })),
-        "{written:?}"
-    );
+    let written = TokenStore::open_or_build(&blocked, &mind(file(&folder, "a.tsv", NEWS)), &tokenizer, 16);
+    assert!(matches!(written, Err(DataError::Write { .. })), "{written:?}");
 }
 
 #[test]
@@ -295,14 +204,9 @@ fn ids_beyond_sixteen_bits_survive() {
     file(&vocab, "vocab.txt", format!("[UNK]\n[CLS]\n[SEP]\n{words}"));
     let tokenizer = tokenizer(vocab.path());
     assert_eq!(tokenizer.vocab_size(), 70_003);
-    let source = Source {
-        labels: LabelRule::Optional,
-        ..Source::labelled(file(&vocab, "a.txt", "w69999 w1\n"), Format::Lines)
-    };
-    assert_eq!(
-        open(vocab.path(), &source, &tokenizer).batch(&[0]).ids,
-        [1, 70_002, 4, 2]
-    );
+    let source =
+        Source { labels: LabelRule::Optional, ..Source::labelled(file(&vocab, "a.txt", "w69999 w1\n"), Format::Lines) };
+    assert_eq!(open(vocab.path(), &source, &tokenizer).batch(&[0]).ids, [1, 70_002, 4, 2]);
 }
 
 proptest! {

@@ -11,27 +11,16 @@ use serde_json::Value;
 
 #[test]
 fn ids_segments_and_truncation_are_those_of_transformers() {
-    let [lower, cased] = ["true", "false"].map(|lower| {
-        tokenizer(checkpoint(Some(&format!("{{\"do_lower_case\": {lower}}}"))).path())
-    });
+    let [lower, cased] =
+        ["true", "false"].map(|lower| tokenizer(checkpoint(Some(&format!("{{\"do_lower_case\": {lower}}}"))).path()));
     let cases: Vec<Value> = serde_json::from_str(include_str!("golden/tokens.json")).unwrap();
     assert_eq!(cases.len(), 320);
     for case in cases {
-        let tokenizer = if case["lower"] == true {
-            &lower
-        } else {
-            &cased
-        };
+        let tokenizer = if case["lower"] == true { &lower } else { &cased };
         let (first, second) = (case["first"].as_str().unwrap(), case["second"].as_str());
-        let tokens = tokenizer
-            .encode(first, second, case["max_tokens"].as_u64().unwrap() as usize)
-            .unwrap();
+        let tokens = tokenizer.encode(first, second, case["max_tokens"].as_u64().unwrap() as usize).unwrap();
         assert_eq!(Value::from(tokens.ids), case["ids"], "{case}");
-        assert_eq!(
-            Value::from(tokens.second_starts),
-            case["second_starts"],
-            "{case}"
-        );
+        assert_eq!(Value::from(tokens.second_starts), case["second_starts"], "{case}");
     }
 }
 
@@ -40,33 +29,23 @@ fn the_second_text_gives_way_and_the_first_stays() {
     let tokenizer = common::golden_tokenizer();
     let show = |max_tokens| {
         let vocab: Vec<&str> = VOCAB.lines().collect();
-        let tokens = tokenizer
-            .encode("rain in york", Some("a storm"), max_tokens)
-            .unwrap();
+        let tokens = tokenizer.encode("rain in york", Some("a storm"), max_tokens).unwrap();
         let words: Vec<&str> = tokens.ids.iter().map(|&id| vocab[id as usize]).collect();
         (words.join(" "), tokens.second_starts)
     };
-    assert_eq!(
-        show(8),
-        ("[CLS] rain in york [SEP] a storm [SEP]".into(), 5)
-    );
+    assert_eq!(show(8), ("[CLS] rain in york [SEP] a storm [SEP]".into(), 5));
     assert_eq!(show(7), ("[CLS] rain in york [SEP] a [SEP]".into(), 5));
     assert_eq!(show(6), ("[CLS] rain in york [SEP]".into(), 5));
     assert_eq!(show(5), ("[CLS] rain in york [SEP]".into(), 5));
     assert_eq!(show(4), ("[CLS] rain in [SEP]".into(), 4));
     assert_eq!(show(3), ("[CLS] rain [SEP]".into(), 3));
-    assert!(matches!(
-        tokenizer.encode("rain", None, 2),
-        Err(DataError::MaxTokens { found: 2 })
-    ));
+    assert!(matches!(tokenizer.encode("rain", None, 2), Err(DataError::MaxTokens { found: 2 })));
 }
 
 #[test]
 fn a_megabyte_of_title_is_cut() {
     let tokenizer = common::golden_tokenizer();
-    let tokens = tokenizer
-        .encode(&"rain storm ".repeat(100_000), Some("a"), 64)
-        .unwrap();
+    let tokens = tokenizer.encode(&"rain storm ".repeat(100_000), Some("a"), 64).unwrap();
     assert_eq!((tokens.ids.len(), tokens.second_starts), (64, 64));
     let tokens = tokenizer.encode(&"r".repeat(1 << 20), None, 64).unwrap();
     assert_eq!(tokens.ids, [2, 1, 3]);
@@ -85,74 +64,41 @@ fn all_articles_in_their_order() {
     let articles: Vec<Article> = (0..500).map(article).collect();
     let tokens = tokenizer.encode_all(&articles, 8).unwrap();
     for (article, tokens) in articles.iter().zip(&tokens) {
-        assert_eq!(
-            tokens,
-            &tokenizer
-                .encode(&article.first, article.second.as_deref(), 8)
-                .unwrap()
-        );
+        assert_eq!(tokens, &tokenizer.encode(&article.first, article.second.as_deref(), 8).unwrap());
     }
 }
 
 #[test]
 fn casing_is_the_checkpoints() {
-    let id = |folder: &tempfile::TempDir| {
-        tokenizer(folder.path())
-            .encode("Paris", None, 8)
-            .unwrap()
-            .ids[1]
-    };
+    let id = |folder: &tempfile::TempDir| tokenizer(folder.path()).encode("Paris", None, 8).unwrap().ids[1];
     let place = |token: &str| VOCAB.lines().position(|it| it == token).unwrap() as u32;
-    assert_eq!(
-        id(&checkpoint(Some(r#"{"do_lower_case": false}"#))),
-        place("Paris")
-    );
-    assert_eq!(
-        id(&checkpoint(Some(r#"{"do_lower_case": true}"#))),
-        place("paris")
-    );
+    assert_eq!(id(&checkpoint(Some(r#"{"do_lower_case": false}"#))), place("Paris"));
+    assert_eq!(id(&checkpoint(Some(r#"{"do_lower_case": true}"#))), place("paris"));
     // Without a word on it, a vocabulary with capitals is cased …
     assert_eq!(id(&checkpoint(None)), place("Paris"));
     // … and one without them is not.
     let small = folder();
-    file(
-        &small,
-        "vocab.txt",
-        "[PAD]\n[UNK]\n[CLS]\n[SEP]\nparis\nℝ\n",
-    );
+    file(&small, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nparis\nℝ\n");
     assert_eq!(id(&small), 4);
 }
 
 #[test]
 fn saved_files_load_as_the_same_tokenizer() {
-    for config in [
-        None,
-        Some(
-            r#"{"do_lower_case": true, "cls_token": {"content": "[CLS]"}, "model_max_length": 512}"#,
-        ),
-    ] {
+    for config in [None, Some(r#"{"do_lower_case": true, "cls_token": {"content": "[CLS]"}, "model_max_length": 512}"#)]
+    {
         let original = tokenizer(checkpoint(config).path());
         let saved = folder();
         for it in original.files() {
             file(&saved, it.name, &it.bytes);
         }
         let names: Vec<&str> = original.files().iter().map(|file| file.name).collect();
-        assert_eq!(
-            names,
-            ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
-        );
-        assert_eq!(
-            fs::read_to_string(saved.path().join("vocab.txt")).unwrap(),
-            VOCAB
-        );
+        assert_eq!(names, ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]);
+        assert_eq!(fs::read_to_string(saved.path().join("vocab.txt")).unwrap(), VOCAB);
         let loaded = tokenizer(saved.path());
         assert_eq!(loaded.fingerprint(), original.fingerprint());
         assert_eq!(loaded.vocab_size(), VOCAB.lines().count());
         let text = "The Rain in York: 2012";
-        assert_eq!(
-            loaded.encode(text, None, 64).unwrap(),
-            original.encode(text, None, 64).unwrap()
-        );
+        assert_eq!(loaded.encode(text, None, 64).unwrap(), original.encode(text, None, 64).unwrap());
 
         // From `tokenizer.json` alone the other two are made again.
         fs::remove_file(saved.path().join("vocab.txt")).unwrap();
@@ -169,10 +115,7 @@ fn saved_files_load_as_the_same_tokenizer() {
 }
 
 fn place_of(token: &str) -> u32 {
-    VOCAB
-        .lines()
-        .position(|it| it == token)
-        .expect("a token of the vocabulary") as u32
+    VOCAB.lines().position(|it| it == token).expect("a token of the vocabulary") as u32
 }
 
 #[test]
@@ -180,25 +123,16 @@ fn the_config_overrides_the_normalisation_and_nothing_else_is_used() {
     let folder = folder();
     let original = tokenizer(checkpoint(Some(r#"{"do_lower_case": true}"#)).path());
     let mut json: Value = serde_json::from_slice(&original.files()[0].bytes).unwrap();
-    json["truncation"] = serde_json::json!({"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0});
+    json["truncation"] =
+        serde_json::json!({"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0});
     json["padding"] = serde_json::json!({"strategy": {"Fixed": 16}, "direction": "Right", "pad_to_multiple_of": null,
         "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
     file(&folder, "tokenizer.json", json.to_string());
     let text = "The Rain in Paris after the storm";
-    assert_eq!(
-        tokenizer(folder.path()).encode(text, None, 64).unwrap(),
-        original.encode(text, None, 64).unwrap()
-    );
-    file(
-        &folder,
-        "tokenizer_config.json",
-        r#"{"do_lower_case": false}"#,
-    );
+    assert_eq!(tokenizer(folder.path()).encode(text, None, 64).unwrap(), original.encode(text, None, 64).unwrap());
+    file(&folder, "tokenizer_config.json", r#"{"do_lower_case": false}"#);
     let cased = tokenizer(folder.path());
-    assert_eq!(
-        cased.encode("Paris", None, 64).unwrap().ids[1],
-        place_of("Paris")
-    );
+    assert_eq!(cased.encode("Paris", None, 64).unwrap().ids[1], place_of("Paris"));
     assert_ne!(cased.fingerprint(), original.fingerprint());
 }
 
@@ -219,27 +153,18 @@ fn error(files: &[(&str, &[u8])]) -> String {
 
 #[test]
 fn what_is_no_tokenizer_is_refused() {
-    assert_eq!(
-        error(&[]),
-        "FOLDER: no tokenizer found, expected tokenizer.json or vocab.txt"
-    );
+    assert_eq!(error(&[]), "FOLDER: no tokenizer found, expected tokenizer.json or vocab.txt");
     let missing = "expected it in the vocabulary because sequences begin and end with it";
     assert_eq!(
         error(&[("vocab.txt", b"[UNK]\n[CLS]\nrain\n")]),
         format!("FOLDER/vocab.txt: no token \"[SEP]\" found, {missing}")
     );
     assert_eq!(
-        error(&[
-            ("vocab.txt", b"[UNK]\n[CLS]\n[SEP]\n"),
-            ("tokenizer_config.json", br#"{"cls_token": "<s>"}"#)
-        ]),
+        error(&[("vocab.txt", b"[UNK]\n[CLS]\n[SEP]\n"), ("tokenizer_config.json", br#"{"cls_token": "<s>"}"#)]),
         format!("FOLDER/vocab.txt: no token \"<s>\" found, {missing}")
     );
     let no_unknown = error(&[("vocab.txt", b"[CLS]\n[SEP]\nrain\n")]);
-    assert!(
-        no_unknown.contains("no token \"[UNK]\" found"),
-        "{no_unknown}"
-    );
+    assert!(no_unknown.contains("no token \"[UNK]\" found"), "{no_unknown}");
     for (name, content) in [
         ("tokenizer.json", &b"{\"version\": \"1.0\""[..]),
         ("tokenizer.json", b""),
@@ -248,19 +173,8 @@ fn what_is_no_tokenizer_is_refused() {
         ("vocab.txt", b""),
     ] {
         let text = error(&[(name, content)]);
-        assert!(
-            text.starts_with(&format!(
-                "FOLDER/{name}: not a tokenizer that can be used: "
-            )),
-            "{text}"
-        );
+        assert!(text.starts_with(&format!("FOLDER/{name}: not a tokenizer that can be used: ")), "{text}");
     }
-    let text = error(&[
-        ("vocab.txt", VOCAB.as_bytes()),
-        ("tokenizer_config.json", b"[]"),
-    ]);
-    assert!(
-        text.starts_with("FOLDER/tokenizer_config.json: not a tokenizer that can be used: "),
-        "{text}"
-    );
+    let text = error(&[("vocab.txt", VOCAB.as_bytes()), ("tokenizer_config.json", b"[]")]);
+    assert!(text.starts_with("FOLDER/tokenizer_config.json: not a tokenizer that can be used: "), "{text}");
 }

@@ -47,14 +47,8 @@ mod tests {
     /// Candidates of both classes, scores coarse enough to tie.
     fn candidates() -> impl Strategy<Value = (Vec<u8>, Vec<f64>)> {
         prop::collection::vec((0u8..2, -8i8..8), 2..50)
-            .prop_filter("both classes", |rows| {
-                rows.iter().any(|row| row.0 == 0) && rows.iter().any(|row| row.0 == 1)
-            })
-            .prop_map(|rows| {
-                rows.into_iter()
-                    .map(|(relevance, score)| (relevance, f64::from(score)))
-                    .unzip()
-            })
+            .prop_filter("both classes", |rows| rows.iter().any(|row| row.0 == 0) && rows.iter().any(|row| row.0 == 1))
+            .prop_map(|rows| rows.into_iter().map(|(relevance, score)| (relevance, f64::from(score))).unzip())
     }
 
     #[test]

@@ -41,11 +41,7 @@ pub fn bootstrap_mean(values: &[f64], bootstrap: Bootstrap) -> Result<Interval, 
     bootstrap.check()?;
     all_finite("the sample", values)?;
     let (low, high) = bootstrap.middle(bootstrap.means(values));
-    Ok(Interval {
-        mean: mean(values),
-        low,
-        high,
-    })
+    Ok(Interval { mean: mean(values), low, high })
 }
 
 #[cfg(test)]
@@ -55,52 +51,18 @@ mod tests {
     #[test]
     fn two_values_have_the_three_means_of_the_exact_distribution() {
         // Means 0, ½, 1 with probabilities ¼, ½, ¼: the middle 40 % is all ½, the middle 60 % spans everything.
-        let at = |level| {
-            bootstrap_mean(
-                &[0.0, 1.0],
-                Bootstrap {
-                    level,
-                    ..Bootstrap::default()
-                },
-            )
-            .unwrap()
-        };
-        assert_eq!(
-            at(0.4),
-            Interval {
-                mean: 0.5,
-                low: 0.5,
-                high: 0.5
-            }
-        );
-        assert_eq!(
-            at(0.6),
-            Interval {
-                mean: 0.5,
-                low: 0.0,
-                high: 1.0
-            }
-        );
+        let at = |level| bootstrap_mean(&[0.0, 1.0], Bootstrap { level, ..Bootstrap::default() }).unwrap();
+        assert_eq!(at(0.4), Interval { mean: 0.5, low: 0.5, high: 0.5 });
+        assert_eq!(at(0.6), Interval { mean: 0.5, low: 0.0, high: 1.0 });
     }
 
     #[test]
     fn the_seed_decides_and_nothing_else() {
         let values: Vec<f64> = (0..100).map(|i| f64::from(i).sqrt()).collect();
         let on = |threads, seed| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                bootstrap_mean(
-                    &values,
-                    Bootstrap {
-                        seed,
-                        resamples: 500,
-                        ..Bootstrap::default()
-                    },
-                )
-                .unwrap()
+                bootstrap_mean(&values, Bootstrap { seed, resamples: 500, ..Bootstrap::default() }).unwrap()
             })
         };
         assert_eq!(on(1, 7), on(4, 7));
@@ -112,23 +74,13 @@ mod tests {
         // 300 samples of 60 values, uniform and so of mean ½, from a multiplicative sequence of their own.
         let mut state = 1u64;
         let mut uniform = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 11) as f64 / (1u64 << 53) as f64
         };
         let covered = (0..300)
             .filter(|&seed| {
                 let sample: Vec<f64> = (0..60).map(|_| uniform()).collect();
-                let found = bootstrap_mean(
-                    &sample,
-                    Bootstrap {
-                        seed,
-                        resamples: 400,
-                        level: 0.9,
-                    },
-                )
-                .unwrap();
+                let found = bootstrap_mean(&sample, Bootstrap { seed, resamples: 400, level: 0.9 }).unwrap();
                 found.low <= 0.5 && 0.5 <= found.high
             })
             .count();
@@ -138,18 +90,8 @@ mod tests {
 
     #[test]
     fn values_that_cannot_be_averaged_are_refused() {
-        let refused = |values: &[f64]| {
-            bootstrap_mean(values, Bootstrap::default())
-                .unwrap_err()
-                .to_string()
-        };
-        assert_eq!(
-            refused(&[]),
-            "the sample has no entry, expected at least one"
-        );
-        assert_eq!(
-            refused(&[1.0, f64::INFINITY]),
-            "entry 1 of the sample is inf, expected a finite number"
-        );
+        let refused = |values: &[f64]| bootstrap_mean(values, Bootstrap::default()).unwrap_err().to_string();
+        assert_eq!(refused(&[]), "the sample has no entry, expected at least one");
+        assert_eq!(refused(&[1.0, f64::INFINITY]), "entry 1 of the sample is inf, expected a finite number");
     }
 }

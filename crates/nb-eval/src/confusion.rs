@@ -43,10 +43,7 @@ impl Confusion {
         for (&t, &p) in truth.iter().zip(predicted) {
             *counts.entry((t, p)).or_insert(0) += 1;
         }
-        Ok(Self {
-            counts,
-            rows: truth.len() as u64,
-        })
+        Ok(Self { counts, rows: truth.len() as u64 })
     }
 
     /// How many rows of class `truth` were predicted as `predicted`.
@@ -77,10 +74,7 @@ impl Confusion {
                 continue;
             }
             truth.false_negative += count;
-            per_class
-                .entry(p)
-                .or_insert(ClassCounts::none(p))
-                .false_positive += count;
+            per_class.entry(p).or_insert(ClassCounts::none(p)).false_positive += count;
         }
         per_class.into_values().collect()
     }
@@ -88,11 +82,7 @@ impl Confusion {
     /// Rows predicted as what they are ÷ all rows.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
-        let right: u64 = self
-            .pairs()
-            .filter(|((t, p), _)| t == p)
-            .map(|(_, count)| count)
-            .sum();
+        let right: u64 = self.pairs().filter(|((t, p), _)| t == p).map(|(_, count)| count).sum();
         right as f64 / self.rows as f64
     }
 
@@ -106,12 +96,7 @@ impl Confusion {
 
 impl ClassCounts {
     fn none(class: usize) -> Self {
-        Self {
-            class,
-            true_positive: 0,
-            false_positive: 0,
-            false_negative: 0,
-        }
+        Self { class, true_positive: 0, false_positive: 0, false_negative: 0 }
     }
 
     /// How many rows are of this class.
@@ -135,11 +120,7 @@ impl ClassCounts {
     /// 2·TP / (2·TP + FP + FN), the harmonic mean of precision and recall; 0 where nothing was found.
     #[must_use]
     pub fn f1(&self) -> f64 {
-        ratio(
-            2 * self.true_positive,
-            2 * self.true_positive + self.false_positive + self.false_negative,
-        )
-        .unwrap_or(0.0)
+        ratio(2 * self.true_positive, 2 * self.true_positive + self.false_positive + self.false_negative).unwrap_or(0.0)
     }
 }
 
@@ -186,32 +167,16 @@ mod tests {
         let confusion = Confusion::new(&[0, 0, 0, 7, 7, 3], &[0, 7, 7, 7, 0, 0]).unwrap();
         assert_eq!(
             confusion.pairs().collect::<Vec<_>>(),
-            [
-                ((0, 0), 1),
-                ((0, 7), 2),
-                ((3, 0), 1),
-                ((7, 0), 1),
-                ((7, 7), 1)
-            ]
+            [((0, 0), 1), ((0, 7), 2), ((3, 0), 1), ((7, 0), 1), ((7, 7), 1)]
         );
-        assert_eq!(
-            (
-                confusion.rows(),
-                confusion.count(0, 7),
-                confusion.count(7, 3)
-            ),
-            (6, 2, 0)
-        );
+        assert_eq!((confusion.rows(), confusion.count(0, 7), confusion.count(7, 3)), (6, 2, 0));
         let counts = |class, true_positive, false_positive, false_negative| ClassCounts {
             class,
             true_positive,
             false_positive,
             false_negative,
         };
-        assert_eq!(
-            confusion.per_class(),
-            [counts(0, 1, 2, 2), counts(3, 0, 0, 1), counts(7, 1, 2, 1)]
-        );
+        assert_eq!(confusion.per_class(), [counts(0, 1, 2, 2), counts(3, 0, 0, 1), counts(7, 1, 2, 1)]);
         assert_eq!(confusion.per_class()[1].precision(), None);
         assert_eq!(confusion.per_class()[2].recall(), Some(0.5));
         // F1: 2/6, 0, 2/5.
@@ -226,14 +191,8 @@ mod tests {
     #[test]
     fn bad_lists_are_refused_with_both_lengths() {
         let error = accuracy(&[1, 2], &[1]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "truth has 2 entries but prediction has 1, expected the same number"
-        );
-        assert_eq!(
-            macro_f1(&[], &[]).unwrap_err().to_string(),
-            "truth has no entry, expected at least one"
-        );
+        assert_eq!(error.to_string(), "truth has 2 entries but prediction has 1, expected the same number");
+        assert_eq!(macro_f1(&[], &[]).unwrap_err().to_string(), "truth has no entry, expected at least one");
     }
 
     proptest! {

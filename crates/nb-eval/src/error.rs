@@ -5,9 +5,7 @@
 #[non_exhaustive]
 pub enum Error {
     /// Two lists that describe the same rows have different lengths.
-    #[error(
-        "{left_name} has {left} entries but {right_name} has {right}, expected the same number"
-    )]
+    #[error("{left_name} has {left} entries but {right_name} has {right}, expected the same number")]
     Lengths {
         /// What the first list holds.
         left_name: &'static str,
@@ -49,9 +47,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// Every impression has only clicked or only other news, so that no mean exists.
-    #[error(
-        "none of {left_out} impressions has both clicked and other news, expected at least one"
-    )]
+    #[error("none of {left_out} impressions has both clicked and other news, expected at least one")]
     OneClassOnly {
         /// How many impressions there are, all of them left out.
         left_out: usize,
@@ -69,19 +65,11 @@ pub enum Error {
 }
 
 /// Fails unless both lists have the same length.
-pub(crate) fn same_length(
-    left: (&'static str, usize),
-    right: (&'static str, usize),
-) -> Result<(), Error> {
+pub(crate) fn same_length(left: (&'static str, usize), right: (&'static str, usize)) -> Result<(), Error> {
     if left.1 == right.1 {
         return Ok(());
     }
-    Err(Error::Lengths {
-        left_name: left.0,
-        left: left.1,
-        right_name: right.0,
-        right: right.1,
-    })
+    Err(Error::Lengths { left_name: left.0, left: left.1, right_name: right.0, right: right.1 })
 }
 
 /// Fails unless the list has an entry and all entries are finite.
@@ -90,11 +78,7 @@ pub(crate) fn all_finite(name: &'static str, values: &[f64]) -> Result<(), Error
         return Err(Error::Empty { name });
     }
     match values.iter().position(|value| !value.is_finite()) {
-        Some(index) => Err(Error::NotFinite {
-            name,
-            index,
-            value: values[index],
-        }),
+        Some(index) => Err(Error::NotFinite { name, index, value: values[index] }),
         None => Ok(()),
     }
 }

@@ -34,14 +34,8 @@ mod tests {
 
     #[test]
     fn averages_over_all_relevant_not_the_first() {
-        assert_eq!(
-            mrr(&[1, 0, 0, 1], &[4.0, 3.0, 2.0, 1.0]),
-            Some((1.0 + 0.25) / 2.0)
-        );
-        assert_eq!(
-            mrr(&[2, 0, 1], &[1.0, 2.0, 3.0]),
-            Some((1.0 + 2.0 / 3.0) / 3.0)
-        );
+        assert_eq!(mrr(&[1, 0, 0, 1], &[4.0, 3.0, 2.0, 1.0]), Some((1.0 + 0.25) / 2.0));
+        assert_eq!(mrr(&[2, 0, 1], &[1.0, 2.0, 3.0]), Some((1.0 + 2.0 / 3.0) / 3.0));
         assert_eq!(mrr(&[0, 0], &[1.0, 2.0]), None);
     }
 

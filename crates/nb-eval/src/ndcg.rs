@@ -16,10 +16,7 @@ impl RankedList {
     /// ```
     #[must_use]
     pub fn ndcg(&self, k: usize) -> Option<f64> {
-        let mut best: Vec<u8> = self
-            .relevance()
-            .filter(|&relevance| relevance > 0)
-            .collect();
+        let mut best: Vec<u8> = self.relevance().filter(|&relevance| relevance > 0).collect();
         best.sort_unstable_by(|a, b| b.cmp(a));
         let ideal = dcg(best.into_iter(), k);
         (ideal > 0.0).then(|| dcg(self.relevance(), k) / ideal)
@@ -28,11 +25,7 @@ impl RankedList {
 
 fn dcg(relevance: impl Iterator<Item = u8>, k: usize) -> f64 {
     let gain = |relevance| f64::from(relevance).exp2() - 1.0;
-    relevance
-        .take(k)
-        .enumerate()
-        .map(|(place, relevance)| gain(relevance) / ((place + 2) as f64).log2())
-        .sum()
+    relevance.take(k).enumerate().map(|(place, relevance)| gain(relevance) / ((place + 2) as f64).log2()).sum()
 }
 
 #[cfg(test)]

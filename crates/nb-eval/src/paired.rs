@@ -42,11 +42,7 @@ pub struct PairedTest {
 /// assert!(test.difference.low > 0.0 && test.p < 0.001);
 /// # Ok::<(), nb_eval::Error>(())
 /// ```
-pub fn paired_bootstrap(
-    left: &[f64],
-    right: &[f64],
-    bootstrap: Bootstrap,
-) -> Result<PairedTest, Error> {
+pub fn paired_bootstrap(left: &[f64], right: &[f64], bootstrap: Bootstrap) -> Result<PairedTest, Error> {
     bootstrap.check()?;
     same_length(("left", left.len()), ("right", right.len()))?;
     all_finite("left", left)?;
@@ -57,17 +53,11 @@ pub fn paired_bootstrap(
     let observed = mean(&differences);
     let means = bootstrap.means(&differences);
     // The mean of a resample of d − m is the mean of the same resample of d, less m: one set of draws serves both.
-    let as_far = means
-        .iter()
-        .filter(|&&resampled| (resampled - observed).abs() >= observed.abs() * (1.0 - TIE))
-        .count();
+    let as_far =
+        means.iter().filter(|&&resampled| (resampled - observed).abs() >= observed.abs() * (1.0 - TIE)).count();
     let (low, high) = bootstrap.middle(means);
     Ok(PairedTest {
-        difference: Interval {
-            mean: observed,
-            low,
-            high,
-        },
+        difference: Interval { mean: observed, low, high },
         p: (1 + as_far) as f64 / (1 + bootstrap.resamples) as f64,
     })
 }
@@ -77,15 +67,7 @@ mod tests {
     use super::*;
 
     fn test(left: &[f64], right: &[f64]) -> PairedTest {
-        paired_bootstrap(
-            left,
-            right,
-            Bootstrap {
-                resamples: 2000,
-                ..Bootstrap::default()
-            },
-        )
-        .unwrap()
+        paired_bootstrap(left, right, Bootstrap { resamples: 2000, ..Bootstrap::default() }).unwrap()
     }
 
     #[test]
@@ -93,14 +75,7 @@ mod tests {
         let values = [0.1, 0.5, 0.7];
         assert_eq!(
             test(&values, &values),
-            PairedTest {
-                difference: Interval {
-                    mean: 0.0,
-                    low: 0.0,
-                    high: 0.0
-                },
-                p: 1.0
-            }
+            PairedTest { difference: Interval { mean: 0.0, low: 0.0, high: 0.0 }, p: 1.0 }
         );
     }
 
@@ -117,14 +92,8 @@ mod tests {
     #[test]
     fn p_of_three_differences_is_that_of_the_exact_distribution() {
         // d = 0, 0, 3, m = 1; a resample with k threes has mean k, P(k) = 8, 12, 6, 1 of 27; |k − 1| ≥ 1: 15 of 27.
-        let found = paired_bootstrap(
-            &[0.0, 0.0, 3.0],
-            &[0.0; 3],
-            Bootstrap {
-                resamples: 40_000,
-                ..Bootstrap::default()
-            },
-        );
+        let found =
+            paired_bootstrap(&[0.0, 0.0, 3.0], &[0.0; 3], Bootstrap { resamples: 40_000, ..Bootstrap::default() });
         // Standard deviation of the share: √(5/9 · 4/9 / 40,000) = 0.0025.
         assert!((found.unwrap().p - 15.0 / 27.0).abs() < 0.01);
     }
@@ -133,26 +102,14 @@ mod tests {
     fn a_true_null_is_refused_about_as_often_as_the_level_says() {
         let mut state = 9u64;
         let mut uniform = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 11) as f64 / (1u64 << 53) as f64
         };
         let refused = (0..400)
             .filter(|&seed| {
                 let left: Vec<f64> = (0..40).map(|_| uniform()).collect();
                 let right: Vec<f64> = (0..40).map(|_| uniform()).collect();
-                paired_bootstrap(
-                    &left,
-                    &right,
-                    Bootstrap {
-                        seed,
-                        resamples: 300,
-                        level: 0.95,
-                    },
-                )
-                .unwrap()
-                .p <= 0.1
+                paired_bootstrap(&left, &right, Bootstrap { seed, resamples: 300, level: 0.95 }).unwrap().p <= 0.1
             })
             .count();
         // Binomial(400, 0.1) has mean 40 and standard deviation 6.
@@ -161,22 +118,9 @@ mod tests {
 
     #[test]
     fn bad_lists_are_refused() {
-        let refused = |l: &[f64], r: &[f64]| {
-            paired_bootstrap(l, r, Bootstrap::default())
-                .unwrap_err()
-                .to_string()
-        };
-        assert_eq!(
-            refused(&[1.0], &[]),
-            "left has 1 entries but right has 0, expected the same number"
-        );
-        assert_eq!(
-            refused(&[1.0], &[f64::NAN]),
-            "entry 0 of right is NaN, expected a finite number"
-        );
-        assert_eq!(
-            refused(&[f64::MAX], &[f64::MIN]),
-            "entry 0 of left − right is inf, expected a finite number"
-        );
+        let refused = |l: &[f64], r: &[f64]| paired_bootstrap(l, r, Bootstrap::default()).unwrap_err().to_string();
+        assert_eq!(refused(&[1.0], &[]), "left has 1 entries but right has 0, expected the same number");
+        assert_eq!(refused(&[1.0], &[f64::NAN]), "entry 0 of right is NaN, expected a finite number");
+        assert_eq!(refused(&[f64::MAX], &[f64::MIN]), "entry 0 of left − right is inf, expected a finite number");
     }
 }

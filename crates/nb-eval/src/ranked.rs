@@ -35,11 +35,7 @@ impl RankedList {
     pub fn new(relevance: &[u8], scores: &[f64]) -> Result<Self, Error> {
         same_length(("relevance", relevance.len()), ("score", scores.len()))?;
         refuse_nan(scores)?;
-        let mut entries: Vec<(f64, u8)> = scores
-            .iter()
-            .copied()
-            .zip(relevance.iter().copied())
-            .collect();
+        let mut entries: Vec<(f64, u8)> = scores.iter().copied().zip(relevance.iter().copied()).collect();
         // Stable: equal scores stay in the order of the input.
         entries.sort_by(|a, b| falling(a.0, b.0));
         Ok(Self { entries })
@@ -115,10 +111,7 @@ mod tests {
 
     #[test]
     fn equal_scores_keep_their_order() {
-        assert_eq!(
-            ranks(&[0.0, 1.0, -0.0, 1.0, f64::NEG_INFINITY, f64::INFINITY]).unwrap(),
-            [4, 2, 5, 3, 6, 1]
-        );
+        assert_eq!(ranks(&[0.0, 1.0, -0.0, 1.0, f64::NEG_INFINITY, f64::INFINITY]).unwrap(), [4, 2, 5, 3, 6, 1]);
         let list = RankedList::new(&[3, 2, 1, 4], &[1.0, 2.0, 1.0, 2.0]).unwrap();
         assert_eq!(list.relevance().collect::<Vec<_>>(), [2, 4, 3, 1]);
         assert_eq!(list.ties().map(<[_]>::len).collect::<Vec<_>>(), [2, 2]);
@@ -126,29 +119,17 @@ mod tests {
 
     #[test]
     fn bad_lists_are_refused() {
-        assert_eq!(
-            RankedList::new(&[0, 1], &[0.0, f64::NAN]),
-            Err(Error::NanScore { index: 1 })
-        );
-        assert_eq!(
-            ranks(&[f64::NAN]).unwrap_err().to_string(),
-            "score 0 is NaN, expected a number"
-        );
+        assert_eq!(RankedList::new(&[0, 1], &[0.0, f64::NAN]), Err(Error::NanScore { index: 1 }));
+        assert_eq!(ranks(&[f64::NAN]).unwrap_err().to_string(), "score 0 is NaN, expected a number");
         let lengths = RankedList::new(&[0, 1], &[0.0]).unwrap_err();
-        assert_eq!(
-            lengths.to_string(),
-            "relevance has 2 entries but score has 1, expected the same number"
-        );
+        assert_eq!(lengths.to_string(), "relevance has 2 entries but score has 1, expected the same number");
     }
 
     #[test]
     fn an_empty_list_has_no_metric() {
         let list = RankedList::new(&[], &[]).unwrap();
         assert!(list.is_empty());
-        assert_eq!(
-            (list.auc(), list.mrr(), list.ndcg(5), list.recall_at(5)),
-            (None, None, None, None)
-        );
+        assert_eq!((list.auc(), list.mrr(), list.ndcg(5), list.recall_at(5)), (None, None, None, None));
         assert_eq!(ranks(&[]), Ok(vec![]));
     }
 

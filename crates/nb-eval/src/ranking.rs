@@ -81,14 +81,7 @@ pub fn ranking(impressions: &[Impression<'_>]) -> Result<Ranking, Error> {
     }
     let mean = |sum: f64| sum / n as f64;
     let (auc, mrr, ndcg5, ndcg10) = (mean(auc), mean(mrr), mean(ndcg5), mean(ndcg10));
-    Ok(Ranking {
-        auc,
-        mrr,
-        ndcg5,
-        ndcg10,
-        impressions: n,
-        left_out,
-    })
+    Ok(Ranking { auc, mrr, ndcg5, ndcg10, impressions: n, left_out })
 }
 
 /// The values behind the means of [`ranking`], in the order of the impressions: what intervals and paired tests need.
@@ -96,17 +89,12 @@ pub fn ranking(impressions: &[Impression<'_>]) -> Result<Ranking, Error> {
 ///
 /// # Errors
 /// The first impression whose lists have different lengths or whose scores hold a NaN, by its position.
-pub fn each_impression(
-    impressions: &[Impression<'_>],
-) -> Result<Vec<Option<ImpressionMetrics>>, Error> {
+pub fn each_impression(impressions: &[Impression<'_>]) -> Result<Vec<Option<ImpressionMetrics>>, Error> {
     // Gathered before errors are looked at, so that it is the first bad impression that is named, not the one some
     // thread came upon first.
     let each: Vec<_> = impressions.par_iter().map(one).collect();
     let named = |(index, result): (usize, Result<_, Error>)| {
-        result.map_err(|source| Error::Impression {
-            index,
-            source: Box::new(source),
-        })
+        result.map_err(|source| Error::Impression { index, source: Box::new(source) })
     };
     each.into_iter().enumerate().map(named).collect()
 }
@@ -115,12 +103,7 @@ fn one(impression: &Impression<'_>) -> Result<Option<ImpressionMetrics>, Error> 
     let list = RankedList::new(impression.labels, impression.scores)?;
     // AUC is none for any list of one class; the others exist whenever it does.
     Ok((|| {
-        Some(ImpressionMetrics {
-            auc: list.auc()?,
-            mrr: list.mrr()?,
-            ndcg5: list.ndcg(5)?,
-            ndcg10: list.ndcg(10)?,
-        })
+        Some(ImpressionMetrics { auc: list.auc()?, mrr: list.mrr()?, ndcg5: list.ndcg(5)?, ndcg10: list.ndcg(10)? })
     })())
 }
 
@@ -131,27 +114,9 @@ mod tests {
     #[test]
     fn impressions_of_one_class_are_left_out_and_counted() {
         let scores = [0.3, 0.2];
-        let impression = |labels| Impression {
-            labels,
-            scores: &scores,
-        };
-        let result = ranking(&[
-            impression(&[0, 0]),
-            impression(&[1, 0]),
-            impression(&[1, 1]),
-        ])
-        .unwrap();
-        assert_eq!(
-            result,
-            Ranking {
-                auc: 1.0,
-                mrr: 1.0,
-                ndcg5: 1.0,
-                ndcg10: 1.0,
-                impressions: 1,
-                left_out: 2
-            }
-        );
+        let impression = |labels| Impression { labels, scores: &scores };
+        let result = ranking(&[impression(&[0, 0]), impression(&[1, 0]), impression(&[1, 1])]).unwrap();
+        assert_eq!(result, Ranking { auc: 1.0, mrr: 1.0, ndcg5: 1.0, ndcg10: 1.0, impressions: 1, left_out: 2 });
         let each = each_impression(&[impression(&[0, 0]), impression(&[0, 1])]).unwrap();
         assert_eq!((each[0], each[1].unwrap().mrr), (None, 0.5));
     }
@@ -159,51 +124,29 @@ mod tests {
     #[test]
     fn no_impression_to_average_is_an_error() {
         assert_eq!(ranking(&[]), Err(Error::OneClassOnly { left_out: 0 }));
-        let error = ranking(&[Impression {
-            labels: &[0],
-            scores: &[1.0],
-        }])
-        .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "none of 1 impressions has both clicked and other news, expected at least one"
-        );
+        let error = ranking(&[Impression { labels: &[0], scores: &[1.0] }]).unwrap_err();
+        assert_eq!(error.to_string(), "none of 1 impressions has both clicked and other news, expected at least one");
     }
 
     #[test]
     fn the_first_bad_impression_is_named() {
-        let good = Impression {
-            labels: &[0, 1],
-            scores: &[0.1, 0.2],
-        };
-        let bad = Impression {
-            labels: &[0, 1],
-            scores: &[0.1, f64::NAN],
-        };
+        let good = Impression { labels: &[0, 1], scores: &[0.1, 0.2] };
+        let bad = Impression { labels: &[0, 1], scores: &[0.1, f64::NAN] };
         let mut impressions = vec![good; 500];
         impressions[321] = bad;
         impressions[400] = bad;
         let error = ranking(&impressions).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "impression 321: score 1 is NaN, expected a number"
-        );
+        assert_eq!(error.to_string(), "impression 321: score 1 is NaN, expected a number");
     }
 
     #[test]
     fn the_number_of_threads_does_not_change_a_bit() {
         let labels: Vec<u8> = (0..40_000).map(|i| u8::from(i % 7 == 3)).collect();
         let scores: Vec<f64> = (0..40_000).map(|i| (f64::from(i) * 0.7).sin()).collect();
-        let impressions: Vec<_> = labels
-            .chunks(13)
-            .zip(scores.chunks(13))
-            .map(|(labels, scores)| Impression { labels, scores })
-            .collect();
+        let impressions: Vec<_> =
+            labels.chunks(13).zip(scores.chunks(13)).map(|(labels, scores)| Impression { labels, scores }).collect();
         let on = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| ranking(&impressions).unwrap())
         };
         let one = on(1);

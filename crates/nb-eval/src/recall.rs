@@ -14,11 +14,7 @@ impl RankedList {
     #[must_use]
     pub fn recall_at(&self, k: usize) -> Option<f64> {
         let all = self.n_relevant();
-        let found = self
-            .relevance()
-            .take(k)
-            .filter(|&relevance| relevance > 0)
-            .count();
+        let found = self.relevance().take(k).filter(|&relevance| relevance > 0).count();
         (all > 0).then(|| found as f64 / all as f64)
     }
 }
@@ -32,10 +28,7 @@ mod tests {
     #[test]
     fn equal_scores_keep_the_order_of_the_list() {
         let list = RankedList::new(&[0, 1], &[0.5, 0.5]).unwrap();
-        assert_eq!(
-            (list.recall_at(0), list.recall_at(1), list.recall_at(2)),
-            (Some(0.0), Some(0.0), Some(1.0))
-        );
+        assert_eq!((list.recall_at(0), list.recall_at(1), list.recall_at(2)), (Some(0.0), Some(0.0), Some(1.0)));
         assert_eq!(RankedList::new(&[0], &[0.5]).unwrap().recall_at(1), None);
     }
 

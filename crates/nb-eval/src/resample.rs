@@ -17,23 +17,13 @@ pub struct Bootstrap {
 
 impl Default for Bootstrap {
     fn default() -> Self {
-        Self {
-            resamples: 10_000,
-            level: 0.95,
-            seed: 0,
-        }
+        Self { resamples: 10_000, level: 0.95, seed: 0 }
     }
 }
 
 impl Bootstrap {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let bad = |name, found, expected| {
-            Err(Error::Bootstrap {
-                name,
-                found,
-                expected,
-            })
-        };
+        let bad = |name, found, expected| Err(Error::Bootstrap { name, found, expected });
         if self.resamples == 0 {
             return bad("the number of resamples", 0.0, "at least 1");
         }
@@ -56,10 +46,7 @@ impl Bootstrap {
     /// The middle `level` of `means`: the quantiles (1 ∓ level)/2.
     pub(crate) fn middle(&self, mut means: Vec<f64>) -> (f64, f64) {
         means.sort_by(f64::total_cmp);
-        (
-            quantile(&means, 0.5 - self.level / 2.0),
-            quantile(&means, 0.5 + self.level / 2.0),
-        )
+        (quantile(&means, 0.5 - self.level / 2.0), quantile(&means, 0.5 + self.level / 2.0))
     }
 }
 
@@ -88,9 +75,7 @@ impl Draws {
     /// The stream of one resample. Seed and resample are mixed one after the other, so that neighbours in either
     /// start far apart.
     fn new(seed: u64, resample: u64) -> Self {
-        Self {
-            state: mix(mix(seed ^ Self::STEP).wrapping_add(resample)),
-        }
+        Self { state: mix(mix(seed ^ Self::STEP).wrapping_add(resample)) }
     }
 
     fn next(&mut self) -> u64 {
@@ -118,11 +103,7 @@ mod tests {
     fn the_generator_is_splitmix64() {
         // First outputs of the published C code for state 1234567.
         let mut draws = Draws { state: 1_234_567 };
-        let expected = [
-            6_457_827_717_110_365_317,
-            3_203_168_211_198_807_973,
-            9_817_491_932_198_370_423,
-        ];
+        let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
         assert_eq!([draws.next(), draws.next(), draws.next()], expected);
     }
 
@@ -141,10 +122,7 @@ mod tests {
     #[test]
     fn quantiles_are_linear_between_order_statistics() {
         let sorted = [1.0, 2.0, 4.0, 8.0];
-        assert_eq!(
-            [0.0, 0.5, 0.75, 1.0].map(|q| quantile(&sorted, q)),
-            [1.0, 3.0, 5.0, 8.0]
-        );
+        assert_eq!([0.0, 0.5, 0.75, 1.0].map(|q| quantile(&sorted, q)), [1.0, 3.0, 5.0, 8.0]);
         assert_eq!(quantile(&[5.0], 0.3), 5.0);
     }
 
@@ -152,20 +130,11 @@ mod tests {
     fn settings_without_an_interval_are_refused() {
         let message = |bootstrap: Bootstrap| bootstrap.check().unwrap_err().to_string();
         assert_eq!(
-            message(Bootstrap {
-                resamples: 0,
-                ..Bootstrap::default()
-            }),
+            message(Bootstrap { resamples: 0, ..Bootstrap::default() }),
             "the number of resamples of the bootstrap is 0, expected at least 1"
         );
         for level in [0.0, 1.0, -1.0, f64::NAN] {
-            assert!(
-                message(Bootstrap {
-                    level,
-                    ..Bootstrap::default()
-                })
-                .contains("expected a number between 0 and 1")
-            );
+            assert!(message(Bootstrap { level, ..Bootstrap::default() }).contains("expected a number between 0 and 1"));
         }
     }
 }

@@ -3,12 +3,10 @@
 //!
 //! On the CPU calls return when they are done, so that the clock needs no waiting for a device.
 
-use criterion::{
-    BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
-};
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use nb_loss::{
-    Distillation, SoftScaling, distillation_loss, hard_cross_entropy, log_softmax_with_temperature,
-    soft_cross_entropy, softmax_with_temperature, state_mse,
+    Distillation, SoftScaling, distillation_loss, hard_cross_entropy, log_softmax_with_temperature, soft_cross_entropy,
+    softmax_with_temperature, state_mse,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -30,9 +28,7 @@ fn forward_and_backward(
     group.throughput(Throughput::Elements((size[0] * size[1]).unsigned_abs()));
     let case = format!("{}x{}", size[0], size[1]);
     let plain = random(size);
-    group.bench_function(format!("{name}/{case}/forward"), |b| {
-        b.iter(|| loss(&plain))
-    });
+    group.bench_function(format!("{name}/{case}/forward"), |b| b.iter(|| loss(&plain)));
     let leaf = random(size).set_requires_grad(true);
     group.bench_function(format!("{name}/{case}/backward"), |b| {
         b.iter(|| Tensor::run_backward(&[loss(&leaf)], &[&leaf], false, false));
@@ -45,12 +41,8 @@ fn kernels(c: &mut Criterion) {
     for size in [LOGITS, STATES] {
         let teacher = random(size);
         let labels = teacher.argmax(-1, false);
-        let settings = Distillation {
-            temperature: TEMPERATURE,
-            soft: 1.0,
-            hard: 0.5,
-            scaling: SoftScaling::TemperatureSquared,
-        };
+        let settings =
+            Distillation { temperature: TEMPERATURE, soft: 1.0, hard: 0.5, scaling: SoftScaling::TemperatureSquared };
         forward_and_backward(&mut group, "softmax", size, |z| {
             softmax_with_temperature(z, TEMPERATURE).sum(Kind::Float)
         });
@@ -60,12 +52,8 @@ fn kernels(c: &mut Criterion) {
         forward_and_backward(&mut group, "soft_cross_entropy", size, |z| {
             soft_cross_entropy(&teacher, z, TEMPERATURE, size[0])
         });
-        forward_and_backward(&mut group, "hard_cross_entropy", size, |z| {
-            hard_cross_entropy(z, &labels, size[0])
-        });
-        forward_and_backward(&mut group, "state_mse", size, |s| {
-            state_mse(&teacher, s, size[0])
-        });
+        forward_and_backward(&mut group, "hard_cross_entropy", size, |z| hard_cross_entropy(z, &labels, size[0]));
+        forward_and_backward(&mut group, "state_mse", size, |s| state_mse(&teacher, s, size[0]));
         forward_and_backward(&mut group, "distillation_loss", size, |z| {
             distillation_loss(&teacher, z, &labels, &settings, size[0])
         });

@@ -53,15 +53,8 @@ mod tests {
     /// One label for each row, every third row without.
     fn labels_for(logits: &Tensor) -> Tensor {
         let (n_rows, n_classes) = (logits.size()[0], logits.size()[1]);
-        let labels: Vec<i64> = (0..n_rows)
-            .map(|row| {
-                if row % 3 == 1 {
-                    IGNORE
-                } else {
-                    (5 * row + 2) % n_classes
-                }
-            })
-            .collect();
+        let labels: Vec<i64> =
+            (0..n_rows).map(|row| if row % 3 == 1 { IGNORE } else { (5 * row + 2) % n_classes }).collect();
         Tensor::from_slice(&labels)
     }
 
@@ -71,11 +64,7 @@ mod tests {
         let labels = Tensor::from_slice(&[0i64, IGNORE, 1]);
         let labelled = Tensor::from_slice(&[0i64, 2]);
         let loss = |logits: &Tensor| hard_cross_entropy(logits, &labels, 2);
-        let expected = hard_cross_entropy(
-            &logits.index_select(0, &labelled),
-            &labels.index_select(0, &labelled),
-            2,
-        );
+        let expected = hard_cross_entropy(&logits.index_select(0, &labelled), &labels.index_select(0, &labelled), 2);
         close(&[value(&loss(&logits))], &[value(&expected)], 1e-15);
         assert_eq!(values(&gradient(loss, &logits).get(1)), [0.0, 0.0]);
     }
@@ -84,12 +73,8 @@ mod tests {
     fn a_batch_without_labels_is_0_with_a_zero_gradient() {
         let logits = Tensor::from_slice2(&[[0.5, -0.5]]);
         for count in [0, 3] {
-            let loss =
-                |logits: &Tensor| hard_cross_entropy(logits, &Tensor::from_slice(&[IGNORE]), count);
-            assert_eq!(
-                (value(&loss(&logits)), values(&gradient(loss, &logits))),
-                (0.0, vec![0.0, 0.0])
-            );
+            let loss = |logits: &Tensor| hard_cross_entropy(logits, &Tensor::from_slice(&[IGNORE]), count);
+            assert_eq!((value(&loss(&logits)), values(&gradient(loss, &logits))), (0.0, vec![0.0, 0.0]));
         }
     }
 
@@ -107,20 +92,14 @@ mod tests {
         let labels = Tensor::from_slice(&[1i64]);
         let found = hard_cross_entropy(&logits, &labels, 1);
         let expected = hard_cross_entropy(&logits.to_kind(Kind::Float), &labels, 1);
-        assert_eq!(
-            (found.kind(), value(&found)),
-            (Kind::Float, value(&expected))
-        );
+        assert_eq!((found.kind(), value(&found)), (Kind::Float, value(&expected)));
     }
 
     #[test]
     fn bad_arguments_are_named() {
         let logits = Tensor::zeros([2, 3], (Kind::Float, tch::Device::Cpu));
         let message = panic_of(|| hard_cross_entropy(&logits, &Tensor::from_slice(&[0i64]), 2));
-        assert_eq!(
-            message,
-            "labels have shape [1], expected [2] for logits of [2, 3]"
-        );
+        assert_eq!(message, "labels have shape [1], expected [2] for logits of [2, 3]");
         let message = panic_of(|| hard_cross_entropy(&logits, &Tensor::from_slice(&[0i32, 1]), 2));
         assert_eq!(message, "labels are Int, expected Int64");
     }

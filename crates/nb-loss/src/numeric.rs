@@ -20,14 +20,9 @@ pub(crate) fn value(x: &Tensor) -> f64 {
 #[track_caller]
 pub(crate) fn close(found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len());
-    let scale = expected
-        .iter()
-        .fold(1.0, |scale: f64, entry| scale.max(entry.abs()));
+    let scale = expected.iter().fold(1.0, |scale: f64, entry| scale.max(entry.abs()));
     for (f, e) in found.iter().zip(expected) {
-        assert!(
-            (f - e).abs() <= tolerance * scale,
-            "found {found:?}, expected {expected:?}"
-        );
+        assert!((f - e).abs() <= tolerance * scale, "found {found:?}, expected {expected:?}");
     }
 }
 
@@ -48,9 +43,7 @@ pub(crate) fn finite_differences(loss: impl Fn(&Tensor) -> Tensor, x: &Tensor) -
         moved[entry] += shift;
         value(&loss(&Tensor::from_slice(&moved).view_as(x)))
     };
-    (0..x.numel())
-        .map(|entry| (at(entry, H) - at(entry, -H)) / (2.0 * H))
-        .collect()
+    (0..x.numel()).map(|entry| (at(entry, H) - at(entry, -H)) / (2.0 * H)).collect()
 }
 
 /// The message that `call` panics with.
@@ -70,11 +63,9 @@ pub(crate) fn matrix() -> impl Strategy<Value = Tensor> {
 /// Two matrices of the same shape.
 pub(crate) fn matrix_pair() -> impl Strategy<Value = (Tensor, Tensor)> {
     (1i64..5, 2i64..6).prop_flat_map(|(rows, columns)| {
-        prop::collection::vec(-3.0f64..3.0, (2 * rows * columns) as usize).prop_map(
-            move |entries| {
-                let both = Tensor::from_slice(&entries).view([2, rows, columns]);
-                (both.get(0), both.get(1))
-            },
-        )
+        prop::collection::vec(-3.0f64..3.0, (2 * rows * columns) as usize).prop_map(move |entries| {
+            let both = Tensor::from_slice(&entries).view([2, rows, columns]);
+            (both.get(0), both.get(1))
+        })
     })
 }

@@ -16,11 +16,7 @@ pub(crate) fn compute_kind(xs: &Tensor) -> Kind {
 
 /// `sum` divided by `divisor`, or the 0 of [`zero`] if there is nothing to divide by.
 pub(crate) fn mean(sum: &Tensor, divisor: i64, of: &Tensor) -> Tensor {
-    if divisor == 0 {
-        zero(of)
-    } else {
-        sum / divisor as f64
-    }
+    if divisor == 0 { zero(of) } else { sum / divisor as f64 }
 }
 
 /// A scalar 0 that depends on `of` with a gradient of exactly 0: the sum over none of its rows. (0 · sum would be NaN

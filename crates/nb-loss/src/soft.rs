@@ -30,12 +30,7 @@ use crate::{assert, log_softmax_with_temperature, softmax_with_temperature};
 /// let loss = nb_loss::soft_cross_entropy(&teacher, &student, 1.0, 1);
 /// assert!((loss.double_value(&[]) - 2f64.ln()).abs() < 1e-12);
 /// ```
-pub fn soft_cross_entropy(
-    teacher_logits: &Tensor,
-    student_logits: &Tensor,
-    temperature: f64,
-    count: i64,
-) -> Tensor {
+pub fn soft_cross_entropy(teacher_logits: &Tensor, student_logits: &Tensor, temperature: f64, count: i64) -> Tensor {
     assert::same_rows("logits", teacher_logits, student_logits);
     assert::temperature(temperature);
     assert::count(count);
@@ -51,9 +46,7 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::numeric::{
-        close, finite_differences, gradient, matrix, matrix_pair, panic_of, value, values,
-    };
+    use crate::numeric::{close, finite_differences, gradient, matrix, matrix_pair, panic_of, value, values};
 
     #[test]
     fn the_teacher_gets_no_gradient() {
@@ -69,10 +62,7 @@ mod tests {
         let teacher = Tensor::from_slice2(&[[1e4, -1e4, 0.0], [-1e4, 0.0, 1e4]]);
         let student = Tensor::from_slice2(&[[0.3, 2.0, -1.0], [0.4, 0.1, 0.2]]);
         let hard = crate::hard_cross_entropy(&student, &Tensor::from_slice(&[0i64, 2]), 2);
-        assert_eq!(
-            value(&soft_cross_entropy(&teacher, &student, 1.0, 2)),
-            value(&hard)
-        );
+        assert_eq!(value(&soft_cross_entropy(&teacher, &student, 1.0, 2)), value(&hard));
     }
 
     #[test]
@@ -88,35 +78,18 @@ mod tests {
 
     #[test]
     fn sixteen_bits_are_computed_in_f32() {
-        let (teacher, student) = (
-            Tensor::from_slice2(&[[0.3, -1.7]]),
-            Tensor::from_slice2(&[[1.1, 0.2]]),
-        );
-        let (teacher, student) = (
-            teacher.to_kind(Kind::BFloat16),
-            student.to_kind(Kind::BFloat16),
-        );
+        let (teacher, student) = (Tensor::from_slice2(&[[0.3, -1.7]]), Tensor::from_slice2(&[[1.1, 0.2]]));
+        let (teacher, student) = (teacher.to_kind(Kind::BFloat16), student.to_kind(Kind::BFloat16));
         let found = soft_cross_entropy(&teacher, &student, 2.0, 1);
-        let expected = soft_cross_entropy(
-            &teacher.to_kind(Kind::Float),
-            &student.to_kind(Kind::Float),
-            2.0,
-            1,
-        );
-        assert_eq!(
-            (found.kind(), value(&found)),
-            (Kind::Float, value(&expected))
-        );
+        let expected = soft_cross_entropy(&teacher.to_kind(Kind::Float), &student.to_kind(Kind::Float), 2.0, 1);
+        assert_eq!((found.kind(), value(&found)), (Kind::Float, value(&expected)));
     }
 
     #[test]
     fn a_batch_without_rows_is_0_with_a_zero_gradient() {
         let logits = Tensor::from_slice2(&[[f64::INFINITY, 0.0]]);
         let loss = |student: &Tensor| soft_cross_entropy(&logits, student, 1.0, 0);
-        assert_eq!(
-            (value(&loss(&logits)), values(&gradient(loss, &logits))),
-            (0.0, vec![0.0, 0.0])
-        );
+        assert_eq!((value(&loss(&logits)), values(&gradient(loss, &logits))), (0.0, vec![0.0, 0.0]));
         let none = Tensor::zeros([0, 3], (Kind::Double, tch::Device::Cpu));
         assert_eq!(value(&soft_cross_entropy(&none, &none, 1.0, 5)), 0.0);
     }
@@ -125,10 +98,7 @@ mod tests {
     fn bad_arguments_are_named() {
         let logits = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, tch::Device::Cpu));
         let message = panic_of(|| soft_cross_entropy(&logits(&[2, 3]), &logits(&[2, 4]), 1.0, 2));
-        assert_eq!(
-            message,
-            "the teacher's logits have shape [2, 3] and the student's [2, 4], expected the same"
-        );
+        assert_eq!(message, "the teacher's logits have shape [2, 3] and the student's [2, 4], expected the same");
         let message = panic_of(|| soft_cross_entropy(&logits(&[2]), &logits(&[2]), 1.0, 2));
         assert_eq!(message, "logits has shape [2], expected two dimensions");
         let message = panic_of(|| soft_cross_entropy(&logits(&[2, 3]), &logits(&[2, 3]), 1.0, -1));

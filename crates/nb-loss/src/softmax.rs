@@ -57,15 +57,9 @@ mod tests {
     fn extreme_logits_stay_finite() {
         for kind in [Kind::Float, Kind::Double, Kind::BFloat16] {
             let logits = Tensor::from_slice(&[1e4, -1e4, 0.0]).to_kind(kind);
-            assert_eq!(
-                values(&softmax_with_temperature(&logits, 1.0)),
-                [1.0, 0.0, 0.0]
-            );
+            assert_eq!(values(&softmax_with_temperature(&logits, 1.0)), [1.0, 0.0, 0.0]);
             let log = values(&log_softmax_with_temperature(&logits, 1.0));
-            assert!(
-                log.iter().all(|entry| entry.is_finite()),
-                "{kind:?}: {log:?}"
-            );
+            assert!(log.iter().all(|entry| entry.is_finite()), "{kind:?}: {log:?}");
         }
     }
 
@@ -80,10 +74,7 @@ mod tests {
             let logits = Tensor::from_slice(&[0.3, -1.7, 2.9]).to_kind(given);
             let found = softmax_with_temperature(&logits, 3.0);
             assert_eq!(found.kind(), computed);
-            assert_eq!(
-                found,
-                softmax_with_temperature(&logits.to_kind(computed), 3.0)
-            );
+            assert_eq!(found, softmax_with_temperature(&logits.to_kind(computed), 3.0));
         }
     }
 
@@ -92,10 +83,7 @@ mod tests {
         let logits = Tensor::from_slice(&[0.0, 1.0]);
         for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let message = panic_of(|| softmax_with_temperature(&logits, temperature));
-            assert_eq!(
-                message,
-                format!("the temperature is {temperature}, expected a finite number above 0")
-            );
+            assert_eq!(message, format!("the temperature is {temperature}, expected a finite number above 0"));
         }
         let message = panic_of(|| softmax_with_temperature(&Tensor::from_slice(&[1i64]), 1.0));
         assert!(message.contains("Int64"), "{message}");

@@ -29,9 +29,7 @@ pub fn state_mse(teacher: &Tensor, student: &Tensor, count: i64) -> Tensor {
     let (_, hidden) = assert::same_rows("states", teacher, student);
     assert::count(count);
     let kind = compute_kind(student);
-    let sum = student
-        .to_kind(kind)
-        .mse_loss(&teacher.detach().to_kind(kind), Reduction::Sum);
+    let sum = student.to_kind(kind).mse_loss(&teacher.detach().to_kind(kind), Reduction::Sum);
     mean(&sum, count * hidden, student)
 }
 
@@ -41,9 +39,7 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::numeric::{
-        close, finite_differences, gradient, matrix_pair, panic_of, value, values,
-    };
+    use crate::numeric::{close, finite_differences, gradient, matrix_pair, panic_of, value, values};
 
     #[test]
     fn the_teacher_gets_no_gradient() {
@@ -58,20 +54,14 @@ mod tests {
     fn a_batch_without_rows_is_0_with_a_zero_gradient() {
         let states = Tensor::from_slice2(&[[1.0, f64::NAN]]);
         let loss = |student: &Tensor| state_mse(&states, student, 0);
-        assert_eq!(
-            (value(&loss(&states)), values(&gradient(loss, &states))),
-            (0.0, vec![0.0, 0.0])
-        );
+        assert_eq!((value(&loss(&states)), values(&gradient(loss, &states))), (0.0, vec![0.0, 0.0]));
     }
 
     #[test]
     fn sixteen_bits_are_computed_in_f32() {
         // 2 · (256 − 1)² is beyond the largest f16, and bf16 has no 255² = 65025.
         for kind in [Kind::BFloat16, Kind::Half] {
-            let (teacher, student) = (
-                Tensor::from_slice2(&[[256.0, 256.0]]),
-                Tensor::from_slice2(&[[1.0, 1.0]]),
-            );
+            let (teacher, student) = (Tensor::from_slice2(&[[256.0, 256.0]]), Tensor::from_slice2(&[[1.0, 1.0]]));
             let found = state_mse(&teacher.to_kind(kind), &student.to_kind(kind), 1);
             assert_eq!((found.kind(), value(&found)), (Kind::Float, 65025.0));
         }
@@ -81,15 +71,9 @@ mod tests {
     fn bad_arguments_are_named() {
         let states = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, tch::Device::Cpu));
         let message = panic_of(|| state_mse(&states(&[5, 4]), &states(&[6, 4]), 2));
-        assert_eq!(
-            message,
-            "the teacher's states have shape [5, 4] and the student's [6, 4], expected the same"
-        );
+        assert_eq!(message, "the teacher's states have shape [5, 4] and the student's [6, 4], expected the same");
         let message = panic_of(|| state_mse(&states(&[2, 5, 4]), &states(&[2, 5, 4]), 2));
-        assert_eq!(
-            message,
-            "states has shape [2, 5, 4], expected two dimensions"
-        );
+        assert_eq!(message, "states has shape [2, 5, 4], expected two dimensions");
     }
 
     proptest! {

@@ -76,14 +76,7 @@ pub fn distillation_loss(
     assert::temperature(distillation.temperature);
     assert::weight("soft", distillation.soft);
     assert::weight("hard", distillation.hard);
-    let soft = || {
-        soft_cross_entropy(
-            teacher_logits,
-            student_logits,
-            distillation.temperature,
-            count,
-        )
-    };
+    let soft = || soft_cross_entropy(teacher_logits, student_logits, distillation.temperature, count);
     let hard = || hard_cross_entropy(student_logits, labels, count);
     match (distillation.soft_factor(), distillation.hard) {
         (0.0, 0.0) => zero(student_logits),
@@ -99,55 +92,28 @@ mod tests {
 
     use super::*;
     use crate::IGNORE;
-    use crate::numeric::{
-        close, finite_differences, gradient, matrix_pair, panic_of, value, values,
-    };
+    use crate::numeric::{close, finite_differences, gradient, matrix_pair, panic_of, value, values};
 
     fn settings(temperature: f64, soft: f64, hard: f64, scaling: SoftScaling) -> Distillation {
-        Distillation {
-            temperature,
-            soft,
-            hard,
-            scaling,
-        }
+        Distillation { temperature, soft, hard, scaling }
     }
 
     fn labels_for(logits: &Tensor) -> Tensor {
-        let labels: Vec<i64> = (0..logits.size()[0])
-            .map(|row| {
-                if row == 1 {
-                    IGNORE
-                } else {
-                    row % logits.size()[1]
-                }
-            })
-            .collect();
+        let labels: Vec<i64> =
+            (0..logits.size()[0]).map(|row| if row == 1 { IGNORE } else { row % logits.size()[1] }).collect();
         Tensor::from_slice(&labels)
     }
 
     #[test]
     fn a_loss_of_weight_0_is_left_out() {
         // Infinite logits of the teacher would make the soft loss NaN, were it computed.
-        let (teacher, student) = (
-            Tensor::from_slice2(&[[f64::INFINITY, 0.0]]),
-            Tensor::from_slice2(&[[0.2, 0.1]]),
-        );
+        let (teacher, student) = (Tensor::from_slice2(&[[f64::INFINITY, 0.0]]), Tensor::from_slice2(&[[0.2, 0.1]]));
         let labels = Tensor::from_slice(&[0i64]);
         let with = |soft, hard| settings(2.0, soft, hard, SoftScaling::TemperatureSquared);
         let hard_only = distillation_loss(&teacher, &student, &labels, &with(0.0, 0.5), 1);
-        assert_eq!(
-            value(&hard_only),
-            0.5 * value(&hard_cross_entropy(&student, &labels, 1))
-        );
-        let nothing =
-            |student: &Tensor| distillation_loss(&teacher, student, &labels, &with(0.0, 0.0), 1);
-        assert_eq!(
-            (
-                value(&nothing(&student)),
-                values(&gradient(nothing, &student))
-            ),
-            (0.0, vec![0.0, 0.0])
-        );
+        assert_eq!(value(&hard_only), 0.5 * value(&hard_cross_entropy(&student, &labels, 1)));
+        let nothing = |student: &Tensor| distillation_loss(&teacher, student, &labels, &with(0.0, 0.0), 1);
+        assert_eq!((value(&nothing(&student)), values(&gradient(nothing, &student))), (0.0, vec![0.0, 0.0]));
     }
 
     #[test]
@@ -165,10 +131,7 @@ mod tests {
         let total = |with: Distillation| {
             panic_of(|| distillation_loss(&logits, &logits, &Tensor::from_slice(&[0i64]), &with, 1))
         };
-        assert!(
-            total(settings(-2.0, 0.0, 1.0, SoftScaling::Plain))
-                .starts_with("the temperature is -2")
-        );
+        assert!(total(settings(-2.0, 0.0, 1.0, SoftScaling::Plain)).starts_with("the temperature is -2"));
         assert_eq!(
             total(settings(1.0, f64::NAN, 1.0, SoftScaling::Plain)),
             "the weight of the soft loss is NaN, expected a finite number"

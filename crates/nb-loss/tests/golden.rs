@@ -16,44 +16,23 @@ struct Step {
 
 impl Step {
     fn read(path: &Path) -> Self {
-        let tensors = Tensor::read_safetensors(path)
-            .expect("a safetensors file")
-            .into_iter()
-            .collect();
-        Self {
-            name: path
-                .file_name()
-                .expect("a file")
-                .to_string_lossy()
-                .into_owned(),
-            tensors,
-        }
+        let tensors = Tensor::read_safetensors(path).expect("a safetensors file").into_iter().collect();
+        Self { name: path.file_name().expect("a file").to_string_lossy().into_owned(), tensors }
     }
 
     #[track_caller]
     fn tensor(&self, name: &str) -> &Tensor {
-        self.tensors
-            .get(name)
-            .unwrap_or_else(|| panic!("{}: no {name}", self.name))
+        self.tensors.get(name).unwrap_or_else(|| panic!("{}: no {name}", self.name))
     }
 
     fn n_layers(&self, model: &str) -> usize {
-        (0..)
-            .take_while(|layer| {
-                self.tensors
-                    .contains_key(&format!("{model}.hidden.{}", layer + 1))
-            })
-            .count()
+        (0..).take_while(|layer| self.tensors.contains_key(&format!("{model}.hidden.{}", layer + 1))).count()
     }
 
     /// Hidden states of the real tokens alone, `[n, H]`.
     fn packed(&self, model: &str, layer: usize) -> Tensor {
         let states = self.tensor(&format!("{model}.hidden.{layer}")); // [B, T, H]
-        let real = self
-            .tensor("attention_mask")
-            .flatten(0, -1)
-            .nonzero()
-            .squeeze_dim(1); // [n]
+        let real = self.tensor("attention_mask").flatten(0, -1).nonzero().squeeze_dim(1); // [n]
         states.flatten(0, 1).index_select(0, &real)
     }
 
@@ -67,11 +46,7 @@ impl Step {
     fn check(&self, term: &str, found: f64) {
         let expected = self.tensor(&format!("loss.{term}")).double_value(&[]);
         let allowed = TOLERANCE * expected.abs().max(1e-3);
-        assert!(
-            (found - expected).abs() <= allowed,
-            "{}: {term} is {found}, expected {expected}",
-            self.name
-        );
+        assert!((found - expected).abs() <= allowed, "{}: {term} is {found}, expected {expected}", self.name);
     }
 }
 
@@ -96,41 +71,22 @@ fn losses_are_those_of_the_golden_steps() {
     let files = files();
     assert!(files.len() >= 4, "{files:?}");
     for step in files.iter().map(|path| Step::read(path)) {
-        let (teacher, student, labels) = (
-            step.tensor("teacher.logits"),
-            step.tensor("student.logits"),
-            step.tensor("labels"),
-        );
+        let (teacher, student, labels) =
+            (step.tensor("teacher.logits"), step.tensor("student.logits"), step.tensor("labels"));
         let count = labels.size()[0];
-        let temperature = step
-            .tensor("temperature")
-            .to_kind(Kind::Double)
-            .double_value(&[]);
+        let temperature = step.tensor("temperature").to_kind(Kind::Double).double_value(&[]);
         let hard = |logits| hard_cross_entropy(logits, labels, count).double_value(&[]);
         step.check("teacher_ce", hard(teacher));
         step.check("student_ce", hard(student));
-        step.check(
-            "distill_ce",
-            soft_cross_entropy(teacher, student, temperature, count).double_value(&[]),
-        );
+        step.check("distill_ce", soft_cross_entropy(teacher, student, temperature, count).double_value(&[]));
         step.check(
             "pooled_mse",
-            state_mse(
-                step.tensor("teacher.pooled"),
-                step.tensor("student.pooled"),
-                count,
-            )
-            .double_value(&[]),
+            state_mse(step.tensor("teacher.pooled"), step.tensor("student.pooled"), count).double_value(&[]),
         );
 
         let n_layers = step.n_layers("student");
         let stride = step.n_layers("teacher") / n_layers;
         step.check("embedding_mse", step.layer_mse(0, 0));
-        step.check(
-            "hidden_mse",
-            (1..=n_layers)
-                .map(|layer| step.layer_mse(stride * layer, layer))
-                .sum(),
-        );
+        step.check("hidden_mse", (1..=n_layers).map(|layer| step.layer_mse(stride * layer, layer)).sum());
     }
 }

@@ -40,11 +40,7 @@ pub struct Layout {
 impl Layout {
     /// Appends a parameter and returns its offset.
     pub fn push(&mut self, name: impl Into<String>, shape: &[i64]) -> i64 {
-        let slot = Slot {
-            name: name.into(),
-            offset: self.len,
-            shape: shape.to_vec(),
-        };
+        let slot = Slot { name: name.into(), offset: self.len, shape: shape.to_vec() };
         self.len += slot.numel();
         self.slots.push(slot);
         self.len - self.slots[self.slots.len() - 1].numel()
@@ -79,11 +75,7 @@ impl Arena {
     pub fn zeros(layout: Layout, device: Device) -> Self {
         let values = Tensor::zeros([layout.len], (Kind::Float, device));
         let grads = values.zeros_like();
-        Self {
-            layout,
-            values,
-            grads,
-        }
+        Self { layout, values, grads }
     }
 
     /// Where each parameter lies.
@@ -138,16 +130,12 @@ impl Arena {
     }
 
     fn expect(&self, name: &str) -> &Slot {
-        self.layout
-            .slot(name)
-            .unwrap_or_else(|| panic!("the arena has no parameter `{name}`"))
+        self.layout.slot(name).unwrap_or_else(|| panic!("the arena has no parameter `{name}`"))
     }
 }
 
 fn view(buffer: &Tensor, slot: &Slot) -> Tensor {
-    buffer
-        .narrow(0, slot.offset, slot.numel())
-        .view(slot.shape.as_slice())
+    buffer.narrow(0, slot.offset, slot.numel()).view(slot.shape.as_slice())
 }
 
 #[cfg(test)]
@@ -170,10 +158,7 @@ mod tests {
             leaf.square().sum(Kind::Float).backward();
         }
         // d/dx x² = 2x = 6, twice accumulated.
-        assert_eq!(
-            Vec::<f32>::try_from(arena.grads()).unwrap(),
-            [0., 0., 0., 0., 0., 0., 12., 12., 12., 12.]
-        );
+        assert_eq!(Vec::<f32>::try_from(arena.grads()).unwrap(), [0., 0., 0., 0., 0., 0., 12., 12., 12., 12.]);
         arena.zero_grad();
         leaf.sum(Kind::Float).backward();
         assert_eq!(Vec::<f32>::try_from(arena.grad("b")).unwrap(), [1.0; 4]);

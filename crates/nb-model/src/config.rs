@@ -134,10 +134,7 @@ impl BertConfig {
     /// # Errors
     /// As [`BertConfig::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ModelError> {
-        let syntax = |e: serde_json::Error| ModelError::ConfigSyntax {
-            path: path.into(),
-            found: e.to_string(),
-        };
+        let syntax = |e: serde_json::Error| ModelError::ConfigSyntax { path: path.into(), found: e.to_string() };
         let source: Value = serde_json::from_str(text).map_err(syntax)?;
         // The model type first: a GPT's config lacks BERT's keys, and "missing field" would hide the reason.
         refuse_other_models(&source)?;
@@ -168,32 +165,21 @@ impl BertConfig {
         }
         if self.hidden_size % self.num_attention_heads != 0 {
             let expected = format!("a divisor of hidden_size, which is {}", self.hidden_size);
-            return Err(value(
-                "num_attention_heads",
-                self.num_attention_heads,
-                &expected,
-            ));
+            return Err(value("num_attention_heads", self.num_attention_heads, &expected));
         }
         if !(0..=1 << 16).contains(&self.type_vocab_size) {
             return Err(value("type_vocab_size", self.type_vocab_size, "0 or more"));
         }
         for (key, p) in [
             ("hidden_dropout_prob", self.hidden_dropout_prob),
-            (
-                "attention_probs_dropout_prob",
-                self.attention_probs_dropout_prob,
-            ),
+            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
         ] {
             if !(0.0..1.0).contains(&p) {
                 return Err(value(key, p, "a probability of at least 0 and below 1"));
             }
         }
         if self.layer_norm_eps <= 0.0 || !self.layer_norm_eps.is_finite() {
-            return Err(value(
-                "layer_norm_eps",
-                self.layer_norm_eps,
-                "a small positive number",
-            ));
+            return Err(value("layer_norm_eps", self.layer_norm_eps, "a small positive number"));
         }
         Ok(())
     }
@@ -205,10 +191,7 @@ impl BertConfig {
 
     /// The same model with another number of layers.
     pub fn with_layers(&self, layers: i64) -> Self {
-        Self {
-            num_hidden_layers: layers,
-            ..self.clone()
-        }
+        Self { num_hidden_layers: layers, ..self.clone() }
     }
 
     /// The `config.json` to save: the keys of the file this came from, with the sizes of this model.
@@ -226,18 +209,12 @@ impl BertConfig {
         set("num_hidden_layers", self.num_hidden_layers.into());
         set("num_attention_heads", self.num_attention_heads.into());
         set("intermediate_size", self.intermediate_size.into());
-        set(
-            "max_position_embeddings",
-            self.max_position_embeddings.into(),
-        );
+        set("max_position_embeddings", self.max_position_embeddings.into());
         set("type_vocab_size", self.type_vocab_size.into());
         set("hidden_act", self.hidden_act.name().into());
         set("layer_norm_eps", self.layer_norm_eps.into());
         set("hidden_dropout_prob", self.hidden_dropout_prob.into());
-        set(
-            "attention_probs_dropout_prob",
-            self.attention_probs_dropout_prob.into(),
-        );
+        set("attention_probs_dropout_prob", self.attention_probs_dropout_prob.into());
         set("initializer_range", self.initializer_range.into());
         set("pad_token_id", self.pad_token_id.into());
         json.remove("torch_dtype"); // the old name of `dtype`
@@ -262,44 +239,24 @@ impl Activation {
 fn refuse_other_models(json: &Value) -> Result<(), ModelError> {
     let text = |key| json.get(key).and_then(Value::as_str);
     if let Some(found) = text("model_type").filter(|&t| t != "bert") {
-        return Err(value(
-            "model_type",
-            found,
-            "`bert`: only BERT encoders are supported",
-        ));
+        return Err(value("model_type", found, "`bert`: only BERT encoders are supported"));
     }
     if let Some(found) = text("position_embedding_type").filter(|&t| t != "absolute") {
-        return Err(value(
-            "position_embedding_type",
-            found,
-            "`absolute`: relative positions are not supported",
-        ));
+        return Err(value("position_embedding_type", found, "`absolute`: relative positions are not supported"));
     }
     if json.get("is_decoder").and_then(Value::as_bool) == Some(true) {
-        return Err(value(
-            "is_decoder",
-            true,
-            "false: a decoder cannot encode a whole sequence",
-        ));
+        return Err(value("is_decoder", true, "false: a decoder cannot encode a whole sequence"));
     }
     if let Some(found) = text("hidden_act")
         && serde_json::from_value::<Activation>(found.into()).is_err()
     {
-        return Err(value(
-            "hidden_act",
-            found,
-            "`gelu`, `gelu_new`, `relu` or `silu`",
-        ));
+        return Err(value("hidden_act", found, "`gelu`, `gelu_new`, `relu` or `silu`"));
     }
     Ok(())
 }
 
 fn value(key: &'static str, found: impl ToString, expected: &str) -> ModelError {
-    ModelError::ConfigValue {
-        key,
-        found: found.to_string(),
-        expected: expected.to_owned(),
-    }
+    ModelError::ConfigValue { key, found: found.to_string(), expected: expected.to_owned() }
 }
 
 #[cfg(test)]
@@ -325,37 +282,13 @@ mod tests {
 
     #[test]
     fn what_is_not_bert_is_refused_by_name() {
-        refused(
-            "model_type",
-            "distilbert".into(),
-            "`model_type` is distilbert",
-        );
-        refused(
-            "position_embedding_type",
-            "relative_key".into(),
-            "relative positions",
-        );
-        refused(
-            "hidden_act",
-            "mish".into(),
-            "`hidden_act` is mish, expected `gelu`",
-        );
-        refused(
-            "num_attention_heads",
-            3.into(),
-            "divisor of hidden_size, which is 8",
-        );
+        refused("model_type", "distilbert".into(), "`model_type` is distilbert");
+        refused("position_embedding_type", "relative_key".into(), "relative positions");
+        refused("hidden_act", "mish".into(), "`hidden_act` is mish, expected `gelu`");
+        refused("num_attention_heads", 3.into(), "divisor of hidden_size, which is 8");
         refused("hidden_size", (-8).into(), "`hidden_size` is -8");
-        refused(
-            "vocab_size",
-            (1_u64 << 40).into(),
-            "`vocab_size` is 1099511627776",
-        );
-        refused(
-            "hidden_dropout_prob",
-            1.5.into(),
-            "`hidden_dropout_prob` is 1.5",
-        );
+        refused("vocab_size", (1_u64 << 40).into(), "`vocab_size` is 1099511627776");
+        refused("hidden_dropout_prob", 1.5.into(), "`hidden_dropout_prob` is 1.5");
         refused("num_hidden_layers", "two".into(), "invalid type: string");
         refused("is_decoder", true.into(), "decoder");
     }
@@ -364,12 +297,7 @@ mod tests {
     fn a_missing_size_is_named() {
         let mut json = base();
         json.as_object_mut().unwrap().remove("intermediate_size");
-        assert!(
-            parse(json)
-                .unwrap_err()
-                .to_string()
-                .contains("intermediate_size")
-        );
+        assert!(parse(json).unwrap_err().to_string().contains("intermediate_size"));
     }
 
     #[test]

@@ -5,10 +5,7 @@
 //! that no output overlaps another tensor of the call. What it cannot see is another thread writing the same storage
 //! through a handle of its own; tensors are not `Sync`, so that takes a shallow clone sent elsewhere, which no code of
 //! this workspace does, and which would race in libtorch just the same.
-#![expect(
-    unsafe_code,
-    reason = "reads and writes tensor memory through raw pointers; the argument stands above"
-)]
+#![expect(unsafe_code, reason = "reads and writes tensor memory through raw pointers; the argument stands above")]
 
 use std::ops::Range;
 
@@ -57,42 +54,23 @@ pub fn with_slices<T: Element, const I: usize, const O: usize, R>(
     let ins = inputs.map(check::<T>);
     let outs = outputs.map(|t| check::<T>(t));
     for (i, out) in outs.iter().enumerate() {
-        let clash = ins
-            .iter()
-            .chain(&outs[..i])
-            .any(|other| overlap(out, other));
-        assert!(
-            !clash,
-            "output {i} shares memory with another tensor of the call"
-        );
+        let clash = ins.iter().chain(&outs[..i]).any(|other| overlap(out, other));
+        assert!(!clash, "output {i} shares memory with another tensor of the call");
     }
     // SAFETY: `check` made sure that each range is the tensor's own initialised, contiguous CPU memory of element type
     // `T`. The borrows of the handles keep the storages alive for the call. No output overlaps any other slice, so the
     // exclusive ones are exclusive within the call; the module's doc says why nothing else writes meanwhile.
     let ins = ins.map(|r| unsafe { std::slice::from_raw_parts(r.start as *const T, len::<T>(&r)) });
     // SAFETY: as above.
-    let outs =
-        outs.map(|r| unsafe { std::slice::from_raw_parts_mut(r.start as *mut T, len::<T>(&r)) });
+    let outs = outs.map(|r| unsafe { std::slice::from_raw_parts_mut(r.start as *mut T, len::<T>(&r)) });
     f(ins, outs)
 }
 
 /// The address range of a tensor's memory, after the checks that make it a slice of `T`.
 fn check<T: Element>(tensor: &Tensor) -> Range<usize> {
-    assert_eq!(
-        tensor.device(),
-        Device::Cpu,
-        "host slices exist for CPU tensors"
-    );
-    assert_eq!(
-        tensor.kind(),
-        T::KIND,
-        "element type of the tensor against that of the slice"
-    );
-    assert!(
-        tensor.is_contiguous(),
-        "a tensor of shape {:?} is not contiguous",
-        tensor.size()
-    );
+    assert_eq!(tensor.device(), Device::Cpu, "host slices exist for CPU tensors");
+    assert_eq!(tensor.kind(), T::KIND, "element type of the tensor against that of the slice");
+    assert!(tensor.is_contiguous(), "a tensor of shape {:?} is not contiguous", tensor.size());
     let start = match tensor.numel() {
         0 => std::mem::align_of::<T>(), // libtorch may hold a null pointer for an empty tensor; a slice may not
         _ => tensor.data_ptr() as usize,

@@ -19,8 +19,7 @@ mod top;
 
 pub use arena::{Arena, Layout, Slot};
 pub use checkpoint::{
-    CONFIG_FILE, Checkpoint, WEIGHTS_FILE, fill, mirror_folder, named_values, read_tensors,
-    write_tensors,
+    CONFIG_FILE, Checkpoint, WEIGHTS_FILE, fill, mirror_folder, named_values, read_tensors, write_tensors,
 };
 pub use config::{Activation, BertConfig};
 pub use encoder::{Bert, DropoutKey, Encoded, Pass, Precision, parameter_count};

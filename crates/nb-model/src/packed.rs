@@ -66,23 +66,13 @@ impl Packed {
             !lengths.is_empty() && lengths.iter().all(|&l| l > 0),
             "sequences of lengths {lengths:?}: none may be empty"
         );
-        assert_eq!(
-            ids.len() as i64,
-            total,
-            "token ids against the sum of the lengths"
-        );
+        assert_eq!(ids.len() as i64, total, "token ids against the sum of the lengths");
         assert_eq!(segments.len(), ids.len(), "segment ids against token ids");
 
         let positions: Vec<i64> = lengths.iter().flat_map(|&l| 0..l).collect();
-        let owner: Vec<i64> = lengths
-            .iter()
-            .zip(0_i64..)
-            .flat_map(|(&l, i)| std::iter::repeat_n(i, l as usize))
-            .collect();
-        let firsts: Vec<i64> = lengths
-            .iter()
-            .scan(0, |end, &l| Some(std::mem::replace(end, *end + l)))
-            .collect();
+        let owner: Vec<i64> =
+            lengths.iter().zip(0_i64..).flat_map(|(&l, i)| std::iter::repeat_n(i, l as usize)).collect();
+        let firsts: Vec<i64> = lengths.iter().scan(0, |end, &l| Some(std::mem::replace(end, *end + l))).collect();
         let send = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         let sequences = Tensor::arange(lengths.len() as i64, (Kind::Int64, device));
         Self {
@@ -142,20 +132,13 @@ impl Group {
         let width = lengths.iter().copied().max().unwrap_or(0);
         let sequences = lengths.len() as i64;
         let padding = (sequences * width != rows).then(|| Padding::new(lengths, width, device));
-        Self {
-            start,
-            rows,
-            sequences,
-            width,
-            padding,
-        }
+        Self { start, rows, sequences, width, padding }
     }
 }
 
 impl Padding {
     fn new(lengths: &[i64], width: i64, device: Device) -> Self {
-        let (mut gather, mut scatter, mut bias, mut real) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut gather, mut scatter, mut bias, mut real) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut first = 0;
         for (&length, sequence) in lengths.iter().zip(0_i64..) {
             for t in 0..width {
@@ -171,12 +154,8 @@ impl Padding {
         Self {
             gather: Tensor::from_slice(&gather).to_device(device),
             scatter: Tensor::from_slice(&scatter).to_device(device),
-            key_bias: Tensor::from_slice(&bias)
-                .view([n, 1, 1, width])
-                .to_device(device),
-            real: Tensor::from_slice(&real)
-                .view([n * width, 1])
-                .to_device(device),
+            key_bias: Tensor::from_slice(&bias).view([n, 1, 1, width]).to_device(device),
+            real: Tensor::from_slice(&real).view([n * width, 1]).to_device(device),
         }
     }
 }
@@ -187,10 +166,8 @@ mod tests {
 
     #[test]
     fn neighbours_of_nearly_equal_length_form_a_group() {
-        let found: Vec<(i64, i64, i64)> = groups(&[16, 15, 12, 11, 8, 8], Device::Cpu)
-            .iter()
-            .map(|g| (g.start, g.rows, g.width))
-            .collect();
+        let found: Vec<(i64, i64, i64)> =
+            groups(&[16, 15, 12, 11, 8, 8], Device::Cpu).iter().map(|g| (g.start, g.rows, g.width)).collect();
         assert_eq!(found, [(0, 43, 16), (43, 11, 11), (54, 16, 8)]);
         assert!(groups(&[8, 8], Device::Cpu)[0].padding.is_none());
     }
@@ -199,9 +176,7 @@ mod tests {
     fn gather_then_scatter_gives_the_rows_back() {
         let padding = Padding::new(&[4, 3], 4, Device::Cpu);
         let rows = Tensor::arange(7, (Kind::Float, Device::Cpu)).view([7, 1]);
-        let back = rows
-            .index_select(0, &padding.gather)
-            .index_select(0, &padding.scatter);
+        let back = rows.index_select(0, &padding.gather).index_select(0, &padding.scatter);
         assert!(back.equal(&rows));
     }
 

@@ -50,14 +50,7 @@ impl AttentivePooling {
 
     /// Draws matrices and biases from U(−1/√in, 1/√in), PyTorch's default for a dense layer, from `seed`.
     pub fn randomise(&mut self, seed: u64) {
-        uniform(
-            &self.arena,
-            seed,
-            &[
-                ("pooling.proj", self.weight.size()[1]),
-                ("pooling.query", self.query.size()[1]),
-            ],
-        );
+        uniform(&self.arena, seed, &[("pooling.proj", self.weight.size()[1]), ("pooling.query", self.query.size()[1])]);
     }
 
     /// Parameters and gradients.
@@ -67,14 +60,9 @@ impl AttentivePooling {
 
     /// `states` [n, H] of the packed tokens → one vector per sequence [B, H].
     pub fn forward(&self, states: &Tensor, packed: &Packed) -> Tensor {
-        let scores = states
-            .linear(&self.weight, Some(&self.bias))
-            .tanh()
-            .linear(&self.query, None::<&Tensor>);
+        let scores = states.linear(&self.weight, Some(&self.bias)).tanh().linear(&self.query, None::<&Tensor>);
         // One row per sequence with −∞ at the tokens of others: a softmax and a product then pool without padding.
-        let scores = scores
-            .view([1, -1])
-            .masked_fill(&packed.members.logical_not(), f64::NEG_INFINITY);
+        let scores = scores.view([1, -1]).masked_fill(&packed.members.logical_not(), f64::NEG_INFINITY);
         scores.softmax(-1, None::<Kind>).matmul(states)
     }
 }
@@ -94,11 +82,7 @@ impl Dense {
         layout.push("dense.weight", &[outputs, inputs]);
         layout.push("dense.bias", &[outputs]);
         let arena = Arena::zeros(layout, device);
-        Self {
-            weight: arena.leaf("dense.weight"),
-            bias: arena.leaf("dense.bias"),
-            arena,
-        }
+        Self { weight: arena.leaf("dense.weight"), bias: arena.leaf("dense.bias"), arena }
     }
 
     /// Draws weight and bias from U(−1/√in, 1/√in), PyTorch's default for a dense layer, from `seed`.
@@ -126,10 +110,7 @@ impl Dense {
 fn uniform(arena: &Arena, seed: u64, modules: &[(&str, i64)]) {
     tch::manual_seed(seed as i64);
     for slot in arena.layout().slots() {
-        let inputs = modules
-            .iter()
-            .find(|(prefix, _)| slot.name.starts_with(prefix))
-            .map_or(1, |m| m.1);
+        let inputs = modules.iter().find(|(prefix, _)| slot.name.starts_with(prefix)).map_or(1, |m| m.1);
         let bound = 1.0 / (inputs as f64).sqrt();
         let _ = arena.value(&slot.name).uniform_(-bound, bound);
     }
@@ -164,14 +145,8 @@ mod tests {
         let mut pooling = AttentivePooling::zeros(4, 3, Device::Cpu);
         pooling.randomise(1);
         let states = Tensor::randn([5, 4], (Kind::Float, Device::Cpu));
-        let both = pooling.forward(
-            &states,
-            &Packed::new(&[0; 5], &[0; 5], &[2, 3], Device::Cpu),
-        );
-        let alone = pooling.forward(
-            &states.narrow(0, 0, 2),
-            &Packed::new(&[0; 2], &[0; 2], &[2], Device::Cpu),
-        );
+        let both = pooling.forward(&states, &Packed::new(&[0; 5], &[0; 5], &[2, 3], Device::Cpu));
+        let alone = pooling.forward(&states.narrow(0, 0, 2), &Packed::new(&[0; 2], &[0; 2], &[2], Device::Cpu));
         assert!(both.get(0).allclose(&alone.get(0), 1e-6, 1e-6, false));
     }
 }

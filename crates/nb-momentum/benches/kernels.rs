@@ -13,9 +13,7 @@ fn blend(c: &mut Criterion) {
     let beta = Beta::new(0.15).expect("0.15 lies between 0 and 1");
     let mut group = c.benchmark_group("blend");
     group.throughput(Throughput::Bytes((6 + 2 * 2) * PARAMETERS as u64 * 4));
-    group.bench_function("6 to 2 layers", |b| {
-        b.iter(|| blend_layers(&teacher, &mut student, map, beta))
-    });
+    group.bench_function("6 to 2 layers", |b| b.iter(|| blend_layers(&teacher, &mut student, map, beta)));
     group.finish();
 }
 

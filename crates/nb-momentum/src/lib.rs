@@ -61,11 +61,7 @@ pub fn blend_layers(teacher: &Tensor, student: &mut Tensor, map: LayerMap, beta:
         return;
     }
     tch::no_grad(|| {
-        let groups = teacher.view([
-            map.student_layers() as i64,
-            map.group_size() as i64,
-            parameters,
-        ]);
+        let groups = teacher.view([map.student_layers() as i64, map.group_size() as i64, parameters]);
         let _ = student.lerp_(&groups.mean_dim(1, false, student.kind()), beta.get());
     });
 }
@@ -76,11 +72,7 @@ pub fn blend_layers(teacher: &Tensor, student: &mut Tensor, map: LayerMap, beta:
 /// # Panics
 /// If the shapes differ.
 pub fn blend_embeddings(teacher: &Tensor, student: &mut Tensor, beta: Beta) {
-    assert_eq!(
-        student.size(),
-        teacher.size(),
-        "the student's gradients against the teacher's"
-    );
+    assert_eq!(student.size(), teacher.size(), "the student's gradients against the teacher's");
     if beta != Beta::OFF {
         let _ = tch::no_grad(|| student.lerp_(teacher, beta.get()));
     }
@@ -102,11 +94,7 @@ mod tests {
 
     #[test]
     fn beta_outside_zero_to_one_does_not_exist() {
-        assert!(
-            [-0.1, 1.5, f64::NAN]
-                .into_iter()
-                .all(|b| Beta::new(b).is_none())
-        );
+        assert!([-0.1, 1.5, f64::NAN].into_iter().all(|b| Beta::new(b).is_none()));
     }
 
     #[test]
@@ -118,10 +106,7 @@ mod tests {
             blend_layers(&teacher, &mut student, map, beta(b));
             Vec::<f32>::try_from(student.view(-1)).unwrap()
         };
-        assert!(
-            blended(0.0)[0].is_nan() && blended(0.0)[1] == 8.0,
-            "β = 0 does not even read"
-        );
+        assert!(blended(0.0)[0].is_nan() && blended(0.0)[1] == 8.0, "β = 0 does not even read");
         assert_eq!(blended(1.0)[1], 3.0);
     }
 
@@ -129,12 +114,7 @@ mod tests {
     #[should_panic(expected = "the teacher's gradients against the layer map")]
     fn another_depth_is_refused() {
         let zeros = |rows| Tensor::zeros([rows, 3], (Kind::Float, Device::Cpu));
-        blend_layers(
-            &zeros(4),
-            &mut zeros(2),
-            LayerMap::uniform(6, 2).unwrap(),
-            beta(0.5),
-        );
+        blend_layers(&zeros(4), &mut zeros(2), LayerMap::uniform(6, 2).unwrap(), beta(0.5));
     }
 
     proptest! {

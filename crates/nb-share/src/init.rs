@@ -19,33 +19,22 @@ pub enum Init {
 /// If the student is deeper than the teacher, or if their widths or vocabularies differ.
 pub fn initialise(student: &mut Bert, teacher: &Bert, init: Init) {
     let (n, l) = (student.depth(), teacher.depth());
-    assert!(
-        n <= l,
-        "a student of {n} layers cannot start from a teacher of {l}"
-    );
+    assert!(n <= l, "a student of {n} layers cannot start from a teacher of {l}");
     let pairs = [
         (student.embedding_values(), teacher.embedding_values()),
         (student.layer_values().get(0), teacher.layer_values().get(0)),
     ];
     for (own, others) in pairs {
-        assert_eq!(
-            own.size(),
-            others.size(),
-            "the student's parameters against the teacher's"
-        );
+        assert_eq!(own.size(), others.size(), "the student's parameters against the teacher's");
     }
     let chosen: Vec<i64> = match init {
         Init::First => (0..n as i64).collect(),
         Init::Spaced => (1..=n as i64).map(|i| i * (l / n) as i64 - 1).collect(),
     };
     tch::no_grad(|| {
-        student
-            .embedding_values()
-            .copy_(&teacher.embedding_values());
+        student.embedding_values().copy_(&teacher.embedding_values());
         let index = Tensor::from_slice(&chosen).to_device(teacher.device());
-        student
-            .layer_values()
-            .copy_(&teacher.layer_values().index_select(0, &index));
+        student.layer_values().copy_(&teacher.layer_values().index_select(0, &index));
     });
     student.parameters_changed();
 }
@@ -57,12 +46,7 @@ mod tests {
     use tch::Device;
 
     fn model(layers: i64, seed: u64) -> Bert {
-        let mut bert = Bert::zeros(
-            BertConfig::new(11, 8, layers, 2),
-            Device::Cpu,
-            Precision::F32,
-        )
-        .unwrap();
+        let mut bert = Bert::zeros(BertConfig::new(11, 8, layers, 2), Device::Cpu, Precision::F32).unwrap();
         bert.randomise(seed);
         bert
     }
@@ -73,19 +57,9 @@ mod tests {
         for (init, expected) in [(Init::First, [0, 1]), (Init::Spaced, [2, 5])] {
             let mut student = model(2, 2);
             initialise(&mut student, &teacher, init);
-            assert!(
-                student
-                    .embedding_values()
-                    .equal(&teacher.embedding_values())
-            );
+            assert!(student.embedding_values().equal(&teacher.embedding_values()));
             for (k, &layer) in expected.iter().enumerate() {
-                assert!(
-                    student
-                        .layer_values()
-                        .get(k as i64)
-                        .equal(&teacher.layer_values().get(layer)),
-                    "{init:?} {k}"
-                );
+                assert!(student.layer_values().get(k as i64).equal(&teacher.layer_values().get(layer)), "{init:?} {k}");
             }
         }
     }

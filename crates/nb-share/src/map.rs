@@ -23,9 +23,7 @@ pub struct LayerMap {
 
 /// A student depth that does not divide the teacher's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a student of {student} layers cannot map onto a teacher of {teacher}: possible depths are {possible:?}"
-)]
+#[error("a student of {student} layers cannot map onto a teacher of {teacher}: possible depths are {possible:?}")]
 pub struct DepthError {
     /// The teacher's layers L.
     pub teacher: usize,
@@ -41,23 +39,11 @@ impl LayerMap {
     /// # Errors
     /// If N is 0 or does not divide L.
     pub fn uniform(teacher_layers: usize, student_layers: usize) -> Result<Self, DepthError> {
-        if student_layers == 0
-            || teacher_layers == 0
-            || !teacher_layers.is_multiple_of(student_layers)
-        {
-            let possible = (1..=teacher_layers)
-                .filter(|n| teacher_layers.is_multiple_of(*n))
-                .collect();
-            return Err(DepthError {
-                teacher: teacher_layers,
-                student: student_layers,
-                possible,
-            });
+        if student_layers == 0 || teacher_layers == 0 || !teacher_layers.is_multiple_of(student_layers) {
+            let possible = (1..=teacher_layers).filter(|n| teacher_layers.is_multiple_of(*n)).collect();
+            return Err(DepthError { teacher: teacher_layers, student: student_layers, possible });
         }
-        Ok(Self {
-            student_layers,
-            group: teacher_layers / student_layers,
-        })
+        Ok(Self { student_layers, group: teacher_layers / student_layers })
     }
 
     /// The student's layers N.
@@ -80,11 +66,7 @@ impl LayerMap {
     /// # Panics
     /// If the student has no layer `k`.
     pub fn group(&self, k: usize) -> Range<usize> {
-        assert!(
-            k < self.student_layers,
-            "layer {k} of a student of {} layers",
-            self.student_layers
-        );
+        assert!(k < self.student_layers, "layer {k} of a student of {} layers", self.student_layers);
         k * self.group..(k + 1) * self.group
     }
 
@@ -93,11 +75,7 @@ impl LayerMap {
     /// # Panics
     /// If the student has no state `i`.
     pub fn teacher_state(&self, i: usize) -> usize {
-        assert!(
-            i <= self.student_layers,
-            "state {i} of a student of {} layers",
-            self.student_layers
-        );
+        assert!(i <= self.student_layers, "state {i} of a student of {} layers", self.student_layers);
         i * self.group
     }
 }
@@ -119,10 +97,7 @@ mod tests {
     #[test]
     fn a_depth_that_does_not_divide_names_the_possible_ones() {
         let error = LayerMap::uniform(6, 4).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "a student of 4 layers cannot map onto a teacher of 6: possible depths are [1, 2, 3, 6]"
-        );
+        assert_eq!(error, "a student of 4 layers cannot map onto a teacher of 6: possible depths are [1, 2, 3, 6]");
         assert!(LayerMap::uniform(6, 0).is_err() && LayerMap::uniform(2, 4).is_err());
     }
 }

@@ -30,12 +30,7 @@ pub struct AdamW {
 impl AdamW {
     /// PyTorch's defaults with the given weight decay.
     pub fn new(weight_decay: f64) -> Self {
-        Self {
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-8,
-            weight_decay,
-        }
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay }
     }
 }
 
@@ -62,14 +57,7 @@ impl Group {
             }
         }
         let zeros = || arena.values().zeros_like();
-        Self {
-            values: arena.values(),
-            grads: arena.grads(),
-            first: zeros(),
-            second: zeros(),
-            spans,
-            peak,
-        }
+        Self { values: arena.values(), grads: arena.grads(), first: zeros(), second: zeros(), spans, peak }
     }
 }
 
@@ -89,20 +77,12 @@ struct Factors {
 
 /// Norm of the whole gradient over all groups, before clipping.
 pub fn gradient_norm(groups: &[Group]) -> f64 {
-    groups
-        .iter()
-        .map(|g| g.grads.norm().double_value(&[]).powi(2))
-        .sum::<f64>()
-        .sqrt()
+    groups.iter().map(|g| g.grads.norm().double_value(&[]).powi(2)).sum::<f64>().sqrt()
 }
 
 /// The factor that brings a gradient of norm `norm` down to `limit`; 1 where it is below, or where the limit is 0.
 pub fn clip_factor(norm: f64, limit: f64) -> f64 {
-    if limit > 0.0 {
-        (limit / (norm + CLIP_EPSILON)).min(1.0)
-    } else {
-        1.0
-    }
+    if limit > 0.0 { (limit / (norm + CLIP_EPSILON)).min(1.0) } else { 1.0 }
 }
 
 impl AdamW {
@@ -131,54 +111,25 @@ impl AdamW {
 
 /// The pass on the CPU: all cores, each entry touched once.
 fn update_host(group: &mut Group, factors: Factors) {
-    let Group {
-        values,
-        grads,
-        first,
-        second,
-        spans,
-        ..
-    } = group;
-    with_slices::<f32, 0, 4, _>(
-        [],
-        [values, grads, first, second],
-        |_, [values, grads, first, second]| {
-            let mut rest = (values, grads, first, second);
-            for &(len, decays) in spans.iter() {
-                let (v, g, m, s);
-                (v, rest.0) = rest.0.split_at_mut(len);
-                (g, rest.1) = rest.1.split_at_mut(len);
-                (m, rest.2) = rest.2.split_at_mut(len);
-                (s, rest.3) = rest.3.split_at_mut(len);
-                let factors = Factors {
-                    decay: if decays { factors.decay } else { 1.0 },
-                    ..factors
-                };
-                (
-                    v.par_chunks_mut(PIECE),
-                    g.par_chunks_mut(PIECE),
-                    m.par_chunks_mut(PIECE),
-                    s.par_chunks_mut(PIECE),
-                )
-                    .into_par_iter()
-                    .for_each(|(v, g, m, s)| update_piece(v, g, m, s, factors));
-            }
-        },
-    );
+    let Group { values, grads, first, second, spans, .. } = group;
+    with_slices::<f32, 0, 4, _>([], [values, grads, first, second], |_, [values, grads, first, second]| {
+        let mut rest = (values, grads, first, second);
+        for &(len, decays) in spans.iter() {
+            let (v, g, m, s);
+            (v, rest.0) = rest.0.split_at_mut(len);
+            (g, rest.1) = rest.1.split_at_mut(len);
+            (m, rest.2) = rest.2.split_at_mut(len);
+            (s, rest.3) = rest.3.split_at_mut(len);
+            let factors = Factors { decay: if decays { factors.decay } else { 1.0 }, ..factors };
+            (v.par_chunks_mut(PIECE), g.par_chunks_mut(PIECE), m.par_chunks_mut(PIECE), s.par_chunks_mut(PIECE))
+                .into_par_iter()
+                .for_each(|(v, g, m, s)| update_piece(v, g, m, s, factors));
+        }
+    });
 }
 
-fn update_piece(
-    values: &mut [f32],
-    grads: &mut [f32],
-    first: &mut [f32],
-    second: &mut [f32],
-    f: Factors,
-) {
-    for ((v, g), (m, s)) in values
-        .iter_mut()
-        .zip(grads)
-        .zip(first.iter_mut().zip(second))
-    {
+fn update_piece(values: &mut [f32], grads: &mut [f32], first: &mut [f32], second: &mut [f32], f: Factors) {
+    for ((v, g), (m, s)) in values.iter_mut().zip(grads).zip(first.iter_mut().zip(second)) {
         let gradient = *g * f.gradient;
         *m = f.beta1 * *m + (1.0 - f.beta1) * gradient;
         *s = f.beta2 * *s + (1.0 - f.beta2) * gradient * gradient;
@@ -192,24 +143,13 @@ fn update_plain(group: &mut Group, f: Factors) {
     let mut start = 0;
     for &(len, decays) in &group.spans {
         let part = |t: &Tensor| t.narrow(0, start, len as i64);
-        let (mut v, mut g, mut m, mut s) = (
-            part(&group.values),
-            part(&group.grads),
-            part(&group.first),
-            part(&group.second),
-        );
+        let (mut v, mut g, mut m, mut s) =
+            (part(&group.values), part(&group.grads), part(&group.first), part(&group.second));
         let gradient = &g * f64::from(f.gradient);
-        let _ = m
-            .g_mul_scalar_(f64::from(f.beta1))
-            .g_add_(&(&gradient * f64::from(1.0 - f.beta1)));
-        let _ = s
-            .g_mul_scalar_(f64::from(f.beta2))
-            .g_add_(&(gradient.square() * f64::from(1.0 - f.beta2)));
-        let change =
-            &m / (s.sqrt() * f64::from(f.correction) + f64::from(f.epsilon)) * f64::from(f.rate);
-        let _ = v
-            .g_mul_scalar_(if decays { f64::from(f.decay) } else { 1.0 })
-            .g_sub_(&change);
+        let _ = m.g_mul_scalar_(f64::from(f.beta1)).g_add_(&(&gradient * f64::from(1.0 - f.beta1)));
+        let _ = s.g_mul_scalar_(f64::from(f.beta2)).g_add_(&(gradient.square() * f64::from(1.0 - f.beta2)));
+        let change = &m / (s.sqrt() * f64::from(f.correction) + f64::from(f.epsilon)) * f64::from(f.rate);
+        let _ = v.g_mul_scalar_(if decays { f64::from(f.decay) } else { 1.0 }).g_sub_(&change);
         let _ = g.zero_();
         start += len as i64;
     }
@@ -227,16 +167,12 @@ mod tests {
         layout.push("weight", &[3, 2]);
         layout.push("bias", &[2]);
         let arena = Arena::zeros(layout, Device::Cpu);
-        arena.values().copy_(&Tensor::from_slice(&[
-            0.5f32, -1.0, 2.0, 0.1, -0.3, 0.7, 1.5, -0.2,
-        ]));
+        arena.values().copy_(&Tensor::from_slice(&[0.5f32, -1.0, 2.0, 0.1, -0.3, 0.7, 1.5, -0.2]));
         arena
     }
 
     fn set_gradient(arena: &Arena, step: u64) {
-        let g: Vec<f32> = (0..8)
-            .map(|i| ((i + 1) as f32 * 0.1 - 0.35) * step as f32)
-            .collect();
+        let g: Vec<f32> = (0..8).map(|i| ((i + 1) as f32 * 0.1 - 0.35) * step as f32).collect();
         arena.grads().copy_(&Tensor::from_slice(&g));
     }
 
@@ -250,10 +186,7 @@ mod tests {
                 m[i] = 0.9 * m[i] + 0.1 * g;
                 v[i] = 0.999 * v[i] + 0.001 * g * g;
                 let own = if i < 6 { decay } else { 0.0 };
-                let (mh, vh) = (
-                    m[i] / (1.0 - 0.9_f64.powf(t as f64)),
-                    v[i] / (1.0 - 0.999_f64.powf(t as f64)),
-                );
+                let (mh, vh) = (m[i] / (1.0 - 0.9_f64.powf(t as f64)), v[i] / (1.0 - 0.999_f64.powf(t as f64)));
                 p[i] = p[i] * (1.0 - lr * own) - lr * mh / (vh.sqrt() + 1e-8);
             }
         }
@@ -287,10 +220,7 @@ mod tests {
             }
             let found = Vec::<f32>::try_from(arena.values()).unwrap();
             for (found, expected) in found.iter().zip(&expected) {
-                assert!(
-                    (f64::from(*found) - expected).abs() < 1e-6,
-                    "plain {plain}: {found} against {expected}"
-                );
+                assert!((f64::from(*found) - expected).abs() < 1e-6, "plain {plain}: {found} against {expected}");
             }
             assert_eq!(arena.grads().abs().max().double_value(&[]), 0.0);
         }

@@ -22,13 +22,7 @@ pub struct Best {
 impl Best {
     /// Nothing yet; `metric` decides.
     pub fn new(role: Role, metric: &'static str) -> Self {
-        Self {
-            role,
-            metric,
-            metrics: None,
-            folder: None,
-            worse: 0,
-        }
+        Self { role, metric, metrics: None, folder: None, worse: 0 }
     }
 
     /// Takes `metrics` of step `step` and, if they are the best (a tie is not), saves the model by `save` into the run's
@@ -43,16 +37,9 @@ impl Best {
         run: &Path,
         save: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<u64> {
-        let value = |m: &Metrics| {
-            m.iter()
-                .find(|(name, _)| *name == self.metric)
-                .map_or(f64::NEG_INFINITY, |(_, v)| *v)
-        };
-        if self
-            .metrics
-            .as_ref()
-            .is_some_and(|(_, best)| value(best) >= value(&metrics))
-        {
+        let value =
+            |m: &Metrics| m.iter().find(|(name, _)| *name == self.metric).map_or(f64::NEG_INFINITY, |(_, v)| *v);
+        if self.metrics.as_ref().is_some_and(|(_, best)| value(best) >= value(&metrics)) {
             self.worse += 1;
             return Ok(self.worse);
         }
@@ -74,9 +61,7 @@ impl Best {
 
     /// The step of the best evaluation, and its metrics.
     pub fn metrics(&self) -> Option<(u64, &Metrics)> {
-        self.metrics
-            .as_ref()
-            .map(|(step, metrics)| (*step, metrics))
+        self.metrics.as_ref().map(|(step, metrics)| (*step, metrics))
     }
 }
 
@@ -90,19 +75,10 @@ mod tests {
         let mut best = Best::new(Role::Student, "accuracy");
         let mut offer = |step, accuracy| {
             let metrics = vec![("macro_f1", 1.0 - accuracy), ("accuracy", accuracy)];
-            best.offer(step, metrics, run.path(), |f| {
-                Ok(std::fs::write(f.join("step"), step.to_string())?)
-            })
-            .unwrap()
+            best.offer(step, metrics, run.path(), |f| Ok(std::fs::write(f.join("step"), step.to_string())?)).unwrap()
         };
-        assert_eq!(
-            [offer(1, 0.5), offer(2, 0.7), offer(3, 0.7), offer(4, 0.6)],
-            [0, 0, 1, 2]
-        );
-        assert_eq!(
-            std::fs::read_to_string(run.path().join("student/step")).unwrap(),
-            "2"
-        );
+        assert_eq!([offer(1, 0.5), offer(2, 0.7), offer(3, 0.7), offer(4, 0.6)], [0, 0, 1, 2]);
+        assert_eq!(std::fs::read_to_string(run.path().join("student/step")).unwrap(), "2");
         assert_eq!(best.metrics().unwrap().0, 2);
     }
 }

@@ -54,10 +54,7 @@ fn load(path: &Path) -> Result<(), libloading::Error> {
     // already runs in this process, so what runs is code of the same build that is trusted as much; its initialisers
     // only register kernels. `preload` comes first in `main`, so no other thread uses libtorch or changes the
     // environment meanwhile. The handle is forgotten below: nothing that the library registers is ever unmapped.
-    #[expect(
-        unsafe_code,
-        reason = "loading a library by its path is possible only so; the argument stands above"
-    )]
+    #[expect(unsafe_code, reason = "loading a library by its path is possible only so; the argument stands above")]
     let library = unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }?;
     std::mem::forget(library);
     Ok(())
@@ -82,14 +79,8 @@ mod tests {
 7f2000000000-7f2000001000 rw-p 00000000 00:00 0 
 7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0 [stack]
 ";
-        assert_eq!(
-            beside_cpu_library(maps),
-            Some(PathBuf::from("/opt/lib torch/lib/libtorch_cuda.so"))
-        );
-        assert_eq!(
-            beside_cpu_library("7f2000000000-7f2000001000 rw-p 00000000 00:00 0 [heap]\n"),
-            None
-        );
+        assert_eq!(beside_cpu_library(maps), Some(PathBuf::from("/opt/lib torch/lib/libtorch_cuda.so")));
+        assert_eq!(beside_cpu_library("7f2000000000-7f2000001000 rw-p 00000000 00:00 0 [heap]\n"), None);
     }
 
     #[test]
@@ -98,17 +89,12 @@ mod tests {
         let path = folder.path().join(CUDA_LIBRARY);
         fs::write(&path, "no library").unwrap();
         let error = load(&path).unwrap_err();
-        assert!(
-            matches!(error, libloading::Error::DlOpen { .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error, libloading::Error::DlOpen { .. }), "{error:?}");
     }
 
     #[test]
     fn what_this_process_runs_on_decides() {
-        let has_cuda = fs::read_to_string("/proc/self/maps")
-            .ok()
-            .and_then(|maps| beside_cpu_library(&maps));
+        let has_cuda = fs::read_to_string("/proc/self/maps").ok().and_then(|maps| beside_cpu_library(&maps));
         let has_cuda = has_cuda.is_some_and(|path| path.is_file());
         assert_eq!(matches!(preload(), Preload::Loaded(_)), has_cuda);
     }

@@ -36,32 +36,17 @@ impl Topic {
             }
             DevSource::File(source) => {
                 let dev = Rc::new(store(source)?);
-                (
-                    (0..whole.len() as u32).collect(),
-                    (0..dev.len() as u32).collect(),
-                    dev,
-                )
+                ((0..whole.len() as u32).collect(), (0..dev.len() as u32).collect(), dev)
             }
         };
         if train_rows.is_empty() || dev_rows.is_empty() {
-            bail!(
-                "{} training and {} development rows: both need at least one",
-                train_rows.len(),
-                dev_rows.len()
-            );
+            bail!("{} training and {} development rows: both need at least one", train_rows.len(), dev_rows.len());
         }
-        let training_labels = train_rows
-            .iter()
-            .filter_map(|&row| whole.label(row as usize));
-        let labels =
-            Labels::learn(training_labels).with_context(|| whole.source().display().to_string())?;
+        let training_labels = train_rows.iter().filter_map(|&row| whole.label(row as usize));
+        let labels = Labels::learn(training_labels).with_context(|| whole.source().display().to_string())?;
         let split = |store: Rc<TokenStore>, rows: Vec<u32>| -> Result<Split> {
             let labels = store.encode_labels(&labels)?;
-            Ok(Split {
-                store,
-                rows,
-                labels,
-            })
+            Ok(Split { store, rows, labels })
         };
         Ok(Self {
             train: split(whole, train_rows)?,
@@ -82,12 +67,7 @@ impl Topic {
 
     /// Rows and tokens of the training texts.
     pub fn train_size(&self) -> (usize, u64) {
-        let tokens = self
-            .train
-            .rows
-            .iter()
-            .map(|&row| self.train.store.length(row as usize) as u64)
-            .sum();
+        let tokens = self.train.rows.iter().map(|&row| self.train.store.length(row as usize) as u64).sum();
         (self.train.rows.len(), tokens)
     }
 
@@ -108,19 +88,13 @@ impl Topic {
 }
 
 fn open(plan: &Plan, source: &Source, tokenizer: &Tokenizer) -> Result<TokenStore> {
-    let store =
-        TokenStore::open_or_build(&plan.data.cache, source, tokenizer, plan.data.max_tokens)?;
+    let store = TokenStore::open_or_build(&plan.data.cache, source, tokenizer, plan.data.max_tokens)?;
     let how = match store.origin() {
         Origin::Found => "read from the token store".to_owned(),
         Origin::Built => "tokenised".to_owned(),
         Origin::Rebuilt(why) => format!("tokenised anew ({why})"),
     };
-    tracing::info!(
-        "{}: {} rows, {} tokens, {how}",
-        source.path.display(),
-        store.len(),
-        store.token_count()
-    );
+    tracing::info!("{}: {} rows, {} tokens, {how}", source.path.display(), store.len(), store.token_count());
     if store.skipped().count() > 0 {
         tracing::warn!("{}: left out {}", source.path.display(), store.skipped());
     }

@@ -43,19 +43,13 @@ impl RunFolder {
     pub fn create(wanted: &Path, config: &impl Serialize, unfinished: Unfinished) -> Result<Self> {
         let path = free_folder(wanted, unfinished)?;
         if path != wanted {
-            tracing::info!(
-                "{} holds a finished run; this one goes to {}",
-                wanted.display(),
-                path.display()
-            );
+            tracing::info!("{} holds a finished run; this one goes to {}", wanted.display(), path.display());
         }
-        fs::create_dir_all(&path)
-            .with_context(|| format!("cannot make the run folder {}", path.display()))?;
+        fs::create_dir_all(&path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
         let yaml = serde_yaml::to_string(config)?;
         write_whole(&path.join(CONFIG), yaml.as_bytes())?;
         let metrics = path.join("metrics.jsonl");
-        let metrics = fs::File::create(&metrics)
-            .with_context(|| format!("cannot write {}", metrics.display()))?;
+        let metrics = fs::File::create(&metrics).with_context(|| format!("cannot write {}", metrics.display()))?;
         Ok(Self { path, metrics })
     }
 
@@ -78,10 +72,7 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be written.
     pub fn finish(&self, summary: &serde_json::Value) -> Result<()> {
-        write_whole(
-            &self.path.join(SUMMARY),
-            format!("{summary:#}\n").as_bytes(),
-        )
+        write_whole(&self.path.join(SUMMARY), format!("{summary:#}\n").as_bytes())
     }
 }
 
@@ -99,27 +90,21 @@ fn free_folder(wanted: &Path, unfinished: Unfinished) -> Result<PathBuf> {
             Ok(mut entries) => entries.next().is_none(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
             Err(e) => {
-                return Err(e)
-                    .with_context(|| format!("cannot use {} as a run folder", path.display()));
+                return Err(e).with_context(|| format!("cannot use {} as a run folder", path.display()));
             }
         };
         if is_empty {
             return Ok(path);
         }
         if !path.join(CONFIG).exists() {
-            bail!(
-                "{} is not empty and holds no run; choose another `output`",
-                path.display()
-            );
+            bail!("{} is not empty and holds no run; choose another `output`", path.display());
         }
         match unfinished {
-            Unfinished::Refuse => bail!(
-                "{} holds an unfinished run; --overwrite removes it and begins anew",
-                path.display()
-            ),
+            Unfinished::Refuse => {
+                bail!("{} holds an unfinished run; --overwrite removes it and begins anew", path.display())
+            }
             Unfinished::Overwrite => {
-                fs::remove_dir_all(&path)
-                    .with_context(|| format!("cannot remove {}", path.display()))?;
+                fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
                 return Ok(path);
             }
         }
@@ -132,10 +117,7 @@ fn free_folder(wanted: &Path, unfinished: Unfinished) -> Result<PathBuf> {
 /// # Errors
 /// If it cannot be written.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(bytes)?;
@@ -150,31 +132,18 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// If `fill` fails or the folder cannot be put into place; what was there before stays then.
 pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let parent = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let context = || format!("cannot write {}", path.display());
-    let fresh = tempfile::Builder::new()
-        .prefix(".new-")
-        .tempdir_in(parent)
-        .with_context(context)?;
+    let fresh = tempfile::Builder::new().prefix(".new-").tempdir_in(parent).with_context(context)?;
     fill(fresh.path())?;
-    let old = tempfile::Builder::new()
-        .prefix(".old-")
-        .tempdir_in(parent)
-        .with_context(context)?;
+    let old = tempfile::Builder::new().prefix(".old-").tempdir_in(parent).with_context(context)?;
     match fs::rename(path, old.path().join("model")) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).with_context(context),
         _ => {}
     }
     // Folders for temporary files are for their owner alone; a model is for whoever may read the run.
     #[cfg(unix)]
-    fs::set_permissions(
-        fresh.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .with_context(context)?;
+    fs::set_permissions(fresh.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).with_context(context)?;
     fs::rename(fresh.keep(), path).with_context(context)
 }
 
@@ -183,10 +152,7 @@ pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Re
 /// # Errors
 /// If the file cannot be written.
 pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
-    let tensors: Vec<_> = arenas
-        .iter()
-        .flat_map(|arena| named_values(arena))
-        .collect();
+    let tensors: Vec<_> = arenas.iter().flat_map(|arena| named_values(arena)).collect();
     Ok(write_tensors(&folder.join(HEAD_FILE), &tensors)?)
 }
 
@@ -231,10 +197,7 @@ impl Card {
             max_tokens: self.max_tokens,
             texts: self.texts,
         };
-        write_whole(
-            &folder.join(DESCRIPTION_FILE),
-            format!("{:#}\n", serde_json::to_value(description)?).as_bytes(),
-        )?;
+        write_whole(&folder.join(DESCRIPTION_FILE), format!("{:#}\n", serde_json::to_value(description)?).as_bytes())?;
         let card = include_str!("model_card.md")
             .replace("{run}", &self.run)
             .replace("{max_tokens}", &self.max_tokens.to_string());
@@ -257,17 +220,9 @@ mod tests {
         let first = create(&wanted, Unfinished::Refuse).unwrap();
         assert_eq!(first.path(), wanted);
         let error = create(&wanted, Unfinished::Refuse).unwrap_err().to_string();
-        assert!(
-            error.contains("unfinished") && error.contains("--overwrite"),
-            "{error}"
-        );
+        assert!(error.contains("unfinished") && error.contains("--overwrite"), "{error}");
         first.finish(&serde_json::json!({})).unwrap();
-        assert!(
-            create(&wanted, Unfinished::Refuse)
-                .unwrap()
-                .path()
-                .ends_with("run-2")
-        );
+        assert!(create(&wanted, Unfinished::Refuse).unwrap().path().ends_with("run-2"));
         let again = create(&wanted, Unfinished::Overwrite).unwrap();
         assert!(again.path().ends_with("run-2") && wanted.join(SUMMARY).exists());
     }
@@ -296,10 +251,6 @@ mod tests {
         assert_eq!(fs::read_to_string(path.join("a")).unwrap(), "old");
         replace_folder(&path, |f| Ok(fs::write(f.join("b"), "new")?)).unwrap();
         assert!(path.join("b").exists() && !path.join("a").exists());
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "nothing else is left behind"
-        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");
     }
 }

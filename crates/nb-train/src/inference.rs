@@ -9,8 +9,8 @@ use nb_data::batch::cut;
 use nb_data::read::Article;
 use nb_data::{BatchSize, TokenBatch, Tokenizer, Tokens};
 use nb_model::{
-    AttentivePooling, Bert, Dense, POOLING_QUERY, Packed, Pass, Precision, cls_pooling, fill,
-    mean_pooling, read_tensors,
+    AttentivePooling, Bert, Dense, POOLING_QUERY, Packed, Pass, Precision, cls_pooling, fill, mean_pooling,
+    read_tensors,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -51,10 +51,7 @@ impl Trained {
     /// If a file is missing, damaged, or does not fit the others.
     pub fn load(folder: &Path, device: Device, precision: Precision) -> Result<Self> {
         if !folder.is_dir() {
-            bail!(
-                "--model is {}, but there is no such folder",
-                folder.display()
-            );
+            bail!("--model is {}, but there is no such folder", folder.display());
         }
         let bert = Bert::load(folder, device, precision)?;
         let tokenizer = Tokenizer::from_folder(folder)?;
@@ -71,18 +68,9 @@ impl Trained {
             Some(description) => Some(load_top(folder, &bert, description, device)?),
             None => None,
         };
-        let max_tokens = description
-            .as_ref()
-            .map_or(128, |d| d.max_tokens)
-            .min(bert.config().max_position_embeddings as usize);
-        Ok(Self {
-            bert,
-            top,
-            tokenizer,
-            description,
-            device,
-            max_tokens,
-        })
+        let max_tokens =
+            description.as_ref().map_or(128, |d| d.max_tokens).min(bert.config().max_position_embeddings as usize);
+        Ok(Self { bert, top, tokenizer, description, device, max_tokens })
     }
 
     /// The labels by class number.
@@ -92,9 +80,7 @@ impl Trained {
     pub fn labels(&self) -> Result<&[String]> {
         match &self.description {
             Some(description) => Ok(&description.labels),
-            None => bail!(
-                "the model folder has no {DESCRIPTION_FILE}: it holds an encoder without topics"
-            ),
+            None => bail!("the model folder has no {DESCRIPTION_FILE}: it holds an encoder without topics"),
         }
     }
 
@@ -103,13 +89,8 @@ impl Trained {
     /// # Errors
     /// If the model has no top layers, or a text cannot be tokenised.
     pub fn probabilities(&self, articles: &[Article]) -> Result<Vec<Vec<f32>>> {
-        let top = self
-            .top
-            .as_ref()
-            .context("the model folder has no top layers: it holds an encoder alone")?;
-        self.each(articles, |states, packed| {
-            top.forward(states, packed).logits.softmax(-1, Kind::Float)
-        })
+        let top = self.top.as_ref().context("the model folder has no top layers: it holds an encoder alone")?;
+        self.each(articles, |states, packed| top.forward(states, packed).logits.softmax(-1, Kind::Float))
     }
 
     /// Vectors [texts, H] in the order of the articles.
@@ -118,12 +99,12 @@ impl Trained {
     /// If attention is asked for and the model has none, or a text cannot be tokenised.
     pub fn vectors(&self, articles: &[Article], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
         match (pooling, &self.top) {
-            (Pooling::Attention, Some(top)) => self.each(articles, |states, packed| {
-                top.pooling.forward(states, packed)
-            }),
-            (Pooling::Attention, None) => bail!(
-                "the model folder has no trained attention; --pooling mean or cls works without"
-            ),
+            (Pooling::Attention, Some(top)) => {
+                self.each(articles, |states, packed| top.pooling.forward(states, packed))
+            }
+            (Pooling::Attention, None) => {
+                bail!("the model folder has no trained attention; --pooling mean or cls works without")
+            }
             (Pooling::Mean, _) => self.each(articles, mean_pooling),
             (Pooling::Cls, _) => self.each(articles, cls_pooling),
         }
@@ -135,25 +116,16 @@ impl Trained {
     }
 
     /// Runs batches of similar length and puts the rows of `f`'s result back into the input's order.
-    fn each(
-        &self,
-        articles: &[Article],
-        f: impl Fn(&Tensor, &Packed) -> Tensor,
-    ) -> Result<Vec<Vec<f32>>> {
+    fn each(&self, articles: &[Article], f: impl Fn(&Tensor, &Packed) -> Tensor) -> Result<Vec<Vec<f32>>> {
         let tokens: Vec<Tokens> = self.tokenizer.encode_all(articles, self.max_tokens)?;
         let mut rows: Vec<u32> = (0..articles.len() as u32).collect();
         let length = |row: u32| tokens[row as usize].ids.len();
         rows.sort_by_key(|&row| std::cmp::Reverse(length(row)));
         let mut out = vec![Vec::new(); articles.len()];
         for rows in cut(&rows, length, BatchSize::Tokens(BATCH_TOKENS)) {
-            let picked: Vec<Tokens> = rows
-                .iter()
-                .map(|&row| tokens[row as usize].clone())
-                .collect();
-            let batch = TokenBatch::pack(&picked, &rows);
+            let batch = TokenBatch::pack(&tokens, &rows);
             let packed = Packed::new(&batch.ids, &batch.segments, &batch.lengths, self.device);
-            let result =
-                tch::no_grad(|| f(self.bert.encode(&packed, Pass::Inference).last(), &packed));
+            let result = tch::no_grad(|| f(self.bert.encode(&packed, Pass::Inference).last(), &packed));
             for (row, values) in rows.iter().zip(Vec::<Vec<f32>>::try_from(result)?) {
                 out[*row as usize] = values;
             }
@@ -167,30 +139,19 @@ fn description(folder: &Path) -> Result<Option<Description>> {
     match std::fs::read_to_string(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
-        Ok(text) => Ok(Some(
-            serde_json::from_str(&text).with_context(|| path.display().to_string())?,
-        )),
+        Ok(text) => Ok(Some(serde_json::from_str(&text).with_context(|| path.display().to_string())?)),
     }
 }
 
 /// Reads `head.safetensors`, strictly.
-fn load_top(
-    folder: &Path,
-    bert: &Bert,
-    description: &Description,
-    device: Device,
-) -> Result<TopicTop> {
+fn load_top(folder: &Path, bert: &Bert, description: &Description, device: Device) -> Result<TopicTop> {
     let (hidden, classes) = (bert.config().hidden_size, description.labels.len() as i64);
     let pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
     let dense = Dense::zeros(hidden, classes, device);
     let path = folder.join(HEAD_FILE);
-    let (of_pooling, of_dense): (BTreeMap<_, _>, BTreeMap<_, _>) = read_tensors(&path)?
-        .into_iter()
-        .partition(|(name, _)| name.starts_with("pooling."));
+    let (of_pooling, of_dense): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        read_tensors(&path)?.into_iter().partition(|(name, _)| name.starts_with("pooling."));
     fill(pooling.arena(), of_pooling, &path)?;
     fill(dense.arena(), of_dense, &path)?;
-    Ok(TopicTop {
-        pooling: Arc::new(pooling),
-        dense: Arc::new(dense),
-    })
+    Ok(TopicTop { pooling: Arc::new(pooling), dense: Arc::new(dense) })
 }

@@ -38,14 +38,7 @@ pub enum TermKind {
 
 impl TermKind {
     /// Every kind, in the order of reports.
-    pub const ALL: [Self; 6] = [
-        Self::Teacher,
-        Self::Embedding,
-        Self::Hidden,
-        Self::Pooled,
-        Self::Soft,
-        Self::Hard,
-    ];
+    pub const ALL: [Self; 6] = [Self::Teacher, Self::Embedding, Self::Hidden, Self::Pooled, Self::Soft, Self::Hard];
 
     /// The name in configurations, logs and reports.
     pub fn name(self) -> &'static str {
@@ -94,14 +87,8 @@ pub struct Share {
 }
 
 impl Share {
-    const NOTHING: Self = Self {
-        pooling: Sharing::Each,
-        dense: Sharing::Each,
-    };
-    const TOP: Self = Self {
-        pooling: Sharing::One,
-        dense: Sharing::One,
-    };
+    const NOTHING: Self = Self { pooling: Sharing::Each, dense: Sharing::Each };
+    const TOP: Self = Self { pooling: Sharing::One, dense: Sharing::One };
 
     fn is_any(self) -> bool {
         self != Self::NOTHING
@@ -138,13 +125,7 @@ pub struct Method {
     pub terms: Vec<Term>,
 }
 
-fn method(
-    name: &str,
-    teacher: TeacherRole,
-    beta: Beta,
-    share: Share,
-    kinds: &[TermKind],
-) -> Method {
+fn method(name: &str, teacher: TeacherRole, beta: Beta, share: Share, kinds: &[TermKind]) -> Method {
     Method {
         name: name.to_owned(),
         teacher,
@@ -153,10 +134,7 @@ fn method(
         beta,
         blend: Blend::Layers,
         share,
-        terms: kinds
-            .iter()
-            .map(|&kind| Term { kind, weight: 1.0 })
-            .collect(),
+        terms: kinds.iter().map(|&kind| Term { kind, weight: 1.0 }).collect(),
     }
 }
 
@@ -170,27 +148,9 @@ fn method(
 pub fn presets() -> Vec<Method> {
     let newsbert = Beta::new(0.15).unwrap_or(Beta::OFF); // 0.15 lies between 0 and 1
     vec![
-        method(
-            "newsbert",
-            TeacherRole::Joint,
-            newsbert,
-            Share::TOP,
-            &TermKind::ALL,
-        ),
-        method(
-            "finetune",
-            TeacherRole::Absent,
-            Beta::OFF,
-            Share::NOTHING,
-            &[TermKind::Hard],
-        ),
-        method(
-            "teacher",
-            TeacherRole::Joint,
-            Beta::OFF,
-            Share::NOTHING,
-            &[TermKind::Teacher],
-        ),
+        method("newsbert", TeacherRole::Joint, newsbert, Share::TOP, &TermKind::ALL),
+        method("finetune", TeacherRole::Absent, Beta::OFF, Share::NOTHING, &[TermKind::Hard]),
+        method("teacher", TeacherRole::Joint, Beta::OFF, Share::NOTHING, &[TermKind::Teacher]),
     ]
 }
 
@@ -204,13 +164,7 @@ impl Method {
         let base = match &config.name {
             Some(name) => preset(name)?,
             None if is_empty(config) => preset("newsbert")?,
-            None => method(
-                "custom",
-                TeacherRole::Absent,
-                Beta::OFF,
-                Share::NOTHING,
-                &[],
-            ),
+            None => method("custom", TeacherRole::Absent, Beta::OFF, Share::NOTHING, &[]),
         };
         let beta = match config.beta {
             None => base.beta,
@@ -225,22 +179,12 @@ impl Method {
                 TeacherRoleChoice::Joint => TeacherRole::Joint,
             }),
             temperature: config.temperature.unwrap_or(base.temperature),
-            scaling: config.t2.map_or(base.scaling, |on| {
-                if on {
-                    SoftScaling::TemperatureSquared
-                } else {
-                    SoftScaling::Plain
-                }
-            }),
+            scaling: config
+                .t2
+                .map_or(base.scaling, |on| if on { SoftScaling::TemperatureSquared } else { SoftScaling::Plain }),
             beta,
-            blend: config
-                .blend
-                .as_ref()
-                .map_or(Ok(base.blend), |parts| blend(parts))?,
-            share: config
-                .share
-                .as_ref()
-                .map_or(base.share, |parts| share(parts)),
+            blend: config.blend.as_ref().map_or(Ok(base.blend), |parts| blend(parts))?,
+            share: config.share.as_ref().map_or(base.share, |parts| share(parts)),
             terms: terms(&base.terms, &config.weights)?,
             name: base.name,
         };
@@ -250,10 +194,7 @@ impl Method {
 
     /// The weight of a term; 0 if it takes no part.
     pub fn weight(&self, kind: TermKind) -> f64 {
-        self.terms
-            .iter()
-            .find(|t| t.kind == kind)
-            .map_or(0.0, |t| t.weight)
+        self.terms.iter().find(|t| t.kind == kind).map_or(0.0, |t| t.weight)
     }
 
     /// Whether a student is trained.
@@ -273,37 +214,24 @@ impl Method {
 
     fn check(&self) -> Result<()> {
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            bail!(
-                "method.temperature is {}, expected a number above 0",
-                self.temperature
-            );
+            bail!("method.temperature is {}, expected a number above 0", self.temperature);
         }
         if self.terms.is_empty() {
             bail!("method.weights leaves no term: at least one weight must be above 0");
         }
         if !self.has_teacher() {
             if let Some(term) = self.terms.iter().find(|t| t.kind.needs_teacher()) {
-                bail!(
-                    "method.weights.{} needs a teacher, but method.teacher is none",
-                    term.kind.name()
-                );
+                bail!("method.weights.{} needs a teacher, but method.teacher is none", term.kind.name());
             }
             if self.beta != Beta::OFF {
-                bail!(
-                    "method.beta is {}, but without a teacher there is no gradient to blend",
-                    self.beta.get()
-                );
+                bail!("method.beta is {}, but without a teacher there is no gradient to blend", self.beta.get());
             }
             if self.share.is_any() {
-                bail!(
-                    "method.share names top layers, but without a teacher there is nobody to share with"
-                );
+                bail!("method.share names top layers, but without a teacher there is nobody to share with");
             }
         }
         if self.has_teacher() && self.weight(TermKind::Teacher) == 0.0 {
-            bail!(
-                "method.teacher is joint, but method.weights.teacher is 0: the teacher would learn nothing"
-            );
+            bail!("method.teacher is joint, but method.weights.teacher is 0: the teacher would learn nothing");
         }
         Ok(())
     }
@@ -314,42 +242,14 @@ fn preset(name: &str) -> Result<Method> {
     let names: Vec<String> = presets.iter().map(|m| m.name.clone()).collect();
     match presets.into_iter().find(|m| m.name == name) {
         Some(method) => Ok(method),
-        None => bail!(
-            "method.name is `{name}`, expected one of: {}",
-            names.join(", ")
-        ),
+        None => bail!("method.name is `{name}`, expected one of: {}", names.join(", ")),
     }
 }
 
 fn is_empty(config: &MethodConfig) -> bool {
-    let MethodConfig {
-        name,
-        teacher,
-        temperature,
-        t2,
-        beta,
-        blend,
-        share,
-        weights,
-    } = config;
-    let WeightsConfig {
-        embedding,
-        hidden,
-        pooled,
-        soft,
-        hard,
-        teacher: own,
-    } = weights;
-    let numbers = [
-        temperature,
-        beta,
-        embedding,
-        hidden,
-        pooled,
-        soft,
-        hard,
-        own,
-    ];
+    let MethodConfig { name, teacher, temperature, t2, beta, blend, share, weights } = config;
+    let WeightsConfig { embedding, hidden, pooled, soft, hard, teacher: own } = weights;
+    let numbers = [temperature, beta, embedding, hidden, pooled, soft, hard, own];
     name.is_none()
         && teacher.is_none()
         && t2.is_none()
@@ -360,23 +260,13 @@ fn is_empty(config: &MethodConfig) -> bool {
 
 fn share(parts: &[ShareChoice]) -> Share {
     let of = |part| {
-        if parts.contains(&part) {
-            Sharing::One
-        } else {
-            Sharing::Each
-        }
+        if parts.contains(&part) { Sharing::One } else { Sharing::Each }
     };
-    Share {
-        pooling: of(ShareChoice::Pooling),
-        dense: of(ShareChoice::Dense),
-    }
+    Share { pooling: of(ShareChoice::Pooling), dense: of(ShareChoice::Dense) }
 }
 
 fn blend(parts: &[BlendChoice]) -> Result<Blend> {
-    match (
-        parts.contains(&BlendChoice::Layers),
-        parts.contains(&BlendChoice::Embeddings),
-    ) {
+    match (parts.contains(&BlendChoice::Layers), parts.contains(&BlendChoice::Embeddings)) {
         (true, false) => Ok(Blend::Layers),
         (true, true) => Ok(Blend::LayersAndEmbeddings),
         (false, _) => {
@@ -397,16 +287,10 @@ fn terms(base: &[Term], weights: &WeightsConfig) -> Result<Vec<Term>> {
     };
     let mut out = Vec::new();
     for kind in TermKind::ALL {
-        let own = base
-            .iter()
-            .find(|t| t.kind == kind)
-            .map_or(0.0, |t| t.weight);
+        let own = base.iter().find(|t| t.kind == kind).map_or(0.0, |t| t.weight);
         let weight = given(kind).unwrap_or(own);
         if !(weight >= 0.0 && weight.is_finite()) {
-            bail!(
-                "method.weights.{} is {weight}, expected a number of at least 0",
-                kind.name()
-            );
+            bail!("method.weights.{} is {weight}, expected a number of at least 0", kind.name());
         }
         if weight > 0.0 {
             out.push(Term { kind, weight });
@@ -428,13 +312,7 @@ mod tests {
         let spelled = "{teacher: joint, beta: 0.15, share: [pooling, dense], \
                        weights: {embedding: 1, hidden: 1, pooled: 1, soft: 1, hard: 1, teacher: 1}}";
         let named = parse("{name: newsbert}").unwrap();
-        assert_eq!(
-            Method {
-                name: "newsbert".into(),
-                ..parse(spelled).unwrap()
-            },
-            named
-        );
+        assert_eq!(Method { name: "newsbert".into(), ..parse(spelled).unwrap() }, named);
         assert_eq!(parse("{}").unwrap(), named);
     }
 
@@ -442,44 +320,23 @@ mod tests {
     fn every_preset_passes_its_own_checks() {
         for preset in presets() {
             preset.check().unwrap();
-            assert_eq!(
-                parse(&format!("{{name: {}}}", preset.name)).unwrap(),
-                preset
-            );
+            assert_eq!(parse(&format!("{{name: {}}}", preset.name)).unwrap(), preset);
         }
     }
 
     #[test]
     fn parts_that_do_not_go_together_are_refused_by_name() {
         for (yaml, says) in [
-            (
-                "{name: newsbert, beta: 1.5}",
-                "method.beta is 1.5, expected a number from 0",
-            ),
-            (
-                "{name: bertnews}",
-                "expected one of: newsbert, finetune, teacher",
-            ),
+            ("{name: newsbert, beta: 1.5}", "method.beta is 1.5, expected a number from 0"),
+            ("{name: bertnews}", "expected one of: newsbert, finetune, teacher"),
             ("{name: finetune, beta: 0.1}", "no gradient to blend"),
             ("{name: finetune, share: [dense]}", "nobody to share with"),
-            (
-                "{name: finetune, weights: {soft: 1}}",
-                "method.weights.soft needs a teacher",
-            ),
-            (
-                "{name: newsbert, temperature: 0}",
-                "method.temperature is 0",
-            ),
-            (
-                "{name: newsbert, weights: {hidden: -1}}",
-                "method.weights.hidden is -1",
-            ),
+            ("{name: finetune, weights: {soft: 1}}", "method.weights.soft needs a teacher"),
+            ("{name: newsbert, temperature: 0}", "method.temperature is 0"),
+            ("{name: newsbert, weights: {hidden: -1}}", "method.weights.hidden is -1"),
             ("{name: finetune, weights: {hard: 0}}", "leaves no term"),
             ("{name: newsbert, weights: {teacher: 0}}", "learn nothing"),
-            (
-                "{name: newsbert, blend: [embeddings]}",
-                "must hold `layers`",
-            ),
+            ("{name: newsbert, blend: [embeddings]}", "must hold `layers`"),
         ] {
             let error = parse(yaml).unwrap_err();
             assert!(error.contains(says), "{yaml}: {error}");

@@ -42,38 +42,19 @@ impl<T> Models<T> {
         let method = &plan.method;
         let source = load(&plan.teacher, plan, TEACHER_SEED).context("teacher")?;
         let hidden = source.config().hidden_size;
-        let student = method
-            .has_student()
-            .then(|| student(plan, &source))
-            .transpose()
-            .context("student")?;
+        let student = method.has_student().then(|| student(plan, &source)).transpose().context("student")?;
         let map = match &student {
-            Some(student) if method.needs_layer_map() => {
-                Some(LayerMap::uniform(source.depth(), student.depth())?)
-            }
+            Some(student) if method.needs_layer_map() => Some(LayerMap::uniform(source.depth(), student.depth())?),
             _ => None,
         };
         if let Some(student) = &student {
             check_widths(method, &source, student)?;
         }
-        let Tops {
-            teacher: teacher_top,
-            student: student_top,
-        } = task.tops(
-            hidden,
-            method.share,
-            nb_data::random::mix(&[plan.seed, TOP_SEED]),
-            plan.device,
-        );
+        let Tops { teacher: teacher_top, student: student_top } =
+            task.tops(hidden, method.share, nb_data::random::mix(&[plan.seed, TOP_SEED]), plan.device);
         Ok(Self {
-            teacher: method.has_teacher().then_some(Model {
-                bert: source,
-                top: teacher_top,
-            }),
-            student: student.map(|bert| Model {
-                bert,
-                top: student_top,
-            }),
+            teacher: method.has_teacher().then_some(Model { bert: source, top: teacher_top }),
+            student: student.map(|bert| Model { bert, top: student_top }),
             map,
         })
     }
@@ -107,8 +88,7 @@ impl Role {
 impl<T> Model<T> {
     /// A training pass over a micro-batch; the dropout key belongs to this model and this micro-batch alone.
     pub fn encode(&self, packed: &Packed, key: u64) -> nb_model::Encoded {
-        self.bert
-            .encode(packed, Pass::Training(DropoutKey::Key(key)))
+        self.bert.encode(packed, Pass::Training(DropoutKey::Key(key)))
     }
 
     /// The encoder's parameters.
@@ -136,14 +116,9 @@ fn student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
             initialise(&mut student, teacher, *init);
             Ok(student)
         }
-        StudentStart::Random => load(
-            &ModelSource::Random {
-                config,
-                tokenizer: Default::default(),
-            },
-            plan,
-            STUDENT_SEED,
-        ),
+        StudentStart::Random => {
+            load(&ModelSource::Random { config, tokenizer: Default::default() }, plan, STUDENT_SEED)
+        }
         StudentStart::Checkpoint(folder) => {
             let student = Bert::load(folder, plan.device, plan.precision)?;
             if student.depth() != plan.student_layers {
@@ -162,8 +137,7 @@ fn student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
 /// Terms between states, shared layers and blending all need equal widths.
 fn check_widths(method: &Method, teacher: &Bert, student: &Bert) -> Result<()> {
     let (own, others) = (student.config(), teacher.config());
-    let widths =
-        |c: &nb_model::BertConfig| (c.hidden_size, c.intermediate_size, c.num_attention_heads);
+    let widths = |c: &nb_model::BertConfig| (c.hidden_size, c.intermediate_size, c.num_attention_heads);
     if method.has_teacher() && widths(own) != widths(others) {
         bail!(
             "the student's widths (hidden, feed-forward, heads) are {:?}, the teacher's {:?}: {} needs them equal",

@@ -13,8 +13,8 @@ use nb_share::{Init, LayerMap};
 use tch::Device;
 
 use crate::config::{
-    DataConfig, DataFormat, DeviceChoice, EvalEvery, NewsField, PrecisionChoice, RunConfig,
-    StudentInit, TeacherConfig, TrainConfig,
+    DataConfig, DataFormat, DeviceChoice, EvalEvery, NewsField, PrecisionChoice, RunConfig, StudentInit, TeacherConfig,
+    TrainConfig,
 };
 use crate::method::Method;
 
@@ -148,18 +148,11 @@ impl Plan {
     /// # Errors
     /// With the key, what stands there and what was expected.
     pub fn new(mut config: RunConfig) -> Result<Self> {
-        let name = config
-            .name
-            .clone()
-            .filter(|n| !n.is_empty())
-            .unwrap_or_else(|| "run".to_owned());
+        let name = config.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| "run".to_owned());
         if Path::new(&name).components().count() != 1 || name.starts_with('.') {
             bail!("name is `{name}`, expected a plain name: it becomes a folder");
         }
-        let output = config
-            .output
-            .clone()
-            .unwrap_or_else(|| Path::new("runs").join(&name));
+        let output = config.output.clone().unwrap_or_else(|| Path::new("runs").join(&name));
         config.output = Some(output.clone());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = config.threads.unwrap_or(cores);
@@ -173,19 +166,11 @@ impl Plan {
         let (teacher, teacher_config) = teacher(&config.teacher)?;
         let most = teacher_config.max_position_embeddings;
         if data.max_tokens as i64 > most {
-            bail!(
-                "data.max_tokens is {}, but the teacher has {most} positions",
-                data.max_tokens
-            );
+            bail!("data.max_tokens is {}, but the teacher has {most} positions", data.max_tokens);
         }
         let student_layers = config.student.layers;
         if method.has_student() {
-            student_depth(
-                &method,
-                &config.student.init,
-                &teacher_config,
-                student_layers,
-            )?;
+            student_depth(&method, &config.student.init, &teacher_config, student_layers)?;
         }
         Ok(Self {
             name,
@@ -221,9 +206,9 @@ pub(crate) fn device(choice: DeviceChoice) -> Result<Device> {
         DeviceChoice::Auto if count > 0 => Ok(Device::Cuda(0)),
         DeviceChoice::Auto | DeviceChoice::Cpu => Ok(Device::Cpu),
         DeviceChoice::Cuda(n) if n < count => Ok(Device::Cuda(n)),
-        DeviceChoice::Cuda(n) => bail!(
-            "device is cuda:{n}, but libtorch sees {count} CUDA devices; `cargo xtask doctor` says more"
-        ),
+        DeviceChoice::Cuda(n) => {
+            bail!("device is cuda:{n}, but libtorch sees {count} CUDA devices; `cargo xtask doctor` says more")
+        }
     }
 }
 
@@ -253,17 +238,12 @@ fn train(config: &TrainConfig) -> Result<TrainPlan> {
         bail!("{key} is {n}, expected a number of at least 0");
     }
     if !(0.0..=1.0).contains(&c.warmup) {
-        bail!(
-            "train.warmup is {}, expected a share of the steps from 0 to 1",
-            c.warmup
-        );
+        bail!("train.warmup is {}, expected a share of the steps from 0 to 1", c.warmup);
     }
     Ok(TrainPlan {
         epochs: c.epochs,
         max_steps: c.max_steps,
-        batch: c
-            .tokens
-            .map_or(BatchSize::Sequences(c.batch), BatchSize::Tokens),
+        batch: c.tokens.map_or(BatchSize::Sequences(c.batch), BatchSize::Tokens),
         accumulate: c.accumulate,
         lr: c.lr,
         head_lr,
@@ -280,16 +260,10 @@ fn train(config: &TrainConfig) -> Result<TrainPlan> {
 fn data(config: &DataConfig) -> Result<DataPlan> {
     let format = format(config)?;
     if config.max_tokens < MIN_TOKENS {
-        bail!(
-            "data.max_tokens is {}, expected at least {MIN_TOKENS}: [CLS], a token and [SEP]",
-            config.max_tokens
-        );
+        bail!("data.max_tokens is {}, expected at least {MIN_TOKENS}: [CLS], a token and [SEP]", config.max_tokens);
     }
     if !(0.0..=1.0).contains(&config.allow_unusable) {
-        bail!(
-            "data.allow_unusable is {}, expected a share from 0 to 1",
-            config.allow_unusable
-        );
+        bail!("data.allow_unusable is {}, expected a share from 0 to 1", config.allow_unusable);
     }
     let source = |path: &Path| Source {
         path: path.to_owned(),
@@ -310,10 +284,7 @@ fn data(config: &DataConfig) -> Result<DataPlan> {
             bail!("data.dev and data.dev_fraction are both given, expected one of them")
         }
     };
-    for (key, path) in [
-        ("data.train", Some(&config.train)),
-        ("data.dev", config.dev.as_ref()),
-    ] {
+    for (key, path) in [("data.train", Some(&config.train)), ("data.dev", config.dev.as_ref())] {
         if let Some(path) = path.filter(|p| !p.is_file()) {
             bail!("{key} is {}, but there is no such file", path.display());
         }
@@ -323,57 +294,34 @@ fn data(config: &DataConfig) -> Result<DataPlan> {
         Format::MindNews { fields } => fields.len(),
         Format::Lines => 1,
     };
-    let cache = config
-        .cache
-        .clone()
-        .unwrap_or_else(|| cache_folder().join("tokens"));
-    Ok(DataPlan {
-        train: source(&config.train),
-        dev,
-        max_tokens: config.max_tokens,
-        texts,
-        cache,
-    })
+    let cache = config.cache.clone().unwrap_or_else(|| cache_folder().join("tokens"));
+    Ok(DataPlan { train: source(&config.train), dev, max_tokens: config.max_tokens, texts, cache })
 }
 
 /// The project's folder in the user's cache: `$XDG_CACHE_HOME/newsbert`, else `~/.cache/newsbert`, else below the
 /// folder for temporary files.
 fn cache_folder() -> PathBuf {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
     cache.unwrap_or_else(std::env::temp_dir).join("newsbert")
 }
 
 fn format(config: &DataConfig) -> Result<Format> {
     let given = |key: &str, is: bool| {
-        if is {
-            Some(format!("data.{key}"))
-        } else {
-            None
-        }
+        if is { Some(format!("data.{key}")) } else { None }
     };
     match config.format {
         DataFormat::Mind => {
-            let stray = given("columns", config.columns.is_some())
-                .or(given("header", config.header.is_some()));
+            let stray = given("columns", config.columns.is_some()).or(given("header", config.header.is_some()));
             if let Some(key) = stray {
                 bail!("{key} is given, but MIND's news.tsv has fixed columns and no header");
             }
-            let fields = config
-                .fields
-                .clone()
-                .unwrap_or_else(|| vec![NewsField::Title, NewsField::Abstract]);
+            let fields = config.fields.clone().unwrap_or_else(|| vec![NewsField::Title, NewsField::Abstract]);
             let fields = fields.iter().map(|field| match field {
                 NewsField::Title => Field::Title,
                 NewsField::Abstract => Field::Abstract,
             });
-            Ok(Format::MindNews {
-                fields: fields.collect(),
-            })
+            Ok(Format::MindNews { fields: fields.collect() })
         }
         DataFormat::Csv | DataFormat::Tsv => {
             if config.fields.is_some() {
@@ -383,24 +331,13 @@ fn format(config: &DataConfig) -> Result<Format> {
                 bail!("data.columns is missing, expected e.g. {{label: 0, text: [1, 2]}}")
             };
             if !(1..=2).contains(&columns.text.len()) {
-                bail!(
-                    "data.columns.text names {} columns, expected one or two",
-                    columns.text.len()
-                );
+                bail!("data.columns.text names {} columns, expected one or two", columns.text.len());
             }
             Ok(Format::Csv(CsvLayout {
                 label: Some((&columns.label).into()),
                 text: columns.text.iter().map(Into::into).collect(),
-                header: if config.header.unwrap_or(false) {
-                    Header::Present
-                } else {
-                    Header::Absent
-                },
-                delimiter: if config.format == DataFormat::Csv {
-                    b','
-                } else {
-                    b'\t'
-                },
+                header: if config.header.unwrap_or(false) { Header::Present } else { Header::Absent },
+                delimiter: if config.format == DataFormat::Csv { b',' } else { b'\t' },
             }))
         }
     }
@@ -409,32 +346,16 @@ fn format(config: &DataConfig) -> Result<Format> {
 fn teacher(config: &TeacherConfig) -> Result<(ModelSource, BertConfig)> {
     match (&config.checkpoint, &config.random) {
         (Some(name), None) => {
-            let folder = name
-                .parse::<Checkpoint>()?
-                .resolve()
-                .context("teacher.checkpoint")?;
-            let shape =
-                BertConfig::read(&folder.join(CONFIG_FILE)).context("teacher.checkpoint")?;
+            let folder = name.parse::<Checkpoint>()?.resolve().context("teacher.checkpoint")?;
+            let shape = BertConfig::read(&folder.join(CONFIG_FILE)).context("teacher.checkpoint")?;
             Ok((ModelSource::Folder(folder), shape))
         }
         (None, Some(random)) => {
-            let tokenizer = nb_data::Tokenizer::from_folder(&random.tokenizer)
-                .context("teacher.random.tokenizer")?;
-            let mut shape = BertConfig::new(
-                tokenizer.vocab_size() as i64,
-                random.hidden,
-                random.layers,
-                random.heads,
-            );
+            let tokenizer = nb_data::Tokenizer::from_folder(&random.tokenizer).context("teacher.random.tokenizer")?;
+            let mut shape = BertConfig::new(tokenizer.vocab_size() as i64, random.hidden, random.layers, random.heads);
             shape.intermediate_size = random.intermediate.unwrap_or(shape.intermediate_size);
             shape.check().context("teacher.random")?;
-            Ok((
-                ModelSource::Random {
-                    config: shape.clone(),
-                    tokenizer: random.tokenizer.clone(),
-                },
-                shape,
-            ))
+            Ok((ModelSource::Random { config: shape.clone(), tokenizer: random.tokenizer.clone() }, shape))
         }
         _ => bail!("teacher needs one of `checkpoint` and `random`"),
     }
@@ -445,31 +366,22 @@ fn start(init: &StudentInit) -> Result<StudentStart> {
         StudentInit::First => StudentStart::Teacher(Init::First),
         StudentInit::Spaced => StudentStart::Teacher(Init::Spaced),
         StudentInit::Random => StudentStart::Random,
-        StudentInit::Checkpoint(name) => StudentStart::Checkpoint(
-            name.parse::<Checkpoint>()?
-                .resolve()
-                .context("student.init")?,
-        ),
+        StudentInit::Checkpoint(name) => {
+            StudentStart::Checkpoint(name.parse::<Checkpoint>()?.resolve().context("student.init")?)
+        }
     })
 }
 
 /// A student that is set against the teacher layer by layer must divide it; one that starts from its layers cannot be
 /// deeper.
-fn student_depth(
-    method: &Method,
-    init: &StudentInit,
-    teacher: &BertConfig,
-    layers: usize,
-) -> Result<()> {
+fn student_depth(method: &Method, init: &StudentInit, teacher: &BertConfig, layers: usize) -> Result<()> {
     let l = teacher.num_hidden_layers as usize;
     if method.needs_layer_map() {
         LayerMap::uniform(l, layers).context("student.layers")?;
     }
     let from_teacher = matches!(init, StudentInit::First | StudentInit::Spaced);
     if layers == 0 || (from_teacher && layers > l) {
-        bail!(
-            "student.layers is {layers}, expected 1 to {l}: the student starts from layers of its teacher"
-        );
+        bail!("student.layers is {layers}, expected 1 to {l}: the student starts from layers of its teacher");
     }
     Ok(())
 }

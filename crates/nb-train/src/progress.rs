@@ -25,35 +25,21 @@ impl Progress {
             let bar = ProgressBar::new(total);
             let style = "{bar:24} {pos}/{len} steps · {elapsed} gone, {eta} left · {msg}";
             // The template is a constant; were it wrong, the default style is a fine bar too.
-            bar.set_style(
-                ProgressStyle::with_template(style)
-                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
+            bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.enable_steady_tick(Duration::from_millis(500));
             bar
         });
-        Self {
-            bar,
-            total,
-            last_line: Instant::now(),
-        }
+        Self { bar, total, last_line: Instant::now() }
     }
 
     /// Shows a finished step (its number from 1) and the speed so far.
     pub(crate) fn step(&mut self, step: u64, report: &StepReport, tokens_per_second: f64) {
         if let Some(bar) = &self.bar {
             bar.set_position(step);
-            bar.set_message(format!(
-                "{} · {tokens_per_second:.0} tokens/s",
-                parts(report)
-            ));
+            bar.set_message(format!("{} · {tokens_per_second:.0} tokens/s", parts(report)));
         } else if self.last_line.elapsed() >= LINE_EVERY || step == self.total {
             self.last_line = Instant::now();
-            tracing::info!(
-                "step {step}/{}: {} · {tokens_per_second:.0} tokens/s",
-                self.total,
-                parts(report)
-            );
+            tracing::info!("step {step}/{}: {} · {tokens_per_second:.0} tokens/s", self.total, parts(report));
         }
     }
 
@@ -74,10 +60,6 @@ impl Progress {
 }
 
 fn parts(report: &StepReport) -> String {
-    let terms: Vec<String> = report
-        .terms
-        .iter()
-        .map(|(kind, value)| format!("{} {value:.3}", kind.name()))
-        .collect();
+    let terms: Vec<String> = report.terms.iter().map(|(kind, value)| format!("{} {value:.3}", kind.name())).collect();
     format!("loss {:.3} ({})", report.total, terms.join(", "))
 }

@@ -54,27 +54,15 @@ pub fn speed(batches: &[TokenBatch], mut run: impl FnMut(&TokenBatch) -> Duratio
     let singles = batches.iter().flat_map(singles);
     // Every so many-th text, so that short and long ones take part.
     let texts: usize = batches.iter().map(|b| b.lengths.len()).sum();
-    let chosen: Vec<TokenBatch> = singles
-        .step_by((texts / TIMED).max(1))
-        .take(TIMED)
-        .collect();
-    chosen
-        .iter()
-        .cycle()
-        .take(WARM_UP.min(chosen.len()))
-        .for_each(|text| {
-            run(text);
-        });
+    let chosen: Vec<TokenBatch> = singles.step_by((texts / TIMED).max(1)).take(TIMED).collect();
+    chosen.iter().cycle().take(WARM_UP.min(chosen.len())).for_each(|text| {
+        run(text);
+    });
     let mut times: Vec<Duration> = chosen.iter().map(&mut run).collect();
     times.sort();
     let all: Duration = batches.iter().map(&mut run).sum();
     Speed {
-        milliseconds: times
-            .get(times.len() / 2)
-            .copied()
-            .unwrap_or_default()
-            .as_secs_f64()
-            * 1e3,
+        milliseconds: times.get(times.len() / 2).copied().unwrap_or_default().as_secs_f64() * 1e3,
         texts_per_second: texts as f64 / all.as_secs_f64().max(1e-9),
     }
 }
@@ -82,21 +70,12 @@ pub fn speed(batches: &[TokenBatch], mut run: impl FnMut(&TokenBatch) -> Duratio
 /// The sequences of a batch, each as a batch of its own.
 fn singles(batch: &TokenBatch) -> impl Iterator<Item = TokenBatch> + '_ {
     let mut start = 0;
-    batch
-        .rows
-        .iter()
-        .zip(&batch.lengths)
-        .map(move |(&row, &length)| {
-            let range = start..start + length as usize;
-            start = range.end;
-            let part = |values: &[i64]| values[range.clone()].to_vec();
-            TokenBatch {
-                rows: vec![row],
-                ids: part(&batch.ids),
-                segments: part(&batch.segments),
-                lengths: vec![length],
-            }
-        })
+    batch.rows.iter().zip(&batch.lengths).map(move |(&row, &length)| {
+        let range = start..start + length as usize;
+        start = range.end;
+        let part = |values: &[i64]| values[range.clone()].to_vec();
+        TokenBatch { rows: vec![row], ids: part(&batch.ids), segments: part(&batch.segments), lengths: vec![length] }
+    })
 }
 
 /// Puts a finished run into words and numbers.
@@ -115,9 +94,7 @@ pub fn summarise(
     for (role, bert, best, speed) in &models {
         let mut own = json!({"layers": bert.depth(), "parameters": bert.arena().layout().numel()});
         if let Some((step, metrics)) = best.metrics() {
-            metrics
-                .iter()
-                .for_each(|(name, value)| own[*name] = json!(value));
+            metrics.iter().for_each(|(name, value)| own[*name] = json!(value));
             own["best_step"] = json!(step);
         }
         own["milliseconds_per_text"] = json!(speed.milliseconds);
@@ -126,48 +103,35 @@ pub fn summarise(
         json[role.name()] = own;
     }
     let table = table(&models);
-    let saved: Vec<String> = models
-        .iter()
-        .map(|(role, ..)| format!("{:<8} {}", role.name(), folder.join(role.name()).display()))
-        .collect();
-    Summary {
-        folder: folder.to_owned(),
-        json,
-        table: format!("{table}\n{}", saved.join("\n")),
-    }
+    let saved: Vec<String> =
+        models.iter().map(|(role, ..)| format!("{:<8} {}", role.name(), folder.join(role.name()).display())).collect();
+    Summary { folder: folder.to_owned(), json, table: format!("{table}\n{}", saved.join("\n")) }
 }
 
 fn table(models: &[(Role, &Bert, &Best, Speed)]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED);
-    let header = std::iter::once(String::new())
-        .chain(models.iter().map(|(role, ..)| role.name().to_owned()));
+    let header = std::iter::once(String::new()).chain(models.iter().map(|(role, ..)| role.name().to_owned()));
     table.set_header(header);
     let mut row = |name: &str, cell: &dyn Fn(&(Role, &Bert, &Best, Speed)) -> String| {
         table.add_row(std::iter::once(name.to_owned()).chain(models.iter().map(cell)));
     };
     row("layers", &|m| m.1.depth().to_string());
-    row("parameters", &|m| {
-        format!("{:.1} M", m.1.arena().layout().numel() as f64 / 1e6)
-    });
+    row("parameters", &|m| format!("{:.1} M", m.1.arena().layout().numel() as f64 / 1e6));
     let names = models
         .first()
         .and_then(|m| m.2.metrics())
         .map(|(_, metrics)| metrics.iter().map(|(n, _)| *n).collect::<Vec<_>>());
     for name in names.unwrap_or_default() {
         let value = |m: &(Role, &Bert, &Best, Speed)| {
-            let found = m
-                .2
-                .metrics()
-                .and_then(|(_, metrics)| metrics.iter().find(|(n, _)| *n == name).map(|(_, v)| *v));
+            let found =
+                m.2.metrics().and_then(|(_, metrics)| metrics.iter().find(|(n, _)| *n == name).map(|(_, v)| *v));
             found.map_or_else(|| "–".to_owned(), |v| format!("{v:.4}"))
         };
         row(&name.replace('_', " "), &value);
     }
     row("ms for one text", &|m| format!("{:.2}", m.3.milliseconds));
-    row("texts per second", &|m| {
-        format!("{:.0}", m.3.texts_per_second)
-    });
+    row("texts per second", &|m| format!("{:.0}", m.3.texts_per_second));
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -67,10 +67,7 @@ impl<'a, K: Task> Run<'a, K> {
             clip: plan.train.clip,
             seed: plan.seed,
         };
-        let best = models
-            .named()
-            .map(|(role, _)| Best::new(role, task.primary_metric()))
-            .collect();
+        let best = models.named().map(|(role, _)| Best::new(role, task.primary_metric())).collect();
         Self {
             groups: groups(plan, task, &models),
             schedule: Schedule::new(total, plan.train.warmup),
@@ -101,17 +98,8 @@ impl<'a, K: Task> Run<'a, K> {
                 }
                 if self.is_evaluation(step, i == last) {
                     let worse = progress.aside(|| self.evaluate(step, epoch))?;
-                    if self
-                        .plan
-                        .train
-                        .patience
-                        .is_some_and(|patience| worse >= patience)
-                    {
-                        progress.aside(|| {
-                            tracing::info!(
-                                "no better metric in {worse} evaluations: stopping early"
-                            )
-                        });
+                    if self.plan.train.patience.is_some_and(|patience| worse >= patience) {
+                        progress.aside(|| tracing::info!("no better metric in {worse} evaluations: stopping early"));
                         break 'training;
                     }
                 }
@@ -132,21 +120,11 @@ impl<'a, K: Task> Run<'a, K> {
         let begin = Instant::now();
         let batches: Vec<K::Batch> = update.iter().map(|rows| self.task.batch(rows)).collect();
         let at = (step, self.schedule.factor(step));
-        let report = self.stepper.step(
-            (self.task, &mut self.models),
-            &mut self.groups,
-            &batches,
-            at,
-        );
+        let report = self.stepper.step((self.task, &mut self.models), &mut self.groups, &batches, at);
         self.clock.add(step, begin.elapsed(), report.counts);
         if let Some(what) = report.not_finite() {
-            let kept = self
-                .best
-                .iter()
-                .filter(|b| b.is_saved())
-                .map(|b| b.role().name())
-                .collect::<Vec<_>>()
-                .join(" and ");
+            let kept =
+                self.best.iter().filter(|b| b.is_saved()).map(|b| b.role().name()).collect::<Vec<_>>().join(" and ");
             let kept = if kept.is_empty() {
                 "no evaluation had been made yet".into()
             } else {
@@ -176,26 +154,18 @@ impl<'a, K: Task> Run<'a, K> {
         let mut worse = 0;
         for ((role, model), best) in self.models.named().zip(&mut self.best) {
             let metrics = self.task.evaluate(&model.bert, &model.top)?;
-            let text: Vec<String> = metrics
-                .iter()
-                .map(|(name, value)| format!("{name} {value:.4}"))
-                .collect();
+            let text: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
             tracing::info!("step {step}: {} {}", role.name(), text.join(", "));
             line[role.name()] = metrics.iter().map(|&(name, value)| (name, value)).collect();
-            worse = best.offer(step, metrics, self.folder.path(), |folder| {
-                save(self.task, model, folder)
-            })?;
+            worse = best.offer(step, metrics, self.folder.path(), |folder| save(self.task, model, folder))?;
         }
         self.folder.log(&line)?;
         Ok(worse)
     }
 
     fn log(&mut self, step: u64, epoch: u64, report: &StepReport) -> Result<()> {
-        let terms: serde_json::Map<_, _> = report
-            .terms
-            .iter()
-            .map(|(kind, v)| (kind.name().to_owned(), json!(v)))
-            .collect();
+        let terms: serde_json::Map<_, _> =
+            report.terms.iter().map(|(kind, v)| (kind.name().to_owned(), json!(v))).collect();
         let factor = self.schedule.factor(step - 1);
         self.folder.log(&json!({
             "event": "step", "step": step, "epoch": epoch, "loss": report.total, "terms": terms,
@@ -206,22 +176,13 @@ impl<'a, K: Task> Run<'a, K> {
     }
 
     fn interrupted(&self, step: u64) -> Outcome {
-        let saved: Vec<_> = self
-            .best
-            .iter()
-            .filter(|b| b.is_saved())
-            .map(|b| b.role().name())
-            .collect();
+        let saved: Vec<_> = self.best.iter().filter(|b| b.is_saved()).map(|b| b.role().name()).collect();
         let kept = if saved.is_empty() {
             "no model was saved yet".to_owned()
         } else {
             format!("kept: the best {} so far", saved.join(" and "))
         };
-        tracing::warn!(
-            "stopped after step {step} of {}; {kept} in {}",
-            self.total,
-            self.folder.path().display()
-        );
+        tracing::warn!("stopped after step {step} of {}; {kept} in {}", self.total, self.folder.path().display());
         Outcome::Interrupted
     }
 
@@ -233,21 +194,11 @@ impl<'a, K: Task> Run<'a, K> {
             tokens_per_second: self.clock.tokens_per_second(),
         };
         let probe = self.task.probe();
-        let models = self
-            .models
-            .named()
-            .zip(&self.best)
-            .map(|((role, model), best)| {
-                let time = |batch: &nb_data::TokenBatch| self.time(model, batch);
-                (role, &model.bert, best, crate::report::speed(&probe, time))
-            });
-        let summary = summarise(
-            self.plan,
-            self.task.name(),
-            self.folder.path(),
-            train,
-            models.collect(),
-        );
+        let models = self.models.named().zip(&self.best).map(|((role, model), best)| {
+            let time = |batch: &nb_data::TokenBatch| self.time(model, batch);
+            (role, &model.bert, best, crate::report::speed(&probe, time))
+        });
+        let summary = summarise(self.plan, self.task.name(), self.folder.path(), train, models.collect());
         self.folder.finish(&summary.json)?;
         Ok(Outcome::Finished(Box::new(summary)))
     }
@@ -282,10 +233,7 @@ fn groups<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>) -> Vec<Group>
             Role::Teacher => plan.train.teacher_lr,
             Role::Student => plan.train.lr,
         };
-        let tops = task
-            .arenas(&model.top)
-            .into_iter()
-            .map(|arena| (arena, plan.train.head_lr));
+        let tops = task.arenas(&model.top).into_iter().map(|arena| (arena, plan.train.head_lr));
         for (arena, peak) in std::iter::once((model.arena(), encoder)).chain(tops) {
             let identity = arena.values().data_ptr(); // shared top layers are one arena
             if !seen.contains(&identity) {

@@ -10,10 +10,7 @@ pub struct Schedule {
 impl Schedule {
     /// A rise over `share` of `total` steps (rounded), then a fall.
     pub fn new(total: u64, share: f64) -> Self {
-        Self {
-            warmup: (total as f64 * share).round() as u64,
-            total,
-        }
+        Self { warmup: (total as f64 * share).round() as u64, total }
     }
 
     /// The factor of the peak rate at `step` (from 0): (step + 1)/warm-up while rising, reaching 1, then
@@ -35,10 +32,7 @@ mod tests {
     fn it_rises_to_one_and_falls_towards_zero() {
         let schedule = Schedule::new(10, 0.2);
         let factors: Vec<f64> = (0..10).map(|s| schedule.factor(s)).collect();
-        assert_eq!(
-            factors,
-            [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]
-        );
+        assert_eq!(factors, [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]);
     }
 
     #[test]

@@ -45,8 +45,7 @@ impl StepReport {
         let term = self.terms.iter().find(|(_, value)| !value.is_finite());
         let term = term.map(|(kind, value)| format!("the term `{}` is {value}", kind.name()));
         term.or_else(|| {
-            (!self.gradient_norm.is_finite())
-                .then(|| format!("the gradient's norm is {}", self.gradient_norm))
+            (!self.gradient_norm.is_finite()).then(|| format!("the gradient's norm is {}", self.gradient_norm))
         })
     }
 }
@@ -61,57 +60,24 @@ impl Stepper {
         batches: &[K::Batch],
         (step, schedule): (u64, f64),
     ) -> StepReport {
-        let counts = batches
-            .iter()
-            .map(|b| task.counts(b))
-            .fold(Counts::default(), std::ops::Add::add);
-        let mut terms: Vec<(TermKind, f64)> =
-            self.method.terms.iter().map(|t| (t.kind, 0.0)).collect();
+        let counts = batches.iter().map(|b| task.counts(b)).fold(Counts::default(), std::ops::Add::add);
+        let mut terms: Vec<(TermKind, f64)> = self.method.terms.iter().map(|t| (t.kind, 0.0)).collect();
         for (micro, batch) in batches.iter().enumerate() {
-            let values = self.micro_batch(
-                task,
-                models,
-                batch,
-                counts,
-                mix(&[self.seed, step, micro as u64]),
-            );
-            terms
-                .iter_mut()
-                .zip(values)
-                .for_each(|((_, sum), value)| *sum += value);
+            let values = self.micro_batch(task, models, batch, counts, mix(&[self.seed, step, micro as u64]));
+            terms.iter_mut().zip(values).for_each(|((_, sum), value)| *sum += value);
         }
         self.blend(models);
-        let total = self
-            .method
-            .terms
-            .iter()
-            .zip(&terms)
-            .map(|(term, (_, value))| term.weight * value)
-            .sum();
-        let report = StepReport {
-            terms,
-            total,
-            gradient_norm: gradient_norm(groups),
-            counts,
-        };
+        let total = self.method.terms.iter().zip(&terms).map(|(term, (_, value))| term.weight * value).sum();
+        let report = StepReport { terms, total, gradient_norm: gradient_norm(groups), counts };
         if report.not_finite().is_none() {
-            self.optimiser.step(
-                groups,
-                step + 1,
-                schedule,
-                clip_factor(report.gradient_norm, self.clip),
-            );
-            models
-                .teacher
-                .iter_mut()
-                .chain(&mut models.student)
-                .for_each(|m| m.bert.parameters_changed());
+            self.optimiser.step(groups, step + 1, schedule, clip_factor(report.gradient_norm, self.clip));
+            models.teacher.iter_mut().chain(&mut models.student).for_each(|m| m.bert.parameters_changed());
         }
         report
     }
 
     /// Forward and backward of one micro-batch: gradients accumulate in the arenas. Returns the terms' values.
-    pub(crate) fn micro_batch<K: Task>(
+    pub fn micro_batch<K: Task>(
         &self,
         task: &K,
         models: &Models<K::Top>,
@@ -128,26 +94,11 @@ impl Stepper {
         let teacher = models.teacher.as_ref().map(|m| forward(m, Role::Teacher));
         let student = models.student.as_ref().map(|m| forward(m, Role::Student));
         let labels = task.labels(batch);
-        let compared = Compared {
-            teacher: side(&teacher),
-            student: side(&student),
-            labels: &labels,
-            map: models.map,
-        };
+        let compared = Compared { teacher: side(&teacher), student: side(&student), labels: &labels, map: models.map };
 
-        let terms: Vec<Tensor> = self
-            .method
-            .terms
-            .iter()
-            .map(|t| compared.term(t.kind, &self.method, counts))
-            .collect();
-        let total: Tensor = self
-            .method
-            .terms
-            .iter()
-            .zip(&terms)
-            .map(|(term, value)| value * term.weight)
-            .sum();
+        let terms: Vec<Tensor> =
+            self.method.terms.iter().map(|t| compared.term(t.kind, &self.method, counts)).collect();
+        let total: Tensor = self.method.terms.iter().zip(&terms).map(|(term, value)| value * term.weight).sum();
         total.backward();
         for (model, outcome) in [(&models.teacher, teacher), (&models.student, student)] {
             if let (Some(model), Some((encoded, _))) = (model, outcome) {
@@ -156,38 +107,22 @@ impl Stepper {
         }
         // One copy to the host for all terms; on a GPU it waits for the device.
         let values = Tensor::stack(&terms, 0).to_kind(Kind::Double);
-        (0..terms.len() as i64)
-            .map(|i| values.double_value(&[i]))
-            .collect()
+        (0..terms.len() as i64).map(|i| values.double_value(&[i])).collect()
     }
 
     /// Momentum distillation: after backward, before clipping.
-    pub(crate) fn blend<T>(&self, models: &Models<T>) {
-        let (Some(teacher), Some(student), Some(map)) =
-            (&models.teacher, &models.student, models.map)
-        else {
+    pub fn blend<T>(&self, models: &Models<T>) {
+        let (Some(teacher), Some(student), Some(map)) = (&models.teacher, &models.student, models.map) else {
             return;
         };
         let (teacher, student) = (&teacher.bert, &student.bert);
-        blend_layers(
-            &teacher.layer_grads(),
-            &mut student.layer_grads(),
-            map,
-            self.method.beta,
-        );
+        blend_layers(&teacher.layer_grads(), &mut student.layer_grads(), map, self.method.beta);
         if self.method.blend == Blend::LayersAndEmbeddings {
-            blend_embeddings(
-                &teacher.embedding_grads(),
-                &mut student.embedding_grads(),
-                self.method.beta,
-            );
+            blend_embeddings(&teacher.embedding_grads(), &mut student.embedding_grads(), self.method.beta);
         }
     }
 }
 
 fn side(outcome: &Option<(Encoded, Outputs)>) -> Option<Side<'_>> {
-    outcome.as_ref().map(|(encoded, outputs)| Side {
-        states: encoded.states(),
-        outputs,
-    })
+    outcome.as_ref().map(|(encoded, outputs)| Side { states: encoded.states(), outputs })
 }

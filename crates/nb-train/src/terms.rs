@@ -68,37 +68,16 @@ impl Compared<'_> {
         let teacher = || self.teacher.expect("a method with this term has a teacher");
         let map = || self.map.expect("a method with this term has a layer map");
         match kind {
-            TermKind::Teacher => {
-                hard_cross_entropy(&teacher().outputs.logits, self.labels, counts.labelled)
-            }
-            TermKind::Hard => {
-                hard_cross_entropy(&student().outputs.logits, self.labels, counts.labelled)
-            }
-            TermKind::Embedding => {
-                state_mse(&teacher().states[0], &student().states[0], counts.tokens)
-            }
+            TermKind::Teacher => hard_cross_entropy(&teacher().outputs.logits, self.labels, counts.labelled),
+            TermKind::Hard => hard_cross_entropy(&student().outputs.logits, self.labels, counts.labelled),
+            TermKind::Embedding => state_mse(&teacher().states[0], &student().states[0], counts.tokens),
             TermKind::Hidden => (1..student().states.len())
-                .map(|i| {
-                    state_mse(
-                        &teacher().states[map().teacher_state(i)],
-                        &student().states[i],
-                        counts.tokens,
-                    )
-                })
+                .map(|i| state_mse(&teacher().states[map().teacher_state(i)], &student().states[i], counts.tokens))
                 .sum(),
-            TermKind::Pooled => state_mse(
-                &teacher().outputs.pooled,
-                &student().outputs.pooled,
-                counts.pooled,
-            ),
+            TermKind::Pooled => state_mse(&teacher().outputs.pooled, &student().outputs.pooled, counts.pooled),
             TermKind::Soft => {
                 let t = method.temperature;
-                let soft = soft_cross_entropy(
-                    &teacher().outputs.logits,
-                    &student().outputs.logits,
-                    t,
-                    counts.rows,
-                );
+                let soft = soft_cross_entropy(&teacher().outputs.logits, &student().outputs.logits, t, counts.rows);
                 match method.scaling {
                     SoftScaling::Plain => soft,
                     SoftScaling::TemperatureSquared => soft * (t * t),

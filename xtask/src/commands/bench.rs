@@ -38,17 +38,7 @@ impl Args {
         libtorch::ensure(None)?;
         for (package, bench) in kernel_benches()? {
             let mut command = project::cargo();
-            command
-                .args([
-                    "bench",
-                    "--quiet",
-                    "--package",
-                    &package,
-                    "--bench",
-                    &bench,
-                    "--",
-                ])
-                .args(&args);
+            command.args(["bench", "--quiet", "--package", &package, "--bench", &bench, "--"]).args(&args);
             if !command.status().context("cannot start cargo")?.success() {
                 return Ok(ExitCode::FAILURE);
             }
@@ -64,10 +54,7 @@ fn kernel_benches() -> Result<Vec<(String, String)>> {
         .output()
         .context("cannot start cargo")?;
     if !output.status.success() {
-        bail!(
-            "cargo metadata failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
     }
     Ok(benches(&serde_json::from_slice(&output.stdout)?))
 }
@@ -80,12 +67,8 @@ fn benches(metadata: &Value) -> Vec<(String, String)> {
         .filter(|package| !WITHOUT_TORCH.contains(&text(&package["name"]).as_str()))
         .flat_map(|package| {
             let name = text(&package["name"]);
-            let benches = list(&package["targets"])
-                .into_iter()
-                .filter(|target| target["kind"][0] == "bench");
-            benches
-                .map(move |target| (name.clone(), text(&target["name"])))
-                .collect::<Vec<_>>()
+            let benches = list(&package["targets"]).into_iter().filter(|target| target["kind"][0] == "bench");
+            benches.map(move |target| (name.clone(), text(&target["name"]))).collect::<Vec<_>>()
         })
         .collect()
 }
@@ -100,9 +83,6 @@ mod tests {
             {"name": "nb-loss", "targets": [{"kind": ["lib"], "name": "nb_loss"}, {"kind": ["bench"], "name": "kernels"}]},
             {"name": "nb-data", "targets": [{"kind": ["bench"], "name": "throughput"}]},
         ]});
-        assert_eq!(
-            benches(&metadata),
-            [("nb-loss".to_owned(), "kernels".to_owned())]
-        );
+        assert_eq!(benches(&metadata), [("nb-loss".to_owned(), "kernels".to_owned())]);
     }
 }

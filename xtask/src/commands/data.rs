@@ -48,16 +48,8 @@ impl Args {
         let folder = output.unwrap_or_else(|| project::root().join(SAMPLE));
         let size = SampleSize::default();
         let written = sample::write(&folder, seed, size)?;
-        say(format!(
-            "wrote {} rows to {}",
-            size.train,
-            written.train.display()
-        ));
-        say(format!(
-            "wrote {} rows to {}",
-            size.dev,
-            written.dev.display()
-        ));
+        say(format!("wrote {} rows to {}", size.train, written.train.display()));
+        say(format!("wrote {} rows to {}", size.dev, written.dev.display()));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -65,10 +57,7 @@ impl Args {
 /// Writes the sample corpus, if it is not there.
 pub(crate) fn ensure_sample() -> Result<()> {
     let folder = project::root().join(SAMPLE);
-    if ["train", "dev"]
-        .iter()
-        .all(|split| folder.join(split).join("news.tsv").is_file())
-    {
+    if ["train", "dev"].iter().all(|split| folder.join(split).join("news.tsv").is_file()) {
         return Ok(());
     }
     sample::write(&folder, 0, SampleSize::default())?;

@@ -14,24 +14,11 @@ use crate::{compiler, progress, project, teacher};
 
 /// Exits with 1 where something is missing that set-up cannot bring.
 pub(crate) fn run() -> Result<ExitCode> {
-    let lines = [
-        system(),
-        rust(),
-        cpp(),
-        python(),
-        libtorch(),
-        gpu(),
-        cache(),
-        quickstart_teacher(),
-        sample_corpus(),
-    ];
+    let lines = [system(), rust(), cpp(), python(), libtorch(), gpu(), cache(), quickstart_teacher(), sample_corpus()];
     for Line { state, name, text } in &lines {
         println!("{} {name:<14} {text}", state.sign());
     }
-    let missing = lines
-        .iter()
-        .filter(|line| line.state == State::Missing)
-        .count();
+    let missing = lines.iter().filter(|line| line.state == State::Missing).count();
     if missing > 0 {
         println!("\n{missing} of these must be put right first");
         return Ok(ExitCode::FAILURE);
@@ -67,11 +54,7 @@ impl State {
 
 impl Line {
     fn new(state: State, name: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            state,
-            name,
-            text: text.into(),
-        }
+        Self { state, name, text: text.into() }
     }
 
     fn required<T>(name: &'static str, found: Result<T>, show: impl FnOnce(T) -> String) -> Self {
@@ -84,53 +67,34 @@ impl Line {
 
 fn system() -> Line {
     let cores = thread::available_parallelism().map_or_else(|_| "?".to_owned(), |n| n.to_string());
-    let memory = fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| total_memory(&text));
+    let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_memory(&text));
     let memory = memory.map_or_else(|| "?".to_owned(), progress::size);
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    Line::new(
-        State::Ready,
-        "system",
-        format!("{os} on {arch}, {cores} cores, {memory} of memory"),
-    )
+    Line::new(State::Ready, "system", format!("{os} on {arch}, {cores} cores, {memory} of memory"))
 }
 
 /// The machine's memory in bytes, from `/proc/meminfo`.
 fn total_memory(meminfo: &str) -> Option<u64> {
-    let kilobytes = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?
-        .trim()
-        .strip_suffix("kB")?;
+    let kilobytes = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix("kB")?;
     Some(kilobytes.trim().parse::<u64>().ok()? * 1024)
 }
 
 fn rust() -> Line {
-    let version = project::cargo()
-        .arg("--version")
-        .output()
-        .context("cannot start cargo");
-    Line::required("rust", version, |output| {
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    })
+    let version = project::cargo().arg("--version").output().context("cannot start cargo");
+    Line::required("rust", version, |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn cpp() -> Line {
-    Line::required("C++ compiler", compiler::find(), |compiler| {
-        compiler.path.display().to_string()
-    })
+    Line::required("C++ compiler", compiler::find(), |compiler| compiler.path.display().to_string())
 }
 
 fn python() -> Line {
     match Python::find() {
         Ok(python) => Line::new(State::Ready, "Python and pip", python.to_string()),
         // Only an installation needs it.
-        Err(error) if matches!(libtorch::find(None), Ok(Found::Ready(_))) => Line::new(
-            State::Later,
-            "Python and pip",
-            format!("{error:#}; libtorch is here already"),
-        ),
+        Err(error) if matches!(libtorch::find(None), Ok(Found::Ready(_))) => {
+            Line::new(State::Later, "Python and pip", format!("{error:#}; libtorch is here already"))
+        }
         Err(error) => Line::new(State::Missing, "Python and pip", format!("{error:#}")),
     }
 }
@@ -139,10 +103,7 @@ fn libtorch() -> Line {
     match libtorch::find(None) {
         Ok(Found::Ready(libtorch)) => Line::new(State::Ready, "libtorch", describe(&libtorch)),
         Ok(Found::Missing(set)) => {
-            let text = format!(
-                "not installed; `cargo xtask setup` brings {} for {set}",
-                libtorch::VERSION
-            );
+            let text = format!("not installed; `cargo xtask setup` brings {} for {set}", libtorch::VERSION);
             Line::new(State::Later, "libtorch", text)
         }
         Err(error) => Line::new(State::Missing, "libtorch", format!("{error:#}")),
@@ -155,87 +116,46 @@ fn describe(libtorch: &Libtorch) -> String {
         Source::Remembered => "in use here",
         Source::Cache(_) => "in the cache, not yet in use here",
     };
-    let set = if libtorch::has_cuda(&libtorch.root) {
-        "with CUDA"
-    } else {
-        "for the CPU"
-    };
-    format!(
-        "{} {set}, {source}: {}",
-        libtorch::VERSION,
-        libtorch.root.display()
-    )
+    let set = if libtorch::has_cuda(&libtorch.root) { "with CUDA" } else { "for the CPU" };
+    format!("{} {set}, {source}: {}", libtorch::VERSION, libtorch.root.display())
 }
 
 fn gpu() -> Line {
     let Some(sign) = libtorch::nvidia_driver() else {
-        return Line::new(
-            State::Later,
-            "GPU",
-            "no NVIDIA driver: training runs on the CPU",
-        );
+        return Line::new(State::Later, "GPU", "no NVIDIA driver: training runs on the CPU");
     };
-    let names = Command::new("nvidia-smi")
-        .args(["--query-gpu=name,memory.total", "--format=csv,noheader"])
-        .output();
+    let names = Command::new("nvidia-smi").args(["--query-gpu=name,memory.total", "--format=csv,noheader"]).output();
     let names = names.ok().filter(|output| output.status.success());
     let gpus = names.map_or_else(
         || format!("NVIDIA driver ({})", sign.display()),
-        |output| {
-            String::from_utf8_lossy(&output.stdout)
-                .trim()
-                .replace('\n', "; ")
-        },
+        |output| String::from_utf8_lossy(&output.stdout).trim().replace('\n', "; "),
     );
     let in_use = matches!(libtorch::find(None), Ok(Found::Ready(libtorch)) if !libtorch::has_cuda(&libtorch.root));
-    let hint = if in_use {
-        "; libtorch in use is without CUDA: `cargo xtask setup --device cuda`"
-    } else {
-        ""
-    };
+    let hint = if in_use { "; libtorch in use is without CUDA: `cargo xtask setup --device cuda`" } else { "" };
     Line::new(State::Ready, "GPU", format!("{gpus}{hint}"))
 }
 
 fn cache() -> Line {
     let free = project::cache().and_then(|cache| {
         // The folder itself may be missing still.
-        let existing = cache
-            .ancestors()
-            .find(|folder| folder.is_dir())
-            .unwrap_or(Path::new("/"))
-            .to_owned();
+        let existing = cache.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/")).to_owned();
         Ok((cache, install::free_bytes(&existing)?))
     });
     Line::required("cache", free, |(cache, free)| {
         let sets = [Set::Cpu, Set::Cuda].into_iter();
         let held: Vec<_> = sets
-            .filter(|set| {
-                set.folder()
-                    .is_ok_and(|folder| install::is_installed(&folder))
-            })
+            .filter(|set| set.folder().is_ok_and(|folder| install::is_installed(&folder)))
             .map(|set| set.to_string())
             .collect();
-        let held = if held.is_empty() {
-            "no libtorch".to_owned()
-        } else {
-            format!("libtorch for {}", held.join(", "))
-        };
+        let held = if held.is_empty() { "no libtorch".to_owned() } else { format!("libtorch for {}", held.join(", ")) };
         format!("{}: {held}; {} free", cache.display(), progress::size(free))
     })
 }
 
 fn quickstart_teacher() -> Line {
     match teacher::locate() {
-        Ok(Some(folder)) => Line::new(
-            State::Ready,
-            "teacher",
-            format!("{}: {}", teacher::NAME, folder.display()),
-        ),
-        Ok(None) => Line::new(
-            State::Later,
-            "teacher",
-            format!("the first quickstart fetches {}", teacher::NAME),
-        ),
+        Ok(Some(folder)) => Line::new(State::Ready, "teacher", format!("{}: {}", teacher::NAME, folder.display())),
+        Ok(None) => Line::new(State::Later, "teacher", format!("the first quickstart fetches {}", teacher::NAME)),
         Err(error) => Line::new(State::Missing, "teacher", format!("{error:#}")),
     }
 }
@@ -244,11 +164,7 @@ fn sample_corpus() -> Line {
     let folder = project::root().join(data::SAMPLE);
     match folder.is_dir() {
         true => Line::new(State::Ready, "sample corpus", folder.display().to_string()),
-        false => Line::new(
-            State::Later,
-            "sample corpus",
-            "the first quickstart writes it",
-        ),
+        false => Line::new(State::Later, "sample corpus", "the first quickstart writes it"),
     }
 }
 
@@ -258,10 +174,7 @@ mod tests {
 
     #[test]
     fn memory_is_read_in_bytes() {
-        assert_eq!(
-            total_memory("MemTotal:       16384 kB\nMemFree: 1 kB\n"),
-            Some(16_777_216)
-        );
+        assert_eq!(total_memory("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16_777_216));
         assert_eq!(total_memory("nothing"), None);
     }
 }

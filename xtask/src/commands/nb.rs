@@ -56,11 +56,7 @@ const DEFAULT_CONFIG: &str = "configs/quickstart.yaml";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What the binary nb is given
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "OPTIONS"
-    )]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
     args: Vec<OsString>,
 }
 
@@ -123,10 +119,7 @@ pub(crate) fn build() -> Result<PathBuf> {
         bail!("cannot build nb; `cargo xtask doctor` says what this machine lacks");
     }
     if log.compiled {
-        say(format!(
-            "built nb in {}",
-            progress::duration(started.elapsed())
-        ));
+        say(format!("built nb in {}", progress::duration(started.elapsed())));
     }
     executable.context("cargo did not say where it put nb")
 }
@@ -222,23 +215,14 @@ mod tests {
 
     #[test]
     fn the_config_is_found_in_either_spelling() {
-        assert_eq!(
-            config_argument(&args("--resume --config a.yaml")),
-            Some("a.yaml".into())
-        );
-        assert_eq!(
-            config_argument(&args("--config=b.yaml --resume")),
-            Some("b.yaml".into())
-        );
+        assert_eq!(config_argument(&args("--resume --config a.yaml")), Some("a.yaml".into()));
+        assert_eq!(config_argument(&args("--config=b.yaml --resume")), Some("b.yaml".into()));
         assert_eq!(config_argument(&args("--set train.epochs=3")), None);
     }
 
     #[test]
     fn only_commands_that_need_a_config_get_the_default() {
-        assert_eq!(
-            with_config("train", args("--config=b.yaml")),
-            args("--config=b.yaml")
-        );
+        assert_eq!(with_config("train", args("--config=b.yaml")), args("--config=b.yaml"));
         assert_eq!(with_config("train", args("--help")), args("--help"));
         assert_eq!(with_config("predict", args("--model m")), args("--model m"));
         let given = with_config("plan", args("--set seed=1"));
@@ -248,12 +232,8 @@ mod tests {
 
     #[test]
     fn another_teacher_is_noticed() {
-        assert!(overrides_teacher(&args(
-            "--set teacher.checkpoint=models/bert"
-        )));
-        assert!(overrides_teacher(&args(
-            "--set=teacher.checkpoint=models/bert"
-        )));
+        assert!(overrides_teacher(&args("--set teacher.checkpoint=models/bert")));
+        assert!(overrides_teacher(&args("--set=teacher.checkpoint=models/bert")));
         assert!(!overrides_teacher(&args("--set train.teacher_lr=1e-5")));
     }
 
@@ -261,8 +241,7 @@ mod tests {
     fn the_binary_s_path_stands_in_cargo_s_message_about_it() {
         let message = r#"{"reason":"compiler-artifact","target":{"name":"nb","kind":["bin"]},"executable":"/t/nb"}"#;
         assert_eq!(executable(message), Some("/t/nb".into()));
-        let library =
-            r#"{"reason":"compiler-artifact","target":{"name":"nb_loss"},"executable":null}"#;
+        let library = r#"{"reason":"compiler-artifact","target":{"name":"nb_loss"},"executable":null}"#;
         assert_eq!(executable(library), None);
     }
 }

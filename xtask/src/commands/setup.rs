@@ -36,11 +36,7 @@ impl Args {
                 println!("export {name}={}", quoted(&value));
             }
         } else {
-            say(format!(
-                "libtorch {} ({})",
-                libtorch.root.display(),
-                describe(&libtorch)
-            ));
+            say(format!("libtorch {} ({})", libtorch.root.display(), describe(&libtorch)));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -80,30 +76,18 @@ mod tests {
     use super::*;
 
     fn libtorch(root: &str) -> Libtorch {
-        Libtorch {
-            root: root.into(),
-            source: Source::Environment,
-        }
+        Libtorch { root: root.into(), source: Source::Environment }
     }
 
     #[test]
     fn the_environment_holds_libtorch_and_a_run_path() {
         let expected = [
             ("LIBTORCH", "/c/torch".to_owned()),
-            (
-                "RUSTFLAGS",
-                "-C link-arg=-Wl,-rpath,/c/torch/lib".to_owned(),
-            ),
-            (
-                "RUSTDOCFLAGS",
-                "-C link-arg=-Wl,-rpath,/c/torch/lib".to_owned(),
-            ),
+            ("RUSTFLAGS", "-C link-arg=-Wl,-rpath,/c/torch/lib".to_owned()),
+            ("RUSTDOCFLAGS", "-C link-arg=-Wl,-rpath,/c/torch/lib".to_owned()),
         ];
         assert_eq!(environment(&libtorch("/c/torch")).unwrap(), expected);
-        let expected = [
-            ("LIBTORCH", "/c d/torch".to_owned()),
-            ("LD_LIBRARY_PATH", "/c d/torch/lib".to_owned()),
-        ];
+        let expected = [("LIBTORCH", "/c d/torch".to_owned()), ("LD_LIBRARY_PATH", "/c d/torch/lib".to_owned())];
         assert_eq!(environment(&libtorch("/c d/torch")).unwrap(), expected);
     }
 

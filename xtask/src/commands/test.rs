@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::commands::nb;
 use crate::progress::{self, say};
 use crate::{libtorch, project};
 
@@ -38,8 +37,6 @@ impl Args {
         let started = Instant::now();
         let light = WITHOUT_TORCH.iter().flat_map(|name| ["--package", name]);
         let mut tally = self.cargo_test(["--profile", "light"].into_iter().chain(light))?;
-        // The commands' tests start the binary, and cargo does not build one package's binary for another's tests.
-        nb::build()?;
         let rest = WITHOUT_TORCH.iter().flat_map(|name| ["--exclude", name]);
         tally += self.cargo_test(["--release", "--workspace"].into_iter().chain(rest))?;
 
@@ -47,40 +44,21 @@ impl Args {
             say(format!("error: no test's name holds {filter:?}"));
             return Ok(ExitCode::FAILURE);
         }
-        say(format!(
-            "{tally} in {}",
-            progress::duration(started.elapsed())
-        ));
-        Ok(if tally.ok {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        say(format!("{tally} in {}", progress::duration(started.elapsed())));
+        Ok(if tally.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// Runs `cargo test` with `selection`, shows what it prints and counts.
     fn cargo_test<'a>(&'a self, selection: impl IntoIterator<Item = &'a str>) -> Result<Tally> {
         let mut command = project::cargo();
-        command
-            .args(["test", "--no-fail-fast"])
-            .args(selection)
-            .args(&self.filter);
+        command.args(["test", "--no-fail-fast"]).args(selection).args(&self.filter);
         if !self.args.is_empty() {
             command.arg("--").args(&self.args);
         }
-        let mut child = command
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start cargo")?;
+        let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
         let mut tally = Tally::default();
         let mut screen = std::io::stdout().lock();
-        for line in child
-            .stdout
-            .take()
-            .map(BufReader::new)
-            .into_iter()
-            .flat_map(|lines| lines.split(b'\n'))
-        {
+        for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|lines| lines.split(b'\n')) {
             let line = line?;
             screen.write_all(&line)?;
             screen.write_all(b"\n")?;
@@ -104,10 +82,7 @@ struct Tally {
 impl Tally {
     /// Adds what a test program's last line says: "test result: ok. 3 passed; 0 failed; 1 ignored; …".
     fn count(&mut self, line: &str) {
-        let Some((_, counts)) = line
-            .strip_prefix("test result: ")
-            .and_then(|rest| rest.split_once(". "))
-        else {
+        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
             return;
         };
         for (number, kind) in counts.split("; ").filter_map(|part| part.split_once(' ')) {
@@ -139,17 +114,9 @@ impl std::ops::AddAssign for Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            passed,
-            failed,
-            ignored,
-            ok,
-        } = self;
+        let Self { passed, failed, ignored, ok } = self;
         let verdict = if *ok { "all tests pass" } else { "tests fail" };
-        write!(
-            f,
-            "{verdict}: {passed} passed, {failed} failed, {ignored} ignored"
-        )
+        write!(f, "{verdict}: {passed} passed, {failed} failed, {ignored} ignored")
     }
 }
 
@@ -159,32 +126,15 @@ mod tests {
 
     #[test]
     fn results_of_several_programs_add_up() {
-        let mut tally = Tally {
-            ok: true,
-            ..Tally::default()
-        };
+        let mut tally = Tally { ok: true, ..Tally::default() };
         tally.count("running 4 tests");
         tally.count("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 12 filtered out; finished in 0.00s");
-        tally.count("test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s");
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 13,
-                failed: 2,
-                ignored: 1,
-                ok: true
-            }
+        tally.count(
+            "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s",
         );
-        tally += Tally {
-            passed: 1,
-            failed: 0,
-            ignored: 0,
-            ok: false,
-        };
-        assert_eq!(
-            tally.to_string(),
-            "tests fail: 14 passed, 2 failed, 1 ignored"
-        );
+        assert_eq!(tally, Tally { passed: 13, failed: 2, ignored: 1, ok: true });
+        tally += Tally { passed: 1, failed: 0, ignored: 0, ok: false };
+        assert_eq!(tally.to_string(), "tests fail: 14 passed, 2 failed, 1 ignored");
     }
 
     #[test]

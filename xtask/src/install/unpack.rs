@@ -17,19 +17,13 @@ pub(super) fn all(package: &Package, wheels: &Path, into: &Path) -> Result<()> {
     for wheel in package.wheels {
         bar.set_message(format!("unpacking {}", wheel.name));
         let path = wheel.path(wheels);
-        one(&path, into, package.place, &bar)
-            .with_context(|| format!("cannot unpack {}", path.display()))?;
+        one(&path, into, package.place, &bar).with_context(|| format!("cannot unpack {}", path.display()))?;
     }
     bar.finish_and_clear();
     Ok(())
 }
 
-fn one(
-    wheel: &Path,
-    into: &Path,
-    place: fn(&str) -> Option<&str>,
-    bar: &ProgressBar,
-) -> Result<()> {
+fn one(wheel: &Path, into: &Path, place: fn(&str) -> Option<&str>, bar: &ProgressBar) -> Result<()> {
     let mut archive = ZipArchive::new(File::open(wheel)?)?;
     let mut buffer = vec![0; 1 << 20];
     for index in 0..archive.len() {
@@ -45,8 +39,7 @@ fn one(
         if let Some(folder) = path.parent() {
             create_dir(folder)?;
         }
-        copy(&mut entry, &path, &mut buffer, bar)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        copy(&mut entry, &path, &mut buffer, bar).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
@@ -76,30 +69,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let wheel = folder.path().join("a.whl");
         let mut writer = ZipWriter::new(File::create(&wheel).unwrap());
-        for (name, text) in [
-            ("torch/lib/a.so", "library"),
-            ("torch/a.py", "python"),
-            ("torch/../../out.so", "evil"),
-        ] {
-            writer
-                .start_file(name, SimpleFileOptions::default())
-                .unwrap();
+        for (name, text) in [("torch/lib/a.so", "library"), ("torch/a.py", "python"), ("torch/../../out.so", "evil")] {
+            writer.start_file(name, SimpleFileOptions::default()).unwrap();
             writer.write_all(text.as_bytes()).unwrap();
         }
         writer.finish().unwrap();
 
         let into = folder.path().join("into");
-        one(
-            &wheel,
-            &into,
-            |entry| entry.ends_with(".so").then_some(entry),
-            &ProgressBar::hidden(),
-        )
-        .unwrap();
-        assert_eq!(
-            fs::read_to_string(into.join("torch/lib/a.so")).unwrap(),
-            "library"
-        );
+        one(&wheel, &into, |entry| entry.ends_with(".so").then_some(entry), &ProgressBar::hidden()).unwrap();
+        assert_eq!(fs::read_to_string(into.join("torch/lib/a.so")).unwrap(), "library");
         assert!(!into.join("torch/a.py").exists());
         assert!(!folder.path().join("out.so").exists());
     }

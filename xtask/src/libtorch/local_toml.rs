@@ -40,9 +40,7 @@ pub(crate) fn write(libtorch: &Path, cxx: Option<&str>) -> Result<()> {
 /// Flags for the compiler and for rustdoc by which a program finds the libraries of `libtorch` when it runs.
 pub(crate) fn rpath_flags(libtorch: &Path) -> Result<[String; 2]> {
     let lib = libtorch.join("lib");
-    let lib = lib
-        .to_str()
-        .with_context(|| format!("{} is not UTF-8, which cargo needs", lib.display()))?;
+    let lib = lib.to_str().with_context(|| format!("{} is not UTF-8, which cargo needs", lib.display()))?;
     Ok(["-C".to_owned(), format!("link-arg=-Wl,-rpath,{lib}")])
 }
 
@@ -50,14 +48,8 @@ fn render(libtorch: &Path, cxx: Option<&str>) -> Result<String> {
     // A string in JSON is one in TOML too.
     let root = serde_json::to_string(libtorch)?;
     let [option, argument] = rpath_flags(libtorch)?;
-    let flags = format!(
-        "{}, {}",
-        serde_json::to_string(&option)?,
-        serde_json::to_string(&argument)?
-    );
-    let cxx = cxx
-        .map(|cxx| format!("CXX = {cxx:?}\n"))
-        .unwrap_or_default();
+    let flags = format!("{}, {}", serde_json::to_string(&option)?, serde_json::to_string(&argument)?);
+    let cxx = cxx.map(|cxx| format!("CXX = {cxx:?}\n")).unwrap_or_default();
     Ok(format!(
         "# Written by `cargo xtask setup`: where libtorch lies on this machine.\n\
          [env]\nLIBTORCH = {root}\n{cxx}\n[build]\nrustflags = [{flags}]\nrustdocflags = [{flags}]\n"
@@ -65,9 +57,7 @@ fn render(libtorch: &Path, cxx: Option<&str>) -> Result<String> {
 }
 
 fn parse(text: &str) -> Option<PathBuf> {
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix("LIBTORCH = "))?;
+    let value = text.lines().find_map(|line| line.strip_prefix("LIBTORCH = "))?;
     serde_json::from_str(value).ok()
 }
 

@@ -144,11 +144,7 @@ const CUDA: [Wheel; 16] = [
 /// The wheels are for another system than this one.
 pub(crate) fn package(set: Set) -> Result<Package> {
     ensure!(
-        cfg!(all(
-            target_os = "linux",
-            target_arch = "x86_64",
-            target_env = "gnu"
-        )),
+        cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")),
         "set-up installs libtorch on Linux (x86-64, glibc) only: set LIBTORCH to a folder that holds libtorch {VERSION}"
     );
     let folder = set.folder()?;
@@ -186,11 +182,8 @@ fn place_cpu(entry: &str) -> Option<&str> {
 
 /// The files of the wheels that a machine with a GPU needs: all shared libraries but those for Python.
 fn place_cuda(entry: &str) -> Option<&str> {
-    const FOR_PYTHON: [&str; 3] = [
-        "torch/lib/libtorch_python.so",
-        "torch/lib/libshm.so",
-        "torch/lib/libtorch_global_deps.so",
-    ];
+    const FOR_PYTHON: [&str; 3] =
+        ["torch/lib/libtorch_python.so", "torch/lib/libshm.so", "torch/lib/libtorch_global_deps.so"];
     let (folder, file) = entry.rsplit_once('/')?;
     let library = folder.ends_with("/lib") && (file.ends_with(".so") || file.contains(".so."));
     let wanted = library && !FOR_PYTHON.contains(&entry) || entry.starts_with("torch/include/");
@@ -200,8 +193,7 @@ fn place_cuda(entry: &str) -> Option<&str> {
 /// Puts a linker script in the place of `libtorch.so`, which would pull in the libraries of CUDA.
 fn link_to_cpu_library(folder: &Path) -> Result<()> {
     let path = folder.join("torch/lib/libtorch.so");
-    std::fs::write(&path, "INPUT(libtorch_cpu.so)\n")
-        .with_context(|| format!("cannot write {}", path.display()))
+    std::fs::write(&path, "INPUT(libtorch_cpu.so)\n").with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -215,18 +207,12 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), CUDA.len());
-        assert!(
-            CUDA.iter()
-                .all(|wheel| wheel.sha256.len() == 64 && wheel.platform.ends_with("x86_64"))
-        );
+        assert!(CUDA.iter().all(|wheel| wheel.sha256.len() == 64 && wheel.platform.ends_with("x86_64")));
     }
 
     #[test]
     fn a_cpu_takes_headers_and_five_libraries() {
-        assert_eq!(
-            place_cpu("torch/lib/libtorch_cpu.so"),
-            Some("torch/lib/libtorch_cpu.so")
-        );
+        assert_eq!(place_cpu("torch/lib/libtorch_cpu.so"), Some("torch/lib/libtorch_cpu.so"));
         assert!(place_cpu("torch/include/ATen/ATen.h").is_some());
         assert_eq!(place_cpu("torch/lib/libtorch.so"), None);
         assert_eq!(place_cpu("torch/lib/libtorch_cuda.so"), None);

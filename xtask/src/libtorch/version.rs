@@ -6,10 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// Where the macros stand: the first since 2.9, the second before.
-const HEADERS: [&str; 2] = [
-    "include/torch/headeronly/version.h",
-    "include/torch/csrc/api/include/torch/version.h",
-];
+const HEADERS: [&str; 2] = ["include/torch/headeronly/version.h", "include/torch/csrc/api/include/torch/version.h"];
 
 /// Reads the version of the libtorch in `root`, without a local part: "2.11.0" for "2.11.0+cu130".
 ///
@@ -19,22 +16,13 @@ const HEADERS: [&str; 2] = [
 pub(super) fn read(root: &Path) -> Result<String> {
     if let Ok(text) = fs::read_to_string(root.join("build-version")) {
         let version = text.trim();
-        return Ok(version
-            .split_once('+')
-            .map_or(version, |(public, _)| public)
-            .to_owned());
+        return Ok(version.split_once('+').map_or(version, |(public, _)| public).to_owned());
     }
     HEADERS
         .iter()
         .filter_map(|header| fs::read_to_string(root.join(header)).ok())
         .find_map(|text| from_header(&text))
-        .with_context(|| {
-            format!(
-                "{} has no build-version and no {}",
-                root.display(),
-                HEADERS[0]
-            )
-        })
+        .with_context(|| format!("{} has no build-version and no {}", root.display(), HEADERS[0]))
 }
 
 fn from_header(text: &str) -> Option<String> {
@@ -44,11 +32,7 @@ fn from_header(text: &str) -> Option<String> {
             (words.next() == Some("#define") && words.next() == Some(name)).then(|| words.next())?
         })
     };
-    let parts = [
-        number("TORCH_VERSION_MAJOR")?,
-        number("TORCH_VERSION_MINOR")?,
-        number("TORCH_VERSION_PATCH")?,
-    ];
+    let parts = [number("TORCH_VERSION_MAJOR")?, number("TORCH_VERSION_MINOR")?, number("TORCH_VERSION_PATCH")?];
     Some(parts.join("."))
 }
 

@@ -82,9 +82,7 @@ impl FromStr for Column {
     /// A number if it consists of digits, else a name.
     fn from_str(text: &str) -> Result<Self, DataError> {
         let text = text.trim();
-        let wrong = || DataError::ColumnSyntax {
-            found: text.to_owned(),
-        };
+        let wrong = || DataError::ColumnSyntax { found: text.to_owned() };
         if text.is_empty() {
             Err(wrong())
         } else if text.bytes().all(|byte| byte.is_ascii_digit()) {

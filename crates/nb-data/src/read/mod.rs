@@ -74,12 +74,7 @@ impl Source {
     /// A source whose rows need labels and of which one row in ten may be unusable.
     #[must_use]
     pub fn labelled(path: impl Into<PathBuf>, format: Format) -> Self {
-        Self {
-            path: path.into(),
-            format,
-            labels: LabelRule::Required,
-            allowed_unusable: Self::ALLOWED_UNUSABLE,
-        }
+        Self { path: path.into(), format, labels: LabelRule::Required, allowed_unusable: Self::ALLOWED_UNUSABLE }
     }
 
     /// Opens the file as a stream of rows.
@@ -87,42 +82,25 @@ impl Source {
     /// # Errors
     /// [`DataError::Open`] if that fails, and what [`articles`] returns.
     pub fn open(&self) -> Result<Articles<BufReader<File>>, DataError> {
-        let failed = |source| DataError::Open {
-            path: self.path.clone(),
-            source,
-        };
+        let failed = |source| DataError::Open { path: self.path.clone(), source };
         let file = File::open(&self.path).map_err(failed)?;
         // A folder opens without complaint and fails at the first read only, which would name a line.
         if file.metadata().map_err(failed)?.is_dir() {
             return Err(failed(std::io::ErrorKind::IsADirectory.into()));
         }
         let name = self.path.display().to_string();
-        articles(
-            BufReader::with_capacity(1 << 16, file),
-            &name,
-            &self.format,
-            self.labels,
-        )
+        articles(BufReader::with_capacity(1 << 16, file), &name, &self.format, self.labels)
     }
 
     /// Checks the share of skipped rows beside `usable` ones.
     pub(crate) fn check(&self, usable: u64, skipped: &Skipped) -> Result<(), DataError> {
         if usable == 0 {
-            return Err(DataError::NoRows {
-                path: self.path.clone(),
-                skipped: skipped.clone(),
-            });
+            return Err(DataError::NoRows { path: self.path.clone(), skipped: skipped.clone() });
         }
         let rows = usable + skipped.count();
         if skipped.count() as f64 > self.allowed_unusable * rows as f64 {
-            let (path, skipped, allowed) =
-                (self.path.clone(), skipped.clone(), self.allowed_unusable);
-            return Err(DataError::TooManyUnusable {
-                path,
-                skipped,
-                rows,
-                allowed,
-            });
+            let (path, skipped, allowed) = (self.path.clone(), skipped.clone(), self.allowed_unusable);
+            return Err(DataError::TooManyUnusable { path, skipped, rows, allowed });
         }
         Ok(())
     }
@@ -156,11 +134,7 @@ pub struct Corpus {
 /// # Errors
 /// If the file cannot be read, does not fit its format, or has no usable row or too many unusable ones.
 pub fn read(source: &Source) -> Result<Corpus, DataError> {
-    let mut corpus = Corpus {
-        source: source.path.clone(),
-        articles: Vec::new(),
-        skipped: Skipped::default(),
-    };
+    let mut corpus = Corpus { source: source.path.clone(), articles: Vec::new(), skipped: Skipped::default() };
     for row in source.open()? {
         match row? {
             Row::Article(article) => corpus.articles.push(article),
@@ -185,10 +159,7 @@ pub fn read(source: &Source) -> Result<Corpus, DataError> {
 /// If `dev_fraction` does not lie between 0 and 1 or `n` exceeds 2^32.
 #[must_use]
 pub fn split(n: usize, dev_fraction: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
-    assert!(
-        (0.0..=1.0).contains(&dev_fraction),
-        "a fraction of {dev_fraction} does not lie between 0 and 1"
-    );
+    assert!((0.0..=1.0).contains(&dev_fraction), "a fraction of {dev_fraction} does not lie between 0 and 1");
     let mut rows = crate::batch::all_rows(n);
     Stream::new(mix(&[seed, SPLIT])).shuffle(&mut rows);
     let wanted = (dev_fraction * n as f64).round() as usize;
@@ -218,13 +189,9 @@ mod tests {
 
     #[test]
     fn a_split_leaves_neither_side_empty() {
-        for (n, fraction, sizes) in [
-            (2, 0.01, (1, 1)),
-            (2, 1.0, (1, 1)),
-            (1, 0.9, (1, 0)),
-            (0, 0.5, (0, 0)),
-            (5, 0.5, (2, 3)),
-        ] {
+        for (n, fraction, sizes) in
+            [(2, 0.01, (1, 1)), (2, 1.0, (1, 1)), (1, 0.9, (1, 0)), (0, 0.5, (0, 0)), (5, 0.5, (2, 3))]
+        {
             let (train, dev) = split(n, fraction, 0);
             assert_eq!((train.len(), dev.len()), sizes, "{n} rows, {fraction}");
         }

@@ -71,13 +71,7 @@ pub(super) struct Records<R> {
 
 impl<R: BufRead> Records<R> {
     pub(super) fn new(reader: R, name: &str, cut: Cut) -> Self {
-        Self {
-            reader,
-            name: name.to_owned(),
-            cut,
-            text: Vec::new(),
-            line: 0,
-        }
+        Self { reader, name: name.to_owned(), cut, text: Vec::new(), line: 0 }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -104,9 +98,7 @@ impl<R: BufRead> Records<R> {
                 record.end_field();
             }
             Cut::Tabs => record.push_plain(&self.text, b'\t'),
-            Cut::Quoted { delimiter } if !self.text.contains(&b'"') => {
-                record.push_plain(&self.text, delimiter)
-            }
+            Cut::Quoted { delimiter } if !self.text.contains(&b'"') => record.push_plain(&self.text, delimiter),
             Cut::Quoted { delimiter } => self.read_quoted(record, delimiter)?,
         }
         Ok(true)
@@ -116,11 +108,7 @@ impl<R: BufRead> Records<R> {
     fn next_line(&mut self) -> Result<bool, DataError> {
         self.text.clear();
         let read = self.reader.read_until(b'\n', &mut self.text);
-        let count = read.map_err(|source| DataError::Read {
-            file: self.name.clone(),
-            line: self.line,
-            source,
-        })?;
+        let count = read.map_err(|source| DataError::Read { file: self.name.clone(), line: self.line, source })?;
         if count == 0 {
             return Ok(false);
         }
@@ -149,9 +137,7 @@ impl<R: BufRead> Records<R> {
             // What follows a closing quote is part of the field, as is a whole field that does not begin with one.
             let rest = &self.text[at..];
             let length = rest.iter().position(|&byte| byte == delimiter);
-            record
-                .bytes
-                .extend_from_slice(&rest[..length.unwrap_or(rest.len())]);
+            record.bytes.extend_from_slice(&rest[..length.unwrap_or(rest.len())]);
             record.end_field();
             match length {
                 Some(length) => at += length + 1,
@@ -162,12 +148,7 @@ impl<R: BufRead> Records<R> {
 
     /// Reads from behind an opening quote to behind the closing one, over as many lines as it takes; returns the place
     /// in the last of them.
-    fn read_quoted_field(
-        &mut self,
-        record: &mut Record,
-        mut at: usize,
-        delimiter: u8,
-    ) -> Result<usize, DataError> {
+    fn read_quoted_field(&mut self, record: &mut Record, mut at: usize, delimiter: u8) -> Result<usize, DataError> {
         let opened = self.line;
         loop {
             let rest = &self.text[at..];
@@ -183,10 +164,7 @@ impl<R: BufRead> Records<R> {
                         // Text behind a closing quote is odd but harmless on one line. Lines below the opening quote
                         // it means that the quote was never closed, and that this one opens a field of a later row.
                         Some(&next) if next != delimiter && self.line > opened => {
-                            let found = format!(
-                                "the next one, on line {}, stands in the middle of a field",
-                                self.line
-                            );
+                            let found = format!("the next one, on line {}, stands in the middle of a field", self.line);
                             return Err(self.open_quote(opened, found));
                         }
                         _ => return Ok(at),
@@ -205,11 +183,7 @@ impl<R: BufRead> Records<R> {
     }
 
     fn open_quote(&self, line: u64, found: String) -> DataError {
-        DataError::OpenQuote {
-            file: self.name.clone(),
-            line,
-            found,
-        }
+        DataError::OpenQuote { file: self.name.clone(), line, found }
     }
 }
 
@@ -225,8 +199,7 @@ mod tests {
         let mut records = Records::new(text, "a.csv", cut);
         let (mut record, mut out) = (Record::default(), Vec::new());
         while records.read(&mut record)? {
-            let fields =
-                (0..record.len()).map(|field| record.bytes[record.range(field).unwrap()].to_vec());
+            let fields = (0..record.len()).map(|field| record.bytes[record.range(field).unwrap()].to_vec());
             out.push((record.line, fields.collect()));
         }
         Ok(out)
@@ -236,15 +209,7 @@ mod tests {
         let found = all(text.as_bytes(), Cut::Quoted { delimiter: b',' }).unwrap();
         let expected: Vec<_> = expected
             .iter()
-            .map(|(line, fields)| {
-                (
-                    *line,
-                    fields
-                        .iter()
-                        .map(|field| field.as_bytes().to_vec())
-                        .collect::<Vec<_>>(),
-                )
-            })
+            .map(|(line, fields)| (*line, fields.iter().map(|field| field.as_bytes().to_vec()).collect::<Vec<_>>()))
             .collect();
         assert_eq!(found, expected, "{text:?}");
     }
@@ -255,16 +220,10 @@ mod tests {
         check("\n\r\n", &[]);
         check("a,b\n\nc", &[(1, &["a", "b"]), (3, &["c"])]);
         check("a,\n,", &[(1, &["a", ""]), (2, &["", ""])]);
-        check(
-            "\u{feff}a,b\r\nc,d\r\n",
-            &[(1, &["a", "b"]), (2, &["c", "d"])],
-        );
+        check("\u{feff}a,b\r\nc,d\r\n", &[(1, &["a", "b"]), (2, &["c", "d"])]);
         check("\u{feff}\"a\",b\n", &[(1, &["a", "b"])]);
         check("\"a,b\",\"c \"\"d\"\"\"\n", &[(1, &["a,b", "c \"d\""])]);
-        check(
-            "\"one\r\ntwo\",x\ny",
-            &[(1, &["one\ntwo", "x"]), (3, &["y"])],
-        );
+        check("\"one\r\ntwo\",x\ny", &[(1, &["one\ntwo", "x"]), (3, &["y"])]);
         check("\"\",\"\"\n", &[(1, &["", ""])]);
         check("5\" disk,a \"b\" c\n", &[(1, &["5\" disk", "a \"b\" c"])]);
         check("\"a\" b,c\n", &[(1, &["a b", "c"])]);
@@ -284,26 +243,14 @@ mod tests {
         assert_eq!(open_quote("1,\"x\ny\",\"z\n\n"), (2, "never closed".into()));
         assert_eq!(open_quote("1,\"").0, 1);
         let (line, found) = open_quote("\"1\",\"a\"\n\"2\",\"b\n\"3\",\"c\"\n");
-        assert_eq!(
-            (line, found.as_str()),
-            (
-                2,
-                "the next one, on line 3, stands in the middle of a field"
-            )
-        );
+        assert_eq!((line, found.as_str()), (2, "the next one, on line 3, stands in the middle of a field"));
     }
 
     #[test]
     fn quotes_mean_nothing_between_tabs() {
         let found = all(b"N1\t\"open\ta \"b\"\nN2\t\"\t\n", Cut::Tabs).unwrap();
-        assert_eq!(
-            found[0].1,
-            [b"N1".to_vec(), b"\"open".to_vec(), b"a \"b\"".to_vec()]
-        );
-        assert_eq!(
-            found[1],
-            (2, vec![b"N2".to_vec(), b"\"".to_vec(), Vec::new()])
-        );
+        assert_eq!(found[0].1, [b"N1".to_vec(), b"\"open".to_vec(), b"a \"b\"".to_vec()]);
+        assert_eq!(found[1], (2, vec![b"N2".to_vec(), b"\"".to_vec(), Vec::new()]));
     }
 
     proptest! {

@@ -45,32 +45,19 @@ pub fn articles<R: BufRead>(
         Format::MindNews { fields } => (Cut::Tabs, Columns::mind(fields, name)?, None),
         Format::Csv(layout) => {
             check_layout(layout, name)?;
-            let cut = Cut::Quoted {
-                delimiter: layout.delimiter,
-            };
+            let cut = Cut::Quoted { delimiter: layout.delimiter };
             match layout.header {
                 Header::Absent => (cut, Columns::numbered(layout, name)?, None),
                 Header::Present => (cut, Columns::default(), Some(layout.clone())),
             }
         }
     };
-    let labelled = header
-        .as_ref()
-        .map_or(columns.label.is_some(), |layout| layout.label.is_some());
+    let labelled = header.as_ref().map_or(columns.label.is_some(), |layout| layout.label.is_some());
     if labels == LabelRule::Required && !labelled {
-        return Err(DataError::NoLabelColumn {
-            file: name.to_owned(),
-        });
+        return Err(DataError::NoLabelColumn { file: name.to_owned() });
     }
     let records = Records::new(reader, name, cut);
-    Ok(Articles {
-        records,
-        record: Record::default(),
-        header,
-        columns,
-        labels,
-        state: State::Reading,
-    })
+    Ok(Articles { records, record: Record::default(), header, columns, labels, state: State::Reading })
 }
 
 /// The rows of a stream; made by [`articles`].
@@ -119,12 +106,10 @@ impl<R: BufRead> Articles<R> {
             return Ok(None);
         }
         let line = self.record.line;
-        Ok(Some(
-            match article(&self.record, &self.columns, self.labels) {
-                Ok(article) => Row::Article(article),
-                Err(reason) => Row::Skipped(SkippedRow { line, reason }),
-            },
-        ))
+        Ok(Some(match article(&self.record, &self.columns, self.labels) {
+            Ok(article) => Row::Article(article),
+            Err(reason) => Row::Skipped(SkippedRow { line, reason }),
+        }))
     }
 }
 
@@ -160,9 +145,7 @@ fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Arti
 /// A field without the white space around it, if anything but white space and control characters is in it.
 fn meaningful(field: &str) -> Option<&str> {
     let field = field.trim();
-    field
-        .contains(|c: char| !c.is_control() && !c.is_whitespace())
-        .then_some(field)
+    field.contains(|c: char| !c.is_control() && !c.is_whitespace()).then_some(field)
 }
 
 /// The places of what an article is made of.
@@ -181,22 +164,14 @@ impl Columns {
             Field::Abstract => mind::ABSTRACT,
         };
         let (first, second) = one_or_two(fields, name)?;
-        Ok(Self {
-            id: Some(mind::ID),
-            label: Some(mind::CATEGORY),
-            first: place(first),
-            second: second.map(place),
-        })
+        Ok(Self { id: Some(mind::ID), label: Some(mind::CATEGORY), first: place(first), second: second.map(place) })
     }
 
     /// Columns of a file without a header.
     fn numbered(layout: &CsvLayout, name: &str) -> Result<Self, DataError> {
         Self::csv(layout, name, |column| match column {
             Column::Number(number) => Ok(*number),
-            Column::Name(column) => Err(DataError::NameWithoutHeader {
-                file: name.to_owned(),
-                name: column.clone(),
-            }),
+            Column::Name(column) => Err(DataError::NameWithoutHeader { file: name.to_owned(), name: column.clone() }),
         })
     }
 
@@ -204,22 +179,13 @@ impl Columns {
     fn named(layout: &CsvLayout, header: &Record, name: &str) -> Result<Self, DataError> {
         let names: Vec<String> = (0..header.len())
             .filter_map(|field| header.range(field))
-            .map(|range| {
-                String::from_utf8_lossy(&header.bytes[range])
-                    .trim()
-                    .to_owned()
-            })
+            .map(|range| String::from_utf8_lossy(&header.bytes[range]).trim().to_owned())
             .collect();
         Self::csv(layout, name, |column| match column {
             Column::Number(number) => Ok(*number),
             Column::Name(column) => names.iter().position(|name| name == column).ok_or_else(|| {
                 let (file, line) = (name.to_owned(), header.line);
-                DataError::UnknownColumn {
-                    file,
-                    line,
-                    name: column.clone(),
-                    columns: names.clone(),
-                }
+                DataError::UnknownColumn { file, line, name: column.clone(), columns: names.clone() }
             }),
         })
     }
@@ -241,10 +207,7 @@ impl Columns {
     /// How many columns a row must have.
     fn needed(&self, labels: LabelRule) -> usize {
         let label = self.label.filter(|_| labels == LabelRule::Required);
-        1 + self
-            .first
-            .max(self.second.unwrap_or(0))
-            .max(label.unwrap_or(0))
+        1 + self.first.max(self.second.unwrap_or(0)).max(label.unwrap_or(0))
     }
 }
 
@@ -252,10 +215,7 @@ impl Columns {
 fn check_layout(layout: &CsvLayout, name: &str) -> Result<(), DataError> {
     let delimiter = layout.delimiter;
     if !delimiter.is_ascii() || matches!(delimiter, b'"' | b'\r' | b'\n') {
-        return Err(DataError::Delimiter {
-            file: name.to_owned(),
-            found: delimiter.escape_ascii().to_string(),
-        });
+        return Err(DataError::Delimiter { file: name.to_owned(), found: delimiter.escape_ascii().to_string() });
     }
     one_or_two(&layout.text, name).map(|_| ())
 }
@@ -267,9 +227,6 @@ fn one_or_two<'a, T: PartialEq + std::fmt::Debug>(
     match texts {
         [first] => Ok((first, None)),
         [first, second] if first != second => Ok((first, Some(second))),
-        _ => Err(DataError::TextColumns {
-            file: name.to_owned(),
-            found: format!("{texts:?}"),
-        }),
+        _ => Err(DataError::TextColumns { file: name.to_owned(), found: format!("{texts:?}") }),
     }
 }

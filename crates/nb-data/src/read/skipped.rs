@@ -17,12 +17,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order in which they are looked for and shown.
-    pub const ALL: [Self; 4] = [
-        Self::InvalidUtf8,
-        Self::TooFewColumns,
-        Self::NoLabel,
-        Self::NoText,
-    ];
+    pub const ALL: [Self; 4] = [Self::InvalidUtf8, Self::TooFewColumns, Self::NoLabel, Self::NoText];
 }
 
 impl fmt::Display for Reason {
@@ -100,11 +95,7 @@ impl fmt::Display for Skipped {
                 separator = "; ";
             }
         }
-        if separator.is_empty() {
-            f.write_str("none skipped")
-        } else {
-            Ok(())
-        }
+        if separator.is_empty() { f.write_str("none skipped") } else { Ok(()) }
     }
 }
 
@@ -116,19 +107,12 @@ mod tests {
     fn reasons_are_counted_with_their_first_line() {
         let mut skipped = Skipped::default();
         assert_eq!(skipped.to_string(), "none skipped");
-        for (line, reason) in [
-            (7, Reason::NoLabel),
-            (9, Reason::NoText),
-            (12, Reason::NoLabel),
-        ] {
+        for (line, reason) in [(7, Reason::NoLabel), (9, Reason::NoText), (12, Reason::NoLabel)] {
             skipped.add(SkippedRow { line, reason });
         }
         assert_eq!(skipped.count(), 3);
         assert_eq!(skipped.of(Reason::NoLabel), Some((2, 7)));
         assert_eq!(skipped.of(Reason::InvalidUtf8), None);
-        assert_eq!(
-            skipped.to_string(),
-            "2 without a label, first on line 7; 1 without text, first on line 9"
-        );
+        assert_eq!(skipped.to_string(), "2 without a label, first on line 7; 1 without text, first on line 9");
     }
 }

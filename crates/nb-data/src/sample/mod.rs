@@ -52,10 +52,7 @@ pub struct SampleSize {
 impl Default for SampleSize {
     /// 3000 training rows and 600 development rows.
     fn default() -> Self {
-        Self {
-            train: 3000,
-            dev: 600,
-        }
+        Self { train: 3000, dev: 600 }
     }
 }
 
@@ -91,17 +88,9 @@ pub fn write(folder: &Path, seed: u64, size: SampleSize) -> Result<Sample, DataE
         dev: folder.join("dev").join("news.tsv"),
         topics: TOPICS.len(),
     };
-    for (path, split, rows) in [
-        (&sample.train, Split::Train, size.train),
-        (&sample.dev, Split::Dev, size.dev),
-    ] {
-        crate::atomic::write(path, |file| {
-            (0..rows).try_for_each(|row| writeln!(file, "{}", line(seed, split, row)))
-        })
-        .map_err(|source| DataError::Write {
-            path: path.clone(),
-            source,
-        })?;
+    for (path, split, rows) in [(&sample.train, Split::Train, size.train), (&sample.dev, Split::Dev, size.dev)] {
+        crate::atomic::write(path, |file| (0..rows).try_for_each(|row| writeln!(file, "{}", line(seed, split, row))))
+            .map_err(|source| DataError::Write { path: path.clone(), source })?;
     }
     Ok(sample)
 }
@@ -128,12 +117,7 @@ fn line(seed: u64, split: Split, row: usize) -> String {
     let title = fill(TITLES, topic, split, &mut stream);
     let summary = fill(ABSTRACTS, topic, split, &mut stream);
     let wrong = stream.unit() < NOISE;
-    let label = if wrong {
-        another(topic, &mut stream)
-    } else {
-        &TOPICS[topic]
-    }
-    .name;
+    let label = if wrong { another(topic, &mut stream) } else { &TOPICS[topic] }.name;
     let letter = match split {
         Split::Train => 'T',
         Split::Dev => 'D',
@@ -186,21 +170,10 @@ impl Slot {
 fn content(topic: usize, split: Split, stream: &mut Stream, slot: Slot) -> &'static str {
     let draw = stream.unit();
     if draw < PLAIN {
-        return pick(
-            stream,
-            if matches!(slot, Slot::Actor) {
-                ANYONE
-            } else {
-                ANYTHING
-            },
-        );
+        return pick(stream, if matches!(slot, Slot::Actor) { ANYONE } else { ANYTHING });
     }
     let stray = draw < PLAIN + STRAY;
-    let words = slot.of(if stray {
-        another(topic, stream)
-    } else {
-        &TOPICS[topic]
-    });
+    let words = slot.of(if stray { another(topic, stream) } else { &TOPICS[topic] });
     let known = stream.unit() < BOTH / (1.0 - PLAIN - STRAY);
     pick(stream, if known { words.both } else { split.own(words) })
 }
@@ -257,11 +230,6 @@ mod tests {
     fn a_folder_that_cannot_be_made_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = write(file.path(), 0, SampleSize { train: 1, dev: 1 }).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .ends_with("train/news.tsv: cannot be written"),
-            "{error}"
-        );
+        assert!(error.to_string().ends_with("train/news.tsv: cannot be written"), "{error}");
     }
 }

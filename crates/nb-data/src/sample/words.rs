@@ -23,32 +23,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "autos",
         actors: Words {
             both: &["carmaker", "car dealer", "motorist", "test driver"],
-            train: &[
-                "chauffeur",
-                "truck maker",
-                "mechanic",
-                "Toyota",
-                "Ford",
-                "Volvo",
-            ],
-            dev: &[
-                "automaker",
-                "garage owner",
-                "lorry driver",
-                "Honda",
-                "Chrysler",
-                "Porsche",
-            ],
+            train: &["chauffeur", "truck maker", "mechanic", "Toyota", "Ford", "Volvo"],
+            dev: &["automaker", "garage owner", "lorry driver", "Honda", "Chrysler", "Porsche"],
         },
         things: Words {
-            both: &[
-                "new sedan",
-                "electric car",
-                "recall of cars",
-                "gearbox",
-                "brakes",
-                "road test",
-            ],
+            both: &["new sedan", "electric car", "recall of cars", "gearbox", "brakes", "road test"],
             train: &[
                 "pickup truck",
                 "hatchback",
@@ -77,32 +56,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "crime",
         actors: Words {
             both: &["detective", "suspect", "police chief", "burglar"],
-            train: &[
-                "prosecutor",
-                "gunman",
-                "sheriff",
-                "bank robber",
-                "drug dealer",
-                "witness",
-            ],
-            dev: &[
-                "investigator",
-                "kidnapper",
-                "patrol officer",
-                "shoplifter",
-                "smuggler",
-                "defence lawyer",
-            ],
+            train: &["prosecutor", "gunman", "sheriff", "bank robber", "drug dealer", "witness"],
+            dev: &["investigator", "kidnapper", "patrol officer", "shoplifter", "smuggler", "defence lawyer"],
         },
         things: Words {
-            both: &[
-                "murder case",
-                "arrest",
-                "stolen jewels",
-                "prison sentence",
-                "break-in",
-                "fraud trial",
-            ],
+            both: &["murder case", "arrest", "stolen jewels", "prison sentence", "break-in", "fraud trial"],
             train: &[
                 "shooting",
                 "robbery",
@@ -131,32 +89,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "education",
         actors: Words {
             both: &["teacher", "student", "university dean", "head teacher"],
-            train: &[
-                "professor",
-                "freshman",
-                "kindergarten",
-                "school board",
-                "tutor",
-                "graduate",
-            ],
-            dev: &[
-                "lecturer",
-                "pupil",
-                "college president",
-                "principal",
-                "schoolboy",
-                "librarian",
-            ],
+            train: &["professor", "freshman", "kindergarten", "school board", "tutor", "graduate"],
+            dev: &["lecturer", "pupil", "college president", "principal", "schoolboy", "librarian"],
         },
         things: Words {
-            both: &[
-                "classroom",
-                "final exams",
-                "tuition fees",
-                "homework",
-                "school year",
-                "reading test",
-            ],
+            both: &["classroom", "final exams", "tuition fees", "homework", "school year", "reading test"],
             train: &[
                 "campus",
                 "scholarship",
@@ -184,38 +121,12 @@ pub(super) const TOPICS: &[Topic] = &[
     Topic {
         name: "energy",
         actors: Words {
-            both: &[
-                "power company",
-                "oil producer",
-                "grid operator",
-                "gas supplier",
-            ],
-            train: &[
-                "refinery",
-                "miner",
-                "OPEC",
-                "drilling crew",
-                "solar firm",
-                "Exxon",
-            ],
-            dev: &[
-                "electric utility",
-                "oilfield worker",
-                "coal company",
-                "wind farm",
-                "reactor engineer",
-                "Chevron",
-            ],
+            both: &["power company", "oil producer", "grid operator", "gas supplier"],
+            train: &["refinery", "miner", "OPEC", "drilling crew", "solar firm", "Exxon"],
+            dev: &["electric utility", "oilfield worker", "coal company", "wind farm", "reactor engineer", "Chevron"],
         },
         things: Words {
-            both: &[
-                "power plant",
-                "crude oil",
-                "pipeline",
-                "blackout",
-                "natural gas",
-                "electricity bill",
-            ],
+            both: &["power plant", "crude oil", "pipeline", "blackout", "natural gas", "electricity bill"],
             train: &[
                 "barrels",
                 "solar panels",
@@ -244,32 +155,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "finance",
         actors: Words {
             both: &["central bank", "investor", "stock trader", "hedge fund"],
-            train: &[
-                "broker",
-                "shareholder",
-                "insurer",
-                "economist",
-                "Goldman Sachs",
-                "treasurer",
-            ],
-            dev: &[
-                "banker",
-                "fund manager",
-                "lender",
-                "stock analyst",
-                "Citigroup",
-                "accountant",
-            ],
+            train: &["broker", "shareholder", "insurer", "economist", "Goldman Sachs", "treasurer"],
+            dev: &["banker", "fund manager", "lender", "stock analyst", "Citigroup", "accountant"],
         },
         things: Words {
-            both: &[
-                "interest rate",
-                "share price",
-                "quarterly profit",
-                "merger",
-                "bond market",
-                "inflation",
-            ],
+            both: &["interest rate", "share price", "quarterly profit", "merger", "bond market", "inflation"],
             train: &[
                 "dividend",
                 "mortgage",
@@ -298,32 +188,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "food",
         actors: Words {
             both: &["chef", "restaurant owner", "baker", "cook"],
-            train: &[
-                "waiter",
-                "butcher",
-                "wine maker",
-                "pastry cook",
-                "food critic",
-                "diner",
-            ],
-            dev: &[
-                "bartender",
-                "sommelier",
-                "pizzeria",
-                "cheese maker",
-                "caterer",
-                "gourmet",
-            ],
+            train: &["waiter", "butcher", "wine maker", "pastry cook", "food critic", "diner"],
+            dev: &["bartender", "sommelier", "pizzeria", "cheese maker", "caterer", "gourmet"],
         },
         things: Words {
-            both: &[
-                "recipe",
-                "menu",
-                "roast chicken",
-                "chocolate cake",
-                "tomato soup",
-                "dinner",
-            ],
+            both: &["recipe", "menu", "roast chicken", "chocolate cake", "tomato soup", "dinner"],
             train: &[
                 "pasta",
                 "grilled salmon",
@@ -352,32 +221,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "health",
         actors: Words {
             both: &["doctor", "nurse", "hospital", "patient"],
-            train: &[
-                "surgeon",
-                "dentist",
-                "drug maker",
-                "health agency",
-                "midwife",
-                "Pfizer",
-            ],
-            dev: &[
-                "physician",
-                "pharmacist",
-                "clinic",
-                "psychiatrist",
-                "paramedic",
-                "Merck",
-            ],
+            train: &["surgeon", "dentist", "drug maker", "health agency", "midwife", "Pfizer"],
+            dev: &["physician", "pharmacist", "clinic", "psychiatrist", "paramedic", "Merck"],
         },
         things: Words {
-            both: &[
-                "flu vaccine",
-                "cancer drug",
-                "heart disease",
-                "surgery",
-                "diabetes",
-                "blood test",
-            ],
+            both: &["flu vaccine", "cancer drug", "heart disease", "surgery", "diabetes", "blood test"],
             train: &[
                 "asthma",
                 "allergy",
@@ -406,32 +254,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "movies",
         actors: Words {
             both: &["film director", "actress", "movie studio", "screenwriter"],
-            train: &[
-                "actor",
-                "stuntman",
-                "Pixar",
-                "film critic",
-                "Spielberg",
-                "Tom Hanks",
-            ],
-            dev: &[
-                "filmmaker",
-                "film producer",
-                "Disney",
-                "cinema owner",
-                "Scorsese",
-                "Julia Roberts",
-            ],
+            train: &["actor", "stuntman", "Pixar", "film critic", "Spielberg", "Tom Hanks"],
+            dev: &["filmmaker", "film producer", "Disney", "cinema owner", "Scorsese", "Julia Roberts"],
         },
         things: Words {
-            both: &[
-                "new movie",
-                "box office",
-                "Oscar",
-                "sequel",
-                "horror film",
-                "screenplay",
-            ],
+            both: &["new movie", "box office", "Oscar", "sequel", "horror film", "screenplay"],
             train: &[
                 "premiere",
                 "trailer",
@@ -460,32 +287,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "music",
         actors: Words {
             both: &["singer", "rock band", "orchestra", "guitarist"],
-            train: &[
-                "rapper",
-                "pianist",
-                "drummer",
-                "record label",
-                "Madonna",
-                "choir",
-            ],
-            dev: &[
-                "songwriter",
-                "violinist",
-                "jazz trio",
-                "opera star",
-                "Eminem",
-                "disc jockey",
-            ],
+            train: &["rapper", "pianist", "drummer", "record label", "Madonna", "choir"],
+            dev: &["songwriter", "violinist", "jazz trio", "opera star", "Eminem", "disc jockey"],
         },
         things: Words {
-            both: &[
-                "new album",
-                "concert",
-                "hit song",
-                "Grammy",
-                "world tour",
-                "love ballad",
-            ],
+            both: &["new album", "concert", "hit song", "Grammy", "world tour", "love ballad"],
             train: &[
                 "guitar",
                 "symphony",
@@ -514,32 +320,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "politics",
         actors: Words {
             both: &["president", "senator", "opposition party", "prime minister"],
-            train: &[
-                "governor",
-                "congressman",
-                "diplomat",
-                "Republicans",
-                "White House",
-                "chancellor",
-            ],
-            dev: &[
-                "lawmaker",
-                "ambassador",
-                "mayor",
-                "Democrats",
-                "parliament",
-                "foreign minister",
-            ],
+            train: &["governor", "congressman", "diplomat", "Republicans", "White House", "chancellor"],
+            dev: &["lawmaker", "ambassador", "mayor", "Democrats", "parliament", "foreign minister"],
         },
         things: Words {
-            both: &[
-                "election",
-                "campaign",
-                "new law",
-                "ballot",
-                "tax bill",
-                "peace talks",
-            ],
+            both: &["election", "campaign", "new law", "ballot", "tax bill", "peace talks"],
             train: &[
                 "referendum",
                 "impeachment",
@@ -568,32 +353,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "science",
         actors: Words {
             both: &["scientist", "astronomer", "space agency", "biologist"],
-            train: &[
-                "physicist",
-                "astronaut",
-                "geologist",
-                "NASA",
-                "chemist",
-                "fossil hunter",
-            ],
-            dev: &[
-                "researcher",
-                "archaeologist",
-                "cosmonaut",
-                "botanist",
-                "zoologist",
-                "laboratory",
-            ],
+            train: &["physicist", "astronaut", "geologist", "NASA", "chemist", "fossil hunter"],
+            dev: &["researcher", "archaeologist", "cosmonaut", "botanist", "zoologist", "laboratory"],
         },
         things: Words {
-            both: &[
-                "planet",
-                "telescope",
-                "fossil",
-                "rocket launch",
-                "DNA",
-                "moon mission",
-            ],
+            both: &["planet", "telescope", "fossil", "rocket launch", "DNA", "moon mission"],
             train: &[
                 "comet",
                 "black hole",
@@ -622,32 +386,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "sports",
         actors: Words {
             both: &["coach", "striker", "home team", "champion"],
-            train: &[
-                "goalkeeper",
-                "quarterback",
-                "sprinter",
-                "Yankees",
-                "golfer",
-                "Arsenal",
-            ],
-            dev: &[
-                "midfielder",
-                "pitcher",
-                "swimmer",
-                "Lakers",
-                "tennis player",
-                "Real Madrid",
-            ],
+            train: &["goalkeeper", "quarterback", "sprinter", "Yankees", "golfer", "Arsenal"],
+            dev: &["midfielder", "pitcher", "swimmer", "Lakers", "tennis player", "Real Madrid"],
         },
         things: Words {
-            both: &[
-                "final match",
-                "league title",
-                "penalty",
-                "playoffs",
-                "gold medal",
-                "transfer",
-            ],
+            both: &["final match", "league title", "penalty", "playoffs", "gold medal", "transfer"],
             train: &[
                 "touchdown",
                 "hat trick",
@@ -676,32 +419,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "travel",
         actors: Words {
             both: &["airline", "tourist", "hotel chain", "tour guide"],
-            train: &[
-                "pilot",
-                "flight crew",
-                "backpacker",
-                "cruise line",
-                "travel agent",
-                "innkeeper",
-            ],
-            dev: &[
-                "stewardess",
-                "vacationer",
-                "sightseer",
-                "ferry company",
-                "airport",
-                "holidaymaker",
-            ],
+            train: &["pilot", "flight crew", "backpacker", "cruise line", "travel agent", "innkeeper"],
+            dev: &["stewardess", "vacationer", "sightseer", "ferry company", "airport", "holidaymaker"],
         },
         things: Words {
-            both: &[
-                "flight",
-                "beach resort",
-                "passport",
-                "luggage",
-                "holiday trip",
-                "island",
-            ],
+            both: &["flight", "beach resort", "passport", "luggage", "holiday trip", "island"],
             train: &[
                 "cruise ship",
                 "boarding pass",
@@ -730,32 +452,11 @@ pub(super) const TOPICS: &[Topic] = &[
         name: "weather",
         actors: Words {
             both: &["forecaster", "weather service", "storm", "cold front"],
-            train: &[
-                "hurricane",
-                "meteorologist",
-                "snowstorm",
-                "heat wave",
-                "Hurricane Ivan",
-                "monsoon",
-            ],
-            dev: &[
-                "typhoon",
-                "weatherman",
-                "blizzard",
-                "tornado",
-                "Hurricane Katrina",
-                "thunderstorm",
-            ],
+            train: &["hurricane", "meteorologist", "snowstorm", "heat wave", "Hurricane Ivan", "monsoon"],
+            dev: &["typhoon", "weatherman", "blizzard", "tornado", "Hurricane Katrina", "thunderstorm"],
         },
         things: Words {
-            both: &[
-                "heavy rain",
-                "strong winds",
-                "snow",
-                "flood warning",
-                "temperatures",
-                "sunshine",
-            ],
+            both: &["heavy rain", "strong winds", "snow", "flood warning", "temperatures", "sunshine"],
             train: &[
                 "hail",
                 "drought",
@@ -808,8 +509,8 @@ pub(super) const VERBS: &[&str] = &[
 
 /// Where it happens.
 pub(super) const PLACES: &[&str] = &[
-    "London", "Paris", "Chicago", "Boston", "Berlin", "Tokyo", "Sydney", "Toronto", "Madrid",
-    "Rome", "Dallas", "Vienna", "Denver", "Dublin", "Moscow", "Atlanta",
+    "London", "Paris", "Chicago", "Boston", "Berlin", "Tokyo", "Sydney", "Toronto", "Madrid", "Rome", "Dallas",
+    "Vienna", "Denver", "Dublin", "Moscow", "Atlanta",
 ];
 
 /// When it happened.

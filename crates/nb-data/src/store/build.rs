@@ -25,10 +25,7 @@ pub(super) fn build(
     builder.content.offsets.push(0);
     let mut block = builder.next_block(&mut rows)?;
     while !block.is_empty() {
-        let (tokens, next) = rayon::join(
-            || tokenizer.encode_all(&block, max_tokens),
-            || builder.next_block(&mut rows),
-        );
+        let (tokens, next) = rayon::join(|| tokenizer.encode_all(&block, max_tokens), || builder.next_block(&mut rows));
         // The tokens first: an error in them stands before one in the next block.
         builder.push(&block, &tokens?);
         block = next?;
@@ -36,16 +33,10 @@ pub(super) fn build(
     let content = builder.finish();
     source.check(content.lines.len() as u64, &content.skipped)?;
     if u32::try_from(content.lines.len()).is_err() {
-        return Err(DataError::TooManyRows {
-            path: source.path.clone(),
-        });
+        return Err(DataError::TooManyRows { path: source.path.clone() });
     }
-    crate::atomic::write(path, |file| content.write(&key, file)).map_err(|source| {
-        DataError::Write {
-            path: path.to_owned(),
-            source,
-        }
-    })
+    crate::atomic::write(path, |file| content.write(&key, file))
+        .map_err(|source| DataError::Write { path: path.to_owned(), source })
 }
 
 /// A store in the making.
@@ -80,16 +71,9 @@ impl Builder {
             content.offsets.push(content.tokens.len() as u64);
             content.seconds.push(tokens.second_starts as u32);
             content.lines.push(article.line);
-            content
-                .ids
-                .push_str(article.id.as_deref().unwrap_or_default());
+            content.ids.push_str(article.id.as_deref().unwrap_or_default());
             content.id_ends.push(content.ids.len() as u64);
-            content.labels.push(
-                article
-                    .label
-                    .as_deref()
-                    .map(|label| number(&mut self.labels, label)),
-            );
+            content.labels.push(article.label.as_deref().map(|label| number(&mut self.labels, label)));
         }
     }
 

@@ -54,17 +54,9 @@ impl Content {
         header.extend_from_slice(&(if narrow { 2_u32 } else { 4 }).to_le_bytes());
         header.extend_from_slice(key);
         header.extend_from_slice(&[0; 32]);
-        let counts = [
-            self.lines.len(),
-            self.tokens.len(),
-            names.len(),
-            self.ids.len(),
-        ];
+        let counts = [self.lines.len(), self.tokens.len(), names.len(), self.ids.len()];
         let skipped = self.skipped.to_numbers();
-        for number in counts
-            .map(|count| count as u64)
-            .into_iter()
-            .chain(skipped.into_iter().flat_map(<[u64; 2]>::from))
+        for number in counts.map(|count| count as u64).into_iter().chain(skipped.into_iter().flat_map(<[u64; 2]>::from))
         {
             header.extend_from_slice(&number.to_le_bytes());
         }
@@ -74,11 +66,7 @@ impl Content {
             body.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         }
         body.extend(self.seconds.iter().flat_map(|number| number.to_le_bytes()));
-        body.extend(
-            self.labels
-                .iter()
-                .flat_map(|label| label.unwrap_or(NO_LABEL).to_le_bytes()),
-        );
+        body.extend(self.labels.iter().flat_map(|label| label.unwrap_or(NO_LABEL).to_le_bytes()));
         if narrow {
             body.extend(self.tokens.iter().flat_map(|&id| (id as u16).to_le_bytes()));
         } else {
@@ -118,10 +106,7 @@ impl Layout {
         }
         let (header, body) = bytes.split_at(HEADER);
         if u32_at(header, 8) != VERSION {
-            return Err(format!(
-                "version {} found, expected {VERSION}",
-                u32_at(header, 8)
-            ));
+            return Err(format!("version {} found, expected {VERSION}", u32_at(header, 8)));
         }
         if header[16..48] != key[..] {
             return Err("made from another source".into());
@@ -131,12 +116,7 @@ impl Layout {
         let [rows, tokens, names, ids] = [0, 1, 2, 3].map(count);
         // In 128 bits no sum of such products can overflow, whatever a damaged header says.
         let wide = |number: u64| u128::from(number);
-        let expected = wide(rows) * 32
-            + 8
-            + wide(tokens) * width as u128
-            + wide(names)
-            + wide(ids)
-            + HEADER as u128;
+        let expected = wide(rows) * 32 + 8 + wide(tokens) * width as u128 + wide(names) + wide(ids) + HEADER as u128;
         if expected != bytes.len() as u128 {
             return Err(format!("{} bytes found, expected {expected}", bytes.len()));
         }
@@ -150,23 +130,11 @@ impl Layout {
         let ids = labels + 4 * rows;
         let names_start = ids + width * tokens;
         let news_ids = names_start + names;
-        let label_names: Vec<String> = serde_json::from_slice(&bytes[names_start..news_ids])
-            .map_err(|err| format!("label names: {err}"))?;
+        let label_names: Vec<String> =
+            serde_json::from_slice(&bytes[names_start..news_ids]).map_err(|err| format!("label names: {err}"))?;
         let pair = |i: usize| (count(4 + 2 * i), count(5 + 2 * i));
         let skipped = Skipped::from_numbers(std::array::from_fn(pair));
-        let layout = Self {
-            rows,
-            tokens,
-            label_names,
-            skipped,
-            width,
-            lines,
-            id_ends,
-            seconds,
-            labels,
-            ids,
-            news_ids,
-        };
+        let layout = Self { rows, tokens, label_names, skipped, width, lines, id_ends, seconds, labels, ids, news_ids };
         layout.check_rows(bytes, news)?;
         Ok(layout)
     }
@@ -184,15 +152,9 @@ impl Layout {
             && std::str::from_utf8(&bytes[self.news_ids..]).is_ok()
             && (0..self.rows).all(|i| {
                 self.second_starts(bytes, i) <= self.tokens_of(bytes, i).len()
-                    && self
-                        .label(bytes, i)
-                        .is_none_or(|label| label < self.label_names.len())
+                    && self.label(bytes, i).is_none_or(|label| label < self.label_names.len())
             });
-        if whole {
-            Ok(())
-        } else {
-            Err("rows point outside of the file".into())
-        }
+        if whole { Ok(()) } else { Err("rows point outside of the file".into()) }
     }
 
     /// Which of the tokens are row `i`'s.
@@ -207,9 +169,7 @@ impl Layout {
 
     pub(super) fn label(&self, bytes: &[u8], i: usize) -> Option<usize> {
         assert!(i < self.rows, "row {i} of a store of {} rows", self.rows);
-        Some(u32_at(bytes, self.labels + 4 * i))
-            .filter(|&label| label != NO_LABEL)
-            .map(|label| label as usize)
+        Some(u32_at(bytes, self.labels + 4 * i)).filter(|&label| label != NO_LABEL).map(|label| label as usize)
     }
 
     pub(super) fn line(&self, bytes: &[u8], i: usize) -> u64 {
@@ -226,31 +186,19 @@ impl Layout {
     }
 
     /// The ids of the given tokens.
-    pub(super) fn ids<'a>(
-        &self,
-        bytes: &'a [u8],
-        tokens: Range<usize>,
-    ) -> impl Iterator<Item = i64> + 'a {
+    pub(super) fn ids<'a>(&self, bytes: &'a [u8], tokens: Range<usize>) -> impl Iterator<Item = i64> + 'a {
         let width = self.width;
-        bytes[self.ids + width * tokens.start..self.ids + width * tokens.end]
-            .chunks_exact(width)
-            .map(|id| match *id {
-                [a, b] => i64::from(u16::from_le_bytes([a, b])),
-                [a, b, c, d] => i64::from(u32::from_le_bytes([a, b, c, d])),
-                _ => unreachable!(
-                    "a store's ids have two or four bytes, which was checked when it was opened"
-                ),
-            })
+        bytes[self.ids + width * tokens.start..self.ids + width * tokens.end].chunks_exact(width).map(|id| match *id {
+            [a, b] => i64::from(u16::from_le_bytes([a, b])),
+            [a, b, c, d] => i64::from(u32::from_le_bytes([a, b, c, d])),
+            _ => unreachable!("a store's ids have two or four bytes, which was checked when it was opened"),
+        })
     }
 }
 
 fn checksum(header: &[u8], body: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(&header[..CHECKSUM.start])
-        .update(&[0; 32])
-        .update(&header[CHECKSUM.end..])
-        .update(body);
+    hasher.update(&header[..CHECKSUM.start]).update(&[0; 32]).update(&header[CHECKSUM.end..]).update(body);
     *hasher.finalize().as_bytes()
 }
 

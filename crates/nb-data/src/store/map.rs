@@ -1,8 +1,5 @@
 //! A file's bytes, mapped into memory. The one place of this crate that is `unsafe`.
-#![expect(
-    unsafe_code,
-    reason = "a file can only be mapped by a promise that nobody changes it"
-)]
+#![expect(unsafe_code, reason = "a file can only be mapped by a promise that nobody changes it")]
 
 use std::fs::File;
 use std::io;

@@ -63,15 +63,8 @@ impl TokenStore {
             return Err(DataError::MaxTokens { found: max_tokens });
         }
         let key = key(source, tokenizer, max_tokens)?;
-        let stem = source
-            .path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy();
-        let path = cache.join(format!(
-            "{stem}-{}.tokens",
-            &blake3::Hash::from(key).to_hex()[..32]
-        ));
+        let stem = source.path.file_stem().unwrap_or_default().to_string_lossy();
+        let path = cache.join(format!("{stem}-{}.tokens", &blake3::Hash::from(key).to_hex()[..32]));
         let (found, origin) = match open(&path, &key) {
             Ok(found) => (Some(found), Origin::Found),
             Err(Unusable::Missing) => (None, Origin::Built),
@@ -81,28 +74,16 @@ impl TokenStore {
             Some(found) => found,
             None => {
                 build::build(&path, key, source, tokenizer, max_tokens)?;
-                open(&path, &key).map_err(|unusable| DataError::Store {
-                    path: path.clone(),
-                    found: unusable.why(),
-                })?
+                open(&path, &key).map_err(|unusable| DataError::Store { path: path.clone(), found: unusable.why() })?
             }
         };
         source.check(layout.rows as u64, &layout.skipped)?;
-        Ok(Self {
-            source: source.path.clone(),
-            path,
-            bytes,
-            layout,
-            origin,
-        })
+        Ok(Self { source: source.path.clone(), path, bytes, layout, origin })
     }
 
     /// How many articles it holds; one or more.
     #[must_use]
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "a source without a usable row is an error"
-    )]
+    #[expect(clippy::len_without_is_empty, reason = "a source without a usable row is an error")]
     pub fn len(&self) -> usize {
         self.layout.rows
     }
@@ -125,9 +106,7 @@ impl TokenStore {
     /// The label of article `i`, if it has one.
     #[must_use]
     pub fn label(&self, i: usize) -> Option<&str> {
-        self.layout
-            .label(&self.bytes, i)
-            .map(|label| self.layout.label_names[label].as_str())
+        self.layout.label(&self.bytes, i).map(|label| self.layout.label_names[label].as_str())
     }
 
     /// The labels that occur, in ascending order of their UTF-8 bytes.
@@ -183,18 +162,12 @@ impl TokenStore {
     /// # Errors
     /// [`DataError::UnknownLabel`], naming the first row whose label the set does not have.
     pub fn encode_labels(&self, labels: &Labels) -> Result<Vec<Option<usize>>, DataError> {
-        let known: Vec<Option<usize>> = self
-            .label_names()
-            .iter()
-            .map(|name| labels.index_of(name))
-            .collect();
+        let known: Vec<Option<usize>> = self.label_names().iter().map(|name| labels.index_of(name)).collect();
         let number = |i| match self.layout.label(&self.bytes, i) {
             None => Ok(None),
             Some(label) => match known[label] {
                 Some(number) => Ok(Some(number)),
-                None => labels
-                    .encode(&self.layout.label_names[label], self.line(i), &self.source)
-                    .map(Some),
+                None => labels.encode(&self.layout.label_names[label], self.line(i), &self.source).map(Some),
             },
         };
         (0..self.len()).map(number).collect()
@@ -206,10 +179,7 @@ impl TokenStore {
     /// If a row is not less than [`TokenStore::len`].
     #[must_use]
     pub fn batch(&self, rows: &[u32]) -> TokenBatch {
-        let mut batch = TokenBatch::with_capacity(
-            rows.len(),
-            rows.iter().map(|&row| self.length(row as usize)).sum(),
-        );
+        let mut batch = TokenBatch::with_capacity(rows.len(), rows.iter().map(|&row| self.length(row as usize)).sum());
         for &row in rows {
             let (tokens, second_starts) = (
                 self.layout.tokens_of(&self.bytes, row as usize),
@@ -250,21 +220,10 @@ fn key(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -> Result<[u8;
     let mut content = blake3::Hasher::new();
     File::open(&source.path)
         .and_then(|file| content.update_reader(file).map(|_| ()))
-        .map_err(|cause| DataError::Open {
-            path: source.path.clone(),
-            source: cause,
-        })?;
+        .map_err(|cause| DataError::Open { path: source.path.clone(), source: cause })?;
     // The debug form names every setting of a format. If it ever changes, stores are built once more.
-    let settings = format!(
-        "{:?} {:?} {max_tokens} {}",
-        source.format,
-        source.labels,
-        layout::VERSION
-    );
+    let settings = format!("{:?} {:?} {max_tokens} {}", source.format, source.labels, layout::VERSION);
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(content.finalize().as_bytes())
-        .update(tokenizer.fingerprint())
-        .update(settings.as_bytes());
+    hasher.update(content.finalize().as_bytes()).update(tokenizer.fingerprint()).update(settings.as_bytes());
     Ok(*hasher.finalize().as_bytes())
 }

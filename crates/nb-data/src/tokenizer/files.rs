@@ -18,11 +18,7 @@ const CONFIG: &str = "tokenizer_config.json";
 const VOCAB: &str = "vocab.txt";
 
 /// BERT's special tokens besides those that begin and end a sequence.
-const OTHER_SPECIAL: [(&str, &str); 3] = [
-    ("unk_token", "[UNK]"),
-    ("pad_token", "[PAD]"),
-    ("mask_token", "[MASK]"),
-];
+const OTHER_SPECIAL: [(&str, &str); 3] = [("unk_token", "[UNK]"), ("pad_token", "[PAD]"), ("mask_token", "[MASK]")];
 
 /// A tokenizer as it was found.
 pub(super) struct Loaded {
@@ -39,85 +35,48 @@ pub(super) fn load(folder: &Path) -> Result<Loaded, DataError> {
     let config_path = folder.join(CONFIG);
     let config_bytes = read_if_there(&config_path)?;
     let config: Map<String, Value> = match &config_bytes {
-        Some(bytes) => {
-            serde_json::from_slice(bytes).map_err(|err| wrong(config_path)(err.into()))?
-        }
+        Some(bytes) => serde_json::from_slice(bytes).map_err(|err| wrong(config_path)(err.into()))?,
         None => Map::new(),
     };
-    let (cls, sep) = (
-        special(&config, "cls_token", "[CLS]"),
-        special(&config, "sep_token", "[SEP]"),
-    );
+    let (cls, sep) = (special(&config, "cls_token", "[CLS]"), special(&config, "sep_token", "[SEP]"));
 
     let json_path = folder.join(TOKENIZER);
     let vocab_path = folder.join(VOCAB);
     let vocab_bytes = read_if_there(&vocab_path)?;
     let (mut inner, bytes, path) = match (read_if_there(&json_path)?, &vocab_bytes) {
         (Some(bytes), _) => {
-            let bytes =
-                with_config(bytes, &config).map_err(|err| wrong(json_path.clone())(err.into()))?;
-            let inner =
-                tokenizers::Tokenizer::from_bytes(&bytes).map_err(wrong(json_path.clone()))?;
+            let bytes = with_config(bytes, &config).map_err(|err| wrong(json_path.clone())(err.into()))?;
+            let inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(wrong(json_path.clone()))?;
             (inner, bytes, json_path)
         }
         (None, Some(vocab)) => {
-            let inner =
-                from_vocab(vocab, &config, [&cls, &sep]).map_err(wrong(vocab_path.clone()))?;
-            let bytes = inner
-                .to_string(false)
-                .map_err(wrong(vocab_path.clone()))?
-                .into_bytes();
+            let inner = from_vocab(vocab, &config, [&cls, &sep]).map_err(wrong(vocab_path.clone()))?;
+            let bytes = inner.to_string(false).map_err(wrong(vocab_path.clone()))?.into_bytes();
             (inner, bytes, vocab_path)
         }
         (None, None) => {
-            return Err(DataError::NoTokenizer {
-                folder: folder.to_owned(),
-            });
+            return Err(DataError::NoTokenizer { folder: folder.to_owned() });
         }
     };
     // Lengths are ours to cut, and packed batches have no padding.
-    inner
-        .with_padding(None)
-        .with_truncation(None)
-        .map_err(wrong(path.clone()))?;
+    inner.with_padding(None).with_truncation(None).map_err(wrong(path.clone()))?;
 
     let mut hasher = blake3::Hasher::new();
     for part in [bytes.as_slice(), cls.as_bytes(), sep.as_bytes()] {
-        hasher
-            .update(&(part.len() as u64).to_le_bytes())
-            .update(part);
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
     let config_bytes = config_bytes.unwrap_or_else(|| made_config(&inner, &bytes, [&cls, &sep]));
     let vocab_bytes = vocab_bytes.or_else(|| made_vocab(&inner));
-    let mut files = vec![
-        TokenizerFile {
-            name: TOKENIZER,
-            bytes,
-        },
-        TokenizerFile {
-            name: CONFIG,
-            bytes: config_bytes,
-        },
-    ];
+    let mut files = vec![TokenizerFile { name: TOKENIZER, bytes }, TokenizerFile { name: CONFIG, bytes: config_bytes }];
     files.extend(vocab_bytes.map(|bytes| TokenizerFile { name: VOCAB, bytes }));
-    Ok(Loaded {
-        inner,
-        path,
-        cls,
-        sep,
-        fingerprint: *hasher.finalize().as_bytes(),
-        files,
-    })
+    Ok(Loaded { inner, path, cls, sep, fingerprint: *hasher.finalize().as_bytes(), files })
 }
 
 fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, DataError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(DataError::Open {
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(DataError::Open { path: path.to_owned(), source }),
     }
 }
 
@@ -140,8 +99,7 @@ const NORMALISATION: [(&str, &str); 3] = [
 fn with_config(bytes: Vec<u8>, config: &Map<String, Value>) -> serde_json::Result<Vec<u8>> {
     let mut json: Value = serde_json::from_slice(&bytes)?;
     let normalizer = json.get_mut("normalizer").and_then(Value::as_object_mut);
-    let Some(normalizer) =
-        normalizer.filter(|it| it.get("type").and_then(Value::as_str) == Some("BertNormalizer"))
+    let Some(normalizer) = normalizer.filter(|it| it.get("type").and_then(Value::as_str) == Some("BertNormalizer"))
     else {
         return Ok(bytes);
     };
@@ -154,34 +112,17 @@ fn with_config(bytes: Vec<u8>, config: &Map<String, Value>) -> serde_json::Resul
             changed = true;
         }
     }
-    if changed {
-        serde_json::to_vec(&json)
-    } else {
-        Ok(bytes)
-    }
+    if changed { serde_json::to_vec(&json) } else { Ok(bytes) }
 }
 
 /// BERT's tokenizer over a vocabulary of one token per line.
-fn from_vocab(
-    bytes: &[u8],
-    config: &Map<String, Value>,
-    ends: [&str; 2],
-) -> tokenizers::Result<tokenizers::Tokenizer> {
-    let tokens: Vec<&str> = std::str::from_utf8(bytes)?
-        .lines()
-        .map(str::trim_end)
-        .collect();
+fn from_vocab(bytes: &[u8], config: &Map<String, Value>, ends: [&str; 2]) -> tokenizers::Result<tokenizers::Tokenizer> {
+    let tokens: Vec<&str> = std::str::from_utf8(bytes)?.lines().map(str::trim_end).collect();
     let unknown = special(config, "unk_token", "[UNK]");
     if !tokens.contains(&unknown.as_str()) {
-        return Err(format!(
-            "no token {unknown:?} found, expected it for words that the vocabulary lacks"
-        )
-        .into());
+        return Err(format!("no token {unknown:?} found, expected it for words that the vocabulary lacks").into());
     }
-    let model = WordPiece::builder()
-        .vocab(WordPiece::read_bytes(bytes)?)
-        .unk_token(unknown)
-        .build()?;
+    let model = WordPiece::builder().vocab(WordPiece::read_bytes(bytes)?).unk_token(unknown).build()?;
 
     let flag = |key: &str| config.get(key).and_then(Value::as_bool);
     let normalizer = BertNormalizer::new(
@@ -191,12 +132,8 @@ fn from_vocab(
         flag("do_lower_case").unwrap_or_else(|| !is_cased(&tokens)),
     );
     let mut tokenizer = tokenizers::Tokenizer::new(model);
-    tokenizer
-        .with_normalizer(Some(normalizer))?
-        .with_pre_tokenizer(Some(BertPreTokenizer));
-    let others = OTHER_SPECIAL
-        .iter()
-        .map(|(key, default)| special(config, key, default));
+    tokenizer.with_normalizer(Some(normalizer))?.with_pre_tokenizer(Some(BertPreTokenizer));
+    let others = OTHER_SPECIAL.iter().map(|(key, default)| special(config, key, default));
     let specials: Vec<AddedToken> = others
         .chain(ends.map(str::to_owned))
         .filter(|token| tokens.contains(&token.as_str()))
@@ -205,11 +142,7 @@ fn from_vocab(
     tokenizer.add_special_tokens(specials)?;
     // Other tools expect the template of a sequence in the file. Without both ends there is none, and the caller
     // refuses the tokenizer.
-    let [cls, sep] = ends.map(|token| {
-        tokenizer
-            .token_to_id(token)
-            .map(|id| (token.to_owned(), id))
-    });
+    let [cls, sep] = ends.map(|token| tokenizer.token_to_id(token).map(|id| (token.to_owned(), id)));
     if let (Some(cls), Some(sep)) = (cls, sep) {
         tokenizer.with_post_processor(Some(BertProcessing::new(sep, cls)));
     }
@@ -220,8 +153,7 @@ fn from_vocab(
 /// such as ℝ, which have no small form and yet are capitals.
 fn is_cased(tokens: &[&str]) -> bool {
     tokens.iter().any(|token| {
-        !(token.starts_with('[') && token.ends_with(']'))
-            && token.contains(|c: char| c.is_ascii_uppercase())
+        !(token.starts_with('[') && token.ends_with(']')) && token.contains(|c: char| c.is_ascii_uppercase())
     })
 }
 
@@ -253,23 +185,9 @@ fn made_vocab(inner: &tokenizers::Tokenizer) -> Option<Vec<u8>> {
     let ModelWrapper::WordPiece(_) = inner.get_model() else {
         return None;
     };
-    let mut tokens: Vec<(u32, String)> = inner
-        .get_vocab(true)
-        .into_iter()
-        .map(|(token, id)| (id, token))
-        .collect();
+    let mut tokens: Vec<(u32, String)> = inner.get_vocab(true).into_iter().map(|(token, id)| (id, token)).collect();
     tokens.sort_unstable();
-    let gapless = tokens
-        .iter()
-        .enumerate()
-        .all(|(place, (id, _))| place == *id as usize);
-    let writable = tokens
-        .iter()
-        .all(|(_, token)| !token.contains(['\r', '\n']));
-    (gapless && writable).then(|| {
-        tokens
-            .into_iter()
-            .flat_map(|(_, token)| format!("{token}\n").into_bytes())
-            .collect()
-    })
+    let gapless = tokens.iter().enumerate().all(|(place, (id, _))| place == *id as usize);
+    let writable = tokens.iter().all(|(_, token)| !token.contains(['\r', '\n']));
+    (gapless && writable).then(|| tokens.into_iter().flat_map(|(_, token)| format!("{token}\n").into_bytes()).collect())
 }

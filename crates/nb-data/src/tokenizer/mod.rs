@@ -60,18 +60,12 @@ impl Tokenizer {
             vocab
                 .get(token)
                 .copied()
-                .ok_or_else(|| DataError::NoSpecialToken {
-                    path: loaded.path.clone(),
-                    token: token.to_owned(),
-                })
+                .ok_or_else(|| DataError::NoSpecialToken { path: loaded.path.clone(), token: token.to_owned() })
         };
         Ok(Self {
             cls: special(&loaded.cls)?,
             sep: special(&loaded.sep)?,
-            vocab_size: vocab
-                .values()
-                .max()
-                .map_or(0, |&largest| largest as usize + 1),
+            vocab_size: vocab.values().max().map_or(0, |&largest| largest as usize + 1),
             fingerprint: loaded.fingerprint,
             files: loaded.files,
             inner: loaded.inner,
@@ -102,56 +96,34 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`DataError::MaxTokens`] if `max_tokens` is below [`MIN_TOKENS`], [`DataError::Encode`] if the tokenizer fails.
-    pub fn encode(
-        &self,
-        first: &str,
-        second: Option<&str>,
-        max_tokens: usize,
-    ) -> Result<Tokens, DataError> {
+    pub fn encode(&self, first: &str, second: Option<&str>, max_tokens: usize) -> Result<Tokens, DataError> {
         if max_tokens < MIN_TOKENS {
             return Err(DataError::MaxTokens { found: max_tokens });
         }
         let first = self.pieces(first)?;
         let second = second.map(|text| self.pieces(text)).transpose()?;
         let second = second.as_ref().map_or(&[][..], |second| second.get_ids());
-        Ok(assemble(
-            first.get_ids(),
-            second,
-            max_tokens,
-            [self.cls, self.sep],
-        ))
+        Ok(assemble(first.get_ids(), second, max_tokens, [self.cls, self.sep]))
     }
 
     /// Tokenises articles on all cores, in their order.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
-    pub fn encode_all(
-        &self,
-        articles: &[Article],
-        max_tokens: usize,
-    ) -> Result<Vec<Tokens>, DataError> {
-        articles
-            .par_iter()
-            .map(|article| self.encode(&article.first, article.second.as_deref(), max_tokens))
-            .collect()
+    pub fn encode_all(&self, articles: &[Article], max_tokens: usize) -> Result<Vec<Tokens>, DataError> {
+        articles.par_iter().map(|article| self.encode(&article.first, article.second.as_deref(), max_tokens)).collect()
     }
 
     fn pieces(&self, text: &str) -> Result<tokenizers::Encoding, DataError> {
         self.inner
             .encode_fast(text, false)
-            .map_err(|source| DataError::Encode {
-                start: text.chars().take(40).collect(),
-                source,
-            })
+            .map_err(|source| DataError::Encode { start: text.chars().take(40).collect(), source })
     }
 }
 
 impl fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokenizer")
-            .field("vocab_size", &self.vocab_size)
-            .finish_non_exhaustive()
+        f.debug_struct("Tokenizer").field("vocab_size", &self.vocab_size).finish_non_exhaustive()
     }
 }
 

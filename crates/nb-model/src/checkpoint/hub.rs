@@ -52,18 +52,13 @@ impl FromStr for Checkpoint {
         let plain = |part: &str| {
             !part.is_empty()
                 && !part.starts_with('.')
-                && part
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
         };
         match id.split_once('/') {
-            Some((owner, name)) if plain(owner) && plain(name) => Ok(Self::Hub {
-                owner: owner.into(),
-                name: name.into(),
-            }),
-            _ => Err(ModelError::Hub(format!(
-                "checkpoint `{text}`: expected hf:owner/name"
-            ))),
+            Some((owner, name)) if plain(owner) && plain(name) => {
+                Ok(Self::Hub { owner: owner.into(), name: name.into() })
+            }
+            _ => Err(ModelError::Hub(format!("checkpoint `{text}`: expected hf:owner/name"))),
         }
     }
 }
@@ -88,18 +83,12 @@ impl Checkpoint {
             Self::Folder(path) if path.is_dir() => Ok(path.clone()),
             Self::Folder(path) => {
                 let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-                Err(ModelError::Io {
-                    action: "no checkpoint folder",
-                    path: path.clone(),
-                    source,
-                })
+                Err(ModelError::Io { action: "no checkpoint folder", path: path.clone(), source })
             }
-            Self::Hub { owner, name } => {
-                match mirror_folder(owner, name).filter(|folder| is_whole(folder)) {
-                    Some(folder) => Ok(self.cached().unwrap_or(folder)),
-                    None => self.cached().map_or_else(|| self.download(), Ok),
-                }
-            }
+            Self::Hub { owner, name } => match mirror_folder(owner, name).filter(|folder| is_whole(folder)) {
+                Some(folder) => Ok(self.cached().unwrap_or(folder)),
+                None => self.cached().map_or_else(|| self.download(), Ok),
+            },
         }
     }
 
@@ -108,10 +97,7 @@ impl Checkpoint {
         #[cfg(feature = "hub")]
         if let Self::Hub { owner, name } = self {
             let repo = hf_hub::Cache::from_env().model(format!("{owner}/{name}"));
-            return FILES[..2]
-                .iter()
-                .map(|file| repo.get(file))
-                .collect::<Option<Vec<_>>>()?[0]
+            return FILES[..2].iter().map(|file| repo.get(file)).collect::<Option<Vec<_>>>()?[0]
                 .parent()
                 .map(Path::to_owned);
         }
@@ -124,9 +110,7 @@ impl Checkpoint {
     /// If the hub does not answer within 10 seconds, has no such repository, or this build has no hub support.
     #[cfg(not(feature = "hub"))]
     pub fn download(&self) -> Result<PathBuf, ModelError> {
-        Err(ModelError::Hub(format!(
-            "{self}: this build has no hub support; name a folder instead"
-        )))
+        Err(ModelError::Hub(format!("{self}: this build has no hub support; name a folder instead")))
     }
 
     /// Downloads into the hub's cache.
@@ -160,10 +144,7 @@ impl Checkpoint {
         let (repo, config) = match first.recv_timeout(PATIENCE) {
             Ok(answer) => answer.map_err(|e| failed(e.to_string()))?,
             Err(_) => {
-                return Err(failed(format!(
-                    "no answer within {} seconds",
-                    PATIENCE.as_secs()
-                )));
+                return Err(failed(format!("no answer within {} seconds", PATIENCE.as_secs())));
             }
         };
         repo.get(FILES[1]).map_err(|e| failed(e.to_string()))?;
@@ -179,16 +160,9 @@ impl Checkpoint {
 /// The folder in this project's own cache where set-up puts a repository that it got by other means than the hub:
 /// `$XDG_CACHE_HOME/newsbert/models/owner--name`, else below `~/.cache`.
 pub fn mirror_folder(owner: &str, name: &str) -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .filter(|v| !v.is_empty())
-        .map(PathBuf::from);
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    Some(
-        cache
-            .join("newsbert")
-            .join("models")
-            .join(format!("{owner}--{name}")),
-    )
+    Some(cache.join("newsbert").join("models").join(format!("{owner}--{name}")))
 }
 
 fn is_whole(folder: &Path) -> bool {

@@ -22,13 +22,7 @@ pub const CONFIG_FILE: &str = "config.json";
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 
 /// Parts of other heads that a BERT checkpoint may carry; they are passed over.
-const IGNORED: [&str; 5] = [
-    "pooler.",
-    "cls.",
-    "classifier.",
-    "qa_outputs.",
-    "embeddings.position_ids",
-];
+const IGNORED: [&str; 5] = ["pooler.", "cls.", "classifier.", "qa_outputs.", "embeddings.position_ids"];
 
 impl Bert {
     /// Loads a Hugging Face folder: `config.json` and `model.safetensors`, the latter with or without the prefix `bert.`,
@@ -42,7 +36,8 @@ impl Bert {
         let config = BertConfig::read(&folder.join(CONFIG_FILE))?;
         let path = folder.join(WEIGHTS_FILE);
         if !path.exists() && folder.join("pytorch_model.bin").exists() {
-            let found = "only pytorch_model.bin is there, which runs code when read; save the model as safetensors".into();
+            let found =
+                "only pytorch_model.bin is there, which runs code when read; save the model as safetensors".into();
             return Err(ModelError::Weights { path, found });
         }
         let mut tensors = BTreeMap::new();
@@ -58,10 +53,7 @@ impl Bert {
         if config.type_vocab_size > 0 && !tensors.contains_key(SEGMENTS) && !tensors.is_empty() {
             tracing::info!(path = %path.display(), "the checkpoint has no segment embeddings; zeros stand for them");
             let options = (tch::Kind::Float, Device::Cpu);
-            tensors.insert(
-                SEGMENTS.to_owned(),
-                Tensor::zeros([config.type_vocab_size, config.hidden_size], options),
-            );
+            tensors.insert(SEGMENTS.to_owned(), Tensor::zeros([config.type_vocab_size, config.hidden_size], options));
         }
         let mut model = Self::zeros(config, device, precision)?;
         fill(model.arena(), tensors, &path)?;
@@ -83,56 +75,32 @@ impl Bert {
 
 /// Every parameter of an arena by name, as handles on its views.
 pub fn named_values(arena: &Arena) -> Vec<(String, Tensor)> {
-    arena
-        .layout()
-        .slots()
-        .iter()
-        .map(|slot| (slot.name.clone(), arena.value(&slot.name)))
-        .collect()
+    arena.layout().slots().iter().map(|slot| (slot.name.clone(), arena.value(&slot.name))).collect()
 }
 
 /// Copies `tensors` into the arena, which must name exactly the same ones with the same shapes. `path` is for messages.
 ///
 /// # Errors
 /// [`ModelError::Tensors`] listing everything that is missing, unknown or of another shape; nothing is copied then.
-pub fn fill(
-    arena: &Arena,
-    tensors: BTreeMap<String, Tensor>,
-    path: &Path,
-) -> Result<(), ModelError> {
+pub fn fill(arena: &Arena, tensors: BTreeMap<String, Tensor>, path: &Path) -> Result<(), ModelError> {
     let mut listing = String::new();
     let mut say = |line: String| listing.push_str(&format!("\n  {line}"));
     for slot in arena.layout().slots() {
         match tensors.get(&slot.name) {
             None => say(format!("missing    {} {:?}", slot.name, slot.shape)),
             Some(t) if t.size() != slot.shape => {
-                say(format!(
-                    "mis-shaped {}: found {:?}, expected {:?}",
-                    slot.name,
-                    t.size(),
-                    slot.shape
-                ));
+                say(format!("mis-shaped {}: found {:?}, expected {:?}", slot.name, t.size(), slot.shape));
             }
             Some(_) => {}
         }
     }
-    for (name, tensor) in tensors
-        .iter()
-        .filter(|(name, _)| arena.layout().slot(name).is_none())
-    {
+    for (name, tensor) in tensors.iter().filter(|(name, _)| arena.layout().slot(name).is_none()) {
         say(format!("unknown    {name} {:?}", tensor.size()));
     }
     if !listing.is_empty() {
-        return Err(ModelError::Tensors {
-            path: path.into(),
-            listing,
-        });
+        return Err(ModelError::Tensors { path: path.into(), listing });
     }
-    tch::no_grad(|| {
-        tensors
-            .iter()
-            .for_each(|(name, tensor)| arena.value(name).copy_(tensor))
-    });
+    tch::no_grad(|| tensors.iter().for_each(|(name, tensor)| arena.value(name).copy_(tensor)));
     Ok(())
 }
 
@@ -142,6 +110,5 @@ fn canonical(name: &str) -> String {
     if !name.contains("LayerNorm") {
         return name.to_owned();
     }
-    name.replace("LayerNorm.gamma", "LayerNorm.weight")
-        .replace("LayerNorm.beta", "LayerNorm.bias")
+    name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 }

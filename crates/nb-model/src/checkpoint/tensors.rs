@@ -15,10 +15,7 @@ use crate::error::ModelError;
 /// If the file cannot be read, is cut or malformed, or holds an element type that no model here uses.
 pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
     let bytes = std::fs::read(path).map_err(ModelError::io("cannot read", path))?;
-    let broken = |found: String| ModelError::Weights {
-        path: path.into(),
-        found,
-    };
+    let broken = |found: String| ModelError::Weights { path: path.into(), found };
     let file = SafeTensors::deserialize(&bytes).map_err(|e| broken(e.to_string()))?;
     let mut out = Vec::with_capacity(file.len());
     for (name, view) in file.iter() {
@@ -30,9 +27,7 @@ pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
             Dtype::I64 => (Kind::Int64, Kind::Int64),
             Dtype::I32 => (Kind::Int, Kind::Int),
             other => {
-                return Err(broken(format!(
-                    "tensor {name} is of type {other:?}, expected a float or an integer"
-                )));
+                return Err(broken(format!("tensor {name} is of type {other:?}, expected a float or an integer")));
             }
         };
         let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
@@ -51,24 +46,13 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Mo
     let bytes: Vec<(&str, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {
-            let host = tensor
-                .detach()
-                .to_device(Device::Cpu)
-                .to_kind(Kind::Float)
-                .contiguous();
+            let host = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
             let mut data = vec![0; host.numel() * std::mem::size_of::<f32>()];
             host.f_copy_data_u8(&mut data, host.numel())?;
-            Ok((
-                name.as_str(),
-                host.size().iter().map(|&d| d as usize).collect(),
-                data,
-            ))
+            Ok((name.as_str(), host.size().iter().map(|&d| d as usize).collect(), data))
         })
         .collect::<Result<_, tch::TchError>>()?;
-    let malformed = |e: safetensors::SafeTensorError| ModelError::Weights {
-        path: path.into(),
-        found: e.to_string(),
-    };
+    let malformed = |e: safetensors::SafeTensorError| ModelError::Weights { path: path.into(), found: e.to_string() };
     let views: Vec<(&str, TensorView)> = bytes
         .iter()
         .map(|(name, shape, data)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), data)?)))

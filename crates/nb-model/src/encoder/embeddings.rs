@@ -30,10 +30,7 @@ struct Table {
 
 impl Table {
     fn new(arena: &Arena, name: &str) -> Self {
-        Self {
-            value: arena.value(name),
-            grad: arena.grad(name),
-        }
+        Self { value: arena.value(name), grad: arena.grad(name) }
     }
 
     fn forward(&self, index: &Tensor) -> Tensor {
@@ -55,19 +52,9 @@ pub(crate) struct EmbeddingTape {
 
 impl Embeddings {
     pub(crate) fn new(arena: &Arena, eps: f64, dropout: f64) -> Self {
-        let segment = arena
-            .layout()
-            .slot(SEGMENT)
-            .is_some()
-            .then(|| Table::new(arena, SEGMENT));
+        let segment = arena.layout().slot(SEGMENT).is_some().then(|| Table::new(arena, SEGMENT));
         let norm = super::layer_norm(arena, EMBEDDING_NORM, eps);
-        Self {
-            word: Table::new(arena, WORD),
-            position: Table::new(arena, POSITION),
-            segment,
-            norm,
-            dropout,
-        }
+        Self { word: Table::new(arena, WORD), position: Table::new(arena, POSITION), segment, norm, dropout }
     }
 
     /// → [n, H], after LayerNorm and dropout, and the state before dropout's tape.
@@ -84,13 +71,7 @@ impl Embeddings {
     }
 
     /// Adds the gradients of the tables and of the LayerNorm to the arena.
-    pub(crate) fn backward(
-        &self,
-        packed: &Packed,
-        pass: Pass,
-        grad: &Tensor,
-        tape: &EmbeddingTape,
-    ) {
+    pub(crate) fn backward(&self, packed: &Packed, pass: Pass, grad: &Tensor, tape: &EmbeddingTape) {
         let mut grad = grad.to_kind(Kind::Float).contiguous().copy();
         if let Some(dropout) = self.dropout(pass) {
             dropout.apply(&mut grad);
@@ -105,18 +86,11 @@ impl Embeddings {
 
     /// Segment ids that exist: a checkpoint with one segment type knows no second text.
     fn segments(&self, packed: &Packed) -> Tensor {
-        let rows = self
-            .segment
-            .as_ref()
-            .map_or(1, |table| table.value.size()[0]);
+        let rows = self.segment.as_ref().map_or(1, |table| table.value.size()[0]);
         packed.segments.clamp_max(rows - 1)
     }
 
     fn dropout(&self, pass: Pass) -> Option<Dropout> {
-        Dropout::new(
-            self.dropout,
-            pass.dropout_key()
-                .map(|key| site_key(key, EMBEDDING_LAYER, 0)),
-        )
+        Dropout::new(self.dropout, pass.dropout_key().map(|key| site_key(key, EMBEDDING_LAYER, 0)))
     }
 }

@@ -52,59 +52,30 @@ pub(crate) struct LayerTape {
 impl Layer {
     /// Layer `index` of the arena. `compute` holds the layers' values (of all layers, from `layers_start` on) in the
     /// precision of the products.
-    pub(crate) fn new(
-        config: &BertConfig,
-        arena: &Arena,
-        index: usize,
-        compute: &Tensor,
-        layers_start: i64,
-    ) -> Self {
+    pub(crate) fn new(config: &BertConfig, arena: &Arena, index: usize, compute: &Tensor, layers_start: i64) -> Self {
         let prefix = format!("encoder.layer.{index}");
         let linear = |names: &[&str]| {
             let part = |suffix: &str| {
-                let slots: Vec<_> = names
-                    .iter()
-                    .map(|n| arena.layout().slot(&format!("{prefix}.{n}.{suffix}")))
-                    .collect();
+                let slots: Vec<_> =
+                    names.iter().map(|n| arena.layout().slot(&format!("{prefix}.{n}.{suffix}"))).collect();
                 let slots: Vec<_> = slots.into_iter().flatten().collect();
                 let rows: i64 = slots.iter().map(|s| s.shape[0]).sum();
-                let shape: Vec<i64> = std::iter::once(rows)
-                    .chain(slots[0].shape[1..].iter().copied())
-                    .collect();
+                let shape: Vec<i64> = std::iter::once(rows).chain(slots[0].shape[1..].iter().copied()).collect();
                 let numel: i64 = shape.iter().product();
-                let value = compute
-                    .narrow(0, slots[0].offset - layers_start, numel)
-                    .view(shape.as_slice());
-                (
-                    value,
-                    arena
-                        .grads()
-                        .narrow(0, slots[0].offset, numel)
-                        .view(shape.as_slice()),
-                )
+                let value = compute.narrow(0, slots[0].offset - layers_start, numel).view(shape.as_slice());
+                (value, arena.grads().narrow(0, slots[0].offset, numel).view(shape.as_slice()))
             };
             let ((weight, weight_grad), (bias, bias_grad)) = (part("weight"), part("bias"));
-            Linear {
-                weight,
-                bias,
-                weight_grad,
-                bias_grad,
-            }
+            Linear { weight, bias, weight_grad, bias_grad }
         };
-        let norm = |name: &str| {
-            super::layer_norm(arena, &format!("{prefix}.{name}"), config.layer_norm_eps)
-        };
+        let norm = |name: &str| super::layer_norm(arena, &format!("{prefix}.{name}"), config.layer_norm_eps);
         Self {
             index,
             heads: config.num_attention_heads,
             activation: config.hidden_act,
             dropout: config.hidden_dropout_prob,
             attention_dropout: config.attention_probs_dropout_prob,
-            qkv: linear(&[
-                "attention.self.query",
-                "attention.self.key",
-                "attention.self.value",
-            ]),
+            qkv: linear(&["attention.self.query", "attention.self.key", "attention.self.value"]),
             attention_out: linear(&["attention.output.dense"]),
             attention_norm: norm("attention.output.LayerNorm"),
             up: linear(&["intermediate.dense"]),
@@ -114,79 +85,35 @@ impl Layer {
     }
 
     /// `x` [n, H] f32 → the layer's output [n, H] f32.
-    pub(crate) fn forward(
-        &self,
-        input: &Tensor,
-        packed: &Packed,
-        pass: Pass,
-    ) -> (Tensor, LayerTape) {
+    pub(crate) fn forward(&self, input: &Tensor, packed: &Packed, pass: Pass) -> (Tensor, LayerTape) {
         let kind = self.qkv.weight.kind();
         let x = input.to_kind(kind);
         let weights_dropout = |group| self.attention_site(pass, group);
-        let (context, attention) =
-            attention::forward(&self.qkv.forward(&x), packed, self.heads, weights_dropout);
-        let branch = self.dropped(
-            self.attention_out.forward(&context).to_kind(Kind::Float),
-            pass,
-            ATTENTION_OUT,
-        );
+        let (context, attention) = attention::forward(&self.qkv.forward(&x), packed, self.heads, weights_dropout);
+        let branch = self.dropped(self.attention_out.forward(&context).to_kind(Kind::Float), pass, ATTENTION_OUT);
         let (middle, attention_norm) = self.attention_norm.forward(&branch, input);
 
         let y = middle.to_kind(kind);
         let up = self.up.forward(&y);
         let activated = self.activation.forward(&up);
-        let branch = self.dropped(
-            self.down.forward(&activated).to_kind(Kind::Float),
-            pass,
-            FEED_FORWARD,
-        );
+        let branch = self.dropped(self.down.forward(&activated).to_kind(Kind::Float), pass, FEED_FORWARD);
         let (out, out_norm) = self.out_norm.forward(&branch, &middle);
-        (
-            out,
-            LayerTape {
-                x,
-                attention,
-                context,
-                attention_norm,
-                y,
-                up,
-                activated,
-                out_norm,
-            },
-        )
+        (out, LayerTape { x, attention, context, attention_norm, y, up, activated, out_norm })
     }
 
     /// From dL/d(out) adds the gradients of all parameters to the arena and returns dL/dx, both [n, H] f32.
-    pub(crate) fn backward(
-        &self,
-        grad: &Tensor,
-        packed: &Packed,
-        pass: Pass,
-        tape: LayerTape,
-    ) -> Tensor {
+    pub(crate) fn backward(&self, grad: &Tensor, packed: &Packed, pass: Pass, tape: LayerTape) -> Tensor {
         let kind = self.qkv.weight.kind();
         let residual = self.out_norm.backward(grad, &tape.out_norm);
-        let branch = self
-            .dropped(residual.copy(), pass, FEED_FORWARD)
-            .to_kind(kind);
-        let branch = self
-            .activation
-            .backward(&self.down.backward(&branch, &tape.activated), &tape.up);
+        let branch = self.dropped(residual.copy(), pass, FEED_FORWARD).to_kind(kind);
+        let branch = self.activation.backward(&self.down.backward(&branch, &tape.activated), &tape.up);
         let middle = residual + self.up.backward(&branch, &tape.y);
 
         let residual = self.attention_norm.backward(&middle, &tape.attention_norm);
-        let branch = self
-            .dropped(residual.copy(), pass, ATTENTION_OUT)
-            .to_kind(kind);
+        let branch = self.dropped(residual.copy(), pass, ATTENTION_OUT).to_kind(kind);
         let branch = self.attention_out.backward(&branch, &tape.context);
         let weights_dropout = |group| self.attention_site(pass, group);
-        let qkv = attention::backward(
-            &branch,
-            packed,
-            self.heads,
-            weights_dropout,
-            &tape.attention,
-        );
+        let qkv = attention::backward(&branch, packed, self.heads, weights_dropout, &tape.attention);
         residual + self.qkv.backward(&qkv, &tape.x)
     }
 
@@ -198,14 +125,10 @@ impl Layer {
     }
 
     fn attention_site(&self, pass: Pass, group: usize) -> Option<Dropout> {
-        Dropout::new(
-            self.attention_dropout,
-            self.site(pass, ATTENTION_WEIGHTS + group as u64),
-        )
+        Dropout::new(self.attention_dropout, self.site(pass, ATTENTION_WEIGHTS + group as u64))
     }
 
     fn site(&self, pass: Pass, site: u64) -> Option<u64> {
-        pass.dropout_key()
-            .map(|key| site_key(key, self.index + 1, site))
+        pass.dropout_key().map(|key| site_key(key, self.index + 1, site))
     }
 }

@@ -103,31 +103,18 @@ impl Bert {
     ///
     /// # Errors
     /// If the configuration is not one of a BERT encoder ([`BertConfig::check`]).
-    pub fn zeros(
-        config: BertConfig,
-        device: Device,
-        precision: Precision,
-    ) -> Result<Self, crate::ModelError> {
+    pub fn zeros(config: BertConfig, device: Device, precision: Precision) -> Result<Self, crate::ModelError> {
         config.check()?;
         let (layout, layers_start) = layout::bert_layout(&config);
         let arena = Arena::zeros(layout, device);
-        let master = arena
-            .values()
-            .narrow(0, layers_start, arena.layout().numel() - layers_start);
+        let master = arena.values().narrow(0, layers_start, arena.layout().numel() - layers_start);
         let low = (precision == Precision::Bf16).then(|| master.to_kind(Kind::BFloat16));
         let compute = low.as_ref().unwrap_or(&master);
         let layers = (0..config.num_hidden_layers as usize)
             .map(|i| Layer::new(&config, &arena, i, compute, layers_start))
             .collect();
         let embeddings = Embeddings::new(&arena, config.layer_norm_eps, config.hidden_dropout_prob);
-        Ok(Self {
-            config,
-            arena,
-            layers_start,
-            low,
-            embeddings,
-            layers,
-        })
+        Ok(Self { config, arena, layers_start, low, embeddings, layers })
     }
 
     /// Draws matrices from N(0, `initializer_range`²), sets LayerNorm's weights to 1 and vectors to 0, from `seed`.
@@ -146,11 +133,7 @@ impl Bert {
 
     /// To be called after the arena's values were written: refreshes the copy that low-precision products read.
     pub fn parameters_changed(&mut self) {
-        let master = self.arena.values().narrow(
-            0,
-            self.layers_start,
-            self.arena.layout().numel() - self.layers_start,
-        );
+        let master = self.arena.values().narrow(0, self.layers_start, self.arena.layout().numel() - self.layers_start);
         if let Some(low) = &mut self.low {
             low.copy_(&master);
         }
@@ -198,11 +181,7 @@ impl Bert {
 
     fn layer_view(&self, buffer: &Tensor) -> Tensor {
         buffer
-            .narrow(
-                0,
-                self.layers_start,
-                self.arena.layout().numel() - self.layers_start,
-            )
+            .narrow(0, self.layers_start, self.arena.layout().numel() - self.layers_start)
             .view([self.depth() as i64, -1])
     }
 
@@ -213,20 +192,14 @@ impl Bert {
     pub fn encode(&self, packed: &Packed, pass: Pass) -> Encoded {
         let longest = packed.lengths().iter().copied().max().unwrap_or(0);
         let most = self.config.max_position_embeddings;
-        assert!(
-            longest <= most,
-            "a sequence of {longest} tokens in a model of {most} positions"
-        );
+        assert!(longest <= most, "a sequence of {longest} tokens in a model of {most} positions");
         tch::no_grad(|| match pass {
             Pass::Inference => {
                 let (mut x, _) = self.embeddings.forward(packed, pass);
                 for layer in &self.layers {
                     x = layer.forward(&x, packed, pass).0;
                 }
-                Encoded {
-                    states: vec![x],
-                    tape: None,
-                }
+                Encoded { states: vec![x], tape: None }
             }
             Pass::States => {
                 let mut states = vec![self.embeddings.forward(packed, pass).0];
@@ -249,14 +222,7 @@ impl Bert {
             layers.push(tape);
             x = out;
         }
-        Encoded {
-            states,
-            tape: Some(Tape {
-                pass,
-                embeddings,
-                layers,
-            }),
-        }
+        Encoded { states, tape: Some(Tape { pass, embeddings, layers }) }
     }
 
     /// Carries the gradients that the losses left in the states' `.grad` through the encoder, adding every parameter's
@@ -266,21 +232,12 @@ impl Bert {
     /// If `encoded` does not come from a [`Pass::Training`] of this model.
     pub fn backward(&self, packed: &Packed, encoded: Encoded) {
         let Encoded { states, tape } = encoded;
-        let Tape {
-            pass,
-            embeddings,
-            layers,
-        } = tape.expect("backward follows a training pass");
-        assert_eq!(
-            layers.len(),
-            self.depth(),
-            "layers of the tape against layers of the model"
-        );
+        let Tape { pass, embeddings, layers } = tape.expect("backward follows a training pass");
+        assert_eq!(layers.len(), self.depth(), "layers of the tape against layers of the model");
         tch::no_grad(|| {
             let mut flowing = None;
             for ((layer, tape), state) in self.layers.iter().zip(layers).zip(&states[1..]).rev() {
-                flowing =
-                    merge(flowing, state).map(|grad| layer.backward(&grad, packed, pass, tape));
+                flowing = merge(flowing, state).map(|grad| layer.backward(&grad, packed, pass, tape));
             }
             if let Some(grad) = merge(flowing, &states[0]) {
                 self.embeddings.backward(packed, pass, &grad, &embeddings);

@@ -33,23 +33,12 @@ mod tests {
 
     #[test]
     fn each_derivative_is_autograds() {
-        let x = Tensor::linspace(-4.0, 4.0, 41, (Kind::Double, tch::Device::Cpu))
-            .set_requires_grad(true);
+        let x = Tensor::linspace(-4.0, 4.0, 41, (Kind::Double, tch::Device::Cpu)).set_requires_grad(true);
         let grad = Tensor::linspace(1.0, 2.0, 41, (Kind::Double, tch::Device::Cpu));
-        for activation in [
-            Activation::Gelu,
-            Activation::GeluNew,
-            Activation::Relu,
-            Activation::Silu,
-        ] {
+        for activation in [Activation::Gelu, Activation::GeluNew, Activation::Relu, Activation::Silu] {
             let loss = (activation.forward(&x) * &grad).sum(Kind::Double);
             let expected = &Tensor::run_backward(&[loss], &[&x], false, false)[0];
-            assert!(
-                activation
-                    .backward(&grad, &x)
-                    .allclose(expected, 1e-12, 1e-12, false),
-                "{activation:?}"
-            );
+            assert!(activation.backward(&grad, &x).allclose(expected, 1e-12, 1e-12, false), "{activation:?}");
         }
     }
 }

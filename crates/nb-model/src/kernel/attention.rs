@@ -45,64 +45,34 @@ pub(crate) fn backward(
     tape: &AttentionTape,
 ) -> Tensor {
     let groups = packed.groups.iter().zip(&tape.groups).enumerate();
-    join(
-        groups
-            .map(|(i, (group, tape))| group_backward(grad, group, heads, dropout(i), tape))
-            .collect(),
-    )
+    join(groups.map(|(i, (group, tape))| group_backward(grad, group, heads, dropout(i), tape)).collect())
 }
 
-fn group_forward(
-    qkv: &Tensor,
-    group: &Group,
-    heads: i64,
-    dropout: Option<Dropout>,
-) -> (Tensor, GroupTape) {
+fn group_forward(qkv: &Tensor, group: &Group, heads: i64, dropout: Option<Dropout>) -> (Tensor, GroupTape) {
     let hidden = qkv.size()[1] / 3;
     let size = hidden / heads;
     let (s, w) = (group.sequences, group.width);
     // [S, W, 3, A, D] -> three of [S·A, W, D]
-    let split = pad(&qkv.narrow(0, group.start, group.rows), group)
-        .view([s, w, 3, heads, size])
-        .permute([2, 0, 3, 1, 4]);
+    let split =
+        pad(&qkv.narrow(0, group.start, group.rows), group).view([s, w, 3, heads, size]).permute([2, 0, 3, 1, 4]);
     let [query, key, value] = [0, 1, 2].map(|i| split.get(i).reshape([s * heads, w, size]));
 
     let scale = 1.0 / (size as f64).sqrt();
     let mut scores = match &group.padding {
         Some(padding) => {
-            let bias = padding
-                .key_bias
-                .to_kind(query.kind())
-                .expand([s, heads, w, w], false)
-                .reshape([s * heads, w, w]);
+            let bias =
+                padding.key_bias.to_kind(query.kind()).expand([s, heads, w, w], false).reshape([s * heads, w, w]);
             bias.baddbmm(&query, &key.transpose(1, 2), 1.0, scale)
         }
         None => query.bmm(&key.transpose(1, 2)) * scale,
     };
     scores = scores.softmax(-1, None::<Kind>);
     let context = dropped(&scores, dropout).bmm(&value);
-    let rows = context
-        .view([s, heads, w, size])
-        .transpose(1, 2)
-        .reshape([s * w, hidden]);
-    (
-        unpad(rows, group),
-        GroupTape {
-            query,
-            key,
-            value,
-            weights: scores,
-        },
-    )
+    let rows = context.view([s, heads, w, size]).transpose(1, 2).reshape([s * w, hidden]);
+    (unpad(rows, group), GroupTape { query, key, value, weights: scores })
 }
 
-fn group_backward(
-    grad: &Tensor,
-    group: &Group,
-    heads: i64,
-    dropout: Option<Dropout>,
-    tape: &GroupTape,
-) -> Tensor {
+fn group_backward(grad: &Tensor, group: &Group, heads: i64, dropout: Option<Dropout>, tape: &GroupTape) -> Tensor {
     let hidden = grad.size()[1];
     let size = hidden / heads;
     let (s, w) = (group.sequences, group.width);
@@ -110,10 +80,7 @@ fn group_backward(
     if let Some(padding) = &group.padding {
         grad *= padding.real.to_kind(grad.kind()); // a padding query has no output, so no gradient comes from it
     }
-    let grad = grad
-        .view([s, w, heads, size])
-        .transpose(1, 2)
-        .reshape([s * heads, w, size]);
+    let grad = grad.view([s, w, heads, size]).transpose(1, 2).reshape([s * heads, w, size]);
 
     let value_grad = dropped(&tape.weights, dropout).transpose(1, 2).bmm(&grad);
     let mut weights_grad = grad.bmm(&tape.value.transpose(1, 2));
@@ -121,21 +88,14 @@ fn group_backward(
         dropout.apply(&mut weights_grad);
     }
     let scale = 1.0 / (size as f64).sqrt();
-    let scores_grad = Tensor::internal_softmax_backward_data(
-        &weights_grad,
-        &tape.weights,
-        -1,
-        tape.weights.kind(),
-    ) * scale;
+    let scores_grad =
+        Tensor::internal_softmax_backward_data(&weights_grad, &tape.weights, -1, tape.weights.kind()) * scale;
     let query_grad = scores_grad.bmm(&tape.key);
     let key_grad = scores_grad.transpose(1, 2).bmm(&tape.query);
 
     // three of [S·A, W, D] -> [S·W, 3H]
     let split = Tensor::stack(&[query_grad, key_grad, value_grad], 0).view([3, s, heads, w, size]);
-    unpad(
-        split.permute([1, 3, 0, 2, 4]).reshape([s * w, 3 * hidden]),
-        group,
-    )
+    unpad(split.permute([1, 3, 0, 2, 4]).reshape([s * w, 3 * hidden]), group)
 }
 
 /// The weights after dropout; the weights themselves stay as the backward pass needs them.
@@ -183,12 +143,7 @@ mod tests {
 
     fn packed(lengths: &[i64]) -> Packed {
         let n: i64 = lengths.iter().sum();
-        Packed::new(
-            &vec![0; n as usize],
-            &vec![0; n as usize],
-            lengths,
-            Device::Cpu,
-        )
+        Packed::new(&vec![0; n as usize], &vec![0; n as usize], lengths, Device::Cpu)
     }
 
     /// Sequence by sequence, head by head, with autograd: the definition.
@@ -216,31 +171,17 @@ mod tests {
         tch::manual_seed(3);
         for lengths in [vec![5, 4, 4, 2, 1], vec![3, 3], vec![7], vec![1, 9, 2]] {
             let n = lengths.iter().sum();
-            let qkv = Tensor::randn([n, 3 * HEADS * 4], (Kind::Double, Device::Cpu))
-                .set_requires_grad(true);
+            let qkv = Tensor::randn([n, 3 * HEADS * 4], (Kind::Double, Device::Cpu)).set_requires_grad(true);
             let grad = Tensor::randn([n, HEADS * 4], (Kind::Double, Device::Cpu));
             let expected = reference(&qkv, &lengths);
-            let expected_grad = &Tensor::run_backward(
-                &[(&expected * &grad).sum(Kind::Double)],
-                &[&qkv],
-                false,
-                false,
-            )[0];
+            let expected_grad =
+                &Tensor::run_backward(&[(&expected * &grad).sum(Kind::Double)], &[&qkv], false, false)[0];
             let (found, found_grad) = tch::no_grad(|| {
                 let (out, tape) = forward(&qkv, &packed(&lengths), HEADS, |_| None);
-                (
-                    out,
-                    backward(&grad, &packed(&lengths), HEADS, |_| None, &tape),
-                )
+                (out, backward(&grad, &packed(&lengths), HEADS, |_| None, &tape))
             });
-            assert!(
-                found.allclose(&expected, 1e-12, 1e-12, false),
-                "{lengths:?}"
-            );
-            assert!(
-                found_grad.allclose(expected_grad, 1e-12, 1e-12, false),
-                "{lengths:?}"
-            );
+            assert!(found.allclose(&expected, 1e-12, 1e-12, false), "{lengths:?}");
+            assert!(found_grad.allclose(expected_grad, 1e-12, 1e-12, false), "{lengths:?}");
         }
     }
 
@@ -254,20 +195,14 @@ mod tests {
         let direction = Tensor::randn([7, 3 * HEADS * 2], (Kind::Float, Device::Cpu));
         let dropout = |i: usize| Dropout::new(0.4, Some(i as u64 + 9));
         let value = |qkv: &Tensor| {
-            (forward(qkv, &packed(&lengths), HEADS, dropout).0 * &grad)
-                .sum(Kind::Double)
-                .double_value(&[])
+            (forward(qkv, &packed(&lengths), HEADS, dropout).0 * &grad).sum(Kind::Double).double_value(&[])
         };
         let (_, tape) = forward(&qkv, &packed(&lengths), HEADS, dropout);
         let found = (backward(&grad, &packed(&lengths), HEADS, dropout, &tape) * &direction)
             .sum(Kind::Double)
             .double_value(&[]);
         let step = 1e-2;
-        let slope = (value(&(&qkv + &direction * step)) - value(&(&qkv - &direction * step)))
-            / (2.0 * step);
-        assert!(
-            (found - slope).abs() < 2e-3 * (1.0 + slope.abs()),
-            "{found} against {slope}"
-        );
+        let slope = (value(&(&qkv + &direction * step)) - value(&(&qkv - &direction * step))) / (2.0 * step);
+        assert!((found - slope).abs() < 2e-3 * (1.0 + slope.abs()), "{found} against {slope}");
     }
 }

@@ -38,13 +38,7 @@ impl Dropout {
             (Device::Cpu, Kind::BFloat16) => {
                 let scale = (1.0 / (1.0 - self.p)) as f32;
                 with_slices::<bf16, 0, 1, _>([], [x], |_, [x]| {
-                    self.run(x, |v, keep| {
-                        if keep {
-                            bf16::from_f32(v.to_f32() * scale)
-                        } else {
-                            bf16::ZERO
-                        }
-                    });
+                    self.run(x, |v, keep| if keep { bf16::from_f32(v.to_f32() * scale) } else { bf16::ZERO });
                 });
             }
             _ => {
@@ -66,15 +60,10 @@ impl Dropout {
                 word >>= 16;
             }
         };
-        x.par_chunks_mut(PIECE)
-            .enumerate()
-            .for_each(|(piece, values)| {
-                let first = (piece * PIECE / 4) as u64;
-                values
-                    .chunks_mut(4)
-                    .zip(first..)
-                    .for_each(|(quad, start)| whole(start, quad));
-            });
+        x.par_chunks_mut(PIECE).enumerate().for_each(|(piece, values)| {
+            let first = (piece * PIECE / 4) as u64;
+            values.chunks_mut(4).zip(first..).for_each(|(quad, start)| whole(start, quad));
+        });
     }
 }
 
@@ -118,10 +107,7 @@ mod tests {
     #[test]
     fn the_mask_is_a_function_of_the_key_alone() {
         let draw = |key, threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let mut x = ones(100_003, Kind::Float);
                 Dropout::new(0.3, Some(key)).unwrap().apply(&mut x);
@@ -140,9 +126,7 @@ mod tests {
             x * 0.5
         };
         for other in [site_key(3, 0, 1), site_key(3, 1, 0), site_key(4, 0, 0)] {
-            let both = (draw(site_key(3, 0, 0)) * draw(other))
-                .mean(Kind::Double)
-                .double_value(&[]);
+            let both = (draw(site_key(3, 0, 0)) * draw(other)).mean(Kind::Double).double_value(&[]);
             assert!((both - 0.25).abs() < 0.01, "{both}");
         }
     }

@@ -30,10 +30,7 @@ impl Linear {
             // The product runs in the low precision; what accumulates is f32.
             let _ = weight_grad.g_add_(&grad.tr().matmul(x));
         }
-        let _ = self
-            .bias_grad
-            .shallow_clone()
-            .g_add_(&grad.sum_dim_intlist(0, false, Kind::Float));
+        let _ = self.bias_grad.shallow_clone().g_add_(&grad.sum_dim_intlist(0, false, Kind::Float));
         grad.matmul(&self.weight)
     }
 }

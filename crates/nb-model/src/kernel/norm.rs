@@ -50,28 +50,15 @@ impl LayerNorm {
     fn forward_plain(&self, x: &Tensor, residual: &Tensor) -> (Tensor, NormTape) {
         let r = x + residual;
         let centred = &r - r.mean_dim(-1, true, Kind::Float);
-        let inverse_deviation =
-            (centred.square().mean_dim(-1, true, Kind::Float) + self.eps).rsqrt();
+        let inverse_deviation = (centred.square().mean_dim(-1, true, Kind::Float) + self.eps).rsqrt();
         let normalised = centred * &inverse_deviation;
-        (
-            &normalised * &self.weight + &self.bias,
-            NormTape {
-                normalised,
-                inverse_deviation,
-            },
-        )
+        (&normalised * &self.weight + &self.bias, NormTape { normalised, inverse_deviation })
     }
 
     fn backward_plain(&self, grad: &Tensor, tape: &NormTape) -> Tensor {
         let x = &tape.normalised;
-        let _ = self
-            .weight_grad
-            .shallow_clone()
-            .g_add_(&(grad * x).sum_dim_intlist(0, false, Kind::Float));
-        let _ = self
-            .bias_grad
-            .shallow_clone()
-            .g_add_(&grad.sum_dim_intlist(0, false, Kind::Float));
+        let _ = self.weight_grad.shallow_clone().g_add_(&(grad * x).sum_dim_intlist(0, false, Kind::Float));
+        let _ = self.bias_grad.shallow_clone().g_add_(&grad.sum_dim_intlist(0, false, Kind::Float));
         let g = grad * &self.weight;
         let along = x * (&g * x).mean_dim(-1, true, Kind::Float);
         (&g - g.mean_dim(-1, true, Kind::Float) - along) * &tape.inverse_deviation
@@ -79,9 +66,7 @@ impl LayerNorm {
 
     fn forward_host(&self, x: &Tensor, residual: &Tensor) -> (Tensor, NormTape) {
         let (x, residual) = (x.contiguous(), residual.contiguous());
-        let (rows, width) = x
-            .size2()
-            .unwrap_or_else(|e| panic!("LayerNorm takes [n, H]: {e}"));
+        let (rows, width) = x.size2().unwrap_or_else(|e| panic!("LayerNorm takes [n, H]: {e}"));
         let options = (Kind::Float, Device::Cpu);
         let mut out = Tensor::empty([rows, width], options);
         let mut normalised = Tensor::empty([rows, width], options);
@@ -97,71 +82,38 @@ impl LayerNorm {
                     normalised.par_chunks_mut(h * PIECE),
                     inverse.par_chunks_mut(PIECE),
                 );
-                (rows.0, rows.1, outs.0, outs.1, outs.2)
-                    .into_par_iter()
-                    .for_each(|(x, r, out, norm, inverse)| {
-                        let pairs = x.chunks_exact(h).zip(r.chunks_exact(h));
-                        let targets = out
-                            .chunks_exact_mut(h)
-                            .zip(norm.chunks_exact_mut(h))
-                            .zip(inverse);
-                        for ((x, r), ((out, norm), inverse)) in pairs.zip(targets) {
-                            norm.iter_mut()
-                                .zip(x.iter().zip(r))
-                                .for_each(|(n, (x, r))| *n = x + r);
-                            *inverse = normalise(norm, eps);
-                            let parameters = weight.iter().zip(bias);
-                            out.iter_mut()
-                                .zip(&*norm)
-                                .zip(parameters)
-                                .for_each(|((o, n), (w, b))| *o = n * w + b);
-                        }
-                    });
+                (rows.0, rows.1, outs.0, outs.1, outs.2).into_par_iter().for_each(|(x, r, out, norm, inverse)| {
+                    let pairs = x.chunks_exact(h).zip(r.chunks_exact(h));
+                    let targets = out.chunks_exact_mut(h).zip(norm.chunks_exact_mut(h)).zip(inverse);
+                    for ((x, r), ((out, norm), inverse)) in pairs.zip(targets) {
+                        norm.iter_mut().zip(x.iter().zip(r)).for_each(|(n, (x, r))| *n = x + r);
+                        *inverse = normalise(norm, eps);
+                        let parameters = weight.iter().zip(bias);
+                        out.iter_mut().zip(&*norm).zip(parameters).for_each(|((o, n), (w, b))| *o = n * w + b);
+                    }
+                });
             },
         );
-        (
-            out,
-            NormTape {
-                normalised,
-                inverse_deviation: inverse,
-            },
-        )
+        (out, NormTape { normalised, inverse_deviation: inverse })
     }
 
     fn backward_host(&self, grad: &Tensor, tape: &NormTape) -> Tensor {
         let grad = grad.contiguous();
         let mut out = grad.empty_like();
         let h = self.weight.numel();
-        let (mut weight_grad, mut bias_grad) = (
-            self.weight_grad.shallow_clone(),
-            self.bias_grad.shallow_clone(),
-        );
+        let (mut weight_grad, mut bias_grad) = (self.weight_grad.shallow_clone(), self.bias_grad.shallow_clone());
         with_slices::<f32, 4, 3, _>(
-            [
-                &grad,
-                &tape.normalised,
-                &tape.inverse_deviation,
-                &self.weight,
-            ],
+            [&grad, &tape.normalised, &tape.inverse_deviation, &self.weight],
             [&mut out, &mut weight_grad, &mut bias_grad],
             |[grad, norm, inverse, weight], [out, weight_grad, bias_grad]| {
-                let pieces: Vec<(Vec<f32>, Vec<f32>)> =
-                    (grad.par_chunks(h * PIECE), norm.par_chunks(h * PIECE))
-                        .into_par_iter()
-                        .zip((inverse.par_chunks(PIECE), out.par_chunks_mut(h * PIECE)))
-                        .map(|((grad, norm), (inverse, out))| {
-                            backward_piece(grad, norm, inverse, weight, out)
-                        })
-                        .collect();
+                let pieces: Vec<(Vec<f32>, Vec<f32>)> = (grad.par_chunks(h * PIECE), norm.par_chunks(h * PIECE))
+                    .into_par_iter()
+                    .zip((inverse.par_chunks(PIECE), out.par_chunks_mut(h * PIECE)))
+                    .map(|((grad, norm), (inverse, out))| backward_piece(grad, norm, inverse, weight, out))
+                    .collect();
                 for (weight_part, bias_part) in pieces {
-                    weight_grad
-                        .iter_mut()
-                        .zip(weight_part)
-                        .for_each(|(g, p)| *g += p);
-                    bias_grad
-                        .iter_mut()
-                        .zip(bias_part)
-                        .for_each(|(g, p)| *g += p);
+                    weight_grad.iter_mut().zip(weight_part).for_each(|(g, p)| *g += p);
+                    bias_grad.iter_mut().zip(bias_part).for_each(|(g, p)| *g += p);
                 }
             },
         );
@@ -192,20 +144,16 @@ fn backward_piece(
     let (mut weight_part, mut bias_part) = (vec![0.0; h], vec![0.0; h]);
     let rows = grad.chunks_exact(h).zip(norm.chunks_exact(h));
     for ((grad, norm), (inverse, out)) in rows.zip(inverse.iter().zip(out.chunks_exact_mut(h))) {
-        for ((out, (g, n)), (w, (wp, bp))) in out.iter_mut().zip(grad.iter().zip(norm)).zip(
-            weight
-                .iter()
-                .zip(weight_part.iter_mut().zip(&mut bias_part)),
-        ) {
+        for ((out, (g, n)), (w, (wp, bp))) in
+            out.iter_mut().zip(grad.iter().zip(norm)).zip(weight.iter().zip(weight_part.iter_mut().zip(&mut bias_part)))
+        {
             *wp += g * n;
             *bp += g;
             *out = g * w;
         }
         let mean = sum(out, |v| v) / h as f32;
         let along = sum_product(out, norm) / h as f32;
-        out.iter_mut()
-            .zip(norm)
-            .for_each(|(o, n)| *o = (*o - mean - n * along) * inverse);
+        out.iter_mut().zip(norm).for_each(|(o, n)| *o = (*o - mean - n * along) * inverse);
     }
     (weight_part, bias_part)
 }
@@ -225,17 +173,9 @@ fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 fn sum_product(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];
     let (left, right) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = left
-        .remainder()
-        .iter()
-        .zip(right.remainder())
-        .map(|(a, b)| a * b)
-        .sum();
+    let rest: f32 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
     for (a, b) in left.zip(right) {
-        lanes
-            .iter_mut()
-            .zip(a.iter().zip(b))
-            .for_each(|(l, (a, b))| *l += a * b);
+        lanes.iter_mut().zip(a.iter().zip(b)).for_each(|(l, (a, b))| *l += a * b);
     }
     lanes.iter().sum::<f32>() + rest
 }
@@ -250,43 +190,21 @@ mod tests {
 
     fn norm(h: i64) -> LayerNorm {
         let zeros = || Tensor::zeros([h], (Kind::Float, Device::Cpu));
-        LayerNorm {
-            weight: random(&[h]),
-            bias: random(&[h]),
-            weight_grad: zeros(),
-            bias_grad: zeros(),
-            eps: 1e-12,
-        }
+        LayerNorm { weight: random(&[h]), bias: random(&[h]), weight_grad: zeros(), bias_grad: zeros(), eps: 1e-12 }
     }
 
     /// 70 rows of 37 units: neither pieces nor lanes come out even.
     #[test]
     fn the_kernel_is_libtorchs_layer_norm() {
         tch::manual_seed(1);
-        let (norm, x, residual, grad) = (
-            norm(37),
-            random(&[70, 37]),
-            random(&[70, 37]),
-            random(&[70, 37]),
-        );
+        let (norm, x, residual, grad) = (norm(37), random(&[70, 37]), random(&[70, 37]), random(&[70, 37]));
         let r = (&x + &residual).set_requires_grad(true);
-        let (w, b) = (
-            norm.weight.copy().set_requires_grad(true),
-            norm.bias.copy().set_requires_grad(true),
-        );
+        let (w, b) = (norm.weight.copy().set_requires_grad(true), norm.bias.copy().set_requires_grad(true));
         let expected = r.layer_norm([37], Some(&w), Some(&b), 1e-12, false);
-        let expected_grads = Tensor::run_backward(
-            &[(&expected * &grad).sum(Kind::Float)],
-            &[&r, &w, &b],
-            false,
-            false,
-        );
+        let expected_grads = Tensor::run_backward(&[(&expected * &grad).sum(Kind::Float)], &[&r, &w, &b], false, false);
 
         for plain in [false, true] {
-            let _ = (
-                norm.weight_grad.shallow_clone().zero_(),
-                norm.bias_grad.shallow_clone().zero_(),
-            );
+            let _ = (norm.weight_grad.shallow_clone().zero_(), norm.bias_grad.shallow_clone().zero_());
             let (out, dr) = if plain {
                 let (out, tape) = norm.forward_plain(&x, &residual);
                 (out, norm.backward_plain(&grad, &tape))
@@ -297,14 +215,8 @@ mod tests {
             let pairs = [
                 (out, expected.shallow_clone()),
                 (dr, expected_grads[0].shallow_clone()),
-                (
-                    norm.weight_grad.shallow_clone(),
-                    expected_grads[1].shallow_clone(),
-                ),
-                (
-                    norm.bias_grad.shallow_clone(),
-                    expected_grads[2].shallow_clone(),
-                ),
+                (norm.weight_grad.shallow_clone(), expected_grads[1].shallow_clone()),
+                (norm.bias_grad.shallow_clone(), expected_grads[2].shallow_clone()),
             ];
             for (found, expected) in pairs {
                 assert!(

@@ -48,11 +48,7 @@ impl Embed {
             }
         }
         let rows = vectors.finish(&self.output)?;
-        tracing::info!(
-            "{rows} vectors of {} units in {}",
-            model.hidden(),
-            self.output.display()
-        );
+        tracing::info!("{rows} vectors of {} units in {}", model.hidden(), self.output.display());
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -68,19 +64,10 @@ struct Spool {
 
 impl Spool {
     fn new(output: &Path, hidden: usize) -> Result<Self> {
-        let folder = output
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."))
-            .to_owned();
+        let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         let body = tempfile::NamedTempFile::new_in(&folder)
             .with_context(|| format!("cannot write in {}", folder.display()))?;
-        Ok(Self {
-            body: BufWriter::new(body),
-            folder,
-            hidden,
-            rows: 0,
-        })
+        Ok(Self { body: BufWriter::new(body), folder, hidden, rows: 0 })
     }
 
     fn push(&mut self, vector: &[f32]) -> Result<()> {
@@ -93,15 +80,9 @@ impl Spool {
 
     fn finish(self, output: &Path) -> Result<usize> {
         if self.rows == 0 {
-            bail!(
-                "the input holds no text that can be used: {} was not written",
-                output.display()
-            );
+            bail!("the input holds no text that can be used: {} was not written", output.display());
         }
-        let mut body = self
-            .body
-            .into_inner()
-            .map_err(std::io::IntoInnerError::into_error)?;
+        let mut body = self.body.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         let bytes = self.rows * self.hidden * std::mem::size_of::<f32>();
         let header = serde_json::json!({
             "vectors": {"dtype": "F32", "shape": [self.rows, self.hidden], "data_offsets": [0, bytes]}
@@ -115,9 +96,7 @@ impl Spool {
         body.rewind()?;
         let copied = std::io::copy(&mut Read::take(body, bytes as u64), &mut whole)?;
         anyhow::ensure!(copied == bytes as u64, "wrote {copied} of {bytes} bytes");
-        whole
-            .persist(output)
-            .with_context(|| format!("cannot write {}", output.display()))?;
+        whole.persist(output).with_context(|| format!("cannot write {}", output.display()))?;
         Ok(self.rows)
     }
 }

@@ -14,10 +14,8 @@ use super::input::Input;
 use crate::inference::{Trained, WINDOW};
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: nb eval --model runs/quickstart/student --input data/sample/dev/news.tsv\n         \
-    nb eval --model runs/ag/student --input dev.csv --label 0 --columns 1,2"
-)]
+#[command(after_help = "Example: nb eval --model runs/quickstart/student --input data/sample/dev/news.tsv\n         \
+    nb eval --model runs/ag/student --input dev.csv --label 0 --columns 1,2")]
 pub(super) struct Eval {
     /// A model folder of a run
     #[arg(long, value_name = "FOLDER")]
@@ -46,16 +44,8 @@ impl Eval {
             }
             articles.retain(|article| article.label.is_some());
             for (article, p) in articles.iter().zip(model.probabilities(&articles)?) {
-                truth.push(labels.encode(
-                    article.label.as_deref().unwrap_or_default(),
-                    article.line,
-                    file,
-                )?);
-                predicted.push(
-                    (0..p.len())
-                        .max_by(|&a, &b| p[a].total_cmp(&p[b]))
-                        .unwrap_or(0),
-                );
+                truth.push(labels.encode(article.label.as_deref().unwrap_or_default(), article.line, file)?);
+                predicted.push((0..p.len()).max_by(|&a, &b| p[a].total_cmp(&p[b])).unwrap_or(0));
             }
         }
         if truth.is_empty() {

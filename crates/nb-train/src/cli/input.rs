@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use nb_data::read::{
-    Article, Articles, Column, CsvLayout, Field, Format, Header, LabelRule, Row, Skipped, articles,
-};
+use nb_data::read::{Article, Articles, Column, CsvLayout, Field, Format, Header, LabelRule, Row, Skipped, articles};
 
 #[derive(Debug, Args)]
 pub(super) struct Input {
@@ -52,23 +50,14 @@ impl Input {
     /// Windows of up to `size` articles, in input order; `label` is the column of the label (csv, tsv).
     pub(super) fn windows(&self, size: usize, label: Option<&str>) -> Result<Windows> {
         let (reader, name): (Box<dyn BufRead>, _) = if self.input.as_os_str() == "-" {
-            (
-                Box::new(std::io::stdin().lock()),
-                "standard input".to_owned(),
-            )
+            (Box::new(std::io::stdin().lock()), "standard input".to_owned())
         } else {
             let name = self.input.display().to_string();
-            let file =
-                std::fs::File::open(&self.input).with_context(|| format!("cannot read {name}"))?;
+            let file = std::fs::File::open(&self.input).with_context(|| format!("cannot read {name}"))?;
             (Box::new(BufReader::new(file)), name)
         };
         let articles = articles(reader, &name, &self.format(label)?, LabelRule::Optional)?;
-        Ok(Windows {
-            articles,
-            size,
-            skipped: Skipped::default(),
-            name,
-        })
+        Ok(Windows { articles, size, skipped: Skipped::default(), name })
     }
 
     fn format(&self, label: Option<&str>) -> Result<Format> {
@@ -78,9 +67,7 @@ impl Input {
             Some("tsv") => InputFormat::Mind,
             _ => InputFormat::Lines,
         });
-        if (!self.columns.is_empty() || label.is_some())
-            && matches!(format, InputFormat::Lines | InputFormat::Mind)
-        {
+        if (!self.columns.is_empty() || label.is_some()) && matches!(format, InputFormat::Lines | InputFormat::Mind) {
             bail!("--columns and --label are for csv and tsv");
         }
         Ok(match format {
@@ -101,21 +88,9 @@ impl Input {
                 }
                 Format::Csv(CsvLayout {
                     label: label.map(str::parse::<Column>).transpose()?,
-                    text: self
-                        .columns
-                        .iter()
-                        .map(|c| c.parse::<Column>())
-                        .collect::<Result<_, _>>()?,
-                    header: if self.header == HeaderChoice::Present {
-                        Header::Present
-                    } else {
-                        Header::Absent
-                    },
-                    delimiter: if format == InputFormat::Csv {
-                        b','
-                    } else {
-                        b'\t'
-                    },
+                    text: self.columns.iter().map(|c| c.parse::<Column>()).collect::<Result<_, _>>()?,
+                    header: if self.header == HeaderChoice::Present { Header::Present } else { Header::Absent },
+                    delimiter: if format == InputFormat::Csv { b',' } else { b'\t' },
                 })
             }
         })

@@ -8,13 +8,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Args)]
 pub(super) struct Logging {
     /// error, warn, info, debug or trace, or a filter such as nb_train=debug
-    #[arg(
-        long,
-        global = true,
-        env = "NB_LOG",
-        default_value = "info",
-        value_name = "LEVEL"
-    )]
+    #[arg(long, global = true, env = "NB_LOG", default_value = "info", value_name = "LEVEL")]
     log: String,
     /// Lines for people or JSON for machines
     #[arg(long, global = true, default_value = "text")]
@@ -29,11 +23,11 @@ enum LogFormat {
 
 impl Logging {
     pub(super) fn start(&self) -> Result<()> {
-        let filter =
-            EnvFilter::try_new(&self.log).map_err(|e| anyhow!("--log {}: {e}", self.log))?;
+        let filter = EnvFilter::try_new(&self.log).map_err(|e| anyhow!("--log {}: {e}", self.log))?;
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr);
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
         match self.log_format {
             LogFormat::Json => builder.json().init(),
             LogFormat::Text => builder.without_time().with_target(false).compact().init(),

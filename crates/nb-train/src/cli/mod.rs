@@ -19,12 +19,7 @@ use tch::Device;
 use crate::config::{DeviceChoice, PrecisionChoice};
 
 #[derive(Debug, Parser)]
-#[command(
-    name = "nb",
-    version,
-    about = "Makes a large BERT small for news",
-    max_term_width = 110
-)]
+#[command(name = "nb", version, about = "Makes a large BERT small for news", max_term_width = 110)]
 struct Cli {
     #[command(flatten)]
     logging: logging::Logging,
@@ -71,10 +66,7 @@ impl Compute {
         if let Some(threads) = self.threads {
             tch::set_num_threads(i32::from(threads.get()));
         }
-        Ok((
-            crate::plan::device(self.device)?,
-            crate::plan::precision(self.precision),
-        ))
+        Ok((crate::plan::device(self.device)?, crate::plan::precision(self.precision)))
     }
 }
 

@@ -29,20 +29,13 @@ impl ShowPlan {
         let (rows, tokens) = topic.train_size();
         let teacher = &plan.teacher_config;
         println!("run       {} -> {}", plan.name, plan.output.display());
-        println!(
-            "compute   {:?}, {:?}, {} threads",
-            plan.device, plan.precision, plan.threads
-        );
+        println!("compute   {:?}, {:?}, {} threads", plan.device, plan.precision, plan.threads);
         println!(
             "teacher   {} layers of {} units, {:.1} M parameters, {}",
             teacher.num_hidden_layers,
             teacher.hidden_size,
             nb_model::parameter_count(teacher) as f64 / 1e6,
-            if plan.method.has_teacher() {
-                "trained along"
-            } else {
-                "gives the student its first weights"
-            },
+            if plan.method.has_teacher() { "trained along" } else { "gives the student its first weights" },
         );
         if plan.method.has_student() {
             let student = teacher.with_layers(plan.student_layers as i64);
@@ -58,32 +51,18 @@ impl ShowPlan {
                 );
             }
         }
-        let terms: Vec<String> = plan
-            .method
-            .terms
-            .iter()
-            .map(|t| format!("{} × {}", t.weight, t.kind.name()))
-            .collect();
-        println!(
-            "method    {}: {}; T = {}",
-            plan.method.name,
-            terms.join(" + "),
-            plan.method.temperature
-        );
-        println!(
-            "shared    pooling: {:?}, dense: {:?}",
-            plan.method.share.pooling, plan.method.share.dense
-        );
+        let terms: Vec<String> =
+            plan.method.terms.iter().map(|t| format!("{} × {}", t.weight, t.kind.name())).collect();
+        println!("method    {}: {}; T = {}", plan.method.name, terms.join(" + "), plan.method.temperature);
+        println!("shared    pooling: {:?}, dense: {:?}", plan.method.share.pooling, plan.method.share.dense);
         println!(
             "texts     {rows} to train on ({tokens} tokens an epoch), {} to develop on, {} labels",
             topic.dev_size(),
             topic.classes()
         );
         let micro = topic.epoch(0);
-        let widest: usize = micro
-            .iter()
-            .map(|rows| rows.len() * rows.iter().map(|&r| topic.length(r)).max().unwrap_or(0))
-            .sum();
+        let widest: usize =
+            micro.iter().map(|rows| rows.len() * rows.iter().map(|&r| topic.length(r)).max().unwrap_or(0)).sum();
         println!(
             "padding   {:.0} % of what padded batches would compute is left out",
             100.0 * (1.0 - tokens as f64 / widest.max(1) as f64)

@@ -13,10 +13,8 @@ use super::input::Input;
 use crate::inference::{Trained, WINDOW};
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: nb predict --model runs/quickstart/student --input titles.txt\n         \
-    head news.tsv | nb predict --model runs/quickstart/student --input - --format mind"
-)]
+#[command(after_help = "Example: nb predict --model runs/quickstart/student --input titles.txt\n         \
+    head news.tsv | nb predict --model runs/quickstart/student --input - --format mind")]
 pub(super) struct Predict {
     /// A model folder of a run
     #[arg(long, value_name = "FOLDER")]
@@ -56,16 +54,12 @@ impl Predict {
                 if let Some(id) = &article.id {
                     line.insert("id".into(), id.as_str().into());
                 }
-                let best = (0..labels.len())
-                    .max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]))
-                    .unwrap_or(0);
+                let best =
+                    (0..labels.len()).max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b])).unwrap_or(0);
                 line.insert("label".into(), labels[best].as_str().into());
                 line.insert("probability".into(), json!(probabilities[best]));
                 if self.probabilities == Which::All {
-                    let all = labels
-                        .iter()
-                        .cloned()
-                        .zip(probabilities.iter().map(|p| json!(p)));
+                    let all = labels.iter().cloned().zip(probabilities.iter().map(|p| json!(p)));
                     line.insert("probabilities".into(), Value::Object(all.collect()));
                 }
                 writeln!(out, "{}", Value::Object(line))?;

@@ -20,10 +20,7 @@ const BASE: i32 = 128;
 
 impl Signals {
     pub(super) fn listen() -> Result<Self> {
-        let (stop, which) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicUsize::new(0)),
-        );
+        let (stop, which) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         for signal in [SIGINT, SIGTERM] {
             // In this order: the conditional end looks at the flag before the first signal sets it.
             flag::register_conditional_shutdown(signal, BASE + signal, Arc::clone(&stop))?;

@@ -30,11 +30,7 @@ impl Train {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let signals = Signals::listen()?;
         let plan = Plan::new(config::read(&self.config, &self.sets)?)?;
-        let unfinished = if self.overwrite {
-            Unfinished::Overwrite
-        } else {
-            Unfinished::Refuse
-        };
+        let unfinished = if self.overwrite { Unfinished::Overwrite } else { Unfinished::Refuse };
         match run(&plan, unfinished, signals.stop())? {
             Outcome::Finished(summary) => {
                 println!("{}", summary.table);

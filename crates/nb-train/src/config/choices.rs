@@ -46,11 +46,7 @@ impl FromStr for DeviceChoice {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda(0)),
-            _ => text
-                .strip_prefix("cuda:")
-                .and_then(|n| n.parse().ok())
-                .map(Self::Cuda)
-                .ok_or(()),
+            _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Self::Cuda).ok_or(()),
         }
     }
 }
@@ -68,9 +64,7 @@ impl fmt::Display for DeviceChoice {
 impl<'de> Deserialize<'de> for DeviceChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|()| {
-            D::Error::invalid_value(Unexpected::Str(&text), &"`auto`, `cpu`, `cuda` or `cuda:N`")
-        })
+        text.parse().map_err(|()| D::Error::invalid_value(Unexpected::Str(&text), &"`auto`, `cpu`, `cuda` or `cuda:N`"))
     }
 }
 

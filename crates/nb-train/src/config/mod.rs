@@ -154,10 +154,7 @@ pub struct StudentConfig {
 
 impl Default for StudentConfig {
     fn default() -> Self {
-        Self {
-            layers: 2,
-            init: StudentInit::First,
-        }
+        Self { layers: 2, init: StudentInit::First }
     }
 }
 

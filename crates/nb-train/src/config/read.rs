@@ -12,14 +12,8 @@ use super::RunConfig;
 use super::choices::anchor;
 
 /// Keys whose values are paths.
-const PATHS: [&str; 6] = [
-    "output",
-    "data.train",
-    "data.dev",
-    "data.cache",
-    "teacher.random.tokenizer",
-    "teacher.checkpoint",
-];
+const PATHS: [&str; 6] =
+    ["output", "data.train", "data.dev", "data.cache", "teacher.random.tokenizer", "teacher.checkpoint"];
 /// The key whose value is a path unless it is one of these words.
 const INIT: (&str, [&str; 3]) = ("student.init", ["first", "spaced", "random"]);
 
@@ -34,18 +28,12 @@ impl FromStr for Override {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) = text
-            .split_once('=')
-            .ok_or_else(|| format!("`{text}`: expected key=value"))?;
+        let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}`: expected key=value"))?;
         if key.is_empty() || key.split('.').any(str::is_empty) {
             return Err(format!("`{key}`: expected a key such as train.lr"));
         }
-        let value =
-            serde_yaml::from_str(value).map_err(|e| format!("`{value}` is no YAML value: {e}"))?;
-        Ok(Self {
-            key: key.to_owned(),
-            value,
-        })
+        let value = serde_yaml::from_str(value).map_err(|e| format!("`{value}` is no YAML value: {e}"))?;
+        Ok(Self { key: key.to_owned(), value })
     }
 }
 
@@ -54,33 +42,23 @@ impl FromStr for Override {
 /// # Errors
 /// If the file cannot be read, or if a key or value is not known: with file, line and column, or with the `--set` key.
 pub fn read(path: &Path, overrides: &[Override]) -> Result<RunConfig> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut tree: Value = serde_yaml::from_str(text).with_context(|| path.display().to_string())?;
     if !tree.is_mapping() {
-        bail!(
-            "{}: expected keys such as `task:` and `data:`, found {}",
-            path.display(),
-            kind(&tree)
-        );
+        bail!("{}: expected keys such as `task:` and `data:`, found {}", path.display(), kind(&tree));
     }
     // The file alone first, where overrides do not have to complete it: its errors carry a line and a column.
     if overrides.is_empty() {
         serde_yaml::from_str::<RunConfig>(text).map_err(|e| located(path, &e))?;
     }
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned);
     anchor_paths(&mut tree, &folder);
     for Override { key, value } in overrides {
         let mut value = value.clone();
         if is_path(key, &value) {
-            value = Value::String(anchor(
-                &std::env::current_dir()?,
-                value.as_str().unwrap_or_default(),
-            ));
+            value = Value::String(anchor(&std::env::current_dir()?, value.as_str().unwrap_or_default()));
         }
         set(&mut tree, key, value).with_context(|| format!("--set {key}"))?;
     }
@@ -88,11 +66,7 @@ pub fn read(path: &Path, overrides: &[Override]) -> Result<RunConfig> {
         [] => located(path, &e),
         sets => {
             let keys: Vec<_> = sets.iter().map(|o| o.key.as_str()).collect();
-            anyhow::anyhow!(
-                "{} with --set {}: {e}",
-                path.display(),
-                keys.join(", --set ")
-            )
+            anyhow::anyhow!("{} with --set {}: {e}", path.display(), keys.join(", --set "))
         }
     })?;
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
@@ -105,9 +79,7 @@ fn located(path: &Path, error: &serde_yaml::Error) -> anyhow::Error {
     match error.location() {
         Some(at) => {
             let text = error.to_string();
-            let text = text
-                .rsplit_once(" at line ")
-                .map_or(text.as_str(), |(message, _)| message);
+            let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
             anyhow::anyhow!("{}:{}:{}: {text}", path.display(), at.line(), at.column())
         }
         None => anyhow::anyhow!("{}: {error}", path.display()),
@@ -124,9 +96,7 @@ fn is_path(key: &str, value: &Value) -> bool {
 /// Makes the file's relative paths count from its folder.
 fn anchor_paths(tree: &mut Value, folder: &Path) {
     for key in PATHS.into_iter().chain([INIT.0]) {
-        if let Some(value) = key
-            .split('.')
-            .try_fold(&mut *tree, |at, part| at.get_mut(part))
+        if let Some(value) = key.split('.').try_fold(&mut *tree, |at, part| at.get_mut(part))
             && is_path(key, value)
         {
             *value = Value::String(anchor(folder, value.as_str().unwrap_or_default()));
@@ -142,17 +112,9 @@ fn set(tree: &mut Value, key: &str, value: Value) -> Result<()> {
         if at.is_null() {
             *at = Value::Mapping(Mapping::new());
         }
-        let Some(map) = at.as_mapping_mut() else {
-            bail!("`{walked}` is a value, so it has no key `{part}`")
-        };
-        at = map
-            .entry(Value::String(part.to_owned()))
-            .or_insert(Value::Null);
-        walked = if walked.is_empty() {
-            part.to_owned()
-        } else {
-            format!("{walked}.{part}")
-        };
+        let Some(map) = at.as_mapping_mut() else { bail!("`{walked}` is a value, so it has no key `{part}`") };
+        at = map.entry(Value::String(part.to_owned())).or_insert(Value::Null);
+        walked = if walked.is_empty() { part.to_owned() } else { format!("{walked}.{part}") };
     }
     *at = value;
     Ok(())
@@ -170,8 +132,7 @@ fn kind(value: &Value) -> &'static str {
 mod tests {
     use super::*;
 
-    const GOOD: &str =
-        "task: topic\ndata: {format: mind, train: news.tsv}\nteacher: {checkpoint: model}\n";
+    const GOOD: &str = "task: topic\ndata: {format: mind, train: news.tsv}\nteacher: {checkpoint: model}\n";
 
     fn read_text(text: &str, sets: &[&str]) -> Result<RunConfig, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -197,41 +158,19 @@ mod tests {
 
     #[test]
     fn the_last_override_wins_and_counts_from_the_callers_folder() {
-        let config = read_text(
-            GOOD,
-            &[
-                "train.lr=1e-3",
-                "train.lr=5e-4",
-                "data.dev=d.tsv",
-                "teacher.checkpoint=hf:a/b",
-            ],
-        )
-        .unwrap();
+        let config =
+            read_text(GOOD, &["train.lr=1e-3", "train.lr=5e-4", "data.dev=d.tsv", "teacher.checkpoint=hf:a/b"])
+                .unwrap();
         assert_eq!(config.train.lr, 5e-4);
-        assert_eq!(
-            config.data.dev.unwrap(),
-            std::env::current_dir().unwrap().join("d.tsv")
-        );
+        assert_eq!(config.data.dev.unwrap(), std::env::current_dir().unwrap().join("d.tsv"));
         assert_eq!(config.teacher.checkpoint.as_deref(), Some("hf:a/b"));
     }
 
     #[test]
     fn errors_name_line_and_column() {
-        refused(
-            &format!("{GOOD}sed: 1\n"),
-            &[],
-            &["my-run.yaml:4:1", "unknown field `sed`", "expected one of"],
-        );
-        refused(
-            &format!("{GOOD}train: {{lr: fast}}\n"),
-            &[],
-            &["my-run.yaml:4:", "train.lr", "expected f64"],
-        );
-        refused(
-            &format!("{GOOD}device: gpu\n"),
-            &[],
-            &["my-run.yaml:4:", "`auto`, `cpu`, `cuda` or `cuda:N`"],
-        );
+        refused(&format!("{GOOD}sed: 1\n"), &[], &["my-run.yaml:4:1", "unknown field `sed`", "expected one of"]);
+        refused(&format!("{GOOD}train: {{lr: fast}}\n"), &[], &["my-run.yaml:4:", "train.lr", "expected f64"]);
+        refused(&format!("{GOOD}device: gpu\n"), &[], &["my-run.yaml:4:", "`auto`, `cpu`, `cuda` or `cuda:N`"]);
         refused("data: [", &[], &["my-run.yaml", "line 1"]);
         refused("", &[], &["found nothing"]);
         refused("task: topic\n", &[], &["missing field `data`"]);
@@ -239,21 +178,9 @@ mod tests {
 
     #[test]
     fn errors_of_an_override_name_its_key() {
-        refused(
-            GOOD,
-            &["train.lr=fast"],
-            &["--set train.lr", "expected f64"],
-        );
-        refused(
-            GOOD,
-            &["train.speed=1"],
-            &["--set train.speed", "unknown field `speed`"],
-        );
-        refused(
-            GOOD,
-            &["task.name=1"],
-            &["--set task.name", "`task` is a value"],
-        );
+        refused(GOOD, &["train.lr=fast"], &["--set train.lr", "expected f64"]);
+        refused(GOOD, &["train.speed=1"], &["--set train.speed", "unknown field `speed`"]);
+        refused(GOOD, &["task.name=1"], &["--set task.name", "`task` is a value"]);
         assert!("lr".parse::<Override>().is_err() && "a..b=1".parse::<Override>().is_err());
     }
 }

@@ -71,13 +71,7 @@ pub trait Task {
     fn labels(&self, batch: &Self::Batch) -> Tensor;
 
     /// From last hidden states to pooled vectors and logits.
-    fn outputs(
-        &self,
-        top: &Self::Top,
-        states: &Tensor,
-        packed: &Packed,
-        batch: &Self::Batch,
-    ) -> Outputs;
+    fn outputs(&self, top: &Self::Top, states: &Tensor, packed: &Packed, batch: &Self::Batch) -> Outputs;
 
     /// Metrics on the development data.
     ///

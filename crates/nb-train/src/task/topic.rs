@@ -60,10 +60,7 @@ impl TopicTop {
     /// From last hidden states [n, H] to pooled vectors [B, H] and logits [B, C].
     pub fn forward(&self, states: &Tensor, packed: &Packed) -> Outputs {
         let pooled = self.pooling.forward(states, packed);
-        Outputs {
-            logits: self.dense.forward(&pooled),
-            pooled,
-        }
+        Outputs { logits: self.dense.forward(&pooled), pooled }
     }
 
     /// Top layers for `hidden` units and `classes` labels, as zeros.
@@ -117,14 +114,8 @@ impl Task for Topic {
             dense
         });
         Tops {
-            teacher: TopicTop {
-                pooling: pooling.teacher,
-                dense: dense.teacher,
-            },
-            student: TopicTop {
-                pooling: pooling.student,
-                dense: dense.student,
-            },
+            teacher: TopicTop { pooling: pooling.teacher, dense: dense.teacher },
+            student: TopicTop { pooling: pooling.student, dense: dense.student },
         }
     }
 
@@ -133,37 +124,19 @@ impl Task for Topic {
     }
 
     fn epoch(&self, epoch: u64) -> Vec<Vec<u32>> {
-        let rows: Vec<u32> = order(self.train.rows.len(), self.seed, epoch)
-            .into_iter()
-            .map(|i| self.train.rows[i as usize])
-            .collect();
-        cut(
-            &rows,
-            |row| self.train.store.length(row as usize),
-            self.batch,
-        )
+        let rows: Vec<u32> =
+            order(self.train.rows.len(), self.seed, epoch).into_iter().map(|i| self.train.rows[i as usize]).collect();
+        cut(&rows, |row| self.train.store.length(row as usize), self.batch)
     }
 
     fn batch(&self, rows: &[u32]) -> TopicBatch {
-        TopicBatch {
-            tokens: self.train.store.batch(rows),
-            labels: rows.iter().map(|&row| self.label(row)).collect(),
-        }
+        TopicBatch { tokens: self.train.store.batch(rows), labels: rows.iter().map(|&row| self.label(row)).collect() }
     }
 
     fn counts(&self, batch: &TopicBatch) -> Counts {
         let sequences = batch.labels.len() as i64;
-        let labelled = batch
-            .labels
-            .iter()
-            .filter(|&&label| label != IGNORE)
-            .count() as i64;
-        Counts {
-            tokens: batch.tokens.ids.len() as i64,
-            pooled: sequences,
-            rows: sequences,
-            labelled,
-        }
+        let labelled = batch.labels.iter().filter(|&&label| label != IGNORE).count() as i64;
+        Counts { tokens: batch.tokens.ids.len() as i64, pooled: sequences, rows: sequences, labelled }
     }
 
     fn packed(&self, batch: &TopicBatch) -> Packed {
@@ -189,10 +162,7 @@ impl Task for Topic {
             }
         }
         let confusion = Confusion::new(&truth, &predicted)?;
-        Ok(vec![
-            ("accuracy", confusion.accuracy()),
-            ("macro_f1", confusion.macro_f1()),
-        ])
+        Ok(vec![("accuracy", confusion.accuracy()), ("macro_f1", confusion.macro_f1())])
     }
 
     fn infer(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) {
@@ -218,17 +188,13 @@ impl Topic {
             let states = bert.encode(&packed, Pass::Inference);
             top.forward(states.last(), &packed).logits.argmax(-1, false)
         });
-        (0..best.size()[0])
-            .map(|i| best.int64_value(&[i]))
-            .collect()
+        (0..best.size()[0]).map(|i| best.int64_value(&[i])).collect()
     }
 
     fn dev_batches(&self) -> impl Iterator<Item = TokenBatch> + '_ {
         let length = |row: u32| self.dev.store.length(row as usize);
         let mut rows = self.dev.rows.clone();
         rows.sort_by_key(|&row| std::cmp::Reverse(length(row)));
-        cut(&rows, length, BatchSize::Tokens(EVAL_TOKENS))
-            .into_iter()
-            .map(|rows| self.dev.store.batch(&rows))
+        cut(&rows, length, BatchSize::Tokens(EVAL_TOKENS)).into_iter().map(|rows| self.dev.store.batch(&rows))
     }
 }

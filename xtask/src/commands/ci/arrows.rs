@@ -8,40 +8,11 @@ use crate::project;
 const NEVER: [(&str, &[&str]); 7] = [
     ("nb-eval", &["torch-sys", "nb-data", "nb-train"]),
     ("nb-data", &["torch-sys", "nb-eval", "nb-train"]),
-    (
-        "nb-loss",
-        &[
-            "nb-model",
-            "nb-share",
-            "nb-momentum",
-            "nb-data",
-            "nb-eval",
-            "nb-train",
-        ],
-    ),
-    (
-        "nb-model",
-        &[
-            "nb-loss",
-            "nb-share",
-            "nb-momentum",
-            "nb-data",
-            "nb-eval",
-            "nb-train",
-        ],
-    ),
-    (
-        "nb-share",
-        &["nb-loss", "nb-momentum", "nb-data", "nb-eval", "nb-train"],
-    ),
-    (
-        "nb-momentum",
-        &["nb-loss", "nb-data", "nb-eval", "nb-train"],
-    ),
-    (
-        "xtask",
-        &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-train"],
-    ),
+    ("nb-loss", &["nb-model", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-train"]),
+    ("nb-model", &["nb-loss", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-train"]),
+    ("nb-share", &["nb-loss", "nb-momentum", "nb-data", "nb-eval", "nb-train"]),
+    ("nb-momentum", &["nb-loss", "nb-data", "nb-eval", "nb-train"]),
+    ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-train"]),
 ];
 
 pub(super) fn check() -> Result<()> {
@@ -60,32 +31,15 @@ pub(super) fn check() -> Result<()> {
 /// All crates that `name` depends on, with the features it is used with.
 fn reached(name: &str) -> Result<Vec<String>> {
     let mut command = project::cargo();
-    command.args([
-        "tree",
-        "--package",
-        name,
-        "--edges",
-        "normal,build",
-        "--prefix",
-        "none",
-        "--format",
-        "{p}",
-    ]);
+    command.args(["tree", "--package", name, "--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
     let output = command.output().context("cannot start cargo")?;
-    ensure!(
-        output.status.success(),
-        "cargo tree failed: {}",
-        String::from_utf8_lossy(&output.stderr).trim_end()
-    );
+    ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
     Ok(names(&String::from_utf8_lossy(&output.stdout)))
 }
 
 /// The names in the lines of `cargo tree`: "serde v1.0.1 (*)".
 fn names(tree: &str) -> Vec<String> {
-    tree.lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .map(str::to_owned)
-        .collect()
+    tree.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -94,9 +48,6 @@ mod tests {
 
     #[test]
     fn names_are_read_off_a_tree() {
-        assert_eq!(
-            names("xtask v0.1.0 (/p/xtask)\nserde v1.0.1 (*)\n"),
-            ["xtask", "serde"]
-        );
+        assert_eq!(names("xtask v0.1.0 (/p/xtask)\nserde v1.0.1 (*)\n"), ["xtask", "serde"]);
     }
 }

@@ -21,17 +21,7 @@ type Step = (&'static str, fn() -> Result<()>);
 const STEPS: [Step; 7] = [
     ("format", || cargo(["fmt", "--all", "--check"])),
     ("arrows between crates", arrows::check),
-    ("clippy", || {
-        cargo([
-            "clippy",
-            "--release",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "--deny",
-            "warnings",
-        ])
-    }),
+    ("clippy", || cargo(["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"])),
     ("docs", docs),
     ("tests", tests),
     ("crates from outside", outside::check),
@@ -52,15 +42,9 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let wanted = self.step.unwrap_or_default();
-        let steps: Vec<_> = STEPS
-            .iter()
-            .filter(|(name, _)| name.contains(&wanted))
-            .collect();
+        let steps: Vec<_> = STEPS.iter().filter(|(name, _)| name.contains(&wanted)).collect();
         let names = STEPS.map(|(name, _)| name).join(", ");
-        ensure!(
-            !steps.is_empty(),
-            "no step's name holds {wanted:?}: there are {names}"
-        );
+        ensure!(!steps.is_empty(), "no step's name holds {wanted:?}: there are {names}");
         libtorch::ensure(None)?;
         let mut took: Vec<(&str, Duration)> = Vec::new();
         for (index, (name, step)) in steps.iter().enumerate() {
@@ -85,10 +69,7 @@ fn docs() -> Result<()> {
 }
 
 fn tests() -> Result<()> {
-    ensure!(
-        test::Args::default().run()? == ExitCode::SUCCESS,
-        "a test failed"
-    );
+    ensure!(test::Args::default().run()? == ExitCode::SUCCESS, "a test failed");
     Ok(())
 }
 
@@ -96,14 +77,7 @@ fn tests() -> Result<()> {
 fn training() -> Result<()> {
     let run = Scratch::new("run");
     let output = format!("output={}", run.0.display());
-    cargo([
-        "xtask",
-        "train",
-        "--config",
-        "configs/ci.yaml",
-        "--set",
-        &output,
-    ])?;
+    cargo(["xtask", "train", "--config", "configs/ci.yaml", "--set", &output])?;
     let summary = run.0.join("summary.json");
     ensure!(summary.is_file(), "the run left no {}", summary.display());
     Ok(())
@@ -139,9 +113,7 @@ fn succeed(command: &mut Command) -> Result<()> {
     let line: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
     let line = format!("cargo {}", line.join(" "));
     say(format!("   {line}"));
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{line}`"))?;
+    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
     ensure!(status.success(), "`{line}` ended with {status}");
     Ok(())
 }

@@ -13,15 +13,7 @@ use crate::commands::setup;
 use crate::{libtorch, project};
 
 /// The published crates, those without libtorch first.
-const CRATES: [&str; 7] = [
-    "nb-eval",
-    "nb-data",
-    "nb-loss",
-    "nb-model",
-    "nb-share",
-    "nb-momentum",
-    "nb-train",
-];
+const CRATES: [&str; 7] = ["nb-eval", "nb-data", "nb-loss", "nb-model", "nb-share", "nb-momentum", "nb-train"];
 
 pub(super) fn check() -> Result<()> {
     let libtorch = libtorch::ensure(None)?;
@@ -44,41 +36,26 @@ pub(super) fn check() -> Result<()> {
 fn write_package(folder: &Path, name: &str) -> Result<PathBuf> {
     let root = project::root();
     let readme = root.join("crates").join(name).join("README.md");
-    let text =
-        fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
-    let example = first_example(&text)
-        .with_context(|| format!("{} has no example in Rust", readme.display()))?;
-    let workspace = fs::read_to_string(root.join("Cargo.toml"))
-        .context("cannot read the workspace's Cargo.toml")?;
+    let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
+    let example = first_example(&text).with_context(|| format!("{} has no example in Rust", readme.display()))?;
+    let workspace = fs::read_to_string(root.join("Cargo.toml")).context("cannot read the workspace's Cargo.toml")?;
 
     let package = folder.join(name);
-    fs::create_dir_all(package.join("src"))
-        .with_context(|| format!("cannot create {}", package.display()))?;
-    fs::write(
-        package.join("Cargo.toml"),
-        manifest(name, &example, &root, &workspace)?,
-    )?;
-    fs::copy(root.join("Cargo.lock"), package.join("Cargo.lock"))
-        .context("cannot copy Cargo.lock")?;
+    fs::create_dir_all(package.join("src")).with_context(|| format!("cannot create {}", package.display()))?;
+    fs::write(package.join("Cargo.toml"), manifest(name, &example, &root, &workspace)?)?;
+    fs::copy(root.join("Cargo.lock"), package.join("Cargo.lock")).context("cannot copy Cargo.lock")?;
     fs::write(package.join("src/main.rs"), program(&example))?;
     Ok(package)
 }
 
 fn manifest(name: &str, example: &str, root: &Path, workspace: &str) -> Result<String> {
     let profile = table(workspace, "[profile.release]");
-    ensure!(
-        !profile.is_empty(),
-        "the workspace's Cargo.toml has no [profile.release]"
-    );
-    let named =
-        |other: &str| other == name || example.contains(&format!("{}::", other.replace('-', "_")));
-    let ours = CRATES
-        .into_iter()
-        .filter(|other| named(other))
-        .map(|other| {
-            let path = serde_json::to_string(&root.join("crates").join(other))?;
-            Ok(format!("{other} = {{ path = {path} }}\n"))
-        });
+    ensure!(!profile.is_empty(), "the workspace's Cargo.toml has no [profile.release]");
+    let named = |other: &str| other == name || example.contains(&format!("{}::", other.replace('-', "_")));
+    let ours = CRATES.into_iter().filter(|other| named(other)).map(|other| {
+        let path = serde_json::to_string(&root.join("crates").join(other))?;
+        Ok(format!("{other} = {{ path = {path} }}\n"))
+    });
     // All that the workspace depends on, as it does, if the example names it.
     let versions = table(workspace, "[workspace.dependencies]");
     let others = versions.lines().filter_map(|line| {
@@ -99,18 +76,12 @@ fn table(manifest: &str, header: &str) -> String {
         return String::new();
     };
     let rest = lines.take_while(|line| !line.starts_with('['));
-    [first]
-        .into_iter()
-        .chain(rest)
-        .map(|line| format!("{line}\n"))
-        .collect()
+    [first].into_iter().chain(rest).map(|line| format!("{line}\n")).collect()
 }
 
 /// The first code block in Rust of a README.
 fn first_example(readme: &str) -> Option<String> {
-    let mut lines = readme
-        .lines()
-        .skip_while(|line| !line.starts_with("```rust"));
+    let mut lines = readme.lines().skip_while(|line| !line.starts_with("```rust"));
     lines.next()?;
     let code: Vec<_> = lines.take_while(|line| !line.starts_with("```")).collect();
     Some(code.join("\n"))
@@ -118,10 +89,7 @@ fn first_example(readme: &str) -> Option<String> {
 
 /// A program out of a documentation example: lines hidden by `#` show, and without a `main` it gets one.
 fn program(example: &str) -> String {
-    let shown = example.lines().map(|line| {
-        line.strip_prefix("# ")
-            .unwrap_or(if line == "#" { "" } else { line })
-    });
+    let shown = example.lines().map(|line| line.strip_prefix("# ").unwrap_or(if line == "#" { "" } else { line }));
     let code: Vec<_> = shown.collect();
     let code = code.join("\n");
     if code.contains("fn main()") {
@@ -144,15 +112,9 @@ mod tests {
     fn the_first_example_of_a_readme_becomes_a_program() {
         let readme = "# nb-loss\n\n```text\nno\n```\n\n```rust\nuse nb_loss::soft;\n# let x = 1;\nassert!(x > 0);\n```\n\n```rust\nsecond\n```\n";
         let example = first_example(readme).unwrap();
-        assert_eq!(
-            program(&example),
-            "fn main() {\nuse nb_loss::soft;\nlet x = 1;\nassert!(x > 0);\n}\n"
-        );
+        assert_eq!(program(&example), "fn main() {\nuse nb_loss::soft;\nlet x = 1;\nassert!(x > 0);\n}\n");
         assert_eq!(program("fn main() {}"), "fn main() {}");
-        assert!(
-            program("a()?;\n# Ok::<(), Error>(())")
-                .contains("a()?;\nOk::<(), Error>(())\n};\nrun()?;")
-        );
+        assert!(program("a()?;\n# Ok::<(), Error>(())").contains("a()?;\nOk::<(), Error>(())\n};\nrun()?;"));
     }
 
     #[test]
@@ -161,9 +123,7 @@ mod tests {
         let example = "use tch::Tensor;\nnb_loss::soft();\n";
         let manifest = manifest("nb-loss", example, Path::new("/p"), workspace).unwrap();
         assert!(manifest.contains("[workspace]\n"));
-        assert!(
-            manifest.contains("nb-loss = { path = \"/p/crates/nb-loss\" }\ntch = \"=0.24.0\"\n")
-        );
+        assert!(manifest.contains("nb-loss = { path = \"/p/crates/nb-loss\" }\ntch = \"=0.24.0\"\n"));
         assert!(manifest.ends_with("[profile.release]\ndebug = 1\n\n"));
     }
 }

@@ -1,0 +1,290 @@
+//! Hugging Face folders: what is saved is what is loaded, bit for bit; what is not sound is refused with the file and
+//! every tensor by name.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use nb_model::{Bert, BertConfig, CONFIG_FILE, ModelError, Pass, Precision, WEIGHTS_FILE, read_tensors, write_tensors};
+use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
+
+use crate::support::{encoder, largest, sentences, small};
+
+const SEGMENTS: &str = "embeddings.token_type_embeddings.weight";
+
+/// A saved model in a folder of its own, to be spoilt.
+struct Folder {
+    home: TempDir,
+    saved: Bert,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let home = TempDir::new().unwrap();
+        let saved = encoder(&small(8, 2), Precision::F32, 21);
+        saved.save(home.path()).unwrap();
+        Self { home, saved }
+    }
+
+    fn weights(&self) -> PathBuf {
+        self.home.path().join(WEIGHTS_FILE)
+    }
+
+    fn load(&self) -> Result<Bert, ModelError> {
+        Bert::load(self.home.path(), Device::Cpu, Precision::F32)
+    }
+
+    /// Rewrites the weights with other names or tensors.
+    fn change(&self, f: impl FnOnce(&mut BTreeMap<String, Tensor>)) {
+        let mut tensors = read_tensors(&self.weights()).unwrap().into_iter().collect();
+        f(&mut tensors);
+        write_tensors(&self.weights(), &tensors.into_iter().collect::<Vec<_>>()).unwrap();
+    }
+
+    /// Rewrites one key of `config.json`.
+    fn configure(&self, key: &str, value: serde_json::Value) {
+        let path = self.home.path().join(CONFIG_FILE);
+        let mut json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        json[key] = value;
+        std::fs::write(path, json.to_string()).unwrap();
+    }
+
+    /// Fails unless loading gives the model that was saved.
+    #[track_caller]
+    fn assert_loads(&self) {
+        let loaded = self.load().unwrap_or_else(|e| panic!("{e}"));
+        assert!(loaded.arena().values().equal(&self.saved.arena().values()));
+    }
+
+    /// Fails unless loading fails with a message that names the file and holds all of `says`.
+    #[track_caller]
+    fn assert_refused(&self, file: &str, says: &[&str]) {
+        let error = self.load().err().expect("the folder is not sound");
+        let message = chain(&error);
+        let path = self.home.path().join(file).display().to_string();
+        for part in says.iter().copied().chain([path.as_str()]) {
+            assert!(message.contains(part), "`{part}` is not in: {message}");
+        }
+    }
+}
+
+/// An error with its causes, as the binary prints it.
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
+    }
+}
+
+fn rename(tensors: &mut BTreeMap<String, Tensor>, f: impl Fn(&str) -> String) {
+    *tensors = std::mem::take(tensors).into_iter().map(|(name, tensor)| (f(&name), tensor)).collect();
+}
+
+fn zeros(shape: &[i64]) -> Tensor {
+    Tensor::zeros(shape, (Kind::Float, Device::Cpu))
+}
+
+#[test]
+fn a_folder_is_loaded_and_saved_bit_for_bit() {
+    let folder = Folder::new();
+    folder.configure("custom_key", "kept".into());
+    let loaded = folder.load().unwrap();
+    let again = TempDir::new().unwrap();
+    loaded.save(again.path()).unwrap();
+    for file in [CONFIG_FILE, WEIGHTS_FILE] {
+        let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap();
+        let (first, second) = (read(folder.home.path()), read(again.path()));
+        match file {
+            WEIGHTS_FILE => assert!(first == second, "{file} differs"),
+            _ => assert_eq!(json(&first), json(&second)),
+        }
+    }
+    let files = std::fs::read_dir(again.path()).unwrap().count();
+    assert_eq!(files, 2, "nothing but the two files is left");
+
+    let packed = sentences(&[5, 3], 1).batch.packed();
+    let states = |bert: &Bert| bert.encode(&packed, Pass::Inference).last().copy();
+    assert!(states(&loaded).equal(&states(&folder.saved)));
+}
+
+fn json(bytes: &[u8]) -> serde_json::Value {
+    serde_json::from_slice(bytes).unwrap()
+}
+
+#[test]
+fn the_saved_file_is_what_hugging_face_reads() {
+    let folder = Folder::new();
+    let bytes = std::fs::read(folder.weights()).unwrap();
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
+    let config = json(&std::fs::read(folder.home.path().join(CONFIG_FILE)).unwrap());
+    assert_eq!(config["architectures"], serde_json::json!(["BertModel"]));
+    assert_eq!((&config["model_type"], &config["num_hidden_layers"]), (&"bert".into(), &2.into()));
+}
+
+#[test]
+fn older_names_load() {
+    for prefix in ["", "bert."] {
+        let folder = Folder::new();
+        folder.change(|tensors| {
+            rename(tensors, |name| {
+                let old =
+                    name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+                format!("{prefix}{old}")
+            });
+            assert!(tensors.contains_key(&format!("{prefix}embeddings.LayerNorm.gamma")));
+        });
+        folder.assert_loads();
+    }
+}
+
+#[test]
+fn other_heads_are_passed_over() {
+    let folder = Folder::new();
+    folder.change(|tensors| {
+        rename(tensors, |name| format!("bert.{name}"));
+        for name in
+            ["bert.pooler.dense.weight", "cls.predictions.bias", "classifier.weight", "bert.embeddings.position_ids"]
+        {
+            tensors.insert(name.into(), zeros(&[3]));
+        }
+    });
+    folder.assert_loads();
+}
+
+#[test]
+fn missing_segment_embeddings_are_zeros() {
+    let folder = Folder::new();
+    folder.change(|tensors| drop(tensors.remove(SEGMENTS)));
+    let loaded = folder.load().unwrap();
+    assert_eq!(largest(&loaded.arena().value(SEGMENTS)), 0.0);
+    let word = "embeddings.word_embeddings.weight";
+    assert!(loaded.arena().value(word).equal(&folder.saved.arena().value(word)));
+}
+
+#[test]
+fn a_model_without_segment_types_has_no_such_tensor() {
+    let folder = Folder::new();
+    folder.configure("type_vocab_size", 0.into());
+    folder.change(|tensors| drop(tensors.remove(SEGMENTS)));
+    let loaded = folder.load().unwrap();
+    assert!(loaded.arena().layout().slot(SEGMENTS).is_none());
+    // Segment ids of a second text mean nothing to it.
+    let packed = sentences(&[6, 6], 1).batch.packed();
+    assert!(largest(loaded.encode(&packed, Pass::Inference).last()).is_finite());
+}
+
+#[test]
+fn half_precision_files_load_as_f32() {
+    let folder = Folder::new();
+    let half = |dtype| {
+        let bytes = std::fs::read(folder.weights()).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let views = file.iter().map(|(name, view)| {
+            // The upper half of an f32 is its bf16, cut off; as an f16 the same bits are some other number.
+            let data: Vec<u8> = view.data().chunks(4).flat_map(|c| [c[2], c[3]]).collect();
+            (name.to_owned(), (view.shape().to_vec(), data))
+        });
+        let owned: BTreeMap<_, _> = views.collect();
+        let views = owned.iter().map(|(name, (shape, data))| {
+            (name.as_str(), safetensors::tensor::TensorView::new(dtype, shape.clone(), data).unwrap())
+        });
+        safetensors::serialize(views, None).unwrap()
+    };
+    std::fs::write(folder.weights(), half(safetensors::Dtype::BF16)).unwrap();
+    let loaded = folder.load().unwrap().arena().values();
+    assert_eq!(loaded.kind(), Kind::Float);
+    let off = largest(&(&loaded - folder.saved.arena().values()));
+    assert!(off > 0.0 && off < 2.0_f64.powi(-7) * 1.3, "{off}");
+}
+
+#[test]
+fn weights_cut_in_half_are_refused() {
+    let folder = Folder::new();
+    let bytes = std::fs::read(folder.weights()).unwrap();
+    for length in [0, 4, 200, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(folder.weights(), &bytes[..length]).unwrap();
+        folder.assert_refused(WEIGHTS_FILE, &["not a whole safetensors file"]);
+    }
+}
+
+#[test]
+fn a_header_that_lies_is_refused() {
+    let folder = Folder::new();
+    let mut bytes = std::fs::read(folder.weights()).unwrap();
+    bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    std::fs::write(folder.weights(), &bytes).unwrap();
+    folder.assert_refused(WEIGHTS_FILE, &["not a whole safetensors file"]);
+}
+
+#[test]
+fn missing_unknown_and_misshaped_tensors_are_all_listed() {
+    let folder = Folder::new();
+    folder.change(|tensors| {
+        tensors.remove("encoder.layer.1.output.dense.bias");
+        tensors.remove("embeddings.position_embeddings.weight");
+        tensors.insert("encoder.layer.0.adapter.weight".into(), zeros(&[2, 5]));
+        tensors.insert("encoder.layer.0.attention.self.query.weight".into(), zeros(&[8, 9]));
+    });
+    folder.assert_refused(
+        WEIGHTS_FILE,
+        &[
+            "missing    encoder.layer.1.output.dense.bias [8]",
+            "missing    embeddings.position_embeddings.weight [24, 8]",
+            "unknown    encoder.layer.0.adapter.weight [2, 5]",
+            "mis-shaped encoder.layer.0.attention.self.query.weight: found [8, 9], expected [8, 8]",
+        ],
+    );
+}
+
+#[test]
+fn a_config_of_another_size_is_refused() {
+    let folder = Folder::new();
+    folder.configure("vocab_size", 31.into());
+    folder.assert_refused(
+        WEIGHTS_FILE,
+        &["mis-shaped embeddings.word_embeddings.weight: found [30, 8], expected [31, 8]"],
+    );
+
+    let folder = Folder::new();
+    folder.configure("num_hidden_layers", 3.into());
+    folder.assert_refused(WEIGHTS_FILE, &["missing    encoder.layer.2.attention.self.key.weight [8, 8]"]);
+
+    let folder = Folder::new();
+    folder.configure("num_hidden_layers", 1.into());
+    folder.assert_refused(WEIGHTS_FILE, &["unknown    encoder.layer.1.output.LayerNorm.weight [8]"]);
+}
+
+#[test]
+fn files_that_are_not_there_are_named() {
+    let folder = Folder::new();
+    std::fs::rename(folder.weights(), folder.home.path().join("pytorch_model.bin")).unwrap();
+    folder.assert_refused(WEIGHTS_FILE, &["pytorch_model.bin", "safetensors"]);
+    std::fs::remove_file(folder.home.path().join("pytorch_model.bin")).unwrap();
+    folder.assert_refused(WEIGHTS_FILE, &["cannot read", "No such file"]);
+    std::fs::remove_file(folder.home.path().join(CONFIG_FILE)).unwrap();
+    folder.assert_refused(CONFIG_FILE, &["cannot read", "No such file"]);
+}
+
+#[test]
+fn what_is_not_bert_is_refused() {
+    let folder = Folder::new();
+    folder.configure("model_type", "gpt2".into());
+    folder.assert_refused(CONFIG_FILE, &["`model_type` is gpt2", "`bert`"]);
+
+    let folder = Folder::new();
+    folder.configure("position_embedding_type", "relative_key_query".into());
+    folder.assert_refused(CONFIG_FILE, &["`position_embedding_type` is relative_key_query"]);
+
+    let folder = Folder::new();
+    std::fs::write(folder.home.path().join(CONFIG_FILE), "{\"model_type\": \"bert\",").unwrap();
+    folder.assert_refused(CONFIG_FILE, &["line 1"]);
+}
+
+#[test]
+fn a_refused_config_made_in_code_never_becomes_a_model() {
+    let mut config = BertConfig::new(30, 8, 2, 2);
+    config.num_attention_heads = 3;
+    let error = Bert::zeros(config, Device::Cpu, Precision::F32).err().expect("3 heads do not divide 8 units");
+    assert!(error.to_string().contains("`num_attention_heads` is 3"), "{error}");
+}

@@ -1,0 +1,97 @@
+//! The step put together by hand from the same parts, with a place for each fault that a comparison must find.
+
+use nb_model::{DropoutKey, Pass};
+use nb_momentum::blend_layers;
+use nb_share::Sharing;
+use nb_train::method::{Method, TermKind};
+use nb_train::task::{Outputs, Task};
+use nb_train::terms::{Compared, Counts, Side};
+use tch::{Kind, Tensor};
+
+use super::golden::{Golden, Values};
+use super::step::{insert_blended, insert_gradients, insert_loss, insert_outputs, method, models, task};
+use crate::support::{student, teacher};
+
+/// What is done wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing.
+    None,
+    /// Student state i learns from teacher state iK − 1.
+    ShiftedMap,
+    /// Student layer k takes in the gradients of the teacher layers one before its own.
+    ShiftedBlend,
+    /// The teacher is not constant in this term.
+    Attached(TermKind),
+}
+
+/// Everything that a golden file holds, computed with one fault.
+pub(super) fn by_hand(golden: &Golden, fault: Fault) -> Values {
+    let (task, method, models) = (task(golden), method(golden), models(golden, Sharing::One));
+    let (teacher, student) = (teacher(&models), student(&models));
+    let (packed, counts) = (golden.batch.packed(), golden.batch.counts());
+    let map = models.map.expect("the models of a file have a layer map");
+    let mut values = Values::new();
+
+    let pass = Pass::Training(DropoutKey::Off);
+    let (of_teacher, of_student) = (teacher.bert.encode(&packed, pass), student.bert.encode(&packed, pass));
+    let big = task.outputs(&teacher.top, of_teacher.last(), &packed, &golden.batch);
+    let small = task.outputs(&student.top, of_student.last(), &packed, &golden.batch);
+    insert_outputs(&mut values, "teacher", of_teacher.states(), (&big.pooled, &big.logits));
+    insert_outputs(&mut values, "student", of_student.states(), (&small.pooled, &small.logits));
+
+    let shifted = one_earlier(of_teacher.states());
+    let states = if fault == Fault::ShiftedMap { &shifted[..] } else { of_teacher.states() };
+    let labels = task.labels(&golden.batch);
+    let sides = (Side { states, outputs: &big }, Side { states: of_student.states(), outputs: &small });
+    let compared = Compared { teacher: Some(sides.0), student: Some(sides.1), labels: &labels, map: Some(map) };
+    let term = |kind| match fault {
+        Fault::Attached(one) if one == kind => attached(kind, (&sides.0, &sides.1), &method, counts),
+        _ => compared.term(kind, &method, counts),
+    };
+    let terms: Vec<Tensor> = method.terms.iter().map(|t| term(t.kind)).collect();
+    terms.iter().sum::<Tensor>().backward();
+    for (t, loss) in method.terms.iter().zip(&terms) {
+        insert_loss(&mut values, t.kind, loss.double_value(&[]));
+    }
+    teacher.bert.backward(&packed, of_teacher);
+    student.bert.backward(&packed, of_student);
+    insert_gradients(&mut values, &models);
+
+    let layers = teacher.bert.layer_grads();
+    let layers = match fault {
+        Fault::ShiftedBlend => Tensor::stack(&one_earlier(&layers.unbind(0)), 0),
+        _ => layers,
+    };
+    blend_layers(&layers, &mut student.bert.layer_grads(), map, method.beta);
+    insert_blended(&mut values, &models);
+    values
+}
+
+/// Each tensor replaced by the one before it; the first stays.
+fn one_earlier(tensors: &[Tensor]) -> Vec<Tensor> {
+    let before = tensors.iter().take(1).chain(tensors);
+    before.take(tensors.len()).map(Tensor::shallow_clone).collect()
+}
+
+/// A term without the `detach` of the teacher.
+fn attached(kind: TermKind, (teacher, student): (&Side, &Side), method: &Method, counts: Counts) -> Tensor {
+    let error = |a: &Tensor, b: &Tensor, count: i64| (a - b).square().sum(Kind::Float) / (count * a.size()[1]) as f64;
+    let (big, small): (&Outputs, &Outputs) = (teacher.outputs, student.outputs);
+    match kind {
+        TermKind::Embedding => error(&teacher.states[0], &student.states[0], counts.tokens),
+        TermKind::Hidden => {
+            let stride = (teacher.states.len() - 1) / (student.states.len() - 1);
+            (1..student.states.len())
+                .map(|i| error(&teacher.states[stride * i], &student.states[i], counts.tokens))
+                .sum()
+        }
+        TermKind::Pooled => error(&big.pooled, &small.pooled, counts.pooled),
+        TermKind::Soft => {
+            let target = (&big.logits / method.temperature).softmax(-1, Kind::Float);
+            let found = (&small.logits / method.temperature).log_softmax(-1, Kind::Float);
+            -(target * found).sum(Kind::Float) / counts.rows as f64
+        }
+        TermKind::Teacher | TermKind::Hard => unreachable!("{kind:?} has no teacher to detach"),
+    }
+}

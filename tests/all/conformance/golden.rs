@@ -1,0 +1,123 @@
+//! A golden file of one step, and the comparison with what was computed. `tests/golden/README.md` says what it holds.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use nb_model::{BertConfig, read_tensors};
+use safetensors::SafeTensors;
+use tch::{Kind, Tensor};
+
+use crate::support::{Batch, distance, largest};
+
+/// Tensors by the names of the golden files; losses are scalars, hidden states hold the real tokens alone: [n, H].
+pub(super) type Values = BTreeMap<String, Tensor>;
+
+/// Names under which a file holds results.
+const RESULTS: [&str; 5] = ["loss.", "teacher.", "student.", "grads.", "blended."];
+
+/// One file.
+pub(super) struct Golden {
+    pub(super) path: PathBuf,
+    pub(super) config: BertConfig,
+    pub(super) batch: Batch,
+    tensors: Values,
+}
+
+impl Golden {
+    /// Reads a file, leaving out padding.
+    pub(super) fn read(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let config =
+            metadata.get("config").unwrap_or_else(|| panic!("{}: no `config` in its metadata", path.display()));
+        let config = BertConfig::parse(config, path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(metadata.get("heads"), Some(&config.num_attention_heads.to_string()), "heads of {}", path.display());
+
+        let mut tensors: Values = read_tensors(path).unwrap_or_else(|e| panic!("{e}")).into_iter().collect();
+        let batch = batch(&tensors);
+        let real = tensors["attention_mask"].flatten(0, -1).nonzero().view(-1);
+        for (name, tensor) in &mut tensors {
+            if name.contains(".hidden.") {
+                *tensor = tensor.flatten(0, 1).index_select(0, &real);
+            }
+        }
+        Self { path: path.to_owned(), config, batch, tensors }
+    }
+
+    /// A scalar.
+    pub(super) fn number(&self, name: &str) -> f64 {
+        self.tensor(name).double_value(&[])
+    }
+
+    /// A tensor.
+    pub(super) fn tensor(&self, name: &str) -> &Tensor {
+        self.tensors.get(name).unwrap_or_else(|| panic!("{}: no tensor {name}", self.path.display()))
+    }
+
+    /// The tensors whose names begin with `prefix`, without it.
+    pub(super) fn under(&self, prefix: &str) -> BTreeMap<String, Tensor> {
+        let rest =
+            |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.shallow_clone()));
+        self.tensors.iter().filter_map(rest).collect()
+    }
+
+    /// The student's layers N, read off its names.
+    pub(super) fn student_layers(&self) -> i64 {
+        let layers = self.under("weights.student.encoder.layer.");
+        let number = |name: &String| name.split('.').next().and_then(|part| part.parse::<i64>().ok());
+        layers.keys().filter_map(number).max().map_or(0, |last| last + 1)
+    }
+}
+
+/// The real tokens of the padded batch; every segment id is 0.
+fn batch(tensors: &Values) -> Batch {
+    let rows = |name: &str| Vec::<Vec<i64>>::try_from(tensors[name].to_kind(Kind::Int64)).unwrap();
+    let labels = Vec::<i64>::try_from(tensors["labels"].to_kind(Kind::Int64)).unwrap();
+    let mut batch = Batch::default();
+    for ((ids, mask), label) in rows("input_ids").iter().zip(rows("attention_mask")).zip(labels) {
+        let length = mask.iter().take_while(|&&real| real == 1).count();
+        assert!(mask[length..].iter().all(|&real| real == 0), "padding stands behind the real tokens, found {mask:?}");
+        batch.push(&ids[..length], &vec![0; length], label);
+    }
+    batch
+}
+
+/// What is wrong with `computed`, a line for each tensor, beginning with its name.
+pub(super) fn mismatches(golden: &Golden, computed: &Values) -> Vec<String> {
+    let mut lines = Vec::new();
+    let expected: Vec<_> = golden.tensors.iter().filter(|(name, _)| is_result(name)).collect();
+    for &(name, tensor) in &expected {
+        let Some(found) = computed.get(name) else {
+            lines.push(format!("{name}: not computed"));
+            continue;
+        };
+        let (worst, limit) = (distance(found, tensor), tolerance(golden, name));
+        if worst > limit {
+            let (a, b) = (found.size(), tensor.size());
+            lines.push(format!("{name}: {worst:e} apart, allowed {limit:e} (shapes {a:?} and {b:?})"));
+        }
+    }
+    let unknown = computed.keys().filter(|name| !is_result(name) || !golden.tensors.contains_key(*name));
+    lines.extend(unknown.map(|name| format!("{name}: computed, but not in the file")));
+    lines
+}
+
+fn is_result(name: &str) -> bool {
+    RESULTS.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// How far a computed tensor may be from the file's, entry by entry.
+fn tolerance(golden: &Golden, name: &str) -> f64 {
+    let own = largest(golden.tensor(name));
+    if name.starts_with("loss.") {
+        return 1e-5 * own.max(1e-3);
+    }
+    if name.starts_with("teacher.") || name.starts_with("student.") {
+        return 1e-5 * own;
+    }
+    // The key bias has a gradient of zero but for rounding, which is relative to the model's other gradients.
+    let model: String = name.split_inclusive('.').take(2).collect();
+    let all = golden.under(&model).values().map(largest).fold(0.0, f64::max);
+    1e-4 * own + 1e-6 * all
+}

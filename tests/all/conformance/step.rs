@@ -1,0 +1,128 @@
+//! The step of a golden file, as the project computes it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Precision, fill};
+use nb_momentum::Beta;
+use nb_share::{LayerMap, Shared, Sharing};
+use nb_train::method::{Method, TermKind};
+use nb_train::models::{Model, Models};
+use nb_train::task::{Task, TopicTop};
+use tch::{Device, Tensor};
+
+use super::golden::{Golden, Values};
+use crate::support::{Sentences, gradients, preset, stepper, student};
+
+/// NewsBERT with the file's temperature and β.
+pub(super) fn method(golden: &Golden) -> Method {
+    let beta = Beta::new(golden.number("beta")).expect("β lies between 0 and 1");
+    Method { temperature: golden.number("temperature"), beta, ..preset("newsbert") }
+}
+
+/// Forward, backward and blend by [`nb_train::step::Stepper`], which is what a run calls. Head gradients are those of
+/// the student's top, which with [`Sharing::One`] is the teacher's too.
+pub(super) fn run(golden: &Golden, method: Method, sharing: Sharing) -> Values {
+    let (task, models) = (task(golden), models(golden, sharing));
+    let packed = golden.batch.packed();
+    let mut values = Values::new();
+    for (role, model) in models.named() {
+        let encoded = model.encode(&packed, 0);
+        let outputs = task.outputs(&model.top, encoded.last(), &packed, &golden.batch);
+        insert_outputs(&mut values, role.name(), encoded.states(), (&outputs.pooled, &outputs.logits));
+    }
+    let stepper = stepper(method);
+    let losses = stepper.micro_batch(&task, &models, &golden.batch, golden.batch.counts(), 0);
+    for (term, loss) in stepper.method.terms.iter().zip(losses) {
+        insert_loss(&mut values, term.kind, loss);
+    }
+    insert_gradients(&mut values, &models);
+    stepper.blend(&models);
+    insert_blended(&mut values, &models);
+    values
+}
+
+/// The file's batch as a task.
+pub(super) fn task(golden: &Golden) -> Sentences {
+    Sentences { batch: golden.batch.clone(), classes: golden.tensor("weights.head.dense.bias").size()[0] }
+}
+
+/// Teacher, student and top layers with the file's weights.
+pub(super) fn models(golden: &Golden, sharing: Sharing) -> Models<TopicTop> {
+    let (hidden, classes) = (golden.config.hidden_size, task(golden).classes);
+    let query = golden.tensor("weights.head.pooling.proj.bias").size()[0];
+    let (of_pooling, of_dense): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        golden.under("weights.head.").into_iter().partition(|(name, _)| name.starts_with("pooling."));
+    let copy =
+        |from: &BTreeMap<String, Tensor>| from.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
+    let pooling = Shared::new(sharing, || {
+        let pooling = AttentivePooling::zeros(hidden, query, Device::Cpu);
+        filled(golden, pooling.arena(), copy(&of_pooling));
+        pooling
+    });
+    let dense = Shared::new(sharing, || {
+        let dense = Dense::zeros(hidden, classes, Device::Cpu);
+        filled(golden, dense.arena(), copy(&of_dense));
+        dense
+    });
+    let top = |pooling: &Arc<_>, dense: &Arc<_>| TopicTop { pooling: Arc::clone(pooling), dense: Arc::clone(dense) };
+    let shallow = golden.config.with_layers(golden.student_layers());
+    let (deep, n) = (golden.config.num_hidden_layers as usize, golden.student_layers() as usize);
+    Models {
+        teacher: Some(Model {
+            bert: encoder(golden, &golden.config, "weights.teacher."),
+            top: top(&pooling.teacher, &dense.teacher),
+        }),
+        student: Some(Model {
+            bert: encoder(golden, &shallow, "weights.student."),
+            top: top(&pooling.student, &dense.student),
+        }),
+        map: Some(LayerMap::uniform(deep, n).unwrap_or_else(|e| panic!("{}: {e}", golden.path.display()))),
+    }
+}
+
+fn encoder(golden: &Golden, config: &BertConfig, weights: &str) -> Bert {
+    let mut bert = Bert::zeros(config.clone(), Device::Cpu, Precision::F32).unwrap();
+    filled(golden, bert.arena(), golden.under(weights));
+    bert.parameters_changed();
+    bert
+}
+
+fn filled(golden: &Golden, arena: &Arena, weights: BTreeMap<String, Tensor>) {
+    fill(arena, weights, &golden.path).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// States, pooled vectors and logits of one model.
+pub(super) fn insert_outputs(values: &mut Values, role: &str, states: &[Tensor], (pooled, logits): (&Tensor, &Tensor)) {
+    for (i, state) in states.iter().enumerate() {
+        values.insert(format!("{role}.hidden.{i}"), state.detach());
+    }
+    values.insert(format!("{role}.pooled"), pooled.detach());
+    values.insert(format!("{role}.logits"), logits.detach());
+}
+
+/// A loss under the name that the files have for it.
+pub(super) fn insert_loss(values: &mut Values, kind: TermKind, loss: f64) {
+    let name = match kind {
+        TermKind::Teacher => "teacher_ce",
+        TermKind::Embedding => "embedding_mse",
+        TermKind::Hidden => "hidden_mse",
+        TermKind::Pooled => "pooled_mse",
+        TermKind::Soft => "distill_ce",
+        TermKind::Hard => "student_ce",
+    };
+    values.insert(format!("loss.{name}"), Tensor::from(loss));
+}
+
+/// Gradients as backward left them.
+pub(super) fn insert_gradients(values: &mut Values, models: &Models<TopicTop>) {
+    let gradients = gradients(models);
+    values.extend(gradients.into_iter().map(|(name, gradient)| (format!("grads.{name}"), gradient)));
+}
+
+/// The student's gradients after the blend.
+pub(super) fn insert_blended(values: &mut Values, models: &Models<TopicTop>) {
+    let arena = student(models).arena();
+    let slots = arena.layout().slots().iter();
+    values.extend(slots.map(|slot| (format!("blended.student.{}", slot.name), arena.grad(&slot.name).copy())));
+}

@@ -1,0 +1,102 @@
+//! Computations that must come to the same. The padded counterpart of packed batches is in the golden files, which
+//! PyTorch computed on padded ones; here a batch is held against its sentences alone.
+
+mod optimiser;
+mod repeat;
+mod sharing;
+
+use nb_model::{DropoutKey, Pass, Precision};
+use nb_share::Sharing;
+use tch::{Kind, Tensor};
+
+use crate::support::{
+    assert_close, distance, encoder, gradients, largest, pair, preset, sentences, small, stepper, student,
+    zero_gradients,
+};
+
+/// Lengths that make attention group equal ones, nearly equal ones and single ones.
+const LENGTHS: [i64; 9] = [20, 19, 15, 7, 7, 7, 1, 12, 3];
+
+#[test]
+fn a_sentence_alone_has_the_states_it_has_in_a_batch() {
+    let bert = encoder(&small(16, 3), Precision::F32, 1);
+    let batch = sentences(&LENGTHS, 2).batch;
+    let together = bert.encode(&batch.packed(), Pass::States);
+    let mut start = 0;
+    for (i, &length) in LENGTHS.iter().enumerate() {
+        let alone = bert.encode(&batch.select(&[i]).packed(), Pass::States);
+        for (depth, (alone, together)) in alone.states().iter().zip(together.states()).enumerate() {
+            let worst = distance(alone, &together.narrow(0, start, length));
+            assert!(worst <= 1e-5 * largest(alone), "sentence {i}, state {depth}: {worst:e}");
+        }
+        start += length;
+    }
+}
+
+#[test]
+fn every_pass_computes_the_same_states() {
+    let bert = encoder(&small(16, 2), Precision::F32, 1);
+    let packed = sentences(&LENGTHS, 2).batch.packed();
+    let states = bert.encode(&packed, Pass::States);
+    let training = bert.encode(&packed, Pass::Training(DropoutKey::Off));
+    let inference = bert.encode(&packed, Pass::Inference);
+    for (a, b) in states.states().iter().zip(training.states()) {
+        assert!(a.equal(&b.detach()), "training without dropout");
+    }
+    assert!(states.last().equal(inference.last()), "inference");
+}
+
+/// Each sentence as a micro-batch of its own, with the counts of them all: the terms and the gradients add up to those
+/// of the batch.
+#[test]
+fn gradients_of_sentences_alone_add_up_to_those_of_the_batch() {
+    let cuts: Vec<Vec<usize>> = (0..LENGTHS.len()).map(|i| vec![i]).collect();
+    assert_adds_up(&cuts);
+}
+
+#[test]
+fn two_micro_batches_are_one_batch() {
+    assert_adds_up(&[vec![0, 1, 2, 3], vec![4, 5, 6, 7, 8]]);
+}
+
+#[test]
+fn a_batch_in_another_order_is_the_same_batch() {
+    assert_adds_up(&[vec![6, 2, 8, 0, 5, 1, 7, 3, 4]]);
+}
+
+/// Fails unless the terms and the gradients of NewsBERT over `cuts` of the batch sum to those over the whole.
+#[track_caller]
+fn assert_adds_up(cuts: &[Vec<usize>]) {
+    let (task, stepper) = (sentences(&LENGTHS, 3), stepper(preset("newsbert")));
+    let models = pair(&small(16, 4), Precision::F32, Sharing::One);
+    let counts = task.batch.counts();
+    let whole = stepper.micro_batch(&task, &models, &task.batch, counts, 0);
+    let expected = gradients(&models);
+
+    zero_gradients(&models);
+    let mut sums = vec![0.0; whole.len()];
+    for cut in cuts {
+        let values = stepper.micro_batch(&task, &models, &task.batch.select(cut), counts, 0);
+        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    }
+    for ((term, sum), whole) in stepper.method.terms.iter().zip(sums).zip(whole) {
+        assert!((sum - whole).abs() <= 1e-5 * whole.abs(), "{:?}: {sum} against {whole}", term.kind);
+    }
+    assert_close(&gradients(&models), &expected, 1e-5);
+}
+
+#[test]
+fn bf16_points_where_f32_does() {
+    let task = sentences(&LENGTHS, 4);
+    let of = |precision| {
+        let models = pair(&small(32, 4), precision, Sharing::One);
+        stepper(preset("newsbert")).micro_batch(&task, &models, &task.batch, task.batch.counts(), 0);
+        [models.teacher.as_ref().unwrap().arena().grads(), student(&models).arena().grads()]
+    };
+    let cosine = |a: &Tensor, b: &Tensor| (a.dot(b) / (a.norm() * b.norm())).double_value(&[]);
+    for (low, full) in of(Precision::Bf16).iter().zip(of(Precision::F32)) {
+        assert_eq!((low.kind(), full.kind()), (Kind::Float, Kind::Float), "gradients are f32 either way");
+        assert!(!low.equal(&full), "bf16 products differ");
+        assert!(cosine(low, &full) > 0.99, "cosine {}", cosine(low, &full));
+    }
+}

@@ -1,0 +1,89 @@
+//! The same step twice gives the same bits, on two threads and with dropout.
+
+use nb_model::{DropoutKey, Pass, Precision};
+use nb_share::Sharing;
+use nb_train::adamw::Group;
+use nb_train::models::Models;
+use nb_train::task::TopicTop;
+use tch::{Kind, Tensor};
+
+use crate::support::{encoder, largest, pair, preset, sentences, small, stepper, student, teacher};
+
+/// Runs of the same computation.
+const TIMES: usize = 3;
+/// Enough tokens that every kernel spreads its work over both threads.
+const SENTENCES: usize = 96;
+
+/// Runs `f` on two threads `TIMES` times and fails unless all results are equal bit for bit.
+#[track_caller]
+fn assert_repeats(f: impl Fn() -> Vec<Tensor>) {
+    tch::set_num_threads(2);
+    let first = f();
+    assert!(first.iter().all(|t| largest(t) > 0.0 && largest(t).is_finite()), "there is something to compare");
+    for time in 1..TIMES {
+        for (i, (a, b)) in first.iter().zip(f()).enumerate() {
+            assert!(a.equal(&b), "tensor {i} of repetition {time} differs");
+        }
+    }
+}
+
+fn lengths() -> Vec<i64> {
+    (0..SENTENCES as i64).map(|i| 4 + (7 * i) % 19).collect()
+}
+
+/// Parameters after two updates, with dropout, blend, clipping and micro-batches.
+fn two_steps(precision: Precision) -> Vec<Tensor> {
+    let mut config = small(32, 4);
+    (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.1, 0.1);
+    let mut models: Models<TopicTop> = pair(&config, precision, Sharing::One);
+    let task = sentences(&lengths(), 11);
+    let batches =
+        [task.batch.select(&(0..64).collect::<Vec<_>>()), task.batch.select(&(64..SENTENCES).collect::<Vec<_>>())];
+    let mut stepper = stepper(preset("newsbert"));
+    stepper.clip = 1.0;
+    let top = &student(&models).top;
+    let arenas = [teacher(&models).arena(), student(&models).arena(), top.pooling.arena(), top.dense.arena()];
+    let mut groups: Vec<Group> = arenas.iter().map(|arena| Group::new(arena, 1e-3)).collect();
+    for step in 0..2 {
+        let report = stepper.step((&task, &mut models), &mut groups, &batches, (step, 1.0));
+        assert_eq!(report.not_finite(), None);
+        assert!(report.gradient_norm > 0.0);
+    }
+    models.named().map(|(_, model)| model.arena().values().copy()).collect()
+}
+
+#[test]
+fn a_step_in_f32_repeats() {
+    assert_repeats(|| two_steps(Precision::F32));
+}
+
+#[test]
+fn a_step_in_bf16_repeats() {
+    assert_repeats(|| two_steps(Precision::Bf16));
+}
+
+/// Thirty words among some thousand tokens: each row of the table is added to a hundred times.
+#[test]
+fn the_backward_of_embeddings_repeats() {
+    let bert = encoder(&small(64, 1), Precision::F32, 3);
+    let packed = sentences(&lengths(), 12).batch.packed();
+    assert_repeats(|| {
+        bert.arena().zero_grad();
+        let encoded = bert.encode(&packed, Pass::Training(DropoutKey::Off));
+        let weights = Tensor::arange(64, (Kind::Float, tch::Device::Cpu)).cos();
+        (&encoded.states()[0] * weights).sum(Kind::Float).backward();
+        bert.backward(&packed, encoded);
+        vec![bert.embedding_grads().copy()]
+    });
+}
+
+/// Its gradients differ with the key, so that the tests above did test dropout.
+#[test]
+fn another_key_gives_other_masks() {
+    let mut config = small(32, 2);
+    config.hidden_dropout_prob = 0.1;
+    let bert = encoder(&config, Precision::F32, 3);
+    let packed = sentences(&lengths(), 12).batch.packed();
+    let states = |key| bert.encode(&packed, Pass::Training(DropoutKey::Key(key))).last().detach();
+    assert!(states(1).equal(&states(1)) && !states(1).equal(&states(2)));
+}

@@ -1,0 +1,287 @@
+//! Sentences as a task for the training step, and models with weights that depend on nothing but a seed.
+
+use std::path::Path;
+
+use nb_data::TokenBatch;
+use nb_data::random::Stream;
+use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Packed, Pass, Precision};
+use nb_share::{LayerMap, Shared, Sharing};
+use nb_train::adamw::AdamW;
+use nb_train::method::{Method, Share, presets};
+use nb_train::models::{Model, Models};
+use nb_train::step::Stepper;
+use nb_train::task::{Metrics, Outputs, Task, TopicTop, Tops};
+use nb_train::terms::Counts;
+use tch::{Device, Tensor};
+
+/// Sentences one after the other, each with a label.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Batch {
+    pub(crate) ids: Vec<i64>,
+    pub(crate) segments: Vec<i64>,
+    pub(crate) lengths: Vec<i64>,
+    pub(crate) labels: Vec<i64>,
+}
+
+impl Batch {
+    /// Random sentences of the given lengths. The second half of each is in segment 1.
+    pub(crate) fn random(lengths: &[i64], vocabulary: u64, classes: u64, seed: u64) -> Self {
+        let mut stream = Stream::new(seed);
+        let mut batch = Self::default();
+        for &length in lengths {
+            let ids: Vec<i64> = (0..length).map(|_| stream.below(vocabulary) as i64).collect();
+            let segments: Vec<i64> = (0..length).map(|t| i64::from(2 * t >= length)).collect();
+            batch.push(&ids, &segments, stream.below(classes) as i64);
+        }
+        batch
+    }
+
+    pub(crate) fn push(&mut self, ids: &[i64], segments: &[i64], label: i64) {
+        self.ids.extend(ids);
+        self.segments.extend(segments);
+        self.lengths.push(ids.len() as i64);
+        self.labels.push(label);
+    }
+
+    /// The sentences of these numbers, in this order.
+    pub(crate) fn select(&self, sentences: &[usize]) -> Self {
+        let mut batch = Self::default();
+        for &i in sentences {
+            let start = self.lengths[..i].iter().sum::<i64>() as usize;
+            let range = start..start + self.lengths[i] as usize;
+            batch.push(&self.ids[range.clone()], &self.segments[range], self.labels[i]);
+        }
+        batch
+    }
+
+    pub(crate) fn sentences(&self) -> usize {
+        self.lengths.len()
+    }
+
+    pub(crate) fn packed(&self) -> Packed {
+        Packed::new(&self.ids, &self.segments, &self.lengths, Device::Cpu)
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let sentences = self.sentences() as i64;
+        Counts { tokens: self.ids.len() as i64, pooled: sentences, rows: sentences, labelled: sentences }
+    }
+}
+
+/// One batch as a task with the top layers of topic classification. It is there to be stepped on: it has no metric and
+/// writes no file.
+#[derive(Debug, Clone)]
+pub(crate) struct Sentences {
+    pub(crate) batch: Batch,
+    pub(crate) classes: i64,
+}
+
+impl Task for Sentences {
+    type Top = TopicTop;
+    type Batch = Batch;
+
+    fn name(&self) -> &'static str {
+        "sentences"
+    }
+
+    fn primary_metric(&self) -> &'static str {
+        "none"
+    }
+
+    fn tops(&self, hidden: i64, share: Share, seed: u64, _: Device) -> Tops<TopicTop> {
+        tops(hidden, self.classes, share, seed)
+    }
+
+    fn arenas<'a>(&self, top: &'a TopicTop) -> Vec<&'a Arena> {
+        vec![top.pooling.arena(), top.dense.arena()]
+    }
+
+    fn epoch(&self, _: u64) -> Vec<Vec<u32>> {
+        vec![(0..self.batch.sentences() as u32).collect()]
+    }
+
+    fn batch(&self, rows: &[u32]) -> Batch {
+        let rows: Vec<usize> = rows.iter().map(|&row| row as usize).collect();
+        self.batch.select(&rows)
+    }
+
+    fn counts(&self, batch: &Batch) -> Counts {
+        batch.counts()
+    }
+
+    fn packed(&self, batch: &Batch) -> Packed {
+        batch.packed()
+    }
+
+    fn labels(&self, batch: &Batch) -> Tensor {
+        Tensor::from_slice(&batch.labels)
+    }
+
+    fn outputs(&self, top: &TopicTop, states: &Tensor, packed: &Packed, _: &Batch) -> Outputs {
+        top.forward(states, packed)
+    }
+
+    fn evaluate(&self, _: &Bert, _: &TopicTop) -> anyhow::Result<Metrics> {
+        Ok(Metrics::new())
+    }
+
+    fn infer(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) {
+        let packed = Packed::new(&batch.ids, &batch.segments, &batch.lengths, Device::Cpu);
+        top.forward(bert.encode(&packed, Pass::Inference).last(), &packed);
+    }
+
+    fn probe(&self) -> Vec<TokenBatch> {
+        Vec::new()
+    }
+
+    fn save(&self, _: &TopicTop, _: &Path) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// Top layers with weights from `seed`; those that are not shared start out equal.
+fn tops(hidden: i64, classes: i64, share: Share, seed: u64) -> Tops<TopicTop> {
+    const QUERY: i64 = 12;
+    let pooling = Shared::new(share.pooling, || {
+        let pooling = AttentivePooling::zeros(hidden, QUERY, Device::Cpu);
+        randomise(pooling.arena(), seed);
+        pooling
+    });
+    let dense = Shared::new(share.dense, || {
+        let dense = Dense::zeros(hidden, classes, Device::Cpu);
+        randomise(dense.arena(), seed + 1);
+        dense
+    });
+    Tops {
+        teacher: TopicTop { pooling: pooling.teacher, dense: dense.teacher },
+        student: TopicTop { pooling: pooling.student, dense: dense.student },
+    }
+}
+
+/// Fills an arena from U(−0.3, 0.3), LayerNorm's weights around 1. A stream of its own: libtorch's generator is one for
+/// the whole process, in which other tests run at the same time.
+pub(crate) fn randomise(arena: &Arena, seed: u64) {
+    let mut stream = Stream::new(seed);
+    for slot in arena.layout().slots() {
+        let centre = if slot.name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
+        let values: Vec<f32> = (0..slot.numel()).map(|_| (centre + 0.6 * (stream.unit() - 0.5)) as f32).collect();
+        arena.value(&slot.name).copy_(&Tensor::from_slice(&values).view(slot.shape.as_slice()));
+    }
+}
+
+/// An encoder with weights from `seed`.
+pub(crate) fn encoder(config: &BertConfig, precision: Precision, seed: u64) -> Bert {
+    let mut bert = Bert::zeros(config.clone(), Device::Cpu, precision).unwrap();
+    randomise(bert.arena(), seed);
+    bert.parameters_changed();
+    bert
+}
+
+/// A small BERT without dropout: 2 heads, 30 words, 24 positions.
+pub(crate) fn small(hidden: i64, layers: i64) -> BertConfig {
+    let mut config = BertConfig::new(30, hidden, layers, 2);
+    config.intermediate_size = 2 * hidden;
+    config.max_position_embeddings = 24;
+    config.hidden_dropout_prob = 0.0;
+    config.attention_probs_dropout_prob = 0.0;
+    config
+}
+
+/// A preset by its name.
+pub(crate) fn preset(name: &str) -> Method {
+    presets().into_iter().find(|m| m.name == name).unwrap()
+}
+
+/// Both top layers are shared, or neither.
+pub(crate) fn share(sharing: Sharing) -> Share {
+    Share { pooling: sharing, dense: sharing }
+}
+
+/// A teacher of the given shape, a student with half its layers and random weights of its own, and their top layers.
+pub(crate) fn pair(config: &BertConfig, precision: Precision, sharing: Sharing) -> Models<TopicTop> {
+    let half = config.num_hidden_layers / 2;
+    let tops = tops(config.hidden_size, CLASSES, share(sharing), 7);
+    Models {
+        teacher: Some(Model { bert: encoder(config, precision, 5), top: tops.teacher }),
+        student: Some(Model { bert: encoder(&config.with_layers(half), precision, 6), top: tops.student }),
+        map: Some(LayerMap::uniform(config.num_hidden_layers as usize, half as usize).unwrap()),
+    }
+}
+
+/// Labels in the batches of [`sentences`].
+const CLASSES: i64 = 3;
+
+/// Random sentences for the models of [`small`].
+pub(crate) fn sentences(lengths: &[i64], seed: u64) -> Sentences {
+    Sentences { batch: Batch::random(lengths, 30, CLASSES as u64, seed), classes: CLASSES }
+}
+
+/// The step of a method, without clipping.
+pub(crate) fn stepper(method: Method) -> Stepper {
+    Stepper { method, optimiser: AdamW::new(0.01), clip: 0.0, seed: 9 }
+}
+
+/// The model of a pair.
+pub(crate) fn teacher<T>(models: &Models<T>) -> &Model<T> {
+    models.teacher.as_ref().expect("a pair has a teacher")
+}
+
+/// The model of a pair.
+pub(crate) fn student<T>(models: &Models<T>) -> &Model<T> {
+    models.student.as_ref().expect("a pair has a student")
+}
+
+/// Every gradient of a pair by name, copied. Top layers stand under `head`, those of the student if there are two.
+pub(crate) fn gradients(models: &Models<TopicTop>) -> Vec<(String, Tensor)> {
+    let top = &student(models).top;
+    let arenas = [
+        ("teacher", teacher(models).arena()),
+        ("student", student(models).arena()),
+        ("head", top.pooling.arena()),
+        ("head", top.dense.arena()),
+    ];
+    let each = |(role, arena): (&str, &Arena)| -> Vec<(String, Tensor)> {
+        let slots = arena.layout().slots().iter();
+        slots.map(|slot| (format!("{role}.{}", slot.name), arena.grad(&slot.name).copy())).collect()
+    };
+    arenas.into_iter().flat_map(each).collect()
+}
+
+/// Sets every gradient of a pair to zero.
+pub(crate) fn zero_gradients(models: &Models<TopicTop>) {
+    for (_, model) in models.named() {
+        model.arena().zero_grad();
+        model.top.pooling.arena().zero_grad();
+        model.top.dense.arena().zero_grad();
+    }
+}
+
+/// The largest |a − b| over all entries; infinite where shapes differ or an entry is NaN.
+pub(crate) fn distance(a: &Tensor, b: &Tensor) -> f64 {
+    if a.size() != b.size() {
+        return f64::INFINITY;
+    }
+    let worst = largest(&(a.to_kind(tch::Kind::Double) - b.to_kind(tch::Kind::Double)));
+    if worst.is_nan() { f64::INFINITY } else { worst }
+}
+
+/// The largest |a|; 0 for no entry.
+pub(crate) fn largest(a: &Tensor) -> f64 {
+    match a.numel() {
+        0 => 0.0,
+        _ => a.abs().max().double_value(&[]),
+    }
+}
+
+/// Fails unless each pair of tensors differs by at most `tolerance` times the largest entry of the expected one.
+#[track_caller]
+pub(crate) fn assert_close(found: &[(String, Tensor)], expected: &[(String, Tensor)], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "tensors");
+    // The key bias has a gradient of zero but for rounding, which is relative to the other gradients.
+    let all = expected.iter().map(|(_, t)| largest(t)).fold(0.0, f64::max);
+    for ((name, found), (same, expected)) in found.iter().zip(expected) {
+        assert_eq!(name, same);
+        let (worst, limit) = (distance(found, expected), tolerance * largest(expected) + 1e-6 * all);
+        assert!(worst <= limit, "{name}: {worst:e} apart, allowed {limit:e}");
+    }
+}
