@@ -16,6 +16,10 @@ mod equivalence;
 #[cfg(test)]
 mod checkpoint;
 
+/// The binary `nb` from end to end, as a user starts it: what it writes, what it refuses and how it ends.
+#[cfg(test)]
+mod commands;
+
 /// Models and sentences that several modules use.
 #[cfg(test)]
 mod support;

@@ -1,6 +1,6 @@
 //! A module that teacher and student hold in common, or each on its own.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// Whether teacher and student have one set of parameters or two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,25 +24,25 @@ pub enum Sharing {
 #[derive(Debug)]
 pub struct Shared<M> {
     /// The module as the teacher uses it.
-    pub teacher: Arc<M>,
+    pub teacher: Rc<M>,
     /// The module as the student uses it.
-    pub student: Arc<M>,
+    pub student: Rc<M>,
 }
 
 impl<M> Shared<M> {
     /// Makes one module or two. Two come from two calls of `make`: give both the same start if that is wanted.
     pub fn new(sharing: Sharing, mut make: impl FnMut() -> M) -> Self {
-        let teacher = Arc::new(make());
+        let teacher = Rc::new(make());
         let student = match sharing {
-            Sharing::One => Arc::clone(&teacher),
-            Sharing::Each => Arc::new(make()),
+            Sharing::One => Rc::clone(&teacher),
+            Sharing::Each => Rc::new(make()),
         };
         Self { teacher, student }
     }
 
     /// Every module once: one if shared, else the teacher's and the student's.
-    pub fn distinct(&self) -> Vec<&Arc<M>> {
-        match Arc::ptr_eq(&self.teacher, &self.student) {
+    pub fn distinct(&self) -> Vec<&Rc<M>> {
+        match Rc::ptr_eq(&self.teacher, &self.student) {
             true => vec![&self.teacher],
             false => vec![&self.teacher, &self.student],
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use nb_data::batch::cut;
@@ -153,5 +153,5 @@ fn load_top(folder: &Path, bert: &Bert, description: &Description, device: Devic
         read_tensors(&path)?.into_iter().partition(|(name, _)| name.starts_with("pooling."));
     fill(pooling.arena(), of_pooling, &path)?;
     fill(dense.arena(), of_dense, &path)?;
-    Ok(TopicTop { pooling: Arc::new(pooling), dense: Arc::new(dense) })
+    Ok(TopicTop { pooling: Rc::new(pooling), dense: Rc::new(dense) })
 }

@@ -1,7 +1,7 @@
 //! Teacher and student as a run holds them, and how they come to be.
 
 use anyhow::{Context, Result, bail};
-use nb_model::{Arena, Bert, DropoutKey, Packed, Pass};
+use nb_model::{Arena, Bert, BertConfig, DropoutKey, Packed, Pass};
 use nb_share::{LayerMap, initialise};
 
 use crate::method::Method;
@@ -40,7 +40,7 @@ impl<T> Models<T> {
     /// If a checkpoint cannot be loaded, or if teacher and student do not fit the method.
     pub fn build<K: Task<Top = T>>(plan: &Plan, task: &K) -> Result<Self> {
         let method = &plan.method;
-        let source = load(&plan.teacher, plan, TEACHER_SEED).context("teacher")?;
+        let source = load(&plan.teacher, &plan.teacher_config, plan, TEACHER_SEED).context("teacher")?;
         let hidden = source.config().hidden_size;
         let student = method.has_student().then(|| student(plan, &source)).transpose().context("student")?;
         let map = match &student {
@@ -97,15 +97,18 @@ impl<T> Model<T> {
     }
 }
 
-fn load(source: &ModelSource, plan: &Plan, salt: u64) -> Result<Bert> {
+fn load(source: &ModelSource, config: &BertConfig, plan: &Plan, salt: u64) -> Result<Bert> {
     match source {
         ModelSource::Folder(folder) => Ok(Bert::load(folder, plan.device, plan.precision)?),
-        ModelSource::Random { config, .. } => {
-            let mut bert = Bert::zeros(config.clone(), plan.device, plan.precision)?;
-            bert.randomise(nb_data::random::mix(&[plan.seed, salt]));
-            Ok(bert)
-        }
+        ModelSource::Random { .. } => random(config, plan, salt),
     }
+}
+
+/// A model of random weights.
+fn random(config: &BertConfig, plan: &Plan, salt: u64) -> Result<Bert> {
+    let mut bert = Bert::zeros(config.clone(), plan.device, plan.precision)?;
+    bert.randomise(nb_data::random::mix(&[plan.seed, salt]));
+    Ok(bert)
 }
 
 fn student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
@@ -116,9 +119,7 @@ fn student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
             initialise(&mut student, teacher, *init);
             Ok(student)
         }
-        StudentStart::Random => {
-            load(&ModelSource::Random { config, tokenizer: Default::default() }, plan, STUDENT_SEED)
-        }
+        StudentStart::Random => random(&config, plan, STUDENT_SEED),
         StudentStart::Checkpoint(folder) => {
             let student = Bert::load(folder, plan.device, plan.precision)?;
             if student.depth() != plan.student_layers {

@@ -82,8 +82,6 @@ pub enum ModelSource {
     Folder(PathBuf),
     /// Random weights.
     Random {
-        /// The shape.
-        config: BertConfig,
         /// Folder of the tokenizer.
         tokenizer: PathBuf,
     },
@@ -94,7 +92,7 @@ impl ModelSource {
     pub fn tokenizer(&self) -> &Path {
         match self {
             Self::Folder(folder) => folder,
-            Self::Random { tokenizer, .. } => tokenizer,
+            Self::Random { tokenizer } => tokenizer,
         }
     }
 }
@@ -355,7 +353,7 @@ fn teacher(config: &TeacherConfig) -> Result<(ModelSource, BertConfig)> {
             let mut shape = BertConfig::new(tokenizer.vocab_size() as i64, random.hidden, random.layers, random.heads);
             shape.intermediate_size = random.intermediate.unwrap_or(shape.intermediate_size);
             shape.check().context("teacher.random")?;
-            Ok((ModelSource::Random { config: shape.clone(), tokenizer: random.tokenizer.clone() }, shape))
+            Ok((ModelSource::Random { tokenizer: random.tokenizer.clone() }, shape))
         }
         _ => bail!("teacher needs one of `checkpoint` and `random`"),
     }

@@ -49,6 +49,29 @@ pub struct Summary {
     pub table: String,
 }
 
+/// A model at the end of its run.
+#[derive(Debug)]
+pub struct Finished<'a> {
+    /// Which of the two.
+    pub role: Role,
+    /// Its encoder.
+    pub bert: &'a Bert,
+    /// Its best evaluation.
+    pub best: &'a Best,
+    /// How fast it is.
+    pub speed: Speed,
+}
+
+impl Finished<'_> {
+    fn metric(&self, name: &str) -> Option<f64> {
+        self.best.metrics().and_then(|(_, metrics)| metrics.iter().find(|(n, _)| *n == name).map(|(_, v)| *v))
+    }
+
+    fn parameters(&self) -> i64 {
+        self.bert.arena().layout().numel()
+    }
+}
+
 /// Times a model on development texts: each of the first texts alone, then all batches.
 pub fn speed(batches: &[TokenBatch], mut run: impl FnMut(&TokenBatch) -> Duration) -> Speed {
     let singles = batches.iter().flat_map(singles);
@@ -79,59 +102,43 @@ fn singles(batch: &TokenBatch) -> impl Iterator<Item = TokenBatch> + '_ {
 }
 
 /// Puts a finished run into words and numbers.
-pub fn summarise(
-    plan: &Plan,
-    task: &str,
-    folder: &Path,
-    train: TrainReport,
-    models: Vec<(Role, &Bert, &Best, Speed)>,
-) -> Summary {
+pub fn summarise(plan: &Plan, task: &str, folder: &Path, train: TrainReport, models: &[Finished<'_>]) -> Summary {
     let mut json = json!({
         "task": task, "method": plan.method.name, "seed": plan.seed, "name": plan.name,
         "train": {"steps": train.steps, "seconds": train.seconds, "sequences_per_second": train.sequences_per_second,
                   "tokens_per_second": train.tokens_per_second},
     });
-    for (role, bert, best, speed) in &models {
-        let mut own = json!({"layers": bert.depth(), "parameters": bert.arena().layout().numel()});
-        if let Some((step, metrics)) = best.metrics() {
+    for model in models {
+        let mut own = json!({"layers": model.bert.depth(), "parameters": model.parameters()});
+        if let Some((step, metrics)) = model.best.metrics() {
             metrics.iter().for_each(|(name, value)| own[*name] = json!(value));
             own["best_step"] = json!(step);
         }
-        own["milliseconds_per_text"] = json!(speed.milliseconds);
-        own["texts_per_second"] = json!(speed.texts_per_second);
-        own["folder"] = json!(role.name());
-        json[role.name()] = own;
+        own["milliseconds_per_text"] = json!(model.speed.milliseconds);
+        own["texts_per_second"] = json!(model.speed.texts_per_second);
+        own["folder"] = json!(model.role.name());
+        json[model.role.name()] = own;
     }
-    let table = table(&models);
-    let saved: Vec<String> =
-        models.iter().map(|(role, ..)| format!("{:<8} {}", role.name(), folder.join(role.name()).display())).collect();
-    Summary { folder: folder.to_owned(), json, table: format!("{table}\n{}", saved.join("\n")) }
+    let place = |m: &Finished<'_>| format!("{:<8} {}", m.role.name(), folder.join(m.role.name()).display());
+    let places: Vec<String> = models.iter().map(place).collect();
+    Summary { folder: folder.to_owned(), json, table: format!("{}\n{}", table(models), places.join("\n")) }
 }
 
-fn table(models: &[(Role, &Bert, &Best, Speed)]) -> Table {
+fn table(models: &[Finished<'_>]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED);
-    let header = std::iter::once(String::new()).chain(models.iter().map(|(role, ..)| role.name().to_owned()));
-    table.set_header(header);
-    let mut row = |name: &str, cell: &dyn Fn(&(Role, &Bert, &Best, Speed)) -> String| {
+    table.set_header(std::iter::once("").chain(models.iter().map(|m| m.role.name())));
+    let mut row = |name: &str, cell: &dyn Fn(&Finished<'_>) -> String| {
         table.add_row(std::iter::once(name.to_owned()).chain(models.iter().map(cell)));
     };
-    row("layers", &|m| m.1.depth().to_string());
-    row("parameters", &|m| format!("{:.1} M", m.1.arena().layout().numel() as f64 / 1e6));
-    let names = models
-        .first()
-        .and_then(|m| m.2.metrics())
-        .map(|(_, metrics)| metrics.iter().map(|(n, _)| *n).collect::<Vec<_>>());
-    for name in names.unwrap_or_default() {
-        let value = |m: &(Role, &Bert, &Best, Speed)| {
-            let found =
-                m.2.metrics().and_then(|(_, metrics)| metrics.iter().find(|(n, _)| *n == name).map(|(_, v)| *v));
-            found.map_or_else(|| "–".to_owned(), |v| format!("{v:.4}"))
-        };
-        row(&name.replace('_', " "), &value);
+    row("layers", &|m| m.bert.depth().to_string());
+    row("parameters", &|m| format!("{:.1} M", m.parameters() as f64 / 1e6));
+    let names = models.first().and_then(|m| m.best.metrics()).map(|(_, metrics)| metrics.iter().map(|(name, _)| *name));
+    for name in names.into_iter().flatten() {
+        row(&name.replace('_', " "), &|m| m.metric(name).map_or_else(|| "–".to_owned(), |v| format!("{v:.4}")));
     }
-    row("ms for one text", &|m| format!("{:.2}", m.3.milliseconds));
-    row("texts per second", &|m| format!("{:.0}", m.3.texts_per_second));
+    row("ms for one text", &|m| format!("{:.2}", m.speed.milliseconds));
+    row("texts per second", &|m| format!("{:.0}", m.speed.texts_per_second));
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -14,7 +14,7 @@ use crate::folder::{RunFolder, Unfinished};
 use crate::models::{Model, Models, Role};
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::report::{Summary, TrainReport, summarise};
+use crate::report::{Finished, Summary, TrainReport, speed, summarise};
 use crate::schedule::Schedule;
 use crate::step::{StepReport, Stepper};
 use crate::task::{Task, Topic};
@@ -194,11 +194,16 @@ impl<'a, K: Task> Run<'a, K> {
             tokens_per_second: self.clock.tokens_per_second(),
         };
         let probe = self.task.probe();
-        let models = self.models.named().zip(&self.best).map(|((role, model), best)| {
-            let time = |batch: &nb_data::TokenBatch| self.time(model, batch);
-            (role, &model.bert, best, crate::report::speed(&probe, time))
-        });
-        let summary = summarise(self.plan, self.task.name(), self.folder.path(), train, models.collect());
+        let models: Vec<Finished<'_>> = self
+            .models
+            .named()
+            .zip(&self.best)
+            .map(|((role, model), best)| {
+                let speed = speed(&probe, |batch| self.time(model, batch));
+                Finished { role, bert: &model.bert, best, speed }
+            })
+            .collect();
+        let summary = summarise(self.plan, self.task.name(), self.folder.path(), train, &models);
         self.folder.finish(&summary.json)?;
         Ok(Outcome::Finished(Box::new(summary)))
     }

@@ -4,7 +4,6 @@
 
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use anyhow::Result;
 use nb_data::batch::{cut, order};
@@ -51,9 +50,9 @@ pub struct Topic {
 #[derive(Debug)]
 pub struct TopicTop {
     /// Attentive pooling.
-    pub pooling: Arc<AttentivePooling>,
+    pub pooling: Rc<AttentivePooling>,
     /// The dense layer.
-    pub dense: Arc<Dense>,
+    pub dense: Rc<Dense>,
 }
 
 impl TopicTop {
@@ -66,8 +65,8 @@ impl TopicTop {
     /// Top layers for `hidden` units and `classes` labels, as zeros.
     pub fn zeros(hidden: i64, classes: i64, device: Device) -> Self {
         Self {
-            pooling: Arc::new(AttentivePooling::zeros(hidden, POOLING_QUERY, device)),
-            dense: Arc::new(Dense::zeros(hidden, classes, device)),
+            pooling: Rc::new(AttentivePooling::zeros(hidden, POOLING_QUERY, device)),
+            dense: Rc::new(Dense::zeros(hidden, classes, device)),
         }
     }
 }

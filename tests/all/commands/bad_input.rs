@@ -1,0 +1,191 @@
+//! Configurations, data and checkpoints that cannot be used, and oddities that can. What cannot be used ends with exit
+//! code 1 and a message that names file, line or key, and leaves nothing behind.
+
+use super::place::{Place, tensors};
+
+const WEIGHTS: &str = "made/teacher/model.safetensors";
+
+/// Fails unless training with these settings fails, saying all of this, and no run folder is there.
+#[track_caller]
+fn assert_refused(place: &Place, sets: &[&str], says: &[&str]) {
+    place.train(sets).failed(says);
+    assert!(!place.exists("runs"), "nothing is written: {sets:?}");
+}
+
+/// Replaces the training news.
+fn news(place: &Place, content: impl AsRef<[u8]>) {
+    place.write("train.tsv", content);
+}
+
+#[test]
+fn configurations_that_cannot_be_used() {
+    let place = Place::new();
+    let refused: [(&str, &[&str]); 20] = [
+        ("sed=1", &["--set sed", "unknown field `sed`"]),
+        ("train.epoch=1", &["--set train.epoch", "unknown field `epoch`", "`epochs`"]),
+        ("train.lr=fast", &["--set train.lr", "expected f64"]),
+        ("train.lr=-1", &["train.lr is -1"]),
+        ("train.batch=0", &["train.batch is 0"]),
+        ("train.warmup=2", &["train.warmup is 2"]),
+        ("method.beta=1.5", &["method.beta is 1.5", "from 0", "to 1"]),
+        ("method.temperature=0", &["method.temperature is 0"]),
+        ("method.name=newsbart", &["method.name is `newsbart`", "newsbert, finetune, teacher"]),
+        ("method={weights: {soft: 1}}", &["method.weights.soft", "teacher"]),
+        ("student.layers=3", &["student.layers", "3", "possible depths are [1, 2, 4]"]),
+        ("student.layers=0", &["student.layers", "0"]),
+        ("teacher.random.heads=3", &["teacher.random", "num_attention_heads", "3"]),
+        ("teacher.random.tokenizer=nowhere", &["teacher.random.tokenizer", "nowhere"]),
+        ("teacher={checkpoint: nowhere}", &["teacher.checkpoint", "nowhere"]),
+        ("data.train=nowhere.tsv", &["data.train", "nowhere.tsv", "no such file"]),
+        ("data.dev=nowhere.tsv", &["data.dev", "nowhere.tsv", "no such file"]),
+        ("data.max_tokens=2", &["data.max_tokens is 2", "at least 3"]),
+        ("data.format=csv", &["data.columns", "label"]),
+        ("name=../up", &["name is `../up`"]),
+    ];
+    for (set, says) in refused {
+        assert_refused(&place, &[set], says);
+    }
+    assert_refused(&place, &["teacher.random.layers=6", "student.layers=4"], &["possible depths are [1, 2, 3, 6]"]);
+}
+
+#[test]
+fn configuration_files_that_cannot_be_used() {
+    let place = Place::new();
+    let good = place.text("tiny.yaml");
+    let refused: [(String, &[&str]); 5] = [
+        (format!("{good}beta: 0.5\n"), &["tiny.yaml:14:1", "unknown field `beta`"]),
+        (good.replace("epochs: 1", "epochs: two"), &["tiny.yaml:13:", "train.epochs", "expected u64"]),
+        (good.replace("format: mind", "format: xml"), &["tiny.yaml:7:", "data.format", "`xml`", "`mind`"]),
+        (good.replace("task: topic\n", ""), &["tiny.yaml", "missing field `task`"]),
+        (good.replace("student: {layers", "student: [layers"), &["tiny.yaml", "line"]),
+    ];
+    for (text, says) in refused {
+        place.write("tiny.yaml", text);
+        assert_refused(&place, &[], says);
+    }
+    place.write("tiny.yaml", "");
+    assert_refused(&place, &[], &["tiny.yaml"]);
+    std::fs::remove_file(place.path("tiny.yaml")).unwrap();
+    assert_refused(&place, &[], &["tiny.yaml", "No such file"]);
+}
+
+#[test]
+fn news_that_cannot_be_used() {
+    let place = Place::new();
+    let good = place.text("train.tsv");
+    let broken = |line: &str| {
+        let lines = good.lines().enumerate().map(|(i, own)| if i % 4 == 1 { line.to_owned() } else { own.to_owned() });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let refused: [(Vec<u8>, &[&str]); 6] = [
+        (Vec::new(), &["train.tsv", "no usable row"]),
+        (
+            broken("N1\tsports\tall\ttoo few").into(),
+            &["train.tsv", "12 of 48", "12 with too few columns, first on line 2"],
+        ),
+        (broken("N1\t\tall\tgoal\tmatch").into(), &["train.tsv", "12 without a label, first on line 2", "10"]),
+        (broken("N1\tsports\tall\t \t\u{0}").into(), &["train.tsv", "12 without text, first on line 2"]),
+        (
+            good.replace("finance\t", "sports\t").replace("weather\t", "sports\t").into(),
+            &["train.tsv", "\"sports\"", "two"],
+        ),
+        (b"\xff\xfe\n".repeat(5), &["train.tsv", "not UTF-8"]),
+    ];
+    for (content, says) in refused {
+        news(&place, content);
+        assert_refused(&place, &[], says);
+    }
+    // More can be allowed.
+    news(&place, broken("N1\tsports"));
+    place.train(&["data.allow_unusable=0.3"]).done();
+}
+
+#[test]
+fn a_label_that_only_the_development_news_have_is_named_with_its_row() {
+    let place = Place::new();
+    place.write("dev.tsv", place.text("dev.tsv") + "N9\tgardening\tall\train\tsnow\t\t\t\n");
+    assert_refused(&place, &[], &["dev.tsv:19", "\"gardening\"", "\"finance\", \"sports\", \"weather\""]);
+}
+
+#[test]
+fn csv_that_cannot_be_used() {
+    let place = Place::new();
+    let good = place.text("train.csv");
+    let csv = |columns: &str| format!("data={{format: csv, train: train.csv, dev: dev.csv, columns: {columns}}}");
+    let numbers = csv("{label: 0, text: [1, 2]}");
+    place.write("train.csv", format!("{good}sports,\"goal match,coach\n{good}"));
+    assert_refused(&place, &[&numbers], &["train.csv:49", "quote"]);
+    place.write("train.csv", "");
+    assert_refused(&place, &[&numbers], &["train.csv", "no usable row"]);
+    place.write("train.csv", &good);
+    assert_refused(&place, &[&csv("{label: topic, text: [title]}")], &["train.csv", "\"topic\"", "header"]);
+    assert_refused(&place, &[&csv("{label: topic, text: [title]}"), "data.header=true"], &["train.csv:1", "\"topic\""]);
+    assert_refused(&place, &[&csv("{label: 0, text: [7]}")], &["train.csv", "too few columns"]);
+    assert_refused(&place, &[&csv("{label: 0, text: [1, 1]}")], &["text"]);
+    assert_refused(&place, &[&csv("{label: 0, text: []}")], &["data.columns.text"]);
+}
+
+#[test]
+fn oddities_that_are_no_errors() {
+    let place = Place::new();
+    let good = place.text("train.tsv");
+    let long = "goal ".repeat(200_000); // a megabyte
+    let odd = format!(
+        "\u{feff}{}N1\tsports\tall\t{long}\tmatch\t\t\t\r\nN2\tweather\tall\tra\u{0}in \"snow\tstorm\t\t\t\r\nN3\tsports\r\n",
+        good.replace('\n', "\r\n")
+    );
+    news(&place, odd);
+    let ended = place.train(&[]).done();
+    assert!(ended.err.contains("1 with too few columns, first on line 51"), "{}", ended.err);
+    assert!(ended.err.contains("50 rows"), "{}", ended.err);
+}
+
+#[test]
+fn checkpoints_that_cannot_be_used() {
+    let place = Place::new();
+    place.train(&["method.name=teacher", "output=made"]).done();
+    let weights = place.read(WEIGHTS);
+    let config = place.text("made/teacher/config.json");
+    let refused = |says: &[&str]| assert_refused(&place, &["teacher={checkpoint: made/teacher}"], says);
+
+    place.write(WEIGHTS, &weights[..weights.len() / 2]);
+    refused(&["teacher", "model.safetensors", "not a whole safetensors file"]);
+
+    place.write(WEIGHTS, &weights);
+    let mut tensors = tensors(&place.path(WEIGHTS));
+    tensors.retain(|(name, _)| name != "encoder.layer.3.output.dense.bias");
+    nb_model::write_tensors(&place.path(WEIGHTS), &tensors).unwrap();
+    refused(&["teacher", "model.safetensors", "missing    encoder.layer.3.output.dense.bias [16]"]);
+
+    place.write(WEIGHTS, &weights);
+    place.write("made/teacher/config.json", config.replace("\"hidden_size\": 16", "\"hidden_size\": 32"));
+    refused(&["model.safetensors", "mis-shaped embeddings.LayerNorm.bias: found [16], expected [32]"]);
+    place.write("made/teacher/config.json", config.replace("\"bert\"", "\"gpt2\""));
+    refused(&["teacher.checkpoint", "`model_type` is gpt2"]);
+    place.write("made/teacher/config.json", &config[..config.len() / 2]);
+    refused(&["teacher.checkpoint", "made/teacher/config.json"]);
+    place.write("made/teacher/config.json", &config);
+
+    std::fs::remove_file(place.path("made/teacher/tokenizer.json")).unwrap();
+    place.write("made/teacher/vocab.txt", place.text("made/teacher/vocab.txt") + "surplus\n");
+    refused(&["made/teacher", "tokenizer", "embedding has 26 rows"]);
+    place.write("made/teacher/vocab.txt", "goal\nmatch\n");
+    refused(&["made/teacher/vocab.txt", "[UNK]"]);
+    std::fs::remove_file(place.path("made/teacher/vocab.txt")).unwrap();
+    refused(&["made/teacher", "expected tokenizer.json or vocab.txt"]);
+}
+
+/// A student's own checkpoint is checked like the teacher's.
+#[test]
+fn a_students_checkpoint_that_does_not_fit() {
+    let place = Place::new();
+    place.train(&["output=made"]).done();
+    assert_refused(
+        &place,
+        &["student.init=made/student", "student.layers=4"],
+        &["made/student", "has 2 layers", "student.layers is 4"],
+    );
+    assert_refused(&place, &["student.init=made/student", "teacher.random.hidden=32"], &["student", "16", "32"]);
+    assert_refused(&place, &["student.init=nowhere"], &["student.init", "nowhere"]);
+    place.train(&["student.init=made/student"]).done();
+}

@@ -1,0 +1,43 @@
+//! `nb` from end to end.
+
+mod bad_input;
+mod inference;
+mod place;
+mod stopping;
+mod train;
+
+use place::Place;
+
+#[test]
+fn help_has_an_example_for_each_command() {
+    let place = Place::new();
+    for command in ["train", "plan", "eval", "predict", "embed", "fetch"] {
+        let help = place.nb(&[command, "--help"]).done();
+        assert!(help.out.contains(&format!("Example: nb {command} ")), "{}", help.out);
+        assert!(place.nb(&["--help"]).done().out.contains(command));
+    }
+    assert!(place.nb(&["--version"]).done().out.starts_with("nb "));
+}
+
+#[test]
+fn wrong_usage_exits_2() {
+    let place = Place::new();
+    let model = ["--model", "m", "--input", "i"];
+    let wrong: [&[&str]; 9] = [
+        &[],
+        &["trian"],
+        &["train"],
+        &["train", "--config", "tiny.yaml", "--set", "train.lr"],
+        &["train", "--config", "tiny.yaml", "--set", "=1"],
+        &["train", "--config", "tiny.yaml", "--log-format", "xml"],
+        &["predict", model[0], model[1], model[2], model[3], "--device", "gpu"],
+        &["predict", model[0], model[1], model[2], model[3], "--precision", "f16"],
+        &["embed", model[0], model[1], model[2], model[3], "--pooling", "max", "--output", "o"],
+    ];
+    for arguments in wrong {
+        let ended = place.nb(arguments);
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.err);
+        assert!(!ended.err.is_empty(), "{arguments:?} says nothing");
+    }
+    assert!(!place.exists("runs"));
+}

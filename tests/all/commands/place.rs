@@ -1,0 +1,211 @@
+//! A folder with a tiny corpus, a tokenizer and configurations, in which `nb` is started as a user starts it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use nb_data::random::Stream;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Topics, each with words of its own. In the order of the model's labels, which is that of their letters.
+pub(super) const TOPICS: [(&str, [&str; 5]); 3] = [
+    ("finance", ["bank", "shares", "profit", "market", "loan"]),
+    ("sports", ["goal", "match", "coach", "league", "striker"]),
+    ("weather", ["rain", "storm", "snow", "wind", "clouds"]),
+];
+/// Words of every topic.
+const ANY: [&str; 6] = ["the", "in", "after", "big", "new", "today"];
+pub(super) const TRAIN_ROWS: usize = 48;
+pub(super) const DEV_ROWS: usize = 18;
+
+/// What a run needs, in one file; tests change it by `--set`.
+const CONFIG: &str = "\
+name: tiny
+output: runs/tiny
+task: topic
+device: cpu
+threads: 1
+data:
+  format: mind
+  train: train.tsv
+  dev: dev.tsv
+  max_tokens: 16
+teacher:
+  random: {layers: 4, hidden: 16, heads: 2, tokenizer: tokenizer}
+student: {layers: 2}
+train: {epochs: 1, batch: 8, lr: 1e-3, log_every: 1}
+";
+
+/// The folder.
+pub(super) struct Place {
+    home: TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("nb writes UTF-8");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+impl Ended {
+    /// Fails unless the command did its work; hands itself on.
+    #[track_caller]
+    pub(super) fn done(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
+        self
+    }
+
+    /// Fails unless the command failed, exit code 1, with an error that holds all of `says`.
+    #[track_caller]
+    pub(super) fn failed(self, says: &[&str]) -> Self {
+        assert_eq!(self.code, Some(1), "{}{}", self.out, self.err);
+        let error = self.err.find("error: ").map_or("", |at| &self.err[at..]);
+        for part in says {
+            assert!(error.contains(part), "`{part}` is not in: {}", self.err);
+        }
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        self
+    }
+
+    /// Standard output as one JSON object per line.
+    pub(super) fn json_lines(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
+    }
+}
+
+impl Place {
+    /// `train.tsv` and `dev.tsv` in MIND's format, `train.csv` and `dev.csv` with the same rows (label, title, abstract),
+    /// `tokenizer/vocab.txt` and `tiny.yaml`.
+    pub(super) fn new() -> Self {
+        let place = Self { home: TempDir::new().unwrap() };
+        for (name, rows, seed) in [("train", TRAIN_ROWS, 1), ("dev", DEV_ROWS, 2)] {
+            let articles = articles(rows, seed);
+            let mind = articles.iter().enumerate().map(|(i, [label, title, body])| {
+                format!("N{i}\t{label}\tall\t{title}\t{body}\thttps://example.org/{i}\t[]\t[]\n")
+            });
+            place.write(&format!("{name}.tsv"), mind.collect::<String>());
+            let csv = articles.iter().map(|[label, title, body]| format!("{label},\"{title}\",\"{body}\"\n"));
+            place.write(&format!("{name}.csv"), csv.collect::<String>());
+        }
+        place.write("tokenizer/vocab.txt", vocabulary());
+        place.write("tiny.yaml", CONFIG);
+        place
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Writes a file, making its folder.
+    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub(super) fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    pub(super) fn text(&self, name: &str) -> String {
+        String::from_utf8(self.read(name)).unwrap()
+    }
+
+    pub(super) fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&self.read(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    pub(super) fn exists(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    /// The names in a folder.
+    pub(super) fn names(&self, folder: &str) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(self.path(folder)).unwrap_or_else(|e| panic!("{folder}: {e}"));
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// `nb` in this folder, knowing nothing of the user's own caches and settings.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nb-under-test"));
+        self.settle(&mut command);
+        command
+    }
+
+    /// Gives a command this folder and its environment.
+    pub(super) fn settle(&self, command: &mut Command) {
+        command.current_dir(self.home.path()).env("HOME", self.path("home")).env("XDG_CACHE_HOME", self.path("cache"));
+        for name in ["NB_LOG", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "HF_ENDPOINT", "RUST_BACKTRACE"] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    }
+
+    /// Runs `nb` with these arguments, in words.
+    pub(super) fn nb(&self, arguments: &[&str]) -> Ended {
+        self.command().args(arguments).output().unwrap().into()
+    }
+
+    /// Runs `nb` with something on its standard input.
+    pub(super) fn nb_with_input(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut child = self.command().args(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        child.wait_with_output().unwrap().into()
+    }
+
+    /// `nb train` with `tiny.yaml` and these `--set`s.
+    pub(super) fn train(&self, sets: &[&str]) -> Ended {
+        self.command().args(train_arguments(sets)).output().unwrap().into()
+    }
+}
+
+/// `train --config tiny.yaml --set …`.
+pub(super) fn train_arguments(sets: &[&str]) -> Vec<String> {
+    let sets = sets.iter().flat_map(|set| ["--set".to_owned(), (*set).to_owned()]);
+    ["train", "--config", "tiny.yaml"].map(str::to_owned).into_iter().chain(sets).collect()
+}
+
+/// Rows of label, title and abstract; every topic in turn.
+fn articles(rows: usize, seed: u64) -> Vec<[String; 3]> {
+    let mut stream = Stream::new(seed);
+    let mut text = |words: &[&str], n: usize| {
+        let mut text = String::new();
+        for i in 0..n {
+            let word = if i % 2 == 0 { stream.choose(words) } else { stream.choose(&ANY[..]) };
+            write!(text, "{}{word}", if i == 0 { "" } else { " " }).unwrap();
+        }
+        text
+    };
+    (0..rows)
+        .map(|i| {
+            let (label, words) = TOPICS[i % TOPICS.len()];
+            [label.to_owned(), text(&words, 3 + i % 3), text(&words, 4 + i % 5)]
+        })
+        .collect()
+}
+
+/// A vocabulary of the corpus' words, one token a line.
+fn vocabulary() -> String {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+    let words = TOPICS.iter().flat_map(|(_, words)| words);
+    special.iter().chain(words).chain(&ANY).map(|token| format!("{token}\n")).collect()
+}
+
+/// Tensors of a safetensors file by name.
+pub(super) fn tensors(path: &Path) -> Vec<(String, tch::Tensor)> {
+    nb_model::read_tensors(path).unwrap_or_else(|e| panic!("{e}"))
+}

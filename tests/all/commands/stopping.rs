@@ -1,0 +1,144 @@
+//! Runs that do not come to their end: a loss that is not finite, a signal, a disk that is full, a hub that is not there.
+
+use std::net::TcpListener;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use super::place::{Ended, Place, train_arguments};
+
+/// How long a test waits for something that takes a second or two.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `done`; fails when that takes too long.
+#[track_caller]
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run() {
+    let place = Place::new();
+    let ended = place.train(&["train.lr=1e30", "train.clip=0", "train.warmup=0", "train.epochs=3"]);
+    let ended = ended.failed(&["step ", "term `", "runs/tiny", "train.lr"]);
+    assert!(ended.err.contains("NaN") || ended.err.contains("inf"), "{}", ended.err);
+    assert!(!place.exists("runs/tiny/summary.json"), "the run is not finished");
+    // It counts as an unfinished one.
+    place.train(&[]).failed(&["--overwrite"]);
+}
+
+#[test]
+fn the_best_model_is_kept_when_a_loss_is_not_finite() {
+    let place = Place::new();
+    let sets = ["train.lr=1e30", "train.clip=0", "train.warmup=1", "train.epochs=3", "train.eval_every=1"];
+    // The first update of a warm-up over all 18 steps is 1e30/18: evaluated once, it is the best so far.
+    place.train(&sets).failed(&["step 2", "the best teacher and student so far is kept"]);
+    assert!(place.exists("runs/tiny/student/model.safetensors") && place.exists("runs/tiny/teacher/head.safetensors"));
+}
+
+/// A run that would take for ever, once it has logged a step.
+#[cfg(unix)]
+fn long_run(place: &Place) -> Child {
+    let arguments = train_arguments(&["train.epochs=100000", "train.eval_every=3"]);
+    let child = place.command().args(arguments).spawn().unwrap();
+    let metrics = place.path("runs/tiny/metrics.jsonl");
+    wait_until("the first evaluation", || {
+        std::fs::read_to_string(&metrics).is_ok_and(|text| text.contains("\"eval\""))
+    });
+    child
+}
+
+#[cfg(unix)]
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success(), "kill -s {name}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_stops_after_the_step_and_keeps_what_there_is() {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let place = Place::new();
+        let child = long_run(&place);
+        signal(&child, name);
+        let ended: Ended = child.wait_with_output().unwrap().into();
+        assert_eq!(ended.code, Some(code), "{name}: {}", ended.err);
+        assert!(ended.err.contains("stopped after step") && ended.err.contains("runs/tiny"), "{}", ended.err);
+        let expected = ["config.yaml", "metrics.jsonl", "student", "teacher"].map(str::to_owned);
+        assert_eq!(place.names("runs/tiny"), expected.into_iter().collect(), "{name}");
+        for line in place.text("runs/tiny/metrics.jsonl").lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+        place.nb(&["predict", "--model", "runs/tiny/student", "--input", "dev.tsv"]).done();
+    }
+}
+
+/// `nb` with files limited to `kilobytes`, which fails as a full disk does: a write in the middle of a file.
+#[cfg(target_os = "linux")]
+fn with_file_limit(place: &Place, kilobytes: u32, arguments: &[String]) -> Ended {
+    // POSIX counts in blocks of 512 bytes. Without the trap the limit would end the process by a signal.
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kilobytes);
+    let mut command = Command::new("sh");
+    place.settle(&mut command);
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_nb-under-test")]).args(arguments);
+    command.output().unwrap().into()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_nothing_half_written() {
+    let place = Place::new();
+    // Weights of 86 kB do not fit; configuration, token store and log do.
+    let ended = with_file_limit(&place, 40, &train_arguments(&[]));
+    ended.failed(&["cannot write", "model.safetensors", "File too large"]);
+    assert_eq!(place.names("runs/tiny"), ["config.yaml", "metrics.jsonl"].map(str::to_owned).into_iter().collect());
+
+    let place = Place::new();
+    place.train(&[]).done();
+    place.write("vectors.safetensors", "good");
+    place.write("many.txt", "rain in the storm\n".repeat(2000));
+    let before = place.names("");
+    let embed = ["embed", "--model", "runs/tiny/student", "--input", "many.txt", "--output", "vectors.safetensors"];
+    with_file_limit(&place, 40, &embed.map(str::to_owned)).failed(&["File too large"]);
+    assert_eq!(place.text("vectors.safetensors"), "good");
+    assert_eq!(place.names(""), before);
+}
+
+/// A token store cut by a full disk is not taken for a whole one by the next run.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_while_tokenising_is_named_and_the_next_run_starts_anew() {
+    let place = Place::new();
+    let ended = with_file_limit(&place, 1, &train_arguments(&[]));
+    ended.failed(&["cache/newsbert/tokens", "File too large"]);
+    assert!(!place.exists("runs"));
+    place.train(&[]).done();
+}
+
+/// A hub that takes the connection and never answers.
+#[test]
+fn a_hub_that_does_not_answer_is_given_up() {
+    let place = Place::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let begin = Instant::now();
+    let arguments = train_arguments(&["teacher={checkpoint: 'hf:nobody/nothing'}"]);
+    let ended: Ended = place.command().args(arguments).env("HF_ENDPOINT", endpoint).output().unwrap().into();
+    ended.failed(&["hf:nobody/nothing", "within 10 seconds", "folder", "HF_HOME"]);
+    assert!(begin.elapsed() < Duration::from_secs(30), "it took {:?}", begin.elapsed());
+    assert!(!place.exists("runs"));
+}
+
+/// A hub that cannot be reached at all.
+#[test]
+fn a_hub_that_is_not_there_is_named() {
+    let place = Place::new();
+    let mut command = place.command();
+    command.args(["fetch", "hf:nobody/nothing"]).env("HF_ENDPOINT", "http://127.0.0.1:9");
+    let ended: Ended = command.output().unwrap().into();
+    ended.failed(&["hf:nobody/nothing", "folder on disk", "HF_HOME"]);
+    place.nb(&["fetch", "hf:../secrets"]).failed(&["hf:../secrets", "hf:owner/name"]);
+}

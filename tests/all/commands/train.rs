@@ -1,0 +1,249 @@
+//! `nb train` and `nb plan` that go well: what a run writes, and that it repeats.
+
+use serde_json::Value;
+
+use super::place::{DEV_ROWS, Place, TOPICS, TRAIN_ROWS};
+
+/// The files of a model folder.
+const MODEL_FILES: [&str; 8] = [
+    "README.md",
+    "config.json",
+    "head.safetensors",
+    "model.safetensors",
+    "newsbert.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+];
+
+/// Fails unless the folder holds these names and no others.
+#[track_caller]
+fn assert_holds(place: &Place, folder: &str, expected: &[&str]) {
+    assert_eq!(place.names(folder), expected.iter().map(|&name| name.to_owned()).collect(), "{folder}");
+}
+
+/// Fails unless the models of two runs are equal bit for bit.
+#[track_caller]
+fn assert_same_model(place: &Place, one: &str, other: &str) {
+    for file in ["model.safetensors", "head.safetensors"] {
+        assert!(
+            place.read(&format!("{one}/{file}")) == place.read(&format!("{other}/{file}")),
+            "{file} of {one} and {other}"
+        );
+    }
+}
+
+#[test]
+fn a_run_writes_its_folder() {
+    let place = Place::new();
+    let ended = place.train(&["train.epochs=2"]).done();
+    assert!(ended.out.contains("accuracy") && ended.out.contains("runs/tiny/student"), "{}", ended.out);
+    assert_holds(&place, "runs/tiny", &["config.yaml", "metrics.jsonl", "student", "summary.json", "teacher"]);
+    for (role, layers) in [("student", 2), ("teacher", 4)] {
+        assert_holds(&place, &format!("runs/tiny/{role}"), &MODEL_FILES);
+        let config = place.json(&format!("runs/tiny/{role}/config.json"));
+        assert_eq!((&config["num_hidden_layers"], &config["hidden_size"]), (&layers.into(), &16.into()));
+        let description = place.json(&format!("runs/tiny/{role}/newsbert.json"));
+        assert_eq!(description["labels"], serde_json::json!(TOPICS.map(|(name, _)| name)));
+        nb_model::Bert::load(&place.path(&format!("runs/tiny/{role}")), tch::Device::Cpu, nb_model::Precision::F32)
+            .unwrap();
+    }
+    check_summary(&place.json("runs/tiny/summary.json"));
+    check_metrics(&place.text("runs/tiny/metrics.jsonl"));
+}
+
+fn check_summary(summary: &Value) {
+    for (key, expected) in [("task", "topic"), ("method", "newsbert"), ("name", "tiny")] {
+        assert_eq!(summary[key], expected, "{key}");
+    }
+    assert_eq!((&summary["seed"], &summary["train"]["steps"]), (&0.into(), &(2 * TRAIN_ROWS / 8).into()));
+    for key in ["seconds", "sequences_per_second", "tokens_per_second"] {
+        assert!(summary["train"][key].as_f64().unwrap() > 0.0, "train.{key}");
+    }
+    // A vocabulary of 26 tokens, 512 positions, 2 segments; a layer has 12·H² + 13·H parameters.
+    let parameters = |layers: u64| (26 + 512 + 2) * 16 + 32 + layers * (12 * 256 + 13 * 16);
+    for (role, layers) in [("student", 2), ("teacher", 4)] {
+        let own = &summary[role];
+        assert_eq!((&own["layers"], &own["parameters"]), (&layers.into(), &parameters(layers).into()), "{role}");
+        for metric in ["accuracy", "macro_f1"] {
+            assert!((0.0..=1.0).contains(&own[metric].as_f64().unwrap()), "{role}.{metric}");
+        }
+    }
+}
+
+fn check_metrics(text: &str) {
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+    let (steps, evaluations) = (of("step"), of("eval"));
+    assert_eq!((steps.len(), evaluations.len()), (2 * TRAIN_ROWS / 8, 2));
+    for (i, line) in steps.iter().enumerate() {
+        assert_eq!(line["step"], i + 1);
+        let terms = line["terms"].as_object().unwrap();
+        let names: Vec<&str> = terms.keys().map(String::as_str).collect();
+        assert_eq!(names, ["teacher", "embedding", "hidden", "pooled", "soft", "hard"]);
+        let sum: f64 = terms.values().map(|v| v.as_f64().unwrap()).sum();
+        assert!((sum - line["loss"].as_f64().unwrap()).abs() < 1e-9, "the loss is the sum of its terms: {line}");
+    }
+    for line in evaluations {
+        assert!(line["student"]["accuracy"].is_number() && line["teacher"]["macro_f1"].is_number(), "{line}");
+    }
+}
+
+#[test]
+fn the_same_configuration_gives_the_same_bits_in_another_folder() {
+    let place = Place::new();
+    // Two threads, dropout on (BERT's default of 0.1), a blend, an accumulation with a partial last group.
+    let sets = ["threads=2", "train.accumulate=4", "method.temperature=2"];
+    place.train(&sets).done();
+    let second = place.train(&sets).done();
+    assert!(second.err.contains("tiny-2"), "it is said where the run goes: {}", second.err);
+    for role in ["student", "teacher"] {
+        assert_same_model(&place, &format!("runs/tiny/{role}"), &format!("runs/tiny-2/{role}"));
+    }
+    // The resolved configuration in the run folder is a configuration, and the same one.
+    let again = ["train", "--config", "runs/tiny/config.yaml", "--set", "output=runs/again"];
+    place.nb(&again).done();
+    assert_same_model(&place, "runs/tiny/student", "runs/again/student");
+    place.train(&[&sets[..], &["seed=1", "output=runs/other"]].concat()).done();
+    assert!(
+        place.read("runs/tiny/student/model.safetensors") != place.read("runs/other/student/model.safetensors"),
+        "another seed"
+    );
+}
+
+#[test]
+fn a_method_spelled_out_is_the_preset() {
+    let place = Place::new();
+    let spelled = [
+        "newsbert",
+        "{teacher: joint, temperature: 1.0, t2: false, beta: 0.15, blend: [layers], share: [pooling, dense], \
+         weights: {embedding: 1, hidden: 1, pooled: 1, soft: 1, hard: 1, teacher: 1}}",
+        "finetune",
+        "{teacher: none, weights: {hard: 1}}",
+    ];
+    for pair in spelled.chunks(2) {
+        let (name, parts) = (pair[0], pair[1]);
+        place.train(&[&format!("method.name={name}"), &format!("output=runs/{name}")]).done();
+        place.train(&[&format!("method={parts}"), &format!("output=runs/{name}-spelled")]).done();
+        assert_same_model(&place, &format!("runs/{name}/student"), &format!("runs/{name}-spelled/student"));
+        assert_eq!(place.json(&format!("runs/{name}-spelled/summary.json"))["method"], "custom");
+    }
+}
+
+#[test]
+fn finetune_trains_a_student_alone_and_teacher_a_teacher_alone() {
+    let place = Place::new();
+    for (method, role, other) in [("finetune", "student", "teacher"), ("teacher", "teacher", "student")] {
+        place.train(&[&format!("method.name={method}"), &format!("output=runs/{method}")]).done();
+        assert_holds(&place, &format!("runs/{method}"), &["config.yaml", "metrics.jsonl", "summary.json", role]);
+        let summary = place.json(&format!("runs/{method}/summary.json"));
+        assert_eq!(summary["method"], method);
+        assert!(summary[role]["accuracy"].is_number() && summary.get(other).is_none(), "{summary}");
+    }
+}
+
+#[test]
+fn each_switch_changes_the_student() {
+    let place = Place::new();
+    place.train(&["output=runs/0"]).done();
+    let base = place.read("runs/0/student/model.safetensors");
+    let switches = [
+        "method.beta=0",
+        "method.blend=[layers, embeddings]",
+        "method.share=[dense]",
+        "method.weights.hidden=0",
+        "method.temperature=3",
+        "student.init=spaced",
+        "student.layers=1",
+        "precision=bf16",
+        "train.clip=0.1",
+    ];
+    for (i, switch) in (1..).zip(switches) {
+        place.train(&[switch, &format!("output=runs/{i}")]).done();
+        assert!(place.read(&format!("runs/{i}/student/model.safetensors")) != base, "{switch}");
+    }
+}
+
+/// The whole line learns: topics have words of their own, so that nearly all development news can be told.
+#[test]
+fn a_student_learns_from_csv_with_a_checkpoint_as_teacher() {
+    let place = Place::new();
+    place.train(&["train.epochs=1", "output=runs/first"]).done();
+    let csv = "{format: csv, train: train.csv, dev: dev.csv, columns: {label: 0, text: [1, 2]}, max_tokens: 16}";
+    let sets = [
+        &format!("data={csv}"),
+        "teacher={checkpoint: runs/first/teacher}",
+        "train.epochs=20",
+        "train.lr=1e-2",
+        "output=runs/csv",
+    ];
+    place.train(&sets).done();
+    let summary = place.json("runs/csv/summary.json");
+    for role in ["student", "teacher"] {
+        let accuracy = summary[role]["accuracy"].as_f64().unwrap();
+        assert!(accuracy >= 0.9, "{role}: {accuracy}");
+    }
+}
+
+#[test]
+fn a_fraction_can_be_held_out_and_training_can_stop_early() {
+    let place = Place::new();
+    let sets = [
+        "data.dev=null",
+        "data.dev_fraction=0.25",
+        "train.epochs=50",
+        "train.eval_every=2",
+        "train.patience=2",
+        "train.lr=0",
+    ];
+    let ended = place.train(&sets).done();
+    assert!(ended.err.contains("stopping early"), "{}", ended.err);
+    // The first evaluation, after two steps, is the best; two more are not better.
+    assert_eq!(place.json("runs/tiny/summary.json")["train"]["steps"], 6);
+    assert_eq!(place.json("runs/tiny/summary.json")["student"]["best_step"], 2);
+}
+
+#[test]
+fn an_unfinished_run_is_left_alone_unless_told_otherwise() {
+    let place = Place::new();
+    place.write("runs/tiny/config.yaml", "task: topic\n");
+    place.write("runs/tiny/student/model.safetensors", "precious");
+    place.train(&[]).failed(&["runs/tiny", "unfinished", "--overwrite"]);
+    assert_eq!(place.text("runs/tiny/student/model.safetensors"), "precious");
+    place.nb(&["train", "--config", "tiny.yaml", "--overwrite"]).done();
+    assert!(place.exists("runs/tiny/summary.json"));
+
+    place.write("runs/notes/todo.txt", "mine");
+    place.train(&["output=runs/notes"]).failed(&["runs/notes", "holds no run", "output"]);
+    place
+        .nb(&["train", "--config", "tiny.yaml", "--overwrite", "--set", "output=runs/notes"])
+        .failed(&["holds no run"]);
+    assert_holds(&place, "runs/notes", &["todo.txt"]);
+}
+
+#[test]
+fn plan_says_what_would_be_done_and_does_not_do_it() {
+    let place = Place::new();
+    let plan = place.nb(&["plan", "--config", "tiny.yaml", "--set", "train.epochs=3"]).done().out;
+    let line = |key: &str| plan.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("{key}: {plan}"));
+    assert!(line("steps").ends_with(" 18"), "{plan}");
+    assert!(
+        line("texts").contains(&format!("{TRAIN_ROWS} to train on"))
+            && line("texts").contains(&format!("{DEV_ROWS} to develop on"))
+    );
+    assert!(line("texts").contains("3 labels"));
+    assert!(plan.contains("learns from H_2 of the teacher") && plan.contains("layers 3 to 4"), "{plan}");
+    assert!(!place.exists("runs"));
+}
+
+#[test]
+fn logs_are_json_where_that_is_asked_for() {
+    let place = Place::new();
+    let ended = place.nb(&["--log-format", "json", "train", "--config", "tiny.yaml"]).done();
+    for line in ended.err.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        assert!(line["level"].is_string(), "{line}");
+    }
+    let quiet = place.nb(&["--log", "error", "train", "--config", "tiny.yaml"]).done();
+    assert_eq!(quiet.err, "");
+}
