@@ -61,7 +61,7 @@ impl Folder {
     /// Fails unless loading fails with a message that names the file and holds all of `says`.
     #[track_caller]
     fn assert_refused(&self, file: &str, says: &[&str]) {
-        let error = self.load().err().expect("the folder is not sound");
+        let error = self.load().expect_err("the folder is not sound");
         let message = chain(&error);
         let path = self.home.path().join(file).display().to_string();
         for part in says.iter().copied().chain([path.as_str()]) {
@@ -285,6 +285,6 @@ fn what_is_not_bert_is_refused() {
 fn a_refused_config_made_in_code_never_becomes_a_model() {
     let mut config = BertConfig::new(30, 8, 2, 2);
     config.num_attention_heads = 3;
-    let error = Bert::zeros(config, Device::Cpu, Precision::F32).err().expect("3 heads do not divide 8 units");
+    let error = Bert::zeros(config, Device::Cpu, Precision::F32).expect_err("3 heads do not divide 8 units");
     assert!(error.to_string().contains("`num_attention_heads` is 3"), "{error}");
 }

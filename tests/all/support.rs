@@ -152,10 +152,14 @@ fn tops(hidden: i64, classes: i64, share: Share, seed: u64) -> Tops<TopicTop> {
         randomise(dense.arena(), seed + 1);
         dense
     });
-    Tops {
-        teacher: TopicTop { pooling: pooling.teacher, dense: dense.teacher },
-        student: TopicTop { pooling: pooling.student, dense: dense.student },
-    }
+    tops_of(pooling, dense)
+}
+
+/// The top layers of both models from their parts.
+pub(crate) fn tops_of(pooling: Shared<AttentivePooling>, dense: Shared<Dense>) -> Tops<TopicTop> {
+    let (teacher, student) = ((pooling.teacher, dense.teacher), (pooling.student, dense.student));
+    let top = |(pooling, dense)| TopicTop { pooling, dense };
+    Tops { teacher: top(teacher), student: top(student) }
 }
 
 /// Fills an arena from U(−0.3, 0.3), LayerNorm's weights around 1. A stream of its own: libtorch's generator is one for

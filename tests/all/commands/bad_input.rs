@@ -53,8 +53,8 @@ fn configuration_files_that_cannot_be_used() {
     let place = Place::new();
     let good = place.text("tiny.yaml");
     let refused: [(String, &[&str]); 5] = [
-        (format!("{good}beta: 0.5\n"), &["tiny.yaml:14:1", "unknown field `beta`"]),
-        (good.replace("epochs: 1", "epochs: two"), &["tiny.yaml:13:", "train.epochs", "expected u64"]),
+        (format!("{good}beta: 0.5\n"), &["tiny.yaml:16:1", "unknown field `beta`"]),
+        (good.replace("epochs: 1", "epochs: two"), &["tiny.yaml:15:", "train.epochs", "expected u64"]),
         (good.replace("format: mind", "format: xml"), &["tiny.yaml:7:", "data.format", "`xml`", "`mind`"]),
         (good.replace("task: topic\n", ""), &["tiny.yaml", "missing field `task`"]),
         (good.replace("student: {layers", "student: [layers"), &["tiny.yaml", "line"]),

@@ -36,6 +36,7 @@ data:
 teacher:
   random: {layers: 4, hidden: 16, heads: 2, tokenizer: tokenizer}
 student: {layers: 2}
+method: {name: newsbert}
 train: {epochs: 1, batch: 8, lr: 1e-3, log_every: 1}
 ";
 

@@ -120,14 +120,19 @@ fn a_method_spelled_out_is_the_preset() {
          weights: {embedding: 1, hidden: 1, pooled: 1, soft: 1, hard: 1, teacher: 1}}",
         "finetune",
         "{teacher: none, weights: {hard: 1}}",
+        "teacher",
+        "{teacher: joint, weights: {teacher: 1}}",
     ];
     for pair in spelled.chunks(2) {
         let (name, parts) = (pair[0], pair[1]);
         place.train(&[&format!("method.name={name}"), &format!("output=runs/{name}")]).done();
         place.train(&[&format!("method={parts}"), &format!("output=runs/{name}-spelled")]).done();
-        assert_same_model(&place, &format!("runs/{name}/student"), &format!("runs/{name}-spelled/student"));
+        let role = if name == "teacher" { "teacher" } else { "student" };
+        assert_same_model(&place, &format!("runs/{name}/{role}"), &format!("runs/{name}-spelled/{role}"));
         assert_eq!(place.json(&format!("runs/{name}-spelled/summary.json"))["method"], "custom");
     }
+    place.train(&["method={}", "output=runs/nothing"]).done();
+    assert_same_model(&place, "runs/newsbert/student", "runs/nothing/student");
 }
 
 #[test]

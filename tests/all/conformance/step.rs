@@ -1,7 +1,6 @@
 //! The step of a golden file, as the project computes it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Precision, fill};
 use nb_momentum::Beta;
@@ -12,7 +11,7 @@ use nb_train::task::{Task, TopicTop};
 use tch::{Device, Tensor};
 
 use super::golden::{Golden, Values};
-use crate::support::{Sentences, gradients, preset, stepper, student};
+use crate::support::{Sentences, gradients, preset, stepper, student, tops_of};
 
 /// NewsBERT with the file's temperature and β.
 pub(super) fn method(golden: &Golden) -> Method {
@@ -65,18 +64,12 @@ pub(super) fn models(golden: &Golden, sharing: Sharing) -> Models<TopicTop> {
         filled(golden, dense.arena(), copy(&of_dense));
         dense
     });
-    let top = |pooling: &Arc<_>, dense: &Arc<_>| TopicTop { pooling: Arc::clone(pooling), dense: Arc::clone(dense) };
+    let tops = tops_of(pooling, dense);
     let shallow = golden.config.with_layers(golden.student_layers());
     let (deep, n) = (golden.config.num_hidden_layers as usize, golden.student_layers() as usize);
     Models {
-        teacher: Some(Model {
-            bert: encoder(golden, &golden.config, "weights.teacher."),
-            top: top(&pooling.teacher, &dense.teacher),
-        }),
-        student: Some(Model {
-            bert: encoder(golden, &shallow, "weights.student."),
-            top: top(&pooling.student, &dense.student),
-        }),
+        teacher: Some(Model { bert: encoder(golden, &golden.config, "weights.teacher."), top: tops.teacher }),
+        student: Some(Model { bert: encoder(golden, &shallow, "weights.student."), top: tops.student }),
         map: Some(LayerMap::uniform(deep, n).unwrap_or_else(|e| panic!("{}: {e}", golden.path.display()))),
     }
 }

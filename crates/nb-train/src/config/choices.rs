@@ -63,8 +63,18 @@ impl fmt::Display for DeviceChoice {
 
 impl<'de> Deserialize<'de> for DeviceChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|()| D::Error::invalid_value(Unexpected::Str(&text), &"`auto`, `cpu`, `cuda` or `cuda:N`"))
+        // By a visitor, since the reader adds line and key to errors that come out of one.
+        struct Word;
+        impl Visitor<'_> for Word {
+            type Value = DeviceChoice;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`auto`, `cpu`, `cuda` or `cuda:N`")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<DeviceChoice, E> {
+                text.parse().map_err(|()| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_str(Word)
     }
 }
 

@@ -171,7 +171,7 @@ mod tests {
         refused(&format!("{GOOD}sed: 1\n"), &[], &["my-run.yaml:4:1", "unknown field `sed`", "expected one of"]);
         refused(&format!("{GOOD}train: {{lr: fast}}\n"), &[], &["my-run.yaml:4:", "train.lr", "expected f64"]);
         refused(&format!("{GOOD}device: gpu\n"), &[], &["my-run.yaml:4:", "`auto`, `cpu`, `cuda` or `cuda:N`"]);
-        refused("data: [", &[], &["my-run.yaml", "line 1"]);
+        refused("data: [", &[], &["my-run.yaml", "line 2"]);
         refused("", &[], &["found nothing"]);
         refused("task: topic\n", &[], &["missing field `data`"]);
     }
