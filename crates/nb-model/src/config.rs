@@ -137,10 +137,11 @@ impl BertConfig {
         let syntax = |e: serde_json::Error| ModelError::ConfigSyntax { path: path.into(), found: e.to_string() };
         let source: Value = serde_json::from_str(text).map_err(syntax)?;
         // The model type first: a GPT's config lacks BERT's keys, and "missing field" would hide the reason.
-        refuse_other_models(&source)?;
+        let located = |e| ModelError::ConfigFile { path: path.into(), value: Box::new(e) };
+        refuse_other_models(&source).map_err(located)?;
         let mut config: Self = serde_json::from_str(text).map_err(syntax)?;
         config.source = source;
-        config.check()?;
+        config.check().map_err(located)?;
         Ok(config)
     }
 

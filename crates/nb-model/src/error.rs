@@ -51,6 +51,14 @@ pub enum ModelError {
         /// One line per tensor, each starting with a line break.
         listing: String,
     },
+    /// A configuration file holds such a value.
+    #[error("{path}: {value}")]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with which value; part of the message, so not a source besides.
+        value: Box<ModelError>,
+    },
     /// A name on the hub could not be fetched.
     #[error("{0}")]
     Hub(String),

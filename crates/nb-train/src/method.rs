@@ -156,14 +156,14 @@ pub fn presets() -> Vec<Method> {
 
 impl Method {
     /// The method that a configuration describes: its preset with the parts that are spelled out replaced, or, without a
-    /// name, those parts on nothing. No name and no part is `newsbert`.
+    /// name, those parts on nothing. Without a name and without weights it is `newsbert` with the parts given.
     ///
     /// # Errors
     /// If a value is out of its range, or if the parts do not go together; the message names the key.
     pub fn from_config(config: &MethodConfig) -> Result<Self> {
         let base = match &config.name {
             Some(name) => preset(name)?,
-            None if is_empty(config) => preset("newsbert")?,
+            None if !has_weights(&config.weights) => preset("newsbert")?,
             None => method("custom", TeacherRole::Absent, Beta::OFF, Share::NOTHING, &[]),
         };
         let beta = match config.beta {
@@ -246,16 +246,10 @@ fn preset(name: &str) -> Result<Method> {
     }
 }
 
-fn is_empty(config: &MethodConfig) -> bool {
-    let MethodConfig { name, teacher, temperature, t2, beta, blend, share, weights } = config;
-    let WeightsConfig { embedding, hidden, pooled, soft, hard, teacher: own } = weights;
-    let numbers = [temperature, beta, embedding, hidden, pooled, soft, hard, own];
-    name.is_none()
-        && teacher.is_none()
-        && t2.is_none()
-        && blend.is_none()
-        && share.is_none()
-        && numbers.iter().all(|n| n.is_none())
+/// Without a name and without weights the terms are NewsBERT's, so that one part of it can be changed alone.
+fn has_weights(weights: &WeightsConfig) -> bool {
+    let WeightsConfig { embedding, hidden, pooled, soft, hard, teacher } = weights;
+    [embedding, hidden, pooled, soft, hard, teacher].iter().any(|weight| weight.is_some())
 }
 
 fn share(parts: &[ShareChoice]) -> Share {
@@ -314,6 +308,7 @@ mod tests {
         let named = parse("{name: newsbert}").unwrap();
         assert_eq!(Method { name: "newsbert".into(), ..parse(spelled).unwrap() }, named);
         assert_eq!(parse("{}").unwrap(), named);
+        assert_eq!(parse("{beta: 0}").unwrap(), Method { beta: Beta::OFF, ..named });
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn own_folder() -> PathBuf {
     root().join("tests/golden")
 }
 
-/// The files of a folder whose names begin and end like this, by name; a folder without one is a failure.
+/// The files of a folder whose names begin and end like this, sorted.
 fn files(folder: &Path, begin: &str, end: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();

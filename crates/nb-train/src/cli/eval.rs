@@ -34,7 +34,6 @@ impl Eval {
         let (device, precision) = self.compute.apply()?;
         let model = Trained::load(&self.model, device, precision)?;
         let labels = Labels::from_names(model.labels()?.to_vec())?;
-        let file = std::path::Path::new("--input");
         let mut windows = self.input.windows(WINDOW, self.label.as_deref())?;
         let (mut truth, mut predicted) = (Vec::new(), Vec::new());
         loop {
@@ -44,7 +43,11 @@ impl Eval {
             }
             articles.retain(|article| article.label.is_some());
             for (article, p) in articles.iter().zip(model.probabilities(&articles)?) {
-                truth.push(labels.encode(article.label.as_deref().unwrap_or_default(), article.line, file)?);
+                truth.push(labels.encode(
+                    article.label.as_deref().unwrap_or_default(),
+                    article.line,
+                    windows.name(),
+                )?);
                 predicted.push((0..p.len()).max_by(|&a, &b| p[a].total_cmp(&p[b])).unwrap_or(0));
             }
         }

@@ -1,7 +1,7 @@
 //! Texts to work on: a file or standard input, as lines, CSV, TSV or MIND news, read as a stream.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -106,6 +106,11 @@ pub(super) struct Windows {
 }
 
 impl Windows {
+    /// What messages call the input.
+    pub(super) fn name(&self) -> &Path {
+        Path::new(&self.name)
+    }
+
     /// The next window; empty at the end, where rows that were left out are told of.
     pub(super) fn next(&mut self) -> Result<Vec<Article>> {
         let mut window = Vec::new();

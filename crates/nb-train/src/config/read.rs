@@ -2,7 +2,7 @@
 //!
 //! Relative paths count from the file for what the file says, and from the caller's folder for `--set`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
@@ -53,13 +53,15 @@ pub fn read(path: &Path, overrides: &[Override]) -> Result<RunConfig> {
     if overrides.is_empty() {
         serde_yaml::from_str::<RunConfig>(text).map_err(|e| located(path, &e))?;
     }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned);
-    anchor_paths(&mut tree, &folder);
+    // Absolute, so that the resolved configuration in the run folder means the same files.
+    let absolute = std::path::absolute(path).with_context(|| path.display().to_string())?;
+    anchor_paths(&mut tree, absolute.parent().unwrap_or(&absolute));
+    let here = std::env::current_dir().context("cannot tell the current folder")?;
     for Override { key, value } in overrides {
-        let mut value = value.clone();
-        if is_path(key, &value) {
-            value = Value::String(anchor(&std::env::current_dir()?, value.as_str().unwrap_or_default()));
-        }
+        let mut own = Value::Null;
+        set(&mut own, key, value.clone()).with_context(|| format!("--set {key}"))?;
+        anchor_paths(&mut own, &here);
+        let value = find(&mut own, key).map(std::mem::take).unwrap_or_default();
         set(&mut tree, key, value).with_context(|| format!("--set {key}"))?;
     }
     let mut config: RunConfig = serde_yaml::from_value(tree).map_err(|e| match overrides {
@@ -93,15 +95,20 @@ fn is_path(key: &str, value: &Value) -> bool {
     (PATHS.contains(&key) || key == INIT.0 && !INIT.1.contains(&text)) && !text.starts_with("hf:")
 }
 
-/// Makes the file's relative paths count from its folder.
+/// Makes relative paths count from `folder`.
 fn anchor_paths(tree: &mut Value, folder: &Path) {
     for key in PATHS.into_iter().chain([INIT.0]) {
-        if let Some(value) = key.split('.').try_fold(&mut *tree, |at, part| at.get_mut(part))
+        if let Some(value) = find(tree, key)
             && is_path(key, value)
         {
             *value = Value::String(anchor(folder, value.as_str().unwrap_or_default()));
         }
     }
+}
+
+/// The value of a dotted key.
+fn find<'a>(tree: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+    key.split('.').try_fold(tree, |at, part| at.get_mut(part))
 }
 
 /// Sets a dotted key, making mappings on the way.
@@ -164,6 +171,8 @@ mod tests {
         assert_eq!(config.train.lr, 5e-4);
         assert_eq!(config.data.dev.unwrap(), std::env::current_dir().unwrap().join("d.tsv"));
         assert_eq!(config.teacher.checkpoint.as_deref(), Some("hf:a/b"));
+        let init = std::env::current_dir().unwrap().join("s").display().to_string();
+        assert_eq!(config.student.init, super::super::StudentInit::Checkpoint(init));
     }
 
     #[test]
