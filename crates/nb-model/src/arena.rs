@@ -83,12 +83,12 @@ impl Arena {
         &self.layout
     }
 
-    /// All values, shape [P]. Writing through this handle changes the model.
+    /// All values, shape \[P\]. Writing through this handle changes the model.
     pub fn values(&self) -> Tensor {
         self.values.shallow_clone()
     }
 
-    /// All gradients, shape [P]. They accumulate until [`Arena::zero_grad`].
+    /// All gradients, shape \[P\]. They accumulate until [`Arena::zero_grad`].
     pub fn grads(&self) -> Tensor {
         self.grads.shallow_clone()
     }

@@ -74,6 +74,9 @@ pub enum Activation {
     Silu,
 }
 
+/// More layers than any BERT has; keeps a hostile file from asking for more memory than there is.
+const MOST_LAYERS: i64 = 1024;
+
 fn default_positions() -> i64 {
     512
 }
@@ -179,6 +182,12 @@ impl BertConfig {
                 return Err(value(key, p, "a probability of at least 0 and below 1"));
             }
         }
+        if !(self.initializer_range >= 0.0 && self.initializer_range.is_finite()) {
+            return Err(value("initializer_range", self.initializer_range, "a number of at least 0"));
+        }
+        if self.num_hidden_layers > MOST_LAYERS {
+            return Err(value("num_hidden_layers", self.num_hidden_layers, &format!("at most {MOST_LAYERS}")));
+        }
         if self.layer_norm_eps <= 0.0 || !self.layer_norm_eps.is_finite() {
             return Err(value("layer_norm_eps", self.layer_norm_eps, "a small positive number"));
         }
@@ -193,6 +202,24 @@ impl BertConfig {
     /// The same model with another number of layers.
     pub fn with_layers(&self, layers: i64) -> Self {
         Self { num_hidden_layers: layers, ..self.clone() }
+    }
+
+    /// The first key, the number of layers apart, in which two models differ so that they cannot share tokens, top layers
+    /// or hidden states: its name, the value here and the value there.
+    pub fn differing_key(&self, other: &Self) -> Option<(&'static str, String, String)> {
+        let keys = |c: &Self| {
+            [
+                ("vocab_size", c.vocab_size.to_string()),
+                ("hidden_size", c.hidden_size.to_string()),
+                ("num_attention_heads", c.num_attention_heads.to_string()),
+                ("intermediate_size", c.intermediate_size.to_string()),
+                ("max_position_embeddings", c.max_position_embeddings.to_string()),
+                ("type_vocab_size", c.type_vocab_size.to_string()),
+                ("hidden_act", c.hidden_act.name().to_owned()),
+            ]
+        };
+        let pairs = keys(self).into_iter().zip(keys(other));
+        pairs.map(|((key, own), (_, others))| (key, own, others)).find(|(_, own, others)| own != others)
     }
 
     /// The `config.json` to save: the keys of the file this came from, with the sizes of this model.
@@ -292,6 +319,14 @@ mod tests {
         refused("hidden_dropout_prob", 1.5.into(), "`hidden_dropout_prob` is 1.5");
         refused("num_hidden_layers", "two".into(), "invalid type: string");
         refused("is_decoder", true.into(), "decoder");
+    }
+
+    #[test]
+    fn models_of_two_depths_differ_in_no_other_key() {
+        let (own, mut other) = (BertConfig::new(30, 8, 2, 2), BertConfig::new(30, 8, 4, 2));
+        assert_eq!(own.differing_key(&other), None);
+        other.hidden_size = 16;
+        assert_eq!(own.differing_key(&other), Some(("hidden_size", "8".into(), "16".into())));
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! The only file of this crate with `unsafe` code. [`with_slices`] hands a closure shared slices of its inputs and
 //! exclusive slices of its outputs after checking that each tensor is a contiguous CPU tensor of the element type and
-//! that no output overlaps another tensor of the call. What it cannot see is another thread writing the same storage
-//! through a handle of its own; tensors are not `Sync`, so that takes a shallow clone sent elsewhere, which no code of
-//! this workspace does, and which would race in libtorch just the same.
+//! that no output overlaps another tensor of the call. Another handle on the same memory could still be used meanwhile:
+//! tensors are not `Sync`, and the closure must be, so it can capture none; nor can another thread hold a reference to
+//! one. What the types do not exclude is a handle that is taken out of a `Mutex` or a thread-local inside the closure, or
+//! that was sent to another thread before: no code of this workspace does either, and it would race in libtorch just the
+//! same.
 #![expect(unsafe_code, reason = "reads and writes tensor memory through raw pointers; the argument stands above")]
 
 use std::ops::Range;
@@ -32,7 +34,7 @@ impl Element for bf16 {
     const KIND: Kind = Kind::BFloat16;
 }
 
-/// Calls `f` with the memory of `inputs` (shared) and `outputs` (exclusive).
+/// Calls `f` with the memory of `inputs` (shared) and `outputs` (exclusive). `f` captures no tensor: it is `Sync`.
 ///
 /// # Panics
 /// If a tensor is not on the CPU, not contiguous or of another element type, or if an output overlaps another tensor.
@@ -49,7 +51,7 @@ impl Element for bf16 {
 pub fn with_slices<T: Element, const I: usize, const O: usize, R>(
     inputs: [&Tensor; I],
     outputs: [&mut Tensor; O],
-    f: impl FnOnce([&[T]; I], [&mut [T]; O]) -> R,
+    f: impl FnOnce([&[T]; I], [&mut [T]; O]) -> R + Sync,
 ) -> R {
     let ins = inputs.map(check::<T>);
     let outs = outputs.map(|t| check::<T>(t));
@@ -57,9 +59,10 @@ pub fn with_slices<T: Element, const I: usize, const O: usize, R>(
         let clash = ins.iter().chain(&outs[..i]).any(|other| overlap(out, other));
         assert!(!clash, "output {i} shares memory with another tensor of the call");
     }
-    // SAFETY: `check` made sure that each range is the tensor's own initialised, contiguous CPU memory of element type
-    // `T`. The borrows of the handles keep the storages alive for the call. No output overlaps any other slice, so the
-    // exclusive ones are exclusive within the call; the module's doc says why nothing else writes meanwhile.
+    // SAFETY: `check` made sure that each range is the tensor's own contiguous CPU memory of element type `T`, for which
+    // every bit pattern is a value; a kernel writes the entries of a new tensor before it reads them. The borrows of the
+    // handles keep the storages alive for the call. No output overlaps any other slice, so the exclusive ones are
+    // exclusive within the call; the module's doc says why nothing else writes meanwhile.
     let ins = ins.map(|r| unsafe { std::slice::from_raw_parts(r.start as *const T, len::<T>(&r)) });
     // SAFETY: as above.
     let outs = outs.map(|r| unsafe { std::slice::from_raw_parts_mut(r.start as *mut T, len::<T>(&r)) });

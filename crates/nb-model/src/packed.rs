@@ -18,7 +18,7 @@ pub struct Packed {
     pub(crate) groups: Vec<Group>,
     /// [B, n], true where the token belongs to the sequence.
     pub(crate) members: Tensor,
-    /// [B], the row of each sequence's first token.
+    /// \[B\], the row of each sequence's first token.
     pub(crate) firsts: Tensor,
     lengths: Vec<i64>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Group {
 pub(crate) struct Padding {
     /// [sequences·width]: the row to read; padding reads the sequence's first row and is masked after.
     pub(crate) gather: Tensor,
-    /// [rows]: where each real row lies among the padded ones.
+    /// \[rows\]: where each real row lies among the padded ones.
     pub(crate) scatter: Tensor,
     /// [sequences, 1, 1, width]: 0 at real keys, −∞ at padding, added to the attention scores.
     pub(crate) key_bias: Tensor,

@@ -31,7 +31,7 @@ impl Topic {
         let whole = Rc::new(store(&plan.data.train)?);
         let (train_rows, dev_rows, dev_store) = match &plan.data.dev {
             DevSource::Fraction(fraction) => {
-                let (train, dev) = split(whole.len(), *fraction, plan.seed);
+                let (train, dev) = hold_out(&whole, *fraction);
                 (train, dev, Rc::clone(&whole))
             }
             DevSource::File(source) => {
@@ -55,6 +55,7 @@ impl Topic {
                 task: "topic",
                 max_tokens: plan.data.max_tokens,
                 texts: plan.data.texts,
+                fields: plan.resolved.data.fields.clone().unwrap_or_default(),
                 run: plan.name.clone(),
             },
             labels,
@@ -85,6 +86,22 @@ impl Topic {
     pub fn classes(&self) -> usize {
         self.labels.len()
     }
+}
+
+/// Holds out a share of the rows, the same ones whatever the run's seed, so that runs can be compared. A label that would
+/// have no training row keeps its rows there.
+fn hold_out(store: &TokenStore, fraction: f64) -> (Vec<u32>, Vec<u32>) {
+    const SPLIT_SEED: u64 = 0;
+    let (mut train, dev) = split(store.len(), fraction, SPLIT_SEED);
+    let label = |row: u32| store.label(row as usize);
+    let known: std::collections::HashSet<_> = train.iter().map(|&row| label(row)).collect();
+    let (dev, rare): (Vec<u32>, Vec<u32>) = dev.into_iter().partition(|&row| known.contains(&label(row)));
+    if !rare.is_empty() {
+        tracing::info!("{} rows of rare labels stay in training, since none would be left there", rare.len());
+        train.extend(rare);
+        train.sort_unstable();
+    }
+    (train, dev)
 }
 
 fn open(plan: &Plan, source: &Source, tokenizer: &Tokenizer) -> Result<TokenStore> {

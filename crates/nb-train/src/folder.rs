@@ -9,6 +9,8 @@ use nb_data::{Labels, Tokenizer};
 use nb_model::{Arena, named_values, write_tensors};
 use serde::{Deserialize, Serialize};
 
+use crate::config::NewsField;
+
 /// The top layers' file in a model folder.
 pub const HEAD_FILE: &str = "head.safetensors";
 /// The description of task, labels and texts in a model folder.
@@ -17,6 +19,8 @@ pub const DESCRIPTION_FILE: &str = "newsbert.json";
 const CONFIG: &str = "config.yaml";
 /// The result in a run folder; there once the run is finished.
 const SUMMARY: &str = "summary.json";
+/// One line per log step and evaluation.
+const METRICS: &str = "metrics.jsonl";
 
 /// What to do about a run folder that holds an unfinished run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,22 +39,40 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
+    /// Looks whether a run could take `wanted`, before anything costly is done. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`RunFolder::create`].
+    pub fn check(wanted: &Path, unfinished: Unfinished) -> Result<()> {
+        free_folder(wanted, unfinished).map(|_| ())
+    }
+
     /// Takes `wanted` for a run: where a finished run lies there, `<wanted>-2` and so on.
     ///
     /// # Errors
     /// If an unfinished run lies there and is not to be overwritten, if something else lies there, or if the folder
     /// cannot be written.
     pub fn create(wanted: &Path, config: &impl Serialize, unfinished: Unfinished) -> Result<Self> {
-        let path = free_folder(wanted, unfinished)?;
-        if path != wanted {
-            tracing::info!("{} holds a finished run; this one goes to {}", wanted.display(), path.display());
-        }
-        fs::create_dir_all(&path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
         let yaml = serde_yaml::to_string(config)?;
-        write_whole(&path.join(CONFIG), yaml.as_bytes())?;
-        let metrics = path.join("metrics.jsonl");
-        let metrics = fs::File::create(&metrics).with_context(|| format!("cannot write {}", metrics.display()))?;
-        Ok(Self { path, metrics })
+        loop {
+            let (path, old) = free_folder(wanted, unfinished)?;
+            if let Some(old) = old {
+                remove(&path, &old)?;
+            }
+            fs::create_dir_all(&path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
+            // The configuration is the claim: of two runs that find the folder free, one makes the file.
+            let mut file = match fs::File::create_new(path.join(CONFIG)) {
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                file => file.with_context(|| format!("cannot write {}", path.join(CONFIG).display()))?,
+            };
+            file.write_all(yaml.as_bytes()).with_context(|| format!("cannot write {}", path.join(CONFIG).display()))?;
+            let metrics = path.join(METRICS);
+            let metrics = fs::File::create(&metrics).with_context(|| format!("cannot write {}", metrics.display()))?;
+            if path != wanted {
+                tracing::info!("{} holds a finished run; this one goes to {}", wanted.display(), path.display());
+            }
+            return Ok(Self { path, metrics });
+        }
     }
 
     /// The folder.
@@ -63,8 +85,7 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be written.
     pub fn log(&mut self, line: &serde_json::Value) -> Result<()> {
-        writeln!(self.metrics, "{line}")
-            .with_context(|| format!("cannot write {}", self.path.join("metrics.jsonl").display()))
+        writeln!(self.metrics, "{line}").with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))
     }
 
     /// Writes `summary.json`: the run is finished.
@@ -76,40 +97,63 @@ impl RunFolder {
     }
 }
 
-/// The folder that a new run may take.
-fn free_folder(wanted: &Path, unfinished: Unfinished) -> Result<PathBuf> {
+/// The folder that a new run may take, and what an unfinished run that is to go left in it.
+fn free_folder(wanted: &Path, unfinished: Unfinished) -> Result<(PathBuf, Option<Vec<PathBuf>>)> {
+    let name =
+        wanted.file_name().with_context(|| format!("output is {}, expected a folder's name", wanted.display()))?;
     for number in 1_u32.. {
-        let path = match number {
-            1 => wanted.to_owned(),
-            n => PathBuf::from(format!("{}-{n}", wanted.display())),
-        };
-        if path.join(SUMMARY).exists() {
-            continue;
+        let mut numbered = name.to_owned();
+        if number > 1 {
+            numbered.push(format!("-{number}"));
         }
-        let is_empty = match fs::read_dir(&path) {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
-            Err(e) => {
-                return Err(e).with_context(|| format!("cannot use {} as a run folder", path.display()));
-            }
-        };
-        if is_empty {
-            return Ok(path);
+        let path = wanted.with_file_name(numbered);
+        let context = || format!("cannot use {} as a run folder", path.display());
+        let entries: Vec<PathBuf> = match fs::read_dir(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((path, None)),
+            entries => entries.with_context(context)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>(),
         }
-        if !path.join(CONFIG).exists() {
-            bail!("{} is not empty and holds no run; choose another `output`", path.display());
-        }
+        .with_context(context)?;
+        let is_run = path.join(CONFIG).exists() && entries.iter().all(|entry| is_ours(entry));
         match unfinished {
+            _ if entries.is_empty() => return Ok((path, None)),
+            _ if !is_run => bail!("{} is not empty and holds no run alone; choose another `output`", path.display()),
+            _ if path.join(SUMMARY).exists() => {}
+            Unfinished::Overwrite => return Ok((path, Some(entries))),
             Unfinished::Refuse => {
                 bail!("{} holds an unfinished run; --overwrite removes it and begins anew", path.display())
-            }
-            Unfinished::Overwrite => {
-                fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-                return Ok(path);
             }
         }
     }
     unreachable!("a number is free")
+}
+
+/// Whether a run made an entry of its folder.
+fn is_ours(entry: &Path) -> bool {
+    let name = entry.file_name().unwrap_or_default().to_string_lossy();
+    [CONFIG, METRICS, SUMMARY, "teacher", "student"].contains(&name.as_ref())
+        || [".new-", ".old-"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Removes what an unfinished run left, the configuration last: until then the folder is still a run's.
+fn remove(folder: &Path, entries: &[PathBuf]) -> Result<()> {
+    let config = folder.join(CONFIG);
+    for entry in entries.iter().filter(|entry| **entry != config).chain([&config]) {
+        let removed = if entry.is_dir() { fs::remove_dir_all(entry) } else { fs::remove_file(entry) };
+        removed.with_context(|| format!("cannot remove {}", entry.display()))?;
+    }
+    Ok(())
+}
+
+/// A file beside its place, readable as any new file is; files for temporary use are for their owner alone.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn file_beside(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
 }
 
 /// Writes a file beside itself and renames it into place.
@@ -117,9 +161,8 @@ fn free_folder(wanted: &Path, unfinished: Unfinished) -> Result<PathBuf> {
 /// # Errors
 /// If it cannot be written.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut file = file_beside(path)?;
         file.write_all(bytes)?;
         file.persist(path)?;
         Ok(())
@@ -136,15 +179,23 @@ pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Re
     let context = || format!("cannot write {}", path.display());
     let fresh = tempfile::Builder::new().prefix(".new-").tempdir_in(parent).with_context(context)?;
     fill(fresh.path())?;
-    let old = tempfile::Builder::new().prefix(".old-").tempdir_in(parent).with_context(context)?;
-    match fs::rename(path, old.path().join("model")) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).with_context(context),
-        _ => {}
-    }
     // Folders for temporary files are for their owner alone; a model is for whoever may read the run.
     #[cfg(unix)]
     fs::set_permissions(fresh.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).with_context(context)?;
-    fs::rename(fresh.keep(), path).with_context(context)
+    let old = tempfile::Builder::new().prefix(".old-").tempdir_in(parent).with_context(context)?;
+    let aside = old.path().join("model");
+    match fs::rename(path, &aside) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).with_context(context),
+        _ => {}
+    }
+    fs::rename(fresh.path(), path)
+        .inspect_err(|_| {
+            // The error below tells what happened; if even this fails, the old model stays where it is now.
+            if fs::rename(&aside, path).is_err() && aside.exists() {
+                let _kept = old.keep();
+            }
+        })
+        .with_context(context)
 }
 
 /// Writes the top layers' parameters.
@@ -165,6 +216,8 @@ pub struct Card {
     pub max_tokens: usize,
     /// Texts per row: 1 or 2.
     pub texts: usize,
+    /// The parts of the news that were read, for MIND.
+    pub fields: Vec<NewsField>,
     /// The run that made the model.
     pub run: String,
 }
@@ -180,6 +233,9 @@ pub struct Description {
     pub max_tokens: usize,
     /// Texts per row: 1 or 2.
     pub texts: usize,
+    /// The parts of the news that the model was trained on, for MIND.
+    #[serde(default)]
+    pub fields: Vec<NewsField>,
 }
 
 impl Card {
@@ -196,10 +252,15 @@ impl Card {
             labels: labels.names().to_vec(),
             max_tokens: self.max_tokens,
             texts: self.texts,
+            fields: self.fields.clone(),
         };
         write_whole(&folder.join(DESCRIPTION_FILE), format!("{:#}\n", serde_json::to_value(description)?).as_bytes())?;
+        let texts = if self.texts == 2 { r#"["a title"], ["its abstract"]"# } else { r#"["a text"]"# };
+        let cut = if self.texts == 2 { "only_second" } else { "longest_first" };
         let card = include_str!("model_card.md")
             .replace("{run}", &self.run)
+            .replace("{texts}", texts)
+            .replace("{cut}", cut)
             .replace("{max_tokens}", &self.max_tokens.to_string());
         write_whole(&folder.join("README.md"), card.as_bytes())
     }
@@ -235,7 +296,29 @@ mod tests {
             let error = create(folder.path(), unfinished).unwrap_err().to_string();
             assert!(error.contains("holds no run"), "{error}");
         }
+        // Nor where a file happens to have the name of a run's configuration.
+        fs::write(folder.path().join(CONFIG), "mine").unwrap();
+        assert!(create(folder.path(), Unfinished::Overwrite).is_err());
         assert!(folder.path().join("thesis.tex").exists());
+    }
+
+    #[test]
+    fn a_slash_at_the_end_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let wanted = PathBuf::from(format!("{}/run/", folder.path().display()));
+        create(&wanted, Unfinished::Refuse).unwrap().finish(&serde_json::json!({})).unwrap();
+        assert_eq!(create(&wanted, Unfinished::Refuse).unwrap().path(), folder.path().join("run-2"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_is_readable_like_any_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name| fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        fs::write(folder.path().join("plain"), "").unwrap();
+        write_whole(&folder.path().join("whole"), b"").unwrap();
+        assert_eq!(mode("whole"), mode("plain"));
     }
 
     #[test]

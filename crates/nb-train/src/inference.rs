@@ -14,6 +14,7 @@ use nb_model::{
 };
 use tch::{Device, Kind, Tensor};
 
+use crate::config::NewsField;
 use crate::folder::{DESCRIPTION_FILE, Description, HEAD_FILE};
 use crate::task::TopicTop;
 
@@ -29,7 +30,7 @@ pub enum Pooling {
     Attention,
     /// The mean of the tokens' states.
     Mean,
-    /// The state of [CLS].
+    /// The state of the first token
     Cls,
 }
 
@@ -82,6 +83,11 @@ impl Trained {
             Some(description) => Ok(&description.labels),
             None => bail!("the model folder has no {DESCRIPTION_FILE}: it holds an encoder without topics"),
         }
+    }
+
+    /// The parts of the news that the model was trained on; none if that is not known.
+    pub fn fields(&self) -> &[NewsField] {
+        self.description.as_ref().map_or(&[], |description| &description.fields)
     }
 
     /// Probabilities [texts, classes] in the order of the articles.

@@ -4,6 +4,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Before anything touches libtorch: its list of devices is made once.
-    nb_train::cuda::preload();
-    nb_train::cli::main()
+    let preloaded = nb_train::cuda::preload();
+    nb_train::cli::main(&preloaded)
 }

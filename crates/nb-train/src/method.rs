@@ -192,6 +192,35 @@ impl Method {
         Ok(method)
     }
 
+    /// The configuration with every part spelled out; it describes this method again.
+    pub fn to_config(&self) -> MethodConfig {
+        let weight = |kind| Some(self.weight(kind));
+        let shared = [(self.share.pooling, ShareChoice::Pooling), (self.share.dense, ShareChoice::Dense)];
+        MethodConfig {
+            name: presets().iter().any(|preset| preset.name == self.name).then(|| self.name.clone()),
+            teacher: Some(match self.teacher {
+                TeacherRole::Absent => TeacherRoleChoice::None,
+                TeacherRole::Joint => TeacherRoleChoice::Joint,
+            }),
+            temperature: Some(self.temperature),
+            t2: Some(self.scaling == SoftScaling::TemperatureSquared),
+            beta: Some(self.beta.get()),
+            blend: Some(match self.blend {
+                Blend::Layers => vec![BlendChoice::Layers],
+                Blend::LayersAndEmbeddings => vec![BlendChoice::Layers, BlendChoice::Embeddings],
+            }),
+            share: Some(shared.into_iter().filter(|(s, _)| *s == Sharing::One).map(|(_, part)| part).collect()),
+            weights: WeightsConfig {
+                embedding: weight(TermKind::Embedding),
+                hidden: weight(TermKind::Hidden),
+                pooled: weight(TermKind::Pooled),
+                soft: weight(TermKind::Soft),
+                hard: weight(TermKind::Hard),
+                teacher: weight(TermKind::Teacher),
+            },
+        }
+    }
+
     /// The weight of a term; 0 if it takes no part.
     pub fn weight(&self, kind: TermKind) -> f64 {
         self.terms.iter().find(|t| t.kind == kind).map_or(0.0, |t| t.weight)
@@ -229,6 +258,9 @@ impl Method {
             if self.share.is_any() {
                 bail!("method.share names top layers, but without a teacher there is nobody to share with");
             }
+        }
+        if !self.has_student() && (self.beta != Beta::OFF || self.share.is_any()) {
+            bail!("method.beta and method.share are for a student, but no term of method.weights trains one");
         }
         if self.has_teacher() && self.weight(TermKind::Teacher) == 0.0 {
             bail!("method.teacher is joint, but method.weights.teacher is 0: the teacher would learn nothing");
@@ -316,6 +348,7 @@ mod tests {
         for preset in presets() {
             preset.check().unwrap();
             assert_eq!(parse(&format!("{{name: {}}}", preset.name)).unwrap(), preset);
+            assert_eq!(Method::from_config(&preset.to_config()).unwrap(), preset, "spelled out");
         }
     }
 
@@ -331,6 +364,7 @@ mod tests {
             ("{name: newsbert, weights: {hidden: -1}}", "method.weights.hidden is -1"),
             ("{name: finetune, weights: {hard: 0}}", "leaves no term"),
             ("{name: newsbert, weights: {teacher: 0}}", "learn nothing"),
+            ("{name: teacher, beta: 0.5}", "no term of method.weights trains one"),
             ("{name: newsbert, blend: [embeddings]}", "must hold `layers`"),
         ] {
             let error = parse(yaml).unwrap_err();

@@ -1,10 +1,9 @@
 //! Teacher and student as a run holds them, and how they come to be.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nb_model::{Arena, Bert, BertConfig, DropoutKey, Packed, Pass};
 use nb_share::{LayerMap, initialise};
 
-use crate::method::Method;
 use crate::plan::{ModelSource, Plan, StudentStart};
 use crate::task::{Task, Tops};
 
@@ -47,9 +46,6 @@ impl<T> Models<T> {
             Some(student) if method.needs_layer_map() => Some(LayerMap::uniform(source.depth(), student.depth())?),
             _ => None,
         };
-        if let Some(student) = &student {
-            check_widths(method, &source, student)?;
-        }
         let Tops { teacher: teacher_top, student: student_top } =
             task.tops(hidden, method.share, nb_data::random::mix(&[plan.seed, TOP_SEED]), plan.device);
         Ok(Self {
@@ -120,32 +116,6 @@ fn student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
             Ok(student)
         }
         StudentStart::Random => random(&config, plan, STUDENT_SEED),
-        StudentStart::Checkpoint(folder) => {
-            let student = Bert::load(folder, plan.device, plan.precision)?;
-            if student.depth() != plan.student_layers {
-                bail!(
-                    "{} has {} layers, but student.layers is {}",
-                    folder.display(),
-                    student.depth(),
-                    plan.student_layers
-                );
-            }
-            Ok(student)
-        }
+        StudentStart::Checkpoint(folder) => Ok(Bert::load(folder, plan.device, plan.precision)?),
     }
-}
-
-/// Terms between states, shared layers and blending all need equal widths.
-fn check_widths(method: &Method, teacher: &Bert, student: &Bert) -> Result<()> {
-    let (own, others) = (student.config(), teacher.config());
-    let widths = |c: &nb_model::BertConfig| (c.hidden_size, c.intermediate_size, c.num_attention_heads);
-    if method.has_teacher() && widths(own) != widths(others) {
-        bail!(
-            "the student's widths (hidden, feed-forward, heads) are {:?}, the teacher's {:?}: {} needs them equal",
-            widths(own),
-            widths(others),
-            method.name
-        );
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nb_data::BatchSize;
 use nb_data::batch::MIN_TOKENS;
-use nb_data::read::{CsvLayout, Field, Format, Header, LabelRule, Source};
+use nb_data::read::{CsvLayout, Format, Header, LabelRule, Source};
 use nb_model::{BertConfig, CONFIG_FILE, Checkpoint, Precision};
 use nb_share::{Init, LayerMap};
 use tch::Device;
@@ -151,7 +151,9 @@ impl Plan {
             bail!("name is `{name}`, expected a plain name: it becomes a folder");
         }
         let output = config.output.clone().unwrap_or_else(|| Path::new("runs").join(&name));
+        let output = std::path::absolute(&output).with_context(|| format!("output is {}", output.display()))?;
         config.output = Some(output.clone());
+        config.name = Some(name.clone());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = config.threads.unwrap_or(cores);
         if !(1..=4096).contains(&threads) {
@@ -159,16 +161,20 @@ impl Plan {
         }
         config.threads = Some(threads);
         let method = Method::from_config(&config.method)?;
+        config.method = method.to_config();
         let train = train(&config.train)?;
+        (config.train.head_lr, config.train.teacher_lr) = (Some(train.head_lr), Some(train.teacher_lr));
         let data = data(&config.data)?;
+        fill_in(&mut config.data, &data);
         let (teacher, teacher_config) = teacher(&config.teacher)?;
         let most = teacher_config.max_position_embeddings;
         if data.max_tokens as i64 > most {
             bail!("data.max_tokens is {}, but the teacher has {most} positions", data.max_tokens);
         }
         let student_layers = config.student.layers;
+        let student_start = start(&config.student.init)?;
         if method.has_student() {
-            student_depth(&method, &config.student.init, &teacher_config, student_layers)?;
+            student_depth(&method, &student_start, &teacher_config, student_layers)?;
         }
         Ok(Self {
             name,
@@ -181,12 +187,29 @@ impl Plan {
             teacher,
             teacher_config,
             student_layers,
-            student_start: start(&config.student.init)?,
+            student_start,
             method,
             train,
             resolved: config,
         })
     }
+}
+
+/// Writes the defaults that were taken back into the configuration.
+fn fill_in(config: &mut DataConfig, plan: &DataPlan) {
+    if let DevSource::Fraction(fraction) = plan.dev {
+        config.dev_fraction = Some(fraction);
+    }
+    config.cache = Some(plan.cache.clone());
+    match config.format {
+        DataFormat::Mind => config.fields = Some(fields(config)),
+        DataFormat::Csv | DataFormat::Tsv => config.header = Some(config.header.unwrap_or(false)),
+    }
+}
+
+/// The parts of MIND's news that are read.
+fn fields(config: &DataConfig) -> Vec<NewsField> {
+    config.fields.clone().unwrap_or_else(|| vec![NewsField::Title, NewsField::Abstract])
 }
 
 /// The number format that a choice stands for.
@@ -314,12 +337,7 @@ fn format(config: &DataConfig) -> Result<Format> {
             if let Some(key) = stray {
                 bail!("{key} is given, but MIND's news.tsv has fixed columns and no header");
             }
-            let fields = config.fields.clone().unwrap_or_else(|| vec![NewsField::Title, NewsField::Abstract]);
-            let fields = fields.iter().map(|field| match field {
-                NewsField::Title => Field::Title,
-                NewsField::Abstract => Field::Abstract,
-            });
-            Ok(Format::MindNews { fields: fields.collect() })
+            Ok(Format::MindNews { fields: fields(config).into_iter().map(Into::into).collect() })
         }
         DataFormat::Csv | DataFormat::Tsv => {
             if config.fields.is_some() {
@@ -371,15 +389,26 @@ fn start(init: &StudentInit) -> Result<StudentStart> {
 }
 
 /// A student that is set against the teacher layer by layer must divide it; one that starts from its layers cannot be
-/// deeper.
-fn student_depth(method: &Method, init: &StudentInit, teacher: &BertConfig, layers: usize) -> Result<()> {
+/// deeper; one of its own must be of the teacher's shape, since tokenizer, top layers and terms are made for that.
+fn student_depth(method: &Method, start: &StudentStart, teacher: &BertConfig, layers: usize) -> Result<()> {
+    const MOST_LAYERS: usize = 1024;
     let l = teacher.num_hidden_layers as usize;
     if method.needs_layer_map() {
         LayerMap::uniform(l, layers).context("student.layers")?;
     }
-    let from_teacher = matches!(init, StudentInit::First | StudentInit::Spaced);
-    if layers == 0 || (from_teacher && layers > l) {
-        bail!("student.layers is {layers}, expected 1 to {l}: the student starts from layers of its teacher");
+    let most = if matches!(start, StudentStart::Teacher(_)) { l } else { MOST_LAYERS };
+    if !(1..=most).contains(&layers) {
+        bail!("student.layers is {layers}, expected 1 to {most}");
+    }
+    if let StudentStart::Checkpoint(folder) = start {
+        let own = BertConfig::read(&folder.join(CONFIG_FILE)).context("student.init")?;
+        if own.num_hidden_layers as usize != layers {
+            bail!("student.layers is {layers}, but {} has {} layers", folder.display(), own.num_hidden_layers);
+        }
+        if let Some((key, own, teachers)) = own.differing_key(teacher) {
+            let folder = folder.display();
+            bail!("student.init: {folder} has {key} {own}, the teacher {teachers}; only the depth may differ");
+        }
     }
     Ok(())
 }

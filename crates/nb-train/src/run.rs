@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use crate::adamw::{AdamW, Group};
@@ -32,14 +32,27 @@ pub enum Outcome {
     Interrupted,
 }
 
+/// Gives libtorch's and this project's kernels the same number of threads. To be called once, before either works.
+///
+/// # Errors
+/// If threads were started before.
+pub fn set_threads(threads: usize) -> Result<()> {
+    tch::set_num_threads(threads as i32);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot set the number of threads")
+}
+
 /// Runs a plan.
 ///
 /// # Errors
 /// If data, checkpoints or the run folder cannot be used, or if a loss is not finite.
 pub fn run(plan: &Plan, unfinished: Unfinished, stop: &Arc<AtomicBool>) -> Result<Outcome> {
-    tch::set_num_threads(plan.threads as i32);
+    RunFolder::check(&plan.output, unfinished)?;
     let task = Topic::open(plan)?;
     let models = Models::build(plan, &task)?;
+    if stop.load(Ordering::Relaxed) {
+        tracing::warn!("stopped before the first step; nothing was written");
+        return Ok(Outcome::Interrupted);
+    }
     let folder = RunFolder::create(&plan.output, &plan.resolved, unfinished)?;
     Run::new(plan, &task, models, folder).train(stop)
 }
@@ -103,12 +116,12 @@ impl<'a, K: Task> Run<'a, K> {
                         break 'training;
                     }
                 }
+                if step == self.total {
+                    break 'training;
+                }
                 if stop.load(Ordering::Relaxed) {
                     progress.finish();
                     return Ok(self.interrupted(step));
-                }
-                if step == self.total {
-                    break 'training;
                 }
             }
         }
@@ -123,18 +136,7 @@ impl<'a, K: Task> Run<'a, K> {
         let report = self.stepper.step((self.task, &mut self.models), &mut self.groups, &batches, at);
         self.clock.add(step, begin.elapsed(), report.counts);
         if let Some(what) = report.not_finite() {
-            let kept =
-                self.best.iter().filter(|b| b.is_saved()).map(|b| b.role().name()).collect::<Vec<_>>().join(" and ");
-            let kept = if kept.is_empty() {
-                "no evaluation had been made yet".into()
-            } else {
-                format!("the best {kept} so far is kept")
-            };
-            bail!(
-                "step {}: {what}; {kept} in {}. A lower train.lr is the usual remedy",
-                step + 1,
-                self.folder.path().display()
-            );
+            bail!("step {}: {what}; {}. A lower train.lr is the usual remedy", step + 1, self.kept());
         }
         Ok(report)
     }
@@ -150,10 +152,12 @@ impl<'a, K: Task> Run<'a, K> {
     /// Evaluates both models and saves those that are the best so far. Returns how many evaluations the model that counts
     /// (the student, where there is one) has not become better.
     fn evaluate(&mut self, step: u64, epoch: u64) -> Result<u64> {
+        let kept = self.kept();
         let mut line = json!({"event": "eval", "step": step, "epoch": epoch});
         let mut worse = 0;
         for ((role, model), best) in self.models.named().zip(&mut self.best) {
-            let metrics = self.task.evaluate(&model.bert, &model.top)?;
+            let metrics = self.task.evaluate(&model.bert, &model.top);
+            let metrics = metrics.with_context(|| format!("step {step}: {}; {kept}", role.name()))?;
             let text: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
             tracing::info!("step {step}: {} {}", role.name(), text.join(", "));
             line[role.name()] = metrics.iter().map(|&(name, value)| (name, value)).collect();
@@ -176,14 +180,18 @@ impl<'a, K: Task> Run<'a, K> {
     }
 
     fn interrupted(&self, step: u64) -> Outcome {
-        let saved: Vec<_> = self.best.iter().filter(|b| b.is_saved()).map(|b| b.role().name()).collect();
-        let kept = if saved.is_empty() {
-            "no model was saved yet".to_owned()
-        } else {
-            format!("kept: the best {} so far", saved.join(" and "))
-        };
-        tracing::warn!("stopped after step {step} of {}; {kept} in {}", self.total, self.folder.path().display());
+        tracing::warn!("stopped after step {step} of {}; {}", self.total, self.kept());
         Outcome::Interrupted
+    }
+
+    /// What is there of a run that did not come to its end.
+    fn kept(&self) -> String {
+        let saved: Vec<_> = self.best.iter().filter(|b| b.is_saved()).map(|b| b.role().name()).collect();
+        let folder = self.folder.path().display();
+        match saved.as_slice() {
+            [] => format!("no model was saved yet in {folder}"),
+            names => format!("the best {} so far is kept in {folder}", names.join(" and ")),
+        }
     }
 
     fn finish(self, steps: u64) -> Result<Outcome> {
@@ -223,10 +231,15 @@ fn save<K: Task>(task: &K, model: &Model<K::Top>, folder: &std::path::Path) -> R
 
 /// Updates of the whole run.
 pub(crate) fn total_steps<K: Task>(plan: &Plan, task: &K) -> u64 {
-    let accumulate = plan.train.accumulate;
-    let of_epoch = |epoch| task.epoch(epoch).len().div_ceil(accumulate) as u64;
-    let epochs = (0..plan.train.epochs).map(of_epoch).sum::<u64>();
-    plan.train.max_steps.map_or(epochs, |most| most.min(epochs))
+    let most = plan.train.max_steps.unwrap_or(u64::MAX);
+    let mut steps = 0;
+    for epoch in 0..plan.train.epochs {
+        if steps >= most {
+            break; // every further epoch would be shuffled for nothing
+        }
+        steps += task.epoch(epoch).len().div_ceil(plan.train.accumulate) as u64;
+    }
+    steps.min(most)
 }
 
 /// The optimiser's groups: each distinct arena once, with the peak rate of its place.
@@ -263,10 +276,14 @@ impl Clock {
     fn add(&mut self, step: u64, took: Duration, counts: Counts) {
         self.all += took;
         if step >= WARM_UP_STEPS {
-            self.warm += took;
-            self.sequences += counts.pooled;
-            self.tokens += counts.tokens;
+            self.add_warm(took, counts);
         }
+    }
+
+    fn add_warm(&mut self, took: Duration, counts: Counts) {
+        self.warm += took;
+        self.sequences += counts.pooled;
+        self.tokens += counts.tokens;
     }
 
     fn seconds(&self) -> f64 {

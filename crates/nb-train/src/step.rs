@@ -5,7 +5,7 @@
 use nb_data::random::mix;
 use nb_model::Encoded;
 use nb_momentum::{blend_embeddings, blend_layers};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::adamw::{AdamW, Group, clip_factor, gradient_norm};
 use crate::method::{Blend, Method, TermKind};
@@ -106,7 +106,7 @@ impl Stepper {
             }
         }
         // One copy to the host for all terms; on a GPU it waits for the device.
-        let values = Tensor::stack(&terms, 0).to_kind(Kind::Double);
+        let values = Tensor::stack(&terms, 0).to_kind(Kind::Double).to_device(Device::Cpu);
         (0..terms.len() as i64).map(|i| values.double_value(&[i])).collect()
     }
 

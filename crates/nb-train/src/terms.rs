@@ -52,7 +52,7 @@ pub struct Compared<'a> {
     pub teacher: Option<Side<'a>>,
     /// The student's, where there is one.
     pub student: Option<Side<'a>>,
-    /// [rows] labels.
+    /// One label for each row of logits.
     pub labels: &'a Tensor,
     /// Which teacher state each student state learns from.
     pub map: Option<LayerMap>,

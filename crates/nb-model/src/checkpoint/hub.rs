@@ -97,9 +97,10 @@ impl Checkpoint {
         #[cfg(feature = "hub")]
         if let Self::Hub { owner, name } = self {
             let repo = hf_hub::Cache::from_env().model(format!("{owner}/{name}"));
-            return FILES[..2].iter().map(|file| repo.get(file)).collect::<Option<Vec<_>>>()?[0]
-                .parent()
-                .map(Path::to_owned);
+            let needed = FILES[..2].iter().map(|file| repo.get(file)).collect::<Option<Vec<_>>>()?;
+            // A download that was cut before the tokenizer is not whole either.
+            let _tokenizer = FILES[2..4].iter().find_map(|file| repo.get(file))?;
+            return needed[0].parent().map(Path::to_owned);
         }
         None
     }

@@ -1,6 +1,6 @@
 //! The embedding layer: LayerNorm(word + position + segment), forward and backward.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::Pass;
 use super::layout::{EMBEDDING_NORM, POSITION, SEGMENT, WORD};
@@ -37,10 +37,15 @@ impl Table {
         self.value.index_select(0, index)
     }
 
-    /// Adds each row of `grad` to the row that `index` names; only the rows of the batch are touched. On the CPU
-    /// `index_add_` goes through the rows in order, so the sums repeat.
+    /// Adds each row of `grad` to the row that `index` names; only the rows of the batch are touched. Both operations add
+    /// in a fixed order on their device, so the sums repeat: `index_add_` goes through the rows one by one on the CPU but
+    /// in any order on CUDA, where an accumulating `index_put_` sorts first.
     fn backward(&self, index: &Tensor, grad: &Tensor) {
-        let _ = self.grad.shallow_clone().index_add_(0, index, grad);
+        let mut own = self.grad.shallow_clone();
+        let _ = match own.device() {
+            Device::Cpu => own.index_add_(0, index, grad),
+            _ => own.index_put_(&[Some(index)], grad, true),
+        };
     }
 }
 

@@ -79,7 +79,7 @@ fn mix(mut z: u64) -> u64 {
 
 /// The key of one site of one layer under the key of a pass.
 pub(crate) fn site_key(pass: u64, layer: usize, site: u64) -> u64 {
-    mix(mix(pass ^ GOLDEN).wrapping_add((layer as u64) << 8 | site))
+    mix(mix(pass ^ GOLDEN).wrapping_add((layer as u64) << 32 | site))
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use tch::{Kind, Tensor};
 pub(crate) struct Linear {
     /// [out, in]
     pub(crate) weight: Tensor,
-    /// [out]
+    /// \[out\]
     pub(crate) bias: Tensor,
     /// [out, in], f32
     pub(crate) weight_grad: Tensor,
-    /// [out], f32
+    /// \[out\], f32
     pub(crate) bias_grad: Tensor,
 }
 

@@ -13,7 +13,7 @@ const PIECE: usize = 32;
 /// Independent partial sums of a row; lets the compiler use vector registers without reordering floats itself.
 const LANES: usize = 16;
 
-/// Views of one LayerNorm's parameters and gradients, all [H] and f32.
+/// Views of one LayerNorm's parameters and gradients, all \[H\] and f32.
 #[derive(Debug)]
 pub(crate) struct LayerNorm {
     pub(crate) weight: Tensor,

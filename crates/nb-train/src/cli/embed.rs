@@ -4,17 +4,18 @@ use std::io::{BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 
 use super::Compute;
 use super::input::Input;
+use crate::folder::file_beside;
 use crate::inference::{Pooling, Trained, WINDOW};
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: nb embed --model runs/quickstart/student --input titles.txt --output vectors.safetensors\n\
-    The file holds one tensor, `vectors` [texts, hidden units], f32."
+    The file holds `vectors` [texts, hidden units], f32, and `lines` [texts], the line of the input each came from."
 )]
 pub(super) struct Embed {
     /// A model folder of a run, or any Hugging Face BERT folder
@@ -36,18 +37,21 @@ impl Embed {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let (device, precision) = self.compute.apply()?;
         let model = Trained::load(&self.model, device, precision)?;
-        let mut windows = self.input.windows(WINDOW, None)?;
+        let mut windows = self.input.windows(WINDOW, None, model.fields())?;
         let mut vectors = Spool::new(&self.output, model.hidden())?;
         loop {
             let articles = windows.next()?;
             if articles.is_empty() {
                 break;
             }
-            for vector in model.vectors(&articles, self.pooling)? {
-                vectors.push(&vector)?;
+            for (article, vector) in articles.iter().zip(model.vectors(&articles, self.pooling)?) {
+                vectors
+                    .push(article.line, &vector)
+                    .with_context(|| format!("cannot write {}", self.output.display()))?;
             }
         }
-        let rows = vectors.finish(&self.output)?;
+        windows.check()?;
+        let rows = vectors.finish(&self.output).with_context(|| format!("cannot write {}", self.output.display()))?;
         tracing::info!("{rows} vectors of {} units in {}", model.hidden(), self.output.display());
         Ok(ExitCode::SUCCESS)
     }
@@ -57,21 +61,18 @@ impl Embed {
 /// wait in a file beside it.
 struct Spool {
     body: BufWriter<tempfile::NamedTempFile>,
-    folder: PathBuf,
     hidden: usize,
-    rows: usize,
+    lines: Vec<i64>,
 }
 
 impl Spool {
     fn new(output: &Path, hidden: usize) -> Result<Self> {
-        let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
-        let body = tempfile::NamedTempFile::new_in(&folder)
-            .with_context(|| format!("cannot write in {}", folder.display()))?;
-        Ok(Self { body: BufWriter::new(body), folder, hidden, rows: 0 })
+        let body = file_beside(output).with_context(|| format!("cannot write {}", output.display()))?;
+        Ok(Self { body: BufWriter::new(body), hidden, lines: Vec::new() })
     }
 
-    fn push(&mut self, vector: &[f32]) -> Result<()> {
-        self.rows += 1;
+    fn push(&mut self, line: u64, vector: &[f32]) -> Result<()> {
+        self.lines.push(line as i64);
         for value in vector {
             self.body.write_all(&value.to_le_bytes())?;
         }
@@ -79,24 +80,27 @@ impl Spool {
     }
 
     fn finish(self, output: &Path) -> Result<usize> {
-        if self.rows == 0 {
-            bail!("the input holds no text that can be used: {} was not written", output.display());
-        }
+        let rows = self.lines.len();
         let mut body = self.body.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        let bytes = self.rows * self.hidden * std::mem::size_of::<f32>();
+        let bytes = rows * self.hidden * std::mem::size_of::<f32>();
+        let lines = rows * std::mem::size_of::<i64>();
         let header = serde_json::json!({
-            "vectors": {"dtype": "F32", "shape": [self.rows, self.hidden], "data_offsets": [0, bytes]}
+            "lines": {"dtype": "I64", "shape": [rows], "data_offsets": [0, lines]},
+            "vectors": {"dtype": "F32", "shape": [rows, self.hidden], "data_offsets": [lines, lines + bytes]},
         });
         // The format wants the tensors to begin at a multiple of eight; spaces after the JSON are allowed.
         let mut header = header.to_string();
         header.extend(std::iter::repeat_n(' ', (8 - header.len() % 8) % 8));
-        let mut whole = tempfile::NamedTempFile::new_in(&self.folder)?;
+        let mut whole = file_beside(output)?;
         whole.write_all(&(header.len() as u64).to_le_bytes())?;
         whole.write_all(header.as_bytes())?;
+        for line in &self.lines {
+            whole.write_all(&line.to_le_bytes())?;
+        }
         body.rewind()?;
         let copied = std::io::copy(&mut Read::take(body, bytes as u64), &mut whole)?;
         anyhow::ensure!(copied == bytes as u64, "wrote {copied} of {bytes} bytes");
-        whole.persist(output).with_context(|| format!("cannot write {}", output.display()))?;
-        Ok(self.rows)
+        whole.persist(output)?;
+        Ok(rows)
     }
 }

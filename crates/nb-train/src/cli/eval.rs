@@ -34,14 +34,17 @@ impl Eval {
         let (device, precision) = self.compute.apply()?;
         let model = Trained::load(&self.model, device, precision)?;
         let labels = Labels::from_names(model.labels()?.to_vec())?;
-        let mut windows = self.input.windows(WINDOW, self.label.as_deref())?;
+        let mut windows = self.input.windows(WINDOW, self.label.as_deref(), model.fields())?;
         let (mut truth, mut predicted) = (Vec::new(), Vec::new());
+        let mut unlabelled = 0;
         loop {
             let mut articles = windows.next()?;
             if articles.is_empty() {
                 break;
             }
+            let all = articles.len();
             articles.retain(|article| article.label.is_some());
+            unlabelled += all - articles.len();
             for (article, p) in articles.iter().zip(model.probabilities(&articles)?) {
                 truth.push(labels.encode(
                     article.label.as_deref().unwrap_or_default(),
@@ -54,9 +57,10 @@ impl Eval {
         if truth.is_empty() {
             bail!("the input holds no text with a label; csv and tsv need --label");
         }
+        windows.check()?;
         let confusion = Confusion::new(&truth, &predicted)?;
-        let metrics = json!({"texts": truth.len(), "accuracy": confusion.accuracy(), "macro_f1": confusion.macro_f1()});
-        println!("{metrics:#}");
+        let metrics = json!({"texts": truth.len(), "unlabelled": unlabelled, "accuracy": confusion.accuracy(), "macro_f1": confusion.macro_f1()});
+        say!("{metrics:#}");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use nb_data::read::{Article, Articles, Column, CsvLayout, Field, Format, Header, LabelRule, Row, Skipped, articles};
+use nb_data::read::{
+    Article, Articles, Column, CsvLayout, Field, Format, Header, LabelRule, Row, Skipped, Source, articles,
+};
+
+use crate::config::NewsField;
 
 #[derive(Debug, Args)]
 pub(super) struct Input {
@@ -21,9 +25,12 @@ pub(super) struct Input {
     /// Whether the first row names the columns (csv, tsv)
     #[arg(long, value_enum, default_value = "absent")]
     header: HeaderChoice,
-    /// Parts of the news (mind)
-    #[arg(long, value_delimiter = ',', default_value = "title,abstract")]
+    /// Parts of the news (mind) [default: those the model was trained on, else title,abstract]
+    #[arg(long, value_delimiter = ',')]
     fields: Vec<FieldChoice>,
+    /// Largest share of unusable rows that is still no error
+    #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE")]
+    allow_unusable: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,8 +54,9 @@ enum FieldChoice {
 }
 
 impl Input {
-    /// Windows of up to `size` articles, in input order; `label` is the column of the label (csv, tsv).
-    pub(super) fn windows(&self, size: usize, label: Option<&str>) -> Result<Windows> {
+    /// Windows of up to `size` articles, in input order; `label` is the column of the label (csv, tsv),
+    /// `trained_on` the parts of the news that are read where none are named.
+    pub(super) fn windows(&self, size: usize, label: Option<&str>, trained_on: &[NewsField]) -> Result<Windows> {
         let (reader, name): (Box<dyn BufRead>, _) = if self.input.as_os_str() == "-" {
             (Box::new(std::io::stdin().lock()), "standard input".to_owned())
         } else {
@@ -56,11 +64,11 @@ impl Input {
             let file = std::fs::File::open(&self.input).with_context(|| format!("cannot read {name}"))?;
             (Box::new(BufReader::new(file)), name)
         };
-        let articles = articles(reader, &name, &self.format(label)?, LabelRule::Optional)?;
-        Ok(Windows { articles, size, skipped: Skipped::default(), name })
+        let articles = articles(reader, &name, &self.format(label, trained_on)?, LabelRule::Optional)?;
+        Ok(Windows { articles, size, usable: 0, skipped: Skipped::default(), allowed: self.allow_unusable, name })
     }
 
-    fn format(&self, label: Option<&str>) -> Result<Format> {
+    fn format(&self, label: Option<&str>, trained_on: &[NewsField]) -> Result<Format> {
         let ending = self.input.extension().and_then(|e| e.to_str());
         let format = self.format.unwrap_or(match ending {
             Some("csv") => InputFormat::Csv,
@@ -72,16 +80,7 @@ impl Input {
         }
         Ok(match format {
             InputFormat::Lines => Format::Lines,
-            InputFormat::Mind => Format::MindNews {
-                fields: self
-                    .fields
-                    .iter()
-                    .map(|f| match f {
-                        FieldChoice::Title => Field::Title,
-                        FieldChoice::Abstract => Field::Abstract,
-                    })
-                    .collect(),
-            },
+            InputFormat::Mind => Format::MindNews { fields: self.news_fields(trained_on) },
             InputFormat::Csv | InputFormat::Tsv => {
                 if self.columns.is_empty() {
                     bail!("--columns is missing: which columns hold the text, e.g. --columns 1,2");
@@ -97,11 +96,31 @@ impl Input {
     }
 }
 
+impl Input {
+    fn news_fields(&self, trained_on: &[NewsField]) -> Vec<Field> {
+        let named: Vec<Field> = self
+            .fields
+            .iter()
+            .map(|field| match field {
+                FieldChoice::Title => Field::Title,
+                FieldChoice::Abstract => Field::Abstract,
+            })
+            .collect();
+        match (named.is_empty(), trained_on.is_empty()) {
+            (false, _) => named,
+            (true, false) => trained_on.iter().map(|&field| field.into()).collect(),
+            (true, true) => vec![Field::Title, Field::Abstract],
+        }
+    }
+}
+
 /// The input in windows.
 pub(super) struct Windows {
     articles: Articles<Box<dyn BufRead>>,
     size: usize,
+    usable: u64,
     skipped: Skipped,
+    allowed: f64,
     name: String,
 }
 
@@ -111,12 +130,31 @@ impl Windows {
         Path::new(&self.name)
     }
 
+    /// At the end: whether there was a text at all, and few enough rows that were none.
+    pub(super) fn check(&self) -> Result<()> {
+        let (name, rows) = (&self.name, self.usable + self.skipped.count());
+        if self.usable == 0 {
+            bail!("{name}: no text that can be used");
+        }
+        if self.skipped.count() as f64 > self.allowed * rows as f64 {
+            bail!(
+                "{name}: {} of {rows} rows cannot be used ({}); --allow-unusable allows more",
+                self.skipped.count(),
+                self.skipped
+            );
+        }
+        Ok(())
+    }
+
     /// The next window; empty at the end, where rows that were left out are told of.
     pub(super) fn next(&mut self) -> Result<Vec<Article>> {
         let mut window = Vec::new();
         for row in self.articles.by_ref() {
             match row? {
-                Row::Article(article) => window.push(article),
+                Row::Article(article) => {
+                    self.usable += 1;
+                    window.push(article);
+                }
                 Row::Skipped(row) => self.skipped.add(row),
             }
             if window.len() == self.size {

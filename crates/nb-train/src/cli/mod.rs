@@ -1,5 +1,13 @@
 //! The commands of `nb`, and how they end: 0 done, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
 
+/// As `println!`, but a closed pipe is an error to end with, not a panic.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout().lock(), $($arg)*)?
+    }};
+}
+
 mod embed;
 mod eval;
 mod input;
@@ -17,6 +25,7 @@ use nb_model::{Checkpoint, Precision};
 use tch::Device;
 
 use crate::config::{DeviceChoice, PrecisionChoice};
+use crate::cuda::Preload;
 
 #[derive(Debug, Parser)]
 #[command(name = "nb", version, about = "Makes a large BERT small for news", max_term_width = 110)]
@@ -64,7 +73,7 @@ struct Compute {
 impl Compute {
     fn apply(&self) -> Result<(Device, Precision)> {
         if let Some(threads) = self.threads {
-            tch::set_num_threads(i32::from(threads.get()));
+            crate::run::set_threads(usize::from(threads.get()))?;
         }
         Ok((crate::plan::device(self.device)?, crate::plan::precision(self.precision)))
     }
@@ -79,11 +88,14 @@ fn precision(text: &str) -> Result<PrecisionChoice, &'static str> {
 }
 
 /// Reads the command line, runs the command, and says how it ended.
-pub fn main() -> ExitCode {
+pub fn main(preloaded: &Preload) -> ExitCode {
     let cli = Cli::parse();
     if let Err(error) = cli.logging.start() {
         eprintln!("error: {error:#}");
         return ExitCode::from(2);
+    }
+    if let Preload::Failed(path, error) = preloaded {
+        tracing::warn!("no GPU: {} cannot be loaded: {error}", path.display());
     }
     let result = match &cli.command {
         Command::Train(command) => command.run(),
@@ -106,7 +118,7 @@ pub fn main() -> ExitCode {
 
 fn fetch(checkpoint: &str) -> Result<ExitCode> {
     let folder = checkpoint.parse::<Checkpoint>()?.download()?;
-    println!("{}", folder.display());
+    say!("{}", folder.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -28,9 +28,9 @@ impl ShowPlan {
         let topic = Topic::open(&plan)?;
         let (rows, tokens) = topic.train_size();
         let teacher = &plan.teacher_config;
-        println!("run       {} -> {}", plan.name, plan.output.display());
-        println!("compute   {:?}, {:?}, {} threads", plan.device, plan.precision, plan.threads);
-        println!(
+        say!("run       {} -> {}", plan.name, plan.output.display());
+        say!("compute   {:?}, {:?}, {} threads", plan.device, plan.precision, plan.threads);
+        say!(
             "teacher   {} layers of {} units, {:.1} M parameters, {}",
             teacher.num_hidden_layers,
             teacher.hidden_size,
@@ -40,22 +40,19 @@ impl ShowPlan {
         if plan.method.has_student() {
             let student = teacher.with_layers(plan.student_layers as i64);
             let count = nb_model::parameter_count(&student) as f64 / 1e6;
-            println!(
-                "student   {} layers, {count:.1} M parameters, from {:?}",
-                plan.student_layers, plan.student_start
-            );
+            say!("student   {} layers, {count:.1} M parameters, from {:?}", plan.student_layers, plan.student_start);
             if plan.method.needs_layer_map() {
                 show_map(
                     LayerMap::uniform(teacher.num_hidden_layers as usize, plan.student_layers)?,
                     plan.method.beta.get(),
-                );
+                )?;
             }
         }
         let terms: Vec<String> =
             plan.method.terms.iter().map(|t| format!("{} × {}", t.weight, t.kind.name())).collect();
-        println!("method    {}: {}; T = {}", plan.method.name, terms.join(" + "), plan.method.temperature);
-        println!("shared    pooling: {:?}, dense: {:?}", plan.method.share.pooling, plan.method.share.dense);
-        println!(
+        say!("method    {}: {}; T = {}", plan.method.name, terms.join(" + "), plan.method.temperature);
+        say!("shared    pooling: {:?}, dense: {:?}", plan.method.share.pooling, plan.method.share.dense);
+        say!(
             "texts     {rows} to train on ({tokens} tokens an epoch), {} to develop on, {} labels",
             topic.dev_size(),
             topic.classes()
@@ -63,19 +60,19 @@ impl ShowPlan {
         let micro = topic.epoch(0);
         let widest: usize =
             micro.iter().map(|rows| rows.len() * rows.iter().map(|&r| topic.length(r)).max().unwrap_or(0)).sum();
-        println!(
+        say!(
             "padding   {:.0} % of what padded batches would compute is left out",
             100.0 * (1.0 - tokens as f64 / widest.max(1) as f64)
         );
-        println!("steps     {}", crate::run::total_steps(&plan, &topic));
+        say!("steps     {}", crate::run::total_steps(&plan, &topic));
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn show_map(map: LayerMap, beta: f64) {
+fn show_map(map: LayerMap, beta: f64) -> Result<()> {
     for k in 0..map.student_layers() {
         let group = map.group(k);
-        println!(
+        say!(
             "  layer {:<2} learns from H_{} of the teacher; its gradient takes in {beta} of the mean of layers {} to {}",
             k + 1,
             map.teacher_state(k + 1),
@@ -83,4 +80,5 @@ fn show_map(map: LayerMap, beta: f64) {
             group.end
         );
     }
+    Ok(())
 }

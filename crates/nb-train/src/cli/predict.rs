@@ -41,7 +41,7 @@ impl Predict {
         let (device, precision) = self.compute.apply()?;
         let model = Trained::load(&self.model, device, precision)?;
         let labels = model.labels()?;
-        let mut windows = self.input.windows(WINDOW, None)?;
+        let mut windows = self.input.windows(WINDOW, None, model.fields())?;
         let mut out = BufWriter::new(std::io::stdout().lock());
         loop {
             let articles = windows.next()?;
@@ -66,6 +66,7 @@ impl Predict {
             }
             out.flush()?;
         }
+        windows.check()?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -24,8 +24,8 @@ impl Signals {
         for signal in [SIGINT, SIGTERM] {
             // In this order: the conditional end looks at the flag before the first signal sets it.
             flag::register_conditional_shutdown(signal, BASE + signal, Arc::clone(&stop))?;
-            flag::register(signal, Arc::clone(&stop))?;
             flag::register_usize(signal, Arc::clone(&which), signal as usize)?;
+            flag::register(signal, Arc::clone(&stop))?;
         }
         Ok(Self { stop, which })
     }

@@ -10,7 +10,7 @@ use super::signals::Signals;
 use crate::config::{self, Override};
 use crate::folder::Unfinished;
 use crate::plan::Plan;
-use crate::run::{Outcome, run};
+use crate::run::{Outcome, run, set_threads};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb train --config my.yaml --set train.lr=2e-4 --set seed=1")]
@@ -30,11 +30,12 @@ impl Train {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let signals = Signals::listen()?;
         let plan = Plan::new(config::read(&self.config, &self.sets)?)?;
+        set_threads(plan.threads)?;
         let unfinished = if self.overwrite { Unfinished::Overwrite } else { Unfinished::Refuse };
         match run(&plan, unfinished, signals.stop())? {
             Outcome::Finished(summary) => {
-                println!("{}", summary.table);
-                println!("run      {}", summary.folder.display());
+                say!("{}", summary.table);
+                say!("run      {}", summary.folder.display());
                 Ok(ExitCode::SUCCESS)
             }
             Outcome::Interrupted => Ok(signals.exit_code()),

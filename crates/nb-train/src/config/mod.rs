@@ -106,6 +106,15 @@ pub enum NewsField {
     Abstract,
 }
 
+impl From<NewsField> for nb_data::read::Field {
+    fn from(field: NewsField) -> Self {
+        match field {
+            NewsField::Title => Self::Title,
+            NewsField::Abstract => Self::Abstract,
+        }
+    }
+}
+
 /// Which columns hold what; by name or by number from 0.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

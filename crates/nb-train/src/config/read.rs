@@ -49,9 +49,11 @@ pub fn read(path: &Path, overrides: &[Override]) -> Result<RunConfig> {
     if !tree.is_mapping() {
         bail!("{}: expected keys such as `task:` and `data:`, found {}", path.display(), kind(&tree));
     }
-    // The file alone first, where overrides do not have to complete it: its errors carry a line and a column.
-    if overrides.is_empty() {
-        serde_yaml::from_str::<RunConfig>(text).map_err(|e| located(path, &e))?;
+    // The file alone first: its errors carry a line and a column. What it lacks an override may still bring.
+    if let Err(e) = serde_yaml::from_str::<RunConfig>(text)
+        && (overrides.is_empty() || !e.to_string().contains("missing field"))
+    {
+        return Err(located(path, &e));
     }
     // Absolute, so that the resolved configuration in the run folder means the same files.
     let absolute = std::path::absolute(path).with_context(|| path.display().to_string())?;
@@ -64,12 +66,9 @@ pub fn read(path: &Path, overrides: &[Override]) -> Result<RunConfig> {
         let value = find(&mut own, key).map(std::mem::take).unwrap_or_default();
         set(&mut tree, key, value).with_context(|| format!("--set {key}"))?;
     }
-    let mut config: RunConfig = serde_yaml::from_value(tree).map_err(|e| match overrides {
-        [] => located(path, &e),
-        sets => {
-            let keys: Vec<_> = sets.iter().map(|o| o.key.as_str()).collect();
-            anyhow::anyhow!("{} with --set {}: {e}", path.display(), keys.join(", --set "))
-        }
+    let mut config: RunConfig = serde_yaml::from_value(tree).map_err(|e| {
+        let keys: Vec<_> = overrides.iter().map(|o| o.key.as_str()).collect();
+        anyhow::anyhow!("{} with --set {}: {e}", path.display(), keys.join(", --set "))
     })?;
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
     config.name = config.name.or(stem);
@@ -165,9 +164,8 @@ mod tests {
 
     #[test]
     fn the_last_override_wins_and_counts_from_the_callers_folder() {
-        let config =
-            read_text(GOOD, &["train.lr=1e-3", "train.lr=5e-4", "data.dev=d.tsv", "teacher.checkpoint=hf:a/b"])
-                .unwrap();
+        let sets = ["train.lr=1e-3", "train.lr=5e-4", "data.dev=d.tsv", "teacher={checkpoint: hf:a/b}"];
+        let config = read_text(GOOD, &[&sets[..], &["student={layers: 1, init: s}"]].concat()).unwrap();
         assert_eq!(config.train.lr, 5e-4);
         assert_eq!(config.data.dev.unwrap(), std::env::current_dir().unwrap().join("d.tsv"));
         assert_eq!(config.teacher.checkpoint.as_deref(), Some("hf:a/b"));
@@ -180,6 +178,7 @@ mod tests {
         refused(&format!("{GOOD}sed: 1\n"), &[], &["my-run.yaml:4:1", "unknown field `sed`", "expected one of"]);
         refused(&format!("{GOOD}train: {{lr: fast}}\n"), &[], &["my-run.yaml:4:", "train.lr", "expected f64"]);
         refused(&format!("{GOOD}device: gpu\n"), &[], &["my-run.yaml:4:", "`auto`, `cpu`, `cuda` or `cuda:N`"]);
+        refused(&format!("{GOOD}sed: 1\n"), &["train.lr=1e-3"], &["my-run.yaml:4:1", "unknown field `sed`"]);
         refused("data: [", &[], &["my-run.yaml", "line 2"]);
         refused("", &[], &["found nothing"]);
         refused("task: topic\n", &[], &["missing field `data`"]);
