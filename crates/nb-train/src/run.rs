@@ -266,35 +266,51 @@ fn groups<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>) -> Vec<Group>
 /// Time spent in steps, and what went through them.
 #[derive(Debug, Default)]
 struct Clock {
-    all: Duration,
-    warm: Duration,
+    all: Throughput,
+    warm: Throughput,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Throughput {
+    time: Duration,
     sequences: i64,
     tokens: i64,
 }
 
-impl Clock {
-    fn add(&mut self, step: u64, took: Duration, counts: Counts) {
-        self.all += took;
-        if step >= WARM_UP_STEPS {
-            self.add_warm(took, counts);
-        }
-    }
-
-    fn add_warm(&mut self, took: Duration, counts: Counts) {
-        self.warm += took;
+impl Throughput {
+    fn add(&mut self, took: Duration, counts: Counts) {
+        self.time += took;
         self.sequences += counts.pooled;
         self.tokens += counts.tokens;
     }
 
+    fn per_second(self, count: i64) -> f64 {
+        count as f64 / self.time.as_secs_f64().max(1e-9)
+    }
+}
+
+impl Clock {
+    fn add(&mut self, step: u64, took: Duration, counts: Counts) {
+        self.all.add(took, counts);
+        if step >= WARM_UP_STEPS {
+            self.warm.add(took, counts);
+        }
+    }
+
     fn seconds(&self) -> f64 {
-        self.all.as_secs_f64()
+        self.all.time.as_secs_f64()
+    }
+
+    /// Without the first steps, unless there are no others.
+    fn settled(&self) -> Throughput {
+        if self.warm.sequences > 0 { self.warm } else { self.all }
     }
 
     fn sequences_per_second(&self) -> f64 {
-        self.sequences as f64 / self.warm.as_secs_f64().max(1e-9)
+        self.settled().per_second(self.settled().sequences)
     }
 
     fn tokens_per_second(&self) -> f64 {
-        self.tokens as f64 / self.warm.as_secs_f64().max(1e-9)
+        self.settled().per_second(self.settled().tokens)
     }
 }
