@@ -1,16 +1,13 @@
 //! Sentences as a task for the training step, and models with weights that depend on nothing but a seed.
 
-use std::path::Path;
-
-use nb_data::TokenBatch;
 use nb_data::random::Stream;
-use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Packed, Pass, Precision};
+use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Packed, Precision};
 use nb_share::{LayerMap, Shared, Sharing};
 use nb_train::adamw::AdamW;
 use nb_train::method::{Method, Share, presets};
 use nb_train::models::{Model, Models};
 use nb_train::step::Stepper;
-use nb_train::task::{Metrics, Outputs, Task, TopicTop, Tops};
+use nb_train::task::{Layers, Objective, Outputs, TopicTop, Tops};
 use nb_train::terms::Counts;
 use tch::{Device, Tensor};
 
@@ -68,42 +65,16 @@ impl Batch {
     }
 }
 
-/// One batch as a task with the top layers of topic classification. It is there to be stepped on: it has no metric and
-/// writes no file.
+/// One batch, with the top layers of topic classification.
 #[derive(Debug, Clone)]
 pub(crate) struct Sentences {
     pub(crate) batch: Batch,
     pub(crate) classes: i64,
 }
 
-impl Task for Sentences {
+impl Objective for Sentences {
     type Top = TopicTop;
     type Batch = Batch;
-
-    fn name(&self) -> &'static str {
-        "sentences"
-    }
-
-    fn primary_metric(&self) -> &'static str {
-        "none"
-    }
-
-    fn tops(&self, hidden: i64, share: Share, seed: u64, _: Device) -> Tops<TopicTop> {
-        tops(hidden, self.classes, share, seed)
-    }
-
-    fn arenas<'a>(&self, top: &'a TopicTop) -> Vec<&'a Arena> {
-        vec![top.pooling.arena(), top.dense.arena()]
-    }
-
-    fn epoch(&self, _: u64) -> Vec<Vec<u32>> {
-        vec![(0..self.batch.sentences() as u32).collect()]
-    }
-
-    fn batch(&self, rows: &[u32]) -> Batch {
-        let rows: Vec<usize> = rows.iter().map(|&row| row as usize).collect();
-        self.batch.select(&rows)
-    }
 
     fn counts(&self, batch: &Batch) -> Counts {
         batch.counts()
@@ -119,23 +90,6 @@ impl Task for Sentences {
 
     fn outputs(&self, top: &TopicTop, states: &Tensor, packed: &Packed, _: &Batch) -> Outputs {
         top.forward(states, packed)
-    }
-
-    fn evaluate(&self, _: &Bert, _: &TopicTop) -> anyhow::Result<Metrics> {
-        Ok(Metrics::new())
-    }
-
-    fn infer(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) {
-        let packed = Packed::new(&batch.ids, &batch.segments, &batch.lengths, Device::Cpu);
-        top.forward(bert.encode(&packed, Pass::Inference).last(), &packed);
-    }
-
-    fn probe(&self) -> Vec<TokenBatch> {
-        Vec::new()
-    }
-
-    fn save(&self, _: &TopicTop, _: &Path) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 
@@ -236,27 +190,21 @@ pub(crate) fn student<T>(models: &Models<T>) -> &Model<T> {
 }
 
 /// Every gradient of a pair by name, copied. Top layers stand under `head`, those of the student if there are two.
-pub(crate) fn gradients(models: &Models<TopicTop>) -> Vec<(String, Tensor)> {
-    let top = &student(models).top;
-    let arenas = [
-        ("teacher", teacher(models).arena()),
-        ("student", student(models).arena()),
-        ("head", top.pooling.arena()),
-        ("head", top.dense.arena()),
-    ];
+pub(crate) fn gradients<T: Layers>(models: &Models<T>) -> Vec<(String, Tensor)> {
+    let encoders = [("teacher", teacher(models).arena()), ("student", student(models).arena())];
+    let arenas = encoders.into_iter().chain(student(models).top.arenas().into_iter().map(|arena| ("head", arena)));
     let each = |(role, arena): (&str, &Arena)| -> Vec<(String, Tensor)> {
         let slots = arena.layout().slots().iter();
         slots.map(|slot| (format!("{role}.{}", slot.name), arena.grad(&slot.name).copy())).collect()
     };
-    arenas.into_iter().flat_map(each).collect()
+    arenas.flat_map(each).collect()
 }
 
 /// Sets every gradient of a pair to zero.
-pub(crate) fn zero_gradients(models: &Models<TopicTop>) {
+pub(crate) fn zero_gradients<T: Layers>(models: &Models<T>) {
     for (_, model) in models.named() {
         model.arena().zero_grad();
-        model.top.pooling.arena().zero_grad();
-        model.top.dense.arena().zero_grad();
+        model.top.arenas().iter().for_each(|arena| arena.zero_grad());
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) enum Command {
     #[command(disable_help_flag = true, after_help = nb::TRAIN)]
     Train(nb::Args),
 
-    /// Measure a trained model on labelled data
+    /// Measure a trained model on labelled data, impressions or queries
     #[command(disable_help_flag = true, after_help = nb::EVAL)]
     Eval(nb::Args),
 
@@ -44,11 +44,19 @@ pub(crate) enum Command {
     #[command(disable_help_flag = true, after_help = nb::EMBED)]
     Embed(nb::Args),
 
+    /// Rank the news of impressions for their readers with a trained model
+    #[command(disable_help_flag = true, after_help = nb::RANK)]
+    Rank(nb::Args),
+
+    /// Find the best news of a corpus for a query with a trained model
+    #[command(disable_help_flag = true, after_help = nb::SEARCH)]
+    Search(nb::Args),
+
     /// Check a config and show what it would do, without training
     #[command(disable_help_flag = true, after_help = nb::PLAN)]
     Plan(nb::Args),
 
-    /// Write the sample corpus
+    /// Write the sample corpus, or make a retrieval set of news
     Data(data::Args),
 
     /// Measure

@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         Command::Eval(args) => args.run("eval"),
         Command::Predict(args) => args.run("predict"),
         Command::Embed(args) => args.run("embed"),
+        Command::Rank(args) => args.run("rank"),
+        Command::Search(args) => args.run("search"),
         Command::Plan(args) => args.run("plan"),
         Command::Data(args) => args.run(),
         Command::Bench(args) => args.run(),

@@ -7,6 +7,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::error::DataError;
+
 /// Makes names of half-written files differ within a process; the process id does between processes.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -28,6 +30,15 @@ pub(crate) fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::
         let _ = fs::remove_file(&part);
     }
     written
+}
+
+/// Writes a file of lines; each gets its line end here.
+///
+/// # Errors
+/// [`DataError::Write`], naming the file.
+pub(crate) fn write_lines(path: &Path, mut lines: impl Iterator<Item = String>) -> Result<(), DataError> {
+    write(path, |file| lines.try_for_each(|line| writeln!(file, "{line}")))
+        .map_err(|source| DataError::Write { path: path.to_owned(), source })
 }
 
 fn fill_file(part: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {

@@ -57,6 +57,14 @@ impl TokenBatch {
         batch
     }
 
+    /// Puts another batch's sequences behind this one's. `rows` then holds the rows of both, each of its own source.
+    pub fn append(&mut self, mut other: Self) {
+        self.rows.append(&mut other.rows);
+        self.ids.append(&mut other.ids);
+        self.segments.append(&mut other.segments);
+        self.lengths.append(&mut other.lengths);
+    }
+
     pub(crate) fn with_capacity(rows: usize, tokens: usize) -> Self {
         Self {
             rows: Vec::with_capacity(rows),

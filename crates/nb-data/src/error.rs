@@ -45,7 +45,36 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
         /// What was found instead.
-        skipped: Skipped,
+        skipped: Box<Skipped>,
+    },
+
+    /// Judgements from which nothing can be learned or measured.
+    #[error("{}: no query with a relevant document found ({left_out}), expected at least one", path.display())]
+    NoQueries {
+        /// The file.
+        path: PathBuf,
+        /// What was found instead.
+        left_out: Box<crate::beir::LeftOut>,
+    },
+
+    /// News of which nothing can be searched for.
+    #[error(
+        "{files}: no news with both a title and a text found ({incomplete} with one of them), expected at least one"
+    )]
+    NoPairs {
+        /// The files, separated by commas.
+        files: String,
+        /// News with one text.
+        incomplete: u64,
+    },
+
+    /// News of which only one text is read, where two are needed.
+    #[error("{}: {found} text column(s) found, expected two: a title for the query and a text to find", path.display())]
+    OneText {
+        /// The file.
+        path: PathBuf,
+        /// How many columns are read.
+        found: usize,
     },
 
     /// Too large a share of the rows cannot be used.
@@ -57,11 +86,43 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
         /// What is wrong with the rows.
-        skipped: Skipped,
+        skipped: Box<Skipped>,
         /// Usable and unusable rows.
         rows: u64,
         /// The share that was allowed, from 0 to 1.
         allowed: f64,
+    },
+
+    /// Impressions that do not say what was clicked.
+    #[error(
+        "{}:{line}: {found} of {rows} impressions have a candidate without a click label, expected N1-0 or N1-1 as in \
+         MIND's train and dev folders",
+        path.display()
+    )]
+    NoClicks {
+        /// The file.
+        path: PathBuf,
+        /// The line of the first such impression, counted from 1.
+        line: u64,
+        /// How many there are.
+        found: u64,
+        /// Usable and unusable rows.
+        rows: u64,
+    },
+
+    /// Behaviors and news that have nothing to do with each other.
+    #[error(
+        "{}: none of the {impressions} impressions shows a news of the {news} that were given, expected behaviors and \
+         news of the same folder",
+        path.display()
+    )]
+    NoKnownCandidate {
+        /// The behaviors' file.
+        path: PathBuf,
+        /// How many impressions it has.
+        impressions: usize,
+        /// How many news there are.
+        news: usize,
     },
 
     /// A quoted CSV field never ends, or ends in the middle of a later row.

@@ -9,6 +9,7 @@
 //! | how many are right, which classes are mixed up | [`Confusion`], [`accuracy`], [`macro_f1`] |
 //! | how good is one ranked list | [`RankedList`]: AUC, MRR, nDCG@k, recall@k |
 //! | how good is a recommender | [`ranking`], and [`each_impression`] for the values behind its means |
+//! | how good is a search, from the top of its rankings | [`query_metrics`], [`Retrieved`]: nDCG@k, MRR@k, recall@k |
 //! | which rank did each candidate get | [`ranks`] |
 //! | how sure is a mean | [`bootstrap_mean`] |
 //! | is one model better than another on the same rows | [`paired_bootstrap`] |
@@ -30,6 +31,7 @@ mod ranked;
 mod ranking;
 mod recall;
 mod resample;
+mod retrieved;
 
 pub use bootstrap::{Interval, bootstrap_mean};
 pub use confusion::{ClassCounts, Confusion, accuracy, macro_f1};
@@ -38,6 +40,7 @@ pub use paired::{PairedTest, paired_bootstrap};
 pub use ranked::{RankedList, ranks};
 pub use ranking::{Impression, ImpressionMetrics, Ranking, each_impression, ranking};
 pub use resample::Bootstrap;
+pub use retrieved::{QueryMetrics, Retrieved, query_metrics};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -16,14 +16,20 @@ impl RankedList {
     /// ```
     #[must_use]
     pub fn ndcg(&self, k: usize) -> Option<f64> {
-        let mut best: Vec<u8> = self.relevance().filter(|&relevance| relevance > 0).collect();
-        best.sort_unstable_by(|a, b| b.cmp(a));
-        let ideal = dcg(best.into_iter(), k);
+        let ideal = dcg(best_first(self.relevance()).into_iter(), k);
         (ideal > 0.0).then(|| dcg(self.relevance(), k) / ideal)
     }
 }
 
-fn dcg(relevance: impl Iterator<Item = u8>, k: usize) -> f64 {
+/// What is relevant, in the best possible order.
+pub(crate) fn best_first(relevance: impl Iterator<Item = u8>) -> Vec<u8> {
+    let mut best: Vec<u8> = relevance.filter(|&relevance| relevance > 0).collect();
+    best.sort_unstable_by(|a, b| b.cmp(a));
+    best
+}
+
+/// The discounted gain of the first `k` places.
+pub(crate) fn dcg(relevance: impl Iterator<Item = u8>, k: usize) -> f64 {
     let gain = |relevance| f64::from(relevance).exp2() - 1.0;
     relevance.take(k).enumerate().map(|(place, relevance)| gain(relevance) / ((place + 2) as f64).log2()).sum()
 }

@@ -2,7 +2,7 @@
 //!
 //! * [`Packed`]: a batch as real tokens only.
 //! * [`Bert`]: the encoder, with a backward pass that adds every gradient into one contiguous [`Arena`].
-//! * [`AttentivePooling`], [`Dense`]: what stands on it, by autograd.
+//! * [`AttentivePooling`], [`Dense`], [`Reader`]: what stands on it, by autograd.
 //! * [`Checkpoint`], [`Bert::load`], [`Bert::save`]: Hugging Face folders.
 //!
 //! It knows nothing of teachers and students, of losses, of data formats or of configuration files of a run.
@@ -15,6 +15,7 @@ mod error;
 pub mod host;
 mod kernel;
 mod packed;
+mod runs;
 mod top;
 
 pub use arena::{Arena, Layout, Slot};
@@ -25,7 +26,10 @@ pub use config::{Activation, BertConfig};
 pub use encoder::{Bert, DropoutKey, Encoded, Pass, Precision, parameter_count};
 pub use error::ModelError;
 pub use packed::Packed;
-pub use top::{AttentivePooling, Dense, POOLING_QUERY, cls_pooling, mean_pooling};
+pub use runs::Runs;
+pub use top::{
+    AttentivePooling, Clicks, Dense, POOLING_QUERY, Reader, SelfAttention, cls_pooling, mean_pooling, score,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

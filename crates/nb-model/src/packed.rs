@@ -4,7 +4,9 @@
 //! works on *groups*: runs of neighbouring sequences of nearly equal length, padded to the longest of the run. A batch
 //! sorted by length pads almost nothing.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
+
+use crate::runs::Runs;
 
 /// A group is closed before its shortest sequence falls below this share of its longest one.
 const GROUP_FILL: f64 = 0.75;
@@ -16,11 +18,9 @@ pub struct Packed {
     pub(crate) segments: Tensor,
     pub(crate) positions: Tensor,
     pub(crate) groups: Vec<Group>,
-    /// [B, n], true where the token belongs to the sequence.
-    pub(crate) members: Tensor,
     /// \[B\], the row of each sequence's first token.
     pub(crate) firsts: Tensor,
-    lengths: Vec<i64>,
+    runs: Runs,
 }
 
 /// Neighbouring sequences that attention handles as one padded batch.
@@ -62,33 +62,26 @@ impl Packed {
     /// ```
     pub fn new(ids: &[i64], segments: &[i64], lengths: &[i64], device: Device) -> Self {
         let total: i64 = lengths.iter().sum();
-        assert!(
-            !lengths.is_empty() && lengths.iter().all(|&l| l > 0),
-            "sequences of lengths {lengths:?}: none may be empty"
-        );
+        let runs = Runs::new(lengths, device);
         assert_eq!(ids.len() as i64, total, "token ids against the sum of the lengths");
         assert_eq!(segments.len(), ids.len(), "segment ids against token ids");
 
         let positions: Vec<i64> = lengths.iter().flat_map(|&l| 0..l).collect();
-        let owner: Vec<i64> =
-            lengths.iter().zip(0_i64..).flat_map(|(&l, i)| std::iter::repeat_n(i, l as usize)).collect();
         let firsts: Vec<i64> = lengths.iter().scan(0, |end, &l| Some(std::mem::replace(end, *end + l))).collect();
         let send = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-        let sequences = Tensor::arange(lengths.len() as i64, (Kind::Int64, device));
         Self {
             ids: send(ids),
             segments: send(segments),
             positions: send(&positions),
             groups: groups(lengths, device),
-            members: sequences.unsqueeze(1).eq_tensor(&send(&owner).unsqueeze(0)),
             firsts: send(&firsts),
-            lengths: lengths.to_vec(),
+            runs,
         }
     }
 
     /// Number of sequences B.
     pub fn sequences(&self) -> i64 {
-        self.lengths.len() as i64
+        self.lengths().len() as i64
     }
 
     /// Number of real tokens n.
@@ -98,7 +91,12 @@ impl Packed {
 
     /// Length of each sequence.
     pub fn lengths(&self) -> &[i64] {
-        &self.lengths
+        self.runs.lengths()
+    }
+
+    /// Which tokens are whose.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
     }
 
     /// The device of the tensors.
@@ -137,7 +135,7 @@ impl Group {
 }
 
 impl Padding {
-    fn new(lengths: &[i64], width: i64, device: Device) -> Self {
+    pub(crate) fn new(lengths: &[i64], width: i64, device: Device) -> Self {
         let (mut gather, mut scatter, mut bias, mut real) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut first = 0;
         for (&length, sequence) in lengths.iter().zip(0_i64..) {
@@ -162,6 +160,8 @@ impl Padding {
 
 #[cfg(test)]
 mod tests {
+    use tch::Kind;
+
     use super::*;
 
     #[test]

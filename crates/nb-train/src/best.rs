@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::evaluation::Evaluation;
 use crate::folder::replace_folder;
 use crate::models::Role;
-use crate::task::Metrics;
 
 /// The best of one model's evaluations.
 #[derive(Debug)]
 pub struct Best {
     role: Role,
     metric: &'static str,
-    metrics: Option<(u64, Metrics)>,
+    evaluation: Option<(u64, Evaluation)>,
     folder: Option<PathBuf>,
     /// Evaluations since.
     worse: u64,
@@ -22,10 +22,10 @@ pub struct Best {
 impl Best {
     /// Nothing yet; `metric` decides.
     pub fn new(role: Role, metric: &'static str) -> Self {
-        Self { role, metric, metrics: None, folder: None, worse: 0 }
+        Self { role, metric, evaluation: None, folder: None, worse: 0 }
     }
 
-    /// Takes `metrics` of step `step` and, if they are the best (a tie is not), saves the model by `save` into the run's
+    /// Takes the evaluation of step `step` and, if they are the best (a tie is not), saves the model by `save` into the run's
     /// folder for its role. Returns how many evaluations in a row were not the best.
     ///
     /// # Errors
@@ -33,19 +33,18 @@ impl Best {
     pub fn offer(
         &mut self,
         step: u64,
-        metrics: Metrics,
+        evaluation: Evaluation,
         run: &Path,
         save: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<u64> {
-        let value =
-            |m: &Metrics| m.iter().find(|(name, _)| *name == self.metric).map_or(f64::NEG_INFINITY, |(_, v)| *v);
-        if self.metrics.as_ref().is_some_and(|(_, best)| value(best) >= value(&metrics)) {
+        let value = |evaluation: &Evaluation| evaluation.get(self.metric).unwrap_or(f64::NEG_INFINITY);
+        if self.evaluation.as_ref().is_some_and(|(_, best)| value(best) >= value(&evaluation)) {
             self.worse += 1;
             return Ok(self.worse);
         }
         let folder = run.join(self.role.name());
         replace_folder(&folder, save)?;
-        (self.folder, self.metrics, self.worse) = (Some(folder), Some((step, metrics)), 0);
+        (self.folder, self.evaluation, self.worse) = (Some(folder), Some((step, evaluation)), 0);
         Ok(0)
     }
 
@@ -59,26 +58,28 @@ impl Best {
         self.folder.is_some()
     }
 
-    /// The step of the best evaluation, and its metrics.
-    pub fn metrics(&self) -> Option<(u64, &Metrics)> {
-        self.metrics.as_ref().map(|(step, metrics)| (*step, metrics))
+    /// The step of the best evaluation, and what it said.
+    pub fn evaluation(&self) -> Option<(u64, &Evaluation)> {
+        self.evaluation.as_ref().map(|(step, evaluation)| (*step, evaluation))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluation::Metric;
 
     #[test]
     fn only_a_better_metric_replaces_the_folder() {
         let run = tempfile::tempdir().unwrap();
         let mut best = Best::new(Role::Student, "accuracy");
         let mut offer = |step, accuracy| {
-            let metrics = vec![("macro_f1", 1.0 - accuracy), ("accuracy", accuracy)];
-            best.offer(step, metrics, run.path(), |f| Ok(std::fs::write(f.join("step"), step.to_string())?)).unwrap()
+            let metrics = vec![Metric::plain("macro_f1", 1.0 - accuracy), Metric::plain("accuracy", accuracy)];
+            let evaluation = Evaluation { metrics, ..Evaluation::default() };
+            best.offer(step, evaluation, run.path(), |f| Ok(std::fs::write(f.join("step"), step.to_string())?)).unwrap()
         };
         assert_eq!([offer(1, 0.5), offer(2, 0.7), offer(3, 0.7), offer(4, 0.6)], [0, 0, 1, 2]);
         assert_eq!(std::fs::read_to_string(run.path().join("student/step")).unwrap(), "2");
-        assert_eq!(best.metrics().unwrap().0, 2);
+        assert_eq!(best.evaluation().unwrap().0, 2);
     }
 }

@@ -1,20 +1,12 @@
-//! Folders that are whole or not there: the run folder and the model folders in it.
+//! Folders and files that are whole or not there: the run folder, and what is replaced in it.
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nb_data::{Labels, Tokenizer};
-use nb_model::{Arena, named_values, write_tensors};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::config::NewsField;
-
-/// The top layers' file in a model folder.
-pub const HEAD_FILE: &str = "head.safetensors";
-/// The description of task, labels and texts in a model folder.
-pub const DESCRIPTION_FILE: &str = "newsbert.json";
 /// The resolved configuration in a run folder; there from the start.
 const CONFIG: &str = "config.yaml";
 /// The result in a run folder; there once the run is finished.
@@ -196,74 +188,6 @@ pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Re
             }
         })
         .with_context(context)
-}
-
-/// Writes the top layers' parameters.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
-    let tensors: Vec<_> = arenas.iter().flat_map(|arena| named_values(arena)).collect();
-    Ok(write_tensors(&folder.join(HEAD_FILE), &tensors)?)
-}
-
-/// What a model folder says of itself beside its labels and its tokenizer.
-#[derive(Debug, Clone)]
-pub struct Card {
-    /// The task.
-    pub task: &'static str,
-    /// Longest sequence in tokens.
-    pub max_tokens: usize,
-    /// Texts per row: 1 or 2.
-    pub texts: usize,
-    /// The parts of the news that were read, for MIND.
-    pub fields: Vec<NewsField>,
-    /// The run that made the model.
-    pub run: String,
-}
-
-/// `newsbert.json` of a model folder.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-pub struct Description {
-    /// The task.
-    pub task: String,
-    /// Label names by class number.
-    pub labels: Vec<String>,
-    /// Longest sequence in tokens.
-    pub max_tokens: usize,
-    /// Texts per row: 1 or 2.
-    pub texts: usize,
-    /// The parts of the news that the model was trained on, for MIND.
-    #[serde(default)]
-    pub fields: Vec<NewsField>,
-}
-
-impl Card {
-    /// Writes the tokenizer's files, `newsbert.json` and the model card `README.md`.
-    ///
-    /// # Errors
-    /// If a file cannot be written.
-    pub fn write(&self, folder: &Path, labels: &Labels, tokenizer: &Tokenizer) -> Result<()> {
-        for file in tokenizer.files() {
-            write_whole(&folder.join(file.name), &file.bytes)?;
-        }
-        let description = Description {
-            task: self.task.to_owned(),
-            labels: labels.names().to_vec(),
-            max_tokens: self.max_tokens,
-            texts: self.texts,
-            fields: self.fields.clone(),
-        };
-        write_whole(&folder.join(DESCRIPTION_FILE), format!("{:#}\n", serde_json::to_value(description)?).as_bytes())?;
-        let texts = if self.texts == 2 { r#"["a title"], ["its abstract"]"# } else { r#"["a text"]"# };
-        let cut = if self.texts == 2 { "only_second" } else { "longest_first" };
-        let card = include_str!("model_card.md")
-            .replace("{run}", &self.run)
-            .replace("{texts}", texts)
-            .replace("{cut}", cut)
-            .replace("{max_tokens}", &self.max_tokens.to_string());
-        write_whole(&folder.join("README.md"), card.as_bytes())
-    }
 }
 
 #[cfg(test)]

@@ -2,26 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use nb_data::batch::cut;
-use nb_data::read::Article;
+use nb_data::read::{Article, Field};
 use nb_data::{BatchSize, TokenBatch, Tokenizer, Tokens};
 use nb_model::{
-    AttentivePooling, Bert, Dense, POOLING_QUERY, Packed, Pass, Precision, cls_pooling, fill, mean_pooling,
-    read_tensors,
+    Arena, AttentivePooling, Bert, BertConfig, Dense, POOLING_QUERY, Packed, Pass, Precision, Reader, cls_pooling,
+    fill, mean_pooling, read_tensors,
 };
 use tch::{Device, Kind, Tensor};
 
+use crate::card::{DESCRIPTION_FILE, Description, HEAD_FILE};
 use crate::config::NewsField;
-use crate::folder::{DESCRIPTION_FILE, Description, HEAD_FILE};
-use crate::task::TopicTop;
+use crate::task::texts::{BATCH_TOKENS, pack};
 
 /// Texts that are read, sorted by length and answered together.
 pub const WINDOW: usize = 1024;
-/// Tokens per batch.
-const BATCH_TOKENS: usize = 4096;
 
 /// How a text becomes one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -34,14 +31,36 @@ pub enum Pooling {
     Cls,
 }
 
+/// What was trained on top of an encoder.
+#[derive(Debug)]
+pub struct Top {
+    /// What the model says of itself.
+    pub description: Description,
+    /// Attentive pooling over tokens.
+    pub pooling: AttentivePooling,
+    /// What stands on the pooled vectors.
+    pub head: Head,
+}
+
+/// What stands on the pooled vectors, by task.
+#[derive(Debug)]
+pub enum Head {
+    /// Topic classification.
+    Dense(Dense),
+    /// Recommendation.
+    Reader(Reader),
+    /// Retrieval.
+    Nothing,
+}
+
 /// A model folder, loaded.
 #[derive(Debug)]
 pub struct Trained {
     bert: Bert,
-    top: Option<TopicTop>,
+    top: Option<Top>,
     tokenizer: Tokenizer,
-    description: Option<Description>,
     device: Device,
+    precision: Precision,
     max_tokens: usize,
 }
 
@@ -64,39 +83,71 @@ impl Trained {
                 tokenizer.vocab_size()
             );
         }
-        let description = description(folder)?;
-        let top = match &description {
-            Some(description) => Some(load_top(folder, &bert, description, device)?),
-            None => None,
-        };
-        let max_tokens =
-            description.as_ref().map_or(128, |d| d.max_tokens).min(bert.config().max_position_embeddings as usize);
-        Ok(Self { bert, top, tokenizer, description, device, max_tokens })
+        let top = Description::read(folder)?.map(|description| Top::load(folder, bert.config(), description, device));
+        let top = top.transpose()?;
+        let most = bert.config().max_position_embeddings as usize;
+        let max_tokens = top.as_ref().map_or(128, |top| top.description.max_tokens).min(most);
+        Ok(Self { bert, top, tokenizer, device, precision, max_tokens })
+    }
+
+    /// What was trained on top of the encoder.
+    ///
+    /// # Errors
+    /// If the folder holds an encoder alone.
+    pub fn top(&self) -> Result<&Top> {
+        self.top.as_ref().with_context(|| {
+            format!("the model folder has no {DESCRIPTION_FILE}: it holds an encoder without top layers")
+        })
     }
 
     /// The labels by class number.
     ///
     /// # Errors
-    /// If the folder holds an encoder alone.
+    /// If the model was not trained to tell topics.
     pub fn labels(&self) -> Result<&[String]> {
-        match &self.description {
-            Some(description) => Ok(&description.labels),
-            None => bail!("the model folder has no {DESCRIPTION_FILE}: it holds an encoder without topics"),
-        }
+        self.dense().map(|(_, description)| description.labels.as_slice())
     }
 
     /// The parts of the news that the model was trained on; none if that is not known.
     pub fn fields(&self) -> &[NewsField] {
-        self.description.as_ref().map_or(&[], |description| &description.fields)
+        self.top.as_ref().map_or(&[], |top| &top.description.fields)
+    }
+
+    /// The parts of the news that the model was trained on, as readers name them; title and abstract if that is not known.
+    pub fn read_fields(&self) -> Vec<Field> {
+        match self.fields() {
+            [] => vec![Field::Title, Field::Abstract],
+            fields => fields.iter().map(|&field| field.into()).collect(),
+        }
+    }
+
+    /// The reader model.
+    ///
+    /// # Errors
+    /// If the model was not trained to recommend.
+    pub fn reader(&self) -> Result<(&Reader, &Description)> {
+        match self.top()? {
+            Top { head: Head::Reader(reader), description, .. } => Ok((reader, description)),
+            Top { description, .. } => bail!("the model was trained for {}, not to recommend", description.task),
+        }
+    }
+
+    fn dense(&self) -> Result<(&Dense, &Description)> {
+        match self.top()? {
+            Top { head: Head::Dense(dense), description, .. } => Ok((dense, description)),
+            Top { description, .. } => bail!("the model was trained for {}, not to tell topics", description.task),
+        }
     }
 
     /// Probabilities [texts, classes] in the order of the articles.
     ///
     /// # Errors
-    /// If the model has no top layers, or a text cannot be tokenised.
+    /// If the model was not trained to tell topics, or a text cannot be tokenised.
     pub fn probabilities(&self, articles: &[Article]) -> Result<Vec<Vec<f32>>> {
-        let top = self.top.as_ref().context("the model folder has no top layers: it holds an encoder alone")?;
-        self.each(articles, |states, packed| top.forward(states, packed).logits.softmax(-1, Kind::Float))
+        let (dense, pooling) = (self.dense()?.0, &self.top()?.pooling);
+        self.each(articles, |states, packed| {
+            dense.forward(&pooling.forward(states, packed.runs())).softmax(-1, Kind::Float)
+        })
     }
 
     /// Vectors [texts, H] in the order of the articles.
@@ -106,7 +157,7 @@ impl Trained {
     pub fn vectors(&self, articles: &[Article], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
         match (pooling, &self.top) {
             (Pooling::Attention, Some(top)) => {
-                self.each(articles, |states, packed| top.pooling.forward(states, packed))
+                self.each(articles, |states, packed| top.pooling.forward(states, packed.runs()))
             }
             (Pooling::Attention, None) => {
                 bail!("the model folder has no trained attention; --pooling mean or cls works without")
@@ -116,9 +167,20 @@ impl Trained {
         }
     }
 
+    /// The encoder's shape.
+    pub fn config(&self) -> &BertConfig {
+        self.bert.config()
+    }
+
     /// Width H of a vector.
     pub fn hidden(&self) -> usize {
         self.bert.config().hidden_size as usize
+    }
+
+    /// What the vectors depend on beside the folder's weights: tokenizer, length limit, number format.
+    pub fn settings(&self) -> String {
+        let (tokenizer, precision) = (self.tokenizer.fingerprint(), self.precision);
+        format!("{tokenizer:?} {} {precision:?} {:?}", self.max_tokens, self.fields())
     }
 
     /// Runs batches of similar length and puts the rows of `f`'s result back into the input's order.
@@ -129,8 +191,7 @@ impl Trained {
         rows.sort_by_key(|&row| std::cmp::Reverse(length(row)));
         let mut out = vec![Vec::new(); articles.len()];
         for rows in cut(&rows, length, BatchSize::Tokens(BATCH_TOKENS)) {
-            let batch = TokenBatch::pack(&tokens, &rows);
-            let packed = Packed::new(&batch.ids, &batch.segments, &batch.lengths, self.device);
+            let packed = pack(&TokenBatch::pack(&tokens, &rows), self.device);
             let result = tch::no_grad(|| f(self.bert.encode(&packed, Pass::Inference).last(), &packed));
             for (row, values) in rows.iter().zip(Vec::<Vec<f32>>::try_from(result)?) {
                 out[*row as usize] = values;
@@ -140,24 +201,49 @@ impl Trained {
     }
 }
 
-fn description(folder: &Path) -> Result<Option<Description>> {
-    let path = folder.join(DESCRIPTION_FILE);
-    match std::fs::read_to_string(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
-        Ok(text) => Ok(Some(serde_json::from_str(&text).with_context(|| path.display().to_string())?)),
+impl Top {
+    /// Reads `head.safetensors`, strictly.
+    fn load(folder: &Path, config: &BertConfig, description: Description, device: Device) -> Result<Self> {
+        let hidden = config.hidden_size;
+        let pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
+        let head = match description.task.as_str() {
+            "recommend" => Head::Reader(reader(folder, hidden, &description, device)?),
+            "retrieve" => Head::Nothing,
+            _ => Head::Dense(Dense::zeros(hidden, description.labels.len() as i64, device)),
+        };
+        let top = Self { description, pooling, head };
+        top.fill(&folder.join(HEAD_FILE))?;
+        Ok(top)
+    }
+
+    fn arenas(&self) -> Vec<&Arena> {
+        let head = match &self.head {
+            Head::Dense(dense) => vec![dense.arena()],
+            Head::Reader(reader) => reader.arenas(),
+            Head::Nothing => Vec::new(),
+        };
+        std::iter::once(self.pooling.arena()).chain(head).collect()
+    }
+
+    fn fill(&self, path: &Path) -> Result<()> {
+        let mut tensors: BTreeMap<String, Tensor> = read_tensors(path)?.into_iter().collect();
+        let arenas = self.arenas();
+        let (last, first) = arenas.split_last().expect("the pooling has an arena");
+        for arena in first {
+            let slots = arena.layout().slots().iter();
+            let own = slots.filter_map(|slot| tensors.remove_entry(&slot.name)).collect();
+            fill(arena, own, path)?;
+        }
+        // The last one takes what is left, so that what nobody knows is an error.
+        Ok(fill(last, tensors, path)?)
     }
 }
 
-/// Reads `head.safetensors`, strictly.
-fn load_top(folder: &Path, bert: &Bert, description: &Description, device: Device) -> Result<TopicTop> {
-    let (hidden, classes) = (bert.config().hidden_size, description.labels.len() as i64);
-    let pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
-    let dense = Dense::zeros(hidden, classes, device);
-    let path = folder.join(HEAD_FILE);
-    let (of_pooling, of_dense): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        read_tensors(&path)?.into_iter().partition(|(name, _)| name.starts_with("pooling."));
-    fill(pooling.arena(), of_pooling, &path)?;
-    fill(dense.arena(), of_dense, &path)?;
-    Ok(TopicTop { pooling: Rc::new(pooling), dense: Rc::new(dense) })
+fn reader(folder: &Path, hidden: i64, description: &Description, device: Device) -> Result<Reader> {
+    let heads = description.self_attention;
+    if let Some(heads) = heads.filter(|&heads| heads < 1 || hidden % heads != 0) {
+        let file = folder.join(DESCRIPTION_FILE);
+        bail!("{}: self_attention is {heads}, expected a divisor of the {hidden} hidden units", file.display());
+    }
+    Ok(Reader::zeros(hidden, heads, device))
 }

@@ -12,10 +12,11 @@
 
 pub mod adamw;
 pub mod best;
+pub mod card;
 pub mod cli;
 pub mod config;
 pub mod cuda;
-mod data;
+pub mod evaluation;
 pub mod folder;
 pub mod inference;
 pub mod method;
@@ -28,6 +29,7 @@ pub mod schedule;
 pub mod step;
 pub mod task;
 pub mod terms;
+pub mod vector_file;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -9,6 +9,7 @@ use nb_model::Bert;
 use serde_json::{Value, json};
 
 use crate::best::Best;
+use crate::evaluation::Part;
 use crate::models::Role;
 use crate::plan::Plan;
 
@@ -32,6 +33,10 @@ pub struct TrainReport {
     pub steps: u64,
     /// Time in steps.
     pub seconds: f64,
+    /// Rows that were trained on: texts, readers, queries; each as often as an epoch had it.
+    pub samples: i64,
+    /// Without the first steps.
+    pub samples_per_second: f64,
     /// Without the first steps.
     pub sequences_per_second: f64,
     /// Real tokens, without the first steps.
@@ -64,7 +69,11 @@ pub struct Finished<'a> {
 
 impl Finished<'_> {
     fn metric(&self, name: &str) -> Option<f64> {
-        self.best.metrics().and_then(|(_, metrics)| metrics.iter().find(|(n, _)| *n == name).map(|(_, v)| *v))
+        self.best.evaluation().and_then(|(_, evaluation)| evaluation.get(name))
+    }
+
+    fn part(&self, name: &str) -> Option<&Part> {
+        self.best.evaluation().and_then(|(_, evaluation)| evaluation.parts.iter().find(|part| part.name == name))
     }
 
     fn parameters(&self) -> i64 {
@@ -105,13 +114,14 @@ fn singles(batch: &TokenBatch) -> impl Iterator<Item = TokenBatch> + '_ {
 pub fn summarise(plan: &Plan, task: &str, folder: &Path, train: TrainReport, models: &[Finished<'_>]) -> Summary {
     let mut json = json!({
         "task": task, "method": plan.method.name, "seed": plan.seed, "name": plan.name,
-        "train": {"steps": train.steps, "seconds": train.seconds, "sequences_per_second": train.sequences_per_second,
-                  "tokens_per_second": train.tokens_per_second},
+        "train": {"steps": train.steps, "seconds": train.seconds, "samples": train.samples,
+                  "samples_per_second": train.samples_per_second,
+                  "sequences_per_second": train.sequences_per_second, "tokens_per_second": train.tokens_per_second},
     });
     for model in models {
         let mut own = json!({"layers": model.bert.depth(), "parameters": model.parameters()});
-        if let Some((step, metrics)) = model.best.metrics() {
-            metrics.iter().for_each(|(name, value)| own[*name] = json!(value));
+        if let Some((step, evaluation)) = model.best.evaluation() {
+            evaluation.to_json().into_iter().for_each(|(name, value)| own[name] = value);
             own["best_step"] = json!(step);
         }
         own["milliseconds_per_text"] = json!(model.speed.milliseconds);
@@ -133,9 +143,15 @@ fn table(models: &[Finished<'_>]) -> Table {
     };
     row("layers", &|m| m.bert.depth().to_string());
     row("parameters", &|m| format!("{:.1} M", m.parameters() as f64 / 1e6));
-    let names = models.first().and_then(|m| m.best.metrics()).map(|(_, metrics)| metrics.iter().map(|(name, _)| *name));
-    for name in names.into_iter().flatten() {
-        row(&name.replace('_', " "), &|m| m.metric(name).map_or_else(|| "–".to_owned(), |v| format!("{v:.4}")));
+    let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.4}"));
+    let first = models.first().and_then(|m| m.best.evaluation()).map(|(_, evaluation)| evaluation);
+    for metric in first.iter().flat_map(|evaluation| &evaluation.metrics) {
+        row(&metric.name.replace('_', " "), &|m| number(m.metric(metric.name)));
+    }
+    for part in first.iter().flat_map(|evaluation| &evaluation.parts) {
+        let name = part.metrics.first().map_or("", |metric| metric.name);
+        let title = format!("{name}, {} ({})", part.name, part.rows);
+        row(&title, &|m| number(m.part(&part.name).and_then(|part| Some(part.metrics.first()?.value))));
     }
     row("ms for one text", &|m| format!("{:.2}", m.speed.milliseconds));
     row("texts per second", &|m| format!("{:.0}", m.speed.texts_per_second));

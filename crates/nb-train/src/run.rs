@@ -12,12 +12,12 @@ use crate::best::Best;
 use crate::config::EvalEvery;
 use crate::folder::{RunFolder, Unfinished};
 use crate::models::{Model, Models, Role};
-use crate::plan::Plan;
+use crate::plan::{Plan, TaskPlan};
 use crate::progress::Progress;
 use crate::report::{Finished, Summary, TrainReport, speed, summarise};
 use crate::schedule::Schedule;
 use crate::step::{StepReport, Stepper};
-use crate::task::{Task, Topic};
+use crate::task::{Layers, Recommend, Retrieve, Task, Topic};
 use crate::terms::Counts;
 
 /// Steps whose time does not count in the speed: first touches of memory, kernels chosen.
@@ -47,14 +47,21 @@ pub fn set_threads(threads: usize) -> Result<()> {
 /// If data, checkpoints or the run folder cannot be used, or if a loss is not finite.
 pub fn run(plan: &Plan, unfinished: Unfinished, stop: &Arc<AtomicBool>) -> Result<Outcome> {
     RunFolder::check(&plan.output, unfinished)?;
-    let task = Topic::open(plan)?;
-    let models = Models::build(plan, &task)?;
+    match &plan.data.task {
+        TaskPlan::Topic(files) => run_task(plan, &Topic::open(plan, files)?, unfinished, stop),
+        TaskPlan::Recommend(files) => run_task(plan, &Recommend::open(plan, files)?, unfinished, stop),
+        TaskPlan::Retrieve(files) => run_task(plan, &Retrieve::open(plan, files)?, unfinished, stop),
+    }
+}
+
+fn run_task<K: Task>(plan: &Plan, task: &K, unfinished: Unfinished, stop: &Arc<AtomicBool>) -> Result<Outcome> {
+    let models = Models::build(plan, task)?;
     if stop.load(Ordering::Relaxed) {
         tracing::warn!("stopped before the first step; nothing was written");
         return Ok(Outcome::Interrupted);
     }
     let folder = RunFolder::create(&plan.output, &plan.resolved, unfinished)?;
-    Run::new(plan, &task, models, folder).train(stop)
+    Run::new(plan, task, models, folder).train(stop)
 }
 
 /// A run under way.
@@ -82,7 +89,7 @@ impl<'a, K: Task> Run<'a, K> {
         };
         let best = models.named().map(|(role, _)| Best::new(role, task.primary_metric())).collect();
         Self {
-            groups: groups(plan, task, &models),
+            groups: groups(plan, &models),
             schedule: Schedule::new(total, plan.train.warmup),
             clock: Clock::default(),
             plan,
@@ -103,7 +110,7 @@ impl<'a, K: Task> Run<'a, K> {
             let updates = rows.chunks(self.plan.train.accumulate);
             let last = updates.len() - 1;
             for (i, update) in updates.enumerate() {
-                let report = self.step(update, step)?;
+                let report = self.step(epoch, update, step)?;
                 step += 1;
                 progress.step(step, &report, self.clock.tokens_per_second());
                 if step % self.plan.train.log_every == 0 || step == self.total {
@@ -129,9 +136,9 @@ impl<'a, K: Task> Run<'a, K> {
         self.finish(step)
     }
 
-    fn step(&mut self, update: &[Vec<u32>], step: u64) -> Result<StepReport> {
+    fn step(&mut self, epoch: u64, update: &[Vec<u32>], step: u64) -> Result<StepReport> {
         let begin = Instant::now();
-        let batches: Vec<K::Batch> = update.iter().map(|rows| self.task.batch(rows)).collect();
+        let batches: Vec<K::Batch> = update.iter().map(|rows| self.task.batch(epoch, rows)).collect();
         let at = (step, self.schedule.factor(step));
         let report = self.stepper.step((self.task, &mut self.models), &mut self.groups, &batches, at);
         self.clock.add(step, begin.elapsed(), report.counts);
@@ -156,12 +163,11 @@ impl<'a, K: Task> Run<'a, K> {
         let mut line = json!({"event": "eval", "step": step, "epoch": epoch});
         let mut worse = 0;
         for ((role, model), best) in self.models.named().zip(&mut self.best) {
-            let metrics = self.task.evaluate(&model.bert, &model.top);
-            let metrics = metrics.with_context(|| format!("step {step}: {}; {kept}", role.name()))?;
-            let text: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-            tracing::info!("step {step}: {} {}", role.name(), text.join(", "));
-            line[role.name()] = metrics.iter().map(|&(name, value)| (name, value)).collect();
-            worse = best.offer(step, metrics, self.folder.path(), |folder| save(self.task, model, folder))?;
+            let evaluation = self.task.evaluate(&model.bert, &model.top);
+            let evaluation = evaluation.with_context(|| format!("step {step}: {}; {kept}", role.name()))?;
+            tracing::info!("step {step}: {} {}", role.name(), evaluation.line());
+            line[role.name()] = evaluation.to_json().into();
+            worse = best.offer(step, evaluation, self.folder.path(), |folder| save(self.task, model, folder))?;
         }
         self.folder.log(&line)?;
         Ok(worse)
@@ -175,6 +181,7 @@ impl<'a, K: Task> Run<'a, K> {
             "event": "step", "step": step, "epoch": epoch, "loss": report.total, "terms": terms,
             "gradient_norm": report.gradient_norm, "lr": self.plan.train.lr * factor,
             "head_lr": self.plan.train.head_lr * factor, "teacher_lr": self.plan.train.teacher_lr * factor,
+            "samples": report.counts.rows, "samples_per_second": self.clock.samples_per_second(),
             "sequences_per_second": self.clock.sequences_per_second(), "tokens_per_second": self.clock.tokens_per_second(),
         }))
     }
@@ -198,6 +205,8 @@ impl<'a, K: Task> Run<'a, K> {
         let train = TrainReport {
             steps,
             seconds: self.clock.seconds(),
+            samples: self.clock.all.samples,
+            samples_per_second: self.clock.samples_per_second(),
             sequences_per_second: self.clock.sequences_per_second(),
             tokens_per_second: self.clock.tokens_per_second(),
         };
@@ -243,7 +252,7 @@ pub(crate) fn total_steps<K: Task>(plan: &Plan, task: &K) -> u64 {
 }
 
 /// The optimiser's groups: each distinct arena once, with the peak rate of its place.
-fn groups<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>) -> Vec<Group> {
+fn groups<T: Layers>(plan: &Plan, models: &Models<T>) -> Vec<Group> {
     let mut groups = Vec::new();
     let mut seen = Vec::new();
     for (role, model) in models.named() {
@@ -251,7 +260,7 @@ fn groups<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>) -> Vec<Group>
             Role::Teacher => plan.train.teacher_lr,
             Role::Student => plan.train.lr,
         };
-        let tops = task.arenas(&model.top).into_iter().map(|arena| (arena, plan.train.head_lr));
+        let tops = model.top.arenas().into_iter().map(|arena| (arena, plan.train.head_lr));
         for (arena, peak) in std::iter::once((model.arena(), encoder)).chain(tops) {
             let identity = arena.values().data_ptr(); // shared top layers are one arena
             if !seen.contains(&identity) {
@@ -273,6 +282,7 @@ struct Clock {
 #[derive(Debug, Default, Clone, Copy)]
 struct Throughput {
     time: Duration,
+    samples: i64,
     sequences: i64,
     tokens: i64,
 }
@@ -280,6 +290,7 @@ struct Throughput {
 impl Throughput {
     fn add(&mut self, took: Duration, counts: Counts) {
         self.time += took;
+        self.samples += counts.rows;
         self.sequences += counts.pooled;
         self.tokens += counts.tokens;
     }
@@ -304,6 +315,10 @@ impl Clock {
     /// Without the first steps, unless there are no others.
     fn settled(&self) -> Throughput {
         if self.warm.sequences > 0 { self.warm } else { self.all }
+    }
+
+    fn samples_per_second(&self) -> f64 {
+        self.settled().per_second(self.settled().samples)
     }
 
     fn sequences_per_second(&self) -> f64 {

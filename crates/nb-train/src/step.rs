@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 use crate::adamw::{AdamW, Group, clip_factor, gradient_norm};
 use crate::method::{Blend, Method, TermKind};
 use crate::models::{Model, Models, Role};
-use crate::task::{Outputs, Task};
+use crate::task::{Objective, Outputs};
 use crate::terms::{Compared, Counts, Side};
 
 /// What every step of a run has in common.
@@ -53,7 +53,7 @@ impl StepReport {
 impl Stepper {
     /// Update number `step` (from 0) from `batches`, its micro-batches, at `schedule` times the peak learning rates. An
     /// update that is not finite is reported and not made.
-    pub fn step<K: Task>(
+    pub fn step<K: Objective>(
         &self,
         (task, models): (&K, &mut Models<K::Top>),
         groups: &mut [Group],
@@ -77,7 +77,7 @@ impl Stepper {
     }
 
     /// Forward and backward of one micro-batch: gradients accumulate in the arenas. Returns the terms' values.
-    pub fn micro_batch<K: Task>(
+    pub fn micro_batch<K: Objective>(
         &self,
         task: &K,
         models: &Models<K::Top>,

@@ -4,12 +4,13 @@ use nb_model::{DropoutKey, Pass};
 use nb_momentum::blend_layers;
 use nb_share::Sharing;
 use nb_train::method::{Method, TermKind};
-use nb_train::task::{Outputs, Task};
+use nb_train::task::Outputs;
 use nb_train::terms::{Compared, Counts, Side};
 use tch::{Kind, Tensor};
 
+use super::cases::{Case, Labelled, Readers, Searches};
 use super::golden::{Golden, Values};
-use super::step::{insert_blended, insert_gradients, insert_loss, insert_outputs, method, models, task};
+use super::step::{insert_blended, insert_gradients, insert_loss, insert_outputs, method, models};
 use crate::support::{student, teacher};
 
 /// What is done wrong.
@@ -27,22 +28,30 @@ pub(super) enum Fault {
 
 /// Everything that a golden file holds, computed with one fault.
 pub(super) fn by_hand(golden: &Golden, fault: Fault) -> Values {
-    let (task, method, models) = (task(golden), method(golden), models(golden, Sharing::One));
+    match golden.says("task") {
+        Some("recommend") => case_by_hand::<Readers>(golden, fault),
+        Some("retrieve") => case_by_hand::<Searches>(golden, fault),
+        _ => case_by_hand::<Labelled>(golden, fault),
+    }
+}
+
+fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
+    let (task, method, models, batch) = (C::CASE, method(golden), models::<C>(golden, Sharing::One), C::batch(golden));
     let (teacher, student) = (teacher(&models), student(&models));
-    let (packed, counts) = (golden.batch.packed(), golden.batch.counts());
+    let (packed, counts) = (task.packed(&batch), task.counts(&batch));
     let map = models.map.expect("the models of a file have a layer map");
     let mut values = Values::new();
 
     let pass = Pass::Training(DropoutKey::Off);
     let (of_teacher, of_student) = (teacher.bert.encode(&packed, pass), student.bert.encode(&packed, pass));
-    let big = task.outputs(&teacher.top, of_teacher.last(), &packed, &golden.batch);
-    let small = task.outputs(&student.top, of_student.last(), &packed, &golden.batch);
+    let big = task.outputs(&teacher.top, of_teacher.last(), &packed, &batch);
+    let small = task.outputs(&student.top, of_student.last(), &packed, &batch);
     insert_outputs(&mut values, "teacher", of_teacher.states(), (&big.pooled, &big.logits));
     insert_outputs(&mut values, "student", of_student.states(), (&small.pooled, &small.logits));
 
     let shifted = one_earlier(of_teacher.states());
     let states = if fault == Fault::ShiftedMap { &shifted[..] } else { of_teacher.states() };
-    let labels = task.labels(&golden.batch);
+    let labels = task.labels(&batch);
     let sides = (Side { states, outputs: &big }, Side { states: of_student.states(), outputs: &small });
     let compared = Compared { teacher: Some(sides.0), student: Some(sides.1), labels: &labels, map: Some(map) };
     let term = |kind| match fault {

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Precision, fill};
+use nb_model::{Arena, Bert, BertConfig, Precision, fill};
 use nb_momentum::Beta;
-use nb_share::{LayerMap, Shared, Sharing};
+use nb_share::{LayerMap, Sharing};
 use nb_train::method::{Method, TermKind};
 use nb_train::models::{Model, Models};
-use nb_train::task::{Task, TopicTop};
+use nb_train::task::Layers;
 use tch::{Device, Tensor};
 
+use super::cases::{Case, Labelled, Readers, Searches};
 use super::golden::{Golden, Values};
-use crate::support::{Sentences, gradients, preset, stepper, student, tops_of};
+use crate::support::{gradients, preset, stepper, student};
 
 /// NewsBERT with the file's temperature and β.
 pub(super) fn method(golden: &Golden) -> Method {
@@ -22,16 +23,24 @@ pub(super) fn method(golden: &Golden) -> Method {
 /// Forward, backward and blend by [`nb_train::step::Stepper`], which is what a run calls. Head gradients are those of
 /// the student's top, which with [`Sharing::One`] is the teacher's too.
 pub(super) fn run(golden: &Golden, method: Method, sharing: Sharing) -> Values {
-    let (task, models) = (task(golden), models(golden, sharing));
-    let packed = golden.batch.packed();
+    match golden.says("task") {
+        Some("recommend") => run_case::<Readers>(golden, method, sharing),
+        Some("retrieve") => run_case::<Searches>(golden, method, sharing),
+        _ => run_case::<Labelled>(golden, method, sharing),
+    }
+}
+
+fn run_case<C: Case>(golden: &Golden, method: Method, sharing: Sharing) -> Values {
+    let (batch, models) = (C::batch(golden), models::<C>(golden, sharing));
+    let packed = C::CASE.packed(&batch);
     let mut values = Values::new();
     for (role, model) in models.named() {
         let encoded = model.encode(&packed, 0);
-        let outputs = task.outputs(&model.top, encoded.last(), &packed, &golden.batch);
+        let outputs = C::CASE.outputs(&model.top, encoded.last(), &packed, &batch);
         insert_outputs(&mut values, role.name(), encoded.states(), (&outputs.pooled, &outputs.logits));
     }
     let stepper = stepper(method);
-    let losses = stepper.micro_batch(&task, &models, &golden.batch, golden.batch.counts(), 0);
+    let losses = stepper.micro_batch(&C::CASE, &models, &batch, C::CASE.counts(&batch), 0);
     for (term, loss) in stepper.method.terms.iter().zip(losses) {
         insert_loss(&mut values, term.kind, loss);
     }
@@ -41,30 +50,9 @@ pub(super) fn run(golden: &Golden, method: Method, sharing: Sharing) -> Values {
     values
 }
 
-/// The file's batch as a task.
-pub(super) fn task(golden: &Golden) -> Sentences {
-    Sentences { batch: golden.batch.clone(), classes: golden.tensor("weights.head.dense.bias").size()[0] }
-}
-
 /// Teacher, student and top layers with the file's weights.
-pub(super) fn models(golden: &Golden, sharing: Sharing) -> Models<TopicTop> {
-    let (hidden, classes) = (golden.config.hidden_size, task(golden).classes);
-    let query = golden.tensor("weights.head.pooling.proj.bias").size()[0];
-    let (of_pooling, of_dense): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        golden.under("weights.head.").into_iter().partition(|(name, _)| name.starts_with("pooling."));
-    let copy =
-        |from: &BTreeMap<String, Tensor>| from.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
-    let pooling = Shared::new(sharing, || {
-        let pooling = AttentivePooling::zeros(hidden, query, Device::Cpu);
-        filled(golden, pooling.arena(), copy(&of_pooling));
-        pooling
-    });
-    let dense = Shared::new(sharing, || {
-        let dense = Dense::zeros(hidden, classes, Device::Cpu);
-        filled(golden, dense.arena(), copy(&of_dense));
-        dense
-    });
-    let tops = tops_of(pooling, dense);
+pub(super) fn models<C: Case>(golden: &Golden, sharing: Sharing) -> Models<C::Top> {
+    let tops = C::tops(golden, sharing);
     let shallow = golden.config.with_layers(golden.student_layers());
     let (deep, n) = (golden.config.num_hidden_layers as usize, golden.student_layers() as usize);
     Models {
@@ -79,6 +67,13 @@ fn encoder(golden: &Golden, config: &BertConfig, weights: &str) -> Bert {
     filled(golden, bert.arena(), golden.under(weights));
     bert.parameters_changed();
     bert
+}
+
+/// Fills an arena of a top layer with the file's weights.
+pub(super) fn fill_head(golden: &Golden, arena: &Arena) {
+    let mut weights = golden.under("weights.head.");
+    let own = arena.layout().slots().iter().filter_map(|slot| weights.remove_entry(&slot.name)).collect();
+    filled(golden, arena, own);
 }
 
 fn filled(golden: &Golden, arena: &Arena, weights: BTreeMap<String, Tensor>) {
@@ -108,13 +103,13 @@ pub(super) fn insert_loss(values: &mut Values, kind: TermKind, loss: f64) {
 }
 
 /// Gradients as backward left them.
-pub(super) fn insert_gradients(values: &mut Values, models: &Models<TopicTop>) {
+pub(super) fn insert_gradients<T: Layers>(values: &mut Values, models: &Models<T>) {
     let gradients = gradients(models);
     values.extend(gradients.into_iter().map(|(name, gradient)| (format!("grads.{name}"), gradient)));
 }
 
 /// The student's gradients after the blend.
-pub(super) fn insert_blended(values: &mut Values, models: &Models<TopicTop>) {
+pub(super) fn insert_blended<T>(values: &mut Values, models: &Models<T>) {
     let arena = student(models).arena();
     let slots = arena.layout().slots().iter();
     values.extend(slots.map(|slot| (format!("blended.student.{}", slot.name), arena.grad(&slot.name).copy())));

@@ -1,9 +1,11 @@
-//! `cargo xtask data`: writes the sample corpus.
+//! `cargo xtask data`: writes the sample corpus, and turns news into a retrieval data set.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use nb_data::beir::{self, Conversion, Split, Written};
+use nb_data::read::{self, Column, CsvLayout, Field, Format, LabelRule, Source};
 use nb_data::sample::{self, SampleSize};
 
 use crate::progress::say;
@@ -17,8 +19,19 @@ Examples:
   cargo xtask data sample
   cargo xtask data sample --output /tmp/other --seed 7";
 
+const BEIR_EXAMPLES: &str = "\
+Examples:
+  cargo xtask data beir-from-news --input MINDsmall_train --input MINDsmall_dev --output data/mind-beir
+  cargo xtask data beir-from-news --input articles.csv --columns headline,body --header present --output data/beir
+  cargo xtask data beir-from-news --input train.csv --columns 1,2 --output data/beir --seed 7";
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask data sample
+  cargo xtask data beir-from-news --input MINDsmall_train --output data/mind-beir";
+
 #[derive(Debug, clap::Args)]
-#[command(after_help = SAMPLE_EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -26,9 +39,15 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Write a corpus of generated news in MIND's format, for the quickstart and for trying things out
+    /// Write a corpus of generated news, for the quickstarts and for trying things out
+    ///
+    /// News with topics and news with simulated readers, both in MIND's format, and a retrieval data set in BEIR's.
     #[command(after_help = SAMPLE_EXAMPLES)]
     Sample(SampleArgs),
+
+    /// Turn news into a retrieval data set in BEIR's format: titles become the queries that ask for the abstracts
+    #[command(after_help = BEIR_EXAMPLES)]
+    BeirFromNews(BeirArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -42,25 +61,174 @@ struct SampleArgs {
     seed: u64,
 }
 
+#[derive(Debug, clap::Args)]
+struct BeirArgs {
+    /// A folder with MIND's news.tsv, such a file, or a .csv or .tsv file with --columns; may be given several times
+    #[arg(long = "input", value_name = "FILE_OR_FOLDER", required = true)]
+    inputs: Vec<PathBuf>,
+
+    /// Read the files as CSV, or as TSV if their names end in .tsv: the title's and the text's column, by name or by
+    /// number from 0
+    #[arg(long, value_name = "TITLE,ABSTRACT", value_delimiter = ',')]
+    columns: Option<Vec<Column>>,
+
+    /// Whether the first row of the files names the columns
+    #[arg(long, value_enum, default_value_t = Header::Absent, requires = "columns")]
+    header: Header,
+
+    /// The folder to write to
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+
+    /// What decides which queries train and which measure: the same seed gives the same split
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Header {
+    Present,
+    Absent,
+}
+
+impl From<Header> for read::Header {
+    fn from(header: Header) -> Self {
+        match header {
+            Header::Present => Self::Present,
+            Header::Absent => Self::Absent,
+        }
+    }
+}
+
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let Command::Sample(SampleArgs { output, seed }) = self.command;
-        let folder = output.unwrap_or_else(|| project::root().join(SAMPLE));
-        let size = SampleSize::default();
-        let written = sample::write(&folder, seed, size)?;
-        say(format!("wrote {} rows to {}", size.train, written.train.display()));
-        say(format!("wrote {} rows to {}", size.dev, written.dev.display()));
+        match self.command {
+            Command::Sample(args) => args.run()?,
+            Command::BeirFromNews(args) => args.run()?,
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Writes the sample corpus, if it is not there.
+impl SampleArgs {
+    fn run(self) -> Result<()> {
+        let folder = self.output.unwrap_or_else(|| project::root().join(SAMPLE));
+        let size = SampleSize::default();
+        let written = sample::write(&folder, self.seed, size)?;
+        say(format!("wrote {} rows to {}", size.train, written.train.display()));
+        say(format!("wrote {} rows to {}", size.dev, written.dev.display()));
+        let [train, dev] = written.impressions;
+        say(format!("wrote {train} impressions and their news to {}", written.recommend_train.display()));
+        say(format!("wrote {dev} impressions and their news to {}", written.recommend_dev.display()));
+        say_written(&written.beir);
+        Ok(())
+    }
+}
+
+impl BeirArgs {
+    fn run(self) -> Result<()> {
+        let sources = self.inputs.iter().map(|input| self.source(input)).collect::<Result<Vec<_>>>()?;
+        let written = beir::from_news(&sources, &self.output, Conversion { seed: self.seed })?;
+        say_written(&written);
+        for (source, skipped) in sources.iter().zip(&written.skipped).filter(|(_, skipped)| skipped.count() > 0) {
+            say(format!("left out of {}: rows {skipped}", source.path.display()));
+        }
+        if written.incomplete > 0 {
+            say(format!("left out: {} news without a title or without a text", written.incomplete));
+        }
+        if written.repeated > 0 {
+            say(format!("{} news repeat an earlier id or text and share its document", written.repeated));
+        }
+        for (split, _) in Split::ALL.iter().zip(written.queries).filter(|(_, queries)| *queries == 0) {
+            say(format!("no query fell into {}: these are very few news", split.name()));
+        }
+        Ok(())
+    }
+
+    /// How an input is read.
+    fn source(&self, input: &Path) -> Result<Source> {
+        let extension = input.extension().and_then(|extension| extension.to_str());
+        let (path, format) = match (&self.columns, extension) {
+            _ if input.is_dir() => (input.join("news.tsv"), mind()),
+            _ if !input.exists() => bail!("{}: no such file or folder", input.display()),
+            (None, Some("tsv")) => (input.to_owned(), mind()),
+            (None, _) => bail!(
+                "{} is neither a folder nor a .tsv file of MIND's format, expected --columns to say where its title \
+                 and its text stand",
+                input.display()
+            ),
+            (Some(columns), _) => {
+                if columns.len() != 2 {
+                    bail!("--columns names {} of two columns, expected the title's and the text's", columns.len());
+                }
+                let delimiter = if extension == Some("tsv") { b'\t' } else { b',' };
+                let (text, header) = (columns.clone(), self.header.into());
+                (input.to_owned(), Format::Csv(CsvLayout { label: None, text, header, delimiter }))
+            }
+        };
+        Ok(Source { labels: LabelRule::Optional, ..Source::labelled(path, format) })
+    }
+}
+
+fn mind() -> Format {
+    Format::MindNews { fields: vec![Field::Title, Field::Abstract] }
+}
+
+fn say_written(Written { folder, documents, queries: [train, dev, test], .. }: &Written) {
+    say(format!(
+        "wrote {documents} documents and {} queries ({train} train, {dev} dev, {test} test) to {}",
+        train + dev + test,
+        folder.path().display()
+    ));
+}
+
+/// Writes the sample corpus, if some of it is not there.
 pub(crate) fn ensure_sample() -> Result<()> {
     let folder = project::root().join(SAMPLE);
-    if ["train", "dev"].iter().all(|split| folder.join(split).join("news.tsv").is_file()) {
+    if sample::FILES.iter().all(|file| folder.join(file).is_file()) {
         return Ok(());
     }
     sample::write(&folder, 0, SampleSize::default())?;
     say(format!("wrote the sample corpus to {}", folder.display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(columns: Option<&str>) -> BeirArgs {
+        let column = |column: &str| column.parse().unwrap();
+        BeirArgs {
+            inputs: Vec::new(),
+            columns: columns.map(|columns| columns.split(',').map(column).collect()),
+            header: Header::Present,
+            output: PathBuf::new(),
+            seed: 0,
+        }
+    }
+
+    #[test]
+    fn an_input_is_read_as_its_name_and_the_columns_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "").unwrap();
+            path
+        };
+        let (csv, tsv) = (file("a.csv"), file("b.tsv"));
+        let source = |columns, path: &Path| args(columns).source(path).map_err(|error| error.to_string());
+        let delimiter = |columns, path: &Path| match source(columns, path).unwrap().format {
+            Format::Csv(layout) => Some(layout.delimiter),
+            _ => None,
+        };
+        assert_eq!((delimiter(Some("a,1"), &csv), delimiter(Some("a,1"), &tsv)), (Some(b','), Some(b'\t')));
+        assert_eq!(source(None, &tsv).unwrap().format, mind());
+        // A folder holds MIND's file, whatever the others are.
+        let from_folder = source(Some("a,1"), folder.path()).unwrap();
+        assert_eq!((from_folder.path, from_folder.format), (folder.path().join("news.tsv"), mind()));
+        assert!(source(None, &csv).unwrap_err().contains("expected --columns"));
+        assert!(source(Some("1"), &csv).unwrap_err().contains("expected the title's and the text's"));
+        assert!(source(None, &folder.path().join("c.tsv")).unwrap_err().ends_with("c.tsv: no such file or folder"));
+    }
 }

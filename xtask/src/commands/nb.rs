@@ -1,4 +1,4 @@
-//! `train`, `eval`, `predict`, `embed`, `plan`: builds the binary `nb` and hands the command over to it.
+//! `train`, `eval`, `predict`, `embed`, `rank`, `search`, `plan`: builds the binary `nb` and hands the command over to it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -22,6 +22,8 @@ use crate::{project, teacher};
 pub(crate) const TRAIN: &str = "\
 Examples:
   cargo xtask train                                              the quickstart: sample corpus, 2 layers of 6
+  cargo xtask train --config configs/quickstart-recommend.yaml   the same for readers
+  cargo xtask train --config configs/quickstart-retrieve.yaml    the same for queries
   cargo xtask train --config my.yaml --set train.epochs=3
 
 All options are those of the binary nb: cargo xtask train --help, once set-up has run.";
@@ -43,6 +45,19 @@ Example:
   cargo xtask embed --model runs/quickstart/student --input titles.txt --output vectors.safetensors
 
 All options are those of the binary nb: cargo xtask embed --help, once set-up has run.";
+
+pub(crate) const RANK: &str = "\
+Example:
+  cargo xtask rank --model runs/quickstart-recommend/student --news data/sample/recommend/dev/news.tsv \\
+      --behaviors data/sample/recommend/dev/behaviors.tsv --output prediction.txt
+
+All options are those of the binary nb: cargo xtask rank --help, once set-up has run.";
+
+pub(crate) const SEARCH: &str = "\
+Example:
+  cargo xtask search --model runs/quickstart-retrieve/student --corpus data/sample/beir --query 'storm at the coast'
+
+All options are those of the binary nb: cargo xtask search --help, once set-up has run.";
 
 pub(crate) const PLAN: &str = "\
 Example:

@@ -17,14 +17,33 @@ pub enum Format {
         /// Which fields make up the text: one or two different ones, the first of which is the article's first text.
         fields: Vec<Field>,
     },
+    /// BEIR's `corpus.jsonl`: a JSON object per line, with `_id`, `title` and `text`; other keys are not read.
+    BeirCorpus {
+        /// As for MIND: `title` is [`Field::Title`], `text` is [`Field::Abstract`].
+        fields: Vec<Field>,
+    },
+    /// BEIR's `queries.jsonl`: a JSON object per line, with `_id` and `text`; other keys are not read.
+    BeirQueries,
 }
 
-/// A text field of MIND's `news.tsv`.
+impl Format {
+    /// How many texts an article has at most: one or two.
+    #[must_use]
+    pub fn texts(&self) -> usize {
+        match self {
+            Self::Lines | Self::BeirQueries => 1,
+            Self::Csv(layout) => layout.text.len(),
+            Self::MindNews { fields } | Self::BeirCorpus { fields } => fields.len(),
+        }
+    }
+}
+
+/// A text field of MIND's `news.tsv`, or what stands for it elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// The fourth column.
+    /// The headline: MIND's fourth column.
     Title,
-    /// The fifth column.
+    /// What the news says: MIND's fifth column.
     Abstract,
 }
 

@@ -4,24 +4,27 @@
 //! | --- | --- | --- | --- |
 //! | [`Format::Lines`] | a line | none | the line |
 //! | [`Format::Csv`] | a record, quoted as in RFC 4180, of any delimiter | a column, or none | one or two columns |
+//! | [`Format::BeirCorpus`] | a line holding a JSON object | none | `title` and/or `text` |
+//! | [`Format::BeirQueries`] | a line holding a JSON object | none | `text` |
 //! | [`Format::MindNews`] | a line of at least five tab-separated columns, never quoted | `category` | title and/or abstract |
 //!
 //! In all of them the text is UTF-8 with or without a byte-order mark, lines end in LF or CRLF, and fields are trimmed
 //! of white space. A row is unusable if it is not UTF-8, has too few columns, has no label where labels are required,
-//! or has nothing but white space and control characters for a text. If only the second of two texts is there, it
+//! is no JSON object with an `_id` where it should be one, or has nothing but white space and control characters for a text. If only the second of two texts is there, it
 //! takes the place of the first. A NUL byte or a text of a megabyte makes no row unusable.
 //!
 //! [`articles`] streams and leaves the judgement of skipped rows to its caller; [`read()`] reads a whole file and
 //! refuses it if too many rows are unusable.
 
 mod format;
-mod records;
+mod json;
+pub(crate) mod records;
 mod rows;
 mod skipped;
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use format::{Column, CsvLayout, Field, Format, Header, LabelRule};
 pub use rows::{Articles, articles};
@@ -35,7 +38,7 @@ use crate::random::{Stream, mix};
 pub struct Article {
     /// The line on which its row begins, counted from 1.
     pub line: u64,
-    /// MIND's news id; none in other formats.
+    /// MIND's news id, BEIR's `_id`; none in other formats.
     pub id: Option<String>,
     /// Its topic.
     pub label: Option<String>,
@@ -82,28 +85,26 @@ impl Source {
     /// # Errors
     /// [`DataError::Open`] if that fails, and what [`articles`] returns.
     pub fn open(&self) -> Result<Articles<BufReader<File>>, DataError> {
-        let failed = |source| DataError::Open { path: self.path.clone(), source };
-        let file = File::open(&self.path).map_err(failed)?;
-        // A folder opens without complaint and fails at the first read only, which would name a line.
-        if file.metadata().map_err(failed)?.is_dir() {
-            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
-        }
+        let file = open_file(&self.path)?;
         let name = self.path.display().to_string();
         articles(BufReader::with_capacity(1 << 16, file), &name, &self.format, self.labels)
     }
 
     /// Checks the share of skipped rows beside `usable` ones.
     pub(crate) fn check(&self, usable: u64, skipped: &Skipped) -> Result<(), DataError> {
-        if usable == 0 {
-            return Err(DataError::NoRows { path: self.path.clone(), skipped: skipped.clone() });
-        }
-        let rows = usable + skipped.count();
-        if skipped.count() as f64 > self.allowed_unusable * rows as f64 {
-            let (path, skipped, allowed) = (self.path.clone(), skipped.clone(), self.allowed_unusable);
-            return Err(DataError::TooManyUnusable { path, skipped, rows, allowed });
-        }
-        Ok(())
+        skipped.check(&self.path, usable, self.allowed_unusable)
     }
+}
+
+/// Opens a file to be read.
+pub(crate) fn open_file(path: &Path) -> Result<File, DataError> {
+    let failed = |source| DataError::Open { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    // A folder opens without complaint and fails at the first read only, which would name a line.
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+    }
+    Ok(file)
 }
 
 /// All usable articles of a file, in its order.

@@ -11,9 +11,11 @@ use crate::error::DataError;
 
 /// How records and fields are cut.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Cut {
+pub(crate) enum Cut {
     /// A line is a record of one field.
     Line,
+    /// A line is a record of one field, unless it is empty.
+    FilledLine,
     /// A line is a record; a tab ends a field; quotes mean nothing.
     Tabs,
     /// Records of CSV.
@@ -25,20 +27,20 @@ pub(super) enum Cut {
 
 /// A record: its fields one after the other, and where each ends.
 #[derive(Debug, Default)]
-pub(super) struct Record {
-    pub(super) bytes: Vec<u8>,
-    pub(super) ends: Vec<usize>,
+pub(crate) struct Record {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) ends: Vec<usize>,
     /// The line on which it begins, counted from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
 }
 
 impl Record {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
     /// Where a field lies in `bytes`.
-    pub(super) fn range(&self, field: usize) -> Option<std::ops::Range<usize>> {
+    pub(crate) fn range(&self, field: usize) -> Option<std::ops::Range<usize>> {
         let end = *self.ends.get(field)?;
         Some(field.checked_sub(1).map_or(0, |before| self.ends[before])..end)
     }
@@ -58,7 +60,7 @@ impl Record {
 
 /// The records of a stream.
 #[derive(Debug)]
-pub(super) struct Records<R> {
+pub(crate) struct Records<R> {
     reader: R,
     /// The name in errors.
     name: String,
@@ -70,17 +72,17 @@ pub(super) struct Records<R> {
 }
 
 impl<R: BufRead> Records<R> {
-    pub(super) fn new(reader: R, name: &str, cut: Cut) -> Self {
+    pub(crate) fn new(reader: R, name: &str, cut: Cut) -> Self {
         Self { reader, name: name.to_owned(), cut, text: Vec::new(), line: 0 }
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Reads the next record into `record`; false at the end. Empty lines between CSV or tab-separated records are
-    /// no records; a line of plain text is one even if it is empty.
-    pub(super) fn read(&mut self, record: &mut Record) -> Result<bool, DataError> {
+    /// Reads the next record into `record`; false at the end. Empty lines are no records, but for
+    /// [`Cut::Line`].
+    pub(crate) fn read(&mut self, record: &mut Record) -> Result<bool, DataError> {
         record.bytes.clear();
         record.ends.clear();
         loop {
@@ -93,7 +95,7 @@ impl<R: BufRead> Records<R> {
         }
         record.line = self.line;
         match self.cut {
-            Cut::Line => {
+            Cut::Line | Cut::FilledLine => {
                 record.bytes.extend_from_slice(&self.text);
                 record.end_field();
             }
@@ -280,7 +282,7 @@ mod tests {
         /// Any bytes give records or an open quote, and no panic.
         #[test]
         fn any_bytes_are_read(text in prop::collection::vec(prop::sample::select(b"a\",\n\r\t\0\xff\xef\xbb\xbf".to_vec()), 0..60)) {
-            for cut in [Cut::Line, Cut::Tabs, Cut::Quoted { delimiter: b',' }] {
+            for cut in [Cut::Line, Cut::FilledLine, Cut::Tabs, Cut::Quoted { delimiter: b',' }] {
                 match all(&text, cut) {
                     Ok(_) | Err(DataError::OpenQuote { .. }) => {}
                     Err(other) => prop_assert!(false, "{other}"),

@@ -3,6 +3,7 @@
 use std::io::BufRead;
 
 use super::format::{Column, CsvLayout, Field, Format, Header, LabelRule};
+use super::json::{self, Keys};
 use super::records::{Cut, Record, Records};
 use super::{Article, Reason, Row, SkippedRow};
 use crate::error::DataError;
@@ -40,24 +41,33 @@ pub fn articles<R: BufRead>(
     format: &Format,
     labels: LabelRule,
 ) -> Result<Articles<R>, DataError> {
-    let (cut, columns, header) = match format {
-        Format::Lines => (Cut::Line, Columns::default(), None),
-        Format::MindNews { fields } => (Cut::Tabs, Columns::mind(fields, name)?, None),
+    let (cut, places, header) = match format {
+        Format::Lines => (Cut::Line, Places::Columns(Columns::default()), None),
+        Format::MindNews { fields } => (Cut::Tabs, Places::Columns(Columns::mind(fields, name)?), None),
+        Format::BeirCorpus { fields } => {
+            let (first, second) = one_or_two(fields, name)?;
+            (Cut::FilledLine, Places::Keys(Keys::corpus(*first, second.copied())), None)
+        }
+        Format::BeirQueries => (Cut::FilledLine, Places::Keys(Keys::QUERIES), None),
         Format::Csv(layout) => {
             check_layout(layout, name)?;
             let cut = Cut::Quoted { delimiter: layout.delimiter };
             match layout.header {
-                Header::Absent => (cut, Columns::numbered(layout, name)?, None),
-                Header::Present => (cut, Columns::default(), Some(layout.clone())),
+                Header::Absent => (cut, Places::Columns(Columns::numbered(layout, name)?), None),
+                Header::Present => (cut, Places::Columns(Columns::default()), Some(layout.clone())),
             }
         }
     };
-    let labelled = header.as_ref().map_or(columns.label.is_some(), |layout| layout.label.is_some());
+    let labelled = match (&header, &places) {
+        (Some(layout), _) => layout.label.is_some(),
+        (None, Places::Columns(columns)) => columns.label.is_some(),
+        (None, Places::Keys(_)) => false,
+    };
     if labels == LabelRule::Required && !labelled {
         return Err(DataError::NoLabelColumn { file: name.to_owned() });
     }
     let records = Records::new(reader, name, cut);
-    Ok(Articles { records, record: Record::default(), header, columns, labels, state: State::Reading })
+    Ok(Articles { records, record: Record::default(), header, places, labels, state: State::Reading })
 }
 
 /// The rows of a stream; made by [`articles`].
@@ -68,7 +78,7 @@ pub struct Articles<R> {
     record: Record,
     /// The layout whose header is still to be read.
     header: Option<CsvLayout>,
-    columns: Columns,
+    places: Places,
     labels: LabelRule,
     state: State,
 }
@@ -100,13 +110,17 @@ impl<R: BufRead> Articles<R> {
             if !self.records.read(&mut self.record)? {
                 return Ok(None);
             }
-            self.columns = Columns::named(&layout, &self.record, self.records.name())?;
+            self.places = Places::Columns(Columns::named(&layout, &self.record, self.records.name())?);
         }
         if !self.records.read(&mut self.record)? {
             return Ok(None);
         }
         let line = self.record.line;
-        Ok(Some(match article(&self.record, &self.columns, self.labels) {
+        let article = match &self.places {
+            Places::Columns(columns) => article(&self.record, columns, self.labels),
+            Places::Keys(keys) => json::article(&self.record, keys),
+        };
+        Ok(Some(match article {
             Ok(article) => Row::Article(article),
             Err(reason) => Row::Skipped(SkippedRow { line, reason }),
         }))
@@ -128,11 +142,7 @@ fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Arti
     if labels == LabelRule::Required && label.is_none() {
         return Err(Reason::NoLabel);
     }
-    let (first, second) = match (field(Some(columns.first))?, field(columns.second)?) {
-        (Some(first), second) => (first, second),
-        (None, Some(second)) => (second, None),
-        (None, None) => return Err(Reason::NoText),
-    };
+    let (first, second) = texts(field(Some(columns.first))?, field(columns.second)?)?;
     Ok(Article {
         line: record.line,
         id: field(columns.id)?.map(str::to_owned),
@@ -142,13 +152,29 @@ fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Arti
     })
 }
 
+/// The texts of an article: if only the second is there, it takes the place of the first.
+pub(super) fn texts<'a>(first: Option<&'a str>, second: Option<&'a str>) -> Result<(&'a str, Option<&'a str>), Reason> {
+    match (first, second) {
+        (Some(first), second) => Ok((first, second)),
+        (None, Some(second)) => Ok((second, None)),
+        (None, None) => Err(Reason::NoText),
+    }
+}
+
 /// A field without the white space around it, if anything but white space and control characters is in it.
-fn meaningful(field: &str) -> Option<&str> {
+pub(super) fn meaningful(field: &str) -> Option<&str> {
     let field = field.trim();
     field.contains(|c: char| !c.is_control() && !c.is_whitespace()).then_some(field)
 }
 
-/// The places of what an article is made of.
+/// Where a record holds what an article is made of.
+#[derive(Debug)]
+enum Places {
+    Columns(Columns),
+    Keys(Keys),
+}
+
+/// The columns of what an article is made of.
 #[derive(Debug, Default)]
 struct Columns {
     id: Option<usize>,

@@ -1,6 +1,9 @@
 //! Rows that cannot be used: why, how many, and where the first of each kind stands.
 
 use std::fmt;
+use std::path::Path;
+
+use crate::error::DataError;
 
 /// Why a row cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -9,15 +12,35 @@ pub enum Reason {
     InvalidUtf8,
     /// A column that is needed is not there.
     TooFewColumns,
+    /// It is not a JSON object, where each line is one.
+    InvalidJson,
+    /// It has no id, where ids are required.
+    NoId,
     /// Its label is empty, where labels are required.
     NoLabel,
     /// Its text is empty, or nothing but white space and control characters.
     NoText,
+    /// An impression without a candidate.
+    NoCandidates,
+    /// An impression with a candidate of which it is not said whether it was clicked, where clicks are required.
+    NoClick,
+    /// A judgement whose score is not a whole number.
+    NoScore,
 }
 
 impl Reason {
     /// All reasons, in the order in which they are looked for and shown.
-    pub const ALL: [Self; 4] = [Self::InvalidUtf8, Self::TooFewColumns, Self::NoLabel, Self::NoText];
+    pub const ALL: [Self; 9] = [
+        Self::InvalidUtf8,
+        Self::TooFewColumns,
+        Self::InvalidJson,
+        Self::NoId,
+        Self::NoLabel,
+        Self::NoText,
+        Self::NoCandidates,
+        Self::NoClick,
+        Self::NoScore,
+    ];
 }
 
 impl fmt::Display for Reason {
@@ -26,8 +49,13 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::InvalidUtf8 => "that are not UTF-8",
             Self::TooFewColumns => "with too few columns",
+            Self::InvalidJson => "that are not JSON objects",
+            Self::NoId => "without an id",
             Self::NoLabel => "without a label",
             Self::NoText => "without text",
+            Self::NoCandidates => "without a candidate",
+            Self::NoClick => "with a candidate that lacks -0 or -1",
+            Self::NoScore => "whose score is not a whole number",
         })
     }
 }
@@ -71,6 +99,24 @@ impl Skipped {
     #[must_use]
     pub fn of(&self, reason: Reason) -> Option<(u64, u64)> {
         Some(self.counts[reason as usize]).filter(|(count, _)| *count > 0)
+    }
+
+    /// Checks the share of these rows beside `usable` ones of the same file: an error if nothing is usable or more than
+    /// the share `allowed` is not.
+    pub(crate) fn check(&self, path: &Path, usable: u64, allowed: f64) -> Result<(), DataError> {
+        if usable == 0 {
+            return Err(DataError::NoRows { path: path.to_owned(), skipped: Box::new(self.clone()) });
+        }
+        let rows = usable + self.count();
+        if self.count() as f64 > allowed * rows as f64 {
+            return Err(DataError::TooManyUnusable {
+                path: path.to_owned(),
+                skipped: Box::new(self.clone()),
+                rows,
+                allowed,
+            });
+        }
+        Ok(())
     }
 
     /// The counts as numbers, for a file.

@@ -1,56 +1,63 @@
-//! A corpus to try things on: `train/news.tsv` and `dev/news.tsv` in MIND's format, from a seed.
+//! A corpus to try things on, from a seed: news with topics, readers who click, and headlines to search with.
 //!
-//! It is made so that models differ. A bag of words stays far behind an encoder, because many words of the development
-//! news never occur in training (the lists say which); no model reaches 100 %, because a share of the labels is wrong
-//! (3 %) and some articles name nothing of their topic. A row depends on the seed, its split and its number only:
-//! a longer corpus begins with the shorter one.
+//! ```text
+//! train/news.tsv, dev/news.tsv                             topics, in MIND's format
+//! recommend/train/{news,behaviors}.tsv, recommend/dev/…    simulated readers, as MIND's folders
+//! beir/                                                    retrieval, in BEIR's layout
+//! ```
+//!
+//! It is made so that models differ, and so that none is perfect.
+//!
+//! - **Topics.** A bag of words stays far behind an encoder, because many words of the development news never occur in
+//!   training (the lists say which); a share of the labels is wrong (3 %) and some articles name nothing of their topic.
+//! - **Recommendation.** News of its own, stories. Readers click by topic, with noise. Development shows news that
+//!   training never did; as with MIND, `recommend/dev/news.tsv` holds these and the training news of the histories.
+//! - **Retrieval.** [`beir::from_news`] over the same stories: a text keeps only some of its headline's words.
+//!
+//! A news depends on the seed, its split and its number only: a longer corpus begins with the shorter one. What readers
+//! do depends on the number of news too.
 
+mod readers;
+mod sentences;
 mod words;
 
-use std::io::Write;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::atomic;
+use crate::beir::{self, Conversion, Written};
 use crate::error::DataError;
-use crate::random::{Stream, mix};
-use words::{ANYONE, ANYTHING, PLACES, TAILS, TIMES, TOPICS, Topic, VERBS, Words};
+use crate::read::{Field, Format, LabelRule, Source};
+use readers::{Impression, Stories};
+use sentences::{Split, line};
+use words::TOPICS;
 
-/// Share of rows whose label is that of another topic, in both splits.
-const NOISE: f64 = 0.03;
-/// A slot for an actor or a thing is filled with a word of no topic with this probability …
-const PLAIN: f64 = 0.24;
-/// … with a word of another topic with this one …
-const STRAY: f64 = 0.08;
-/// … with a word of the topic that both splits know with this one, and else with one that only this split knows.
-const BOTH: f64 = 0.33;
-
-/// Headlines. Words in braces are slots; `the` gives a common noun its article.
-const TITLES: &[&str] = &[
-    "{actor} in {place} {verb} {thing} {time}",
-    "{place}: {actor} {verb} {thing} {time}",
-    "{time}, {actor} from {place} {verb} {thing}",
-    "Why the {place} {actor} {verb} {thing}",
-    "{thing}: {actor} from {place} {verb} it {time}",
-];
-
-/// Abstracts, one sentence each.
-const ABSTRACTS: &[&str] = &[
-    "{the actor} in {place} {verb} {the thing}, {tail}.",
-    "In {place}, {the actor} {verb} {the thing} {time}, {tail}.",
-    "It is all about {the thing}, says {the actor} in {place}, {tail}.",
-    "{time}, {the actor} came to {place} because of {the thing}, {tail}.",
+/// Every file of the corpus, below its folder.
+pub const FILES: [&str; 11] = [
+    "train/news.tsv",
+    "dev/news.tsv",
+    "recommend/train/news.tsv",
+    "recommend/train/behaviors.tsv",
+    "recommend/dev/news.tsv",
+    "recommend/dev/behaviors.tsv",
+    "beir/corpus.jsonl",
+    "beir/queries.jsonl",
+    "beir/qrels/train.tsv",
+    "beir/qrels/dev.tsv",
+    "beir/qrels/test.tsv",
 ];
 
 /// How many rows each file gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleSize {
-    /// Rows of `train/news.tsv`.
+    /// Rows of `train/news.tsv`, at least 1, and training stories; two impressions for three of them.
     pub train: usize,
-    /// Rows of `dev/news.tsv`.
+    /// Rows of `dev/news.tsv`, at least 1, and development stories; five impressions for six of them.
     pub dev: usize,
 }
 
 impl Default for SampleSize {
-    /// 3000 training rows and 600 development rows.
+    /// 3000 training rows and 600 development rows, 2000 and 500 impressions.
     fn default() -> Self {
         Self { train: 3000, dev: 600 }
     }
@@ -65,6 +72,14 @@ pub struct Sample {
     pub dev: PathBuf,
     /// Number of topics, the labels of the corpus.
     pub topics: usize,
+    /// `<folder>/recommend/train`, which holds `news.tsv` and `behaviors.tsv`.
+    pub recommend_train: PathBuf,
+    /// `<folder>/recommend/dev`, likewise.
+    pub recommend_dev: PathBuf,
+    /// Impressions of training and of development.
+    pub impressions: [usize; 2],
+    /// What lies in `<folder>/beir`.
+    pub beir: Written,
 }
 
 /// Writes the corpus of `seed` under `folder`, replacing one that is there.
@@ -81,150 +96,50 @@ pub struct Sample {
 /// ```
 ///
 /// # Errors
-/// [`DataError::Write`] if a file cannot be written.
+/// [`DataError::Write`] if a file cannot be written; also if a size is 0.
 pub fn write(folder: &Path, seed: u64, size: SampleSize) -> Result<Sample, DataError> {
-    let sample = Sample {
-        train: folder.join("train").join("news.tsv"),
-        dev: folder.join("dev").join("news.tsv"),
-        topics: TOPICS.len(),
+    let (train, dev) = (folder.join("train").join("news.tsv"), folder.join("dev").join("news.tsv"));
+    for (path, split, rows) in [(&train, Split::Train, size.train), (&dev, Split::Dev, size.dev)] {
+        atomic::write_lines(path, (0..rows).map(|row| line(seed, split, row)))?;
+    }
+    let recommend = folder.join("recommend");
+    let (recommend_train, recommend_dev) = (recommend.join("train"), recommend.join("dev"));
+    let impressions = write_recommend(&recommend_train, &recommend_dev, seed, size)?;
+
+    let source = |folder: &Path| Source {
+        labels: LabelRule::Optional,
+        ..Source::labelled(folder.join("news.tsv"), Format::MindNews { fields: vec![Field::Title, Field::Abstract] })
     };
-    for (path, split, rows) in [(&sample.train, Split::Train, size.train), (&sample.dev, Split::Dev, size.dev)] {
-        crate::atomic::write(path, |file| (0..rows).try_for_each(|row| writeln!(file, "{}", line(seed, split, row))))
-            .map_err(|source| DataError::Write { path: path.clone(), source })?;
+    let stories = [source(&recommend_train), source(&recommend_dev)];
+    let beir = beir::from_news(&stories, &folder.join("beir"), Conversion { seed })?;
+    Ok(Sample { train, dev, topics: TOPICS.len(), recommend_train, recommend_dev, impressions, beir })
+}
+
+/// Writes both folders of readers; returns how many impressions they have.
+fn write_recommend(train: &Path, dev: &Path, seed: u64, size: SampleSize) -> Result<[usize; 2], DataError> {
+    let counts = [size.train * 2 / 3, size.dev * 5 / 6];
+    let known = readers::readers(counts[0]);
+    let old = Stories::new(seed, Split::Train, size.train);
+    let new = Stories::new(seed, Split::Dev, size.dev);
+    let shown_old = readers::impressions(seed, &old, &old, counts[0], known);
+    // A fifth of the development's readers are new.
+    let shown_new = readers::impressions(seed, &old, &new, counts[1], known + known.div_ceil(4));
+
+    let lines = |stories: &Stories, row: usize| stories.stories[row].line(stories.split, row);
+    atomic::write_lines(&train.join("news.tsv"), (0..size.train).map(|row| lines(&old, row)))?;
+    let read: BTreeSet<usize> = shown_new.iter().flat_map(|impression| &impression.history).copied().collect();
+    let of_histories = read.into_iter().map(|row| lines(&old, row));
+    atomic::write_lines(&dev.join("news.tsv"), (0..size.dev).map(|row| lines(&new, row)).chain(of_histories))?;
+    for (folder, stories, shown) in [(train, &old, &shown_old), (dev, &new, &shown_new)] {
+        let line = |(number, it): (usize, &Impression)| it.line(stories.split, number, shown.len());
+        atomic::write_lines(&folder.join("behaviors.tsv"), shown.iter().enumerate().map(line))?;
     }
-    Ok(sample)
-}
-
-#[derive(Clone, Copy)]
-enum Split {
-    Train,
-    Dev,
-}
-
-impl Split {
-    fn own(self, words: &Words) -> &'static [&'static str] {
-        match self {
-            Split::Train => words.train,
-            Split::Dev => words.dev,
-        }
-    }
-}
-
-/// One row of `news.tsv`: id, category, subcategory, title, abstract, url and two lists of entities, which stay empty.
-fn line(seed: u64, split: Split, row: usize) -> String {
-    let mut stream = Stream::new(mix(&[seed, split as u64, row as u64]));
-    let topic = stream.below(TOPICS.len() as u64) as usize;
-    let title = fill(TITLES, topic, split, &mut stream);
-    let summary = fill(ABSTRACTS, topic, split, &mut stream);
-    let wrong = stream.unit() < NOISE;
-    let label = if wrong { another(topic, &mut stream) } else { &TOPICS[topic] }.name;
-    let letter = match split {
-        Split::Train => 'T',
-        Split::Dev => 'D',
-    };
-    format!("{letter}{row}\t{label}\t{label}\t{title}\t{summary}\t\t[]\t[]")
-}
-
-/// A pattern with every slot filled, beginning with a capital.
-fn fill(patterns: &[&'static str], topic: usize, split: Split, stream: &mut Stream) -> String {
-    let mut text = String::new();
-    let mut rest = pick(stream, patterns);
-    while let Some((before, after)) = rest.split_once('{') {
-        let (slot, after) = after.split_once('}').unwrap_or((after, ""));
-        text.push_str(before);
-        match slot {
-            "actor" => text.push_str(content(topic, split, stream, Slot::Actor)),
-            "thing" => text.push_str(content(topic, split, stream, Slot::Thing)),
-            "the actor" => push_with_article(&mut text, content(topic, split, stream, Slot::Actor)),
-            "the thing" => push_with_article(&mut text, content(topic, split, stream, Slot::Thing)),
-            "place" => text.push_str(pick(stream, PLACES)),
-            "time" => text.push_str(pick(stream, TIMES)),
-            "verb" => text.push_str(pick(stream, VERBS)),
-            _ => text.push_str(pick(stream, TAILS)),
-        }
-        rest = after;
-    }
-    text.push_str(rest);
-    if let Some(first) = text.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    text
-}
-
-#[derive(Clone, Copy)]
-enum Slot {
-    Actor,
-    Thing,
-}
-
-impl Slot {
-    fn of(self, topic: &'static Topic) -> &'static Words {
-        match self {
-            Slot::Actor => &topic.actors,
-            Slot::Thing => &topic.things,
-        }
-    }
-}
-
-/// The word that fills a slot: of no topic, of another, or of the topic itself.
-fn content(topic: usize, split: Split, stream: &mut Stream, slot: Slot) -> &'static str {
-    let draw = stream.unit();
-    if draw < PLAIN {
-        return pick(stream, if matches!(slot, Slot::Actor) { ANYONE } else { ANYTHING });
-    }
-    let stray = draw < PLAIN + STRAY;
-    let words = slot.of(if stray { another(topic, stream) } else { &TOPICS[topic] });
-    let known = stream.unit() < BOTH / (1.0 - PLAIN - STRAY);
-    pick(stream, if known { words.both } else { split.own(words) })
-}
-
-fn pick(stream: &mut Stream, words: &[&'static str]) -> &'static str {
-    stream.choose::<&str>(words)
-}
-
-fn another(topic: usize, stream: &mut Stream) -> &'static Topic {
-    let shift = 1 + stream.below(TOPICS.len() as u64 - 1) as usize;
-    &TOPICS[(topic + shift) % TOPICS.len()]
-}
-
-/// Names of people and companies go without an article.
-fn push_with_article(text: &mut String, word: &str) {
-    if !word.starts_with(char::is_uppercase) {
-        text.push_str("the ");
-    }
-    text.push_str(word);
+    Ok([shown_old.len(), shown_new.len()])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_word_stands_in_two_groups_or_two_topics() {
-        let mut seen = std::collections::HashMap::new();
-        for topic in TOPICS {
-            for words in [&topic.actors, &topic.things] {
-                for word in [words.both, words.train, words.dev].concat() {
-                    assert_eq!(seen.insert(word.to_lowercase(), topic.name), None, "{word}");
-                }
-            }
-        }
-        assert_eq!((TOPICS.len(), seen.len()), (14, 560));
-    }
-
-    #[test]
-    fn the_stated_share_of_labels_is_wrong() {
-        // With the label drawn last, a row's text is the same with or without the noise; so count labels that differ
-        // from the topic the stream began with.
-        let rows = 20_000;
-        let wrong = (0..rows).filter(|&row| {
-            let mut stream = Stream::new(mix(&[1, Split::Train as u64, row as u64]));
-            let topic = &TOPICS[stream.below(TOPICS.len() as u64) as usize];
-            line(1, Split::Train, row).split('\t').nth(1) != Some(topic.name)
-        });
-        let share = wrong.count() as f64 / rows as f64;
-        assert!((share - NOISE).abs() < 0.005, "{share}");
-    }
 
     #[test]
     fn a_folder_that_cannot_be_made_is_an_error() {

@@ -68,6 +68,19 @@ impl Input {
         Ok(Windows { articles, size, usable: 0, skipped: Skipped::default(), allowed: self.allow_unusable, name })
     }
 
+    /// The path alone, for data whose layout is known.
+    pub(super) fn path(&self, task: &str) -> Result<&Path> {
+        if self.format.is_some() || !self.columns.is_empty() || !self.fields.is_empty() {
+            bail!("--format, --columns and --fields are for models that tell topics; this one was trained for {task}");
+        }
+        Ok(&self.input)
+    }
+
+    /// Largest share of unusable rows that is still no error.
+    pub(super) fn allowed(&self) -> f64 {
+        self.allow_unusable
+    }
+
     fn format(&self, label: Option<&str>, trained_on: &[NewsField]) -> Result<Format> {
         let ending = self.input.extension().and_then(|e| e.to_str());
         let format = self.format.unwrap_or(match ending {
@@ -125,6 +138,26 @@ pub(super) struct Windows {
 }
 
 impl Windows {
+    /// Windows of up to `size` articles of a file.
+    pub(super) fn open(source: &Source, size: usize) -> Result<Self> {
+        let name = source.path.display().to_string();
+        let file = std::fs::File::open(&source.path).with_context(|| format!("cannot read {name}"))?;
+        let reader: Box<dyn BufRead> = Box::new(BufReader::new(file));
+        let articles = articles(reader, &name, &source.format, source.labels)?;
+        Ok(Self { articles, size, usable: 0, skipped: Skipped::default(), allowed: source.allowed_unusable, name })
+    }
+
+    /// Calls `f` with each window, and judges the rows that were left out at the end.
+    pub(super) fn each(mut self, mut f: impl FnMut(&[Article]) -> Result<()>) -> Result<()> {
+        loop {
+            let articles = self.next()?;
+            if articles.is_empty() {
+                return self.check();
+            }
+            f(&articles)?;
+        }
+    }
+
     /// What messages call the input.
     pub(super) fn name(&self) -> &Path {
         Path::new(&self.name)

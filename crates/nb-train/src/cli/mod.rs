@@ -8,12 +8,15 @@ macro_rules! say {
     }};
 }
 
+mod catalogue;
 mod embed;
 mod eval;
 mod input;
 mod logging;
 mod plan;
 mod predict;
+mod rank;
+mod search;
 mod signals;
 mod train;
 
@@ -42,12 +45,16 @@ enum Command {
     Train(train::Train),
     /// Check a configuration and show what it would do
     Plan(plan::ShowPlan),
-    /// Measure a trained model on labelled data
+    /// Measure a trained model on labelled data, impressions or queries
     Eval(eval::Eval),
     /// Topics of new texts, as JSON lines in input order
     Predict(predict::Predict),
     /// Vectors of new texts, as safetensors in input order
     Embed(embed::Embed),
+    /// Rank the news of impressions for their readers, as MIND's prediction.txt
+    Rank(rank::Rank),
+    /// Find the best news of a corpus for a query
+    Search(search::Search),
     /// Download a checkpoint from the Hugging Face hub into its cache
     #[command(after_help = "Example: nb fetch hf:sentence-transformers/all-MiniLM-L6-v2")]
     Fetch {
@@ -103,6 +110,8 @@ pub fn main(preloaded: &Preload) -> ExitCode {
         Command::Eval(command) => command.run(),
         Command::Predict(command) => command.run(),
         Command::Embed(command) => command.run(),
+        Command::Rank(command) => command.run(),
+        Command::Search(command) => command.run(),
         Command::Fetch { checkpoint } => fetch(checkpoint),
     };
     match result {

@@ -8,8 +8,8 @@ use clap::Args;
 use nb_share::LayerMap;
 
 use crate::config::{self, Override};
-use crate::plan::Plan;
-use crate::task::{Task, Topic};
+use crate::plan::{Plan, TaskPlan};
+use crate::task::{Recommend, Retrieve, Task, Topic};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb plan --config my.yaml --set student.layers=1")]
@@ -25,8 +25,6 @@ pub(super) struct ShowPlan {
 impl ShowPlan {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let plan = Plan::new(config::read(&self.config, &self.sets)?)?;
-        let topic = Topic::open(&plan)?;
-        let (rows, tokens) = topic.train_size();
         let teacher = &plan.teacher_config;
         say!("run       {} -> {}", plan.name, plan.output.display());
         say!("compute   {:?}, {:?}, {} threads", plan.device, plan.precision, plan.threads);
@@ -52,21 +50,33 @@ impl ShowPlan {
             plan.method.terms.iter().map(|t| format!("{} × {}", t.weight, t.kind.name())).collect();
         say!("method    {}: {}; T = {}", plan.method.name, terms.join(" + "), plan.method.temperature);
         say!("shared    pooling: {:?}, dense: {:?}", plan.method.share.pooling, plan.method.share.dense);
-        say!(
-            "texts     {rows} to train on ({tokens} tokens an epoch), {} to develop on, {} labels",
-            topic.dev_size(),
-            topic.classes()
-        );
-        let micro = topic.epoch(0);
-        let widest: usize =
-            micro.iter().map(|rows| rows.len() * rows.iter().map(|&r| topic.length(r)).max().unwrap_or(0)).sum();
-        say!(
-            "padding   {:.0} % of what padded batches would compute is left out",
-            100.0 * (1.0 - tokens as f64 / widest.max(1) as f64)
-        );
-        say!("steps     {}", crate::run::total_steps(&plan, &topic));
+        match &plan.data.task {
+            TaskPlan::Topic(files) => show_task(&plan, &Topic::open(&plan, files)?)?,
+            TaskPlan::Recommend(files) => show_task(&plan, &Recommend::open(&plan, files)?)?,
+            TaskPlan::Retrieve(files) => show_task(&plan, &Retrieve::open(&plan, files)?)?,
+        }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The data, and what the first epoch makes of it.
+fn show_task<K: Task>(plan: &Plan, task: &K) -> Result<()> {
+    for (name, value) in task.describe() {
+        say!("{name:<9} {value}");
+    }
+    let (mut tokens, mut padded) = (0, 0);
+    for rows in task.epoch(0) {
+        let packed = task.packed(&task.batch(0, &rows));
+        tokens += packed.tokens();
+        padded += packed.sequences() * packed.lengths().iter().copied().max().unwrap_or(0);
+    }
+    say!("tokens    {tokens} in the first epoch");
+    say!(
+        "padding   {:.0} % of what padded batches would compute is left out",
+        100.0 * (1.0 - tokens as f64 / padded.max(1) as f64)
+    );
+    say!("steps     {}", crate::run::total_steps(plan, task));
+    Ok(())
 }
 
 fn show_map(map: LayerMap, beta: f64) -> Result<()> {

@@ -13,6 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub enum TaskChoice {
     /// Topic classification.
     Topic,
+    /// Ranking news for a reader.
+    Recommend,
+    /// Ranking news for a query.
+    Retrieve,
 }
 
 /// Number format of the matrix products.

@@ -36,6 +36,9 @@ pub struct RunConfig {
     pub task: TaskChoice,
     /// The texts.
     pub data: DataConfig,
+    /// The reader model (recommend).
+    #[serde(default)]
+    pub reader: ReaderConfig,
     /// The large model.
     pub teacher: TeacherConfig,
     /// The small model.
@@ -55,18 +58,25 @@ pub struct RunConfig {
 pub struct DataConfig {
     /// The file format.
     pub format: DataFormat,
-    /// Training texts.
+    /// Training rows: a file (topic), a MIND folder (recommend) or a BEIR folder (retrieve).
     pub train: PathBuf,
-    /// Development texts; if absent, `dev_fraction` of the training texts is held out.
+    /// Development rows; if absent, `dev_fraction` of the training rows is held out (retrieve: unless the folder brings
+    /// `qrels/dev.tsv` along).
     pub dev: Option<PathBuf>,
-    /// Share of the training texts held out where there is no development file.
+    /// Share of the training rows held out where there are no development rows.
     pub dev_fraction: Option<f64>,
     /// Where label and text stand (csv, tsv).
     pub columns: Option<ColumnsConfig>,
     /// Whether the first row names the columns (csv, tsv).
     pub header: Option<bool>,
-    /// Which parts of the news are read (mind).
+    /// Which parts of the news are read (mind, beir).
     pub fields: Option<Vec<NewsField>>,
+    /// Most recent clicks of a reader that are read (recommend).
+    pub history: Option<usize>,
+    /// What becomes of a training click on a news that the history holds already (recommend): `keep` if absent.
+    pub clicked_before: Option<ClickedBeforeChoice>,
+    /// News that were not clicked beside each click (recommend); given negatives beside each relevant news (retrieve).
+    pub negatives: Option<usize>,
     /// Longest sequence in tokens, `[CLS]` and `[SEP]` included.
     #[serde(default = "default_max_tokens")]
     pub max_tokens: usize,
@@ -88,21 +98,53 @@ fn default_unusable() -> f64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DataFormat {
-    /// MIND's `news.tsv`.
+    /// MIND's `news.tsv`, with `behaviors.tsv` where readers count.
     Mind,
     /// Comma-separated values.
     Csv,
     /// Tab-separated values, quoted as CSV.
     Tsv,
+    /// BEIR's folders of JSON lines.
+    Beir,
 }
 
-/// A part of a MIND news.
+impl DataFormat {
+    /// The word in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mind => "mind",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Beir => "beir",
+        }
+    }
+}
+
+/// What becomes of a training click on a news that the reader's history holds already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClickedBeforeChoice {
+    /// The history stays as the file has it.
+    Keep,
+    /// The history goes without that news, so that a model cannot learn to look for the candidate in it.
+    LeaveOut,
+}
+
+/// The reader model.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReaderConfig {
+    /// Heads of self-attention among the clicked news before they are pooled; none if absent.
+    pub self_attention: Option<i64>,
+}
+
+/// A part of a news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NewsField {
     /// The title.
     Title,
-    /// The abstract.
+    /// The abstract; BEIR's `text`.
     Abstract,
 }
 
@@ -216,7 +258,8 @@ pub enum BlendChoice {
 pub enum ShareChoice {
     /// Attentive pooling.
     Pooling,
-    /// The dense layer.
+    /// What stands on the pooled vectors: the dense layer, in recommendation the reader model.
+    #[serde(alias = "reader")]
     Dense,
 }
 

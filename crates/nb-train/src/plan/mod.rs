@@ -14,7 +14,8 @@ use tch::Device;
 
 use crate::config::{DeviceChoice, EvalEvery, PrecisionChoice, RunConfig, StudentInit, TeacherConfig, TrainConfig};
 use crate::method::Method;
-pub use data::{DataPlan, DevSource};
+pub(crate) use data::cache_folder;
+pub use data::{ClickLog, DataPlan, Dev, QueryLog, RecommendPlan, RetrievePlan, TaskPlan, TopicPlan, click_log};
 
 /// Everything a run needs to know, checked.
 #[derive(Debug, Clone)]
@@ -138,12 +139,19 @@ impl Plan {
         config.method = method.to_config();
         let train = train(&config.train)?;
         (config.train.head_lr, config.train.teacher_lr) = (Some(train.head_lr), Some(train.teacher_lr));
-        let data = data::data(&config.data)?;
-        data::fill_in(&mut config.data, &data);
+        let data = data::data(&mut config)?;
         let (teacher, teacher_config) = teacher(&config.teacher)?;
         let most = teacher_config.max_position_embeddings;
         if data.max_tokens as i64 > most {
             bail!("data.max_tokens is {}, but the teacher has {most} positions", data.max_tokens);
+        }
+        if let TaskPlan::Recommend(RecommendPlan { self_attention: Some(heads), .. }) = data.task
+            && teacher_config.hidden_size % heads != 0
+        {
+            let hidden = teacher_config.hidden_size;
+            bail!(
+                "reader.self_attention is {heads}, expected a number of heads that divides the {hidden} hidden units"
+            );
         }
         let student_layers = config.student.layers;
         let student_start = start(&config.student.init)?;

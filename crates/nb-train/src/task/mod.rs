@@ -1,19 +1,31 @@
-//! What a task is to the step, the loop and the evaluation. One file each; adding one is a file and a line here.
+//! What a task is to the step, and what it is to a run. One file (or folder) each; adding one is that file and a line in
+//! [`crate::run`].
 //!
 //! A task knows nothing of teachers, students or methods beyond the sharing of its top layers.
 
+mod recommend;
+mod retrieve;
+pub(crate) mod texts;
 mod topic;
 
 use std::path::Path;
 
 use anyhow::Result;
-use nb_model::{Arena, Bert, Packed};
+use nb_data::TokenBatch;
+use nb_model::{Arena, AttentivePooling, Bert, POOLING_QUERY, Packed};
+use nb_share::Shared;
 use tch::{Device, Tensor};
 
+use crate::evaluation::Evaluation;
 use crate::method::Share;
 use crate::terms::Counts;
 
-pub use topic::{Split, Topic, TopicTop};
+pub use recommend::{
+    Impressions, NewsVectors, RankBatch, Readers, Recommend, RecommendTop, Scores, clicked_first, evaluate_clicks,
+    score_clicks,
+};
+pub use retrieve::{DEPTH, Hit, Queries, Retrieve, RetrieveBatch, RetrieveTop, TopHits, evaluate_hits};
+pub use topic::{Split, Topic, TopicTop, evaluate_classes};
 
 /// What a model makes of a micro-batch.
 #[derive(Debug)]
@@ -33,33 +45,18 @@ pub struct Tops<T> {
     pub student: T,
 }
 
-/// Metrics by name, in the order of reports.
-pub type Metrics = Vec<(&'static str, f64)>;
+/// The layers that stand on an encoder.
+pub trait Layers {
+    /// Their parameters, one arena per layer.
+    fn arenas(&self) -> Vec<&Arena>;
+}
 
-/// A task: its data, its top layers, its metrics.
-pub trait Task {
+/// What the step needs of a task: from a micro-batch of plain data to logits and the labels they are compared with.
+pub trait Objective {
     /// The layers that stand on an encoder.
-    type Top;
+    type Top: Layers;
     /// A micro-batch as plain data.
     type Batch;
-
-    /// The task's name in configurations and reports.
-    fn name(&self) -> &'static str;
-
-    /// The metric that decides which model is the best; higher is better.
-    fn primary_metric(&self) -> &'static str;
-
-    /// Top layers for encoders of `hidden` units. Those that are not shared start out equal.
-    fn tops(&self, hidden: i64, share: Share, seed: u64, device: Device) -> Tops<Self::Top>;
-
-    /// The parameters of a top, one arena per layer.
-    fn arenas<'a>(&self, top: &'a Self::Top) -> Vec<&'a Arena>;
-
-    /// The micro-batches of an epoch, as rows of the training data, a function of the seed and the epoch alone.
-    fn epoch(&self, epoch: u64) -> Vec<Vec<u32>>;
-
-    /// Reads the rows of a micro-batch.
-    fn batch(&self, rows: &[u32]) -> Self::Batch;
 
     /// What a micro-batch holds.
     fn counts(&self, batch: &Self::Batch) -> Counts;
@@ -72,22 +69,52 @@ pub trait Task {
 
     /// From last hidden states to pooled vectors and logits.
     fn outputs(&self, top: &Self::Top, states: &Tensor, packed: &Packed, batch: &Self::Batch) -> Outputs;
+}
+
+/// What a run needs of a task beside the step: batches by epoch, metrics, what belongs into a model folder.
+pub trait Task: Objective {
+    /// The task's name in configurations and reports.
+    fn name(&self) -> &'static str;
+
+    /// The metric that decides which model is the best; higher is better.
+    fn primary_metric(&self) -> &'static str;
+
+    /// Top layers for encoders of `hidden` units. Those that are not shared start out equal.
+    fn tops(&self, hidden: i64, share: Share, seed: u64, device: Device) -> Tops<Self::Top>;
+
+    /// The micro-batches of an epoch, as rows of the training data, a function of the seed and the epoch alone.
+    fn epoch(&self, epoch: u64) -> Vec<Vec<u32>>;
+
+    /// Reads the rows of a micro-batch of an epoch.
+    fn batch(&self, epoch: u64, rows: &[u32]) -> Self::Batch;
+
+    /// What there is to train on, for people: a line each, name and value.
+    fn describe(&self) -> Vec<(&'static str, String)>;
 
     /// Metrics on the development data.
     ///
     /// # Errors
     /// If an output is not a number.
-    fn evaluate(&self, bert: &Bert, top: &Self::Top) -> Result<Metrics>;
+    fn evaluate(&self, bert: &Bert, top: &Self::Top) -> Result<Evaluation>;
 
     /// Inference as a user has it: texts in, results on the host.
-    fn infer(&self, bert: &Bert, top: &Self::Top, batch: &nb_data::TokenBatch);
+    fn infer(&self, bert: &Bert, top: &Self::Top, batch: &TokenBatch);
 
     /// Development texts to time a model with.
-    fn probe(&self) -> Vec<nb_data::TokenBatch>;
+    fn probe(&self) -> Vec<TokenBatch>;
 
     /// Writes what a model needs beside its encoder into its folder: tokenizer, top layers, labels, description.
     ///
     /// # Errors
     /// If a file cannot be written.
     fn save(&self, top: &Self::Top, folder: &Path) -> Result<()>;
+}
+
+/// Attentive pooling for both models.
+fn pooling(hidden: i64, share: Share, seed: u64, device: Device) -> Shared<AttentivePooling> {
+    Shared::new(share.pooling, || {
+        let mut pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
+        pooling.randomise(seed);
+        pooling
+    })
 }

@@ -2,6 +2,8 @@
 //!
 //! Top layers: attentive pooling h over the last hidden states, and a dense layer z = D h + d.
 
+mod open;
+
 use std::path::Path;
 use std::rc::Rc;
 
@@ -14,13 +16,12 @@ use nb_model::{Arena, AttentivePooling, Bert, Dense, POOLING_QUERY, Packed, Pass
 use nb_share::Shared;
 use tch::{Device, Tensor};
 
-use super::{Metrics, Outputs, Task, Tops};
-use crate::folder::{Card, save_head};
+use super::texts::{NOT_NUMBERS, batches, pack, probe};
+use super::{Layers, Objective, Outputs, Task, Tops, pooling};
+use crate::card::{Card, save_head};
+use crate::evaluation::{Evaluation, Metric};
 use crate::method::Share;
 use crate::terms::Counts;
-
-/// Tokens per batch of the evaluation.
-const EVAL_TOKENS: usize = 4096;
 
 /// Rows of a token store, with the number of each row's label.
 #[derive(Debug)]
@@ -55,10 +56,16 @@ pub struct TopicTop {
     pub dense: Rc<Dense>,
 }
 
+impl Layers for TopicTop {
+    fn arenas(&self) -> Vec<&Arena> {
+        vec![self.pooling.arena(), self.dense.arena()]
+    }
+}
+
 impl TopicTop {
     /// From last hidden states [n, H] to pooled vectors [B, H] and logits [B, C].
     pub fn forward(&self, states: &Tensor, packed: &Packed) -> Outputs {
-        let pooled = self.pooling.forward(states, packed);
+        let pooled = self.pooling.forward(states, packed.runs());
         Outputs { logits: self.dense.forward(&pooled), pooled }
     }
 
@@ -76,8 +83,17 @@ impl Topic {
         self.train.labels[row as usize].map_or(IGNORE, |label| label as i64)
     }
 
-    fn pack(&self, batch: &TokenBatch) -> Packed {
-        Packed::new(&batch.ids, &batch.segments, &batch.lengths, self.device)
+    /// The most probable class of each text.
+    fn predict(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) -> Result<Vec<i64>> {
+        let packed = pack(batch, self.device);
+        let logits = tch::no_grad(|| {
+            let states = bert.encode(&packed, Pass::Inference);
+            top.forward(states.last(), &packed).logits.to_device(Device::Cpu)
+        });
+        if logits.isfinite().all().int64_value(&[]) == 0 {
+            bail!("{NOT_NUMBERS}");
+        }
+        Ok(Vec::<i64>::try_from(logits.argmax(-1, false))?)
     }
 }
 
@@ -88,10 +104,30 @@ pub struct TopicBatch {
     labels: Vec<i64>,
 }
 
-impl Task for Topic {
+impl Objective for Topic {
     type Top = TopicTop;
     type Batch = TopicBatch;
 
+    fn counts(&self, batch: &TopicBatch) -> Counts {
+        let sequences = batch.labels.len() as i64;
+        let labelled = batch.labels.iter().filter(|&&label| label != IGNORE).count() as i64;
+        Counts { tokens: batch.tokens.ids.len() as i64, pooled: sequences, rows: sequences, labelled }
+    }
+
+    fn packed(&self, batch: &TopicBatch) -> Packed {
+        pack(&batch.tokens, self.device)
+    }
+
+    fn labels(&self, batch: &TopicBatch) -> Tensor {
+        Tensor::from_slice(&batch.labels).to_device(self.device)
+    }
+
+    fn outputs(&self, top: &TopicTop, states: &Tensor, packed: &Packed, _: &TopicBatch) -> Outputs {
+        top.forward(states, packed)
+    }
+}
+
+impl Task for Topic {
     fn name(&self) -> &'static str {
         "topic"
     }
@@ -102,11 +138,7 @@ impl Task for Topic {
 
     fn tops(&self, hidden: i64, share: Share, seed: u64, device: Device) -> Tops<TopicTop> {
         let classes = self.labels.len() as i64;
-        let pooling = Shared::new(share.pooling, || {
-            let mut pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
-            pooling.randomise(seed);
-            pooling
-        });
+        let pooling = pooling(hidden, share, seed, device);
         let dense = Shared::new(share.dense, || {
             let mut dense = Dense::zeros(hidden, classes, device);
             dense.randomise(seed.wrapping_add(1)); // not the pooling's numbers again
@@ -118,41 +150,31 @@ impl Task for Topic {
         }
     }
 
-    fn arenas<'a>(&self, top: &'a TopicTop) -> Vec<&'a Arena> {
-        vec![top.pooling.arena(), top.dense.arena()]
-    }
-
     fn epoch(&self, epoch: u64) -> Vec<Vec<u32>> {
         let rows: Vec<u32> =
             order(self.train.rows.len(), self.seed, epoch).into_iter().map(|i| self.train.rows[i as usize]).collect();
         cut(&rows, |row| self.train.store.length(row as usize), self.batch)
     }
 
-    fn batch(&self, rows: &[u32]) -> TopicBatch {
+    fn batch(&self, _: u64, rows: &[u32]) -> TopicBatch {
         TopicBatch { tokens: self.train.store.batch(rows), labels: rows.iter().map(|&row| self.label(row)).collect() }
     }
 
-    fn counts(&self, batch: &TopicBatch) -> Counts {
-        let sequences = batch.labels.len() as i64;
-        let labelled = batch.labels.iter().filter(|&&label| label != IGNORE).count() as i64;
-        Counts { tokens: batch.tokens.ids.len() as i64, pooled: sequences, rows: sequences, labelled }
+    fn describe(&self) -> Vec<(&'static str, String)> {
+        let lengths = self.train.rows.iter().map(|&row| self.train.store.length(row as usize) as u64);
+        let texts = format!(
+            "{} to train on ({} tokens an epoch), {} to develop on, {} labels",
+            self.train.rows.len(),
+            lengths.sum::<u64>(),
+            self.dev.rows.len(),
+            self.labels.len()
+        );
+        vec![("texts", texts)]
     }
 
-    fn packed(&self, batch: &TopicBatch) -> Packed {
-        self.pack(&batch.tokens)
-    }
-
-    fn labels(&self, batch: &TopicBatch) -> Tensor {
-        Tensor::from_slice(&batch.labels).to_device(self.device)
-    }
-
-    fn outputs(&self, top: &TopicTop, states: &Tensor, packed: &Packed, _: &TopicBatch) -> Outputs {
-        top.forward(states, packed)
-    }
-
-    fn evaluate(&self, bert: &Bert, top: &TopicTop) -> Result<Metrics> {
+    fn evaluate(&self, bert: &Bert, top: &TopicTop) -> Result<Evaluation> {
         let (mut truth, mut predicted) = (Vec::new(), Vec::new());
-        for batch in self.dev_batches() {
+        for batch in batches(&self.dev.store, self.dev.rows.clone()) {
             for (row, class) in batch.rows.iter().zip(self.predict(bert, top, &batch)?) {
                 if let Some(label) = self.dev.labels[*row as usize] {
                     truth.push(label);
@@ -160,8 +182,7 @@ impl Task for Topic {
                 }
             }
         }
-        let confusion = Confusion::new(&truth, &predicted)?;
-        Ok(vec![("accuracy", confusion.accuracy()), ("macro_f1", confusion.macro_f1())])
+        evaluate_classes(&truth, &predicted)
     }
 
     fn infer(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) {
@@ -169,43 +190,22 @@ impl Task for Topic {
     }
 
     fn probe(&self) -> Vec<TokenBatch> {
-        const MOST_TEXTS: usize = 1024;
-        let mut texts = 0;
-        let few = |batch: &TokenBatch| {
-            let room = texts < MOST_TEXTS;
-            texts += batch.rows.len();
-            room
-        };
-        // Batches come longest first: every so many-th keeps the mixture of lengths.
-        let every = self.dev.rows.len().div_ceil(MOST_TEXTS);
-        self.dev_batches().step_by(every).take_while(few).collect()
+        probe(&self.dev.store, self.dev.rows.clone())
     }
 
     fn save(&self, top: &TopicTop, folder: &Path) -> Result<()> {
-        let arenas = self.arenas(top);
-        save_head(folder, &arenas)?;
-        self.card.write(folder, &self.labels, &self.tokenizer)
+        save_head(folder, &top.arenas())?;
+        self.card.write(folder, self.labels.names(), &self.tokenizer)
     }
 }
 
-impl Topic {
-    /// The most probable class of each text.
-    fn predict(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) -> Result<Vec<i64>> {
-        let packed = self.pack(batch);
-        let logits = tch::no_grad(|| {
-            let states = bert.encode(&packed, Pass::Inference);
-            top.forward(states.last(), &packed).logits.to_device(Device::Cpu)
-        });
-        if logits.isfinite().all().int64_value(&[]) == 0 {
-            bail!("the model's outputs are not numbers any more; a lower train.lr is the usual remedy");
-        }
-        Ok(Vec::<i64>::try_from(logits.argmax(-1, false))?)
-    }
-
-    fn dev_batches(&self) -> impl Iterator<Item = TokenBatch> + '_ {
-        let length = |row: u32| self.dev.store.length(row as usize);
-        let mut rows = self.dev.rows.clone();
-        rows.sort_by_key(|&row| std::cmp::Reverse(length(row)));
-        cut(&rows, length, BatchSize::Tokens(EVAL_TOKENS)).into_iter().map(|rows| self.dev.store.batch(&rows))
-    }
+/// Accuracy, with an interval, and macro-F1 of predicted classes.
+///
+/// # Errors
+/// If there is none.
+pub fn evaluate_classes(truth: &[usize], predicted: &[usize]) -> Result<Evaluation> {
+    let confusion = Confusion::new(truth, predicted)?;
+    let right: Vec<f64> = truth.iter().zip(predicted).map(|(a, b)| f64::from(a == b)).collect();
+    let metrics = vec![Metric::mean("accuracy", &right)?, Metric::plain("macro_f1", confusion.macro_f1())];
+    Ok(Evaluation { rows: truth.len(), unit: "texts", metrics, ..Evaluation::default() })
 }

@@ -1,0 +1,206 @@
+//! A stream becomes impressions: it is read in blocks of whole lines, and while the next one is read the pieces of the
+//! last are parsed in parallel. What comes out does not depend on where the cuts fall or on how many threads there are.
+
+use std::io::{self, Read};
+use std::mem;
+
+use memchr::{memchr, memchr_iter, memrchr};
+use rayon::prelude::*;
+
+use super::columns::Columns;
+use super::left_out::LeftOut;
+use super::parse::{Part, Rules};
+use crate::read::SkippedRow;
+
+/// In which portions a stream is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Portions {
+    /// Bytes that are read at a time; a longer line is a block of its own.
+    pub(super) block: usize,
+    /// Bytes that are parsed at a time.
+    pub(super) piece: usize,
+}
+
+impl Portions {
+    /// A few pieces for each thread, so that none waits long for the others.
+    pub(super) fn for_threads(threads: usize) -> Self {
+        let piece = 1 << 18;
+        Self { block: piece * (4 * threads).clamp(16, 256), piece }
+    }
+}
+
+/// What a stream holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) columns: Columns,
+    pub(super) left_out: LeftOut,
+    /// Impressions that list a candidate more than once, in ascending order.
+    pub(super) repeating: Vec<u32>,
+    /// Lines read.
+    pub(super) lines: u64,
+}
+
+/// Why a stream could not be read to its end.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// Reading failed behind so many lines.
+    Read(u64, io::Error),
+    /// More impressions than numbers for them.
+    TooMany,
+}
+
+impl Content {
+    pub(super) fn read(input: impl Read + Send, rules: &Rules, portions: Portions) -> Result<Self, Stopped> {
+        let mut content = Self::default();
+        let mut blocks = Blocks { input, size: portions.block, rest: Vec::new() };
+        let (mut block, mut next) = (Vec::new(), Vec::new());
+        let mut parts: Vec<Part> = Vec::new();
+        blocks.fill(&mut block).map_err(|source| Stopped::Read(lines_of(&block), source))?;
+        if block.starts_with(b"\xEF\xBB\xBF") {
+            block.drain(..3);
+        }
+        while !block.is_empty() {
+            let pieces = pieces(&block, portions.piece);
+            parts.resize_with(parts.len().max(pieces.len()), Part::default);
+            let parts = &mut parts[..pieces.len()];
+            let parse = || parts.par_iter_mut().zip(pieces).for_each(|(part, piece)| part.parse(piece, rules));
+            let (read, ()) = rayon::join(|| blocks.fill(&mut next), parse);
+            for part in parts {
+                content.append(part)?;
+            }
+            read.map_err(|source| Stopped::Read(content.lines + lines_of(&next), source))?;
+            mem::swap(&mut block, &mut next);
+        }
+        content.columns.shrink_to_fit();
+        Ok(content)
+    }
+
+    fn append(&mut self, part: &Part) -> Result<(), Stopped> {
+        let before = self.columns.len();
+        // The numbers of all impressions fit into 32 bits, and so does their count.
+        u32::try_from(before + part.columns.len()).map_err(|_| Stopped::TooMany)?;
+        self.columns.append(&part.columns, self.lines);
+        self.repeating.extend(part.repeating.iter().map(|impression| impression + before as u32));
+        for &SkippedRow { line, reason } in &part.skipped {
+            self.left_out.skipped.add(SkippedRow { line: line + self.lines, reason });
+        }
+        self.left_out.unknown_history += part.unknown_history;
+        self.left_out.unknown_candidates += part.unknown_candidates;
+        self.left_out.repeated_candidates += part.repeated_candidates;
+        self.lines += part.lines;
+        Ok(())
+    }
+}
+
+/// Cuts a stream into blocks of whole lines.
+struct Blocks<R> {
+    input: R,
+    size: usize,
+    /// The beginning of a line whose end was not read yet.
+    rest: Vec<u8>,
+}
+
+impl<R: Read> Blocks<R> {
+    /// Puts the next block into `block`; an empty one ends the stream. If reading fails, it holds what was read so far.
+    fn fill(&mut self, block: &mut Vec<u8>) -> io::Result<()> {
+        block.clear();
+        block.append(&mut self.rest);
+        loop {
+            // A line of many blocks is not looked through from its beginning each time, nor read in small steps.
+            let start = block.len();
+            let wanted = self.size.max(start);
+            block.reserve(wanted);
+            let read = (&mut self.input).take(wanted as u64).read_to_end(block)?;
+            if let Some(end) = memrchr(b'\n', &block[start..]) {
+                self.rest.extend_from_slice(&block[start + end + 1..]);
+                block.truncate(start + end + 1);
+                return Ok(());
+            }
+            if read == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn lines_of(block: &[u8]) -> u64 {
+    memchr_iter(b'\n', block).count() as u64
+}
+
+/// Cuts a block into pieces of whole lines, of about `size` bytes each.
+fn pieces(block: &[u8], size: usize) -> Vec<&[u8]> {
+    let mut pieces = Vec::with_capacity(block.len() / size + 1);
+    let mut rest = block;
+    while !rest.is_empty() {
+        let end = rest.get(size - 1..).and_then(|behind| memchr(b'\n', behind)).map_or(rest.len(), |end| end + size);
+        let (piece, behind) = rest.split_at(end);
+        pieces.push(piece);
+        rest = behind;
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::IdIndex;
+    use crate::behaviors::ClickRule;
+    use proptest::prelude::*;
+
+    fn read(text: impl Read + Send, portions: Portions) -> Result<Content, Stopped> {
+        let news = IdIndex::new(["N1", "N2", "N30", "x"].map(Some));
+        Content::read(text, &Rules { news: &news, clicks: ClickRule::Required, history: 3 }, portions)
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        prop_oneof![
+            8 => "[0-9]{1,3}\tU1\t\t(N1|N2|N30|N4|x){1}( (N1|N2|N30|N4|x)){0,9}\t(N[1-4]-[01])( (N1|N30|x|y)-[01]){0,9}\r?",
+            1 => "[0-9]\tU\t\t\tN1( N2-1)?",
+            1 => "[a-z\t ]{0,20}\r?",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_where_a_text_is_cut(
+            lines in prop::collection::vec(line(), 0..30), end in "\n?", mark in any::<bool>(),
+            block in 1_usize..300, piece in 1_usize..300,
+        ) {
+            let text = format!("{}{}{end}", if mark { "\u{FEFF}" } else { "" }, lines.join("\n"));
+            let whole = read(text.as_bytes(), Portions { block: 1 << 20, piece: 1 << 20 }).unwrap();
+            prop_assert_eq!(read(text.as_bytes(), Portions { block, piece }).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_failure_names_the_last_line_before_it() {
+        struct Fails;
+        impl Read for Fails {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("the disk is gone"))
+            }
+        }
+        let text = "1\tU\t\t\tN1-1\n\n2\tU\t\t\tN1-1\n3\tU";
+        let stopped = read(text.as_bytes().chain(Fails), Portions { block: 10, piece: 10 });
+        assert!(matches!(stopped, Err(Stopped::Read(3, _))), "{stopped:?}");
+        let stopped = read(Fails, Portions { block: 10, piece: 10 });
+        assert!(matches!(stopped, Err(Stopped::Read(0, _))), "{stopped:?}");
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_the_text_that_was_read() {
+        let line = b"1\tU\t\tN1 N2 N3 N4\tN1-1 N2-0\n";
+        let text = line.repeat(1000);
+        let mut blocks = Blocks { input: &text[..], size: 1000, rest: Vec::new() };
+        let (mut block, mut bytes) = (Vec::new(), 0);
+        loop {
+            blocks.fill(&mut block).unwrap();
+            if block.is_empty() {
+                break;
+            }
+            bytes += block.len();
+            assert!(block.ends_with(b"\n") && block.capacity() + blocks.rest.capacity() < 8000);
+        }
+        assert_eq!(bytes, text.len());
+    }
+}

@@ -1,0 +1,74 @@
+//! Impressions column by column: one long list per kind of value, and where each impression's part of it ends.
+
+use std::ops::Range;
+
+/// Impressions. No text is kept but their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Columns {
+    pub(super) ids: String,
+    pub(super) id_ends: Vec<usize>,
+    pub(super) lines: Vec<u64>,
+    pub(super) history: Vec<u32>,
+    pub(super) history_ends: Vec<usize>,
+    pub(super) candidates: Vec<u32>,
+    /// Beside `candidates`.
+    pub(super) clicked: Vec<u8>,
+    pub(super) candidate_ends: Vec<usize>,
+}
+
+impl Columns {
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Ends an impression: what was pushed since the last one is its.
+    pub(super) fn end(&mut self, line: u64) {
+        self.lines.push(line);
+        self.id_ends.push(self.ids.len());
+        self.history_ends.push(self.history.len());
+        self.candidate_ends.push(self.candidates.len());
+    }
+
+    /// Adds the impressions of a text that begins behind `lines_before` lines.
+    pub(super) fn append(&mut self, other: &Self, lines_before: u64) {
+        fn shift(ends: &mut Vec<usize>, others: &[usize], by: usize) {
+            ends.extend(others.iter().map(|end| end + by));
+        }
+        shift(&mut self.id_ends, &other.id_ends, self.ids.len());
+        shift(&mut self.history_ends, &other.history_ends, self.history.len());
+        shift(&mut self.candidate_ends, &other.candidate_ends, self.candidates.len());
+        self.lines.extend(other.lines.iter().map(|line| line + lines_before));
+        self.ids.push_str(&other.ids);
+        self.history.extend_from_slice(&other.history);
+        self.candidates.extend_from_slice(&other.candidates);
+        self.clicked.extend_from_slice(&other.clicked);
+    }
+
+    /// Forgets all impressions and keeps the memory for others.
+    pub(super) fn clear(&mut self) {
+        self.ids.clear();
+        self.lines.clear();
+        for ends in [&mut self.id_ends, &mut self.history_ends, &mut self.candidate_ends] {
+            ends.clear();
+        }
+        self.history.clear();
+        self.candidates.clear();
+        self.clicked.clear();
+    }
+
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.ids.shrink_to_fit();
+        self.lines.shrink_to_fit();
+        for ends in [&mut self.id_ends, &mut self.history_ends, &mut self.candidate_ends] {
+            ends.shrink_to_fit();
+        }
+        self.history.shrink_to_fit();
+        self.candidates.shrink_to_fit();
+        self.clicked.shrink_to_fit();
+    }
+}
+
+/// Where the `i`-th of several lists lies that end at `ends`.
+pub(super) fn range(ends: &[usize], i: usize) -> Range<usize> {
+    i.checked_sub(1).map_or(0, |before| ends[before])..ends[i]
+}

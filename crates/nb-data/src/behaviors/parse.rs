@@ -1,0 +1,188 @@
+//! A piece of text becomes impressions.
+
+use memchr::{memchr, memchr_iter};
+
+use super::columns::Columns;
+use super::{ClickRule, NO_LABEL, UNKNOWN};
+use crate::IdIndex;
+use crate::read::{Reason, SkippedRow};
+
+/// What impressions are read against.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'a> {
+    pub(super) news: &'a IdIndex,
+    pub(super) clicks: ClickRule,
+    /// How many news of a history are kept.
+    pub(super) history: usize,
+}
+
+/// What a piece of text holds. It keeps its memory for the next piece.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    /// Lines are counted from the beginning of the piece, the first is 1.
+    pub(super) columns: Columns,
+    pub(super) skipped: Vec<SkippedRow>,
+    /// All lines, empty ones too.
+    pub(super) lines: u64,
+    pub(super) unknown_history: u64,
+    pub(super) unknown_candidates: u64,
+    /// Impressions of this piece that list a candidate more than once.
+    pub(super) repeating: Vec<u32>,
+    /// How many candidates stand earlier in the same impression.
+    pub(super) repeated_candidates: u64,
+    marks: Marks,
+}
+
+impl Part {
+    /// Reads a text of whole lines; what was read before is forgotten.
+    pub(super) fn parse(&mut self, text: &[u8], rules: &Rules) {
+        self.columns.clear();
+        self.skipped.clear();
+        self.repeating.clear();
+        (self.lines, self.unknown_history, self.unknown_candidates, self.repeated_candidates) = (0, 0, 0, 0);
+        let mut start = 0;
+        for end in memchr_iter(b'\n', text).chain([text.len()]) {
+            if start < text.len() {
+                self.lines += 1;
+                let line = &text[start..end];
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                if !line.is_empty()
+                    && let Err(reason) = self.line(line, rules)
+                {
+                    self.skipped.push(SkippedRow { line: self.lines, reason });
+                }
+            }
+            start = end + 1;
+        }
+    }
+
+    fn line(&mut self, line: &[u8], rules: &Rules) -> Result<(), Reason> {
+        let line = std::str::from_utf8(line).map_err(|_| Reason::InvalidUtf8)?;
+        let [id, _user, _time, history, candidates] = fields(line).ok_or(Reason::TooFewColumns)?;
+        self.candidates(candidates.as_bytes(), rules)?;
+        self.history(history.as_bytes(), rules);
+        self.columns.ids.push_str(id.trim());
+        self.columns.end(self.lines);
+        Ok(())
+    }
+
+    /// Reads candidates and clicks; leaves nothing behind if they cannot be used.
+    fn candidates(&mut self, text: &[u8], rules: &Rules) -> Result<(), Reason> {
+        let Columns { candidates, clicked, .. } = &mut self.columns;
+        let start = candidates.len();
+        let mut unknown = 0;
+        for token in tokens(text) {
+            let (row, click) = match rules.clicks {
+                ClickRule::Required => match labelled(token) {
+                    Some((id, click)) => (rules.news.row(id), click),
+                    None => {
+                        candidates.truncate(start);
+                        clicked.truncate(start);
+                        return Err(Reason::NoClick);
+                    }
+                },
+                // An id may end in -0 or -1 itself.
+                ClickRule::Optional => match (rules.news.row(token), labelled(token)) {
+                    (None, Some((id, click))) => (rules.news.row(id), click),
+                    (row, _) => (row, NO_LABEL),
+                },
+            };
+            unknown += u64::from(row.is_none());
+            candidates.push(row.unwrap_or(UNKNOWN));
+            clicked.push(click);
+        }
+        if candidates.len() == start {
+            return Err(Reason::NoCandidates);
+        }
+        self.unknown_candidates += unknown;
+        let repeated = self.marks.repeated(&candidates[start..]);
+        if repeated > 0 {
+            self.repeated_candidates += repeated;
+            self.repeating.push(self.columns.lines.len() as u32);
+        }
+        Ok(())
+    }
+
+    fn history(&mut self, text: &[u8], rules: &Rules) {
+        let history = &mut self.columns.history;
+        let start = history.len();
+        let mut unknown = 0;
+        for token in tokens(text) {
+            match rules.news.row(token) {
+                Some(row) => history.push(row),
+                None => unknown += 1,
+            }
+        }
+        self.unknown_history += unknown;
+        let old = (history.len() - start).saturating_sub(rules.history);
+        history.drain(start..start + old);
+    }
+}
+
+/// The first five of a line's columns.
+fn fields(line: &str) -> Option<[&str; 5]> {
+    let mut rest = line;
+    let mut fields = [""; 5];
+    for field in &mut fields[..4] {
+        let end = memchr(b'\t', rest.as_bytes())?;
+        (*field, rest) = (&rest[..end], &rest[end + 1..]);
+    }
+    fields[4] = &rest[..memchr(b'\t', rest.as_bytes()).unwrap_or(rest.len())];
+    Some(fields)
+}
+
+/// What stands between spaces.
+#[inline]
+fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    memchr_iter(b' ', text)
+        .chain([text.len()])
+        .map(move |end| &text[std::mem::replace(&mut start, end + 1)..end])
+        .filter(|token| !token.is_empty())
+}
+
+/// `N1-1` as `N1` and 1.
+#[inline]
+fn labelled(token: &[u8]) -> Option<(&[u8], u8)> {
+    match token {
+        [id @ .., b'-', click @ (b'0' | b'1')] => Some((id, click - b'0')),
+        _ => None,
+    }
+}
+
+/// Finds out whether a list holds a row twice: a bit per remainder of the row, and an exact look where a bit is met
+/// twice.
+#[derive(Debug)]
+struct Marks(Box<[u64; Self::WORDS]>);
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self(Box::new([0; Self::WORDS]))
+    }
+}
+
+impl Marks {
+    /// Small enough to stay in a processor's first cache, large enough for few false alarms.
+    const WORDS: usize = 1024;
+
+    /// How many of the known rows stand earlier in the list already.
+    fn repeated(&mut self, rows: &[u32]) -> u64 {
+        let place = |row: u32| (row as usize / 64 % Self::WORDS, 1 << (row % 64));
+        let known = || rows.iter().copied().filter(|&row| row != UNKNOWN);
+        let mut met = false;
+        for row in known() {
+            let (word, bit) = place(row);
+            met |= self.0[word] & bit != 0;
+            self.0[word] |= bit;
+        }
+        for row in known() {
+            self.0[place(row).0] = 0;
+        }
+        if !met {
+            return 0;
+        }
+        let mut sorted: Vec<u32> = known().collect();
+        sorted.sort_unstable();
+        sorted.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64
+    }
+}

@@ -1,0 +1,206 @@
+//! From ids to rows. Ids like `N55528` or `8112`, of which a corpus has tens of thousands to millions, are found in a
+//! table by their number, without hashing; any others by a hash map.
+
+use rustc_hash::FxHashMap;
+
+/// From ids to rows.
+///
+/// ```
+/// use nb_data::IdIndex;
+/// let ids = IdIndex::new([Some("N55528"), None, Some("N7"), Some("N55528")]);
+/// assert_eq!((ids.row(b"N55528"), ids.row(b"N7"), ids.row(b"N8")), (Some(0), Some(2), None));
+/// assert_eq!((ids.len(), ids.rows(), ids.repeated()), (2, 4, 1));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct IdIndex {
+    /// What stands before the number of ids in the table.
+    prefix: Prefix,
+    /// Per number: the row, or [`NO_ROW`].
+    numbered: Vec<u32>,
+    /// Ids of another form, or with too large a number.
+    others: FxHashMap<Box<[u8]>, u32>,
+    len: usize,
+    repeated: usize,
+    rows: usize,
+}
+
+/// What stands before an id's number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Prefix {
+    /// No id with a number was seen yet.
+    #[default]
+    Unknown,
+    /// Nothing.
+    Empty,
+    /// A byte that is no digit.
+    Byte(u8),
+}
+
+const NO_ROW: u32 = u32::MAX;
+
+/// Numbers below this have a place in the table however few ids there are; beyond it a number may be `SPARSE` times
+/// the count of rows. So the table takes at most 4 MiB or 32 bytes per id.
+const SMALL: usize = 1 << 20;
+const SPARSE: usize = 8;
+
+/// Ten digits may not fit into 32 bits.
+const MOST_DIGITS: usize = 9;
+
+impl IdIndex {
+    /// The index of a list of ids: row i is the i-th, `None` a row without id. An id that comes again keeps its first
+    /// row and is counted as repeated.
+    ///
+    /// # Panics
+    /// If there are more than 2^32 - 1 rows.
+    #[must_use]
+    pub fn new<'a>(ids: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        let mut index = Self::default();
+        for id in ids {
+            let row = u32::try_from(index.rows).ok().filter(|&row| row != NO_ROW);
+            let row = row.unwrap_or_else(|| panic!("more than {NO_ROW} rows with ids"));
+            index.rows += 1;
+            if let Some(id) = id {
+                index.insert(id.as_bytes(), row);
+            }
+        }
+        index
+    }
+
+    fn insert(&mut self, id: &[u8], row: u32) {
+        if self.row(id).is_some() {
+            self.repeated += 1;
+            return;
+        }
+        self.len += 1;
+        if self.prefix == Prefix::Unknown {
+            self.prefix = match id {
+                [b'0'..=b'9', ..] => Prefix::Empty,
+                [byte, b'0'..=b'9', ..] => Prefix::Byte(*byte),
+                _ => Prefix::Unknown,
+            };
+        }
+        match self.number(id).filter(|&number| number < SMALL.max(SPARSE * self.rows)) {
+            Some(number) => {
+                if number >= self.numbered.len() {
+                    self.numbered.resize(number + 1, NO_ROW);
+                }
+                self.numbered[number] = row;
+            }
+            None => {
+                self.others.insert(id.into(), row);
+            }
+        }
+    }
+
+    /// The row of an id.
+    #[must_use]
+    #[inline]
+    pub fn row(&self, id: &[u8]) -> Option<u32> {
+        let numbered = self.number(id).and_then(|number| self.numbered.get(number)).filter(|&&row| row != NO_ROW);
+        match numbered {
+            Some(&row) => Some(row),
+            None if self.others.is_empty() => None,
+            None => self.others.get(id).copied(),
+        }
+    }
+
+    /// The number of an id that consists of the prefix and a number as one writes it, without leading zeros: so that
+    /// no two ids have the same.
+    #[inline]
+    fn number(&self, id: &[u8]) -> Option<usize> {
+        let digits = match (self.prefix, id) {
+            (Prefix::Byte(prefix), [first, digits @ ..]) if *first == prefix => digits,
+            (Prefix::Empty, digits) => digits,
+            _ => return None,
+        };
+        if digits.len() > MOST_DIGITS || (digits.len() > 1 && digits[0] == b'0') || digits.is_empty() {
+            return None;
+        }
+        let mut number = 0;
+        for &byte in digits {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                return None;
+            }
+            number = 10 * number + usize::from(digit);
+        }
+        Some(number)
+    }
+
+    /// How many different ids there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no id at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many rows there are, with an id or without.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// How many rows have the id of an earlier one.
+    #[must_use]
+    pub fn repeated(&self) -> usize {
+        self.repeated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn ids_that_look_alike_are_told_apart() {
+        let ids = ["N1", "N01", "1", "N", "", "n1", "N1-0", "N4294967297", "N999999999", "N1048576", "N1048575", "É1"];
+        let index = IdIndex::new(ids.map(Some));
+        for (row, id) in ids.iter().enumerate() {
+            assert_eq!(index.row(id.as_bytes()), Some(row as u32), "{id}");
+        }
+        for id in ["N0", "N001", "N1 ", "N10", "N4294967296", "É", "\0"] {
+            assert_eq!(index.row(id.as_bytes()), None, "{id}");
+        }
+        assert_eq!(index.numbered.len(), SMALL);
+        assert_eq!((index.len(), index.repeated(), index.rows()), (ids.len(), 0, ids.len()));
+    }
+
+    #[test]
+    fn a_table_takes_no_more_than_its_ids_are_worth() {
+        let ids: Vec<String> = (0..300_000_u32).map(|i| (i * 9).to_string()).collect();
+        let index = IdIndex::new(ids.iter().map(|id| Some(id.as_str())));
+        assert!(index.numbered.len() <= SPARSE * ids.len() && !index.others.is_empty());
+        assert!((0..ids.len()).all(|row| index.row(ids[row].as_bytes()) == Some(row as u32)));
+    }
+
+    #[test]
+    fn an_index_of_nothing_finds_nothing() {
+        let index = IdIndex::new([None, None]);
+        assert_eq!((index.row(b""), index.row(b"N1"), index.is_empty(), index.rows()), (None, None, true, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn it_finds_what_a_plain_map_finds(ids in prop::collection::vec(prop::option::of("[NM]?[0-9]{0,3}x?"), 0..60)) {
+            let index = IdIndex::new(ids.iter().map(Option::as_deref));
+            let mut plain = HashMap::new();
+            for (row, id) in ids.iter().enumerate() {
+                if let Some(id) = id {
+                    plain.entry(id.as_str()).or_insert(row as u32);
+                }
+            }
+            for id in ids.iter().flatten().map(String::as_str).chain(["N1", "M01", "x", "7", ""]) {
+                prop_assert_eq!(index.row(id.as_bytes()), plain.get(id).copied());
+            }
+            prop_assert_eq!(index.len(), plain.len());
+            prop_assert_eq!(index.repeated(), ids.iter().flatten().count() - plain.len());
+        }
+    }
+}

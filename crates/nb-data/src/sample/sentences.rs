@@ -1,0 +1,232 @@
+//! What the news of the sample say: sentences with slots, filled by topic.
+//!
+//! There are two kinds. In those of the topic corpus ([`line`]) title and abstract are drawn each by itself and share
+//! the topic only. A [`story`] is one event told twice, so that a reader of the title can find the abstract.
+
+use super::words::{ANYONE, ANYTHING, PLACES, TAILS, TIMES, TOPICS, Topic, VERBS, Words};
+use crate::random::{Stream, mix};
+
+/// Share of rows whose label is that of another topic, in both splits.
+const NOISE: f64 = 0.03;
+/// A slot for an actor or a thing is filled with a word of no topic with this probability …
+const PLAIN: f64 = 0.24;
+/// … with a word of another topic with this one …
+const STRAY: f64 = 0.08;
+/// … with a word of the topic that both splits know with this one, and else with one that only this split knows.
+const BOTH: f64 = 0.33;
+/// The same for stories: they are told apart by what they mean, and so name fewer things that both splits know.
+const STORY_BOTH: f64 = 0.26;
+
+/// Keeps the randomness of stories apart from that of the topic corpus.
+const STORY: u64 = 0x73_74_6F_72_79; // "story"
+
+/// Headlines. Words in braces are slots; `the` gives a common noun its article.
+const TITLES: &[&str] = &[
+    "{actor} in {place} {verb} {thing} {time}",
+    "{place}: {actor} {verb} {thing} {time}",
+    "{time}, {actor} from {place} {verb} {thing}",
+    "Why the {place} {actor} {verb} {thing}",
+    "{thing}: {actor} from {place} {verb} it {time}",
+];
+
+/// Abstracts, one sentence each.
+const ABSTRACTS: &[&str] = &[
+    "{the actor} in {place} {verb} {the thing}, {tail}.",
+    "In {place}, {the actor} {verb} {the thing} {time}, {tail}.",
+    "It is all about {the thing}, says {the actor} in {place}, {tail}.",
+    "{time}, {the actor} came to {place} because of {the thing}, {tail}.",
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Split {
+    Train,
+    Dev,
+}
+
+impl Split {
+    /// Begins the ids of its news.
+    pub(super) fn letter(self) -> char {
+        match self {
+            Split::Train => 'T',
+            Split::Dev => 'D',
+        }
+    }
+
+    fn own(self, words: &Words) -> &'static [&'static str] {
+        match self {
+            Split::Train => words.train,
+            Split::Dev => words.dev,
+        }
+    }
+}
+
+/// A row of the topic corpus.
+pub(super) fn line(seed: u64, split: Split, row: usize) -> String {
+    let mut stream = Stream::new(mix(&[seed, split as u64, row as u64]));
+    let topic = stream.below(TOPICS.len() as u64) as usize;
+    let title = fill(TITLES, &mut stream, |slot, stream| word(topic, split, BOTH, slot, stream));
+    let summary = fill(ABSTRACTS, &mut stream, |slot, stream| word(topic, split, BOTH, slot, stream));
+    let wrong = stream.unit() < NOISE;
+    let label = if wrong { another(topic, &mut stream) } else { &TOPICS[topic] }.name;
+    news_row(split, row, label, &title, &summary)
+}
+
+/// An event, told by a headline and by a text that keeps only some of its words.
+pub(super) struct Story {
+    /// Place in the topics.
+    pub(super) topic: usize,
+    title: String,
+    text: String,
+}
+
+impl Story {
+    pub(super) fn new(seed: u64, split: Split, row: usize) -> Self {
+        let mut stream = Stream::new(mix(&[seed, split as u64, row as u64, STORY]));
+        let topic = stream.below(TOPICS.len() as u64) as usize;
+        let told = Slot::ALL.map(|slot| word(topic, split, STORY_BOTH, slot, &mut stream));
+        let title = fill(TITLES, &mut stream, |slot, _| told[slot as usize]);
+        let text = fill(ABSTRACTS, &mut stream, |slot, stream| match stream.unit() < slot.kept() {
+            true => told[slot as usize],
+            false => word(topic, split, STORY_BOTH, slot, stream),
+        });
+        Self { topic, title, text }
+    }
+
+    /// Its row of `news.tsv`.
+    pub(super) fn line(&self, split: Split, row: usize) -> String {
+        news_row(split, row, TOPICS[self.topic].name, &self.title, &self.text)
+    }
+}
+
+/// One row of `news.tsv`: id, category, subcategory, title, abstract, url and two lists of entities, which stay empty.
+fn news_row(split: Split, row: usize, label: &str, title: &str, summary: &str) -> String {
+    format!("{}{row}\t{label}\t{label}\t{title}\t{summary}\t\t[]\t[]", split.letter())
+}
+
+/// What stands in braces in a pattern.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    Actor,
+    Thing,
+    Place,
+    Time,
+    Verb,
+    Tail,
+}
+
+impl Slot {
+    const ALL: [Self; 6] = [Self::Actor, Self::Thing, Self::Place, Self::Time, Self::Verb, Self::Tail];
+
+    fn named(name: &str) -> Self {
+        match name {
+            "actor" => Self::Actor,
+            "thing" => Self::Thing,
+            "place" => Self::Place,
+            "time" => Self::Time,
+            "verb" => Self::Verb,
+            _ => Self::Tail,
+        }
+    }
+
+    /// How often a story's text has the word of its headline.
+    fn kept(self) -> f64 {
+        match self {
+            Self::Place | Self::Time => 0.7,
+            Self::Actor | Self::Thing => 0.4,
+            Self::Verb | Self::Tail => 0.0,
+        }
+    }
+}
+
+/// A pattern with every slot filled, beginning with a capital.
+fn fill(
+    patterns: &[&'static str],
+    stream: &mut Stream,
+    mut word: impl FnMut(Slot, &mut Stream) -> &'static str,
+) -> String {
+    let mut text = String::new();
+    let mut rest = pick(stream, patterns);
+    while let Some((before, after)) = rest.split_once('{') {
+        let (slot, after) = after.split_once('}').unwrap_or((after, ""));
+        text.push_str(before);
+        match slot.strip_prefix("the ") {
+            Some(slot) => push_with_article(&mut text, word(Slot::named(slot), stream)),
+            None => text.push_str(word(Slot::named(slot), stream)),
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
+}
+
+/// A word for a slot; `both` is the share of actors and things that both splits know.
+fn word(topic: usize, split: Split, both: f64, slot: Slot, stream: &mut Stream) -> &'static str {
+    let words_of: fn(&'static Topic) -> &'static Words = match slot {
+        Slot::Place => return pick(stream, PLACES),
+        Slot::Time => return pick(stream, TIMES),
+        Slot::Verb => return pick(stream, VERBS),
+        Slot::Tail => return pick(stream, TAILS),
+        Slot::Actor => |topic| &topic.actors,
+        Slot::Thing => |topic| &topic.things,
+    };
+    let draw = stream.unit();
+    if draw < PLAIN {
+        return pick(stream, if slot == Slot::Actor { ANYONE } else { ANYTHING });
+    }
+    let stray = draw < PLAIN + STRAY;
+    let words = words_of(if stray { another(topic, stream) } else { &TOPICS[topic] });
+    let known = stream.unit() < both / (1.0 - PLAIN - STRAY);
+    pick(stream, if known { words.both } else { split.own(words) })
+}
+
+fn pick(stream: &mut Stream, words: &[&'static str]) -> &'static str {
+    stream.choose::<&str>(words)
+}
+
+fn another(topic: usize, stream: &mut Stream) -> &'static Topic {
+    let shift = 1 + stream.below(TOPICS.len() as u64 - 1) as usize;
+    &TOPICS[(topic + shift) % TOPICS.len()]
+}
+
+/// Names of people and companies go without an article.
+fn push_with_article(text: &mut String, word: &str) {
+    if !word.starts_with(char::is_uppercase) {
+        text.push_str("the ");
+    }
+    text.push_str(word);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_stands_in_two_groups_or_two_topics() {
+        let mut seen = std::collections::HashMap::new();
+        for topic in TOPICS {
+            for words in [&topic.actors, &topic.things] {
+                for word in [words.both, words.train, words.dev].concat() {
+                    assert_eq!(seen.insert(word.to_lowercase(), topic.name), None, "{word}");
+                }
+            }
+        }
+        assert_eq!((TOPICS.len(), seen.len()), (14, 560));
+    }
+
+    #[test]
+    fn the_stated_share_of_labels_is_wrong() {
+        // With the label drawn last, a row's text is the same with or without the noise; so count labels that differ
+        // from the topic the stream began with.
+        let rows = 20_000;
+        let wrong = (0..rows).filter(|&row| {
+            let mut stream = Stream::new(mix(&[1, Split::Train as u64, row as u64]));
+            let topic = &TOPICS[stream.below(TOPICS.len() as u64) as usize];
+            line(1, Split::Train, row).split('\t').nth(1) != Some(topic.name)
+        });
+        let share = wrong.count() as f64 / rows as f64;
+        assert!((share - NOISE).abs() < 0.005, "{share}");
+    }
+}

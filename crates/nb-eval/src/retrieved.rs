@@ -1,0 +1,165 @@
+//! Retrieval, where a query is answered from a whole corpus and only the top of the ranking is kept.
+//!
+//! [`RankedList`](crate::RankedList) takes the scores of all candidates. A corpus has too many: here the relevant
+//! documents that were not found are known from the judgements alone.
+
+use crate::ndcg::{best_first, dcg};
+
+/// The top of one query's ranking, and what should have been there.
+///
+/// Grades say how relevant a document is: 0 is not (or was not judged), anything above is. A metric at `k` looks at
+/// the first `k` places; places beyond the end of `retrieved` hold nothing relevant. All metrics are `None` where no
+/// document is relevant.
+///
+/// ```
+/// use nb_eval::Retrieved;
+///
+/// // Found: a document of grade 1 in the second place. Of the query's two relevant documents, one is missing.
+/// let top = Retrieved { retrieved: &[0, 1, 0], relevant: &[1, 1] };
+/// assert_eq!(top.recall_at(10), Some(0.5));
+/// assert_eq!(top.reciprocal_rank_at(10), Some(0.5));
+/// assert_eq!(top.reciprocal_rank_at(1), Some(0.0));
+/// assert_eq!(top.ndcg_at(1), Some(0.0));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retrieved<'a> {
+    /// Grade of each retrieved document, best place first; each document once.
+    pub retrieved: &'a [u8],
+    /// Grades of all documents that are relevant to the query, retrieved or not, in any order; zeros count as nothing.
+    pub relevant: &'a [u8],
+}
+
+impl Retrieved<'_> {
+    /// nDCG@k: Σ_{rank ≤ k} (2^y − 1) / log2(rank + 1), y the grade, ÷ that sum of the best order of *all* relevant
+    /// documents. None where nothing is relevant or `k` is 0.
+    #[must_use]
+    pub fn ndcg_at(&self, k: usize) -> Option<f64> {
+        let ideal = dcg(best_first(self.relevant.iter().copied()).into_iter(), k);
+        (ideal > 0.0).then(|| dcg(self.retrieved.iter().copied(), k) / ideal)
+    }
+
+    /// 1 / rank of the first relevant document, 0 where it is not among the first `k`; its mean is MRR@k.
+    ///
+    /// Unlike [`RankedList::mrr`](crate::RankedList::mrr), which follows MIND and averages over all relevant
+    /// candidates, this is what retrieval means by MRR.
+    #[must_use]
+    pub fn reciprocal_rank_at(&self, k: usize) -> Option<f64> {
+        let place = self.retrieved.iter().take(k).position(|&grade| grade > 0);
+        (self.n_relevant() > 0).then(|| place.map_or(0.0, |place| 1.0 / (place + 1) as f64))
+    }
+
+    /// Recall@k: relevant documents among the first `k` ÷ all relevant documents.
+    #[must_use]
+    pub fn recall_at(&self, k: usize) -> Option<f64> {
+        let found = self.retrieved.iter().take(k).filter(|&&grade| grade > 0).count();
+        let all = self.n_relevant();
+        (all > 0).then(|| found as f64 / all as f64)
+    }
+
+    /// How many documents are relevant at all.
+    #[must_use]
+    pub fn n_relevant(&self) -> usize {
+        self.relevant.iter().filter(|&&grade| grade > 0).count()
+    }
+}
+
+/// The usual metrics of one query; their plain means over the queries are what is reported.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct QueryMetrics {
+    /// [`Retrieved::ndcg_at`] 10.
+    pub ndcg10: f64,
+    /// [`Retrieved::reciprocal_rank_at`] 10.
+    pub mrr10: f64,
+    /// [`Retrieved::recall_at`] 10.
+    pub recall10: f64,
+    /// [`Retrieved::recall_at`] 100.
+    pub recall100: f64,
+}
+
+/// The metrics of one query from the grades of what was retrieved, best first (at least 100 documents, or all there
+/// are), and the grades of all its relevant documents. None where no document is relevant.
+///
+/// ```
+/// use nb_eval::query_metrics;
+///
+/// let metrics = query_metrics(&[0, 0, 2, 0], &[2]).expect("a document is relevant");
+/// assert_eq!((metrics.ndcg10, metrics.mrr10, metrics.recall10), (0.5, 1.0 / 3.0, 1.0));
+/// assert_eq!(query_metrics(&[0, 0], &[]), None);
+/// ```
+#[must_use]
+pub fn query_metrics(retrieved: &[u8], relevant: &[u8]) -> Option<QueryMetrics> {
+    let top = Retrieved { retrieved, relevant };
+    Some(QueryMetrics {
+        ndcg10: top.ndcg_at(10)?,
+        mrr10: top.reciprocal_rank_at(10)?,
+        recall10: top.recall_at(10)?,
+        recall100: top.recall_at(100)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::RankedList;
+
+    #[test]
+    fn the_best_order_is_that_of_all_relevant_documents() {
+        // Found: grade 1 in the first place; missing: grade 3. DCG@2 = 1, the best is 7 + 1/log2(3).
+        let top = Retrieved { retrieved: &[1, 0], relevant: &[1, 3] };
+        assert_eq!(top.ndcg_at(2), Some(1.0 / (7.0 + 1.0 / 3f64.log2())));
+        assert_eq!(top.ndcg_at(1), Some(1.0 / 7.0));
+        assert_eq!(top.ndcg_at(0), None);
+    }
+
+    #[test]
+    fn nothing_relevant_is_none_and_nothing_found_is_zero() {
+        assert_eq!(query_metrics(&[], &[0, 0]), None);
+        let zero = QueryMetrics { ndcg10: 0.0, mrr10: 0.0, recall10: 0.0, recall100: 0.0 };
+        assert_eq!(query_metrics(&[], &[1]), Some(zero));
+        assert_eq!(query_metrics(&[0; 200], &[1]), Some(zero));
+    }
+
+    #[test]
+    fn a_place_counts_up_to_its_cut_and_no_further() {
+        let found_at = |place: usize| {
+            let mut retrieved = [0; 101];
+            retrieved[place - 1] = 1;
+            query_metrics(&retrieved, &[1]).unwrap()
+        };
+        assert_eq!((found_at(10).mrr10, found_at(11).mrr10), (0.1, 0.0));
+        assert_eq!((found_at(10).recall10, found_at(11).recall10), (1.0, 0.0));
+        assert_eq!((found_at(100).recall100, found_at(101).recall100), (1.0, 0.0));
+        assert_eq!((found_at(10).ndcg10, found_at(11).ndcg10), (1.0 / 11f64.log2(), 0.0));
+    }
+
+    proptest! {
+        /// Where the whole list is known, the top of it is judged as the list is.
+        #[test]
+        fn agrees_with_the_metrics_of_a_whole_list(grades in prop::collection::vec(0u8..4, 1..40), k in 1usize..15) {
+            let falling: Vec<f64> = (0..grades.len()).map(|place| -(place as f64)).collect();
+            let list = RankedList::new(&grades, &falling).unwrap();
+            let top = Retrieved { retrieved: &grades[..k.min(grades.len())], relevant: &grades };
+            prop_assert_eq!(top.ndcg_at(k), list.ndcg(k));
+            prop_assert_eq!(top.recall_at(k), list.recall_at(k));
+            if list.n_relevant() == 1 && top.recall_at(k) == Some(1.0) {
+                let first: Vec<u8> = grades.iter().map(|&grade| u8::from(grade > 0)).collect();
+                prop_assert_eq!(top.reciprocal_rank_at(k), RankedList::new(&first, &falling).unwrap().mrr());
+            }
+        }
+
+        #[test]
+        fn lies_between_0_and_1(found in prop::collection::vec(0u8..4, 0..120), missing in prop::collection::vec(0u8..4, 0..5)) {
+            let relevant = [found.clone(), missing].concat();
+            let Some(metrics) = query_metrics(&found, &relevant) else {
+                prop_assert!(relevant.iter().all(|&grade| grade == 0));
+                return Ok(());
+            };
+            for value in [metrics.ndcg10, metrics.mrr10, metrics.recall10, metrics.recall100] {
+                prop_assert!((0.0..=1.0 + 1e-12).contains(&value), "{metrics:?}");
+            }
+            prop_assert!(metrics.recall10 <= metrics.recall100);
+        }
+    }
+}

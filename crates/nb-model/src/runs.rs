@@ -1,0 +1,34 @@
+//! Runs of neighbouring rows that belong together: a sequence's tokens, a reader's clicked news.
+
+use tch::{Device, Tensor};
+
+/// R runs, one after the other, over n rows.
+#[derive(Debug)]
+pub struct Runs {
+    /// [R, n], true where the row belongs to the run.
+    pub(crate) members: Tensor,
+    lengths: Vec<i64>,
+}
+
+impl Runs {
+    /// Runs of the given lengths.
+    ///
+    /// # Panics
+    /// If there is no run, or if one is empty.
+    pub fn new(lengths: &[i64], device: Device) -> Self {
+        assert!(
+            !lengths.is_empty() && lengths.iter().all(|&length| length > 0),
+            "sequences of lengths {lengths:?}: none may be empty"
+        );
+        let owner: Vec<i64> =
+            lengths.iter().zip(0_i64..).flat_map(|(&length, i)| std::iter::repeat_n(i, length as usize)).collect();
+        let owner = Tensor::from_slice(&owner).to_device(device);
+        let all = Tensor::arange(lengths.len() as i64, (tch::Kind::Int64, device));
+        Self { members: all.unsqueeze(1).eq_tensor(&owner.unsqueeze(0)), lengths: lengths.to_vec() }
+    }
+
+    /// Rows of each run.
+    pub fn lengths(&self) -> &[i64] {
+        &self.lengths
+    }
+}

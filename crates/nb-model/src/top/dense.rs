@@ -1,0 +1,45 @@
+//! A dense layer.
+
+use tch::{Device, Tensor};
+
+use super::uniform;
+use crate::arena::{Arena, Layout};
+
+/// A dense layer z = D h + d from pooled vectors to logits.
+#[derive(Debug)]
+pub struct Dense {
+    arena: Arena,
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Dense {
+    /// A layer from `inputs` to `outputs` units, all zeros.
+    pub fn zeros(inputs: i64, outputs: i64, device: Device) -> Self {
+        let mut layout = Layout::default();
+        layout.push("dense.weight", &[outputs, inputs]);
+        layout.push("dense.bias", &[outputs]);
+        let arena = Arena::zeros(layout, device);
+        Self { weight: arena.leaf("dense.weight"), bias: arena.leaf("dense.bias"), arena }
+    }
+
+    /// Draws weight and bias from U(−1/√in, 1/√in), PyTorch's default for a dense layer, from `seed`.
+    pub fn randomise(&mut self, seed: u64) {
+        uniform(&self.arena, seed, &[("dense", self.weight.size()[1])]);
+    }
+
+    /// Parameters and gradients.
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// `x` [B, in] → [B, out].
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+
+    /// Number of outputs.
+    pub fn outputs(&self) -> i64 {
+        self.weight.size()[0]
+    }
+}

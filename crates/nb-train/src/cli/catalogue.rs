@@ -1,0 +1,119 @@
+//! News that a command ranks: their ids and their vectors.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nb_data::IdIndex;
+use nb_data::behaviors::{BehaviorSource, Behaviors, LeftOut};
+use nb_data::read::{Format, LabelRule, Source};
+
+use super::input::Windows;
+use crate::card::{DESCRIPTION_FILE, HEAD_FILE};
+use crate::inference::{Pooling, Trained, WINDOW};
+use crate::plan::cache_folder;
+use crate::task::NewsVectors;
+use crate::vector_file::{VectorFile, VectorWriter};
+
+/// Vectors that are held at a time while a corpus is searched.
+pub(super) const SEARCH_BLOCK: usize = 65_536;
+
+/// The news of a MIND file, in memory.
+pub(super) struct Catalogue {
+    pub(super) ids: IdIndex,
+    pub(super) vectors: NewsVectors,
+}
+
+impl Catalogue {
+    /// Encodes the news of `news.tsv`, each once.
+    pub(super) fn read(model: &Trained, news: &Path, allowed_unusable: f64) -> Result<Self> {
+        let format = Format::MindNews { fields: model.read_fields() };
+        let source = Source { path: news.to_owned(), format, labels: LabelRule::Optional, allowed_unusable };
+        let (mut names, mut vectors) = (Vec::new(), Vec::new());
+        Windows::open(&source, WINDOW)?.each(|articles| {
+            names.extend(articles.iter().map(|article| article.id.clone()));
+            vectors.extend(model.vectors(articles, Pooling::Attention)?.into_iter().flatten());
+            Ok(())
+        })?;
+        let ids = IdIndex::new(names.iter().map(Option::as_deref));
+        Ok(Self { ids, vectors: NewsVectors::new(vectors, model.config()) })
+    }
+}
+
+/// Reads impressions and tells what was left out.
+pub(super) fn read_behaviors(source: &BehaviorSource, ids: &IdIndex) -> Result<Behaviors> {
+    let behaviors = Behaviors::read(source, ids)?;
+    if *behaviors.left_out() != LeftOut::default() {
+        tracing::warn!("{}: left out {}", source.path.display(), behaviors.left_out());
+    }
+    Ok(behaviors)
+}
+
+/// The ids of a corpus, in its order.
+pub(super) fn ids(corpus: &Source) -> Result<IdIndex> {
+    let mut names = Vec::new();
+    Windows::open(corpus, WINDOW)?.each(|articles| {
+        names.extend(articles.iter().map(|article| article.id.clone()));
+        Ok(())
+    })?;
+    Ok(IdIndex::new(names.iter().map(Option::as_deref)))
+}
+
+/// The vectors of a corpus: those that are kept beside it if neither it nor the model has changed since, else new ones,
+/// which are kept.
+pub(super) fn corpus_vectors(model: &Trained, folder: &Path, corpus: &Source) -> Result<VectorFile> {
+    let key = key(model, folder, corpus)?;
+    let stem = corpus.path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = format!("{stem}-{}.vectors.safetensors", &key[..12]);
+    let beside = corpus.path.with_file_name(&name);
+    let elsewhere = cache_folder().join("vectors").join(&name);
+    for path in [&beside, &elsewhere] {
+        if let Some(file) = VectorFile::open(path, &key) {
+            tracing::info!("{} vectors of {} read from {}", file.rows(), corpus.path.display(), path.display());
+            return Ok(file);
+        }
+    }
+    let (path, writer) = writer(beside, elsewhere, model.hidden())?;
+    write(model, corpus, writer, &key)?;
+    tracing::info!("vectors of {} kept in {}", corpus.path.display(), path.display());
+    VectorFile::open(&path, &key).with_context(|| format!("cannot read {} back", path.display()))
+}
+
+/// Beside the corpus; in the user's cache folder where nothing can be written there.
+fn writer(beside: PathBuf, elsewhere: PathBuf, hidden: usize) -> Result<(PathBuf, VectorWriter)> {
+    match VectorWriter::new(&beside, hidden) {
+        Ok(writer) => Ok((beside, writer)),
+        Err(error) => {
+            tracing::warn!("{error:#}; vectors go to {}", elsewhere.display());
+            if let Some(folder) = elsewhere.parent() {
+                std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            }
+            let writer = VectorWriter::new(&elsewhere, hidden)?;
+            Ok((elsewhere, writer))
+        }
+    }
+}
+
+fn write(model: &Trained, corpus: &Source, mut writer: VectorWriter, key: &str) -> Result<()> {
+    Windows::open(corpus, WINDOW)?.each(|articles| {
+        for (article, vector) in articles.iter().zip(model.vectors(articles, Pooling::Attention)?) {
+            writer.push(article.line, &vector)?;
+        }
+        Ok(())
+    })?;
+    writer.finish(Some(key)).map(|_| ())
+}
+
+/// A hash of everything the vectors depend on.
+fn key(model: &Trained, folder: &Path, corpus: &Source) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let files = [nb_model::CONFIG_FILE, nb_model::WEIGHTS_FILE, HEAD_FILE, DESCRIPTION_FILE];
+    for path in files.iter().map(|name| folder.join(name)).chain([corpus.path.clone()]) {
+        let mut own = blake3::Hasher::new();
+        let read = File::open(&path).and_then(|file| own.update_reader(file).map(|_| ()));
+        read.with_context(|| format!("cannot read {}", path.display()))?;
+        hasher.update(own.finalize().as_bytes());
+    }
+    hasher.update(format!("{:?} {}", corpus.format, model.settings()).as_bytes());
+    Ok(hasher.finalize().to_hex().to_string())
+}

@@ -1,0 +1,105 @@
+//! What an evaluation says: metrics by name, their intervals, and the same over parts of the data.
+
+use anyhow::Result;
+use nb_eval::{Bootstrap, bootstrap_mean};
+use serde_json::{Map, Value, json};
+
+/// A number by name; the higher, the better.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// As in `summary.json`.
+    pub name: &'static str,
+    /// The number.
+    pub value: f64,
+    /// Where it may lie: the 95 % percentile bootstrap interval over the rows, for a metric that is a mean over them.
+    pub interval: Option<(f64, f64)>,
+}
+
+impl Metric {
+    /// A metric without an interval.
+    pub fn plain(name: &'static str, value: f64) -> Self {
+        Self { name, value, interval: None }
+    }
+
+    /// A mean over rows with its interval.
+    ///
+    /// # Errors
+    /// If there is no row, or a value that is not finite.
+    pub fn mean(name: &'static str, values: &[f64]) -> Result<Self> {
+        let mean = bootstrap_mean(values, Bootstrap::default())?;
+        Ok(Self { name, value: mean.mean, interval: Some((mean.low, mean.high)) })
+    }
+}
+
+/// A part of the evaluated rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// Which rows, in words.
+    pub name: String,
+    /// How many.
+    pub rows: usize,
+    /// Their metrics.
+    pub metrics: Vec<Metric>,
+}
+
+/// What a model achieved.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Evaluation {
+    /// Rows that count.
+    pub rows: usize,
+    /// What the rows are called: texts, impressions, queries.
+    pub unit: &'static str,
+    /// Over all rows, in the order of reports.
+    pub metrics: Vec<Metric>,
+    /// Over parts of them.
+    pub parts: Vec<Part>,
+    /// What was left out of it, in words with its number.
+    pub left_out: Vec<(&'static str, u64)>,
+}
+
+impl Evaluation {
+    /// A metric over all rows.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
+    }
+
+    /// The metrics on one line.
+    pub fn line(&self) -> String {
+        let each: Vec<String> = self.metrics.iter().map(|m| format!("{} {:.4}", m.name, m.value)).collect();
+        each.join(", ")
+    }
+
+    /// Metrics at the top, then their intervals, the parts, and what was left out.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let mut out = Map::new();
+        out.insert(self.unit.to_owned(), self.rows.into());
+        out.extend(values(&self.metrics));
+        let intervals = intervals(&self.metrics);
+        if !intervals.is_empty() {
+            out.insert("intervals".to_owned(), Value::Object(intervals));
+        }
+        if !self.parts.is_empty() {
+            let part = |part: &Part| {
+                let mut own = Map::from_iter([(self.unit.to_owned(), json!(part.rows))]);
+                own.extend(values(&part.metrics));
+                own.insert("intervals".to_owned(), Value::Object(self::intervals(&part.metrics)));
+                (part.name.clone(), Value::Object(own))
+            };
+            out.insert("parts".to_owned(), Value::Object(self.parts.iter().map(part).collect()));
+        }
+        let left_out: Map<_, _> = self.left_out.iter().map(|&(what, n)| (what.to_owned(), json!(n))).collect();
+        if !left_out.is_empty() {
+            out.insert("left_out".to_owned(), Value::Object(left_out));
+        }
+        out
+    }
+}
+
+fn values(metrics: &[Metric]) -> Map<String, Value> {
+    metrics.iter().map(|m| (m.name.to_owned(), json!(m.value))).collect()
+}
+
+fn intervals(metrics: &[Metric]) -> Map<String, Value> {
+    let ends = |m: &Metric| m.interval.map(|(low, high)| (m.name.to_owned(), json!([low, high])));
+    metrics.iter().filter_map(ends).collect()
+}

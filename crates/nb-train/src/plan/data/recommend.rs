@@ -1,0 +1,108 @@
+//! The files of recommendation: MIND folders.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use nb_data::behaviors::{BehaviorSource, ClickRule, ClickedBefore};
+use nb_data::read::{Format, LabelRule, Source};
+
+use super::{Dev, TaskPlan, dev, fields, news_fields, refuse};
+use crate::config::{ClickedBeforeChoice, DataConfig, DataFormat};
+
+/// MIND's names in a folder.
+const NEWS: &str = "news.tsv";
+const BEHAVIORS: &str = "behaviors.tsv";
+/// Most recent clicks of a reader that are read, unless said otherwise: what NRMS and the paper use.
+const HISTORY: usize = 50;
+/// News that were shown and not clicked beside each click, unless said otherwise.
+const NEGATIVES: usize = 4;
+
+/// The files of recommendation.
+#[derive(Debug, Clone)]
+pub struct RecommendPlan {
+    /// Training impressions.
+    pub train: ClickLog,
+    /// Development impressions.
+    pub dev: Dev<ClickLog>,
+    /// Most recent clicks of a reader.
+    pub history: usize,
+    /// News that were not clicked beside each click.
+    pub negatives: usize,
+    /// What becomes of a training click on a news of the history.
+    pub clicked_before: ClickedBefore,
+    /// Heads of the reader model's self-attention, if it has one.
+    pub self_attention: Option<i64>,
+}
+
+/// News and what readers did with them.
+#[derive(Debug, Clone)]
+pub struct ClickLog {
+    /// The news.
+    pub news: Source,
+    /// The impressions.
+    pub behaviors: BehaviorSource,
+}
+
+/// The plan, and how many texts a news has.
+pub(super) fn plan(config: &DataConfig, self_attention: Option<i64>) -> Result<(TaskPlan, usize)> {
+    if config.format != DataFormat::Mind {
+        bail!("data.format is {}, but task: recommend reads mind", config.format.name());
+    }
+    refuse(
+        &[("columns", config.columns.is_some()), ("header", config.header.is_some())],
+        "MIND's files have fixed columns and no header",
+    )?;
+    let (history, negatives) = (config.history.unwrap_or(HISTORY), config.negatives.unwrap_or(NEGATIVES));
+    for (key, number) in [("history", history), ("negatives", negatives)] {
+        if number == 0 {
+            bail!("data.{key} is 0, expected at least 1");
+        }
+    }
+    if let Some(heads) = self_attention.filter(|heads| *heads < 1) {
+        bail!("reader.self_attention is {heads}, expected a number of heads");
+    }
+    let log = |key: &str, path: &Path| {
+        let (news, behaviors) = click_log(key, path)?;
+        Ok(ClickLog {
+            news: Source {
+                path: news,
+                format: Format::MindNews { fields: fields(config) },
+                labels: LabelRule::Optional,
+                allowed_unusable: config.allow_unusable,
+            },
+            behaviors: BehaviorSource {
+                path: behaviors,
+                history,
+                clicks: ClickRule::Required,
+                allowed_unusable: config.allow_unusable,
+            },
+        })
+    };
+    let train = log("data.train", &config.train)?;
+    let dev = dev(config, |path| log("data.dev", path))?;
+    let clicked_before = match config.clicked_before {
+        None | Some(ClickedBeforeChoice::Keep) => ClickedBefore::Keep,
+        Some(ClickedBeforeChoice::LeaveOut) => ClickedBefore::LeaveOut,
+    };
+    let plan = RecommendPlan { train, dev, history, negatives, clicked_before, self_attention };
+    Ok((TaskPlan::Recommend(plan), news_fields(config).len()))
+}
+
+/// The news and the impressions that `path` stands for: a MIND folder, or a file of impressions beside its `news.tsv`.
+///
+/// # Errors
+/// If one of the two is not there, naming `key`.
+pub fn click_log(key: &str, path: &Path) -> Result<(PathBuf, PathBuf)> {
+    let behaviors = if path.is_dir() { path.join(BEHAVIORS) } else { path.to_owned() };
+    let news = behaviors.with_file_name(NEWS);
+    for file in [&behaviors, &news] {
+        if !file.is_file() {
+            let (path, file) = (path.display(), file.display());
+            bail!(
+                "{key} is {path}, but there is no {file}; expected a folder with {NEWS} and {BEHAVIORS}, or a file of \
+                 impressions beside its {NEWS}"
+            );
+        }
+    }
+    Ok((news, behaviors))
+}

@@ -1,0 +1,76 @@
+//! The files of topic classification.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use nb_data::read::{CsvLayout, Format, Header, LabelRule, Source};
+
+use super::{Dev, TaskPlan, dev, fields, is_file, refuse};
+use crate::config::{DataConfig, DataFormat};
+
+/// The files of topic classification.
+#[derive(Debug, Clone)]
+pub struct TopicPlan {
+    /// Training texts.
+    pub train: Source,
+    /// Development texts.
+    pub dev: Dev<Source>,
+}
+
+/// The plan, and how many texts a row has.
+pub(super) fn plan(config: &DataConfig) -> Result<(TaskPlan, usize)> {
+    refuse(
+        &[
+            ("history", config.history.is_some()),
+            ("clicked_before", config.clicked_before.is_some()),
+            ("negatives", config.negatives.is_some()),
+        ],
+        "it is for tasks that rank",
+    )?;
+    let format = format(config)?;
+    let texts = match &format {
+        Format::Csv(layout) => layout.text.len(),
+        Format::MindNews { fields } => fields.len(),
+        _ => 1,
+    };
+    let source = |key, path: &Path| {
+        is_file(key, path)?;
+        Ok(Source {
+            path: path.to_owned(),
+            format: format.clone(),
+            labels: LabelRule::Required,
+            allowed_unusable: config.allow_unusable,
+        })
+    };
+    let train = source("data.train", &config.train)?;
+    let dev = dev(config, |path| source("data.dev", path))?;
+    Ok((TaskPlan::Topic(TopicPlan { train, dev }), texts))
+}
+
+fn format(config: &DataConfig) -> Result<Format> {
+    match config.format {
+        DataFormat::Mind => {
+            refuse(
+                &[("columns", config.columns.is_some()), ("header", config.header.is_some())],
+                "MIND's news.tsv has fixed columns and no header",
+            )?;
+            Ok(Format::MindNews { fields: fields(config) })
+        }
+        DataFormat::Csv | DataFormat::Tsv => {
+            refuse(&[("fields", config.fields.is_some())], "it is for MIND; csv and tsv take data.columns")?;
+            let Some(columns) = &config.columns else {
+                bail!("data.columns is missing, expected e.g. {{label: 0, text: [1, 2]}}")
+            };
+            if !(1..=2).contains(&columns.text.len()) {
+                bail!("data.columns.text names {} columns, expected one or two", columns.text.len());
+            }
+            Ok(Format::Csv(CsvLayout {
+                label: Some((&columns.label).into()),
+                text: columns.text.iter().map(Into::into).collect(),
+                header: if config.header.unwrap_or(false) { Header::Present } else { Header::Absent },
+                delimiter: if config.format == DataFormat::Csv { b',' } else { b'\t' },
+            }))
+        }
+        DataFormat::Beir => bail!("data.format is beir, but task: topic reads mind, csv or tsv"),
+    }
+}

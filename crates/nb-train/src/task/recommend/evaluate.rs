@@ -1,0 +1,101 @@
+//! Metrics of scored impressions: over all, by how much is known of the reader, and by whether the news is new.
+
+use anyhow::{Result, bail};
+use nb_data::behaviors::{Behaviors, NO_LABEL, UNKNOWN};
+use nb_eval::{Impression, ImpressionMetrics, each_impression};
+use rayon::prelude::*;
+
+use super::Scores;
+use crate::evaluation::{Evaluation, Metric, Part};
+
+/// The impressions that were scored.
+#[derive(Debug, Clone, Copy)]
+pub struct Impressions<'a> {
+    /// All impressions of the file.
+    pub behaviors: &'a Behaviors,
+    /// Those that were scored, in the order of their scores.
+    pub which: &'a [u32],
+    /// By news: whether training showed it, if that is known.
+    pub seen: Option<&'a [bool]>,
+}
+
+/// Names for reports, and the number in an impression's metrics.
+type Kind = (&'static str, fn(&ImpressionMetrics) -> f64);
+const KINDS: [Kind; 4] = [("auc", |m| m.auc), ("mrr", |m| m.mrr), ("ndcg@5", |m| m.ndcg5), ("ndcg@10", |m| m.ndcg10)];
+
+/// Lengths of history that are told apart: from, to, and the name.
+const HISTORIES: [(usize, usize, &str); 4] =
+    [(0, 0, "history 0"), (1, 5, "history 1-5"), (6, 20, "history 6-20"), (21, usize::MAX, "history 21+")];
+
+/// AUC, MRR, nDCG@5 and nDCG@10 as MIND's published script has them, with intervals over impressions. News that are not
+/// known are left out of their impressions; impressions of one class are left out and counted.
+///
+/// # Errors
+/// If no impression has both clicked and other news, or if there are candidates without a label.
+pub fn evaluate_clicks(impressions: &Impressions<'_>, scores: &Scores) -> Result<Evaluation> {
+    let Impressions { behaviors, which, seen } = *impressions;
+    if let Some(&i) = which.iter().find(|&&i| behaviors.clicked(i as usize).contains(&NO_LABEL)) {
+        bail!(
+            "the impression on line {} has candidates without -0 or -1, expected labels as in MIND's train and dev \
+             folders; `nb rank` ranks impressions without labels",
+            behaviors.line(i as usize)
+        );
+    }
+    let rows: Vec<(Vec<u8>, Vec<f64>)> =
+        which.par_iter().enumerate().map(|(n, &i)| known(behaviors, i, scores.of(n))).collect();
+    let listed: Vec<Impression<'_>> = rows.iter().map(|(labels, scores)| Impression { labels, scores }).collect();
+    let each = each_impression(&listed)?;
+    let all: Vec<(u32, ImpressionMetrics)> =
+        which.iter().zip(&each).filter_map(|(&i, metrics)| Some((i, (*metrics)?))).collect();
+    if all.is_empty() {
+        bail!(
+            "none of {} impressions has both clicked and other news that are known, expected at least one",
+            which.len()
+        );
+    }
+    let length = |i: u32| behaviors.history(i as usize).len();
+    let mut parts = Vec::new();
+    for (from, to, name) in HISTORIES {
+        parts.extend(part(name, &all, |i| (from..=to).contains(&length(i)))?);
+    }
+    parts.extend(part("with a history", &all, |i| length(i) > 0)?);
+    if let Some(seen) = seen {
+        parts.extend(part("clicked news seen in training", &all, |i| clicked_seen(behaviors, i, seen))?);
+        parts.extend(part("clicked news new", &all, |i| !clicked_seen(behaviors, i, seen))?);
+    }
+    Ok(Evaluation {
+        rows: all.len(),
+        unit: "impressions",
+        metrics: metrics(&all.iter().map(|(_, m)| *m).collect::<Vec<_>>())?,
+        parts,
+        left_out: vec![("impressions of one class", (each.len() - all.len()) as u64)],
+    })
+}
+
+/// Labels and scores of an impression's known candidates.
+fn known(behaviors: &Behaviors, impression: u32, scores: &[f64]) -> (Vec<u8>, Vec<f64>) {
+    let i = impression as usize;
+    let candidates = behaviors.candidates(i).iter().zip(behaviors.clicked(i)).zip(scores);
+    candidates.filter(|((row, _), _)| **row != UNKNOWN).map(|((_, &label), &score)| (label, score)).unzip()
+}
+
+/// Whether training showed every news that was clicked.
+fn clicked_seen(behaviors: &Behaviors, impression: u32, seen: &[bool]) -> bool {
+    let i = impression as usize;
+    let candidates = behaviors.candidates(i).iter().zip(behaviors.clicked(i));
+    candidates.filter(|(row, clicked)| **row != UNKNOWN && **clicked == 1).all(|(row, _)| seen[*row as usize])
+}
+
+/// The impressions of which `of` is true, if there are any.
+fn part(name: &str, all: &[(u32, ImpressionMetrics)], of: impl Fn(u32) -> bool) -> Result<Option<Part>> {
+    let own: Vec<ImpressionMetrics> = all.iter().filter(|(i, _)| of(*i)).map(|(_, m)| *m).collect();
+    if own.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Part { name: name.to_owned(), rows: own.len(), metrics: metrics(&own)? }))
+}
+
+fn metrics(each: &[ImpressionMetrics]) -> Result<Vec<Metric>> {
+    let mean = |(name, value): &Kind| Metric::mean(name, &each.iter().map(value).collect::<Vec<f64>>());
+    KINDS.iter().map(mean).collect()
+}

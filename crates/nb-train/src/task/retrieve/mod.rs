@@ -1,0 +1,210 @@
+//! Retrieval: rank news for a query.
+//!
+//! Query and news go through the same encoder and the same attentive pooling; score = q·h. A row of logits is one query
+//! with one of its relevant news: all news of the micro-batch are its candidates, but for the query's other relevant ones.
+
+mod evaluate;
+mod hits;
+mod open;
+
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::Result;
+use nb_data::batch::{cut, order};
+use nb_data::beir::{Pair, Qrels, QueryBatch};
+use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
+use nb_model::{Arena, AttentivePooling, Bert, Packed};
+use tch::{Device, Tensor};
+
+use super::texts::{encode, pack, probe, vectors};
+use super::{Layers, Objective, Outputs, Task, Tops, pooling};
+use crate::card::{Card, save_head};
+use crate::evaluation::Evaluation;
+use crate::method::Share;
+use crate::terms::Counts;
+
+pub use evaluate::{DEPTH, evaluate_hits};
+pub use hits::{Hit, TopHits};
+
+/// News whose vectors are held at a time while a run evaluates.
+const BLOCK: usize = 16_384;
+/// The score of a news that is no candidate: far below any other, and finite, so that 0 times its logarithm is 0.
+const NO_CANDIDATE: f64 = -1e9;
+
+/// Queries of a split: news, queries, and which of the judged queries belong to the split.
+#[derive(Debug)]
+pub struct Queries {
+    /// The news.
+    pub corpus: Rc<TokenStore>,
+    /// The queries.
+    pub queries: Rc<TokenStore>,
+    /// Which news answer which query; both are rows of the stores.
+    pub qrels: Rc<Qrels>,
+    /// Judged queries of the split.
+    pub judged: Vec<u32>,
+}
+
+/// Retrieval on a training and a development split.
+#[derive(Debug)]
+pub struct Retrieve {
+    train: Queries,
+    dev: Queries,
+    /// One for each relevant news of each training query.
+    pairs: Vec<Pair>,
+    negatives: usize,
+    tokenizer: Tokenizer,
+    card: Card,
+    batch: BatchSize,
+    seed: u64,
+    device: Device,
+}
+
+/// The pooling of one model; it may be the other model's too.
+#[derive(Debug)]
+pub struct RetrieveTop {
+    /// Attentive pooling over tokens.
+    pub pooling: Rc<AttentivePooling>,
+}
+
+/// A micro-batch: the tokens of its distinct news, then those of its queries, and which news answer which query.
+#[derive(Debug, Clone)]
+pub struct RetrieveBatch {
+    /// The documents of `queries` in its order, then its queries in theirs.
+    pub tokens: TokenBatch,
+    /// The queries.
+    pub queries: QueryBatch,
+}
+
+impl RetrieveBatch {
+    /// What it holds.
+    pub fn counts(&self) -> Counts {
+        let rows = self.queries.targets.len() as i64;
+        Counts { tokens: self.tokens.ids.len() as i64, pooled: self.tokens.lengths.len() as i64, rows, labelled: rows }
+    }
+}
+
+impl Layers for RetrieveTop {
+    fn arenas(&self) -> Vec<&Arena> {
+        vec![self.pooling.arena()]
+    }
+}
+
+impl RetrieveTop {
+    /// From last hidden states [n, H] of news and queries to their vectors [news + queries, H] and scores [queries, news].
+    pub fn forward(&self, states: &Tensor, packed: &Packed, batch: &QueryBatch) -> Outputs {
+        let pooled = self.pooling.forward(states, packed.runs());
+        let (news, rows) = (batch.documents.len() as i64, batch.targets.len() as i64);
+        let masked = Tensor::from_slice(&batch.masked).to_device(packed.device()).view([rows, news]);
+        let scores = pooled.narrow(0, news, rows).matmul(&pooled.narrow(0, 0, news).transpose(0, 1));
+        Outputs { logits: scores.masked_fill(&masked, NO_CANDIDATE), pooled }
+    }
+}
+
+impl Retrieve {
+    fn length(&self, document: u32) -> usize {
+        self.train.corpus.length(document as usize)
+    }
+
+    /// Tokens of a pair: the query's and its news'.
+    fn pair_length(&self, pair: u32) -> usize {
+        let Pair { judged, relevant } = self.pairs[pair as usize];
+        let judged = &self.train.qrels.queries[judged as usize];
+        self.train.queries.length(judged.query as usize) + self.length(judged.relevant[relevant as usize].0)
+    }
+}
+
+impl Objective for Retrieve {
+    type Top = RetrieveTop;
+    type Batch = RetrieveBatch;
+
+    fn counts(&self, batch: &RetrieveBatch) -> Counts {
+        batch.counts()
+    }
+
+    fn packed(&self, batch: &RetrieveBatch) -> Packed {
+        pack(&batch.tokens, self.device)
+    }
+
+    fn labels(&self, batch: &RetrieveBatch) -> Tensor {
+        Tensor::from_slice(&batch.queries.targets).to_device(self.device)
+    }
+
+    fn outputs(&self, top: &RetrieveTop, states: &Tensor, packed: &Packed, batch: &RetrieveBatch) -> Outputs {
+        top.forward(states, packed, &batch.queries)
+    }
+}
+
+impl Task for Retrieve {
+    fn name(&self) -> &'static str {
+        "retrieve"
+    }
+
+    fn primary_metric(&self) -> &'static str {
+        "ndcg@10"
+    }
+
+    fn tops(&self, hidden: i64, share: Share, seed: u64, device: Device) -> Tops<RetrieveTop> {
+        let pooling = pooling(hidden, share, seed, device);
+        Tops { teacher: RetrieveTop { pooling: pooling.teacher }, student: RetrieveTop { pooling: pooling.student } }
+    }
+
+    fn epoch(&self, epoch: u64) -> Vec<Vec<u32>> {
+        cut(&order(self.pairs.len(), self.seed, epoch), |pair| self.pair_length(pair), self.batch)
+    }
+
+    fn batch(&self, epoch: u64, rows: &[u32]) -> RetrieveBatch {
+        let pairs: Vec<Pair> = rows.iter().map(|&i| self.pairs[i as usize]).collect();
+        let length = |document| self.length(document);
+        let queries = QueryBatch::new(&self.train.qrels, &pairs, self.negatives, self.seed, epoch, length);
+        let mut tokens = self.train.corpus.batch(&queries.documents);
+        tokens.append(self.train.queries.batch(&queries.queries));
+        RetrieveBatch { tokens, queries }
+    }
+
+    fn describe(&self) -> Vec<(&'static str, String)> {
+        let (train, dev) = (&self.train, &self.dev);
+        vec![
+            ("news", format!("{} to train on, {} to develop on", train.corpus.len(), dev.corpus.len())),
+            (
+                "queries",
+                format!(
+                    "{} with {} relevant news to train on, {} to develop on",
+                    train.judged.len(),
+                    self.pairs.len(),
+                    dev.judged.len()
+                ),
+            ),
+        ]
+    }
+
+    fn evaluate(&self, bert: &Bert, top: &RetrieveTop) -> Result<Evaluation> {
+        let dev = &self.dev;
+        let hidden = bert.config().hidden_size as usize;
+        let rows = 0..dev.queries.len() as u32;
+        let all = vectors(bert, &top.pooling, &dev.queries, rows, self.device)?;
+        let judged: Vec<_> = dev.judged.iter().map(|&i| &dev.qrels.queries[i as usize]).collect();
+        let queries: Vec<f32> =
+            judged.iter().flat_map(|judged| &all[judged.query as usize * hidden..][..hidden]).copied().collect();
+        let mut hits = TopHits::new(queries, hidden, DEPTH);
+        let last = dev.corpus.len() as u32;
+        for start in (0..last).step_by(BLOCK) {
+            let rows = start..last.min(start + BLOCK as u32);
+            hits.add(start, &vectors(bert, &top.pooling, &dev.corpus, rows, self.device)?)?;
+        }
+        evaluate_hits(&judged, &hits.finish())
+    }
+
+    fn infer(&self, bert: &Bert, top: &RetrieveTop, batch: &TokenBatch) {
+        let _ = std::hint::black_box(encode(bert, &top.pooling, &pack(batch, self.device)));
+    }
+
+    fn probe(&self) -> Vec<TokenBatch> {
+        probe(&self.dev.corpus, (0..self.dev.corpus.len() as u32).collect())
+    }
+
+    fn save(&self, top: &RetrieveTop, folder: &Path) -> Result<()> {
+        save_head(folder, &top.arenas())?;
+        self.card.write(folder, &[], &self.tokenizer)
+    }
+}

@@ -1,0 +1,65 @@
+//! From a plan to the task with its news and queries tokenised and its judgements read.
+
+use std::rc::Rc;
+
+use anyhow::{Result, bail};
+use nb_data::beir::{LeftOut, Qrels};
+use nb_data::read::split;
+use nb_data::{IdIndex, TokenStore, Tokenizer};
+
+use super::super::texts::{open_store, open_tokenizer};
+use super::{Queries, Retrieve};
+use crate::card::Card;
+use crate::plan::{Dev, Plan, QueryLog, RetrievePlan};
+
+impl Retrieve {
+    /// Opens (or builds) the token stores of a plan's news and queries and reads its judgements.
+    ///
+    /// # Errors
+    /// If a file cannot be used, or if the tokenizer knows more tokens than the teacher.
+    pub fn open(plan: &Plan, files: &RetrievePlan) -> Result<Self> {
+        let tokenizer = open_tokenizer(plan)?;
+        let mut train = queries(plan, &files.train, &tokenizer)?;
+        let dev = match &files.dev {
+            Dev::Given(log) => queries(plan, log, &tokenizer)?,
+            Dev::Fraction(fraction) => hold_out(&mut train, *fraction),
+        };
+        if train.judged.is_empty() || dev.judged.is_empty() {
+            let (train, dev) = (train.judged.len(), dev.judged.len());
+            bail!("{train} training and {dev} development queries: both need at least one");
+        }
+        Ok(Self {
+            pairs: train.qrels.pairs(&train.judged),
+            train,
+            dev,
+            negatives: files.negatives,
+            card: Card::new(plan, "retrieve"),
+            tokenizer,
+            batch: plan.train.batch,
+            seed: plan.seed,
+            device: plan.device,
+        })
+    }
+}
+
+fn queries(plan: &Plan, log: &QueryLog, tokenizer: &Tokenizer) -> Result<Queries> {
+    let (corpus, queries) = (open_store(plan, &log.corpus, tokenizer)?, open_store(plan, &log.queries, tokenizer)?);
+    let ids = |store: &TokenStore| IdIndex::new((0..store.len()).map(|row| store.id(row)));
+    let qrels = Qrels::read(&log.qrels, &ids(&queries), &ids(&corpus), log.allowed_unusable)?;
+    let path = log.qrels.display();
+    tracing::info!("{path}: {} queries", qrels.queries.len());
+    if qrels.left_out != LeftOut::default() {
+        tracing::warn!("{path}: left out {}", qrels.left_out);
+    }
+    let judged = (0..qrels.queries.len() as u32).collect();
+    Ok(Queries { corpus: Rc::new(corpus), queries: Rc::new(queries), qrels: Rc::new(qrels), judged })
+}
+
+/// Holds out a share of the queries, the same ones whatever the run's seed, so that runs can be compared.
+fn hold_out(train: &mut Queries, fraction: f64) -> Queries {
+    const SPLIT_SEED: u64 = 0;
+    let (stay, out) = split(train.judged.len(), fraction, SPLIT_SEED);
+    train.judged = stay;
+    let Queries { corpus, queries, qrels, .. } = train;
+    Queries { corpus: Rc::clone(corpus), queries: Rc::clone(queries), qrels: Rc::clone(qrels), judged: out }
+}

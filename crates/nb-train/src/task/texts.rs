@@ -1,0 +1,115 @@
+//! Texts on their way into a model, which is the same for every task: tokenizer, token stores, batches to encode.
+
+use std::ops::Range;
+
+use anyhow::{Result, bail};
+use nb_data::batch::cut;
+use nb_data::read::{Skipped, Source};
+use nb_data::store::Origin;
+use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
+use nb_model::{AttentivePooling, Bert, Packed, Pass};
+use tch::{Device, Tensor};
+
+use crate::plan::Plan;
+
+/// Tokens per batch where nothing is trained.
+pub(crate) const BATCH_TOKENS: usize = 4096;
+
+/// The tokenizer of a plan's teacher.
+///
+/// # Errors
+/// If it cannot be read, or knows more tokens than the teacher.
+pub(super) fn open_tokenizer(plan: &Plan) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::from_folder(plan.teacher.tokenizer())?;
+    let vocabulary = plan.teacher_config.vocab_size;
+    if tokenizer.vocab_size() as i64 > vocabulary {
+        bail!(
+            "the tokenizer in {} knows ids up to {}, but the teacher's embedding has {vocabulary} rows",
+            plan.teacher.tokenizer().display(),
+            tokenizer.vocab_size() - 1
+        );
+    }
+    Ok(tokenizer)
+}
+
+/// Opens (or builds) the token store of a source, and says what it holds.
+///
+/// # Errors
+/// If the source cannot be used or the store cannot be written.
+pub(super) fn open_store(plan: &Plan, source: &Source, tokenizer: &Tokenizer) -> Result<TokenStore> {
+    let store = TokenStore::open_or_build(&plan.data.cache, source, tokenizer, plan.data.max_tokens)?;
+    let how = match store.origin() {
+        Origin::Found => "read from the token store".to_owned(),
+        Origin::Built => "tokenised".to_owned(),
+        Origin::Rebuilt(why) => format!("tokenised anew ({why})"),
+    };
+    tracing::info!("{}: {} rows, {} tokens, {how}", source.path.display(), store.len(), store.token_count());
+    warn_skipped(source, store.skipped());
+    Ok(store)
+}
+
+fn warn_skipped(source: &Source, skipped: &Skipped) {
+    if skipped.count() > 0 {
+        tracing::warn!("{}: left out {skipped}", source.path.display());
+    }
+}
+
+/// A batch on the device.
+pub(crate) fn pack(batch: &TokenBatch, device: Device) -> Packed {
+    Packed::new(&batch.ids, &batch.segments, &batch.lengths, device)
+}
+
+/// Rows of a store in batches to encode, the longest first.
+pub(super) fn batches(store: &TokenStore, mut rows: Vec<u32>) -> impl Iterator<Item = TokenBatch> + '_ {
+    let length = |row: u32| store.length(row as usize);
+    rows.sort_by_key(|&row| std::cmp::Reverse(length(row)));
+    cut(&rows, length, BatchSize::Tokens(BATCH_TOKENS)).into_iter().map(|rows| store.batch(&rows))
+}
+
+/// About a thousand rows of a store to time a model with.
+pub(super) fn probe(store: &TokenStore, rows: Vec<u32>) -> Vec<TokenBatch> {
+    const MOST_TEXTS: usize = 1024;
+    // Batches come longest first: every so many-th keeps the mixture of lengths.
+    let every = rows.len().div_ceil(MOST_TEXTS).max(1);
+    let mut texts = 0;
+    let few = |batch: &TokenBatch| {
+        let room = texts < MOST_TEXTS;
+        texts += batch.rows.len();
+        room
+    };
+    batches(store, rows).step_by(every).take_while(few).collect()
+}
+
+/// The pooled vectors of a batch, on the CPU: [sequences, H].
+pub(crate) fn encode(bert: &Bert, pooling: &AttentivePooling, packed: &Packed) -> Tensor {
+    tch::no_grad(|| pooling.forward(bert.encode(packed, Pass::Inference).last(), packed.runs()).to_device(Device::Cpu))
+}
+
+/// The pooled vectors of neighbouring rows of a store, one after the other: [rows × H].
+///
+/// # Errors
+/// If an entry is not a number.
+pub(super) fn vectors(
+    bert: &Bert,
+    pooling: &AttentivePooling,
+    store: &TokenStore,
+    rows: Range<u32>,
+    device: Device,
+) -> Result<Vec<f32>> {
+    let hidden = bert.config().hidden_size as usize;
+    let mut out = vec![0.0; rows.len() * hidden];
+    for batch in batches(store, rows.clone().collect()) {
+        let vectors = Vec::<f32>::try_from(encode(bert, pooling, &pack(&batch, device)).view(-1))?;
+        if vectors.iter().any(|v| !v.is_finite()) {
+            bail!("{NOT_NUMBERS}");
+        }
+        for (&row, vector) in batch.rows.iter().zip(vectors.chunks_exact(hidden)) {
+            out[(row - rows.start) as usize * hidden..][..hidden].copy_from_slice(vector);
+        }
+    }
+    Ok(out)
+}
+
+/// What a model says whose training went astray.
+pub(super) const NOT_NUMBERS: &str =
+    "the model's outputs are not numbers any more; a lower train.lr is the usual remedy";

@@ -1,0 +1,70 @@
+//! From a plan to the task with its texts tokenised and its labels learned.
+
+use std::rc::Rc;
+
+use anyhow::{Context, Result, bail};
+use nb_data::read::{Source, split};
+use nb_data::{Labels, TokenStore};
+
+use super::super::texts::{open_store, open_tokenizer};
+use super::{Split, Topic};
+use crate::card::Card;
+use crate::plan::{Dev, Plan, TopicPlan};
+
+impl Topic {
+    /// Opens (or builds) the token stores of a plan and learns the labels from the training rows.
+    ///
+    /// # Errors
+    /// If a file cannot be used, if the tokenizer knows more tokens than the teacher, or if the development rows have a
+    /// label that no training row has.
+    pub fn open(plan: &Plan, files: &TopicPlan) -> Result<Self> {
+        let tokenizer = open_tokenizer(plan)?;
+        let store = |source: &Source| open_store(plan, source, &tokenizer);
+        let whole = Rc::new(store(&files.train)?);
+        let (train_rows, dev_rows, dev_store) = match &files.dev {
+            Dev::Fraction(fraction) => {
+                let (train, dev) = hold_out(&whole, *fraction);
+                (train, dev, Rc::clone(&whole))
+            }
+            Dev::Given(source) => {
+                let dev = Rc::new(store(source)?);
+                ((0..whole.len() as u32).collect(), (0..dev.len() as u32).collect(), dev)
+            }
+        };
+        if train_rows.is_empty() || dev_rows.is_empty() {
+            bail!("{} training and {} development rows: both need at least one", train_rows.len(), dev_rows.len());
+        }
+        let training_labels = train_rows.iter().filter_map(|&row| whole.label(row as usize));
+        let labels = Labels::learn(training_labels).with_context(|| whole.source().display().to_string())?;
+        let split = |store: Rc<TokenStore>, rows: Vec<u32>| -> Result<Split> {
+            let labels = store.encode_labels(&labels)?;
+            Ok(Split { store, rows, labels })
+        };
+        Ok(Self {
+            train: split(whole, train_rows)?,
+            dev: split(dev_store, dev_rows)?,
+            card: Card::new(plan, "topic"),
+            labels,
+            tokenizer,
+            batch: plan.train.batch,
+            seed: plan.seed,
+            device: plan.device,
+        })
+    }
+}
+
+/// Holds out a share of the rows, the same ones whatever the run's seed, so that runs can be compared. A label that would
+/// have no training row keeps its rows there.
+fn hold_out(store: &TokenStore, fraction: f64) -> (Vec<u32>, Vec<u32>) {
+    const SPLIT_SEED: u64 = 0;
+    let (mut train, dev) = split(store.len(), fraction, SPLIT_SEED);
+    let label = |row: u32| store.label(row as usize);
+    let known: std::collections::HashSet<_> = train.iter().map(|&row| label(row)).collect();
+    let (dev, rare): (Vec<u32>, Vec<u32>) = dev.into_iter().partition(|&row| known.contains(&label(row)));
+    if !rare.is_empty() {
+        tracing::info!("{} rows of rare labels stay in training, since none would be left there", rare.len());
+        train.extend(rare);
+        train.sort_unstable();
+    }
+    (train, dev)
+}

@@ -1,0 +1,181 @@
+//! Vectors on disk: a safetensors file with `vectors` [rows, H], f32, and `lines` \[rows\], the line of the input that each
+//! came from. Written as a stream, read in blocks, so that neither needs memory for all of them.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use safetensors::SafeTensors;
+use serde_json::{Map, Value, json};
+
+use crate::folder::file_beside;
+
+const VECTORS: &str = "vectors";
+const LINES: &str = "lines";
+/// The metadata that tells what the vectors depend on.
+const KEY: &str = "key";
+
+/// Vectors on their way into a file. Its header tells their number, which is known at the end only, so they wait in a
+/// file beside it.
+#[derive(Debug)]
+pub struct VectorWriter {
+    body: BufWriter<tempfile::NamedTempFile>,
+    output: PathBuf,
+    hidden: usize,
+    lines: Vec<i64>,
+}
+
+impl VectorWriter {
+    /// For vectors of `hidden` units.
+    ///
+    /// # Errors
+    /// If nothing can be written beside `output`.
+    pub fn new(output: &Path, hidden: usize) -> Result<Self> {
+        let body = file_beside(output).with_context(|| format!("cannot write {}", output.display()))?;
+        Ok(Self { body: BufWriter::new(body), output: output.to_owned(), hidden, lines: Vec::new() })
+    }
+
+    /// Appends a vector.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn push(&mut self, line: u64, vector: &[f32]) -> Result<()> {
+        self.lines.push(line as i64);
+        for value in vector {
+            let written = self.body.write_all(&value.to_le_bytes());
+            written.with_context(|| format!("cannot write {}", self.output.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the file in place, whole; `key` says what the vectors depend on. Returns the number of vectors.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish(self, key: Option<&str>) -> Result<usize> {
+        let output = self.output.clone();
+        self.write(key).with_context(|| format!("cannot write {}", output.display()))
+    }
+
+    fn write(self, key: Option<&str>) -> Result<usize> {
+        let rows = self.lines.len();
+        let mut body = self.body.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        let bytes = rows * self.hidden * std::mem::size_of::<f32>();
+        let lines = rows * std::mem::size_of::<i64>();
+        let mut header = Map::new();
+        if let Some(key) = key {
+            header.insert("__metadata__".to_owned(), json!({KEY: key}));
+        }
+        header.insert(LINES.to_owned(), json!({"dtype": "I64", "shape": [rows], "data_offsets": [0, lines]}));
+        header.insert(
+            VECTORS.to_owned(),
+            json!({"dtype": "F32", "shape": [rows, self.hidden], "data_offsets": [lines, lines + bytes]}),
+        );
+        // The format wants the tensors to begin at a multiple of eight; spaces after the JSON are allowed.
+        let mut header = Value::Object(header).to_string();
+        header.extend(std::iter::repeat_n(' ', (8 - header.len() % 8) % 8));
+        let mut whole = BufWriter::new(file_beside(&self.output)?);
+        whole.write_all(&(header.len() as u64).to_le_bytes())?;
+        whole.write_all(header.as_bytes())?;
+        for line in &self.lines {
+            whole.write_all(&line.to_le_bytes())?;
+        }
+        body.rewind()?;
+        let copied = std::io::copy(&mut Read::take(body, bytes as u64), &mut whole)?;
+        ensure!(copied == bytes as u64, "wrote {copied} of {bytes} bytes");
+        whole.into_inner().map_err(std::io::IntoInnerError::into_error)?.persist(&self.output)?;
+        Ok(rows)
+    }
+}
+
+/// Vectors in a file.
+#[derive(Debug)]
+pub struct VectorFile {
+    file: File,
+    path: PathBuf,
+    start: u64,
+    rows: usize,
+    hidden: usize,
+}
+
+impl VectorFile {
+    /// Opens a file, if it is there, whole, and was written with this key.
+    pub fn open(path: &Path, key: &str) -> Option<Self> {
+        let mut file = File::open(path).ok()?;
+        let mut length = [0; 8];
+        file.read_exact(&mut length).ok()?;
+        let length = u64::from_le_bytes(length);
+        let size = file.metadata().ok()?.len();
+        if length > size {
+            return None;
+        }
+        let mut header = vec![0; 8 + length as usize];
+        file.rewind().ok()?;
+        file.read_exact(&mut header).ok()?;
+        let (_, metadata) = SafeTensors::read_metadata(&header).ok()?;
+        if metadata.metadata().as_ref()?.get(KEY)? != key {
+            return None;
+        }
+        let vectors = metadata.info(VECTORS)?;
+        let &[rows, hidden] = vectors.shape.as_slice() else { return None };
+        let start = header.len() as u64 + vectors.data_offsets.0 as u64;
+        let whole = start + (rows * hidden * std::mem::size_of::<f32>()) as u64 == size;
+        whole.then(|| Self { file, path: path.to_owned(), start, rows, hidden })
+    }
+
+    /// Number of vectors.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Calls `f` with blocks of up to `most` vectors, one after the other, and the number of each block's first.
+    ///
+    /// # Errors
+    /// If the file cannot be read, and what `f` returns.
+    pub fn each_block(&mut self, most: usize, mut f: impl FnMut(u32, &[f32]) -> Result<()>) -> Result<()> {
+        let context = || format!("cannot read {}", self.path.display());
+        self.file.seek(SeekFrom::Start(self.start)).with_context(context)?;
+        for first in (0..self.rows).step_by(most) {
+            let rows = most.min(self.rows - first);
+            let mut bytes = vec![0; rows * self.hidden * std::mem::size_of::<f32>()];
+            self.file.read_exact(&mut bytes).with_context(context)?;
+            let values: Vec<f32> = bytes.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect();
+            f(first as u32, &values)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_in_blocks_and_only_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.safetensors");
+        let mut writer = VectorWriter::new(&path, 2).unwrap();
+        for i in 0..5 {
+            writer.push(10 + i, &[i as f32, -1.5]).unwrap();
+        }
+        assert_eq!(writer.finish(Some("abc")).unwrap(), 5);
+        assert!(VectorFile::open(&path, "abd").is_none());
+        assert!(VectorFile::open(&folder.path().join("w"), "abc").is_none());
+        let mut file = VectorFile::open(&path, "abc").unwrap();
+        let mut blocks = Vec::new();
+        file.each_block(2, |first, values| {
+            blocks.push((first, values.to_vec()));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(blocks[1], (2, vec![2.0, -1.5, 3.0, -1.5]));
+        assert_eq!((file.rows(), blocks.len(), blocks[2].1.len()), (5, 3, 2));
+        // A file that was cut short is none.
+        let bytes = std::fs::read(&path).unwrap();
+        for cut in [0, 7, 20, bytes.len() - 1] {
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            assert!(VectorFile::open(&path, "abc").is_none(), "{cut} bytes");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+"""Writes step_recommend*.safetensors and step_retrieve.safetensors: one training step each of teacher and student where
+the classes are candidates and the logits their scores.
+
+    python make_ranking_steps.py [FOLDER]        # default: this script's folder
+
+Encoders, loss terms and blend are those of make_steps.py; what stands here are the two tasks. Everything goes reader by
+reader and text by text, so that no mask can be wrong. Before a file is written, its gradients are held against central
+differences, and the teacher's against a step without a student. README.md lists the names and the tolerances.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from make_steps import N_SPECIAL, QUERY_SIZE, blended, exact_in_f32, in_fixed_order, loss_terms, random_encoder, student_from, under
+from safetensors.torch import save
+from torch.nn.functional import cross_entropy, linear, softmax
+from transformers import BertConfig
+
+NO_NEWS = -1  # pads histories
+NO_CANDIDATE = -1e9  # the score in place of that of a document which is relevant, but not the one asked for
+
+
+def attentive_pooling(leaves, name, rows):
+    """[n, H] to [H]: the sum of the rows weighted by softmax(tanh(rows W + b) q)."""
+    energy = linear(torch.tanh(linear(rows, leaves[f"{name}.proj.weight"], leaves[f"{name}.proj.bias"])), leaves[f"{name}.query.weight"])
+    return (softmax(energy, dim=0) * rows).sum(dim=0)
+
+
+def pooling_shapes(name, hidden):
+    return {f"{name}.proj.weight": (QUERY_SIZE, hidden), f"{name}.proj.bias": (QUERY_SIZE,), f"{name}.query.weight": (1, QUERY_SIZE)}
+
+
+@dataclass(frozen=True)
+class Recommend:
+    """For each reader the news they clicked, the latest last, and the candidates, the clicked one first. Numbers count
+    the distinct news. With `reader_heads` the clicked news see each other before they are pooled."""
+
+    history: tuple[tuple[int, ...], ...]
+    candidates: tuple[tuple[int, ...], ...]
+    reader_heads: int | None = None
+
+    name = "recommend"
+
+    def head_shapes(self, hidden):
+        shapes = pooling_shapes("pooling", hidden) | pooling_shapes("reader", hidden) | {"reader.cold": (hidden,)}
+        if self.reader_heads is not None:
+            for part in ("query", "key", "value"):
+                shapes |= {f"reader.attention.{part}.weight": (hidden, hidden), f"reader.attention.{part}.bias": (hidden,)}
+        return shapes
+
+    def self_attention(self, leaves, clicked):
+        """Heads beside each other, no output projection, no residual."""
+        def project(part):
+            return linear(clicked, leaves[f"reader.attention.{part}.weight"], leaves[f"reader.attention.{part}.bias"])
+
+        heads = []
+        for query, key, value in zip(*(project(part).chunk(self.reader_heads, dim=-1) for part in ("query", "key", "value"))):
+            heads.append(softmax(query @ key.T / key.shape[-1] ** 0.5, dim=-1) @ value)
+        return torch.cat(heads, dim=-1)
+
+    def reader(self, leaves, clicked):
+        if len(clicked) == 0:
+            return leaves["reader.cold"]
+        if self.reader_heads is not None:
+            clicked = self.self_attention(leaves, clicked)
+        return attentive_pooling(leaves, "reader", clicked)
+
+    def scores(self, leaves, news):
+        rows = zip(self.history, self.candidates)
+        return torch.stack([news[list(candidates)] @ self.reader(leaves, news[list(clicked)]) for clicked, candidates in rows])
+
+    def batch(self):
+        longest = max(map(len, self.history))
+        padded = [list(clicked) + [NO_NEWS] * (longest - len(clicked)) for clicked in self.history]
+        labels = torch.zeros(len(self.candidates), dtype=torch.int64)
+        return {"history": torch.tensor(padded), "candidates": torch.tensor(self.candidates), "labels": labels}
+
+    def metadata(self):
+        return {} if self.reader_heads is None else {"reader_heads": str(self.reader_heads)}
+
+
+@dataclass(frozen=True)
+class Retrieve:
+    """For each query its relevant documents, the one asked for first; the others are no candidates of it. The texts are
+    the documents, then the queries."""
+
+    documents: int
+    relevant: tuple[tuple[int, ...], ...]
+
+    name = "retrieve"
+
+    def head_shapes(self, hidden):
+        return pooling_shapes("pooling", hidden)
+
+    def masked(self):
+        rows = [[document in others for document in range(self.documents)] for _, *others in self.relevant]
+        return torch.tensor(rows)
+
+    def scores(self, leaves, texts):
+        return (texts[self.documents :] @ texts[: self.documents].T).masked_fill(self.masked(), NO_CANDIDATE)
+
+    def batch(self):
+        return {
+            "documents": torch.arange(self.documents),
+            "queries": torch.arange(self.documents, self.documents + len(self.relevant)),
+            "labels": torch.tensor([wanted for wanted, *_ in self.relevant]),
+            "masked": self.masked().to(torch.int64),
+        }
+
+    def metadata(self):
+        return {}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file. `lengths` are those of the distinct texts."""
+
+    name: str
+    seed: int
+    teacher_layers: int
+    student_layers: int
+    hidden: int
+    heads: int
+    temperature: float
+    beta: float
+    lengths: tuple[int, ...]
+    task: Recommend | Retrieve
+
+
+CASES = (
+    Case(
+        "recommend", 55, 4, 2, hidden=16, heads=4, temperature=2.0, beta=0.15, lengths=(9, 12, 3, 7, 1, 5, 12, 8, 2, 6, 10, 4),
+        task=Recommend(
+            history=((0, 1, 2, 3), (), (4, 5, 4), (6,), (7, 0, 8, 9, 1, 2)),
+            candidates=((10, 5, 11, 3, 6), (11, 10, 7, 5, 0), (6, 11, 10, 9, 8), (3, 4, 11, 5, 10), (11, 6, 10, 4, 5)),
+        ),
+    ),
+    Case(
+        "recommend_self_attention", 66, 4, 1, hidden=12, heads=3, temperature=0.8, beta=0.4, lengths=(6, 11, 4, 8, 2, 9, 11, 3, 5),
+        task=Recommend(
+            history=((0, 1, 2), (3, 3, 4, 0, 5), (), (6,)),
+            # The second reader was shown too few other news: two of them stand there twice.
+            candidates=((7, 8, 6, 4, 1), (2, 7, 8, 8, 7), (5, 8, 0, 7, 3), (8, 1, 7, 2, 4)),
+            reader_heads=2,
+        ),
+    ),
+    Case(
+        "retrieve", 77, 4, 2, hidden=18, heads=3, temperature=1.5, beta=0.3, lengths=(12, 7, 9, 3, 10, 5, 4, 2, 6, 1),
+        task=Retrieve(documents=6, relevant=((0, 1, 5), (2, 4), (3,), (2,))),
+    ),
+)
+
+
+def draw_head(case, generator):
+    """One set of leaves that both encoders feed."""
+    def leaf(shape):
+        return exact_in_f32(0.3 * torch.randn(*shape, generator=generator)).requires_grad_()
+
+    return {name: leaf(shape) for name, shape in case.task.head_shapes(case.hidden).items()}
+
+
+def draw_texts(case, vocab_size, generator):
+    mask = torch.tensor([[int(place < length) for place in range(max(case.lengths))] for length in case.lengths])
+    return torch.randint(N_SPECIAL, vocab_size, mask.shape, generator=generator) * mask, mask
+
+
+@dataclass(frozen=True)
+class Step:
+    """Both encoders, the shared head and a batch."""
+
+    case: Case
+    teacher: torch.nn.Module
+    student: torch.nn.Module
+    head: dict
+    ids: torch.Tensor
+    mask: torch.Tensor
+
+    def weights(self):
+        return {"teacher": dict(self.teacher.named_parameters()), "student": dict(self.student.named_parameters()), "head": self.head}
+
+    def encode(self, model):
+        found = model(input_ids=self.ids, attention_mask=self.mask, token_type_ids=torch.zeros_like(self.ids), output_hidden_states=True)
+        texts = zip(found.hidden_states[-1], self.case.lengths)
+        pooled = torch.stack([attentive_pooling(self.head, "pooling", text[:length]) for text, length in texts])
+        return {"hidden": found.hidden_states, "pooled": pooled, "logits": self.case.task.scores(self.head, pooled)}
+
+    def outputs(self):
+        return {"teacher": self.encode(self.teacher), "student": self.encode(self.student)}
+
+    def terms(self, outputs, constant=None):
+        """`constant` is what the student learns from, where that is not the teacher as it is now."""
+        labels = self.case.task.batch()["labels"]
+        terms = loss_terms(self.case, constant or outputs["teacher"], outputs["student"], labels, self.mask)
+        return terms | {"teacher_ce": cross_entropy(outputs["teacher"]["logits"], labels)}
+
+    def gradients(self, total):
+        """Of every parameter, 0 where the total does not depend on it."""
+        flat = [leaf for named in self.weights().values() for leaf in named.values()]
+        found = iter(torch.autograd.grad(total, flat, retain_graph=True, materialize_grads=True))
+        return {who: {name: next(found) for name in named} for who, named in self.weights().items()}
+
+
+def check_against_differences(step, outputs, grads, generator):
+    """Every parameter's gradient along a direction of chance. What the student learns from stays as it was: that is
+    what "constant" means."""
+    width = 1e-6
+
+    def total_at(leaf, place):
+        with torch.no_grad():
+            leaf.copy_(place)
+            return sum(step.terms(step.outputs(), constant=outputs["teacher"]).values()).item()
+
+    for who, named in step.weights().items():
+        scale = max(grad.abs().max().item() for grad in grads[who].values())
+        for name, leaf in named.items():
+            base, direction = leaf.detach().clone(), torch.randn(leaf.shape, generator=generator).double()
+            expected = (total_at(leaf, base + width * direction) - total_at(leaf, base - width * direction)) / (2 * width)
+            total_at(leaf, base)
+            found = (grads[who][name] * direction).sum().item()
+            assert abs(expected - found) <= 1e-6 * max(abs(expected), scale), f"{who}.{name}: {found}, differences say {expected}"
+
+
+def check_teacher_is_constant(step, outputs, terms, grads):
+    """Without a student the teacher's gradients are the same, and the head's lack the student's part alone, which is
+    that of a teacher made of numbers."""
+    numbers = {"hidden": [state.detach() for state in outputs["teacher"]["hidden"]],
+               "pooled": outputs["teacher"]["pooled"].detach(), "logits": outputs["teacher"]["logits"].detach()}
+    alone = step.gradients(terms["teacher_ce"])
+    learning = step.gradients(sum(term for name, term in step.terms(outputs, numbers).items() if name != "teacher_ce"))
+    for who, named in grads.items():
+        for name, grad in named.items():
+            torch.testing.assert_close(grad, alone[who][name] + learning[who][name], rtol=1e-12, atol=1e-12)
+    assert all((grad == 0).all() for grad in learning["teacher"].values())
+    assert all((grad == 0).all() for grad in alone["student"].values())
+
+
+def make(case, folder):
+    generator = torch.Generator().manual_seed(case.seed)
+    settings = {
+        "vocab_size": 50, "hidden_size": case.hidden, "num_hidden_layers": case.teacher_layers,
+        "num_attention_heads": case.heads, "intermediate_size": 2 * case.hidden, "max_position_embeddings": 24,
+        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+    }
+    config = BertConfig(**settings)
+    config._attn_implementation = "eager"
+    teacher = random_encoder(config, generator)
+    student = student_from(teacher, case, generator)
+    step = Step(case, teacher, student, draw_head(case, generator), *draw_texts(case, config.vocab_size, generator))
+
+    outputs = step.outputs()
+    terms = step.terms(outputs)
+    grads = step.gradients(sum(terms.values()))
+    check_teacher_is_constant(step, outputs, terms, grads)
+    check_against_differences(step, outputs, grads, generator)
+
+    tensors = {"temperature": torch.tensor(case.temperature), "beta": torch.tensor(case.beta), **under("loss", terms)}
+    for who, output in outputs.items():
+        tensors |= under(f"{who}.hidden", dict(enumerate(output["hidden"])))
+        tensors |= {f"{who}.pooled": output["pooled"], f"{who}.logits": output["logits"]}
+    for who, named in step.weights().items():
+        tensors |= under(f"weights.{who}", named) | under(f"grads.{who}", grads[who])
+    tensors |= under("blended.student", blended(case, grads["teacher"], grads["student"]))
+    tensors = {name: tensor.detach().float().contiguous().clone() for name, tensor in tensors.items()}
+    tensors |= {"input_ids": step.ids, "attention_mask": step.mask, **case.task.batch()}
+
+    path = folder / f"step_{case.name}.safetensors"
+    facts = {**settings, "model_type": "bert", "hidden_act": config.hidden_act, "layer_norm_eps": config.layer_norm_eps,
+             "type_vocab_size": config.type_vocab_size, "pad_token_id": 0}
+    metadata = {"task": case.task.name, "heads": str(case.heads), "config": json.dumps(facts), **case.task.metadata()}
+    path.write_bytes(in_fixed_order(save(tensors, metadata=metadata)))
+    print(path.name, f"{path.stat().st_size // 1024} KiB", {name: round(term.item(), 6) for name, term in terms.items()})
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    for one in CASES:
+        make(one, target)
