@@ -431,3 +431,33 @@ fn inputs_that_cannot_be_converted_leave_nothing_behind() {
         error(&[]).ends_with("no news with both a title and a text found (0 with one of them), expected at least one")
     );
 }
+
+/// The way of a run: a token store takes both files as they are, and judgements find its rows.
+#[cfg(feature = "tokenize")]
+#[test]
+fn a_token_store_takes_queries_and_corpus() {
+    use nb_data::{TokenStore, Tokenizer};
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    file("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nrain\nsun\ntoday\n");
+    file(
+        "corpus.jsonl",
+        "{\"_id\":\"a\",\"title\":\"rain\",\"text\":\"rain today\"}\n{}\n{\"_id\":7,\"text\":\"sun\"}\n",
+    );
+    file("queries.jsonl", "{\"_id\":\"q\",\"text\":\"sun today\"}\n");
+    file("test.tsv", "q\t7\t1\nq\ta\t0\n");
+    let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+    let open = |name: &str, format| {
+        let source = Source::labelled(folder.path().join(name), format);
+        let source = Source { labels: LabelRule::Optional, allowed_unusable: 0.5, ..source };
+        TokenStore::open_or_build(&folder.path().join("cache"), &source, &tokenizer, 16).unwrap()
+    };
+    let (documents, queries) = (open("corpus.jsonl", corpus()), open("queries.jsonl", Format::BeirQueries));
+    // Found again, it knows what was skipped.
+    assert_eq!(open("corpus.jsonl", corpus()).skipped().of(Reason::NoId), Some((1, 2)));
+    assert_eq!(documents.batch(&[0, 1]).ids, [2, 4, 3, 4, 6, 3, 2, 5, 3]);
+    let index = |store: &TokenStore| IdIndex::new((0..store.len()).map(|row| store.id(row)));
+    let qrels = Qrels::read(&folder.path().join("test.tsv"), &index(&queries), &index(&documents), 0.0).unwrap();
+    assert_eq!(qrels.queries, [judged(0, &[(1, 1)], &[0])]);
+}

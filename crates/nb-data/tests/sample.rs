@@ -271,10 +271,20 @@ fn the_corpus_is_pinned() {
     let (folder, sample) = sample(0);
     let found = hashes(folder.path());
     assert_eq!(found.keys().collect::<BTreeSet<_>>(), FILES.map(str::to_owned).iter().collect());
-    let expected = BTreeMap::from(
-        [("dev/news.tsv", 7_684_780_201_620_944_653), ("train/news.tsv", 12_963_533_260_747_463_616)]
-            .map(|(name, hash)| (name.to_owned(), hash)),
-    );
+    let expected = [
+        ("beir/corpus.jsonl", 2_220_588_242_645_600_936),
+        ("beir/qrels/dev.tsv", 1_372_689_531_016_431_408),
+        ("beir/qrels/test.tsv", 1_705_800_512_740_565_420),
+        ("beir/qrels/train.tsv", 17_839_662_321_291_194_314),
+        ("beir/queries.jsonl", 11_672_753_965_342_087_532),
+        ("dev/news.tsv", 7_684_780_201_620_944_653),
+        ("recommend/dev/behaviors.tsv", 5_700_576_295_825_840_852),
+        ("recommend/dev/news.tsv", 10_801_005_699_554_844_322),
+        ("recommend/train/behaviors.tsv", 9_113_134_074_946_586_365),
+        ("recommend/train/news.tsv", 9_180_361_694_280_152_378),
+        ("train/news.tsv", 12_963_533_260_747_463_616_u64),
+    ];
+    let expected: BTreeMap<_, _> = expected.into_iter().map(|(name, hash)| (name.to_owned(), hash)).collect();
     assert_eq!(found, expected);
     let first = fs::read_to_string(&sample.train).unwrap();
     assert_eq!(first.lines().next().unwrap().split('\t').count(), 8);

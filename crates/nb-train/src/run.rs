@@ -252,7 +252,7 @@ pub(crate) fn total_steps<K: Task>(plan: &Plan, task: &K) -> u64 {
 }
 
 /// The optimiser's groups: each distinct arena once, with the peak rate of its place.
-fn groups<T: Layers>(plan: &Plan, models: &Models<T>) -> Vec<Group> {
+pub fn groups<T: Layers>(plan: &Plan, models: &Models<T>) -> Vec<Group> {
     let mut groups = Vec::new();
     let mut seen = Vec::new();
     for (role, model) in models.named() {

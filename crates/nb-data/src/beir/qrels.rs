@@ -57,9 +57,9 @@ pub struct LeftOut {
 impl Qrels {
     /// Reads a file of tab-separated query id, document id and score, and finds their rows.
     ///
-    /// Queries of other splits may be among `queries`. The first row is a header if its third column is not a number. A score is a whole number; above 0 the document
-    /// is relevant. Rows with fewer columns or without a score cannot be used; of them the share `allowed_unusable`
-    /// is forgiven.
+    /// Queries of other splits may be among `queries`. The first row is a header if its third column is not a number.
+    /// A score is a whole number; above 0 the document is relevant. Rows with fewer columns or without a score cannot
+    /// be used; of them the share `allowed_unusable` is forgiven.
     ///
     /// ```
     /// use nb_data::IdIndex;
@@ -69,7 +69,8 @@ impl Qrels {
     /// std::fs::write(file.path(), "query-id\tcorpus-id\tscore\nq1\td2\t1\nq1\td1\t0\nq2\td9\t1\n")?;
     /// let (queries, corpus) = (IdIndex::new([Some("q1"), Some("q2")]), IdIndex::new([Some("d1"), Some("d2")]));
     /// let qrels = Qrels::read(file.path(), &queries, &corpus, 0.1)?;
-    /// assert_eq!((qrels.queries[0].query, qrels.queries[0].relevant[0], qrels.queries[0].negatives[0]), (0, (1, 1), 0));
+    /// let first = &qrels.queries[0];
+    /// assert_eq!((first.query, &first.relevant[..], &first.negatives[..]), (0, &[(1, 1)][..], &[0][..]));
     /// assert_eq!(
     ///     qrels.left_out.to_string(),
     ///     "judgements of unknown documents: 1; queries without a relevant document: 1"
