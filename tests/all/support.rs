@@ -69,7 +69,6 @@ impl Batch {
 #[derive(Debug, Clone)]
 pub(crate) struct Sentences {
     pub(crate) batch: Batch,
-    pub(crate) classes: i64,
 }
 
 impl Objective for Sentences {
@@ -157,8 +156,12 @@ pub(crate) fn share(sharing: Sharing) -> Share {
 
 /// A teacher of the given shape, a student with half its layers and random weights of its own, and their top layers.
 pub(crate) fn pair(config: &BertConfig, precision: Precision, sharing: Sharing) -> Models<TopicTop> {
+    pair_under(config, precision, tops(config.hidden_size, CLASSES, share(sharing), 7))
+}
+
+/// As [`pair`], with top layers that are given.
+pub(crate) fn pair_under<T>(config: &BertConfig, precision: Precision, tops: Tops<T>) -> Models<T> {
     let half = config.num_hidden_layers / 2;
-    let tops = tops(config.hidden_size, CLASSES, share(sharing), 7);
     Models {
         teacher: Some(Model { bert: encoder(config, precision, 5), top: tops.teacher }),
         student: Some(Model { bert: encoder(&config.with_layers(half), precision, 6), top: tops.student }),
@@ -171,7 +174,7 @@ const CLASSES: i64 = 3;
 
 /// Random sentences for the models of [`small`].
 pub(crate) fn sentences(lengths: &[i64], seed: u64) -> Sentences {
-    Sentences { batch: Batch::random(lengths, 30, CLASSES as u64, seed), classes: CLASSES }
+    Sentences { batch: Batch::random(lengths, 30, CLASSES as u64, seed) }
 }
 
 /// The step of a method, without clipping.

@@ -54,7 +54,7 @@ fn main() -> Result<()> {
     let behaviors = Behaviors::read(&source, &IdIndex::new(articles.iter().map(|article| article.id.as_deref())))?;
     let unknown = (0..behaviors.len()).any(|i| behaviors.candidates(i).contains(&UNKNOWN));
     anyhow::ensure!(!unknown, "a candidate is not in the news; the comparison wants all of them there");
-    let news = NewsVectors::new(vectors, model.config());
+    let news = NewsVectors::new(vectors, model.hidden());
     let which: Vec<u32> = (0..behaviors.len() as u32).collect();
     for round in 0..ROUNDS {
         let begin = Instant::now();

@@ -119,9 +119,9 @@ impl Card {
 
     /// The model card.
     fn text(&self) -> String {
-        let (texts, cut) = match self.texts {
-            2 => (r#"["a title", "another title"], ["its abstract", "its abstract"]"#, "only_second"),
-            _ => (r#"["a text", "another text"]"#, "longest_first"),
+        let texts = match self.texts {
+            2 => r#"["a title", "another title"], ["its abstract", "its abstract"]"#,
+            _ => r#"["a text", "another text"]"#,
         };
         let (about, code) = match (self.task, self.self_attention) {
             ("recommend", None) => (include_str!("card/recommend_about.md"), include_str!("card/recommend.py")),
@@ -136,7 +136,6 @@ impl Card {
             .replace("{code}", code.trim_end())
             .replace("{run}", &self.run)
             .replace("{texts}", texts)
-            .replace("{cut}", cut)
             .replace("{max_tokens}", &self.max_tokens.to_string())
             .replace("{heads}", &self.self_attention.unwrap_or(1).to_string())
     }

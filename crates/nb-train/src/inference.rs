@@ -132,6 +132,17 @@ impl Trained {
         }
     }
 
+    /// Passes a model that was trained to retrieve.
+    ///
+    /// # Errors
+    /// If it was trained for something else, or not at all.
+    pub fn is_retriever(&self) -> Result<()> {
+        match self.top()? {
+            Top { head: Head::Nothing, .. } => Ok(()),
+            Top { description, .. } => bail!("the model was trained for {}, not to retrieve", description.task),
+        }
+    }
+
     fn dense(&self) -> Result<(&Dense, &Description)> {
         match self.top()? {
             Top { head: Head::Dense(dense), description, .. } => Ok((dense, description)),
@@ -194,6 +205,9 @@ impl Trained {
             let packed = pack(&TokenBatch::pack(&tokens, &rows), self.device);
             let result = tch::no_grad(|| f(self.bert.encode(&packed, Pass::Inference).last(), &packed));
             for (row, values) in rows.iter().zip(Vec::<Vec<f32>>::try_from(result)?) {
+                if values.iter().any(|value| !value.is_finite()) {
+                    bail!("the model's outputs are not numbers: its training went astray");
+                }
                 out[*row as usize] = values;
             }
         }
@@ -209,7 +223,11 @@ impl Top {
         let head = match description.task.as_str() {
             "recommend" => Head::Reader(reader(folder, hidden, &description, device)?),
             "retrieve" => Head::Nothing,
-            _ => Head::Dense(Dense::zeros(hidden, description.labels.len() as i64, device)),
+            "topic" => Head::Dense(Dense::zeros(hidden, description.labels.len() as i64, device)),
+            other => {
+                let file = folder.join(DESCRIPTION_FILE);
+                bail!("{}: task is `{other}`, expected topic, recommend or retrieve", file.display())
+            }
         };
         let top = Self { description, pooling, head };
         top.fill(&folder.join(HEAD_FILE))?;

@@ -6,7 +6,8 @@ use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use safetensors::SafeTensors;
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 use serde_json::{Map, Value, json};
 
 use crate::folder::file_beside;
@@ -15,6 +16,8 @@ const VECTORS: &str = "vectors";
 const LINES: &str = "lines";
 /// The metadata that tells what the vectors depend on.
 const KEY: &str = "key";
+/// More than the header of any file of this kind has.
+const LONGEST_HEADER: u64 = 1 << 20;
 
 /// Vectors on their way into a file. Its header tells their number, which is known at the end only, so they wait in a
 /// file beside it.
@@ -32,6 +35,7 @@ impl VectorWriter {
     /// # Errors
     /// If nothing can be written beside `output`.
     pub fn new(output: &Path, hidden: usize) -> Result<Self> {
+        ensure!(!output.is_dir(), "cannot write {}: it is a folder", output.display());
         let body = file_beside(output).with_context(|| format!("cannot write {}", output.display()))?;
         Ok(Self { body: BufWriter::new(body), output: output.to_owned(), hidden, lines: Vec::new() })
     }
@@ -84,7 +88,9 @@ impl VectorWriter {
         body.rewind()?;
         let copied = std::io::copy(&mut Read::take(body, bytes as u64), &mut whole)?;
         ensure!(copied == bytes as u64, "wrote {copied} of {bytes} bytes");
-        whole.into_inner().map_err(std::io::IntoInnerError::into_error)?.persist(&self.output)?;
+        let whole = whole.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        whole.as_file().sync_all()?; // a file that is in place is whole, whatever happens to the machine
+        whole.persist(&self.output)?;
         Ok(rows)
     }
 }
@@ -107,20 +113,25 @@ impl VectorFile {
         file.read_exact(&mut length).ok()?;
         let length = u64::from_le_bytes(length);
         let size = file.metadata().ok()?.len();
-        if length > size {
+        if length > size.min(LONGEST_HEADER) {
             return None;
         }
         let mut header = vec![0; 8 + length as usize];
         file.rewind().ok()?;
         file.read_exact(&mut header).ok()?;
-        let (_, metadata) = SafeTensors::read_metadata(&header).ok()?;
+        // By itself: the crate's reader of headers wants the tensors in memory too.
+        let metadata: Metadata = serde_json::from_slice(&header[8..]).ok()?;
         if metadata.metadata().as_ref()?.get(KEY)? != key {
             return None;
         }
         let vectors = metadata.info(VECTORS)?;
         let &[rows, hidden] = vectors.shape.as_slice() else { return None };
+        if vectors.dtype != Dtype::F32 {
+            return None;
+        }
         let start = header.len() as u64 + vectors.data_offsets.0 as u64;
-        let whole = start + (rows * hidden * std::mem::size_of::<f32>()) as u64 == size;
+        let bytes = rows.checked_mul(hidden)?.checked_mul(std::mem::size_of::<f32>())? as u64;
+        let whole = start.checked_add(bytes)? == size;
         whole.then(|| Self { file, path: path.to_owned(), start, rows, hidden })
     }
 

@@ -7,7 +7,7 @@ const WEIGHTS: &str = "made/teacher/model.safetensors";
 
 /// Fails unless training with these settings fails, saying all of this, and no run folder is there.
 #[track_caller]
-fn assert_refused(place: &Place, sets: &[&str], says: &[&str]) {
+pub(super) fn assert_refused(place: &Place, sets: &[&str], says: &[&str]) {
     place.train(sets).failed(says);
     assert!(!place.exists("runs"), "nothing is written: {sets:?}");
 }
@@ -20,7 +20,7 @@ fn news(place: &Place, content: impl AsRef<[u8]>) {
 #[test]
 fn configurations_that_cannot_be_used() {
     let place = Place::new();
-    let refused: [(&str, &[&str]); 20] = [
+    let refused: [(&str, &[&str]); 23] = [
         ("sed=1", &["--set sed", "unknown field `sed`"]),
         ("train.epoch=1", &["--set train.epoch", "unknown field `epoch`", "`epochs`"]),
         ("train.lr=fast", &["--set train.lr", "expected f64"]),
@@ -40,6 +40,9 @@ fn configurations_that_cannot_be_used() {
         ("data.dev=nowhere.tsv", &["data.dev", "nowhere.tsv", "no such file"]),
         ("data.max_tokens=2", &["data.max_tokens is 2", "at least 3"]),
         ("data.format=csv", &["data.columns", "label"]),
+        ("data.format=beir", &["data.format is beir", "task: topic reads mind, csv or tsv"]),
+        ("data.history=5", &["data.history is given", "tasks that rank"]),
+        ("reader.self_attention=2", &["reader.self_attention is given", "task: recommend"]),
         ("name=../up", &["name is `../up`"]),
     ];
     for (set, says) in refused {

@@ -1,8 +1,12 @@
 //! `nb` from end to end.
 
 mod bad_input;
+mod bad_rankings;
+mod corpora;
 mod inference;
 mod place;
+mod recommend;
+mod retrieve;
 mod stopping;
 mod train;
 
@@ -11,7 +15,7 @@ use place::Place;
 #[test]
 fn help_has_an_example_for_each_command() {
     let place = Place::new();
-    for command in ["train", "plan", "eval", "predict", "embed", "fetch"] {
+    for command in ["train", "plan", "eval", "predict", "embed", "rank", "search", "fetch"] {
         let help = place.nb(&[command, "--help"]).done();
         assert!(help.out.contains(&format!("Example: nb {command} ")), "{}", help.out);
         assert!(place.nb(&["--help"]).done().out.contains(command));
@@ -23,7 +27,7 @@ fn help_has_an_example_for_each_command() {
 fn wrong_usage_exits_2() {
     let place = Place::new();
     let model = ["--model", "m", "--input", "i"];
-    let wrong: [&[&str]; 9] = [
+    let wrong: [&[&str]; 13] = [
         &[],
         &["trian"],
         &["train"],
@@ -33,6 +37,10 @@ fn wrong_usage_exits_2() {
         &["predict", model[0], model[1], model[2], model[3], "--device", "gpu"],
         &["predict", model[0], model[1], model[2], model[3], "--precision", "f16"],
         &["embed", model[0], model[1], model[2], model[3], "--pooling", "max", "--output", "o"],
+        &["eval", model[0], model[1], model[2], model[3], "--split", "all"],
+        &["rank", model[0], model[1], "--news", "n", "--behaviors", "b"],
+        &["search", model[0], model[1], "--corpus", "c"],
+        &["search", model[0], model[1], "--corpus", "c", "--query", "q", "--top", "0"],
     ];
     for arguments in wrong {
         let ended = place.nb(arguments);

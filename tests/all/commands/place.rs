@@ -22,7 +22,7 @@ pub(super) const TRAIN_ROWS: usize = 48;
 pub(super) const DEV_ROWS: usize = 18;
 
 /// What a run needs, in one file; tests change it by `--set`.
-const CONFIG: &str = "\
+pub(super) const CONFIG: &str = "\
 name: tiny
 output: runs/tiny
 task: topic
@@ -93,10 +93,7 @@ impl Place {
         let place = Self { home: TempDir::new().unwrap() };
         for (name, rows, seed) in [("train", TRAIN_ROWS, 1), ("dev", DEV_ROWS, 2)] {
             let articles = articles(rows, seed);
-            let mind = articles.iter().enumerate().map(|(i, [label, title, body])| {
-                format!("N{i}\t{label}\tall\t{title}\t{body}\thttps://example.org/{i}\t[]\t[]\n")
-            });
-            place.write(&format!("{name}.tsv"), mind.collect::<String>());
+            place.write(&format!("{name}.tsv"), mind(&articles));
             let csv = articles.iter().map(|[label, title, body]| format!("{label},\"{title}\",\"{body}\"\n"));
             place.write(&format!("{name}.csv"), csv.collect::<String>());
         }
@@ -151,6 +148,8 @@ impl Place {
         for name in ["NB_LOG", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "HF_ENDPOINT", "RUST_BACKTRACE"] {
             command.env_remove(name);
         }
+        // Threads that wait give way to those of the other tests: spinning, they take a hundred times as long.
+        command.env("OMP_WAIT_POLICY", "passive");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     }
 
@@ -180,8 +179,16 @@ pub(super) fn train_arguments(sets: &[&str]) -> Vec<String> {
     ["train", "--config", "tiny.yaml"].map(str::to_owned).into_iter().chain(sets).collect()
 }
 
+/// Articles as MIND's `news.tsv`, called `N0`, `N1` and so on.
+pub(super) fn mind(articles: &[[String; 3]]) -> String {
+    let row = |(i, [label, title, body]): (usize, &[String; 3])| {
+        format!("N{i}\t{label}\tall\t{title}\t{body}\thttps://example.org/{i}\t[]\t[]\n")
+    };
+    articles.iter().enumerate().map(row).collect()
+}
+
 /// Rows of label, title and abstract; every topic in turn.
-fn articles(rows: usize, seed: u64) -> Vec<[String; 3]> {
+pub(super) fn articles(rows: usize, seed: u64) -> Vec<[String; 3]> {
     let mut stream = Stream::new(seed);
     let mut text = |words: &[&str], n: usize| {
         let mut text = String::new();

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::place::{DEV_ROWS, Place, TOPICS, TRAIN_ROWS};
 
 /// The files of a model folder.
-const MODEL_FILES: [&str; 8] = [
+pub(super) const MODEL_FILES: [&str; 8] = [
     "README.md",
     "config.json",
     "head.safetensors",
@@ -18,13 +18,13 @@ const MODEL_FILES: [&str; 8] = [
 
 /// Fails unless the folder holds these names and no others.
 #[track_caller]
-fn assert_holds(place: &Place, folder: &str, expected: &[&str]) {
+pub(super) fn assert_holds(place: &Place, folder: &str, expected: &[&str]) {
     assert_eq!(place.names(folder), expected.iter().map(|&name| name.to_owned()).collect(), "{folder}");
 }
 
 /// Fails unless the models of two runs are equal bit for bit.
 #[track_caller]
-fn assert_same_model(place: &Place, one: &str, other: &str) {
+pub(super) fn assert_same_model(place: &Place, one: &str, other: &str) {
     for file in ["model.safetensors", "head.safetensors"] {
         assert!(
             place.read(&format!("{one}/{file}")) == place.read(&format!("{other}/{file}")),

@@ -92,7 +92,7 @@ impl Case for Labelled {
 }
 
 /// Recommendation.
-pub(super) struct Readers;
+pub(crate) struct Readers;
 
 impl Objective for Readers {
     type Top = RecommendTop;
@@ -154,7 +154,7 @@ impl Case for Readers {
 }
 
 /// Retrieval.
-pub(super) struct Searches;
+pub(crate) struct Searches;
 
 impl Objective for Searches {
     type Top = RetrieveTop;

@@ -5,7 +5,7 @@
 //! computations too, and must find every one of them.
 
 mod by_hand;
-mod cases;
+pub(crate) mod cases;
 mod golden;
 mod metrics;
 mod step;

@@ -2,6 +2,7 @@
 //! PyTorch computed on padded ones; here a batch is held against its sentences alone.
 
 mod optimiser;
+mod ranking;
 mod repeat;
 mod sharing;
 

@@ -16,7 +16,7 @@ const SENTENCES: usize = 96;
 
 /// Runs `f` on two threads `TIMES` times and fails unless all results are equal bit for bit.
 #[track_caller]
-fn assert_repeats(f: impl Fn() -> Vec<Tensor>) {
+pub(super) fn assert_repeats(f: impl Fn() -> Vec<Tensor>) {
     tch::set_num_threads(2);
     let first = f();
     assert!(first.iter().all(|t| largest(t) > 0.0 && largest(t).is_finite()), "there is something to compare");

@@ -80,6 +80,10 @@ struct BeirArgs {
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
+    /// Largest share of unusable rows that is still no error
+    #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE")]
+    allow_unusable: f64,
+
     /// What decides which queries train and which measure: the same seed gives the same split
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -166,7 +170,7 @@ impl BeirArgs {
                 (input.to_owned(), Format::Csv(CsvLayout { label: None, text, header, delimiter }))
             }
         };
-        Ok(Source { labels: LabelRule::Optional, ..Source::labelled(path, format) })
+        Ok(Source { path, format, labels: LabelRule::Optional, allowed_unusable: self.allow_unusable })
     }
 }
 
@@ -204,6 +208,7 @@ mod tests {
             columns: columns.map(|columns| columns.split(',').map(column).collect()),
             header: Header::Present,
             output: PathBuf::new(),
+            allow_unusable: Source::ALLOWED_UNUSABLE,
             seed: 0,
         }
     }

@@ -10,6 +10,8 @@ pub(super) struct Columns {
     pub(super) lines: Vec<u64>,
     pub(super) history: Vec<u32>,
     pub(super) history_ends: Vec<usize>,
+    /// How many news each history has in the file, known or not.
+    pub(super) history_lengths: Vec<u32>,
     pub(super) candidates: Vec<u32>,
     /// Beside `candidates`.
     pub(super) clicked: Vec<u8>,
@@ -37,6 +39,7 @@ impl Columns {
         shift(&mut self.id_ends, &other.id_ends, self.ids.len());
         shift(&mut self.history_ends, &other.history_ends, self.history.len());
         shift(&mut self.candidate_ends, &other.candidate_ends, self.candidates.len());
+        self.history_lengths.extend_from_slice(&other.history_lengths);
         self.lines.extend(other.lines.iter().map(|line| line + lines_before));
         self.ids.push_str(&other.ids);
         self.history.extend_from_slice(&other.history);
@@ -48,6 +51,7 @@ impl Columns {
     pub(super) fn clear(&mut self) {
         self.ids.clear();
         self.lines.clear();
+        self.history_lengths.clear();
         for ends in [&mut self.id_ends, &mut self.history_ends, &mut self.candidate_ends] {
             ends.clear();
         }
@@ -59,6 +63,7 @@ impl Columns {
     pub(super) fn shrink_to_fit(&mut self) {
         self.ids.shrink_to_fit();
         self.lines.shrink_to_fit();
+        self.history_lengths.shrink_to_fit();
         for ends in [&mut self.id_ends, &mut self.history_ends, &mut self.candidate_ends] {
             ends.shrink_to_fit();
         }

@@ -22,6 +22,14 @@ pub struct LeftOut {
     pub repeated_candidates: u64,
 }
 
+impl LeftOut {
+    /// Whether everything could be used, and nothing is there twice.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";

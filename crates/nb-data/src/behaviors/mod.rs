@@ -160,6 +160,12 @@ impl Behaviors {
         &self.columns.history[range(&self.columns.history_ends, i)]
     }
 
+    /// How many news the history of impression `i` has in the file: old ones and such as are not in the news too.
+    #[must_use]
+    pub fn history_length(&self, i: usize) -> usize {
+        self.columns.history_lengths[i] as usize
+    }
+
     /// The candidates of impression `i` in the order of the line, [`UNKNOWN`] where one is not in the news; at least
     /// one.
     #[must_use]
@@ -185,13 +191,17 @@ impl Behaviors {
         self.news
     }
 
-    /// Per row of the news: whether it stands in any history or is a candidate anywhere.
+    /// Per row of the news: whether it stands in the history or among the candidates of one of these impressions.
+    ///
+    /// # Panics
+    /// If there is no such impression.
     #[must_use]
-    pub fn seen(&self) -> Vec<bool> {
+    pub fn seen(&self, impressions: impl IntoIterator<Item = u32>) -> Vec<bool> {
         let mut seen = vec![false; self.news];
-        let candidates = self.columns.candidates.iter().filter(|&&row| row != UNKNOWN);
-        for &row in self.columns.history.iter().chain(candidates) {
-            seen[row as usize] = true;
+        for impression in impressions {
+            let i = impression as usize;
+            let rows = self.history(i).iter().chain(self.candidates(i));
+            rows.filter(|&&row| row != UNKNOWN).for_each(|&row| seen[row as usize] = true);
         }
         seen
     }

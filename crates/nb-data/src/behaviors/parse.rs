@@ -114,6 +114,8 @@ impl Part {
             }
         }
         self.unknown_history += unknown;
+        let length = (history.len() - start) as u64 + unknown;
+        self.columns.history_lengths.push(u32::try_from(length).unwrap_or(u32::MAX));
         let old = (history.len() - start).saturating_sub(rules.history);
         history.drain(start..start + old);
     }

@@ -81,7 +81,7 @@ impl QueryBatch {
         epoch: u64,
         length: impl Fn(u32) -> usize,
     ) -> Self {
-        let mut documents = Vec::with_capacity(pairs.len() * (1 + negatives));
+        let mut documents = Vec::new();
         for pair in pairs {
             let judged = &qrels.queries[pair.judged as usize];
             let (relevant, _) = judged.relevant[pair.relevant as usize];

@@ -42,10 +42,10 @@ pub struct Written {
 /// second the only document that is relevant to it.
 ///
 /// - The title of a document stays empty: it is the query, and would give the answer away.
-/// - Of the documents, 80 % go into training, 10 % each into dev and test, by a hash of the seed and their place; a
-///   document's queries go with it. Every split searches the whole corpus.
+/// - Of the documents, 80 % go into training, 10 % each into dev and test, by a hash of the seed and their place, and
+///   with a document the queries that ask for it first. Every split searches the whole corpus.
 /// - News of the same id, or of the same text, are one document; all their titles ask for it. News of the same title
-///   are one query, to which each of their documents is relevant.
+///   are one query, to which each of their documents is relevant; it goes with the first of them.
 /// - Document ids are those of the news, `d<line>` for news without (`d<input>-<line>` of several inputs); the id of a
 ///   query is `q-` and that of its document. An id that is taken gets a `-2`, `-3`, … .
 ///

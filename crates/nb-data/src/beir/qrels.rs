@@ -54,6 +54,14 @@ pub struct LeftOut {
     pub skipped: Skipped,
 }
 
+impl LeftOut {
+    /// Whether everything could be used.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Qrels {
     /// Reads a file of tab-separated query id, document id and score, and finds their rows.
     ///

@@ -10,8 +10,9 @@
 //!
 //! In all of them the text is UTF-8 with or without a byte-order mark, lines end in LF or CRLF, and fields are trimmed
 //! of white space. A row is unusable if it is not UTF-8, has too few columns, has no label where labels are required,
-//! is no JSON object with an `_id` where it should be one, or has nothing but white space and control characters for a text. If only the second of two texts is there, it
-//! takes the place of the first. A NUL byte or a text of a megabyte makes no row unusable.
+//! is no JSON object with an `_id` where it should be one, or has nothing but white space and control characters for a
+//! text. If only the second of two texts is there, it takes the place of the first. A NUL byte or a text of a megabyte
+//! makes no row unusable.
 //!
 //! [`articles`] streams and leaves the judgement of skipped rows to its caller; [`read()`] reads a whole file and
 //! refuses it if too many rows are unusable.

@@ -5,30 +5,32 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nb_data::IdIndex;
-use nb_data::behaviors::{BehaviorSource, Behaviors, LeftOut};
-use nb_data::read::{Format, LabelRule, Source};
+use nb_data::behaviors::{BehaviorSource, Behaviors};
+use nb_data::read::{Format, LabelRule, Row, Source};
 
 use super::input::Windows;
 use crate::card::{DESCRIPTION_FILE, HEAD_FILE};
 use crate::inference::{Pooling, Trained, WINDOW};
 use crate::plan::cache_folder;
 use crate::task::NewsVectors;
+use crate::task::texts::warn_repeated;
 use crate::vector_file::{VectorFile, VectorWriter};
 
-/// Vectors that are held at a time while a corpus is searched.
-pub(super) const SEARCH_BLOCK: usize = 65_536;
+/// Vectors that are read at a time while a corpus is searched.
+pub(super) const SEARCH_BLOCK: usize = 16_384;
+/// To be raised with every change that gives the same model other vectors: kept ones are then made anew.
+const VERSION: u32 = 1;
 
-/// The news of a MIND file, in memory.
+/// News in memory: their ids, and a vector each.
 pub(super) struct Catalogue {
     pub(super) ids: IdIndex,
     pub(super) vectors: NewsVectors,
 }
 
 impl Catalogue {
-    /// Encodes the news of `news.tsv`, each once.
+    /// Encodes the news of a `news.tsv`, each once.
     pub(super) fn read(model: &Trained, news: &Path, allowed_unusable: f64) -> Result<Self> {
-        let format = Format::MindNews { fields: model.read_fields() };
-        let source = Source { path: news.to_owned(), format, labels: LabelRule::Optional, allowed_unusable };
+        let source = mind(model, news, allowed_unusable);
         let (mut names, mut vectors) = (Vec::new(), Vec::new());
         Windows::open(&source, WINDOW)?.each(|articles| {
             names.extend(articles.iter().map(|article| article.id.clone()));
@@ -36,27 +38,34 @@ impl Catalogue {
             Ok(())
         })?;
         let ids = IdIndex::new(names.iter().map(Option::as_deref));
-        Ok(Self { ids, vectors: NewsVectors::new(vectors, model.config()) })
+        warn_repeated(news, &ids);
+        Ok(Self { ids, vectors: NewsVectors::new(vectors, model.hidden()) })
     }
+}
+
+/// A `news.tsv` as the model reads it.
+pub(super) fn mind(model: &Trained, news: &Path, allowed_unusable: f64) -> Source {
+    let format = Format::MindNews { fields: model.read_fields() };
+    Source { path: news.to_owned(), format, labels: LabelRule::Optional, allowed_unusable }
 }
 
 /// Reads impressions and tells what was left out.
 pub(super) fn read_behaviors(source: &BehaviorSource, ids: &IdIndex) -> Result<Behaviors> {
     let behaviors = Behaviors::read(source, ids)?;
-    if *behaviors.left_out() != LeftOut::default() {
+    if !behaviors.left_out().is_empty() {
         tracing::warn!("{}: left out {}", source.path.display(), behaviors.left_out());
     }
     Ok(behaviors)
 }
 
-/// The ids of a corpus, in its order.
-pub(super) fn ids(corpus: &Source) -> Result<IdIndex> {
-    let mut names = Vec::new();
-    Windows::open(corpus, WINDOW)?.each(|articles| {
-        names.extend(articles.iter().map(|article| article.id.clone()));
-        Ok(())
-    })?;
-    Ok(IdIndex::new(names.iter().map(Option::as_deref)))
+/// The ids of a file's usable rows, in its order. Says nothing of others: whoever reads the texts does.
+pub(super) fn ids(source: &Source) -> Result<Vec<Option<String>>> {
+    let rows = source.open()?.filter_map(|row| match row {
+        Ok(Row::Article(article)) => Some(Ok(article.id)),
+        Ok(Row::Skipped(_)) => None,
+        Err(error) => Some(Err(error.into())),
+    });
+    rows.collect()
 }
 
 /// The vectors of a corpus: those that are kept beside it if neither it nor the model has changed since, else new ones,
@@ -114,6 +123,6 @@ fn key(model: &Trained, folder: &Path, corpus: &Source) -> Result<String> {
         read.with_context(|| format!("cannot read {}", path.display()))?;
         hasher.update(own.finalize().as_bytes());
     }
-    hasher.update(format!("{:?} {}", corpus.format, model.settings()).as_bytes());
+    hasher.update(format!("{VERSION} {:?} {}", corpus.format, model.settings()).as_bytes());
     Ok(hasher.finalize().to_hex().to_string())
 }

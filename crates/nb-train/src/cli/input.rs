@@ -16,7 +16,7 @@ pub(super) struct Input {
     /// The file, or - for standard input
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Its format [default: by the name's ending: .csv, .tsv as MIND news, else one text per line]
+    /// Its format [default: by the name's ending: .csv, .tsv as MIND news, .jsonl as BEIR's, else one text per line]
     #[arg(long)]
     format: Option<InputFormat>,
     /// Columns of the text, one or two, by number from 0 or by name (csv, tsv)
@@ -25,7 +25,7 @@ pub(super) struct Input {
     /// Whether the first row names the columns (csv, tsv)
     #[arg(long, value_enum, default_value = "absent")]
     header: HeaderChoice,
-    /// Parts of the news (mind) [default: those the model was trained on, else title,abstract]
+    /// Parts of the news (mind, beir) [default: those the model was trained on, else title,abstract]
     #[arg(long, value_delimiter = ',')]
     fields: Vec<FieldChoice>,
     /// Largest share of unusable rows that is still no error
@@ -39,6 +39,7 @@ pub(super) enum InputFormat {
     Csv,
     Tsv,
     Mind,
+    Beir,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -86,13 +87,15 @@ impl Input {
         let format = self.format.unwrap_or(match ending {
             Some("csv") => InputFormat::Csv,
             Some("tsv") => InputFormat::Mind,
+            Some("jsonl") => InputFormat::Beir,
             _ => InputFormat::Lines,
         });
-        if (!self.columns.is_empty() || label.is_some()) && matches!(format, InputFormat::Lines | InputFormat::Mind) {
+        if (!self.columns.is_empty() || label.is_some()) && !matches!(format, InputFormat::Csv | InputFormat::Tsv) {
             bail!("--columns and --label are for csv and tsv");
         }
         Ok(match format {
             InputFormat::Lines => Format::Lines,
+            InputFormat::Beir => Format::BeirCorpus { fields: self.news_fields(trained_on) },
             InputFormat::Mind => Format::MindNews { fields: self.news_fields(trained_on) },
             InputFormat::Csv | InputFormat::Tsv => {
                 if self.columns.is_empty() {

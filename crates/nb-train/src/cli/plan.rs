@@ -49,7 +49,12 @@ impl ShowPlan {
         let terms: Vec<String> =
             plan.method.terms.iter().map(|t| format!("{} × {}", t.weight, t.kind.name())).collect();
         say!("method    {}: {}; T = {}", plan.method.name, terms.join(" + "), plan.method.temperature);
-        say!("shared    pooling: {:?}, dense: {:?}", plan.method.share.pooling, plan.method.share.dense);
+        let above = match plan.data.task {
+            TaskPlan::Topic(_) => format!(", dense: {:?}", plan.method.share.dense),
+            TaskPlan::Recommend(_) => format!(", reader: {:?}", plan.method.share.dense),
+            TaskPlan::Retrieve(_) => String::new(),
+        };
+        say!("shared    pooling: {:?}{above}", plan.method.share.pooling);
         match &plan.data.task {
             TaskPlan::Topic(files) => show_task(&plan, &Topic::open(&plan, files)?)?,
             TaskPlan::Recommend(files) => show_task(&plan, &Recommend::open(&plan, files)?)?,

@@ -4,12 +4,11 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
 use nb_data::read::Source;
 use nb_eval::ranks;
-use rayon::prelude::*;
 
 use super::Compute;
 use super::catalogue::{Catalogue, read_behaviors};
@@ -47,6 +46,11 @@ pub(super) struct Rank {
 impl Rank {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let (device, precision) = self.compute.apply()?;
+        let cannot_write = || format!("cannot write {}", self.output.display());
+        if self.output.is_dir() {
+            bail!("--output is {}, which is a folder; expected a file", self.output.display());
+        }
+        file_beside(&self.output).map(drop).with_context(cannot_write)?; // before all the work is done
         let model = Trained::load(&self.model, device, precision)?;
         let (reader, description) = model.reader()?;
         let catalogue = Catalogue::read(&model, &self.news, self.allow_unusable)?;
@@ -59,18 +63,16 @@ impl Rank {
         let behaviors = read_behaviors(&source, &catalogue.ids)?;
         let which: Vec<u32> = (0..behaviors.len() as u32).collect();
         let scores = score_clicks(&catalogue.vectors, reader, &behaviors, &which)?;
-        self.write(&behaviors, &scores).with_context(|| format!("cannot write {}", self.output.display()))?;
+        self.write(&behaviors, &scores).with_context(cannot_write)?;
         tracing::info!("ranks of {} impressions in {}", behaviors.len(), self.output.display());
         Ok(ExitCode::SUCCESS)
     }
 
     /// The whole file or none.
     fn write(&self, behaviors: &Behaviors, scores: &Scores) -> Result<()> {
-        let ranked: Vec<Vec<usize>> =
-            (0..behaviors.len()).into_par_iter().map(|i| ranks(scores.of(i))).collect::<Result<_, _>>()?;
         let mut out = BufWriter::new(file_beside(&self.output)?);
-        for (i, ranks) in ranked.iter().enumerate() {
-            let ranks: Vec<String> = ranks.iter().map(ToString::to_string).collect();
+        for i in 0..behaviors.len() {
+            let ranks: Vec<String> = ranks(scores.of(i))?.iter().map(ToString::to_string).collect();
             writeln!(out, "{} [{}]", behaviors.id(i), ranks.join(","))?;
         }
         out.into_inner().map_err(std::io::IntoInnerError::into_error)?.persist(&self.output)?;

@@ -20,8 +20,8 @@ use crate::task::{Hit, TopHits};
 #[command(
     after_help = "Example: nb search --model runs/quickstart-retrieve/student --corpus data/sample/beir --query \
     \"storm at the coast\"\n\
-    The corpus' vectors are kept beside it, in <corpus>-<hash>.vectors.safetensors, and used again until it or the model \
-    changes."
+    The corpus' vectors are kept beside it, in <corpus>-<hash>.vectors.safetensors, and used again until it or \
+    the model changes; such files can be deleted at any time."
 )]
 pub(super) struct Search {
     /// A model folder of a run with task: retrieve
@@ -59,7 +59,7 @@ impl Search {
         }
         let (device, precision) = self.compute.apply()?;
         let model = Trained::load(&self.model, device, precision)?;
-        model.top()?; // an encoder alone has no pooling that was trained for this
+        model.is_retriever()?;
         let corpus = self.source(&model)?;
         let queries = self.queries.iter().map(|query| Article {
             line: 1,
@@ -92,10 +92,12 @@ impl Search {
         let found = articles(corpus, hits)?;
         for (query, hits) in self.queries.iter().zip(hits) {
             if self.output_format == OutputFormat::Text && self.queries.len() > 1 {
-                say!("{query}");
+                say!("{}", cut(query));
             }
             for (rank, hit) in (1..).zip(hits) {
-                let Some(article) = found.get(&hit.row) else { continue };
+                let Some(article) = found.get(&hit.row) else {
+                    bail!("{} changed while it was read", corpus.path.display())
+                };
                 let id = article.id.as_deref().unwrap_or_default();
                 match self.output_format {
                     OutputFormat::Text => say!("{rank:>3}  {:>9.3}  {id}  {}", hit.score, cut(&article.first)),
@@ -128,10 +130,11 @@ fn articles(corpus: &Source, hits: &[Vec<Hit>]) -> Result<HashMap<u32, Article>>
     Ok(found)
 }
 
-/// The beginning of a text, for a line on a screen.
+/// The beginning of a text, for a line on a screen: without line breaks and what else a terminal obeys.
 fn cut(text: &str) -> String {
     const MOST: usize = 100;
-    let mut short: String = text.chars().take(MOST).collect();
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let mut short: String = text.chars().take(MOST).map(plain).collect();
     if text.chars().nth(MOST).is_some() {
         short.push('…');
     }

@@ -145,6 +145,11 @@ impl Plan {
         if data.max_tokens as i64 > most {
             bail!("data.max_tokens is {}, but the teacher has {most} positions", data.max_tokens);
         }
+        if let (TaskPlan::Retrieve(RetrievePlan { negatives: 0, .. }), BatchSize::Sequences(1)) =
+            (&data.task, train.batch)
+        {
+            bail!("train.batch is 1, expected at least 2: a batch's other news are what a query's is told from");
+        }
         if let TaskPlan::Recommend(RecommendPlan { self_attention: Some(heads), .. }) = data.task
             && teacher_config.hidden_size % heads != 0
         {

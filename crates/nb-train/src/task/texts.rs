@@ -1,12 +1,12 @@
 //! Texts on their way into a model, which is the same for every task: tokenizer, token stores, batches to encode.
 
-use std::ops::Range;
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use nb_data::batch::cut;
-use nb_data::read::{Skipped, Source};
+use nb_data::read::{Skipped, Source, split};
 use nb_data::store::Origin;
-use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
+use nb_data::{BatchSize, IdIndex, TokenBatch, TokenStore, Tokenizer};
 use nb_model::{AttentivePooling, Bert, Packed, Pass};
 use tch::{Device, Tensor};
 
@@ -59,6 +59,31 @@ pub(crate) fn pack(batch: &TokenBatch, device: Device) -> Packed {
     Packed::new(&batch.ids, &batch.segments, &batch.lengths, device)
 }
 
+/// The ids of a store's texts, by row; says where one is there twice.
+pub(super) fn ids(store: &TokenStore) -> IdIndex {
+    let ids = IdIndex::new((0..store.len()).map(|row| store.id(row)));
+    warn_repeated(store.source(), &ids);
+    ids
+}
+
+/// Of texts with one id the first is meant where the id is named.
+pub(crate) fn warn_repeated(path: &Path, ids: &IdIndex) {
+    if ids.repeated() > 0 {
+        tracing::warn!(
+            "{}: {} rows have the id of an earlier one, which is the one that counts",
+            path.display(),
+            ids.repeated()
+        );
+    }
+}
+
+/// Numbers 0 to n − 1 with a share held out: (stay, out). The same ones whatever the run's seed, so that runs can be
+/// compared.
+pub(super) fn hold_out(n: usize, fraction: f64) -> (Vec<u32>, Vec<u32>) {
+    const SPLIT_SEED: u64 = 0;
+    split(n, fraction, SPLIT_SEED)
+}
+
 /// Rows of a store in batches to encode, the longest first.
 pub(super) fn batches(store: &TokenStore, mut rows: Vec<u32>) -> impl Iterator<Item = TokenBatch> + '_ {
     let length = |row: u32| store.length(row as usize);
@@ -85,7 +110,7 @@ pub(crate) fn encode(bert: &Bert, pooling: &AttentivePooling, packed: &Packed) -
     tch::no_grad(|| pooling.forward(bert.encode(packed, Pass::Inference).last(), packed.runs()).to_device(Device::Cpu))
 }
 
-/// The pooled vectors of neighbouring rows of a store, one after the other: [rows × H].
+/// The pooled vectors of rows of a store, one after the other: [rows × H].
 ///
 /// # Errors
 /// If an entry is not a number.
@@ -93,18 +118,22 @@ pub(super) fn vectors(
     bert: &Bert,
     pooling: &AttentivePooling,
     store: &TokenStore,
-    rows: Range<u32>,
+    rows: &[u32],
     device: Device,
 ) -> Result<Vec<f32>> {
     let hidden = bert.config().hidden_size as usize;
     let mut out = vec![0.0; rows.len() * hidden];
-    for batch in batches(store, rows.clone().collect()) {
+    let length = |place: u32| store.length(rows[place as usize] as usize);
+    let mut places: Vec<u32> = (0..rows.len() as u32).collect();
+    places.sort_by_key(|&place| std::cmp::Reverse(length(place)));
+    for places in cut(&places, length, BatchSize::Tokens(BATCH_TOKENS)) {
+        let batch = store.batch(&places.iter().map(|&place| rows[place as usize]).collect::<Vec<_>>());
         let vectors = Vec::<f32>::try_from(encode(bert, pooling, &pack(&batch, device)).view(-1))?;
         if vectors.iter().any(|v| !v.is_finite()) {
             bail!("{NOT_NUMBERS}");
         }
-        for (&row, vector) in batch.rows.iter().zip(vectors.chunks_exact(hidden)) {
-            out[(row - rows.start) as usize * hidden..][..hidden].copy_from_slice(vector);
+        for (&place, vector) in places.iter().zip(vectors.chunks_exact(hidden)) {
+            out[place as usize * hidden..][..hidden].copy_from_slice(vector);
         }
     }
     Ok(out)

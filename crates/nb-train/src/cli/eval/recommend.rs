@@ -1,11 +1,12 @@
 //! AUC, MRR and nDCG on impressions.
 
 use anyhow::Result;
-use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
+use nb_data::IdIndex;
+use nb_data::behaviors::{BehaviorSource, ClickRule};
 use serde_json::{Map, Value};
 
 use super::Eval;
-use crate::cli::catalogue::{Catalogue, read_behaviors};
+use crate::cli::catalogue::{Catalogue, ids, mind, read_behaviors};
 use crate::inference::Trained;
 use crate::plan::click_log;
 use crate::task::{Impressions, evaluate_clicks, score_clicks};
@@ -13,23 +14,30 @@ use crate::task::{Impressions, evaluate_clicks, score_clicks};
 impl Eval {
     pub(super) fn recommend(&self, model: &Trained) -> Result<Map<String, Value>> {
         let (reader, description) = model.reader()?;
-        let (news, behaviors) = click_log("--input", self.input.path(&description.task)?)?;
-        let log = |path, clicks| BehaviorSource {
+        let (catalogue_news, behaviors) = click_log("--input", self.input.path(&description.task)?)?;
+        let log = |path| BehaviorSource {
             path,
             history: description.history.unwrap_or(usize::MAX),
-            clicks,
+            clicks: ClickRule::Required,
             allowed_unusable: self.input.allowed(),
         };
-        let catalogue = Catalogue::read(model, &news, self.input.allowed())?;
+        let catalogue = Catalogue::read(model, &catalogue_news, self.input.allowed())?;
         let seen = match &self.seen_in {
             None => None,
             Some(training) => {
-                let (_, path) = click_log("--seen-in", training)?;
-                // Ids of the news that are evaluated: what else training showed does not matter here.
-                Some(Behaviors::read(&log(path, ClickRule::Optional), &catalogue.ids)?.seen())
+                let (news, path) = click_log("--seen-in", training)?;
+                let trained = ids(&mind(model, &news, self.input.allowed()))?;
+                let index = IdIndex::new(trained.iter().map(Option::as_deref));
+                let training = read_behaviors(&log(path), &index)?;
+                let shown = training.seen(0..training.len() as u32);
+                let evaluated = ids(&mind(model, &catalogue_news, self.input.allowed()))?;
+                let was_shown = |id: &Option<String>| id.as_ref().and_then(|id| index.row(id.as_bytes()));
+                Some(
+                    evaluated.iter().map(|id| was_shown(id).is_some_and(|row| shown[row as usize])).collect::<Vec<_>>(),
+                )
             }
         };
-        let behaviors = read_behaviors(&log(behaviors, ClickRule::Required), &catalogue.ids)?;
+        let behaviors = read_behaviors(&log(behaviors), &catalogue.ids)?;
         let which: Vec<u32> = (0..behaviors.len() as u32).collect();
         let scores = score_clicks(&catalogue.vectors, reader, &behaviors, &which)?;
         let impressions = Impressions { behaviors: &behaviors, which: &which, seen: seen.as_deref() };

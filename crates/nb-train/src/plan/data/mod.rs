@@ -15,6 +15,9 @@ pub use recommend::{ClickLog, RecommendPlan, click_log};
 pub use retrieve::{QueryLog, RetrievePlan};
 pub use topic::TopicPlan;
 
+/// More news beside a row than any batch has room for.
+const MOST_NEGATIVES: usize = 1000;
+
 /// Where the texts come from.
 #[derive(Debug, Clone)]
 pub struct DataPlan {

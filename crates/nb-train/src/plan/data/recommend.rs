@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nb_data::behaviors::{BehaviorSource, ClickRule, ClickedBefore};
 use nb_data::read::{Format, LabelRule, Source};
 
-use super::{Dev, TaskPlan, dev, fields, news_fields, refuse};
+use super::{Dev, MOST_NEGATIVES, TaskPlan, dev, fields, news_fields, refuse};
 use crate::config::{ClickedBeforeChoice, DataConfig, DataFormat};
 
 /// MIND's names in a folder.
@@ -53,10 +53,11 @@ pub(super) fn plan(config: &DataConfig, self_attention: Option<i64>) -> Result<(
         "MIND's files have fixed columns and no header",
     )?;
     let (history, negatives) = (config.history.unwrap_or(HISTORY), config.negatives.unwrap_or(NEGATIVES));
-    for (key, number) in [("history", history), ("negatives", negatives)] {
-        if number == 0 {
-            bail!("data.{key} is 0, expected at least 1");
-        }
+    if history == 0 {
+        bail!("data.history is 0, expected at least 1");
+    }
+    if !(1..=MOST_NEGATIVES).contains(&negatives) {
+        bail!("data.negatives is {negatives}, expected 1 to {MOST_NEGATIVES}");
     }
     if let Some(heads) = self_attention.filter(|heads| *heads < 1) {
         bail!("reader.self_attention is {heads}, expected a number of heads");

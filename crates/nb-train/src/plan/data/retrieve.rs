@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nb_data::beir::{Folder, Split};
 use nb_data::read::{Field, Format, LabelRule, Source};
 
-use super::{Dev, TaskPlan, dev, fields, news_fields, refuse};
+use super::{Dev, MOST_NEGATIVES, TaskPlan, dev, fields, news_fields, refuse};
 use crate::config::{DataConfig, DataFormat};
 
 /// The files of retrieval.
@@ -81,6 +81,10 @@ pub(super) fn plan(config: &DataConfig) -> Result<(TaskPlan, usize)> {
         None if own => Dev::Given(open("data.train", &config.train, Split::Dev)?),
         _ => dev(config, |folder| open("data.dev", folder, Split::Dev))?,
     };
-    let plan = RetrievePlan { train, dev, negatives: config.negatives.unwrap_or(0) };
+    let negatives = config.negatives.unwrap_or(0);
+    if negatives > MOST_NEGATIVES {
+        bail!("data.negatives is {negatives}, expected 0 to {MOST_NEGATIVES}");
+    }
+    let plan = RetrievePlan { train, dev, negatives };
     Ok((TaskPlan::Retrieve(plan), news_fields(config).len()))
 }

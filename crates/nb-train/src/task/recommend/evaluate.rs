@@ -53,15 +53,15 @@ pub fn evaluate_clicks(impressions: &Impressions<'_>, scores: &Scores) -> Result
             which.len()
         );
     }
-    let length = |i: u32| behaviors.history(i as usize).len();
+    let length = |i: u32| behaviors.history_length(i as usize); // what is known of readers, whatever the model reads
     let mut parts = Vec::new();
     for (from, to, name) in HISTORIES {
         parts.extend(part(name, &all, |i| (from..=to).contains(&length(i)))?);
     }
     parts.extend(part("with a history", &all, |i| length(i) > 0)?);
     if let Some(seen) = seen {
-        parts.extend(part("clicked news seen in training", &all, |i| clicked_seen(behaviors, i, seen))?);
-        parts.extend(part("clicked news new", &all, |i| !clicked_seen(behaviors, i, seen))?);
+        parts.extend(part("all clicked news seen in training", &all, |i| clicked_seen(behaviors, i, seen))?);
+        parts.extend(part("some clicked news new", &all, |i| !clicked_seen(behaviors, i, seen))?);
     }
     Ok(Evaluation {
         rows: all.len(),

@@ -226,8 +226,9 @@ impl Task for Recommend {
 
     fn evaluate(&self, bert: &Bert, top: &RecommendTop) -> Result<Evaluation> {
         let dev = &self.dev;
-        let rows = 0..dev.news.len() as u32;
-        let news = NewsVectors::new(vectors(bert, &top.pooling, &dev.news, rows, self.device)?, bert.config());
+        let rows: Vec<u32> = (0..dev.news.len() as u32).collect();
+        let values = vectors(bert, &top.pooling, &dev.news, &rows, self.device)?;
+        let news = NewsVectors::new(values, bert.config().hidden_size as usize);
         let scores = score_clicks(&news, &top.reader, &dev.behaviors, &dev.impressions)?;
         evaluate_clicks(
             &Impressions { behaviors: &dev.behaviors, which: &dev.impressions, seen: Some(&self.seen) },

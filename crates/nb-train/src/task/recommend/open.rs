@@ -3,11 +3,10 @@
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
-use nb_data::behaviors::{Behaviors, LeftOut, UNKNOWN};
-use nb_data::read::split;
+use nb_data::behaviors::{Behaviors, Samples};
 use nb_data::{IdIndex, TokenStore, Tokenizer};
 
-use super::super::texts::{open_store, open_tokenizer};
+use super::super::texts::{self, open_store, open_tokenizer};
 use super::{Readers, Recommend};
 use crate::card::Card;
 use crate::plan::{ClickLog, Dev, Plan, RecommendPlan};
@@ -16,23 +15,18 @@ impl Recommend {
     /// Opens (or builds) the token stores of a plan's news and reads its impressions.
     ///
     /// # Errors
-    /// If a file cannot be used, if the tokenizer knows more tokens than the teacher, or if no impression is usable.
+    /// If a file cannot be used, if the tokenizer knows more tokens than the teacher, or if no impression of a split is
+    /// usable.
     pub fn open(plan: &Plan, files: &RecommendPlan) -> Result<Self> {
         let tokenizer = open_tokenizer(plan)?;
         let mut train = readers(plan, &files.train, &tokenizer)?;
-        let dev = match &files.dev {
-            Dev::Given(log) => readers(plan, log, &tokenizer)?,
-            Dev::Fraction(fraction) => hold_out(&mut train, *fraction),
+        let (dev, dev_log) = match &files.dev {
+            Dev::Given(log) => (readers(plan, log, &tokenizer)?, log),
+            Dev::Fraction(fraction) => (hold_out(&mut train, *fraction), &files.train),
         };
-        let drawn = train.behaviors.samples(&train.impressions);
+        let drawn = samples(&train, &files.train)?;
+        samples(&dev, dev_log)?; // without any there would be nothing to measure once an epoch is over
         let path = files.train.behaviors.path.display();
-        if drawn.samples.is_empty() {
-            bail!(
-                "{path}: none of {} impressions has both a clicked and another news of {}, expected at least one",
-                train.impressions.len(),
-                files.train.news.path.display()
-            );
-        }
         for (count, what) in [(drawn.no_click, "clicked"), (drawn.no_other, "not clicked")] {
             if count > 0 {
                 tracing::warn!("{path}: {count} impressions are left out of training: none of their news was {what}");
@@ -59,13 +53,27 @@ impl Recommend {
     }
 }
 
+/// The usable clicks of a split; at least one.
+fn samples(split: &Readers, log: &ClickLog) -> Result<Samples> {
+    let drawn = split.behaviors.samples(&split.impressions);
+    if drawn.samples.is_empty() {
+        bail!(
+            "{}: none of {} impressions has both a clicked and another news of {}, expected at least one",
+            log.behaviors.path.display(),
+            split.impressions.len(),
+            log.news.path.display()
+        );
+    }
+    Ok(drawn)
+}
+
 fn readers(plan: &Plan, log: &ClickLog, tokenizer: &Tokenizer) -> Result<Readers> {
     let news = open_store(plan, &log.news, tokenizer)?;
-    let ids = IdIndex::new((0..news.len()).map(|row| news.id(row)));
+    let ids = texts::ids(&news);
     let behaviors = Behaviors::read(&log.behaviors, &ids)?;
     let path = log.behaviors.path.display();
     tracing::info!("{path}: {} impressions", behaviors.len());
-    if *behaviors.left_out() != LeftOut::default() {
+    if !behaviors.left_out().is_empty() {
         tracing::warn!("{path}: left out {}", behaviors.left_out());
     }
     let impressions = (0..behaviors.len() as u32).collect();
@@ -74,20 +82,14 @@ fn readers(plan: &Plan, log: &ClickLog, tokenizer: &Tokenizer) -> Result<Readers
 
 /// Holds out a share of the impressions, the same ones whatever the run's seed, so that runs can be compared.
 fn hold_out(train: &mut Readers, fraction: f64) -> Readers {
-    const SPLIT_SEED: u64 = 0;
-    let (stay, out) = split(train.impressions.len(), fraction, SPLIT_SEED);
+    let (stay, out) = texts::hold_out(train.impressions.len(), fraction);
     train.impressions = stay;
     Readers { news: Rc::clone(&train.news), behaviors: Rc::clone(&train.behaviors), impressions: out }
 }
 
 /// By row of the development news: whether a training impression shows it or a training reader clicked it.
 fn seen(train: &Readers, dev: &Readers) -> Vec<bool> {
-    let mut shown = vec![false; train.news.len()];
-    for &impression in &train.impressions {
-        let behaviors = &train.behaviors;
-        let news = behaviors.history(impression as usize).iter().chain(behaviors.candidates(impression as usize));
-        news.filter(|&&row| row != UNKNOWN).for_each(|&row| shown[row as usize] = true);
-    }
+    let shown = train.behaviors.seen(train.impressions.iter().copied());
     if Rc::ptr_eq(&train.news, &dev.news) {
         return shown;
     }

@@ -47,8 +47,12 @@ pub struct TopHits {
 
 impl TopHits {
     /// For `queries`, vectors of `hidden` units one after the other.
+    ///
+    /// # Panics
+    /// If they do not come out even.
     pub fn new(queries: Vec<f32>, hidden: usize, depth: usize) -> Self {
-        let best = vec![Vec::new(); queries.len() / hidden.max(1)];
+        assert!(hidden > 0 && queries.len().is_multiple_of(hidden), "{} values of {hidden} units", queries.len());
+        let best = vec![Vec::new(); queries.len() / hidden];
         Self { queries, hidden, depth, best }
     }
 
@@ -56,8 +60,12 @@ impl TopHits {
     ///
     /// # Errors
     /// If a score is not a number.
+    ///
+    /// # Panics
+    /// If the block's vectors do not come out even.
     pub fn add(&mut self, start: u32, news: &[f32]) -> Result<()> {
         let hidden = self.hidden;
+        assert!(news.len().is_multiple_of(hidden), "{} values of {hidden} units", news.len());
         for (rows, first) in news.chunks(NEWS * hidden).zip((start..).step_by(NEWS)) {
             let table = matrix(rows, hidden).transpose(0, 1);
             let blocks = self.queries.chunks(QUERIES * hidden).zip(self.best.chunks_mut(QUERIES));
@@ -96,8 +104,9 @@ fn keep(best: &mut Vec<Hit>, depth: usize, first: u32, scores: &[f32]) {
     for (&score, row) in scores.iter().zip(first..) {
         // An equal score of a later news is never better.
         if score > least || best.len() < depth {
-            best.push(Hit { row, score });
-            if best.len() >= 2 * depth.max(1) {
+            best.push(Hit { row, score: score + 0.0 }); // −0 becomes 0, so that they tie
+            // Halved, since twice a depth that somebody typed may be more than a number can hold.
+            if best.len() / 2 >= depth.max(1) {
                 best.select_nth_unstable_by(depth.saturating_sub(1), better);
                 best.truncate(depth);
                 least = worst(best);
@@ -148,6 +157,9 @@ mod tests {
         let mut hits = TopHits::new(vec![1.0], 1, 10);
         hits.add(0, &[1.0, 3.0, 2.0]).unwrap();
         assert_eq!(hits.finish()[0].iter().map(|hit| hit.row).collect::<Vec<_>>(), [1, 2, 0]);
+        let mut hits = TopHits::new(vec![1.0], 1, usize::MAX / 2 + 1);
+        hits.add(0, &[1.0, 3.0]).unwrap();
+        assert_eq!(hits.finish()[0].len(), 2);
         let mut hits = TopHits::new(vec![1.0], 1, 10);
         assert!(hits.add(0, &[f32::NAN]).is_err());
     }

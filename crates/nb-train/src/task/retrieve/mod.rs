@@ -106,11 +106,14 @@ impl Retrieve {
         self.train.corpus.length(document as usize)
     }
 
-    /// Tokens of a pair: the query's and its news'.
+    /// Tokens of a pair: the query's, its news', and no fewer than its given negatives can have.
     fn pair_length(&self, pair: u32) -> usize {
         let Pair { judged, relevant } = self.pairs[pair as usize];
         let judged = &self.train.qrels.queries[judged as usize];
-        self.train.queries.length(judged.query as usize) + self.length(judged.relevant[relevant as usize].0)
+        let negatives = judged.negatives.iter().map(|&row| self.length(row)).max().unwrap_or(0);
+        self.train.queries.length(judged.query as usize)
+            + self.length(judged.relevant[relevant as usize].0)
+            + negatives * self.negatives.min(judged.negatives.len())
     }
 }
 
@@ -181,16 +184,13 @@ impl Task for Retrieve {
     fn evaluate(&self, bert: &Bert, top: &RetrieveTop) -> Result<Evaluation> {
         let dev = &self.dev;
         let hidden = bert.config().hidden_size as usize;
-        let rows = 0..dev.queries.len() as u32;
-        let all = vectors(bert, &top.pooling, &dev.queries, rows, self.device)?;
         let judged: Vec<_> = dev.judged.iter().map(|&i| &dev.qrels.queries[i as usize]).collect();
-        let queries: Vec<f32> =
-            judged.iter().flat_map(|judged| &all[judged.query as usize * hidden..][..hidden]).copied().collect();
-        let mut hits = TopHits::new(queries, hidden, DEPTH);
+        let rows: Vec<u32> = judged.iter().map(|judged| judged.query).collect();
+        let mut hits = TopHits::new(vectors(bert, &top.pooling, &dev.queries, &rows, self.device)?, hidden, DEPTH);
         let last = dev.corpus.len() as u32;
         for start in (0..last).step_by(BLOCK) {
-            let rows = start..last.min(start + BLOCK as u32);
-            hits.add(start, &vectors(bert, &top.pooling, &dev.corpus, rows, self.device)?)?;
+            let rows: Vec<u32> = (start..last.min(start + BLOCK as u32)).collect();
+            hits.add(start, &vectors(bert, &top.pooling, &dev.corpus, &rows, self.device)?)?;
         }
         evaluate_hits(&judged, &hits.finish())
     }

@@ -3,11 +3,10 @@
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
-use nb_data::beir::{LeftOut, Qrels};
-use nb_data::read::split;
-use nb_data::{IdIndex, TokenStore, Tokenizer};
+use nb_data::Tokenizer;
+use nb_data::beir::Qrels;
 
-use super::super::texts::{open_store, open_tokenizer};
+use super::super::texts::{self, open_store, open_tokenizer};
 use super::{Queries, Retrieve};
 use crate::card::Card;
 use crate::plan::{Dev, Plan, QueryLog, RetrievePlan};
@@ -26,7 +25,11 @@ impl Retrieve {
         };
         if train.judged.is_empty() || dev.judged.is_empty() {
             let (train, dev) = (train.judged.len(), dev.judged.len());
-            bail!("{train} training and {dev} development queries: both need at least one");
+            bail!(
+                "{}: {train} training and {dev} development queries, both need at least one; data.dev_fraction says how \
+                 many are held out",
+                files.train.qrels.display()
+            );
         }
         Ok(Self {
             pairs: train.qrels.pairs(&train.judged),
@@ -44,11 +47,11 @@ impl Retrieve {
 
 fn queries(plan: &Plan, log: &QueryLog, tokenizer: &Tokenizer) -> Result<Queries> {
     let (corpus, queries) = (open_store(plan, &log.corpus, tokenizer)?, open_store(plan, &log.queries, tokenizer)?);
-    let ids = |store: &TokenStore| IdIndex::new((0..store.len()).map(|row| store.id(row)));
-    let qrels = Qrels::read(&log.qrels, &ids(&queries), &ids(&corpus), log.allowed_unusable)?;
+    let (asked, found) = (texts::ids(&queries), texts::ids(&corpus));
+    let qrels = Qrels::read(&log.qrels, &asked, &found, log.allowed_unusable)?;
     let path = log.qrels.display();
     tracing::info!("{path}: {} queries", qrels.queries.len());
-    if qrels.left_out != LeftOut::default() {
+    if !qrels.left_out.is_empty() {
         tracing::warn!("{path}: left out {}", qrels.left_out);
     }
     let judged = (0..qrels.queries.len() as u32).collect();
@@ -57,8 +60,7 @@ fn queries(plan: &Plan, log: &QueryLog, tokenizer: &Tokenizer) -> Result<Queries
 
 /// Holds out a share of the queries, the same ones whatever the run's seed, so that runs can be compared.
 fn hold_out(train: &mut Queries, fraction: f64) -> Queries {
-    const SPLIT_SEED: u64 = 0;
-    let (stay, out) = split(train.judged.len(), fraction, SPLIT_SEED);
+    let (stay, out) = texts::hold_out(train.judged.len(), fraction);
     train.judged = stay;
     let Queries { corpus, queries, qrels, .. } = train;
     Queries { corpus: Rc::clone(corpus), queries: Rc::clone(queries), qrels: Rc::clone(qrels), judged: out }

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
-use nb_data::read::{Source, split};
+use nb_data::read::Source;
 use nb_data::{Labels, TokenStore};
 
-use super::super::texts::{open_store, open_tokenizer};
+use super::super::texts::{self, open_store, open_tokenizer};
 use super::{Split, Topic};
 use crate::card::Card;
 use crate::plan::{Dev, Plan, TopicPlan};
@@ -56,8 +56,7 @@ impl Topic {
 /// Holds out a share of the rows, the same ones whatever the run's seed, so that runs can be compared. A label that would
 /// have no training row keeps its rows there.
 fn hold_out(store: &TokenStore, fraction: f64) -> (Vec<u32>, Vec<u32>) {
-    const SPLIT_SEED: u64 = 0;
-    let (mut train, dev) = split(store.len(), fraction, SPLIT_SEED);
+    let (mut train, dev) = texts::hold_out(store.len(), fraction);
     let label = |row: u32| store.label(row as usize);
     let known: std::collections::HashSet<_> = train.iter().map(|&row| label(row)).collect();
     let (dev, rare): (Vec<u32>, Vec<u32>) = dev.into_iter().partition(|&row| known.contains(&label(row)));

@@ -1,0 +1,243 @@
+//! Impressions, searches and models of the tasks that rank which cannot be used, and oddities which can.
+
+use super::bad_input::assert_refused;
+use super::corpora::{CLICKS, DOCUMENTS, QUERIES, READERS};
+use super::place::{Ended, Place};
+
+const BEHAVIORS: &str = "mind/train/behaviors.tsv";
+const CORPUS: &str = "beir/corpus.jsonl";
+const ASKED: &str = "beir/queries.jsonl";
+const TRAIN: &str = "beir/qrels/train.tsv";
+const STUDENT: &str = "runs/tiny/student";
+const FINETUNE: &str = "method.name=finetune";
+
+fn samples(place: &Place) -> usize {
+    place.json("runs/tiny/summary.json")["train"]["samples"].as_u64().unwrap() as usize
+}
+
+/// Replaces each line of a file.
+fn each_line(place: &Place, name: &str, f: impl Fn(usize, &str) -> String) {
+    let text = place.text(name);
+    place.write(name, text.lines().enumerate().map(|(i, line)| f(i, line) + "\n").collect::<String>());
+}
+
+#[test]
+fn configurations_that_do_not_fit_the_task() {
+    let place = Place::readers();
+    let refused: [(&str, &[&str]); 8] = [
+        ("data.negatives=0", &["data.negatives is 0", "expected 1"]),
+        ("data.history=0", &["data.history is 0", "at least 1"]),
+        ("reader.self_attention=3", &["reader.self_attention is 3", "16 hidden units"]),
+        ("reader.self_attention=0", &["reader.self_attention is 0"]),
+        ("data.format=csv", &["data.format is csv", "task: recommend reads mind"]),
+        ("data.columns={label: 0, text: [1]}", &["data.columns is given", "MIND's files"]),
+        ("data.train=nowhere", &["data.train is", "nowhere", "news.tsv and behaviors.tsv"]),
+        ("data.dev=tokenizer", &["data.dev is", "tokenizer", "there is no", "tokenizer/behaviors.tsv"]),
+    ];
+    for (set, says) in refused {
+        assert_refused(&place, &[set], says);
+    }
+    std::fs::remove_file(place.path("mind/dev/news.tsv")).unwrap();
+    assert_refused(&place, &[], &["data.dev is", "mind/dev/news.tsv"]);
+
+    let place = Place::searches();
+    let refused: [(&str, &[&str]); 6] = [
+        ("train.batch=1", &["train.batch is 1", "at least 2"]),
+        ("data.format=mind", &["data.format is mind", "task: retrieve reads beir"]),
+        ("data.history=5", &["data.history is given"]),
+        ("reader.self_attention=2", &["reader.self_attention is given", "task: recommend"]),
+        ("data.train=tokenizer", &["data.train is", "tokenizer/corpus.jsonl"]),
+        ("data.dev=nowhere", &["data.dev is", "nowhere/corpus.jsonl"]),
+    ];
+    for (set, says) in refused {
+        assert_refused(&place, &[set], says);
+    }
+}
+
+#[test]
+fn impressions_that_cannot_be_used() {
+    let place = Place::readers();
+    let good = place.text(BEHAVIORS);
+    let no_clicks = good.replace("-0", "").replace("-1", "");
+    let refused: [(&str, &[&str]); 6] = [
+        ("", &["behaviors.tsv", "no usable row"]),
+        (&no_clicks, &["behaviors.tsv:1", "60 of 60 impressions", "N1-0 or N1-1"]),
+        (&good.replace("-1", "-0"), &["behaviors.tsv", "none of 60 impressions", "both a clicked and another"]),
+        (&good.replace("-0", "-1"), &["behaviors.tsv", "none of 60 impressions", "both a clicked and another"]),
+        (&good.replace('N', "M"), &["behaviors.tsv", "none of the 60 impressions", "the 36 that were given"]),
+        (&good.replacen('\t', " ", 40), &["behaviors.tsv", "10 of 60 rows", "too few columns, first on line 1"]),
+    ];
+    for (content, says) in refused {
+        place.write(BEHAVIORS, content);
+        assert_refused(&place, &[], says);
+    }
+    place.write(BEHAVIORS, &good);
+    // What cannot be measured is said before anything is trained.
+    let dev = "mind/dev/behaviors.tsv";
+    let refused: [(&str, &[&str]); 2] = [
+        ("1\tU\tt\tN1\tN2-0 N3-0\n", &["mind/dev/behaviors.tsv", "none of 1 impressions"]),
+        ("1\tU\tt\tN1\tN2 N3\n", &["mind/dev/behaviors.tsv:1", "1 of 1 impressions", "N1-0 or N1-1"]),
+    ];
+    for (content, says) in refused {
+        place.write(dev, content);
+        assert_refused(&place, &[], says);
+    }
+}
+
+#[test]
+fn odd_impressions_that_are_no_errors() {
+    let place = Place::readers();
+    each_line(&place, BEHAVIORS, |_, line| format!("{line}\r"));
+    let news = |n: usize, end: &str| (0..n).map(|i| format!("N{}{end}", i % 36)).collect::<Vec<_>>().join(" ");
+    place.write(BEHAVIORS, format!("\u{feff}{}", place.text(BEHAVIORS)));
+    place.append(BEHAVIORS, &format!("61\tU\tt\t{}\tN1-1 N2-0\n", news(10_000, "")));
+    place.append(BEHAVIORS, &format!("62\tU\tt\tN1\tN0-1 {}\n", news(1000, "-0")));
+    place.append(BEHAVIORS, "62\tU\tt\t\tN3-1 N4-0\tand a column more\n63\tU\tt\tN1\tN2 N3\n64\tU\n");
+    let ended = place.train(&[FINETUNE]).done();
+    // N0 is there as clicked and, 28 times, as not clicked: the click counts.
+    assert_eq!(samples(&place), CLICKS + 3);
+    for part in [
+        "63 impressions",
+        "1 with too few columns, first on line 65",
+        "1 with a candidate that lacks -0 or -1, first on line 64",
+        "1 with the id of an earlier impression",
+        "965 among candidates listed again in the same impression",
+    ] {
+        assert!(ended.err.contains(part), "`{part}` is not in: {}", ended.err);
+    }
+    place.nb(&["eval", "--model", STUDENT, "--input", BEHAVIORS]).done();
+    let rank = ["rank", "--model", STUDENT, "--news", "mind/train/news.tsv", "--behaviors", BEHAVIORS];
+    place.nb(&[&rank[..], &["--output", "p.txt"]].concat()).done();
+    let ranks = place.text("p.txt");
+    assert_eq!(ranks.lines().count(), READERS + 4, "without clicks all but the shortest line can be ranked");
+    assert_eq!(ranks.lines().nth(61).unwrap().split(',').count(), 1001);
+}
+
+#[test]
+fn searches_that_cannot_be_used() {
+    let place = Place::searches();
+    let [corpus, queries, train] = [CORPUS, ASKED, TRAIN].map(|file| place.text(file));
+    let no_json = corpus.replacen('{', "", 3);
+    let no_ids = corpus.replacen("\"_id\"", "\"id\"", 3);
+    let refused: [(&str, &str, &[&str]); 9] = [
+        (CORPUS, "", &["corpus.jsonl", "no usable row"]),
+        (CORPUS, &no_json, &["corpus.jsonl", "3 of 24 rows", "3 that are not JSON objects, first on line 1"]),
+        (CORPUS, &no_ids, &["corpus.jsonl", "3 of 24 rows", "3 without an id, first on line 1"]),
+        (CORPUS, &corpus.replace("\"d", "\"e"), &["qrels/train.tsv", "no query with", "unknown documents: 120"]),
+        (ASKED, &queries.replace('{', "["), &["queries.jsonl", "no usable row", "16 that are not JSON objects"]),
+        (ASKED, &queries.replace("\"q", "\"p"), &["qrels/train.tsv", "no query with", "unknown queries: 120"]),
+        (TRAIN, &train.replace("\t1\n", "\t0\n"), &["qrels/train.tsv", "without a relevant document: 12"]),
+        (
+            TRAIN,
+            &train.replace("\t1\n", "\tx\n"),
+            &["qrels/train.tsv", "96 of 120", "not a whole number, first on line 2"],
+        ),
+        ("beir/qrels/dev.tsv", "q1\td1\t0\n", &["qrels/dev.tsv", "no query with a relevant document"]),
+    ];
+    for (file, content, says) in refused {
+        let good = place.text(file);
+        place.write(file, content);
+        assert_refused(&place, &[], says);
+        place.write(file, good);
+    }
+    std::fs::remove_file(place.path(TRAIN)).unwrap();
+    assert_refused(&place, &[], &["data.train is", "beir/qrels/train.tsv"]);
+}
+
+#[test]
+fn odd_searches_that_are_no_errors() {
+    let place = Place::searches();
+    each_line(&place, ASKED, |i, line| if i == 0 { line.replace("\"_id\"", "\"id\"") } else { format!("{line}\r") });
+    place.append(CORPUS, "\n{\"_id\": \"long\", \"title\": null, \"text\": \"");
+    place.append(CORPUS, &format!("{}\"}}\nno JSON\n", "goal ".repeat(200_000)));
+    place.append(TRAIN, "q1\tgone\t1\nq1\td1\t2\nq15\td1\t0\n");
+    let ended = place.train(&[FINETUNE]).done();
+    assert_eq!(samples(&place), (QUERIES - 1) * DOCUMENTS / 3);
+    for part in [
+        "corpus.jsonl: left out 1 that are not JSON objects, first on line 27",
+        "queries.jsonl: left out 1 without an id, first on line 1",
+        "judgements for unknown queries: 10",
+        "judgements of unknown documents: 1",
+        "repeated judgements: 1",
+        "queries without a relevant document: 1",
+    ] {
+        assert!(ended.err.contains(part), "`{part}` is not in: {}", ended.err);
+    }
+    place.nb(&["search", "--model", STUDENT, "--corpus", "beir", "--query", &"goal ".repeat(5000)]).done();
+}
+
+/// `nb` with the student of a place.
+fn with(place: &Place, arguments: &[&str]) -> Ended {
+    place.nb(&[&arguments[..1], &["--model", STUDENT], &arguments[1..]].concat())
+}
+
+#[test]
+fn a_model_is_not_used_for_another_task() {
+    let place = Place::readers();
+    place.train(&[FINETUNE]).done();
+    let eval = ["eval", "--input", "mind/dev"];
+    with(&place, &["predict", "--input", "mind/dev/news.tsv"]).failed(&["trained for recommend", "not to tell topics"]);
+    with(&place, &[&eval[..], &["--label", "0"]].concat()).failed(&["--label is given", "trained for recommend"]);
+    with(&place, &[&eval[..], &["--split", "dev"]].concat()).failed(&["--split is given", "trained for recommend"]);
+    with(&place, &["eval", "--input", "tokenizer"]).failed(&["--input is tokenizer", "tokenizer/behaviors.tsv"]);
+    with(&place, &[&eval[..], &["--seen-in", "nowhere"]].concat()).failed(&["--seen-in is nowhere"]);
+    // MIND's test folder says nothing of clicks.
+    each_line(&place, "mind/dev/behaviors.tsv", |_, line| line.replace("-0", "").replace("-1", ""));
+    with(&place, &eval).failed(&["mind/dev/behaviors.tsv:1", "24 of 24 impressions", "N1-0 or N1-1"]);
+
+    let place = Place::new();
+    place.train(&[FINETUNE]).done();
+    let rank = ["rank", "--news", "dev.tsv", "--behaviors", "b.tsv", "--output", "p.txt"];
+    with(&place, &rank).failed(&["trained for topic", "not to recommend"]);
+    with(&place, &["search", "--corpus", "dev.tsv", "--query", "storm"])
+        .failed(&["trained for topic", "not to retrieve"]);
+    with(&place, &["eval", "--input", "dev.tsv", "--seen-in", "x"])
+        .failed(&["--seen-in is given", "trained for topic"]);
+    assert!(!place.exists("p.txt"));
+}
+
+#[test]
+fn searches_that_cannot_be_made() {
+    let place = Place::searches();
+    place.train(&[FINETUNE]).done();
+    let before = place.names("beir");
+    let search = |corpus: &str, query: &str| with(&place, &["search", "--corpus", corpus, "--query", query]);
+    search("beir", " \t").failed(&["--query is empty"]);
+    search("tokenizer", "storm").failed(&["--corpus is tokenizer", "tokenizer/corpus.jsonl"]);
+    search("beir/nowhere.jsonl", "storm").failed(&["--corpus is beir/nowhere.jsonl"]);
+    place.write("bad/corpus.jsonl", "no JSON\n");
+    search("bad", "storm").failed(&["bad/corpus.jsonl", "no text that can be used"]);
+    assert_eq!(place.names("bad").len(), 1, "nothing is left behind");
+    with(&place, &["eval", "--input", "beir"]).failed(&["--input is beir", "beir/qrels/test.tsv"]);
+    std::fs::remove_file(place.path("beir/qrels/dev.tsv")).unwrap();
+    with(&place, &["eval", "--input", "beir", "--split", "dev"]).failed(&["--input is beir", "beir/qrels/dev.tsv"]);
+    for file in ["head.safetensors", "newsbert.json"] {
+        std::fs::remove_file(place.path(STUDENT).join(file)).unwrap();
+    }
+    search("beir", "storm").failed(&["newsbert.json", "encoder without top layers"]);
+    assert_eq!(place.names("beir"), before);
+}
+
+#[test]
+fn damaged_models_are_named() {
+    let place = Place::readers();
+    place.train(&[FINETUNE, "reader.self_attention=2"]).done();
+    let (head, description) = (format!("{STUDENT}/head.safetensors"), format!("{STUDENT}/newsbert.json"));
+    let (weights, said) = (place.read(&head), place.text(&description));
+    let refused = |says: &[&str]| drop(with(&place, &["eval", "--input", "mind/dev"]).failed(says));
+    for (found, says) in [("5", "self_attention is 5"), ("0", "self_attention is 0")] {
+        place.write(&description, said.replace("\"self_attention\": 2", &format!("\"self_attention\": {found}")));
+        refused(&["newsbert.json", says, "16 hidden units"]);
+    }
+    place.write(&description, said.replace("\"self_attention\": 2", "\"self_attention\": null"));
+    refused(&["head.safetensors", "unknown    reader.attention.key.bias [16]"]);
+    place.write(&description, said.replace("recommend", "rank"));
+    refused(&["newsbert.json", "task is `rank`"]);
+    place.write(&description, said.replace("recommend", "retrieve"));
+    refused(&["head.safetensors", "unknown    reader.cold [16]"]);
+    place.write(&description, &said);
+    place.write(&head, &weights[..weights.len() / 2]);
+    refused(&["head.safetensors", "not a whole safetensors file"]);
+    place.write(&head, &weights);
+    with(&place, &["eval", "--input", "mind/dev"]).done();
+}
