@@ -52,6 +52,9 @@ impl Args {
     fn cargo_test<'a>(&'a self, selection: impl IntoIterator<Item = &'a str>) -> Result<Tally> {
         let mut command = project::cargo();
         command.args(["test", "--no-fail-fast"]).args(selection).args(&self.filter);
+        // Many tests run beside each other: threads that wait must leave the cores to those that work, or the whole takes
+        // minutes where few cores are busy with something else.
+        command.env("OMP_WAIT_POLICY", "passive");
         if !self.args.is_empty() {
             command.arg("--").args(&self.args);
         }
