@@ -146,7 +146,10 @@ impl Trained {
     fn dense(&self) -> Result<(&Dense, &Description)> {
         match self.top()? {
             Top { head: Head::Dense(dense), description, .. } => Ok((dense, description)),
-            Top { description, .. } => bail!("the model was trained for {}, not to tell topics", description.task),
+            Top { description, .. } => bail!(
+                "the model was trained for {}, not to tell topics; `nb rank` and `nb search` are for such",
+                description.task
+            ),
         }
     }
 

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use nb_data::batch::MIN_TOKENS;
 use nb_data::read::Field;
 
-use crate::config::{DataConfig, DataFormat, NewsField, RunConfig, TaskChoice};
+use crate::config::{ClickedBeforeChoice, DataConfig, DataFormat, NewsField, RunConfig, TaskChoice};
 pub use recommend::{ClickLog, RecommendPlan, click_log};
 pub use retrieve::{QueryLog, RetrievePlan};
 pub use topic::TopicPlan;
@@ -103,7 +103,10 @@ fn fill_in(config: &mut DataConfig, plan: &DataPlan) {
     config.cache = Some(plan.cache.clone());
     match &plan.task {
         TaskPlan::Topic(_) => {}
-        TaskPlan::Recommend(own) => (config.history, config.negatives) = (Some(own.history), Some(own.negatives)),
+        TaskPlan::Recommend(own) => {
+            (config.history, config.negatives) = (Some(own.history), Some(own.negatives));
+            config.clicked_before = config.clicked_before.or(Some(ClickedBeforeChoice::Keep));
+        }
         TaskPlan::Retrieve(own) => config.negatives = Some(own.negatives),
     }
     match config.format {
