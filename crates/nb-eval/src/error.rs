@@ -62,6 +62,19 @@ pub enum Error {
         /// What it may be.
         expected: &'static str,
     },
+    /// A probability, a p-value or a confidence is NaN, negative or above 1.
+    #[error("entry {index} of {name} is {value}, expected a number from 0 to 1")]
+    NotProbability {
+        /// What the list holds.
+        name: &'static str,
+        /// Position of the value.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
+    /// Values were to be put into no bins.
+    #[error("the number of bins is 0, expected at least 1")]
+    NoBins,
 }
 
 /// Fails unless both lists have the same length.
@@ -79,6 +92,14 @@ pub(crate) fn all_finite(name: &'static str, values: &[f64]) -> Result<(), Error
     }
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(Error::NotFinite { name, index, value: values[index] }),
+        None => Ok(()),
+    }
+}
+
+/// Fails unless all entries are between 0 and 1.
+pub(crate) fn all_probabilities(name: &'static str, values: &[f64]) -> Result<(), Error> {
+    match values.iter().position(|value| !(0.0..=1.0).contains(value)) {
+        Some(index) => Err(Error::NotProbability { name, index, value: values[index] }),
         None => Ok(()),
     }
 }

@@ -13,6 +13,9 @@
 //! | which rank did each candidate get | [`ranks`] |
 //! | how sure is a mean | [`bootstrap_mean`] |
 //! | is one model better than another on the same rows | [`paired_bootstrap`] |
+//! | is it still, when several are tested | [`holm`] |
+//! | how far do a few runs lie apart | [`spread`] |
+//! | is a model as often right as it says | [`calibration`] |
 //!
 //! **Ties.** AUC counts a tie between a relevant and another entry as one half. Everything that needs a place in the
 //! list (MRR, nDCG, recall, ranks) keeps equal scores in the order in which they came.
@@ -22,8 +25,10 @@
 
 mod auc;
 mod bootstrap;
+mod calibration;
 mod confusion;
 mod error;
+mod holm;
 mod mrr;
 mod ndcg;
 mod paired;
@@ -32,15 +37,19 @@ mod ranking;
 mod recall;
 mod resample;
 mod retrieved;
+mod spread;
 
 pub use bootstrap::{Interval, bootstrap_mean};
+pub use calibration::{Calibration, CalibrationBin, calibration};
 pub use confusion::{ClassCounts, Confusion, accuracy, macro_f1};
 pub use error::Error;
+pub use holm::holm;
 pub use paired::{PairedTest, paired_bootstrap};
 pub use ranked::{RankedList, ranks};
 pub use ranking::{Impression, ImpressionMetrics, Ranking, each_impression, ranking};
 pub use resample::Bootstrap;
 pub use retrieved::{QueryMetrics, Retrieved, query_metrics};
+pub use spread::{Spread, spread};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
