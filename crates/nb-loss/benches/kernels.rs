@@ -1,11 +1,14 @@
-//! Softmax and every loss, forward alone and with backward, at the sizes of a training step: the logits of a batch of
-//! 32 over 15 topics, and the packed hidden states of 2,048 real tokens. Throughput counts the elements of one input.
+//! Softmax, every loss and what goes into one, forward alone and with backward, at the sizes of a training step: the
+//! logits of a batch of 32 over 15 topics, and the packed hidden states of 2,048 real tokens. Throughput counts the
+//! elements of one input.
 //!
 //! On the CPU calls return when they are done, so that the clock needs no waiting for a device.
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use nb_loss::{
-    Distillation, SoftScaling, distillation_loss, hard_cross_entropy, log_softmax_with_temperature, soft_cross_entropy,
+    Distillation, Soft, SoftLoss, SoftScaling, Temperature, agreement, cosine_distance, cwsm_temperatures,
+    distillation_loss, flsw_temperatures, hard_cross_entropy, log_softmax_with_temperature, logits_weighted_by_loss,
+    mean_logits, normalised_state_mse, score_mse, soft_cross_entropy, soft_kl_divergence, soft_loss,
     softmax_with_temperature, state_mse,
 };
 use tch::{Device, Kind, Tensor};
@@ -35,6 +38,12 @@ fn forward_and_backward(
     });
 }
 
+/// Times what has no gradient, over tensors of `size`.
+fn forward(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, size: [i64; 2], value: impl Fn() -> Tensor) {
+    group.throughput(Throughput::Elements((size[0] * size[1]).unsigned_abs()));
+    group.bench_function(format!("{name}/{}x{}/forward", size[0], size[1]), |b| b.iter(&value));
+}
+
 fn kernels(c: &mut Criterion) {
     tch::manual_seed(0);
     let mut group = c.benchmark_group("kernels");
@@ -52,11 +61,35 @@ fn kernels(c: &mut Criterion) {
         forward_and_backward(&mut group, "soft_cross_entropy", size, |z| {
             soft_cross_entropy(&teacher, z, TEMPERATURE, size[0])
         });
+        forward_and_backward(&mut group, "soft_kl_divergence", size, |z| {
+            soft_kl_divergence(&teacher, z, TEMPERATURE, size[0])
+        });
+        let temperatures = Tensor::full(size[0], TEMPERATURE, (Kind::Float, Device::Cpu));
+        let per_row = Soft {
+            loss: SoftLoss::CrossEntropy,
+            temperature: Temperature::PerRow(&temperatures),
+            scaling: SoftScaling::TemperatureSquared,
+        };
+        forward_and_backward(&mut group, "soft_loss_per_row", size, |z| soft_loss(&teacher, z, &per_row, size[0]));
         forward_and_backward(&mut group, "hard_cross_entropy", size, |z| hard_cross_entropy(z, &labels, size[0]));
         forward_and_backward(&mut group, "state_mse", size, |s| state_mse(&teacher, s, size[0]));
+        forward_and_backward(&mut group, "normalised_state_mse", size, |s| normalised_state_mse(&teacher, s, size[0]));
+        forward_and_backward(&mut group, "cosine_distance", size, |s| cosine_distance(&teacher, s, size[0]));
+        let scores = teacher.flatten(0, -1);
+        forward_and_backward(&mut group, "score_mse", size, |s| {
+            score_mse(&scores, &s.flatten(0, -1), size[0] * size[1])
+        });
         forward_and_backward(&mut group, "distillation_loss", size, |z| {
             distillation_loss(&teacher, z, &labels, &settings, size[0])
         });
+
+        let student = random(size);
+        let teachers = [random(size), random(size)];
+        forward(&mut group, "flsw_temperatures", size, || flsw_temperatures(&teacher, &student, TEMPERATURE, 1.0, 1.0));
+        forward(&mut group, "cwsm_temperatures", size, || cwsm_temperatures(&student, TEMPERATURE, 1.0));
+        forward(&mut group, "mean_logits", size, || mean_logits(&teachers));
+        forward(&mut group, "logits_weighted_by_loss", size, || logits_weighted_by_loss(&teachers, &labels));
+        forward(&mut group, "agreement", size, || agreement(&teacher, &student));
     }
     group.finish();
 }

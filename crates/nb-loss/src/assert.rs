@@ -27,6 +27,45 @@ pub(crate) fn one_label_per_row(logits: &Tensor, labels: &Tensor) {
     assert!(kind == Kind::Int64, "labels are {kind:?}, expected Int64");
 }
 
+/// One number for each row of logits. Whether it is above 0 is known on the device alone.
+#[track_caller]
+pub(crate) fn one_temperature_per_row(logits: &Tensor, temperatures: &Tensor) {
+    let (n_rows, _) = rows("logits", logits);
+    let (size, kind) = (temperatures.size(), temperatures.kind());
+    assert!(
+        size == [n_rows],
+        "temperatures have shape {size:?}, expected [{n_rows}] for logits of {:?}",
+        logits.size()
+    );
+    assert!(
+        matches!(kind, Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double),
+        "temperatures are {kind:?}, expected a floating-point kind"
+    );
+}
+
+/// At least one teacher, and the same rows from each. Returns the first teacher's logits.
+#[track_caller]
+pub(crate) fn teachers(logits: &[Tensor]) -> &Tensor {
+    let first = logits.first().expect("the logits of no teacher were given, expected at least one");
+    rows("logits", first);
+    for (teacher, other) in logits.iter().enumerate() {
+        let (size, expected) = (other.size(), first.size());
+        assert!(
+            size == expected,
+            "the logits of teacher {teacher} have shape {size:?}, those of teacher 0 {expected:?}"
+        );
+    }
+    first
+}
+
+/// Both hold the same scores in one row.
+#[track_caller]
+pub(crate) fn same_scores(teacher: &Tensor, student: &Tensor) {
+    let (t, s) = (teacher.size(), student.size());
+    assert!(t == s, "the teacher's scores have shape {t:?} and the student's {s:?}, expected the same");
+    assert!(s.len() == 1, "scores have shape {s:?}, expected one dimension");
+}
+
 #[track_caller]
 pub(crate) fn temperature(temperature: f64) {
     assert!(
@@ -38,6 +77,16 @@ pub(crate) fn temperature(temperature: f64) {
 #[track_caller]
 pub(crate) fn count(count: i64) {
     assert!(count >= 0, "the count of a mean is {count}, expected at least 0");
+}
+
+#[track_caller]
+pub(crate) fn finite(name: &str, number: f64) {
+    assert!(number.is_finite(), "{name} is {number}, expected a finite number");
+}
+
+#[track_caller]
+pub(crate) fn exponent(name: &str, exponent: f64) {
+    assert!(exponent.is_finite() && exponent >= 0.0, "{name} is {exponent}, expected a finite number of at least 0");
 }
 
 #[track_caller]

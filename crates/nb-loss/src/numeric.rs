@@ -16,6 +16,11 @@ pub(crate) fn value(x: &Tensor) -> f64 {
     x.double_value(&[])
 }
 
+/// The norm of the shortest row.
+pub(crate) fn shortest(rows: &Tensor) -> f64 {
+    rows.norm_scalaropt_dim(2, -1, false).min().double_value(&[])
+}
+
 /// Entries agree to `tolerance`, relative to the largest expected entry where that is above 1.
 #[track_caller]
 pub(crate) fn close(found: &[f64], expected: &[f64], tolerance: f64) {

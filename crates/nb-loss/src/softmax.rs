@@ -40,7 +40,8 @@ pub fn log_softmax_with_temperature(logits: &Tensor, temperature: f64) -> Tensor
     tempered(logits, temperature).log_softmax(-1, None)
 }
 
-fn tempered(logits: &Tensor, temperature: f64) -> Tensor {
+/// `logits` divided by one temperature, in the kind they are computed in.
+pub(crate) fn tempered(logits: &Tensor, temperature: f64) -> Tensor {
     assert::temperature(temperature);
     logits.to_kind(compute_kind(logits)) / temperature
 }

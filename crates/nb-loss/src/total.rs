@@ -3,18 +3,7 @@
 use tch::Tensor;
 
 use crate::reduce::zero;
-use crate::{assert, hard_cross_entropy, soft_cross_entropy};
-
-/// How the soft loss enters the total.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SoftScaling {
-    /// As it is. Its gradient then shrinks as 1/T².
-    #[default]
-    Plain,
-    /// Times T², so that its gradient keeps its size when the temperature changes (Hinton, Vinyals and Dean 2015,
-    /// section 2).
-    TemperatureSquared,
-}
+use crate::{SoftScaling, assert, hard_cross_entropy, soft_cross_entropy};
 
 /// The settings of [`distillation_loss`].
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,0 +1,131 @@
+//! The cosine loss: how far the student's states point away from the teacher's.
+
+use tch::Tensor;
+
+use crate::assert;
+use crate::reduce::{compute_kind, mean};
+use crate::unit::unit;
+
+/// Cosine distance of states: Σ_rows (1 − cos(s, t)) / count, between 0 and 2 for each row.
+///
+/// The third loss of DistilBERT (Sanh et al. 2019, section 2), whose rows are the last states of the real tokens:
+/// PyTorch's `CosineEmbeddingLoss` with target 1. For rows that are not 0 it is H/2 times
+/// [`normalised_state_mse`](crate::normalised_state_mse).
+///
+/// Norms below 1e-12 count as 1e-12, so that a row of zeros gives 1, as in PyTorch (which adds the same to the squared
+/// norms), with a finite gradient, though one of the order of 1e12. The teacher is a constant: no gradient reaches
+/// `teacher`; the student's is at right angles to s, for its length does not matter. Close to 0, rounding may leave the
+/// value slightly below it.
+///
+/// # Shapes
+/// Both `[rows, H]`. `count` is the number of rows in the whole global batch; 0 gives exactly 0. The result is a
+/// scalar.
+///
+/// # Panics
+/// Shapes that differ or are not two-dimensional, a negative count.
+///
+/// ```
+/// use tch::Tensor;
+///
+/// // The cosines are 3/5 and −1.
+/// let teacher = Tensor::from_slice2(&[[3.0, 4.0], [1.0, 2.0]]);
+/// let student = Tensor::from_slice2(&[[10.0, 0.0], [-1.0, -2.0]]);
+/// let loss = nb_loss::cosine_distance(&teacher, &student, 2);
+/// assert!((loss.double_value(&[]) - (0.4 + 2.0) / 2.0).abs() < 1e-12);
+/// ```
+pub fn cosine_distance(teacher: &Tensor, student: &Tensor, count: i64) -> Tensor {
+    assert::same_rows("states", teacher, student);
+    assert::count(count);
+    let kind = compute_kind(student);
+    let products = unit(&student.to_kind(kind)) * unit(&teacher.detach().to_kind(kind)); // [rows, H]
+    let distances: Tensor = 1.0 - products.sum_dim_intlist(-1, false, kind); // [rows]
+    mean(&distances.sum(kind), count, student)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tch::{Kind, Reduction};
+
+    use super::*;
+    use crate::numeric::{close, finite_differences, gradient, matrix_pair, panic_of, shortest, value, values};
+
+    #[test]
+    fn the_teacher_gets_no_gradient() {
+        let teacher = Tensor::from_slice2(&[[3.0, 4.0]]).set_requires_grad(true);
+        let student = Tensor::from_slice2(&[[10.0, 0.0]]).set_requires_grad(true);
+        cosine_distance(&teacher, &student, 1).backward();
+        assert!(!teacher.grad().defined());
+        close(&values(&student.grad()), &[0.0, -0.08], 1e-15);
+    }
+
+    #[test]
+    fn a_batch_without_rows_is_0_with_a_zero_gradient() {
+        let states = Tensor::from_slice2(&[[1.0, f64::NAN]]);
+        let loss = |student: &Tensor| cosine_distance(&states, student, 0);
+        assert_eq!((value(&loss(&states)), values(&gradient(loss, &states))), (0.0, vec![0.0, 0.0]));
+    }
+
+    #[test]
+    fn a_row_of_zeros_is_at_distance_1() {
+        let (teacher, student) = (Tensor::from_slice2(&[[3.0, 4.0]]), Tensor::from_slice2(&[[0.0, 0.0]]));
+        let loss = |student: &Tensor| cosine_distance(&teacher, student, 1);
+        assert_eq!(value(&loss(&student)), 1.0);
+        assert!(values(&gradient(loss, &student)).iter().all(|entry| entry.is_finite()));
+    }
+
+    #[test]
+    fn sixteen_bits_are_computed_in_f32() {
+        // The squares of 300 are beyond the largest f16.
+        let (teacher, student) = (Tensor::from_slice2(&[[300.0, 400.0]]), Tensor::from_slice2(&[[300.0, 0.0]]));
+        for kind in [Kind::BFloat16, Kind::Half] {
+            let found = cosine_distance(&teacher.to_kind(kind), &student.to_kind(kind), 1);
+            assert_eq!(found.kind(), Kind::Float);
+            close(&[value(&found)], &[0.4], 1e-6);
+        }
+    }
+
+    #[test]
+    fn bad_arguments_are_named() {
+        let states = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, tch::Device::Cpu));
+        let message = panic_of(|| cosine_distance(&states(&[5, 4]), &states(&[5, 3]), 2));
+        assert_eq!(message, "the teacher's states have shape [5, 4] and the student's [5, 3], expected the same");
+        let message = panic_of(|| cosine_distance(&states(&[5]), &states(&[5]), 2));
+        assert_eq!(message, "states has shape [5], expected two dimensions");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn is_the_cosine_embedding_loss_of_target_1((teacher, student) in matrix_pair()) {
+            prop_assume!(shortest(&student) > 0.1 && shortest(&teacher) > 0.1); // PyTorch's eps shows below
+            let target = Tensor::ones(student.size()[0], (Kind::Double, tch::Device::Cpu));
+            let sum = Tensor::cosine_embedding_loss(&student, &teacher, &target, 0.0, Reduction::Sum);
+            close(&[value(&cosine_distance(&teacher, &student, 7))], &[value(&sum) / 7.0], 1e-9);
+        }
+
+        #[test]
+        fn is_half_the_squared_distance_of_directions((teacher, student) in matrix_pair()) {
+            let hidden = student.size()[1] as f64;
+            let expected = hidden / 2.0 * value(&crate::normalised_state_mse(&teacher, &student, 3));
+            close(&[value(&cosine_distance(&teacher, &student, 3))], &[expected], 1e-12);
+        }
+
+        #[test]
+        fn the_gradient_is_that_of_finite_differences((teacher, student) in matrix_pair()) {
+            prop_assume!(shortest(&student) > 0.5); // a direction turns fast near 0
+            let loss = |student: &Tensor| cosine_distance(&teacher, student, 3);
+            close(&values(&gradient(loss, &student)), &finite_differences(loss, &student), 1e-8);
+        }
+
+        #[test]
+        fn micro_batches_sum_to_the_batch((teacher, student) in matrix_pair()) {
+            let n_rows = student.size()[0];
+            let of = |first, rows| {
+                value(&cosine_distance(&teacher.narrow(0, first, rows), &student.narrow(0, first, rows), n_rows))
+            };
+            close(&[(0..n_rows).map(|row| of(row, 1)).sum()], &[of(0, n_rows)], 1e-12);
+        }
+    }
+}
