@@ -1,0 +1,275 @@
+//! From runs to the table: scores over seeds, and each method tested against the baseline of its depth.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use nb_eval::{Bootstrap, PairedTest, holm, paired_bootstrap};
+
+use super::measured::{Measured, over_seeds, summary, text};
+use super::{Against, Comparison, Row, Spread, Sweep, TeacherRow, depth, notes};
+use crate::{ReportError, RunRecord};
+
+/// Where an error stands that is not about one run.
+const TABLE: &str = "compare.json";
+
+/// What a comparison is called, and what its rows are tested against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Name of the comparison.
+    pub name: String,
+    /// Label of the entries that all others are tested against, each at its own depth.
+    pub baseline: String,
+}
+
+/// One line of the table: the runs of one method at one depth, which differ in their seed alone.
+#[derive(Debug, Clone)]
+pub struct Entry<'a> {
+    /// What it is called; with the depth it must be unlike every other entry.
+    pub label: String,
+    /// Settings worth showing, by dotted key.
+    pub settings: BTreeMap<String, String>,
+    /// The runs, one for each seed.
+    pub runs: Vec<&'a RunRecord>,
+}
+
+/// Compares runs of several methods, depths and seeds; rows come in the order of the entries.
+///
+/// The score of a run is the primary metric of its student (of a run of the method `teacher`, which trains nothing else,
+/// that of its teacher), on the test data where the run had some, else on its development data.
+///
+/// **What is tested.** Entries are compared with the entry labelled `header.baseline` at the same depth. With v_i the
+/// metric of row i (text, impression, query), averaged over the entry's seeds, and b_i the same of the baseline, the
+/// differences v_i − b_i go through [`nb_eval::paired_bootstrap`] (10,000 resamples, interval of 95 %), and the p-values
+/// of all tests of the comparison through [`nb_eval::holm`]. All models are measured on the same rows, so a hard row is
+/// hard for both sides and cancels out.
+///
+/// **What is not.** Rows are resampled, seeds are averaged over: a small p says that *these* trained models would differ
+/// on other rows of the same kind too. It does not say that training again with other seeds would give the same
+/// difference; for that, the spread over seeds stands beside each mean, and a note names every difference that is
+/// significant over rows but within twice its standard error over seeds. Rows must be independent of each other, which
+/// impressions of one reader or near-copies of one text are not quite. Where the split is `dev`, the best state of each
+/// run was chosen on the rows it is compared on; a note says so.
+///
+/// # Errors
+/// No entry, an entry without a run, two entries with the same label and depth, runs of one entry that differ in method,
+/// depth or size or share a seed; a run without outcomes, or whose outcomes are not finite, name a row twice or do not
+/// have the mean that its summary says; runs that differ in task, primary metric, split, data or rows (the message names
+/// both folders); a sweep whose scores are not finite or of which not exactly one try was chosen.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use nb_report::{Entry, Header, Outcomes, RunRecord, compare};
+///
+/// // What `RunRecord::read` gives for a finished run.
+/// let run = |method: &str, seed: u64, right: [f64; 40]| RunRecord {
+///     folder: format!("runs/{method}-s{seed}").into(),
+///     config: String::new(),
+///     summary: serde_json::json!({
+///         "task": "topic", "method": method, "seed": seed, "primary": "accuracy",
+///         "student": {"layers": 1, "parameters": 1000, "accuracy": right.iter().sum::<f64>() / 40.0},
+///     }),
+///     steps: vec![],
+///     evaluations: vec![],
+///     outcomes: Some(Outcomes {
+///         metadata: BTreeMap::from([("split".to_owned(), "dev".to_owned())]),
+///         rows: (0..40).collect(),
+///         numbers: BTreeMap::from([("student.accuracy".to_owned(), right.to_vec())]),
+///         classes: BTreeMap::new(),
+///     }),
+/// };
+/// let plain = run("finetune", 0, std::array::from_fn(|row| if row < 20 { 1.0 } else { 0.0 }));
+/// let distilled = run("kd", 0, std::array::from_fn(|row| if row < 30 { 1.0 } else { 0.0 }));
+/// let entry = |label: &str, run| Entry { label: label.to_owned(), settings: BTreeMap::new(), runs: vec![run] };
+/// let header = Header { name: "tiny".to_owned(), baseline: "finetune".to_owned() };
+/// let comparison = compare(header, &[entry("finetune", &plain), entry("kd", &distilled)], None, vec![])?;
+/// let against = comparison.rows[1].against.as_ref().unwrap();
+/// assert_eq!(against.difference, 0.25);
+/// assert!(against.low > 0.0 && against.p_holm < 0.01);
+/// println!("{}", comparison.text());
+/// # Ok::<(), nb_report::ReportError>(())
+/// ```
+pub fn compare(
+    header: Header,
+    entries: &[Entry<'_>],
+    teacher: Option<&RunRecord>,
+    sweeps: Vec<Sweep>,
+) -> Result<Comparison, ReportError> {
+    let lines = entries.iter().map(Line::of).collect::<Result<Vec<_>, _>>()?;
+    let teacher = teacher.map(Measured::teacher).transpose()?;
+    let Some(first) = lines.first().and_then(|line| line.runs.first()) else {
+        return Err(ReportError::content(Path::new(TABLE), None, "no entry, expected at least one"));
+    };
+    teacher.iter().chain(lines.iter().flat_map(|line| &line.runs)).try_for_each(|run| run.same_ground(first))?;
+    all_unlike(&lines)?;
+    sweeps.iter().try_for_each(check_sweep)?;
+
+    let against = tests(&header.baseline, &lines)?;
+    let score = teacher.as_ref().map(|teacher| teacher.score);
+    let rows: Result<Vec<Row>, _> = lines.iter().zip(against).map(|(line, against)| line.row(score, against)).collect();
+    let mut comparison = Comparison {
+        name: header.name,
+        task: text(first.run, "task")?.to_owned(),
+        metric: first.metric.to_owned(),
+        baseline: header.baseline,
+        teacher: teacher.map(|teacher| teacher_row(&teacher)).transpose()?,
+        rows: rows?,
+        sweeps,
+        rows_compared: first.rows.len() as u64,
+        notes: Vec::new(),
+    };
+    comparison.notes = notes::of(&comparison, first.split());
+    Ok(comparison)
+}
+
+/// An entry whose runs belong together.
+struct Line<'a> {
+    entry: &'a Entry<'a>,
+    runs: Vec<Measured<'a>>,
+    seeds: Vec<u64>,
+    method: &'a str,
+    layers: u64,
+    parameters: u64,
+}
+
+impl<'a> Line<'a> {
+    fn of(entry: &'a Entry<'a>) -> Result<Self, ReportError> {
+        let runs = entry.runs.iter().map(|run| Measured::subject(run)).collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = runs.first() else {
+            let found = format!("no run of {}, expected at least one", entry.label);
+            return Err(ReportError::content(Path::new(TABLE), None, found));
+        };
+        let (method, layers, parameters) = (first.method()?, first.count("layers")?, first.count("parameters")?);
+        let mut seeds = Vec::new();
+        for run in &runs {
+            let bad = |found: String| summary(run.run, format!("{found} in the runs of {}", entry.label));
+            let (other, depth, size, seed) =
+                (run.method()?, run.count("layers")?, run.count("parameters")?, run.seed()?);
+            if (other, depth, size) != (method, layers, parameters) {
+                return Err(bad(format!(
+                    "method {other}, {depth} layers, {size} parameters, expected {method}, {layers}, {parameters} as first"
+                )));
+            }
+            if seeds.contains(&seed) {
+                return Err(bad(format!("seed {seed} a second time, expected each seed once")));
+            }
+            seeds.push(seed);
+        }
+        Ok(Self { entry, runs, seeds, method, layers, parameters })
+    }
+
+    fn is(&self, label: &str, layers: u64) -> bool {
+        self.entry.label == label && self.layers == layers
+    }
+
+    /// The metric of each row, averaged over the seeds.
+    fn values(&self) -> Vec<f64> {
+        let mean = |row: usize| self.runs.iter().map(|run| run.values[row]).sum::<f64>() / self.runs.len() as f64;
+        (0..self.runs[0].values.len()).map(mean).collect()
+    }
+
+    fn row(&self, teacher: Option<f64>, against: Option<Against>) -> Result<Row, ReportError> {
+        let scores: Vec<f64> = self.runs.iter().map(|run| run.score).collect();
+        let Spread { mean, spread } = over_seeds(&scores, &self.runs[0].run.folder)?;
+        Ok(Row {
+            label: self.entry.label.clone(),
+            method: self.method.to_owned(),
+            layers: self.layers,
+            seeds: self.seeds.clone(),
+            scores,
+            mean,
+            spread,
+            kept: teacher.filter(|&score| score != 0.0).map(|score| mean / score),
+            metrics: self.metrics()?,
+            parameters: self.parameters,
+            megabytes: self.parameters as f64 * 4.0 / 1e6,
+            milliseconds_per_text: median(self.runs.iter().filter_map(|run| run.number("milliseconds_per_text"))),
+            texts_per_second: median(self.runs.iter().filter_map(|run| run.number("texts_per_second"))),
+            against,
+            settings: self.entry.settings.clone(),
+            runs: self.runs.iter().map(|run| folder_name(&run.run.folder)).collect(),
+        })
+    }
+
+    /// The metrics that every seed has.
+    fn metrics(&self) -> Result<BTreeMap<String, Spread>, ReportError> {
+        let mut all: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for (name, value) in self.runs.iter().flat_map(Measured::others) {
+            all.entry(name).or_default().push(value);
+        }
+        let whole = all.into_iter().filter(|(_, values)| values.len() == self.runs.len());
+        whole.map(|(name, values)| Ok((name.to_owned(), over_seeds(&values, &self.runs[0].run.folder)?))).collect()
+    }
+}
+
+fn all_unlike(lines: &[Line<'_>]) -> Result<(), ReportError> {
+    let twin =
+        |(at, line): (usize, &Line<'_>)| lines[..at].iter().any(|other| other.is(&line.entry.label, line.layers));
+    match lines.iter().enumerate().find(|&pair| twin(pair)) {
+        Some((_, line)) => {
+            let label = &line.entry.label;
+            let found = format!("a second entry {label} at {}, expected a label of its own", depth(line.layers));
+            Err(summary(line.runs[0].run, found))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_sweep(sweep: &Sweep) -> Result<(), ReportError> {
+    let bad = |found: String| {
+        let found = format!("the sweep of {} at {} {found}", sweep.label, depth(sweep.layers));
+        Err(ReportError::content(Path::new(TABLE), None, found))
+    };
+    if let Some(one) = sweep.tries.iter().find(|one| !one.score.is_finite()) {
+        return bad(format!("has a score of {}, expected a finite number", one.score));
+    }
+    match sweep.tries.iter().filter(|one| one.chosen).count() {
+        1 => Ok(()),
+        n => bad(format!("has {n} chosen settings, expected one")),
+    }
+}
+
+/// Each line against the baseline of its depth, adjusted for all of them.
+fn tests(baseline: &str, lines: &[Line<'_>]) -> Result<Vec<Option<Against>>, ReportError> {
+    let bases: BTreeMap<u64, Vec<f64>> =
+        lines.iter().filter(|line| line.entry.label == baseline).map(|line| (line.layers, line.values())).collect();
+    let test = |line: &Line<'_>| -> Result<Option<PairedTest>, ReportError> {
+        let base = bases.get(&line.layers).filter(|_| line.entry.label != baseline);
+        let test = base.map(|base| paired_bootstrap(&line.values(), base, Bootstrap::default())).transpose();
+        test.map_err(|e| ReportError::content(&line.runs[0].run.folder, None, e.to_string()))
+    };
+    let tests = lines.iter().map(test).collect::<Result<Vec<_>, _>>()?;
+    let p: Vec<f64> = tests.iter().flatten().map(|test| test.p).collect();
+    let adjusted = holm(&p).map_err(|e| ReportError::content(Path::new(TABLE), None, e.to_string()))?;
+    let mut adjusted = adjusted.into_iter();
+    let mut against = |PairedTest { difference, p }: PairedTest| {
+        let (label, p_holm) = (baseline.to_owned(), adjusted.next()?);
+        Some(Against { label, difference: difference.mean, low: difference.low, high: difference.high, p, p_holm })
+    };
+    Ok(tests.into_iter().map(|test| test.and_then(&mut against)).collect())
+}
+
+fn teacher_row(teacher: &Measured<'_>) -> Result<TeacherRow, ReportError> {
+    Ok(TeacherRow {
+        score: teacher.score,
+        layers: teacher.count("layers")?,
+        parameters: teacher.count("parameters")?,
+        milliseconds_per_text: teacher.number("milliseconds_per_text"),
+        texts_per_second: teacher.number("texts_per_second"),
+    })
+}
+
+/// The middle value, or the mean of the two middle ones.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(values[middle]),
+        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
+    }
+}
+
+fn folder_name(folder: &Path) -> String {
+    folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned()
+}

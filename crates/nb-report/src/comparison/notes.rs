@@ -1,0 +1,81 @@
+//! What a reader of the table must know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Comparison, Row, SIGNIFICANT, depth};
+
+/// Fewer rows than this, and a bootstrap interval is too narrow.
+const FEW_ROWS: u64 = 20;
+
+/// The notes of a comparison of models measured on `split`.
+pub(super) fn of(comparison: &Comparison, split: &str) -> Vec<String> {
+    let mut notes = Vec::new();
+    let tests = comparison.rows.iter().filter(|row| row.against.is_some()).count();
+    if tests > 0 {
+        notes.push(format!(
+            "Differences from {}: paired bootstrap over the {} rows of the {split} data (10,000 resamples, 95 % intervals), \
+             each row averaged over the seeds; p adjusted by Holm's procedure for {tests} {}. They cover which rows were \
+             measured, not which seeds were drawn: for those see the ± beside each mean.",
+            comparison.baseline,
+            comparison.rows_compared,
+            if tests == 1 { "test" } else { "tests" },
+        ));
+    }
+    if tests > 0 && comparison.rows_compared < FEW_ROWS {
+        notes.push(format!("Over only {} rows the intervals are too narrow.", comparison.rows_compared));
+    }
+    if split != "test" {
+        notes.push(format!(
+            "All scores are of the {split} data, on which the best state of each run was chosen, so they are somewhat too \
+             good; data.test gives untouched ones."
+        ));
+    }
+    notes.extend(without_baseline(comparison));
+    notes.extend(comparison.rows.iter().filter_map(|row| other_seeds(row, baseline_of(comparison, row)?)));
+    notes.extend(comparison.rows.iter().filter_map(|row| within_seeds(row, baseline_of(comparison, row)?)));
+    if comparison.rows.iter().any(|row| row.spread.is_none()) {
+        notes.push("A row of a single seed has no ±: how far another seed would lie from it is unknown.".to_owned());
+    }
+    notes
+}
+
+fn baseline_of<'a>(comparison: &'a Comparison, row: &Row) -> Option<&'a Row> {
+    let label = &row.against.as_ref()?.label;
+    comparison.rows.iter().find(|base| base.label == *label && base.layers == row.layers)
+}
+
+/// One note for each depth at which the baseline is missing.
+fn without_baseline(comparison: &Comparison) -> impl Iterator<Item = String> {
+    let mut missing: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+    let untested = comparison.rows.iter().filter(|row| row.against.is_none() && row.label != comparison.baseline);
+    untested.for_each(|row| missing.entry(row.layers).or_default().push(&row.label));
+    let baseline = &comparison.baseline;
+    missing.into_iter().map(move |(layers, labels)| {
+        format!("{baseline} was not run at {}: nothing to test {} against.", depth(layers), labels.join(", "))
+    })
+}
+
+fn other_seeds(row: &Row, base: &Row) -> Option<String> {
+    let set = |row: &Row| row.seeds.iter().copied().collect::<BTreeSet<u64>>();
+    let list = |row: &Row| row.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    (set(row) != set(base)).then(|| {
+        let (label, depth, other) = (&row.label, depth(row.layers), &base.label);
+        format!("{label} at {depth} was run with seeds {}, {other} with {}.", list(row), list(base))
+    })
+}
+
+/// A difference that is significant over rows, but not more than twice its standard error over seeds.
+fn within_seeds(row: &Row, base: &Row) -> Option<String> {
+    let against = row.against.as_ref().filter(|against| against.p_holm < SIGNIFICANT)?;
+    let square = |row: &Row| row.spread.map(|spread| spread.powi(2) / row.seeds.len() as f64);
+    let error = (square(row)? + square(base)?).sqrt();
+    (against.difference.abs() <= 2.0 * error).then(|| {
+        format!(
+            "{} at {}: the difference of {:+.4} holds over rows, but its standard error over seeds is {error:.4}; other \
+             seeds may turn it around.",
+            row.label,
+            depth(row.layers),
+            against.difference
+        )
+    })
+}

@@ -1,0 +1,227 @@
+//! Numbers over steps, for TensorBoard: [`EventWriter`] writes `events.out.tfevents.*`.
+//!
+//! **The file.** A sequence of records, each `length: u64, masked CRC-32C of length: u32, bytes, masked CRC-32C of
+//! bytes: u32`, little-endian, mask(c) = (c rotated right by 15) + 0xa282ead8 (TensorFlow, `lib/io/record_writer.h`). The
+//! bytes of a record are one `Event` message (`tensorboard/compat/proto/event.proto`): of its fields, and of those of
+//! `Summary` and `SessionLog`, we need five, all of the two simplest wire types. The first record names the version of
+//! the format, `brain.Event:2`.
+//!
+//! **Why the messages are encoded here.** The crates that write event files are not fit: `tensorboard-rs` 0.5.9 calls
+//! itself not active and panics, in a thread of its own, when the disk is full; `tfrecord` 0.15 brings more than a
+//! hundred crates, among them a protobuf compiler and an HTTP client for its build; `syntaxdot-summary` 0.5 writes what
+//! it should, but stands on a protobuf library of 2021 and flushes after every number. The part of the format that
+//! takes care is the checksum, and that is the `crc32c` crate's.
+//!
+//! Histograms, images and texts are not written.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::ReportError;
+
+/// What the first record of a file holds.
+const VERSION: &str = "brain.Event:2";
+
+/// Field numbers of `event.proto` and `summary.proto`.
+mod field {
+    pub(super) const WALL_TIME: u64 = 1;
+    pub(super) const STEP: u64 = 2;
+    pub(super) const FILE_VERSION: u64 = 3;
+    pub(super) const SUMMARY: u64 = 5;
+    pub(super) const SESSION_LOG: u64 = 7;
+    /// `Summary.value`, `Summary.Value.tag`, `SessionLog.status`.
+    pub(super) const FIRST: u64 = 1;
+    pub(super) const SIMPLE_VALUE: u64 = 2;
+}
+
+/// `SessionLog.SessionStatus.START`.
+const START: u64 = 1;
+
+/// A TensorBoard event file being written.
+///
+/// Numbers are kept in memory until some kilobytes have gathered, [`flush`](Self::flush) is called or the writer is
+/// dropped, which cannot report an error: flush at the end. A process that dies leaves a file that TensorBoard reads up
+/// to its last whole record.
+///
+/// ```
+/// use nb_report::EventWriter;
+///
+/// let folder = tempfile::tempdir()?;
+/// let mut events = EventWriter::create(folder.path())?;
+/// for step in 0..10 {
+///     events.scalar(step, "train/loss", 1.0 / (step + 1) as f64)?;
+/// }
+/// events.flush()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct EventWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl EventWriter {
+    /// A new file in `folder`, which is made where it is missing; files that are there are left alone.
+    ///
+    /// # Errors
+    /// If it cannot be made or written.
+    pub fn create(folder: &Path) -> Result<Self, ReportError> {
+        std::fs::create_dir_all(folder).map_err(ReportError::io(folder))?;
+        let seconds = now() as u64;
+        // TensorBoard reads the files of a folder in the order of their names, so the time stands first.
+        let name = |n: u32| format!("events.out.tfevents.{seconds:010}.{}.{n}", std::process::id());
+        let mut n = 0;
+        loop {
+            let path = folder.join(name(n));
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => return Self::begin(path, file),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => n += 1,
+                Err(error) => return Err(ReportError::io(&path)(error)),
+            }
+        }
+    }
+
+    /// A new file in the folder of a run that goes on at `step`: TensorBoard then leaves out what the earlier files have
+    /// of this step and later ones.
+    ///
+    /// # Errors
+    /// If it cannot be made or written.
+    pub fn resume(folder: &Path, step: u64) -> Result<Self, ReportError> {
+        let mut writer = Self::create(folder)?;
+        let mut session = Vec::new();
+        varint(&mut session, field::FIRST, START);
+        let mut event = Vec::new();
+        varint(&mut event, field::STEP, step);
+        bytes(&mut event, field::SESSION_LOG, &session);
+        writer.event(&event)?;
+        writer.flush()?;
+        Ok(writer)
+    }
+
+    fn begin(path: PathBuf, file: File) -> Result<Self, ReportError> {
+        let mut writer = Self { path, file: BufWriter::new(file) };
+        let mut event = Vec::new();
+        bytes(&mut event, field::FILE_VERSION, VERSION.as_bytes());
+        writer.event(&event)?;
+        writer.flush()?;
+        Ok(writer)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds the value of `tag` at `step`, with the time of now. The file holds it as f32; what is not finite stays so,
+    /// and TensorBoard marks it.
+    ///
+    /// # Errors
+    /// If memory had to be emptied and the file cannot be written.
+    pub fn scalar(&mut self, step: u64, tag: &str, value: f64) -> Result<(), ReportError> {
+        let mut single = Vec::new();
+        bytes(&mut single, field::FIRST, tag.as_bytes());
+        float(&mut single, field::SIMPLE_VALUE, value as f32);
+        let mut summary = Vec::new();
+        bytes(&mut summary, field::FIRST, &single);
+        let mut event = Vec::new();
+        varint(&mut event, field::STEP, step);
+        bytes(&mut event, field::SUMMARY, &summary);
+        self.event(&event)
+    }
+
+    /// Writes what is still in memory.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn flush(&mut self) -> Result<(), ReportError> {
+        self.file.flush().map_err(ReportError::io(&self.path))
+    }
+
+    /// Adds an event: the time, then `rest`, which is encoded.
+    fn event(&mut self, rest: &[u8]) -> Result<(), ReportError> {
+        let mut event = Vec::with_capacity(rest.len() + 9);
+        double(&mut event, field::WALL_TIME, now());
+        event.extend_from_slice(rest);
+        self.file.write_all(&record(&event)).map_err(ReportError::io(&self.path))
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// Length and bytes, each with its checksum.
+fn record(event: &[u8]) -> Vec<u8> {
+    let length = (event.len() as u64).to_le_bytes();
+    let parts: [&[u8]; 4] = [&length, &masked(&length), event, &masked(event)];
+    parts.concat()
+}
+
+/// The CRC-32C of bytes that may hold such checksums themselves.
+fn masked(bytes: &[u8]) -> [u8; 4] {
+    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
+}
+
+// Protobuf's wire types: 0 a number of variable length, 1 eight bytes, 2 a length and bytes, 5 four bytes.
+
+fn varint(out: &mut Vec<u8>, field: u64, value: u64) {
+    variable(out, field << 3);
+    variable(out, value);
+}
+
+fn double(out: &mut Vec<u8>, field: u64, value: f64) {
+    variable(out, field << 3 | 1);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn bytes(out: &mut Vec<u8>, field: u64, value: &[u8]) {
+    variable(out, field << 3 | 2);
+    variable(out, value.len() as u64);
+    out.extend_from_slice(value);
+}
+
+fn float(out: &mut Vec<u8>, field: u64, value: f32) {
+    variable(out, field << 3 | 5);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Seven bits a byte, the lowest first, the highest bit for "more follows".
+fn variable(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_variable_length_is_protobufs() {
+        // The example of the protobuf documentation, the ends of one, two and ten bytes.
+        let encoded = |value| {
+            let mut out = Vec::new();
+            variable(&mut out, value);
+            out
+        };
+        assert_eq!(encoded(150), [0x96, 0x01]);
+        assert_eq!(encoded(0), [0]);
+        assert_eq!(encoded(127), [127]);
+        assert_eq!(encoded(16_384), [0x80, 0x80, 0x01]);
+        assert_eq!(encoded(u64::MAX), [[0xff; 9].as_slice(), &[1]].concat());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_an_error_that_names_the_file() {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let error = EventWriter::begin(PathBuf::from("runs/x/events"), full).unwrap_err().to_string();
+        assert!(error.starts_with("runs/x/events: No space left"), "{error}");
+    }
+}

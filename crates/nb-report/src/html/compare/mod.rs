@@ -1,0 +1,144 @@
+//! The page of a comparison: which method pays, at what cost in time, and whether the difference is more than chance.
+
+mod plots;
+mod runs;
+mod sweep;
+mod table;
+
+use maud::{Markup, html};
+
+use super::format::{count, headline, name, number, percent, plural, score, task};
+use super::page::{Tile, notes, page, section, tiles};
+use crate::plot::Ink;
+use crate::{Comparison, ReportError, Row, RunRecord};
+
+/// The report of a comparison as a self-contained HTML document; `runs` are the records of its runs, as many as there
+/// are, for the learning curves.
+///
+/// # Errors
+/// If a plot cannot be drawn.
+///
+/// ```
+/// let comparison: nb_report::Comparison = serde_json::from_str(r#"{
+///     "name": "depths", "task": "topic", "metric": "accuracy", "baseline": "finetune", "teacher": null,
+///     "rows": [{"label": "finetune", "method": "finetune", "layers": 1, "seeds": [0], "scores": [0.875], "mean": 0.875,
+///               "spread": null, "kept": null, "metrics": {}, "parameters": 4000000, "megabytes": 16.0,
+///               "milliseconds_per_text": 3.5, "texts_per_second": null, "against": null, "settings": {}, "runs": []}],
+///     "sweeps": [], "rows_compared": 1000, "notes": []}"#)?;
+/// let page = nb_report::comparison_report(&comparison, &[])?;
+/// assert!(page.contains("<h1>depths</h1>") && page.contains("0.8750"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn comparison_report(comparison: &Comparison, runs: &[RunRecord]) -> Result<String, ReportError> {
+    let body = html! {
+        (headline_tiles(comparison))
+        div.hero { (plots::scatter(comparison)?) (plots::forest(comparison)?) }
+        (section("All rows", &about(comparison), Some(table::rows(comparison))))
+        (notes("To be read with this", "note", &comparison.notes))
+        (section("How settings were chosen", sweep::ABOUT, sweep::tries(comparison)?))
+        (section("Learning curves", "", runs::curves(comparison, runs)?))
+    };
+    Ok(page(&comparison.name, "comparison", &lead(comparison), &body))
+}
+
+/// What was compared, in one sentence.
+fn lead(comparison: &Comparison) -> Markup {
+    let mut labels: Vec<&str> = comparison.rows.iter().map(|row| row.label.as_str()).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    let mut depths: Vec<u64> = comparison.rows.iter().map(|row| row.layers).collect();
+    depths.sort_unstable();
+    depths.dedup();
+    let seeds = comparison.rows.iter().map(|row| row.seeds.len()).max().unwrap_or(0);
+    let runs: usize = comparison.rows.iter().map(|row| row.seeds.len()).sum();
+    let depths = depths.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let unit = match comparison.task.as_str() {
+        "recommend" => "impression",
+        "retrieve" => "query",
+        _ => "text",
+    };
+    html! {
+        p.lead {
+            (task(&comparison.task)) " · " (plural(labels.len() as u64, "method")) " · layers " (depths) " · "
+            (plural(seeds as u64, "seed")) " · " (plural(runs as u64, "run")) " · measured on "
+            (plural(comparison.rows_compared, unit))
+        }
+    }
+}
+
+fn about(comparison: &Comparison) -> String {
+    let chance = if comparison.rows.iter().any(|row| row.against.is_some()) {
+        format!(
+            " Differences are to {} of the same depth, with 95 % intervals; p is adjusted for all tests (Holm).",
+            comparison.baseline
+        )
+    } else {
+        String::new()
+    };
+    format!("{} is the mean over seeds ± their standard deviation.{chance}", capital(&name(&comparison.metric)))
+}
+
+/// The teacher and the best row of each depth: what each layer buys, and what it costs.
+fn headline_tiles(comparison: &Comparison) -> Markup {
+    let metric = name(&comparison.metric);
+    let teacher = comparison.teacher.as_ref().map(|teacher| {
+        let time = teacher.milliseconds_per_text.map(|ms| format!(", {} ms per text", number(ms)));
+        Tile {
+            what: format!("Teacher, {}", plural(teacher.layers, "layer")),
+            value: headline(teacher.score),
+            remark: format!("{metric}, {} parameters{}", count(teacher.parameters as f64), time.unwrap_or_default()),
+            ink: Some(Ink::Teacher),
+        }
+    });
+    let mut depths: Vec<u64> = comparison.rows.iter().map(|row| row.layers).collect();
+    depths.sort_unstable();
+    depths.dedup();
+    let best = depths.into_iter().rev().filter_map(|layers| best(&comparison.rows, layers)).map(|row| {
+        let kept = row.kept.map(|kept| format!("keeps {}", percent(kept)));
+        let theirs = comparison.teacher.as_ref().and_then(|teacher| teacher.milliseconds_per_text);
+        let times = row.milliseconds_per_text.zip(theirs).filter(|(mine, _)| *mine > 0.0);
+        let faster = times.map(|(mine, theirs)| format!("{} × as fast", number(theirs / mine)));
+        let spread = row.spread.map(|spread| format!("± {}", headline(spread)));
+        Tile {
+            what: format!("Best of {}: {}", plural(row.layers, "layer"), row.label),
+            value: headline(row.mean),
+            remark: [spread, kept, faster].into_iter().flatten().collect::<Vec<_>>().join(", "),
+            ink: Some(Ink::Student),
+        }
+    });
+    tiles(&teacher.into_iter().chain(best).collect::<Vec<_>>())
+}
+
+/// The row of the highest mean at a depth, the first of equals.
+fn best(rows: &[Row], layers: u64) -> Option<&Row> {
+    let better = |best: Option<&Row>, row: &Row| best.is_none_or(|best| row.mean > best.mean);
+    let finite = rows.iter().filter(|row| row.layers == layers && row.mean.is_finite());
+    finite.fold(None, |best, row| if better(best, row) { Some(row) } else { best })
+}
+
+/// Mean and spread as they stand in tables.
+fn with_spread(mean: f64, spread: Option<f64>) -> Markup {
+    html! { (score(mean)) @if let Some(spread) = spread { " " small { "± " (score(spread)) } } }
+}
+
+/// Colour of a method: its place among the labels of the comparison.
+fn ink(comparison: &Comparison, label: &str) -> Ink {
+    let mut labels: Vec<&str> = Vec::new();
+    for row in &comparison.rows {
+        if !labels.contains(&row.label.as_str()) {
+            labels.push(&row.label);
+        }
+    }
+    Ink::Series(labels.iter().position(|other| *other == label).unwrap_or(0))
+}
+
+/// The name of a row, with its depth where there are several.
+fn row_name(comparison: &Comparison, label: &str, layers: u64) -> String {
+    let depths = comparison.rows.iter().any(|row| row.layers != layers);
+    if depths { format!("{label} {layers}L") } else { label.to_owned() }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

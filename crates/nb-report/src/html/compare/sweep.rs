@@ -1,0 +1,64 @@
+//! What settings were tried, and which were taken.
+
+use maud::{Markup, html};
+
+use crate::html::format::{name, plural, score};
+use crate::html::page::folded;
+use crate::{Comparison, ReportError, Sweep};
+
+/// What the reader of the tries must know.
+pub(super) const ABOUT: &str = "Each method at each depth was tried with several settings on data that are not those of \
+                                the table; the best were taken.";
+
+/// A folded table for each method and depth; none where nothing was tried.
+pub(super) fn tries(comparison: &Comparison) -> Result<Option<Markup>, ReportError> {
+    let sweeps: Vec<&Sweep> = comparison.sweeps.iter().filter(|sweep| !sweep.tries.is_empty()).collect();
+    if sweeps.is_empty() {
+        return Ok(None);
+    }
+    let each = sweeps.iter().map(|sweep| {
+        let chosen = sweep.tries.iter().find(|tried| tried.chosen);
+        let taken = chosen.map(|tried| format!(": {}", settings(&tried.settings))).unwrap_or_default();
+        let title = format!("{}, {}{taken}", sweep.label, plural(sweep.layers, "layer"));
+        folded(&title, &table(sweep, &name(&comparison.metric)))
+    });
+    Ok(Some(html! { div.folds { @for sweep in each { (sweep) } } }))
+}
+
+fn settings(settings: &std::collections::BTreeMap<String, String>) -> String {
+    let each = settings.iter().map(|(key, value)| format!("{key} = {value}"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// A row for each try, the best first, with a bar from the worst to the best.
+fn table(sweep: &Sweep, metric: &str) -> Markup {
+    let mut keys: Vec<&String> = sweep.tries.iter().flat_map(|tried| tried.settings.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let mut tries: Vec<_> = sweep.tries.iter().collect();
+    tries.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let finite = || tries.iter().map(|tried| tried.score).filter(|score| score.is_finite());
+    let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+    let length = |score: f64| if high > low { 100.0 * (score - low) / (high - low) } else { 100.0 };
+    let caption = format!("Tries of {}, {}", sweep.label, plural(sweep.layers, "layer"));
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(caption) {
+            table.rows {
+                caption { span { (caption) } }
+                thead { tr { @for key in &keys { th scope="col" { (key) } } th scope="col" { (metric) } th scope="col" { "" } } }
+                tbody {
+                    @for tried in tries {
+                        tr {
+                            @for key in &keys { td { (tried.settings.get(*key).map_or("–", String::as_str)) } }
+                            td.best[tried.chosen] { (score(tried.score)) }
+                            td.bar {
+                                @if tried.score.is_finite() { span style=(format!("width:{:.0}%", length(tried.score).max(1.0))) {} }
+                                @if tried.chosen { " ★ taken" }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The table of a comparison: the teacher, then every row.
+
+use maud::{Markup, html};
+
+use super::with_spread;
+use crate::html::format::{NONE, count, name, number, p_value, percent, score, signed};
+use crate::{Against, Comparison, Row, TeacherRow};
+
+/// All rows, depth by depth and otherwise in the order given; the best of each depth is marked.
+pub(super) fn rows(comparison: &Comparison) -> Markup {
+    let mut others: Vec<&str> = comparison.rows.iter().flat_map(|row| row.metrics.keys().map(String::as_str)).collect();
+    others.sort_unstable();
+    others.dedup();
+    others.retain(|metric| *metric != comparison.metric);
+    let tested = comparison.rows.iter().any(|row| row.against.is_some());
+    let speed = comparison.rows.iter().any(|row| row.texts_per_second.is_some());
+    let mut rows: Vec<&Row> = comparison.rows.iter().collect();
+    rows.sort_by_key(|row| row.layers);
+    let caption = format!("Methods and depths by {}", name(&comparison.metric));
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(caption) {
+            table.rows {
+                caption { span { (caption) } }
+                thead {
+                    tr {
+                        th scope="col" { "method" }
+                        th scope="col" { "layers" }
+                        th scope="col" { (name(&comparison.metric)) }
+                        th scope="col" { "kept" }
+                        @if tested {
+                            th scope="col" { "to " (comparison.baseline) }
+                            th scope="col" { "p (Holm)" }
+                        }
+                        @for metric in &others { th scope="col" { (name(metric)) } }
+                        th scope="col" { "ms per text" }
+                        @if speed { th scope="col" { "texts/s" } }
+                        th scope="col" { "parameters" }
+                        th scope="col" { "MB" }
+                    }
+                }
+                tbody {
+                    @if let Some(row) = &comparison.teacher { (teacher(row, tested, speed, others.len())) }
+                    @for row in rows { (student(comparison, row, tested, speed, &others)) }
+                }
+            }
+        }
+    }
+}
+
+fn teacher(row: &TeacherRow, tested: bool, speed: bool, others: usize) -> Markup {
+    html! {
+        tr.teacher {
+            th scope="row" { "teacher" }
+            td { (row.layers) }
+            td { (score(row.score)) }
+            td { (percent(1.0)) }
+            @for _ in 0..others + 2 * usize::from(tested) { td { (NONE) } }
+            td { (optional(row.milliseconds_per_text, number)) }
+            @if speed { td { (optional(row.texts_per_second, count)) } }
+            td { (count(row.parameters as f64)) }
+            td { (number(row.parameters as f64 * 4e-6)) }
+        }
+    }
+}
+
+fn student(comparison: &Comparison, row: &Row, tested: bool, speed: bool, others: &[&str]) -> Markup {
+    let best = comparison.rows.iter().all(|other| other.layers != row.layers || other.mean <= row.mean);
+    let first =
+        comparison.rows.iter().find(|other| other.layers == row.layers).is_some_and(|first| std::ptr::eq(first, row));
+    html! {
+        tr.depth[first] {
+            th scope="row" { (row.label) @if row.label != row.method { " " small { (row.method) } } }
+            td { (row.layers) }
+            td.best[best] {
+                (with_spread(row.mean, row.spread))
+                @if best { span.star title="best of its depth" { " ★" } }
+            }
+            td { (optional(row.kept, percent)) }
+            @if tested { (against(row.against.as_ref())) }
+            @for metric in others {
+                td { @match row.metrics.get(*metric) { Some(s) => (with_spread(s.mean, s.spread)), None => (NONE) } }
+            }
+            td { (optional(row.milliseconds_per_text, number)) }
+            @if speed { td { (optional(row.texts_per_second, count)) } }
+            td { (count(row.parameters as f64)) }
+            td { (number(row.megabytes)) }
+        }
+    }
+}
+
+fn against(test: Option<&Against>) -> Markup {
+    html! {
+        @match test {
+            Some(test) => {
+                td { (signed(test.difference)) " " small { "[" (signed(test.low)) ", " (signed(test.high)) "]" } }
+                td { (p_value(test.p_holm)) }
+            }
+            None => { td { (NONE) } td { (NONE) } }
+        }
+    }
+}
+
+fn optional(value: Option<f64>, written: fn(f64) -> String) -> String {
+    value.map_or_else(|| NONE.to_owned(), written)
+}

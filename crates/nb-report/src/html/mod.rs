@@ -1,0 +1,12 @@
+//! Self-contained HTML pages: no script, nothing loaded from elsewhere, light and dark.
+//!
+//! Everything from a file is escaped by `maud`; whatever a file lacks is left out of the page.
+
+mod compare;
+pub(crate) mod format;
+mod page;
+mod read;
+mod run;
+
+pub use compare::comparison_report;
+pub use run::run_report;

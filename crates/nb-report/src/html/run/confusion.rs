@@ -1,0 +1,132 @@
+//! Which class is taken for which, and how each class fares.
+
+use maud::{Markup, html};
+use nb_eval::Confusion;
+
+use crate::html::format::{NONE, count, percent, score, whole};
+use crate::html::page::{folded, table};
+use crate::{Outcomes, RunRecord};
+
+/// More classes than this are told by their most frequent confusions instead of a matrix.
+const MATRIX: usize = 24;
+
+/// A confusion of one model, and the names of its classes.
+struct Model<'a> {
+    name: &'a str,
+    confusion: Confusion,
+    classes: Vec<usize>,
+    labels: &'a [String],
+}
+
+/// The student's confusions, the teacher's folded away; none where the run has no classes.
+pub(super) fn matrices(record: &RunRecord) -> Option<Markup> {
+    let outcomes = record.outcomes.as_ref()?;
+    let labels = labels(outcomes);
+    let models: Vec<Model<'_>> =
+        ["student", "teacher"].iter().filter_map(|name| Model::new(outcomes, name, &labels)).collect();
+    (!models.is_empty()).then(|| {
+        html! {
+            @for (i, model) in models.iter().enumerate() {
+                @let content = html! { div.tables.single[model.classes.len() > 6] { (model.matrix()) (model.classes()) } };
+                @if i == 0 { (content) } @else { (folded(&format!("The same for the {}", model.name), &content)) }
+            }
+        }
+    })
+}
+
+/// The names of the classes that the outcomes carry.
+pub(super) fn labels(outcomes: &Outcomes) -> Vec<String> {
+    outcomes.metadata.get("labels").and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
+
+impl<'a> Model<'a> {
+    fn new(outcomes: &Outcomes, name: &'a str, labels: &'a [String]) -> Option<Self> {
+        let classes =
+            |key: &str| Some(outcomes.classes.get(key)?.iter().map(|class| *class as usize).collect::<Vec<_>>());
+        let confusion = Confusion::new(&classes("truth")?, &classes(&format!("{name}.predicted"))?).ok()?;
+        let mut classes: Vec<usize> = confusion.per_class().iter().map(|counts| counts.class).collect();
+        // Known classes that nothing is of show as empty, as long as they fit.
+        if labels.len() <= MATRIX {
+            classes.extend(0..labels.len());
+            classes.sort_unstable();
+            classes.dedup();
+        }
+        Some(Self { name, confusion, classes, labels })
+    }
+
+    fn label(&self, class: usize) -> String {
+        self.labels.get(class).cloned().unwrap_or_else(|| format!("class {class}"))
+    }
+
+    /// A heat map as a table: shades and numbers say the same.
+    fn matrix(&self) -> Markup {
+        if self.classes.len() > MATRIX {
+            return self.frequent();
+        }
+        let caption = format!("Confusion matrix of the {}: rows are true, columns predicted", self.name);
+        let small = self.classes.len() > 8;
+        html! {
+            div.scroll tabindex="0" role="region" aria-label=(caption) {
+                table.heat.small[small] {
+                    caption { span { (caption) } }
+                    thead { tr { th scope="col" { "true ╲ predicted" } @for class in &self.classes { th scope="col" { span { (self.label(*class)) } } } } }
+                    tbody {
+                        @for truth in &self.classes {
+                            @let all: u64 = self.classes.iter().map(|class| self.confusion.count(*truth, *class)).sum();
+                            tr {
+                                th scope="row" { (self.label(*truth)) }
+                                @for predicted in &self.classes { (self.cell(*truth, *predicted, all)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn cell(&self, truth: usize, predicted: usize, all: u64) -> Markup {
+        let n = self.confusion.count(truth, predicted);
+        let share = if all == 0 { 0.0 } else { n as f64 / all as f64 };
+        // An error shows in the other colour, and sooner: most of a good row lies on the diagonal.
+        let (class, shade) = if truth == predicted { ("right", share) } else { ("wrong", (2.5 * share).min(1.0)) };
+        let title =
+            format!("{} taken for {}: {n}, {} of its row", self.label(truth), self.label(predicted), percent(share));
+        html! {
+            td class=(class) data-strong[shade > 0.55] style=(format!("--v:{:.0}%", 100.0 * shade)) title=(title) {
+                @if n == 0 { span.zero { "·" } } @else { (whole(n)) }
+            }
+        }
+    }
+
+    /// The errors that happen most, for more classes than a matrix can show.
+    fn frequent(&self) -> Markup {
+        let mut wrong: Vec<((usize, usize), u64)> = self.confusion.pairs().filter(|((t, p), _)| t != p).collect();
+        wrong.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        let row = |((truth, predicted), n): &((usize, usize), u64)| {
+            vec![html! { (self.label(*truth)) }, html! { (self.label(*predicted)) }, html! { (whole(*n)) }]
+        };
+        let rows: Vec<Vec<Markup>> = wrong.iter().take(20).map(row).collect();
+        let caption = format!("The 20 most frequent errors of the {} among {} classes", self.name, self.classes.len());
+        table(&caption, &["true", "predicted", "rows"].map(str::to_owned), &rows)
+    }
+
+    /// Precision, recall and F1 of each class, the weakest first.
+    fn classes(&self) -> Markup {
+        let share = |value: Option<f64>| value.map_or_else(|| NONE.to_owned(), score);
+        let mut per_class = self.confusion.per_class();
+        per_class.sort_by(|a, b| a.f1().total_cmp(&b.f1()));
+        let row = |counts: &nb_eval::ClassCounts| {
+            vec![
+                html! { (self.label(counts.class)) },
+                html! { (count(counts.support() as f64)) },
+                html! { (share(counts.precision())) },
+                html! { (share(counts.recall())) },
+                html! { (score(counts.f1())) },
+            ]
+        };
+        let rows: Vec<Vec<Markup>> = per_class.iter().take(50).map(row).collect();
+        let more = if per_class.len() > 50 { ", the 50 weakest" } else { ", weakest first" };
+        let caption = format!("Classes of the {}{more}", self.name);
+        table(&caption, &["class", "rows", "precision", "recall", "F1"].map(str::to_owned), &rows)
+    }
+}

@@ -1,0 +1,157 @@
+//! Curves over steps.
+
+use maud::Markup;
+use plotters::prelude::*;
+
+use super::axis::{Axis, extent};
+use super::{Chart, Drawn, Ink, Series, UNIT, drawing, mesh, stroke};
+use crate::ReportError;
+use crate::html::format::number;
+
+const WIDTH: i32 = 384;
+const HEIGHT: i32 = 216;
+
+/// How a curve is drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Look {
+    /// As it is.
+    Plain,
+    /// Faint, with its smoothed course on top.
+    Noisy,
+    /// With a dot for each point, and the interval of each that has one.
+    Dots(Vec<(f64, (f64, f64))>),
+}
+
+/// One curve.
+#[derive(Debug, Clone)]
+pub(crate) struct Curve {
+    /// What it is of.
+    pub(crate) name: String,
+    /// Its colour.
+    pub(crate) ink: Ink,
+    /// Its points.
+    pub(crate) series: Series,
+    /// How it is drawn.
+    pub(crate) look: Look,
+}
+
+/// Curves over the same steps on one scale.
+#[derive(Debug, Clone)]
+pub(crate) struct Curves {
+    /// What they are of, for who cannot see them.
+    pub(crate) title: String,
+    /// The curves; those without a number are left out.
+    pub(crate) curves: Vec<Curve>,
+    /// What no value can be below and above.
+    pub(crate) bounds: (f64, f64),
+    /// Steps at which something changed, drawn as upright lines.
+    pub(crate) breaks: Vec<f64>,
+}
+
+impl Curves {
+    /// Whether no curve has a number.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.curves.iter().all(|curve| curve.series.is_empty())
+    }
+
+    /// Whether the scale is logarithmic: all values are positive and far apart.
+    pub(crate) fn is_log(&self) -> bool {
+        let smooth = self.curves.iter().flat_map(|curve| curve.series.smoothed().values().collect::<Vec<_>>());
+        let least = extent(self.curves.iter().flat_map(|curve| curve.series.values()));
+        extent(smooth).is_some_and(|(low, high)| low > 0.0 && high / low > 60.0)
+            && least.is_some_and(|(low, _)| low > 0.0)
+    }
+
+    /// Whether points were left out.
+    pub(crate) fn is_thinned(&self) -> bool {
+        self.curves.iter().any(|curve| curve.series.is_long())
+    }
+
+    /// The plot.
+    pub(crate) fn draw(&self) -> Result<Markup, ReportError> {
+        drawing(WIDTH, HEIGHT, &self.alt(), |area| {
+            let mut chart = ChartBuilder::on(area)
+                .margin_top(8 * UNIT)
+                .margin_right(14 * UNIT)
+                .x_label_area_size(22 * UNIT)
+                .y_label_area_size(44 * UNIT)
+                .build_cartesian_2d(self.steps(), self.scale())?;
+            mesh(&mut chart, None)?;
+            let range = chart.y_range();
+            for at in &self.breaks {
+                let line = vec![(*at, range.start), (*at, range.end)];
+                chart.draw_series([PathElement::new(line, stroke(Ink::Muted.colour().mix(0.6), 4))])?;
+            }
+            self.curves.iter().try_for_each(|curve| curve.draw(&mut chart))
+        })
+    }
+
+    fn steps(&self) -> Axis {
+        let steps = self.curves.iter().flat_map(|curve| curve.series.0.iter().map(|(step, _)| *step));
+        let (low, high) = extent(steps).unwrap_or((0.0, 1.0));
+        Axis::linear(if low < 0.25 * high { 0.0 } else { low }, high, 4)
+    }
+
+    fn scale(&self) -> Axis {
+        let intervals = |curve: &Curve| match &curve.look {
+            Look::Dots(intervals) => intervals.iter().flat_map(|(_, (low, high))| [*low, *high]).collect(),
+            _ => Vec::new(),
+        };
+        let values = self.curves.iter().flat_map(|curve| curve.series.values().chain(intervals(curve)));
+        let values: Vec<f64> = values.collect();
+        match extent(values.iter().copied()) {
+            Some((low, high)) if self.is_log() => Axis::log(low, high, 4),
+            _ => Axis::around(values.into_iter(), self.bounds, 4),
+        }
+    }
+
+    /// First, lowest, highest and last value of each curve.
+    fn alt(&self) -> String {
+        let describe = |curve: &Curve| {
+            let (low, high) = extent(curve.series.values())?;
+            let (first, last) = (curve.series.values().next()?, curve.series.last()?);
+            let [first, low, high, last] = [first, low, high, last].map(number);
+            Some(format!("{}: begins at {first}, ends at {last}, lowest {low}, highest {high}", curve.name))
+        };
+        let each: Vec<String> = self.curves.iter().filter_map(describe).collect();
+        format!("Line chart of {} over steps. {}.", self.title, each.join("; "))
+    }
+}
+
+impl Curve {
+    fn draw(&self, chart: &mut Chart<'_, '_>) -> Drawn {
+        match &self.look {
+            Look::Plain => self.lines(chart, &self.series.thinned(), stroke(self.ink.line(), 8)),
+            Look::Noisy => {
+                self.lines(chart, &self.series.thinned(), stroke(self.ink.colour().mix(0.3), 4))?;
+                self.lines(chart, &self.series.smoothed().sampled(), stroke(self.ink.line(), 9))
+            }
+            Look::Dots(intervals) => {
+                let bar = stroke(self.ink.colour().mix(0.35), 8);
+                let bars =
+                    intervals.iter().map(|(at, (low, high))| PathElement::new(vec![(*at, *low), (*at, *high)], bar));
+                chart.draw_series(bars)?;
+                self.lines(chart, &self.series.thinned(), stroke(self.ink.line(), 8))?;
+                // A full dot for the student, a ring for the teacher.
+                let ring = self.ink == Ink::Teacher;
+                let points: Vec<(f64, f64)> = self.series.thinned().pieces().concat();
+                let size = if points.len() > 40 { 2 * UNIT } else { 4 * UNIT };
+                chart.draw_series(points.iter().map(|at| Circle::new(*at, size, self.ink.colour().filled())))?;
+                let inner = if ring { size / 2 } else { 0 };
+                let holes = points.iter().filter(|_| ring);
+                chart.draw_series(holes.map(|at| Circle::new(*at, inner, Ink::Surface.colour().filled())))?;
+                Ok(())
+            }
+        }
+    }
+
+    fn lines(&self, chart: &mut Chart<'_, '_>, series: &Series, style: ShapeStyle) -> Drawn {
+        for piece in series.pieces() {
+            match piece.as_slice() {
+                [only] => chart.draw_series([Circle::new(*only, 2 * UNIT, style.color.filled())])?,
+                _ => chart.draw_series([PathElement::new(piece, style)])?,
+            };
+        }
+        Ok(())
+    }
+}

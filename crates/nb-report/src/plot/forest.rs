@@ -1,0 +1,121 @@
+//! Forest plot: differences with their intervals, one a line, around nought.
+
+use maud::Markup;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axis::Axis;
+use super::{Area, Drawn, Ink, TEXT, UNIT, drawing, font, stroke, text_width};
+use crate::ReportError;
+use crate::html::format::signed;
+
+/// CSS pixels a line.
+const LINE: i32 = 34;
+
+/// One line.
+#[derive(Debug, Clone)]
+pub(crate) struct Span {
+    /// What it is called.
+    pub(crate) label: String,
+    /// Lines of different groups are kept apart.
+    pub(crate) group: u64,
+    /// The difference.
+    pub(crate) difference: f64,
+    /// Lower end of its interval.
+    pub(crate) low: f64,
+    /// Upper end of its interval.
+    pub(crate) high: f64,
+    /// What stands at the end of the line.
+    pub(crate) remark: String,
+}
+
+/// Differences, one a line.
+#[derive(Debug, Clone)]
+pub(crate) struct Forest<'a> {
+    /// What the differences are of.
+    pub(crate) title: &'a str,
+    /// The lines.
+    pub(crate) spans: &'a [Span],
+    /// Width in CSS pixels.
+    pub(crate) width: i32,
+}
+
+impl Span {
+    /// Whether the interval leaves out nought, and on which side it lies.
+    fn ink(&self) -> Ink {
+        match (self.low > 0.0, self.high < 0.0) {
+            (true, _) => Ink::Student,
+            (_, true) => Ink::Teacher,
+            _ => Ink::Muted,
+        }
+    }
+}
+
+impl Forest<'_> {
+    /// The plot.
+    pub(crate) fn draw(&self) -> Result<Markup, ReportError> {
+        let longest = |text: &dyn Fn(&Span) -> &str| {
+            let widths = self.spans.iter().map(|span| text_width(text(span), TEXT));
+            widths.max().unwrap_or(0) + 14 * UNIT
+        };
+        let width = self.width * UNIT;
+        // No name may take more than four tenths of the line.
+        let left = longest(&|span| span.label.as_str()).min(width * 4 / 10);
+        let right = width - longest(&|span| span.remark.as_str()).min(width * 3 / 10);
+        let rows = i32::try_from(self.spans.len()).unwrap_or(i32::MAX / LINE);
+        let ends = self.spans.iter().flat_map(|span| [span.low, span.high]).chain([0.0]);
+        let axis = Axis::around(ends, (f64::MIN, f64::MAX), 4);
+        drawing(self.width, rows.saturating_mul(LINE) + 52, &self.alt(), |area| {
+            let across = |value: f64| left + (axis.share(value) * f64::from(right - left)).round() as i32;
+            let bottom = (rows * LINE + 6) * UNIT;
+            for tick in axis.ticks() {
+                let x = across(*tick);
+                area.draw(&PathElement::new(vec![(x, 0), (x, bottom)], stroke(Ink::Grid.colour(), 4)))?;
+                let style = font(Ink::Muted, TEXT, HPos::Center, VPos::Top);
+                area.draw(&Text::new(axis.written(*tick), (x, bottom + 4 * UNIT), style))?;
+            }
+            for (row, pair) in (1..).zip(self.spans.windows(2)) {
+                if pair[0].group != pair[1].group {
+                    let y = (row * LINE + 3) * UNIT;
+                    area.draw(&PathElement::new(vec![(0, y), (width, y)], stroke(Ink::Grid.colour(), 4)))?;
+                }
+            }
+            let nought = across(0.0);
+            area.draw(&PathElement::new(vec![(nought, 0), (nought, bottom)], stroke(Ink::Text.colour(), 5)))?;
+            let under = bottom + 40 * UNIT;
+            let style = |at| font(Ink::Muted, TEXT, at, VPos::Bottom);
+            area.draw(&Text::new("← worse", (left, under), style(HPos::Left)))?;
+            area.draw(&Text::new("better →", (right, under), style(HPos::Right)))?;
+            for (row, span) in (0..).zip(self.spans) {
+                let y = (row * LINE + LINE / 2 + 3) * UNIT;
+                self.line(area, span, (across(span.low), across(span.difference), across(span.high)), y)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn line(&self, area: &Area<'_>, span: &Span, (low, middle, high): (i32, i32, i32), y: i32) -> Drawn {
+        let ink = span.ink();
+        area.draw(&PathElement::new(vec![(low, y), (high, y)], stroke(ink.colour(), 10)))?;
+        for end in [low, high] {
+            area.draw(&PathElement::new(vec![(end, y - 4 * UNIT), (end, y + 4 * UNIT)], stroke(ink.colour(), 6)))?;
+        }
+        area.draw(&Circle::new((middle, y), 6 * UNIT, ink.colour().filled()))?;
+        if ink == Ink::Muted {
+            // A ring: the interval holds nought.
+            area.draw(&Circle::new((middle, y), 15, Ink::Surface.colour().filled()))?;
+        }
+        let name = font(Ink::Text, TEXT, HPos::Left, VPos::Center);
+        area.draw(&Text::new(span.label.clone(), (0, y), name))?;
+        let remark = font(Ink::Muted, TEXT, HPos::Right, VPos::Center);
+        area.draw(&Text::new(span.remark.clone(), (self.width * UNIT, y), remark))
+    }
+
+    fn alt(&self) -> String {
+        let each = self.spans.iter().map(|span| {
+            let [difference, low, high] = [span.difference, span.low, span.high].map(signed);
+            format!("{}: {difference}, interval {low} to {high}, {}", span.label, span.remark)
+        });
+        format!("{}. {}.", self.title, each.collect::<Vec<_>>().join("; "))
+    }
+}

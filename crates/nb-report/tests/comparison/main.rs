@@ -1,0 +1,78 @@
+//! Comparisons of runs whose numbers were computed by hand, and of runs that cannot be compared.
+
+#![allow(clippy::unwrap_used)] // helpers of tests, as tests themselves may
+
+mod numbers;
+mod refused;
+mod written;
+
+use std::collections::BTreeMap;
+
+use nb_report::{Comparison, Entry, Header, Outcomes, RunRecord, Sweep, Try, compare};
+use serde_json::json;
+
+/// A finished run of which the student got `values` on rows 0, 1, 2, …
+fn run(method: &str, layers: u64, seed: u64, values: &[f64]) -> RunRecord {
+    let score = values.iter().sum::<f64>() / values.len() as f64;
+    let numbers = BTreeMap::from([("student.accuracy".to_owned(), values.to_vec())]);
+    RunRecord {
+        folder: format!("runs/all/{method}-{layers}l-s{seed}").into(),
+        config: String::new(),
+        summary: json!({
+            "task": "topic", "method": method, "seed": seed, "primary": "accuracy",
+            "student": {
+                "layers": layers, "parameters": layers * 500_000, "accuracy": 0.0, "texts": 7,
+                "milliseconds_per_text": 2.0 + seed as f64, "texts_per_second": 100.0 * (seed + 1) as f64,
+                "test": {"texts": values.len(), "accuracy": score, "macro_f1": score / 2.0},
+            },
+            "data": {"test": {"blake3": "aa"}},
+        }),
+        steps: vec![],
+        evaluations: vec![],
+        outcomes: Some(Outcomes {
+            metadata: BTreeMap::from([("split".to_owned(), "test".to_owned())]),
+            rows: (0..values.len() as u32).collect(),
+            numbers,
+            classes: BTreeMap::new(),
+        }),
+    }
+}
+
+/// The same run, with its student as a teacher.
+fn as_teacher(mut run: RunRecord) -> RunRecord {
+    run.summary["teacher"] = run.summary["student"].take();
+    let outcomes = run.outcomes.as_mut().unwrap();
+    outcomes.numbers = BTreeMap::from([("teacher.accuracy".to_owned(), outcomes.numbers["student.accuracy"].clone())]);
+    run
+}
+
+/// `n` values of which the first `right` are 1 and the others 0.
+fn first_right(right: usize, n: usize) -> Vec<f64> {
+    (0..n).map(|row| if row < right { 1.0 } else { 0.0 }).collect()
+}
+
+fn entry<'a>(label: &str, runs: impl IntoIterator<Item = &'a RunRecord>) -> Entry<'a> {
+    Entry { label: label.to_owned(), settings: BTreeMap::new(), runs: runs.into_iter().collect() }
+}
+
+fn header() -> Header {
+    Header { name: "all".to_owned(), baseline: "finetune".to_owned() }
+}
+
+fn compared(entries: &[Entry<'_>], teacher: Option<&RunRecord>) -> Comparison {
+    compare(header(), entries, teacher, vec![]).unwrap()
+}
+
+fn error(entries: &[Entry<'_>]) -> String {
+    compare(header(), entries, None, vec![]).unwrap_err().to_string()
+}
+
+fn close(left: f64, right: f64) -> bool {
+    (left - right).abs() < 1e-12
+}
+
+fn sweep(tries: &[(f64, bool)]) -> Sweep {
+    let settings = |at: usize| BTreeMap::from([("train.lr".to_owned(), format!("{}e-4", at + 1))]);
+    let tries = tries.iter().enumerate().map(|(at, &(score, chosen))| Try { settings: settings(at), score, chosen });
+    Sweep { label: "kd".to_owned(), layers: 1, tries: tries.collect() }
+}

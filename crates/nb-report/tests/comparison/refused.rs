@@ -1,0 +1,131 @@
+//! Runs, entries and sweeps that make no table.
+
+use nb_report::{Outcomes, RunRecord, compare};
+use serde_json::json;
+
+use super::{entry, error, header, run, sweep};
+
+#[test]
+fn runs_that_cannot_be_compared_are_refused_with_both_folders() {
+    let plain = run("finetune", 1, 0, &[1.0, 0.0, 1.0]);
+    let check = |change: &dyn Fn(&mut RunRecord), expected: &str| {
+        let mut kd = run("kd", 1, 0, &[1.0, 0.0, 1.0]);
+        change(&mut kd);
+        let found = error(&[entry("finetune", [&plain]), entry("kd", [&kd])]);
+        assert_eq!(found, format!("runs/all/kd-1l-s0/{expected}"));
+    };
+    let there = "runs/all/finetune-1l-s0";
+    let outcomes = |run: &mut RunRecord, change: &dyn Fn(&mut Outcomes)| change(run.outcomes.as_mut().unwrap());
+
+    check(
+        &|run| outcomes(run, &|o| o.rows = vec![0, 1, 7]),
+        &format!(
+            "outcomes.safetensors: 3 rows, 1 of them not in {there}, expected the same 3 rows: nothing to compare"
+        ),
+    );
+    check(
+        &|run| {
+            outcomes(run, &|o| {
+                o.metadata.insert("split".into(), "dev".into());
+            })
+        },
+        &format!("summary.json: the split that was measured is dev, expected test as in {there}: nothing to compare"),
+    );
+    check(
+        &|run| run.summary["data"]["test"]["blake3"] = json!("bb"),
+        &format!("summary.json: blake3 of the test data is bb, expected aa as in {there}: nothing to compare"),
+    );
+    check(
+        &|run| run.summary["task"] = json!("recommend"),
+        &format!("summary.json: the task is recommend, expected topic as in {there}: nothing to compare"),
+    );
+    check(
+        &|run| {
+            run.summary["primary"] = json!("macro_f1");
+            outcomes(run, &|o| {
+                o.numbers.insert("student.macro_f1".into(), vec![1.0, 0.0, 0.0]);
+            });
+        },
+        &format!("summary.json: the primary metric is macro_f1, expected accuracy as in {there}: nothing to compare"),
+    );
+}
+
+#[test]
+fn runs_that_are_broken_are_refused() {
+    let check = |change: &dyn Fn(&mut RunRecord), expected: &str| {
+        let mut kd = run("kd", 1, 0, &[1.0, 0.0, 1.0]);
+        change(&mut kd);
+        assert_eq!(error(&[entry("kd", [&kd])]), format!("runs/all/kd-1l-s0/{expected}"));
+    };
+    let values = |run: &mut RunRecord, values: &[f64]| {
+        run.outcomes.as_mut().unwrap().numbers.insert("student.accuracy".into(), values.to_vec());
+    };
+    check(
+        &|run| run.outcomes = None,
+        "outcomes.safetensors: not there, expected what the models made of each row: runs \
+                                       are compared row by row",
+    );
+    check(
+        &|run| values(run, &[1.0, f64::NAN, 1.0]),
+        "outcomes.safetensors: student.accuracy of row 1 is NaN, expected a finite number",
+    );
+    check(&|run| values(run, &[1.0]), "outcomes.safetensors: student.accuracy has 1 entries, expected 3 as rows has");
+    check(
+        &|run| run.outcomes.as_mut().unwrap().rows = vec![0, 4, 4],
+        "outcomes.safetensors: student.accuracy has row 4 twice, expected each row once",
+    );
+    check(&|run| run.outcomes.as_mut().unwrap().numbers.clear(), "outcomes.safetensors: no student.accuracy");
+    check(
+        &|run| {
+            values(run, &[]);
+            run.outcomes.as_mut().unwrap().rows.clear();
+        },
+        "outcomes.safetensors: student.accuracy has no entry, expected at least one",
+    );
+    check(
+        &|run| run.summary["student"]["test"]["accuracy"] = json!(0.25),
+        "outcomes.safetensors: mean of student.accuracy is 0.6666666666666666, expected the 0.25 of summary.json",
+    );
+    check(
+        &|run| run.summary["student"]["test"]["accuracy"] = json!(null),
+        "summary.json: no number accuracy of the student",
+    );
+    check(&|run| run.summary["student"] = json!(null), "summary.json: no student, expected what it measured");
+    check(&|run| run.summary["student"]["layers"] = json!(-1), "summary.json: no whole number layers of the student");
+    check(&|run| run.summary["seed"] = json!("0"), "summary.json: no whole number seed");
+    check(&|run| run.summary["primary"] = json!(null), "summary.json: no text primary");
+}
+
+#[test]
+fn entries_that_make_no_table_are_refused() {
+    let runs = [run("kd", 1, 0, &[1.0]), run("kd", 2, 1, &[1.0])];
+    assert_eq!(error(&[]), "compare.json: no entry, expected at least one");
+    assert_eq!(error(&[entry("kd", [])]), "compare.json: no run of kd, expected at least one");
+    assert_eq!(
+        error(&[entry("kd", &runs)]),
+        "runs/all/kd-2l-s1/summary.json: method kd, 2 layers, 1000000 parameters, expected kd, 1, 500000 as first in the \
+         runs of kd"
+    );
+    assert_eq!(
+        error(&[entry("kd", [&runs[0], &runs[0]])]),
+        "runs/all/kd-1l-s0/summary.json: seed 0 a second time, expected each seed once in the runs of kd"
+    );
+    assert_eq!(
+        error(&[entry("kd", [&runs[0]]), entry("kd", [&runs[0]])]),
+        "runs/all/kd-1l-s0/summary.json: a second entry kd at 1 layer, expected a label of its own"
+    );
+}
+
+#[test]
+fn a_sweep_chooses_one_of_finite_scores() {
+    let kd = run("kd", 1, 0, &[1.0]);
+    let with = |tries: &[(f64, bool)]| compare(header(), &[entry("kd", [&kd])], None, vec![sweep(tries)]);
+    let bad = |tries: &[(f64, bool)]| with(tries).unwrap_err().to_string();
+    assert_eq!(
+        bad(&[(f64::NAN, true)]),
+        "compare.json: the sweep of kd at 1 layer has a score of NaN, expected a finite number"
+    );
+    assert_eq!(bad(&[(0.5, false)]), "compare.json: the sweep of kd at 1 layer has 0 chosen settings, expected one");
+    let found = with(&[(0.5, false), (0.75, true)]).unwrap();
+    assert!(found.text().contains("\nkd, 1 layer: train.lr=2e-4 of 2 tried (0.7500)\n"), "{}", found.text());
+}

@@ -1,0 +1,119 @@
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use nb_report::{Outcomes, ReportError, RunRecord, run_report};
+use safetensors::{Dtype, serialize, tensor::TensorView};
+
+fn folder(metrics: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("config.yaml"), "name: x\n").unwrap();
+    fs::write(folder.path().join("summary.json"), r#"{"name": "x"}"#).unwrap();
+    fs::write(folder.path().join("metrics.jsonl"), metrics).unwrap();
+    folder
+}
+
+fn refused(folder: &Path) -> String {
+    RunRecord::read(folder).unwrap_err().to_string()
+}
+
+/// `outcomes.safetensors` with these tensors: name, kind, bytes.
+fn outcomes(tensors: &[(&str, Dtype, Vec<u8>)]) -> Vec<u8> {
+    let size = |dtype: Dtype| if dtype == Dtype::F64 { 8 } else { 4 };
+    let view = |(name, dtype, bytes): &'_ (&str, Dtype, Vec<u8>)| {
+        let length = bytes.len() / size(*dtype);
+        ((*name).to_owned(), *dtype, length)
+    };
+    let views = tensors.iter().map(|tensor| {
+        let (name, dtype, length) = view(tensor);
+        (name, TensorView::new(dtype, vec![length], &tensor.2).unwrap())
+    });
+    serialize(views, Some(HashMap::from([("primary".to_owned(), "accuracy".to_owned())]))).unwrap()
+}
+
+fn words(values: &[u32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn numbers(values: &[f64]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+#[test]
+fn lines_are_sorted_by_their_event() {
+    let lines =
+        "\u{20}\n{\"event\": \"step\", \"step\": 1}\r\n{\"event\": \"other\"}\n\n{\"event\": \"eval\", \"step\": 2}\n";
+    let folder = folder(lines);
+    let bytes = outcomes(&[
+        ("rows", Dtype::U32, words(&[4, 9])),
+        ("student.accuracy", Dtype::F64, numbers(&[0.0, 1.0])),
+        ("student.probability", Dtype::F32, words(&[0.5f32.to_bits(), 0.25f32.to_bits()])),
+        ("truth", Dtype::U32, words(&[1, 0])),
+    ]);
+    fs::write(folder.path().join("outcomes.safetensors"), bytes).unwrap();
+    let record = RunRecord::read(folder.path()).unwrap();
+    assert_eq!((record.steps.len(), record.evaluations.len()), (1, 1));
+    let outcomes = record.outcomes.as_ref().unwrap();
+    assert_eq!((&outcomes.rows, &outcomes.metadata["primary"]), (&vec![4, 9], &"accuracy".to_owned()));
+    assert_eq!(outcomes.numbers["student.accuracy"], [0.0, 1.0]);
+    assert_eq!(outcomes.numbers["student.probability"], [0.5, 0.25]);
+    assert_eq!(outcomes.classes["truth"], [1, 0]);
+    assert!(run_report(&record).unwrap().contains("<h1>x</h1>"));
+}
+
+#[test]
+fn a_bad_line_is_named_with_file_and_number() {
+    for (line, found) in
+        [("{\"event\": \"st", "EOF"), ("[1]", "found [1]"), ("NaN", "expected value"), ("{} {}", "trailing")]
+    {
+        let folder = folder(&format!("{{\"event\": \"step\"}}\n\n{line}\n"));
+        let message = refused(folder.path());
+        let place = format!("{}:3: ", folder.path().join("metrics.jsonl").display());
+        assert!(message.starts_with(&place) && message.contains(found), "{message}");
+        assert!(message.ends_with("expected a JSON object"), "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_text_is_named() {
+    for name in ["config.yaml", "summary.json", "metrics.jsonl"] {
+        let folder = folder("");
+        fs::write(folder.path().join(name), [0xff, 0xfe, 0x00]).unwrap();
+        assert!(refused(folder.path()).contains(name));
+        fs::remove_file(folder.path().join(name)).unwrap();
+        assert!(matches!(RunRecord::read(folder.path()), Err(ReportError::Io { path, .. }) if path.ends_with(name)));
+    }
+    let folder = folder("");
+    fs::write(folder.path().join("summary.json"), "[]").unwrap();
+    assert!(refused(folder.path()).ends_with("summary.json: found [], expected a JSON object"));
+}
+
+#[test]
+fn outcomes_that_do_not_fit_are_refused_and_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outcomes.safetensors");
+    let refused = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let message = Outcomes::read(&path).unwrap_err().to_string();
+        assert!(message.starts_with(&path.display().to_string()), "{message}");
+        message
+    };
+    let rows = ("rows", Dtype::U32, words(&[0, 1, 2]));
+    let short = ("student.accuracy", Dtype::F64, numbers(&[1.0, 0.0]));
+    let message = refused(&outcomes(&[rows.clone(), short]));
+    assert!(message.ends_with("student.accuracy has 2 entries, expected 3 as rows has"), "{message}");
+    let message = refused(&outcomes(&[("truth", Dtype::U32, words(&[1]))]));
+    assert!(message.contains("there is no tensor rows"), "{message}");
+    let message = refused(&outcomes(&[rows.clone(), ("truth", Dtype::I32, words(&[1, 2, 3]))]));
+    assert!(message.ends_with("truth is I32, expected U32, F32 or F64"), "{message}");
+    let message = refused(&outcomes(&[("rows", Dtype::F64, numbers(&[1.0]))]));
+    assert!(message.ends_with("rows is F64, expected U32"), "{message}");
+    // Whatever is cut off or overwritten is an error and no panic.
+    let whole = outcomes(&[rows, ("truth", Dtype::U32, words(&[1, 2, 3]))]);
+    for length in 0..whole.len() {
+        refused(&whole[..length]);
+    }
+    let mut huge = whole.clone();
+    huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    refused(&huge);
+}

@@ -1,0 +1,224 @@
+use nb_report::{RunRecord, run_report};
+use serde_json::{Value, json};
+
+use crate::support::{alts, bare, checked, found, full, texts};
+
+fn page(record: &RunRecord) -> scraper::Html {
+    checked(&run_report(record).unwrap())
+}
+
+fn sections(html: &scraper::Html) -> Vec<String> {
+    texts(html, "section > h2")
+}
+
+#[test]
+fn a_full_run_shows_everything() {
+    let html = page(&full(120, &["World", "Sports", "Business"]));
+    assert_eq!(sections(&html), ["Results", "Training", "Where it errs", "Calibration", "Made from"]);
+    assert_eq!(
+        texts(&html, ".lead"),
+        ["topic classification · method newsbert · 2 layers from a teacher of 2 · seed 3 · 300 steps · 1 min 15 s"]
+    );
+    let tiles = texts(&html, ".value");
+    assert_eq!(tiles, ["0.895", "0.920", "97.3 %", "13.7 M", "3.00 ms", "333"]);
+    assert!(texts(&html, ".remark")[0].contains("95 % interval 0.800 to 0.950, test data, 1 000 texts"));
+    assert!(texts(&html, ".remark")[4].contains("teacher 18.0 ms, 6.00 × as long"));
+    assert_eq!(texts(&html, ".warning li").len(), 2);
+    let alts = alts(&html).join("\n");
+    for what in [
+        "of accuracy over",
+        "of loss over",
+        "of soft over",
+        "of hard over",
+        "of learning rate over",
+        "of gradient norm, whole",
+        "student: begins at",
+        "student layer 2: begins",
+        "of share of equal predictions",
+        "of KL of teacher to student",
+        "of tokens per second",
+        "of temperature over",
+        "Reliability of the student",
+        "Reliability of the teacher",
+    ] {
+        assert!(alts.contains(what), "{what} is missing in {alts}");
+    }
+    // A term without weight and a constant β are no curves.
+    assert!(!alts.contains("of idle") && !alts.contains("of beta"), "{alts}");
+    let tables = texts(&html, "table").join("\n");
+    for what in ["0.8950 [0.8000, 0.9500]", "title only", "0.8125", "data/train.csv", "c0ffee", "2.11.0", "a cpu"] {
+        assert!(tables.contains(what), "{what} is missing in {tables}");
+    }
+    assert!(texts(&html, "pre").concat().contains("method: {name: newsbert}"));
+
+    // A split of several files, none of them counted.
+    let mut record = full(1, &["a", "b"]);
+    record.summary["data"] = json!({"train": [{"path": "a.tsv", "blake3": "01"}, {"path": "b.tsv", "blake3": "02"}]});
+    let tables = texts(&page(&record), "table").join("\n");
+    assert!(tables.contains("split path BLAKE3") || tables.contains("splitpathBLAKE3"), "{tables}");
+    assert!(tables.contains("a.tsv") && tables.contains("b.tsv"), "{tables}");
+}
+
+#[test]
+fn confusions_and_calibration_are_those_of_the_outcomes() {
+    for classes in [2, 20] {
+        let labels: Vec<String> = (0..classes).map(|n| format!("label {n}")).collect();
+        let html = page(&full(3, &labels.iter().map(String::as_str).collect::<Vec<_>>()));
+        assert_eq!(found(&html, "section > .tables .heat td"), classes * classes);
+        assert_eq!(texts(&html, "section > .tables .heat .right"), vec!["3"; classes]);
+        let wrong = texts(&html, "section > .tables .heat .wrong");
+        assert_eq!(wrong.iter().filter(|cell| *cell == "1").count(), classes);
+        // 3 of 4 are right at confidence 0.875; all of the teacher's.
+        assert_eq!(texts(&html, "figcaption .last strong"), ["0.1250", "0.1250"]);
+        let alts = alts(&html).join("\n");
+        assert!(
+            alts.contains(&format!("student. {} predictions of confidence 0.8750: 0.7500 right", 4 * classes)),
+            "{alts}"
+        );
+        assert!(texts(&html, "caption").iter().any(|caption| caption == "Classes of the student, weakest first"));
+    }
+}
+
+#[test]
+fn many_classes_are_told_by_their_most_frequent_errors() {
+    let labels: Vec<String> = (0..60).map(|n| format!("label {n}")).collect();
+    let html = page(&full(3, &labels.iter().map(String::as_str).collect::<Vec<_>>()));
+    assert_eq!(found(&html, ".heat"), 0);
+    assert!(
+        texts(&html, "caption")[..]
+            .iter()
+            .any(|text| text == "The 20 most frequent errors of the student among 60 classes")
+    );
+}
+
+#[test]
+fn what_is_missing_is_left_out() {
+    let html = page(&bare());
+    assert_eq!((texts(&html, "h1"), sections(&html)), (vec!["bare".to_owned()], vec!["Made from".to_owned()]));
+    assert_eq!(
+        (found(&html, "svg"), found(&html, ".tiles"), found(&html, ".box"), found(&html, "table")),
+        (0, 0, 0, 0)
+    );
+
+    let mut alone = full(50, &["a", "b"]);
+    alone.summary.as_object_mut().unwrap().remove("teacher");
+    alone.outcomes.as_mut().unwrap().classes.remove("teacher.predicted");
+    for line in &mut alone.evaluations {
+        line.as_object_mut().unwrap().remove("teacher");
+    }
+    for line in &mut alone.steps {
+        let line = line.as_object_mut().unwrap();
+        line.retain(|key, _| ["event", "step", "loss", "lr"].contains(&key.as_str()));
+    }
+    let html = page(&alone);
+    assert_eq!(texts(&html, ".value"), ["0.895", "13.7 M", "3.00 ms", "333"]);
+    let alts = alts(&html);
+    assert_eq!(alts.len(), 4, "{alts:?}"); // accuracy, loss, learning rate, reliability
+    assert!(alts.iter().all(|alt| !alt.contains("teacher")), "{alts:?}");
+}
+
+#[test]
+fn tasks_that_rank_show_their_metrics() {
+    let metrics = json!({"impressions": 40, "auc": 0.6712, "ndcg@5": 0.3333, "intervals": {"auc": [0.65, 0.69]}});
+    let mut record = bare();
+    record.summary = json!({"task": "recommend", "name": "readers", "student": metrics, "primary": "auc"});
+    record.evaluations = vec![json!({"event": "eval", "step": 5, "student": metrics})];
+    let html = page(&record);
+    assert!(texts(&html, ".lead")[0].starts_with("recommendation"));
+    assert_eq!(texts(&html, ".value"), ["0.671"]);
+    assert_eq!(texts(&html, "figcaption .title"), ["AUC", "nDCG@5"]);
+    assert!(texts(&html, "table").concat().contains("0.6712 [0.6500, 0.6900]"));
+
+    let metrics = json!({"queries": 1, "mrr@10": 0.5, "recall@100": 1.0});
+    record.summary = json!({"task": "retrieve", "teacher": metrics});
+    let html = page(&record);
+    assert_eq!(texts(&html, "h1"), ["bare"]);
+    let tables = texts(&html, "table").concat();
+    assert!(tables.contains("MRR@10") && tables.contains("1.0000"), "{tables}");
+    assert!(texts(&html, "caption")[0].contains("(1 query)"));
+}
+
+#[test]
+fn numbers_that_are_none_leave_gaps() {
+    let mut record = full(90, &["a", "b"]);
+    for line in &mut record.steps[30..60] {
+        line["loss"] = Value::Null;
+        line["terms"] = json!("not an object");
+        line["momentum_cosine"] = json!([null, "text"]);
+    }
+    let gaps = |record: &RunRecord| {
+        let html = page(record);
+        let css = "svg[aria-label*='of loss over'] polyline[stroke='var(--ink)']";
+        found(&html, css)
+    };
+    let whole = gaps(&full(90, &["a", "b"]));
+    assert_eq!(gaps(&record), whole + 2); // the faint line and the strong one in two pieces each
+    for line in &mut record.steps {
+        line["loss"] = Value::Null;
+    }
+    assert!(alts(&page(&record)).iter().all(|alt| !alt.contains("of loss over")));
+    record.outcomes.as_mut().unwrap().numbers.insert("student.probability".to_owned(), vec![f64::NAN; 8]);
+    assert!(alts(&page(&record)).iter().all(|alt| !alt.contains("Reliability of the student")));
+}
+
+#[test]
+fn hostile_text_stays_text() {
+    const EVIL: &str = "</style></title><script src=http://evil>alert(1)</script>\"' onload=x &amp; \u{202e}";
+    let mut record = full(10, &[EVIL, "b"]);
+    record.config = EVIL.to_owned();
+    record.summary["name"] = json!(EVIL);
+    record.summary["method"] = json!(EVIL);
+    record.summary["warnings"] = json!([EVIL, {"not": EVIL}, 7]);
+    record.summary["data"][EVIL] = json!({"path": EVIL, "blake3": EVIL, "rows": EVIL});
+    record.summary["student"]["parts"][EVIL] = json!({"texts": 3, EVIL: 0.5});
+    record.summary["machine"][EVIL] = json!([EVIL]);
+    record.summary["terms_without_unit"] = json!({EVIL: 2});
+    record.steps[3]["terms"][EVIL] = json!(0.5);
+    record.evaluations[0]["student"][EVIL] = json!(0.5);
+    let html = page(&record);
+    assert_eq!(texts(&html, "h1")[0], EVIL.split_whitespace().collect::<Vec<_>>().join(" "));
+    assert!(texts(&html, "pre")[0].contains("<script src=http://evil>"));
+    assert!(texts(&html, ".heat th").iter().any(|name| name.contains("alert(1)")));
+}
+
+#[test]
+fn json_of_another_shape_is_passed_over() {
+    for odd in [json!(null), json!(7), json!("text"), json!([1, [2]]), json!({"accuracy": "high", "test": 3})] {
+        let mut record = full(5, &["a", "b"]);
+        for key in ["student", "teacher", "train", "data", "warnings", "versions", "terms_without_unit", "task", "name"]
+        {
+            record.summary[key] = odd.clone();
+        }
+        for line in record.steps.iter_mut().chain(&mut record.evaluations) {
+            for key in ["step", "terms", "weights", "agreement", "stage", "student", "lr"] {
+                line[key] = odd.clone();
+            }
+        }
+        record.outcomes.as_mut().unwrap().metadata.insert("labels".to_owned(), odd.to_string());
+        page(&record);
+    }
+}
+
+#[test]
+fn extreme_numbers_are_drawn() {
+    for value in [0.0, 1e300, -1e300, 1e-300, 5e-324, f64::MAX] {
+        let mut record = full(4, &["a", "b"]);
+        for (n, line) in record.steps.iter_mut().enumerate() {
+            line["loss"] = json!(if n == 0 { 0.5 } else { value });
+            line["gradient_norm"] = json!(value);
+            line["step"] = json!(if n == 3 { u64::MAX } else { n as u64 });
+        }
+        record.summary["student"]["accuracy"] = json!(value);
+        record.summary["student"]["parameters"] = json!(value);
+        page(&record);
+    }
+}
+
+#[test]
+fn a_long_run_stays_small_and_says_that_it_was_thinned() {
+    let text = run_report(&full(10_000, &["a", "b"])).unwrap();
+    assert!(text.len() < 400_000, "{} bytes", text.len());
+    let html = checked(&text);
+    assert!(texts(&html, ".about").iter().any(|about| about.contains("150 equal stretches")));
+    assert!(texts(&page(&full(100, &["a", "b"])), ".about").iter().all(|about| !about.contains("stretches")));
+}

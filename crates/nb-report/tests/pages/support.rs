@@ -1,0 +1,130 @@
+//! Records made up for a test, and what every page must satisfy.
+
+use std::path::PathBuf;
+
+use nb_report::{Outcomes, RunRecord};
+use scraper::{Html, Selector};
+use serde_json::{Value, json};
+
+/// A page that was parsed without any error of the HTML standard and holds what every page must.
+pub(crate) fn checked(page: &str) -> Html {
+    let html = Html::parse_document(page);
+    assert!(html.errors.is_empty(), "{:?}", html.errors);
+    for part in ["script", "link", "img", "iframe", "object", "base", "[src]", "[href]", "[srcset]"] {
+        assert_eq!(found(&html, part), 0, "{part}");
+    }
+    let style = texts(&html, "style").concat();
+    assert!(!style.contains("url(") && !style.contains("@import"));
+    for element in html.root_element().descendent_elements() {
+        for (name, value) in element.value().attrs() {
+            assert!(!name.starts_with("on"), "{name}={value}");
+            assert!(!value.contains("NaN") && !value.contains("inf "), "{name}={value}");
+        }
+    }
+    for plot in html.select(&selector("svg.plot")) {
+        assert_eq!(plot.attr("role"), Some("img"));
+        assert!(plot.attr("aria-label").is_some_and(|alt| alt.len() > 20));
+        assert!(plot.child_elements().count() > 3, "an empty plot: {:?}", plot.attr("aria-label"));
+    }
+    for table in html.select(&selector("table")) {
+        let parent = table.parent().and_then(scraper::ElementRef::wrap).unwrap();
+        assert_eq!(parent.attr("class"), Some("scroll"));
+    }
+    html
+}
+
+pub(crate) fn selector(css: &str) -> Selector {
+    Selector::parse(css).unwrap()
+}
+
+/// How many elements are selected.
+pub(crate) fn found(html: &Html, css: &str) -> usize {
+    html.select(&selector(css)).count()
+}
+
+/// The text of each selected element, its white space made single.
+pub(crate) fn texts(html: &Html, css: &str) -> Vec<String> {
+    let text = |element: scraper::ElementRef<'_>| element.text().collect::<String>();
+    html.select(&selector(css)).map(|e| text(e).split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// What the plots say to who cannot see them.
+pub(crate) fn alts(html: &Html) -> Vec<String> {
+    html.select(&selector("svg.plot")).filter_map(|plot| plot.attr("aria-label").map(str::to_owned)).collect()
+}
+
+/// A run of a topic student under a trained teacher, with everything that a run folder can hold.
+pub(crate) fn full(steps: u64, labels: &[&str]) -> RunRecord {
+    RunRecord {
+        folder: PathBuf::from("runs/full"),
+        config: "name: full\nmethod: {name: newsbert}\n".to_owned(),
+        summary: summary(),
+        steps: (1..=steps).map(step).collect(),
+        evaluations: (1..=4).map(|n| evaluation(n * steps.max(4) / 4)).collect(),
+        outcomes: Some(outcomes(labels)),
+    }
+}
+
+/// A run of which nothing is known but its name.
+pub(crate) fn bare() -> RunRecord {
+    RunRecord {
+        folder: PathBuf::from("runs/bare"),
+        config: String::new(),
+        summary: json!({}),
+        steps: vec![],
+        evaluations: vec![],
+        outcomes: None,
+    }
+}
+
+fn summary() -> Value {
+    let model = |accuracy: f64, parameters: u64, ms: f64| {
+        json!({"layers": 2, "parameters": parameters, "accuracy": accuracy, "macro_f1": accuracy - 0.01, "texts": 500,
+            "intervals": {"accuracy": [accuracy - 0.02, accuracy + 0.02]}, "best_step": 75,
+            "milliseconds_per_text": ms, "texts_per_second": 1000.0 / ms,
+            "parts": {"title only": {"texts": 200, "accuracy": 0.8125}},
+            "test": {"texts": 1000, "accuracy": accuracy - 0.005, "intervals": {"accuracy": [0.8, 0.95]}}})
+    };
+    json!({
+        "task": "topic", "method": "newsbert", "seed": 3, "name": "full", "primary": "accuracy",
+        "train": {"steps": 300, "seconds": 75.0, "tokens_per_second": 1834.5},
+        "student": model(0.9, 13_700_000, 3.0), "teacher": model(0.925, 66_362_880, 18.0),
+        "data": {"train": {"path": "data/train.csv", "blake3": "c0ffee", "rows": 5000}},
+        "versions": {"libtorch": "2.11.0"}, "machine": {"cpu": "a cpu", "cores": 2},
+        "warnings": ["12 texts stand in both"], "terms_without_unit": {"hard": 3}
+    })
+}
+
+fn step(step: u64) -> Value {
+    let wave = (step as f64 * 0.7).sin();
+    let falling = 1.0 + 100.0 / (step as f64 + 50.0) + 0.1 * wave;
+    json!({"event": "step", "step": step, "epoch": 0, "stage": step / 60, "loss": falling,
+        "terms": {"soft": 0.5 * falling, "hard": 0.4 * falling, "idle": 0.0}, "weights": {"soft": 1, "hard": 1, "idle": 0},
+        "temperature": 2.0 + step as f64 / 100.0, "beta": 0.15, "gradient_norm": 2.0 + wave,
+        "gradient_norms": {"teacher": 1.5 + wave, "student": 1.2 + wave}, "momentum_cosine": [0.3, 0.1 * wave],
+        "agreement": {"equal": 0.9, "kl": 0.1 * falling}, "lr": 1e-4, "head_lr": 3e-4, "teacher_lr": 5e-5,
+        "tokens_per_second": 1800.0 + 50.0 * wave})
+}
+
+fn evaluation(step: u64) -> Value {
+    let of = |accuracy: f64| json!({"texts": 500, "accuracy": accuracy, "intervals": {"accuracy": [accuracy - 0.02, accuracy + 0.02]}});
+    json!({"event": "eval", "step": step, "student": of(0.6 + step as f64 * 1e-6), "teacher": of(0.7)})
+}
+
+/// Four rows a class; the student takes the last of each for the class after it.
+fn outcomes(labels: &[&str]) -> Outcomes {
+    let n = u32::try_from(labels.len()).unwrap();
+    let truth: Vec<u32> = (0..4 * n).map(|row| row / 4).collect();
+    let student: Vec<u32> = truth.iter().enumerate().map(|(i, t)| if i % 4 == 3 { (t + 1) % n } else { *t }).collect();
+    let right = |list: &[u32]| truth.iter().zip(list).map(|(t, p)| f64::from(u8::from(t == p))).collect::<Vec<_>>();
+    let mut outcomes = Outcomes { rows: (0..4 * n).collect(), ..Outcomes::default() };
+    let pairs = [("split", "test".to_owned()), ("labels", json!(labels).to_string())];
+    outcomes.metadata.extend(pairs.map(|(key, value)| (key.to_owned(), value)));
+    for (model, predicted) in [("student", &student), ("teacher", &truth)] {
+        outcomes.numbers.insert(format!("{model}.accuracy"), right(predicted));
+        outcomes.numbers.insert(format!("{model}.probability"), vec![0.875; truth.len()]);
+        outcomes.classes.insert(format!("{model}.predicted"), predicted.clone());
+    }
+    outcomes.classes.insert("truth".to_owned(), truth.clone());
+    outcomes
+}
