@@ -8,16 +8,16 @@ reader and text by text, so that no mask can be wrong. Before a file is written,
 differences, and the teacher's against a step without a student. README.md lists the names and the tolerances.
 """
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from make_steps import N_SPECIAL, QUERY_SIZE, blended, exact_in_f32, in_fixed_order, loss_terms, random_encoder, student_from, under
-from safetensors.torch import save
+from make_steps import (
+    N_SPECIAL, QUERY_SIZE, blended, config_json, config_of, in_f32, leaf, loss_terms, random_encoder, settings_of,
+    student_from, under, write,
+)
 from torch.nn.functional import cross_entropy, linear, softmax
-from transformers import BertConfig
 
 NO_NEWS = -1  # pads histories
 NO_CANDIDATE = -1e9  # the score in place of that of a document which is relevant, but not the one asked for
@@ -154,12 +154,9 @@ CASES = (
 )
 
 
-def draw_head(case, generator):
-    """One set of leaves that both encoders feed."""
-    def leaf(shape):
-        return exact_in_f32(0.3 * torch.randn(*shape, generator=generator)).requires_grad_()
-
-    return {name: leaf(shape) for name, shape in case.task.head_shapes(case.hidden).items()}
+def draw_head(task, hidden, generator):
+    """One set of leaves above an encoder."""
+    return {name: leaf(shape, generator) for name, shape in task.head_shapes(hidden).items()}
 
 
 def draw_texts(case, vocab_size, generator):
@@ -203,17 +200,17 @@ class Step:
         return {who: {name: next(found) for name in named} for who, named in self.weights().items()}
 
 
-def check_against_differences(step, outputs, grads, generator):
-    """Every parameter's gradient along a direction of chance. What the student learns from stays as it was: that is
-    what "constant" means."""
+def check_against_differences(weights, grads, total, generator):
+    """Every parameter's gradient along a direction of chance. `total` computes the total from the weights as they are,
+    but what the student learns from stays as it was: that is what "constant" means."""
     width = 1e-6
 
     def total_at(leaf, place):
         with torch.no_grad():
             leaf.copy_(place)
-            return sum(step.terms(step.outputs(), constant=outputs["teacher"]).values()).item()
+            return total().item()
 
-    for who, named in step.weights().items():
+    for who, named in weights.items():
         scale = max(grad.abs().max().item() for grad in grads[who].values())
         for name, leaf in named.items():
             base, direction = leaf.detach().clone(), torch.randn(leaf.shape, generator=generator).double()
@@ -239,22 +236,18 @@ def check_teacher_is_constant(step, outputs, terms, grads):
 
 def make(case, folder):
     generator = torch.Generator().manual_seed(case.seed)
-    settings = {
-        "vocab_size": 50, "hidden_size": case.hidden, "num_hidden_layers": case.teacher_layers,
-        "num_attention_heads": case.heads, "intermediate_size": 2 * case.hidden, "max_position_embeddings": 24,
-        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
-    }
-    config = BertConfig(**settings)
-    config._attn_implementation = "eager"
+    settings = settings_of(case.teacher_layers, case.hidden, case.heads)
+    config = config_of(settings)
     teacher = random_encoder(config, generator)
     student = student_from(teacher, case, generator)
-    step = Step(case, teacher, student, draw_head(case, generator), *draw_texts(case, config.vocab_size, generator))
+    step = Step(case, teacher, student, draw_head(case.task, case.hidden, generator), *draw_texts(case, config.vocab_size, generator))
 
     outputs = step.outputs()
     terms = step.terms(outputs)
     grads = step.gradients(sum(terms.values()))
     check_teacher_is_constant(step, outputs, terms, grads)
-    check_against_differences(step, outputs, grads, generator)
+    constant = outputs["teacher"]
+    check_against_differences(step.weights(), grads, lambda: sum(step.terms(step.outputs(), constant).values()), generator)
 
     tensors = {"temperature": torch.tensor(case.temperature), "beta": torch.tensor(case.beta), **under("loss", terms)}
     for who, output in outputs.items():
@@ -263,15 +256,9 @@ def make(case, folder):
     for who, named in step.weights().items():
         tensors |= under(f"weights.{who}", named) | under(f"grads.{who}", grads[who])
     tensors |= under("blended.student", blended(case, grads["teacher"], grads["student"]))
-    tensors = {name: tensor.detach().float().contiguous().clone() for name, tensor in tensors.items()}
-    tensors |= {"input_ids": step.ids, "attention_mask": step.mask, **case.task.batch()}
-
-    path = folder / f"step_{case.name}.safetensors"
-    facts = {**settings, "model_type": "bert", "hidden_act": config.hidden_act, "layer_norm_eps": config.layer_norm_eps,
-             "type_vocab_size": config.type_vocab_size, "pad_token_id": 0}
-    metadata = {"task": case.task.name, "heads": str(case.heads), "config": json.dumps(facts), **case.task.metadata()}
-    path.write_bytes(in_fixed_order(save(tensors, metadata=metadata)))
-    print(path.name, f"{path.stat().st_size // 1024} KiB", {name: round(term.item(), 6) for name, term in terms.items()})
+    tensors = in_f32(tensors) | {"input_ids": step.ids, "attention_mask": step.mask, **case.task.batch()}
+    metadata = {"task": case.task.name, "heads": str(case.heads), "config": config_json(settings), **case.task.metadata()}
+    write(folder / f"step_{case.name}.safetensors", tensors, metadata, terms)
 
 
 if __name__ == "__main__":

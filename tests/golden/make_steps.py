@@ -56,20 +56,22 @@ def exact_in_f32(tensor):
     return tensor.float().double()
 
 
+def leaf(shape, generator):
+    return exact_in_f32(0.3 * torch.randn(*shape, generator=generator)).requires_grad_()
+
+
 class Top:
     """Attentive pooling and dense layer: one set of leaves that both encoders feed."""
 
     def __init__(self, case, generator):
-        def leaf(*shape):
-            return exact_in_f32(0.3 * torch.randn(*shape, generator=generator)).requires_grad_()
-
-        self.leaves = {
-            "pooling.proj.weight": leaf(QUERY_SIZE, case.hidden),
-            "pooling.proj.bias": leaf(QUERY_SIZE),
-            "pooling.query.weight": leaf(1, QUERY_SIZE),
-            "dense.weight": leaf(case.classes, case.hidden),
-            "dense.bias": leaf(case.classes),
+        shapes = {
+            "pooling.proj.weight": (QUERY_SIZE, case.hidden),
+            "pooling.proj.bias": (QUERY_SIZE,),
+            "pooling.query.weight": (1, QUERY_SIZE),
+            "dense.weight": (case.classes, case.hidden),
+            "dense.bias": (case.classes,),
         }
+        self.leaves = {name: leaf(shape, generator) for name, shape in shapes.items()}
 
     def __call__(self, states, lengths):
         """Sequence by sequence over its real tokens alone, so that no mask can be wrong."""
@@ -81,6 +83,28 @@ class Top:
             pooled.append((softmax(energy, dim=0) * tokens).sum(dim=0))
         pooled = torch.stack(pooled)
         return pooled, linear(pooled, w["dense.weight"], w["dense.bias"])
+
+
+def settings_of(layers, hidden, heads, **others):
+    """A small BERT without dropout, as its config.json would have it; `others` are further entries, or other values."""
+    return {
+        "vocab_size": 50, "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads,
+        "intermediate_size": 2 * hidden, "max_position_embeddings": 24,
+        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, **others,
+    }
+
+
+def config_of(settings):
+    config = BertConfig(**settings)
+    config._attn_implementation = "eager"
+    return config
+
+
+def config_json(settings):
+    config = config_of(settings)
+    facts = {**settings, "model_type": "bert", "hidden_act": config.hidden_act, "layer_norm_eps": config.layer_norm_eps,
+             "type_vocab_size": config.type_vocab_size, "pad_token_id": 0}
+    return json.dumps(facts)
 
 
 def random_encoder(config, generator):
@@ -97,8 +121,7 @@ def random_encoder(config, generator):
 
 def student_from(teacher, case, generator):
     """The teacher's embeddings and first layers, each entry moved a little so that no loss is 0 by accident."""
-    config = BertConfig(**{**teacher.config.to_dict(), "num_hidden_layers": case.student_layers})
-    config._attn_implementation = "eager"
+    config = config_of({**teacher.config.to_dict(), "num_hidden_layers": case.student_layers})
     student = BertModel(config, add_pooling_layer=False).double().eval()
     kept = set(student.state_dict())
     student.load_state_dict({name: tensor for name, tensor in teacher.state_dict().items() if name in kept})
@@ -171,15 +194,19 @@ def in_fixed_order(raw):
     return raw[:8] + text.ljust(size) + raw[8 + size :]
 
 
+def in_f32(tensors):
+    return {name: tensor.detach().float().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def write(path, tensors, metadata, terms):
+    path.write_bytes(in_fixed_order(save(tensors, metadata=metadata)))
+    print(path.name, f"{path.stat().st_size // 1024} KiB", {name: round(term.item(), 6) for name, term in terms.items()})
+
+
 def make(case, folder):
     generator = torch.Generator().manual_seed(case.seed)
-    settings = {
-        "vocab_size": 50, "hidden_size": case.hidden, "num_hidden_layers": case.teacher_layers,
-        "num_attention_heads": case.heads, "intermediate_size": 2 * case.hidden, "max_position_embeddings": 24,
-        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, **case.bert,
-    }
-    config = BertConfig(**settings)
-    config._attn_implementation = "eager"
+    settings = settings_of(case.teacher_layers, case.hidden, case.heads, **case.bert)
+    config = config_of(settings)
     teacher = random_encoder(config, generator)
     student = student_from(teacher, case, generator)
     top = Top(case, generator)
@@ -198,14 +225,9 @@ def make(case, folder):
     for who in weights:
         tensors |= under(f"weights.{who}", weights[who]) | under(f"grads.{who}", grads[who])
     tensors |= under("blended.student", blended(case, grads["teacher"], grads["student"]))
-    tensors = {name: tensor.detach().float().contiguous().clone() for name, tensor in tensors.items()}
-    tensors |= {"input_ids": ids, "attention_mask": mask, "labels": labels}
-
-    path = folder / f"step_{case.name}.safetensors"
-    facts = {**settings, "model_type": "bert", "hidden_act": config.hidden_act, "layer_norm_eps": config.layer_norm_eps,
-             "type_vocab_size": config.type_vocab_size, "pad_token_id": 0}
-    path.write_bytes(in_fixed_order(save(tensors, metadata={"heads": str(case.heads), "config": json.dumps(facts)})))
-    print(path.name, f"{path.stat().st_size // 1024} KiB", {name: round(term.item(), 6) for name, term in terms.items()})
+    tensors = in_f32(tensors) | {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    metadata = {"heads": str(case.heads), "config": config_json(settings)}
+    write(folder / f"step_{case.name}.safetensors", tensors, metadata, terms)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,416 @@
+"""Writes method_*.safetensors: one training step of each distillation method beside NewsBERT, and of NewsBERT with a
+frozen teacher.
+
+    python make_methods.py [FOLDER]        # default: this script's folder
+
+A method is the mapping that stands in the file's metadata; `Terms` says what each of its words means. Everything goes
+text by text over the real tokens alone, so that no mask can be wrong. Before a file is written, every gradient is held
+against central differences with what the student learns from kept as it was, and the attention scores against the
+attention of BertModel. README.md lists the files, the names and the tolerances.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from make_ranking_steps import (
+    Recommend, Retrieve, attentive_pooling, check_against_differences, draw_head, draw_texts, pooling_shapes,
+)
+from make_steps import config_json, config_of, in_f32, leaf, random_encoder, settings_of, student_from, under, write
+from torch.nn.functional import cosine_similarity, cross_entropy, kl_div, linear, log_softmax, mse_loss, normalize, softmax
+
+NO_LABEL = -100
+LOWEST_TEMPERATURE = 0.1
+ROUNDING = 1e-12  # a gradient entry below is one that is zero but for rounding
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A class for each text, or NO_LABEL."""
+
+    classes: int
+    labels: tuple[int, ...]
+
+    name = "topic"
+
+    def head_shapes(self, hidden):
+        return pooling_shapes("pooling", hidden) | {"dense.weight": (self.classes, hidden), "dense.bias": (self.classes,)}
+
+    def scores(self, leaves, texts):
+        return linear(texts, leaves["dense.weight"], leaves["dense.bias"])
+
+    def batch(self):
+        return {"labels": torch.tensor(self.labels)}
+
+
+@dataclass(frozen=True)
+class Size:
+    layers: int
+    hidden: int
+    heads: int
+
+    def settings(self):
+        return settings_of(self.layers, self.hidden, self.heads, vocab_size=40, max_position_embeddings=16)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file. `lengths` are those of the texts, `floored` the rows whose temperature would be below the lowest."""
+
+    name: str
+    seed: int
+    method: dict
+    teacher: Size
+    student: Size
+    lengths: tuple[int, ...]
+    task: Topic | Recommend | Retrieve
+    teachers: int = 1
+    floored: int = 0
+
+    @property
+    def student_layers(self):
+        return self.student.layers
+
+    @property
+    def narrower(self):
+        return self.student.hidden != self.teacher.hidden
+
+
+def method(weights, temperature=1.0, *, teacher="frozen", t2=False, **others):
+    return {"teacher": teacher, "weights": weights, "temperature": temperature, "t2": t2, **others}
+
+
+LENGTHS = (9, 12, 1, 5)
+LABELLED = Topic(4, (2, 0, 3, 1))
+HALF_LABELLED = Topic(4, (NO_LABEL, 2, 1, NO_LABEL))
+READERS = Recommend(
+    history=((0, 1, 2), (), (3, 4, 3, 0)), candidates=((4, 2, 5, 3, 1), (2, 0, 5, 4, 3), (5, 1, 2, 0, 4)),
+)
+READ = (7, 10, 1, 4, 9, 3)
+SEARCHES = Retrieve(documents=5, relevant=((0, 3), (2,), (4, 1)))
+SEARCHED = (8, 5, 11, 2, 6, 3, 1, 4)
+
+HALVES = {"soft": 0.5, "hard": 0.5}
+STAGE_ONE = {"embedding": 1.0, "hidden": 1.0, "attention": 1.0}
+STUDENT_TERMS = {"embedding": 1.0, "hidden": 1.0, "pooled": 1.0, "soft": 1.0, "hard": 1.0}
+FLSW = {"rule": "flsw", "base": 3.0, "beta": 2.0, "gamma": 0.5}
+CWSM = {"rule": "cwsm", "base": 2.5, "beta": 1.5}
+
+
+def pkd(strategy):
+    return method({"patience": 10.0} | HALVES, 5.0, t2=True, patience=strategy)
+
+
+CASES = (
+    Case("kd", 101, method(HALVES, 4.0, t2=True), Size(4, 16, 2), Size(1, 16, 2), LENGTHS, HALF_LABELLED),
+    Case("distiller", 102, method({"divergence": 0.5, "hard": 0.5}, 3.0), Size(4, 12, 3), Size(2, 12, 3), LENGTHS, LABELLED),
+    Case(
+        "distiller_joint", 103, method({"divergence": 0.5, "hard": 0.3, "teacher": 0.7}, 3.0, teacher="joint"),
+        Size(4, 12, 3), Size(2, 12, 3), (6, 3, 11, 8, 2), Topic(3, (1, NO_LABEL, 0, 2, 2)),
+    ),
+    Case("divergence_t2", 104, method({"divergence": 1.0}, 2.5, t2=True), Size(2, 12, 2), Size(1, 12, 2), LENGTHS, LABELLED),
+    Case("pkd_skip", 105, pkd("skip"), Size(6, 12, 2), Size(3, 12, 2), LENGTHS, LABELLED),
+    Case("pkd_last", 105, pkd("last"), Size(6, 12, 2), Size(3, 12, 2), LENGTHS, LABELLED),
+    Case("pkd_one_layer", 106, pkd("skip"), Size(3, 12, 2), Size(1, 12, 2), LENGTHS, LABELLED),
+    Case(
+        "distilbert", 107, method({"soft": 5.0, "hard": 2.0, "cosine": 1.0}, 2.0, t2=True), Size(4, 16, 4), Size(2, 16, 4),
+        LENGTHS, LABELLED,
+    ),
+    Case("tinybert_1", 108, method(STAGE_ONE), Size(4, 18, 3), Size(2, 12, 3), LENGTHS, LABELLED),
+    Case("tinybert_2", 109, method({"soft": 1.0}), Size(4, 18, 3), Size(2, 12, 3), LENGTHS, HALF_LABELLED),
+    Case("tinybert_same_width", 110, method(STAGE_ONE), Size(6, 12, 4), Size(2, 12, 4), (1, 15, 2, 8), LABELLED),
+    Case(
+        "hidden_narrow", 111, method(STUDENT_TERMS | HALVES, 2.0, t2=True), Size(4, 18, 3), Size(2, 12, 4), LENGTHS,
+        HALF_LABELLED,
+    ),
+    Case("newsbert_frozen", 112, method(STUDENT_TERMS, 1.5), Size(4, 16, 4), Size(2, 16, 4), LENGTHS, LABELLED),
+    Case(
+        "ensemble_mean", 113, method(HALVES, 2.0, t2=True, ensemble="mean"), Size(2, 12, 3), Size(1, 12, 3), LENGTHS,
+        HALF_LABELLED, teachers=3,
+    ),
+    Case(
+        "ensemble_loss", 113, method(HALVES, 2.0, t2=True, ensemble="loss"), Size(2, 12, 3), Size(1, 12, 3), LENGTHS,
+        HALF_LABELLED, teachers=3,
+    ),
+    Case("flsw", 114, method(HALVES, FLSW), Size(2, 12, 3), Size(1, 12, 3), LENGTHS, HALF_LABELLED),
+    Case(
+        "flsw_t2", 115, method(HALVES, FLSW | {"gamma": 2.0}, t2=True), Size(2, 12, 3), Size(1, 12, 3), LENGTHS, LABELLED,
+        floored=1,
+    ),
+    Case(
+        "cwsm", 116, method(HALVES, CWSM | {"beta": 5.0}), Size(2, 12, 3), Size(1, 12, 3), LENGTHS, HALF_LABELLED, floored=1,
+    ),
+    Case("cwsm_t2", 117, method(HALVES, CWSM, t2=True), Size(2, 12, 3), Size(1, 12, 3), LENGTHS, LABELLED),
+    Case("kd_recommend", 118, method(HALVES, 2.0, t2=True), Size(4, 12, 3), Size(2, 12, 3), READ, READERS),
+    Case("kd_retrieve", 119, method(HALVES, 2.0, t2=True), Size(4, 12, 3), Size(2, 12, 3), SEARCHED, SEARCHES),
+    Case("tinybert_recommend", 120, method(STAGE_ONE), Size(4, 15, 3), Size(2, 12, 3), READ, READERS),
+)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What one model made of the batch: `states[i]` the output of layer i, 0 that of the embeddings, as [length, H] for
+    each text; `attention[i - 1]` the scores of layer i before mask and softmax, as [heads, length, length]."""
+
+    states: list
+    attention: list
+    pooled: torch.Tensor
+    logits: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Model:
+    encoder: torch.nn.Module
+    head: dict
+
+    def encode(self, case, ids, mask):
+        found = self.encoder(
+            input_ids=ids, attention_mask=mask, token_type_ids=torch.zeros_like(ids), output_hidden_states=True,
+        )
+        states = [[text[:length] for text, length in zip(padded, case.lengths)] for padded in found.hidden_states]
+        layers = zip(self.encoder.encoder.layer, states)
+        attention = [[attention_scores(layer.attention.self, text) for text in before] for layer, before in layers]
+        pooled = torch.stack([attentive_pooling(self.head, "pooling", text) for text in states[-1]])
+        return Encoded(states, attention, pooled, case.task.scores(self.head, pooled))
+
+
+def attention_scores(attention, text):
+    query, key = (
+        part(text).unflatten(-1, (attention.num_attention_heads, -1)).transpose(0, 1) for part in (attention.query, attention.key)
+    )
+    return query @ key.transpose(1, 2) / key.shape[-1] ** 0.5
+
+
+def combined(how, logits, labels):
+    """The logits of one teacher in place of several. Teachers that are wrong about a row count less in it with `loss`;
+    without a label all count the same."""
+    logits = torch.stack(logits)
+    if how == "mean":
+        return logits.mean(dim=0)
+    losses = torch.stack([cross_entropy(one, labels, ignore_index=NO_LABEL, reduction="none") for one in logits])
+    assert (losses[:, labels == NO_LABEL] == 0).all()
+    return (softmax(-losses, dim=0).unsqueeze(-1) * logits).sum(dim=0)
+
+
+def temperatures(rule, student, teacher):
+    """[rows, 1], by rule one for each row: lower where the student differs from the teacher (flsw), or is unsure (cwsm),
+    more than on average."""
+    if not isinstance(rule, dict):
+        return torch.full((len(student), 1), rule, dtype=student.dtype)
+    if rule["rule"] == "flsw":
+        v, t = (logits / (logits.norm(dim=-1, keepdim=True) + 1e-4) for logits in (student, teacher))
+        weight = (1 - (v * t).sum(dim=-1, keepdim=True)).clamp(min=0) ** rule["gamma"]
+    else:
+        weight = 1 / (softmax(student, dim=-1).amax(dim=-1, keepdim=True) + 1e-3)
+    return (rule["base"] + (weight.mean() - weight) * rule["beta"]).clamp(min=LOWEST_TEMPERATURE)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the student learns from. All of it is constant, the temperatures too, which know the student's logits."""
+
+    states: list
+    attention: list
+    pooled: torch.Tensor
+    logits: torch.Tensor
+    temperatures: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Each term of a loss under its name, without its weight."""
+
+    case: Case
+    learned: Learned
+    student: Encoded
+    projection: dict
+    labels: torch.Tensor
+    joint: Encoded | None
+
+    def projected(self, states):
+        """To the teacher's width, where the student's is another."""
+        return linear(states, self.projection["weight"], self.projection["bias"]) if self.projection else states
+
+    def layers(self):
+        """Of student and teacher, from 1: each student layer with the last one of its share of the teacher's."""
+        stride = self.case.teacher.layers // self.case.student.layers
+        return [(i, i * stride) for i in range(1, self.case.student.layers + 1)]
+
+    def state_error(self, theirs, ours):
+        return mse_loss(self.projected(torch.cat(self.student.states[ours])), torch.cat(self.learned.states[theirs]))
+
+    def embedding(self):
+        return self.state_error(0, 0)
+
+    def hidden(self):
+        return sum(self.state_error(theirs, ours) for ours, theirs in self.layers())
+
+    def pooled(self):
+        return mse_loss(self.projected(self.student.pooled), self.learned.pooled)
+
+    def patience(self):
+        """On the first token; the last student layer is left to the soft loss."""
+        n_theirs, n_ours = self.case.teacher.layers, self.case.student.layers
+        total = torch.zeros((), dtype=torch.float64)
+        for ours, skipping in self.layers()[:-1]:
+            theirs = {"skip": skipping, "last": n_theirs - n_ours + ours}[self.case.method["patience"]]
+            student, teacher = (
+                normalize(torch.stack([text[0] for text in states]), dim=-1)
+                for states in (self.student.states[ours], self.learned.states[theirs])
+            )
+            total = total + mse_loss(student, teacher)
+        return total
+
+    def cosine(self):
+        return (1 - cosine_similarity(torch.cat(self.student.states[-1]), torch.cat(self.learned.states[-1]), dim=-1)).mean()
+
+    def attention(self):
+        total = 0
+        for ours, theirs in self.layers():
+            pairs = list(zip(self.student.attention[ours - 1], self.learned.attention[theirs - 1]))
+            total += sum((s - t).square().sum() for s, t in pairs) / sum(t.numel() for _, t in pairs)
+        return total
+
+    def softened(self):
+        """Student and teacher: logarithms of the softmax at each row's temperature, [rows, classes]."""
+        return (log_softmax(logits / self.learned.temperatures, dim=-1) for logits in (self.student.logits, self.learned.logits))
+
+    def over_rows(self, losses):
+        """The mean over rows of what stands in [rows, classes]."""
+        if self.case.method["t2"]:
+            losses = losses * self.learned.temperatures.square()
+        return losses.sum(dim=-1).mean()
+
+    def soft(self):
+        student, teacher = self.softened()
+        return self.over_rows(-teacher.exp() * student)
+
+    def divergence(self):
+        student, teacher = self.softened()
+        return self.over_rows(kl_div(student, teacher, log_target=True, reduction="none"))
+
+    def hard(self):
+        return cross_entropy(self.student.logits, self.labels, ignore_index=NO_LABEL)
+
+    def teacher(self):
+        return cross_entropy(self.joint.logits, self.labels, ignore_index=NO_LABEL)
+
+    def all(self):
+        """Those of the method, and their weighted sum as `total`."""
+        weights = self.case.method["weights"]
+        terms = {name: getattr(self, name)() for name in weights}
+        return terms | {"total": sum(weights[name] * term for name, term in terms.items())}
+
+
+@dataclass(frozen=True)
+class Step:
+    """The models, the projection where the student is narrower, and a batch."""
+
+    case: Case
+    teachers: list[Model]
+    student: Model
+    projection: dict
+    ids: torch.Tensor
+    mask: torch.Tensor
+
+    def weights(self):
+        named = {}
+        for place, teacher in enumerate(self.teachers):
+            number = f"_{place}" if place else ""
+            named |= {f"teacher{number}": dict(teacher.encoder.named_parameters()), f"teacher_head{number}": teacher.head}
+        named |= {"student": dict(self.student.encoder.named_parameters()), "head": self.student.head}
+        return named | ({"projection": self.projection} if self.projection else {})
+
+    def joint(self):
+        return self.case.method["teacher"] == "joint"
+
+    def trained(self):
+        return {who: named for who, named in self.weights().items() if self.joint() or not who.startswith("teacher")}
+
+    def encode(self, model):
+        return model.encode(self.case, self.ids, self.mask)
+
+    def labels(self):
+        return self.case.task.batch()["labels"]
+
+    @torch.no_grad()
+    def learned(self):
+        """States and pooled vectors are the first teacher's: no method here compares those of several."""
+        teachers, student = [self.encode(teacher) for teacher in self.teachers], self.encode(self.student)
+        method, first = self.case.method, teachers[0]
+        logits = combined(method.get("ensemble", "mean"), [teacher.logits for teacher in teachers], self.labels())
+        found = temperatures(method["temperature"], student.logits, logits)
+        return Learned(first.states, first.attention, first.pooled, logits, found)
+
+    def terms(self, known):
+        joint = self.encode(self.teachers[0]) if self.joint() else None
+        return Terms(self.case, known, self.encode(self.student), self.projection, self.labels(), joint).all()
+
+    def gradients(self, total):
+        """Of every parameter that is trained, 0 where the total does not depend on it."""
+        flat = [leaf for named in self.trained().values() for leaf in named.values()]
+        found = iter(torch.autograd.grad(total, flat, materialize_grads=True))
+        return {who: {name: without_rounding(next(found)) for name in named} for who, named in self.trained().items()}
+
+
+def without_rounding(grad):
+    """What is left of a sum that is zero differs from processor to processor."""
+    return torch.where(grad.abs() < ROUNDING, 0, grad)
+
+
+def check_attention(step):
+    """The softmax of the scores is BertModel's attention."""
+    for model in (*step.teachers, step.student):
+        found = model.encoder(input_ids=step.ids, attention_mask=step.mask, output_attentions=True).attentions
+        for layer, scores in zip(found, step.encode(model).attention, strict=True):
+            for text, own, length in zip(layer, scores, step.case.lengths):
+                torch.testing.assert_close(softmax(own, dim=-1), text[:, :length, :length], rtol=1e-12, atol=1e-12)
+
+
+def draw_step(case, generator):
+    def model(encoder):
+        return Model(encoder, draw_head(case.task, encoder.config.hidden_size, generator))
+
+    config = config_of(case.teacher.settings())
+    teachers = [model(random_encoder(config, generator)) for _ in range(case.teachers)]
+    if case.narrower:
+        student = model(random_encoder(config_of(case.student.settings()), generator))
+    else:
+        student = model(student_from(teachers[0].encoder, case, generator))
+    shapes = {}
+    if case.narrower and {"embedding", "hidden", "pooled"} & set(case.method["weights"]):
+        shapes = {"weight": (case.teacher.hidden, case.student.hidden), "bias": (case.teacher.hidden,)}
+    projection = {name: leaf(shape, generator) for name, shape in shapes.items()}
+    return Step(case, teachers, student, projection, *draw_texts(case, config.vocab_size, generator))
+
+
+def make(case, folder):
+    generator = torch.Generator().manual_seed(case.seed)
+    step = draw_step(case, generator)
+    known = step.learned()
+    terms = step.terms(known)
+    grads = step.gradients(terms["total"])
+    assert (known.temperatures == LOWEST_TEMPERATURE).sum() == case.floored, f"{case.name}: {known.temperatures.flatten()}"
+    check_attention(step)
+    check_against_differences(step.trained(), grads, lambda: step.terms(known)["total"], generator)
+
+    tensors = under("loss", terms)
+    for who, named in step.weights().items():
+        tensors |= under(f"weights.{who}", named)
+    for who, named in grads.items():
+        tensors |= under(f"grads.{who}", named)
+    tensors = in_f32(tensors) | {"input_ids": step.ids, "attention_mask": step.mask, **case.task.batch()}
+    metadata = {
+        "task": case.task.name, "method": json.dumps(case.method), "heads": str(case.teacher.heads),
+        "config": config_json(case.teacher.settings()), "student_config": config_json(case.student.settings()),
+    }
+    write(folder / f"method_{case.name}.safetensors", tensors, metadata, terms)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # nothing here is large enough for more
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    for one in CASES:
+        make(one, target)
