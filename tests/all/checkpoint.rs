@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use nb_model::{Bert, BertConfig, CONFIG_FILE, ModelError, Pass, Precision, WEIGHTS_FILE, read_tensors, write_tensors};
+use nb_model::{
+    Bert, BertConfig, CONFIG_FILE, Capture, ModelError, Pass, Precision, WEIGHTS_FILE, read_tensors, write_tensors,
+};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
@@ -105,7 +107,7 @@ fn a_folder_is_loaded_and_saved_bit_for_bit() {
     assert_eq!(files, 2, "nothing but the two files is left");
 
     let packed = sentences(&[5, 3], 1).batch.packed();
-    let states = |bert: &Bert| bert.encode(&packed, Pass::Inference).last().copy();
+    let states = |bert: &Bert| bert.encode(&packed, Pass::Inference, Capture::Last).last().copy();
     assert!(states(&loaded).equal(&states(&folder.saved)));
 }
 
@@ -173,7 +175,7 @@ fn a_model_without_segment_types_has_no_such_tensor() {
     assert!(loaded.arena().layout().slot(SEGMENTS).is_none());
     // Segment ids of a second text mean nothing to it.
     let packed = sentences(&[6, 6], 1).batch.packed();
-    assert!(largest(loaded.encode(&packed, Pass::Inference).last()).is_finite());
+    assert!(largest(loaded.encode(&packed, Pass::Inference, Capture::Last).last()).is_finite());
 }
 
 #[test]

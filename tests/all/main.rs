@@ -12,6 +12,10 @@ mod conformance;
 #[cfg(test)]
 mod equivalence;
 
+/// One step of every method beside NewsBERT against numbers from Python, kept outputs and rows without labels.
+#[cfg(test)]
+mod methods;
+
 /// Hugging Face folders in and out, sound ones and hostile ones.
 #[cfg(test)]
 mod checkpoint;

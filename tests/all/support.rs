@@ -2,13 +2,15 @@
 
 use nb_data::random::Stream;
 use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Packed, Precision};
-use nb_share::{LayerMap, Shared, Sharing};
+use nb_share::{Shared, Sharing};
 use nb_train::adamw::AdamW;
 use nb_train::method::{Method, Share, presets};
 use nb_train::models::{Model, Models};
-use nb_train::step::Stepper;
-use nb_train::task::{Layers, Objective, Outputs, TopicTop, Tops};
+use nb_train::schedule::Moment;
+use nb_train::step::{Context, Stepper};
+use nb_train::task::{Layers, Objective, TopicTop, Tops};
 use nb_train::terms::Counts;
+use nb_train::watch::Watch;
 use tch::{Device, Tensor};
 
 /// Sentences one after the other, each with a label.
@@ -51,17 +53,13 @@ impl Batch {
         batch
     }
 
-    pub(crate) fn sentences(&self) -> usize {
-        self.lengths.len()
-    }
-
     pub(crate) fn packed(&self) -> Packed {
         Packed::new(&self.ids, &self.segments, &self.lengths, Device::Cpu)
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let sentences = self.sentences() as i64;
-        Counts { tokens: self.ids.len() as i64, pooled: sentences, rows: sentences, labelled: sentences }
+        let labelled = self.labels.iter().filter(|&&label| label != nb_loss::IGNORE).count();
+        Counts::of_texts(&self.lengths, labelled as i64)
     }
 }
 
@@ -79,6 +77,10 @@ impl Objective for Sentences {
         batch.counts()
     }
 
+    fn texts(&self, batch: &Batch) -> Vec<(usize, u32)> {
+        (0..batch.lengths.len() as u32).map(|row| (0, row)).collect()
+    }
+
     fn packed(&self, batch: &Batch) -> Packed {
         batch.packed()
     }
@@ -87,8 +89,12 @@ impl Objective for Sentences {
         Tensor::from_slice(&batch.labels)
     }
 
-    fn outputs(&self, top: &TopicTop, states: &Tensor, packed: &Packed, _: &Batch) -> Outputs {
-        top.forward(states, packed)
+    fn pooled(&self, top: &TopicTop, states: &Tensor, packed: &Packed) -> Tensor {
+        top.pooling.forward(states, packed.runs())
+    }
+
+    fn logits(&self, top: &TopicTop, pooled: &Tensor, _: &Batch) -> Tensor {
+        top.dense.forward(pooled)
     }
 }
 
@@ -162,11 +168,10 @@ pub(crate) fn pair(config: &BertConfig, precision: Precision, sharing: Sharing) 
 /// As [`pair`], with top layers that are given.
 pub(crate) fn pair_under<T>(config: &BertConfig, precision: Precision, tops: Tops<T>) -> Models<T> {
     let half = config.num_hidden_layers / 2;
-    Models {
-        teacher: Some(Model { bert: encoder(config, precision, 5), top: tops.teacher }),
-        student: Some(Model { bert: encoder(&config.with_layers(half), precision, 6), top: tops.student }),
-        map: Some(LayerMap::uniform(config.num_hidden_layers as usize, half as usize).unwrap()),
-    }
+    Models::pair(
+        Model { bert: encoder(config, precision, 5), top: tops.teacher },
+        Model { bert: encoder(&config.with_layers(half), precision, 6), top: tops.student },
+    )
 }
 
 /// Labels in the batches of [`sentences`].
@@ -180,6 +185,35 @@ pub(crate) fn sentences(lengths: &[i64], seed: u64) -> Sentences {
 /// The step of a method, without clipping.
 pub(crate) fn stepper(method: Method) -> Stepper {
     Stepper { method, optimiser: AdamW::new(0.01), clip: 0.0, seed: 9 }
+}
+
+/// The first step of the first stage, at the peak rates.
+pub(crate) const FIRST: Moment = Moment { step: 0, stage: 0, progress: 0.0, rate: 1.0 };
+
+/// What the micro-batches of the first step have in common, with `counts` in all of them.
+pub(crate) fn context(counts: Counts) -> Context {
+    Context { moment: FIRST, counts, watch: Watch::Terms }
+}
+
+/// The terms of a batch that is a step of its own; gradients accumulate in the models.
+pub(crate) fn step<K: Objective>(stepper: &Stepper, task: &K, models: &Models<K::Top>, batch: &K::Batch) -> Vec<f64> {
+    part(stepper, task, models, batch, task.counts(batch))
+}
+
+/// As [`step`], of a micro-batch of a step that has `counts` in all.
+pub(crate) fn part<K: Objective>(
+    stepper: &Stepper,
+    task: &K,
+    models: &Models<K::Top>,
+    batch: &K::Batch,
+    counts: Counts,
+) -> Vec<f64> {
+    numbers(&stepper.micro_batch(task, models, batch, &context(counts), 0).terms)
+}
+
+/// The entries of a tensor of doubles.
+pub(crate) fn numbers(tensor: &Tensor) -> Vec<f64> {
+    Vec::try_from(tensor.view(-1)).expect("doubles")
 }
 
 /// The model of a pair.
@@ -196,19 +230,22 @@ pub(crate) fn student<T>(models: &Models<T>) -> &Model<T> {
 pub(crate) fn gradients<T: Layers>(models: &Models<T>) -> Vec<(String, Tensor)> {
     let encoders = [("teacher", teacher(models).arena()), ("student", student(models).arena())];
     let arenas = encoders.into_iter().chain(student(models).top.arenas().into_iter().map(|arena| ("head", arena)));
-    let each = |(role, arena): (&str, &Arena)| -> Vec<(String, Tensor)> {
-        let slots = arena.layout().slots().iter();
-        slots.map(|slot| (format!("{role}.{}", slot.name), arena.grad(&slot.name).copy())).collect()
-    };
-    arenas.flat_map(each).collect()
+    arenas.flat_map(|(role, arena)| gradients_of(role, arena)).collect()
 }
 
-/// Sets every gradient of a pair to zero.
+/// The gradients of one arena, copied, with `role` before their names.
+pub(crate) fn gradients_of(role: &str, arena: &Arena) -> Vec<(String, Tensor)> {
+    let slots = arena.layout().slots().iter();
+    slots.map(|slot| (format!("{role}.{}", slot.name), arena.grad(&slot.name).copy())).collect()
+}
+
+/// Sets every gradient to zero.
 pub(crate) fn zero_gradients<T: Layers>(models: &Models<T>) {
     for (_, model) in models.named() {
         model.arena().zero_grad();
         model.top.arenas().iter().for_each(|arena| arena.zero_grad());
     }
+    models.extra_arenas().iter().for_each(|arena| arena.zero_grad());
 }
 
 /// The largest |a − b| over all entries; infinite where shapes differ or an entry is NaN.

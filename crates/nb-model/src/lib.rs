@@ -23,7 +23,7 @@ pub use checkpoint::{
     CONFIG_FILE, Checkpoint, WEIGHTS_FILE, fill, mirror_folder, named_values, read_tensors, write_tensors,
 };
 pub use config::{Activation, BertConfig};
-pub use encoder::{Bert, DropoutKey, Encoded, Pass, Precision, parameter_count};
+pub use encoder::{Bert, Capture, DropoutKey, Encoded, Pass, Precision, parameter_count, parameter_layout};
 pub use error::ModelError;
 pub use packed::Packed;
 pub use runs::Runs;

@@ -94,6 +94,11 @@ impl Packed {
         self.runs.lengths()
     }
 
+    /// Pairs of a query and a key that see each other: Σ length².
+    pub fn pairs(&self) -> i64 {
+        self.lengths().iter().map(|length| length * length).sum()
+    }
+
     /// Which tokens are whose.
     pub fn runs(&self) -> &Runs {
         &self.runs

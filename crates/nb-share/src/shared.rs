@@ -31,11 +31,16 @@ pub struct Shared<M> {
 
 impl<M> Shared<M> {
     /// Makes one module or two. Two come from two calls of `make`: give both the same start if that is wanted.
-    pub fn new(sharing: Sharing, mut make: impl FnMut() -> M) -> Self {
-        let teacher = Rc::new(make());
+    pub fn new(sharing: Sharing, make: impl Fn() -> M) -> Self {
+        Self::of(sharing, &make, &make)
+    }
+
+    /// As [`Shared::new`], where the two differ (in width, say). What is shared is the teacher's.
+    pub fn of(sharing: Sharing, teacher: impl FnOnce() -> M, student: impl FnOnce() -> M) -> Self {
+        let teacher = Rc::new(teacher());
         let student = match sharing {
             Sharing::One => Rc::clone(&teacher),
-            Sharing::Each => Rc::new(make()),
+            Sharing::Each => Rc::new(student()),
         };
         Self { teacher, student }
     }

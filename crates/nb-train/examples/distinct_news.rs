@@ -15,8 +15,10 @@ use nb_train::config::{self, Override};
 use nb_train::models::Models;
 use nb_train::plan::{Plan, TaskPlan};
 use nb_train::run::{groups, set_threads};
+use nb_train::schedule::Moment;
 use nb_train::step::Stepper;
 use nb_train::task::{RankBatch, Recommend, RecommendTop, Task};
+use nb_train::watch::Watch;
 use serde_json::json;
 
 const ROUNDS: u64 = 3;
@@ -67,11 +69,12 @@ impl Bench {
 
     /// One update per batch, at a rate so low that nothing moves far.
     fn run(&mut self, task: &Recommend, batches: &[RankBatch]) -> Duration {
-        const SCHEDULE: f64 = 1e-3;
+        const RATE: f64 = 1e-3;
         let begin = Instant::now();
         for batch in batches {
             let batch = std::slice::from_ref(batch);
-            let report = self.stepper.step((task, &mut self.models), &mut self.groups, batch, (self.step, SCHEDULE));
+            let at = (Moment { step: self.step, stage: 0, progress: 0.0, rate: RATE }, Watch::Terms);
+            let report = self.stepper.step((task, &mut self.models), &mut self.groups, batch, at).read();
             assert!(report.not_finite().is_none(), "{report:?}");
             self.step += 1;
         }

@@ -64,7 +64,6 @@ impl Group {
 /// The factors of one step.
 #[derive(Debug, Clone, Copy)]
 struct Factors {
-    gradient: f32,
     decay: f32,
     beta1: f32,
     beta2: f32,
@@ -75,25 +74,31 @@ struct Factors {
     epsilon: f32,
 }
 
-/// Norm of the whole gradient over all groups, before clipping.
-pub fn gradient_norm(groups: &[Group]) -> f64 {
-    groups.iter().map(|g| g.grads.norm().double_value(&[]).powi(2)).sum::<f64>().sqrt()
+/// Norm of the whole gradient over all groups, before clipping: a scalar that stays on the device.
+///
+/// # Panics
+/// If there is no group.
+pub fn gradient_norm(groups: &[Group]) -> Tensor {
+    let norms: Vec<Tensor> = groups.iter().map(|g| g.grads.norm().to_kind(Kind::Double)).collect();
+    Tensor::stack(&norms, 0).norm()
 }
 
 /// The factor that brings a gradient of norm `norm` down to `limit`; 1 where it is below, or where the limit is 0.
-pub fn clip_factor(norm: f64, limit: f64) -> f64 {
-    if limit > 0.0 { (limit / (norm + CLIP_EPSILON)).min(1.0) } else { 1.0 }
+pub fn clip_factor(norm: &Tensor, limit: f64) -> Tensor {
+    if limit > 0.0 { (limit / (norm + CLIP_EPSILON)).clamp_max(1.0) } else { norm.ones_like() }
 }
 
 impl AdamW {
-    /// Update number `step` (from 1) of all groups: every gradient times `clip`, every peak rate times `schedule`.
-    /// Gradients are zero afterwards.
-    pub fn step(&self, groups: &mut [Group], step: u64, schedule: f64, clip: f64) {
+    /// Update number `step` (from 1) of all groups: every gradient times the scalar `clip`, every peak rate times
+    /// `schedule`. Gradients are zero afterwards.
+    ///
+    /// A `clip` of 0 says that the gradient is not to be used (it is not finite): on the CPU nothing is updated then; on
+    /// other devices, where nobody may wait for that answer, the gradient counts as zero.
+    pub fn step(&self, groups: &mut [Group], step: u64, schedule: f64, clip: &Tensor) {
         let t = step as f64;
         for group in groups {
             let lr = group.peak * schedule;
             let factors = Factors {
-                gradient: clip as f32,
                 decay: (1.0 - lr * self.weight_decay) as f32,
                 beta1: self.beta1 as f32,
                 beta2: self.beta2 as f32,
@@ -102,15 +107,18 @@ impl AdamW {
                 epsilon: self.epsilon as f32,
             };
             tch::no_grad(|| match group.values.device() {
-                Device::Cpu => update_host(group, factors),
-                _ => update_plain(group, factors),
+                Device::Cpu => match clip.double_value(&[]) {
+                    0.0 => drop(group.grads.zero_()),
+                    clip => update_host(group, factors, clip as f32),
+                },
+                _ => update_plain(group, factors, clip),
             });
         }
     }
 }
 
 /// The pass on the CPU: all cores, each entry touched once.
-fn update_host(group: &mut Group, factors: Factors) {
+fn update_host(group: &mut Group, factors: Factors, clip: f32) {
     let Group { values, grads, first, second, spans, .. } = group;
     with_slices::<f32, 0, 4, _>([], [values, grads, first, second], |_, [values, grads, first, second]| {
         let mut rest = (values, grads, first, second);
@@ -123,14 +131,17 @@ fn update_host(group: &mut Group, factors: Factors) {
             let factors = Factors { decay: if decays { factors.decay } else { 1.0 }, ..factors };
             (v.par_chunks_mut(PIECE), g.par_chunks_mut(PIECE), m.par_chunks_mut(PIECE), s.par_chunks_mut(PIECE))
                 .into_par_iter()
-                .for_each(|(v, g, m, s)| update_piece(v, g, m, s, factors));
+                .for_each(|(v, g, m, s)| update_piece((v, g), (m, s), factors, clip));
         }
     });
 }
 
-fn update_piece(values: &mut [f32], grads: &mut [f32], first: &mut [f32], second: &mut [f32], f: Factors) {
+/// Values and gradients, first and second moments of a piece.
+type Pair<'a> = (&'a mut [f32], &'a mut [f32]);
+
+fn update_piece((values, grads): Pair<'_>, (first, second): Pair<'_>, f: Factors, clip: f32) {
     for ((v, g), (m, s)) in values.iter_mut().zip(grads).zip(first.iter_mut().zip(second)) {
-        let gradient = *g * f.gradient;
+        let gradient = *g * clip;
         *m = f.beta1 * *m + (1.0 - f.beta1) * gradient;
         *s = f.beta2 * *s + (1.0 - f.beta2) * gradient * gradient;
         *v = *v * f.decay - f.rate * *m / (s.sqrt() * f.correction + f.epsilon);
@@ -139,13 +150,15 @@ fn update_piece(values: &mut [f32], grads: &mut [f32], first: &mut [f32], second
 }
 
 /// The same with libtorch's operations, for other devices.
-fn update_plain(group: &mut Group, f: Factors) {
+fn update_plain(group: &mut Group, f: Factors, clip: &Tensor) {
+    let clip = clip.to_kind(Kind::Float);
     let mut start = 0;
     for &(len, decays) in &group.spans {
         let part = |t: &Tensor| t.narrow(0, start, len as i64);
         let (mut v, mut g, mut m, mut s) =
             (part(&group.values), part(&group.grads), part(&group.first), part(&group.second));
-        let gradient = &g * f64::from(f.gradient);
+        // 0 times what is not finite is no number either.
+        let gradient = (&g * &clip).nan_to_num(0.0, 0.0, 0.0);
         let _ = m.g_mul_scalar_(f64::from(f.beta1)).g_add_(&(&gradient * f64::from(1.0 - f.beta1)));
         let _ = s.g_mul_scalar_(f64::from(f.beta2)).g_add_(&(gradient.square() * f64::from(1.0 - f.beta2)));
         let change = &m / (s.sqrt() * f64::from(f.correction) + f64::from(f.epsilon)) * f64::from(f.rate);
@@ -205,7 +218,6 @@ mod tests {
                 if plain {
                     let t = step as f64;
                     let factors = Factors {
-                        gradient: 1.0,
                         decay: (1.0 - 1e-2 * 0.1) as f32,
                         beta1: 0.9,
                         beta2: 0.999,
@@ -213,9 +225,9 @@ mod tests {
                         correction: (1.0 / (1.0 - 0.999_f64.powf(t)).sqrt()) as f32,
                         epsilon: 1e-8,
                     };
-                    update_plain(&mut group, factors);
+                    update_plain(&mut group, factors, &Tensor::from(1.0));
                 } else {
-                    optimiser.step(std::slice::from_mut(&mut group), step, 1.0, 1.0);
+                    optimiser.step(std::slice::from_mut(&mut group), step, 1.0, &Tensor::from(1.0));
                 }
             }
             let found = Vec::<f32>::try_from(arena.values()).unwrap();
@@ -227,9 +239,20 @@ mod tests {
     }
 
     #[test]
+    fn a_gradient_that_is_not_to_be_used_changes_nothing() {
+        let arena = arena();
+        let before = arena.values().copy();
+        let mut group = Group::new(&arena, 1e-2);
+        let _ = arena.grads().fill_(f64::NAN);
+        AdamW::new(0.1).step(std::slice::from_mut(&mut group), 1, 1.0, &Tensor::from(0.0));
+        assert!(arena.values().equal(&before) && arena.grads().abs().max().double_value(&[]) == 0.0);
+    }
+
+    #[test]
     fn clipping_is_torchs() {
-        assert_eq!(clip_factor(0.5, 1.0), 1.0);
-        assert_eq!(clip_factor(5.0, 0.0), 1.0);
-        assert!((clip_factor(4.0, 1.0) - 1.0 / 4.000_001).abs() < 1e-15);
+        let factor = |norm: f64, limit| clip_factor(&Tensor::from(norm), limit).double_value(&[]);
+        assert_eq!(factor(0.5, 1.0), 1.0);
+        assert_eq!(factor(5.0, 0.0), 1.0);
+        assert!((factor(4.0, 1.0) - 1.0 / 4.000_001).abs() < 1e-15);
     }
 }

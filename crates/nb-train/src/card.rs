@@ -1,11 +1,13 @@
 //! What a model folder holds beside the encoder: top layers, tokenizer, and what the model says of itself.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use nb_data::Tokenizer;
-use nb_model::{Arena, named_values, write_tensors};
+use nb_model::{Arena, fill, named_values, read_tensors, write_tensors};
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
 
 use crate::config::NewsField;
 use crate::folder::write_whole;
@@ -23,6 +25,23 @@ pub const DESCRIPTION_FILE: &str = "newsbert.json";
 pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     let tensors: Vec<_> = arenas.iter().flat_map(|arena| named_values(arena)).collect();
     Ok(write_tensors(&folder.join(HEAD_FILE), &tensors)?)
+}
+
+/// Reads the top layers' parameters, strictly: every one of `arenas`, and none that they do not know.
+///
+/// # Errors
+/// If the file cannot be read or does not fit.
+pub fn fill_top(folder: &Path, arenas: &[&Arena]) -> Result<()> {
+    let path = folder.join(HEAD_FILE);
+    let mut tensors: BTreeMap<String, Tensor> = read_tensors(&path)?.into_iter().collect();
+    let Some((last, first)) = arenas.split_last() else { return Ok(()) };
+    for arena in first {
+        let slots = arena.layout().slots().iter();
+        let own = slots.filter_map(|slot| tensors.remove_entry(&slot.name)).collect();
+        fill(arena, own, &path)?;
+    }
+    // The last one takes what is left, so that what nobody knows is an error.
+    Ok(fill(last, tensors, &path)?)
 }
 
 /// What a model folder says of itself beside its labels and its tokenizer.

@@ -43,6 +43,30 @@ pub struct Part {
     pub metrics: Vec<Metric>,
 }
 
+/// What became of each row: what two models are compared by.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Outcomes {
+    /// Which row of the data each entry is of.
+    pub rows: Vec<u32>,
+    /// By metric one number per row, whose mean is the metric.
+    pub values: Vec<(&'static str, Vec<f64>)>,
+    /// Classes, where the task tells them.
+    pub classes: Option<Classes>,
+}
+
+/// True and predicted classes, one for each row.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Classes {
+    /// The classes' names, by number.
+    pub names: Vec<String>,
+    /// The label.
+    pub truth: Vec<u32>,
+    /// The most probable class.
+    pub predicted: Vec<u32>,
+    /// Its probability.
+    pub probability: Vec<f32>,
+}
+
 /// What a model achieved.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evaluation {
@@ -56,6 +80,8 @@ pub struct Evaluation {
     pub parts: Vec<Part>,
     /// What was left out of it, in words with its number.
     pub left_out: Vec<(&'static str, u64)>,
+    /// What became of each row.
+    pub outcomes: Outcomes,
 }
 
 impl Evaluation {

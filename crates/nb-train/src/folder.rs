@@ -5,14 +5,21 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nb_report::EventWriter;
 use serde::Serialize;
+use serde_json::Value;
 
 /// The resolved configuration in a run folder; there from the start.
-const CONFIG: &str = "config.yaml";
+pub(crate) const CONFIG: &str = "config.yaml";
 /// The result in a run folder; there once the run is finished.
-const SUMMARY: &str = "summary.json";
+pub(crate) const SUMMARY: &str = "summary.json";
 /// One line per log step and evaluation.
 const METRICS: &str = "metrics.jsonl";
+
+/// What each model made of each row, in a run folder.
+pub(crate) const OUTCOMES: &str = "outcomes.safetensors";
+/// The report for people in a run folder.
+pub(crate) const REPORT: &str = "report.html";
 
 /// What to do about a run folder that holds an unfinished run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +35,7 @@ pub enum Unfinished {
 pub struct RunFolder {
     path: PathBuf,
     metrics: fs::File,
+    events: EventWriter,
 }
 
 impl RunFolder {
@@ -63,7 +71,8 @@ impl RunFolder {
             if path != wanted {
                 tracing::info!("{} holds a finished run; this one goes to {}", wanted.display(), path.display());
             }
-            return Ok(Self { path, metrics });
+            let events = EventWriter::create(&path)?;
+            return Ok(Self { path, metrics, events });
         }
     }
 
@@ -72,12 +81,19 @@ impl RunFolder {
         &self.path
     }
 
-    /// Appends one line to `metrics.jsonl`.
+    /// Appends one line to `metrics.jsonl`, and its numbers to the TensorBoard events at its `step`.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn log(&mut self, line: &serde_json::Value) -> Result<()> {
-        writeln!(self.metrics, "{line}").with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))
+    pub fn log(&mut self, line: &Value) -> Result<()> {
+        let written = writeln!(self.metrics, "{line}");
+        written.with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))?;
+        let step = line["step"].as_u64().unwrap_or_default();
+        let event = line["event"].as_str().unwrap_or_default();
+        for (tag, value) in scalars(event, line) {
+            self.events.scalar(step, &tag, value)?;
+        }
+        Ok(self.events.flush()?)
     }
 
     /// Writes `summary.json`: the run is finished.
@@ -86,6 +102,20 @@ impl RunFolder {
     /// If it cannot be written.
     pub fn finish(&self, summary: &serde_json::Value) -> Result<()> {
         write_whole(&self.path.join(SUMMARY), format!("{summary:#}\n").as_bytes())
+    }
+}
+
+/// The numbers in a JSON value with the way to each: `step/terms/hard`, `eval/student/accuracy`.
+fn scalars(tag: &str, value: &Value) -> Vec<(String, f64)> {
+    match value {
+        Value::Object(map) => {
+            let inner = map.iter().filter(|(key, _)| !["event", "step", "intervals", "parts"].contains(&key.as_str()));
+            inner.flat_map(|(key, value)| scalars(&format!("{tag}/{key}"), value)).collect()
+        }
+        Value::Array(list) => {
+            (1..).zip(list).flat_map(|(i, value)| scalars(&format!("{tag}/layer_{i}"), value)).collect()
+        }
+        other => other.as_f64().map(|number| (tag.to_owned(), number)).into_iter().collect(),
     }
 }
 
@@ -122,8 +152,8 @@ fn free_folder(wanted: &Path, unfinished: Unfinished) -> Result<(PathBuf, Option
 /// Whether a run made an entry of its folder.
 fn is_ours(entry: &Path) -> bool {
     let name = entry.file_name().unwrap_or_default().to_string_lossy();
-    [CONFIG, METRICS, SUMMARY, "teacher", "student"].contains(&name.as_ref())
-        || [".new-", ".old-"].iter().any(|prefix| name.starts_with(prefix))
+    [CONFIG, METRICS, SUMMARY, OUTCOMES, REPORT, "teacher", "student"].contains(&name.as_ref())
+        || [".new-", ".old-", "events.out.tfevents."].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Removes what an unfinished run left, the configuration last: until then the folder is still a run's.

@@ -1,6 +1,5 @@
 //! A saved model at work: from texts to vectors and topics, streaming, in the order of the input.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -8,12 +7,12 @@ use nb_data::batch::cut;
 use nb_data::read::{Article, Field};
 use nb_data::{BatchSize, TokenBatch, Tokenizer, Tokens};
 use nb_model::{
-    Arena, AttentivePooling, Bert, BertConfig, Dense, POOLING_QUERY, Packed, Pass, Precision, Reader, cls_pooling,
-    fill, mean_pooling, read_tensors,
+    Arena, AttentivePooling, Bert, BertConfig, Capture, Dense, POOLING_QUERY, Packed, Pass, Precision, Reader,
+    cls_pooling, mean_pooling,
 };
 use tch::{Device, Kind, Tensor};
 
-use crate::card::{DESCRIPTION_FILE, Description, HEAD_FILE};
+use crate::card::{DESCRIPTION_FILE, Description, fill_top};
 use crate::config::NewsField;
 use crate::task::texts::{BATCH_TOKENS, pack};
 
@@ -206,7 +205,7 @@ impl Trained {
         let mut out = vec![Vec::new(); articles.len()];
         for rows in cut(&rows, length, BatchSize::Tokens(BATCH_TOKENS)) {
             let packed = pack(&TokenBatch::pack(&tokens, &rows), self.device);
-            let result = tch::no_grad(|| f(self.bert.encode(&packed, Pass::Inference).last(), &packed));
+            let result = tch::no_grad(|| f(self.bert.encode(&packed, Pass::Inference, Capture::Last).last(), &packed));
             for (row, values) in rows.iter().zip(Vec::<Vec<f32>>::try_from(result)?) {
                 if values.iter().any(|value| !value.is_finite()) {
                     bail!("the model's outputs are not numbers: its training went astray");
@@ -233,7 +232,7 @@ impl Top {
             }
         };
         let top = Self { description, pooling, head };
-        top.fill(&folder.join(HEAD_FILE))?;
+        fill_top(folder, &top.arenas())?;
         Ok(top)
     }
 
@@ -244,19 +243,6 @@ impl Top {
             Head::Nothing => Vec::new(),
         };
         std::iter::once(self.pooling.arena()).chain(head).collect()
-    }
-
-    fn fill(&self, path: &Path) -> Result<()> {
-        let mut tensors: BTreeMap<String, Tensor> = read_tensors(path)?.into_iter().collect();
-        let arenas = self.arenas();
-        let (last, first) = arenas.split_last().expect("the pooling has an arena");
-        for arena in first {
-            let slots = arena.layout().slots().iter();
-            let own = slots.filter_map(|slot| tensors.remove_entry(&slot.name)).collect();
-            fill(arena, own, path)?;
-        }
-        // The last one takes what is left, so that what nobody knows is an error.
-        Ok(fill(last, tensors, path)?)
     }
 }
 

@@ -11,17 +11,25 @@
 //! The binary `nb` is a thin layer of commands over this library.
 
 pub mod adamw;
+pub mod assemble;
 pub mod best;
 pub mod card;
 pub mod cli;
+mod clock;
+pub mod compare;
 pub mod config;
 pub mod cuda;
 pub mod evaluation;
+mod finish;
 pub mod folder;
 pub mod inference;
+pub mod kept;
 pub mod method;
 pub mod models;
+mod origin;
+mod outcomes;
 pub mod plan;
+pub mod prepare;
 mod progress;
 pub mod report;
 pub mod run;
@@ -30,6 +38,7 @@ pub mod step;
 pub mod task;
 pub mod terms;
 pub mod vector_file;
+pub mod watch;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

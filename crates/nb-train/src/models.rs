@@ -1,11 +1,10 @@
-//! Teacher and student as a run holds them, and how they come to be.
+//! Teacher and student as a run holds them.
 
-use anyhow::{Context, Result};
-use nb_model::{Arena, Bert, BertConfig, DropoutKey, Packed, Pass};
-use nb_share::{LayerMap, initialise};
+use nb_model::{Arena, Bert, Capture, Dense, DropoutKey, Encoded, Packed, Pass};
+use nb_share::LayerMap;
 
-use crate::plan::{ModelSource, Plan, StudentStart};
-use crate::task::{Task, Tops};
+use crate::kept::Kept;
+use crate::method::TeacherRole;
 
 /// An encoder with the top layers of a task.
 #[derive(Debug)]
@@ -16,49 +15,46 @@ pub struct Model<T> {
     pub top: T,
 }
 
-/// The models that a run trains.
+/// The models of a run.
 #[derive(Debug)]
 pub struct Models<T> {
-    /// The large one, where the method trains it.
+    /// The large one, where the method has one.
     pub teacher: Option<Model<T>>,
+    /// Further frozen teachers, whose logits count along.
+    pub others: Vec<Model<T>>,
     /// The small one, where the method trains it.
     pub student: Option<Model<T>>,
+    /// From the student's width to the teacher's, where they differ and states are compared.
+    pub projection: Option<Dense>,
     /// Which teacher layers stand behind each student layer, where the method sets them against each other.
     pub map: Option<LayerMap>,
+    /// What frozen teachers make of the texts, where that is kept: the first teacher's, then the others'.
+    pub kept: Vec<Kept>,
 }
 
-/// Salts that keep the random numbers of different purposes apart.
-const TOP_SEED: u64 = 1;
-const TEACHER_SEED: u64 = 2;
-const STUDENT_SEED: u64 = 3;
-
 impl<T> Models<T> {
-    /// Loads the teacher's checkpoint, makes the student from it, and gives both their top layers.
-    ///
-    /// # Errors
-    /// If a checkpoint cannot be loaded, or if teacher and student do not fit the method.
-    pub fn build<K: Task<Top = T>>(plan: &Plan, task: &K) -> Result<Self> {
-        let method = &plan.method;
-        let source = load(&plan.teacher, &plan.teacher_config, plan, TEACHER_SEED).context("teacher")?;
-        let hidden = source.config().hidden_size;
-        let student = method.has_student().then(|| student(plan, &source)).transpose().context("student")?;
-        let map = match &student {
-            Some(student) if method.needs_layer_map() => Some(LayerMap::uniform(source.depth(), student.depth())?),
-            _ => None,
-        };
-        let Tops { teacher: teacher_top, student: student_top } =
-            task.tops(hidden, method.share, nb_data::random::mix(&[plan.seed, TOP_SEED]), plan.device);
-        Ok(Self {
-            teacher: method.has_teacher().then_some(Model { bert: source, top: teacher_top }),
-            student: student.map(|bert| Model { bert, top: student_top }),
-            map,
-        })
+    /// Teacher and student alone.
+    pub fn pair(teacher: Model<T>, student: Model<T>) -> Self {
+        let map = LayerMap::uniform(teacher.bert.depth(), student.bert.depth()).ok();
+        let (teacher, student) = (Some(teacher), Some(student));
+        Self { teacher, others: Vec::new(), student, projection: None, map, kept: Vec::new() }
     }
 
     /// Both models with their names, the teacher first.
     pub fn named(&self) -> impl Iterator<Item = (Role, &Model<T>)> {
         let teacher = self.teacher.iter().map(|m| (Role::Teacher, m));
         teacher.chain(self.student.iter().map(|m| (Role::Student, m)))
+    }
+
+    /// Those of them that are trained where the teacher has this role.
+    pub fn trained(&self, teacher: TeacherRole) -> impl Iterator<Item = (Role, &Model<T>)> {
+        self.named().filter(move |(role, _)| *role == Role::Student || teacher == TeacherRole::Joint)
+    }
+
+    /// Layers of teacher and student; 0 for one that is not there.
+    pub fn depths(&self) -> (usize, usize) {
+        let depth = |model: &Option<Model<T>>| model.as_ref().map_or(0, |m| m.bert.depth());
+        (depth(&self.teacher), depth(&self.student))
     }
 }
 
@@ -83,39 +79,12 @@ impl Role {
 
 impl<T> Model<T> {
     /// A training pass over a micro-batch; the dropout key belongs to this model and this micro-batch alone.
-    pub fn encode(&self, packed: &Packed, key: u64) -> nb_model::Encoded {
-        self.bert.encode(packed, Pass::Training(DropoutKey::Key(key)))
+    pub fn encode(&self, packed: &Packed, capture: Capture, key: u64) -> Encoded {
+        self.bert.encode(packed, Pass::Training(DropoutKey::Key(key)), capture)
     }
 
     /// The encoder's parameters.
     pub fn arena(&self) -> &Arena {
         self.bert.arena()
-    }
-}
-
-fn load(source: &ModelSource, config: &BertConfig, plan: &Plan, salt: u64) -> Result<Bert> {
-    match source {
-        ModelSource::Folder(folder) => Ok(Bert::load(folder, plan.device, plan.precision)?),
-        ModelSource::Random { .. } => random(config, plan, salt),
-    }
-}
-
-/// A model of random weights.
-fn random(config: &BertConfig, plan: &Plan, salt: u64) -> Result<Bert> {
-    let mut bert = Bert::zeros(config.clone(), plan.device, plan.precision)?;
-    bert.randomise(nb_data::random::mix(&[plan.seed, salt]));
-    Ok(bert)
-}
-
-fn student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
-    let config = teacher.config().with_layers(plan.student_layers as i64);
-    match &plan.student_start {
-        StudentStart::Teacher(init) => {
-            let mut student = Bert::zeros(config, plan.device, plan.precision)?;
-            initialise(&mut student, teacher, *init);
-            Ok(student)
-        }
-        StudentStart::Random => random(&config, plan, STUDENT_SEED),
-        StudentStart::Checkpoint(folder) => Ok(Bert::load(folder, plan.device, plan.precision)?),
     }
 }

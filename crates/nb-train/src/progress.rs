@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::step::StepReport;
+use crate::watch::StepReport;
 
 /// A bar with the loss, its parts and the speed; or a log line now and then where there is no terminal.
 #[derive(Debug)]

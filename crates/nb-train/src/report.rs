@@ -8,8 +8,7 @@ use nb_data::TokenBatch;
 use nb_model::Bert;
 use serde_json::{Value, json};
 
-use crate::best::Best;
-use crate::evaluation::Part;
+use crate::evaluation::{Evaluation, Part};
 use crate::models::Role;
 use crate::plan::Plan;
 
@@ -18,7 +17,7 @@ const WARM_UP: usize = 5;
 const TIMED: usize = 50;
 
 /// How fast a model is, tokenising left out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Speed {
     /// Median time of one text alone, in milliseconds.
     pub milliseconds: f64,
@@ -61,19 +60,26 @@ pub struct Finished<'a> {
     pub role: Role,
     /// Its encoder.
     pub bert: &'a Bert,
-    /// Its best evaluation.
-    pub best: &'a Best,
+    /// Its folder, within the run's or elsewhere.
+    pub folder: String,
+    /// The step of the best evaluation, if it was trained.
+    pub best_step: Option<u64>,
+    /// The best evaluation on the development data.
+    pub dev: Option<Evaluation>,
+    /// Its evaluation on the data that nothing was chosen by, where there are such.
+    pub test: Option<Evaluation>,
     /// How fast it is.
     pub speed: Speed,
 }
 
 impl Finished<'_> {
-    fn metric(&self, name: &str) -> Option<f64> {
-        self.best.evaluation().and_then(|(_, evaluation)| evaluation.get(name))
+    /// What counts in the end: on the test data where there are such.
+    pub fn last_evaluation(&self) -> Option<&Evaluation> {
+        self.test.as_ref().or(self.dev.as_ref())
     }
 
     fn part(&self, name: &str) -> Option<&Part> {
-        self.best.evaluation().and_then(|(_, evaluation)| evaluation.parts.iter().find(|part| part.name == name))
+        self.last_evaluation().and_then(|evaluation| evaluation.parts.iter().find(|part| part.name == name))
     }
 
     fn parameters(&self) -> i64 {
@@ -110,26 +116,37 @@ fn singles(batch: &TokenBatch) -> impl Iterator<Item = TokenBatch> + '_ {
     })
 }
 
-/// Puts a finished run into words and numbers.
-pub fn summarise(plan: &Plan, task: &str, folder: &Path, train: TrainReport, models: &[Finished<'_>]) -> Summary {
+/// Puts a finished run into words and numbers; `task` and `metric` are the names of both.
+pub fn summarise(
+    plan: &Plan,
+    (task, metric): (&str, &str),
+    folder: &Path,
+    train: TrainReport,
+    models: &[Finished<'_>],
+) -> Summary {
     let mut json = json!({
-        "task": task, "method": plan.method.name, "seed": plan.seed, "name": plan.name,
+        "task": task, "method": plan.method.name, "seed": plan.seed, "name": plan.name, "primary": metric,
         "train": {"steps": train.steps, "seconds": train.seconds, "samples": train.samples,
                   "samples_per_second": train.samples_per_second,
                   "sequences_per_second": train.sequences_per_second, "tokens_per_second": train.tokens_per_second},
     });
     for model in models {
         let mut own = json!({"layers": model.bert.depth(), "parameters": model.parameters()});
-        if let Some((step, evaluation)) = model.best.evaluation() {
-            evaluation.to_json().into_iter().for_each(|(name, value)| own[name] = value);
+        for (name, value) in model.dev.iter().flat_map(Evaluation::to_json) {
+            own[name] = value;
+        }
+        if let Some(step) = model.best_step {
             own["best_step"] = json!(step);
+        }
+        if let Some(test) = &model.test {
+            own["test"] = test.to_json().into();
         }
         own["milliseconds_per_text"] = json!(model.speed.milliseconds);
         own["texts_per_second"] = json!(model.speed.texts_per_second);
-        own["folder"] = json!(model.role.name());
+        own["folder"] = json!(model.folder);
         json[model.role.name()] = own;
     }
-    let place = |m: &Finished<'_>| format!("{:<8} {}", m.role.name(), folder.join(m.role.name()).display());
+    let place = |m: &Finished<'_>| format!("{:<8} {}", m.role.name(), folder.join(&m.folder).display());
     let places: Vec<String> = models.iter().map(place).collect();
     Summary { folder: folder.to_owned(), json, table: format!("{}\n{}", table(models), places.join("\n")) }
 }
@@ -144,11 +161,15 @@ fn table(models: &[Finished<'_>]) -> Table {
     row("layers", &|m| m.bert.depth().to_string());
     row("parameters", &|m| format!("{:.1} M", m.parameters() as f64 / 1e6));
     let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.4}"));
-    let first = models.first().and_then(|m| m.best.evaluation()).map(|(_, evaluation)| evaluation);
-    for metric in first.iter().flat_map(|evaluation| &evaluation.metrics) {
-        row(&metric.name.replace('_', " "), &|m| number(m.metric(metric.name)));
+    let get = |evaluation: &Option<Evaluation>, name| evaluation.as_ref().and_then(|e| e.get(name));
+    for metric in models.iter().find_map(|m| m.dev.as_ref()).iter().flat_map(|e| &e.metrics) {
+        row(&metric.name.replace('_', " "), &|m| number(get(&m.dev, metric.name)));
     }
-    for part in first.iter().flat_map(|evaluation| &evaluation.parts) {
+    for metric in models.iter().find_map(|m| m.test.as_ref()).iter().flat_map(|e| &e.metrics) {
+        row(&format!("test {}", metric.name.replace('_', " ")), &|m| number(get(&m.test, metric.name)));
+    }
+    let last = models.iter().find_map(Finished::last_evaluation);
+    for part in last.iter().flat_map(|evaluation| &evaluation.parts) {
         let name = part.metrics.first().map_or("", |metric| metric.name);
         let title = format!("{name}, {} ({})", part.name, part.rows);
         row(&title, &|m| number(m.part(&part.name).and_then(|part| Some(part.metrics.first()?.value))));

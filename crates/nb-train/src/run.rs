@@ -1,27 +1,31 @@
 //! The run: plan in, trained models and a summary out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use nb_model::Arena;
 use serde_json::json;
+use tch::Device;
 
 use crate::adamw::{AdamW, Group};
 use crate::best::Best;
+use crate::clock::Clock;
 use crate::config::EvalEvery;
+use crate::finish::finish;
 use crate::folder::{RunFolder, Unfinished};
+use crate::method::TermKind;
 use crate::models::{Model, Models, Role};
 use crate::plan::{Plan, TaskPlan};
+use crate::prepare::prepare_teacher;
 use crate::progress::Progress;
-use crate::report::{Finished, Summary, TrainReport, speed, summarise};
-use crate::schedule::Schedule;
-use crate::step::{StepReport, Stepper};
-use crate::task::{Layers, Recommend, Retrieve, Task, Topic};
-use crate::terms::Counts;
-
-/// Steps whose time does not count in the speed: first touches of memory, kernels chosen.
-const WARM_UP_STEPS: u64 = 3;
+use crate::report::Summary;
+use crate::schedule::{Moment, Timeline};
+use crate::step::Stepper;
+use crate::task::{Layers, Recommend, Retrieve, SplitName, Task, Topic};
+use crate::watch::{StepReport, Watch};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -41,12 +45,16 @@ pub fn set_threads(threads: usize) -> Result<()> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot set the number of threads")
 }
 
-/// Runs a plan.
+/// Runs a plan; a frozen teacher that was not trained yet is trained first, in a run folder of its own.
 ///
 /// # Errors
 /// If data, checkpoints or the run folder cannot be used, or if a loss is not finite.
 pub fn run(plan: &Plan, unfinished: Unfinished, stop: &Arc<AtomicBool>) -> Result<Outcome> {
     RunFolder::check(&plan.output, unfinished)?;
+    let Some(plan) = prepare_teacher(plan, unfinished, stop)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let plan = plan.as_ref();
     match &plan.data.task {
         TaskPlan::Topic(files) => run_task(plan, &Topic::open(plan, files)?, unfinished, stop),
         TaskPlan::Recommend(files) => run_task(plan, &Recommend::open(plan, files)?, unfinished, stop),
@@ -61,69 +69,74 @@ fn run_task<K: Task>(plan: &Plan, task: &K, unfinished: Unfinished, stop: &Arc<A
         return Ok(Outcome::Interrupted);
     }
     let folder = RunFolder::create(&plan.output, &plan.resolved, unfinished)?;
-    Run::new(plan, task, models, folder).train(stop)
+    Run::new(plan, task, models, folder)?.train(stop)
 }
 
 /// A run under way.
-struct Run<'a, K: Task> {
-    plan: &'a Plan,
-    task: &'a K,
-    models: Models<K::Top>,
+pub(crate) struct Run<'a, K: Task> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) task: &'a K,
+    pub(crate) models: Models<K::Top>,
+    pub(crate) folder: RunFolder,
+    pub(crate) best: Vec<Best>,
+    pub(crate) clock: Clock,
+    /// By term, the steps that had nothing to compute it from.
+    pub(crate) without_unit: BTreeMap<TermKind, u64>,
     groups: Vec<Group>,
     stepper: Stepper,
-    schedule: Schedule,
-    total: u64,
-    folder: RunFolder,
-    best: Vec<Best>,
-    clock: Clock,
+    timeline: Timeline,
 }
 
 impl<'a, K: Task> Run<'a, K> {
-    fn new(plan: &'a Plan, task: &'a K, models: Models<K::Top>, folder: RunFolder) -> Self {
-        let total = total_steps(plan, task);
+    fn new(plan: &'a Plan, task: &'a K, models: Models<K::Top>, folder: RunFolder) -> Result<Self> {
+        let timeline = timeline(plan, &updates(plan, task));
         let stepper = Stepper {
             method: plan.method.clone(),
             optimiser: AdamW::new(plan.train.weight_decay),
             clip: plan.train.clip,
             seed: plan.seed,
         };
-        let best = models.named().map(|(role, _)| Best::new(role, task.primary_metric())).collect();
-        Self {
+        let roles = models.trained(plan.method.teacher).map(|(role, _)| Best::new(role, task.primary_metric()));
+        Ok(Self {
+            best: roles.collect(),
             groups: groups(plan, &models),
-            schedule: Schedule::new(total, plan.train.warmup),
             clock: Clock::default(),
+            without_unit: BTreeMap::new(),
             plan,
             task,
             models,
             stepper,
-            total,
+            timeline,
             folder,
-            best,
-        }
+        })
     }
 
     fn train(mut self, stop: &AtomicBool) -> Result<Outcome> {
-        let mut progress = Progress::new(self.total);
+        let total = self.timeline.total();
+        let mut progress = Progress::new(total);
         let mut step = 0;
         'training: for epoch in 0.. {
             let rows = self.task.epoch(epoch);
             let updates = rows.chunks(self.plan.train.accumulate);
             let last = updates.len() - 1;
             for (i, update) in updates.enumerate() {
-                let report = self.step(epoch, update, step)?;
+                let moment = self.timeline.at(step);
                 step += 1;
-                progress.step(step, &report, self.clock.tokens_per_second());
-                if step % self.plan.train.log_every == 0 || step == self.total {
-                    self.log(step, epoch, &report)?;
+                let logs = step.is_multiple_of(self.plan.train.log_every) || step == total;
+                if let Some(report) = self.step(epoch, update, moment, logs)? {
+                    progress.step(step, &report, self.clock.tokens_per_second());
+                    if logs {
+                        self.log(epoch, moment, &report)?;
+                    }
                 }
-                if self.is_evaluation(step, i == last) {
+                if is_evaluation(self.plan, &self.timeline, moment, i == last) {
                     let worse = progress.aside(|| self.evaluate(step, epoch))?;
                     if self.plan.train.patience.is_some_and(|patience| worse >= patience) {
                         progress.aside(|| tracing::info!("no better metric in {worse} evaluations: stopping early"));
                         break 'training;
                     }
                 }
-                if step == self.total {
+                if step == total {
                     break 'training;
                 }
                 if stop.load(Ordering::Relaxed) {
@@ -133,37 +146,37 @@ impl<'a, K: Task> Run<'a, K> {
             }
         }
         progress.finish();
-        self.finish(step)
+        let summary = finish(&self, step)?;
+        Ok(Outcome::Finished(Box::new(summary)))
     }
 
-    fn step(&mut self, epoch: u64, update: &[Vec<u32>], step: u64) -> Result<StepReport> {
+    /// One update; reported where that costs no waiting, and where a line of the log is due.
+    fn step(&mut self, epoch: u64, update: &[Vec<u32>], moment: Moment, logs: bool) -> Result<Option<StepReport>> {
         let begin = Instant::now();
         let batches: Vec<K::Batch> = update.iter().map(|rows| self.task.batch(epoch, rows)).collect();
-        let at = (step, self.schedule.factor(step));
-        let report = self.stepper.step((self.task, &mut self.models), &mut self.groups, &batches, at);
-        self.clock.add(step, begin.elapsed(), report.counts);
-        if let Some(what) = report.not_finite() {
-            bail!("step {}: {what}; {}. A lower train.lr is the usual remedy", step + 1, self.kept());
+        let at = (moment, if logs { Watch::Models } else { Watch::Terms });
+        let stepped = self.stepper.step((self.task, &mut self.models), &mut self.groups, &batches, at);
+        let report = (logs || self.plan.device == Device::Cpu).then(|| stepped.read());
+        self.clock.add(moment.step, begin.elapsed(), stepped.counts);
+        for term in &self.stepper.method.stages[moment.stage].terms {
+            if stepped.counts.units(term.kind) == 0 {
+                *self.without_unit.entry(term.kind).or_default() += 1;
+            }
+        }
+        if let Some(what) = report.as_ref().and_then(StepReport::not_finite) {
+            bail!("step {}: {what}; {}. A lower train.lr is the usual remedy", moment.step + 1, self.kept());
         }
         Ok(report)
     }
 
-    fn is_evaluation(&self, step: u64, end_of_epoch: bool) -> bool {
-        step == self.total
-            || match self.plan.train.eval_every {
-                EvalEvery::Epoch => end_of_epoch,
-                EvalEvery::Steps(n) => step.is_multiple_of(n),
-            }
-    }
-
-    /// Evaluates both models and saves those that are the best so far. Returns how many evaluations the model that counts
-    /// (the student, where there is one) has not become better.
+    /// Evaluates the models that are trained and saves those that are the best so far. Returns how many evaluations the model
+    /// that counts (the student, where there is one) has not become better.
     fn evaluate(&mut self, step: u64, epoch: u64) -> Result<u64> {
         let kept = self.kept();
         let mut line = json!({"event": "eval", "step": step, "epoch": epoch});
         let mut worse = 0;
-        for ((role, model), best) in self.models.named().zip(&mut self.best) {
-            let evaluation = self.task.evaluate(&model.bert, &model.top);
+        for ((role, model), best) in self.models.trained(self.plan.method.teacher).zip(&mut self.best) {
+            let evaluation = self.task.evaluate(&model.bert, &model.top, SplitName::Dev);
             let evaluation = evaluation.with_context(|| format!("step {step}: {}; {kept}", role.name()))?;
             tracing::info!("step {step}: {} {}", role.name(), evaluation.line());
             line[role.name()] = evaluation.to_json().into();
@@ -173,21 +186,26 @@ impl<'a, K: Task> Run<'a, K> {
         Ok(worse)
     }
 
-    fn log(&mut self, step: u64, epoch: u64, report: &StepReport) -> Result<()> {
-        let terms: serde_json::Map<_, _> =
-            report.terms.iter().map(|(kind, v)| (kind.name().to_owned(), json!(v))).collect();
-        let factor = self.schedule.factor(step - 1);
-        self.folder.log(&json!({
-            "event": "step", "step": step, "epoch": epoch, "loss": report.total, "terms": terms,
-            "gradient_norm": report.gradient_norm, "lr": self.plan.train.lr * factor,
-            "head_lr": self.plan.train.head_lr * factor, "teacher_lr": self.plan.train.teacher_lr * factor,
-            "samples": report.counts.rows, "samples_per_second": self.clock.samples_per_second(),
-            "sequences_per_second": self.clock.sequences_per_second(), "tokens_per_second": self.clock.tokens_per_second(),
-        }))
+    fn log(&mut self, epoch: u64, moment: Moment, report: &StepReport) -> Result<()> {
+        let mut line = json!({"event": "step", "step": moment.step + 1, "epoch": epoch, "stage": moment.stage});
+        report.to_json(&self.plan.method).into_iter().for_each(|(key, value)| line[key] = value);
+        let train = &self.plan.train;
+        for (key, value) in [
+            ("lr", train.lr * moment.rate),
+            ("head_lr", train.head_lr * moment.rate),
+            ("teacher_lr", train.teacher_lr * moment.rate),
+            ("samples_per_second", self.clock.samples_per_second()),
+            ("sequences_per_second", self.clock.sequences_per_second()),
+            ("tokens_per_second", self.clock.tokens_per_second()),
+        ] {
+            line[key] = json!(value);
+        }
+        line["samples"] = json!(report.counts.rows);
+        self.folder.log(&line)
     }
 
     fn interrupted(&self, step: u64) -> Outcome {
-        tracing::warn!("stopped after step {step} of {}; {}", self.total, self.kept());
+        tracing::warn!("stopped after step {step} of {}; {}", self.timeline.total(), self.kept());
         Outcome::Interrupted
     }
 
@@ -200,37 +218,6 @@ impl<'a, K: Task> Run<'a, K> {
             names => format!("the best {} so far is kept in {folder}", names.join(" and ")),
         }
     }
-
-    fn finish(self, steps: u64) -> Result<Outcome> {
-        let train = TrainReport {
-            steps,
-            seconds: self.clock.seconds(),
-            samples: self.clock.all.samples,
-            samples_per_second: self.clock.samples_per_second(),
-            sequences_per_second: self.clock.sequences_per_second(),
-            tokens_per_second: self.clock.tokens_per_second(),
-        };
-        let probe = self.task.probe();
-        let models: Vec<Finished<'_>> = self
-            .models
-            .named()
-            .zip(&self.best)
-            .map(|((role, model), best)| {
-                let speed = speed(&probe, |batch| self.time(model, batch));
-                Finished { role, bert: &model.bert, best, speed }
-            })
-            .collect();
-        let summary = summarise(self.plan, self.task.name(), self.folder.path(), train, &models);
-        self.folder.finish(&summary.json)?;
-        Ok(Outcome::Finished(Box::new(summary)))
-    }
-
-    /// One inference pass, top layers included.
-    fn time(&self, model: &Model<K::Top>, batch: &nb_data::TokenBatch) -> Duration {
-        let begin = Instant::now();
-        self.task.infer(&model.bert, &model.top, batch);
-        begin.elapsed()
-    }
 }
 
 fn save<K: Task>(task: &K, model: &Model<K::Top>, folder: &std::path::Path) -> Result<()> {
@@ -238,94 +225,60 @@ fn save<K: Task>(task: &K, model: &Model<K::Top>, folder: &std::path::Path) -> R
     task.save(&model.top, folder)
 }
 
-/// Updates of the whole run.
-pub(crate) fn total_steps<K: Task>(plan: &Plan, task: &K) -> u64 {
+/// The stages of the whole run, whose epochs have these updates.
+pub(crate) fn timeline(plan: &Plan, updates: &[u64]) -> Timeline {
+    let shares: Vec<f64> = plan.method.stages.iter().map(|stage| stage.share).collect();
+    let total = updates.iter().sum::<u64>().min(plan.train.max_steps.unwrap_or(u64::MAX));
+    Timeline::new(total, plan.train.warmup, &shares)
+}
+
+/// Updates of each epoch, up to the one in which `train.max_steps` is reached.
+pub(crate) fn updates<K: Task>(plan: &Plan, task: &K) -> Vec<u64> {
     let most = plan.train.max_steps.unwrap_or(u64::MAX);
-    let mut steps = 0;
+    let (mut updates, mut steps) = (Vec::new(), 0);
     for epoch in 0..plan.train.epochs {
         if steps >= most {
             break; // every further epoch would be shuffled for nothing
         }
-        steps += task.epoch(epoch).len().div_ceil(plan.train.accumulate) as u64;
+        updates.push(task.epoch(epoch).len().div_ceil(plan.train.accumulate) as u64);
+        steps += updates[updates.len() - 1];
     }
-    steps.min(most)
+    updates
+}
+
+/// Whether an evaluation follows the step at `moment`: at their time and at the end; where a stage trains nothing that a
+/// metric could see there are none.
+pub(crate) fn is_evaluation(plan: &Plan, timeline: &Timeline, moment: Moment, end_of_epoch: bool) -> bool {
+    let step = moment.step + 1;
+    if step == timeline.total() {
+        return true;
+    }
+    let due = match plan.train.eval_every {
+        EvalEvery::Epoch => end_of_epoch,
+        EvalEvery::Steps(n) => step.is_multiple_of(n),
+    };
+    due && plan.method.stages[moment.stage].any(TermKind::needs_outputs)
 }
 
 /// The optimiser's groups: each distinct arena once, with the peak rate of its place.
 pub fn groups<T: Layers>(plan: &Plan, models: &Models<T>) -> Vec<Group> {
     let mut groups = Vec::new();
     let mut seen = Vec::new();
-    for (role, model) in models.named() {
+    let mut add = |arena: &Arena, peak| {
+        let identity = arena.values().data_ptr(); // shared top layers are one arena
+        if !seen.contains(&identity) {
+            seen.push(identity);
+            groups.push(Group::new(arena, peak));
+        }
+    };
+    for (role, model) in models.trained(plan.method.teacher) {
         let encoder = match role {
             Role::Teacher => plan.train.teacher_lr,
             Role::Student => plan.train.lr,
         };
-        let tops = model.top.arenas().into_iter().map(|arena| (arena, plan.train.head_lr));
-        for (arena, peak) in std::iter::once((model.arena(), encoder)).chain(tops) {
-            let identity = arena.values().data_ptr(); // shared top layers are one arena
-            if !seen.contains(&identity) {
-                seen.push(identity);
-                groups.push(Group::new(arena, peak));
-            }
-        }
+        add(model.arena(), encoder);
+        model.top.arenas().into_iter().for_each(|arena| add(arena, plan.train.head_lr));
     }
+    models.extra_arenas().into_iter().for_each(|arena| add(arena, plan.train.head_lr));
     groups
-}
-
-/// Time spent in steps, and what went through them.
-#[derive(Debug, Default)]
-struct Clock {
-    all: Throughput,
-    warm: Throughput,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Throughput {
-    time: Duration,
-    samples: i64,
-    sequences: i64,
-    tokens: i64,
-}
-
-impl Throughput {
-    fn add(&mut self, took: Duration, counts: Counts) {
-        self.time += took;
-        self.samples += counts.rows;
-        self.sequences += counts.pooled;
-        self.tokens += counts.tokens;
-    }
-
-    fn per_second(self, count: i64) -> f64 {
-        count as f64 / self.time.as_secs_f64().max(1e-9)
-    }
-}
-
-impl Clock {
-    fn add(&mut self, step: u64, took: Duration, counts: Counts) {
-        self.all.add(took, counts);
-        if step >= WARM_UP_STEPS {
-            self.warm.add(took, counts);
-        }
-    }
-
-    fn seconds(&self) -> f64 {
-        self.all.time.as_secs_f64()
-    }
-
-    /// Without the first steps, unless there are no others.
-    fn settled(&self) -> Throughput {
-        if self.warm.sequences > 0 { self.warm } else { self.all }
-    }
-
-    fn samples_per_second(&self) -> f64 {
-        self.settled().per_second(self.settled().samples)
-    }
-
-    fn sequences_per_second(&self) -> f64 {
-        self.settled().per_second(self.settled().sequences)
-    }
-
-    fn tokens_per_second(&self) -> f64 {
-        self.settled().per_second(self.settled().tokens)
-    }
 }

@@ -1,17 +1,20 @@
 //! One training step: micro-batches in, an update out. Every line is a value becoming the next.
 //!
-//! The step interprets a [`Method`] and never asks for its name.
+//! The step interprets a [`Method`] and never asks for its name. Nothing in it waits for the device: what a step says of
+//! itself are tensors ([`Stepped`]), which whoever wants to know reads.
 
 use nb_data::random::mix;
-use nb_model::Encoded;
-use nb_momentum::{blend_embeddings, blend_layers};
-use tch::{Device, Kind, Tensor};
+use nb_model::{Encoded, Packed, Pass};
+use nb_momentum::{Beta, blend_embeddings, blend_layers};
+use tch::{Kind, Tensor};
 
 use crate::adamw::{AdamW, Group, clip_factor, gradient_norm};
-use crate::method::{Blend, Method, TermKind};
+use crate::method::{Blend, Ensemble, Method, Stage, TeacherRole, TermKind};
 use crate::models::{Model, Models, Role};
+use crate::schedule::Moment;
 use crate::task::{Objective, Outputs};
-use crate::terms::{Compared, Counts, Side};
+use crate::terms::{Compared, Counts, Shown};
+use crate::watch::{Stepped, Watch, Watched};
 
 /// What every step of a run has in common.
 #[derive(Debug)]
@@ -26,103 +29,171 @@ pub struct Stepper {
     pub seed: u64,
 }
 
-/// What a step did.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StepReport {
-    /// Each term, unweighted, in the method's order.
-    pub terms: Vec<(TermKind, f64)>,
-    /// The weighted sum of the terms.
-    pub total: f64,
-    /// Norm of the whole gradient after blending, before clipping.
-    pub gradient_norm: f64,
-    /// What the batch held.
+/// What all micro-batches of a step have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Context {
+    /// Where the step stands.
+    pub moment: Moment,
+    /// Units in all micro-batches.
     pub counts: Counts,
+    /// What is looked at beside the terms.
+    pub watch: Watch,
 }
 
-impl StepReport {
-    /// The first number of the report that is not finite.
-    pub fn not_finite(&self) -> Option<String> {
-        let term = self.terms.iter().find(|(_, value)| !value.is_finite());
-        let term = term.map(|(kind, value)| format!("the term `{}` is {value}", kind.name()));
-        term.or_else(|| {
-            (!self.gradient_norm.is_finite()).then(|| format!("the gradient's norm is {}", self.gradient_norm))
-        })
-    }
+/// What a micro-batch came to.
+#[derive(Debug)]
+pub struct Micro {
+    /// The stage's terms, unweighted, in f64: \[terms\].
+    pub terms: Tensor,
+    /// Share of equal predictions and KL divergence of teacher and student, summed over rows, if that is watched: \[2\].
+    pub agreement: Option<Tensor>,
 }
 
 impl Stepper {
-    /// Update number `step` (from 0) from `batches`, its micro-batches, at `schedule` times the peak learning rates. An
-    /// update that is not finite is reported and not made.
+    /// The update at `moment` from `batches`, its micro-batches. An update that is not finite is not made.
     pub fn step<K: Objective>(
         &self,
         (task, models): (&K, &mut Models<K::Top>),
         groups: &mut [Group],
         batches: &[K::Batch],
-        (step, schedule): (u64, f64),
-    ) -> StepReport {
+        (moment, watch): (Moment, Watch),
+    ) -> Stepped {
         let counts = batches.iter().map(|b| task.counts(b)).fold(Counts::default(), std::ops::Add::add);
-        let mut terms: Vec<(TermKind, f64)> = self.method.terms.iter().map(|t| (t.kind, 0.0)).collect();
-        for (micro, batch) in batches.iter().enumerate() {
-            let values = self.micro_batch(task, models, batch, counts, mix(&[self.seed, step, micro as u64]));
-            terms.iter_mut().zip(values).for_each(|((_, sum), value)| *sum += value);
-        }
-        self.blend(models);
-        let total = self.method.terms.iter().zip(&terms).map(|(term, (_, value))| term.weight * value).sum();
-        let report = StepReport { terms, total, gradient_norm: gradient_norm(groups), counts };
-        if report.not_finite().is_none() {
-            self.optimiser.step(groups, step + 1, schedule, clip_factor(report.gradient_norm, self.clip));
-            models.teacher.iter_mut().chain(&mut models.student).for_each(|m| m.bert.parameters_changed());
-        }
-        report
+        let context = Context { moment, counts, watch };
+        let micros: Vec<Micro> =
+            (0..).zip(batches).map(|(i, batch)| self.micro_batch(task, models, batch, &context, i)).collect();
+        let watched = Watched::look(&self.method, models, &micros, &context);
+        self.blend(models, moment);
+        let norm = gradient_norm(groups);
+        let values: Tensor = micros.iter().map(|micro| &micro.terms).sum();
+        let finite = norm.isfinite().logical_and(&values.isfinite().all());
+        let clip = clip_factor(&norm, self.clip).where_scalarother(&finite, 0.0);
+        self.optimiser.step(groups, moment.step + 1, moment.rate, &clip);
+        let trained = models.teacher.iter_mut().filter(|_| self.method.teacher == TeacherRole::Joint);
+        trained.chain(&mut models.student).for_each(|m| m.bert.parameters_changed());
+        Stepped::new(&self.method, context, (values, norm), watched)
     }
 
-    /// Forward and backward of one micro-batch: gradients accumulate in the arenas. Returns the terms' values.
+    /// Forward and backward of micro-batch number `micro`: gradients accumulate in the arenas.
     pub fn micro_batch<K: Objective>(
         &self,
         task: &K,
         models: &Models<K::Top>,
         batch: &K::Batch,
-        counts: Counts,
-        key: u64,
-    ) -> Vec<f64> {
-        let packed = task.packed(batch);
-        let forward = |model: &Model<K::Top>, role: Role| {
-            let encoded = model.encode(&packed, mix(&[key, role as u64]));
-            let outputs = task.outputs(&model.top, encoded.last(), &packed, batch);
-            (encoded, outputs)
+        context: &Context,
+        micro: u64,
+    ) -> Micro {
+        let stage = &self.method.stages[context.moment.stage];
+        let input = Input { task, batch, packed: &task.packed(batch), labels: &task.labels(batch), stage };
+        let key = mix(&[self.seed, context.moment.step, micro]);
+        let teacher = models.teacher.as_ref().map(|model| match self.method.teacher {
+            TeacherRole::Frozen => Side { shown: self.frozen(&input, models), encoded: None },
+            _ => input.forward(model, mix(&[key, Role::Teacher as u64])),
+        });
+        let student = models.student.as_ref().map(|model| input.forward(model, mix(&[key, Role::Student as u64])));
+        let compared = Compared {
+            teacher: teacher.as_ref().map(|side| &side.shown),
+            student: student.as_ref().map(|side| &side.shown),
+            packed: input.packed,
+            labels: input.labels,
+            depths: models.depths(),
+            heads: models.student.as_ref().map_or(1, |m| m.bert.config().num_attention_heads),
+            projection: models.projection.as_ref(),
+            counts: context.counts,
         };
-        let teacher = models.teacher.as_ref().map(|m| forward(m, Role::Teacher));
-        let student = models.student.as_ref().map(|m| forward(m, Role::Student));
-        let labels = task.labels(batch);
-        let compared = Compared { teacher: side(&teacher), student: side(&student), labels: &labels, map: models.map };
-
-        let terms: Vec<Tensor> =
-            self.method.terms.iter().map(|t| compared.term(t.kind, &self.method, counts)).collect();
-        let total: Tensor = self.method.terms.iter().zip(&terms).map(|(term, value)| value * term.weight).sum();
+        let progress = context.moment.progress;
+        let temperature = self.method.temperature.at(progress);
+        let terms: Vec<Tensor> = stage.terms.iter().map(|t| compared.term(t.kind, &self.method, temperature)).collect();
+        let total: Tensor = stage.terms.iter().zip(&terms).map(|(term, value)| value * term.weight.at(progress)).sum();
         total.backward();
-        for (model, outcome) in [(&models.teacher, teacher), (&models.student, student)] {
-            if let (Some(model), Some((encoded, _))) = (model, outcome) {
-                model.bert.backward(&packed, encoded);
+        let agreement = context.watch.agreement(compared.teacher, compared.student);
+        for (model, side) in [(&models.teacher, teacher), (&models.student, student)] {
+            if let (Some(model), Some(Side { encoded: Some(encoded), .. })) = (model, side) {
+                model.bert.backward(input.packed, encoded);
             }
         }
-        // One copy to the host for all terms; on a GPU it waits for the device.
-        let values = Tensor::stack(&terms, 0).to_kind(Kind::Double).to_device(Device::Cpu);
-        (0..terms.len() as i64).map(|i| values.double_value(&[i])).collect()
+        Micro { terms: Tensor::stack(&terms, 0).to_kind(Kind::Double).detach(), agreement }
+    }
+
+    /// What the frozen teachers say; from what is kept of them where it is.
+    fn frozen<K: Objective>(&self, input: &Input<'_, K>, models: &Models<K::Top>) -> Shown {
+        let teachers: Vec<&Model<K::Top>> = models.teacher.iter().chain(&models.others).collect();
+        let mut shown: Vec<Shown> = tch::no_grad(|| {
+            let one = |(i, model): (usize, &&Model<K::Top>)| {
+                let kept =
+                    models.kept.get(i).map(|kept| kept.show(&input.task.texts(input.batch), model.bert.device()));
+                match kept {
+                    Some(Ok((mut shown, pooled))) => {
+                        shown.outputs = pooled.map(|pooled| input.above(model, pooled));
+                        return shown;
+                    }
+                    Some(Err(e)) => tracing::warn!("{e:#}; the teacher computes it"),
+                    None => {}
+                }
+                input.shown(model, &model.bert.encode(input.packed, Pass::Inference, input.stage.capture()))
+            };
+            teachers.iter().enumerate().map(one).collect()
+        });
+        let logits = |shown: &Shown| shown.outputs.as_ref().map(|outputs| outputs.logits.shallow_clone());
+        let all: Vec<Tensor> = shown.iter().filter_map(logits).collect();
+        let mut first = shown.swap_remove(0);
+        if let (Some(outputs), true) = (&mut first.outputs, all.len() > 1) {
+            outputs.logits = match self.method.ensemble {
+                Ensemble::Mean => nb_loss::mean_logits(&all),
+                Ensemble::Loss => nb_loss::logits_weighted_by_loss(&all, input.labels),
+            };
+        }
+        first
     }
 
     /// Momentum distillation: after backward, before clipping.
-    pub fn blend<T>(&self, models: &Models<T>) {
+    pub fn blend<T>(&self, models: &Models<T>, moment: Moment) {
+        if !self.method.blends() {
+            return; // there may be a layer map all the same, with models of other widths
+        }
         let (Some(teacher), Some(student), Some(map)) = (&models.teacher, &models.student, models.map) else {
             return;
         };
+        let beta = Beta::new(self.method.beta.at(moment.progress)).unwrap_or(Beta::OFF); // its course stays within 0 and 1
         let (teacher, student) = (&teacher.bert, &student.bert);
-        blend_layers(&teacher.layer_grads(), &mut student.layer_grads(), map, self.method.beta);
+        blend_layers(&teacher.layer_grads(), &mut student.layer_grads(), map, beta);
         if self.method.blend == Blend::LayersAndEmbeddings {
-            blend_embeddings(&teacher.embedding_grads(), &mut student.embedding_grads(), self.method.beta);
+            blend_embeddings(&teacher.embedding_grads(), &mut student.embedding_grads(), beta);
         }
     }
 }
 
-fn side(outcome: &Option<(Encoded, Outputs)>) -> Option<Side<'_>> {
-    outcome.as_ref().map(|(encoded, outputs)| Side { states: encoded.states(), outputs })
+/// A micro-batch on the device, and the stage it is for.
+struct Input<'a, K: Objective> {
+    task: &'a K,
+    batch: &'a K::Batch,
+    packed: &'a Packed,
+    labels: &'a Tensor,
+    stage: &'a Stage,
+}
+
+/// What a model shows, and its way back where it is trained.
+struct Side {
+    shown: Shown,
+    encoded: Option<Encoded>,
+}
+
+impl<K: Objective> Input<'_, K> {
+    fn forward(&self, model: &Model<K::Top>, key: u64) -> Side {
+        let encoded = model.encode(self.packed, self.stage.capture(), key);
+        Side { shown: self.shown(model, &encoded), encoded: Some(encoded) }
+    }
+
+    /// What the stage's terms look at.
+    fn shown(&self, model: &Model<K::Top>, encoded: &Encoded) -> Shown {
+        let outputs = self
+            .stage
+            .any(TermKind::needs_outputs)
+            .then(|| self.above(model, self.task.pooled(&model.top, encoded.last(), self.packed)));
+        Shown::of(encoded, model.bert.depth(), outputs)
+    }
+
+    fn above(&self, model: &Model<K::Top>, pooled: Tensor) -> Outputs {
+        Outputs { logits: self.task.logits(&model.top, &pooled, self.batch), pooled }
+    }
 }

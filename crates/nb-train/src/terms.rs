@@ -1,13 +1,19 @@
-//! The terms of a method's loss, computed from the outputs of teacher and student.
+//! The terms of a method's loss, computed from what teacher and student show.
 //!
 //! Every term is a sum over its unit divided by the count of that unit in the whole global batch ([`Counts`]), so the
 //! terms of micro-batches add up to those of the batch.
 
-use nb_loss::{SoftScaling, hard_cross_entropy, soft_cross_entropy, state_mse};
+use std::collections::BTreeMap;
+
+use nb_loss::{
+    Soft, SoftLoss, cosine_distance, cwsm_temperatures, flsw_temperatures, hard_cross_entropy, normalised_state_mse,
+    score_mse, soft_loss, state_mse,
+};
+use nb_model::{Dense, Encoded, Packed, cls_pooling};
 use nb_share::LayerMap;
 use tch::Tensor;
 
-use crate::method::{Method, TermKind};
+use crate::method::{Method, Temperature, TermKind};
 use crate::task::Outputs;
 
 /// Units in the whole global batch.
@@ -15,6 +21,8 @@ use crate::task::Outputs;
 pub struct Counts {
     /// Real tokens.
     pub tokens: i64,
+    /// Pairs of real tokens that see each other in attention: Σ length².
+    pub pairs: i64,
     /// Vectors that come out of pooling: sequences.
     pub pooled: i64,
     /// Rows of logits.
@@ -23,12 +31,38 @@ pub struct Counts {
     pub labelled: i64,
 }
 
+impl Counts {
+    /// Of texts of the given lengths, each of which is a row; `labelled` of them have a label.
+    pub fn of_texts(lengths: &[i64], labelled: i64) -> Self {
+        let sequences = lengths.len() as i64;
+        Self {
+            tokens: lengths.iter().sum(),
+            pairs: lengths.iter().map(|length| length * length).sum(),
+            pooled: sequences,
+            rows: sequences,
+            labelled,
+        }
+    }
+
+    /// How many units a term has.
+    pub fn units(&self, kind: TermKind) -> i64 {
+        match kind {
+            TermKind::Teacher | TermKind::Hard => self.labelled,
+            TermKind::Embedding | TermKind::Hidden | TermKind::Cosine => self.tokens,
+            TermKind::Pooled | TermKind::Patience => self.pooled,
+            TermKind::Attention => self.pairs,
+            TermKind::Soft | TermKind::Divergence => self.rows,
+        }
+    }
+}
+
 impl std::ops::Add for Counts {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
         Self {
             tokens: self.tokens + other.tokens,
+            pairs: self.pairs + other.pairs,
             pooled: self.pooled + other.pooled,
             rows: self.rows + other.rows,
             labelled: self.labelled + other.labelled,
@@ -36,53 +70,134 @@ impl std::ops::Add for Counts {
     }
 }
 
-/// What one model made of a micro-batch.
-#[derive(Debug, Clone, Copy)]
-pub struct Side<'a> {
-    /// E, H₁ … of the encoder.
-    pub states: &'a [Tensor],
+/// What one model shows of a micro-batch: as much as the method's terms look at.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Hidden states [n, H] by number: 0 is the embedding output.
+    pub states: BTreeMap<usize, Tensor>,
+    /// \[CLS\] states [B, H] by number, where they are not taken from `states`.
+    pub firsts: BTreeMap<usize, Tensor>,
+    /// Attention scores of each layer ([`Encoded::scores`]).
+    pub scores: Vec<Tensor>,
     /// Pooled vectors and logits.
-    pub outputs: &'a Outputs,
+    pub outputs: Option<Outputs>,
 }
 
-/// Both models' outputs for a micro-batch, and what they are compared with.
-#[derive(Debug, Clone, Copy)]
+impl Shown {
+    /// What an encoder of `depth` layers made of the batch.
+    pub fn of(encoded: &Encoded, depth: usize, outputs: Option<Outputs>) -> Self {
+        let first = depth + 1 - encoded.states().len();
+        let states = encoded.states().iter().enumerate().map(|(i, state)| (first + i, state.shallow_clone()));
+        let scores = encoded.scores().iter().map(Tensor::shallow_clone).collect();
+        Self { states: states.collect(), scores, outputs, ..Self::default() }
+    }
+
+    fn state(&self, i: usize) -> &Tensor {
+        self.states.get(&i).unwrap_or_else(|| panic!("state {i} is not among those shown"))
+    }
+
+    fn first(&self, i: usize, packed: &Packed) -> Tensor {
+        self.firsts.get(&i).map_or_else(|| cls_pooling(self.state(i), packed), Tensor::shallow_clone)
+    }
+
+    /// Pooled vectors and logits.
+    ///
+    /// # Panics
+    /// If the stage has no term that looks at them.
+    pub fn outputs(&self) -> &Outputs {
+        self.outputs.as_ref().expect("a stage with this term shows outputs")
+    }
+}
+
+/// Both models' sides of a micro-batch, and what they are compared with.
+#[derive(Debug)]
 pub struct Compared<'a> {
     /// The teacher's, where there is one.
-    pub teacher: Option<Side<'a>>,
+    pub teacher: Option<&'a Shown>,
     /// The student's, where there is one.
-    pub student: Option<Side<'a>>,
+    pub student: Option<&'a Shown>,
+    /// The texts.
+    pub packed: &'a Packed,
     /// One label for each row of logits.
     pub labels: &'a Tensor,
-    /// Which teacher state each student state learns from.
-    pub map: Option<LayerMap>,
+    /// Layers of teacher and student.
+    pub depths: (usize, usize),
+    /// Attention heads, as many in both where scores are compared.
+    pub heads: i64,
+    /// From the student's width to the teacher's, where they differ.
+    pub projection: Option<&'a Dense>,
+    /// Units in the whole global batch.
+    pub counts: Counts,
 }
 
 impl Compared<'_> {
-    /// One term, unweighted.
+    /// One term, unweighted, at temperature `temperature` where that is one for all rows.
     ///
     /// # Panics
-    /// If the method lets a term need a model that is not there; [`Method`]'s checks exclude it.
-    pub fn term(&self, kind: TermKind, method: &Method, counts: Counts) -> Tensor {
-        let student = || self.student.expect("a method with this term has a student");
-        let teacher = || self.teacher.expect("a method with this term has a teacher");
-        let map = || self.map.expect("a method with this term has a layer map");
+    /// If the method lets a term need what is not there; [`Method`]'s checks exclude it.
+    pub fn term(&self, kind: TermKind, method: &Method, temperature: f64) -> Tensor {
+        let (teacher, student) = (|| self.teacher.expect("a teacher"), || self.student.expect("a student"));
+        let (l, n) = self.depths;
+        let counts = self.counts;
         match kind {
-            TermKind::Teacher => hard_cross_entropy(&teacher().outputs.logits, self.labels, counts.labelled),
-            TermKind::Hard => hard_cross_entropy(&student().outputs.logits, self.labels, counts.labelled),
-            TermKind::Embedding => state_mse(&teacher().states[0], &student().states[0], counts.tokens),
-            TermKind::Hidden => (1..student().states.len())
-                .map(|i| state_mse(&teacher().states[map().teacher_state(i)], &student().states[i], counts.tokens))
-                .sum(),
-            TermKind::Pooled => state_mse(&teacher().outputs.pooled, &student().outputs.pooled, counts.pooled),
-            TermKind::Soft => {
-                let t = method.temperature;
-                let soft = soft_cross_entropy(&teacher().outputs.logits, &student().outputs.logits, t, counts.rows);
-                match method.scaling {
-                    SoftScaling::Plain => soft,
-                    SoftScaling::TemperatureSquared => soft * (t * t),
-                }
+            TermKind::Teacher => hard_cross_entropy(&teacher().outputs().logits, self.labels, counts.labelled),
+            TermKind::Hard => hard_cross_entropy(&student().outputs().logits, self.labels, counts.labelled),
+            TermKind::Embedding => state_mse(teacher().state(0), &self.wide(student().state(0)), counts.tokens),
+            TermKind::Hidden => {
+                let map = self.map();
+                let layer =
+                    |i| state_mse(teacher().state(map.teacher_state(i)), &self.wide(student().state(i)), counts.tokens);
+                (1..=n).map(layer).sum()
             }
+            TermKind::Pooled => {
+                state_mse(&teacher().outputs().pooled, &self.wide(&student().outputs().pooled), counts.pooled)
+            }
+            TermKind::Patience => {
+                let layer = |j| {
+                    let taught = teacher().first(method.patience.teacher_state(j, l, n), self.packed);
+                    normalised_state_mse(&taught, &self.wide(&student().first(j, self.packed)), counts.pooled)
+                };
+                (1..n).map(layer).reduce(|a, b| a + b).unwrap_or_else(|| nothing(student()))
+            }
+            TermKind::Attention => {
+                let map = self.map();
+                let taught = |i| &teacher().scores[map.teacher_state(i) - 1];
+                (1..=n).map(|i| score_mse(taught(i), &student().scores[i - 1], counts.pairs * self.heads)).sum()
+            }
+            TermKind::Cosine => cosine_distance(teacher().state(l), &self.wide(student().state(n)), counts.tokens),
+            TermKind::Soft => self.soft(SoftLoss::CrossEntropy, method, temperature),
+            TermKind::Divergence => self.soft(SoftLoss::KlDivergence, method, temperature),
         }
     }
+
+    fn soft(&self, loss: SoftLoss, method: &Method, temperature: f64) -> Tensor {
+        let (teacher, student) = (self.teacher.expect("a teacher"), self.student.expect("a student"));
+        let (v, z) = (&teacher.outputs().logits, &student.outputs().logits);
+        let by_row = match method.temperature {
+            Temperature::Flsw { base, beta, gamma } => Some(flsw_temperatures(v, z, base, beta, gamma)),
+            Temperature::Cwsm { base, beta } => Some(cwsm_temperatures(z, base, beta)),
+            Temperature::Course(_) => None,
+        };
+        let temperature = match &by_row {
+            Some(each) => nb_loss::Temperature::PerRow(each),
+            None => nb_loss::Temperature::Same(temperature),
+        };
+        soft_loss(v, z, &Soft { loss, temperature, scaling: method.scaling }, self.counts.rows)
+    }
+
+    fn map(&self) -> LayerMap {
+        let (l, n) = self.depths;
+        LayerMap::uniform(l, n).expect("a method with this term has a student whose depth divides the teacher's")
+    }
+
+    /// Vectors of the student in the teacher's width.
+    fn wide(&self, student: &Tensor) -> Tensor {
+        self.projection.map_or_else(|| student.shallow_clone(), |projection| projection.forward(student))
+    }
+}
+
+/// A term without anything to compare: 0, with a gradient of 0.
+fn nothing(student: &Shown) -> Tensor {
+    let (_, state) = student.states.last_key_value().expect("a model shows at least its last state");
+    state.narrow(0, 0, 0).sum(tch::Kind::Float)
 }

@@ -10,17 +10,17 @@ use super::place::{CONFIG, Place, TOPICS, articles, mind};
 const NEWS: usize = 36;
 const NEW_NEWS: usize = 12;
 /// Training and development impressions.
-pub(super) const READERS: usize = 60;
-pub(super) const DEV_READERS: usize = 24;
+pub(crate) const READERS: usize = 60;
+pub(crate) const DEV_READERS: usize = 24;
 /// Training clicks: every tenth reader clicks two news.
-pub(super) const CLICKS: usize = READERS + READERS / 10;
+pub(crate) const CLICKS: usize = READERS + READERS / 10;
 
 /// News of the corpus that is searched, and how many of them answer a query: those of its topic.
-pub(super) const DOCUMENTS: usize = 24;
-pub(super) const RELEVANT: usize = DOCUMENTS / TOPICS.len();
+pub(crate) const DOCUMENTS: usize = 24;
+pub(crate) const RELEVANT: usize = DOCUMENTS / TOPICS.len();
 /// Training and development queries.
-pub(super) const QUERIES: usize = 12;
-pub(super) const DEV_QUERIES: usize = 4;
+pub(crate) const QUERIES: usize = 12;
+pub(crate) const DEV_QUERIES: usize = 4;
 
 /// Impressions, a line each: every eighth reader has no history, every tenth clicks two news, all are shown five of other
 /// topics. News `i` has topic `i` modulo their number, and so has reader `i`.
@@ -48,7 +48,7 @@ fn json_lines(objects: impl Iterator<Item = serde_json::Value>) -> String {
 
 impl Place {
     /// A place with the MIND folders `mind/train` and `mind/dev`; `tiny.yaml` trains to recommend.
-    pub(super) fn readers() -> Self {
+    pub(crate) fn readers() -> Self {
         let place = Self::new();
         let all = articles(NEWS + NEW_NEWS, 3);
         for (name, news, readers, seed) in [("train", NEWS, READERS, 4), ("dev", all.len(), DEV_READERS, 5)] {
@@ -61,7 +61,7 @@ impl Place {
     }
 
     /// A place with the BEIR folder `beir`, which has training and development queries; `tiny.yaml` trains to retrieve.
-    pub(super) fn searches() -> Self {
+    pub(crate) fn searches() -> Self {
         let place = Self::new();
         let (news, queries) = (articles(DOCUMENTS, 3), articles(QUERIES + DEV_QUERIES, 4));
         let document = |(i, [_, title, text]): (usize, &[String; 3])| json!({"_id": format!("d{i}"), "title": title, "text": text});
@@ -87,7 +87,7 @@ impl Place {
     }
 
     /// Appends to a file.
-    pub(super) fn append(&self, name: &str, text: &str) {
+    pub(crate) fn append(&self, name: &str, text: &str) {
         self.write(name, self.text(name) + text);
     }
 }

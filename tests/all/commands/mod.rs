@@ -2,9 +2,10 @@
 
 mod bad_input;
 mod bad_rankings;
-mod corpora;
+pub(crate) mod corpora;
 mod inference;
-mod place;
+mod methods;
+pub(crate) mod place;
 mod recommend;
 mod retrieve;
 mod stopping;

@@ -11,18 +11,18 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Topics, each with words of its own. In the order of the model's labels, which is that of their letters.
-pub(super) const TOPICS: [(&str, [&str; 5]); 3] = [
+pub(crate) const TOPICS: [(&str, [&str; 5]); 3] = [
     ("finance", ["bank", "shares", "profit", "market", "loan"]),
     ("sports", ["goal", "match", "coach", "league", "striker"]),
     ("weather", ["rain", "storm", "snow", "wind", "clouds"]),
 ];
 /// Words of every topic.
 const ANY: [&str; 6] = ["the", "in", "after", "big", "new", "today"];
-pub(super) const TRAIN_ROWS: usize = 48;
-pub(super) const DEV_ROWS: usize = 18;
+pub(crate) const TRAIN_ROWS: usize = 48;
+pub(crate) const DEV_ROWS: usize = 18;
 
 /// What a run needs, in one file; tests change it by `--set`.
-pub(super) const CONFIG: &str = "\
+pub(crate) const CONFIG: &str = "\
 name: tiny
 output: runs/tiny
 task: topic
@@ -41,16 +41,16 @@ train: {epochs: 1, batch: 8, lr: 1e-3, log_every: 1}
 ";
 
 /// The folder.
-pub(super) struct Place {
+pub(crate) struct Place {
     home: TempDir,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) code: Option<i32>,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Ended {
@@ -63,14 +63,14 @@ impl From<Output> for Ended {
 impl Ended {
     /// Fails unless the command did its work; hands itself on.
     #[track_caller]
-    pub(super) fn done(self) -> Self {
+    pub(crate) fn done(self) -> Self {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         self
     }
 
     /// Fails unless the command failed, exit code 1, with an error that holds all of `says`.
     #[track_caller]
-    pub(super) fn failed(self, says: &[&str]) -> Self {
+    pub(crate) fn failed(self, says: &[&str]) -> Self {
         assert_eq!(self.code, Some(1), "{}{}", self.out, self.err);
         let error = self.err.find("error: ").map_or("", |at| &self.err[at..]);
         for part in says {
@@ -81,7 +81,7 @@ impl Ended {
     }
 
     /// Standard output as one JSON object per line.
-    pub(super) fn json_lines(&self) -> Vec<Value> {
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
     }
 }
@@ -89,7 +89,7 @@ impl Ended {
 impl Place {
     /// `train.tsv` and `dev.tsv` in MIND's format, `train.csv` and `dev.csv` with the same rows (label, title, abstract),
     /// `tokenizer/vocab.txt` and `tiny.yaml`.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self { home: TempDir::new().unwrap() };
         for (name, rows, seed) in [("train", TRAIN_ROWS, 1), ("dev", DEV_ROWS, 2)] {
             let articles = articles(rows, seed);
@@ -102,48 +102,48 @@ impl Place {
         place
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
     /// Writes a file, making its folder.
-    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
     }
 
-    pub(super) fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
-    pub(super) fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         String::from_utf8(self.read(name)).unwrap()
     }
 
-    pub(super) fn json(&self, name: &str) -> Value {
+    pub(crate) fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&self.read(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
-    pub(super) fn exists(&self, name: &str) -> bool {
+    pub(crate) fn exists(&self, name: &str) -> bool {
         self.path(name).exists()
     }
 
     /// The names in a folder.
-    pub(super) fn names(&self, folder: &str) -> BTreeSet<String> {
+    pub(crate) fn names(&self, folder: &str) -> BTreeSet<String> {
         let entries = std::fs::read_dir(self.path(folder)).unwrap_or_else(|e| panic!("{folder}: {e}"));
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     /// `nb` in this folder, knowing nothing of the user's own caches and settings.
-    pub(super) fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nb-under-test"));
         self.settle(&mut command);
         command
     }
 
     /// Gives a command this folder and its environment.
-    pub(super) fn settle(&self, command: &mut Command) {
+    pub(crate) fn settle(&self, command: &mut Command) {
         command.current_dir(self.home.path()).env("HOME", self.path("home")).env("XDG_CACHE_HOME", self.path("cache"));
         for name in ["NB_LOG", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "HF_ENDPOINT", "RUST_BACKTRACE"] {
             command.env_remove(name);
@@ -154,12 +154,12 @@ impl Place {
     }
 
     /// Runs `nb` with these arguments, in words.
-    pub(super) fn nb(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn nb(&self, arguments: &[&str]) -> Ended {
         self.command().args(arguments).output().unwrap().into()
     }
 
     /// Runs `nb` with something on its standard input.
-    pub(super) fn nb_with_input(&self, arguments: &[&str], input: &str) -> Ended {
+    pub(crate) fn nb_with_input(&self, arguments: &[&str], input: &str) -> Ended {
         let mut child = self.command().args(arguments).stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(input.as_bytes()).unwrap();
@@ -168,19 +168,19 @@ impl Place {
     }
 
     /// `nb train` with `tiny.yaml` and these `--set`s.
-    pub(super) fn train(&self, sets: &[&str]) -> Ended {
+    pub(crate) fn train(&self, sets: &[&str]) -> Ended {
         self.command().args(train_arguments(sets)).output().unwrap().into()
     }
 }
 
 /// `train --config tiny.yaml --set …`.
-pub(super) fn train_arguments(sets: &[&str]) -> Vec<String> {
+pub(crate) fn train_arguments(sets: &[&str]) -> Vec<String> {
     let sets = sets.iter().flat_map(|set| ["--set".to_owned(), (*set).to_owned()]);
     ["train", "--config", "tiny.yaml"].map(str::to_owned).into_iter().chain(sets).collect()
 }
 
 /// Articles as MIND's `news.tsv`, called `N0`, `N1` and so on.
-pub(super) fn mind(articles: &[[String; 3]]) -> String {
+pub(crate) fn mind(articles: &[[String; 3]]) -> String {
     let row = |(i, [label, title, body]): (usize, &[String; 3])| {
         format!("N{i}\t{label}\tall\t{title}\t{body}\thttps://example.org/{i}\t[]\t[]\n")
     };
@@ -188,7 +188,7 @@ pub(super) fn mind(articles: &[[String; 3]]) -> String {
 }
 
 /// Rows of label, title and abstract; every topic in turn.
-pub(super) fn articles(rows: usize, seed: u64) -> Vec<[String; 3]> {
+pub(crate) fn articles(rows: usize, seed: u64) -> Vec<[String; 3]> {
     let mut stream = Stream::new(seed);
     let mut text = |words: &[&str], n: usize| {
         let mut text = String::new();
@@ -214,6 +214,6 @@ fn vocabulary() -> String {
 }
 
 /// Tensors of a safetensors file by name.
-pub(super) fn tensors(path: &Path) -> Vec<(String, tch::Tensor)> {
+pub(crate) fn tensors(path: &Path) -> Vec<(String, tch::Tensor)> {
     nb_model::read_tensors(path).unwrap_or_else(|e| panic!("{e}"))
 }

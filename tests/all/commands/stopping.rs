@@ -39,12 +39,12 @@ fn the_best_model_is_kept_when_a_loss_is_not_finite() {
     assert!(place.exists("runs/tiny/student/model.safetensors") && place.exists("runs/tiny/teacher/head.safetensors"));
 }
 
-/// A run that would take for ever, once it has logged a step.
+/// A run that would take for ever, once it has evaluated in the folder `run`.
 #[cfg(unix)]
-fn long_run(place: &Place) -> Child {
-    let arguments = train_arguments(&["train.epochs=100000", "train.eval_every=3"]);
-    let child = place.command().args(arguments).spawn().unwrap();
-    let metrics = place.path("runs/tiny/metrics.jsonl");
+fn long_run(place: &Place, run: &str, sets: &[&str]) -> Child {
+    let sets = [&["train.epochs=100000", "train.eval_every=3"], sets].concat();
+    let child = place.command().args(train_arguments(&sets)).spawn().unwrap();
+    let metrics = place.path(&format!("{run}/metrics.jsonl"));
     wait_until("the first evaluation", || {
         std::fs::read_to_string(&metrics).is_ok_and(|text| text.contains("\"eval\""))
     });
@@ -62,18 +62,40 @@ fn signal(child: &Child, name: &str) {
 fn a_signal_stops_after_the_step_and_keeps_what_there_is() {
     for (name, code) in [("INT", 130), ("TERM", 143)] {
         let place = Place::new();
-        let child = long_run(&place);
+        let child = long_run(&place, "runs/tiny", &[]);
         signal(&child, name);
         let ended: Ended = child.wait_with_output().unwrap().into();
         assert_eq!(ended.code, Some(code), "{name}: {}", ended.err);
         assert!(ended.err.contains("stopped after step") && ended.err.contains("runs/tiny"), "{}", ended.err);
-        let expected = ["config.yaml", "metrics.jsonl", "student", "teacher"].map(str::to_owned);
-        assert_eq!(place.names("runs/tiny"), expected.into_iter().collect(), "{name}");
+        assert_eq!(unfinished(&place, "runs/tiny"), ["config.yaml", "metrics.jsonl", "student", "teacher"], "{name}");
         for line in place.text("runs/tiny/metrics.jsonl").lines() {
             serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
         place.nb(&["predict", "--model", "runs/tiny/student", "--input", "dev.tsv"]).done();
     }
+}
+
+/// What lies in the folder of an unfinished run beside TensorBoard's events.
+fn unfinished(place: &Place, run: &str) -> Vec<String> {
+    place.names(run).into_iter().filter(|name| !name.starts_with("events.out.tfevents.")).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_while_the_teacher_is_trained_leaves_the_students_folder_free() {
+    let place = Place::new();
+    let child = long_run(&place, "runs/tiny-teacher", &["method.name=kd"]);
+    signal(&child, "INT");
+    let ended: Ended = child.wait_with_output().unwrap().into();
+    assert_eq!(ended.code, Some(130), "{}", ended.err);
+    assert!(ended.err.contains("stopped after step") && ended.err.contains("runs/tiny-teacher"), "{}", ended.err);
+    assert_eq!(unfinished(&place, "runs/tiny-teacher"), ["config.yaml", "metrics.jsonl", "teacher"]);
+    assert!(!place.exists("runs/tiny"), "the student was not begun");
+    // Half a teacher is none.
+    place.train(&["method.name=kd"]).failed(&["runs/tiny-teacher", "unfinished", "--overwrite"]);
+    assert!(!place.exists("runs/tiny"));
+    place.nb(&["train", "--config", "tiny.yaml", "--set", "method.name=kd", "--overwrite"]).done();
+    assert!(place.exists("runs/tiny-teacher/summary.json") && place.exists("runs/tiny/summary.json"));
 }
 
 /// `nb` with files limited to `kilobytes`, which fails as a full disk does: a write in the middle of a file.
@@ -94,7 +116,7 @@ fn a_full_disk_leaves_nothing_half_written() {
     // Weights of 86 kB do not fit; configuration, token store and log do.
     let ended = with_file_limit(&place, 40, &train_arguments(&[]));
     ended.failed(&["cannot write", "model.safetensors", "File too large"]);
-    assert_eq!(place.names("runs/tiny"), ["config.yaml", "metrics.jsonl"].map(str::to_owned).into_iter().collect());
+    assert_eq!(unfinished(&place, "runs/tiny"), ["config.yaml", "metrics.jsonl"]);
 
     let place = Place::new();
     place.train(&[]).done();

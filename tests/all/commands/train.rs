@@ -1,5 +1,7 @@
 //! `nb train` and `nb plan` that go well: what a run writes, and that it repeats.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::place::{DEV_ROWS, Place, TOPICS, TRAIN_ROWS};
@@ -22,6 +24,19 @@ pub(super) fn assert_holds(place: &Place, folder: &str, expected: &[&str]) {
     assert_eq!(place.names(folder), expected.iter().map(|&name| name.to_owned()).collect(), "{folder}");
 }
 
+/// What a finished run leaves beside its models and TensorBoard's events.
+const RUN_FILES: [&str; 5] = ["config.yaml", "metrics.jsonl", "outcomes.safetensors", "report.html", "summary.json"];
+
+/// Fails unless the folder holds what a finished run leaves, with models of these roles and no others.
+#[track_caller]
+pub(super) fn assert_run(place: &Place, folder: &str, roles: &[&str]) {
+    let is_events = |name: &String| name.starts_with("events.out.tfevents.");
+    let (events, rest): (Vec<String>, Vec<String>) = place.names(folder).into_iter().partition(is_events);
+    assert_eq!(events.len(), 1, "{folder}: {events:?}");
+    let expected: BTreeSet<String> = RUN_FILES.iter().chain(roles).map(|&name| name.to_owned()).collect();
+    assert_eq!(rest.into_iter().collect::<BTreeSet<_>>(), expected, "{folder}");
+}
+
 /// Fails unless the models of two runs are equal bit for bit.
 #[track_caller]
 pub(super) fn assert_same_model(place: &Place, one: &str, other: &str) {
@@ -38,7 +53,7 @@ fn a_run_writes_its_folder() {
     let place = Place::new();
     let ended = place.train(&["train.epochs=2"]).done();
     assert!(ended.out.contains("accuracy") && ended.out.contains("runs/tiny/student"), "{}", ended.out);
-    assert_holds(&place, "runs/tiny", &["config.yaml", "metrics.jsonl", "student", "summary.json", "teacher"]);
+    assert_run(&place, "runs/tiny", &["student", "teacher"]);
     for (role, layers) in [("student", 2), ("teacher", 4)] {
         assert_holds(&place, &format!("runs/tiny/{role}"), &MODEL_FILES);
         let config = place.json(&format!("runs/tiny/{role}/config.json"));
@@ -140,7 +155,7 @@ fn finetune_trains_a_student_alone_and_teacher_a_teacher_alone() {
     let place = Place::new();
     for (method, role, other) in [("finetune", "student", "teacher"), ("teacher", "teacher", "student")] {
         place.train(&[&format!("method.name={method}"), &format!("output=runs/{method}")]).done();
-        assert_holds(&place, &format!("runs/{method}"), &["config.yaml", "metrics.jsonl", "summary.json", role]);
+        assert_run(&place, &format!("runs/{method}"), &[role]);
         let summary = place.json(&format!("runs/{method}/summary.json"));
         assert_eq!(summary["method"], method);
         assert!(summary[role]["accuracy"].is_number() && summary.get(other).is_none(), "{summary}");

@@ -1,11 +1,11 @@
 //! The step put together by hand from the same parts, with a place for each fault that a comparison must find.
 
-use nb_model::{DropoutKey, Pass};
-use nb_momentum::blend_layers;
+use nb_model::{Capture, DropoutKey, Pass};
+use nb_momentum::{Beta, blend_layers};
 use nb_share::Sharing;
-use nb_train::method::{Method, TermKind};
+use nb_train::method::TermKind;
 use nb_train::task::Outputs;
-use nb_train::terms::{Compared, Counts, Side};
+use nb_train::terms::{Compared, Shown};
 use tch::{Kind, Tensor};
 
 use super::cases::{Case, Labelled, Readers, Searches};
@@ -43,24 +43,41 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
     let mut values = Values::new();
 
     let pass = Pass::Training(DropoutKey::Off);
-    let (of_teacher, of_student) = (teacher.bert.encode(&packed, pass), student.bert.encode(&packed, pass));
-    let big = task.outputs(&teacher.top, of_teacher.last(), &packed, &batch);
-    let small = task.outputs(&student.top, of_student.last(), &packed, &batch);
+    let of_teacher = teacher.bert.encode(&packed, pass, Capture::States);
+    let of_student = student.bert.encode(&packed, pass, Capture::States);
+    let outputs = |top: &C::Top, states: &Tensor| {
+        let pooled = task.pooled(top, states, &packed);
+        Outputs { logits: task.logits(top, &pooled, &batch), pooled }
+    };
+    let big = outputs(&teacher.top, of_teacher.last());
+    let small = outputs(&student.top, of_student.last());
     insert_outputs(&mut values, "teacher", of_teacher.states(), (&big.pooled, &big.logits));
     insert_outputs(&mut values, "student", of_student.states(), (&small.pooled, &small.logits));
 
-    let shifted = one_earlier(of_teacher.states());
-    let states = if fault == Fault::ShiftedMap { &shifted[..] } else { of_teacher.states() };
+    let mut big = Shown::of(&of_teacher, teacher.bert.depth(), Some(big));
+    let small = Shown::of(&of_student, student.bert.depth(), Some(small));
+    if fault == Fault::ShiftedMap {
+        big.states = (0..).zip(one_earlier(of_teacher.states())).collect();
+    }
     let labels = task.labels(&batch);
-    let sides = (Side { states, outputs: &big }, Side { states: of_student.states(), outputs: &small });
-    let compared = Compared { teacher: Some(sides.0), student: Some(sides.1), labels: &labels, map: Some(map) };
-    let term = |kind| match fault {
-        Fault::Attached(one) if one == kind => attached(kind, (&sides.0, &sides.1), &method, counts),
-        _ => compared.term(kind, &method, counts),
+    let compared = Compared {
+        teacher: Some(&big),
+        student: Some(&small),
+        packed: &packed,
+        labels: &labels,
+        depths: models.depths(),
+        heads: golden.config.num_attention_heads,
+        projection: None,
+        counts,
     };
-    let terms: Vec<Tensor> = method.terms.iter().map(|t| term(t.kind)).collect();
+    let temperature = golden.number("temperature");
+    let term = |kind| match fault {
+        Fault::Attached(one) if one == kind => attached(kind, &compared, temperature),
+        _ => compared.term(kind, &method, temperature),
+    };
+    let terms: Vec<Tensor> = method.terms().map(|t| term(t.kind)).collect();
     terms.iter().sum::<Tensor>().backward();
-    for (t, loss) in method.terms.iter().zip(&terms) {
+    for (t, loss) in method.terms().zip(&terms) {
         insert_loss(&mut values, t.kind, loss.double_value(&[]));
     }
     teacher.bert.backward(&packed, of_teacher);
@@ -72,7 +89,8 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
         Fault::ShiftedBlend => Tensor::stack(&one_earlier(&layers.unbind(0)), 0),
         _ => layers,
     };
-    blend_layers(&layers, &mut student.bert.layer_grads(), map, method.beta);
+    let beta = Beta::new(golden.number("beta")).expect("β lies between 0 and 1");
+    blend_layers(&layers, &mut student.bert.layer_grads(), map, beta);
     insert_blended(&mut values, &models);
     values
 }
@@ -84,23 +102,23 @@ fn one_earlier(tensors: &[Tensor]) -> Vec<Tensor> {
 }
 
 /// A term without the `detach` of the teacher.
-fn attached(kind: TermKind, (teacher, student): (&Side, &Side), method: &Method, counts: Counts) -> Tensor {
+fn attached(kind: TermKind, compared: &Compared<'_>, temperature: f64) -> Tensor {
     let error = |a: &Tensor, b: &Tensor, count: i64| (a - b).square().sum(Kind::Float) / (count * a.size()[1]) as f64;
-    let (big, small): (&Outputs, &Outputs) = (teacher.outputs, student.outputs);
+    let (teacher, student) = (compared.teacher.expect("a teacher"), compared.student.expect("a student"));
+    let (big, small, counts) = (teacher.outputs(), student.outputs(), compared.counts);
     match kind {
-        TermKind::Embedding => error(&teacher.states[0], &student.states[0], counts.tokens),
+        TermKind::Embedding => error(&teacher.states[&0], &student.states[&0], counts.tokens),
         TermKind::Hidden => {
-            let stride = (teacher.states.len() - 1) / (student.states.len() - 1);
-            (1..student.states.len())
-                .map(|i| error(&teacher.states[stride * i], &student.states[i], counts.tokens))
-                .sum()
+            let (deep, n) = compared.depths;
+            let layer = |i: usize| error(&teacher.states[&(deep / n * i)], &student.states[&i], counts.tokens);
+            (1..=n).map(layer).sum()
         }
         TermKind::Pooled => error(&big.pooled, &small.pooled, counts.pooled),
         TermKind::Soft => {
-            let target = (&big.logits / method.temperature).softmax(-1, Kind::Float);
-            let found = (&small.logits / method.temperature).log_softmax(-1, Kind::Float);
+            let target = (&big.logits / temperature).softmax(-1, Kind::Float);
+            let found = (&small.logits / temperature).log_softmax(-1, Kind::Float);
             -(target * found).sum(Kind::Float) / counts.rows as f64
         }
-        TermKind::Teacher | TermKind::Hard => unreachable!("{kind:?} has no teacher to detach"),
+        other => unreachable!("{other:?} is no term of NewsBERT with a teacher to detach"),
     }
 }

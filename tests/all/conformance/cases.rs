@@ -1,33 +1,51 @@
 //! The tasks as golden files hold them: batch and top layers from tensors, everything else as in a run.
 
+use std::rc::Rc;
+
 use nb_data::TokenBatch;
 use nb_data::behaviors::ReaderBatch;
 use nb_data::beir::QueryBatch;
 use nb_model::{AttentivePooling, Dense, Packed, Reader};
-use nb_share::{Shared, Sharing};
-use nb_train::task::{
-    Objective, Outputs, RankBatch, RecommendTop, RetrieveBatch, RetrieveTop, TopicTop, Tops, clicked_first,
-};
+use nb_share::Sharing;
+use nb_train::task::{Objective, RankBatch, RecommendTop, RetrieveBatch, RetrieveTop, TopicTop, Tops, clicked_first};
 use nb_train::terms::Counts;
 use tch::{Device, Tensor};
 
 use super::golden::Golden;
-use super::step::fill_head;
+use super::step::fill_top;
 
 /// A task whose batch and top layers come from a file.
-pub(super) trait Case: Objective {
+pub(crate) trait Case: Objective {
     /// The task itself, which holds nothing.
     const CASE: Self;
 
     /// The file's batch.
     fn batch(golden: &Golden) -> Self::Batch;
 
-    /// The file's top layers.
-    fn tops(golden: &Golden, sharing: Sharing) -> Tops<Self::Top>;
+    /// The top layers whose weights stand under `weights` in the file.
+    fn top(golden: &Golden, weights: &str) -> Self::Top;
+
+    /// The same parameters once more.
+    fn same(top: &Self::Top) -> Self::Top;
+
+    /// The file's one top, for both models.
+    fn tops(golden: &Golden, sharing: Sharing) -> Tops<Self::Top> {
+        let teacher = Self::top(golden, HEAD);
+        let student = match sharing {
+            Sharing::One => Self::same(&teacher),
+            Sharing::Each => Self::top(golden, HEAD),
+        };
+        Tops { teacher, student }
+    }
 }
 
 fn packed(tokens: &TokenBatch) -> Packed {
     Packed::new(&tokens.ids, &tokens.segments, &tokens.lengths, Device::Cpu)
+}
+
+/// As rows of one store; nobody keeps what a teacher makes of them unless a test says so.
+fn texts(tokens: &TokenBatch) -> Vec<(usize, u32)> {
+    tokens.rows.iter().map(|&row| (0, row)).collect()
 }
 
 fn tokens(golden: &Golden) -> TokenBatch {
@@ -35,25 +53,30 @@ fn tokens(golden: &Golden) -> TokenBatch {
     TokenBatch { rows: (0..lengths.len() as u32).collect(), segments: vec![0; ids.len()], ids, lengths }
 }
 
-fn pooling(golden: &Golden, sharing: Sharing) -> Shared<AttentivePooling> {
-    Shared::new(sharing, || {
-        let query = golden.tensor("weights.head.pooling.proj.bias").size()[0];
-        let pooling = AttentivePooling::zeros(golden.config.hidden_size, query, Device::Cpu);
-        fill_head(golden, pooling.arena());
-        pooling
-    })
+/// Where the files have the student's top layers, or those of both models.
+pub(crate) const HEAD: &str = "weights.head.";
+
+fn pooling(golden: &Golden, weights: &str) -> Rc<AttentivePooling> {
+    let [query, hidden] = golden.shape(&format!("{weights}pooling.proj.weight"));
+    let pooling = AttentivePooling::zeros(hidden, query, Device::Cpu);
+    fill_top(golden, weights, pooling.arena());
+    Rc::new(pooling)
 }
 
 /// Topic classification.
-pub(super) struct Labelled;
+pub(crate) struct Labelled;
 
 impl Objective for Labelled {
     type Top = TopicTop;
     type Batch = (TokenBatch, Vec<i64>);
 
     fn counts(&self, (tokens, labels): &Self::Batch) -> Counts {
-        let texts = labels.len() as i64;
-        Counts { tokens: tokens.ids.len() as i64, pooled: texts, rows: texts, labelled: texts }
+        let labelled = labels.iter().filter(|&&label| label != nb_loss::IGNORE).count();
+        Counts::of_texts(&tokens.lengths, labelled as i64)
+    }
+
+    fn texts(&self, (tokens, _): &Self::Batch) -> Vec<(usize, u32)> {
+        texts(tokens)
     }
 
     fn packed(&self, (tokens, _): &Self::Batch) -> Packed {
@@ -64,8 +87,12 @@ impl Objective for Labelled {
         Tensor::from_slice(labels)
     }
 
-    fn outputs(&self, top: &TopicTop, states: &Tensor, packed: &Packed, _: &Self::Batch) -> Outputs {
-        top.forward(states, packed)
+    fn pooled(&self, top: &TopicTop, states: &Tensor, packed: &Packed) -> Tensor {
+        top.pooling.forward(states, packed.runs())
+    }
+
+    fn logits(&self, top: &TopicTop, pooled: &Tensor, _: &Self::Batch) -> Tensor {
+        top.dense.forward(pooled)
     }
 }
 
@@ -76,18 +103,15 @@ impl Case for Labelled {
         (tokens(golden), golden.whole("labels"))
     }
 
-    fn tops(golden: &Golden, sharing: Sharing) -> Tops<TopicTop> {
-        let pooling = pooling(golden, sharing);
-        let dense = Shared::new(sharing, || {
-            let classes = golden.tensor("weights.head.dense.bias").size()[0];
-            let dense = Dense::zeros(golden.config.hidden_size, classes, Device::Cpu);
-            fill_head(golden, dense.arena());
-            dense
-        });
-        Tops {
-            teacher: TopicTop { pooling: pooling.teacher, dense: dense.teacher },
-            student: TopicTop { pooling: pooling.student, dense: dense.student },
-        }
+    fn top(golden: &Golden, weights: &str) -> TopicTop {
+        let [classes, hidden] = golden.shape(&format!("{weights}dense.weight"));
+        let dense = Dense::zeros(hidden, classes, Device::Cpu);
+        fill_top(golden, weights, dense.arena());
+        TopicTop { pooling: pooling(golden, weights), dense: Rc::new(dense) }
+    }
+
+    fn same(TopicTop { pooling, dense }: &TopicTop) -> TopicTop {
+        TopicTop { pooling: Rc::clone(pooling), dense: Rc::clone(dense) }
     }
 }
 
@@ -102,6 +126,10 @@ impl Objective for Readers {
         batch.counts()
     }
 
+    fn texts(&self, batch: &RankBatch) -> Vec<(usize, u32)> {
+        texts(&batch.tokens)
+    }
+
     fn packed(&self, batch: &RankBatch) -> Packed {
         packed(&batch.tokens)
     }
@@ -110,8 +138,12 @@ impl Objective for Readers {
         clicked_first(&batch.readers, Device::Cpu)
     }
 
-    fn outputs(&self, top: &RecommendTop, states: &Tensor, packed: &Packed, batch: &RankBatch) -> Outputs {
-        top.forward(states, packed, &batch.readers)
+    fn pooled(&self, top: &RecommendTop, states: &Tensor, packed: &Packed) -> Tensor {
+        top.pooling.forward(states, packed.runs())
+    }
+
+    fn logits(&self, top: &RecommendTop, pooled: &Tensor, batch: &RankBatch) -> Tensor {
+        top.scores(pooled, &batch.readers)
     }
 }
 
@@ -137,19 +169,16 @@ impl Case for Readers {
         RankBatch { tokens, readers }
     }
 
-    fn tops(golden: &Golden, sharing: Sharing) -> Tops<RecommendTop> {
+    fn top(golden: &Golden, weights: &str) -> RecommendTop {
         let heads = golden.says("reader_heads").map(|heads| heads.parse().expect("a number of heads"));
-        let pooling = pooling(golden, sharing);
-        let reader = Shared::new(sharing, || {
-            let query = golden.tensor("weights.head.reader.proj.bias").size()[0];
-            let reader = Reader::with_query(golden.config.hidden_size, query, heads, Device::Cpu);
-            reader.arenas().iter().for_each(|arena| fill_head(golden, arena));
-            reader
-        });
-        Tops {
-            teacher: RecommendTop { pooling: pooling.teacher, reader: reader.teacher },
-            student: RecommendTop { pooling: pooling.student, reader: reader.student },
-        }
+        let [query, hidden] = golden.shape(&format!("{weights}reader.proj.weight"));
+        let reader = Reader::with_query(hidden, query, heads, Device::Cpu);
+        reader.arenas().iter().for_each(|arena| fill_top(golden, weights, arena));
+        RecommendTop { pooling: pooling(golden, weights), reader: Rc::new(reader) }
+    }
+
+    fn same(RecommendTop { pooling, reader }: &RecommendTop) -> RecommendTop {
+        RecommendTop { pooling: Rc::clone(pooling), reader: Rc::clone(reader) }
     }
 }
 
@@ -164,6 +193,10 @@ impl Objective for Searches {
         batch.counts()
     }
 
+    fn texts(&self, batch: &RetrieveBatch) -> Vec<(usize, u32)> {
+        texts(&batch.tokens)
+    }
+
     fn packed(&self, batch: &RetrieveBatch) -> Packed {
         packed(&batch.tokens)
     }
@@ -172,8 +205,12 @@ impl Objective for Searches {
         Tensor::from_slice(&batch.queries.targets)
     }
 
-    fn outputs(&self, top: &RetrieveTop, states: &Tensor, packed: &Packed, batch: &RetrieveBatch) -> Outputs {
-        top.forward(states, packed, &batch.queries)
+    fn pooled(&self, top: &RetrieveTop, states: &Tensor, packed: &Packed) -> Tensor {
+        top.pooling.forward(states, packed.runs())
+    }
+
+    fn logits(&self, top: &RetrieveTop, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {
+        top.scores(pooled, &batch.queries)
     }
 }
 
@@ -193,8 +230,11 @@ impl Case for Searches {
         RetrieveBatch { tokens: tokens(golden), queries }
     }
 
-    fn tops(golden: &Golden, sharing: Sharing) -> Tops<RetrieveTop> {
-        let pooling = pooling(golden, sharing);
-        Tops { teacher: RetrieveTop { pooling: pooling.teacher }, student: RetrieveTop { pooling: pooling.student } }
+    fn top(golden: &Golden, weights: &str) -> RetrieveTop {
+        RetrieveTop { pooling: pooling(golden, weights) }
+    }
+
+    fn same(RetrieveTop { pooling }: &RetrieveTop) -> RetrieveTop {
+        RetrieveTop { pooling: Rc::clone(pooling) }
     }
 }

@@ -10,31 +10,31 @@ use tch::{Kind, Tensor};
 use crate::support::{distance, largest};
 
 /// Tensors by the names of the golden files; losses are scalars, hidden states hold the real tokens alone: [n, H].
-pub(super) type Values = BTreeMap<String, Tensor>;
+pub(crate) type Values = BTreeMap<String, Tensor>;
 
 /// Names under which a file holds results.
 const RESULTS: [&str; 5] = ["loss.", "teacher.", "student.", "grads.", "blended."];
 
 /// One file.
-pub(super) struct Golden {
-    pub(super) path: PathBuf,
-    pub(super) config: BertConfig,
+pub(crate) struct Golden {
+    pub(crate) path: PathBuf,
+    pub(crate) config: BertConfig,
     /// The real tokens of its texts.
-    pub(super) texts: Texts,
+    pub(crate) texts: Texts,
     metadata: HashMap<String, String>,
     tensors: Values,
 }
 
 /// The texts of a file one after the other; every segment id is 0.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Texts {
-    pub(super) ids: Vec<i64>,
-    pub(super) lengths: Vec<i64>,
+pub(crate) struct Texts {
+    pub(crate) ids: Vec<i64>,
+    pub(crate) lengths: Vec<i64>,
 }
 
 impl Golden {
     /// Reads a file, leaving out padding.
-    pub(super) fn read(path: &Path) -> Self {
+    pub(crate) fn read(path: &Path) -> Self {
         let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let metadata = header.metadata().clone().unwrap_or_default();
@@ -55,34 +55,52 @@ impl Golden {
     }
 
     /// What its metadata says of something.
-    pub(super) fn says(&self, name: &str) -> Option<&str> {
+    pub(crate) fn says(&self, name: &str) -> Option<&str> {
         self.metadata.get(name).map(String::as_str)
     }
 
     /// A tensor of whole numbers, row by row.
-    pub(super) fn whole(&self, name: &str) -> Vec<i64> {
+    pub(crate) fn whole(&self, name: &str) -> Vec<i64> {
         Vec::try_from(self.tensor(name).to_kind(Kind::Int64).view(-1)).expect("a tensor of whole numbers")
     }
 
+    /// The size of a tensor.
+    pub(crate) fn shape<const N: usize>(&self, name: &str) -> [i64; N] {
+        self.tensor(name).size().try_into().unwrap_or_else(|size| panic!("{name} has shape {size:?}"))
+    }
+
+    /// The student's shape: what the metadata says, or the teacher's but for its layers.
+    pub(crate) fn student_config(&self) -> BertConfig {
+        match self.says("student_config") {
+            Some(config) => BertConfig::parse(config, &self.path).unwrap_or_else(|e| panic!("{e}")),
+            None => self.config.with_layers(self.student_layers()),
+        }
+    }
+
+    /// Replaces a tensor.
+    pub(crate) fn replace(&mut self, name: &str, tensor: Tensor) {
+        self.tensors.insert(name.to_owned(), tensor);
+    }
+
     /// A scalar.
-    pub(super) fn number(&self, name: &str) -> f64 {
+    pub(crate) fn number(&self, name: &str) -> f64 {
         self.tensor(name).double_value(&[])
     }
 
     /// A tensor.
-    pub(super) fn tensor(&self, name: &str) -> &Tensor {
+    pub(crate) fn tensor(&self, name: &str) -> &Tensor {
         self.tensors.get(name).unwrap_or_else(|| panic!("{}: no tensor {name}", self.path.display()))
     }
 
     /// The tensors whose names begin with `prefix`, without it.
-    pub(super) fn under(&self, prefix: &str) -> BTreeMap<String, Tensor> {
+    pub(crate) fn under(&self, prefix: &str) -> BTreeMap<String, Tensor> {
         let rest =
             |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.shallow_clone()));
         self.tensors.iter().filter_map(rest).collect()
     }
 
     /// The student's layers N, read off its names.
-    pub(super) fn student_layers(&self) -> i64 {
+    pub(crate) fn student_layers(&self) -> i64 {
         let layers = self.under("weights.student.encoder.layer.");
         let number = |name: &String| name.split('.').next().and_then(|part| part.parse::<i64>().ok());
         layers.keys().filter_map(number).max().map_or(0, |last| last + 1)
@@ -103,7 +121,7 @@ fn texts(tensors: &Values) -> Texts {
 }
 
 /// What is wrong with `computed`, a line for each tensor, beginning with its name.
-pub(super) fn mismatches(golden: &Golden, computed: &Values) -> Vec<String> {
+pub(crate) fn mismatches(golden: &Golden, computed: &Values) -> Vec<String> {
     let mut lines = Vec::new();
     let expected: Vec<_> = golden.tensors.iter().filter(|(name, _)| is_result(name)).collect();
     for &(name, tensor) in &expected {

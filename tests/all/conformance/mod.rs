@@ -6,16 +6,15 @@
 
 mod by_hand;
 pub(crate) mod cases;
-mod golden;
+pub(crate) mod golden;
 mod metrics;
-mod step;
+pub(crate) mod step;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use nb_momentum::Beta;
 use nb_share::Sharing;
-use nb_train::method::TermKind;
+use nb_train::method::{Course, Temperature, TermKind};
 
 use by_hand::{Fault, by_hand};
 use golden::{Golden, mismatches};
@@ -25,12 +24,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace")
 }
 
-fn own_folder() -> PathBuf {
+pub(crate) fn own_folder() -> PathBuf {
     root().join("tests/golden")
 }
 
 /// The files of a folder whose names begin and end like this, sorted.
-fn files(folder: &Path, begin: &str, end: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, begin: &str, end: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| {
@@ -85,7 +84,7 @@ fn each_step(f: impl Fn(&Golden)) {
 
 /// Fails unless there is a mismatch in a tensor whose name begins like this.
 #[track_caller]
-fn assert_found(golden: &Golden, found: &[String], begin: &str) {
+pub(crate) fn assert_found(golden: &Golden, found: &[String], begin: &str) {
     let seen = found.iter().any(|line| line.starts_with(begin));
     assert!(seen, "{}: nothing wrong with {begin}* among {found:#?}", golden.path.display());
 }
@@ -94,8 +93,8 @@ fn assert_found(golden: &Golden, found: &[String], begin: &str) {
 fn another_beta_is_found() {
     each_step(|golden| {
         let mut method = step::method(golden);
-        let beta = method.beta.get();
-        method.beta = Beta::new(if beta < 0.5 { beta + 0.01 } else { beta - 0.01 }).unwrap();
+        let beta = golden.number("beta");
+        method.beta = Course::Constant(if beta < 0.5 { beta + 0.01 } else { beta - 0.01 });
         let found = mismatches(golden, &step::run(golden, method, Sharing::One));
         assert_found(golden, &found, "blended.student.encoder");
         let elsewhere = found.iter().find(|line| !line.starts_with("blended.student.encoder"));
@@ -107,7 +106,7 @@ fn another_beta_is_found() {
 fn another_temperature_is_found() {
     each_step(|golden| {
         let mut method = step::method(golden);
-        method.temperature *= 1.01;
+        method.temperature = Temperature::Course(Course::Constant(1.01 * golden.number("temperature")));
         let found = mismatches(golden, &step::run(golden, method, Sharing::One));
         assert_found(golden, &found, "loss.distill_ce");
         assert_found(golden, &found, "grads.student");

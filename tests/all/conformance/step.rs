@@ -2,22 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use nb_model::{Arena, Bert, BertConfig, Precision, fill};
-use nb_momentum::Beta;
-use nb_share::{LayerMap, Sharing};
-use nb_train::method::{Method, TermKind};
+use nb_model::{Arena, Bert, BertConfig, Capture, Precision, fill};
+use nb_share::Sharing;
+use nb_train::method::{Course, Method, Temperature, TermKind};
 use nb_train::models::{Model, Models};
 use nb_train::task::Layers;
 use tch::{Device, Tensor};
 
 use super::cases::{Case, Labelled, Readers, Searches};
 use super::golden::{Golden, Values};
-use crate::support::{gradients, preset, stepper, student};
+use crate::support::{FIRST, gradients, preset, step, stepper, student};
 
 /// NewsBERT with the file's temperature and β.
 pub(super) fn method(golden: &Golden) -> Method {
-    let beta = Beta::new(golden.number("beta")).expect("β lies between 0 and 1");
-    Method { temperature: golden.number("temperature"), beta, ..preset("newsbert") }
+    let temperature = Temperature::Course(Course::Constant(golden.number("temperature")));
+    Method { temperature, beta: Course::Constant(golden.number("beta")), ..preset("newsbert") }
 }
 
 /// Forward, backward and blend by [`nb_train::step::Stepper`], which is what a run calls. Head gradients are those of
@@ -35,17 +34,18 @@ fn run_case<C: Case>(golden: &Golden, method: Method, sharing: Sharing) -> Value
     let packed = C::CASE.packed(&batch);
     let mut values = Values::new();
     for (role, model) in models.named() {
-        let encoded = model.encode(&packed, 0);
-        let outputs = C::CASE.outputs(&model.top, encoded.last(), &packed, &batch);
-        insert_outputs(&mut values, role.name(), encoded.states(), (&outputs.pooled, &outputs.logits));
+        let encoded = model.encode(&packed, Capture::States, 0);
+        let pooled = C::CASE.pooled(&model.top, encoded.last(), &packed);
+        let logits = C::CASE.logits(&model.top, &pooled, &batch);
+        insert_outputs(&mut values, role.name(), encoded.states(), (&pooled, &logits));
     }
     let stepper = stepper(method);
-    let losses = stepper.micro_batch(&C::CASE, &models, &batch, C::CASE.counts(&batch), 0);
-    for (term, loss) in stepper.method.terms.iter().zip(losses) {
+    let losses = step(&stepper, &C::CASE, &models, &batch);
+    for (term, loss) in stepper.method.terms().zip(losses) {
         insert_loss(&mut values, term.kind, loss);
     }
     insert_gradients(&mut values, &models);
-    stepper.blend(&models);
+    stepper.blend(&models, FIRST);
     insert_blended(&mut values, &models);
     values
 }
@@ -53,25 +53,26 @@ fn run_case<C: Case>(golden: &Golden, method: Method, sharing: Sharing) -> Value
 /// Teacher, student and top layers with the file's weights.
 pub(super) fn models<C: Case>(golden: &Golden, sharing: Sharing) -> Models<C::Top> {
     let tops = C::tops(golden, sharing);
-    let shallow = golden.config.with_layers(golden.student_layers());
-    let (deep, n) = (golden.config.num_hidden_layers as usize, golden.student_layers() as usize);
-    Models {
-        teacher: Some(Model { bert: encoder(golden, &golden.config, "weights.teacher."), top: tops.teacher }),
-        student: Some(Model { bert: encoder(golden, &shallow, "weights.student."), top: tops.student }),
-        map: Some(LayerMap::uniform(deep, n).unwrap_or_else(|e| panic!("{}: {e}", golden.path.display()))),
-    }
+    let bert = |config, weights| encoder(golden, config, weights, Precision::F32);
+    let models = Models::pair(
+        Model { bert: bert(&golden.config, "weights.teacher."), top: tops.teacher },
+        Model { bert: bert(&golden.student_config(), "weights.student."), top: tops.student },
+    );
+    assert!(models.map.is_some(), "{}: the student's layers divide the teacher's", golden.path.display());
+    models
 }
 
-fn encoder(golden: &Golden, config: &BertConfig, weights: &str) -> Bert {
-    let mut bert = Bert::zeros(config.clone(), Device::Cpu, Precision::F32).unwrap();
+/// An encoder with the weights that stand under `weights`.
+pub(crate) fn encoder(golden: &Golden, config: &BertConfig, weights: &str, precision: Precision) -> Bert {
+    let mut bert = Bert::zeros(config.clone(), Device::Cpu, precision).unwrap();
     filled(golden, bert.arena(), golden.under(weights));
     bert.parameters_changed();
     bert
 }
 
-/// Fills an arena of a top layer with the file's weights.
-pub(super) fn fill_head(golden: &Golden, arena: &Arena) {
-    let mut weights = golden.under("weights.head.");
+/// Fills an arena of a top layer with those of the file's weights under `weights` that are its own.
+pub(crate) fn fill_top(golden: &Golden, weights: &str, arena: &Arena) {
+    let mut weights = golden.under(weights);
     let own = arena.layout().slots().iter().filter_map(|slot| weights.remove_entry(&slot.name)).collect();
     filled(golden, arena, own);
 }
@@ -98,6 +99,7 @@ pub(super) fn insert_loss(values: &mut Values, kind: TermKind, loss: f64) {
         TermKind::Pooled => "pooled_mse",
         TermKind::Soft => "distill_ce",
         TermKind::Hard => "student_ce",
+        other => panic!("{other:?} is no term of NewsBERT"),
     };
     values.insert(format!("loss.{name}"), Tensor::from(loss));
 }

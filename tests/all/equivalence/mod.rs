@@ -5,13 +5,14 @@ mod optimiser;
 mod ranking;
 mod repeat;
 mod sharing;
+mod watch;
 
-use nb_model::{DropoutKey, Pass, Precision};
+use nb_model::{Capture, DropoutKey, Pass, Precision};
 use nb_share::Sharing;
 use tch::{Kind, Tensor};
 
 use crate::support::{
-    assert_close, distance, encoder, gradients, largest, pair, preset, sentences, small, stepper, student,
+    assert_close, distance, encoder, gradients, largest, pair, part, preset, sentences, small, step, stepper, student,
     zero_gradients,
 };
 
@@ -22,10 +23,10 @@ const LENGTHS: [i64; 9] = [20, 19, 15, 7, 7, 7, 1, 12, 3];
 fn a_sentence_alone_has_the_states_it_has_in_a_batch() {
     let bert = encoder(&small(16, 3), Precision::F32, 1);
     let batch = sentences(&LENGTHS, 2).batch;
-    let together = bert.encode(&batch.packed(), Pass::States);
+    let together = bert.encode(&batch.packed(), Pass::Inference, Capture::States);
     let mut start = 0;
     for (i, &length) in LENGTHS.iter().enumerate() {
-        let alone = bert.encode(&batch.select(&[i]).packed(), Pass::States);
+        let alone = bert.encode(&batch.select(&[i]).packed(), Pass::Inference, Capture::States);
         for (depth, (alone, together)) in alone.states().iter().zip(together.states()).enumerate() {
             let worst = distance(alone, &together.narrow(0, start, length));
             assert!(worst <= 1e-5 * largest(alone), "sentence {i}, state {depth}: {worst:e}");
@@ -38,9 +39,9 @@ fn a_sentence_alone_has_the_states_it_has_in_a_batch() {
 fn every_pass_computes_the_same_states() {
     let bert = encoder(&small(16, 2), Precision::F32, 1);
     let packed = sentences(&LENGTHS, 2).batch.packed();
-    let states = bert.encode(&packed, Pass::States);
-    let training = bert.encode(&packed, Pass::Training(DropoutKey::Off));
-    let inference = bert.encode(&packed, Pass::Inference);
+    let states = bert.encode(&packed, Pass::Inference, Capture::States);
+    let training = bert.encode(&packed, Pass::Training(DropoutKey::Off), Capture::States);
+    let inference = bert.encode(&packed, Pass::Inference, Capture::Last);
     for (a, b) in states.states().iter().zip(training.states()) {
         assert!(a.equal(&b.detach()), "training without dropout");
     }
@@ -71,16 +72,16 @@ fn assert_adds_up(cuts: &[Vec<usize>]) {
     let (task, stepper) = (sentences(&LENGTHS, 3), stepper(preset("newsbert")));
     let models = pair(&small(16, 4), Precision::F32, Sharing::One);
     let counts = task.batch.counts();
-    let whole = stepper.micro_batch(&task, &models, &task.batch, counts, 0);
+    let whole = step(&stepper, &task, &models, &task.batch);
     let expected = gradients(&models);
 
     zero_gradients(&models);
     let mut sums = vec![0.0; whole.len()];
     for cut in cuts {
-        let values = stepper.micro_batch(&task, &models, &task.batch.select(cut), counts, 0);
+        let values = part(&stepper, &task, &models, &task.batch.select(cut), counts);
         sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     }
-    for ((term, sum), whole) in stepper.method.terms.iter().zip(sums).zip(whole) {
+    for ((term, sum), whole) in stepper.method.terms().zip(sums).zip(whole) {
         assert!((sum - whole).abs() <= 1e-5 * whole.abs(), "{:?}: {sum} against {whole}", term.kind);
     }
     assert_close(&gradients(&models), &expected, 1e-5);
@@ -91,7 +92,7 @@ fn bf16_points_where_f32_does() {
     let task = sentences(&LENGTHS, 4);
     let of = |precision| {
         let models = pair(&small(32, 4), precision, Sharing::One);
-        stepper(preset("newsbert")).micro_batch(&task, &models, &task.batch, task.batch.counts(), 0);
+        step(&stepper(preset("newsbert")), &task, &models, &task.batch);
         [models.teacher.as_ref().unwrap().arena().grads(), student(&models).arena().grads()]
     };
     let cosine = |a: &Tensor, b: &Tensor| (a.dot(b) / (a.norm() * b.norm())).double_value(&[]);

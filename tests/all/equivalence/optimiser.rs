@@ -47,7 +47,7 @@ fn adamw_follows_pytorchs_trajectory() {
         for (arena, expected) in arenas.iter().zip(step["groups"].as_array().unwrap()) {
             arena.grads().copy_(&Tensor::from_slice(&numbers(&expected["gradient"])));
         }
-        optimiser.step(&mut groups, t, step["factor"].as_f64().unwrap(), 1.0);
+        optimiser.step(&mut groups, t, step["factor"].as_f64().unwrap(), &Tensor::from(1.0));
         for (i, (arena, expected)) in arenas.iter().zip(step["groups"].as_array().unwrap()).enumerate() {
             let expected = numbers(&expected["parameter"]);
             let largest = expected.iter().fold(0.0_f64, |most, x| most.max(f64::from(x.abs())));

@@ -10,13 +10,14 @@ use nb_train::adamw::Group;
 use nb_train::method::{Method, TermKind};
 use nb_train::models::Models;
 use nb_train::task::{Layers, Objective, RankBatch, RecommendTop, RetrieveBatch, RetrieveTop, Tops};
+use nb_train::watch::Watch;
 use tch::{Device, Tensor};
 
 use super::repeat::assert_repeats;
 use crate::conformance::cases::{Readers, Searches};
 use crate::support::{
-    Batch, assert_close, gradients, largest, pair_under, preset, randomise, small, stepper, student, teacher,
-    zero_gradients,
+    Batch, FIRST, assert_close, context, gradients, largest, pair_under, part, preset, randomise, small, stepper,
+    student, teacher, zero_gradients,
 };
 
 /// Width of the queries of pooling.
@@ -108,8 +109,8 @@ fn retrievers(config: &BertConfig) -> Models<RetrieveTop> {
 /// NewsBERT with the terms over readers alone. The others are means over distinct news, of which repeats make more.
 fn terms_over_readers() -> Method {
     let mut method = preset("newsbert");
-    method.terms.retain(|term| matches!(term.kind, TermKind::Teacher | TermKind::Soft | TermKind::Hard));
-    assert_eq!(method.terms.len(), 3);
+    method.stages[0].terms.retain(|term| matches!(term.kind, TermKind::Teacher | TermKind::Soft | TermKind::Hard));
+    assert_eq!(method.terms().count(), 3);
     method
 }
 
@@ -118,9 +119,9 @@ fn added_up<K: Objective>(task: &K, models: &Models<K::Top>, method: Method, bat
     zero_gradients(models);
     let stepper = stepper(method);
     let counts = batches.iter().map(|batch| task.counts(batch)).reduce(std::ops::Add::add).unwrap();
-    let mut terms = vec![0.0; stepper.method.terms.len()];
+    let mut terms = vec![0.0; stepper.method.terms().count()];
     for batch in batches {
-        let values = stepper.micro_batch(task, models, batch, counts, 0);
+        let values = part(&stepper, task, models, batch, counts);
         terms.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     }
     Added { terms, gradients: gradients(models) }
@@ -178,7 +179,8 @@ fn assert_reports<K: Objective>(task: &K, mut models: Models<K::Top>, batches: &
     let top = student(&models).top.arenas().into_iter();
     let arenas = [teacher(&models).arena(), student(&models).arena()].into_iter().chain(top);
     let mut groups: Vec<Group> = arenas.map(|arena| Group::new(arena, 1e-3)).collect();
-    let report = stepper(preset("newsbert")).step((task, &mut models), &mut groups, batches, (0, 1.0));
+    let stepped = stepper(preset("newsbert")).step((task, &mut models), &mut groups, batches, (FIRST, Watch::Terms));
+    let report = stepped.read();
     assert_eq!(report.not_finite(), None);
     assert_eq!(report.terms.len(), terms.len());
     for ((kind, found), expected) in report.terms.iter().zip(terms) {
@@ -223,7 +225,7 @@ fn search((qrels, texts): &(Qrels, Batch), queries: std::ops::Range<u32>) -> Ret
 /// Every gradient of a step with dropout, in one tensor for each encoder and one for the top layers.
 fn step_gradients<K: Objective>(task: &K, models: &Models<K::Top>, batch: &K::Batch) -> Vec<Tensor> {
     zero_gradients(models);
-    stepper(preset("newsbert")).micro_batch(task, models, batch, task.counts(batch), 5);
+    stepper(preset("newsbert")).micro_batch(task, models, batch, &context(task.counts(batch)), 5);
     let top: Vec<Tensor> = student(models).top.arenas().iter().map(|arena| arena.grads().copy()).collect();
     vec![teacher(models).arena().grads().copy(), student(models).arena().grads().copy(), Tensor::cat(&top, 0)]
 }
@@ -254,7 +256,7 @@ fn readers_without_a_history_train_the_learned_vector_alone() {
         let models = recommenders(&small(16, 4), heads);
         for kind in [TermKind::Teacher, TermKind::Soft, TermKind::Hard] {
             let mut method = preset("newsbert");
-            method.terms.retain(|term| term.kind == kind);
+            method.stages[0].terms.retain(|term| term.kind == kind);
             let largest_of = |data: &Data, part: &str| {
                 let added = added_up(&Readers, &models, method.clone(), &[data.batch(&data.samples())]);
                 let own = added.gradients.iter().filter(|(name, _)| name.starts_with(part));

@@ -1,13 +1,15 @@
 //! The same step twice gives the same bits, on two threads and with dropout.
 
-use nb_model::{DropoutKey, Pass, Precision};
+use nb_model::{Capture, DropoutKey, Pass, Precision};
 use nb_share::Sharing;
 use nb_train::adamw::Group;
 use nb_train::models::Models;
+use nb_train::schedule::Moment;
 use nb_train::task::TopicTop;
+use nb_train::watch::Watch;
 use tch::{Kind, Tensor};
 
-use crate::support::{encoder, largest, pair, preset, sentences, small, stepper, student, teacher};
+use crate::support::{FIRST, encoder, largest, pair, preset, sentences, small, stepper, student, teacher};
 
 /// Runs of the same computation.
 const TIMES: usize = 3;
@@ -45,7 +47,8 @@ fn two_steps(precision: Precision) -> Vec<Tensor> {
     let arenas = [teacher(&models).arena(), student(&models).arena(), top.pooling.arena(), top.dense.arena()];
     let mut groups: Vec<Group> = arenas.iter().map(|arena| Group::new(arena, 1e-3)).collect();
     for step in 0..2 {
-        let report = stepper.step((&task, &mut models), &mut groups, &batches, (step, 1.0));
+        let at = (Moment { step, ..FIRST }, Watch::Models);
+        let report = stepper.step((&task, &mut models), &mut groups, &batches, at).read();
         assert_eq!(report.not_finite(), None);
         assert!(report.gradient_norm > 0.0);
     }
@@ -69,7 +72,7 @@ fn the_backward_of_embeddings_repeats() {
     let packed = sentences(&lengths(), 12).batch.packed();
     assert_repeats(|| {
         bert.arena().zero_grad();
-        let encoded = bert.encode(&packed, Pass::Training(DropoutKey::Off));
+        let encoded = bert.encode(&packed, Pass::Training(DropoutKey::Off), Capture::States);
         let weights = Tensor::arange(64, (Kind::Float, tch::Device::Cpu)).cos();
         (&encoded.states()[0] * weights).sum(Kind::Float).backward();
         bert.backward(&packed, encoded);
@@ -84,6 +87,6 @@ fn another_key_gives_other_masks() {
     config.hidden_dropout_prob = 0.1;
     let bert = encoder(&config, Precision::F32, 3);
     let packed = sentences(&lengths(), 12).batch.packed();
-    let states = |key| bert.encode(&packed, Pass::Training(DropoutKey::Key(key))).last().detach();
+    let states = |key| bert.encode(&packed, Pass::Training(DropoutKey::Key(key)), Capture::States).last().detach();
     assert!(states(1).equal(&states(1)) && !states(1).equal(&states(2)));
 }

@@ -7,7 +7,7 @@ use nb_train::models::Models;
 use nb_train::task::TopicTop;
 use tch::Tensor;
 
-use crate::support::{assert_close, largest, pair, preset, sentences, small, stepper, student, teacher};
+use crate::support::{assert_close, largest, pair, preset, sentences, small, step, stepper, student, teacher};
 
 const LENGTHS: [i64; 5] = [9, 9, 6, 4, 11];
 
@@ -15,15 +15,15 @@ const LENGTHS: [i64; 5] = [9, 9, 6, 4, 11];
 fn after(method: Method, sharing: Sharing) -> Models<TopicTop> {
     let task = sentences(&LENGTHS, 8);
     let models = pair(&small(16, 4), Precision::F32, sharing);
-    stepper(method).micro_batch(&task, &models, &task.batch, task.batch.counts(), 0);
+    step(&stepper(method), &task, &models, &task.batch);
     models
 }
 
 /// NewsBERT without the teacher's own loss.
 fn student_loss_alone() -> Method {
     let mut method = preset("newsbert");
-    method.terms.retain(|term| term.kind != TermKind::Teacher);
-    assert_eq!(method.terms.len(), TermKind::ALL.len() - 1);
+    method.stages[0].terms.retain(|term| term.kind != TermKind::Teacher);
+    assert_eq!(method.terms().count(), 5);
     method
 }
 

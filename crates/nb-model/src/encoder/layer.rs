@@ -3,7 +3,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::Pass;
+use super::{Capture, Pass};
 use crate::arena::Arena;
 use crate::config::{Activation, BertConfig};
 use crate::kernel::attention::{self, AttentionTape};
@@ -49,6 +49,13 @@ pub(crate) struct LayerTape {
     out_norm: NormTape,
 }
 
+impl LayerTape {
+    /// The attention scores, where they were captured.
+    pub(crate) fn scores(&self) -> Option<&Tensor> {
+        self.attention.scores()
+    }
+}
+
 impl Layer {
     /// Layer `index` of the arena. `compute` holds the layers' values (of all layers, from `layers_start` on) in the
     /// precision of the products.
@@ -85,11 +92,12 @@ impl Layer {
     }
 
     /// `x` [n, H] f32 → the layer's output [n, H] f32.
-    pub(crate) fn forward(&self, input: &Tensor, packed: &Packed, pass: Pass) -> (Tensor, LayerTape) {
+    pub(crate) fn forward(&self, input: &Tensor, packed: &Packed, pass: Pass, capture: Capture) -> (Tensor, LayerTape) {
         let kind = self.qkv.weight.kind();
         let x = input.to_kind(kind);
         let weights_dropout = |group| self.attention_site(pass, group);
-        let (context, attention) = attention::forward(&self.qkv.forward(&x), packed, self.heads, weights_dropout);
+        let qkv = self.qkv.forward(&x);
+        let (context, attention) = attention::forward(&qkv, packed, self.heads, weights_dropout, capture);
         let branch = self.dropped(self.attention_out.forward(&context).to_kind(Kind::Float), pass, ATTENTION_OUT);
         let (middle, attention_norm) = self.attention_norm.forward(&branch, input);
 
@@ -101,8 +109,16 @@ impl Layer {
         (out, LayerTape { x, attention, context, attention_norm, y, up, activated, out_norm })
     }
 
-    /// From dL/d(out) adds the gradients of all parameters to the arena and returns dL/dx, both [n, H] f32.
-    pub(crate) fn backward(&self, grad: &Tensor, packed: &Packed, pass: Pass, tape: LayerTape) -> Tensor {
+    /// From dL/d(out) and, where a loss looked at them, dL/d(scores) adds the gradients of all parameters to the arena and
+    /// returns dL/dx, [n, H] f32 as dL/d(out).
+    pub(crate) fn backward(
+        &self,
+        grad: &Tensor,
+        scores_grad: Option<&Tensor>,
+        packed: &Packed,
+        pass: Pass,
+        tape: LayerTape,
+    ) -> Tensor {
         let kind = self.qkv.weight.kind();
         let residual = self.out_norm.backward(grad, &tape.out_norm);
         let branch = self.dropped(residual.copy(), pass, FEED_FORWARD).to_kind(kind);
@@ -113,7 +129,8 @@ impl Layer {
         let branch = self.dropped(residual.copy(), pass, ATTENTION_OUT).to_kind(kind);
         let branch = self.attention_out.backward(&branch, &tape.context);
         let weights_dropout = |group| self.attention_site(pass, group);
-        let qkv = attention::backward(&branch, packed, self.heads, weights_dropout, &tape.attention);
+        let grads = (&branch, scores_grad);
+        let qkv = attention::backward(grads, packed, self.heads, weights_dropout, &tape.attention);
         residual + self.qkv.backward(&qkv, &tape.x)
     }
 

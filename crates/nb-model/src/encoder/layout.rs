@@ -54,6 +54,16 @@ pub(crate) fn bert_layout(config: &BertConfig) -> (Layout, i64) {
     (layout, layers)
 }
 
+/// The parameters of a BERT of this shape (without a pooler), in the order in which its arena has them.
+///
+/// ```
+/// let layout = nb_model::parameter_layout(&nb_model::BertConfig::new(100, 8, 2, 2));
+/// assert_eq!(layout.slots()[0].shape, [100, 8]);
+/// ```
+pub fn parameter_layout(config: &BertConfig) -> Layout {
+    bert_layout(config).0
+}
+
 /// Number of parameters of a BERT of this shape (without a pooler).
 pub fn parameter_count(config: &BertConfig) -> i64 {
     bert_layout(config).0.numel()

@@ -18,7 +18,7 @@ use crate::kernel::norm::LayerNorm;
 use crate::packed::Packed;
 use embeddings::{EmbeddingTape, Embeddings};
 use layer::{Layer, LayerTape};
-pub use layout::parameter_count;
+pub use layout::{parameter_count, parameter_layout};
 
 /// The number format of the matrix products. Parameters, gradients, LayerNorm and hidden states are f32 either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,12 +33,22 @@ pub enum Precision {
 /// What one pass through the encoder is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// The last hidden state alone is kept; no dropout.
+    /// No dropout, no backward.
     Inference,
-    /// All hidden states are kept; no dropout, no backward.
-    States,
     /// Everything that [`Bert::backward`] needs is kept.
     Training(DropoutKey),
+}
+
+/// What a pass shows of the way through the encoder; each one shows what those before it show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Capture {
+    /// The last hidden state alone.
+    #[default]
+    Last,
+    /// The embedding output and the output of every layer.
+    States,
+    /// The attention scores of every layer too.
+    Scores,
 }
 
 /// Where a training pass gets its dropout masks from.
@@ -63,6 +73,7 @@ impl Pass {
 #[derive(Debug)]
 pub struct Encoded {
     states: Vec<Tensor>,
+    scores: Vec<Tensor>,
     tape: Option<Tape>,
 }
 
@@ -74,10 +85,17 @@ struct Tape {
 }
 
 impl Encoded {
-    /// E, H₁ … H_L, each [n, H] f32: the embedding output and the output of every layer. Only H_L after
-    /// [`Pass::Inference`].
+    /// E, H₁ … H_L, each [n, H] f32: the embedding output and the output of every layer. Only H_L with
+    /// [`Capture::Last`].
     pub fn states(&self) -> &[Tensor] {
         &self.states
+    }
+
+    /// With [`Capture::Scores`], of each layer the scaled products of queries and keys before the softmax, QKᵀ/√D, of all
+    /// heads: one row of f32 that holds, for each group of sequences (see [`Packed`]), heads × width × width entries a
+    /// sequence. Where a query or a key is padding stands 0. Two models with as many heads have them in the same order.
+    pub fn scores(&self) -> &[Tensor] {
+        &self.scores
     }
 
     /// H_L [n, H].
@@ -189,57 +207,59 @@ impl Bert {
     ///
     /// # Panics
     /// If a sequence is longer than `max_position_embeddings`, or if a token id is not in the vocabulary.
-    pub fn encode(&self, packed: &Packed, pass: Pass) -> Encoded {
+    pub fn encode(&self, packed: &Packed, pass: Pass, capture: Capture) -> Encoded {
         let longest = packed.lengths().iter().copied().max().unwrap_or(0);
         let most = self.config.max_position_embeddings;
         assert!(longest <= most, "a sequence of {longest} tokens in a model of {most} positions");
-        tch::no_grad(|| match pass {
-            Pass::Inference => {
-                let (mut x, _) = self.embeddings.forward(packed, pass);
-                for layer in &self.layers {
-                    x = layer.forward(&x, packed, pass).0;
-                }
-                Encoded { states: vec![x], tape: None }
-            }
-            Pass::States => {
-                let mut states = vec![self.embeddings.forward(packed, pass).0];
-                for (i, layer) in self.layers.iter().enumerate() {
-                    states.push(layer.forward(&states[i], packed, pass).0);
-                }
-                Encoded { states, tape: None }
-            }
-            Pass::Training(_) => self.encode_with_tape(packed, pass),
-        })
+        tch::no_grad(|| self.run(packed, pass, capture))
     }
 
-    fn encode_with_tape(&self, packed: &Packed, pass: Pass) -> Encoded {
+    fn run(&self, packed: &Packed, pass: Pass, capture: Capture) -> Encoded {
+        let trains = pass != Pass::Inference;
+        // What is shown to losses is a leaf of autograd where there will be a backward pass.
+        let shown = |state: &Tensor| if trains { leaf(state) } else { state.shallow_clone() };
         let (mut x, embeddings) = self.embeddings.forward(packed, pass);
-        let mut states = vec![leaf(&x)];
-        let mut layers = Vec::with_capacity(self.depth());
-        for layer in &self.layers {
-            let (out, tape) = layer.forward(&x, packed, pass);
-            states.push(leaf(&out));
-            layers.push(tape);
-            x = out;
+        let (mut states, mut scores, mut layers) = (Vec::new(), Vec::new(), Vec::new());
+        if capture >= Capture::States {
+            states.push(shown(&x));
         }
-        Encoded { states, tape: Some(Tape { pass, embeddings, layers }) }
+        for (i, layer) in self.layers.iter().enumerate() {
+            let (out, tape) = layer.forward(&x, packed, pass, capture);
+            x = out;
+            if capture >= Capture::States || i + 1 == self.depth() {
+                states.push(shown(&x));
+            }
+            scores.extend(tape.scores().map(&shown));
+            if trains {
+                layers.push(tape);
+            }
+        }
+        Encoded { states, scores, tape: trains.then_some(Tape { pass, embeddings, layers }) }
     }
 
-    /// Carries the gradients that the losses left in the states' `.grad` through the encoder, adding every parameter's
-    /// gradient to the arena. States that no loss touched take no part.
+    /// Carries the gradients that the losses left in the `.grad` of states and scores through the encoder, adding every
+    /// parameter's gradient to the arena. States and scores that no loss touched take no part.
     ///
     /// # Panics
     /// If `encoded` does not come from a [`Pass::Training`] of this model.
     pub fn backward(&self, packed: &Packed, encoded: Encoded) {
-        let Encoded { states, tape } = encoded;
+        let Encoded { states, scores, tape } = encoded;
         let Tape { pass, embeddings, layers } = tape.expect("backward follows a training pass");
         assert_eq!(layers.len(), self.depth(), "layers of the tape against layers of the model");
+        // H_L always, the states before it where they were captured.
+        let first = self.depth() + 1 - states.len();
+        let state = |i: usize| i.checked_sub(first).map(|i| &states[i]);
         tch::no_grad(|| {
             let mut flowing = None;
-            for ((layer, tape), state) in self.layers.iter().zip(layers).zip(&states[1..]).rev() {
-                flowing = merge(flowing, state).map(|grad| layer.backward(&grad, packed, pass, tape));
+            for (i, (layer, tape)) in self.layers.iter().zip(layers).enumerate().rev() {
+                let scores_grad = scores.get(i).map(Tensor::grad).filter(Tensor::defined);
+                let mut grad = merge(flowing, state(i + 1));
+                if scores_grad.is_some() {
+                    grad = grad.or_else(|| Some(states[states.len() - 1].zeros_like()));
+                }
+                flowing = grad.map(|grad| layer.backward(&grad, scores_grad.as_ref(), packed, pass, tape));
             }
-            if let Some(grad) = merge(flowing, &states[0]) {
+            if let Some(grad) = merge(flowing, state(0)) {
                 self.embeddings.backward(packed, pass, &grad, &embeddings);
             }
         });
@@ -252,12 +272,10 @@ fn leaf(state: &Tensor) -> Tensor {
 }
 
 /// The gradient from the layers above plus the one that losses left at this state.
-fn merge(flowing: Option<Tensor>, state: &Tensor) -> Option<Tensor> {
-    let own = state.grad();
-    match (flowing, own.defined()) {
-        (Some(flowing), true) => Some(flowing + own),
-        (None, true) => Some(own),
-        (flowing, false) => flowing,
+fn merge(flowing: Option<Tensor>, state: Option<&Tensor>) -> Option<Tensor> {
+    match (flowing, state.map(Tensor::grad).filter(Tensor::defined)) {
+        (Some(flowing), Some(own)) => Some(flowing + own),
+        (flowing, own) => flowing.or(own),
     }
 }
 

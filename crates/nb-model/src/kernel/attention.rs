@@ -6,12 +6,21 @@
 use tch::{Kind, Tensor};
 
 use super::dropout::Dropout;
+use crate::encoder::Capture;
 use crate::packed::{Group, Packed};
 
 /// What the backward pass needs, for each group of sequences.
 #[derive(Debug)]
 pub(crate) struct AttentionTape {
     groups: Vec<GroupTape>,
+    scores: Option<Tensor>,
+}
+
+impl AttentionTape {
+    /// The scores before the softmax, one group after the other, 0 where there is padding; if they were captured.
+    pub(crate) fn scores(&self) -> Option<&Tensor> {
+        self.scores.as_ref()
+    }
 }
 
 /// Of one group of S sequences of width W: queries, keys and values [S·A, W, D] and the weights [S·A, W, W] before
@@ -30,22 +39,51 @@ pub(crate) fn forward(
     packed: &Packed,
     heads: i64,
     dropout: impl Fn(usize) -> Option<Dropout>,
+    capture: Capture,
 ) -> (Tensor, AttentionTape) {
     let run = |(i, group): (usize, &Group)| group_forward(qkv, group, heads, dropout(i));
     let (contexts, groups): (Vec<_>, Vec<_>) = packed.groups.iter().enumerate().map(run).unzip();
-    (join(contexts), AttentionTape { groups })
+    let scores = (capture >= Capture::Scores).then(|| {
+        let each: Vec<Tensor> = packed.groups.iter().zip(&groups).map(|(group, tape)| tape.scores(group)).collect();
+        Tensor::cat(&each, 0)
+    });
+    (join(contexts), AttentionTape { groups, scores })
 }
 
-/// From dL/d(context) [n, H] to dL/d(qkv) [n, 3H]. `dropout` as in the forward pass.
+/// From dL/d(context) [n, H] and, where a loss looked at them, dL/d(scores) to dL/d(qkv) [n, 3H]. `dropout` as in the
+/// forward pass.
 pub(crate) fn backward(
-    grad: &Tensor,
+    (grad, scores_grad): (&Tensor, Option<&Tensor>),
     packed: &Packed,
     heads: i64,
     dropout: impl Fn(usize) -> Option<Dropout>,
     tape: &AttentionTape,
 ) -> Tensor {
-    let groups = packed.groups.iter().zip(&tape.groups).enumerate();
-    join(groups.map(|(i, (group, tape))| group_backward(grad, group, heads, dropout(i), tape)).collect())
+    let mut start = 0;
+    let mut parts = Vec::with_capacity(packed.groups.len());
+    for (i, (group, tape)) in packed.groups.iter().zip(&tape.groups).enumerate() {
+        let entries = tape.weights.numel() as i64;
+        let own = scores_grad.map(|all| all.narrow(0, start, entries).view_as(&tape.weights));
+        start += entries;
+        parts.push(group_backward((grad, own), group, heads, dropout(i), tape));
+    }
+    join(parts)
+}
+
+impl GroupTape {
+    /// QKᵀ/√D as one row of f32, 0 where query or key is padding. Computed once more, since the softmax keeps no scores.
+    fn scores(&self, group: &Group) -> Tensor {
+        let size = self.query.size()[2] as f64;
+        let scores = self.query.bmm(&self.key.transpose(1, 2)).to_kind(Kind::Float) / size.sqrt();
+        match &group.padding {
+            None => scores.view(-1),
+            Some(padding) => {
+                let (s, w) = (group.sequences, group.width);
+                let pairs = padding.real.view([s, 1, w, 1]) * padding.real.view([s, 1, 1, w]);
+                (scores.view([s, -1, w, w]) * pairs).view(-1)
+            }
+        }
+    }
 }
 
 fn group_forward(qkv: &Tensor, group: &Group, heads: i64, dropout: Option<Dropout>) -> (Tensor, GroupTape) {
@@ -72,7 +110,13 @@ fn group_forward(qkv: &Tensor, group: &Group, heads: i64, dropout: Option<Dropou
     (unpad(rows, group), GroupTape { query, key, value, weights: scores })
 }
 
-fn group_backward(grad: &Tensor, group: &Group, heads: i64, dropout: Option<Dropout>, tape: &GroupTape) -> Tensor {
+fn group_backward(
+    (grad, own_scores_grad): (&Tensor, Option<Tensor>),
+    group: &Group,
+    heads: i64,
+    dropout: Option<Dropout>,
+    tape: &GroupTape,
+) -> Tensor {
     let hidden = grad.size()[1];
     let size = hidden / heads;
     let (s, w) = (group.sequences, group.width);
@@ -88,8 +132,11 @@ fn group_backward(grad: &Tensor, group: &Group, heads: i64, dropout: Option<Drop
         dropout.apply(&mut weights_grad);
     }
     let scale = 1.0 / (size as f64).sqrt();
-    let scores_grad =
-        Tensor::internal_softmax_backward_data(&weights_grad, &tape.weights, -1, tape.weights.kind()) * scale;
+    let mut scores_grad = Tensor::internal_softmax_backward_data(&weights_grad, &tape.weights, -1, tape.weights.kind());
+    if let Some(own) = own_scores_grad {
+        scores_grad += own.to_kind(scores_grad.kind());
+    }
+    let scores_grad = scores_grad * scale;
     let query_grad = scores_grad.bmm(&tape.key);
     let key_grad = scores_grad.transpose(1, 2).bmm(&tape.query);
 
@@ -177,12 +224,39 @@ mod tests {
             let expected_grad =
                 &Tensor::run_backward(&[(&expected * &grad).sum(Kind::Double)], &[&qkv], false, false)[0];
             let (found, found_grad) = tch::no_grad(|| {
-                let (out, tape) = forward(&qkv, &packed(&lengths), HEADS, |_| None);
-                (out, backward(&grad, &packed(&lengths), HEADS, |_| None, &tape))
+                let (out, tape) = forward(&qkv, &packed(&lengths), HEADS, |_| None, Capture::Last);
+                (out, backward((&grad, None), &packed(&lengths), HEADS, |_| None, &tape))
             });
             assert!(found.allclose(&expected, 1e-12, 1e-12, false), "{lengths:?}");
             assert!(found_grad.allclose(expected_grad, 1e-12, 1e-12, false), "{lengths:?}");
         }
+    }
+
+    #[test]
+    fn captured_scores_and_their_gradient_are_those_of_each_sequence_alone() {
+        tch::manual_seed(5);
+        let lengths = [5, 4, 4, 2, 1];
+        let qkv = Tensor::randn([16, 3 * HEADS * 4], (Kind::Double, Device::Cpu)).set_requires_grad(true);
+        // The sum of squares of all scores, from the definition.
+        let (mut expected, mut start) = (Tensor::zeros([], (Kind::Double, Device::Cpu)), 0);
+        for length in lengths {
+            for a in 0..HEADS {
+                let head = |part: i64| qkv.narrow(0, start, length).narrow(1, (part * HEADS + a) * 4, 4);
+                expected = expected + (head(0).matmul(&head(1).tr()) / 2.0).square().sum(Kind::Double);
+            }
+            start += length;
+        }
+        let expected_grad = &Tensor::run_backward(&[&expected], &[&qkv], true, false)[0];
+        tch::no_grad(|| {
+            let (_, tape) = forward(&qkv, &packed(&lengths), HEADS, |_| None, Capture::Scores);
+            let scores = tape.scores().unwrap();
+            let sum = scores.square().sum(Kind::Double).double_value(&[]);
+            assert!((sum - expected.double_value(&[])).abs() < 1e-4 * sum, "{sum}");
+            let zero = Tensor::zeros([16, HEADS * 4], (Kind::Double, Device::Cpu));
+            let own = scores.to_kind(Kind::Double) * 2.0;
+            let found = backward((&zero, Some(&own)), &packed(&lengths), HEADS, |_| None, &tape);
+            assert!(found.allclose(expected_grad, 1e-5, 1e-5, false));
+        });
     }
 
     /// With a fixed key dropout is a fixed linear map of the weights, so central differences see it too.
@@ -195,10 +269,12 @@ mod tests {
         let direction = Tensor::randn([7, 3 * HEADS * 2], (Kind::Float, Device::Cpu));
         let dropout = |i: usize| Dropout::new(0.4, Some(i as u64 + 9));
         let value = |qkv: &Tensor| {
-            (forward(qkv, &packed(&lengths), HEADS, dropout).0 * &grad).sum(Kind::Double).double_value(&[])
+            (forward(qkv, &packed(&lengths), HEADS, dropout, Capture::Last).0 * &grad)
+                .sum(Kind::Double)
+                .double_value(&[])
         };
-        let (_, tape) = forward(&qkv, &packed(&lengths), HEADS, dropout);
-        let found = (backward(&grad, &packed(&lengths), HEADS, dropout, &tape) * &direction)
+        let (_, tape) = forward(&qkv, &packed(&lengths), HEADS, dropout, Capture::Last);
+        let found = (backward((&grad, None), &packed(&lengths), HEADS, dropout, &tape) * &direction)
             .sum(Kind::Double)
             .double_value(&[]);
         let step = 1e-2;

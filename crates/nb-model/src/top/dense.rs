@@ -16,16 +16,22 @@ pub struct Dense {
 impl Dense {
     /// A layer from `inputs` to `outputs` units, all zeros.
     pub fn zeros(inputs: i64, outputs: i64, device: Device) -> Self {
+        Self::named("dense", inputs, outputs, device)
+    }
+
+    /// As [`Dense::zeros`], with parameters called `<name>.weight` and `<name>.bias`.
+    pub fn named(name: &str, inputs: i64, outputs: i64, device: Device) -> Self {
+        let [weight, bias] = ["weight", "bias"].map(|part| format!("{name}.{part}"));
         let mut layout = Layout::default();
-        layout.push("dense.weight", &[outputs, inputs]);
-        layout.push("dense.bias", &[outputs]);
+        layout.push(weight.as_str(), &[outputs, inputs]);
+        layout.push(bias.as_str(), &[outputs]);
         let arena = Arena::zeros(layout, device);
-        Self { weight: arena.leaf("dense.weight"), bias: arena.leaf("dense.bias"), arena }
+        Self { weight: arena.leaf(&weight), bias: arena.leaf(&bias), arena }
     }
 
     /// Draws weight and bias from U(−1/√in, 1/√in), PyTorch's default for a dense layer, from `seed`.
     pub fn randomise(&mut self, seed: u64) {
-        uniform(&self.arena, seed, &[("dense", self.weight.size()[1])]);
+        uniform(&self.arena, seed, &[("", self.weight.size()[1])]);
     }
 
     /// Parameters and gradients.

@@ -9,6 +9,7 @@ macro_rules! say {
 }
 
 mod catalogue;
+mod compare;
 mod embed;
 mod eval;
 mod input;
@@ -43,6 +44,8 @@ struct Cli {
 enum Command {
     /// Train a student together with its teacher, as a configuration says
     Train(train::Train),
+    /// Compare methods, student depths and seeds on one data set, with a table, intervals and paired tests
+    Compare(compare::Compare),
     /// Check a configuration and show what it would do
     Plan(plan::ShowPlan),
     /// Measure a trained model on labelled data, impressions or queries
@@ -106,6 +109,7 @@ pub fn main(preloaded: &Preload) -> ExitCode {
     }
     let result = match &cli.command {
         Command::Train(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Eval(command) => command.run(),
         Command::Predict(command) => command.run(),

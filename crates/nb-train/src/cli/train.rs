@@ -7,9 +7,9 @@ use anyhow::Result;
 use clap::Args;
 
 use super::signals::Signals;
-use crate::config::{self, Override};
+use crate::config::Override;
 use crate::folder::Unfinished;
-use crate::plan::Plan;
+use crate::plan::read_plan;
 use crate::run::{Outcome, run, set_threads};
 
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub(super) struct Train {
 impl Train {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let signals = Signals::listen()?;
-        let plan = Plan::new(config::read(&self.config, &self.sets)?)?;
+        let plan = read_plan(&self.config, &self.sets)?;
         set_threads(plan.threads)?;
         let unfinished = if self.overwrite { Unfinished::Overwrite } else { Unfinished::Refuse };
         match run(&plan, unfinished, signals.stop())? {

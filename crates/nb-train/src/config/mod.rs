@@ -4,14 +4,27 @@
 //! [`crate::plan::Plan`]'s business; the rest of the crate never sees these types.
 
 mod choices;
+mod course;
+mod locate;
+mod method;
+mod models;
 mod read;
+mod tree;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use choices::{ColumnKey, DeviceChoice, EvalEvery, PrecisionChoice, StudentInit, TaskChoice};
-pub use read::{Override, read};
+pub use course::{CourseConfig, CourseShape, RuleChoice, RuleConfig, TemperatureConfig};
+pub use locate::{point, point_within};
+pub use method::{
+    BlendChoice, EnsembleChoice, MethodConfig, PatienceChoice, ShareChoice, StageConfig, TeacherRoleChoice,
+    WeightsConfig,
+};
+pub use models::{OutputsChoice, RandomConfig, StudentConfig, TeacherConfig, TeacherTrainConfig};
+pub use read::{Override, overridden, read};
+pub use tree::Tree;
 
 /// One run, as `config.yaml` says it.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -65,6 +78,11 @@ pub struct DataConfig {
     pub dev: Option<PathBuf>,
     /// Share of the training rows held out where there are no development rows.
     pub dev_fraction: Option<f64>,
+    /// Rows that nothing is chosen by: the best models are measured on them once, at the end.
+    pub test: Option<PathBuf>,
+    /// Texts without labels, which join every term that needs none: a file of `format` (topic), a `news.tsv` (recommend),
+    /// a `corpus.jsonl` (retrieve).
+    pub unlabelled: Option<PathBuf>,
     /// Where label and text stand (csv, tsv).
     pub columns: Option<ColumnsConfig>,
     /// Whether the first row names the columns (csv, tsv).
@@ -165,120 +183,6 @@ pub struct ColumnsConfig {
     pub label: ColumnKey,
     /// One or two columns of text.
     pub text: Vec<ColumnKey>,
-}
-
-/// The large model: a checkpoint, or a random one.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct TeacherConfig {
-    /// A folder, or `hf:owner/name`.
-    pub checkpoint: Option<String>,
-    /// A model of random weights.
-    pub random: Option<RandomConfig>,
-}
-
-/// A BERT of random weights, for tests and for speed.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RandomConfig {
-    /// Encoder layers.
-    pub layers: i64,
-    /// Hidden units.
-    pub hidden: i64,
-    /// Attention heads.
-    pub heads: i64,
-    /// Feed-forward units; four times `hidden` if absent.
-    pub intermediate: Option<i64>,
-    /// Folder with `tokenizer.json` or `vocab.txt`.
-    pub tokenizer: PathBuf,
-}
-
-/// The small model.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StudentConfig {
-    /// Encoder layers; must divide the teacher's.
-    pub layers: usize,
-    /// Its first weights.
-    pub init: StudentInit,
-}
-
-impl Default for StudentConfig {
-    fn default() -> Self {
-        Self { layers: 2, init: StudentInit::First }
-    }
-}
-
-/// The method: a preset by name, any part of it overridden, or all parts without a name.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MethodConfig {
-    /// A preset.
-    pub name: Option<String>,
-    /// Where the teacher stands.
-    pub teacher: Option<TeacherRoleChoice>,
-    /// Temperature of the soft loss.
-    pub temperature: Option<f64>,
-    /// Whether the soft loss is multiplied by the temperature squared.
-    pub t2: Option<bool>,
-    /// Share of the teacher's gradients in the student's.
-    pub beta: Option<f64>,
-    /// Which gradients are blended.
-    pub blend: Option<Vec<BlendChoice>>,
-    /// Which top layers both models have in common.
-    pub share: Option<Vec<ShareChoice>>,
-    /// Weight of each term; a weight of 0 leaves the term out.
-    #[serde(default)]
-    pub weights: WeightsConfig,
-}
-
-/// Where the teacher stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TeacherRoleChoice {
-    /// There is no teacher; the student learns from labels.
-    None,
-    /// The teacher is trained along.
-    Joint,
-}
-
-/// A part whose gradients are blended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BlendChoice {
-    /// The encoder layers.
-    Layers,
-    /// The embedding layer.
-    Embeddings,
-}
-
-/// A top layer that can be shared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ShareChoice {
-    /// Attentive pooling.
-    Pooling,
-    /// What stands on the pooled vectors: the dense layer, in recommendation the reader model.
-    #[serde(alias = "reader")]
-    Dense,
-}
-
-/// Weights of the terms.
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WeightsConfig {
-    /// MSE of the embedding outputs.
-    pub embedding: Option<f64>,
-    /// MSE of the hidden states.
-    pub hidden: Option<f64>,
-    /// MSE of the pooled vectors.
-    pub pooled: Option<f64>,
-    /// Soft cross entropy.
-    pub soft: Option<f64>,
-    /// The student's cross entropy with the label.
-    pub hard: Option<f64>,
-    /// The teacher's cross entropy with the label.
-    pub teacher: Option<f64>,
 }
 
 /// The optimisation.

@@ -11,17 +11,26 @@ use serde_yaml::{Mapping, Value};
 use super::RunConfig;
 use super::choices::anchor;
 
-/// Keys whose values are paths.
-const PATHS: [&str; 6] =
-    ["output", "data.train", "data.dev", "data.cache", "teacher.random.tokenizer", "teacher.checkpoint"];
+/// Keys whose values are paths, or lists of paths.
+const PATHS: [&str; 9] = [
+    "output",
+    "data.train",
+    "data.dev",
+    "data.test",
+    "data.unlabelled",
+    "data.cache",
+    "teacher.random.tokenizer",
+    "teacher.checkpoint",
+    "teacher.trained",
+];
 /// The key whose value is a path unless it is one of these words.
 const INIT: (&str, [&str; 3]) = ("student.init", ["first", "spaced", "random"]);
 
 /// One `--set key=value`: a dotted key and a YAML value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
-    key: String,
-    value: Value,
+    pub(super) key: String,
+    pub(super) value: Value,
 }
 
 impl FromStr for Override {
@@ -75,6 +84,38 @@ pub fn read(path: &Path, overrides: &[Override]) -> Result<RunConfig> {
     Ok(config)
 }
 
+/// Reads a file of another kind than a run's and applies overrides in order, the last one wins; gives the folder too that
+/// relative paths in the file count from. Paths are left as they are but for those of overrides below `run`.
+///
+/// # Errors
+/// As [`read`].
+pub fn overridden<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    overrides: &[Override],
+) -> Result<(T, std::path::PathBuf)> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let mut tree: Value = serde_yaml::from_str(text).with_context(|| path.display().to_string())?;
+    if let Err(e) = serde_yaml::from_str::<T>(text)
+        && (overrides.is_empty() || !e.to_string().contains("missing field"))
+    {
+        return Err(located(path, &e));
+    }
+    let here = std::env::current_dir().context("cannot tell the current folder")?;
+    for Override { key, value } in overrides {
+        let mut own = Value::Null;
+        set(&mut own, key, value.clone()).with_context(|| format!("--set {key}"))?;
+        if let Some(run) = own.get_mut("run") {
+            anchor_paths(run, &here);
+        }
+        let value = find(&mut own, key).map(std::mem::take).unwrap_or_default();
+        set(&mut tree, key, value).with_context(|| format!("--set {key}"))?;
+    }
+    let absolute = std::path::absolute(path).with_context(|| path.display().to_string())?;
+    let config = serde_yaml::from_value(tree).with_context(|| path.display().to_string())?;
+    Ok((config, absolute.parent().unwrap_or(&absolute).to_owned()))
+}
+
 /// serde_yaml ends its messages with `at line L column C`; the file's name comes before them.
 fn located(path: &Path, error: &serde_yaml::Error) -> anyhow::Error {
     match error.location() {
@@ -95,23 +136,26 @@ fn is_path(key: &str, value: &Value) -> bool {
 }
 
 /// Makes relative paths count from `folder`.
-fn anchor_paths(tree: &mut Value, folder: &Path) {
+pub(super) fn anchor_paths(tree: &mut Value, folder: &Path) {
     for key in PATHS.into_iter().chain([INIT.0]) {
-        if let Some(value) = find(tree, key)
-            && is_path(key, value)
-        {
-            *value = Value::String(anchor(folder, value.as_str().unwrap_or_default()));
+        let found = find(tree, key);
+        let paths = match found {
+            Some(Value::Sequence(several)) => several.iter_mut().collect(),
+            one => Vec::from_iter(one),
+        };
+        for path in paths.into_iter().filter(|path| is_path(key, path)) {
+            *path = Value::String(anchor(folder, path.as_str().unwrap_or_default()));
         }
     }
 }
 
 /// The value of a dotted key.
-fn find<'a>(tree: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+pub(super) fn find<'a>(tree: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     key.split('.').try_fold(tree, |at, part| at.get_mut(part))
 }
 
 /// Sets a dotted key, making mappings on the way.
-fn set(tree: &mut Value, key: &str, value: Value) -> Result<()> {
+pub(super) fn set(tree: &mut Value, key: &str, value: Value) -> Result<()> {
     let mut at = tree;
     let mut walked = String::new();
     for part in key.split('.') {

@@ -3,19 +3,22 @@
 //! The rest of the crate sees a [`Plan`] or parts of it, never the configuration.
 
 mod data;
+pub mod estimate;
+mod models;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_data::BatchSize;
-use nb_model::{BertConfig, CONFIG_FILE, Checkpoint, Precision};
-use nb_share::{Init, LayerMap};
+use nb_model::{BertConfig, Precision};
 use tch::Device;
 
-use crate::config::{DeviceChoice, EvalEvery, PrecisionChoice, RunConfig, StudentInit, TeacherConfig, TrainConfig};
+use crate::config::{self, DeviceChoice, EvalEvery, OutputsChoice, Override, PrecisionChoice, RunConfig, TrainConfig};
+use crate::kept::KeepOutputs;
 use crate::method::Method;
 pub(crate) use data::cache_folder;
 pub use data::{ClickLog, DataPlan, Dev, QueryLog, RecommendPlan, RetrievePlan, TaskPlan, TopicPlan, click_log};
+pub use models::{ModelSource, StudentStart};
 
 /// Everything a run needs to know, checked.
 #[derive(Debug, Clone)]
@@ -34,12 +37,20 @@ pub struct Plan {
     pub threads: usize,
     /// The texts.
     pub data: DataPlan,
-    /// Where the large model comes from.
+    /// Where the large model comes from, and with it the student's first weights.
     pub teacher: ModelSource,
-    /// The large model's shape.
+    /// The shape of that.
+    pub source_config: BertConfig,
+    /// Folders of teachers that were trained for the task before; the first is the one whose states count.
+    pub trained: Vec<PathBuf>,
+    /// The shape of the teacher that the student learns from.
     pub teacher_config: BertConfig,
+    /// Whether a frozen teacher's outputs are kept.
+    pub keep_outputs: KeepOutputs,
     /// Depth of the small model.
     pub student_layers: usize,
+    /// The small model's shape.
+    pub student_config: BertConfig,
     /// Where the small model's weights come from.
     pub student_start: StudentStart,
     /// How they learn.
@@ -48,39 +59,6 @@ pub struct Plan {
     pub train: TrainPlan,
     /// The configuration with every default filled in, for the run folder.
     pub resolved: RunConfig,
-}
-
-/// Where a model comes from.
-#[derive(Debug, Clone)]
-pub enum ModelSource {
-    /// A Hugging Face folder.
-    Folder(PathBuf),
-    /// Random weights.
-    Random {
-        /// Folder of the tokenizer.
-        tokenizer: PathBuf,
-    },
-}
-
-impl ModelSource {
-    /// The folder of the tokenizer.
-    pub fn tokenizer(&self) -> &Path {
-        match self {
-            Self::Folder(folder) => folder,
-            Self::Random { tokenizer } => tokenizer,
-        }
-    }
-}
-
-/// What the student starts from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StudentStart {
-    /// The teacher's embeddings and some of its layers.
-    Teacher(Init),
-    /// Random weights.
-    Random,
-    /// A folder of its own.
-    Checkpoint(PathBuf),
 }
 
 /// The optimisation, checked.
@@ -137,32 +115,15 @@ impl Plan {
         config.threads = Some(threads);
         let method = Method::from_config(&config.method)?;
         config.method = method.to_config();
+        if config.data.unlabelled.is_some() && !method.any(|kind| !kind.needs_label()) {
+            tracing::info!("data.unlabelled is left out: every term of the method needs a label");
+            config.data.unlabelled = None;
+        }
         let train = train(&config.train)?;
         (config.train.head_lr, config.train.teacher_lr) = (Some(train.head_lr), Some(train.teacher_lr));
         let data = data::data(&mut config)?;
-        let (teacher, teacher_config) = teacher(&config.teacher)?;
-        let most = teacher_config.max_position_embeddings;
-        if data.max_tokens as i64 > most {
-            bail!("data.max_tokens is {}, but the teacher has {most} positions", data.max_tokens);
-        }
-        if let (TaskPlan::Retrieve(RetrievePlan { negatives: 0, .. }), BatchSize::Sequences(1)) =
-            (&data.task, train.batch)
-        {
-            bail!("train.batch is 1, expected at least 2: a batch's other news are what a query's is told from");
-        }
-        if let TaskPlan::Recommend(RecommendPlan { self_attention: Some(heads), .. }) = data.task
-            && teacher_config.hidden_size % heads != 0
-        {
-            let hidden = teacher_config.hidden_size;
-            bail!(
-                "reader.self_attention is {heads}, expected a number of heads that divides the {hidden} hidden units"
-            );
-        }
-        let student_layers = config.student.layers;
-        let student_start = start(&config.student.init)?;
-        if method.has_student() {
-            student_depth(&method, &student_start, &teacher_config, student_layers)?;
-        }
+        let models = models::models(&config, &method, &data)?;
+        check_together(&data, &train, &models.teacher_config)?;
         Ok(Self {
             name,
             output,
@@ -171,15 +132,52 @@ impl Plan {
             precision: precision(config.precision),
             threads,
             data,
-            teacher,
-            teacher_config,
-            student_layers,
-            student_start,
+            teacher: models.teacher,
+            source_config: models.source_config,
+            trained: models.trained,
+            teacher_config: models.teacher_config,
+            keep_outputs: match config.teacher.outputs {
+                OutputsChoice::Auto => KeepOutputs::IfItPays,
+                OutputsChoice::Compute => KeepOutputs::No,
+                OutputsChoice::F32 => KeepOutputs::F32,
+                OutputsChoice::Bf16 => KeepOutputs::Bf16,
+            },
+            student_layers: config.student.layers,
+            student_config: models.student_config,
+            student_start: models.student_start,
             method,
             train,
             resolved: config,
         })
     }
+}
+
+/// Reads a configuration, applies overrides and plans it.
+///
+/// # Errors
+/// As [`config::read`] and [`Plan::new`]; a problem that the plan finds points at the line of the file, or at the
+/// override, that it comes from.
+pub fn read_plan(path: &Path, overrides: &[Override]) -> Result<Plan> {
+    Plan::new(config::read(path, overrides)?).map_err(|problem| config::point(problem, path, overrides))
+}
+
+/// What no section of the configuration can check alone.
+fn check_together(data: &DataPlan, train: &TrainPlan, teacher: &BertConfig) -> Result<()> {
+    let most = teacher.max_position_embeddings;
+    if data.max_tokens as i64 > most {
+        bail!("data.max_tokens is {}, but the teacher has {most} positions", data.max_tokens);
+    }
+    if let (TaskPlan::Retrieve(RetrievePlan { negatives: 0, .. }), BatchSize::Sequences(1)) = (&data.task, train.batch)
+    {
+        bail!("train.batch is 1, expected at least 2: a batch's other news are what a query's is told from");
+    }
+    if let TaskPlan::Recommend(RecommendPlan { self_attention: Some(heads), .. }) = data.task
+        && teacher.hidden_size % heads != 0
+    {
+        let hidden = teacher.hidden_size;
+        bail!("reader.self_attention is {heads}, expected a number of heads that divides the {hidden} hidden units");
+    }
+    Ok(())
 }
 
 /// The number format that a choice stands for.
@@ -246,58 +244,4 @@ fn train(config: &TrainConfig) -> Result<TrainPlan> {
         patience: c.patience,
         log_every: c.log_every,
     })
-}
-
-fn teacher(config: &TeacherConfig) -> Result<(ModelSource, BertConfig)> {
-    match (&config.checkpoint, &config.random) {
-        (Some(name), None) => {
-            let folder = name.parse::<Checkpoint>()?.resolve().context("teacher.checkpoint")?;
-            let shape = BertConfig::read(&folder.join(CONFIG_FILE)).context("teacher.checkpoint")?;
-            Ok((ModelSource::Folder(folder), shape))
-        }
-        (None, Some(random)) => {
-            let tokenizer = nb_data::Tokenizer::from_folder(&random.tokenizer).context("teacher.random.tokenizer")?;
-            let mut shape = BertConfig::new(tokenizer.vocab_size() as i64, random.hidden, random.layers, random.heads);
-            shape.intermediate_size = random.intermediate.unwrap_or(shape.intermediate_size);
-            shape.check().context("teacher.random")?;
-            Ok((ModelSource::Random { tokenizer: random.tokenizer.clone() }, shape))
-        }
-        _ => bail!("teacher needs one of `checkpoint` and `random`"),
-    }
-}
-
-fn start(init: &StudentInit) -> Result<StudentStart> {
-    Ok(match init {
-        StudentInit::First => StudentStart::Teacher(Init::First),
-        StudentInit::Spaced => StudentStart::Teacher(Init::Spaced),
-        StudentInit::Random => StudentStart::Random,
-        StudentInit::Checkpoint(name) => {
-            StudentStart::Checkpoint(name.parse::<Checkpoint>()?.resolve().context("student.init")?)
-        }
-    })
-}
-
-/// A student that is set against the teacher layer by layer must divide it; one that starts from its layers cannot be
-/// deeper; one of its own must be of the teacher's shape, since tokenizer, top layers and terms are made for that.
-fn student_depth(method: &Method, start: &StudentStart, teacher: &BertConfig, layers: usize) -> Result<()> {
-    const MOST_LAYERS: usize = 1024;
-    let l = teacher.num_hidden_layers as usize;
-    if method.needs_layer_map() {
-        LayerMap::uniform(l, layers).context("student.layers")?;
-    }
-    let most = if matches!(start, StudentStart::Teacher(_)) { l } else { MOST_LAYERS };
-    if !(1..=most).contains(&layers) {
-        bail!("student.layers is {layers}, expected 1 to {most}");
-    }
-    if let StudentStart::Checkpoint(folder) = start {
-        let own = BertConfig::read(&folder.join(CONFIG_FILE)).context("student.init")?;
-        if own.num_hidden_layers as usize != layers {
-            bail!("student.layers is {layers}, but {} has {} layers", folder.display(), own.num_hidden_layers);
-        }
-        if let Some((key, own, teachers)) = own.differing_key(teacher) {
-            let folder = folder.display();
-            bail!("student.init: {folder} has {key} {own}, the teacher {teachers}; only the depth may differ");
-        }
-    }
-    Ok(())
 }

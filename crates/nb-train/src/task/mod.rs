@@ -10,12 +10,13 @@ mod topic;
 
 use std::path::Path;
 
-use anyhow::Result;
-use nb_data::TokenBatch;
+use anyhow::{Result, bail};
+use nb_data::{TokenBatch, TokenStore, Tokenizer};
 use nb_model::{Arena, AttentivePooling, Bert, POOLING_QUERY, Packed};
 use nb_share::Shared;
 use tch::{Device, Tensor};
 
+use crate::card::Description;
 use crate::evaluation::Evaluation;
 use crate::method::Share;
 use crate::terms::Counts;
@@ -61,14 +62,48 @@ pub trait Objective {
     /// What a micro-batch holds.
     fn counts(&self, batch: &Self::Batch) -> Counts;
 
+    /// The texts of a micro-batch in their order, each as the number of its token store and its row there.
+    fn texts(&self, batch: &Self::Batch) -> Vec<(usize, u32)>;
+
     /// The texts of a micro-batch on the device.
     fn packed(&self, batch: &Self::Batch) -> Packed;
 
     /// The labels of a micro-batch on the device, [`nb_loss::IGNORE`] where there is none.
     fn labels(&self, batch: &Self::Batch) -> Tensor;
 
-    /// From last hidden states to pooled vectors and logits.
-    fn outputs(&self, top: &Self::Top, states: &Tensor, packed: &Packed, batch: &Self::Batch) -> Outputs;
+    /// From last hidden states [n, H] to pooled vectors [sequences, H].
+    fn pooled(&self, top: &Self::Top, states: &Tensor, packed: &Packed) -> Tensor;
+
+    /// From pooled vectors [sequences, H] to logits [rows, classes or candidates].
+    fn logits(&self, top: &Self::Top, pooled: &Tensor, batch: &Self::Batch) -> Tensor;
+}
+
+/// Hidden units of both encoders.
+#[derive(Debug, Clone, Copy)]
+pub struct Widths {
+    /// Of the teacher.
+    pub teacher: i64,
+    /// Of the student.
+    pub student: i64,
+}
+
+/// Which rows a model is measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitName {
+    /// Those that the best model is chosen by.
+    Dev,
+    /// Those that nothing is chosen by.
+    Test,
+}
+
+impl SplitName {
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Test => "test",
+        }
+    }
 }
 
 /// What a run needs of a task beside the step: batches by epoch, metrics, what belongs into a model folder.
@@ -79,8 +114,20 @@ pub trait Task: Objective {
     /// The metric that decides which model is the best; higher is better.
     fn primary_metric(&self) -> &'static str;
 
-    /// Top layers for encoders of `hidden` units. Those that are not shared start out equal.
-    fn tops(&self, hidden: i64, share: Share, seed: u64, device: Device) -> Tops<Self::Top>;
+    /// Top layers for both encoders. Those that are not shared start out equal where the widths are.
+    fn tops(&self, widths: Widths, share: Share, seed: u64, device: Device) -> Tops<Self::Top>;
+
+    /// Passes a model folder that was trained for this very task.
+    ///
+    /// # Errors
+    /// If it was trained for another one, or for other labels.
+    fn accept(&self, description: &Description) -> Result<()>;
+
+    /// The token stores that training texts come from, in the order of [`Objective::texts`].
+    fn stores(&self) -> Vec<&TokenStore>;
+
+    /// The tokenizer of the texts.
+    fn tokenizer(&self) -> &Tokenizer;
 
     /// The micro-batches of an epoch, as rows of the training data, a function of the seed and the epoch alone.
     fn epoch(&self, epoch: u64) -> Vec<Vec<u32>>;
@@ -91,11 +138,17 @@ pub trait Task: Objective {
     /// What there is to train on, for people: a line each, name and value.
     fn describe(&self) -> Vec<(&'static str, String)>;
 
-    /// Metrics on the development data.
+    /// What somebody who reads the result must know of the data, a sentence each.
+    fn warnings(&self) -> Vec<String>;
+
+    /// Metrics on one split of the data, and what became of each row.
     ///
     /// # Errors
-    /// If an output is not a number.
-    fn evaluate(&self, bert: &Bert, top: &Self::Top) -> Result<Evaluation>;
+    /// If there is no such split, or if an output is not a number.
+    fn evaluate(&self, bert: &Bert, top: &Self::Top, split: SplitName) -> Result<Evaluation>;
+
+    /// Whether there are rows that nothing is chosen by.
+    fn has_test(&self) -> bool;
 
     /// Inference as a user has it: texts in, results on the host.
     fn infer(&self, bert: &Bert, top: &Self::Top, batch: &TokenBatch);
@@ -111,10 +164,21 @@ pub trait Task: Objective {
 }
 
 /// Attentive pooling for both models.
-fn pooling(hidden: i64, share: Share, seed: u64, device: Device) -> Shared<AttentivePooling> {
-    Shared::new(share.pooling, || {
-        let mut pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
-        pooling.randomise(seed);
-        pooling
-    })
+fn pooling(widths: Widths, share: Share, seed: u64, device: Device) -> Shared<AttentivePooling> {
+    let make = |hidden| {
+        move || {
+            let mut pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
+            pooling.randomise(seed);
+            pooling
+        }
+    };
+    Shared::of(share.pooling, make(widths.teacher), make(widths.student))
+}
+
+/// Passes a model folder of task `name`.
+fn accept(name: &str, description: &Description) -> Result<()> {
+    if description.task != name {
+        bail!("it was trained for {}, expected {name}", description.task);
+    }
+    Ok(())
 }

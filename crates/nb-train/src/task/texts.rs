@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use nb_data::batch::cut;
+use nb_data::batch::{cut, order};
+use nb_data::random::mix;
 use nb_data::read::{Skipped, Source, split};
 use nb_data::store::Origin;
 use nb_data::{BatchSize, IdIndex, TokenBatch, TokenStore, Tokenizer};
-use nb_model::{AttentivePooling, Bert, Packed, Pass};
+use nb_model::{AttentivePooling, Bert, Capture, Packed, Pass};
 use tch::{Device, Tensor};
 
 use crate::plan::Plan;
@@ -85,10 +86,50 @@ pub(super) fn hold_out(n: usize, fraction: f64) -> (Vec<u32>, Vec<u32>) {
 }
 
 /// Rows of a store in batches to encode, the longest first.
-pub(super) fn batches(store: &TokenStore, mut rows: Vec<u32>) -> impl Iterator<Item = TokenBatch> + '_ {
+pub(crate) fn batches(store: &TokenStore, mut rows: Vec<u32>) -> impl Iterator<Item = TokenBatch> + '_ {
     let length = |row: u32| store.length(row as usize);
     rows.sort_by_key(|&row| std::cmp::Reverse(length(row)));
     cut(&rows, length, BatchSize::Tokens(BATCH_TOKENS)).into_iter().map(|rows| store.batch(&rows))
+}
+
+/// Texts without labels that go along with the micro-batches of a task that ranks: they join the terms that compare
+/// states, and no row of logits.
+#[derive(Debug)]
+pub(super) struct Unlabelled {
+    pub(super) store: TokenStore,
+    /// Rows of the task itself, behind which these are numbered.
+    pub(super) first: u32,
+    pub(super) seed: u64,
+}
+
+/// Keeps the order of unlabelled texts apart from other uses of the same seed.
+const UNLABELLED: u64 = 0x75_6E_6C_61_62; // "unlab"
+
+impl Unlabelled {
+    /// Deals an epoch's texts out to its micro-batches: as many to each as it has rows of its own, or fewer where they all
+    /// have their turn then. The next epoch has another order.
+    pub(super) fn deal(&self, epoch: u64, batches: &mut [Vec<u32>]) {
+        let n = self.store.len();
+        let most = n.div_ceil(batches.len().max(1));
+        let mut order = order(n, mix(&[self.seed, UNLABELLED]), epoch).into_iter().cycle();
+        for batch in batches {
+            let own = batch.len().min(most);
+            batch.extend(order.by_ref().take(own).map(|row| self.first + row));
+        }
+    }
+
+    /// The rows of a micro-batch that are the task's own, and its unlabelled texts, the longest first.
+    pub(super) fn split<'a>(&self, rows: &'a [u32]) -> (&'a [u32], TokenBatch) {
+        let own = rows.iter().take_while(|&&row| row < self.first).count();
+        let mut others: Vec<u32> = rows[own..].iter().map(|row| row - self.first).collect();
+        others.sort_by_key(|&row| std::cmp::Reverse(self.store.length(row as usize)));
+        (&rows[..own], self.store.batch(&others))
+    }
+}
+
+/// The texts of a batch as rows of store `store`.
+pub(super) fn rows_of(store: usize, rows: &[u32]) -> impl Iterator<Item = (usize, u32)> + '_ {
+    rows.iter().map(move |&row| (store, row))
 }
 
 /// About a thousand rows of a store to time a model with.
@@ -107,7 +148,11 @@ pub(super) fn probe(store: &TokenStore, rows: Vec<u32>) -> Vec<TokenBatch> {
 
 /// The pooled vectors of a batch, on the CPU: [sequences, H].
 pub(crate) fn encode(bert: &Bert, pooling: &AttentivePooling, packed: &Packed) -> Tensor {
-    tch::no_grad(|| pooling.forward(bert.encode(packed, Pass::Inference).last(), packed.runs()).to_device(Device::Cpu))
+    tch::no_grad(|| {
+        pooling
+            .forward(bert.encode(packed, Pass::Inference, Capture::Last).last(), packed.runs())
+            .to_device(Device::Cpu)
+    })
 }
 
 /// The pooled vectors of rows of a store, one after the other: [rows × H].

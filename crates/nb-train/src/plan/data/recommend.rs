@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nb_data::behaviors::{BehaviorSource, ClickRule, ClickedBefore};
 use nb_data::read::{Format, LabelRule, Source};
 
-use super::{Dev, MOST_NEGATIVES, TaskPlan, dev, fields, news_fields, refuse};
+use super::{Dev, MOST_NEGATIVES, TaskPlan, dev, fields, is_file, news_fields, refuse};
 use crate::config::{ClickedBeforeChoice, DataConfig, DataFormat};
 
 /// MIND's names in a folder.
@@ -24,6 +24,10 @@ pub struct RecommendPlan {
     pub train: ClickLog,
     /// Development impressions.
     pub dev: Dev<ClickLog>,
+    /// Impressions that nothing is chosen by.
+    pub test: Option<ClickLog>,
+    /// News without readers.
+    pub unlabelled: Option<Source>,
     /// Most recent clicks of a reader.
     pub history: usize,
     /// News that were not clicked beside each click.
@@ -62,15 +66,16 @@ pub(super) fn plan(config: &DataConfig, self_attention: Option<i64>) -> Result<(
     if let Some(heads) = self_attention.filter(|heads| *heads < 1) {
         bail!("reader.self_attention is {heads}, expected a number of heads");
     }
+    let news = |path| Source {
+        path,
+        format: Format::MindNews { fields: fields(config) },
+        labels: LabelRule::Optional,
+        allowed_unusable: config.allow_unusable,
+    };
     let log = |key: &str, path: &Path| {
-        let (news, behaviors) = click_log(key, path)?;
-        Ok(ClickLog {
-            news: Source {
-                path: news,
-                format: Format::MindNews { fields: fields(config) },
-                labels: LabelRule::Optional,
-                allowed_unusable: config.allow_unusable,
-            },
+        let (own, behaviors) = click_log(key, path)?;
+        Ok::<_, anyhow::Error>(ClickLog {
+            news: news(own),
             behaviors: BehaviorSource {
                 path: behaviors,
                 history,
@@ -85,7 +90,12 @@ pub(super) fn plan(config: &DataConfig, self_attention: Option<i64>) -> Result<(
         None | Some(ClickedBeforeChoice::Keep) => ClickedBefore::Keep,
         Some(ClickedBeforeChoice::LeaveOut) => ClickedBefore::LeaveOut,
     };
-    let plan = RecommendPlan { train, dev, history, negatives, clicked_before, self_attention };
+    let test = config.test.as_ref().map(|path| log("data.test", path)).transpose()?;
+    if let Some(path) = &config.unlabelled {
+        is_file("data.unlabelled", path)?;
+    }
+    let unlabelled = config.unlabelled.clone().map(news);
+    let plan = RecommendPlan { train, dev, test, unlabelled, history, negatives, clicked_before, self_attention };
     Ok((TaskPlan::Recommend(plan), news_fields(config).len()))
 }
 

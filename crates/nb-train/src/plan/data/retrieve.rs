@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nb_data::beir::{Folder, Split};
 use nb_data::read::{Field, Format, LabelRule, Source};
 
-use super::{Dev, MOST_NEGATIVES, TaskPlan, dev, fields, news_fields, refuse};
+use super::{Dev, MOST_NEGATIVES, TaskPlan, dev, fields, is_file, news_fields, refuse};
 use crate::config::{DataConfig, DataFormat};
 
 /// The files of retrieval.
@@ -16,6 +16,10 @@ pub struct RetrievePlan {
     pub train: QueryLog,
     /// Development queries.
     pub dev: Dev<QueryLog>,
+    /// Queries that nothing is chosen by.
+    pub test: Option<QueryLog>,
+    /// News without queries.
+    pub unlabelled: Option<Source>,
     /// Given negatives beside each relevant news.
     pub negatives: usize,
 }
@@ -81,10 +85,15 @@ pub(super) fn plan(config: &DataConfig) -> Result<(TaskPlan, usize)> {
         None if own => Dev::Given(open("data.train", &config.train, Split::Dev)?),
         _ => dev(config, |folder| open("data.dev", folder, Split::Dev))?,
     };
+    let test = config.test.as_ref().map(|folder| open("data.test", folder, Split::Test)).transpose()?;
+    if let Some(path) = &config.unlabelled {
+        is_file("data.unlabelled", path)?;
+    }
+    let unlabelled = config.unlabelled.clone().map(|path| Source { path, ..train.corpus.clone() });
     let negatives = config.negatives.unwrap_or(0);
     if negatives > MOST_NEGATIVES {
         bail!("data.negatives is {negatives}, expected 0 to {MOST_NEGATIVES}");
     }
-    let plan = RetrievePlan { train, dev, negatives };
+    let plan = RetrievePlan { train, dev, test, unlabelled, negatives };
     Ok((TaskPlan::Retrieve(plan), news_fields(config).len()))
 }

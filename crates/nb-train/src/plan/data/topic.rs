@@ -15,6 +15,10 @@ pub struct TopicPlan {
     pub train: Source,
     /// Development texts.
     pub dev: Dev<Source>,
+    /// Texts that nothing is chosen by.
+    pub test: Option<Source>,
+    /// Texts without labels.
+    pub unlabelled: Option<Source>,
 }
 
 /// The plan, and how many texts a row has.
@@ -44,7 +48,13 @@ pub(super) fn plan(config: &DataConfig) -> Result<(TaskPlan, usize)> {
     };
     let train = source("data.train", &config.train)?;
     let dev = dev(config, |path| source("data.dev", path))?;
-    Ok((TaskPlan::Topic(TopicPlan { train, dev }), texts))
+    let test = config.test.as_ref().map(|path| source("data.test", path)).transpose()?;
+    let unlabelled = config.unlabelled.as_ref().map(|path| {
+        let source = source("data.unlabelled", path)?;
+        Ok::<_, anyhow::Error>(Source { format: without_label(source.format), labels: LabelRule::Optional, ..source })
+    });
+    let plan = TopicPlan { train, dev, test, unlabelled: unlabelled.transpose()? };
+    Ok((TaskPlan::Topic(plan), texts))
 }
 
 fn format(config: &DataConfig) -> Result<Format> {
@@ -72,5 +82,13 @@ fn format(config: &DataConfig) -> Result<Format> {
             }))
         }
         DataFormat::Beir => bail!("data.format is beir, but task: topic reads mind, csv or tsv"),
+    }
+}
+
+/// The same columns of text; whatever stands where a label would be is not looked at.
+fn without_label(format: Format) -> Format {
+    match format {
+        Format::Csv(layout) => Format::Csv(CsvLayout { label: None, ..layout }),
+        other => other,
     }
 }

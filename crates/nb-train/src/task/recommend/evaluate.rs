@@ -6,7 +6,7 @@ use nb_eval::{Impression, ImpressionMetrics, each_impression};
 use rayon::prelude::*;
 
 use super::Scores;
-use crate::evaluation::{Evaluation, Metric, Part};
+use crate::evaluation::{Evaluation, Metric, Outcomes, Part};
 
 /// The impressions that were scored.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +63,10 @@ pub fn evaluate_clicks(impressions: &Impressions<'_>, scores: &Scores) -> Result
         parts.extend(part("all clicked news seen in training", &all, |i| clicked_seen(behaviors, i, seen))?);
         parts.extend(part("some clicked news new", &all, |i| !clicked_seen(behaviors, i, seen))?);
     }
+    let values = KINDS.iter().map(|(name, value)| (*name, all.iter().map(|(_, m)| value(m)).collect()));
+    let outcomes = Outcomes { rows: all.iter().map(|(i, _)| *i).collect(), values: values.collect(), classes: None };
     Ok(Evaluation {
+        outcomes,
         rows: all.len(),
         unit: "impressions",
         metrics: metrics(&all.iter().map(|(_, m)| *m).collect::<Vec<_>>())?,

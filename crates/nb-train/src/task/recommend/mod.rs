@@ -11,7 +11,7 @@ mod score;
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use nb_data::batch::order;
 use nb_data::behaviors::{Behaviors, ClickedBefore, Draw, ReaderBatch, Sample, cut_distinct};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
@@ -19,9 +19,9 @@ use nb_model::{Arena, AttentivePooling, Bert, Clicks, Packed, Reader};
 use nb_share::Shared;
 use tch::{Device, Tensor};
 
-use super::texts::{encode, pack, probe, vectors};
-use super::{Layers, Objective, Outputs, Task, Tops, pooling};
-use crate::card::{Card, save_head};
+use super::texts::{Unlabelled, encode, pack, probe, rows_of, vectors};
+use super::{Layers, Objective, SplitName, Task, Tops, Widths, accept, pooling};
+use crate::card::{Card, Description, save_head};
 use crate::evaluation::Evaluation;
 use crate::method::Share;
 use crate::terms::Counts;
@@ -40,15 +40,24 @@ pub struct Readers {
     pub impressions: Vec<u32>,
 }
 
+/// Readers that models are measured on.
+#[derive(Debug)]
+struct Measured {
+    readers: Readers,
+    /// By row of the news: whether training showed it.
+    seen: Vec<bool>,
+}
+
 /// Recommendation on a training and a development split.
 #[derive(Debug)]
 pub struct Recommend {
     train: Readers,
-    dev: Readers,
+    dev: Measured,
+    test: Option<Measured>,
     /// One for each usable click of the training impressions.
     samples: Vec<Sample>,
-    /// By row of the development news: whether training showed it.
-    seen: Vec<bool>,
+    /// News without readers.
+    unlabelled: Option<Unlabelled>,
     negatives: usize,
     clicked_before: ClickedBefore,
     self_attention: Option<i64>,
@@ -71,7 +80,7 @@ pub struct RecommendTop {
 /// A micro-batch: the tokens of its distinct news, and what its readers clicked and were shown, as places among them.
 #[derive(Debug, Clone)]
 pub struct RankBatch {
-    /// The news, in the order that `readers` counts them.
+    /// The news, in the order that `readers` counts them; behind them news without readers.
     pub tokens: TokenBatch,
     /// The readers.
     pub readers: ReaderBatch,
@@ -81,12 +90,7 @@ impl RankBatch {
     /// What it holds.
     pub fn counts(&self) -> Counts {
         let readers = self.readers.readers() as i64;
-        Counts {
-            tokens: self.tokens.ids.len() as i64,
-            pooled: self.tokens.lengths.len() as i64,
-            rows: readers,
-            labelled: readers,
-        }
+        Counts { rows: readers, ..Counts::of_texts(&self.tokens.lengths, readers) }
     }
 }
 
@@ -97,15 +101,13 @@ impl Layers for RecommendTop {
 }
 
 impl RecommendTop {
-    /// From last hidden states [n, H] of the distinct news to their vectors [U, H] and scores [readers, candidates].
-    pub fn forward(&self, states: &Tensor, packed: &Packed, readers: &ReaderBatch) -> Outputs {
-        let device = packed.device();
-        let pooled = self.pooling.forward(states, packed.runs());
+    /// From the vectors [U, H] of the distinct news to scores [readers, candidates].
+    pub fn scores(&self, pooled: &Tensor, readers: &ReaderBatch) -> Tensor {
+        let device = pooled.device();
         let clicks = Clicks::new(&readers.history, &readers.history_lengths, device);
         let candidates = Tensor::from_slice(&readers.candidates).to_device(device);
         let candidates = candidates.view([readers.readers() as i64, -1]);
-        let logits = nb_model::score(&self.reader.forward(&pooled, &clicks), &pooled, &candidates);
-        Outputs { pooled, logits }
+        nb_model::score(&self.reader.forward(pooled, &clicks), pooled, &candidates)
     }
 }
 
@@ -150,6 +152,11 @@ impl Objective for Recommend {
         batch.counts()
     }
 
+    fn texts(&self, batch: &RankBatch) -> Vec<(usize, u32)> {
+        let (news, unlabelled) = batch.tokens.rows.split_at(batch.readers.news.len());
+        rows_of(0, news).chain(rows_of(1, unlabelled)).collect()
+    }
+
     fn packed(&self, batch: &RankBatch) -> Packed {
         pack(&batch.tokens, self.device)
     }
@@ -158,8 +165,12 @@ impl Objective for Recommend {
         clicked_first(&batch.readers, self.device)
     }
 
-    fn outputs(&self, top: &RecommendTop, states: &Tensor, packed: &Packed, batch: &RankBatch) -> Outputs {
-        top.forward(states, packed, &batch.readers)
+    fn pooled(&self, top: &RecommendTop, states: &Tensor, packed: &Packed) -> Tensor {
+        top.pooling.forward(states, packed.runs())
+    }
+
+    fn logits(&self, top: &RecommendTop, pooled: &Tensor, batch: &RankBatch) -> Tensor {
+        top.scores(pooled, &batch.readers)
     }
 }
 
@@ -177,32 +188,63 @@ impl Task for Recommend {
         "auc"
     }
 
-    fn tops(&self, hidden: i64, share: Share, seed: u64, device: Device) -> Tops<RecommendTop> {
-        let pooling = pooling(hidden, share, seed, device);
-        let reader = Shared::new(share.dense, || {
-            let mut reader = Reader::zeros(hidden, self.self_attention, device);
-            reader.randomise(seed.wrapping_add(1)); // not the pooling's numbers again
-            reader
-        });
+    fn tops(&self, widths: Widths, share: Share, seed: u64, device: Device) -> Tops<RecommendTop> {
+        let pooling = pooling(widths, share, seed, device);
+        let make = |hidden| {
+            move || {
+                let mut reader = Reader::zeros(hidden, self.self_attention, device);
+                reader.randomise(seed.wrapping_add(1)); // not the pooling's numbers again
+                reader
+            }
+        };
+        let reader = Shared::of(share.dense, make(widths.teacher), make(widths.student));
         Tops {
             teacher: RecommendTop { pooling: pooling.teacher, reader: reader.teacher },
             student: RecommendTop { pooling: pooling.student, reader: reader.student },
         }
     }
 
+    fn accept(&self, description: &Description) -> Result<()> {
+        accept(self.name(), description)?;
+        if description.self_attention != self.self_attention {
+            let (found, expected) = (description.self_attention, self.self_attention);
+            bail!("its reader.self_attention is {found:?}, but this configuration says {expected:?}");
+        }
+        Ok(())
+    }
+
+    fn stores(&self) -> Vec<&TokenStore> {
+        std::iter::once(&*self.train.news).chain(self.unlabelled.iter().map(|u| &u.store)).collect()
+    }
+
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
     fn epoch(&self, epoch: u64) -> Vec<Vec<u32>> {
         let order = order(self.samples.len(), self.seed, epoch);
         let length = |news| self.length(news);
-        cut_distinct(&self.train.behaviors, &self.samples, &order, &self.draw(epoch), length, self.batch)
+        let mut batches =
+            cut_distinct(&self.train.behaviors, &self.samples, &order, &self.draw(epoch), length, self.batch);
+        if let Some(unlabelled) = &self.unlabelled {
+            unlabelled.deal(epoch, &mut batches);
+        }
+        batches
     }
 
     fn batch(&self, epoch: u64, rows: &[u32]) -> RankBatch {
-        let readers = self.read(epoch, rows);
-        RankBatch { tokens: self.train.news.batch(&readers.news), readers }
+        let (samples, others) = match &self.unlabelled {
+            Some(unlabelled) => unlabelled.split(rows),
+            None => (rows, TokenBatch::default()),
+        };
+        let readers = self.read(epoch, samples);
+        let mut tokens = self.train.news.batch(&readers.news);
+        tokens.append(others);
+        RankBatch { tokens, readers }
     }
 
     fn describe(&self) -> Vec<(&'static str, String)> {
-        let (train, dev) = (&self.train, &self.dev);
+        let (train, dev) = (&self.train, &self.dev.readers);
         vec![
             ("news", format!("{} to train on, {} to develop on", train.news.len(), dev.news.len())),
             (
@@ -224,14 +266,25 @@ impl Task for Recommend {
         ]
     }
 
-    fn evaluate(&self, bert: &Bert, top: &RecommendTop) -> Result<Evaluation> {
-        let dev = &self.dev;
-        let rows: Vec<u32> = (0..dev.news.len() as u32).collect();
-        let values = vectors(bert, &top.pooling, &dev.news, &rows, self.device)?;
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn has_test(&self) -> bool {
+        self.test.is_some()
+    }
+
+    fn evaluate(&self, bert: &Bert, top: &RecommendTop, split: SplitName) -> Result<Evaluation> {
+        let Measured { readers, seen } = match split {
+            SplitName::Dev => &self.dev,
+            SplitName::Test => self.test.as_ref().context("there is no data.test")?,
+        };
+        let rows: Vec<u32> = (0..readers.news.len() as u32).collect();
+        let values = vectors(bert, &top.pooling, &readers.news, &rows, self.device)?;
         let news = NewsVectors::new(values, bert.config().hidden_size as usize);
-        let scores = score_clicks(&news, &top.reader, &dev.behaviors, &dev.impressions)?;
+        let scores = score_clicks(&news, &top.reader, &readers.behaviors, &readers.impressions)?;
         evaluate_clicks(
-            &Impressions { behaviors: &dev.behaviors, which: &dev.impressions, seen: Some(&self.seen) },
+            &Impressions { behaviors: &readers.behaviors, which: &readers.impressions, seen: Some(seen) },
             &scores,
         )
     }
@@ -241,7 +294,8 @@ impl Task for Recommend {
     }
 
     fn probe(&self) -> Vec<TokenBatch> {
-        probe(&self.dev.news, (0..self.dev.news.len() as u32).collect())
+        let news = &self.dev.readers.news;
+        probe(news, (0..news.len() as u32).collect())
     }
 
     fn save(&self, top: &RecommendTop, folder: &Path) -> Result<()> {

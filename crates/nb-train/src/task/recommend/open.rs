@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use nb_data::behaviors::{Behaviors, Samples};
 use nb_data::{IdIndex, TokenStore, Tokenizer};
 
-use super::super::texts::{self, open_store, open_tokenizer};
-use super::{Readers, Recommend};
+use super::super::texts::{self, Unlabelled, open_store, open_tokenizer};
+use super::{Measured, Readers, Recommend};
 use crate::card::Card;
 use crate::plan::{ClickLog, Dev, Plan, RecommendPlan};
 
@@ -32,11 +32,21 @@ impl Recommend {
                 tracing::warn!("{path}: {count} impressions are left out of training: none of their news was {what}");
             }
         }
+        let test = files.test.as_ref().map(|log| -> Result<_> {
+            let test = readers(plan, log, &tokenizer)?;
+            samples(&test, log)?;
+            Ok(Measured { seen: seen(&train, &test), readers: test })
+        });
+        let unlabelled = files.unlabelled.as_ref().map(|source| -> Result<_> {
+            let store = open_store(plan, source, &tokenizer)?;
+            Ok(Unlabelled { store, first: drawn.samples.len() as u32, seed: plan.seed })
+        });
         Ok(Self {
-            seen: seen(&train, &dev),
+            test: test.transpose()?,
+            unlabelled: unlabelled.transpose()?,
+            dev: Measured { seen: seen(&train, &dev), readers: dev },
             samples: drawn.samples,
             train,
-            dev,
             negatives: files.negatives,
             clicked_before: files.clicked_before,
             self_attention: files.self_attention,

@@ -6,7 +6,7 @@ use nb_eval::{QueryMetrics, query_metrics};
 use rayon::prelude::*;
 
 use super::Hit;
-use crate::evaluation::{Evaluation, Metric};
+use crate::evaluation::{Evaluation, Metric, Outcomes};
 
 /// How many news a search must find for the metrics.
 pub const DEPTH: usize = 100;
@@ -29,12 +29,15 @@ pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>]) -> Result<Evaluatio
     let each: Vec<Option<QueryMetrics>> =
         queries.par_iter().zip(hits).map(|(judged, hits)| one(judged, hits)).collect();
     let known: Vec<QueryMetrics> = each.iter().flatten().copied().collect();
+    let rows = (0..).zip(&each).filter(|(_, metrics)| metrics.is_some()).map(|(i, _)| i).collect();
     if known.is_empty() {
         bail!("none of {} queries has a relevant news, expected at least one", queries.len());
     }
     let mean = |(name, value): &Kind| Metric::mean(name, &known.iter().map(value).collect::<Vec<f64>>());
     let metrics = KINDS.iter().map(mean).collect::<Result<_>>()?;
-    Ok(Evaluation { rows: known.len(), unit: "queries", metrics, ..Evaluation::default() })
+    let values = KINDS.iter().map(|(name, value)| (*name, known.iter().map(value).collect())).collect();
+    let outcomes = Outcomes { rows, values, classes: None };
+    Ok(Evaluation { rows: known.len(), unit: "queries", metrics, outcomes, ..Evaluation::default() })
 }
 
 fn one(judged: &Judged, hits: &[Hit]) -> Option<QueryMetrics> {

@@ -10,16 +10,16 @@ mod open;
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nb_data::batch::{cut, order};
 use nb_data::beir::{Pair, Qrels, QueryBatch};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
 use nb_model::{Arena, AttentivePooling, Bert, Packed};
 use tch::{Device, Tensor};
 
-use super::texts::{encode, pack, probe, vectors};
-use super::{Layers, Objective, Outputs, Task, Tops, pooling};
-use crate::card::{Card, save_head};
+use super::texts::{Unlabelled, encode, pack, probe, rows_of, vectors};
+use super::{Layers, Objective, SplitName, Task, Tops, Widths, accept, pooling};
+use crate::card::{Card, Description, save_head};
 use crate::evaluation::Evaluation;
 use crate::method::Share;
 use crate::terms::Counts;
@@ -50,6 +50,9 @@ pub struct Queries {
 pub struct Retrieve {
     train: Queries,
     dev: Queries,
+    test: Option<Queries>,
+    /// News without queries.
+    unlabelled: Option<Unlabelled>,
     /// One for each relevant news of each training query.
     pairs: Vec<Pair>,
     negatives: usize,
@@ -70,7 +73,7 @@ pub struct RetrieveTop {
 /// A micro-batch: the tokens of its distinct news, then those of its queries, and which news answer which query.
 #[derive(Debug, Clone)]
 pub struct RetrieveBatch {
-    /// The documents of `queries` in its order, then its queries in theirs.
+    /// The documents of `queries` in its order, then its queries in theirs; behind them news without queries.
     pub tokens: TokenBatch,
     /// The queries.
     pub queries: QueryBatch,
@@ -80,7 +83,7 @@ impl RetrieveBatch {
     /// What it holds.
     pub fn counts(&self) -> Counts {
         let rows = self.queries.targets.len() as i64;
-        Counts { tokens: self.tokens.ids.len() as i64, pooled: self.tokens.lengths.len() as i64, rows, labelled: rows }
+        Counts { rows, ..Counts::of_texts(&self.tokens.lengths, rows) }
     }
 }
 
@@ -91,13 +94,12 @@ impl Layers for RetrieveTop {
 }
 
 impl RetrieveTop {
-    /// From last hidden states [n, H] of news and queries to their vectors [news + queries, H] and scores [queries, news].
-    pub fn forward(&self, states: &Tensor, packed: &Packed, batch: &QueryBatch) -> Outputs {
-        let pooled = self.pooling.forward(states, packed.runs());
+    /// From the vectors [news + queries, H] of news and queries to scores [queries, news].
+    pub fn scores(&self, pooled: &Tensor, batch: &QueryBatch) -> Tensor {
         let (news, rows) = (batch.documents.len() as i64, batch.targets.len() as i64);
-        let masked = Tensor::from_slice(&batch.masked).to_device(packed.device()).view([rows, news]);
+        let masked = Tensor::from_slice(&batch.masked).to_device(pooled.device()).view([rows, news]);
         let scores = pooled.narrow(0, news, rows).matmul(&pooled.narrow(0, 0, news).transpose(0, 1));
-        Outputs { logits: scores.masked_fill(&masked, NO_CANDIDATE), pooled }
+        scores.masked_fill(&masked, NO_CANDIDATE)
     }
 }
 
@@ -125,6 +127,12 @@ impl Objective for Retrieve {
         batch.counts()
     }
 
+    fn texts(&self, batch: &RetrieveBatch) -> Vec<(usize, u32)> {
+        let (news, rest) = batch.tokens.rows.split_at(batch.queries.documents.len());
+        let (queries, unlabelled) = rest.split_at(batch.queries.queries.len());
+        rows_of(0, news).chain(rows_of(1, queries)).chain(rows_of(2, unlabelled)).collect()
+    }
+
     fn packed(&self, batch: &RetrieveBatch) -> Packed {
         pack(&batch.tokens, self.device)
     }
@@ -133,8 +141,12 @@ impl Objective for Retrieve {
         Tensor::from_slice(&batch.queries.targets).to_device(self.device)
     }
 
-    fn outputs(&self, top: &RetrieveTop, states: &Tensor, packed: &Packed, batch: &RetrieveBatch) -> Outputs {
-        top.forward(states, packed, &batch.queries)
+    fn pooled(&self, top: &RetrieveTop, states: &Tensor, packed: &Packed) -> Tensor {
+        top.pooling.forward(states, packed.runs())
+    }
+
+    fn logits(&self, top: &RetrieveTop, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {
+        top.scores(pooled, &batch.queries)
     }
 }
 
@@ -147,21 +159,43 @@ impl Task for Retrieve {
         "ndcg@10"
     }
 
-    fn tops(&self, hidden: i64, share: Share, seed: u64, device: Device) -> Tops<RetrieveTop> {
-        let pooling = pooling(hidden, share, seed, device);
+    fn tops(&self, widths: Widths, share: Share, seed: u64, device: Device) -> Tops<RetrieveTop> {
+        let pooling = pooling(widths, share, seed, device);
         Tops { teacher: RetrieveTop { pooling: pooling.teacher }, student: RetrieveTop { pooling: pooling.student } }
     }
 
+    fn accept(&self, description: &Description) -> Result<()> {
+        accept(self.name(), description)
+    }
+
+    fn stores(&self) -> Vec<&TokenStore> {
+        let own = [&*self.train.corpus, &*self.train.queries];
+        own.into_iter().chain(self.unlabelled.iter().map(|u| &u.store)).collect()
+    }
+
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
     fn epoch(&self, epoch: u64) -> Vec<Vec<u32>> {
-        cut(&order(self.pairs.len(), self.seed, epoch), |pair| self.pair_length(pair), self.batch)
+        let mut batches = cut(&order(self.pairs.len(), self.seed, epoch), |pair| self.pair_length(pair), self.batch);
+        if let Some(unlabelled) = &self.unlabelled {
+            unlabelled.deal(epoch, &mut batches);
+        }
+        batches
     }
 
     fn batch(&self, epoch: u64, rows: &[u32]) -> RetrieveBatch {
-        let pairs: Vec<Pair> = rows.iter().map(|&i| self.pairs[i as usize]).collect();
+        let (pairs, others) = match &self.unlabelled {
+            Some(unlabelled) => unlabelled.split(rows),
+            None => (rows, TokenBatch::default()),
+        };
+        let pairs: Vec<Pair> = pairs.iter().map(|&i| self.pairs[i as usize]).collect();
         let length = |document| self.length(document);
         let queries = QueryBatch::new(&self.train.qrels, &pairs, self.negatives, self.seed, epoch, length);
         let mut tokens = self.train.corpus.batch(&queries.documents);
         tokens.append(self.train.queries.batch(&queries.queries));
+        tokens.append(others);
         RetrieveBatch { tokens, queries }
     }
 
@@ -181,8 +215,19 @@ impl Task for Retrieve {
         ]
     }
 
-    fn evaluate(&self, bert: &Bert, top: &RetrieveTop) -> Result<Evaluation> {
-        let dev = &self.dev;
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn has_test(&self) -> bool {
+        self.test.is_some()
+    }
+
+    fn evaluate(&self, bert: &Bert, top: &RetrieveTop, split: SplitName) -> Result<Evaluation> {
+        let dev = match split {
+            SplitName::Dev => &self.dev,
+            SplitName::Test => self.test.as_ref().context("there is no data.test")?,
+        };
         let hidden = bert.config().hidden_size as usize;
         let judged: Vec<_> = dev.judged.iter().map(|&i| &dev.qrels.queries[i as usize]).collect();
         let rows: Vec<u32> = judged.iter().map(|judged| judged.query).collect();

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nb_data::Tokenizer;
 use nb_data::beir::Qrels;
 
-use super::super::texts::{self, open_store, open_tokenizer};
+use super::super::texts::{self, Unlabelled, open_store, open_tokenizer};
 use super::{Queries, Retrieve};
 use crate::card::Card;
 use crate::plan::{Dev, Plan, QueryLog, RetrievePlan};
@@ -31,8 +31,16 @@ impl Retrieve {
                 files.train.qrels.display()
             );
         }
+        let pairs = train.qrels.pairs(&train.judged);
+        let test = files.test.as_ref().map(|log| queries(plan, log, &tokenizer)).transpose()?;
+        let unlabelled = files.unlabelled.as_ref().map(|source| -> Result<_> {
+            let store = open_store(plan, source, &tokenizer)?;
+            Ok(Unlabelled { store, first: pairs.len() as u32, seed: plan.seed })
+        });
         Ok(Self {
-            pairs: train.qrels.pairs(&train.judged),
+            pairs,
+            test,
+            unlabelled: unlabelled.transpose()?,
             train,
             dev,
             negatives: files.negatives,

@@ -3,25 +3,27 @@
 //! Top layers: attentive pooling h over the last hidden states, and a dense layer z = D h + d.
 
 mod open;
+mod warnings;
 
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use nb_data::batch::{cut, order};
 use nb_data::{BatchSize, Labels, TokenBatch, TokenStore, Tokenizer};
 use nb_eval::Confusion;
 use nb_loss::IGNORE;
-use nb_model::{Arena, AttentivePooling, Bert, Dense, POOLING_QUERY, Packed, Pass};
+use nb_model::{Arena, AttentivePooling, Bert, Capture, Dense, POOLING_QUERY, Packed, Pass};
 use nb_share::Shared;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::texts::{NOT_NUMBERS, batches, pack, probe};
-use super::{Layers, Objective, Outputs, Task, Tops, pooling};
-use crate::card::{Card, save_head};
-use crate::evaluation::{Evaluation, Metric};
+use super::{Layers, Objective, SplitName, Task, Tops, Widths, accept, pooling};
+use crate::card::{Card, Description, save_head};
+use crate::evaluation::{Classes, Evaluation, Metric, Outcomes};
 use crate::method::Share;
 use crate::terms::Counts;
+use warnings::warnings;
 
 /// Rows of a token store, with the number of each row's label.
 #[derive(Debug)]
@@ -39,6 +41,9 @@ pub struct Split {
 pub struct Topic {
     pub(crate) train: Split,
     pub(crate) dev: Split,
+    pub(crate) test: Option<Split>,
+    /// Texts without labels; their rows are numbered behind those of the training texts.
+    pub(crate) unlabelled: Option<TokenStore>,
     pub(crate) labels: Labels,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) card: Card,
@@ -63,10 +68,9 @@ impl Layers for TopicTop {
 }
 
 impl TopicTop {
-    /// From last hidden states [n, H] to pooled vectors [B, H] and logits [B, C].
-    pub fn forward(&self, states: &Tensor, packed: &Packed) -> Outputs {
-        let pooled = self.pooling.forward(states, packed.runs());
-        Outputs { logits: self.dense.forward(&pooled), pooled }
+    /// From last hidden states [n, H] to logits [B, C].
+    pub fn forward(&self, states: &Tensor, packed: &Packed) -> Tensor {
+        self.dense.forward(&self.pooling.forward(states, packed.runs()))
     }
 
     /// Top layers for `hidden` units and `classes` labels, as zeros.
@@ -79,21 +83,33 @@ impl TopicTop {
 }
 
 impl Topic {
-    fn label(&self, row: u32) -> i64 {
-        self.train.labels[row as usize].map_or(IGNORE, |label| label as i64)
+    /// The store and the row there of a training row.
+    fn text(&self, row: u32) -> (usize, u32) {
+        let labelled = self.train.store.len() as u32;
+        if row < labelled { (0, row) } else { (1, row - labelled) }
     }
 
-    /// The most probable class of each text.
-    fn predict(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) -> Result<Vec<i64>> {
+    fn store(&self, number: usize) -> &TokenStore {
+        self.unlabelled.as_ref().filter(|_| number == 1).unwrap_or(&self.train.store)
+    }
+
+    fn label(&self, (store, row): (usize, u32)) -> i64 {
+        let label = self.train.labels.get(row as usize).filter(|_| store == 0).copied().flatten();
+        label.map_or(IGNORE, |label| label as i64)
+    }
+
+    /// The most probable class of each text, and its probability.
+    fn predict(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) -> Result<(Vec<i64>, Vec<f32>)> {
         let packed = pack(batch, self.device);
         let logits = tch::no_grad(|| {
-            let states = bert.encode(&packed, Pass::Inference);
-            top.forward(states.last(), &packed).logits.to_device(Device::Cpu)
+            let states = bert.encode(&packed, Pass::Inference, Capture::Last);
+            top.forward(states.last(), &packed).to_device(Device::Cpu)
         });
         if logits.isfinite().all().int64_value(&[]) == 0 {
             bail!("{NOT_NUMBERS}");
         }
-        Ok(Vec::<i64>::try_from(logits.argmax(-1, false))?)
+        let (probability, class) = logits.softmax(-1, Kind::Float).max_dim(-1, false);
+        Ok((Vec::try_from(class)?, Vec::try_from(probability)?))
     }
 }
 
@@ -101,6 +117,7 @@ impl Topic {
 #[derive(Debug)]
 pub struct TopicBatch {
     tokens: TokenBatch,
+    texts: Vec<(usize, u32)>,
     labels: Vec<i64>,
 }
 
@@ -109,9 +126,12 @@ impl Objective for Topic {
     type Batch = TopicBatch;
 
     fn counts(&self, batch: &TopicBatch) -> Counts {
-        let sequences = batch.labels.len() as i64;
         let labelled = batch.labels.iter().filter(|&&label| label != IGNORE).count() as i64;
-        Counts { tokens: batch.tokens.ids.len() as i64, pooled: sequences, rows: sequences, labelled }
+        Counts::of_texts(&batch.tokens.lengths, labelled)
+    }
+
+    fn texts(&self, batch: &TopicBatch) -> Vec<(usize, u32)> {
+        batch.texts.clone()
     }
 
     fn packed(&self, batch: &TopicBatch) -> Packed {
@@ -122,8 +142,12 @@ impl Objective for Topic {
         Tensor::from_slice(&batch.labels).to_device(self.device)
     }
 
-    fn outputs(&self, top: &TopicTop, states: &Tensor, packed: &Packed, _: &TopicBatch) -> Outputs {
-        top.forward(states, packed)
+    fn pooled(&self, top: &TopicTop, states: &Tensor, packed: &Packed) -> Tensor {
+        top.pooling.forward(states, packed.runs())
+    }
+
+    fn logits(&self, top: &TopicTop, pooled: &Tensor, _: &TopicBatch) -> Tensor {
+        top.dense.forward(pooled)
     }
 }
 
@@ -136,53 +160,114 @@ impl Task for Topic {
         "accuracy"
     }
 
-    fn tops(&self, hidden: i64, share: Share, seed: u64, device: Device) -> Tops<TopicTop> {
+    fn tops(&self, widths: Widths, share: Share, seed: u64, device: Device) -> Tops<TopicTop> {
         let classes = self.labels.len() as i64;
-        let pooling = pooling(hidden, share, seed, device);
-        let dense = Shared::new(share.dense, || {
-            let mut dense = Dense::zeros(hidden, classes, device);
-            dense.randomise(seed.wrapping_add(1)); // not the pooling's numbers again
-            dense
-        });
+        let pooling = pooling(widths, share, seed, device);
+        let make = |hidden| {
+            move || {
+                let mut dense = Dense::zeros(hidden, classes, device);
+                dense.randomise(seed.wrapping_add(1)); // not the pooling's numbers again
+                dense
+            }
+        };
+        let dense = Shared::of(share.dense, make(widths.teacher), make(widths.student));
         Tops {
             teacher: TopicTop { pooling: pooling.teacher, dense: dense.teacher },
             student: TopicTop { pooling: pooling.student, dense: dense.student },
         }
     }
 
+    fn accept(&self, description: &Description) -> Result<()> {
+        accept(self.name(), description)?;
+        if description.labels != self.labels.names() {
+            bail!(
+                "it tells the labels {}, but the training rows have {}",
+                description.labels.join(", "),
+                self.labels.names().join(", ")
+            );
+        }
+        Ok(())
+    }
+
+    fn stores(&self) -> Vec<&TokenStore> {
+        std::iter::once(&*self.train.store).chain(&self.unlabelled).collect()
+    }
+
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
     fn epoch(&self, epoch: u64) -> Vec<Vec<u32>> {
-        let rows: Vec<u32> =
-            order(self.train.rows.len(), self.seed, epoch).into_iter().map(|i| self.train.rows[i as usize]).collect();
-        cut(&rows, |row| self.train.store.length(row as usize), self.batch)
+        let first = self.train.store.len() as u32;
+        let unlabelled = self.unlabelled.iter().flat_map(|store| (0..store.len() as u32).map(|row| first + row));
+        let all: Vec<u32> = self.train.rows.iter().copied().chain(unlabelled).collect();
+        let rows: Vec<u32> = order(all.len(), self.seed, epoch).into_iter().map(|i| all[i as usize]).collect();
+        let length = |row| {
+            let (store, row) = self.text(row);
+            self.store(store).length(row as usize)
+        };
+        cut(&rows, length, self.batch)
     }
 
     fn batch(&self, _: u64, rows: &[u32]) -> TopicBatch {
-        TopicBatch { tokens: self.train.store.batch(rows), labels: rows.iter().map(|&row| self.label(row)).collect() }
+        let texts: Vec<(usize, u32)> = rows.iter().map(|&row| self.text(row)).collect();
+        let mut tokens = TokenBatch::default();
+        for run in texts.chunk_by(|a, b| a.0 == b.0) {
+            let rows: Vec<u32> = run.iter().map(|&(_, row)| row).collect();
+            tokens.append(self.store(run[0].0).batch(&rows));
+        }
+        TopicBatch { tokens, labels: texts.iter().map(|&text| self.label(text)).collect(), texts }
     }
 
     fn describe(&self) -> Vec<(&'static str, String)> {
         let lengths = self.train.rows.iter().map(|&row| self.train.store.length(row as usize) as u64);
-        let texts = format!(
+        let mut texts = format!(
             "{} to train on ({} tokens an epoch), {} to develop on, {} labels",
             self.train.rows.len(),
             lengths.sum::<u64>(),
             self.dev.rows.len(),
             self.labels.len()
         );
+        if let Some(unlabelled) = &self.unlabelled {
+            texts += &format!(", {} without a label", unlabelled.len());
+        }
+        if let Some(test) = &self.test {
+            texts += &format!(", {} to test on", test.rows.len());
+        }
         vec![("texts", texts)]
     }
 
-    fn evaluate(&self, bert: &Bert, top: &TopicTop) -> Result<Evaluation> {
-        let (mut truth, mut predicted) = (Vec::new(), Vec::new());
-        for batch in batches(&self.dev.store, self.dev.rows.clone()) {
-            for (row, class) in batch.rows.iter().zip(self.predict(bert, top, &batch)?) {
-                if let Some(label) = self.dev.labels[*row as usize] {
-                    truth.push(label);
-                    predicted.push(class as usize);
+    fn warnings(&self) -> Vec<String> {
+        warnings(self)
+    }
+
+    fn has_test(&self) -> bool {
+        self.test.is_some()
+    }
+
+    fn evaluate(&self, bert: &Bert, top: &TopicTop, split: SplitName) -> Result<Evaluation> {
+        let own = match split {
+            SplitName::Dev => &self.dev,
+            SplitName::Test => self.test.as_ref().context("there is no data.test")?,
+        };
+        let mut found: Vec<(u32, usize, usize, f32)> = Vec::new();
+        for batch in batches(&own.store, own.rows.clone()) {
+            let (classes, probabilities) = self.predict(bert, top, &batch)?;
+            for ((&row, class), probability) in batch.rows.iter().zip(classes).zip(probabilities) {
+                if let Some(label) = own.labels[row as usize] {
+                    found.push((row, label, class as usize, probability));
                 }
             }
         }
-        evaluate_classes(&truth, &predicted)
+        found.sort_unstable_by_key(|(row, ..)| *row); // batches go by length, reports by row
+        let (truth, predicted): (Vec<usize>, Vec<usize>) = found.iter().map(|&(_, t, p, _)| (t, p)).unzip();
+        let mut evaluation = evaluate_classes(&truth, &predicted)?;
+        evaluation.outcomes.rows = found.iter().map(|(row, ..)| *row).collect();
+        let numbers = |classes: &[usize]| classes.iter().map(|&class| class as u32).collect();
+        let probability = found.iter().map(|(.., probability)| *probability).collect();
+        let (names, truth, predicted) = (self.labels.names().to_vec(), numbers(&truth), numbers(&predicted));
+        evaluation.outcomes.classes = Some(Classes { names, truth, predicted, probability });
+        Ok(evaluation)
     }
 
     fn infer(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) {
@@ -207,5 +292,7 @@ pub fn evaluate_classes(truth: &[usize], predicted: &[usize]) -> Result<Evaluati
     let confusion = Confusion::new(truth, predicted)?;
     let right: Vec<f64> = truth.iter().zip(predicted).map(|(a, b)| f64::from(a == b)).collect();
     let metrics = vec![Metric::mean("accuracy", &right)?, Metric::plain("macro_f1", confusion.macro_f1())];
-    Ok(Evaluation { rows: truth.len(), unit: "texts", metrics, ..Evaluation::default() })
+    let outcomes =
+        Outcomes { rows: (0..truth.len() as u32).collect(), values: vec![("accuracy", right)], classes: None };
+    Ok(Evaluation { rows: truth.len(), unit: "texts", metrics, outcomes, ..Evaluation::default() })
 }

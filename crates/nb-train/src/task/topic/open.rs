@@ -40,7 +40,15 @@ impl Topic {
             let labels = store.encode_labels(&labels)?;
             Ok(Split { store, rows, labels })
         };
+        let test = files.test.as_ref().map(|source| {
+            let store = Rc::new(store(source)?);
+            let rows = (0..store.len() as u32).collect();
+            split(store, rows)
+        });
+        let unlabelled = files.unlabelled.as_ref().map(store).transpose()?;
         Ok(Self {
+            test: test.transpose()?,
+            unlabelled,
             train: split(whole, train_rows)?,
             dev: split(dev_store, dev_rows)?,
             card: Card::new(plan, "topic"),

@@ -1,0 +1,46 @@
+//! A configuration as a tree of keys, from which many runs are made that differ in some of them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_yaml::Value;
+
+use super::RunConfig;
+use super::read::{anchor_paths, find, set};
+
+/// A configuration of a run that keys can be set in, with paths made absolute.
+#[derive(Debug, Clone)]
+pub struct Tree(Value);
+
+impl Tree {
+    /// The keys below `value`; relative paths among them count from `folder`.
+    pub fn new(mut value: Value, folder: &Path) -> Self {
+        anchor_paths(&mut value, folder);
+        Self(value)
+    }
+
+    /// Whether there is something under a dotted key.
+    pub fn has(&mut self, key: &str) -> bool {
+        find(&mut self.0, key).is_some()
+    }
+
+    /// Sets a dotted key; a relative path counts from `folder`.
+    ///
+    /// # Errors
+    /// If a part of the key before the last is a value.
+    pub fn set(&mut self, key: &str, value: Value, folder: &Path) -> Result<()> {
+        let mut own = Value::Null;
+        set(&mut own, key, value).with_context(|| key.to_owned())?;
+        anchor_paths(&mut own, folder);
+        let value = find(&mut own, key).map(std::mem::take).unwrap_or_default();
+        set(&mut self.0, key, value).with_context(|| key.to_owned())
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// If a key or value is not known; the message names it.
+    pub fn config(&self) -> Result<RunConfig> {
+        Ok(serde_yaml::from_value(self.0.clone())?)
+    }
+}

@@ -1,0 +1,99 @@
+//! The end of a run: the best models measured once more, and everything that is left of the run for people.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nb_report::RunRecord;
+use serde_json::json;
+
+use crate::assemble;
+use crate::evaluation::{Evaluation, Outcomes};
+use crate::folder::{OUTCOMES, REPORT, write_whole};
+use crate::method::TeacherRole;
+use crate::models::{Model, Role};
+use crate::origin;
+use crate::outcomes;
+use crate::report::{Finished, Summary, TrainReport, speed, summarise};
+use crate::run::Run;
+use crate::task::{SplitName, Task};
+
+/// Measures, and writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a run whose summary is there
+/// is finished, whatever becomes of its report.
+pub(crate) fn finish<K: Task>(run: &Run<'_, K>, steps: u64) -> Result<Summary> {
+    let clock = &run.clock;
+    let train = TrainReport {
+        steps,
+        seconds: clock.seconds(),
+        samples: clock.samples(),
+        samples_per_second: clock.samples_per_second(),
+        sequences_per_second: clock.sequences_per_second(),
+        tokens_per_second: clock.tokens_per_second(),
+    };
+    let probe = run.task.probe();
+    let mut models = Vec::new();
+    for (role, model) in run.models.named() {
+        models.push(Finished {
+            speed: speed(&probe, |batch| time(run.task, model, batch)),
+            ..measured(run, role, model).with_context(|| format!("{} of the finished run", role.name()))?
+        });
+    }
+    let folder = run.folder.path();
+    let split = if run.task.has_test() { SplitName::Test } else { SplitName::Dev };
+    let outcomes: Vec<(Role, &Outcomes)> =
+        models.iter().filter_map(|m| Some((m.role, &m.last_evaluation()?.outcomes))).collect();
+    outcomes::write(&folder.join(OUTCOMES), run.task.name(), run.task.primary_metric(), split, &outcomes)?;
+
+    let mut summary = summarise(run.plan, (run.task.name(), run.task.primary_metric()), folder, train, &models);
+    let without: BTreeMap<&str, u64> = run.without_unit.iter().map(|(kind, n)| (kind.name(), *n)).collect();
+    let warnings = run.task.warnings();
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    for (key, value) in [
+        ("data", origin::data(run.plan)?),
+        ("versions", origin::versions()),
+        ("machine", origin::machine(run.plan)),
+        ("warnings", json!(warnings)),
+        ("terms_without_unit", json!(without)),
+    ] {
+        summary.json[key] = value;
+    }
+    run.folder.finish(&summary.json)?;
+    if let Err(e) = report(folder) {
+        tracing::warn!("no report was written: {e:#}");
+    }
+    Ok(summary)
+}
+
+/// Writes `report.html` of a finished run.
+fn report(folder: &std::path::Path) -> Result<()> {
+    let html = nb_report::run_report(&RunRecord::read(folder)?)?;
+    write_whole(&folder.join(REPORT), html.as_bytes())
+}
+
+/// A model's evaluations: of the best state of one that was trained, as it was saved; of a frozen teacher as it is.
+fn measured<'a, K: Task>(run: &'a Run<'_, K>, role: Role, model: &'a Model<K::Top>) -> Result<Finished<'a>> {
+    let best = run.best.iter().find(|best| best.role() == role).and_then(|best| best.evaluation());
+    let on = |model: &Model<K::Top>, split| run.task.evaluate(&model.bert, &model.top, split);
+    let frozen = role == Role::Teacher && run.plan.method.teacher == TeacherRole::Frozen;
+    let (folder, best_step, dev): (_, _, Option<Evaluation>) = match best {
+        _ if frozen => (run.plan.trained[0].display().to_string(), None, Some(on(model, SplitName::Dev)?)),
+        Some((step, evaluation)) => (role.name().to_owned(), Some(step), Some(evaluation.clone())),
+        None => (role.name().to_owned(), None, None),
+    };
+    let test = match (run.task.has_test(), frozen) {
+        (false, _) => None,
+        (true, true) => Some(on(model, SplitName::Test)?),
+        (true, false) => {
+            let saved = assemble::trained(&run.folder.path().join(role.name()), run.plan, run.task)?;
+            Some(on(&saved, SplitName::Test)?)
+        }
+    };
+    Ok(Finished { role, bert: &model.bert, folder, best_step, dev, test, speed: Default::default() })
+}
+
+/// One inference pass, top layers included.
+fn time<K: Task>(task: &K, model: &Model<K::Top>, batch: &nb_data::TokenBatch) -> Duration {
+    let begin = Instant::now();
+    task.infer(&model.bert, &model.top, batch);
+    begin.elapsed()
+}

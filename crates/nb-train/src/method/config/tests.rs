@@ -1,0 +1,202 @@
+//! Methods that configurations describe, and those that they cannot.
+
+use super::*;
+
+fn parse(yaml: &str) -> Result<Method, String> {
+    Method::from_config(&serde_yaml::from_str(yaml).unwrap()).map_err(|e| e.to_string())
+}
+
+/// Fails unless each configuration is refused with a message that holds what is beside it.
+#[track_caller]
+fn assert_refused(refused: &[(&str, &str)]) {
+    for (yaml, says) in refused {
+        let error = parse(yaml).expect_err(yaml);
+        assert!(error.contains(says), "{yaml}: {error}");
+    }
+}
+
+/// The kinds of a stage's terms.
+fn kinds(stage: &Stage) -> Vec<TermKind> {
+    stage.terms.iter().map(|term| term.kind).collect()
+}
+
+#[test]
+fn a_method_spelled_out_equals_its_preset() {
+    for (name, spelled) in [
+        (
+            "newsbert",
+            "{teacher: joint, beta: 0.15, share: [pooling, dense], \
+             weights: {embedding: 1, hidden: 1, pooled: 1, soft: 1, hard: 1, teacher: 1}}",
+        ),
+        ("finetune", "{weights: {hard: 1}}"),
+        ("teacher", "{weights: {teacher: 1}}"),
+        ("kd", "{teacher: frozen, temperature: 2, t2: true, weights: {soft: 0.5, hard: 0.5}}"),
+        ("distiller", "{teacher: frozen, weights: {divergence: 0.5, hard: 0.5}}"),
+        (
+            "pkd",
+            "{teacher: frozen, temperature: 5, t2: true, patience: skip, \
+             weights: {soft: 0.5, hard: 0.5, patience: 100}}",
+        ),
+        ("distilbert", "{teacher: frozen, temperature: 2, t2: true, weights: {soft: 5, hard: 2, cosine: 1}}"),
+        (
+            "tinybert",
+            "{teacher: frozen, stages: [{share: 1, weights: {embedding: 1, hidden: 1, attention: 1}}, \
+             {share: 1, weights: {soft: 1}}]}",
+        ),
+    ] {
+        let named = parse(&format!("{{name: {name}}}")).unwrap();
+        assert_eq!(Method { name: name.into(), ..parse(spelled).unwrap() }, named, "{name}");
+    }
+    let newsbert = parse("{name: newsbert}").unwrap();
+    assert_eq!(parse("{}").unwrap(), newsbert);
+    assert_eq!(parse("{beta: 0}").unwrap(), Method { beta: Course::Constant(0.0), ..newsbert });
+}
+
+#[test]
+fn what_a_method_is_written_as_describes_it_again() {
+    let others = [
+        "{name: newsbert, beta: {from: 0, to: 0.3, course: cosine, over: 0.5}, blend: [layers, embeddings]}",
+        "{name: kd, temperature: {rule: flsw, base: 4, beta: 1, gamma: 2}, ensemble: loss}",
+        "{name: kd, temperature: {rule: cwsm, base: 4, beta: 1}, weights: {soft: {from: 1, to: 0}}}",
+        "{name: pkd, patience: last}",
+        "{name: tinybert, weights: {attention: 2}}",
+        "{name: newsbert, share: [reader], weights: {hidden: 0, patience: 3}}",
+    ];
+    for yaml in presets().iter().map(|preset| format!("{{name: {}}}", preset.name)).chain(others.map(Into::into)) {
+        let method = parse(&yaml).unwrap();
+        assert_eq!(Method::from_config(&method.to_config()).unwrap(), method, "{yaml}");
+        let text = serde_yaml::to_string(&method.to_config()).unwrap();
+        assert_eq!(parse(&text).unwrap(), method, "{yaml} as {text}");
+    }
+}
+
+#[test]
+fn parts_that_do_not_go_together_are_refused_by_name() {
+    assert_refused(&[
+        ("{name: bertnews}", "newsbert, finetune, teacher, kd, distiller, pkd, distilbert, tinybert"),
+        ("{name: finetune, beta: 0.1}", "method.beta is 0.1, but without a teacher there is no gradient"),
+        ("{name: finetune, share: [dense]}", "method.share names top layers, but without a teacher"),
+        ("{name: finetune, weights: {soft: 1}}", "method.weights.soft needs a teacher, but method.teacher is none"),
+        ("{name: finetune, weights: {hard: 0}}", "leaves no term"),
+        ("{name: newsbert, weights: {teacher: 0}}", "method.weights.teacher is 0: the teacher would learn nothing"),
+        ("{name: teacher, beta: 0.5}", "no term of method.weights trains one"),
+        ("{name: newsbert, blend: [embeddings]}", "must hold `layers`"),
+    ]);
+}
+
+#[test]
+fn what_a_frozen_teacher_cannot_do_is_refused_by_name() {
+    assert_refused(&[
+        ("{name: kd, share: [pooling]}", "method.share names top layers, but method.teacher is frozen"),
+        ("{name: kd, beta: 0.15}", "method.beta is 0.15, but method.teacher is frozen"),
+        ("{name: kd, beta: {from: 0, to: 0.2}}", "method.beta is 0→0.2, but method.teacher is frozen"),
+        (
+            "{name: kd, teacher: frozen, weights: {teacher: 1}}",
+            "method.weights.teacher is above 0, but method.teacher is frozen",
+        ),
+        ("{name: newsbert, teacher: frozen, beta: 0}", "method.share"),
+        ("{name: newsbert, teacher: frozen, share: []}", "method.beta"),
+        ("{name: finetune, teacher: frozen}", "method.teacher is frozen, but no term of method.weights looks at it"),
+        ("{teacher: frozen, weights: {teacher: 1}}", "method.weights.teacher"),
+        ("{name: kd, teacher: joint}", "method.teacher is joint, but method.weights.teacher is 0"),
+        ("{name: kd, teacher: none}", "method.weights.soft needs a teacher"),
+    ]);
+}
+
+#[test]
+fn numbers_out_of_their_range_name_their_key() {
+    assert_refused(&[
+        ("{name: newsbert, beta: 1.5}", "method.beta is 1.5, expected a number from 0"),
+        ("{name: newsbert, beta: {from: 0, to: -1}}", "method.beta.to is -1, expected a number from 0"),
+        ("{name: newsbert, beta: {from: 0, to: 1, over: 2}}", "method.beta.over is 2, expected a share of the stage"),
+        ("{name: newsbert, temperature: 0}", "method.temperature is 0, expected a number above 0"),
+        ("{name: newsbert, temperature: .inf}", "method.temperature is inf"),
+        ("{name: newsbert, temperature: {from: 4, to: 0}}", "method.temperature.to is 0"),
+        ("{temperature: {rule: flsw, base: 0, beta: 1, gamma: 1}}", "method.temperature.base is 0"),
+        ("{temperature: {rule: flsw, base: 4, beta: 1, gamma: -1}}", "method.temperature.gamma is -1"),
+        ("{temperature: {rule: cwsm, base: 4, beta: -1}}", "method.temperature.beta is -1"),
+        ("{name: newsbert, weights: {hidden: -1}}", "method.weights.hidden is -1, expected a number of at least 0"),
+        ("{name: newsbert, weights: {hidden: .nan}}", "method.weights.hidden is NaN"),
+        ("{weights: {hard: {from: 1, to: -1}}}", "method.weights.hard.to is -1"),
+    ]);
+}
+
+#[test]
+fn stages_that_cannot_be_used_are_refused_by_name() {
+    let hard = "weights: {hard: 1}";
+    assert_refused(&[
+        (
+            "{weights: {hard: 1}, stages: [{share: 1, weights: {hard: 1}}]}",
+            "method.weights and method.stages are both given",
+        ),
+        ("{stages: []}", "method.stages is empty"),
+        (&format!("{{stages: [{{share: 0, {hard}}}]}}"), "method.stages[0].share is 0, expected a number above 0"),
+        (&format!("{{stages: [{{share: 1, {hard}}}, {{share: .inf, {hard}}}]}}"), "method.stages[1].share is inf"),
+        ("{stages: [{share: 1, weights: {hard: 0}}]}", "method.stages[0].weights leaves no term"),
+        ("{stages: [{share: 1, weights: {hard: -2}}]}", "method.stages[0].weights.hard is -2"),
+        (
+            "{teacher: joint, stages: [{share: 1, weights: {teacher: 1}}, {share: 1, weights: {soft: 1}}]}",
+            "method.stages has a stage without `teacher`, but method.teacher is joint",
+        ),
+        (
+            "{name: tinybert, weights: {hard: 1}}",
+            "method.weights.hard is given, but tinybert has no such term and several stages; expected method.stages",
+        ),
+    ]);
+}
+
+#[test]
+fn messages_are_one_line_without_gaps() {
+    let error = parse("{name: tinybert, weights: {hard: 1}}").unwrap_err();
+    assert!(!error.contains("  ") && !error.contains('\n'), "{error}");
+}
+
+#[test]
+fn a_weight_of_zero_takes_the_term_out() {
+    let method = parse("{name: newsbert, weights: {soft: 0, hidden: 0.1}}").unwrap();
+    let [stage] = &method.stages[..] else { panic!("{method:?}") };
+    use TermKind::{Embedding, Hard, Hidden, Pooled, Teacher};
+    assert_eq!(kinds(stage), [Teacher, Embedding, Hidden, Pooled, Hard]);
+    assert_eq!(stage.terms[2].weight, Course::Constant(0.1));
+    // A weight that is 0 at one end of its way is not 0 throughout.
+    let method = parse("{name: newsbert, weights: {soft: {from: 0, to: 1}}}").unwrap();
+    assert!(method.any(|kind| kind == TermKind::Soft));
+}
+
+#[test]
+fn a_weight_changes_the_stage_that_has_its_term() {
+    let method = parse("{name: tinybert, weights: {attention: 2, soft: 3, embedding: 0}}").unwrap();
+    let [first, second] = &method.stages[..] else { panic!("{method:?}") };
+    assert_eq!((kinds(first), kinds(second)), (vec![TermKind::Hidden, TermKind::Attention], vec![TermKind::Soft]));
+    assert_eq!(first.terms[1].weight, Course::Constant(2.0));
+    assert_eq!(second.terms[0].weight, Course::Constant(3.0));
+    let refused = parse("{name: tinybert, weights: {soft: 0}}").unwrap_err();
+    assert!(refused.contains("leaves no term"), "a stage with nothing to learn: {refused}");
+}
+
+#[test]
+fn stages_of_ones_own_replace_those_of_a_preset() {
+    let yaml = "{name: kd, stages: [{share: 1, weights: {hidden: 1}}, {share: 3, weights: {soft: 1, hard: 2}}]}";
+    let method = parse(yaml).unwrap();
+    assert_eq!(method.stages.iter().map(|stage| stage.share).collect::<Vec<_>>(), [1.0, 3.0]);
+    assert_eq!(kinds(&method.stages[1]), [TermKind::Soft, TermKind::Hard]);
+    assert_eq!((method.teacher, method.temperature.at(0.0)), (TeacherRole::Frozen, 2.0), "the rest is the preset's");
+}
+
+#[test]
+fn a_teacher_weight_above_0_trains_the_teacher_along() {
+    let method = parse("{name: distiller, weights: {teacher: 0.7}}").unwrap();
+    assert_eq!(method.teacher, TeacherRole::Joint);
+    assert_eq!(kinds(&method.stages[0]), [TermKind::Teacher, TermKind::Divergence, TermKind::Hard]);
+    assert_eq!(parse("{name: distiller, weights: {teacher: 0}}").unwrap(), parse("{name: distiller}").unwrap());
+    assert_eq!(parse("{weights: {soft: 1, teacher: 1}}").unwrap().teacher, TeacherRole::Joint);
+    assert!(parse("{weights: {soft: 1}}").is_err(), "nobody said that there is a teacher");
+}
+
+#[test]
+fn a_frozen_teacher_takes_its_own_term_out() {
+    let method = parse("{name: newsbert, teacher: frozen, share: [], beta: 0}").unwrap();
+    use TermKind::{Embedding, Hard, Hidden, Pooled, Soft};
+    assert_eq!(method.teacher, TeacherRole::Frozen);
+    assert_eq!(kinds(&method.stages[0]), [Embedding, Hidden, Pooled, Soft, Hard]);
+}

@@ -1,0 +1,182 @@
+//! The methods that have a name.
+
+use nb_loss::SoftScaling;
+
+use super::{Blend, Course, Ensemble, Method, Patience, Share, Stage, TeacherRole, Temperature, Term, TermKind};
+
+/// Weights of a stage by term.
+type Weights<'a> = &'a [(TermKind, f64)];
+
+/// The presets.
+///
+/// | name | teacher | total | source and defaults |
+/// | --- | --- | --- | --- |
+/// | `newsbert` | joint, top shared, β = 0.15 | all terms of L^s + L^t | Wu et al., NewsBERT, Findings of EMNLP 2021, sections 3.2 and 3.3. The weights are this project's: see `docs/methods.md` |
+/// | `finetune` | none | L = CE(ŷ_s, y) | the student alone on the labels |
+/// | `teacher` | itself | L = CE(ŷ_t, y) | the teacher alone on the labels |
+/// | `kd` | frozen | α·T²·L_soft + β·L_hard | Hinton, Vinyals and Dean 2015, section 2; T = 2, α = β = 0.5 |
+/// | `distiller` | frozen; joint if `weights.teacher` is above 0 | w_d·KL + w_s·CE(ŷ_s, y) + w_t·CE(ŷ_t, y) | Neural Network Distiller, `KnowledgeDistillationPolicy`: weights 0.5, 0.5, 0 and T = 1 as there; its code does not scale by T² (`t2: true` does) and refuses a teacher weight |
+/// | `pkd` | frozen | α·T²·L_soft + (1−α)·L_hard + β·L_PT | Sun et al., Patient Knowledge Distillation, EMNLP 2019, equations 3, 7 and 8: α = 0.5, T = 5 and β = 100 from their grids, strategy skip; L_PT divides by the hidden units as their code does. A student of one layer has no intermediate layer: there it is `kd` |
+/// | `distilbert` | frozen | 5·T²·L_soft + 2·L_hard + 1·L_cos | Sanh et al., DistilBERT, 2019: T = 2 and the weights of their published command, the label in the place of the masked words |
+/// | `tinybert` | frozen | first half: embedding + hidden + attention; second half: L_soft at T = 1 | Jiao et al., TinyBERT, Findings of EMNLP 2020, equations 6 to 11; both stages on the task's own data, equally long |
+pub fn presets() -> Vec<Method> {
+    use TermKind::{Attention, Cosine, Divergence, Embedding, Hard, Hidden, Patience, Pooled, Soft, Teacher};
+    let newsbert: Weights = &[(Teacher, 1.0), (Embedding, 1.0), (Hidden, 1.0), (Pooled, 1.0), (Soft, 1.0), (Hard, 1.0)];
+    let squared = SoftScaling::TemperatureSquared;
+    vec![
+        Method {
+            teacher: TeacherRole::Joint,
+            beta: Course::Constant(0.15),
+            share: Share::TOP,
+            ..method("newsbert", &[newsbert])
+        },
+        Method { teacher: TeacherRole::Absent, ..method("finetune", &[&[(Hard, 1.0)]]) },
+        Method { teacher: TeacherRole::Joint, ..method("teacher", &[&[(Teacher, 1.0)]]) },
+        Method { temperature: at(2.0), scaling: squared, ..method("kd", &[&[(Soft, 0.5), (Hard, 0.5)]]) },
+        method("distiller", &[&[(Divergence, 0.5), (Hard, 0.5)]]),
+        Method {
+            temperature: at(5.0),
+            scaling: squared,
+            ..method("pkd", &[&[(Patience, 100.0), (Soft, 0.5), (Hard, 0.5)]])
+        },
+        Method {
+            temperature: at(2.0),
+            scaling: squared,
+            ..method("distilbert", &[&[(Cosine, 1.0), (Soft, 5.0), (Hard, 2.0)]])
+        },
+        method("tinybert", &[&[(Embedding, 1.0), (Hidden, 1.0), (Attention, 1.0)], &[(Soft, 1.0)]]),
+    ]
+}
+
+fn at(temperature: f64) -> Temperature {
+    Temperature::Course(Course::Constant(temperature))
+}
+
+/// A method with a frozen teacher and equally long stages, nothing shared and nothing blended.
+pub(super) fn method(name: &str, stages: &[Weights]) -> Method {
+    let terms = |weights: Weights| {
+        let mut terms: Vec<Term> =
+            weights.iter().map(|&(kind, weight)| Term { kind, weight: Course::Constant(weight) }).collect();
+        terms.sort_by_key(|term| term.kind);
+        terms
+    };
+    Method {
+        name: name.to_owned(),
+        teacher: TeacherRole::Frozen,
+        temperature: at(1.0),
+        scaling: SoftScaling::Plain,
+        beta: Course::Constant(0.0),
+        blend: Blend::Layers,
+        share: Share::NOTHING,
+        patience: Patience::Skip,
+        ensemble: Ensemble::Mean,
+        stages: stages.iter().map(|&weights| Stage { share: 1.0, terms: terms(weights) }).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nb_model::Capture;
+
+    use super::*;
+    use TermKind::{
+        Attention, Cosine, Divergence, Embedding, Hard, Hidden, Patience as Patient, Pooled, Soft, Teacher,
+    };
+
+    /// A preset as it is documented: role, temperature, whether T² is on, β, what is shared, and the weights by stage.
+    type Documented<'a> = (&'a str, TeacherRole, f64, bool, f64, bool, &'a [Weights<'a>]);
+
+    const DOCUMENTED: [Documented<'_>; 8] = [
+        (
+            "newsbert",
+            TeacherRole::Joint,
+            1.0,
+            false,
+            0.15,
+            true,
+            &[&[(Teacher, 1.0), (Embedding, 1.0), (Hidden, 1.0), (Pooled, 1.0), (Soft, 1.0), (Hard, 1.0)]],
+        ),
+        ("finetune", TeacherRole::Absent, 1.0, false, 0.0, false, &[&[(Hard, 1.0)]]),
+        ("teacher", TeacherRole::Joint, 1.0, false, 0.0, false, &[&[(Teacher, 1.0)]]),
+        ("kd", TeacherRole::Frozen, 2.0, true, 0.0, false, &[&[(Soft, 0.5), (Hard, 0.5)]]),
+        ("distiller", TeacherRole::Frozen, 1.0, false, 0.0, false, &[&[(Divergence, 0.5), (Hard, 0.5)]]),
+        ("pkd", TeacherRole::Frozen, 5.0, true, 0.0, false, &[&[(Patient, 100.0), (Soft, 0.5), (Hard, 0.5)]]),
+        ("distilbert", TeacherRole::Frozen, 2.0, true, 0.0, false, &[&[(Cosine, 1.0), (Soft, 5.0), (Hard, 2.0)]]),
+        (
+            "tinybert",
+            TeacherRole::Frozen,
+            1.0,
+            false,
+            0.0,
+            false,
+            &[&[(Embedding, 1.0), (Hidden, 1.0), (Attention, 1.0)], &[(Soft, 1.0)]],
+        ),
+    ];
+
+    #[test]
+    fn each_preset_is_what_is_documented() {
+        let presets = presets();
+        assert_eq!(presets.len(), DOCUMENTED.len());
+        for (preset, (name, teacher, temperature, squared, beta, shares, stages)) in presets.iter().zip(DOCUMENTED) {
+            assert_eq!((preset.name.as_str(), preset.teacher), (name, teacher));
+            assert_eq!((preset.temperature, preset.beta), (at(temperature), Course::Constant(beta)), "{name}");
+            assert_eq!(preset.scaling == SoftScaling::TemperatureSquared, squared, "{name}: T²");
+            assert_eq!(preset.share, if shares { Share::TOP } else { Share::NOTHING }, "{name}");
+            assert_eq!((preset.blend, preset.patience), (Blend::Layers, Patience::Skip), "{name}");
+            let found = preset
+                .stages
+                .iter()
+                .map(|stage| -> Vec<_> { stage.terms.iter().map(|term| (term.kind, term.weight.at(0.0))).collect() });
+            assert_eq!(found.collect::<Vec<_>>(), stages, "{name}");
+            assert!(preset.stages.iter().all(|stage| stage.share == 1.0), "{name}: stages are equally long");
+            preset.check().unwrap();
+        }
+    }
+
+    /// What no term looks at is not kept: fine-tuning on a GPU would pay for it.
+    #[test]
+    fn encoders_show_what_the_terms_look_at_and_no_more() {
+        let captures = presets().into_iter().map(|preset| {
+            let stages: Vec<Capture> = preset.stages.iter().map(super::super::Stage::capture).collect();
+            (preset.name, stages)
+        });
+        let expected = [
+            ("newsbert", vec![Capture::States]),
+            ("finetune", vec![Capture::Last]),
+            ("teacher", vec![Capture::Last]),
+            ("kd", vec![Capture::Last]),
+            ("distiller", vec![Capture::Last]),
+            ("pkd", vec![Capture::States]),
+            ("distilbert", vec![Capture::Last]),
+            ("tinybert", vec![Capture::Scores, Capture::Last]),
+        ];
+        assert!(captures.eq(expected.map(|(name, stages)| (name.to_owned(), stages))));
+    }
+
+    #[test]
+    fn a_preset_needs_a_layer_map_where_layers_stand_against_groups() {
+        let needs: Vec<String> = presets().into_iter().filter(Method::needs_layer_map).map(|m| m.name).collect();
+        assert_eq!(needs, ["newsbert", "tinybert"]);
+    }
+
+    #[test]
+    fn the_teachers_states_that_are_compared_are_those_of_the_terms() {
+        let states = |name: &str, l, n| {
+            let preset = presets().into_iter().find(|preset| preset.name == name).unwrap();
+            preset.teacher_states(l, n)
+        };
+        assert_eq!(states("newsbert", 12, 4), [0, 3, 6, 9, 12]);
+        assert_eq!(states("tinybert", 4, 1), [0, 4]);
+        assert_eq!(states("distilbert", 12, 5), [12]);
+        assert_eq!(states("kd", 12, 4), [0; 0]);
+    }
+
+    #[test]
+    fn patience_skips_or_looks_at_the_last_layers() {
+        let layers = |patience: Patience, l, n| (1..n).map(|j| patience.teacher_state(j, l, n)).collect::<Vec<_>>();
+        assert_eq!(layers(Patience::Skip, 12, 6), [2, 4, 6, 8, 10]);
+        assert_eq!(layers(Patience::Last, 12, 6), [7, 8, 9, 10, 11]);
+        assert_eq!(layers(Patience::Skip, 12, 1), [0; 0]);
+        assert_eq!((layers(Patience::Skip, 3, 3), layers(Patience::Last, 3, 3)), (vec![1, 2], vec![1, 2]));
+    }
+}

@@ -1,0 +1,93 @@
+//! What a run needs before it can begin: a frozen teacher that was trained for the task.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+
+use crate::config::{MethodConfig, RunConfig};
+use crate::folder::{CONFIG, SUMMARY, Unfinished};
+use crate::method::TeacherRole;
+use crate::models::Role;
+use crate::plan::Plan;
+use crate::run::{Outcome, run};
+
+/// The plan with a trained teacher: as it is if it needs none or has one, else after training one beside the run, in
+/// `<output>-teacher`. A teacher that an earlier run trained just so is taken. `None` if a signal came.
+///
+/// # Errors
+/// What training the teacher returns.
+pub(crate) fn prepare_teacher<'a>(
+    plan: &'a Plan,
+    unfinished: Unfinished,
+    stop: &Arc<AtomicBool>,
+) -> Result<Option<Cow<'a, Plan>>> {
+    if plan.method.teacher != TeacherRole::Frozen || !plan.trained.is_empty() {
+        return Ok(Some(Cow::Borrowed(plan)));
+    }
+    let teacher = teacher_plan(plan)?;
+    let folder = match finished(&teacher)? {
+        Some(folder) => {
+            tracing::info!("the teacher was trained before: {}", folder.display());
+            folder
+        }
+        None => {
+            tracing::info!("the teacher is trained first, in {}", teacher.output.display());
+            match run(&teacher, unfinished, stop)? {
+                Outcome::Finished(summary) => summary.folder,
+                Outcome::Interrupted => return Ok(None),
+            }
+        }
+    };
+    let mut config = plan.resolved.clone();
+    config.teacher.trained = Some(vec![folder.join(Role::Teacher.name())]);
+    Ok(Some(Cow::Owned(Plan::new(config)?)))
+}
+
+/// The run that trains the teacher of a plan.
+///
+/// # Errors
+/// If it does not make a plan.
+pub fn teacher_plan(plan: &Plan) -> Result<Plan> {
+    let mut config: RunConfig = plan.resolved.clone();
+    let own = config.teacher.train.take().unwrap_or_default();
+    config.name = Some(format!("{}-teacher", plan.name));
+    config.output = Some(beside(&plan.output)?);
+    config.method = MethodConfig { name: Some("teacher".to_owned()), ..MethodConfig::default() };
+    config.student = Default::default();
+    config.data.unlabelled = None;
+    config.train.epochs = own.epochs.unwrap_or(config.train.epochs);
+    config.train.teacher_lr = own.lr.or(config.train.teacher_lr);
+    config.train.head_lr = own.head_lr.or(config.train.head_lr);
+    config.train.patience = own.patience.or(config.train.patience);
+    Plan::new(config)
+}
+
+fn beside(output: &Path) -> Result<PathBuf> {
+    let mut name = output.file_name().context("output has no name")?.to_owned();
+    name.push("-teacher");
+    Ok(output.with_file_name(name))
+}
+
+/// The folder of a finished run of just this configuration, at the plan's output or beside it.
+pub(crate) fn finished(plan: &Plan) -> Result<Option<PathBuf>> {
+    let wanted = serde_yaml::to_string(&plan.resolved)?;
+    let name = plan.output.file_name().context("output has no name")?.to_string_lossy().into_owned();
+    for number in 1_u32.. {
+        let folder = match number {
+            1 => plan.output.clone(),
+            n => plan.output.with_file_name(format!("{name}-{n}")),
+        };
+        if !folder.exists() {
+            break;
+        }
+        let same = fs::read_to_string(folder.join(CONFIG)).is_ok_and(|found| found == wanted);
+        if same && folder.join(SUMMARY).exists() {
+            return Ok(Some(folder));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,40 @@
+//! What somebody who reads a result must know of the texts it stands on.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{Split, Topic};
+
+/// Labels with fewer training rows than this are hard to learn and harder to judge.
+const FEW: usize = 5;
+
+/// Texts that stand on both sides, and labels with hardly a row.
+pub(super) fn warnings(task: &Topic) -> Vec<String> {
+    let known: HashSet<blake3::Hash> = texts(&task.train).collect();
+    let mut warnings = Vec::new();
+    for (name, split) in std::iter::once(("development", &task.dev)).chain(task.test.iter().map(|test| ("test", test)))
+    {
+        let both = texts(split).filter(|text| known.contains(text)).count();
+        if both > 0 {
+            warnings.push(format!("{both} of {} {name} texts are among the training texts too", split.rows.len()));
+        }
+    }
+    let mut rows: BTreeMap<usize, usize> = (0..task.labels.len()).map(|label| (label, 0)).collect();
+    for label in task.train.rows.iter().filter_map(|&row| task.train.labels[row as usize]) {
+        *rows.entry(label).or_default() += 1;
+    }
+    let few = rows.iter().filter(|(_, n)| **n < FEW);
+    warnings.extend(few.map(|(&label, n)| format!("label {} has {n} training rows", task.labels.names()[label])));
+    warnings
+}
+
+/// A hash of each text's tokens: what the models see of it.
+fn texts(split: &Split) -> impl Iterator<Item = blake3::Hash> + '_ {
+    split.rows.iter().map(|&row| {
+        let batch = split.store.batch(&[row]);
+        let mut hasher = blake3::Hasher::new();
+        for id in batch.ids {
+            hasher.update(&id.to_le_bytes());
+        }
+        hasher.finalize()
+    })
+}

@@ -1,0 +1,142 @@
+//! The step of a golden file of a method, as the project computes it, and once more by hand with a place for faults.
+
+use nb_model::{Dense, DropoutKey, Pass, Precision};
+use nb_share::LayerMap;
+use nb_train::config::MethodConfig;
+use nb_train::method::{Method, TermKind};
+use nb_train::models::{Model, Models};
+use nb_train::task::Layers;
+use nb_train::terms::{Compared, Shown};
+use tch::{Device, Tensor};
+
+use crate::conformance::cases::{Case, HEAD, Labelled, Readers, Searches};
+use crate::conformance::golden::{Golden, Values};
+use crate::conformance::step::{encoder, fill_top};
+use crate::support::{gradients_of, largest, step, stepper, student, teacher};
+
+/// The method that a file describes.
+pub(super) fn method(golden: &Golden) -> Method {
+    let text = golden.says("method").unwrap_or_else(|| panic!("{}: no method", golden.path.display()));
+    let config: MethodConfig = serde_yaml::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+    Method::from_config(&config).unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+/// Terms, total and gradients by [`nb_train::step::Stepper`], which is what a run calls.
+pub(super) fn run(golden: &Golden, method: Method, precision: Precision) -> Values {
+    match golden.says("task") {
+        Some("recommend") => run_case::<Readers>(golden, method, precision),
+        Some("retrieve") => run_case::<Searches>(golden, method, precision),
+        _ => run_case::<Labelled>(golden, method, precision),
+    }
+}
+
+fn run_case<C: Case>(golden: &Golden, method: Method, precision: Precision) -> Values {
+    let (batch, models) = (C::batch(golden), models::<C>(golden, precision));
+    let stepper = stepper(method);
+    let losses = step(&stepper, &C::CASE, &models, &batch);
+    values(&stepper.method, &losses, &models)
+}
+
+/// Teachers, student, top layers and projection with the file's weights.
+pub(super) fn models<C: Case>(golden: &Golden, precision: Precision) -> Models<C::Top> {
+    let teacher = |number: &str| {
+        let [weights, top] = ["teacher", "teacher_head"].map(|part| format!("weights.{part}{number}."));
+        Model { bert: encoder(golden, &golden.config, &weights, precision), top: C::top(golden, &top) }
+    };
+    let numbers = (1..).map(|number| format!("_{number}"));
+    let others = numbers.take_while(|number| !golden.under(&format!("weights.teacher{number}.")).is_empty());
+    let config = golden.student_config();
+    let (deep, n) = (golden.config.num_hidden_layers as usize, config.num_hidden_layers as usize);
+    let projection = (!golden.under("weights.projection.").is_empty()).then(|| {
+        let projection = Dense::named("projection", config.hidden_size, golden.config.hidden_size, Device::Cpu);
+        fill_top(golden, "weights.", projection.arena());
+        projection
+    });
+    Models {
+        teacher: Some(teacher("")),
+        others: others.map(|number| teacher(&number)).collect(),
+        student: Some(Model {
+            bert: encoder(golden, &config, "weights.student.", precision),
+            top: C::top(golden, HEAD),
+        }),
+        projection,
+        map: LayerMap::uniform(deep, n).ok(),
+        kept: Vec::new(),
+    }
+}
+
+/// What a file of a method holds, from the terms of a step and the gradients that it left. What is frozen has none.
+fn values<T: Layers>(method: &Method, losses: &[f64], models: &Models<T>) -> Values {
+    let mut values = Values::new();
+    let mut total = 0.0;
+    for (term, loss) in method.terms().zip(losses) {
+        total += term.weight.at(0.0) * loss;
+        values.insert(format!("loss.{}", term.kind.name()), Tensor::from(*loss));
+    }
+    values.insert("loss.total".into(), Tensor::from(total));
+    let trained = |role: &str, model: &Model<T>, top: &str| {
+        let tops = model.top.arenas().into_iter().flat_map(|arena| gradients_of(&format!("grads.{top}"), arena));
+        gradients_of(&format!("grads.{role}"), model.arena()).into_iter().chain(tops).collect::<Vec<_>>()
+    };
+    values.extend(trained("student", student(models), "head"));
+    values.extend(models.extra_arenas().into_iter().flat_map(|arena| gradients_of("grads", arena)));
+    match method.any(|kind| kind == TermKind::Teacher) {
+        true => values.extend(trained("teacher", teacher(models), "teacher_head")),
+        false => {
+            for model in models.teacher.iter().chain(&models.others) {
+                let arenas = std::iter::once(model.arena()).chain(model.top.arenas());
+                arenas.for_each(|arena| assert_eq!(largest(&arena.grads()), 0.0, "a frozen teacher has no gradient"));
+            }
+        }
+    }
+    values
+}
+
+/// What is done wrong by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing.
+    None,
+    /// Student layer i learns the attention scores of teacher layer iK − 1.
+    ShiftedScores,
+    /// The scores' mean divides by one head too many.
+    Heads,
+}
+
+/// A step of a method of states and attention scores alone, computed with one fault.
+pub(super) fn by_hand(golden: &Golden, fault: Fault) -> Values {
+    match golden.says("task") {
+        Some("recommend") => case_by_hand::<Readers>(golden, fault),
+        _ => case_by_hand::<Labelled>(golden, fault),
+    }
+}
+
+fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
+    let (task, method, batch) = (C::CASE, method(golden), C::batch(golden));
+    let models = models::<C>(golden, Precision::F32);
+    let (packed, labels, stage) = (task.packed(&batch), task.labels(&batch), &method.stages[0]);
+    assert!(!stage.any(TermKind::needs_outputs), "nothing looks at the top");
+    let (big, small) = (&teacher(&models).bert, &student(&models).bert);
+    let of_teacher = big.encode(&packed, Pass::Inference, stage.capture());
+    let of_student = small.encode(&packed, Pass::Training(DropoutKey::Off), stage.capture());
+    let mut taught = Shown::of(&of_teacher, big.depth(), None);
+    if fault == Fault::ShiftedScores {
+        taught.scores.rotate_right(1);
+    }
+    let learned = Shown::of(&of_student, small.depth(), None);
+    let compared = Compared {
+        teacher: Some(&taught),
+        student: Some(&learned),
+        packed: &packed,
+        labels: &labels,
+        depths: models.depths(),
+        heads: golden.config.num_attention_heads + i64::from(fault == Fault::Heads),
+        projection: models.projection.as_ref(),
+        counts: task.counts(&batch),
+    };
+    let terms: Vec<Tensor> = stage.terms.iter().map(|t| compared.term(t.kind, &method, 1.0)).collect();
+    stage.terms.iter().zip(&terms).map(|(t, loss)| loss * t.weight.at(0.0)).sum::<Tensor>().backward();
+    small.backward(&packed, of_student);
+    let losses: Vec<f64> = terms.iter().map(|loss| loss.double_value(&[])).collect();
+    values(&method, &losses, &models)
+}
