@@ -52,6 +52,10 @@ pub(crate) enum Command {
     #[command(disable_help_flag = true, after_help = nb::SEARCH)]
     Search(nb::Args),
 
+    /// Compare methods, student depths and seeds on one data set, with a table and paired tests
+    #[command(disable_help_flag = true, after_help = nb::COMPARE)]
+    Compare(nb::Args),
+
     /// Check a config and show what it would do, without training
     #[command(disable_help_flag = true, after_help = nb::PLAN)]
     Plan(nb::Args),

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Embed(args) => args.run("embed"),
         Command::Rank(args) => args.run("rank"),
         Command::Search(args) => args.run("search"),
+        Command::Compare(args) => args.run("compare"),
         Command::Plan(args) => args.run("plan"),
         Command::Data(args) => args.run(),
         Command::Bench(args) => args.run(),

@@ -1,4 +1,4 @@
-//! `train`, `eval`, `predict`, `embed`, `rank`, `search`, `plan`: builds the binary `nb` and hands the command over to it.
+//! `train`, `eval`, `predict`, `embed`, `rank`, `search`, `compare`, `plan`: builds the binary `nb` and hands the command over to it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -58,6 +58,12 @@ Example:
   cargo xtask search --model runs/quickstart-retrieve/student --corpus data/sample/beir --query 'storm at the coast'
 
 All options are those of the binary nb: cargo xtask search --help, once set-up has run.";
+
+pub(crate) const COMPARE: &str = "\
+Example:
+  cargo xtask compare --config configs/compare-quickstart.yaml
+
+All options are those of the binary nb: cargo xtask compare --help, once set-up has run.";
 
 pub(crate) const PLAN: &str = "\
 Example:
@@ -216,6 +222,7 @@ fn config_argument(args: &[OsString]) -> Option<PathBuf> {
 fn overrides_teacher(args: &[OsString]) -> bool {
     args.iter().filter_map(|arg| OsStr::to_str(arg)).any(|arg| {
         let setting = arg.strip_prefix("--set=").unwrap_or(arg);
+        let setting = setting.strip_prefix("run.").unwrap_or(setting); // a comparison has a run's keys below `run`
         setting.starts_with("teacher=") || setting.starts_with("teacher.checkpoint=")
     })
 }
@@ -249,6 +256,7 @@ mod tests {
     fn another_teacher_is_noticed() {
         assert!(overrides_teacher(&args("--set teacher.checkpoint=models/bert")));
         assert!(overrides_teacher(&args("--set=teacher.checkpoint=models/bert")));
+        assert!(overrides_teacher(&args("--set run.teacher.checkpoint=models/bert")));
         assert!(!overrides_teacher(&args("--set train.teacher_lr=1e-5")));
     }
 

@@ -5,14 +5,15 @@ use anyhow::{Context, Result, ensure};
 use crate::project;
 
 /// A crate and those that it must not reach, by whatever way.
-const NEVER: [(&str, &[&str]); 7] = [
-    ("nb-eval", &["torch-sys", "nb-data", "nb-train"]),
-    ("nb-data", &["torch-sys", "nb-eval", "nb-train"]),
-    ("nb-loss", &["nb-model", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-train"]),
-    ("nb-model", &["nb-loss", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-train"]),
-    ("nb-share", &["nb-loss", "nb-momentum", "nb-data", "nb-eval", "nb-train"]),
-    ("nb-momentum", &["nb-loss", "nb-data", "nb-eval", "nb-train"]),
-    ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-train"]),
+const NEVER: [(&str, &[&str]); 8] = [
+    ("nb-eval", &["torch-sys", "nb-data", "nb-report", "nb-train"]),
+    ("nb-data", &["torch-sys", "nb-eval", "nb-report", "nb-train"]),
+    ("nb-report", &["torch-sys", "nb-data", "nb-train"]),
+    ("nb-loss", &["nb-model", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train"]),
+    ("nb-model", &["nb-loss", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train"]),
+    ("nb-share", &["nb-loss", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train"]),
+    ("nb-momentum", &["nb-loss", "nb-data", "nb-eval", "nb-report", "nb-train"]),
+    ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-report", "nb-train"]),
 ];
 
 pub(super) fn check() -> Result<()> {
