@@ -23,12 +23,12 @@ const FILES: usize = 22;
 
 /// Calls `f` with each file of a method that `which` is true of; there must be `expected` of them.
 #[track_caller]
-fn each(expected: usize, which: impl Fn(&Golden) -> bool, mut f: impl FnMut(&Golden)) {
+fn each(expected: usize, which: impl Fn(&Golden) -> bool, f: impl FnMut(&Golden)) {
     let paths = files(&own_folder(), "method_", ".safetensors");
     assert_eq!(paths.len(), FILES, "{paths:?}");
     let chosen: Vec<Golden> = paths.iter().map(|path| Golden::read(path)).filter(which).collect();
     assert_eq!(chosen.len(), expected, "files that this is about");
-    chosen.iter().for_each(|golden| f(golden));
+    chosen.iter().for_each(f);
 }
 
 #[test]

@@ -238,14 +238,15 @@ mod tests {
         let lengths = [5, 4, 4, 2, 1];
         let qkv = Tensor::randn([16, 3 * HEADS * 4], (Kind::Double, Device::Cpu)).set_requires_grad(true);
         // The sum of squares of all scores, from the definition.
-        let (mut expected, mut start) = (Tensor::zeros([], (Kind::Double, Device::Cpu)), 0);
+        let (mut squares, mut start) = (Vec::new(), 0);
         for length in lengths {
             for a in 0..HEADS {
                 let head = |part: i64| qkv.narrow(0, start, length).narrow(1, (part * HEADS + a) * 4, 4);
-                expected = expected + (head(0).matmul(&head(1).tr()) / 2.0).square().sum(Kind::Double);
+                squares.push((head(0).matmul(&head(1).tr()) / 2.0).square().sum(Kind::Double));
             }
             start += length;
         }
+        let expected: Tensor = squares.iter().sum();
         let expected_grad = &Tensor::run_backward(&[&expected], &[&qkv], true, false)[0];
         tch::no_grad(|| {
             let (_, tape) = forward(&qkv, &packed(&lengths), HEADS, |_| None, Capture::Scores);

@@ -35,6 +35,7 @@ pub struct DataPlan {
 
 /// The files of a task.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a run has one of these, and it is read more often than moved")]
 pub enum TaskPlan {
     /// Topic classification.
     Topic(TopicPlan),
