@@ -188,7 +188,7 @@ pub(crate) fn stepper(method: Method) -> Stepper {
 }
 
 /// The first step of the first stage, at the peak rates.
-pub(crate) const FIRST: Moment = Moment { step: 0, stage: 0, progress: 0.0, rate: 1.0 };
+pub(crate) const FIRST: Moment = Moment { step: 0, stage: 0, own: 0, progress: 0.0, rate: 1.0 };
 
 /// What the micro-batches of the first step have in common, with `counts` in all of them.
 pub(crate) fn context(counts: Counts) -> Context {

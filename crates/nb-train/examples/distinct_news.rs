@@ -73,7 +73,7 @@ impl Bench {
         let begin = Instant::now();
         for batch in batches {
             let batch = std::slice::from_ref(batch);
-            let at = (Moment { step: self.step, stage: 0, progress: 0.0, rate: RATE }, Watch::Terms);
+            let at = (Moment { step: self.step, stage: 0, own: self.step, progress: 0.0, rate: RATE }, Watch::Terms);
             let report = self.stepper.step((task, &mut self.models), &mut self.groups, batch, at).read();
             assert!(report.not_finite().is_none(), "{report:?}");
             self.step += 1;

@@ -59,6 +59,12 @@ impl Group {
         let zeros = || arena.values().zeros_like();
         Self { values: arena.values(), grads: arena.grads(), first: zeros(), second: zeros(), spans, peak }
     }
+
+    /// Sets the moments to zero, so that the next update is update 1.
+    pub fn forget(&mut self) {
+        let _ = self.first.zero_();
+        let _ = self.second.zero_();
+    }
 }
 
 /// The factors of one step.
@@ -246,6 +252,24 @@ mod tests {
         let _ = arena.grads().fill_(f64::NAN);
         AdamW::new(0.1).step(std::slice::from_mut(&mut group), 1, 1.0, &Tensor::from(0.0));
         assert!(arena.values().equal(&before) && arena.grads().abs().max().double_value(&[]) == 0.0);
+    }
+
+    #[test]
+    fn a_group_that_has_forgotten_begins_anew() {
+        let updated = |forgets: bool| {
+            let arena = arena();
+            let mut group = Group::new(&arena, 1e-2);
+            let optimiser = AdamW::new(0.0);
+            if forgets {
+                set_gradient(&arena, 5);
+                optimiser.step(std::slice::from_mut(&mut group), 1, 0.0, &Tensor::from(1.0)); // moments alone change
+                group.forget();
+            }
+            set_gradient(&arena, 1);
+            optimiser.step(std::slice::from_mut(&mut group), 1, 1.0, &Tensor::from(1.0));
+            arena.values().copy()
+        };
+        assert!(updated(true).equal(&updated(false)));
     }
 
     #[test]

@@ -120,6 +120,13 @@ pub fn trained<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K:
         bail!("its tokenizer is not that of {}, expected the same", plan.teacher.tokenizer().display());
     }
     let bert = Bert::load(folder, plan.device, plan.precision)?;
+    let most = bert.config().max_position_embeddings;
+    if plan.data.max_tokens as i64 > most {
+        bail!("it has {most} positions, but data.max_tokens is {}", plan.data.max_tokens);
+    }
+    if task.tokenizer().vocab_size() as i64 > bert.config().vocab_size {
+        bail!("its embedding has {} rows, fewer than the tokenizer knows ids", bert.config().vocab_size);
+    }
     let hidden = bert.config().hidden_size;
     let top = task.tops(Widths { teacher: hidden, student: hidden }, Share::NOTHING, 0, plan.device).teacher;
     fill_top(folder, &top.arenas())?;

@@ -48,6 +48,11 @@ impl Best {
         Ok(0)
     }
 
+    /// Counts evaluations that were not the best from here on.
+    pub fn begin_stage(&mut self) {
+        self.worse = 0;
+    }
+
     /// Whose evaluations these are.
     pub fn role(&self) -> Role {
         self.role

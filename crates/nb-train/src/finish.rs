@@ -48,13 +48,10 @@ pub(crate) fn finish<K: Task>(run: &Run<'_, K>, steps: u64) -> Result<Summary> {
     let without: BTreeMap<&str, u64> = run.without_unit.iter().map(|(kind, n)| (kind.name(), *n)).collect();
     let warnings = run.task.warnings();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    for (key, value) in [
-        ("data", origin::data(run.plan)?),
-        ("versions", origin::versions()),
-        ("machine", origin::machine(run.plan)),
-        ("warnings", json!(warnings)),
-        ("terms_without_unit", json!(without)),
-    ] {
+    run.sources.iter().for_each(|(key, value)| summary.json[key] = value.clone());
+    for (key, value) in
+        [("machine", origin::machine(run.plan)), ("warnings", json!(warnings)), ("terms_without_unit", json!(without))]
+    {
         summary.json[key] = value;
     }
     run.folder.finish(&summary.json)?;

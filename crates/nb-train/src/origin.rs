@@ -1,19 +1,55 @@
-//! Where a result comes from: data, versions, machine.
+//! Where a result comes from: data, models, versions, machine.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nb_data::read::Source;
+use nb_model::WEIGHTS_FILE;
 use serde_json::{Map, Value, json};
 
-use crate::plan::{Dev, Plan, TaskPlan};
+use crate::card::HEAD_FILE;
+use crate::plan::{Dev, ModelSource, Plan, StudentStart, TaskPlan};
+
+/// What a result depends on beside its configuration: files of data, checkpoints, versions. To be taken before the run, and
+/// compared before an old result is taken for a new one.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn sources(plan: &Plan) -> Result<Map<String, Value>> {
+    let mut out = Map::new();
+    out.insert("data".to_owned(), data(plan)?);
+    out.insert("models".to_owned(), models(plan)?);
+    out.insert("versions".to_owned(), versions());
+    Ok(out)
+}
+
+/// A BLAKE3 of the weights of each checkpoint that the run starts from.
+fn models(plan: &Plan) -> Result<Value> {
+    let weights = |folder: &Path| -> Result<String> {
+        let files: Vec<PathBuf> =
+            [WEIGHTS_FILE, HEAD_FILE].iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
+        hash(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())
+    };
+    let mut out = Map::new();
+    if let ModelSource::Folder(folder) = &plan.teacher {
+        out.insert("checkpoint".to_owned(), weights(folder)?.into());
+    }
+    if let StudentStart::Checkpoint(folder) = &plan.student_start {
+        out.insert("student".to_owned(), weights(folder)?.into());
+    }
+    let trained: Vec<String> = plan.trained.iter().map(|folder| weights(folder)).collect::<Result<_>>()?;
+    if !trained.is_empty() {
+        out.insert("trained".to_owned(), trained.into());
+    }
+    Ok(out.into())
+}
 
 /// Paths of each split's files, and a BLAKE3 of what they hold.
 ///
 /// # Errors
 /// If one cannot be read.
-pub(crate) fn data(plan: &Plan) -> Result<Value> {
+fn data(plan: &Plan) -> Result<Value> {
     let mut out = Map::new();
     for (name, paths) in files(&plan.data.task) {
         let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
@@ -61,7 +97,7 @@ fn hash(paths: &[&Path]) -> Result<String> {
 }
 
 /// Versions of what computed the result.
-pub(crate) fn versions() -> Value {
+fn versions() -> Value {
     json!({"newsbert": env!("CARGO_PKG_VERSION"), "libtorch": "2.11.0", "tch": "0.24.0"})
 }
 

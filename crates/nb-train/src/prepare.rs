@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::config::{MethodConfig, RunConfig};
 use crate::folder::{CONFIG, SUMMARY, Unfinished};
 use crate::method::TeacherRole;
 use crate::models::Role;
+use crate::origin;
 use crate::plan::Plan;
 use crate::run::{Outcome, run};
 
@@ -53,17 +55,22 @@ pub(crate) fn prepare_teacher<'a>(
 /// If it does not make a plan.
 pub fn teacher_plan(plan: &Plan) -> Result<Plan> {
     let mut config: RunConfig = plan.resolved.clone();
-    let own = config.teacher.train.take().unwrap_or_default();
+    train_teacher(&mut config);
     config.name = Some(format!("{}-teacher", plan.name));
     config.output = Some(beside(&plan.output)?);
     config.method = MethodConfig { name: Some("teacher".to_owned()), ..MethodConfig::default() };
     config.student = Default::default();
     config.data.unlabelled = None;
+    Plan::new(config)
+}
+
+/// Trains as `teacher.train` says, where it says something.
+pub(crate) fn train_teacher(config: &mut RunConfig) {
+    let own = config.teacher.train.take().unwrap_or_default();
     config.train.epochs = own.epochs.unwrap_or(config.train.epochs);
     config.train.teacher_lr = own.lr.or(config.train.teacher_lr);
     config.train.head_lr = own.head_lr.or(config.train.head_lr);
     config.train.patience = own.patience.or(config.train.patience);
-    Plan::new(config)
 }
 
 fn beside(output: &Path) -> Result<PathBuf> {
@@ -72,7 +79,8 @@ fn beside(output: &Path) -> Result<PathBuf> {
     Ok(output.with_file_name(name))
 }
 
-/// The folder of a finished run of just this configuration, at the plan's output or beside it.
+/// The folder of a finished run of just this configuration, on the same data and checkpoints and of this version, at the
+/// plan's output or beside it.
 pub(crate) fn finished(plan: &Plan) -> Result<Option<PathBuf>> {
     let wanted = serde_yaml::to_string(&plan.resolved)?;
     let name = plan.output.file_name().context("output has no name")?.to_string_lossy().into_owned();
@@ -85,9 +93,12 @@ pub(crate) fn finished(plan: &Plan) -> Result<Option<PathBuf>> {
             break;
         }
         let same = fs::read_to_string(folder.join(CONFIG)).is_ok_and(|found| found == wanted);
-        if same && folder.join(SUMMARY).exists() {
+        let Some(summary) = fs::read_to_string(folder.join(SUMMARY)).ok().filter(|_| same) else { continue };
+        let summary: Value = serde_json::from_str(&summary).unwrap_or_default();
+        if origin::sources(plan)?.iter().all(|(key, value)| summary[key] == *value) {
             return Ok(Some(folder));
         }
+        tracing::info!("{}: data, checkpoints or version have changed since", folder.display());
     }
     Ok(None)
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use nb_model::Arena;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tch::Device;
 
 use crate::adamw::{AdamW, Group};
@@ -18,6 +18,7 @@ use crate::finish::finish;
 use crate::folder::{RunFolder, Unfinished};
 use crate::method::TermKind;
 use crate::models::{Model, Models, Role};
+use crate::origin;
 use crate::plan::{Plan, TaskPlan};
 use crate::prepare::prepare_teacher;
 use crate::progress::Progress;
@@ -63,13 +64,14 @@ pub fn run(plan: &Plan, unfinished: Unfinished, stop: &Arc<AtomicBool>) -> Resul
 }
 
 fn run_task<K: Task>(plan: &Plan, task: &K, unfinished: Unfinished, stop: &Arc<AtomicBool>) -> Result<Outcome> {
+    let sources = origin::sources(plan)?;
     let models = Models::build(plan, task)?;
     if stop.load(Ordering::Relaxed) {
         tracing::warn!("stopped before the first step; nothing was written");
         return Ok(Outcome::Interrupted);
     }
     let folder = RunFolder::create(&plan.output, &plan.resolved, unfinished)?;
-    Run::new(plan, task, models, folder)?.train(stop)
+    Run::new(plan, task, models, (folder, sources)).train(stop)
 }
 
 /// A run under way.
@@ -80,6 +82,8 @@ pub(crate) struct Run<'a, K: Task> {
     pub(crate) folder: RunFolder,
     pub(crate) best: Vec<Best>,
     pub(crate) clock: Clock,
+    /// What the result depends on beside the configuration.
+    pub(crate) sources: Map<String, Value>,
     /// By term, the steps that had nothing to compute it from.
     pub(crate) without_unit: BTreeMap<TermKind, u64>,
     groups: Vec<Group>,
@@ -88,7 +92,12 @@ pub(crate) struct Run<'a, K: Task> {
 }
 
 impl<'a, K: Task> Run<'a, K> {
-    fn new(plan: &'a Plan, task: &'a K, models: Models<K::Top>, folder: RunFolder) -> Result<Self> {
+    fn new(
+        plan: &'a Plan,
+        task: &'a K,
+        models: Models<K::Top>,
+        (folder, sources): (RunFolder, Map<String, Value>),
+    ) -> Self {
         let timeline = timeline(plan, &updates(plan, task));
         let stepper = Stepper {
             method: plan.method.clone(),
@@ -97,7 +106,7 @@ impl<'a, K: Task> Run<'a, K> {
             seed: plan.seed,
         };
         let roles = models.trained(plan.method.teacher).map(|(role, _)| Best::new(role, task.primary_metric()));
-        Ok(Self {
+        Self {
             best: roles.collect(),
             groups: groups(plan, &models),
             clock: Clock::default(),
@@ -108,7 +117,8 @@ impl<'a, K: Task> Run<'a, K> {
             stepper,
             timeline,
             folder,
-        })
+            sources,
+        }
     }
 
     fn train(mut self, stop: &AtomicBool) -> Result<Outcome> {
@@ -121,6 +131,9 @@ impl<'a, K: Task> Run<'a, K> {
             let last = updates.len() - 1;
             for (i, update) in updates.enumerate() {
                 let moment = self.timeline.at(step);
+                if moment.own == 0 {
+                    self.best.iter_mut().for_each(Best::begin_stage);
+                }
                 step += 1;
                 let logs = step.is_multiple_of(self.plan.train.log_every) || step == total;
                 if let Some(report) = self.step(epoch, update, moment, logs)? {
@@ -131,7 +144,8 @@ impl<'a, K: Task> Run<'a, K> {
                 }
                 if is_evaluation(self.plan, &self.timeline, moment, i == last) {
                     let worse = progress.aside(|| self.evaluate(step, epoch))?;
-                    if self.plan.train.patience.is_some_and(|patience| worse >= patience) {
+                    let is_last = moment.stage + 1 == self.plan.method.stages.len(); // earlier ones are for what follows
+                    if is_last && self.plan.train.patience.is_some_and(|patience| worse >= patience) {
                         progress.aside(|| tracing::info!("no better metric in {worse} evaluations: stopping early"));
                         break 'training;
                     }

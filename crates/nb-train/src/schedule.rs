@@ -24,6 +24,8 @@ pub struct Moment {
     pub step: u64,
     /// Its stage, from 0.
     pub stage: usize,
+    /// The step within its stage, from 0.
+    pub own: u64,
     /// From 0 at the stage's first step to 1 at its last.
     pub progress: f64,
     /// The factor of the peak learning rates.
@@ -74,7 +76,7 @@ impl Timeline {
             steps.saturating_sub(own) as f64 / (steps - warmup).max(1) as f64
         };
         let progress = (own as f64 / steps.saturating_sub(1).max(1) as f64).min(1.0);
-        Moment { step, stage, progress, rate }
+        Moment { step, stage, own, progress, rate }
     }
 }
 

@@ -68,7 +68,10 @@ impl Stepper {
         let values: Tensor = micros.iter().map(|micro| &micro.terms).sum();
         let finite = norm.isfinite().logical_and(&values.isfinite().all());
         let clip = clip_factor(&norm, self.clip).where_scalarother(&finite, 0.0);
-        self.optimiser.step(groups, moment.step + 1, moment.rate, &clip);
+        if moment.own == 0 {
+            groups.iter_mut().for_each(Group::forget); // a stage is a training of its own
+        }
+        self.optimiser.step(groups, moment.own + 1, moment.rate, &clip);
         let trained = models.teacher.iter_mut().filter(|_| self.method.teacher == TeacherRole::Joint);
         trained.chain(&mut models.student).for_each(|m| m.bert.parameters_changed());
         Stepped::new(&self.method, context, (values, norm), watched)

@@ -62,6 +62,9 @@ impl Watched {
 fn cosines<T>(models: &Models<T>) -> Option<Tensor> {
     let (teacher, student, map) = (models.teacher.as_ref()?, models.student.as_ref()?, models.map?);
     let own = student.bert.layer_grads();
+    if teacher.bert.layer_grads().size()[1] != own.size()[1] {
+        return None; // layers of another shape, of which nothing is blended
+    }
     let groups = [map.student_layers() as i64, map.group_size() as i64, own.size()[1]];
     let injected = teacher.bert.layer_grads().view(groups).mean_dim(1, false, Kind::Float);
     let norm = |x: &Tensor| x.square().sum_dim_intlist(-1, false, Kind::Float).sqrt();

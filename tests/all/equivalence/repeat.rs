@@ -47,7 +47,7 @@ fn two_steps(precision: Precision) -> Vec<Tensor> {
     let arenas = [teacher(&models).arena(), student(&models).arena(), top.pooling.arena(), top.dense.arena()];
     let mut groups: Vec<Group> = arenas.iter().map(|arena| Group::new(arena, 1e-3)).collect();
     for step in 0..2 {
-        let at = (Moment { step, ..FIRST }, Watch::Models);
+        let at = (Moment { step, own: step, ..FIRST }, Watch::Models);
         let report = stepper.step((&task, &mut models), &mut groups, &batches, at).read();
         assert_eq!(report.not_finite(), None);
         assert!(report.gradient_norm > 0.0);

@@ -1,3 +1,5 @@
+//! The page of a comparison.
+
 use std::collections::BTreeMap;
 
 use nb_report::{Against, Comparison, Row, RunRecord, Spread, Sweep, TeacherRow, Try, comparison_report};

@@ -1,3 +1,5 @@
+//! Reading run folders: what is whole, what is not.
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! The page of a run.
+
 use nb_report::{RunRecord, run_report};
 use serde_json::{Value, json};
 

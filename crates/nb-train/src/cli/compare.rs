@@ -32,8 +32,8 @@ impl Compare {
         let signals = Signals::listen()?;
         let comparing = Comparing::new(&self.config, &self.sets)?;
         if self.dry_run {
-            for (name, done) in comparing.specs()? {
-                say!("{}  {name}", if done { "done" } else { "    " });
+            for (name, state) in comparing.specs()? {
+                say!("{state:<11}  {name}");
             }
             return Ok(ExitCode::SUCCESS);
         }

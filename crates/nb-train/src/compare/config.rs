@@ -26,18 +26,13 @@ pub struct CompareConfig {
     pub depths: Vec<usize>,
     /// Seeds; one run for each.
     pub seeds: Vec<u64>,
-    /// Label of the entries that the others are tested against.
-    #[serde(default = "finetune")]
-    pub baseline: String,
+    /// Label of the entries that the others are tested against; `finetune` if absent.
+    pub baseline: Option<String>,
     /// The teacher that frozen methods share, and that students are measured by.
     #[serde(default)]
     pub teacher: TeacherEntryConfig,
     /// What is compared.
     pub methods: Vec<EntryConfig>,
-}
-
-fn finetune() -> String {
-    "finetune".to_owned()
 }
 
 /// How the shared teacher is trained.

@@ -138,6 +138,11 @@ fn table(
     let header = Header { name: comparing.name.clone(), baseline: comparing.baseline.clone() };
     let mut comparison = nb_report::compare(header, &entries, Some(&RunRecord::read(teacher)?), sweeps)?;
     comparison.notes.extend(unequal_budgets(&comparison.sweeps));
+    if !comparing.has_test && !comparison.sweeps.is_empty() {
+        comparison.notes.push(
+            "Settings were chosen on the very rows that the table reports, since there is no data.test.".to_owned(),
+        );
+    }
     comparison.write(&comparing.output)?;
     let all: Vec<RunRecord> = records.into_iter().flatten().collect();
     match nb_report::comparison_report(&comparison, &all) {

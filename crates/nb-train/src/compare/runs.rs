@@ -13,7 +13,7 @@ use crate::config::{Override, Tree, point_within};
 use crate::folder::Unfinished;
 use crate::method::TeacherRole;
 use crate::plan::Plan;
-use crate::prepare::finished;
+use crate::prepare::{finished, train_teacher};
 use crate::run::{Outcome, run};
 
 /// A comparison with all its runs.
@@ -33,6 +33,8 @@ pub struct Comparing {
     pub teacher: Line,
     /// What is compared, one line of the table each.
     pub lines: Vec<Line>,
+    /// Whether there are rows that nothing is chosen by.
+    pub has_test: bool,
     tree: Tree,
     folder: PathBuf,
 }
@@ -97,9 +99,10 @@ impl Comparing {
             output: std::path::absolute(&output).with_context(at)?,
             threads: 0,
             seeds: config.seeds.clone(),
-            baseline: config.baseline.clone(),
+            baseline: config.baseline.clone().unwrap_or_else(|| "finetune".to_owned()),
             lines: lines(&config),
             folder: CompareConfig::folder(path)?,
+            has_test: tree.has("data.test"),
             name,
             teacher,
             tree,
@@ -114,19 +117,29 @@ impl Comparing {
         of(&self.teacher) + self.lines.iter().map(of).sum::<usize>()
     }
 
-    /// Every run, as it would be without the settings that a sweep chooses, and whether it is done.
+    /// Every run with what is known of it: `done`, `to run`, or `after tries` where its settings are not chosen yet.
     ///
     /// # Errors
     /// If a plan cannot be made of one.
-    pub fn specs(&self) -> Result<Vec<(String, bool)>> {
-        let all = std::iter::once(&self.teacher).chain(&self.lines);
-        let specs = all.flat_map(|line| {
-            let runs = line.seeds.iter().map(|&seed| line.spec(seed, None));
-            line.tried(None).into_iter().chain(runs.collect::<Vec<_>>())
-        });
-        specs
-            .map(|spec| Ok((spec.name(), self.output.join(spec.name()).join(crate::folder::SUMMARY).exists())))
-            .collect()
+    pub fn specs(&self) -> Result<Vec<(String, &'static str)>> {
+        let is_done = |spec: &Spec| self.plan(spec).and_then(|plan| finished(&plan)).with_context(|| spec.name());
+        let teacher = match self.teacher.tries.is_empty() {
+            true => is_done(&self.teacher.spec(self.seeds[0], None))?.map(|folder| folder.join(TEACHER)),
+            false => None,
+        };
+        let mut all = Vec::new();
+        for line in std::iter::once(&self.teacher).chain(&self.lines) {
+            let runs = line.seeds.iter().map(|&seed| line.spec(seed, teacher.as_deref()));
+            for spec in line.tried(teacher.as_deref()).into_iter().chain(runs.collect::<Vec<_>>()) {
+                let state = match (spec.attempt.is_none() && !line.tries.is_empty(), is_done(&spec)?) {
+                    (true, _) => "after tries",
+                    (false, Some(_)) => "done",
+                    (false, None) => "to run",
+                };
+                all.push((spec.name(), state));
+            }
+        }
+        Ok(all)
     }
 
     /// Checks the plan of every run; returns the threads of all. A problem points at its line in the file.
@@ -161,9 +174,14 @@ impl Comparing {
         if spec.attempt.is_some() {
             set("data.test", Value::Null)?; // settings are chosen without it
         }
-        let plan = Plan::new(tree.config()?)?;
+        let mut config = tree.config()?;
+        if spec.label == TEACHER {
+            train_teacher(&mut config);
+        }
+        let plan = Plan::new(config)?;
         match &spec.trained {
-            Some(folder) if plan.method.teacher == TeacherRole::Frozen => {
+            // Teachers that the file itself names stay.
+            Some(folder) if plan.method.teacher == TeacherRole::Frozen && plan.trained.is_empty() => {
                 let folder = folder.to_string_lossy().into_owned();
                 tree.set("teacher.trained", vec![Value::from(folder)].into(), &self.folder)?;
                 Plan::new(tree.config()?)
@@ -252,6 +270,20 @@ fn check(config: &CompareConfig, tree: &mut Tree) -> Result<()> {
             bail!("run.{key} is given, but it is what the runs differ in; expected it under methods, depths or seeds");
         }
     }
+    let entries = config.methods.iter().flat_map(|entry| entry.tries.iter().chain([&entry.set]));
+    for key in entries.chain(config.teacher.tries.iter()).chain([&config.teacher.set]).flat_map(|set| set.keys()) {
+        if ["method.name", "method", "name", "output", "seed", "student.layers", "threads"].contains(&key.as_str()) {
+            bail!(
+                "{key} is set for a single method, but it is what all runs agree or differ in; expected it under run, \
+                   methods, depths or seeds"
+            );
+        }
+    }
+    if let Some(baseline) = &config.baseline
+        && !lines(config).iter().any(|line| line.label == *baseline)
+    {
+        bail!("baseline is `{baseline}`, but no entry of methods is called so");
+    }
     let empty = [
         ("depths", config.depths.is_empty()),
         ("seeds", config.seeds.is_empty()),
@@ -264,6 +296,9 @@ fn check(config: &CompareConfig, tree: &mut Tree) -> Result<()> {
     for line in lines(config) {
         if line.seeds.is_empty() {
             bail!("methods: {} has no seed, expected at least one", line.label);
+        }
+        if line.seeds.iter().collect::<BTreeSet<_>>().len() < line.seeds.len() {
+            bail!("methods: {} has a seed twice in {:?}, expected each once", line.label, line.seeds);
         }
         if line.label == TEACHER {
             bail!("methods: an entry is called `teacher`, which is the shared teacher's name; expected another label");

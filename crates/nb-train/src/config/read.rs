@@ -85,7 +85,8 @@ pub fn read(path: &Path, overrides: &[Override]) -> Result<RunConfig> {
 }
 
 /// Reads a file of another kind than a run's and applies overrides in order, the last one wins; gives the folder too that
-/// relative paths in the file count from. Paths are left as they are but for those of overrides below `run`.
+/// relative paths in the file count from. Paths are left as they are but for those of overrides: `output`, and below
+/// `run`.
 ///
 /// # Errors
 /// As [`read`].
@@ -105,6 +106,7 @@ pub fn overridden<T: serde::de::DeserializeOwned>(
     for Override { key, value } in overrides {
         let mut own = Value::Null;
         set(&mut own, key, value.clone()).with_context(|| format!("--set {key}"))?;
+        anchor_paths(&mut own, &here);
         if let Some(run) = own.get_mut("run") {
             anchor_paths(run, &here);
         }

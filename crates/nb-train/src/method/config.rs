@@ -28,7 +28,9 @@ impl Method {
             None => Self { teacher: TeacherRole::Absent, ..method("custom", &[&[]]) },
         };
         let mut stages = stages(&base, config)?;
-        let trains_teacher = config.weights.get(&TermKind::Teacher).is_some_and(|w| *w != 0.0.into());
+        let own = config.stages.iter().flatten().map(|stage| &stage.weights);
+        let mut weights = own.chain([&config.weights]).filter_map(|weights| weights.get(&TermKind::Teacher));
+        let trains_teacher = weights.any(|weight| *weight != 0.0.into());
         let teacher = match config.teacher {
             Some(TeacherRoleChoice::None) => TeacherRole::Absent,
             Some(TeacherRoleChoice::Frozen) => TeacherRole::Frozen,

@@ -91,6 +91,11 @@ impl TermKind {
         matches!(self, Self::Teacher | Self::Hard)
     }
 
+    /// Whether the term compares what both models make of a text by itself, whatever it is a candidate for.
+    pub fn compares_texts(self) -> bool {
+        self.compares_widths() || self == Self::Attention
+    }
+
     /// Whether the term needs the student's outputs.
     pub fn needs_student(self) -> bool {
         self != Self::Teacher

@@ -13,9 +13,11 @@ use nb_data::BatchSize;
 use nb_model::{BertConfig, Precision};
 use tch::Device;
 
-use crate::config::{self, DeviceChoice, EvalEvery, OutputsChoice, Override, PrecisionChoice, RunConfig, TrainConfig};
+use crate::config::{
+    self, DeviceChoice, EvalEvery, OutputsChoice, Override, PrecisionChoice, RunConfig, TaskChoice, TrainConfig,
+};
 use crate::kept::KeepOutputs;
-use crate::method::Method;
+use crate::method::{Method, TeacherRole, Temperature, TermKind};
 pub(crate) use data::cache_folder;
 pub use data::{ClickLog, DataPlan, Dev, QueryLog, RecommendPlan, RetrievePlan, TaskPlan, TopicPlan, click_log};
 pub use models::{ModelSource, StudentStart};
@@ -115,15 +117,19 @@ impl Plan {
         config.threads = Some(threads);
         let method = Method::from_config(&config.method)?;
         config.method = method.to_config();
-        if config.data.unlabelled.is_some() && !method.any(|kind| !kind.needs_label()) {
-            tracing::info!("data.unlabelled is left out: every term of the method needs a label");
+        let joins = |kind: TermKind| match config.task {
+            TaskChoice::Topic => !kind.needs_label(),
+            TaskChoice::Recommend | TaskChoice::Retrieve => kind.compares_texts(),
+        };
+        if config.data.unlabelled.is_some() && !method.any(joins) {
+            tracing::info!("data.unlabelled is left out: the method has no term that such texts could join");
             config.data.unlabelled = None;
         }
         let train = train(&config.train)?;
         (config.train.head_lr, config.train.teacher_lr) = (Some(train.head_lr), Some(train.teacher_lr));
         let data = data::data(&mut config)?;
         let models = models::models(&config, &method, &data)?;
-        check_together(&data, &train, &models.teacher_config)?;
+        check_together(&data, &train, &method, &models)?;
         Ok(Self {
             name,
             output,
@@ -162,20 +168,35 @@ pub fn read_plan(path: &Path, overrides: &[Override]) -> Result<Plan> {
 }
 
 /// What no section of the configuration can check alone.
-fn check_together(data: &DataPlan, train: &TrainPlan, teacher: &BertConfig) -> Result<()> {
-    let most = teacher.max_position_embeddings;
-    if data.max_tokens as i64 > most {
-        bail!("data.max_tokens is {}, but the teacher has {most} positions", data.max_tokens);
+fn check_together(data: &DataPlan, train: &TrainPlan, method: &Method, models: &models::ModelsPlan) -> Result<()> {
+    let all = [
+        ("teacher", &models.teacher_config, true),
+        ("teacher.checkpoint", &models.source_config, method.teacher == TeacherRole::Joint),
+        ("student", &models.student_config, method.has_student()),
+    ];
+    for (name, config, _) in all.into_iter().filter(|(_, _, takes_part)| *takes_part) {
+        let most = config.max_position_embeddings;
+        if data.max_tokens as i64 > most {
+            bail!("data.max_tokens is {}, but the {name} has {most} positions", data.max_tokens);
+        }
+        if let TaskPlan::Recommend(RecommendPlan { self_attention: Some(heads), .. }) = data.task
+            && config.hidden_size % heads != 0
+        {
+            bail!(
+                "reader.self_attention is {heads}, expected a number of heads that divides the {} hidden units of the {name}",
+                config.hidden_size
+            );
+        }
     }
     if let (TaskPlan::Retrieve(RetrievePlan { negatives: 0, .. }), BatchSize::Sequences(1)) = (&data.task, train.batch)
     {
         bail!("train.batch is 1, expected at least 2: a batch's other news are what a query's is told from");
     }
-    if let TaskPlan::Recommend(RecommendPlan { self_attention: Some(heads), .. }) = data.task
-        && teacher.hidden_size % heads != 0
-    {
-        let hidden = teacher.hidden_size;
-        bail!("reader.self_attention is {heads}, expected a number of heads that divides the {hidden} hidden units");
+    if let (TaskPlan::Retrieve(_), Temperature::Flsw { .. }) = (&data.task, method.temperature) {
+        bail!(
+            "method.temperature.rule is flsw, but in task: retrieve the scores that stand for no candidate would decide; \
+             expected cwsm or a number"
+        );
     }
     Ok(())
 }

@@ -135,7 +135,8 @@ impl Recommend {
     /// Share of encodings that are saved in an epoch by encoding each distinct news of a micro-batch once.
     fn encodings_saved(&self) -> f64 {
         let (mut distinct, mut mentions) = (0, 0);
-        for samples in self.epoch(0) {
+        for mut samples in self.epoch(0) {
+            samples.retain(|&row| (row as usize) < self.samples.len()); // news without readers are no mentions
             let batch = self.read(0, &samples);
             distinct += batch.news.len();
             mentions += batch.history.len() + batch.candidates.len();
