@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_rankings;
+mod compare;
 pub(crate) mod corpora;
 mod inference;
 mod methods;
@@ -16,7 +17,7 @@ use place::Place;
 #[test]
 fn help_has_an_example_for_each_command() {
     let place = Place::new();
-    for command in ["train", "plan", "eval", "predict", "embed", "rank", "search", "fetch"] {
+    for command in ["train", "compare", "plan", "eval", "predict", "embed", "rank", "search", "fetch"] {
         let help = place.nb(&[command, "--help"]).done();
         assert!(help.out.contains(&format!("Example: nb {command} ")), "{}", help.out);
         assert!(place.nb(&["--help"]).done().out.contains(command));

@@ -1,0 +1,155 @@
+//! `nb compare`: a table that can be checked by hand, nothing run twice, and mistakes found before anything is trained.
+
+use serde_json::Value;
+
+use super::place::{DEV_ROWS, Place, TRAIN_ROWS};
+
+const COMPARE: &str = "\
+name: duel
+output: runs/duel
+run:
+  task: topic
+  device: cpu
+  threads: 1
+  data: {format: mind, train: train.tsv, dev_fraction: 0.25, test: dev.tsv, max_tokens: 16}
+  teacher: {random: {layers: 4, hidden: 16, heads: 2, tokenizer: tokenizer}, train: {epochs: 2}}
+  train: {epochs: 1, batch: 8, lr: 1e-3}
+depths: [1, 2]
+seeds: [0, 1]
+methods:
+  - {method: finetune, tries: [{train.lr: 1e-3}, {train.lr: 0}]}
+  - {method: kd, depths: [2], set: {method.temperature: 3}}
+";
+
+/// The runs that come of it: folder and seed.
+const RUNS: [&str; 11] = [
+    "teacher-s0",
+    "finetune-1l-try1",
+    "finetune-1l-try2",
+    "finetune-1l-s0",
+    "finetune-1l-s1",
+    "finetune-2l-try1",
+    "finetune-2l-try2",
+    "finetune-2l-s0",
+    "finetune-2l-s1",
+    "kd-2l-s0",
+    "kd-2l-s1",
+];
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write("duel.yaml", COMPARE);
+    place
+}
+
+fn compare(place: &Place, sets: &[&str]) -> super::place::Ended {
+    let sets = sets.iter().flat_map(|set| ["--set", set]);
+    place.nb(&["compare", "--config", "duel.yaml"].into_iter().chain(sets).collect::<Vec<_>>())
+}
+
+fn accuracy(place: &Place, run: &str) -> f64 {
+    place.json(&format!("runs/duel/{run}/summary.json"))["student"]["test"]["accuracy"].as_f64().unwrap()
+}
+
+#[test]
+fn a_comparison_runs_everything_once_and_its_table_is_that_of_the_runs() {
+    let place = place();
+    let ended = compare(&place, &[]).done();
+    for run in RUNS {
+        assert!(place.exists(&format!("runs/duel/{run}/summary.json")), "{run}: {}", ended.err);
+    }
+    let table = place.json("runs/duel/compare.json");
+    assert_eq!((&table["metric"], &table["rows_compared"]), (&"accuracy".into(), &DEV_ROWS.into()));
+    let rows = table["rows"].as_array().unwrap();
+    let names: Vec<(&str, u64)> =
+        rows.iter().map(|row| (row["label"].as_str().unwrap(), row["layers"].as_u64().unwrap())).collect();
+    assert_eq!(names, [("finetune", 1), ("finetune", 2), ("kd", 2)]);
+    for (row, runs) in rows.iter().zip([
+        ["finetune-1l-s0", "finetune-1l-s1"],
+        ["finetune-2l-s0", "finetune-2l-s1"],
+        ["kd-2l-s0", "kd-2l-s1"],
+    ]) {
+        let scores = runs.map(|run| accuracy(&place, run));
+        assert_eq!(row["scores"], serde_json::json!(scores));
+        assert!((row["mean"].as_f64().unwrap() - (scores[0] + scores[1]) / 2.0).abs() < 1e-12);
+    }
+    assert_eq!(rows[2]["settings"]["method.temperature"], "3");
+    let difference = rows[2]["mean"].as_f64().unwrap() - rows[1]["mean"].as_f64().unwrap();
+    assert!((rows[2]["against"]["difference"].as_f64().unwrap() - difference).abs() < 1e-12);
+    check_sweep(&place, &table["sweeps"][0]);
+    for file in ["compare.csv", "compare.txt", "report.html"] {
+        assert!(place.text(&format!("runs/duel/{file}")).contains("finetune"), "{file}");
+    }
+    // The frozen teacher is the shared one, trained as teacher.train says; tries never saw the test rows.
+    let steps = place.json("runs/duel/teacher-s0/summary.json")["train"]["steps"].as_u64().unwrap();
+    assert_eq!(steps, 2 * (TRAIN_ROWS as u64 * 3 / 4).div_ceil(8));
+    assert!(place.text("runs/duel/kd-2l-s1/config.yaml").contains("duel/teacher-s0/teacher"));
+    assert!(place.json("runs/duel/finetune-1l-try1/summary.json")["student"]["test"].is_null());
+}
+
+fn check_sweep(place: &Place, sweep: &Value) {
+    let tries = sweep["tries"].as_array().unwrap();
+    let found: Vec<f64> = tries.iter().map(|one| one["score"].as_f64().unwrap()).collect();
+    let expected = ["try1", "try2"].map(|name| {
+        let summary = place.json(&format!("runs/duel/finetune-1l-{name}/summary.json"));
+        summary["student"]["accuracy"].as_f64().unwrap()
+    });
+    assert_eq!(found, expected);
+    let best = usize::from(expected[1] > expected[0]); // of equal ones the first
+    assert_eq!(tries[best]["chosen"], true);
+    let config = place.text("runs/duel/finetune-1l-s0/config.yaml");
+    assert!(config.contains(["lr: 0.001", "lr: 0.0"][best]), "{config}");
+}
+
+#[test]
+fn what_is_done_is_not_done_again_until_data_change() {
+    let place = place();
+    let few = ["depths=[2]", "seeds=[0]", "methods=[{method: finetune}, {method: kd}]"];
+    compare(&place, &few).done();
+    let made = |place: &Place| place.names("runs/duel");
+    let (first, report) = (made(&place), place.text("runs/duel/compare.json"));
+    let again = compare(&place, &few).done();
+    assert_eq!(again.err.matches("done before").count(), 3, "{}", again.err);
+    assert_eq!((made(&place), place.text("runs/duel/compare.json")), (first.clone(), report));
+    let listed = place.nb(&[&[
+        "compare",
+        "--config",
+        "duel.yaml",
+        "--dry-run",
+        "--set",
+        few[0],
+        "--set",
+        few[1],
+        "--set",
+        few[2],
+    ][..]]
+    .concat());
+    assert_eq!(listed.done().out.lines().filter(|line| line.starts_with("done")).count(), 3);
+    // Other training rows: every run is made anew beside the old one.
+    let rows = place.text("train.tsv");
+    place.write("train.tsv", rows.lines().skip(4).map(|line| format!("{line}\n")).collect::<String>());
+    compare(&place, &few).done();
+    let more: Vec<String> = made(&place).difference(&first).cloned().collect();
+    assert_eq!(more, ["finetune-2l-s0-2", "kd-2l-s0-2", "teacher-s0-2"]);
+}
+
+#[test]
+fn mistakes_are_found_before_anything_is_trained() {
+    let place = place();
+    for (set, says) in [
+        ("methods=[{method: kdd}]", &["kdd", "expected one of"][..]),
+        ("methods=[{method: kd, set: {method.beta: 0.5}}]", &["method.beta is 0.5", "frozen"]),
+        ("methods=[{method: kd, set: {seed: 3}}]", &["seed is set", "expected it under"]),
+        ("methods=[{method: kd}, {method: kd}]", &["two entries are called"]),
+        ("run.method.name=kd", &["run.method is given"]),
+        ("seeds=[1, 1]", &["a seed twice"]),
+        ("seeds=[]", &["seeds is empty"]),
+        ("baseline=fintune", &["baseline is `fintune`"]),
+        ("run.data.train=nowhere.tsv", &["data.train is", "no such file"]),
+    ] {
+        compare(&place, &[set]).failed(says);
+    }
+    place.write("duel.yaml", COMPARE.replace("depths:", "depth:"));
+    compare(&place, &[]).failed(&["duel.yaml:", "depth"]);
+    assert!(!place.exists("runs"));
+}
