@@ -105,13 +105,14 @@ pub fn compare(
 
     let against = tests(&header.baseline, &lines)?;
     let score = teacher.as_ref().map(|teacher| teacher.score);
-    let rows: Result<Vec<Row>, _> = lines.iter().zip(against).map(|(line, against)| line.row(score, against)).collect();
+    let row = |(line, against): (&Line<'_>, _)| line.row(score, against, line.speed(&lines));
+    let rows: Result<Vec<Row>, _> = lines.iter().zip(against).map(row).collect();
     let mut comparison = Comparison {
         name: header.name,
         task: text(first.run, "task")?.to_owned(),
         metric: first.metric.to_owned(),
         baseline: header.baseline,
-        teacher: teacher.map(|teacher| teacher_row(&teacher)).transpose()?,
+        teacher: teacher.map(|teacher| teacher_row(&teacher, &lines)).transpose()?,
         rows: rows?,
         sweeps,
         rows_compared: first.rows.len() as u64,
@@ -120,6 +121,9 @@ pub fn compare(
     comparison.notes = notes::of(&comparison, first.split());
     Ok(comparison)
 }
+
+/// Milliseconds for a text alone, and texts a second in batches.
+type Speed = (Option<f64>, Option<f64>);
 
 /// An entry whose runs belong together.
 struct Line<'a> {
@@ -167,7 +171,16 @@ impl<'a> Line<'a> {
         (0..self.runs[0].values.len()).map(mean).collect()
     }
 
-    fn row(&self, teacher: Option<f64>, against: Option<Against>) -> Result<Row, ReportError> {
+    /// Time for a text and texts a second, the median over all runs of models of this shape: whatever they were taught by,
+    /// they are equally fast, and the more runs there are, the less it matters what else a machine was doing.
+    fn speed(&self, lines: &[Self]) -> Speed {
+        let alike = lines.iter().filter(|line| (line.layers, line.parameters) == (self.layers, self.parameters));
+        let runs: Vec<&Measured<'_>> = alike.flat_map(|line| &line.runs).collect();
+        let of = |name| median(runs.iter().filter_map(|run| run.number(name)));
+        (of("milliseconds_per_text"), of("texts_per_second"))
+    }
+
+    fn row(&self, teacher: Option<f64>, against: Option<Against>, speed: Speed) -> Result<Row, ReportError> {
         let scores: Vec<f64> = self.runs.iter().map(|run| run.score).collect();
         let Spread { mean, spread } = over_seeds(&scores, &self.runs[0].run.folder)?;
         Ok(Row {
@@ -182,8 +195,8 @@ impl<'a> Line<'a> {
             metrics: self.metrics()?,
             parameters: self.parameters,
             megabytes: self.parameters as f64 * 4.0 / 1e6,
-            milliseconds_per_text: median(self.runs.iter().filter_map(|run| run.number("milliseconds_per_text"))),
-            texts_per_second: median(self.runs.iter().filter_map(|run| run.number("texts_per_second"))),
+            milliseconds_per_text: speed.0,
+            texts_per_second: speed.1,
             against,
             settings: self.entry.settings.clone(),
             runs: self.runs.iter().map(|run| folder_name(&run.run.folder)).collect(),
@@ -248,13 +261,20 @@ fn tests(baseline: &str, lines: &[Line<'_>]) -> Result<Vec<Option<Against>>, Rep
     Ok(tests.into_iter().map(|test| test.and_then(&mut against)).collect())
 }
 
-fn teacher_row(teacher: &Measured<'_>) -> Result<TeacherRow, ReportError> {
+fn teacher_row(teacher: &Measured<'_>, lines: &[Line<'_>]) -> Result<TeacherRow, ReportError> {
+    let (layers, parameters) = (teacher.count("layers")?, teacher.count("parameters")?);
+    // Many runs have timed a teacher of this shape; see `Line::speed`.
+    let others = lines.iter().flat_map(|line| &line.runs).map(|run| &run.run.summary["teacher"]);
+    let alike: Vec<_> = others
+        .filter(|own| own["layers"].as_u64() == Some(layers) && own["parameters"].as_u64() == Some(parameters))
+        .collect();
+    let speed = |name: &str| median(alike.iter().filter_map(|own| own[name].as_f64()).chain(teacher.number(name)));
     Ok(TeacherRow {
         score: teacher.score,
-        layers: teacher.count("layers")?,
-        parameters: teacher.count("parameters")?,
-        milliseconds_per_text: teacher.number("milliseconds_per_text"),
-        texts_per_second: teacher.number("texts_per_second"),
+        layers,
+        parameters,
+        milliseconds_per_text: speed("milliseconds_per_text"),
+        texts_per_second: speed("texts_per_second"),
     })
 }
 

@@ -80,9 +80,9 @@ pub struct Row {
     pub parameters: u64,
     /// `parameters` × 4 bytes ÷ 10⁶: the weights in f32.
     pub megabytes: f64,
-    /// Time for one text alone, median over seeds, where it was measured.
+    /// Time for one text alone, median over all runs of models of this shape, where it was measured.
     pub milliseconds_per_text: Option<f64>,
-    /// Texts a second in batches, median over seeds, where it was measured.
+    /// Texts a second in batches, median over all runs of models of this shape, where it was measured.
     pub texts_per_second: Option<f64>,
     /// The test against the baseline; none for the baseline itself and where it was not run at this depth.
     pub against: Option<Against>,

@@ -25,8 +25,8 @@ fn scores_are_averaged_over_seeds_and_measured_by_the_teacher() {
     assert_eq!(kd.metrics.keys().collect::<Vec<_>>(), ["macro_f1"]);
     assert!(close(kd.metrics["macro_f1"].mean, 0.35) && close(kd.metrics["macro_f1"].spread.unwrap(), 0.05));
     assert_eq!((kd.parameters, kd.megabytes), (500_000, 2.0));
-    // The middle one of 2, 3, 4 and of 100, 200, 300.
-    assert_eq!((kd.milliseconds_per_text, kd.texts_per_second), (Some(3.0), Some(200.0)));
+    // Over all runs of this shape, finetune's among them: of 2, 2, 3, 4 and of 100, 100, 200, 300.
+    assert_eq!((kd.milliseconds_per_text, kd.texts_per_second), (Some(2.5), Some(150.0)));
     assert_eq!(kd.runs, ["kd-1l-s0", "kd-1l-s1", "kd-1l-s2"]);
 }
 
