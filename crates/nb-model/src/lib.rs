@@ -15,6 +15,7 @@ mod error;
 pub mod host;
 mod kernel;
 mod packed;
+pub mod profile;
 mod runs;
 mod top;
 
