@@ -15,9 +15,15 @@ use half::bf16;
 use tch::{Device, Kind, Tensor};
 
 /// An element type that tensors and slices have in common. (tch has such a trait, but calls bfloat16 `Half` there.)
-pub trait Element: Copy + sealed::Sealed {
+pub trait Element: Copy + Send + Sync + sealed::Sealed {
     /// The tensor kind whose memory is a sequence of `Self`.
     const KIND: Kind;
+
+    /// The same number with more digits.
+    fn to_f32(self) -> f32;
+
+    /// The nearest number of this type.
+    fn from_f32(value: f32) -> Self;
 }
 
 mod sealed {
@@ -28,10 +34,33 @@ mod sealed {
 
 impl Element for f32 {
     const KIND: Kind = Kind::Float;
+
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        value
+    }
 }
 
 impl Element for bf16 {
     const KIND: Kind = Kind::BFloat16;
+
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        Self::to_f32(self)
+    }
+
+    /// Rounded to even, as libtorch does; written out, since the library's own way is not inlined for every CPU.
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        let bits = value.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        Self::from_bits(if value.is_nan() { 0x7fc0 } else { rounded as u16 })
+    }
 }
 
 /// Calls `f` with the memory of `inputs` (shared) and `outputs` (exclusive). `f` captures no tensor: it is `Sync`.
@@ -113,6 +142,16 @@ mod tests {
     #[should_panic(expected = "element type")]
     fn another_element_type_is_refused() {
         with_slices::<bf16, 1, 0, _>([&Tensor::from_slice(&[1f32])], [], |_, _| ());
+    }
+
+    #[test]
+    fn bf16_rounds_as_libtorch_does() {
+        let values = [0.0, -0.0, 1.0, 1.003_906_3, 1.011_718_8, -3.141_592_7, 1e-40, f32::MAX, f32::INFINITY, f32::NAN];
+        let expected = Vec::<f32>::try_from(Tensor::from_slice(&values).to_kind(Kind::BFloat16).to_kind(Kind::Float));
+        for (value, expected) in values.into_iter().zip(expected.unwrap()) {
+            let found = <bf16 as Element>::from_f32(value).to_f32();
+            assert!(found == expected || found.is_nan() && expected.is_nan(), "{value}: {found}, expected {expected}");
+        }
     }
 
     #[test]

@@ -15,9 +15,13 @@ mod error;
 pub mod host;
 mod kernel;
 mod packed;
+pub mod pool;
 pub mod profile;
 mod runs;
 mod top;
+
+#[doc(hidden)]
+pub use kernel::bench;
 
 pub use arena::{Arena, Layout, Slot};
 pub use checkpoint::{

@@ -5,8 +5,7 @@
 //! One pass over each arena scales the gradient (clipping), updates moments and values, and leaves the gradient at zero
 //! for the next step. λ applies to matrices only ([`nb_model::Slot::decays`]).
 
-use nb_model::{Arena, host::with_slices};
-use rayon::prelude::*;
+use nb_model::{Arena, host::with_slices, pool};
 use tch::{Device, Kind, Tensor};
 
 /// Entries per parallel piece.
@@ -135,9 +134,11 @@ fn update_host(group: &mut Group, factors: Factors, clip: f32) {
             (m, rest.2) = rest.2.split_at_mut(len);
             (s, rest.3) = rest.3.split_at_mut(len);
             let factors = Factors { decay: if decays { factors.decay } else { 1.0 }, ..factors };
-            (v.par_chunks_mut(PIECE), g.par_chunks_mut(PIECE), m.par_chunks_mut(PIECE), s.par_chunks_mut(PIECE))
-                .into_par_iter()
-                .for_each(|(v, g, m, s)| update_piece((v, g), (m, s), factors, clip));
+            let pairs = v.chunks_mut(PIECE).zip(g.chunks_mut(PIECE));
+            let moments = m.chunks_mut(PIECE).zip(s.chunks_mut(PIECE));
+            pool::for_each(pairs.zip(moments), |(pair, moments)| {
+                pulp::Arch::new().dispatch(|| update_piece(pair, moments, factors, clip));
+            });
         }
     });
 }
@@ -145,6 +146,7 @@ fn update_host(group: &mut Group, factors: Factors, clip: f32) {
 /// Values and gradients, first and second moments of a piece.
 type Pair<'a> = (&'a mut [f32], &'a mut [f32]);
 
+#[inline(always)]
 fn update_piece((values, grads): Pair<'_>, (first, second): Pair<'_>, f: Factors, clip: f32) {
     for ((v, g), (m, s)) in values.iter_mut().zip(grads).zip(first.iter_mut().zip(second)) {
         let gradient = *g * clip;

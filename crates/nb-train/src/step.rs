@@ -4,6 +4,7 @@
 //! itself are tensors ([`Stepped`]), which whoever wants to know reads.
 
 use nb_data::random::mix;
+use nb_model::profile::{Phase, scope};
 use nb_model::{Encoded, Packed, Pass};
 use nb_momentum::{Beta, blend_embeddings, blend_layers};
 use tch::{Kind, Tensor};
@@ -63,11 +64,14 @@ impl Stepper {
         let micros: Vec<Micro> =
             (0..).zip(batches).map(|(i, batch)| self.micro_batch(task, models, batch, &context, i)).collect();
         let watched = Watched::look(&self.method, models, &micros, &context);
+        let gradients = scope(Phase::Gradients);
         self.blend(models, moment);
         let norm = gradient_norm(groups);
         let values: Tensor = micros.iter().map(|micro| &micro.terms).sum();
         let finite = norm.isfinite().logical_and(&values.isfinite().all());
         let clip = clip_factor(&norm, self.clip).where_scalarother(&finite, 0.0);
+        drop(gradients);
+        let _optimiser = scope(Phase::Optimiser);
         if moment.own == 0 {
             groups.iter_mut().for_each(Group::forget); // a stage is a training of its own
         }

@@ -8,6 +8,7 @@ use crate::arena::Arena;
 use crate::kernel::dropout::{Dropout, site_key};
 use crate::kernel::norm::{LayerNorm, NormTape};
 use crate::packed::Packed;
+use crate::profile::{Phase, scope};
 
 /// The site of the embedding's dropout; the layers' sites count from layer 1.
 const EMBEDDING_LAYER: usize = 0;
@@ -64,6 +65,7 @@ impl Embeddings {
 
     /// → [n, H], after LayerNorm and dropout, and the state before dropout's tape.
     pub(crate) fn forward(&self, packed: &Packed, pass: Pass) -> (Tensor, EmbeddingTape) {
+        let _scope = scope(Phase::Embeddings);
         let mut sum = self.position.forward(&packed.positions);
         if let Some(segment) = &self.segment {
             sum += segment.forward(&self.segments(packed));
@@ -77,6 +79,7 @@ impl Embeddings {
 
     /// Adds the gradients of the tables and of the LayerNorm to the arena.
     pub(crate) fn backward(&self, packed: &Packed, pass: Pass, grad: &Tensor, tape: &EmbeddingTape) {
+        let _scope = scope(Phase::Embeddings);
         let mut grad = grad.to_kind(Kind::Float).contiguous().copy();
         if let Some(dropout) = self.dropout(pass) {
             dropout.apply(&mut grad);

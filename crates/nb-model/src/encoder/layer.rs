@@ -11,6 +11,7 @@ use crate::kernel::dropout::{Dropout, site_key};
 use crate::kernel::linear::Linear;
 use crate::kernel::norm::{LayerNorm, NormTape};
 use crate::packed::Packed;
+use crate::profile::{Phase, scope};
 
 /// Dropout sites of a layer. Attention takes one for each group of sequences, so it comes last.
 const ATTENTION_OUT: u64 = 0;
@@ -93,6 +94,7 @@ impl Layer {
 
     /// `x` [n, H] f32 → the layer's output [n, H] f32.
     pub(crate) fn forward(&self, input: &Tensor, packed: &Packed, pass: Pass, capture: Capture) -> (Tensor, LayerTape) {
+        let _scope = scope(Phase::Elementwise); // what is not said to be another's
         let kind = self.qkv.weight.kind();
         let x = input.to_kind(kind);
         let weights_dropout = |group| self.attention_site(pass, group);
@@ -119,11 +121,12 @@ impl Layer {
         pass: Pass,
         tape: LayerTape,
     ) -> Tensor {
+        let _scope = scope(Phase::Elementwise);
         let kind = self.qkv.weight.kind();
         let residual = self.out_norm.backward(grad, &tape.out_norm);
         let branch = self.dropped(residual.copy(), pass, FEED_FORWARD).to_kind(kind);
         let branch = self.activation.backward(&self.down.backward(&branch, &tape.activated), &tape.up);
-        let middle = residual + self.up.backward(&branch, &tape.y);
+        let middle = self.up.backward_onto(residual, &branch, &tape.y);
 
         let residual = self.attention_norm.backward(&middle, &tape.attention_norm);
         let branch = self.dropped(residual.copy(), pass, ATTENTION_OUT).to_kind(kind);
@@ -131,7 +134,7 @@ impl Layer {
         let weights_dropout = |group| self.attention_site(pass, group);
         let grads = (&branch, scores_grad);
         let qkv = attention::backward(grads, packed, self.heads, weights_dropout, &tape.attention);
-        residual + self.qkv.backward(&qkv, &tape.x)
+        self.qkv.backward_onto(residual, &qkv, &tape.x)
     }
 
     fn dropped(&self, mut x: Tensor, pass: Pass, site: u64) -> Tensor {

@@ -5,12 +5,15 @@
 //! alone, not on the number of threads; on other devices libtorch's generator is seeded with the key.
 
 use half::bf16;
-use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use crate::host::with_slices;
+use super::simd::dispatch;
+use crate::host::{Element, with_slices};
+use crate::pool;
 
-/// Entries per parallel piece; a multiple of the four that one random word serves.
+/// Entries that are drawn at once.
+const BLOCK: usize = 32;
+/// Entries per parallel piece; whole blocks.
 const PIECE: usize = 1 << 14;
 
 /// Dropout with probability `p` and key `key`: each entry becomes 0 with probability p, else grows by 1/(1−p).
@@ -26,21 +29,33 @@ impl Dropout {
         key.filter(|_| p > 0.0).map(|key| Self { p, key })
     }
 
+    /// The dropout of part `index` of a site that draws its mask in parts.
+    #[inline]
+    pub(crate) fn part(self, index: usize) -> Self {
+        Self { p: self.p, key: mix(self.key.wrapping_add((index as u64 + 1).wrapping_mul(GOLDEN))) }
+    }
+
+    /// Writes the mask of a part: for each entry 0 or 1/(1−p).
+    #[inline(always)]
+    pub(crate) fn mask(self, out: &mut [f32]) {
+        let scale = self.scale();
+        let draw = Draw::of(self);
+        for (block, out) in (0..).zip(out.chunks_mut(BLOCK)) {
+            out.iter_mut().zip(draw.block(block)).for_each(|(v, keep)| *v = if keep { scale } else { 0.0 });
+        }
+    }
+
+    /// What a kept entry is multiplied by.
+    #[inline(always)]
+    fn scale(self) -> f32 {
+        (1.0 / (1.0 - self.p)) as f32
+    }
+
     /// Drops entries of a contiguous `x` in place.
     pub(crate) fn apply(self, x: &mut Tensor) {
         match (x.device(), x.kind()) {
-            (Device::Cpu, Kind::Float) => {
-                let scale = (1.0 / (1.0 - self.p)) as f32;
-                with_slices::<f32, 0, 1, _>([], [x], |_, [x]| {
-                    self.run(x, |v, keep| v * if keep { scale } else { 0.0 })
-                });
-            }
-            (Device::Cpu, Kind::BFloat16) => {
-                let scale = (1.0 / (1.0 - self.p)) as f32;
-                with_slices::<bf16, 0, 1, _>([], [x], |_, [x]| {
-                    self.run(x, |v, keep| if keep { bf16::from_f32(v.to_f32() * scale) } else { bf16::ZERO });
-                });
-            }
+            (Device::Cpu, Kind::Float) => with_slices::<f32, 0, 1, _>([], [x], |_, [x]| self.run(x)),
+            (Device::Cpu, Kind::BFloat16) => with_slices::<bf16, 0, 1, _>([], [x], |_, [x]| self.run(x)),
             _ => {
                 tch::manual_seed(self.key as i64);
                 let mask = x.empty_like().bernoulli_float_(1.0 - self.p);
@@ -49,21 +64,54 @@ impl Dropout {
         }
     }
 
-    /// Calls `f(entry, keep)` for every entry; one 64-bit word decides four.
-    fn run<T: Copy + Send + Sync>(self, x: &mut [T], f: impl Fn(T, bool) -> T + Sync) {
-        // The probability in steps of 2⁻¹⁶: 0.1 becomes 0.100006.
-        let drop = (self.p * 65536.0).round() as u64;
-        let whole = |start: u64, quad: &mut [T]| {
-            let mut word = mix(self.key.wrapping_add((start + 1).wrapping_mul(GOLDEN)));
-            for v in quad {
-                *v = f(*v, word & 0xffff >= drop);
-                word >>= 16;
-            }
-        };
-        x.par_chunks_mut(PIECE).enumerate().for_each(|(piece, values)| {
-            let first = (piece * PIECE / 4) as u64;
-            values.chunks_mut(4).zip(first..).for_each(|(quad, start)| whole(start, quad));
+    fn run<T: Element>(self, x: &mut [T]) {
+        let (draw, scale) = (Draw::of(self), self.scale());
+        pool::for_each(x.chunks_mut(PIECE).enumerate(), |(piece, values)| {
+            dispatch(|| {
+                let first = (piece * PIECE / BLOCK) as u32;
+                for (block, values) in (first..).zip(values.chunks_mut(BLOCK)) {
+                    let keeps = draw.block(block);
+                    values
+                        .iter_mut()
+                        .zip(keeps)
+                        .for_each(|(v, keep)| *v = T::from_f32(if keep { v.to_f32() * scale } else { 0.0 }));
+                }
+            });
         });
+    }
+}
+
+/// Draws a mask by blocks of [`BLOCK`] entries: an integer hash of key and word number (the multipliers and shifts are
+/// those of Wellons' `lowbias32`), 16 bits for each entry.
+#[derive(Debug, Clone, Copy)]
+struct Draw {
+    key: [u32; 2],
+    /// The probability in steps of 2⁻¹⁶: 0.1 becomes 0.100006.
+    drop: u32,
+}
+
+impl Draw {
+    #[inline(always)]
+    fn of(dropout: Dropout) -> Self {
+        let key = [dropout.key as u32, (dropout.key >> 32) as u32];
+        Self { key, drop: (dropout.p * 65536.0).round() as u32 }
+    }
+
+    /// Which entries from `block`·[`BLOCK`] on are kept. Loops over arrays, so that they become vector instructions.
+    #[inline(always)]
+    fn block(self, block: u32) -> [bool; BLOCK] {
+        let mut words = [0_u32; BLOCK / 2];
+        for (word, lane) in words.iter_mut().zip(0..) {
+            let mut w = (block * (BLOCK as u32 / 2) + lane).wrapping_mul(0x9e37_79b9) ^ self.key[0];
+            w = (w ^ (w >> 16)).wrapping_mul(0x7feb_352d);
+            w = (w ^ (w >> 15) ^ self.key[1]).wrapping_mul(0x846c_a68b);
+            *word = w ^ (w >> 16);
+        }
+        let mut keeps = [false; BLOCK];
+        let (low, high) = keeps.split_at_mut(BLOCK / 2);
+        low.iter_mut().zip(words).for_each(|(keep, word)| *keep = word & 0xffff >= self.drop);
+        high.iter_mut().zip(words).for_each(|(keep, word)| *keep = word >> 16 >= self.drop);
+        keeps
     }
 }
 
@@ -71,6 +119,7 @@ impl Dropout {
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every output bit depends on every input bit.
+#[inline(always)]
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -107,12 +156,10 @@ mod tests {
     #[test]
     fn the_mask_is_a_function_of_the_key_alone() {
         let draw = |key, threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                let mut x = ones(100_003, Kind::Float);
-                Dropout::new(0.3, Some(key)).unwrap().apply(&mut x);
-                x
-            })
+            tch::set_num_threads(threads);
+            let mut x = ones(100_003, Kind::Float);
+            Dropout::new(0.3, Some(key)).unwrap().apply(&mut x);
+            x
         };
         assert!(draw(1, 1).equal(&draw(1, 3)));
         assert!(!draw(1, 1).equal(&draw(2, 1)));

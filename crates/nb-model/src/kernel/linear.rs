@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor};
 
+use crate::profile::{Phase, scope};
+
 /// Views of one dense layer: weights in the precision of the products, gradients in f32.
 #[derive(Debug)]
 pub(crate) struct Linear {
@@ -18,19 +20,35 @@ pub(crate) struct Linear {
 impl Linear {
     /// `x` [n, in] → [n, out].
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        let _scope = scope(Phase::Linear);
         x.linear(&self.weight, Some(&self.bias))
     }
 
     /// From dL/dy `grad` [n, out] and the layer's input `x` [n, in]: adds dL/dW and dL/db to the arena, returns dL/dx.
     pub(crate) fn backward(&self, grad: &Tensor, x: &Tensor) -> Tensor {
-        let mut weight_grad = self.weight_grad.shallow_clone();
-        if grad.kind() == Kind::Float {
-            let _ = weight_grad.addmm_(&grad.tr(), x);
-        } else {
-            // The product runs in the low precision; what accumulates is f32.
-            let _ = weight_grad.g_add_(&grad.tr().matmul(x));
-        }
-        let _ = self.bias_grad.shallow_clone().g_add_(&grad.sum_dim_intlist(0, false, Kind::Float));
+        let _scope = scope(Phase::Linear);
+        self.accumulate(grad, x);
         grad.matmul(&self.weight)
+    }
+
+    /// As [`Linear::backward`], added to `residual` (f32), the gradient of `x` by another way.
+    pub(crate) fn backward_onto(&self, residual: Tensor, grad: &Tensor, x: &Tensor) -> Tensor {
+        let _scope = scope(Phase::Linear);
+        self.accumulate(grad, x);
+        let mut residual = residual;
+        match grad.kind() {
+            Kind::Float => residual.addmm_(grad, &self.weight),
+            _ => residual.g_add_(&grad.matmul(&self.weight)),
+        }
+    }
+
+    fn accumulate(&self, grad: &Tensor, x: &Tensor) {
+        let mut weight_grad = self.weight_grad.shallow_clone();
+        let _ = match grad.kind() {
+            Kind::Float => weight_grad.addmm_(&grad.tr(), x),
+            // The product runs in the low precision; what accumulates is f32.
+            _ => weight_grad.g_add_(&grad.tr().matmul(x)),
+        };
+        let _ = self.bias_grad.shallow_clone().g_add_(&grad.sum_dim_intlist(0, false, Kind::Float));
     }
 }

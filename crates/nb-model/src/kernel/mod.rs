@@ -8,3 +8,42 @@ pub(crate) mod attention;
 pub(crate) mod dropout;
 pub(crate) mod linear;
 pub(crate) mod norm;
+pub(crate) mod simd;
+
+/// The kernels for the crate's own benches; nothing else is to use them.
+#[doc(hidden)]
+pub mod bench {
+    use tch::{Kind, Tensor};
+
+    use super::attention;
+    use super::dropout::Dropout;
+    use super::norm::LayerNorm;
+    use crate::encoder::Capture;
+    use crate::packed::Packed;
+
+    /// Attention forward and backward, with dropout of 0.1; queries, keys and values [n, 3H], gradient [n, H].
+    pub fn attention(qkv: &Tensor, grad: &Tensor, packed: &Packed, heads: i64, plain: bool) -> (Tensor, Tensor) {
+        let capture = if plain { Capture::Scores } else { Capture::Last };
+        let dropout = |i: usize| Dropout::new(0.1, Some(i as u64));
+        let (out, tape) = attention::forward(qkv, packed, heads, dropout, capture);
+        let back = attention::backward((grad, None), packed, heads, dropout, &tape);
+        (out, back)
+    }
+
+    /// LayerNorm of a sum forward and backward, [n, H].
+    pub fn layer_norm(x: &Tensor, residual: &Tensor) -> (Tensor, Tensor) {
+        let vector = || Tensor::ones([x.size()[1]], (Kind::Float, x.device()));
+        let norm =
+            LayerNorm { weight: vector(), bias: vector(), weight_grad: vector(), bias_grad: vector(), eps: 1e-12 };
+        let (out, tape) = norm.forward(x, residual);
+        let back = norm.backward(&out, &tape);
+        (out, back)
+    }
+
+    /// Dropout in place.
+    pub fn dropout(x: &mut Tensor) {
+        if let Some(dropout) = Dropout::new(0.1, Some(1)) {
+            dropout.apply(x);
+        }
+    }
+}

@@ -3,10 +3,11 @@
 //! The mean and the (biased) variance are taken over the H units of a row. What the backward pass needs is x̂ and
 //! 1/√(var + ε); r itself is not kept. On the CPU one pass over each row does all of it.
 
-use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
+use super::simd::dispatch;
 use crate::host::with_slices;
+use crate::pool;
 
 /// Rows per parallel piece. Fixed, so that the sums over rows do not depend on the number of threads.
 const PIECE: usize = 32;
@@ -76,21 +77,10 @@ impl LayerNorm {
             [&x, &residual, &self.weight, &self.bias],
             [&mut out, &mut normalised, &mut inverse],
             |[x, residual, weight, bias], [out, normalised, inverse]| {
-                let rows = (x.par_chunks(h * PIECE), residual.par_chunks(h * PIECE));
-                let outs = (
-                    out.par_chunks_mut(h * PIECE),
-                    normalised.par_chunks_mut(h * PIECE),
-                    inverse.par_chunks_mut(PIECE),
-                );
-                (rows.0, rows.1, outs.0, outs.1, outs.2).into_par_iter().for_each(|(x, r, out, norm, inverse)| {
-                    let pairs = x.chunks_exact(h).zip(r.chunks_exact(h));
-                    let targets = out.chunks_exact_mut(h).zip(norm.chunks_exact_mut(h)).zip(inverse);
-                    for ((x, r), ((out, norm), inverse)) in pairs.zip(targets) {
-                        norm.iter_mut().zip(x.iter().zip(r)).for_each(|(n, (x, r))| *n = x + r);
-                        *inverse = normalise(norm, eps);
-                        let parameters = weight.iter().zip(bias);
-                        out.iter_mut().zip(&*norm).zip(parameters).for_each(|((o, n), (w, b))| *o = n * w + b);
-                    }
+                let rows = x.chunks(h * PIECE).zip(residual.chunks(h * PIECE));
+                let outs = out.chunks_mut(h * PIECE).zip(normalised.chunks_mut(h * PIECE));
+                pool::for_each(rows.zip(outs.zip(inverse.chunks_mut(PIECE))), |(rows, (outs, inverse))| {
+                    dispatch(|| forward_piece(rows, (weight, bias), eps, outs, inverse));
                 });
             },
         );
@@ -106,11 +96,14 @@ impl LayerNorm {
             [&grad, &tape.normalised, &tape.inverse_deviation, &self.weight],
             [&mut out, &mut weight_grad, &mut bias_grad],
             |[grad, norm, inverse, weight], [out, weight_grad, bias_grad]| {
-                let pieces: Vec<(Vec<f32>, Vec<f32>)> = (grad.par_chunks(h * PIECE), norm.par_chunks(h * PIECE))
-                    .into_par_iter()
-                    .zip((inverse.par_chunks(PIECE), out.par_chunks_mut(h * PIECE)))
-                    .map(|((grad, norm), (inverse, out))| backward_piece(grad, norm, inverse, weight, out))
-                    .collect();
+                let rows = grad.chunks(h * PIECE).zip(norm.chunks(h * PIECE)).zip(inverse.chunks(PIECE));
+                let mut pieces = vec![(Vec::new(), Vec::new()); rows.len()];
+                pool::for_each(
+                    rows.zip(out.chunks_mut(h * PIECE)).zip(&mut pieces),
+                    |((((grad, norm), inverse), out), piece)| {
+                        *piece = dispatch(|| backward_piece(grad, norm, inverse, weight, out));
+                    },
+                );
                 for (weight_part, bias_part) in pieces {
                     weight_grad.iter_mut().zip(weight_part).for_each(|(g, p)| *g += p);
                     bias_grad.iter_mut().zip(bias_part).for_each(|(g, p)| *g += p);
@@ -121,7 +114,27 @@ impl LayerNorm {
     }
 }
 
+/// `out` and x̂ of a piece of rows from `x` and the residual, and the rows' 1/√(var + ε).
+#[inline(always)]
+fn forward_piece(
+    (x, residual): (&[f32], &[f32]),
+    (weight, bias): (&[f32], &[f32]),
+    eps: f64,
+    (out, norm): (&mut [f32], &mut [f32]),
+    inverse: &mut [f32],
+) {
+    let h = weight.len();
+    let rows = x.chunks_exact(h).zip(residual.chunks_exact(h));
+    let targets = out.chunks_exact_mut(h).zip(norm.chunks_exact_mut(h)).zip(inverse);
+    for ((x, r), ((out, norm), inverse)) in rows.zip(targets) {
+        norm.iter_mut().zip(x.iter().zip(r)).for_each(|(n, (x, r))| *n = x + r);
+        *inverse = normalise(norm, eps);
+        out.iter_mut().zip(&*norm).zip(weight.iter().zip(bias)).for_each(|((o, n), (w, b))| *o = n * w + b);
+    }
+}
+
 /// Normalises one row in place and returns 1/√(var + ε).
+#[inline(always)]
 fn normalise(row: &mut [f32], eps: f64) -> f32 {
     let width = row.len() as f32;
     let mean = sum(row, |v| v) / width;
@@ -133,6 +146,7 @@ fn normalise(row: &mut [f32], eps: f64) -> f32 {
 }
 
 /// Writes dL/dr of a piece of rows and returns its part of dL/dγ and dL/dβ.
+#[inline(always)]
 fn backward_piece(
     grad: &[f32],
     norm: &[f32],
@@ -159,6 +173,7 @@ fn backward_piece(
 }
 
 /// Σ f(v) in [`LANES`] partial sums.
+#[inline(always)]
 fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     let chunks = row.chunks_exact(LANES);
@@ -170,6 +185,7 @@ fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 }
 
 /// Σ a·b in [`LANES`] partial sums.
+#[inline(always)]
 fn sum_product(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];
     let (left, right) = (a.chunks_exact(LANES), b.chunks_exact(LANES));

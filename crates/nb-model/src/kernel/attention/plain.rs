@@ -1,24 +1,24 @@
-//! Multi-head self-attention over packed tokens (Vaswani et al. 2017, equation 1), forward and backward.
+//! Attention as batched products of libtorch: any device, any precision, scores on demand.
 //!
-//! softmax(Q Kᵀ/√D) V within each sequence. Sequences of nearly equal length are handled as one padded batch of products
-//! (see [`crate::Packed`]); padding keys get weight 0, padding queries give and take no gradient.
+//! Sequences of nearly equal length are handled as one padded batch (see [`crate::Packed`]); padding keys get weight 0,
+//! padding queries give and take no gradient.
 
 use tch::{Kind, Tensor};
 
-use super::dropout::Dropout;
+use super::Dropout;
 use crate::encoder::Capture;
 use crate::packed::{Group, Packed};
 
 /// What the backward pass needs, for each group of sequences.
 #[derive(Debug)]
-pub(crate) struct AttentionTape {
+pub(crate) struct Tape {
     groups: Vec<GroupTape>,
     scores: Option<Tensor>,
 }
 
-impl AttentionTape {
+impl Tape {
     /// The scores before the softmax, one group after the other, 0 where there is padding; if they were captured.
-    pub(crate) fn scores(&self) -> Option<&Tensor> {
+    pub(super) fn scores(&self) -> Option<&Tensor> {
         self.scores.as_ref()
     }
 }
@@ -33,31 +33,30 @@ struct GroupTape {
     weights: Tensor,
 }
 
-/// `qkv` [n, 3H] (queries, keys and values side by side) → the heads' outputs side by side [n, H].
-pub(crate) fn forward(
+/// See [`super::forward`]; each group of sequences has a dropout of its own.
+pub(super) fn forward(
     qkv: &Tensor,
     packed: &Packed,
     heads: i64,
     dropout: impl Fn(usize) -> Option<Dropout>,
     capture: Capture,
-) -> (Tensor, AttentionTape) {
+) -> (Tensor, Tape) {
     let run = |(i, group): (usize, &Group)| group_forward(qkv, group, heads, dropout(i));
     let (contexts, groups): (Vec<_>, Vec<_>) = packed.groups.iter().enumerate().map(run).unzip();
     let scores = (capture >= Capture::Scores).then(|| {
         let each: Vec<Tensor> = packed.groups.iter().zip(&groups).map(|(group, tape)| tape.scores(group)).collect();
         Tensor::cat(&each, 0)
     });
-    (join(contexts), AttentionTape { groups, scores })
+    (join(contexts), Tape { groups, scores })
 }
 
-/// From dL/d(context) [n, H] and, where a loss looked at them, dL/d(scores) to dL/d(qkv) [n, 3H]. `dropout` as in the
-/// forward pass.
-pub(crate) fn backward(
+/// See [`super::backward`].
+pub(super) fn backward(
     (grad, scores_grad): (&Tensor, Option<&Tensor>),
     packed: &Packed,
     heads: i64,
     dropout: impl Fn(usize) -> Option<Dropout>,
-    tape: &AttentionTape,
+    tape: &Tape,
 ) -> Tensor {
     let mut start = 0;
     let mut parts = Vec::with_capacity(packed.groups.len());

@@ -1,0 +1,54 @@
+//! The kernels of the encoder, forward and backward, at the sizes of a training step: 32 texts of up to 64 tokens, 384
+//! hidden units, 12 heads. Throughput counts tokens, or entries where every entry is alike.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use nb_model::{Activation, Packed, bench};
+use tch::{Device, Kind, Tensor};
+
+const HIDDEN: i64 = 384;
+const FEED_FORWARD: i64 = 4 * HIDDEN;
+const HEADS: i64 = 12;
+
+fn random(rows: i64, width: i64) -> Tensor {
+    Tensor::randn([rows, width], (Kind::Float, Device::Cpu))
+}
+
+/// The lengths of 32 texts, the longest first, as a batch of real news has them.
+fn lengths() -> Vec<i64> {
+    (0..32).map(|i| 64 - i * 26 / 31).collect()
+}
+
+fn kernels(c: &mut Criterion) {
+    tch::manual_seed(0);
+    let lengths = lengths();
+    let n: i64 = lengths.iter().sum();
+    let nothing = vec![0; n as usize];
+    let packed = Packed::new(&nothing, &nothing, &lengths, Device::Cpu);
+    let mut group = c.benchmark_group("encoder");
+
+    group.throughput(Throughput::Elements(n.unsigned_abs()));
+    for kind in [Kind::Float, Kind::BFloat16] {
+        let (qkv, grad) = (random(n, 3 * HIDDEN).to_kind(kind), random(n, HIDDEN).to_kind(kind));
+        for (name, plain) in [("fused", false), ("plain", true)] {
+            group.bench_function(format!("attention/{name}/{kind:?}"), |b| {
+                b.iter(|| bench::attention(&qkv, &grad, &packed, HEADS, plain));
+            });
+        }
+    }
+
+    group.throughput(Throughput::Elements((n * HIDDEN).unsigned_abs()));
+    let (x, residual) = (random(n, HIDDEN), random(n, HIDDEN));
+    group.bench_function("layer_norm", |b| b.iter(|| bench::layer_norm(&x, &residual)));
+    let mut dropped = random(n, HIDDEN);
+    group.bench_function("dropout", |b| b.iter(|| bench::dropout(&mut dropped)));
+
+    group.throughput(Throughput::Elements((n * FEED_FORWARD).unsigned_abs()));
+    let (x, grad) = (random(n, FEED_FORWARD), random(n, FEED_FORWARD));
+    group.bench_function("gelu", |b| {
+        b.iter(|| (Activation::Gelu.forward(&x), Activation::Gelu.backward(&grad, &x)));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, kernels);
+criterion_main!(benches);

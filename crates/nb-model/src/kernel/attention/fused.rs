@@ -1,0 +1,469 @@
+//! Attention on the CPU: one head of one sequence at a time, from queries, keys and values to the output.
+//!
+//! News are short: scores of 64 tokens are 16 KiB, so nothing leaves the first caches, no row is padding, and no score is
+//! kept. The backward pass computes the weights once more from the logarithm of each row's sum, as FlashAttention does
+//! (Dao et al. 2022). All sums are f32, whatever the precision of what comes in.
+
+use pulp::{Simd, WithSimd};
+use tch::{Device, Kind, Tensor};
+
+use super::Dropout;
+use crate::host::{Element, with_slices};
+use crate::kernel::simd::{ALIGN, Left, dispatch, exp, product};
+use crate::pool;
+use half::bf16;
+
+/// What the backward pass needs.
+#[derive(Debug)]
+pub(crate) struct Tape {
+    /// [n, 3H]
+    qkv: Tensor,
+    /// log Σ_j exp(score_ij), sequence by sequence [heads, length].
+    log_sums: Vec<f32>,
+}
+
+/// Heads, and entries of a head.
+#[derive(Debug, Clone, Copy)]
+struct Heads {
+    count: usize,
+    size: usize,
+}
+
+impl Heads {
+    fn of(hidden: i64, count: i64) -> Self {
+        Self { count: count as usize, size: (hidden / count) as usize }
+    }
+
+    fn hidden(self) -> usize {
+        self.count * self.size
+    }
+
+    /// Entries of a row of a head in [`Scratch`].
+    fn width(self) -> usize {
+        self.size.next_multiple_of(ALIGN)
+    }
+
+    /// 1/√D
+    fn scale(self) -> f32 {
+        1.0 / (self.size as f32).sqrt()
+    }
+}
+
+pub(super) fn forward(qkv: &Tensor, lengths: &[i64], heads: i64, dropout: Option<Dropout>) -> (Tensor, Tape) {
+    let (n, all) = qkv.size2().unwrap_or_else(|e| panic!("attention takes [n, 3H]: {e}"));
+    let qkv = qkv.contiguous();
+    let mut out = Tensor::empty([n, all / 3], (qkv.kind(), Device::Cpu));
+    let mut log_sums = vec![0.0; n as usize * heads as usize];
+    let heads = Heads::of(all / 3, heads);
+    match qkv.kind() {
+        Kind::BFloat16 => forward_of::<bf16>(&qkv, &mut out, &mut log_sums, (lengths, heads), dropout),
+        _ => forward_of::<f32>(&qkv, &mut out, &mut log_sums, (lengths, heads), dropout),
+    }
+    (out, Tape { qkv, log_sums })
+}
+
+pub(super) fn backward(grad: &Tensor, lengths: &[i64], heads: i64, dropout: Option<Dropout>, tape: &Tape) -> Tensor {
+    let heads = Heads::of(grad.size()[1], heads);
+    let grad = grad.contiguous();
+    let mut out = tape.qkv.empty_like();
+    match tape.qkv.kind() {
+        Kind::BFloat16 => backward_of::<bf16>(&grad, tape, &mut out, (lengths, heads), dropout),
+        _ => backward_of::<f32>(&grad, tape, &mut out, (lengths, heads), dropout),
+    }
+    out
+}
+
+fn forward_of<T: Element>(
+    qkv: &Tensor,
+    out: &mut Tensor,
+    mut log_sums: &mut [f32],
+    (lengths, heads): (&[i64], Heads),
+    dropout: Option<Dropout>,
+) {
+    let hidden = heads.hidden();
+    with_slices::<T, 1, 1, _>([qkv], [out], |[mut qkv], [mut out]| {
+        let mut tasks = Vec::with_capacity(lengths.len());
+        for (sequence, &length) in lengths.iter().enumerate() {
+            let length = length as usize;
+            let dropout = dropout.map(|dropout| dropout.part(sequence));
+            let qkv = qkv.split_off(..length * 3 * hidden).unwrap_or_default();
+            let out = out.split_off_mut(..length * hidden).unwrap_or_default();
+            let log_sums = log_sums.split_off_mut(..length * heads.count).unwrap_or_default();
+            tasks.push(Forward { sequence: Sequence { heads, length, dropout }, qkv, out, log_sums });
+        }
+        pool::for_each_with(tasks.into_iter(), Scratch::default, |scratch, task| dispatch(On(task, scratch)));
+    });
+}
+
+fn backward_of<T: Element>(
+    grad: &Tensor,
+    tape: &Tape,
+    out: &mut Tensor,
+    (lengths, heads): (&[i64], Heads),
+    dropout: Option<Dropout>,
+) {
+    let hidden = heads.hidden();
+    let mut log_sums = tape.log_sums.as_slice();
+    with_slices::<T, 2, 1, _>([grad, &tape.qkv], [out], |[mut grad, mut qkv], [mut out]| {
+        let mut tasks = Vec::with_capacity(lengths.len());
+        for (sequence, &length) in lengths.iter().enumerate() {
+            let length = length as usize;
+            let dropout = dropout.map(|dropout| dropout.part(sequence));
+            let grad = grad.split_off(..length * hidden).unwrap_or_default();
+            let qkv = qkv.split_off(..length * 3 * hidden).unwrap_or_default();
+            let out = out.split_off_mut(..length * 3 * hidden).unwrap_or_default();
+            let log_sums = log_sums.split_off(..length * heads.count).unwrap_or_default();
+            tasks.push(Backward { sequence: Sequence { heads, length, dropout }, grad, qkv, log_sums, out });
+        }
+        pool::for_each_with(tasks.into_iter(), Scratch::default, |scratch, task| dispatch(On(task, scratch)));
+    });
+}
+
+/// One sequence of the batch, and the dropout of its weights.
+#[derive(Debug, Clone, Copy)]
+struct Sequence {
+    heads: Heads,
+    length: usize,
+    dropout: Option<Dropout>,
+}
+
+impl Sequence {
+    /// Entries of a row of scores in [`Scratch`].
+    fn keys(self) -> usize {
+        self.length.next_multiple_of(ALIGN)
+    }
+
+    /// Where a head's part of a row of `parts` times all heads lies, e.g. its keys among queries, keys and values.
+    fn place(self, head: usize, (part, parts): (usize, usize)) -> Place {
+        let hidden = self.heads.hidden();
+        let offset = part * hidden + head * self.heads.size;
+        Place { stride: parts * hidden, offset, size: self.heads.size, width: self.heads.width() }
+    }
+}
+
+struct Forward<'a, T> {
+    sequence: Sequence,
+    /// [length, 3H]
+    qkv: &'a [T],
+    /// [length, H]
+    out: &'a mut [T],
+    /// [heads, length]
+    log_sums: &'a mut [f32],
+}
+
+struct Backward<'a, T> {
+    sequence: Sequence,
+    /// [length, H]
+    grad: &'a [T],
+    /// [length, 3H]
+    qkv: &'a [T],
+    /// [heads, length]
+    log_sums: &'a [f32],
+    /// [length, 3H]
+    out: &'a mut [T],
+}
+
+/// The matrices of one head. Rows of queries, keys, values and what is like them are D wide, rounded up; rows of scores as
+/// long as the sequence, rounded up.
+#[derive(Debug, Default)]
+struct Scratch {
+    /// Q/√D
+    query: Vec<f32>,
+    key: Vec<f32>,
+    value: Vec<f32>,
+    /// dL/d(output)
+    grad: Vec<f32>,
+    /// Kᵀ, or Vᵀ
+    across: Vec<f32>,
+    weights: Vec<f32>,
+    /// The weights after dropout.
+    dropped: Vec<f32>,
+    mask: Vec<f32>,
+    /// dL/d(weights), then dL/d(scores)
+    scores_grad: Vec<f32>,
+    out: Vec<f32>,
+}
+
+/// A task, and what it works in.
+struct On<'a, T>(T, &'a mut Scratch);
+
+impl<T: Element> WithSimd for On<'_, Forward<'_, T>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let On(task, scratch) = self;
+        let sequence = task.sequence;
+        let (l, d, keys) = (sequence.length, sequence.heads.width(), sequence.keys());
+        for (head, log_sums) in task.log_sums.chunks_exact_mut(l).enumerate() {
+            sequence.place(head, (0, 3)).read(task.qkv, sequence.heads.scale(), &mut scratch.query);
+            sequence.place(head, (1, 3)).read(task.qkv, 1.0, &mut scratch.key);
+            sequence.place(head, (2, 3)).read(task.qkv, 1.0, &mut scratch.value);
+            transpose(&scratch.key[..l * d], (d, keys), &mut scratch.across);
+            let weights = sized(&mut scratch.weights, l * keys);
+            product(simd, Left::Rows(&scratch.query, d), &scratch.across, (l, d, keys), weights);
+            for (row, log_sum) in weights.chunks_exact_mut(keys).zip(log_sums) {
+                *log_sum = softmax(simd, row, l);
+            }
+            if let Some(dropout) = sequence.dropout {
+                let mask = sized(&mut scratch.mask, l * keys);
+                dropout.part(head).mask(mask);
+                weights.iter_mut().zip(mask).for_each(|(w, m)| *w *= *m);
+            }
+            let out = sized(&mut scratch.out, l * d);
+            product(simd, Left::Rows(weights, keys), &scratch.value, (l, l, d), out);
+            sequence.place(head, (0, 1)).write(out, 1.0, task.out);
+        }
+    }
+}
+
+impl<T: Element> WithSimd for On<'_, Backward<'_, T>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let On(task, scratch) = self;
+        let sequence = task.sequence;
+        let (l, d, keys) = (sequence.length, sequence.heads.width(), sequence.keys());
+        let scale = sequence.heads.scale();
+        for (head, log_sums) in task.log_sums.chunks_exact(l).enumerate() {
+            let place = |part| sequence.place(head, (part, 3));
+            place(0).read(task.qkv, scale, &mut scratch.query);
+            place(1).read(task.qkv, 1.0, &mut scratch.key);
+            sequence.place(head, (0, 1)).read(task.grad, 1.0, &mut scratch.grad);
+
+            // The weights once more.
+            transpose(&scratch.key[..l * d], (d, keys), &mut scratch.across);
+            let weights = sized(&mut scratch.weights, l * keys);
+            product(simd, Left::Rows(&scratch.query, d), &scratch.across, (l, d, keys), weights);
+            for (row, log_sum) in weights.chunks_exact_mut(keys).zip(log_sums) {
+                softmax_again(simd, row, l, *log_sum);
+            }
+
+            place(2).read(task.qkv, 1.0, &mut scratch.value);
+            transpose(&scratch.value[..l * d], (d, keys), &mut scratch.across);
+            let scores_grad = sized(&mut scratch.scores_grad, l * keys);
+            product(simd, Left::Rows(&scratch.grad, d), &scratch.across, (l, d, keys), scores_grad);
+            let dropped = sized(&mut scratch.dropped, l * keys);
+            dropped.copy_from_slice(weights);
+            if let Some(dropout) = sequence.dropout {
+                let mask = sized(&mut scratch.mask, l * keys);
+                dropout.part(head).mask(mask);
+                dropped.iter_mut().zip(&*mask).for_each(|(w, m)| *w *= *m);
+                scores_grad.iter_mut().zip(&*mask).for_each(|(g, m)| *g *= *m);
+            }
+            let out = sized(&mut scratch.out, l * d);
+            product(simd, Left::Columns(dropped, keys), &scratch.grad, (l, l, d), out);
+            place(2).write(out, 1.0, task.out);
+
+            for (grad, weights) in scores_grad.chunks_exact_mut(keys).zip(weights.chunks_exact(keys)) {
+                softmax_backward(simd, grad, weights);
+            }
+            product(simd, Left::Rows(scores_grad, keys), &scratch.key, (l, l, d), out);
+            place(0).write(out, scale, task.out);
+            product(simd, Left::Columns(scores_grad, keys), &scratch.query, (l, l, d), out);
+            place(1).write(out, 1.0, task.out); // the queries are scaled already
+        }
+    }
+}
+
+/// Where the rows of one head lie among rows of all heads.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Entries of a row, and the first one of the head.
+    stride: usize,
+    offset: usize,
+    /// D, and D rounded up.
+    size: usize,
+    width: usize,
+}
+
+impl Place {
+    /// `out` [length, width] = `rows`·`scale`, 0 beyond D.
+    #[inline(always)]
+    fn read<T: Element>(self, rows: &[T], scale: f32, out: &mut Vec<f32>) {
+        let out = sized(out, rows.len() / self.stride * self.width);
+        for (row, out) in rows.chunks_exact(self.stride).zip(out.chunks_exact_mut(self.width)) {
+            let (own, rest) = out.split_at_mut(self.size);
+            own.iter_mut().zip(&row[self.offset..]).for_each(|(o, v)| *o = v.to_f32() * scale);
+            rest.fill(0.0);
+        }
+    }
+
+    /// `rows` = `from` [length, width]·`scale`.
+    #[inline(always)]
+    fn write<T: Element>(self, from: &[f32], scale: f32, rows: &mut [T]) {
+        for (row, from) in rows.chunks_exact_mut(self.stride).zip(from.chunks_exact(self.width)) {
+            let own = &mut row[self.offset..self.offset + self.size];
+            own.iter_mut().zip(from).for_each(|(o, v)| *o = T::from_f32(*v * scale));
+        }
+    }
+}
+
+/// `out` [width, keys], the transpose of `rows` [length, width], 0 beyond the sequence.
+#[inline(always)]
+fn transpose(rows: &[f32], (width, keys): (usize, usize), out: &mut Vec<f32>) {
+    /// Entries that are written side by side.
+    const SIDE: usize = 8;
+    let out = sized(out, width * keys);
+    for (block, rows) in rows.chunks(SIDE * width).enumerate() {
+        let start = block * SIDE;
+        if rows.len() == SIDE * width {
+            for (d, out) in out.chunks_exact_mut(keys).enumerate() {
+                let side: [f32; SIDE] = std::array::from_fn(|i| rows[i * width + d]);
+                out[start..start + SIDE].copy_from_slice(&side);
+            }
+        } else {
+            for (d, out) in out.chunks_exact_mut(keys).enumerate() {
+                let rest = rows.iter().skip(d).step_by(width).copied().chain(std::iter::repeat(0.0));
+                out[start..].iter_mut().zip(rest).for_each(|(o, v)| *o = v);
+            }
+        }
+    }
+    let whole = rows.len() / (SIDE * width) * SIDE;
+    if rows.len().is_multiple_of(SIDE * width) && whole < keys {
+        out.chunks_exact_mut(keys).for_each(|out| out[whole..].fill(0.0));
+    }
+}
+
+/// The first `len` entries of a buffer that grows to hold them; what they are is undefined, so they are to be written.
+#[inline(always)]
+fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
+    }
+    &mut buffer[..len]
+}
+
+/// Turns the first `length` scores of a row into weights, the rest into 0; returns log Σ exp(score).
+#[inline(always)]
+fn softmax<S: Simd>(simd: S, row: &mut [f32], length: usize) -> f32 {
+    row[length..].fill(f32::NEG_INFINITY);
+    let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
+    for score in S::as_simd_f32s(row).0 {
+        largest = simd.max_f32s(largest, *score);
+    }
+    let largest = simd.reduce_max_f32s(largest);
+    let sum = exponentials(simd, row, length, largest);
+    let factor = 1.0 / sum;
+    row.iter_mut().for_each(|weight| *weight *= factor);
+    largest + sum.ln()
+}
+
+/// As [`softmax`], from the logarithm of the sum.
+#[inline(always)]
+fn softmax_again<S: Simd>(simd: S, row: &mut [f32], length: usize, log_sum: f32) {
+    exponentials(simd, row, length, log_sum);
+}
+
+/// exp(score − `shift`) in the first `length` entries, 0 in the rest; returns the sum.
+#[inline(always)]
+fn exponentials<S: Simd>(simd: S, row: &mut [f32], length: usize, shift: f32) -> f32 {
+    let by = simd.splat_f32s(shift);
+    for score in S::as_mut_simd_f32s(row).0 {
+        *score = exp(simd, simd.sub_f32s(*score, by));
+    }
+    row[length..].fill(0.0);
+    let mut sum = simd.splat_f32s(0.0);
+    for weight in S::as_simd_f32s(row).0 {
+        sum = simd.add_f32s(sum, *weight);
+    }
+    simd.reduce_sum_f32s(sum)
+}
+
+/// From dL/d(weights) of a row to dL/d(scores): p·(g − Σ p·g).
+#[inline(always)]
+fn softmax_backward<S: Simd>(simd: S, grad: &mut [f32], weights: &[f32]) {
+    let (grad, weights) = (S::as_mut_simd_f32s(grad).0, S::as_simd_f32s(weights).0);
+    let mut sum = simd.splat_f32s(0.0);
+    for (grad, weight) in grad.iter().zip(weights) {
+        sum = simd.mul_add_e_f32s(*grad, *weight, sum);
+    }
+    let sum = simd.splat_f32s(simd.reduce_sum_f32s(sum));
+    for (grad, weight) in grad.iter_mut().zip(weights) {
+        *grad = simd.mul_f32s(*weight, simd.sub_f32s(*grad, sum));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Packed;
+    use crate::encoder::Capture;
+    use crate::kernel::attention::plain;
+
+    fn packed(lengths: &[i64]) -> Packed {
+        let n: i64 = lengths.iter().sum();
+        Packed::new(&vec![0; n as usize], &vec![0; n as usize], lengths, Device::Cpu)
+    }
+
+    /// Lengths on both sides of a row's alignment, heads that do not fill a register and heads that do.
+    #[test]
+    fn it_is_the_plain_form_with_its_gradient() {
+        tch::manual_seed(6);
+        for (lengths, heads, size) in
+            [(vec![33, 32, 17, 16, 3, 1], 2, 4), (vec![9, 2], 3, 32), (vec![1], 1, 16), (vec![64, 40], 2, 24)]
+        {
+            let n = lengths.iter().sum::<i64>();
+            let random = |width| Tensor::randn([n, width], (Kind::Float, Device::Cpu));
+            let (qkv, grad, packed) = (random(3 * heads * size), random(heads * size), packed(&lengths));
+            let (expected, tape) = plain::forward(&qkv, &packed, heads, |_| None, Capture::Last);
+            let expected_grad = plain::backward((&grad, None), &packed, heads, |_| None, &tape);
+            let (found, tape) = forward(&qkv, &lengths, heads, None);
+            let found_grad = backward(&grad, &lengths, heads, None, &tape);
+            for (found, expected) in [(found, expected), (found_grad, expected_grad)] {
+                let error = (&found - &expected).abs().max().double_value(&[]);
+                assert!(error < 3e-6 * expected.abs().max().double_value(&[]), "{lengths:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn bf16_differs_from_f32_by_its_rounding() {
+        tch::manual_seed(7);
+        let lengths = [20, 11, 5];
+        let qkv = Tensor::randn([36, 96], (Kind::Float, Device::Cpu)).to_kind(Kind::BFloat16);
+        let grad = Tensor::randn([36, 32], (Kind::Float, Device::Cpu)).to_kind(Kind::BFloat16);
+        let run = |kind| {
+            let (out, tape) = forward(&qkv.to_kind(kind), &lengths, 2, None);
+            let back = backward(&grad.to_kind(kind), &lengths, 2, None, &tape);
+            (out, back)
+        };
+        let (exact, rounded) = (run(Kind::Float), run(Kind::BFloat16));
+        for (exact, rounded) in [(exact.0, rounded.0), (exact.1, rounded.1)] {
+            assert_eq!(rounded.kind(), Kind::BFloat16);
+            // One rounding of the result: half a unit of the eighth binary digit.
+            let error = (rounded.to_kind(Kind::Float) - &exact).abs() / (exact.abs() + 1e-6);
+            assert!(error.max().double_value(&[]) < 1.0 / 256.0);
+        }
+    }
+
+    /// With a fixed key dropout is a fixed linear map of the weights, so central differences see it too.
+    #[test]
+    fn the_gradient_with_dropout_is_the_slope() {
+        tch::manual_seed(4);
+        let lengths = [18, 3];
+        let random = |width| Tensor::randn([21, width], (Kind::Float, Device::Cpu));
+        let (qkv, grad, direction) = (random(48), random(16), random(48));
+        let dropout = Dropout::new(0.4, Some(9));
+        let value = |qkv: &Tensor| (forward(qkv, &lengths, 2, dropout).0 * &grad).sum(Kind::Double).double_value(&[]);
+        let (_, tape) = forward(&qkv, &lengths, 2, dropout);
+        let found = (backward(&grad, &lengths, 2, dropout, &tape) * &direction).sum(Kind::Double).double_value(&[]);
+        let step = 1e-2;
+        let slope = (value(&(&qkv + &direction * step)) - value(&(&qkv - &direction * step))) / (2.0 * step);
+        assert!((found - slope).abs() < 2e-3 * (1.0 + slope.abs()), "{found} against {slope}");
+    }
+
+    /// Each sequence and each head drops weights of its own: with all values 1 and no dropout every output is 1.
+    #[test]
+    fn sequences_and_heads_drop_different_weights() {
+        let qkv = Tensor::ones([32, 24], (Kind::Float, Device::Cpu));
+        let (out, _) = forward(&qkv, &[16, 16], 2, Dropout::new(0.5, Some(1)));
+        let part = |row, column| out.narrow(0, row, 16).narrow(1, column, 1);
+        let parts = [part(0, 0), part(0, 4), part(16, 0), part(16, 4)];
+        for (i, one) in parts.iter().enumerate() {
+            assert!((one.mean(Kind::Float).double_value(&[]) - 1.0).abs() < 0.3);
+            assert!(parts[..i].iter().all(|other| !one.equal(other)));
+        }
+    }
+}

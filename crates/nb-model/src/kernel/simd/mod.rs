@@ -1,0 +1,19 @@
+//! Small dense kernels on the vector registers of the machine at hand.
+//!
+//! `pulp` finds out once what the CPU has (SSE2, AVX2 with FMA, AVX-512, NEON) and runs a kernel that was compiled for it.
+//! Everything below a dispatch is inlined, so that it is compiled for those registers too.
+
+mod exp;
+mod product;
+
+pub(crate) use exp::exp;
+pub(crate) use product::{Left, product};
+use pulp::{Arch, WithSimd};
+
+/// Widths of rows are rounded up to this, a multiple of the entries of every vector register.
+pub(crate) const ALIGN: usize = 16;
+
+/// Runs `kernel` compiled for this CPU.
+pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
+    Arch::new().dispatch(kernel)
+}
