@@ -5,6 +5,8 @@
 //! with a backward pass of its own adds into [`Arena::grad`] views; a module that uses autograd asks for
 //! [`Arena::leaf`]s, whose `.grad` *is* the view, so `backward()` accumulates there.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use tch::{Device, Kind, Tensor};
 
 /// Where one parameter lies in the arena.
@@ -16,6 +18,8 @@ pub struct Slot {
     pub offset: i64,
     /// Its shape.
     pub shape: Vec<i64>,
+    /// Whether it is a table whose rows are looked up by number: a step's gradient is 0 in all rows but a few.
+    pub is_table: bool,
 }
 
 impl Slot {
@@ -40,10 +44,29 @@ pub struct Layout {
 impl Layout {
     /// Appends a parameter and returns its offset.
     pub fn push(&mut self, name: impl Into<String>, shape: &[i64]) -> i64 {
-        let slot = Slot { name: name.into(), offset: self.len, shape: shape.to_vec() };
+        self.add(name.into(), shape, false)
+    }
+
+    /// Appends a table of which each step looks up some rows, [rows, width], and returns its offset.
+    ///
+    /// # Panics
+    /// If there is a table already.
+    pub fn push_table(&mut self, name: impl Into<String>, shape: [i64; 2]) -> i64 {
+        assert!(self.table().is_none(), "an arena has one table at most");
+        self.add(name.into(), &shape, true)
+    }
+
+    fn add(&mut self, name: String, shape: &[i64], is_table: bool) -> i64 {
+        let slot = Slot { name, offset: self.len, shape: shape.to_vec(), is_table };
+        let offset = self.len;
         self.len += slot.numel();
         self.slots.push(slot);
-        self.len - self.slots[self.slots.len() - 1].numel()
+        offset
+    }
+
+    /// The table among the parameters.
+    pub fn table(&self) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.is_table)
     }
 
     /// All parameters, by offset.
@@ -62,12 +85,42 @@ impl Layout {
     }
 }
 
+/// The rows of an arena's table that gradients were added to since the last update, noted by whoever adds them. On the CPU
+/// norm and update go through these alone, where on other devices they go through the whole table.
+#[derive(Debug, Clone, Default)]
+pub struct TouchedRows(Arc<Mutex<Vec<u32>>>);
+
+impl TouchedRows {
+    /// Notes rows, in any order and as often as they come.
+    pub fn add(&self, rows: impl IntoIterator<Item = u32>) {
+        self.lock().extend(rows);
+    }
+
+    /// All noted rows, in ascending order, each once.
+    pub fn sorted(&self) -> Vec<u32> {
+        let mut rows = self.lock();
+        rows.sort_unstable();
+        rows.dedup();
+        rows.clone()
+    }
+
+    /// Forgets what was noted.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Values and gradients of a module's parameters, each one contiguous f32 buffer of [`Layout::numel`] entries.
 #[derive(Debug)]
 pub struct Arena {
     layout: Layout,
     values: Tensor,
     grads: Tensor,
+    touched: TouchedRows,
 }
 
 impl Arena {
@@ -75,7 +128,7 @@ impl Arena {
     pub fn zeros(layout: Layout, device: Device) -> Self {
         let values = Tensor::zeros([layout.len], (Kind::Float, device));
         let grads = values.zeros_like();
-        Self { layout, values, grads }
+        Self { layout, values, grads, touched: TouchedRows::default() }
     }
 
     /// Where each parameter lies.
@@ -124,8 +177,14 @@ impl Arena {
         leaf
     }
 
+    /// Rows of the table whose gradient may not be 0. Whoever writes to the table's gradient on the CPU notes them here.
+    pub fn touched(&self) -> &TouchedRows {
+        &self.touched
+    }
+
     /// Sets all gradients to zero.
     pub fn zero_grad(&self) {
+        self.touched.clear();
         let _ = self.grads.shallow_clone().zero_();
     }
 
@@ -162,6 +221,24 @@ mod tests {
         arena.zero_grad();
         leaf.sum(Kind::Float).backward();
         assert_eq!(Vec::<f32>::try_from(arena.grad("b")).unwrap(), [1.0; 4]);
+    }
+
+    #[test]
+    fn touched_rows_come_in_order_and_once() {
+        let rows = TouchedRows::default();
+        rows.add([7, 3]);
+        rows.clone().add([3, 1]);
+        assert_eq!(rows.sorted(), [1, 3, 7]);
+        rows.clear();
+        assert!(rows.sorted().is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "one table at most")]
+    fn a_second_table_is_refused() {
+        let mut layout = Layout::default();
+        layout.push_table("a", [2, 3]);
+        layout.push_table("b", [2, 3]);
     }
 
     #[test]

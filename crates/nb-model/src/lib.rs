@@ -23,7 +23,7 @@ mod top;
 #[doc(hidden)]
 pub use kernel::bench;
 
-pub use arena::{Arena, Layout, Slot};
+pub use arena::{Arena, Layout, Slot, TouchedRows};
 pub use checkpoint::{
     CONFIG_FILE, Checkpoint, WEIGHTS_FILE, fill, mirror_folder, named_values, read_tensors, write_tensors,
 };

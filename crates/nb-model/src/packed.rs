@@ -99,6 +99,16 @@ impl Packed {
         self.lengths().iter().map(|length| length * length).sum()
     }
 
+    /// The token ids that occur, in ascending order, each once.
+    pub fn distinct_ids(&self) -> Vec<u32> {
+        // One-dimensional and of that kind: it was made of a slice.
+        let ids = Vec::<i64>::try_from(&self.ids).unwrap_or_default();
+        let mut ids: Vec<u32> = ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// Which tokens are whose.
     pub fn runs(&self) -> &Runs {
         &self.runs

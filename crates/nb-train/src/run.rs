@@ -10,7 +10,7 @@ use nb_model::Arena;
 use serde_json::{Map, Value, json};
 use tch::Device;
 
-use crate::adamw::{AdamW, Group};
+use crate::adamw::{AdamW, Group, settle};
 use crate::best::Best;
 use crate::clock::Clock;
 use crate::config::EvalEvery;
@@ -186,6 +186,7 @@ impl<'a, K: Task> Run<'a, K> {
     /// Evaluates the models that are trained and saves those that are the best so far. Returns how many evaluations the model
     /// that counts (the student, where there is one) has not become better.
     fn evaluate(&mut self, step: u64, epoch: u64) -> Result<u64> {
+        settle(&mut self.groups);
         let kept = self.kept();
         let mut line = json!({"event": "eval", "step": step, "epoch": epoch});
         let mut worse = 0;

@@ -51,7 +51,8 @@ pub struct Micro {
 }
 
 impl Stepper {
-    /// The update at `moment` from `batches`, its micro-batches. An update that is not finite is not made.
+    /// The update at `moment` from `batches`, its micro-batches. An update that is not finite is not made. Before anything
+    /// else reads the models' values they are to be brought up to date ([`crate::adamw::settle`]).
     pub fn step<K: Objective>(
         &self,
         (task, models): (&K, &mut Models<K::Top>),
@@ -61,8 +62,12 @@ impl Stepper {
     ) -> Stepped {
         let counts = batches.iter().map(|b| task.counts(b)).fold(Counts::default(), std::ops::Add::add);
         let context = Context { moment, counts, watch };
-        let micros: Vec<Micro> =
-            (0..).zip(batches).map(|(i, batch)| self.micro_batch(task, models, batch, &context, i)).collect();
+        let texts: Vec<Packed> = batches.iter().map(|batch| task.packed(batch)).collect();
+        settle_rows(groups, &texts);
+        let micros: Vec<Micro> = (0..)
+            .zip(batches.iter().zip(&texts))
+            .map(|(i, batch)| self.micro_batch(task, models, batch, &context, i))
+            .collect();
         let watched = Watched::look(&self.method, models, &micros, &context);
         let gradients = scope(Phase::Gradients);
         self.blend(models, moment);
@@ -81,17 +86,17 @@ impl Stepper {
         Stepped::new(&self.method, context, (values, norm), watched)
     }
 
-    /// Forward and backward of micro-batch number `micro`: gradients accumulate in the arenas.
+    /// Forward and backward of micro-batch number `micro`, with its texts: gradients accumulate in the arenas.
     pub fn micro_batch<K: Objective>(
         &self,
         task: &K,
         models: &Models<K::Top>,
-        batch: &K::Batch,
+        (batch, packed): (&K::Batch, &Packed),
         context: &Context,
         micro: u64,
     ) -> Micro {
         let stage = &self.method.stages[context.moment.stage];
-        let input = Input { task, batch, packed: &task.packed(batch), labels: &task.labels(batch), stage };
+        let input = Input { task, batch, packed, labels: &task.labels(batch), stage };
         let key = mix(&[self.seed, context.moment.step, micro]);
         let teacher = models.teacher.as_ref().map(|model| match self.method.teacher {
             TeacherRole::Frozen => Side { shown: self.frozen(&input, models), encoded: None },
@@ -167,6 +172,16 @@ impl Stepper {
         if self.method.blend == Blend::LayersAndEmbeddings {
             blend_embeddings(&teacher.embedding_grads(), &mut student.embedding_grads(), beta);
         }
+    }
+}
+
+/// Brings the rows of the embedding tables up to date that `texts` look up.
+fn settle_rows(groups: &mut [Group], texts: &[Packed]) {
+    if groups.iter().any(Group::is_lazy) {
+        let mut ids: Vec<u32> = texts.iter().flat_map(Packed::distinct_ids).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        groups.iter_mut().for_each(|group| group.settle_rows(&ids));
     }
 }
 

@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::Pass;
 use super::layout::{EMBEDDING_NORM, POSITION, SEGMENT, WORD};
-use crate::arena::Arena;
+use crate::arena::{Arena, TouchedRows};
 use crate::kernel::dropout::{Dropout, site_key};
 use crate::kernel::norm::{LayerNorm, NormTape};
 use crate::packed::Packed;
@@ -27,11 +27,14 @@ pub(crate) struct Embeddings {
 struct Table {
     value: Tensor,
     grad: Tensor,
+    /// Where the rows that get a gradient are noted, if the arena wants to know.
+    touched: Option<TouchedRows>,
 }
 
 impl Table {
     fn new(arena: &Arena, name: &str) -> Self {
-        Self { value: arena.value(name), grad: arena.grad(name) }
+        let slot = arena.layout().table().filter(|slot| slot.name == name);
+        Self { value: arena.value(name), grad: arena.grad(name), touched: slot.map(|_| arena.touched().clone()) }
     }
 
     fn forward(&self, index: &Tensor) -> Tensor {
@@ -41,10 +44,13 @@ impl Table {
     /// Adds each row of `grad` to the row that `index` names; only the rows of the batch are touched. Both operations add
     /// in a fixed order on their device, so the sums repeat: `index_add_` goes through the rows one by one on the CPU but
     /// in any order on CUDA, where an accumulating `index_put_` sorts first.
-    fn backward(&self, index: &Tensor, grad: &Tensor) {
+    fn backward(&self, packed: &Packed, index: &Tensor, grad: &Tensor) {
         let mut own = self.grad.shallow_clone();
         let _ = match own.device() {
-            Device::Cpu => own.index_add_(0, index, grad),
+            Device::Cpu => {
+                self.touched.iter().for_each(|touched| touched.add(packed.distinct_ids()));
+                own.index_add_(0, index, grad)
+            }
             _ => own.index_put_(&[Some(index)], grad, true),
         };
     }
@@ -85,10 +91,10 @@ impl Embeddings {
             dropout.apply(&mut grad);
         }
         let grad = self.norm.backward(&grad, &tape.norm);
-        self.word.backward(&packed.ids, &grad);
-        self.position.backward(&packed.positions, &grad);
+        self.word.backward(packed, &packed.ids, &grad);
+        self.position.backward(packed, &packed.positions, &grad);
         if let Some(segment) = &self.segment {
-            segment.backward(&self.segments(packed), &grad);
+            segment.backward(packed, &self.segments(packed), &grad);
         }
     }
 

@@ -38,7 +38,7 @@ fn layer_slots(config: &BertConfig) -> [(&'static str, Vec<i64>); 16] {
 pub(crate) fn bert_layout(config: &BertConfig) -> (Layout, i64) {
     let mut layout = Layout::default();
     let h = config.hidden_size;
-    layout.push(WORD, &[config.vocab_size, h]);
+    layout.push_table(WORD, [config.vocab_size, h]);
     layout.push(POSITION, &[config.max_position_embeddings, h]);
     if config.type_vocab_size > 0 {
         layout.push(SEGMENT, &[config.type_vocab_size, h]);

@@ -218,9 +218,10 @@ fn encoder(config: &BertConfig) -> String {
 /// The parameters whose names begin with `part`, without it.
 fn slots(config: &BertConfig, part: &str) -> Vec<Slot> {
     let layout = parameter_layout(config);
-    let own = layout.slots().iter().filter_map(|slot| {
-        Some(Slot { name: slot.name.strip_prefix(part)?.to_owned(), offset: 0, shape: slot.shape.clone() })
-    });
+    let own = layout
+        .slots()
+        .iter()
+        .filter_map(|slot| Some(Slot { name: slot.name.strip_prefix(part)?.to_owned(), offset: 0, ..slot.clone() }));
     own.collect()
 }
 

@@ -4,12 +4,19 @@
 //!
 //! One pass over each arena scales the gradient (clipping), updates moments and values, and leaves the gradient at zero
 //! for the next step. λ applies to matrices only ([`nb_model::Slot::decays`]).
+//!
+//! On the CPU the rows of a table that a step did not look up are updated later, before they are read: see
+//! [`Group::settle`]. The result is that of updating all rows in every step, bit for bit.
 
-use nb_model::{Arena, host::with_slices, pool};
-use tch::{Device, Kind, Tensor};
+mod group;
+mod rows;
+mod update;
 
-/// Entries per parallel piece.
-const PIECE: usize = 1 << 15;
+use tch::{Device, Tensor};
+
+pub use group::Group;
+use update::{Factors, update_host, update_plain};
+
 /// Added to the norm before dividing, as `torch.nn.utils.clip_grad_norm_` does.
 const CLIP_EPSILON: f64 = 1e-6;
 
@@ -26,66 +33,18 @@ pub struct AdamW {
     pub weight_decay: f64,
 }
 
-impl AdamW {
-    /// PyTorch's defaults with the given weight decay.
-    pub fn new(weight_decay: f64) -> Self {
-        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay }
-    }
-}
-
-/// One arena under optimisation: its handles, its moments, and its peak learning rate.
-#[derive(Debug)]
-pub struct Group {
-    values: Tensor,
-    grads: Tensor,
-    first: Tensor,
-    second: Tensor,
-    /// Neighbouring parameters that decay alike: (entries, whether λ applies).
-    spans: Vec<(usize, bool)>,
-    peak: f64,
-}
-
-impl Group {
-    /// A group over `arena` with moments of zero.
-    pub fn new(arena: &Arena, peak: f64) -> Self {
-        let mut spans: Vec<(usize, bool)> = Vec::new();
-        for slot in arena.layout().slots() {
-            match spans.last_mut() {
-                Some((len, decays)) if *decays == slot.decays() => *len += slot.numel() as usize,
-                _ => spans.push((slot.numel() as usize, slot.decays())),
-            }
-        }
-        let zeros = || arena.values().zeros_like();
-        Self { values: arena.values(), grads: arena.grads(), first: zeros(), second: zeros(), spans, peak }
-    }
-
-    /// Sets the moments to zero, so that the next update is update 1.
-    pub fn forget(&mut self) {
-        let _ = self.first.zero_();
-        let _ = self.second.zero_();
-    }
-}
-
-/// The factors of one step.
-#[derive(Debug, Clone, Copy)]
-struct Factors {
-    decay: f32,
-    beta1: f32,
-    beta2: f32,
-    /// lr / (1 − β₁ᵗ)
-    rate: f32,
-    /// 1 / √(1 − β₂ᵗ)
-    correction: f32,
-    epsilon: f32,
-}
-
 /// Norm of the whole gradient over all groups, before clipping: a scalar that stays on the device.
 ///
 /// # Panics
 /// If there is no group.
 pub fn gradient_norm(groups: &[Group]) -> Tensor {
-    let norms: Vec<Tensor> = groups.iter().map(|g| g.grads.norm().to_kind(Kind::Double)).collect();
+    let norms: Vec<Tensor> = groups.iter().flat_map(Group::norms).collect();
     Tensor::stack(&norms, 0).norm()
+}
+
+/// Brings every value up to date ([`Group::settle`]).
+pub fn settle(groups: &mut [Group]) {
+    groups.iter_mut().for_each(Group::settle);
 }
 
 /// The factor that brings a gradient of norm `norm` down to `limit`; 1 where it is below, or where the limit is 0.
@@ -94,94 +53,46 @@ pub fn clip_factor(norm: &Tensor, limit: f64) -> Tensor {
 }
 
 impl AdamW {
+    /// PyTorch's defaults with the given weight decay.
+    pub fn new(weight_decay: f64) -> Self {
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay }
+    }
+
     /// Update number `step` (from 1) of all groups: every gradient times the scalar `clip`, every peak rate times
     /// `schedule`. Gradients are zero afterwards.
     ///
     /// A `clip` of 0 says that the gradient is not to be used (it is not finite): on the CPU nothing is updated then; on
     /// other devices, where nobody may wait for that answer, the gradient counts as zero.
     pub fn step(&self, groups: &mut [Group], step: u64, schedule: f64, clip: &Tensor) {
-        let t = step as f64;
         for group in groups {
-            let lr = group.peak * schedule;
-            let factors = Factors {
-                decay: (1.0 - lr * self.weight_decay) as f32,
-                beta1: self.beta1 as f32,
-                beta2: self.beta2 as f32,
-                rate: (lr / (1.0 - self.beta1.powf(t))) as f32,
-                correction: (1.0 / (1.0 - self.beta2.powf(t)).sqrt()) as f32,
-                epsilon: self.epsilon as f32,
-            };
+            let factors = self.factors(step, group.peak * schedule);
             tch::no_grad(|| match group.values.device() {
                 Device::Cpu => match clip.double_value(&[]) {
-                    0.0 => drop(group.grads.zero_()),
+                    0.0 => group.drop_gradient(),
                     clip => update_host(group, factors, clip as f32),
                 },
                 _ => update_plain(group, factors, clip),
             });
         }
     }
-}
 
-/// The pass on the CPU: all cores, each entry touched once.
-fn update_host(group: &mut Group, factors: Factors, clip: f32) {
-    let Group { values, grads, first, second, spans, .. } = group;
-    with_slices::<f32, 0, 4, _>([], [values, grads, first, second], |_, [values, grads, first, second]| {
-        let mut rest = (values, grads, first, second);
-        for &(len, decays) in spans.iter() {
-            let (v, g, m, s);
-            (v, rest.0) = rest.0.split_at_mut(len);
-            (g, rest.1) = rest.1.split_at_mut(len);
-            (m, rest.2) = rest.2.split_at_mut(len);
-            (s, rest.3) = rest.3.split_at_mut(len);
-            let factors = Factors { decay: if decays { factors.decay } else { 1.0 }, ..factors };
-            let pairs = v.chunks_mut(PIECE).zip(g.chunks_mut(PIECE));
-            let moments = m.chunks_mut(PIECE).zip(s.chunks_mut(PIECE));
-            pool::for_each(pairs.zip(moments), |(pair, moments)| {
-                pulp::Arch::new().dispatch(|| update_piece(pair, moments, factors, clip));
-            });
+    fn factors(&self, step: u64, lr: f64) -> Factors {
+        let t = step as f64;
+        Factors {
+            decay: (1.0 - lr * self.weight_decay) as f32,
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            rate: (lr / (1.0 - self.beta1.powf(t))) as f32,
+            correction: (1.0 / (1.0 - self.beta2.powf(t)).sqrt()) as f32,
+            epsilon: self.epsilon as f32,
         }
-    });
-}
-
-/// Values and gradients, first and second moments of a piece.
-type Pair<'a> = (&'a mut [f32], &'a mut [f32]);
-
-#[inline(always)]
-fn update_piece((values, grads): Pair<'_>, (first, second): Pair<'_>, f: Factors, clip: f32) {
-    for ((v, g), (m, s)) in values.iter_mut().zip(grads).zip(first.iter_mut().zip(second)) {
-        let gradient = *g * clip;
-        *m = f.beta1 * *m + (1.0 - f.beta1) * gradient;
-        *s = f.beta2 * *s + (1.0 - f.beta2) * gradient * gradient;
-        *v = *v * f.decay - f.rate * *m / (s.sqrt() * f.correction + f.epsilon);
-        *g = 0.0;
     }
-}
-
-/// The same with libtorch's operations, for other devices.
-fn update_plain(group: &mut Group, f: Factors, clip: &Tensor) {
-    let clip = clip.to_kind(Kind::Float);
-    let mut start = 0;
-    for &(len, decays) in &group.spans {
-        let part = |t: &Tensor| t.narrow(0, start, len as i64);
-        let (mut v, mut g, mut m, mut s) =
-            (part(&group.values), part(&group.grads), part(&group.first), part(&group.second));
-        // 0 times what is not finite is no number either.
-        let gradient = (&g * &clip).nan_to_num(0.0, 0.0, 0.0);
-        let _ = m.g_mul_scalar_(f64::from(f.beta1)).g_add_(&(&gradient * f64::from(1.0 - f.beta1)));
-        let _ = s.g_mul_scalar_(f64::from(f.beta2)).g_add_(&(gradient.square() * f64::from(1.0 - f.beta2)));
-        let change = &m / (s.sqrt() * f64::from(f.correction) + f64::from(f.epsilon)) * f64::from(f.rate);
-        let _ = v.g_mul_scalar_(if decays { f64::from(f.decay) } else { 1.0 }).g_sub_(&change);
-        let _ = g.zero_();
-        start += len as i64;
-    }
-    debug_assert_eq!(start, group.values.size()[0], "the spans cover the arena");
-    debug_assert_eq!(group.values.kind(), Kind::Float);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nb_model::Layout;
+    use nb_model::{Arena, Layout};
 
     fn arena() -> Arena {
         let mut layout = Layout::default();
@@ -224,15 +135,7 @@ mod tests {
             for step in 1..=3 {
                 set_gradient(&arena, step);
                 if plain {
-                    let t = step as f64;
-                    let factors = Factors {
-                        decay: (1.0 - 1e-2 * 0.1) as f32,
-                        beta1: 0.9,
-                        beta2: 0.999,
-                        rate: (1e-2 / (1.0 - 0.9_f64.powf(t))) as f32,
-                        correction: (1.0 / (1.0 - 0.999_f64.powf(t)).sqrt()) as f32,
-                        epsilon: 1e-8,
-                    };
+                    let factors = optimiser.factors(step, 1e-2);
                     update_plain(&mut group, factors, &Tensor::from(1.0));
                 } else {
                     optimiser.step(std::slice::from_mut(&mut group), step, 1.0, &Tensor::from(1.0));

@@ -1,0 +1,99 @@
+//! An arena under optimisation.
+
+use nb_model::Arena;
+use nb_model::host::with_slices;
+use tch::{Device, Kind, Tensor};
+
+use super::rows::Rows;
+
+/// One arena under optimisation: its handles, its moments, and its peak learning rate.
+#[derive(Debug)]
+pub struct Group {
+    pub(super) values: Tensor,
+    pub(super) grads: Tensor,
+    pub(super) first: Tensor,
+    pub(super) second: Tensor,
+    pub(super) spans: Vec<Span>,
+    /// The arena's table, where its rows are updated when they are needed; no span covers it then.
+    pub(super) rows: Option<Rows>,
+    pub(super) peak: f64,
+}
+
+/// Neighbouring parameters that decay alike.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) len: usize,
+    /// Whether λ applies.
+    pub(super) decays: bool,
+}
+
+impl Span {
+    pub(super) fn of(self, buffer: &Tensor) -> Tensor {
+        buffer.narrow(0, self.start as i64, self.len as i64)
+    }
+}
+
+impl Group {
+    /// A group over `arena` with moments of zero.
+    pub fn new(arena: &Arena, peak: f64) -> Self {
+        let rows = if arena.values().device() == Device::Cpu { Rows::of(arena) } else { None };
+        let mut spans: Vec<Span> = Vec::new();
+        for slot in arena.layout().slots().iter().filter(|slot| !(slot.is_table && rows.is_some())) {
+            let (start, len, decays) = (slot.offset as usize, slot.numel() as usize, slot.decays());
+            match spans.last_mut() {
+                Some(span) if span.decays == decays && span.start + span.len == start => span.len += len,
+                _ => spans.push(Span { start, len, decays }),
+            }
+        }
+        let zeros = || arena.values().zeros_like();
+        Self { values: arena.values(), grads: arena.grads(), first: zeros(), second: zeros(), spans, rows, peak }
+    }
+
+    /// Sets the moments to zero, so that the next update is update 1.
+    pub fn forget(&mut self) {
+        self.settle();
+        let _ = self.first.zero_();
+        let _ = self.second.zero_();
+    }
+
+    /// Brings every value up to date. To be called before anything but [`crate::step::Stepper::step`] reads the arena's
+    /// values after updates: rows of a table that no step has looked up since may still lack some.
+    pub fn settle(&mut self) {
+        let Self { values, first, second, rows, .. } = self;
+        if let Some(rows) = rows {
+            with_slices::<f32, 0, 3, _>([], [values, first, second], |_, buffers| rows.settle_all(buffers));
+        }
+    }
+
+    /// Brings some rows of the table up to date: `ids` in ascending order, each once.
+    pub(crate) fn settle_rows(&mut self, ids: &[u32]) {
+        let Self { values, first, second, rows, .. } = self;
+        if let Some(rows) = rows {
+            with_slices::<f32, 0, 3, _>([], [values, first, second], |_, buffers| rows.settle(buffers, ids));
+        }
+    }
+
+    /// Whether rows wait for their updates until they are looked up.
+    pub(crate) fn is_lazy(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// Norms of the gradient's parts, f64.
+    pub(super) fn norms(&self) -> Vec<Tensor> {
+        let Some(rows) = &self.rows else {
+            return vec![self.grads.norm().to_kind(Kind::Double)];
+        };
+        let squares = with_slices::<f32, 1, 0, _>([&self.grads], [], |[grads], _| rows.sum_of_squares(grads));
+        let spans = self.spans.iter().map(|span| span.of(&self.grads).norm().to_kind(Kind::Double));
+        spans.chain([Tensor::from(squares.sqrt())]).collect()
+    }
+
+    /// Sets the gradient to zero without an update.
+    pub(super) fn drop_gradient(&mut self) {
+        let _ = self.grads.zero_();
+        if let Some(rows) = &self.rows {
+            rows.drop_gradient();
+        }
+    }
+}

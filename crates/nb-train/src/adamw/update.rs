@@ -1,0 +1,89 @@
+//! The update itself, entry by entry.
+
+use nb_model::host::with_slices;
+use nb_model::pool;
+use pulp::Arch;
+use tch::{Kind, Tensor};
+
+use super::group::{Group, Span};
+
+/// Entries per parallel piece.
+const PIECE: usize = 1 << 15;
+
+/// The factors of one step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Factors {
+    /// 1 − lr·λ
+    pub(super) decay: f32,
+    pub(super) beta1: f32,
+    pub(super) beta2: f32,
+    /// lr / (1 − β₁ᵗ)
+    pub(super) rate: f32,
+    /// 1 / √(1 − β₂ᵗ)
+    pub(super) correction: f32,
+    pub(super) epsilon: f32,
+}
+
+impl Factors {
+    /// For parameters that decay, or for those that do not.
+    pub(super) fn with_decay(self, decays: bool) -> Self {
+        Self { decay: if decays { self.decay } else { 1.0 }, ..self }
+    }
+
+    /// One entry's update. Written once, so that whoever updates later does it to the same bits.
+    #[inline(always)]
+    pub(super) fn update(self, v: &mut f32, m: &mut f32, s: &mut f32, gradient: f32) {
+        *m = self.beta1 * *m + (1.0 - self.beta1) * gradient;
+        *s = self.beta2 * *s + (1.0 - self.beta2) * gradient * gradient;
+        *v = *v * self.decay - self.rate * *m / (s.sqrt() * self.correction + self.epsilon);
+    }
+}
+
+/// The pass on the CPU: all cores, each entry touched once.
+pub(super) fn update_host(group: &mut Group, factors: Factors, clip: f32) {
+    let Group { values, grads, first, second, spans, rows, .. } = group;
+    with_slices::<f32, 0, 4, _>([], [values, grads, first, second], |_, [values, grads, first, second]| {
+        for &Span { start, len, decays } in spans.iter() {
+            let factors = factors.with_decay(decays);
+            let span = start..start + len;
+            let pairs = values[span.clone()].chunks_mut(PIECE).zip(grads[span.clone()].chunks_mut(PIECE));
+            let moments = first[span.clone()].chunks_mut(PIECE).zip(second[span].chunks_mut(PIECE));
+            pool::for_each(pairs.zip(moments), |(pair, moments)| {
+                Arch::new().dispatch(|| update_piece(pair, moments, factors, clip));
+            });
+        }
+        if let Some(rows) = rows {
+            rows.update([values, grads, first, second], factors, clip);
+        }
+    });
+}
+
+/// Two slices of equal length.
+pub(super) type Pair<'a> = (&'a mut [f32], &'a mut [f32]);
+
+/// Values and gradients, first and second moments of a piece. Leaves the gradient at zero.
+#[inline(always)]
+pub(super) fn update_piece((values, grads): Pair<'_>, (first, second): Pair<'_>, factors: Factors, clip: f32) {
+    for ((v, g), (m, s)) in values.iter_mut().zip(grads).zip(first.iter_mut().zip(second)) {
+        factors.update(v, m, s, *g * clip);
+        *g = 0.0;
+    }
+}
+
+/// The same with libtorch's operations, for other devices.
+pub(super) fn update_plain(group: &mut Group, f: Factors, clip: &Tensor) {
+    let clip = clip.to_kind(Kind::Float);
+    for span in &group.spans {
+        let part = |t: &Tensor| span.of(t);
+        let (mut v, mut g, mut m, mut s) =
+            (part(&group.values), part(&group.grads), part(&group.first), part(&group.second));
+        // 0 times what is not finite is no number either.
+        let gradient = (&g * &clip).nan_to_num(0.0, 0.0, 0.0);
+        let _ = m.g_mul_scalar_(f64::from(f.beta1)).g_add_(&(&gradient * f64::from(1.0 - f.beta1)));
+        let _ = s.g_mul_scalar_(f64::from(f.beta2)).g_add_(&(gradient.square() * f64::from(1.0 - f.beta2)));
+        let change = &m / (s.sqrt() * f64::from(f.correction) + f64::from(f.epsilon)) * f64::from(f.rate);
+        let _ = v.g_mul_scalar_(f64::from(f.with_decay(span.decays).decay)).g_sub_(&change);
+        let _ = g.zero_();
+    }
+    debug_assert_eq!(group.values.kind(), Kind::Float);
+}
