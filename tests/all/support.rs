@@ -4,7 +4,7 @@ use nb_data::random::Stream;
 use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Packed, Precision};
 use nb_share::{Shared, Sharing};
 use nb_train::adamw::AdamW;
-use nb_train::method::{Method, Share, presets};
+use nb_train::method::{Course, Method, Share, presets};
 use nb_train::models::{Model, Models};
 use nb_train::schedule::Moment;
 use nb_train::step::{Context, Stepper};
@@ -153,6 +153,13 @@ pub(crate) fn small(hidden: i64, layers: i64) -> BertConfig {
 /// A preset by its name.
 pub(crate) fn preset(name: &str) -> Method {
     presets().into_iter().find(|m| m.name == name).unwrap()
+}
+
+/// NewsBERT as the paper has it: the plain sum of all its terms.
+pub(crate) fn plain_newsbert() -> Method {
+    let mut method = preset("newsbert");
+    method.stages[0].terms.iter_mut().for_each(|term| term.weight = Course::Constant(1.0));
+    method
 }
 
 /// Both top layers are shared, or neither.

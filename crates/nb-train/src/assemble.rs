@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use nb_model::{Arena, Bert, BertConfig, Dense, WEIGHTS_FILE};
+use nb_model::{Arena, Bert, BertConfig, Dense};
 use nb_share::{LayerMap, initialise};
 use tch::Kind;
 
-use crate::card::{Description, HEAD_FILE, fill_top};
+use crate::card::{Description, fill_top};
 use crate::kept::{self, Kept, Output};
 use crate::method::{Method, Share, TeacherRole, TermKind};
 use crate::models::{Model, Models};
+use crate::origin;
 use crate::plan::{ModelSource, Plan, StudentStart};
 use crate::task::{Layers, Task, Tops, Widths};
 
@@ -158,7 +159,7 @@ pub fn outputs(method: &Method, teacher: &BertConfig, student_layers: usize) -> 
 fn keep<K: Task>(plan: &Plan, task: &K, teachers: &[Model<K::Top>]) -> Vec<Kept> {
     let Some((outputs, states)) = kept_outputs(plan, task) else { return Vec::new() };
     let one = |(folder, model): (&std::path::PathBuf, &Model<K::Top>)| -> Result<Kept> {
-        let key = format!("{} {:?} {:?}", fingerprint(folder)?, plan.precision, plan.device);
+        let key = format!("{} {:?} {:?}", origin::weights(folder)?, plan.precision, plan.device);
         let source = kept::Source { bert: &model.bert, key: &key, cache: &plan.data.cache.join("outputs"), states };
         // Of a further teacher the logits alone count.
         let outputs = if std::ptr::eq(model, &teachers[0]) { outputs.clone() } else { vec![Output::Pooled] };
@@ -185,15 +186,4 @@ pub fn kept_outputs<K: Task>(plan: &Plan, task: &K) -> Option<(Vec<Output>, Kind
         plan.data.cache.join("outputs").display()
     );
     Some((outputs, kind))
-}
-
-/// A hash of a model folder's weights.
-fn fingerprint(folder: &Path) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    for name in [WEIGHTS_FILE, HEAD_FILE] {
-        let path = folder.join(name);
-        let file = std::fs::File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        hasher.update_reader(file).with_context(|| format!("cannot read {}", path.display()))?;
-    }
-    Ok(hasher.finalize().to_hex().to_string())
 }

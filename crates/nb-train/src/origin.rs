@@ -26,11 +26,6 @@ pub(crate) fn sources(plan: &Plan) -> Result<Map<String, Value>> {
 
 /// A BLAKE3 of the weights of each checkpoint that the run starts from.
 fn models(plan: &Plan) -> Result<Value> {
-    let weights = |folder: &Path| -> Result<String> {
-        let files: Vec<PathBuf> =
-            [WEIGHTS_FILE, HEAD_FILE].iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
-        hash(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())
-    };
     let mut out = Map::new();
     if let ModelSource::Folder(folder) = &plan.teacher {
         out.insert("checkpoint".to_owned(), weights(folder)?.into());
@@ -43,6 +38,16 @@ fn models(plan: &Plan) -> Result<Value> {
         out.insert("trained".to_owned(), trained.into());
     }
     Ok(out.into())
+}
+
+/// A BLAKE3 of the weights in a model folder, those of its top layers included where it has some.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn weights(folder: &Path) -> Result<String> {
+    let files: Vec<PathBuf> =
+        [WEIGHTS_FILE, HEAD_FILE].iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
+    hash(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())
 }
 
 /// Paths of each split's files, and a BLAKE3 of what they hold.

@@ -11,12 +11,12 @@ use tch::{Device, Tensor};
 
 use super::cases::{Case, Labelled, Readers, Searches};
 use super::golden::{Golden, Values};
-use crate::support::{FIRST, gradients, preset, step, stepper, student};
+use crate::support::{FIRST, gradients, plain_newsbert, step, stepper, student};
 
 /// NewsBERT with the file's temperature and β.
 pub(super) fn method(golden: &Golden) -> Method {
     let temperature = Temperature::Course(Course::Constant(golden.number("temperature")));
-    Method { temperature, beta: Course::Constant(golden.number("beta")), ..preset("newsbert") }
+    Method { temperature, beta: Course::Constant(golden.number("beta")), ..plain_newsbert() }
 }
 
 /// Forward, backward and blend by [`nb_train::step::Stepper`], which is what a run calls. Head gradients are those of

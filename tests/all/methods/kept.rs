@@ -45,7 +45,9 @@ fn assert_kept_is_computed<K: Task>(plan: &Plan, task: &K, cache: &Path) {
     assert!(task.stores().len() > 1, "unlabelled texts have a store of their own");
     let mut models = models(plan, task, TEACHERS);
     let (expected, gradients) = steps(plan, task, &models);
-    for (states, tolerance) in [(Kind::Float, 1e-6), (Kind::BFloat16, 2e-2)] {
+    // In f32 the tolerance of the conformance test: kept outputs come from batches of another make-up, whose products add up
+    // in another order.
+    for (states, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 2e-2)] {
         // The second time they are read.
         for time in ["computed", "read"] {
             models.kept = keep(plan, task, &models, cache, states);

@@ -11,7 +11,7 @@ type Weights<'a> = &'a [(TermKind, f64)];
 ///
 /// | name | teacher | total | source and defaults |
 /// | --- | --- | --- | --- |
-/// | `newsbert` | joint, top shared, β = 0.15 | all terms of L^s + L^t | Wu et al., NewsBERT, Findings of EMNLP 2021, sections 3.2 and 3.3. The weights are this project's: see `docs/methods.md` |
+/// | `newsbert` | joint, top shared, β = 0.15 | all terms of L^s + L^t, embedding and hidden at 0.1 | Wu et al., NewsBERT, Findings of EMNLP 2021, sections 3.2 and 3.3. The paper sums without weights; `docs/methods.md` says why the states weigh less here |
 /// | `finetune` | none | L = CE(ŷ_s, y) | the student alone on the labels |
 /// | `teacher` | itself | L = CE(ŷ_t, y) | the teacher alone on the labels |
 /// | `kd` | frozen | α·T²·L_soft + β·L_hard | Hinton, Vinyals and Dean 2015, section 2; T = 2, α = β = 0.5 |
@@ -21,7 +21,7 @@ type Weights<'a> = &'a [(TermKind, f64)];
 /// | `tinybert` | frozen | first half: embedding + hidden + attention; second half: L_soft at T = 1 | Jiao et al., TinyBERT, Findings of EMNLP 2020, equations 6 to 11; both stages on the task's own data, equally long |
 pub fn presets() -> Vec<Method> {
     use TermKind::{Attention, Cosine, Divergence, Embedding, Hard, Hidden, Patience, Pooled, Soft, Teacher};
-    let newsbert: Weights = &[(Teacher, 1.0), (Embedding, 1.0), (Hidden, 1.0), (Pooled, 1.0), (Soft, 1.0), (Hard, 1.0)];
+    let newsbert: Weights = &[(Teacher, 1.0), (Embedding, 0.1), (Hidden, 0.1), (Pooled, 1.0), (Soft, 1.0), (Hard, 1.0)];
     let squared = SoftScaling::TemperatureSquared;
     vec![
         Method {
@@ -94,7 +94,7 @@ mod tests {
             false,
             0.15,
             true,
-            &[&[(Teacher, 1.0), (Embedding, 1.0), (Hidden, 1.0), (Pooled, 1.0), (Soft, 1.0), (Hard, 1.0)]],
+            &[&[(Teacher, 1.0), (Embedding, 0.1), (Hidden, 0.1), (Pooled, 1.0), (Soft, 1.0), (Hard, 1.0)]],
         ),
         ("finetune", TeacherRole::Absent, 1.0, false, 0.0, false, &[&[(Hard, 1.0)]]),
         ("teacher", TeacherRole::Joint, 1.0, false, 0.0, false, &[&[(Teacher, 1.0)]]),

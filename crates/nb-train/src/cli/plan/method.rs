@@ -92,15 +92,12 @@ pub(super) fn warnings(method: &Method, student_layers: usize, patience: Option<
     if method.any(|kind| kind == TermKind::Patience) && student_layers == 1 {
         warnings.push("a student of 1 layer has no intermediate layer: the term patience is 0 throughout".to_owned());
     }
-    let soft = |stage: &Stage| stage.any(is_soft);
     if !method.any(is_soft)
         && matches!(method.temperature, crate::method::Temperature::Course(course) if course.most() != 1.0)
     {
         warnings.push(format!("temperature is {}, but no term is softened by it", method.temperature));
     }
-    if method.stages.len() > 1
-        && !method.stages.last().is_some_and(|stage| stage.any(TermKind::needs_outputs) || soft(stage))
-    {
+    if method.stages.len() > 1 && !method.stages.last().is_some_and(|stage| stage.any(TermKind::needs_outputs)) {
         warnings.push("the last stage trains nothing that a metric could see".to_owned());
     }
     if let Some(patience) = patience.filter(|patience| *patience >= evaluations) {

@@ -26,7 +26,7 @@ fn a_method_spelled_out_equals_its_preset() {
         (
             "newsbert",
             "{teacher: joint, beta: 0.15, share: [pooling, dense], \
-             weights: {embedding: 1, hidden: 1, pooled: 1, soft: 1, hard: 1, teacher: 1}}",
+             weights: {embedding: 0.1, hidden: 0.1, pooled: 1, soft: 1, hard: 1, teacher: 1}}",
         ),
         ("finetune", "{weights: {hard: 1}}"),
         ("teacher", "{weights: {teacher: 1}}"),
