@@ -162,8 +162,7 @@ impl<'a, K: Task> Run<'a, K> {
     fn step(&mut self, epoch: u64, update: &[Vec<u32>], moment: Moment, logs: bool) -> Result<Option<StepReport>> {
         let begin = Instant::now();
         let at = (moment, if logs { Watch::Models } else { Watch::Terms });
-        let stepped =
-            self.stepper.update((self.task, &mut self.models), &mut self.groups, (epoch, update), at);
+        let stepped = self.stepper.update((self.task, &mut self.models), &mut self.groups, (epoch, update), at);
         let report = (logs || self.plan.device == Device::Cpu).then(|| stepped.read());
         self.clock.add(moment.step, begin.elapsed(), stepped.counts);
         for term in &self.stepper.method.stages[moment.stage].terms {

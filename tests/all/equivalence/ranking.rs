@@ -225,7 +225,13 @@ fn search((qrels, texts): &(Qrels, Batch), queries: std::ops::Range<u32>) -> Ret
 /// Every gradient of a step with dropout, in one tensor for each encoder and one for the top layers.
 fn step_gradients<K: Objective>(task: &K, models: &Models<K::Top>, batch: &K::Batch) -> Vec<Tensor> {
     zero_gradients(models);
-    stepper(preset("newsbert")).micro_batch(task, models, (batch, &task.packed(batch)), &context(task.counts(batch)), 5);
+    stepper(preset("newsbert")).micro_batch(
+        task,
+        models,
+        (batch, &task.packed(batch)),
+        &context(task.counts(batch)),
+        5,
+    );
     let top: Vec<Tensor> = student(models).top.arenas().iter().map(|arena| arena.grads().copy()).collect();
     vec![teacher(models).arena().grads().copy(), student(models).arena().grads().copy(), Tensor::cat(&top, 0)]
 }
