@@ -2,7 +2,8 @@
 //!
 //! [`cli`] holds what can be typed; each command lives in a file of its own under [`commands`]. Everything here
 //! builds without libtorch, in seconds, since this is what installs libtorch: [`libtorch`] finds it, [`install`]
-//! gets it through pip, and what needs it is handed to the binary `nb`.
+//! gets it through pip, and what needs it is handed to the
+//! binaries `nb` and `nb-bench` ([`program`]).
 
 mod cli;
 mod commands;
@@ -10,6 +11,8 @@ mod compiler;
 mod install;
 mod interrupt;
 mod libtorch;
+mod peer;
+mod program;
 mod progress;
 mod project;
 mod teacher;

@@ -99,12 +99,6 @@ impl<'a, K: Task> Run<'a, K> {
         (folder, sources): (RunFolder, Map<String, Value>),
     ) -> Self {
         let timeline = timeline(plan, &updates(plan, task));
-        let stepper = Stepper {
-            method: plan.method.clone(),
-            optimiser: AdamW::new(plan.train.weight_decay),
-            clip: plan.train.clip,
-            seed: plan.seed,
-        };
         let roles = models.trained(plan.method.teacher).map(|(role, _)| Best::new(role, task.primary_metric()));
         Self {
             best: roles.collect(),
@@ -114,7 +108,7 @@ impl<'a, K: Task> Run<'a, K> {
             plan,
             task,
             models,
-            stepper,
+            stepper: stepper(plan),
             timeline,
             folder,
             sources,
@@ -167,9 +161,8 @@ impl<'a, K: Task> Run<'a, K> {
     /// One update; reported where that costs no waiting, and where a line of the log is due.
     fn step(&mut self, epoch: u64, update: &[Vec<u32>], moment: Moment, logs: bool) -> Result<Option<StepReport>> {
         let begin = Instant::now();
-        let batches: Vec<K::Batch> = update.iter().map(|rows| self.task.batch(epoch, rows)).collect();
         let at = (moment, if logs { Watch::Models } else { Watch::Terms });
-        let stepped = self.stepper.step((self.task, &mut self.models), &mut self.groups, &batches, at);
+        let stepped = self.stepper.update((self.task, &mut self.models), &mut self.groups, (epoch, update), at);
         let report = (logs || self.plan.device == Device::Cpu).then(|| stepped.read());
         self.clock.add(moment.step, begin.elapsed(), stepped.counts);
         for term in &self.stepper.method.stages[moment.stage].terms {
@@ -238,6 +231,16 @@ impl<'a, K: Task> Run<'a, K> {
 fn save<K: Task>(task: &K, model: &Model<K::Top>, folder: &std::path::Path) -> Result<()> {
     model.bert.save(folder)?;
     task.save(&model.top, folder)
+}
+
+/// What every step of a plan's run has in common.
+pub fn stepper(plan: &Plan) -> Stepper {
+    Stepper {
+        method: plan.method.clone(),
+        optimiser: AdamW::new(plan.train.weight_decay),
+        clip: plan.train.clip,
+        seed: plan.seed,
+    }
 }
 
 /// The stages of the whole run, whose epochs have these updates.

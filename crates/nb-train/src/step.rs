@@ -13,7 +13,7 @@ use crate::adamw::{AdamW, Group, clip_factor, gradient_norm};
 use crate::method::{Blend, Ensemble, Method, Stage, TeacherRole, TermKind};
 use crate::models::{Model, Models, Role};
 use crate::schedule::Moment;
-use crate::task::{Objective, Outputs};
+use crate::task::{Objective, Outputs, Task};
 use crate::terms::{Compared, Counts, Shown};
 use crate::watch::{Stepped, Watch, Watched};
 
@@ -51,6 +51,21 @@ pub struct Micro {
 }
 
 impl Stepper {
+    /// The update from the rows of its micro-batches, which are `epoch`'s: reads them, then makes the step.
+    pub fn update<K: Task>(
+        &self,
+        (task, models): (&K, &mut Models<K::Top>),
+        groups: &mut [Group],
+        (epoch, rows): (u64, &[Vec<u32>]),
+        at: (Moment, Watch),
+    ) -> Stepped {
+        let batches: Vec<K::Batch> = {
+            let _phase = scope(Phase::Data);
+            rows.iter().map(|rows| task.batch(epoch, rows)).collect()
+        };
+        self.step((task, models), groups, &batches, at)
+    }
+
     /// The update at `moment` from `batches`, its micro-batches. An update that is not finite is not made. Before anything
     /// else reads the models' values they are to be brought up to date ([`crate::adamw::settle`]).
     pub fn step<K: Objective>(
@@ -62,7 +77,10 @@ impl Stepper {
     ) -> Stepped {
         let counts = batches.iter().map(|b| task.counts(b)).fold(Counts::default(), std::ops::Add::add);
         let context = Context { moment, counts, watch };
-        let texts: Vec<Packed> = batches.iter().map(|batch| task.packed(batch)).collect();
+        let texts: Vec<Packed> = {
+            let _phase = scope(Phase::Data);
+            batches.iter().map(|batch| task.packed(batch)).collect()
+        };
         settle_rows(groups, &texts);
         let micros: Vec<Micro> = (0..)
             .zip(batches.iter().zip(&texts))
@@ -103,6 +121,7 @@ impl Stepper {
             _ => input.forward(model, mix(&[key, Role::Teacher as u64])),
         });
         let student = models.student.as_ref().map(|model| input.forward(model, mix(&[key, Role::Student as u64])));
+        let losses = scope(Phase::Losses);
         let compared = Compared {
             teacher: teacher.as_ref().map(|side| &side.shown),
             student: student.as_ref().map(|side| &side.shown),
@@ -119,6 +138,7 @@ impl Stepper {
         let total: Tensor = stage.terms.iter().zip(&terms).map(|(term, value)| value * term.weight.at(progress)).sum();
         total.backward();
         let agreement = context.watch.agreement(compared.teacher, compared.student);
+        drop(losses); // the way back through the encoders has phases of its own
         for (model, side) in [(&models.teacher, teacher), (&models.student, student)] {
             if let (Some(model), Some(Side { encoded: Some(encoded), .. })) = (model, side) {
                 model.bert.backward(input.packed, encoded);
@@ -177,6 +197,7 @@ impl Stepper {
 
 /// Brings the rows of the embedding tables up to date that `texts` look up.
 fn settle_rows(groups: &mut [Group], texts: &[Packed]) {
+    let _phase = scope(Phase::Optimiser);
     if groups.iter().any(Group::is_lazy) {
         let mut ids: Vec<u32> = texts.iter().flat_map(Packed::distinct_ids).collect();
         ids.sort_unstable();
@@ -208,6 +229,7 @@ impl<K: Objective> Input<'_, K> {
 
     /// What the stage's terms look at.
     fn shown(&self, model: &Model<K::Top>, encoded: &Encoded) -> Shown {
+        let _phase = scope(Phase::Losses);
         let outputs = self
             .stage
             .any(TermKind::needs_outputs)

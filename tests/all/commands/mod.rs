@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_rankings;
+mod bench;
 mod compare;
 pub(crate) mod corpora;
 mod inference;

@@ -1,12 +1,26 @@
-//! `cargo xtask bench`: measurements.
+//! `cargo xtask bench`: measurements. Kernels by criterion; all else by the binary `nb-bench`, which is built and called.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use clap::CommandFactory;
 use serde_json::Value;
 
+use crate::cli::Cli;
+use crate::commands::nb;
 use crate::commands::test::WITHOUT_TORCH;
-use crate::{libtorch, project};
+use crate::libtorch::{self, Found};
+use crate::program::{self, BENCH};
+use crate::{peer, project, teacher};
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench kernels
+  cargo xtask bench train --case ag-64 --precision bf16
+  cargo xtask bench train --against torch --json train.json
+  cargo xtask bench infer --against torch,onnx
+  cargo xtask bench data --baseline before.json";
 
 const KERNEL_EXAMPLES: &str = "\
 Examples:
@@ -14,8 +28,29 @@ Examples:
   cargo xtask bench kernels softmax              those whose names hold \"softmax\"
   cargo xtask bench kernels --save-baseline old  other arguments are criterion's";
 
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench train --case ag-64 --precision bf16
+  cargo xtask bench train --against torch --json train.json
+
+All options are those of the binary nb-bench: cargo xtask bench train --help, once set-up has run.";
+
+const INFER_EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench infer --case one-title
+  cargo xtask bench infer --against torch,onnx
+
+All options are those of the binary nb-bench: cargo xtask bench infer --help, once set-up has run.";
+
+const DATA_EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench data
+  cargo xtask bench data --json now.json --baseline before.json
+
+All options are those of the binary nb-bench: cargo xtask bench data --help, once set-up has run.";
+
 #[derive(Debug, clap::Args)]
-#[command(after_help = KERNEL_EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -30,21 +65,87 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+
+    /// Training steps: sequences, tokens and operations per second, phases, memory
+    #[command(disable_help_flag = true, after_help = TRAIN_EXAMPLES)]
+    Train(Handed),
+
+    /// Teacher and student at work: one title, and many texts
+    #[command(disable_help_flag = true, after_help = INFER_EXAMPLES)]
+    Infer(Handed),
+
+    /// Reading and tokenising
+    #[command(disable_help_flag = true, after_help = DATA_EXAMPLES)]
+    Data(Handed),
+}
+
+#[derive(Debug, clap::Args)]
+struct Handed {
+    /// What the binary nb-bench is given
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+    args: Vec<OsString>,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let Command::Kernels { args } = self.command;
+        match self.command {
+            Command::Kernels { args } => kernels(&args),
+            Command::Train(handed) => handed.run("train"),
+            Command::Infer(handed) => handed.run("infer"),
+            Command::Data(handed) => handed.run("data"),
+        }
+    }
+}
+
+fn kernels(args: &[String]) -> Result<ExitCode> {
+    libtorch::ensure(None)?;
+    for (package, bench) in kernel_benches()? {
+        let mut command = project::cargo();
+        command.args(["bench", "--quiet", "--package", &package, "--bench", &bench, "--"]).args(args);
+        if !command.status().context("cannot start cargo")?.success() {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Handed {
+    /// Builds `nb-bench`, makes sure of what it takes for granted, and hands over.
+    fn run(self, bench: &str) -> Result<ExitCode> {
+        let asks_for_help = nb::asks_for_help(&self.args);
+        // Whoever asks for help should not have to wait for a set-up first.
+        if asks_for_help && matches!(libtorch::find(None)?, Found::Missing(_)) {
+            print!("{}", Self::help(bench));
+            return Ok(ExitCode::SUCCESS);
+        }
         libtorch::ensure(None)?;
-        for (package, bench) in kernel_benches()? {
-            let mut command = project::cargo();
-            command.args(["bench", "--quiet", "--package", &package, "--bench", &bench, "--"]).args(&args);
-            if !command.status().context("cannot start cargo")?.success() {
-                return Ok(ExitCode::FAILURE);
+        let program = program::build(BENCH)?;
+        let mut command = std::process::Command::new(&program);
+        command.arg(bench).args(&self.args);
+        if !asks_for_help {
+            if !has(&self.args, "--teacher") {
+                teacher::ensure(&program)?;
+            }
+            if has(&self.args, "--against") && !has(&self.args, "--python") {
+                command.arg("--python").arg(peer::ensure()?);
             }
         }
-        Ok(ExitCode::SUCCESS)
+        program::hand_over(&mut command)
     }
+
+    /// The help that needs no binary.
+    fn help(bench: &str) -> String {
+        let mut cli = Cli::command();
+        cli.build();
+        let found = cli.find_subcommand_mut("bench").and_then(|own| own.find_subcommand_mut(bench));
+        found.map(|command| command.render_help().to_string()).unwrap_or_default()
+    }
+}
+
+/// Whether the option `name` is among `args`, in either spelling.
+fn has(args: &[OsString], name: &str) -> bool {
+    let is = |arg: &str| arg.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='));
+    args.iter().filter_map(|arg| arg.to_str()).any(is)
 }
 
 /// The benches of the crates on libtorch, as (package, bench).
@@ -76,6 +177,20 @@ fn benches(metadata: &Value) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_are_found_in_either_spelling() {
+        let args = |line: &str| -> Vec<OsString> { line.split(' ').map(OsString::from).collect() };
+        assert!(has(&args("--against torch"), "--against") && has(&args("--case a --against=torch,onnx"), "--against"));
+        assert!(!has(&args("--case against --teacher-of x"), "--against") && !has(&args("--teachers"), "--teacher"));
+    }
+
+    #[test]
+    fn the_help_without_a_binary_has_examples() {
+        for bench in ["train", "infer", "data"] {
+            assert!(Handed::help(bench).contains(&format!("cargo xtask bench {bench} ")), "{bench}");
+        }
+    }
 
     #[test]
     fn benches_are_found_in_the_crates_on_libtorch() {

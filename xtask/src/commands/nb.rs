@@ -2,21 +2,16 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::thread;
-use std::time::Instant;
+use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::CommandFactory;
-use serde_json::Value;
 
 use crate::cli::Cli;
 use crate::commands::data;
 use crate::libtorch::{self, Found};
-use crate::progress::{self, say};
+use crate::program::{self, NB};
 use crate::{project, teacher};
 
 pub(crate) const TRAIN: &str = "\
@@ -93,12 +88,10 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         libtorch::ensure(None)?;
-        let nb = build()?;
+        let nb = program::build(NB)?;
         let args = with_config(command, self.args);
         prepare(&nb, &args)?;
-        // In the caller's folder, in place of this process: so signals and the exit code are nb's own.
-        let error = Command::new(&nb).arg(command).args(args).exec();
-        Err(error).with_context(|| format!("cannot start {}", nb.display()))
+        program::hand_over(Command::new(&nb).arg(command).args(args))
     }
 }
 
@@ -112,78 +105,8 @@ fn with_config(command: &str, mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-fn asks_for_help(args: &[OsString]) -> bool {
+pub(crate) fn asks_for_help(args: &[OsString]) -> bool {
     args.iter().any(|arg| arg == "--help" || arg == "-h")
-}
-
-/// Builds `nb` and gives its path. Says nothing where there is nothing to build.
-pub(crate) fn build() -> Result<PathBuf> {
-    let started = Instant::now();
-    let mut child = project::cargo()
-        .args(["build", "--release", "--package", "nb-train", "--bin", "nb"])
-        .args(["--message-format=json-render-diagnostics", "--color=never"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot start cargo")?;
-    let (messages, errors) = (child.stdout.take(), child.stderr.take());
-    let watcher = thread::spawn(move || errors.map(watch_build).unwrap_or_default());
-    let executable = messages.and_then(|messages| {
-        let lines = BufReader::new(messages).lines().map_while(Result::ok);
-        lines.filter_map(|line| executable(&line)).last()
-    });
-    let status = child.wait()?;
-    let log = watcher.join().unwrap_or_default();
-    if !status.success() {
-        eprint!("{}", log.text);
-        bail!("cannot build nb; `cargo xtask doctor` says what this machine lacks");
-    }
-    if log.compiled {
-        say(format!("built nb in {}", progress::duration(started.elapsed())));
-    }
-    executable.context("cargo did not say where it put nb")
-}
-
-/// What cargo has said on standard error.
-#[derive(Default)]
-struct BuildLog {
-    text: String,
-    compiled: bool,
-}
-
-/// Shows which crate is being compiled, until cargo is done.
-fn watch_build(errors: impl std::io::Read) -> BuildLog {
-    let mut log = BuildLog::default();
-    let mut spinner = None;
-    let mut n_compiled = 0;
-    for line in BufReader::new(errors).lines().map_while(Result::ok) {
-        if let Some(name) = line.trim_start().strip_prefix("Compiling ") {
-            let spinner = spinner.get_or_insert_with(|| {
-                say("building nb, which takes some minutes the first time");
-                progress::spinner(String::new())
-            });
-            n_compiled += 1;
-            let name = name.split_whitespace().next().unwrap_or(name);
-            spinner.set_message(format!("compiling {name}, crate {n_compiled}"));
-            log.compiled = true;
-        }
-        log.text.push_str(&line);
-        log.text.push('\n');
-    }
-    if let Some(spinner) = spinner {
-        spinner.finish_and_clear();
-    }
-    log
-}
-
-/// The path of `nb`, if `message` is cargo's about that binary.
-fn executable(message: &str) -> Option<PathBuf> {
-    let message: Value = serde_json::from_str(message).ok()?;
-    if message["target"]["name"] != "nb" {
-        return None;
-    }
-    message["executable"].as_str().map(PathBuf::from)
 }
 
 /// Writes and fetches what the config at hand takes for granted: the sample corpus and the quickstart's teacher.
@@ -258,13 +181,5 @@ mod tests {
         assert!(overrides_teacher(&args("--set=teacher.checkpoint=models/bert")));
         assert!(overrides_teacher(&args("--set run.teacher.checkpoint=models/bert")));
         assert!(!overrides_teacher(&args("--set train.teacher_lr=1e-5")));
-    }
-
-    #[test]
-    fn the_binary_s_path_stands_in_cargo_s_message_about_it() {
-        let message = r#"{"reason":"compiler-artifact","target":{"name":"nb","kind":["bin"]},"executable":"/t/nb"}"#;
-        assert_eq!(executable(message), Some("/t/nb".into()));
-        let library = r#"{"reason":"compiler-artifact","target":{"name":"nb_loss"},"executable":null}"#;
-        assert_eq!(executable(library), None);
     }
 }

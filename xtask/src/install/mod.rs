@@ -171,7 +171,7 @@ impl Drop for Staging {
 }
 
 /// Takes the lock, waiting for another set-up that holds it. It ends with the returned file, or with the process.
-fn lock(path: &Path, title: &str) -> Result<File> {
+pub(crate) fn lock(path: &Path, title: &str) -> Result<File> {
     let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     let mut waiting = None;
     loop {
@@ -257,7 +257,8 @@ fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))
 }
 
-fn remove(path: &Path) -> Result<()> {
+/// Removes a file or a folder, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -202,7 +202,7 @@ fn check_together(data: &DataPlan, train: &TrainPlan, method: &Method, models: &
 }
 
 /// The number format that a choice stands for.
-pub(crate) fn precision(choice: PrecisionChoice) -> Precision {
+pub fn precision(choice: PrecisionChoice) -> Precision {
     match choice {
         PrecisionChoice::F32 => Precision::F32,
         PrecisionChoice::Bf16 => Precision::Bf16,
@@ -210,7 +210,10 @@ pub(crate) fn precision(choice: PrecisionChoice) -> Precision {
 }
 
 /// The device that a choice stands for on this machine.
-pub(crate) fn device(choice: DeviceChoice) -> Result<Device> {
+///
+/// # Errors
+/// If libtorch sees no such device.
+pub fn device(choice: DeviceChoice) -> Result<Device> {
     let count = tch::Cuda::device_count() as usize;
     match choice {
         DeviceChoice::Auto if count > 0 => Ok(Device::Cuda(0)),

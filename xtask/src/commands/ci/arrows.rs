@@ -5,15 +5,16 @@ use anyhow::{Context, Result, ensure};
 use crate::project;
 
 /// A crate and those that it must not reach, by whatever way.
-const NEVER: [(&str, &[&str]); 8] = [
-    ("nb-eval", &["torch-sys", "nb-data", "nb-report", "nb-train"]),
-    ("nb-data", &["torch-sys", "nb-eval", "nb-report", "nb-train"]),
-    ("nb-report", &["torch-sys", "nb-data", "nb-train"]),
-    ("nb-loss", &["nb-model", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train"]),
-    ("nb-model", &["nb-loss", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train"]),
-    ("nb-share", &["nb-loss", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train"]),
-    ("nb-momentum", &["nb-loss", "nb-data", "nb-eval", "nb-report", "nb-train"]),
-    ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-report", "nb-train"]),
+const NEVER: [(&str, &[&str]); 9] = [
+    ("nb-eval", &["torch-sys", "nb-data", "nb-report", "nb-train", "nb-bench"]),
+    ("nb-data", &["torch-sys", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
+    ("nb-report", &["torch-sys", "nb-data", "nb-train", "nb-bench"]),
+    ("nb-loss", &["nb-model", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
+    ("nb-model", &["nb-loss", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
+    ("nb-share", &["nb-loss", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
+    ("nb-momentum", &["nb-loss", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
+    ("nb-train", &["nb-bench"]),
+    ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
 ];
 
 pub(super) fn check() -> Result<()> {

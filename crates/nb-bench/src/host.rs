@@ -1,0 +1,76 @@
+//! What a result depends on beside the code: machine, libraries, commit.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+/// The machine that was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// The processor's name.
+    pub cpu: String,
+    /// Cores that this process may use.
+    pub cores: usize,
+    /// CPU threads that both sides had.
+    pub threads: usize,
+    /// Memory in bytes, where the system tells it.
+    pub memory_bytes: Option<u64>,
+    /// Operating system and architecture.
+    pub os: String,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Version of libtorch.
+    pub libtorch: String,
+}
+
+impl Host {
+    /// This machine.
+    pub fn here(threads: usize, device: tch::Device) -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        Self {
+            cpu: processor(&read("/proc/cpuinfo")).unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads,
+            memory_bytes: memory(&read("/proc/meminfo")),
+            os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            device: crate::device::name(device),
+            // tch is pinned to it and asks nobody.
+            libtorch: "2.11.0".to_owned(),
+        }
+    }
+}
+
+fn processor(cpuinfo: &str) -> Option<String> {
+    let (_, name) = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?;
+    Some(name.trim().to_owned())
+}
+
+fn memory(meminfo: &str) -> Option<u64> {
+    let kilobytes = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix("kB")?;
+    Some(kilobytes.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// The commit that this was built from, with `-dirty` behind it where files were changed; none outside of a repository.
+pub fn commit() -> Option<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new("git");
+    command.args(["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]).current_dir(folder);
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned()).filter(|commit| !commit.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_and_memory_are_read_off_linux_s_files() {
+        let cpuinfo = "processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\n";
+        assert_eq!(processor(cpuinfo).as_deref(), Some("Some CPU @ 2.0GHz"));
+        assert_eq!((processor(""), memory("")), (None, None));
+        assert_eq!(memory("MemTotal:       16384 kB\n"), Some(16_777_216));
+    }
+}

@@ -1,0 +1,9 @@
+//! The binary `nb-bench`: measurements over the library `nb-bench`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything touches libtorch: its list of devices is made once.
+    let preloaded = nb_train::cuda::preload();
+    nb_bench::cli::main(&preloaded)
+}

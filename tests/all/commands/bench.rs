@@ -1,0 +1,123 @@
+//! `nb-bench` from end to end, on the sample corpus with a tiny teacher. What it measures is no test's business.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::place::{Ended, Place};
+
+/// A place with a teacher that can be named as a folder.
+fn place() -> Place {
+    let place = Place::new();
+    place.train(&["train.max_steps=1"]).done();
+    place
+}
+
+/// `nb-bench` in this folder, a single round in f32 with the tiny teacher.
+fn bench(place: &Place, arguments: &[&str]) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nb-bench-under-test"));
+    place.settle(&mut command);
+    command.args(arguments).args(["--threads", "1", "--rounds", "1", "--precision", "f32", "--device", "cpu"]);
+    command.args(["--teacher", "runs/tiny/teacher", "--json", "results.json"]).output().unwrap().into()
+}
+
+fn results(place: &Place) -> Vec<Value> {
+    let report = place.json("results.json");
+    assert!(report["host"]["cpu"].is_string() && report["host"]["threads"] == 1, "{report}");
+    report["results"].as_array().unwrap().clone()
+}
+
+#[test]
+fn training_is_measured_and_told_as_json() {
+    let place = place();
+    let cases = ["sample-titles", "sample-clicks"];
+    let ended =
+        bench(&place, &["train", "--case", cases[0], "--case", cases[1], "--steps", "2", "--batch", "8"]).done();
+    let results = results(&place);
+    assert_eq!(results.len(), 2);
+    for ((result, case), unit) in results.iter().zip(cases).zip(["sequences/s", "samples/s"]) {
+        assert_eq!(
+            (&result["bench"], &result["case"], &result["precision"]),
+            (&"train".into(), &case.into(), &"f32".into())
+        );
+        assert_eq!((&result["unit"], &result["ratio"], &result["spread"]), (&unit.into(), &Value::Null, &Value::Null));
+        let ours = result["ours"].as_f64().unwrap();
+        assert!(ours > 0.0 && result["range"] == serde_json::json!([ours, ours]), "{result}");
+        // Both numbers are per second of the same round: in titles each sequence has 3 to 32 tokens.
+        let tokens = result["tokens_per_second"].as_f64().unwrap() / ours;
+        assert!(tokens > 3.0 && (case != cases[0] || tokens <= 32.0), "{result}");
+        for key in ["gflops", "peak_gflops", "peak_gflops_at_shapes", "share_of_peak", "share_of_peak_at_shapes"] {
+            assert!(result[key].as_f64().unwrap() > 0.0, "{key}: {result}");
+        }
+        for phase in ["data", "losses", "blend and norm", "optimiser"] {
+            assert!(result["phases_ms"][phase].as_f64().unwrap() > 0.0, "{phase}: {result}");
+        }
+        assert!(ended.out.contains(&format!("train {case} f32: ")), "{}", ended.out);
+    }
+    assert!(!place.exists("runs/run"), "a bench leaves no run behind");
+}
+
+#[test]
+fn inference_and_reading_are_measured_too() {
+    let place = place();
+    let ended = bench(&place, &["infer", "--case", "sample-one-title", "--case", "sample-bulk-64-teacher"]).done();
+    let found = results(&place);
+    assert_eq!((&found[0]["unit"], &found[0]["calls"]), (&"ms".into(), &200.into()), "{}", ended.out);
+    assert!(found[0]["p99"].as_f64().unwrap() >= found[0]["ours"].as_f64().unwrap());
+    assert_eq!(found[1]["unit"], "texts/s");
+
+    bench(&place, &["data"]).done();
+    let found = results(&place);
+    let cases: Vec<&str> = found.iter().map(|result| result["case"].as_str().unwrap()).collect();
+    assert_eq!(cases, ["sample-parse", "sample-parse-mind", "sample-parse-behaviors", "sample-tokenise"]);
+    assert!(found[3]["second_start_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_baseline_that_was_faster_is_exit_1() {
+    let place = place();
+    let again = |place: &Place| bench(place, &["data", "--case", "sample-parse", "--baseline", "before.json"]);
+    bench(&place, &["data", "--case", "sample-parse"]).done();
+    let mut before = place.json("results.json");
+    let out = |factor: f64, before: &mut Value| {
+        for key in ["ours", "range"] {
+            let scaled = |value: &Value| serde_json::json!(value.as_f64().unwrap() * factor);
+            let value = &mut before["results"][0][key];
+            *value = match value.as_array() {
+                Some(both) => both.iter().map(scaled).collect(),
+                None => scaled(value),
+            };
+        }
+        place.write("before.json", before.to_string());
+        again(&place)
+    };
+    assert!(out(1e-6, &mut before).done().out.contains("nothing became slower"));
+    let ended = out(1e12, &mut before);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.out.contains("slower: data sample-parse f32: "), "{}", ended.out);
+}
+
+#[test]
+fn wrong_usage_of_a_bench_is_named() {
+    let place = place();
+    bench(&place, &["train", "--case", "ag-64"]).failed(&["ag_news", "sample-64"]);
+    bench(&place, &["train", "--case", "ag"]).failed(&["--case is ag", "ag-64", "sample-clicks"]);
+    bench(&place, &["train", "--against", "onnx"]).failed(&["--against onnx is for infer"]);
+    bench(&place, &["data", "--case", "sample-parse", "--against", "torch"]).failed(&["--python", "requirements.txt"]);
+    bench(&place, &["data", "--python", "python3"]).failed(&["nothing is run --against"]);
+    bench(&place, &["data", "--baseline", "tiny.yaml"]).failed(&["tiny.yaml", "no results of this bench"]);
+    for wrong in [&["infer", "--against", "jax"][..], &["train", "--steps", "0"], &[]] {
+        assert_eq!(bench(&place, wrong).code, Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn each_bench_s_help_has_an_example() {
+    let place = Place::new();
+    for command in ["train", "infer", "data"] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_nb-bench-under-test"));
+        place.settle(&mut program);
+        let help = Ended::from(program.args([command, "--help"]).output().unwrap()).done();
+        assert!(help.out.contains(&format!("nb-bench {command} ")), "{}", help.out);
+    }
+}
