@@ -42,11 +42,11 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let path = |name: &str| folder.path().join(name);
-        std::fs::write(path("fake.py"), FAKE).unwrap();
+        std::fs::write(path("fake.py"), FAKE).expect("the folder can be written");
         let job = serde_json::json!({"sequences": 32, "tokens": 500, "end": path("end")});
-        std::fs::write(path("job.json"), job.to_string()).unwrap();
+        std::fs::write(path("job.json"), job.to_string()).expect("the folder can be written");
         Self { folder, python: Python { program: "python3".into(), threads: 3 } }
     }
 
@@ -60,7 +60,7 @@ impl Place {
     }
 
     fn ready(&self, mode: &str) -> Peer {
-        match self.start(mode).unwrap() {
+        match self.start(mode).expect(mode) {
             Started::Ready(peer) => peer,
             Started::Unavailable(why) => panic!("{mode}: {why}"),
         }
