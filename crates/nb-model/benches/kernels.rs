@@ -2,7 +2,7 @@
 //! hidden units, 12 heads. Throughput counts tokens, or entries where every entry is alike.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use nb_model::{Activation, Packed, bench};
+use nb_model::{Activation, Capture, Packed, bench};
 use tch::{Device, Kind, Tensor};
 
 const HIDDEN: i64 = 384;
@@ -29,9 +29,9 @@ fn kernels(c: &mut Criterion) {
     group.throughput(Throughput::Elements(n.unsigned_abs()));
     for kind in [Kind::Float, Kind::BFloat16] {
         let (qkv, grad) = (random(n, 3 * HIDDEN).to_kind(kind), random(n, HIDDEN).to_kind(kind));
-        for (name, plain) in [("fused", false), ("plain", true)] {
+        for (name, capture) in [("fused", Capture::Last), ("plain", Capture::Scores)] {
             group.bench_function(format!("attention/{name}/{kind:?}"), |b| {
-                b.iter(|| bench::attention(&qkv, &grad, &packed, HEADS, plain));
+                b.iter(|| bench::attention(&qkv, &grad, &packed, HEADS, capture));
             });
         }
     }

@@ -21,9 +21,9 @@ pub mod bench {
     use crate::encoder::Capture;
     use crate::packed::Packed;
 
-    /// Attention forward and backward, with dropout of 0.1; queries, keys and values [n, 3H], gradient [n, H].
-    pub fn attention(qkv: &Tensor, grad: &Tensor, packed: &Packed, heads: i64, plain: bool) -> (Tensor, Tensor) {
-        let capture = if plain { Capture::Scores } else { Capture::Last };
+    /// Attention forward and backward, with dropout of 0.1; queries, keys and values [n, 3H], gradient [n, H]. With
+    /// [`Capture::Scores`] it is the plain form, which shows them.
+    pub fn attention(qkv: &Tensor, grad: &Tensor, packed: &Packed, heads: i64, capture: Capture) -> (Tensor, Tensor) {
         let dropout = |i: usize| Dropout::new(0.1, Some(i as u64));
         let (out, tape) = attention::forward(qkv, packed, heads, dropout, capture);
         let back = attention::backward((grad, None), packed, heads, dropout, &tape);
