@@ -6,7 +6,7 @@ use pulp::Simd;
 const LOWEST: f32 = -87.3;
 const HIGHEST: f32 = 88.3;
 /// ln 2 in two parts; the first one times an integer is exact.
-const LN_2_HIGH: f32 = 0.693_359_375;
+const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 /// 1.5·2²³: adding it rounds to an integer, which the low bits of the sum then hold.
 const ROUND: f32 = 12_582_912.0;
