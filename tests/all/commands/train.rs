@@ -96,8 +96,13 @@ fn check_metrics(text: &str) {
         let terms = line["terms"].as_object().unwrap();
         let names: Vec<&str> = terms.keys().map(String::as_str).collect();
         assert_eq!(names, ["teacher", "embedding", "hidden", "pooled", "soft", "hard"]);
-        let sum: f64 = terms.values().map(|v| v.as_f64().unwrap()).sum();
-        assert!((sum - line["loss"].as_f64().unwrap()).abs() < 1e-9, "the loss is the sum of its terms: {line}");
+        let weighted =
+            |(name, value): (&String, &Value)| line["weights"][name].as_f64().unwrap() * value.as_f64().unwrap();
+        let sum: f64 = terms.iter().map(weighted).sum();
+        assert!(
+            (sum - line["loss"].as_f64().unwrap()).abs() < 1e-9,
+            "the loss is the sum of its weighted terms: {line}"
+        );
     }
     for line in evaluations {
         assert!(line["student"]["accuracy"].is_number() && line["teacher"]["macro_f1"].is_number(), "{line}");
@@ -132,7 +137,7 @@ fn a_method_spelled_out_is_the_preset() {
     let spelled = [
         "newsbert",
         "{teacher: joint, temperature: 1.0, t2: false, beta: 0.15, blend: [layers], share: [pooling, dense], \
-         weights: {embedding: 1, hidden: 1, pooled: 1, soft: 1, hard: 1, teacher: 1}}",
+         weights: {embedding: 0.1, hidden: 0.1, pooled: 1, soft: 1, hard: 1, teacher: 1}}",
         "finetune",
         "{teacher: none, weights: {hard: 1}}",
         "teacher",

@@ -157,7 +157,7 @@ fn catch_up(values: &mut [f32], first: &mut [f32], second: &mut [f32], missed: &
 #[cfg(test)]
 mod tests {
     use nb_model::Layout;
-    use tch::{Device, Tensor};
+    use tch::{Device, Kind, Tensor};
 
     use super::super::{AdamW, Group, gradient_norm, settle};
     use super::*;
@@ -174,9 +174,13 @@ mod tests {
         };
         layout.push("bias", &[5]);
         let arena = Arena::zeros(layout, Device::Cpu);
-        tch::manual_seed(1);
-        let _ = arena.values().normal_(0.0, 1.0);
+        arena.values().copy_(&numbers(arena.layout().numel(), 0.0));
         arena
+    }
+
+    /// Numbers between −1 and 1 that no other test's random generator can disturb.
+    fn numbers(count: i64, shift: f64) -> Tensor {
+        (Tensor::arange(count, (Kind::Float, Device::Cpu)) * 0.7 + shift).sin()
     }
 
     /// Rows that step `i` looks up; row 22 never is, row 21 first in step 30.
@@ -189,8 +193,7 @@ mod tests {
     fn add_gradient(arena: &Arena, i: u64) {
         let rows = looked_up(i);
         for &row in &rows {
-            tch::manual_seed(i as i64 * 100 + i64::from(row));
-            let _ = arena.grad("table").get(i64::from(row)).normal_(0.0, 1.0);
+            arena.grad("table").get(i64::from(row)).copy_(&numbers(WIDTH, i as f64 + 13.0 * f64::from(row)));
         }
         let _ = arena.grad("bias").fill_(0.1 * i as f64);
         arena.touched().add(rows);
@@ -205,9 +208,9 @@ mod tests {
                 groups[0].forget();
             }
             add_gradient(&arena, i);
-            let norm = gradient_norm(&groups).double_value(&[]);
-            norms.push(norm);
-            let clip = if i == 17 { 0.0 } else { (1.0 / norm).min(1.0) }; // step 17 is left out
+            norms.push(gradient_norm(&groups).double_value(&[]));
+            // Not from the norm, whose last bits depend on the order of its sum. Step 17 is left out.
+            let clip = if i == 17 { 0.0 } else { 1.0 / (1.0 + i as f64) };
             AdamW::new(0.1).step(&mut groups, i, 1.0 - i as f64 / 100.0, &Tensor::from(clip));
         }
         settle(&mut groups);
