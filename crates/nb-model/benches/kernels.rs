@@ -2,7 +2,7 @@
 //! hidden units, 12 heads. Throughput counts tokens, or entries where every entry is alike.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use nb_model::{Activation, Capture, Packed, bench};
+use nb_model::{Capture, Packed, bench};
 use tch::{Device, Kind, Tensor};
 
 const HIDDEN: i64 = 384;
@@ -45,7 +45,7 @@ fn kernels(c: &mut Criterion) {
     group.throughput(Throughput::Elements((n * FEED_FORWARD).unsigned_abs()));
     let (x, grad) = (random(n, FEED_FORWARD), random(n, FEED_FORWARD));
     group.bench_function("gelu", |b| {
-        b.iter(|| (Activation::Gelu.forward(&x), Activation::Gelu.backward(&grad, &x)));
+        b.iter(|| bench::gelu(&x, &grad));
     });
     group.finish();
 }

@@ -20,6 +20,8 @@ pub(crate) struct Embeddings {
     segment: Option<Table>,
     norm: LayerNorm,
     dropout: f64,
+    /// Where the words are noted that get a gradient.
+    touched: TouchedRows,
 }
 
 /// One lookup table [rows, H] and its gradient.
@@ -27,14 +29,11 @@ pub(crate) struct Embeddings {
 struct Table {
     value: Tensor,
     grad: Tensor,
-    /// Where the rows that get a gradient are noted, if the arena wants to know.
-    touched: Option<TouchedRows>,
 }
 
 impl Table {
     fn new(arena: &Arena, name: &str) -> Self {
-        let slot = arena.layout().table().filter(|slot| slot.name == name);
-        Self { value: arena.value(name), grad: arena.grad(name), touched: slot.map(|_| arena.touched().clone()) }
+        Self { value: arena.value(name), grad: arena.grad(name) }
     }
 
     fn forward(&self, index: &Tensor) -> Tensor {
@@ -44,13 +43,10 @@ impl Table {
     /// Adds each row of `grad` to the row that `index` names; only the rows of the batch are touched. Both operations add
     /// in a fixed order on their device, so the sums repeat: `index_add_` goes through the rows one by one on the CPU but
     /// in any order on CUDA, where an accumulating `index_put_` sorts first.
-    fn backward(&self, packed: &Packed, index: &Tensor, grad: &Tensor) {
+    fn backward(&self, index: &Tensor, grad: &Tensor) {
         let mut own = self.grad.shallow_clone();
         let _ = match own.device() {
-            Device::Cpu => {
-                self.touched.iter().for_each(|touched| touched.add(packed.distinct_ids()));
-                own.index_add_(0, index, grad)
-            }
+            Device::Cpu => own.index_add_(0, index, grad),
             _ => own.index_put_(&[Some(index)], grad, true),
         };
     }
@@ -66,7 +62,8 @@ impl Embeddings {
     pub(crate) fn new(arena: &Arena, eps: f64, dropout: f64) -> Self {
         let segment = arena.layout().slot(SEGMENT).is_some().then(|| Table::new(arena, SEGMENT));
         let norm = super::layer_norm(arena, EMBEDDING_NORM, eps);
-        Self { word: Table::new(arena, WORD), position: Table::new(arena, POSITION), segment, norm, dropout }
+        let (word, position) = (Table::new(arena, WORD), Table::new(arena, POSITION));
+        Self { word, position, segment, norm, dropout, touched: arena.touched().clone() }
     }
 
     /// → [n, H], after LayerNorm and dropout, and the state before dropout's tape.
@@ -91,10 +88,13 @@ impl Embeddings {
             dropout.apply(&mut grad);
         }
         let grad = self.norm.backward(&grad, &tape.norm);
-        self.word.backward(packed, &packed.ids, &grad);
-        self.position.backward(packed, &packed.positions, &grad);
+        if packed.device() == Device::Cpu {
+            self.touched.add(packed.distinct_ids());
+        }
+        self.word.backward(&packed.ids, &grad);
+        self.position.backward(&packed.positions, &grad);
         if let Some(segment) = &self.segment {
-            segment.backward(packed, &self.segments(packed), &grad);
+            segment.backward(&self.segments(packed), &grad);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::config::Activation;
 
 impl Activation {
     /// f(x), entry by entry.
-    pub fn forward(self, x: &Tensor) -> Tensor {
+    pub(crate) fn forward(self, x: &Tensor) -> Tensor {
         match self {
             Self::Gelu => x.gelu("none"),
             Self::GeluNew => x.gelu("tanh"),
@@ -16,7 +16,7 @@ impl Activation {
     }
 
     /// f′(x) · `grad`.
-    pub fn backward(self, grad: &Tensor, x: &Tensor) -> Tensor {
+    pub(crate) fn backward(self, grad: &Tensor, x: &Tensor) -> Tensor {
         match self {
             Self::Gelu => x.gelu_backward(grad, "none"),
             Self::GeluNew => x.gelu_backward(grad, "tanh"),

@@ -18,6 +18,7 @@ pub mod bench {
     use super::attention;
     use super::dropout::Dropout;
     use super::norm::LayerNorm;
+    use crate::config::Activation;
     use crate::encoder::Capture;
     use crate::packed::Packed;
 
@@ -38,6 +39,11 @@ pub mod bench {
         let (out, tape) = norm.forward(x, residual);
         let back = norm.backward(&out, &tape);
         (out, back)
+    }
+
+    /// GELU and its derivative times `grad`, [n, F].
+    pub fn gelu(x: &Tensor, grad: &Tensor) -> (Tensor, Tensor) {
+        (Activation::Gelu.forward(x), Activation::Gelu.backward(grad, x))
     }
 
     /// Dropout in place.

@@ -1,11 +1,11 @@
 //! The rows of a table, updated when they are needed.
 //!
 //! Most rows of an embedding table have no gradient in a step: of 30,522 words a batch of 32 news has some hundreds. AdamW
-//! changes the others too, by their moments and by the decay, which takes longer than the step's products where texts are
-//! short, since all of it goes through memory. But nobody reads a row before it is looked up. So each row counts the updates it
-//! has had, the factors of all updates are kept, and a row catches up, all missed updates in one go, before a step reads
-//! it and before anything else may. The operations on an entry and their order are those of updating in every step, so
-//! the bits are too.
+//! changes the others too, by their moments and by the decay, and all of it goes through memory: on titles that took a
+//! sixth of the time of the products. But nobody reads a row before it is looked up. So each row counts the updates it has
+//! had, the factors of all updates are kept, and a row catches up, all missed updates in one go, before a step reads it and
+//! before anything else may. The operations on an entry and their order are those of updating in every step, so the bits
+//! are too.
 
 use nb_model::{Arena, TouchedRows, pool};
 use pulp::Arch;
