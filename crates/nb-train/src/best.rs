@@ -1,28 +1,38 @@
 //! The best model so far: its metrics, and its folder, which is replaced whole or not at all.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use crate::evaluation::Evaluation;
-use crate::folder::replace_folder;
 use crate::models::Role;
+use crate::origin;
+use crate::whole::replace_folder;
 
 /// The best of one model's evaluations.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Best {
     role: Role,
-    metric: &'static str,
-    evaluation: Option<(u64, Evaluation)>,
-    folder: Option<PathBuf>,
+    metric: String,
+    saved: Option<Saved>,
     /// Evaluations since.
     worse: u64,
 }
 
+/// A model that was the best.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Saved {
+    step: u64,
+    evaluation: Evaluation,
+    /// A hash of the weights in its folder.
+    weights: String,
+}
+
 impl Best {
     /// Nothing yet; `metric` decides.
-    pub fn new(role: Role, metric: &'static str) -> Self {
-        Self { role, metric, evaluation: None, folder: None, worse: 0 }
+    pub fn new(role: Role, metric: &str) -> Self {
+        Self { role, metric: metric.to_owned(), saved: None, worse: 0 }
     }
 
     /// Takes the evaluation of step `step` and, if they are the best (a tie is not), saves the model by `save` into the run's
@@ -37,14 +47,15 @@ impl Best {
         run: &Path,
         save: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<u64> {
-        let value = |evaluation: &Evaluation| evaluation.get(self.metric).unwrap_or(f64::NEG_INFINITY);
-        if self.evaluation.as_ref().is_some_and(|(_, best)| value(best) >= value(&evaluation)) {
+        let value = |evaluation: &Evaluation| evaluation.get(&self.metric).unwrap_or(f64::NEG_INFINITY);
+        if self.saved.as_ref().is_some_and(|best| value(&best.evaluation) >= value(&evaluation)) {
             self.worse += 1;
             return Ok(self.worse);
         }
         let folder = run.join(self.role.name());
         replace_folder(&folder, save)?;
-        (self.folder, self.evaluation, self.worse) = (Some(folder), Some((step, evaluation)), 0);
+        self.saved = Some(Saved { step, evaluation, weights: origin::weights(&folder)? });
+        self.worse = 0;
         Ok(0)
     }
 
@@ -60,12 +71,23 @@ impl Best {
 
     /// Whether a model was saved.
     pub fn is_saved(&self) -> bool {
-        self.folder.is_some()
+        self.saved.is_some()
+    }
+
+    /// Whether the folder of a run holds just the model that this is about.
+    pub(crate) fn is_in(&self, run: &Path) -> bool {
+        let in_folder = || origin::weights(&run.join(self.role.name())).ok();
+        self.saved.as_ref().is_none_or(|saved| in_folder().is_some_and(|weights| weights == saved.weights))
+    }
+
+    /// Forgets the evaluations.
+    pub(crate) fn forget(&mut self) {
+        (self.saved, self.worse) = (None, 0);
     }
 
     /// The step of the best evaluation, and what it said.
     pub fn evaluation(&self) -> Option<(u64, &Evaluation)> {
-        self.evaluation.as_ref().map(|(step, evaluation)| (*step, evaluation))
+        self.saved.as_ref().map(|saved| (saved.step, &saved.evaluation))
     }
 }
 

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::config::NewsField;
-use crate::folder::write_whole;
 use crate::plan::Plan;
+use crate::whole::write_whole;
 
 /// The top layers' file in a model folder.
 pub const HEAD_FILE: &str = "head.safetensors";

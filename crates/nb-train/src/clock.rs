@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::terms::Counts;
 
 /// Steps whose time does not count in the speed: first touches of memory, kernels chosen.
 const WARM_UP_STEPS: u64 = 3;
 
 /// Time spent in steps, and what went through them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Clock {
     all: Throughput,
     warm: Throughput,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 struct Throughput {
     time: Duration,
     samples: i64,

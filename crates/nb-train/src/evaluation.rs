@@ -1,14 +1,17 @@
 //! What an evaluation says: metrics by name, their intervals, and the same over parts of the data.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use nb_eval::{Bootstrap, bootstrap_mean};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// A number by name; the higher, the better.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
     /// As in `summary.json`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The number.
     pub value: f64,
     /// Where it may lie: the 95 % percentile bootstrap interval over the rows, for a metric that is a mean over them.
@@ -18,7 +21,7 @@ pub struct Metric {
 impl Metric {
     /// A metric without an interval.
     pub fn plain(name: &'static str, value: f64) -> Self {
-        Self { name, value, interval: None }
+        Self { name: name.into(), value, interval: None }
     }
 
     /// A mean over rows with its interval.
@@ -28,12 +31,12 @@ impl Metric {
     pub fn mean(name: &'static str, values: &[f64]) -> Result<Self> {
         // Enough for two digits of an interval; a run draws some for each evaluation.
         let mean = bootstrap_mean(values, Bootstrap { resamples: 1000, ..Bootstrap::default() })?;
-        Ok(Self { name, value: mean.mean, interval: Some((mean.low, mean.high)) })
+        Ok(Self { name: name.into(), value: mean.mean, interval: Some((mean.low, mean.high)) })
     }
 }
 
 /// A part of the evaluated rows.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// Which rows, in words.
     pub name: String,
@@ -44,18 +47,18 @@ pub struct Part {
 }
 
 /// What became of each row: what two models are compared by.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcomes {
     /// Which row of the data each entry is of.
     pub rows: Vec<u32>,
     /// By metric one number per row, whose mean is the metric.
-    pub values: Vec<(&'static str, Vec<f64>)>,
+    pub values: Vec<(Cow<'static, str>, Vec<f64>)>,
     /// Classes, where the task tells them.
     pub classes: Option<Classes>,
 }
 
 /// True and predicted classes, one for each row.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Classes {
     /// The classes' names, by number.
     pub names: Vec<String>,
@@ -68,18 +71,18 @@ pub struct Classes {
 }
 
 /// What a model achieved.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Rows that count.
     pub rows: usize,
     /// What the rows are called: texts, impressions, queries.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// Over all rows, in the order of reports.
     pub metrics: Vec<Metric>,
     /// Over parts of them.
     pub parts: Vec<Part>,
     /// What was left out of it, in words with its number.
-    pub left_out: Vec<(&'static str, u64)>,
+    pub left_out: Vec<(Cow<'static, str>, u64)>,
     /// What became of each row.
     pub outcomes: Outcomes,
 }
@@ -99,7 +102,7 @@ impl Evaluation {
     /// Metrics at the top, then their intervals, the parts, and what was left out.
     pub fn to_json(&self) -> Map<String, Value> {
         let mut out = Map::new();
-        out.insert(self.unit.to_owned(), self.rows.into());
+        out.insert(self.unit.to_string(), self.rows.into());
         out.extend(values(&self.metrics));
         let intervals = intervals(&self.metrics);
         if !intervals.is_empty() {
@@ -107,14 +110,14 @@ impl Evaluation {
         }
         if !self.parts.is_empty() {
             let part = |part: &Part| {
-                let mut own = Map::from_iter([(self.unit.to_owned(), json!(part.rows))]);
+                let mut own = Map::from_iter([(self.unit.to_string(), json!(part.rows))]);
                 own.extend(values(&part.metrics));
                 own.insert("intervals".to_owned(), Value::Object(self::intervals(&part.metrics)));
                 (part.name.clone(), Value::Object(own))
             };
             out.insert("parts".to_owned(), Value::Object(self.parts.iter().map(part).collect()));
         }
-        let left_out: Map<_, _> = self.left_out.iter().map(|&(what, n)| (what.to_owned(), json!(n))).collect();
+        let left_out: Map<_, _> = self.left_out.iter().map(|(what, n)| (what.to_string(), json!(n))).collect();
         if !left_out.is_empty() {
             out.insert("left_out".to_owned(), Value::Object(left_out));
         }
@@ -123,10 +126,10 @@ impl Evaluation {
 }
 
 fn values(metrics: &[Metric]) -> Map<String, Value> {
-    metrics.iter().map(|m| (m.name.to_owned(), json!(m.value))).collect()
+    metrics.iter().map(|m| (m.name.to_string(), json!(m.value))).collect()
 }
 
 fn intervals(metrics: &[Metric]) -> Map<String, Value> {
-    let ends = |m: &Metric| m.interval.map(|(low, high)| (m.name.to_owned(), json!([low, high])));
+    let ends = |m: &Metric| m.interval.map(|(low, high)| (m.name.to_string(), json!([low, high])));
     metrics.iter().filter_map(ends).collect()
 }

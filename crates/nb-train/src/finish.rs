@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::assemble;
 use crate::evaluation::{Evaluation, Outcomes};
-use crate::folder::{OUTCOMES, REPORT, write_whole};
+use crate::folder::{OUTCOMES, REPORT};
 use crate::method::TeacherRole;
 use crate::models::{Model, Role};
 use crate::origin;
@@ -17,13 +17,14 @@ use crate::outcomes;
 use crate::report::{Finished, Summary, TrainReport, speed, summarise};
 use crate::run::Run;
 use crate::task::{SplitName, Task};
+use crate::whole::write_whole;
 
 /// Measures, and writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a run whose summary is there
 /// is finished, whatever becomes of its report.
-pub(crate) fn finish<K: Task>(run: &Run<'_, K>, steps: u64) -> Result<Summary> {
-    let clock = &run.clock;
+pub(crate) fn finish<K: Task>(run: &Run<'_, K>) -> Result<Summary> {
+    let clock = &run.state.clock;
     let train = TrainReport {
-        steps,
+        steps: run.state.step,
         seconds: clock.seconds(),
         samples: clock.samples(),
         samples_per_second: clock.samples_per_second(),
@@ -45,16 +46,20 @@ pub(crate) fn finish<K: Task>(run: &Run<'_, K>, steps: u64) -> Result<Summary> {
     outcomes::write(&folder.join(OUTCOMES), run.task.name(), run.task.primary_metric(), split, &outcomes)?;
 
     let mut summary = summarise(run.plan, (run.task.name(), run.task.primary_metric()), folder, train, &models);
-    let without: BTreeMap<&str, u64> = run.without_unit.iter().map(|(kind, n)| (kind.name(), *n)).collect();
+    let without: BTreeMap<&str, u64> = run.state.without_unit.iter().map(|(kind, n)| (kind.name(), *n)).collect();
     let warnings = run.task.warnings();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     run.sources.iter().for_each(|(key, value)| summary.json[key] = value.clone());
-    for (key, value) in
-        [("machine", origin::machine(run.plan)), ("warnings", json!(warnings)), ("terms_without_unit", json!(without))]
-    {
+    for (key, value) in [
+        ("machine", origin::machine(run.plan)),
+        ("warnings", json!(warnings)),
+        ("terms_without_unit", json!(without)),
+        ("updates_left_out", json!(run.state.left_out)),
+    ] {
         summary.json[key] = value;
     }
     run.folder.finish(&summary.json)?;
+    run.checkpoints.remove();
     if let Err(e) = report(folder) {
         tracing::warn!("no report was written: {e:#}");
     }
@@ -69,7 +74,7 @@ fn report(folder: &std::path::Path) -> Result<()> {
 
 /// A model's evaluations: of the best state of one that was trained, as it was saved; of a frozen teacher as it is.
 fn measured<'a, K: Task>(run: &'a Run<'_, K>, role: Role, model: &'a Model<K::Top>) -> Result<Finished<'a>> {
-    let best = run.best.iter().find(|best| best.role() == role).and_then(|best| best.evaluation());
+    let best = run.state.best.iter().find(|best| best.role() == role).and_then(|best| best.evaluation());
     let on = |model: &Model<K::Top>, split| run.task.evaluate(&model.bert, &model.top, split);
     let frozen = role == Role::Teacher && run.plan.method.teacher == TeacherRole::Frozen;
     let (folder, best_step, dev): (_, _, Option<Evaluation>) = match best {

@@ -1,7 +1,7 @@
-//! Folders and files that are whole or not there: the run folder, and what is replaced in it.
+//! The run folder: who may take it, and what is written into it while a run goes on.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,33 +9,64 @@ use nb_report::EventWriter;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::checkpoint::CHECKPOINTS;
+use crate::lock::{LOCK, Lock};
+use crate::whole::write_whole;
+
 /// The resolved configuration in a run folder; there from the start.
 pub(crate) const CONFIG: &str = "config.yaml";
 /// The result in a run folder; there once the run is finished.
 pub(crate) const SUMMARY: &str = "summary.json";
 /// One line per log step and evaluation.
 const METRICS: &str = "metrics.jsonl";
-
 /// What each model made of each row, in a run folder.
 pub(crate) const OUTCOMES: &str = "outcomes.safetensors";
 /// The report for people in a run folder.
 pub(crate) const REPORT: &str = "report.html";
+/// How names of what is being written begin; of a process that was killed, such files and folders stay.
+const HALF_WRITTEN: [&str; 3] = [".new-", ".old-", ".tmp"];
 
 /// What to do about a run folder that holds an unfinished run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unfinished {
     /// Leave it and say so.
     Refuse,
     /// Remove it and begin anew.
     Overwrite,
+    /// Go on where its newest whole checkpoint stands; begin anew where it has none yet.
+    Resume(Accepted),
+    /// Go on if it was begun just so, else remove it and begin anew.
+    ResumeSame,
 }
 
-/// The folder of one run.
+/// Keys in which a run that goes on may differ from what it was begun with: these and those below them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Accepted(pub Vec<String>);
+
+impl Accepted {
+    /// Whether `key` is among them.
+    pub(crate) fn holds(&self, key: &str) -> bool {
+        let is_above = |above: &String| key.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        self.0.iter().any(|own| own == key || is_above(own))
+    }
+}
+
+/// The folder of one run, which no other process can take meanwhile.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    metrics: fs::File,
+    metrics: File,
     events: EventWriter,
+    _lock: Lock,
+}
+
+/// What lies in a folder that a run might take.
+#[derive(Debug)]
+enum Holds {
+    /// Nothing.
+    Nothing,
+    /// These entries of a run that did not come to its end.
+    Unfinished(Vec<PathBuf>),
 }
 
 impl RunFolder {
@@ -43,37 +74,31 @@ impl RunFolder {
     ///
     /// # Errors
     /// As [`RunFolder::create`].
-    pub fn check(wanted: &Path, unfinished: Unfinished) -> Result<()> {
-        free_folder(wanted, unfinished).map(|_| ())
+    pub fn check(wanted: &Path, unfinished: &Unfinished) -> Result<()> {
+        let (path, holds) = look(wanted)?;
+        Lock::check(&path)?;
+        may_take(&path, &holds, unfinished)
     }
 
-    /// Takes `wanted` for a run: where a finished run lies there, `<wanted>-2` and so on.
+    /// Takes `wanted` for a new run: where a finished run lies there, `<wanted>-2` and so on. An unfinished one is removed,
+    /// if that is what is to be done about it.
     ///
     /// # Errors
-    /// If an unfinished run lies there and is not to be overwritten, if something else lies there, or if the folder
-    /// cannot be written.
-    pub fn create(wanted: &Path, config: &impl Serialize, unfinished: Unfinished) -> Result<Self> {
-        let yaml = serde_yaml::to_string(config)?;
-        loop {
-            let (path, old) = free_folder(wanted, unfinished)?;
-            if let Some(old) = old {
-                remove(&path, &old)?;
-            }
-            fs::create_dir_all(&path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
-            // The configuration is the claim: of two runs that find the folder free, one makes the file.
-            let mut file = match fs::File::create_new(path.join(CONFIG)) {
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
-                file => file.with_context(|| format!("cannot write {}", path.join(CONFIG).display()))?,
-            };
-            file.write_all(yaml.as_bytes()).with_context(|| format!("cannot write {}", path.join(CONFIG).display()))?;
-            let metrics = path.join(METRICS);
-            let metrics = fs::File::create(&metrics).with_context(|| format!("cannot write {}", metrics.display()))?;
-            if path != wanted {
-                tracing::info!("{} holds a finished run; this one goes to {}", wanted.display(), path.display());
-            }
-            let events = EventWriter::create(&path)?;
-            return Ok(Self { path, metrics, events });
+    /// If an unfinished run lies there and is to stay, if another process is at work there, if something else lies there,
+    /// or if the folder cannot be written.
+    pub fn create(wanted: &Path, config: &impl Serialize, unfinished: &Unfinished) -> Result<Self> {
+        let (path, lock, holds) = take(wanted, unfinished)?;
+        if let Holds::Unfinished(entries) = holds {
+            remove(&path, &entries)?;
         }
+        write_config(&path, config)?;
+        let metrics = path.join(METRICS);
+        let metrics = File::create(&metrics).with_context(|| format!("cannot write {}", metrics.display()))?;
+        if path != wanted {
+            tracing::info!("{} holds a finished run; this one goes to {}", wanted.display(), path.display());
+        }
+        let events = EventWriter::create(&path)?;
+        Ok(Self { path, metrics, events, _lock: lock })
     }
 
     /// The folder.
@@ -86,7 +111,8 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be written.
     pub fn log(&mut self, line: &Value) -> Result<()> {
-        let written = writeln!(self.metrics, "{line}");
+        // In one write, so that a process that is killed leaves no half of a line.
+        let written = self.metrics.write_all(format!("{line}\n").as_bytes());
         written.with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))?;
         let step = line["step"].as_u64().unwrap_or_default();
         let event = line["event"].as_str().unwrap_or_default();
@@ -96,6 +122,15 @@ impl RunFolder {
         Ok(self.events.flush()?)
     }
 
+    /// Flushes `metrics.jsonl` to disk and tells its bytes.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn sync(&self) -> Result<u64> {
+        let bytes = self.metrics.sync_all().and_then(|()| self.metrics.metadata()).map(|m| m.len());
+        bytes.with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))
+    }
+
     /// Writes `summary.json`: the run is finished.
     ///
     /// # Errors
@@ -103,6 +138,86 @@ impl RunFolder {
     pub fn finish(&self, summary: &serde_json::Value) -> Result<()> {
         write_whole(&self.path.join(SUMMARY), format!("{summary:#}\n").as_bytes())
     }
+}
+
+/// The folder of an unfinished run that is to go on, which no other process can take meanwhile.
+#[derive(Debug)]
+pub(crate) struct Halted {
+    path: PathBuf,
+    lock: Lock,
+}
+
+impl Halted {
+    /// Takes the folder of the unfinished run at `wanted` or beside it; none if there is no such run.
+    ///
+    /// # Errors
+    /// If another process is at work there, or if something else lies there.
+    pub(crate) fn take(wanted: &Path, unfinished: &Unfinished) -> Result<Option<Self>> {
+        if !matches!(look(wanted)?.1, Holds::Unfinished(_)) {
+            return Ok(None);
+        }
+        let (path, lock, holds) = take(wanted, unfinished)?;
+        Ok(matches!(holds, Holds::Unfinished(_)).then_some(Self { path, lock }))
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the folder for a run that goes on after `step` updates, when `metrics.jsonl` had this many `bytes`: what was
+    /// written later is cut off, what was being written is removed.
+    ///
+    /// # Errors
+    /// If `metrics.jsonl` is shorter than it was, or if a file cannot be written.
+    pub(crate) fn open(self, config: &impl Serialize, step: u64, bytes: u64) -> Result<RunFolder> {
+        let Self { path, lock } = self;
+        let metrics = path.join(METRICS);
+        let context = || format!("cannot go on with {}", metrics.display());
+        let mut file = OpenOptions::new().write(true).open(&metrics).with_context(context)?;
+        let found = file.metadata().with_context(context)?.len();
+        if found < bytes {
+            bail!("{} has {found} bytes, expected the {bytes} that it had at step {step}", metrics.display());
+        }
+        file.set_len(bytes).and_then(|()| file.seek(SeekFrom::Start(bytes))).with_context(context)?;
+        for folder in [path.clone(), path.join(CHECKPOINTS)].iter().filter(|folder| folder.is_dir()) {
+            remove(folder, &entries(folder)?.into_iter().filter(|entry| is_half_written(entry)).collect::<Vec<_>>())?;
+        }
+        write_config(&path, config)?;
+        let events = EventWriter::resume(&path, step + 1)?;
+        Ok(RunFolder { path, metrics: file, events, _lock: lock })
+    }
+}
+
+fn write_config(folder: &Path, config: &impl Serialize) -> Result<()> {
+    write_whole(&folder.join(CONFIG), serde_yaml::to_string(config)?.as_bytes())
+}
+
+/// The folder that a run may take, locked, and what lies in it.
+fn take(wanted: &Path, unfinished: &Unfinished) -> Result<(PathBuf, Lock, Holds)> {
+    loop {
+        let (path, holds) = look(wanted)?;
+        Lock::check(&path)?;
+        may_take(&path, &holds, unfinished)?;
+        fs::create_dir_all(&path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
+        let lock = Lock::take(&path)?;
+        // Another process may have been here between the look and the lock.
+        let (again, holds) = look(wanted)?;
+        if again == path {
+            may_take(&path, &holds, unfinished)?;
+            return Ok((path, lock, holds));
+        }
+    }
+}
+
+fn may_take(path: &Path, holds: &Holds, unfinished: &Unfinished) -> Result<()> {
+    if matches!((holds, unfinished), (Holds::Unfinished(_), Unfinished::Refuse)) {
+        bail!(
+            "{} holds an unfinished run; --resume goes on with it, --overwrite removes it and begins anew",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// The numbers in a JSON value with the way to each: `step/terms/hard`, `eval/student/accuracy`.
@@ -119,8 +234,8 @@ fn scalars(tag: &str, value: &Value) -> Vec<(String, f64)> {
     }
 }
 
-/// The folder that a new run may take, and what an unfinished run that is to go left in it.
-fn free_folder(wanted: &Path, unfinished: Unfinished) -> Result<(PathBuf, Option<Vec<PathBuf>>)> {
+/// The first of `wanted`, `<wanted>-2` and so on that holds no finished run, and what it holds.
+fn look(wanted: &Path) -> Result<(PathBuf, Holds)> {
     let name =
         wanted.file_name().with_context(|| format!("output is {}, expected a folder's name", wanted.display()))?;
     for number in 1_u32.. {
@@ -129,95 +244,55 @@ fn free_folder(wanted: &Path, unfinished: Unfinished) -> Result<(PathBuf, Option
             numbered.push(format!("-{number}"));
         }
         let path = wanted.with_file_name(numbered);
-        let context = || format!("cannot use {} as a run folder", path.display());
-        let entries: Vec<PathBuf> = match fs::read_dir(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((path, None)),
-            entries => entries.with_context(context)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>(),
-        }
-        .with_context(context)?;
-        let is_run = path.join(CONFIG).exists() && entries.iter().all(|entry| is_ours(entry));
-        match unfinished {
-            _ if entries.is_empty() => return Ok((path, None)),
-            _ if !is_run => bail!("{} is not empty and holds no run alone; choose another `output`", path.display()),
-            _ if path.join(SUMMARY).exists() => {}
-            Unfinished::Overwrite => return Ok((path, Some(entries))),
-            Unfinished::Refuse => {
-                bail!("{} holds an unfinished run; --overwrite removes it and begins anew", path.display())
-            }
+        let entries = entries(&path)?;
+        let is_begun = path.join(CONFIG).exists() || entries.iter().all(|entry| is_half_written(entry));
+        let is_run = is_begun && entries.iter().all(|entry| is_ours(entry));
+        match () {
+            () if entries.is_empty() => return Ok((path, Holds::Nothing)),
+            () if !is_run => bail!("{} is not empty and holds no run alone; choose another `output`", path.display()),
+            () if path.join(SUMMARY).exists() => {}
+            () => return Ok((path, Holds::Unfinished(entries))),
         }
     }
     unreachable!("a number is free")
 }
 
-/// Whether a run made an entry of its folder.
-fn is_ours(entry: &Path) -> bool {
-    let name = entry.file_name().unwrap_or_default().to_string_lossy();
-    [CONFIG, METRICS, SUMMARY, OUTCOMES, REPORT, "teacher", "student"].contains(&name.as_ref())
-        || [".new-", ".old-", "events.out.tfevents."].iter().any(|prefix| name.starts_with(prefix))
+/// What lies in a folder, its lock left out; nothing where there is no folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let context = || format!("cannot use {} as a run folder", folder.display());
+    let entries: Vec<PathBuf> = match fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(context)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>(),
+    }
+    .with_context(context)?;
+    Ok(entries.into_iter().filter(|entry| name(entry) != LOCK).collect())
 }
 
-/// Removes what an unfinished run left, the configuration last: until then the folder is still a run's.
+fn name(entry: &Path) -> std::borrow::Cow<'_, str> {
+    entry.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// Whether a run made an entry of its folder.
+fn is_ours(entry: &Path) -> bool {
+    let name = name(entry);
+    [CONFIG, METRICS, SUMMARY, OUTCOMES, REPORT, CHECKPOINTS, "teacher", "student"].contains(&name.as_ref())
+        || name.starts_with("events.out.tfevents.")
+        || is_half_written(entry)
+}
+
+fn is_half_written(entry: &Path) -> bool {
+    HALF_WRITTEN.iter().any(|prefix| name(entry).starts_with(prefix))
+}
+
+/// Removes entries of a run's folder, the configuration last: until then the folder is still a run's.
 fn remove(folder: &Path, entries: &[PathBuf]) -> Result<()> {
     let config = folder.join(CONFIG);
-    for entry in entries.iter().filter(|entry| **entry != config).chain([&config]) {
+    let is_last = entries.contains(&config);
+    for entry in entries.iter().filter(|entry| **entry != config).chain(is_last.then_some(&config)) {
         let removed = if entry.is_dir() { fs::remove_dir_all(entry) } else { fs::remove_file(entry) };
         removed.with_context(|| format!("cannot remove {}", entry.display()))?;
     }
     Ok(())
-}
-
-/// A file beside its place, readable as any new file is; files for temporary use are for their owner alone.
-///
-/// # Errors
-/// If it cannot be made.
-pub fn file_beside(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
-}
-
-/// Writes a file beside itself and renames it into place.
-///
-/// # Errors
-/// If it cannot be written.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let mut file = file_beside(path)?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Fills a folder by `fill` beside its place, then puts it there in place of what was there before.
-///
-/// # Errors
-/// If `fill` fails or the folder cannot be put into place; what was there before stays then.
-pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let context = || format!("cannot write {}", path.display());
-    let fresh = tempfile::Builder::new().prefix(".new-").tempdir_in(parent).with_context(context)?;
-    fill(fresh.path())?;
-    // Folders for temporary files are for their owner alone; a model is for whoever may read the run.
-    #[cfg(unix)]
-    fs::set_permissions(fresh.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).with_context(context)?;
-    let old = tempfile::Builder::new().prefix(".old-").tempdir_in(parent).with_context(context)?;
-    let aside = old.path().join("model");
-    match fs::rename(path, &aside) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).with_context(context),
-        _ => {}
-    }
-    fs::rename(fresh.path(), path)
-        .inspect_err(|_| {
-            // The error below tells what happened; if even this fails, the old model stays where it is now.
-            if fs::rename(&aside, path).is_err() && aside.exists() {
-                let _kept = old.keep();
-            }
-        })
-        .with_context(context)
 }
 
 #[cfg(test)]
@@ -225,7 +300,7 @@ mod tests {
     use super::*;
 
     fn create(path: &Path, unfinished: Unfinished) -> Result<RunFolder> {
-        RunFolder::create(path, &"config", unfinished)
+        RunFolder::create(path, &"config", &unfinished)
     }
 
     #[test]
@@ -234,9 +309,14 @@ mod tests {
         let wanted = folder.path().join("run");
         let first = create(&wanted, Unfinished::Refuse).unwrap();
         assert_eq!(first.path(), wanted);
+        for unfinished in [Unfinished::Refuse, Unfinished::Overwrite] {
+            let error = create(&wanted, unfinished).unwrap_err().to_string();
+            assert!(error.contains("at work"), "{error}");
+        }
+        drop(first);
         let error = create(&wanted, Unfinished::Refuse).unwrap_err().to_string();
-        assert!(error.contains("unfinished") && error.contains("--overwrite"), "{error}");
-        first.finish(&serde_json::json!({})).unwrap();
+        assert!(["unfinished", "--overwrite", "--resume"].iter().all(|word| error.contains(word)), "{error}");
+        create(&wanted, Unfinished::Overwrite).unwrap().finish(&serde_json::json!({})).unwrap();
         assert!(create(&wanted, Unfinished::Refuse).unwrap().path().ends_with("run-2"));
         let again = create(&wanted, Unfinished::Overwrite).unwrap();
         assert!(again.path().ends_with("run-2") && wanted.join(SUMMARY).exists());
@@ -262,32 +342,5 @@ mod tests {
         let wanted = PathBuf::from(format!("{}/run/", folder.path().display()));
         create(&wanted, Unfinished::Refuse).unwrap().finish(&serde_json::json!({})).unwrap();
         assert_eq!(create(&wanted, Unfinished::Refuse).unwrap().path(), folder.path().join("run-2"));
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn a_file_is_readable_like_any_new_file() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let mode = |name| fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
-        fs::write(folder.path().join("plain"), "").unwrap();
-        write_whole(&folder.path().join("whole"), b"").unwrap();
-        assert_eq!(mode("whole"), mode("plain"));
-    }
-
-    #[test]
-    fn a_failed_replacement_leaves_the_old_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("student");
-        replace_folder(&path, |f| Ok(fs::write(f.join("a"), "old")?)).unwrap();
-        replace_folder(&path, |f| {
-            fs::write(f.join("a"), "half")?;
-            bail!("disk full")
-        })
-        .unwrap_err();
-        assert_eq!(fs::read_to_string(path.join("a")).unwrap(), "old");
-        replace_folder(&path, |f| Ok(fs::write(f.join("b"), "new")?)).unwrap();
-        assert!(path.join("b").exists() && !path.join("a").exists());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");
     }
 }

@@ -17,9 +17,9 @@ use nb_model::{Bert, Capture, Packed, Pass, cls_pooling};
 use safetensors::tensor::Metadata;
 use tch::{Device, Kind, Tensor};
 
-use crate::folder::file_beside;
 use crate::task::texts::{batches, pack};
 use crate::terms::Shown;
+use crate::whole::file_beside;
 
 /// A kind of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -14,6 +14,7 @@ pub mod adamw;
 pub mod assemble;
 pub mod best;
 pub mod card;
+mod checkpoint;
 pub mod cli;
 mod clock;
 pub mod compare;
@@ -24,6 +25,7 @@ mod finish;
 pub mod folder;
 pub mod inference;
 pub mod kept;
+mod lock;
 pub mod method;
 pub mod models;
 mod origin;
@@ -32,13 +34,16 @@ pub mod plan;
 pub mod prepare;
 mod progress;
 pub mod report;
+mod resume;
 pub mod run;
 pub mod schedule;
+pub mod setup;
 pub mod step;
 pub mod task;
 pub mod terms;
 pub mod vector_file;
 pub mod watch;
+mod whole;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

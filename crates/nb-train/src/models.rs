@@ -2,6 +2,7 @@
 
 use nb_model::{Arena, Bert, Capture, Dense, DropoutKey, Encoded, Packed, Pass};
 use nb_share::LayerMap;
+use serde::{Deserialize, Serialize};
 
 use crate::kept::Kept;
 use crate::method::TeacherRole;
@@ -51,6 +52,12 @@ impl<T> Models<T> {
         self.named().filter(move |(role, _)| *role == Role::Student || teacher == TeacherRole::Joint)
     }
 
+    /// Tells the encoders that are trained where the teacher has this role that their values were written.
+    pub(crate) fn parameters_changed(&mut self, teacher: TeacherRole) {
+        let trained = self.teacher.iter_mut().filter(|_| teacher == TeacherRole::Joint);
+        trained.chain(&mut self.student).for_each(|model| model.bert.parameters_changed());
+    }
+
     /// Layers of teacher and student; 0 for one that is not there.
     pub fn depths(&self) -> (usize, usize) {
         let depth = |model: &Option<Model<T>>| model.as_ref().map_or(0, |m| m.bert.depth());
@@ -59,7 +66,8 @@ impl<T> Models<T> {
 }
 
 /// Which of the two models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The large one.
     Teacher,

@@ -1,6 +1,6 @@
 //! `outcomes.safetensors`: what each model made of each row, which is what runs are compared by.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -8,9 +8,9 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::evaluation::{Classes, Outcomes};
-use crate::folder::write_whole;
 use crate::models::Role;
 use crate::task::SplitName;
+use crate::whole::write_whole;
 
 /// A tensor of one number per row, as bytes.
 type Column = (String, Dtype, Vec<u8>);
@@ -49,11 +49,23 @@ pub(crate) fn write(
     let views = columns.iter().map(|(name, dtype, data)| Ok((name.as_str(), TensorView::new(*dtype, vec![n], data)?)));
     let views: Vec<_> = views.collect::<Result<_, safetensors::SafeTensorError>>().context("outcomes")?;
     let metadata = [("task", task), ("primary", primary), ("split", split.name())];
-    let mut metadata: HashMap<String, String> = metadata.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let mut metadata: BTreeMap<&str, String> = metadata.map(|(k, v)| (k, v.to_owned())).into();
     if let Some(Classes { names, .. }) = &first.classes {
-        metadata.insert("labels".to_owned(), serde_json::to_string(names)?);
+        metadata.insert("labels", serde_json::to_string(names)?);
     }
-    write_whole(path, &safetensors::serialize(views, Some(metadata)).context("outcomes")?)
+    let file = safetensors::serialize(views, None).context("outcomes")?;
+    write_whole(path, &with_metadata(&file, &metadata).context("outcomes")?)
+}
+
+/// A safetensors file with metadata in the order of their names. The library writes them in an order of chance, so that two
+/// runs that are the same would not write the same bytes.
+fn with_metadata(file: &[u8], metadata: &BTreeMap<&str, String>) -> Result<Vec<u8>> {
+    let (length, rest) = file.split_first_chunk::<8>().context("no header")?;
+    let (header, data) = rest.split_at_checked(u64::from_le_bytes(*length) as usize).context("half a header")?;
+    let tensors = std::str::from_utf8(header)?.trim_end().strip_prefix('{').context("no JSON")?;
+    let mut header = format!("{{\"__metadata__\":{},{tensors}", serde_json::to_string(metadata)?).into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok([&(header.len() as u64).to_le_bytes()[..], &header, data].concat())
 }
 
 fn words(values: &[u32]) -> Vec<u8> {

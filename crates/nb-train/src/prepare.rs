@@ -24,7 +24,7 @@ use crate::run::{Outcome, run};
 /// What training the teacher returns.
 pub(crate) fn prepare_teacher<'a>(
     plan: &'a Plan,
-    unfinished: Unfinished,
+    unfinished: &Unfinished,
     stop: &Arc<AtomicBool>,
 ) -> Result<Option<Cow<'a, Plan>>> {
     if plan.method.teacher != TeacherRole::Frozen || !plan.trained.is_empty() {
@@ -40,6 +40,7 @@ pub(crate) fn prepare_teacher<'a>(
             tracing::info!("the teacher is trained first, in {}", teacher.output.display());
             match run(&teacher, unfinished, stop)? {
                 Outcome::Finished(summary) => summary.folder,
+                Outcome::FinishedBefore(folder) => folder,
                 Outcome::Interrupted => return Ok(None),
             }
         }

@@ -163,14 +163,14 @@ fn table(models: &[Finished<'_>]) -> Table {
     let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.4}"));
     let get = |evaluation: &Option<Evaluation>, name| evaluation.as_ref().and_then(|e| e.get(name));
     for metric in models.iter().find_map(|m| m.dev.as_ref()).iter().flat_map(|e| &e.metrics) {
-        row(&metric.name.replace('_', " "), &|m| number(get(&m.dev, metric.name)));
+        row(&metric.name.replace('_', " "), &|m| number(get(&m.dev, &metric.name)));
     }
     for metric in models.iter().find_map(|m| m.test.as_ref()).iter().flat_map(|e| &e.metrics) {
-        row(&format!("test {}", metric.name.replace('_', " ")), &|m| number(get(&m.test, metric.name)));
+        row(&format!("test {}", metric.name.replace('_', " ")), &|m| number(get(&m.test, &metric.name)));
     }
     let last = models.iter().find_map(Finished::last_evaluation);
     for part in last.iter().flat_map(|evaluation| &evaluation.parts) {
-        let name = part.metrics.first().map_or("", |metric| metric.name);
+        let name = part.metrics.first().map_or("", |metric| &metric.name);
         let title = format!("{name}, {} ({})", part.name, part.rows);
         row(&title, &|m| number(m.part(&part.name).and_then(|part| Some(part.metrics.first()?.value))));
     }

@@ -99,9 +99,8 @@ impl Stepper {
             groups.iter_mut().for_each(Group::forget); // a stage is a training of its own
         }
         self.optimiser.step(groups, moment.own + 1, moment.rate, &clip);
-        let trained = models.teacher.iter_mut().filter(|_| self.method.teacher == TeacherRole::Joint);
-        trained.chain(&mut models.student).for_each(|m| m.bert.parameters_changed());
-        Stepped::new(&self.method, context, (values, norm), watched)
+        models.parameters_changed(self.method.teacher);
+        Stepped::new(&self.method, context, (values, norm), (watched, finite.logical_not()))
     }
 
     /// Forward and backward of micro-batch number `micro`, with its texts: gradients accumulate in the arenas.

@@ -10,7 +10,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde_json::{Map, Value, json};
 
-use crate::folder::file_beside;
+use crate::whole::file_beside;
 
 const VECTORS: &str = "vectors";
 const LINES: &str = "lines";

@@ -79,6 +79,8 @@ pub struct Stepped {
     values: Tensor,
     norm: Tensor,
     watched: Option<Watched>,
+    /// Whether the update was left out because it is not finite: a scalar, 0 or 1.
+    pub(crate) left_out: Tensor,
     temperature: f64,
     beta: f64,
     /// What the batch held.
@@ -90,13 +92,13 @@ impl Stepped {
         method: &Method,
         context: Context,
         (values, norm): (Tensor, Tensor),
-        watched: Option<Watched>,
+        (watched, left_out): (Option<Watched>, Tensor),
     ) -> Self {
         let Context { moment, counts, .. } = context;
         let stage = &method.stages[moment.stage];
         let terms = stage.terms.iter().map(|term| (term.kind, term.weight.at(moment.progress))).collect();
         let (temperature, beta) = (method.temperature.at(moment.progress), method.beta.at(moment.progress));
-        Self { terms, values, norm, watched, temperature, beta, counts }
+        Self { terms, values, norm, watched, left_out, temperature, beta, counts }
     }
 
     /// Copies it to the host; on a GPU that waits for the device.

@@ -179,6 +179,17 @@ pub(crate) fn train_arguments(sets: &[&str]) -> Vec<String> {
     ["train", "--config", "tiny.yaml"].map(str::to_owned).into_iter().chain(sets).collect()
 }
 
+/// `nb` with files limited to `kilobytes`, which fails as a full disk does: a write in the middle of a file.
+#[cfg(target_os = "linux")]
+pub(crate) fn with_file_limit(place: &Place, kilobytes: u32, arguments: &[String]) -> Ended {
+    // POSIX counts in blocks of 512 bytes. Without the trap the limit would end the process by a signal.
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kilobytes);
+    let mut command = Command::new("sh");
+    place.settle(&mut command);
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_nb-under-test")]).args(arguments);
+    command.output().unwrap().into()
+}
+
 /// Articles as MIND's `news.tsv`, called `N0`, `N1` and so on.
 pub(crate) fn mind(articles: &[[String; 3]]) -> String {
     let row = |(i, [label, title, body]): (usize, &[String; 3])| {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use super::place::{Ended, Place, train_arguments};
+use super::place::{Ended, Place, train_arguments, with_file_limit};
 
 /// How long a test waits for something that takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -67,7 +67,8 @@ fn a_signal_stops_after_the_step_and_keeps_what_there_is() {
         let ended: Ended = child.wait_with_output().unwrap().into();
         assert_eq!(ended.code, Some(code), "{name}: {}", ended.err);
         assert!(ended.err.contains("stopped after step") && ended.err.contains("runs/tiny"), "{}", ended.err);
-        assert_eq!(unfinished(&place, "runs/tiny"), ["config.yaml", "metrics.jsonl", "student", "teacher"], "{name}");
+        let left = ["checkpoints", "config.yaml", "metrics.jsonl", "student", "teacher"];
+        assert_eq!(unfinished(&place, "runs/tiny"), left, "{name}");
         for line in place.text("runs/tiny/metrics.jsonl").lines() {
             serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
@@ -89,24 +90,13 @@ fn a_signal_while_the_teacher_is_trained_leaves_the_students_folder_free() {
     let ended: Ended = child.wait_with_output().unwrap().into();
     assert_eq!(ended.code, Some(130), "{}", ended.err);
     assert!(ended.err.contains("stopped after step") && ended.err.contains("runs/tiny-teacher"), "{}", ended.err);
-    assert_eq!(unfinished(&place, "runs/tiny-teacher"), ["config.yaml", "metrics.jsonl", "teacher"]);
+    assert_eq!(unfinished(&place, "runs/tiny-teacher"), ["checkpoints", "config.yaml", "metrics.jsonl", "teacher"]);
     assert!(!place.exists("runs/tiny"), "the student was not begun");
     // Half a teacher is none.
     place.train(&["method.name=kd"]).failed(&["runs/tiny-teacher", "unfinished", "--overwrite"]);
     assert!(!place.exists("runs/tiny"));
     place.nb(&["train", "--config", "tiny.yaml", "--set", "method.name=kd", "--overwrite"]).done();
     assert!(place.exists("runs/tiny-teacher/summary.json") && place.exists("runs/tiny/summary.json"));
-}
-
-/// `nb` with files limited to `kilobytes`, which fails as a full disk does: a write in the middle of a file.
-#[cfg(target_os = "linux")]
-fn with_file_limit(place: &Place, kilobytes: u32, arguments: &[String]) -> Ended {
-    // POSIX counts in blocks of 512 bytes. Without the trap the limit would end the process by a signal.
-    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kilobytes);
-    let mut command = Command::new("sh");
-    place.settle(&mut command);
-    command.args(["-c", &script, env!("CARGO_BIN_EXE_nb-under-test")]).args(arguments);
-    command.output().unwrap().into()
 }
 
 #[cfg(target_os = "linux")]

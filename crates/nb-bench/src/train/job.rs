@@ -49,7 +49,7 @@ pub(super) fn job<K: Exported>(plan: &Plan, task: &K, batches: &[K::Batch]) -> R
     let (method, train) = (&plan.method, &plan.train);
     let Temperature::Course(temperature) = method.temperature else { bail!("a temperature by row") };
     let [stage] = method.stages.as_slice() else { bail!("a method of several stages") };
-    let optimiser = nb_train::run::stepper(plan).optimiser;
+    let optimiser = nb_train::setup::stepper(plan).optimiser;
     Ok(json!({
         "task": task.name(),
         "teacher": text(&folder)?,

@@ -1,10 +1,10 @@
 //! Named tensors in a safetensors file: reading with checks, writing beside and renaming.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
@@ -38,30 +38,52 @@ pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
     Ok(out)
 }
 
-/// Writes f32 tensors to a safetensors file: beside it first, then renamed, so that a good file is never half replaced.
+/// Writes f32 tensors to a safetensors file: beside it first, then renamed, so that a good file is never half replaced. One
+/// tensor at a time is copied.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
-    let bytes: Vec<(&str, Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, tensor)| {
-            let host = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-            let mut data = vec![0; host.numel() * std::mem::size_of::<f32>()];
-            host.f_copy_data_u8(&mut data, host.numel())?;
-            Ok((name.as_str(), host.size().iter().map(|&d| d as usize).collect(), data))
-        })
-        .collect::<Result<_, tch::TchError>>()?;
-    let malformed = |e: safetensors::SafeTensorError| ModelError::Weights { path: path.into(), found: e.to_string() };
-    let views: Vec<(&str, TensorView)> = bytes
-        .iter()
-        .map(|(name, shape, data)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), data)?)))
-        .collect::<Result<_, _>>()
-        .map_err(malformed)?;
+    let views = tensors.iter().map(|(name, tensor)| (name.as_str(), Written::new(tensor)));
     // Hugging Face's loader refuses a file that does not say where its tensors come from.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let file = safetensors::serialize(views, Some(metadata)).map_err(malformed)?;
     let beside = path.with_extension("safetensors.part");
-    std::fs::write(&beside, file).map_err(ModelError::io("cannot write", &beside))?;
+    safetensors::serialize_to_file(views, Some(metadata), &beside).map_err(|e| match e {
+        SafeTensorError::IoError(e) => ModelError::io("cannot write", &beside)(e),
+        e => ModelError::Weights { path: path.into(), found: e.to_string() },
+    })?;
     std::fs::rename(&beside, path).map_err(ModelError::io("cannot rename to", path))
+}
+
+/// A tensor as safetensors asks for it.
+struct Written {
+    tensor: Tensor,
+    shape: Vec<usize>,
+}
+
+impl Written {
+    fn new(tensor: &Tensor) -> Self {
+        Self { tensor: tensor.detach(), shape: tensor.size().iter().map(|&d| d as usize).collect() }
+    }
+}
+
+impl View for Written {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let host = self.tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+        let mut data = vec![0; self.data_len()];
+        host.copy_data_u8(&mut data, host.numel());
+        data.into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * size_of::<f32>()
+    }
 }

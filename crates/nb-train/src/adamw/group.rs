@@ -50,6 +50,13 @@ impl Group {
         Self { values: arena.values(), grads: arena.grads(), first: zeros(), second: zeros(), spans, rows, peak }
     }
 
+    /// What an update changes, by name: the values and both moments, which share their memory with the group's. To be read
+    /// when all are up to date ([`Group::settle`]), and written before the first update.
+    pub(crate) fn state(&self) -> [(&'static str, Tensor); 3] {
+        [("values", &self.values), ("first", &self.first), ("second", &self.second)]
+            .map(|(name, tensor)| (name, tensor.shallow_clone()))
+    }
+
     /// Sets the moments to zero, so that the next update is update 1.
     pub fn forget(&mut self) {
         self.settle();

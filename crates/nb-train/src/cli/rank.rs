@@ -12,9 +12,9 @@ use nb_eval::ranks;
 
 use super::Compute;
 use super::catalogue::{Catalogue, read_behaviors};
-use crate::folder::file_beside;
 use crate::inference::Trained;
 use crate::task::{Scores, score_clicks};
+use crate::whole::file_beside;
 
 #[derive(Debug, Args)]
 #[command(

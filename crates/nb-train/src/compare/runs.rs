@@ -200,8 +200,9 @@ impl Comparing {
             tracing::info!("done before: {}", folder.display());
             return Ok(Some(folder));
         }
-        match run(&plan, Unfinished::Overwrite, stop).with_context(|| spec.name())? {
+        match run(&plan, &Unfinished::ResumeSame, stop).with_context(|| spec.name())? {
             Outcome::Finished(summary) => Ok(Some(summary.folder)),
+            Outcome::FinishedBefore(folder) => Ok(Some(folder)),
             Outcome::Interrupted => Ok(None),
         }
     }

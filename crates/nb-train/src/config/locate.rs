@@ -14,7 +14,7 @@ use serde_yaml::Value;
 use super::Override;
 
 /// The keys at the top of a configuration.
-const TOP: [&str; 13] = [
+const TOP: [&str; 14] = [
     "name",
     "output",
     "seed",
@@ -28,6 +28,7 @@ const TOP: [&str; 13] = [
     "student",
     "method",
     "train",
+    "checkpoints",
 ];
 
 /// Puts before a problem where it lies: `my.yaml:12` if the message names a key that stands there, `--set method.beta` if

@@ -3,6 +3,7 @@
 //! The types mirror the file and nothing more. What follows from them, and whether they go together, is
 //! [`crate::plan::Plan`]'s business; the rest of the crate never sees these types.
 
+mod checkpoints;
 mod choices;
 mod course;
 mod locate;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use checkpoints::{CheckpointEvery, CheckpointsConfig, NotFiniteChoice, OnCheckpointError};
 pub use choices::{ColumnKey, DeviceChoice, EvalEvery, PrecisionChoice, StudentInit, TaskChoice};
 pub use course::{CourseConfig, CourseShape, RuleChoice, RuleConfig, TemperatureConfig};
 pub use locate::{point, point_within};
@@ -63,6 +65,9 @@ pub struct RunConfig {
     /// The optimisation.
     #[serde(default)]
     pub train: TrainConfig,
+    /// What is kept to go on with.
+    #[serde(default)]
+    pub checkpoints: CheckpointsConfig,
 }
 
 /// Where the texts are and how they are read.
@@ -217,6 +222,8 @@ pub struct TrainConfig {
     pub patience: Option<u64>,
     /// Steps between two lines of `metrics.jsonl`.
     pub log_every: u64,
+    /// What happens when a loss or a gradient is not finite.
+    pub not_finite: NotFiniteChoice,
 }
 
 impl Default for TrainConfig {
@@ -236,6 +243,7 @@ impl Default for TrainConfig {
             eval_every: EvalEvery::Epoch,
             patience: None,
             log_every: 10,
+            not_finite: NotFiniteChoice::Stop,
         }
     }
 }

@@ -14,7 +14,8 @@ use nb_model::{BertConfig, Precision};
 use tch::Device;
 
 use crate::config::{
-    self, DeviceChoice, EvalEvery, OutputsChoice, Override, PrecisionChoice, RunConfig, TaskChoice, TrainConfig,
+    self, CheckpointsConfig, DeviceChoice, EvalEvery, NotFiniteChoice, OutputsChoice, Override, PrecisionChoice,
+    RunConfig, TaskChoice, TrainConfig,
 };
 use crate::kept::KeepOutputs;
 use crate::method::{Method, TeacherRole, Temperature, TermKind};
@@ -59,6 +60,8 @@ pub struct Plan {
     pub method: Method,
     /// The optimisation.
     pub train: TrainPlan,
+    /// What is kept to go on with.
+    pub checkpoints: CheckpointsConfig,
     /// The configuration with every default filled in, for the run folder.
     pub resolved: RunConfig,
 }
@@ -92,6 +95,8 @@ pub struct TrainPlan {
     pub patience: Option<u64>,
     /// Steps between log lines.
     pub log_every: u64,
+    /// What happens when a loss or a gradient is not finite.
+    pub not_finite: NotFiniteChoice,
 }
 
 impl Plan {
@@ -126,6 +131,9 @@ impl Plan {
             config.data.unlabelled = None;
         }
         let train = train(&config.train)?;
+        if config.checkpoints.keep == 0 {
+            bail!("checkpoints.keep is 0, expected at least 1; `checkpoints.every: never` makes none");
+        }
         (config.train.head_lr, config.train.teacher_lr) = (Some(train.head_lr), Some(train.teacher_lr));
         let data = data::data(&mut config)?;
         let models = models::models(&config, &method, &data)?;
@@ -153,6 +161,7 @@ impl Plan {
             student_start: models.student_start,
             method,
             train,
+            checkpoints: config.checkpoints.clone(),
             resolved: config,
         })
     }
@@ -267,5 +276,6 @@ fn train(config: &TrainConfig) -> Result<TrainPlan> {
         eval_every: c.eval_every,
         patience: c.patience,
         log_every: c.log_every,
+        not_finite: c.not_finite,
     })
 }

@@ -9,8 +9,8 @@ use crate::kept::{KeepOutputs, Output, bytes, readable};
 use crate::method::{Stage, TeacherRole, TermKind};
 use crate::plan::Plan;
 use crate::plan::estimate::{Estimate, Load, Rest};
-use crate::run::is_evaluation;
 use crate::schedule::Timeline;
+use crate::setup::is_evaluation;
 use crate::task::Task;
 
 /// The data, and what the first epoch makes of it; returns the largest micro-batch.

@@ -16,7 +16,7 @@ use self::page::{Page, count};
 use crate::config::Override;
 use crate::plan::estimate::Rest;
 use crate::plan::{Plan, TaskPlan, read_plan};
-use crate::run::{timeline, updates};
+use crate::setup::{timeline, updates};
 use crate::task::{Recommend, Retrieve, Task, Topic};
 
 #[derive(Debug, Args)]

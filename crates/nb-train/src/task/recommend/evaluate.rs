@@ -63,15 +63,15 @@ pub fn evaluate_clicks(impressions: &Impressions<'_>, scores: &Scores) -> Result
         parts.extend(part("all clicked news seen in training", &all, |i| clicked_seen(behaviors, i, seen))?);
         parts.extend(part("some clicked news new", &all, |i| !clicked_seen(behaviors, i, seen))?);
     }
-    let values = KINDS.iter().map(|(name, value)| (*name, all.iter().map(|(_, m)| value(m)).collect()));
+    let values = KINDS.iter().map(|(name, value)| ((*name).into(), all.iter().map(|(_, m)| value(m)).collect()));
     let outcomes = Outcomes { rows: all.iter().map(|(i, _)| *i).collect(), values: values.collect(), classes: None };
     Ok(Evaluation {
         outcomes,
         rows: all.len(),
-        unit: "impressions",
+        unit: "impressions".into(),
         metrics: metrics(&all.iter().map(|(_, m)| *m).collect::<Vec<_>>())?,
         parts,
-        left_out: vec![("impressions of one class", (each.len() - all.len()) as u64)],
+        left_out: vec![("impressions of one class".into(), (each.len() - all.len()) as u64)],
     })
 }
 

@@ -35,9 +35,9 @@ pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>]) -> Result<Evaluatio
     }
     let mean = |(name, value): &Kind| Metric::mean(name, &known.iter().map(value).collect::<Vec<f64>>());
     let metrics = KINDS.iter().map(mean).collect::<Result<_>>()?;
-    let values = KINDS.iter().map(|(name, value)| (*name, known.iter().map(value).collect())).collect();
+    let values = KINDS.iter().map(|(name, value)| ((*name).into(), known.iter().map(value).collect())).collect();
     let outcomes = Outcomes { rows, values, classes: None };
-    Ok(Evaluation { rows: known.len(), unit: "queries", metrics, outcomes, ..Evaluation::default() })
+    Ok(Evaluation { rows: known.len(), unit: "queries".into(), metrics, outcomes, ..Evaluation::default() })
 }
 
 fn one(judged: &Judged, hits: &[Hit]) -> Option<QueryMetrics> {

@@ -293,6 +293,6 @@ pub fn evaluate_classes(truth: &[usize], predicted: &[usize]) -> Result<Evaluati
     let right: Vec<f64> = truth.iter().zip(predicted).map(|(a, b)| f64::from(a == b)).collect();
     let metrics = vec![Metric::mean("accuracy", &right)?, Metric::plain("macro_f1", confusion.macro_f1())];
     let outcomes =
-        Outcomes { rows: (0..truth.len() as u32).collect(), values: vec![("accuracy", right)], classes: None };
-    Ok(Evaluation { rows: truth.len(), unit: "texts", metrics, outcomes, ..Evaluation::default() })
+        Outcomes { rows: (0..truth.len() as u32).collect(), values: vec![("accuracy".into(), right)], classes: None };
+    Ok(Evaluation { rows: truth.len(), unit: "texts".into(), metrics, outcomes, ..Evaluation::default() })
 }

@@ -1,0 +1,116 @@
+//! A run folder belongs to one process at a time: a lock that ends with the process, however it ends.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// The lock's file in a run folder; what counts is not that it is there but that a process holds it.
+pub(crate) const LOCK: &str = ".lock";
+
+/// A folder's lock, held until this is dropped or the process ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    path: PathBuf,
+    /// The lock lives as long as this handle.
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of `folder`, which is there.
+    ///
+    /// # Errors
+    /// If another process holds it, or if its file cannot be made.
+    pub(crate) fn take(folder: &Path) -> Result<Self> {
+        let path = folder.join(LOCK);
+        let context = || format!("cannot lock {}", path.display());
+        loop {
+            let mut file = open(&path, true).with_context(context)?;
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => bail!("{}", at_work(folder, &mut file)),
+                locked => locked.map_err(std::io::Error::from).with_context(context)?,
+            }
+            // Whoever held it before may have removed the file meanwhile; a lock on that keeps nobody out.
+            if !is_same(&file, &path) {
+                continue;
+            }
+            file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).with_context(context)?;
+            return Ok(Self { path, _file: file });
+        }
+    }
+
+    /// Passes a folder that no process holds. Changes nothing.
+    ///
+    /// # Errors
+    /// If one does.
+    pub(crate) fn check(folder: &Path) -> Result<()> {
+        let Ok(mut file) = open(&folder.join(LOCK), false) else { return Ok(()) };
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => bail!("{}", at_work(folder, &mut file)),
+            _ => Ok(()), // let go with the handle; if it cannot be locked at all, `take` will say so
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Before it is let go, so that nobody takes a lock that is about to be removed. A file that stays does no harm.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn open(path: &Path, create: bool) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)
+}
+
+fn at_work(folder: &Path, file: &mut File) -> String {
+    let mut holder = String::new();
+    let told = file.rewind().and_then(|()| file.take(20).read_to_string(&mut holder));
+    let process = match told {
+        Ok(n) if n > 0 => format!(" (process {})", holder.trim()),
+        _ => String::new(),
+    };
+    format!("another run is at work in {}{process}; choose another `output`, or wait for its end", folder.display())
+}
+
+/// Whether `path` still names this very file.
+#[cfg(unix)]
+fn is_same(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |m: &fs::Metadata| (m.dev(), m.ino());
+    matches!((file.metadata(), fs::metadata(path)), (Ok(a), Ok(b)) if identity(&a) == identity(&b))
+}
+
+/// Where a file that is open cannot be removed.
+#[cfg(not(unix))]
+fn is_same(_: &File, _: &Path) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_refused_until_the_first_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Lock::take(folder.path()).unwrap();
+        for error in [Lock::take(folder.path()).unwrap_err(), Lock::check(folder.path()).unwrap_err()] {
+            let error = error.to_string();
+            assert!(error.contains("at work") && error.contains(&std::process::id().to_string()), "{error}");
+        }
+        drop(first);
+        Lock::check(folder.path()).unwrap();
+        assert!(!folder.path().join(LOCK).exists());
+        Lock::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_a_crash_left_behind_keeps_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(LOCK), "12345").unwrap();
+        Lock::check(folder.path()).unwrap();
+        Lock::take(folder.path()).unwrap();
+    }
+}
