@@ -219,6 +219,15 @@ fn a_header_that_lies_is_refused() {
     folder.assert_refused(WEIGHTS_FILE, &["not a whole safetensors file"]);
 }
 
+/// A model of a petabyte: refused before any of it is asked for.
+#[test]
+fn a_configuration_that_asks_for_far_more_than_its_weights_hold_is_refused() {
+    let folder = Folder::new();
+    folder.configure("hidden_size", (1 << 24).into());
+    folder.configure("vocab_size", (1 << 24).into());
+    folder.assert_refused(WEIGHTS_FILE, &["bytes, but its config.json asks for", "parameters"]);
+}
+
 #[test]
 fn missing_unknown_and_misshaped_tensors_are_all_listed() {
     let folder = Folder::new();

@@ -47,6 +47,15 @@ fn kernels(c: &mut Criterion) {
     group.bench_function("gelu", |b| {
         b.iter(|| bench::gelu(&x, &grad));
     });
+
+    // Multiply-adds; `libtorch` is its own product.
+    let weight = random(FEED_FORWARD, HIDDEN);
+    for rows in [10, n] {
+        let x = random(rows, HIDDEN);
+        group.throughput(Throughput::Elements((rows * HIDDEN * FEED_FORWARD).unsigned_abs()));
+        group.bench_function(format!("linear/ours/{rows}"), |b| b.iter(|| bench::linear(&x, &weight)));
+        group.bench_function(format!("linear/libtorch/{rows}"), |b| b.iter(|| x.linear(&weight, None::<Tensor>)));
+    }
     group.finish();
 }
 

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use crate::cli::Cli;
 use crate::commands::nb;
-use crate::commands::test::WITHOUT_TORCH;
 use crate::libtorch::{self, Found};
 use crate::program::{self, BENCH};
 use crate::{peer, project, teacher};
@@ -58,7 +57,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Softmax, the losses, the blend: each kernel by itself
+    /// Losses, blend, encoder, optimiser, parsing, tokenising, metrics: each by itself
     #[command(after_help = KERNEL_EXAMPLES)]
     Kernels {
         /// A filter and options of criterion
@@ -165,7 +164,6 @@ fn benches(metadata: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     list(&metadata["packages"])
         .iter()
-        .filter(|package| !WITHOUT_TORCH.contains(&text(&package["name"]).as_str()))
         .flat_map(|package| {
             let name = text(&package["name"]);
             let benches = list(&package["targets"]).into_iter().filter(|target| target["kind"][0] == "bench");
@@ -193,11 +191,12 @@ mod tests {
     }
 
     #[test]
-    fn benches_are_found_in_the_crates_on_libtorch() {
+    fn benches_are_found_in_every_crate() {
         let metadata = serde_json::json!({"packages": [
             {"name": "nb-loss", "targets": [{"kind": ["lib"], "name": "nb_loss"}, {"kind": ["bench"], "name": "kernels"}]},
             {"name": "nb-data", "targets": [{"kind": ["bench"], "name": "throughput"}]},
         ]});
-        assert_eq!(benches(&metadata), [("nb-loss".to_owned(), "kernels".to_owned())]);
+        let found = [("nb-loss", "kernels"), ("nb-data", "throughput")];
+        assert_eq!(benches(&metadata), found.map(|(package, bench)| (package.to_owned(), bench.to_owned())));
     }
 }

@@ -13,7 +13,7 @@ pub use tensors::{read_tensors, write_tensors};
 
 use crate::arena::Arena;
 use crate::config::BertConfig;
-use crate::encoder::{Bert, Precision};
+use crate::encoder::{Bert, Precision, parameter_count};
 use crate::error::ModelError;
 
 /// The configuration's file name in a checkpoint folder.
@@ -40,6 +40,7 @@ impl Bert {
                 "only pytorch_model.bin is there, which runs code when read; save the model as safetensors".into();
             return Err(ModelError::Weights { path, found });
         }
+        check_size(&config, &path)?;
         let mut tensors = BTreeMap::new();
         for (name, tensor) in read_tensors(&path)? {
             let canonical = canonical(&name);
@@ -71,6 +72,23 @@ impl Bert {
         std::fs::write(&path, json).map_err(ModelError::io("cannot write", path))?;
         write_tensors(&folder.join(WEIGHTS_FILE), &named_values(self.arena()))
     }
+}
+
+/// Parameters of a model that any machine holds; what is wrong with a smaller one the list of its tensors says better.
+const SMALL: i64 = 1 << 26;
+
+/// Refuses a configuration that asks for far more memory than its weights fill, before any is taken.
+fn check_size(config: &BertConfig, weights: &Path) -> Result<(), ModelError> {
+    let bytes = std::fs::metadata(weights).map_err(ModelError::io("cannot read", weights))?.len();
+    // Segment embeddings may be missing. No parameter takes less than a byte.
+    let mut config = config.clone();
+    config.type_vocab_size = 0;
+    let parameters = parameter_count(&config);
+    if parameters > SMALL && parameters.unsigned_abs() > bytes {
+        let found = format!("it has {bytes} bytes, but its {CONFIG_FILE} asks for {parameters} parameters");
+        return Err(ModelError::Weights { path: weights.into(), found });
+    }
+    Ok(())
 }
 
 /// Every parameter of an arena by name, as handles on its views.

@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::{few_rows, onednn};
 use crate::profile::{Phase, scope};
 
 /// Views of one dense layer: weights in the precision of the products, gradients in f32.
@@ -21,12 +22,19 @@ impl Linear {
     /// `x` [n, in] → [n, out].
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let _scope = scope(Phase::Linear);
-        x.linear(&self.weight, Some(&self.bias))
+        match () {
+            () if few_rows::pays(x) => few_rows::forward(x, &self.weight, &self.bias),
+            () if onednn::pays(x) => onednn::forward(x, &self.weight, &self.bias),
+            () => x.linear(&self.weight, Some(&self.bias)),
+        }
     }
 
     /// From dL/dy `grad` [n, out] and the layer's input `x` [n, in]: adds dL/dW and dL/db to the arena, returns dL/dx.
     pub(crate) fn backward(&self, grad: &Tensor, x: &Tensor) -> Tensor {
         let _scope = scope(Phase::Linear);
+        if onednn::pays(x) {
+            return self.backward_onednn(grad, x);
+        }
         self.accumulate(grad, x);
         grad.matmul(&self.weight)
     }
@@ -34,12 +42,22 @@ impl Linear {
     /// As [`Linear::backward`], added to `residual` (f32), the gradient of `x` by another way.
     pub(crate) fn backward_onto(&self, residual: Tensor, grad: &Tensor, x: &Tensor) -> Tensor {
         let _scope = scope(Phase::Linear);
-        self.accumulate(grad, x);
         let mut residual = residual;
+        if onednn::pays(x) {
+            return residual.g_add_(&self.backward_onednn(grad, x));
+        }
+        self.accumulate(grad, x);
         match grad.kind() {
             Kind::Float => residual.addmm_(grad, &self.weight),
             _ => residual.g_add_(&grad.matmul(&self.weight)),
         }
+    }
+
+    fn backward_onednn(&self, grad: &Tensor, x: &Tensor) -> Tensor {
+        let [input, weight, bias] = onednn::backward(grad, x, &self.weight);
+        let _ = self.weight_grad.shallow_clone().g_add_(&weight);
+        let _ = self.bias_grad.shallow_clone().g_add_(&bias);
+        input
     }
 
     fn accumulate(&self, grad: &Tensor, x: &Tensor) {

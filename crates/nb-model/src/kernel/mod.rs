@@ -6,8 +6,10 @@
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod dropout;
+mod few_rows;
 pub(crate) mod linear;
 pub(crate) mod norm;
+mod onednn;
 pub(crate) mod simd;
 
 /// The kernels for the crate's own benches; nothing else is to use them.
@@ -17,6 +19,7 @@ pub mod bench {
 
     use super::attention;
     use super::dropout::Dropout;
+    use super::linear::Linear;
     use super::norm::LayerNorm;
     use crate::config::Activation;
     use crate::encoder::Capture;
@@ -44,6 +47,14 @@ pub mod bench {
     /// GELU and its derivative times `grad`, [n, F].
     pub fn gelu(x: &Tensor, grad: &Tensor) -> (Tensor, Tensor) {
         (Activation::Gelu.forward(x), Activation::Gelu.backward(grad, x))
+    }
+
+    /// A dense layer forward, `x` [n, in] and `weight` [out, in].
+    pub fn linear(x: &Tensor, weight: &Tensor) -> Tensor {
+        let grads = |of: &Tensor| Tensor::zeros(of.size(), (Kind::Float, of.device()));
+        let bias = Tensor::zeros([weight.size()[0]], (weight.kind(), weight.device()));
+        let (weight_grad, bias_grad) = (grads(weight), grads(&bias));
+        Linear { weight: weight.shallow_clone(), bias, weight_grad, bias_grad }.forward(x)
     }
 
     /// Dropout in place.

@@ -8,6 +8,8 @@ use pulp::Simd;
 /// Rows and registers of the largest tile. AVX2 has 16 registers: 12 sums, two of the right matrix, one of the left.
 const ROWS: usize = 6;
 const REGISTERS: usize = 2;
+/// Rows of a tile where a register holds all columns: as many sums, which keeps the multipliers as busy.
+const NARROW_ROWS: usize = ROWS * REGISTERS;
 
 /// The left matrix [m, k] of a product.
 #[derive(Debug, Clone, Copy)]
@@ -33,12 +35,14 @@ pub(crate) fn product<S: Simd>(
         let rows = match m - row {
             0..3 => 1,
             3..ROWS => 3,
+            NARROW_ROWS.. if n <= S::F32_LANES => NARROW_ROWS,
             _ => ROWS,
         };
         let out = &mut out[row * n..(row + rows) * n];
         match rows {
             1 => strip::<S, 1>(simd, left, row, right, (k, n), out),
             3 => strip::<S, 3>(simd, left, row, right, (k, n), out),
+            NARROW_ROWS => strip::<S, NARROW_ROWS>(simd, left, row, right, (k, n), out),
             _ => strip::<S, ROWS>(simd, left, row, right, (k, n), out),
         }
         row += rows;
@@ -142,7 +146,7 @@ mod tests {
     /// that every sum is exact.
     #[test]
     fn both_orders_give_the_sums_of_the_definition() {
-        for m in 1..=13 {
+        for m in 1..=25 {
             for (k, n) in [(1, ALIGN), (5, 3 * ALIGN), (32, 4 * ALIGN)] {
                 let entry = |i: usize, j: usize| ((7 * i + 3 * j) % 11) as f32 - 5.0;
                 let right: Vec<f32> = (0..k * n).map(|i| entry(i / n, i % n)).collect();
