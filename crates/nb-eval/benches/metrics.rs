@@ -13,7 +13,8 @@ fn hash(i: usize) -> usize {
 
 fn metrics(c: &mut Criterion) {
     let scores: Vec<f64> = (0..IMPRESSIONS * NEWS).map(|i| (hash(i) % 10_007) as f64).collect();
-    let labels: Vec<u8> = (0..IMPRESSIONS * NEWS).map(|i| u8::from(i % NEWS == 0 || hash(i) % 40 == 0)).collect();
+    let labels: Vec<u8> =
+        (0..IMPRESSIONS * NEWS).map(|i| u8::from(i % NEWS == 0 || hash(i).is_multiple_of(40))).collect();
     let impressions: Vec<Impression<'_>> =
         scores.chunks(NEWS).zip(labels.chunks(NEWS)).map(|(scores, labels)| Impression { labels, scores }).collect();
     let mut group = c.benchmark_group("metrics");

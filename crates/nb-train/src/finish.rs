@@ -59,7 +59,7 @@ pub(crate) fn finish<K: Task>(run: &Run<'_, K>) -> Result<Summary> {
         summary.json[key] = value;
     }
     run.folder.finish(&summary.json)?;
-    run.checkpoints.remove();
+    run.checkpoints.remove(); // nobody goes on with a run that is finished
     if let Err(e) = report(folder) {
         tracing::warn!("no report was written: {e:#}");
     }

@@ -39,6 +39,13 @@ pub enum Unfinished {
     ResumeSame,
 }
 
+impl Unfinished {
+    /// Whether it goes on, if it can.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self, Self::Resume(_) | Self::ResumeSame)
+    }
+}
+
 /// Keys in which a run that goes on may differ from what it was begun with: these and those below them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted(pub Vec<String>);
@@ -89,8 +96,22 @@ impl RunFolder {
     pub fn create(wanted: &Path, config: &impl Serialize, unfinished: &Unfinished) -> Result<Self> {
         let (path, lock, holds) = take(wanted, unfinished)?;
         if let Holds::Unfinished(entries) = holds {
-            remove(&path, &entries)?;
+            remove(&entries)?;
         }
+        Self::begin(wanted, (path, lock), config)
+    }
+
+    /// The unfinished run at `wanted` or beside it.
+    ///
+    /// # Errors
+    /// If something else lies there.
+    pub(crate) fn unfinished(wanted: &Path) -> Result<Option<PathBuf>> {
+        let (path, holds) = look(wanted)?;
+        Ok(matches!(holds, Holds::Unfinished(_)).then_some(path))
+    }
+
+    /// Fills an empty folder.
+    fn begin(wanted: &Path, (path, lock): (PathBuf, Lock), config: &impl Serialize) -> Result<Self> {
         write_config(&path, config)?;
         let metrics = path.join(METRICS);
         let metrics = File::create(&metrics).with_context(|| format!("cannot write {}", metrics.display()))?;
@@ -165,6 +186,16 @@ impl Halted {
         &self.path
     }
 
+    /// Removes the run and begins another one in its folder.
+    ///
+    /// # Errors
+    /// If a file cannot be removed or written.
+    pub(crate) fn begin_anew(self, config: &impl Serialize) -> Result<RunFolder> {
+        let Self { path, lock } = self;
+        remove(&entries(&path)?)?;
+        RunFolder::begin(&path.clone(), (path, lock), config)
+    }
+
     /// Opens the folder for a run that goes on after `step` updates, when `metrics.jsonl` had this many `bytes`: what was
     /// written later is cut off, what was being written is removed.
     ///
@@ -181,7 +212,7 @@ impl Halted {
         }
         file.set_len(bytes).and_then(|()| file.seek(SeekFrom::Start(bytes))).with_context(context)?;
         for folder in [path.clone(), path.join(CHECKPOINTS)].iter().filter(|folder| folder.is_dir()) {
-            remove(folder, &entries(folder)?.into_iter().filter(|entry| is_half_written(entry)).collect::<Vec<_>>())?;
+            remove(&entries(folder)?.into_iter().filter(|entry| is_half_written(entry)).collect::<Vec<_>>())?;
         }
         write_config(&path, config)?;
         let events = EventWriter::resume(&path, step + 1)?;
@@ -284,11 +315,17 @@ fn is_half_written(entry: &Path) -> bool {
     HALF_WRITTEN.iter().any(|prefix| name(entry).starts_with(prefix))
 }
 
-/// Removes entries of a run's folder, the configuration last: until then the folder is still a run's.
-fn remove(folder: &Path, entries: &[PathBuf]) -> Result<()> {
-    let config = folder.join(CONFIG);
-    let is_last = entries.contains(&config);
-    for entry in entries.iter().filter(|entry| **entry != config).chain(is_last.then_some(&config)) {
+/// Removes entries of a run's folder: checkpoints first, so that nobody goes on with half of it, and the configuration last,
+/// since until then the folder is still a run's.
+fn remove(entries: &[PathBuf]) -> Result<()> {
+    let place = |entry: &&PathBuf| match name(entry).as_ref() {
+        CHECKPOINTS => 0,
+        CONFIG => 2,
+        _ => 1,
+    };
+    let mut entries: Vec<&PathBuf> = entries.iter().collect();
+    entries.sort_by_key(place);
+    for entry in entries {
         let removed = if entry.is_dir() { fs::remove_dir_all(entry) } else { fs::remove_file(entry) };
         removed.with_context(|| format!("cannot remove {}", entry.display()))?;
     }

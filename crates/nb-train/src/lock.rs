@@ -3,11 +3,15 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 /// The lock's file in a run folder; what counts is not that it is there but that a process holds it.
 pub(crate) const LOCK: &str = ".lock";
+
+/// How often a lock is asked for before somebody else counts as its holder.
+const ATTEMPTS: u32 = 5;
 
 /// A folder's lock, held until this is dropped or the process ends.
 #[derive(Debug)]
@@ -25,9 +29,14 @@ impl Lock {
     pub(crate) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK);
         let context = || format!("cannot lock {}", path.display());
-        loop {
+        for attempt in 1.. {
             let mut file = open(&path, true).with_context(context)?;
             match file.try_lock() {
+                // Somebody may just be looking.
+                Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => {
+                    std::thread::sleep(Duration::from_millis(5));
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => bail!("{}", at_work(folder, &mut file)),
                 locked => locked.map_err(std::io::Error::from).with_context(context)?,
             }
@@ -38,6 +47,7 @@ impl Lock {
             file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).with_context(context)?;
             return Ok(Self { path, _file: file });
         }
+        unreachable!("there is a next attempt")
     }
 
     /// Passes a folder that no process holds. Changes nothing.
@@ -46,7 +56,8 @@ impl Lock {
     /// If one does.
     pub(crate) fn check(folder: &Path) -> Result<()> {
         let Ok(mut file) = open(&folder.join(LOCK), false) else { return Ok(()) };
-        match file.try_lock() {
+        // Shared, so that two who look do not take each other for a run.
+        match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => bail!("{}", at_work(folder, &mut file)),
             _ => Ok(()), // let go with the handle; if it cannot be locked at all, `take` will say so
         }

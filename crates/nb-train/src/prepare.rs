@@ -1,16 +1,15 @@
 //! What a run needs before it can begin: a frozen teacher that was trained for the task.
 
 use std::borrow::Cow;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
 
+use crate::checkpoint::Identity;
 use crate::config::{MethodConfig, RunConfig};
-use crate::folder::{CONFIG, SUMMARY, Unfinished};
+use crate::folder::{RunFolder, SUMMARY, Unfinished};
 use crate::method::TeacherRole;
 use crate::models::Role;
 use crate::origin;
@@ -30,6 +29,11 @@ pub(crate) fn prepare_teacher<'a>(
     if plan.method.teacher != TeacherRole::Frozen || !plan.trained.is_empty() {
         return Ok(Some(Cow::Borrowed(plan)));
     }
+    if let Some(trained) = begun_with(plan, unfinished)? {
+        let mut config = plan.resolved.clone();
+        config.teacher.trained = Some(trained);
+        return Ok(Some(Cow::Owned(Plan::new(config)?)));
+    }
     let teacher = teacher_plan(plan)?;
     let folder = match finished(&teacher)? {
         Some(folder) => {
@@ -48,6 +52,16 @@ pub(crate) fn prepare_teacher<'a>(
     let mut config = plan.resolved.clone();
     config.teacher.trained = Some(vec![folder.join(Role::Teacher.name())]);
     Ok(Some(Cow::Owned(Plan::new(config)?)))
+}
+
+/// The teachers that an unfinished run was begun with, if it is to go on: whatever may differ now, they stay the same.
+fn begun_with(plan: &Plan, unfinished: &Unfinished) -> Result<Option<Vec<PathBuf>>> {
+    if !unfinished.goes_on() {
+        return Ok(None);
+    }
+    let Some(folder) = RunFolder::unfinished(&plan.output)? else { return Ok(None) };
+    let trained = Identity::of_folder(&folder).and_then(|identity| identity.trained_teachers());
+    Ok(trained.filter(|folders| !folders.is_empty() && folders.iter().all(|folder| folder.is_dir())))
 }
 
 /// The run that trains the teacher of a plan.
@@ -83,7 +97,7 @@ fn beside(output: &Path) -> Result<PathBuf> {
 /// The folder of a finished run of just this configuration, on the same data and checkpoints and of this version, at the
 /// plan's output or beside it.
 pub(crate) fn finished(plan: &Plan) -> Result<Option<PathBuf>> {
-    let wanted = serde_yaml::to_string(&plan.resolved)?;
+    let now = Identity::new(&plan.resolved, &origin::sources(plan)?)?;
     let name = plan.output.file_name().context("output has no name")?.to_string_lossy().into_owned();
     for number in 1_u32.. {
         let folder = match number {
@@ -93,13 +107,13 @@ pub(crate) fn finished(plan: &Plan) -> Result<Option<PathBuf>> {
         if !folder.exists() {
             break;
         }
-        let same = fs::read_to_string(folder.join(CONFIG)).is_ok_and(|found| found == wanted);
-        let Some(summary) = fs::read_to_string(folder.join(SUMMARY)).ok().filter(|_| same) else { continue };
-        let summary: Value = serde_json::from_str(&summary).unwrap_or_default();
-        if origin::sources(plan)?.iter().all(|(key, value)| summary[key] == *value) {
+        let Some(was) = Identity::of_folder(&folder).filter(|_| folder.join(SUMMARY).exists()) else { continue };
+        if was.differences(&now).is_empty() {
             return Ok(Some(folder));
         }
-        tracing::info!("{}: data, checkpoints or version have changed since", folder.display());
+        if was.without_sources().differences(&now.without_sources()).is_empty() {
+            tracing::info!("{}: data, checkpoints or version have changed since", folder.display());
+        }
     }
     Ok(None)
 }

@@ -9,69 +9,97 @@ use crate::checkpoint::{Checkpoint, Difference, Identity, State};
 use crate::folder::{Accepted, Halted, RunFolder, Unfinished};
 use crate::plan::Plan;
 
+/// Where a run begins.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// With its first step, in a folder that is still to be taken.
+    Free,
+    /// With its first step, in the folder of an unfinished run, which is removed.
+    Anew(Halted),
+    /// After a checkpoint.
+    After(Resumed),
+}
+
 /// A run that was stopped, and the checkpoint that it goes on from.
 #[derive(Debug)]
 pub(crate) struct Resumed {
     halted: Halted,
     checkpoint: Checkpoint,
-    /// Whether it goes on just as it was begun, so that it repeats what it did after the checkpoint.
-    repeats: bool,
 }
 
-impl Resumed {
-    /// The unfinished run in the folder of `plan`, if it is to go on and has a checkpoint.
+impl Start {
+    /// Looks for an unfinished run in the folder of `plan`, if it is to go on.
     ///
     /// # Errors
     /// If it was begun as another one than `now` in more than was accepted; if it has checkpoints, but none that is whole;
     /// if another process is at work in the folder.
-    pub(crate) fn find(plan: &Plan, now: &Identity, unfinished: &Unfinished) -> Result<Option<Self>> {
-        if matches!(unfinished, Unfinished::Refuse | Unfinished::Overwrite) {
-            return Ok(None);
+    pub(crate) fn find(plan: &Plan, now: &Identity, unfinished: &Unfinished) -> Result<Self> {
+        if !unfinished.goes_on() {
+            return Ok(Self::Free);
         }
         let Some(halted) = Halted::take(&plan.output, unfinished)? else {
             tracing::info!("there is no unfinished run in {}: this one begins", plan.output.display());
-            return Ok(None);
+            return Ok(Self::Free);
         };
-        let newest = match (Checkpoint::newest(halted.path()), unfinished) {
-            (Err(_), Unfinished::ResumeSame) => None,
+        let folder = halted.path().display();
+        let checkpoint = match (Checkpoint::newest(halted.path()), unfinished) {
+            (Err(e), Unfinished::ResumeSame) => {
+                tracing::warn!("{e:#}; the run begins anew");
+                return Ok(Self::Anew(halted));
+            }
             (newest, _) => newest?,
         };
-        let Some(checkpoint) = newest else {
-            tracing::warn!("{} has no checkpoint to go on from: the run begins anew", halted.path().display());
-            return Ok(None);
+        let differences = match &checkpoint {
+            Some(checkpoint) => checkpoint.saved.identity.differences(now),
+            // What it was begun with beside its configuration is part of its first checkpoint.
+            None => Identity::of_folder(halted.path())
+                .map(|was| was.without_sources().differences(&now.without_sources()))
+                .unwrap_or_default(),
         };
-        let differences = checkpoint.saved.identity.differences(now);
         match unfinished {
             Unfinished::Resume(accepted) => refuse(&halted, &differences, accepted)?,
             _ if differences.is_empty() => {}
             _ => {
-                tracing::info!("{} was begun as another run: it begins anew", halted.path().display());
-                return Ok(None);
+                tracing::info!("{folder} was begun as another run: it begins anew");
+                return Ok(Self::Anew(halted));
             }
         }
         for difference in &differences {
             tracing::warn!("{difference}: accepted");
         }
-        Ok(Some(Self { halted, checkpoint, repeats: differences.is_empty() }))
+        let Some(checkpoint) = checkpoint else {
+            tracing::warn!("{folder} has no checkpoint yet: the run begins anew");
+            return Ok(Self::Anew(halted));
+        };
+        Ok(Self::After(Resumed { halted, checkpoint }))
     }
+}
 
-    /// Puts parameters and moments back, and opens the folder where the checkpoint stands.
+impl Resumed {
+    /// Puts parameters and moments back, and opens the folder where the checkpoint stands, of a run of `total` steps.
     ///
     /// # Errors
-    /// If the checkpoint is of other models, or if a file cannot be written.
-    pub(crate) fn restore(self, config: &impl Serialize, groups: &mut [Group]) -> Result<(RunFolder, State)> {
-        let Self { halted, checkpoint, repeats } = self;
-        checkpoint.restore(groups)?;
+    /// If the checkpoint is of other models or stands at the run's end, or if a file cannot be written.
+    pub(crate) fn restore(
+        self,
+        config: &impl Serialize,
+        total: u64,
+        groups: &mut [Group],
+    ) -> Result<(RunFolder, State)> {
+        let Self { halted, checkpoint } = self;
         let mut state = checkpoint.saved.state.clone();
-        tracing::info!("going on after step {}, from {}", state.step, checkpoint.folder().display());
-        if !repeats {
-            // A model that was saved after the checkpoint will not come again.
-            let gone = state.best.iter_mut().filter(|best| !best.is_in(halted.path()));
-            gone.for_each(|best| {
-                tracing::warn!("the best {} is of after the checkpoint: it is looked for anew", best.role().name());
-                Best::forget(best);
-            });
+        if state.step >= total {
+            bail!(
+                "{} stands after step {}, but this configuration ends with step {total}; expected more steps",
+                checkpoint.folder().display(),
+                state.step
+            );
         }
+        checkpoint.restore(groups)?;
+        tracing::info!("going on after step {}, from {}", state.step, checkpoint.folder().display());
+        // A model that was saved after the checkpoint takes its place again where the run repeats what it did. Where it does
+        // not, say on another machine, the numbers of the one before must not stand beside it.
+        state.best.iter_mut().filter(|best| !best.is_in(halted.path())).for_each(Best::forget);
         let folder = halted.open(config, state.step, checkpoint.saved.metrics)?;
         Ok((folder, state))
     }

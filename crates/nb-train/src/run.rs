@@ -21,7 +21,7 @@ use crate::plan::{Plan, TaskPlan};
 use crate::prepare::{finished, prepare_teacher};
 use crate::progress::Progress;
 use crate::report::Summary;
-use crate::resume::Resumed;
+use crate::resume::Start;
 use crate::schedule::{Moment, Timeline};
 use crate::setup::{groups, is_evaluation, stepper, timeline, updates};
 use crate::step::Stepper;
@@ -60,6 +60,7 @@ pub fn run(plan: &Plan, unfinished: &Unfinished, stop: &Arc<AtomicBool>) -> Resu
     };
     let plan = plan.as_ref();
     if matches!(unfinished, Unfinished::Resume(_))
+        && RunFolder::unfinished(&plan.output)?.is_none()
         && let Some(folder) = finished(plan)?
     {
         return Ok(Outcome::FinishedBefore(folder));
@@ -74,26 +75,25 @@ pub fn run(plan: &Plan, unfinished: &Unfinished, stop: &Arc<AtomicBool>) -> Resu
 fn run_task<K: Task>(plan: &Plan, task: &K, unfinished: &Unfinished, stop: &Arc<AtomicBool>) -> Result<Outcome> {
     let sources = origin::sources(plan)?;
     let identity = Identity::new(&plan.resolved, &sources)?;
-    let resumed = Resumed::find(plan, &identity, unfinished)?;
+    let start = Start::find(plan, &identity, unfinished)?;
     let mut models = Models::build(plan, task)?;
     let mut groups = groups(plan, &models);
     if stop.load(Ordering::Relaxed) {
         tracing::warn!("stopped before the first step; nothing was written");
         return Ok(Outcome::Interrupted);
     }
-    let (folder, state) = match resumed {
-        Some(resumed) => {
-            let begun = resumed.restore(&plan.resolved, &mut groups)?;
-            models.parameters_changed(plan.method.teacher); // the bf16 weights follow
-            begun
-        }
-        None => {
-            let folder = RunFolder::create(&plan.output, &plan.resolved, unfinished)?;
-            let roles = models.trained(plan.method.teacher).map(|(role, _)| Best::new(role, task.primary_metric()));
-            (folder, State { best: roles.collect(), ..State::default() })
-        }
-    };
     let updates = updates(plan, task);
+    let timeline = timeline(plan, &updates);
+    let fresh = || {
+        let roles = models.trained(plan.method.teacher).map(|(role, _)| Best::new(role, task.primary_metric()));
+        State { best: roles.collect(), ..State::default() }
+    };
+    let (folder, state) = match start {
+        Start::Free => (RunFolder::create(&plan.output, &plan.resolved, unfinished)?, fresh()),
+        Start::Anew(halted) => (halted.begin_anew(&plan.resolved)?, fresh()),
+        Start::After(resumed) => resumed.restore(&plan.resolved, timeline.total(), &mut groups)?,
+    };
+    models.parameters_changed(plan.method.teacher); // the bf16 weights follow what was restored
     let run = Run {
         plan,
         task,
@@ -105,7 +105,7 @@ fn run_task<K: Task>(plan: &Plan, task: &K, unfinished: &Unfinished, stop: &Arc<
         sources,
         groups,
         stepper: stepper(plan),
-        timeline: timeline(plan, &updates),
+        timeline,
         updates,
         identity,
     };
@@ -172,24 +172,25 @@ impl<K: Task> Run<'_, K> {
                     break 'training;
                 }
                 let stops = stop.load(Ordering::Relaxed);
-                if self.checkpoints.is_due(step) || stops && self.plan.checkpoints.every != CheckpointEvery::Never {
-                    progress.aside(|| self.checkpoint())?;
-                }
+                let saves = stops && self.plan.checkpoints.every != CheckpointEvery::Never;
+                let is_saved =
+                    if saves || self.checkpoints.is_due(step) { progress.aside(|| self.checkpoint())? } else { false };
                 if stops {
                     progress.finish();
-                    return Ok(self.interrupted());
+                    return Ok(self.interrupted(is_saved));
                 }
             }
         }
         progress.finish();
+        self.look_at_left_out(None)?;
         let summary = finish(&self)?;
         Ok(Outcome::Finished(Box::new(summary)))
     }
 
-    /// Saves what is needed to go on from here.
-    fn checkpoint(&mut self) -> Result<()> {
+    /// Saves what is needed to go on from here; says whether it could.
+    fn checkpoint(&mut self) -> Result<bool> {
         settle(&mut self.groups);
-        self.state.left_out = self.left_out.int64_value(&[]) as u64;
+        self.look_at_left_out(None)?;
         let (state, identity) = (self.state.clone(), self.identity.clone());
         let groups = &self.groups;
         let checkpoints = &mut self.checkpoints;
@@ -198,9 +199,12 @@ impl<K: Task> Run<'_, K> {
         match (saved, self.plan.checkpoints.on_error) {
             (Err(e), OnCheckpointError::GoOn) => {
                 tracing::warn!("no checkpoint at step {}, earlier ones stay: {e:#}", self.state.step);
-                Ok(())
+                Ok(false)
             }
-            (saved, _) => saved.with_context(|| format!("step {}: {}", self.state.step, self.kept())),
+            (saved, _) => {
+                saved.with_context(|| format!("step {}: {}", self.state.step, self.kept()))?;
+                Ok(true)
+            }
         }
     }
 
@@ -218,19 +222,23 @@ impl<K: Task> Run<'_, K> {
         }
         let _ = self.left_out.g_add_(&stepped.left_out); // on the device, which nobody waits for
         if let Some(report) = &report {
-            self.look_at_left_out(moment.step + 1, report)?;
+            self.look_at_left_out(Some(report))?;
         }
         Ok(report)
     }
 
-    /// Where a step is read anyway: whether updates were left out since the last look, because they were not finite.
-    fn look_at_left_out(&mut self, step: u64, report: &StepReport) -> Result<()> {
+    /// Where the device is waited for anyway: whether updates were left out since the last look, because they were not
+    /// finite.
+    fn look_at_left_out(&mut self, report: Option<&StepReport>) -> Result<()> {
+        let step = self.state.step;
         let now = self.left_out.int64_value(&[]) as u64;
         let new = now - std::mem::replace(&mut self.state.left_out, now);
         if new == 0 {
             return Ok(());
         }
-        let what = report.not_finite().unwrap_or_else(|| format!("{new} updates since the last look were not finite"));
+        let what = report
+            .and_then(StepReport::not_finite)
+            .unwrap_or_else(|| format!("{new} updates since the last look were not finite"));
         match self.plan.train.not_finite {
             NotFiniteChoice::Stop => {
                 bail!("step {step}: {what}; {}. A lower train.lr is the usual remedy", self.kept())
@@ -276,11 +284,8 @@ impl<K: Task> Run<'_, K> {
         self.folder.log(&line)
     }
 
-    fn interrupted(&self) -> Outcome {
-        let goes_on = match self.plan.checkpoints.every {
-            CheckpointEvery::Never => "",
-            _ => "; --resume goes on from here",
-        };
+    fn interrupted(&self, is_saved: bool) -> Outcome {
+        let goes_on = if is_saved { "; --resume goes on from here" } else { "" };
         tracing::warn!("stopped after step {} of {}; {}{goes_on}", self.state.step, self.timeline.total(), self.kept());
         Outcome::Interrupted
     }

@@ -28,7 +28,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
-        Ok(())
+        sync_parent(path)
     };
     write().with_context(|| format!("cannot write {}", path.display()))
 }
@@ -53,6 +53,7 @@ pub(crate) fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>
         _ => {}
     }
     fs::rename(fresh.path(), path)
+        .and_then(|()| sync_parent(path))
         .inspect_err(|_| {
             // The error below tells what happened; if even this fails, the old model stays where it is now.
             if fs::rename(&aside, path).is_err() && aside.exists() {
@@ -60,6 +61,12 @@ pub(crate) fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>
             }
         })
         .with_context(context)
+}
+
+/// Flushes a name to disk, so that what it replaces may go.
+fn sync_parent(path: &Path) -> std::io::Result<()> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(parent)?.sync_all()
 }
 
 /// Flushes a folder and the files in it to disk, so that a rename cannot outlive what it names.

@@ -174,6 +174,46 @@ fn a_signal_saves_a_checkpoint_and_another_end_is_reached_from_it() {
 }
 
 #[test]
+fn a_student_goes_on_with_the_teacher_that_it_was_begun_with() {
+    let place = Place::new();
+    let sets = [&LONG[..], &["method.name=kd", "teacher.train={epochs: 1}"]].concat();
+    killed_after(&place, "runs/tiny", &sets, 10);
+    let longer = [&sets[..], &["train.epochs=61", "checkpoints.keep=3"]].concat();
+    ended(resume(&place, "runs/tiny", &longer))
+        .failed(&["train.epochs was 60, is 61", "--accept train.epochs goes on"]);
+    let mut accepted = resume(&place, "runs/tiny", &longer);
+    accepted.args(["--accept", "train.epochs"]);
+    let went_on = ended(accepted).done();
+    assert!(went_on.err.contains("going on after step"), "{}", went_on.err);
+    assert!(!place.exists("runs/tiny-teacher-2"), "no other teacher was trained");
+    let shorter = [&sets[..], &["train.epochs=1", "output=runs/short"]].concat();
+    killed_after(&place, "runs/short", &sets, 10);
+    let mut ends_before = resume(&place, "runs/short", &shorter);
+    ends_before.args(["--accept", "train.epochs"]);
+    ended(ends_before).failed(&["stands after step", "ends with step 2"]);
+}
+
+#[test]
+fn a_run_without_a_checkpoint_begins_anew_only_as_the_run_that_it_was() {
+    let place = Place::new();
+    let sets = [&LONG[..], &["checkpoints.every=2h", "train.epochs=100000"]].concat();
+    let child = resume(&place, "runs/tiny", &sets).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let begin = Instant::now();
+    while !place.exists("runs/tiny/student") {
+        assert!(begin.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill(child);
+    let other = [&sets[..], &["train.epochs=2", "seed=1"]].concat();
+    ended(resume(&place, "runs/tiny", &other)).failed(&["seed was 0, is 1", "train.epochs was 100000, is 2"]);
+    assert!(place.exists("runs/tiny/student"));
+    let mut accepted = resume(&place, "runs/tiny", &other);
+    accepted.args(["--accept", "seed", "--accept", "train.epochs"]);
+    let began = ended(accepted).done();
+    assert!(began.err.contains("has no checkpoint yet: the run begins anew"), "{}", began.err);
+}
+
+#[test]
 fn other_data_are_refused_by_name() {
     let place = Place::new();
     killed_after(&place, "runs/tiny", &LONG, 5);
@@ -247,7 +287,10 @@ fn a_disk_that_is_full_while_a_checkpoint_is_written_costs_no_more_than_that_che
         let rest = ["--set", "output=runs/tiny"].iter().chain(rest).map(|&word| word.to_owned());
         train_arguments(sets).into_iter().chain(rest).collect::<Vec<_>>()
     };
-    let before = place.names("runs/tiny/checkpoints");
+    let whole = |place: &Place| -> Vec<String> {
+        place.names("runs/tiny/checkpoints").into_iter().filter(|name| name.starts_with("step-")).collect()
+    };
+    let before = whole(&place);
     let stop = [&LONG[..], &["checkpoints.on_error=stop"]].concat();
     let stopped = with_file_limit(&place, KILOBYTES, &arguments(&stop, &["--resume"]));
     stopped.failed(&["step ", "cannot write", "state.safetensors", "File too large"]);

@@ -73,16 +73,18 @@ pub(super) fn update_piece((values, grads): Pair<'_>, (first, second): Pair<'_>,
 /// The same with libtorch's operations, for other devices.
 pub(super) fn update_plain(group: &mut Group, f: Factors, clip: &Tensor) {
     let clip = clip.to_kind(Kind::Float);
+    let used = clip.ne(0.0).to_kind(Kind::Float); // 1, or 0 for an update that is left out
     for span in &group.spans {
         let part = |t: &Tensor| span.of(t);
         let (mut v, mut g, mut m, mut s) =
             (part(&group.values), part(&group.grads), part(&group.first), part(&group.second));
         // 0 times what is not finite is no number either.
         let gradient = (&g * &clip).nan_to_num(0.0, 0.0, 0.0);
-        let _ = m.g_mul_scalar_(f64::from(f.beta1)).g_add_(&(&gradient * f64::from(1.0 - f.beta1)));
-        let _ = s.g_mul_scalar_(f64::from(f.beta2)).g_add_(&(gradient.square() * f64::from(1.0 - f.beta2)));
+        let _ = m.lerp_tensor_(&gradient, &(&used * f64::from(1.0 - f.beta1)));
+        let _ = s.lerp_tensor_(&gradient.square(), &(&used * f64::from(1.0 - f.beta2)));
         let change = &m / (s.sqrt() * f64::from(f.correction) + f64::from(f.epsilon)) * f64::from(f.rate);
-        let _ = v.g_mul_scalar_(f64::from(f.with_decay(span.decays).decay)).g_sub_(&change);
+        let decayed = &used * f64::from(f.with_decay(span.decays).decay - 1.0) + 1.0;
+        let _ = v.g_mul_(&decayed).g_sub_(&(change * &used));
         let _ = g.zero_();
     }
     debug_assert_eq!(group.values.kind(), Kind::Float);

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::RunConfig;
+use crate::folder::{CONFIG, SUMMARY};
 
 /// What a run that goes on is compared by.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,30 @@ impl Identity {
     /// Of a run.
     pub(crate) fn new(config: &RunConfig, sources: &Map<String, Value>) -> serde_json::Result<Self> {
         Ok(Self { config: serde_json::to_value(config)?, sources: sources.clone() })
+    }
+
+    /// Of the run in a folder, as its `config.yaml` says, and its `summary.json` where it is finished; none if it cannot be
+    /// read.
+    pub(crate) fn of_folder(folder: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(folder.join(CONFIG)).ok()?;
+        let summary = std::fs::read_to_string(folder.join(SUMMARY)).unwrap_or_default();
+        let summary: Map<String, Value> = serde_json::from_str(&summary).unwrap_or_default();
+        let is_source = |(key, _): &(String, Value)| ["data", "models", "versions"].contains(&key.as_str());
+        Some(Self {
+            config: serde_yaml::from_str(&text).ok()?,
+            sources: summary.into_iter().filter(is_source).collect(),
+        })
+    }
+
+    /// The configuration alone.
+    pub(crate) fn without_sources(&self) -> Self {
+        Self { config: self.config.clone(), sources: Map::new() }
+    }
+
+    /// The folders of teachers that its configuration names.
+    pub(crate) fn trained_teachers(&self) -> Option<Vec<PathBuf>> {
+        let folders = self.config.get("teacher")?.get("trained")?.as_array()?;
+        folders.iter().map(|folder| folder.as_str().map(PathBuf::from)).collect()
     }
 
     /// In what a run of this identity that goes on as `now` would differ.

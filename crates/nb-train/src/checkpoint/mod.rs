@@ -94,12 +94,22 @@ impl Checkpoints {
     /// # Errors
     /// If it cannot be written; those that were there stay.
     pub(crate) fn save(&mut self, saved: &Saved, groups: &[Group]) -> Result<()> {
+        let saved_now = self.write(saved, groups);
         self.last = Instant::now(); // also where it fails: not with every step from here on
+        saved_now
+    }
+
+    fn write(&self, saved: &Saved, groups: &[Group]) -> Result<()> {
         fs::create_dir_all(&self.folder).with_context(|| format!("cannot make {}", self.folder.display()))?;
         let path = self.folder.join(name(saved.state.step));
         replace_folder(&path, |folder| files::write(folder, saved, groups))?;
-        for old in list(&self.folder)?.into_iter().skip(self.keep) {
-            fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+        let all = list(&self.folder)?;
+        // A run that passed over a damaged one stands before it: it counts for nothing, and its step will come again.
+        let (later, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(step, _)| *step > saved.state.step);
+        for (_, old) in later.iter().chain(rest.iter().skip(self.keep)) {
+            if let Err(e) = fs::remove_dir_all(old) {
+                tracing::warn!("cannot remove {}: {e}", old.display());
+            }
         }
         Ok(())
     }
@@ -121,7 +131,7 @@ impl Checkpoint {
     /// If there are some and none of them is whole.
     pub(crate) fn newest(run: &Path) -> Result<Option<Self>> {
         let all = list(&run.join(CHECKPOINTS))?;
-        for folder in &all {
+        for (_, folder) in &all {
             match files::read(folder) {
                 Ok(saved) => return Ok(Some(Self { folder: folder.clone(), saved })),
                 Err(e) => tracing::warn!("passed over {}: {e:#}", folder.display()),
@@ -152,8 +162,8 @@ fn name(step: u64) -> String {
     format!("step-{step:09}")
 }
 
-/// The folders of checkpoints, the newest first.
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The folders of checkpoints with their steps, the newest first.
+fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let context = || format!("cannot read {}", folder.display());
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -166,7 +176,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
         all.extend(step.map(|step| (step, path)));
     }
     all.sort_by_key(|(step, _)| std::cmp::Reverse(*step));
-    Ok(all.into_iter().map(|(_, path)| path).collect())
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -191,7 +201,10 @@ mod tests {
         }
         let newest = Checkpoint::newest(run.path()).unwrap().unwrap();
         assert_eq!((newest.saved.state.step, newest.saved.metrics), (1_000_000_000, 7));
-        assert_eq!(list(&run.path().join(CHECKPOINTS)).unwrap().len(), 2);
+        let steps = || list(&run.path().join(CHECKPOINTS)).unwrap().iter().map(|(step, _)| *step).collect::<Vec<_>>();
+        assert_eq!(steps(), [1_000_000_000, 999_999_999]);
+        own.save(&saved(20), &[]).unwrap();
+        assert_eq!(steps(), [20], "those after it were passed over");
         own.remove();
         assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
     }
