@@ -17,7 +17,7 @@ pub(crate) enum Start {
     /// With its first step, in the folder of an unfinished run, which is removed.
     Anew(Halted),
     /// After a checkpoint.
-    After(Resumed),
+    After(Box<Resumed>),
 }
 
 /// A run that was stopped, and the checkpoint that it goes on from.
@@ -71,7 +71,7 @@ impl Start {
             tracing::warn!("{folder} has no checkpoint yet: the run begins anew");
             return Ok(Self::Anew(halted));
         };
-        Ok(Self::After(Resumed { halted, checkpoint }))
+        Ok(Self::After(Box::new(Resumed { halted, checkpoint })))
     }
 }
 
