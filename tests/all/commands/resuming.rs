@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 
+use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -119,24 +120,24 @@ fn a_run_that_is_killed_at_any_moment_goes_on_to_the_bit() {
     ended(resume(&place, "runs/whole", &sets)).done();
     let whole = begin.elapsed();
     let mut stream = Stream::new(std::process::id().into());
-    for i in 1.. {
-        // From before the first step to a good way into the run; often enough that most of it is gone over.
-        let moment = whole.mul_f64(stream.below(1000) as f64 / 1000.0 * (4.0 / kills as f64).clamp(0.15, 0.6));
-        let child = resume(&place, "runs/parts", &sets).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut run = 0;
+    let folder = |run: usize| format!("runs/parts{run}");
+    for i in 1..=kills {
+        // From before the first step to a good way into the run.
+        let moment = whole.mul_f64(stream.below(1000) as f64 / 1000.0 * 0.6);
+        let mut started = resume(&place, &folder(run), &sets);
+        let child = started.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(moment);
         kill(child);
-        let checkpoints = if place.exists("runs/parts/checkpoints") {
-            place.names("runs/parts/checkpoints")
-        } else {
-            Default::default()
-        };
-        println!("kill {i} after {moment:.0?}: {checkpoints:?}");
-        if i >= kills || place.exists("runs/parts/summary.json") {
-            break;
-        }
+        let checkpoints = format!("{}/checkpoints", folder(run));
+        let checkpoints = if place.exists(&checkpoints) { place.names(&checkpoints) } else { BTreeSet::default() };
+        println!("kill {i}, run {run}, after {moment:.0?}: {checkpoints:?}");
+        run += usize::from(place.exists(&format!("{}/summary.json", folder(run))));
     }
-    ended(resume(&place, "runs/parts", &sets)).done();
-    assert_same_run(&place, "runs/whole", "runs/parts");
+    for run in 0..=run {
+        ended(resume(&place, &folder(run), &sets)).done(); // of one that is finished nothing is done
+        assert_same_run(&place, "runs/whole", &folder(run));
+    }
 }
 
 #[test]
