@@ -174,7 +174,7 @@ impl Halted {
     /// # Errors
     /// If another process is at work there, or if something else lies there.
     pub(crate) fn take(wanted: &Path, unfinished: &Unfinished) -> Result<Option<Self>> {
-        if !matches!(look(wanted)?.1, Holds::Unfinished(_)) {
+        if RunFolder::unfinished(wanted)?.is_none() {
             return Ok(None);
         }
         let (path, lock, holds) = take(wanted, unfinished)?;

@@ -30,8 +30,8 @@ impl Bert {
     /// passed over; a checkpoint without segment embeddings gets zeros for them.
     ///
     /// # Errors
-    /// If a file is missing or cut, if the configuration is not a BERT's, or if tensors are missing, unknown or of another
-    /// shape: all of them are listed.
+    /// If a file is missing or cut, if the configuration is not a BERT's or asks for far more memory than the weights fill,
+    /// or if tensors are missing, unknown or of another shape: all of them are listed.
     pub fn load(folder: &Path, device: Device, precision: Precision) -> Result<Self, ModelError> {
         let config = BertConfig::read(&folder.join(CONFIG_FILE))?;
         let path = folder.join(WEIGHTS_FILE);
