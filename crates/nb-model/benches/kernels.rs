@@ -48,7 +48,9 @@ fn kernels(c: &mut Criterion) {
         b.iter(|| bench::gelu(&x, &grad));
     });
 
-    // Multiply-adds; `libtorch` is its own product.
+    // Multiply-adds; `libtorch` is its own product. Called alone, a product of many rows takes the pages of its result from
+    // the system each time, and ours of two copies: with MALLOC_MMAP_THRESHOLD_=268435456
+    // MALLOC_TRIM_THRESHOLD_=1073741824 it does not, as in a training step, whose memory is there already.
     let weight = random(FEED_FORWARD, HIDDEN);
     for rows in [10, n] {
         let x = random(rows, HIDDEN);
