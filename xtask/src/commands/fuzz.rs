@@ -197,6 +197,27 @@ mod tests {
         }
     }
 
+    /// What is fuzzed is what is used; and CI has built it already.
+    #[test]
+    fn the_targets_lock_file_has_the_workspace_s_versions() {
+        const OWN: [&str; 3] = ["arbitrary", "libfuzzer-sys", "nb-fuzz"];
+        let root = project::root();
+        let packages = |file: &str| {
+            let text = fs::read_to_string(root.join(file)).unwrap();
+            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines
+                .windows(2)
+                .filter(|pair| pair[0].starts_with("name = "))
+                .map(|pair| pair.join(" "))
+                .collect::<Vec<_>>()
+        };
+        let ours = packages("Cargo.lock");
+        let is_own = |line: &String| OWN.iter().any(|name| line.starts_with(&format!("name = {name:?}")));
+        let others: Vec<_> =
+            packages("fuzz/Cargo.lock").into_iter().filter(|it| !ours.contains(it) && !is_own(it)).collect();
+        assert!(ours.len() > 100 && others.is_empty(), "copy Cargo.lock to fuzz/ and run cargo there: {others:?}");
+    }
+
     #[test]
     fn targets_on_libtorch_are_told_from_others() {
         let manifest =
