@@ -128,7 +128,7 @@ fn check_nightly() -> Result<()> {
     ensure!(
         version.status.success(),
         "fuzzing needs Rust's nightly toolchain: `rustup toolchain install {NIGHTLY}` ({})",
-        String::from_utf8_lossy(&version.stderr).trim()
+        String::from_utf8_lossy(&version.stderr).lines().next().unwrap_or_default()
     );
     Ok(())
 }
