@@ -2,21 +2,31 @@
 //! part is a file that is not there.
 #![no_main]
 
+use std::panic;
+
 use libfuzzer_sys::fuzz_target;
 use nb_data::Tokenizer;
 use nb_data::read::{Format, LabelRule};
 use nb_fuzz::{folder, parts, read};
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: panic::set_hook(Box::new(show_ours)), |data: &[u8]| {
     let [vocab, config, json] = parts(data);
     let files = [("vocab.txt", vocab), ("tokenizer_config.json", config), ("tokenizer.json", json)];
     let there: Vec<_> = files.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
     let folder = folder(&there);
     let Ok(tokenizer) = Tokenizer::from_folder(folder.path()) else { return };
-    let texts =
-        read("A goal, in Paris!\nÄrger\u{1F600}\n日本 [CLS] [MASK]\n".as_bytes(), &Format::Lines, LabelRule::Optional);
+    let texts = "A goal, in Paris!\nÄrger\u{1F600}\n日本 [CLS] [MASK]\n";
+    let texts = read(texts.as_bytes(), &Format::Lines, LabelRule::Optional);
     for tokens in tokenizer.encode_all(&texts, 6).into_iter().flatten() {
         assert!((2..=6).contains(&tokens.ids.len()), "{:?}", tokens.ids);
         assert!(tokens.ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()), "{:?}", tokens.ids);
     }
 });
+
+/// In place of libFuzzer's hook, which ends the program at every panic: those of the crate that tokenises become errors of the
+/// reader. Any other leaves the target, which ends the program too.
+fn show_ours(panic: &panic::PanicHookInfo<'_>) {
+    if panic.location().is_none_or(|at| !at.file().contains("/registry/")) {
+        eprintln!("{panic}");
+    }
+}

@@ -178,3 +178,43 @@ fn what_is_no_tokenizer_is_refused() {
     let text = error(&[("vocab.txt", VOCAB.as_bytes()), ("tokenizer_config.json", b"[]")]);
     assert!(text.starts_with("FOLDER/tokenizer_config.json: not a tokenizer that can be used: "), "{text}");
 }
+
+/// Each `a` becomes two, forty times over: a terabyte from a letter.
+#[test]
+fn a_normaliser_that_makes_texts_far_longer_is_refused() {
+    let whole = tokenizer(checkpoint(None).path());
+    let mut json: Value = serde_json::from_slice(&whole.files()[0].bytes).unwrap();
+    let replace =
+        |pattern: Value, content: &str| serde_json::json!({"type": "Replace", "pattern": pattern, "content": content});
+    let twice = replace(serde_json::json!({"String": "a"}), "aa");
+    json["normalizer"] = serde_json::json!({"type": "Sequence", "normalizers": vec![twice; 40]});
+    let text = error(&[("tokenizer.json", json.to_string().as_bytes())]);
+    assert!(
+        text.contains("its normalizer can make a text 1099511627776 times as long, expected at most 4096"),
+        "{text}"
+    );
+    json["normalizer"] = replace(serde_json::json!({"Regex": ""}), &"a".repeat(5000));
+    assert!(error(&[("tokenizer.json", json.to_string().as_bytes())]).contains("5001 times as long"));
+    // What multilingual models ask for.
+    json["normalizer"] = replace(serde_json::json!({"Regex": " {2,}"}), "\u{2581}");
+    let folder = folder();
+    file(&folder, "tokenizer.json", json.to_string());
+    assert!(tokenizer(folder.path()).encode("rain  in york", None, 8).is_ok());
+}
+
+/// What the file asks for makes the crate behind it panic: here that is an error, each time anew.
+#[test]
+fn a_file_that_asks_for_the_impossible_is_an_error() {
+    let whole = tokenizer(checkpoint(None).path());
+    let mut json: Value = serde_json::from_slice(&whole.files()[0].bytes).unwrap();
+    json["pre_tokenizer"] = serde_json::json!({"type": "FixedLength", "length": 0});
+    let folder = folder();
+    file(&folder, "tokenizer.json", json.to_string());
+    let tokenizer = tokenizer(folder.path());
+    for _ in 0..2 {
+        let error = tokenizer.encode("rain in york", None, 8).unwrap_err();
+        assert_eq!(error.to_string(), "a text beginning \"rain in york\" cannot be tokenised");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.starts_with("the tokenizer's file asks for what cannot be done: "), "{cause}");
+    }
+}

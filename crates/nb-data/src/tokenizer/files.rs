@@ -10,7 +10,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, ModelWrapper};
 
-use super::{TokenizerFile, wrong};
+use super::{TokenizerFile, guarded, wrong};
 use crate::error::DataError;
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -45,8 +45,8 @@ pub(super) fn load(folder: &Path) -> Result<Loaded, DataError> {
     let vocab_bytes = read_if_there(&vocab_path)?;
     let (mut inner, bytes, path) = match (read_if_there(&json_path)?, &vocab_bytes) {
         (Some(bytes), _) => {
-            let bytes = with_config(bytes, &config).map_err(|err| wrong(json_path.clone())(err.into()))?;
-            let inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(wrong(json_path.clone()))?;
+            let bytes = with_config(bytes, &config).map_err(wrong(json_path.clone()))?;
+            let inner = guarded(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(wrong(json_path.clone()))?;
             (inner, bytes, json_path)
         }
         (None, Some(vocab)) => {
@@ -94,10 +94,34 @@ const NORMALISATION: [(&str, &str); 3] = [
     ("tokenize_chinese_chars", "handle_chinese_chars"),
 ];
 
+/// How many times as long a normaliser may make a text.
+const MOST_GROWTH: f64 = 4096.0;
+
+/// How many times as long a normaliser can make a text by putting other words in the place of some, again and again: in a few
+/// kilobytes a file could ask for more than any memory.
+fn growth(normalizer: &Value) -> f64 {
+    let length = |value: &Value| value.as_str().map_or(0, str::len) as f64;
+    match normalizer["type"].as_str() {
+        Some("Sequence") => normalizer["normalizers"].as_array().into_iter().flatten().map(growth).product(),
+        // An expression may match nothing at all, between any two letters.
+        Some("Replace") => match length(&normalizer["pattern"]["String"]) {
+            0.0 => 1.0 + length(&normalizer["content"]),
+            sought => (length(&normalizer["content"]) / sought).max(1.0),
+        },
+        _ => 1.0,
+    }
+}
+
 /// Lets the settings of `tokenizer_config.json` override those of `tokenizer.json`, as `transformers` does. Where
 /// they agree the bytes stay as they are.
-fn with_config(bytes: Vec<u8>, config: &Map<String, Value>) -> serde_json::Result<Vec<u8>> {
+fn with_config(bytes: Vec<u8>, config: &Map<String, Value>) -> tokenizers::Result<Vec<u8>> {
     let mut json: Value = serde_json::from_slice(&bytes)?;
+    let growth = growth(&json["normalizer"]);
+    if growth > MOST_GROWTH {
+        return Err(
+            format!("its normalizer can make a text {growth} times as long, expected at most {MOST_GROWTH}").into()
+        );
+    }
     let normalizer = json.get_mut("normalizer").and_then(Value::as_object_mut);
     let Some(normalizer) = normalizer.filter(|it| it.get("type").and_then(Value::as_str) == Some("BertNormalizer"))
     else {
@@ -112,7 +136,7 @@ fn with_config(bytes: Vec<u8>, config: &Map<String, Value>) -> serde_json::Resul
             changed = true;
         }
     }
-    if changed { serde_json::to_vec(&json) } else { Ok(bytes) }
+    Ok(if changed { serde_json::to_vec(&json)? } else { bytes })
 }
 
 /// BERT's tokenizer over a vocabulary of one token per line.

@@ -15,6 +15,7 @@
 mod files;
 
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -115,8 +116,7 @@ impl Tokenizer {
     }
 
     fn pieces(&self, text: &str) -> Result<tokenizers::Encoding, DataError> {
-        self.inner
-            .encode_fast(text, false)
+        guarded(|| self.inner.encode_fast(text, false))
             .map_err(|source| DataError::Encode { start: text.chars().take(40).collect(), source })
     }
 }
@@ -141,6 +141,16 @@ fn assemble(first: &[u32], second: &[u32], max_tokens: usize, [cls, sep]: [u32; 
         ids.push(sep);
     }
     Tokens { ids, second_starts }
+}
+
+/// Does what a tokenizer's file asks for. The crate that does it panics on some that ask for nonsense, such as pieces of 0
+/// characters or a table whose offsets lead out of it: an error of the file.
+fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
+    // Nothing of ours is left half done; locks inside of the tokenizer are poisoned, and what meets them panics in here too.
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
+        let words = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
+        Err(format!("the tokenizer's file asks for what cannot be done: {}", words.unwrap_or("a panic")).into())
+    })
 }
 
 /// Where an unreadable or senseless file is.
