@@ -3,7 +3,7 @@
 mod hub;
 mod tensors;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use tch::{Device, Tensor};
@@ -110,25 +110,34 @@ pub fn fill(arena: &Arena, tensors: BTreeMap<String, Tensor>, path: &Path) -> Re
 /// Whether `tensors` are those of `layout`: the same names with the same shapes. Takes no memory for parameters, so a
 /// configuration that claims more than its weights hold is refused before any is.
 fn check(layout: &Layout, tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<(), ModelError> {
-    let mut listing = String::new();
-    let mut say = |line: String| listing.push_str(&format!("\n  {line}"));
+    let mut lines = Vec::new();
     for slot in layout.slots() {
         match tensors.get(&slot.name) {
-            None => say(format!("missing    {} {:?}", slot.name, slot.shape)),
+            None => lines.push(format!("missing    {} {:?}", slot.name, slot.shape)),
             Some(t) if t.size() != slot.shape => {
-                say(format!("mis-shaped {}: found {:?}, expected {:?}", slot.name, t.size(), slot.shape));
+                lines.push(format!("mis-shaped {}: found {:?}, expected {:?}", slot.name, t.size(), slot.shape));
             }
             Some(_) => {}
         }
     }
-    for (name, tensor) in tensors.iter().filter(|(name, _)| layout.slot(name).is_none()) {
-        say(format!("unknown    {name} {:?}", tensor.size()));
+    let known: BTreeSet<&str> = layout.slots().iter().map(|slot| slot.name.as_str()).collect();
+    for (name, tensor) in tensors.iter().filter(|(name, _)| !known.contains(name.as_str())) {
+        lines.push(format!("unknown    {name} {:?}", tensor.size()));
     }
-    if !listing.is_empty() {
-        return Err(ModelError::Tensors { path: path.into(), listing });
+    if lines.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let more = lines.len().saturating_sub(MOST_LINES);
+    lines.truncate(MOST_LINES);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    let listing = lines.iter().map(|line| format!("\n  {line}")).collect();
+    Err(ModelError::Tensors { path: path.into(), listing })
 }
+
+/// Tensors that an error lists: enough for a model with another layer or two.
+const MOST_LINES: usize = 64;
 
 /// The name that `BertModel` uses today.
 fn canonical(name: &str) -> String {
@@ -137,4 +146,25 @@ fn canonical(name: &str) -> String {
         return name.to_owned();
     }
     name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_tensors_that_are_wrong_some_are_listed() {
+        let mut tensors = BTreeMap::new();
+        let listing = |tensors: &BTreeMap<String, Tensor>, layers| {
+            let layout = parameter_layout(&BertConfig::new(8, 4, layers, 2));
+            check(&layout, tensors, Path::new(WEIGHTS_FILE)).unwrap_err().to_string()
+        };
+        let few = listing(&tensors, 1);
+        assert!(few.lines().count() == 1 + 21 && few.contains("missing    embeddings.LayerNorm.bias [4]"), "{few}");
+        for i in 0..70 {
+            tensors.insert(format!("a.{i}"), Tensor::from(0.0));
+        }
+        let many = listing(&tensors, 1024);
+        assert_eq!((many.lines().count(), many.lines().last()), (1 + 64 + 1, Some("  and 16395 more")));
+    }
 }
