@@ -31,7 +31,7 @@ impl Bert {
     ///
     /// # Errors
     /// If a file is missing or cut, if the configuration is not a BERT's or asks for far more memory than the weights fill,
-    /// or if tensors are missing, unknown or of another shape: all of them are listed.
+    /// or if tensors are missing, unknown or of another shape: they are listed.
     pub fn load(folder: &Path, device: Device, precision: Precision) -> Result<Self, ModelError> {
         let config = BertConfig::read(&folder.join(CONFIG_FILE))?;
         let path = folder.join(WEIGHTS_FILE);
@@ -100,7 +100,7 @@ pub fn named_values(arena: &Arena) -> Vec<(String, Tensor)> {
 /// Copies `tensors` into the arena, which must name exactly the same ones with the same shapes. `path` is for messages.
 ///
 /// # Errors
-/// [`ModelError::Tensors`] listing everything that is missing, unknown or of another shape; nothing is copied then.
+/// [`ModelError::Tensors`] listing what is missing, unknown or of another shape; nothing is copied then.
 pub fn fill(arena: &Arena, tensors: BTreeMap<String, Tensor>, path: &Path) -> Result<(), ModelError> {
     check(arena.layout(), &tensors, path)?;
     tch::no_grad(|| tensors.iter().for_each(|(name, tensor)| arena.value(name).copy_(tensor)));
