@@ -41,6 +41,7 @@ pub mod setup;
 pub mod step;
 pub mod task;
 pub mod terms;
+mod together;
 pub mod vector_file;
 pub mod watch;
 mod whole;
