@@ -180,14 +180,15 @@ fn place_cpu(entry: &str) -> Option<&str> {
     (LIBRARIES.contains(&entry) || entry.starts_with("torch/include/")).then_some(entry)
 }
 
-/// The files of the wheels that a machine with a GPU needs: all shared libraries but those for Python.
+/// The files of the wheels that a machine with a GPU needs: all shared libraries but those for Python, and all headers, of
+/// which process groups over NCCL include some.
 fn place_cuda(entry: &str) -> Option<&str> {
     const FOR_PYTHON: [&str; 3] =
         ["torch/lib/libtorch_python.so", "torch/lib/libshm.so", "torch/lib/libtorch_global_deps.so"];
     let (folder, file) = entry.rsplit_once('/')?;
     let library = folder.ends_with("/lib") && (file.ends_with(".so") || file.contains(".so."));
-    let wanted = library && !FOR_PYTHON.contains(&entry) || entry.starts_with("torch/include/");
-    wanted.then_some(entry)
+    let header = entry.starts_with("torch/include/") || entry.starts_with("nvidia/") && entry.contains("/include/");
+    (library && !FOR_PYTHON.contains(&entry) || header).then_some(entry)
 }
 
 /// Puts a linker script in the place of `libtorch.so`, which would pull in the libraries of CUDA.
