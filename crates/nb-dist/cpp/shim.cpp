@@ -5,10 +5,15 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#ifdef USE_C10D_NCCL
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+#endif
+
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <thread>
 
 namespace {
 
@@ -51,7 +56,7 @@ struct nb_store {
 };
 
 struct nb_group {
-  c10::intrusive_ptr<c10d::ProcessGroupGloo> it;
+  c10::intrusive_ptr<c10d::Backend> it;
 };
 
 struct nb_work {
@@ -103,6 +108,16 @@ int nb_group_open(nb_store* store, int rank, int size, const char* address, std:
   });
 }
 
+#ifdef USE_C10D_NCCL
+int nb_group_open_nccl(nb_store* store, int rank, int size, std::int64_t timeout_ms, nb_group** out, char** error) {
+  return guarded(error, [&] {
+    auto options = c10d::ProcessGroupNCCL::Options::create();
+    options->timeout = Milliseconds(timeout_ms);
+    *out = new nb_group{c10::make_intrusive<c10d::ProcessGroupNCCL>(store->it, rank, size, options)};
+  });
+}
+#endif
+
 int nb_group_set_timeout(nb_group* group, std::int64_t timeout_ms, char** error) {
   return guarded(error, [&] { group->it->setTimeout(Milliseconds(timeout_ms)); });
 }
@@ -133,6 +148,19 @@ int nb_group_broadcast(nb_group* group, const at::Tensor* tensor, int root, nb_w
 int nb_work_wait(nb_work* work, std::int64_t ms, int* done, char** error) {
   return guarded(error, [&] {
     *done = 0;
+    if (work->tensors.front().is_cuda()) {
+      // There, waiting is the stream's, without limit. Whoever is to notice that a process is lost must ask.
+      const auto end = std::chrono::steady_clock::now() + Milliseconds(ms);
+      while (!work->it->isCompleted()) {
+        if (std::chrono::steady_clock::now() >= end) {
+          return;
+        }
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
+      }
+      work->it->wait();
+      *done = 1;
+      return;
+    }
     try {
       work->it->wait(Milliseconds(ms));
     } catch (...) {

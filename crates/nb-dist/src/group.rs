@@ -1,5 +1,6 @@
 //! A group of processes that train together.
 
+use std::cell::OnceCell;
 use std::mem::ManuallyDrop;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -7,12 +8,12 @@ use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
 
 use crate::peers::{GONE, Peers};
-use crate::shim::{Gloo, Pending, Reduce, Store, StoreAt};
+use crate::shim::{Backend, Pending, Reduce, Store, StoreAt};
 use crate::{Error, World};
 
 /// For finding each other at the start: the others may still be loading, or waiting for their machine.
 const RENDEZVOUS: Duration = Duration::from_secs(300);
-/// Gloo's own limit for an exchange. Whether somebody is still to come is [`Peers`]' to say, so this one is out of the way.
+/// The backends' own limit for an exchange. Whether somebody is still to come is [`Peers`]' to say, so this one is out of the way.
 const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Waiting goes in slices: after each is a look at the others.
 const SLICE: Duration = Duration::from_millis(500);
@@ -25,8 +26,11 @@ pub struct ProcessGroup(Option<Joined>);
 #[derive(Debug)]
 struct Joined {
     world: World,
+    store: Store,
     /// Not dropped where an exchange has failed: a thread of Gloo's may still wait in it, and to drop is to wait for that.
-    gloo: ManuallyDrop<Gloo>,
+    gloo: ManuallyDrop<Backend>,
+    /// For tensors on a GPU, from the first of them on; none where this build or machine has no NCCL.
+    nccl: OnceCell<ManuallyDrop<Option<Backend>>>,
     peers: ManuallyDrop<Peers>,
 }
 
@@ -74,11 +78,12 @@ impl ProcessGroup {
         };
         let own = store(serves)?;
         let address = address_towards(&world).map_err(|e| failed(e.to_string()))?;
-        let gloo = Gloo::open(&own, (world.rank, world.size), &address, RENDEZVOUS).map_err(failed)?;
+        let gloo = Backend::gloo(&own, (world.rank, world.size), &address, RENDEZVOUS).map_err(failed)?;
         gloo.set_timeout(UNLIMITED).map_err(failed)?;
         // A connection of its own: one that waits for an answer keeps no other from asking.
         let peers = Peers::watch(store(false)?, world.rank, world.size).map_err(|e| failed(e.to_string()))?;
-        Ok(Self(Some(Joined { world, gloo: ManuallyDrop::new(gloo), peers: ManuallyDrop::new(peers) })))
+        let (gloo, peers, nccl) = (ManuallyDrop::new(gloo), ManuallyDrop::new(peers), OnceCell::new());
+        Ok(Self(Some(Joined { world, store: own, gloo, nccl, peers })))
     }
 
     /// This process, from 0.
@@ -124,7 +129,7 @@ impl ProcessGroup {
     /// If a process is lost.
     pub fn broadcast(&self, tensor: &mut Tensor) -> Result<(), Error> {
         let Some(joined) = &self.0 else { return Ok(()) };
-        joined.exchange(&mut [tensor], |host| joined.gloo.broadcast(host))
+        joined.exchange(&mut [tensor], Backend::broadcast)
     }
 
     /// Process 0's bytes, in all processes; what the others give is not looked at.
@@ -198,6 +203,7 @@ impl ProcessGroup {
         self.meet()?;
         if let Some(joined) = self.0.take() {
             ManuallyDrop::into_inner(joined.peers).leave();
+            drop(joined.nccl.into_inner().map(ManuallyDrop::into_inner));
             drop(ManuallyDrop::into_inner(joined.gloo));
         }
         Ok(())
@@ -205,32 +211,54 @@ impl ProcessGroup {
 
     fn reduce(&self, tensors: &mut [&mut Tensor], reduce: Reduce) -> Result<(), Error> {
         let Some(joined) = &self.0 else { return Ok(()) };
-        joined.exchange(tensors, |host| joined.gloo.all_reduce(host, reduce))
+        joined.exchange(tensors, |backend, tensor| backend.all_reduce(tensor, reduce))
     }
 }
 
 impl Joined {
-    /// Begins the exchange of each tensor, waits for all, and brings what came back to where the tensors lie.
+    /// Begins the exchange of each tensor, waits for all, and brings what came back to where the tensors lie. Tensors on a GPU
+    /// go through NCCL if there is one, else through the host.
     fn exchange(
         &self,
         tensors: &mut [&mut Tensor],
-        begin: impl Fn(&Tensor) -> Result<Pending, String>,
+        begin: impl Fn(&Backend, &Tensor) -> Result<Pending, String>,
     ) -> Result<(), Error> {
         self.peers.enter();
-        let hosts: Vec<Tensor> =
-            tensors.iter().map(|tensor| tensor.detach().to_device(Device::Cpu).contiguous()).collect();
-        let pending: Result<Vec<Pending>, String> = hosts.iter().map(begin).collect();
-        let pending = pending.map_err(|cause| self.explain(cause))?;
+        let mut exchanged = Vec::new();
+        let mut pending = Vec::new();
+        for tensor in tensors.iter() {
+            let (backend, device) = self.backend(tensor.device());
+            let own = tensor.detach().to_device(device).contiguous();
+            pending.push(begin(backend, &own).map_err(|cause| self.explain(cause))?);
+            exchanged.push(own);
+        }
         for one in pending {
             self.wait(one)?;
         }
-        for (tensor, host) in tensors.iter_mut().zip(&hosts) {
-            if tensor.data_ptr() != host.data_ptr() {
-                tch::no_grad(|| tensor.copy_(host));
+        for (tensor, own) in tensors.iter_mut().zip(&exchanged) {
+            if tensor.data_ptr() != own.data_ptr() {
+                tch::no_grad(|| tensor.copy_(own));
             }
         }
         self.peers.left();
         Ok(())
+    }
+
+    /// What exchanges tensors of a device, and where it wants them.
+    fn backend(&self, device: Device) -> (&Backend, Device) {
+        let nccl = || {
+            let opened = self.nccl.get_or_init(|| {
+                let World { rank, size, .. } = self.world;
+                let opened = Backend::nccl(&self.store, (rank, size), UNLIMITED);
+                let opened = opened.inspect_err(|e| tracing::warn!("sums go through the host's memory: {e}"));
+                ManuallyDrop::new(opened.ok())
+            });
+            opened.as_ref()
+        };
+        match device {
+            Device::Cuda(_) => nccl().map_or((&*self.gloo, Device::Cpu), |nccl| (nccl, device)),
+            _ => (&*self.gloo, Device::Cpu),
+        }
     }
 
     fn wait(&self, pending: Pending) -> Result<(), Error> {

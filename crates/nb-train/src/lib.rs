@@ -32,6 +32,7 @@ mod origin;
 mod outcomes;
 pub mod plan;
 pub mod prepare;
+pub mod primitives;
 mod progress;
 pub mod report;
 mod resume;

@@ -40,7 +40,7 @@ const CUPTI: Wheel = Wheel {
 
 const CPU: [Wheel; 3] = [TORCH, CUDART, CUPTI];
 
-const CUDA: [Wheel; 16] = [
+const CUDA: [Wheel; 17] = [
     TORCH,
     CUDART,
     CUPTI,
@@ -50,6 +50,14 @@ const CUDA: [Wheel; 16] = [
         platform: "manylinux_2_27_x86_64",
         bytes: 423_133_236,
         sha256: "ee8722c1f0145ab246bccb9e452153b5e0515fd094c3678df50b2a0888b8b171",
+    },
+    // Headers that the runtime's own include.
+    Wheel {
+        name: "nvidia-cuda-crt",
+        version: "13.0.88",
+        platform: "manylinux2014_x86_64",
+        bytes: 134_086,
+        sha256: "2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4",
     },
     Wheel {
         name: "nvidia-cuda-nvrtc",

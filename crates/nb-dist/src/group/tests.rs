@@ -111,3 +111,24 @@ fn a_group_of_one_needs_no_others() {
     drop(group.at_work());
     group.leave().unwrap();
 }
+
+/// One process alone on a GPU, through NCCL; nothing where there is none.
+#[cfg(nb_nccl)]
+#[test]
+fn a_gpus_tensors_go_through_nccl() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let at = StoreAt { host: "127.0.0.1", port, serves: true, prefix: "nccl" };
+    let store = Store::open(&at, RENDEZVOUS).unwrap();
+    let opened = Backend::nccl(&store, (0, 1), RENDEZVOUS);
+    if !tch::Cuda::is_available() {
+        assert!(opened.unwrap_err().contains("no GPUs found"));
+        return;
+    }
+    let nccl = opened.unwrap();
+    let tensor = Tensor::from_slice(&[1.5_f32, -2.0]).to_device(Device::Cuda(0));
+    for pending in [nccl.all_reduce(&tensor, Reduce::Sum), nccl.broadcast(&tensor)] {
+        let pending = pending.unwrap();
+        while !pending.wait(SLICE).unwrap() {}
+    }
+    assert_eq!(numbers(&tensor.to_device(Device::Cpu)), [1.5, -2.0]);
+}

@@ -55,6 +55,15 @@ unsafe extern "C" {
         out: *mut *mut RawGroup,
         error: *mut *mut c_char,
     ) -> c_int;
+    #[cfg(nb_nccl)]
+    fn nb_group_open_nccl(
+        store: *mut RawStore,
+        rank: c_int,
+        size: c_int,
+        timeout_ms: i64,
+        out: *mut *mut RawGroup,
+        error: *mut *mut c_char,
+    ) -> c_int;
     fn nb_group_set_timeout(group: *mut RawGroup, timeout_ms: i64, error: *mut *mut c_char) -> c_int;
     fn nb_group_close(group: *mut RawGroup);
     fn nb_group_all_reduce(
@@ -127,13 +136,30 @@ impl Drop for Store {
     }
 }
 
-/// A process group of Gloo.
+/// A process group.
 #[derive(Debug)]
-pub(crate) struct Gloo(NonNull<RawGroup>);
+pub(crate) struct Backend(NonNull<RawGroup>);
 
-impl Gloo {
-    /// Joins as `rank` of `size` processes that share `store`, reachable by the others at `address`.
-    pub(crate) fn open(
+impl Backend {
+    /// Joins those who exchange tensors on GPUs through NCCL, as `rank` of `size`.
+    #[cfg(nb_nccl)]
+    pub(crate) fn nccl(store: &Store, (rank, size): (usize, usize), timeout: Duration) -> Result<Self, String> {
+        let (rank, size) = (rank as c_int, size as c_int);
+        let mut out = null_mut();
+        // SAFETY: see the top of the file; the group keeps the store alive by a reference of its own.
+        checked(|error| unsafe { nb_group_open_nccl(store.0.as_ptr(), rank, size, millis(timeout), &mut out, error) })?;
+        Ok(Self(made(out)?))
+    }
+
+    /// This build has none.
+    #[cfg(not(nb_nccl))]
+    pub(crate) fn nccl(_: &Store, _: (usize, usize), _: Duration) -> Result<Self, String> {
+        Err("this program was built without NCCL's headers".to_owned())
+    }
+
+    /// Joins those who exchange tensors on the CPU through Gloo, as `rank` of `size` processes that share `store`, reachable by
+    /// the others at `address`.
+    pub(crate) fn gloo(
         store: &Store,
         (rank, size): (usize, usize),
         address: &str,
@@ -155,7 +181,7 @@ impl Gloo {
         checked(|error| unsafe { nb_group_set_timeout(self.0.as_ptr(), millis(timeout), error) })
     }
 
-    /// Begins to reduce a contiguous tensor of the CPU in place, in all processes.
+    /// Begins to reduce a contiguous tensor in place, in all processes.
     pub(crate) fn all_reduce(&self, tensor: &Tensor, reduce: Reduce) -> Result<Pending, String> {
         let op = match reduce {
             Reduce::Sum => 0,
@@ -167,7 +193,7 @@ impl Gloo {
         })
     }
 
-    /// Begins to overwrite a contiguous tensor of the CPU with process 0's.
+    /// Begins to overwrite a contiguous tensor with process 0's.
     pub(crate) fn broadcast(&self, tensor: &Tensor) -> Result<Pending, String> {
         // SAFETY: see the top of the file.
         Pending::begin(|out, error| unsafe {
@@ -176,7 +202,7 @@ impl Gloo {
     }
 }
 
-impl Drop for Gloo {
+impl Drop for Backend {
     fn drop(&mut self) {
         // SAFETY: made by `open`, freed here alone.
         unsafe { nb_group_close(self.0.as_ptr()) }

@@ -3,12 +3,12 @@
 #[cfg(nb_gloo)]
 mod c10d;
 #[cfg(nb_gloo)]
-pub(crate) use c10d::{Gloo, Pending, Store};
+pub(crate) use c10d::{Backend, Pending, Store};
 
 #[cfg(not(nb_gloo))]
 mod absent;
 #[cfg(not(nb_gloo))]
-pub(crate) use absent::{Gloo, Pending, Store};
+pub(crate) use absent::{Backend, Pending, Store};
 
 /// How tensors of all processes become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
