@@ -219,12 +219,30 @@ fn a_header_that_lies_is_refused() {
     folder.assert_refused(WEIGHTS_FILE, &["not a whole safetensors file"]);
 }
 
-/// A model of a petabyte: refused before any of it is asked for.
+/// A tensor of nothing, a dimension of which is larger than libtorch's numbers.
+#[test]
+fn a_dimension_beyond_all_bounds_is_refused() {
+    let folder = Folder::new();
+    let header = r#"{"w":{"dtype":"F32","shape":[9223372036854775808,0],"data_offsets":[0,0]}}"#;
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+    std::fs::write(folder.weights(), bytes).unwrap();
+    folder
+        .assert_refused(WEIGHTS_FILE, &["tensor w is of shape [9223372036854775808, 0]", "expected dimensions below"]);
+}
+
+/// A model of a petabyte: refused before any of it is asked for. So are a gigabyte of segment embeddings, which a file need
+/// not hold.
 #[test]
 fn a_configuration_that_asks_for_far_more_than_its_weights_hold_is_refused() {
     let folder = Folder::new();
     folder.configure("hidden_size", (1 << 24).into());
     folder.configure("vocab_size", (1 << 24).into());
+    folder.assert_refused(WEIGHTS_FILE, &["bytes, but its config.json asks for", "parameters"]);
+
+    let folder = Folder::new();
+    folder.change(|tensors| drop(tensors.remove(SEGMENTS)));
+    folder.configure("hidden_size", 4096.into());
+    folder.configure("type_vocab_size", (1 << 16).into());
     folder.assert_refused(WEIGHTS_FILE, &["bytes, but its config.json asks for", "parameters"]);
 }
 

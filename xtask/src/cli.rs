@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, ci, data, nb, setup, test};
+use crate::commands::{bench, ci, data, fuzz, nb, setup, test};
 
 /// Set up, train, test and measure NewsBERT. Every command sets up what it needs first
 #[derive(Debug, Parser)]
@@ -69,6 +69,10 @@ pub(crate) enum Command {
     /// Run all tests, or those whose names hold FILTER
     #[command(after_help = test::EXAMPLES)]
     Test(test::Args),
+
+    /// Run the fuzz targets: random input for every reader of what comes from outside
+    #[command(after_help = fuzz::EXAMPLES)]
+    Fuzz(fuzz::Args),
 
     /// Run everything that continuous integration runs, cheapest first
     #[command(after_help = ci::EXAMPLES)]

@@ -15,9 +15,11 @@ mod peer;
 mod program;
 mod progress;
 mod project;
+mod scratch;
 mod teacher;
 #[cfg(test)]
 mod tidy;
+mod tool;
 
 use std::process::ExitCode;
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Data(args) => args.run(),
         Command::Bench(args) => args.run(),
         Command::Test(args) => args.run(),
+        Command::Fuzz(args) => args.run(),
         Command::Ci(args) => args.run(),
     };
     match result {

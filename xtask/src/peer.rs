@@ -6,14 +6,12 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
 use crate::install::{self, Python};
-use crate::progress::{self, say};
-use crate::{interrupt, project};
+use crate::project;
 
 /// Names an interpreter of the user's own that has what the requirements list.
 const VARIABLE: &str = "NB_BENCH_PYTHON";
@@ -53,61 +51,26 @@ fn is_made(folder: &Path, requirements: &str) -> bool {
 }
 
 fn make(folder: &Path, requirements: &str) -> Result<()> {
-    interrupt::catch();
-    let started = Instant::now();
-    let cache = folder.parent().context("the environment lies in the cache")?;
-    fs::create_dir_all(cache).with_context(|| format!("cannot create {}", cache.display()))?;
     let title = "the Python environment of the bench";
-    let _lock = install::lock(&folder.with_added_extension("lock"), title)?;
-    if is_made(folder, requirements) {
-        return Ok(());
-    }
-    let free = install::free_bytes(cache)?;
-    ensure!(
-        free >= BYTES,
-        "{title} needs {} in {}, where {} are free: make room, set XDG_CACHE_HOME to a folder on a larger disk, or name \
-         an interpreter of your own in {VARIABLE}",
-        progress::size(BYTES),
-        cache.display(),
-        progress::size(free),
-    );
-    say(format!("making {title} in {}, some gigabytes", folder.display()));
-    let partial = folder.with_added_extension("partial");
-    install::remove(&partial)?;
-    fill(&partial, requirements).with_context(|| {
-        format!("cannot make {title}; {VARIABLE} may name an interpreter that has what {REQUIREMENTS} lists")
-    })?;
-    install::remove(folder)?;
-    fs::rename(&partial, folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    say(format!("made {title} in {}", progress::duration(started.elapsed())));
-    Ok(())
+    install::make(title, folder, BYTES, |folder| is_made(folder, requirements), |folder| fill(folder, requirements))
+        .with_context(|| format!("{VARIABLE} may name an interpreter of yours that has what {REQUIREMENTS} lists"))
 }
 
 fn fill(folder: &Path, requirements: &str) -> Result<()> {
     let python = Python::find()?;
-    run(Command::new(python.program).args(["-m", "venv"]).arg(folder))?;
+    install::run(Command::new(python.program).args(["-m", "venv"]).arg(folder))?;
     let list = folder.join("wanted.txt");
     fs::write(&list, requirements).with_context(|| format!("cannot write {}", list.display()))?;
-    run(Command::new(interpreter(folder))
-        .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"])
-        .args(["--quiet", "--only-binary=:all:", "--requirement"])
-        .arg(&list)
-        // `python -m` would take a pip.py from the caller's folder.
-        .current_dir(folder))?;
+    install::run(
+        Command::new(interpreter(folder))
+            .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"])
+            .args(["--quiet", "--only-binary=:all:", "--requirement"])
+            .arg(&list)
+            // `python -m` would take a pip.py from the caller's folder.
+            .current_dir(folder),
+    )?;
     // The mark comes last: what is interrupted before has none.
     fs::rename(&list, folder.join(MARK)).context("cannot mark the environment")
-}
-
-/// Runs `command`, whose own words on standard error the user sees.
-fn run(command: &mut Command) -> Result<()> {
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
-    let status = status.with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    interrupt::check()?;
-    if !status.success() {
-        let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
-        bail!("`{} {}` ended with {status}", command.get_program().display(), args.join(" "));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -128,6 +128,12 @@ fn unusable_rows_are_told_apart() {
 }
 
 #[test]
+fn a_column_beyond_all_bounds_is_in_no_row() {
+    let layout = CsvLayout { text: vec![Column::Number(usize::MAX)], ..csv(Header::Absent) };
+    check("sports,A goal\n", &Format::Csv(layout), LabelRule::Required, &["1 with too few columns"]);
+}
+
+#[test]
 fn fields_that_are_utf8_only_together_are_not() {
     let layout = CsvLayout { label: None, text: vec![Column::Number(0)], ..csv(Header::Absent) };
     check(b"a\xc3,\xa9b\n", &Format::Csv(layout), LabelRule::Optional, &["1 that are not UTF-8"]);

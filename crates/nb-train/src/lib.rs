@@ -23,6 +23,9 @@ pub mod cuda;
 pub mod evaluation;
 mod finish;
 pub mod folder;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inference;
 pub mod kept;
 mod lock;

@@ -126,10 +126,11 @@ impl VectorFile {
         }
         let vectors = metadata.info(VECTORS)?;
         let &[rows, hidden] = vectors.shape.as_slice() else { return None };
-        if vectors.dtype != Dtype::F32 {
+        // Vectors of nothing could be as many as the header likes, in a file of no size.
+        if vectors.dtype != Dtype::F32 || hidden == 0 {
             return None;
         }
-        let start = header.len() as u64 + vectors.data_offsets.0 as u64;
+        let start = (header.len() as u64).checked_add(vectors.data_offsets.0 as u64)?;
         let bytes = rows.checked_mul(hidden)?.checked_mul(std::mem::size_of::<f32>())? as u64;
         let whole = start.checked_add(bytes)? == size;
         whole.then(|| Self { file, path: path.to_owned(), start, rows, hidden })
@@ -187,6 +188,26 @@ mod tests {
         for cut in [0, 7, 20, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..cut]).unwrap();
             assert!(VectorFile::open(&path, "abc").is_none(), "{cut} bytes");
+        }
+    }
+
+    #[test]
+    fn vectors_of_no_units_and_offsets_beyond_all_bounds_are_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.safetensors");
+        let most = u64::MAX - 7;
+        for tensors in [
+            r#""vectors":{"dtype":"F32","shape":[1152921504606846976,0],"data_offsets":[0,0]}"#.to_owned(),
+            format!(
+                r#""a":{{"dtype":"U8","shape":[{most}],"data_offsets":[0,{most}]}},
+                "vectors":{{"dtype":"F32","shape":[1,1],"data_offsets":[{most},{}]}}"#,
+                most + 4
+            ),
+        ] {
+            let header = format!(r#"{{"__metadata__":{{"key":"abc"}},{tensors}}}"#);
+            let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+            std::fs::write(&path, bytes).unwrap();
+            assert!(VectorFile::open(&path, "abc").is_none(), "{header}");
         }
     }
 }

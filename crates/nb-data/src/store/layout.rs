@@ -124,6 +124,11 @@ impl Layout {
             return Err("the checksum does not match".into());
         }
 
+        if rows == 0 {
+            // Of a source without a usable row no store is written.
+            return Err("no row found, expected at least one".into());
+        }
+
         let [rows, tokens, names, news] = [rows, tokens, names, ids].map(|count| count as usize);
         let lines = HEADER + 8 * (rows + 1);
         let (id_ends, seconds, labels) = (lines + 8 * rows, lines + 16 * rows, lines + 20 * rows);
@@ -208,4 +213,42 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::SkippedRow;
+
+    fn parse(content: &Content) -> Result<Layout, String> {
+        let (key, mut bytes) = ([7; 32], Vec::new());
+        content.write(&key, &mut bytes).unwrap();
+        Layout::parse(&bytes, &key)
+    }
+
+    #[test]
+    fn a_store_without_rows_is_none() {
+        let content = Content { offsets: vec![0], ..Content::default() };
+        assert_eq!(parse(&content).unwrap_err(), "no row found, expected at least one");
+    }
+
+    #[test]
+    fn counts_beyond_all_bounds_do_not_overflow() {
+        let mut skipped = Skipped::default();
+        Reason::ALL.into_iter().for_each(|reason| skipped.add(SkippedRow { line: 1, reason }));
+        let most = Skipped::from_numbers(skipped.to_numbers().map(|(_, line)| (u64::MAX, line)));
+        let content = Content {
+            offsets: vec![0, 3],
+            lines: vec![1],
+            id_ends: vec![0],
+            seconds: vec![3],
+            labels: vec![None],
+            tokens: vec![2, 9, 3],
+            skipped: most,
+            ..Content::default()
+        };
+        let layout = parse(&content).unwrap();
+        assert_eq!((layout.rows, layout.skipped.count()), (1, u64::MAX));
+        assert!(layout.skipped.check(std::path::Path::new("news.tsv"), 1, 0.5).is_err());
+    }
 }

@@ -13,9 +13,9 @@ use tch::{Device, Tensor};
 pub use hub::{Checkpoint, mirror_folder};
 pub use tensors::{read_tensors, write_tensors};
 
-use crate::arena::Arena;
+use crate::arena::{Arena, Layout};
 use crate::config::BertConfig;
-use crate::encoder::{Bert, Precision, parameter_count};
+use crate::encoder::{Bert, Precision, parameter_count, parameter_layout};
 use crate::error::ModelError;
 
 /// The configuration's file name in a checkpoint folder.
@@ -55,9 +55,12 @@ impl Bert {
         const SEGMENTS: &str = "embeddings.token_type_embeddings.weight";
         if config.type_vocab_size > 0 && !tensors.contains_key(SEGMENTS) && !tensors.is_empty() {
             tracing::info!(path = %path.display(), "the checkpoint has no segment embeddings; zeros stand for them");
-            let options = (tch::Kind::Float, Device::Cpu);
-            tensors.insert(SEGMENTS.to_owned(), Tensor::zeros([config.type_vocab_size, config.hidden_size], options));
+            // One zero that is all of them: how many they are is only what the configuration claims.
+            let zero = Tensor::zeros([1, 1], (tch::Kind::Float, Device::Cpu));
+            let zeros = zero.expand([config.type_vocab_size, config.hidden_size], false);
+            tensors.insert(SEGMENTS.to_owned(), zeros);
         }
+        check(&parameter_layout(&config), &tensors, &path)?;
         let mut model = Self::zeros(config, device, precision)?;
         fill(model.arena(), tensors, &path)?;
         model.parameters_changed();
@@ -82,10 +85,8 @@ const SMALL: i64 = 1 << 26;
 /// Refuses a configuration that asks for far more memory than its weights fill, before any is taken.
 fn check_size(config: &BertConfig, weights: &Path) -> Result<(), ModelError> {
     let bytes = std::fs::metadata(weights).map_err(ModelError::io("cannot read", weights))?.len();
-    // Segment embeddings may be missing. No parameter takes less than a byte.
-    let mut config = config.clone();
-    config.type_vocab_size = 0;
-    let parameters = parameter_count(&config);
+    // No parameter takes less than two bytes, which leaves room for the segment embeddings that may be missing.
+    let parameters = parameter_count(config);
     if parameters > SMALL && parameters.unsigned_abs() > bytes {
         let found = format!("it has {bytes} bytes, but its {CONFIG_FILE} asks for {parameters} parameters");
         return Err(ModelError::Weights { path: weights.into(), found });
@@ -103,9 +104,17 @@ pub fn named_values(arena: &Arena) -> Vec<(String, Tensor)> {
 /// # Errors
 /// [`ModelError::Tensors`] listing everything that is missing, unknown or of another shape; nothing is copied then.
 pub fn fill(arena: &Arena, tensors: BTreeMap<String, Tensor>, path: &Path) -> Result<(), ModelError> {
+    check(arena.layout(), &tensors, path)?;
+    tch::no_grad(|| tensors.iter().for_each(|(name, tensor)| arena.value(name).copy_(tensor)));
+    Ok(())
+}
+
+/// Whether `tensors` are those of `layout`: the same names with the same shapes. Takes no memory for parameters, so a
+/// configuration that claims more than its weights hold is refused before any is.
+fn check(layout: &Layout, tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<(), ModelError> {
     let mut listing = String::new();
     let mut say = |line: String| listing.push_str(&format!("\n  {line}"));
-    for slot in arena.layout().slots() {
+    for slot in layout.slots() {
         match tensors.get(&slot.name) {
             None => say(format!("missing    {} {:?}", slot.name, slot.shape)),
             Some(t) if t.size() != slot.shape => {
@@ -114,13 +123,12 @@ pub fn fill(arena: &Arena, tensors: BTreeMap<String, Tensor>, path: &Path) -> Re
             Some(_) => {}
         }
     }
-    for (name, tensor) in tensors.iter().filter(|(name, _)| arena.layout().slot(name).is_none()) {
+    for (name, tensor) in tensors.iter().filter(|(name, _)| layout.slot(name).is_none()) {
         say(format!("unknown    {name} {:?}", tensor.size()));
     }
     if !listing.is_empty() {
         return Err(ModelError::Tensors { path: path.into(), listing });
     }
-    tch::no_grad(|| tensors.iter().for_each(|(name, tensor)| arena.value(name).copy_(tensor)));
     Ok(())
 }
 

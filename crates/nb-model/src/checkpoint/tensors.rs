@@ -30,7 +30,11 @@ pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
                 return Err(broken(format!("tensor {name} is of type {other:?}, expected a float or an integer")));
             }
         };
-        let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
+        // Beside a dimension of 0 another one may be as large as it likes.
+        let shape: Vec<i64> =
+            view.shape().iter().map(|&d| i64::try_from(d)).collect::<Result<_, _>>().map_err(|_| {
+                broken(format!("tensor {name} is of shape {:?}, expected dimensions below 2^63", view.shape()))
+            })?;
         let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?;
         out.push((name.to_owned(), tensor.to_kind(target)));
     }

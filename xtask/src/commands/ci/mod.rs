@@ -1,27 +1,31 @@
 //! `cargo xtask ci`: all that must hold before a change goes in, cheapest first. The first failure ends it.
 
 mod arrows;
+mod dependencies;
 mod outside;
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::commands::test;
+use crate::commands::{fuzz, test};
 use crate::progress::{self, say};
+use crate::scratch::Scratch;
 use crate::{libtorch, project};
 
 /// A step's name and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
 /// All steps that compile for libtorch do so optimised, in one target folder: its bindings alone take minutes.
-const STEPS: [Step; 7] = [
-    ("format", || cargo(["fmt", "--all", "--check"])),
+const STEPS: [Step; 9] = [
+    ("format", format),
     ("arrows between crates", arrows::check),
+    ("dependencies", dependencies::check),
     ("clippy", || cargo(["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"])),
+    ("fuzz targets", fuzz_targets),
     ("docs", docs),
     ("tests", tests),
     ("crates from outside", outside::check),
@@ -61,6 +65,22 @@ impl Args {
     }
 }
 
+fn format() -> Result<()> {
+    cargo(["fmt", "--all", "--check"])?;
+    cargo(["fmt", "--manifest-path", fuzz::MANIFEST, "--check"])
+}
+
+/// Checks the fuzz targets without libFuzzer, so that the toolchain at hand is enough. All that they stand on has been checked
+/// by clippy before.
+fn fuzz_targets() -> Result<()> {
+    let mut command = project::cargo();
+    command
+        .args(["clippy", "--locked", "--release", "--no-default-features", "--features", "torch", "--all-targets"])
+        .args(["--manifest-path", fuzz::MANIFEST, "--", "--deny", "warnings"])
+        .env("CARGO_TARGET_DIR", project::target());
+    succeed(&mut command)
+}
+
 fn docs() -> Result<()> {
     let mut command = project::cargo();
     command.args(["doc", "--release", "--workspace", "--no-deps"]);
@@ -75,29 +95,12 @@ fn tests() -> Result<()> {
 
 /// Trains as a user does, on a config so small that it takes seconds, into a folder of its own.
 fn training() -> Result<()> {
-    let run = Scratch::new("run");
+    let run = Scratch::new("ci-run");
     let output = format!("output={}", run.0.display());
     cargo(["xtask", "train", "--config", "configs/ci.yaml", "--set", &output])?;
     let summary = run.0.join("summary.json");
     ensure!(summary.is_file(), "the run left no {}", summary.display());
     Ok(())
-}
-
-/// A folder outside of the project that goes when its owner does.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    /// Names the folder; whoever writes to it makes it.
-    fn new(purpose: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("newsbert-ci-{purpose}-{}", std::process::id())))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // It may never have been made.
-        _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 fn cargo<const N: usize>(args: [&str; N]) -> Result<()> {
@@ -110,8 +113,9 @@ fn cargo<const N: usize>(args: [&str; N]) -> Result<()> {
 ///
 /// It cannot be started, or it fails; the message holds the command.
 fn succeed(command: &mut Command) -> Result<()> {
-    let line: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
-    let line = format!("cargo {}", line.join(" "));
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let line: Vec<_> = [program].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy).collect();
+    let line = line.join(" ");
     say(format!("   {line}"));
     let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
     ensure!(status.success(), "`{line}` ended with {status}");

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Scratch, succeed};
+use super::succeed;
 use crate::commands::setup;
+use crate::scratch::Scratch;
 use crate::{libtorch, project};
 
 /// The published crates, those without libtorch first.
@@ -29,7 +30,7 @@ const CRATES: [&str; 10] = [
 pub(super) fn check() -> Result<()> {
     let libtorch = libtorch::ensure(None)?;
     // Outside of the project, so that no config of the project's is found on the way up.
-    let folder = Scratch::new("outside");
+    let folder = Scratch::new("ci-outside");
     for name in CRATES {
         let package = write_package(&folder.0, name)?;
         let mut command = project::cargo();

@@ -1,0 +1,48 @@
+//! What the fuzz targets call of readers that are not public (feature `fuzzing`): a checkpoint, found and put back as a run that
+//! goes on does it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nb_model::{Arena, Layout};
+use tch::Device;
+
+use crate::adamw::Group;
+use crate::checkpoint::{CHECKPOINTS, Checkpoint, Checkpoints, Identity, Saved, State};
+use crate::config::CheckpointEvery;
+
+const STEP: u64 = 3;
+
+/// Writes a checkpoint into the folder of a run and gives its own folder.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_checkpoint(run: &Path) -> Result<PathBuf> {
+    let state = State { step: STEP, ..State::default() };
+    let saved = Saved { state, metrics: 0, identity: Identity::default() };
+    Checkpoints::new(run, CheckpointEvery::Never, 1).save(&saved, &groups())?;
+    Ok(checkpoint_folder(run))
+}
+
+/// Where [`write_checkpoint`] puts it.
+pub fn checkpoint_folder(run: &Path) -> PathBuf {
+    run.join(CHECKPOINTS).join(format!("step-{STEP:09}"))
+}
+
+/// Reads the newest checkpoint of a run, compares its identity and puts its parameters back.
+///
+/// # Errors
+/// If there is none, or it is damaged or of another run.
+pub fn read_checkpoint(run: &Path) -> Result<()> {
+    let checkpoint = Checkpoint::newest(run)?.context("no checkpoint")?;
+    for difference in checkpoint.saved.identity.differences(&Identity::default()) {
+        let _ = (difference.to_string(), difference.accepted_by().len());
+    }
+    checkpoint.restore(&mut groups())
+}
+
+fn groups() -> Vec<Group> {
+    let mut layout = Layout::default();
+    layout.push("weight", &[2, 2]);
+    vec![Group::new(&Arena::zeros(layout, Device::Cpu), 1e-3)]
+}

@@ -1,0 +1,44 @@
+//! A checkpoint of a run that goes on: `manifest.json`, `state.json` and `state.safetensors`, in this order. Where the first part
+//! is empty, the manifest is the right one for the others: without it neither would be looked at.
+#![no_main]
+
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use nb_fuzz::{parts, write};
+use nb_train::fuzzing;
+use tempfile::TempDir;
+
+const STATE: &str = "state.json";
+const TENSORS: &str = "state.safetensors";
+
+static RUN: LazyLock<TempDir> = LazyLock::new(|| {
+    let run = nb_fuzz::folder(&[]);
+    let checkpoint = fuzzing::write_checkpoint(run.path()).expect("a checkpoint");
+    let read = |name: &str| fs::read(checkpoint.join(name)).expect("a file just written");
+    let (state, tensors) = (read(STATE), read(TENSORS));
+    write(&checkpoint, "manifest.json", manifest(&state, &tensors).as_bytes());
+    fuzzing::read_checkpoint(run.path()).expect("a manifest made here is as good as the one that was written");
+    run
+});
+
+fuzz_target!(|data: &[u8]| {
+    let [own, state, tensors] = parts(data);
+    let right = manifest(state, tensors);
+    let folder = fuzzing::checkpoint_folder(RUN.path());
+    put(&folder, if own.is_empty() { right.as_bytes() } else { own }, state, tensors);
+    let _ = fuzzing::read_checkpoint(RUN.path());
+});
+
+fn put(folder: &Path, manifest: &[u8], state: &[u8], tensors: &[u8]) {
+    for (name, bytes) in [("manifest.json", manifest), (STATE, state), (TENSORS, tensors)] {
+        write(folder, name, bytes);
+    }
+}
+
+fn manifest(state: &[u8], tensors: &[u8]) -> String {
+    let mark = |bytes: &[u8]| format!(r#"{{"bytes": {}, "blake3": "{}"}}"#, bytes.len(), blake3::hash(bytes).to_hex());
+    format!(r#"{{"version": 1, "files": {{"{STATE}": {}, "{TENSORS}": {}}}}}"#, mark(state), mark(tensors))
+}

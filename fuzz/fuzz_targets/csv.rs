@@ -1,0 +1,30 @@
+//! CSV and TSV. The first byte chooses the layout, see [`layout`].
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nb_data::read::{Column, CsvLayout, Format, Header, LabelRule};
+use nb_fuzz::read;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&choice, text)) = data.split_first() else { return };
+    let layout = layout(choice);
+    let labels = if layout.label.is_some() { LabelRule::Required } else { LabelRule::Optional };
+    read(text, &Format::Csv(layout), labels);
+});
+
+/// Of `0` to `?`, which have a label, and the characters before them, which have none: every fourth is of one delimiter.
+fn layout(choice: u8) -> CsvLayout {
+    let name = |name: &str| Column::Name(name.to_owned());
+    let named = choice & 8 != 0;
+    CsvLayout {
+        label: (choice & 16 != 0).then(|| if named { name("label") } else { Column::Number(0) }),
+        text: match (named, choice & 32 != 0) {
+            (true, true) => vec![name("title"), name("text")],
+            (true, false) => vec![name("text")],
+            (false, true) => vec![Column::Number(1), Column::Number(2)],
+            (false, false) => vec![Column::Number(usize::MAX)],
+        },
+        header: if choice & 4 != 0 { Header::Present } else { Header::Absent },
+        delimiter: [b',', b'\t', b';', b'|'][usize::from(choice & 3)],
+    }
+}

@@ -1,0 +1,33 @@
+//! A saved model's own files beside a small BERT: `vocab.txt`, `newsbert.json` and `head.safetensors`, in this order. What
+//! loads must work.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use nb_data::read::{Format, LabelRule};
+use nb_fuzz::torch::small_bert;
+use nb_fuzz::{parts, read, write};
+use nb_model::Precision;
+use nb_train::card::{DESCRIPTION_FILE, HEAD_FILE};
+use nb_train::inference::{Pooling, Trained};
+use tch::Device;
+use tempfile::TempDir;
+
+static FOLDER: LazyLock<TempDir> = LazyLock::new(small_bert);
+
+fuzz_target!(|data: &[u8]| {
+    let [vocab, description, head] = parts(data);
+    let folder = FOLDER.path();
+    for (name, bytes) in [("vocab.txt", vocab), (DESCRIPTION_FILE, description), (HEAD_FILE, head)] {
+        write(folder, name, bytes);
+    }
+    let Ok(model) = Trained::load(folder, Device::Cpu, Precision::F32) else { return };
+    let texts = read(b"A goal in Paris\n\xC3\x84rger\n", &Format::Lines, LabelRule::Optional);
+    let _ = (model.probabilities(&texts), model.read_fields(), model.settings());
+    for pooling in [Pooling::Attention, Pooling::Mean, Pooling::Cls] {
+        if let Ok(vectors) = model.vectors(&texts, pooling) {
+            assert!(vectors.iter().all(|vector| vector.len() == model.hidden()));
+        }
+    }
+});

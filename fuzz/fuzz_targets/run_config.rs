@@ -1,0 +1,34 @@
+//! The configuration of a run and of a comparison: keys set on the command line, one a line, then the file. Ends with where
+//! the keys of a message stand.
+#![no_main]
+
+use anyhow::Error;
+use libfuzzer_sys::fuzz_target;
+use nb_fuzz::{folder, parts};
+use nb_train::compare::CompareConfig;
+use nb_train::config::{self, Override};
+
+fuzz_target!(|data: &[u8]| {
+    let [sets, yaml] = parts(data);
+    let sets = String::from_utf8_lossy(sets);
+    let sets: Vec<Override> = sets.lines().filter_map(|set| set.parse().ok()).collect();
+    let folder = folder(&[("run.yaml", yaml)]);
+    let path = folder.path().join("run.yaml");
+    if let Ok(config) = config::read(&path, &sets) {
+        let text = format!("{config:?}");
+        let resolved = serde_yaml::to_string(&config).expect("what was read can be written");
+        nb_fuzz::write(folder.path(), "again.yaml", resolved.as_bytes());
+        let again =
+            config::read(&folder.path().join("again.yaml"), &[]).unwrap_or_else(|e| panic!("{e:#}\n{resolved}"));
+        assert_eq!(format!("{again:?}"), text, "\n{resolved}");
+    }
+    let _ = CompareConfig::read(&path, &sets);
+    for message in [
+        "method.stages[1].weights.soft is -1, expected 0",
+        "data.columns.text is odd, but train.lr is 1",
+        "device is x",
+    ] {
+        config::point(Error::msg(message), &path, &sets);
+        config::point_within(Error::msg(message), &path, &sets, &["methods[1].set", "run"]);
+    }
+});

@@ -1,0 +1,19 @@
+//! Kept vectors of a corpus.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nb_fuzz::folder;
+use nb_train::vector_file::VectorFile;
+
+fuzz_target!(|data: &[u8]| {
+    let folder = folder(&[("v.safetensors", data)]);
+    let Some(mut file) = VectorFile::open(&folder.path().join("v.safetensors"), "key") else { return };
+    let (rows, mut seen) = (file.rows(), 0);
+    let read = file.each_block(3, |first, values| {
+        assert_eq!(first as usize, seen);
+        assert!(values.len() <= data.len());
+        seen += 3;
+        Ok(())
+    });
+    assert!(read.is_ok() && seen >= rows, "{seen} of {rows} rows");
+});

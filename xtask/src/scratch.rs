@@ -1,0 +1,32 @@
+//! Folders outside of the project that go when their owner does.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process;
+
+/// A folder for temporary files of this process.
+pub(crate) struct Scratch(pub(crate) PathBuf);
+
+impl Scratch {
+    /// Names the folder; whoever writes to it makes it.
+    pub(crate) fn new(purpose: &str) -> Self {
+        Self::below(&env::temp_dir(), purpose)
+    }
+
+    /// As [`Scratch::new`], in memory where the system has a folder for that.
+    pub(crate) fn in_memory(purpose: &str) -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::below(memory, purpose) } else { Self::new(purpose) }
+    }
+
+    fn below(folder: &Path, purpose: &str) -> Self {
+        Self(folder.join(format!("newsbert-{purpose}-{}", process::id())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It may never have been made.
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
