@@ -317,5 +317,5 @@ fn address_towards(world: &World) -> std::io::Result<String> {
     Err(last)
 }
 
-#[cfg(all(test, nb_gloo))]
+#[cfg(test)]
 mod tests;

@@ -107,7 +107,7 @@ mod tests {
     fn only_a_better_metric_replaces_the_folder() {
         let run = tempfile::tempdir().unwrap();
         let mut best = Best::new(Role::Student, "accuracy");
-        let mut offer = |step, accuracy| {
+        let mut offer = |step: u64, accuracy| {
             let metrics = vec![Metric::plain("macro_f1", 1.0 - accuracy), Metric::plain("accuracy", accuracy)];
             let evaluation = Evaluation { metrics, ..Evaluation::default() };
             let write = |f: &Path| Ok(std::fs::write(f.join("step"), step.to_string())?);

@@ -17,6 +17,9 @@ pub(crate) const VARIABLE: &str = "NB_GLOO_INCLUDE";
 
 const PACKAGE: &str = "libgloo-dev";
 
+/// What getting it takes on the disk, at most; most of it is a list of packages.
+const BYTES: u64 = 300_000_000;
+
 /// Where builds look on their own.
 const USUAL: [&str; 2] = ["/usr/include", "/usr/local/include"];
 
@@ -39,7 +42,7 @@ pub(crate) fn ensure(remembered: Option<PathBuf>) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     let folder = project::cache()?.join("gloo-headers");
-    let include = folder.join("usr").join("include");
+    let include = include(&folder);
     if has(&include) {
         return Ok(Some(include));
     }
@@ -75,49 +78,38 @@ fn has(folder: &Path) -> bool {
     folder.join("gloo").join("algorithm.h").is_file()
 }
 
-/// Downloads the package through apt, which checks its signature, and unpacks it to `folder`, which appears whole or not at
-/// all.
+/// Downloads the package through apt, which checks its signature, and unpacks it to `folder`.
 fn get(folder: &Path) -> Result<()> {
     for program in ["apt-get", "dpkg-deb"] {
         ensure!(project::which(program).is_some(), "there is no {program}, which gets Debian's package {PACKAGE}");
     }
-    let cache = folder.parent().context("the folder lies in the cache")?;
-    fs::create_dir_all(cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    let _lock = install::lock(&folder.with_added_extension("lock"), "Gloo's headers")?;
-    if folder.exists() {
-        return Ok(()); // another set-up was faster
-    }
-    let staging = folder.with_added_extension("partial");
-    install::remove(&staging)?;
-    fs::create_dir_all(staging.join("lists").join("partial"))
-        .with_context(|| format!("cannot create {}", staging.display()))?;
-    let got = download(&staging).and_then(|package| unpack(&package, &staging.join("unpacked"))).and_then(|unpacked| {
-        fs::rename(&unpacked, folder).with_context(|| format!("cannot create {}", folder.display()))
-    });
-    install::remove(&staging)?;
-    got
+    install::make("Gloo's headers", folder, BYTES, |folder| has(&include(folder)), fill)
 }
 
-/// The package's file in `staging`. Where the machine has no list of packages yet, one is made there for this download.
-fn download(staging: &Path) -> Result<PathBuf> {
-    let own_lists = format!("Dir::State::lists={}", staging.join("lists").display());
-    let apt = |arguments: &[&str]| run(Command::new("apt-get").current_dir(staging).arg("-q").args(arguments));
+/// The headers of an unpacked package.
+fn include(folder: &Path) -> PathBuf {
+    folder.join("usr").join("include")
+}
+
+fn fill(folder: &Path) -> Result<()> {
+    let download = folder.join("download");
+    // apt wants this folder to be there.
+    let lists = download.join("lists");
+    fs::create_dir_all(lists.join("partial")).with_context(|| format!("cannot create {}", lists.display()))?;
+    let own_lists = format!("Dir::State::lists={}", lists.display());
+    let apt = |arguments: &[&str]| run(Command::new("apt-get").current_dir(&download).arg("-q").args(arguments));
+    // Where the machine has no list of packages yet, one is made for this download.
     apt(&["download", PACKAGE]).or_else(|_| {
         apt(&["-o", &own_lists, "update"])?;
         apt(&["-o", &own_lists, "download", PACKAGE])
     })?;
-    let entries = fs::read_dir(staging).with_context(|| format!("cannot read {}", staging.display()))?;
-    let file = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|e| e == "deb"));
-    file.with_context(|| format!("apt-get has downloaded no {PACKAGE}"))
-}
-
-fn unpack(package: &Path, folder: &Path) -> Result<PathBuf> {
-    run(Command::new("dpkg-deb").arg("-x").arg(package).arg(folder))?;
-    ensure!(has(&folder.join("usr").join("include")), "{PACKAGE} holds no gloo/algorithm.h");
-    Ok(folder.to_owned())
+    let entries = fs::read_dir(&download).with_context(|| format!("cannot read {}", download.display()))?;
+    let mut files = entries.filter_map(Result::ok).map(|entry| entry.path());
+    let package = files.find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    let package = package.with_context(|| format!("apt-get has downloaded no {PACKAGE}"))?;
+    run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(folder))?;
+    ensure!(has(&include(folder)), "{PACKAGE} holds no gloo/algorithm.h");
+    install::remove(&download)
 }
 
 /// Runs `command` to its end in silence.

@@ -1,5 +1,7 @@
 //! Ranks as threads of one process: Gloo does not know the difference.
 
+#![cfg(nb_gloo)]
+
 use std::net::TcpListener;
 
 use super::*;
