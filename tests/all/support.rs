@@ -1,6 +1,9 @@
 //! Sentences as a task for the training step, and models with weights that depend on nothing but a seed.
 
+use std::rc::Rc;
+
 use nb_data::random::Stream;
+use nb_dist::ProcessGroup;
 use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Packed, Precision};
 use nb_share::{Shared, Sharing};
 use nb_train::adamw::AdamW;
@@ -191,7 +194,8 @@ pub(crate) fn sentences(lengths: &[i64], seed: u64) -> Sentences {
 
 /// The step of a method, without clipping.
 pub(crate) fn stepper(method: Method) -> Stepper {
-    Stepper { method, optimiser: AdamW::new(0.01), clip: 0.0, seed: 9 }
+    let processes = Rc::new(ProcessGroup::alone());
+    Stepper { method, optimiser: AdamW::new(0.01), clip: 0.0, seed: 9, processes }
 }
 
 /// The first step of the first stage, at the peak rates.

@@ -21,11 +21,11 @@ pub(crate) fn target() -> PathBuf {
 
 /// A call of cargo in the workspace's root.
 ///
-/// `LIBTORCH` is left out: cargo has put it into this process from `.cargo/local.toml`, possibly before set-up changed
-/// that file. Without it every cargo started here sees the same value as one that is started by hand.
+/// `LIBTORCH` and the folder of Gloo's headers are left out: cargo has put them into this process from
+/// `.cargo/local.toml`, possibly before set-up changed that file. Without them every cargo started here sees the same value as one that is started by hand.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root()).env_remove("LIBTORCH");
+    command.current_dir(root()).env_remove("LIBTORCH").env_remove(crate::libtorch::gloo::VARIABLE);
     command
 }
 

@@ -35,28 +35,35 @@ impl Best {
         Self { role, metric: metric.to_owned(), saved: None, worse: 0 }
     }
 
-    /// Takes the evaluation of step `step` and, if they are the best (a tie is not), saves the model by `save` into the run's
-    /// folder for its role. Returns how many evaluations in a row were not the best.
+    /// Takes the evaluation of step `step` and, if they are the best (a tie is not), saves the model by `save`, which returns
+    /// a hash of its weights. Returns how many evaluations in a row were not the best.
     ///
     /// # Errors
     /// If the model cannot be saved; the one saved before stays.
-    pub fn offer(
+    pub(crate) fn offer(
         &mut self,
         step: u64,
         evaluation: Evaluation,
-        run: &Path,
-        save: impl FnOnce(&Path) -> Result<()>,
+        save: impl FnOnce() -> Result<String>,
     ) -> Result<u64> {
         let value = |evaluation: &Evaluation| evaluation.get(&self.metric).unwrap_or(f64::NEG_INFINITY);
         if self.saved.as_ref().is_some_and(|best| value(&best.evaluation) >= value(&evaluation)) {
             self.worse += 1;
             return Ok(self.worse);
         }
-        let folder = run.join(self.role.name());
-        replace_folder(&folder, save)?;
-        self.saved = Some(Saved { step, evaluation, weights: origin::weights(&folder)? });
+        self.saved = Some(Saved { step, evaluation, weights: save()? });
         self.worse = 0;
         Ok(0)
+    }
+
+    /// Puts a model's folder into that of a run, whole or not at all; returns a hash of its weights.
+    ///
+    /// # Errors
+    /// If it cannot be written; the one that was there stays.
+    pub(crate) fn save(role: Role, run: &Path, save: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
+        let folder = run.join(role.name());
+        replace_folder(&folder, save)?;
+        origin::weights(&folder)
     }
 
     /// Counts evaluations that were not the best from here on.
@@ -100,10 +107,11 @@ mod tests {
     fn only_a_better_metric_replaces_the_folder() {
         let run = tempfile::tempdir().unwrap();
         let mut best = Best::new(Role::Student, "accuracy");
-        let mut offer = |step, accuracy| {
+        let mut offer = |step: u64, accuracy| {
             let metrics = vec![Metric::plain("macro_f1", 1.0 - accuracy), Metric::plain("accuracy", accuracy)];
             let evaluation = Evaluation { metrics, ..Evaluation::default() };
-            best.offer(step, evaluation, run.path(), |f| Ok(std::fs::write(f.join("step"), step.to_string())?)).unwrap()
+            let write = |f: &Path| Ok(std::fs::write(f.join("step"), step.to_string())?);
+            best.offer(step, evaluation, || Best::save(Role::Student, run.path(), write)).unwrap()
         };
         assert_eq!([offer(1, 0.5), offer(2, 0.7), offer(3, 0.7), offer(4, 0.6)], [0, 0, 1, 2]);
         assert_eq!(std::fs::read_to_string(run.path().join("student/step")).unwrap(), "2");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nb_dist::ProcessGroup;
 use nb_report::RunRecord;
 use serde_json::json;
 
@@ -75,7 +76,8 @@ fn report(folder: &std::path::Path) -> Result<()> {
 /// A model's evaluations: of the best state of one that was trained, as it was saved; of a frozen teacher as it is.
 fn measured<'a, K: Task>(run: &'a Run<'_, K>, role: Role, model: &'a Model<K::Top>) -> Result<Finished<'a>> {
     let best = run.state.best.iter().find(|best| best.role() == role).and_then(|best| best.evaluation());
-    let on = |model: &Model<K::Top>, split| run.task.evaluate(&model.bert, &model.top, split);
+    // The first process alone: the others have no model of the best step.
+    let on = |model: &Model<K::Top>, split| run.task.evaluate(model, split, &ProcessGroup::alone());
     let frozen = role == Role::Teacher && run.plan.method.teacher == TeacherRole::Frozen;
     let (folder, best_step, dev): (_, _, Option<Evaluation>) = match best {
         _ if frozen => (run.plan.trained[0].display().to_string(), None, Some(on(model, SplitName::Dev)?)),

@@ -58,10 +58,16 @@ impl Accepted {
     }
 }
 
-/// The folder of one run, which no other process can take meanwhile.
+/// The folder of one run, which no other run can take meanwhile.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Of the process that writes; the others of a run know where its folder is, and what they say goes nowhere.
+    writer: Option<Writer>,
+}
+
+#[derive(Debug)]
+struct Writer {
     metrics: File,
     events: EventWriter,
     _lock: Lock,
@@ -119,7 +125,17 @@ impl RunFolder {
             tracing::info!("{} holds a finished run; this one goes to {}", wanted.display(), path.display());
         }
         let events = EventWriter::create(&path)?;
-        Ok(Self { path, metrics, events, _lock: lock })
+        Ok(Self { path, writer: Some(Writer { metrics, events, _lock: lock }) })
+    }
+
+    /// The folder that another process of the run writes to.
+    pub(crate) fn of_another(path: PathBuf) -> Self {
+        Self { path, writer: None }
+    }
+
+    /// Whether this process writes to it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.writer.is_some()
     }
 
     /// The folder.
@@ -132,15 +148,16 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be written.
     pub fn log(&mut self, line: &Value) -> Result<()> {
+        let Some(Writer { metrics, events, .. }) = &mut self.writer else { return Ok(()) };
         // In one write, so that a process that is killed leaves no half of a line.
-        let written = self.metrics.write_all(format!("{line}\n").as_bytes());
+        let written = metrics.write_all(format!("{line}\n").as_bytes());
         written.with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))?;
         let step = line["step"].as_u64().unwrap_or_default();
         let event = line["event"].as_str().unwrap_or_default();
         for (tag, value) in scalars(event, line) {
-            self.events.scalar(step, &tag, value)?;
+            events.scalar(step, &tag, value)?;
         }
-        Ok(self.events.flush()?)
+        Ok(events.flush()?)
     }
 
     /// Flushes `metrics.jsonl` to disk and tells its bytes.
@@ -148,7 +165,8 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be written.
     pub(crate) fn sync(&self) -> Result<u64> {
-        let bytes = self.metrics.sync_all().and_then(|()| self.metrics.metadata()).map(|m| m.len());
+        let Some(Writer { metrics, .. }) = &self.writer else { return Ok(0) };
+        let bytes = metrics.sync_all().and_then(|()| metrics.metadata()).map(|m| m.len());
         bytes.with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))
     }
 
@@ -216,7 +234,7 @@ impl Halted {
         }
         write_config(&path, config)?;
         let events = EventWriter::resume(&path, step + 1)?;
-        Ok(RunFolder { path, metrics: file, events, _lock: lock })
+        Ok(RunFolder { path, writer: Some(Writer { metrics: file, events, _lock: lock }) })
     }
 }
 

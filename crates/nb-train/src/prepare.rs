@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
+use nb_dist::ProcessGroup;
 
 use crate::checkpoint::Identity;
 use crate::config::{MethodConfig, RunConfig};
@@ -15,6 +17,7 @@ use crate::models::Role;
 use crate::origin;
 use crate::plan::Plan;
 use crate::run::{Outcome, run};
+use crate::together::first_finds;
 
 /// The plan with a trained teacher: as it is if it needs none or has one, else after training one beside the run, in
 /// `<output>-teacher`. A teacher that an earlier run trained just so is taken. `None` if a signal came.
@@ -25,26 +28,27 @@ pub(crate) fn prepare_teacher<'a>(
     plan: &'a Plan,
     unfinished: &Unfinished,
     stop: &Arc<AtomicBool>,
+    processes: &Rc<ProcessGroup>,
 ) -> Result<Option<Cow<'a, Plan>>> {
     if plan.method.teacher != TeacherRole::Frozen || !plan.trained.is_empty() {
         return Ok(Some(Cow::Borrowed(plan)));
     }
-    if let Some(trained) = begun_with(plan, unfinished)? {
+    if let Some(trained) = first_finds(processes, || begun_with(plan, unfinished))? {
         let mut config = plan.resolved.clone();
         config.teacher.trained = Some(trained);
         return Ok(Some(Cow::Owned(Plan::new(config)?)));
     }
     let teacher = teacher_plan(plan)?;
-    let folder = match finished(&teacher)? {
+    let folder = match first_finds(processes, || finished(&teacher))? {
         Some(folder) => {
             tracing::info!("the teacher was trained before: {}", folder.display());
             folder
         }
         None => {
             tracing::info!("the teacher is trained first, in {}", teacher.output.display());
-            match run(&teacher, unfinished, stop)? {
+            match run(&teacher, unfinished, stop, processes)? {
                 Outcome::Finished(summary) => summary.folder,
-                Outcome::FinishedBefore(folder) => folder,
+                Outcome::FinishedBefore(folder) | Outcome::FinishedByFirst(folder) => folder,
                 Outcome::Interrupted => return Ok(None),
             }
         }

@@ -19,6 +19,11 @@ pub(crate) struct Progress {
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 impl Progress {
+    /// Of a process that is not the one to show it.
+    pub(crate) fn of_another(total: u64) -> Self {
+        Self { bar: None, total, last_line: Instant::now() }
+    }
+
     /// Progress over `total` steps.
     pub(crate) fn new(total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {

@@ -1,11 +1,13 @@
 //! The run: plan in, trained models and a summary out.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use nb_dist::ProcessGroup;
 use serde_json::{Map, Value, json};
 use tch::{Device, Tensor};
 
@@ -26,6 +28,7 @@ use crate::schedule::{Moment, Timeline};
 use crate::setup::{groups, is_evaluation, stepper, timeline, updates};
 use crate::step::Stepper;
 use crate::task::{Recommend, Retrieve, SplitName, Task, Topic};
+use crate::together::{self, Wishes, first_finds, one_here_before_others};
 use crate::watch::{StepReport, Watch};
 
 /// How a run ended.
@@ -35,6 +38,8 @@ pub enum Outcome {
     Finished(Box<Summary>),
     /// It was to go on, but it was at its end already: its folder.
     FinishedBefore(PathBuf),
+    /// As the first process, which alone writes, has said in this folder.
+    FinishedByFirst(PathBuf),
     /// By a signal, after the step that was under way; the best models so far are kept.
     Interrupted,
 }
@@ -48,37 +53,60 @@ pub fn set_threads(threads: usize) -> Result<()> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot set the number of threads")
 }
 
-/// Runs a plan; a frozen teacher that was not trained yet is trained first, in a run folder of its own.
+/// Runs a plan on `processes`, all of which call this; a frozen teacher that was not trained yet is trained first, in a run
+/// folder of its own. Data and checkpoints are to be there for all processes, the run folder for the first alone, and for
+/// the others too where a frozen teacher is trained first.
 ///
 /// # Errors
-/// If data, checkpoints or the run folder cannot be used, if a run that is to go on was another one, or if a loss is not
-/// finite.
-pub fn run(plan: &Plan, unfinished: &Unfinished, stop: &Arc<AtomicBool>) -> Result<Outcome> {
-    RunFolder::check(&plan.output, unfinished)?;
-    let Some(plan) = prepare_teacher(plan, unfinished, stop)? else {
+/// If data, checkpoints or the run folder cannot be used, if a run that is to go on was another one, if a loss is not finite,
+/// or if a process is lost.
+pub fn run(
+    plan: &Plan,
+    unfinished: &Unfinished,
+    stop: &Arc<AtomicBool>,
+    processes: &Rc<ProcessGroup>,
+) -> Result<Outcome> {
+    together::check(plan, processes)?;
+    first_finds(processes, || RunFolder::check(&plan.output, unfinished))?;
+    let Some(plan) = prepare_teacher(plan, unfinished, stop, processes)? else {
         return Ok(Outcome::Interrupted);
     };
     let plan = plan.as_ref();
-    if matches!(unfinished, Unfinished::Resume(_))
-        && RunFolder::unfinished(&plan.output)?.is_none()
-        && let Some(folder) = finished(plan)?
-    {
+    let before = || {
+        let goes_on = matches!(unfinished, Unfinished::Resume(_)) && RunFolder::unfinished(&plan.output)?.is_none();
+        if goes_on { finished(plan) } else { Ok(None) }
+    };
+    if let Some(folder) = first_finds(processes, before)? {
         return Ok(Outcome::FinishedBefore(folder));
     }
+    let control = (unfinished, stop, processes);
     match &plan.data.task {
-        TaskPlan::Topic(files) => run_task(plan, &Topic::open(plan, files)?, unfinished, stop),
-        TaskPlan::Recommend(files) => run_task(plan, &Recommend::open(plan, files)?, unfinished, stop),
-        TaskPlan::Retrieve(files) => run_task(plan, &Retrieve::open(plan, files)?, unfinished, stop),
+        TaskPlan::Topic(files) => {
+            run_task(plan, &one_here_before_others(processes, || Topic::open(plan, files))?, control)
+        }
+        TaskPlan::Recommend(files) => {
+            run_task(plan, &one_here_before_others(processes, || Recommend::open(plan, files))?, control)
+        }
+        TaskPlan::Retrieve(files) => {
+            run_task(plan, &one_here_before_others(processes, || Retrieve::open(plan, files))?, control)
+        }
     }
 }
 
-fn run_task<K: Task>(plan: &Plan, task: &K, unfinished: &Unfinished, stop: &Arc<AtomicBool>) -> Result<Outcome> {
+fn run_task<K: Task>(
+    plan: &Plan,
+    task: &K,
+    (unfinished, stop, processes): (&Unfinished, &Arc<AtomicBool>, &Rc<ProcessGroup>),
+) -> Result<Outcome> {
+    let work = processes.at_work();
     let sources = origin::sources(plan)?;
     let identity = Identity::new(&plan.resolved, &sources)?;
-    let start = Start::find(plan, &identity, unfinished)?;
-    let mut models = Models::build(plan, task)?;
+    together::check_same(processes, plan, &identity)?;
+    let start = processes.is_first().then(|| Start::find(plan, &identity, unfinished)).transpose()?;
+    let mut models = one_here_before_others(processes, || Models::build(plan, task))?;
     let mut groups = groups(plan, &models);
-    if stop.load(Ordering::Relaxed) {
+    let wishes = Wishes { stops: stop.load(Ordering::Relaxed), saves: false };
+    if together::agree(processes, wishes)?.stops {
         tracing::warn!("stopped before the first step; nothing was written");
         return Ok(Outcome::Interrupted);
     }
@@ -89,11 +117,15 @@ fn run_task<K: Task>(plan: &Plan, task: &K, unfinished: &Unfinished, stop: &Arc<
         State { best: roles.collect(), ..State::default() }
     };
     let (folder, state) = match start {
-        Start::Free => (RunFolder::create(&plan.output, &plan.resolved, unfinished)?, fresh()),
-        Start::Anew(halted) => (halted.begin_anew(&plan.resolved)?, fresh()),
-        Start::After(resumed) => resumed.restore(&plan.resolved, timeline.total(), &mut groups)?,
+        None => (RunFolder::of_another(plan.output.clone()), State::default()),
+        Some(Start::Free) => (RunFolder::create(&plan.output, &plan.resolved, unfinished)?, fresh()),
+        Some(Start::Anew(halted)) => (halted.begin_anew(&plan.resolved)?, fresh()),
+        Some(Start::After(resumed)) => resumed.restore(&plan.resolved, timeline.total(), &mut groups)?,
     };
+    let state = first_finds(processes, || Ok(state))?;
+    together::hand_out(processes, &groups)?;
     models.parameters_changed(plan.method.teacher); // the bf16 weights follow what was restored
+    drop(work);
     let run = Run {
         plan,
         task,
@@ -104,7 +136,7 @@ fn run_task<K: Task>(plan: &Plan, task: &K, unfinished: &Unfinished, stop: &Arc<
         state,
         sources,
         groups,
-        stepper: stepper(plan),
+        stepper: stepper(plan, processes),
         timeline,
         updates,
         identity,
@@ -136,7 +168,7 @@ impl<K: Task> Run<'_, K> {
     /// From where its state stands to its end.
     fn train(mut self, stop: &AtomicBool) -> Result<Outcome> {
         let total = self.timeline.total();
-        let mut progress = Progress::new(total);
+        let mut progress = if self.folder.is_ours() { Progress::new(total) } else { Progress::of_another(total) };
         let mut before = 0; // updates of the epochs before
         'training: for (epoch, count) in (0..).zip(self.updates.clone()) {
             let done = self.state.step.saturating_sub(before).min(count);
@@ -171,10 +203,11 @@ impl<K: Task> Run<'_, K> {
                 if step == total {
                     break 'training;
                 }
-                let stops = stop.load(Ordering::Relaxed);
-                let saves = stops && self.plan.checkpoints.every != CheckpointEvery::Never;
-                let is_saved =
-                    if saves || self.checkpoints.is_due(step) { progress.aside(|| self.checkpoint())? } else { false };
+                let due = self.checkpoints.is_due(step);
+                let wishes = Wishes { stops: stop.load(Ordering::Relaxed), saves: due };
+                let Wishes { stops, saves } = together::agree(&self.stepper.processes, wishes)?;
+                let saves = saves || stops && self.plan.checkpoints.every != CheckpointEvery::Never;
+                let is_saved = saves && progress.aside(|| self.checkpoint())?;
                 if stops {
                     progress.finish();
                     return Ok(self.interrupted(is_saved));
@@ -183,14 +216,22 @@ impl<K: Task> Run<'_, K> {
         }
         progress.finish();
         self.look_at_left_out(None)?;
-        let summary = finish(&self)?;
-        Ok(Outcome::Finished(Box::new(summary)))
+        let processes = Rc::clone(&self.stepper.processes);
+        let _work = processes.at_work();
+        let summary = if self.folder.is_ours() { Some(finish(&self)?) } else { None };
+        let folder = first_finds(&processes, || Ok(self.folder.path().to_owned()))?; // the others wait for what is left
+        Ok(summary.map_or(Outcome::FinishedByFirst(folder), |summary| Outcome::Finished(Box::new(summary))))
     }
 
     /// Saves what is needed to go on from here; says whether it could.
     fn checkpoint(&mut self) -> Result<bool> {
         settle(&mut self.groups);
         self.look_at_left_out(None)?;
+        if !self.folder.is_ours() {
+            return Ok(true); // if the first process could not, it says so, and ends all if it is to
+        }
+        let processes = Rc::clone(&self.stepper.processes);
+        let _work = processes.at_work();
         let (state, identity) = (self.state.clone(), self.identity.clone());
         let groups = &self.groups;
         let checkpoints = &mut self.checkpoints;
@@ -212,7 +253,7 @@ impl<K: Task> Run<'_, K> {
     fn step(&mut self, epoch: u64, update: &[Vec<u32>], moment: Moment, logs: bool) -> Result<Option<StepReport>> {
         let begin = Instant::now();
         let at = (moment, if logs { Watch::Models } else { Watch::Terms });
-        let stepped = self.stepper.update((self.task, &mut self.models), &mut self.groups, (epoch, update), at);
+        let stepped = self.stepper.update((self.task, &mut self.models), &mut self.groups, (epoch, update), at)?;
         let report = (logs || self.plan.device == Device::Cpu).then(|| stepped.read());
         self.state.clock.add(moment.step, begin.elapsed(), stepped.counts);
         for term in &self.stepper.method.stages[moment.stage].terms {
@@ -251,19 +292,28 @@ impl<K: Task> Run<'_, K> {
     /// Evaluates the models that are trained and saves those that are the best so far. Returns how many evaluations the model
     /// that counts (the student, where there is one) has not become better.
     fn evaluate(&mut self, epoch: u64) -> Result<u64> {
+        let processes = Rc::clone(&self.stepper.processes);
         settle(&mut self.groups);
+        if !together::keep_equal(&processes, &self.groups)? {
+            self.models.parameters_changed(self.plan.method.teacher);
+        }
         let (kept, step) = (self.kept(), self.state.step);
         let mut line = json!({"event": "eval", "step": step, "epoch": epoch});
         let mut worse = 0;
         for ((role, model), best) in self.models.trained(self.plan.method.teacher).zip(&mut self.state.best) {
-            let evaluation = self.task.evaluate(&model.bert, &model.top, SplitName::Dev);
+            let evaluation = self.task.evaluate(model, SplitName::Dev, &processes);
             let evaluation = evaluation.with_context(|| format!("step {step}: {}; {kept}", role.name()))?;
             tracing::info!("step {step}: {} {}", role.name(), evaluation.line());
             line[role.name()] = evaluation.to_json().into();
-            worse = best.offer(step, evaluation, self.folder.path(), |folder| save(self.task, model, folder))?;
+            let _work = processes.at_work();
+            let folder = &self.folder;
+            worse = best.offer(step, evaluation, || match folder.is_ours() {
+                true => Best::save(role, folder.path(), |folder| save(self.task, model, folder)),
+                false => Ok(String::new()), // a hash for the first process to compare
+            })?;
         }
         self.folder.log(&line)?;
-        Ok(worse)
+        first_finds(&processes, || Ok(worse))
     }
 
     fn log(&mut self, epoch: u64, moment: Moment, report: &StepReport) -> Result<()> {

@@ -1,5 +1,8 @@
 //! What follows from a plan before the first step: how many updates there are, in which stages, of which parameters.
 
+use std::rc::Rc;
+
+use nb_dist::ProcessGroup;
 use nb_model::Arena;
 
 use crate::adamw::{AdamW, Group};
@@ -12,12 +15,13 @@ use crate::step::Stepper;
 use crate::task::{Layers, Task};
 
 /// What every step of a plan's run has in common.
-pub fn stepper(plan: &Plan) -> Stepper {
+pub fn stepper(plan: &Plan, processes: &Rc<ProcessGroup>) -> Stepper {
     Stepper {
         method: plan.method.clone(),
         optimiser: AdamW::new(plan.train.weight_decay),
         clip: plan.train.clip,
         seed: plan.seed,
+        processes: Rc::clone(processes),
     }
 }
 

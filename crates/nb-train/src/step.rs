@@ -3,7 +3,11 @@
 //! The step interprets a [`Method`] and never asks for its name. Nothing in it waits for the device: what a step says of
 //! itself are tensors ([`Stepped`]), which whoever wants to know reads.
 
+use std::rc::Rc;
+
+use anyhow::Result;
 use nb_data::random::mix;
+use nb_dist::ProcessGroup;
 use nb_model::profile::{Phase, scope};
 use nb_model::{Encoded, Packed, Pass};
 use nb_momentum::{Beta, blend_embeddings, blend_layers};
@@ -15,6 +19,7 @@ use crate::models::{Model, Models, Role};
 use crate::schedule::Moment;
 use crate::task::{Objective, Outputs, Task};
 use crate::terms::{Compared, Counts, Shown};
+use crate::together;
 use crate::watch::{Stepped, Watch, Watched};
 
 /// What every step of a run has in common.
@@ -28,6 +33,8 @@ pub struct Stepper {
     pub clip: f64,
     /// The run's seed.
     pub seed: u64,
+    /// Those who share the micro-batches of an update.
+    pub processes: Rc<ProcessGroup>,
 }
 
 /// What all micro-batches of a step have in common.
@@ -51,46 +58,58 @@ pub struct Micro {
 }
 
 impl Stepper {
-    /// The update from the rows of its micro-batches, which are `epoch`'s: reads them, then makes the step.
+    /// The update from the rows of its micro-batches, which are `epoch`'s: reads those of this process, then makes the step.
+    ///
+    /// # Errors
+    /// If a process is lost.
     pub fn update<K: Task>(
         &self,
         (task, models): (&K, &mut Models<K::Top>),
         groups: &mut [Group],
         (epoch, rows): (u64, &[Vec<u32>]),
         at: (Moment, Watch),
-    ) -> Stepped {
+    ) -> Result<Stepped> {
         let batches: Vec<K::Batch> = {
             let _phase = scope(Phase::Data);
-            rows.iter().map(|rows| task.batch(epoch, rows)).collect()
+            let own = rows.iter().skip(self.processes.rank()).step_by(self.processes.size());
+            own.map(|rows| task.batch(epoch, rows)).collect()
         };
         self.step((task, models), groups, &batches, at)
     }
 
-    /// The update at `moment` from `batches`, its micro-batches. An update that is not finite is not made. Before anything
-    /// else reads the models' values they are to be brought up to date ([`crate::adamw::settle`]).
+    /// The update at `moment` from `batches`, this process's share of its micro-batches: every so many-th, from its own number
+    /// on. An update that is not finite is not made. Before anything else reads the models' values they are to be brought up
+    /// to date ([`crate::adamw::settle`]).
+    ///
+    /// # Errors
+    /// If a process is lost.
     pub fn step<K: Objective>(
         &self,
         (task, models): (&K, &mut Models<K::Top>),
         groups: &mut [Group],
         batches: &[K::Batch],
         (moment, watch): (Moment, Watch),
-    ) -> Stepped {
+    ) -> Result<Stepped> {
+        let processes = &*self.processes;
         let counts = batches.iter().map(|b| task.counts(b)).fold(Counts::default(), std::ops::Add::add);
-        let context = Context { moment, counts, watch };
+        let context = Context { moment, counts: together::counts(processes, counts)?, watch };
         let texts: Vec<Packed> = {
             let _phase = scope(Phase::Data);
             batches.iter().map(|batch| task.packed(batch)).collect()
         };
-        settle_rows(groups, &texts);
-        let micros: Vec<Micro> = (0..)
+        let looked_up = settle_rows(groups, &texts);
+        let micros: Vec<Micro> = (processes.rank() as u64..)
+            .step_by(processes.size())
             .zip(batches.iter().zip(&texts))
             .map(|(i, batch)| self.micro_batch(task, models, batch, &context, i))
             .collect();
-        let watched = Watched::look(&self.method, models, &micros, &context);
         let gradients = scope(Phase::Gradients);
+        together::gradients(processes, groups, &together::looked_up(processes, groups, looked_up)?)?;
+        let terms = self.method.stages[moment.stage].terms.len();
+        let (values, agreement) = together::micros(processes, &micros, (terms, groups[0].device()))?;
+        let watched = Watched::look(&self.method, models, agreement, &context);
         self.blend(models, moment);
         let norm = gradient_norm(groups);
-        let values: Tensor = micros.iter().map(|micro| &micro.terms).sum();
         let finite = norm.isfinite().logical_and(&values.isfinite().all());
         let clip = clip_factor(&norm, self.clip).where_scalarother(&finite, 0.0);
         drop(gradients);
@@ -100,7 +119,7 @@ impl Stepper {
         }
         self.optimiser.step(groups, moment.own + 1, moment.rate, &clip);
         models.parameters_changed(self.method.teacher);
-        Stepped::new(&self.method, context, (values, norm), (watched, finite.logical_not()))
+        Ok(Stepped::new(&self.method, context, (values, norm), (watched, finite.logical_not())))
     }
 
     /// Forward and backward of micro-batch number `micro`, with its texts: gradients accumulate in the arenas.
@@ -194,15 +213,17 @@ impl Stepper {
     }
 }
 
-/// Brings the rows of the embedding tables up to date that `texts` look up.
-fn settle_rows(groups: &mut [Group], texts: &[Packed]) {
+/// Brings the rows of the embedding tables up to date that `texts` look up; returns them, where there are such tables.
+fn settle_rows(groups: &mut [Group], texts: &[Packed]) -> Vec<u32> {
     let _phase = scope(Phase::Optimiser);
+    let mut ids: Vec<u32> = Vec::new();
     if groups.iter().any(Group::is_lazy) {
-        let mut ids: Vec<u32> = texts.iter().flat_map(Packed::distinct_ids).collect();
+        ids.extend(texts.iter().flat_map(Packed::distinct_ids));
         ids.sort_unstable();
         ids.dedup();
         groups.iter_mut().for_each(|group| group.settle_rows(&ids));
     }
+    ids
 }
 
 /// A micro-batch on the device, and the stage it is for.

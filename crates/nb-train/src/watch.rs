@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::method::{Method, TeacherRole, TermKind};
 use crate::models::{Models, Role};
-use crate::step::{Context, Micro};
+use crate::step::Context;
 use crate::terms::{Counts, Shown};
 
 /// What is looked at beside the terms.
@@ -39,21 +39,23 @@ impl Watch {
 }
 
 impl Watched {
-    /// Looks at the gradients before they are blended.
-    pub(crate) fn look<T>(method: &Method, models: &Models<T>, micros: &[Micro], context: &Context) -> Option<Self> {
+    /// Looks at the gradients before they are blended; `agreement` is summed over all rows.
+    pub(crate) fn look<T>(
+        method: &Method,
+        models: &Models<T>,
+        agreement: Option<Tensor>,
+        context: &Context,
+    ) -> Option<Self> {
         if context.watch == Watch::Terms {
             return None;
         }
         let counts = context.counts;
         let joint = method.teacher == TeacherRole::Joint;
         let trained = models.named().filter(|(role, _)| joint || *role == Role::Student);
-        let agreement = micros.iter().map(|micro| micro.agreement.as_ref()).collect::<Option<Vec<_>>>();
         Some(Self {
             norms: trained.map(|(role, model)| (role, model.arena().grads().norm())).collect(),
             cosines: if joint { cosines(models) } else { None },
-            agreement: agreement
-                .filter(|all| !all.is_empty())
-                .map(|all| all.into_iter().sum::<Tensor>() / counts.rows.max(1) as f64),
+            agreement: agreement.map(|sum| sum / counts.rows.max(1) as f64),
         })
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod corpora;
 mod inference;
 mod methods;
 pub(crate) mod place;
+mod processes;
 mod recommend;
 mod resuming;
 mod retrieve;

@@ -13,23 +13,23 @@ use super::place::{Ended, Place, train_arguments, with_file_limit};
 use super::train::assert_same_model;
 
 /// Two updates an epoch and, on the retrieval corpus, more; a checkpoint every fifth, so in the middle of epochs.
-const LONG: [&str; 5] =
+pub(super) const LONG: [&str; 5] =
     ["train.epochs=60", "train.accumulate=3", "train.eval_every=7", "checkpoints.every=5", "train.lr=1e-3"];
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// `nb train --resume` into the folder `run`.
-fn resume(place: &Place, run: &str, sets: &[&str]) -> Command {
+pub(super) fn resume(place: &Place, run: &str, sets: &[&str]) -> Command {
     let mut command = place.command();
     command.args(train_arguments(sets)).args(["--set", &format!("output={run}"), "--resume"]);
     command
 }
 
-fn ended(mut command: Command) -> Ended {
+pub(super) fn ended(mut command: Command) -> Ended {
     command.output().unwrap().into()
 }
 
 /// Ends a process as a machine that goes away does.
-fn kill(mut child: Child) {
+pub(super) fn kill(mut child: Child) {
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -48,7 +48,7 @@ fn killed_after(place: &Place, run: &str, sets: &[&str], checkpoint: u64) {
 }
 
 /// The lines of `metrics.jsonl` without what is measured by the clock.
-fn lines(place: &Place, run: &str) -> Vec<Value> {
+pub(super) fn lines(place: &Place, run: &str) -> Vec<Value> {
     let line = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         line.as_object_mut().unwrap().retain(|key, _| !key.ends_with("_per_second"));
@@ -59,7 +59,7 @@ fn lines(place: &Place, run: &str) -> Vec<Value> {
 
 /// Fails unless two runs left the same: models, what became of each row, every line of the log, and what the summary says.
 #[track_caller]
-fn assert_same_run(place: &Place, one: &str, other: &str) {
+pub(super) fn assert_same_run(place: &Place, one: &str, other: &str) {
     for role in ["teacher", "student"].into_iter().filter(|role| place.exists(&format!("{one}/{role}"))) {
         assert_same_model(place, &format!("{one}/{role}"), &format!("{other}/{role}"));
     }

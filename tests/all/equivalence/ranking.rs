@@ -179,7 +179,8 @@ fn assert_reports<K: Objective>(task: &K, mut models: Models<K::Top>, batches: &
     let top = student(&models).top.arenas().into_iter();
     let arenas = [teacher(&models).arena(), student(&models).arena()].into_iter().chain(top);
     let mut groups: Vec<Group> = arenas.map(|arena| Group::new(arena, 1e-3)).collect();
-    let stepped = stepper(preset("newsbert")).step((task, &mut models), &mut groups, batches, (FIRST, Watch::Terms));
+    let stepped =
+        stepper(preset("newsbert")).step((task, &mut models), &mut groups, batches, (FIRST, Watch::Terms)).unwrap();
     let report = stepped.read();
     assert_eq!(report.not_finite(), None);
     assert_eq!(report.terms.len(), terms.len());

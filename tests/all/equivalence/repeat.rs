@@ -48,7 +48,7 @@ fn two_steps(precision: Precision) -> Vec<Tensor> {
     let mut groups: Vec<Group> = arenas.iter().map(|arena| Group::new(arena, 1e-3)).collect();
     for step in 0..2 {
         let at = (Moment { step, own: step, ..FIRST }, Watch::Models);
-        let report = stepper.step((&task, &mut models), &mut groups, &batches, at).read();
+        let report = stepper.step((&task, &mut models), &mut groups, &batches, at).unwrap().read();
         assert_eq!(report.not_finite(), None);
         assert!(report.gradient_norm > 0.0);
     }

@@ -41,7 +41,7 @@ fn stepped(method: Method, task: &Sentences, watch: Watch) -> (StepReport, Vec<T
     // A shared top is there twice, and updated twice: the same with and without watching.
     let mut groups: Vec<Group> = arenas.map(|arena| Group::new(arena, 1e-2)).collect();
     let batches = [task.batch.select(&[0, 1, 2, 3]), task.batch.select(&[4, 5, 6])];
-    let report = stepper(method).step((task, &mut models), &mut groups, &batches, (FIRST, watch)).read();
+    let report = stepper(method).step((task, &mut models), &mut groups, &batches, (FIRST, watch)).unwrap().read();
     let values = models.named().flat_map(|(_, model)| {
         [
             model.arena().values().copy(),

@@ -14,7 +14,18 @@ use crate::{compiler, progress, project, teacher};
 
 /// Exits with 1 where something is missing that set-up cannot bring.
 pub(crate) fn run() -> Result<ExitCode> {
-    let lines = [system(), rust(), cpp(), python(), libtorch(), gpu(), cache(), quickstart_teacher(), sample_corpus()];
+    let lines = [
+        system(),
+        rust(),
+        cpp(),
+        python(),
+        libtorch(),
+        processes(),
+        gpu(),
+        cache(),
+        quickstart_teacher(),
+        sample_corpus(),
+    ];
     for Line { state, name, text } in &lines {
         println!("{} {name:<14} {text}", state.sign());
     }
@@ -118,6 +129,14 @@ fn describe(libtorch: &Libtorch) -> String {
     };
     let set = if libtorch::has_cuda(&libtorch.root) { "with CUDA" } else { "for the CPU" };
     format!("{} {set}, {source}: {}", libtorch::VERSION, libtorch.root.display())
+}
+
+/// What training on many processes is built with.
+fn processes() -> Line {
+    match libtorch::gloo::found(libtorch::local_toml::read(libtorch::gloo::VARIABLE)) {
+        Some(folder) => Line::new(State::Ready, "processes", format!("Gloo's headers in {}", folder.display())),
+        None => Line::new(State::Later, "processes", "no headers of Gloo yet: `cargo xtask setup` looks for them"),
+    }
 }
 
 fn gpu() -> Line {

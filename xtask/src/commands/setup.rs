@@ -15,7 +15,9 @@ Examples:
   eval \"$(cargo xtask setup --print-env)\"   for a crate outside this workspace
 
 libtorch is looked for in LIBTORCH, then where it was the last time, then in the user's cache folder, where it is
-installed if it is missing: through pip, from wheels pinned by their hashes.";
+installed if it is missing: through pip, from wheels pinned by their hashes. Training on many processes is built with
+Gloo's headers, which lie in NB_GLOO_INCLUDE, in /usr/include, or come from Debian's package libgloo-dev, unpacked into the
+cache; without them it is left out.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -30,6 +32,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(&self) -> Result<ExitCode> {
+        libtorch::gloo::forget_failure()?;
         let libtorch = libtorch::ensure(self.device)?;
         if self.print_env {
             for (name, value) in environment(&libtorch)? {

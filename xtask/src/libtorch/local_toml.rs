@@ -9,20 +9,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::gloo;
 use crate::project;
 
 fn path() -> PathBuf {
     project::root().join(".cargo").join("local.toml")
 }
 
-/// The libtorch that an earlier set-up has chosen; none where there was none or the file cannot be understood.
-pub(crate) fn read() -> Option<PathBuf> {
-    parse(&fs::read_to_string(path()).ok()?)
+/// The folder that an earlier set-up has chosen for a variable; none where there was none or the file cannot be understood.
+pub(crate) fn read(variable: &str) -> Option<PathBuf> {
+    parse(variable, &fs::read_to_string(path()).ok()?)
 }
 
-/// Makes cargo use the libtorch in `libtorch` and, where `cxx` is given, that C++ compiler.
-pub(crate) fn write(libtorch: &Path, cxx: Option<&str>) -> Result<()> {
-    let (path, text) = (path(), render(libtorch, cxx)?);
+/// Makes cargo use the libtorch in `libtorch` and, where they are given, the headers of Gloo in `gloo` and the C++ compiler
+/// `cxx`.
+pub(crate) fn write(libtorch: &Path, gloo: Option<&Path>, cxx: Option<&str>) -> Result<()> {
+    let (path, text) = (path(), render(libtorch, gloo, cxx)?);
     match fs::read_to_string(&path) {
         Ok(old) if old == text => return Ok(()),
         Ok(_) => {}
@@ -44,20 +46,24 @@ pub(crate) fn rpath_flags(libtorch: &Path) -> Result<[String; 2]> {
     Ok(["-C".to_owned(), format!("link-arg=-Wl,-rpath,{lib}")])
 }
 
-fn render(libtorch: &Path, cxx: Option<&str>) -> Result<String> {
+fn render(libtorch: &Path, gloo: Option<&Path>, cxx: Option<&str>) -> Result<String> {
     // A string in JSON is one in TOML too.
     let root = serde_json::to_string(libtorch)?;
     let [option, argument] = rpath_flags(libtorch)?;
     let flags = format!("{}, {}", serde_json::to_string(&option)?, serde_json::to_string(&argument)?);
+    let gloo = match gloo {
+        Some(folder) => format!("{} = {}\n", gloo::VARIABLE, serde_json::to_string(folder)?),
+        None => String::new(),
+    };
     let cxx = cxx.map(|cxx| format!("CXX = {cxx:?}\n")).unwrap_or_default();
     Ok(format!(
         "# Written by `cargo xtask setup`: where libtorch lies on this machine.\n\
-         [env]\nLIBTORCH = {root}\n{cxx}\n[build]\nrustflags = [{flags}]\nrustdocflags = [{flags}]\n"
+         [env]\nLIBTORCH = {root}\n{gloo}{cxx}\n[build]\nrustflags = [{flags}]\nrustdocflags = [{flags}]\n"
     ))
 }
 
-fn parse(text: &str) -> Option<PathBuf> {
-    let value = text.lines().find_map(|line| line.strip_prefix("LIBTORCH = "))?;
+fn parse(variable: &str, text: &str) -> Option<PathBuf> {
+    let value = text.lines().find_map(|line| line.strip_prefix(variable)?.strip_prefix(" = "))?;
     serde_json::from_str(value).ok()
 }
 
@@ -67,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_file_names_libtorch_and_gives_programs_a_path_to_it() {
-        let text = render(Path::new("/c/torch"), None).unwrap();
+        let text = render(Path::new("/c/torch"), None, None).unwrap();
         let expected = "# Written by `cargo xtask setup`: where libtorch lies on this machine.\n[env]\n\
             LIBTORCH = \"/c/torch\"\n\n[build]\nrustflags = [\"-C\", \"link-arg=-Wl,-rpath,/c/torch/lib\"]\n\
             rustdocflags = [\"-C\", \"link-arg=-Wl,-rpath,/c/torch/lib\"]\n";
@@ -77,10 +83,11 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         for root in ["/with a blank/torch", "/with \"quotes\"/torch", "/ü/torch"] {
-            let text = render(Path::new(root), Some("clang++")).unwrap();
-            assert_eq!(parse(&text), Some(PathBuf::from(root)));
+            let text = render(Path::new(root), Some(Path::new("/g h")), Some("clang++")).unwrap();
+            assert_eq!(parse("LIBTORCH", &text), Some(PathBuf::from(root)));
+            assert_eq!(parse(gloo::VARIABLE, &text), Some(PathBuf::from("/g h")));
             assert!(text.contains("\nCXX = \"clang++\"\n"));
         }
-        assert_eq!(parse("[env]\nLIBTORCH = half a lin"), None);
+        assert_eq!(parse("LIBTORCH", "[env]\nLIBTORCH = half a lin"), None);
     }
 }

@@ -4,6 +4,7 @@
 //! set-up has written to `.cargo/local.toml`, and the set in the user's
 //! cache, which it installs where it is missing. A machine that is set up costs it some file checks and starts no process.
 
+pub(crate) mod gloo;
 pub(crate) mod local_toml;
 pub(crate) mod pins;
 mod version;
@@ -81,7 +82,8 @@ pub(crate) fn ensure(wish: Option<Set>) -> Result<Libtorch> {
             Libtorch { root: set.folder()?.join("torch"), source: Source::Cache(set) }
         }
     };
-    local_toml::write(&libtorch.root, compiler.cxx)?;
+    let headers = gloo::ensure(local_toml::read(gloo::VARIABLE))?;
+    local_toml::write(&libtorch.root, headers.as_deref(), compiler.cxx)?;
     Ok(libtorch)
 }
 
@@ -97,7 +99,7 @@ pub(crate) enum Found {
 /// Finds the libtorch to use. Changes nothing and starts nothing.
 pub(crate) fn find(wish: Option<Set>) -> Result<Found> {
     let variable = env::var_os("LIBTORCH").map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
-    choose(variable, local_toml::read(), wish)
+    choose(variable, local_toml::read("LIBTORCH"), wish)
 }
 
 fn choose(variable: Option<PathBuf>, remembered: Option<PathBuf>, wish: Option<Set>) -> Result<Found> {

@@ -40,7 +40,7 @@ const CUPTI: Wheel = Wheel {
 
 const CPU: [Wheel; 3] = [TORCH, CUDART, CUPTI];
 
-const CUDA: [Wheel; 16] = [
+const CUDA: [Wheel; 17] = [
     TORCH,
     CUDART,
     CUPTI,
@@ -50,6 +50,14 @@ const CUDA: [Wheel; 16] = [
         platform: "manylinux_2_27_x86_64",
         bytes: 423_133_236,
         sha256: "ee8722c1f0145ab246bccb9e452153b5e0515fd094c3678df50b2a0888b8b171",
+    },
+    // Headers that the runtime's own include.
+    Wheel {
+        name: "nvidia-cuda-crt",
+        version: "13.0.88",
+        platform: "manylinux2014_x86_64",
+        bytes: 134_086,
+        sha256: "2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4",
     },
     Wheel {
         name: "nvidia-cuda-nvrtc",
@@ -180,14 +188,15 @@ fn place_cpu(entry: &str) -> Option<&str> {
     (LIBRARIES.contains(&entry) || entry.starts_with("torch/include/")).then_some(entry)
 }
 
-/// The files of the wheels that a machine with a GPU needs: all shared libraries but those for Python.
+/// The files of the wheels that a machine with a GPU needs: all shared libraries but those for Python, and all headers, of
+/// which process groups over NCCL include some.
 fn place_cuda(entry: &str) -> Option<&str> {
     const FOR_PYTHON: [&str; 3] =
         ["torch/lib/libtorch_python.so", "torch/lib/libshm.so", "torch/lib/libtorch_global_deps.so"];
     let (folder, file) = entry.rsplit_once('/')?;
     let library = folder.ends_with("/lib") && (file.ends_with(".so") || file.contains(".so."));
-    let wanted = library && !FOR_PYTHON.contains(&entry) || entry.starts_with("torch/include/");
-    wanted.then_some(entry)
+    let header = entry.starts_with("torch/include/") || entry.starts_with("nvidia/") && entry.contains("/include/");
+    (library && !FOR_PYTHON.contains(&entry) || header).then_some(entry)
 }
 
 /// Puts a linker script in the place of `libtorch.so`, which would pull in the libraries of CUDA.

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use nb_data::TokenBatch;
 use nb_model::POOLING_QUERY;
+use nb_train::adamw::AdamW;
 use nb_train::method::{Stage, Temperature};
 use nb_train::plan::{ModelSource, Plan};
 use nb_train::task::{Objective, Recommend, Task, Topic};
@@ -49,7 +50,7 @@ pub(super) fn job<K: Exported>(plan: &Plan, task: &K, batches: &[K::Batch]) -> R
     let (method, train) = (&plan.method, &plan.train);
     let Temperature::Course(temperature) = method.temperature else { bail!("a temperature by row") };
     let [stage] = method.stages.as_slice() else { bail!("a method of several stages") };
-    let optimiser = nb_train::setup::stepper(plan).optimiser;
+    let optimiser = AdamW::new(plan.train.weight_decay);
     Ok(json!({
         "task": task.name(),
         "teacher": text(&folder)?,

@@ -1,8 +1,10 @@
 //! Our side of a training bench: a run's models and step, without its log and its evaluations.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use nb_dist::ProcessGroup;
 use nb_model::profile;
 use nb_train::adamw::Group;
 use nb_train::method::TeacherRole;
@@ -49,7 +51,7 @@ impl<'a, K: Task> Trainer<'a, K> {
         let whole = epoch.iter().take(steps).cloned().cycle().take(steps); // a tiny corpus has fewer batches
         Ok(Self {
             groups: groups(plan, &models),
-            stepper: stepper(plan),
+            stepper: stepper(plan, &Rc::new(ProcessGroup::alone())),
             timeline: Timeline::new(COURSE, plan.train.warmup, &[1.0]),
             rows: whole.collect(),
             step: 0,
@@ -129,7 +131,7 @@ impl<'a, K: Task> Trainer<'a, K> {
         for i in 0..count {
             let rows = std::slice::from_ref(&self.rows[i % self.rows.len()]);
             let at = (self.timeline.at(self.step), Watch::Terms);
-            let stepped = self.stepper.update((self.task, &mut self.models), &mut self.groups, (0, rows), at);
+            let stepped = self.stepper.update((self.task, &mut self.models), &mut self.groups, (0, rows), at)?;
             self.step += 1;
             // As a run does: on the CPU each step is read, elsewhere that would be waiting.
             if self.plan.device == Device::Cpu

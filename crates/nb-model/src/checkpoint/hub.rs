@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+#[cfg(feature = "hub")]
+use super::verify::verify;
 use crate::error::ModelError;
 
 /// Files that make a model; the first two are needed, the others are taken where they exist.
@@ -117,7 +119,8 @@ impl Checkpoint {
     /// Downloads into the hub's cache.
     ///
     /// # Errors
-    /// If the hub does not answer within 10 seconds, has no such repository, or this build has no hub support.
+    /// If the hub does not answer within 10 seconds, has no such repository, if what comes is not what it says, or if this build
+    /// has no hub support.
     #[cfg(feature = "hub")]
     pub fn download(&self) -> Result<PathBuf, ModelError> {
         let Self::Hub { owner, name } = self else {
@@ -148,10 +151,12 @@ impl Checkpoint {
                 return Err(failed(format!("no answer within {} seconds", PATIENCE.as_secs())));
             }
         };
-        repo.get(FILES[1]).map_err(|e| failed(e.to_string()))?;
+        let weights = repo.get(FILES[1]).map_err(|e| failed(e.to_string()))?;
+        verify(&weights).map_err(failed)?;
         for optional in &FILES[2..] {
-            if let Err(e) = repo.get(optional) {
-                tracing::debug!(file = optional, reason = %e, "not taken");
+            match repo.get(optional) {
+                Ok(path) => verify(&path).map_err(failed)?,
+                Err(e) => tracing::debug!(file = optional, reason = %e, "not taken"),
             }
         }
         Ok(config.parent().unwrap_or(&config).to_owned())

@@ -2,6 +2,8 @@
 
 mod hub;
 mod tensors;
+#[cfg(feature = "hub")]
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

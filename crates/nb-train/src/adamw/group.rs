@@ -37,7 +37,7 @@ impl Span {
 impl Group {
     /// A group over `arena` with moments of zero.
     pub fn new(arena: &Arena, peak: f64) -> Self {
-        let rows = if arena.values().device() == Device::Cpu { Rows::of(arena) } else { None };
+        let rows = if arena.values().device() == Device::Cpu { Rows::in_arena(arena) } else { None };
         let mut spans: Vec<Span> = Vec::new();
         for slot in arena.layout().slots().iter().filter(|slot| !(slot.is_table && rows.is_some())) {
             let (start, len, decays) = (slot.offset as usize, slot.numel() as usize, slot.decays());
@@ -81,9 +81,34 @@ impl Group {
         }
     }
 
+    /// Where it lies.
+    pub(crate) fn device(&self) -> Device {
+        self.values.device()
+    }
+
     /// Whether rows wait for their updates until they are looked up.
     pub(crate) fn is_lazy(&self) -> bool {
         self.rows.is_some()
+    }
+
+    /// Rows of the table that waits for them to be looked up.
+    pub(crate) fn table_rows(&self) -> Option<usize> {
+        self.rows.as_ref().map(Rows::count)
+    }
+
+    /// Views of the gradient, but for such a table.
+    pub(crate) fn dense_gradients(&self) -> Vec<Tensor> {
+        match &self.rows {
+            None => vec![self.grads.shallow_clone()],
+            Some(rows) => rows.around(&self.grads).into(),
+        }
+    }
+
+    /// Such a table's gradient, [rows, width], and the numbers of those of `rows` that it has; notes that these may have one.
+    pub(crate) fn table_gradient(&self, rows: &[u32]) -> Option<(Tensor, Tensor)> {
+        let table = self.rows.as_ref()?;
+        let known: Vec<i64> = table.touch(rows).into_iter().map(i64::from).collect();
+        Some((table.of(&self.grads), Tensor::from_slice(&known)))
     }
 
     /// Norms of the gradient's parts, f64.

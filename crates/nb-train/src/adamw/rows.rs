@@ -9,6 +9,7 @@
 
 use nb_model::{Arena, TouchedRows, pool};
 use pulp::Arch;
+use tch::Tensor;
 
 use super::update::{Factors, update_piece};
 
@@ -36,7 +37,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// The table of an arena.
-    pub(super) fn of(arena: &Arena) -> Option<Self> {
+    pub(super) fn in_arena(arena: &Arena) -> Option<Self> {
         let slot = arena.layout().table()?;
         let (rows, width) = (slot.shape[0] as usize, slot.shape[1] as usize);
         Some(Self {
@@ -48,6 +49,30 @@ impl Rows {
             had: vec![0; rows],
             history: Vec::new(),
         })
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.had.len()
+    }
+
+    /// The table in an arena's buffer: [rows, width].
+    pub(super) fn of(&self, buffer: &Tensor) -> Tensor {
+        let shape = [self.count() as i64, self.width as i64];
+        buffer.narrow(0, self.start as i64, self.len as i64).view(shape)
+    }
+
+    /// What lies before and behind the table in an arena's buffer.
+    pub(super) fn around(&self, buffer: &Tensor) -> [Tensor; 2] {
+        let end = (self.start + self.len) as i64;
+        [buffer.narrow(0, 0, self.start as i64), buffer.narrow(0, end, buffer.size()[0] - end)]
+    }
+
+    /// Notes rows that may have a gradient, of those that there are; returns them.
+    pub(super) fn touch(&self, rows: &[u32]) -> Vec<u32> {
+        let known: Vec<u32> = rows.iter().copied().filter(|&row| (row as usize) < self.count()).collect();
+        self.touched.add(known.iter().copied());
+        known
     }
 
     /// Σ g² over the rows with a gradient, row by row.

@@ -34,8 +34,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Where a run lies and what it keeps is not what it computes.
-const FREE: [&str; 4] = ["name", "output", "checkpoints", "data.cache"];
+/// Where a run lies and what it keeps is not what it computes; nor is by how many threads, but for the last bits.
+const FREE: [&str; 5] = ["name", "output", "checkpoints", "data.cache", "threads"];
 
 impl Identity {
     /// Of a run.
@@ -54,6 +54,11 @@ impl Identity {
             config: serde_yaml::from_str(&text).ok()?,
             sources: summary.into_iter().filter(is_source).collect(),
         })
+    }
+
+    /// Everything that counts, as text: equal for equal runs.
+    pub(crate) fn text(&self) -> String {
+        self.by_key().into_iter().map(|(key, value)| format!("{key} {value}\n")).collect()
     }
 
     /// The configuration alone.

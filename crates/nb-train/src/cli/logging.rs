@@ -8,8 +8,9 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Args)]
 pub(super) struct Logging {
     /// error, warn, info, debug or trace, or a filter such as nb_train=debug
-    #[arg(long, global = true, env = "NB_LOG", default_value = "info", value_name = "LEVEL")]
-    log: String,
+    /// [default: info; error in all processes of a run but the first]
+    #[arg(long, global = true, env = "NB_LOG", value_name = "LEVEL")]
+    log: Option<String>,
     /// Lines for people or JSON for machines
     #[arg(long, global = true, default_value = "text")]
     log_format: LogFormat,
@@ -22,8 +23,10 @@ enum LogFormat {
 }
 
 impl Logging {
-    pub(super) fn start(&self) -> Result<()> {
-        let filter = EnvFilter::try_new(&self.log).map_err(|e| anyhow!("--log {}: {e}", self.log))?;
+    /// Begins to log, as process `rank` of a run.
+    pub(super) fn start(&self, rank: usize) -> Result<()> {
+        let level = self.log.as_deref().unwrap_or(if rank == 0 { "info" } else { "error" });
+        let filter = EnvFilter::try_new(level).map_err(|e| anyhow!("--log {level}: {e}"))?;
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)

@@ -13,6 +13,7 @@ mod compare;
 mod embed;
 mod eval;
 mod input;
+mod launch;
 mod logging;
 mod plan;
 mod predict;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use nb_dist::World;
 use nb_model::{Checkpoint, Precision};
 use tch::Device;
 
@@ -100,7 +102,12 @@ fn precision(text: &str) -> Result<PrecisionChoice, &'static str> {
 /// Reads the command line, runs the command, and says how it ended.
 pub fn main(preloaded: &Preload) -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = cli.logging.start() {
+    let world = match cli.command {
+        Command::Train(_) => World::from_env(),
+        _ => Ok(None),
+    };
+    let rank = world.as_ref().map_or(0, |world| world.as_ref().map_or(0, |world| world.rank));
+    if let Err(error) = cli.logging.start(rank) {
         eprintln!("error: {error:#}");
         return ExitCode::from(2);
     }
@@ -108,7 +115,7 @@ pub fn main(preloaded: &Preload) -> ExitCode {
         tracing::warn!("no GPU: {} cannot be loaded: {error}", path.display());
     }
     let result = match &cli.command {
-        Command::Train(command) => command.run(),
+        Command::Train(command) => world.map_err(anyhow::Error::from).and_then(|world| command.run(world)),
         Command::Compare(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Eval(command) => command.run(),
@@ -123,7 +130,10 @@ pub fn main(preloaded: &Preload) -> ExitCode {
         // A reader that has seen enough is no failure.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            match rank {
+                0 => eprintln!("error: {error:#}"),
+                rank => eprintln!("error in process {rank}: {error:#}"),
+            }
             ExitCode::FAILURE
         }
     }

@@ -34,8 +34,13 @@ impl Signals {
         &self.stop
     }
 
-    /// The exit code of a run that a signal stopped: 130 or 143.
+    /// The exit code of a run that a signal stopped: 130 or 143. Where it came to another process of the run, it counts as
+    /// SIGTERM here.
     pub(super) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(BASE as u8 + self.which.load(Ordering::Relaxed) as u8)
+        let signal = match self.which.load(Ordering::Relaxed) {
+            0 => SIGTERM as usize,
+            signal => signal,
+        };
+        ExitCode::from(BASE as u8 + signal as u8)
     }
 }

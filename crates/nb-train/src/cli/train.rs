@@ -2,21 +2,29 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use anyhow::Result;
 use clap::Args;
+use nb_dist::{ProcessGroup, World};
 
+use super::launch::Others;
 use super::signals::Signals;
 use crate::config::Override;
 use crate::folder::{Accepted, Unfinished};
-use crate::plan::read_plan;
+use crate::plan::read_shared_plan;
 use crate::run::{Outcome, run, set_threads};
 
 const EXAMPLES: &str = "\
 Examples:
   nb train --config my.yaml --set train.lr=2e-4 --set seed=1
   nb train --config my.yaml --resume                       after Ctrl-C, a crash, a machine that went away
-  nb train --config my.yaml --resume --set train.epochs=5 --accept train.epochs";
+  nb train --config my.yaml --resume --set train.epochs=5 --accept train.epochs
+  nb train --config my.yaml --set train.accumulate=2 --processes 2
+  torchrun --no-python --nnodes 2 --nproc-per-node 8 --rdzv-endpoint host:29500 nb train --config my.yaml
+
+On many machines it is started as PyTorch is: by torchrun --no-python, Slurm, or Kubernetes' operators, whose variables RANK,
+WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT it follows. An update's micro-batches (train.accumulate) are dealt out.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -36,19 +44,42 @@ pub(super) struct Train {
     /// A key in which the run may differ from what it was begun with, e.g. train.lr or data.train; repeats
     #[arg(long = "accept", value_name = "KEY", requires = "resume")]
     accepted: Vec<String>,
+    /// Train on this many processes of this machine, which share its cores or have a GPU each
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    processes: u16,
 }
 
 impl Train {
-    pub(super) fn run(&self) -> Result<ExitCode> {
+    /// As a launcher has started this process, if one has.
+    pub(super) fn run(&self, world: Option<World>) -> Result<ExitCode> {
         let signals = Signals::listen()?;
-        let plan = read_plan(&self.config, &self.sets)?;
+        // A configuration that cannot be used is to be said once, before there are others.
+        let local = world.as_ref().map_or((0, usize::from(self.processes)), |w| (w.local_rank, w.local_size));
+        let plan = read_shared_plan(&self.config, &self.sets, local)?;
         set_threads(plan.threads)?;
+        let (world, others) = match world {
+            None if self.processes > 1 => {
+                let (world, others) = Others::start(usize::from(self.processes))?;
+                (Some(world), Some(others))
+            }
+            world => (world, None),
+        };
+        let processes = Rc::new(world.map_or_else(|| Ok(ProcessGroup::alone()), ProcessGroup::join)?);
         let unfinished = match (self.overwrite, self.resume) {
             (true, _) => Unfinished::Overwrite,
             (_, true) => Unfinished::Resume(Accepted(self.accepted.clone())),
             _ => Unfinished::Refuse,
         };
-        match run(&plan, &unfinished, signals.stop())? {
+        let outcome = run(&plan, &unfinished, signals.stop(), &processes).inspect_err(|error| {
+            let is_told = error.downcast_ref::<nb_dist::Error>().is_some();
+            if !is_told {
+                processes.tell_end(&format!("{error:#}"));
+            }
+        });
+        let outcome = outcome?;
+        Rc::into_inner(processes).map(ProcessGroup::leave).transpose()?;
+        others.map(Others::end).transpose()?;
+        match outcome {
             Outcome::Finished(summary) => {
                 say!("{}", summary.table);
                 say!("run      {}", summary.folder.display());
@@ -58,6 +89,7 @@ impl Train {
                 say!("run      {} (it was finished already)", folder.display());
                 Ok(ExitCode::SUCCESS)
             }
+            Outcome::FinishedByFirst(_) => Ok(ExitCode::SUCCESS),
             Outcome::Interrupted => Ok(signals.exit_code()),
         }
     }

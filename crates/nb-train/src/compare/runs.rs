@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
+use nb_dist::ProcessGroup;
 use serde_yaml::Value;
 
 use super::config::{CompareConfig, Settings};
@@ -200,9 +202,10 @@ impl Comparing {
             tracing::info!("done before: {}", folder.display());
             return Ok(Some(folder));
         }
-        match run(&plan, &Unfinished::ResumeSame, stop).with_context(|| spec.name())? {
+        let alone = Rc::new(ProcessGroup::alone());
+        match run(&plan, &Unfinished::ResumeSame, stop, &alone).with_context(|| spec.name())? {
             Outcome::Finished(summary) => Ok(Some(summary.folder)),
-            Outcome::FinishedBefore(folder) => Ok(Some(folder)),
+            Outcome::FinishedBefore(folder) | Outcome::FinishedByFirst(folder) => Ok(Some(folder)),
             Outcome::Interrupted => Ok(None),
         }
     }

@@ -114,8 +114,7 @@ impl Plan {
         let output = std::path::absolute(&output).with_context(|| format!("output is {}", output.display()))?;
         config.output = Some(output.clone());
         config.name = Some(name.clone());
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = config.threads.unwrap_or(cores);
+        let threads = config.threads.unwrap_or_else(cores);
         if !(1..=4096).contains(&threads) {
             bail!("threads is {threads}, expected a number from 1 to 4096");
         }
@@ -173,7 +172,27 @@ impl Plan {
 /// As [`config::read`] and [`Plan::new`]; a problem that the plan finds points at the line of the file, or at the
 /// override, that it comes from.
 pub fn read_plan(path: &Path, overrides: &[Override]) -> Result<Plan> {
-    Plan::new(config::read(path, overrides)?).map_err(|problem| config::point(problem, path, overrides))
+    read_shared_plan(path, overrides, (0, 1))
+}
+
+/// As [`read_plan`], for process `local_rank` of the `local_size` on this machine: where the configuration leaves it open,
+/// they divide the cores, and each has a GPU of its own.
+///
+/// # Errors
+/// As [`read_plan`].
+pub fn read_shared_plan(path: &Path, overrides: &[Override], (local_rank, local_size): (usize, usize)) -> Result<Plan> {
+    let mut config = config::read(path, overrides)?;
+    config.threads.get_or_insert((cores() / local_size).max(1));
+    let is_open = config.device == DeviceChoice::Auto;
+    let mut plan = Plan::new(config).map_err(|problem| config::point(problem, path, overrides))?;
+    if is_open && matches!(plan.device, Device::Cuda(_)) {
+        plan.device = device(DeviceChoice::Cuda(local_rank))?;
+    }
+    Ok(plan)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// What no section of the configuration can check alone.

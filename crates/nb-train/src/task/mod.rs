@@ -12,6 +12,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use nb_data::{TokenBatch, TokenStore, Tokenizer};
+use nb_dist::ProcessGroup;
 use nb_model::{Arena, AttentivePooling, Bert, POOLING_QUERY, Packed};
 use nb_share::Shared;
 use tch::{Device, Tensor};
@@ -19,6 +20,7 @@ use tch::{Device, Tensor};
 use crate::card::Description;
 use crate::evaluation::Evaluation;
 use crate::method::Share;
+use crate::models::Model;
 use crate::terms::Counts;
 
 pub use recommend::{
@@ -141,11 +143,12 @@ pub trait Task: Objective {
     /// What somebody who reads the result must know of the data, a sentence each.
     fn warnings(&self) -> Vec<String>;
 
-    /// Metrics on one split of the data, and what became of each row.
+    /// Metrics on one split of the data, and what became of each row. The processes share the work, and all have the result,
+    /// which is that of one process to the bit.
     ///
     /// # Errors
-    /// If there is no such split, or if an output is not a number.
-    fn evaluate(&self, bert: &Bert, top: &Self::Top, split: SplitName) -> Result<Evaluation>;
+    /// If there is no such split, if an output is not a number, or if a process is lost.
+    fn evaluate(&self, model: &Model<Self::Top>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation>;
 
     /// Whether there are rows that nothing is chosen by.
     fn has_test(&self) -> bool;

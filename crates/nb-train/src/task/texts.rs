@@ -8,6 +8,7 @@ use nb_data::random::mix;
 use nb_data::read::{Skipped, Source, split};
 use nb_data::store::Origin;
 use nb_data::{BatchSize, IdIndex, TokenBatch, TokenStore, Tokenizer};
+use nb_dist::ProcessGroup;
 use nb_model::{AttentivePooling, Bert, Capture, Packed, Pass};
 use tch::{Device, Tensor};
 
@@ -155,33 +156,54 @@ pub(crate) fn encode(bert: &Bert, pooling: &AttentivePooling, packed: &Packed) -
     })
 }
 
-/// The pooled vectors of rows of a store, one after the other: [rows × H].
+/// `width` numbers of each row of a store, one row after the other: [rows × width]. `of` tells those of a batch; the batches
+/// are dealt out to the processes, and all have all numbers in the end.
 ///
 /// # Errors
-/// If an entry is not a number.
-pub(super) fn vectors(
-    bert: &Bert,
-    pooling: &AttentivePooling,
-    store: &TokenStore,
-    rows: &[u32],
-    device: Device,
+/// What `of` returns, and if a process is lost.
+pub(super) fn numbers(
+    (store, rows): (&TokenStore, &[u32]),
+    width: usize,
+    processes: &ProcessGroup,
+    mut of: impl FnMut(&TokenBatch) -> Result<Vec<f32>>,
 ) -> Result<Vec<f32>> {
-    let hidden = bert.config().hidden_size as usize;
-    let mut out = vec![0.0; rows.len() * hidden];
+    let mut out = vec![0.0; rows.len() * width];
     let length = |place: u32| store.length(rows[place as usize] as usize);
     let mut places: Vec<u32> = (0..rows.len() as u32).collect();
     places.sort_by_key(|&place| std::cmp::Reverse(length(place)));
-    for places in cut(&places, length, BatchSize::Tokens(BATCH_TOKENS)) {
+    let batches = cut(&places, length, BatchSize::Tokens(BATCH_TOKENS));
+    for places in batches.into_iter().skip(processes.rank()).step_by(processes.size()) {
         let batch = store.batch(&places.iter().map(|&place| rows[place as usize]).collect::<Vec<_>>());
-        let vectors = Vec::<f32>::try_from(encode(bert, pooling, &pack(&batch, device)).view(-1))?;
+        for (&place, numbers) in places.iter().zip(of(&batch)?.chunks_exact(width)) {
+            out[place as usize * width..][..width].copy_from_slice(numbers);
+        }
+        processes.achieve();
+    }
+    if processes.size() > 1 {
+        let mut all = Tensor::from_slice(&out); // 0 where another process has the number
+        processes.sum(&mut [&mut all])?;
+        out = Vec::try_from(all)?;
+    }
+    Ok(out)
+}
+
+/// The pooled vectors of rows of a store, one after the other: [rows × H].
+///
+/// # Errors
+/// If an entry is not a number, or if a process is lost.
+pub(super) fn vectors(
+    (bert, pooling): (&Bert, &AttentivePooling),
+    texts: (&TokenStore, &[u32]),
+    device: Device,
+    processes: &ProcessGroup,
+) -> Result<Vec<f32>> {
+    numbers(texts, bert.config().hidden_size as usize, processes, |batch| {
+        let vectors = Vec::<f32>::try_from(encode(bert, pooling, &pack(batch, device)).view(-1))?;
         if vectors.iter().any(|v| !v.is_finite()) {
             bail!("{NOT_NUMBERS}");
         }
-        for (&place, vector) in places.iter().zip(vectors.chunks_exact(hidden)) {
-            out[place as usize * hidden..][..hidden].copy_from_slice(vector);
-        }
-    }
-    Ok(out)
+        Ok(vectors)
+    })
 }
 
 /// What a model says whose training went astray.

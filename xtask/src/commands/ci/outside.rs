@@ -14,8 +14,18 @@ use crate::scratch::Scratch;
 use crate::{libtorch, project};
 
 /// The published crates, those without libtorch first.
-const CRATES: [&str; 9] =
-    ["nb-eval", "nb-data", "nb-report", "nb-loss", "nb-model", "nb-share", "nb-momentum", "nb-train", "nb-bench"];
+const CRATES: [&str; 10] = [
+    "nb-eval",
+    "nb-data",
+    "nb-report",
+    "nb-loss",
+    "nb-dist",
+    "nb-model",
+    "nb-share",
+    "nb-momentum",
+    "nb-train",
+    "nb-bench",
+];
 
 pub(super) fn check() -> Result<()> {
     let libtorch = libtorch::ensure(None)?;

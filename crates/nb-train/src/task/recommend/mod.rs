@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use nb_data::batch::order;
 use nb_data::behaviors::{Behaviors, ClickedBefore, Draw, ReaderBatch, Sample, cut_distinct};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
+use nb_dist::ProcessGroup;
 use nb_model::{Arena, AttentivePooling, Bert, Clicks, Packed, Reader};
 use nb_share::Shared;
 use tch::{Device, Tensor};
@@ -24,6 +25,7 @@ use super::{Layers, Objective, SplitName, Task, Tops, Widths, accept, pooling};
 use crate::card::{Card, Description, save_head};
 use crate::evaluation::Evaluation;
 use crate::method::Share;
+use crate::models::Model;
 use crate::terms::Counts;
 
 pub use evaluate::{Impressions, evaluate_clicks};
@@ -275,13 +277,14 @@ impl Task for Recommend {
         self.test.is_some()
     }
 
-    fn evaluate(&self, bert: &Bert, top: &RecommendTop, split: SplitName) -> Result<Evaluation> {
+    fn evaluate(&self, model: &Model<RecommendTop>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
         let Measured { readers, seen } = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("there is no data.test")?,
         };
         let rows: Vec<u32> = (0..readers.news.len() as u32).collect();
-        let values = vectors(bert, &top.pooling, &readers.news, &rows, self.device)?;
+        let Model { bert, top } = model;
+        let values = vectors((bert, &top.pooling), (&readers.news, &rows), self.device, processes)?;
         let news = NewsVectors::new(values, bert.config().hidden_size as usize);
         let scores = score_clicks(&news, &top.reader, &readers.behaviors, &readers.impressions)?;
         evaluate_clicks(

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use nb_data::batch::{cut, order};
 use nb_data::beir::{Pair, Qrels, QueryBatch};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
+use nb_dist::ProcessGroup;
 use nb_model::{Arena, AttentivePooling, Bert, Packed};
 use tch::{Device, Tensor};
 
@@ -22,6 +23,7 @@ use super::{Layers, Objective, SplitName, Task, Tops, Widths, accept, pooling};
 use crate::card::{Card, Description, save_head};
 use crate::evaluation::Evaluation;
 use crate::method::Share;
+use crate::models::Model;
 use crate::terms::Counts;
 
 pub use evaluate::{DEPTH, evaluate_hits};
@@ -223,19 +225,21 @@ impl Task for Retrieve {
         self.test.is_some()
     }
 
-    fn evaluate(&self, bert: &Bert, top: &RetrieveTop, split: SplitName) -> Result<Evaluation> {
+    fn evaluate(&self, model: &Model<RetrieveTop>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
         let dev = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("there is no data.test")?,
         };
+        let Model { bert, top } = model;
+        let vectors = |store, rows: &[u32]| vectors((bert, &top.pooling), (store, rows), self.device, processes);
         let hidden = bert.config().hidden_size as usize;
         let judged: Vec<_> = dev.judged.iter().map(|&i| &dev.qrels.queries[i as usize]).collect();
         let rows: Vec<u32> = judged.iter().map(|judged| judged.query).collect();
-        let mut hits = TopHits::new(vectors(bert, &top.pooling, &dev.queries, &rows, self.device)?, hidden, DEPTH);
+        let mut hits = TopHits::new(vectors(&dev.queries, &rows)?, hidden, DEPTH);
         let last = dev.corpus.len() as u32;
         for start in (0..last).step_by(BLOCK) {
             let rows: Vec<u32> = (start..last.min(start + BLOCK as u32)).collect();
-            hits.add(start, &vectors(bert, &top.pooling, &dev.corpus, &rows, self.device)?)?;
+            hits.add(start, &vectors(&dev.corpus, &rows)?)?;
         }
         evaluate_hits(&judged, &hits.finish())
     }

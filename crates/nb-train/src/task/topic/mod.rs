@@ -11,17 +11,19 @@ use std::rc::Rc;
 use anyhow::{Context, Result, bail};
 use nb_data::batch::{cut, order};
 use nb_data::{BatchSize, Labels, TokenBatch, TokenStore, Tokenizer};
+use nb_dist::ProcessGroup;
 use nb_eval::Confusion;
 use nb_loss::IGNORE;
 use nb_model::{Arena, AttentivePooling, Bert, Capture, Dense, POOLING_QUERY, Packed, Pass};
 use nb_share::Shared;
 use tch::{Device, Kind, Tensor};
 
-use super::texts::{NOT_NUMBERS, batches, pack, probe};
+use super::texts::{NOT_NUMBERS, numbers, pack, probe};
 use super::{Layers, Objective, SplitName, Task, Tops, Widths, accept, pooling};
 use crate::card::{Card, Description, save_head};
 use crate::evaluation::{Classes, Evaluation, Metric, Outcomes};
 use crate::method::Share;
+use crate::models::Model;
 use crate::terms::Counts;
 use warnings::warnings;
 
@@ -245,21 +247,21 @@ impl Task for Topic {
         self.test.is_some()
     }
 
-    fn evaluate(&self, bert: &Bert, top: &TopicTop, split: SplitName) -> Result<Evaluation> {
+    fn evaluate(&self, model: &Model<TopicTop>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
         let own = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("there is no data.test")?,
         };
-        let mut found: Vec<(u32, usize, usize, f32)> = Vec::new();
-        for batch in batches(&own.store, own.rows.clone()) {
-            let (classes, probabilities) = self.predict(bert, top, &batch)?;
-            for ((&row, class), probability) in batch.rows.iter().zip(classes).zip(probabilities) {
-                if let Some(label) = own.labels[row as usize] {
-                    found.push((row, label, class as usize, probability));
-                }
-            }
-        }
-        found.sort_unstable_by_key(|(row, ..)| *row); // batches go by length, reports by row
+        let predicted = numbers((&own.store, &own.rows), 2, processes, |batch| {
+            let (classes, probabilities) = self.predict(&model.bert, &model.top, batch)?;
+            Ok(classes.into_iter().zip(probabilities).flat_map(|(class, p)| [class as f32, p]).collect())
+        })?;
+        let known = |(&row, predicted): (&u32, &[f32])| {
+            own.labels[row as usize].map(|label| (row, label, predicted[0] as usize, predicted[1]))
+        };
+        let mut found: Vec<(u32, usize, usize, f32)> =
+            own.rows.iter().zip(predicted.chunks_exact(2)).filter_map(known).collect();
+        found.sort_unstable_by_key(|(row, ..)| *row); // as in reports
         let (truth, predicted): (Vec<usize>, Vec<usize>) = found.iter().map(|&(_, t, p, _)| (t, p)).unzip();
         let mut evaluation = evaluate_classes(&truth, &predicted)?;
         evaluation.outcomes.rows = found.iter().map(|(row, ..)| *row).collect();

@@ -1,0 +1,71 @@
+//! Compiles the C++ shim over libtorch's process groups, where the headers that it needs are there: Gloo's, and those of NCCL
+//! beside a libtorch with CUDA. Without them the crate builds all the same, and joining a group of several processes says what
+//! is missing.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+const SHIM: &str = "cpp/shim.cpp";
+/// Where Gloo's headers lie, which libtorch's wheels do not have.
+const GLOO: &str = "NB_GLOO_INCLUDE";
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(nb_gloo, nb_nccl)");
+    println!("cargo::rerun-if-changed={SHIM}");
+    println!("cargo::rerun-if-env-changed={GLOO}");
+    if env::var_os("CARGO_FEATURE_DOC_ONLY").is_some() {
+        return;
+    }
+    let Some(torch) = torch().filter(|torch| has(torch, "torch/csrc/distributed/c10d/ProcessGroupGloo.hpp")) else {
+        println!("cargo::warning=training on many processes is left out: libtorch's headers lack process groups");
+        return;
+    };
+    let Some(gloo) = gloo() else {
+        println!(
+            "cargo::warning=training on many processes is left out: Gloo's headers are neither in {GLOO} nor in \
+             /usr/include (Debian's package libgloo-dev; `cargo xtask setup` gets it)"
+        );
+        return;
+    };
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").file(SHIM).define("USE_C10D_GLOO", None).warnings(false);
+    for folder in [torch.join("torch/csrc/api/include"), torch.clone(), gloo] {
+        build.flag("-isystem").flag(folder);
+    }
+    if let Some(folders) = nccl(&torch) {
+        build.define("USE_CUDA", None).define("USE_C10D_NCCL", None);
+        for folder in folders {
+            build.flag("-isystem").flag(folder);
+        }
+        println!("cargo::rustc-cfg=nb_nccl");
+    }
+    build.compile("nb_dist_shim");
+    println!("cargo::rustc-cfg=nb_gloo");
+}
+
+/// The headers of the libtorch that is linked.
+fn torch() -> Option<PathBuf> {
+    Some(PathBuf::from(env::var_os("DEP_TCH_LIBTORCH_LIB")?).parent()?.join("include"))
+}
+
+fn gloo() -> Option<PathBuf> {
+    let named = env::var_os(GLOO).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let usual = ["/usr/include", "/usr/local/include"].map(PathBuf::from);
+    named.into_iter().chain(usual).find(|folder| has(folder, "gloo/algorithm.h"))
+}
+
+/// CUDA's and NCCL's headers, as NVIDIA's wheels have them beside a libtorch with CUDA.
+fn nccl(torch: &Path) -> Option<[PathBuf; 2]> {
+    let root = torch.parent()?;
+    let nvidia = root.parent()?.join("nvidia");
+    let (cuda, nccl) = (nvidia.join("cu13/include"), nvidia.join("nccl/include"));
+    let is_whole = root.join("lib/libtorch_cuda.so").is_file()
+        && has(&cuda, "cuda_runtime.h")
+        && has(&cuda, "crt/host_config.h")
+        && has(&nccl, "nccl.h");
+    is_whole.then_some([cuda, nccl])
+}
+
+fn has(folder: &Path, header: &str) -> bool {
+    folder.join(header).is_file()
+}

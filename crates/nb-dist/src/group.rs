@@ -1,0 +1,321 @@
+//! A group of processes that train together.
+
+use std::cell::OnceCell;
+use std::mem::ManuallyDrop;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use tch::{Device, Kind, Tensor};
+
+use crate::peers::{GONE, Peers};
+use crate::shim::{Backend, Pending, Reduce, Store, StoreAt};
+use crate::{Error, World};
+
+/// For finding each other at the start: the others may still be loading, or waiting for their machine.
+const RENDEZVOUS: Duration = Duration::from_secs(300);
+/// The backends' own limit for an exchange. Whether somebody is still to come is [`Peers`]' to say, so this one is out of the way.
+const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Waiting goes in slices: after each is a look at the others.
+const SLICE: Duration = Duration::from_millis(500);
+
+/// Processes that train together, or this one alone. Exchanges are collective: all processes make the same ones in the same
+/// order, and each ends when all have come.
+#[derive(Debug)]
+pub struct ProcessGroup(Option<Joined>);
+
+#[derive(Debug)]
+struct Joined {
+    world: World,
+    store: Store,
+    /// Not dropped where an exchange has failed: a thread of Gloo's may still wait in it, and to drop is to wait for that.
+    gloo: ManuallyDrop<Backend>,
+    /// For tensors on a GPU, from the first of them on; none where this build or machine has no NCCL.
+    nccl: OnceCell<ManuallyDrop<Option<Backend>>>,
+    peers: ManuallyDrop<Peers>,
+}
+
+/// Work of one process that takes its time, while the others wait: as long as this lives, they do so without complaint.
+#[derive(Debug)]
+#[must_use = "the others wait patiently only as long as it lives"]
+pub struct AtWork<'a>(Option<&'a Peers>);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if let Some(peers) = self.0 {
+            peers.set_at_work(false);
+        }
+    }
+}
+
+impl ProcessGroup {
+    /// A group of one: every exchange returns at once and changes nothing.
+    pub fn alone() -> Self {
+        Self(None)
+    }
+
+    /// Joins the other processes of `world`; a world of one is [`ProcessGroup::alone`].
+    ///
+    /// # Errors
+    /// If this build has no process groups ([`Error::Unavailable`]), or if the others do not come within five minutes.
+    pub fn join(world: World) -> Result<Self, Error> {
+        if world.size == 1 {
+            return Ok(Self::alone());
+        }
+        if !Store::IS_THERE {
+            return Err(Error::Unavailable);
+        }
+        let failed = |cause: String| Error::Rendezvous {
+            rank: world.rank,
+            size: world.size,
+            address: format!("{}:{}", world.host, world.port),
+            cause,
+        };
+        let prefix = format!("newsbert/{}", world.attempt);
+        let serves = world.keeps_store();
+        let store = |serves| {
+            let at = StoreAt { host: &world.host, port: world.port, serves, prefix: &prefix };
+            Store::open(&at, RENDEZVOUS).map_err(failed)
+        };
+        let own = store(serves)?;
+        let address = address_towards(&world).map_err(|e| failed(e.to_string()))?;
+        let gloo = Backend::gloo(&own, (world.rank, world.size), &address, RENDEZVOUS).map_err(failed)?;
+        gloo.set_timeout(UNLIMITED).map_err(failed)?;
+        // A connection of its own: one that waits for an answer keeps no other from asking.
+        let peers = Peers::watch(store(false)?, world.rank, world.size).map_err(|e| failed(e.to_string()))?;
+        let (gloo, peers, nccl) = (ManuallyDrop::new(gloo), ManuallyDrop::new(peers), OnceCell::new());
+        Ok(Self(Some(Joined { world, store: own, gloo, nccl, peers })))
+    }
+
+    /// This process, from 0.
+    pub fn rank(&self) -> usize {
+        self.0.as_ref().map_or(0, |joined| joined.world.rank)
+    }
+
+    /// How many there are.
+    pub fn size(&self) -> usize {
+        self.0.as_ref().map_or(1, |joined| joined.world.size)
+    }
+
+    /// Whether this is process 0, the one that writes.
+    pub fn is_first(&self) -> bool {
+        self.rank() == 0
+    }
+
+    /// Whether this is the first process on its machine.
+    pub fn is_first_here(&self) -> bool {
+        self.0.as_ref().is_none_or(|joined| joined.world.local_rank == 0)
+    }
+
+    /// Replaces each tensor by the sum over the processes of what they hold there, the same bits in all of them. Tensors may
+    /// lie on any device and be of any shape, equal in all processes; the exchanges run at the same time.
+    ///
+    /// # Errors
+    /// If a process is lost.
+    pub fn sum(&self, tensors: &mut [&mut Tensor]) -> Result<(), Error> {
+        self.reduce(tensors, Reduce::Sum)
+    }
+
+    /// As [`ProcessGroup::sum`], with the largest entry in place of the sum.
+    ///
+    /// # Errors
+    /// If a process is lost.
+    pub fn max(&self, tensors: &mut [&mut Tensor]) -> Result<(), Error> {
+        self.reduce(tensors, Reduce::Max)
+    }
+
+    /// Replaces a tensor by process 0's.
+    ///
+    /// # Errors
+    /// If a process is lost.
+    pub fn broadcast(&self, tensor: &mut Tensor) -> Result<(), Error> {
+        let Some(joined) = &self.0 else { return Ok(()) };
+        joined.exchange(&mut [tensor], Backend::broadcast)
+    }
+
+    /// Process 0's bytes, in all processes; what the others give is not looked at.
+    ///
+    /// # Errors
+    /// If a process is lost.
+    pub fn broadcast_bytes(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
+        if self.0.is_none() {
+            return Ok(bytes);
+        }
+        let mut len = Tensor::from(bytes.len() as i64);
+        self.broadcast(&mut len)?;
+        let len = len.int64_value(&[]);
+        let mut all =
+            if self.is_first() { Tensor::from_slice(&bytes) } else { Tensor::zeros([len], (Kind::Uint8, Device::Cpu)) };
+        if len > 0 {
+            self.broadcast(&mut all)?;
+        }
+        Ok(Vec::try_from(all).unwrap_or_default()) // a row of bytes is one
+    }
+
+    /// Every process's numbers, by rank; as many from each.
+    ///
+    /// # Errors
+    /// If a process is lost.
+    pub fn gather(&self, own: &[i64]) -> Result<Vec<Vec<i64>>, Error> {
+        let mut all = vec![0; self.size() * own.len()];
+        all[self.rank() * own.len()..][..own.len()].copy_from_slice(own);
+        let mut table = Tensor::from_slice(&all);
+        self.sum(&mut [&mut table])?;
+        let all = Vec::<i64>::try_from(table).unwrap_or_default(); // a row of integers is one
+        Ok(all.chunks(own.len().max(1)).map(<[i64]>::to_vec).collect())
+    }
+
+    /// Waits until all processes are here.
+    ///
+    /// # Errors
+    /// If a process is lost.
+    pub fn meet(&self) -> Result<(), Error> {
+        self.gather(&[0]).map(drop)
+    }
+
+    /// Something is achieved that takes seconds: this process does not hang.
+    pub fn achieve(&self) {
+        if let Some(joined) = &self.0 {
+            joined.peers.achieve();
+        }
+    }
+
+    /// Begins work that may take minutes, such as reading data or writing a checkpoint.
+    pub fn at_work(&self) -> AtWork<'_> {
+        let peers = self.0.as_ref().map(|joined| &*joined.peers);
+        if let Some(peers) = peers {
+            peers.set_at_work(true);
+        }
+        AtWork(peers)
+    }
+
+    /// Tells the others that this process ends, and why; what they wait for then ends with this very message.
+    pub fn tell_end(&self, why: &str) {
+        if let Some(joined) = &self.0 {
+            joined.peers.tell_end(&format!("process {}: {why}", joined.world.rank), joined.world.keeps_store());
+        }
+    }
+
+    /// Parts in peace, when all are here.
+    ///
+    /// # Errors
+    /// If a process is lost.
+    pub fn leave(mut self) -> Result<(), Error> {
+        self.meet()?;
+        if let Some(joined) = self.0.take() {
+            ManuallyDrop::into_inner(joined.peers).leave();
+            drop(joined.nccl.into_inner().map(ManuallyDrop::into_inner));
+            drop(ManuallyDrop::into_inner(joined.gloo));
+        }
+        Ok(())
+    }
+
+    fn reduce(&self, tensors: &mut [&mut Tensor], reduce: Reduce) -> Result<(), Error> {
+        let Some(joined) = &self.0 else { return Ok(()) };
+        joined.exchange(tensors, |backend, tensor| backend.all_reduce(tensor, reduce))
+    }
+}
+
+impl Joined {
+    /// Begins the exchange of each tensor, waits for all, and brings what came back to where the tensors lie. Tensors on a GPU
+    /// go through NCCL if there is one, else through the host.
+    fn exchange(
+        &self,
+        tensors: &mut [&mut Tensor],
+        begin: impl Fn(&Backend, &Tensor) -> Result<Pending, String>,
+    ) -> Result<(), Error> {
+        self.peers.enter();
+        let mut exchanged = Vec::new();
+        let mut pending = Vec::new();
+        for tensor in tensors.iter() {
+            let (backend, device) = self.backend(tensor.device());
+            let own = tensor.detach().to_device(device).contiguous();
+            pending.push(begin(backend, &own).map_err(|cause| self.explain(cause))?);
+            exchanged.push(own);
+        }
+        for one in pending {
+            self.wait(one)?;
+        }
+        for (tensor, own) in tensors.iter_mut().zip(&exchanged) {
+            if tensor.data_ptr() != own.data_ptr() {
+                tch::no_grad(|| tensor.copy_(own));
+            }
+        }
+        self.peers.left();
+        Ok(())
+    }
+
+    /// What exchanges tensors of a device, and where it wants them.
+    fn backend(&self, device: Device) -> (&Backend, Device) {
+        let nccl = || {
+            let opened = self.nccl.get_or_init(|| {
+                let World { rank, size, .. } = self.world;
+                let opened = Backend::nccl(&self.store, (rank, size), UNLIMITED);
+                let opened = opened.inspect_err(|e| tracing::warn!("sums go through the host's memory: {e}"));
+                ManuallyDrop::new(opened.ok())
+            });
+            opened.as_ref()
+        };
+        match device {
+            Device::Cuda(_) => nccl().map_or((&*self.gloo, Device::Cpu), |nccl| (nccl, device)),
+            _ => (&*self.gloo, Device::Cpu),
+        }
+    }
+
+    fn wait(&self, pending: Pending) -> Result<(), Error> {
+        let since = Instant::now();
+        loop {
+            match pending.wait(SLICE) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    if let Some(trouble) = self.peers.trouble(since) {
+                        std::mem::forget(pending); // see `gloo`
+                        return Err(self.lost(trouble));
+                    }
+                }
+                Err(cause) => return Err(self.explain(cause)),
+            }
+        }
+    }
+
+    /// Why an exchange has failed: a connection ends at once with the process behind it, a missing sign tells which it was.
+    fn explain(&self, cause: String) -> Error {
+        const LOOK: Duration = Duration::from_millis(200);
+        let since = Instant::now();
+        while since.elapsed() < GONE + GONE / 4 {
+            if let Some(trouble) = self.peers.trouble(since) {
+                return self.lost(trouble);
+            }
+            std::thread::sleep(LOOK);
+        }
+        Error::Exchange(cause)
+    }
+
+    fn lost(&self, trouble: String) -> Error {
+        self.peers.tell_end(&trouble, self.world.keeps_store());
+        Error::Lost(trouble)
+    }
+}
+
+impl World {
+    /// Whether this process keeps what all tell each other.
+    fn keeps_store(&self) -> bool {
+        self.rank == 0 && !self.launcher_keeps_store
+    }
+}
+
+/// The address of this machine on the way to process 0's, under which the others reach it too. Nothing is sent.
+fn address_towards(world: &World) -> std::io::Result<String> {
+    use std::net::ToSocketAddrs;
+    let mut last = std::io::Error::other("the name has no address");
+    for master in (world.host.as_str(), world.port).to_socket_addrs()? {
+        let any = if master.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        match UdpSocket::bind(any).and_then(|socket| socket.connect(master).and_then(|()| socket.local_addr())) {
+            Ok(own) => return Ok(own.ip().to_string()),
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests;

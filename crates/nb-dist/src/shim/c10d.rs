@@ -1,0 +1,265 @@
+//! The shim of `cpp/shim.cpp` behind safe types.
+#![allow(unsafe_code)]
+// Every call hands over pointers that live as long as the call: C strings and slices are borrowed for it, handles are made
+// by `open` and freed by `drop` alone. A tensor is passed as the pointer to its `at::Tensor`, of which the shim takes a copy
+// (one more reference to its memory), so an exchange that is under way outlives the Rust value. What comes back is either a
+// handle, or a message that `text` copies and frees. Tests in `group.rs` go through every function.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr::{NonNull, null_mut};
+use std::time::Duration;
+
+use tch::Tensor;
+
+use super::{Reduce, StoreAt};
+
+#[repr(C)]
+struct RawStore(c_void);
+#[repr(C)]
+struct RawGroup(c_void);
+#[repr(C)]
+struct RawWork(c_void);
+
+unsafe extern "C" {
+    fn nb_dist_free(memory: *mut c_void);
+    fn nb_store_open(
+        host: *const c_char,
+        port: u16,
+        serves: c_int,
+        prefix: *const c_char,
+        timeout_ms: i64,
+        out: *mut *mut RawStore,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    fn nb_store_set(
+        store: *mut RawStore,
+        key: *const c_char,
+        bytes: *const u8,
+        len: usize,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    fn nb_store_get(
+        store: *mut RawStore,
+        key: *const c_char,
+        bytes: *mut *mut u8,
+        len: *mut usize,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    fn nb_store_close(store: *mut RawStore);
+    fn nb_group_open(
+        store: *mut RawStore,
+        rank: c_int,
+        size: c_int,
+        address: *const c_char,
+        timeout_ms: i64,
+        out: *mut *mut RawGroup,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    #[cfg(nb_nccl)]
+    fn nb_group_open_nccl(
+        store: *mut RawStore,
+        rank: c_int,
+        size: c_int,
+        timeout_ms: i64,
+        out: *mut *mut RawGroup,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    fn nb_group_set_timeout(group: *mut RawGroup, timeout_ms: i64, error: *mut *mut c_char) -> c_int;
+    fn nb_group_close(group: *mut RawGroup);
+    fn nb_group_all_reduce(
+        group: *mut RawGroup,
+        tensor: *const c_void,
+        op: c_int,
+        out: *mut *mut RawWork,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    fn nb_group_broadcast(
+        group: *mut RawGroup,
+        tensor: *const c_void,
+        root: c_int,
+        out: *mut *mut RawWork,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    fn nb_work_wait(work: *mut RawWork, ms: i64, done: *mut c_int, error: *mut *mut c_char) -> c_int;
+    fn nb_work_close(work: *mut RawWork);
+}
+
+/// What processes tell each other beside tensors: small values by key, kept by one of them.
+#[derive(Debug)]
+pub(crate) struct Store(NonNull<RawStore>);
+
+// SAFETY: c10d's stores lock around each of their operations, and nothing in them belongs to a thread.
+unsafe impl Send for Store {}
+
+impl Store {
+    pub(crate) const IS_THERE: bool = true;
+
+    /// Reaches the store, or keeps it, within `timeout`.
+    pub(crate) fn open(at: &StoreAt<'_>, timeout: Duration) -> Result<Self, String> {
+        let (host, prefix) = (c_string(at.host)?, c_string(at.prefix)?);
+        let serves = c_int::from(at.serves);
+        let mut out = null_mut();
+        // SAFETY: see the top of the file.
+        checked(|error| unsafe {
+            nb_store_open(host.as_ptr(), at.port, serves, prefix.as_ptr(), millis(timeout), &mut out, error)
+        })?;
+        Ok(Self(made(out)?))
+    }
+
+    pub(crate) fn set(&self, key: &str, value: &[u8]) -> Result<(), String> {
+        let key = c_string(key)?;
+        // SAFETY: see the top of the file.
+        checked(|error| unsafe { nb_store_set(self.0.as_ptr(), key.as_ptr(), value.as_ptr(), value.len(), error) })
+    }
+
+    /// The value of a key; none if nobody has set it yet.
+    pub(crate) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
+        let key = c_string(key)?;
+        let (mut bytes, mut len) = (null_mut(), 0);
+        // SAFETY: see the top of the file.
+        checked(|error| unsafe { nb_store_get(self.0.as_ptr(), key.as_ptr(), &mut bytes, &mut len, error) })?;
+        if bytes.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the shim has allocated `len` bytes and one more; they are copied, then freed once.
+        let value = unsafe { std::slice::from_raw_parts(bytes, len) }.to_vec();
+        // SAFETY: as above.
+        unsafe { nb_dist_free(bytes.cast()) };
+        Ok(Some(value))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // SAFETY: made by `open`, freed here alone.
+        unsafe { nb_store_close(self.0.as_ptr()) }
+    }
+}
+
+/// A process group.
+#[derive(Debug)]
+pub(crate) struct Backend(NonNull<RawGroup>);
+
+impl Backend {
+    /// Joins those who exchange tensors on GPUs through NCCL, as `rank` of `size`.
+    #[cfg(nb_nccl)]
+    pub(crate) fn nccl(store: &Store, (rank, size): (usize, usize), timeout: Duration) -> Result<Self, String> {
+        let (rank, size) = (rank as c_int, size as c_int);
+        let mut out = null_mut();
+        // SAFETY: see the top of the file; the group keeps the store alive by a reference of its own.
+        checked(|error| unsafe { nb_group_open_nccl(store.0.as_ptr(), rank, size, millis(timeout), &mut out, error) })?;
+        Ok(Self(made(out)?))
+    }
+
+    /// This build has none.
+    #[cfg(not(nb_nccl))]
+    pub(crate) fn nccl(_: &Store, _: (usize, usize), _: Duration) -> Result<Self, String> {
+        Err("this program was built without NCCL's headers".to_owned())
+    }
+
+    /// Joins those who exchange tensors on the CPU through Gloo, as `rank` of `size` processes that share `store`, reachable by
+    /// the others at `address`.
+    pub(crate) fn gloo(
+        store: &Store,
+        (rank, size): (usize, usize),
+        address: &str,
+        timeout: Duration,
+    ) -> Result<Self, String> {
+        let address = c_string(address)?;
+        let (rank, size) = (rank as c_int, size as c_int);
+        let mut out = null_mut();
+        // SAFETY: see the top of the file; the group keeps the store alive by a reference of its own.
+        checked(|error| unsafe {
+            nb_group_open(store.0.as_ptr(), rank, size, address.as_ptr(), millis(timeout), &mut out, error)
+        })?;
+        Ok(Self(made(out)?))
+    }
+
+    /// How long an exchange may take from here on.
+    pub(crate) fn set_timeout(&self, timeout: Duration) -> Result<(), String> {
+        // SAFETY: see the top of the file.
+        checked(|error| unsafe { nb_group_set_timeout(self.0.as_ptr(), millis(timeout), error) })
+    }
+
+    /// Begins to reduce a contiguous tensor in place, in all processes.
+    pub(crate) fn all_reduce(&self, tensor: &Tensor, reduce: Reduce) -> Result<Pending, String> {
+        let op = match reduce {
+            Reduce::Sum => 0,
+            Reduce::Max => 1,
+        };
+        // SAFETY: see the top of the file.
+        Pending::begin(|out, error| unsafe {
+            nb_group_all_reduce(self.0.as_ptr(), tensor.as_ptr().cast(), op, out, error)
+        })
+    }
+
+    /// Begins to overwrite a contiguous tensor with process 0's.
+    pub(crate) fn broadcast(&self, tensor: &Tensor) -> Result<Pending, String> {
+        // SAFETY: see the top of the file.
+        Pending::begin(|out, error| unsafe {
+            nb_group_broadcast(self.0.as_ptr(), tensor.as_ptr().cast(), 0, out, error)
+        })
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        // SAFETY: made by `open`, freed here alone.
+        unsafe { nb_group_close(self.0.as_ptr()) }
+    }
+}
+
+/// An exchange that is under way.
+#[derive(Debug)]
+pub(crate) struct Pending(NonNull<RawWork>);
+
+impl Pending {
+    fn begin(begin: impl FnOnce(*mut *mut RawWork, *mut *mut c_char) -> c_int) -> Result<Self, String> {
+        let mut out = null_mut();
+        checked(|error| begin(&mut out, error))?;
+        Ok(Self(made(out)?))
+    }
+
+    /// Waits for it, `most` at most; says whether it is done.
+    pub(crate) fn wait(&self, most: Duration) -> Result<bool, String> {
+        let mut done = 0;
+        // SAFETY: see the top of the file.
+        checked(|error| unsafe { nb_work_wait(self.0.as_ptr(), millis(most), &mut done, error) })?;
+        Ok(done != 0)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // SAFETY: made by `begin`, freed here alone.
+        unsafe { nb_work_close(self.0.as_ptr()) }
+    }
+}
+
+/// The result of a call that tells its failure in a message.
+fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<(), String> {
+    let mut error = null_mut();
+    if call(&mut error) == 0 {
+        return Ok(());
+    }
+    if error.is_null() {
+        return Err("no memory for a message".to_owned());
+    }
+    // SAFETY: the shim has allocated a C string, which is copied, then freed once.
+    let text = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();
+    // SAFETY: as above.
+    unsafe { nb_dist_free(error.cast()) };
+    Err(text.lines().next().unwrap_or_default().to_owned()) // further lines are where in libtorch it was
+}
+
+fn made<T>(handle: *mut T) -> Result<NonNull<T>, String> {
+    NonNull::new(handle).ok_or_else(|| "libtorch gave nothing".to_owned())
+}
+
+fn c_string(text: &str) -> Result<CString, String> {
+    CString::new(text).map_err(|_| format!("{text:?} holds a zero byte"))
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}

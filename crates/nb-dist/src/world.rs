@@ -1,0 +1,149 @@
+//! Which process this is, as a launcher says.
+
+use std::env;
+
+use crate::Error;
+
+/// One process's place among all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct World {
+    /// This process, from 0.
+    pub rank: usize,
+    /// How many there are.
+    pub size: usize,
+    /// This process among those of its machine, from 0.
+    pub local_rank: usize,
+    /// How many there are on its machine.
+    pub local_size: usize,
+    /// The machine of process 0, by name or address.
+    pub host: String,
+    /// The port there by which all find each other.
+    pub port: u16,
+    /// Whether the launcher keeps what processes tell each other; else process 0 does.
+    pub launcher_keeps_store: bool,
+    /// Tells this start from those before it, where a launcher starts processes again.
+    pub attempt: u32,
+}
+
+impl World {
+    /// As `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` say; `None` if `WORLD_SIZE`
+    /// is not set. Without the `LOCAL_` ones, each process counts as alone on its machine.
+    ///
+    /// # Errors
+    /// If one of them is missing or makes no sense.
+    pub fn from_env() -> Result<Option<Self>, Error> {
+        Self::from_variables(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    /// As [`World::from_env`], with variables from elsewhere.
+    ///
+    /// ```
+    /// # use nb_dist::World;
+    /// let variable = |name: &str| match name {
+    ///     "WORLD_SIZE" => Some("2".to_owned()),
+    ///     "RANK" => Some("1".to_owned()),
+    ///     "MASTER_ADDR" => Some("10.0.0.1".to_owned()),
+    ///     "MASTER_PORT" => Some("29500".to_owned()),
+    ///     _ => None,
+    /// };
+    /// let world = World::from_variables(variable)?.unwrap();
+    /// assert_eq!((world.rank, world.size, world.local_rank), (1, 2, 0));
+    /// # Ok::<(), nb_dist::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`World::from_env`].
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, Error> {
+        if variable("WORLD_SIZE").is_none() {
+            return Ok(None);
+        }
+        let text = |name: &'static str, expected: &str| {
+            let missing = || Error::Environment { name, found: "not set".into(), expected: expected.into() };
+            variable(name).ok_or_else(missing)
+        };
+        let number = |name: &'static str, from: usize, to: usize| {
+            let expected = format!("a number from {from} to {to}");
+            let found = text(name, &expected)?;
+            let number = found.parse().ok().filter(|n| (from..=to).contains(n));
+            number.ok_or(Error::Environment { name, found, expected })
+        };
+        const MOST: usize = 65_536;
+        let size = number("WORLD_SIZE", 1, MOST)?;
+        let rank = number("RANK", 0, size - 1)?;
+        let local_rank = match variable("LOCAL_RANK") {
+            Some(_) => number("LOCAL_RANK", 0, rank)?,
+            None => 0,
+        };
+        let local_size = match variable("LOCAL_WORLD_SIZE") {
+            Some(_) => number("LOCAL_WORLD_SIZE", local_rank + 1, size)?,
+            None => local_rank + 1,
+        };
+        let attempt = match variable("TORCHELASTIC_RESTART_COUNT") {
+            Some(_) => number("TORCHELASTIC_RESTART_COUNT", 0, u32::MAX as usize)? as u32,
+            None => 0,
+        };
+        Ok(Some(Self {
+            rank,
+            size,
+            local_rank,
+            local_size,
+            host: text("MASTER_ADDR", "the name or address of process 0's machine")?,
+            port: number("MASTER_PORT", 1, usize::from(u16::MAX))? as u16,
+            launcher_keeps_store: variable("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|flag| flag == "True"),
+            attempt,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Option<World>, String> {
+        let variable = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        World::from_variables(variable).map_err(|e| e.to_string())
+    }
+
+    const WHOLE: [(&str, &str); 5] =
+        [("WORLD_SIZE", "4"), ("RANK", "3"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "node-0"), ("MASTER_PORT", "29500")];
+
+    #[test]
+    fn without_a_launcher_there_is_no_world() {
+        assert_eq!(read(&[("RANK", "3")]), Ok(None));
+    }
+
+    #[test]
+    fn a_launchers_variables_are_a_place() {
+        let expected = World {
+            rank: 3,
+            size: 4,
+            local_rank: 1,
+            local_size: 2,
+            host: "node-0".into(),
+            port: 29500,
+            launcher_keeps_store: false,
+            attempt: 0,
+        };
+        assert_eq!(read(&WHOLE), Ok(Some(expected.clone())));
+        let elastic = [("TORCHELASTIC_USE_AGENT_STORE", "True"), ("TORCHELASTIC_RESTART_COUNT", "2")];
+        let found = read(&[&WHOLE[..], &elastic[..]].concat());
+        assert_eq!(found, Ok(Some(World { launcher_keeps_store: true, attempt: 2, ..expected })));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        for (name, value, expected) in [
+            ("RANK", "4", "RANK is 4, expected a number from 0 to 3"),
+            ("RANK", "-1", "RANK is -1, expected a number from 0 to 3"),
+            ("WORLD_SIZE", "many", "WORLD_SIZE is many, expected a number from 1 to 65536"),
+            ("LOCAL_RANK", "7", "LOCAL_RANK is 7, expected a number from 0 to 3"),
+            ("MASTER_PORT", "70000", "MASTER_PORT is 70000, expected a number from 1 to 65535"),
+        ] {
+            let with = WHOLE.map(|(n, old)| if n == name { (n, value) } else { (n, old) });
+            assert_eq!(read(&with), Err(expected.to_owned()));
+        }
+        let without: Vec<_> = WHOLE.into_iter().filter(|(name, _)| *name != "MASTER_ADDR").collect();
+        let error = read(&without).unwrap_err();
+        assert_eq!(error, "MASTER_ADDR is not set, expected the name or address of process 0's machine");
+    }
+}
