@@ -62,6 +62,7 @@ fn nccl(torch: &Path) -> Option<[PathBuf; 2]> {
     let is_whole = root.join("lib/libtorch_cuda.so").is_file()
         && has(&cuda, "cuda_runtime.h")
         && has(&cuda, "crt/host_config.h")
+        && has(&cuda, "nv/target")
         && has(&nccl, "nccl.h");
     is_whole.then_some([cuda, nccl])
 }

@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-use crate::commands::data;
+use crate::commands::{data, setup};
 use crate::install::{self, Python};
 use crate::libtorch::{self, Found, Libtorch, Set, Source};
 use crate::{compiler, progress, project, teacher};
@@ -133,7 +133,7 @@ fn describe(libtorch: &Libtorch) -> String {
 
 /// What training on many processes is built with.
 fn processes() -> Line {
-    match libtorch::gloo::found(libtorch::local_toml::read(libtorch::gloo::VARIABLE)) {
+    match libtorch::gloo::found(setup::gloo_headers()) {
         Some(folder) => Line::new(State::Ready, "processes", format!("Gloo's headers in {}", folder.display())),
         None => Line::new(State::Later, "processes", "no headers of Gloo yet: `cargo xtask setup` looks for them"),
     }

@@ -1,10 +1,11 @@
 //! `cargo xtask setup`: libtorch, and what cargo must know of it. All other commands do the same, silently.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::libtorch::{self, Libtorch, Set, Source, local_toml};
+use crate::libtorch::{self, Libtorch, Set, Source, gloo, local_toml};
 use crate::progress::say;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -32,10 +33,10 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        libtorch::gloo::forget_failure()?;
+        gloo::forget_failure()?;
         let libtorch = libtorch::ensure(self.device)?;
         if self.print_env {
-            for (name, value) in environment(&libtorch)? {
+            for (name, value) in environment(&libtorch, gloo_headers().as_deref())? {
                 println!("export {name}={}", quoted(&value));
             }
         } else {
@@ -45,8 +46,14 @@ impl Args {
     }
 }
 
-/// What a crate outside the workspace needs to build with `libtorch`, and to find it when its programs run.
-pub(crate) fn environment(libtorch: &Libtorch) -> Result<Vec<(&'static str, String)>> {
+/// The folder of Gloo's headers, where builds must be told.
+pub(crate) fn gloo_headers() -> Option<PathBuf> {
+    local_toml::read(gloo::VARIABLE)
+}
+
+/// What a crate outside the workspace needs to build with `libtorch` and the headers in `gloo`, and to find the former when its
+/// programs run.
+pub(crate) fn environment(libtorch: &Libtorch, gloo: Option<&Path>) -> Result<Vec<(&'static str, String)>> {
     let root = libtorch.root.display().to_string();
     let [option, argument] = local_toml::rpath_flags(&libtorch.root)?;
     // cargo cuts these variables at blanks; a path with one goes to the loader instead.
@@ -56,7 +63,8 @@ pub(crate) fn environment(libtorch: &Libtorch) -> Result<Vec<(&'static str, Stri
         let flags = format!("{option} {argument}");
         vec![("RUSTFLAGS", flags.clone()), ("RUSTDOCFLAGS", flags)]
     };
-    Ok([("LIBTORCH", root)].into_iter().chain(paths).collect())
+    let gloo = gloo.map(|folder| (gloo::VARIABLE, folder.display().to_string()));
+    Ok([("LIBTORCH", root)].into_iter().chain(gloo).chain(paths).collect())
 }
 
 fn describe(libtorch: &Libtorch) -> &'static str {
@@ -89,9 +97,13 @@ mod tests {
             ("RUSTFLAGS", "-C link-arg=-Wl,-rpath,/c/torch/lib".to_owned()),
             ("RUSTDOCFLAGS", "-C link-arg=-Wl,-rpath,/c/torch/lib".to_owned()),
         ];
-        assert_eq!(environment(&libtorch("/c/torch")).unwrap(), expected);
-        let expected = [("LIBTORCH", "/c d/torch".to_owned()), ("LD_LIBRARY_PATH", "/c d/torch/lib".to_owned())];
-        assert_eq!(environment(&libtorch("/c d/torch")).unwrap(), expected);
+        assert_eq!(environment(&libtorch("/c/torch"), None).unwrap(), expected);
+        let expected = [
+            ("LIBTORCH", "/c d/torch".to_owned()),
+            ("NB_GLOO_INCLUDE", "/g".to_owned()),
+            ("LD_LIBRARY_PATH", "/c d/torch/lib".to_owned()),
+        ];
+        assert_eq!(environment(&libtorch("/c d/torch"), Some(Path::new("/g"))).unwrap(), expected);
     }
 
     #[test]

@@ -40,7 +40,7 @@ const CUPTI: Wheel = Wheel {
 
 const CPU: [Wheel; 3] = [TORCH, CUDART, CUPTI];
 
-const CUDA: [Wheel; 17] = [
+const CUDA: [Wheel; 18] = [
     TORCH,
     CUDART,
     CUPTI,
@@ -51,7 +51,14 @@ const CUDA: [Wheel; 17] = [
         bytes: 423_133_236,
         sha256: "ee8722c1f0145ab246bccb9e452153b5e0515fd094c3678df50b2a0888b8b171",
     },
-    // Headers that the runtime's own include.
+    // These two are headers that the runtime's own include.
+    Wheel {
+        name: "nvidia-cuda-cccl",
+        version: "13.0.85",
+        platform: "manylinux2014_x86_64",
+        bytes: 3_120_526,
+        sha256: "e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649",
+    },
     Wheel {
         name: "nvidia-cuda-crt",
         version: "13.0.88",
@@ -188,14 +195,15 @@ fn place_cpu(entry: &str) -> Option<&str> {
     (LIBRARIES.contains(&entry) || entry.starts_with("torch/include/")).then_some(entry)
 }
 
-/// The files of the wheels that a machine with a GPU needs: all shared libraries but those for Python, and all headers, of
-/// which process groups over NCCL include some.
+/// The files of the wheels that a machine with a GPU needs: all shared libraries but those for Python, and the headers, of
+/// which process groups over NCCL include some. CCCL, the C++ library that is for kernels, is none of them.
 fn place_cuda(entry: &str) -> Option<&str> {
     const FOR_PYTHON: [&str; 3] =
         ["torch/lib/libtorch_python.so", "torch/lib/libshm.so", "torch/lib/libtorch_global_deps.so"];
     let (folder, file) = entry.rsplit_once('/')?;
     let library = folder.ends_with("/lib") && (file.ends_with(".so") || file.contains(".so."));
-    let header = entry.starts_with("torch/include/") || entry.starts_with("nvidia/") && entry.contains("/include/");
+    let of_nvidia = entry.starts_with("nvidia/") && entry.contains("/include/") && !entry.contains("/include/cccl/");
+    let header = of_nvidia || entry.starts_with("torch/include/");
     (library && !FOR_PYTHON.contains(&entry) || header).then_some(entry)
 }
 
@@ -229,11 +237,13 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_takes_every_library_that_is_not_for_python() {
+    fn a_gpu_takes_every_library_and_header_that_is_not_for_python() {
         for entry in [
             "torch/lib/libtorch_cuda.so",
             "nvidia/cudnn/lib/libcudnn.so.9",
             "nvidia/cu13/lib/libnvrtc-builtins.so.13.0",
+            "nvidia/cu13/include/nv/target",
+            "nvidia/nccl/include/nccl.h",
         ] {
             assert_eq!(place_cuda(entry), Some(entry));
         }
@@ -241,7 +251,7 @@ mod tests {
             "torch/lib/libtorch_python.so",
             "nvidia/cu13/lib/libcudart_static.a",
             "torch/_C.so",
-            "nvidia/cu13/include/cuda.h",
+            "nvidia/cu13/include/cccl/cuda/std/array",
         ] {
             assert_eq!(place_cuda(entry), None);
         }

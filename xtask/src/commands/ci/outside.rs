@@ -37,7 +37,7 @@ pub(super) fn check() -> Result<()> {
         command
             .current_dir(&package)
             .args(["run", "--quiet", "--release"])
-            .envs(setup::environment(&libtorch)?)
+            .envs(setup::environment(&libtorch, setup::gloo_headers().as_deref())?)
             .env("CARGO_TARGET_DIR", project::target());
         succeed(&mut command).with_context(|| format!("the README example of {name}"))?;
     }
