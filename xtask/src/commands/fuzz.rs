@@ -112,7 +112,9 @@ impl Target<'_> {
             // libtorch keeps for good some of what it makes.
             .env("ASAN_OPTIONS", "detect_leaks=0");
         if self.torch {
-            command.envs(setup::environment(&libtorch::ensure(None)?)?).args(["--features", "torch"]);
+            let libtorch = libtorch::ensure(None)?;
+            let environment = setup::environment(&libtorch, setup::gloo_headers().as_deref())?;
+            command.envs(environment).args(["--features", "torch"]);
         }
         command.arg(self.name);
         Ok(command)
