@@ -9,6 +9,10 @@ const SHIM: &str = "cpp/shim.cpp";
 /// Where Gloo's headers lie, which libtorch's wheels do not have.
 const GLOO: &str = "NB_GLOO_INCLUDE";
 
+/// Where they may lie else. Those of another version than the Gloo in libtorch serve: the shim hands on pointers to Gloo's objects
+/// and never looks into one.
+const USUAL: [&str; 2] = ["/usr/include", "/usr/local/include"];
+
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(nb_gloo, nb_nccl)");
     println!("cargo::rerun-if-changed={SHIM}");
@@ -21,6 +25,8 @@ fn main() {
         return;
     };
     let Some(gloo) = gloo() else {
+        // So that an installation is noticed.
+        USUAL.iter().for_each(|folder| println!("cargo::rerun-if-changed={folder}/gloo"));
         println!(
             "cargo::warning=training on many processes is left out: Gloo's headers are neither in {GLOO} nor in \
              /usr/include (Debian's package libgloo-dev; `cargo xtask setup` gets it)"
@@ -50,8 +56,7 @@ fn torch() -> Option<PathBuf> {
 
 fn gloo() -> Option<PathBuf> {
     let named = env::var_os(GLOO).filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let usual = ["/usr/include", "/usr/local/include"].map(PathBuf::from);
-    named.into_iter().chain(usual).find(|folder| has(folder, "gloo/algorithm.h"))
+    named.into_iter().chain(USUAL.map(PathBuf::from)).find(|folder| has(folder, "gloo/algorithm.h"))
 }
 
 /// CUDA's and NCCL's headers, as NVIDIA's wheels have them beside a libtorch with CUDA.

@@ -103,7 +103,10 @@ int nb_group_open(nb_store* store, int rank, int size, const char* address, std:
                   char** error) {
   return guarded(error, [&] {
     auto options = c10d::ProcessGroupGloo::Options::create(Milliseconds(timeout_ms));
-    options->devices = {c10d::ProcessGroupGloo::createDeviceForHostname(address)};
+    const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
+    options->devices = {interface != nullptr && *interface != '\0'
+                            ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
+                            : c10d::ProcessGroupGloo::createDeviceForHostname(address)};
     *out = new nb_group{c10::make_intrusive<c10d::ProcessGroupGloo>(store->it, rank, size, options)};
   });
 }
@@ -157,6 +160,9 @@ int nb_work_wait(nb_work* work, std::int64_t ms, int* done, char** error) {
         }
         std::this_thread::sleep_for(std::chrono::microseconds(20));
       }
+      if (auto failure = work->it->exception()) {
+        std::rethrow_exception(failure);
+      }
       work->it->wait();
       *done = 1;
       return;
@@ -167,7 +173,7 @@ int nb_work_wait(nb_work* work, std::int64_t ms, int* done, char** error) {
       if (!work->it->isCompleted()) {
         return;  // only this wait has run out
       }
-      throw;
+      work->it->wait();  // it came to its end just then: well, or with an exception of its own
     }
     *done = 1;
   });

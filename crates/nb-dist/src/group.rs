@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::mem::ManuallyDrop;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
@@ -15,11 +15,14 @@ use crate::{Error, World};
 const RENDEZVOUS: Duration = Duration::from_secs(300);
 /// The backends' own limit for an exchange. Whether somebody is still to come is [`Peers`]' to say, so this one is out of the way.
 const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Names the network interface by which the others reach this process, where the usual one is not it; as in PyTorch.
+const INTERFACE: &str = "GLOO_SOCKET_IFNAME";
 /// Waiting goes in slices: after each is a look at the others.
 const SLICE: Duration = Duration::from_millis(500);
 
 /// Processes that train together, or this one alone. Exchanges are collective: all processes make the same ones in the same
-/// order, and each ends when all have come.
+/// order, and each ends when all have come. A process is in one group at a time: libtorch's record of exchanges, which is one per
+/// process, takes no two at once.
 #[derive(Debug)]
 pub struct ProcessGroup(Option<Joined>);
 
@@ -31,7 +34,7 @@ struct Joined {
     gloo: ManuallyDrop<Backend>,
     /// For tensors on a GPU, from the first of them on; none where this build or machine has no NCCL.
     nccl: OnceCell<ManuallyDrop<Option<Backend>>>,
-    peers: ManuallyDrop<Peers>,
+    peers: Peers,
 }
 
 /// Work of one process that takes its time, while the others wait: as long as this lives, they do so without complaint.
@@ -78,11 +81,19 @@ impl ProcessGroup {
         };
         let own = store(serves)?;
         let address = address_towards(&world).map_err(|e| failed(e.to_string()))?;
-        let gloo = Backend::gloo(&own, (world.rank, world.size), &address, RENDEZVOUS).map_err(failed)?;
+        let is_named = std::env::var_os(INTERFACE).is_some_and(|name| !name.is_empty());
+        if address.is_loopback() && world.size > world.local_size && !is_named {
+            return Err(failed(format!(
+                "{} leads to {address}, which other machines do not reach; an address as MASTER_ADDR, or an interface's name as \
+                 {INTERFACE}, helps",
+                world.host
+            )));
+        }
+        let gloo = Backend::gloo(&own, (world.rank, world.size), &address.to_string(), RENDEZVOUS).map_err(failed)?;
         gloo.set_timeout(UNLIMITED).map_err(failed)?;
         // A connection of its own: one that waits for an answer keeps no other from asking.
         let peers = Peers::watch(store(false)?, world.rank, world.size).map_err(|e| failed(e.to_string()))?;
-        let (gloo, peers, nccl) = (ManuallyDrop::new(gloo), ManuallyDrop::new(peers), OnceCell::new());
+        let (gloo, nccl) = (ManuallyDrop::new(gloo), OnceCell::new());
         Ok(Self(Some(Joined { world, store: own, gloo, nccl, peers })))
     }
 
@@ -148,7 +159,7 @@ impl ProcessGroup {
         if len > 0 {
             self.broadcast(&mut all)?;
         }
-        Ok(Vec::try_from(all).unwrap_or_default()) // a row of bytes is one
+        Vec::<u8>::try_from(all).map_err(|e| Error::Exchange(e.to_string()))
     }
 
     /// Every process's numbers, by rank; as many from each.
@@ -160,7 +171,7 @@ impl ProcessGroup {
         all[self.rank() * own.len()..][..own.len()].copy_from_slice(own);
         let mut table = Tensor::from_slice(&all);
         self.sum(&mut [&mut table])?;
-        let all = Vec::<i64>::try_from(table).unwrap_or_default(); // a row of integers is one
+        let all = Vec::<i64>::try_from(table).map_err(|e| Error::Exchange(e.to_string()))?;
         Ok(all.chunks(own.len().max(1)).map(<[i64]>::to_vec).collect())
     }
 
@@ -181,7 +192,7 @@ impl ProcessGroup {
 
     /// Begins work that may take minutes, such as reading data or writing a checkpoint.
     pub fn at_work(&self) -> AtWork<'_> {
-        let peers = self.0.as_ref().map(|joined| &*joined.peers);
+        let peers = self.0.as_ref().map(|joined| &joined.peers);
         if let Some(peers) = peers {
             peers.set_at_work(true);
         }
@@ -202,7 +213,7 @@ impl ProcessGroup {
     pub fn leave(mut self) -> Result<(), Error> {
         self.meet()?;
         if let Some(joined) = self.0.take() {
-            ManuallyDrop::into_inner(joined.peers).leave();
+            joined.peers.leave();
             drop(joined.nccl.into_inner().map(ManuallyDrop::into_inner));
             drop(ManuallyDrop::into_inner(joined.gloo));
         }
@@ -268,8 +279,7 @@ impl Joined {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
                     if let Some(trouble) = self.peers.trouble(since) {
-                        std::mem::forget(pending); // see `gloo`
-                        return Err(self.lost(trouble));
+                        return Err(self.lost(trouble)); // the backend holds what it still works on
                     }
                 }
                 Err(cause) => return Err(self.explain(cause)),
@@ -287,7 +297,9 @@ impl Joined {
             }
             std::thread::sleep(LOOK);
         }
-        Error::Exchange(cause)
+        let error = Error::Exchange(cause);
+        self.peers.tell_end(&format!("process {}: {error}", self.world.rank), self.world.keeps_store());
+        error
     }
 
     fn lost(&self, trouble: String) -> Error {
@@ -304,13 +316,13 @@ impl World {
 }
 
 /// The address of this machine on the way to process 0's, under which the others reach it too. Nothing is sent.
-fn address_towards(world: &World) -> std::io::Result<String> {
+fn address_towards(world: &World) -> std::io::Result<IpAddr> {
     use std::net::ToSocketAddrs;
     let mut last = std::io::Error::other("the name has no address");
     for master in (world.host.as_str(), world.port).to_socket_addrs()? {
         let any = if master.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         match UdpSocket::bind(any).and_then(|socket| socket.connect(master).and_then(|()| socket.local_addr())) {
-            Ok(own) => return Ok(own.ip().to_string()),
+            Ok(own) => return Ok(own.ip()),
             Err(e) => last = e,
         }
     }

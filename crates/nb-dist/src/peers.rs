@@ -7,7 +7,8 @@
 //! * no new sign for 20 seconds: the process is gone, or its machine, or the way there;
 //! * signs, but behind by an exchange, not at work, and nothing achieved for 40 seconds (or four times the longest it ever
 //!   took from one achievement to the next): the process hangs;
-//! * no answer from the store: process 0, which keeps it, is gone.
+//! * no answer from the store: process 0, which keeps it, is gone;
+//! * all have come, and the exchange does not end for 50 seconds: some of them do not reach each other.
 //!
 //! The first to know writes it down for all.
 
@@ -24,6 +25,8 @@ const BEAT: Duration = Duration::from_secs(1);
 pub(crate) const GONE: Duration = Duration::from_secs(20);
 /// With signs, but nothing achieved for this long, it hangs.
 const HANGS: Duration = Duration::from_secs(40);
+/// When all are there, an exchange that has not ended after this long never will: at 100 Mbit/s it is for 625 MB.
+const STUCK: Duration = Duration::from_secs(50);
 /// How often the longest time between two achievements is waited for at least.
 const SLOWER: u32 = 4;
 
@@ -219,7 +222,16 @@ impl View {
                 },
             )
         };
-        silent.or_else(hangs)
+        let stuck = || {
+            let is_complete = others().all(|(_, seen)| seen.sign.entered >= waits.entered);
+            let waited = now.saturating_duration_since(waits.since);
+            let text = || {
+                let waited = waited.as_secs();
+                format!("all processes have come, but for {waited} s the exchange does not end: a connection is broken")
+            };
+            (is_complete && waited > waits.patience.max(STUCK)).then(text)
+        };
+        silent.or_else(hangs).or_else(stuck)
     }
 
     /// Takes in a new table.
@@ -385,7 +397,13 @@ mod tests {
         };
         assert!(view.trouble(&with(|w| w.patience = 60 * SECOND), now).is_none());
         assert!(view.trouble(&with(|w| w.since += 470 * SECOND), now).is_none());
-        assert!(view.trouble(&with(|w| w.entered = 5), now).is_none());
+        let came = |seconds: u32| {
+            let mut waits = with(|w| w.entered = 5);
+            waits.since = now - seconds * SECOND;
+            view.trouble(&waits, now)
+        };
+        assert_eq!(came(50), None);
+        assert!(came(51).is_some_and(|text| text.contains("for 51 s the exchange does not end")));
         view.seen[0].sign.is_at_work = true;
         assert!(view.trouble(&waits(now), now).is_none());
     }

@@ -27,7 +27,8 @@ pub struct World {
 
 impl World {
     /// As `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` say; `None` if `WORLD_SIZE`
-    /// is not set. Without the `LOCAL_` ones, each process counts as alone on its machine.
+    /// is not set. The two `LOCAL_` ones
+    /// belong together; without them each process counts as alone on its machine.
     ///
     /// # Errors
     /// If one of them is missing or makes no sense.
@@ -70,13 +71,12 @@ impl World {
         const MOST: usize = 65_536;
         let size = number("WORLD_SIZE", 1, MOST)?;
         let rank = number("RANK", 0, size - 1)?;
-        let local_rank = match variable("LOCAL_RANK") {
-            Some(_) => number("LOCAL_RANK", 0, rank)?,
-            None => 0,
-        };
-        let local_size = match variable("LOCAL_WORLD_SIZE") {
-            Some(_) => number("LOCAL_WORLD_SIZE", local_rank + 1, size)?,
-            None => local_rank + 1,
+        let is_local = variable("LOCAL_RANK").is_some() || variable("LOCAL_WORLD_SIZE").is_some();
+        let (local_rank, local_size) = if is_local {
+            let local_rank = number("LOCAL_RANK", 0, rank)?;
+            (local_rank, number("LOCAL_WORLD_SIZE", local_rank + 1, size)?)
+        } else {
+            (0, 1)
         };
         let attempt = match variable("TORCHELASTIC_RESTART_COUNT") {
             Some(_) => number("TORCHELASTIC_RESTART_COUNT", 0, u32::MAX as usize)? as u32,
@@ -104,8 +104,14 @@ mod tests {
         World::from_variables(variable).map_err(|e| e.to_string())
     }
 
-    const WHOLE: [(&str, &str); 5] =
-        [("WORLD_SIZE", "4"), ("RANK", "3"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "node-0"), ("MASTER_PORT", "29500")];
+    const WHOLE: [(&str, &str); 6] = [
+        ("WORLD_SIZE", "4"),
+        ("RANK", "3"),
+        ("LOCAL_RANK", "1"),
+        ("LOCAL_WORLD_SIZE", "2"),
+        ("MASTER_ADDR", "node-0"),
+        ("MASTER_PORT", "29500"),
+    ];
 
     #[test]
     fn without_a_launcher_there_is_no_world() {

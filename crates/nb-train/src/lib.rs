@@ -35,7 +35,7 @@ mod origin;
 mod outcomes;
 pub mod plan;
 pub mod prepare;
-pub mod primitives;
+
 mod progress;
 pub mod report;
 mod resume;
@@ -43,6 +43,7 @@ pub mod run;
 pub mod schedule;
 pub mod setup;
 pub mod step;
+pub mod surroundings;
 pub mod task;
 pub mod terms;
 mod together;

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    nb_train::primitives::keep_few();
+    nb_train::surroundings::keep_few();
+    nb_train::surroundings::keep_quiet();
     // Before anything touches libtorch: its list of devices is made once.
     let preloaded = nb_train::cuda::preload();
     nb_train::cli::main(&preloaded)

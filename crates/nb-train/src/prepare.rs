@@ -36,7 +36,7 @@ pub(crate) fn prepare_teacher<'a>(
     if let Some(trained) = first_finds(processes, || begun_with(plan, unfinished))? {
         let mut config = plan.resolved.clone();
         config.teacher.trained = Some(trained);
-        return Ok(Some(Cow::Owned(Plan::new(config)?)));
+        return Ok(Some(Cow::Owned(derived(plan, config)?)));
     }
     let teacher = teacher_plan(plan)?;
     let folder = match first_finds(processes, || finished(&teacher))? {
@@ -55,7 +55,7 @@ pub(crate) fn prepare_teacher<'a>(
     };
     let mut config = plan.resolved.clone();
     config.teacher.trained = Some(vec![folder.join(Role::Teacher.name())]);
-    Ok(Some(Cow::Owned(Plan::new(config)?)))
+    Ok(Some(Cow::Owned(derived(plan, config)?)))
 }
 
 /// The teachers that an unfinished run was begun with, if it is to go on: whatever may differ now, they stay the same.
@@ -80,7 +80,12 @@ pub fn teacher_plan(plan: &Plan) -> Result<Plan> {
     config.method = MethodConfig { name: Some("teacher".to_owned()), ..MethodConfig::default() };
     config.student = Default::default();
     config.data.unlabelled = None;
-    Plan::new(config)
+    derived(plan, config)
+}
+
+/// The plan of `config` on the device of `plan`, which a configuration may leave open.
+fn derived(plan: &Plan, config: RunConfig) -> Result<Plan> {
+    Ok(Plan { device: plan.device, ..Plan::new(config)? })
 }
 
 /// Trains as `teacher.train` says, where it says something.

@@ -67,6 +67,7 @@ pub fn run(
     processes: &Rc<ProcessGroup>,
 ) -> Result<Outcome> {
     together::check(plan, processes)?;
+    together::check_plans(processes, plan)?;
     first_finds(processes, || RunFolder::check(&plan.output, unfinished))?;
     let Some(plan) = prepare_teacher(plan, unfinished, stop, processes)? else {
         return Ok(Outcome::Interrupted);
@@ -77,7 +78,8 @@ pub fn run(
         if goes_on { finished(plan) } else { Ok(None) }
     };
     if let Some(folder) = first_finds(processes, before)? {
-        return Ok(Outcome::FinishedBefore(folder));
+        let is_first = processes.is_first();
+        return Ok(if is_first { Outcome::FinishedBefore(folder) } else { Outcome::FinishedByFirst(folder) });
     }
     let control = (unfinished, stop, processes);
     match &plan.data.task {
@@ -101,7 +103,7 @@ fn run_task<K: Task>(
     let work = processes.at_work();
     let sources = origin::sources(plan)?;
     let identity = Identity::new(&plan.resolved, &sources)?;
-    together::check_same(processes, plan, &identity)?;
+    together::check_sources(processes, &identity)?;
     let start = processes.is_first().then(|| Start::find(plan, &identity, unfinished)).transpose()?;
     let mut models = one_here_before_others(processes, || Models::build(plan, task))?;
     let mut groups = groups(plan, &models);

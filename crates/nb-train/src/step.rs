@@ -1,6 +1,6 @@
 //! One training step: micro-batches in, an update out. Every line is a value becoming the next.
 //!
-//! The step interprets a [`Method`] and never asks for its name. Nothing in it waits for the device: what a step says of
+//! The step interprets a [`Method`] and never asks for its name. On one process nothing in it waits for the device: what a step says of
 //! itself are tensors ([`Stepped`]), which whoever wants to know reads.
 
 use std::rc::Rc;
@@ -101,7 +101,11 @@ impl Stepper {
         let micros: Vec<Micro> = (processes.rank() as u64..)
             .step_by(processes.size())
             .zip(batches.iter().zip(&texts))
-            .map(|(i, batch)| self.micro_batch(task, models, batch, &context, i))
+            .map(|(i, batch)| {
+                let micro = self.micro_batch(task, models, batch, &context, i);
+                processes.achieve();
+                micro
+            })
             .collect();
         let gradients = scope(Phase::Gradients);
         together::gradients(processes, groups, &together::looked_up(processes, groups, looked_up)?)?;

@@ -38,7 +38,7 @@ pub(crate) fn check(plan: &Plan, processes: &ProcessGroup) -> Result<()> {
     if accumulate < size {
         bail!(
             "train.accumulate is {accumulate}, expected at least one micro-batch for each of the {size} processes; \
-             --set train.accumulate={size} with a {size}th of train.batch keeps the rows of an update"
+             --set train.accumulate={size} with train.batch divided by {size} keeps the rows of an update"
         );
     }
     if !accumulate.is_multiple_of(size) && processes.is_first() {
@@ -49,33 +49,60 @@ pub(crate) fn check(plan: &Plan, processes: &ProcessGroup) -> Result<()> {
     Ok(())
 }
 
-/// Passes processes that run the same thing, each on a device of its own.
+/// Passes processes of one configuration, each on a device of its own. What they do next depends on the configuration, so this
+/// comes first.
 ///
 /// # Errors
-/// If another process has another configuration, other data or another version; if two share a GPU.
-pub(crate) fn check_same(processes: &ProcessGroup, plan: &Plan, identity: &Identity) -> Result<()> {
+/// If another process has another configuration, if some are on a GPU and some are not, or if two share a GPU.
+pub(crate) fn check_plans(processes: &ProcessGroup, plan: &Plan) -> Result<()> {
     if processes.size() == 1 {
         return Ok(());
     }
-    let number =
-        |text: &str| i64::from_le_bytes(blake3::hash(text.as_bytes()).as_bytes()[..8].try_into().unwrap_or([0; 8]));
+    let configuration = Identity::new(&plan.resolved, &serde_json::Map::new())?.text();
     let host = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    // Of GPUs that a launcher has shut off from each other, each is number 0.
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
     let gpu = match plan.device {
         Device::Cuda(index) => index as i64,
         _ => -1,
     };
-    let all = processes.gather(&[number(&identity.text()), number(&host), gpu])?;
+    let all = processes.gather(&[number(&configuration), number(&format!("{host}{visible}")), gpu])?;
     if let Some(rank) = all.iter().position(|numbers| numbers[0] != all[0][0]) {
+        bail!("process {rank} has another configuration than process 0, expected the same");
+    }
+    let is_on_gpu = |numbers: &Vec<i64>| numbers[2] >= 0;
+    if let Some(rank) = all.iter().position(|numbers| is_on_gpu(numbers) != is_on_gpu(&all[0])) {
+        let where_is = |rank: usize| if is_on_gpu(&all[rank]) { "a GPU" } else { "the CPU" };
         bail!(
-            "process {rank} has another configuration, other data or another version than process 0, expected the same"
+            "process 0 is on {}, process {rank} on {}, expected one kind of device for all",
+            where_is(0),
+            where_is(rank)
         );
     }
-    for (rank, own) in all.iter().enumerate().filter(|(_, own)| own[2] >= 0) {
+    for (rank, own) in all.iter().enumerate().filter(|(_, own)| is_on_gpu(own)) {
         if let Some(other) = all[..rank].iter().position(|other| other[1..] == own[1..]) {
             bail!("processes {other} and {rank} are both on cuda:{} of one machine, expected a GPU for each", own[2]);
         }
     }
     Ok(())
+}
+
+/// Passes processes that have the same data, checkpoints and versions.
+///
+/// # Errors
+/// If another process has others.
+pub(crate) fn check_sources(processes: &ProcessGroup, identity: &Identity) -> Result<()> {
+    let all = processes.gather(&[number(&identity.text())])?;
+    if let Some(rank) = all.iter().position(|numbers| *numbers != all[0]) {
+        bail!("process {rank} has other data, other checkpoints or another version than process 0, expected the same");
+    }
+    Ok(())
+}
+
+/// Equal for equal texts, and hardly ever for others.
+fn number(text: &str) -> i64 {
+    let hash = blake3::hash(text.as_bytes());
+    hash.as_bytes()[..8].iter().fold(0, |number, &byte| number << 8 | i64::from(byte))
 }
 
 /// What the first process finds out, in all of them: it alone looks.

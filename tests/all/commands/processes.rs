@@ -257,7 +257,7 @@ fn launched(place: &Place, port: u16, rank: usize, sets: &[&str]) -> Child {
     let mut command = place.command();
     command.args(train_arguments(&[&["train.accumulate=2"], sets].concat()));
     command.env("WORLD_SIZE", "2").env("RANK", rank.to_string()).env("LOCAL_RANK", rank.to_string());
-    command.env("MASTER_ADDR", "localhost").env("MASTER_PORT", port.to_string());
+    command.env("LOCAL_WORLD_SIZE", "2").env("MASTER_ADDR", "localhost").env("MASTER_PORT", port.to_string());
     command.spawn().unwrap()
 }
 
@@ -277,14 +277,35 @@ fn a_launchers_processes_find_each_other_and_must_agree() {
         let first = Ended::from(launched(&place, port, 0, &[]).wait_with_output().unwrap());
         (first, Ended::from(other.wait_with_output().unwrap()))
     };
-    let (first, other) = both(&["seed=1"]);
-    first.failed(&["process 1 has another configuration"]);
-    assert_eq!(other.code, Some(1));
-    assert!(!place.exists("runs"));
+    for another in ["seed=1", "method.name=kd"] {
+        let (first, other) = both(&[another]);
+        first.failed(&["process 1 has another configuration"]);
+        assert_eq!(other.code, Some(1));
+        assert!(!place.exists("runs"));
+    }
     let (first, other) = both(&[]);
     first.done();
     assert!(other.done().out.is_empty());
     assert!(place.exists("runs/tiny/summary.json"));
+    let again = [&["train.accumulate=2"][..], &[]].concat();
+    let again = ended(on(resume(&place, "runs/tiny", &again), 2)).done();
+    assert_eq!(again.out.matches("it was finished already").count(), 1, "{}", again.out);
+}
+
+#[test]
+fn a_launcher_and_a_number_of_processes_exclude_each_other() {
+    let place = Place::new();
+    let mut command = train(&place, "runs/tiny", 2, &[]);
+    for (name, value) in [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1")] {
+        command.env(name, value);
+    }
+    ended(command).failed(&["--processes is 2", "one of 2 processes"]);
+    // A container may say that there is one.
+    let mut command = train(&place, "runs/tiny", 1, &[]);
+    for (name, value) in [("WORLD_SIZE", "1"), ("RANK", "0"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1")] {
+        command.env(name, value);
+    }
+    ended(command).done();
 }
 
 #[test]

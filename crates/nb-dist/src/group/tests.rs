@@ -24,6 +24,7 @@ fn in_a_group(name: &str, size: usize, work: impl Fn(ProcessGroup) -> String) ->
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args([&format!("group::tests::{name}"), "--exact", "--nocapture"]).stdout(Stdio::piped());
         command.env("RANK", rank.to_string()).env("LOCAL_RANK", rank.to_string()).env("WORLD_SIZE", size.to_string());
+        command.env("LOCAL_WORLD_SIZE", size.to_string());
         command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
         command.env("TORCH_CPP_LOG_LEVEL", "ERROR").spawn().unwrap()
     };

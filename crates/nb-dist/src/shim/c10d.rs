@@ -3,7 +3,7 @@
 // Every call hands over pointers that live as long as the call: C strings and slices are borrowed for it, handles are made
 // by `open` and freed by `drop` alone. A tensor is passed as the pointer to its `at::Tensor`, of which the shim takes a copy
 // (one more reference to its memory), so an exchange that is under way outlives the Rust value. What comes back is either a
-// handle, or a message that `text` copies and frees. Tests in `group.rs` go through every function.
+// handle, or a message that `text` copies and frees. Tests in `group/tests.rs` go through every function.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{NonNull, null_mut};

@@ -1,6 +1,7 @@
 //! Further processes of a run on this machine. The one that starts them is the first; they are started as this one was, with
 //! the variables of a launcher.
 
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -11,8 +12,6 @@ use nb_dist::World;
 const HERE: &str = "127.0.0.1";
 /// How long the others may take to end after the run has: they have nothing left to do.
 const ENDING: Duration = Duration::from_secs(10);
-/// Keeps libtorch's network code from telling in its own words, with addresses of its functions, what an error here says.
-const QUIET: (&str, &str) = ("TORCH_CPP_LOG_LEVEL", "ERROR");
 
 /// The other processes of a run.
 #[derive(Debug)]
@@ -31,10 +30,7 @@ impl Others {
         let mut others = Self(Vec::new());
         for rank in 1..size {
             let mut command = Command::new(&program);
-            command.args(std::env::args_os().skip(1)).env("MASTER_ADDR", HERE);
-            if std::env::var_os(QUIET.0).is_none() {
-                command.env(QUIET.0, QUIET.1);
-            }
+            command.args(arguments()).env("MASTER_ADDR", HERE);
             for (name, value) in [
                 ("RANK", rank),
                 ("LOCAL_RANK", rank),
@@ -72,17 +68,32 @@ impl Others {
                 match child.try_wait().with_context(|| format!("cannot wait for process {rank}"))? {
                     Some(status) => break status,
                     None if since.elapsed() < ENDING => std::thread::sleep(Duration::from_millis(10)),
-                    None => bail!("the run is finished, but process {rank} does not end"),
+                    None => bail!("the run has ended, but process {rank} does not"),
                 }
             };
             // One that was interrupted as this one was is none that failed.
             if !status.success() && !matches!(status.code(), Some(130 | 143)) {
-                bail!("the run is finished, but process {rank} ended with {status}");
+                bail!("the run has ended, but process {rank} with {status}");
             }
         }
         self.0.clear();
         Ok(())
     }
+}
+
+/// This process's arguments without `--processes`.
+fn arguments() -> Vec<OsString> {
+    const OPTION: &str = "--processes";
+    let mut out = Vec::new();
+    let mut all = std::env::args_os().skip(1);
+    while let Some(argument) = all.next() {
+        match argument.to_str() {
+            Some(OPTION) => drop(all.next()),
+            Some(text) if text.starts_with("--processes=") => {}
+            _ => out.push(argument),
+        }
+    }
+    out
 }
 
 impl Drop for Others {

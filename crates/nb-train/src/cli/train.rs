@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use nb_dist::{ProcessGroup, World};
 
@@ -21,10 +21,10 @@ Examples:
   nb train --config my.yaml --resume                       after Ctrl-C, a crash, a machine that went away
   nb train --config my.yaml --resume --set train.epochs=5 --accept train.epochs
   nb train --config my.yaml --set train.accumulate=2 --processes 2
-  torchrun --no-python --nnodes 2 --nproc-per-node 8 --rdzv-endpoint host:29500 nb train --config my.yaml
+  torchrun --no-python --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint host:29500 nb train --config my.yaml
 
-On many machines it is started as PyTorch is: by torchrun --no-python, Slurm, or Kubernetes' operators, whose variables RANK,
-WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT it follows. An update's micro-batches (train.accumulate) are dealt out.";
+On many machines it is started as PyTorch is, and follows the variables RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE,
+MASTER_ADDR and MASTER_PORT, which torchrun and Kubernetes' operators set, and a Slurm script by RANK=$SLURM_PROCID and so on. An update's micro-batches (train.accumulate) are dealt out.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -53,6 +53,13 @@ impl Train {
     /// As a launcher has started this process, if one has.
     pub(super) fn run(&self, world: Option<World>) -> Result<ExitCode> {
         let signals = Signals::listen()?;
+        let world = world.filter(|world| world.size > 1);
+        if let (Some(world), true) = (&world, self.processes > 1) {
+            let (size, own) = (world.size, self.processes);
+            bail!(
+                "--processes is {own}, but a launcher has started this as one of {size} processes, expected one of both"
+            );
+        }
         // A configuration that cannot be used is to be said once, before there are others.
         let local = world.as_ref().map_or((0, usize::from(self.processes)), |w| (w.local_rank, w.local_size));
         let plan = read_shared_plan(&self.config, &self.sets, local)?;
@@ -71,10 +78,7 @@ impl Train {
             _ => Unfinished::Refuse,
         };
         let outcome = run(&plan, &unfinished, signals.stop(), &processes).inspect_err(|error| {
-            let is_told = error.downcast_ref::<nb_dist::Error>().is_some();
-            if !is_told {
-                processes.tell_end(&format!("{error:#}"));
-            }
+            processes.tell_end(&format!("{error:#}")); // unless that is where it comes from
         });
         let outcome = outcome?;
         Rc::into_inner(processes).map(ProcessGroup::leave).transpose()?;

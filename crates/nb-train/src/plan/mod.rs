@@ -185,7 +185,8 @@ pub fn read_shared_plan(path: &Path, overrides: &[Override], (local_rank, local_
     config.threads.get_or_insert((cores() / local_size).max(1));
     let is_open = config.device == DeviceChoice::Auto;
     let mut plan = Plan::new(config).map_err(|problem| config::point(problem, path, overrides))?;
-    if is_open && matches!(plan.device, Device::Cuda(_)) {
+    // Where a launcher shows each process one GPU alone, that is its own.
+    if is_open && matches!(plan.device, Device::Cuda(_)) && tch::Cuda::device_count() > 1 {
         plan.device = device(DeviceChoice::Cuda(local_rank))?;
     }
     Ok(plan)
