@@ -1,5 +1,5 @@
-//! Training on many processes: sums of gradients over libtorch's own process groups (c10d's Gloo and NCCL), and an end that names the
-//! process which died.
+//! Training on many processes: sums of gradients over libtorch's own process groups (c10d's Gloo and NCCL), and an end that
+//! names the process which died.
 //!
 //! Processes find each other by the variables that PyTorch's launchers set (`RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
 //! `MASTER_ADDR`, `MASTER_PORT`): [`World::from_env`], then [`ProcessGroup::join`]. A program that knows no launcher is a
@@ -19,8 +19,9 @@
 //!
 //! # A process that dies or hangs
 //!
-//! Every process leaves a sign of life each second where all can see it, and counts what it has achieved. Who waits for an exchange looks there: a process without a sign of life, or one that lives and does not come, ends
-//! the wait with [`Error::Lost`], which names its rank, within a minute.
+//! Every process leaves a sign of life each second where all can see it, and counts what it has achieved. Who waits for an
+//! exchange looks there: a process without a sign of life, or one that lives and does not come, ends the wait with
+//! [`Error::Lost`], which names its rank, within a minute. So does an exchange that all have come to and that does not end.
 
 mod error;
 mod group;

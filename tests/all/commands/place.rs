@@ -145,7 +145,16 @@ impl Place {
     /// Gives a command this folder and its environment.
     pub(crate) fn settle(&self, command: &mut Command) {
         command.current_dir(self.home.path()).env("HOME", self.path("home")).env("XDG_CACHE_HOME", self.path("cache"));
-        for name in ["NB_LOG", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "HF_ENDPOINT", "RUST_BACKTRACE"] {
+        for name in [
+            "NB_LOG",
+            "HF_HOME",
+            "HF_HUB_CACHE",
+            "HF_TOKEN",
+            "HF_ENDPOINT",
+            "RUST_BACKTRACE",
+            "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
+            "TORCH_CPP_LOG_LEVEL",
+        ] {
             command.env_remove(name);
         }
         // Threads that wait give way to those of the other tests: spinning, they take a hundred times as long.

@@ -195,6 +195,22 @@ fn a_process_that_is_lost_ends_the_others_within_a_minute_and_is_named() {
     }
 }
 
+/// What `nb` sets for libtorch before that begins, as the processes that it starts are given it.
+#[cfg(target_os = "linux")]
+#[test]
+fn libtorch_is_told_to_keep_few_products() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let child = endless(&place);
+    let given = std::fs::read(format!("/proc/{}/environ", others(&child)[0])).unwrap();
+    let given = String::from_utf8(given).unwrap();
+    assert!(given.split('\0').any(|variable| variable == "ONEDNN_PRIMITIVE_CACHE_CAPACITY=64"), "{given}");
+    assert!(given.split('\0').any(|variable| variable == "TORCH_CPP_LOG_LEVEL=ERROR"), "{given}");
+    kill(child);
+}
+
 #[test]
 fn without_the_first_process_the_others_end() {
     if !can() {

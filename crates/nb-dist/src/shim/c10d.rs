@@ -98,12 +98,11 @@ impl Store {
     pub(crate) fn open(at: &StoreAt<'_>, timeout: Duration) -> Result<Self, String> {
         let (host, prefix) = (c_string(at.host)?, c_string(at.prefix)?);
         let serves = c_int::from(at.serves);
-        let mut out = null_mut();
         // SAFETY: see the top of the file.
-        checked(|error| unsafe {
-            nb_store_open(host.as_ptr(), at.port, serves, prefix.as_ptr(), millis(timeout), &mut out, error)
-        })?;
-        Ok(Self(made(out)?))
+        made(|out, error| unsafe {
+            nb_store_open(host.as_ptr(), at.port, serves, prefix.as_ptr(), millis(timeout), out, error)
+        })
+        .map(Self)
     }
 
     pub(crate) fn set(&self, key: &str, value: &[u8]) -> Result<(), String> {
@@ -145,10 +144,9 @@ impl Backend {
     #[cfg(nb_nccl)]
     pub(crate) fn nccl(store: &Store, (rank, size): (usize, usize), timeout: Duration) -> Result<Self, String> {
         let (rank, size) = (rank as c_int, size as c_int);
-        let mut out = null_mut();
         // SAFETY: see the top of the file; the group keeps the store alive by a reference of its own.
-        checked(|error| unsafe { nb_group_open_nccl(store.0.as_ptr(), rank, size, millis(timeout), &mut out, error) })?;
-        Ok(Self(made(out)?))
+        made(|out, error| unsafe { nb_group_open_nccl(store.0.as_ptr(), rank, size, millis(timeout), out, error) })
+            .map(Self)
     }
 
     /// This build has none.
@@ -167,12 +165,11 @@ impl Backend {
     ) -> Result<Self, String> {
         let address = c_string(address)?;
         let (rank, size) = (rank as c_int, size as c_int);
-        let mut out = null_mut();
         // SAFETY: see the top of the file; the group keeps the store alive by a reference of its own.
-        checked(|error| unsafe {
-            nb_group_open(store.0.as_ptr(), rank, size, address.as_ptr(), millis(timeout), &mut out, error)
-        })?;
-        Ok(Self(made(out)?))
+        made(|out, error| unsafe {
+            nb_group_open(store.0.as_ptr(), rank, size, address.as_ptr(), millis(timeout), out, error)
+        })
+        .map(Self)
     }
 
     /// How long an exchange may take from here on.
@@ -188,23 +185,21 @@ impl Backend {
             Reduce::Max => 1,
         };
         // SAFETY: see the top of the file.
-        Pending::begin(|out, error| unsafe {
-            nb_group_all_reduce(self.0.as_ptr(), tensor.as_ptr().cast(), op, out, error)
-        })
+        made(|out, error| unsafe { nb_group_all_reduce(self.0.as_ptr(), tensor.as_ptr().cast(), op, out, error) })
+            .map(Pending)
     }
 
     /// Begins to overwrite a contiguous tensor with process 0's.
     pub(crate) fn broadcast(&self, tensor: &Tensor) -> Result<Pending, String> {
         // SAFETY: see the top of the file.
-        Pending::begin(|out, error| unsafe {
-            nb_group_broadcast(self.0.as_ptr(), tensor.as_ptr().cast(), 0, out, error)
-        })
+        made(|out, error| unsafe { nb_group_broadcast(self.0.as_ptr(), tensor.as_ptr().cast(), 0, out, error) })
+            .map(Pending)
     }
 }
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        // SAFETY: made by `open`, freed here alone.
+        // SAFETY: made by `gloo` or `nccl`, freed here alone.
         unsafe { nb_group_close(self.0.as_ptr()) }
     }
 }
@@ -214,12 +209,6 @@ impl Drop for Backend {
 pub(crate) struct Pending(NonNull<RawWork>);
 
 impl Pending {
-    fn begin(begin: impl FnOnce(*mut *mut RawWork, *mut *mut c_char) -> c_int) -> Result<Self, String> {
-        let mut out = null_mut();
-        checked(|error| begin(&mut out, error))?;
-        Ok(Self(made(out)?))
-    }
-
     /// Waits for it, `most` at most; says whether it is done.
     pub(crate) fn wait(&self, most: Duration) -> Result<bool, String> {
         let mut done = 0;
@@ -231,7 +220,7 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        // SAFETY: made by `begin`, freed here alone.
+        // SAFETY: made by one of [`Backend`]'s exchanges, freed here alone.
         unsafe { nb_work_close(self.0.as_ptr()) }
     }
 }
@@ -252,8 +241,11 @@ fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<(), String> {
     Err(text.lines().next().unwrap_or_default().to_owned()) // further lines are where in libtorch it was
 }
 
-fn made<T>(handle: *mut T) -> Result<NonNull<T>, String> {
-    NonNull::new(handle).ok_or_else(|| "libtorch gave nothing".to_owned())
+/// The handle that a call makes.
+fn made<T>(call: impl FnOnce(*mut *mut T, *mut *mut c_char) -> c_int) -> Result<NonNull<T>, String> {
+    let mut out = null_mut();
+    checked(|error| call(&mut out, error))?;
+    NonNull::new(out).ok_or_else(|| "libtorch gave nothing".to_owned())
 }
 
 fn c_string(text: &str) -> Result<CString, String> {
