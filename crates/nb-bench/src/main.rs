@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use nb_alloc as _;
+
 fn main() -> ExitCode {
     nb_train::surroundings::keep_few();
     // Before anything touches libtorch: its list of devices is made once.

@@ -28,7 +28,7 @@ pub enum Error {
         size: usize,
         /// `MASTER_ADDR:MASTER_PORT`.
         address: String,
-        /// What libtorch says.
+        /// Who has not come, or what libtorch says.
         cause: String,
     },
     /// A process is gone, or failed, or hangs; or it cannot be reached.

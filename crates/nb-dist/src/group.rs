@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
 
 use crate::peers::{GONE, Peers};
+use crate::rendezvous;
 use crate::shim::{Backend, Pending, Reduce, Store, StoreAt};
 use crate::{Error, World};
 
@@ -59,8 +60,18 @@ impl ProcessGroup {
     /// Joins the other processes of `world`; a world of one is [`ProcessGroup::alone`].
     ///
     /// # Errors
-    /// If this build has no process groups ([`Error::Unavailable`]), or if the others do not come within five minutes.
+    /// If this build has no process groups ([`Error::Unavailable`]), or if the others do not come within five minutes: process
+    /// 0 names those that have not.
     pub fn join(world: World) -> Result<Self, Error> {
+        Self::join_while(world, || Ok(()))
+    }
+
+    /// As [`ProcessGroup::join`], of a process that knows more of the others, since it has started them: `goes_on` is asked
+    /// all the while, and an error of its ends the wait.
+    ///
+    /// # Errors
+    /// Those of [`ProcessGroup::join`], and what `goes_on` returns.
+    pub fn join_while(world: World, mut goes_on: impl FnMut() -> Result<(), String>) -> Result<Self, Error> {
         if world.size == 1 {
             return Ok(Self::alone());
         }
@@ -80,6 +91,7 @@ impl ProcessGroup {
             Store::open(&at, RENDEZVOUS).map_err(failed)
         };
         let own = store(serves)?;
+        rendezvous::meet(&own, (world.rank, world.size), RENDEZVOUS, &mut goes_on).map_err(failed)?;
         let address = address_towards(&world).map_err(|e| failed(e.to_string()))?;
         let is_named = std::env::var_os(INTERFACE).is_some_and(|name| !name.is_empty());
         if address.is_loopback() && world.size > world.local_size && !is_named {

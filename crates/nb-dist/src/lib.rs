@@ -26,6 +26,7 @@
 mod error;
 mod group;
 mod peers;
+mod rendezvous;
 mod shim;
 mod world;
 

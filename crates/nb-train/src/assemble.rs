@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use nb_dist::ProcessGroup;
 use nb_model::{Arena, Bert, BertConfig, Dense};
 use nb_share::{LayerMap, initialise};
 use tch::Kind;
@@ -128,10 +129,40 @@ pub fn trained<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K:
     if task.tokenizer().vocab_size() as i64 > bert.config().vocab_size {
         bail!("its embedding has {} rows, fewer than the tokenizer knows ids", bert.config().vocab_size);
     }
-    let hidden = bert.config().hidden_size;
-    let top = task.tops(Widths { teacher: hidden, student: hidden }, Share::NOTHING, 0, plan.device).teacher;
+    let top = own_top(&bert, plan, task);
     fill_top(folder, &top.arenas())?;
     Ok(Model { bert, top })
+}
+
+/// A model of a run as the first process has it in a folder, in all processes: for the same task, of the form of `like`.
+///
+/// # Errors
+/// Of the first process those of [`trained`]; if a process is lost.
+pub fn trained_by_first<K: Task>(
+    folder: &Path,
+    (plan, task): (&Plan, &K),
+    like: &BertConfig,
+    processes: &ProcessGroup,
+) -> Result<Model<K::Top>> {
+    let mut model = if processes.is_first() {
+        let _work = processes.at_work();
+        trained(folder, plan, task)?
+    } else {
+        let bert = Bert::zeros(like.clone(), plan.device, plan.precision)?;
+        let top = own_top(&bert, plan, task);
+        Model { bert, top }
+    };
+    for arena in std::iter::once(model.bert.arena()).chain(model.top.arenas()) {
+        processes.broadcast(&mut arena.values())?;
+    }
+    model.bert.parameters_changed();
+    Ok(model)
+}
+
+/// Top layers for an encoder that shares them with no other.
+fn own_top<K: Task>(bert: &Bert, plan: &Plan, task: &K) -> K::Top {
+    let hidden = bert.config().hidden_size;
+    task.tops(Widths { teacher: hidden, student: hidden }, Share::NOTHING, 0, plan.device).teacher
 }
 
 /// The outputs of frozen teachers that a method looks at, if all of them can be kept. Attention scores cannot: they are as

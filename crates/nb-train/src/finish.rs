@@ -15,14 +15,27 @@ use crate::method::TeacherRole;
 use crate::models::{Model, Role};
 use crate::origin;
 use crate::outcomes;
-use crate::report::{Finished, Summary, TrainReport, speed, summarise};
+use crate::report::{Finished, Speed, Summary, TrainReport, speed, summarise};
 use crate::run::Run;
 use crate::task::{SplitName, Task};
 use crate::whole::write_whole;
 
-/// Measures, and writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a run whose summary is there
-/// is finished, whatever becomes of its report.
-pub(crate) fn finish<K: Task>(run: &Run<'_, K>) -> Result<Summary> {
+/// Measures on all processes, and the first writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a
+/// run whose summary is there is finished, whatever becomes of its report. The summary is the first process's.
+pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Result<Option<Summary>> {
+    let mut models = Vec::new();
+    for (role, model) in run.models.named() {
+        let measured = measured(run, (role, model), processes);
+        models.push(measured.with_context(|| format!("{} of the finished run", role.name()))?);
+    }
+    let _work = processes.at_work(); // the others wait for what is left
+    let summary = run.folder.is_ours().then(|| write(run, models)).transpose()?;
+    processes.meet()?;
+    Ok(summary)
+}
+
+/// How fast each model is, and what is left of the run for people.
+fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<Finished<'_>>) -> Result<Summary> {
     let clock = &run.state.clock;
     let train = TrainReport {
         steps: run.state.step,
@@ -33,12 +46,8 @@ pub(crate) fn finish<K: Task>(run: &Run<'_, K>) -> Result<Summary> {
         tokens_per_second: clock.tokens_per_second(),
     };
     let probe = run.task.probe();
-    let mut models = Vec::new();
-    for (role, model) in run.models.named() {
-        models.push(Finished {
-            speed: speed(&probe, |batch| time(run.task, model, batch)),
-            ..measured(run, role, model).with_context(|| format!("{} of the finished run", role.name()))?
-        });
+    for (finished, (_, model)) in models.iter_mut().zip(run.models.named()) {
+        finished.speed = speed(&probe, |batch| time(run.task, model, batch));
     }
     let folder = run.folder.path();
     let split = if run.task.has_test() { SplitName::Test } else { SplitName::Dev };
@@ -74,10 +83,13 @@ fn report(folder: &std::path::Path) -> Result<()> {
 }
 
 /// A model's evaluations: of the best state of one that was trained, as it was saved; of a frozen teacher as it is.
-fn measured<'a, K: Task>(run: &'a Run<'_, K>, role: Role, model: &'a Model<K::Top>) -> Result<Finished<'a>> {
+fn measured<'a, K: Task>(
+    run: &'a Run<'_, K>,
+    (role, model): (Role, &'a Model<K::Top>),
+    processes: &ProcessGroup,
+) -> Result<Finished<'a>> {
     let best = run.state.best.iter().find(|best| best.role() == role).and_then(|best| best.evaluation());
-    // The first process alone: the others have no model of the best step.
-    let on = |model: &Model<K::Top>, split| run.task.evaluate(model, split, &ProcessGroup::alone());
+    let on = |model: &Model<K::Top>, split| run.task.evaluate(model, split, processes);
     let frozen = role == Role::Teacher && run.plan.method.teacher == TeacherRole::Frozen;
     let (folder, best_step, dev): (_, _, Option<Evaluation>) = match best {
         _ if frozen => (run.plan.trained[0].display().to_string(), None, Some(on(model, SplitName::Dev)?)),
@@ -88,11 +100,12 @@ fn measured<'a, K: Task>(run: &'a Run<'_, K>, role: Role, model: &'a Model<K::To
         (false, _) => None,
         (true, true) => Some(on(model, SplitName::Test)?),
         (true, false) => {
-            let saved = assemble::trained(&run.folder.path().join(role.name()), run.plan, run.task)?;
+            let saved = run.folder.path().join(role.name());
+            let saved = assemble::trained_by_first(&saved, (run.plan, run.task), model.bert.config(), processes)?;
             Some(on(&saved, SplitName::Test)?)
         }
     };
-    Ok(Finished { role, bert: &model.bert, folder, best_step, dev, test, speed: Default::default() })
+    Ok(Finished { role, bert: &model.bert, folder, best_step, dev, test, speed: Speed::default() })
 }
 
 /// One inference pass, top layers included.

@@ -219,10 +219,10 @@ impl<K: Task> Run<'_, K> {
         progress.finish();
         self.look_at_left_out(None)?;
         let processes = Rc::clone(&self.stepper.processes);
-        let _work = processes.at_work();
-        let summary = if self.folder.is_ours() { Some(finish(&self)?) } else { None };
-        let folder = first_finds(&processes, || Ok(self.folder.path().to_owned()))?; // the others wait for what is left
-        Ok(summary.map_or(Outcome::FinishedByFirst(folder), |summary| Outcome::Finished(Box::new(summary))))
+        Ok(match finish(&self, &processes)? {
+            Some(summary) => Outcome::Finished(Box::new(summary)),
+            None => Outcome::FinishedByFirst(self.folder.path().to_owned()),
+        })
     }
 
     /// Saves what is needed to go on from here; says whether it could.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::place::{Ended, Place, train_arguments};
+use super::place::{CONFIG, Ended, Place, train_arguments};
 use super::resuming::{LONG, PATIENCE, assert_same_run, ended, kill, lines, resume};
 
 /// Says so and returns false where this build has no process groups: then there is nothing to test.
@@ -100,14 +100,29 @@ fn an_evaluation_on_many_processes_is_that_on_one_to_the_bit() {
         "train.accumulate=3",
         "train.weight_decay=0",
     ];
-    for place in [Place::new(), Place::readers(), Place::searches()] {
+    let topics = Place::new();
+    topics.write("test.tsv", topics.read("dev.tsv"));
+    let searches = Place::searches();
+    searches.write("beir/qrels/test.tsv", searches.read("beir/qrels/train.tsv"));
+    for (place, test) in [(topics, "test.tsv"), (Place::readers(), "mind/dev"), (searches, "beir")] {
+        let test = format!("data.test={test}");
         let evals =
             |run: &str| lines(&place, run).into_iter().filter(|line| line["event"] == "eval").collect::<Vec<_>>();
-        ended(train(&place, "runs/p1", 1, &still)).done();
-        ended(train(&place, "runs/p3", 3, &still)).done();
-        assert!(!evals("runs/p1").is_empty());
-        assert_eq!(evals("runs/p1"), evals("runs/p3"));
-        assert!(place.read("runs/p1/outcomes.safetensors") == place.read("runs/p3/outcomes.safetensors"));
+        let finished = |run: &str| {
+            let summary = place.json(&format!("runs/{run}/summary.json"));
+            ["teacher", "student"].map(|role| summary[role]["test"].clone())
+        };
+        for (split, sets) in [("dev", &still[..]), ("test", &[&still[..], &[&test]].concat())] {
+            let [one, three] = ["p1", "p3"].map(|run| format!("{split}-{run}"));
+            ended(train(&place, &format!("runs/{one}"), 1, sets)).done();
+            ended(train(&place, &format!("runs/{three}"), 3, sets)).done();
+            let outcomes = |run: &str| place.read(&format!("runs/{run}/outcomes.safetensors"));
+            assert!(outcomes(&one) == outcomes(&three), "{split}");
+            assert!(!evals(&format!("runs/{one}")).is_empty());
+            assert_eq!(evals(&format!("runs/{one}")), evals(&format!("runs/{three}")));
+            assert_eq!(finished(&one), finished(&three));
+            assert_eq!(finished(&one).iter().all(Value::is_object), split == "test");
+        }
     }
 }
 
@@ -193,6 +208,69 @@ fn a_process_that_is_lost_ends_the_others_within_a_minute_and_is_named() {
         assert!(!others.iter().any(|&other| is_there(other)), "{how}");
         assert!(place.exists("runs/tiny/checkpoints"));
     }
+}
+
+/// A process whose main thread stands still lives on: it gives signs of life, but does not come.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_hangs_ends_the_others_within_a_minute_and_is_named() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let child = endless(&place);
+    let others = others(&child);
+    let halted = halt_main_thread(others[0]);
+    let begin = Instant::now();
+    let ended = Ended::from(child.wait_with_output().unwrap()).failed(&["process 1 hangs: it lives, but"]);
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+    assert!(ended.err.contains("error in process 2: process 1 hangs"), "{}", ended.err);
+    halted.join().unwrap();
+    assert!(!others.iter().any(|&other| is_there(other)));
+}
+
+/// Halts one thread of a process as a debugger does, until the process ends.
+#[cfg(target_os = "linux")]
+fn halt_main_thread(process: u32) -> std::thread::JoinHandle<()> {
+    use nix::sys::ptrace;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    let process = nix::unistd::Pid::from_raw(process.try_into().unwrap());
+    let (is_halted, halted) = std::sync::mpsc::channel();
+    // The thread that has seized it must also be the one that hears of its end.
+    let thread = std::thread::spawn(move || {
+        ptrace::seize(process, ptrace::Options::empty()).unwrap();
+        ptrace::interrupt(process).unwrap();
+        waitpid(process, None).unwrap();
+        is_halted.send(()).unwrap();
+        while !matches!(waitpid(process, None).unwrap(), WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {}
+    });
+    halted.recv().unwrap();
+    thread
+}
+
+/// The configuration comes from a pipe, which the first process empties.
+#[test]
+fn a_process_that_fails_before_it_joins_is_not_waited_for() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    // Paths count from the configuration's folder.
+    let mut config = CONFIG.to_owned();
+    for name in ["runs/tiny", "train.tsv", "dev.tsv", "tokenizer: tokenizer"] {
+        let (key, path) = name.split_once(": ").unwrap_or(("", name));
+        let to = place.path(path).display().to_string();
+        config = config.replace(name, &if key.is_empty() { to } else { format!("{key}: {to}") });
+    }
+    let mut command = place.command();
+    command.args(["train", "--config", "/dev/stdin", "--processes", "2", "--set", "train.accumulate=2"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let begin = Instant::now();
+    let mut child = command.spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), config.as_bytes()).unwrap();
+    Ended::from(child.wait_with_output().unwrap()).failed(&["process 1", "has ended before the run began"]);
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+    assert!(!place.exists("runs"));
 }
 
 /// What `nb` sets for libtorch before that begins, as the processes that it starts are given it.

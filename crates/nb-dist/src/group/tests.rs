@@ -138,3 +138,25 @@ fn a_gpus_tensors_go_through_nccl() {
     }
     assert_eq!(numbers(&tensor.to_device(Device::Cpu)), [1.5, -2.0]);
 }
+
+#[test]
+fn who_has_started_the_others_and_lost_one_does_not_wait() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let world = World {
+        rank: 0,
+        size: 2,
+        local_rank: 0,
+        local_size: 2,
+        host: "127.0.0.1".to_owned(),
+        port,
+        launcher_keeps_store: false,
+        attempt: 0,
+    };
+    let mut asked = 0;
+    let error = ProcessGroup::join_while(world, || {
+        asked += 1;
+        if asked < 3 { Ok(()) } else { Err("process 1 has ended".to_owned()) }
+    });
+    let text = error.unwrap_err().to_string();
+    assert_eq!(text, format!("process 0 of 2 did not reach the others through 127.0.0.1:{port}: process 1 has ended"));
+}

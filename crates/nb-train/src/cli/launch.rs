@@ -57,6 +57,19 @@ impl Others {
         Ok((first, others))
     }
 
+    /// Passes others that live.
+    ///
+    /// # Errors
+    /// If one has ended.
+    pub(super) fn all_live(&mut self) -> Result<(), String> {
+        for (rank, child) in &mut self.0 {
+            if let Ok(Some(status)) = child.try_wait() {
+                return Err(format!("process {rank}, which this one started, has ended before the run began ({status})"));
+            }
+        }
+        Ok(())
+    }
+
     /// Waits for the others, whose work is done.
     ///
     /// # Errors

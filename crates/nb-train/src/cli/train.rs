@@ -64,14 +64,16 @@ impl Train {
         let local = world.as_ref().map_or((0, usize::from(self.processes)), |w| (w.local_rank, w.local_size));
         let plan = read_shared_plan(&self.config, &self.sets, local)?;
         set_threads(plan.threads)?;
-        let (world, others) = match world {
+        let (world, mut others) = match world {
             None if self.processes > 1 => {
                 let (world, others) = Others::start(usize::from(self.processes))?;
                 (Some(world), Some(others))
             }
             world => (world, None),
         };
-        let processes = Rc::new(world.map_or_else(|| Ok(ProcessGroup::alone()), ProcessGroup::join)?);
+        let others_live = || others.as_mut().map_or(Ok(()), Others::all_live);
+        let join = |world| ProcessGroup::join_while(world, others_live);
+        let processes = Rc::new(world.map_or_else(|| Ok(ProcessGroup::alone()), join)?);
         let unfinished = match (self.overwrite, self.resume) {
             (true, _) => Unfinished::Overwrite,
             (_, true) => Unfinished::Resume(Accepted(self.accepted.clone())),
