@@ -1,4 +1,4 @@
-//! The C++ compiler that the bindings of libtorch are built with.
+//! What is built from C and C++: by which compiler, and that there is `make`.
 
 use std::env;
 use std::path::PathBuf;
@@ -39,4 +39,16 @@ pub(crate) fn find() -> Result<Compiler> {
             "found no C++ compiler (c++, g++ or clang++), which the bindings of libtorch are built with: install one \
              (Debian and Ubuntu: `apt install g++`; Fedora: `dnf install gcc-c++`; Arch: `pacman -S gcc`)",
         )
+}
+
+/// Finds `make`, which the allocator is built with.
+///
+/// # Errors
+///
+/// There is none; the message says what to install.
+pub(crate) fn find_make() -> Result<PathBuf> {
+    ["gmake", "make"].into_iter().find_map(project::which).context(
+        "found no make, which the allocator (jemalloc) is built with: install it \
+         (Debian and Ubuntu: `apt install make`; Fedora: `dnf install make`; Arch: `pacman -S make`)",
+    )
 }

@@ -1,61 +1,26 @@
 #![doc = include_str!("../README.md")]
-#![cfg_attr(target_os = "linux", allow(unsafe_code))]
+
+use std::thread;
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-mod linux {
-    /// The program's own allocations. The C and C++ of shared libraries finds jemalloc by name: the program defines `malloc`
-    /// and its kin, and whoever asks the dynamic linker for them is given the program's.
-    #[global_allocator]
-    static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+mod jemalloc;
+#[cfg(target_os = "linux")]
+pub use jemalloc::give_back;
 
-    /// * `oversize_threshold:0`: blocks of 8 MB and more are like others. By default they go back to the system when they are
-    ///   freed, and a step that asks for them again waits for zeroed pages.
-    /// * `dirty_decay_ms:-1`: what is free stays with the program. A part of it would go back with time, the part that the next
-    ///   step asks for too: with 60 seconds a step of teacher and student takes 1.5 times as long.
-    const SETTINGS: &[u8; 39] = b"oversize_threshold:0,dirty_decay_ms:-1\0";
+/// Does nothing on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn give_back() {}
 
-    /// Where jemalloc looks for a program's settings.
-    // SAFETY: jemalloc declares `const char *malloc_conf` and reads it before `main`: a pointer to bytes that live as long as
-    // the program, with a zero at their end. Nothing else defines this name.
-    #[unsafe(export_name = "malloc_conf")]
-    static MALLOC_CONF: &[u8; 39] = SETTINGS;
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use std::ffi::{CStr, c_uint, c_void};
-    use std::ptr;
-
-    use tch::{Device, Kind, Tensor};
-    use tikv_jemalloc_sys::mallctl;
-
-    /// What jemalloc answers to `name`, where it has an answer; asked about an address if there is one.
-    fn ask<T: Default>(name: &CStr, mut address: Option<*const c_void>) -> Option<T> {
-        let (mut answer, mut size) = (T::default(), size_of::<T>());
-        let (new, new_size) = match &mut address {
-            Some(address) => (ptr::from_mut(address).cast(), size_of::<*const c_void>()),
-            None => (ptr::null_mut(), 0),
-        };
-        // SAFETY: all places are there and as large as said; jemalloc compares the sizes with those of its own types.
-        let failed = unsafe { mallctl(name.as_ptr(), ptr::from_mut(&mut answer).cast(), &mut size, new, new_size) };
-        (failed == 0).then_some(answer)
-    }
-
-    #[test]
-    fn the_settings_are_read() {
-        assert_eq!(ask::<usize>(c"opt.oversize_threshold", None), Some(0));
-        assert_eq!(ask::<isize>(c"opt.dirty_decay_ms", None), Some(-1));
-    }
-
-    #[test]
-    fn libtorchs_memory_is_jemallocs() {
-        let arena = |address: *const c_void| ask::<c_uint>(c"arenas.lookup", Some(address));
-        for numel in [3, 1 << 22] {
-            let tensor = Tensor::zeros([numel], (Kind::Float, Device::Cpu));
-            assert!(arena(tensor.data_ptr()).is_some(), "{numel}");
+/// Gives back what is free, every ten seconds from now on until the program ends. Where no thread can be started, memory just
+/// stays with the program.
+pub fn give_back_from_time_to_time() {
+    const TIME: Duration = Duration::from_secs(10);
+    let thread = thread::Builder::new().name("memory".to_owned());
+    drop(thread.spawn(|| {
+        loop {
+            thread::sleep(TIME);
+            give_back();
         }
-        let (own, on_stack) = (vec![0_u8; 100], 0_u8);
-        assert!(arena(own.as_ptr().cast()).is_some());
-        assert!(arena((&raw const on_stack).cast()).is_none());
-    }
+    }));
 }

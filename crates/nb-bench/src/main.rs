@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use nb_alloc as _;
-
 fn main() -> ExitCode {
     nb_train::surroundings::keep_few();
+    nb_alloc::give_back_from_time_to_time(); // a thread, so after the variables
     // Before anything touches libtorch: its list of devices is made once.
     let preloaded = nb_train::cuda::preload();
     nb_bench::cli::main(&preloaded)

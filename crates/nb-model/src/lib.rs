@@ -28,7 +28,7 @@ pub use checkpoint::{
     CONFIG_FILE, Checkpoint, WEIGHTS_FILE, fill, mirror_folder, named_values, read_tensors, write_tensors,
 };
 pub use config::{Activation, BertConfig};
-pub use encoder::{Bert, Capture, DropoutKey, Encoded, Pass, Precision, parameter_count, parameter_layout};
+pub use encoder::{Bert, Capture, DropoutKey, Encoded, Keep, Pass, Precision, parameter_count, parameter_layout};
 pub use error::ModelError;
 pub use packed::Packed;
 pub use runs::Runs;

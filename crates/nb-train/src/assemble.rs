@@ -43,6 +43,10 @@ impl<T: Layers> Models<T> {
         };
         let Tops { teacher: teacher_top, student: student_top } =
             task.tops(widths, method.share, nb_data::random::mix(&[plan.seed, TOP_SEED]), plan.device);
+        let keeping = |mut bert: Bert| {
+            bert.keep(plan.train.keep);
+            bert
+        };
         let mut frozen = Vec::new();
         if method.teacher == TeacherRole::Frozen {
             let one = |folder: &std::path::PathBuf| {
@@ -56,11 +60,11 @@ impl<T: Layers> Models<T> {
             teacher: match method.teacher {
                 TeacherRole::Absent => None,
                 TeacherRole::Frozen => Some(frozen.next().context("method.teacher is frozen, but there is none")?),
-                TeacherRole::Joint => Some(Model { bert: source, top: teacher_top }),
+                TeacherRole::Joint => Some(Model { bert: keeping(source), top: teacher_top }),
             },
             others: frozen.collect(),
             projection: student.as_ref().and_then(|_| projection(plan, widths)),
-            student: student.map(|bert| Model { bert, top: student_top }),
+            student: student.map(|bert| Model { bert: keeping(bert), top: student_top }),
             map,
             kept,
         })

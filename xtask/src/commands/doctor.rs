@@ -18,6 +18,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         system(),
         rust(),
         cpp(),
+        make(),
         python(),
         libtorch(),
         processes(),
@@ -97,6 +98,10 @@ fn rust() -> Line {
 
 fn cpp() -> Line {
     Line::required("C++ compiler", compiler::find(), |compiler| compiler.path.display().to_string())
+}
+
+fn make() -> Line {
+    Line::required("make", compiler::find_make(), |make| make.display().to_string())
 }
 
 fn python() -> Line {

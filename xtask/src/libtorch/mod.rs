@@ -75,6 +75,7 @@ impl fmt::Display for Set {
 /// `wish` is the set that the user asks for by name.
 pub(crate) fn ensure(wish: Option<Set>) -> Result<Libtorch> {
     let compiler = compiler::find()?;
+    compiler::find_make()?;
     let libtorch = match find(wish)? {
         Found::Ready(libtorch) => libtorch,
         Found::Missing(set) => {

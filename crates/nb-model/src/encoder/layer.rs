@@ -18,6 +18,8 @@ const ATTENTION_OUT: u64 = 0;
 const FEED_FORWARD: u64 = 1;
 const ATTENTION_WEIGHTS: u64 = 2;
 
+pub(crate) mod short;
+
 #[derive(Debug)]
 pub(crate) struct Layer {
     index: usize,

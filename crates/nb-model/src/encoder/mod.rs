@@ -10,15 +10,25 @@ mod embeddings;
 mod layer;
 mod layout;
 
+use std::cell::OnceCell;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::arena::Arena;
 use crate::config::BertConfig;
 use crate::kernel::norm::LayerNorm;
+use crate::kernel::panels::numbers;
 use crate::packed::Packed;
+use crate::profile::{Phase, scope};
 use embeddings::{EmbeddingTape, Embeddings};
+use layer::short::{Room, ShortLayer};
 use layer::{Layer, LayerTape};
 pub use layout::{parameter_count, parameter_layout};
+
+/// Up to how many tokens a text alone is a short one; more are as fast by way of tensors.
+const SHORT_TOKENS: i64 = 32;
+/// Up to how many values of its layers a model keeps them twice for that: 200 MB.
+const SHORT_VALUES: i64 = 50_000_000;
 
 /// The number format of the matrix products. Parameters, gradients, LayerNorm and hidden states are f32 either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,6 +70,17 @@ pub enum DropoutKey {
     Key(u64),
 }
 
+/// What a training pass keeps of each layer until its backward pass. The gradients are the same to the bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// Everything that the backward pass reads: by far the most of a training's memory.
+    #[default]
+    Everything,
+    /// The layer's input alone. The backward pass runs the layer forward once more, which makes a training step of a model a
+    /// third longer (Chen et al. 2016, gradient checkpointing).
+    Inputs,
+}
+
 impl Pass {
     fn dropout_key(self) -> Option<u64> {
         match self {
@@ -80,8 +101,17 @@ pub struct Encoded {
 #[derive(Debug)]
 struct Tape {
     pass: Pass,
+    capture: Capture,
     embeddings: EmbeddingTape,
-    layers: Vec<LayerTape>,
+    layers: Vec<Kept>,
+}
+
+/// What there is of a layer when its backward pass comes.
+#[derive(Debug)]
+enum Kept {
+    Everything(LayerTape),
+    /// [n, H] f32.
+    Input(Tensor),
 }
 
 impl Encoded {
@@ -114,6 +144,9 @@ pub struct Bert {
     low: Option<Tensor>,
     embeddings: Embeddings,
     layers: Vec<Layer>,
+    keep: Keep,
+    /// The layers' weights once more, for one short text at a time; made when the first one comes.
+    short: OnceCell<Vec<ShortLayer>>,
 }
 
 impl Bert {
@@ -132,7 +165,7 @@ impl Bert {
             .map(|i| Layer::new(&config, &arena, i, compute, layers_start))
             .collect();
         let embeddings = Embeddings::new(&arena, config.layer_norm_eps, config.hidden_dropout_prob);
-        Ok(Self { config, arena, layers_start, low, embeddings, layers })
+        Ok(Self { config, arena, layers_start, low, embeddings, layers, keep: Keep::default(), short: OnceCell::new() })
     }
 
     /// Draws matrices from N(0, `initializer_range`²), sets LayerNorm's weights to 1 and vectors to 0, from `seed`.
@@ -155,6 +188,12 @@ impl Bert {
         if let Some(low) = &mut self.low {
             low.copy_(&master);
         }
+        self.short = OnceCell::new();
+    }
+
+    /// Sets what training passes keep from now on.
+    pub fn keep(&mut self, keep: Keep) {
+        self.keep = keep;
     }
 
     /// The model's shape.
@@ -215,6 +254,9 @@ impl Bert {
     }
 
     fn run(&self, packed: &Packed, pass: Pass, capture: Capture) -> Encoded {
+        if pass == Pass::Inference && capture == Capture::Last && self.is_short(packed) {
+            return Encoded { states: vec![self.run_short(packed)], scores: Vec::new(), tape: None };
+        }
         let trains = pass != Pass::Inference;
         // What is shown to losses is a leaf of autograd where there will be a backward pass.
         let shown = |state: &Tensor| if trains { leaf(state) } else { state.shallow_clone() };
@@ -225,16 +267,39 @@ impl Bert {
         }
         for (i, layer) in self.layers.iter().enumerate() {
             let (out, tape) = layer.forward(&x, packed, pass, capture);
-            x = out;
+            let input = std::mem::replace(&mut x, out);
             if capture >= Capture::States || i + 1 == self.depth() {
                 states.push(shown(&x));
             }
             scores.extend(tape.scores().map(&shown));
             if trains {
-                layers.push(tape);
+                layers.push(match self.keep {
+                    Keep::Everything => Kept::Everything(tape),
+                    Keep::Inputs => Kept::Input(input),
+                });
             }
         }
-        Encoded { states, scores, tape: trains.then_some(Tape { pass, embeddings, layers }) }
+        Encoded { states, scores, tape: trains.then_some(Tape { pass, capture, embeddings, layers }) }
+    }
+
+    /// Whether a batch is one text that is not worth tensors.
+    fn is_short(&self, packed: &Packed) -> bool {
+        let values = self.arena.layout().numel() - self.layers_start;
+        packed.device() == Device::Cpu
+            && packed.sequences() == 1
+            && packed.tokens() <= SHORT_TOKENS
+            && values <= SHORT_VALUES
+    }
+
+    /// The last state of one short text.
+    fn run_short(&self, packed: &Packed) -> Tensor {
+        let layers = self.short.get_or_init(|| self.layers.iter().map(ShortLayer::new).collect());
+        let (state, _) = self.embeddings.forward(packed, Pass::Inference);
+        let _scope = scope(Phase::Linear);
+        let mut x = numbers(&state);
+        let mut room = Room::default();
+        layers.iter().for_each(|layer| layer.forward(&mut x, &mut room));
+        Tensor::from_slice(&x).view_as(&state)
     }
 
     /// Carries the gradients that the losses left in the `.grad` of states and scores through the encoder, adding every
@@ -244,20 +309,26 @@ impl Bert {
     /// If `encoded` does not come from a [`Pass::Training`] of this model.
     pub fn backward(&self, packed: &Packed, encoded: Encoded) {
         let Encoded { states, scores, tape } = encoded;
-        let Tape { pass, embeddings, layers } = tape.expect("backward follows a training pass");
+        let Tape { pass, capture, embeddings, layers } = tape.expect("backward follows a training pass");
         assert_eq!(layers.len(), self.depth(), "layers of the tape against layers of the model");
         // H_L always, the states before it where they were captured.
         let first = self.depth() + 1 - states.len();
         let state = |i: usize| i.checked_sub(first).map(|i| &states[i]);
         tch::no_grad(|| {
             let mut flowing = None;
-            for (i, (layer, tape)) in self.layers.iter().zip(layers).enumerate().rev() {
+            for (i, (layer, kept)) in self.layers.iter().zip(layers).enumerate().rev() {
                 let scores_grad = scores.get(i).map(Tensor::grad).filter(Tensor::defined);
                 let mut grad = merge(flowing, state(i + 1));
                 if scores_grad.is_some() {
                     grad = grad.or_else(|| Some(states[states.len() - 1].zeros_like()));
                 }
-                flowing = grad.map(|grad| layer.backward(&grad, scores_grad.as_ref(), packed, pass, tape));
+                flowing = grad.map(|grad| {
+                    let tape = match kept {
+                        Kept::Everything(tape) => tape,
+                        Kept::Input(input) => layer.forward(&input, packed, pass, capture).1,
+                    };
+                    layer.backward(&grad, scores_grad.as_ref(), packed, pass, tape)
+                });
             }
             if let Some(grad) = merge(flowing, state(0)) {
                 self.embeddings.backward(packed, pass, &grad, &embeddings);

@@ -10,6 +10,7 @@ mod few_rows;
 pub(crate) mod linear;
 pub(crate) mod norm;
 mod onednn;
+pub(crate) mod panels;
 pub(crate) mod simd;
 
 /// The kernels for the crate's own benches; nothing else is to use them.

@@ -114,6 +114,18 @@ impl LayerNorm {
     }
 }
 
+/// LayerNorm of `x + residual` in place of `x`, both [n, H], on this thread.
+pub(crate) fn normalise_sum(x: &mut [f32], residual: &[f32], (weight, bias): (&[f32], &[f32]), eps: f64) {
+    dispatch(|| {
+        let h = weight.len();
+        for (x, residual) in x.chunks_exact_mut(h).zip(residual.chunks_exact(h)) {
+            x.iter_mut().zip(residual).for_each(|(x, r)| *x += r);
+            normalise(x, eps);
+            x.iter_mut().zip(weight.iter().zip(bias)).for_each(|(x, (w, b))| *x = *x * w + b);
+        }
+    });
+}
+
 /// `out` and x̂ of a piece of rows from `x` and the residual, and the rows' 1/√(var + ε).
 #[inline(always)]
 fn forward_piece(

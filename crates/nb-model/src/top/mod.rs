@@ -30,7 +30,7 @@ fn uniform(arena: &Arena, seed: u64, inputs: &[(&str, i64)]) {
 
 /// The plain mean of a sequence's states: [n, H] → [B, H].
 pub fn mean_pooling(states: &Tensor, packed: &Packed) -> Tensor {
-    let members = packed.runs().members.to_kind(states.kind());
+    let members = packed.runs().members().to_kind(states.kind());
     members.matmul(states) / members.sum_dim_intlist(-1, true, states.kind())
 }
 

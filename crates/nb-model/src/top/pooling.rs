@@ -62,7 +62,10 @@ impl AttentivePooling {
     pub fn forward(&self, states: &Tensor, runs: &Runs) -> Tensor {
         // One row per run with −∞ at the rows of others: a softmax and a product then pool without padding.
         let scores = self.scores(states).view([1, -1]);
-        let scores = scores.masked_fill(&runs.members.logical_not(), f64::NEG_INFINITY);
+        let scores = match runs.lengths() {
+            [_] => scores, // there are no others
+            _ => scores.masked_fill(&runs.members().logical_not(), f64::NEG_INFINITY),
+        };
         scores.softmax(-1, None::<Kind>).matmul(states)
     }
 

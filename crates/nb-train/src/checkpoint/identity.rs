@@ -35,7 +35,7 @@ impl fmt::Display for Difference {
 }
 
 /// Where a run lies and what it keeps is not what it computes; nor is by how many threads, but for the last bits.
-const FREE: [&str; 5] = ["name", "output", "checkpoints", "data.cache", "threads"];
+const FREE: [&str; 6] = ["name", "output", "checkpoints", "data.cache", "threads", "train.recompute"];
 
 impl Identity {
     /// Of a run.

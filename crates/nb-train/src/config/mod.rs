@@ -224,6 +224,8 @@ pub struct TrainConfig {
     pub log_every: u64,
     /// What happens when a loss or a gradient is not finite.
     pub not_finite: NotFiniteChoice,
+    /// Whether the backward pass computes once more what layers would keep: less memory, longer steps, the same result.
+    pub recompute: bool,
 }
 
 impl Default for TrainConfig {
@@ -244,6 +246,7 @@ impl Default for TrainConfig {
             patience: None,
             log_every: 10,
             not_finite: NotFiniteChoice::Stop,
+            recompute: false,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | moments | 8·P of what is trained ([`crate::adamw::Group`]) |
 //! | bf16 copies | 2·P of the encoder layers |
 //! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; before and after the activation; both normalised sums; the attention weights. The layer's output is 4·n·H more, in bf16 only where states are shown, and there the copy of its input 2·n·H |
+//! | with `train.recompute` | 4·n·H a layer and the tape of one |
 //! | embeddings | 8·n·H |
 //! | attention scores, where they are captured | 4·A·p a layer, in the student twice: their gradient |
 //! | gradients of states | 4·n·H for each that a loss looks at |
@@ -42,7 +43,7 @@
 //! falling lengths are encoded the gaps grow: an evaluation of many thousand texts can take some hundred MB more. On CUDA
 //! nothing was measured.
 
-use nb_model::{BertConfig, Capture, Precision, parameter_layout};
+use nb_model::{BertConfig, Capture, Keep, Precision, parameter_layout};
 use tch::Device;
 
 use super::Plan;
@@ -152,6 +153,7 @@ struct Model<'a> {
     trained: bool,
     student: bool,
     capture: Capture,
+    keep: Keep,
     /// Bytes of a number in a product.
     bytes: u64,
     parameters: u64,
@@ -161,8 +163,11 @@ fn models(plan: &Plan) -> Vec<Model<'_>> {
     let method = &plan.method;
     let capture = method.stages.iter().map(|stage| stage.capture()).max().unwrap_or_default();
     let bytes = if plan.precision == Precision::F32 { 4 } else { 2 };
-    let model =
-        |config, trained, student| Model { config, trained, student, capture, bytes, parameters: parameters(config).0 };
+    let keep = plan.train.keep;
+    let model = |config, trained, student| {
+        let parameters = parameters(config).0;
+        Model { config, trained, student, capture, keep, bytes, parameters }
+    };
     let teachers = match method.teacher {
         TeacherRole::Absent => 0,
         TeacherRole::Joint => 1,
@@ -215,7 +220,11 @@ impl Model<'_> {
             (false, None) => self.tape(Capture::Last, load) + self.working(load) + states * state + scores,
             (true, _) => {
                 let (gradients, scores) = if self.student { (states, 2 * scores) } else { (1, scores) };
-                l * self.tape(self.capture, load) + (2 + gradients) * state + scores + self.working(load)
+                let tapes = match self.keep {
+                    Keep::Everything => l * self.tape(self.capture, load),
+                    Keep::Inputs => l * state + self.tape(self.capture, load), // one layer's at a time
+                };
+                tapes + (2 + gradients) * state + scores + self.working(load)
             }
         }
     }
@@ -234,7 +243,8 @@ mod tests {
     const LOAD: Load = Load { tokens: 10, pairs: 20 };
 
     fn model(config: &BertConfig, bytes: u64, capture: Capture) -> Model<'_> {
-        Model { config, trained: true, student: true, capture, bytes, parameters: parameters(config).0 }
+        let parameters = parameters(config).0;
+        Model { config, trained: true, student: true, capture, keep: Keep::Everything, bytes, parameters }
     }
 
     /// H = 8, F = 32, A = 2, n = 10, p = 20.
@@ -248,6 +258,17 @@ mod tests {
         // Half of the products' numbers, and the copy of the input 2·80; the output where it is shown.
         assert_eq!(tape(2, Capture::Last), 2080 + 640 + 80 + 160);
         assert_eq!(tape(2, Capture::States), tape(2, Capture::Last) + 320);
+    }
+
+    /// Three layers' inputs, 320 each, and the tape of one layer, in place of three tapes.
+    #[test]
+    fn inputs_alone_are_less_than_tapes() {
+        let config = BertConfig::new(100, 8, 3, 2);
+        let rest = Rest { top: 0, largest: LOAD, kept: None, has_test: false };
+        let everything = model(&config, 4, Capture::States);
+        let tape = everything.tape(Capture::States, LOAD);
+        let inputs = Model { keep: Keep::Inputs, ..model(&config, 4, Capture::States) };
+        assert_eq!(everything.update(&rest) - inputs.update(&rest), 2 * tape - 3 * 320);
     }
 
     #[test]

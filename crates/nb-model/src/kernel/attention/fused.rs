@@ -62,6 +62,15 @@ pub(super) fn forward(qkv: &Tensor, lengths: &[i64], heads: i64, dropout: Option
     (out, Tape { qkv, log_sums })
 }
 
+/// One sequence without dropout, on this thread: `qkv` [n, 3H] → `out` [n, H].
+pub(crate) fn forward_one(qkv: &[f32], out: &mut [f32], (hidden, heads): (usize, usize)) {
+    let heads = Heads { count: heads, size: hidden / heads };
+    let length = out.len() / hidden;
+    let mut log_sums = vec![0.0; length * heads.count];
+    let sequence = Sequence { heads, length, dropout: None };
+    dispatch(On(Forward { sequence, qkv, out, log_sums: &mut log_sums }, &mut Scratch::default()));
+}
+
 pub(super) fn backward(grad: &Tensor, lengths: &[i64], heads: i64, dropout: Option<Dropout>, tape: &Tape) -> Tensor {
     let heads = Heads::of(grad.size()[1], heads);
     let grad = grad.contiguous();

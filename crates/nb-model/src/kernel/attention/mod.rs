@@ -7,6 +7,7 @@
 mod fused;
 mod plain;
 
+pub(crate) use fused::forward_one;
 use tch::{Device, Kind, Tensor};
 
 use super::dropout::Dropout;

@@ -3,9 +3,11 @@
 //! `pulp` finds out once what the CPU has (SSE2, AVX2 with FMA, AVX-512, NEON) and runs a kernel that was compiled for it.
 //! Everything below a dispatch is inlined, so that it is compiled for those registers too.
 
+mod activate;
 mod exp;
 mod product;
 
+pub(crate) use activate::activate;
 pub(crate) use exp::exp;
 pub(crate) use product::{Left, product};
 use pulp::{Arch, WithSimd};

@@ -1,0 +1,85 @@
+//! One short text through a layer on the CPU, as a model at work has it: no tensors, no tape, four parallel pieces of work.
+//!
+//! A title of twelve tokens takes as long as the calls into libtorch that some sixty small tensors need. Here the rows are
+//! plain numbers from the embeddings to the last state, and all products are f32, whatever the precision of the others: the
+//! weights do not fit the registers' bf16 any better, and they were widened once.
+
+use super::{Layer, Linear};
+use crate::kernel::attention;
+use crate::kernel::norm::{LayerNorm, normalise_sum};
+use crate::kernel::panels::{Panels, numbers};
+
+/// A layer's weights, rearranged.
+#[derive(Debug)]
+pub(crate) struct ShortLayer {
+    heads: usize,
+    qkv: Panels,
+    attention_out: Panels,
+    attention_norm: Norm,
+    up: Panels,
+    down: Panels,
+    out_norm: Norm,
+}
+
+/// What layers work in, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    blocks: Vec<f32>,
+    qkv: Vec<f32>,
+    context: Vec<f32>,
+    branch: Vec<f32>,
+    wide: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Norm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    eps: f64,
+}
+
+impl Norm {
+    fn new(norm: &LayerNorm) -> Self {
+        Self { weight: numbers(&norm.weight), bias: numbers(&norm.bias), eps: norm.eps }
+    }
+
+    /// `x` becomes LN(x + branch).
+    fn add(&self, x: &mut [f32], branch: &[f32]) {
+        normalise_sum(x, branch, (&self.weight, &self.bias), self.eps);
+    }
+}
+
+impl ShortLayer {
+    pub(crate) fn new(layer: &Layer) -> Self {
+        let panels = |linear: &Linear, activation| Panels::new(&linear.weight, &linear.bias, activation);
+        Self {
+            heads: layer.heads as usize,
+            qkv: panels(&layer.qkv, None),
+            attention_out: panels(&layer.attention_out, None),
+            attention_norm: Norm::new(&layer.attention_norm),
+            up: panels(&layer.up, Some(layer.activation)),
+            down: panels(&layer.down, None),
+            out_norm: Norm::new(&layer.out_norm),
+        }
+    }
+
+    /// `x` [n, H], the tokens of one text, becomes the layer's output.
+    pub(crate) fn forward(&self, x: &mut [f32], room: &mut Room) {
+        let hidden = self.attention_out.outputs();
+        let rows = x.len() / hidden;
+        let Room { blocks, qkv, context, branch, wide } = room;
+        qkv.resize(rows * 3 * hidden, 0.0);
+        context.resize(rows * hidden, 0.0);
+        branch.resize(rows * hidden, 0.0);
+        wide.resize(rows * self.up.outputs(), 0.0);
+
+        self.qkv.forward(x, blocks, qkv);
+        attention::forward_one(qkv, context, (hidden, self.heads));
+        self.attention_out.forward(context, blocks, branch);
+        self.attention_norm.add(x, branch);
+
+        self.up.forward(x, blocks, wide);
+        self.down.forward(wide, blocks, branch);
+        self.out_norm.add(x, branch);
+    }
+}
