@@ -49,9 +49,10 @@ impl Element for f32 {
 impl Element for bf16 {
     const KIND: Kind = Kind::BFloat16;
 
+    /// The library's own way asks first whether it is a number, which keeps vector registers out.
     #[inline(always)]
     fn to_f32(self) -> f32 {
-        Self::to_f32(self)
+        f32::from_bits(u32::from(self.to_bits()) << 16)
     }
 
     /// Rounded to even, as libtorch does; written out, since the library's own way is not inlined for every CPU.
@@ -82,19 +83,31 @@ pub fn with_slices<T: Element, const I: usize, const O: usize, R>(
     outputs: [&mut Tensor; O],
     f: impl FnOnce([&[T]; I], [&mut [T]; O]) -> R + Sync,
 ) -> R {
+    with_slices_of::<T, T, I, O, R>(inputs, outputs, f)
+}
+
+/// As [`with_slices`], with another element type `U` of the outputs.
+///
+/// # Panics
+/// As [`with_slices`].
+pub fn with_slices_of<T: Element, U: Element, const I: usize, const O: usize, R>(
+    inputs: [&Tensor; I],
+    outputs: [&mut Tensor; O],
+    f: impl FnOnce([&[T]; I], [&mut [U]; O]) -> R + Sync,
+) -> R {
     let ins = inputs.map(check::<T>);
-    let outs = outputs.map(|t| check::<T>(t));
+    let outs = outputs.map(|t| check::<U>(t));
     for (i, out) in outs.iter().enumerate() {
         let clash = ins.iter().chain(&outs[..i]).any(|other| overlap(out, other));
         assert!(!clash, "output {i} shares memory with another tensor of the call");
     }
-    // SAFETY: `check` made sure that each range is the tensor's own contiguous CPU memory of element type `T`, for which
+    // SAFETY: `check` made sure that each range is the tensor's own contiguous CPU memory of element type `T` or `U`, for which
     // every bit pattern is a value; a kernel writes the entries of a new tensor before it reads them. The borrows of the
     // handles keep the storages alive for the call. No output overlaps any other slice, so the exclusive ones are
     // exclusive within the call; the module's doc says why nothing else writes meanwhile.
     let ins = ins.map(|r| unsafe { std::slice::from_raw_parts(r.start as *const T, len::<T>(&r)) });
     // SAFETY: as above.
-    let outs = outs.map(|r| unsafe { std::slice::from_raw_parts_mut(r.start as *mut T, len::<T>(&r)) });
+    let outs = outs.map(|r| unsafe { std::slice::from_raw_parts_mut(r.start as *mut U, len::<U>(&r)) });
     f(ins, outs)
 }
 

@@ -102,13 +102,13 @@ impl Layer {
         let weights_dropout = |group| self.attention_site(pass, group);
         let qkv = self.qkv.forward(&x);
         let (context, attention) = attention::forward(&qkv, packed, self.heads, weights_dropout, capture);
-        let branch = self.dropped(self.attention_out.forward(&context).to_kind(Kind::Float), pass, ATTENTION_OUT);
+        let branch = self.dropped(self.attention_out.forward(&context), pass, ATTENTION_OUT).to_kind(Kind::Float);
         let (middle, attention_norm) = self.attention_norm.forward(&branch, input);
 
         let y = middle.to_kind(kind);
         let up = self.up.forward(&y);
         let activated = self.activation.forward(&up);
-        let branch = self.dropped(self.down.forward(&activated).to_kind(Kind::Float), pass, FEED_FORWARD);
+        let branch = self.dropped(self.down.forward(&activated), pass, FEED_FORWARD).to_kind(Kind::Float);
         let (out, out_norm) = self.out_norm.forward(&branch, &middle);
         (out, LayerTape { x, attention, context, attention_norm, y, up, activated, out_norm })
     }
@@ -126,12 +126,12 @@ impl Layer {
         let _scope = scope(Phase::Elementwise);
         let kind = self.qkv.weight.kind();
         let residual = self.out_norm.backward(grad, &tape.out_norm);
-        let branch = self.dropped(residual.copy(), pass, FEED_FORWARD).to_kind(kind);
+        let branch = self.dropped(copied(&residual, kind), pass, FEED_FORWARD);
         let branch = self.activation.backward(&self.down.backward(&branch, &tape.activated), &tape.up);
         let middle = self.up.backward_onto(residual, &branch, &tape.y);
 
         let residual = self.attention_norm.backward(&middle, &tape.attention_norm);
-        let branch = self.dropped(residual.copy(), pass, ATTENTION_OUT).to_kind(kind);
+        let branch = self.dropped(copied(&residual, kind), pass, ATTENTION_OUT);
         let branch = self.attention_out.backward(&branch, &tape.context);
         let weights_dropout = |group| self.attention_site(pass, group);
         let grads = (&branch, scores_grad);
@@ -153,4 +153,9 @@ impl Layer {
     fn site(&self, pass: Pass, site: u64) -> Option<u64> {
         pass.dropout_key().map(|key| site_key(key, self.index + 1, site))
     }
+}
+
+/// A copy of `x` (f32) in the precision of the products.
+fn copied(x: &Tensor, kind: Kind) -> Tensor {
+    if kind == Kind::Float { x.copy() } else { x.to_kind(kind) }
 }

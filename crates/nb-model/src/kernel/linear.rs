@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::accumulate::{add, add_rows};
 use super::{few_rows, onednn};
 use crate::profile::{Phase, scope};
 
@@ -47,10 +48,11 @@ impl Linear {
             return residual.g_add_(&self.backward_onednn(grad, x));
         }
         self.accumulate(grad, x);
-        match grad.kind() {
-            Kind::Float => residual.addmm_(grad, &self.weight),
-            _ => residual.g_add_(&grad.matmul(&self.weight)),
+        if grad.kind() == Kind::Float {
+            return residual.addmm_(grad, &self.weight);
         }
+        add(&residual, &grad.matmul(&self.weight));
+        residual
     }
 
     fn backward_onednn(&self, grad: &Tensor, x: &Tensor) -> Tensor {
@@ -61,12 +63,12 @@ impl Linear {
     }
 
     fn accumulate(&self, grad: &Tensor, x: &Tensor) {
-        let mut weight_grad = self.weight_grad.shallow_clone();
-        let _ = match grad.kind() {
-            Kind::Float => weight_grad.addmm_(&grad.tr(), x),
+        if grad.kind() == Kind::Float {
+            let _ = self.weight_grad.shallow_clone().addmm_(&grad.tr(), x);
+        } else {
             // The product runs in the low precision; what accumulates is f32.
-            _ => weight_grad.g_add_(&grad.tr().matmul(x)),
-        };
-        let _ = self.bias_grad.shallow_clone().g_add_(&grad.sum_dim_intlist(0, false, Kind::Float));
+            add(&self.weight_grad, &grad.tr().matmul(x));
+        }
+        add_rows(&self.bias_grad, grad);
     }
 }

@@ -3,6 +3,7 @@
 //! Where a fused kernel of this crate runs on the CPU, the same file holds the plain libtorch form, which other devices
 //! use and which the kernel is tested against.
 
+mod accumulate;
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod dropout;
