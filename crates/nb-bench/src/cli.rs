@@ -12,6 +12,7 @@ use nb_train::cuda::Preload;
 use tracing_subscriber::EnvFilter;
 
 use crate::host::{self, Host};
+use crate::random::Shape;
 use crate::report::{Outcome, Report};
 use crate::setting::{Against, Setting};
 use crate::{baseline, data, infer, show, train};
@@ -23,6 +24,7 @@ const TRAIN: &str = "\
 Examples:
   nb-bench train --case ag-64 --precision f32
   nb-bench train --case ag-titles --batch 128 --threads 1
+  nb-bench train --random 12x768 --layers 4 --batch 256 --precision bf16 --device cuda
   nb-bench train --against torch --python venv/bin/python --json train.json";
 
 const INFER: &str = "\
@@ -114,6 +116,9 @@ pub struct Options {
     /// The large model: a Hugging Face folder, or hf:owner/name
     #[arg(long, value_name = "PATH", default_value = TEACHER)]
     pub(crate) teacher: String,
+    /// Give the large model this shape and random weights, and --teacher's tokenizer: layers and hidden units, as 12x768
+    #[arg(long, value_name = "LxH")]
+    pub(crate) random: Option<Shape>,
     /// Layers of the small one
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) layers: usize,
@@ -135,6 +140,14 @@ pub struct Options {
     /// Results of an earlier call; exit 1 if a case is slower now by more than the noise
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
+}
+
+impl Options {
+    /// CPU threads of both sides.
+    pub(crate) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.threads.map_or_else(cores, |threads| usize::from(threads.get()))
+    }
 }
 
 /// Reads the command line, runs the command, and says how it ended.
@@ -176,8 +189,8 @@ fn run(options: &Options, bench: impl FnOnce(&Setting, &[String], Found<'_>) -> 
     if options.against.is_empty() && options.python.is_some() {
         bail!("--python is given, but nothing is run --against ours");
     }
+    nb_train::run::set_threads(options.threads())?;
     let setting = Setting::new(options)?;
-    nb_train::run::set_threads(setting.threads)?;
     let mut results = Vec::new();
     bench(&setting, &options.cases, &mut |outcome| {
         println!("{}", show::outcome(outcome));

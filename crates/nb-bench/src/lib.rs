@@ -23,6 +23,7 @@ pub mod infer;
 pub mod memory;
 pub mod peak;
 pub mod peer;
+pub mod random;
 pub mod report;
 pub mod setting;
 pub mod show;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::cases::Corpora;
 use crate::peer::{self, Patience, Peer, Python, Started};
+use crate::random;
 use crate::turns::Peers;
 
 /// What is run beside ours.
@@ -50,17 +51,20 @@ impl Setting {
     /// A setting with a folder for what lives as long as the call: token stores, sample corpus, models, jobs.
     ///
     /// # Errors
-    /// If that folder cannot be made.
+    /// If that folder, or a teacher of random weights, cannot be made.
     pub fn new(options: &crate::cli::Options) -> Result<Self> {
         let scratch = TempDir::with_prefix("nb-bench-").context("cannot make a folder for temporary files")?;
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let teacher = match options.random {
+            None => options.teacher.clone(),
+            Some(shape) => text(&random::write(shape, &options.teacher, scratch.path().join("random"))?)?.to_owned(),
+        };
         Ok(Self {
             corpora: Corpora::open(&options.data, scratch.path())?,
             data: options.data.clone(),
-            teacher: options.teacher.clone(),
+            teacher,
             layers: options.layers,
             precisions: options.precision.choices(),
-            threads: options.threads.map_or(cores, |threads| usize::from(threads.get())),
+            threads: options.threads(),
             rounds: usize::from(options.rounds.get()),
             device: options.device,
             against: options.against.clone(),

@@ -58,6 +58,19 @@ fn training_is_measured_and_told_as_json() {
 }
 
 #[test]
+fn a_teacher_of_any_shape_takes_the_place_of_a_checkpoint() {
+    let place = place();
+    let ended = bench(&place, &["train", "--random", "3x64", "--case", "sample-titles", "--steps", "2", "--batch", "8"]);
+    ended.done();
+    let gflops = |result: &Value| result["gflops"].as_f64().unwrap() / result["tokens_per_second"].as_f64().unwrap();
+    let of_random = gflops(&results(&place)[0]);
+    bench(&place, &["train", "--case", "sample-titles", "--steps", "2", "--batch", "8"]).done();
+    // 3 and 2 layers of 64 units against 4 and 2 of 16: 5·16 against 6 times the weights, attention beside them.
+    let ratio = of_random / gflops(&results(&place)[0]);
+    assert!((10.0..14.0).contains(&ratio), "{ratio}");
+}
+
+#[test]
 fn inference_and_reading_are_measured_too() {
     let place = place();
     let ended = bench(&place, &["infer", "--case", "sample-one-title", "--case", "sample-bulk-64-teacher"]).done();
@@ -106,7 +119,7 @@ fn wrong_usage_of_a_bench_is_named() {
     bench(&place, &["data", "--case", "sample-parse", "--against", "torch"]).failed(&["--python", "requirements.txt"]);
     bench(&place, &["data", "--python", "python3"]).failed(&["nothing is run --against"]);
     bench(&place, &["data", "--baseline", "tiny.yaml"]).failed(&["tiny.yaml", "no results of this bench"]);
-    for wrong in [&["infer", "--against", "jax"][..], &["train", "--steps", "0"], &[]] {
+    for wrong in [&["infer", "--against", "jax"][..], &["train", "--steps", "0"], &["train", "--random", "3x65"], &[]] {
         assert_eq!(bench(&place, wrong).code, Some(2), "{wrong:?}");
     }
 }

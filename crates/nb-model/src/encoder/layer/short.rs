@@ -1,8 +1,8 @@
 //! One short text through a layer on the CPU, as a model at work has it: no tensors, no tape, four parallel pieces of work.
 //!
-//! A title of twelve tokens takes as long as the calls into libtorch that some sixty small tensors need. Here the rows are
-//! plain numbers from the embeddings to the last state, and all products are f32, whatever the precision of the others: the
-//! weights do not fit the registers' bf16 any better, and they were widened once.
+//! The products of a title of twelve tokens take no longer than the calls into libtorch that some sixty small tensors need. Here
+//! the rows are plain numbers from the embeddings to the last state. All products are f32, also of a model in bf16: its weights
+//! are widened once, and what comes out is nearer to what they stand for.
 
 use super::{Layer, Linear};
 use crate::kernel::attention;
