@@ -39,6 +39,7 @@ mod tests {
     use tch::{Device, Kind, Tensor};
 
     use super::*;
+    use crate::resident_pages;
 
     /// What jemalloc answers to `name`, where it has an answer; asked about an address if there is one.
     fn ask<T: Default>(name: &CStr, mut address: Option<*const c_void>) -> Option<T> {
@@ -70,19 +71,13 @@ mod tests {
         assert!(arena((&raw const on_stack).cast()).is_none());
     }
 
-    /// Resident pages of this process.
-    fn resident() -> u64 {
-        let numbers = std::fs::read_to_string("/proc/self/statm").unwrap();
-        numbers.split(' ').nth(1).unwrap().parse().unwrap()
-    }
-
     #[test]
     fn what_is_free_stays_until_it_is_given_back() {
         const PAGES: u64 = 1 << 14; // of 4 kB: more than anything else here takes
-        let before = resident();
+        let before = resident_pages().unwrap();
         drop(Tensor::ones([PAGES as i64 * 1024], (Kind::Float, Device::Cpu)));
-        assert!(resident() > before + PAGES / 2);
+        assert!(resident_pages().unwrap() > before + PAGES / 2);
         give_back();
-        assert!(resident() < before + PAGES / 2);
+        assert!(resident_pages().unwrap() < before + PAGES / 2);
     }
 }

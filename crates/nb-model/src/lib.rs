@@ -18,6 +18,7 @@ mod packed;
 pub mod pool;
 pub mod profile;
 mod runs;
+mod send;
 mod top;
 
 #[doc(hidden)]
@@ -32,6 +33,7 @@ pub use encoder::{Bert, Capture, DropoutKey, Encoded, Keep, Pass, Precision, par
 pub use error::ModelError;
 pub use packed::Packed;
 pub use runs::Runs;
+pub use send::send;
 pub use top::{
     AttentivePooling, Clicks, Dense, POOLING_QUERY, Reader, SelfAttention, cls_pooling, mean_pooling, score,
 };

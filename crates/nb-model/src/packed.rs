@@ -7,6 +7,7 @@
 use tch::{Device, Tensor};
 
 use crate::runs::Runs;
+use crate::send;
 
 /// A group is closed before its shortest sequence falls below this share of its longest one.
 const GROUP_FILL: f64 = 0.75;
@@ -68,7 +69,7 @@ impl Packed {
 
         let positions: Vec<i64> = lengths.iter().flat_map(|&l| 0..l).collect();
         let firsts: Vec<i64> = lengths.iter().scan(0, |end, &l| Some(std::mem::replace(end, *end + l))).collect();
-        let send = |values: &[i64]| Tensor::from_slice(values).to_device(device);
+        let send = |values: &[i64]| send(&Tensor::from_slice(values), device);
         Self {
             ids: send(ids),
             segments: send(segments),
@@ -165,10 +166,10 @@ impl Padding {
         }
         let n = lengths.len() as i64;
         Self {
-            gather: Tensor::from_slice(&gather).to_device(device),
-            scatter: Tensor::from_slice(&scatter).to_device(device),
-            key_bias: Tensor::from_slice(&bias).view([n, 1, 1, width]).to_device(device),
-            real: Tensor::from_slice(&real).view([n * width, 1]).to_device(device),
+            gather: send(&Tensor::from_slice(&gather), device),
+            scatter: send(&Tensor::from_slice(&scatter), device),
+            key_bias: send(&Tensor::from_slice(&bias), device).view([n, 1, 1, width]),
+            real: send(&Tensor::from_slice(&real), device).view([n * width, 1]),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::cell::OnceCell;
 
 use tch::{Device, Tensor};
 
+use crate::send;
+
 /// R runs, one after the other, over n rows.
 #[derive(Debug)]
 pub struct Runs {
@@ -30,7 +32,7 @@ impl Runs {
         self.members.get_or_init(|| {
             let runs = self.lengths.iter().zip(0_i64..);
             let owner: Vec<i64> = runs.flat_map(|(&length, i)| std::iter::repeat_n(i, length as usize)).collect();
-            let owner = Tensor::from_slice(&owner).to_device(self.device);
+            let owner = send(&Tensor::from_slice(&owner), self.device);
             let all = Tensor::arange(self.lengths.len() as i64, (tch::Kind::Int64, self.device));
             all.unsqueeze(1).eq_tensor(&owner.unsqueeze(0))
         })

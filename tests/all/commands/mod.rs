@@ -6,6 +6,7 @@ mod bench;
 mod compare;
 pub(crate) mod corpora;
 mod inference;
+mod lost_processes;
 mod methods;
 pub(crate) mod place;
 mod processes;

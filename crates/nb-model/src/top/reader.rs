@@ -6,6 +6,7 @@ use super::{AttentivePooling, POOLING_QUERY, SelfAttention};
 use crate::arena::{Arena, Layout};
 use crate::packed::Padding;
 use crate::runs::Runs;
+use crate::send;
 
 /// Which rows of a table of news each reader clicked.
 #[derive(Debug)]
@@ -30,12 +31,12 @@ impl Clicks {
         let clicked = rows.len() as i64;
         assert_eq!(lengths.iter().sum::<i64>(), clicked, "clicked rows against the sum of the lengths");
         let warm: Vec<i64> = lengths.iter().copied().filter(|&length| length > 0).collect();
-        let order = (warm.len() < lengths.len()).then(|| Tensor::from_slice(&with_cold(lengths)).to_device(device));
+        let order = (warm.len() < lengths.len()).then(|| send(&Tensor::from_slice(&with_cold(lengths)), device));
         let filled: Vec<i64> = lengths.iter().map(|&length| length.max(1)).collect();
         let width = warm.iter().copied().max().unwrap_or(0);
         let padding = (!warm.is_empty()).then(|| (warm.len() as i64, Padding::new(&warm, width, device)));
         Self {
-            rows: Tensor::from_slice(rows).to_device(device),
+            rows: send(&Tensor::from_slice(rows), device),
             order,
             runs: Runs::new(&filled, device),
             warm: padding,

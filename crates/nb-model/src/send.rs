@@ -1,0 +1,38 @@
+//! From the host to a device.
+
+use tch::{Device, Tensor};
+
+/// A batch's `tensor`, which was made on the host, on `device`. On a GPU nobody waits for it: it is copied from pinned memory,
+/// in its turn among what the GPU was given to do before.
+///
+/// ```
+/// use tch::{Device, Tensor};
+/// let labels = nb_model::send(&Tensor::from_slice(&[1i64, 0, 2]), Device::Cpu);
+/// assert_eq!(Vec::<i64>::try_from(labels).unwrap(), [1, 0, 2]);
+/// ```
+pub fn send(tensor: &Tensor, device: Device) -> Tensor {
+    match device {
+        // Where memory cannot be pinned, the copy is waited for.
+        Device::Cuda(_) => match tensor.f_pin_memory(device) {
+            Ok(pinned) => pinned.to_device_(device, tensor.kind(), true, false),
+            Err(_) => tensor.to_device(device),
+        },
+        _ => tensor.to_device(device),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On every device that is there.
+    #[test]
+    fn what_is_sent_arrives() {
+        let own = Tensor::from_slice(&[[1.5_f32, -2.0], [0.0, 3.0]].concat()).view([2, 2]);
+        for device in [Device::Cpu, Device::cuda_if_available()] {
+            let sent = send(&own, device);
+            assert_eq!(sent.device(), device);
+            assert!(sent.to_device(Device::Cpu).equal(&own));
+        }
+    }
+}

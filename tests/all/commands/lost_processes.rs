@@ -1,0 +1,163 @@
+//! Runs on several processes of which one is lost, hangs, or is told to stop.
+
+#![cfg(unix)]
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::place::{CONFIG, Ended, Place};
+use super::processes::{can, train, until};
+use super::resuming::kill;
+
+fn signal(process: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap();
+    assert!(status.success(), "kill -s {name} {process}");
+}
+
+/// The processes that `first` has started, by rank from 1.
+fn others(first: &Child) -> Vec<u32> {
+    let found = Command::new("pgrep").args(["-P", &first.id().to_string()]).output().unwrap();
+    String::from_utf8(found.stdout).unwrap().lines().map(|line| line.parse().unwrap()).collect()
+}
+
+fn endless(place: &Place) -> Child {
+    let endless = ["train.accumulate=3", "train.epochs=1000000", "train.eval_every=1000000", "checkpoints.every=5"];
+    let child = until(place, train(place, "runs/tiny", 3, &endless), "runs/tiny", 5);
+    assert_eq!(others(&child).len(), 2);
+    child
+}
+
+fn is_there(process: u32) -> bool {
+    Command::new("kill").args(["-s", "0", &process.to_string()]).stderr(Stdio::null()).status().unwrap().success()
+}
+
+#[test]
+fn a_process_that_is_lost_ends_the_others_within_a_minute_and_is_named() {
+    if !can() {
+        return;
+    }
+    for how in ["KILL", "STOP"] {
+        let place = Place::new();
+        let child = endless(&place);
+        let others = others(&child);
+        signal(others[0], how);
+        let begin = Instant::now();
+        let ended =
+            Ended::from(child.wait_with_output().unwrap()).failed(&["process 1 is gone: no sign of life for 2"]);
+        assert!(begin.elapsed() < Duration::from_secs(60), "{how}: {:?}", begin.elapsed());
+        assert!(ended.err.contains("error in process 2: process 1 is gone"), "{}", ended.err);
+        assert!(!others.iter().any(|&other| is_there(other)), "{how}");
+        assert!(place.exists("runs/tiny/checkpoints"));
+    }
+}
+
+/// A process whose main thread stands still lives on: it gives signs of life, but does not come.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_hangs_ends_the_others_within_a_minute_and_is_named() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let child = endless(&place);
+    let others = others(&child);
+    let halted = halt_main_thread(others[0]);
+    let begin = Instant::now();
+    let ended = Ended::from(child.wait_with_output().unwrap()).failed(&["process 1 hangs: it lives, but"]);
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+    assert!(ended.err.contains("error in process 2: process 1 hangs"), "{}", ended.err);
+    halted.join().unwrap();
+    assert!(!others.iter().any(|&other| is_there(other)));
+}
+
+/// Halts one thread of a process as a debugger does, until the process ends.
+#[cfg(target_os = "linux")]
+fn halt_main_thread(process: u32) -> std::thread::JoinHandle<()> {
+    use nix::sys::ptrace;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    let process = nix::unistd::Pid::from_raw(process.try_into().unwrap());
+    let (is_halted, halted) = std::sync::mpsc::channel();
+    // The thread that has seized it must also be the one that hears of its end.
+    let thread = std::thread::spawn(move || {
+        ptrace::seize(process, ptrace::Options::empty()).unwrap();
+        ptrace::interrupt(process).unwrap();
+        waitpid(process, None).unwrap();
+        is_halted.send(()).unwrap();
+        while !matches!(waitpid(process, None).unwrap(), WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {}
+    });
+    halted.recv().unwrap();
+    thread
+}
+
+/// The configuration comes from a pipe, which the first process empties.
+#[test]
+fn a_process_that_fails_before_it_joins_is_not_waited_for() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    // Paths count from the configuration's folder.
+    let mut config = CONFIG.to_owned();
+    for name in ["runs/tiny", "train.tsv", "dev.tsv", "tokenizer: tokenizer"] {
+        let (key, path) = name.split_once(": ").unwrap_or(("", name));
+        let to = place.path(path).display().to_string();
+        config = config.replace(name, &if key.is_empty() { to } else { format!("{key}: {to}") });
+    }
+    let mut command = place.command();
+    command.args(["train", "--config", "/dev/stdin", "--processes", "2", "--set", "train.accumulate=2"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let begin = Instant::now();
+    let mut child = command.spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), config.as_bytes()).unwrap();
+    Ended::from(child.wait_with_output().unwrap()).failed(&["process 1", "has ended before the run began"]);
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+    assert!(!place.exists("runs"));
+}
+
+/// What `nb` sets for libtorch before that begins, as the processes that it starts are given it.
+#[cfg(target_os = "linux")]
+#[test]
+fn libtorch_is_told_to_keep_few_products() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let child = endless(&place);
+    let given = std::fs::read(format!("/proc/{}/environ", others(&child)[0])).unwrap();
+    let given = String::from_utf8(given).unwrap();
+    assert!(given.split('\0').any(|variable| variable == "ONEDNN_PRIMITIVE_CACHE_CAPACITY=64"), "{given}");
+    assert!(given.split('\0').any(|variable| variable == "TORCH_CPP_LOG_LEVEL=ERROR"), "{given}");
+    kill(child);
+}
+
+#[test]
+fn without_the_first_process_the_others_end() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let child = endless(&place);
+    let others = others(&child);
+    kill(child);
+    let begin = Instant::now();
+    while others.iter().any(|&other| is_there(other)) {
+        assert!(begin.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_signal_to_any_process_stops_all_after_the_same_step() {
+    if !can() {
+        return;
+    }
+    for to_first in [true, false] {
+        let place = Place::new();
+        let child = endless(&place);
+        signal(if to_first { child.id() } else { others(&child)[1] }, "TERM");
+        let ended = Ended::from(child.wait_with_output().unwrap());
+        assert_eq!(ended.code, Some(143), "{}", ended.err);
+        assert!(ended.err.contains("stopped after step") && ended.err.contains("--resume"), "{}", ended.err);
+        assert!(!ended.err.contains("error"), "{}", ended.err);
+    }
+}
