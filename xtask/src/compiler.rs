@@ -47,7 +47,7 @@ pub(crate) fn find() -> Result<Compiler> {
 ///
 /// There is none; the message says what to install.
 pub(crate) fn find_make() -> Result<PathBuf> {
-    ["gmake", "make"].into_iter().find_map(project::which).context(
+    project::which("make").context(
         "found no make, which the allocator (jemalloc) is built with: install it \
          (Debian and Ubuntu: `apt install make`; Fedora: `dnf install make`; Arch: `pacman -S make`)",
     )

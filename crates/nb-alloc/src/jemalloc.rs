@@ -12,19 +12,20 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// * `oversize_threshold:0`: blocks of 8 MB and more are like others. By default they go back to the system when they are
 ///   freed, and a step that asks for them again waits for zeroed pages.
-/// * `dirty_decay_ms:-1`: what is free stays with the program until [`give_back`]. By default it trickles away, pages that the
+/// * `dirty_decay_ms:-1`: what is free stays with the program until [`purge`]. By default it trickles away, pages that the
 ///   next step asks for among them: with 60 seconds a step of teacher and student still takes 1.5 times as long.
 const SETTINGS: &[u8; 39] = b"oversize_threshold:0,dirty_decay_ms:-1\0";
 
 /// Where jemalloc looks for a program's settings.
 // SAFETY: jemalloc declares `const char *malloc_conf` and reads it before `main`: a pointer to bytes that live as long as the
-// program, with a zero at their end. Nothing else defines this name.
+// program, with a zero at their end. jemalloc itself defines
+// the name too, of the same type and weakly: this one counts.
 #[unsafe(export_name = "malloc_conf")]
 static MALLOC_CONF: &[u8; 39] = SETTINGS;
 
 /// Gives the pages of all that is free back to the system. What is asked for next costs a new page for each 4 kB, so this is for
 /// every few seconds, not for every step.
-pub fn give_back() {
+pub fn purge() {
     // 4096 stands for all arenas.
     let name = c"arena.4096.purge";
     // SAFETY: an action without value and answer, which takes null for both. It fails for an unknown name alone.
@@ -39,7 +40,7 @@ mod tests {
     use tch::{Device, Kind, Tensor};
 
     use super::*;
-    use crate::resident_pages;
+    use crate::watch::own_pages;
 
     /// What jemalloc answers to `name`, where it has an answer; asked about an address if there is one.
     fn ask<T: Default>(name: &CStr, mut address: Option<*const c_void>) -> Option<T> {
@@ -74,10 +75,10 @@ mod tests {
     #[test]
     fn what_is_free_stays_until_it_is_given_back() {
         const PAGES: u64 = 1 << 14; // of 4 kB: more than anything else here takes
-        let before = resident_pages().unwrap();
+        let before = own_pages().unwrap();
         drop(Tensor::ones([PAGES as i64 * 1024], (Kind::Float, Device::Cpu)));
-        assert!(resident_pages().unwrap() > before + PAGES / 2);
-        give_back();
-        assert!(resident_pages().unwrap() < before + PAGES / 2);
+        assert!(own_pages().unwrap() > before + PAGES / 2);
+        purge();
+        assert!(own_pages().unwrap() < before + PAGES / 2);
     }
 }

@@ -59,7 +59,7 @@ mod tests {
     use crate::report::outcome;
 
     fn report(results: Vec<Outcome>) -> Report {
-        Report { host: Host::here(1, tch::Device::Cpu), commit: None, results }
+        Report { host: Host::here(1, tch::Device::Cpu), commit: None, teacher: String::new(), results }
     }
 
     #[test]

@@ -143,6 +143,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// The large model in words.
+    fn named_teacher(&self) -> String {
+        self.random
+            .map_or_else(|| self.teacher.clone(), |Shape { layers, hidden }| format!("{layers}x{hidden}, random"))
+    }
+
     /// CPU threads of both sides.
     pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -197,7 +203,8 @@ fn run(options: &Options, bench: impl FnOnce(&Setting, &[String], Found<'_>) -> 
         results.push(outcome.clone());
     })?;
     let device = nb_train::plan::device(setting.device)?;
-    let report = Report { host: Host::here(setting.threads, device), commit: host::commit(), results };
+    let (host, commit) = (Host::here(setting.threads, device), host::commit());
+    let report = Report { host, commit, teacher: options.named_teacher(), results };
     if let Some(path) = &options.json {
         report.write(path)?;
     }
@@ -206,6 +213,9 @@ fn run(options: &Options, bench: impl FnOnce(&Setting, &[String], Found<'_>) -> 
     println!("{} of {} cases are in the baseline too", baseline::in_common(&before, &report), report.results.len());
     if before.host != report.host {
         println!("note: the baseline was measured on another machine or with other threads");
+    }
+    if before.teacher != report.teacher {
+        println!("note: the baseline was measured with another teacher, {}", before.teacher);
     }
     slower.iter().for_each(|case| println!("slower: {case}"));
     if slower.is_empty() {

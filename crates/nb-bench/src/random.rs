@@ -42,6 +42,7 @@ pub fn write(shape: Shape, checkpoint: &str, folder: PathBuf) -> Result<PathBuf>
     let config = BertConfig::new(vocabulary, shape.hidden, shape.layers, shape.hidden / HEAD);
     let mut bert = Bert::zeros(config, Device::Cpu, Precision::F32)?;
     bert.randomise(0);
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     bert.save(&folder)?;
     for name in ["tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"] {
         let (from, to) = (of.join(name), folder.join(name));

@@ -18,6 +18,9 @@ pub struct Report {
     pub host: Host,
     /// The commit that was measured.
     pub commit: Option<String>,
+    /// The large model, as the command line named it: a checkpoint, or a shape with random weights.
+    #[serde(default)]
+    pub teacher: String,
     /// By case and precision.
     pub results: Vec<Outcome>,
 }
@@ -158,7 +161,7 @@ mod tests {
         result.peers = BTreeMap::from([("torch-eager".to_owned(), 15.0)]);
         (result.ratio, result.spread) = (Some(2.0), Some([1.9, 2.1]));
         result.details = Map::from_iter([("peak_bytes".to_owned(), json!(7))]);
-        Report { host, commit: None, results: vec![result] }
+        Report { host, commit: None, teacher: "a folder".to_owned(), results: vec![result] }
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::{Error, World};
 
 /// For finding each other at the start: the others may still be loading, or waiting for their machine.
 const RENDEZVOUS: Duration = Duration::from_secs(300);
+/// For connecting each with each when all are there.
+const CONNECTING: Duration = Duration::from_secs(60);
 /// The backends' own limit for an exchange. Whether somebody is still to come is [`Peers`]' to say, so this one is out of the way.
 const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Names the network interface by which the others reach this process, where the usual one is not it; as in PyTorch.
@@ -67,7 +69,7 @@ impl ProcessGroup {
     }
 
     /// As [`ProcessGroup::join`], of a process that knows more of the others, since it has started them: `goes_on` is asked
-    /// all the while, and an error of its ends the wait.
+    /// while it waits for them to come, and an error of its ends the wait.
     ///
     /// # Errors
     /// Those of [`ProcessGroup::join`], and what `goes_on` returns.
@@ -90,8 +92,7 @@ impl ProcessGroup {
             let at = StoreAt { host: &world.host, port: world.port, serves, prefix: &prefix };
             Store::open(&at, RENDEZVOUS).map_err(failed)
         };
-        let own = store(serves)?;
-        rendezvous::meet(&own, (world.rank, world.size), RENDEZVOUS, &mut goes_on).map_err(failed)?;
+        // What can fail in one process alone comes before the others count on it.
         let address = address_towards(&world).map_err(|e| failed(e.to_string()))?;
         let is_named = std::env::var_os(INTERFACE).is_some_and(|name| !name.is_empty());
         if address.is_loopback() && world.size > world.local_size && !is_named {
@@ -101,7 +102,9 @@ impl ProcessGroup {
                 world.host
             )));
         }
-        let gloo = Backend::gloo(&own, (world.rank, world.size), &address.to_string(), RENDEZVOUS).map_err(failed)?;
+        let own = store(serves)?;
+        rendezvous::meet(&own, (world.rank, world.size), RENDEZVOUS, &mut goes_on).map_err(failed)?;
+        let gloo = Backend::gloo(&own, (world.rank, world.size), &address.to_string(), CONNECTING).map_err(failed)?;
         gloo.set_timeout(UNLIMITED).map_err(failed)?;
         // A connection of its own: one that waits for an answer keeps no other from asking.
         let peers = Peers::watch(store(false)?, world.rank, world.size).map_err(|e| failed(e.to_string()))?;

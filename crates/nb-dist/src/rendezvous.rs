@@ -10,6 +10,8 @@ use crate::shim::Store;
 const LOOK: Duration = Duration::from_millis(50);
 /// What process 0 writes when it has seen everybody.
 const ALL: &str = "all are here";
+/// Where process 0 writes why it gives up.
+const END: &str = "not all are here";
 /// Missing processes that an error names.
 const NAMED: usize = 8;
 
@@ -38,12 +40,21 @@ pub(crate) fn meet(
             }
         } else if store.get(ALL)?.is_some() {
             return Ok(());
+        } else if let Some(why) = store.get(END)? {
+            return Err(String::from_utf8_lossy(&why).into_owned());
         }
-        goes_on()?;
         let waited = since.elapsed();
-        if waited > patience {
-            let who = if rank == 0 { absent(&missing) } else { "process 0 does not say that all are there".to_owned() };
-            return Err(format!("{who} after {} s", waited.as_secs()));
+        let end = goes_on().err().or_else(|| {
+            let who =
+                || if rank == 0 { absent(&missing) } else { "process 0 does not say that all are there".to_owned() };
+            (waited > patience).then(|| format!("{} after {} s", who(), waited.as_secs()))
+        });
+        if let Some(end) = end {
+            if rank == 0 {
+                store.set(END, end.as_bytes())?;
+                std::thread::sleep(4 * LOOK); // the store ends with this process; the others are to read it before
+            }
+            return Err(end);
         }
         std::thread::sleep(LOOK);
     }

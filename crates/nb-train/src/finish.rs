@@ -28,10 +28,8 @@ pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Res
         let measured = measured(run, (role, model), processes);
         models.push(measured.with_context(|| format!("{} of the finished run", role.name()))?);
     }
-    let _work = processes.at_work(); // the others wait for what is left
-    let summary = run.folder.is_ours().then(|| write(run, models)).transpose()?;
-    processes.meet()?;
-    Ok(summary)
+    let _work = processes.at_work();
+    run.folder.is_ours().then(|| write(run, models)).transpose()
 }
 
 /// How fast each model is, and what is left of the run for people.

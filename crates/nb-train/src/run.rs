@@ -219,10 +219,9 @@ impl<K: Task> Run<'_, K> {
         progress.finish();
         self.look_at_left_out(None)?;
         let processes = Rc::clone(&self.stepper.processes);
-        Ok(match finish(&self, &processes)? {
-            Some(summary) => Outcome::Finished(Box::new(summary)),
-            None => Outcome::FinishedByFirst(self.folder.path().to_owned()),
-        })
+        let summary = finish(&self, &processes)?;
+        let folder = first_finds(&processes, || Ok(self.folder.path().to_owned()))?; // the others wait for what is left
+        Ok(summary.map_or(Outcome::FinishedByFirst(folder), |summary| Outcome::Finished(Box::new(summary))))
     }
 
     /// Saves what is needed to go on from here; says whether it could.

@@ -270,17 +270,6 @@ fn test_rows_are_measured_at_the_end_and_choose_nothing() {
     place.train(&["data.test=tokenizer"]).failed(&["data.test is", "tokenizer/corpus.jsonl"]);
 }
 
-/// Memory is all that it changes; a run may go on with the other setting.
-#[test]
-fn a_run_that_computes_layers_once_more_is_the_same_run() {
-    let place = Place::new();
-    place.train(&["output=runs/kept"]).done();
-    place.train(&["output=runs/recomputed", "train.recompute=true"]).done();
-    assert_same_model(&place, "runs/kept/student", "runs/recomputed/student");
-    assert_same_model(&place, "runs/kept/teacher", "runs/recomputed/teacher");
-    place.train(&["train.recompute=sometimes"]).failed(&["train.recompute", "expected a boolean"]);
-}
-
 /// A frozen teacher is measured on the test rows too.
 #[test]
 fn a_frozen_teacher_is_tested() {

@@ -29,6 +29,18 @@ fn help_has_an_example_for_each_command() {
     assert!(place.nb(&["--version"]).done().out.starts_with("nb "));
 }
 
+/// `nb` allocates by jemalloc, with settings of its own, which a user's come on top of.
+#[cfg(target_os = "linux")]
+#[test]
+fn free_memory_stays_for_the_next_step() {
+    let place = Place::new();
+    let told = place.command().env("MALLOC_CONF", "confirm_conf:true").arg("--version").output().unwrap();
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(
+        told.contains("Set conf value: oversize_threshold:0") && told.contains("Set conf value: dirty_decay_ms:-1")
+    );
+}
+
 #[test]
 fn wrong_usage_exits_2() {
     let place = Place::new();

@@ -126,6 +126,27 @@ fn an_evaluation_on_many_processes_is_that_on_one_to_the_bit() {
     }
 }
 
+/// A teacher that is there already, but was trained in another way, stays; the first process trains one beside it, and the others
+/// are told where.
+#[test]
+fn all_processes_find_the_teacher_that_the_first_has_trained() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let kd = |epochs: &str| {
+        let teacher = format!("teacher.train={{epochs: {epochs}}}");
+        let sets = ["train.accumulate=2", "method.name=kd", &teacher];
+        let mut command = train(&place, "runs/tiny", 2, &sets);
+        command.arg("--overwrite");
+        ended(command).done();
+    };
+    kd("1");
+    std::fs::remove_file(place.path("runs/tiny/summary.json")).unwrap(); // a run that came to its end is not written over
+    kd("2");
+    assert!(place.exists("runs/tiny-teacher/summary.json") && place.exists("runs/tiny-teacher-2/summary.json"));
+}
+
 /// Starts a run on so many processes, and returns it once it has this checkpoint.
 pub(super) fn until(place: &Place, mut command: Command, run: &str, checkpoint: u64) -> Child {
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

@@ -319,3 +319,20 @@ fn updates_that_are_not_finite_are_left_out_if_the_configuration_says_so() {
     place.train(&["train.lr=0", "output=runs/still"]).done();
     assert_same_model(&place, "runs/skipped/student", "runs/still/student");
 }
+
+/// Memory is all that `train.recompute` changes, so a run may go on with the other setting.
+#[test]
+fn a_run_that_computes_layers_once_more_is_the_same_run() {
+    let place = Place::new();
+    let recompute = "train.recompute=true";
+    ended(resume(&place, "runs/kept", &[])).done();
+    ended(resume(&place, "runs/recomputed", &[recompute])).done();
+    assert_same_run(&place, "runs/kept", "runs/recomputed");
+    assert!(ended(resume(&place, "runs/kept", &[recompute])).done().out.contains("finished already"));
+    let memory = |set: &str| {
+        let page = place.nb(&["plan", "--config", "tiny.yaml", "--set", set]).done().out;
+        page.lines().find(|line| line.trim_start().starts_with("memory")).unwrap().to_owned()
+    };
+    assert_ne!(memory(recompute), memory("train.recompute=false"));
+    place.train(&["train.recompute=sometimes"]).failed(&["train.recompute", "expected a boolean"]);
+}

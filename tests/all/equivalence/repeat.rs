@@ -91,7 +91,7 @@ fn keeping_inputs_alone_changes_no_gradient() {
         for capture in [Capture::Last, Capture::States, Capture::Scores] {
             let gradients = |keep| {
                 let mut bert = encoder(&config, precision, 3);
-                bert.keep(keep);
+                bert.set_keep(keep);
                 let encoded = bert.encode(&packed, Pass::Training(DropoutKey::Key(5)), capture);
                 let all: Vec<_> = encoded.states().iter().chain(encoded.scores()).map(|x| (x * 1.5).sin()).collect();
                 all.iter().map(|x| x.sum(Kind::Float)).sum::<Tensor>().backward();

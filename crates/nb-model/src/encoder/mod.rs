@@ -19,7 +19,6 @@ use crate::config::BertConfig;
 use crate::kernel::norm::LayerNorm;
 use crate::kernel::panels::numbers;
 use crate::packed::Packed;
-use crate::profile::{Phase, scope};
 use embeddings::{EmbeddingTape, Embeddings};
 use layer::short::{Room, ShortLayer};
 use layer::{Layer, LayerTape};
@@ -36,7 +35,8 @@ pub enum Precision {
     /// 32-bit floats.
     #[default]
     F32,
-    /// bfloat16 products with f32 master weights.
+    /// bfloat16 products with f32 master weights. (A short text alone, on the CPU and for its last state, goes through these
+    /// weights in f32.)
     Bf16,
 }
 
@@ -182,7 +182,7 @@ impl Bert {
         self.parameters_changed();
     }
 
-    /// To be called after the arena's values were written: refreshes the copy that low-precision products read.
+    /// To be called after the arena's values were written, in every precision: refreshes the copies that products read.
     pub fn parameters_changed(&mut self) {
         let master = self.arena.values().narrow(0, self.layers_start, self.arena.layout().numel() - self.layers_start);
         if let Some(low) = &mut self.low {
@@ -192,7 +192,7 @@ impl Bert {
     }
 
     /// Sets what training passes keep from now on.
-    pub fn keep(&mut self, keep: Keep) {
+    pub fn set_keep(&mut self, keep: Keep) {
         self.keep = keep;
     }
 
@@ -201,7 +201,7 @@ impl Bert {
         &self.config
     }
 
-    /// The model's parameters and gradients.
+    /// The model's parameters and gradients. Whoever writes the values calls [`Bert::parameters_changed`].
     pub fn arena(&self) -> &Arena {
         &self.arena
     }
@@ -295,7 +295,6 @@ impl Bert {
     fn run_short(&self, packed: &Packed) -> Tensor {
         let layers = self.short.get_or_init(|| self.layers.iter().map(ShortLayer::new).collect());
         let (state, _) = self.embeddings.forward(packed, Pass::Inference);
-        let _scope = scope(Phase::Linear);
         let mut x = numbers(&state);
         let mut room = Room::default();
         layers.iter().for_each(|layer| layer.forward(&mut x, &mut room));

@@ -16,6 +16,7 @@ const COLUMNS: usize = 128;
 
 /// `sum` (f32) becomes `sum` + `x`, both of one shape.
 pub(crate) fn add(sum: &Tensor, x: &Tensor) {
+    assert_eq!(sum.size(), x.size(), "what is added has the shape of the sum");
     let mut sum = sum.shallow_clone();
     if !is_for_host(&sum, x) {
         let _ = sum.g_add_(x);
@@ -30,6 +31,7 @@ pub(crate) fn add(sum: &Tensor, x: &Tensor) {
 
 /// `sum` \[H\] (f32) becomes `sum` + the sum over the rows of `x` [n, H].
 pub(crate) fn add_rows(sum: &Tensor, x: &Tensor) {
+    assert_eq!(sum.size()[0], x.size()[1], "rows have the length of the sum");
     let mut sum = sum.shallow_clone();
     if !is_for_host(&sum, x) {
         let _ = sum.g_add_(&x.sum_dim_intlist(0, false, Kind::Float));
@@ -38,7 +40,7 @@ pub(crate) fn add_rows(sum: &Tensor, x: &Tensor) {
     let width = sum.numel();
     with_slices_of::<bf16, f32, 1, 1, _>([&x.contiguous()], [&mut sum], |[x], [sum]| {
         pool::for_each(sum.chunks_mut(COLUMNS).enumerate(), |(piece, sum)| {
-            dispatch(|| add_columns(&x[piece * COLUMNS..], width, sum));
+            dispatch(|| add_columns(x.get(piece * COLUMNS..).unwrap_or_default(), width, sum));
         });
     });
 }
@@ -69,7 +71,7 @@ mod tests {
 
     #[test]
     fn bf16_adds_up_in_f32() {
-        for size in [[1, 1], [37, 131], [300, 384], [5, 128]] {
+        for size in [[1, 1], [37, 131], [300, 384], [5, 128], [0, 200]] {
             let x = numbers(&size);
             for kind in [Kind::Float, Kind::BFloat16] {
                 let (sum, rows) = (numbers(&size) * 0.5 + 1000.0, numbers(&[size[1]]) * 0.25);

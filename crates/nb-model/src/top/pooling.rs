@@ -62,6 +62,11 @@ impl AttentivePooling {
     pub fn forward(&self, states: &Tensor, runs: &Runs) -> Tensor {
         // One row per run with −∞ at the rows of others: a softmax and a product then pool without padding.
         let scores = self.scores(states).view([1, -1]);
+        assert_eq!(
+            runs.lengths().iter().sum::<i64>(),
+            states.size()[0],
+            "rows of the runs against those of the states"
+        );
         let scores = match runs.lengths() {
             [_] => scores, // there are no others
             _ => scores.masked_fill(&runs.members().logical_not(), f64::NEG_INFINITY),

@@ -35,12 +35,7 @@ impl Clicks {
         let filled: Vec<i64> = lengths.iter().map(|&length| length.max(1)).collect();
         let width = warm.iter().copied().max().unwrap_or(0);
         let padding = (!warm.is_empty()).then(|| (warm.len() as i64, Padding::new(&warm, width, device)));
-        Self {
-            rows: send(&Tensor::from_slice(rows), device),
-            order,
-            runs: Runs::new(&filled, device),
-            warm: padding,
-        }
+        Self { rows: send(&Tensor::from_slice(rows), device), order, runs: Runs::new(&filled, device), warm: padding }
     }
 
     /// Number of readers.

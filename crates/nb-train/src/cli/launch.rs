@@ -64,7 +64,9 @@ impl Others {
     pub(super) fn all_live(&mut self) -> Result<(), String> {
         for (rank, child) in &mut self.0 {
             if let Ok(Some(status)) = child.try_wait() {
-                return Err(format!("process {rank}, which this one started, has ended before the run began ({status})"));
+                return Err(format!(
+                    "process {rank}, which this one started, has ended before the run began ({status})"
+                ));
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -71,9 +72,17 @@ impl Train {
             }
             world => (world, None),
         };
-        let others_live = || others.as_mut().map_or(Ok(()), Others::all_live);
-        let join = |world| ProcessGroup::join_while(world, others_live);
-        let processes = Rc::new(world.map_or_else(|| Ok(ProcessGroup::alone()), join)?);
+        let is_stopped = || signals.stop().load(Ordering::Relaxed);
+        let goes_on = || match is_stopped() {
+            true => Err("stopped by a signal".to_owned()),
+            false => others.as_mut().map_or(Ok(()), Others::all_live),
+        };
+        let joined = world.map_or_else(|| Ok(ProcessGroup::alone()), |world| ProcessGroup::join_while(world, goes_on));
+        if joined.is_err() && is_stopped() {
+            tracing::warn!("stopped before all processes were there; nothing was written");
+            return Ok(signals.exit_code());
+        }
+        let processes = Rc::new(joined?);
         let unfinished = match (self.overwrite, self.resume) {
             (true, _) => Unfinished::Overwrite,
             (_, true) => Unfinished::Resume(Accepted(self.accepted.clone())),

@@ -8,6 +8,7 @@ use super::{Layer, Linear};
 use crate::kernel::attention;
 use crate::kernel::norm::{LayerNorm, normalise_sum};
 use crate::kernel::panels::{Panels, numbers};
+use crate::profile::{Phase, scope};
 
 /// A layer's weights, rearranged.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ impl Norm {
 
     /// `x` becomes LN(x + branch).
     fn add(&self, x: &mut [f32], branch: &[f32]) {
+        let _scope = scope(Phase::Elementwise);
         normalise_sum(x, branch, (&self.weight, &self.bias), self.eps);
     }
 }
@@ -73,13 +75,20 @@ impl ShortLayer {
         branch.resize(rows * hidden, 0.0);
         wide.resize(rows * self.up.outputs(), 0.0);
 
-        self.qkv.forward(x, blocks, qkv);
-        attention::forward_one(qkv, context, (hidden, self.heads));
-        self.attention_out.forward(context, blocks, branch);
+        let product = |panels: &Panels, x: &[f32], blocks: &mut Vec<f32>, out: &mut [f32]| {
+            let _scope = scope(Phase::Linear);
+            panels.forward(x, blocks, out);
+        };
+        product(&self.qkv, x, blocks, qkv);
+        {
+            let _scope = scope(Phase::Attention);
+            attention::forward_one(qkv, context, (hidden, self.heads));
+        }
+        product(&self.attention_out, context, blocks, branch);
         self.attention_norm.add(x, branch);
 
-        self.up.forward(x, blocks, wide);
-        self.down.forward(wide, blocks, branch);
+        product(&self.up, x, blocks, wide);
+        product(&self.down, wide, blocks, branch);
         self.out_norm.add(x, branch);
     }
 }

@@ -74,15 +74,16 @@ mod tests {
         }
     }
 
+    /// Up to the digits of f32 for numbers as large as x: GELU's far left end, nearly 0, has fewer of its own.
     #[test]
-    fn each_is_libtorchs_to_single_precision() {
+    fn each_is_libtorchs_up_to_a_part_of_x() {
         let xs: Vec<f32> = (0..ALIGN * 1000).map(|i| -12.0 + 24.0 * i as f32 / (ALIGN * 1000) as f32).collect();
-        let exact = Tensor::from_slice(&xs).to_kind(Kind::Double);
+        let x = Tensor::from_slice(&xs).to_kind(Kind::Double);
         for activation in [Activation::Gelu, Activation::GeluNew, Activation::Relu, Activation::Silu] {
             let mut found = xs.clone();
             dispatch(Map(activation, &mut found));
-            let off = (Tensor::from_slice(&found) - activation.forward(&exact)).abs();
-            let allowed = exact.abs() * 4e-7 + 1e-7;
+            let off = (Tensor::from_slice(&found) - activation.forward(&x)).abs();
+            let allowed = x.abs() * 4e-7 + 1e-7;
             assert!((off - allowed).max().double_value(&[]) < 0.0, "{activation:?}");
         }
     }
