@@ -76,8 +76,8 @@ pub enum Keep {
     /// Everything that the backward pass reads: by far the most of a training's memory.
     #[default]
     Everything,
-    /// The layer's input alone. The backward pass runs the layer forward once more, which makes a training step of a model a
-    /// third longer (Chen et al. 2016, gradient checkpointing).
+    /// The layer's input alone. The backward pass runs the layer forward once more, which adds a third to what a model
+    /// computes in a training step (Chen et al. 2016, gradient checkpointing).
     Inputs,
 }
 
