@@ -18,8 +18,7 @@ const SETTINGS: &[u8; 39] = b"oversize_threshold:0,dirty_decay_ms:-1\0";
 
 /// Where jemalloc looks for a program's settings.
 // SAFETY: jemalloc declares `const char *malloc_conf` and reads it before `main`: a pointer to bytes that live as long as the
-// program, with a zero at their end. jemalloc itself defines
-// the name too, of the same type and weakly: this one counts.
+// program, with a zero at their end. jemalloc itself defines the name too, of the same type and weakly: this one counts.
 #[unsafe(export_name = "malloc_conf")]
 static MALLOC_CONF: &[u8; 39] = SETTINGS;
 

@@ -5,6 +5,7 @@
 
 #[cfg(target_os = "linux")]
 mod jemalloc;
+#[cfg(target_os = "linux")]
 mod watch;
 
 #[cfg(target_os = "linux")]

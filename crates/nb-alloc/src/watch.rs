@@ -1,5 +1,4 @@
 //! When there is much free memory.
-#![cfg(target_os = "linux")]
 
 use std::thread;
 use std::time::Duration;

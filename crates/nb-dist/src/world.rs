@@ -27,8 +27,7 @@ pub struct World {
 
 impl World {
     /// As `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` say; `None` if `WORLD_SIZE`
-    /// is not set. The two `LOCAL_` ones
-    /// belong together; without them each process counts as alone on its machine.
+    /// is not set. The two `LOCAL_` ones belong together; without them each process counts as alone on its machine.
     ///
     /// # Errors
     /// If one of them is missing or makes no sense.

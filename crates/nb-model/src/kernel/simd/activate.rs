@@ -17,15 +17,16 @@ const TANH_CUBE: f32 = 0.044_715;
 #[inline(always)]
 pub(crate) fn activate<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> S::f32s {
     let splat = |v| simd.splat_f32s(v);
-    let times_half = |x, y| simd.mul_f32s(simd.mul_f32s(splat(0.5), x), simd.add_f32s(splat(1.0), y));
     match activation {
-        Activation::Gelu => times_half(x, erf(simd, simd.mul_f32s(x, splat(std::f32::consts::FRAC_1_SQRT_2)))),
+        Activation::Gelu => {
+            let erf = erf(simd, simd.mul_f32s(x, splat(std::f32::consts::FRAC_1_SQRT_2)));
+            simd.mul_f32s(simd.mul_f32s(splat(0.5), x), simd.add_f32s(splat(1.0), erf))
+        }
         Activation::GeluNew => {
             let cube = simd.mul_f32s(simd.mul_f32s(x, x), x);
             let inner = simd.mul_f32s(splat(TANH_SCALE), simd.mul_add_e_f32s(splat(TANH_CUBE), cube, x));
-            // tanh u = 2σ(2u) − 1
-            let sigmoid = sigmoid(simd, simd.mul_f32s(splat(2.0), inner));
-            simd.mul_f32s(x, sigmoid)
+            // (1 + tanh u)/2 = σ(2u)
+            simd.mul_f32s(x, sigmoid(simd, simd.mul_f32s(splat(2.0), inner)))
         }
         Activation::Relu => simd.max_f32s(x, splat(0.0)),
         Activation::Silu => simd.mul_f32s(x, sigmoid(simd, x)),
