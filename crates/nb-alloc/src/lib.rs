@@ -15,7 +15,7 @@ pub use jemalloc::purge;
 #[cfg(not(target_os = "linux"))]
 pub fn purge() {}
 
-/// Has free memory given back to the system when there is much of it, and every five minutes, from now on until the program ends.
+/// Has free memory given back to the system when there has been much of it for a minute, from now on until the program ends.
 /// Where no thread can be started, it just stays with the program.
 pub fn purge_from_time_to_time() {
     #[cfg(target_os = "linux")]

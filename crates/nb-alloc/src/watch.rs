@@ -1,16 +1,16 @@
-//! When there is much free memory.
+//! When free memory is too much.
 
 use std::thread;
 use std::time::Duration;
 
-use crate::purge;
+use crate::jemalloc::{free_pages, purge};
 
 /// Between two looks.
 const TICK: Duration = Duration::from_secs(2);
-/// By which part of itself memory may grow before what is free is given back.
-const GROWTH: u64 = 5;
-/// Ticks after which it is given back in any case: a program may need less than before.
-const LONGEST: u32 = 150;
+/// Looks after which is decided.
+const LOOKS: u32 = 30;
+/// What was free at every look is too much from this part of all pages on.
+const PART: u64 = 10;
 
 /// Begins to look, for as long as the program runs.
 pub(crate) fn start() {
@@ -18,30 +18,32 @@ pub(crate) fn start() {
         let mut watch = Watch::default();
         loop {
             thread::sleep(TICK);
-            if own_pages().is_some_and(|pages| watch.is_much(pages)) {
+            if let (Some(free), Some(all)) = (free_pages(), own_pages())
+                && watch.is_much(free, all)
+            {
                 purge();
             }
         }
     }));
 }
 
-/// Tells growth from what a program needs: that is back one tick after everything was given back.
+/// Tells free memory that a program soon asks for again, as each of its steps does, from what it does not need.
 #[derive(Debug, Default)]
 struct Watch {
-    needed: Option<u64>,
-    ticks: u32,
+    looks: u32,
+    least: Option<u64>,
 }
 
 impl Watch {
-    /// Whether so many pages are too many, or it has been long.
-    fn is_much(&mut self, pages: u64) -> bool {
-        let needed = *self.needed.get_or_insert(pages);
-        self.ticks += 1;
-        let is_much = pages > needed + needed / GROWTH || self.ticks == LONGEST;
-        if is_much {
-            *self = Self::default();
+    /// Whether, of `all` pages, too many have been free at every look of late, now that `free` are.
+    fn is_much(&mut self, free: u64, all: u64) -> bool {
+        let least = self.least.map_or(free, |least| least.min(free));
+        *self = Self { looks: self.looks + 1, least: Some(least) };
+        if self.looks < LOOKS {
+            return false;
         }
-        is_much
+        *self = Self::default();
+        least > all / PART
     }
 }
 
@@ -57,18 +59,21 @@ pub(crate) fn own_pages() -> Option<u64> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_fifth_more_than_a_tick_after_the_last_time_is_much() {
+    /// How often is said that it is much, in so many looks at pages of which `free(look)` in 1,000 are free.
+    fn often(looks: u64, free: impl Fn(u64) -> u64) -> usize {
         let mut watch = Watch::default();
-        let found = [100, 120, 121, 110, 130, 132, 133, 500, 500].map(|pages| watch.is_much(pages));
-        assert_eq!(found, [false, false, true, false, false, false, true, false, false]);
+        (0..looks).filter(|&look| watch.is_much(free(look), 1_000)).count()
     }
 
-    /// Nobody sees from outside that what was needed is free.
     #[test]
-    fn so_is_what_was_not_looked_at_for_long() {
-        let mut watch = Watch::default();
-        let times = (0..2 * LONGEST).filter(|_| watch.is_much(100)).count();
-        assert_eq!(times, 2);
+    fn what_is_free_at_every_look_is_much() {
+        let window = u64::from(LOOKS);
+        assert_eq!([window - 1, window, 3 * window].map(|looks| often(looks, |_| 101)), [0, 1, 3]);
+        assert_eq!(often(3 * window, |_| 100), 0);
+    }
+
+    #[test]
+    fn what_is_free_between_steps_alone_is_not() {
+        assert_eq!(often(10 * u64::from(LOOKS), |look| if look % 7 == 0 { 20 } else { 600 }), 0);
     }
 }
