@@ -68,12 +68,16 @@ extern "C" {
 
 void nb_dist_free(void* memory) { std::free(memory); }
 
-int nb_store_open(const char* host, std::uint16_t port, int serves, const char* prefix, std::int64_t timeout_ms,
-                  nb_store** out, char** error) {
+// `listener` is a socket that listens already, which the store takes over; below 0 for every address of the machine.
+int nb_store_open(const char* host, std::uint16_t port, int serves, int listener, const char* prefix,
+                  std::int64_t timeout_ms, nb_store** out, char** error) {
   return guarded(error, [&] {
     c10d::TCPStoreOptions options;
     options.port = port;
     options.isServer = serves != 0;
+    if (listener >= 0) {
+      options.masterListenFd = listener;
+    }
     options.waitWorkers = false;
     options.timeout = Milliseconds(timeout_ms);
     auto store = c10::make_intrusive<c10d::TCPStore>(host, options);

@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::peers::{GONE, Peers};
 use crate::rendezvous;
-use crate::shim::{Backend, Pending, Reduce, Store, StoreAt};
+use crate::shim::{Backend, Keeper, Pending, Reduce, Store, StoreAt};
 use crate::{Error, World};
 
 /// For finding each other at the start: the others may still be loading, or waiting for their machine.
@@ -38,6 +38,21 @@ struct Joined {
     /// For tensors on a GPU, from the first of them on; none where this build or machine has no NCCL.
     nccl: OnceCell<ManuallyDrop<Option<Backend>>>,
     peers: Peers,
+}
+
+/// A sum over the processes under way ([`ProcessGroup::begin_sum`]).
+#[derive(Debug)]
+#[must_use = "the sum is there when it is finished"]
+pub struct Sum(Option<Begun>);
+
+/// An exchange under way.
+#[derive(Debug)]
+struct Begun {
+    /// Where the result belongs.
+    place: Tensor,
+    /// What is exchanged; the same memory where that can be.
+    own: Tensor,
+    pending: Pending,
 }
 
 /// Work of one process that takes its time, while the others wait: as long as this lives, they do so without complaint.
@@ -87,9 +102,8 @@ impl ProcessGroup {
             cause,
         };
         let prefix = format!("newsbert/{}", world.attempt);
-        let serves = world.keeps_store();
-        let store = |serves| {
-            let at = StoreAt { host: &world.host, port: world.port, serves, prefix: &prefix };
+        let store = |keeper| {
+            let at = StoreAt { host: &world.host, port: world.port, keeper, prefix: &prefix };
             Store::open(&at, RENDEZVOUS).map_err(failed)
         };
         // What can fail in one process alone comes before the others count on it.
@@ -102,12 +116,17 @@ impl ProcessGroup {
                 world.host
             )));
         }
-        let own = store(serves)?;
+        let is_here_alone = address.is_loopback() && world.size == world.local_size;
+        let own = store(match (world.keeps_store(), is_here_alone) {
+            (false, _) => Keeper::Another,
+            (true, false) => Keeper::This,
+            (true, true) => Keeper::ThisThere,
+        })?;
         rendezvous::meet(&own, (world.rank, world.size), RENDEZVOUS, &mut goes_on).map_err(failed)?;
         let gloo = Backend::gloo(&own, (world.rank, world.size), &address.to_string(), CONNECTING).map_err(failed)?;
         gloo.set_timeout(UNLIMITED).map_err(failed)?;
         // A connection of its own: one that waits for an answer keeps no other from asking.
-        let peers = Peers::watch(store(false)?, world.rank, world.size).map_err(|e| failed(e.to_string()))?;
+        let peers = Peers::watch(store(Keeper::Another)?, world.rank, world.size).map_err(|e| failed(e.to_string()))?;
         let (gloo, nccl) = (ManuallyDrop::new(gloo), OnceCell::new());
         Ok(Self(Some(Joined { world, store: own, gloo, nccl, peers })))
     }
@@ -139,6 +158,27 @@ impl ProcessGroup {
     /// If a process is lost.
     pub fn sum(&self, tensors: &mut [&mut Tensor]) -> Result<(), Error> {
         self.reduce(tensors, Reduce::Sum)
+    }
+
+    /// Begins a sum as [`ProcessGroup::sum`] makes it, and returns while it is under way: all processes begin the same sums in the
+    /// same order, with no other exchange in between, and the tensor is neither read nor written until they
+    /// [finish](ProcessGroup::finish).
+    ///
+    /// # Errors
+    /// If a process is lost.
+    pub fn begin_sum(&self, tensor: &Tensor) -> Result<Sum, Error> {
+        let Some(joined) = &self.0 else { return Ok(Sum(None)) };
+        joined.begin(tensor, |backend, own| backend.all_reduce(own, Reduce::Sum)).map(|begun| Sum(Some(begun)))
+    }
+
+    /// Waits for sums that were begun.
+    ///
+    /// # Errors
+    /// If a process is lost.
+    pub fn finish(&self, sums: Vec<Sum>) -> Result<(), Error> {
+        let Some(joined) = &self.0 else { return Ok(()) };
+        joined.peers.enter();
+        joined.finish(sums.into_iter().filter_map(|sum| sum.0).collect())
     }
 
     /// As [`ProcessGroup::sum`], with the largest entry in place of the sum.
@@ -242,28 +282,35 @@ impl ProcessGroup {
 }
 
 impl Joined {
-    /// Begins the exchange of each tensor, waits for all, and brings what came back to where the tensors lie. Tensors on a GPU
-    /// go through NCCL if there is one, else through the host.
+    /// Begins the exchange of each tensor, and waits for all.
     fn exchange(
         &self,
         tensors: &mut [&mut Tensor],
         begin: impl Fn(&Backend, &Tensor) -> Result<Pending, String>,
     ) -> Result<(), Error> {
         self.peers.enter();
-        let mut exchanged = Vec::new();
-        let mut pending = Vec::new();
-        for tensor in tensors.iter() {
-            let (backend, device) = self.backend(tensor.device());
-            let own = tensor.detach().to_device(device).contiguous();
-            pending.push(begin(backend, &own).map_err(|cause| self.explain(cause))?);
-            exchanged.push(own);
-        }
-        for one in pending {
-            self.wait(one)?;
-        }
-        for (tensor, own) in tensors.iter_mut().zip(&exchanged) {
-            if tensor.data_ptr() != own.data_ptr() {
-                tch::no_grad(|| tensor.copy_(own));
+        let begun = tensors.iter().map(|tensor| self.begin(tensor, &begin)).collect::<Result<_, _>>()?;
+        self.finish(begun)
+    }
+
+    /// Begins the exchange of a tensor. Those on a GPU go through NCCL if there is one, else through the host.
+    fn begin(
+        &self,
+        tensor: &Tensor,
+        begin: impl Fn(&Backend, &Tensor) -> Result<Pending, String>,
+    ) -> Result<Begun, Error> {
+        let (backend, device) = self.backend(tensor.device());
+        let own = tensor.detach().to_device(device).contiguous();
+        let pending = begin(backend, &own).map_err(|cause| self.explain(cause))?;
+        Ok(Begun { place: tensor.shallow_clone(), own, pending })
+    }
+
+    /// Waits for exchanges, of which the last one has been entered, and brings what came back to where it belongs.
+    fn finish(&self, begun: Vec<Begun>) -> Result<(), Error> {
+        for Begun { mut place, own, pending } in begun {
+            self.wait(pending)?;
+            if place.data_ptr() != own.data_ptr() {
+                tch::no_grad(|| place.copy_(&own));
             }
         }
         self.peers.left();

@@ -31,7 +31,7 @@ mod shim;
 mod world;
 
 pub use error::Error;
-pub use group::{AtWork, ProcessGroup};
+pub use group::{AtWork, ProcessGroup, Sum};
 pub use world::World;
 
 /// Whether this build has process groups: Gloo's headers were there when it was made.

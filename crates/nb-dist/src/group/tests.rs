@@ -51,6 +51,10 @@ fn sums_are_those_of_all_ranks_and_the_same_bits_in_each() {
             let mut largest = Tensor::from_slice(&[0_u8, group.rank() as u8, 9]);
             group.sum(&mut [&mut large, &mut strided]).unwrap();
             group.max(&mut [&mut largest]).unwrap();
+            // The same once more, begun and then finished.
+            let begun = [Tensor::from(own), Tensor::from_slice(&[own, -own])];
+            let sums = begun.iter().map(|tensor| group.begin_sum(tensor).unwrap()).collect();
+            group.finish(sums).unwrap();
             let bits = large.view_dtype(Kind::Int).to_kind(Kind::Int64);
             let bits = (bits * Tensor::arange(100_003, (Kind::Int64, Device::Cpu))).sum(Kind::Int64).int64_value(&[]);
             let second = large.double_value(&[1]);
@@ -59,6 +63,7 @@ fn sums_are_those_of_all_ranks_and_the_same_bits_in_each() {
             assert!((second - 0.37_f64.sin() * total).abs() < 1e-5, "{second}");
             assert_eq!(numbers(&strided), [total, -total, 0.0, size as f64]);
             assert_eq!(numbers(&largest), [0.0, size as f64 - 1.0, 9.0]);
+            assert_eq!(begun.map(|tensor| numbers(&tensor)), [vec![total], vec![total, -total]]);
             bits.to_string()
         });
         if let Some(all) = all {
@@ -97,6 +102,29 @@ fn a_rank_that_fails_is_named_with_its_reason() {
     }
 }
 
+/// Of processes that find each other by the loopback address, nobody else hears.
+#[cfg(target_os = "linux")]
+#[test]
+fn those_on_one_machine_are_not_reached_from_outside() {
+    let told = in_a_group("those_on_one_machine_are_not_reached_from_outside", 2, |group| {
+        let port = std::env::var("MASTER_PORT").unwrap();
+        let at = format!(":{:04X} ", port.parse::<u16>().unwrap());
+        let sockets =
+            ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
+        const LISTENS: &str = " 0A ";
+        let listening = sockets.iter().flat_map(|table| table.lines()).filter(|line| line.contains(LISTENS));
+        let local = listening.filter_map(|line| line.split_whitespace().nth(1).filter(|_| line.contains(&at)));
+        let local: Vec<&str> = local.filter_map(|address| address.split(':').next()).collect();
+        let told = format!("{local:?}");
+        group.meet().unwrap();
+        group.leave().unwrap();
+        told
+    });
+    if let Some(told) = told {
+        assert_eq!(told, [r#"["0100007F"]"#; 2]); // 127.0.0.1, as the system writes it
+    }
+}
+
 #[test]
 fn a_group_of_one_needs_no_others() {
     let world = World {
@@ -123,7 +151,7 @@ fn a_group_of_one_needs_no_others() {
 #[test]
 fn a_gpus_tensors_go_through_nccl() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let at = StoreAt { host: "127.0.0.1", port, serves: true, prefix: "nccl" };
+    let at = StoreAt { host: "127.0.0.1", port, keeper: Keeper::This, prefix: "nccl" };
     let store = Store::open(&at, RENDEZVOUS).unwrap();
     let opened = Backend::nccl(&store, (0, 1), RENDEZVOUS);
     if !tch::Cuda::is_available() {

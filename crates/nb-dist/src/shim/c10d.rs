@@ -6,12 +6,14 @@
 // handle, or a message that `text` copies and frees. Tests in `group/tests.rs` go through every function.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::net::TcpListener;
+use std::os::fd::IntoRawFd;
 use std::ptr::{NonNull, null_mut};
 use std::time::Duration;
 
 use tch::Tensor;
 
-use super::{Reduce, StoreAt};
+use super::{Keeper, Reduce, StoreAt};
 
 #[repr(C)]
 struct RawStore(c_void);
@@ -26,6 +28,7 @@ unsafe extern "C" {
         host: *const c_char,
         port: u16,
         serves: c_int,
+        listener: c_int,
         prefix: *const c_char,
         timeout_ms: i64,
         out: *mut *mut RawStore,
@@ -97,10 +100,17 @@ impl Store {
     /// Reaches the store, or keeps it, within `timeout`.
     pub(crate) fn open(at: &StoreAt<'_>, timeout: Duration) -> Result<Self, String> {
         let (host, prefix) = (c_string(at.host)?, c_string(at.prefix)?);
-        let serves = c_int::from(at.serves);
+        let serves = c_int::from(at.keeper != Keeper::Another);
+        let listener = match at.keeper {
+            Keeper::ThisThere => {
+                let bound = TcpListener::bind((at.host, at.port));
+                bound.map_err(|e| format!("cannot listen there: {e}"))?.into_raw_fd() // the store's from now on
+            }
+            _ => -1,
+        };
         // SAFETY: see the top of the file.
         made(|out, error| unsafe {
-            nb_store_open(host.as_ptr(), at.port, serves, prefix.as_ptr(), millis(timeout), out, error)
+            nb_store_open(host.as_ptr(), at.port, serves, listener, prefix.as_ptr(), millis(timeout), out, error)
         })
         .map(Self)
     }

@@ -19,13 +19,23 @@ pub(crate) enum Reduce {
     Max,
 }
 
+/// Who keeps a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeper {
+    /// Another process.
+    Another,
+    /// This one, for whoever reaches the machine.
+    This,
+    /// This one, for those who come through the very address that it is named by.
+    ThisThere,
+}
+
 /// Where a store is kept.
 #[derive(Debug)]
 pub(crate) struct StoreAt<'a> {
     pub(crate) host: &'a str,
     pub(crate) port: u16,
-    /// Whether this process keeps it.
-    pub(crate) serves: bool,
+    pub(crate) keeper: Keeper,
     /// Before all of its keys.
     pub(crate) prefix: &'a str,
 }
