@@ -19,7 +19,7 @@ use crate::models::{Model, Models, Role};
 use crate::schedule::Moment;
 use crate::task::{Objective, Outputs, Task};
 use crate::terms::{Compared, Counts, Shown};
-use crate::together;
+use crate::together::{self, Sums};
 use crate::watch::{Stepped, Watch, Watched};
 
 /// What every step of a run has in common.
@@ -98,17 +98,22 @@ impl Stepper {
             batches.iter().map(|batch| task.packed(batch)).collect()
         };
         let looked_up = settle_rows(groups, &texts);
-        let micros: Vec<Micro> = (processes.rank() as u64..)
-            .step_by(processes.size())
-            .zip(batches.iter().zip(&texts))
-            .map(|(i, batch)| {
-                let micro = self.micro_batch(task, models, batch, &context, i);
-                processes.achieve();
-                micro
-            })
-            .collect();
+        let looked_up = together::looked_up(processes, groups, looked_up)?;
+        let mut sums = Sums::new(processes, models, self.method.teacher);
+        let mut micros = Vec::with_capacity(batches.len());
+        for (i, batch) in batches.iter().zip(&texts).enumerate() {
+            let number = (processes.rank() + i * processes.size()) as u64;
+            let is_last = i + 1 == batches.len();
+            let mut is_done = |layer: &Tensor| {
+                if is_last {
+                    sums.complete(layer)
+                }
+            };
+            micros.push(self.micro_batch(task, models, batch, (&context, number), &mut is_done));
+            processes.achieve();
+        }
         let gradients = scope(Phase::Gradients);
-        together::gradients(processes, groups, &together::looked_up(processes, groups, looked_up)?)?;
+        sums.finish(groups, &looked_up)?;
         let terms = self.method.stages[moment.stage].terms.len();
         let (values, agreement) = together::micros(processes, &micros, (terms, groups[0].device()))?;
         let watched = Watched::look(&self.method, models, agreement, &context);
@@ -126,14 +131,15 @@ impl Stepper {
         Ok(Stepped::new(&self.method, context, (values, norm), (watched, finite.logical_not())))
     }
 
-    /// Forward and backward of micro-batch number `micro`, with its texts: gradients accumulate in the arenas.
+    /// Forward and backward of micro-batch number `micro`, with its texts: gradients accumulate in the arenas. `is_done` is given
+    /// each layer's as soon as this micro-batch adds nothing more to it.
     pub fn micro_batch<K: Objective>(
         &self,
         task: &K,
         models: &Models<K::Top>,
         (batch, packed): (&K::Batch, &Packed),
-        context: &Context,
-        micro: u64,
+        (context, micro): (&Context, u64),
+        is_done: &mut dyn FnMut(&Tensor),
     ) -> Micro {
         let stage = &self.method.stages[context.moment.stage];
         let input = Input { task, batch, packed, labels: &task.labels(batch), stage };
@@ -163,7 +169,8 @@ impl Stepper {
         drop(losses); // the way back through the encoders has phases of its own
         for (model, side) in [(&models.teacher, teacher), (&models.student, student)] {
             if let (Some(model), Some(Side { encoded: Some(encoded), .. })) = (model, side) {
-                model.bert.backward(input.packed, encoded);
+                let grads = model.bert.layer_grads();
+                model.bert.backward_by_layers(input.packed, encoded, |layer| is_done(&grads.get(layer as i64)));
             }
         }
         Micro { terms: Tensor::stack(&terms, 0).to_kind(Kind::Double).detach(), agreement }

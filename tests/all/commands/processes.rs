@@ -70,9 +70,13 @@ fn assert_same_on_many(place: &Place, sets: &[&str]) {
     }
 }
 
+/// A teacher with layers of 200,000 parameters: their sums begin while the backward pass goes on.
+const LARGE: [&str; 2] = ["teacher.random.hidden=128", "teacher.random.heads=4"];
+
 #[test]
 fn topics_on_many_processes_are_those_on_one() {
     if can() {
+        assert_same_on_many(&Place::new(), &LARGE);
         assert_same_on_many(&Place::new(), &[]);
         assert_same_on_many(&Place::new(), &["method.name=kd", "teacher.train={epochs: 2}"]);
     }
@@ -164,10 +168,14 @@ fn two_processes_go_on_to_the_bit() {
     if !can() {
         return;
     }
-    for place in [Place::new(), Place::readers(), Place::searches()] {
-        ended(on(resume(&place, "runs/whole", &LONG), 2)).done();
-        kill(until(&place, on(resume(&place, "runs/parts", &LONG), 2), "runs/parts", 10));
-        let last = ended(on(resume(&place, "runs/parts", &LONG), 2)).done();
+    let large = [&LONG[..], &LARGE, &["train.max_steps=30"]].concat();
+    let small = LONG.to_vec();
+    for (place, sets) in
+        [(Place::new(), &large), (Place::new(), &small), (Place::readers(), &small), (Place::searches(), &small)]
+    {
+        ended(on(resume(&place, "runs/whole", sets), 2)).done();
+        kill(until(&place, on(resume(&place, "runs/parts", sets), 2), "runs/parts", 10));
+        let last = ended(on(resume(&place, "runs/parts", sets), 2)).done();
         assert!(last.err.contains("going on after step"), "{}", last.err);
         assert_same_run(&place, "runs/whole", "runs/parts");
     }

@@ -307,6 +307,15 @@ impl Bert {
     /// # Panics
     /// If `encoded` does not come from a [`Pass::Training`] of this model.
     pub fn backward(&self, packed: &Packed, encoded: Encoded) {
+        self.backward_by_layers(packed, encoded, |_| ());
+    }
+
+    /// As [`Bert::backward`]. Of each layer, from the last to the first, `is_done` hears that its part of the gradients
+    /// ([`Bert::layer_grads`]) is complete, while those before it are still to come.
+    ///
+    /// # Panics
+    /// As [`Bert::backward`].
+    pub fn backward_by_layers(&self, packed: &Packed, encoded: Encoded, mut is_done: impl FnMut(usize)) {
         let Encoded { states, scores, tape } = encoded;
         let Tape { pass, capture, embeddings, layers } = tape.expect("backward follows a training pass");
         assert_eq!(layers.len(), self.depth(), "layers of the tape against layers of the model");
@@ -328,6 +337,7 @@ impl Bert {
                     };
                     layer.backward(&grad, scores_grad.as_ref(), packed, pass, tape)
                 });
+                is_done(i);
             }
             if let Some(grad) = merge(flowing, state(0)) {
                 self.embeddings.backward(packed, pass, &grad, &embeddings);

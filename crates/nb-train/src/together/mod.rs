@@ -5,6 +5,8 @@
 //! their random numbers and what each divides by do not depend on P. So the sum over processes is the sum that one process
 //! accumulates, in another order.
 
+mod sums;
+
 use anyhow::{Context, Result, bail};
 use nb_dist::ProcessGroup;
 use serde::Serialize;
@@ -16,9 +18,7 @@ use crate::checkpoint::Identity;
 use crate::plan::Plan;
 use crate::step::Micro;
 use crate::terms::Counts;
-
-/// Gradients of at least this many entries are added up where they lie, smaller ones in one buffer.
-const LARGE: usize = 1 << 16;
+pub(crate) use sums::Sums;
 
 /// What a process would like to happen after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,34 +179,6 @@ pub(crate) fn looked_up(processes: &ProcessGroup, groups: &[Group], own: Vec<u32
     processes.max(&mut [&mut marks])?;
     let marks = Vec::<u8>::try_from(marks)?;
     Ok((0..).zip(marks).filter(|(_, mark)| *mark != 0).map(|(row, _)| row).collect())
-}
-
-/// Adds up the gradients of all processes, each of which has looked up some of the rows `looked_up`.
-pub(crate) fn gradients(processes: &ProcessGroup, groups: &[Group], looked_up: &[u32]) -> Result<()> {
-    if processes.size() == 1 {
-        return Ok(());
-    }
-    let (mut large, mut small): (Vec<Tensor>, Vec<Tensor>) =
-        groups.iter().flat_map(Group::dense_gradients).partition(|part| part.numel() >= LARGE);
-    // Of a table only the rows that somebody has looked up travel.
-    let tables: Vec<(Tensor, Tensor)> = groups.iter().filter_map(|group| group.table_gradient(looked_up)).collect();
-    small.extend(tables.iter().map(|(table, rows)| table.index_select(0, rows)));
-    if !small.is_empty() {
-        large.push(Tensor::cat(&small.iter().map(|part| part.reshape(-1)).collect::<Vec<_>>(), 0));
-    }
-    processes.sum(&mut large.iter_mut().collect::<Vec<_>>())?;
-    if !small.is_empty() {
-        let sizes: Vec<i64> = small.iter().map(|part| part.numel() as i64).collect();
-        let sums = large[large.len() - 1].split_with_sizes(sizes, 0);
-        let places = small.len() - tables.len();
-        for (part, sum) in small.iter_mut().zip(&sums) {
-            part.copy_(&sum.view_as(part));
-        }
-        for ((table, rows), sum) in tables.iter().zip(&small[places..]) {
-            let _ = table.shallow_clone().index_copy_(0, rows, sum);
-        }
-    }
-    Ok(())
 }
 
 /// The terms of all micro-batches of all processes added up, [terms], and so how far the models agree, where that was watched.
