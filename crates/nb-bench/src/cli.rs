@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nb_model::Checkpoint;
+use nb_torch::cuda::Preload;
 use nb_train::config::{DeviceChoice, PrecisionChoice};
-use nb_train::cuda::Preload;
 use tracing_subscriber::EnvFilter;
 
 use crate::host::{self, Host};

@@ -6,6 +6,6 @@ fn main() -> ExitCode {
     nb_train::surroundings::keep_few();
     nb_alloc::purge_from_time_to_time(); // a thread, so after the variables
     // Before anything touches libtorch: its list of devices is made once.
-    let preloaded = nb_train::cuda::preload();
+    let preloaded = nb_torch::cuda::preload();
     nb_bench::cli::main(&preloaded)
 }

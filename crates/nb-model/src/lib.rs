@@ -18,7 +18,6 @@ mod packed;
 pub mod pool;
 pub mod profile;
 mod runs;
-mod send;
 mod top;
 
 #[doc(hidden)]
@@ -31,9 +30,9 @@ pub use checkpoint::{
 pub use config::{Activation, BertConfig};
 pub use encoder::{Bert, Capture, DropoutKey, Encoded, Keep, Pass, Precision, parameter_count, parameter_layout};
 pub use error::ModelError;
+pub use nb_torch::send;
 pub use packed::Packed;
 pub use runs::Runs;
-pub use send::send;
 pub use top::{
     AttentivePooling, Clicks, Dense, POOLING_QUERY, Reader, SelfAttention, cls_pooling, mean_pooling, score,
 };

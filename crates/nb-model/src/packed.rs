@@ -4,6 +4,9 @@
 //! works on *groups*: runs of neighbouring sequences of nearly equal length, padded to the longest of the run. A batch
 //! sorted by length pads almost nothing.
 
+use std::cell::OnceCell;
+
+use nb_torch::Sequences;
 use tch::{Device, Tensor};
 
 use crate::runs::Runs;
@@ -18,7 +21,9 @@ pub struct Packed {
     pub(crate) ids: Tensor,
     pub(crate) segments: Tensor,
     pub(crate) positions: Tensor,
-    pub(crate) groups: Vec<Group>,
+    groups: OnceCell<Vec<Group>>,
+    /// For the fused kernel of attention on a GPU; what keeps it from being made in its place.
+    for_kernel: OnceCell<Result<Sequences, String>>,
     /// \[B\], the row of each sequence's first token.
     pub(crate) firsts: Tensor,
     runs: Runs,
@@ -74,7 +79,8 @@ impl Packed {
             ids: send(ids),
             segments: send(segments),
             positions: send(&positions),
-            groups: groups(lengths, device),
+            groups: OnceCell::new(),
+            for_kernel: OnceCell::new(),
             firsts: send(&firsts),
             runs,
         }
@@ -113,6 +119,17 @@ impl Packed {
     /// Which tokens are whose.
     pub fn runs(&self) -> &Runs {
         &self.runs
+    }
+
+    /// The batch as attention without a fused kernel takes it.
+    pub(crate) fn groups(&self) -> &[Group] {
+        self.groups.get_or_init(|| groups(self.lengths(), self.device()))
+    }
+
+    /// The sequences as the fused kernel of a GPU takes them.
+    pub(crate) fn for_kernel(&self) -> Result<&Sequences, String> {
+        let made = || Sequences::new(self.lengths(), self.device()).map_err(|e| e.to_string());
+        self.for_kernel.get_or_init(made).as_ref().map_err(String::clone)
     }
 
     /// The device of the tensors.

@@ -19,7 +19,6 @@ pub mod cli;
 mod clock;
 pub mod compare;
 pub mod config;
-pub mod cuda;
 pub mod evaluation;
 mod finish;
 pub mod folder;

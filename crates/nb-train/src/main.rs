@@ -7,6 +7,6 @@ fn main() -> ExitCode {
     nb_train::surroundings::keep_quiet();
     nb_alloc::purge_from_time_to_time(); // a thread, so after the variables
     // Before anything touches libtorch: its list of devices is made once.
-    let preloaded = nb_train::cuda::preload();
+    let preloaded = nb_torch::cuda::preload();
     nb_train::cli::main(&preloaded)
 }

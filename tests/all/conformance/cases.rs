@@ -9,9 +9,9 @@ use nb_model::{AttentivePooling, Dense, Packed, Reader};
 use nb_share::Sharing;
 use nb_train::task::{Objective, RankBatch, RecommendTop, RetrieveBatch, RetrieveTop, TopicTop, Tops, clicked_first};
 use nb_train::terms::Counts;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
-use super::golden::Golden;
+use super::golden::{Golden, device};
 use super::step::fill_top;
 
 /// A task whose batch and top layers come from a file.
@@ -40,7 +40,7 @@ pub(crate) trait Case: Objective {
 }
 
 fn packed(tokens: &TokenBatch) -> Packed {
-    Packed::new(&tokens.ids, &tokens.segments, &tokens.lengths, Device::Cpu)
+    Packed::new(&tokens.ids, &tokens.segments, &tokens.lengths, device())
 }
 
 /// As rows of one store; nobody keeps what a teacher makes of them unless a test says so.
@@ -58,7 +58,7 @@ pub(crate) const HEAD: &str = "weights.head.";
 
 fn pooling(golden: &Golden, weights: &str) -> Rc<AttentivePooling> {
     let [query, hidden] = golden.shape(&format!("{weights}pooling.proj.weight"));
-    let pooling = AttentivePooling::zeros(hidden, query, Device::Cpu);
+    let pooling = AttentivePooling::zeros(hidden, query, device());
     fill_top(golden, weights, pooling.arena());
     Rc::new(pooling)
 }
@@ -84,7 +84,7 @@ impl Objective for Labelled {
     }
 
     fn labels(&self, (_, labels): &Self::Batch) -> Tensor {
-        Tensor::from_slice(labels)
+        Tensor::from_slice(labels).to_device(device())
     }
 
     fn pooled(&self, top: &TopicTop, states: &Tensor, packed: &Packed) -> Tensor {
@@ -105,7 +105,7 @@ impl Case for Labelled {
 
     fn top(golden: &Golden, weights: &str) -> TopicTop {
         let [classes, hidden] = golden.shape(&format!("{weights}dense.weight"));
-        let dense = Dense::zeros(hidden, classes, Device::Cpu);
+        let dense = Dense::zeros(hidden, classes, device());
         fill_top(golden, weights, dense.arena());
         TopicTop { pooling: pooling(golden, weights), dense: Rc::new(dense) }
     }
@@ -135,7 +135,7 @@ impl Objective for Readers {
     }
 
     fn labels(&self, batch: &RankBatch) -> Tensor {
-        clicked_first(&batch.readers, Device::Cpu)
+        clicked_first(&batch.readers, device())
     }
 
     fn pooled(&self, top: &RecommendTop, states: &Tensor, packed: &Packed) -> Tensor {
@@ -172,7 +172,7 @@ impl Case for Readers {
     fn top(golden: &Golden, weights: &str) -> RecommendTop {
         let heads = golden.says("reader_heads").map(|heads| heads.parse().expect("a number of heads"));
         let [query, hidden] = golden.shape(&format!("{weights}reader.proj.weight"));
-        let reader = Reader::with_query(hidden, query, heads, Device::Cpu);
+        let reader = Reader::with_query(hidden, query, heads, device());
         reader.arenas().iter().for_each(|arena| fill_top(golden, weights, arena));
         RecommendTop { pooling: pooling(golden, weights), reader: Rc::new(reader) }
     }
@@ -202,7 +202,7 @@ impl Objective for Searches {
     }
 
     fn labels(&self, batch: &RetrieveBatch) -> Tensor {
-        Tensor::from_slice(&batch.queries.targets)
+        Tensor::from_slice(&batch.queries.targets).to_device(device())
     }
 
     fn pooled(&self, top: &RetrieveTop, states: &Tensor, packed: &Packed) -> Tensor {

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use nb_model::{BertConfig, read_tensors};
 use safetensors::SafeTensors;
-use tch::{Kind, Tensor};
+use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::support::{distance, largest};
 
@@ -14,6 +15,25 @@ pub(crate) type Values = BTreeMap<String, Tensor>;
 
 /// Names under which a file holds results.
 const RESULTS: [&str; 5] = ["loss.", "teacher.", "student.", "grads.", "blended."];
+
+/// Where steps are computed: on the CPU, or on the first GPU if the variable `NB_TEST_DEVICE` is `cuda`.
+pub(crate) fn device() -> Device {
+    static DEVICE: LazyLock<Device> = LazyLock::new(|| match std::env::var("NB_TEST_DEVICE").as_deref() {
+        Err(_) | Ok("") => Device::Cpu,
+        Ok("cuda") => {
+            let loaded = nb_torch::cuda::preload();
+            assert!(Cuda::is_available(), "no GPU for NB_TEST_DEVICE=cuda: {loaded:?}");
+            Device::Cuda(0)
+        }
+        Ok(other) => panic!("NB_TEST_DEVICE is {other:?}, expected cuda or nothing"),
+    });
+    *DEVICE
+}
+
+/// By how much a tolerance grows there: a GPU's sums run over more parts in another order.
+fn slack() -> f64 {
+    if device() == Device::Cpu { 1.0 } else { 10.0 }
+}
 
 /// One file.
 pub(crate) struct Golden {
@@ -129,7 +149,8 @@ pub(crate) fn mismatches(golden: &Golden, computed: &Values) -> Vec<String> {
             lines.push(format!("{name}: not computed"));
             continue;
         };
-        let (worst, limit) = (distance(found, tensor), tolerance(golden, name));
+        let found = found.to_device(Device::Cpu);
+        let (worst, limit) = (distance(&found, tensor), slack() * tolerance(golden, name));
         if worst > limit {
             let (a, b) = (found.size(), tensor.size());
             lines.push(format!("{name}: {worst:e} apart, allowed {limit:e} (shapes {a:?} and {b:?})"));

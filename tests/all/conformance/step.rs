@@ -7,10 +7,10 @@ use nb_share::Sharing;
 use nb_train::method::{Course, Method, Temperature, TermKind};
 use nb_train::models::{Model, Models};
 use nb_train::task::Layers;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use super::cases::{Case, Labelled, Readers, Searches};
-use super::golden::{Golden, Values};
+use super::golden::{Golden, Values, device};
 use crate::support::{FIRST, gradients, plain_newsbert, step, stepper, student};
 
 /// NewsBERT with the file's temperature and β.
@@ -64,7 +64,7 @@ pub(super) fn models<C: Case>(golden: &Golden, sharing: Sharing) -> Models<C::To
 
 /// An encoder with the weights that stand under `weights`.
 pub(crate) fn encoder(golden: &Golden, config: &BertConfig, weights: &str, precision: Precision) -> Bert {
-    let mut bert = Bert::zeros(config.clone(), Device::Cpu, precision).unwrap();
+    let mut bert = Bert::zeros(config.clone(), device(), precision).unwrap();
     filled(golden, bert.arena(), golden.under(weights));
     bert.parameters_changed();
     bert

@@ -57,11 +57,17 @@ impl Dropout {
             (Device::Cpu, Kind::Float) => with_slices::<f32, 0, 1, _>([], [x], |_, [x]| self.run(x)),
             (Device::Cpu, Kind::BFloat16) => with_slices::<bf16, 0, 1, _>([], [x], |_, [x]| self.run(x)),
             _ => {
-                tch::manual_seed(self.key as i64);
-                let mask = x.empty_like().bernoulli_float_(1.0 - self.p);
+                let p = self.seed();
+                let mask = x.empty_like().bernoulli_float_(1.0 - p);
                 let _ = x.g_mul_(&mask).g_mul_scalar_(1.0 / (1.0 - self.p));
             }
         }
+    }
+
+    /// Lets libtorch's generators begin from the key, for what draws from them next; returns p.
+    pub(crate) fn seed(self) -> f64 {
+        tch::manual_seed(self.key as i64);
+        self.p
     }
 
     fn run<T: Element>(self, x: &mut [T]) {

@@ -12,10 +12,11 @@ mod group;
 mod rows;
 mod update;
 
+use nb_torch::Hyperparameters;
 use tch::{Device, Tensor};
 
 pub use group::Group;
-use update::{Factors, update_host, update_plain};
+use update::{Factors, update_fused, update_host, update_plain};
 
 /// Added to the norm before dividing, as `torch.nn.utils.clip_grad_norm_` does.
 const CLIP_EPSILON: f64 = 1e-6;
@@ -70,9 +71,20 @@ impl AdamW {
                     0.0 => group.drop_gradient(),
                     clip => update_host(group, factors, clip as f32),
                 },
+                Device::Cuda(_) => {
+                    if let Err(error) = update_fused(group, self.of_rate(group.peak * schedule), step, clip) {
+                        tracing::debug!("no fused update: {error}");
+                        update_plain(group, factors, clip);
+                    }
+                }
                 _ => update_plain(group, factors, clip),
             });
         }
+    }
+
+    fn of_rate(&self, lr: f64) -> Hyperparameters {
+        let Self { beta1, beta2, epsilon, weight_decay } = *self;
+        Hyperparameters { lr, beta1, beta2, weight_decay, epsilon }
     }
 
     fn factors(&self, step: u64, lr: f64) -> Factors {
@@ -124,25 +136,32 @@ mod tests {
         p
     }
 
+    /// The ways in which an update is made.
+    const WAYS: [&str; 3] = ["own", "plain", "fused"];
+
+    /// Update `step` in one of them, at a rate of 0.01.
+    fn update(way: &str, optimiser: &AdamW, group: &mut Group, step: u64, clip: f64) {
+        let clip = Tensor::from(clip);
+        match way {
+            "own" => optimiser.step(std::slice::from_mut(group), step, 1.0, &clip),
+            "plain" => update_plain(group, optimiser.factors(step, 1e-2), &clip),
+            _ => update_fused(group, optimiser.of_rate(1e-2), step, &clip).unwrap(),
+        }
+    }
+
     #[test]
-    fn three_steps_are_the_formula_on_both_paths() {
+    fn three_steps_are_the_formula_in_every_way() {
         let expected = formula(3, 1e-2, 0.1);
-        for plain in [false, true] {
+        for way in WAYS {
             let arena = arena();
             let mut group = Group::new(&arena, 1e-2);
-            let optimiser = AdamW::new(0.1);
             for step in 1..=3 {
                 set_gradient(&arena, step);
-                if plain {
-                    let factors = optimiser.factors(step, 1e-2);
-                    update_plain(&mut group, factors, &Tensor::from(1.0));
-                } else {
-                    optimiser.step(std::slice::from_mut(&mut group), step, 1.0, &Tensor::from(1.0));
-                }
+                update(way, &AdamW::new(0.1), &mut group, step, 1.0);
             }
             let found = Vec::<f32>::try_from(arena.values()).unwrap();
             for (found, expected) in found.iter().zip(&expected) {
-                assert!((f64::from(*found) - expected).abs() < 1e-6, "plain {plain}: {found} against {expected}");
+                assert!((f64::from(*found) - expected).abs() < 1e-6, "{way}: {found} against {expected}");
             }
             assert_eq!(arena.grads().abs().max().double_value(&[]), 0.0);
         }
@@ -151,19 +170,16 @@ mod tests {
     #[test]
     fn a_gradient_that_is_not_to_be_used_changes_nothing() {
         let optimiser = AdamW::new(0.1);
-        for plain in [false, true] {
+        for way in WAYS {
             let arena = arena();
             let mut group = Group::new(&arena, 1e-2);
             set_gradient(&arena, 1);
-            optimiser.step(std::slice::from_mut(&mut group), 1, 1.0, &Tensor::from(1.0));
+            update("own", &optimiser, &mut group, 1, 1.0);
             let before = group.state().map(|(_, tensor)| tensor.copy());
             let _ = arena.grads().fill_(f64::NAN);
-            match plain {
-                true => update_plain(&mut group, optimiser.factors(2, 1e-2), &Tensor::from(0.0)),
-                false => optimiser.step(std::slice::from_mut(&mut group), 2, 1.0, &Tensor::from(0.0)),
-            }
+            update(way, &optimiser, &mut group, 2, 0.0);
             for ((name, after), before) in group.state().iter().zip(&before) {
-                assert!(after.equal(before), "{name}, plain {plain}");
+                assert!(after.equal(before), "{name}, {way}");
             }
             assert_eq!(arena.grads().abs().max().double_value(&[]), 0.0);
         }

@@ -28,10 +28,10 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use nb_dist::World;
 use nb_model::{Checkpoint, Precision};
+use nb_torch::cuda::Preload;
 use tch::Device;
 
 use crate::config::{DeviceChoice, PrecisionChoice};
-use crate::cuda::Preload;
 
 #[derive(Debug, Parser)]
 #[command(name = "nb", version, about = "Makes a large BERT small for news", max_term_width = 110)]

@@ -5,11 +5,16 @@ use anyhow::{Context, Result, ensure};
 use crate::project;
 
 /// A crate and those that it must not reach, by whatever way.
-const NEVER: [(&str, &[&str]); 10] = [
+const NEVER: [(&str, &[&str]); 12] = [
     ("nb-eval", &["torch-sys", "nb-data", "nb-report", "nb-train", "nb-bench"]),
     ("nb-data", &["torch-sys", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
     ("nb-report", &["torch-sys", "nb-data", "nb-train", "nb-bench"]),
     ("nb-loss", &["nb-model", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
+    ("nb-alloc", &["torch-sys", "nb-torch"]),
+    (
+        "nb-torch",
+        &["nb-loss", "nb-model", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"],
+    ),
     ("nb-model", &["nb-loss", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
     (
         "nb-dist",

@@ -14,11 +14,13 @@ use crate::scratch::Scratch;
 use crate::{libtorch, project};
 
 /// The published crates, those without libtorch first.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 12] = [
     "nb-eval",
     "nb-data",
     "nb-report",
+    "nb-alloc",
     "nb-loss",
+    "nb-torch",
     "nb-dist",
     "nb-model",
     "nb-share",

@@ -1,9 +1,10 @@
 //! Multi-head self-attention over packed tokens (Vaswani et al. 2017, equation 1), forward and backward.
 //!
 //! softmax(Q Kᵀ/√D) V within each sequence. On the CPU [`fused`] takes one head of one sequence after the other through
-//! all of it, in the caches and without padding; elsewhere, and where a loss looks at the scores, [`plain`] makes batched
-//! products of it.
+//! all of it, in the caches and without padding, and so does [`flash`] on GPUs that can; elsewhere, and where a loss looks at
+//! the scores, [`plain`] makes batched products of it.
 
+mod flash;
 mod fused;
 mod plain;
 
@@ -19,6 +20,7 @@ use crate::profile::{Phase, scope};
 #[derive(Debug)]
 pub(crate) enum AttentionTape {
     Fused(fused::Tape),
+    Flash(flash::Tape),
     Plain(plain::Tape),
 }
 
@@ -26,7 +28,7 @@ impl AttentionTape {
     /// The scores before the softmax, one group after the other, 0 where there is padding; if they were captured.
     pub(crate) fn scores(&self) -> Option<&Tensor> {
         match self {
-            Self::Fused(_) => None,
+            Self::Fused(_) | Self::Flash(_) => None,
             Self::Plain(tape) => tape.scores(),
         }
     }
@@ -47,6 +49,12 @@ pub(crate) fn forward(
         let (context, tape) = fused::forward(qkv, packed.lengths(), heads, dropout(0));
         return (context, AttentionTape::Fused(tape));
     }
+    if capture < Capture::Scores
+        && flash::fits(qkv, heads)
+        && let Some((context, tape)) = flash::forward(qkv, packed, heads, dropout(0))
+    {
+        return (context, AttentionTape::Flash(tape));
+    }
     let (context, tape) = plain::forward(qkv, packed, heads, dropout, capture);
     (context, AttentionTape::Plain(tape))
 }
@@ -63,6 +71,7 @@ pub(crate) fn backward(
     let _scope = scope(Phase::Attention);
     match tape {
         AttentionTape::Fused(tape) => fused::backward(grad, packed.lengths(), heads, dropout(0), tape),
+        AttentionTape::Flash(tape) => flash::backward(grad, packed, heads, dropout(0), tape),
         AttentionTape::Plain(tape) => plain::backward((grad, scores_grad), packed, heads, dropout, tape),
     }
 }

@@ -42,9 +42,9 @@ pub(super) fn forward(
     capture: Capture,
 ) -> (Tensor, Tape) {
     let run = |(i, group): (usize, &Group)| group_forward(qkv, group, heads, dropout(i));
-    let (contexts, groups): (Vec<_>, Vec<_>) = packed.groups.iter().enumerate().map(run).unzip();
+    let (contexts, groups): (Vec<_>, Vec<_>) = packed.groups().iter().enumerate().map(run).unzip();
     let scores = (capture >= Capture::Scores).then(|| {
-        let each: Vec<Tensor> = packed.groups.iter().zip(&groups).map(|(group, tape)| tape.scores(group)).collect();
+        let each: Vec<Tensor> = packed.groups().iter().zip(&groups).map(|(group, tape)| tape.scores(group)).collect();
         Tensor::cat(&each, 0)
     });
     (join(contexts), Tape { groups, scores })
@@ -59,8 +59,8 @@ pub(super) fn backward(
     tape: &Tape,
 ) -> Tensor {
     let mut start = 0;
-    let mut parts = Vec::with_capacity(packed.groups.len());
-    for (i, (group, tape)) in packed.groups.iter().zip(&tape.groups).enumerate() {
+    let mut parts = Vec::with_capacity(packed.groups().len());
+    for (i, (group, tape)) in packed.groups().iter().zip(&tape.groups).enumerate() {
         let entries = tape.weights.numel() as i64;
         let own = scores_grad.map(|all| all.narrow(0, start, entries).view_as(&tape.weights));
         start += entries;

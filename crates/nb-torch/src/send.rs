@@ -7,7 +7,7 @@ use tch::{Device, Tensor};
 ///
 /// ```
 /// use tch::{Device, Tensor};
-/// let labels = nb_model::send(&Tensor::from_slice(&[1i64, 0, 2]), Device::Cpu);
+/// let labels = nb_torch::send(&Tensor::from_slice(&[1i64, 0, 2]), Device::Cpu);
 /// assert_eq!(Vec::<i64>::try_from(labels).unwrap(), [1, 0, 2]);
 /// ```
 pub fn send(tensor: &Tensor, device: Device) -> Tensor {

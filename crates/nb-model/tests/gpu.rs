@@ -1,0 +1,83 @@
+//! The encoder on a GPU against the encoder on the CPU; nothing where there is no GPU. A program of its own, since libtorch asks
+//! only once whether there is one, and that must be after its library was loaded.
+
+use nb_model::{Bert, BertConfig, Capture, DropoutKey, Keep, Packed, Pass, Precision};
+use tch::{Cuda, Device, Kind, Tensor};
+
+/// Texts of 50 tokens and fewer, one of a single token.
+const LENGTHS: [i64; 5] = [50, 33, 32, 8, 1];
+
+fn gpu() -> Option<Device> {
+    let loaded = nb_torch::cuda::preload();
+    let is_there = Cuda::is_available();
+    if !is_there {
+        eprintln!("left out: no GPU ({loaded:?})");
+    }
+    is_there.then_some(Device::Cuda(0))
+}
+
+fn packed(device: Device) -> Packed {
+    let n: i64 = LENGTHS.iter().sum();
+    let ids: Vec<i64> = (0..n).map(|i| i * 7 % 90).collect();
+    Packed::new(&ids, &vec![0; ids.len()], &LENGTHS, device)
+}
+
+/// A model with the same weights wherever it is.
+fn model(device: Device, precision: Precision) -> Bert {
+    let text = r#"{"model_type": "bert", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 128, "vocab_size": 90, "max_position_embeddings": 64, "type_vocab_size": 2,
+        "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "layer_norm_eps": 1e-12, "initializer_range": 0.15}"#;
+    let config = BertConfig::parse(text, "config.json".as_ref()).expect("a configuration");
+    let zeros = |device, precision| Bert::zeros(config.clone(), device, precision).expect("a model");
+    let mut first = zeros(Device::Cpu, Precision::F32);
+    first.randomise(3);
+    let mut bert = zeros(device, precision);
+    bert.arena().values().copy_(&first.arena().values());
+    bert.parameters_changed();
+    bert
+}
+
+/// The last state, and all gradients of the sum of its products with fixed numbers.
+fn pass(bert: &Bert, dropout: DropoutKey) -> [Tensor; 2] {
+    bert.arena().zero_grad();
+    let packed = packed(bert.device());
+    let encoded = bert.encode(&packed, Pass::Training(dropout), Capture::Last);
+    let last = encoded.last().detach().copy();
+    let numbers = (Tensor::arange(last.numel() as i64, (Kind::Double, Device::Cpu)) * 1.3).cos();
+    let loss = encoded.last() * numbers.to_kind(Kind::Float).to_device(bert.device()).view_as(&last);
+    loss.sum(Kind::Float).backward();
+    bert.backward(&packed, encoded);
+    [last, bert.arena().grads().copy()].map(|tensor| tensor.to_device(Device::Cpu))
+}
+
+#[test]
+fn states_and_gradients_are_those_of_the_cpu() {
+    let devices = [Some(Device::Cpu), gpu()];
+    let expected = pass(&model(Device::Cpu, Precision::F32), DropoutKey::Off);
+    for device in devices.into_iter().flatten() {
+        for (precision, most) in [(Precision::F32, 1e-4), (Precision::Bf16, 0.03)] {
+            let found = pass(&model(device, precision), DropoutKey::Off);
+            for (found, expected) in found.iter().zip(&expected) {
+                let off = (found - expected).norm().double_value(&[]) / expected.norm().double_value(&[]);
+                assert!(off < most, "{device:?}, {precision:?}: off by {off} of the whole");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pass_repeats_to_the_bit_also_when_layers_are_computed_once_more() {
+    for device in [Some(Device::Cpu), gpu()].into_iter().flatten() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let mut bert = model(device, precision);
+            let first = pass(&bert, DropoutKey::Key(5));
+            assert!(!first[0].equal(&pass(&bert, DropoutKey::Off)[0]), "{device:?}, {precision:?}: dropout drops");
+            for keep in [Keep::Everything, Keep::Inputs] {
+                bert.set_keep(keep);
+                let again = pass(&bert, DropoutKey::Key(5));
+                let is_same = first.iter().zip(&again).all(|(one, other)| one.equal(other));
+                assert!(is_same, "{device:?}, {precision:?}, {keep:?}");
+            }
+        }
+    }
+}

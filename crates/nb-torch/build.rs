@@ -1,0 +1,23 @@
+//! Compiles the C++ shim against the headers of the libtorch that is linked; they need no CUDA.
+
+use std::env;
+use std::path::PathBuf;
+
+const SHIM: &str = "cpp/shim.cpp";
+
+fn main() {
+    println!("cargo::rerun-if-changed={SHIM}");
+    if env::var_os("CARGO_FEATURE_DOC_ONLY").is_some() {
+        return;
+    }
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").file(SHIM).warnings(false);
+    // A word of torch-sys' build script: the folder of libraries, beside which the headers are.
+    if let Some(libraries) = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) {
+        let include = libraries.with_file_name("include");
+        for folder in [include.join("torch/csrc/api/include"), include] {
+            build.flag("-isystem").flag(folder);
+        }
+    }
+    build.compile("nb_torch_shim");
+}

@@ -1,0 +1,107 @@
+// Operations of libtorch behind functions that Rust can call. Each returns 0 or, after an exception, 1 with its message in
+// `*error`, which the caller frees with nb_torch_free. They go through libtorch's dispatcher: which devices there are is known
+// when they run.
+
+#include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/_flash_attention_backward.h>
+#include <ATen/ops/_flash_attention_forward.h>
+#include <ATen/ops/_fused_adamw.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <utility>
+#include <vector>
+
+namespace {
+
+template <class F>
+int guarded(char** error, F&& f) {
+  try {
+    f();
+    return 0;
+  } catch (const c10::Error& e) {
+    *error = strdup(e.what_without_backtrace());
+  } catch (const std::exception& e) {
+    *error = strdup(e.what());
+  } catch (...) {
+    *error = strdup("an exception of unknown kind");
+  }
+  return 1;
+}
+
+std::vector<at::Tensor> list(const at::Tensor* const* tensors, size_t count) {
+  std::vector<at::Tensor> out;
+  out.reserve(count);
+  for (size_t i = 0; i < count; ++i) {
+    out.push_back(*tensors[i]);
+  }
+  return out;
+}
+
+// As long as it lives, libtorch prefers kernels that give the same bits each time.
+class Repeatable {
+ public:
+  Repeatable() { at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true); }
+  ~Repeatable() { at::globalContext().setDeterministicAlgorithms(before_, warned_); }
+  Repeatable(const Repeatable&) = delete;
+  Repeatable& operator=(const Repeatable&) = delete;
+
+ private:
+  const bool before_ = at::globalContext().deterministicAlgorithms();
+  const bool warned_ = at::globalContext().deterministicAlgorithmsWarnOnly();
+};
+
+}  // namespace
+
+extern "C" {
+
+void nb_torch_free(void* memory) { std::free(memory); }
+
+// Four lists of `count` tensors each, and three scalars on their device.
+int nb_fused_adamw(const at::Tensor* const* values, const at::Tensor* const* grads, const at::Tensor* const* first,
+                   const at::Tensor* const* second, size_t count, const at::Tensor* step,
+                   const at::Tensor* grad_scale, const at::Tensor* found_inf, double lr, double beta1, double beta2,
+                   double weight_decay, double epsilon, char** error) {
+  return guarded(error, [&] {
+    const std::vector<at::Tensor> steps(count, *step);
+    at::_fused_adamw_(list(values, count), list(grads, count), list(first, count), list(second, count),
+                      /*max_exp_avg_sqs=*/{}, steps, lr, beta1, beta2, weight_decay, epsilon, /*amsgrad=*/false,
+                      /*maximize=*/false, *grad_scale, *found_inf);
+  });
+}
+
+// `out` takes the result, the logarithms of the rows' sums, and two more tensors: what the backward pass wants as `forward`.
+int nb_flash_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
+                       const at::Tensor* starts, std::int64_t longest, double dropout, double scale,
+                       at::Tensor** out, char** error) {
+  return guarded(error, [&] {
+    auto [result, log_sums, random, unused, mask] = at::_flash_attention_forward(
+        *query, *key, *value, *starts, *starts, longest, longest, dropout, /*is_causal=*/false,
+        /*return_debug_mask=*/false, scale);
+    out[0] = new at::Tensor(std::move(result));
+    out[1] = new at::Tensor(std::move(log_sums));
+    out[2] = new at::Tensor(std::move(random));
+    out[3] = new at::Tensor(std::move(unused));
+  });
+}
+
+// `out` takes the gradients of query, key and value.
+int nb_flash_attention_backward(const at::Tensor* grad, const at::Tensor* query, const at::Tensor* key,
+                                const at::Tensor* value, const at::Tensor* const* forward, const at::Tensor* starts,
+                                std::int64_t longest, double dropout, double scale, at::Tensor** out, char** error) {
+  return guarded(error, [&] {
+    // By default gradients of queries are added up in any order.
+    const Repeatable repeatable;
+    auto [query_grad, key_grad, value_grad] = at::_flash_attention_backward(
+        *grad, *query, *key, *value, *forward[0], *forward[1], *starts, *starts, longest, longest, dropout,
+        /*is_causal=*/false, *forward[2], *forward[3], scale);
+    out[0] = new at::Tensor(std::move(query_grad));
+    out[1] = new at::Tensor(std::move(key_grad));
+    out[2] = new at::Tensor(std::move(value_grad));
+  });
+}
+
+}  // extern "C"

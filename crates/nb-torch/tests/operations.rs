@@ -1,0 +1,155 @@
+//! Against the formulas written out; on a GPU what has kernels there alone, where there is one.
+
+use nb_torch::{Hyperparameters, Parameters, Sequences, flash_attention, flash_attention_backward, fused_adamw};
+use tch::{Cuda, Device, Kind, Tensor};
+
+const HOW: Hyperparameters = Hyperparameters { lr: 0.02, beta1: 0.8, beta2: 0.99, weight_decay: 0.1, epsilon: 1e-6 };
+
+/// The first GPU, if there is one. Each test asks before it does anything else: libtorch asks only once.
+fn gpu() -> Option<Device> {
+    nb_torch::cuda::preload();
+    Cuda::is_available().then_some(Device::Cuda(0))
+}
+
+fn devices() -> impl Iterator<Item = Device> {
+    [Device::Cpu].into_iter().chain(gpu())
+}
+
+/// Numbers between −1 and 1 that no other test's random generator can disturb.
+fn numbers(size: &[i64], shift: f64, device: Device) -> Tensor {
+    let count = size.iter().product::<i64>();
+    (Tensor::arange(count, (Kind::Float, device)) * 0.7 + shift).sin().view(size)
+}
+
+fn doubles(tensor: &Tensor) -> Vec<f64> {
+    Vec::try_from(tensor.to_device(Device::Cpu).to_kind(Kind::Double).contiguous().view(-1)).expect("doubles")
+}
+
+/// Two tensors under optimisation, begun alike.
+struct Trained {
+    values: [Tensor; 2],
+    grads: [Tensor; 2],
+    first: [Tensor; 2],
+    second: [Tensor; 2],
+}
+
+impl Trained {
+    fn new(device: Device) -> Self {
+        let zeros = || [Tensor::zeros([5], (Kind::Float, device)), Tensor::zeros([2, 3], (Kind::Float, device))];
+        let values = [numbers(&[5], 0.0, device), numbers(&[2, 3], 1.0, device)];
+        Self { values, grads: zeros(), first: zeros(), second: zeros() }
+    }
+
+    fn update(&mut self, step: u64, clip: f64) {
+        let device = self.values[0].device();
+        let Self { values, grads, first, second } = self;
+        for (i, grad) in grads.iter_mut().enumerate() {
+            grad.copy_(&numbers(&grad.size(), step as f64 + i as f64, device));
+        }
+        let parameters = Parameters { values, grads, first, second };
+        fused_adamw(&parameters, &HOW, step, &Tensor::from(clip).to_device(device)).expect("a fused update");
+    }
+}
+
+#[test]
+fn updates_are_the_formula() {
+    const CLIP: f64 = 0.25;
+    for device in devices() {
+        let mut trained = Trained::new(device);
+        (1..=4).for_each(|step| trained.update(step, CLIP));
+        for (i, found) in trained.values.iter().enumerate() {
+            let size = found.size();
+            let mut expected = doubles(&numbers(&size, i as f64, Device::Cpu));
+            let (mut m, mut s) = (vec![0.0; expected.len()], vec![0.0; expected.len()]);
+            for t in 1..=4 {
+                let grads = doubles(&numbers(&size, t as f64 + i as f64, Device::Cpu));
+                for (j, grad) in grads.into_iter().enumerate() {
+                    let g = grad * CLIP;
+                    m[j] = HOW.beta1 * m[j] + (1.0 - HOW.beta1) * g;
+                    s[j] = HOW.beta2 * s[j] + (1.0 - HOW.beta2) * g * g;
+                    let (mh, sh) = (m[j] / (1.0 - HOW.beta1.powi(t)), s[j] / (1.0 - HOW.beta2.powi(t)));
+                    expected[j] =
+                        expected[j] * (1.0 - HOW.lr * HOW.weight_decay) - HOW.lr * mh / (sh.sqrt() + HOW.epsilon);
+                }
+            }
+            for (found, expected) in doubles(found).into_iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "{device:?}: {found}, expected {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_update_that_is_not_to_be_made_changes_nothing() {
+    for device in devices() {
+        let mut trained = Trained::new(device);
+        trained.update(1, 1.0);
+        let state = |trained: &Trained| -> Vec<Tensor> {
+            [&trained.values, &trained.first, &trained.second].into_iter().flatten().map(Tensor::copy).collect()
+        };
+        let before = state(&trained);
+        let Trained { values, grads, first, second } = &mut trained;
+        grads.iter_mut().for_each(|grad| drop(grad.fill_(f64::NAN)));
+        let parameters = Parameters { values, grads, first, second };
+        fused_adamw(&parameters, &HOW, 2, &Tensor::from(0.0).to_device(device)).unwrap();
+        assert!(state(&trained).iter().zip(&before).all(|(after, before)| after.equal(before)), "{device:?}");
+    }
+}
+
+#[test]
+fn what_libtorch_refuses_is_an_error() {
+    gpu();
+    let one = |kind| [Tensor::zeros([2], (kind, Device::Cpu))];
+    let (values, grads) = (one(Kind::Float), [Tensor::zeros([3], (Kind::Float, Device::Cpu))]);
+    let (first, second) = (one(Kind::Float), one(Kind::Float));
+    let parameters = Parameters { values: &values, grads: &grads, first: &first, second: &second };
+    let refused = |parameters| fused_adamw(&parameters, &HOW, 1, &Tensor::from(1.0)).unwrap_err().to_string();
+    assert!(refused(parameters).contains("grads[0] is [3], expected [2]"));
+    let low = one(Kind::BFloat16);
+    assert!(refused(Parameters { grads: &low, ..parameters }).contains("grads[0] is BFloat16 on Cpu"));
+    assert!(refused(Parameters { grads: &[], ..parameters }).contains("grads: 0 tensors, expected 1"));
+    // On the CPU there is no such kernel, and libtorch says so of this very operation.
+    let rows = numbers(&[4, 2, 8], 0.0, Device::Cpu);
+    let refused = |lengths: &[i64]| {
+        let sequences = Sequences::new(lengths, Device::Cpu).unwrap();
+        flash_attention([&rows, &rows, &rows], &sequences, 0.0).unwrap_err().to_string()
+    };
+    let error = refused(&[1, 3]);
+    assert!(error.contains("aten::_flash_attention_forward") && error.contains("'CPU' backend"), "{error}");
+    assert!(refused(&[1, 4]).contains("[4, 2, 8], expected [5, heads, entries]"));
+}
+
+/// On a GPU that has the kernel, in bf16; elsewhere there is nothing to compare.
+#[test]
+fn attention_and_its_gradients_are_those_of_each_sequence_alone() {
+    let Some(device) = gpu() else { return };
+    let (lengths, heads, size) = ([5_i64, 1, 33, 4], 3, 32);
+    let n: i64 = lengths.iter().sum();
+    let qkv = numbers(&[n, 3, heads, size], 0.3, device).to_kind(Kind::BFloat16);
+    let grad = numbers(&[n, heads, size], 0.9, device).to_kind(Kind::BFloat16);
+    let [query, key, value] = [0, 1, 2].map(|i| qkv.select(1, i));
+    let sequences = Sequences::new(&lengths, device).unwrap();
+    let attended = flash_attention([&query, &key, &value], &sequences, 0.0).unwrap();
+    let grads = flash_attention_backward(&grad, [&query, &key, &value], &attended, &sequences, 0.0).unwrap();
+
+    let exact = qkv.to_kind(Kind::Double).set_requires_grad(true);
+    let mut start = 0;
+    let mut rows = Vec::new();
+    for length in lengths {
+        let part = |i| exact.select(1, i).narrow(0, start, length).transpose(0, 1); // [A, length, D]
+        let weights = (part(0).matmul(&part(1).transpose(1, 2)) / (size as f64).sqrt()).softmax(-1, None::<Kind>);
+        rows.push(weights.matmul(&part(2)).transpose(0, 1));
+        start += length;
+    }
+    let expected = Tensor::cat(&rows, 0);
+    (&expected * grad.to_kind(Kind::Double)).sum(Kind::Double).backward();
+    let close = |found: &Tensor, expected: &Tensor, what: &str| {
+        let off = (found.to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
+        let most = expected.abs().max().double_value(&[]);
+        assert!(off < 0.02 * most, "{what}: off by {off} of {most}");
+    };
+    close(attended.out(), &expected, "result");
+    for (i, found) in grads.iter().enumerate() {
+        close(found, &exact.grad().select(1, i as i64), ["query", "key", "value"][i]);
+    }
+}
