@@ -3,7 +3,9 @@
 // when they run.
 
 #include <ATen/Context.h>
+#include <ATen/core/List.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/_flash_attention_backward.h>
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/_fused_adamw.h>
@@ -12,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -41,6 +44,13 @@ std::vector<at::Tensor> list(const at::Tensor* const* tensors, size_t count) {
   return out;
 }
 
+// What follows a product, in the order of Rust's `Then`: libtorch's name for it, and for its kind.
+struct Then {
+  const char* name;
+  const char* kind;
+};
+constexpr Then THEN[] = {{"none", ""}, {"gelu", "none"}, {"gelu", "tanh"}, {"relu", ""}, {"swish", ""}, {"tanh", ""}};
+
 // As long as it lives, libtorch prefers kernels that give the same bits each time.
 class Repeatable {
  public:
@@ -59,6 +69,32 @@ class Repeatable {
 extern "C" {
 
 void nb_torch_free(void* memory) { std::free(memory); }
+
+// `out` takes f(x Wᵀ + b); `bias` may be null.
+int nb_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias, size_t then, at::Tensor** out,
+              char** error) {
+  return guarded(error, [&] {
+    using Linear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, c10::string_view,
+                              c10::List<std::optional<at::Scalar>>, std::optional<c10::string_view>);
+    static const auto linear =
+        c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Linear>();
+    const auto [name, kind] = THEN[then];
+    *out = new at::Tensor(linear.call(*x, *weight, bias != nullptr ? std::make_optional(*bias) : std::nullopt, name,
+                                      c10::List<std::optional<at::Scalar>>(), kind));
+  });
+}
+
+// `out` takes other + x Wᵀ.
+int nb_linear_onto(const at::Tensor* other, const at::Tensor* x, const at::Tensor* weight, at::Tensor** out,
+                   char** error) {
+  return guarded(error, [&] {
+    using Linear = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                              c10::string_view);
+    static const auto linear =
+        c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "binary").typed<Linear>();
+    *out = new at::Tensor(linear.call(*x, *other, *weight, std::nullopt, "add"));
+  });
+}
 
 // Four lists of `count` tensors each, and three scalars on their device.
 int nb_fused_adamw(const at::Tensor* const* values, const at::Tensor* const* grads, const at::Tensor* const* first,

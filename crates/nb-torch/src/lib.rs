@@ -6,9 +6,11 @@
 mod adamw;
 mod attention;
 pub mod cuda;
+mod linear;
 mod send;
 mod shim;
 
 pub use adamw::{Hyperparameters, Parameters, fused_adamw};
 pub use attention::{Attended, Sequences, flash_attention, flash_attention_backward};
+pub use linear::{Then, onednn_linear, onednn_linear_onto};
 pub use send::send;

@@ -5,12 +5,29 @@
 // one `Tensor`'s own, or a message, which is copied and freed. The tests go through every function.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 use tch::{TchError, Tensor};
 
+use crate::Then;
+
 unsafe extern "C" {
     fn nb_torch_free(memory: *mut c_void);
+    fn nb_linear(
+        x: *const c_void,
+        weight: *const c_void,
+        bias: *const c_void,
+        then: usize,
+        out: *mut *mut c_void,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    fn nb_linear_onto(
+        other: *const c_void,
+        x: *const c_void,
+        weight: *const c_void,
+        out: *mut *mut c_void,
+        error: *mut *mut c_char,
+    ) -> c_int;
     fn nb_fused_adamw(
         values: *const *const c_void,
         grads: *const *const c_void,
@@ -51,6 +68,27 @@ unsafe extern "C" {
         out: *mut *mut c_void,
         error: *mut *mut c_char,
     ) -> c_int;
+}
+
+/// f(x Wᵀ + b).
+pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, then: Then) -> Result<Tensor, TchError> {
+    let bias = bias.map_or(null(), pointer);
+    // SAFETY: see the top of the file; room for one result, and a number that the shim knows.
+    made(|out, error| unsafe { nb_linear(pointer(x), pointer(weight), bias, then.number(), out, error) })
+}
+
+/// other + x Wᵀ.
+pub(crate) fn linear_onto(other: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor, TchError> {
+    // SAFETY: see the top of the file; room for one result.
+    made(|out, error| unsafe { nb_linear_onto(pointer(other), pointer(x), pointer(weight), out, error) })
+}
+
+/// The one tensor that a call makes.
+fn made(call: impl FnOnce(*mut *mut c_void, *mut *mut c_char) -> c_int) -> Result<Tensor, TchError> {
+    let mut out = null_mut();
+    checked(|error| call(&mut out, error))?;
+    // SAFETY: a tensor that the shim has made with `new`, as tch frees it; it goes to one owner.
+    Ok(unsafe { Tensor::from_ptr(out.cast()) })
 }
 
 /// Values, gradients, first and second moments, as many of each; the step's number, what gradients are divided by, and 1 for an

@@ -1,6 +1,9 @@
 //! Against the formulas written out; on a GPU what has kernels there alone, where there is one.
 
-use nb_torch::{Hyperparameters, Parameters, Sequences, flash_attention, flash_attention_backward, fused_adamw};
+use nb_torch::{
+    Hyperparameters, Parameters, Sequences, Then, flash_attention, flash_attention_backward, fused_adamw,
+    onednn_linear, onednn_linear_onto,
+};
 use tch::{Cuda, Device, Kind, Tensor};
 
 const HOW: Hyperparameters = Hyperparameters { lr: 0.02, beta1: 0.8, beta2: 0.99, weight_decay: 0.1, epsilon: 1e-6 };
@@ -94,6 +97,53 @@ fn an_update_that_is_not_to_be_made_changes_nothing() {
         fused_adamw(&parameters, &HOW, 2, &Tensor::from(0.0).to_device(device)).unwrap();
         assert!(state(&trained).iter().zip(&before).all(|(after, before)| after.equal(before)), "{device:?}");
     }
+}
+
+#[test]
+fn dense_layers_are_libtorchs() {
+    gpu();
+    let (x, weight, bias) =
+        (numbers(&[37, 24], 0.0, Device::Cpu), numbers(&[48, 24], 1.0, Device::Cpu), numbers(&[48], 2.0, Device::Cpu));
+    let y = x.linear(&weight, Some(&bias));
+    let close = |found: Tensor, expected: &Tensor, what: &str| {
+        let off = (found - expected).abs().max().double_value(&[]);
+        assert!(off < 1e-5 * expected.abs().max().double_value(&[]), "{what}: off by {off}");
+    };
+    let after: [(Then, Tensor); 6] = [
+        (Then::Nothing, y.copy()),
+        (Then::Gelu, y.gelu("none")),
+        (Then::GeluTanh, y.gelu("tanh")),
+        (Then::Relu, y.relu()),
+        (Then::Silu, y.silu()),
+        (Then::Tanh, y.tanh()),
+    ];
+    for (then, expected) in &after {
+        close(onednn_linear(&x, &weight, Some(&bias), *then).unwrap(), expected, &format!("{then:?}"));
+    }
+    // Without a bias, and of matrices that lie transposed.
+    let (across, over) = (x.tr().contiguous().tr(), weight.tr().contiguous().tr());
+    assert!(!across.is_contiguous() && !over.is_contiguous());
+    let product = x.matmul(&weight.tr());
+    close(onednn_linear(&across, &over, None, Then::Nothing).unwrap(), &product, "transposed");
+    let other = numbers(&[37, 48], 3.0, Device::Cpu);
+    close(onednn_linear_onto(&other, &across, &over).unwrap(), &(&product + &other), "onto");
+    assert!(other.equal(&numbers(&[37, 48], 3.0, Device::Cpu)), "what is added to stays");
+}
+
+#[test]
+fn a_dense_layer_that_does_not_fit_is_refused() {
+    gpu();
+    let (x, weight) = (numbers(&[3, 4], 0.0, Device::Cpu), numbers(&[2, 4], 0.0, Device::Cpu));
+    let refused = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
+        onednn_linear(x, weight, Some(bias), Then::Nothing).unwrap_err().to_string()
+    };
+    let bias = numbers(&[2], 0.0, Device::Cpu);
+    assert!(refused(&x, &x, &bias).contains("bias is [2], expected [3]"));
+    assert!(refused(&x, &weight.tr(), &bias).contains("weight is [4, 2], expected [4, 4]"));
+    assert!(refused(&x, &weight.to_kind(Kind::BFloat16), &bias).contains("weight is BFloat16"));
+    assert!(refused(&x.to_kind(Kind::Double), &weight, &bias).contains("x is Double on Cpu"));
+    assert!(refused(&x.view(-1), &weight, &bias).contains("dims"));
+    assert!(onednn_linear_onto(&x, &x, &weight).unwrap_err().to_string().contains("other is [3, 4], expected [3, 2]"));
 }
 
 #[test]

@@ -46,8 +46,8 @@ pub(crate) struct LayerTape {
     attention_norm: NormTape,
     /// State between the halves [n, H] in the precision of the products.
     y: Tensor,
-    /// Feed-forward before and after the activation [n, F].
-    up: Tensor,
+    /// Feed-forward before and after the activation [n, F]; before it only where there will be a backward pass.
+    up: Option<Tensor>,
     activated: Tensor,
     out_norm: NormTape,
 }
@@ -106,8 +106,14 @@ impl Layer {
         let (middle, attention_norm) = self.attention_norm.forward(&branch, input);
 
         let y = middle.to_kind(kind);
-        let up = self.up.forward(&y);
-        let activated = self.activation.forward(&up);
+        let (up, activated) = match pass {
+            Pass::Inference => (None, self.up.activated(&y, self.activation)),
+            Pass::Training(_) => {
+                let up = self.up.forward(&y);
+                let activated = self.activation.forward(&up);
+                (Some(up), activated)
+            }
+        };
         let branch = self.dropped(self.down.forward(&activated), pass, FEED_FORWARD).to_kind(Kind::Float);
         let (out, out_norm) = self.out_norm.forward(&branch, &middle);
         (out, LayerTape { x, attention, context, attention_norm, y, up, activated, out_norm })
@@ -127,7 +133,8 @@ impl Layer {
         let kind = self.qkv.weight.kind();
         let residual = self.out_norm.backward(grad, &tape.out_norm);
         let branch = self.dropped(copied(&residual, kind), pass, FEED_FORWARD);
-        let branch = self.activation.backward(&self.down.backward(&branch, &tape.activated), &tape.up);
+        let up = tape.up.expect("a training pass keeps it");
+        let branch = self.activation.backward(&self.down.backward(&branch, &tape.activated), &up);
         let middle = self.up.backward_onto(residual, &branch, &tape.y);
 
         let residual = self.attention_norm.backward(&middle, &tape.attention_norm);

@@ -1,5 +1,6 @@
 //! The activations of the feed-forward layer and their derivatives.
 
+use nb_torch::Then;
 use tch::Tensor;
 
 use crate::config::Activation;
@@ -12,6 +13,16 @@ impl Activation {
             Self::GeluNew => x.gelu("tanh"),
             Self::Relu => x.relu(),
             Self::Silu => x.silu(),
+        }
+    }
+
+    /// The same behind a product of oneDNN's.
+    pub(crate) fn after_product(self) -> Then {
+        match self {
+            Self::Gelu => Then::Gelu,
+            Self::GeluNew => Then::GeluTanh,
+            Self::Relu => Then::Relu,
+            Self::Silu => Then::Silu,
         }
     }
 

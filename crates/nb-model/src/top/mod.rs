@@ -6,6 +6,7 @@ mod attention;
 mod dense;
 mod pooling;
 mod reader;
+mod unrecorded;
 
 use tch::Tensor;
 

@@ -2,8 +2,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::uniform;
+use super::{uniform, unrecorded};
 use crate::arena::{Arena, Layout};
+use crate::kernel::onednn;
 use crate::runs::Runs;
 
 /// The width Q of the pooling query that NewsBERT uses.
@@ -60,13 +61,17 @@ impl AttentivePooling {
 
     /// `states` [n, H] of all rows → one vector per run [R, H].
     pub fn forward(&self, states: &Tensor, runs: &Runs) -> Tensor {
-        // One row per run with −∞ at the rows of others: a softmax and a product then pool without padding.
-        let scores = self.scores(states).view([1, -1]);
         assert_eq!(
             runs.lengths().iter().sum::<i64>(),
             states.size()[0],
             "rows of the runs against those of the states"
         );
+        let scores = self.scores(states);
+        if unrecorded::pays(&scores, states) {
+            return unrecorded::pooled(&scores, states, runs.lengths());
+        }
+        // One row per run with −∞ at the rows of others: a softmax and a product then pool without padding.
+        let scores = scores.view([1, -1]);
         let scores = match runs.lengths() {
             [_] => scores, // there are no others
             _ => scores.masked_fill(&runs.members().logical_not(), f64::NEG_INFINITY),
@@ -77,6 +82,6 @@ impl AttentivePooling {
     /// e·q of each row, before the softmax over a run: [n, H] → \[n\]. It depends on the row alone, so that rows which are
     /// pooled in many runs need it once.
     pub fn scores(&self, states: &Tensor) -> Tensor {
-        states.linear(&self.weight, Some(&self.bias)).tanh().linear(&self.query, None::<&Tensor>).view(-1)
+        onednn::tanh_of_dense(states, &self.weight, &self.bias).linear(&self.query, None::<&Tensor>).view(-1)
     }
 }
