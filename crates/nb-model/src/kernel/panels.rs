@@ -1,4 +1,4 @@
-//! f32 products of few rows with weights that were rearranged before: what a model at work does all day.
+//! Products of few rows of f32 with weights that were rearranged before: what a model at work does all day.
 //!
 //! A panel holds the weights of 32 outputs, input by input, so that the product reads memory once and in order, each step of
 //! it one line of weights and one number of each row of `x`. Bias and activation come while the result is in the first cache.
@@ -6,12 +6,9 @@
 use pulp::{Simd, WithSimd};
 use tch::{Kind, Tensor};
 
-use super::simd::{Left, activate, dispatch, product};
+use super::simd::{Left, WIDTH, activate, dispatch, paired, product, product_of_pairs};
 use crate::config::Activation;
 use crate::pool;
-
-/// Outputs of a panel.
-pub(crate) const WIDTH: usize = 32;
 
 /// A dense layer y = f(x Wᵀ + b).
 #[derive(Debug)]
@@ -20,9 +17,38 @@ pub(crate) struct Panels {
     outputs: usize,
     activation: Option<Activation>,
     /// By panel [inputs, WIDTH], zeros beyond the last output.
-    weights: Vec<f32>,
+    weights: Weights,
     /// [panels · WIDTH]
     bias: Vec<f32>,
+}
+
+/// As precise as they were.
+#[derive(Debug)]
+enum Weights {
+    F32(Vec<f32>),
+    /// bf16, two in a word.
+    Pairs(Vec<u32>),
+}
+
+/// The weights of one panel.
+#[derive(Debug, Clone, Copy)]
+enum Panel<'a> {
+    F32(&'a [f32]),
+    Pairs(&'a [u32]),
+}
+
+impl Weights {
+    /// The `i`-th of `count` panels.
+    fn panel(&self, i: usize, count: usize) -> Panel<'_> {
+        fn part<T>(all: &[T], i: usize, count: usize) -> &[T] {
+            let len = all.len() / count;
+            &all[i * len..(i + 1) * len]
+        }
+        match self {
+            Self::F32(all) => Panel::F32(part(all, i, count)),
+            Self::Pairs(all) => Panel::Pairs(part(all, i, count)),
+        }
+    }
 }
 
 impl Panels {
@@ -31,12 +57,17 @@ impl Panels {
         let (outputs, inputs) = (weight.size()[0], weight.size()[1]);
         let missing = outputs.unsigned_abs().next_multiple_of(WIDTH as u64).cast_signed() - outputs;
         let padded = |x: &Tensor, pad: &[i64]| x.to_kind(Kind::Float).constant_pad_nd(pad);
-        let weights = padded(weight, &[0, 0, 0, missing]).view([-1, WIDTH as i64, inputs]).transpose(1, 2);
+        let panels = padded(weight, &[0, 0, 0, missing]).view([-1, WIDTH as i64, inputs]).transpose(1, 2);
+        let panels = numbers(&panels);
         Self {
             inputs: inputs as usize,
             outputs: outputs as usize,
             activation,
-            weights: numbers(&weights),
+            weights: if weight.kind() == Kind::BFloat16 {
+                Weights::Pairs(paired(&panels))
+            } else {
+                Weights::F32(panels)
+            },
             bias: numbers(&padded(bias, &[0, missing])),
         }
     }
@@ -54,9 +85,10 @@ impl Panels {
             blocks.resize(len, 0.0);
         }
         let blocks = &mut blocks[..len];
-        let weights = self.weights.chunks_exact(self.inputs * WIDTH).zip(self.bias.chunks_exact(WIDTH));
-        let pieces = weights.zip(blocks.chunks_exact_mut(rows * WIDTH));
-        pool::for_each(pieces, |((weights, bias), out)| {
+        let count = self.bias.len() / WIDTH;
+        let pieces = self.bias.chunks_exact(WIDTH).zip(blocks.chunks_exact_mut(rows * WIDTH));
+        pool::for_each(pieces.enumerate(), |(i, (bias, out))| {
+            let weights = self.weights.panel(i, count);
             dispatch(Piece { x, inputs: self.inputs, weights, bias, activation: self.activation, out });
         });
         for (row, out) in out.chunks_exact_mut(self.outputs).enumerate() {
@@ -78,7 +110,7 @@ pub(crate) fn numbers(tensor: &Tensor) -> Vec<f32> {
 struct Piece<'a> {
     x: &'a [f32],
     inputs: usize,
-    weights: &'a [f32],
+    weights: Panel<'a>,
     bias: &'a [f32],
     activation: Option<Activation>,
     /// [n, WIDTH]
@@ -91,7 +123,12 @@ impl WithSimd for Piece<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let rows = self.x.len() / self.inputs;
-        product(simd, Left::Rows(self.x, self.inputs), self.weights, (rows, self.inputs, WIDTH), self.out);
+        match self.weights {
+            Panel::F32(weights) => {
+                product(simd, Left::Rows(self.x, self.inputs), weights, (rows, self.inputs, WIDTH), self.out);
+            }
+            Panel::Pairs(words) => product_of_pairs(simd, self.x, words, (rows, self.inputs), self.out),
+        }
         let bias = S::as_simd_f32s(self.bias).0;
         for row in self.out.chunks_exact_mut(WIDTH) {
             for (out, bias) in S::as_mut_simd_f32s(row).0.iter_mut().zip(bias) {
@@ -126,6 +163,25 @@ mod tests {
                 let expected = activation.map_or(expected.shallow_clone(), |activation| activation.forward(&expected));
                 assert_eq!(out, numbers(&expected), "{rows} {inputs} {outputs} {activation:?}");
             }
+        }
+    }
+
+    /// Any numbers: sums of the same products in the same order.
+    #[test]
+    fn weights_in_bf16_are_those_in_f32_to_the_bit() {
+        let numbers_of = |size: &[i64]| {
+            (Tensor::arange(size.iter().product::<i64>(), (Kind::Float, Device::Cpu)) * 0.7).sin().view(size)
+        };
+        for (rows, inputs, outputs) in [(1, 7, 3), (9, 48, 200), (12, 33, 32), (32, 64, 64)] {
+            let x = numbers(&numbers_of(&[rows, inputs]));
+            let weight = numbers_of(&[outputs, inputs]).to_kind(Kind::BFloat16);
+            let bias = numbers_of(&[outputs]).to_kind(Kind::BFloat16);
+            let run = |weight: &Tensor| {
+                let mut out = vec![f32::NAN; (rows * outputs) as usize];
+                Panels::new(weight, &bias, Some(Activation::Gelu)).forward(&x, &mut Vec::new(), &mut out);
+                out
+            };
+            assert_eq!(run(&weight), run(&weight.to_kind(Kind::Float)), "{rows} {inputs} {outputs}");
         }
     }
 }

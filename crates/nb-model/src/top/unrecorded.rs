@@ -71,6 +71,35 @@ mod tests {
         assert!(!found.requires_grad() && found.allclose(&expected, 1e-5, 1e-5, false));
     }
 
+    /// So many rows that products go by oneDNN where that pays.
+    #[test]
+    fn gradients_of_many_rows_land_in_the_arena() {
+        let numbers =
+            |size: [i64; 2]| (Tensor::arange(size[0] * size[1], (Kind::Float, Device::Cpu)) * 0.7).sin().view(size);
+        let pooling = AttentivePooling::zeros(24, 16, Device::Cpu);
+        let count = pooling.arena().layout().numel();
+        pooling.arena().values().copy_(&numbers([1, count]).view(-1));
+        let [weight, bias, query] = ["pooling.proj.weight", "pooling.proj.bias", "pooling.query.weight"]
+            .map(|name| pooling.arena().value(name).copy().set_requires_grad(true));
+        let states = numbers([70, 24]);
+        // One run, by the definition.
+        let scores = states.linear(&weight, Some(&bias)).tanh().linear(&query, None::<&Tensor>).view([1, -1]);
+        let expected = scores.softmax(-1, None::<Kind>).matmul(&states);
+        expected.square().sum(Kind::Float).backward();
+        for _ in 0..2 {
+            let pooled = pooling.forward(&states, &Runs::new(&[70], Device::Cpu));
+            assert!(pooled.allclose(&expected, 1e-5, 1e-6, false));
+            pooled.square().sum(Kind::Float).backward();
+        }
+        for (name, expected) in
+            [("pooling.proj.weight", weight), ("pooling.proj.bias", bias), ("pooling.query.weight", query)]
+        {
+            let (found, expected) = (pooling.arena().grad(name), expected.grad() * 2.0);
+            let off = (&found - &expected).abs().max().double_value(&[]);
+            assert!(off < 1e-4 * expected.abs().max().double_value(&[]) + 1e-6, "{name}: off by {off}");
+        }
+    }
+
     #[test]
     fn what_is_no_number_stays_none() {
         let scores = Tensor::from_slice(&[0.0f32, f32::NAN, 1.0]);

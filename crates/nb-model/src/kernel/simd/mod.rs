@@ -5,10 +5,12 @@
 
 mod activate;
 mod exp;
+mod pairs;
 mod product;
 
 pub(crate) use activate::activate;
 pub(crate) use exp::exp;
+pub(crate) use pairs::{WIDTH, paired, product_of_pairs};
 pub(crate) use product::{Left, product};
 use pulp::{Arch, WithSimd};
 
