@@ -78,3 +78,50 @@ impl Linear {
         add_rows(&self.bias_grad, grad);
     }
 }
+
+/// tanh(`x` Wᵀ + b), [n, out], with autograd where that is on.
+pub(crate) fn tanh_of_dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    // A view of a leaf is part of a graph where autograd is on.
+    let is_recorded = x.requires_grad() || weight.view_as(weight).requires_grad();
+    match is_recorded {
+        true if onednn::pays(x) => onednn::recorded(x, weight, bias).tanh(),
+        false if onednn::pays(x) => onednn::forward(x, weight, bias, Then::Tanh),
+        false if few_rows::pays(x) => few_rows::forward(x, weight, bias).tanh_(),
+        _ => x.linear(weight, Some(bias)).tanh(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    /// Numbers between −1 and 1 that no other test's random generator can disturb.
+    fn numbers(size: &[i64], shift: f64) -> Tensor {
+        (Tensor::arange(size.iter().product::<i64>(), (Kind::Float, Device::Cpu)) * 0.7 + shift).sin().view(size)
+    }
+
+    #[track_caller]
+    fn assert_close(found: &Tensor, expected: &Tensor) {
+        let off = (found - expected).abs().max().double_value(&[]);
+        assert!(off < 1e-5 * expected.abs().max().double_value(&[]), "off by {off}");
+    }
+
+    #[test]
+    fn a_dense_layer_with_tanh_is_libtorchs_with_its_gradients() {
+        for rows in [3, 40, 60] {
+            let run = |f: &dyn Fn(&Tensor, &Tensor, &Tensor) -> Tensor| {
+                let parts = [numbers(&[rows, 20], 0.0), numbers(&[30, 20], 1.0), numbers(&[30], 2.0)];
+                let parts = parts.map(|part| part.set_requires_grad(true));
+                let y = f(&parts[0], &parts[1], &parts[2]);
+                (&y * numbers(&[rows, 30], 3.0)).sum(Kind::Float).backward();
+                [y.detach()].into_iter().chain(parts.map(|part| part.grad())).collect::<Vec<_>>()
+            };
+            let (found, expected) = (run(&tanh_of_dense), run(&|x, weight, bias| x.linear(weight, Some(bias)).tanh()));
+            found.iter().zip(&expected).for_each(|(found, expected)| assert_close(found, expected));
+            let unrecorded =
+                || tanh_of_dense(&numbers(&[rows, 20], 0.0), &numbers(&[30, 20], 1.0), &numbers(&[30], 2.0));
+            assert_close(&tch::no_grad(unrecorded), &expected[0]);
+        }
+    }
+}

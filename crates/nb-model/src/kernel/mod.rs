@@ -10,7 +10,7 @@ pub(crate) mod dropout;
 mod few_rows;
 pub(crate) mod linear;
 pub(crate) mod norm;
-pub(crate) mod onednn;
+mod onednn;
 pub(crate) mod panels;
 pub(crate) mod simd;
 

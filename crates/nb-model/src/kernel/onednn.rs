@@ -62,15 +62,9 @@ pub(crate) fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor, then: Then) ->
     there(onednn_linear(x, weight, Some(bias), then))
 }
 
-/// tanh(`x` Wᵀ + b), [n, out], by autograd where that is on: of rows that belong here by oneDNN, of others by libtorch's ways.
-pub(crate) fn tanh_of_dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-    // A view of a leaf is part of a graph where autograd is on.
-    let is_recorded = x.requires_grad() || weight.view_as(weight).requires_grad();
-    match (pays(x), is_recorded) {
-        (false, _) => x.linear(weight, Some(bias)).tanh(),
-        (true, false) => forward(x, weight, bias, Then::Tanh),
-        (true, true) => x.to_mkldnn().mkldnn_linear(weight, Some(bias)).to_dense(None::<Kind>, false).tanh(),
-    }
+/// `x` Wᵀ + b, [n, out], by autograd.
+pub(crate) fn recorded(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    x.to_mkldnn().mkldnn_linear(weight, Some(bias)).to_dense(None::<Kind>, false)
 }
 
 /// dL/dx [n, in] from dL/dy `grad` [n, out].
@@ -142,23 +136,6 @@ mod tests {
             assert_close(&weight_grad, &grad.tr().matmul(&x));
             assert_close(&bias_grad, &grad.sum_dim_intlist(0, false, Kind::Float));
         }
-    }
-
-    #[test]
-    fn a_dense_layer_with_tanh_is_libtorchs_with_its_gradients() {
-        let leaf = |tensor: Tensor| tensor.set_requires_grad(true);
-        let run = |f: &dyn Fn(&Tensor, &Tensor, &Tensor) -> Tensor| {
-            let parts = [numbers([60, 20], 0.0), numbers([30, 20], 1.0), numbers([1, 30], 2.0).view([30])].map(leaf);
-            let y = f(&parts[0], &parts[1], &parts[2]);
-            (&y * numbers([60, 30], 3.0)).sum(Kind::Float).backward();
-            [y.detach()].into_iter().chain(parts.map(|part| part.grad())).collect::<Vec<_>>()
-        };
-        let (found, expected) = (run(&tanh_of_dense), run(&|x, weight, bias| x.linear(weight, Some(bias)).tanh()));
-        found.iter().zip(&expected).for_each(|(found, expected)| assert_close(found, expected));
-        let unrecorded = tch::no_grad(|| {
-            tanh_of_dense(&numbers([60, 20], 0.0), &numbers([30, 20], 1.0), &numbers([1, 30], 2.0).view([30]))
-        });
-        assert_close(&unrecorded, &expected[0]);
     }
 
     #[test]

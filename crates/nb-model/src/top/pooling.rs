@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{uniform, unrecorded};
 use crate::arena::{Arena, Layout};
-use crate::kernel::onednn;
+use crate::kernel::linear::tanh_of_dense;
 use crate::runs::Runs;
 
 /// The width Q of the pooling query that NewsBERT uses.
@@ -82,6 +82,6 @@ impl AttentivePooling {
     /// e·q of each row, before the softmax over a run: [n, H] → \[n\]. It depends on the row alone, so that rows which are
     /// pooled in many runs need it once.
     pub fn scores(&self, states: &Tensor) -> Tensor {
-        onednn::tanh_of_dense(states, &self.weight, &self.bias).linear(&self.query, None::<&Tensor>).view(-1)
+        tanh_of_dense(states, &self.weight, &self.bias).linear(&self.query, None::<&Tensor>).view(-1)
     }
 }
