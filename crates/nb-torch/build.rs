@@ -13,11 +13,11 @@ fn main() {
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").file(SHIM).warnings(false);
     // A word of torch-sys' build script: the folder of libraries, beside which the headers are.
-    if let Some(libraries) = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) {
-        let include = libraries.with_file_name("include");
-        for folder in [include.join("torch/csrc/api/include"), include] {
-            build.flag("-isystem").flag(folder);
-        }
-    }
+    let libraries = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
+    let include = libraries.map(|libraries| libraries.with_file_name("include"));
+    match include.filter(|include| include.join("ATen/Context.h").is_file()) {
+        Some(include) => build.include(include.join("torch/csrc/api/include")).include(include),
+        None => panic!("libtorch's headers (ATen/Context.h) are not in the folder `include` beside its libraries"),
+    };
     build.compile("nb_torch_shim");
 }

@@ -219,7 +219,7 @@ pub(crate) fn part<K: Objective>(
     batch: &K::Batch,
     counts: Counts,
 ) -> Vec<f64> {
-    numbers(&stepper.micro_batch(task, models, (batch, &task.packed(batch)), (&context(counts), 0), &mut |_| ()).terms)
+    numbers(&stepper.micro_batch(task, models, (batch, &task.packed(batch)), (&context(counts), 0)).terms)
 }
 
 /// The entries of a tensor of doubles.

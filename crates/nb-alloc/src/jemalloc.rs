@@ -32,7 +32,7 @@ pub fn purge() {
     debug_assert_eq!(failed, 0);
 }
 
-/// Pages of 4 kB that are free and not given back, in all arenas; none where jemalloc does not say.
+/// Pages that are free and not given back, in all arenas; none where jemalloc does not say.
 pub(crate) fn free_pages() -> Option<u64> {
     let (mut epoch, mut pages) = (1_u64, 0_usize);
     let size = &mut size_of::<usize>();
@@ -91,7 +91,9 @@ mod tests {
         let before = own_pages().unwrap();
         drop(Tensor::ones([PAGES as i64 * 1024], (Kind::Float, Device::Cpu)));
         assert!(own_pages().unwrap() > before + PAGES / 2);
+        assert!(free_pages().unwrap() > PAGES / 2);
         purge();
+        assert!(free_pages().unwrap() < PAGES / 2);
         assert!(own_pages().unwrap() < before + PAGES / 2);
     }
 }

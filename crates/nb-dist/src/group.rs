@@ -1,15 +1,18 @@
 //! A group of processes that train together.
 
-use std::cell::OnceCell;
+mod exchange;
+
+use std::cell::{Cell, OnceCell};
 use std::mem::ManuallyDrop;
 use std::net::{IpAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use exchange::Begun;
 use tch::{Device, Kind, Tensor};
 
-use crate::peers::{GONE, Peers};
+use crate::peers::Peers;
 use crate::rendezvous;
-use crate::shim::{Backend, Keeper, Pending, Reduce, Store, StoreAt};
+use crate::shim::{Backend, Keeper, Reduce, Store, StoreAt};
 use crate::{Error, World};
 
 /// For finding each other at the start: the others may still be loading, or waiting for their machine.
@@ -20,8 +23,6 @@ const CONNECTING: Duration = Duration::from_secs(60);
 const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Names the network interface by which the others reach this process, where the usual one is not it; as in PyTorch.
 const INTERFACE: &str = "GLOO_SOCKET_IFNAME";
-/// Waiting goes in slices: after each is a look at the others.
-const SLICE: Duration = Duration::from_millis(500);
 
 /// Processes that train together, or this one alone. Exchanges are collective: all processes make the same ones in the same
 /// order, and each ends when all have come. A process is in one group at a time: libtorch's record of exchanges, which is one per
@@ -38,22 +39,14 @@ struct Joined {
     /// For tensors on a GPU, from the first of them on; none where this build or machine has no NCCL.
     nccl: OnceCell<ManuallyDrop<Option<Backend>>>,
     peers: Peers,
+    /// Sums that were begun and are not finished.
+    open: Cell<usize>,
 }
 
 /// A sum over the processes under way ([`ProcessGroup::begin_sum`]).
 #[derive(Debug)]
 #[must_use = "the sum is there when it is finished"]
 pub struct Sum(Option<Begun>);
-
-/// An exchange under way.
-#[derive(Debug)]
-struct Begun {
-    /// Where the result belongs.
-    place: Tensor,
-    /// What is exchanged; the same memory where that can be.
-    own: Tensor,
-    pending: Pending,
-}
 
 /// Work of one process that takes its time, while the others wait: as long as this lives, they do so without complaint.
 #[derive(Debug)]
@@ -120,7 +113,7 @@ impl ProcessGroup {
         let own = store(match (world.keeps_store(), is_here_alone) {
             (false, _) => Keeper::Another,
             (true, false) => Keeper::This,
-            (true, true) => Keeper::ThisThere,
+            (true, true) => Keeper::ThisOnLoopback,
         })?;
         rendezvous::meet(&own, (world.rank, world.size), RENDEZVOUS, &mut goes_on).map_err(failed)?;
         let gloo = Backend::gloo(&own, (world.rank, world.size), &address.to_string(), CONNECTING).map_err(failed)?;
@@ -128,7 +121,7 @@ impl ProcessGroup {
         // A connection of its own: one that waits for an answer keeps no other from asking.
         let peers = Peers::watch(store(Keeper::Another)?, world.rank, world.size).map_err(|e| failed(e.to_string()))?;
         let (gloo, nccl) = (ManuallyDrop::new(gloo), OnceCell::new());
-        Ok(Self(Some(Joined { world, store: own, gloo, nccl, peers })))
+        Ok(Self(Some(Joined { world, store: own, gloo, nccl, peers, open: Cell::new(0) })))
     }
 
     /// This process, from 0.
@@ -161,24 +154,23 @@ impl ProcessGroup {
     }
 
     /// Begins a sum as [`ProcessGroup::sum`] makes it, and returns while it is under way: all processes begin the same sums in the
-    /// same order, with no other exchange in between, and the tensor is neither read nor written until they
-    /// [finish](ProcessGroup::finish).
+    /// same order, and [finish](ProcessGroup::finish) them before any other exchange. Until then another thread writes to the
+    /// tensor's memory: nobody is to read or write it, through this handle or another one.
     ///
     /// # Errors
     /// If a process is lost.
     pub fn begin_sum(&self, tensor: &Tensor) -> Result<Sum, Error> {
         let Some(joined) = &self.0 else { return Ok(Sum(None)) };
-        joined.begin(tensor, |backend, own| backend.all_reduce(own, Reduce::Sum)).map(|begun| Sum(Some(begun)))
+        joined.begin_sum(tensor).map(|begun| Sum(Some(begun)))
     }
 
-    /// Waits for sums that were begun.
+    /// Waits for all sums that were begun.
     ///
     /// # Errors
-    /// If a process is lost.
+    /// If a process is lost, or if others are still open.
     pub fn finish(&self, sums: Vec<Sum>) -> Result<(), Error> {
         let Some(joined) = &self.0 else { return Ok(()) };
-        joined.peers.enter();
-        joined.finish(sums.into_iter().filter_map(|sum| sum.0).collect())
+        joined.finish_sums(sums.into_iter().filter_map(|sum| sum.0).collect())
     }
 
     /// As [`ProcessGroup::sum`], with the largest entry in place of the sum.
@@ -278,95 +270,6 @@ impl ProcessGroup {
     fn reduce(&self, tensors: &mut [&mut Tensor], reduce: Reduce) -> Result<(), Error> {
         let Some(joined) = &self.0 else { return Ok(()) };
         joined.exchange(tensors, |backend, tensor| backend.all_reduce(tensor, reduce))
-    }
-}
-
-impl Joined {
-    /// Begins the exchange of each tensor, and waits for all.
-    fn exchange(
-        &self,
-        tensors: &mut [&mut Tensor],
-        begin: impl Fn(&Backend, &Tensor) -> Result<Pending, String>,
-    ) -> Result<(), Error> {
-        self.peers.enter();
-        let begun = tensors.iter().map(|tensor| self.begin(tensor, &begin)).collect::<Result<_, _>>()?;
-        self.finish(begun)
-    }
-
-    /// Begins the exchange of a tensor. Those on a GPU go through NCCL if there is one, else through the host.
-    fn begin(
-        &self,
-        tensor: &Tensor,
-        begin: impl Fn(&Backend, &Tensor) -> Result<Pending, String>,
-    ) -> Result<Begun, Error> {
-        let (backend, device) = self.backend(tensor.device());
-        let own = tensor.detach().to_device(device).contiguous();
-        let pending = begin(backend, &own).map_err(|cause| self.explain(cause))?;
-        Ok(Begun { place: tensor.shallow_clone(), own, pending })
-    }
-
-    /// Waits for exchanges, of which the last one has been entered, and brings what came back to where it belongs.
-    fn finish(&self, begun: Vec<Begun>) -> Result<(), Error> {
-        for Begun { mut place, own, pending } in begun {
-            self.wait(pending)?;
-            if place.data_ptr() != own.data_ptr() {
-                tch::no_grad(|| place.copy_(&own));
-            }
-        }
-        self.peers.left();
-        Ok(())
-    }
-
-    /// What exchanges tensors of a device, and where it wants them.
-    fn backend(&self, device: Device) -> (&Backend, Device) {
-        let nccl = || {
-            let opened = self.nccl.get_or_init(|| {
-                let World { rank, size, .. } = self.world;
-                let opened = Backend::nccl(&self.store, (rank, size), UNLIMITED);
-                let opened = opened.inspect_err(|e| tracing::warn!("sums go through the host's memory: {e}"));
-                ManuallyDrop::new(opened.ok())
-            });
-            opened.as_ref()
-        };
-        match device {
-            Device::Cuda(_) => nccl().map_or((&*self.gloo, Device::Cpu), |nccl| (nccl, device)),
-            _ => (&*self.gloo, Device::Cpu),
-        }
-    }
-
-    fn wait(&self, pending: Pending) -> Result<(), Error> {
-        let since = Instant::now();
-        loop {
-            match pending.wait(SLICE) {
-                Ok(true) => return Ok(()),
-                Ok(false) => {
-                    if let Some(trouble) = self.peers.trouble(since) {
-                        return Err(self.lost(trouble)); // the backend holds what it still works on
-                    }
-                }
-                Err(cause) => return Err(self.explain(cause)),
-            }
-        }
-    }
-
-    /// Why an exchange has failed: a connection ends at once with the process behind it, a missing sign tells which it was.
-    fn explain(&self, cause: String) -> Error {
-        const LOOK: Duration = Duration::from_millis(200);
-        let since = Instant::now();
-        while since.elapsed() < GONE + GONE / 4 {
-            if let Some(trouble) = self.peers.trouble(since) {
-                return self.lost(trouble);
-            }
-            std::thread::sleep(LOOK);
-        }
-        let error = Error::Exchange(cause);
-        self.peers.tell_end(&format!("process {}: {error}", self.world.rank), self.world.keeps_store());
-        error
-    }
-
-    fn lost(&self, trouble: String) -> Error {
-        self.peers.tell_end(&trouble, self.world.keeps_store());
-        Error::Lost(trouble)
     }
 }
 

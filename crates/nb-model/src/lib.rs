@@ -30,7 +30,6 @@ pub use checkpoint::{
 pub use config::{Activation, BertConfig};
 pub use encoder::{Bert, Capture, DropoutKey, Encoded, Keep, Pass, Precision, parameter_count, parameter_layout};
 pub use error::ModelError;
-pub use nb_torch::send;
 pub use packed::Packed;
 pub use runs::Runs;
 pub use top::{

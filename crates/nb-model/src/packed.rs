@@ -1,16 +1,16 @@
 //! A batch as packed tokens: the real tokens of all sequences in one row, and where each sequence ends.
 //!
-//! Linear layers, LayerNorm, GELU and every loss run over the row; only attention and pooling see sequences. Attention
-//! works on *groups*: runs of neighbouring sequences of nearly equal length, padded to the longest of the run. A batch
-//! sorted by length pads almost nothing.
+//! Linear layers, LayerNorm, GELU and every loss run over the row; only attention and pooling see sequences. Where
+//! no fused kernel takes them as they are, attention works on *groups*: runs of neighbouring sequences of nearly equal length,
+//! padded to the longest of the run. A batch sorted by length pads almost nothing.
 
 use std::cell::OnceCell;
+use std::rc::Rc;
 
-use nb_torch::Sequences;
+use nb_torch::{Sequences, send};
 use tch::{Device, Tensor};
 
 use crate::runs::Runs;
-use crate::send;
 
 /// A group is closed before its shortest sequence falls below this share of its longest one.
 const GROUP_FILL: f64 = 0.75;
@@ -22,8 +22,8 @@ pub struct Packed {
     pub(crate) segments: Tensor,
     pub(crate) positions: Tensor,
     groups: OnceCell<Vec<Group>>,
-    /// For the fused kernel of attention on a GPU; what keeps it from being made in its place.
-    for_kernel: OnceCell<Result<Sequences, String>>,
+    /// For the fused kernel of attention on a GPU.
+    for_kernel: OnceCell<Rc<Sequences>>,
     /// \[B\], the row of each sequence's first token.
     pub(crate) firsts: Tensor,
     runs: Runs,
@@ -127,9 +127,9 @@ impl Packed {
     }
 
     /// The sequences as the fused kernel of a GPU takes them.
-    pub(crate) fn for_kernel(&self) -> Result<&Sequences, String> {
-        let made = || Sequences::new(self.lengths(), self.device()).map_err(|e| e.to_string());
-        self.for_kernel.get_or_init(made).as_ref().map_err(String::clone)
+    pub(crate) fn for_kernel(&self) -> &Rc<Sequences> {
+        let made = || Sequences::new(self.lengths(), self.device()).map(Rc::new);
+        self.for_kernel.get_or_init(|| made().unwrap_or_else(|e| panic!("a batch for a GPU's kernel: {e}")))
     }
 
     /// The device of the tensors.

@@ -2,9 +2,8 @@
 
 use std::cell::OnceCell;
 
+use nb_torch::send;
 use tch::{Device, Tensor};
-
-use crate::send;
 
 /// R runs, one after the other, over n rows.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 //! The encoder on a GPU against the encoder on the CPU; nothing where there is no GPU. A program of its own, since libtorch asks
 //! only once whether there is one, and that must be after its library was loaded.
 
+use nb_model::bench::{attention, is_flash};
 use nb_model::{Bert, BertConfig, Capture, DropoutKey, Keep, Packed, Pass, Precision};
 use tch::{Cuda, Device, Kind, Tensor};
 
-/// Texts of 50 tokens and fewer, one of a single token.
-const LENGTHS: [i64; 5] = [50, 33, 32, 8, 1];
+/// Texts of more than two blocks of a GPU's kernel, and one of a single token.
+const LENGTHS: [i64; 5] = [300, 150, 50, 8, 1];
 
 fn gpu() -> Option<Device> {
     let loaded = nb_torch::cuda::preload();
@@ -25,7 +26,7 @@ fn packed(device: Device) -> Packed {
 /// A model with the same weights wherever it is.
 fn model(device: Device, precision: Precision) -> Bert {
     let text = r#"{"model_type": "bert", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "intermediate_size": 128, "vocab_size": 90, "max_position_embeddings": 64, "type_vocab_size": 2,
+        "intermediate_size": 128, "vocab_size": 90, "max_position_embeddings": 512, "type_vocab_size": 2,
         "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "layer_norm_eps": 1e-12}"#;
     let config = BertConfig::parse(text, "config.json".as_ref()).expect("a configuration");
     let mut bert = Bert::zeros(config, device, precision).expect("a model");
@@ -86,5 +87,31 @@ fn a_pass_repeats_to_the_bit_also_when_layers_are_computed_once_more() {
                 assert!(is_same, "{device:?}, {precision:?}, {keep:?}");
             }
         }
+    }
+}
+
+/// The result is linear in the values, so its product with a gradient is that of the values with theirs, if the weights that were
+/// dropped on the way there are those on the way back.
+#[test]
+fn attention_drops_the_same_weights_on_the_way_back() {
+    const HEADS: i64 = 2;
+    let gpu = gpu();
+    for device in [Some(Device::Cpu), gpu].into_iter().flatten() {
+        let n = LENGTHS.iter().sum::<i64>();
+        let numbers = |width: i64, from: f64| {
+            let numbers = uniform(n * width, from) * 4.0 - 2.0;
+            numbers.view([n, width]).to_kind(Kind::BFloat16).to_device(device)
+        };
+        let (qkv, grad) = (numbers(3 * 64, 0.0), numbers(64, 1e6));
+        if device != Device::Cpu && !is_flash(&qkv, HEADS) {
+            eprintln!("left out: a GPU without FlashAttention");
+            continue;
+        }
+        let (out, back) = attention(&qkv, &grad, &packed(device), HEADS, Capture::Last);
+        let product = |a: &Tensor, b: &Tensor| (a.to_kind(Kind::Double) * b.to_kind(Kind::Double)).sum(Kind::Double);
+        let values = |all: &Tensor| all.narrow(1, 2 * 64, 64);
+        let (found, expected) = (product(&values(&back), &values(&qkv)), product(&out, &grad));
+        let (found, expected) = (found.double_value(&[]), expected.double_value(&[]));
+        assert!((found - expected).abs() < 0.02 * expected.abs().max(10.0), "{device:?}: {found}, expected {expected}");
     }
 }

@@ -1,11 +1,12 @@
 // Operations of libtorch behind functions that Rust can call. Each returns 0 or, after an exception, 1 with its message in
 // `*error`, which the caller frees with nb_torch_free. They go through libtorch's dispatcher: which devices there are is known
-// when they run.
+// when they run. None is recorded by autograd.
 
 #include <ATen/Context.h>
 #include <ATen/core/List.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/_flash_attention_backward.h>
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/_fused_adamw.h>
@@ -14,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -23,6 +25,7 @@ namespace {
 template <class F>
 int guarded(char** error, F&& f) {
   try {
+    const at::NoGradGuard no_grad;
     f();
     return 0;
   } catch (const c10::Error& e) {
@@ -51,18 +54,29 @@ struct Then {
 };
 constexpr Then THEN[] = {{"none", ""}, {"gelu", "none"}, {"gelu", "tanh"}, {"relu", ""}, {"swish", ""}, {"tanh", ""}};
 
-// As long as it lives, libtorch prefers kernels that give the same bits each time.
+// As long as it lives, libtorch's kernels give the same bits each time. libtorch's settings are those of the process: one such
+// object at a time.
 class Repeatable {
  public:
-  Repeatable() { at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true); }
-  ~Repeatable() { at::globalContext().setDeterministicAlgorithms(before_, warned_); }
+  Repeatable() {
+    at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
+  }
+  ~Repeatable() {
+    at::globalContext().setDeterministicAlgorithms(is_on_, warns_);
+    at::globalContext().setDeterministicFillUninitializedMemory(fills_);
+  }
   Repeatable(const Repeatable&) = delete;
   Repeatable& operator=(const Repeatable&) = delete;
 
  private:
-  const bool before_ = at::globalContext().deterministicAlgorithms();
-  const bool warned_ = at::globalContext().deterministicAlgorithmsWarnOnly();
+  static std::mutex one;
+  const std::lock_guard<std::mutex> lock_{one};
+  const bool is_on_ = at::globalContext().deterministicAlgorithms();
+  const bool warns_ = at::globalContext().deterministicAlgorithmsWarnOnly();
+  const bool fills_ = at::globalContext().deterministicFillUninitializedMemory();
 };
+std::mutex Repeatable::one;
 
 }  // namespace
 

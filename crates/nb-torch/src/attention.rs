@@ -1,5 +1,7 @@
 //! Attention over packed sequences (FlashAttention, Dao et al. 2022; version 2, Dao 2023).
 
+use std::rc::Rc;
+
 use tch::{Device, TchError, Tensor};
 
 use crate::{send, shim};
@@ -39,7 +41,7 @@ impl Sequences {
     }
 
     /// The kernel trusts the rows to be there.
-    fn check(&self, parts: [&Tensor; 3]) -> Result<(), TchError> {
+    fn check(&self, parts: &[Tensor]) -> Result<(), TchError> {
         for part in parts {
             let size = part.size();
             if size.len() != 3 || size[0] != self.rows {
@@ -50,52 +52,52 @@ impl Sequences {
     }
 }
 
-/// The result of a forward pass, and what its backward pass needs.
+/// A forward pass: its result, and what its backward pass needs.
 #[derive(Debug)]
-pub struct Attended([Tensor; 4]);
-
-impl Attended {
-    /// softmax(Q Kᵀ/√D) V within each sequence: [n, A, D].
-    pub fn out(&self) -> &Tensor {
-        &self.0[0]
-    }
+pub struct Attended {
+    /// Queries, keys and values.
+    parts: [Tensor; 3],
+    sequences: Rc<Sequences>,
+    dropout: f64,
+    /// The result, and what libtorch wants back with it.
+    forward: [Tensor; 4],
 }
 
-/// softmax(Q Kᵀ/√D) V within each sequence, without padding and without keeping scores: `query`, `key` and `value` [n, A, D] hold
+/// softmax(Q Kᵀ/√D) V within each sequence, without padding and without keeping scores: queries, keys and values [n, A, D] hold
 /// the sequences one after the other; n rows, A heads of D entries. `dropout` is the probability of dropping a weight; which ones
 /// is decided by libtorch's generator of the device.
 ///
 /// There is a kernel for CUDA devices from Ampere on, for bf16 and f16, and D a multiple of 8 up to 256. Rows may lie apart, as
-/// those of one product for all three do; the entries of a head lie together.
+/// those of one product for all three do; the entries of a head lie together. The three are kept for the backward pass, not copied.
 ///
 /// # Errors
 /// If there are other rows than those of the sequences, and what libtorch says, e.g. where there is no kernel.
-pub fn flash_attention(
-    [query, key, value]: [&Tensor; 3],
-    sequences: &Sequences,
-    dropout: f64,
-) -> Result<Attended, TchError> {
-    sequences.check([query, key, value])?;
+pub fn flash_attention(parts: [Tensor; 3], sequences: &Rc<Sequences>, dropout: f64) -> Result<Attended, TchError> {
+    sequences.check(&parts)?;
+    let [query, key, value] = &parts;
     let rows = [query, key, value, &sequences.starts];
-    shim::flash_attention(rows, sequences.longest, dropout, scale(query)).map(Attended)
+    let forward = shim::flash_attention(rows, sequences.longest, dropout, scale(query))?;
+    Ok(Attended { parts, sequences: Rc::clone(sequences), dropout, forward })
 }
 
-/// From dL/d(out) [n, A, D] to dL/d(query), dL/d(key) and dL/d(value), of the same shape. The other arguments are those of the
-/// forward pass, and `attended` is what came of it; the dropped weights are the same. Sums are in a fixed order, so the same
-/// arguments give the same bits.
-///
-/// # Errors
-/// As [`flash_attention`].
-pub fn flash_attention_backward(
-    grad: &Tensor,
-    [query, key, value]: [&Tensor; 3],
-    attended: &Attended,
-    sequences: &Sequences,
-    dropout: f64,
-) -> Result<[Tensor; 3], TchError> {
-    sequences.check([query, key, value])?;
-    let rows = [grad, query, key, value, &sequences.starts];
-    shim::flash_attention_backward(rows, &attended.0, sequences.longest, dropout, scale(query))
+impl Attended {
+    /// softmax(Q Kᵀ/√D) V within each sequence: [n, A, D].
+    pub fn out(&self) -> &Tensor {
+        &self.forward[0]
+    }
+
+    /// From dL/d(out) [n, A, D] to dL/d(query), dL/d(key) and dL/d(value), of the same shape, with the dropped weights of the
+    /// forward pass. Sums are in a fixed order, so the same arguments give the same bits; while it runs, libtorch's setting for
+    /// that holds for the whole process.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn backward(&self, grad: &Tensor) -> Result<[Tensor; 3], TchError> {
+        let [query, key, value] = &self.parts;
+        let Sequences { starts, longest, .. } = &*self.sequences;
+        let rows = [grad, query, key, value, starts];
+        shim::flash_attention_backward(rows, &self.forward, *longest, self.dropout, scale(query))
+    }
 }
 
 /// 1/√D

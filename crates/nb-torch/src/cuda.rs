@@ -52,8 +52,8 @@ fn load(path: &Path) -> Result<(), libloading::Error> {
 
     // SAFETY: loading runs the library's initialisers. `path` is absolute and lies in the folder of the libtorch that
     // already runs in this process, so what runs is code of the same build that is trusted as much; its initialisers
-    // only register kernels. `preload` comes first in `main`, so no other thread uses libtorch or changes the
-    // environment meanwhile. The handle is forgotten below: nothing that the library registers is ever unmapped.
+    // only register kernels, for which libtorch's registry takes a lock of its own, and the dynamic linker lets one thread
+    // load at a time. The handle is forgotten below: nothing that the library registers is ever unmapped.
     #[expect(unsafe_code, reason = "loading a library by its path is possible only so; the argument stands above")]
     let library = unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }?;
     std::mem::forget(library);

@@ -1,5 +1,4 @@
-//! Operations of libtorch that tch does not have, for GPUs above all: attention over sequences of any lengths, and AdamW over
-//! many tensors at once.
+//! What libtorch can do and tch has no words for.
 //!
 #![doc = include_str!("../README.md")]
 
@@ -11,6 +10,6 @@ mod send;
 mod shim;
 
 pub use adamw::{Hyperparameters, Parameters, fused_adamw};
-pub use attention::{Attended, Sequences, flash_attention, flash_attention_backward};
+pub use attention::{Attended, Sequences, flash_attention};
 pub use linear::{Then, onednn_linear, onednn_linear_onto};
 pub use send::send;

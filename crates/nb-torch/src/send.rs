@@ -29,6 +29,7 @@ mod tests {
     #[test]
     fn what_is_sent_arrives() {
         let own = Tensor::from_slice(&[[1.5_f32, -2.0], [0.0, 3.0]].concat()).view([2, 2]);
+        crate::cuda::preload();
         for device in [Device::Cpu, Device::cuda_if_available()] {
             let sent = send(&own, device);
             assert_eq!(sent.device(), device);

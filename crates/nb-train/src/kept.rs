@@ -178,7 +178,7 @@ impl Kept {
     pub fn show(&self, texts: &[(usize, u32)], device: Device) -> Result<(Shown, Option<Tensor>)> {
         let (mut shown, mut pooled) = (Shown::default(), None);
         for (i, (output, _)) in self.stores.first().iter().flat_map(|store| &store.files).enumerate() {
-            let rows = nb_model::send(&self.read(i, *output, texts)?, device);
+            let rows = nb_torch::send(&self.read(i, *output, texts)?, device);
             match *output {
                 Output::Pooled => pooled = Some(rows),
                 Output::First(i) => drop(shown.firsts.insert(i, rows)),

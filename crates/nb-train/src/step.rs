@@ -109,7 +109,7 @@ impl Stepper {
                     sums.complete(layer)
                 }
             };
-            micros.push(self.micro_batch(task, models, batch, (&context, number), &mut is_done));
+            micros.push(self.micro_batch_by_layers(task, models, batch, (&context, number), &mut is_done));
             processes.achieve();
         }
         let gradients = scope(Phase::Gradients);
@@ -131,9 +131,19 @@ impl Stepper {
         Ok(Stepped::new(&self.method, context, (values, norm), (watched, finite.logical_not())))
     }
 
-    /// Forward and backward of micro-batch number `micro`, with its texts: gradients accumulate in the arenas. `is_done` is given
-    /// each layer's as soon as this micro-batch adds nothing more to it.
+    /// Forward and backward of micro-batch number `micro`, with its texts: gradients accumulate in the arenas.
     pub fn micro_batch<K: Objective>(
+        &self,
+        task: &K,
+        models: &Models<K::Top>,
+        batch: (&K::Batch, &Packed),
+        (context, micro): (&Context, u64),
+    ) -> Micro {
+        self.micro_batch_by_layers(task, models, batch, (context, micro), &mut |_| ())
+    }
+
+    /// The same; `is_done` is given each layer's gradients as soon as this micro-batch adds nothing more to them.
+    fn micro_batch_by_layers<K: Objective>(
         &self,
         task: &K,
         models: &Models<K::Top>,

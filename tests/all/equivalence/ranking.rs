@@ -231,7 +231,6 @@ fn step_gradients<K: Objective>(task: &K, models: &Models<K::Top>, batch: &K::Ba
         models,
         (batch, &task.packed(batch)),
         (&context(task.counts(batch)), 5),
-        &mut |_| (),
     );
     let top: Vec<Tensor> = student(models).top.arenas().iter().map(|arena| arena.grads().copy()).collect();
     vec![teacher(models).arena().grads().copy(), student(models).arena().grads().copy(), Tensor::cat(&top, 0)]

@@ -53,7 +53,9 @@ fn sums_are_those_of_all_ranks_and_the_same_bits_in_each() {
             group.max(&mut [&mut largest]).unwrap();
             // The same once more, begun and then finished.
             let begun = [Tensor::from(own), Tensor::from_slice(&[own, -own])];
-            let sums = begun.iter().map(|tensor| group.begin_sum(tensor).unwrap()).collect();
+            let sums: Vec<Sum> = begun.iter().map(|tensor| group.begin_sum(tensor).unwrap()).collect();
+            let between = group.meet().unwrap_err().to_string();
+            assert!(between.contains("2 sums are open, expected 0"), "{between}");
             group.finish(sums).unwrap();
             let bits = large.view_dtype(Kind::Int).to_kind(Kind::Int64);
             let bits = (bits * Tensor::arange(100_003, (Kind::Int64, Device::Cpu))).sum(Kind::Int64).int64_value(&[]);
@@ -162,7 +164,7 @@ fn a_gpus_tensors_go_through_nccl() {
     let tensor = Tensor::from_slice(&[1.5_f32, -2.0]).to_device(Device::Cuda(0));
     for pending in [nccl.all_reduce(&tensor, Reduce::Sum), nccl.broadcast(&tensor)] {
         let pending = pending.unwrap();
-        while !pending.wait(SLICE).unwrap() {}
+        while !pending.wait(exchange::SLICE).unwrap() {}
     }
     assert_eq!(numbers(&tensor.to_device(Device::Cpu)), [1.5, -2.0]);
 }

@@ -102,7 +102,7 @@ impl Store {
         let (host, prefix) = (c_string(at.host)?, c_string(at.prefix)?);
         let serves = c_int::from(at.keeper != Keeper::Another);
         let listener = match at.keeper {
-            Keeper::ThisThere => {
+            Keeper::ThisOnLoopback => {
                 let bound = TcpListener::bind((at.host, at.port));
                 bound.map_err(|e| format!("cannot listen there: {e}"))?.into_raw_fd() // the store's from now on
             }

@@ -26,8 +26,8 @@ pub(crate) enum Keeper {
     Another,
     /// This one, for whoever reaches the machine.
     This,
-    /// This one, for those who come through the very address that it is named by.
-    ThisThere,
+    /// This one, for processes of its own machine.
+    ThisOnLoopback,
 }
 
 /// Where a store is kept.

@@ -36,6 +36,11 @@ pub mod bench {
         (out, back)
     }
 
+    /// Whether attention goes by FlashAttention; `qkv` [n, 3H].
+    pub fn is_flash(qkv: &Tensor, heads: i64) -> bool {
+        attention::fits_flash(qkv, heads)
+    }
+
     /// LayerNorm of a sum forward and backward, [n, H].
     pub fn layer_norm(x: &Tensor, residual: &Tensor) -> (Tensor, Tensor) {
         let vector = || Tensor::ones([x.size()[1]], (Kind::Float, x.device()));

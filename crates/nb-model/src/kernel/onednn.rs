@@ -2,15 +2,15 @@
 //!
 //! libtorch multiplies f32 matrices by MKL, which takes AVX-512 on Intel's processors alone; on others it stays with the
 //! half as wide registers of AVX2. oneDNN, which libtorch brings along, asks for what the processor can: on a Zen 5 its
-//! products take half of MKL's time. In bf16 libtorch itself goes by oneDNN, but by another of its operations, which takes up to a
-//! tenth longer. The sums run in another order; those of f32 are f32 throughout.
+//! products take half of MKL's time. In bf16 libtorch itself goes by oneDNN, but by another of its operations, which on a Zen 5
+//! takes up to a tenth longer. The sums run in another order; those of f32 are f32 throughout.
 
 use std::sync::LazyLock;
 
 use nb_torch::{Then, onednn_linear, onednn_linear_onto};
 use tch::{Device, Kind, TchError, Tensor};
 
-/// Rows from which on the products outweigh the copies.
+/// Rows from which on it pays: for fewer, weights are not worth rearranging.
 const FEWEST_ROWS: i64 = 48;
 
 /// Whether products of f32 belong here: the processor has AVX-512 and is not Intel's.

@@ -1,12 +1,12 @@
 //! The reader model: from the vectors of clicked news to a vector of the reader, and from both to scores.
 
+use nb_torch::send;
 use tch::{Device, Kind, Tensor};
 
 use super::{AttentivePooling, POOLING_QUERY, SelfAttention};
 use crate::arena::{Arena, Layout};
 use crate::packed::Padding;
 use crate::runs::Runs;
-use crate::send;
 
 /// Which rows of a table of news each reader clicked.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use nb_model::host::with_slices;
 use nb_model::pool;
 use nb_torch::{Hyperparameters, Parameters, fused_adamw};
 use pulp::Arch;
-use tch::{Kind, TchError, Tensor};
+use tch::{Kind, Tensor};
 
 use super::group::{Group, Span};
 
@@ -72,20 +72,17 @@ pub(super) fn update_piece((values, grads): Pair<'_>, (first, second): Pair<'_>,
 }
 
 /// The same with libtorch's fused kernel, on GPUs.
-///
-/// # Errors
-/// What libtorch says; nothing has changed then.
-pub(super) fn update_fused(group: &mut Group, how: Hyperparameters, step: u64, clip: &Tensor) -> Result<(), TchError> {
+pub(super) fn update_fused(group: &mut Group, how: Hyperparameters, step: u64, clip: &Tensor) {
     for decays in [true, false] {
         let spans: Vec<&Span> = group.spans.iter().filter(|span| span.decays == decays).collect();
         let of = |buffer: &Tensor| -> Vec<Tensor> { spans.iter().map(|span| span.of(buffer)).collect() };
         let [values, grads, first, second] = [&group.values, &group.grads, &group.first, &group.second].map(of);
         let parameters = Parameters { values: &values, grads: &grads, first: &first, second: &second };
         let weight_decay = if decays { how.weight_decay } else { 0.0 };
-        fused_adamw(&parameters, &Hyperparameters { weight_decay, ..how }, step, clip)?;
+        let updated = fused_adamw(&parameters, &Hyperparameters { weight_decay, ..how }, step, clip);
+        updated.unwrap_or_else(|e| panic!("an update by libtorch's kernel: {e}"));
     }
     let _ = group.grads.zero_();
-    Ok(())
 }
 
 /// The same with libtorch's operations, for other devices.

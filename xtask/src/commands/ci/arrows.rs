@@ -4,29 +4,34 @@ use anyhow::{Context, Result, ensure};
 
 use crate::project;
 
+/// Crates that depend on no other of the workspace.
+const ALONE: [&str; 6] = ["nb-eval", "nb-data", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
+
 /// A crate and those that it must not reach, by whatever way.
-const NEVER: [(&str, &[&str]); 12] = [
-    ("nb-eval", &["torch-sys", "nb-data", "nb-report", "nb-train", "nb-bench"]),
-    ("nb-data", &["torch-sys", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
+const NEVER: [(&str, &[&str]); 9] = [
+    ("nb-eval", &["torch-sys"]),
+    ("nb-data", &["torch-sys"]),
+    ("nb-alloc", &["torch-sys"]),
     ("nb-report", &["torch-sys", "nb-data", "nb-train", "nb-bench"]),
-    ("nb-loss", &["nb-model", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
-    ("nb-alloc", &["torch-sys", "nb-torch"]),
     (
-        "nb-torch",
-        &["nb-loss", "nb-model", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"],
+        "nb-model",
+        &["nb-loss", "nb-share", "nb-momentum", "nb-dist", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"],
     ),
-    ("nb-model", &["nb-loss", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
-    (
-        "nb-dist",
-        &["nb-loss", "nb-model", "nb-share", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"],
-    ),
-    ("nb-share", &["nb-loss", "nb-momentum", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
-    ("nb-momentum", &["nb-loss", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
+    ("nb-share", &["nb-loss", "nb-momentum", "nb-dist", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
+    ("nb-momentum", &["nb-loss", "nb-dist", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
     ("nb-train", &["nb-bench"]),
     ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
 ];
 
 pub(super) fn check() -> Result<()> {
+    for name in ALONE {
+        let other = reached(name)?.into_iter().find(|other| other.starts_with("nb-") && other != name);
+        ensure!(
+            other.is_none(),
+            "{name} must depend on no crate of the workspace, but does on {}: cargo tree --package {name}",
+            other.unwrap_or_default()
+        );
+    }
     for (name, forbidden) in NEVER {
         let reached = reached(name)?;
         for other in forbidden {

@@ -1,65 +1,63 @@
 //! Attention on a GPU: one kernel for all sequences, each as long as it is (FlashAttention 2, Dao 2023; libtorch's).
 //!
-//! There is one for 16 bits alone, and where it is missing or declines, batched products take its place.
+//! There is one for 16 bits alone, and not on every GPU; where there is none, batched products take its place.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 
-use nb_torch::{Attended, flash_attention, flash_attention_backward};
-use tch::{Device, Kind, Tensor};
+use nb_torch::{Attended, Sequences, flash_attention};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::Dropout;
 use crate::packed::Packed;
 
-/// Whether libtorch has declined: it will again.
-static DECLINED: AtomicBool = AtomicBool::new(false);
-
 /// What the backward pass needs.
 #[derive(Debug)]
-pub(crate) struct Tape {
-    /// [n, 3H]
-    qkv: Tensor,
-    attended: Attended,
-}
+pub(crate) struct Tape(Attended);
 
-/// Whether this kernel is one for `qkv` [n, 3H].
-pub(super) fn fits(qkv: &Tensor, heads: i64) -> bool {
+/// Whether there is a kernel for `qkv` [n, 3H].
+pub(crate) fn fits(qkv: &Tensor, heads: i64) -> bool {
     let size = qkv.size()[1] / 3 / heads;
     let is_16_bits = matches!(qkv.kind(), Kind::BFloat16 | Kind::Half);
-    matches!(qkv.device(), Device::Cuda(_))
-        && is_16_bits
-        && size % 8 == 0
-        && size <= 256
-        && !DECLINED.load(Ordering::Relaxed)
-}
-
-/// See [`super::forward`]; none where libtorch declines, e.g. on a GPU older than Ampere.
-pub(super) fn forward(qkv: &Tensor, packed: &Packed, heads: i64, dropout: Option<Dropout>) -> Option<(Tensor, Tape)> {
-    let [query, key, value] = split(qkv, heads);
-    let run =
-        || flash_attention([&query, &key, &value], packed.for_kernel()?, seeded(dropout)).map_err(|e| e.to_string());
-    match run() {
-        Ok(attended) => {
-            let out = attended.out().view([qkv.size()[0], -1]);
-            Some((out, Tape { qkv: qkv.shallow_clone(), attended }))
-        }
-        Err(error) => {
-            tracing::warn!("attention goes without its fused kernel: {}", error.lines().next().unwrap_or_default());
-            DECLINED.store(true, Ordering::Relaxed);
-            None
-        }
+    match qkv.device() {
+        Device::Cuda(gpu) => is_16_bits && size % 8 == 0 && size <= 256 && works_on(gpu),
+        _ => false,
     }
 }
 
-/// See [`super::backward`].
-pub(super) fn backward(grad: &Tensor, packed: &Packed, heads: i64, dropout: Option<Dropout>, tape: &Tape) -> Tensor {
-    let [query, key, value] = split(&tape.qkv, heads);
-    let grad = grad.view_as(&query);
-    let run = || {
-        let parts = [&query, &key, &value];
-        let sequences = packed.for_kernel()?;
-        flash_attention_backward(&grad, parts, &tape.attended, sequences, seeded(dropout)).map_err(|e| e.to_string())
-    };
-    join(&run().unwrap_or_else(|e| panic!("the backward pass of attention, whose forward pass went well: {e}")))
+/// Whether a GPU has such kernels: asked once, with next to nothing. Whatever goes wrong later is not for want of one.
+fn works_on(gpu: usize) -> bool {
+    static WORKS: Mutex<BTreeMap<usize, bool>> = Mutex::new(BTreeMap::new());
+    let mut works = WORKS.lock().unwrap_or_else(PoisonError::into_inner);
+    *works.entry(gpu).or_insert_with(|| {
+        let device = Device::Cuda(gpu);
+        let tried = Sequences::new(&[1], device).and_then(|sequences| {
+            let one = || Tensor::f_zeros([1, 1, 8], (Kind::BFloat16, device));
+            flash_attention([one()?, one()?, one()?], &Rc::new(sequences), 0.0)
+        });
+        tried.inspect_err(|e| tracing::warn!("attention goes without its fused kernel: {}", first_line(e))).is_ok()
+    })
+}
+
+/// See [`super::forward`].
+pub(super) fn forward(qkv: &Tensor, packed: &Packed, heads: i64, dropout: Option<Dropout>) -> (Tensor, Tape) {
+    let p = dropout.map_or(0.0, Dropout::seed);
+    let attended = there(flash_attention(split(qkv, heads), packed.for_kernel(), p));
+    (attended.out().view([qkv.size()[0], -1]), Tape(attended))
+}
+
+/// See [`super::backward`]. Which weights were dropped the tape knows.
+pub(super) fn backward(grad: &Tensor, Tape(attended): &Tape) -> Tensor {
+    join(&there(attended.backward(&grad.view_as(attended.out()))))
+}
+
+fn there<T>(result: Result<T, TchError>) -> T {
+    result.unwrap_or_else(|e| panic!("attention on a GPU: {}", first_line(&e)))
+}
+
+fn first_line(error: &TchError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Queries, keys and values [n, A, D] of a row of all [n, 3H], which they share.
@@ -71,11 +69,6 @@ fn split(qkv: &Tensor, heads: i64) -> [Tensor; 3] {
 /// Three of [n, A, D] as one [n, 3H].
 fn join(parts: &[Tensor; 3]) -> Tensor {
     Tensor::stack(parts, 1).view([parts[0].size()[0], -1])
-}
-
-/// The probability of a dropout, whose key the device's generator begins from.
-fn seeded(dropout: Option<Dropout>) -> f64 {
-    dropout.map_or(0.0, Dropout::seed)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod flash;
 mod fused;
 mod plain;
 
+pub(crate) use flash::fits as fits_flash;
 pub(crate) use fused::forward_one;
 use tch::{Device, Kind, Tensor};
 
@@ -49,10 +50,8 @@ pub(crate) fn forward(
         let (context, tape) = fused::forward(qkv, packed.lengths(), heads, dropout(0));
         return (context, AttentionTape::Fused(tape));
     }
-    if capture < Capture::Scores
-        && flash::fits(qkv, heads)
-        && let Some((context, tape)) = flash::forward(qkv, packed, heads, dropout(0))
-    {
+    if capture < Capture::Scores && flash::fits(qkv, heads) {
+        let (context, tape) = flash::forward(qkv, packed, heads, dropout(0));
         return (context, AttentionTape::Flash(tape));
     }
     let (context, tape) = plain::forward(qkv, packed, heads, dropout, capture);
@@ -71,7 +70,7 @@ pub(crate) fn backward(
     let _scope = scope(Phase::Attention);
     match tape {
         AttentionTape::Fused(tape) => fused::backward(grad, packed.lengths(), heads, dropout(0), tape),
-        AttentionTape::Flash(tape) => flash::backward(grad, packed, heads, dropout(0), tape),
+        AttentionTape::Flash(tape) => flash::backward(grad, tape),
         AttentionTape::Plain(tape) => plain::backward((grad, scores_grad), packed, heads, dropout, tape),
     }
 }

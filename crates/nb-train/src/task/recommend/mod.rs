@@ -107,7 +107,7 @@ impl RecommendTop {
     pub fn scores(&self, pooled: &Tensor, readers: &ReaderBatch) -> Tensor {
         let device = pooled.device();
         let clicks = Clicks::new(&readers.history, &readers.history_lengths, device);
-        let candidates = nb_model::send(&Tensor::from_slice(&readers.candidates), device);
+        let candidates = nb_torch::send(&Tensor::from_slice(&readers.candidates), device);
         let candidates = candidates.view([readers.readers() as i64, -1]);
         nb_model::score(&self.reader.forward(pooled, &clicks), pooled, &candidates)
     }

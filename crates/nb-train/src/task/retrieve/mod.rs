@@ -99,7 +99,7 @@ impl RetrieveTop {
     /// From the vectors [news + queries, H] of news and queries to scores [queries, news].
     pub fn scores(&self, pooled: &Tensor, batch: &QueryBatch) -> Tensor {
         let (news, rows) = (batch.documents.len() as i64, batch.targets.len() as i64);
-        let masked = nb_model::send(&Tensor::from_slice(&batch.masked), pooled.device()).view([rows, news]);
+        let masked = nb_torch::send(&Tensor::from_slice(&batch.masked), pooled.device()).view([rows, news]);
         let scores = pooled.narrow(0, news, rows).matmul(&pooled.narrow(0, 0, news).transpose(0, 1));
         scores.masked_fill(&masked, NO_CANDIDATE)
     }
@@ -140,7 +140,7 @@ impl Objective for Retrieve {
     }
 
     fn labels(&self, batch: &RetrieveBatch) -> Tensor {
-        nb_model::send(&Tensor::from_slice(&batch.queries.targets), self.device)
+        nb_torch::send(&Tensor::from_slice(&batch.queries.targets), self.device)
     }
 
     fn pooled(&self, top: &RetrieveTop, states: &Tensor, packed: &Packed) -> Tensor {

@@ -141,7 +141,7 @@ impl Objective for Topic {
     }
 
     fn labels(&self, batch: &TopicBatch) -> Tensor {
-        nb_model::send(&Tensor::from_slice(&batch.labels), self.device)
+        nb_torch::send(&Tensor::from_slice(&batch.labels), self.device)
     }
 
     fn pooled(&self, top: &TopicTop, states: &Tensor, packed: &Packed) -> Tensor {
