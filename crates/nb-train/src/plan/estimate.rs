@@ -24,7 +24,7 @@
 //! later, what a frozen teacher's outputs are computed with.
 //!
 //! Left out are the readers' and the losses' own tensors, the vectors of development news, and what the allocator keeps for the
-//! next step (up to a tenth). Against the peak of the process, once each (AG, MiniLM of 6 layers, one thread, f32, 20 steps, 400
+//! next step (up to a twentieth). Against the peak of the process, once each (AG, MiniLM of 6 layers, one thread, f32, 20 steps, 400
 //! development texts; nothing is fitted to them):
 //!
 //! | method, student layers, batch | estimated | measured | deviation |
