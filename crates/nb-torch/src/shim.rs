@@ -74,21 +74,23 @@ unsafe extern "C" {
 pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, then: Then) -> Result<Tensor, TchError> {
     let bias = bias.map_or(null(), pointer);
     // SAFETY: see the top of the file; room for one result, and a number that the shim knows.
-    made(|out, error| unsafe { nb_linear(pointer(x), pointer(weight), bias, then.number(), out, error) })
+    made(|out, error| unsafe { nb_linear(pointer(x), pointer(weight), bias, then.number(), out, error) }).map(|[y]| y)
 }
 
 /// other + x Wᵀ.
 pub(crate) fn linear_onto(other: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor, TchError> {
     // SAFETY: see the top of the file; room for one result.
-    made(|out, error| unsafe { nb_linear_onto(pointer(other), pointer(x), pointer(weight), out, error) })
+    made(|out, error| unsafe { nb_linear_onto(pointer(other), pointer(x), pointer(weight), out, error) }).map(|[y]| y)
 }
 
-/// The one tensor that a call makes.
-fn made(call: impl FnOnce(*mut *mut c_void, *mut *mut c_char) -> c_int) -> Result<Tensor, TchError> {
-    let mut out = null_mut();
-    checked(|error| call(&mut out, error))?;
-    // SAFETY: a tensor that the shim has made with `new`, as tch frees it; it goes to one owner.
-    Ok(unsafe { Tensor::from_ptr(out.cast()) })
+/// The tensors that a call makes.
+fn made<const N: usize>(
+    call: impl FnOnce(*mut *mut c_void, *mut *mut c_char) -> c_int,
+) -> Result<[Tensor; N], TchError> {
+    let mut out = [null_mut(); N];
+    checked(|error| call(out.as_mut_ptr(), error))?;
+    // SAFETY: tensors that the shim has made with `new`, as tch frees them; each goes to one owner.
+    Ok(out.map(|tensor| unsafe { Tensor::from_ptr(tensor.cast()) }))
 }
 
 /// Values, gradients, first and second moments, as many of each; the step's number, what gradients are divided by, and 1 for an
@@ -130,9 +132,8 @@ pub(crate) fn flash_attention(
     dropout: f64,
     scale: f64,
 ) -> Result<[Tensor; 4], TchError> {
-    let mut out = [null_mut(); 4];
     // SAFETY: see the top of the file; room for four results.
-    checked(|error| unsafe {
+    made(|out, error| unsafe {
         nb_flash_attention(
             pointer(query),
             pointer(key),
@@ -141,12 +142,10 @@ pub(crate) fn flash_attention(
             longest,
             dropout,
             scale,
-            out.as_mut_ptr(),
+            out,
             error,
         )
-    })?;
-    // SAFETY: four tensors that the shim has made with `new`, as tch frees them; each goes to one owner.
-    Ok(out.map(|tensor| unsafe { Tensor::from_ptr(tensor.cast()) }))
+    })
 }
 
 /// Gradients of queries, keys and values. `forward` is what the forward pass has given.
@@ -157,10 +156,9 @@ pub(crate) fn flash_attention_backward(
     dropout: f64,
     scale: f64,
 ) -> Result<[Tensor; 3], TchError> {
-    let mut out = [null_mut(); 3];
     let forward = forward.each_ref().map(pointer);
     // SAFETY: see the top of the file; four tensors of the forward pass, room for three results.
-    checked(|error| unsafe {
+    made(|out, error| unsafe {
         nb_flash_attention_backward(
             pointer(grad),
             pointer(query),
@@ -171,12 +169,10 @@ pub(crate) fn flash_attention_backward(
             longest,
             dropout,
             scale,
-            out.as_mut_ptr(),
+            out,
             error,
         )
-    })?;
-    // SAFETY: as in `flash_attention`.
-    Ok(out.map(|tensor| unsafe { Tensor::from_ptr(tensor.cast()) }))
+    })
 }
 
 /// The `at::Tensor` behind a tensor.

@@ -1,4 +1,4 @@
-//! What the processes of a run tell each other: in a step the units and words of all, after it the gradients; before it and
+//! What the processes of a run tell each other: in a step the units and words of all and the gradients; before it and
 //! after it what the first process finds, since that alone looks at the run folder.
 //!
 //! An update consists of micro-batches, and process r of P computes numbers r, r + P, r + 2P, …: the cut into micro-batches,

@@ -46,14 +46,17 @@ impl<'a> Sums<'a> {
         }
     }
 
-    /// Begins the sums of those that come next, up to the first that is not complete.
+    /// Begins the sums of those that come next, up to the first that is not complete; none any more once one could not begin.
     fn begin(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
         let complete = self.layers.iter().take_while(|(_, is_complete)| *is_complete);
         for (layer, _) in complete.skip(self.begun.len()) {
             match self.processes.begin_sum(layer) {
                 Ok(sum) => self.begun.push(sum),
                 Err(error) => {
-                    self.failed.get_or_insert(error);
+                    self.failed = Some(error);
                     return;
                 }
             }
@@ -70,9 +73,7 @@ impl<'a> Sums<'a> {
             return Ok(());
         }
         self.layers.iter_mut().for_each(|(_, is_complete)| *is_complete = true);
-        if self.failed.is_none() {
-            self.begin();
-        }
+        self.begin();
         if let Some(error) = self.failed {
             return Err(error.into());
         }
