@@ -111,6 +111,16 @@ pub fn with_slices_of<T: Element, U: Element, const I: usize, const O: usize, R>
     f(ins, outs)
 }
 
+/// Calls `f` with the memory of f32 tensors, as bytes in the machine's order. `f` captures no tensor: it is `Sync`.
+///
+/// # Panics
+/// If a tensor is not on the CPU, not contiguous or not of f32.
+pub(crate) fn with_bytes<R>(tensors: &[Tensor], f: impl FnOnce(Vec<&[u8]>) -> R + Sync) -> R {
+    let ranges = tensors.iter().map(check::<f32>);
+    // SAFETY: as in `with_slices_of`, without outputs; a byte may have any value, and an address any alignment.
+    f(ranges.map(|r| unsafe { std::slice::from_raw_parts(r.start as *const u8, r.len()) }).collect())
+}
+
 /// The address range of a tensor's memory, after the checks that make it a slice of `T`.
 fn check<T: Element>(tensor: &Tensor) -> Range<usize> {
     assert_eq!(tensor.device(), Device::Cpu, "host slices exist for CPU tensors");
@@ -165,6 +175,13 @@ mod tests {
             let found = <bf16 as Element>::from_f32(value).to_f32();
             assert!(found == expected || found.is_nan() && expected.is_nan(), "{value}: {found}, expected {expected}");
         }
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_numbers() {
+        let tensors = [Tensor::from_slice(&[1f32, -2.5]), Tensor::zeros([0], (Kind::Float, Device::Cpu))];
+        let expected = [1f32.to_ne_bytes(), (-2.5f32).to_ne_bytes()].concat();
+        assert!(with_bytes(&tensors, |bytes| bytes == [&expected[..], &[]]));
     }
 
     #[test]

@@ -153,6 +153,7 @@ impl Place {
             "HF_ENDPOINT",
             "RUST_BACKTRACE",
             "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
+            "LRU_CACHE_CAPACITY",
             "TORCH_CPP_LOG_LEVEL",
         ] {
             command.env_remove(name);

@@ -8,6 +8,7 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
+use crate::host::with_bytes;
 
 /// Reads every tensor of a safetensors file, floating-point ones as f32, integers as they are.
 ///
@@ -42,17 +43,25 @@ pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
     Ok(out)
 }
 
-/// Writes f32 tensors to a safetensors file: beside it first, then renamed, so that a good file is never half replaced. One
-/// tensor at a time is copied.
+/// Writes f32 tensors to a safetensors file: beside it first, then renamed, so that a good file is never half replaced. From
+/// the CPU they are written as they lie, without a copy.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
-    let views = tensors.iter().map(|(name, tensor)| (name.as_str(), Written::new(tensor)));
+    let names: Vec<_> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+    let shapes = tensors.iter().map(|(_, tensor)| tensor.size().iter().map(|&d| d as usize).collect());
+    let shapes: Vec<Vec<usize>> = shapes.collect();
+    let plain = |tensor: &Tensor| tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+    let plain: Vec<_> = tensors.iter().map(|(_, tensor)| plain(tensor)).collect();
     // Hugging Face's loader refuses a file that does not say where its tensors come from.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let beside = path.with_extension("safetensors.part");
-    safetensors::serialize_to_file(views, Some(metadata), &beside).map_err(|e| match e {
+    let written = with_bytes(&plain, |all| {
+        let views = shapes.iter().zip(all).map(|(shape, bytes)| Written { shape, bytes });
+        safetensors::serialize_to_file(names.into_iter().zip(views), Some(metadata), &beside)
+    });
+    written.map_err(|e| match e {
         SafeTensorError::IoError(e) => ModelError::io("cannot write", &beside)(e),
         e => ModelError::Weights { path: path.into(), found: e.to_string() },
     })?;
@@ -60,34 +69,25 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Mo
 }
 
 /// A tensor as safetensors asks for it.
-struct Written {
-    tensor: Tensor,
-    shape: Vec<usize>,
+struct Written<'a> {
+    shape: &'a [usize],
+    bytes: &'a [u8],
 }
 
-impl Written {
-    fn new(tensor: &Tensor) -> Self {
-        Self { tensor: tensor.detach(), shape: tensor.size().iter().map(|&d| d as usize).collect() }
-    }
-}
-
-impl View for Written {
+impl View for Written<'_> {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }
 
     fn shape(&self) -> &[usize] {
-        &self.shape
+        self.shape
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let host = self.tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-        let mut data = vec![0; self.data_len()];
-        host.copy_data_u8(&mut data, host.numel());
-        data.into()
+        self.bytes.into()
     }
 
     fn data_len(&self) -> usize {
-        self.shape.iter().product::<usize>() * size_of::<f32>()
+        self.bytes.len()
     }
 }
