@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 use super::{Capture, Pass};
 use crate::arena::Arena;
 use crate::config::{Activation, BertConfig};
+use crate::kernel::activation::ActivationTape;
 use crate::kernel::attention::{self, AttentionTape};
 use crate::kernel::dropout::{Dropout, site_key};
 use crate::kernel::linear::Linear;
@@ -46,9 +47,9 @@ pub(crate) struct LayerTape {
     attention_norm: NormTape,
     /// State between the halves [n, H] in the precision of the products.
     y: Tensor,
-    /// Feed-forward before and after the activation [n, F]; before it only where there will be a backward pass.
-    up: Option<Tensor>,
+    /// Feed-forward after the activation [n, F], and for its backward pass where there will be one.
     activated: Tensor,
+    activation: Option<ActivationTape>,
     out_norm: NormTape,
 }
 
@@ -106,17 +107,16 @@ impl Layer {
         let (middle, attention_norm) = self.attention_norm.forward(&branch, input);
 
         let y = middle.to_kind(kind);
-        let (up, activated) = match pass {
-            Pass::Inference => (None, self.up.activated(&y, self.activation)),
+        let (activated, activation) = match pass {
+            Pass::Inference => (self.up.activated(&y, self.activation), None),
             Pass::Training(_) => {
-                let up = self.up.forward(&y);
-                let activated = self.activation.forward(&up);
-                (Some(up), activated)
+                let (activated, tape) = self.up.activated_with_tape(&y, self.activation);
+                (activated, Some(tape))
             }
         };
         let branch = self.dropped(self.down.forward(&activated), pass, FEED_FORWARD).to_kind(Kind::Float);
         let (out, out_norm) = self.out_norm.forward(&branch, &middle);
-        (out, LayerTape { x, attention, context, attention_norm, y, up, activated, out_norm })
+        (out, LayerTape { x, attention, context, attention_norm, y, activation, activated, out_norm })
     }
 
     /// From dL/d(out) and, where a loss looked at them, dL/d(scores) adds the gradients of all parameters to the arena and
@@ -133,8 +133,8 @@ impl Layer {
         let kind = self.qkv.weight.kind();
         let residual = self.out_norm.backward(grad, &tape.out_norm);
         let branch = self.dropped(copied(&residual, kind), pass, FEED_FORWARD);
-        let up = tape.up.expect("a training pass keeps it");
-        let branch = self.activation.backward(&self.down.backward(&branch, &tape.activated), &up);
+        let activation = tape.activation.expect("a training pass keeps it");
+        let branch = self.down.backward_through(self.activation, &activation, &branch, &tape.activated);
         let middle = self.up.backward_onto(residual, &branch, &tape.y);
 
         let residual = self.attention_norm.backward(&middle, &tape.attention_norm);

@@ -5,6 +5,15 @@ use tch::Tensor;
 
 use crate::config::Activation;
 
+/// What the backward pass of an activation y = f(u) needs, in the shape of u.
+#[derive(Debug)]
+pub(crate) enum ActivationTape {
+    /// u
+    Before(Tensor),
+    /// f′(u)
+    Slope(Tensor),
+}
+
 impl Activation {
     /// f(x), entry by entry.
     pub(crate) fn forward(self, x: &Tensor) -> Tensor {

@@ -4,7 +4,8 @@ use nb_torch::Then;
 use tch::{Kind, Tensor};
 
 use super::accumulate::{add, add_rows};
-use super::{few_rows, onednn};
+use super::activation::ActivationTape;
+use super::{dots, few_rows, onednn};
 use crate::config::Activation;
 use crate::profile::{Phase, scope};
 
@@ -26,6 +27,7 @@ impl Linear {
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let _scope = scope(Phase::Linear);
         match () {
+            () if dots::pays(x, &self.weight) => dots::forward(x, &self.weight, &self.bias),
             () if few_rows::pays(x) => few_rows::forward(x, &self.weight, &self.bias),
             () if onednn::pays(x) => onednn::forward(x, &self.weight, &self.bias, Then::Nothing),
             () => x.linear(&self.weight, Some(&self.bias)),
@@ -34,18 +36,47 @@ impl Linear {
 
     /// `x` [n, in] → [n, out] and then through the activation, where nothing is needed of what comes before it.
     pub(crate) fn activated(&self, x: &Tensor, activation: Activation) -> Tensor {
-        if !onednn::pays(x) {
-            return activation.forward(&self.forward(x));
-        }
         let _scope = scope(Phase::Linear);
-        onednn::forward(x, &self.weight, &self.bias, activation.after_product())
+        match () {
+            () if dots::pays(x, &self.weight) => dots::activated(x, &self.weight, &self.bias, activation),
+            () if onednn::pays(x) => onednn::forward(x, &self.weight, &self.bias, activation.after_product()),
+            () => activation.forward(&self.forward(x)),
+        }
+    }
+
+    /// As [`Linear::activated`], with what [`Linear::backward_through`] of the next layer needs.
+    pub(crate) fn activated_with_tape(&self, x: &Tensor, activation: Activation) -> (Tensor, ActivationTape) {
+        if dots::pays(x, &self.weight) {
+            let _scope = scope(Phase::Linear);
+            let (y, slope) = dots::activated_with_slope(x, &self.weight, &self.bias, activation);
+            return (y, ActivationTape::Slope(slope));
+        }
+        let before = self.forward(x);
+        (activation.forward(&before), ActivationTape::Before(before))
     }
 
     /// From dL/dy `grad` [n, out] and the layer's input `x` [n, in]: adds dL/dW and dL/db to the arena, returns dL/dx.
     pub(crate) fn backward(&self, grad: &Tensor, x: &Tensor) -> Tensor {
         let _scope = scope(Phase::Linear);
         self.accumulate(grad, x);
-        if onednn::pays(grad) { onednn::input_grad(grad, &self.weight) } else { grad.matmul(&self.weight) }
+        match () {
+            () if dots::pays(grad, &self.weight) => dots::input_grad(grad, &self.weight),
+            () if onednn::pays(grad) => onednn::input_grad(grad, &self.weight),
+            () => grad.matmul(&self.weight),
+        }
+    }
+
+    /// As [`Linear::backward`], where `x` is f(u); returns dL/du.
+    pub(crate) fn backward_through(&self, f: Activation, tape: &ActivationTape, grad: &Tensor, x: &Tensor) -> Tensor {
+        match tape {
+            ActivationTape::Slope(slope) if dots::pays(grad, &self.weight) => {
+                let _scope = scope(Phase::Linear);
+                self.accumulate(grad, x);
+                dots::input_grad_through(grad, &self.weight, slope)
+            }
+            ActivationTape::Slope(slope) => self.backward(grad, x) * slope,
+            ActivationTape::Before(before) => f.backward(&self.backward(grad, x), before),
+        }
     }
 
     /// As [`Linear::backward`], added to `residual` (f32), the gradient of `x` by another way.
@@ -54,6 +85,7 @@ impl Linear {
         self.accumulate(grad, x);
         let mut residual = residual;
         match (grad.kind(), onednn::pays(grad)) {
+            _ if dots::pays(grad, &self.weight) => dots::add_input_grad(&mut residual, grad, &self.weight),
             (Kind::Float, true) => return onednn::input_grad_onto(&residual, grad, &self.weight),
             (Kind::Float, false) => return residual.addmm_(grad, &self.weight),
             (_, true) => add(&residual, &onednn::input_grad(grad, &self.weight)),
@@ -63,19 +95,25 @@ impl Linear {
     }
 
     fn accumulate(&self, grad: &Tensor, x: &Tensor) {
-        if grad.kind() != Kind::Float {
+        let (mut weight_grad, mut bias_grad) = (self.weight_grad.shallow_clone(), self.bias_grad.shallow_clone());
+        match () {
+            () if dots::pays(grad, &self.weight) => {
+                dots::add_parameter_grads(grad, x, &mut weight_grad, &mut bias_grad);
+            }
             // The product runs in the low precision; what accumulates is f32.
-            add(&self.weight_grad, &grad.tr().matmul(x));
-            return add_rows(&self.bias_grad, grad);
+            () if grad.kind() != Kind::Float => {
+                add(&weight_grad, &grad.tr().matmul(x));
+                add_rows(&bias_grad, grad);
+            }
+            () if onednn::pays(grad) => {
+                let (weight, bias) = onednn::parameter_grads(grad, x, &self.weight);
+                let _ = (weight_grad.g_add_(&weight), bias_grad.g_add_(&bias));
+            }
+            () => {
+                let _ = weight_grad.addmm_(&grad.tr(), x);
+                add_rows(&bias_grad, grad);
+            }
         }
-        if onednn::pays(grad) {
-            let (weight, bias) = onednn::parameter_grads(grad, x, &self.weight);
-            let _ = self.weight_grad.shallow_clone().g_add_(&weight);
-            let _ = self.bias_grad.shallow_clone().g_add_(&bias);
-            return;
-        }
-        let _ = self.weight_grad.shallow_clone().addmm_(&grad.tr(), x);
-        add_rows(&self.bias_grad, grad);
     }
 }
 

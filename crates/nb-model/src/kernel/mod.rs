@@ -6,6 +6,7 @@
 mod accumulate;
 pub(crate) mod activation;
 pub(crate) mod attention;
+mod dots;
 pub(crate) mod dropout;
 mod few_rows;
 pub(crate) mod linear;

@@ -8,7 +8,7 @@ mod exp;
 mod pairs;
 mod product;
 
-pub(crate) use activate::activate;
+pub(crate) use activate::{activate, value_and_slope};
 pub(crate) use exp::exp;
 pub(crate) use pairs::{WIDTH, paired, product_of_pairs};
 pub(crate) use product::{Left, product};
