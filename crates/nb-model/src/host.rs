@@ -95,20 +95,62 @@ pub fn with_slices_of<T: Element, U: Element, const I: usize, const O: usize, R>
     outputs: [&mut Tensor; O],
     f: impl FnOnce([&[T]; I], [&mut [U]; O]) -> R + Sync,
 ) -> R {
-    let ins = inputs.map(check::<T>);
-    let outs = outputs.map(|t| check::<U>(t));
-    for (i, out) in outs.iter().enumerate() {
-        let clash = ins.iter().chain(&outs[..i]).any(|other| overlap(out, other));
-        assert!(!clash, "output {i} shares memory with another tensor of the call");
+    with_slices_of_both::<T, U, I, 0, 0, O, R>((inputs, []), ([], outputs), |(inputs, _), (_, outputs)| {
+        f(inputs, outputs)
+    })
+}
+
+/// As [`with_slices`], with inputs and outputs of two element types.
+///
+/// # Panics
+/// As [`with_slices`].
+pub fn with_slices_of_both<
+    T: Element,
+    U: Element,
+    const I: usize,
+    const O: usize,
+    const J: usize,
+    const P: usize,
+    R,
+>(
+    first: ([&Tensor; I], [&mut Tensor; O]),
+    second: ([&Tensor; J], [&mut Tensor; P]),
+    f: impl FnOnce(([&[T]; I], [&mut [T]; O]), ([&[U]; J], [&mut [U]; P])) -> R + Sync,
+) -> R {
+    let ins = (first.0.map(check::<T>), second.0.map(check::<U>));
+    let outs = (first.1.map(|t| check::<T>(t)), second.1.map(|t| check::<U>(t)));
+    let written: Vec<_> = outs.0.iter().chain(&outs.1).collect();
+    for (i, out) in written.iter().enumerate() {
+        let others = ins.0.iter().chain(&ins.1).chain(written[..i].iter().copied());
+        assert!(
+            !others.into_iter().any(|other| overlap(out, other)),
+            "output {i} shares memory with another tensor of the call"
+        );
     }
     // SAFETY: `check` made sure that each range is the tensor's own contiguous CPU memory of element type `T` or `U`, for which
     // every bit pattern is a value; a kernel writes the entries of a new tensor before it reads them. The borrows of the
     // handles keep the storages alive for the call. No output overlaps any other slice, so the exclusive ones are
     // exclusive within the call; the module's doc says why nothing else writes meanwhile.
-    let ins = ins.map(|r| unsafe { std::slice::from_raw_parts(r.start as *const T, len::<T>(&r)) });
+    unsafe {
+        f(
+            (ins.0.map(|r| shared(&r)), outs.0.map(|r| exclusive(&r))),
+            (ins.1.map(|r| shared(&r)), outs.1.map(|r| exclusive(&r))),
+        )
+    }
+}
+
+/// # Safety
+/// The range is memory of entries of `T` that nothing writes to while the slice lives.
+unsafe fn shared<'a, T>(range: &Range<usize>) -> &'a [T] {
     // SAFETY: as above.
-    let outs = outs.map(|r| unsafe { std::slice::from_raw_parts_mut(r.start as *mut U, len::<U>(&r)) });
-    f(ins, outs)
+    unsafe { std::slice::from_raw_parts(range.start as *const T, len::<T>(range)) }
+}
+
+/// # Safety
+/// The range is memory of entries of `T` that nothing else reads or writes while the slice lives.
+unsafe fn exclusive<'a, T>(range: &Range<usize>) -> &'a mut [T] {
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts_mut(range.start as *mut T, len::<T>(range)) }
 }
 
 /// Calls `f` with the memory of f32 tensors, as bytes in the machine's order. `f` captures no tensor: it is `Sync`.
@@ -117,8 +159,8 @@ pub fn with_slices_of<T: Element, U: Element, const I: usize, const O: usize, R>
 /// If a tensor is not on the CPU, not contiguous or not of f32.
 pub(crate) fn with_bytes<R>(tensors: &[Tensor], f: impl FnOnce(Vec<&[u8]>) -> R + Sync) -> R {
     let ranges = tensors.iter().map(check::<f32>);
-    // SAFETY: as in `with_slices_of`, without outputs; a byte may have any value, and an address any alignment.
-    f(ranges.map(|r| unsafe { std::slice::from_raw_parts(r.start as *const u8, r.len()) }).collect())
+    // SAFETY: as above, without outputs; a byte may have any value, and an address any alignment.
+    f(ranges.map(|r| unsafe { shared(&r) }).collect())
 }
 
 /// The address range of a tensor's memory, after the checks that make it a slice of `T`.

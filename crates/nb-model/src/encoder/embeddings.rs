@@ -73,7 +73,8 @@ impl Embeddings {
         if let Some(segment) = &self.segment {
             sum += segment.forward(&self.segments(packed));
         }
-        let (mut out, norm) = self.norm.forward(&self.word.forward(&packed.ids), &sum);
+        let (state, norm) = self.norm.forward(self.word.forward(&packed.ids), None, &sum);
+        let mut out = state.wide;
         if let Some(dropout) = self.dropout(pass) {
             dropout.apply(&mut out);
         }
@@ -87,7 +88,7 @@ impl Embeddings {
         if let Some(dropout) = self.dropout(pass) {
             dropout.apply(&mut grad);
         }
-        let grad = self.norm.backward(&grad, &tape.norm);
+        let (grad, _) = self.norm.backward(&grad, &tape.norm, None, Kind::Float);
         if packed.device() == Device::Cpu {
             self.touched.add(packed.distinct_ids());
         }

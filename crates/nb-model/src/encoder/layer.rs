@@ -1,7 +1,7 @@
 //! One encoder layer, forward and backward (Devlin et al. 2019, after Vaswani et al. 2017):
 //! y = LN(x + Attention(x)), out = LN(y + W₂ f(W₁ y)).
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::{Capture, Pass};
 use crate::arena::Arena;
@@ -10,7 +10,7 @@ use crate::kernel::activation::ActivationTape;
 use crate::kernel::attention::{self, AttentionTape};
 use crate::kernel::dropout::{Dropout, site_key};
 use crate::kernel::linear::Linear;
-use crate::kernel::norm::{LayerNorm, NormTape};
+use crate::kernel::norm::{LayerNorm, NormTape, State};
 use crate::packed::Packed;
 use crate::profile::{Phase, scope};
 
@@ -95,27 +95,27 @@ impl Layer {
         }
     }
 
-    /// `x` [n, H] f32 → the layer's output [n, H] f32.
-    pub(crate) fn forward(&self, input: &Tensor, packed: &Packed, pass: Pass, capture: Capture) -> (Tensor, LayerTape) {
+    /// The layer's input → its output.
+    pub(crate) fn forward(&self, input: &State, packed: &Packed, pass: Pass, capture: Capture) -> (State, LayerTape) {
         let _scope = scope(Phase::Elementwise); // what is not said to be another's
-        let kind = self.qkv.weight.kind();
-        let x = input.to_kind(kind);
         let weights_dropout = |group| self.attention_site(pass, group);
-        let qkv = self.qkv.forward(&x);
+        let qkv = self.qkv.forward(&input.low);
         let (context, attention) = attention::forward(&qkv, packed, self.heads, weights_dropout, capture);
-        let branch = self.dropped(self.attention_out.forward(&context), pass, ATTENTION_OUT).to_kind(Kind::Float);
-        let (middle, attention_norm) = self.attention_norm.forward(&branch, input);
+        let branch = self.attention_out.forward(&context);
+        let dropout = self.hidden_site(pass, ATTENTION_OUT);
+        let (middle, attention_norm) = self.attention_norm.forward(branch, dropout, &input.wide);
 
-        let y = middle.to_kind(kind);
         let (activated, activation) = match pass {
-            Pass::Inference => (self.up.activated(&y, self.activation), None),
+            Pass::Inference => (self.up.activated(&middle.low, self.activation), None),
             Pass::Training(_) => {
-                let (activated, tape) = self.up.activated_with_tape(&y, self.activation);
+                let (activated, tape) = self.up.activated_with_tape(&middle.low, self.activation);
                 (activated, Some(tape))
             }
         };
-        let branch = self.dropped(self.down.forward(&activated), pass, FEED_FORWARD).to_kind(Kind::Float);
-        let (out, out_norm) = self.out_norm.forward(&branch, &middle);
+        let branch = self.down.forward(&activated);
+        let dropout = self.hidden_site(pass, FEED_FORWARD);
+        let (out, out_norm) = self.out_norm.forward(branch, dropout, &middle.wide);
+        let (x, y) = (input.low.shallow_clone(), middle.low);
         (out, LayerTape { x, attention, context, attention_norm, y, activation, activated, out_norm })
     }
 
@@ -131,14 +131,14 @@ impl Layer {
     ) -> Tensor {
         let _scope = scope(Phase::Elementwise);
         let kind = self.qkv.weight.kind();
-        let residual = self.out_norm.backward(grad, &tape.out_norm);
-        let branch = self.dropped(copied(&residual, kind), pass, FEED_FORWARD);
+        let dropout = self.hidden_site(pass, FEED_FORWARD);
+        let (residual, branch) = self.out_norm.backward(grad, &tape.out_norm, dropout, kind);
         let activation = tape.activation.expect("a training pass keeps it");
         let branch = self.down.backward_through(self.activation, &activation, &branch, &tape.activated);
         let middle = self.up.backward_onto(residual, &branch, &tape.y);
 
-        let residual = self.attention_norm.backward(&middle, &tape.attention_norm);
-        let branch = self.dropped(copied(&residual, kind), pass, ATTENTION_OUT);
+        let dropout = self.hidden_site(pass, ATTENTION_OUT);
+        let (residual, branch) = self.attention_norm.backward(&middle, &tape.attention_norm, dropout, kind);
         let branch = self.attention_out.backward(&branch, &tape.context);
         let weights_dropout = |group| self.attention_site(pass, group);
         let grads = (&branch, scores_grad);
@@ -146,11 +146,8 @@ impl Layer {
         self.qkv.backward_onto(residual, &qkv, &tape.x)
     }
 
-    fn dropped(&self, mut x: Tensor, pass: Pass, site: u64) -> Tensor {
-        if let Some(dropout) = Dropout::new(self.dropout, self.site(pass, site)) {
-            dropout.apply(&mut x);
-        }
-        x
+    fn hidden_site(&self, pass: Pass, site: u64) -> Option<Dropout> {
+        Dropout::new(self.dropout, self.site(pass, site))
     }
 
     fn attention_site(&self, pass: Pass, group: usize) -> Option<Dropout> {
@@ -160,9 +157,4 @@ impl Layer {
     fn site(&self, pass: Pass, site: u64) -> Option<u64> {
         pass.dropout_key().map(|key| site_key(key, self.index + 1, site))
     }
-}
-
-/// A copy of `x` (f32) in the precision of the products.
-fn copied(x: &Tensor, kind: Kind) -> Tensor {
-    if kind == Kind::Float { x.copy() } else { x.to_kind(kind) }
 }

@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::arena::Arena;
 use crate::config::BertConfig;
-use crate::kernel::norm::LayerNorm;
+use crate::kernel::norm::{LayerNorm, State};
 use crate::kernel::panels::numbers;
 use crate::packed::Packed;
 use embeddings::{EmbeddingTape, Embeddings};
@@ -260,26 +260,32 @@ impl Bert {
         let trains = pass != Pass::Inference;
         // What is shown to losses is a leaf of autograd where there will be a backward pass.
         let shown = |state: &Tensor| if trains { leaf(state) } else { state.shallow_clone() };
-        let (mut x, embeddings) = self.embeddings.forward(packed, pass);
+        let (x, embeddings) = self.embeddings.forward(packed, pass);
+        let mut x = State::new(x, self.products());
         let (mut states, mut scores, mut layers) = (Vec::new(), Vec::new(), Vec::new());
         if capture >= Capture::States {
-            states.push(shown(&x));
+            states.push(shown(&x.wide));
         }
         for (i, layer) in self.layers.iter().enumerate() {
             let (out, tape) = layer.forward(&x, packed, pass, capture);
             let input = std::mem::replace(&mut x, out);
             if capture >= Capture::States || i + 1 == self.depth() {
-                states.push(shown(&x));
+                states.push(shown(&x.wide));
             }
             scores.extend(tape.scores().map(&shown));
             if trains {
                 layers.push(match self.keep {
                     Keep::Everything => Kept::Everything(tape),
-                    Keep::Inputs => Kept::Input(input),
+                    Keep::Inputs => Kept::Input(input.wide),
                 });
             }
         }
         Encoded { states, scores, tape: trains.then_some(Tape { pass, capture, embeddings, layers }) }
+    }
+
+    /// The precision of the products.
+    fn products(&self) -> Kind {
+        self.low.as_ref().map_or(Kind::Float, Tensor::kind)
     }
 
     /// Whether a batch is one text that is not worth tensors.
@@ -333,7 +339,9 @@ impl Bert {
                 flowing = grad.map(|grad| {
                     let tape = match kept {
                         Kept::Everything(tape) => tape,
-                        Kept::Input(input) => layer.forward(&input, packed, pass, capture).1,
+                        Kept::Input(input) => {
+                            layer.forward(&State::new(input, self.products()), packed, pass, capture).1
+                        }
                     };
                     layer.backward(&grad, scores_grad.as_ref(), packed, pass, tape)
                 });

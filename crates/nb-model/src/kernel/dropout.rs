@@ -12,7 +12,7 @@ use crate::host::{Element, with_slices};
 use crate::pool;
 
 /// Entries that are drawn at once.
-const BLOCK: usize = 32;
+pub(crate) const BLOCK: usize = 32;
 /// Entries per parallel piece; whole blocks.
 const PIECE: usize = 1 << 14;
 
@@ -42,6 +42,24 @@ impl Dropout {
         let draw = Draw::of(self);
         for (block, out) in (0..).zip(out.chunks_mut(BLOCK)) {
             out.iter_mut().zip(draw.block(block)).for_each(|(v, keep)| *v = if keep { scale } else { 0.0 });
+        }
+    }
+
+    /// Writes a part of a tensor with entries dropped to `to`; the part begins with block `block` of [`BLOCK`] entries.
+    #[inline(always)]
+    pub(crate) fn copy<T: Element, U: Element>(self, block: usize, from: &[T], to: &mut [U]) {
+        let (draw, scale) = (Draw::of(self), self.scale());
+        let ((blocks, rest), (to_blocks, to_rest)) = (from.as_chunks::<BLOCK>(), to.as_chunks_mut::<BLOCK>());
+        let last = (block + blocks.len()) as u32;
+        for ((block, from), to) in (block as u32..).zip(blocks).zip(to_blocks) {
+            let mask = draw.mask(block, scale);
+            for ((to, from), mask) in to.iter_mut().zip(from).zip(mask) {
+                *to = U::from_f32(from.to_f32() * mask);
+            }
+        }
+        if !rest.is_empty() {
+            let mask = draw.mask(last, scale);
+            to_rest.iter_mut().zip(rest).zip(mask).for_each(|((to, v), mask)| *to = U::from_f32(v.to_f32() * mask));
         }
     }
 
@@ -101,6 +119,12 @@ impl Draw {
     fn of(dropout: Dropout) -> Self {
         let key = [dropout.key as u32, (dropout.key >> 32) as u32];
         Self { key, drop: (dropout.p * 65536.0).round() as u32 }
+    }
+
+    /// What the entries from `block`·[`BLOCK`] on are multiplied by: 0 or `scale`.
+    #[inline(always)]
+    fn mask(self, block: u32, scale: f32) -> [f32; BLOCK] {
+        self.block(block).map(|keep| if keep { scale } else { 0.0 })
     }
 
     /// Which entries from `block`·[`BLOCK`] on are kept. Loops over arrays, so that they become vector instructions.

@@ -47,9 +47,9 @@ pub mod bench {
         let vector = || Tensor::ones([x.size()[1]], (Kind::Float, x.device()));
         let norm =
             LayerNorm { weight: vector(), bias: vector(), weight_grad: vector(), bias_grad: vector(), eps: 1e-12 };
-        let (out, tape) = norm.forward(x, residual);
-        let back = norm.backward(&out, &tape);
-        (out, back)
+        let (out, tape) = norm.forward(x.shallow_clone(), None, residual);
+        let (back, _) = norm.backward(&out.wide, &tape, None, Kind::Float);
+        (out.wide, back)
     }
 
     /// GELU and its derivative times `grad`, [n, F].
