@@ -8,8 +8,11 @@
 //! It knows nothing of models: gradients come as views [layers, parameters per layer] with the same order of parameters in
 //! every layer.
 
+use nb_model::host::with_slices;
+use nb_model::pool;
 use nb_share::LayerMap;
-use tch::Tensor;
+use pulp::Arch;
+use tch::{Device, Kind, Tensor};
 
 /// The share β of the teacher's gradients, from 0 (none) to 1 (nothing else).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,9 +63,40 @@ pub fn blend_layers(teacher: &Tensor, student: &mut Tensor, map: LayerMap, beta:
     if beta == Beta::OFF {
         return;
     }
+    let is_for_host = |t: &Tensor| t.device() == Device::Cpu && t.kind() == Kind::Float && t.is_contiguous();
     tch::no_grad(|| {
+        if is_for_host(teacher) && is_for_host(student) {
+            return blend_host(teacher, student, map.group_size(), beta);
+        }
         let groups = teacher.view([map.student_layers() as i64, map.group_size() as i64, parameters]);
         let _ = student.lerp_(&groups.mean_dim(1, false, student.kind()), beta.get());
+    });
+}
+
+/// Entries per parallel piece.
+const PIECE: usize = 1 << 13;
+
+/// The blend in one pass over the gradients, which are more than caches hold: mean and blend of a piece after the other.
+fn blend_host(teacher: &Tensor, student: &mut Tensor, group: usize, beta: Beta) {
+    let parameters = student.size()[1] as usize;
+    if parameters == 0 {
+        return;
+    }
+    let (share, own) = ((beta.get() / group as f64) as f32, (1.0 - beta.get()) as f32);
+    with_slices::<f32, 1, 1, _>([teacher], [student], |[teacher], [student]| {
+        let layers = student.chunks_exact_mut(parameters).zip(teacher.chunks_exact(group * parameters));
+        for (student, teachers) in layers {
+            pool::for_each(student.chunks_mut(PIECE).enumerate(), |(piece, student)| {
+                Arch::new().dispatch(|| {
+                    let mut sums = [0.0_f32; PIECE];
+                    let sums = &mut sums[..student.len()];
+                    for teacher in teachers.chunks_exact(parameters) {
+                        sums.iter_mut().zip(&teacher[piece * PIECE..]).for_each(|(sum, g)| *sum += g);
+                    }
+                    student.iter_mut().zip(&*sums).for_each(|(g, sum)| *g = share * sum + own * *g);
+                });
+            });
+        }
     });
 }
 
@@ -86,7 +120,6 @@ struct Readme;
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tch::{Device, Kind};
 
     fn beta(value: f64) -> Beta {
         Beta::new(value).unwrap()
@@ -115,6 +148,24 @@ mod tests {
     fn another_depth_is_refused() {
         let zeros = |rows| Tensor::zeros([rows, 3], (Kind::Float, Device::Cpu));
         blend_layers(&zeros(4), &mut zeros(2), LayerMap::uniform(6, 2).unwrap(), beta(0.5));
+    }
+
+    /// More entries than a piece; numbers whose sums are exact.
+    #[test]
+    fn long_layers_are_blended_like_those_of_another_kind() {
+        let parameters = 2 * PIECE as i64 + 77;
+        let numbers = |rows: i64, shift: i64| {
+            let all = (Tensor::arange(rows * parameters, (Kind::Int64, Device::Cpu)) * 7 + shift).remainder(64);
+            all.to_kind(Kind::Double).view([rows, parameters])
+        };
+        let map = LayerMap::uniform(4, 2).unwrap();
+        for b in [0.25, 0.5, 1.0] {
+            let (teacher, mut expected) = (numbers(4, 0), numbers(2, 3));
+            let mut student = expected.to_kind(Kind::Float);
+            blend_layers(&teacher.to_kind(Kind::Float), &mut student, map, beta(b));
+            blend_layers(&teacher, &mut expected, map, beta(b));
+            assert!(student.equal(&expected.to_kind(Kind::Float)), "β = {b}");
+        }
     }
 
     proptest! {

@@ -5,6 +5,7 @@ use nb_model::host::with_slices;
 use tch::{Device, Kind, Tensor};
 
 use super::rows::Rows;
+use super::update::sum_of_squares;
 
 /// One arena under optimisation: its handles, its moments, and its peak learning rate.
 #[derive(Debug)]
@@ -116,9 +117,12 @@ impl Group {
         let Some(rows) = &self.rows else {
             return vec![self.grads.norm().to_kind(Kind::Double)];
         };
-        let squares = with_slices::<f32, 1, 0, _>([&self.grads], [], |[grads], _| rows.sum_of_squares(grads));
-        let spans = self.spans.iter().map(|span| span.of(&self.grads).norm().to_kind(Kind::Double));
-        spans.chain([Tensor::from(squares.sqrt())]).collect()
+        let spans = &self.spans;
+        let sum = with_slices::<f32, 1, 0, _>([&self.grads], [], |[grads], _| {
+            let spans = spans.iter().map(|span| sum_of_squares(&grads[span.start..span.start + span.len]));
+            spans.sum::<f64>() + rows.sum_of_squares(grads)
+        });
+        vec![Tensor::from(sum.sqrt())]
     }
 
     /// Sets the gradient to zero without an update.

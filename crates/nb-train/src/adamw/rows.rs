@@ -11,7 +11,7 @@ use nb_model::{Arena, TouchedRows, pool};
 use pulp::Arch;
 use tch::Tensor;
 
-use super::update::{Factors, update_piece};
+use super::update::{Factors, squares, update_piece};
 
 /// Missed updates after which every row catches up: bounds what is kept.
 const LONGEST_HISTORY: usize = 4096;
@@ -79,7 +79,7 @@ impl Rows {
     pub(super) fn sum_of_squares(&self, grads: &[f32]) -> f64 {
         let table = &grads[self.start..self.start + self.len];
         let row = |row: u32| &table[row as usize * self.width..][..self.width];
-        self.touched.sorted().into_iter().map(|i| squares(row(i))).sum()
+        self.touched.sorted().into_iter().map(|i| Arch::new().dispatch(|| squares(row(i)))).sum()
     }
 
     /// Forgets which rows have a gradient, once it is set to zero.
@@ -146,11 +146,6 @@ impl Rows {
         };
         rows.iter().map(pick).collect()
     }
-}
-
-/// Σ g² of a row.
-fn squares(row: &[f32]) -> f64 {
-    row.iter().map(|&g| f64::from(g) * f64::from(g)).sum()
 }
 
 /// All `missed` updates of a row, whose gradient was 0 in each.

@@ -59,6 +59,26 @@ pub(super) fn update_host(group: &mut Group, factors: Factors, clip: f32) {
     });
 }
 
+/// Σ g², on all cores. The pieces are fixed, so the sum does not depend on the number of threads.
+pub(super) fn sum_of_squares(grads: &[f32]) -> f64 {
+    let mut sums = vec![0.0; grads.len().div_ceil(PIECE)];
+    pool::for_each(sums.iter_mut().zip(grads.chunks(PIECE)), |(sum, piece)| {
+        *sum = Arch::new().dispatch(|| squares(piece));
+    });
+    sums.into_iter().sum()
+}
+
+/// Σ g² on this thread, in partial sums that fill vector registers.
+#[inline(always)]
+pub(super) fn squares(grads: &[f32]) -> f64 {
+    let (whole, rest) = grads.as_chunks::<32>();
+    let mut sums = [0.0_f64; 32];
+    for part in whole {
+        sums.iter_mut().zip(part).for_each(|(sum, &g)| *sum += f64::from(g) * f64::from(g));
+    }
+    sums.into_iter().sum::<f64>() + rest.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>()
+}
+
 /// Two slices of equal length.
 pub(super) type Pair<'a> = (&'a mut [f32], &'a mut [f32]);
 

@@ -3,7 +3,7 @@
 use half::bf16;
 use pulp::Simd;
 
-use super::tile::COLUMNS;
+use super::tile::{COLUMNS, Dots};
 use crate::config::Activation;
 use crate::host::Element;
 use crate::kernel::simd::{activate, value_and_slope};
@@ -12,6 +12,12 @@ use crate::kernel::simd::{activate, value_and_slope};
 pub(super) trait Finish: Sync {
     /// What there is of the result for some of its rows.
     type Rows<'a>: Send;
+
+    /// Hears which columns of which row come next, before their sums are made.
+    #[inline(always)]
+    fn soon(&self, dots: Dots, rows: &Self::Rows<'_>, row: usize, column: usize) {
+        let _ = (dots, rows, row, column);
+    }
 
     /// Takes the sums of the columns `column`, … of row `row`; as many as the result has there.
     fn row<S: Simd>(&self, simd: S, rows: &mut Self::Rows<'_>, row: usize, column: usize, sums: &mut [f32; COLUMNS]);
@@ -121,6 +127,12 @@ pub(super) struct Added {
 
 impl Finish for Added {
     type Rows<'a> = &'a mut [f32];
+
+    /// Gradients of weights are more than caches hold.
+    #[inline(always)]
+    fn soon(&self, dots: Dots, out: &&mut [f32], row: usize, column: usize) {
+        dots.fetch(&out[place(self.width, row, column)]);
+    }
 
     #[inline(always)]
     fn row<S: Simd>(&self, _: S, out: &mut &mut [f32], row: usize, column: usize, sums: &mut [f32; COLUMNS]) {

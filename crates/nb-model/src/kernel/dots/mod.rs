@@ -292,6 +292,7 @@ impl<F: Finish> WithSimd for Block<'_, '_, F> {
         for (column, panel) in (0..self.width).step_by(COLUMNS).zip(panels) {
             for row in (0..self.left.rows()).step_by(ROWS) {
                 let left = self.left.tile(row);
+                (0..left.rows).for_each(|i| self.finish.soon(dots, &self.out, row + i, column));
                 dots.tile(left, panel, &mut sums);
                 for (i, sums) in sums.iter_mut().take(left.rows).enumerate() {
                     self.finish.row(simd, &mut self.out, row + i, column, sums);
