@@ -58,6 +58,15 @@ fn kernels(c: &mut Criterion) {
         group.bench_function(format!("linear/ours/{rows}"), |b| b.iter(|| bench::linear(&x, &weight)));
         group.bench_function(format!("linear/libtorch/{rows}"), |b| b.iter(|| x.linear(&weight, None::<Tensor>)));
     }
+    let (x, weight) = (random(n, HIDDEN).to_kind(Kind::BFloat16), weight.to_kind(Kind::BFloat16));
+    let grad = random(n, FEED_FORWARD).to_kind(Kind::BFloat16);
+    group.throughput(Throughput::Elements((3 * n * HIDDEN * FEED_FORWARD).unsigned_abs()));
+    group.bench_function("linear in bf16, forward and backward/ours", |b| {
+        b.iter(|| (bench::linear(&x, &weight), bench::linear_backward(&grad, &x, &weight)));
+    });
+    group.bench_function("linear in bf16, forward and backward/libtorch", |b| {
+        b.iter(|| (x.linear(&weight, None::<Tensor>), grad.matmul(&weight), grad.tr().matmul(&x)));
+    });
     group.finish();
 }
 

@@ -59,10 +59,19 @@ pub mod bench {
 
     /// A dense layer forward, `x` [n, in] and `weight` [out, in].
     pub fn linear(x: &Tensor, weight: &Tensor) -> Tensor {
+        layer(weight).forward(x)
+    }
+
+    /// Its backward pass from `grad` [n, out], with gradients of the weights that add up in f32.
+    pub fn linear_backward(grad: &Tensor, x: &Tensor, weight: &Tensor) -> Tensor {
+        layer(weight).backward(grad, x)
+    }
+
+    fn layer(weight: &Tensor) -> Linear {
         let grads = |of: &Tensor| Tensor::zeros(of.size(), (Kind::Float, of.device()));
         let bias = Tensor::zeros([weight.size()[0]], (weight.kind(), weight.device()));
         let (weight_grad, bias_grad) = (grads(weight), grads(&bias));
-        Linear { weight: weight.shallow_clone(), bias, weight_grad, bias_grad }.forward(x)
+        Linear { weight: weight.shallow_clone(), bias, weight_grad, bias_grad }
     }
 
     /// Dropout in place.

@@ -18,9 +18,8 @@
 //! A frozen teacher keeps no tape: one layer at a time and what it shows. Of a teacher whose outputs are kept those of the
 //! micro-batch are there in its place.
 //!
-//! An evaluation encodes a fixed number of tokens at a time, one layer at a time, in what an update has left free. What comes on
-//! top of both, on the CPU, is the file that a saved model is made up as (8·P), or the model that is loaded for the test rows
-//! (12·P). While models are loaded, none has moments yet, and what was read (4·P) is there beside the model that it fills, or,
+//! An evaluation encodes a fixed number of tokens at a time, one layer at a time, in what an update has left free. A model is
+//! saved as it lies. What comes on top, on the CPU, is the model that is loaded for the test rows (12·P). While models are loaded, none has moments yet, and what was read (4·P) is there beside the model that it fills, or,
 //! later, what a frozen teacher's outputs are computed with.
 //!
 //! Left out are the readers' and the losses' own tensors, the vectors of development news, and what the allocator keeps for the
@@ -93,12 +92,7 @@ impl Estimate {
         let copies = ("bf16 copies", of(&|m| m.copies(plan.precision)));
         let update = of(&|m| m.update(rest));
         let evaluation = models.iter().map(|m| m.evaluation(plan.data.max_tokens)).max().unwrap_or(0);
-        let saved = models
-            .iter()
-            .filter(|m| m.trained)
-            .map(|m| if rest.has_test { 12 } else { 8 } * m.parameters)
-            .max()
-            .unwrap_or(0);
+        let tested = models.iter().filter(|m| m.trained && rest.has_test).map(|m| 12 * m.parameters).max().unwrap_or(0);
         let mut parts = vec![
             program,
             ("weights", weights),
@@ -108,7 +102,7 @@ impl Estimate {
         ];
         parts.push(("activations of the largest micro-batch", update.max(evaluation)));
         if host {
-            parts.push(("a model while it is saved or loaded", saved));
+            parts.push(("a model while it is loaded", tested));
         }
         let beside = match rest.kept {
             None => ("what is read of a checkpoint", models.iter().map(|m| 4 * m.parameters).max().unwrap_or(0)),
