@@ -10,7 +10,7 @@ const TICK: Duration = Duration::from_secs(2);
 /// Looks after which is decided.
 const LOOKS: u32 = 30;
 /// What was free at every look is too much from this part of all pages on.
-const PART: u64 = 20;
+const PART: u64 = 50;
 
 /// Begins to look, for as long as the program runs.
 pub(crate) fn start() {
@@ -68,12 +68,12 @@ mod tests {
     #[test]
     fn what_is_free_at_every_look_is_much() {
         let window = u64::from(LOOKS);
-        assert_eq!([window - 1, window, 3 * window].map(|looks| often(looks, |_| 51)), [0, 1, 3]);
-        assert_eq!(often(3 * window, |_| 50), 0);
+        assert_eq!([window - 1, window, 3 * window].map(|looks| often(looks, |_| 21)), [0, 1, 3]);
+        assert_eq!(often(3 * window, |_| 20), 0);
     }
 
     #[test]
     fn what_is_free_between_steps_alone_is_not() {
-        assert_eq!(often(10 * u64::from(LOOKS), |look| if look % 7 == 0 { 20 } else { 600 }), 0);
+        assert_eq!(often(10 * u64::from(LOOKS), |look| if look % 7 == 0 { 15 } else { 600 }), 0);
     }
 }

@@ -64,8 +64,13 @@ fn kernels(c: &mut Criterion) {
     group.bench_function("linear in bf16, forward and backward/ours", |b| {
         b.iter(|| (bench::linear(&x, &weight), bench::linear_backward(&grad, &x, &weight)));
     });
+    let bias = Tensor::zeros([FEED_FORWARD], (Kind::BFloat16, Device::Cpu));
     group.bench_function("linear in bf16, forward and backward/libtorch", |b| {
-        b.iter(|| (x.linear(&weight, None::<Tensor>), grad.matmul(&weight), grad.tr().matmul(&x)));
+        b.iter(|| {
+            let weight_grad = weight.zeros_like().to_kind(Kind::Float).g_add_(&grad.tr().matmul(&x));
+            let bias_grad = grad.sum_dim_intlist(0, false, Kind::Float);
+            (x.linear(&weight, Some(&bias)), grad.matmul(&weight), weight_grad, bias_grad)
+        });
     });
     group.finish();
 }

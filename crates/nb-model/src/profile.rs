@@ -18,9 +18,9 @@ pub enum Phase {
     Embeddings,
     /// Attention between queries, keys and values.
     Attention,
-    /// Linear layers of the encoder: products with weights.
+    /// Linear layers of the encoder: products with weights, and the activations that some of these do along.
     Linear,
-    /// Activations, LayerNorms and dropout of the encoder's layers.
+    /// LayerNorms, dropout and other activations of the encoder's layers.
     Elementwise,
     /// Pooling, heads and losses, with autograd's way back through them.
     Losses,

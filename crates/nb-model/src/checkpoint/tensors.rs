@@ -44,23 +44,26 @@ pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
 }
 
 /// Writes f32 tensors to a safetensors file: beside it first, then renamed, so that a good file is never half replaced. From
-/// the CPU they are written as they lie, without a copy.
+/// the CPU they are written as they lie, without a copy; from another device one at a time is copied.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
     let names: Vec<_> = tensors.iter().map(|(name, _)| name.as_str()).collect();
-    let shapes = tensors.iter().map(|(_, tensor)| tensor.size().iter().map(|&d| d as usize).collect());
-    let shapes: Vec<Vec<usize>> = shapes.collect();
-    let plain = |tensor: &Tensor| tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-    let plain: Vec<_> = tensors.iter().map(|(_, tensor)| plain(tensor)).collect();
-    // Hugging Face's loader refuses a file that does not say where its tensors come from.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let tensors: Vec<_> = tensors.iter().map(|(_, tensor)| tensor.detach()).collect();
+    let shape = |tensor: &Tensor| tensor.size().iter().map(|&d| d as usize).collect();
+    let shapes: Vec<Vec<usize>> = tensors.iter().map(shape).collect();
     let beside = path.with_extension("safetensors.part");
-    let written = with_bytes(&plain, |all| {
-        let views = shapes.iter().zip(all).map(|(shape, bytes)| Written { shape, bytes });
-        safetensors::serialize_to_file(names.into_iter().zip(views), Some(metadata), &beside)
-    });
+    let as_they_lie = tensors.iter().all(|t| t.device() == Device::Cpu && t.kind() == Kind::Float && t.is_contiguous());
+    let written = if as_they_lie {
+        with_bytes(&tensors, |all| {
+            let written = shapes.iter().zip(all).map(|(shape, bytes)| Written { shape, bytes });
+            serialise(names.into_iter().zip(written), &beside)
+        })
+    } else {
+        let written = shapes.iter().zip(&tensors).map(|(shape, tensor)| Copied { shape, tensor });
+        serialise(names.into_iter().zip(written), &beside)
+    };
     written.map_err(|e| match e {
         SafeTensorError::IoError(e) => ModelError::io("cannot write", &beside)(e),
         e => ModelError::Weights { path: path.into(), found: e.to_string() },
@@ -68,10 +71,22 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Mo
     std::fs::rename(&beside, path).map_err(ModelError::io("cannot rename to", path))
 }
 
-/// A tensor as safetensors asks for it.
+fn serialise<'a>(views: impl IntoIterator<Item = (&'a str, impl View)>, path: &Path) -> Result<(), SafeTensorError> {
+    // Hugging Face's loader refuses a file that does not say where its tensors come from.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(views, Some(metadata), path)
+}
+
+/// A tensor on the CPU as safetensors asks for it.
 struct Written<'a> {
     shape: &'a [usize],
     bytes: &'a [u8],
+}
+
+/// Another tensor, copied when it is asked for.
+struct Copied<'a> {
+    shape: &'a [usize],
+    tensor: &'a Tensor,
 }
 
 impl View for Written<'_> {
@@ -89,5 +104,51 @@ impl View for Written<'_> {
 
     fn data_len(&self) -> usize {
         self.bytes.len()
+    }
+}
+
+impl View for Copied<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let host = self.tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+        let mut data = vec![0; self.data_len()];
+        host.copy_data_u8(&mut data, host.numel());
+        data.into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * size_of::<f32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_the_same_from_tensors_as_they_lie_and_from_copies() {
+        let folder = tempfile::tempdir().unwrap();
+        let x = Tensor::arange(12, (Kind::Float, Device::Cpu)).view([3, 4]);
+        let write = |name: &str, x: Tensor| {
+            let path = folder.path().join(name);
+            write_tensors(
+                &path,
+                &[("x".to_owned(), x), ("empty".to_owned(), Tensor::zeros([0], (Kind::Float, Device::Cpu)))],
+            )
+            .unwrap();
+            std::fs::read(path).unwrap()
+        };
+        let expected = write("a.safetensors", x.shallow_clone());
+        assert_eq!(write("b.safetensors", x.tr().contiguous().tr()), expected);
+        assert_eq!(write("c.safetensors", x.to_kind(Kind::Double)), expected);
+        let found = read_tensors(&folder.path().join("a.safetensors")).unwrap();
+        assert!(found[1].0 == "x" && found[1].1.equal(&x));
     }
 }

@@ -47,8 +47,9 @@ pub(crate) struct LayerTape {
     attention_norm: NormTape,
     /// State between the halves [n, H] in the precision of the products.
     y: Tensor,
-    /// Feed-forward after the activation [n, F], and for its backward pass where there will be one.
+    /// Feed-forward after the activation [n, F].
     activated: Tensor,
+    /// For the activation's backward pass, where there will be one.
     activation: Option<ActivationTape>,
     out_norm: NormTape,
 }

@@ -45,7 +45,7 @@ impl Dropout {
         }
     }
 
-    /// Writes a part of a tensor with entries dropped to `to`; the part begins with block `block` of [`BLOCK`] entries.
+    /// Copies a part of a tensor to `to`, with entries dropped; the part begins with block number `block` of [`BLOCK`] entries.
     #[inline(always)]
     pub(crate) fn copy<T: Element, U: Element>(self, block: usize, from: &[T], to: &mut [U]) {
         let (draw, scale) = (Draw::of(self), self.scale());

@@ -36,11 +36,14 @@ impl Linear {
 
     /// `x` [n, in] → [n, out] and then through the activation, where nothing is needed of what comes before it.
     pub(crate) fn activated(&self, x: &Tensor, activation: Activation) -> Tensor {
-        let _scope = scope(Phase::Linear);
+        let scope = scope(Phase::Linear);
         match () {
             () if dots::pays(x, &self.weight) => dots::activated(x, &self.weight, &self.bias, activation),
             () if onednn::pays(x) => onednn::forward(x, &self.weight, &self.bias, activation.after_product()),
-            () => activation.forward(&self.forward(x)),
+            () => {
+                drop(scope);
+                activation.forward(&self.forward(x))
+            }
         }
     }
 
@@ -69,12 +72,12 @@ impl Linear {
     /// As [`Linear::backward`], where `x` is f(u); returns dL/du.
     pub(crate) fn backward_through(&self, f: Activation, tape: &ActivationTape, grad: &Tensor, x: &Tensor) -> Tensor {
         match tape {
-            ActivationTape::Slope(slope) if dots::pays(grad, &self.weight) => {
+            // Made by these products, so this one is theirs too: it has as many rows, and the same widths.
+            ActivationTape::Slope(slope) => {
                 let _scope = scope(Phase::Linear);
                 self.accumulate(grad, x);
                 dots::input_grad_through(grad, &self.weight, slope)
             }
-            ActivationTape::Slope(slope) => self.backward(grad, x) * slope,
             ActivationTape::Before(before) => f.backward(&self.backward(grad, x), before),
         }
     }

@@ -1,7 +1,7 @@
 //! The operations that the encoder is made of, each with its forward and its backward.
 //!
-//! Where a fused kernel of this crate runs on the CPU, the same file holds the plain libtorch form, which other devices
-//! use and which the kernel is tested against.
+//! Where a fused kernel of this crate runs on the CPU, the same file (for products: `linear.rs`) holds the plain libtorch form,
+//! which other devices use and which the kernel is tested against.
 
 mod accumulate;
 pub(crate) mod activation;

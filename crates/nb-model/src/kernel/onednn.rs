@@ -3,7 +3,8 @@
 //! libtorch multiplies f32 matrices by MKL, which takes AVX-512 on Intel's processors alone; on others it stays with the
 //! half as wide registers of AVX2. oneDNN, which libtorch brings along, asks for what the processor can: on a Zen 5 its
 //! products take half of MKL's time. In bf16 libtorch itself goes by oneDNN, but by another of its operations, which on a Zen 5
-//! takes up to a tenth longer (there bf16 belongs to [`super::dots`]; here it is for processors with AMX). The sums run in another order; those of f32 are f32 throughout.
+//! takes up to a tenth longer (most of bf16 belongs to [`super::dots`] there; what is left, and processors with AMX, to this
+//! file). The sums run in another order; those of f32 are f32 throughout.
 
 use std::sync::LazyLock;
 

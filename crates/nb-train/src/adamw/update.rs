@@ -124,3 +124,21 @@ pub(super) fn update_plain(group: &mut Group, f: Factors, clip: &Tensor) {
     }
     debug_assert_eq!(group.values.kind(), Kind::Float);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn squares_of_many_pieces_add_up() {
+        let numbers: Vec<f32> = (0..2 * PIECE + 77).map(|i| (i * 7 % 23) as f32 - 11.0).collect();
+        let expected: f64 = numbers.iter().map(|&g| f64::from(g).powi(2)).sum();
+        assert_eq!(sum_of_squares(&numbers), expected); // integers: exact in any order
+        let mut broken = numbers;
+        broken[PIECE + 5] = f32::INFINITY;
+        assert_eq!(sum_of_squares(&broken), f64::INFINITY);
+        broken[3] = f32::NAN;
+        assert!(sum_of_squares(&broken).is_nan());
+        assert_eq!(sum_of_squares(&[]), 0.0);
+    }
+}

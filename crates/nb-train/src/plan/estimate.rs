@@ -8,7 +8,7 @@
 //! | weights, gradients | 4·P each, of every encoder and top layer ([`nb_model::Arena`]); a frozen one has room for gradients too |
 //! | moments | 8·P of what is trained ([`crate::adamw::Group`]) |
 //! | bf16 copies | 2·P of the encoder layers |
-//! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; before and after the activation; both normalised sums; the attention weights. The layer's output is 4·n·H more, in bf16 only where states are shown, and there the copy of its input 2·n·H |
+//! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; after the activation, and before it or its slope; both normalised sums; the attention weights. The layer's output is 4·n·H more, in bf16 only where states are shown, and there the copy of its input 2·n·H |
 //! | with `train.recompute` | 4·n·H a layer and the tape of one |
 //! | embeddings | 8·n·H |
 //! | attention scores, where they are captured | 4·A·p a layer, in the student twice: their gradient |
@@ -23,22 +23,22 @@
 //! later, what a frozen teacher's outputs are computed with.
 //!
 //! Left out are the readers' and the losses' own tensors, the vectors of development news, and what the allocator keeps for the
-//! next step (up to a twentieth). Against the peak of the process, once each (AG, MiniLM of 6 layers, one thread, f32, 20 steps, 400
+//! next step (up to a fiftieth). Against the peak of the process, once each (AG, MiniLM of 6 layers, one thread, f32, 20 steps, 400
 //! development texts; nothing is fitted to them):
 //!
 //! | method, student layers, batch | estimated | measured | deviation |
 //! | --- | --- | --- | --- |
-//! | newsbert, 1, 32 | 1.30 GB | 1.21 GB | +7 % |
-//! | newsbert, 1, 128 | 2.47 GB | 2.35 GB | +5 % |
-//! | newsbert, 3, 64 | 1.95 GB | 1.83 GB | +7 % |
-//! | newsbert, 1, 1 (one step) | 1.08 GB | 1.01 GB | +7 % |
-//! | newsbert, 1, 32, bf16 (6 steps) | 1.17 GB | 1.06 GB | +10 % |
-//! | newsbert, 1, 32, recompute | 1.08 GB | 1.07 GB | +1 % |
-//! | newsbert, 1, 128, recompute | 1.64 GB | 1.36 GB | +21 % |
-//! | finetune, 1, 32 | 0.64 GB | 0.65 GB | −1 % |
-//! | finetune, 2, 64 | 0.76 GB | 0.79 GB | −4 % |
-//! | finetune, 6, 256 | 3.12 GB | 3.20 GB | −3 % |
-//! | kd, 1, 32, outputs computed (6 steps) | 0.83 GB | 0.85 GB | −3 % |
+//! | newsbert, 1, 32 | 1.12 GB | 1.17 GB | −4 % |
+//! | newsbert, 1, 128 | 2.29 GB | 2.27 GB | +1 % |
+//! | newsbert, 3, 64 | 1.77 GB | 1.78 GB | −1 % |
+//! | newsbert, 1, 1 (one step) | 0.90 GB | 0.94 GB | −4 % |
+//! | newsbert, 1, 32, bf16 (6 steps) | 0.99 GB | 1.04 GB | −5 % |
+//! | newsbert, 1, 32, recompute | 0.90 GB | 0.97 GB | −7 % |
+//! | newsbert, 1, 128, recompute | 1.46 GB | 1.39 GB | +5 % |
+//! | finetune, 1, 32 | 0.53 GB | 0.54 GB | −2 % |
+//! | finetune, 2, 64 | 0.64 GB | 0.76 GB | −16 % |
+//! | finetune, 6, 256 | 2.94 GB | 3.10 GB | −5 % |
+//! | kd, 1, 32, outputs computed (6 steps) | 0.72 GB | 0.76 GB | −5 % |
 //!
 //! On CUDA nothing was measured.
 
@@ -102,7 +102,7 @@ impl Estimate {
         ];
         parts.push(("activations of the largest micro-batch", update.max(evaluation)));
         if host {
-            parts.push(("a model while it is loaded", tested));
+            parts.push(("a model loaded for the test rows", tested));
         }
         let beside = match rest.kept {
             None => ("what is read of a checkpoint", models.iter().map(|m| 4 * m.parameters).max().unwrap_or(0)),

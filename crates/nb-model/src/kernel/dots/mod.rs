@@ -1,4 +1,5 @@
-//! Products of bf16 matrices on processors that multiply pairs of them and add up in f32 (AVX-512 BF16: AMD's Zen 4 and 5).
+//! Products of bf16 matrices on processors that multiply pairs of them and add up in f32 (AVX-512 BF16: AMD's Zen 4 and 5, and some
+//! of Intel's). Numbers that are too small to be normal count as 0 there.
 //!
 //! oneDNN multiplies as fast. What it does not do is the rest: sums of f32 go straight into the gradients, and biases,
 //! activations and their derivatives are done while a tile of the result is in the first cache, without rounding in between.
@@ -11,7 +12,7 @@ mod finish;
 mod pack;
 mod tile;
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::LazyLock;
 
 use half::bf16;
@@ -49,7 +50,9 @@ fn is_for(x: &Tensor, weight: &Tensor) -> bool {
 
 /// `x` Wᵀ + b, [n, out].
 pub(crate) fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-    let [_, outputs] = sizes(weight);
+    let [inputs, outputs] = sizes(weight);
+    check("the input", x, x.size()[0], inputs);
+    check_bias(bias, outputs);
     let mut out = new(x, outputs);
     with_slices_of::<bf16, bf16, 3, 1, _>([&x.contiguous(), weight, bias], [&mut out], |[x, weight, bias], [out]| {
         let finish = Rounded { width: outputs, bias: Some(bias) };
@@ -60,7 +63,9 @@ pub(crate) fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
 
 /// f(`x` Wᵀ + b), [n, out].
 pub(crate) fn activated(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Tensor {
-    let [_, outputs] = sizes(weight);
+    let [inputs, outputs] = sizes(weight);
+    check("the input", x, x.size()[0], inputs);
+    check_bias(bias, outputs);
     let mut out = new(x, outputs);
     with_slices_of::<bf16, bf16, 3, 1, _>([&x.contiguous(), weight, bias], [&mut out], |[x, weight, bias], [out]| {
         Forward { x, weight, outputs }.run(&Activated { bias, activation }, |rows| out.chunks_mut(rows * outputs));
@@ -70,7 +75,9 @@ pub(crate) fn activated(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: 
 
 /// y = f(u) and f′(u) at u = `x` Wᵀ + b, [n, out] both.
 pub(crate) fn activated_with_slope(x: &Tensor, weight: &Tensor, bias: &Tensor, f: Activation) -> (Tensor, Tensor) {
-    let [_, outputs] = sizes(weight);
+    let [inputs, outputs] = sizes(weight);
+    check("the input", x, x.size()[0], inputs);
+    check_bias(bias, outputs);
     let (mut values, mut slopes) = (new(x, outputs), new(x, outputs));
     with_slices_of::<bf16, bf16, 3, 2, _>(
         [&x.contiguous(), weight, bias],
@@ -86,7 +93,8 @@ pub(crate) fn activated_with_slope(x: &Tensor, weight: &Tensor, bias: &Tensor, f
 
 /// dL/dx [n, in] from dL/dy `grad` [n, out].
 pub(crate) fn input_grad(grad: &Tensor, weight: &Tensor) -> Tensor {
-    let [inputs, _] = sizes(weight);
+    let [inputs, outputs] = sizes(weight);
+    check("the gradient", grad, grad.size()[0], outputs);
     let mut out = new(grad, inputs);
     with_slices_of::<bf16, bf16, 2, 1, _>([&grad.contiguous(), weight], [&mut out], |[grad, weight], [out]| {
         let finish = Rounded { width: inputs, bias: None };
@@ -97,7 +105,9 @@ pub(crate) fn input_grad(grad: &Tensor, weight: &Tensor) -> Tensor {
 
 /// dL/du [n, in] where the layer's input x is f(u), with f′(u) as `slopes` [n, in].
 pub(crate) fn input_grad_through(grad: &Tensor, weight: &Tensor, slopes: &Tensor) -> Tensor {
-    let [inputs, _] = sizes(weight);
+    let [inputs, outputs] = sizes(weight);
+    check("the gradient", grad, grad.size()[0], outputs);
+    check("the slopes", slopes, grad.size()[0], inputs);
     let mut out = new(grad, inputs);
     with_slices_of::<bf16, bf16, 3, 1, _>(
         [&grad.contiguous(), weight, slopes],
@@ -112,7 +122,9 @@ pub(crate) fn input_grad_through(grad: &Tensor, weight: &Tensor, slopes: &Tensor
 
 /// As [`input_grad`], added to `residual` [n, in], f32.
 pub(crate) fn add_input_grad(residual: &mut Tensor, grad: &Tensor, weight: &Tensor) {
-    let [inputs, _] = sizes(weight);
+    let [inputs, outputs] = sizes(weight);
+    check("the gradient", grad, grad.size()[0], outputs);
+    check("the residual", residual, grad.size()[0], inputs);
     with_slices_of::<bf16, f32, 2, 1, _>([&grad.contiguous(), weight], [residual], |[grad, weight], [out]| {
         Backward { grad, weight, inputs }.run(&Added { width: inputs }, |rows| out.chunks_mut(rows * inputs));
     });
@@ -122,6 +134,9 @@ pub(crate) fn add_input_grad(residual: &mut Tensor, grad: &Tensor, weight: &Tens
 /// f32 both.
 pub(crate) fn add_parameter_grads(grad: &Tensor, x: &Tensor, weight_grad: &mut Tensor, bias_grad: &mut Tensor) {
     let [inputs, outputs] = sizes(weight_grad);
+    check("the gradient", grad, x.size()[0], outputs);
+    check("the input", x, x.size()[0], inputs);
+    check_bias(bias_grad, outputs);
     with_slices_of::<bf16, f32, 2, 2, _>(
         [&grad.contiguous(), &x.contiguous()],
         [weight_grad, bias_grad],
@@ -152,6 +167,15 @@ fn dots() -> Dots {
 /// Inputs and outputs of a weight matrix [out, in].
 fn sizes(weight: &Tensor) -> [usize; 2] {
     [weight.size()[1] as usize, weight.size()[0] as usize]
+}
+
+/// Refuses what is not [`rows`, `width`].
+fn check(what: &str, x: &Tensor, rows: i64, width: usize) {
+    assert_eq!(x.size(), [rows, width as i64], "the shape of {what}");
+}
+
+fn check_bias(bias: &Tensor, outputs: usize) {
+    assert_eq!(bias.size(), [outputs as i64], "the shape of the bias");
 }
 
 fn new(x: &Tensor, width: usize) -> Tensor {
@@ -227,21 +251,21 @@ fn by_rows<'o, F: Finish>(
 fn with_panels((k, n): (usize, usize), pack: impl Fn(usize, &mut [bf16]) + Sync, f: impl FnOnce(&[bf16])) {
     thread_local! {
         /// Kept, since new memory is zeroed: that takes as long as packing.
-        static ROOM: RefCell<Vec<bf16>> = const { RefCell::new(Vec::new()) };
+        static ROOM: Cell<Vec<bf16>> = const { Cell::new(Vec::new()) };
     }
-    ROOM.with_borrow_mut(|room| {
-        let len = pack::panels_len(k, n);
-        if room.len() < len {
-            room.resize(len, bf16::ZERO);
-        }
-        let panels = &mut room[..len];
-        if len > 0 {
-            pool::for_each(panels.chunks_exact_mut(pack::panel_len(k)).enumerate(), |(index, panel)| {
-                pack(index, panel)
-            });
-        }
-        f(panels);
-    });
+    // Taken, not borrowed: on a thread that works for others while it waits, another product may come in between.
+    let mut room = ROOM.take();
+    let len = pack::panels_len(k, n);
+    if room.len() < len {
+        room.reserve_exact(len - room.len());
+        room.resize(len, bf16::ZERO);
+    }
+    let panels = &mut room[..len];
+    if len > 0 {
+        pool::for_each(panels.chunks_exact_mut(pack::panel_len(k)).enumerate(), |(index, panel)| pack(index, panel));
+    }
+    f(panels);
+    ROOM.set(room);
 }
 
 /// Rows of a left matrix.

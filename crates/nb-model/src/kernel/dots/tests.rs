@@ -90,15 +90,37 @@ fn what_adds_up_in_f32_is_exact() {
     }
 }
 
-/// Tasks of another size, and rows that were elsewhere in the batch: the same bits.
+/// Rows that were elsewhere in the batch, and other numbers of threads, so tasks of other sizes: the same bits.
 #[test]
-fn a_row_is_the_same_wherever_it_is() {
+fn an_entry_is_the_same_wherever_it_is_and_whoever_computes_it() {
     let (x, weight, bias) = (numbers(&[250, 64], 0.0), numbers(&[128, 64], 1.0), numbers(&[128], 2.0));
     if !is_for(&x, &weight) {
         return;
     }
     let all = forward(&x, &weight, &bias);
     assert!(forward(&x.narrow(0, 101, 50), &weight, &bias).equal(&all.narrow(0, 101, 50)));
+
+    let grad = numbers(&[250, 128], 3.0);
+    let with = |threads| {
+        tch::set_num_threads(threads);
+        let [mut residual, mut weight_grad, mut bias_grad] = [&x, &weight, &bias].map(|like| wide(like) * 0.3);
+        add_input_grad(&mut residual, &grad, &weight);
+        add_parameter_grads(&grad, &x, &mut weight_grad, &mut bias_grad);
+        [wide(&forward(&x, &weight, &bias)), residual, weight_grad, bias_grad]
+    };
+    let expected = with(1);
+    for threads in [2, 3] {
+        assert!(
+            with(threads).iter().zip(&expected).all(|(found, expected)| found.equal(expected)),
+            "{threads} threads"
+        );
+    }
+}
+
+#[test]
+#[should_panic(expected = "the shape of the input")]
+fn rows_of_another_width_are_refused() {
+    drop(forward(&numbers(&[96, 64], 0.0), &numbers(&[10, 128], 0.0), &numbers(&[10], 0.0)));
 }
 
 #[test]

@@ -6,6 +6,9 @@
 
 use half::bf16;
 
+#[cfg(not(target_arch = "x86_64"))]
+use others::{fetch, sum, transpose};
+
 /// Rows of a tile.
 pub(super) const ROWS: usize = 6;
 /// Columns of a tile: four registers of 16, so that the sums of a tile take 24 of the 32 registers.
@@ -40,7 +43,9 @@ impl Dots {
     pub(super) fn find() -> Option<Self> {
         /// Of leaf 7: multiplication of whole tiles (AMX), which oneDNN has and this file has not.
         const TILES: u32 = 1 << 22;
-        let has = std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512bf16");
+        let has = std::is_x86_feature_detected!("avx512f")
+            && std::is_x86_feature_detected!("avx512bw")
+            && std::is_x86_feature_detected!("avx512bf16");
         (has && std::arch::x86_64::__cpuid_count(7, 0).edx & TILES == 0).then_some(Self(()))
     }
 
@@ -58,27 +63,21 @@ impl Dots {
     pub(super) fn tile(self, left: Left<'_>, right: &[bf16], sums: &mut Tile) {
         let pairs = right.len() / STEP;
         assert!((1..=ROWS).contains(&left.rows), "a tile of {} rows", left.rows);
+        let len = left.entries.len();
+        assert!(pairs == 0 || left.row.max(left.pair) <= len, "steps of {} and {} in {len}", left.row, left.pair);
         let end = (left.rows - 1) * left.row + pairs.saturating_sub(1) * left.pair + 2;
-        assert!(pairs == 0 || end <= left.entries.len(), "{end} entries of {}", left.entries.len());
+        assert!(pairs == 0 || end <= len, "{end} entries of {len}");
         // SAFETY: a `Dots` is only made where the processor has the instructions. All reads of `left` end before `end`, those of
         // `right` within its whole steps.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            sum(left, right.as_ptr(), pairs, sums);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("a `Dots` of another processor");
+        unsafe { sum(left, right.as_ptr(), pairs, sums) }
     }
 
     /// Has numbers that are needed soon come to the first cache.
     #[inline(always)]
     pub(super) fn fetch(self, numbers: &[f32]) {
         for line in numbers.chunks(16) {
-            // SAFETY: a hint about memory that is there; it reads nothing.
-            #[cfg(target_arch = "x86_64")]
-            unsafe {
-                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast());
-            }
+            // SAFETY: a `Dots` is only made where the processor has the instruction, a hint that reads nothing.
+            unsafe { fetch(line.as_ptr()) }
         }
     }
 
@@ -89,16 +88,22 @@ impl Dots {
     /// If there are fewer.
     pub(super) fn transpose(self, rows: &[bf16], stride: usize, steps: &mut [bf16]) {
         const WIDTH: usize = 2 * SQUARE;
+        assert!(stride <= rows.len(), "rows {stride} apart in {}", rows.len());
         let ends = [stride, STEP].map(|apart| (SQUARE - 1) * apart + WIDTH);
         assert!(ends[0] <= rows.len() && ends[1] <= steps.len(), "{ends:?} of {} and {}", rows.len(), steps.len());
         // SAFETY: as above; all reads and writes end before those ends.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            transpose(rows.as_ptr(), stride, steps.as_mut_ptr());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("a `Dots` of another processor");
+        unsafe { transpose(rows.as_ptr(), stride, steps.as_mut_ptr()) }
     }
+}
+
+/// # Safety
+/// None beyond the processor's: a hint about any address does nothing else.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn fetch(line: *const f32) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: as above.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
 }
 
 /// # Safety
@@ -173,6 +178,24 @@ unsafe fn sum(left: Left<'_>, right: *const bf16, pairs: usize, sums: &mut Tile)
             // SAFETY: 16 numbers of f32.
             unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), acc) };
         }
+    }
+}
+
+/// Never called: on other processors nobody has a [`Dots`].
+#[cfg(not(target_arch = "x86_64"))]
+mod others {
+    use super::{Left, Tile, bf16};
+
+    pub(super) unsafe fn fetch(_: *const f32) {
+        unreachable!("instructions of another processor")
+    }
+
+    pub(super) unsafe fn transpose(_: *const bf16, _: usize, _: *mut bf16) {
+        unreachable!("instructions of another processor")
+    }
+
+    pub(super) unsafe fn sum(_: Left<'_>, _: *const bf16, _: usize, _: &mut Tile) {
+        unreachable!("instructions of another processor")
     }
 }
 

@@ -46,7 +46,8 @@ pub(crate) fn value_and_slope<S: Simd>(simd: S, activation: Activation, x: S::f3
         }
         Activation::Relu => {
             let positive = simd.less_than_f32s(splat(0.0), x);
-            (simd.max_f32s(x, splat(0.0)), simd.select_f32s(positive, splat(1.0), splat(0.0)))
+            let negative = simd.less_than_f32s(x, splat(0.0)); // what is no number is neither
+            (simd.select_f32s(negative, splat(0.0), x), simd.select_f32s(positive, splat(1.0), splat(0.0)))
         }
         Activation::Silu => {
             let s = sigmoid(simd, x);
@@ -122,6 +123,24 @@ mod tests {
                 let off = (Tensor::from_slice(&found) - expected).abs();
                 let allowed = x.abs() * 4e-7 + least;
                 assert!((off - allowed).max().double_value(&[]) < 0.0, "{activation:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn far_ends_and_what_is_no_number_are_libtorchs() {
+        let xs = [-100.0, -20.0, -13.0, 13.0, 20.0, 88.0, f32::NAN, 0.0];
+        for activation in [Activation::Gelu, Activation::GeluNew, Activation::Relu, Activation::Silu] {
+            let mut found = [0.0; ALIGN];
+            found[..xs.len()].copy_from_slice(&xs);
+            dispatch(Map(activation, &mut found, &mut [0.0; ALIGN]));
+            for (x, found) in xs.into_iter().zip(found) {
+                let expected = activation.forward(&Tensor::from_slice(&[f64::from(x)])).double_value(&[0]);
+                let off = (f64::from(found) - expected).abs();
+                assert!(
+                    off <= 1e-6 * f64::from(x.abs()) || x.is_nan() && found.is_nan(),
+                    "{activation:?} {x}: {found}"
+                );
             }
         }
     }
