@@ -57,12 +57,18 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Mo
     let as_they_lie = tensors.iter().all(|t| t.device() == Device::Cpu && t.kind() == Kind::Float && t.is_contiguous());
     let written = if as_they_lie {
         with_bytes(&tensors, |all| {
-            let written = shapes.iter().zip(all).map(|(shape, bytes)| Written { shape, bytes });
-            serialise(names.into_iter().zip(written), &beside)
+            let views = shapes.iter().zip(all).map(|(shape, bytes)| Written { shape, data: move || bytes.into() });
+            serialise(names.into_iter().zip(views), &beside)
         })
     } else {
-        let written = shapes.iter().zip(&tensors).map(|(shape, tensor)| Copied { shape, tensor });
-        serialise(names.into_iter().zip(written), &beside)
+        let data = |tensor: &Tensor| {
+            let host = tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+            let mut data = vec![0; host.numel() * size_of::<f32>()];
+            host.copy_data_u8(&mut data, host.numel());
+            data.into()
+        };
+        let views = shapes.iter().zip(&tensors).map(|(shape, tensor)| Written { shape, data: move || data(tensor) });
+        serialise(names.into_iter().zip(views), &beside)
     };
     written.map_err(|e| match e {
         SafeTensorError::IoError(e) => ModelError::io("cannot write", &beside)(e),
@@ -77,19 +83,13 @@ fn serialise<'a>(views: impl IntoIterator<Item = (&'a str, impl View)>, path: &P
     safetensors::serialize_to_file(views, Some(metadata), path)
 }
 
-/// A tensor on the CPU as safetensors asks for it.
-struct Written<'a> {
+/// A tensor of f32 as safetensors asks for it; `data` is asked when its turn comes.
+struct Written<'a, F> {
     shape: &'a [usize],
-    bytes: &'a [u8],
+    data: F,
 }
 
-/// Another tensor, copied when it is asked for.
-struct Copied<'a> {
-    shape: &'a [usize],
-    tensor: &'a Tensor,
-}
-
-impl View for Written<'_> {
+impl<'a, F: Fn() -> Cow<'a, [u8]>> View for Written<'a, F> {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }
@@ -99,28 +99,7 @@ impl View for Written<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        self.bytes.into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
-impl View for Copied<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let host = self.tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-        let mut data = vec![0; self.data_len()];
-        host.copy_data_u8(&mut data, host.numel());
-        data.into()
+        (self.data)()
     }
 
     fn data_len(&self) -> usize {

@@ -15,6 +15,9 @@ mod onednn;
 pub(crate) mod panels;
 pub(crate) mod simd;
 
+/// Rows from which on products pay that rearrange the weights first.
+const FEWEST_ROWS: i64 = 48;
+
 /// The kernels for the crate's own benches; nothing else is to use them.
 #[doc(hidden)]
 pub mod bench {

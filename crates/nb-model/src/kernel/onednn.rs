@@ -11,8 +11,7 @@ use std::sync::LazyLock;
 use nb_torch::{Then, onednn_linear, onednn_linear_onto};
 use tch::{Device, Kind, TchError, Tensor};
 
-/// Rows from which on it pays: for fewer, weights are not worth rearranging.
-const FEWEST_ROWS: i64 = 48;
+use super::FEWEST_ROWS;
 
 /// Whether products of f32 belong here: the processor has AVX-512 and is not Intel's.
 static PAYS_F32: LazyLock<bool> = LazyLock::new(|| has_unused_avx512() && works(Kind::Float));

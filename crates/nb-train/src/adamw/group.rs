@@ -112,17 +112,17 @@ impl Group {
         Some((table.of(&self.grads), Tensor::from_slice(&known)))
     }
 
-    /// Norms of the gradient's parts, f64.
-    pub(super) fn norms(&self) -> Vec<Tensor> {
+    /// Norm of the gradient, f64.
+    pub(super) fn norm(&self) -> Tensor {
         let Some(rows) = &self.rows else {
-            return vec![self.grads.norm().to_kind(Kind::Double)];
+            return self.grads.norm().to_kind(Kind::Double);
         };
         let spans = &self.spans;
         let sum = with_slices::<f32, 1, 0, _>([&self.grads], [], |[grads], _| {
             let spans = spans.iter().map(|span| sum_of_squares(&grads[span.start..span.start + span.len]));
             spans.sum::<f64>() + rows.sum_of_squares(grads)
         });
-        vec![Tensor::from(sum.sqrt())]
+        Tensor::from(sum.sqrt())
     }
 
     /// Sets the gradient to zero without an update.

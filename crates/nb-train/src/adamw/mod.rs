@@ -39,7 +39,7 @@ pub struct AdamW {
 /// # Panics
 /// If there is no group.
 pub fn gradient_norm(groups: &[Group]) -> Tensor {
-    let norms: Vec<Tensor> = groups.iter().flat_map(Group::norms).collect();
+    let norms: Vec<Tensor> = groups.iter().map(Group::norm).collect();
     Tensor::stack(&norms, 0).norm()
 }
 

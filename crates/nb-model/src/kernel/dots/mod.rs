@@ -19,6 +19,7 @@ use half::bf16;
 use pulp::{Simd, WithSimd};
 use tch::{Device, Kind, Tensor};
 
+use super::FEWEST_ROWS;
 use super::simd::dispatch;
 use crate::config::Activation;
 use crate::host::with_slices_of;
@@ -26,8 +27,6 @@ use crate::pool;
 use finish::{Activated, Added, Finish, Rounded, Times, WithSlope};
 use tile::{COLUMNS, Dots, Left, ROWS};
 
-/// Rows from which on it pays: for fewer, weights are not worth rearranging.
-const FEWEST_ROWS: i64 = 48;
 /// Tiles that go by a panel before the next one: the more, the less often panels come from memory, as long as the rows stay in
 /// the second cache.
 const TILES: usize = 36;
@@ -204,10 +203,7 @@ impl Forward<'_> {
     {
         let inputs = self.weight.len() / self.outputs;
         let pack = |index: usize, panel: &mut [bf16]| pack::transposed(dots(), self.weight, inputs, index, panel);
-        with_panels((inputs, self.outputs), pack, |right| {
-            let rows = block(self.x.len() / inputs, TILES);
-            by_rows((self.x, inputs), (right, self.outputs), finish, parts(rows), rows);
-        });
+        by_rows((self.x, inputs), (pack, self.outputs), finish, parts);
     }
 }
 
@@ -227,23 +223,25 @@ impl Backward<'_> {
         let pack = |index: usize, panel: &mut [bf16]| {
             pack::interleaved(self.weight, self.inputs, index * COLUMNS, COLUMNS, panel);
         };
-        with_panels((outputs, self.inputs), pack, |right| {
-            let rows = block(self.grad.len() / outputs, TILES);
-            by_rows((self.grad, outputs), (right, self.inputs), finish, parts(rows), rows);
-        });
+        by_rows((self.grad, outputs), (pack, self.inputs), finish, parts);
     }
 }
 
-/// `left` [n, k] times a matrix of `width` columns in panels, `rows` rows at a time.
-fn by_rows<'o, F: Finish>(
+/// `left` [n, k] times a matrix of `width` columns, whose panels `pack` fills, some rows at a time: `parts` has the result in
+/// parts of as many rows as it is told.
+fn by_rows<'o, F: Finish, I>(
     (left, k): (&[bf16], usize),
-    (right, width): (&[bf16], usize),
+    (pack, width): (impl Fn(usize, &mut [bf16]) + Sync, usize),
     finish: &F,
-    parts: impl ExactSizeIterator<Item = F::Rows<'o>> + Send,
-    rows: usize,
-) {
-    pool::for_each(left.chunks(rows * k).zip(parts), |(rows, out)| {
-        dispatch(Block { left: Lefts::Rows { entries: rows, k }, right, k, finish, width, out });
+    parts: impl FnOnce(usize) -> I,
+) where
+    I: ExactSizeIterator<Item = F::Rows<'o>> + Send,
+{
+    with_panels((k, width), pack, |right| {
+        let rows = block(left.len() / k, TILES);
+        pool::for_each(left.chunks(rows * k).zip(parts(rows)), |(rows, out)| {
+            dispatch(Block { left: Lefts::Rows { entries: rows, k }, right, k, finish, width, out });
+        });
     });
 }
 
