@@ -1,6 +1,6 @@
 // Operations of libtorch behind functions that Rust can call. Each returns 0 or, after an exception, 1 with its message in
 // `*error`, which the caller frees with nb_torch_free. They go through libtorch's dispatcher: which devices there are is known
-// when they run. None is recorded by autograd.
+// when they run. What they compute is not recorded by autograd.
 
 #include <ATen/Context.h>
 #include <ATen/core/List.h>
@@ -10,13 +10,19 @@
 #include <ATen/ops/_flash_attention_backward.h>
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -52,7 +58,7 @@ struct Then {
   const char* name;
   const char* kind;
 };
-constexpr Then THEN[] = {{"none", ""}, {"gelu", "none"}, {"gelu", "tanh"}, {"relu", ""}, {"swish", ""}, {"tanh", ""}};
+constexpr Then THEN[] = {{"none", ""}, {"gelu", "none"}, {"gelu", "tanh"}, {"relu", ""}, {"swish", ""}};
 
 // As long as it lives, libtorch's kernels give the same bits each time. libtorch's settings are those of the process: one such
 // object at a time.
@@ -78,6 +84,40 @@ class Repeatable {
 };
 std::mutex Repeatable::one;
 
+// A function of the caller's as a node of autograd's graph.
+class Own final : public torch::autograd::Node {
+ public:
+  // Takes a gradient, which the callee owns, and gives one for each input: tensors that the caller owns. Returns 0, or 1 with a
+  // message that the caller frees.
+  using Call = int (*)(void* data, at::Tensor* grad, at::Tensor** grads, char** error);
+  using Drop = void (*)(void* data);
+
+  using Data = std::unique_ptr<void, Drop>;
+
+  Own(Data data, Call call) : data_(std::move(data)), call_(call) {}
+
+  torch::autograd::variable_list apply(torch::autograd::variable_list&& grads) override {
+    torch::autograd::variable_list out(num_outputs());
+    if (!grads[0].defined()) {
+      return out;
+    }
+    std::vector<at::Tensor*> made(out.size(), nullptr);
+    char* message = nullptr;
+    if (call_(data_.get(), new at::Tensor(grads[0]), made.data(), &message) != 0) {
+      const std::unique_ptr<char, decltype(&std::free)> owner(message, std::free);
+      throw std::runtime_error(message != nullptr ? message : "no memory for a message");
+    }
+    for (size_t i = 0; i < out.size(); ++i) {
+      out[i] = std::move(*std::unique_ptr<at::Tensor>(made[i]));
+    }
+    return out;
+  }
+
+ private:
+  const Data data_;
+  const Call call_;
+};
+
 }  // namespace
 
 extern "C" {
@@ -98,15 +138,21 @@ int nb_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* b
   });
 }
 
-// `out` takes other + x Wᵀ.
-int nb_linear_onto(const at::Tensor* other, const at::Tensor* x, const at::Tensor* weight, at::Tensor** out,
-                   char** error) {
+// `out` takes the numbers of `value`, where autograd is on as a function of the `count` tensors at `inputs`. `data` becomes the
+// graph's own, which gives it to `drop`; without a graph, that is at once.
+int nb_own(const at::Tensor* value, const at::Tensor* const* inputs, size_t count, void* data, Own::Call call,
+           Own::Drop drop, at::Tensor** out, char** error) {
+  Own::Data owner(data, drop);
+  const bool is_on = at::GradMode::is_enabled();
   return guarded(error, [&] {
-    using Linear = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
-                              c10::string_view);
-    static const auto linear =
-        c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "binary").typed<Linear>();
-    *out = new at::Tensor(linear.call(*x, *other, *weight, std::nullopt, "add"));
+    auto result = std::make_unique<at::Tensor>(value->detach());
+    const auto all = list(inputs, count);
+    if (is_on && std::any_of(all.begin(), all.end(), [](const at::Tensor& input) { return input.requires_grad(); })) {
+      auto node = std::shared_ptr<Own>(new Own(std::move(owner), call), torch::autograd::deleteNode);
+      node->set_next_edges(torch::autograd::collect_next_edges(all));
+      torch::autograd::set_history(*result, node);
+    }
+    *out = result.release();
   });
 }
 

@@ -17,8 +17,6 @@ pub enum Then {
     Relu,
     /// x·σ(x).
     Silu,
-    /// tanh(x).
-    Tanh,
 }
 
 impl Then {
@@ -46,32 +44,23 @@ impl Then {
 /// }
 /// ```
 pub fn onednn_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, then: Then) -> Result<Tensor, TchError> {
-    let [_, outputs] = check(x, weight)?;
+    let outputs = check(x, weight)?;
     if let Some(bias) = bias {
         check_like("bias", bias, &[outputs], x)?;
     }
     shim::linear(x, weight, bias, then)
 }
 
-/// `other` [n, out] + x Wᵀ, as [`onednn_linear`]; `other` is of the same kind, and stays.
-///
-/// # Errors
-/// As [`onednn_linear`].
-pub fn onednn_linear_onto(other: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor, TchError> {
-    check_like("other", other, &check(x, weight)?, x)?;
-    shim::linear_onto(other, x, weight)
-}
-
-/// Passes what oneDNN can multiply; returns the shape of the product.
-fn check(x: &Tensor, weight: &Tensor) -> Result<[i64; 2], TchError> {
-    let (rows, inputs) = x.size2()?;
+/// Passes what oneDNN can multiply; returns the number of outputs.
+fn check(x: &Tensor, weight: &Tensor) -> Result<i64, TchError> {
+    let (_, inputs) = x.size2()?;
     let (outputs, _) = weight.size2()?;
     if !matches!(x.kind(), Kind::Float | Kind::BFloat16) || x.device() != Device::Cpu {
         let (kind, device) = (x.kind(), x.device());
         return Err(TchError::Kind(format!("x is {kind:?} on {device:?}, expected f32 or bf16 on the CPU")));
     }
     check_like("weight", weight, &[outputs, inputs], x)?;
-    Ok([rows, outputs])
+    Ok(outputs)
 }
 
 fn check_like(name: &str, tensor: &Tensor, expected: &[i64], x: &Tensor) -> Result<(), TchError> {

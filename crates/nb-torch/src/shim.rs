@@ -12,6 +12,8 @@ use tch::{TchError, Tensor};
 use crate::Then;
 
 unsafe extern "C" {
+    /// C's own.
+    fn strdup(text: *const c_char) -> *mut c_char;
     fn nb_torch_free(memory: *mut c_void);
     fn nb_linear(
         x: *const c_void,
@@ -21,10 +23,13 @@ unsafe extern "C" {
         out: *mut *mut c_void,
         error: *mut *mut c_char,
     ) -> c_int;
-    fn nb_linear_onto(
-        other: *const c_void,
-        x: *const c_void,
-        weight: *const c_void,
+    fn nb_own(
+        value: *const c_void,
+        inputs: *const *const c_void,
+        count: usize,
+        data: *mut c_void,
+        call: extern "C" fn(*mut c_void, *mut c_void, *mut *mut c_void, *mut *mut c_char) -> c_int,
+        drop: extern "C" fn(*mut c_void),
         out: *mut *mut c_void,
         error: *mut *mut c_char,
     ) -> c_int;
@@ -77,10 +82,49 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, then: T
     made(|out, error| unsafe { nb_linear(pointer(x), pointer(weight), bias, then.number(), out, error) }).map(|[y]| y)
 }
 
-/// other + x Wᵀ.
-pub(crate) fn linear_onto(other: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor, TchError> {
-    // SAFETY: see the top of the file; room for one result.
-    made(|out, error| unsafe { nb_linear_onto(pointer(other), pointer(x), pointer(weight), out, error) }).map(|[y]| y)
+/// What autograd calls back: gives a gradient for each input.
+pub(crate) trait Backward: Fn(Tensor) -> Result<Vec<Tensor>, String> + Send + 'static {}
+impl<F: Fn(Tensor) -> Result<Vec<Tensor>, String> + Send + 'static> Backward for F {}
+
+/// `value` as a function of `inputs`. `backward` does not unwind, and gives as many gradients as there are inputs.
+pub(crate) fn own<F: Backward>(value: &Tensor, inputs: &[&Tensor], backward: F) -> Result<Tensor, TchError> {
+    extern "C" fn call<F: Backward>(
+        data: *mut c_void,
+        grad: *mut c_void,
+        grads: *mut *mut c_void,
+        error: *mut *mut c_char,
+    ) -> c_int {
+        // SAFETY: `data` is the box of below, which the graph keeps until it is dropped.
+        let backward = unsafe { &*data.cast::<F>() };
+        // SAFETY: a tensor that the shim has made with `new`, for this function to own.
+        let grad = unsafe { Tensor::from_ptr(grad.cast()) };
+        match backward(grad) {
+            Ok(made) => {
+                for (i, tensor) in made.into_iter().enumerate() {
+                    // SAFETY: the shim has room for a gradient of each input. It owns the tensor from here on.
+                    unsafe { *grads.add(i) = std::mem::ManuallyDrop::new(tensor).as_mut_ptr().cast() };
+                }
+                0
+            }
+            Err(message) => {
+                let message: Vec<u8> = message.bytes().filter(|&byte| byte != 0).chain([0]).collect();
+                // SAFETY: the string ends with the one 0 in it; the shim frees the copy.
+                unsafe { *error = strdup(message.as_ptr().cast()) };
+                1
+            }
+        }
+    }
+    extern "C" fn drop_box<F>(data: *mut c_void) {
+        // SAFETY: the box of below, which the graph gives away once.
+        drop(unsafe { Box::from_raw(data.cast::<F>()) });
+    }
+    let inputs: Vec<_> = inputs.iter().map(|input| pointer(input)).collect();
+    let data = Box::into_raw(Box::new(backward)).cast();
+    // SAFETY: see the top of the file; a list of as many pointers, room for one result, and a box with functions of its type.
+    made(|out, error| unsafe {
+        nb_own(pointer(value), inputs.as_ptr(), inputs.len(), data, call::<F>, drop_box::<F>, out, error)
+    })
+    .map(|[y]| y)
 }
 
 /// The tensors that a call makes.

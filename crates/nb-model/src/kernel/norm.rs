@@ -8,15 +8,13 @@ use half::bf16;
 use tch::{Device, Kind, Tensor};
 
 use super::dropout::{BLOCK, Dropout};
-use super::simd::dispatch;
+use super::simd::{dispatch, sum, sum_product};
 use crate::host::{Element, with_slices_of_both};
 use crate::pool;
 
 /// Rows per parallel piece. Fixed, so that the sums over rows do not depend on the number of threads; and as many as a block
 /// of dropout has entries, so that each piece begins with one.
 const PIECE: usize = BLOCK;
-/// Independent partial sums of a row; lets the compiler use vector registers without reordering floats itself.
-const LANES: usize = 16;
 
 /// Views of one LayerNorm's parameters and gradients, all \[H\] and f32.
 #[derive(Debug)]
@@ -253,30 +251,6 @@ fn backward_piece(
         out.iter_mut().zip(norm).for_each(|(o, n)| *o = (*o - mean - n * along) * inverse);
     }
     (weight_part, bias_part)
-}
-
-/// Σ f(v) in [`LANES`] partial sums.
-#[inline(always)]
-fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let chunks = row.chunks_exact(LANES);
-    let rest: f32 = chunks.remainder().iter().map(|&v| f(v)).sum();
-    for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(l, &v)| *l += f(v));
-    }
-    lanes.iter().sum::<f32>() + rest
-}
-
-/// Σ a·b in [`LANES`] partial sums.
-#[inline(always)]
-fn sum_product(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (left, right) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in left.zip(right) {
-        lanes.iter_mut().zip(a.iter().zip(b)).for_each(|(l, (a, b))| *l += a * b);
-    }
-    lanes.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

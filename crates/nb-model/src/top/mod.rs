@@ -6,7 +6,6 @@ mod attention;
 mod dense;
 mod pooling;
 mod reader;
-mod unrecorded;
 
 use tch::Tensor;
 

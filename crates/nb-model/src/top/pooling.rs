@@ -1,10 +1,11 @@
 //! Attentive pooling: from the rows of a run to one vector.
 
+mod host;
+
 use tch::{Device, Kind, Tensor};
 
-use super::{uniform, unrecorded};
+use super::uniform;
 use crate::arena::{Arena, Layout};
-use crate::kernel::linear::tanh_of_dense;
 use crate::runs::Runs;
 
 /// The width Q of the pooling query that NewsBERT uses.
@@ -66,12 +67,11 @@ impl AttentivePooling {
             states.size()[0],
             "rows of the runs against those of the states"
         );
-        let scores = self.scores(states);
-        if unrecorded::pays(&scores, states) {
-            return unrecorded::pooled(&scores, states, runs.lengths());
+        if host::pays(states) {
+            return host::pooled(states, self.parameters(), runs.lengths());
         }
         // One row per run with −∞ at the rows of others: a softmax and a product then pool without padding.
-        let scores = scores.view([1, -1]);
+        let scores = self.recorded_scores(states).view([1, -1]);
         let scores = match runs.lengths() {
             [_] => scores, // there are no others
             _ => scores.masked_fill(&runs.members().logical_not(), f64::NEG_INFINITY),
@@ -80,8 +80,19 @@ impl AttentivePooling {
     }
 
     /// e·q of each row, before the softmax over a run: [n, H] → \[n\]. It depends on the row alone, so that rows which are
-    /// pooled in many runs need it once.
+    /// pooled in many runs need it once. It is not recorded by autograd.
     pub fn scores(&self, states: &Tensor) -> Tensor {
-        tanh_of_dense(states, &self.weight, &self.bias).linear(&self.query, None::<&Tensor>).view(-1)
+        if host::pays(states) {
+            return host::scores(states, &self.parameters()).1;
+        }
+        tch::no_grad(|| self.recorded_scores(states))
+    }
+
+    fn recorded_scores(&self, states: &Tensor) -> Tensor {
+        states.linear(&self.weight, Some(&self.bias)).tanh().linear(&self.query, None::<&Tensor>).view(-1)
+    }
+
+    fn parameters(&self) -> [&Tensor; 3] {
+        [&self.weight, &self.bias, &self.query]
     }
 }

@@ -7,12 +7,14 @@ mod activate;
 mod exp;
 mod pairs;
 mod product;
+mod sums;
 
 pub(crate) use activate::{activate, value_and_slope};
 pub(crate) use exp::exp;
 pub(crate) use pairs::{WIDTH, paired, product_of_pairs};
 pub(crate) use product::{Left, product};
 use pulp::{Arch, WithSimd};
+pub(crate) use sums::{sum, sum_product};
 
 /// Widths of rows are rounded up to this, a multiple of the entries of every vector register.
 pub(crate) const ALIGN: usize = 16;
