@@ -6,7 +6,7 @@
 use pulp::{Simd, WithSimd};
 use tch::{Kind, Tensor};
 
-use super::simd::{Left, WIDTH, activate, dispatch, paired, product, product_of_pairs};
+use super::simd::{WIDTH, activate, dispatch, paired, product_of_panel};
 use crate::config::Activation;
 use crate::pool;
 
@@ -122,12 +122,9 @@ impl WithSimd for Piece<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let rows = self.x.len() / self.inputs;
         match self.weights {
-            Panel::F32(weights) => {
-                product(simd, Left::Rows(self.x, self.inputs), weights, (rows, self.inputs, WIDTH), self.out);
-            }
-            Panel::Pairs(words) => product_of_pairs(simd, self.x, words, (rows, self.inputs), self.out),
+            Panel::F32(weights) => product_of_panel(simd, self.x, weights, self.inputs, self.out),
+            Panel::Pairs(words) => product_of_panel(simd, self.x, words, self.inputs, self.out),
         }
         let bias = S::as_simd_f32s(self.bias).0;
         for row in self.out.chunks_exact_mut(WIDTH) {
@@ -152,7 +149,9 @@ mod tests {
             let all = Tensor::arange(size.iter().product::<i64>(), (Kind::Int64, Device::Cpu)) * factor;
             (all.remainder(11) - 5).to_kind(Kind::Float).view(size)
         };
-        for (rows, inputs, outputs) in [(1, 7, 3), (9, 48, 200), (12, 33, 32), (17, 5, 97), (32, 64, 64)] {
+        for (rows, inputs, outputs) in
+            (1..=13).map(|rows| (rows, 7, 35)).chain([(9, 48, 200), (17, 5, 97), (25, 3, 1), (32, 64, 64)])
+        {
             let (x, weight, bias) =
                 (integers(&[rows, inputs], 7), integers(&[outputs, inputs], 3), integers(&[outputs], 5));
             for activation in [None, Some(Activation::Relu)] {

@@ -5,13 +5,13 @@
 
 mod activate;
 mod exp;
-mod pairs;
+mod panel;
 mod product;
 mod sums;
 
 pub(crate) use activate::{activate, value_and_slope};
 pub(crate) use exp::exp;
-pub(crate) use pairs::{WIDTH, paired, product_of_pairs};
+pub(crate) use panel::{WIDTH, paired, product_of_panel};
 pub(crate) use product::{Left, product};
 use pulp::{Arch, WithSimd};
 pub(crate) use sums::{sum, sum_product};
