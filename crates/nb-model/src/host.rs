@@ -1,6 +1,6 @@
 //! Slices over the memory of CPU tensors, for kernels written in Rust.
 //!
-//! With [`crate::pool`] and `kernel/dots/tile.rs` the only `unsafe` code of this crate. [`with_slices`] hands a closure shared
+//! With [`crate::pool`] and `kernel/dots` (`tile.rs`, `number.rs`) the only `unsafe` code of this crate. [`with_slices`] hands a closure shared
 //! slices of its inputs and exclusive slices of its outputs after checking that each tensor is a contiguous CPU tensor of the
 //! element type and that no output overlaps another tensor of the call. Another handle on the same memory could still be used
 //! meanwhile: tensors are not `Sync`, and the closure must be, so it can capture none; nor can another thread hold a reference

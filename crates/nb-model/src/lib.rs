@@ -2,7 +2,7 @@
 //!
 //! * [`Packed`]: a batch as real tokens only.
 //! * [`Bert`]: the encoder, with a backward pass that adds every gradient into one contiguous [`Arena`].
-//! * [`AttentivePooling`], [`Dense`], [`Reader`]: what stands on it, by autograd.
+//! * [`AttentivePooling`], [`Dense`], [`Reader`]: what stands on it, as parts of autograd's graph.
 //! * [`Checkpoint`], [`Bert::load`], [`Bert::save`]: Hugging Face folders.
 //!
 //! It knows nothing of teachers and students, of losses, of data formats or of configuration files of a run.

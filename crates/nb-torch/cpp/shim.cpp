@@ -84,26 +84,33 @@ class Repeatable {
 };
 std::mutex Repeatable::one;
 
-// A function of the caller's as a node of autograd's graph.
-class Own final : public torch::autograd::Node {
+// A function of the caller's as a node of autograd's graph. It can be derived once.
+class Function final : public torch::autograd::Node {
  public:
-  // Takes a gradient, which the callee owns, and gives one for each input: tensors that the caller owns. Returns 0, or 1 with a
-  // message that the caller frees.
-  using Call = int (*)(void* data, at::Tensor* grad, at::Tensor** grads, char** error);
+  // Takes a gradient, which the callee owns, and gives `count` gradients, one for each input: tensors that the caller owns.
+  // Returns 0, or 1 with a message that the caller frees.
+  using Call = int (*)(void* data, at::Tensor* grad, at::Tensor** grads, size_t count, char** error);
   using Drop = void (*)(void* data);
-
   using Data = std::unique_ptr<void, Drop>;
 
-  Own(Data data, Call call) : data_(std::move(data)), call_(call) {}
+  Function(Data data, Call call) : data_(std::move(data)), call_(call) {}
 
   torch::autograd::variable_list apply(torch::autograd::variable_list&& grads) override {
+    // Two threads may go through one graph.
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (at::GradMode::is_enabled()) {
+      throw std::runtime_error("a function with a backward pass of its own has no second derivatives");
+    }
+    if (data_ == nullptr) {
+      throw std::runtime_error("a second backward pass through a graph that was not kept");
+    }
     torch::autograd::variable_list out(num_outputs());
     if (!grads[0].defined()) {
       return out;
     }
     std::vector<at::Tensor*> made(out.size(), nullptr);
     char* message = nullptr;
-    if (call_(data_.get(), new at::Tensor(grads[0]), made.data(), &message) != 0) {
+    if (call_(data_.get(), new at::Tensor(grads[0]), made.data(), made.size(), &message) != 0) {
       const std::unique_ptr<char, decltype(&std::free)> owner(message, std::free);
       throw std::runtime_error(message != nullptr ? message : "no memory for a message");
     }
@@ -113,8 +120,13 @@ class Own final : public torch::autograd::Node {
     return out;
   }
 
+  void release_variables() override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    data_.reset();
+  }
+
  private:
-  const Data data_;
+  Data data_;
   const Call call_;
 };
 
@@ -140,15 +152,15 @@ int nb_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* b
 
 // `out` takes the numbers of `value`, where autograd is on as a function of the `count` tensors at `inputs`. `data` becomes the
 // graph's own, which gives it to `drop`; without a graph, that is at once.
-int nb_own(const at::Tensor* value, const at::Tensor* const* inputs, size_t count, void* data, Own::Call call,
-           Own::Drop drop, at::Tensor** out, char** error) {
-  Own::Data owner(data, drop);
+int nb_with_backward(const at::Tensor* value, const at::Tensor* const* inputs, size_t count, void* data,
+                     Function::Call call, Function::Drop drop, at::Tensor** out, char** error) {
+  Function::Data owner(data, drop);
   const bool is_on = at::GradMode::is_enabled();
   return guarded(error, [&] {
     auto result = std::make_unique<at::Tensor>(value->detach());
     const auto all = list(inputs, count);
     if (is_on && std::any_of(all.begin(), all.end(), [](const at::Tensor& input) { return input.requires_grad(); })) {
-      auto node = std::shared_ptr<Own>(new Own(std::move(owner), call), torch::autograd::deleteNode);
+      auto node = std::shared_ptr<Function>(new Function(std::move(owner), call), torch::autograd::deleteNode);
       node->set_next_edges(torch::autograd::collect_next_edges(all));
       torch::autograd::set_history(*result, node);
     }

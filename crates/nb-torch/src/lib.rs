@@ -4,14 +4,14 @@
 
 mod adamw;
 mod attention;
+mod backward;
 pub mod cuda;
 mod linear;
-mod own;
 mod send;
 mod shim;
 
 pub use adamw::{Hyperparameters, Parameters, fused_adamw};
 pub use attention::{Attended, Sequences, flash_attention};
+pub use backward::with_backward;
 pub use linear::{Then, onednn_linear};
-pub use own::with_backward;
 pub use send::send;

@@ -5,6 +5,7 @@
 // one `Tensor`'s own, or a message, which is copied and freed. The tests go through every function.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
 
 use tch::{TchError, Tensor};
@@ -23,12 +24,12 @@ unsafe extern "C" {
         out: *mut *mut c_void,
         error: *mut *mut c_char,
     ) -> c_int;
-    fn nb_own(
+    fn nb_with_backward(
         value: *const c_void,
         inputs: *const *const c_void,
         count: usize,
         data: *mut c_void,
-        call: extern "C" fn(*mut c_void, *mut c_void, *mut *mut c_void, *mut *mut c_char) -> c_int,
+        call: extern "C" fn(*mut c_void, *mut c_void, *mut *mut c_void, usize, *mut *mut c_char) -> c_int,
         drop: extern "C" fn(*mut c_void),
         out: *mut *mut c_void,
         error: *mut *mut c_char,
@@ -82,26 +83,26 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, then: T
     made(|out, error| unsafe { nb_linear(pointer(x), pointer(weight), bias, then.number(), out, error) }).map(|[y]| y)
 }
 
-/// What autograd calls back: gives a gradient for each input.
-pub(crate) trait Backward: Fn(Tensor) -> Result<Vec<Tensor>, String> + Send + 'static {}
-impl<F: Fn(Tensor) -> Result<Vec<Tensor>, String> + Send + 'static> Backward for F {}
-
-/// `value` as a function of `inputs`. `backward` does not unwind, and gives as many gradients as there are inputs.
-pub(crate) fn own<F: Backward>(value: &Tensor, inputs: &[&Tensor], backward: F) -> Result<Tensor, TchError> {
-    extern "C" fn call<F: Backward>(
+/// `value` as a function of `inputs`, where `backward` gives dL/d(input) of each from dL/d(value).
+pub(crate) fn with_backward<F>(value: &Tensor, inputs: &[&Tensor], backward: F) -> Result<Tensor, TchError>
+where
+    F: Fn(Tensor) -> Vec<Tensor> + Send + 'static,
+{
+    extern "C" fn call<F: Fn(Tensor) -> Vec<Tensor>>(
         data: *mut c_void,
         grad: *mut c_void,
         grads: *mut *mut c_void,
+        count: usize,
         error: *mut *mut c_char,
     ) -> c_int {
-        // SAFETY: `data` is the box of below, which the graph keeps until it is dropped.
+        // SAFETY: `data` is the box of below, which the graph keeps until it is dropped, and lends to one thread at a time.
         let backward = unsafe { &*data.cast::<F>() };
         // SAFETY: a tensor that the shim has made with `new`, for this function to own.
         let grad = unsafe { Tensor::from_ptr(grad.cast()) };
-        match backward(grad) {
+        match made_by(backward, grad, count) {
             Ok(made) => {
                 for (i, tensor) in made.into_iter().enumerate() {
-                    // SAFETY: the shim has room for a gradient of each input. It owns the tensor from here on.
+                    // SAFETY: there is room for `count` of them, and so many there are. The shim owns each from here on.
                     unsafe { *grads.add(i) = std::mem::ManuallyDrop::new(tensor).as_mut_ptr().cast() };
                 }
                 0
@@ -122,9 +123,23 @@ pub(crate) fn own<F: Backward>(value: &Tensor, inputs: &[&Tensor], backward: F) 
     let data = Box::into_raw(Box::new(backward)).cast();
     // SAFETY: see the top of the file; a list of as many pointers, room for one result, and a box with functions of its type.
     made(|out, error| unsafe {
-        nb_own(pointer(value), inputs.as_ptr(), inputs.len(), data, call::<F>, drop_box::<F>, out, error)
+        nb_with_backward(pointer(value), inputs.as_ptr(), inputs.len(), data, call::<F>, drop_box::<F>, out, error)
     })
     .map(|[y]| y)
+}
+
+/// The `count` gradients that `backward` makes. A panic of it may not cross into C++.
+fn made_by(backward: impl Fn(Tensor) -> Vec<Tensor>, grad: Tensor, count: usize) -> Result<Vec<Tensor>, String> {
+    let grads = catch_unwind(AssertUnwindSafe(|| backward(grad))).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        format!("the backward pass of a function panicked: {text}")
+    })?;
+    if grads.len() == count {
+        Ok(grads)
+    } else {
+        Err(format!("the backward pass of a function gave {} gradients, expected {count}", grads.len()))
+    }
 }
 
 /// The tensors that a call makes.

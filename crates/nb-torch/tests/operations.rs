@@ -269,17 +269,46 @@ fn there_is_no_graph_where_none_is_wanted() {
     // Only one of two wants a gradient.
     product(&leaf, &x, &calls, &graphs).sum(Kind::Float).backward();
     assert!(leaf.grad().equal(&x));
+    assert_eq!(graphs.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_graph_keeps_what_it_needs_as_long_as_it_is_kept() {
+    gpu();
+    let (calls, graphs) = (Arc::default(), Arc::default());
+    let x = numbers(&[4], 0.0, Device::Cpu).set_requires_grad(true);
+    let y = product(&x, &x, &calls, &graphs).sum(Kind::Float);
+    let pass = |keep| Tensor::f_run_backward(&[&y], &[&x], keep, false);
+    assert!(pass(true).unwrap()[0].equal(&(&x * 2.0)));
+    assert!(pass(true).unwrap()[0].equal(&(&x * 2.0)));
+    assert_eq!((calls.load(Ordering::SeqCst), graphs.load(Ordering::SeqCst)), (2, 1));
+    pass(false).unwrap();
+    assert_eq!(graphs.load(Ordering::SeqCst), 0, "dropped after the last pass, while the result lives");
+    assert!(pass(false).unwrap_err().to_string().contains("backward"));
 }
 
 #[test]
 fn a_backward_pass_that_fails_is_an_error() {
     gpu();
+    let (calls, graphs) = (Arc::default(), Arc::default());
     let x = numbers(&[4], 0.0, Device::Cpu).set_requires_grad(true);
-    let fails = |backward: fn(Tensor) -> Vec<Tensor>| {
+    let fails = |backward: fn(Tensor) -> Vec<Tensor>, again| {
         let y = with_backward(&x.detach(), &[&x], backward).unwrap().sum(Kind::Float);
-        Tensor::f_run_backward(&[&y], &[&x], false, false).unwrap_err().to_string()
+        Tensor::f_run_backward(&[&y], &[&x], again, again).unwrap_err().to_string()
     };
-    assert!(fails(|_| panic!("no gradient today")).contains("panicked: no gradient today"));
-    assert!(fails(|_| Vec::new()).contains("gave 0 gradients, expected 1"));
-    assert!(fails(|grad| vec![grad.narrow(0, 0, 2)]).contains("invalid gradient"));
+    assert!(fails(|_| panic!("no gradient today"), false).contains("panicked: no gradient today"));
+    assert!(fails(|_| Vec::new(), false).contains("gave 0 gradients, expected 1"));
+    assert!(fails(|grad| vec![grad.copy(), grad], false).contains("gave 2 gradients, expected 1"));
+    assert!(fails(|grad| vec![grad.narrow(0, 0, 2)], false).contains("invalid gradient"));
+    assert!(fails(|grad| vec![grad], true).contains("no second derivatives"));
+    // What can have no gradient can be no node; the function is dropped there too.
+    let (own, integers) = (Counted(Arc::clone(&graphs)), Tensor::from_slice(&[1i64, 2, 3, 4]));
+    graphs.fetch_add(1, Ordering::SeqCst);
+    let refused = with_backward(&integers, &[&x], move |grad| {
+        let _ = &own;
+        vec![grad]
+    });
+    drop(refused);
+    drop(product(&x, &x, &calls, &graphs));
+    assert_eq!(graphs.load(Ordering::SeqCst), 0);
 }

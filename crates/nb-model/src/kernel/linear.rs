@@ -25,7 +25,6 @@ pub(crate) struct Linear {
 impl Linear {
     /// `x` [n, in] → [n, out].
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        let _scope = scope(Phase::Linear);
         forward(x, &self.weight, &self.bias)
     }
 
@@ -77,7 +76,7 @@ impl Linear {
         }
     }
 
-    /// As [`Linear::backward`], added to `residual` (f32), the gradient of `x` by another way.
+    /// As [`Linear::backward`], added to `residual` (f32, as it lies in memory), the gradient of `x` by another way.
     pub(crate) fn backward_onto(&self, residual: Tensor, grad: &Tensor, x: &Tensor) -> Tensor {
         let _scope = scope(Phase::Linear);
         self.accumulate(grad, x);
@@ -105,6 +104,7 @@ impl Linear {
 
 /// `x` Wᵀ + b, [n, out]; not recorded by autograd.
 pub(crate) fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    let _scope = scope(Phase::Linear);
     match dots::of(x, weight) {
         Some(dots) => dots.forward(x, weight, bias),
         None if few_rows::pays(x) => few_rows::forward(x, weight, bias),

@@ -1,5 +1,5 @@
-//! Products of bf16 by oneDNN on the CPU, on processors with instructions for bf16 that are not [`super::dots`]'s: those with AMX, and
-//! matrices of odd widths.
+//! Products of bf16 by oneDNN on the CPU, where the processor has instructions for them and [`super::dots`] takes none: on
+//! processors with AMX, and for matrices of odd widths.
 //!
 //! libtorch itself goes by oneDNN in bf16, but by another of its operations, which takes up to a tenth longer. The sums run in
 //! another order.

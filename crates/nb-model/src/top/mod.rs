@@ -1,6 +1,7 @@
 //! What stands on the encoder for a task: attentive pooling, a dense layer, a reader model.
 //!
-//! They are small, so they are left to autograd: their parameters are leaves over arenas of their own.
+//! They are small, so they are left to autograd, but for attentive pooling on the CPU, whose backward pass is written by hand: their
+//! parameters are leaves over arenas of their own.
 
 mod attention;
 mod dense;

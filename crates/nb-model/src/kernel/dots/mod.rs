@@ -29,7 +29,7 @@ use tile::Dots;
 /// The products of a dense layer with `weight` [out, in] and their gradients.
 ///
 /// # Panics
-/// If tensors are of other kinds than `x` and `weight` of [`of`], or of shapes that do not fit.
+/// If tensors are of other kinds than `x` and `weight` of [`of`], or of shapes that do not fit; for bf16, if widths are odd.
 pub(crate) trait Products {
     /// `x` Wᵀ + b, [n, out].
     fn forward(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor;
@@ -57,8 +57,8 @@ pub(crate) trait Products {
 /// What makes the products of rows `x` [n, in], or their gradients [n, out], with `weight` [out, in], if they belong here.
 pub(crate) fn of(x: &Tensor, weight: &Tensor) -> Option<&'static dyn Products> {
     fn find<T: Number>(weight: &Tensor) -> Option<&'static dyn Products> {
-        let is_in_words = weight.size().iter().all(|size| (*size as usize).is_multiple_of(T::IN_WORD));
-        let dots = T::dots().filter(|_| is_in_words)?;
+        let fits = weight.size().iter().all(|&size| size > 0 && (size as usize).is_multiple_of(T::IN_WORD));
+        let dots = T::dots().filter(|_| fits)?;
         Some(dots)
     }
     match (x.device(), x.kind()) {

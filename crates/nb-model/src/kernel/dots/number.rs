@@ -42,7 +42,9 @@ impl Number for bf16 {
     const ZERO: Self = Self::ZERO;
 
     fn dots() -> Option<&'static Dots<Self>> {
-        static DOTS: LazyLock<Option<Dots<bf16>>> = LazyLock::new(|| processor::multiplies_bf16().then(Dots::new));
+        // SAFETY: asked for in the same line.
+        static DOTS: LazyLock<Option<Dots<bf16>>> =
+            LazyLock::new(|| processor::multiplies_bf16().then(|| unsafe { Dots::new() }));
         DOTS.as_ref()
     }
 
@@ -98,7 +100,9 @@ impl Number for f32 {
     const ZERO: Self = 0.0;
 
     fn dots() -> Option<&'static Dots<Self>> {
-        static DOTS: LazyLock<Option<Dots<f32>>> = LazyLock::new(|| processor::multiplies_f32().then(Dots::new));
+        // SAFETY: asked for in the same line.
+        static DOTS: LazyLock<Option<Dots<f32>>> =
+            LazyLock::new(|| processor::multiplies_f32().then(|| unsafe { Dots::new() }));
         DOTS.as_ref()
     }
 

@@ -37,7 +37,8 @@ pub(super) fn transposed<T: Number>(dots: Dots<T>, x: &[T], k: usize, index: usi
     panel.chunks_exact_mut(step::<T>()).for_each(|step| step[word * found..].fill(T::ZERO));
 }
 
-/// Columns `first`, … of `x` [k, n] as they are, as many as fit into steps of `width` words: one for each [`Number::IN_WORD`] rows.
+/// Columns `first`, … of `x` [k, n] as they are, as many as fit into steps of `width` words: a step for each
+/// [`Number::IN_WORD`] rows.
 pub(super) fn interleaved<T: Number>(x: &[T], n: usize, first: usize, width: usize, words: &mut [T]) {
     let there = width.min(n - first);
     dispatch(|| {

@@ -3,7 +3,8 @@
 use super::*;
 
 /// Rows, inputs and outputs that fill no tile, no panel and no pair; one with more rows than a part of a sum has.
-const SHAPES: [[i64; 3]; 6] = [[1, 2, 2], [7, 64, 66], [48, 130, 24], [101, 62, 192], [250, 384, 128], [2501, 10, 14]];
+const SHAPES: [[i64; 3]; 7] =
+    [[1, 2, 2], [1, 4, 20], [7, 64, 66], [48, 130, 24], [101, 62, 192], [250, 384, 128], [2501, 10, 14]];
 
 /// Numbers between −1 and 1, the same for every caller.
 fn numbers(kind: Kind, size: &[i64], shift: f64) -> Tensor {
@@ -99,28 +100,36 @@ fn what_adds_up_in_f32_is_exact() {
     });
 }
 
-/// Rows that were elsewhere in the batch, and other numbers of threads, so tasks of other sizes: the same bits.
+/// Rows that were elsewhere in the batch, and other numbers of threads, so parts of other sizes: the same bits.
 #[test]
 fn an_entry_is_the_same_wherever_it_is_and_whoever_computes_it() {
     with_each(|dots, kind, _| {
         let numbers = |size: &[i64], shift| numbers(kind, size, shift);
-        let (x, weight, bias) = (numbers(&[2500, 64], 0.0), numbers(&[128, 64], 1.0), numbers(&[128], 2.0));
+        let (x, weight, bias) = (numbers(&[2500, 64], 0.0), numbers(&[200, 64], 1.0), numbers(&[200], 2.0));
         let all = dots.forward(&x, &weight, &bias);
         assert!(dots.forward(&x.narrow(0, 101, 50), &weight, &bias).equal(&all.narrow(0, 101, 50)));
 
-        let grad = numbers(&[2500, 128], 3.0);
+        let grad = numbers(&[2500, 200], 3.0);
         let with = |threads| {
             tch::set_num_threads(threads);
             let [mut residual, mut weight_grad, mut bias_grad] = [&x, &weight, &bias].map(|like| wide(like) * 0.3);
             dots.add_input_grad(&mut residual, &grad, &weight);
             dots.add_parameter_grads(&grad, &x, &mut weight_grad, &mut bias_grad);
-            [wide(&dots.forward(&x, &weight, &bias)), residual, weight_grad, bias_grad]
+            let (values, slopes) = dots.activated_with_slope(&x, &weight, &bias, Activation::Gelu);
+            let back = dots.input_grad_through(&grad, &weight, &x);
+            let plain = [dots.forward(&x, &weight, &bias), dots.input_grad(&grad, &weight)];
+            [residual, weight_grad, bias_grad]
+                .into_iter()
+                .chain([values, slopes, back])
+                .chain(plain)
+                .collect::<Vec<_>>()
         };
         let expected = with(1);
-        for threads in [2, 3] {
+        for threads in [2, 3, 8] {
             let found = with(threads);
             assert!(found.iter().zip(&expected).all(|(found, expected)| found.equal(expected)), "{threads} threads");
         }
+        tch::set_num_threads(1);
     });
 }
 

@@ -1,4 +1,4 @@
-//! The one function that everything here is about: sums of products of bf16 for a tile of the result.
+//! The one function that everything here is about: sums of products for a tile of the result.
 #![expect(
     unsafe_code,
     reason = "calls a function compiled for instructions that were asked for, and reads by pointers whose ends are checked"
@@ -45,8 +45,10 @@ pub(crate) struct Left<'a, T> {
 pub(crate) struct Dots<T>(PhantomData<T>);
 
 impl<T: Number> Dots<T> {
-    /// For whoever has asked the processor.
-    pub(super) fn new() -> Self {
+    /// # Safety
+    /// The processor has the instructions.
+    pub(super) unsafe fn new() -> Self {
+        const { assert!(T::IN_WORD * size_of::<T>() == 4, "words of 32 bits") };
         Self(PhantomData)
     }
 
@@ -59,9 +61,9 @@ impl<T: Number> Dots<T> {
         let words = right.len() / step::<T>();
         assert!((1..=ROWS).contains(&left.rows), "a tile of {} rows", left.rows);
         let len = left.entries.len();
-        assert!(words == 0 || left.row.max(left.word) <= len, "steps of {} and {} in {len}", left.row, left.word);
-        let end = (left.rows - 1) * left.row + words.saturating_sub(1) * left.word + T::IN_WORD;
-        assert!(words == 0 || end <= len, "{end} entries of {len}");
+        let product = |count: usize, step: usize| count as u128 * step as u128; // steps may be of any size
+        let end = product(left.rows - 1, left.row) + product(words.saturating_sub(1), left.word) + T::IN_WORD as u128;
+        assert!(words == 0 || end <= len as u128, "{end} entries of {len}");
         // SAFETY: a `Dots` is only made where the processor has the instructions. All reads of `left` end before `end`, those of
         // `right` within its whole steps.
         unsafe { T::sum(left, right.as_ptr(), words, sums) }
@@ -202,6 +204,8 @@ mod others {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use half::bf16;
 
     use super::*;
@@ -236,11 +240,26 @@ mod tests {
         a_tile_holds_the_sums_of_products::<f32>();
     }
 
+    fn a_left_matrix_that_is_too_short_is_refused<T: Number>() {
+        let Some(dots) = T::dots() else { return };
+        let entries = vec![T::ZERO; 5 * T::IN_WORD + 1];
+        let right = vec![T::ZERO; 2 * step::<T>()];
+        let run = |row, word, rows| {
+            let left = Left { entries: &entries, row: row * T::IN_WORD, word: word * T::IN_WORD, rows };
+            let tile = AssertUnwindSafe(|| dots.tile(left, &right, &mut [[0.0; COLUMNS]; ROWS]));
+            catch_unwind(tile).is_ok()
+        };
+        assert!(run(2, 1, 2) && run(1, 4, 1) && run(3, 1, 2));
+        assert!(!run(2, 1, 4) && !run(1, 6, 1) && !run(usize::MAX / 2, 1, 2) && !run(1, 1, 0) && !run(0, 1, ROWS + 1));
+    }
+
     #[test]
-    #[should_panic(expected = "entries of 11")]
-    fn a_left_matrix_that_is_too_short_is_refused() {
-        let Some(dots) = bf16::dots() else { panic!("nothing to refuse: entries of 11") };
-        let zeros = [bf16::ZERO; 2 * step::<bf16>()];
-        dots.tile(Left { entries: &zeros[..11], row: 4, word: 2, rows: 3 }, &zeros, &mut [[0.0; COLUMNS]; ROWS]);
+    fn left_matrices_of_bf16_that_are_too_short_are_refused() {
+        a_left_matrix_that_is_too_short_is_refused::<bf16>();
+    }
+
+    #[test]
+    fn left_matrices_of_f32_that_are_too_short_are_refused() {
+        a_left_matrix_that_is_too_short_is_refused::<f32>();
     }
 }

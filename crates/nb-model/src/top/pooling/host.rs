@@ -10,8 +10,10 @@ use crate::kernel::linear::{self, Linear};
 use crate::kernel::simd::sum_product;
 use crate::pool;
 
-/// Runs per parallel piece.
+/// Runs per parallel piece. Fixed, so that sums over runs do not depend on the number of threads.
 const PIECE: usize = 8;
+/// Rows per parallel piece.
+const ROWS: usize = 64;
 
 /// Whether pooling of `states` [n, H] belongs here.
 pub(super) fn pays(states: &Tensor) -> bool {
@@ -35,11 +37,19 @@ pub(super) fn pooled(states: &Tensor, parameters: [&Tensor; 3], lengths: &[i64])
 
 /// e = tanh(x Wᵀ + b), [n, Q], and e·q, \[n\].
 pub(super) fn scores(states: &Tensor, [weight, bias, query]: &[&Tensor; 3]) -> (Tensor, Tensor) {
-    tch::no_grad(|| {
-        let hidden = linear::forward(states, weight, bias).tanh_();
-        let scores = hidden.mv(&query.view(-1));
-        (hidden, scores)
-    })
+    let [states, weight, bias, query] = [states, weight, bias, query].map(|tensor| tensor.detach().contiguous());
+    let hidden = tch::no_grad(|| linear::forward(&states, &weight, &bias).tanh_());
+    let mut scores = Tensor::empty([states.size()[0]], (Kind::Float, Device::Cpu));
+    with_slices([&hidden, &query], [&mut scores], |[hidden, query], [scores]| {
+        let pieces = hidden.chunks(ROWS * query.len()).zip(scores.chunks_mut(ROWS));
+        pool::for_each(pieces, |(hidden, scores)| {
+            Arch::new().dispatch(|| {
+                let rows = hidden.chunks_exact(query.len());
+                scores.iter_mut().zip(rows).for_each(|(score, row)| *score = sum_product(row, query));
+            });
+        });
+    });
+    (hidden, scores)
 }
 
 /// Σ_t a_t · state_t over each run, [R, H], and all weights a = softmax(scores), \[n\].
@@ -94,12 +104,12 @@ impl Tape {
     fn backward(&self, grad: &Tensor) -> Vec<Tensor> {
         let mut x_grad = self.x.empty_like();
         let mut before_grad = self.hidden.empty_like(); // of x Wᵀ + b
-        let mut scores_grad = self.weights.empty_like();
+        let mut query_grad = self.query.zeros_like();
         let lengths = &self.lengths[..];
         let inputs = [&grad.contiguous(), &self.x, &self.hidden, &self.weights, &self.query];
-        with_slices(inputs, [&mut x_grad, &mut before_grad, &mut scores_grad], |inputs, outputs| {
+        with_slices(inputs, [&mut x_grad, &mut before_grad, &mut query_grad], |inputs, outputs| {
             let [grad, mut x, mut hidden, mut weights, query] = inputs;
-            let [mut x_grad, mut before_grad, mut scores_grad] = outputs;
+            let [mut x_grad, mut before_grad, query_grad] = outputs;
             let (h, q) = (grad.len() / lengths.len(), query.len());
             let runs = lengths.iter().zip(grad.chunks_exact(h)).map(|(&length, grad)| {
                 let length = length as usize;
@@ -111,15 +121,17 @@ impl Tape {
                     weights: weights.split_off(..length).unwrap_or_default(),
                     x_grad: x_grad.split_off_mut(..length * h).unwrap_or_default(),
                     before_grad: before_grad.split_off_mut(..length * q).unwrap_or_default(),
-                    scores_grad: scores_grad.split_off_mut(..length).unwrap_or_default(),
                 }
             });
             let mut runs: Vec<_> = runs.collect();
-            pool::for_each(runs.chunks_mut(PIECE), |runs| {
-                Arch::new().dispatch(|| runs.iter_mut().for_each(Run::backward));
+            let mut sums = vec![0.0; runs.len().div_ceil(PIECE) * q];
+            pool::for_each(runs.chunks_mut(PIECE).zip(sums.chunks_exact_mut(q)), |(runs, sums)| {
+                Arch::new().dispatch(|| runs.iter_mut().for_each(|run| run.backward(sums)));
             });
+            for sums in sums.chunks_exact(q) {
+                query_grad.iter_mut().zip(sums).for_each(|(sum, part)| *sum += part);
+            }
         });
-        let query_grad = scores_grad.unsqueeze(0).matmul(&self.hidden);
         let layer = Linear {
             weight: self.weight.shallow_clone(),
             bias: self.bias.shallow_clone(),
@@ -145,25 +157,22 @@ struct Run<'a> {
     weights: &'a [f32],
     x_grad: &'a mut [f32],
     before_grad: &'a mut [f32],
-    scores_grad: &'a mut [f32],
 }
 
 impl Run<'_> {
+    /// Adds dL/dq to `query_grad`.
     #[inline(always)]
-    fn backward(&mut self) {
+    fn backward(&mut self, query_grad: &mut [f32]) {
         let (h, q) = (self.grad.len(), self.query.len());
-        for (along, x) in self.scores_grad.iter_mut().zip(self.x.chunks_exact(h)) {
-            *along = sum_product(self.grad, x);
-        }
-        let mean = sum_product(self.weights, self.scores_grad);
-        for (along, weight) in self.scores_grad.iter_mut().zip(self.weights) {
-            *along = weight * (*along - mean);
-        }
+        let mut scores: Vec<f32> = self.x.chunks_exact(h).map(|x| sum_product(self.grad, x)).collect();
+        let mean = sum_product(self.weights, &scores);
+        scores.iter_mut().zip(self.weights).for_each(|(score, weight)| *score = weight * (*score - mean));
         for (x_grad, weight) in self.x_grad.chunks_exact_mut(h).zip(self.weights) {
             x_grad.iter_mut().zip(self.grad).for_each(|(x_grad, grad)| *x_grad = weight * grad);
         }
         let rows = self.before_grad.chunks_exact_mut(q).zip(self.hidden.chunks_exact(q));
-        for ((before, hidden), score) in rows.zip(&*self.scores_grad) {
+        for ((before, hidden), score) in rows.zip(scores) {
+            query_grad.iter_mut().zip(hidden).for_each(|(sum, hidden)| *sum += score * hidden);
             for (before, (hidden, query)) in before.iter_mut().zip(hidden.iter().zip(self.query)) {
                 *before = score * query * (1.0 - hidden * hidden); // tanh′ = 1 − tanh²
             }
@@ -225,6 +234,27 @@ mod tests {
             }
             assert!(tch::no_grad(|| pooling.forward(&states, &Runs::new(&lengths, Device::Cpu))).equal(&found));
         }
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let lengths = [5, 1, 64, 2, 2, 2, 2, 2, 2, 2, 17, 40, 9, 9, 9, 9, 9, 9];
+        let states = numbers(&[lengths.iter().sum(), 40], 0.0).set_requires_grad(true);
+        let with = |threads| {
+            tch::set_num_threads(threads);
+            let pooling = pooling(40, 24);
+            let pooled = pooling.forward(&states, &Runs::new(&lengths, Device::Cpu));
+            let grads = Tensor::run_backward(&[pooled.square().sum(Kind::Float)], &[&states], true, false);
+            pooled.square().sum(Kind::Float).backward();
+            let parameters = NAMES.map(|name| pooling.arena().grad(name).copy());
+            [pooled.detach()].into_iter().chain(grads).chain(parameters).collect::<Vec<_>>()
+        };
+        let expected = with(1);
+        for threads in [2, 3] {
+            let found = with(threads);
+            assert!(found.iter().zip(&expected).all(|(found, expected)| found.equal(expected)), "{threads} threads");
+        }
+        tch::set_num_threads(1);
     }
 
     #[test]
