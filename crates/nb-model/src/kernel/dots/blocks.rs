@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::finish::{Added, Finish};
+use super::finish::{Added, Finish, Piece};
 use super::number::Number;
 use super::pack;
 use super::tile::{COLUMNS, Dots, Left, ROWS, Tile};
@@ -16,7 +16,7 @@ const MOST_TILES: usize = 36;
 const ROW_WORDS: usize = 1 << 17;
 /// Rows whose products take as long as rearranging what they are multiplied with.
 const PACK_ROWS: usize = 16;
-/// Tiles of columns that were rearranged for it.
+/// Tiles of columns of a gradient that a task rearranges for itself.
 const COLUMN_TILES: usize = 16;
 /// Steps of a panel of columns at most, so that it stays in the second cache too; longer sums are made in parts.
 const STEPS: usize = 1024;
@@ -243,7 +243,7 @@ impl<T: Number, F: Finish<T>> WithSimd for Block<'_, '_, T, F> {
         let mut sums: Tile = [[0.0; COLUMNS]; ROWS];
         let place = (self.column, self.column - self.first);
         for (index, out) in self.out.chunks_mut(ROWS).enumerate() {
-            out.iter().for_each(|row| finish.soon(dots, row, place));
+            out.iter().for_each(|row| row.soon(dots, place));
             dots.tile(self.left.tile(index * ROWS), self.panel, &mut sums);
             out.iter_mut().zip(&mut sums).for_each(|(row, sums)| finish.row(simd, row, place, sums));
         }

@@ -10,16 +10,38 @@ use crate::kernel::simd::{activate, value_and_slope};
 /// What becomes of a row of a tile.
 pub(super) trait Finish<T>: Sync {
     /// What there is of the result for a row of it, or a piece of one.
-    type Row<'a>: Send;
-
-    /// Hears which columns of which row come next, before their sums are made.
-    #[inline(always)]
-    fn soon(&self, dots: Dots<T>, row: &Self::Row<'_>, place: Place) {
-        let _ = (dots, row, place);
-    }
+    type Row<'a>: Piece;
 
     /// Takes the sums of the columns from `place` on; as many as the row has there.
     fn row<S: Simd>(&self, simd: S, row: &mut Self::Row<'_>, place: Place, sums: &mut [f32; COLUMNS]);
+}
+
+/// Pieces of rows that are read or written, which are more than caches hold.
+pub(super) trait Piece: Send {
+    /// Hears which columns come next, before their sums are made.
+    fn soon<T: Number>(&self, dots: Dots<T>, place: Place);
+}
+
+impl<U: Number> Piece for &mut [U] {
+    #[inline(always)]
+    fn soon<T: Number>(&self, dots: Dots<T>, place: Place) {
+        dots.fetch(&self[columns(place, self.len())]);
+    }
+}
+
+impl<U: Number> Piece for &[U] {
+    #[inline(always)]
+    fn soon<T: Number>(&self, dots: Dots<T>, place: Place) {
+        dots.fetch(&self[columns(place, self.len())]);
+    }
+}
+
+impl<A: Piece, B: Piece> Piece for (A, B) {
+    #[inline(always)]
+    fn soon<T: Number>(&self, dots: Dots<T>, place: Place) {
+        self.0.soon(dots, place);
+        self.1.soon(dots, place);
+    }
 }
 
 /// A column: in the whole result, and in the piece of a row.
@@ -31,51 +53,37 @@ fn columns((_, first): Place, len: usize) -> std::ops::Range<usize> {
     first..len.min(first + COLUMNS)
 }
 
-/// As they are, with a bias on top where there is one.
-pub(super) struct Plain<'a, T> {
-    pub(super) bias: Option<&'a [T]>,
-}
+/// As they are.
+pub(super) struct Plain;
 
-impl<T: Number> Finish<T> for Plain<'_, T> {
+impl<T: Number> Finish<T> for Plain {
     type Row<'a> = &'a mut [T];
 
     #[inline(always)]
-    fn soon(&self, dots: Dots<T>, out: &&mut [T], place: Place) {
-        dots.fetch(&out[columns(place, out.len())]);
-    }
-
-    #[inline(always)]
     fn row<S: Simd>(&self, _: S, out: &mut &mut [T], place: Place, sums: &mut [f32; COLUMNS]) {
-        if let Some(bias) = self.bias {
-            add_bias(sums, &bias[place.0..]);
-        }
         let columns = columns(place, out.len());
         put(&mut out[columns], sums);
     }
 }
 
-/// With the bias and the activation.
-pub(super) struct Activated<'a, T> {
+/// With the bias, and then through the activation, where there is one.
+pub(super) struct Biased<'a, T> {
     pub(super) bias: &'a [T],
-    pub(super) activation: Activation,
+    pub(super) activation: Option<Activation>,
 }
 
-impl<T: Number> Finish<T> for Activated<'_, T> {
+impl<T: Number> Finish<T> for Biased<'_, T> {
     type Row<'a> = &'a mut [T];
-
-    #[inline(always)]
-    fn soon(&self, dots: Dots<T>, out: &&mut [T], place: Place) {
-        dots.fetch(&out[columns(place, out.len())]);
-    }
 
     #[inline(always)]
     fn row<S: Simd>(&self, simd: S, out: &mut &mut [T], place: Place, sums: &mut [f32; COLUMNS]) {
         add_bias(sums, &self.bias[place.0..]);
-        for sums in S::as_mut_simd_f32s(sums).0 {
-            *sums = activate(simd, self.activation, *sums);
+        if let Some(activation) = self.activation {
+            for sums in S::as_mut_simd_f32s(sums).0 {
+                *sums = activate(simd, activation, *sums);
+            }
         }
-        let columns = columns(place, out.len());
-        put(&mut out[columns], sums);
+        Plain.row(simd, out, place, sums);
     }
 }
 
@@ -87,13 +95,6 @@ pub(super) struct WithSlope<'a, T> {
 
 impl<T: Number> Finish<T> for WithSlope<'_, T> {
     type Row<'a> = (&'a mut [T], &'a mut [T]);
-
-    #[inline(always)]
-    fn soon(&self, dots: Dots<T>, (values, slopes): &Self::Row<'_>, place: Place) {
-        let columns = columns(place, values.len());
-        dots.fetch(&values[columns.clone()]);
-        dots.fetch(&slopes[columns]);
-    }
 
     #[inline(always)]
     fn row<S: Simd>(&self, simd: S, (values, slopes): &mut Self::Row<'_>, place: Place, sums: &mut [f32; COLUMNS]) {
@@ -116,13 +117,6 @@ impl<T: Number> Finish<T> for Times {
     type Row<'a> = (&'a [T], &'a mut [T]);
 
     #[inline(always)]
-    fn soon(&self, dots: Dots<T>, (others, out): &Self::Row<'_>, place: Place) {
-        let columns = columns(place, out.len());
-        dots.fetch(&others[columns.clone()]);
-        dots.fetch(&out[columns]);
-    }
-
-    #[inline(always)]
     fn row<S: Simd>(&self, _: S, (others, out): &mut Self::Row<'_>, place: Place, sums: &mut [f32; COLUMNS]) {
         let columns = columns(place, out.len());
         sums.iter_mut().zip(&others[columns.clone()]).for_each(|(sum, other)| *sum *= other.to_f32());
@@ -135,12 +129,6 @@ pub(super) struct Added;
 
 impl<T: Number> Finish<T> for Added {
     type Row<'a> = &'a mut [f32];
-
-    /// Gradients of weights are more than caches hold.
-    #[inline(always)]
-    fn soon(&self, dots: Dots<T>, out: &&mut [f32], place: Place) {
-        dots.fetch(&out[columns(place, out.len())]);
-    }
 
     #[inline(always)]
     fn row<S: Simd>(&self, _: S, out: &mut &mut [f32], place: Place, sums: &mut [f32; COLUMNS]) {

@@ -22,7 +22,7 @@ use super::FEWEST_ROWS;
 use crate::config::Activation;
 use crate::host::with_slices_of;
 use blocks::{Backward, Forward, WeightGrad};
-use finish::{Activated, Added, Plain, Times, WithSlope};
+use finish::{Added, Biased, Plain, Times, WithSlope};
 use number::Number;
 use tile::Dots;
 
@@ -71,27 +71,11 @@ pub(crate) fn of(x: &Tensor, weight: &Tensor) -> Option<&'static dyn Products> {
 
 impl<T: Number> Products for Dots<T> {
     fn forward(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-        let [inputs, outputs] = sizes(weight);
-        check("the input", x, x.size()[0], inputs);
-        check_bias(bias, outputs);
-        let mut out = new::<T>(x, outputs);
-        with_slices_of::<T, T, 3, 1, _>([&x.contiguous(), weight, bias], [&mut out], |[x, weight, bias], [out]| {
-            Forward { dots: *self, x, weight, outputs }
-                .run(&Plain { bias: Some(bias) }, |columns| pieces(out, outputs, columns));
-        });
-        out
+        biased(*self, x, (weight, bias), None)
     }
 
     fn activated(&self, x: &Tensor, weight: &Tensor, bias: &Tensor, f: Activation) -> Tensor {
-        let [inputs, outputs] = sizes(weight);
-        check("the input", x, x.size()[0], inputs);
-        check_bias(bias, outputs);
-        let mut out = new::<T>(x, outputs);
-        with_slices_of::<T, T, 3, 1, _>([&x.contiguous(), weight, bias], [&mut out], |[x, weight, bias], [out]| {
-            Forward { dots: *self, x, weight, outputs }
-                .run(&Activated { bias, activation: f }, |columns| pieces(out, outputs, columns));
-        });
-        out
+        biased(*self, x, (weight, bias), Some(f))
     }
 
     fn activated_with_slope(&self, x: &Tensor, weight: &Tensor, bias: &Tensor, f: Activation) -> (Tensor, Tensor) {
@@ -116,8 +100,7 @@ impl<T: Number> Products for Dots<T> {
         check("the gradient", grad, grad.size()[0], outputs);
         let mut out = new::<T>(grad, inputs);
         with_slices_of::<T, T, 2, 1, _>([&grad.contiguous(), weight], [&mut out], |[grad, weight], [out]| {
-            Backward { dots: *self, grad, weight, inputs }
-                .run(&Plain { bias: None }, |columns| pieces(out, inputs, columns));
+            Backward { dots: *self, grad, weight, inputs }.run(&Plain, |columns| pieces(out, inputs, columns));
         });
         out
     }
@@ -161,6 +144,23 @@ impl<T: Number> Products for Dots<T> {
             },
         );
     }
+}
+
+/// `x` Wᵀ + b, [n, out], through the activation where there is one.
+fn biased<T: Number>(
+    dots: Dots<T>,
+    x: &Tensor,
+    (weight, bias): (&Tensor, &Tensor),
+    activation: Option<Activation>,
+) -> Tensor {
+    let [inputs, outputs] = sizes(weight);
+    check("the input", x, x.size()[0], inputs);
+    check_bias(bias, outputs);
+    let mut out = new::<T>(x, outputs);
+    with_slices_of::<T, T, 3, 1, _>([&x.contiguous(), weight, bias], [&mut out], |[x, weight, bias], [out]| {
+        Forward { dots, x, weight, outputs }.run(&Biased { bias, activation }, |columns| pieces(out, outputs, columns));
+    });
+    out
 }
 
 /// Inputs and outputs of a weight matrix [out, in].

@@ -37,10 +37,9 @@ pub(super) fn pooled(states: &Tensor, parameters: [&Tensor; 3], lengths: &[i64])
 
 /// e = tanh(x Wᵀ + b), [n, Q], and e·q, \[n\].
 pub(super) fn scores(states: &Tensor, [weight, bias, query]: &[&Tensor; 3]) -> (Tensor, Tensor) {
-    let [states, weight, bias, query] = [states, weight, bias, query].map(|tensor| tensor.detach().contiguous());
-    let hidden = tch::no_grad(|| linear::forward(&states, &weight, &bias).tanh_());
+    let hidden = tch::no_grad(|| linear::forward(states, weight, bias).tanh_());
     let mut scores = Tensor::empty([states.size()[0]], (Kind::Float, Device::Cpu));
-    with_slices([&hidden, &query], [&mut scores], |[hidden, query], [scores]| {
+    with_slices([&hidden, query], [&mut scores], |[hidden, query], [scores]| {
         let pieces = hidden.chunks(ROWS * query.len()).zip(scores.chunks_mut(ROWS));
         pool::for_each(pieces, |(hidden, scores)| {
             Arch::new().dispatch(|| {
