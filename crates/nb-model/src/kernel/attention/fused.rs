@@ -1,7 +1,7 @@
 //! Attention on the CPU: one head of one sequence at a time, from queries, keys and values to the output.
 //!
 //! News are short: scores of 64 tokens are 16 KiB, so nothing leaves the first caches, no row is padding, and no score is
-//! kept. The backward pass computes the weights once more from the logarithm of each row's sum, as FlashAttention does
+//! kept. The backward pass computes the weights once more from each row's largest score and sum, much as FlashAttention does
 //! (Dao et al. 2022). All sums are f32, whatever the precision of what comes in.
 
 use pulp::{Simd, WithSimd};
@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::Dropout;
 use crate::host::{Element, with_slices};
-use crate::kernel::simd::{ALIGN, Left, dispatch, exp, product};
+use crate::kernel::simd::{self, ALIGN, Left, SQUARE, dispatch, exp, product};
 use crate::pool;
 use half::bf16;
 
@@ -18,8 +18,8 @@ use half::bf16;
 pub(crate) struct Tape {
     /// [n, 3H]
     qkv: Tensor,
-    /// log Σ_j exp(score_ij), sequence by sequence [heads, length].
-    log_sums: Vec<f32>,
+    /// Sequence by sequence [heads, length].
+    softmax: Vec<Softmax>,
 }
 
 /// Heads, and entries of a head.
@@ -53,22 +53,22 @@ pub(super) fn forward(qkv: &Tensor, lengths: &[i64], heads: i64, dropout: Option
     let (n, all) = qkv.size2().unwrap_or_else(|e| panic!("attention takes [n, 3H]: {e}"));
     let qkv = qkv.contiguous();
     let mut out = Tensor::empty([n, all / 3], (qkv.kind(), Device::Cpu));
-    let mut log_sums = vec![0.0; n as usize * heads as usize];
+    let mut softmax = vec![Softmax::default(); n as usize * heads as usize];
     let heads = Heads::of(all / 3, heads);
     match qkv.kind() {
-        Kind::BFloat16 => forward_of::<bf16>(&qkv, &mut out, &mut log_sums, (lengths, heads), dropout),
-        _ => forward_of::<f32>(&qkv, &mut out, &mut log_sums, (lengths, heads), dropout),
+        Kind::BFloat16 => forward_of::<bf16>(&qkv, &mut out, &mut softmax, (lengths, heads), dropout),
+        _ => forward_of::<f32>(&qkv, &mut out, &mut softmax, (lengths, heads), dropout),
     }
-    (out, Tape { qkv, log_sums })
+    (out, Tape { qkv, softmax })
 }
 
 /// One sequence without dropout, on this thread: `qkv` [n, 3H] → `out` [n, H].
 pub(crate) fn forward_one(qkv: &[f32], out: &mut [f32], (hidden, heads): (usize, usize)) {
     let heads = Heads { count: heads, size: hidden / heads };
     let length = out.len() / hidden;
-    let mut log_sums = vec![0.0; length * heads.count];
+    let mut softmax = vec![Softmax::default(); length * heads.count];
     let sequence = Sequence { heads, length, dropout: None };
-    dispatch(On(Forward { sequence, qkv, out, log_sums: &mut log_sums }, &mut Scratch::default()));
+    dispatch(On(Forward { sequence, qkv, out, softmax: &mut softmax }, &mut Scratch::default()));
 }
 
 pub(super) fn backward(grad: &Tensor, lengths: &[i64], heads: i64, dropout: Option<Dropout>, tape: &Tape) -> Tensor {
@@ -85,7 +85,7 @@ pub(super) fn backward(grad: &Tensor, lengths: &[i64], heads: i64, dropout: Opti
 fn forward_of<T: Element>(
     qkv: &Tensor,
     out: &mut Tensor,
-    mut log_sums: &mut [f32],
+    mut softmax: &mut [Softmax],
     (lengths, heads): (&[i64], Heads),
     dropout: Option<Dropout>,
 ) {
@@ -97,8 +97,8 @@ fn forward_of<T: Element>(
             let dropout = dropout.map(|dropout| dropout.part(sequence));
             let qkv = qkv.split_off(..length * 3 * hidden).unwrap_or_default();
             let out = out.split_off_mut(..length * hidden).unwrap_or_default();
-            let log_sums = log_sums.split_off_mut(..length * heads.count).unwrap_or_default();
-            tasks.push(Forward { sequence: Sequence { heads, length, dropout }, qkv, out, log_sums });
+            let softmax = softmax.split_off_mut(..length * heads.count).unwrap_or_default();
+            tasks.push(Forward { sequence: Sequence { heads, length, dropout }, qkv, out, softmax });
         }
         pool::for_each_with(tasks.into_iter(), Scratch::default, |scratch, task| dispatch(On(task, scratch)));
     });
@@ -112,7 +112,7 @@ fn backward_of<T: Element>(
     dropout: Option<Dropout>,
 ) {
     let hidden = heads.hidden();
-    let mut log_sums = tape.log_sums.as_slice();
+    let mut softmax = tape.softmax.as_slice();
     with_slices::<T, 2, 1, _>([grad, &tape.qkv], [out], |[mut grad, mut qkv], [mut out]| {
         let mut tasks = Vec::with_capacity(lengths.len());
         for (sequence, &length) in lengths.iter().enumerate() {
@@ -121,8 +121,8 @@ fn backward_of<T: Element>(
             let grad = grad.split_off(..length * hidden).unwrap_or_default();
             let qkv = qkv.split_off(..length * 3 * hidden).unwrap_or_default();
             let out = out.split_off_mut(..length * 3 * hidden).unwrap_or_default();
-            let log_sums = log_sums.split_off(..length * heads.count).unwrap_or_default();
-            tasks.push(Backward { sequence: Sequence { heads, length, dropout }, grad, qkv, log_sums, out });
+            let softmax = softmax.split_off(..length * heads.count).unwrap_or_default();
+            tasks.push(Backward { sequence: Sequence { heads, length, dropout }, grad, qkv, softmax, out });
         }
         pool::for_each_with(tasks.into_iter(), Scratch::default, |scratch, task| dispatch(On(task, scratch)));
     });
@@ -142,6 +142,12 @@ impl Sequence {
         self.length.next_multiple_of(ALIGN)
     }
 
+    fn mark_keys(self, there: &mut Vec<f32>) {
+        let (own, beyond) = sized(there, self.keys()).split_at_mut(self.length);
+        own.fill(1.0);
+        beyond.fill(0.0);
+    }
+
     /// Where a head's part of a row of `parts` times all heads lies, e.g. its keys among queries, keys and values.
     fn place(self, head: usize, (part, parts): (usize, usize)) -> Place {
         let hidden = self.heads.hidden();
@@ -157,7 +163,7 @@ struct Forward<'a, T> {
     /// [length, H]
     out: &'a mut [T],
     /// [heads, length]
-    log_sums: &'a mut [f32],
+    softmax: &'a mut [Softmax],
 }
 
 struct Backward<'a, T> {
@@ -167,7 +173,7 @@ struct Backward<'a, T> {
     /// [length, 3H]
     qkv: &'a [T],
     /// [heads, length]
-    log_sums: &'a [f32],
+    softmax: &'a [Softmax],
     /// [length, 3H]
     out: &'a mut [T],
 }
@@ -185,6 +191,8 @@ struct Scratch {
     /// Kᵀ, or Vᵀ
     across: Vec<f32>,
     weights: Vec<f32>,
+    /// 1 for each key of the sequence, 0 for what a row of scores has beyond them.
+    there: Vec<f32>,
     /// The weights after dropout.
     dropped: Vec<f32>,
     mask: Vec<f32>,
@@ -204,15 +212,17 @@ impl<T: Element> WithSimd for On<'_, Forward<'_, T>> {
         let On(task, scratch) = self;
         let sequence = task.sequence;
         let (l, d, keys) = (sequence.length, sequence.heads.width(), sequence.keys());
-        for (head, log_sums) in task.log_sums.chunks_exact_mut(l).enumerate() {
+        sequence.mark_keys(&mut scratch.there);
+        for (head, softmax) in task.softmax.chunks_exact_mut(l).enumerate() {
             sequence.place(head, (0, 3)).read(task.qkv, sequence.heads.scale(), &mut scratch.query);
             sequence.place(head, (1, 3)).read(task.qkv, 1.0, &mut scratch.key);
             sequence.place(head, (2, 3)).read(task.qkv, 1.0, &mut scratch.value);
-            transpose(&scratch.key[..l * d], (d, keys), &mut scratch.across);
+            (0..3).for_each(|part| sequence.place(head, (part, 3)).fetch_next(task.qkv));
+            transpose(&scratch.key[..keys * d], (d, keys), &mut scratch.across);
             let weights = sized(&mut scratch.weights, l * keys);
             product(simd, Left::Rows(&scratch.query, d), &scratch.across, (l, d, keys), weights);
-            for (row, log_sum) in weights.chunks_exact_mut(keys).zip(log_sums) {
-                *log_sum = softmax(simd, row, l);
+            for (row, softmax) in weights.chunks_exact_mut(keys).zip(softmax) {
+                *softmax = Softmax::of(simd, row, &scratch.there);
             }
             if let Some(dropout) = sequence.dropout {
                 let mask = sized(&mut scratch.mask, l * keys);
@@ -235,22 +245,25 @@ impl<T: Element> WithSimd for On<'_, Backward<'_, T>> {
         let sequence = task.sequence;
         let (l, d, keys) = (sequence.length, sequence.heads.width(), sequence.keys());
         let scale = sequence.heads.scale();
-        for (head, log_sums) in task.log_sums.chunks_exact(l).enumerate() {
+        sequence.mark_keys(&mut scratch.there);
+        for (head, softmax) in task.softmax.chunks_exact(l).enumerate() {
             let place = |part| sequence.place(head, (part, 3));
             place(0).read(task.qkv, scale, &mut scratch.query);
             place(1).read(task.qkv, 1.0, &mut scratch.key);
             sequence.place(head, (0, 1)).read(task.grad, 1.0, &mut scratch.grad);
+            (0..3).for_each(|part| place(part).fetch_next(task.qkv));
+            sequence.place(head, (0, 1)).fetch_next(task.grad);
 
             // The weights once more.
-            transpose(&scratch.key[..l * d], (d, keys), &mut scratch.across);
+            transpose(&scratch.key[..keys * d], (d, keys), &mut scratch.across);
             let weights = sized(&mut scratch.weights, l * keys);
             product(simd, Left::Rows(&scratch.query, d), &scratch.across, (l, d, keys), weights);
-            for (row, log_sum) in weights.chunks_exact_mut(keys).zip(log_sums) {
-                softmax_again(simd, row, l, *log_sum);
+            for (row, softmax) in weights.chunks_exact_mut(keys).zip(softmax) {
+                softmax.again(simd, row, &scratch.there);
             }
 
             place(2).read(task.qkv, 1.0, &mut scratch.value);
-            transpose(&scratch.value[..l * d], (d, keys), &mut scratch.across);
+            transpose(&scratch.value[..keys * d], (d, keys), &mut scratch.across);
             let scores_grad = sized(&mut scratch.scores_grad, l * keys);
             product(simd, Left::Rows(&scratch.grad, d), &scratch.across, (l, d, keys), scores_grad);
             let dropped = sized(&mut scratch.dropped, l * keys);
@@ -288,14 +301,27 @@ struct Place {
 }
 
 impl Place {
-    /// `out` [length, width] = `rows`·`scale`, 0 beyond D.
+    /// `out` [length rounded up, width] = `rows`·`scale`, 0 beyond the sequence and D.
     #[inline(always)]
     fn read<T: Element>(self, rows: &[T], scale: f32, out: &mut Vec<f32>) {
-        let out = sized(out, rows.len() / self.stride * self.width);
-        for (row, out) in rows.chunks_exact(self.stride).zip(out.chunks_exact_mut(self.width)) {
+        let length = rows.len() / self.stride;
+        let out = sized(out, length.next_multiple_of(ALIGN) * self.width);
+        let (there, beyond) = out.split_at_mut(length * self.width);
+        beyond.fill(0.0);
+        for (row, out) in rows.chunks_exact(self.stride).zip(there.chunks_exact_mut(self.width)) {
             let (own, rest) = out.split_at_mut(self.size);
             own.iter_mut().zip(&row[self.offset..]).for_each(|(o, v)| *o = v.to_f32() * scale);
             rest.fill(0.0);
+        }
+    }
+
+    /// Has the head after this one come to the caches, if there is one: its rows are as far apart as all heads are wide, which
+    /// processors do not foresee.
+    #[inline(always)]
+    fn fetch_next<T: Element>(self, rows: &[T]) {
+        let next = self.offset + self.size;
+        for row in rows.chunks_exact(self.stride) {
+            simd::fetch(&row[next.min(row.len())..row.len().min(next + self.size)]);
         }
     }
 
@@ -309,29 +335,14 @@ impl Place {
     }
 }
 
-/// `out` [width, keys], the transpose of `rows` [length, width], 0 beyond the sequence.
+/// `out` [width, keys], the transpose of `rows` [keys, width].
 #[inline(always)]
 fn transpose(rows: &[f32], (width, keys): (usize, usize), out: &mut Vec<f32>) {
-    /// Entries that are written side by side.
-    const SIDE: usize = 8;
     let out = sized(out, width * keys);
-    for (block, rows) in rows.chunks(SIDE * width).enumerate() {
-        let start = block * SIDE;
-        if rows.len() == SIDE * width {
-            for (d, out) in out.chunks_exact_mut(keys).enumerate() {
-                let side: [f32; SIDE] = std::array::from_fn(|i| rows[i * width + d]);
-                out[start..start + SIDE].copy_from_slice(&side);
-            }
-        } else {
-            for (d, out) in out.chunks_exact_mut(keys).enumerate() {
-                let rest = rows.iter().skip(d).step_by(width).copied().chain(std::iter::repeat(0.0));
-                out[start..].iter_mut().zip(rest).for_each(|(o, v)| *o = v);
-            }
+    for (block, rows) in rows.chunks_exact(SQUARE * width).enumerate() {
+        for (square, out) in out.chunks_exact_mut(SQUARE * keys).enumerate() {
+            simd::transpose(&rows[square * SQUARE..], width, &mut out[block * SQUARE..], keys);
         }
-    }
-    let whole = rows.len() / (SIDE * width) * SIDE;
-    if rows.len().is_multiple_of(SIDE * width) && whole < keys {
-        out.chunks_exact_mut(keys).for_each(|out| out[whole..].fill(0.0));
     }
 }
 
@@ -344,40 +355,46 @@ fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     &mut buffer[..len]
 }
 
-/// Turns the first `length` scores of a row into weights, the rest into 0; returns log Σ exp(score).
-#[inline(always)]
-fn softmax<S: Simd>(simd: S, row: &mut [f32], length: usize) -> f32 {
-    row[length..].fill(f32::NEG_INFINITY);
-    let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
-    for score in S::as_simd_f32s(row).0 {
-        largest = simd.max_f32s(largest, *score);
-    }
-    let largest = simd.reduce_max_f32s(largest);
-    let sum = exponentials(simd, row, length, largest);
-    let factor = 1.0 / sum;
-    row.iter_mut().for_each(|weight| *weight *= factor);
-    largest + sum.ln()
+/// How the scores of a row become weights: each is exp(score − `largest`)·`factor`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Softmax {
+    largest: f32,
+    /// 1/Σ exp(score − largest)
+    factor: f32,
 }
 
-/// As [`softmax`], from the logarithm of the sum.
-#[inline(always)]
-fn softmax_again<S: Simd>(simd: S, row: &mut [f32], length: usize, log_sum: f32) {
-    exponentials(simd, row, length, log_sum);
-}
+impl Softmax {
+    /// Turns the scores that `there` is 1 for into weights, those that it is 0 for into 0.
+    #[inline(always)]
+    fn of<S: Simd>(simd: S, row: &mut [f32], there: &[f32]) -> Self {
+        let (row, there) = (S::as_mut_simd_f32s(row).0, S::as_simd_f32s(there).0);
+        let (zero, lowest) = (simd.splat_f32s(0.0), simd.splat_f32s(f32::NEG_INFINITY));
+        let mut largest = lowest;
+        for (score, there) in row.iter().zip(there) {
+            let score = simd.select_f32s(simd.less_than_f32s(zero, *there), *score, lowest);
+            largest = simd.max_f32s(largest, score);
+        }
+        let largest = simd.reduce_max_f32s(largest);
+        let (by, mut sum) = (simd.splat_f32s(largest), zero);
+        for (score, there) in row.iter_mut().zip(there) {
+            *score = simd.mul_f32s(exp(simd, simd.sub_f32s(*score, by)), *there);
+            sum = simd.add_f32s(sum, *score);
+        }
+        let factor = 1.0 / simd.reduce_sum_f32s(sum);
+        let by = simd.splat_f32s(factor);
+        row.iter_mut().for_each(|weight| *weight = simd.mul_f32s(*weight, by));
+        Self { largest, factor }
+    }
 
-/// exp(score − `shift`) in the first `length` entries, 0 in the rest; returns the sum.
-#[inline(always)]
-fn exponentials<S: Simd>(simd: S, row: &mut [f32], length: usize, shift: f32) -> f32 {
-    let by = simd.splat_f32s(shift);
-    for score in S::as_mut_simd_f32s(row).0 {
-        *score = exp(simd, simd.sub_f32s(*score, by));
+    /// Does so once more.
+    #[inline(always)]
+    fn again<S: Simd>(self, simd: S, row: &mut [f32], there: &[f32]) {
+        let (row, there) = (S::as_mut_simd_f32s(row).0, S::as_simd_f32s(there).0);
+        let (largest, factor) = (simd.splat_f32s(self.largest), simd.splat_f32s(self.factor));
+        for (score, there) in row.iter_mut().zip(there) {
+            *score = simd.mul_f32s(simd.mul_f32s(exp(simd, simd.sub_f32s(*score, largest)), *there), factor);
+        }
     }
-    row[length..].fill(0.0);
-    let mut sum = simd.splat_f32s(0.0);
-    for weight in S::as_simd_f32s(row).0 {
-        sum = simd.add_f32s(sum, *weight);
-    }
-    simd.reduce_sum_f32s(sum)
 }
 
 /// From dL/d(weights) of a row to dL/d(scores): p·(g − Σ p·g).

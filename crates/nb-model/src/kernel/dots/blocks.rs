@@ -3,10 +3,9 @@
 use pulp::{Simd, WithSimd};
 
 use super::finish::{Added, Finish, Piece};
-use super::number::Number;
+use super::number::{Columns, Number, SUMS};
 use super::pack;
 use super::tile::{COLUMNS, Dots, Left, ROWS, Tile};
-use crate::kernel::simd::dispatch;
 use crate::pool;
 
 /// Tiles that go by a panel before the next one: the more, the less often panels come from memory, as long as the rows stay in
@@ -71,7 +70,7 @@ impl<T: Number> Forward<'_, T> {
         I: Iterator<Item = F::Row<'o>>,
     {
         let inputs = self.weight.len() / self.outputs;
-        let pack = |index: usize, panel: &mut [T]| pack::transposed(self.dots, self.weight, inputs, index, panel);
+        let pack = |index: usize, panel: &mut [T]| pack::transposed(self.weight, inputs, index, panel);
         by_parts(self.dots, (self.x, inputs), (pack, self.outputs), finish, rows);
     }
 }
@@ -91,8 +90,8 @@ impl<T: Number> Backward<'_, T> {
         I: Iterator<Item = F::Row<'o>>,
     {
         let outputs = self.weight.len() / self.inputs;
-        let pack = |index: usize, panel: &mut [T]| {
-            pack::interleaved(self.weight, self.inputs, index * COLUMNS, COLUMNS, panel);
+        let pack = |index, panel: &mut [T]| {
+            T::interleave(self.dots, &Columns::part(self.weight, self.inputs, index, COLUMNS), COLUMNS, panel);
         };
         by_parts(self.dots, (self.grad, outputs), (pack, self.inputs), finish, rows);
     }
@@ -118,23 +117,26 @@ impl<T: Number> WeightGrad<'_, T> {
     }
 
     fn add_part_to(&self, weights: &mut [f32], biases: &mut [f32]) {
-        let (inputs, outputs) = (self.inputs, biases.len());
+        let (dots, inputs, outputs) = (self.dots, self.inputs, biases.len());
         let n = self.x.len() / inputs;
-        let pack = |index: usize, panel: &mut [T]| pack::interleaved(self.x, inputs, index * COLUMNS, COLUMNS, panel);
+        let pack = |index, panel: &mut [T]| {
+            T::interleave(dots, &Columns::part(self.x, inputs, index, COLUMNS), COLUMNS, panel);
+        };
         let len = pack::panel_len::<T>(n);
         with_room(pack::panels_len::<T>(n, inputs), |panels| {
             pool::for_each(panels.chunks_exact_mut(len.max(1)).enumerate(), |(index, panel)| pack(index, panel));
             let rows = block(outputs, COLUMN_TILES);
             let parts = weights.chunks_mut(rows * inputs).zip(biases.chunks_mut(rows));
-            let room = || vec![T::ZERO; n.next_multiple_of(T::IN_WORD) * rows];
+            let width = rows.next_multiple_of(SUMS);
+            let room = || vec![T::ZERO; n.next_multiple_of(T::IN_WORD) * width];
             pool::for_each_with(parts.enumerate(), room, |words, (part, (out, sums))| {
-                pack::interleaved(self.grad, outputs, part * rows, rows, words);
-                pack::add_sums(self.grad, outputs, part * rows, sums);
-                let left = Lefts::Columns { words, width: rows, count: sums.len() };
+                T::interleave(dots, &Columns::part(self.grad, outputs, part, rows), width, words);
+                T::add_sums(dots, words, width, sums);
+                let left = Lefts::Columns { words, width, count: sums.len() };
                 let mut out: Vec<_> = out.chunks_mut(inputs).collect();
                 for (index, panel) in panels.chunks_exact(len.max(1)).enumerate() {
                     let column = index * COLUMNS;
-                    dispatch(Block { dots: self.dots, left, panel, finish: &Added, column, first: 0, out: &mut out });
+                    T::run(dots, Block { dots, left, panel, finish: &Added, column, first: 0, out: &mut out });
                 }
             });
         });
@@ -172,7 +174,7 @@ fn by_parts<'o, T: Number, F: Finish<T>, I>(
                         pack(column / COLUMNS, panel);
                     }
                     let left = Lefts::Rows { entries: &entries[..out.len() * k], k };
-                    dispatch(Block { dots, left, panel, finish, column, first, out });
+                    T::run(dots, Block { dots, left, panel, finish, column, first, out });
                 }
             }
         });
@@ -196,7 +198,7 @@ fn with_room<T: Number>(len: usize, f: impl FnOnce(&mut [T])) {
 enum Lefts<'a, T> {
     /// As they lie, `k` entries each, k in whole words.
     Rows { entries: &'a [T], k: usize },
-    /// The `count` columns by [`pack::interleaved`] of a matrix, of `width` that there is room for.
+    /// The `count` columns by [`Number::interleave`] of a matrix, of `width` that there is room for.
     Columns { words: &'a [T], width: usize, count: usize },
 }
 
@@ -243,9 +245,9 @@ impl<T: Number, F: Finish<T>> WithSimd for Block<'_, '_, T, F> {
         let mut sums: Tile = [[0.0; COLUMNS]; ROWS];
         let place = (self.column, self.column - self.first);
         for (index, out) in self.out.chunks_mut(ROWS).enumerate() {
-            out.iter().for_each(|row| row.soon(dots, place));
+            out.iter().for_each(|row| row.soon(place));
             dots.tile(self.left.tile(index * ROWS), self.panel, &mut sums);
-            out.iter_mut().zip(&mut sums).for_each(|(row, sums)| finish.row(simd, row, place, sums));
+            out.iter_mut().zip(&mut sums).for_each(|(row, sums)| finish.row((simd, dots), row, place, sums));
         }
     }
 }

@@ -5,7 +5,7 @@ use pulp::Simd;
 use super::number::Number;
 use super::tile::{COLUMNS, Dots};
 use crate::config::Activation;
-use crate::kernel::simd::{activate, value_and_slope};
+use crate::kernel::simd::{activate, fetch, value_and_slope};
 
 /// What becomes of a row of a tile.
 pub(super) trait Finish<T>: Sync {
@@ -13,34 +13,34 @@ pub(super) trait Finish<T>: Sync {
     type Row<'a>: Piece;
 
     /// Takes the sums of the columns from `place` on; as many as the row has there.
-    fn row<S: Simd>(&self, simd: S, row: &mut Self::Row<'_>, place: Place, sums: &mut [f32; COLUMNS]);
+    fn row<S: Simd>(&self, with: (S, Dots<T>), row: &mut Self::Row<'_>, place: Place, sums: &mut [f32; COLUMNS]);
 }
 
 /// Pieces of rows that are read or written, which are more than caches hold.
 pub(super) trait Piece: Send {
     /// Hears which columns come next, before their sums are made.
-    fn soon<T: Number>(&self, dots: Dots<T>, place: Place);
+    fn soon(&self, place: Place);
 }
 
 impl<U: Number> Piece for &mut [U] {
     #[inline(always)]
-    fn soon<T: Number>(&self, dots: Dots<T>, place: Place) {
-        dots.fetch(&self[columns(place, self.len())]);
+    fn soon(&self, place: Place) {
+        fetch(&self[columns(place, self.len())]);
     }
 }
 
 impl<U: Number> Piece for &[U] {
     #[inline(always)]
-    fn soon<T: Number>(&self, dots: Dots<T>, place: Place) {
-        dots.fetch(&self[columns(place, self.len())]);
+    fn soon(&self, place: Place) {
+        fetch(&self[columns(place, self.len())]);
     }
 }
 
 impl<A: Piece, B: Piece> Piece for (A, B) {
     #[inline(always)]
-    fn soon<T: Number>(&self, dots: Dots<T>, place: Place) {
-        self.0.soon(dots, place);
-        self.1.soon(dots, place);
+    fn soon(&self, place: Place) {
+        self.0.soon(place);
+        self.1.soon(place);
     }
 }
 
@@ -60,9 +60,9 @@ impl<T: Number> Finish<T> for Plain {
     type Row<'a> = &'a mut [T];
 
     #[inline(always)]
-    fn row<S: Simd>(&self, _: S, out: &mut &mut [T], place: Place, sums: &mut [f32; COLUMNS]) {
+    fn row<S: Simd>(&self, (_, dots): (S, Dots<T>), out: &mut &mut [T], place: Place, sums: &mut [f32; COLUMNS]) {
         let columns = columns(place, out.len());
-        put(&mut out[columns], sums);
+        T::put(dots, sums, &mut out[columns]);
     }
 }
 
@@ -76,14 +76,14 @@ impl<T: Number> Finish<T> for Biased<'_, T> {
     type Row<'a> = &'a mut [T];
 
     #[inline(always)]
-    fn row<S: Simd>(&self, simd: S, out: &mut &mut [T], place: Place, sums: &mut [f32; COLUMNS]) {
+    fn row<S: Simd>(&self, with: (S, Dots<T>), out: &mut &mut [T], place: Place, sums: &mut [f32; COLUMNS]) {
         add_bias(sums, &self.bias[place.0..]);
         if let Some(activation) = self.activation {
             for sums in S::as_mut_simd_f32s(sums).0 {
-                *sums = activate(simd, activation, *sums);
+                *sums = activate(with.0, activation, *sums);
             }
         }
-        Plain.row(simd, out, place, sums);
+        Plain.row(with, out, place, sums);
     }
 }
 
@@ -97,15 +97,21 @@ impl<T: Number> Finish<T> for WithSlope<'_, T> {
     type Row<'a> = (&'a mut [T], &'a mut [T]);
 
     #[inline(always)]
-    fn row<S: Simd>(&self, simd: S, (values, slopes): &mut Self::Row<'_>, place: Place, sums: &mut [f32; COLUMNS]) {
+    fn row<S: Simd>(
+        &self,
+        (simd, dots): (S, Dots<T>),
+        (values, slopes): &mut Self::Row<'_>,
+        place: Place,
+        sums: &mut [f32; COLUMNS],
+    ) {
         add_bias(sums, &self.bias[place.0..]);
         let mut own = [0.0; COLUMNS];
         for (sum, slope) in S::as_mut_simd_f32s(sums).0.iter_mut().zip(S::as_mut_simd_f32s(&mut own).0) {
             (*sum, *slope) = value_and_slope(simd, self.activation, *sum);
         }
         let columns = columns(place, values.len());
-        put(&mut values[columns.clone()], sums);
-        put(&mut slopes[columns], &own);
+        T::put(dots, sums, &mut values[columns.clone()]);
+        T::put(dots, &own, &mut slopes[columns]);
     }
 }
 
@@ -117,10 +123,16 @@ impl<T: Number> Finish<T> for Times {
     type Row<'a> = (&'a [T], &'a mut [T]);
 
     #[inline(always)]
-    fn row<S: Simd>(&self, _: S, (others, out): &mut Self::Row<'_>, place: Place, sums: &mut [f32; COLUMNS]) {
+    fn row<S: Simd>(
+        &self,
+        (_, dots): (S, Dots<T>),
+        (others, out): &mut Self::Row<'_>,
+        place: Place,
+        sums: &mut [f32; COLUMNS],
+    ) {
         let columns = columns(place, out.len());
         sums.iter_mut().zip(&others[columns.clone()]).for_each(|(sum, other)| *sum *= other.to_f32());
-        put(&mut out[columns], sums);
+        T::put(dots, sums, &mut out[columns]);
     }
 }
 
@@ -131,7 +143,7 @@ impl<T: Number> Finish<T> for Added {
     type Row<'a> = &'a mut [f32];
 
     #[inline(always)]
-    fn row<S: Simd>(&self, _: S, out: &mut &mut [f32], place: Place, sums: &mut [f32; COLUMNS]) {
+    fn row<S: Simd>(&self, _: (S, Dots<T>), out: &mut &mut [f32], place: Place, sums: &mut [f32; COLUMNS]) {
         let columns = columns(place, out.len());
         out[columns].iter_mut().zip(sums).for_each(|(out, sum)| *out += *sum);
     }
@@ -140,9 +152,4 @@ impl<T: Number> Finish<T> for Added {
 #[inline(always)]
 fn add_bias<T: Number>(sums: &mut [f32; COLUMNS], bias: &[T]) {
     sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias.to_f32());
-}
-
-#[inline(always)]
-fn put<T: Number>(out: &mut [T], sums: &[f32; COLUMNS]) {
-    out.iter_mut().zip(sums).for_each(|(out, sum)| *out = T::from_f32(*sum));
 }

@@ -1,8 +1,8 @@
 //! Matrices rearranged for [`super::tile`]: neighbours along the sum side by side, columns in panels.
 
 use super::number::Number;
-use super::tile::{COLUMNS, Dots, SQUARE, step};
-use crate::kernel::simd::dispatch;
+use super::tile::{COLUMNS, step};
+use crate::kernel::simd::{SQUARE, transpose};
 
 /// Entries of all panels of a right matrix [k, n].
 pub(super) fn panels_len<T: Number>(k: usize, n: usize) -> usize {
@@ -15,7 +15,7 @@ pub(super) fn panel_len<T: Number>(k: usize) -> usize {
 }
 
 /// Panel `index` of the transpose of `x` [n, k], k in whole words: columns of the right matrix are rows of `x`.
-pub(super) fn transposed<T: Number>(dots: Dots<T>, x: &[T], k: usize, index: usize, panel: &mut [T]) {
+pub(super) fn transposed<T: Number>(x: &[T], k: usize, index: usize, panel: &mut [T]) {
     let word = T::IN_WORD;
     let rows = &x[index * COLUMNS * k..];
     let rows = &rows[..rows.len().min(COLUMNS * k)];
@@ -25,7 +25,7 @@ pub(super) fn transposed<T: Number>(dots: Dots<T>, x: &[T], k: usize, index: usi
         let column = column * SQUARE;
         let is_whole = rows.len() == SQUARE * k;
         for (square, steps) in panel.chunks_exact_mut(SQUARE * step::<T>()).enumerate().filter(|_| is_whole) {
-            dots.transpose(&rows[word * SQUARE * square..], k, &mut steps[word * column..]);
+            transpose(&rows[word * SQUARE * square..], k, &mut steps[word * column..], step::<T>());
         }
         let first = if is_whole { whole } else { 0 };
         for (column, row) in (column..).zip(rows.chunks_exact(k)) {
@@ -35,28 +35,4 @@ pub(super) fn transposed<T: Number>(dots: Dots<T>, x: &[T], k: usize, index: usi
         }
     }
     panel.chunks_exact_mut(step::<T>()).for_each(|step| step[word * found..].fill(T::ZERO));
-}
-
-/// Columns `first`, … of `x` [k, n] as they are, as many as fit into steps of `width` words: a step for each
-/// [`Number::IN_WORD`] rows.
-pub(super) fn interleaved<T: Number>(x: &[T], n: usize, first: usize, width: usize, words: &mut [T]) {
-    let there = width.min(n - first);
-    dispatch(|| {
-        for (rows, step) in x.chunks(T::IN_WORD * n).zip(words.chunks_exact_mut(T::IN_WORD * width)) {
-            let (step, beyond) = step.split_at_mut(T::IN_WORD * there);
-            T::interleave(rows, n, first..first + there, step);
-            beyond.fill(T::ZERO);
-        }
-    });
-}
-
-/// Adds the sums of the columns `first`, … of `x` [k, n] to `sums`.
-pub(super) fn add_sums<T: Number>(x: &[T], n: usize, first: usize, sums: &mut [f32]) {
-    dispatch(|| {
-        let mut own = vec![0.0_f32; sums.len()];
-        for row in x.chunks_exact(n) {
-            own.iter_mut().zip(&row[first..]).for_each(|(sum, x)| *sum += x.to_f32());
-        }
-        sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
-    });
 }

@@ -157,3 +157,29 @@ fn few_rows_odd_widths_and_other_kinds_do_not_belong_here() {
         assert_eq!(is_there(&x.narrow(1, 0, 3), &numbers(kind, &[6, 3], 0.0)), takes_odd);
     }
 }
+
+/// Ties, ends, and what is no number; what is too small to be normal aside.
+#[test]
+fn sums_are_rounded_to_even() {
+    let Some(&dots) = bf16::dots() else { return };
+    let mut bits = 0x0080_0000_u32;
+    for round in 0..2000_u32 {
+        let sums: [f32; tile::COLUMNS] = std::array::from_fn(|i| {
+            bits = bits.wrapping_mul(0x9e37_79b1).wrapping_add(1);
+            match (i + round as usize) % 5 {
+                0 => f32::from_bits(bits & 0xffff_0000 | 0x8000), // half way between two
+                1 => [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN_POSITIVE][i % 7],
+                _ => f32::from_bits(bits),
+            }
+        });
+        for count in [tile::COLUMNS, 33] {
+            let mut found = [bf16::NEG_ONE; tile::COLUMNS];
+            bf16::put(dots, &sums, &mut found[..count]);
+            for (sum, found) in sums.iter().zip(&found[..count]).filter(|(sum, _)| sum.abs() >= f32::MIN_POSITIVE) {
+                let expected = bf16::from_f32(*sum);
+                assert!(expected.is_nan() && found.is_nan() || expected == *found, "{sum:e}: {found}");
+            }
+            assert!(found[count..].iter().all(|beyond| *beyond == bf16::NEG_ONE));
+        }
+    }
+}

@@ -9,18 +9,12 @@ use std::marker::PhantomData;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m512, __m512i};
 
-#[cfg(not(target_arch = "x86_64"))]
-use others::{fetch, transpose};
-
 use super::number::Number;
 
 /// Rows of a tile.
 pub(super) const ROWS: usize = 6;
 /// Columns of a tile: four registers of 16, so that the sums of a tile take 24 of the 32 registers.
 pub(super) const COLUMNS: usize = 64;
-/// Rows and words that are transposed at once.
-pub(super) const SQUARE: usize = 16;
-
 /// The sums of a tile.
 pub(super) type Tile = [[f32; COLUMNS]; ROWS];
 
@@ -57,6 +51,7 @@ impl<T: Number> Dots<T> {
     ///
     /// # Panics
     /// If `left` has no rows, more than a tile, or fewer words than `right`.
+    #[inline(always)]
     pub(super) fn tile(self, left: Left<'_, T>, right: &[T], sums: &mut Tile) {
         let words = right.len() / step::<T>();
         assert!((1..=ROWS).contains(&left.rows), "a tile of {} rows", left.rows);
@@ -67,77 +62,6 @@ impl<T: Number> Dots<T> {
         // SAFETY: a `Dots` is only made where the processor has the instructions. All reads of `left` end before `end`, those of
         // `right` within its whole steps.
         unsafe { T::sum(left, right.as_ptr(), words, sums) }
-    }
-
-    /// Has numbers that are needed soon come to the first cache.
-    #[inline(always)]
-    pub(super) fn fetch<U>(self, numbers: &[U]) {
-        for line in numbers.chunks(64 / size_of::<U>()) {
-            // SAFETY: a `Dots` is only made where the processor has the instruction, a hint that reads nothing.
-            unsafe { fetch(line.as_ptr()) }
-        }
-    }
-
-    /// [`SQUARE`] rows of as many words, which begin `stride` entries apart, as the columns of as many steps of a panel; both
-    /// from their first entry on.
-    ///
-    /// # Panics
-    /// If there are fewer.
-    pub(super) fn transpose(self, rows: &[T], stride: usize, steps: &mut [T]) {
-        let width = T::IN_WORD * SQUARE;
-        assert!(stride <= rows.len(), "rows {stride} apart in {}", rows.len());
-        let ends = [stride, step::<T>()].map(|apart| (SQUARE - 1) * apart + width);
-        assert!(ends[0] <= rows.len() && ends[1] <= steps.len(), "{ends:?} of {} and {}", rows.len(), steps.len());
-        // SAFETY: as above; all reads and writes end before those ends.
-        unsafe { transpose(rows.as_ptr(), stride, steps.as_mut_ptr()) }
-    }
-}
-
-/// # Safety
-/// None beyond the processor's: a hint about any address does nothing else.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn fetch<U>(line: *const U) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: as above.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
-}
-
-/// # Safety
-/// `rows` points to [`SQUARE`] rows of as many words, `stride` entries apart; `steps` to as many steps of a panel.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-unsafe fn transpose<T: Number>(rows: *const T, stride: usize, steps: *mut T) {
-    use std::arch::x86_64::{
-        _mm512_loadu_si512, _mm512_shuffle_i32x4, _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
-        _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
-    };
-    // SAFETY: a row is 64 bytes.
-    let x: [__m512i; SQUARE] = std::array::from_fn(|i| unsafe { _mm512_loadu_si512(rows.add(i * stride).cast()) });
-    // Words of neighbouring rows, then of neighbouring pairs of rows: 4 by 4 within each quarter of a register.
-    let two: [__m512i; SQUARE] = std::array::from_fn(|i| {
-        let (a, b) = (x[i / 2 * 2], x[i / 2 * 2 + 1]);
-        if i % 2 == 0 { _mm512_unpacklo_epi32(a, b) } else { _mm512_unpackhi_epi32(a, b) }
-    });
-    let four: [__m512i; SQUARE] = std::array::from_fn(|i| {
-        let (a, b) = (two[i / 4 * 4 + i % 4 / 2], two[i / 4 * 4 + i % 4 / 2 + 2]);
-        if i % 2 == 0 { _mm512_unpacklo_epi64(a, b) } else { _mm512_unpackhi_epi64(a, b) }
-    });
-    // `four[4 g + c]` holds, of the rows of group g, words c, 4 + c, 8 + c and 12 + c, one in each quarter.
-    for c in 0..4 {
-        let [g0, g1, g2, g3] = [four[c], four[4 + c], four[8 + c], four[12 + c]];
-        let (even01, odd01) = (_mm512_shuffle_i32x4::<0x88>(g0, g1), _mm512_shuffle_i32x4::<0xdd>(g0, g1));
-        let (even23, odd23) = (_mm512_shuffle_i32x4::<0x88>(g2, g3), _mm512_shuffle_i32x4::<0xdd>(g2, g3));
-        let whole = [
-            _mm512_shuffle_i32x4::<0x88>(even01, even23),
-            _mm512_shuffle_i32x4::<0x88>(odd01, odd23),
-            _mm512_shuffle_i32x4::<0xdd>(even01, even23),
-            _mm512_shuffle_i32x4::<0xdd>(odd01, odd23),
-        ];
-        for (quarter, words) in whole.into_iter().enumerate() {
-            // SAFETY: 64 bytes of a step that is there.
-            unsafe { _mm512_storeu_si512(steps.add((4 * quarter + c) * step::<T>()).cast(), words) };
-        }
     }
 }
 
@@ -187,18 +111,6 @@ pub(super) unsafe fn sum_by<T: Number>(
                 _mm512_storeu_ps(sums.as_mut_ptr(), acc);
             }
         }
-    }
-}
-
-/// Never called: on other processors nobody has a [`Dots`].
-#[cfg(not(target_arch = "x86_64"))]
-mod others {
-    pub(super) unsafe fn fetch<U>(_: *const U) {
-        unreachable!("instructions of another processor")
-    }
-
-    pub(super) unsafe fn transpose<T>(_: *const T, _: usize, _: *mut T) {
-        unreachable!("instructions of another processor")
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod activate;
 mod exp;
+mod memory;
 mod panel;
 mod product;
 mod sums;
 
 pub(crate) use activate::{activate, value_and_slope};
 pub(crate) use exp::exp;
+pub(crate) use memory::{SQUARE, fetch, transpose};
 pub(crate) use panel::{WIDTH, paired, product_of_panel};
 pub(crate) use product::{Left, product};
 use pulp::{Arch, WithSimd};
