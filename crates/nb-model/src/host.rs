@@ -1,12 +1,12 @@
 //! Slices over the memory of CPU tensors, for kernels written in Rust.
 //!
-//! With [`crate::pool`] and `kernel/dots` (`tile.rs`, `number.rs`) the only `unsafe` code of this crate. [`with_slices`] hands a closure shared
-//! slices of its inputs and exclusive slices of its outputs after checking that each tensor is a contiguous CPU tensor of the
-//! element type and that no output overlaps another tensor of the call. Another handle on the same memory could still be used
-//! meanwhile: tensors are not `Sync`, and the closure must be, so it can capture none; nor can another thread hold a reference
-//! to one. What the types do not exclude is a handle that is taken out of a `Mutex` or a thread-local inside the closure, or
-//! that was sent to another thread before: no code of this workspace does either, and it would race in libtorch just the
-//! same.
+//! With [`crate::pool`], `kernel/dots` (`tile.rs`, `number.rs`, `pairs.rs`) and `kernel/simd/memory.rs` the only `unsafe` code
+//! of this crate. [`with_slices`] hands a closure shared slices of its inputs and exclusive slices of its outputs after
+//! checking that each tensor is a contiguous CPU tensor of the element type and that no output overlaps another tensor of the
+//! call. Another handle on the same memory could still be used meanwhile: tensors are not `Sync`, and the closure must be, so
+//! it can capture none; nor can another thread hold a reference to one. What the types do not exclude is a handle that is taken
+//! out of a `Mutex` or a thread-local inside the closure, or that was sent to another thread before: no code of this workspace
+//! does either, and it would race in libtorch just the same.
 #![expect(unsafe_code, reason = "reads and writes tensor memory through raw pointers; the argument stands above")]
 
 use std::ops::Range;

@@ -8,8 +8,9 @@ use pulp::{Simd, WithSimd};
 use tch::{Device, Kind, Tensor};
 
 use super::Dropout;
+use super::softmax::{Softmax, softmax_backward};
 use crate::host::{Element, with_slices};
-use crate::kernel::simd::{self, ALIGN, Left, SQUARE, dispatch, exp, product};
+use crate::kernel::simd::{self, ALIGN, Left, SQUARE, dispatch, product};
 use crate::pool;
 use half::bf16;
 
@@ -142,8 +143,9 @@ impl Sequence {
         self.length.next_multiple_of(ALIGN)
     }
 
-    fn mark_keys(self, there: &mut Vec<f32>) {
-        let (own, beyond) = sized(there, self.keys()).split_at_mut(self.length);
+    /// A row of 1 for each key and 0 beyond.
+    fn mark_keys(self, present: &mut Vec<f32>) {
+        let (own, beyond) = sized(present, self.keys()).split_at_mut(self.length);
         own.fill(1.0);
         beyond.fill(0.0);
     }
@@ -192,7 +194,7 @@ struct Scratch {
     across: Vec<f32>,
     weights: Vec<f32>,
     /// 1 for each key of the sequence, 0 for what a row of scores has beyond them.
-    there: Vec<f32>,
+    present: Vec<f32>,
     /// The weights after dropout.
     dropped: Vec<f32>,
     mask: Vec<f32>,
@@ -212,17 +214,17 @@ impl<T: Element> WithSimd for On<'_, Forward<'_, T>> {
         let On(task, scratch) = self;
         let sequence = task.sequence;
         let (l, d, keys) = (sequence.length, sequence.heads.width(), sequence.keys());
-        sequence.mark_keys(&mut scratch.there);
+        sequence.mark_keys(&mut scratch.present);
         for (head, softmax) in task.softmax.chunks_exact_mut(l).enumerate() {
             sequence.place(head, (0, 3)).read(task.qkv, sequence.heads.scale(), &mut scratch.query);
             sequence.place(head, (1, 3)).read(task.qkv, 1.0, &mut scratch.key);
             sequence.place(head, (2, 3)).read(task.qkv, 1.0, &mut scratch.value);
             (0..3).for_each(|part| sequence.place(head, (part, 3)).fetch_next(task.qkv));
-            transpose(&scratch.key[..keys * d], (d, keys), &mut scratch.across);
+            transposed(&scratch.key[..keys * d], (d, keys), &mut scratch.across);
             let weights = sized(&mut scratch.weights, l * keys);
             product(simd, Left::Rows(&scratch.query, d), &scratch.across, (l, d, keys), weights);
             for (row, softmax) in weights.chunks_exact_mut(keys).zip(softmax) {
-                *softmax = Softmax::of(simd, row, &scratch.there);
+                *softmax = Softmax::of(simd, row, &scratch.present);
             }
             if let Some(dropout) = sequence.dropout {
                 let mask = sized(&mut scratch.mask, l * keys);
@@ -245,7 +247,7 @@ impl<T: Element> WithSimd for On<'_, Backward<'_, T>> {
         let sequence = task.sequence;
         let (l, d, keys) = (sequence.length, sequence.heads.width(), sequence.keys());
         let scale = sequence.heads.scale();
-        sequence.mark_keys(&mut scratch.there);
+        sequence.mark_keys(&mut scratch.present);
         for (head, softmax) in task.softmax.chunks_exact(l).enumerate() {
             let place = |part| sequence.place(head, (part, 3));
             place(0).read(task.qkv, scale, &mut scratch.query);
@@ -255,15 +257,15 @@ impl<T: Element> WithSimd for On<'_, Backward<'_, T>> {
             sequence.place(head, (0, 1)).fetch_next(task.grad);
 
             // The weights once more.
-            transpose(&scratch.key[..keys * d], (d, keys), &mut scratch.across);
+            transposed(&scratch.key[..keys * d], (d, keys), &mut scratch.across);
             let weights = sized(&mut scratch.weights, l * keys);
             product(simd, Left::Rows(&scratch.query, d), &scratch.across, (l, d, keys), weights);
             for (row, softmax) in weights.chunks_exact_mut(keys).zip(softmax) {
-                softmax.again(simd, row, &scratch.there);
+                softmax.again(simd, row, &scratch.present);
             }
 
             place(2).read(task.qkv, 1.0, &mut scratch.value);
-            transpose(&scratch.value[..keys * d], (d, keys), &mut scratch.across);
+            transposed(&scratch.value[..keys * d], (d, keys), &mut scratch.across);
             let scores_grad = sized(&mut scratch.scores_grad, l * keys);
             product(simd, Left::Rows(&scratch.grad, d), &scratch.across, (l, d, keys), scores_grad);
             let dropped = sized(&mut scratch.dropped, l * keys);
@@ -301,7 +303,7 @@ struct Place {
 }
 
 impl Place {
-    /// `out` [length rounded up, width] = `rows`·`scale`, 0 beyond the sequence and D.
+    /// `out` [length rounded up, width] = `rows`·`scale`, 0 beyond the sequence, for who transposes it, and beyond D.
     #[inline(always)]
     fn read<T: Element>(self, rows: &[T], scale: f32, out: &mut Vec<f32>) {
         let length = rows.len() / self.stride;
@@ -315,7 +317,7 @@ impl Place {
         }
     }
 
-    /// Has the head after this one come to the caches, if there is one: its rows are as far apart as all heads are wide, which
+    /// Has what follows in each row, the next head, come to the caches: its parts are as far apart as all heads are wide, which
     /// processors do not foresee.
     #[inline(always)]
     fn fetch_next<T: Element>(self, rows: &[T]) {
@@ -337,7 +339,8 @@ impl Place {
 
 /// `out` [width, keys], the transpose of `rows` [keys, width].
 #[inline(always)]
-fn transpose(rows: &[f32], (width, keys): (usize, usize), out: &mut Vec<f32>) {
+fn transposed(rows: &[f32], (width, keys): (usize, usize), out: &mut Vec<f32>) {
+    const { assert!(ALIGN.is_multiple_of(SQUARE), "rows are whole squares") };
     let out = sized(out, width * keys);
     for (block, rows) in rows.chunks_exact(SQUARE * width).enumerate() {
         for (square, out) in out.chunks_exact_mut(SQUARE * keys).enumerate() {
@@ -353,62 +356,6 @@ fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
         buffer.resize(len, 0.0);
     }
     &mut buffer[..len]
-}
-
-/// How the scores of a row become weights: each is exp(score − `largest`)·`factor`.
-#[derive(Debug, Clone, Copy, Default)]
-struct Softmax {
-    largest: f32,
-    /// 1/Σ exp(score − largest)
-    factor: f32,
-}
-
-impl Softmax {
-    /// Turns the scores that `there` is 1 for into weights, those that it is 0 for into 0.
-    #[inline(always)]
-    fn of<S: Simd>(simd: S, row: &mut [f32], there: &[f32]) -> Self {
-        let (row, there) = (S::as_mut_simd_f32s(row).0, S::as_simd_f32s(there).0);
-        let (zero, lowest) = (simd.splat_f32s(0.0), simd.splat_f32s(f32::NEG_INFINITY));
-        let mut largest = lowest;
-        for (score, there) in row.iter().zip(there) {
-            let score = simd.select_f32s(simd.less_than_f32s(zero, *there), *score, lowest);
-            largest = simd.max_f32s(largest, score);
-        }
-        let largest = simd.reduce_max_f32s(largest);
-        let (by, mut sum) = (simd.splat_f32s(largest), zero);
-        for (score, there) in row.iter_mut().zip(there) {
-            *score = simd.mul_f32s(exp(simd, simd.sub_f32s(*score, by)), *there);
-            sum = simd.add_f32s(sum, *score);
-        }
-        let factor = 1.0 / simd.reduce_sum_f32s(sum);
-        let by = simd.splat_f32s(factor);
-        row.iter_mut().for_each(|weight| *weight = simd.mul_f32s(*weight, by));
-        Self { largest, factor }
-    }
-
-    /// Does so once more.
-    #[inline(always)]
-    fn again<S: Simd>(self, simd: S, row: &mut [f32], there: &[f32]) {
-        let (row, there) = (S::as_mut_simd_f32s(row).0, S::as_simd_f32s(there).0);
-        let (largest, factor) = (simd.splat_f32s(self.largest), simd.splat_f32s(self.factor));
-        for (score, there) in row.iter_mut().zip(there) {
-            *score = simd.mul_f32s(simd.mul_f32s(exp(simd, simd.sub_f32s(*score, largest)), *there), factor);
-        }
-    }
-}
-
-/// From dL/d(weights) of a row to dL/d(scores): p·(g − Σ p·g).
-#[inline(always)]
-fn softmax_backward<S: Simd>(simd: S, grad: &mut [f32], weights: &[f32]) {
-    let (grad, weights) = (S::as_mut_simd_f32s(grad).0, S::as_simd_f32s(weights).0);
-    let mut sum = simd.splat_f32s(0.0);
-    for (grad, weight) in grad.iter().zip(weights) {
-        sum = simd.mul_add_e_f32s(*grad, *weight, sum);
-    }
-    let sum = simd.splat_f32s(simd.reduce_sum_f32s(sum));
-    for (grad, weight) in grad.iter_mut().zip(weights) {
-        *grad = simd.mul_f32s(*weight, simd.sub_f32s(*grad, sum));
-    }
 }
 
 #[cfg(test)]

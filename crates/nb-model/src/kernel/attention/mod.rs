@@ -7,6 +7,7 @@
 mod flash;
 mod fused;
 mod plain;
+mod softmax;
 
 pub(crate) use flash::fits as fits_flash;
 pub(crate) use fused::forward_one;

@@ -13,6 +13,8 @@ mod blocks;
 mod finish;
 mod number;
 mod pack;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod tile;
 
 use half::bf16;

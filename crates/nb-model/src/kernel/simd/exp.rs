@@ -17,7 +17,8 @@ const POLYNOMIAL: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.16
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let splat = |v| simd.splat_f32s(v);
-    let x = simd.max_f32s(simd.min_f32s(x, splat(HIGHEST)), splat(LOWEST));
+    // x comes second: of a number and what is none, x86 takes the second.
+    let x = simd.max_f32s(splat(LOWEST), simd.min_f32s(splat(HIGHEST), x));
     let shifted = simd.mul_add_e_f32s(x, splat(std::f32::consts::LOG2_E), splat(ROUND));
     let n = simd.sub_f32s(shifted, splat(ROUND));
     let r = simd.mul_add_e_f32s(n, splat(-LN_2_HIGH), x);
@@ -66,5 +67,8 @@ mod tests {
         ends[1] = 0.0;
         dispatch(Map(&mut ends));
         assert!(ends[0] < 1.3e-38 && ends[1] == 1.0, "{ends:?}");
+        let mut none = [f32::NAN; ALIGN];
+        dispatch(Map(&mut none));
+        assert!(none.iter().all(|v| v.is_nan()), "{none:?}");
     }
 }

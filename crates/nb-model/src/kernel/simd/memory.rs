@@ -1,15 +1,19 @@
 //! What vector registers are good for beside numbers: matrices the other way round, and hints to the caches.
-#![expect(unsafe_code, reason = "instructions that are asked for first, and pointers whose ends are checked")]
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "instructions that are asked for first, and pointers whose ends are checked")
+)]
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::is_x86_feature_detected;
 
+use crate::host::Element;
+
 /// Rows and columns of what [`transpose`] takes at once.
 pub(crate) const SQUARE: usize = 16;
 
-/// Numbers of which one or two are a word of 32 bits.
-const fn in_word<T>() -> usize {
-    const { assert!(size_of::<T>() == 2 || size_of::<T>() == 4, "one or two in 32 bits") };
+/// Numbers in a word of 32 bits.
+const fn in_word<T: Element>() -> usize {
     4 / size_of::<T>()
 }
 
@@ -17,9 +21,11 @@ const fn in_word<T>() -> usize {
 /// `out_stride` entries apart: word j of row i there is word i of row j here.
 ///
 /// # Panics
-/// If there are fewer.
-pub(crate) fn transpose<T: Copy>(rows: &[T], stride: usize, out: &mut [T], out_stride: usize) {
+/// If there are fewer, or if rows of `out` overlap.
+#[inline(always)]
+pub(crate) fn transpose<T: Element>(rows: &[T], stride: usize, out: &mut [T], out_stride: usize) {
     let width = in_word::<T>() * SQUARE;
+    assert!(out_stride >= width, "rows of {width} entries, {out_stride} apart");
     let ends = [stride, out_stride].map(|apart| apart.checked_mul(SQUARE - 1).and_then(|last| last.checked_add(width)));
     let [end, out_end] = ends.map(|end| end.unwrap_or(usize::MAX));
     let found = [rows.len(), out.len()];
@@ -29,16 +35,19 @@ pub(crate) fn transpose<T: Copy>(rows: &[T], stride: usize, out: &mut [T], out_s
         // SAFETY: the processor has the instructions; all reads and writes end before those ends.
         return unsafe { in_registers(rows.as_ptr(), stride, out.as_mut_ptr(), out_stride) };
     }
-    one_by_one(rows, stride, out, out_stride);
+    match in_word::<T>() {
+        1 => row_by_row::<T, 1>(rows, stride, out, out_stride),
+        _ => row_by_row::<T, 2>(rows, stride, out, out_stride),
+    }
 }
 
-fn one_by_one<T: Copy>(rows: &[T], stride: usize, out: &mut [T], out_stride: usize) {
-    let word = in_word::<T>();
+/// Whole rows of `out`, so that they are written from registers; `W` entries are a word.
+#[inline(always)]
+fn row_by_row<T: Element, const W: usize>(rows: &[T], stride: usize, out: &mut [T], out_stride: usize) {
     for i in 0..SQUARE {
-        for j in 0..SQUARE {
-            let (from, to) = (j * stride + i * word, i * out_stride + j * word);
-            out[to..to + word].copy_from_slice(&rows[from..from + word]);
-        }
+        let row: [[T; W]; SQUARE] =
+            std::array::from_fn(|j| std::array::from_fn(|entry| rows[j * stride + i * W + entry]));
+        out[i * out_stride..][..W * SQUARE].copy_from_slice(row.as_flattened());
     }
 }
 
@@ -46,7 +55,7 @@ fn one_by_one<T: Copy>(rows: &[T], stride: usize, out: &mut [T], out_stride: usi
 /// `rows` and `out` point to [`SQUARE`] rows of 64 bytes each, which begin `stride` and `out_stride` entries apart.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn in_registers<T>(rows: *const T, stride: usize, out: *mut T, out_stride: usize) {
+unsafe fn in_registers<T: Element>(rows: *const T, stride: usize, out: *mut T, out_stride: usize) {
     use std::arch::x86_64::{
         __m512i, _mm512_loadu_si512, _mm512_shuffle_i32x4, _mm512_storeu_si512, _mm512_unpackhi_epi32,
         _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
@@ -82,7 +91,9 @@ unsafe fn in_registers<T>(rows: *const T, stride: usize, out: *mut T, out_stride
 
 /// Has numbers that are needed soon come to the first cache.
 #[inline(always)]
-pub(crate) fn fetch<T>(numbers: &[T]) {
+pub(crate) fn fetch<T: Element>(numbers: &[T]) {
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = numbers;
     #[cfg(target_arch = "x86_64")]
     for line in numbers.chunks(64 / size_of::<T>()) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -98,8 +109,8 @@ mod tests {
     use super::*;
 
     /// Rows that are longer than a square, in both directions, by whole words and by halves of them.
-    fn rows_become_columns<T: Copy + PartialEq + std::fmt::Debug>(number: impl Fn(u16) -> T) {
-        let (stride, out_stride, word) = (37, 50, in_word::<T>());
+    fn rows_become_columns<T: Element + PartialEq + std::fmt::Debug, const W: usize>(number: impl Fn(u16) -> T) {
+        let (stride, out_stride, word) = (37, 50, W);
         let rows: Vec<T> = (0..SQUARE * stride).map(|i| number(i as u16)).collect();
         let mut expected = vec![number(9999); SQUARE * out_stride];
         let mut found = expected.clone();
@@ -111,27 +122,34 @@ mod tests {
         transpose(&rows, stride, &mut found, out_stride);
         assert_eq!(found, expected);
         found.fill(number(9999));
-        one_by_one(&rows, stride, &mut found, out_stride);
+        row_by_row::<T, W>(&rows, stride, &mut found, out_stride);
         assert_eq!(found, expected);
     }
 
     #[test]
     fn rows_of_f32_become_columns() {
-        rows_become_columns(f32::from);
+        rows_become_columns::<_, 1>(f32::from);
     }
 
     #[test]
     fn rows_of_pairs_become_columns() {
-        rows_become_columns(bf16::from_bits);
+        rows_become_columns::<_, 2>(bf16::from_bits);
+    }
+
+    fn is_refused<T: Element>(rows: usize, stride: usize, out: usize, out_stride: usize) -> bool {
+        let run = || {
+            let zeros = |count| vec![T::from_f32(0.0); count];
+            transpose(&zeros(rows), stride, &mut zeros(out), out_stride);
+        };
+        std::panic::catch_unwind(run).is_err()
     }
 
     #[test]
-    fn too_few_rows_are_refused() {
-        let runs = |rows: usize, stride, out: usize, out_stride| {
-            let run = || transpose(&vec![0.0_f32; rows], stride, &mut vec![0.0; out], out_stride);
-            std::panic::catch_unwind(run).is_ok()
-        };
-        assert!(runs(256, 16, 256, 16) && runs(15 * 20 + 16, 20, 256, 16));
-        assert!(!runs(255, 16, 256, 16) && !runs(256, 16, 255, 16) && !runs(256, usize::MAX / 8, 256, 16));
+    fn squares_that_are_not_there_are_refused() {
+        assert!(!is_refused::<f32>(256, 16, 256, 16) && !is_refused::<f32>(15 * 20 + 16, 20, 256, 16));
+        assert!(is_refused::<f32>(255, 16, 256, 16) && is_refused::<f32>(256, 16, 255, 16));
+        assert!(is_refused::<f32>(256, usize::MAX / 8, 256, 16) && is_refused::<f32>(256, 16, 256, 15));
+        assert!(!is_refused::<bf16>(512, 32, 512, 32));
+        assert!(is_refused::<bf16>(511, 32, 512, 32) && is_refused::<bf16>(512, 32, 511, 32));
     }
 }

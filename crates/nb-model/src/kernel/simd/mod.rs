@@ -1,7 +1,8 @@
 //! Small dense kernels on the vector registers of the machine at hand.
 //!
 //! `pulp` finds out once what the CPU has (SSE2, AVX2 with FMA, AVX-512, NEON) and runs a kernel that was compiled for it.
-//! Everything below a dispatch is inlined, so that it is compiled for those registers too.
+//! Everything below a dispatch is inlined, so that it is compiled for those registers too; what [`transpose`] does in registers is
+//! not, and asks for itself.
 
 mod activate;
 mod exp;
