@@ -116,6 +116,20 @@ impl RunFolder {
         Ok(matches!(holds, Holds::Unfinished(_)).then_some(path))
     }
 
+    /// Removes what a finished run leaves that was ended before its last moment: checkpoints that nobody goes on from, and its
+    /// lock. A process that is still at work there does so itself.
+    pub(crate) fn tidy(finished: &Path) {
+        if ![CHECKPOINTS, LOCK].iter().any(|left| finished.join(left).exists()) {
+            return;
+        }
+        let Ok(_lock) = Lock::take(finished) else { return };
+        let is_left = |entry: &PathBuf| name(entry) == CHECKPOINTS || is_half_written(entry);
+        let removed = entries(finished).and_then(|all| remove(&all.into_iter().filter(is_left).collect::<Vec<_>>()));
+        if let Err(e) = removed {
+            tracing::warn!("{} is finished, and keeps what it needed until then: {e:#}", finished.display());
+        }
+    }
+
     /// Fills an empty folder.
     fn begin(wanted: &Path, (path, lock): (PathBuf, Lock), config: &impl Serialize) -> Result<Self> {
         write_config(&path, config)?;

@@ -75,7 +75,9 @@ pub fn run(
     let plan = plan.as_ref();
     let before = || {
         let goes_on = matches!(unfinished, Unfinished::Resume(_)) && RunFolder::unfinished(&plan.output)?.is_none();
-        if goes_on { finished(plan) } else { Ok(None) }
+        let folder = if goes_on { finished(plan)? } else { None };
+        folder.iter().for_each(|folder| RunFolder::tidy(folder));
+        Ok(folder)
     };
     if let Some(folder) = first_finds(processes, before)? {
         let is_first = processes.is_first();

@@ -140,6 +140,21 @@ fn a_run_that_is_killed_at_any_moment_goes_on_to_the_bit() {
     }
 }
 
+/// As a run leaves it that is killed when its summary is there and its checkpoints are not removed yet.
+#[test]
+fn a_finished_run_is_rid_of_what_it_no_longer_needs() {
+    let place = Place::new();
+    let sets = [&LONG[..], &["train.epochs=10"]].concat();
+    ended(resume(&place, "runs/whole", &sets)).done();
+    ended(resume(&place, "runs/parts", &sets)).done();
+    let checkpoint = place.path("runs/parts/checkpoints/step-000000003");
+    std::fs::create_dir_all(&checkpoint).unwrap();
+    std::fs::write(checkpoint.join("state.json"), "{}").unwrap();
+    std::fs::write(place.path("runs/parts/.lock"), "1").unwrap();
+    assert!(ended(resume(&place, "runs/parts", &sets)).done().out.contains("finished already"));
+    assert_same_run(&place, "runs/whole", "runs/parts");
+}
+
 #[test]
 fn a_signal_saves_a_checkpoint_and_another_end_is_reached_from_it() {
     let place = Place::new();
