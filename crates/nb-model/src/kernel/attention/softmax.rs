@@ -13,8 +13,8 @@ pub(super) struct Softmax {
 }
 
 impl Softmax {
-    /// Turns the scores that `present` is 1 for into weights, those that it is 0 for into 0. Where one of them is no number or
-    /// infinite, no weight is a number.
+    /// Turns the scores that `present` is 1 for into weights, those that it is 0 for into 0. Where one of those is no number or
+    /// ∞, no weight is a number.
     #[inline(always)]
     pub(super) fn of<S: Simd>(simd: S, row: &mut [f32], present: &[f32]) -> Self {
         let (row, present) = (S::as_mut_simd_f32s(row).0, S::as_simd_f32s(present).0);

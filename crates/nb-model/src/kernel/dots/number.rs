@@ -207,7 +207,7 @@ mod pairs {
     use half::bf16;
     use pulp::WithSimd;
 
-    use super::tile::{COLUMNS, Left, Tile};
+    use super::{COLUMNS, Left, Tile};
 
     pub(super) unsafe fn run<K: WithSimd>(_: K) -> K::Output {
         unreachable!("instructions of another processor")
