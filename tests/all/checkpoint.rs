@@ -143,16 +143,39 @@ fn older_names_load() {
 }
 
 #[test]
-fn other_heads_are_passed_over() {
+fn what_is_beside_the_encoder_is_ignored() {
     let folder = Folder::new();
     folder.change(|tensors| {
         rename(tensors, |name| format!("bert.{name}"));
-        for name in
-            ["bert.pooler.dense.weight", "cls.predictions.bias", "classifier.weight", "bert.embeddings.position_ids"]
-        {
+        for name in [
+            "bert.pooler.dense.weight",
+            "cls.predictions.bias",
+            "classifier.weight",
+            "bert.embeddings.position_ids",
+            "linear.weight",
+            "crf.transitions",
+            "score.weight",
+            "mlp.dense.bias",
+        ] {
             tensors.insert(name.into(), zeros(&[3]));
         }
     });
+    folder.assert_loads();
+}
+
+/// Without the prefix too, and whatever the type of a buffer.
+#[test]
+fn buffers_of_any_type_beside_the_encoder_are_ignored() {
+    let folder = Folder::new();
+    let bytes = std::fs::read(folder.weights()).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (mask, small) = ([1_u8, 0, 1], [7_u8; 2]);
+    let beside = [
+        ("mask".to_owned(), TensorView::new(Dtype::BOOL, vec![3], &mask).unwrap()),
+        ("linear.zero_point".to_owned(), TensorView::new(Dtype::U8, vec![2], &small).unwrap()),
+    ];
+    let changed = safetensors::serialize(file.tensors().into_iter().chain(beside), None).unwrap();
+    std::fs::write(folder.weights(), changed).unwrap();
     folder.assert_loads();
 }
 

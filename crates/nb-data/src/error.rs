@@ -230,6 +230,21 @@ pub enum DataError {
         source: Box<dyn Error + Send + Sync>,
     },
 
+    /// A tokenizer of a class that is not read here.
+    #[error(
+        "{}: `{key}` is {found}, which splits texts in a way of its own, expected BertTokenizer, XLMRobertaTokenizer or \
+         PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a tokenizer.json if that is possible",
+        path.display()
+    )]
+    TokenizerClass {
+        /// The file of the key.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+    },
+
     /// A tokenizer without one of the tokens that every sequence needs.
     #[error("{}: no token {token:?} found, expected it in the vocabulary because sequences begin and end with it", path.display())]
     NoSpecialToken {
@@ -249,10 +264,12 @@ pub enum DataError {
     },
 
     /// Room for fewer tokens than a sequence needs.
-    #[error("max_tokens {found} found, expected at least {} for [CLS], one token and [SEP]", crate::batch::MIN_TOKENS)]
+    #[error("max_tokens {found} found, expected at least {fewest} for the special tokens and one token of the text")]
     MaxTokens {
         /// The value.
         found: usize,
+        /// The smallest value that works.
+        fewest: usize,
     },
 
     /// A store just written cannot be read back.

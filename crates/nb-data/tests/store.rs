@@ -68,7 +68,7 @@ fn every_setting_makes_a_store_of_its_own() {
     let cache = folder.path().join("cache");
     let source = mind(file(&folder, "news.tsv", NEWS));
     let tokenizer = golden_tokenizer();
-    let cased = common::tokenizer(checkpoint(None).path());
+    let cased = common::tokenizer(checkpoint(Some(r#"{"do_lower_case": false}"#)).path());
     let title = Source { format: Format::MindNews { fields: vec![Field::Title] }, ..source.clone() };
     let optional = Source { labels: LabelRule::Optional, ..source.clone() };
     let changed = mind(file(&folder, "other.tsv", NEWS.replace("goal", "storm")));
@@ -191,7 +191,7 @@ fn a_source_that_cannot_be_used_leaves_no_store() {
     assert!(matches!(error(&open_quote), DataError::OpenQuote { line: 2, .. }));
     assert!(!cache.exists());
     let too_short = TokenStore::open_or_build(&cache, &mind(file(&folder, "a.tsv", NEWS)), &tokenizer, 2);
-    assert!(matches!(too_short, Err(DataError::MaxTokens { found: 2 })));
+    assert!(matches!(too_short, Err(DataError::MaxTokens { found: 2, fewest: 3 })));
     let blocked = file(&folder, "blocked", "a file where the cache should be");
     let written = TokenStore::open_or_build(&blocked, &mind(file(&folder, "a.tsv", NEWS)), &tokenizer, 16);
     assert!(matches!(written, Err(DataError::Write { .. })), "{written:?}");
@@ -203,7 +203,8 @@ fn ids_beyond_sixteen_bits_survive() {
     let vocab = folder();
     file(&vocab, "vocab.txt", format!("[UNK]\n[CLS]\n[SEP]\n{words}"));
     let tokenizer = tokenizer(vocab.path());
-    assert_eq!(tokenizer.vocab_size(), 70_003);
+    // [PAD] and [MASK] join the vocabulary, as in transformers.
+    assert_eq!(tokenizer.vocab_size(), 70_005);
     let source =
         Source { labels: LabelRule::Optional, ..Source::labelled(file(&vocab, "a.txt", "w69999 w1\n"), Format::Lines) };
     assert_eq!(open(vocab.path(), &source, &tokenizer).batch(&[0]).ids, [1, 70_002, 4, 2]);

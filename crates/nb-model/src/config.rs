@@ -77,6 +77,21 @@ pub enum Activation {
 /// More layers than any BERT has; keeps a hostile file from asking for more memory than there is.
 const MOST_LAYERS: i64 = 1024;
 
+/// Keys of a `config.json` that are not saved with another model: they speak of the file's own task, code or place.
+const DROPPED: [&str; 11] = [
+    "torch_dtype", // the old name of `dtype`
+    "_name_or_path",
+    "auto_map",
+    "tokenizer_class", // tokenizer_config.json says it
+    "id2label",
+    "label2id",
+    "num_labels",
+    "problem_type",
+    "finetuning_task",
+    "task_specific_params",
+    "quantization_config",
+];
+
 fn default_positions() -> i64 {
     512
 }
@@ -142,7 +157,7 @@ impl BertConfig {
         // The model type first: a GPT's config lacks BERT's keys, and "missing field" would hide the reason.
         let located = |e| ModelError::ConfigFile { path: path.into(), value: Box::new(e) };
         refuse_other_models(&source).map_err(located)?;
-        let mut config: Self = serde_json::from_str(text).map_err(syntax)?;
+        let mut config: Self = serde_json::from_value(without_nulls(&source)).map_err(syntax)?;
         config.source = source;
         config.check().map_err(located)?;
         Ok(config)
@@ -245,8 +260,7 @@ impl BertConfig {
         set("attention_probs_dropout_prob", self.attention_probs_dropout_prob.into());
         set("initializer_range", self.initializer_range.into());
         set("pad_token_id", self.pad_token_id.into());
-        json.remove("torch_dtype"); // the old name of `dtype`
-        json.remove("_name_or_path"); // a path of whoever saved the teacher
+        json.retain(|key, _| !DROPPED.contains(&key.as_str()));
         Value::Object(json)
     }
 }
@@ -261,6 +275,15 @@ impl Activation {
             Self::Silu => "silu",
         }
     }
+}
+
+/// A file's keys that have a value: `null` means the same as a key that is missing.
+fn without_nulls(source: &Value) -> Value {
+    let mut source = source.clone();
+    if let Value::Object(keys) = &mut source {
+        keys.retain(|_, value| !value.is_null());
+    }
+    source
 }
 
 /// Refuses model types, relative positions and decoders, each with its reason.
@@ -334,6 +357,25 @@ mod tests {
         let mut json = base();
         json.as_object_mut().unwrap().remove("intermediate_size");
         assert!(parse(json).unwrap_err().to_string().contains("intermediate_size"));
+    }
+
+    #[test]
+    fn a_null_is_a_missing_key() {
+        let mut json = base();
+        json["pad_token_id"] = serde_json::Value::Null;
+        assert_eq!(parse(json.clone()).unwrap().pad_token_id, 0);
+        json["hidden_size"] = serde_json::Value::Null;
+        assert!(parse(json).unwrap_err().to_string().contains("missing field `hidden_size`"));
+    }
+
+    #[test]
+    fn keys_of_another_task_are_not_saved() {
+        let mut json = base();
+        json["id2label"] = serde_json::json!({"0": "NEG", "1": "POS"});
+        json["problem_type"] = "single_label_classification".into();
+        json["tokenizer_class"] = "BertTokenizer".into();
+        let saved = parse(json).unwrap().to_json();
+        assert!(DROPPED.iter().all(|key| saved.get(key).is_none()), "{saved}");
     }
 
     #[test]

@@ -121,17 +121,14 @@ pub fn trained<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K:
         bail!("it holds an encoder without top layers, expected a model folder of a run")
     };
     task.accept(&description)?;
-    let tokenizer = nb_data::Tokenizer::from_folder(folder)?;
+    let bert = Bert::load(folder, plan.device, plan.precision)?;
+    let tokenizer = crate::tokenizer::load(folder, bert.config())?;
     if tokenizer.fingerprint() != task.tokenizer().fingerprint() {
         bail!("its tokenizer is not that of {}, expected the same", plan.teacher.tokenizer().display());
     }
-    let bert = Bert::load(folder, plan.device, plan.precision)?;
     let most = bert.config().max_position_embeddings;
     if plan.data.max_tokens as i64 > most {
         bail!("it has {most} positions, but data.max_tokens is {}", plan.data.max_tokens);
-    }
-    if task.tokenizer().vocab_size() as i64 > bert.config().vocab_size {
-        bail!("its embedding has {} rows, fewer than the tokenizer knows ids", bert.config().vocab_size);
     }
     let top = own_top(&bert, plan, task);
     fill_top(folder, &top.arenas())?;

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nb_data::Tokenizer;
-use nb_model::{Arena, fill, named_values, read_tensors, write_tensors};
+use nb_model::{Arena, CONFIG_FILE, fill, named_values, read_tensors, write_tensors};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tch::Tensor;
 
 use crate::config::NewsField;
@@ -86,6 +87,18 @@ pub struct Description {
     pub self_attention: Option<i64>,
 }
 
+/// Adds the labels to a `config.json`, as `id2label` and `label2id`, so that other tools name the classes as we do.
+fn name_labels(config: &Path, labels: &[String]) -> Result<()> {
+    let read = || -> Result<Map<String, Value>> { Ok(serde_json::from_slice(&std::fs::read(config)?)?) };
+    let mut json = read().with_context(|| format!("cannot read {}", config.display()))?;
+    let numbered = || labels.iter().enumerate();
+    let by_id: Map<String, Value> = numbered().map(|(id, label)| (id.to_string(), label.as_str().into())).collect();
+    let by_label: Map<String, Value> = numbered().map(|(id, label)| (label.clone(), id.into())).collect();
+    json.insert("id2label".into(), by_id.into());
+    json.insert("label2id".into(), by_label.into());
+    write_whole(config, format!("{:#}\n", Value::Object(json)).as_bytes())
+}
+
 impl Description {
     /// Reads that of a model folder; none if it holds an encoder alone.
     ///
@@ -115,13 +128,17 @@ impl Card {
         }
     }
 
-    /// Writes the tokenizer's files, `newsbert.json` and the model card `README.md`.
+    /// Writes the tokenizer's files, `newsbert.json` and the model card `README.md` beside an encoder, and the labels into
+    /// the encoder's `config.json`.
     ///
     /// # Errors
     /// If a file cannot be written.
     pub fn write(&self, folder: &Path, labels: &[String], tokenizer: &Tokenizer) -> Result<()> {
-        for file in tokenizer.files() {
+        for file in tokenizer.files(self.max_tokens) {
             write_whole(&folder.join(file.name), &file.bytes)?;
+        }
+        if !labels.is_empty() {
+            name_labels(&folder.join(CONFIG_FILE), labels)?;
         }
         let description = Description {
             task: self.task.to_owned(),

@@ -73,15 +73,7 @@ impl Trained {
             bail!("--model is {}, but there is no such folder", folder.display());
         }
         let bert = Bert::load(folder, device, precision)?;
-        let tokenizer = Tokenizer::from_folder(folder)?;
-        let rows = bert.config().vocab_size;
-        if tokenizer.vocab_size() as i64 > rows {
-            bail!(
-                "{}: the tokenizer knows {} tokens, the embedding has {rows} rows",
-                folder.display(),
-                tokenizer.vocab_size()
-            );
-        }
+        let tokenizer = crate::tokenizer::load(folder, bert.config())?;
         let top = Description::read(folder)?.map(|description| Top::load(folder, bert.config(), description, device));
         let top = top.transpose()?;
         let most = bert.config().max_position_embeddings as usize;

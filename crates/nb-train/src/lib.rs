@@ -46,6 +46,7 @@ pub mod surroundings;
 pub mod task;
 pub mod terms;
 mod together;
+mod tokenizer;
 pub mod vector_file;
 pub mod watch;
 mod whole;

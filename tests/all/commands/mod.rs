@@ -3,6 +3,7 @@
 mod bad_input;
 mod bad_rankings;
 mod bench;
+mod cards;
 mod compare;
 pub(crate) mod corpora;
 mod inference;

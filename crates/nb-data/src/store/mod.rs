@@ -60,7 +60,7 @@ impl TokenStore {
         max_tokens: usize,
     ) -> Result<Self, DataError> {
         if max_tokens < MIN_TOKENS {
-            return Err(DataError::MaxTokens { found: max_tokens });
+            return Err(DataError::MaxTokens { found: max_tokens, fewest: MIN_TOKENS });
         }
         let key = key(source, tokenizer, max_tokens)?;
         let stem = source.path.file_stem().unwrap_or_default().to_string_lossy();

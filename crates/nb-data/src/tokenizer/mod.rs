@@ -1,28 +1,48 @@
 //! A checkpoint's tokenizer: text becomes the token ids of one sequence, cut to a length.
 //!
-//! A sequence is `[CLS] first [SEP]`, or `[CLS] first [SEP] second [SEP]` with segment ids 0 up to and with the first
-//! `[SEP]` and 1 behind it. If it has more than `max_tokens` tokens, special ones included,
+//! The tokens of a folder are those that `AutoTokenizer` of `transformers` 5.24 makes of it: [`Tokenizer::from_folder`]
+//! says which files and keys count. So is the template, for one text and for two: BERT's is `[CLS] first [SEP]`, or `[CLS]
+//! first [SEP] second [SEP]` with segment id 0 up to and including the first `[SEP]` and 1 behind it; XLM-R's is `<s> first
+//! </s>`, or `<s> first </s> </s> second </s>` without segments. If a sequence has more than `max_tokens` tokens, special
+//! ones included,
 //!
 //! 1. the second text loses tokens from its end;
-//! 2. where no token of it would be left, it goes whole, together with its `[SEP]`;
+//! 2. where no token of it would be left, it is dropped together with its special tokens;
 //! 3. then the first text loses tokens from its end.
 //!
-//! So the title stays whole as long as there is room for it, and a title alone has one token more of room than one
-//! with an abstract. A second text without a token (nothing but characters that the tokenizer drops) is no second text.
+//! So the title stays complete as long as there is room for it, and a title alone has more room than one with an
+//! abstract. A second text without a token (nothing but characters that the tokenizer drops) is no second text. A tokenizer
+//! whose `truncation_side` is `left` drops tokens from the beginning of a text instead.
 //!
-//! Padding, truncation and templates of `tokenizer.json` are not used.
+//! Padding and truncation of `tokenizer.json` are not used.
 
-mod files;
+mod backend;
+mod class;
+mod folder;
+mod guard;
+mod saved;
+mod special;
+mod template;
+mod warning;
 
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde_json::{Map, Value};
 
-use crate::batch::{MIN_TOKENS, Tokens};
+use self::class::{Class, Segments};
+use self::folder::Folder;
+use self::guard::guarded;
+use self::saved::Saved;
+use self::special::SpecialTokens;
+use self::template::{Side, Templates};
+pub use self::warning::TokenizerWarning;
+use crate::batch::Tokens;
 use crate::error::DataError;
 use crate::read::Article;
+
+const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// A file of a tokenizer, as it belongs beside a saved model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,41 +56,78 @@ pub struct TokenizerFile {
 /// The tokenizer of a BERT checkpoint.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    cls: u32,
-    sep: u32,
+    templates: Templates,
+    side: Side,
     vocab_size: usize,
+    /// `tokenizer.json`, with everything that the folder says elsewhere.
+    json: Vec<u8>,
+    saved: Saved,
+    warnings: Vec<TokenizerWarning>,
     fingerprint: [u8; 32],
-    files: Vec<TokenizerFile>,
 }
 
 impl Tokenizer {
-    /// Loads the tokenizer of a checkpoint's folder: `tokenizer.json`, or else `vocab.txt`, one token per line, as a
-    /// WordPiece vocabulary.
+    /// Loads the tokenizer of a checkpoint's folder, as `AutoTokenizer` of `transformers` 5.24 does.
     ///
-    /// `tokenizer_config.json`, where it is there, says how the begin and end tokens are called (`cls_token`,
-    /// `sep_token`, else `[CLS]` and `[SEP]`) and how BERT's normalisation goes (`do_lower_case`, `strip_accents`,
-    /// `tokenize_chinese_chars`), in which it overrides `tokenizer.json`. Without a word on lower-casing, a
-    /// `vocab.txt` with an ASCII capital in any token but the bracketed ones is cased, and any other lower-cases.
+    /// The vocabulary comes from `tokenizer.json`, or else from `vocab.txt`, one token per line. The rest depends on the
+    /// class: `tokenizer_class` of `tokenizer_config.json`, else of `config.json`, else that of the model type, which is
+    /// `BertTokenizer` for a BERT.
+    ///
+    /// - `BertTokenizer` (with or without `Fast`, and the classes that are the same: DistilBERT's, ELECTRA's and others):
+    ///   BERT's rules, set by the keys `do_lower_case` (true where it is missing, whatever the vocabulary), `strip_accents`
+    ///   and `tokenize_chinese_chars` of `tokenizer_config.json`. Of `tokenizer.json` only vocabulary and added tokens
+    ///   count.
+    /// - `XLMRobertaTokenizer`: XLM-R's rules over the pieces of `tokenizer.json`, likewise.
+    /// - `PreTrainedTokenizerFast`: `tokenizer.json` as it is; the keys above have no effect. Models see segment ids only
+    ///   where `model_input_names` lists them.
+    ///
+    /// Special and added tokens come from `tokenizer_config.json` (with `added_tokens_decoder`),
+    /// `special_tokens_map.json`, `added_tokens.json` and `tokenizer.json`. [`Tokenizer::warnings`] says what may surprise.
     ///
     /// # Errors
-    /// If the folder has neither file, a file makes no sense, or the begin or end token is not in the vocabulary.
+    /// If the folder has no vocabulary, a file makes no sense, the class is none of these, or a token that begins or
+    /// ends sequences is not in the vocabulary.
     pub fn from_folder(folder: &Path) -> Result<Self, DataError> {
-        let loaded = files::load(folder)?;
-        let vocab = loaded.inner.get_vocab(true);
-        let special = |token: &str| {
-            vocab
-                .get(token)
-                .copied()
-                .ok_or_else(|| DataError::NoSpecialToken { path: loaded.path.clone(), token: token.to_owned() })
+        let folder = Folder::read(folder)?;
+        let (class, segments) = Class::of(&folder)?;
+        let special = SpecialTokens::of(&folder, class.default_tokens())?;
+        let path = folder.vocabulary.path();
+        let inner = guarded(|| backend::build(class, &folder, &special)).map_err(wrong(path.to_owned()))?;
+
+        backend::check_ends(class, &folder, &special)?;
+        let config = &folder.config.value;
+        let side = folder.truncation_side();
+        let mut templates = guarded(|| Templates::of(&inner, side)).map_err(wrong(path.to_owned()))?;
+        let mut warnings = warning::all(class, &folder, &special, &inner);
+        if inputs(config).unwrap_or(segments) == Segments::Zero {
+            if class == Class::AsSaved && inputs(config).is_none() && templates.has_segments() {
+                warnings.push(TokenizerWarning::NoSegments { path: folder.config.path.clone() });
+            }
+            templates.without_segments();
+        }
+        let json = guarded(|| inner.to_string(false)).map_err(wrong(path.to_owned()))?.into_bytes();
+        let mut tokenizer = Self {
+            vocab_size: inner.get_vocab(true).values().max().map_or(0, |&largest| largest as usize + 1),
+            saved: Saved::new(class, config, &special, &inner),
+            warnings,
+            fingerprint: [0; 32],
+            inner,
+            templates,
+            side,
+            json,
         };
-        Ok(Self {
-            cls: special(&loaded.cls)?,
-            sep: special(&loaded.sep)?,
-            vocab_size: vocab.values().max().map_or(0, |&largest| largest as usize + 1),
-            fingerprint: loaded.fingerprint,
-            files: loaded.files,
-            inner: loaded.inner,
-        })
+        tokenizer.fingerprint = tokenizer.hash();
+        Ok(tokenizer)
+    }
+
+    /// Gives every token segment 0 if a model has fewer than two segments, as a BERT with `type_vocab_size` 1.
+    #[must_use]
+    pub fn for_segments(mut self, segments: usize) -> Self {
+        if segments < 2 && self.templates.has_segments() {
+            self.templates.without_segments();
+            self.fingerprint = self.hash();
+        }
+        self
     }
 
     /// The largest token id plus one: how many rows the embedding of a model must have at least.
@@ -79,12 +136,18 @@ impl Tokenizer {
         self.vocab_size
     }
 
-    /// The files to put beside a saved model so that other tools load this same tokenizer: those of the folder it came
-    /// from, and those missing there, made from what is known. `vocab.txt` is left out if the vocabulary cannot be
-    /// written as one.
+    /// What a user of this folder may not expect, to be shown once.
     #[must_use]
-    pub fn files(&self) -> &[TokenizerFile] {
-        &self.files
+    pub fn warnings(&self) -> &[TokenizerWarning] {
+        &self.warnings
+    }
+
+    /// The files to put beside a saved model of sequences of at most `max_tokens`, so that other tools load this same
+    /// tokenizer: everything that decides on tokens is said in them, also what the folder left to defaults. There is no
+    /// `vocab.txt` if the vocabulary cannot be written as one.
+    #[must_use]
+    pub fn files(&self, max_tokens: usize) -> Vec<TokenizerFile> {
+        self.saved.files(&self.json, max_tokens, self.templates.has_segments(), self.side == Side::Left)
     }
 
     /// A hash of everything that decides which tokens a text becomes.
@@ -93,18 +156,29 @@ impl Tokenizer {
         &self.fingerprint
     }
 
+    fn hash(&self) -> [u8; 32] {
+        let rules = format!("{:?} {}", self.templates, self.inner.get_encode_special_tokens());
+        let mut hasher = blake3::Hasher::new();
+        for part in [self.json.as_slice(), rules.as_bytes()] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        *hasher.finalize().as_bytes()
+    }
+
     /// Tokenises one article, cut to `max_tokens` as the [module](self) says.
     ///
     /// # Errors
-    /// [`DataError::MaxTokens`] if `max_tokens` is below [`MIN_TOKENS`], [`DataError::Encode`] if the tokenizer fails.
+    /// [`DataError::MaxTokens`] if `max_tokens` leaves no room for a token of the text, [`DataError::Encode`] if the
+    /// tokenizer fails.
     pub fn encode(&self, first: &str, second: Option<&str>, max_tokens: usize) -> Result<Tokens, DataError> {
-        if max_tokens < MIN_TOKENS {
-            return Err(DataError::MaxTokens { found: max_tokens });
+        let fewest = self.templates.fewest();
+        if max_tokens < fewest {
+            return Err(DataError::MaxTokens { found: max_tokens, fewest });
         }
         let first = self.pieces(first)?;
         let second = second.map(|text| self.pieces(text)).transpose()?;
         let second = second.as_ref().map_or(&[][..], |second| second.get_ids());
-        Ok(assemble(first.get_ids(), second, max_tokens, [self.cls, self.sep]))
+        Ok(self.templates.assemble(first.get_ids(), second, max_tokens))
     }
 
     /// Tokenises articles on all cores, in their order.
@@ -127,30 +201,10 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// Puts a sequence of at most `max_tokens` together.
-fn assemble(first: &[u32], second: &[u32], max_tokens: usize, [cls, sep]: [u32; 2]) -> Tokens {
-    let with_second = max_tokens.saturating_sub(first.len() + 3).min(second.len());
-    let first = &first[..first.len().min(max_tokens - 2)];
-    let mut ids = Vec::with_capacity(first.len() + with_second + 3);
-    ids.push(cls);
-    ids.extend_from_slice(first);
-    ids.push(sep);
-    let second_starts = ids.len();
-    if with_second > 0 {
-        ids.extend_from_slice(&second[..with_second]);
-        ids.push(sep);
-    }
-    Tokens { ids, second_starts }
-}
-
-/// Does what a tokenizer's file asks for. The crate that does it panics on some that ask for nonsense, such as pieces of 0
-/// characters or a table whose offsets lead out of it: an error of the file.
-fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
-    // Nothing of ours is left half done; locks inside of the tokenizer are poisoned, and what meets them panics in here too.
-    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
-        let words = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
-        Err(format!("the tokenizer's file asks for what cannot be done: {}", words.unwrap_or("a panic")).into())
-    })
+/// Whether models see segment ids, if a configuration lists their inputs.
+fn inputs(config: &Map<String, Value>) -> Option<Segments> {
+    let names = config.get("model_input_names")?.as_array()?;
+    Some(if names.iter().any(|name| name == "token_type_ids") { Segments::Template } else { Segments::Zero })
 }
 
 /// Where an unreadable or senseless file is.

@@ -1,6 +1,7 @@
 //! Hugging Face checkpoint folders, in and out, strictly: every tensor the model needs and none it does not know.
 
 mod hub;
+mod names;
 mod tensors;
 #[cfg(feature = "hub")]
 mod verify;
@@ -13,6 +14,8 @@ use tch::{Device, Tensor};
 pub use hub::{Checkpoint, mirror_folder};
 pub use tensors::{read_tensors, write_tensors};
 
+use self::names::{encoder_names, ignored};
+use self::tensors::read_renamed_tensors;
 use crate::arena::{Arena, Layout};
 use crate::config::BertConfig;
 use crate::encoder::{Bert, Precision, parameter_count, parameter_layout};
@@ -23,13 +26,10 @@ pub const CONFIG_FILE: &str = "config.json";
 /// The weights' file name in a checkpoint folder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 
-/// Parts of other heads that a BERT checkpoint may carry; they are passed over.
-const IGNORED: [&str; 5] = ["pooler.", "cls.", "classifier.", "qa_outputs.", "embeddings.position_ids"];
-
 impl Bert {
     /// Loads a Hugging Face folder: `config.json` and `model.safetensors`, the latter with or without the prefix `bert.`,
-    /// with `gamma` and `beta` for LayerNorm's parameters if it is an old one. `pooler.*`, `cls.*` and other heads are
-    /// passed over; a checkpoint without segment embeddings gets zeros for them.
+    /// with `gamma` and `beta` for LayerNorm's parameters if it is an old one. What is beside the encoder (a pooler, a
+    /// classifier, a CRF, buffers of any type) is ignored; a checkpoint without segment embeddings gets zeros for them.
     ///
     /// # Errors
     /// If a file is missing or cut, if the configuration is not a BERT's or asks for far more memory than the weights fill,
@@ -43,15 +43,14 @@ impl Bert {
             return Err(ModelError::Weights { path, found });
         }
         check_size(&config, &path)?;
-        let mut tensors = BTreeMap::new();
-        for (name, tensor) in read_tensors(&path)? {
-            let canonical = canonical(&name);
-            if IGNORED.iter().any(|prefix| canonical.starts_with(prefix)) {
-                tracing::debug!(tensor = name, "passed over");
-                continue;
+        let named = |names: &[&str]| {
+            let ours = encoder_names(names);
+            if let Some(line) = ignored(names, &ours) {
+                tracing::info!("{}: {line}", path.display());
             }
-            tensors.insert(canonical, tensor);
-        }
+            ours
+        };
+        let mut tensors: BTreeMap<String, Tensor> = read_renamed_tensors(&path, named)?.into_iter().collect();
         const SEGMENTS: &str = "embeddings.token_type_embeddings.weight";
         if config.type_vocab_size > 0 && !tensors.contains_key(SEGMENTS) && !tensors.is_empty() {
             tracing::info!(path = %path.display(), "the checkpoint has no segment embeddings; zeros stand for them");
@@ -140,15 +139,6 @@ fn check(layout: &Layout, tensors: &BTreeMap<String, Tensor>, path: &Path) -> Re
 
 /// Tensors that an error lists: enough for a model with another layer or two.
 const MOST_LINES: usize = 64;
-
-/// The name that `BertModel` uses today.
-fn canonical(name: &str) -> String {
-    let name = name.strip_prefix("bert.").unwrap_or(name);
-    if !name.contains("LayerNorm") {
-        return name.to_owned();
-    }
-    name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-}
 
 #[cfg(test)]
 mod tests {

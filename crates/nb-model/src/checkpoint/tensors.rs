@@ -15,11 +15,27 @@ use crate::host::with_bytes;
 /// # Errors
 /// If the file cannot be read, is cut or malformed, or holds an element type that no model here uses.
 pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
+    read_renamed_tensors(path, |names| names.iter().map(|&name| Some(name.to_owned())).collect())
+}
+
+/// Reads tensors as [`read_tensors`] does, under the names that `rename` gives to all names of the file. Those without one
+/// are skipped and may be of any type.
+///
+/// # Errors
+/// As [`read_tensors`].
+pub(super) fn read_renamed_tensors(
+    path: &Path,
+    rename: impl FnOnce(&[&str]) -> Vec<Option<String>>,
+) -> Result<Vec<(String, Tensor)>, ModelError> {
     let bytes = std::fs::read(path).map_err(ModelError::io("cannot read", path))?;
     let broken = |found: String| ModelError::Weights { path: path.into(), found };
     let file = SafeTensors::deserialize(&bytes).map_err(|e| broken(e.to_string()))?;
+    let mut names = file.names();
+    names.sort_unstable();
     let mut out = Vec::with_capacity(file.len());
-    for (name, view) in file.iter() {
+    for (name, renamed) in names.iter().zip(rename(&names)) {
+        let Some(renamed) = renamed else { continue };
+        let view = file.tensor(name).map_err(|e| broken(e.to_string()))?;
         let (kind, target) = match view.dtype() {
             Dtype::F32 => (Kind::Float, Kind::Float),
             Dtype::F16 => (Kind::Half, Kind::Float),
@@ -37,9 +53,8 @@ pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
                 broken(format!("tensor {name} is of shape {:?}, expected dimensions below 2^63", view.shape()))
             })?;
         let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?;
-        out.push((name.to_owned(), tensor.to_kind(target)));
+        out.push((renamed, tensor.to_kind(target)));
     }
-    out.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(out)
 }
 

@@ -22,16 +22,7 @@ pub(crate) const BATCH_TOKENS: usize = 4096;
 /// # Errors
 /// If it cannot be read, or knows more tokens than the teacher.
 pub(super) fn open_tokenizer(plan: &Plan) -> Result<Tokenizer> {
-    let tokenizer = Tokenizer::from_folder(plan.teacher.tokenizer())?;
-    let vocabulary = plan.teacher_config.vocab_size;
-    if tokenizer.vocab_size() as i64 > vocabulary {
-        bail!(
-            "the tokenizer in {} knows ids up to {}, but the teacher's embedding has {vocabulary} rows",
-            plan.teacher.tokenizer().display(),
-            tokenizer.vocab_size() - 1
-        );
-    }
-    Ok(tokenizer)
+    crate::tokenizer::load(plan.teacher.tokenizer(), &plan.teacher_config)
 }
 
 /// Opens (or builds) the token store of a source, and says what it holds.

@@ -1,11 +1,14 @@
 //! The tokenizer against what `transformers` makes of the same texts (`golden/make_tokens.py`), and its files.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod folders;
 
 use std::fs;
 
 use common::{VOCAB, checkpoint, file, folder, tokenizer};
 use nb_data::read::Article;
+use nb_data::tokenizer::TokenizerWarning;
 use nb_data::{DataError, Tokenizer};
 use serde_json::Value;
 
@@ -13,7 +16,7 @@ use serde_json::Value;
 fn ids_segments_and_truncation_are_those_of_transformers() {
     let [lower, cased] =
         ["true", "false"].map(|lower| tokenizer(checkpoint(Some(&format!("{{\"do_lower_case\": {lower}}}"))).path()));
-    let cases: Vec<Value> = serde_json::from_str(include_str!("golden/tokens.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../golden/tokens.json")).unwrap();
     assert_eq!(cases.len(), 320);
     for case in cases {
         let tokenizer = if case["lower"] == true { &lower } else { &cased };
@@ -39,7 +42,7 @@ fn the_second_text_gives_way_and_the_first_stays() {
     assert_eq!(show(5), ("[CLS] rain in york [SEP]".into(), 5));
     assert_eq!(show(4), ("[CLS] rain in [SEP]".into(), 4));
     assert_eq!(show(3), ("[CLS] rain [SEP]".into(), 3));
-    assert!(matches!(tokenizer.encode("rain", None, 2), Err(DataError::MaxTokens { found: 2 })));
+    assert!(matches!(tokenizer.encode("rain", None, 2), Err(DataError::MaxTokens { found: 2, fewest: 3 })));
 }
 
 #[test]
@@ -74,12 +77,20 @@ fn casing_is_the_checkpoints() {
     let place = |token: &str| VOCAB.lines().position(|it| it == token).unwrap() as u32;
     assert_eq!(id(&checkpoint(Some(r#"{"do_lower_case": false}"#))), place("Paris"));
     assert_eq!(id(&checkpoint(Some(r#"{"do_lower_case": true}"#))), place("paris"));
-    // Without a word on it, a vocabulary with capitals is cased …
-    assert_eq!(id(&checkpoint(None)), place("Paris"));
-    // … and one without them is not.
+    // Without a word on it texts are lower-cased whatever the vocabulary, as in transformers 5, with a warning where that
+    // makes words unreachable.
+    let silent = checkpoint(None);
+    assert_eq!(id(&silent), place("paris"));
+    let warnings = tokenizer(silent.path()).warnings().to_vec();
+    let [TokenizerWarning::LowerCases { words: 4, example, .. }] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert_eq!(example, "Paris");
+    let text = warnings[0].to_string();
+    assert!(text.contains("no `do_lower_case` found") && text.contains("set `\"do_lower_case\": false`"), "{text}");
+    assert_eq!(tokenizer(checkpoint(Some(r#"{"do_lower_case": true}"#)).path()).warnings(), []);
+    // Signs and letters without a small form are no words with capitals.
     let small = folder();
-    file(&small, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nparis\nℝ\n");
-    assert_eq!(id(&small), 4);
+    file(&small, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nparis\nℝ\n<S>\n<T>\n");
+    assert_eq!((id(&small), tokenizer(small.path()).warnings().len()), (4, 0));
 }
 
 #[test]
@@ -88,10 +99,10 @@ fn saved_files_load_as_the_same_tokenizer() {
     {
         let original = tokenizer(checkpoint(config).path());
         let saved = folder();
-        for it in original.files() {
+        for it in original.files(64) {
             file(&saved, it.name, &it.bytes);
         }
-        let names: Vec<&str> = original.files().iter().map(|file| file.name).collect();
+        let names: Vec<&str> = original.files(64).iter().map(|file| file.name).collect();
         assert_eq!(names, ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]);
         assert_eq!(fs::read_to_string(saved.path().join("vocab.txt")).unwrap(), VOCAB);
         let loaded = tokenizer(saved.path());
@@ -105,8 +116,8 @@ fn saved_files_load_as_the_same_tokenizer() {
         fs::remove_file(saved.path().join("tokenizer_config.json")).unwrap();
         let again = tokenizer(saved.path());
         assert_eq!(again.fingerprint(), original.fingerprint());
-        assert_eq!(again.files()[2], original.files()[2]);
-        let config: Value = serde_json::from_slice(&again.files()[1].bytes).unwrap();
+        assert_eq!(again.files(64)[2], original.files(64)[2]);
+        let config: Value = serde_json::from_slice(&again.files(64)[1].bytes).unwrap();
         assert_eq!(
             config["do_lower_case"],
             original.encode("Paris", None, 3).unwrap().ids == [2, place_of("paris"), 3]
@@ -122,7 +133,7 @@ fn place_of(token: &str) -> u32 {
 fn the_config_overrides_the_normalisation_and_nothing_else_is_used() {
     let folder = folder();
     let original = tokenizer(checkpoint(Some(r#"{"do_lower_case": true}"#)).path());
-    let mut json: Value = serde_json::from_slice(&original.files()[0].bytes).unwrap();
+    let mut json: Value = serde_json::from_slice(&original.files(64)[0].bytes).unwrap();
     json["truncation"] =
         serde_json::json!({"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0});
     json["padding"] = serde_json::json!({"strategy": {"Fixed": 16}, "direction": "Right", "pad_to_multiple_of": null,
@@ -179,11 +190,80 @@ fn what_is_no_tokenizer_is_refused() {
     assert!(text.starts_with("FOLDER/tokenizer_config.json: not a tokenizer that can be used: "), "{text}");
 }
 
+#[test]
+fn other_classes_are_refused_by_name() {
+    let refused = |name: &str, content: &str, says: &str| {
+        let text = error(&[("vocab.txt", VOCAB.as_bytes()), (name, content.as_bytes())]);
+        assert!(
+            text.starts_with(&format!("FOLDER/{name}: {says}, which splits texts in a way of its own, ")),
+            "{text}"
+        );
+    };
+    let class = "`tokenizer_class` is BertJapaneseTokenizer";
+    refused("tokenizer_config.json", r#"{"tokenizer_class": "BertJapaneseTokenizer"}"#, class);
+    refused("config.json", r#"{"model_type": "bert", "tokenizer_class": "BertJapaneseTokenizer"}"#, class);
+    refused("tokenizer_config.json", r#"{"word_tokenizer_type": "mecab"}"#, "`word_tokenizer_type` is mecab");
+    refused(
+        "tokenizer_config.json",
+        r#"{"auto_map": {"AutoTokenizer": ["a.B", null]}}"#,
+        "`auto_map` is code of its own",
+    );
+    refused("config.json", r#"{"model_type": "roberta"}"#, "`model_type` is roberta");
+    let vocab = ("vocab.txt", VOCAB.as_bytes());
+    let fast = error(&[vocab, ("tokenizer_config.json", br#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#)]);
+    assert!(fast.contains("FOLDER/vocab.txt: not a tokenizer that can be used: a vocab.txt found"), "{fast}");
+    let pieces = br#"{"added_tokens": [], "model": {"type": "Unigram", "vocab": [["[CLS]", 0.0], ["[SEP]", 0.0]]}}"#;
+    let unigram = error(&[("tokenizer.json", pieces)]);
+    assert!(unigram.contains("a Unigram model found, expected a WordPiece vocabulary"), "{unigram}");
+}
+
+#[test]
+fn added_tokens_that_make_no_sense_are_refused() {
+    let refused = |name: &str, content: &str, says: &str| {
+        let text = error(&[("vocab.txt", VOCAB.as_bytes()), (name, content.as_bytes())]);
+        assert!(text.contains(&format!("FOLDER/{name}: not a tokenizer that can be used: {says}")), "{text}");
+    };
+    refused("added_tokens.json", r#"{"rain": -1}"#, "\"rain\" is -1, expected an id");
+    refused("tokenizer_config.json", r#"{"added_tokens_decoder": {"x": "rain"}}"#, "added_tokens_decoder: \"x\" found");
+    refused(
+        "tokenizer_config.json",
+        r#"{"added_tokens_decoder": {"7": 7}}"#,
+        "added_tokens_decoder: 7 is 7, expected a token",
+    );
+    refused("tokenizer_config.json", r#"{"cls_token": 7}"#, "cls_token is 7, expected a token");
+    refused("special_tokens_map.json", "[]", "invalid type");
+}
+
+#[test]
+fn a_model_without_rows_for_a_token_gets_none() {
+    let tokens = |rows: usize| {
+        let folder = checkpoint(Some(r#"{"do_lower_case": true, "extra_special_tokens": ["<new>"]}"#));
+        file(&folder, "config.json", serde_json::json!({"model_type": "bert", "vocab_size": rows}).to_string());
+        let tokenizer = tokenizer(folder.path());
+        (tokenizer.vocab_size(), tokenizer.encode("<new>", None, 8).unwrap().ids.len())
+    };
+    let n = VOCAB.lines().count();
+    assert_eq!(tokens(n + 1), (n + 1, 3));
+    assert_eq!(tokens(n), (n, 5));
+}
+
+#[test]
+fn a_model_of_one_segment_sees_none() {
+    let two = common::golden_tokenizer();
+    let one = common::golden_tokenizer().for_segments(1);
+    let starts = |it: &Tokenizer| it.encode("rain", Some("storm"), 8).unwrap().second_starts;
+    assert_eq!((starts(&two), starts(&one)), (3, 5));
+    assert_ne!(two.fingerprint(), one.fingerprint());
+    let config: Value = serde_json::from_slice(&one.files(8)[1].bytes).unwrap();
+    assert_eq!(config["model_input_names"], serde_json::json!(["input_ids", "attention_mask"]));
+    assert_eq!(common::golden_tokenizer().for_segments(2).fingerprint(), two.fingerprint());
+}
+
 /// Each `a` becomes two, forty times over: a terabyte from a letter.
 #[test]
 fn a_normaliser_that_makes_texts_far_longer_is_refused() {
     let whole = tokenizer(checkpoint(None).path());
-    let mut json: Value = serde_json::from_slice(&whole.files()[0].bytes).unwrap();
+    let mut json: Value = serde_json::from_slice(&whole.files(64)[0].bytes).unwrap();
     let replace =
         |pattern: Value, content: &str| serde_json::json!({"type": "Replace", "pattern": pattern, "content": content});
     let twice = replace(serde_json::json!({"String": "a"}), "aa");
@@ -206,10 +286,11 @@ fn a_normaliser_that_makes_texts_far_longer_is_refused() {
 #[test]
 fn a_file_that_asks_for_the_impossible_is_an_error() {
     let whole = tokenizer(checkpoint(None).path());
-    let mut json: Value = serde_json::from_slice(&whole.files()[0].bytes).unwrap();
+    let mut json: Value = serde_json::from_slice(&whole.files(64)[0].bytes).unwrap();
     json["pre_tokenizer"] = serde_json::json!({"type": "FixedLength", "length": 0});
     let folder = folder();
     file(&folder, "tokenizer.json", json.to_string());
+    file(&folder, "tokenizer_config.json", r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#);
     let tokenizer = tokenizer(folder.path());
     for _ in 0..2 {
         let error = tokenizer.encode("rain in york", None, 8).unwrap_err();

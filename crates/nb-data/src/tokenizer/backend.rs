@@ -1,0 +1,243 @@
+//! A tokenizer of the `tokenizers` crate, built from a folder by the rules of its class.
+
+use serde_json::{Map, Value, json};
+use tokenizers::decoders::metaspace::Metaspace as MetaspaceDecoder;
+use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
+use tokenizers::models::unigram::Unigram;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::{BertNormalizer, Precompiled};
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{ModelWrapper, PreTokenizerWrapper, Result, Tokenizer};
+
+use super::class::Class;
+use super::folder::{Folder, Vocabulary};
+use super::guard::{check_growth, guarded};
+use super::special::SpecialTokens;
+use crate::error::DataError;
+
+/// XLM-R's sign for a space.
+const SPACE: char = '\u{2581}';
+
+/// BERT's normalisation as `tokenizer_config.json` sets it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Normalisation {
+    pub(super) lower_case: bool,
+    /// As `lower_case`, unless it is set.
+    pub(super) strip_accents: Option<bool>,
+    pub(super) chinese_characters: bool,
+}
+
+impl Normalisation {
+    /// Reads the keys; those that are missing have BERT's defaults.
+    pub(super) fn of(config: &Map<String, Value>) -> Self {
+        let flag = |key: &str| config.get(key).and_then(Value::as_bool);
+        Self {
+            lower_case: flag("do_lower_case").unwrap_or(true),
+            strip_accents: flag("strip_accents"),
+            chinese_characters: flag("tokenize_chinese_chars").unwrap_or(true),
+        }
+    }
+}
+
+/// Builds the tokenizer, added tokens and template included.
+///
+/// # Errors
+/// If the vocabulary does not fit the class or makes no sense.
+pub(super) fn build(class: Class, folder: &Folder, special: &SpecialTokens) -> Result<Tokenizer> {
+    if let Vocabulary::Json { value, .. } = &folder.vocabulary {
+        check_growth(value)?;
+    }
+    let mut tokenizer = match class {
+        Class::Bert => bert(folder, special)?,
+        Class::XlmRoberta => xlm_roberta(folder)?,
+        Class::AsSaved => as_saved(folder)?,
+    };
+    add_tokens(&mut tokenizer, folder, special)?;
+    match class {
+        Class::Bert => template(&mut tokenizer, special, BERT_ENDS, &BERT_PAIR)?,
+        Class::XlmRoberta => template(&mut tokenizer, special, XLM_ROBERTA_ENDS, &XLM_ROBERTA_PAIR)?,
+        Class::AsSaved => {}
+    }
+    // Lengths are the caller's to cut, and packed batches have no padding.
+    tokenizer.with_padding(None).with_truncation(None)?;
+    if folder.config.value.get("split_special_tokens").and_then(Value::as_bool) == Some(true) {
+        tokenizer.set_encode_special_tokens(true);
+    }
+    Ok(tokenizer)
+}
+
+/// Refuses a vocabulary without the tokens that begin and end a sequence.
+///
+/// # Errors
+/// [`DataError::NoSpecialToken`] with the token.
+pub(super) fn check_ends(class: Class, folder: &Folder, special: &SpecialTokens) -> std::result::Result<(), DataError> {
+    let ends = match class {
+        Class::Bert => BERT_ENDS,
+        Class::XlmRoberta => XLM_ROBERTA_ENDS,
+        Class::AsSaved => return Ok(()), // its template names them
+    };
+    for token in ends.map(|key| special.get(key).unwrap_or_default()) {
+        if !folder.vocabulary.holds(token) && !special.declares(token) {
+            return Err(DataError::NoSpecialToken {
+                path: folder.vocabulary.path().to_owned(),
+                token: token.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn bert(folder: &Folder, special: &SpecialTokens) -> Result<Tokenizer> {
+    let unknown = special.get("unk_token").unwrap_or_default().to_owned();
+    let vocab = match &folder.vocabulary {
+        Vocabulary::Lines { bytes, .. } => {
+            std::str::from_utf8(bytes)?; // a message with the place of the bad byte
+            WordPiece::read_bytes(bytes)?
+        }
+        Vocabulary::Json { value, .. } => {
+            let mut vocab = WordPiece::read_bytes(&[])?; // an empty map of the kind that the builder takes
+            vocab.extend(word_pieces(&value["model"])?);
+            vocab
+        }
+    };
+    if !vocab.contains_key(&unknown) {
+        return Err(format!("no token {unknown:?} found, expected it for words that the vocabulary lacks").into());
+    }
+    let model = WordPiece::builder().vocab(vocab).unk_token(unknown);
+    let mut tokenizer = Tokenizer::new(model.build()?);
+    let Normalisation { lower_case, strip_accents, chinese_characters } = Normalisation::of(&folder.config.value);
+    tokenizer
+        .with_normalizer(Some(BertNormalizer::new(true, chinese_characters, strip_accents, lower_case)))?
+        .with_pre_tokenizer(Some(BertPreTokenizer))
+        .with_decoder(Some(WordPieceDecoder::new("##".into(), true)));
+    Ok(tokenizer)
+}
+
+/// The vocabulary of a WordPiece model: ids by token, or a list in their order.
+fn word_pieces(model: &Value) -> Result<Vec<(String, u32)>> {
+    let kind = model["type"].as_str();
+    let wrong = "expected a WordPiece vocabulary, as its class needs one; set tokenizer_class in tokenizer_config.json to \
+                 PreTrainedTokenizerFast to read tokenizer.json as it is";
+    if let Some(found) = kind.filter(|&kind| kind != "WordPiece") {
+        return Err(format!("a {found} model found, {wrong}").into());
+    }
+    let id = |(token, id): (&String, &Value)| Some((token.clone(), u32::try_from(id.as_u64()?).ok()?));
+    let pieces = match &model["vocab"] {
+        Value::Object(ids) => ids.iter().map(id).collect::<Option<_>>(),
+        Value::Array(tokens) => (0..).zip(tokens).map(|(id, token)| Some((token.as_str()?.to_owned(), id))).collect(),
+        _ => None,
+    };
+    pieces.ok_or_else(|| format!("no such model found, {wrong}").into())
+}
+
+fn xlm_roberta(folder: &Folder) -> Result<Tokenizer> {
+    /// The place of `<unk>` in every vocabulary of this family.
+    const UNKNOWN: usize = 3;
+    let Vocabulary::Json { value, .. } = &folder.vocabulary else {
+        return Err(
+            "a vocab.txt found, expected tokenizer.json, as XLMRobertaTokenizer needs pieces and their scores".into()
+        );
+    };
+    let piece = |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_f64()?));
+    let pieces = value["model"]["vocab"].as_array().and_then(|list| list.iter().map(piece).collect::<Option<Vec<_>>>());
+    let Some(pieces) = pieces else {
+        return Err(
+            "no Unigram vocabulary found, expected one as XLMRobertaTokenizer needs pieces and their scores; set \
+             tokenizer_class in tokenizer_config.json to PreTrainedTokenizerFast to read tokenizer.json as it is"
+                .into(),
+        );
+    };
+    let mut tokenizer = Tokenizer::new(ModelWrapper::Unigram(guarded(|| Unigram::from(pieces, Some(UNKNOWN), false))?));
+    if let Some(map) = precompiled(&value["normalizer"]) {
+        let map: Precompiled = serde_json::from_str(&map.to_string())?; // it borrows from the text
+        tokenizer.with_normalizer(Some(map))?;
+    }
+    let prefix = folder.config.value.get("add_prefix_space").and_then(Value::as_bool).unwrap_or(true);
+    let scheme = if prefix { PrependScheme::Always } else { PrependScheme::Never };
+    let words: Vec<PreTokenizerWrapper> = vec![WhitespaceSplit.into(), Metaspace::new(SPACE, scheme, true).into()];
+    tokenizer
+        .with_pre_tokenizer(Some(Sequence::new(words)))
+        .with_decoder(Some(MetaspaceDecoder::new(SPACE, scheme, true)));
+    Ok(tokenizer)
+}
+
+/// The first precompiled map of characters of a normaliser.
+fn precompiled(normalizer: &Value) -> Option<&Value> {
+    let each = normalizer["normalizers"].as_array().map_or(std::slice::from_ref(normalizer), Vec::as_slice);
+    each.iter().find(|it| it["type"] == "Precompiled")
+}
+
+fn as_saved(folder: &Folder) -> Result<Tokenizer> {
+    match &folder.vocabulary {
+        Vocabulary::Json { bytes, .. } => guarded(|| Tokenizer::from_bytes(bytes)),
+        Vocabulary::Lines { .. } => {
+            Err("a vocab.txt found, expected tokenizer.json, as PreTrainedTokenizerFast reads nothing \
+             else; set tokenizer_class in tokenizer_config.json to BertTokenizer to read the vocabulary as BERT's"
+                .into())
+        }
+    }
+}
+
+/// Adds the special and added tokens. Those without an id in any file join the vocabulary at its end, as far as the model
+/// has rows for them: `transformers` adds them all the same, and the model then fails on the first text that holds one.
+fn add_tokens(tokenizer: &mut Tokenizer, folder: &Folder, special: &SpecialTokens) -> Result<()> {
+    let known: Vec<String> = tokenizer.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
+    let rows = folder.model.value.get("vocab_size").and_then(Value::as_u64);
+    for token in special.to_add(|token| known.iter().any(|it| it == token)) {
+        let fits = rows.is_none_or(|rows| (tokenizer.get_vocab_size(true) as u64) < rows);
+        if fits || special.declares(&token.content) || tokenizer.token_to_id(&token.content).is_some() {
+            tokenizer.add_tokens([token])?;
+        }
+    }
+    Ok(())
+}
+
+/// A part of a template.
+#[derive(Clone, Copy)]
+enum Part {
+    Begin,
+    First,
+    End,
+    Second,
+}
+
+/// Keys of the tokens at both ends of a sequence.
+pub(super) const BERT_ENDS: [&str; 2] = ["cls_token", "sep_token"];
+pub(super) const XLM_ROBERTA_ENDS: [&str; 2] = ["bos_token", "eos_token"];
+
+/// A pair, each part with its segment.
+const BERT_PAIR: [(Part, u32); 5] =
+    [(Part::Begin, 0), (Part::First, 0), (Part::End, 0), (Part::Second, 1), (Part::End, 1)];
+const XLM_ROBERTA_PAIR: [(Part, u32); 6] =
+    [(Part::Begin, 0), (Part::First, 0), (Part::End, 0), (Part::End, 0), (Part::Second, 0), (Part::End, 0)];
+const SINGLE: [(Part, u32); 3] = [(Part::Begin, 0), (Part::First, 0), (Part::End, 0)];
+
+/// Sets the template of a class; a vocabulary without one of the ends gets none, and the caller refuses it.
+fn template(tokenizer: &mut Tokenizer, special: &SpecialTokens, ends: [&str; 2], pair: &[(Part, u32)]) -> Result<()> {
+    let [begin, end] = ends.map(|key| special.get(key).unwrap_or_default());
+    let (Some(first), Some(last)) = (tokenizer.token_to_id(begin), tokenizer.token_to_id(end)) else {
+        return Ok(());
+    };
+    let part = |&(part, segment): &(Part, u32)| match part {
+        Part::Begin => json!({"SpecialToken": {"id": begin, "type_id": segment}}),
+        Part::End => json!({"SpecialToken": {"id": end, "type_id": segment}}),
+        Part::First => json!({"Sequence": {"id": "A", "type_id": segment}}),
+        Part::Second => json!({"Sequence": {"id": "B", "type_id": segment}}),
+    };
+    // By way of JSON, since the builder takes a colon in a token's name for one before a segment.
+    let template = json!({
+        "type": "TemplateProcessing",
+        "single": SINGLE.iter().map(part).collect::<Vec<_>>(),
+        "pair": pair.iter().map(part).collect::<Vec<_>>(),
+        "special_tokens": {
+            begin: {"id": begin, "ids": [first], "tokens": [begin]},
+            end: {"id": end, "ids": [last], "tokens": [end]},
+        },
+    });
+    tokenizer.with_post_processor(Some(serde_json::from_value::<TemplateProcessing>(template)?));
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The class that `transformers` reads a folder's tokenizer as, which decides what of `tokenizer.json` counts.
+//!
+//! Followed is `AutoTokenizer` of `transformers` 5.24: `tokenizer_class` of `tokenizer_config.json`, else that of
+//! `config.json`, else the class of the model type. A class with rules of its own builds the tokenizer anew and takes
+//! from `tokenizer.json` the vocabulary and the added tokens alone; `PreTrainedTokenizerFast` takes the file as it is.
+
+use super::folder::Folder;
+use super::special::Defaults;
+use crate::error::DataError;
+
+/// The rules by which a folder's files become a tokenizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// WordPiece with BERT's normalisation, words and template; the keys of `tokenizer_config.json` set them.
+    Bert,
+    /// Unigram pieces with XLM-R's words and template; of the normalisation the precompiled map of characters.
+    XlmRoberta,
+    /// `tokenizer.json` as it is.
+    AsSaved,
+}
+
+/// Segment ids in the input of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Segments {
+    /// Those of the template.
+    Template,
+    /// 0 for every token, because the model's input has none.
+    Zero,
+}
+
+/// Classes by name, without a final `Fast`.
+const CLASSES: [(&str, Class, Segments); 12] = [
+    ("BertTokenizer", Class::Bert, Segments::Template),
+    ("ConvBertTokenizer", Class::Bert, Segments::Template),
+    ("DistilBertTokenizer", Class::Bert, Segments::Zero),
+    ("ElectraTokenizer", Class::Bert, Segments::Template),
+    ("LayoutLMTokenizer", Class::Bert, Segments::Template),
+    ("LxmertTokenizer", Class::Bert, Segments::Template),
+    ("MobileBertTokenizer", Class::Bert, Segments::Template),
+    ("SqueezeBertTokenizer", Class::Bert, Segments::Template),
+    ("XLMRobertaTokenizer", Class::XlmRoberta, Segments::Zero),
+    ("PreTrainedTokenizer", Class::AsSaved, Segments::Zero),
+    ("TokenizersBackend", Class::AsSaved, Segments::Zero),
+    ("PythonBackend", Class::AsSaved, Segments::Zero),
+];
+
+/// Model types whose tokenizer is a `BertTokenizer` where no class is named.
+const BERT_MODELS: [&str; 9] =
+    ["bert", "distilbert", "electra", "mobilebert", "convbert", "layoutlm", "lxmert", "squeezebert", "megatron-bert"];
+
+impl Class {
+    /// The class of a folder, and whether its models see segment ids where no key says it.
+    ///
+    /// # Errors
+    /// If a class is named that is none of these, or words are split by a program such as MeCab.
+    pub(super) fn of(folder: &Folder) -> Result<(Self, Segments), DataError> {
+        if folder.config.value.contains_key("auto_map") {
+            return Err(refused(&folder.config.path, "auto_map", "code of its own"));
+        }
+        let named = [&folder.config, &folder.model].into_iter().find_map(|file| {
+            let name = file.value.get("tokenizer_class")?.as_str()?;
+            Some((file, name))
+        });
+        if let Some((file, found)) = named {
+            let name = found.strip_suffix("Fast").unwrap_or(found);
+            let known = CLASSES.iter().find(|(known, ..)| *known == name);
+            let (_, class, segments) = known.ok_or_else(|| refused(&file.path, "tokenizer_class", found))?;
+            return Ok((*class, *segments));
+        }
+        // Older Japanese models name no class in their configuration, only the program.
+        let words = folder.config.value.get("word_tokenizer_type").and_then(|it| it.as_str());
+        if let Some(found) = words.filter(|&it| it != "basic") {
+            return Err(refused(&folder.config.path, "word_tokenizer_type", found));
+        }
+        match folder.model.value.get("model_type").and_then(|it| it.as_str()) {
+            Some("xlm-roberta") => Ok((Self::XlmRoberta, Segments::Zero)),
+            Some(other) if !BERT_MODELS.contains(&other) => Err(refused(&folder.model.path, "model_type", other)),
+            _ => Ok((Self::Bert, Segments::Template)),
+        }
+    }
+
+    /// The name to save.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Bert => "BertTokenizer",
+            Self::XlmRoberta => "XLMRobertaTokenizer",
+            Self::AsSaved => "PreTrainedTokenizerFast",
+        }
+    }
+
+    /// Special tokens that the class has where the folder names none.
+    pub(super) fn default_tokens(self) -> Defaults {
+        match self {
+            Self::Bert => &[
+                ("unk_token", "[UNK]"),
+                ("sep_token", "[SEP]"),
+                ("pad_token", "[PAD]"),
+                ("cls_token", "[CLS]"),
+                ("mask_token", "[MASK]"),
+            ],
+            Self::XlmRoberta => &[
+                ("bos_token", "<s>"),
+                ("eos_token", "</s>"),
+                ("unk_token", "<unk>"),
+                ("sep_token", "</s>"),
+                ("pad_token", "<pad>"),
+                ("cls_token", "<s>"),
+                ("mask_token", "<mask>"),
+            ],
+            Self::AsSaved => &[],
+        }
+    }
+}
+
+fn refused(path: &std::path::Path, key: &'static str, found: &str) -> DataError {
+    DataError::TokenizerClass { path: path.to_owned(), key, found: found.to_owned() }
+}

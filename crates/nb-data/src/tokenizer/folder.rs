@@ -1,0 +1,118 @@
+//! The files of a tokenizer's folder, as they were found.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde_json::{Map, Value};
+
+use super::template::Side;
+use super::{TOKENIZER_FILE, wrong};
+use crate::error::DataError;
+
+/// A file that holds a JSON object; an empty one where the file is missing.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) path: PathBuf,
+    pub(super) value: Map<String, Value>,
+}
+
+/// Everything in a folder that decides on its tokens.
+#[derive(Debug)]
+pub(super) struct Folder {
+    /// `tokenizer_config.json`.
+    pub(super) config: Object,
+    /// `special_tokens_map.json`, which older versions of `transformers` wrote.
+    pub(super) special_tokens: Object,
+    /// `added_tokens.json`, likewise: ids by token.
+    pub(super) added_tokens: Object,
+    /// `config.json`, for the model's type and a tokenizer class.
+    pub(super) model: Object,
+    pub(super) vocabulary: Vocabulary,
+}
+
+/// The file that holds the vocabulary.
+#[derive(Debug)]
+pub(super) enum Vocabulary {
+    /// `tokenizer.json`, which counts where both are there.
+    Json { path: PathBuf, value: Value, bytes: Vec<u8> },
+    /// `vocab.txt`, one token per line.
+    Lines { path: PathBuf, bytes: Vec<u8> },
+}
+
+impl Vocabulary {
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Json { path, .. } | Self::Lines { path, .. } => path,
+        }
+    }
+
+    /// Whether a token is one of the vocabulary's, added ones apart.
+    pub(super) fn holds(&self, token: &str) -> bool {
+        match self {
+            Self::Json { value, .. } => match &value["model"]["vocab"] {
+                Value::Object(ids) => ids.contains_key(token),
+                Value::Array(pieces) => pieces.iter().any(|piece| piece == token || piece[0] == token),
+                _ => false,
+            },
+            Self::Lines { bytes, .. } => {
+                bytes.split(|&byte| byte == b'\n').any(|line| line.trim_ascii_end() == token.as_bytes())
+            }
+        }
+    }
+}
+
+impl Folder {
+    /// Reads a folder.
+    ///
+    /// # Errors
+    /// If there is no vocabulary, a file cannot be read, or one that should hold JSON does not.
+    pub(super) fn read(folder: &Path) -> Result<Self, DataError> {
+        Ok(Self {
+            config: object(folder.join("tokenizer_config.json"))?,
+            special_tokens: object(folder.join("special_tokens_map.json"))?,
+            added_tokens: object(folder.join("added_tokens.json"))?,
+            model: object(folder.join("config.json"))?,
+            vocabulary: vocabulary(folder)?,
+        })
+    }
+
+    /// The end at which texts are cut: `truncation_side`, else the direction of a truncation in `tokenizer.json`.
+    pub(super) fn truncation_side(&self) -> Side {
+        let saved = match &self.vocabulary {
+            Vocabulary::Json { value, .. } => value["truncation"]["direction"].as_str(),
+            Vocabulary::Lines { .. } => None,
+        };
+        let side = self.config.value.get("truncation_side").and_then(Value::as_str).or(saved);
+        if side.is_some_and(|it| it.eq_ignore_ascii_case("left")) { Side::Left } else { Side::Right }
+    }
+}
+
+fn vocabulary(folder: &Path) -> Result<Vocabulary, DataError> {
+    let path = folder.join(TOKENIZER_FILE);
+    if let Some(bytes) = read_if_there(&path)? {
+        let value: Map<String, Value> =
+            serde_json::from_slice(&bytes).map_err(|err| wrong(path.clone())(err.into()))?;
+        return Ok(Vocabulary::Json { path, value: value.into(), bytes });
+    }
+    let path = folder.join("vocab.txt");
+    match read_if_there(&path)? {
+        Some(bytes) => Ok(Vocabulary::Lines { path, bytes }),
+        None => Err(DataError::NoTokenizer { folder: folder.to_owned() }),
+    }
+}
+
+fn object(path: PathBuf) -> Result<Object, DataError> {
+    let value = match read_if_there(&path)? {
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|err| wrong(path.clone())(err.into()))?,
+        None => Map::new(),
+    };
+    Ok(Object { path, value })
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, DataError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DataError::Open { path: path.to_owned(), source }),
+    }
+}

@@ -1,0 +1,101 @@
+//! The files of a tokenizer as they belong beside a saved model: everything that decides on tokens is said in them, also
+//! what the folder they came from left to defaults.
+
+use serde_json::{Map, Value, json};
+use tokenizers::ModelWrapper;
+
+use super::backend::Normalisation;
+use super::class::Class;
+use super::special::SpecialTokens;
+use super::{TOKENIZER_FILE, TokenizerFile};
+
+/// Keys that point to files of the folder the tokenizer came from, or are said in another way.
+const DROPPED: [&str; 9] = [
+    "name_or_path",
+    "tokenizer_file",
+    "special_tokens_map_file",
+    "vocab_file",
+    "auto_map",
+    "word_tokenizer_type",
+    "additional_special_tokens", // older than `extra_special_tokens`
+    "add_bos_token",
+    "add_eos_token",
+];
+
+/// Keys of BERT's normalisation, which another class does not read.
+const NORMALISATION: [&str; 3] = ["do_lower_case", "strip_accents", "tokenize_chinese_chars"];
+
+/// What is saved of a tokenizer besides `tokenizer.json`.
+#[derive(Debug)]
+pub(super) struct Saved {
+    /// `tokenizer_config.json`, but for what the run decides.
+    config: Map<String, Value>,
+    /// `vocab.txt`, if the vocabulary can be written as one.
+    vocabulary: Option<Vec<u8>>,
+}
+
+impl Saved {
+    pub(super) fn new(
+        class: Class,
+        found: &Map<String, Value>,
+        special: &SpecialTokens,
+        inner: &tokenizers::Tokenizer,
+    ) -> Self {
+        let mut config = found.clone();
+        config.retain(|key, _| !DROPPED.contains(&key.as_str()));
+        config.insert("tokenizer_class".into(), class.name().into());
+        let named: Vec<_> =
+            special.named.iter().filter(|(_, token)| inner.token_to_id(&token.content).is_some()).collect();
+        for (key, token) in &named {
+            config.insert(key.clone(), token.content.clone().into());
+        }
+        let decoder: std::collections::BTreeMap<u32, _> = inner.get_added_tokens_decoder().into_iter().collect();
+        let keyed = |content: &str| named.iter().any(|(_, token)| token.content == content);
+        let extra: Vec<&str> =
+            decoder.values().filter(|it| it.special && !keyed(&it.content)).map(|it| it.content.as_str()).collect();
+        config.insert("extra_special_tokens".into(), json!(extra));
+        let decoder: Map<String, Value> = decoder.iter().map(|(id, token)| (id.to_string(), json!(token))).collect();
+        config.insert("added_tokens_decoder".into(), decoder.into());
+        match class {
+            Class::Bert => {
+                let Normalisation { lower_case, strip_accents, chinese_characters } = Normalisation::of(found);
+                let values = [json!(lower_case), json!(strip_accents), json!(chinese_characters)];
+                config.extend(NORMALISATION.into_iter().map(str::to_owned).zip(values));
+            }
+            Class::XlmRoberta | Class::AsSaved => config.retain(|key, _| !NORMALISATION.contains(&key.as_str())),
+        }
+        Self { config, vocabulary: lines(inner) }
+    }
+
+    /// The files, for sequences of at most `max_tokens` and a model that sees segment ids or not.
+    pub(super) fn files(&self, json: &[u8], max_tokens: usize, segments: bool, left: bool) -> Vec<TokenizerFile> {
+        let mut config = self.config.clone();
+        let inputs = ["input_ids", "token_type_ids", "attention_mask"];
+        let inputs: Vec<&str> = inputs.into_iter().filter(|&it| segments || it != "token_type_ids").collect();
+        config.insert("model_input_names".into(), json!(inputs));
+        config.insert("model_max_length".into(), max_tokens.into());
+        config.insert("truncation_side".into(), if left { "left" } else { "right" }.into());
+        // Positions count from the first token, which padding on the left would shift.
+        config.insert("padding_side".into(), "right".into());
+        let mut text = format!("{:#}", Value::Object(config)).into_bytes();
+        text.push(b'\n');
+        let mut files = vec![
+            TokenizerFile { name: TOKENIZER_FILE, bytes: json.to_vec() },
+            TokenizerFile { name: "tokenizer_config.json", bytes: text },
+        ];
+        files.extend(self.vocabulary.clone().map(|bytes| TokenizerFile { name: "vocab.txt", bytes }));
+        files
+    }
+}
+
+/// A WordPiece vocabulary without gaps, one token per line. Added tokens stand in the other files.
+fn lines(inner: &tokenizers::Tokenizer) -> Option<Vec<u8>> {
+    let ModelWrapper::WordPiece(_) = inner.get_model() else {
+        return None;
+    };
+    let mut tokens: Vec<(u32, String)> = inner.get_vocab(false).into_iter().map(|(token, id)| (id, token)).collect();
+    tokens.sort_unstable();
+    let gapless = tokens.iter().enumerate().all(|(place, (id, _))| place == *id as usize);
+    let writable = tokens.iter().all(|(_, token)| !token.contains(['\r', '\n']) && token.trim_end() == token);
+    (gapless && writable).then(|| tokens.into_iter().flat_map(|(_, token)| format!("{token}\n").into_bytes()).collect())
+}

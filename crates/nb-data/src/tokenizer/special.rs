@@ -1,0 +1,189 @@
+//! Special tokens and tokens that were added to a vocabulary, from every file that names some.
+//!
+//! `transformers` 5.24 reads them in this order:
+//!
+//! 1. `added_tokens_decoder` of `tokenizer_config.json`. Where it is there, the files of 2 are ignored, and so are the
+//!    added tokens of `tokenizer.json` unless the file is taken as it is.
+//! 2. Otherwise `special_tokens_map.json`, which overrides the names of `tokenizer_config.json`; `added_tokens.json`;
+//!    and the added tokens of `tokenizer.json`, which override those of one id.
+//! 3. Names that the vocabulary lacks join it at its end.
+//!
+//! Tokens are added in the order of their ids, and each gets the next free id: a gap closes, as it does there.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use tokenizers::AddedToken;
+
+use super::folder::{Folder, Object, Vocabulary};
+use super::wrong;
+use crate::error::DataError;
+
+/// Keys and tokens.
+pub(super) type Defaults = &'static [(&'static str, &'static str)];
+
+/// Keys of special tokens in the order in which `transformers` adds them.
+const KEYS: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+/// The list of special tokens without a key, and its older name.
+const EXTRA: [&str; 2] = ["extra_special_tokens", "additional_special_tokens"];
+const DECODER: &str = "added_tokens_decoder";
+
+/// The special and added tokens of a folder.
+#[derive(Debug)]
+pub(super) struct SpecialTokens {
+    /// Tokens by key, in the order in which they are added.
+    pub(super) named: Vec<(String, AddedToken)>,
+    /// Added tokens by the id that their file names.
+    pub(super) added: BTreeMap<u64, AddedToken>,
+    /// Special tokens without a key.
+    extra: Vec<AddedToken>,
+}
+
+impl SpecialTokens {
+    /// Collects them from a folder's files.
+    ///
+    /// # Errors
+    /// If a token is neither text nor an object with `content`, or an id is not a number.
+    pub(super) fn of(folder: &Folder, defaults: Defaults) -> Result<Self, DataError> {
+        let mut named = Vec::new();
+        let mut extra = listed(&folder.config, EXTRA[0])?;
+        if extra.is_empty() {
+            extra = listed(&folder.config, EXTRA[1])?;
+        }
+        let mut set = |key: &str, token: AddedToken| match named.iter_mut().find(|(known, _)| known == key) {
+            Some((_, old)) => *old = token,
+            None => named.push((key.to_owned(), token)),
+        };
+        for (key, token) in keyed(&folder.config)? {
+            set(&key, token);
+        }
+        let mut added = BTreeMap::new();
+        if let Some(decoder) = folder.config.value.get(DECODER) {
+            let broken = |found: String| wrong(folder.config.path.clone())(found.into());
+            let decoder = decoder.as_object().ok_or_else(|| broken(format!("{DECODER} is not an object")))?;
+            for (id, value) in decoder {
+                let token =
+                    token(value).ok_or_else(|| broken(format!("{DECODER}: {id} is {value}, expected a token")))?;
+                let id = id.parse().map_err(|_| broken(format!("{DECODER}: {id:?} found, expected an id")))?;
+                added.insert(id, token);
+            }
+        } else {
+            let special: Vec<String> = extra.iter().map(|it| it.content.clone()).collect();
+            for (key, mut token) in keyed(&folder.special_tokens)? {
+                token.special = true;
+                set(&key, token);
+            }
+            let named_now = named.iter().filter(|(key, _)| KEYS.contains(&key.as_str()));
+            let special: Vec<String> = named_now.map(|(_, it)| it.content.clone()).chain(special).collect();
+            added = added_by_file(folder, &special)?;
+            extra.extend(listed(&folder.special_tokens, EXTRA[0])?);
+            if extra.is_empty() {
+                extra = listed(&folder.special_tokens, EXTRA[1])?;
+            }
+        }
+        for (key, token) in defaults {
+            if !named.iter().any(|(known, _)| known == key) {
+                named.push(((*key).to_owned(), AddedToken::from(*token, true)));
+            }
+        }
+        // Keys of the class come first, in its order; the sort keeps the order of the others.
+        named.sort_by_key(|(key, _)| KEYS.iter().position(|known| known == key).unwrap_or(KEYS.len()));
+        for (_, token) in &mut named {
+            if let Some(known) = added.values().find(|known| known.content == token.content) {
+                *token = known.clone();
+            }
+        }
+        Ok(Self { named, added, extra })
+    }
+
+    /// The token of a key.
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.named.iter().find(|(known, _)| known == key).map(|(_, token)| token.content.as_str())
+    }
+
+    /// Whether a file names an id for a token.
+    pub(super) fn declares(&self, token: &str) -> bool {
+        self.added.values().any(|it| it.content == token)
+    }
+
+    /// The tokens to add, in order. `known` tells what the vocabulary's file has added already.
+    pub(super) fn to_add(&self, known: impl Fn(&str) -> bool) -> Vec<AddedToken> {
+        let mut tokens: Vec<AddedToken> = self.added.values().cloned().collect();
+        let missing = self.named.iter().map(|(_, token)| token).chain(&self.extra);
+        for token in missing {
+            if !known(&token.content) && !tokens.iter().any(|it| it.content == token.content) {
+                tokens.push(token.clone());
+            }
+        }
+        for token in &mut tokens {
+            token.special |= self.named.iter().any(|(_, named)| named.content == token.content);
+        }
+        tokens
+    }
+}
+
+/// Tokens that are named by a key, in the order of the file.
+fn keyed(file: &Object) -> Result<Vec<(String, AddedToken)>, DataError> {
+    let mut tokens = Vec::new();
+    let mut take = |entries: &Map<String, Value>| {
+        for (key, value) in entries.iter().filter(|(key, _)| key.ends_with("_token")) {
+            if let Some(token) = token(value) {
+                tokens.push((key.clone(), token));
+            } else if KEYS.contains(&key.as_str()) && !value.is_null() {
+                let found = format!("{key} is {value}, expected a token");
+                return Err(wrong(file.path.clone())(found.into()));
+            }
+        }
+        Ok(())
+    };
+    take(&file.value)?;
+    // A list of names, too, may stand where others have a list of tokens.
+    if let Some(Value::Object(names)) = file.value.get(EXTRA[0]) {
+        take(names)?;
+    }
+    Ok(tokens)
+}
+
+/// Special tokens in a list.
+fn listed(file: &Object, key: &str) -> Result<Vec<AddedToken>, DataError> {
+    let list = file.value.get(key).and_then(Value::as_array);
+    let each = |value: &Value| {
+        token(value).ok_or_else(|| wrong(file.path.clone())(format!("{value} found, expected a special token").into()))
+    };
+    list.into_iter().flatten().map(each).collect()
+}
+
+/// Those of `added_tokens.json` and of `tokenizer.json`.
+fn added_by_file(folder: &Folder, special: &[String]) -> Result<BTreeMap<u64, AddedToken>, DataError> {
+    let mut added = BTreeMap::new();
+    for (token, id) in &folder.added_tokens.value {
+        let broken = || wrong(folder.added_tokens.path.clone())(format!("{token:?} is {id}, expected an id").into());
+        added.insert(id.as_u64().ok_or_else(broken)?, AddedToken::from(token.clone(), special.contains(token)));
+    }
+    if let Vocabulary::Json { path, value, .. } = &folder.vocabulary {
+        for entry in value["added_tokens"].as_array().into_iter().flatten() {
+            let both = entry["id"].as_u64().zip(token(entry));
+            let broken = || wrong(path.clone())(format!("added_tokens: {entry} found, expected a token").into());
+            let (id, token) = both.ok_or_else(broken)?;
+            added.insert(id, token);
+        }
+    }
+    Ok(added)
+}
+
+/// A token: its text, or an object with `content` and its flags. Text is special; of an object the file says it.
+fn token(value: &Value) -> Option<AddedToken> {
+    if let Some(text) = value.as_str() {
+        return Some(AddedToken::from(text, true));
+    }
+    let flag = |key: &str| value.get(key).and_then(Value::as_bool);
+    let special = flag("special").unwrap_or(false);
+    Some(AddedToken {
+        content: value.get("content")?.as_str()?.to_owned(),
+        single_word: flag("single_word").unwrap_or(false),
+        lstrip: flag("lstrip").unwrap_or(false),
+        rstrip: flag("rstrip").unwrap_or(false),
+        normalized: flag("normalized").unwrap_or(!special),
+        special,
+    })
+}

@@ -1,0 +1,139 @@
+//! Templates: where special tokens and segment ids stand around one text or two, and how a sequence is cut to a length.
+
+use tokenizers::tokenizer::{Encoding, Token};
+
+use crate::batch::Tokens;
+
+/// Ids that stand for the texts while a template is read from a tokenizer. No vocabulary has that many tokens.
+const TEXTS: [u32; 2] = [u32::MAX, u32::MAX - 1];
+
+/// More special tokens than any template has; bounds what a file may ask for.
+const MOST_SPECIAL: usize = 64;
+
+/// The end at which a text that is too long is cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Side {
+    Left,
+    #[default]
+    Right,
+}
+
+/// The templates of a tokenizer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Templates {
+    single: Template,
+    pair: Template,
+    side: Side,
+}
+
+/// A sequence: special tokens and texts in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Template {
+    parts: Vec<Part>,
+    /// The part at which segment 1 begins; the number of parts if none has it.
+    ones_from: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Special(u32),
+    First,
+    Second,
+}
+
+impl Templates {
+    /// Reads the templates off a tokenizer by letting its post-processor handle one text and two.
+    ///
+    /// # Errors
+    /// If a template drops, repeats or swaps texts, has no special token, or has segment ids other than 0s, then 1s.
+    pub(super) fn of(tokenizer: &tokenizers::Tokenizer, side: Side) -> tokenizers::Result<Self> {
+        let text =
+            |place: usize| Encoding::from_tokens(vec![Token::new(TEXTS[place], "x".into(), (0, 1))], place as u32);
+        let single = Template::of(&tokenizer.post_process(text(0), None, true)?, &[Part::First])?;
+        let both = tokenizer.post_process(text(0), Some(text(1)), true)?;
+        let pair = Template::of(&both, &[Part::First, Part::Second])?;
+        Ok(Self { single, pair, side })
+    }
+
+    /// The fewest tokens to which a sequence can be cut: its special tokens and one of its text.
+    pub(super) fn fewest(&self) -> usize {
+        self.single.special() + 1
+    }
+
+    /// Makes segment 0 of every token.
+    pub(super) fn without_segments(&mut self) {
+        for template in [&mut self.single, &mut self.pair] {
+            template.ones_from = template.parts.len();
+        }
+    }
+
+    /// Whether a token is of segment 1.
+    pub(super) fn has_segments(&self) -> bool {
+        [&self.single, &self.pair].iter().any(|template| template.ones_from < template.parts.len())
+    }
+
+    /// Puts a sequence of at most `most` tokens together, which must be at least [`Templates::fewest`].
+    pub(super) fn assemble(&self, first: &[u32], second: &[u32], most: usize) -> Tokens {
+        let room = most.saturating_sub(first.len() + self.pair.special()).min(second.len());
+        if room > 0 {
+            return self.pair.fill(first, self.side.cut(second, room));
+        }
+        self.single.fill(self.side.cut(first, most - self.single.special()), &[])
+    }
+}
+
+impl Template {
+    fn of(processed: &Encoding, texts: &[Part]) -> tokenizers::Result<Self> {
+        let part = |&id: &u32| match TEXTS.iter().position(|&text| text == id) {
+            Some(0) => Part::First,
+            Some(_) => Part::Second,
+            None => Part::Special(id),
+        };
+        let parts: Vec<Part> = processed.get_ids().iter().map(part).collect();
+        let found: Vec<Part> = parts.iter().copied().filter(|part| !matches!(part, Part::Special(_))).collect();
+        if found != texts {
+            return Err("its post_processor does not take each text once, in order".into());
+        }
+        let segments = processed.get_type_ids();
+        let ones_from = segments.iter().position(|&segment| segment != 0).unwrap_or(parts.len());
+        if segments[ones_from..].iter().any(|&segment| segment != 1) {
+            return Err(format!("its post_processor gives segment ids {segments:?}, expected 0s, then 1s").into());
+        }
+        let template = Self { parts, ones_from };
+        if !(1..=MOST_SPECIAL).contains(&template.special()) {
+            let found = template.special();
+            return Err(format!("its post_processor adds {found} special tokens, expected 1 to {MOST_SPECIAL}").into());
+        }
+        Ok(template)
+    }
+
+    fn special(&self) -> usize {
+        self.parts.iter().filter(|part| matches!(part, Part::Special(_))).count()
+    }
+
+    fn fill(&self, first: &[u32], second: &[u32]) -> Tokens {
+        let mut ids = Vec::with_capacity(self.parts.len() + first.len() + second.len());
+        let mut second_starts = None;
+        for (place, part) in self.parts.iter().enumerate() {
+            if place == self.ones_from {
+                second_starts = Some(ids.len());
+            }
+            match part {
+                Part::Special(id) => ids.push(*id),
+                Part::First => ids.extend_from_slice(first),
+                Part::Second => ids.extend_from_slice(second),
+            }
+        }
+        Tokens { second_starts: second_starts.unwrap_or(ids.len()), ids }
+    }
+}
+
+impl Side {
+    /// `text` without what is too much at this end.
+    fn cut(self, text: &[u32], most: usize) -> &[u32] {
+        match self {
+            Self::Right => &text[..text.len().min(most)],
+            Self::Left => &text[text.len().saturating_sub(most)..],
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Readings of a folder that follow `transformers` and may not be what its owner wants.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::backend::Normalisation;
+use super::class::Class;
+use super::folder::Folder;
+use super::special::SpecialTokens;
+
+/// A reading of a tokenizer's folder that may surprise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenizerWarning {
+    /// Texts are lower-cased because no key says otherwise, and the vocabulary has words with capitals.
+    LowerCases {
+        /// The file in which the key is missing.
+        path: PathBuf,
+        /// How many words have a capital.
+        words: usize,
+        /// One of them.
+        example: String,
+    },
+    /// An added token's id is not the one that its file names.
+    MovedToken {
+        /// The folder's file of vocabulary.
+        path: PathBuf,
+        /// The token.
+        token: String,
+        /// The id in the file.
+        named: u64,
+        /// Its id.
+        id: u32,
+    },
+    /// A template with segment ids that models do not see.
+    NoSegments {
+        /// The file in which the key is missing.
+        path: PathBuf,
+    },
+    /// A key that the class does not read.
+    Ignored {
+        /// The file of the key.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+    },
+}
+
+impl fmt::Display for TokenizerWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LowerCases { path, words, example } => write!(
+                f,
+                "{}: no `do_lower_case` found, so texts are lower-cased as transformers 5 does, but {words} words of the \
+                 vocabulary have capitals ({example:?} for one); set `\"do_lower_case\": false` if the model is cased",
+                path.display()
+            ),
+            Self::MovedToken { path, token, named, id } => write!(
+                f,
+                "{}: the added token {token:?} has id {id}, as in transformers 5, where its file says {named}: there is a \
+                 gap before it",
+                path.display()
+            ),
+            Self::NoSegments { path } => write!(
+                f,
+                "{}: no `model_input_names` found, so every token has segment 0 as in transformers 5, although the template \
+                 gives second texts segment 1; list \"token_type_ids\" there if the model was trained with them",
+                path.display()
+            ),
+            Self::Ignored { path, key } => write!(
+                f,
+                "{}: `{key}` has no effect, as in transformers 5: the tokenizer's class takes tokenizer.json as it is",
+                path.display()
+            ),
+        }
+    }
+}
+
+pub(super) fn all(
+    class: Class,
+    folder: &Folder,
+    special: &SpecialTokens,
+    inner: &tokenizers::Tokenizer,
+) -> Vec<TokenizerWarning> {
+    let config = &folder.config.value;
+    let mut warnings = Vec::new();
+    if class == Class::Bert && !config.contains_key("do_lower_case") && Normalisation::of(config).lower_case {
+        let capitals = capitals(inner);
+        // A long word tells most.
+        if let Some(example) = capitals.iter().max_by_key(|word| (word.len(), std::cmp::Reverse(word.as_str()))) {
+            let (path, words, example) = (folder.config.path.clone(), capitals.len(), example.clone());
+            warnings.push(TokenizerWarning::LowerCases { path, words, example });
+        }
+    }
+    if class == Class::AsSaved && config.contains_key("do_lower_case") {
+        warnings.push(TokenizerWarning::Ignored { path: folder.config.path.clone(), key: "do_lower_case" });
+    }
+    for (&named, token) in &special.added {
+        if let Some(id) = inner.token_to_id(&token.content).filter(|&id| u64::from(id) != named) {
+            let (path, token) = (folder.vocabulary.path().to_owned(), token.content.clone());
+            warnings.push(TokenizerWarning::MovedToken { path, token, named, id });
+        }
+    }
+    warnings
+}
+
+/// Words with capitals that lower-casing makes unreachable. Signs such as `<S>` and `[CLS]` are none, nor single letters
+/// such as ℝ, which have no small form.
+fn capitals(inner: &tokenizers::Tokenizer) -> Vec<String> {
+    let signs = |token: &str| {
+        let ends = |open, close| token.starts_with(open) && token.ends_with(close);
+        ends('[', ']') || ends('<', '>')
+    };
+    let words = inner.get_vocab(false).into_keys();
+    words
+        .filter(|token| !signs(token) && token.chars().any(|c| c.is_uppercase() && !c.to_lowercase().eq([c])))
+        .collect()
+}

@@ -1,0 +1,65 @@
+//! Which tensors of a checkpoint are the encoder's, and how they are called today.
+
+/// The prefix of the encoder's tensors in a checkpoint that holds a head as well.
+const PREFIX: &str = "bert.";
+/// The beginnings of the encoder's own names.
+const PARTS: [&str; 2] = ["embeddings.", "encoder."];
+/// A buffer of older versions, not a parameter.
+const BUFFER: &str = "embeddings.position_ids";
+/// `BertModel`'s own layer on top, which nearly every checkpoint has.
+const POOLER: &str = "pooler.";
+
+/// Returns, for each tensor of a file, the name that `BertModel` uses for it today; none for a tensor that stands beside
+/// the encoder, such as a classifier, a CRF or a projection.
+///
+/// Where a name begins with `bert.`, the encoder is what does; where none does, it is `embeddings.*` and `encoder.*`.
+pub(super) fn encoder_names(names: &[&str]) -> Vec<Option<String>> {
+    let prefix = if names.iter().any(|name| name.starts_with(PREFIX)) { PREFIX } else { "" };
+    let encoder = |name: &&str| PARTS.iter().any(|part| name.starts_with(part)) && !name.starts_with(BUFFER);
+    names.iter().map(|name| name.strip_prefix(prefix).filter(encoder).map(today)).collect()
+}
+
+/// Returns a line on the tensors that are ignored, if any of them is worth one: what every checkpoint of BERT carries is
+/// not.
+pub(super) fn ignored(names: &[&str], ours: &[Option<String>]) -> Option<String> {
+    const MOST: usize = 5;
+    let common = |name: &str| {
+        let name = name.strip_prefix(PREFIX).unwrap_or(name);
+        name.starts_with(POOLER) || name.starts_with(BUFFER)
+    };
+    let beside: Vec<&str> =
+        names.iter().zip(ours).filter(|(name, ours)| ours.is_none() && !common(name)).map(|(name, _)| *name).collect();
+    let more = if beside.len() > MOST { ", …" } else { "" };
+    let shown = beside.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
+    (!beside.is_empty()).then(|| format!("ignoring what is beside the encoder ({}): {shown}{more}", beside.len()))
+}
+
+fn today(name: &str) -> String {
+    if !name.contains("LayerNorm") {
+        return name.to_owned();
+    }
+    name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_told_from_the_encoder() {
+        let names =
+            ["bert.embeddings.LayerNorm.gamma", "bert.pooler.dense.bias", "crf.transitions", "encoder.mlp.weight"];
+        let ours = encoder_names(&names);
+        assert_eq!(ours, [Some("embeddings.LayerNorm.weight".into()), None, None, None]);
+        let line = ignored(&names, &ours).unwrap();
+        assert_eq!(line, "ignoring what is beside the encoder (2): crf.transitions, encoder.mlp.weight");
+
+        let names =
+            ["embeddings.position_ids", "embeddings.word_embeddings.weight", "encoder.layer.0.x", "linear.weight"];
+        let ours = encoder_names(&names);
+        assert_eq!(ours[0], None);
+        assert_eq!(ours[2].as_deref(), Some("encoder.layer.0.x"));
+        assert_eq!(ignored(&names, &ours).unwrap(), "ignoring what is beside the encoder (1): linear.weight");
+        assert_eq!(ignored(&names[..3], &ours[..3]), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! What a student's folder says to other tools, and the code in its model card beside `nb predict`.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use nb_data::random::Stream;
+use serde_json::{Value, json};
+
+use super::place::Place;
+
+/// Folders of tokenizers of many kinds; `crates/nb-data/tests/golden/make_tokenizers.py` says which.
+const GOLDEN: &str = include_str!("../../../crates/nb-data/tests/golden/tokenizers.json");
+/// Names an interpreter with torch, transformers 5 and safetensors.
+const PYTHON: &str = "NB_TEST_PYTHON";
+const ROWS: usize = 40;
+
+#[test]
+fn a_student_s_folder_carries_the_run_s_labels_and_length() {
+    let place = Place::new();
+    // A teacher of another task, as people have them.
+    place.write("tokenizer/tokenizer_config.json", r#"{"model_max_length": 512, "do_lower_case": true}"#);
+    place.train(&["method.name=finetune"]).done();
+    let config = place.json("runs/tiny/student/config.json");
+    assert_eq!(config["id2label"], json!({"0": "finance", "1": "sports", "2": "weather"}));
+    assert_eq!(config["label2id"], json!({"finance": 0, "sports": 1, "weather": 2}));
+    let tokenizer = place.json("runs/tiny/student/tokenizer_config.json");
+    assert_eq!((&tokenizer["model_max_length"], &tokenizer["do_lower_case"]), (&json!(16), &json!(true)));
+
+    // As the teacher of the next run, its labels are not the run's.
+    let rows = place.text("train.csv").replace("finance,", "money,").replace("weather,", "art,");
+    place.write("other.csv", rows);
+    let other = [
+        "output=runs/other",
+        "data={format: csv, train: other.csv, columns: {label: 0, text: [1, 2]}, max_tokens: 12}",
+    ];
+    let teacher = "teacher={checkpoint: runs/tiny/student}";
+    place.train(&[other[0], other[1], teacher, "student.layers=1", "method.name=finetune"]).done();
+    let config = place.json("runs/other/student/config.json");
+    assert_eq!(config["id2label"], json!({"0": "art", "1": "money", "2": "sports"}));
+    assert_eq!(place.json("runs/other/student/tokenizer_config.json")["model_max_length"], json!(12));
+}
+
+/// The golden sequences of nb-data are made by the card's own function.
+#[test]
+fn the_card_puts_sequences_together_as_its_golden_values_were() {
+    let golden: Value = serde_json::from_str(GOLDEN).unwrap();
+    let place = Place::new();
+    place.train(&["method.name=finetune"]).done();
+    let card = place.text("runs/tiny/student/README.md");
+    let function = golden["card"].as_str().unwrap().replace("{max_tokens}", "16");
+    assert!(card.contains(&function), "{function}\nis not in\n{card}");
+    assert!(card.contains("add_pooling_layer=False"), "{card}");
+}
+
+/// A run's data: rows of a drawn title and abstract, of any of three labels.
+fn rows(stream: &mut Stream) -> Vec<[String; 2]> {
+    const WORDS: [&str; 22] = [
+        "rain",
+        "storm",
+        "Paris",
+        "Café",
+        "the",
+        "a",
+        "news",
+        "covid19",
+        "covid19s",
+        "trade deal",
+        "Trade Deal",
+        "[NUM]",
+        "<url>",
+        "[SEP]",
+        "<s>",
+        "</s>",
+        "北京",
+        "goals",
+        "NBA",
+        "\u{ad}",
+        "\u{200b}",
+        "x",
+    ];
+    let mut text = |most: u64| {
+        let words = stream.below(most);
+        (0..words).map(|_| *stream.choose(&WORDS)).collect::<Vec<_>>().join(if stream.below(4) == 0 {
+            "  "
+        } else {
+            " "
+        })
+    };
+    (0..ROWS).map(|i| [format!("{} t{}", text(12), i % 3), text(9)]).collect()
+}
+
+/// The probabilities of `nb predict` are those of the code in the card, whatever the teacher's tokenizer is, for drawn
+/// texts and lengths.
+#[test]
+fn the_code_of_the_card_answers_as_predict() {
+    let Ok(python) = std::env::var(PYTHON) else {
+        assert!(!std::env::var("NB_REQUIRE").is_ok_and(|it| it.contains("python")), "{PYTHON} is not set");
+        eprintln!("skipped: {PYTHON} names no interpreter with torch, transformers and safetensors");
+        return;
+    };
+    let golden: Value = serde_json::from_str(GOLDEN).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/run_cards.py");
+    let mut child = Command::new(python)
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut jobs = child.stdin.take().unwrap();
+    let mut answers = Vec::new();
+    let place = Place::new();
+    for (i, case) in golden["folders"].as_array().unwrap().iter().enumerate() {
+        for (name, content) in case["files"].as_object().unwrap() {
+            place.write(&format!("t{i}/{name}"), content.as_str().unwrap());
+        }
+        let mut stream = Stream::new(i as u64);
+        let most = 7 + stream.below(14);
+        let rows = rows(&mut stream);
+        let mut csv = String::new();
+        for (row, [first, second]) in rows.iter().enumerate() {
+            writeln!(csv, "{},\"{first}\",\"{second}\"", ["a", "b", "c"][row % 3]).unwrap();
+        }
+        place.write(&format!("{i}.csv"), csv);
+        let file = format!("{i}.csv");
+        let data = format!(
+            "data={{format: csv, train: {file}, dev: {file}, columns: {{label: 0, text: [1, 2]}}, max_tokens: {most}}}"
+        );
+        let teacher = format!("teacher.random.tokenizer=t{i}");
+        let output = format!("output=runs/{i}");
+        place.train(&[&data, &teacher, &output, "train.lr=0.1", "teacher.random.layers=2", "student.layers=1"]).done();
+        let student = format!("runs/{i}/student");
+        let predict = ["predict", "--model", &student, "--input", &file, "--columns", "1,2", "--probabilities", "all"];
+        answers.push((case["name"].clone(), place.nb(&predict).done().json_lines()));
+        let job = json!({"folder": place.path(&student), "rows": rows});
+        writeln!(jobs, "{job}").unwrap();
+    }
+    drop(jobs);
+    let out = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let (mut checked, mut worst) = (0, 0.0_f64);
+    for (line, (name, ours)) in out.lines().zip(&answers) {
+        let theirs: Vec<Vec<f64>> = serde_json::from_str(line).unwrap();
+        assert_eq!(theirs.len(), ours.len(), "{name}");
+        for (row, (theirs, ours)) in theirs.iter().zip(ours).enumerate() {
+            for (p, label) in theirs.iter().zip(["a", "b", "c"]) {
+                let off = (p - ours["probabilities"][label].as_f64().unwrap()).abs();
+                assert!(off <= 1e-6, "{name}, row {row}, {label}: {p} in Python, {ours}");
+                worst = worst.max(off);
+            }
+            checked += 1;
+        }
+    }
+    eprintln!("{checked} rows of {} students, largest difference {worst:.1e}", answers.len());
+    assert_eq!(checked, ROWS * answers.len());
+}
