@@ -1,5 +1,5 @@
-//! The tokenizer of a checkpoint's folder: `vocab.txt`, `tokenizer_config.json`, `tokenizer.json`, in this order; an empty
-//! part is a file that is not there.
+//! The tokenizer of a checkpoint's folder: `vocab.txt`, `tokenizer_config.json`, `tokenizer.json`, `special_tokens_map.json`,
+//! `added_tokens.json`, in this order; an empty part is a file that is not there.
 #![no_main]
 
 use std::panic;
@@ -10,15 +10,23 @@ use nb_data::read::{Format, LabelRule};
 use nb_fuzz::{folder, parts, read};
 
 fuzz_target!(init: panic::set_hook(Box::new(show_ours)), |data: &[u8]| {
-    let [vocab, config, json] = parts(data);
-    let files = [("vocab.txt", vocab), ("tokenizer_config.json", config), ("tokenizer.json", json)];
+    let [vocab, config, json, special, added] = parts(data);
+    let files = [
+        ("vocab.txt", vocab),
+        ("tokenizer_config.json", config),
+        ("tokenizer.json", json),
+        ("special_tokens_map.json", special),
+        ("added_tokens.json", added),
+    ];
     let there: Vec<_> = files.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
     let folder = folder(&there);
     let Ok(tokenizer) = Tokenizer::from_folder(folder.path()) else { return };
+    assert!(!tokenizer.files(6).is_empty());
     let texts = "A goal, in Paris!\nÄrger\u{1F600}\n日本 [CLS] [MASK]\n";
     let texts = read(texts.as_bytes(), &Format::Lines, LabelRule::Optional);
     for tokens in tokenizer.encode_all(&texts, 6).into_iter().flatten() {
-        assert!((2..=6).contains(&tokens.ids.len()), "{:?}", tokens.ids);
+        assert!((1..=6).contains(&tokens.ids.len()), "{:?}", tokens.ids);
+        assert!(tokens.second_starts <= tokens.ids.len(), "{}", tokens.second_starts);
         assert!(tokens.ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()), "{:?}", tokens.ids);
     }
 });

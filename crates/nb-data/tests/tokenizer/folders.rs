@@ -157,3 +157,43 @@ fn drawn_texts_and_lengths_are_cut_as_the_crate_cuts_them() {
     }
     assert!(pairs > 300 && dropped > 100, "{pairs} pairs, {dropped} second texts dropped");
 }
+
+/// Damaged files are errors or tokenizers, never a panic, and sequences stay within their length.
+#[test]
+fn damaged_folders_never_panic() {
+    let golden = golden();
+    let names: Vec<&str> = golden.folders.iter().map(|case| case.name.as_str()).collect();
+    let damage = (0..names.len(), any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_u8..6);
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut loaded = 0;
+    for _ in 0..600 {
+        let (case, file, at, kind) = damage.new_tree(&mut runner).unwrap().current();
+        let case = &golden.folders[case];
+        let mut files = case.files.clone();
+        let name = files.keys().nth(file.index(files.len())).unwrap().clone();
+        let content = files.get_mut(&name).unwrap();
+        let mut at = at.index(content.len().max(1));
+        while !content.is_char_boundary(at) {
+            at -= 1;
+        }
+        let rest = content.split_off(at);
+        match kind {
+            0 => {}
+            1 => content.push_str(rest.get(1..).unwrap_or_default()),
+            2 => content.push_str(&format!("7{rest}")),
+            3 => content.push_str(&rest.replacen(':', ": null, \"x\":", 1)),
+            4 => content.push_str(&rest.replacen('"', "\"$A:", 1)),
+            _ => content.push_str(&rest.replacen(char::is_numeric, "4294967296", 1)),
+        }
+        let folder = Case { name: case.name.clone(), files, sequences: Vec::new() }.folder();
+        let Ok(found) = Tokenizer::from_folder(folder.path()) else { continue };
+        loaded += 1;
+        for (first, second) in &golden.texts {
+            if let Ok(tokens) = found.encode(first, second.as_deref(), 9) {
+                assert!((1..=9).contains(&tokens.ids.len()) && tokens.second_starts <= tokens.ids.len());
+                assert!(tokens.ids.iter().all(|&id| (id as usize) < found.vocab_size()), "{}: {tokens:?}", case.name);
+            }
+        }
+    }
+    assert!(loaded > 100, "{loaded}");
+}
