@@ -1,8 +1,10 @@
 //! The files of a tokenizer as they belong beside a saved model: everything that decides on tokens is said in them, also
 //! what the folder they came from left to defaults.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
-use tokenizers::ModelWrapper;
+use tokenizers::{AddedToken, ModelWrapper};
 
 use super::backend::Normalisation;
 use super::class::Class;
@@ -44,15 +46,15 @@ impl Saved {
         let mut config = found.clone();
         config.retain(|key, _| !DROPPED.contains(&key.as_str()));
         config.insert("tokenizer_class".into(), class.name().into());
-        let named: Vec<_> =
-            special.named.iter().filter(|(_, token)| inner.token_to_id(&token.content).is_some()).collect();
-        for (key, token) in &named {
-            config.insert(key.clone(), token.content.clone().into());
+        let decoder: BTreeMap<u32, AddedToken> = inner.get_added_tokens_decoder().into_iter().collect();
+        let known = special.named.iter().filter(|(_, token)| inner.token_to_id(&token.content).is_some());
+        let mut named: Vec<(&str, &str)> = known.map(|(key, token)| (key.as_str(), token.content.as_str())).collect();
+        if !named.iter().any(|(key, _)| *key == "pad_token") {
+            named.extend(padding(&decoder).map(|token| ("pad_token", token)));
         }
-        let decoder: std::collections::BTreeMap<u32, _> = inner.get_added_tokens_decoder().into_iter().collect();
-        let keyed = |content: &str| named.iter().any(|(_, token)| token.content == content);
-        let extra: Vec<&str> =
-            decoder.values().filter(|it| it.special && !keyed(&it.content)).map(|it| it.content.as_str()).collect();
+        config.extend(named.iter().map(|(key, token)| ((*key).to_owned(), Value::from(*token))));
+        let keyed = |content: &str| named.iter().any(|(_, token)| *token == content);
+        let extra: Vec<&str> = special_tokens(&decoder).filter(|content| !keyed(content)).collect();
         config.insert("extra_special_tokens".into(), json!(extra));
         let decoder: Map<String, Value> = decoder.iter().map(|(id, token)| (id.to_string(), json!(token))).collect();
         config.insert("added_tokens_decoder".into(), decoder.into());
@@ -86,6 +88,17 @@ impl Saved {
         files.extend(self.vocabulary.clone().map(|bytes| TokenizerFile { name: "vocab.txt", bytes }));
         files
     }
+}
+
+fn special_tokens(decoder: &BTreeMap<u32, AddedToken>) -> impl Iterator<Item = &str> {
+    decoder.values().filter(|token| token.special).map(|token| token.content.as_str())
+}
+
+/// A token to pad with where none is named: Python cannot make a batch without one. Masks hide it, so that any special
+/// token will do.
+fn padding(decoder: &BTreeMap<u32, AddedToken>) -> Option<&str> {
+    let usual = special_tokens(decoder).find(|&token| token == "[PAD]" || token == "<pad>");
+    usual.or_else(|| special_tokens(decoder).next())
 }
 
 /// A WordPiece vocabulary without gaps, one token per line. Added tokens stand in the other files.

@@ -86,6 +86,7 @@ fn a_saved_folder_says_everything() {
         let normalisation = ["do_lower_case", "strip_accents", "tokenize_chinese_chars"];
         let bert = config["tokenizer_class"] == "BertTokenizer";
         assert!(normalisation.iter().all(|key| config.get(key).is_some() == bert), "{}: {config}", case.name);
+        assert!(config["pad_token"].is_string(), "{}: {config}", case.name);
         assert!(config["added_tokens_decoder"].is_object() && config["model_input_names"].is_array());
     }
 }
