@@ -4,7 +4,7 @@
 //! bytes: u32`, little-endian, mask(c) = (c rotated right by 15) + 0xa282ead8 (TensorFlow, `lib/io/record_writer.h`). The
 //! bytes of a record are one `Event` message (`tensorboard/compat/proto/event.proto`): of its fields, and of those of
 //! `Summary` and `SessionLog`, we need five, all of the two simplest wire types. The first record names the version of
-//! the format, `brain.Event:2`.
+//! the format, `brain.Event:2`; the second begins a session (`SessionLog.START`) at the step that the file starts from.
 //!
 //! **Why the messages are encoded here.** The crates that write event files are not fit: `tensorboard-rs` 0.5.9 calls
 //! itself not active and panics, in a thread of its own, when the disk is full; `tfrecord` 0.15 brings more than a
@@ -63,11 +63,39 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// A new file in `folder`, which is made where it is missing; files that are there are left alone.
+    /// Creates a file in `folder`, and the folder if it is missing; files already there stay as they are.
     ///
     /// # Errors
-    /// If it cannot be made or written.
+    /// If it cannot be created or written.
     pub fn create(folder: &Path) -> Result<Self, ReportError> {
+        Self::session(folder, 0)
+    }
+
+    /// Creates a file in the folder of a run that resumes at `step`: TensorBoard then drops what the earlier files have
+    /// of this step and later ones.
+    ///
+    /// # Errors
+    /// If it cannot be created or written.
+    pub fn resume(folder: &Path, step: u64) -> Result<Self, ReportError> {
+        Self::session(folder, step)
+    }
+
+    /// Creates a file that begins a session at `step`. The first file of a run says so too: TensorBoard 2.21's Python
+    /// loader (`PluginEventAccumulator`, `--load_fast=false`) takes the first session it meets for the run's beginning
+    /// and drops nothing for it, so a resumed run would show the repeated steps twice.
+    fn session(folder: &Path, step: u64) -> Result<Self, ReportError> {
+        let mut writer = Self::new_file(folder)?;
+        let mut session = Vec::new();
+        varint(&mut session, field::FIRST, START);
+        let mut event = Vec::new();
+        varint(&mut event, field::STEP, step);
+        bytes(&mut event, field::SESSION_LOG, &session);
+        writer.event(&event)?;
+        writer.flush()?;
+        Ok(writer)
+    }
+
+    fn new_file(folder: &Path) -> Result<Self, ReportError> {
         std::fs::create_dir_all(folder).map_err(ReportError::io(folder))?;
         let seconds = now() as u64;
         // TensorBoard reads the files of a folder in the order of their names, so the time stands first.
@@ -81,23 +109,6 @@ impl EventWriter {
                 Err(error) => return Err(ReportError::io(&path)(error)),
             }
         }
-    }
-
-    /// A new file in the folder of a run that goes on at `step`: TensorBoard then leaves out what the earlier files have
-    /// of this step and later ones.
-    ///
-    /// # Errors
-    /// If it cannot be made or written.
-    pub fn resume(folder: &Path, step: u64) -> Result<Self, ReportError> {
-        let mut writer = Self::create(folder)?;
-        let mut session = Vec::new();
-        varint(&mut session, field::FIRST, START);
-        let mut event = Vec::new();
-        varint(&mut event, field::STEP, step);
-        bytes(&mut event, field::SESSION_LOG, &session);
-        writer.event(&event)?;
-        writer.flush()?;
-        Ok(writer)
     }
 
     fn begin(path: PathBuf, file: File) -> Result<Self, ReportError> {

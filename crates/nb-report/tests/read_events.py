@@ -1,44 +1,130 @@
-"""Reads an event file of nb-report with TensorBoard itself. Run by hand, after a change of src/events.rs:
+"""Reads the event files of a resumed run, written by nb-report, with TensorBoard itself: its two loaders, and the
+accumulator that scripts use. Run by hand, after a change of src/events.rs:
 
-    pip install tensorboard
+    pip install tensorboard==2.21.0 tensorboard-data-server==0.7.2
     NB_EVENTS_DIR=/tmp/events cargo test -p nb-report --test events -- --ignored
     python crates/nb-report/tests/read_events.py /tmp/events
 
-The folder must be new. Last passed with tensorboard 2.21.0.
+The folder must be new. Prints how many points each loader has of each tag and fails unless no step is there twice. Last passed with tensorboard 2.21.0 and tensorboard-data-server 0.7.2.
 """
 
+import os
 import struct
 import sys
 import time
 
+from tensorboard import context
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.backend.event_processing.io_wrapper import ListDirectoryAbsolute
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.data.server_ingester import SubprocessServerDataIngester, get_server_binary
+from tensorboard.util.grpc_util import ChannelCredsType
+
+MOST = 1_000_000
 
 
 def f32(value):
     return struct.unpack("f", struct.pack("f", value))[0]
 
 
-folder = sys.argv[1]
-files = sorted(ListDirectoryAbsolute(folder))
-assert len(files) == 2, files
-events = EventAccumulator(folder, size_guidance={"scalars": 0}).Reload()
-assert sorted(events.Tags()["scalars"]) == ["student/accuracy", "train/loss"], events.Tags()
+# `write_events_for_tensorboard` writes steps 0 to 99, then a second file that resumes at step 90 and writes one of the
+# two tags up to step 109. What the first file has from step 90 on is void for every tag, written again or not.
+RESUMED = 90
+EXPECTED = {
+    "train/loss": [(step, f32(1 / (step + 1))) for step in range(RESUMED)] + [(step, 2.0) for step in range(90, 110)],
+    "student/accuracy": [(step, step / 128) for step in range(RESUMED)],
+}
+# The data server knows no sessions. It drops a tag's later points once a lower step of that tag arrives, so those of a
+# tag that the second file never writes stay.
+EXPECTED_OF_SERVER = EXPECTED | {"student/accuracy": [(step, step / 128) for step in range(100)]}
 
-loss = events.Scalars("train/loss")
-expected = [(step, f32(1 / (step + 1))) for step in range(90)] + [(step, 2.0) for step in range(90, 110)]
-assert [(event.step, event.value) for event in loss] == expected
-assert all(abs(event.wall_time - time.time()) < 3600 for event in loss)
 
-# What came at step 90 and later is void for every tag, written again or not.
-accuracy = events.Scalars("student/accuracy")
-assert [(event.step, event.value) for event in accuracy] == [(step, step / 128) for step in range(90)]
+def with_accumulator(folder):
+    """`EventAccumulator`, which notebooks and scripts use."""
+    events = EventAccumulator(folder, size_guidance={"scalars": 0}).Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
-# The reader checks every checksum: a flipped bit must stop it.
-whole = open(files[0], "rb").read()
-assert len(list(RawEventFileLoader(files[0]).Load())) == 201
-with open(files[0] + ".broken", "wb") as broken:
-    broken.write(whole[:-1] + bytes([whole[-1] ^ 1]))
-assert len(list(RawEventFileLoader(files[0] + ".broken").Load())) < 201
-print("ok:", len(loss), "and", len(accuracy), "values")
+
+def from_provider(provider):
+    series = provider.read_scalars(
+        context.RequestContext(), experiment_id="", plugin_name="scalars", downsample=MOST
+    )
+    return {tag: [(p.step, p.value) for p in points] for run in series.values() for tag, points in run.items()}
+
+
+def with_python_loader(folder):
+    """`tensorboard --load_fast=false`: the plugin accumulator behind a multiplexer."""
+    multiplexer = EventMultiplexer(tensor_size_guidance={"scalars": 0})
+    multiplexer.AddRunsFromDirectory(folder)
+    multiplexer.Reload()
+    return from_provider(MultiplexerDataProvider(multiplexer, folder))
+
+
+def with_data_server(folder):
+    """`tensorboard --load_fast=true`: the data server, a process of its own."""
+    ingester = SubprocessServerDataIngester(
+        server_binary=get_server_binary(),
+        logdir=folder,
+        reload_interval=0,
+        channel_creds_type=ChannelCredsType.LOCAL,
+        samples_per_plugin={"scalars": MOST},
+    )
+    ingester.start()
+    # The server answers before it has read the files.
+    for _ in range(100):
+        found = from_provider(ingester.data_provider)
+        if found and max(step for points in found.values() for step, _ in points) == 109:
+            break
+        time.sleep(0.1)
+    return found
+
+
+def counts(found):
+    return ", ".join(f"{tag} {len(points)}" for tag, points in sorted(found.items()))
+
+
+def check_loaders(folder):
+    wrong = []
+    loaders = {with_accumulator: EXPECTED, with_python_loader: EXPECTED, with_data_server: EXPECTED_OF_SERVER}
+    for loader, expected in loaders.items():
+        found = loader(folder)
+        print(f"{loader.__name__:20} {counts(found)}; expected {counts(expected)}")
+        if found != expected:
+            wrong.append(loader.__name__)
+    if wrong:
+        sys.exit(f"not as expected: {', '.join(wrong)}")
+
+
+def check_records(files):
+    """The first records of a file are those that TensorBoard's own protobuf classes make."""
+    for file, step in zip(files, (0, RESUMED)):
+        records = [Event.FromString(record) for record in RawEventFileLoader(file).Load()]
+        assert all(abs(event.wall_time - time.time()) < 3600 for event in records)
+        assert records[0].file_version == "brain.Event:2", records[0]
+        start = Event(wall_time=records[1].wall_time, step=step, session_log=SessionLog(status=SessionLog.START))
+        assert records[1] == start, records[1]
+
+
+def check_checksums(file):
+    """The reader checks every checksum: a flipped bit must stop it."""
+    with open(file, "rb") as whole:
+        content = whole.read()
+    read = len(list(RawEventFileLoader(file).Load()))
+    broken = file + ".broken"
+    with open(broken, "wb") as out:
+        out.write(content[:-1] + bytes([content[-1] ^ 1]))
+    assert read == 202 and len(list(RawEventFileLoader(broken).Load())) < read, read
+    os.remove(broken)
+
+
+if __name__ == "__main__":
+    folder = sys.argv[1]
+    files = sorted(ListDirectoryAbsolute(folder))
+    assert len(files) == 2, files
+    check_loaders(folder)
+    check_records(files)
+    check_checksums(files[0])
+    print("ok")
