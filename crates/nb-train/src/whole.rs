@@ -12,10 +12,15 @@ use anyhow::{Context, Result};
 /// If it cannot be made.
 pub(crate) fn file_beside(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    builder(0o666).tempfile_in(folder)
+}
+
+/// Makes files or folders beside their place with this mode less the umask, as any new one has.
+fn builder<'a>(mode: u32) -> tempfile::Builder<'a, 'a> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    builder
 }
 
 /// Writes a file beside itself and renames it into place.
@@ -40,12 +45,9 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 pub(crate) fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let context = || format!("cannot write {}", path.display());
-    let fresh = tempfile::Builder::new().prefix(".new-").tempdir_in(parent).with_context(context)?;
+    let fresh = builder(0o777).prefix(".new-").tempdir_in(parent).with_context(context)?;
     fill(fresh.path())?;
     sync(fresh.path()).with_context(context)?;
-    // Folders for temporary files are for their owner alone; a model is for whoever may read the run.
-    #[cfg(unix)]
-    fs::set_permissions(fresh.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).with_context(context)?;
     let old = tempfile::Builder::new().prefix(".old-").tempdir_in(parent).with_context(context)?;
     let aside = old.path().join("model");
     match fs::rename(path, &aside) {

@@ -9,6 +9,7 @@ pub(crate) mod corpora;
 mod inference;
 mod lost_processes;
 mod methods;
+mod permissions;
 pub(crate) mod place;
 mod processes;
 mod recommend;

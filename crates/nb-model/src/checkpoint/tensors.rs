@@ -1,10 +1,12 @@
 //! Named tensors in a safetensors file: reading with checks, writing beside and renaming.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
+use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
@@ -58,72 +60,61 @@ pub(super) fn read_renamed_tensors(
     Ok(out)
 }
 
-/// Writes f32 tensors to a safetensors file: beside it first, then renamed, so that a good file is never half replaced. From
-/// the CPU they are written as they lie, without a copy; from another device one at a time is copied.
+/// Writes f32 tensors to a safetensors file: beside it first, then renamed, so that a good file is never half replaced. It
+/// gets the permissions of any new file (0666 less the umask), unlike those of `safetensors::serialize_to_file` 0.8, which
+/// its owner alone can read. Contiguous tensors on the CPU are written without a copy; others are copied one at a time.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
-    let names: Vec<_> = tensors.iter().map(|(name, _)| name.as_str()).collect();
-    let tensors: Vec<_> = tensors.iter().map(|(_, tensor)| tensor.detach()).collect();
-    let shape = |tensor: &Tensor| tensor.size().iter().map(|&d| d as usize).collect();
-    let shapes: Vec<Vec<usize>> = tensors.iter().map(shape).collect();
+    let mut tensors: Vec<(&str, Tensor)> = tensors.iter().map(|(name, t)| (name.as_str(), t.detach())).collect();
+    tensors.sort_by_key(|&(name, _)| name);
+    let header = header(&tensors).map_err(|e| ModelError::Weights { path: path.into(), found: e.to_string() })?;
+    let tensors: Vec<Tensor> = tensors.into_iter().map(|(_, tensor)| tensor).collect();
     let beside = path.with_extension("safetensors.part");
-    let as_they_lie = tensors.iter().all(|t| t.device() == Device::Cpu && t.kind() == Kind::Float && t.is_contiguous());
-    let written = if as_they_lie {
-        with_bytes(&tensors, |all| {
-            let views = shapes.iter().zip(all).map(|(shape, bytes)| Written { shape, data: move || bytes.into() });
-            serialise(names.into_iter().zip(views), &beside)
-        })
-    } else {
-        let data = |tensor: &Tensor| {
-            let host = tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-            let mut data = vec![0; host.numel() * size_of::<f32>()];
-            host.copy_data_u8(&mut data, host.numel());
-            data.into()
-        };
-        let views = shapes.iter().zip(&tensors).map(|(shape, tensor)| Written { shape, data: move || data(tensor) });
-        serialise(names.into_iter().zip(views), &beside)
-    };
-    written.map_err(|e| match e {
-        SafeTensorError::IoError(e) => ModelError::io("cannot write", &beside)(e),
-        e => ModelError::Weights { path: path.into(), found: e.to_string() },
-    })?;
-    std::fs::rename(&beside, path).map_err(ModelError::io("cannot rename to", path))
+    let written = write(&beside, &header, &tensors).map_err(ModelError::io("cannot write", &beside));
+    if written.is_err() {
+        // The first error is the one to report; a file that was never created cannot be removed.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written.and_then(|()| std::fs::rename(&beside, path).map_err(ModelError::io("cannot rename to", path)))
 }
 
-fn serialise<'a>(views: impl IntoIterator<Item = (&'a str, impl View)>, path: &Path) -> Result<(), SafeTensorError> {
+/// The length of the header and the header: the tensors one after the other, at offsets that are multiples of 8 in the file.
+fn header(tensors: &[(&str, Tensor)]) -> Result<Vec<u8>, SafeTensorError> {
+    let mut end = 0;
+    let info = |(name, tensor): &(&str, Tensor)| {
+        let start = end;
+        end += tensor.numel() * size_of::<f32>();
+        let shape = tensor.size().iter().map(|&d| d as usize).collect();
+        ((*name).to_owned(), TensorInfo { dtype: Dtype::F32, shape, data_offsets: (start, end) })
+    };
+    let tensors = tensors.iter().map(info).collect();
     // Hugging Face's loader refuses a file that does not say where its tensors come from.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), path)
+    let mut json = serde_json::to_vec(&Metadata::new(Some(metadata), tensors)?)?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    Ok([&(json.len() as u64).to_le_bytes()[..], &json].concat())
 }
 
-/// A tensor of f32 as safetensors asks for it; `data` is asked when its turn comes.
-struct Written<'a, F> {
-    shape: &'a [usize],
-    data: F,
-}
-
-impl<'a, F: Fn() -> Cow<'a, [u8]>> View for Written<'a, F> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
+fn write(path: &Path, header: &[u8], tensors: &[Tensor]) -> std::io::Result<()> {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    file.write_all(header)?;
+    if tensors.iter().all(|t| t.device() == Device::Cpu && t.kind() == Kind::Float && t.is_contiguous()) {
+        with_bytes(tensors, |all| all.into_iter().try_for_each(|bytes| file.write_all(bytes)))?;
+    } else {
+        for tensor in tensors {
+            let host = tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+            with_bytes(&[host], |all| all.into_iter().try_for_each(|bytes| file.write_all(bytes)))?;
+        }
     }
-
-    fn shape(&self) -> &[usize] {
-        self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        (self.data)()
-    }
-
-    fn data_len(&self) -> usize {
-        self.shape.iter().product::<usize>() * size_of::<f32>()
-    }
+    file.flush()
 }
 
 #[cfg(test)]
 mod tests {
+    use safetensors::tensor::TensorView;
+
     use super::*;
 
     #[test]
@@ -144,5 +135,31 @@ mod tests {
         assert_eq!(write("c.safetensors", x.to_kind(Kind::Double)), expected);
         let found = read_tensors(&folder.path().join("a.safetensors")).unwrap();
         assert!(found[1].0 == "x" && found[1].1.equal(&x));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "nothing is left beside the files");
+    }
+
+    #[test]
+    fn a_file_is_byte_for_byte_that_of_the_safetensors_crate() {
+        let folder = tempfile::tempdir().unwrap();
+        let (b, a) = (Tensor::from_slice(&[1f32, -2.5]), Tensor::from_slice(&[0.5f32, 3.0, 7.0]).view([3, 1]));
+        let path = folder.path().join("ours.safetensors");
+        write_tensors(&path, &[("b".to_owned(), b), ("a \"é\"".to_owned(), a)]).unwrap();
+        let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        let (b, a) = (bytes(&[1.0, -2.5]), bytes(&[0.5, 3.0, 7.0]));
+        let view = |shape: &[usize], data| TensorView::new(Dtype::F32, shape.to_vec(), data).unwrap();
+        let views = [("b", view(&[2], &b)), ("a \"é\"", view(&[3, 1], &a))];
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        assert_eq!(std::fs::read(&path).unwrap(), safetensors::serialize(views, Some(metadata)).unwrap());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_readable_like_any_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        std::fs::write(folder.path().join("plain"), "").unwrap();
+        write_tensors(&folder.path().join("w.safetensors"), &[]).unwrap();
+        assert_eq!(mode("w.safetensors"), mode("plain"));
     }
 }
