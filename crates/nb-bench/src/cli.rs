@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nb_model::Checkpoint;
 use nb_torch::cuda::Preload;
+use nb_train::cli::log_filter;
 use nb_train::config::{DeviceChoice, PrecisionChoice};
-use tracing_subscriber::EnvFilter;
 
 use crate::host::{self, Host};
 use crate::random::Shape;
@@ -159,7 +159,7 @@ impl Options {
 /// Reads the command line, runs the command, and says how it ended.
 pub fn main(preloaded: &Preload) -> ExitCode {
     let cli = Cli::parse();
-    let filter = match EnvFilter::try_new(&cli.log) {
+    let filter = match log_filter(&cli.log) {
         Ok(filter) => filter,
         Err(error) => {
             eprintln!("error: --log {}: {error}", cli.log);

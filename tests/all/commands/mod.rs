@@ -6,6 +6,7 @@ mod bench;
 mod cards;
 mod compare;
 pub(crate) mod corpora;
+mod hub;
 mod inference;
 mod lost_processes;
 mod methods;

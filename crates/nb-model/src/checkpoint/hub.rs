@@ -1,26 +1,19 @@
 //! Where a checkpoint's name leads: a folder, or `hf:owner/name` on the Hugging Face hub.
 
+#[cfg(feature = "hub")]
+mod cache;
+#[cfg(feature = "hub")]
+mod client;
+#[cfg(feature = "hub")]
+mod download;
+#[cfg(feature = "hub")]
+mod settings;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-#[cfg(feature = "hub")]
-use super::verify::verify;
 use crate::error::ModelError;
-
-/// Files that make a model; the first two are needed, the others are taken where they exist.
-#[cfg(feature = "hub")]
-const FILES: [&str; 6] = [
-    "config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "vocab.txt",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-];
-/// How long the first answer of the hub may take.
-#[cfg(feature = "hub")]
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Where a checkpoint is: a folder on disk or a repository on the hub.
 ///
@@ -75,11 +68,15 @@ impl fmt::Display for Checkpoint {
 }
 
 impl Checkpoint {
-    /// The folder on disk: a folder as it is; a repository from the hub's cache (`HF_HUB_CACHE`, `HF_HOME`, else
-    /// `~/.cache/huggingface/hub`), else from [`mirror_folder`], else downloaded (with `HF_TOKEN` where it is set).
+    /// The folder on disk: a folder as it is; a repository from the hub's cache, else from [`mirror_folder`], else
+    /// downloaded.
+    ///
+    /// The environment means what it means to `huggingface_hub` 2.4: `HF_HUB_CACHE`, `HF_HOME` and `XDG_CACHE_HOME` lead to
+    /// the cache, `HF_TOKEN` or the file `HF_TOKEN_PATH` holds the token, `HF_ENDPOINT` is the hub, and with
+    /// `HF_HUB_OFFLINE` no request is sent.
     ///
     /// # Errors
-    /// If the folder does not exist, or if the hub does not answer within 10 seconds or has no such repository.
+    /// If the folder does not exist, or if the repository is in no cache and cannot be [downloaded](Self::download).
     pub fn resolve(&self) -> Result<PathBuf, ModelError> {
         match self {
             Self::Folder(path) if path.is_dir() => Ok(path.clone()),
@@ -87,79 +84,35 @@ impl Checkpoint {
                 let source = std::io::Error::from(std::io::ErrorKind::NotFound);
                 Err(ModelError::Io { action: "no checkpoint folder", path: path.clone(), source })
             }
-            Self::Hub { owner, name } => match mirror_folder(owner, name).filter(|folder| is_whole(folder)) {
-                Some(folder) => Ok(self.cached().unwrap_or(folder)),
-                None => self.cached().map_or_else(|| self.download(), Ok),
-            },
+            Self::Hub { owner, name } => {
+                let mirror = || mirror_folder(owner, name).filter(|folder| is_whole(folder));
+                self.cached().or_else(mirror).map_or_else(|| self.download(), Ok)
+            }
         }
     }
 
-    /// The hub's cache as it stands, without the network.
+    /// The newest snapshot in the hub's cache, without the network.
     fn cached(&self) -> Option<PathBuf> {
         #[cfg(feature = "hub")]
         if let Self::Hub { owner, name } = self {
-            let repo = hf_hub::Cache::from_env().model(format!("{owner}/{name}"));
-            let needed = FILES[..2].iter().map(|file| repo.get(file)).collect::<Option<Vec<_>>>()?;
-            // A download that was cut before the tokenizer is not whole either.
-            let _tokenizer = FILES[2..4].iter().find_map(|file| repo.get(file))?;
-            return needed[0].parent().map(Path::to_owned);
+            return download::cached(owner, name);
         }
         None
     }
 
-    /// Downloads into the hub's cache.
+    /// Brings the hub's cache up to date with the repository and returns the snapshot's folder. Where the hub cannot be
+    /// reached, or `HF_HUB_OFFLINE` forbids it, the snapshot of an earlier call is taken.
     ///
     /// # Errors
-    /// If the hub does not answer within 10 seconds, has no such repository, or this build has no hub support.
-    #[cfg(not(feature = "hub"))]
+    /// If there is no such snapshot and the hub does not answer within 10 seconds or forbids the download; if there is no
+    /// such repository, or it holds no model that can be read, or what comes is not what was announced; or if this build has
+    /// no hub support.
     pub fn download(&self) -> Result<PathBuf, ModelError> {
-        Err(ModelError::Hub(format!("{self}: this build has no hub support; name a folder instead")))
-    }
-
-    /// Downloads into the hub's cache.
-    ///
-    /// # Errors
-    /// If the hub does not answer within 10 seconds, has no such repository, if what comes is not what it says, or if this build
-    /// has no hub support.
-    #[cfg(feature = "hub")]
-    pub fn download(&self) -> Result<PathBuf, ModelError> {
-        let Self::Hub { owner, name } = self else {
-            return self.resolve();
-        };
-        let id = format!("{owner}/{name}");
-        let failed = |reason: String| {
-            ModelError::Hub(format!(
-                "cannot get hf:{id} from the Hugging Face hub: {reason}\n\
-                 What works without the hub: a checkpoint folder on disk (config.json, model.safetensors, tokenizer.json or \
-                 vocab.txt) in place of `hf:{id}`, or a filled cache named by HF_HOME."
-            ))
-        };
-        // The client has no time limit of its own for connecting, so its first answer is waited for from outside. A
-        // thread that got none stays behind until the process ends; it holds nothing.
-        let (send, first) = std::sync::mpsc::channel();
-        let repository = id.clone();
-        std::thread::spawn(move || {
-            let answer = hf_hub::api::sync::ApiBuilder::from_env()
-                .build()
-                .map(|api| api.model(repository))
-                .and_then(|repo| repo.get(FILES[0]).map(|path| (repo, path)));
-            let _ = send.send(answer); // nobody listens any more after the time limit
-        });
-        let (repo, config) = match first.recv_timeout(PATIENCE) {
-            Ok(answer) => answer.map_err(|e| failed(e.to_string()))?,
-            Err(_) => {
-                return Err(failed(format!("no answer within {} seconds", PATIENCE.as_secs())));
-            }
-        };
-        let weights = repo.get(FILES[1]).map_err(|e| failed(e.to_string()))?;
-        verify(&weights).map_err(failed)?;
-        for optional in &FILES[2..] {
-            match repo.get(optional) {
-                Ok(path) => verify(&path).map_err(failed)?,
-                Err(e) => tracing::debug!(file = optional, reason = %e, "not taken"),
-            }
-        }
-        Ok(config.parent().unwrap_or(&config).to_owned())
+        let Self::Hub { owner, name } = self else { return self.resolve() };
+        #[cfg(feature = "hub")]
+        return download::download(owner, name).map_err(ModelError::Hub);
+        #[cfg(not(feature = "hub"))]
+        Err(ModelError::Hub(format!("hf:{owner}/{name}: this build has no hub support; name a folder instead")))
     }
 }
 

@@ -26,6 +26,12 @@ pub const CONFIG_FILE: &str = "config.json";
 /// The weights' file name in a checkpoint folder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 
+/// Names the files of weights that are split into several, which are not read.
+const INDEX_FILE: &str = "model.safetensors.index.json";
+/// Why such weights are refused, and the way around it.
+const SHARDED: &str = "the weights are sharded over several files, expected one; load the model in Python and save it with \
+    `save_pretrained(folder, max_shard_size=\"100GB\")`";
+
 impl Bert {
     /// Loads a Hugging Face folder: `config.json` and `model.safetensors`, the latter with or without the prefix `bert.`,
     /// with `gamma` and `beta` for LayerNorm's parameters if it is an old one. What is beside the encoder (a pooler, a
@@ -41,6 +47,9 @@ impl Bert {
             let found =
                 "only pytorch_model.bin is there, which runs code when read; save the model as safetensors".into();
             return Err(ModelError::Weights { path, found });
+        }
+        if !path.exists() && folder.join(INDEX_FILE).exists() {
+            return Err(ModelError::Weights { path: folder.join(INDEX_FILE), found: SHARDED.into() });
         }
         check_size(&config, &path)?;
         let named = |names: &[&str]| {

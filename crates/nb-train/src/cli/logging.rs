@@ -3,6 +3,19 @@
 use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+/// What is logged at a level or by a filter: of the HTTP client never more than its warnings, since at `trace` it shows
+/// requests byte by byte, the hub's token among them.
+///
+/// # Errors
+/// If `level` is neither a level nor a filter.
+pub fn log_filter(level: &str) -> Result<EnvFilter, ParseError> {
+    let filter = EnvFilter::try_new(level)?;
+    ["ureq=warn", "ureq_proto=warn", "ureq_proto::util=warn"]
+        .iter()
+        .try_fold(filter, |filter, directive| Ok(filter.add_directive(directive.parse()?)))
+}
 
 /// Logging goes to standard error.
 #[derive(Debug, Args)]
@@ -26,7 +39,7 @@ impl Logging {
     /// Begins to log, as process `rank` of a run.
     pub(super) fn start(&self, rank: usize) -> Result<()> {
         let level = self.log.as_deref().unwrap_or(if rank == 0 { "info" } else { "error" });
-        let filter = EnvFilter::try_new(level).map_err(|e| anyhow!("--log {level}: {e}"))?;
+        let filter = log_filter(level).map_err(|e| anyhow!("--log {level}: {e}"))?;
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)

@@ -31,6 +31,8 @@ use nb_model::{Checkpoint, Precision};
 use nb_torch::cuda::Preload;
 use tch::Device;
 
+pub use logging::log_filter;
+
 use crate::config::{DeviceChoice, PrecisionChoice};
 
 #[derive(Debug, Parser)]

@@ -1,0 +1,304 @@
+//! The Hugging Face hub: what `nb` asks it, with which token, and what it leaves in the cache. Two servers of the tests stand
+//! for the hub and for the host that holds its large files; what their requests should be was recorded from `huggingface_hub`
+//! 2.4: a HEAD of each file, a GET where the cache lacks it, the token to the hub alone.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use super::place::{Ended, Place, train_arguments};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// SHA-256 of "weights", by `sha256sum`.
+const WEIGHTS: &str = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c";
+const TOKEN: &str = "hf_secret";
+
+/// What a server was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Request {
+    method: String,
+    path: String,
+    authorization: Option<String>,
+    range: Option<String>,
+}
+
+/// A server on this machine that records what it is asked.
+struct Server {
+    port: u16,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Server {
+    /// Answers each request with what `answer` makes of it: status line, headers and body.
+    fn start(answer: impl Fn(&Request) -> (String, Vec<u8>) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let Some(request) = read_request(&stream) else { continue };
+                record.lock().unwrap().push(request.clone());
+                let (head, body) = answer(&request);
+                let body = if request.method == "HEAD" { Vec::new() } else { body };
+                // A client that has gone does not concern the server.
+                let _ = stream.write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes());
+                let _ = stream.write_all(&body);
+            }
+        });
+        Self { port, requests }
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.requests.lock().unwrap())
+    }
+}
+
+fn read_request(stream: &TcpStream) -> Option<Request> {
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+    let first = lines.next()?;
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let headers: Vec<String> = lines.collect();
+    let header = |name: &str| {
+        let values = headers.iter().filter_map(|line| line.split_once(": "));
+        values.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
+    };
+    Some(Request { method, path, authorization: header("authorization"), range: header("range") })
+}
+
+/// The host of large files, which knows `weights` by any name.
+fn storage() -> Server {
+    Server::start(|request| {
+        let range = request.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
+        let start: usize = range.map_or(0, |start| start.parse().unwrap());
+        let body = b"weights"[start..].to_vec();
+        let status = if start == 0 { "200 OK" } else { "206 Partial Content" };
+        (format!("{status}\r\nContent-Length: {}", body.len()), body)
+    })
+}
+
+/// A hub with the repository `me/tiny`, whose weights are at another host of this machine, under another name of it.
+fn hub(storage: &Server) -> Server {
+    let location = format!("http://localhost:{}/signed/weights?signature=x", storage.port);
+    Server::start(move |request| {
+        let file = request.path.rsplit('/').next().unwrap_or_default();
+        let body = match file {
+            "config.json" => "{}",
+            "vocab.txt" => "[UNK]\n",
+            "model.safetensors" => {
+                let head = format!(
+                    "302 Found\r\nLocation: {location}\r\nX-Repo-Commit: {COMMIT}\r\nX-Linked-Etag: \"{WEIGHTS}\"\r\n\
+                     X-Linked-Size: 7\r\nContent-Length: 0"
+                );
+                return (head, Vec::new());
+            }
+            _ => return (format!("404 Not Found\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: 0"), Vec::new()),
+        };
+        let head = format!("200 OK\r\nX-Repo-Commit: {COMMIT}\r\nETag: W/\"{file}\"\r\nContent-Length: {}", body.len());
+        (head, body.into())
+    })
+}
+
+/// `nb fetch hf:me/tiny` with these variables.
+fn fetch(place: &Place, variables: &[(&str, &str)]) -> Ended {
+    let mut command = place.command();
+    command.args(["fetch", "hf:me/tiny"]).envs(variables.iter().copied());
+    command.output().unwrap().into()
+}
+
+fn endpoint(server: &Server) -> String {
+    format!("http://127.0.0.1:{}", server.port)
+}
+
+/// Puts `me/tiny` into a cache.
+fn fill(place: &Place, cache: &str) -> PathBuf {
+    let repository = format!("{cache}/models--me--tiny");
+    place.write(&format!("{repository}/refs/main"), COMMIT);
+    for file in ["config.json", "model.safetensors", "vocab.txt"] {
+        place.write(&format!("{repository}/snapshots/{COMMIT}/{file}"), file);
+    }
+    place.path(&format!("{repository}/snapshots/{COMMIT}"))
+}
+
+#[test]
+fn the_token_goes_to_the_hub_and_not_to_the_host_that_it_redirects_to() {
+    let (storage, place) = (storage(), Place::new());
+    let hub = hub(&storage);
+    // With and without a slash at its end; each file once, and its content only where the cache lacks it.
+    let addresses = [endpoint(&hub), endpoint(&hub) + "/"];
+    for (round, address) in addresses.iter().enumerate() {
+        let ended =
+            fetch(&place, &[("HF_ENDPOINT", address), ("HF_TOKEN", " hf_secret\n"), ("NB_LOG", "trace")]).done();
+        let snapshot = place.path(&format!("cache/huggingface/hub/models--me--tiny/snapshots/{COMMIT}"));
+        assert_eq!(ended.out.trim_end(), snapshot.to_str().unwrap());
+        assert!(!ended.err.contains(TOKEN) && !ended.out.contains(TOKEN), "{}", ended.err);
+        let asked = hub.requests();
+        assert!(asked.iter().all(|request| request.authorization.as_deref() == Some("Bearer hf_secret")), "{asked:?}");
+        let of = |method: &str| -> Vec<&str> {
+            let paths = asked.iter().filter(|request| request.method == method).map(|request| request.path.as_str());
+            paths.collect()
+        };
+        let heads: Vec<String> = [
+            "main/config.json".to_owned(),
+            format!("{COMMIT}/model.safetensors"),
+            format!("{COMMIT}/tokenizer.json"),
+            format!("{COMMIT}/vocab.txt"),
+            format!("{COMMIT}/tokenizer_config.json"),
+            format!("{COMMIT}/special_tokens_map.json"),
+            format!("{COMMIT}/added_tokens.json"),
+        ]
+        .map(|file| format!("/me/tiny/resolve/{file}"))
+        .into();
+        assert_eq!(of("HEAD"), heads);
+        let stored = storage.requests();
+        if round == 0 {
+            assert_eq!(of("GET"), [heads[0].as_str(), heads[3].as_str()]);
+            let weights = Request {
+                method: "GET".to_owned(),
+                path: "/signed/weights?signature=x".to_owned(),
+                authorization: None,
+                range: None,
+            };
+            assert_eq!(stored, [weights]);
+        } else {
+            assert!(of("GET").is_empty() && stored.is_empty(), "{asked:?} {stored:?}");
+        }
+        for (file, content) in [("config.json", "{}"), ("model.safetensors", "weights"), ("vocab.txt", "[UNK]\n")] {
+            assert_eq!(std::fs::read_to_string(snapshot.join(file)).unwrap(), content);
+        }
+        let repository = "cache/huggingface/hub/models--me--tiny";
+        assert_eq!(place.text(&format!("{repository}/refs/main")), COMMIT);
+        assert_eq!(
+            place.names(&format!("{repository}/blobs")),
+            ["config.json", "vocab.txt", WEIGHTS].map(str::to_owned).into()
+        );
+    }
+}
+
+#[test]
+fn a_token_comes_from_where_huggingface_hub_looks_for_it() {
+    let storage = storage();
+    let hub = hub(&storage);
+    let address = endpoint(&hub);
+    let sent = |variables: &[(&str, &str)], file: Option<&str>| {
+        let place = Place::new();
+        if let Some(path) = file {
+            place.write(path, "hf_of_file\n");
+        }
+        fetch(&place, &[&[("HF_ENDPOINT", address.as_str())], variables].concat()).done();
+        let asked = hub.requests();
+        assert!(asked.iter().all(|request| request.authorization == asked[0].authorization), "{asked:?}");
+        asked[0].authorization.clone()
+    };
+    let bearer = |token: &str| Some(format!("Bearer {token}"));
+    assert_eq!(sent(&[], None), None);
+    assert_eq!(sent(&[], Some("cache/huggingface/token")), bearer("hf_of_file"));
+    assert_eq!(sent(&[("HF_TOKEN_PATH", "~/here")], Some("home/here")), bearer("hf_of_file"));
+    assert_eq!(sent(&[("HF_TOKEN", "hf_a")], Some("cache/huggingface/token")), bearer("hf_a"));
+    assert_eq!(sent(&[("HF_TOKEN", ""), ("HUGGING_FACE_HUB_TOKEN", "hf_b")], None), bearer("hf_b"));
+    assert_eq!(sent(&[("HF_TOKEN", "hf_a"), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")], None), None);
+}
+
+#[test]
+fn offline_means_no_request() {
+    let (storage, place) = (storage(), Place::new());
+    let hub = hub(&storage);
+    let address = endpoint(&hub);
+    for (variable, value) in [("HF_HUB_OFFLINE", "1"), ("HF_HUB_OFFLINE", "on"), ("TRANSFORMERS_OFFLINE", "YES")] {
+        let ended = fetch(&place, &[("HF_ENDPOINT", &address), (variable, value)]);
+        ended.failed(&[
+            "hf:me/tiny",
+            variable,
+            "huggingface/hub/models--me--tiny/refs/main",
+            "nb fetch",
+            "HF_HUB_CACHE",
+        ]);
+        // A run says the same, before anything of it is there.
+        let mut command = place.command();
+        command.args(train_arguments(&["teacher={checkpoint: 'hf:me/tiny'}"]));
+        let ended: Ended = command.env("HF_ENDPOINT", &address).env(variable, value).output().unwrap().into();
+        ended.failed(&["teacher.checkpoint", variable]);
+        assert!(!place.exists("runs"));
+    }
+    assert_eq!(hub.requests(), []);
+    fetch(&place, &[("HF_ENDPOINT", &address), ("HF_HUB_OFFLINE", "0"), ("TRANSFORMERS_OFFLINE", "1")]).done();
+    assert!(!hub.requests().is_empty());
+}
+
+#[test]
+fn a_filled_cache_is_found_where_the_variables_lead() {
+    for (cache, variables) in [
+        ("x", [("HF_HUB_CACHE", "~/../x"), ("HF_HOME", "/nowhere")]),
+        ("x", [("HUGGINGFACE_HUB_CACHE", "${PLACE}/x"), ("HF_HOME", "/nowhere")]),
+        ("x/hub", [("HF_HOME", "$PLACE/x"), ("XDG_CACHE_HOME", "/nowhere")]),
+        ("x/huggingface/hub", [("XDG_CACHE_HOME", "$PLACE/x"), ("HF_HUB_OFFLINE", "1")]),
+    ] {
+        let place = Place::new();
+        let snapshot = fill(&place, cache);
+        std::fs::create_dir(place.path("home")).unwrap();
+        let root = place.path("");
+        let variables =
+            [&variables[..], &[("HF_HUB_OFFLINE", "1"), ("PLACE", root.to_str().unwrap().trim_end_matches('/'))]]
+                .concat();
+        let ended = fetch(&place, &variables).done();
+        let found = PathBuf::from(ended.out.trim_end());
+        assert_eq!(found.canonicalize().unwrap(), snapshot.canonicalize().unwrap(), "{variables:?}");
+    }
+}
+
+#[test]
+fn what_an_earlier_call_left_is_continued_or_taken() {
+    let (storage, place) = (storage(), Place::new());
+    let hub = hub(&storage);
+    let address = endpoint(&hub);
+    let blobs = "cache/huggingface/hub/models--me--tiny/blobs";
+    place.write(&format!("{blobs}/{WEIGHTS}.nb-part"), "wei");
+    fetch(&place, &[("HF_ENDPOINT", &address)]).done();
+    assert_eq!(storage.requests()[0].range.as_deref(), Some("bytes=3-"));
+    assert_eq!(place.text(&format!("{blobs}/{WEIGHTS}")), "weights");
+    // A hub that is not there does not matter any more.
+    let ended = fetch(&place, &[("HF_ENDPOINT", "http://127.0.0.1:9")]).done();
+    assert!(ended.err.contains("taking hf:me/tiny from the cache"), "{}", ended.err);
+}
+
+#[test]
+fn refusals_of_the_hub_say_what_to_do() {
+    let place = Place::new();
+    let private = Server::start(|_| ("401 Unauthorized\r\nContent-Length: 0".to_owned(), Vec::new()));
+    let address = endpoint(&private);
+    fetch(&place, &[("HF_ENDPOINT", &address)]).failed(&["hf:me/tiny", "401", "set HF_TOKEN"]);
+    let ended = fetch(&place, &[("HF_ENDPOINT", &address), ("HF_TOKEN", TOKEN)]);
+    ended.failed(&["401", "the token does not give access"]);
+    fetch(&place, &[("HF_ENDPOINT", &address), ("HF_TOKEN", "hf sécret")]).failed(&["HF_TOKEN", "beyond ASCII"]);
+    fetch(&place, &[("HF_ENDPOINT", "hub.example")]).failed(&["HF_ENDPOINT is `hub.example`", "https://"]);
+    let other = Server::start(|_| ("200 OK\r\nContent-Length: 2".to_owned(), b"hi".to_vec()));
+    fetch(&place, &[("HF_ENDPOINT", &endpoint(&other))])
+        .failed(&["x-repo-commit", "is HF_ENDPOINT a Hugging Face hub"]);
+    assert!(!place.exists("cache/huggingface"));
+    let sharded = Server::start(|request| {
+        let there = ["config.json", "model.safetensors.index.json"].iter().any(|file| request.path.ends_with(file));
+        let status = if there { "200 OK\r\nETag: \"e\"" } else { "404 Not Found" };
+        (format!("{status}\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: 2"), b"{}".to_vec())
+    });
+    fetch(&place, &[("HF_ENDPOINT", &endpoint(&sharded))]).failed(&[
+        "no model.safetensors",
+        "sharded",
+        "save_pretrained",
+    ]);
+}
+
+/// What comes must be what was announced.
+#[test]
+fn content_that_was_cut_or_changed_is_refused() {
+    for (body, says) in
+        [("weigh", "5 bytes came, expected 7"), ("Weights", "has SHA-256"), ("weights!", "8 bytes came")]
+    {
+        let storage = Server::start(move |_| (format!("200 OK\r\nContent-Length: {}", body.len()), body.into()));
+        let (place, hub) = (Place::new(), hub(&storage));
+        fetch(&place, &[("HF_ENDPOINT", &endpoint(&hub))]).failed(&["model.safetensors", says]);
+        assert!(!place.exists("cache/huggingface/hub/models--me--tiny/refs"));
+    }
+}
