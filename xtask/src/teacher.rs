@@ -37,7 +37,7 @@ pub(crate) fn ensure(nb: &Path) -> Result<()> {
 
 /// Where the teacher lies: in the hub's cache, or taken from the package.
 pub(crate) fn locate() -> Result<Option<PathBuf>> {
-    if let Some(snapshot) = hub_cache()?.and_then(|cache| snapshot(&cache)) {
+    if let Some(snapshot) = hub_cache().and_then(|cache| snapshot(&cache)) {
         return Ok(Some(snapshot));
     }
     let folder = mirror()?.folder;
@@ -59,15 +59,13 @@ fn fetch(nb: &Path) -> Result<bool> {
     Ok(status.success())
 }
 
-/// The hub's cache, as its own tools find it.
-fn hub_cache() -> Result<Option<PathBuf>> {
-    if let Some(path) = env::var_os("HF_HUB_CACHE") {
-        return Ok(Some(path.into()));
-    }
-    if let Some(home) = env::var_os("HF_HOME") {
-        return Ok(Some(PathBuf::from(home).join("hub")));
-    }
-    Ok(env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/huggingface/hub")))
+/// The hub's cache, as its own tools find it where the variables hold no `~` and no `$`; `nb` expands those too.
+fn hub_cache() -> Option<PathBuf> {
+    let set = |name: &str| env::var_os(name).map(PathBuf::from);
+    let user_cache = || set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    let home = || set("HF_HOME").or_else(|| Some(user_cache()?.join("huggingface")));
+    let cache = set("HF_HUB_CACHE").or_else(|| set("HUGGINGFACE_HUB_CACHE"));
+    cache.or_else(|| Some(home()?.join("hub")))
 }
 
 /// A snapshot of the teacher in the hub's cache that has all that is needed.
