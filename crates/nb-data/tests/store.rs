@@ -197,6 +197,26 @@ fn a_source_that_cannot_be_used_leaves_no_store() {
     assert!(matches!(written, Err(DataError::Write { .. })), "{written:?}");
 }
 
+/// On a read-only file system, or without a home, the store is in memory and says why.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_store_that_may_not_be_written_is_in_memory() {
+    let folder = folder();
+    let source = mind(file(&folder, "news.tsv", NEWS));
+    let tokenizer = golden_tokenizer();
+    let kept = open(folder.path(), &source, &tokenizer);
+    // Nobody can make a folder there, the superuser included.
+    for _ in 0..2 {
+        let store = open(Path::new("/sys/newsbert-test"), &source, &tokenizer);
+        let Origin::InMemory(why) = store.origin() else { panic!("{:?}", store.origin()) };
+        assert!(why.starts_with("cannot write /sys/newsbert-test/news-") && store.built(), "{why}");
+        assert_eq!(store.batch(&[2, 0, 1]), kept.batch(&[2, 0, 1]));
+        let rows = |store: &TokenStore| (0..store.len()).map(|i| (store.line(i), store.length(i))).collect::<Vec<_>>();
+        assert_eq!(rows(&store), rows(&kept));
+        assert_eq!((store.label_names(), store.id(2)), (kept.label_names(), kept.id(2)));
+    }
+}
+
 #[test]
 fn ids_beyond_sixteen_bits_survive() {
     let words: String = (0..70_000).map(|i| format!("w{i}\n")).collect();

@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+/// Why weights in several files are refused, and the way around it.
+pub(crate) const SHARDED: &str = "the weights are sharded over several files, expected one; load the model in Python and \
+    save it with `save_pretrained(folder, max_shard_size=\"100GB\")`";
+
 /// An error of loading, checking or saving a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -50,6 +54,27 @@ pub enum ModelError {
         path: PathBuf,
         /// One line per tensor, each starting with a line break.
         listing: String,
+    },
+    /// The weights are split into several files.
+    #[error("{path}: {SHARDED}")]
+    Sharded {
+        /// The file that names them.
+        path: PathBuf,
+    },
+    /// Weights are no numbers.
+    #[error(
+        "{path}: {found} of the {of} values of tensor {tensor} are NaN or infinite, expected finite numbers; the file is \
+         damaged or its training diverged, so take another copy or an earlier checkpoint"
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The first such tensor.
+        tensor: String,
+        /// Its values that are NaN or infinite.
+        found: usize,
+        /// All its values.
+        of: usize,
     },
     /// A configuration file holds such a value.
     #[error("{path}: {value}")]

@@ -1,15 +1,17 @@
 //! A saved model at work: from texts to vectors and topics, streaming, in the order of the input.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use nb_data::batch::cut;
+use nb_data::batch::{MIN_TOKENS, cut};
 use nb_data::read::{Article, Field};
 use nb_data::{BatchSize, TokenBatch, Tokenizer, Tokens};
 use nb_model::{
     Arena, AttentivePooling, Bert, BertConfig, Capture, Dense, POOLING_QUERY, Packed, Pass, Precision, Reader,
     cls_pooling, mean_pooling,
 };
+use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use crate::card::{DESCRIPTION_FILE, Description, fill_top};
@@ -18,6 +20,21 @@ use crate::task::texts::{BATCH_TOKENS, pack};
 
 /// Texts that are read, sorted by length and answered together.
 pub const WINDOW: usize = 1024;
+
+/// More special tokens than any template has: where a second text is dropped whole, the sequence is so much shorter.
+const MOST_SPECIAL: usize = 8;
+/// More tokens than any text has.
+const UNLIMITED: usize = i32::MAX as usize;
+
+/// The length in `tokenizer_config.json`, which `transformers` cuts texts to; none where it is absent or no length. Very
+/// large values, which stand for "no limit", exceed any number of positions.
+fn model_max_length(folder: &Path) -> Option<usize> {
+    // A file that cannot be read was an error when the tokenizer was loaded.
+    let bytes = std::fs::read(folder.join("tokenizer_config.json")).ok()?;
+    let config: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    let length = config.get("model_max_length").or_else(|| config.get("max_len"))?.as_f64()?;
+    (length >= 1.0).then_some(length as usize)
+}
 
 /// How a text becomes one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -61,10 +78,20 @@ pub struct Trained {
     device: Device,
     precision: Precision,
     max_tokens: usize,
+    texts: Cell<Texts>,
+}
+
+/// Texts that a model was given.
+#[derive(Debug, Default, Clone, Copy)]
+struct Texts {
+    all: usize,
+    cut: usize,
 }
 
 impl Trained {
-    /// Loads a model folder of a run, or any Hugging Face BERT folder (which then has no top layers).
+    /// Loads a model folder of a run, or any Hugging Face BERT folder (which then has no top layers). Texts are cut to the
+    /// `max_tokens` of the run, else to the folder's own length: the smaller of `max_position_embeddings` of `config.json`
+    /// and `model_max_length` of `tokenizer_config.json`.
     ///
     /// # Errors
     /// If a file is missing, damaged, or does not fit the others.
@@ -77,8 +104,29 @@ impl Trained {
         let top = Description::read(folder)?.map(|description| Top::load(folder, bert.config(), description, device));
         let top = top.transpose()?;
         let most = bert.config().max_position_embeddings as usize;
-        let max_tokens = top.as_ref().map_or(128, |top| top.description.max_tokens).min(most);
-        Ok(Self { bert, top, tokenizer, device, precision, max_tokens })
+        let own = || model_max_length(folder).filter(|&length| length >= MIN_TOKENS).unwrap_or(most);
+        let max_tokens = top.as_ref().map_or_else(own, |top| top.description.max_tokens).min(most);
+        Ok(Self { bert, top, tokenizer, device, precision, max_tokens, texts: Cell::default() })
+    }
+
+    /// The same model, which cuts texts to this many tokens.
+    ///
+    /// # Errors
+    /// If that is less than a sequence needs, or more than the model has positions.
+    pub fn with_max_tokens(self, max_tokens: usize) -> Result<Self> {
+        let most = self.bert.config().max_position_embeddings as usize;
+        if !(MIN_TOKENS..=most).contains(&max_tokens) {
+            bail!("--max-tokens is {max_tokens}, expected {MIN_TOKENS} to the model's {most} positions");
+        }
+        Ok(Self { max_tokens, ..self })
+    }
+
+    /// Logs how many texts were cut since the model was loaded, if any were.
+    pub fn log_cut(&self) {
+        let Texts { all, cut } = self.texts.get();
+        if cut > 0 {
+            tracing::info!("{cut} of {all} texts were cut to {} tokens", self.max_tokens);
+        }
     }
 
     /// What was trained on top of the encoder.
@@ -188,9 +236,29 @@ impl Trained {
         format!("{tokenizer:?} {} {precision:?} {:?}", self.max_tokens, self.fields())
     }
 
+    /// Counts texts, and those that were cut: only a sequence about as long as allowed can be one, and those are tokenised
+    /// once more without a limit.
+    fn count(&self, articles: &[Article], tokens: &[Tokens]) -> Result<()> {
+        let (tokenizer, most) = (&self.tokenizer, self.max_tokens);
+        let is_cut = |(article, tokens): (&Article, &Tokens)| -> Result<bool> {
+            let length = tokens.ids.len();
+            if length + MOST_SPECIAL < most {
+                return Ok(false);
+            }
+            let whole = tokenizer.encode(&article.first, article.second.as_deref(), UNLIMITED)?;
+            Ok(whole.ids.len() > length)
+        };
+        let cut = articles.par_iter().zip(tokens).map(is_cut).collect::<Result<Vec<_>>>()?;
+        let Texts { all, cut: before } = self.texts.get();
+        let cut = cut.into_iter().filter(|&cut| cut).count();
+        self.texts.set(Texts { all: all + articles.len(), cut: before + cut });
+        Ok(())
+    }
+
     /// Runs batches of similar length and puts the rows of `f`'s result back into the input's order.
     fn each(&self, articles: &[Article], f: impl Fn(&Tensor, &Packed) -> Tensor) -> Result<Vec<Vec<f32>>> {
         let tokens: Vec<Tokens> = self.tokenizer.encode_all(articles, self.max_tokens)?;
+        self.count(articles, &tokens)?;
         let mut rows: Vec<u32> = (0..articles.len() as u32).collect();
         let length = |row: u32| tokens[row as usize].ids.len();
         rows.sort_by_key(|&row| std::cmp::Reverse(length(row)));

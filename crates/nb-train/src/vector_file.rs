@@ -159,6 +159,43 @@ impl VectorFile {
     }
 }
 
+/// The vectors of a corpus, in a file or, where none can be written, in memory.
+#[derive(Debug)]
+pub enum CorpusVectors {
+    /// In a file.
+    File(VectorFile),
+    /// In memory.
+    Memory {
+        /// All vectors, one after the other.
+        values: Vec<f32>,
+        /// Units of a vector.
+        hidden: usize,
+    },
+}
+
+impl CorpusVectors {
+    /// Number of vectors.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::File(file) => file.rows(),
+            Self::Memory { values, hidden } => values.len() / hidden,
+        }
+    }
+
+    /// Calls `f` with blocks of up to `most` vectors, as [`VectorFile::each_block`] does.
+    ///
+    /// # Errors
+    /// If the file cannot be read, and what `f` returns.
+    pub fn each_block(&mut self, most: usize, mut f: impl FnMut(u32, &[f32]) -> Result<()>) -> Result<()> {
+        match self {
+            Self::File(file) => file.each_block(most, f),
+            Self::Memory { values, hidden } => {
+                (0..).step_by(most).zip(values.chunks(most * *hidden)).try_for_each(|(first, values)| f(first, values))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +220,17 @@ mod tests {
         .unwrap();
         assert_eq!(blocks[1], (2, vec![2.0, -1.5, 3.0, -1.5]));
         assert_eq!((file.rows(), blocks.len(), blocks[2].1.len()), (5, 3, 2));
+        // In memory they are the same.
+        let values = (10..15).flat_map(|i| [(i - 10) as f32, -1.5]).collect();
+        let mut memory = CorpusVectors::Memory { values, hidden: 2 };
+        let mut same = Vec::new();
+        memory
+            .each_block(2, |first, values| {
+                same.push((first, values.to_vec()));
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!((memory.rows(), same), (5, blocks));
         // A file that was cut short is none.
         let bytes = std::fs::read(&path).unwrap();
         for cut in [0, 7, 20, bytes.len() - 1] {

@@ -8,16 +8,19 @@ mod compare;
 pub(crate) mod corpora;
 mod hub;
 mod inference;
+mod lengths;
 mod lost_processes;
 mod methods;
 mod permissions;
 pub(crate) mod place;
 mod processes;
+mod read_only;
 mod recommend;
 mod resuming;
 mod retrieve;
 mod stopping;
 mod train;
+mod weights;
 
 use place::Place;
 

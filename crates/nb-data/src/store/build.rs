@@ -1,7 +1,6 @@
 //! Builds a store: while one block of articles is tokenised on all cores, the next is read.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::layout::Content;
 use crate::batch::Tokens;
@@ -12,14 +11,8 @@ use crate::tokenizer::Tokenizer;
 /// Articles per block: enough to keep all cores busy, few enough to hold in memory.
 const BLOCK: usize = 4096;
 
-/// Reads and tokenises `source` and writes its store to `path`.
-pub(super) fn build(
-    path: &Path,
-    key: [u8; 32],
-    source: &Source,
-    tokenizer: &Tokenizer,
-    max_tokens: usize,
-) -> Result<(), DataError> {
+/// Reads and tokenises `source`.
+pub(super) fn build(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -> Result<Content, DataError> {
     let mut rows = source.open()?;
     let mut builder = Builder::default();
     builder.content.offsets.push(0);
@@ -35,8 +28,7 @@ pub(super) fn build(
     if u32::try_from(content.lines.len()).is_err() {
         return Err(DataError::TooManyRows { path: source.path.clone() });
     }
-    crate::atomic::write(path, |file| content.write(&key, file))
-        .map_err(|source| DataError::Write { path: path.to_owned(), source })
+    Ok(content)
 }
 
 /// A store in the making.

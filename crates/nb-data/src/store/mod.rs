@@ -13,6 +13,7 @@ mod map;
 
 use std::fs::File;
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -22,16 +23,35 @@ use crate::error::DataError;
 use crate::labels::Labels;
 use crate::read::{Skipped, Source};
 use crate::tokenizer::Tokenizer;
-use layout::Layout;
+use layout::{Content, Layout};
 
 /// The tokens, labels, line numbers and ids of all usable articles of a source, in its order.
 #[derive(Debug)]
 pub struct TokenStore {
     source: PathBuf,
     path: PathBuf,
-    bytes: Mmap,
+    bytes: Bytes,
     layout: Layout,
     origin: Origin,
+}
+
+/// A store's bytes.
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    /// Where no file can be written.
+    Owned(Vec<u8>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
 }
 
 /// Where a store came from.
@@ -43,16 +63,19 @@ pub enum Origin {
     Built,
     /// There was one that could not be used, for this reason; it was built anew.
     Rebuilt(String),
+    /// It was built and is in memory alone, since its file may not be written, for this reason.
+    InMemory(String),
 }
 
 impl TokenStore {
     /// Opens the store of `source` in the folder `cache`, building it first if it is missing or damaged.
     ///
-    /// Building reads and tokenises side by side, on all cores.
+    /// Building reads and tokenises side by side, on all cores. Where the file may not be written, because the folder or the
+    /// file system is read-only, the store is in memory alone ([`Origin::InMemory`]).
     ///
     /// # Errors
     /// If `max_tokens` is below [`MIN_TOKENS`], the source cannot be read or has too many unusable rows (also where
-    /// the store is found and the source now allows fewer), the tokenizer fails, or the file cannot be written.
+    /// the store is found and the source now allows fewer), the tokenizer fails, or the file cannot be written for another reason than permission.
     pub fn open_or_build(
         cache: &Path,
         source: &Source,
@@ -65,17 +88,11 @@ impl TokenStore {
         let key = key(source, tokenizer, max_tokens)?;
         let stem = source.path.file_stem().unwrap_or_default().to_string_lossy();
         let path = cache.join(format!("{stem}-{}.tokens", &blake3::Hash::from(key).to_hex()[..32]));
-        let (found, origin) = match open(&path, &key) {
-            Ok(found) => (Some(found), Origin::Found),
-            Err(Unusable::Missing) => (None, Origin::Built),
-            Err(Unusable::Damaged(why)) => (None, Origin::Rebuilt(why)),
-        };
-        let (bytes, layout) = match found {
-            Some(found) => found,
-            None => {
-                build::build(&path, key, source, tokenizer, max_tokens)?;
-                open(&path, &key).map_err(|unusable| DataError::Store { path: path.clone(), found: unusable.why() })?
-            }
+        let build = || build::build(source, tokenizer, max_tokens);
+        let ((bytes, layout), origin) = match open(&path, &key) {
+            Ok(found) => (found, Origin::Found),
+            Err(Unusable::Missing) => keep(&path, &key, &build()?, Origin::Built)?,
+            Err(Unusable::Damaged(why)) => keep(&path, &key, &build()?, Origin::Rebuilt(why))?,
         };
         source.check(layout.rows as u64, &layout.skipped)?;
         Ok(Self { source: source.path.clone(), path, bytes, layout, origin })
@@ -151,7 +168,7 @@ impl TokenStore {
         &self.source
     }
 
-    /// The store's own file.
+    /// The store's own file, which is not there where the store is in memory alone.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -206,13 +223,33 @@ impl Unusable {
     }
 }
 
-fn open(path: &Path, key: &[u8; 32]) -> Result<(Mmap, Layout), Unusable> {
+/// Writes a store and opens it; holds it in memory where it may not be written.
+fn keep(
+    path: &Path,
+    key: &[u8; 32],
+    content: &Content,
+    origin: Origin,
+) -> Result<((Bytes, Layout), Origin), DataError> {
+    let useless = |found: String| DataError::Store { path: path.to_owned(), found };
+    match crate::atomic::write(path, |file| content.write(key, file)) {
+        Ok(()) => Ok((open(path, key).map_err(|unusable| useless(unusable.why()))?, origin)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+            let mut bytes = Vec::new();
+            content.write(key, &mut bytes).map_err(|error| useless(error.to_string()))?;
+            let layout = Layout::parse(&bytes, key).map_err(useless)?;
+            Ok(((Bytes::Owned(bytes), layout), Origin::InMemory(format!("cannot write {}: {error}", path.display()))))
+        }
+        Err(source) => Err(DataError::Write { path: path.to_owned(), source }),
+    }
+}
+
+fn open(path: &Path, key: &[u8; 32]) -> Result<(Bytes, Layout), Unusable> {
     let bytes = map::map(path).map_err(|err| match err.kind() {
         io::ErrorKind::NotFound => Unusable::Missing,
         _ => Unusable::Damaged(err.to_string()),
     })?;
     let layout = Layout::parse(&bytes, key).map_err(Unusable::Damaged)?;
-    Ok((bytes, layout))
+    Ok((Bytes::Mapped(bytes), layout))
 }
 
 /// A hash of everything the store's content depends on.

@@ -1,5 +1,6 @@
 //! Hugging Face checkpoint folders, in and out, strictly: every tensor the model needs and none it does not know.
 
+mod finite;
 mod hub;
 mod names;
 mod tensors;
@@ -28,9 +29,6 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 
 /// Names the files of weights that are split into several, which are not read.
 const INDEX_FILE: &str = "model.safetensors.index.json";
-/// Why such weights are refused, and the way around it.
-const SHARDED: &str = "the weights are sharded over several files, expected one; load the model in Python and save it with \
-    `save_pretrained(folder, max_shard_size=\"100GB\")`";
 
 impl Bert {
     /// Loads a Hugging Face folder: `config.json` and `model.safetensors`, the latter with or without the prefix `bert.`,
@@ -39,7 +37,7 @@ impl Bert {
     ///
     /// # Errors
     /// If a file is missing or cut, if the configuration is not a BERT's or asks for far more memory than the weights fill,
-    /// or if tensors are missing, unknown or of another shape: they are listed.
+    /// or if tensors are missing, unknown or of another shape: they are listed; or if a weight is NaN or infinite.
     pub fn load(folder: &Path, device: Device, precision: Precision) -> Result<Self, ModelError> {
         let config = BertConfig::read(&folder.join(CONFIG_FILE))?;
         let path = folder.join(WEIGHTS_FILE);
@@ -49,7 +47,7 @@ impl Bert {
             return Err(ModelError::Weights { path, found });
         }
         if !path.exists() && folder.join(INDEX_FILE).exists() {
-            return Err(ModelError::Weights { path: folder.join(INDEX_FILE), found: SHARDED.into() });
+            return Err(ModelError::Sharded { path: folder.join(INDEX_FILE) });
         }
         check_size(&config, &path)?;
         let named = |names: &[&str]| {
@@ -110,9 +108,11 @@ pub fn named_values(arena: &Arena) -> Vec<(String, Tensor)> {
 /// Copies `tensors` into the arena, which must name exactly the same ones with the same shapes. `path` is for messages.
 ///
 /// # Errors
-/// [`ModelError::Tensors`] listing what is missing, unknown or of another shape; nothing is copied then.
+/// [`ModelError::Tensors`] listing what is missing, unknown or of another shape, and [`ModelError::NotFinite`] where a value
+/// is NaN or infinite; nothing is copied then.
 pub fn fill(arena: &Arena, tensors: BTreeMap<String, Tensor>, path: &Path) -> Result<(), ModelError> {
     check(arena.layout(), &tensors, path)?;
+    finite::check_finite(&tensors, path)?;
     tch::no_grad(|| tensors.iter().for_each(|(name, tensor)| arena.value(name).copy_(tensor)));
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::inference::{Pooling, Trained, WINDOW};
 use crate::plan::cache_folder;
 use crate::task::NewsVectors;
 use crate::task::texts::warn_repeated;
-use crate::vector_file::{VectorFile, VectorWriter};
+use crate::vector_file::{CorpusVectors, VectorFile, VectorWriter};
 
 /// Vectors that are read at a time while a corpus is searched.
 pub(super) const SEARCH_BLOCK: usize = 16_384;
@@ -37,6 +37,7 @@ impl Catalogue {
             vectors.extend(model.vectors(articles, Pooling::Attention)?.into_iter().flatten());
             Ok(())
         })?;
+        model.log_cut();
         let ids = IdIndex::new(names.iter().map(Option::as_deref));
         warn_repeated(news, &ids);
         Ok(Self { ids, vectors: NewsVectors::new(vectors, model.hidden()) })
@@ -68,9 +69,9 @@ pub(super) fn ids(source: &Source) -> Result<Vec<Option<String>>> {
     rows.collect()
 }
 
-/// The vectors of a corpus: those that are kept beside it if neither it nor the model has changed since, else new ones,
-/// which are kept.
-pub(super) fn corpus_vectors(model: &Trained, folder: &Path, corpus: &Source) -> Result<VectorFile> {
+/// The vectors of a corpus: those that are cached if neither it nor the model has changed since, else new ones, which are
+/// cached where a file can be written and are in memory where not.
+pub(super) fn corpus_vectors(model: &Trained, folder: &Path, corpus: &Source) -> Result<CorpusVectors> {
     let key = key(model, folder, corpus)?;
     let stem = corpus.path.file_stem().unwrap_or_default().to_string_lossy();
     let name = format!("{stem}-{}.vectors.safetensors", &key[..12]);
@@ -79,38 +80,57 @@ pub(super) fn corpus_vectors(model: &Trained, folder: &Path, corpus: &Source) ->
     for path in [&beside, &elsewhere] {
         if let Some(file) = VectorFile::open(path, &key) {
             tracing::info!("{} vectors of {} read from {}", file.rows(), corpus.path.display(), path.display());
-            return Ok(file);
+            return Ok(CorpusVectors::File(file));
         }
     }
-    let (path, writer) = writer(beside, elsewhere, model.hidden())?;
-    write(model, corpus, writer, &key)?;
+    let Some((path, mut writer)) = writer(beside, elsewhere, model.hidden()) else {
+        let mut values = Vec::new();
+        encode(model, corpus, |_, vector| {
+            values.extend_from_slice(vector);
+            Ok(())
+        })?;
+        return Ok(CorpusVectors::Memory { values, hidden: model.hidden() });
+    };
+    encode(model, corpus, |line, vector| writer.push(line, vector))?;
+    writer.finish(Some(&key))?;
     tracing::info!("vectors of {} kept in {}", corpus.path.display(), path.display());
-    VectorFile::open(&path, &key).with_context(|| format!("cannot read {} back", path.display()))
+    let file = VectorFile::open(&path, &key);
+    file.map(CorpusVectors::File).with_context(|| format!("cannot read {} back", path.display()))
 }
 
-/// Beside the corpus; in the user's cache folder where nothing can be written there.
-fn writer(beside: PathBuf, elsewhere: PathBuf, hidden: usize) -> Result<(PathBuf, VectorWriter)> {
-    match VectorWriter::new(&beside, hidden) {
-        Ok(writer) => Ok((beside, writer)),
-        Err(error) => {
+/// Beside the corpus; in the user's cache folder where nothing can be written there; none where neither can be written.
+fn writer(beside: PathBuf, elsewhere: PathBuf, hidden: usize) -> Option<(PathBuf, VectorWriter)> {
+    let error = match VectorWriter::new(&beside, hidden) {
+        Ok(writer) => return Some((beside, writer)),
+        Err(error) => error,
+    };
+    let folder = elsewhere.parent().unwrap_or(Path::new("."));
+    let made = std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()));
+    match made.and_then(|()| VectorWriter::new(&elsewhere, hidden)) {
+        Ok(writer) => {
             tracing::warn!("{error:#}; vectors go to {}", elsewhere.display());
-            if let Some(folder) = elsewhere.parent() {
-                std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-            }
-            let writer = VectorWriter::new(&elsewhere, hidden)?;
-            Ok((elsewhere, writer))
+            Some((elsewhere, writer))
+        }
+        Err(second) => {
+            tracing::warn!(
+                "vectors are not cached and will be computed again: {error:#}; {second:#}; set XDG_CACHE_HOME to a folder \
+                 that can be written"
+            );
+            None
         }
     }
 }
 
-fn write(model: &Trained, corpus: &Source, mut writer: VectorWriter, key: &str) -> Result<()> {
+/// Calls `push` with the line and the vector of each article.
+fn encode(model: &Trained, corpus: &Source, mut push: impl FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
     Windows::open(corpus, WINDOW)?.each(|articles| {
         for (article, vector) in articles.iter().zip(model.vectors(articles, Pooling::Attention)?) {
-            writer.push(article.line, &vector)?;
+            push(article.line, &vector)?;
         }
         Ok(())
     })?;
-    writer.finish(Some(key)).map(|_| ())
+    model.log_cut();
+    Ok(())
 }
 
 /// A hash of everything the vectors depend on.

@@ -28,6 +28,9 @@ pub(super) struct Embed {
     /// How a text becomes one vector
     #[arg(long, value_enum, default_value = "attention")]
     pooling: Pooling,
+    /// Longest sequence, special tokens included; longer texts are cut [default: the run's, else the model's own]
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
     #[command(flatten)]
     compute: Compute,
 }
@@ -36,6 +39,10 @@ impl Embed {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let (device, precision) = self.compute.apply()?;
         let model = Trained::load(&self.model, device, precision)?;
+        let model = match self.max_tokens {
+            Some(max_tokens) => model.with_max_tokens(max_tokens)?,
+            None => model,
+        };
         let mut windows = self.input.windows(WINDOW, None, model.fields())?;
         let mut vectors = VectorWriter::new(&self.output, model.hidden())?;
         loop {
@@ -49,6 +56,7 @@ impl Embed {
         }
         windows.check()?;
         let rows = vectors.finish(None)?;
+        model.log_cut();
         tracing::info!("{rows} vectors of {} units in {}", model.hidden(), self.output.display());
         Ok(ExitCode::SUCCESS)
     }

@@ -63,7 +63,10 @@ enum Command {
     /// Find the best news of a corpus for a query
     Search(search::Search),
     /// Download a checkpoint from the Hugging Face hub into its cache
-    #[command(after_help = "Example: nb fetch hf:sentence-transformers/all-MiniLM-L6-v2")]
+    #[command(after_help = "Example: nb fetch hf:sentence-transformers/all-MiniLM-L6-v2\n\
+        Environment, as huggingface_hub 2.4 reads it: HF_TOKEN or the file HF_TOKEN_PATH (the token), HF_HUB_CACHE, HF_HOME or\n\
+        XDG_CACHE_HOME (the cache), HF_ENDPOINT (the hub), HF_HUB_OFFLINE=1 (no request), HF_HUB_DISABLE_IMPLICIT_TOKEN=1\n\
+        (no token). The token is sent to the hub alone, not to hosts that it redirects to.")]
     Fetch {
         /// hf:owner/name
         checkpoint: String,

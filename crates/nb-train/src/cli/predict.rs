@@ -67,6 +67,7 @@ impl Predict {
             out.flush()?;
         }
         windows.check()?;
+        model.log_cut();
         Ok(ExitCode::SUCCESS)
     }
 }

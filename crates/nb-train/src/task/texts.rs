@@ -35,10 +35,25 @@ pub(super) fn open_store(plan: &Plan, source: &Source, tokenizer: &Tokenizer) ->
         Origin::Found => "read from the token store".to_owned(),
         Origin::Built => "tokenised".to_owned(),
         Origin::Rebuilt(why) => format!("tokenised anew ({why})"),
+        Origin::InMemory(why) => {
+            warn_not_cached(why);
+            "tokenised".to_owned()
+        }
     };
     tracing::info!("{}: {} rows, {} tokens, {how}", source.path.display(), store.len(), store.token_count());
     warn_skipped(source, store.skipped());
     Ok(store)
+}
+
+/// Says why tokens are not cached and what to do: once, since it is the same for all sources of a run.
+fn warn_not_cached(why: &str) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        tracing::warn!(
+            "tokens are not cached and will be computed again: {why}; set `data.cache` or XDG_CACHE_HOME to a folder that can \
+             be written"
+        );
+    });
 }
 
 fn warn_skipped(source: &Source, skipped: &Skipped) {

@@ -6,6 +6,7 @@ use super::cache::CachedRepository;
 use super::client::{Client, RemoteFile};
 use super::settings::Settings;
 use crate::checkpoint::verify::verify;
+use crate::error::SHARDED;
 
 /// Files that make a model.
 pub(super) const FILES: [&str; 7] = [
@@ -86,7 +87,7 @@ fn no_weights(client: &Client, id: &str, commit: &str) -> String {
     let has = |file: &str| matches!(client.look_up(id, commit, file), Ok(Some(_)));
     let weights = FILES[1];
     if has("model.safetensors.index.json") {
-        return format!("no {weights} in {id}: {}", crate::checkpoint::SHARDED);
+        return format!("no {weights} in {id}: {}", SHARDED);
     }
     if has("pytorch_model.bin") {
         return format!(
