@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nb_data::read::{Column, CsvLayout, Format, Header, LabelRule};
+use nb_data::read::{Column, CsvLayout, Format, Header, LabelRule, Quoting};
 use nb_fuzz::read;
 
 fuzz_target!(|data: &[u8]| {
@@ -26,5 +26,6 @@ fn layout(choice: u8) -> CsvLayout {
         },
         header: if choice & 4 != 0 { Header::Present } else { Header::Absent },
         delimiter: [b',', b'\t', b';', b'|'][usize::from(choice & 3)],
+        quoting: [Quoting::Auto, Quoting::Csv, Quoting::None, Quoting::Auto][usize::from(choice >> 6)],
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nb_data::read::{Column, CsvLayout, Field, Format, Header, Source};
+use nb_data::read::{Column, CsvLayout, Field, Format, Header, Quoting, Source};
 use nb_data::sample::{self, SampleSize};
 
 /// The two data sets, as folders below `--data`.
@@ -158,6 +158,7 @@ pub fn news_source(origin: Origin, path: PathBuf, fields: Fields) -> Source {
             text: fields.columns().iter().map(|&column| Column::Number(column)).collect(),
             header: Header::Absent,
             delimiter: b',',
+            quoting: Quoting::Auto,
         }),
         Origin::Sample => Format::MindNews { fields: fields.parts() },
     };

@@ -48,9 +48,18 @@ pub enum DataError {
         skipped: Box<Skipped>,
     },
 
-    /// Judgements from which nothing can be learned or measured.
-    #[error("{}: no query with a relevant document found ({left_out}), expected at least one", path.display())]
+    /// Judgements of queries that are not there.
+    #[error("{}: no query with a judgement found ({left_out}), expected at least one", path.display())]
     NoQueries {
+        /// The file.
+        path: PathBuf,
+        /// What was found instead.
+        left_out: Box<crate::beir::LeftOut>,
+    },
+
+    /// Judgements from which nothing can be learned, and by which no model can be chosen.
+    #[error("{}: no query with a relevant document found ({left_out}), expected at least one", path.display())]
+    NoRelevant {
         /// The file.
         path: PathBuf,
         /// What was found instead.
@@ -127,7 +136,8 @@ pub enum DataError {
 
     /// A quoted CSV field never ends, or ends in the middle of a later row.
     #[error(
-        "{file}:{line}: a quote is opened here and {found}, expected a closing quote before a delimiter or the end of a line"
+        "{file}:{line}: a quote is opened here and {found}, expected a closing quote before a delimiter or the end of a \
+         line; if the file was written without quoting, have it read so (quoting: none)"
     )]
     OpenQuote {
         /// The file or stream.

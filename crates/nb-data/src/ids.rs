@@ -3,6 +3,15 @@
 
 use rustc_hash::FxHashMap;
 
+/// Which of several rows with one id holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeated {
+    /// The first, as in the readers of MIND that are in use (`recommenders` skips an id that it knows).
+    First,
+    /// The last, as in BEIR's `GenericDataLoader` (2.2), which fills a dictionary.
+    Last,
+}
+
 /// From ids to rows.
 ///
 /// ```
@@ -54,21 +63,39 @@ impl IdIndex {
     /// If there are more than 2^32 - 1 rows.
     #[must_use]
     pub fn new<'a>(ids: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        Self::with(Repeated::First, ids)
+    }
+
+    /// As [`IdIndex::new`], where an id that comes again has the row that `repeated` says.
+    ///
+    /// ```
+    /// use nb_data::{IdIndex, Repeated};
+    /// let ids = IdIndex::with(Repeated::Last, [Some("d1"), Some("d2"), Some("d1")]);
+    /// assert_eq!((ids.row(b"d1"), ids.row(b"d2"), ids.repeated()), (Some(2), Some(1), 1));
+    /// ```
+    ///
+    /// # Panics
+    /// If there are more than 2^32 - 1 rows.
+    #[must_use]
+    pub fn with<'a>(repeated: Repeated, ids: impl IntoIterator<Item = Option<&'a str>>) -> Self {
         let mut index = Self::default();
         for id in ids {
             let row = u32::try_from(index.rows).ok().filter(|&row| row != NO_ROW);
             let row = row.unwrap_or_else(|| panic!("more than {NO_ROW} rows with ids"));
             index.rows += 1;
             if let Some(id) = id {
-                index.insert(id.as_bytes(), row);
+                index.insert(id.as_bytes(), row, repeated);
             }
         }
         index
     }
 
-    fn insert(&mut self, id: &[u8], row: u32) {
+    fn insert(&mut self, id: &[u8], row: u32, repeated: Repeated) {
         if self.row(id).is_some() {
             self.repeated += 1;
+            if repeated == Repeated::Last {
+                self.replace(id, row);
+            }
             return;
         }
         self.len += 1;
@@ -89,6 +116,15 @@ impl IdIndex {
             None => {
                 self.others.insert(id.into(), row);
             }
+        }
+    }
+
+    /// Gives an id that is there another row.
+    fn replace(&mut self, id: &[u8], row: u32) {
+        match self.number(id).and_then(|number| self.numbered.get_mut(number)).filter(|row| **row != NO_ROW) {
+            Some(place) => *place = row,
+            // It is there, so that it is here.
+            None => drop(self.others.insert(id.into(), row)),
         }
     }
 
@@ -145,7 +181,7 @@ impl IdIndex {
         self.rows
     }
 
-    /// How many rows have the id of an earlier one.
+    /// How many rows have the id of another one and do not hold.
     #[must_use]
     pub fn repeated(&self) -> usize {
         self.repeated
@@ -189,18 +225,23 @@ mod tests {
     proptest! {
         #[test]
         fn it_finds_what_a_plain_map_finds(ids in prop::collection::vec(prop::option::of("[NM]?[0-9]{0,3}x?"), 0..60)) {
-            let index = IdIndex::new(ids.iter().map(Option::as_deref));
-            let mut plain = HashMap::new();
-            for (row, id) in ids.iter().enumerate() {
-                if let Some(id) = id {
-                    plain.entry(id.as_str()).or_insert(row as u32);
+            for repeated in [Repeated::First, Repeated::Last] {
+                let index = IdIndex::with(repeated, ids.iter().map(Option::as_deref));
+                let mut plain = HashMap::new();
+                for (row, id) in ids.iter().enumerate() {
+                    if let Some(id) = id {
+                        let held = plain.entry(id.as_str()).or_insert(row as u32);
+                        if repeated == Repeated::Last {
+                            *held = row as u32;
+                        }
+                    }
                 }
+                for id in ids.iter().flatten().map(String::as_str).chain(["N1", "M01", "x", "7", ""]) {
+                    prop_assert_eq!(index.row(id.as_bytes()), plain.get(id).copied());
+                }
+                prop_assert_eq!(index.len(), plain.len());
+                prop_assert_eq!(index.repeated(), ids.iter().flatten().count() - plain.len());
             }
-            for id in ids.iter().flatten().map(String::as_str).chain(["N1", "M01", "x", "7", ""]) {
-                prop_assert_eq!(index.row(id.as_bytes()), plain.get(id).copied());
-            }
-            prop_assert_eq!(index.len(), plain.len());
-            prop_assert_eq!(index.repeated(), ids.iter().flatten().count() - plain.len());
         }
     }
 }

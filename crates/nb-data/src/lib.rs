@@ -34,7 +34,7 @@ pub mod tokenizer;
 
 pub use batch::{BatchSize, TokenBatch, Tokens};
 pub use error::DataError;
-pub use ids::IdIndex;
+pub use ids::{IdIndex, Repeated};
 pub use labels::Labels;
 #[cfg(feature = "tokenize")]
 pub use store::TokenStore;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nb_data::beir::{Conversion, Folder, Judged, LeftOut, Pair, Qrels, QueryBatch, Split, Written, from_news};
 use nb_data::read::{
-    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Reason, Row, SkippedRow, Source, articles, read,
+    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, Row, SkippedRow, Source, articles,
+    read,
 };
 use nb_data::{DataError, IdIndex};
 use proptest::prelude::*;
@@ -114,8 +115,8 @@ fn qrels(text: impl AsRef<[u8]>, allowed: f64) -> Result<Qrels, String> {
         .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "FILE"))
 }
 
-fn judged(query: u32, relevant: &[(u32, u8)], negatives: &[u32]) -> Judged {
-    Judged { query, relevant: relevant.to_vec(), negatives: negatives.to_vec() }
+fn judged(query: u32, relevant: &[(u32, u32)], negatives: &[u32]) -> Judged {
+    Judged { query, relevant: relevant.to_vec(), negatives: negatives.to_vec(), missing: Vec::new() }
 }
 
 #[test]
@@ -125,9 +126,9 @@ fn judgements_are_joined_in_the_order_of_the_file() {
         q1\td2\t0\r\n\
         q3\td5\t-1\r\n\
         \r\n\
-        q1\t d9 \t2.0\tmore\r\n\
+        q1\t d9 \t2.0\t\r\n\
         q3\td1\t999\r\n";
-    let expected = vec![judged(3, &[(7, 1), (1, 255)], &[5]), judged(1, &[(9, 2)], &[2])];
+    let expected = vec![judged(3, &[(7, 1), (1, 999)], &[5]), judged(1, &[(9, 2)], &[2])];
     let found = qrels(text, 0.0).unwrap();
     assert_eq!((found.queries, found.left_out.to_string().as_str()), (expected, "nothing left out"));
     // Without a header the first row is a judgement like any other.
@@ -135,10 +136,53 @@ fn judgements_are_joined_in_the_order_of_the_file() {
 }
 
 #[test]
+fn trecs_four_columns_are_known_by_their_number() {
+    let expected = vec![judged(7, &[(1, 1)], &[2]), judged(8, &[(0, 3)], &[])];
+    // Ids that are numbers, so that the iteration and the document pass for a document and a score.
+    let numbers = |text: &str| {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        fs::write(file.path(), text).expect("it can be written");
+        let ids: Vec<String> = (0..10).map(|i| i.to_string()).collect();
+        let index = || IdIndex::new(ids.iter().map(|id| Some(id.as_str())));
+        Qrels::read(file.path(), &index(), &index(), 0.2).expect("judgements").queries
+    };
+    let text = "7\t0\t1\t1\n7\t0\t2\t0\n8\t0\t0\t3\n";
+    assert_eq!(numbers(text), expected);
+    assert_eq!(numbers(&text.replace('\t', " ")), expected);
+    assert_eq!(numbers(&text.replace('\t', "  \t ").replace('\n', " \r\n")), expected);
+    assert_eq!(numbers(&format!("query-id\titeration\tcorpus-id\tscore\n{text}")), expected);
+    assert_eq!(numbers(&format!("query Q0 document relevance\n{}", text.replace('\t', " "))), expected);
+    // Three columns between spaces are BEIR's.
+    assert_eq!(numbers("7 1 1\n7 2 0\n8 0 3\n"), expected);
+}
+
+#[test]
+fn rows_with_another_number_of_columns_are_counted() {
+    let three = "q0\td0\t1\n".repeat(9);
+    let found = qrels(format!("{three}q0\t0\td1\t1\n"), 0.1).unwrap();
+    assert_eq!(found.left_out.skipped.to_string(), "1 with too many columns, first on line 10");
+    let four = "q0 0 d0 1\n".repeat(9);
+    let found = qrels(format!("{four}q0 d1 1\n"), 0.1).unwrap();
+    assert_eq!(found.left_out.skipped.to_string(), "1 with too few columns, first on line 10");
+    // A header of three names above rows of four, and a run file.
+    assert!(qrels("query\tdocument\tscore\nq0\t0\td0\t1\n", 0.1).unwrap_err().contains("1 with too many columns"));
+    assert!(qrels("q0 Q0 d0 1 9.5 bm25\n", 0.1).unwrap_err().contains("1 with too few columns"));
+    assert!(qrels("q0\tQ0\td0\t1\t9.5\tbm25\n", 0.1).unwrap_err().contains("1 with too many columns"));
+    // An id may hold a space where there are tabs.
+    assert_eq!(qrels("q 0\td0\t1\nq0\td0\t1\n", 0.1).unwrap().left_out.no_query, 1);
+}
+
+#[test]
 fn what_is_left_out_is_counted() {
-    let text = "q0\td0\t1\nq0\td0\t0\nq0\td0\t1\nq77\td0\t1\nq1\td100\t1\nq2\td3\t0\nq0\td1\nq0\td1\t0.5\nq0\td1\tx\n";
+    let text = "q0\td0\t1\nq0\td0\t0\nq0\td0\t2\nq77\td0\t1\nq1\td100\t1\nq2\td3\t0\nq0\td1\nq0\td1\t0.5\nq0\td1\tx\n";
     let found = qrels(text, 0.4).unwrap();
-    assert_eq!(found.queries, [judged(0, &[(0, 1)], &[])]);
+    let lacking = Judged { missing: vec![1], ..judged(1, &[], &[]) };
+    assert_eq!(found.queries, [judged(0, &[(0, 2)], &[]), lacking, judged(2, &[], &[3])]);
+    assert_eq!(
+        found.left_out.of_no_use().to_string(),
+        "rows 1 with too few columns, first on line 7; 2 whose score is not a whole number, first on line 8; judgements \
+         for unknown queries: 1; repeated judgements: 2"
+    );
     let LeftOut { no_query, no_document, repeated, none_relevant, ref skipped } = found.left_out;
     assert_eq!((no_query, no_document, repeated, none_relevant, skipped.count()), (1, 1, 2, 2, 3));
     assert_eq!(
@@ -160,8 +204,14 @@ fn judgements_without_a_query_to_use_are_an_error() {
     assert_eq!(qrels("", 0.1).unwrap_err(), format!("FILE: {none}"));
     assert_eq!(qrels("query-id\tcorpus-id\tscore\n", 0.1).unwrap_err(), format!("FILE: {none}"));
     assert_eq!(
-        qrels("a\td1\t1\nq1\td1\t0\n", 0.1).unwrap_err(),
-        "FILE: no query with a relevant document found (judgements for unknown queries: 1; queries without a relevant \
+        qrels("a\td1\t1\n", 0.1).unwrap_err(),
+        "FILE: no query with a judgement found (judgements for unknown queries: 1), expected at least one"
+    );
+    let zero = qrels("a\td1\t1\nq1\td1\t0\n", 0.1).unwrap();
+    assert_eq!(zero.queries, [judged(1, &[], &[1])]);
+    assert_eq!(
+        zero.check_relevant(Path::new("dev.tsv")).unwrap_err().to_string(),
+        "dev.tsv: no query with a relevant document found (judgements for unknown queries: 1; queries without a relevant \
          document: 1), expected at least one"
     );
     // The first row is a header at most once, and only if its score is no number at all.
@@ -223,6 +273,7 @@ fn any_qrels() -> impl Strategy<Value = Qrels> {
             query: 50 - query,
             negatives: negatives.difference(&relevant).copied().collect(),
             relevant: relevant.into_iter().map(|row| (row, 1)).collect(),
+            missing: Vec::new(),
         });
         Qrels { queries: queries.collect(), left_out: LeftOut::default() }
     })
@@ -286,6 +337,7 @@ fn csv(path: PathBuf) -> Source {
         text: vec![Column::Number(0), Column::Number(1)],
         header: Header::Absent,
         delimiter: b',',
+        quoting: Quoting::Auto,
     };
     Source { labels: LabelRule::Optional, ..Source::labelled(path, Format::Csv(layout)) }
 }

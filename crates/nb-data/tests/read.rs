@@ -5,7 +5,8 @@ use std::io::{self, BufReader, Read};
 
 use nb_data::DataError;
 use nb_data::read::{
-    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Reason, Row, SkippedRow, Source, articles, read,
+    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, Row, SkippedRow, Source, articles,
+    read,
 };
 use proptest::prelude::*;
 
@@ -15,6 +16,7 @@ fn csv(header: Header) -> CsvLayout {
         text: vec![Column::Number(1), Column::Number(2)],
         header,
         delimiter: b',',
+        quoting: Quoting::Auto,
     }
 }
 
@@ -25,6 +27,7 @@ fn named(label: &str, text: &[&str]) -> Format {
         text,
         header: Header::Present,
         delimiter: b',',
+        quoting: Quoting::Auto,
     })
 }
 
@@ -166,7 +169,8 @@ fn an_open_quote_ends_the_stream_with_its_line() {
     assert!(matches!(stream.next(), Some(Ok(Row::Article(_)))));
     assert_eq!(
         stream.next().unwrap().unwrap_err().to_string(),
-        "in.csv:2: a quote is opened here and never closed, expected a closing quote before a delimiter or the end of a line"
+        "in.csv:2: a quote is opened here and never closed, expected a closing quote before a delimiter or the end of a \
+         line; if the file was written without quoting, have it read so (quoting: none)"
     );
     assert!(stream.next().is_none());
 }

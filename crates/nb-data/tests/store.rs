@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use common::{checkpoint, file, folder, golden_tokenizer, tokenizer};
-use nb_data::read::{Column, CsvLayout, Field, Format, Header, LabelRule, Reason, Source, read};
+use nb_data::read::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, Source, read};
 use nb_data::store::Origin;
 use nb_data::{DataError, Labels, TokenBatch, TokenStore, Tokenizer};
 use proptest::prelude::*;
@@ -186,6 +186,7 @@ fn a_source_that_cannot_be_used_leaves_no_store() {
         text: vec![Column::Number(1)],
         header: Header::Absent,
         delimiter: b',',
+        quoting: Quoting::Auto,
     };
     let open_quote = Source::labelled(file(&folder, "open.csv", "1,a\n2,\"b\n"), Format::Csv(layout));
     assert!(matches!(error(&open_quote), DataError::OpenQuote { line: 2, .. }));
@@ -245,7 +246,7 @@ proptest! {
         }
         writer.flush().unwrap();
         let name = |name: &str| Column::Name(name.into());
-        let layout = CsvLayout { label: Some(name("label")), text: vec![name("title"), name("text")], header: Header::Present, delimiter: b',' };
+        let layout = CsvLayout { label: Some(name("label")), text: vec![name("title"), name("text")], header: Header::Present, delimiter: b',', quoting: Quoting::Auto };
         let source = Source { path, format: Format::Csv(layout), labels: LabelRule::Optional, allowed_unusable: 1.0 };
         let tokenizer = golden_tokenizer();
         let Ok(corpus) = read(&source) else {

@@ -48,7 +48,7 @@ pub use paired::{PairedTest, paired_bootstrap};
 pub use ranked::{RankedList, ranks};
 pub use ranking::{Impression, ImpressionMetrics, Ranking, each_impression, ranking};
 pub use resample::Bootstrap;
-pub use retrieved::{QueryMetrics, Retrieved, query_metrics};
+pub use retrieved::{Gain, QueryMetrics, Retrieved, query_metrics};
 pub use spread::{Spread, spread};
 
 #[cfg(doctest)]

@@ -16,22 +16,22 @@ impl RankedList {
     /// ```
     #[must_use]
     pub fn ndcg(&self, k: usize) -> Option<f64> {
-        let ideal = dcg(best_first(self.relevance()).into_iter(), k);
-        (ideal > 0.0).then(|| dcg(self.relevance(), k) / ideal)
+        let gain = |relevance: u8| f64::from(relevance).exp2() - 1.0;
+        let ideal = discounted(best_first(self.relevance()).into_iter().map(gain), k);
+        (ideal > 0.0).then(|| discounted(self.relevance().map(gain), k) / ideal)
     }
 }
 
-/// What is relevant, in the best possible order.
-pub(crate) fn best_first(relevance: impl Iterator<Item = u8>) -> Vec<u8> {
-    let mut best: Vec<u8> = relevance.filter(|&relevance| relevance > 0).collect();
+/// The relevances above 0, in the best possible order.
+pub(crate) fn best_first<T: Ord + Default>(relevance: impl Iterator<Item = T>) -> Vec<T> {
+    let mut best: Vec<T> = relevance.filter(|relevance| *relevance > T::default()).collect();
     best.sort_unstable_by(|a, b| b.cmp(a));
     best
 }
 
-/// The discounted gain of the first `k` places.
-pub(crate) fn dcg(relevance: impl Iterator<Item = u8>, k: usize) -> f64 {
-    let gain = |relevance| f64::from(relevance).exp2() - 1.0;
-    relevance.take(k).enumerate().map(|(place, relevance)| gain(relevance) / ((place + 2) as f64).log2()).sum()
+/// The sum of the first `k` gains, each divided by log2(rank + 1).
+pub(crate) fn discounted(gains: impl Iterator<Item = f64>, k: usize) -> f64 {
+    gains.take(k).enumerate().map(|(place, gain)| gain / ((place + 2) as f64).log2()).sum()
 }
 
 #[cfg(test)]

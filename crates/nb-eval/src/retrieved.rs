@@ -1,9 +1,31 @@
 //! Retrieval, where a query is answered from a whole corpus and only the top of the ranking is kept.
 //!
+//! Values are those of trec_eval (as `pytrec_eval-terrier` 0.5 computes them, which BEIR 2.2 calls): linear gain, and 0
+//! for a query without a relevant document. A test compares both.
+//!
 //! [`RankedList`](crate::RankedList) takes the scores of all candidates. A corpus has too many: here the relevant
 //! documents that were not found are known from the judgements alone.
 
-use crate::ndcg::{best_first, dcg};
+use crate::ndcg::{best_first, discounted};
+
+/// The gain of a document of grade y in nDCG.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gain {
+    /// y, as in trec_eval and BEIR (Järvelin and Kekäläinen 2002).
+    Linear,
+    /// 2^y − 1, as in web search (Burges et al. 2005) and in MIND's script. A grade above 255 counts as 255, so that
+    /// the sums stay finite.
+    Exponential,
+}
+
+impl Gain {
+    fn of(self, grade: u32) -> f64 {
+        match self {
+            Self::Linear => f64::from(grade),
+            Self::Exponential => f64::from(grade.min(255)).exp2() - 1.0,
+        }
+    }
+}
 
 /// The top of one query's ranking, and what should have been there.
 ///
@@ -12,43 +34,53 @@ use crate::ndcg::{best_first, dcg};
 /// document is relevant.
 ///
 /// ```
-/// use nb_eval::Retrieved;
+/// use nb_eval::{Gain, Retrieved};
 ///
 /// // Found: a document of grade 1 in the second place. Of the query's two relevant documents, one is missing.
 /// let top = Retrieved { retrieved: &[0, 1, 0], relevant: &[1, 1] };
 /// assert_eq!(top.recall_at(10), Some(0.5));
 /// assert_eq!(top.reciprocal_rank_at(10), Some(0.5));
 /// assert_eq!(top.reciprocal_rank_at(1), Some(0.0));
-/// assert_eq!(top.ndcg_at(1), Some(0.0));
+/// assert_eq!(top.ndcg_at(1, Gain::Linear), Some(0.0));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retrieved<'a> {
     /// Grade of each retrieved document, best place first; each document once.
-    pub retrieved: &'a [u8],
-    /// Grades of all documents that are relevant to the query, retrieved or not, in any order; zeros count as nothing.
-    pub relevant: &'a [u8],
+    pub retrieved: &'a [u32],
+    /// Grades of all documents that are relevant to the query, retrieved or not, in any order; zeros do not count.
+    pub relevant: &'a [u32],
 }
 
 impl Retrieved<'_> {
-    /// nDCG@k: Σ_{rank ≤ k} (2^y − 1) / log2(rank + 1), y the grade, ÷ that sum of the best order of *all* relevant
-    /// documents. None where nothing is relevant or `k` is 0.
+    /// nDCG@k: Σ_{rank ≤ k} gain(y) / log2(rank + 1), y the grade, ÷ that sum of the best order of *all* relevant
+    /// documents; trec_eval's `ndcg_cut` with linear gain. None where nothing is relevant or `k` is 0.
+    ///
+    /// ```
+    /// use nb_eval::{Gain, Retrieved};
+    /// let top = Retrieved { retrieved: &[1, 2], relevant: &[1, 2] };
+    /// let second = 1.0 / 3f64.log2();
+    /// assert_eq!(top.ndcg_at(10, Gain::Linear), Some((1.0 + 2.0 * second) / (2.0 + second)));
+    /// assert_eq!(top.ndcg_at(10, Gain::Exponential), Some((1.0 + 3.0 * second) / (3.0 + second)));
+    /// ```
     #[must_use]
-    pub fn ndcg_at(&self, k: usize) -> Option<f64> {
-        let ideal = dcg(best_first(self.relevant.iter().copied()).into_iter(), k);
-        (ideal > 0.0).then(|| dcg(self.retrieved.iter().copied(), k) / ideal)
+    pub fn ndcg_at(&self, k: usize, gain: Gain) -> Option<f64> {
+        let gains = |grades: &mut dyn Iterator<Item = u32>| discounted(grades.map(|grade| gain.of(grade)), k);
+        let ideal = gains(&mut best_first(self.relevant.iter().copied()).into_iter());
+        (ideal > 0.0).then(|| gains(&mut self.retrieved.iter().copied()) / ideal)
     }
 
     /// 1 / rank of the first relevant document, 0 where it is not among the first `k`; its mean is MRR@k.
     ///
-    /// Unlike [`RankedList::mrr`](crate::RankedList::mrr), which follows MIND and averages over all relevant
-    /// candidates, this is what retrieval means by MRR.
+    /// trec_eval's `recip_rank`, cut at `k`. BEIR's own `mrr` takes the same ranking with one difference: it leaves
+    /// equal scores in whatever order the results have. Unlike [`RankedList::mrr`](crate::RankedList::mrr), which
+    /// follows MIND and averages over all relevant candidates, this is MRR as retrieval defines it.
     #[must_use]
     pub fn reciprocal_rank_at(&self, k: usize) -> Option<f64> {
         let place = self.retrieved.iter().take(k).position(|&grade| grade > 0);
         (self.n_relevant() > 0).then(|| place.map_or(0.0, |place| 1.0 / (place + 1) as f64))
     }
 
-    /// Recall@k: relevant documents among the first `k` ÷ all relevant documents.
+    /// Recall@k: relevant documents among the first `k` ÷ all relevant documents; trec_eval's `recall`.
     #[must_use]
     pub fn recall_at(&self, k: usize) -> Option<f64> {
         let found = self.retrieved.iter().take(k).filter(|&&grade| grade > 0).count();
@@ -56,7 +88,7 @@ impl Retrieved<'_> {
         (all > 0).then(|| found as f64 / all as f64)
     }
 
-    /// How many documents are relevant at all.
+    /// Number of relevant documents.
     #[must_use]
     pub fn n_relevant(&self) -> usize {
         self.relevant.iter().filter(|&&grade| grade > 0).count()
@@ -64,7 +96,9 @@ impl Retrieved<'_> {
 }
 
 /// The usual metrics of one query; their plain means over the queries are what is reported.
-#[derive(Debug, Clone, Copy, PartialEq)]
+///
+/// The default is 0 throughout: what trec_eval gives a query without a relevant document.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct QueryMetrics {
     /// [`Retrieved::ndcg_at`] 10.
     pub ndcg10: f64,
@@ -76,21 +110,22 @@ pub struct QueryMetrics {
     pub recall100: f64,
 }
 
-/// The metrics of one query from the grades of what was retrieved, best first (at least 100 documents, or all there
-/// are), and the grades of all its relevant documents. None where no document is relevant.
+/// The metrics of one query from its best documents (at least 100, or all that there are). None where no document is
+/// relevant; trec_eval counts such a query as 0, which is the default of [`QueryMetrics`].
 ///
 /// ```
-/// use nb_eval::query_metrics;
+/// use nb_eval::{Gain, QueryMetrics, Retrieved, query_metrics};
 ///
-/// let metrics = query_metrics(&[0, 0, 2, 0], &[2]).expect("a document is relevant");
+/// let metrics = query_metrics(&Retrieved { retrieved: &[0, 0, 2, 0], relevant: &[2] }, Gain::Linear);
+/// let metrics = metrics.expect("a document is relevant");
 /// assert_eq!((metrics.ndcg10, metrics.mrr10, metrics.recall10), (0.5, 1.0 / 3.0, 1.0));
-/// assert_eq!(query_metrics(&[0, 0], &[]), None);
+/// let nothing = query_metrics(&Retrieved { retrieved: &[0, 0], relevant: &[] }, Gain::Linear);
+/// assert_eq!(nothing.unwrap_or_default(), QueryMetrics { ndcg10: 0.0, mrr10: 0.0, recall10: 0.0, recall100: 0.0 });
 /// ```
 #[must_use]
-pub fn query_metrics(retrieved: &[u8], relevant: &[u8]) -> Option<QueryMetrics> {
-    let top = Retrieved { retrieved, relevant };
+pub fn query_metrics(top: &Retrieved<'_>, gain: Gain) -> Option<QueryMetrics> {
     Some(QueryMetrics {
-        ndcg10: top.ndcg_at(10)?,
+        ndcg10: top.ndcg_at(10, gain)?,
         mrr10: top.reciprocal_rank_at(10)?,
         recall10: top.recall_at(10)?,
         recall100: top.recall_at(100)?,
@@ -104,21 +139,27 @@ mod tests {
     use super::*;
     use crate::RankedList;
 
+    fn linear(retrieved: &[u32], relevant: &[u32]) -> Option<QueryMetrics> {
+        query_metrics(&Retrieved { retrieved, relevant }, Gain::Linear)
+    }
+
     #[test]
     fn the_best_order_is_that_of_all_relevant_documents() {
-        // Found: grade 1 in the first place; missing: grade 3. DCG@2 = 1, the best is 7 + 1/log2(3).
+        // Found: grade 1 in the first place; missing: grade 3. DCG@2 = 1, the best is 3 (or 7) + 1/log2(3).
         let top = Retrieved { retrieved: &[1, 0], relevant: &[1, 3] };
-        assert_eq!(top.ndcg_at(2), Some(1.0 / (7.0 + 1.0 / 3f64.log2())));
-        assert_eq!(top.ndcg_at(1), Some(1.0 / 7.0));
-        assert_eq!(top.ndcg_at(0), None);
+        assert_eq!(top.ndcg_at(2, Gain::Linear), Some(1.0 / (3.0 + 1.0 / 3f64.log2())));
+        assert_eq!(top.ndcg_at(1, Gain::Linear), Some(1.0 / 3.0));
+        assert_eq!(top.ndcg_at(0, Gain::Linear), None);
+        assert_eq!(top.ndcg_at(2, Gain::Exponential), Some(1.0 / (7.0 + 1.0 / 3f64.log2())));
+        assert_eq!(top.ndcg_at(1, Gain::Exponential), Some(1.0 / 7.0));
     }
 
     #[test]
     fn nothing_relevant_is_none_and_nothing_found_is_zero() {
-        assert_eq!(query_metrics(&[], &[0, 0]), None);
+        assert_eq!(linear(&[], &[0, 0]), None);
         let zero = QueryMetrics { ndcg10: 0.0, mrr10: 0.0, recall10: 0.0, recall100: 0.0 };
-        assert_eq!(query_metrics(&[], &[1]), Some(zero));
-        assert_eq!(query_metrics(&[0; 200], &[1]), Some(zero));
+        assert_eq!(linear(&[], &[1]), Some(zero));
+        assert_eq!(linear(&[0; 200], &[1]), Some(zero));
     }
 
     #[test]
@@ -126,7 +167,7 @@ mod tests {
         let found_at = |place: usize| {
             let mut retrieved = [0; 101];
             retrieved[place - 1] = 1;
-            query_metrics(&retrieved, &[1]).unwrap()
+            linear(&retrieved, &[1]).unwrap()
         };
         assert_eq!((found_at(10).mrr10, found_at(11).mrr10), (0.1, 0.0));
         assert_eq!((found_at(10).recall10, found_at(11).recall10), (1.0, 0.0));
@@ -137,22 +178,23 @@ mod tests {
     proptest! {
         /// Where the whole list is known, the top of it is judged as the list is.
         #[test]
-        fn agrees_with_the_metrics_of_a_whole_list(grades in prop::collection::vec(0u8..4, 1..40), k in 1usize..15) {
+        fn agrees_with_the_metrics_of_a_whole_list(labels in prop::collection::vec(0u8..4, 1..40), k in 1usize..15) {
+            let grades: Vec<u32> = labels.iter().map(|&label| u32::from(label)).collect();
             let falling: Vec<f64> = (0..grades.len()).map(|place| -(place as f64)).collect();
-            let list = RankedList::new(&grades, &falling).unwrap();
+            let list = RankedList::new(&labels, &falling).unwrap();
             let top = Retrieved { retrieved: &grades[..k.min(grades.len())], relevant: &grades };
-            prop_assert_eq!(top.ndcg_at(k), list.ndcg(k));
+            prop_assert_eq!(top.ndcg_at(k, Gain::Exponential), list.ndcg(k));
             prop_assert_eq!(top.recall_at(k), list.recall_at(k));
             if list.n_relevant() == 1 && top.recall_at(k) == Some(1.0) {
-                let first: Vec<u8> = grades.iter().map(|&grade| u8::from(grade > 0)).collect();
+                let first: Vec<u8> = labels.iter().map(|&label| u8::from(label > 0)).collect();
                 prop_assert_eq!(top.reciprocal_rank_at(k), RankedList::new(&first, &falling).unwrap().mrr());
             }
         }
 
         #[test]
-        fn lies_between_0_and_1(found in prop::collection::vec(0u8..4, 0..120), missing in prop::collection::vec(0u8..4, 0..5)) {
+        fn lies_between_0_and_1(found in prop::collection::vec(0u32..4, 0..120), missing in prop::collection::vec(0u32..4, 0..5)) {
             let relevant = [found.clone(), missing].concat();
-            let Some(metrics) = query_metrics(&found, &relevant) else {
+            let Some(metrics) = linear(&found, &relevant) else {
                 prop_assert!(relevant.iter().all(|&grade| grade == 0));
                 return Ok(());
             };

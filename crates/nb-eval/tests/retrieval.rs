@@ -1,6 +1,6 @@
-//! Every number of `golden/retrieval.json` (made by NumPy, see `golden/make_retrieval.py`), to 1e-9.
+//! Every number of `golden/retrieval.json` (made by pytrec_eval and NumPy, see `golden/make_retrieval.py`), to 1e-9.
 
-use nb_eval::{Retrieved, query_metrics};
+use nb_eval::{Gain, Retrieved, query_metrics};
 use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-9;
@@ -17,15 +17,18 @@ fn each_query_at_every_cut() {
     let queries = golden["queries"].as_array().expect("a list");
     assert_eq!(queries.len(), 60);
     for (index, query) in queries.iter().enumerate() {
-        let grades = |name: &str| -> Vec<u8> { serde_json::from_value(query[name].clone()).expect("grades") };
+        let grades = |name: &str| -> Vec<u32> { serde_json::from_value(query[name].clone()).expect("grades") };
         let (retrieved, relevant) = (grades("retrieved"), grades("relevant"));
         let top = Retrieved { retrieved: &retrieved, relevant: &relevant };
         for k in [1, 3, 10, 100] {
-            close(&format!("ndcg@{k} of query {index}"), top.ndcg_at(k), &query[format!("ndcg@{k}")]);
+            for (name, gain) in [("ndcg", Gain::Linear), ("exponential", Gain::Exponential)] {
+                let found = top.ndcg_at(k, gain);
+                close(&format!("{name}@{k} of query {index}"), found, &query[format!("{name}@{k}")]);
+            }
             close(&format!("mrr@{k} of query {index}"), top.reciprocal_rank_at(k), &query[format!("mrr@{k}")]);
             close(&format!("recall@{k} of query {index}"), top.recall_at(k), &query[format!("recall@{k}")]);
         }
-        let metrics = query_metrics(&retrieved, &relevant).expect("a document is relevant");
+        let metrics = query_metrics(&top, Gain::Linear).expect("a document is relevant");
         close("ndcg10", Some(metrics.ndcg10), &query["ndcg@10"]);
         close("mrr10", Some(metrics.mrr10), &query["mrr@10"]);
         close("recall10", Some(metrics.recall10), &query["recall@10"]);

@@ -81,6 +81,9 @@ pub struct Evaluation {
     pub metrics: Vec<Metric>,
     /// Over parts of them.
     pub parts: Vec<Part>,
+    /// What is in it that a reader of the metrics should know of, in words with its number.
+    #[serde(default)]
+    pub counted: Vec<(Cow<'static, str>, u64)>,
     /// What was left out of it, in words with its number.
     pub left_out: Vec<(Cow<'static, str>, u64)>,
     /// What became of each row.
@@ -99,7 +102,7 @@ impl Evaluation {
         each.join(", ")
     }
 
-    /// Metrics at the top, then their intervals, the parts, and what was left out.
+    /// Metrics at the top, then their intervals, the parts, what is counted among them, and what was left out.
     pub fn to_json(&self) -> Map<String, Value> {
         let mut out = Map::new();
         out.insert(self.unit.to_string(), self.rows.into());
@@ -117,9 +120,11 @@ impl Evaluation {
             };
             out.insert("parts".to_owned(), Value::Object(self.parts.iter().map(part).collect()));
         }
-        let left_out: Map<_, _> = self.left_out.iter().map(|(what, n)| (what.to_string(), json!(n))).collect();
-        if !left_out.is_empty() {
-            out.insert("left_out".to_owned(), Value::Object(left_out));
+        for (key, counts) in [("counted", &self.counted), ("left_out", &self.left_out)] {
+            let counts: Map<_, _> = counts.iter().map(|(what, n)| (what.to_string(), json!(n))).collect();
+            if !counts.is_empty() {
+                out.insert(key.to_owned(), Value::Object(counts));
+            }
         }
         out
     }

@@ -198,7 +198,7 @@ impl Trained {
     /// If the model was not trained to tell topics, or a text cannot be tokenised.
     pub fn probabilities(&self, articles: &[Article]) -> Result<Vec<Vec<f32>>> {
         let (dense, pooling) = (self.dense()?.0, &self.top()?.pooling);
-        self.each(articles, |states, packed| {
+        self.each(&self.tokens(articles)?, |states, packed| {
             dense.forward(&pooling.forward(states, packed.runs())).softmax(-1, Kind::Float)
         })
     }
@@ -208,15 +208,30 @@ impl Trained {
     /// # Errors
     /// If attention is asked for and the model has none, or a text cannot be tokenised.
     pub fn vectors(&self, articles: &[Article], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
+        self.vectors_of(&self.tokens(articles)?, pooling)
+    }
+
+    /// The tokens of articles, as the model sees them.
+    ///
+    /// # Errors
+    /// If a text cannot be tokenised.
+    pub(crate) fn tokens(&self, articles: &[Article]) -> Result<Vec<Tokens>> {
+        let tokens = self.tokenizer.encode_all(articles, self.max_tokens)?;
+        self.count(articles, &tokens)?;
+        Ok(tokens)
+    }
+
+    /// As [`Trained::vectors`], of texts that are tokens already.
+    pub(crate) fn vectors_of(&self, texts: &[Tokens], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
         match (pooling, &self.top) {
             (Pooling::Attention, Some(top)) => {
-                self.each(articles, |states, packed| top.pooling.forward(states, packed.runs()))
+                self.each(texts, |states, packed| top.pooling.forward(states, packed.runs()))
             }
             (Pooling::Attention, None) => {
                 bail!("the model folder has no trained attention; --pooling mean or cls works without")
             }
-            (Pooling::Mean, _) => self.each(articles, mean_pooling),
-            (Pooling::Cls, _) => self.each(articles, cls_pooling),
+            (Pooling::Mean, _) => self.each(texts, mean_pooling),
+            (Pooling::Cls, _) => self.each(texts, cls_pooling),
         }
     }
 
@@ -256,15 +271,13 @@ impl Trained {
     }
 
     /// Runs batches of similar length and puts the rows of `f`'s result back into the input's order.
-    fn each(&self, articles: &[Article], f: impl Fn(&Tensor, &Packed) -> Tensor) -> Result<Vec<Vec<f32>>> {
-        let tokens: Vec<Tokens> = self.tokenizer.encode_all(articles, self.max_tokens)?;
-        self.count(articles, &tokens)?;
-        let mut rows: Vec<u32> = (0..articles.len() as u32).collect();
-        let length = |row: u32| tokens[row as usize].ids.len();
+    fn each(&self, texts: &[Tokens], f: impl Fn(&Tensor, &Packed) -> Tensor) -> Result<Vec<Vec<f32>>> {
+        let mut rows: Vec<u32> = (0..texts.len() as u32).collect();
+        let length = |row: u32| texts[row as usize].ids.len();
         rows.sort_by_key(|&row| std::cmp::Reverse(length(row)));
-        let mut out = vec![Vec::new(); articles.len()];
+        let mut out = vec![Vec::new(); texts.len()];
         for rows in cut(&rows, length, BatchSize::Tokens(BATCH_TOKENS)) {
-            let packed = pack(&TokenBatch::pack(&tokens, &rows), self.device);
+            let packed = pack(&TokenBatch::pack(texts, &rows), self.device);
             let result = tch::no_grad(|| f(self.bert.encode(&packed, Pass::Inference, Capture::Last).last(), &packed));
             for (row, values) in rows.iter().zip(Vec::<Vec<f32>>::try_from(result)?) {
                 if values.iter().any(|value| !value.is_finite()) {

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -51,6 +52,19 @@ impl VectorWriter {
             written.with_context(|| format!("cannot write {}", self.output.display()))?;
         }
         Ok(())
+    }
+
+    /// Appends the vector of an earlier row once more.
+    ///
+    /// # Errors
+    /// If it cannot be read back or written.
+    pub fn repeat(&mut self, line: u64, row: usize) -> Result<()> {
+        self.lines.push(line as i64);
+        let mut bytes = vec![0; self.hidden * std::mem::size_of::<f32>()];
+        let at = (row * bytes.len()) as u64;
+        let read = self.body.flush().and_then(|()| self.body.get_ref().as_file().read_exact_at(&mut bytes, at));
+        read.and_then(|()| self.body.write_all(&bytes))
+            .with_context(|| format!("cannot write {}", self.output.display()))
     }
 
     /// Puts the file in place, whole; `key` says what the vectors depend on. Returns the number of vectors.
@@ -141,11 +155,11 @@ impl VectorFile {
         self.rows
     }
 
-    /// Calls `f` with blocks of up to `most` vectors, one after the other, and the number of each block's first.
+    /// Calls `f` with blocks of up to `most` vectors, one after the other, and the numbers of their rows.
     ///
     /// # Errors
     /// If the file cannot be read, and what `f` returns.
-    pub fn each_block(&mut self, most: usize, mut f: impl FnMut(u32, &[f32]) -> Result<()>) -> Result<()> {
+    pub fn each_block(&mut self, most: usize, mut f: impl FnMut(&[u32], &[f32]) -> Result<()>) -> Result<()> {
         let context = || format!("cannot read {}", self.path.display());
         self.file.seek(SeekFrom::Start(self.start)).with_context(context)?;
         for first in (0..self.rows).step_by(most) {
@@ -153,10 +167,15 @@ impl VectorFile {
             let mut bytes = vec![0; rows * self.hidden * std::mem::size_of::<f32>()];
             self.file.read_exact(&mut bytes).with_context(context)?;
             let values: Vec<f32> = bytes.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect();
-            f(first as u32, &values)?;
+            f(&numbers(first, rows), &values)?;
         }
         Ok(())
     }
+}
+
+/// The numbers of `rows` rows from `first` on.
+fn numbers(first: usize, rows: usize) -> Vec<u32> {
+    (first as u32..(first + rows) as u32).collect()
 }
 
 /// The vectors of a corpus, in a file or, where none can be written, in memory.
@@ -186,11 +205,12 @@ impl CorpusVectors {
     ///
     /// # Errors
     /// If the file cannot be read, and what `f` returns.
-    pub fn each_block(&mut self, most: usize, mut f: impl FnMut(u32, &[f32]) -> Result<()>) -> Result<()> {
+    pub fn each_block(&mut self, most: usize, mut f: impl FnMut(&[u32], &[f32]) -> Result<()>) -> Result<()> {
         match self {
             Self::File(file) => file.each_block(most, f),
             Self::Memory { values, hidden } => {
-                (0..).step_by(most).zip(values.chunks(most * *hidden)).try_for_each(|(first, values)| f(first, values))
+                let blocks = (0..).step_by(most).zip(values.chunks(most * *hidden));
+                blocks.into_iter().try_for_each(|(first, values)| f(&numbers(first, values.len() / *hidden), values))
             }
         }
     }
@@ -205,28 +225,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.safetensors");
         let mut writer = VectorWriter::new(&path, 2).unwrap();
-        for i in 0..5 {
+        for i in 0..4 {
             writer.push(10 + i, &[i as f32, -1.5]).unwrap();
         }
+        writer.repeat(14, 1).unwrap();
         assert_eq!(writer.finish(Some("abc")).unwrap(), 5);
         assert!(VectorFile::open(&path, "abd").is_none());
         assert!(VectorFile::open(&folder.path().join("w"), "abc").is_none());
         let mut file = VectorFile::open(&path, "abc").unwrap();
         let mut blocks = Vec::new();
-        file.each_block(2, |first, values| {
-            blocks.push((first, values.to_vec()));
+        file.each_block(2, |rows, values| {
+            blocks.push((rows.to_vec(), values.to_vec()));
             Ok(())
         })
         .unwrap();
-        assert_eq!(blocks[1], (2, vec![2.0, -1.5, 3.0, -1.5]));
-        assert_eq!((file.rows(), blocks.len(), blocks[2].1.len()), (5, 3, 2));
+        assert_eq!(blocks[1], (vec![2, 3], vec![2.0, -1.5, 3.0, -1.5]));
+        assert_eq!((file.rows(), blocks.len(), &blocks[2].1[..]), (5, 3, &[1.0, -1.5][..]));
         // In memory they are the same.
-        let values = (10..15).flat_map(|i| [(i - 10) as f32, -1.5]).collect();
+        let values = [0, 1, 2, 3, 1].iter().flat_map(|&i| [i as f32, -1.5]).collect();
         let mut memory = CorpusVectors::Memory { values, hidden: 2 };
         let mut same = Vec::new();
         memory
-            .each_block(2, |first, values| {
-                same.push((first, values.to_vec()));
+            .each_block(2, |rows, values| {
+                same.push((rows.to_vec(), values.to_vec()));
                 Ok(())
             })
             .unwrap();

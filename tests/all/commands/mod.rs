@@ -18,7 +18,9 @@ mod read_only;
 mod recommend;
 mod resuming;
 mod retrieve;
+mod scores;
 mod stopping;
+mod tables;
 mod train;
 mod weights;
 

@@ -6,7 +6,9 @@
 
 mod by_hand;
 pub(crate) mod cases;
+mod clicks;
 pub(crate) mod golden;
+mod judgements;
 mod metrics;
 pub(crate) mod step;
 

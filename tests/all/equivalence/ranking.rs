@@ -204,8 +204,8 @@ fn a_step_reports_the_sums_over_its_micro_batches() {
 /// Judged queries over 20 news, each with one or two relevant ones, and the texts: news first, then queries.
 fn searches(queries: u32) -> (Qrels, Batch) {
     let judged = |query: u32| {
-        let relevant: Vec<(u32, u8)> = (0..1 + query % 2).map(|n| ((query * 7 + n) % 20, 1)).collect();
-        Judged { query, relevant, negatives: vec![(query * 7 + 5) % 20] }
+        let relevant: Vec<(u32, u32)> = (0..1 + query % 2).map(|n| ((query * 7 + n) % 20, 1)).collect();
+        Judged { query, relevant, negatives: vec![(query * 7 + 5) % 20], missing: Vec::new() }
     };
     let qrels = Qrels { queries: (0..queries).map(judged).collect(), left_out: LeftOut::default() };
     let lengths: Vec<i64> =

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use nb_data::beir::{self, Conversion, Split, Written};
-use nb_data::read::{self, Column, CsvLayout, Field, Format, LabelRule, Source};
+use nb_data::read::{self, Column, CsvLayout, Field, Format, LabelRule, Quoting, Source};
 use nb_data::sample::{self, SampleSize};
 
 use crate::progress::say;
@@ -134,6 +134,12 @@ impl BeirArgs {
         let sources = self.inputs.iter().map(|input| self.source(input)).collect::<Result<Vec<_>>>()?;
         let written = beir::from_news(&sources, &self.output, Conversion { seed: self.seed })?;
         say_written(&written);
+        for source in &sources {
+            if let Some(line) = source.unquoted_line()? {
+                let path = source.path.display();
+                say(format!("{path} was read as written without quoting: the quotes on line {line} do not pair up"));
+            }
+        }
         for (source, skipped) in sources.iter().zip(&written.skipped).filter(|(_, skipped)| skipped.count() > 0) {
             say(format!("left out of {}: rows {skipped}", source.path.display()));
         }
@@ -167,7 +173,10 @@ impl BeirArgs {
                 }
                 let delimiter = if extension == Some("tsv") { b'\t' } else { b',' };
                 let (text, header) = (columns.clone(), self.header.into());
-                (input.to_owned(), Format::Csv(CsvLayout { label: None, text, header, delimiter }))
+                (
+                    input.to_owned(),
+                    Format::Csv(CsvLayout { label: None, text, header, delimiter, quoting: Quoting::Auto }),
+                )
             }
         };
         Ok(Source { path, format, labels: LabelRule::Optional, allowed_unusable: self.allow_unusable })

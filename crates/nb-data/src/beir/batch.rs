@@ -60,6 +60,7 @@ impl QueryBatch {
     ///     query,
     ///     relevant: relevant.iter().map(|&row| (row, 1)).collect(),
     ///     negatives: negatives.to_vec(),
+    ///     missing: Vec::new(),
     /// };
     /// let queries = vec![judged(7, &[3, 5], &[9]), judged(8, &[5], &[])];
     /// let qrels = Qrels { queries, left_out: LeftOut::default() };

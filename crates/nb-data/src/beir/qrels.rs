@@ -4,51 +4,50 @@ use std::fmt;
 use std::io::BufReader;
 use std::path::Path;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
+use super::columns::{Judgement, Layout};
 use crate::error::DataError;
 use crate::ids::IdIndex;
 use crate::read::records::{Cut, Record, Records};
 use crate::read::{Reason, Skipped, SkippedRow, open_file};
 
-/// The columns of a qrels file.
-const QUERY: usize = 0;
-const DOCUMENT: usize = 1;
-const SCORE: usize = 2;
-
 /// The judgements of one split, joined with the rows of queries and corpus.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Qrels {
-    /// Every query with a relevant document, in the order of its first judgement.
+    /// Every judged query, in the order of its first judgement; some may have no relevant document.
     pub queries: Vec<Judged>,
-    /// What of the file is not in `queries`.
+    /// Judgements that are of no use to somebody.
     pub left_out: LeftOut,
 }
 
 /// A query and what is known of the documents for it. No document stands here twice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
     /// The query's row.
     pub query: u32,
-    /// Row and grade of each relevant document, in the order of the file; one or more. A grade is the score, 255 for
-    /// any above that.
-    pub relevant: Vec<(u32, u8)>,
+    /// Row and grade of each relevant document of the corpus, in the order of the file. A grade is the score, `u32::MAX`
+    /// for any above that.
+    pub relevant: Vec<(u32, u32)>,
     /// Rows of the documents that were judged with a score of 0 or less, in the order of the file.
     pub negatives: Vec<u32>,
+    /// Grades of the relevant documents that the corpus lacks: no search finds them, but they should have been found.
+    pub missing: Vec<u32>,
 }
 
-/// What was left out of a qrels file.
+/// Judgements that could not be used, or not for everything.
 ///
 /// Its display form is for users: `judgements of unknown documents: 3; repeated judgements: 1`, or `nothing left out`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
     /// Judgements for a query that is not among the queries.
     pub no_query: u64,
-    /// Judgements of a document that is not in the corpus, for a query that is there.
+    /// Judgements of a document that is not in the corpus, for a query that is there. Nothing can be learned from them;
+    /// relevant ones are in [`Judged::missing`].
     pub no_document: u64,
-    /// Judgements of a pair that was judged before; the first one holds.
+    /// Judgements of a pair that is judged again below; the last one holds, as in BEIR's loader.
     pub repeated: u64,
-    /// Queries that are there, but without a relevant document that is.
+    /// Queries without a relevant document in the corpus.
     pub none_relevant: u64,
     /// Rows that cannot be used.
     pub skipped: Skipped,
@@ -60,48 +59,78 @@ impl LeftOut {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The same without what still counts in an evaluation over all judgements, as trec_eval's is: documents that the
+    /// corpus lacks, and queries without a relevant one.
+    #[must_use]
+    pub fn of_no_use(&self) -> Self {
+        Self { no_document: 0, none_relevant: 0, ..self.clone() }
+    }
 }
 
 impl Qrels {
-    /// Reads a file of tab-separated query id, document id and score, and finds their rows.
+    /// Reads a file of judgements and finds their rows.
     ///
-    /// Queries of other splits may be among `queries`. The first row is a header if its third column is not a number.
-    /// A score is a whole number; above 0 the document is relevant. Rows with fewer columns or without a score cannot
-    /// be used; of them the share `allowed_unusable` is forgiven.
+    /// | columns | layout |
+    /// | --- | --- |
+    /// | 3 | BEIR: query id, document id, score |
+    /// | 4 | TREC: query id, iteration (not read), document id, score |
+    ///
+    /// Columns are separated by tabs, or by white space in a file whose first row has too few of them otherwise. The
+    /// first row with three or four columns decides for the whole file; rows with another number of columns cannot be
+    /// used. The first row is a header if its score is not a number. A score is a whole number; above 0 the document is
+    /// relevant. The share `allowed_unusable` of rows may be unusable. Of a pair that is judged again the last judgement
+    /// holds. Queries of other splits may be among `queries`.
     ///
     /// ```
     /// use nb_data::IdIndex;
     /// use nb_data::beir::Qrels;
     ///
     /// let file = tempfile::NamedTempFile::new()?;
-    /// std::fs::write(file.path(), "query-id\tcorpus-id\tscore\nq1\td2\t1\nq1\td1\t0\nq2\td9\t1\n")?;
     /// let (queries, corpus) = (IdIndex::new([Some("q1"), Some("q2")]), IdIndex::new([Some("d1"), Some("d2")]));
-    /// let qrels = Qrels::read(file.path(), &queries, &corpus, 0.1)?;
-    /// let first = &qrels.queries[0];
-    /// assert_eq!((first.query, &first.relevant[..], &first.negatives[..]), (0, &[(1, 1)][..], &[0][..]));
-    /// assert_eq!(
-    ///     qrels.left_out.to_string(),
-    ///     "judgements of unknown documents: 1; queries without a relevant document: 1"
-    /// );
+    /// for text in ["query-id\tcorpus-id\tscore\nq1\td2\t1\nq1\td1\t0\nq2\td9\t1\n", "q1 0 d2 1\nq1 0 d1 0\nq2 0 d9 1\n"] {
+    ///     std::fs::write(file.path(), text)?;
+    ///     let qrels = Qrels::read(file.path(), &queries, &corpus, 0.1)?;
+    ///     let [first, second] = &qrels.queries[..] else { panic!("two queries") };
+    ///     assert_eq!((first.query, &first.relevant[..], &first.negatives[..]), (0, &[(1, 1)][..], &[0][..]));
+    ///     assert_eq!((second.query, &second.relevant[..], &second.missing[..]), (1, &[][..], &[1][..]));
+    ///     assert_eq!(
+    ///         qrels.left_out.to_string(),
+    ///         "judgements of unknown documents: 1; queries without a relevant document: 1"
+    ///     );
+    /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// If the file cannot be read, has too many unusable rows, or gives no query a relevant document.
+    /// If the file cannot be read, has too many unusable rows, or judges none of the queries.
     pub fn read(path: &Path, queries: &IdIndex, corpus: &IdIndex, allowed_unusable: f64) -> Result<Self, DataError> {
         let reader = BufReader::with_capacity(1 << 16, open_file(path)?);
-        let mut records = Records::new(reader, &path.display().to_string(), Cut::Tabs);
-        let (mut record, mut builder, mut header) = (Record::default(), Builder::default(), Header::Possible);
+        let mut records = Records::new(reader, &path.display().to_string(), Cut::FilledLine);
+        let (mut record, mut builder) = (Record::default(), Builder::default());
+        let (mut layout, mut header) = (None, Header::Possible);
         while records.read(&mut record)? {
-            let judgement = judgement(&record);
+            layout = layout.or_else(|| Layout::of(&record.bytes));
+            let row = layout.unwrap_or(Layout::BEIR).columns(&record.bytes);
             let first = std::mem::replace(&mut header, Header::Past);
-            match judgement {
+            match row.judgement() {
                 Ok(judgement) => builder.add(judgement, queries, corpus),
-                Err(Reason::NoScore) if first == Header::Possible && !has_number(&record) => {}
+                Err(Reason::NoScore) if first == Header::Possible && !row.has_number() => {}
                 Err(reason) => builder.left_out.skipped.add(SkippedRow { line: record.line, reason }),
             }
         }
         builder.finish(path, allowed_unusable)
+    }
+
+    /// Checks that there is something to learn from, or to choose a model by; `path` is the file that was read.
+    ///
+    /// # Errors
+    /// If no query has a relevant document in the corpus.
+    pub fn check_relevant(&self, path: &Path) -> Result<(), DataError> {
+        if self.queries.iter().all(|judged| judged.relevant.is_empty()) {
+            return Err(DataError::NoRelevant { path: path.to_owned(), left_out: Box::new(self.left_out.clone()) });
+        }
+        Ok(())
     }
 }
 
@@ -111,43 +140,24 @@ enum Header {
     Past,
 }
 
-/// A row of the file.
-struct Judgement<'a> {
-    query: &'a [u8],
-    document: &'a [u8],
-    score: i64,
-}
-
-fn judgement(record: &Record) -> Result<Judgement<'_>, Reason> {
-    let field =
-        |column| record.range(column).map(|range| record.bytes[range].trim_ascii()).ok_or(Reason::TooFewColumns);
-    let (query, document) = (field(QUERY)?, field(DOCUMENT)?);
-    let score = score(field(SCORE)?).ok_or(Reason::NoScore)?;
-    Ok(Judgement { query, document, score })
-}
-
-/// Whether the third column is a number, of whatever kind.
-fn has_number(record: &Record) -> bool {
-    let field = record.range(SCORE).and_then(|range| std::str::from_utf8(&record.bytes[range]).ok());
-    field.is_some_and(|field| field.trim().parse::<f64>().is_ok())
-}
-
-/// A whole number, also if it is written with a point.
-fn score(field: &[u8]) -> Option<i64> {
-    let field = std::str::from_utf8(field).ok()?;
-    let whole = |number: f64| (number.fract() == 0.0).then_some(number as i64);
-    field.parse().ok().or_else(|| field.parse().ok().and_then(whole))
-}
-
 /// Judgements of a file in the making.
 #[derive(Default)]
 struct Builder {
-    queries: Vec<Judged>,
+    queries: Vec<Scored>,
     /// Where in `queries` a query's row stands.
-    places: FxHashMap<u32, usize>,
-    seen: FxHashSet<(u32, u32)>,
+    places: FxHashMap<u32, u32>,
+    /// Where among the documents of `queries[place]` a row of the corpus stands.
+    known: FxHashMap<(u32, u32), usize>,
+    /// The same of ids that the corpus lacks.
+    unknown: FxHashMap<(u32, Box<[u8]>), usize>,
     left_out: LeftOut,
     rows: u64,
+}
+
+/// A query with its documents and their scores, by first mention; a document without a row is not in the corpus.
+struct Scored {
+    query: u32,
+    documents: Vec<(Option<u32>, i64)>,
 }
 
 impl Builder {
@@ -158,34 +168,49 @@ impl Builder {
             return;
         };
         let place = *self.places.entry(query).or_insert_with(|| {
-            self.queries.push(Judged { query, relevant: Vec::new(), negatives: Vec::new() });
-            self.queries.len() - 1
+            self.queries.push(Scored { query, documents: Vec::new() });
+            self.queries.len() as u32 - 1
         });
-        let Some(document) = corpus.row(judgement.document) else {
-            self.left_out.no_document += 1;
-            return;
+        let documents = &mut self.queries[place as usize].documents;
+        let row = corpus.row(judgement.document);
+        self.left_out.no_document += u64::from(row.is_none());
+        let at = match row {
+            Some(row) => *self.known.entry((place, row)).or_insert(documents.len()),
+            None => *self.unknown.entry((place, judgement.document.into())).or_insert(documents.len()),
         };
-        if !self.seen.insert((query, document)) {
-            self.left_out.repeated += 1;
-            return;
-        }
-        let judged = &mut self.queries[place];
-        if judgement.score > 0 {
-            judged.relevant.push((document, u8::try_from(judgement.score).unwrap_or(u8::MAX)));
-        } else {
-            judged.negatives.push(document);
+        match documents.get_mut(at) {
+            Some((_, score)) => {
+                *score = judgement.score;
+                self.left_out.repeated += 1;
+            }
+            None => documents.push((row, judgement.score)),
         }
     }
 
     fn finish(mut self, path: &Path, allowed_unusable: f64) -> Result<Qrels, DataError> {
         self.left_out.skipped.check(path, self.rows, allowed_unusable)?;
-        let all = self.queries.len();
-        self.queries.retain(|judged| !judged.relevant.is_empty());
-        self.left_out.none_relevant = (all - self.queries.len()) as u64;
-        if self.queries.is_empty() {
+        let queries: Vec<Judged> = self.queries.iter().map(Scored::judged).collect();
+        self.left_out.none_relevant = queries.iter().filter(|judged| judged.relevant.is_empty()).count() as u64;
+        if queries.is_empty() {
             return Err(DataError::NoQueries { path: path.to_owned(), left_out: Box::new(self.left_out) });
         }
-        Ok(Qrels { queries: self.queries, left_out: self.left_out })
+        Ok(Qrels { queries, left_out: self.left_out })
+    }
+}
+
+impl Scored {
+    fn judged(&self) -> Judged {
+        let mut judged = Judged { query: self.query, ..Judged::default() };
+        for &(row, score) in &self.documents {
+            let grade = u32::try_from(score.max(0)).unwrap_or(u32::MAX);
+            match (row, grade) {
+                (Some(row), 0) => judged.negatives.push(row),
+                (Some(row), grade) => judged.relevant.push((row, grade)),
+                (None, 0) => {}
+                (None, grade) => judged.missing.push(grade),
+            }
+        }
+        judged
     }
 }
 

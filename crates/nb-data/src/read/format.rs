@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::records::Cut;
 use crate::error::DataError;
+use crate::ids::Repeated;
 
 /// The layout of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,42 @@ impl Format {
             Self::MindNews { fields } | Self::BeirCorpus { fields } => fields.len(),
         }
     }
+
+    /// The row that holds where several have one id: BEIR's last, else the first.
+    #[must_use]
+    pub fn repeated(&self) -> Repeated {
+        match self {
+            Self::BeirCorpus { .. } | Self::BeirQueries => Repeated::Last,
+            Self::Lines | Self::Csv(_) | Self::MindNews { .. } => Repeated::First,
+        }
+    }
+}
+
+impl Format {
+    /// With [`Quoting::Auto`] replaced by what a file says, which was found on line `unquoted` to be written without.
+    pub(super) fn decided(&self, unquoted: Option<u64>) -> Self {
+        match self {
+            Self::Csv(layout) if layout.quoting == Quoting::Auto => {
+                let quoting = if unquoted.is_some() { Quoting::None } else { Quoting::Csv };
+                Self::Csv(CsvLayout { quoting, ..layout.clone() })
+            }
+            other => other.clone(),
+        }
+    }
+}
+
+impl CsvLayout {
+    /// Whether the file itself says what its quotes mean.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.quoting == Quoting::Auto && self.delimiter == b'\t'
+    }
+
+    pub(super) fn cut(&self) -> Cut {
+        match self.quoting {
+            Quoting::Auto | Quoting::Csv => Cut::Quoted { delimiter: self.delimiter },
+            Quoting::None => Cut::Plain { delimiter: self.delimiter },
+        }
+    }
 }
 
 /// A text field of MIND's `news.tsv`, or what stands for it elsewhere.
@@ -56,8 +94,7 @@ pub enum LabelRule {
     Optional,
 }
 
-/// The layout of a CSV file. Quoting is that of RFC 4180: `"` around a field, doubled inside it; a quoted field may
-/// hold delimiters and line breaks.
+/// The layout of a CSV file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsvLayout {
     /// Where the label stands, if there is one.
@@ -68,6 +105,25 @@ pub struct CsvLayout {
     pub header: Header,
     /// The byte between fields: `b','`, `b'\t'`, `b';'`.
     pub delimiter: u8,
+    /// What a `"` means.
+    pub quoting: Quoting,
+}
+
+/// What a `"` means at the beginning of a CSV or TSV field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quoting {
+    /// As [`Quoting::Csv`] wherever the delimiter is not a tab. A TSV is read as [`Quoting::None`] if its quotes show
+    /// that it was written so, which many are, else as [`Quoting::Csv`].
+    ///
+    /// The first of these decides: a quote that is never closed; one that closes in the middle of a field; a quoted field
+    /// over several lines of which more than half have as many tabs as the first line without a quote, so that they
+    /// are rows of their own; a quoted field on one line that swallows a tab which the row needs to have that many.
+    #[default]
+    Auto,
+    /// Quoting as in RFC 4180: `"` around a field, doubled inside it; a quoted field may hold delimiters and line breaks.
+    Csv,
+    /// Nothing: a line is a row, and a quote a character like any other.
+    None,
 }
 
 /// Whether the first row of a CSV file names the columns.

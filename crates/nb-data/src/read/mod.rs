@@ -3,7 +3,7 @@
 //! | format | row | label | text |
 //! | --- | --- | --- | --- |
 //! | [`Format::Lines`] | a line | none | the line |
-//! | [`Format::Csv`] | a record, quoted as in RFC 4180, of any delimiter | a column, or none | one or two columns |
+//! | [`Format::Csv`] | a record of any delimiter, quoted as in RFC 4180 or not ([`Quoting`]) | a column, or none | one or two columns |
 //! | [`Format::BeirCorpus`] | a line holding a JSON object | none | `title` and/or `text` |
 //! | [`Format::BeirQueries`] | a line holding a JSON object | none | `text` |
 //! | [`Format::MindNews`] | a line of at least five tab-separated columns, never quoted | `category` | title and/or abstract |
@@ -19,6 +19,7 @@
 
 mod format;
 mod json;
+mod quoting;
 pub(crate) mod records;
 mod rows;
 mod skipped;
@@ -27,7 +28,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-pub use format::{Column, CsvLayout, Field, Format, Header, LabelRule};
+pub use format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting};
 pub use rows::{Articles, articles};
 pub use skipped::{Reason, Skipped, SkippedRow};
 
@@ -86,9 +87,53 @@ impl Source {
     /// # Errors
     /// [`DataError::Open`] if that fails, and what [`articles`] returns.
     pub fn open(&self) -> Result<Articles<BufReader<File>>, DataError> {
-        let file = open_file(&self.path)?;
-        let name = self.path.display().to_string();
-        articles(BufReader::with_capacity(1 << 16, file), &name, &self.format, self.labels)
+        let decided = self.decided()?;
+        articles(self.reader()?, &self.path.display().to_string(), &decided.format, self.labels)
+    }
+
+    /// The line on which the file shows that it was written without quoting, where that is for the file to say
+    /// ([`Quoting::Auto`]); none where nothing does, and in other formats. Reads the whole file.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn unquoted_line(&self) -> Result<Option<u64>, DataError> {
+        match &self.format {
+            Format::Csv(layout) if layout.is_undecided() => {
+                quoting::unquoted_line(self.reader()?, &self.path.display().to_string(), layout.delimiter)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The same source, with [`Quoting::Auto`] replaced by what it means for the file.
+    ///
+    /// ```
+    /// use nb_data::read::{CsvLayout, Column, Format, Header, Quoting, Source, read};
+    /// let path = tempfile::NamedTempFile::new()?.into_temp_path();
+    /// std::fs::write(&path, "sports\t\"We never gave up\nworld\tScreens of 27\"\n")?;
+    /// let layout = CsvLayout {
+    ///     label: Some(Column::Number(0)),
+    ///     text: vec![Column::Number(1)],
+    ///     header: Header::Absent,
+    ///     delimiter: b'\t',
+    ///     quoting: Quoting::Auto,
+    /// };
+    /// let source = Source::labelled(path.to_path_buf(), Format::Csv(layout.clone()));
+    /// assert_eq!(source.unquoted_line()?, Some(1));
+    /// assert_eq!(source.decided()?.format, Format::Csv(CsvLayout { quoting: Quoting::None, ..layout }));
+    /// assert_eq!(read(&source)?.articles[0].first, "\"We never gave up");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn decided(&self) -> Result<Self, DataError> {
+        let unquoted = self.unquoted_line()?;
+        Ok(Self { format: self.format.decided(unquoted), ..self.clone() })
+    }
+
+    fn reader(&self) -> Result<BufReader<File>, DataError> {
+        Ok(BufReader::with_capacity(1 << 16, open_file(&self.path)?))
     }
 
     /// Checks the share of skipped rows beside `usable` ones.

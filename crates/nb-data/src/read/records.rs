@@ -5,7 +5,7 @@
 //! difference that is the reason for its being here: a quote left open is an error that names its line. The others
 //! take the rest of the file, or everything up to the next quote, for one field.
 
-use std::io::BufRead;
+use std::io::{BufRead, Cursor};
 
 use crate::error::DataError;
 
@@ -16,13 +16,21 @@ pub(crate) enum Cut {
     Line,
     /// A line is a record of one field, unless it is empty.
     FilledLine,
-    /// A line is a record; a tab ends a field; quotes mean nothing.
-    Tabs,
+    /// A line is a record; this byte ends a field; quotes mean nothing.
+    Plain {
+        /// The byte that ends a field.
+        delimiter: u8,
+    },
     /// Records of CSV.
     Quoted {
         /// The byte that ends a field.
         delimiter: u8,
     },
+}
+
+impl Cut {
+    /// Lines of fields between tabs.
+    pub(crate) const TABS: Self = Self::Plain { delimiter: b'\t' };
 }
 
 /// A record: its fields one after the other, and where each ends.
@@ -61,6 +69,8 @@ impl Record {
 /// The records of a stream.
 #[derive(Debug)]
 pub(crate) struct Records<R> {
+    /// What was read of the stream already.
+    ahead: Cursor<Vec<u8>>,
     reader: R,
     /// The name in errors.
     name: String,
@@ -73,7 +83,12 @@ pub(crate) struct Records<R> {
 
 impl<R: BufRead> Records<R> {
     pub(crate) fn new(reader: R, name: &str, cut: Cut) -> Self {
-        Self { reader, name: name.to_owned(), cut, text: Vec::new(), line: 0 }
+        Self::ahead(Vec::new(), reader, name, cut)
+    }
+
+    /// Of a stream of which `ahead` was read already, up to the end of a line.
+    pub(crate) fn ahead(ahead: Vec<u8>, reader: R, name: &str, cut: Cut) -> Self {
+        Self { ahead: Cursor::new(ahead), reader, name: name.to_owned(), cut, text: Vec::new(), line: 0 }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -99,7 +114,7 @@ impl<R: BufRead> Records<R> {
                 record.bytes.extend_from_slice(&self.text);
                 record.end_field();
             }
-            Cut::Tabs => record.push_plain(&self.text, b'\t'),
+            Cut::Plain { delimiter } => record.push_plain(&self.text, delimiter),
             Cut::Quoted { delimiter } if !self.text.contains(&b'"') => record.push_plain(&self.text, delimiter),
             Cut::Quoted { delimiter } => self.read_quoted(record, delimiter)?,
         }
@@ -109,8 +124,15 @@ impl<R: BufRead> Records<R> {
     /// Reads a line into `text`, without LF or CRLF, and without a byte-order mark if it is the first.
     fn next_line(&mut self) -> Result<bool, DataError> {
         self.text.clear();
-        let read = self.reader.read_until(b'\n', &mut self.text);
-        let count = read.map_err(|source| DataError::Read { file: self.name.clone(), line: self.line, source })?;
+        let mut count = self.ahead.read_until(b'\n', &mut self.text).unwrap_or_default(); // from memory
+        if count == 0 {
+            self.ahead = Cursor::default();
+            count = self.reader.read_until(b'\n', &mut self.text).map_err(|source| DataError::Read {
+                file: self.name.clone(),
+                line: self.line,
+                source,
+            })?;
+        }
         if count == 0 {
             return Ok(false);
         }
@@ -250,7 +272,7 @@ mod tests {
 
     #[test]
     fn quotes_mean_nothing_between_tabs() {
-        let found = all(b"N1\t\"open\ta \"b\"\nN2\t\"\t\n", Cut::Tabs).unwrap();
+        let found = all(b"N1\t\"open\ta \"b\"\nN2\t\"\t\n", Cut::TABS).unwrap();
         assert_eq!(found[0].1, [b"N1".to_vec(), b"\"open".to_vec(), b"a \"b\"".to_vec()]);
         assert_eq!(found[1], (2, vec![b"N2".to_vec(), b"\"".to_vec(), Vec::new()]));
     }
@@ -282,7 +304,7 @@ mod tests {
         /// Any bytes give records or an open quote, and no panic.
         #[test]
         fn any_bytes_are_read(text in prop::collection::vec(prop::sample::select(b"a\",\n\r\t\0\xff\xef\xbb\xbf".to_vec()), 0..60)) {
-            for cut in [Cut::Line, Cut::FilledLine, Cut::Tabs, Cut::Quoted { delimiter: b',' }] {
+            for cut in [Cut::Line, Cut::FilledLine, Cut::TABS, Cut::Quoted { delimiter: b',' }] {
                 match all(&text, cut) {
                     Ok(_) | Err(DataError::OpenQuote { .. }) => {}
                     Err(other) => prop_assert!(false, "{other}"),

@@ -2,8 +2,9 @@
 
 use std::io::BufRead;
 
-use super::format::{Column, CsvLayout, Field, Format, Header, LabelRule};
+use super::format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting};
 use super::json::{self, Keys};
+use super::quoting::unquoted_line;
 use super::records::{Cut, Record, Records};
 use super::{Article, Reason, Row, SkippedRow};
 use crate::error::DataError;
@@ -19,7 +20,8 @@ mod mind {
 /// Reads a stream row by row, in its order, holding one row at a time.
 ///
 /// `name` is how errors name the stream, a path or `-`. A CSV header is read with the first row. An empty stream has
-/// no rows, which is no error here. After an error the iterator ends.
+/// no rows, which is no error here. After an error the iterator ends. A TSV of [`Quoting::Auto`] is read into memory as a
+/// whole, since any of its rows may say what its quotes mean.
 ///
 /// ```
 /// use nb_data::read::{Format, LabelRule, Reason, Row, SkippedRow, articles};
@@ -43,7 +45,7 @@ pub fn articles<R: BufRead>(
 ) -> Result<Articles<R>, DataError> {
     let (cut, places, header) = match format {
         Format::Lines => (Cut::Line, Places::Columns(Columns::default()), None),
-        Format::MindNews { fields } => (Cut::Tabs, Places::Columns(Columns::mind(fields, name)?), None),
+        Format::MindNews { fields } => (Cut::TABS, Places::Columns(Columns::mind(fields, name)?), None),
         Format::BeirCorpus { fields } => {
             let (first, second) = one_or_two(fields, name)?;
             (Cut::FilledLine, Places::Keys(Keys::corpus(*first, second.copied())), None)
@@ -51,7 +53,7 @@ pub fn articles<R: BufRead>(
         Format::BeirQueries => (Cut::FilledLine, Places::Keys(Keys::QUERIES), None),
         Format::Csv(layout) => {
             check_layout(layout, name)?;
-            let cut = Cut::Quoted { delimiter: layout.delimiter };
+            let cut = layout.cut();
             match layout.header {
                 Header::Absent => (cut, Places::Columns(Columns::numbered(layout, name)?), None),
                 Header::Present => (cut, Places::Columns(Columns::default()), Some(layout.clone())),
@@ -66,8 +68,28 @@ pub fn articles<R: BufRead>(
     if labels == LabelRule::Required && !labelled {
         return Err(DataError::NoLabelColumn { file: name.to_owned() });
     }
-    let records = Records::new(reader, name, cut);
-    Ok(Articles { records, record: Record::default(), header, places, labels, state: State::Reading })
+    let (records, unquoted) = match format {
+        Format::Csv(layout) if layout.is_undecided() => undecided(reader, name, layout)?,
+        _ => (Records::new(reader, name, cut), None),
+    };
+    Ok(Articles { records, record: Record::default(), header, places, labels, state: State::Reading, unquoted })
+}
+
+/// The records of a stream that says itself what its quotes mean: it is read into memory first.
+fn undecided<R: BufRead>(
+    mut reader: R,
+    name: &str,
+    layout: &CsvLayout,
+) -> Result<(Records<R>, Option<u64>), DataError> {
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text).map_err(|source| {
+        let line = text.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        DataError::Read { file: name.to_owned(), line, source }
+    })?;
+    let unquoted = unquoted_line(text.as_slice(), name, layout.delimiter)?;
+    let quoting = if unquoted.is_some() { Quoting::None } else { Quoting::Csv };
+    let cut = CsvLayout { quoting, ..layout.clone() }.cut();
+    Ok((Records::ahead(text, reader, name, cut), unquoted))
 }
 
 /// The rows of a stream; made by [`articles`].
@@ -81,6 +103,7 @@ pub struct Articles<R> {
     places: Places,
     labels: LabelRule,
     state: State,
+    unquoted: Option<u64>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -105,6 +128,13 @@ impl<R: BufRead> Iterator for Articles<R> {
 }
 
 impl<R: BufRead> Articles<R> {
+    /// The line on which a stream under [`Quoting::Auto`] shows that it was written without quoting, as which it is then
+    /// read. A [`Source`](super::Source) says so itself.
+    #[must_use]
+    pub fn unquoted_line(&self) -> Option<u64> {
+        self.unquoted
+    }
+
     fn read(&mut self) -> Result<Option<Row>, DataError> {
         if let Some(layout) = self.header.take() {
             if !self.records.read(&mut self.record)? {

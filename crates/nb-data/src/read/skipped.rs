@@ -12,12 +12,16 @@ pub enum Reason {
     InvalidUtf8,
     /// A column that is needed is not there.
     TooFewColumns,
+    /// It has more columns than the file has by its first row, where their number says what they hold.
+    TooManyColumns,
     /// It is not a JSON object, where each line is one.
     InvalidJson,
     /// It has no id, where ids are required.
     NoId,
     /// Its label is empty, where labels are required.
     NoLabel,
+    /// Its label is none of those that the model tells apart.
+    UnknownLabel,
     /// Its text is empty, or nothing but white space and control characters.
     NoText,
     /// An impression without a candidate.
@@ -30,12 +34,14 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order in which they are looked for and shown.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::InvalidUtf8,
         Self::TooFewColumns,
+        Self::TooManyColumns,
         Self::InvalidJson,
         Self::NoId,
         Self::NoLabel,
+        Self::UnknownLabel,
         Self::NoText,
         Self::NoCandidates,
         Self::NoClick,
@@ -49,9 +55,11 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::InvalidUtf8 => "that are not UTF-8",
             Self::TooFewColumns => "with too few columns",
+            Self::TooManyColumns => "with too many columns",
             Self::InvalidJson => "that are not JSON objects",
             Self::NoId => "without an id",
             Self::NoLabel => "without a label",
+            Self::UnknownLabel => "with a label that no training row has",
             Self::NoText => "without text",
             Self::NoCandidates => "without a candidate",
             Self::NoClick => "with a candidate that lacks -0 or -1",
@@ -102,9 +110,11 @@ impl Skipped {
         Some(self.counts[reason as usize]).filter(|(count, _)| *count > 0)
     }
 
-    /// Checks the share of these rows beside `usable` ones of the same file: an error if nothing is usable or more than
-    /// the share `allowed` is not.
-    pub(crate) fn check(&self, path: &Path, usable: u64, allowed: f64) -> Result<(), DataError> {
+    /// Checks the share of these rows beside `usable` ones of the same file.
+    ///
+    /// # Errors
+    /// If nothing is usable, or more than the share `allowed` is not.
+    pub fn check(&self, path: &Path, usable: u64, allowed: f64) -> Result<(), DataError> {
         if usable == 0 {
             return Err(DataError::NoRows { path: path.to_owned(), skipped: Box::new(self.clone()) });
         }

@@ -22,7 +22,7 @@ use std::ops::Range;
 use crate::read::{Reason, Skipped};
 
 /// To be raised with every change of the layout, or of what reading and tokenising make of the same source.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 const MAGIC: &[u8; 8] = b"nbtokens";
 const CHECKSUM: Range<usize> = 48..80;

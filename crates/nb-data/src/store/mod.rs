@@ -1,7 +1,7 @@
 //! The token store: a source, read and tokenised once, then one memory-mapped file.
 //!
-//! The file's name holds a hash of everything its content depends on: the source's bytes, its format and label rule,
-//! the tokenizer, `max_tokens` and the layout's version. So a change of any of them makes a new
+//! The file's name holds a hash of everything its content depends on: the source's bytes, its format (with the quoting
+//! that the file is read with) and label rule, the tokenizer, `max_tokens` and the layout's version. So a change of any of them makes a new
 //! file, and the same content under another path finds the old one. The file itself says its key again, its length
 //! and a checksum, all of which are checked on opening; a file that fails is built anew in its place. It is written
 //! beside its place and renamed, so any number of processes may build it at the same time: each finds or writes a
@@ -85,6 +85,7 @@ impl TokenStore {
         if max_tokens < MIN_TOKENS {
             return Err(DataError::MaxTokens { found: max_tokens, fewest: MIN_TOKENS });
         }
+        let source = &source.decided()?;
         let key = key(source, tokenizer, max_tokens)?;
         let stem = source.path.file_stem().unwrap_or_default().to_string_lossy();
         let path = cache.join(format!("{stem}-{}.tokens", &blake3::Hash::from(key).to_hex()[..32]));
@@ -188,6 +189,13 @@ impl TokenStore {
             },
         };
         (0..self.len()).map(number).collect()
+    }
+
+    /// As [`TokenStore::encode_labels`], with none for a label that the set does not have too.
+    #[must_use]
+    pub fn known_labels(&self, labels: &Labels) -> Vec<Option<usize>> {
+        let known: Vec<Option<usize>> = self.label_names().iter().map(|name| labels.index_of(name)).collect();
+        (0..self.len()).map(|i| known[self.layout.label(&self.bytes, i)?]).collect()
     }
 
     /// Packs the given articles, in the order of `rows`.

@@ -1,10 +1,11 @@
-"""Writes retrieval.json: what NumPy says of the top of rankings over a corpus.
+"""Writes retrieval.json: what pytrec_eval and NumPy say of the top of rankings over a corpus.
 
+    pip install pytrec_eval-terrier==0.5.11 numpy==2.4.6
     python make_retrieval.py [FILE]        # default: retrieval.json beside this script
 
-A query has graded judgements over a corpus of 400 documents; a scored ranking of all of them is cut after 100. nDCG
-has gain 2^y - 1, discount log2(rank + 1) and the best order of all relevant documents for its ideal; the reciprocal
-rank is that of the first relevant document; recall divides by all relevant documents.
+A query has graded judgements over a corpus of 400 documents; a scored ranking of all of them is cut after 100. `ndcg@k`
+and `recall@k` are trec_eval's, as pytrec_eval computes them from the whole ranking; `mrr@k` is its reciprocal rank where
+the first relevant document is among the first k, else 0. `exponential@k` is nDCG with gain 2^y - 1, by NumPy.
 """
 
 import json
@@ -12,10 +13,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytrec_eval
 
 SEED = 20250311
 DOCUMENTS, KEPT = 400, 100
 CUTS = (1, 3, 10, 100)
+MEASURES = {"ndcg_cut." + ",".join(map(str, CUTS)), "recall." + ",".join(map(str, CUTS)), "recip_rank"}
 
 
 def discounted_gain(grades):
@@ -23,14 +26,17 @@ def discounted_gain(grades):
     return ((2.0**grades - 1) / np.log2(places + 1)).sum()
 
 
-def measure(retrieved, relevant):
-    ideal = np.sort(relevant)[::-1]
-    hits = np.flatnonzero(retrieved > 0)
+def measure(order, grades):
+    judged = {str(d): int(grades[d]) for d in np.flatnonzero(grades)}
+    run = {str(d): float(DOCUMENTS - place) for place, d in enumerate(order)}
+    said = pytrec_eval.RelevanceEvaluator({"q": judged}, MEASURES).evaluate({"q": run})["q"]
+    retrieved, ideal = grades[order], np.sort(grades)[::-1]
     result = {}
     for k in CUTS:
-        result[f"ndcg@{k}"] = float(discounted_gain(retrieved[:k]) / discounted_gain(ideal[:k]))
-        result[f"mrr@{k}"] = float(1 / (hits[0] + 1)) if hits.size and hits[0] < k else 0.0
-        result[f"recall@{k}"] = float((retrieved[:k] > 0).sum() / (relevant > 0).sum())
+        result[f"ndcg@{k}"] = said[f"ndcg_cut_{k}"]
+        result[f"mrr@{k}"] = said["recip_rank"] if said["recip_rank"] * k >= 1 else 0.0
+        result[f"recall@{k}"] = said[f"recall_{k}"]
+        result[f"exponential@{k}"] = float(discounted_gain(retrieved[:k]) / discounted_gain(ideal[:k]))
     return result
 
 
@@ -42,8 +48,11 @@ def draw_query(rng, index):
     grades[places] = rng.integers(1, 5, count) if index % 3 == 0 else 1
     scores = rng.standard_normal(DOCUMENTS) + rng.choice([0.0, 1.0, 3.0]) * (grades > 0)
     order = np.argsort(-scores, kind="stable")
-    retrieved, relevant = grades[order][:KEPT], grades[grades > 0]
-    return {"retrieved": retrieved.tolist(), "relevant": relevant.tolist(), **measure(retrieved, relevant)}
+    return {
+        "retrieved": grades[order][:KEPT].tolist(),
+        "relevant": grades[grades > 0].tolist(),
+        **measure(order, grades),
+    }
 
 
 def main():
@@ -51,7 +60,7 @@ def main():
     rng = np.random.default_rng(SEED)
     queries = [draw_query(rng, index) for index in range(60)]
     target.write_text(json.dumps({"queries": queries}) + "\n")
-    for name in ("ndcg@10", "mrr@10", "recall@10", "recall@100"):
+    for name in ("ndcg@10", "exponential@10", "mrr@10", "recall@10", "recall@100"):
         print(name, round(float(np.mean([query[name] for query in queries])), 6))
 
 

@@ -1,25 +1,26 @@
 //! News that a command ranks: their ids and their vectors.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nb_data::IdIndex;
 use nb_data::behaviors::{BehaviorSource, Behaviors};
-use nb_data::read::{Format, LabelRule, Row, Source};
+use nb_data::read::{Article, Format, LabelRule, Row, Source};
+use nb_data::{IdIndex, TokenBatch};
 
 use super::input::Windows;
 use crate::card::{DESCRIPTION_FILE, HEAD_FILE};
 use crate::inference::{Pooling, Trained, WINDOW};
 use crate::plan::cache_folder;
 use crate::task::NewsVectors;
-use crate::task::texts::warn_repeated;
+use crate::task::texts::{text_hash, warn_repeated};
 use crate::vector_file::{CorpusVectors, VectorFile, VectorWriter};
 
 /// Vectors that are read at a time while a corpus is searched.
 pub(super) const SEARCH_BLOCK: usize = 16_384;
 /// To be raised with every change that gives the same model other vectors: kept ones are then made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// News in memory: their ids, and a vector each.
 pub(super) struct Catalogue {
@@ -31,17 +32,59 @@ impl Catalogue {
     /// Encodes the news of a `news.tsv`, each once.
     pub(super) fn read(model: &Trained, news: &Path, allowed_unusable: f64) -> Result<Self> {
         let source = mind(model, news, allowed_unusable);
-        let (mut names, mut vectors) = (Vec::new(), Vec::new());
-        Windows::open(&source, WINDOW)?.each(|articles| {
-            names.extend(articles.iter().map(|article| article.id.clone()));
-            vectors.extend(model.vectors(articles, Pooling::Attention)?.into_iter().flatten());
+        let (mut names, mut vectors, hidden) = (Vec::new(), Vec::new(), model.hidden());
+        each_vector(model, &source, |article, vector| {
+            names.push(article.id.clone());
+            vector.append_to(&mut vectors, hidden);
             Ok(())
         })?;
-        model.log_cut();
-        let ids = IdIndex::new(names.iter().map(Option::as_deref));
-        warn_repeated(news, &ids);
-        Ok(Self { ids, vectors: NewsVectors::new(vectors, model.hidden()) })
+        let ids = IdIndex::with(source.format.repeated(), names.iter().map(Option::as_deref));
+        warn_repeated(&source, &ids);
+        Ok(Self { ids, vectors: NewsVectors::new(vectors, hidden) })
     }
+}
+
+/// The vector of an article.
+enum Encoded {
+    /// Of a text that was not there before.
+    New(Vec<f32>),
+    /// The same as that of an earlier row.
+    AsRow(usize),
+}
+
+impl Encoded {
+    /// Puts the vector, of `hidden` units, behind those of the earlier rows.
+    fn append_to(self, vectors: &mut Vec<f32>, hidden: usize) {
+        match self {
+            Self::New(vector) => vectors.extend(vector),
+            Self::AsRow(row) => vectors.extend_from_within(row * hidden..(row + 1) * hidden),
+        }
+    }
+}
+
+/// Calls `f` with each article of a source and its vector, and logs how many texts were cut. Texts of the same tokens are encoded once: in another batch
+/// the last bits of a vector may differ, and what should tie would not.
+fn each_vector(model: &Trained, source: &Source, mut f: impl FnMut(&Article, Encoded) -> Result<()>) -> Result<()> {
+    let (mut known, mut rows) = (HashMap::new(), 0..);
+    Windows::open(source, WINDOW)?.each(|articles| {
+        let (mut new, mut of) = (Vec::new(), Vec::with_capacity(articles.len()));
+        for (tokens, row) in model.tokens(articles)?.into_iter().zip(&mut rows) {
+            let first: usize =
+                *known.entry(text_hash(&TokenBatch::pack(std::slice::from_ref(&tokens), &[0]))).or_insert(row);
+            of.push((first, row));
+            if first == row {
+                new.push(tokens);
+            }
+        }
+        let mut vectors = model.vectors_of(&new, Pooling::Attention)?.into_iter();
+        for (article, (first, row)) in articles.iter().zip(of) {
+            let vector = if first == row { vectors.next().map(Encoded::New) } else { None };
+            f(article, vector.unwrap_or(Encoded::AsRow(first)))?;
+        }
+        Ok(())
+    })?;
+    model.log_cut();
+    Ok(())
 }
 
 /// A `news.tsv` as the model reads it.
@@ -54,7 +97,7 @@ pub(super) fn mind(model: &Trained, news: &Path, allowed_unusable: f64) -> Sourc
 pub(super) fn read_behaviors(source: &BehaviorSource, ids: &IdIndex) -> Result<Behaviors> {
     let behaviors = Behaviors::read(source, ids)?;
     if !behaviors.left_out().is_empty() {
-        tracing::warn!("{}: left out {}", source.path.display(), behaviors.left_out());
+        tracing::warn!("{}: {}", source.path.display(), behaviors.left_out());
     }
     Ok(behaviors)
 }
@@ -85,13 +128,13 @@ pub(super) fn corpus_vectors(model: &Trained, folder: &Path, corpus: &Source) ->
     }
     let Some((path, mut writer)) = writer(beside, elsewhere, model.hidden()) else {
         let mut values = Vec::new();
-        encode(model, corpus, |_, vector| {
-            values.extend_from_slice(vector);
+        each_vector(model, corpus, |_, vector| {
+            vector.append_to(&mut values, model.hidden());
             Ok(())
         })?;
         return Ok(CorpusVectors::Memory { values, hidden: model.hidden() });
     };
-    encode(model, corpus, |line, vector| writer.push(line, vector))?;
+    write(model, corpus, &mut writer)?;
     writer.finish(Some(&key))?;
     tracing::info!("vectors of {} kept in {}", corpus.path.display(), path.display());
     let file = VectorFile::open(&path, &key);
@@ -121,16 +164,11 @@ fn writer(beside: PathBuf, elsewhere: PathBuf, hidden: usize) -> Option<(PathBuf
     }
 }
 
-/// Calls `push` with the line and the vector of each article.
-fn encode(model: &Trained, corpus: &Source, mut push: impl FnMut(u64, &[f32]) -> Result<()>) -> Result<()> {
-    Windows::open(corpus, WINDOW)?.each(|articles| {
-        for (article, vector) in articles.iter().zip(model.vectors(articles, Pooling::Attention)?) {
-            push(article.line, &vector)?;
-        }
-        Ok(())
-    })?;
-    model.log_cut();
-    Ok(())
+fn write(model: &Trained, corpus: &Source, writer: &mut VectorWriter) -> Result<()> {
+    each_vector(model, corpus, |article, vector| match vector {
+        Encoded::New(vector) => writer.push(article.line, &vector),
+        Encoded::AsRow(row) => writer.repeat(article.line, row),
+    })
 }
 
 /// A hash of everything the vectors depend on.

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use nb_data::read::{
-    Article, Articles, Column, CsvLayout, Field, Format, Header, LabelRule, Row, Skipped, Source, articles,
+    Article, Articles, Column, CsvLayout, Field, Format, Header, LabelRule, Row, Skipped, SkippedRow, Source, articles,
 };
 
-use crate::config::NewsField;
+use crate::config::{NewsField, QuotingChoice};
+use crate::task::texts::warn_unquoted;
 
 #[derive(Debug, Args)]
 pub(super) struct Input {
@@ -25,6 +26,9 @@ pub(super) struct Input {
     /// Whether the first row names the columns (csv, tsv)
     #[arg(long, value_enum, default_value = "absent")]
     header: HeaderChoice,
+    /// What a quote means (csv, tsv)
+    #[arg(long, value_enum, default_value = "auto")]
+    quoting: QuotingChoice,
     /// Parts of the news (mind, beir) [default: those the model was trained on, else title,abstract]
     #[arg(long, value_delimiter = ',')]
     fields: Vec<FieldChoice>,
@@ -58,15 +62,18 @@ impl Input {
     /// Windows of up to `size` articles, in input order; `label` is the column of the label (csv, tsv),
     /// `trained_on` the parts of the news that are read where none are named.
     pub(super) fn windows(&self, size: usize, label: Option<&str>, trained_on: &[NewsField]) -> Result<Windows> {
-        let (reader, name): (Box<dyn BufRead>, _) = if self.input.as_os_str() == "-" {
-            (Box::new(std::io::stdin().lock()), "standard input".to_owned())
-        } else {
-            let name = self.input.display().to_string();
-            let file = std::fs::File::open(&self.input).with_context(|| format!("cannot read {name}"))?;
-            (Box::new(BufReader::new(file)), name)
-        };
-        let articles = articles(reader, &name, &self.format(label, trained_on)?, LabelRule::Optional)?;
-        Ok(Windows { articles, size, usable: 0, skipped: Skipped::default(), allowed: self.allow_unusable, name })
+        let (format, labels, allowed) = (self.format(label, trained_on)?, LabelRule::Optional, self.allow_unusable);
+        if self.input.as_os_str() != "-" {
+            let source = Source { path: self.input.clone(), format, labels, allowed_unusable: allowed };
+            return Windows::open(&source, size);
+        }
+        let name = "standard input".to_owned();
+        let reader: Box<dyn BufRead> = Box::new(std::io::stdin().lock());
+        let articles = articles(reader, &name, &format, labels)?;
+        if let Some(line) = articles.unquoted_line() {
+            warn_unquoted(&name, line);
+        }
+        Ok(Windows { articles, size, usable: 0, skipped: Skipped::default(), allowed, name })
     }
 
     /// The path alone, for data whose layout is known.
@@ -106,6 +113,7 @@ impl Input {
                     text: self.columns.iter().map(|c| c.parse::<Column>()).collect::<Result<_, _>>()?,
                     header: if self.header == HeaderChoice::Present { Header::Present } else { Header::Absent },
                     delimiter: if format == InputFormat::Csv { b',' } else { b'\t' },
+                    quoting: self.quoting.into(),
                 })
             }
         })
@@ -146,7 +154,11 @@ impl Windows {
         let name = source.path.display().to_string();
         let file = std::fs::File::open(&source.path).with_context(|| format!("cannot read {name}"))?;
         let reader: Box<dyn BufRead> = Box::new(BufReader::new(file));
-        let articles = articles(reader, &name, &source.format, source.labels)?;
+        let unquoted = source.unquoted_line()?;
+        if let Some(line) = unquoted {
+            warn_unquoted(&name, line);
+        }
+        let articles = articles(reader, &name, &source.decided()?.format, source.labels)?;
         Ok(Self { articles, size, usable: 0, skipped: Skipped::default(), allowed: source.allowed_unusable, name })
     }
 
@@ -164,6 +176,12 @@ impl Windows {
     /// What messages call the input.
     pub(super) fn name(&self) -> &Path {
         Path::new(&self.name)
+    }
+
+    /// Counts an article that was read as one that cannot be used.
+    pub(super) fn skip(&mut self, row: SkippedRow) {
+        self.usable -= 1;
+        self.skipped.add(row);
     }
 
     /// At the end: whether there was a text at all, and few enough rows that were none.

@@ -11,15 +11,18 @@ use nb_data::read::{Article, Format, LabelRule, Source};
 use serde_json::json;
 
 use super::Compute;
-use super::catalogue::{SEARCH_BLOCK, corpus_vectors};
+use super::catalogue::{SEARCH_BLOCK, corpus_vectors, ids};
 use super::input::Windows;
 use crate::inference::{Pooling, Trained, WINDOW};
-use crate::task::{Hit, TopHits};
+use crate::task::texts::warn_repeated;
+use crate::task::{Asked, Documents, Hit, TopHits};
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: nb search --model runs/quickstart-retrieve/student --corpus data/sample/beir --query \
     \"storm at the coast\"\n\
+    Of rows with one id one is searched: the last of a BEIR corpus, the first of a news.tsv. News with the same score are \
+    listed by id, descending, as in evaluations. A query has no id here, so none is left out for having the same.\n\
     The corpus' vectors are kept beside it, in <corpus>-<hash>.vectors.safetensors, and used again until it or \
     the model changes; such files can be deleted at any time."
 )]
@@ -69,8 +72,18 @@ impl Search {
             second: None,
         });
         let queries = model.vectors(&queries.collect::<Vec<_>>(), Pooling::Attention)?;
-        let mut hits = TopHits::new(queries.concat(), model.hidden(), self.top.get());
-        corpus_vectors(&model, &self.model, &corpus)?.each_block(SEARCH_BLOCK, |first, news| hits.add(first, news))?;
+        // A query that is typed has no id, so no document can have the same.
+        let asked = Asked { vectors: queries.concat(), hidden: model.hidden(), own: Vec::new() };
+        let known = ids(&corpus)?;
+        let documents =
+            Documents::new(corpus.format.repeated(), &known.iter().map(Option::as_deref).collect::<Vec<_>>());
+        warn_repeated(&corpus, documents.index());
+        let mut hits = TopHits::new(asked, documents.into(), self.top.get());
+        let mut kept = corpus_vectors(&model, &self.model, &corpus)?;
+        if kept.rows() != known.len() {
+            bail!("{} changed while it was read", corpus.path.display());
+        }
+        kept.each_block(SEARCH_BLOCK, |rows, news| hits.add(rows, news))?;
         self.show(&corpus, &hits.finish())?;
         Ok(ExitCode::SUCCESS)
     }

@@ -19,6 +19,40 @@ pub enum TaskChoice {
     Retrieve,
 }
 
+/// What a `"` means in csv and tsv.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum QuotingChoice {
+    /// Quoting in csv; in tsv text if the file's quotes do not pair up, else quoting
+    #[default]
+    Auto,
+    /// Quoting: a quoted field may hold delimiters and line breaks
+    Csv,
+    /// Text: a line is a row
+    None,
+}
+
+impl From<QuotingChoice> for nb_data::read::Quoting {
+    fn from(choice: QuotingChoice) -> Self {
+        match choice {
+            QuotingChoice::Auto => Self::Auto,
+            QuotingChoice::Csv => Self::Csv,
+            QuotingChoice::None => Self::None,
+        }
+    }
+}
+
+/// What becomes of rows to measure a model on whose label no training row has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownLabels {
+    /// They are skipped, counted and shown, and count among the unusable rows
+    #[default]
+    Skip,
+    /// The first one is an error
+    Error,
+}
+
 /// Number format of the matrix products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]

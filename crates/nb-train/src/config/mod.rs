@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use checkpoints::{CheckpointEvery, CheckpointsConfig, NotFiniteChoice, OnCheckpointError};
-pub use choices::{ColumnKey, DeviceChoice, EvalEvery, PrecisionChoice, StudentInit, TaskChoice};
+pub use choices::{
+    ColumnKey, DeviceChoice, EvalEvery, PrecisionChoice, QuotingChoice, StudentInit, TaskChoice, UnknownLabels,
+};
 pub use course::{CourseConfig, CourseShape, RuleChoice, RuleConfig, TemperatureConfig};
 pub use locate::{point, point_within};
 pub use method::{
@@ -92,6 +94,10 @@ pub struct DataConfig {
     pub columns: Option<ColumnsConfig>,
     /// Whether the first row names the columns (csv, tsv).
     pub header: Option<bool>,
+    /// What a `"` means (csv, tsv): `auto` if absent.
+    pub quoting: Option<QuotingChoice>,
+    /// What becomes of development and test rows whose label no training row has (topic): `skip` if absent.
+    pub unknown_labels: Option<UnknownLabels>,
     /// Which parts of the news are read (mind, beir).
     pub fields: Option<Vec<NewsField>>,
     /// Most recent clicks of a reader that are read (recommend).
@@ -125,7 +131,7 @@ pub enum DataFormat {
     Mind,
     /// Comma-separated values.
     Csv,
-    /// Tab-separated values, quoted as CSV.
+    /// Tab-separated values, quoted as CSV or not at all.
     Tsv,
     /// BEIR's folders of JSON lines.
     Beir,

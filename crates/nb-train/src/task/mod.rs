@@ -3,6 +3,7 @@
 //!
 //! A task knows nothing of teachers, students or methods beyond the sharing of its top layers.
 
+mod dot;
 mod recommend;
 mod retrieve;
 pub(crate) mod texts;
@@ -27,7 +28,9 @@ pub use recommend::{
     Impressions, NewsVectors, RankBatch, Readers, Recommend, RecommendTop, Scores, clicked_first, evaluate_clicks,
     score_clicks,
 };
-pub use retrieve::{DEPTH, Hit, Queries, Retrieve, RetrieveBatch, RetrieveTop, TopHits, evaluate_hits};
+pub use retrieve::{
+    Asked, DEPTH, Documents, Hit, Judging, Queries, Retrieve, RetrieveBatch, RetrieveTop, TopHits, evaluate_hits,
+};
 pub use topic::{Split, Topic, TopicTop, evaluate_classes};
 
 /// What a model makes of a micro-batch.

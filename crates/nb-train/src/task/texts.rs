@@ -1,13 +1,14 @@
 //! Texts on their way into a model, which is the same for every task: tokenizer, token stores, batches to encode.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::fmt::Display;
 
 use anyhow::{Result, bail};
 use nb_data::batch::{cut, order};
 use nb_data::random::mix;
 use nb_data::read::{Skipped, Source, split};
 use nb_data::store::Origin;
-use nb_data::{BatchSize, IdIndex, TokenBatch, TokenStore, Tokenizer};
+use nb_data::{BatchSize, IdIndex, Repeated, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{AttentivePooling, Bert, Capture, Packed, Pass};
 use tch::{Device, Tensor};
@@ -41,6 +42,9 @@ pub(super) fn open_store(plan: &Plan, source: &Source, tokenizer: &Tokenizer) ->
         }
     };
     tracing::info!("{}: {} rows, {} tokens, {how}", source.path.display(), store.len(), store.token_count());
+    if let Some(line) = source.unquoted_line()? {
+        warn_unquoted(&source.path.display(), line);
+    }
     warn_skipped(source, store.skipped());
     Ok(store)
 }
@@ -56,6 +60,14 @@ fn warn_not_cached(why: &str) {
     });
 }
 
+/// Says that a TSV's quotes are text.
+pub(crate) fn warn_unquoted(name: &dyn Display, line: u64) {
+    tracing::warn!(
+        "{name}: the quotes on line {line} do not pair up, so the file is read as written without quoting; quoting: csv or \
+         none says which it is"
+    );
+}
+
 fn warn_skipped(source: &Source, skipped: &Skipped) {
     if skipped.count() > 0 {
         tracing::warn!("{}: left out {skipped}", source.path.display());
@@ -67,22 +79,71 @@ pub(crate) fn pack(batch: &TokenBatch, device: Device) -> Packed {
     Packed::new(&batch.ids, &batch.segments, &batch.lengths, device)
 }
 
-/// The ids of a store's texts, by row; says where one is there twice.
-pub(super) fn ids(store: &TokenStore) -> IdIndex {
-    let ids = IdIndex::new((0..store.len()).map(|row| store.id(row)));
-    warn_repeated(store.source(), &ids);
+/// The ids of a source's texts, by row of its store; says where one is there twice.
+pub(super) fn ids(source: &Source, store: &TokenStore) -> IdIndex {
+    let ids = IdIndex::with(source.format.repeated(), (0..store.len()).map(|row| store.id(row)));
+    warn_repeated(source, &ids);
     ids
 }
 
-/// Of texts with one id the first is meant where the id is named.
-pub(crate) fn warn_repeated(path: &Path, ids: &IdIndex) {
+/// Says how many texts of a source do not count because others have their ids.
+pub(crate) fn warn_repeated(source: &Source, ids: &IdIndex) {
     if ids.repeated() > 0 {
-        tracing::warn!(
-            "{}: {} rows have the id of an earlier one, which is the one that counts",
-            path.display(),
-            ids.repeated()
-        );
+        let (path, count) = (source.path.display(), ids.repeated());
+        let which = match source.format.repeated() {
+            Repeated::First => "the first",
+            Repeated::Last => "the last",
+        };
+        tracing::warn!("{path}: {count} rows repeat an id; of rows with one id {which} counts");
     }
+}
+
+/// Rows of a store by their tokens: those that say the same have one text.
+#[derive(Debug)]
+pub(super) struct Distinct<'a> {
+    rows: &'a [u32],
+    /// By place in `rows`: the number of its text, counted by first appearance.
+    texts: Vec<usize>,
+    /// By text: the place of its first row.
+    first: Vec<u32>,
+}
+
+impl<'a> Distinct<'a> {
+    pub(super) fn new(store: &TokenStore, rows: &'a [u32]) -> Self {
+        let (mut known, mut first) = (HashMap::new(), Vec::new());
+        let text = |(place, &row): (u32, &u32)| {
+            *known.entry(text_hash(&store.batch(&[row]))).or_insert_with(|| {
+                first.push(place);
+                first.len() - 1
+            })
+        };
+        let texts = (0..).zip(rows).map(text).collect();
+        Self { rows, texts, first }
+    }
+
+    /// All rows, in blocks of about `size`; rows of one text are in one block.
+    pub(super) fn blocks(&self, size: usize) -> Vec<Vec<u32>> {
+        let mut places: Vec<usize> = (0..self.rows.len()).collect();
+        places.sort_by_key(|&place| self.texts[place]);
+        let mut blocks: Vec<Vec<u32>> = Vec::new();
+        for text in places.chunk_by(|&a, &b| self.texts[a] == self.texts[b]) {
+            let rows = text.iter().map(|&place| self.rows[place]);
+            match blocks.last_mut().filter(|block| block.len() < size) {
+                Some(block) => block.extend(rows),
+                None => blocks.push(rows.collect()),
+            }
+        }
+        blocks
+    }
+}
+
+/// A hash of all that a model sees of a text.
+pub(crate) fn text_hash(text: &TokenBatch) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for number in text.ids.iter().chain(&text.segments) {
+        hasher.update(&number.to_le_bytes());
+    }
+    hasher.finalize()
 }
 
 /// Numbers 0 to n − 1 with a share held out: (stay, out). The same ones whatever the run's seed, so that runs can be
@@ -163,7 +224,8 @@ pub(crate) fn encode(bert: &Bert, pooling: &AttentivePooling, packed: &Packed) -
 }
 
 /// `width` numbers of each row of a store, one row after the other: [rows × width]. `of` tells those of a batch; the batches
-/// are dealt out to the processes, and all have all numbers in the end.
+/// are dealt out to the processes, and all have all numbers in the end. Texts of the same tokens are computed once and so
+/// have the same numbers to the bit.
 ///
 /// # Errors
 /// What `of` returns, and if a process is lost.
@@ -173,9 +235,10 @@ pub(super) fn numbers(
     processes: &ProcessGroup,
     mut of: impl FnMut(&TokenBatch) -> Result<Vec<f32>>,
 ) -> Result<Vec<f32>> {
+    let distinct = Distinct::new(store, rows);
     let mut out = vec![0.0; rows.len() * width];
     let length = |place: u32| store.length(rows[place as usize] as usize);
-    let mut places: Vec<u32> = (0..rows.len() as u32).collect();
+    let mut places = distinct.first.clone();
     places.sort_by_key(|&place| std::cmp::Reverse(length(place)));
     let batches = cut(&places, length, BatchSize::Tokens(BATCH_TOKENS));
     for places in batches.into_iter().skip(processes.rank()).step_by(processes.size()) {
@@ -189,6 +252,10 @@ pub(super) fn numbers(
         let mut all = Tensor::from_slice(&out); // 0 where another process has the number
         processes.sum(&mut [&mut all])?;
         out = Vec::try_from(all)?;
+    }
+    for (place, &text) in distinct.texts.iter().enumerate() {
+        let first = distinct.first[text] as usize * width;
+        out.copy_within(first..first + width, place * width);
     }
     Ok(out)
 }

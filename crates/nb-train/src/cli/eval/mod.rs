@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::Compute;
 use super::input::Input;
+use crate::config::UnknownLabels;
 use crate::inference::{Head, Trained};
 
 #[derive(Debug, Args)]
@@ -34,12 +35,19 @@ pub(super) struct Eval {
     /// The label's column, by number from 0 or by name (topic: csv, tsv)
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
+    /// What becomes of texts whose label the model was not trained to tell (topic) [default: skip]
+    #[arg(long, value_enum)]
+    unknown_labels: Option<UnknownLabels>,
     /// The training impressions: metrics are also told apart by whether those showed the news (recommend)
     #[arg(long, value_name = "FOLDER")]
     seen_in: Option<PathBuf>,
     /// Which of the folder's judgements (retrieve) [default: test]
     #[arg(long, value_enum)]
     split: Option<SplitChoice>,
+    /// Only documents of the corpus and queries with a relevant one among them count, and nDCG has gain 2^y − 1
+    /// (retrieve). Without it the metrics are those of trec_eval and BEIR: every judged query counts, and gain is linear
+    #[arg(long)]
+    judged_only: bool,
     #[command(flatten)]
     compute: Compute,
 }
@@ -80,8 +88,10 @@ impl Eval {
     fn refuse_strays(&self, head: &Head, task: &str) -> Result<()> {
         let strays = [
             ("--label", self.label.is_some() && !matches!(head, Head::Dense(_))),
+            ("--unknown-labels", self.unknown_labels.is_some() && !matches!(head, Head::Dense(_))),
             ("--seen-in", self.seen_in.is_some() && !matches!(head, Head::Reader(_))),
             ("--split", self.split.is_some() && !matches!(head, Head::Nothing)),
+            ("--judged-only", self.judged_only && !matches!(head, Head::Nothing)),
         ];
         match strays.iter().find(|(_, is)| *is) {
             Some((option, _)) => bail!("{option} is given, but the model was trained for {task}"),

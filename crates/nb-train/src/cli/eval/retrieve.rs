@@ -14,7 +14,7 @@ use crate::cli::input::Windows;
 use crate::inference::{Pooling, Trained, WINDOW};
 use crate::plan::QueryLog;
 use crate::task::texts::warn_repeated;
-use crate::task::{DEPTH, TopHits, evaluate_hits};
+use crate::task::{Asked, DEPTH, Documents, Judging, TopHits, evaluate_hits};
 
 impl Eval {
     pub(super) fn retrieve(&self, model: &Trained) -> Result<Map<String, Value>> {
@@ -22,21 +22,45 @@ impl Eval {
         let split = self.split.map_or(Split::Test, Split::from);
         let log = QueryLog::open("--input", folder, split, &model.read_fields(), self.input.allowed())?;
         let (asked, known) = (ids(&log.queries)?, ids(&log.corpus)?);
-        let index = |ids: &[Option<String>]| IdIndex::new(ids.iter().map(Option::as_deref));
-        let corpus = index(&known);
-        warn_repeated(&log.corpus.path, &corpus);
-        let qrels = Qrels::read(&log.qrels, &index(&asked), &corpus, log.allowed_unusable)?;
-        if !qrels.left_out.is_empty() {
-            tracing::warn!("{}: left out {}", log.qrels.display(), qrels.left_out);
-        }
+        let queries = IdIndex::with(log.queries.format.repeated(), asked.iter().map(Option::as_deref));
+        warn_repeated(&log.queries, &queries);
+        let known: Vec<Option<&str>> = known.iter().map(Option::as_deref).collect();
+        let documents = Documents::new(log.corpus.format.repeated(), &known);
+        warn_repeated(&log.corpus, documents.index());
+        let qrels = Qrels::read(&log.qrels, &queries, documents.index(), log.allowed_unusable)?;
+        let judging = if self.judged_only { Judging::Known } else { Judging::All };
+        tell(&log, &qrels, judging);
         let judged: Vec<_> = qrels.queries.iter().collect();
-        let mut hits = TopHits::new(vectors(model, &log.queries, &judged)?, model.hidden(), DEPTH);
+        let own = |judged: &&Judged| documents.index().row(asked[judged.query as usize].as_ref()?.as_bytes());
+        let own = judged.iter().map(own).collect();
+        let asked = Asked { vectors: vectors(model, &log.queries, &judged)?, hidden: model.hidden(), own };
+        let mut hits = TopHits::new(asked, documents.into(), DEPTH);
         let mut kept = corpus_vectors(model, &self.model, &log.corpus)?;
         if kept.rows() != known.len() {
             bail!("{} changed while it was read", log.corpus.path.display());
         }
-        kept.each_block(SEARCH_BLOCK, |first, news| hits.add(first, news))?;
-        Ok(evaluate_hits(&judged, &hits.finish())?.to_json())
+        kept.each_block(SEARCH_BLOCK, |rows, news| hits.add(rows, news))?;
+        Ok(evaluate_hits(&judged, &hits.finish(), judging)?.to_json())
+    }
+}
+
+/// Says which judgements do not count, and which do though nothing can be found for them.
+fn tell(log: &QueryLog, qrels: &Qrels, judging: Judging) {
+    let path = log.qrels.display();
+    let left_out = match judging {
+        Judging::All => qrels.left_out.of_no_use(),
+        Judging::Known => qrels.left_out.clone(),
+    };
+    if !left_out.is_empty() {
+        tracing::warn!("{path}: skipped {left_out}");
+    }
+    let missing: usize = qrels.queries.iter().map(|judged| judged.missing.len()).sum();
+    let none_relevant = qrels.left_out.none_relevant;
+    if judging == Judging::All && (missing > 0 || none_relevant > 0) {
+        tracing::warn!(
+            "{path}: as in BEIR, {missing} relevant documents that the corpus lacks count as not found, and \
+             {none_relevant} queries without a relevant document in the corpus count as 0; --judged-only skips both"
+        );
     }
 }
 

@@ -2,9 +2,11 @@
 
 use anyhow::{Result, bail};
 use nb_data::Labels;
+use nb_data::read::{Reason, SkippedRow};
 use serde_json::{Map, Value, json};
 
 use super::Eval;
+use crate::config::UnknownLabels;
 use crate::inference::{Trained, WINDOW};
 use crate::task::evaluate_classes;
 
@@ -13,30 +15,42 @@ impl Eval {
         let labels = Labels::from_names(model.labels()?.to_vec())?;
         let mut windows = self.input.windows(WINDOW, self.label.as_deref(), model.fields())?;
         let (mut truth, mut predicted) = (Vec::new(), Vec::new());
-        let mut unlabelled = 0;
+        let (mut unlabelled, mut unknown) = (0, 0);
+        let unknown_labels = self.unknown_labels.unwrap_or_default();
         loop {
-            let mut articles = windows.next()?;
+            let articles = windows.next()?;
             if articles.is_empty() {
                 break;
             }
-            let all = articles.len();
-            articles.retain(|article| article.label.is_some());
-            unlabelled += all - articles.len();
-            for (article, p) in articles.iter().zip(model.probabilities(&articles)?) {
-                truth.push(labels.encode(
-                    article.label.as_deref().unwrap_or_default(),
-                    article.line,
-                    windows.name(),
-                )?);
+            let mut known = Vec::with_capacity(articles.len());
+            for article in articles {
+                let Some(label) = &article.label else {
+                    unlabelled += 1;
+                    continue;
+                };
+                let class = match unknown_labels {
+                    UnknownLabels::Skip => labels.index_of(label),
+                    UnknownLabels::Error => Some(labels.encode(label, article.line, windows.name())?),
+                };
+                if let Some(class) = class {
+                    truth.push(class);
+                    known.push(article);
+                } else {
+                    unknown += 1;
+                    windows.skip(SkippedRow { line: article.line, reason: Reason::UnknownLabel });
+                }
+            }
+            for p in model.probabilities(&known)? {
                 predicted.push((0..p.len()).max_by(|&a, &b| p[a].total_cmp(&p[b])).unwrap_or(0));
             }
         }
+        windows.check()?;
         if truth.is_empty() {
             bail!("the input holds no text with a label; csv and tsv need --label");
         }
-        windows.check()?;
         let mut metrics = evaluate_classes(&truth, &predicted)?.to_json();
         metrics.insert("unlabelled".to_owned(), json!(unlabelled));
+        metrics.insert("unknown_labels".to_owned(), json!(unknown));
         Ok(metrics)
     }
 }

@@ -103,7 +103,7 @@ fn fill_in(config: &mut DataConfig, plan: &DataPlan) {
     config.dev_fraction = config.dev_fraction.or(fraction);
     config.cache = Some(plan.cache.clone());
     match &plan.task {
-        TaskPlan::Topic(_) => {}
+        TaskPlan::Topic(own) => config.unknown_labels = Some(own.unknown_labels),
         TaskPlan::Recommend(own) => {
             (config.history, config.negatives) = (Some(own.history), Some(own.negatives));
             config.clicked_before = config.clicked_before.or(Some(ClickedBeforeChoice::Keep));
@@ -112,7 +112,10 @@ fn fill_in(config: &mut DataConfig, plan: &DataPlan) {
     }
     match config.format {
         DataFormat::Mind | DataFormat::Beir => config.fields = Some(plan.fields.clone()),
-        DataFormat::Csv | DataFormat::Tsv => config.header = Some(config.header.unwrap_or(false)),
+        DataFormat::Csv | DataFormat::Tsv => {
+            config.header = Some(config.header.unwrap_or(false));
+            config.quoting = Some(config.quoting.unwrap_or_default());
+        }
     }
 }
 

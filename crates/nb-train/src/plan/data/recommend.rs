@@ -53,8 +53,13 @@ pub(super) fn plan(config: &DataConfig, self_attention: Option<i64>) -> Result<(
         bail!("data.format is {}, but task: recommend reads mind", config.format.name());
     }
     refuse(
-        &[("columns", config.columns.is_some()), ("header", config.header.is_some())],
-        "MIND's files have fixed columns and no header",
+        &[
+            ("columns", config.columns.is_some()),
+            ("header", config.header.is_some()),
+            ("quoting", config.quoting.is_some()),
+            ("unknown_labels", config.unknown_labels.is_some()),
+        ],
+        "MIND's files have fixed columns, no header and no quoting, and readers no labels",
     )?;
     let (history, negatives) = (config.history.unwrap_or(HISTORY), config.negatives.unwrap_or(NEGATIVES));
     if history == 0 {

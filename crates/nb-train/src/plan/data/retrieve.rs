@@ -72,6 +72,8 @@ pub(super) fn plan(config: &DataConfig) -> Result<(TaskPlan, usize)> {
         &[
             ("columns", config.columns.is_some()),
             ("header", config.header.is_some()),
+            ("quoting", config.quoting.is_some()),
+            ("unknown_labels", config.unknown_labels.is_some()),
             ("history", config.history.is_some()),
             ("clicked_before", config.clicked_before.is_some()),
         ],

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nb_data::read::{CsvLayout, Format, Header, LabelRule, Source};
 
 use super::{Dev, TaskPlan, dev, fields, is_file, refuse};
-use crate::config::{DataConfig, DataFormat};
+use crate::config::{DataConfig, DataFormat, UnknownLabels};
 
 /// The files of topic classification.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct TopicPlan {
     pub test: Option<Source>,
     /// Texts without labels.
     pub unlabelled: Option<Source>,
+    /// What becomes of development and test rows whose label no training row has.
+    pub unknown_labels: UnknownLabels,
 }
 
 /// The plan, and how many texts a row has.
@@ -53,7 +55,8 @@ pub(super) fn plan(config: &DataConfig) -> Result<(TaskPlan, usize)> {
         let source = source("data.unlabelled", path)?;
         Ok::<_, anyhow::Error>(Source { format: without_label(source.format), labels: LabelRule::Optional, ..source })
     });
-    let plan = TopicPlan { train, dev, test, unlabelled: unlabelled.transpose()? };
+    let unknown_labels = config.unknown_labels.unwrap_or_default();
+    let plan = TopicPlan { train, dev, test, unlabelled: unlabelled.transpose()?, unknown_labels };
     Ok((TaskPlan::Topic(plan), texts))
 }
 
@@ -61,8 +64,12 @@ fn format(config: &DataConfig) -> Result<Format> {
     match config.format {
         DataFormat::Mind => {
             refuse(
-                &[("columns", config.columns.is_some()), ("header", config.header.is_some())],
-                "MIND's news.tsv has fixed columns and no header",
+                &[
+                    ("columns", config.columns.is_some()),
+                    ("header", config.header.is_some()),
+                    ("quoting", config.quoting.is_some()),
+                ],
+                "MIND's news.tsv has fixed columns, no header and no quoting",
             )?;
             Ok(Format::MindNews { fields: fields(config) })
         }
@@ -79,6 +86,7 @@ fn format(config: &DataConfig) -> Result<Format> {
                 text: columns.text.iter().map(Into::into).collect(),
                 header: if config.header.unwrap_or(false) { Header::Present } else { Header::Absent },
                 delimiter: if config.format == DataFormat::Csv { b',' } else { b'\t' },
+                quoting: config.quoting.unwrap_or_default().into(),
             }))
         }
         DataFormat::Beir => bail!("data.format is beir, but task: topic reads mind, csv or tsv"),

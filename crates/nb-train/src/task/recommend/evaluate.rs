@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use nb_data::behaviors::{Behaviors, NO_LABEL, UNKNOWN};
-use nb_eval::{Impression, ImpressionMetrics, each_impression};
+use nb_eval::{Impression, ImpressionMetrics, each_impression, ranks};
 use rayon::prelude::*;
 
 use super::Scores;
@@ -23,12 +23,18 @@ pub struct Impressions<'a> {
 type Kind = (&'static str, fn(&ImpressionMetrics) -> f64);
 const KINDS: [Kind; 4] = [("auc", |m| m.auc), ("mrr", |m| m.mrr), ("ndcg@5", |m| m.ndcg5), ("ndcg@10", |m| m.ndcg10)];
 
+const TIED: &str = "impressions in which a clicked and another article have equal scores";
+
 /// Lengths of history that are told apart: from, to, and the name.
 const HISTORIES: [(usize, usize, &str); 4] =
     [(0, 0, "history 0"), (1, 5, "history 1-5"), (6, 20, "history 6-20"), (21, usize::MAX, "history 21+")];
 
-/// AUC, MRR, nDCG@5 and nDCG@10 as MIND's published script has them, with intervals over impressions. News that are not
-/// known are left out of their impressions; impressions of one class are left out and counted.
+/// AUC, MRR, nDCG@5 and nDCG@10 with intervals over impressions: what MIND's published script says of the ranks that
+/// `nb rank` writes.
+///
+/// The script knows ranks, not scores, so the metrics are those of [`ranks`]: every rank from 1 to n once, equal scores in
+/// the impression's order, candidates without an article last. Impressions of one class are left out and counted, and so
+/// are those counted in which a clicked and another article have equal scores: there the order of the file decides.
 ///
 /// # Errors
 /// If no impression has both clicked and other news, or if there are candidates without a label.
@@ -41,17 +47,17 @@ pub fn evaluate_clicks(impressions: &Impressions<'_>, scores: &Scores) -> Result
             behaviors.line(i as usize)
         );
     }
-    let rows: Vec<(Vec<u8>, Vec<f64>)> =
-        which.par_iter().enumerate().map(|(n, &i)| known(behaviors, i, scores.of(n))).collect();
-    let listed: Vec<Impression<'_>> = rows.iter().map(|(labels, scores)| Impression { labels, scores }).collect();
+    let clicked = |i: u32| behaviors.clicked(i as usize);
+    let ranked = |n| Ok(ranks(scores.of(n))?.into_iter().map(|rank| -(rank as f64)).collect());
+    let ranked: Vec<Vec<f64>> = (0..which.len()).into_par_iter().map(ranked).collect::<Result<_>>()?;
+    let listed: Vec<Impression<'_>> =
+        which.iter().zip(&ranked).map(|(&i, scores)| Impression { labels: clicked(i), scores }).collect();
     let each = each_impression(&listed)?;
+    let tied = which.iter().enumerate().filter(|&(n, &i)| ties(clicked(i), scores.of(n))).count() as u64;
     let all: Vec<(u32, ImpressionMetrics)> =
         which.iter().zip(&each).filter_map(|(&i, metrics)| Some((i, (*metrics)?))).collect();
     if all.is_empty() {
-        bail!(
-            "none of {} impressions has both clicked and other news that are known, expected at least one",
-            which.len()
-        );
+        bail!("none of {} impressions has both clicked and other news, expected at least one", which.len());
     }
     let length = |i: u32| behaviors.history_length(i as usize); // what is known of readers, whatever the model reads
     let mut parts = Vec::new();
@@ -71,22 +77,23 @@ pub fn evaluate_clicks(impressions: &Impressions<'_>, scores: &Scores) -> Result
         unit: "impressions".into(),
         metrics: metrics(&all.iter().map(|(_, m)| *m).collect::<Vec<_>>())?,
         parts,
+        counted: (tied > 0).then(|| (TIED.into(), tied)).into_iter().collect(),
         left_out: vec![("impressions of one class".into(), (each.len() - all.len()) as u64)],
     })
 }
 
-/// Labels and scores of an impression's known candidates.
-fn known(behaviors: &Behaviors, impression: u32, scores: &[f64]) -> (Vec<u8>, Vec<f64>) {
-    let i = impression as usize;
-    let candidates = behaviors.candidates(i).iter().zip(behaviors.clicked(i)).zip(scores);
-    candidates.filter(|((row, _), _)| **row != UNKNOWN).map(|((_, &label), &score)| (label, score)).unzip()
+/// Whether a clicked candidate has the score of one that was not clicked.
+fn ties(clicked: &[u8], scores: &[f64]) -> bool {
+    let mut pairs: Vec<(f64, u8)> = scores.iter().copied().zip(clicked.iter().copied()).collect();
+    pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    pairs.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1)
 }
 
 /// Whether training showed every news that was clicked.
 fn clicked_seen(behaviors: &Behaviors, impression: u32, seen: &[bool]) -> bool {
     let i = impression as usize;
     let candidates = behaviors.candidates(i).iter().zip(behaviors.clicked(i));
-    candidates.filter(|(row, clicked)| **row != UNKNOWN && **clicked == 1).all(|(row, _)| seen[*row as usize])
+    candidates.filter(|(_, clicked)| **clicked == 1).all(|(row, _)| *row != UNKNOWN && seen[*row as usize])
 }
 
 /// The impressions of which `of` is true, if there are any.

@@ -79,12 +79,12 @@ fn samples(split: &Readers, log: &ClickLog) -> Result<Samples> {
 
 fn readers(plan: &Plan, log: &ClickLog, tokenizer: &Tokenizer) -> Result<Readers> {
     let news = open_store(plan, &log.news, tokenizer)?;
-    let ids = texts::ids(&news);
+    let ids = texts::ids(&log.news, &news);
     let behaviors = Behaviors::read(&log.behaviors, &ids)?;
     let path = log.behaviors.path.display();
     tracing::info!("{path}: {} impressions", behaviors.len());
     if !behaviors.left_out().is_empty() {
-        tracing::warn!("{path}: left out {}", behaviors.left_out());
+        tracing::warn!("{path}: {}", behaviors.left_out());
     }
     let impressions = (0..behaviors.len() as u32).collect();
     Ok(Readers { news: Rc::new(news), behaviors: Rc::new(behaviors), impressions })

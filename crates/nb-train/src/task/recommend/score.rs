@@ -9,6 +9,7 @@ use nb_model::{Clicks, Reader};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
+use super::super::dot::dot;
 use super::super::texts::NOT_NUMBERS;
 
 /// Readers whose vectors are held at a time.
@@ -74,7 +75,8 @@ pub fn score_clicks(news: &NewsVectors, reader: &Reader, behaviors: &Behaviors, 
             .zip(readers.par_chunks_exact(news.hidden))
             .map(|(&impression, reader)| {
                 let candidates = behaviors.candidates(impression as usize).iter();
-                let score = |&row: &u32| if row == UNKNOWN { f64::NEG_INFINITY } else { dot(reader, news.row(row)) };
+                let score =
+                    |&row: &u32| if row == UNKNOWN { f64::NEG_INFINITY } else { dot(reader, news.row(row)).into() };
                 candidates.map(score).collect()
             })
             .collect();
@@ -159,20 +161,6 @@ fn pool(news: &NewsVectors, weights: &[f32], history: &[u32], cold: &[f32], out:
         out.iter_mut().zip(news.row(*row)).for_each(|(out, value)| *out += weight * value);
     }
     out.iter_mut().for_each(|value| *value /= sum);
-}
-
-/// a·b, in lanes that the compiler can keep in vector registers.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    const LANES: usize = 16;
-    let mut sums = [0.0_f32; LANES];
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(x, y)| x * y).sum();
-    for (a, b) in a.zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    f64::from(sums.iter().sum::<f32>() + rest)
 }
 
 #[cfg(test)]

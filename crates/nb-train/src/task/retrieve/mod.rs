@@ -3,6 +3,7 @@
 //! Query and news go through the same encoder and the same attentive pooling; score = q·h. A row of logits is one query
 //! with one of its relevant news: all news of the micro-batch are its candidates, but for the query's other relevant ones.
 
+mod documents;
 mod evaluate;
 mod hits;
 mod open;
@@ -18,7 +19,7 @@ use nb_dist::ProcessGroup;
 use nb_model::{Arena, AttentivePooling, Bert, Packed};
 use tch::{Device, Tensor};
 
-use super::texts::{Unlabelled, encode, pack, probe, rows_of, vectors};
+use super::texts::{Distinct, Unlabelled, encode, pack, probe, rows_of, vectors};
 use super::{Layers, Objective, SplitName, Task, Tops, Widths, accept, pooling};
 use crate::card::{Card, Description, save_head};
 use crate::evaluation::Evaluation;
@@ -26,8 +27,9 @@ use crate::method::Share;
 use crate::models::Model;
 use crate::terms::Counts;
 
-pub use evaluate::{DEPTH, evaluate_hits};
-pub use hits::{Hit, TopHits};
+pub use documents::Documents;
+pub use evaluate::{DEPTH, Judging, evaluate_hits};
+pub use hits::{Asked, Hit, TopHits};
 
 /// News whose vectors are held at a time while a run evaluates.
 const BLOCK: usize = 16_384;
@@ -43,6 +45,8 @@ pub struct Queries {
     pub queries: Rc<TokenStore>,
     /// Which news answer which query; both are rows of the stores.
     pub qrels: Rc<Qrels>,
+    /// The news that a search may find.
+    pub documents: Rc<Documents>,
     /// Judged queries of the split.
     pub judged: Vec<u32>,
 }
@@ -235,13 +239,15 @@ impl Task for Retrieve {
         let hidden = bert.config().hidden_size as usize;
         let judged: Vec<_> = dev.judged.iter().map(|&i| &dev.qrels.queries[i as usize]).collect();
         let rows: Vec<u32> = judged.iter().map(|judged| judged.query).collect();
-        let mut hits = TopHits::new(vectors(&dev.queries, &rows)?, hidden, DEPTH);
-        let last = dev.corpus.len() as u32;
-        for start in (0..last).step_by(BLOCK) {
-            let rows: Vec<u32> = (start..last.min(start + BLOCK as u32)).collect();
-            hits.add(start, &vectors(&dev.corpus, &rows)?)?;
+        let own = rows.iter().map(|&row| dev.documents.index().row(dev.queries.id(row as usize)?.as_bytes())).collect();
+        let asked = Asked { vectors: vectors(&dev.queries, &rows)?, hidden, own };
+        let mut hits = TopHits::new(asked, Rc::clone(&dev.documents), DEPTH);
+        // News of one text stay together, so that they have one vector.
+        let all: Vec<u32> = (0..dev.corpus.len() as u32).collect();
+        for rows in Distinct::new(&dev.corpus, &all).blocks(BLOCK) {
+            hits.add(&rows, &vectors(&dev.corpus, &rows)?)?;
         }
-        evaluate_hits(&judged, &hits.finish())
+        evaluate_hits(&judged, &hits.finish(), Judging::All)
     }
 
     fn infer(&self, bert: &Bert, top: &RetrieveTop, batch: &TokenBatch) {

@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use nb_data::Tokenizer;
 use nb_data::beir::Qrels;
 
-use super::super::texts::{self, Unlabelled, open_store, open_tokenizer};
-use super::{Queries, Retrieve};
+use super::super::texts::{self, Unlabelled, open_store, open_tokenizer, warn_repeated};
+use super::{Documents, Queries, Retrieve};
 use crate::card::Card;
 use crate::plan::{Dev, Plan, QueryLog, RetrievePlan};
 
@@ -23,6 +23,9 @@ impl Retrieve {
             Dev::Given(log) => queries(plan, log, &tokenizer)?,
             Dev::Fraction(fraction) => hold_out(&mut train, *fraction),
         };
+        // Every judged query counts where a model is measured; to learn from one it takes a relevant document.
+        let Queries { qrels, judged, .. } = &mut train;
+        judged.retain(|&i| !qrels.queries[i as usize].relevant.is_empty());
         if train.judged.is_empty() || dev.judged.is_empty() {
             let (train, dev) = (train.judged.len(), dev.judged.len());
             bail!(
@@ -55,21 +58,36 @@ impl Retrieve {
 
 fn queries(plan: &Plan, log: &QueryLog, tokenizer: &Tokenizer) -> Result<Queries> {
     let (corpus, queries) = (open_store(plan, &log.corpus, tokenizer)?, open_store(plan, &log.queries, tokenizer)?);
-    let (asked, found) = (texts::ids(&queries), texts::ids(&corpus));
-    let qrels = Qrels::read(&log.qrels, &asked, &found, log.allowed_unusable)?;
+    let asked = texts::ids(&log.queries, &queries);
+    let ids: Vec<Option<&str>> = (0..corpus.len()).map(|row| corpus.id(row)).collect();
+    let documents = Documents::new(log.corpus.format.repeated(), &ids);
+    warn_repeated(&log.corpus, documents.index());
+    let qrels = Qrels::read(&log.qrels, &asked, documents.index(), log.allowed_unusable)?;
+    qrels.check_relevant(&log.qrels)?;
     let path = log.qrels.display();
     tracing::info!("{path}: {} queries", qrels.queries.len());
     if !qrels.left_out.is_empty() {
-        tracing::warn!("{path}: left out {}", qrels.left_out);
+        tracing::warn!("{path}: no use for {}", qrels.left_out);
     }
     let judged = (0..qrels.queries.len() as u32).collect();
-    Ok(Queries { corpus: Rc::new(corpus), queries: Rc::new(queries), qrels: Rc::new(qrels), judged })
+    Ok(Queries {
+        corpus: Rc::new(corpus),
+        queries: Rc::new(queries),
+        qrels: Rc::new(qrels),
+        documents: Rc::new(documents),
+        judged,
+    })
 }
 
 /// Holds out a share of the queries, the same ones whatever the run's seed, so that runs can be compared.
 fn hold_out(train: &mut Queries, fraction: f64) -> Queries {
     let (stay, out) = texts::hold_out(train.judged.len(), fraction);
     train.judged = stay;
-    let Queries { corpus, queries, qrels, .. } = train;
-    Queries { corpus: Rc::clone(corpus), queries: Rc::clone(queries), qrels: Rc::clone(qrels), judged: out }
+    Queries {
+        corpus: Rc::clone(&train.corpus),
+        queries: Rc::clone(&train.queries),
+        qrels: Rc::clone(&train.qrels),
+        documents: Rc::clone(&train.documents),
+        judged: out,
+    }
 }

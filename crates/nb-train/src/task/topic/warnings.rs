@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::super::texts::text_hash;
 use super::{Split, Topic};
 
 /// Labels with fewer training rows than this are hard to learn and harder to judge.
@@ -27,14 +28,7 @@ pub(super) fn warnings(task: &Topic) -> Vec<String> {
     warnings
 }
 
-/// A hash of each text's tokens: what the models see of it.
+/// A hash of each text.
 fn texts(split: &Split) -> impl Iterator<Item = blake3::Hash> + '_ {
-    split.rows.iter().map(|&row| {
-        let batch = split.store.batch(&[row]);
-        let mut hasher = blake3::Hasher::new();
-        for id in batch.ids {
-            hasher.update(&id.to_le_bytes());
-        }
-        hasher.finalize()
-    })
+    split.rows.iter().map(|&row| text_hash(&split.store.batch(&[row])))
 }

@@ -1,0 +1,127 @@
+//! The columns of a qrels file: BEIR's three or TREC's four, cut at tabs or at white space.
+
+use crate::read::Reason;
+
+/// The layout of a file's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    separator: Separator,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Separator {
+    Tab,
+    /// Any run of white space, as TREC's own files have it.
+    WhiteSpace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Query, document, score.
+    Beir,
+    /// Query, iteration, document, score.
+    Trec,
+}
+
+impl Kind {
+    fn columns(self) -> usize {
+        match self {
+            Self::Beir => 3,
+            Self::Trec => 4,
+        }
+    }
+}
+
+impl Layout {
+    /// Three columns between tabs.
+    pub(super) const BEIR: Self = Self { separator: Separator::Tab, kind: Kind::Beir };
+
+    /// The layout of a row with three or four columns; none for any other.
+    pub(super) fn of(line: &[u8]) -> Option<Self> {
+        let kind = |separator| match cut(line, separator).1 {
+            3 => Some(Kind::Beir),
+            4 => Some(Kind::Trec),
+            _ => None,
+        };
+        // Tabs first: an id may hold a space.
+        if cut(line, Separator::Tab).1 > Kind::Trec.columns() {
+            return None;
+        }
+        [Separator::Tab, Separator::WhiteSpace]
+            .into_iter()
+            .find_map(|separator| Some(Self { separator, kind: kind(separator)? }))
+    }
+
+    /// Cuts a row of the file.
+    pub(super) fn columns(self, line: &[u8]) -> Columns<'_> {
+        let (fields, count) = cut(line, self.separator);
+        Columns { fields, count, kind: self.kind }
+    }
+}
+
+/// Columns of a row that are looked at; one more than any layout has, so that too many are noticed.
+const MOST: usize = 5;
+
+/// A row in columns, without the white space around them.
+pub(super) struct Columns<'a> {
+    fields: [&'a [u8]; MOST],
+    count: usize,
+    kind: Kind,
+}
+
+/// What a row says.
+pub(super) struct Judgement<'a> {
+    pub(super) query: &'a [u8],
+    pub(super) document: &'a [u8],
+    pub(super) score: i64,
+}
+
+impl<'a> Columns<'a> {
+    /// The judgement, or the reason why there is none.
+    pub(super) fn judgement(&self) -> Result<Judgement<'a>, Reason> {
+        match self.count.cmp(&self.kind.columns()) {
+            std::cmp::Ordering::Less => return Err(Reason::TooFewColumns),
+            std::cmp::Ordering::Greater => return Err(Reason::TooManyColumns),
+            std::cmp::Ordering::Equal => {}
+        }
+        let score = score(self.score()).ok_or(Reason::NoScore)?;
+        // In both layouts the document stands before its score.
+        Ok(Judgement { query: self.fields[0], document: self.fields[self.kind.columns() - 2], score })
+    }
+
+    /// Whether the score is a number, of whatever kind.
+    pub(super) fn has_number(&self) -> bool {
+        std::str::from_utf8(self.score()).is_ok_and(|field| field.parse::<f64>().is_ok())
+    }
+
+    fn score(&self) -> &'a [u8] {
+        self.fields[self.kind.columns() - 1]
+    }
+}
+
+/// The first fields of a line and their number, at most [`MOST`]. Empty ones at the end are none.
+fn cut(line: &[u8], separator: Separator) -> ([&[u8]; MOST], usize) {
+    match separator {
+        Separator::Tab => first(line.split(|&byte| byte == b'\t').map(<[u8]>::trim_ascii)),
+        Separator::WhiteSpace => first(line.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty())),
+    }
+}
+
+fn first<'a>(parts: impl Iterator<Item = &'a [u8]>) -> ([&'a [u8]; MOST], usize) {
+    let (mut fields, mut count) = ([&[][..]; MOST], 0);
+    for (field, (i, part)) in fields.iter_mut().zip(parts.enumerate()) {
+        *field = part;
+        if !part.is_empty() {
+            count = i + 1;
+        }
+    }
+    (fields, count)
+}
+
+/// A whole number, also if it is written with a point.
+fn score(field: &[u8]) -> Option<i64> {
+    let field = std::str::from_utf8(field).ok()?;
+    let whole = |number: f64| (number.fract() == 0.0).then_some(number as i64);
+    field.parse().ok().or_else(|| field.parse().ok().and_then(whole))
+}

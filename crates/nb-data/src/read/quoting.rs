@@ -1,0 +1,200 @@
+//! Whether a file of separated values was written with quoting or without: most TSV files were written without, and
+//! a title that begins with a quote would then swallow rows.
+
+use std::io::BufRead;
+
+use super::records::{Cut, Record, Records};
+use crate::error::DataError;
+
+/// The line on which a file shows that it was written without quoting, by the rules of
+/// [`Quoting::Auto`](super::Quoting::Auto); none where nothing does.
+pub(super) fn unquoted_line(reader: impl BufRead, name: &str, delimiter: u8) -> Result<Option<u64>, DataError> {
+    let mut lines = Records::new(reader, name, Cut::Line);
+    let (mut line, mut found) = (Record::default(), Found::default());
+    let count = |line: &[u8]| 1 + line.iter().filter(|&&byte| byte == delimiter).count();
+    while lines.read(&mut line)? {
+        if line.bytes.is_empty() {
+            continue;
+        }
+        let columns = count(&line.bytes);
+        if !line.bytes.contains(&b'"') {
+            found.columns.get_or_insert(columns);
+            continue;
+        }
+        let mut span = Span { line: line.line, plain: vec![columns], quoted: 1 };
+        let mut place = Place::Field;
+        loop {
+            match place.scan(&line.bytes, delimiter) {
+                Some(delimiters) => span.quoted += delimiters,
+                None => return Ok(Some(found.earliest().unwrap_or(span.line))),
+            }
+            if place == Place::Field {
+                break;
+            }
+            if !lines.read(&mut line)? {
+                return Ok(Some(found.earliest().unwrap_or(span.line)));
+            }
+            span.plain.push(count(&line.bytes));
+        }
+        found.add(span);
+    }
+    Ok(found.earliest())
+}
+
+/// A record with a quote in it.
+struct Span {
+    /// Its first line.
+    line: u64,
+    /// By line: the columns that it has if quotes mean nothing.
+    plain: Vec<usize>,
+    /// The columns that it has if quotes are quoting.
+    quoted: usize,
+}
+
+#[derive(Default)]
+struct Found {
+    /// Columns of the first line without a quote.
+    columns: Option<usize>,
+    /// Columns of the first record with one.
+    quoted: Option<usize>,
+    /// Records that quotes make different from lines.
+    spans: Vec<Span>,
+}
+
+impl Found {
+    fn add(&mut self, span: Span) {
+        self.quoted.get_or_insert(span.quoted);
+        if span.plain != [span.quoted] {
+            self.spans.push(span);
+        }
+    }
+
+    /// The first record whose lines are rows of their own.
+    fn earliest(&self) -> Option<u64> {
+        let columns = self.columns.or(self.quoted)?;
+        let rows = |span: &&Span| {
+            let whole = span.plain.iter().filter(|&&plain| plain == columns).count();
+            match span.plain.len() {
+                1 => whole == 1 && span.quoted != columns,
+                lines => 2 * whole > lines,
+            }
+        };
+        self.spans.iter().find(rows).map(|span| span.line)
+    }
+}
+
+/// A place in a file that is read with quoting.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Outside of quotes.
+    Field,
+    /// Between quotes.
+    Quoted,
+}
+
+impl Place {
+    /// Goes to the end of a line. Returns the delimiters outside of quotes; none if a quote closes in the middle of a field.
+    fn scan(&mut self, line: &[u8], delimiter: u8) -> Option<usize> {
+        let (mut at, mut delimiters) = (0, 0);
+        loop {
+            if *self == Self::Field && line.get(at) == Some(&b'"') {
+                *self = Self::Quoted;
+                at += 1;
+            }
+            if *self == Self::Quoted {
+                let Some(end) = closing(&line[at..]) else { return Some(delimiters) };
+                at += end + 1;
+                *self = Self::Field;
+                if line.get(at).is_some_and(|&byte| byte != delimiter) {
+                    return None;
+                }
+            }
+            match line[at..].iter().position(|&byte| byte == delimiter) {
+                Some(length) => at += length + 1,
+                None => return Some(delimiters),
+            }
+            delimiters += 1;
+        }
+    }
+}
+
+/// The place of the quote that closes a field; doubled ones are text.
+fn closing(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += text[at..].iter().position(|&byte| byte == b'"')?;
+        if text.get(at + 1) != Some(&b'"') {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn line(text: &str) -> Option<u64> {
+        unquoted_line(text.as_bytes(), "a.tsv", b'\t').unwrap()
+    }
+
+    #[test]
+    fn quotes_that_pair_up_are_quoting() {
+        assert_eq!(line(""), None);
+        assert_eq!(line("sports\tA goal\nworld\tRain\n"), None);
+        assert_eq!(line("sports\t\"A \"\"goal\"\"\"\nworld\t27\" screens\n"), None);
+        assert_eq!(line("sports\t\"A\tgoal\"\nworld\tRain\n"), None);
+        assert_eq!(line("\u{feff}\"sports\"\t\"A goal\"\r\n\"world\"\t\"Rain\"\r\n"), None);
+        // Fields over several lines, in the last, the first and the middle column, and where all is quoted.
+        assert_eq!(line("world\tRain\nsports\t\"A goal\nat last\"\nworld\tSun\n"), None);
+        assert_eq!(line("Rain\tworld\n\"A goal\nat last\"\tsports\n"), None);
+        assert_eq!(line("1\tRain\tworld\n2\t\"A goal\n\n\nat last\"\tsports\n"), None);
+        assert_eq!(line("\"sports\"\t\"A goal\nat last\"\n\"world\"\t\"Rain\nand\nsun\"\n"), None);
+    }
+
+    #[test]
+    fn quotes_that_do_not_are_text() {
+        // Never closed; closed in the middle of a field, on its own line or on a later one.
+        assert_eq!(line("sports\tRain\nworld\t\"We never gave up\n"), Some(2));
+        assert_eq!(line("sports\tRain\nworld\t\"We never\" gave up\n"), Some(2));
+        assert_eq!(line("world\t\"We never\nworld\tSun\nsports\tA 5\" disk\nworld\tx\n"), Some(1));
+        // Closed at the end of a later row: the rows between are rows.
+        assert_eq!(line("a\tb\nworld\t\"We never\nworld\tSun\nsports\tscreens of 27\"\nworld\tx\n"), Some(2));
+        assert_eq!(line("a\tb\nworld\t\"We never\nsports\tscreens of 27\"\n"), Some(2));
+        // A row too short among them changes nothing.
+        assert_eq!(line("a\tb\nworld\t\"We never\nworld\nsports\tSun\nsports\tscreens of 27\"\n"), Some(2));
+        // Title and abstract, one quotation over both.
+        assert_eq!(line("a\tb\tc\nworld\t\"We never\tgave up\"\n"), Some(2));
+    }
+
+    proptest! {
+        /// What the `csv` crate writes between tabs is taken for quoted, unless texts hold whole rows themselves.
+        #[test]
+        fn written_by_the_csv_crate_is_quoted(
+            rows in prop::collection::vec(prop::collection::vec("[ab\"é]{1,4}(\n[ab\"]{0,3})?", 3..=3), 1..8),
+        ) {
+            let mut writer = csv::WriterBuilder::new().delimiter(b'\t').from_writer(Vec::new());
+            for row in &rows {
+                writer.write_record(row).unwrap();
+            }
+            let text = writer.into_inner().unwrap();
+            prop_assert_eq!(unquoted_line(text.as_slice(), "a.tsv", b'\t').unwrap(), None);
+        }
+
+        /// Rows that were written without quoting are all there: either nothing is quoted, or quoting changes no row.
+        #[test]
+        fn written_without_quoting_no_row_is_lost(rows in prop::collection::vec("[ab\" ]{1,6}", 1..12)) {
+            let text: String = rows.iter().map(|title| format!("x\t{title}\n")).collect();
+            if line(&text).is_none() {
+                let mut records = Records::new(text.as_bytes(), "a.tsv", Cut::Quoted { delimiter: b'\t' });
+                let (mut record, mut found) = (Record::default(), 0);
+                while records.read(&mut record).unwrap() {
+                    prop_assert_eq!(record.len(), 2);
+                    found += 1;
+                }
+                prop_assert_eq!(found, rows.len());
+            }
+        }
+    }
+}
