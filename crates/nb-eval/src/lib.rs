@@ -17,8 +17,10 @@
 //! | how far do a few runs lie apart | [`spread`] |
 //! | is a model as often right as it says | [`calibration`] |
 //!
-//! **Ties.** AUC counts a tie between a relevant and another entry as one half. Everything that needs a place in the
-//! list (MRR, nDCG, recall, ranks) keeps equal scores in the order in which they came.
+//! **Ties.** AUC counts a tie between a relevant and another entry as one half. Everything else of a [`RankedList`] that
+//! needs a place (MRR, nDCG, recall), and [`ranks`], keep equal scores in the order in which they came. MIND's script is
+//! given ranks, which never tie: AUC is its value only for the scores of a list without ties, or for the ranks themselves.
+//! A [`Retrieved`] is in its order already; trec_eval's is by score, then by document id, descending.
 //!
 //! **Repeatability.** Work on many lists is spread over threads, sums are taken in the order of the input: the same
 //! input gives the same bits, however many threads there are.

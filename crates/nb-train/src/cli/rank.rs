@@ -21,7 +21,8 @@ use crate::whole::file_beside;
     after_help = "Example: nb rank --model runs/mind/student --news test/news.tsv --behaviors test/behaviors.tsv \
     --output prediction.txt\n\
     A line holds the impression's id and the rank of each of its news, in its order: `1 [2,3,1]`. News that are not in \
-    --news come last."
+    --news come last, and news with the same score keep the impression's order: MIND's script says of this file what \
+    `nb eval` does."
 )]
 pub(super) struct Rank {
     /// A model folder of a run with task: recommend

@@ -89,3 +89,112 @@ fn one(judged: &Judged, hits: &[Hit], judging: Judging) -> Option<QueryMetrics> 
         Judging::Known => metrics,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use nb_data::{IdIndex, Repeated};
+    use proptest::prelude::*;
+
+    use super::super::{Asked, Documents, TopHits};
+    use super::*;
+
+    /// A corpus with repeated ids, queries of which some have a document's id, scores with ties, and judgements.
+    #[derive(Debug)]
+    struct Case {
+        corpus: Vec<String>,
+        queries: Vec<String>,
+        /// By query and row of the corpus.
+        scores: Vec<Vec<f32>>,
+        /// By query: ids and grades, known documents or not.
+        grades: Vec<BTreeMap<String, u32>>,
+    }
+
+    fn case() -> impl Strategy<Value = Case> {
+        let id = || prop_oneof!["[0-9]{1,3}", "[a-c]{1,2}", "é[0-2]"];
+        let ids = prop_oneof![prop::collection::vec(id(), 1..30), prop::collection::vec(id(), 120..250)];
+        (ids, 1_usize..5).prop_flat_map(move |(corpus, n)| {
+            let known = prop::sample::select(corpus.clone());
+            let query = prop_oneof![known.clone(), "q[0-9]"];
+            let row = prop::collection::vec(-2_i8..3, corpus.len());
+            let fine = prop::collection::vec(prop_oneof![Just(0.0_f32), Just(0.25), Just(1e-3)], corpus.len());
+            let scores =
+                (row, fine).prop_map(|(row, fine)| row.iter().zip(fine).map(|(&a, b)| f32::from(a) + b).collect());
+            let grades = prop::collection::btree_map(prop_oneof![3 => known, 1 => "lost[0-9]"], 0_u32..4, 1..15);
+            let of_each = (prop::collection::vec(scores, n), prop::collection::vec(grades, n));
+            (Just(corpus), prop::collection::vec(query, n), of_each)
+                .prop_map(|(corpus, queries, (scores, grades))| Case { corpus, queries, scores, grades })
+        })
+    }
+
+    /// The values of each query, in the order of `KINDS`, by sorting everything and by the definitions.
+    fn slow(case: &Case, query: usize) -> [f64; 4] {
+        let mut found: BTreeMap<&str, f32> =
+            case.corpus.iter().map(String::as_str).zip(case.scores[query].clone()).collect();
+        found.remove(case.queries[query].as_str());
+        let mut order: Vec<(&str, f32)> = found.into_iter().collect();
+        order.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(a.0)));
+        let judged = &case.grades[query];
+        let grades: Vec<u32> = order.iter().map(|(id, _)| judged.get(*id).copied().unwrap_or(0)).collect();
+        let mut ideal: Vec<u32> = judged.values().copied().collect();
+        ideal.sort_unstable_by(|a, b| b.cmp(a));
+        let relevant = ideal.iter().filter(|grade| **grade > 0).count();
+        if relevant == 0 {
+            return [0.0; 4];
+        }
+        let gain = |grades: &[u32]| {
+            (1..)
+                .zip(grades)
+                .take(10)
+                .map(|(rank, &y)| f64::from(y) * 2f64.ln() / f64::from(rank + 1).ln())
+                .sum::<f64>()
+        };
+        let within = |k: usize| grades.iter().take(k).filter(|grade| **grade > 0).count() as f64 / relevant as f64;
+        let first = (1..=10).zip(&grades).find(|(_, grade)| **grade > 0).map_or(0.0, |(rank, _)| 1.0 / f64::from(rank));
+        [gain(&grades) / gain(&ideal), first, within(10), within(100)]
+    }
+
+    fn fast(case: &Case) -> Evaluation {
+        let ids: Vec<Option<&str>> = case.corpus.iter().map(|id| Some(id.as_str())).collect();
+        let documents = Documents::new(Repeated::Last, &ids);
+        let index: &IdIndex = documents.index();
+        let judged = |(query, grades): (u32, &BTreeMap<String, u32>)| {
+            let mut judged = Judged { query, ..Judged::default() };
+            for (id, &grade) in grades {
+                match (index.row(id.as_bytes()), grade) {
+                    (Some(row), 0) => judged.negatives.push(row),
+                    (Some(row), grade) => judged.relevant.push((row, grade)),
+                    (None, grade) => judged.missing.extend((grade > 0).then_some(grade)),
+                }
+            }
+            judged
+        };
+        let judged: Vec<Judged> = (0..).zip(&case.grades).map(judged).collect();
+        let own = case.queries.iter().map(|id| index.row(id.as_bytes())).collect();
+        // Query i is the i-th unit vector, a document the column of its scores.
+        let n = case.queries.len();
+        let vectors = (0..n * n).map(|i| f32::from(u8::from(i % (n + 1) == 0))).collect();
+        let news: Vec<f32> = (0..ids.len()).flat_map(|row| case.scores.iter().map(move |scores| scores[row])).collect();
+        let mut hits = TopHits::new(Asked { vectors, hidden: n, own }, documents.clone().into(), DEPTH);
+        let rows: Vec<u32> = (0..ids.len() as u32).collect();
+        for (rows, vectors) in rows.chunks(50).zip(news.chunks(50 * n)) {
+            hits.add(rows, vectors).unwrap();
+        }
+        evaluate_hits(&judged.iter().collect::<Vec<_>>(), &hits.finish(), Judging::All).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_and_heaps_measure_what_sorting_everything_does(case in case()) {
+            let found = fast(&case);
+            prop_assert_eq!(found.rows, case.queries.len());
+            for query in 0..case.queries.len() {
+                let expected = slow(&case, query);
+                for ((name, values), expected) in found.outcomes.values.iter().zip(expected) {
+                    prop_assert!((values[query] - expected).abs() < 1e-12, "query {query}: {name} {}, expected {expected}", values[query]);
+                }
+            }
+        }
+    }
+}
