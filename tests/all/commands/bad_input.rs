@@ -107,7 +107,8 @@ fn news_that_cannot_be_used() {
 fn a_label_that_only_the_development_news_have_is_named_with_its_row() {
     let place = Place::new();
     place.write("dev.tsv", place.text("dev.tsv") + "N9\tgardening\tall\train\tsnow\t\t\t\n");
-    assert_refused(&place, &[], &["dev.tsv:19", "\"gardening\"", "\"finance\", \"sports\", \"weather\""]);
+    let error = ["data.unknown_labels=error"];
+    assert_refused(&place, &error, &["dev.tsv:19", "\"gardening\"", "\"finance\", \"sports\", \"weather\""]);
 }
 
 #[test]

@@ -188,7 +188,7 @@ impl Windows {
     pub(super) fn check(&self) -> Result<()> {
         let (name, rows) = (&self.name, self.usable + self.skipped.count());
         if self.usable == 0 {
-            bail!("{name}: no text that can be used");
+            bail!("{name}: no text that can be used ({})", self.skipped);
         }
         if self.skipped.count() as f64 > self.allowed * rows as f64 {
             bail!(
