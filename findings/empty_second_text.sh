@@ -6,7 +6,7 @@
 #   [CLS] storm [SEP] against [CLS] storm [SEP] [SEP], with segment 1 for the last. The backend's
 #   own encode() goes with the batch. XLM-R's pairs differ by two tokens.
 # Versions: transformers 5.24.0, tokenizers 0.23.3 (tried 2026-11-29, Python 3.11, which it needs).
-# Why it matters: one article in twenty has no abstract. Training runs on batches and a request on
+# Why it matters: about one MIND article in twenty has no abstract. Training runs on batches and a request on
 #   one article, so exactly these articles get other tokens, and other scores, in production.
 set -euo pipefail
 

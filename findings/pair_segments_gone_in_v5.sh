@@ -19,7 +19,6 @@ cd "$work"
 cat > try.py <<'PY'
 import json
 import os
-import sys
 
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
