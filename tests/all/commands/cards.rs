@@ -1,7 +1,6 @@
 //! What a student's folder says to other tools, and the code in its model card beside `nb predict`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use nb_data::random::Stream;
@@ -101,14 +100,7 @@ fn the_code_of_the_card_answers_as_predict() {
     };
     let golden: Value = serde_json::from_str(GOLDEN).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/run_cards.py");
-    let mut child = Command::new(python)
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
-    let mut jobs = child.stdin.take().unwrap();
+    let mut jobs = String::new();
     let mut answers = Vec::new();
     let place = Place::new();
     for (i, case) in golden["folders"].as_array().unwrap().iter().enumerate() {
@@ -136,8 +128,10 @@ fn the_code_of_the_card_answers_as_predict() {
         let job = json!({"folder": place.path(&student), "rows": rows});
         writeln!(jobs, "{job}").unwrap();
     }
-    drop(jobs);
-    let out = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    place.write("jobs.jsonl", jobs);
+    let jobs = std::fs::File::open(place.path("jobs.jsonl")).unwrap();
+    let done = Command::new(python).arg(script).stdin(jobs).stderr(Stdio::inherit()).output().unwrap();
+    let out = String::from_utf8(done.stdout).unwrap();
     let (mut checked, mut worst) = (0, 0.0_f64);
     for (line, (name, ours)) in out.lines().zip(&answers) {
         let theirs: Vec<Vec<f64>> = serde_json::from_str(line).unwrap();

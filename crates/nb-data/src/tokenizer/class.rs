@@ -28,10 +28,10 @@ pub(super) enum Segments {
     Zero,
 }
 
-/// Classes by name, without a final `Fast`.
-const CLASSES: [(&str, Class, Segments); 12] = [
+/// Classes by name, without a final `Fast`. `ConvBertTokenizer` is none of BERT's: it keeps the normaliser of
+/// `tokenizer.json`.
+const CLASSES: [(&str, Class, Segments); 11] = [
     ("BertTokenizer", Class::Bert, Segments::Template),
-    ("ConvBertTokenizer", Class::Bert, Segments::Template),
     ("DistilBertTokenizer", Class::Bert, Segments::Zero),
     ("ElectraTokenizer", Class::Bert, Segments::Template),
     ("LayoutLMTokenizer", Class::Bert, Segments::Template),
