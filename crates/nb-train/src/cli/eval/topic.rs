@@ -45,6 +45,7 @@ impl Eval {
             }
         }
         windows.check()?;
+        model.log_cut();
         if truth.is_empty() {
             bail!("the input holds no text with a label; csv and tsv need --label");
         }
