@@ -181,7 +181,7 @@ impl IdIndex {
         self.rows
     }
 
-    /// How many rows have the id of another one and do not hold.
+    /// The number of rows whose id another row holds.
     #[must_use]
     pub fn repeated(&self) -> usize {
         self.repeated

@@ -81,7 +81,7 @@ pub struct Evaluation {
     pub metrics: Vec<Metric>,
     /// Over parts of them.
     pub parts: Vec<Part>,
-    /// What is in it that a reader of the metrics should know of, in words with its number.
+    /// Counts that a reader of the metrics should know, in words and as numbers.
     #[serde(default)]
     pub counted: Vec<(Cow<'static, str>, u64)>,
     /// What was left out of it, in words with its number.

@@ -1,4 +1,4 @@
-//! What a student's folder says to other tools, and the code in its model card beside `nb predict`.
+//! A student's folder in the hands of other tools, and the code in its model card beside `nb predict`.
 
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};

@@ -14,7 +14,7 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const WEIGHTS: &str = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c";
 const TOKEN: &str = "hf_secret";
 
-/// What a server was asked.
+/// The requests that a server received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Request {
     method: String,
@@ -290,7 +290,7 @@ fn refusals_of_the_hub_say_what_to_do() {
     ]);
 }
 
-/// What comes must be what was announced.
+/// Refuses content that differs from its announcement.
 #[test]
 fn content_that_was_cut_or_changed_is_refused() {
     for (body, says) in

@@ -1,4 +1,4 @@
-//! How long texts may be: the run's limit for a trained model, a plain BERT folder's own for that, or what `--max-tokens` says.
+//! Limits on the length of texts: the run's for a trained model, a plain BERT folder's own, or `--max-tokens`.
 
 use serde_json::{Value, json};
 

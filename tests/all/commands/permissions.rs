@@ -1,4 +1,4 @@
-//! What a command writes can be read by whom the umask lets: files have mode 0666 less it, folders 0777 less it.
+//! Files that a command writes have mode 0666 less the umask, folders 0777 less it.
 
 #![cfg(unix)]
 

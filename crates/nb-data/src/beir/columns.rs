@@ -70,7 +70,7 @@ pub(super) struct Columns<'a> {
     kind: Kind,
 }
 
-/// What a row says.
+/// The content of a row.
 pub(super) struct Judgement<'a> {
     pub(super) query: &'a [u8],
     pub(super) document: &'a [u8],
@@ -90,7 +90,7 @@ impl<'a> Columns<'a> {
         Ok(Judgement { query: self.fields[0], document: self.fields[self.kind.columns() - 2], score })
     }
 
-    /// Whether the score is a number, of whatever kind.
+    /// Returns true if the score is a number of any kind.
     pub(super) fn has_number(&self) -> bool {
         std::str::from_utf8(self.score()).is_ok_and(|field| field.parse::<f64>().is_ok())
     }

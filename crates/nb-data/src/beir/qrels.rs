@@ -146,7 +146,7 @@ struct Builder {
     queries: Vec<Scored>,
     /// Where in `queries` a query's row stands.
     places: FxHashMap<u32, u32>,
-    /// Where among the documents of `queries[place]` a row of the corpus stands.
+    /// The place of a row of the corpus among the documents of `queries[place]`.
     known: FxHashMap<(u32, u32), usize>,
     /// The same of ids that the corpus lacks.
     unknown: FxHashMap<(u32, Box<[u8]>), usize>,

@@ -63,7 +63,7 @@ impl Format {
 }
 
 impl CsvLayout {
-    /// Whether the file itself says what its quotes mean.
+    /// Returns true if the meaning of quotes depends on the file's content.
     pub(super) fn is_undecided(&self) -> bool {
         self.quoting == Quoting::Auto && self.delimiter == b'\t'
     }
@@ -105,11 +105,11 @@ pub struct CsvLayout {
     pub header: Header,
     /// The byte between fields: `b','`, `b'\t'`, `b';'`.
     pub delimiter: u8,
-    /// What a `"` means.
+    /// The meaning of a `"`.
     pub quoting: Quoting,
 }
 
-/// What a `"` means at the beginning of a CSV or TSV field.
+/// The meaning of a `"` at the beginning of a CSV or TSV field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quoting {
     /// As [`Quoting::Csv`] wherever the delimiter is not a tab. A TSV is read as [`Quoting::None`] if its quotes show

@@ -1,4 +1,4 @@
-//! Whether a file of separated values was written with quoting or without: most TSV files were written without, and
+//! A guess at whether a file of separated values was written with quoting or without: most TSV files were written without, and
 //! a title that begins with a quote would then swallow rows.
 
 use std::io::BufRead;

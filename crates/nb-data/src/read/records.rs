@@ -69,7 +69,7 @@ impl Record {
 /// The records of a stream.
 #[derive(Debug)]
 pub(crate) struct Records<R> {
-    /// What was read of the stream already.
+    /// The part of the stream that was read already.
     ahead: Cursor<Vec<u8>>,
     reader: R,
     /// The name in errors.

@@ -39,7 +39,7 @@ pub struct TokenStore {
 #[derive(Debug)]
 enum Bytes {
     Mapped(Mmap),
-    /// Where no file can be written.
+    /// In memory, because no file can be written.
     Owned(Vec<u8>),
 }
 

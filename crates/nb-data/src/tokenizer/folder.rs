@@ -46,7 +46,7 @@ impl Vocabulary {
         }
     }
 
-    /// Whether a token is one of the vocabulary's, added ones apart.
+    /// Returns true if a token is in the vocabulary itself, added tokens apart.
     pub(super) fn holds(&self, token: &str) -> bool {
         match self {
             Self::Json { value, .. } => match &value["model"]["vocab"] {

@@ -4,7 +4,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use serde_json::Value;
 
-/// How many times as long a normaliser may make a text.
+/// The largest factor by which a normaliser may lengthen a text.
 const MOST_GROWTH: f64 = 4096.0;
 
 /// Runs `work` on a tokenizer. The crate behind it panics on some files that ask for nonsense, such as pieces of 0

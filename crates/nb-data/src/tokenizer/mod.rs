@@ -136,7 +136,7 @@ impl Tokenizer {
         self.vocab_size
     }
 
-    /// What a user of this folder may not expect, to be shown once.
+    /// Readings of the folder that its user may not expect, to be shown once.
     #[must_use]
     pub fn warnings(&self) -> &[TokenizerWarning] {
         &self.warnings
@@ -201,7 +201,7 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// Whether models see segment ids, if a configuration lists their inputs.
+/// Returns the segment ids that models see, if a configuration lists their inputs.
 fn inputs(config: &Map<String, Value>) -> Option<Segments> {
     let names = config.get("model_input_names")?.as_array()?;
     Some(if names.iter().any(|name| name == "token_type_ids") { Segments::Template } else { Segments::Zero })

@@ -27,7 +27,7 @@ const DROPPED: [&str; 9] = [
 /// Keys of BERT's normalisation, which another class does not read.
 const NORMALISATION: [&str; 3] = ["do_lower_case", "strip_accents", "tokenize_chinese_chars"];
 
-/// What is saved of a tokenizer besides `tokenizer.json`.
+/// The parts of a saved tokenizer besides `tokenizer.json`.
 #[derive(Debug)]
 pub(super) struct Saved {
     /// `tokenizer_config.json`, but for what the run decides.

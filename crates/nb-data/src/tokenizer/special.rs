@@ -101,7 +101,7 @@ impl SpecialTokens {
         self.named.iter().find(|(known, _)| known == key).map(|(_, token)| token.content.as_str())
     }
 
-    /// Whether a file names an id for a token.
+    /// Returns true if a file names an id for a token.
     pub(super) fn declares(&self, token: &str) -> bool {
         self.added.values().any(|it| it.content == token)
     }

@@ -67,7 +67,7 @@ impl Templates {
         }
     }
 
-    /// Whether a token is of segment 1.
+    /// Returns true if a template gives a token segment 1.
     pub(super) fn has_segments(&self) -> bool {
         [&self.single, &self.pair].iter().any(|template| template.ones_from < template.parts.len())
     }

@@ -16,7 +16,7 @@ pub enum TokenizerWarning {
     LowerCases {
         /// The file in which the key is missing.
         path: PathBuf,
-        /// How many words have a capital.
+        /// The number of words with a capital.
         words: usize,
         /// One of them.
         example: String,

@@ -12,7 +12,7 @@ const POOLER: &str = "pooler.";
 /// Returns, for each tensor of a file, the name that `BertModel` uses for it today; none for a tensor that stands beside
 /// the encoder, such as a classifier, a CRF or a projection.
 ///
-/// Where a name begins with `bert.`, the encoder is what does; where none does, it is `embeddings.*` and `encoder.*`.
+/// If any name begins with `bert.`, those are the encoder's; otherwise `embeddings.*` and `encoder.*` are.
 pub(super) fn encoder_names(names: &[&str]) -> Vec<Option<String>> {
     let prefix = if names.iter().any(|name| name.starts_with(PREFIX)) { PREFIX } else { "" };
     let encoder = |name: &&str| PARTS.iter().any(|part| name.starts_with(part)) && !name.starts_with(BUFFER);

@@ -26,7 +26,7 @@ pub(super) struct Input {
     /// Whether the first row names the columns (csv, tsv)
     #[arg(long, value_enum, default_value = "absent")]
     header: HeaderChoice,
-    /// What a quote means (csv, tsv)
+    /// Meaning of quotes (csv, tsv)
     #[arg(long, value_enum, default_value = "auto")]
     quoting: QuotingChoice,
     /// Parts of the news (mind, beir) [default: those the model was trained on, else title,abstract]

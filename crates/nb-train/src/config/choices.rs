@@ -19,7 +19,7 @@ pub enum TaskChoice {
     Retrieve,
 }
 
-/// What a `"` means in csv and tsv.
+/// The meaning of a `"` in csv and tsv.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum QuotingChoice {
@@ -42,7 +42,7 @@ impl From<QuotingChoice> for nb_data::read::Quoting {
     }
 }
 
-/// What becomes of rows to measure a model on whose label no training row has.
+/// The treatment of rows to measure a model on whose label no training row has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownLabels {

@@ -94,9 +94,9 @@ pub struct DataConfig {
     pub columns: Option<ColumnsConfig>,
     /// Whether the first row names the columns (csv, tsv).
     pub header: Option<bool>,
-    /// What a `"` means (csv, tsv): `auto` if absent.
+    /// The meaning of a `"` (csv, tsv): `auto` if absent.
     pub quoting: Option<QuotingChoice>,
-    /// What becomes of development and test rows whose label no training row has (topic): `skip` if absent.
+    /// The treatment of development and test rows whose label no training row has (topic): `skip` if absent.
     pub unknown_labels: Option<UnknownLabels>,
     /// Which parts of the news are read (mind, beir).
     pub fields: Option<Vec<NewsField>>,

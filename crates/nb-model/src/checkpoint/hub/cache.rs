@@ -84,7 +84,7 @@ fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Whether a name that the hub sent can be a part of a path: nothing but letters, digits, `-`, `_` and `.`, the first no dot.
+/// Returns true if a name that the hub sent can be a part of a path: letters, digits, `-`, `_` and `.` alone, no dot first.
 pub(super) fn is_file_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }

@@ -16,12 +16,12 @@ use ureq::{Agent, Body};
 use super::cache::is_file_name;
 use super::settings::Settings;
 
-/// How long the hub may take for an answer, and for any part of one.
+/// The longest wait for an answer of the hub, and for any part of one.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// More redirects than any hub needs.
 const MOST_REDIRECTS: usize = 8;
 
-/// What the hub says of a file.
+/// The hub's description of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RemoteFile {
     /// The commit that it belongs to.
@@ -30,7 +30,7 @@ pub(super) struct RemoteFile {
     pub(super) etag: String,
     /// Its size in bytes, if it is said.
     size: Option<u64>,
-    /// Where its content is.
+    /// The address of its content.
     url: Uri,
 }
 

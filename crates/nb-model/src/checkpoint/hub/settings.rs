@@ -35,7 +35,7 @@ pub(super) struct Settings {
     pub(super) cache: PathBuf,
     /// The variable that forbids requests, if one does.
     pub(super) offline: Option<&'static str>,
-    /// Where the token comes from.
+    /// The origin of the token.
     pub(super) token: TokenSource,
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Eval {
     /// The label's column, by number from 0 or by name (topic: csv, tsv)
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
-    /// What becomes of texts whose label the model was not trained to tell (topic) [default: skip]
+    /// Treatment of texts whose label the model was not trained on (topic) [default: skip]
     #[arg(long, value_enum)]
     unknown_labels: Option<UnknownLabels>,
     /// The training impressions: metrics are also told apart by whether those showed the news (recommend)

@@ -19,7 +19,7 @@ pub struct TopicPlan {
     pub test: Option<Source>,
     /// Texts without labels.
     pub unlabelled: Option<Source>,
-    /// What becomes of development and test rows whose label no training row has.
+    /// The treatment of development and test rows whose label no training row has.
     pub unknown_labels: UnknownLabels,
 }
 

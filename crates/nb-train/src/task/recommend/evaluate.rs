@@ -82,7 +82,7 @@ pub fn evaluate_clicks(impressions: &Impressions<'_>, scores: &Scores) -> Result
     })
 }
 
-/// Whether a clicked candidate has the score of one that was not clicked.
+/// Returns true if a clicked candidate has the score of one that was not clicked.
 fn ties(clicked: &[u8], scores: &[f64]) -> bool {
     let mut pairs: Vec<(f64, u8)> = scores.iter().copied().zip(clicked.iter().copied()).collect();
     pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

@@ -26,7 +26,7 @@ pub struct Hit {
     pub score: f32,
 }
 
-/// What is searched for.
+/// The queries of a search.
 #[derive(Debug, Clone)]
 pub struct Asked {
     /// Vectors of `hidden` units, one after the other.
