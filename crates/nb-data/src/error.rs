@@ -255,6 +255,18 @@ pub enum DataError {
         found: String,
     },
 
+    /// A tokenizer that is code.
+    #[error(
+        "{}: `auto_map` found, so the tokenizer is code in its repository, which is not run; expected BertTokenizer, \
+         XLMRobertaTokenizer or PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a \
+         tokenizer.json if that is possible",
+        path.display()
+    )]
+    TokenizerCode {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// A tokenizer without one of the tokens that every sequence needs.
     #[error("{}: no token {token:?} found, expected it in the vocabulary because sequences begin and end with it", path.display())]
     NoSpecialToken {

@@ -3,7 +3,7 @@
 
 use rustc_hash::FxHashMap;
 
-/// Which of several rows with one id holds.
+/// The row that wins when an id is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeated {
     /// The first, as in the readers of MIND that are in use (`recommenders` skips an id that it knows).

@@ -11,7 +11,6 @@ use nb_model::{
     Arena, AttentivePooling, Bert, BertConfig, Capture, Dense, POOLING_QUERY, Packed, Pass, Precision, Reader,
     cls_pooling, mean_pooling,
 };
-use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use crate::card::{DESCRIPTION_FILE, Description, fill_top};
@@ -20,21 +19,6 @@ use crate::task::texts::{BATCH_TOKENS, pack};
 
 /// Texts that are read, sorted by length and answered together.
 pub const WINDOW: usize = 1024;
-
-/// More special tokens than any template has: where a second text is dropped whole, the sequence is so much shorter.
-const MOST_SPECIAL: usize = 8;
-/// More tokens than any text has.
-const UNLIMITED: usize = i32::MAX as usize;
-
-/// The length in `tokenizer_config.json`, which `transformers` cuts texts to; none where it is absent or no length. Very
-/// large values, which stand for "no limit", exceed any number of positions.
-fn model_max_length(folder: &Path) -> Option<usize> {
-    // A file that cannot be read was an error when the tokenizer was loaded.
-    let bytes = std::fs::read(folder.join("tokenizer_config.json")).ok()?;
-    let config: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-    let length = config.get("model_max_length").or_else(|| config.get("max_len"))?.as_f64()?;
-    (length >= 1.0).then_some(length as usize)
-}
 
 /// How a text becomes one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -104,7 +88,7 @@ impl Trained {
         let top = Description::read(folder)?.map(|description| Top::load(folder, bert.config(), description, device));
         let top = top.transpose()?;
         let most = bert.config().max_position_embeddings as usize;
-        let own = || model_max_length(folder).filter(|&length| length >= MIN_TOKENS).unwrap_or(most);
+        let own = || tokenizer.model_max_length().filter(|&length| length >= MIN_TOKENS).unwrap_or(most);
         let max_tokens = top.as_ref().map_or_else(own, |top| top.description.max_tokens).min(most);
         Ok(Self { bert, top, tokenizer, device, precision, max_tokens, texts: Cell::default() })
     }
@@ -216,8 +200,9 @@ impl Trained {
     /// # Errors
     /// If a text cannot be tokenised.
     pub(crate) fn tokens(&self, articles: &[Article]) -> Result<Vec<Tokens>> {
-        let tokens = self.tokenizer.encode_all(articles, self.max_tokens)?;
-        self.count(articles, &tokens)?;
+        let (tokens, cut) = self.tokenizer.encode_all_counting_cut(articles, self.max_tokens)?;
+        let before = self.texts.get();
+        self.texts.set(Texts { all: before.all + articles.len(), cut: before.cut + cut });
         Ok(tokens)
     }
 
@@ -249,25 +234,6 @@ impl Trained {
     pub fn settings(&self) -> String {
         let (tokenizer, precision) = (self.tokenizer.fingerprint(), self.precision);
         format!("{tokenizer:?} {} {precision:?} {:?}", self.max_tokens, self.fields())
-    }
-
-    /// Counts texts, and those that were cut: only a sequence about as long as allowed can be one, and those are tokenised
-    /// once more without a limit.
-    fn count(&self, articles: &[Article], tokens: &[Tokens]) -> Result<()> {
-        let (tokenizer, most) = (&self.tokenizer, self.max_tokens);
-        let is_cut = |(article, tokens): (&Article, &Tokens)| -> Result<bool> {
-            let length = tokens.ids.len();
-            if length + MOST_SPECIAL < most {
-                return Ok(false);
-            }
-            let whole = tokenizer.encode(&article.first, article.second.as_deref(), UNLIMITED)?;
-            Ok(whole.ids.len() > length)
-        };
-        let cut = articles.par_iter().zip(tokens).map(is_cut).collect::<Result<Vec<_>>>()?;
-        let Texts { all, cut: before } = self.texts.get();
-        let cut = cut.into_iter().filter(|&cut| cut).count();
-        self.texts.set(Texts { all: all + articles.len(), cut: before + cut });
-        Ok(())
     }
 
     /// Runs batches of similar length and puts the rows of `f`'s result back into the input's order.

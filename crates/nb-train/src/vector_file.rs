@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -61,10 +60,14 @@ impl VectorWriter {
     pub fn repeat(&mut self, line: u64, row: usize) -> Result<()> {
         self.lines.push(line as i64);
         let mut bytes = vec![0; self.hidden * std::mem::size_of::<f32>()];
-        let at = (row * bytes.len()) as u64;
-        let read = self.body.flush().and_then(|()| self.body.get_ref().as_file().read_exact_at(&mut bytes, at));
-        read.and_then(|()| self.body.write_all(&bytes))
-            .with_context(|| format!("cannot write {}", self.output.display()))
+        let at = SeekFrom::Start((row * bytes.len()) as u64);
+        let mut again = || -> std::io::Result<()> {
+            self.body.seek(at)?; // writes what is waiting first
+            self.body.get_mut().read_exact(&mut bytes)?;
+            self.body.seek(SeekFrom::End(0))?;
+            self.body.write_all(&bytes)
+        };
+        again().with_context(|| format!("cannot write {}", self.output.display()))
     }
 
     /// Puts the file in place, whole; `key` says what the vectors depend on. Returns the number of vectors.

@@ -25,7 +25,7 @@ mod rows;
 mod skipped;
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Seek};
 use std::path::{Path, PathBuf};
 
 pub use format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting};
@@ -82,13 +82,23 @@ impl Source {
         Self { path: path.into(), format, labels: LabelRule::Required, allowed_unusable: Self::ALLOWED_UNUSABLE }
     }
 
-    /// Opens the file as a stream of rows.
+    /// Opens the file as a stream of rows. Where the file decides what its quotes mean ([`Quoting::Auto`]) it is read
+    /// twice; what cannot be, such as a pipe, is held in memory.
     ///
     /// # Errors
     /// [`DataError::Open`] if that fails, and what [`articles`] returns.
     pub fn open(&self) -> Result<Articles<BufReader<File>>, DataError> {
-        let decided = self.decided()?;
-        articles(self.reader()?, &self.path.display().to_string(), &decided.format, self.labels)
+        let (mut reader, name) = (self.reader()?, self.path.display().to_string());
+        let is_file = reader.get_ref().metadata().is_ok_and(|it| it.is_file());
+        match &self.format {
+            Format::Csv(layout) if layout.is_undecided() && is_file => {
+                let unquoted = quoting::unquoted_line(&mut reader, &name, layout.delimiter)?;
+                reader.rewind().map_err(|source| DataError::Open { path: self.path.clone(), source })?;
+                let rows = articles(reader, &name, &self.format.decided(unquoted), self.labels)?;
+                Ok(rows.found_unquoted(unquoted))
+            }
+            format => articles(reader, &name, format, self.labels),
+        }
     }
 
     /// The line on which the file shows that it was written without quoting, where that is for the file to say
@@ -128,8 +138,11 @@ impl Source {
     /// # Errors
     /// If the file cannot be read.
     pub fn decided(&self) -> Result<Self, DataError> {
-        let unquoted = self.unquoted_line()?;
-        Ok(Self { format: self.format.decided(unquoted), ..self.clone() })
+        Ok(self.decided_by(self.unquoted_line()?))
+    }
+
+    pub(crate) fn decided_by(&self, unquoted: Option<u64>) -> Self {
+        Self { format: self.format.decided(unquoted), ..self.clone() }
     }
 
     fn reader(&self) -> Result<BufReader<File>, DataError> {

@@ -128,11 +128,16 @@ impl<R: BufRead> Iterator for Articles<R> {
 }
 
 impl<R: BufRead> Articles<R> {
-    /// The line on which a stream under [`Quoting::Auto`] shows that it was written without quoting, as which it is then
-    /// read. A [`Source`](super::Source) says so itself.
+    /// The line on which a file or stream under [`Quoting::Auto`] shows that it was written without quoting, as which it
+    /// is then read.
     #[must_use]
     pub fn unquoted_line(&self) -> Option<u64> {
         self.unquoted
+    }
+
+    /// The same rows, of a file that was found to be written without quoting.
+    pub(super) fn found_unquoted(self, line: Option<u64>) -> Self {
+        Self { unquoted: line, ..self }
     }
 
     fn read(&mut self) -> Result<Option<Row>, DataError> {

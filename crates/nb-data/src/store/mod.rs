@@ -33,6 +33,7 @@ pub struct TokenStore {
     bytes: Bytes,
     layout: Layout,
     origin: Origin,
+    unquoted: Option<u64>,
 }
 
 /// A store's bytes.
@@ -85,7 +86,8 @@ impl TokenStore {
         if max_tokens < MIN_TOKENS {
             return Err(DataError::MaxTokens { found: max_tokens, fewest: MIN_TOKENS });
         }
-        let source = &source.decided()?;
+        let unquoted = source.unquoted_line()?;
+        let source = &source.decided_by(unquoted);
         let key = key(source, tokenizer, max_tokens)?;
         let stem = source.path.file_stem().unwrap_or_default().to_string_lossy();
         let path = cache.join(format!("{stem}-{}.tokens", &blake3::Hash::from(key).to_hex()[..32]));
@@ -96,7 +98,7 @@ impl TokenStore {
             Err(Unusable::Damaged(why)) => keep(&path, &key, &build()?, Origin::Rebuilt(why))?,
         };
         source.check(layout.rows as u64, &layout.skipped)?;
-        Ok(Self { source: source.path.clone(), path, bytes, layout, origin })
+        Ok(Self { source: source.path.clone(), path, bytes, layout, origin, unquoted })
     }
 
     /// How many articles it holds; one or more.
@@ -167,6 +169,13 @@ impl TokenStore {
     #[must_use]
     pub fn source(&self) -> &Path {
         &self.source
+    }
+
+    /// The line on which the source shows that it was written without quoting; see
+    /// [`Quoting::Auto`](crate::read::Quoting::Auto).
+    #[must_use]
+    pub fn unquoted_line(&self) -> Option<u64> {
+        self.unquoted
     }
 
     /// The store's own file, which is not there where the store is in memory alone.

@@ -1,6 +1,8 @@
 //! A tokenizer of the `tokenizers` crate, built from a folder by the rules of its class.
 
-use serde_json::{Map, Value, json};
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
 use tokenizers::decoders::metaspace::Metaspace as MetaspaceDecoder;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::unigram::Unigram;
@@ -14,7 +16,7 @@ use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{ModelWrapper, PreTokenizerWrapper, Result, Tokenizer};
 
 use super::class::Class;
-use super::folder::{Folder, Vocabulary};
+use super::folder::{Folder, Object, Vocabulary};
 use super::guard::{check_growth, guarded};
 use super::special::SpecialTokens;
 use crate::error::DataError;
@@ -22,24 +24,37 @@ use crate::error::DataError;
 /// XLM-R's sign for a space.
 const SPACE: char = '\u{2581}';
 
-/// BERT's normalisation as `tokenizer_config.json` sets it.
+/// The switches of `tokenizer_config.json`; those that are missing have their class's defaults.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Normalisation {
+pub(super) struct Switches {
     pub(super) lower_case: bool,
     /// As `lower_case`, unless it is set.
     pub(super) strip_accents: Option<bool>,
     pub(super) chinese_characters: bool,
+    /// Whether XLM-R's first word begins with a space.
+    prefix_space: bool,
+    /// Whether special tokens in a text are split like other words.
+    split_special: bool,
 }
 
-impl Normalisation {
-    /// Reads the keys; those that are missing have BERT's defaults.
-    pub(super) fn of(config: &Map<String, Value>) -> Self {
-        let flag = |key: &str| config.get(key).and_then(Value::as_bool);
-        Self {
-            lower_case: flag("do_lower_case").unwrap_or(true),
-            strip_accents: flag("strip_accents"),
-            chinese_characters: flag("tokenize_chinese_chars").unwrap_or(true),
-        }
+impl Switches {
+    /// Reads the keys that the class has.
+    ///
+    /// # Errors
+    /// If a value is neither true nor false.
+    pub(super) fn of(class: Class, config: &Object) -> std::result::Result<Self, DataError> {
+        let bert = |key: &str| if class == Class::Bert { config.switch(key) } else { Ok(None) };
+        let strip_accents = match config.value.get("strip_accents") {
+            Some(Value::Null) => None, // a value of its own
+            _ => bert("strip_accents")?,
+        };
+        Ok(Self {
+            lower_case: bert("do_lower_case")?.unwrap_or(true),
+            strip_accents,
+            chinese_characters: bert("tokenize_chinese_chars")?.unwrap_or(true),
+            prefix_space: class != Class::XlmRoberta || config.switch("add_prefix_space")?.unwrap_or(true),
+            split_special: config.switch("split_special_tokens")?.unwrap_or(false),
+        })
     }
 }
 
@@ -47,13 +62,13 @@ impl Normalisation {
 ///
 /// # Errors
 /// If the vocabulary does not fit the class or makes no sense.
-pub(super) fn build(class: Class, folder: &Folder, special: &SpecialTokens) -> Result<Tokenizer> {
+pub(super) fn build(class: Class, folder: &Folder, special: &SpecialTokens, switches: Switches) -> Result<Tokenizer> {
     if let Vocabulary::Json { value, .. } = &folder.vocabulary {
         check_growth(value)?;
     }
     let mut tokenizer = match class {
-        Class::Bert => bert(folder, special)?,
-        Class::XlmRoberta => xlm_roberta(folder)?,
+        Class::Bert => bert(folder, special, switches)?,
+        Class::XlmRoberta => xlm_roberta(folder, switches)?,
         Class::AsSaved => as_saved(folder)?,
     };
     add_tokens(&mut tokenizer, folder, special)?;
@@ -64,9 +79,7 @@ pub(super) fn build(class: Class, folder: &Folder, special: &SpecialTokens) -> R
     }
     // Lengths are the caller's to cut, and packed batches have no padding.
     tokenizer.with_padding(None).with_truncation(None)?;
-    if folder.config.value.get("split_special_tokens").and_then(Value::as_bool) == Some(true) {
-        tokenizer.set_encode_special_tokens(true);
-    }
+    tokenizer.set_encode_special_tokens(switches.split_special);
     Ok(tokenizer)
 }
 
@@ -91,7 +104,7 @@ pub(super) fn check_ends(class: Class, folder: &Folder, special: &SpecialTokens)
     Ok(())
 }
 
-fn bert(folder: &Folder, special: &SpecialTokens) -> Result<Tokenizer> {
+fn bert(folder: &Folder, special: &SpecialTokens, switches: Switches) -> Result<Tokenizer> {
     let unknown = special.get("unk_token").unwrap_or_default().to_owned();
     let vocab = match &folder.vocabulary {
         Vocabulary::Lines { bytes, .. } => {
@@ -109,7 +122,7 @@ fn bert(folder: &Folder, special: &SpecialTokens) -> Result<Tokenizer> {
     }
     let model = WordPiece::builder().vocab(vocab).unk_token(unknown);
     let mut tokenizer = Tokenizer::new(model.build()?);
-    let Normalisation { lower_case, strip_accents, chinese_characters } = Normalisation::of(&folder.config.value);
+    let Switches { lower_case, strip_accents, chinese_characters, .. } = switches;
     tokenizer
         .with_normalizer(Some(BertNormalizer::new(true, chinese_characters, strip_accents, lower_case)))?
         .with_pre_tokenizer(Some(BertPreTokenizer))
@@ -134,7 +147,7 @@ fn word_pieces(model: &Value) -> Result<Vec<(String, u32)>> {
     pieces.ok_or_else(|| format!("no such model found, {wrong}").into())
 }
 
-fn xlm_roberta(folder: &Folder) -> Result<Tokenizer> {
+fn xlm_roberta(folder: &Folder, switches: Switches) -> Result<Tokenizer> {
     /// The place of `<unk>` in every vocabulary of this family.
     const UNKNOWN: usize = 3;
     let Vocabulary::Json { value, .. } = &folder.vocabulary else {
@@ -156,8 +169,7 @@ fn xlm_roberta(folder: &Folder) -> Result<Tokenizer> {
         let map: Precompiled = serde_json::from_str(&map.to_string())?; // it borrows from the text
         tokenizer.with_normalizer(Some(map))?;
     }
-    let prefix = folder.config.value.get("add_prefix_space").and_then(Value::as_bool).unwrap_or(true);
-    let scheme = if prefix { PrependScheme::Always } else { PrependScheme::Never };
+    let scheme = if switches.prefix_space { PrependScheme::Always } else { PrependScheme::Never };
     let words: Vec<PreTokenizerWrapper> = vec![WhitespaceSplit.into(), Metaspace::new(SPACE, scheme, true).into()];
     tokenizer
         .with_pre_tokenizer(Some(Sequence::new(words)))
@@ -185,14 +197,20 @@ fn as_saved(folder: &Folder) -> Result<Tokenizer> {
 /// Adds the special and added tokens. Those without an id in any file join the vocabulary at its end, as far as the model
 /// has rows for them: `transformers` adds them all the same, and the model then fails on the first text that holds one.
 fn add_tokens(tokenizer: &mut Tokenizer, folder: &Folder, special: &SpecialTokens) -> Result<()> {
-    let known: Vec<String> = tokenizer.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
+    let known: HashSet<String> =
+        tokenizer.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
+    let vocabulary = tokenizer.get_vocab_size(true) as u64;
     let rows = folder.model.value.get("vocab_size").and_then(Value::as_u64);
-    for token in special.to_add(|token| known.iter().any(|it| it == token)) {
-        let fits = rows.is_none_or(|rows| (tokenizer.get_vocab_size(true) as u64) < rows);
-        if fits || special.declares(&token.content) || tokenizer.token_to_id(&token.content).is_some() {
-            tokenizer.add_tokens([token])?;
-        }
-    }
+    let mut tokens = special.to_add(|token| known.contains(token));
+    let mut next = vocabulary;
+    tokens.retain(|token| {
+        let is_new = tokenizer.token_to_id(&token.content).is_none();
+        let fits = !is_new || special.declares(&token.content) || rows.is_none_or(|rows| next < rows);
+        next += u64::from(is_new && fits);
+        fits
+    });
+    // All at once: the crate builds its tables anew at each call.
+    tokenizer.add_tokens(tokens)?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! `config.json`, else the class of the model type. A class with rules of its own builds the tokenizer anew and takes
 //! from `tokenizer.json` the vocabulary and the added tokens alone; `PreTrainedTokenizerFast` takes the file as it is.
 
-use super::folder::Folder;
+use super::folder::{Folder, Object};
 use super::special::Defaults;
 use crate::error::DataError;
 
@@ -52,21 +52,21 @@ impl Class {
     /// The class of a folder, and whether its models see segment ids where no key says it.
     ///
     /// # Errors
-    /// If a class is named that is none of these, or words are split by a program such as MeCab.
+    /// If the class is none of these, is code in the repository, or needs a program such as MeCab.
     pub(super) fn of(folder: &Folder) -> Result<(Self, Segments), DataError> {
-        if folder.config.value.contains_key("auto_map") {
-            return Err(refused(&folder.config.path, "auto_map", "code of its own"));
-        }
         let named = [&folder.config, &folder.model].into_iter().find_map(|file| {
             let name = file.value.get("tokenizer_class")?.as_str()?;
             Some((file, name))
         });
         if let Some((file, found)) = named {
             let name = found.strip_suffix("Fast").unwrap_or(found);
-            let known = CLASSES.iter().find(|(known, ..)| *known == name);
-            let (_, class, segments) = known.ok_or_else(|| refused(&file.path, "tokenizer_class", found))?;
-            return Ok((*class, *segments));
+            if let Some((_, class, segments)) = CLASSES.iter().find(|(known, ..)| *known == name) {
+                return Ok((*class, *segments));
+            }
+            refuse_code(&folder.config)?;
+            return Err(refused(&file.path, "tokenizer_class", found));
         }
+        refuse_code(&folder.config)?;
         // Older Japanese models name no class in their configuration, only the program.
         let words = folder.config.value.get("word_tokenizer_type").and_then(|it| it.as_str());
         if let Some(found) = words.filter(|&it| it != "basic") {
@@ -75,6 +75,10 @@ impl Class {
         match folder.model.value.get("model_type").and_then(|it| it.as_str()) {
             Some("xlm-roberta") => Ok((Self::XlmRoberta, Segments::Zero)),
             Some(other) if !BERT_MODELS.contains(&other) => Err(refused(&folder.model.path, "model_type", other)),
+            // transformers knows no class for a model without a type, and takes the file.
+            None if !folder.model.value.is_empty() && folder.vocabulary.is_json() => {
+                Ok((Self::AsSaved, Segments::Zero))
+            }
             _ => Ok((Self::Bert, Segments::Template)),
         }
     }
@@ -109,6 +113,16 @@ impl Class {
             ],
             Self::AsSaved => &[],
         }
+    }
+}
+
+/// Refuses a tokenizer that is code in its repository.
+fn refuse_code(config: &Object) -> Result<(), DataError> {
+    match config.value.get("auto_map") {
+        Some(map) if map.is_array() || map.get("AutoTokenizer").is_some() => {
+            Err(DataError::TokenizerCode { path: config.path.clone() })
+        }
+        _ => Ok(()),
     }
 }
 

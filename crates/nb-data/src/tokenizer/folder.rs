@@ -46,6 +46,10 @@ impl Vocabulary {
         }
     }
 
+    pub(super) fn is_json(&self) -> bool {
+        matches!(self, Self::Json { .. })
+    }
+
     /// Returns true if a token is in the vocabulary itself, added tokens apart.
     pub(super) fn holds(&self, token: &str) -> bool {
         match self {
@@ -57,6 +61,20 @@ impl Vocabulary {
             Self::Lines { bytes, .. } => {
                 bytes.split(|&byte| byte == b'\n').any(|line| line.trim_ascii_end() == token.as_bytes())
             }
+        }
+    }
+}
+
+impl Object {
+    /// The value of a switch; none if the key is missing.
+    ///
+    /// # Errors
+    /// If it is neither true nor false.
+    pub(super) fn switch(&self, key: &str) -> Result<Option<bool>, DataError> {
+        match self.value.get(key) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(*value)),
+            Some(other) => Err(wrong(self.path.clone())(format!("{key} is {other}, expected true or false").into())),
         }
     }
 }
@@ -74,6 +92,13 @@ impl Folder {
             model: object(folder.join("config.json"))?,
             vocabulary: vocabulary(folder)?,
         })
+    }
+
+    /// `model_max_length`, or `max_len` as it was called once, if it is a length.
+    pub(super) fn max_length(&self) -> Option<usize> {
+        let length =
+            self.config.value.get("model_max_length").or_else(|| self.config.value.get("max_len"))?.as_f64()?;
+        (length >= 1.0).then_some(length as usize)
     }
 
     /// The end at which texts are cut: `truncation_side`, else the direction of a truncation in `tokenizer.json`.

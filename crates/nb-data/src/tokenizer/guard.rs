@@ -13,7 +13,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> tokeni
     // Nothing of ours is left half done; locks inside of the tokenizer are poisoned, and what meets them panics in here too.
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
         let words = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
-        Err(format!("the tokenizer's file asks for what cannot be done: {}", words.unwrap_or("a panic")).into())
+        Err(format!("invalid tokenizer: {}", words.unwrap_or("a panic")).into())
     })
 }
 

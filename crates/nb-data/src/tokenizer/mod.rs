@@ -31,12 +31,13 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
+use self::backend::Switches;
 use self::class::{Class, Segments};
 use self::folder::Folder;
 use self::guard::guarded;
 use self::saved::Saved;
 use self::special::SpecialTokens;
-use self::template::{Side, Templates};
+use self::template::{Sequence, Side, Templates};
 pub use self::warning::TokenizerWarning;
 use crate::batch::Tokens;
 use crate::error::DataError;
@@ -58,6 +59,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     templates: Templates,
     side: Side,
+    max_length: Option<usize>,
     vocab_size: usize,
     /// `tokenizer.json`, with everything that the folder says elsewhere.
     json: Vec<u8>,
@@ -92,7 +94,8 @@ impl Tokenizer {
         let (class, segments) = Class::of(&folder)?;
         let special = SpecialTokens::of(&folder, class.default_tokens())?;
         let path = folder.vocabulary.path();
-        let inner = guarded(|| backend::build(class, &folder, &special)).map_err(wrong(path.to_owned()))?;
+        let switches = Switches::of(class, &folder.config)?;
+        let inner = guarded(|| backend::build(class, &folder, &special, switches)).map_err(wrong(path.to_owned()))?;
 
         backend::check_ends(class, &folder, &special)?;
         let config = &folder.config.value;
@@ -108,12 +111,13 @@ impl Tokenizer {
         let json = guarded(|| inner.to_string(false)).map_err(wrong(path.to_owned()))?.into_bytes();
         let mut tokenizer = Self {
             vocab_size: inner.get_vocab(true).values().max().map_or(0, |&largest| largest as usize + 1),
-            saved: Saved::new(class, config, &special, &inner),
+            saved: Saved::new(class, config, &special, switches, &inner),
             warnings,
             fingerprint: [0; 32],
             inner,
             templates,
             side,
+            max_length: folder.max_length(),
             json,
         };
         tokenizer.fingerprint = tokenizer.hash();
@@ -150,6 +154,13 @@ impl Tokenizer {
         self.saved.files(&self.json, max_tokens, self.templates.has_segments(), self.side == Side::Left)
     }
 
+    /// The length in `tokenizer_config.json` to which `transformers` cuts texts; none where it is missing or no length. Very
+    /// large values, which stand for "no limit", exceed any number of positions.
+    #[must_use]
+    pub fn model_max_length(&self) -> Option<usize> {
+        self.max_length
+    }
+
     /// A hash of everything that decides which tokens a text becomes.
     #[must_use]
     pub fn fingerprint(&self) -> &[u8; 32] {
@@ -171,6 +182,10 @@ impl Tokenizer {
     /// [`DataError::MaxTokens`] if `max_tokens` leaves no room for a token of the text, [`DataError::Encode`] if the
     /// tokenizer fails.
     pub fn encode(&self, first: &str, second: Option<&str>, max_tokens: usize) -> Result<Tokens, DataError> {
+        Ok(self.sequence(first, second, max_tokens)?.tokens)
+    }
+
+    fn sequence(&self, first: &str, second: Option<&str>, max_tokens: usize) -> Result<Sequence, DataError> {
         let fewest = self.templates.fewest();
         if max_tokens < fewest {
             return Err(DataError::MaxTokens { found: max_tokens, fewest });
@@ -187,6 +202,21 @@ impl Tokenizer {
     /// As [`Tokenizer::encode`].
     pub fn encode_all(&self, articles: &[Article], max_tokens: usize) -> Result<Vec<Tokens>, DataError> {
         articles.par_iter().map(|article| self.encode(&article.first, article.second.as_deref(), max_tokens)).collect()
+    }
+
+    /// As [`Tokenizer::encode_all`]; returns also how many articles lost tokens to the length.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_all_counting_cut(
+        &self,
+        articles: &[Article],
+        max_tokens: usize,
+    ) -> Result<(Vec<Tokens>, usize), DataError> {
+        let sequence = |article: &Article| self.sequence(&article.first, article.second.as_deref(), max_tokens);
+        let sequences: Vec<Sequence> = articles.par_iter().map(sequence).collect::<Result<_, _>>()?;
+        let cut = sequences.iter().filter(|sequence| sequence.is_cut).count();
+        Ok((sequences.into_iter().map(|sequence| sequence.tokens).collect(), cut))
     }
 
     fn pieces(&self, text: &str) -> Result<tokenizers::Encoding, DataError> {

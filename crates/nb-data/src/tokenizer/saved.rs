@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use tokenizers::{AddedToken, ModelWrapper};
 
-use super::backend::Normalisation;
+use super::backend::Switches;
 use super::class::Class;
 use super::special::SpecialTokens;
 use super::{TOKENIZER_FILE, TokenizerFile};
@@ -41,6 +41,7 @@ impl Saved {
         class: Class,
         found: &Map<String, Value>,
         special: &SpecialTokens,
+        switches: Switches,
         inner: &tokenizers::Tokenizer,
     ) -> Self {
         let mut config = found.clone();
@@ -60,7 +61,7 @@ impl Saved {
         config.insert("added_tokens_decoder".into(), decoder.into());
         match class {
             Class::Bert => {
-                let Normalisation { lower_case, strip_accents, chinese_characters } = Normalisation::of(found);
+                let Switches { lower_case, strip_accents, chinese_characters, .. } = switches;
                 let values = [json!(lower_case), json!(strip_accents), json!(chinese_characters)];
                 config.extend(NORMALISATION.into_iter().map(str::to_owned).zip(values));
             }

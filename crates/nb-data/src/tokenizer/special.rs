@@ -10,7 +10,7 @@
 //!
 //! Tokens are added in the order of their ids, and each gets the next free id: a gap closes, as it does there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
@@ -35,6 +35,8 @@ pub(super) struct SpecialTokens {
     pub(super) named: Vec<(String, AddedToken)>,
     /// Added tokens by the id that their file names.
     pub(super) added: BTreeMap<u64, AddedToken>,
+    /// Their texts.
+    declared: HashSet<String>,
     /// Special tokens without a key.
     extra: Vec<AddedToken>,
 }
@@ -45,44 +47,27 @@ impl SpecialTokens {
     /// # Errors
     /// If a token is neither text nor an object with `content`, or an id is not a number.
     pub(super) fn of(folder: &Folder, defaults: Defaults) -> Result<Self, DataError> {
-        let mut named = Vec::new();
+        let mut named = keyed(&folder.config)?;
         let mut extra = listed(&folder.config, EXTRA[0])?;
         if extra.is_empty() {
             extra = listed(&folder.config, EXTRA[1])?;
         }
-        let mut set = |key: &str, token: AddedToken| match named.iter_mut().find(|(known, _)| known == key) {
-            Some((_, old)) => *old = token,
-            None => named.push((key.to_owned(), token)),
+        let added = match folder.config.value.get(DECODER) {
+            Some(decoder) => decoded(&folder.config, decoder)?,
+            None => {
+                override_by_map(&folder.special_tokens, &mut named)?;
+                let keys = named.iter().filter(|(key, _)| KEYS.contains(&key.as_str()));
+                let special = keys.map(|(_, token)| token).chain(&extra).map(|token| token.content.as_str()).collect();
+                let added = added_by_file(folder, &special)?;
+                extra.extend(listed(&folder.special_tokens, EXTRA[0])?);
+                if extra.is_empty() {
+                    extra = listed(&folder.special_tokens, EXTRA[1])?;
+                }
+                added
+            }
         };
-        for (key, token) in keyed(&folder.config)? {
-            set(&key, token);
-        }
-        let mut added = BTreeMap::new();
-        if let Some(decoder) = folder.config.value.get(DECODER) {
-            let broken = |found: String| wrong(folder.config.path.clone())(found.into());
-            let decoder = decoder.as_object().ok_or_else(|| broken(format!("{DECODER} is not an object")))?;
-            for (id, value) in decoder {
-                let token =
-                    token(value).ok_or_else(|| broken(format!("{DECODER}: {id} is {value}, expected a token")))?;
-                let id = id.parse().map_err(|_| broken(format!("{DECODER}: {id:?} found, expected an id")))?;
-                added.insert(id, token);
-            }
-        } else {
-            let special: Vec<String> = extra.iter().map(|it| it.content.clone()).collect();
-            for (key, mut token) in keyed(&folder.special_tokens)? {
-                token.special = true;
-                set(&key, token);
-            }
-            let named_now = named.iter().filter(|(key, _)| KEYS.contains(&key.as_str()));
-            let special: Vec<String> = named_now.map(|(_, it)| it.content.clone()).chain(special).collect();
-            added = added_by_file(folder, &special)?;
-            extra.extend(listed(&folder.special_tokens, EXTRA[0])?);
-            if extra.is_empty() {
-                extra = listed(&folder.special_tokens, EXTRA[1])?;
-            }
-        }
         for (key, token) in defaults {
-            if !named.iter().any(|(known, _)| known == key) {
+            if !is_without_token(folder, key) && !named.iter().any(|(known, _)| known == key) {
                 named.push(((*key).to_owned(), AddedToken::from(*token, true)));
             }
         }
@@ -93,7 +78,8 @@ impl SpecialTokens {
                 *token = known.clone();
             }
         }
-        Ok(Self { named, added, extra })
+        let declared = added.values().map(|token| token.content.clone()).collect();
+        Ok(Self { named, added, declared, extra })
     }
 
     /// The token of a key.
@@ -103,20 +89,21 @@ impl SpecialTokens {
 
     /// Returns true if a file names an id for a token.
     pub(super) fn declares(&self, token: &str) -> bool {
-        self.added.values().any(|it| it.content == token)
+        self.declared.contains(token)
     }
 
     /// The tokens to add, in order. `known` tells what the vocabulary's file has added already.
     pub(super) fn to_add(&self, known: impl Fn(&str) -> bool) -> Vec<AddedToken> {
         let mut tokens: Vec<AddedToken> = self.added.values().cloned().collect();
-        let missing = self.named.iter().map(|(_, token)| token).chain(&self.extra);
-        for token in missing {
-            if !known(&token.content) && !tokens.iter().any(|it| it.content == token.content) {
+        let mut there: HashSet<&str> = self.added.values().map(|token| token.content.as_str()).collect();
+        for token in self.named.iter().map(|(_, token)| token).chain(&self.extra) {
+            if !known(&token.content) && there.insert(&token.content) {
                 tokens.push(token.clone());
             }
         }
+        let named: HashSet<&str> = self.named.iter().map(|(_, named)| named.content.as_str()).collect();
         for token in &mut tokens {
-            token.special |= self.named.iter().any(|(_, named)| named.content == token.content);
+            token.special |= named.contains(token.content.as_str());
         }
         tokens
     }
@@ -144,6 +131,37 @@ fn keyed(file: &Object) -> Result<Vec<(String, AddedToken)>, DataError> {
     Ok(tokens)
 }
 
+/// Returns true if a folder says that there is no token of this key: a `null` is not a missing key.
+fn is_without_token(folder: &Folder, key: &str) -> bool {
+    let map = folder.special_tokens.value.get(key).filter(|_| !folder.config.value.contains_key(DECODER));
+    map.or_else(|| folder.config.value.get(key)).is_some_and(Value::is_null)
+}
+
+/// Lets the keys of `special_tokens_map.json` override others; one without a value does so as well.
+fn override_by_map(map: &Object, named: &mut Vec<(String, AddedToken)>) -> Result<(), DataError> {
+    named.retain(|(key, _)| map.value.get(key) != Some(&Value::Null));
+    for (key, mut token) in keyed(map)? {
+        token.special = true;
+        match named.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, old)) => *old = token,
+            None => named.push((key, token)),
+        }
+    }
+    Ok(())
+}
+
+/// The tokens of an `added_tokens_decoder`.
+fn decoded(config: &Object, decoder: &Value) -> Result<BTreeMap<u64, AddedToken>, DataError> {
+    let broken = |found: String| wrong(config.path.clone())(found.into());
+    let decoder = decoder.as_object().ok_or_else(|| broken(format!("{DECODER} is not an object")))?;
+    let mut added = BTreeMap::new();
+    for (id, value) in decoder {
+        let token = token(value).ok_or_else(|| broken(format!("{DECODER}: {id} is {value}, expected a token")))?;
+        added.insert(id.parse().map_err(|_| broken(format!("{DECODER}: {id:?} found, expected an id")))?, token);
+    }
+    Ok(added)
+}
+
 /// Special tokens in a list.
 fn listed(file: &Object, key: &str) -> Result<Vec<AddedToken>, DataError> {
     let list = file.value.get(key).and_then(Value::as_array);
@@ -154,11 +172,12 @@ fn listed(file: &Object, key: &str) -> Result<Vec<AddedToken>, DataError> {
 }
 
 /// Those of `added_tokens.json` and of `tokenizer.json`.
-fn added_by_file(folder: &Folder, special: &[String]) -> Result<BTreeMap<u64, AddedToken>, DataError> {
+fn added_by_file(folder: &Folder, special: &HashSet<&str>) -> Result<BTreeMap<u64, AddedToken>, DataError> {
     let mut added = BTreeMap::new();
     for (token, id) in &folder.added_tokens.value {
         let broken = || wrong(folder.added_tokens.path.clone())(format!("{token:?} is {id}, expected an id").into());
-        added.insert(id.as_u64().ok_or_else(broken)?, AddedToken::from(token.clone(), special.contains(token)));
+        added
+            .insert(id.as_u64().ok_or_else(broken)?, AddedToken::from(token.clone(), special.contains(token.as_str())));
     }
     if let Vocabulary::Json { path, value, .. } = &folder.vocabulary {
         for entry in value["added_tokens"].as_array().into_iter().flatten() {

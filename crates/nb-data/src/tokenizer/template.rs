@@ -26,7 +26,14 @@ pub(super) struct Templates {
     side: Side,
 }
 
-/// A sequence: special tokens and texts in their order.
+/// A sequence, and whether a text lost tokens to its length.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    pub(super) tokens: Tokens,
+    pub(super) is_cut: bool,
+}
+
+/// Special tokens and texts in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Template {
     parts: Vec<Part>,
@@ -73,12 +80,15 @@ impl Templates {
     }
 
     /// Puts a sequence of at most `most` tokens together, which must be at least [`Templates::fewest`].
-    pub(super) fn assemble(&self, first: &[u32], second: &[u32], most: usize) -> Tokens {
+    pub(super) fn assemble(&self, first: &[u32], second: &[u32], most: usize) -> Sequence {
         let room = most.saturating_sub(first.len() + self.pair.special()).min(second.len());
         if room > 0 {
-            return self.pair.fill(first, self.side.cut(second, room));
+            let tokens = self.pair.fill(first, self.side.cut(second, room));
+            return Sequence { tokens, is_cut: room < second.len() };
         }
-        self.single.fill(self.side.cut(first, most - self.single.special()), &[])
+        let room = most - self.single.special();
+        let tokens = self.single.fill(self.side.cut(first, room), &[]);
+        Sequence { tokens, is_cut: room < first.len() || !second.is_empty() }
     }
 }
 

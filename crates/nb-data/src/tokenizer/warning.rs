@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::backend::Normalisation;
 use super::class::Class;
 use super::folder::Folder;
 use super::special::SpecialTokens;
@@ -52,7 +51,7 @@ impl fmt::Display for TokenizerWarning {
             Self::LowerCases { path, words, example } => write!(
                 f,
                 "{}: no `do_lower_case` found, so texts are lower-cased as transformers 5 does, but {words} words of the \
-                 vocabulary have capitals ({example:?} for one); set `\"do_lower_case\": false` if the model is cased",
+                 vocabulary contain capitals, such as {example:?}; set `\"do_lower_case\": false` if the model is cased",
                 path.display()
             ),
             Self::MovedToken { path, token, named, id } => write!(
@@ -84,7 +83,7 @@ pub(super) fn all(
 ) -> Vec<TokenizerWarning> {
     let config = &folder.config.value;
     let mut warnings = Vec::new();
-    if class == Class::Bert && !config.contains_key("do_lower_case") && Normalisation::of(config).lower_case {
+    if class == Class::Bert && !config.contains_key("do_lower_case") {
         let capitals = capitals(inner);
         // A long word tells most.
         if let Some(example) = capitals.iter().max_by_key(|word| (word.len(), std::cmp::Reverse(word.as_str()))) {

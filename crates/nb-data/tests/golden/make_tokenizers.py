@@ -126,6 +126,9 @@ def folders():
     yield "DistilBertTokenizer", {"tokenizer.json": cased, "tokenizer_config.json": {"tokenizer_class": "DistilBertTokenizerFast"}}
     yield "ElectraTokenizer", {"vocab.txt": VOCAB, "tokenizer_config.json": {"tokenizer_class": "ElectraTokenizer"}}
     yield "class in config.json", {"tokenizer.json": cased, "config.json": {**CONFIG, "tokenizer_class": "PreTrainedTokenizerFast"}}
+    yield "a model without a type", {"tokenizer.json": cased, "config.json": {"vocab_size": 99}}
+    yield "code for the model alone", {"tokenizer.json": cased, "tokenizer_config.json": {"auto_map": {"AutoModel": "a.B"}}}
+    yield "code beside a known class", {"tokenizer.json": cased, "tokenizer_config.json": {"tokenizer_class": "BertTokenizer", "auto_map": {"AutoTokenizer": ["a.B", None]}}}
     yield "tokenizer.json as it is", {"tokenizer.json": cased, "tokenizer_config.json": {**fast, "do_lower_case": True}}
     yield "two vocabularies", {"tokenizer.json": cased, "vocab.txt": VOCAB[::-1]}
     odd = bert_json(CASED, False, model=dict(max_input_chars_per_word=4, continuing_subword_prefix="@"),
@@ -150,6 +153,7 @@ def folders():
     yield "special_tokens_map.json alone", {"vocab.txt": named, "special_tokens_map.json": names}
     yield "special_tokens_map.json before the configuration", {"vocab.txt": named + SPECIAL, "special_tokens_map.json": names, "tokenizer_config.json": NAMES}
     yield "added_tokens_decoder before special_tokens_map.json", {"vocab.txt": named + SPECIAL, "special_tokens_map.json": names, "tokenizer_config.json": {**NAMES, "added_tokens_decoder": decoder(len(named) + 5)}}
+    yield "a name without a value in special_tokens_map.json", {"vocab.txt": VOCAB, "special_tokens_map.json": {"mask_token": None}, "tokenizer_config.json": {"mask_token": "storm"}}
     yield "left truncation", {"vocab.txt": VOCAB, "tokenizer_config.json": {"truncation_side": "left"}}
     baked = bert_json(VOCAB, True)
     baked.enable_truncation(7, direction="left")

@@ -70,7 +70,7 @@ fn the_tokens_of_a_folder_are_those_of_transformers() {
             checked += 1;
         }
     }
-    assert_eq!((golden.folders.len(), checked), (47, 1953));
+    assert_eq!((golden.folders.len(), checked), (51, 2117));
 }
 
 #[test]

@@ -203,11 +203,11 @@ fn other_classes_are_refused_by_name() {
     refused("tokenizer_config.json", r#"{"tokenizer_class": "BertJapaneseTokenizer"}"#, class);
     refused("config.json", r#"{"model_type": "bert", "tokenizer_class": "BertJapaneseTokenizer"}"#, class);
     refused("tokenizer_config.json", r#"{"word_tokenizer_type": "mecab"}"#, "`word_tokenizer_type` is mecab");
-    refused(
-        "tokenizer_config.json",
-        r#"{"auto_map": {"AutoTokenizer": ["a.B", null]}}"#,
-        "`auto_map` is code of its own",
-    );
+    let code = error(&[
+        ("vocab.txt", VOCAB.as_bytes()),
+        ("tokenizer_config.json", br#"{"auto_map": {"AutoTokenizer": ["a.B", null]}}"#),
+    ]);
+    assert!(code.starts_with("FOLDER/tokenizer_config.json: `auto_map` found, so the tokenizer is code"), "{code}");
     refused("config.json", r#"{"model_type": "roberta"}"#, "`model_type` is roberta");
     let vocab = ("vocab.txt", VOCAB.as_bytes());
     let fast = error(&[vocab, ("tokenizer_config.json", br#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#)]);
@@ -232,6 +232,15 @@ fn added_tokens_that_make_no_sense_are_refused() {
     );
     refused("tokenizer_config.json", r#"{"cls_token": 7}"#, "cls_token is 7, expected a token");
     refused("special_tokens_map.json", "[]", "invalid type");
+    for found in [r#""False""#, "0", "null"] {
+        let config = format!(r#"{{"do_lower_case": {found}}}"#);
+        refused("tokenizer_config.json", &config, &format!("do_lower_case is {found}, expected true or false"));
+    }
+    refused(
+        "tokenizer_config.json",
+        r#"{"split_special_tokens": 1}"#,
+        "split_special_tokens is 1, expected true or false",
+    );
 }
 
 #[test]
@@ -296,6 +305,6 @@ fn a_file_that_asks_for_the_impossible_is_an_error() {
         let error = tokenizer.encode("rain in york", None, 8).unwrap_err();
         assert_eq!(error.to_string(), "a text beginning \"rain in york\" cannot be tokenised");
         let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert!(cause.starts_with("the tokenizer's file asks for what cannot be done: "), "{cause}");
+        assert!(cause.starts_with("invalid tokenizer: "), "{cause}");
     }
 }

@@ -1,4 +1,4 @@
-//! Weights that are no numbers are found when they are read, not when a loss or a vector is no number.
+//! Rejects checkpoints with NaN or infinite weights at load time.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,9 +36,10 @@ fn count(tensor: &Tensor) -> usize {
     }
     with_bytes(std::slice::from_ref(tensor), |all| {
         let values = all[0].as_chunks::<4>().0;
-        let is_odd = |value: &[u8; 4]| u32::from_ne_bytes(*value) & EXPONENT == EXPONENT;
-        let blocks = values.chunks(BLOCK).filter(|block| block.iter().fold(false, |any, value| any | is_odd(value)));
-        blocks.map(|block| block.iter().filter(|value| is_odd(value)).count()).sum()
+        let is_not_finite = |value: &[u8; 4]| u32::from_ne_bytes(*value) & EXPONENT == EXPONENT;
+        let blocks =
+            values.chunks(BLOCK).filter(|block| block.iter().fold(false, |any, value| any | is_not_finite(value)));
+        blocks.map(|block| block.iter().filter(|value| is_not_finite(value)).count()).sum()
     })
 }
 

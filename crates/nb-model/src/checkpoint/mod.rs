@@ -1,4 +1,5 @@
-//! Hugging Face checkpoint folders, in and out, strictly: every tensor the model needs and none it does not know.
+//! Reads and writes Hugging Face checkpoint folders. Every tensor of the encoder is required and unknown ones of it are
+//! refused; everything beside the encoder is ignored.
 
 mod finite;
 mod hub;

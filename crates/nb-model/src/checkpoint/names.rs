@@ -1,4 +1,4 @@
-//! Which tensors of a checkpoint are the encoder's, and how they are called today.
+//! Selects the encoder's tensors of a checkpoint and maps old names to current ones.
 
 /// The prefix of the encoder's tensors in a checkpoint that holds a head as well.
 const PREFIX: &str = "bert.";

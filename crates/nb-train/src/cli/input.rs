@@ -1,10 +1,11 @@
 //! Texts to work on: a file or standard input, as lines, CSV, TSV or MIND news, read as a stream.
 
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use nb_data::DataError;
 use nb_data::read::{
     Article, Articles, Column, CsvLayout, Field, Format, Header, LabelRule, Row, Skipped, SkippedRow, Source, articles,
 };
@@ -70,10 +71,7 @@ impl Input {
         let name = "standard input".to_owned();
         let reader: Box<dyn BufRead> = Box::new(std::io::stdin().lock());
         let articles = articles(reader, &name, &format, labels)?;
-        if let Some(line) = articles.unquoted_line() {
-            warn_unquoted(&name, line);
-        }
-        Ok(Windows { articles, size, usable: 0, skipped: Skipped::default(), allowed, name })
+        Ok(Windows::of(articles, name, size, allowed))
     }
 
     /// The path alone, for data whose layout is known.
@@ -140,7 +138,7 @@ impl Input {
 
 /// The input in windows.
 pub(super) struct Windows {
-    articles: Articles<Box<dyn BufRead>>,
+    articles: Box<dyn Iterator<Item = Result<Row, DataError>>>,
     size: usize,
     usable: u64,
     skipped: Skipped,
@@ -152,14 +150,14 @@ impl Windows {
     /// Windows of up to `size` articles of a file.
     pub(super) fn open(source: &Source, size: usize) -> Result<Self> {
         let name = source.path.display().to_string();
-        let file = std::fs::File::open(&source.path).with_context(|| format!("cannot read {name}"))?;
-        let reader: Box<dyn BufRead> = Box::new(BufReader::new(file));
-        let unquoted = source.unquoted_line()?;
-        if let Some(line) = unquoted {
+        Ok(Self::of(source.open()?, name, size, source.allowed_unusable))
+    }
+
+    fn of<R: BufRead + 'static>(articles: Articles<R>, name: String, size: usize, allowed: f64) -> Self {
+        if let Some(line) = articles.unquoted_line() {
             warn_unquoted(&name, line);
         }
-        let articles = articles(reader, &name, &source.decided()?.format, source.labels)?;
-        Ok(Self { articles, size, usable: 0, skipped: Skipped::default(), allowed: source.allowed_unusable, name })
+        Self { articles: Box::new(articles), size, usable: 0, skipped: Skipped::default(), allowed, name }
     }
 
     /// Calls `f` with each window, and judges the rows that were left out at the end.
@@ -188,7 +186,8 @@ impl Windows {
     pub(super) fn check(&self) -> Result<()> {
         let (name, rows) = (&self.name, self.usable + self.skipped.count());
         if self.usable == 0 {
-            bail!("{name}: no text that can be used ({})", self.skipped);
+            let skipped = if self.skipped.count() > 0 { format!(" (skipped {})", self.skipped) } else { String::new() };
+            bail!("{name}: no text that can be used{skipped}");
         }
         if self.skipped.count() as f64 > self.allowed * rows as f64 {
             bail!(
@@ -216,7 +215,7 @@ impl Windows {
             }
         }
         if window.is_empty() && self.skipped.count() > 0 {
-            tracing::warn!("{}: left out {}", self.name, self.skipped);
+            tracing::warn!("{}: skipped {}", self.name, self.skipped);
         }
         Ok(window)
     }

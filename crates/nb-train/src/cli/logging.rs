@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// The log filter for a level or a filter's text: of the HTTP client never more than its warnings, since at `trace` it shows
+/// The log filter for a level or a filter's text: limits the HTTP client to warnings, since at `trace` it shows
 /// requests byte by byte, the hub's token among them.
 ///
 /// # Errors

@@ -42,7 +42,7 @@ pub(super) fn open_store(plan: &Plan, source: &Source, tokenizer: &Tokenizer) ->
         }
     };
     tracing::info!("{}: {} rows, {} tokens, {how}", source.path.display(), store.len(), store.token_count());
-    if let Some(line) = source.unquoted_line()? {
+    if let Some(line) = store.unquoted_line() {
         warn_unquoted(&source.path.display(), line);
     }
     warn_skipped(source, store.skipped());
@@ -63,14 +63,14 @@ fn warn_not_cached(why: &str) {
 /// Says that a TSV's quotes are text.
 pub(crate) fn warn_unquoted(name: &dyn Display, line: u64) {
     tracing::warn!(
-        "{name}: the quotes on line {line} do not pair up, so the file is read as written without quoting; quoting: csv or \
-         none says which it is"
+        "{name}: the quotes on line {line} do not pair up, so the file is read as written without quoting; \
+         set `quoting` to `csv` or `none` to choose"
     );
 }
 
 fn warn_skipped(source: &Source, skipped: &Skipped) {
     if skipped.count() > 0 {
-        tracing::warn!("{}: left out {skipped}", source.path.display());
+        tracing::warn!("{}: skipped {skipped}", source.path.display());
     }
 }
 

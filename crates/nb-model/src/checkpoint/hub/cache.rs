@@ -59,14 +59,12 @@ impl CachedRepository {
         if path.is_file() && same_file(&path, &self.blob(etag)) {
             return Ok(path);
         }
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        #[cfg(unix)]
-        std::os::unix::fs::symlink(Path::new("../../blobs").join(etag), &path)?;
-        #[cfg(not(unix))]
-        fs::copy(self.blob(etag), &path)?;
+        // Renamed into place, since several processes may link one file at the same time.
+        let beside = folder.join(format!("{file}.{}.part", std::process::id()));
+        let made = link_or_copy(&self.blob(etag), &Path::new("../../blobs").join(etag), &beside);
+        made.and_then(|()| fs::rename(&beside, &path)).inspect_err(|_| {
+            let _left = fs::remove_file(&beside); // the error above says what happened
+        })?;
         Ok(path)
     }
 
@@ -78,6 +76,15 @@ impl CachedRepository {
         fs::write(&beside, commit)?;
         fs::rename(beside, refs.join("main"))
     }
+}
+
+/// Makes `link` lead to `relative`; a copy of `blob` where there are no such links.
+#[cfg_attr(unix, allow(unused_variables))]
+fn link_or_copy(blob: &Path, relative: &Path, link: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::symlink(relative, link);
+    #[cfg(not(unix))]
+    return fs::copy(blob, link).map(|_| ());
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

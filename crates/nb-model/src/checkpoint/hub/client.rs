@@ -41,7 +41,7 @@ pub(super) struct Client {
     authorization: Option<String>,
 }
 
-/// Which redirects are followed.
+/// The redirects to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Follow {
     /// Those within the endpoint's origin, such as those of renamed repositories.
@@ -63,9 +63,9 @@ impl Client {
     /// In words, if the endpoint is no address or the token cannot be sent.
     pub(super) fn new(settings: &Settings) -> Result<Self, String> {
         let found = &settings.endpoint;
-        let endpoint: Uri = found.parse().map_err(|error| format!("HF_ENDPOINT is `{found}`: {error}"))?;
+        let endpoint: Uri = found.parse().map_err(|error| format!("HF_ENDPOINT is no address: {error}"))?;
         if endpoint.scheme().is_none() || endpoint.host().is_none() {
-            return Err(format!("HF_ENDPOINT is `{found}`, expected an address such as https://huggingface.co"));
+            return Err("HF_ENDPOINT is no address, expected one such as https://huggingface.co".to_owned());
         }
         let authorization = settings.token.token().map(|token| token.header()).transpose()?;
         let agent = Agent::config_builder()
@@ -89,7 +89,7 @@ impl Client {
     pub(super) fn look_up(&self, repository: &str, revision: &str, file: &str) -> Result<Option<RemoteFile>, String> {
         let endpoint = self.endpoint.to_string();
         let url = format!("{}/{repository}/resolve/{revision}/{file}", endpoint.trim_end_matches('/'));
-        let url: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+        let url: Uri = url.parse().map_err(|error| format!("{}/{repository}: {error}", shown(&self.endpoint)))?;
         let Answer { response, url } = self.send(url, Follow::Within, |url| Request::head(url))?;
         let status = response.status();
         if status == StatusCode::NOT_FOUND {
@@ -102,7 +102,9 @@ impl Client {
         let named = |name: &str, value: Option<&str>| {
             let value = value.map(|value| value.trim_start_matches("W/").trim_matches('"')).unwrap_or_default();
             let valid = is_file_name(value).then(|| value.to_owned());
-            valid.ok_or_else(|| format!("{url}: `{value}` found as {name}; is HF_ENDPOINT a Hugging Face hub?"))
+            valid.ok_or_else(|| {
+                format!("{}: `{value}` found as {name}; is HF_ENDPOINT a Hugging Face hub?", shown(&url))
+            })
         };
         let commit = named("x-repo-commit", header("x-repo-commit"))?;
         let etag = named("etag", header("x-linked-etag").or_else(|| header(ETAG.as_str())))?;

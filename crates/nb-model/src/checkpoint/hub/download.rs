@@ -18,7 +18,7 @@ pub(super) const FILES: [&str; 7] = [
     "special_tokens_map.json",
     "added_tokens.json",
 ];
-/// So many of them are needed, and of the two that follow one; the others are taken where they exist.
+/// The first `NEEDED` files are required, and one of the next two; the others are taken where they exist.
 pub(super) const NEEDED: usize = 2;
 
 /// The newest snapshot in the cache, if it is whole.
@@ -37,7 +37,7 @@ pub(super) fn download(owner: &str, name: &str) -> Result<PathBuf, String> {
     if let Some(variable) = settings.offline {
         return cache.snapshot().map_err(|missing| {
             format!(
-                "hf:{id} is not in the cache, and {variable} forbids to ask the Hugging Face hub: {missing}\n\
+                "hf:{id} is not in the cache, and {variable} is set, so no request was sent: {missing}\n\
                  Fetch it where there is a network (`nb fetch hf:{id}`), point HF_HUB_CACHE to a filled cache, or name a \
                  checkpoint folder on disk."
             )

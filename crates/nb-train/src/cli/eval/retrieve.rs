@@ -32,7 +32,10 @@ impl Eval {
         tell(&log, &qrels, judging);
         let judged: Vec<_> = qrels.queries.iter().collect();
         let own = |judged: &&Judged| documents.index().row(asked[judged.query as usize].as_ref()?.as_bytes());
-        let own = judged.iter().map(own).collect();
+        let own = match judging {
+            Judging::All => judged.iter().map(own).collect(),
+            Judging::Known => Vec::new(),
+        };
         let asked = Asked { vectors: vectors(model, &log.queries, &judged)?, hidden: model.hidden(), own };
         let mut hits = TopHits::new(asked, documents.into(), DEPTH);
         let mut kept = corpus_vectors(model, &self.model, &log.corpus)?;

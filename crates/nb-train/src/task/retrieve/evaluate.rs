@@ -20,7 +20,7 @@ const KINDS: [Kind; 4] = [
     ("recall@100", |m| m.recall100),
 ];
 
-/// Which judgements and queries count.
+/// The set of judgements and queries that an evaluation counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judging {
     /// All, as in trec_eval and BEIR: a relevant document that the corpus lacks counts as not found, a query without a

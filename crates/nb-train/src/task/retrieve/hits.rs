@@ -107,7 +107,8 @@ impl TopHits {
         assert_eq!(vectors.len(), rows.len() * hidden, "values of {} rows of {hidden} units", rows.len());
         for (rows, vectors) in rows.chunks(BLOCK).zip(vectors.chunks(BLOCK * hidden)) {
             let places: Vec<Option<u32>> = rows.iter().map(|&row| self.documents.place(row)).collect();
-            let block = Block { places: &places, vectors, hidden, depth: self.depth };
+            let longest = vectors.chunks_exact(hidden).map(length).fold(0.0, f32::max);
+            let block = Block { places: &places, vectors, hidden, longest, depth: self.depth };
             let table = matrix(vectors, hidden).transpose(0, 1);
             let blocks = self.asked.vectors.chunks(QUERIES * hidden).zip(self.best.chunks_mut(QUERIES));
             for (queries, best) in blocks {
@@ -145,16 +146,21 @@ struct Block<'a> {
     places: &'a [Option<u32>],
     vectors: &'a [f32],
     hidden: usize,
+    /// The greatest length of a vector.
+    longest: f32,
     depth: usize,
+}
+
+/// The Euclidean length of a vector.
+fn length(vector: &[f32]) -> f32 {
+    dot(vector, vector).sqrt()
 }
 
 impl Block<'_> {
     /// More than rounding can put between two ways to add up a product of `query` with one of the vectors: 2 · H · ε
     /// times the product of the lengths (Higham 2002, section 3.1).
     fn rounding(&self, query: &[f32]) -> f32 {
-        let length = |vector: &[f32]| dot(vector, vector).sqrt();
-        let longest = self.vectors.chunks_exact(self.hidden).map(length).fold(0.0, f32::max);
-        2.0 * self.hidden as f32 * f32::EPSILON * length(query) * longest
+        2.0 * self.hidden as f32 * f32::EPSILON * length(query) * self.longest
     }
 }
 

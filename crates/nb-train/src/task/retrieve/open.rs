@@ -67,7 +67,7 @@ fn queries(plan: &Plan, log: &QueryLog, tokenizer: &Tokenizer) -> Result<Queries
     let path = log.qrels.display();
     tracing::info!("{path}: {} queries", qrels.queries.len());
     if !qrels.left_out.is_empty() {
-        tracing::warn!("{path}: no use for {}", qrels.left_out);
+        tracing::warn!("{path}: unused: {}", qrels.left_out);
     }
     let judged = (0..qrels.queries.len() as u32).collect();
     Ok(Queries {

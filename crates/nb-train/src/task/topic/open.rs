@@ -71,7 +71,7 @@ fn split(store: Rc<TokenStore>, rows: Vec<u32>, labels: &Labels) -> Result<Split
     Ok(Split { store, rows, labels })
 }
 
-/// Those of the rows whose labels are known; says how many are not.
+/// Keeps the rows with known labels and logs how many were dropped.
 ///
 /// # Errors
 /// If more than the share `allowed` of a file cannot be used, these rows included.
