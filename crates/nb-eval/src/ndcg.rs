@@ -31,7 +31,7 @@ pub(crate) fn best_first<T: Ord + Default>(relevance: impl Iterator<Item = T>) -
 
 /// The sum of the first `k` gains, each divided by log2(rank + 1).
 pub(crate) fn discounted(gains: impl Iterator<Item = f64>, k: usize) -> f64 {
-    gains.take(k).enumerate().map(|(place, gain)| gain / ((place + 2) as f64).log2()).sum()
+    gains.take(k).enumerate().map(|(place, gain)| gain / ((place + 2) as f64).log2()).fold(0.0, |sum, gain| sum + gain)
 }
 
 #[cfg(test)]

@@ -9,8 +9,11 @@ use anyhow::{Context, Result};
 /// A file beside its place, readable as any new file is; files for temporary use are for their owner alone.
 ///
 /// # Errors
-/// If it cannot be made.
+/// If it cannot be made, or if its place is taken by what is no file, such as a device: renaming would replace that.
 pub(crate) fn file_beside(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    if fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
+        return Err(std::io::Error::other("it is a device or a pipe, expected a file or a free name"));
+    }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     builder(0o666).tempfile_in(folder)
 }

@@ -93,7 +93,11 @@ pub(super) fn check_ends(class: Class, folder: &Folder, special: &SpecialTokens)
         Class::XlmRoberta => XLM_ROBERTA_ENDS,
         Class::AsSaved => return Ok(()), // its template names them
     };
-    for token in ends.map(|key| special.get(key).unwrap_or_default()) {
+    for key in ends {
+        let Some(token) = special.get(key) else {
+            let found = format!("{key} is null, expected a token, since sequences begin and end with one");
+            return Err(super::wrong(folder.config.path.clone())(found.into()));
+        };
         if !folder.vocabulary.holds(token) && !special.declares(token) {
             return Err(DataError::NoSpecialToken {
                 path: folder.vocabulary.path().to_owned(),

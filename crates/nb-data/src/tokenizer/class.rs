@@ -55,10 +55,13 @@ impl Class {
     /// If the class is none of these, is code in the repository, or needs a program such as MeCab.
     pub(super) fn of(folder: &Folder) -> Result<(Self, Segments), DataError> {
         let named = [&folder.config, &folder.model].into_iter().find_map(|file| {
-            let name = file.value.get("tokenizer_class")?.as_str()?;
+            let name = file.value.get("tokenizer_class").filter(|name| !name.is_null())?;
             Some((file, name))
         });
         if let Some((file, found)) = named {
+            let found = found.as_str().ok_or_else(|| {
+                super::wrong(file.path.clone())(format!("tokenizer_class is {found}, expected a name").into())
+            })?;
             let name = found.strip_suffix("Fast").unwrap_or(found);
             if let Some((_, class, segments)) = CLASSES.iter().find(|(known, ..)| *known == name) {
                 return Ok((*class, *segments));

@@ -102,13 +102,24 @@ impl Folder {
     }
 
     /// The end at which texts are cut: `truncation_side`, else the direction of a truncation in `tokenizer.json`.
-    pub(super) fn truncation_side(&self) -> Side {
+    ///
+    /// # Errors
+    /// If `truncation_side` is neither end.
+    pub(super) fn truncation_side(&self) -> Result<Side, DataError> {
         let saved = match &self.vocabulary {
             Vocabulary::Json { value, .. } => value["truncation"]["direction"].as_str(),
             Vocabulary::Lines { .. } => None,
         };
-        let side = self.config.value.get("truncation_side").and_then(Value::as_str).or(saved);
-        if side.is_some_and(|it| it.eq_ignore_ascii_case("left")) { Side::Left } else { Side::Right }
+        match self.config.value.get("truncation_side") {
+            None if saved == Some("Left") => Ok(Side::Left),
+            None => Ok(Side::Right),
+            Some(side) if side == "left" => Ok(Side::Left),
+            Some(side) if side == "right" => Ok(Side::Right),
+            Some(other) => {
+                let found = format!("truncation_side is {other}, expected \"left\" or \"right\"");
+                Err(wrong(self.config.path.clone())(found.into()))
+            }
+        }
     }
 }
 

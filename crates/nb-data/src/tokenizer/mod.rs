@@ -99,7 +99,7 @@ impl Tokenizer {
 
         backend::check_ends(class, &folder, &special)?;
         let config = &folder.config.value;
-        let side = folder.truncation_side();
+        let side = folder.truncation_side()?;
         let mut templates = guarded(|| Templates::of(&inner, side)).map_err(wrong(path.to_owned()))?;
         let mut warnings = warning::all(class, &folder, &special, &inner);
         if inputs(config).unwrap_or(segments) == Segments::Zero {

@@ -54,6 +54,10 @@ impl Saved {
             named.extend(padding(&decoder).map(|token| ("pad_token", token)));
         }
         config.extend(named.iter().map(|(key, token)| ((*key).to_owned(), Value::from(*token))));
+        // A null says that there is no token; a missing key would mean the class's own.
+        for (key, _) in class.default_tokens().iter().filter(|(key, _)| !named.iter().any(|(known, _)| known == key)) {
+            config.insert((*key).to_owned(), Value::Null);
+        }
         let keyed = |content: &str| named.iter().any(|(_, token)| *token == content);
         let extra: Vec<&str> = special_tokens(&decoder).filter(|content| !keyed(content)).collect();
         config.insert("extra_special_tokens".into(), json!(extra));

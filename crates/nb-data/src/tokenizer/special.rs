@@ -156,7 +156,9 @@ fn decoded(config: &Object, decoder: &Value) -> Result<BTreeMap<u64, AddedToken>
     let decoder = decoder.as_object().ok_or_else(|| broken(format!("{DECODER} is not an object")))?;
     let mut added = BTreeMap::new();
     for (id, value) in decoder {
-        let token = token(value).ok_or_else(|| broken(format!("{DECODER}: {id} is {value}, expected a token")))?;
+        let token = token(value).filter(|_| value.is_object());
+        let token =
+            token.ok_or_else(|| broken(format!("{DECODER}: {id} is {value}, expected a token with its flags")))?;
         added.insert(id.parse().map_err(|_| broken(format!("{DECODER}: {id:?} found, expected an id")))?, token);
     }
     Ok(added)

@@ -56,8 +56,7 @@ impl fmt::Display for TokenizerWarning {
             ),
             Self::MovedToken { path, token, named, id } => write!(
                 f,
-                "{}: the added token {token:?} has id {id}, as in transformers 5, where its file says {named}: there is a \
-                 gap before it",
+                "{}: the added token {token:?} has id {id}, as in transformers 5, where its file says {named}",
                 path.display()
             ),
             Self::NoSegments { path } => write!(

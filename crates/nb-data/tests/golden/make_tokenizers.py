@@ -193,7 +193,7 @@ def sequence(tokenizer, function, first, second, most):
     """Token ids and segment ids of a sequence of at most `most` tokens."""
     space = {"tokenizer": tokenizer}
     exec(function.replace("{max_tokens}", str(most)), space)
-    out = space["tokens"](first, second)
+    out = space["tokens"](*[text for text in (first, second) if text is not None])
     return out["input_ids"], out.get("token_type_ids", [0] * len(out["input_ids"]))
 
 

@@ -224,14 +224,21 @@ fn added_tokens_that_make_no_sense_are_refused() {
         assert!(text.contains(&format!("FOLDER/{name}: not a tokenizer that can be used: {says}")), "{text}");
     };
     refused("added_tokens.json", r#"{"rain": -1}"#, "\"rain\" is -1, expected an id");
-    refused("tokenizer_config.json", r#"{"added_tokens_decoder": {"x": "rain"}}"#, "added_tokens_decoder: \"x\" found");
+    refused(
+        "tokenizer_config.json",
+        r#"{"added_tokens_decoder": {"x": {"content": "rain"}}}"#,
+        "added_tokens_decoder: \"x\" found",
+    );
     refused(
         "tokenizer_config.json",
         r#"{"added_tokens_decoder": {"7": 7}}"#,
-        "added_tokens_decoder: 7 is 7, expected a token",
+        "added_tokens_decoder: 7 is 7, expected a token with its flags",
     );
     refused("tokenizer_config.json", r#"{"cls_token": 7}"#, "cls_token is 7, expected a token");
     refused("special_tokens_map.json", "[]", "invalid type");
+    refused("tokenizer_config.json", r#"{"truncation_side": "up"}"#, "truncation_side is \"up\", expected \"left\" or");
+    refused("tokenizer_config.json", r#"{"sep_token": null}"#, "sep_token is null, expected a token");
+    refused("tokenizer_config.json", r#"{"tokenizer_class": 7}"#, "tokenizer_class is 7, expected a name");
     for found in [r#""False""#, "0", "null"] {
         let config = format!(r#"{{"do_lower_case": {found}}}"#);
         refused("tokenizer_config.json", &config, &format!("do_lower_case is {found}, expected true or false"));

@@ -4,8 +4,8 @@
 const PREFIX: &str = "bert.";
 /// The beginnings of the encoder's own names.
 const PARTS: [&str; 2] = ["embeddings.", "encoder."];
-/// A buffer of older versions, not a parameter.
-const BUFFER: &str = "embeddings.position_ids";
+/// Buffers that some versions save, not parameters.
+const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
 /// `BertModel`'s own layer on top, which nearly every checkpoint has.
 const POOLER: &str = "pooler.";
 
@@ -15,7 +15,7 @@ const POOLER: &str = "pooler.";
 /// If any name begins with `bert.`, those are the encoder's; otherwise `embeddings.*` and `encoder.*` are.
 pub(super) fn encoder_names(names: &[&str]) -> Vec<Option<String>> {
     let prefix = if names.iter().any(|name| name.starts_with(PREFIX)) { PREFIX } else { "" };
-    let encoder = |name: &&str| PARTS.iter().any(|part| name.starts_with(part)) && !name.starts_with(BUFFER);
+    let encoder = |name: &&str| PARTS.iter().any(|part| name.starts_with(part)) && !BUFFERS.contains(name);
     names.iter().map(|name| name.strip_prefix(prefix).filter(encoder).map(today)).collect()
 }
 
@@ -25,7 +25,7 @@ pub(super) fn ignored(names: &[&str], ours: &[Option<String>]) -> Option<String>
     const MOST: usize = 5;
     let common = |name: &str| {
         let name = name.strip_prefix(PREFIX).unwrap_or(name);
-        name.starts_with(POOLER) || name.starts_with(BUFFER)
+        name.starts_with(POOLER) || BUFFERS.contains(&name)
     };
     let beside: Vec<&str> =
         names.iter().zip(ours).filter(|(name, ours)| ours.is_none() && !common(name)).map(|(name, _)| *name).collect();
@@ -55,7 +55,7 @@ mod tests {
         assert_eq!(line, "ignoring what is beside the encoder (2): crf.transitions, encoder.mlp.weight");
 
         let names =
-            ["embeddings.position_ids", "embeddings.word_embeddings.weight", "encoder.layer.0.x", "linear.weight"];
+            ["embeddings.token_type_ids", "embeddings.word_embeddings.weight", "encoder.layer.0.x", "linear.weight"];
         let ours = encoder_names(&names);
         assert_eq!(ours[0], None);
         assert_eq!(ours[2].as_deref(), Some("encoder.layer.0.x"));

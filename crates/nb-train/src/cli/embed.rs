@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
 use super::Compute;
@@ -43,6 +43,9 @@ impl Embed {
             Some(max_tokens) => model.with_max_tokens(max_tokens)?,
             None => model,
         };
+        if self.input.is_file(&self.output) {
+            bail!("--output is {}, which is the input", self.output.display());
+        }
         let mut windows = self.input.windows(WINDOW, None, model.fields())?;
         let mut vectors = VectorWriter::new(&self.output, model.hidden())?;
         loop {

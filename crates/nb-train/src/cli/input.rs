@@ -27,14 +27,14 @@ pub(super) struct Input {
     /// Whether the first row names the columns (csv, tsv)
     #[arg(long, value_enum, default_value = "absent")]
     header: HeaderChoice,
-    /// Meaning of quotes (csv, tsv)
-    #[arg(long, value_enum, default_value = "auto")]
-    quoting: QuotingChoice,
+    /// Meaning of quotes (csv, tsv) [default: auto, which reads a tsv twice and holds standard input in memory]
+    #[arg(long, value_enum)]
+    quoting: Option<QuotingChoice>,
     /// Parts of the news (mind, beir) [default: those the model was trained on, else title,abstract]
     #[arg(long, value_delimiter = ',')]
     fields: Vec<FieldChoice>,
     /// Largest share of unusable rows that is still no error
-    #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE")]
+    #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE", value_parser = share)]
     allow_unusable: f64,
 }
 
@@ -45,6 +45,28 @@ pub(super) enum InputFormat {
     Tsv,
     Mind,
     Beir,
+}
+
+impl InputFormat {
+    /// The word on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Mind => "mind",
+            Self::Beir => "beir",
+        }
+    }
+}
+
+/// Parses a share.
+///
+/// # Errors
+/// If it is not a number from 0 to 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,10 +98,19 @@ impl Input {
 
     /// The path alone, for data whose layout is known.
     pub(super) fn path(&self, task: &str) -> Result<&Path> {
-        if self.format.is_some() || !self.columns.is_empty() || !self.fields.is_empty() {
-            bail!("--format, --columns and --fields are for models that tell topics; this one was trained for {task}");
+        let given = self.format.is_some() || self.quoting.is_some();
+        if given || !self.columns.is_empty() || !self.fields.is_empty() {
+            bail!(
+                "--format, --columns, --fields and --quoting are for models that tell topics; this one was trained for \
+                 {task}"
+            );
         }
         Ok(&self.input)
+    }
+
+    /// Returns true if the input is this file, under whatever name.
+    pub(super) fn is_file(&self, path: &Path) -> bool {
+        matches!((self.input.canonicalize(), path.canonicalize()), (Ok(input), Ok(path)) if input == path)
     }
 
     /// Largest share of unusable rows that is still no error.
@@ -96,7 +127,14 @@ impl Input {
             _ => InputFormat::Lines,
         });
         if (!self.columns.is_empty() || label.is_some()) && !matches!(format, InputFormat::Csv | InputFormat::Tsv) {
-            bail!("--columns and --label are for csv and tsv");
+            bail!(
+                "--columns and --label are for csv and tsv, but {} is read as {}; add --format tsv or csv",
+                self.input.display(),
+                format.name()
+            );
+        }
+        if self.quoting.is_some() && !matches!(format, InputFormat::Csv | InputFormat::Tsv) {
+            bail!("--quoting is for csv and tsv, but {} is read as {}", self.input.display(), format.name());
         }
         Ok(match format {
             InputFormat::Lines => Format::Lines,
@@ -111,7 +149,7 @@ impl Input {
                     text: self.columns.iter().map(|c| c.parse::<Column>()).collect::<Result<_, _>>()?,
                     header: if self.header == HeaderChoice::Present { Header::Present } else { Header::Absent },
                     delimiter: if format == InputFormat::Csv { b',' } else { b'\t' },
-                    quoting: self.quoting.into(),
+                    quoting: self.quoting.unwrap_or_default().into(),
                 })
             }
         })

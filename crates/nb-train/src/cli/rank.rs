@@ -12,6 +12,7 @@ use nb_eval::ranks;
 
 use super::Compute;
 use super::catalogue::{Catalogue, read_behaviors};
+use super::input::share;
 use crate::inference::Trained;
 use crate::task::{Scores, score_clicks};
 use crate::whole::file_beside;
@@ -38,7 +39,7 @@ pub(super) struct Rank {
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Largest share of unusable rows that is still no error
-    #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE")]
+    #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE", value_parser = share)]
     allow_unusable: f64,
     #[command(flatten)]
     compute: Compute,

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::Compute;
 use super::catalogue::{SEARCH_BLOCK, corpus_vectors, ids};
-use super::input::Windows;
+use super::input::{Windows, share};
 use crate::inference::{Pooling, Trained, WINDOW};
 use crate::task::texts::warn_repeated;
 use crate::task::{Asked, Documents, Hit, TopHits};
@@ -43,7 +43,7 @@ pub(super) struct Search {
     #[arg(long, value_enum, default_value = "text")]
     output_format: OutputFormat,
     /// Largest share of unusable rows that is still no error
-    #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE")]
+    #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE", value_parser = share)]
     allow_unusable: f64,
     #[command(flatten)]
     compute: Compute,

@@ -8,7 +8,7 @@ use nb_data::batch::{cut, order};
 use nb_data::random::mix;
 use nb_data::read::{Skipped, Source, split};
 use nb_data::store::Origin;
-use nb_data::{BatchSize, IdIndex, Repeated, TokenBatch, TokenStore, Tokenizer};
+use nb_data::{BatchSize, DataError, IdIndex, Repeated, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{AttentivePooling, Bert, Capture, Packed, Pass};
 use tch::{Device, Tensor};
@@ -31,7 +31,12 @@ pub(super) fn open_tokenizer(plan: &Plan) -> Result<Tokenizer> {
 /// # Errors
 /// If the source cannot be used or the store cannot be written.
 pub(super) fn open_store(plan: &Plan, source: &Source, tokenizer: &Tokenizer) -> Result<TokenStore> {
-    let store = TokenStore::open_or_build(&plan.data.cache, source, tokenizer, plan.data.max_tokens)?;
+    let store = TokenStore::open_or_build(&plan.data.cache, source, tokenizer, plan.data.max_tokens);
+    let store = store.map_err(|error| match error {
+        DataError::Write { .. } => anyhow::Error::new(error)
+            .context("cannot cache tokens; set `data.cache` or XDG_CACHE_HOME to another folder"),
+        error => error.into(),
+    })?;
     let how = match store.origin() {
         Origin::Found => "read from the token store".to_owned(),
         Origin::Built => "tokenised".to_owned(),

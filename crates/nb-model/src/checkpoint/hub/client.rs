@@ -232,7 +232,8 @@ fn origin(url: &Uri) -> Option<(String, String, u16)> {
 
 /// An address for messages: without what follows the path, where signatures stand.
 fn shown(url: &Uri) -> String {
-    format!("{}://{}{}", url.scheme_str().unwrap_or_default(), url.host().unwrap_or_default(), url.path())
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}{}", url.scheme_str().unwrap_or_default(), url.host().unwrap_or_default(), url.path())
 }
 
 fn failure(url: &Uri, error: &ureq::Error) -> String {
