@@ -246,11 +246,13 @@ fn a_header_that_lies_is_refused() {
 #[test]
 fn a_dimension_beyond_all_bounds_is_refused() {
     let folder = Folder::new();
-    let header = r#"{"w":{"dtype":"F32","shape":[9223372036854775808,0],"data_offsets":[0,0]}}"#;
+    let header = r#"{"encoder.w":{"dtype":"F32","shape":[9223372036854775808,0],"data_offsets":[0,0]}}"#;
     let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
     std::fs::write(folder.weights(), bytes).unwrap();
-    folder
-        .assert_refused(WEIGHTS_FILE, &["tensor w is of shape [9223372036854775808, 0]", "expected dimensions below"]);
+    folder.assert_refused(
+        WEIGHTS_FILE,
+        &["tensor encoder.w is of shape [9223372036854775808, 0]", "expected dimensions below"],
+    );
 }
 
 /// A model of a petabyte: refused before any of it is asked for. So are a gigabyte of segment embeddings, which a file need

@@ -154,8 +154,8 @@ fn odd_searches_that_are_no_errors() {
     let ended = place.train(&[FINETUNE]).done();
     assert_eq!(samples(&place), (QUERIES - 1) * DOCUMENTS / 3);
     for part in [
-        "corpus.jsonl: left out 1 that are not JSON objects, first on line 27",
-        "queries.jsonl: left out 1 without an id, first on line 1",
+        "corpus.jsonl: skipped 1 that are not JSON objects, first on line 27",
+        "queries.jsonl: skipped 1 without an id, first on line 1",
         "judgements for unknown queries: 10",
         "judgements of unknown documents: 1",
         "repeated judgements: 1",

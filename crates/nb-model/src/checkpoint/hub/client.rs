@@ -63,9 +63,11 @@ impl Client {
     /// In words, if the endpoint is no address or the token cannot be sent.
     pub(super) fn new(settings: &Settings) -> Result<Self, String> {
         let found = &settings.endpoint;
-        let endpoint: Uri = found.parse().map_err(|error| format!("HF_ENDPOINT is no address: {error}"))?;
+        // An address may hold a password, which no message shows.
+        let named = found.rsplit_once('@').map_or(found.as_str(), |(_, host)| host);
+        let endpoint: Uri = found.parse().map_err(|error| format!("HF_ENDPOINT is `{named}`: {error}"))?;
         if endpoint.scheme().is_none() || endpoint.host().is_none() {
-            return Err("HF_ENDPOINT is no address, expected one such as https://huggingface.co".to_owned());
+            return Err(format!("HF_ENDPOINT is `{named}`, expected an address such as https://huggingface.co"));
         }
         let authorization = settings.token.token().map(|token| token.header()).transpose()?;
         let agent = Agent::config_builder()
