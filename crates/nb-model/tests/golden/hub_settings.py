@@ -3,7 +3,7 @@
     pip install huggingface_hub==2.4.0
     python crates/nb-model/tests/golden/hub_settings.py
 
-The user who runs it and their home folder stand in the file as `me` and `/home/me`. No token files exist at the paths
+The user who runs it and their home folder stand in the file as `me` and `/users/me`. No token files exist at the paths
 that the cases name.
 """
 
@@ -78,7 +78,7 @@ out = []
 for environment in cases:
     done = subprocess.run([sys.executable, "-c", PRINT], env=environment, capture_output=True, text=True, check=True)
     case = json.dumps({"environment": environment} | json.loads(done.stdout), ensure_ascii=False)
-    out.append(case.replace(f"~{ME.pw_name}", "~me").replace(ME.pw_dir, "/home/me"))
+    out.append(case.replace(f"~{ME.pw_name}", "~me").replace(ME.pw_dir, "/users/me"))
 path = pathlib.Path(__file__).with_suffix(".json")
 path.write_text("[\n" + ",\n".join(out) + "\n]\n", encoding="utf-8")
 print(len(out), "cases")

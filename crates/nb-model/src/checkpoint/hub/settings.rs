@@ -239,7 +239,7 @@ mod tests {
         assert!(cases.len() > 40, "{} cases", cases.len());
         for case in cases {
             let variable = |name: &str| case.environment.get(name).cloned();
-            let home = |user: Option<&str>| user.is_none_or(|user| user == "me").then(|| "/home/me".to_owned());
+            let home = |user: Option<&str>| user.is_none_or(|user| user == "me").then(|| "/users/me".to_owned());
             let found = Settings::read(&Surroundings { variable: &variable, home: &home });
             let token = match case.token {
                 // A file that is not there gives no token either.
