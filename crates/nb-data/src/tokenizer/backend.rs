@@ -31,9 +31,9 @@ pub(super) struct Switches {
     /// As `lower_case`, unless it is set.
     pub(super) strip_accents: Option<bool>,
     pub(super) chinese_characters: bool,
-    /// Whether XLM-R's first word begins with a space.
+    /// A space before the first word, for XLM-R.
     prefix_space: bool,
-    /// Whether special tokens in a text are split like other words.
+    /// Special tokens in a text are split like other words.
     split_special: bool,
 }
 
