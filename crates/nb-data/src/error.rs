@@ -44,7 +44,7 @@ pub enum DataError {
     NoRows {
         /// The file.
         path: PathBuf,
-        /// What was found instead.
+        /// The counts of what was found instead.
         skipped: Box<Skipped>,
     },
 
@@ -53,7 +53,7 @@ pub enum DataError {
     NoQueries {
         /// The file.
         path: PathBuf,
-        /// What was found instead.
+        /// The counts of what was found instead.
         left_out: Box<crate::beir::LeftOut>,
     },
 
@@ -62,7 +62,7 @@ pub enum DataError {
     NoRelevant {
         /// The file.
         path: PathBuf,
-        /// What was found instead.
+        /// The counts of what was found instead.
         left_out: Box<crate::beir::LeftOut>,
     },
 

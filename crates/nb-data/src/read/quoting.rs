@@ -169,7 +169,7 @@ mod tests {
     }
 
     proptest! {
-        /// What the `csv` crate writes between tabs is taken for quoted, unless texts hold whole rows themselves.
+        /// Output of the `csv` crate between tabs is taken for quoted, unless texts hold whole rows themselves.
         #[test]
         fn written_by_the_csv_crate_is_quoted(
             rows in prop::collection::vec(prop::collection::vec("[ab\"é]{1,4}(\n[ab\"]{0,3})?", 3..=3), 1..8),

@@ -44,8 +44,9 @@ pub(super) struct Eval {
     /// Which of the folder's judgements (retrieve) [default: test]
     #[arg(long, value_enum)]
     split: Option<SplitChoice>,
-    /// Only documents of the corpus and queries with a relevant one among them count, and nDCG has gain 2^y − 1
-    /// (retrieve). Without it the metrics are those of trec_eval and BEIR: every judged query counts, and gain is linear
+    /// Count only documents of the corpus, the one with the query's own id included, and queries with a relevant one
+    /// among them, with gain 2^y − 1 (retrieve). Without it the metrics are those of trec_eval and BEIR: every judged
+    /// query counts, and gain is linear
     #[arg(long)]
     judged_only: bool,
     #[command(flatten)]
