@@ -6,14 +6,14 @@ use nb_data::random::Stream;
 use nb_dist::ProcessGroup;
 use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Packed, Precision};
 use nb_share::{Shared, Sharing};
-use nb_train::adamw::AdamW;
 use nb_train::method::{Course, Method, Share, presets};
-use nb_train::models::{Model, Models};
-use nb_train::schedule::Moment;
+use nb_train::model::{Model, Models};
+use nb_train::optim::AdamW;
+use nb_train::step::schedule::Moment;
+use nb_train::step::telemetry::Watch;
+use nb_train::step::terms::Counts;
 use nb_train::step::{Context, Stepper};
 use nb_train::task::{Layers, Objective, TopicTop, Tops};
-use nb_train::terms::Counts;
-use nb_train::watch::Watch;
 use tch::{Device, Tensor};
 
 /// Sentences one after the other, each with a label.

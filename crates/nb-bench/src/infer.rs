@@ -12,7 +12,7 @@ use nb_data::read::{Article, read};
 use nb_model::Precision;
 use nb_train::config::RunConfig;
 use nb_train::inference::{Trained, WINDOW};
-use nb_train::models::{Models, Role};
+use nb_train::model::{Models, Role};
 use nb_train::plan::{Plan, TaskPlan};
 use nb_train::task::{Task, Topic};
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nb_model::{Arena, Layout};
-use nb_train::adamw::{AdamW, Group, clip_factor, gradient_norm};
+use nb_train::optim::{AdamW, Group, clip_factor, gradient_norm};
 use tch::{Device, Tensor};
 
 const TABLE: [i64; 2] = [30_522, 384];

@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use nb_model::{Arena, Layout};
 use tch::Device;
 
-use crate::adamw::Group;
-use crate::checkpoint::{CHECKPOINTS, Checkpoint, Checkpoints, Identity, Saved, State};
 use crate::config::CheckpointEvery;
+use crate::optim::Group;
+use crate::run_folder::checkpoint::{CHECKPOINTS, Checkpoint, Checkpoints, Identity, Saved, State};
 
 const STEP: u64 = 3;
 

@@ -4,8 +4,8 @@ use nb_model::{Capture, DropoutKey, Pass};
 use nb_momentum::{Beta, blend_layers};
 use nb_share::Sharing;
 use nb_train::method::TermKind;
+use nb_train::step::terms::{Compared, Shown};
 use nb_train::task::Outputs;
-use nb_train::terms::{Compared, Shown};
 use tch::{Kind, Tensor};
 
 use super::cases::{Case, Labelled, Readers, Searches};

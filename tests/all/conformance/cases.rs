@@ -7,8 +7,8 @@ use nb_data::behaviors::ReaderBatch;
 use nb_data::beir::QueryBatch;
 use nb_model::{AttentivePooling, Dense, Packed, Reader};
 use nb_share::Sharing;
+use nb_train::step::terms::Counts;
 use nb_train::task::{Objective, RankBatch, RecommendTop, RetrieveBatch, RetrieveTop, TopicTop, Tops, clicked_first};
-use nb_train::terms::Counts;
 use tch::Tensor;
 
 use super::golden::{Golden, device};

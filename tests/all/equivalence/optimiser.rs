@@ -1,7 +1,7 @@
 //! AdamW against the trajectory in `tests/golden/adamw.json`.
 
 use nb_model::{Arena, Layout};
-use nb_train::adamw::{AdamW, Group};
+use nb_train::optim::{AdamW, Group};
 use serde_json::Value;
 use tch::{Device, Tensor};
 

@@ -6,11 +6,11 @@ use nb_data::beir::{Judged, LeftOut, Qrels, QueryBatch};
 use nb_data::{IdIndex, TokenBatch};
 use nb_model::{AttentivePooling, BertConfig, Precision, Reader};
 use nb_share::{Shared, Sharing};
-use nb_train::adamw::Group;
 use nb_train::method::{Method, TermKind};
-use nb_train::models::Models;
+use nb_train::model::Models;
+use nb_train::optim::Group;
+use nb_train::step::telemetry::Watch;
 use nb_train::task::{Layers, Objective, RankBatch, RecommendTop, RetrieveBatch, RetrieveTop, Tops};
-use nb_train::watch::Watch;
 use tch::{Device, Tensor};
 
 use super::repeat::assert_repeats;

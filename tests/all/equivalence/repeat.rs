@@ -2,11 +2,11 @@
 
 use nb_model::{Capture, DropoutKey, Keep, Pass, Precision};
 use nb_share::Sharing;
-use nb_train::adamw::Group;
-use nb_train::models::Models;
-use nb_train::schedule::Moment;
+use nb_train::model::Models;
+use nb_train::optim::Group;
+use nb_train::step::schedule::Moment;
+use nb_train::step::telemetry::Watch;
 use nb_train::task::TopicTop;
-use nb_train::watch::Watch;
 use tch::{Kind, Tensor};
 
 use crate::support::{FIRST, encoder, largest, pair, preset, sentences, small, stepper, student, teacher};

@@ -3,7 +3,7 @@
 use nb_model::Precision;
 use nb_share::Sharing;
 use nb_train::method::{Method, TermKind};
-use nb_train::models::Models;
+use nb_train::model::Models;
 use nb_train::task::TopicTop;
 use tch::Tensor;
 

@@ -2,11 +2,11 @@
 
 use nb_model::{Capture, Pass, Precision};
 use nb_share::Sharing;
-use nb_train::adamw::Group;
 use nb_train::method::{Method, Share, TeacherRole, TermKind};
-use nb_train::models::{Models, Role};
+use nb_train::model::{Models, Role};
+use nb_train::optim::Group;
+use nb_train::step::telemetry::{StepReport, Watch};
 use nb_train::task::TopicTop;
-use nb_train::watch::{StepReport, Watch};
 use tch::{Kind, Tensor};
 
 use crate::support::{
@@ -108,7 +108,7 @@ fn cosines_and_norms_are_those_of_the_gradients_before_the_blend() {
 fn agreement_counts_rows_over_all_micro_batches() {
     let (method, task) = (preset("newsbert"), sentences(&LENGTHS, 3));
     let models = models(&method);
-    let logits = |model: &nb_train::models::Model<TopicTop>, batch: &Batch| {
+    let logits = |model: &nb_train::model::Model<TopicTop>, batch: &Batch| {
         let packed = batch.packed();
         let encoded = model.bert.encode(&packed, Pass::Inference, Capture::Last);
         tch::no_grad(|| model.top.forward(encoded.last(), &packed)).to_kind(Kind::Double)

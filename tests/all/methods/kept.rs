@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use nb_model::Bert;
-use nb_train::assemble::outputs;
-use nb_train::kept::{Kept, Output, Source};
-use nb_train::models::Models;
+use nb_train::model::Models;
+use nb_train::model::build::outputs;
+use nb_train::model::teacher_cache::{Kept, Output, Source};
 use nb_train::plan::Plan;
 use nb_train::task::{Task, Topic};
 use tch::{Kind, Tensor};
@@ -23,7 +23,7 @@ const TEACHERS: u64 = 2;
 fn keep<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>, cache: &Path, states: Kind) -> Vec<Kept> {
     let all = outputs(&plan.method, &plan.teacher_config, plan.student_layers).expect("no term needs scores");
     let teachers = models.teacher.iter().chain(&models.others).enumerate();
-    let one = |(i, model): (usize, &nb_train::models::Model<K::Top>)| {
+    let one = |(i, model): (usize, &nb_train::model::Model<K::Top>)| {
         let source = Source { bert: &model.bert, key: &format!("teacher {i}"), cache, states };
         let outputs = if i == 0 { all.clone() } else { vec![Output::Pooled] };
         Kept::open(&source, &outputs, &task.stores(), |states, packed| task.pooled(&model.top, states, packed)).unwrap()

@@ -4,9 +4,9 @@ use nb_model::{Dense, DropoutKey, Pass, Precision};
 use nb_share::LayerMap;
 use nb_train::config::MethodConfig;
 use nb_train::method::{Method, TermKind};
-use nb_train::models::{Model, Models};
+use nb_train::model::{Model, Models};
+use nb_train::step::terms::{Compared, Shown};
 use nb_train::task::Layers;
-use nb_train::terms::{Compared, Shown};
 use tch::{Device, Tensor};
 
 use crate::conformance::cases::{Case, HEAD, Labelled, Readers, Searches};

@@ -4,7 +4,7 @@ use nb_model::{Dense, Precision};
 use nb_share::LayerMap;
 use nb_train::config;
 use nb_train::method::Share;
-use nb_train::models::{Model, Models};
+use nb_train::model::{Model, Models};
 use nb_train::plan::{Plan, TaskPlan};
 use nb_train::task::{Layers, Recommend, Retrieve, Task, Topic, Widths};
 use tch::Device;

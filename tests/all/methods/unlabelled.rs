@@ -6,10 +6,10 @@ use nb_data::TokenBatch;
 use nb_data::behaviors::ReaderBatch;
 use nb_data::beir::QueryBatch;
 use nb_loss::IGNORE;
-use nb_train::models::Models;
+use nb_train::model::Models;
 use nb_train::plan::Plan;
+use nb_train::step::terms::Counts;
 use nb_train::task::{Objective, RankBatch, RetrieveBatch, Task};
-use nb_train::terms::Counts;
 use tch::Tensor;
 
 use super::tasks::{models, plan, readers, recommend, retrieve, searches, topic, topics};

@@ -6,7 +6,7 @@
 //! | part | bytes |
 //! | --- | --- |
 //! | weights, gradients | 4·P each, of every encoder and top layer ([`nb_model::Arena`]); a frozen one has room for gradients too |
-//! | moments | 8·P of what is trained ([`crate::adamw::Group`]) |
+//! | moments | 8·P of what is trained ([`crate::optim::Group`]) |
 //! | bf16 copies | 2·P of the encoder layers |
 //! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; after the activation, and before it or its slope; both normalised sums; the attention weights. The layer's output is 4·n·H more, in bf16 only where states are shown, and there the copy of its input 2·n·H |
 //! | with `train.recompute` | 4·n·H a layer and the tape of one |

@@ -4,9 +4,10 @@
 //! A task knows nothing of teachers, students or methods beyond the sharing of its top layers.
 
 mod dot;
+pub mod evaluation;
 mod recommend;
 mod retrieve;
-pub(crate) mod texts;
+pub mod texts;
 mod topic;
 
 use std::path::Path;
@@ -18,11 +19,11 @@ use nb_model::{Arena, AttentivePooling, Bert, POOLING_QUERY, Packed};
 use nb_share::Shared;
 use tch::{Device, Tensor};
 
-use crate::card::Description;
-use crate::evaluation::Evaluation;
 use crate::method::Share;
-use crate::models::Model;
-use crate::terms::Counts;
+use crate::model::Model;
+use crate::model::saved_folder::Description;
+use crate::step::terms::Counts;
+use crate::task::evaluation::Evaluation;
 
 pub use recommend::{
     Impressions, NewsVectors, RankBatch, Readers, Recommend, RecommendTop, Scores, clicked_first, evaluate_clicks,

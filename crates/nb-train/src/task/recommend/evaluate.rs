@@ -6,7 +6,7 @@ use nb_eval::{Impression, ImpressionMetrics, each_impression, ranks};
 use rayon::prelude::*;
 
 use super::Scores;
-use crate::evaluation::{Evaluation, Metric, Outcomes, Part};
+use crate::task::evaluation::{Evaluation, Metric, Outcomes, Part};
 
 /// The impressions that were scored.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use nb_eval::{Gain, QueryMetrics, Retrieved, query_metrics};
 use rayon::prelude::*;
 
 use super::Hit;
-use crate::evaluation::{Evaluation, Metric, Outcomes};
+use crate::task::evaluation::{Evaluation, Metric, Outcomes};
 
 /// Documents that a search must find for the metrics.
 pub const DEPTH: usize = 100;

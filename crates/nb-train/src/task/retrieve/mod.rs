@@ -21,11 +21,11 @@ use tch::{Device, Tensor};
 
 use super::texts::{Distinct, Unlabelled, encode, pack, probe, rows_of, vectors};
 use super::{Layers, Objective, SplitName, Task, Tops, Widths, accept, pooling};
-use crate::card::{Card, Description, save_head};
-use crate::evaluation::Evaluation;
 use crate::method::Share;
-use crate::models::Model;
-use crate::terms::Counts;
+use crate::model::Model;
+use crate::model::saved_folder::{Card, Description, save_head};
+use crate::step::terms::Counts;
+use crate::task::evaluation::Evaluation;
 
 pub use documents::Documents;
 pub use evaluate::{DEPTH, Judging, evaluate_hits};

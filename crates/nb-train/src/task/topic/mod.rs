@@ -17,15 +17,15 @@ use nb_loss::IGNORE;
 use nb_model::{Arena, AttentivePooling, Bert, Capture, Dense, POOLING_QUERY, Packed, Pass};
 use nb_share::Shared;
 use tch::{Device, Kind, Tensor};
+use warnings::warnings;
 
 use super::texts::{NOT_NUMBERS, numbers, pack, probe};
 use super::{Layers, Objective, SplitName, Task, Tops, Widths, accept, pooling};
-use crate::card::{Card, Description, save_head};
-use crate::evaluation::{Classes, Evaluation, Metric, Outcomes};
 use crate::method::Share;
-use crate::models::Model;
-use crate::terms::Counts;
-use warnings::warnings;
+use crate::model::Model;
+use crate::model::saved_folder::{Card, Description, save_head};
+use crate::step::terms::Counts;
+use crate::task::evaluation::{Classes, Evaluation, Metric, Outcomes};
 
 /// Rows of a token store, with the number of each row's label.
 #[derive(Debug)]

@@ -1,0 +1,1 @@
+../../build/libtorch.rs
