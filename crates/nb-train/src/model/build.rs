@@ -9,12 +9,12 @@ use nb_share::{LayerMap, initialise};
 use tch::Kind;
 
 use crate::method::{Method, Share, TeacherRole, TermKind};
-use crate::model::saved_folder::{Description, fill_top};
-use crate::model::teacher_cache::{self, Kept, Output};
+use crate::model::saved_folder::{Description, fill_head};
+use crate::model::teacher_cache::{self, Output, TeacherCache};
 use crate::model::{Model, Models};
 use crate::plan::{ModelSource, Plan, StudentStart};
 use crate::run_folder::provenance;
-use crate::task::{Layers, Task, Tops, Widths};
+use crate::task::{HeadPair, Layers, Task, Widths};
 
 /// Salts that keep the random numbers of different purposes apart.
 const TOP_SEED: u64 = 1;
@@ -27,7 +27,7 @@ impl<T: Layers> Models<T> {
     ///
     /// # Errors
     /// If a checkpoint cannot be loaded, or if teacher and student do not fit the method.
-    pub fn build<K: Task<Top = T>>(plan: &Plan, task: &K) -> Result<Self> {
+    pub fn build<K: Task<Head = T>>(plan: &Plan, task: &K) -> Result<Self> {
         let method = &plan.method;
         let source = load(&plan.teacher, &plan.source_config, plan, TEACHER_SEED).context("teacher")?;
         let student = method.has_student().then(|| student(plan, &source)).transpose().context("student")?;
@@ -41,8 +41,8 @@ impl<T: Layers> Models<T> {
             teacher: plan.teacher_config.hidden_size,
             student: student.as_ref().map_or(plan.teacher_config.hidden_size, |s| s.config().hidden_size),
         };
-        let Tops { teacher: teacher_top, student: student_top } =
-            task.tops(widths, method.share, nb_data::random::mix(&[plan.seed, TOP_SEED]), plan.device);
+        let HeadPair { teacher: teacher_top, student: student_top } =
+            task.heads(widths, method.share, nb_data::random::mix(&[plan.seed, TOP_SEED]), plan.device);
         let keeping = |mut bert: Bert| {
             bert.set_keep(plan.train.keep);
             bert
@@ -60,11 +60,11 @@ impl<T: Layers> Models<T> {
             teacher: match method.teacher {
                 TeacherRole::Absent => None,
                 TeacherRole::Frozen => Some(frozen.next().context("method.teacher is frozen, but there is none")?),
-                TeacherRole::Joint => Some(Model { bert: keeping(source), top: teacher_top }),
+                TeacherRole::Joint => Some(Model { bert: keeping(source), head: teacher_top }),
             },
             others: frozen.collect(),
             projection: student.as_ref().and_then(|_| projection(plan, widths)),
-            student: student.map(|bert| Model { bert: keeping(bert), top: student_top }),
+            student: student.map(|bert| Model { bert: keeping(bert), head: student_top }),
             map,
             kept,
         })
@@ -116,7 +116,7 @@ fn student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
 ///
 /// # Errors
 /// If the folder holds no such model, or one of another task, other labels or another tokenizer.
-pub fn trained<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Top>> {
+pub fn trained<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Head>> {
     let Some(description) = Description::read(folder)? else {
         bail!("it holds an encoder without top layers, expected a model folder of a run")
     };
@@ -130,9 +130,9 @@ pub fn trained<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K:
     if plan.data.max_tokens as i64 > most {
         bail!("it has {most} positions, but data.max_tokens is {}", plan.data.max_tokens);
     }
-    let top = own_top(&bert, plan, task);
-    fill_top(folder, &top.arenas())?;
-    Ok(Model { bert, top })
+    let head = own_top(&bert, plan, task);
+    fill_head(folder, &head.arenas())?;
+    Ok(Model { bert, head })
 }
 
 /// A model of a run as the first process has it in a folder, in all processes: for the same task, of the form of `like`.
@@ -144,16 +144,16 @@ pub fn trained_by_first<K: Task>(
     (plan, task): (&Plan, &K),
     like: &BertConfig,
     processes: &ProcessGroup,
-) -> Result<Model<K::Top>> {
+) -> Result<Model<K::Head>> {
     let mut model = if processes.is_first() {
         let _work = processes.at_work();
         trained(folder, plan, task)?
     } else {
         let bert = Bert::zeros(like.clone(), plan.device, plan.precision)?;
-        let top = own_top(&bert, plan, task);
-        Model { bert, top }
+        let head = own_top(&bert, plan, task);
+        Model { bert, head }
     };
-    for arena in std::iter::once(model.bert.arena()).chain(model.top.arenas()) {
+    for arena in std::iter::once(model.bert.arena()).chain(model.head.arenas()) {
         processes.broadcast(&mut arena.values())?;
     }
     model.bert.parameters_changed();
@@ -161,9 +161,9 @@ pub fn trained_by_first<K: Task>(
 }
 
 /// Top layers for an encoder that shares them with no other.
-fn own_top<K: Task>(bert: &Bert, plan: &Plan, task: &K) -> K::Top {
+fn own_top<K: Task>(bert: &Bert, plan: &Plan, task: &K) -> K::Head {
     let hidden = bert.config().hidden_size;
-    task.tops(Widths { teacher: hidden, student: hidden }, Share::NOTHING, 0, plan.device).teacher
+    task.heads(Widths { teacher: hidden, student: hidden }, Share::NOTHING, 0, plan.device).teacher
 }
 
 /// The outputs of frozen teachers that a method looks at, if all of them can be kept. Attention scores cannot: they are as
@@ -188,17 +188,17 @@ pub fn outputs(method: &Method, teacher: &BertConfig, student_layers: usize) -> 
 }
 
 /// What frozen teachers make of the texts, kept on disk if the plan says so; where that fails they compute it in every step.
-fn keep<K: Task>(plan: &Plan, task: &K, teachers: &[Model<K::Top>]) -> Vec<Kept> {
+fn keep<K: Task>(plan: &Plan, task: &K, teachers: &[Model<K::Head>]) -> Vec<TeacherCache> {
     let Some((outputs, states)) = kept_outputs(plan, task) else { return Vec::new() };
-    let one = |(folder, model): (&std::path::PathBuf, &Model<K::Top>)| -> Result<Kept> {
+    let one = |(folder, model): (&std::path::PathBuf, &Model<K::Head>)| -> Result<TeacherCache> {
         let key = format!("{} {:?} {:?}", provenance::weights(folder)?, plan.precision, plan.device);
         let source =
             teacher_cache::Source { bert: &model.bert, key: &key, cache: &plan.data.cache.join("outputs"), states };
         // Of a further teacher the logits alone count.
         let outputs = if std::ptr::eq(model, &teachers[0]) { outputs.clone() } else { vec![Output::Pooled] };
-        Kept::open(&source, &outputs, &task.stores(), |states, packed| task.pooled(&model.top, states, packed))
+        TeacherCache::open(&source, &outputs, &task.stores(), |states, packed| task.pooled(&model.head, states, packed))
     };
-    let all: Result<Vec<Kept>> = plan.trained.iter().zip(teachers).map(one).collect();
+    let all: Result<Vec<TeacherCache>> = plan.trained.iter().zip(teachers).map(one).collect();
     all.unwrap_or_else(|e| {
         tracing::warn!("the teacher's outputs are computed in every step, since they cannot be kept: {e:#}");
         Vec::new()

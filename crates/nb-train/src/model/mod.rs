@@ -10,7 +10,7 @@ use nb_share::LayerMap;
 use serde::{Deserialize, Serialize};
 
 use crate::method::TeacherRole;
-use crate::model::teacher_cache::Kept;
+use crate::model::teacher_cache::TeacherCache;
 
 /// An encoder with the top layers of a task.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Model<T> {
     /// The encoder.
     pub bert: Bert,
     /// What stands on it.
-    pub top: T,
+    pub head: T,
 }
 
 /// The models of a run.
@@ -35,7 +35,7 @@ pub struct Models<T> {
     /// Which teacher layers stand behind each student layer, where the method sets them against each other.
     pub map: Option<LayerMap>,
     /// What frozen teachers make of the texts, where that is kept: the first teacher's, then the others'.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<TeacherCache>,
 }
 
 impl<T> Models<T> {

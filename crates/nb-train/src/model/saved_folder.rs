@@ -32,7 +32,7 @@ pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
 ///
 /// # Errors
 /// If the file cannot be read or does not fit.
-pub fn fill_top(folder: &Path, arenas: &[&Arena]) -> Result<()> {
+pub fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     let path = folder.join(HEAD_FILE);
     let mut tensors: BTreeMap<String, Tensor> = read_tensors(&path)?.into_iter().collect();
     let Some((last, first)) = arenas.split_last() else { return Ok(()) };

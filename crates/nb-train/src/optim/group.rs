@@ -9,11 +9,11 @@ use super::update::sum_of_squares;
 
 /// One arena under optimisation: its handles, its moments, and its peak learning rate.
 #[derive(Debug)]
-pub struct Group {
+pub struct ParamGroup {
     pub(super) values: Tensor,
     pub(super) grads: Tensor,
-    pub(super) first: Tensor,
-    pub(super) second: Tensor,
+    pub(super) exp_avg: Tensor,
+    pub(super) exp_avg_sq: Tensor,
     pub(super) spans: Vec<Span>,
     /// The arena's table, where its rows are updated when they are needed; no span covers it then.
     pub(super) rows: Option<Rows>,
@@ -35,7 +35,7 @@ impl Span {
     }
 }
 
-impl Group {
+impl ParamGroup {
     /// A group over `arena` with moments of zero.
     pub fn new(arena: &Arena, peak: f64) -> Self {
         let rows = if arena.values().device() == Device::Cpu { Rows::in_arena(arena) } else { None };
@@ -48,37 +48,37 @@ impl Group {
             }
         }
         let zeros = || arena.values().zeros_like();
-        Self { values: arena.values(), grads: arena.grads(), first: zeros(), second: zeros(), spans, rows, peak }
+        Self { values: arena.values(), grads: arena.grads(), exp_avg: zeros(), exp_avg_sq: zeros(), spans, rows, peak }
     }
 
     /// What an update changes, by name: the values and both moments, which share their memory with the group's. To be read
-    /// when all are up to date ([`Group::settle`]), and written before the first update.
+    /// when all are up to date ([`ParamGroup::catch_up`]), and written before the first update.
     pub(crate) fn state(&self) -> [(&'static str, Tensor); 3] {
-        [("values", &self.values), ("first", &self.first), ("second", &self.second)]
+        [("values", &self.values), ("first", &self.exp_avg), ("second", &self.exp_avg_sq)]
             .map(|(name, tensor)| (name, tensor.shallow_clone()))
     }
 
     /// Sets the moments to zero, so that the next update is update 1.
-    pub fn forget(&mut self) {
-        self.settle();
-        let _ = self.first.zero_();
-        let _ = self.second.zero_();
+    pub fn reset_state(&mut self) {
+        self.catch_up();
+        let _ = self.exp_avg.zero_();
+        let _ = self.exp_avg_sq.zero_();
     }
 
     /// Brings every value up to date. To be called before anything but [`crate::step::Stepper::step`] reads the arena's
     /// values after updates: rows of a table that no step has looked up since may still lack some.
-    pub fn settle(&mut self) {
-        let Self { values, first, second, rows, .. } = self;
+    pub fn catch_up(&mut self) {
+        let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
         if let Some(rows) = rows {
-            with_slices::<f32, 0, 3, _>([], [values, first, second], |_, buffers| rows.settle_all(buffers));
+            with_slices::<f32, 0, 3, _>([], [values, exp_avg, exp_avg_sq], |_, buffers| rows.catch_up_all(buffers));
         }
     }
 
     /// Brings some rows of the table up to date: `ids` in ascending order, each once.
-    pub(crate) fn settle_rows(&mut self, ids: &[u32]) {
-        let Self { values, first, second, rows, .. } = self;
+    pub(crate) fn catch_up_rows(&mut self, ids: &[u32]) {
+        let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
         if let Some(rows) = rows {
-            with_slices::<f32, 0, 3, _>([], [values, first, second], |_, buffers| rows.settle(buffers, ids));
+            with_slices::<f32, 0, 3, _>([], [values, exp_avg, exp_avg_sq], |_, buffers| rows.catch_up(buffers, ids));
         }
     }
 

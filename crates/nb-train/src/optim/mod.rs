@@ -6,7 +6,7 @@
 //! for the next step. λ applies to matrices only ([`nb_model::Slot::decays`]).
 //!
 //! On the CPU the rows of a table that a step did not look up are updated later, before they are read: see
-//! [`Group::settle`]. The result is that of updating all rows in every step, bit for bit.
+//! [`ParamGroup::catch_up`]. The result is that of updating all rows in every step, bit for bit.
 
 mod group;
 mod rows;
@@ -15,7 +15,7 @@ mod update;
 use nb_torch::Hyperparameters;
 use tch::{Device, Tensor};
 
-pub use group::Group;
+pub use group::ParamGroup;
 use update::{Factors, update_fused, update_host, update_plain};
 
 /// Added to the norm before dividing, as `torch.nn.utils.clip_grad_norm_` does.
@@ -38,14 +38,14 @@ pub struct AdamW {
 ///
 /// # Panics
 /// If there is no group.
-pub fn gradient_norm(groups: &[Group]) -> Tensor {
-    let norms: Vec<Tensor> = groups.iter().map(Group::norm).collect();
+pub fn gradient_norm(groups: &[ParamGroup]) -> Tensor {
+    let norms: Vec<Tensor> = groups.iter().map(ParamGroup::norm).collect();
     Tensor::stack(&norms, 0).norm()
 }
 
-/// Brings every value up to date ([`Group::settle`]).
-pub fn settle(groups: &mut [Group]) {
-    groups.iter_mut().for_each(Group::settle);
+/// Brings every value up to date ([`ParamGroup::catch_up`]).
+pub fn catch_up(groups: &mut [ParamGroup]) {
+    groups.iter_mut().for_each(ParamGroup::catch_up);
 }
 
 /// The factor that brings a gradient of norm `norm` down to `limit`; 1 where it is below, or where the limit is 0.
@@ -63,7 +63,7 @@ impl AdamW {
     /// `schedule`. Gradients are zero afterwards.
     ///
     /// A `clip` of 0 says that the gradient is not to be used (it is not finite): nothing is updated then.
-    pub fn step(&self, groups: &mut [Group], step: u64, schedule: f64, clip: &Tensor) {
+    pub fn step(&self, groups: &mut [ParamGroup], step: u64, schedule: f64, clip: &Tensor) {
         for group in groups {
             let factors = self.factors(step, group.peak * schedule);
             tch::no_grad(|| match group.values.device() {
@@ -135,7 +135,7 @@ mod tests {
     const WAYS: [&str; 3] = ["own", "plain", "fused"];
 
     /// Update `step` in one of them, at a rate of 0.01.
-    fn update(way: &str, optimiser: &AdamW, group: &mut Group, step: u64, clip: f64) {
+    fn update(way: &str, optimiser: &AdamW, group: &mut ParamGroup, step: u64, clip: f64) {
         let clip = Tensor::from(clip);
         match way {
             "own" => optimiser.step(std::slice::from_mut(group), step, 1.0, &clip),
@@ -149,7 +149,7 @@ mod tests {
         let expected = formula(3, 1e-2, 0.1);
         for way in WAYS {
             let arena = arena();
-            let mut group = Group::new(&arena, 1e-2);
+            let mut group = ParamGroup::new(&arena, 1e-2);
             for step in 1..=3 {
                 set_gradient(&arena, step);
                 update(way, &AdamW::new(0.1), &mut group, step, 1.0);
@@ -167,7 +167,7 @@ mod tests {
         let optimiser = AdamW::new(0.1);
         for way in WAYS {
             let arena = arena();
-            let mut group = Group::new(&arena, 1e-2);
+            let mut group = ParamGroup::new(&arena, 1e-2);
             set_gradient(&arena, 1);
             update("own", &optimiser, &mut group, 1, 1.0);
             let before = group.state().map(|(_, tensor)| tensor.copy());
@@ -184,12 +184,12 @@ mod tests {
     fn a_group_that_has_forgotten_begins_anew() {
         let updated = |forgets: bool| {
             let arena = arena();
-            let mut group = Group::new(&arena, 1e-2);
+            let mut group = ParamGroup::new(&arena, 1e-2);
             let optimiser = AdamW::new(0.0);
             if forgets {
                 set_gradient(&arena, 5);
                 optimiser.step(std::slice::from_mut(&mut group), 1, 0.0, &Tensor::from(1.0)); // moments alone change
-                group.forget();
+                group.reset_state();
             }
             set_gradient(&arena, 1);
             optimiser.step(std::slice::from_mut(&mut group), 1, 1.0, &Tensor::from(1.0));

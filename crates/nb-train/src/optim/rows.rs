@@ -30,7 +30,7 @@ pub(super) struct Rows {
     decays: bool,
     touched: TouchedRows,
     /// How much of `history` each row has had.
-    had: Vec<u32>,
+    applied: Vec<u32>,
     /// The factors of the updates since all rows were up to date.
     history: Vec<Factors>,
 }
@@ -46,14 +46,14 @@ impl Rows {
             width,
             decays: slot.decays(),
             touched: arena.touched().clone(),
-            had: vec![0; rows],
+            applied: vec![0; rows],
             history: Vec::new(),
         })
     }
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.had.len()
+        self.applied.len()
     }
 
     /// The table in an arena's buffer: [rows, width].
@@ -91,14 +91,15 @@ impl Rows {
     pub(super) fn update(&mut self, buffers: [&mut [f32]; 4], factors: Factors, clip: f32) {
         let rows = self.touched.sorted();
         self.touched.clear();
-        let [values, grads, first, second] = buffers;
-        self.settle([&mut *values, &mut *first, &mut *second], &rows); // most are: the step has read them
+        let [values, grads, exp_avg, exp_avg_sq] = buffers;
+        self.catch_up([&mut *values, &mut *exp_avg, &mut *exp_avg_sq], &rows); // most are: the step has read them
         let factors = factors.with_decay(self.decays);
         self.history.push(factors);
-        let had = self.history.len() as u32;
-        rows.iter().for_each(|&row| self.had[row as usize] = had);
+        let applied = self.history.len() as u32;
+        rows.iter().for_each(|&row| self.applied[row as usize] = applied);
 
-        let [v, g, m, s] = [&mut *values, grads, &mut *first, &mut *second].map(|buffer| self.pick(buffer, &rows));
+        let [v, g, m, s] =
+            [&mut *values, grads, &mut *exp_avg, &mut *exp_avg_sq].map(|buffer| self.pick(buffer, &rows));
         let mut tasks: Vec<_> = v.into_iter().zip(g).zip(m.into_iter().zip(s)).collect();
         pool::for_each(tasks.chunks_mut(PIECE), |tasks| {
             for ((v, g), (m, s)) in tasks {
@@ -106,24 +107,24 @@ impl Rows {
             }
         });
         if self.history.len() >= LONGEST_HISTORY {
-            self.settle_all([values, first, second]);
+            self.catch_up_all([values, exp_avg, exp_avg_sq]);
         }
     }
 
     /// Brings all rows up to date. Takes values and both moments of the arena.
-    pub(super) fn settle_all(&mut self, buffers: [&mut [f32]; 3]) {
-        let all: Vec<u32> = (0..self.had.len() as u32).collect();
-        self.settle(buffers, &all);
+    pub(super) fn catch_up_all(&mut self, buffers: [&mut [f32]; 3]) {
+        let all: Vec<u32> = (0..self.applied.len() as u32).collect();
+        self.catch_up(buffers, &all);
         self.history.clear();
-        self.had.fill(0);
+        self.applied.fill(0);
     }
 
     /// Brings `rows` (ascending, each once) up to date.
-    pub(super) fn settle(&mut self, buffers: [&mut [f32]; 3], rows: &[u32]) {
+    pub(super) fn catch_up(&mut self, buffers: [&mut [f32]; 3], rows: &[u32]) {
         let now = self.history.len() as u32;
         let behind: Vec<u32> =
-            rows.iter().copied().filter(|&row| self.had.get(row as usize).is_some_and(|&h| h < now)).collect();
-        let missed = behind.iter().map(|&row| &self.history[self.had[row as usize] as usize..]);
+            rows.iter().copied().filter(|&row| self.applied.get(row as usize).is_some_and(|&h| h < now)).collect();
+        let missed = behind.iter().map(|&row| &self.history[self.applied[row as usize] as usize..]);
         let [v, m, s] = buffers.map(|buffer| self.pick(buffer, &behind));
         let mut tasks: Vec<_> = v.into_iter().zip(m.into_iter().zip(s)).zip(missed).collect();
         pool::for_each(tasks.chunks_mut(PIECE), |tasks| {
@@ -131,7 +132,7 @@ impl Rows {
                 Arch::new().dispatch(|| catch_up(v, m, s, missed));
             }
         });
-        behind.iter().for_each(|&row| self.had[row as usize] = now);
+        behind.iter().for_each(|&row| self.applied[row as usize] = now);
     }
 
     /// Rows of an arena's buffer, in ascending order and each once.
@@ -150,14 +151,14 @@ impl Rows {
 
 /// All `missed` updates of a row, whose gradient was 0 in each.
 #[inline(always)]
-fn catch_up(values: &mut [f32], first: &mut [f32], second: &mut [f32], missed: &[Factors]) {
-    let chunks = values.chunks_mut(LANES).zip(first.chunks_mut(LANES).zip(second.chunks_mut(LANES)));
-    for (values, (first, second)) in chunks {
+fn catch_up(values: &mut [f32], exp_avg: &mut [f32], exp_avg_sq: &mut [f32], missed: &[Factors]) {
+    let chunks = values.chunks_mut(LANES).zip(exp_avg.chunks_mut(LANES).zip(exp_avg_sq.chunks_mut(LANES)));
+    for (values, (exp_avg, exp_avg_sq)) in chunks {
         let n = values.len();
         let (mut v, mut m, mut s) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
         v[..n].copy_from_slice(values);
-        m[..n].copy_from_slice(first);
-        s[..n].copy_from_slice(second);
+        m[..n].copy_from_slice(exp_avg);
+        s[..n].copy_from_slice(exp_avg_sq);
         if m.iter().chain(&s).all(|&moment| moment == 0.0) {
             // A row that never had a gradient: the quotient is 0, and what is left of the update is the decay.
             missed.iter().for_each(|factors| v.iter_mut().for_each(|v| *v *= factors.decay));
@@ -169,8 +170,8 @@ fn catch_up(values: &mut [f32], first: &mut [f32], second: &mut [f32], missed: &
             }
         }
         values.copy_from_slice(&v[..n]);
-        first.copy_from_slice(&m[..n]);
-        second.copy_from_slice(&s[..n]);
+        exp_avg.copy_from_slice(&m[..n]);
+        exp_avg_sq.copy_from_slice(&s[..n]);
     }
 }
 
@@ -179,7 +180,7 @@ mod tests {
     use nb_model::Layout;
     use tch::{Device, Kind, Tensor};
 
-    use super::super::{AdamW, Group, gradient_norm, settle};
+    use super::super::{AdamW, ParamGroup, catch_up, gradient_norm};
     use super::*;
 
     const ROWS: i64 = 23;
@@ -204,14 +205,14 @@ mod tests {
     }
 
     /// Rows that step `i` looks up; row 22 never is, row 21 first in step 30.
-    fn looked_up(i: u64) -> Vec<u32> {
+    fn touched_rows(i: u64) -> Vec<u32> {
         let row = |k: u64| ((i * i * 7 + k * 5) % 21) as u32;
         let late = (i == 30).then_some(21);
         (0..i % 4).map(row).chain(late).collect()
     }
 
     fn add_gradient(arena: &Arena, i: u64) {
-        let rows = looked_up(i);
+        let rows = touched_rows(i);
         for &row in &rows {
             arena.grad("table").get(i64::from(row)).copy_(&numbers(WIDTH, i as f64 + 13.0 * f64::from(row)));
         }
@@ -219,13 +220,13 @@ mod tests {
         arena.touched().add(rows);
     }
 
-    fn trained(is_table: bool) -> (Arena, Group, Vec<f64>) {
+    fn trained(is_table: bool) -> (Arena, ParamGroup, Vec<f64>) {
         let arena = arena(is_table);
-        let mut groups = [Group::new(&arena, 1e-2)];
+        let mut groups = [ParamGroup::new(&arena, 1e-2)];
         let mut norms = Vec::new();
         for i in 1..=60 {
             if i == 40 {
-                groups[0].forget();
+                groups[0].reset_state();
             }
             add_gradient(&arena, i);
             norms.push(gradient_norm(&groups).double_value(&[]));
@@ -233,7 +234,7 @@ mod tests {
             let clip = if i == 17 { 0.0 } else { 1.0 / (1.0 + i as f64) };
             AdamW::new(0.1).step(&mut groups, i, 1.0 - i as f64 / 100.0, &Tensor::from(clip));
         }
-        settle(&mut groups);
+        catch_up(&mut groups);
         let [group] = groups;
         (arena, group, norms)
     }
@@ -243,7 +244,7 @@ mod tests {
         let ((lazy, own, norms), (dense, every, expected)) = (trained(true), trained(false));
         assert!(own.is_lazy() && !every.is_lazy());
         assert!(lazy.values().equal(&dense.values()) && !lazy.values().equal(&arena(true).values()));
-        assert!(own.first.equal(&every.first) && own.second.equal(&every.second));
+        assert!(own.exp_avg.equal(&every.exp_avg) && own.exp_avg_sq.equal(&every.exp_avg_sq));
         assert_eq!(lazy.grads().abs().max().double_value(&[]), 0.0);
         for (norm, expected) in norms.into_iter().zip(expected) {
             assert!((norm - expected).abs() < 1e-6 * expected, "{norm}, expected {expected}");
@@ -252,9 +253,9 @@ mod tests {
 
     #[test]
     fn a_row_is_up_to_date_before_it_is_read() {
-        let after = |settled: fn(&mut Group)| {
+        let after = |settled: fn(&mut ParamGroup)| {
             let arena = arena(true);
-            let mut group = Group::new(&arena, 1e-2);
+            let mut group = ParamGroup::new(&arena, 1e-2);
             for i in 1..=9 {
                 add_gradient(&arena, i);
                 AdamW::new(0.1).step(std::slice::from_mut(&mut group), i, 1.0, &Tensor::from(1.0));
@@ -262,14 +263,14 @@ mod tests {
             settled(&mut group);
             arena.value("table").get(22).copy()
         };
-        assert!(after(|group| group.settle_rows(&[3, 22])).equal(&after(Group::settle)));
-        assert!(!after(|group| group.settle_rows(&[3])).equal(&after(Group::settle)));
+        assert!(after(|group| group.catch_up_rows(&[3, 22])).equal(&after(ParamGroup::catch_up)));
+        assert!(!after(|group| group.catch_up_rows(&[3])).equal(&after(ParamGroup::catch_up)));
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
         let arena = arena(true);
-        let mut group = Group::new(&arena, 1e-2);
+        let mut group = ParamGroup::new(&arena, 1e-2);
         for i in 1..=LONGEST_HISTORY as u64 + 3 {
             AdamW::new(0.1).step(std::slice::from_mut(&mut group), i, 1.0, &Tensor::from(1.0));
         }

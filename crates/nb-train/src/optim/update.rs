@@ -6,7 +6,7 @@ use nb_torch::{Hyperparameters, Parameters, fused_adamw};
 use pulp::Arch;
 use tch::{Kind, Tensor};
 
-use super::group::{Group, Span};
+use super::group::{ParamGroup, Span};
 
 /// Entries per parallel piece.
 const PIECE: usize = 1 << 15;
@@ -41,20 +41,20 @@ impl Factors {
 }
 
 /// The pass on the CPU: all cores, each entry touched once.
-pub(super) fn update_host(group: &mut Group, factors: Factors, clip: f32) {
-    let Group { values, grads, first, second, spans, rows, .. } = group;
-    with_slices::<f32, 0, 4, _>([], [values, grads, first, second], |_, [values, grads, first, second]| {
+pub(super) fn update_host(group: &mut ParamGroup, factors: Factors, clip: f32) {
+    let ParamGroup { values, grads, exp_avg, exp_avg_sq, spans, rows, .. } = group;
+    with_slices::<f32, 0, 4, _>([], [values, grads, exp_avg, exp_avg_sq], |_, [values, grads, exp_avg, exp_avg_sq]| {
         for &Span { start, len, decays } in spans.iter() {
             let factors = factors.with_decay(decays);
             let span = start..start + len;
             let pairs = values[span.clone()].chunks_mut(PIECE).zip(grads[span.clone()].chunks_mut(PIECE));
-            let moments = first[span.clone()].chunks_mut(PIECE).zip(second[span].chunks_mut(PIECE));
+            let moments = exp_avg[span.clone()].chunks_mut(PIECE).zip(exp_avg_sq[span].chunks_mut(PIECE));
             pool::for_each(pairs.zip(moments), |(pair, moments)| {
                 Arch::new().dispatch(|| update_piece(pair, moments, factors, clip));
             });
         }
         if let Some(rows) = rows {
-            rows.update([values, grads, first, second], factors, clip);
+            rows.update([values, grads, exp_avg, exp_avg_sq], factors, clip);
         }
     });
 }
@@ -84,20 +84,21 @@ pub(super) type Pair<'a> = (&'a mut [f32], &'a mut [f32]);
 
 /// Values and gradients, first and second moments of a piece. Leaves the gradient at zero.
 #[inline(always)]
-pub(super) fn update_piece((values, grads): Pair<'_>, (first, second): Pair<'_>, factors: Factors, clip: f32) {
-    for ((v, g), (m, s)) in values.iter_mut().zip(grads).zip(first.iter_mut().zip(second)) {
+pub(super) fn update_piece((values, grads): Pair<'_>, (exp_avg, exp_avg_sq): Pair<'_>, factors: Factors, clip: f32) {
+    for ((v, g), (m, s)) in values.iter_mut().zip(grads).zip(exp_avg.iter_mut().zip(exp_avg_sq)) {
         factors.update(v, m, s, *g * clip);
         *g = 0.0;
     }
 }
 
 /// The same with libtorch's fused kernel, on GPUs.
-pub(super) fn update_fused(group: &mut Group, how: Hyperparameters, step: u64, clip: &Tensor) {
+pub(super) fn update_fused(group: &mut ParamGroup, how: Hyperparameters, step: u64, clip: &Tensor) {
     for decays in [true, false] {
         let spans: Vec<&Span> = group.spans.iter().filter(|span| span.decays == decays).collect();
         let of = |buffer: &Tensor| -> Vec<Tensor> { spans.iter().map(|span| span.of(buffer)).collect() };
-        let [values, grads, first, second] = [&group.values, &group.grads, &group.first, &group.second].map(of);
-        let parameters = Parameters { values: &values, grads: &grads, first: &first, second: &second };
+        let [values, grads, exp_avg, exp_avg_sq] =
+            [&group.values, &group.grads, &group.exp_avg, &group.exp_avg_sq].map(of);
+        let parameters = Parameters { values: &values, grads: &grads, first: &exp_avg, second: &exp_avg_sq };
         let weight_decay = if decays { how.weight_decay } else { 0.0 };
         let updated = fused_adamw(&parameters, &Hyperparameters { weight_decay, ..how }, step, clip);
         updated.unwrap_or_else(|e| panic!("an update by libtorch's kernel: {e}"));
@@ -106,13 +107,13 @@ pub(super) fn update_fused(group: &mut Group, how: Hyperparameters, step: u64, c
 }
 
 /// The same with libtorch's operations, for other devices.
-pub(super) fn update_plain(group: &mut Group, f: Factors, clip: &Tensor) {
+pub(super) fn update_plain(group: &mut ParamGroup, f: Factors, clip: &Tensor) {
     let clip = clip.to_kind(Kind::Float);
     let used = clip.ne(0.0).to_kind(Kind::Float); // 1, or 0 for an update that is left out
     for span in &group.spans {
         let part = |t: &Tensor| span.of(t);
         let (mut v, mut g, mut m, mut s) =
-            (part(&group.values), part(&group.grads), part(&group.first), part(&group.second));
+            (part(&group.values), part(&group.grads), part(&group.exp_avg), part(&group.exp_avg_sq));
         // 0 times what is not finite is no number either.
         let gradient = (&g * &clip).nan_to_num(0.0, 0.0, 0.0);
         let _ = m.lerp_tensor_(&gradient, &(&used * f64::from(1.0 - f.beta1)));

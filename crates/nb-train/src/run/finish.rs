@@ -54,7 +54,7 @@ fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<Finished<'_>>) -> Result<Sum
     outcomes::write(&folder.join(OUTCOMES), run.task.name(), run.task.primary_metric(), split, &outcomes)?;
 
     let mut summary = summarise(run.plan, (run.task.name(), run.task.primary_metric()), folder, train, &models);
-    let without: BTreeMap<&str, u64> = run.state.without_unit.iter().map(|(kind, n)| (kind.name(), *n)).collect();
+    let without: BTreeMap<&str, u64> = run.state.empty_terms.iter().map(|(kind, n)| (kind.name(), *n)).collect();
     let warnings = run.task.warnings();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     run.sources.iter().for_each(|(key, value)| summary.json[key] = value.clone());
@@ -62,7 +62,7 @@ fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<Finished<'_>>) -> Result<Sum
         ("machine", provenance::machine(run.plan)),
         ("warnings", json!(warnings)),
         ("terms_without_unit", json!(without)),
-        ("updates_left_out", json!(run.state.left_out)),
+        ("updates_left_out", json!(run.state.skipped)),
     ] {
         summary.json[key] = value;
     }
@@ -83,11 +83,11 @@ fn report(folder: &std::path::Path) -> Result<()> {
 /// A model's evaluations: of the best state of one that was trained, as it was saved; of a frozen teacher as it is.
 fn measured<'a, K: Task>(
     run: &'a Run<'_, K>,
-    (role, model): (Role, &'a Model<K::Top>),
+    (role, model): (Role, &'a Model<K::Head>),
     processes: &ProcessGroup,
 ) -> Result<Finished<'a>> {
     let best = run.state.best.iter().find(|best| best.role() == role).and_then(|best| best.evaluation());
-    let on = |model: &Model<K::Top>, split| run.task.evaluate(model, split, processes);
+    let on = |model: &Model<K::Head>, split| run.task.evaluate(model, split, processes);
     let frozen = role == Role::Teacher && run.plan.method.teacher == TeacherRole::Frozen;
     let (folder, best_step, dev): (_, _, Option<Evaluation>) = match best {
         _ if frozen => (run.plan.trained[0].display().to_string(), None, Some(on(model, SplitName::Dev)?)),
@@ -107,8 +107,8 @@ fn measured<'a, K: Task>(
 }
 
 /// One inference pass, top layers included.
-fn time<K: Task>(task: &K, model: &Model<K::Top>, batch: &nb_data::TokenBatch) -> Duration {
+fn time<K: Task>(task: &K, model: &Model<K::Head>, batch: &nb_data::TokenBatch) -> Duration {
     let begin = Instant::now();
-    task.infer(&model.bert, &model.top, batch);
+    task.infer(&model.bert, &model.head, batch);
     begin.elapsed()
 }

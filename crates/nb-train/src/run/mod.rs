@@ -21,7 +21,7 @@ use tch::{Device, Tensor};
 
 use crate::config::{CheckpointEvery, NotFiniteChoice, OnCheckpointError};
 use crate::model::{Model, Models};
-use crate::optim::{Group, settle};
+use crate::optim::{ParamGroup, catch_up};
 use crate::plan::{Plan, TaskPlan};
 use crate::run::finish::finish;
 use crate::run::progress::Progress;
@@ -34,9 +34,9 @@ use crate::run_folder::checkpoint::{Checkpoints, Identity, Saved, State};
 use crate::run_folder::provenance;
 use crate::run_folder::{RunFolder, Unfinished};
 use crate::step::Stepper;
-use crate::step::schedule::{Moment, Timeline};
-use crate::step::sync::{self, Wishes, first_finds, one_here_before_others};
-use crate::step::telemetry::{StepReport, Watch};
+use crate::step::schedule::{Schedule, StepPosition};
+use crate::step::sync::{self, Vote, broadcast_from_main, local_main_first};
+use crate::step::telemetry::{StepReport, Telemetry};
 use crate::task::{Recommend, Retrieve, SplitName, Task, Topic};
 
 /// How a run ended.
@@ -76,7 +76,7 @@ pub fn run(
 ) -> Result<Outcome> {
     sync::check(plan, processes)?;
     sync::check_plans(processes, plan)?;
-    first_finds(processes, || RunFolder::check(&plan.output, unfinished))?;
+    broadcast_from_main(processes, || RunFolder::check(&plan.output, unfinished))?;
     let Some(plan) = prepare_teacher(plan, unfinished, stop, processes)? else {
         return Ok(Outcome::Interrupted);
     };
@@ -87,20 +87,18 @@ pub fn run(
         folder.iter().for_each(|folder| RunFolder::tidy(folder));
         Ok(folder)
     };
-    if let Some(folder) = first_finds(processes, before)? {
+    if let Some(folder) = broadcast_from_main(processes, before)? {
         let is_first = processes.is_first();
         return Ok(if is_first { Outcome::FinishedBefore(folder) } else { Outcome::FinishedByFirst(folder) });
     }
     let control = (unfinished, stop, processes);
     match &plan.data.task {
-        TaskPlan::Topic(files) => {
-            run_task(plan, &one_here_before_others(processes, || Topic::open(plan, files))?, control)
-        }
+        TaskPlan::Topic(files) => run_task(plan, &local_main_first(processes, || Topic::open(plan, files))?, control),
         TaskPlan::Recommend(files) => {
-            run_task(plan, &one_here_before_others(processes, || Recommend::open(plan, files))?, control)
+            run_task(plan, &local_main_first(processes, || Recommend::open(plan, files))?, control)
         }
         TaskPlan::Retrieve(files) => {
-            run_task(plan, &one_here_before_others(processes, || Retrieve::open(plan, files))?, control)
+            run_task(plan, &local_main_first(processes, || Retrieve::open(plan, files))?, control)
         }
     }
 }
@@ -115,9 +113,9 @@ fn run_task<K: Task>(
     let identity = Identity::new(&plan.resolved, &sources)?;
     sync::check_sources(processes, &identity)?;
     let start = processes.is_first().then(|| Start::find(plan, &identity, unfinished)).transpose()?;
-    let mut models = one_here_before_others(processes, || Models::build(plan, task))?;
+    let mut models = local_main_first(processes, || Models::build(plan, task))?;
     let mut groups = groups(plan, &models);
-    let wishes = Wishes { stops: stop.load(Ordering::Relaxed), saves: false };
+    let wishes = Vote { stops: stop.load(Ordering::Relaxed), saves: false };
     if sync::agree(processes, wishes)?.stops {
         tracing::warn!("stopped before the first step; nothing was written");
         return Ok(Outcome::Interrupted);
@@ -134,15 +132,15 @@ fn run_task<K: Task>(
         Some(Start::Anew(halted)) => (halted.begin_anew(&plan.resolved)?, fresh()),
         Some(Start::After(resumed)) => resumed.restore(&plan.resolved, timeline.total(), &mut groups)?,
     };
-    let state = first_finds(processes, || Ok(state))?;
-    sync::hand_out(processes, &groups)?;
+    let state = broadcast_from_main(processes, || Ok(state))?;
+    sync::broadcast_state(processes, &groups)?;
     models.parameters_changed(plan.method.teacher); // the bf16 weights follow what was restored
     drop(work);
     let run = Run {
         plan,
         task,
         models,
-        left_out: Tensor::from(state.left_out as i64).to_device(plan.device),
+        skipped: Tensor::from(state.skipped as i64).to_device(plan.device),
         checkpoints: Checkpoints::new(folder.path(), plan.checkpoints.every, plan.checkpoints.keep),
         folder,
         state,
@@ -160,19 +158,19 @@ fn run_task<K: Task>(
 pub(crate) struct Run<'a, K: Task> {
     pub(crate) plan: &'a Plan,
     pub(crate) task: &'a K,
-    pub(crate) models: Models<K::Top>,
+    pub(crate) models: Models<K::Head>,
     pub(crate) folder: RunFolder,
     pub(crate) state: State,
     /// What the result depends on beside the configuration.
     pub(crate) sources: Map<String, Value>,
     pub(crate) checkpoints: Checkpoints,
-    groups: Vec<Group>,
+    groups: Vec<ParamGroup>,
     stepper: Stepper,
-    timeline: Timeline,
+    timeline: Schedule,
     /// Of each epoch.
     updates: Vec<u64>,
     /// Updates left out, counted on the device.
-    left_out: Tensor,
+    skipped: Tensor,
     identity: Identity,
 }
 
@@ -216,8 +214,8 @@ impl<K: Task> Run<'_, K> {
                     break 'training;
                 }
                 let due = self.checkpoints.is_due(step);
-                let wishes = Wishes { stops: stop.load(Ordering::Relaxed), saves: due };
-                let Wishes { stops, saves } = sync::agree(&self.stepper.processes, wishes)?;
+                let wishes = Vote { stops: stop.load(Ordering::Relaxed), saves: due };
+                let Vote { stops, saves } = sync::agree(&self.stepper.processes, wishes)?;
                 let saves = saves || stops && self.plan.checkpoints.every != CheckpointEvery::Never;
                 let is_saved = saves && progress.aside(|| self.checkpoint())?;
                 if stops {
@@ -227,17 +225,17 @@ impl<K: Task> Run<'_, K> {
             }
         }
         progress.finish();
-        self.look_at_left_out(None)?;
+        self.check_skipped(None)?;
         let processes = Rc::clone(&self.stepper.processes);
         let summary = finish(&self, &processes)?;
-        let folder = first_finds(&processes, || Ok(self.folder.path().to_owned()))?; // the others wait for what is left
+        let folder = broadcast_from_main(&processes, || Ok(self.folder.path().to_owned()))?; // the others wait for what is left
         Ok(summary.map_or(Outcome::FinishedByFirst(folder), |summary| Outcome::Finished(Box::new(summary))))
     }
 
     /// Saves what is needed to go on from here; says whether it could.
     fn checkpoint(&mut self) -> Result<bool> {
-        settle(&mut self.groups);
-        self.look_at_left_out(None)?;
+        catch_up(&mut self.groups);
+        self.check_skipped(None)?;
         if !self.folder.is_ours() {
             return Ok(true); // if the first process could not, it says so, and ends all if it is to
         }
@@ -261,30 +259,36 @@ impl<K: Task> Run<'_, K> {
     }
 
     /// One update; reported where that costs no waiting, and where a line of the log is due.
-    fn step(&mut self, epoch: u64, update: &[Vec<u32>], moment: Moment, logs: bool) -> Result<Option<StepReport>> {
+    fn step(
+        &mut self,
+        epoch: u64,
+        update: &[Vec<u32>],
+        moment: StepPosition,
+        logs: bool,
+    ) -> Result<Option<StepReport>> {
         let begin = Instant::now();
-        let at = (moment, if logs { Watch::Models } else { Watch::Terms });
+        let at = (moment, if logs { Telemetry::Models } else { Telemetry::Terms });
         let stepped = self.stepper.update((self.task, &mut self.models), &mut self.groups, (epoch, update), at)?;
         let report = (logs || self.plan.device == Device::Cpu).then(|| stepped.read());
         self.state.clock.add(moment.step, begin.elapsed(), stepped.counts);
         for term in &self.stepper.method.stages[moment.stage].terms {
             if stepped.counts.units(term.kind) == 0 {
-                *self.state.without_unit.entry(term.kind).or_default() += 1;
+                *self.state.empty_terms.entry(term.kind).or_default() += 1;
             }
         }
-        let _ = self.left_out.g_add_(&stepped.left_out); // on the device, which nobody waits for
+        let _ = self.skipped.g_add_(&stepped.skipped); // on the device, which nobody waits for
         if let Some(report) = &report {
-            self.look_at_left_out(Some(report))?;
+            self.check_skipped(Some(report))?;
         }
         Ok(report)
     }
 
     /// Where the device is waited for anyway: whether updates were left out since the last look, because they were not
     /// finite.
-    fn look_at_left_out(&mut self, report: Option<&StepReport>) -> Result<()> {
+    fn check_skipped(&mut self, report: Option<&StepReport>) -> Result<()> {
         let step = self.state.step;
-        let now = self.left_out.int64_value(&[]) as u64;
-        let new = now - std::mem::replace(&mut self.state.left_out, now);
+        let now = self.skipped.int64_value(&[]) as u64;
+        let new = now - std::mem::replace(&mut self.state.skipped, now);
         if new == 0 {
             return Ok(());
         }
@@ -304,8 +308,8 @@ impl<K: Task> Run<'_, K> {
     /// that counts (the student, where there is one) has not become better.
     fn evaluate(&mut self, epoch: u64) -> Result<u64> {
         let processes = Rc::clone(&self.stepper.processes);
-        settle(&mut self.groups);
-        if !sync::keep_equal(&processes, &self.groups)? {
+        catch_up(&mut self.groups);
+        if !sync::ensure_in_sync(&processes, &self.groups)? {
             self.models.parameters_changed(self.plan.method.teacher);
         }
         let (kept, step) = (self.kept(), self.state.step);
@@ -324,10 +328,10 @@ impl<K: Task> Run<'_, K> {
             })?;
         }
         self.folder.log(&line)?;
-        first_finds(&processes, || Ok(worse))
+        broadcast_from_main(&processes, || Ok(worse))
     }
 
-    fn log(&mut self, epoch: u64, moment: Moment, report: &StepReport) -> Result<()> {
+    fn log(&mut self, epoch: u64, moment: StepPosition, report: &StepReport) -> Result<()> {
         let mut line = json!({"event": "step", "step": moment.step + 1, "epoch": epoch, "stage": moment.stage});
         report.to_json(&self.plan.method).into_iter().for_each(|(key, value)| line[key] = value);
         let train = &self.plan.train;
@@ -362,7 +366,7 @@ impl<K: Task> Run<'_, K> {
     }
 }
 
-fn save<K: Task>(task: &K, model: &Model<K::Top>, folder: &Path) -> Result<()> {
+fn save<K: Task>(task: &K, model: &Model<K::Head>, folder: &Path) -> Result<()> {
     model.bert.save(folder)?;
-    task.save(&model.top, folder)
+    task.save(&model.head, folder)
 }

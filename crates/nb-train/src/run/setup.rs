@@ -8,10 +8,10 @@ use nb_model::Arena;
 use crate::config::EvalEvery;
 use crate::method::TermKind;
 use crate::model::{Models, Role};
-use crate::optim::{AdamW, Group};
+use crate::optim::{AdamW, ParamGroup};
 use crate::plan::Plan;
 use crate::step::Stepper;
-use crate::step::schedule::{Moment, Timeline};
+use crate::step::schedule::{Schedule, StepPosition};
 use crate::task::{Layers, Task};
 
 /// What every step of a plan's run has in common.
@@ -26,10 +26,10 @@ pub fn stepper(plan: &Plan, processes: &Rc<ProcessGroup>) -> Stepper {
 }
 
 /// The stages of the whole run, whose epochs have these updates.
-pub fn timeline(plan: &Plan, updates: &[u64]) -> Timeline {
+pub fn timeline(plan: &Plan, updates: &[u64]) -> Schedule {
     let shares: Vec<f64> = plan.method.stages.iter().map(|stage| stage.share).collect();
     let total = updates.iter().sum::<u64>().min(plan.train.max_steps.unwrap_or(u64::MAX));
-    Timeline::new(total, plan.train.warmup, &shares)
+    Schedule::new(total, plan.train.warmup, &shares)
 }
 
 /// Updates of each epoch, up to the one in which `train.max_steps` is reached.
@@ -48,7 +48,7 @@ pub fn updates<K: Task>(plan: &Plan, task: &K) -> Vec<u64> {
 
 /// Whether an evaluation follows the step at `moment`: at their time and at the end; where a stage trains nothing that a
 /// metric could see there are none.
-pub fn is_evaluation(plan: &Plan, timeline: &Timeline, moment: Moment, end_of_epoch: bool) -> bool {
+pub fn is_evaluation(plan: &Plan, timeline: &Schedule, moment: StepPosition, end_of_epoch: bool) -> bool {
     let step = moment.step + 1;
     if step == timeline.total() {
         return true;
@@ -61,14 +61,14 @@ pub fn is_evaluation(plan: &Plan, timeline: &Timeline, moment: Moment, end_of_ep
 }
 
 /// The optimiser's groups: each distinct arena once, with the peak rate of its place.
-pub fn groups<T: Layers>(plan: &Plan, models: &Models<T>) -> Vec<Group> {
+pub fn groups<T: Layers>(plan: &Plan, models: &Models<T>) -> Vec<ParamGroup> {
     let mut groups = Vec::new();
     let mut seen = Vec::new();
     let mut add = |arena: &Arena, peak| {
         let identity = arena.values().data_ptr(); // shared top layers are one arena
         if !seen.contains(&identity) {
             seen.push(identity);
-            groups.push(Group::new(arena, peak));
+            groups.push(ParamGroup::new(arena, peak));
         }
     };
     for (role, model) in models.trained(plan.method.teacher) {
@@ -77,7 +77,7 @@ pub fn groups<T: Layers>(plan: &Plan, models: &Models<T>) -> Vec<Group> {
             Role::Student => plan.train.lr,
         };
         add(model.arena(), encoder);
-        model.top.arenas().into_iter().for_each(|arena| add(arena, plan.train.head_lr));
+        model.head.arenas().into_iter().for_each(|arena| add(arena, plan.train.head_lr));
     }
     models.extra_arenas().into_iter().for_each(|arena| add(arena, plan.train.head_lr));
     groups

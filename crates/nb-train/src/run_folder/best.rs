@@ -87,8 +87,8 @@ impl Best {
         self.saved.as_ref().is_none_or(|saved| in_folder().is_some_and(|weights| weights == saved.weights))
     }
 
-    /// Forgets the evaluations.
-    pub(crate) fn forget(&mut self) {
+    /// Drops the evaluations.
+    pub(crate) fn reset(&mut self) {
         (self.saved, self.worse) = (None, 0);
     }
 

@@ -1,7 +1,7 @@
 //! One training step: micro-batches in, an update out. Every line is a value becoming the next.
 //!
 //! The step interprets a [`Method`] and never asks for its name. On one process nothing in it waits for the device: what a step says of
-//! itself are tensors ([`Stepped`]), which whoever wants to know reads.
+//! itself are tensors ([`StepOutput`]), which whoever wants to know reads.
 
 pub mod schedule;
 pub(crate) mod sync;
@@ -20,11 +20,11 @@ use tch::{Kind, Tensor};
 
 use crate::method::{Blend, Ensemble, Method, Stage, TeacherRole, TermKind};
 use crate::model::{Model, Models, Role};
-use crate::optim::{AdamW, Group, clip_factor, gradient_norm};
-use crate::step::schedule::Moment;
-use crate::step::sync::Sums;
-use crate::step::telemetry::{Stepped, Watch, Watched};
-use crate::step::terms::{Compared, Counts, Shown};
+use crate::optim::{AdamW, ParamGroup, clip_factor, gradient_norm};
+use crate::step::schedule::StepPosition;
+use crate::step::sync::GradientSums;
+use crate::step::telemetry::{GradientStats, StepOutput, Telemetry};
+use crate::step::terms::{Compared, Counts, ModelOutputs};
 use crate::task::{Objective, Outputs, Task};
 
 /// What every step of a run has in common.
@@ -46,16 +46,16 @@ pub struct Stepper {
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
     /// Where the step stands.
-    pub moment: Moment,
+    pub moment: StepPosition,
     /// Units in all micro-batches.
     pub counts: Counts,
     /// What is looked at beside the terms.
-    pub watch: Watch,
+    pub watch: Telemetry,
 }
 
 /// What a micro-batch came to.
 #[derive(Debug)]
-pub struct Micro {
+pub struct MicroBatchOutput {
     /// The stage's terms, unweighted, in f64: \[terms\].
     pub terms: Tensor,
     /// Share of equal predictions and KL divergence of teacher and student, summed over rows, if that is watched: \[2\].
@@ -69,11 +69,11 @@ impl Stepper {
     /// If a process is lost.
     pub fn update<K: Task>(
         &self,
-        (task, models): (&K, &mut Models<K::Top>),
-        groups: &mut [Group],
+        (task, models): (&K, &mut Models<K::Head>),
+        groups: &mut [ParamGroup],
         (epoch, rows): (u64, &[Vec<u32>]),
-        at: (Moment, Watch),
-    ) -> Result<Stepped> {
+        at: (StepPosition, Telemetry),
+    ) -> Result<StepOutput> {
         let batches: Vec<K::Batch> = {
             let _phase = scope(Phase::Data);
             let own = rows.iter().skip(self.processes.rank()).step_by(self.processes.size());
@@ -84,17 +84,17 @@ impl Stepper {
 
     /// The update at `moment` from `batches`, this process's share of its micro-batches: every so many-th, from its own number
     /// on. An update that is not finite is not made. Before anything else reads the models' values they are to be brought up
-    /// to date ([`crate::optim::settle`]).
+    /// to date ([`crate::optim::catch_up`]).
     ///
     /// # Errors
     /// If a process is lost.
     pub fn step<K: Objective>(
         &self,
-        (task, models): (&K, &mut Models<K::Top>),
-        groups: &mut [Group],
+        (task, models): (&K, &mut Models<K::Head>),
+        groups: &mut [ParamGroup],
         batches: &[K::Batch],
-        (moment, watch): (Moment, Watch),
-    ) -> Result<Stepped> {
+        (moment, watch): (StepPosition, Telemetry),
+    ) -> Result<StepOutput> {
         let processes = &*self.processes;
         let counts = batches.iter().map(|b| task.counts(b)).fold(Counts::default(), std::ops::Add::add);
         let context = Context { moment, counts: sync::counts(processes, counts)?, watch };
@@ -102,10 +102,10 @@ impl Stepper {
             let _phase = scope(Phase::Data);
             batches.iter().map(|batch| task.packed(batch)).collect()
         };
-        let looked_up = settle_rows(groups, &texts);
-        let looked_up = sync::looked_up(processes, groups, looked_up)?;
-        let mut sums = Sums::new(processes, models, self.method.teacher);
-        let mut micros = Vec::with_capacity(batches.len());
+        let touched_rows = catch_up_rows(groups, &texts);
+        let touched_rows = sync::touched_rows(processes, groups, touched_rows)?;
+        let mut sums = GradientSums::new(processes, models, self.method.teacher);
+        let mut reduce_outputs = Vec::with_capacity(batches.len());
         for (i, batch) in batches.iter().zip(&texts).enumerate() {
             let number = (processes.rank() + i * processes.size()) as u64;
             let is_last = i + 1 == batches.len();
@@ -114,14 +114,14 @@ impl Stepper {
                     sums.complete(layer)
                 }
             };
-            micros.push(self.micro_batch_by_layers(task, models, batch, (&context, number), &mut is_done));
+            reduce_outputs.push(self.micro_batch_by_layers(task, models, batch, (&context, number), &mut is_done));
             processes.achieve();
         }
         let gradients = scope(Phase::Gradients);
-        sums.finish(groups, &looked_up)?;
+        sums.finish(groups, &touched_rows)?;
         let terms = self.method.stages[moment.stage].terms.len();
-        let (values, agreement) = sync::micros(processes, &micros, (terms, groups[0].device()))?;
-        let watched = Watched::look(&self.method, models, agreement, &context);
+        let (values, agreement) = sync::reduce_outputs(processes, &reduce_outputs, (terms, groups[0].device()))?;
+        let watched = GradientStats::look(&self.method, models, agreement, &context);
         self.blend(models, moment);
         let norm = gradient_norm(groups);
         let finite = norm.isfinite().logical_and(&values.isfinite().all());
@@ -129,21 +129,21 @@ impl Stepper {
         drop(gradients);
         let _optimiser = scope(Phase::Optimiser);
         if moment.own == 0 {
-            groups.iter_mut().for_each(Group::forget); // a stage is a training of its own
+            groups.iter_mut().for_each(ParamGroup::reset_state); // a stage is a training of its own
         }
         self.optimiser.step(groups, moment.own + 1, moment.rate, &clip);
         models.parameters_changed(self.method.teacher);
-        Ok(Stepped::new(&self.method, context, (values, norm), (watched, finite.logical_not())))
+        Ok(StepOutput::new(&self.method, context, (values, norm), (watched, finite.logical_not())))
     }
 
     /// Forward and backward of micro-batch number `micro`, with its texts: gradients accumulate in the arenas.
     pub fn micro_batch<K: Objective>(
         &self,
         task: &K,
-        models: &Models<K::Top>,
+        models: &Models<K::Head>,
         batch: (&K::Batch, &Packed),
         (context, micro): (&Context, u64),
-    ) -> Micro {
+    ) -> MicroBatchOutput {
         self.micro_batch_by_layers(task, models, batch, (context, micro), &mut |_| ())
     }
 
@@ -151,11 +151,11 @@ impl Stepper {
     fn micro_batch_by_layers<K: Objective>(
         &self,
         task: &K,
-        models: &Models<K::Top>,
+        models: &Models<K::Head>,
         (batch, packed): (&K::Batch, &Packed),
         (context, micro): (&Context, u64),
         is_done: &mut dyn FnMut(&Tensor),
-    ) -> Micro {
+    ) -> MicroBatchOutput {
         let stage = &self.method.stages[context.moment.stage];
         let input = Input { task, batch, packed, labels: &task.labels(batch), stage };
         let key = mix(&[self.seed, context.moment.step, micro]);
@@ -188,14 +188,14 @@ impl Stepper {
                 model.bert.backward_by_layers(input.packed, encoded, |layer| is_done(&grads.get(layer as i64)));
             }
         }
-        Micro { terms: Tensor::stack(&terms, 0).to_kind(Kind::Double).detach(), agreement }
+        MicroBatchOutput { terms: Tensor::stack(&terms, 0).to_kind(Kind::Double).detach(), agreement }
     }
 
     /// What the frozen teachers say; from what is kept of them where it is.
-    fn frozen<K: Objective>(&self, input: &Input<'_, K>, models: &Models<K::Top>) -> Shown {
-        let teachers: Vec<&Model<K::Top>> = models.teacher.iter().chain(&models.others).collect();
-        let mut shown: Vec<Shown> = tch::no_grad(|| {
-            let one = |(i, model): (usize, &&Model<K::Top>)| {
+    fn frozen<K: Objective>(&self, input: &Input<'_, K>, models: &Models<K::Head>) -> ModelOutputs {
+        let teachers: Vec<&Model<K::Head>> = models.teacher.iter().chain(&models.others).collect();
+        let mut shown: Vec<ModelOutputs> = tch::no_grad(|| {
+            let one = |(i, model): (usize, &&Model<K::Head>)| {
                 let kept =
                     models.kept.get(i).map(|kept| kept.show(&input.task.texts(input.batch), model.bert.device()));
                 match kept {
@@ -210,7 +210,7 @@ impl Stepper {
             };
             teachers.iter().enumerate().map(one).collect()
         });
-        let logits = |shown: &Shown| shown.outputs.as_ref().map(|outputs| outputs.logits.shallow_clone());
+        let logits = |shown: &ModelOutputs| shown.outputs.as_ref().map(|outputs| outputs.logits.shallow_clone());
         let all: Vec<Tensor> = shown.iter().filter_map(logits).collect();
         let mut first = shown.swap_remove(0);
         if let (Some(outputs), true) = (&mut first.outputs, all.len() > 1) {
@@ -223,7 +223,7 @@ impl Stepper {
     }
 
     /// Momentum distillation: after backward, before clipping.
-    pub fn blend<T>(&self, models: &Models<T>, moment: Moment) {
+    pub fn blend<T>(&self, models: &Models<T>, moment: StepPosition) {
         if !self.method.blends() {
             return; // there may be a layer map all the same, with models of other widths
         }
@@ -240,14 +240,14 @@ impl Stepper {
 }
 
 /// Brings the rows of the embedding tables up to date that `texts` look up; returns them, where there are such tables.
-fn settle_rows(groups: &mut [Group], texts: &[Packed]) -> Vec<u32> {
+fn catch_up_rows(groups: &mut [ParamGroup], texts: &[Packed]) -> Vec<u32> {
     let _phase = scope(Phase::Optimiser);
     let mut ids: Vec<u32> = Vec::new();
-    if groups.iter().any(Group::is_lazy) {
+    if groups.iter().any(ParamGroup::is_lazy) {
         ids.extend(texts.iter().flat_map(Packed::distinct_ids));
         ids.sort_unstable();
         ids.dedup();
-        groups.iter_mut().for_each(|group| group.settle_rows(&ids));
+        groups.iter_mut().for_each(|group| group.catch_up_rows(&ids));
     }
     ids
 }
@@ -263,27 +263,27 @@ struct Input<'a, K: Objective> {
 
 /// What a model shows, and its way back where it is trained.
 struct Side {
-    shown: Shown,
+    shown: ModelOutputs,
     encoded: Option<Encoded>,
 }
 
 impl<K: Objective> Input<'_, K> {
-    fn forward(&self, model: &Model<K::Top>, key: u64) -> Side {
+    fn forward(&self, model: &Model<K::Head>, key: u64) -> Side {
         let encoded = model.encode(self.packed, self.stage.capture(), key);
         Side { shown: self.shown(model, &encoded), encoded: Some(encoded) }
     }
 
     /// What the stage's terms look at.
-    fn shown(&self, model: &Model<K::Top>, encoded: &Encoded) -> Shown {
+    fn shown(&self, model: &Model<K::Head>, encoded: &Encoded) -> ModelOutputs {
         let _phase = scope(Phase::Losses);
         let outputs = self
             .stage
             .any(TermKind::needs_outputs)
-            .then(|| self.above(model, self.task.pooled(&model.top, encoded.last(), self.packed)));
-        Shown::of(encoded, model.bert.depth(), outputs)
+            .then(|| self.above(model, self.task.pooled(&model.head, encoded.last(), self.packed)));
+        ModelOutputs::of(encoded, model.bert.depth(), outputs)
     }
 
-    fn above(&self, model: &Model<K::Top>, pooled: Tensor) -> Outputs {
-        Outputs { logits: self.task.logits(&model.top, &pooled, self.batch), pooled }
+    fn above(&self, model: &Model<K::Head>, pooled: Tensor) -> Outputs {
+        Outputs { logits: self.task.logits(&model.head, &pooled, self.batch), pooled }
     }
 }

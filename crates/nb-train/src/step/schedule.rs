@@ -4,7 +4,7 @@
 
 /// The stages of a run over a known number of steps.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Timeline {
+pub struct Schedule {
     stages: Vec<Span>,
     total: u64,
 }
@@ -19,7 +19,7 @@ struct Span {
 
 /// Where a step stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Moment {
+pub struct StepPosition {
     /// The step, from 0.
     pub step: u64,
     /// Its stage, from 0.
@@ -32,7 +32,7 @@ pub struct Moment {
     pub rate: f64,
 }
 
-impl Timeline {
+impl Schedule {
     /// Divides `total` steps among stages by their `shares`, at least one step each where there are enough; the rate rises
     /// over the share `warmup` of each stage (rounded).
     ///
@@ -66,7 +66,7 @@ impl Timeline {
 
     /// Where `step` (from 0) stands. The rate's factor, with s the step and n the steps of the stage, is (s + 1)/warm-up
     /// while rising, reaching 1, then (n − s)/(n − warm-up), which the last step still has above 0.
-    pub fn at(&self, step: u64) -> Moment {
+    pub fn at(&self, step: u64) -> StepPosition {
         let stage = self.stages.iter().rposition(|stage| stage.steps > 0 && step >= stage.start).unwrap_or(0);
         let Span { start, steps, warmup } = self.stages[stage];
         let own = step.saturating_sub(start);
@@ -76,7 +76,7 @@ impl Timeline {
             steps.saturating_sub(own) as f64 / (steps - warmup).max(1) as f64
         };
         let progress = (own as f64 / steps.saturating_sub(1).max(1) as f64).min(1.0);
-        Moment { step, stage, own, progress, rate }
+        StepPosition { step, stage, own, progress, rate }
     }
 }
 
@@ -84,26 +84,26 @@ impl Timeline {
 mod tests {
     use super::*;
 
-    fn rates(timeline: &Timeline) -> Vec<f64> {
+    fn rates(timeline: &Schedule) -> Vec<f64> {
         (0..timeline.total()).map(|step| timeline.at(step).rate).collect()
     }
 
     #[test]
     fn the_rate_rises_to_one_and_falls_towards_zero() {
-        let timeline = Timeline::new(10, 0.2, &[1.0]);
+        let timeline = Schedule::new(10, 0.2, &[1.0]);
         assert_eq!(rates(&timeline), [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]);
     }
 
     #[test]
     fn without_warm_up_it_starts_at_the_peak_and_with_nothing_else_it_never_divides_by_zero() {
-        assert_eq!(Timeline::new(4, 0.0, &[1.0]).at(0).rate, 1.0);
-        assert_eq!(Timeline::new(4, 1.0, &[1.0]).at(3).rate, 1.0);
-        assert_eq!(Timeline::new(4, 1.0, &[1.0]).at(4).rate, 0.0);
+        assert_eq!(Schedule::new(4, 0.0, &[1.0]).at(0).rate, 1.0);
+        assert_eq!(Schedule::new(4, 1.0, &[1.0]).at(3).rate, 1.0);
+        assert_eq!(Schedule::new(4, 1.0, &[1.0]).at(4).rate, 0.0);
     }
 
     #[test]
     fn each_stage_has_its_own_course() {
-        let timeline = Timeline::new(8, 0.25, &[1.0, 3.0]);
+        let timeline = Schedule::new(8, 0.25, &[1.0, 3.0]);
         assert_eq!(timeline.steps().collect::<Vec<_>>(), [2, 6]);
         let moments: Vec<(usize, f64)> = (0..8).map(|s| (timeline.at(s).stage, timeline.at(s).progress)).collect();
         assert_eq!(moments, [(0, 0.0), (0, 1.0), (1, 0.0), (1, 0.2), (1, 0.4), (1, 0.6), (1, 0.8), (1, 1.0)]);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_stage_of_a_tiny_share_keeps_a_step() {
-        assert_eq!(Timeline::new(5, 0.1, &[1e-9, 1.0, 1e-9]).steps().collect::<Vec<_>>(), [1, 3, 1]);
-        assert_eq!(Timeline::new(1, 0.1, &[1.0, 1.0]).steps().sum::<u64>(), 1);
+        assert_eq!(Schedule::new(5, 0.1, &[1e-9, 1.0, 1e-9]).steps().collect::<Vec<_>>(), [1, 3, 1]);
+        assert_eq!(Schedule::new(1, 0.1, &[1.0, 1.0]).steps().sum::<u64>(), 1);
     }
 }

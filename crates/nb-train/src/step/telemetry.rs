@@ -8,11 +8,11 @@ use tch::{Device, Kind, Tensor};
 use crate::method::{Method, TeacherRole, TermKind};
 use crate::model::{Models, Role};
 use crate::step::Context;
-use crate::step::terms::{Counts, Shown};
+use crate::step::terms::{Counts, ModelOutputs};
 
 /// What is looked at beside the terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watch {
+pub enum Telemetry {
     /// Nothing.
     Terms,
     /// Norms of each model's gradient, the cosine between the student's own gradient and the teacher's by layer, and how
@@ -22,15 +22,15 @@ pub enum Watch {
 
 /// What was looked at, on the device.
 #[derive(Debug)]
-pub struct Watched {
+pub struct GradientStats {
     norms: Vec<(Role, Tensor)>,
     cosines: Option<Tensor>,
     agreement: Option<Tensor>,
 }
 
-impl Watch {
+impl Telemetry {
     /// How far teacher and student agree on a micro-batch, summed over its rows.
-    pub(crate) fn agreement(self, teacher: Option<&Shown>, student: Option<&Shown>) -> Option<Tensor> {
+    pub(crate) fn agreement(self, teacher: Option<&ModelOutputs>, student: Option<&ModelOutputs>) -> Option<Tensor> {
         let (Self::Models, Some(teacher), Some(student)) = (self, teacher, student) else { return None };
         let (v, z) = (&teacher.outputs.as_ref()?.logits, &student.outputs.as_ref()?.logits);
         let rows = v.size()[0] as f64;
@@ -38,7 +38,7 @@ impl Watch {
     }
 }
 
-impl Watched {
+impl GradientStats {
     /// Looks at the gradients before they are blended; `agreement` is summed over all rows.
     pub(crate) fn look<T>(
         method: &Method,
@@ -46,7 +46,7 @@ impl Watched {
         agreement: Option<Tensor>,
         context: &Context,
     ) -> Option<Self> {
-        if context.watch == Watch::Terms {
+        if context.watch == Telemetry::Terms {
             return None;
         }
         let counts = context.counts;
@@ -76,31 +76,31 @@ fn cosines<T>(models: &Models<T>) -> Option<Tensor> {
 
 /// What a step did, on the device.
 #[derive(Debug)]
-pub struct Stepped {
+pub struct StepOutput {
     terms: Vec<(TermKind, f64)>,
     values: Tensor,
     norm: Tensor,
-    watched: Option<Watched>,
+    watched: Option<GradientStats>,
     /// Whether the update was left out because it is not finite: a scalar, 0 or 1.
-    pub(crate) left_out: Tensor,
+    pub(crate) skipped: Tensor,
     temperature: f64,
     beta: f64,
     /// What the batch held.
     pub counts: Counts,
 }
 
-impl Stepped {
+impl StepOutput {
     pub(crate) fn new(
         method: &Method,
         context: Context,
         (values, norm): (Tensor, Tensor),
-        (watched, left_out): (Option<Watched>, Tensor),
+        (watched, skipped): (Option<GradientStats>, Tensor),
     ) -> Self {
         let Context { moment, counts, .. } = context;
         let stage = &method.stages[moment.stage];
         let terms = stage.terms.iter().map(|term| (term.kind, term.weight.at(moment.progress))).collect();
         let (temperature, beta) = (method.temperature.at(moment.progress), method.beta.at(moment.progress));
-        Self { terms, values, norm, watched, left_out, temperature, beta, counts }
+        Self { terms, values, norm, watched, skipped, temperature, beta, counts }
     }
 
     /// Copies it to the host; on a GPU that waits for the device.

@@ -72,7 +72,7 @@ impl std::ops::Add for Counts {
 
 /// What one model shows of a micro-batch: as much as the method's terms look at.
 #[derive(Debug, Default)]
-pub struct Shown {
+pub struct ModelOutputs {
     /// Hidden states [n, H] by number: 0 is the embedding output.
     pub states: BTreeMap<usize, Tensor>,
     /// \[CLS\] states [B, H] by number, where they are not taken from `states`.
@@ -83,7 +83,7 @@ pub struct Shown {
     pub outputs: Option<Outputs>,
 }
 
-impl Shown {
+impl ModelOutputs {
     /// What an encoder of `depth` layers made of the batch.
     pub fn of(encoded: &Encoded, depth: usize, outputs: Option<Outputs>) -> Self {
         let first = depth + 1 - encoded.states().len();
@@ -113,9 +113,9 @@ impl Shown {
 #[derive(Debug)]
 pub struct Compared<'a> {
     /// The teacher's, where there is one.
-    pub teacher: Option<&'a Shown>,
+    pub teacher: Option<&'a ModelOutputs>,
     /// The student's, where there is one.
-    pub student: Option<&'a Shown>,
+    pub student: Option<&'a ModelOutputs>,
     /// The texts.
     pub packed: &'a Packed,
     /// One label for each row of logits.
@@ -197,7 +197,7 @@ impl Compared<'_> {
 }
 
 /// A term without anything to compare: 0, with a gradient of 0.
-fn nothing(student: &Shown) -> Tensor {
+fn nothing(student: &ModelOutputs) -> Tensor {
     let (_, state) = student.states.last_key_value().expect("a model shows at least its last state");
     state.narrow(0, 0, 0).sum(tch::Kind::Float)
 }

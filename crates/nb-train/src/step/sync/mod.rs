@@ -13,16 +13,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
-use crate::optim::Group;
+use crate::optim::ParamGroup;
 use crate::plan::Plan;
 use crate::run_folder::checkpoint::Identity;
-use crate::step::Micro;
+use crate::step::MicroBatchOutput;
 use crate::step::terms::Counts;
-pub(crate) use sums::Sums;
+pub(crate) use sums::GradientSums;
 
 /// What a process would like to happen after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wishes {
+pub(crate) struct Vote {
     /// The run is to stop: a signal came. Of any process.
     pub stops: bool,
     /// A checkpoint is due. Of the first process, which has the clock.
@@ -109,7 +109,7 @@ fn number(text: &str) -> i64 {
 ///
 /// # Errors
 /// What it returns, and if a process is lost.
-pub(crate) fn first_finds<T: Serialize + DeserializeOwned>(
+pub(crate) fn broadcast_from_main<T: Serialize + DeserializeOwned>(
     processes: &ProcessGroup,
     find: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
@@ -128,7 +128,7 @@ pub(crate) fn first_finds<T: Serialize + DeserializeOwned>(
 ///
 /// # Errors
 /// What the work returns, and if a process is lost.
-pub(crate) fn one_here_before_others<T>(processes: &ProcessGroup, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn local_main_first<T>(processes: &ProcessGroup, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let _work = processes.at_work();
     if processes.is_first_here() {
         let done = work()?;
@@ -144,12 +144,12 @@ pub(crate) fn one_here_before_others<T>(processes: &ProcessGroup, work: impl FnO
 ///
 /// # Errors
 /// If a process is lost.
-pub(crate) fn agree(processes: &ProcessGroup, own: Wishes) -> Result<Wishes> {
+pub(crate) fn agree(processes: &ProcessGroup, own: Vote) -> Result<Vote> {
     if processes.size() == 1 {
         return Ok(own);
     }
     let all = processes.gather(&[own.stops.into(), own.saves.into()])?;
-    Ok(Wishes { stops: all.iter().any(|wishes| wishes[0] != 0), saves: all[0][1] != 0 })
+    Ok(Vote { stops: all.iter().any(|wishes| wishes[0] != 0), saves: all[0][1] != 0 })
 }
 
 /// Units in the micro-batches of all processes.
@@ -164,8 +164,8 @@ pub(crate) fn counts(processes: &ProcessGroup, own: Counts) -> Result<Counts> {
 }
 
 /// The rows of tables (ascending, each once) that any process looks up, which looks up `own`.
-pub(crate) fn looked_up(processes: &ProcessGroup, groups: &[Group], own: Vec<u32>) -> Result<Vec<u32>> {
-    let rows = groups.iter().filter_map(Group::table_rows).max().unwrap_or(0);
+pub(crate) fn touched_rows(processes: &ProcessGroup, groups: &[ParamGroup], own: Vec<u32>) -> Result<Vec<u32>> {
+    let rows = groups.iter().filter_map(ParamGroup::table_rows).max().unwrap_or(0);
     if processes.size() == 1 || rows == 0 {
         return Ok(own);
     }
@@ -182,16 +182,16 @@ pub(crate) fn looked_up(processes: &ProcessGroup, groups: &[Group], own: Vec<u32
 }
 
 /// The terms of all micro-batches of all processes added up, [terms], and so how far the models agree, where that was watched.
-pub(crate) fn micros(
+pub(crate) fn reduce_outputs(
     processes: &ProcessGroup,
-    micros: &[Micro],
+    reduce_outputs: &[MicroBatchOutput],
     (terms, device): (usize, Device),
 ) -> Result<(Tensor, Option<Tensor>)> {
     let zeros = |n: usize| Tensor::zeros([n as i64], (Kind::Double, device));
-    let values = micros.iter().fold(zeros(terms), |sum, micro| sum + &micro.terms);
-    let watched: Vec<&Tensor> = micros.iter().filter_map(|micro| micro.agreement.as_ref()).collect();
+    let values = reduce_outputs.iter().fold(zeros(terms), |sum, micro| sum + &micro.terms);
+    let watched: Vec<&Tensor> = reduce_outputs.iter().filter_map(|micro| micro.agreement.as_ref()).collect();
     if processes.size() == 1 {
-        let all = !watched.is_empty() && watched.len() == micros.len();
+        let all = !watched.is_empty() && watched.len() == reduce_outputs.len();
         return Ok((values, all.then(|| watched.into_iter().sum())));
     }
     // A process may have no micro-batch of the last update of an epoch: a mark tells whether anybody has watched.
@@ -205,11 +205,11 @@ pub(crate) fn micros(
 }
 
 /// Gives all processes the first one's parameters and moments.
-pub(crate) fn hand_out(processes: &ProcessGroup, groups: &[Group]) -> Result<()> {
+pub(crate) fn broadcast_state(processes: &ProcessGroup, groups: &[ParamGroup]) -> Result<()> {
     if processes.size() == 1 {
         return Ok(());
     }
-    for (_, mut tensor) in groups.iter().flat_map(Group::state) {
+    for (_, mut tensor) in groups.iter().flat_map(ParamGroup::state) {
         processes.broadcast(&mut tensor)?;
     }
     Ok(())
@@ -217,17 +217,17 @@ pub(crate) fn hand_out(processes: &ProcessGroup, groups: &[Group]) -> Result<()>
 
 /// Makes sure that all processes hold the same parameters. They do as long as their processors compute alike; where they do
 /// not, what the first process has counts.
-pub(crate) fn keep_equal(processes: &ProcessGroup, groups: &[Group]) -> Result<bool> {
+pub(crate) fn ensure_in_sync(processes: &ProcessGroup, groups: &[ParamGroup]) -> Result<bool> {
     if processes.size() == 1 {
         return Ok(true);
     }
     let digest = |tensor: &Tensor| tensor.detach().view_dtype(Kind::Int).sum(Kind::Int64).int64_value(&[]);
-    let own: Vec<i64> = groups.iter().flat_map(Group::state).map(|(_, tensor)| digest(&tensor)).collect();
+    let own: Vec<i64> = groups.iter().flat_map(ParamGroup::state).map(|(_, tensor)| digest(&tensor)).collect();
     let all = processes.gather(&own)?;
     let Some(rank) = all.iter().position(|digests| *digests != all[0]) else { return Ok(true) };
     if processes.is_first() {
         tracing::warn!("the parameters of process {rank} are not those of process 0: all take over the latter's");
     }
-    hand_out(processes, groups)?;
+    broadcast_state(processes, groups)?;
     Ok(false)
 }

@@ -10,14 +10,14 @@ use tch::Tensor;
 
 use crate::method::TeacherRole;
 use crate::model::Models;
-use crate::optim::Group;
+use crate::optim::ParamGroup;
 
 /// Gradients of at least this many entries are added up where they lie, smaller ones in one buffer.
 const LARGE: usize = 1 << 16;
 
 /// The sums of one update.
 #[derive(Debug)]
-pub(crate) struct Sums<'a> {
+pub(crate) struct GradientSums<'a> {
     processes: &'a ProcessGroup,
     /// Layers' gradients, in the order of the backward pass, and whether they are complete. The order in which their sums begin
     /// is this one in every process, also in one that has no micro-batch.
@@ -26,7 +26,7 @@ pub(crate) struct Sums<'a> {
     failed: Option<Error>,
 }
 
-impl<'a> Sums<'a> {
+impl<'a> GradientSums<'a> {
     /// None begun yet, over the gradients of the encoders that are trained.
     pub(crate) fn new<T>(processes: &'a ProcessGroup, models: &Models<T>, teacher: TeacherRole) -> Self {
         let layers = models.trained(teacher).flat_map(|(_, model)| {
@@ -64,11 +64,11 @@ impl<'a> Sums<'a> {
     }
 
     /// Adds up all that is left of the gradients of `groups`, and waits for all sums. Each process has looked up some of the rows
-    /// `looked_up` of the tables: of a table only those travel.
+    /// `touched_rows` of the tables: of a table only those travel.
     ///
     /// # Errors
     /// If a process is lost.
-    pub(crate) fn finish(mut self, groups: &[Group], looked_up: &[u32]) -> Result<()> {
+    pub(crate) fn finish(mut self, groups: &[ParamGroup], touched_rows: &[u32]) -> Result<()> {
         if self.processes.size() == 1 {
             return Ok(());
         }
@@ -78,9 +78,10 @@ impl<'a> Sums<'a> {
             return Err(error.into());
         }
         let layers: Vec<Tensor> = self.layers.into_iter().map(|(layer, _)| layer).collect();
-        let dense = groups.iter().flat_map(Group::dense_gradients).flat_map(|part| without(&part, &layers));
+        let dense = groups.iter().flat_map(ParamGroup::dense_gradients).flat_map(|part| without(&part, &layers));
         let (large, mut small): (Vec<Tensor>, Vec<Tensor>) = dense.partition(|part| part.numel() >= LARGE);
-        let tables: Vec<(Tensor, Tensor)> = groups.iter().filter_map(|group| group.table_gradient(looked_up)).collect();
+        let tables: Vec<(Tensor, Tensor)> =
+            groups.iter().filter_map(|group| group.table_gradient(touched_rows)).collect();
         small.extend(tables.iter().map(|(table, rows)| table.index_select(0, rows)));
         let flat: Vec<Tensor> = small.iter().map(|part| part.reshape(-1)).collect();
         let together = (!flat.is_empty()).then(|| Tensor::cat(&flat, 0));

@@ -7,7 +7,7 @@ use nb_train::model::teacher_cache::{KeepOutputs, Output, bytes, readable};
 use nb_train::plan::Plan;
 use nb_train::plan::estimate::{Estimate, Load, Rest};
 use nb_train::run::setup::is_evaluation;
-use nb_train::step::schedule::Timeline;
+use nb_train::step::schedule::Schedule;
 use nb_train::task::Task;
 use tch::{Device, Kind};
 
@@ -15,7 +15,7 @@ use super::page::{Page, count};
 
 /// The data, and what the first epoch makes of it; returns the largest micro-batch.
 pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> Load {
-    page.head("Data");
+    page.layers("Data");
     for (name, value) in task.describe() {
         page.line(name, value);
     }
@@ -48,8 +48,8 @@ pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> Load {
 }
 
 /// Updates and evaluations; returns how many evaluations there are.
-pub(super) fn steps(page: &mut Page, plan: &Plan, updates: &[u64], timeline: &Timeline) -> u64 {
-    page.head("Training");
+pub(super) fn steps(page: &mut Page, plan: &Plan, updates: &[u64], timeline: &Schedule) -> u64 {
+    page.layers("Training");
     page.line("steps", timeline.total());
     let most = plan.train.max_steps.map(|most| format!(", {most} at most")).unwrap_or_default();
     let first = updates.first().copied().unwrap_or(0);
@@ -78,7 +78,7 @@ pub(super) fn steps(page: &mut Page, plan: &Plan, updates: &[u64], timeline: &Ti
     evaluations
 }
 
-fn evaluations(plan: &Plan, updates: &[u64], timeline: &Timeline) -> u64 {
+fn evaluations(plan: &Plan, updates: &[u64], timeline: &Schedule) -> u64 {
     let mut ends = updates.iter().scan(0, |end, n| {
         *end += n;
         Some(*end)

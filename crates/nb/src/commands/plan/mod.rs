@@ -50,23 +50,23 @@ fn page<K: Task>(plan: &Plan, task: &K) -> Result<Page> {
     run(&mut page, plan);
     models::origins(&mut page, plan, steps)?;
     models::map(&mut page, plan)?;
-    let top = models::parameters(&mut page, plan, task);
+    let head = models::parameters(&mut page, plan, task);
     method::method(&mut page, plan, &timeline);
     let largest = data::texts(&mut page, task);
     let evaluations = data::steps(&mut page, plan, &updates, &timeline);
     let kept = data::kept(&mut page, plan, task);
-    data::memory(&mut page, plan, &Rest { top, largest, kept, has_test: task.has_test() });
+    data::memory(&mut page, plan, &Rest { head, largest, kept, has_test: task.has_test() });
     let own = method::warnings(&plan.method, plan.student_layers, plan.train.patience, evaluations);
     let warnings = [task.warnings(), own].concat();
     if !warnings.is_empty() {
-        page.head("Warnings");
+        page.layers("Warnings");
         warnings.iter().for_each(|warning| page.line("warning", warning));
     }
     Ok(page)
 }
 
 fn run(page: &mut Page, plan: &Plan) {
-    page.head("Run");
+    page.layers("Run");
     page.line("run", format!("{} -> {}", plan.name, plan.output.display()));
     page.line("seed", plan.seed);
     let device = match plan.device {
