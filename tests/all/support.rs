@@ -9,10 +9,11 @@ use nb_share::{Shared, Sharing};
 use nb_train::method::{Course, Method, Share, presets};
 use nb_train::model::{Model, Models};
 use nb_train::optim::AdamW;
+use nb_train::step::Stepper;
+use nb_train::step::context::{MicroBatch, StepContext};
 use nb_train::step::schedule::StepPosition;
 use nb_train::step::telemetry::Telemetry;
 use nb_train::step::terms::Counts;
-use nb_train::step::{Context, Stepper};
 use nb_train::task::{HeadPair, Layers, Objective, TopicHead};
 use tch::{Device, Tensor};
 
@@ -199,11 +200,12 @@ pub(crate) fn stepper(method: Method) -> Stepper {
 }
 
 /// The first step of the first stage, at the peak rates.
-pub(crate) const FIRST: StepPosition = StepPosition { step: 0, stage: 0, own: 0, progress: 0.0, rate: 1.0 };
+pub(crate) const FIRST: StepPosition =
+    StepPosition { step: 0, stage: 0, step_in_stage: 0, progress: 0.0, lr_factor: 1.0 };
 
 /// What the micro-batches of the first step have in common, with `counts` in all of them.
-pub(crate) fn context(counts: Counts) -> Context {
-    Context { moment: FIRST, counts, watch: Telemetry::Terms }
+pub(crate) fn context(counts: Counts) -> StepContext {
+    StepContext { position: FIRST, counts, telemetry: Telemetry::Terms }
 }
 
 /// The terms of a batch that is a step of its own; gradients accumulate in the models.
@@ -219,7 +221,8 @@ pub(crate) fn part<K: Objective>(
     batch: &K::Batch,
     counts: Counts,
 ) -> Vec<f64> {
-    numbers(&stepper.micro_batch(task, models, (batch, &task.packed(batch)), (&context(counts), 0)).terms)
+    let micro_batch = MicroBatch { batch, texts: &task.packed(batch), number: 0 };
+    numbers(&stepper.forward_backward(task, models, &micro_batch, &context(counts)).terms)
 }
 
 /// The entries of a tensor of doubles.

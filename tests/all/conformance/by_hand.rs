@@ -4,7 +4,7 @@ use nb_model::{Capture, DropoutKey, Pass};
 use nb_momentum::{Beta, blend_layers};
 use nb_share::Sharing;
 use nb_train::method::TermKind;
-use nb_train::step::terms::{Compared, ModelOutputs};
+use nb_train::step::terms::{ModelOutputs, TermInputs};
 use nb_train::task::Outputs;
 use tch::{Kind, Tensor};
 
@@ -60,12 +60,13 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
         big.states = (0..).zip(one_earlier(of_teacher.states())).collect();
     }
     let labels = task.labels(&batch);
-    let compared = Compared {
+    let compared = TermInputs {
         teacher: Some(&big),
         student: Some(&small),
         packed: &packed,
         labels: &labels,
-        depths: models.depths(),
+        teacher_layers: teacher.bert.depth(),
+        student_layers: student.bert.depth(),
         heads: golden.config.num_attention_heads,
         projection: None,
         counts,
@@ -102,14 +103,14 @@ fn one_earlier(tensors: &[Tensor]) -> Vec<Tensor> {
 }
 
 /// A term without the `detach` of the teacher.
-fn attached(kind: TermKind, compared: &Compared<'_>, temperature: f64) -> Tensor {
+fn attached(kind: TermKind, compared: &TermInputs<'_>, temperature: f64) -> Tensor {
     let error = |a: &Tensor, b: &Tensor, count: i64| (a - b).square().sum(Kind::Float) / (count * a.size()[1]) as f64;
     let (teacher, student) = (compared.teacher.expect("a teacher"), compared.student.expect("a student"));
     let (big, small, counts) = (teacher.outputs(), student.outputs(), compared.counts);
     match kind {
         TermKind::Embedding => error(&teacher.states[&0], &student.states[&0], counts.tokens),
         TermKind::Hidden => {
-            let (deep, n) = compared.depths;
+            let (deep, n) = (compared.teacher_layers, compared.student_layers);
             let layer = |i: usize| error(&teacher.states[&(deep / n * i)], &student.states[&i], counts.tokens);
             (1..=n).map(layer).sum()
         }

@@ -9,6 +9,7 @@ use nb_share::{Shared, Sharing};
 use nb_train::method::{Method, TermKind};
 use nb_train::model::Models;
 use nb_train::optim::ParamGroup;
+use nb_train::step::context::MicroBatch;
 use nb_train::step::telemetry::Telemetry;
 use nb_train::task::{HeadPair, Layers, Objective, RankBatch, RecommendHead, RetrieveBatch, RetrieveHead};
 use tch::{Device, Tensor};
@@ -182,7 +183,7 @@ fn assert_reports<K: Objective>(task: &K, mut models: Models<K::Head>, batches: 
     let arenas = [teacher(&models).arena(), student(&models).arena()].into_iter().chain(head);
     let mut groups: Vec<ParamGroup> = arenas.map(|arena| ParamGroup::new(arena, 1e-3)).collect();
     let stepped =
-        stepper(preset("newsbert")).step((task, &mut models), &mut groups, batches, (FIRST, Telemetry::Terms)).unwrap();
+        stepper(preset("newsbert")).step(task, &mut models, &mut groups, batches, FIRST, Telemetry::Terms).unwrap();
     let report = stepped.read();
     assert_eq!(report.not_finite(), None);
     assert_eq!(report.terms.len(), terms.len());
@@ -228,12 +229,8 @@ fn search((qrels, texts): &(Qrels, Batch), queries: std::ops::Range<u32>) -> Ret
 /// Every gradient of a step with dropout, in one tensor for each encoder and one for the top layers.
 fn step_gradients<K: Objective>(task: &K, models: &Models<K::Head>, batch: &K::Batch) -> Vec<Tensor> {
     zero_gradients(models);
-    stepper(preset("newsbert")).micro_batch(
-        task,
-        models,
-        (batch, &task.packed(batch)),
-        (&context(task.counts(batch)), 5),
-    );
+    let micro_batch = MicroBatch { batch, texts: &task.packed(batch), number: 5 };
+    stepper(preset("newsbert")).forward_backward(task, models, &micro_batch, &context(task.counts(batch)));
     let head: Vec<Tensor> = student(models).head.arenas().iter().map(|arena| arena.grads().copy()).collect();
     vec![teacher(models).arena().grads().copy(), student(models).arena().grads().copy(), Tensor::cat(&head, 0)]
 }

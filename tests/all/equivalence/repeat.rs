@@ -47,8 +47,9 @@ fn two_steps(precision: Precision) -> Vec<Tensor> {
     let arenas = [teacher(&models).arena(), student(&models).arena(), head.pooling.arena(), head.dense.arena()];
     let mut groups: Vec<ParamGroup> = arenas.iter().map(|arena| ParamGroup::new(arena, 1e-3)).collect();
     for step in 0..2 {
-        let at = (StepPosition { step, own: step, ..FIRST }, Telemetry::Models);
-        let report = stepper.step((&task, &mut models), &mut groups, &batches, at).unwrap().read();
+        let position = StepPosition { step, step_in_stage: step, ..FIRST };
+        let output = stepper.step(&task, &mut models, &mut groups, &batches, position, Telemetry::Models);
+        let report = output.unwrap().read();
         assert_eq!(report.not_finite(), None);
         assert!(report.gradient_norm > 0.0);
     }

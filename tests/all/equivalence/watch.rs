@@ -5,7 +5,7 @@ use nb_share::Sharing;
 use nb_train::method::{Method, Share, TeacherRole, TermKind};
 use nb_train::model::{Models, Role};
 use nb_train::optim::ParamGroup;
-use nb_train::step::telemetry::{StepReport, Telemetry};
+use nb_train::step::telemetry::{Agreement, StepReport, Telemetry};
 use nb_train::task::TopicHead;
 use tch::{Kind, Tensor};
 
@@ -41,7 +41,7 @@ fn stepped(method: Method, task: &Sentences, watch: Telemetry) -> (StepReport, V
     // A shared top is there twice, and updated twice: the same with and without watching.
     let mut groups: Vec<ParamGroup> = arenas.map(|arena| ParamGroup::new(arena, 1e-2)).collect();
     let batches = [task.batch.select(&[0, 1, 2, 3]), task.batch.select(&[4, 5, 6])];
-    let report = stepper(method).step((task, &mut models), &mut groups, &batches, (FIRST, watch)).unwrap().read();
+    let report = stepper(method).step(task, &mut models, &mut groups, &batches, FIRST, watch).unwrap().read();
     let values = models.named().flat_map(|(_, model)| {
         [
             model.arena().values().copy(),
@@ -121,6 +121,6 @@ fn agreement_counts_rows_over_all_micro_batches() {
         (v.softmax(-1, Kind::Double), v.log_softmax(-1, Kind::Double), z.log_softmax(-1, Kind::Double));
     let divergence = (p * (log_p - log_q)).sum(Kind::Double).double_value(&[]) / n;
     let (report, _) = stepped(method, &task, Telemetry::Models);
-    let (found, kl) = report.agreement.unwrap();
+    let Agreement { equal: found, kl } = report.agreement.unwrap();
     assert!((found - equal).abs() < 1e-6 && (kl - divergence).abs() < 1e-5, "{found}, {kl}: {equal}, {divergence}");
 }

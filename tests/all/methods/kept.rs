@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nb_model::Bert;
 use nb_train::model::Models;
-use nb_train::model::build::outputs;
+use nb_train::model::build::cacheable_outputs;
 use nb_train::model::teacher_cache::{Output, Source, TeacherCache};
 use nb_train::plan::Plan;
 use nb_train::task::{Task, Topic};
@@ -21,8 +21,8 @@ const TEACHERS: u64 = 2;
 
 /// What the teachers make of the task's texts, kept below `cache`.
 fn keep<K: Task>(plan: &Plan, task: &K, models: &Models<K::Head>, cache: &Path, states: Kind) -> Vec<TeacherCache> {
-    let all = outputs(&plan.method, &plan.teacher_config, plan.student_layers).expect("no term needs scores");
-    let teachers = models.teacher.iter().chain(&models.others).enumerate();
+    let all = cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers).expect("no term needs scores");
+    let teachers = models.teacher.iter().chain(&models.extra_teachers).enumerate();
     let one = |(i, model): (usize, &nb_train::model::Model<K::Head>)| {
         let source = Source { bert: &model.bert, key: &format!("teacher {i}"), cache, states };
         let outputs = if i == 0 { all.clone() } else { vec![Output::Pooled] };
@@ -51,7 +51,7 @@ fn assert_kept_is_computed<K: Task>(plan: &Plan, task: &K, cache: &Path) {
     for (states, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 2e-2)] {
         // The second time they are read.
         for time in ["computed", "read"] {
-            models.kept = keep(plan, task, &models, cache, states);
+            models.teacher_caches = keep(plan, task, &models, cache, states);
             let (found, kept) = steps(plan, task, &models);
             for (found, expected) in found.iter().zip(&expected) {
                 assert!(

@@ -5,7 +5,7 @@ use nb_share::LayerMap;
 use nb_train::config::MethodConfig;
 use nb_train::method::{Method, TermKind};
 use nb_train::model::{Model, Models};
-use nb_train::step::terms::{Compared, ModelOutputs};
+use nb_train::step::terms::{ModelOutputs, TermInputs};
 use nb_train::task::Layers;
 use tch::{Device, Tensor};
 
@@ -54,14 +54,14 @@ pub(super) fn models<C: Case>(golden: &Golden, precision: Precision) -> Models<C
     });
     Models {
         teacher: Some(teacher("")),
-        others: others.map(|number| teacher(&number)).collect(),
+        extra_teachers: others.map(|number| teacher(&number)).collect(),
         student: Some(Model {
             bert: encoder(golden, &config, "weights.student.", precision),
             head: C::head(golden, HEAD),
         }),
         projection,
         map: LayerMap::uniform(deep, n).ok(),
-        kept: Vec::new(),
+        teacher_caches: Vec::new(),
     }
 }
 
@@ -83,7 +83,7 @@ fn values<T: Layers>(method: &Method, losses: &[f64], models: &Models<T>) -> Val
     match method.any(|kind| kind == TermKind::Teacher) {
         true => values.extend(trained("teacher", teacher(models), "teacher_head")),
         false => {
-            for model in models.teacher.iter().chain(&models.others) {
+            for model in models.teacher.iter().chain(&models.extra_teachers) {
                 let arenas = std::iter::once(model.arena()).chain(model.head.arenas());
                 arenas.for_each(|arena| assert_eq!(largest(&arena.grads()), 0.0, "a frozen teacher has no gradient"));
             }
@@ -124,12 +124,13 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
         taught.scores.rotate_right(1);
     }
     let learned = ModelOutputs::of(&of_student, small.depth(), None);
-    let compared = Compared {
+    let compared = TermInputs {
         teacher: Some(&taught),
         student: Some(&learned),
         packed: &packed,
         labels: &labels,
-        depths: models.depths(),
+        teacher_layers: big.depth(),
+        student_layers: small.depth(),
         heads: golden.config.num_attention_heads + i64::from(fault == Fault::Heads),
         projection: models.projection.as_ref(),
         counts: task.counts(&batch),

@@ -83,10 +83,10 @@ pub(super) fn models<K: Task>(plan: &Plan, task: &K, teachers: u64) -> Models<K:
     });
     Models {
         teacher: Some(model(theirs, 100)),
-        others: (1..teachers).map(|i| model(theirs, 100 + 100 * i)).collect(),
+        extra_teachers: (1..teachers).map(|i| model(theirs, 100 + 100 * i)).collect(),
         student: Some(model(own, 10)),
         projection,
         map: LayerMap::uniform(theirs.num_hidden_layers as usize, plan.student_layers).ok(),
-        kept: Vec::new(),
+        teacher_caches: Vec::new(),
     }
 }

@@ -11,10 +11,10 @@ use nb_train::model::{Models, Role};
 use nb_train::optim::ParamGroup;
 use nb_train::plan::Plan;
 use nb_train::run::setup::{groups, stepper};
-use nb_train::step::Stepper;
 use nb_train::step::schedule::Schedule;
 use nb_train::step::telemetry::Telemetry;
 use nb_train::step::terms::Counts;
+use nb_train::step::{Stepper, Update};
 use nb_train::task::Task;
 use serde_json::{Map, Value, json};
 use tch::Device;
@@ -130,8 +130,9 @@ impl<'a, K: Task> Trainer<'a, K> {
     fn steps(&mut self, count: usize) -> Result<()> {
         for i in 0..count {
             let rows = std::slice::from_ref(&self.rows[i % self.rows.len()]);
-            let at = (self.timeline.at(self.step), Telemetry::Terms);
-            let stepped = self.stepper.update((self.task, &mut self.models), &mut self.groups, (0, rows), at)?;
+            let position = self.timeline.at(self.step);
+            let update = Update { epoch: 0, rows, position, telemetry: Telemetry::Terms };
+            let stepped = self.stepper.update(self.task, &mut self.models, &mut self.groups, &update)?;
             self.step += 1;
             // As a run does: on the CPU each step is read, elsewhere that would be waiting.
             if self.plan.device == Device::Cpu

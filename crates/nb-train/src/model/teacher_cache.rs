@@ -175,7 +175,7 @@ impl TeacherCache {
     ///
     /// # Errors
     /// If a file cannot be read any more.
-    pub fn show(&self, texts: &[(usize, u32)], device: Device) -> Result<(ModelOutputs, Option<Tensor>)> {
+    pub fn load(&self, texts: &[(usize, u32)], device: Device) -> Result<(ModelOutputs, Option<Tensor>)> {
         let (mut shown, mut pooled) = (ModelOutputs::default(), None);
         for (i, (output, _)) in self.stores.first().iter().flat_map(|store| &store.files).enumerate() {
             let rows = nb_torch::send(&self.read(i, *output, texts)?, device);

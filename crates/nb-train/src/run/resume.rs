@@ -15,7 +15,7 @@ pub(crate) enum Start {
     /// With its first step, in a folder that is still to be taken.
     Free,
     /// With its first step, in the folder of an unfinished run, which is removed.
-    Anew(Halted),
+    Over(Halted),
     /// After a checkpoint.
     After(Box<Resumed>),
 }
@@ -45,7 +45,7 @@ impl Start {
         let checkpoint = match (Checkpoint::newest(halted.path()), unfinished) {
             (Err(e), Unfinished::ResumeSame) => {
                 tracing::warn!("{e:#}; the run begins anew");
-                return Ok(Self::Anew(halted));
+                return Ok(Self::Over(halted));
             }
             (newest, _) => newest?,
         };
@@ -61,7 +61,7 @@ impl Start {
             _ if differences.is_empty() => {}
             _ => {
                 tracing::info!("{folder} was begun as another run: it begins anew");
-                return Ok(Self::Anew(halted));
+                return Ok(Self::Over(halted));
             }
         }
         for difference in &differences {
@@ -69,7 +69,7 @@ impl Start {
         }
         let Some(checkpoint) = checkpoint else {
             tracing::warn!("{folder} has no checkpoint yet: the run begins anew");
-            return Ok(Self::Anew(halted));
+            return Ok(Self::Over(halted));
         };
         Ok(Self::After(Box::new(Resumed { halted, checkpoint })))
     }

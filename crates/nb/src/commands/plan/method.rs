@@ -8,11 +8,11 @@ use nb_train::step::schedule::Schedule;
 
 use super::page::{Page, count};
 
-pub(super) fn method(page: &mut Page, plan: &Plan, timeline: &Schedule) {
+pub(super) fn method(page: &mut Page, plan: &Plan, schedule: &Schedule) {
     let method = &plan.method;
     page.layers("Method");
     page.line("name", &method.name);
-    for (i, (stage, steps)) in method.stages.iter().zip(timeline.steps()).enumerate() {
+    for (i, (stage, steps)) in method.stages.iter().zip(schedule.steps()).enumerate() {
         let terms: Vec<String> = stage.terms.iter().map(|t| format!("{} × {}", t.weight, t.kind.name())).collect();
         match method.stages.len() {
             1 => page.line("terms", terms.join(" + ")),
