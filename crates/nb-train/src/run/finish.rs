@@ -1,4 +1,4 @@
-//! The end of a run: the best models measured once more, and everything that is left of the run for people.
+//! The end of a run: evaluates the best models once more, and writes outcomes, summary and report.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ use crate::run_folder::{OUTCOMES, REPORT};
 use crate::task::evaluation::Outcomes;
 use crate::task::{SplitName, Task};
 
-/// Measures on all processes, and the first writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a
-/// run whose summary is there is finished, whatever becomes of its report. The summary is the first process's.
+/// Evaluates on all processes. The main process writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a run
+/// with a summary is finished, whether or not it has a report. Only the main process returns the summary.
 pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Result<Option<Summary>> {
     let mut models = Vec::new();
     for (role, model) in run.models.named() {
@@ -33,7 +33,7 @@ pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Res
     run.folder.is_ours().then(|| write(run, models)).transpose()
 }
 
-/// How fast each model is, and what is left of the run for people.
+/// Times each model, and writes the files that a finished run leaves.
 fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<Finished<'_>>) -> Result<Summary> {
     let clock = &run.state.clock;
     let train = TrainReport {
@@ -68,7 +68,7 @@ fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<Finished<'_>>) -> Result<Sum
         summary.json[key] = value;
     }
     run.folder.finish(&summary.json)?;
-    run.checkpoints.remove(); // nobody goes on with a run that is finished
+    run.checkpoints.remove(); // a finished run does not resume
     if let Err(e) = report(folder) {
         tracing::warn!("no report was written: {e:#}");
     }

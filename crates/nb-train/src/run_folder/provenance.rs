@@ -1,4 +1,4 @@
-//! Where a result comes from: data, models, versions, machine.
+//! The provenance of a result: data, models, versions, machine.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::model::saved_folder::{files_digest, weights_digest};
 use crate::plan::{Dev, ModelSource, Plan, StudentStart, TaskPlan};
 
-/// What a result depends on beside its configuration: files of data, checkpoints, versions. To be taken before the run, and
-/// compared before an old result is taken for a new one.
+/// Everything that a result depends on beside its configuration: data files, checkpoints, versions. Record it before the run, and
+/// compare it before reusing an earlier result.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -22,7 +22,7 @@ pub(crate) fn sources(plan: &Plan) -> Result<Map<String, Value>> {
     Ok(out)
 }
 
-/// A BLAKE3 of the weights of each checkpoint that the run starts from.
+/// The digest of each checkpoint that the run starts from.
 fn models(plan: &Plan) -> Result<Value> {
     let mut out = Map::new();
     if let ModelSource::Folder(folder) = &plan.teacher {
@@ -38,7 +38,7 @@ fn models(plan: &Plan) -> Result<Value> {
     Ok(out.into())
 }
 
-/// Paths of each split's files, and a BLAKE3 of what they hold.
+/// The paths of each split's files, and a digest of their content.
 ///
 /// # Errors
 /// If one cannot be read.
@@ -80,12 +80,12 @@ fn splits<'a, T>(
     all
 }
 
-/// Versions of what computed the result.
+/// The versions of the software that computes the result.
 fn versions() -> Value {
     json!({"newsbert": env!("CARGO_PKG_VERSION"), "libtorch": "2.11.0", "tch": "0.24.0"})
 }
 
-/// The machine and what the plan uses of it.
+/// The machine, and the part of it that the plan uses.
 pub(crate) fn machine(plan: &Plan) -> Value {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     json!({
@@ -94,7 +94,7 @@ pub(crate) fn machine(plan: &Plan) -> Value {
     })
 }
 
-/// The processor's name, where the system tells it.
+/// The processor's name, or its architecture where the system does not tell the name.
 fn cpu() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));

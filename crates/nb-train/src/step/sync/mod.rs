@@ -117,7 +117,7 @@ fn digest(text: &str) -> i64 {
 /// Calls `find` in the main process and returns its result in all of them.
 ///
 /// # Errors
-/// What `find` returns, and if a process is lost.
+/// Those of `find`, and if a process is lost.
 pub(crate) fn broadcast_from_main<T: Serialize + DeserializeOwned>(
     processes: &ProcessGroup,
     find: impl FnOnce() -> Result<T>,
@@ -137,7 +137,7 @@ pub(crate) fn broadcast_from_main<T: Serialize + DeserializeOwned>(
 /// cache.
 ///
 /// # Errors
-/// What the work returns, and if a process is lost.
+/// Those of the work, and if a process is lost.
 pub(crate) fn local_main_first<T>(processes: &ProcessGroup, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let _work = processes.at_work();
     if processes.is_first_here() {
