@@ -118,8 +118,8 @@ fn wrong_usage_of_a_bench_is_named() {
     bench(&place, &["train", "--case", "ag"]).failed(&["--case is ag", "ag-64", "sample-clicks"]);
     bench(&place, &["train", "--against", "onnx"]).failed(&["--against onnx is for infer"]);
     bench(&place, &["data", "--case", "sample-parse", "--against", "torch"]).failed(&["--python", "requirements.txt"]);
-    bench(&place, &["data", "--python", "python3"]).failed(&["nothing is run --against"]);
-    bench(&place, &["data", "--baseline", "tiny.yaml"]).failed(&["tiny.yaml", "no results of this bench"]);
+    bench(&place, &["data", "--python", "python3"]).failed(&["--python is given without --against"]);
+    bench(&place, &["data", "--baseline", "tiny.yaml"]).failed(&["tiny.yaml", "not a results file of nb-bench"]);
     for wrong in [&["infer", "--against", "jax"][..], &["train", "--steps", "0"], &["train", "--random", "3x65"], &[]] {
         assert_eq!(bench(&place, wrong).code, Some(2), "{wrong:?}");
     }
