@@ -12,7 +12,7 @@ use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
 
-use crate::support::{encoder, largest, sentences, small};
+use crate::support::{encoder, max_abs, sentences, small_bert};
 
 const SEGMENTS: &str = "embeddings.token_type_embeddings.weight";
 
@@ -25,7 +25,7 @@ struct Folder {
 impl Folder {
     fn new() -> Self {
         let home = TempDir::new().unwrap();
-        let saved = encoder(&small(8, 2), Precision::F32, 21);
+        let saved = encoder(&small_bert(8, 2), Precision::F32, 21);
         saved.save(home.path()).unwrap();
         Self { home, saved }
     }
@@ -184,7 +184,7 @@ fn missing_segment_embeddings_are_zeros() {
     let folder = Folder::new();
     folder.change(|tensors| drop(tensors.remove(SEGMENTS)));
     let loaded = folder.load().unwrap();
-    assert_eq!(largest(&loaded.arena().value(SEGMENTS)), 0.0);
+    assert_eq!(max_abs(&loaded.arena().value(SEGMENTS)), 0.0);
     let word = "embeddings.word_embeddings.weight";
     assert!(loaded.arena().value(word).equal(&folder.saved.arena().value(word)));
 }
@@ -198,7 +198,7 @@ fn a_model_without_segment_types_has_no_such_tensor() {
     assert!(loaded.arena().layout().slot(SEGMENTS).is_none());
     // Segment ids of a second text mean nothing to it.
     let packed = sentences(&[6, 6], 1).batch.packed();
-    assert!(largest(loaded.encode(&packed, Pass::Inference, Capture::Last).last()).is_finite());
+    assert!(max_abs(loaded.encode(&packed, Pass::Inference, Capture::Last).last()).is_finite());
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn a_bf16_file_loads_as_f32() {
     std::fs::write(folder.weights(), safetensors::serialize(views, None).unwrap()).unwrap();
     let loaded = folder.load().unwrap().arena().values();
     assert_eq!(loaded.kind(), Kind::Float);
-    let off = largest(&(&loaded - folder.saved.arena().values()));
+    let off = max_abs(&(&loaded - folder.saved.arena().values()));
     assert!(off > 0.0 && off < 2.0_f64.powi(-7) * 1.3, "{off}");
 }
 

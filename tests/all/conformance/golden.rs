@@ -8,7 +8,7 @@ use nb_model::{BertConfig, read_tensors};
 use safetensors::SafeTensors;
 use tch::{Cuda, Device, Kind, Tensor};
 
-use crate::support::{distance, largest};
+use crate::support::{max_abs, max_difference};
 
 /// Tensors by the names of the golden files; losses are scalars, hidden states hold the real tokens alone: [n, H].
 pub(crate) type Values = BTreeMap<String, Tensor>;
@@ -150,7 +150,7 @@ pub(crate) fn mismatches(golden: &Golden, computed: &Values) -> Vec<String> {
             continue;
         };
         let found = found.to_device(Device::Cpu);
-        let (worst, limit) = (distance(&found, tensor), slack() * tolerance(golden, name));
+        let (worst, limit) = (max_difference(&found, tensor), slack() * tolerance(golden, name));
         if worst > limit {
             let (a, b) = (found.size(), tensor.size());
             lines.push(format!("{name}: {worst:e} apart, allowed {limit:e} (shapes {a:?} and {b:?})"));
@@ -168,7 +168,7 @@ fn is_result(name: &str) -> bool {
 /// The largest entry but for those that stand for no candidate.
 fn scale(tensor: &Tensor) -> f64 {
     const NO_CANDIDATE: f64 = -1e8;
-    largest(&tensor.masked_select(&tensor.gt(NO_CANDIDATE)))
+    max_abs(&tensor.masked_select(&tensor.gt(NO_CANDIDATE)))
 }
 
 /// How far a computed tensor may be from the file's, entry by entry.
@@ -182,6 +182,6 @@ fn tolerance(golden: &Golden, name: &str) -> f64 {
     }
     // The key bias has a gradient of zero but for rounding, which is relative to the model's other gradients.
     let model: String = name.split_inclusive('.').take(2).collect();
-    let all = golden.under(&model).values().map(largest).fold(0.0, f64::max);
+    let all = golden.under(&model).values().map(max_abs).fold(0.0, f64::max);
     1e-4 * own + 1e-6 * all
 }

@@ -11,7 +11,7 @@ use tch::Tensor;
 
 use super::cases::{Case, Labelled, Readers, Searches};
 use super::golden::{Golden, Values, device};
-use crate::support::{FIRST, gradients, plain_newsbert, step, stepper, student};
+use crate::support::{FIRST, gradients, plain_newsbert, step_terms, stepper, student};
 
 /// NewsBERT with the file's temperature and β.
 pub(super) fn method(golden: &Golden) -> Method {
@@ -40,7 +40,7 @@ fn run_case<C: Case>(golden: &Golden, method: Method, sharing: Sharing) -> Value
         insert_outputs(&mut values, role.name(), encoded.states(), (&pooled, &logits));
     }
     let stepper = stepper(method);
-    let losses = step(&stepper, &C::CASE, &models, &batch);
+    let losses = step_terms(&stepper, &C::CASE, &models, &batch);
     for (term, loss) in stepper.method.terms().zip(losses) {
         insert_loss(&mut values, term.kind, loss);
     }

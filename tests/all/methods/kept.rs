@@ -1,4 +1,5 @@
-//! What is kept of frozen teachers on disk: the step is the one that computes it, and what is not whole is made anew.
+//! The cache of frozen teachers' outputs: a step with cached outputs equals a step that computes them, and damaged files are
+//! recreated.
 
 use std::path::{Path, PathBuf};
 
@@ -10,167 +11,173 @@ use nb_train::plan::Plan;
 use nb_train::task::{Task, Topic};
 use tch::{Kind, Tensor};
 
-use super::tasks::{models, plan, readers, recommend, retrieve, searches, topic, topics};
+use super::tasks::{self, Corpus, models, recommend, retrieve, topic};
 use crate::commands::place::Place;
-use crate::support::{assert_close, gradients, step, stepper, zero_gradients};
+use crate::support::{assert_close, gradients, step_terms, stepper, zero_gradients};
 
-/// Every term whose teacher's side can be kept, and two teachers.
+/// Every term with a cacheable teacher output, for several teachers.
 const METHOD: &str = "method={teacher: frozen, temperature: 2, patience: last, ensemble: loss, weights: {embedding: 1, \
                       hidden: 1, pooled: 1, patience: 1, cosine: 1, soft: 1, divergence: 1, hard: 1}}";
 const TEACHERS: u64 = 2;
 
-/// What the teachers make of the task's texts, kept below `cache`.
-fn keep<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>, cache: &Path, states: Kind) -> Vec<Kept> {
+/// Caches the outputs of the teachers for all texts of the task in the folder `cache`.
+fn cache_outputs<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>, cache: &Path, states: Kind) -> Vec<Kept> {
     let all = outputs(&plan.method, &plan.teacher_config, plan.student_layers).expect("no term needs scores");
     let teachers = models.teacher.iter().chain(&models.others).enumerate();
-    let one = |(i, model): (usize, &nb_train::models::Model<K::Top>)| {
+    let open = |(i, model): (usize, &nb_train::models::Model<K::Top>)| {
         let source = Source { bert: &model.bert, key: &format!("teacher {i}"), cache, states };
         let outputs = if i == 0 { all.clone() } else { vec![Output::Pooled] };
         Kept::open(&source, &outputs, &task.stores(), |states, packed| task.pooled(&model.top, states, packed)).unwrap()
     };
-    teachers.map(one).collect()
+    teachers.map(open).collect()
 }
 
-/// The terms and the gradients of an epoch's first micro-batches.
-fn steps<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>) -> (Vec<f64>, Vec<(String, Tensor)>) {
+/// The terms of some steps in order, and the sums of their gradients.
+struct Steps {
+    terms: Vec<f64>,
+    gradients: Vec<(String, Tensor)>,
+}
+
+/// Runs forward and backward of the first three batches of an epoch.
+fn steps<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>) -> Steps {
     zero_gradients(models);
     let stepper = stepper(plan.method.clone());
     let batches = task.epoch(0).into_iter().take(3);
-    let terms = batches.flat_map(|rows| step(&stepper, task, models, &task.batch(0, &rows))).collect();
-    (terms, gradients(models))
+    let terms = batches.flat_map(|rows| step_terms(&stepper, task, models, &task.batch(0, &rows))).collect();
+    Steps { terms, gradients: gradients(models) }
 }
 
 #[track_caller]
-fn assert_kept_is_computed<K: Task>(plan: &Plan, task: &K, cache: &Path) {
+fn assert_cached_equals_computed<K: Task>(plan: &Plan, task: &K, cache: &Path) {
     assert!(task.stores().len() > 1, "unlabelled texts have a store of their own");
     let mut models = models(plan, task, TEACHERS);
-    let (expected, gradients) = steps(plan, task, &models);
-    // In f32 the tolerance of the conformance test: kept outputs come from batches of another make-up, whose products add up
-    // in another order.
+    let expected = steps(plan, task, &models);
+    // In f32, the tolerance of the conformance tests: cached outputs come from different batches, whose sums have a different
+    // order.
     for (states, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 2e-2)] {
-        // The second time they are read.
-        for time in ["computed", "read"] {
-            models.kept = keep(plan, task, &models, cache, states);
-            let (found, kept) = steps(plan, task, &models);
-            for (found, expected) in found.iter().zip(&expected) {
+        // The second round reads the files of the first.
+        for round in ["computed", "read"] {
+            models.kept = cache_outputs(plan, task, &models, cache, states);
+            let found = steps(plan, task, &models);
+            for (found, expected) in found.terms.iter().zip(&expected.terms) {
                 assert!(
                     (found - expected).abs() <= tolerance * expected.abs(),
-                    "{states:?}, {time}: {found}, {expected}"
+                    "{states:?}, {round}: {found}, {expected}"
                 );
             }
-            assert_close(&kept, &gradients, tolerance);
+            assert_close(&found.gradients, &expected.gradients, tolerance);
         }
     }
 }
 
 #[test]
-fn a_step_with_kept_outputs_is_the_step_that_computes_them() {
-    let (place, texts) = topics();
-    let own = plan(&place, &[METHOD, &texts]);
-    assert_kept_is_computed(&own, &topic(&own), &place.path("kept"));
-    let (place, texts) = readers();
-    let own = plan(&place, &[METHOD, &texts]);
-    assert_kept_is_computed(&own, &recommend(&own), &place.path("kept"));
-    let (place, texts) = searches();
-    let own = plan(&place, &[METHOD, &texts]);
-    assert_kept_is_computed(&own, &retrieve(&own), &place.path("kept"));
+fn a_step_with_cached_outputs_equals_one_that_computes_them() {
+    let corpus = Corpus::topics();
+    let plan = corpus.plan(&[METHOD]);
+    assert_cached_equals_computed(&plan, &topic(&plan), &corpus.place.path("outputs"));
+    let corpus = Corpus::readers();
+    let plan = corpus.plan(&[METHOD]);
+    assert_cached_equals_computed(&plan, &recommend(&plan), &corpus.place.path("outputs"));
+    let corpus = Corpus::searches();
+    let plan = corpus.plan(&[METHOD]);
+    assert_cached_equals_computed(&plan, &retrieve(&plan), &corpus.place.path("outputs"));
 }
 
 #[test]
-fn a_narrower_student_learns_from_kept_outputs_too() {
-    let (place, texts) = topics();
-    let own = plan(&place, &[METHOD, &texts, "student={layers: 2, hidden: 8, heads: 2, init: random}"]);
-    assert_kept_is_computed(&own, &topic(&own), &place.path("kept"));
+fn a_narrower_student_can_use_cached_outputs() {
+    let corpus = Corpus::topics();
+    let plan = corpus.plan(&[METHOD, "student={layers: 2, hidden: 8, heads: 2, init: random}"]);
+    assert_cached_equals_computed(&plan, &topic(&plan), &corpus.place.path("outputs"));
 }
 
-/// A place with a teacher whose pooled vectors and second state are kept.
-struct Keeper {
+/// A teacher whose pooled vectors and second hidden state are cached.
+struct CachedTeacher {
     place: Place,
     task: Topic,
     bert: Bert,
 }
 
-impl Keeper {
+impl CachedTeacher {
     fn new() -> Self {
         let place = Place::new();
-        let own = plan(&place, &[METHOD]);
-        let task = topic(&own);
-        let bert = models(&own, &task, 1).teacher.unwrap().bert;
+        let plan = tasks::plan(&place, &[METHOD]);
+        let task = topic(&plan);
+        let bert = models(&plan, &task, 1).teacher.unwrap().bert;
         Self { place, task, bert }
     }
 
     fn open(&self, key: &str) -> anyhow::Result<Kept> {
-        let source = Source { bert: &self.bert, key, cache: &self.place.path("kept"), states: Kind::Float };
+        let source = Source { bert: &self.bert, key, cache: &self.place.path("outputs"), states: Kind::Float };
         let pool = |states: &Tensor, packed: &nb_model::Packed| nb_model::cls_pooling(states, packed);
         Kept::open(&source, &[Output::Pooled, Output::State(2)], &self.task.stores(), pool)
     }
 
-    /// Every file that is kept.
+    /// Returns the files of the cache.
     fn files(&self) -> Vec<PathBuf> {
         let list = |folder: &Path| -> Vec<PathBuf> {
             std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
         };
-        let mut files: Vec<_> = list(&self.place.path("kept")).iter().flat_map(|folder| list(folder)).collect();
+        let mut files: Vec<_> = list(&self.place.path("outputs")).iter().flat_map(|folder| list(folder)).collect();
         files.sort();
         files
     }
 }
 
 #[test]
-fn a_file_that_is_not_whole_is_made_anew() {
-    let keeper = Keeper::new();
-    keeper.open("one").unwrap();
-    let files = keeper.files();
+fn a_damaged_file_is_recreated() {
+    let teacher = CachedTeacher::new();
+    teacher.open("one").unwrap();
+    let files = teacher.files();
     let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
-    assert_eq!(names, ["pooled.f32.safetensors", "state-2.f32.safetensors"], "nothing else is left");
+    assert_eq!(names, ["pooled.f32.safetensors", "state-2.f32.safetensors"], "no other file remains");
     for file in &files {
-        let whole = std::fs::read(file).unwrap();
-        let with = |change: &dyn Fn(&mut Vec<u8>)| {
-            let mut bytes = whole.clone();
+        let intact = std::fs::read(file).unwrap();
+        let check = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = intact.clone();
             change(&mut bytes);
             std::fs::write(file, bytes).unwrap();
-            keeper.open("one").unwrap();
-            assert!(std::fs::read(file).unwrap() == whole, "{}", file.display());
+            teacher.open("one").unwrap();
+            assert!(std::fs::read(file).unwrap() == intact, "{}", file.display());
         };
-        with(&|bytes| bytes.truncate(bytes.len() - 1));
-        with(&|bytes| bytes.push(0));
-        with(&|bytes| bytes.truncate(20));
-        with(&|bytes| bytes.clear());
-        with(&|bytes| bytes[0] ^= 1);
-        with(&|bytes| bytes[12] ^= 1);
+        check(&|bytes| bytes.truncate(bytes.len() - 1));
+        check(&|bytes| bytes.push(0));
+        check(&|bytes| bytes.truncate(20));
+        check(&|bytes| bytes.clear());
+        check(&|bytes| bytes[0] ^= 1);
+        check(&|bytes| bytes[12] ^= 1);
         std::fs::remove_file(file).unwrap();
-        keeper.open("one").unwrap();
-        assert!(std::fs::read(file).unwrap() == whole);
-        assert_eq!(keeper.files(), files);
+        teacher.open("one").unwrap();
+        assert!(std::fs::read(file).unwrap() == intact);
+        assert_eq!(teacher.files(), files);
     }
 }
 
 #[test]
-fn a_file_that_is_whole_is_read_and_not_written() {
-    let keeper = Keeper::new();
-    keeper.open("one").unwrap();
-    let written = || -> Vec<_> {
-        keeper.files().iter().map(|file| std::fs::metadata(file).unwrap().modified().unwrap()).collect()
+fn an_intact_file_is_read_and_not_rewritten() {
+    let teacher = CachedTeacher::new();
+    teacher.open("one").unwrap();
+    let modified = || -> Vec<_> {
+        teacher.files().iter().map(|file| std::fs::metadata(file).unwrap().modified().unwrap()).collect()
     };
-    let before = written();
-    keeper.open("one").unwrap();
-    assert_eq!(written(), before);
+    let before = modified();
+    teacher.open("one").unwrap();
+    assert_eq!(modified(), before);
 }
 
 #[test]
-fn what_cannot_be_written_is_an_error_that_names_it() {
-    let keeper = Keeper::new();
-    keeper.place.write("kept", "a file where a folder should be");
-    let error = format!("{:#}", keeper.open("one").unwrap_err());
-    assert!(error.contains("cannot write to") && error.contains("kept"), "{error}");
+fn a_cache_that_cannot_be_written_is_an_error_with_its_path() {
+    let teacher = CachedTeacher::new();
+    teacher.place.write("outputs", "a file where a folder should be");
+    let error = format!("{:#}", teacher.open("one").unwrap_err());
+    assert!(error.contains("cannot write to") && error.contains("outputs"), "{error}");
 }
 
 #[test]
-fn another_teacher_has_files_of_its_own() {
-    let keeper = Keeper::new();
-    keeper.open("one").unwrap();
-    let first = keeper.files();
-    keeper.open("other").unwrap();
-    let both = keeper.files();
+fn each_teacher_has_its_own_files() {
+    let teacher = CachedTeacher::new();
+    teacher.open("one").unwrap();
+    let first = teacher.files();
+    teacher.open("other").unwrap();
+    let both = teacher.files();
     assert!(both.len() == 2 * first.len() && first.iter().all(|file| both.contains(file)), "{both:?}");
 }

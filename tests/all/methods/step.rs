@@ -12,7 +12,7 @@ use tch::{Device, Tensor};
 use crate::conformance::cases::{Case, HEAD, Labelled, Readers, Searches};
 use crate::conformance::golden::{Golden, Values};
 use crate::conformance::step::{encoder, fill_top};
-use crate::support::{gradients_of, largest, step, stepper, student, teacher};
+use crate::support::{gradients_of, max_abs, step_terms, stepper, student, teacher};
 
 /// The method that a file describes.
 pub(super) fn method(golden: &Golden) -> Method {
@@ -33,7 +33,7 @@ pub(super) fn run(golden: &Golden, method: Method, precision: Precision) -> Valu
 fn run_case<C: Case>(golden: &Golden, method: Method, precision: Precision) -> Values {
     let (batch, models) = (C::batch(golden), models::<C>(golden, precision));
     let stepper = stepper(method);
-    let losses = step(&stepper, &C::CASE, &models, &batch);
+    let losses = step_terms(&stepper, &C::CASE, &models, &batch);
     values(&stepper.method, &losses, &models)
 }
 
@@ -85,7 +85,7 @@ fn values<T: Layers>(method: &Method, losses: &[f64], models: &Models<T>) -> Val
         false => {
             for model in models.teacher.iter().chain(&models.others) {
                 let arenas = std::iter::once(model.arena()).chain(model.top.arenas());
-                arenas.for_each(|arena| assert_eq!(largest(&arena.grads()), 0.0, "a frozen teacher has no gradient"));
+                arenas.for_each(|arena| assert_eq!(max_abs(&arena.grads()), 0.0, "a frozen teacher has no gradient"));
             }
         }
     }
