@@ -2,17 +2,15 @@
 
 use super::bad_input::assert_refused;
 use super::corpora::{CLICKS, DOCUMENTS, QUERIES, READERS};
-use super::place::{Ended, Place};
+use super::place::{Ended, FINETUNE, Place, STUDENT};
 
 const BEHAVIORS: &str = "mind/train/behaviors.tsv";
 const CORPUS: &str = "beir/corpus.jsonl";
 const ASKED: &str = "beir/queries.jsonl";
 const TRAIN: &str = "beir/qrels/train.tsv";
-const STUDENT: &str = "runs/tiny/student";
-const FINETUNE: &str = "method.name=finetune";
 
 fn samples(place: &Place) -> usize {
-    place.json("runs/tiny/summary.json")["train"]["samples"].as_u64().unwrap() as usize
+    place.summary("runs/tiny")["train"]["samples"].as_u64().unwrap() as usize
 }
 
 /// Replaces each line of a file.

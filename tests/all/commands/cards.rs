@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use nb_data::random::Stream;
 use serde_json::{Value, json};
 
-use super::place::Place;
+use super::place::{FINETUNE, Place};
 
 /// Folders of tokenizers of many kinds; `crates/nb-data/tests/golden/make_tokenizers.py` says which.
 const GOLDEN: &str = include_str!("../../../crates/nb-data/tests/golden/tokenizers.json");
@@ -19,7 +19,7 @@ fn a_student_s_folder_carries_the_run_s_labels_and_length() {
     let place = Place::new();
     // A teacher of another task, as people have them.
     place.write("tokenizer/tokenizer_config.json", r#"{"model_max_length": 512, "do_lower_case": true}"#);
-    place.train(&["method.name=finetune"]).done();
+    place.train(&[FINETUNE]).done();
     let config = place.json("runs/tiny/student/config.json");
     assert_eq!(config["id2label"], json!({"0": "finance", "1": "sports", "2": "weather"}));
     assert_eq!(config["label2id"], json!({"finance": 0, "sports": 1, "weather": 2}));
@@ -34,7 +34,7 @@ fn a_student_s_folder_carries_the_run_s_labels_and_length() {
         "data={format: csv, train: other.csv, columns: {label: 0, text: [1, 2]}, max_tokens: 12}",
     ];
     let teacher = "teacher={checkpoint: runs/tiny/student}";
-    place.train(&[other[0], other[1], teacher, "student.layers=1", "method.name=finetune"]).done();
+    place.train(&[other[0], other[1], teacher, "student.layers=1", FINETUNE]).done();
     let config = place.json("runs/other/student/config.json");
     assert_eq!(config["id2label"], json!({"0": "art", "1": "money", "2": "sports"}));
     assert_eq!(place.json("runs/other/student/tokenizer_config.json")["model_max_length"], json!(12));
@@ -45,7 +45,7 @@ fn a_student_s_folder_carries_the_run_s_labels_and_length() {
 fn the_card_puts_sequences_together_as_its_golden_values_were() {
     let golden: Value = serde_json::from_str(GOLDEN).unwrap();
     let place = Place::new();
-    place.train(&["method.name=finetune"]).done();
+    place.train(&[FINETUNE]).done();
     let card = place.text("runs/tiny/student/README.md");
     let function = golden["card"].as_str().unwrap().replace("{max_tokens}", "16");
     assert!(card.contains(&function), "{function}\nis not in\n{card}");

@@ -48,7 +48,7 @@ fn compare(place: &Place, sets: &[&str]) -> super::place::Ended {
 }
 
 fn accuracy(place: &Place, run: &str) -> f64 {
-    place.json(&format!("runs/duel/{run}/summary.json"))["student"]["test"]["accuracy"].as_f64().unwrap()
+    place.summary(&format!("runs/duel/{run}"))["student"]["test"]["accuracy"].as_f64().unwrap()
 }
 
 #[test]
@@ -81,17 +81,17 @@ fn a_comparison_runs_everything_once_and_its_table_is_that_of_the_runs() {
         assert!(place.text(&format!("runs/duel/{file}")).contains("finetune"), "{file}");
     }
     // The frozen teacher is the shared one, trained as teacher.train says; tries never saw the test rows.
-    let steps = place.json("runs/duel/teacher-s0/summary.json")["train"]["steps"].as_u64().unwrap();
+    let steps = place.summary("runs/duel/teacher-s0")["train"]["steps"].as_u64().unwrap();
     assert_eq!(steps, 2 * (TRAIN_ROWS as u64 * 3 / 4).div_ceil(8));
     assert!(place.text("runs/duel/kd-2l-s1/config.yaml").contains("duel/teacher-s0/teacher"));
-    assert!(place.json("runs/duel/finetune-1l-try1/summary.json")["student"]["test"].is_null());
+    assert!(place.summary("runs/duel/finetune-1l-try1")["student"]["test"].is_null());
 }
 
 fn check_sweep(place: &Place, sweep: &Value) {
     let tries = sweep["tries"].as_array().unwrap();
     let found: Vec<f64> = tries.iter().map(|one| one["score"].as_f64().unwrap()).collect();
     let expected = ["try1", "try2"].map(|name| {
-        let summary = place.json(&format!("runs/duel/finetune-1l-{name}/summary.json"));
+        let summary = place.summary(&format!("runs/duel/finetune-1l-{name}"));
         summary["student"]["accuracy"].as_f64().unwrap()
     });
     assert_eq!(found, expected);

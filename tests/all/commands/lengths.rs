@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::place::{Ended, Place, tensors};
+use super::place::{Ended, FINETUNE, Place, STUDENT, tensors};
 
-const MODEL: &str = "runs/tiny/student";
+const MODEL: &str = STUDENT;
 const POSITIONS: usize = 40;
 
 /// A place with a student whose configuration has few positions, with and without its top layers.
 fn place() -> Place {
     let place = Place::new();
-    place.train(&["method.name=finetune"]).done();
+    place.train(&[FINETUNE]).done();
     let short = "plain/";
     for file in place.names(MODEL) {
         place.write(&format!("{short}{file}"), place.read(&format!("{MODEL}/{file}")));

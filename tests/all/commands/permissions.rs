@@ -7,14 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::place::{Ended, Place, train_arguments};
-
-const STUDENT: &str = "runs/tiny/student";
+use super::place::{Ended, FINETUNE, Place, STUDENT, train_arguments};
 
 /// Runs `nb` under a umask, in octal. It is that of a process, so the test's own stays as it is.
 fn with_umask(place: &Place, umask: &str, arguments: &[String]) -> Ended {
     let mut command = Command::new("sh");
-    place.settle(&mut command);
+    place.configure(&mut command);
     let script = format!("umask {umask}; exec \"$0\" \"$@\"");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_nb-under-test")]).args(arguments);
     command.output().unwrap().into()
@@ -87,7 +85,7 @@ fn vectors_of_a_corpus_have_the_mode_of_the_umask() {
     let place = Place::searches();
     let search = ["search", "--model", STUDENT, "--corpus", "beir", "--query", "storm"];
     let before = all(&place.path(""));
-    with_umask(&place, "027", &train_arguments(&["method.name=finetune"])).done();
+    with_umask(&place, "027", &train_arguments(&[FINETUNE])).done();
     with_umask(&place, "027", &words(&search)).done();
     let names = check(&place, &before, "027");
     assert!(names.iter().any(|name| name.ends_with(".vectors.safetensors")), "{names:?}");

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use super::place::{DEV_ROWS, Place, TRAIN_ROWS};
+use super::place::{DEV_ROWS, Place, STUDENT, TRAIN_ROWS};
 
-const STUDENT: &str = "runs/tiny/student";
 const TSV: [&str; 2] = ["data.format=tsv", "data.columns={label: 0, text: [1]}"];
 
 /// The rows of `train.csv` and `dev.csv` between tabs and without quotes, but for two: a title that begins with one, and
@@ -31,7 +30,7 @@ fn a_tsv_that_was_written_without_quoting_loses_no_row() {
     unquoted(&place, "dev");
     let files = ["data.train=train.txt", "data.dev=dev.txt"];
     let ended = place.train(&[&TSV[..], &files].concat()).done();
-    assert_eq!(place.json("runs/tiny/summary.json")["train"]["samples"], TRAIN_ROWS);
+    assert_eq!(place.summary("runs/tiny")["train"]["samples"], TRAIN_ROWS);
     for file in ["train.txt", "dev.txt"] {
         let said = format!("{file}: the quotes on line 3 do not pair up");
         assert!(ended.err.contains(&said), "{}", ended.err);
@@ -59,7 +58,7 @@ fn a_tsv_that_was_written_without_quoting_loses_no_row() {
     // The store of a reading is not that of another.
     let quoted = [&TSV[..], &files, &["data.quoting=csv", "output=runs/quoted"]].concat();
     place.train(&quoted).done();
-    assert_eq!(place.json("runs/quoted/summary.json")["train"]["samples"], TRAIN_ROWS - 14);
+    assert_eq!(place.summary("runs/quoted")["train"]["samples"], TRAIN_ROWS - 14);
     let none = [&TSV[..], &files, &["data.quoting=none", "output=runs/none"]].concat();
     let ended = place.train(&none).done();
     assert!(ended.err.contains("read from the token store") || !ended.err.contains("tokenised"), "{}", ended.err);
@@ -74,7 +73,7 @@ fn a_csv_may_be_without_quoting_too_and_quoted_lines_stay_one_row() {
     place.write("lines.csv", format!("{}\n{rest}", first.replacen(' ', "\n", 1)));
     let columns = ["data.format=csv", "data.columns={label: 0, text: [1, 2]}", "data.dev=dev.csv"];
     place.train(&[&columns[..], &["data.train=lines.csv"]].concat()).done();
-    assert_eq!(place.json("runs/tiny/summary.json")["train"]["samples"], TRAIN_ROWS);
+    assert_eq!(place.summary("runs/tiny")["train"]["samples"], TRAIN_ROWS);
 
     let open = format!("{}sports,\"goal in the match,x\n", csv.replace('"', ""));
     place.write("open.csv", &open);
@@ -82,7 +81,7 @@ fn a_csv_may_be_without_quoting_too_and_quoted_lines_stay_one_row() {
     let files = [&columns[..], &["data.train=open.csv"]].concat();
     place.train(&files).failed(&["open.csv:49", "a quote is opened here and never closed", "quoting: none"]);
     place.train(&[&files[..], &["data.quoting=none", "output=runs/none"]].concat()).done();
-    assert_eq!(place.json("runs/none/summary.json")["train"]["samples"], TRAIN_ROWS + 1);
+    assert_eq!(place.summary("runs/none")["train"]["samples"], TRAIN_ROWS + 1);
 }
 
 #[test]
@@ -92,7 +91,7 @@ fn labels_that_training_never_had_are_skipped_or_an_error() {
     let ended = place.train(&[]).done();
     let said = format!("dev.tsv: skipped 1 with a label that no training row has, first on line {}", DEV_ROWS + 1);
     assert!(ended.err.contains(&said), "{}", ended.err);
-    let own = &place.json("runs/tiny/summary.json")["student"];
+    let own = &place.summary("runs/tiny")["student"];
     assert_eq!(own["texts"], DEV_ROWS);
 
     let eval = |options: &[&str]| place.nb(&[&["eval", "--model", STUDENT, "--input", "dev.tsv"], options].concat());

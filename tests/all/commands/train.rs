@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::place::{DEV_ROWS, Place, TOPICS, TRAIN_ROWS};
+use super::place::{DEV_ROWS, Place, STUDENT, TOPICS, TRAIN_ROWS};
 
 /// The files of a model folder.
 pub(super) const MODEL_FILES: [&str; 8] = [
@@ -52,7 +52,7 @@ pub(super) fn assert_same_model(place: &Place, one: &str, other: &str) {
 fn a_run_writes_its_folder() {
     let place = Place::new();
     let ended = place.train(&["train.epochs=2"]).done();
-    assert!(ended.out.contains("accuracy") && ended.out.contains("runs/tiny/student"), "{}", ended.out);
+    assert!(ended.out.contains("accuracy") && ended.out.contains(STUDENT), "{}", ended.out);
     assert_run(&place, "runs/tiny", &["student", "teacher"]);
     for (role, layers) in [("student", 2), ("teacher", 4)] {
         assert_holds(&place, &format!("runs/tiny/{role}"), &MODEL_FILES);
@@ -63,7 +63,7 @@ fn a_run_writes_its_folder() {
         nb_model::Bert::load(&place.path(&format!("runs/tiny/{role}")), tch::Device::Cpu, nb_model::Precision::F32)
             .unwrap();
     }
-    check_summary(&place.json("runs/tiny/summary.json"));
+    check_summary(&place.summary("runs/tiny"));
     check_metrics(&place.text("runs/tiny/metrics.jsonl"));
 }
 
@@ -123,7 +123,7 @@ fn the_same_configuration_gives_the_same_bits_in_another_folder() {
     // The resolved configuration in the run folder is a configuration, and the same one.
     let again = ["train", "--config", "runs/tiny/config.yaml", "--set", "output=runs/again"];
     place.nb(&again).done();
-    assert_same_model(&place, "runs/tiny/student", "runs/again/student");
+    assert_same_model(&place, STUDENT, "runs/again/student");
     place.train(&[&sets[..], &["seed=1", "output=runs/other"]].concat()).done();
     assert!(
         place.read("runs/tiny/student/model.safetensors") != place.read("runs/other/student/model.safetensors"),
@@ -149,7 +149,7 @@ fn a_method_spelled_out_is_the_preset() {
         place.train(&[&format!("method={parts}"), &format!("output=runs/{name}-spelled")]).done();
         let role = if name == "teacher" { "teacher" } else { "student" };
         assert_same_model(&place, &format!("runs/{name}/{role}"), &format!("runs/{name}-spelled/{role}"));
-        assert_eq!(place.json(&format!("runs/{name}-spelled/summary.json"))["method"], "custom");
+        assert_eq!(place.summary(&format!("runs/{name}-spelled"))["method"], "custom");
     }
     place.train(&["method={}", "output=runs/nothing"]).done();
     assert_same_model(&place, "runs/newsbert/student", "runs/nothing/student");
@@ -161,7 +161,7 @@ fn finetune_trains_a_student_alone_and_teacher_a_teacher_alone() {
     for (method, role, other) in [("finetune", "student", "teacher"), ("teacher", "teacher", "student")] {
         place.train(&[&format!("method.name={method}"), &format!("output=runs/{method}")]).done();
         assert_run(&place, &format!("runs/{method}"), &[role]);
-        let summary = place.json(&format!("runs/{method}/summary.json"));
+        let summary = place.summary(&format!("runs/{method}"));
         assert_eq!(summary["method"], method);
         assert!(summary[role]["accuracy"].is_number() && summary.get(other).is_none(), "{summary}");
     }
@@ -203,7 +203,7 @@ fn a_student_learns_from_csv_with_a_checkpoint_as_teacher() {
         "output=runs/csv",
     ];
     place.train(&sets).done();
-    let summary = place.json("runs/csv/summary.json");
+    let summary = place.summary("runs/csv");
     for role in ["student", "teacher"] {
         let accuracy = summary[role]["accuracy"].as_f64().unwrap();
         assert!(accuracy >= 0.9, "{role}: {accuracy}");
@@ -224,8 +224,8 @@ fn a_fraction_can_be_held_out_and_training_can_stop_early() {
     let ended = place.train(&sets).done();
     assert!(ended.err.contains("stopping early"), "{}", ended.err);
     // The first evaluation, after two steps, is the best; two more are not better.
-    assert_eq!(place.json("runs/tiny/summary.json")["train"]["steps"], 6);
-    assert_eq!(place.json("runs/tiny/summary.json")["student"]["best_step"], 2);
+    assert_eq!(place.summary("runs/tiny")["train"]["steps"], 6);
+    assert_eq!(place.summary("runs/tiny")["student"]["best_step"], 2);
 }
 
 #[test]
