@@ -47,9 +47,9 @@ fn a_run_writes_metrics_and_models() {
     assert_eq!((&summary["seed"], &summary["train"]["samples"]), (&0.into(), &(2 * CLICKS).into()));
     assert_eq!(summary["train"]["steps"], 2 * CLICKS.div_ceil(8));
     for role in ["student", "teacher"] {
-        let own = &summary[role];
-        assert_evaluated(own, DEV_READERS);
-        let part = |name: &str| &own["parts"][name];
+        let evaluation = &summary[role];
+        assert_evaluated(evaluation, DEV_READERS);
+        let part = |name: &str| &evaluation["parts"][name];
         let readers = |name: &str| part(name)["impressions"].as_u64().unwrap() as usize;
         // Every eighth reader has no history, and every sixth of the others has one of six articles.
         for (name, expected) in [("history 0", 3), ("history 1-5", 18), ("history 6-20", 3), ("with a history", 21)] {
@@ -128,8 +128,8 @@ fn a_student_learns_what_readers_click() {
     finetune(&["train.lr=0", "output=runs/untrained"]);
     finetune(&["train.epochs=10", "output=runs/trained"]);
     let auc = |run: &str| {
-        let own = &place.summary(&format!("runs/{run}"))["student"];
-        own["parts"]["with a history"]["auc"].as_f64().unwrap()
+        let evaluation = &place.summary(&format!("runs/{run}"))["student"];
+        evaluation["parts"]["with a history"]["auc"].as_f64().unwrap()
     };
     assert!(auc("trained") > 0.95 && auc("trained") > auc("untrained"), "{} from {}", auc("trained"), auc("untrained"));
     let losses = hard_losses(&place, "runs/trained");
@@ -186,8 +186,12 @@ fn held_out_impressions_depend_only_on_the_seed() {
         assert_eq!(summary["train"]["samples"], clicks);
         assert_eq!(summary["student"]["impressions"], held_out.len());
         let evaluations = ["student", "teacher"].map(|role| {
-            let own = &summary[role];
-            (METRICS.map(|metric| own[metric].clone()), own["intervals"].clone(), own["parts"].clone())
+            let evaluation = &summary[role];
+            (
+                METRICS.map(|metric| evaluation[metric].clone()),
+                evaluation["intervals"].clone(),
+                evaluation["parts"].clone(),
+            )
         });
         serde_json::to_string(&evaluations).unwrap()
     };

@@ -76,13 +76,13 @@ pub(super) fn assert_same_run(place: &Place, one: &str, other: &str) {
 #[track_caller]
 fn assert_resumes_exactly(place: &Place, sets: &[&str]) {
     let sets = [&LONG, sets].concat();
-    ended(resume(place, "runs/whole", &sets)).done();
+    ended(resume(place, "runs/uninterrupted", &sets)).done();
     for checkpoint in [10, 25] {
-        killed_after(place, "runs/parts", &sets, checkpoint);
+        killed_after(place, "runs/resumed", &sets, checkpoint);
     }
-    let last = ended(resume(place, "runs/parts", &sets)).done();
+    let last = ended(resume(place, "runs/resumed", &sets)).done();
     assert!(last.err.contains("going on after step"), "{}", last.err);
-    assert_same_run(place, "runs/whole", "runs/parts");
+    assert_same_run(place, "runs/uninterrupted", "runs/resumed");
 }
 
 #[test]
@@ -113,11 +113,11 @@ fn a_run_killed_at_random_times_is_bitwise_equal_when_resumed() {
     let place = Place::new();
     let sets = [&LONG[..], &["train.epochs=200", "checkpoints.every=3"]].concat();
     let begin = Instant::now();
-    ended(resume(&place, "runs/whole", &sets)).done();
+    ended(resume(&place, "runs/uninterrupted", &sets)).done();
     let duration = begin.elapsed();
     let mut stream = Stream::new(std::process::id().into());
     let mut run = 0;
-    let folder = |run: usize| format!("runs/parts{run}");
+    let folder = |run: usize| format!("runs/resumed{run}");
     for i in 1..=kills {
         // From before the first step to well into the run.
         let delay = duration.mul_f64(stream.below(1000) as f64 / 1000.0 * 0.6);
@@ -132,7 +132,7 @@ fn a_run_killed_at_random_times_is_bitwise_equal_when_resumed() {
     }
     for run in 0..=run {
         ended(resume(&place, &folder(run), &sets)).done(); // does nothing if the run is finished
-        assert_same_run(&place, "runs/whole", &folder(run));
+        assert_same_run(&place, "runs/uninterrupted", &folder(run));
     }
 }
 
@@ -141,14 +141,14 @@ fn a_run_killed_at_random_times_is_bitwise_equal_when_resumed() {
 fn resuming_a_finished_run_removes_its_checkpoints_and_lock() {
     let place = Place::new();
     let sets = [&LONG[..], &["train.epochs=10"]].concat();
-    ended(resume(&place, "runs/whole", &sets)).done();
-    ended(resume(&place, "runs/parts", &sets)).done();
-    let checkpoint = place.path("runs/parts/checkpoints/step-000000003");
+    ended(resume(&place, "runs/uninterrupted", &sets)).done();
+    ended(resume(&place, "runs/resumed", &sets)).done();
+    let checkpoint = place.path("runs/resumed/checkpoints/step-000000003");
     std::fs::create_dir_all(&checkpoint).unwrap();
     std::fs::write(checkpoint.join("state.json"), "{}").unwrap();
-    std::fs::write(place.path("runs/parts/.lock"), "1").unwrap();
-    assert!(ended(resume(&place, "runs/parts", &sets)).done().out.contains("finished already"));
-    assert_same_run(&place, "runs/whole", "runs/parts");
+    std::fs::write(place.path("runs/resumed/.lock"), "1").unwrap();
+    assert!(ended(resume(&place, "runs/resumed", &sets)).done().out.contains("finished already"));
+    assert_same_run(&place, "runs/uninterrupted", "runs/resumed");
 }
 
 #[test]
@@ -245,13 +245,13 @@ fn a_damaged_checkpoint_is_skipped() {
     };
     let missing: Damage = |place, folder| std::fs::remove_file(place.path(&format!("{folder}/state.json"))).unwrap();
     let place = Place::new();
-    ended(resume(&place, "runs/whole", &LONG)).done();
+    ended(resume(&place, "runs/uninterrupted", &LONG)).done();
     for (i, (damage, says)) in
         [(cut, "bytes, expected"), (flip, "its content is not what was written"), (missing, "state.json")]
             .into_iter()
             .enumerate()
     {
-        let run = format!("runs/parts{i}");
+        let run = format!("runs/resumed{i}");
         killed_after(&place, &run, &LONG, 15);
         let newest =
             place.names(&format!("{run}/checkpoints")).into_iter().rfind(|name| name.starts_with("step")).unwrap();
@@ -260,7 +260,7 @@ fn a_damaged_checkpoint_is_skipped() {
         for part in ["passed over", newest.as_str(), says] {
             assert!(resumed.err.contains(part), "`{part}` is not in {}", resumed.err);
         }
-        assert_same_run(&place, "runs/whole", &run);
+        assert_same_run(&place, "runs/uninterrupted", &run);
     }
 }
 

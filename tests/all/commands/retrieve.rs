@@ -136,14 +136,14 @@ fn search_finds_articles_on_the_topic_of_the_query() {
         }
     }
 
-    let one = search(&place, "beir/corpus.jsonl", &["--query", queries[0]]).done().out;
-    assert_eq!(one.lines().count(), 10);
+    let single = search(&place, "beir/corpus.jsonl", &["--query", queries[0]]).done().out;
+    assert_eq!(single.lines().count(), 10);
     let best = format!("  {}  {}", lines[0]["id"].as_str().unwrap(), lines[0]["text"].as_str().unwrap());
-    assert!(one.lines().next().unwrap().ends_with(&best), "{one}");
-    let two = search(&place, "beir", &[&asked[..4], &["--top", "2"]].concat()).done().out;
-    let two: Vec<&str> = two.lines().collect();
-    assert_eq!((two.len(), two[0], two[3]), (6, queries[0], queries[1]));
-    assert!(one.starts_with(&two[1..3].join("\n")));
+    assert!(single.lines().next().unwrap().ends_with(&best), "{single}");
+    let both = search(&place, "beir", &[&asked[..4], &["--top", "2"]].concat()).done().out;
+    let both: Vec<&str> = both.lines().collect();
+    assert_eq!((both.len(), both[0], both[3]), (6, queries[0], queries[1]));
+    assert!(single.starts_with(&both[1..3].join("\n")));
     let most = (usize::MAX / 2 + 1).to_string();
     let all = search(&place, "beir", &["--query", queries[0], "--top", &most]).done();
     assert_eq!(all.out.lines().count(), DOCUMENTS);

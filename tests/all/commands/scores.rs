@@ -33,8 +33,11 @@ fn metrics_of_searches_follow_trec_eval() {
     // A document with the id of the query is never found.
     let twins = [("1", "rain and storm"), ("2", "goal and match")];
     write_folder(&place, "own", &twins, &twins, "query-id\tcorpus-id\tscore\n1\t2\t1\n2\t1\t1\n");
-    let own = eval(&place, "own", &[]);
-    assert_eq!((&own["ndcg@10"], &own["mrr@10"], &own["queries"]), (&1.0.into(), &1.0.into(), &2.into()));
+    let evaluation = eval(&place, "own", &[]);
+    assert_eq!(
+        (&evaluation["ndcg@10"], &evaluation["mrr@10"], &evaluation["queries"]),
+        (&1.0.into(), &1.0.into(), &2.into())
+    );
 
     // Relevant documents outside the corpus remain in the ideal ranking; a query with only judgements of 0 counts as 0.
     let queries = [("q1", "rain"), ("q2", "goal"), ("q3", "bank")];
@@ -155,7 +158,7 @@ fn metrics_of_clicks_follow_minds_script() {
         let clicked: Vec<bool> = shown.map(|candidate| candidate.ends_with("-1")).collect();
         let (_, ranks) = said.split_once(' ').unwrap();
         let ranks: Vec<usize> = serde_json::from_str(ranks).unwrap();
-        sums.iter_mut().zip(by_script(&clicked, &ranks)).for_each(|(sum, one)| *sum += one);
+        sums.iter_mut().zip(by_script(&clicked, &ranks)).for_each(|(sum, value)| *sum += value);
     }
     let found = eval(&place, "mind/dev", &[]);
     assert_eq!(found["impressions"], DEV_READERS);
@@ -166,8 +169,8 @@ fn metrics_of_clicks_follow_minds_script() {
     assert!(tied.as_u64().unwrap() > 3, "{found}");
     // The metrics of a run are the same.
     place.train(&[FINETUNE, "output=runs/again"]).done();
-    let own = &place.summary("runs/again")["student"];
+    let of_run = &place.summary("runs/again")["student"];
     for metric in ["auc", "mrr", "ndcg@5", "ndcg@10"] {
-        assert_close(&own[metric], found[metric].as_f64().unwrap());
+        assert_close(&of_run[metric], found[metric].as_f64().unwrap());
     }
 }

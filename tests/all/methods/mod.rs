@@ -4,11 +4,11 @@
 //!
 //! The files are read and compared as in the conformance tests, with the same tolerances.
 
+mod bf16;
 mod faults;
-mod kept;
-mod low;
 mod step;
 mod tasks;
+mod teacher_cache;
 mod unlabelled;
 
 use std::io::Write;

@@ -77,15 +77,15 @@ fn concatenate(batches: &[Sections<'_>]) -> TokenBatch {
 }
 
 /// Joins micro-batches of readers. Each keeps its articles; unlabelled articles follow at the end.
-fn joined_readers(batches: &[RankBatch]) -> RankBatch {
+fn join_readers(batches: &[RankBatch]) -> RankBatch {
     let tokens = concatenate(&batches.iter().map(Sections::of_readers).collect::<Vec<_>>());
     let mut all =
         ReaderBatch { news: Vec::new(), history: Vec::new(), candidates: Vec::new(), ..batches[0].readers.clone() };
     all.history_lengths.clear();
     for RankBatch { readers, .. } in batches {
         let first = all.news.len() as i64;
-        all.history.extend(readers.history.iter().map(|news| news + first));
-        all.candidates.extend(readers.candidates.iter().map(|news| news + first));
+        all.history.extend(readers.history.iter().map(|article| article + first));
+        all.candidates.extend(readers.candidates.iter().map(|article| article + first));
         all.history_lengths.extend(&readers.history_lengths);
         all.news.extend(&readers.news);
     }
@@ -93,7 +93,7 @@ fn joined_readers(batches: &[RankBatch]) -> RankBatch {
 }
 
 /// Joins micro-batches of queries. The articles of the other micro-batches are masked.
-fn joined_queries(batches: &[RetrieveBatch]) -> RetrieveBatch {
+fn join_queries(batches: &[RetrieveBatch]) -> RetrieveBatch {
     let tokens = concatenate(&batches.iter().map(Sections::of_queries).collect::<Vec<_>>());
     let total: usize = batches.iter().map(|batch| batch.queries.documents.len()).sum();
     let mut all = QueryBatch { queries: Vec::new(), documents: Vec::new(), targets: Vec::new(), masked: Vec::new() };
@@ -119,10 +119,10 @@ fn micro_batches_of_topics_with_unlabelled_rows_equal_one_batch() {
         let task = topic(&plan);
         let rows: Vec<u32> = task.epoch(0).into_iter().take(2).flatten().collect();
         let parts = [&rows[..5], &rows[5..6], &rows[6..]].map(|rows| task.batch(0, rows));
-        let whole = task.batch(0, &rows);
-        let Counts { rows, labelled, .. } = task.counts(&whole);
+        let joined = task.batch(0, &rows);
+        let Counts { rows, labelled, .. } = task.counts(&joined);
         assert!(0 < labelled && labelled < rows, "{labelled} of {rows} rows have a label");
-        assert_same_step(&plan, &task, &parts, &[whole]);
+        assert_same_step(&plan, &task, &parts, &[joined]);
     }
 }
 
@@ -133,10 +133,10 @@ fn micro_batches_of_readers_with_unlabelled_articles_equal_one_batch() {
         let plan = corpus.plan(&[method]);
         let task = recommend(&plan);
         let parts: Vec<RankBatch> = task.epoch(0).iter().take(3).map(|rows| task.batch(0, rows)).collect();
-        let whole = joined_readers(&parts);
+        let joined = join_readers(&parts);
         assert!(parts.iter().all(|part| part.tokens.lengths.len() > part.readers.news.len()), "unlabelled articles");
-        assert_eq!(total_counts(&task, &parts), task.counts(&whole));
-        assert_same_step(&plan, &task, &parts, &[whole]);
+        assert_eq!(total_counts(&task, &parts), task.counts(&joined));
+        assert_same_step(&plan, &task, &parts, &[joined]);
     }
 }
 
@@ -147,11 +147,11 @@ fn micro_batches_of_queries_with_unlabelled_articles_equal_one_batch() {
         let plan = corpus.plan(&[method]);
         let task = retrieve(&plan);
         let parts: Vec<RetrieveBatch> = task.epoch(0).iter().take(3).map(|rows| task.batch(0, rows)).collect();
-        let whole = joined_queries(&parts);
+        let joined = join_queries(&parts);
         let labelled = |part: &RetrieveBatch| part.queries.documents.len() + part.queries.queries.len();
         assert!(parts.iter().all(|part| part.tokens.lengths.len() > labelled(part)), "unlabelled articles");
-        assert_eq!(total_counts(&task, &parts), task.counts(&whole));
-        assert_same_step(&plan, &task, &parts, &[whole]);
+        assert_eq!(total_counts(&task, &parts), task.counts(&joined));
+        assert_same_step(&plan, &task, &parts, &[joined]);
     }
 }
 

@@ -49,7 +49,7 @@ fn steps<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>) -> Steps {
 
 #[track_caller]
 fn assert_cached_equals_computed<K: Task>(plan: &Plan, task: &K, cache: &Path) {
-    assert!(task.stores().len() > 1, "unlabelled texts have a store of their own");
+    assert!(task.stores().len() > 1, "unlabelled texts have their own store");
     let mut models = models(plan, task, TEACHERS);
     let expected = steps(plan, task, &models);
     // In f32, the tolerance of the conformance tests: cached outputs come from different batches, whose sums have a different
