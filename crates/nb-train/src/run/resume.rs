@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::optim::Group;
+use crate::optim::ParamGroup;
 use crate::plan::Plan;
 use crate::run_folder::best::Best;
 use crate::run_folder::checkpoint::{Checkpoint, Difference, Identity, State};
@@ -15,7 +15,7 @@ pub(crate) enum Start {
     /// With its first step, in a folder that is still to be taken.
     Free,
     /// With its first step, in the folder of an unfinished run, which is removed.
-    Anew(Halted),
+    Over(Halted),
     /// After a checkpoint.
     After(Box<Resumed>),
 }
@@ -45,7 +45,7 @@ impl Start {
         let checkpoint = match (Checkpoint::newest(halted.path()), unfinished) {
             (Err(e), Unfinished::ResumeSame) => {
                 tracing::warn!("{e:#}; the run begins anew");
-                return Ok(Self::Anew(halted));
+                return Ok(Self::Over(halted));
             }
             (newest, _) => newest?,
         };
@@ -61,7 +61,7 @@ impl Start {
             _ if differences.is_empty() => {}
             _ => {
                 tracing::info!("{folder} was begun as another run: it begins anew");
-                return Ok(Self::Anew(halted));
+                return Ok(Self::Over(halted));
             }
         }
         for difference in &differences {
@@ -69,7 +69,7 @@ impl Start {
         }
         let Some(checkpoint) = checkpoint else {
             tracing::warn!("{folder} has no checkpoint yet: the run begins anew");
-            return Ok(Self::Anew(halted));
+            return Ok(Self::Over(halted));
         };
         Ok(Self::After(Box::new(Resumed { halted, checkpoint })))
     }
@@ -84,7 +84,7 @@ impl Resumed {
         self,
         config: &impl Serialize,
         total: u64,
-        groups: &mut [Group],
+        groups: &mut [ParamGroup],
     ) -> Result<(RunFolder, State)> {
         let Self { halted, checkpoint } = self;
         let mut state = checkpoint.saved.state.clone();
@@ -99,7 +99,7 @@ impl Resumed {
         tracing::info!("going on after step {}, from {}", state.step, checkpoint.folder().display());
         // A model that was saved after the checkpoint takes its place again where the run repeats what it did. Where it does
         // not, say on another machine, the numbers of the one before must not stand beside it.
-        state.best.iter_mut().filter(|best| !best.is_in(halted.path())).for_each(Best::forget);
+        state.best.iter_mut().filter(|best| !best.is_in(halted.path())).for_each(Best::reset);
         let folder = halted.open(config, state.step, checkpoint.saved.metrics)?;
         Ok((folder, state))
     }

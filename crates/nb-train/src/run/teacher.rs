@@ -17,7 +17,7 @@ use crate::run::{Outcome, run};
 use crate::run_folder::checkpoint::Identity;
 use crate::run_folder::provenance;
 use crate::run_folder::{RunFolder, SUMMARY, Unfinished};
-use crate::step::sync::first_finds;
+use crate::step::sync::broadcast_from_main;
 
 /// The plan with a trained teacher: as it is if it needs none or has one, else after training one beside the run, in
 /// `<output>-teacher`. A teacher that an earlier run trained just so is taken. `None` if a signal came.
@@ -33,13 +33,13 @@ pub(crate) fn prepare_teacher<'a>(
     if plan.method.teacher != TeacherRole::Frozen || !plan.trained.is_empty() {
         return Ok(Some(Cow::Borrowed(plan)));
     }
-    if let Some(trained) = first_finds(processes, || begun_with(plan, unfinished))? {
+    if let Some(trained) = broadcast_from_main(processes, || begun_with(plan, unfinished))? {
         let mut config = plan.resolved.clone();
         config.teacher.trained = Some(trained);
         return Ok(Some(Cow::Owned(derived(plan, config)?)));
     }
     let teacher = teacher_plan(plan)?;
-    let folder = match first_finds(processes, || finished(&teacher))? {
+    let folder = match broadcast_from_main(processes, || finished(&teacher))? {
         Some(folder) => {
             tracing::info!("the teacher was trained before: {}", folder.display());
             folder

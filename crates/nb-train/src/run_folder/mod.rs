@@ -229,7 +229,7 @@ impl Halted {
     ///
     /// # Errors
     /// If a file cannot be removed or written.
-    pub(crate) fn begin_anew(self, config: &impl Serialize) -> Result<RunFolder> {
+    pub(crate) fn start_over(self, config: &impl Serialize) -> Result<RunFolder> {
         let Self { path, lock } = self;
         remove(&entries(&path)?)?;
         RunFolder::begin(&path.clone(), (path, lock), config)

@@ -1,14 +1,12 @@
 //! Where a result comes from: data, models, versions, machine.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nb_data::read::Source;
-use nb_model::WEIGHTS_FILE;
 use serde_json::{Map, Value, json};
 
-use crate::model::saved_folder::HEAD_FILE;
+use crate::model::saved_folder::{files_digest, weights_digest};
 use crate::plan::{Dev, ModelSource, Plan, StudentStart, TaskPlan};
 
 /// What a result depends on beside its configuration: files of data, checkpoints, versions. To be taken before the run, and
@@ -28,26 +26,16 @@ pub(crate) fn sources(plan: &Plan) -> Result<Map<String, Value>> {
 fn models(plan: &Plan) -> Result<Value> {
     let mut out = Map::new();
     if let ModelSource::Folder(folder) = &plan.teacher {
-        out.insert("checkpoint".to_owned(), weights(folder)?.into());
+        out.insert("checkpoint".to_owned(), weights_digest(folder)?.into());
     }
     if let StudentStart::Checkpoint(folder) = &plan.student_start {
-        out.insert("student".to_owned(), weights(folder)?.into());
+        out.insert("student".to_owned(), weights_digest(folder)?.into());
     }
-    let trained: Vec<String> = plan.trained.iter().map(|folder| weights(folder)).collect::<Result<_>>()?;
+    let trained: Vec<String> = plan.trained.iter().map(|folder| weights_digest(folder)).collect::<Result<_>>()?;
     if !trained.is_empty() {
         out.insert("trained".to_owned(), trained.into());
     }
     Ok(out.into())
-}
-
-/// A BLAKE3 of the weights in a model folder, those of its top layers included where it has some.
-///
-/// # Errors
-/// If a file cannot be read.
-pub(crate) fn weights(folder: &Path) -> Result<String> {
-    let files: Vec<PathBuf> =
-        [WEIGHTS_FILE, HEAD_FILE].iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
-    hash(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())
 }
 
 /// Paths of each split's files, and a BLAKE3 of what they hold.
@@ -58,7 +46,7 @@ fn data(plan: &Plan) -> Result<Value> {
     let mut out = Map::new();
     for (name, paths) in files(&plan.data.task) {
         let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        out.insert(name.to_owned(), json!({"path": names.join(", "), "blake3": hash(&paths)?}));
+        out.insert(name.to_owned(), json!({"path": names.join(", "), "blake3": files_digest(&paths)?}));
     }
     Ok(out.into())
 }
@@ -90,15 +78,6 @@ fn splits<'a, T>(
     all.extend(test.iter().map(|test| ("test", of(test))));
     all.extend(unlabelled.iter().map(|texts| ("unlabelled", vec![texts.path.as_path()])));
     all
-}
-
-fn hash(paths: &[&Path]) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    for path in paths {
-        let context = || format!("cannot read {}", path.display());
-        hasher.update_reader(File::open(path).with_context(context)?).with_context(context)?;
-    }
-    Ok(hasher.finalize().to_hex()[..16].to_owned())
 }
 
 /// Versions of what computed the result.

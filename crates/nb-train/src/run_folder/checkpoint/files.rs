@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::Saved;
-use crate::optim::Group;
+use crate::optim::ParamGroup;
 
 const TENSORS: &str = "state.safetensors";
 const STATE: &str = "state.json";
@@ -35,7 +35,7 @@ struct Mark {
 }
 
 /// Fills a folder; the manifest comes last.
-pub(super) fn write(folder: &Path, saved: &Saved, groups: &[Group]) -> Result<()> {
+pub(super) fn write(folder: &Path, saved: &Saved, groups: &[ParamGroup]) -> Result<()> {
     nb_model::write_tensors(&folder.join(TENSORS), &named(groups))?;
     let state = folder.join(STATE);
     fs::write(&state, serde_json::to_vec(saved)?).with_context(|| format!("cannot write {}", state.display()))?;
@@ -62,7 +62,7 @@ pub(super) fn read(folder: &Path) -> Result<Saved> {
 }
 
 /// Puts values and moments back.
-pub(super) fn restore(folder: &Path, groups: &mut [Group]) -> Result<()> {
+pub(super) fn restore(folder: &Path, groups: &mut [ParamGroup]) -> Result<()> {
     let path = folder.join(TENSORS);
     let mut tensors: BTreeMap<String, Tensor> = nb_model::read_tensors(&path)?.into_iter().collect();
     let expected = named(groups);
@@ -90,8 +90,8 @@ pub(super) fn restore(folder: &Path, groups: &mut [Group]) -> Result<()> {
 }
 
 /// The tensors of all groups, which share their memory.
-fn named(groups: &[Group]) -> Vec<(String, Tensor)> {
-    let of = |(i, group): (usize, &Group)| group.state().map(|(name, tensor)| (format!("{i}.{name}"), tensor));
+fn named(groups: &[ParamGroup]) -> Vec<(String, Tensor)> {
+    let of = |(i, group): (usize, &ParamGroup)| group.state().map(|(name, tensor)| (format!("{i}.{name}"), tensor));
     groups.iter().enumerate().flat_map(of).collect()
 }
 
@@ -121,12 +121,12 @@ mod tests {
     use super::super::{Identity, State};
     use super::*;
 
-    fn groups(fill: f64) -> Vec<Group> {
+    fn groups(fill: f64) -> Vec<ParamGroup> {
         let group = |i: i64| {
             let mut layout = Layout::default();
             layout.push("weight", &[3, 2 + i]);
             let arena = Arena::zeros(layout, Device::Cpu);
-            let group = Group::new(&arena, 1e-2);
+            let group = ParamGroup::new(&arena, 1e-2);
             for (j, (_, mut tensor)) in group.state().into_iter().enumerate() {
                 let _ = tensor.fill_(fill + i as f64 + 0.1 * j as f64);
             }

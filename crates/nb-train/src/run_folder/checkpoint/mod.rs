@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::CheckpointEvery;
 use crate::method::TermKind;
-use crate::optim::Group;
+use crate::optim::ParamGroup;
 use crate::run_folder::atomic_file::replace_folder;
 use crate::run_folder::best::Best;
 use crate::run_folder::clock::Clock;
@@ -40,10 +40,12 @@ pub(crate) struct State {
     pub best: Vec<Best>,
     /// Time spent in steps.
     pub clock: Clock,
-    /// By term, the steps that had nothing to compute it from.
-    pub without_unit: BTreeMap<TermKind, u64>,
-    /// Updates that were left out because they were not finite.
-    pub left_out: u64,
+    /// By term, the steps without a unit to compute it from.
+    #[serde(rename = "without_unit")]
+    pub empty_terms: BTreeMap<TermKind, u64>,
+    /// Updates that were skipped because they were not finite.
+    #[serde(rename = "left_out")]
+    pub skipped: u64,
 }
 
 /// `state.json`.
@@ -93,13 +95,13 @@ impl Checkpoints {
     ///
     /// # Errors
     /// If it cannot be written; those that were there stay.
-    pub(crate) fn save(&mut self, saved: &Saved, groups: &[Group]) -> Result<()> {
+    pub(crate) fn save(&mut self, saved: &Saved, groups: &[ParamGroup]) -> Result<()> {
         let saved_now = self.write(saved, groups);
         self.last = Instant::now(); // also where it fails: not with every step from here on
         saved_now
     }
 
-    fn write(&self, saved: &Saved, groups: &[Group]) -> Result<()> {
+    fn write(&self, saved: &Saved, groups: &[ParamGroup]) -> Result<()> {
         fs::create_dir_all(&self.folder).with_context(|| format!("cannot make {}", self.folder.display()))?;
         let path = self.folder.join(name(saved.state.step));
         replace_folder(&path, |folder| files::write(folder, saved, groups))?;
@@ -147,7 +149,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If they are not those of `groups`.
-    pub(crate) fn restore(&self, groups: &mut [Group]) -> Result<()> {
+    pub(crate) fn restore(&self, groups: &mut [ParamGroup]) -> Result<()> {
         files::restore(&self.folder, groups)
     }
 
