@@ -33,7 +33,7 @@ pub use evaluation::{Evaluation, Interval, Rows, Scores};
 pub use metrics::{Agreement, EvalLine, Line, StepLine};
 pub use named::Named;
 pub use outcomes::{Classes, Column, Outcomes, OutcomesFile};
-pub use summary::{Checkpoints, Data, DataFile, Machine, ModelSummary, Sources, Summary, TrainSummary};
+pub use summary::{Data, DataFile, Machine, ModelDigests, ModelSummary, Sources, Summary, TrainSummary};
 
 /// A finished run.
 #[derive(Debug, Clone, Default)]

@@ -141,7 +141,7 @@ pub struct Sources {
     pub data: Option<Named<Data>>,
     /// The checkpoints that the run started from.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
-    pub models: Option<Checkpoints>,
+    pub models: Option<ModelDigests>,
     /// Versions of the programs that computed the result: `newsbert`, `libtorch`, `tch`.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub versions: Option<Named<Value>>,
@@ -208,7 +208,7 @@ impl<'de> Deserialize<'de> for Data {
 /// BLAKE3s (their first 16 hexadecimal digits) of the weights that a run starts from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Checkpoints {
+pub struct ModelDigests {
     /// Of `teacher.checkpoint`.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,

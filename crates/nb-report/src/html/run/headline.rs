@@ -95,7 +95,8 @@ fn kept(student: &ModelSummary, teacher: &ModelSummary, primary: &str) -> Option
 fn size(student: &ModelSummary, teacher: Option<&ModelSummary>) -> Option<Tile> {
     let mine = student.parameters? as f64;
     let theirs = teacher.and_then(|teacher| teacher.parameters).map(|theirs| theirs as f64).filter(|_| mine > 0.0);
-    let remark = theirs.map(|theirs| format!("teacher {}, {}\u{a0}×\u{a0}as many", count(theirs), written(theirs / mine)));
+    let remark =
+        theirs.map(|theirs| format!("teacher {}, {}\u{a0}×\u{a0}as many", count(theirs), written(theirs / mine)));
     Some(Tile {
         what: "Parameters".to_owned(),
         value: count(mine),
@@ -107,8 +108,9 @@ fn size(student: &ModelSummary, teacher: Option<&ModelSummary>) -> Option<Tile> 
 fn time(student: &ModelSummary, teacher: Option<&ModelSummary>) -> Option<Tile> {
     let mine = student.milliseconds_per_text?;
     let theirs = teacher.and_then(|teacher| teacher.milliseconds_per_text).filter(|_| mine > 0.0);
-    let remark = theirs
-        .map(|theirs| format!("one text alone; teacher {} ms, {}\u{a0}×\u{a0}as long", written(theirs), written(theirs / mine)));
+    let remark = theirs.map(|theirs| {
+        format!("one text alone; teacher {} ms, {}\u{a0}×\u{a0}as long", written(theirs), written(theirs / mine))
+    });
     let remark = remark.unwrap_or_else(|| "one text alone".to_owned());
     Some(Tile { what: "Time per text".to_owned(), value: format!("{} ms", written(mine)), remark, ink: None })
 }
@@ -116,8 +118,8 @@ fn time(student: &ModelSummary, teacher: Option<&ModelSummary>) -> Option<Tile> 
 fn speed(student: &ModelSummary, teacher: Option<&ModelSummary>) -> Option<Tile> {
     let mine = student.texts_per_second?;
     let theirs = teacher.and_then(|teacher| teacher.texts_per_second).filter(|theirs| *theirs > 0.0);
-    let remark =
-        theirs.map(|theirs| format!("in batches; teacher {}, {}\u{a0}×\u{a0}as fast", count(theirs), written(mine / theirs)));
+    let remark = theirs
+        .map(|theirs| format!("in batches; teacher {}, {}\u{a0}×\u{a0}as fast", count(theirs), written(mine / theirs)));
     let remark = remark.unwrap_or_else(|| "in batches".to_owned());
     Some(Tile { what: "Texts per second".to_owned(), value: count(mine), remark, ink: None })
 }
