@@ -4,55 +4,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use safetensors::Dtype;
+use nb_report::record::OutcomesFile;
 use safetensors::tensor::TensorView;
 
-use crate::model::Role;
 use crate::run_folder::atomic_file::write_whole;
-use crate::task::SplitName;
-use crate::task::evaluation::{Classes, Outcomes};
 
-/// A tensor of one number per row, as bytes.
-type Column = (String, Dtype, Vec<u8>);
-
-/// Writes the outcomes of each model on `split`. All models were measured on the same rows.
-///
-/// Tensors: `rows` U32, `<model>.<metric>` F64; where the task tells classes `truth` U32, `<model>.predicted` U32 and
-/// `<model>.probability` F32 of the predicted class. Metadata: `task`, `primary`, `split`, and `labels`,
-/// the classes' names as JSON.
+/// Writes the outcomes of a run; nothing where it has no model.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub(crate) fn write(
-    path: &Path,
-    task: &str,
-    primary: &str,
-    split: SplitName,
-    models: &[(Role, &Outcomes)],
-) -> Result<()> {
-    let Some((_, first)) = models.first() else { return Ok(()) };
+pub(crate) fn write(path: &Path, outcomes: &OutcomesFile) -> Result<()> {
+    let Some((_, first)) = outcomes.models().next() else { return Ok(()) };
     let n = first.rows.len();
-    let mut columns: Vec<Column> = vec![("rows".to_owned(), Dtype::U32, words(&first.rows))];
-    if let Some(Classes { truth, .. }) = &first.classes {
-        columns.push(("truth".to_owned(), Dtype::U32, words(truth)));
+    let columns = outcomes.columns();
+    let mut views = Vec::new();
+    for column in &columns {
+        views.push((column.name.as_str(), TensorView::new(column.dtype, vec![n], &column.data).context("outcomes")?));
     }
-    for (role, outcomes) in models {
-        let name = |what: &str| format!("{}.{what}", role.name());
-        for (metric, values) in &outcomes.values {
-            columns.push((name(metric), Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect()));
-        }
-        if let Some(Classes { predicted, probability, .. }) = &outcomes.classes {
-            columns.push((name("predicted"), Dtype::U32, words(predicted)));
-            columns.push((name("probability"), Dtype::F32, probability.iter().flat_map(|v| v.to_le_bytes()).collect()));
-        }
-    }
-    let views = columns.iter().map(|(name, dtype, data)| Ok((name.as_str(), TensorView::new(*dtype, vec![n], data)?)));
-    let views: Vec<_> = views.collect::<Result<_, safetensors::SafeTensorError>>().context("outcomes")?;
-    let metadata = [("task", task), ("primary", primary), ("split", split.name())];
-    let mut metadata: BTreeMap<&str, String> = metadata.map(|(k, v)| (k, v.to_owned())).into();
-    if let Some(Classes { names, .. }) = &first.classes {
-        metadata.insert("labels", serde_json::to_string(names)?);
-    }
+    let metadata = outcomes.metadata();
     let file = safetensors::serialize(views, None).context("outcomes")?;
     write_whole(path, &with_metadata(&file, &metadata).context("outcomes")?)
 }
@@ -66,8 +35,4 @@ fn with_metadata(file: &[u8], metadata: &BTreeMap<&str, String>) -> Result<Vec<u
     let mut header = format!("{{\"__metadata__\":{},{tensors}", serde_json::to_string(metadata)?).into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
     Ok([&(header.len() as u64).to_le_bytes()[..], &header, data].concat())
-}
-
-fn words(values: &[u32]) -> Vec<u8> {
-    values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
