@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use nb_testing::{require, tensor_wave};
 use nb_torch::{
     Hyperparameters, Parameters, Sequences, Then, flash_attention, fused_adamw, onednn_linear, with_backward,
 };
@@ -21,12 +22,6 @@ fn devices() -> impl Iterator<Item = Device> {
     [Device::Cpu].into_iter().chain(gpu())
 }
 
-/// Numbers between −1 and 1 that no other test's random generator can disturb.
-fn numbers(size: &[i64], shift: f64, device: Device) -> Tensor {
-    let count = size.iter().product::<i64>();
-    (Tensor::arange(count, (Kind::Float, device)) * 0.7 + shift).sin().view(size)
-}
-
 fn doubles(tensor: &Tensor) -> Vec<f64> {
     Vec::try_from(tensor.to_device(Device::Cpu).to_kind(Kind::Double).contiguous().view(-1)).expect("doubles")
 }
@@ -42,7 +37,7 @@ struct Trained {
 impl Trained {
     fn new(device: Device) -> Self {
         let zeros = || [Tensor::zeros([5], (Kind::Float, device)), Tensor::zeros([2, 3], (Kind::Float, device))];
-        let values = [numbers(&[5], 0.0, device), numbers(&[2, 3], 1.0, device)];
+        let values = [tensor_wave(&[5], 0.0, device), tensor_wave(&[2, 3], 1.0, device)];
         Self { values, grads: zeros(), first: zeros(), second: zeros() }
     }
 
@@ -50,7 +45,7 @@ impl Trained {
         let device = self.values[0].device();
         let Self { values, grads, first, second } = self;
         for (i, grad) in grads.iter_mut().enumerate() {
-            grad.copy_(&numbers(&grad.size(), step as f64 + i as f64, device));
+            grad.copy_(&tensor_wave(&grad.size(), step as f64 + i as f64, device));
         }
         let parameters = Parameters { values, grads, first, second };
         fused_adamw(&parameters, &HOW, step, &Tensor::from(clip).to_device(device)).expect("a fused update");
@@ -65,10 +60,10 @@ fn updates_are_the_formula() {
         (1..=4).for_each(|step| trained.update(step, CLIP));
         for (i, found) in trained.values.iter().enumerate() {
             let size = found.size();
-            let mut expected = doubles(&numbers(&size, i as f64, Device::Cpu));
+            let mut expected = doubles(&tensor_wave(&size, i as f64, Device::Cpu));
             let (mut m, mut s) = (vec![0.0; expected.len()], vec![0.0; expected.len()]);
             for t in 1..=4 {
-                let grads = doubles(&numbers(&size, t as f64 + i as f64, Device::Cpu));
+                let grads = doubles(&tensor_wave(&size, t as f64 + i as f64, Device::Cpu));
                 for (j, grad) in grads.into_iter().enumerate() {
                     let g = grad * CLIP;
                     m[j] = HOW.beta1 * m[j] + (1.0 - HOW.beta1) * g;
@@ -105,11 +100,15 @@ fn an_update_that_is_not_to_be_made_changes_nothing() {
 #[test]
 fn dense_layers_are_libtorchs() {
     gpu();
-    if Tensor::zeros([1], (Kind::Float, Device::Cpu)).f_to_mkldnn(None::<Kind>).is_err() {
-        return; // a libtorch without oneDNN
+    let has_onednn = Tensor::zeros([1], (Kind::Float, Device::Cpu)).f_to_mkldnn(None::<Kind>).is_ok();
+    if !require("onednn", has_onednn) {
+        return;
     }
-    let (x, weight, bias) =
-        (numbers(&[37, 24], 0.0, Device::Cpu), numbers(&[48, 24], 1.0, Device::Cpu), numbers(&[48], 2.0, Device::Cpu));
+    let (x, weight, bias) = (
+        tensor_wave(&[37, 24], 0.0, Device::Cpu),
+        tensor_wave(&[48, 24], 1.0, Device::Cpu),
+        tensor_wave(&[48], 2.0, Device::Cpu),
+    );
     let y = x.linear(&weight, Some(&bias));
     let close = |found: Tensor, expected: &Tensor, what: &str| {
         let off = (found - expected).abs().max().double_value(&[]);
@@ -138,11 +137,11 @@ fn dense_layers_are_libtorchs() {
 #[test]
 fn a_dense_layer_that_does_not_fit_is_refused() {
     gpu();
-    let (x, weight) = (numbers(&[3, 4], 0.0, Device::Cpu), numbers(&[2, 4], 0.0, Device::Cpu));
+    let (x, weight) = (tensor_wave(&[3, 4], 0.0, Device::Cpu), tensor_wave(&[2, 4], 0.0, Device::Cpu));
     let refused = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
         onednn_linear(x, weight, Some(bias), Then::Nothing).unwrap_err().to_string()
     };
-    let bias = numbers(&[2], 0.0, Device::Cpu);
+    let bias = tensor_wave(&[2], 0.0, Device::Cpu);
     assert!(refused(&x, &x, &bias).contains("bias is [2], expected [3]"));
     assert!(refused(&x, &weight.tr(), &bias).contains("weight is [4, 2], expected [4, 4]"));
     assert!(refused(&x, &weight.to_kind(Kind::BFloat16), &bias).contains("weight is BFloat16"));
@@ -163,7 +162,7 @@ fn what_libtorch_refuses_is_an_error() {
     assert!(refused(Parameters { grads: &low, ..parameters }).contains("grads[0] is BFloat16 on Cpu"));
     assert!(refused(Parameters { grads: &[], ..parameters }).contains("grads: 0 tensors, expected 1"));
     // On the CPU there is no such kernel, and libtorch says so of this very operation.
-    let rows = numbers(&[4, 2, 8], 0.0, Device::Cpu);
+    let rows = tensor_wave(&[4, 2, 8], 0.0, Device::Cpu);
     let refused = |lengths: &[i64]| {
         let sequences = Rc::new(Sequences::new(lengths, Device::Cpu).unwrap());
         flash_attention([(); 3].map(|()| rows.shallow_clone()), &sequences, 0.0).unwrap_err().to_string()
@@ -176,15 +175,20 @@ fn what_libtorch_refuses_is_an_error() {
 /// On a GPU that has the kernel, in bf16; elsewhere there is nothing to compare.
 #[test]
 fn attention_and_its_gradients_are_those_of_each_sequence_alone() {
-    let Some(device) = gpu() else { return };
+    let gpu = gpu();
+    require("gpu", gpu.is_some());
+    let Some(device) = gpu else { return };
     let (lengths, heads, size) = ([5_i64, 1, 400, 4], 3, 32); // more than one block of a kernel
     let n: i64 = lengths.iter().sum();
-    let qkv = numbers(&[n, 3, heads, size], 0.3, device).to_kind(Kind::BFloat16);
-    let grad = numbers(&[n, heads, size], 0.9, device).to_kind(Kind::BFloat16);
+    let qkv = tensor_wave(&[n, 3, heads, size], 0.3, device).to_kind(Kind::BFloat16);
+    let grad = tensor_wave(&[n, heads, size], 0.9, device).to_kind(Kind::BFloat16);
     let sequences = Rc::new(Sequences::new(&lengths, device).unwrap());
     let attended = match flash_attention([0, 1, 2].map(|i| qkv.select(1, i)), &sequences, 0.0) {
         Ok(attended) => attended,
-        Err(error) if error.to_string().contains("Ampere") => return,
+        Err(error) if error.to_string().contains("Ampere") => {
+            require("ampere", false);
+            return;
+        }
         Err(error) => panic!("{error}"),
     };
     let grads = attended.backward(&grad).unwrap();
@@ -242,7 +246,7 @@ fn product(x: &Tensor, y: &Tensor, calls: &Arc<AtomicUsize>, graphs: &Arc<Atomic
 fn a_function_of_ones_own_is_part_of_the_graph() {
     for device in devices() {
         let (calls, graphs) = (Arc::default(), Arc::default());
-        let leaf = |shift| numbers(&[3, 5], shift, device).set_requires_grad(true);
+        let leaf = |shift| tensor_wave(&[3, 5], shift, device).set_requires_grad(true);
         let (x, y) = (leaf(0.0), leaf(1.0));
         // Twice in one graph, below and above libtorch's own functions; what is added up in a leaf stays.
         let square = product(&product(&x.sin(), &y, &calls, &graphs), &x, &calls, &graphs);
@@ -261,7 +265,7 @@ fn a_function_of_ones_own_is_part_of_the_graph() {
 fn there_is_no_graph_where_none_is_wanted() {
     gpu();
     let (calls, graphs) = (Arc::default(), Arc::default());
-    let x = numbers(&[4], 0.0, Device::Cpu);
+    let x = tensor_wave(&[4], 0.0, Device::Cpu);
     assert!(!product(&x, &x, &calls, &graphs).requires_grad());
     let leaf = x.copy().set_requires_grad(true);
     assert!(!tch::no_grad(|| product(&leaf, &x, &calls, &graphs)).requires_grad());
@@ -276,7 +280,7 @@ fn there_is_no_graph_where_none_is_wanted() {
 fn a_graph_keeps_what_it_needs_as_long_as_it_is_kept() {
     gpu();
     let (calls, graphs) = (Arc::default(), Arc::default());
-    let x = numbers(&[4], 0.0, Device::Cpu).set_requires_grad(true);
+    let x = tensor_wave(&[4], 0.0, Device::Cpu).set_requires_grad(true);
     let y = product(&x, &x, &calls, &graphs).sum(Kind::Float);
     let pass = |keep| Tensor::f_run_backward(&[&y], &[&x], keep, false);
     assert!(pass(true).unwrap()[0].equal(&(&x * 2.0)));
@@ -291,7 +295,7 @@ fn a_graph_keeps_what_it_needs_as_long_as_it_is_kept() {
 fn a_backward_pass_that_fails_is_an_error() {
     gpu();
     let (calls, graphs) = (Arc::default(), Arc::default());
-    let x = numbers(&[4], 0.0, Device::Cpu).set_requires_grad(true);
+    let x = tensor_wave(&[4], 0.0, Device::Cpu).set_requires_grad(true);
     let fails = |backward: fn(Tensor) -> Vec<Tensor>, again| {
         let y = with_backward(&x.detach(), &[&x], backward).unwrap().sum(Kind::Float);
         Tensor::f_run_backward(&[&y], &[&x], again, again).unwrap_err().to_string()
