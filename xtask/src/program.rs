@@ -21,7 +21,7 @@ pub(crate) struct Program {
 }
 
 /// What trains, and works with what was trained.
-pub(crate) const NB: Program = Program { package: "nb-train", name: "nb" };
+pub(crate) const NB: Program = Program { package: "nb", name: "nb" };
 
 /// What measures.
 pub(crate) const BENCH: Program = Program { package: "nb-bench", name: "nb-bench" };

@@ -8,8 +8,9 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nb_model::Checkpoint;
 use nb_torch::cuda::Preload;
-use nb_train::cli::log_filter;
 use nb_train::config::{DeviceChoice, PrecisionChoice};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 use crate::host::{self, Host};
 use crate::random::Shape;
@@ -154,6 +155,14 @@ impl Options {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.threads.map_or_else(cores, |threads| usize::from(threads.get()))
     }
+}
+
+/// The log filter for a level or a filter's text. It limits the HTTP client to warnings: at `trace` that shows requests byte by
+/// byte, the hub's token among them.
+fn log_filter(level: &str) -> Result<EnvFilter, ParseError> {
+    let limits = ["ureq=warn", "ureq_proto=warn", "ureq_proto::util=warn"];
+    let filter = EnvFilter::try_new(level)?;
+    limits.iter().try_fold(filter, |filter, limit| Ok(filter.add_directive(limit.parse()?)))
 }
 
 /// Reads the command line, runs the command, and says how it ended.

@@ -4,7 +4,7 @@
 //! pooled vectors and the optimiser count as nothing: they are what a fast step has little of.
 
 use nb_model::{BertConfig, POOLING_QUERY};
-use nb_train::terms::Counts;
+use nb_train::step::terms::Counts;
 
 /// How a model goes through a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Passes {
 /// ```
 /// use nb_bench::flops::forward;
 /// use nb_model::BertConfig;
-/// use nb_train::terms::Counts;
+/// use nb_train::step::terms::Counts;
 /// let mut bert = BertConfig::new(100, 8, 2, 2); // I = 4H
 /// // 2 layers · (2·5·(4·64 + 2·8·32) + 4·8·(9 + 4))
 /// assert_eq!(forward(&bert, &Counts::of_texts(&[3, 2], 0)), 2.0 * (7680.0 + 416.0));

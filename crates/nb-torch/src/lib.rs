@@ -6,6 +6,7 @@ mod adamw;
 mod attention;
 mod backward;
 pub mod cuda;
+pub mod env_defaults;
 mod linear;
 mod send;
 mod shim;

@@ -6,10 +6,10 @@ use nb_data::TokenBatch;
 use nb_data::behaviors::ReaderBatch;
 use nb_data::beir::QueryBatch;
 use nb_loss::IGNORE;
-use nb_train::models::Models;
+use nb_train::model::Models;
 use nb_train::plan::Plan;
+use nb_train::step::terms::Counts;
 use nb_train::task::{Objective, RankBatch, RetrieveBatch, Task};
-use nb_train::terms::Counts;
 use tch::Tensor;
 
 use super::tasks::{models, plan, readers, recommend, retrieve, searches, topic, topics};
@@ -28,7 +28,7 @@ const LABELLED: &str = "method={weights: {teacher: 1, hard: 1}}";
 fn added_up<K: Objective>(
     plan: &Plan,
     task: &K,
-    models: &Models<K::Top>,
+    models: &Models<K::Head>,
     batches: &[K::Batch],
 ) -> (Vec<f64>, Vec<(String, Tensor)>) {
     zero_gradients(models);

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use nb_data::TokenBatch;
 use nb_model::POOLING_QUERY;
-use nb_train::adamw::AdamW;
 use nb_train::method::{Stage, Temperature};
+use nb_train::optim::AdamW;
 use nb_train::plan::{ModelSource, Plan};
 use nb_train::task::{Objective, Recommend, Task, Topic};
 use serde_json::{Map, Value, json};

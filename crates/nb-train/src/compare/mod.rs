@@ -19,9 +19,9 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, bail};
 use nb_report::{Comparison, Entry, Header, RunRecord, Sweep, Try};
 
-use crate::folder::REPORT;
-use crate::models::Role;
-use crate::whole::write_whole;
+use crate::model::Role;
+use crate::run_folder::REPORT;
+use crate::run_folder::atomic_file::write_whole;
 
 pub use config::{CompareConfig, EntryConfig, Settings, TeacherEntryConfig};
 pub use runs::{Comparing, Line, Spec};

@@ -1,7 +1,7 @@
 //! Methods as data: where the teacher stands, what is shared and blended, and which weighted terms are summed when.
 //!
 //! The step interprets a [`Method`] and never asks for its name. A new method is one entry in [`presets`]; a new kind of
-//! term is one variant of [`TermKind`], one arm in [`crate::terms`] and one function in `nb-loss`.
+//! term is one variant of [`TermKind`], one arm in [`crate::step::terms`] and one function in `nb-loss`.
 
 mod config;
 mod course;

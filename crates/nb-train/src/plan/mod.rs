@@ -17,9 +17,9 @@ use crate::config::{
     self, CheckpointsConfig, DeviceChoice, EvalEvery, NotFiniteChoice, OutputsChoice, Override, PrecisionChoice,
     RunConfig, TaskChoice, TrainConfig,
 };
-use crate::kept::KeepOutputs;
 use crate::method::{Method, TeacherRole, Temperature, TermKind};
-pub(crate) use data::cache_folder;
+use crate::model::teacher_cache::KeepOutputs;
+pub use data::cache_folder;
 pub use data::{ClickLog, DataPlan, Dev, QueryLog, RecommendPlan, RetrievePlan, TaskPlan, TopicPlan, click_log};
 pub use models::{ModelSource, StudentStart};
 

@@ -7,9 +7,9 @@ use nb_model::{BertConfig, CONFIG_FILE, Checkpoint};
 use nb_share::{Init, LayerMap};
 
 use super::{DataPlan, TaskPlan};
-use crate::card::Description;
 use crate::config::{RunConfig, StudentConfig, StudentInit, TeacherConfig};
 use crate::method::{Method, TeacherRole, TermKind};
+use crate::model::saved_folder::Description;
 
 /// Where a model comes from.
 #[derive(Debug, Clone)]

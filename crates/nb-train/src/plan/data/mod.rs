@@ -86,7 +86,7 @@ pub(super) fn data(config: &mut RunConfig) -> Result<DataPlan> {
 
 /// The project's folder in the user's cache: `$XDG_CACHE_HOME/newsbert`, else `~/.cache/newsbert`, else below the
 /// folder for temporary files.
-pub(crate) fn cache_folder() -> PathBuf {
+pub fn cache_folder() -> PathBuf {
     let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
     cache.unwrap_or_else(std::env::temp_dir).join("newsbert")

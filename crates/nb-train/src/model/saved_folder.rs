@@ -1,0 +1,206 @@
+//! What a model folder holds beside the encoder: top layers, tokenizer, and what the model says of itself.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nb_data::Tokenizer;
+use nb_model::{Arena, CONFIG_FILE, WEIGHTS_FILE, fill, named_values, read_tensors, write_tensors};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tch::Tensor;
+
+use crate::config::NewsField;
+use crate::plan::Plan;
+use crate::run_folder::atomic_file::write_whole;
+
+/// The top layers' file in a model folder.
+pub const HEAD_FILE: &str = "head.safetensors";
+/// The description of task, labels and texts in a model folder.
+pub const DESCRIPTION_FILE: &str = "newsbert.json";
+
+/// Writes the top layers' parameters.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
+    let tensors: Vec<_> = arenas.iter().flat_map(|arena| named_values(arena)).collect();
+    Ok(write_tensors(&folder.join(HEAD_FILE), &tensors)?)
+}
+
+/// Reads the top layers' parameters, strictly: every one of `arenas`, and none that they do not know.
+///
+/// # Errors
+/// If the file cannot be read or does not fit.
+pub fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
+    let path = folder.join(HEAD_FILE);
+    let mut tensors: BTreeMap<String, Tensor> = read_tensors(&path)?.into_iter().collect();
+    let Some((last, first)) = arenas.split_last() else { return Ok(()) };
+    for arena in first {
+        let slots = arena.layout().slots().iter();
+        let own = slots.filter_map(|slot| tensors.remove_entry(&slot.name)).collect();
+        fill(arena, own, &path)?;
+    }
+    // The last one takes what is left, so that what nobody knows is an error.
+    Ok(fill(last, tensors, &path)?)
+}
+
+/// What a model folder says of itself beside its labels and its tokenizer.
+#[derive(Debug, Clone)]
+pub struct Card {
+    /// The task.
+    pub task: &'static str,
+    /// Longest sequence in tokens.
+    pub max_tokens: usize,
+    /// Texts per row: 1 or 2.
+    pub texts: usize,
+    /// The parts of the news that were read, for MIND and BEIR.
+    pub fields: Vec<NewsField>,
+    /// Most recent clicks of a reader that were read, for recommendation.
+    pub history: Option<usize>,
+    /// Heads of the reader model's self-attention, if it has one.
+    pub self_attention: Option<i64>,
+    /// The run that made the model.
+    pub run: String,
+}
+
+/// `newsbert.json` of a model folder.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Description {
+    /// The task.
+    pub task: String,
+    /// Label names by class number; none where the task has no classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Longest sequence in tokens.
+    pub max_tokens: usize,
+    /// Texts per row: 1 or 2.
+    pub texts: usize,
+    /// The parts of the news that the model was trained on, for MIND and BEIR.
+    #[serde(default)]
+    pub fields: Vec<NewsField>,
+    /// Most recent clicks of a reader that were read, for recommendation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<usize>,
+    /// Heads of the reader model's self-attention, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_attention: Option<i64>,
+}
+
+/// Adds the labels to a `config.json`, as `id2label` and `label2id`, so that other tools name the classes as we do.
+fn name_labels(config: &Path, labels: &[String]) -> Result<()> {
+    let read = || -> Result<Map<String, Value>> { Ok(serde_json::from_slice(&std::fs::read(config)?)?) };
+    let mut json = read().with_context(|| format!("cannot read {}", config.display()))?;
+    let numbered = || labels.iter().enumerate();
+    let by_id: Map<String, Value> = numbered().map(|(id, label)| (id.to_string(), label.as_str().into())).collect();
+    let by_label: Map<String, Value> = numbered().map(|(id, label)| (label.clone(), id.into())).collect();
+    json.insert("id2label".into(), by_id.into());
+    json.insert("label2id".into(), by_label.into());
+    write_whole(config, format!("{:#}\n", Value::Object(json)).as_bytes())
+}
+
+impl Description {
+    /// Reads that of a model folder; none if it holds an encoder alone.
+    ///
+    /// # Errors
+    /// If the file cannot be read or makes no sense.
+    pub fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(DESCRIPTION_FILE);
+        match std::fs::read_to_string(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+            Ok(text) => Ok(Some(serde_json::from_str(&text).with_context(|| path.display().to_string())?)),
+        }
+    }
+}
+
+impl Card {
+    /// What a run's models say, for a task that adds nothing of its own.
+    pub fn new(plan: &Plan, task: &'static str) -> Self {
+        Self {
+            task,
+            max_tokens: plan.data.max_tokens,
+            texts: plan.data.texts,
+            fields: plan.data.fields.clone(),
+            history: None,
+            self_attention: None,
+            run: plan.name.clone(),
+        }
+    }
+
+    /// Writes the tokenizer's files, `newsbert.json` and the model card `README.md` beside an encoder, and the labels into
+    /// the encoder's `config.json`.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write(&self, folder: &Path, labels: &[String], tokenizer: &Tokenizer) -> Result<()> {
+        for file in tokenizer.files(self.max_tokens) {
+            write_whole(&folder.join(file.name), &file.bytes)?;
+        }
+        if !labels.is_empty() {
+            name_labels(&folder.join(CONFIG_FILE), labels)?;
+        }
+        let description = Description {
+            task: self.task.to_owned(),
+            labels: labels.to_vec(),
+            max_tokens: self.max_tokens,
+            texts: self.texts,
+            fields: self.fields.clone(),
+            history: self.history,
+            self_attention: self.self_attention,
+        };
+        write_whole(&folder.join(DESCRIPTION_FILE), format!("{:#}\n", serde_json::to_value(description)?).as_bytes())?;
+        write_whole(&folder.join("README.md"), self.text().as_bytes())
+    }
+
+    /// The model card.
+    fn text(&self) -> String {
+        let texts = match self.texts {
+            2 => r#"["a title", "another title"], ["its abstract", "its abstract"]"#,
+            _ => r#"["a text", "another text"]"#,
+        };
+        let (about, code) = match (self.task, self.self_attention) {
+            ("recommend", None) => {
+                (include_str!("card_template/recommend_about.md"), include_str!("card_template/recommend.py"))
+            }
+            ("recommend", Some(_)) => {
+                (include_str!("card_template/recommend_about.md"), include_str!("card_template/recommend_attention.py"))
+            }
+            ("retrieve", _) => {
+                (include_str!("card_template/retrieve_about.md"), include_str!("card_template/retrieve.py"))
+            }
+            _ => (include_str!("card_template/topic_about.md"), include_str!("card_template/topic.py")),
+        };
+        include_str!("card_template/README.md")
+            .replace("{about}", about.trim_end())
+            .replace("{code}", code.trim_end())
+            .replace("{run}", &self.run)
+            .replace("{texts}", texts)
+            .replace("{max_tokens}", &self.max_tokens.to_string())
+            .replace("{heads}", &self.self_attention.unwrap_or(1).to_string())
+    }
+}
+
+/// A BLAKE3 of the weights in a model folder, those of its head included where it has one.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn weights_digest(folder: &Path) -> Result<String> {
+    let files: Vec<PathBuf> =
+        [WEIGHTS_FILE, HEAD_FILE].iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
+    files_digest(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())
+}
+
+/// The first 16 hexadecimal digits of a BLAKE3 over files, one after the other.
+///
+/// # Errors
+/// If one cannot be read.
+pub(crate) fn files_digest(paths: &[&Path]) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for path in paths {
+        let context = || format!("cannot read {}", path.display());
+        hasher.update_reader(File::open(path).with_context(context)?).with_context(context)?;
+    }
+    Ok(hasher.finalize().to_hex()[..16].to_owned())
+}
