@@ -1,4 +1,4 @@
-//! Against the formulas written out; on a GPU what has kernels there alone, where there is one.
+//! Comparison with the formulas, on the CPU and on the first GPU if there is one.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use nb_torch::{
 };
 use tch::{Cuda, Device, Kind, Tensor};
 
-const HOW: Hyperparameters = Hyperparameters { lr: 0.02, beta1: 0.8, beta2: 0.99, weight_decay: 0.1, epsilon: 1e-6 };
+const HYPERPARAMETERS: Hyperparameters =
+    Hyperparameters { lr: 0.02, beta1: 0.8, beta2: 0.99, weight_decay: 0.1, epsilon: 1e-6 };
 
 /// The first GPU, if there is one. Each test asks before it does anything else: libtorch asks only once.
 fn gpu() -> Option<Device> {
@@ -26,7 +27,7 @@ fn doubles(tensor: &Tensor) -> Vec<f64> {
     Vec::try_from(tensor.to_device(Device::Cpu).to_kind(Kind::Double).contiguous().view(-1)).expect("doubles")
 }
 
-/// Two tensors under optimisation, begun alike.
+/// Two tensors under optimisation, with the same start each time.
 struct Trained {
     values: [Tensor; 2],
     grads: [Tensor; 2],
@@ -48,7 +49,8 @@ impl Trained {
             grad.copy_(&tensor_wave(&grad.size(), step as f64 + i as f64, device));
         }
         let parameters = Parameters { values, grads, first, second };
-        fused_adamw(&parameters, &HOW, step, &Tensor::from(clip).to_device(device)).expect("a fused update");
+        fused_adamw(&parameters, &HYPERPARAMETERS, step, &Tensor::from(clip).to_device(device))
+            .expect("a fused update");
     }
 }
 
@@ -66,11 +68,12 @@ fn updates_are_the_formula() {
                 let grads = doubles(&tensor_wave(&size, t as f64 + i as f64, Device::Cpu));
                 for (j, grad) in grads.into_iter().enumerate() {
                     let g = grad * CLIP;
-                    m[j] = HOW.beta1 * m[j] + (1.0 - HOW.beta1) * g;
-                    s[j] = HOW.beta2 * s[j] + (1.0 - HOW.beta2) * g * g;
-                    let (mh, sh) = (m[j] / (1.0 - HOW.beta1.powi(t)), s[j] / (1.0 - HOW.beta2.powi(t)));
-                    expected[j] =
-                        expected[j] * (1.0 - HOW.lr * HOW.weight_decay) - HOW.lr * mh / (sh.sqrt() + HOW.epsilon);
+                    m[j] = HYPERPARAMETERS.beta1 * m[j] + (1.0 - HYPERPARAMETERS.beta1) * g;
+                    s[j] = HYPERPARAMETERS.beta2 * s[j] + (1.0 - HYPERPARAMETERS.beta2) * g * g;
+                    let (mh, sh) =
+                        (m[j] / (1.0 - HYPERPARAMETERS.beta1.powi(t)), s[j] / (1.0 - HYPERPARAMETERS.beta2.powi(t)));
+                    expected[j] = expected[j] * (1.0 - HYPERPARAMETERS.lr * HYPERPARAMETERS.weight_decay)
+                        - HYPERPARAMETERS.lr * mh / (sh.sqrt() + HYPERPARAMETERS.epsilon);
                 }
             }
             for (found, expected) in doubles(found).into_iter().zip(expected) {
@@ -92,7 +95,7 @@ fn an_update_that_is_not_to_be_made_changes_nothing() {
         let Trained { values, grads, first, second } = &mut trained;
         grads.iter_mut().for_each(|grad| drop(grad.fill_(f64::NAN)));
         let parameters = Parameters { values, grads, first, second };
-        fused_adamw(&parameters, &HOW, 2, &Tensor::from(0.0).to_device(device)).unwrap();
+        fused_adamw(&parameters, &HYPERPARAMETERS, 2, &Tensor::from(0.0).to_device(device)).unwrap();
         assert!(state(&trained).iter().zip(&before).all(|(after, before)| after.equal(before)), "{device:?}");
     }
 }
@@ -156,7 +159,8 @@ fn what_libtorch_refuses_is_an_error() {
     let (values, grads) = (one(Kind::Float), [Tensor::zeros([3], (Kind::Float, Device::Cpu))]);
     let (first, second) = (one(Kind::Float), one(Kind::Float));
     let parameters = Parameters { values: &values, grads: &grads, first: &first, second: &second };
-    let refused = |parameters| fused_adamw(&parameters, &HOW, 1, &Tensor::from(1.0)).unwrap_err().to_string();
+    let refused =
+        |parameters| fused_adamw(&parameters, &HYPERPARAMETERS, 1, &Tensor::from(1.0)).unwrap_err().to_string();
     assert!(refused(parameters).contains("grads[0] is [3], expected [2]"));
     let low = one(Kind::BFloat16);
     assert!(refused(Parameters { grads: &low, ..parameters }).contains("grads[0] is BFloat16 on Cpu"));
@@ -172,7 +176,7 @@ fn what_libtorch_refuses_is_an_error() {
     assert!(refused(&[1, 4]).contains("[4, 2, 8], expected [5, heads, entries]"));
 }
 
-/// On a GPU that has the kernel, in bf16; elsewhere there is nothing to compare.
+/// Needs a GPU with the kernel, in bf16.
 #[test]
 fn attention_and_its_gradients_are_those_of_each_sequence_alone() {
     let gpu = gpu();
@@ -218,7 +222,7 @@ fn attention_and_its_gradients_are_those_of_each_sequence_alone() {
     }
 }
 
-/// Counts how many of it there are.
+/// Decrements a count of live values when dropped.
 struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {
@@ -227,7 +231,7 @@ impl Drop for Counted {
     }
 }
 
-/// x · y with a backward pass of its own, which counts its calls, and the graphs that hold it.
+/// Computes x · y with a custom backward pass that counts its calls and the graphs that hold it.
 fn product(x: &Tensor, y: &Tensor, calls: &Arc<AtomicUsize>, graphs: &Arc<AtomicUsize>) -> Tensor {
     graphs.fetch_add(1, Ordering::SeqCst);
     let (own, calls) = (Counted(graphs.clone()), calls.clone());
@@ -243,7 +247,7 @@ fn product(x: &Tensor, y: &Tensor, calls: &Arc<AtomicUsize>, graphs: &Arc<Atomic
 }
 
 #[test]
-fn a_function_of_ones_own_is_part_of_the_graph() {
+fn a_custom_function_is_part_of_the_graph() {
     for device in devices() {
         let (calls, graphs) = (Arc::default(), Arc::default());
         let leaf = |shift| tensor_wave(&[3, 5], shift, device).set_requires_grad(true);
@@ -262,7 +266,7 @@ fn a_function_of_ones_own_is_part_of_the_graph() {
 }
 
 #[test]
-fn there_is_no_graph_where_none_is_wanted() {
+fn no_graph_is_built_if_no_gradient_is_required() {
     gpu();
     let (calls, graphs) = (Arc::default(), Arc::default());
     let x = tensor_wave(&[4], 0.0, Device::Cpu);
@@ -270,14 +274,14 @@ fn there_is_no_graph_where_none_is_wanted() {
     let leaf = x.copy().set_requires_grad(true);
     assert!(!tch::no_grad(|| product(&leaf, &x, &calls, &graphs)).requires_grad());
     assert_eq!(graphs.load(Ordering::SeqCst), 0);
-    // Only one of two wants a gradient.
+    // Only one of two requires a gradient.
     product(&leaf, &x, &calls, &graphs).sum(Kind::Float).backward();
     assert!(leaf.grad().equal(&x));
     assert_eq!(graphs.load(Ordering::SeqCst), 0);
 }
 
 #[test]
-fn a_graph_keeps_what_it_needs_as_long_as_it_is_kept() {
+fn a_retained_graph_can_run_backward_again() {
     gpu();
     let (calls, graphs) = (Arc::default(), Arc::default());
     let x = tensor_wave(&[4], 0.0, Device::Cpu).set_requires_grad(true);
@@ -305,7 +309,7 @@ fn a_backward_pass_that_fails_is_an_error() {
     assert!(fails(|grad| vec![grad.copy(), grad], false).contains("gave 2 gradients, expected 1"));
     assert!(fails(|grad| vec![grad.narrow(0, 0, 2)], false).contains("invalid gradient"));
     assert!(fails(|grad| vec![grad], true).contains("no second derivatives"));
-    // What can have no gradient can be no node; the function is dropped there too.
+    // A tensor that cannot have a gradient cannot be a node; the function is dropped then, too.
     let (own, integers) = (Counted(Arc::clone(&graphs)), Tensor::from_slice(&[1i64, 2, 3, 4]));
     graphs.fetch_add(1, Ordering::SeqCst);
     let refused = with_backward(&integers, &[&x], move |grad| {
