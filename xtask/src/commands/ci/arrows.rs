@@ -5,13 +5,14 @@ use anyhow::{Context, Result, ensure};
 use crate::project;
 
 /// Crates that depend on no other of the workspace.
-const ALONE: [&str; 6] = ["nb-eval", "nb-data", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
+const ALONE: [&str; 7] = ["nb-eval", "nb-data", "nb-loss", "nb-torch", "nb-dist", "nb-alloc", "nb-testing"];
 
 /// A crate and those that it must not reach, by whatever way.
-const NEVER: [(&str, &[&str]); 9] = [
+const NEVER: [(&str, &[&str]); 10] = [
     ("nb-eval", &["torch-sys"]),
     ("nb-data", &["torch-sys"]),
     ("nb-alloc", &["torch-sys"]),
+    ("nb-testing", &["torch-sys"]),
     ("nb-report", &["torch-sys", "nb-data", "nb-train", "nb-bench"]),
     (
         "nb-model",
