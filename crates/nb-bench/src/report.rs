@@ -111,15 +111,13 @@ impl Report {
         serde_json::from_str(&text).with_context(|| format!("{}: no results of this bench", path.display()))
     }
 
-    /// Writes a file: beside it first, then renamed, so that a good file is never half replaced.
+    /// Writes a file, which appears complete or not at all.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let beside = path.with_added_extension("part");
         let text = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(&beside, text).with_context(|| format!("cannot write {}", beside.display()))?;
-        std::fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
+        nb_files::write(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

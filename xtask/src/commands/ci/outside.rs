@@ -14,8 +14,9 @@ use crate::scratch::Scratch;
 use crate::{libtorch, project};
 
 /// The published crates, those without libtorch first.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 13] = [
     "nb-eval",
+    "nb-files",
     "nb-data",
     "nb-report",
     "nb-alloc",
