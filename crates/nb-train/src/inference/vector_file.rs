@@ -6,11 +6,10 @@ use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use nb_files::AtomicFile;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde_json::{Map, Value, json};
-
-use crate::run_folder::atomic_file::file_beside;
 
 const VECTORS: &str = "vectors";
 const LINES: &str = "lines";
@@ -23,7 +22,7 @@ const LONGEST_HEADER: u64 = 1 << 20;
 /// file beside it.
 #[derive(Debug)]
 pub struct VectorWriter {
-    body: BufWriter<tempfile::NamedTempFile>,
+    body: BufWriter<AtomicFile>,
     output: PathBuf,
     hidden: usize,
     lines: Vec<i64>,
@@ -36,7 +35,7 @@ impl VectorWriter {
     /// If nothing can be written beside `output`.
     pub fn new(output: &Path, hidden: usize) -> Result<Self> {
         ensure!(!output.is_dir(), "cannot write {}: it is a folder", output.display());
-        let body = file_beside(output).with_context(|| format!("cannot write {}", output.display()))?;
+        let body = AtomicFile::create(output).with_context(|| format!("cannot write {}", output.display()))?;
         Ok(Self { body: BufWriter::new(body), output: output.to_owned(), hidden, lines: Vec::new() })
     }
 
@@ -96,7 +95,7 @@ impl VectorWriter {
         // The format wants the tensors to begin at a multiple of eight; spaces after the JSON are allowed.
         let mut header = Value::Object(header).to_string();
         header.extend(std::iter::repeat_n(' ', (8 - header.len() % 8) % 8));
-        let mut whole = BufWriter::new(file_beside(&self.output)?);
+        let mut whole = BufWriter::new(AtomicFile::create(&self.output)?);
         whole.write_all(&(header.len() as u64).to_le_bytes())?;
         whole.write_all(header.as_bytes())?;
         for line in &self.lines {
@@ -106,8 +105,7 @@ impl VectorWriter {
         let copied = std::io::copy(&mut Read::take(body, bytes as u64), &mut whole)?;
         ensure!(copied == bytes as u64, "wrote {copied} of {bytes} bytes");
         let whole = whole.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        whole.as_file().sync_all()?; // a file that is in place is whole, whatever happens to the machine
-        whole.persist(&self.output)?;
+        whole.sync_and_commit()?;
         Ok(rows)
     }
 }

@@ -12,7 +12,7 @@ use tch::Tensor;
 
 use crate::config::NewsField;
 use crate::plan::Plan;
-use crate::run_folder::atomic_file::write_whole;
+use crate::run_folder::atomic_file::write_file;
 
 /// The top layers' file in a model folder.
 pub const HEAD_FILE: &str = "head.safetensors";
@@ -96,7 +96,7 @@ fn name_labels(config: &Path, labels: &[String]) -> Result<()> {
     let by_label: Map<String, Value> = numbered().map(|(id, label)| (label.clone(), id.into())).collect();
     json.insert("id2label".into(), by_id.into());
     json.insert("label2id".into(), by_label.into());
-    write_whole(config, format!("{:#}\n", Value::Object(json)).as_bytes())
+    write_file(config, format!("{:#}\n", Value::Object(json)).as_bytes())
 }
 
 impl Description {
@@ -135,7 +135,7 @@ impl Card {
     /// If a file cannot be written.
     pub fn write(&self, folder: &Path, labels: &[String], tokenizer: &Tokenizer) -> Result<()> {
         for file in tokenizer.files(self.max_tokens) {
-            write_whole(&folder.join(file.name), &file.bytes)?;
+            write_file(&folder.join(file.name), &file.bytes)?;
         }
         if !labels.is_empty() {
             name_labels(&folder.join(CONFIG_FILE), labels)?;
@@ -149,8 +149,8 @@ impl Card {
             history: self.history,
             self_attention: self.self_attention,
         };
-        write_whole(&folder.join(DESCRIPTION_FILE), format!("{:#}\n", serde_json::to_value(description)?).as_bytes())?;
-        write_whole(&folder.join("README.md"), self.text().as_bytes())
+        write_file(&folder.join(DESCRIPTION_FILE), format!("{:#}\n", serde_json::to_value(description)?).as_bytes())?;
+        write_file(&folder.join("README.md"), self.text().as_bytes())
     }
 
     /// The model card.

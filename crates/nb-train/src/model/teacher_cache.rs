@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_data::TokenStore;
+use nb_files::AtomicFile;
 use nb_model::{Bert, Capture, Packed, Pass, cls_pooling};
 use safetensors::tensor::Metadata;
 use tch::{Device, Kind, Tensor};
 
-use crate::run_folder::atomic_file::file_beside;
 use crate::step::terms::Shown;
 use crate::task::texts::{batches, pack};
 
@@ -280,16 +280,16 @@ fn compute(
     let mut files = Vec::new();
     for &output in outputs {
         let path = source.path(folder, output);
-        let file = file_beside(&path).with_context(cannot)?;
+        let file = AtomicFile::create(&path).with_context(cannot)?;
         let header = header(source, output, store);
-        file.as_file().write_all_at(&header, 0).with_context(cannot)?;
-        files.push((output, path, file, header.len() as u64));
+        file.file().write_all_at(&header, 0).with_context(cannot)?;
+        files.push((output, file, header.len() as u64));
     }
     let capture = if outputs.iter().any(|o| *o != Output::Pooled) { Capture::States } else { Capture::Last };
     for batch in batches(store, (0..store.len() as u32).collect()) {
         let packed = pack(&batch, source.bert.device());
         let encoded = tch::no_grad(|| source.bert.encode(&packed, Pass::Inference, capture));
-        for (output, _, file, start) in &files {
+        for (output, file, start) in &files {
             let rows = tch::no_grad(|| match *output {
                 Output::Pooled => pool(encoded.last(), &packed),
                 Output::First(i) => cls_pooling(&encoded.states()[i], &packed),
@@ -304,13 +304,13 @@ fn compute(
                     _ => (u64::from(row), 1),
                 };
                 let piece = &bytes[from..from + count * row_bytes];
-                file.as_file().write_all_at(piece, start + first * row_bytes as u64).with_context(cannot)?;
+                file.file().write_all_at(piece, start + first * row_bytes as u64).with_context(cannot)?;
                 from += piece.len();
             }
         }
     }
-    for (_, path, file, _) in files {
-        file.persist(&path).map_err(|e| e.error).with_context(cannot)?;
+    for (_, file, _) in files {
+        file.commit().with_context(cannot)?;
     }
     Ok(())
 }

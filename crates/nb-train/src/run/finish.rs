@@ -14,7 +14,7 @@ use crate::model::{Model, Role};
 use crate::run::Run;
 use crate::run::outcomes;
 use crate::run::summary::{Finished, Speed, Summary, TrainReport, speed, summarise};
-use crate::run_folder::atomic_file::write_whole;
+use crate::run_folder::atomic_file::write_file;
 use crate::run_folder::provenance;
 use crate::run_folder::{OUTCOMES, REPORT};
 use crate::task::evaluation::{Evaluation, Outcomes};
@@ -77,7 +77,7 @@ fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<Finished<'_>>) -> Result<Sum
 /// Writes `report.html` of a finished run.
 fn report(folder: &std::path::Path) -> Result<()> {
     let html = nb_report::run_report(&RunRecord::read(folder)?)?;
-    write_whole(&folder.join(REPORT), html.as_bytes())
+    write_file(&folder.join(REPORT), html.as_bytes())
 }
 
 /// A model's evaluations: of the best state of one that was trained, as it was saved; of a frozen teacher as it is.

@@ -8,7 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::model::Role;
-use crate::run_folder::atomic_file::write_whole;
+use crate::run_folder::atomic_file::write_file;
 use crate::task::SplitName;
 use crate::task::evaluation::{Classes, Outcomes};
 
@@ -54,7 +54,7 @@ pub(crate) fn write(
         metadata.insert("labels", serde_json::to_string(names)?);
     }
     let file = safetensors::serialize(views, None).context("outcomes")?;
-    write_whole(path, &with_metadata(&file, &metadata).context("outcomes")?)
+    write_file(path, &with_metadata(&file, &metadata).context("outcomes")?)
 }
 
 /// A safetensors file with metadata in the order of their names. The library writes them in an order of chance, so that two

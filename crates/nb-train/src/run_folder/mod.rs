@@ -1,6 +1,6 @@
 //! The run folder: who may take it, and what is written into it while a run goes on.
 
-pub mod atomic_file;
+pub(crate) mod atomic_file;
 pub mod best;
 pub(crate) mod checkpoint;
 mod clock;
@@ -16,7 +16,7 @@ use nb_report::EventWriter;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::run_folder::atomic_file::write_whole;
+use crate::run_folder::atomic_file::write_file;
 use crate::run_folder::checkpoint::CHECKPOINTS;
 use crate::run_folder::lock::{LOCK, Lock};
 
@@ -30,8 +30,6 @@ const METRICS: &str = "metrics.jsonl";
 pub(crate) const OUTCOMES: &str = "outcomes.safetensors";
 /// The report for people in a run folder.
 pub(crate) const REPORT: &str = "report.html";
-/// How names of what is being written begin; of a process that was killed, such files and folders stay.
-const HALF_WRITTEN: [&str; 3] = [".new-", ".old-", ".tmp"];
 
 /// What to do about a run folder that holds an unfinished run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +128,7 @@ impl RunFolder {
             return;
         }
         let Ok(_lock) = Lock::take(finished) else { return };
-        let is_left = |entry: &PathBuf| name(entry) == CHECKPOINTS || is_half_written(entry);
+        let is_left = |entry: &PathBuf| name(entry) == CHECKPOINTS || is_temporary(entry);
         let removed = entries(finished).and_then(|all| remove(&all.into_iter().filter(is_left).collect::<Vec<_>>()));
         if let Err(e) = removed {
             tracing::warn!("{} is finished, and keeps what it needed until then: {e:#}", finished.display());
@@ -196,7 +194,7 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be written.
     pub fn finish(&self, summary: &serde_json::Value) -> Result<()> {
-        write_whole(&self.path.join(SUMMARY), format!("{summary:#}\n").as_bytes())
+        write_file(&self.path.join(SUMMARY), format!("{summary:#}\n").as_bytes())
     }
 }
 
@@ -251,7 +249,7 @@ impl Halted {
         }
         file.set_len(bytes).and_then(|()| file.seek(SeekFrom::Start(bytes))).with_context(context)?;
         for folder in [path.clone(), path.join(CHECKPOINTS)].iter().filter(|folder| folder.is_dir()) {
-            remove(&entries(folder)?.into_iter().filter(|entry| is_half_written(entry)).collect::<Vec<_>>())?;
+            remove(&entries(folder)?.into_iter().filter(|entry| is_temporary(entry)).collect::<Vec<_>>())?;
         }
         write_config(&path, config)?;
         let events = EventWriter::resume(&path, step + 1)?;
@@ -260,7 +258,7 @@ impl Halted {
 }
 
 fn write_config(folder: &Path, config: &impl Serialize) -> Result<()> {
-    write_whole(&folder.join(CONFIG), serde_yaml::to_string(config)?.as_bytes())
+    write_file(&folder.join(CONFIG), serde_yaml::to_string(config)?.as_bytes())
 }
 
 /// The folder that a run may take, locked, and what lies in it.
@@ -315,7 +313,7 @@ fn look(wanted: &Path) -> Result<(PathBuf, Holds)> {
         }
         let path = wanted.with_file_name(numbered);
         let entries = entries(&path)?;
-        let is_begun = path.join(CONFIG).exists() || entries.iter().all(|entry| is_half_written(entry));
+        let is_begun = path.join(CONFIG).exists() || entries.iter().all(|entry| is_temporary(entry));
         let is_run = is_begun && entries.iter().all(|entry| is_ours(entry));
         match () {
             () if entries.is_empty() => return Ok((path, Holds::Nothing)),
@@ -347,11 +345,11 @@ fn is_ours(entry: &Path) -> bool {
     let name = name(entry);
     [CONFIG, METRICS, SUMMARY, OUTCOMES, REPORT, CHECKPOINTS, "teacher", "student"].contains(&name.as_ref())
         || name.starts_with("events.out.tfevents.")
-        || is_half_written(entry)
+        || is_temporary(entry)
 }
 
-fn is_half_written(entry: &Path) -> bool {
-    HALF_WRITTEN.iter().any(|prefix| name(entry).starts_with(prefix))
+fn is_temporary(entry: &Path) -> bool {
+    nb_files::is_temporary(&name(entry))
 }
 
 /// Removes entries of a run's folder: checkpoints first, so that nobody goes on with half of it, and the configuration last,
