@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use nb_model::Checkpoint;
+use nb_checkpoint::CheckpointLocation;
 use nb_torch::cuda::Preload;
 use nb_train::config::{DeviceChoice, PrecisionChoice};
 use tracing_subscriber::EnvFilter;
@@ -235,7 +235,7 @@ fn run(options: &Options, bench: impl FnOnce(&Setting, &[String], Found<'_>) -> 
 }
 
 fn fetch(checkpoint: &str) -> Result<ExitCode> {
-    let folder = checkpoint.parse::<Checkpoint>()?.download()?;
+    let folder = checkpoint.parse::<CheckpointLocation>()?.download()?;
     println!("{}", folder.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use nb_checkpoint::CheckpointLocation;
 use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
 use nb_data::read::{Article, LabelRule, Source, read};
 use nb_data::store::Origin as Store;
 use nb_data::{IdIndex, TokenStore, Tokenizer};
-use nb_model::Checkpoint;
 use serde_json::{Value, json};
 
 use crate::cases::{Case, Entry, Fields, Origin, Set, choose, news_source};
@@ -126,7 +126,7 @@ impl Bench<'_> {
     /// From a file to a token store, and how long a second start takes that finds it.
     fn tokenise(&self, source: &Source, found: Found<'_>) -> Result<()> {
         let work = self.work(Unit::Texts);
-        let folder = self.setting.teacher.parse::<Checkpoint>()?.resolve()?;
+        let folder = self.setting.teacher.parse::<CheckpointLocation>()?.resolve()?;
         let tokenizer = Tokenizer::from_folder(&folder)?;
         let cache = self.setting.path("stores");
         let open = || TokenStore::open_or_build(&cache, source, &tokenizer, MAX_TOKENS);

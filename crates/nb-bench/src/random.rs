@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use nb_checkpoint::CheckpointLocation;
 use nb_data::Tokenizer;
-use nb_model::{Bert, BertConfig, Checkpoint, Precision};
+use nb_model::{Bert, BertConfig, Precision};
 use tch::Device;
 
 /// Units of a head, in every BERT from tiny to large.
@@ -37,7 +38,7 @@ impl FromStr for Shape {
 /// # Errors
 /// If the checkpoint has no tokenizer, or if the folder cannot be written.
 pub fn write(shape: Shape, checkpoint: &str, folder: PathBuf) -> Result<PathBuf> {
-    let of = checkpoint.parse::<Checkpoint>()?.resolve()?;
+    let of = checkpoint.parse::<CheckpointLocation>()?.resolve()?;
     let vocabulary = Tokenizer::from_folder(&of)?.vocab_size() as i64;
     let config = BertConfig::new(vocabulary, shape.hidden, shape.layers, shape.hidden / HEAD);
     let mut bert = Bert::zeros(config, Device::Cpu, Precision::F32)?;

@@ -242,5 +242,5 @@ fn vocabulary() -> String {
 
 /// Tensors of a safetensors file by name.
 pub(crate) fn tensors(path: &Path) -> Vec<(String, tch::Tensor)> {
-    nb_model::read_tensors(path).unwrap_or_else(|e| panic!("{e}"))
+    nb_model::read_tensors(path).unwrap_or_else(|e| panic!("{e}")).into_iter().collect()
 }

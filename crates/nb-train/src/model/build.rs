@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::Description;
 use nb_dist::ProcessGroup;
 use nb_model::{Arena, Bert, BertConfig, Dense};
 use nb_share::{LayerMap, initialise};
 use tch::Kind;
 
 use crate::method::{Method, Share, TeacherRole, TermKind};
-use crate::model::saved_folder::{Description, fill_top};
+use crate::model::saved_folder::fill_top;
 use crate::model::teacher_cache::{self, Kept, Output};
 use crate::model::{Model, Models};
 use crate::plan::{ModelSource, Plan, StudentStart};

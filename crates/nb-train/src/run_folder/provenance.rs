@@ -4,11 +4,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nb_checkpoint::{HEAD_FILE, WEIGHTS_FILE};
 use nb_data::read::Source;
-use nb_model::WEIGHTS_FILE;
 use serde_json::{Map, Value, json};
 
-use crate::model::saved_folder::HEAD_FILE;
 use crate::plan::{Dev, ModelSource, Plan, StudentStart, TaskPlan};
 
 /// What a result depends on beside its configuration: files of data, checkpoints, versions. To be taken before the run, and

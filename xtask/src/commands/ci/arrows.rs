@@ -8,11 +8,13 @@ use crate::project;
 const ALONE: [&str; 6] = ["nb-files", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
 
 /// A crate and the only ones of the workspace that it may reach.
-const ONLY: [(&str, &[&str]); 2] = [("nb-data", &["nb-files"]), ("nb-report", &["nb-eval", "nb-files"])];
+const ONLY: [(&str, &[&str]); 3] =
+    [("nb-checkpoint", &["nb-files"]), ("nb-data", &["nb-files"]), ("nb-report", &["nb-eval", "nb-files"])];
 
 /// A crate and those that it must not reach, by whatever way.
-const NEVER: [(&str, &[&str]); 9] = [
+const NEVER: [(&str, &[&str]); 10] = [
     ("nb-eval", &["torch-sys"]),
+    ("nb-checkpoint", &["torch-sys"]),
     ("nb-data", &["torch-sys"]),
     ("nb-alloc", &["torch-sys"]),
     ("nb-report", &["torch-sys"]),
