@@ -115,11 +115,12 @@ pub fn write_tensor_file(
 /// If a tensor has more or fewer bytes than its shape calls for.
 pub fn serialize(
     path: &Path,
-    metadata: &BTreeMap<String, String>,
+    metadata: &BTreeMap<&str, String>,
     mut tensors: Vec<TensorBytes<'_>>,
 ) -> Result<Vec<u8>, CheckpointError> {
     tensors.sort_by(|a, b| b.dtype.cmp(&a.dtype).then_with(|| a.name.cmp(&b.name)));
-    let mut header = Header { metadata: metadata.clone(), ..Header::default() };
+    let mut header = Header::default();
+    metadata.iter().for_each(|(key, value)| header.set_metadata(key, value));
     for tensor in &tensors {
         let start = header.end;
         header.push(&tensor.name, tensor.dtype, &tensor.shape);
@@ -180,15 +181,15 @@ mod tests {
             .iter()
             .map(|(name, dtype, shape, bytes)| (*name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        let expected = safetensors::serialize(views, Some(metadata.clone())).unwrap();
+        let expected = safetensors::serialize(views, Some(metadata)).unwrap();
         let ours = tensors.map(|(name, dtype, shape, bytes)| TensorBytes { name: name.into(), dtype, shape, bytes });
-        let metadata = metadata.into_iter().collect();
+        let metadata = BTreeMap::from([("format", "pt".to_owned())]);
         assert_eq!(serialize(Path::new("x"), &metadata, ours.to_vec()).unwrap(), expected);
     }
 
     #[test]
     fn metadata_stand_in_the_order_of_their_keys() {
-        let metadata = ["task", "primary", "split", "labels"].map(|key| (key.to_owned(), key.to_uppercase())).into();
+        let metadata = ["task", "primary", "split", "labels"].map(|key| (key, key.to_uppercase())).into();
         let file = serialize(Path::new("x"), &metadata, Vec::new()).unwrap();
         let json = std::str::from_utf8(&file[8..]).unwrap().trim_end();
         let expected = r#"{"__metadata__":{"labels":"LABELS","primary":"PRIMARY","split":"SPLIT","task":"TASK"}}"#;

@@ -5,20 +5,20 @@
 //! kept: from pooled vectors they cost next to nothing, and in tasks that rank they depend on the batch.
 //!
 //! A file per kind of output and token store, safetensors with one tensor `rows`, named after a hash of everything it
-//! depends on; written beside its place and renamed. Deleting them is always safe.
+//! depends on; written atomically. Deleting them is always safe.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::{Dtype, Header};
 use nb_data::TokenStore;
 use nb_files::AtomicFile;
 use nb_model::{Bert, Capture, Packed, Pass, cls_pooling};
-use safetensors::tensor::Metadata;
 use tch::{Device, Kind, Tensor};
 
-use crate::step::terms::Shown;
+use crate::step::terms::ModelOutputs;
 use crate::task::texts::{batches, pack};
 
 /// A kind of output.
@@ -118,7 +118,7 @@ pub struct Source<'a> {
 
 /// The kept outputs of one teacher over some token stores.
 #[derive(Debug)]
-pub struct Kept {
+pub struct TeacherCache {
     stores: Vec<StoreOutputs>,
     hidden: i64,
 }
@@ -141,7 +141,7 @@ struct Rows {
     row_bytes: u64,
 }
 
-impl Kept {
+impl TeacherCache {
     /// Opens the outputs of `stores`, computing those that are not there; `pool` makes pooled vectors of last states.
     ///
     /// # Errors
@@ -175,8 +175,8 @@ impl Kept {
     ///
     /// # Errors
     /// If a file cannot be read any more.
-    pub fn show(&self, texts: &[(usize, u32)], device: Device) -> Result<(Shown, Option<Tensor>)> {
-        let (mut shown, mut pooled) = (Shown::default(), None);
+    pub fn load(&self, texts: &[(usize, u32)], device: Device) -> Result<(ModelOutputs, Option<Tensor>)> {
+        let (mut shown, mut pooled) = (ModelOutputs::default(), None);
         for (i, (output, _)) in self.stores.first().iter().flat_map(|store| &store.files).enumerate() {
             let rows = nb_torch::send(&self.read(i, *output, texts)?, device);
             match *output {
@@ -236,7 +236,7 @@ impl Source<'_> {
     /// A whole file of the right shape, if it is there.
     fn rows(&self, path: &Path, output: Output, store: &TokenStore) -> Option<Rows> {
         let file = File::open(path).ok()?;
-        let header = header(self, output, store);
+        let header = header(self, output, store, path).ok()?;
         let mut found = vec![0; header.len()];
         file.read_exact_at(&mut found, 0).ok()?;
         let (rows, _) = output.size(store, 0);
@@ -248,22 +248,13 @@ impl Source<'_> {
     }
 }
 
-/// The beginning of a file: the same bytes whenever the same outputs of the same store are written.
-fn header(source: &Source<'_>, output: Output, store: &TokenStore) -> Vec<u8> {
-    let kind = output.kind(source.states);
+/// Returns the beginning of a file: the same bytes whenever the same outputs of the same store are written.
+fn header(source: &Source<'_>, output: Output, store: &TokenStore, path: &Path) -> Result<Vec<u8>> {
     let (rows, hidden) = (output.size(store, 0).0 as usize, source.bert.config().hidden_size as usize);
-    let dtype = if kind == Kind::Float { safetensors::Dtype::F32 } else { safetensors::Dtype::BF16 };
-    let info = safetensors::tensor::TensorInfo {
-        dtype,
-        shape: vec![rows, hidden],
-        data_offsets: (0, rows * hidden * kind.elt_size_in_bytes()),
-    };
-    let metadata = Metadata::new(None, vec![("rows".to_owned(), info)]).expect("one tensor from 0 to its end");
-    let mut text = serde_json::to_string(&metadata).expect("names and numbers").into_bytes();
-    text.resize(text.len().next_multiple_of(8), b' ');
-    let mut header = (text.len() as u64).to_le_bytes().to_vec();
-    header.append(&mut text);
-    header
+    let dtype = if output.kind(source.states) == Kind::Float { Dtype::F32 } else { Dtype::BF16 };
+    let mut header = Header::default();
+    header.push("rows", dtype, &[rows, hidden]);
+    Ok(header.to_bytes(path)?)
 }
 
 /// Runs the teacher over a whole store and writes some outputs of it.
@@ -281,7 +272,7 @@ fn compute(
     for &output in outputs {
         let path = source.path(folder, output);
         let file = AtomicFile::create(&path).with_context(cannot)?;
-        let header = header(source, output, store);
+        let header = header(source, output, store, &path)?;
         file.file().write_all_at(&header, 0).with_context(cannot)?;
         files.push((output, file, header.len() as u64));
     }

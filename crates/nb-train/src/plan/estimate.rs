@@ -6,7 +6,7 @@
 //! | part | bytes |
 //! | --- | --- |
 //! | weights, gradients | 4·P each, of every encoder and top layer ([`nb_model::Arena`]); a frozen one has room for gradients too |
-//! | moments | 8·P of what is trained ([`crate::optim::Group`]) |
+//! | moments | 8·P of what is trained ([`crate::optim::ParamGroup`]) |
 //! | bf16 copies | 2·P of the encoder layers |
 //! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; after the activation, and before it or its slope; both normalised sums; the attention weights. The layer's output is 4·n·H more, in bf16 only where states are shown, and there the copy of its input 2·n·H |
 //! | with `train.recompute` | 4·n·H a layer and the tape of one |
@@ -66,7 +66,7 @@ pub struct Load {
 #[derive(Debug, Clone, Copy)]
 pub struct Rest {
     /// Parameters of top layers and projection, each once.
-    pub top: u64,
+    pub head: u64,
     /// The largest micro-batch.
     pub largest: Load,
     /// States that are kept of a frozen teacher; none if it computes them.
@@ -89,7 +89,7 @@ impl Estimate {
         let host = plan.device == Device::Cpu;
         let of = |share: &dyn Fn(&Model<'_>) -> u64| models.iter().map(share).sum::<u64>();
         let program = ("program and libtorch", if host { PROGRAM } else { 0 });
-        let weights = 4 * (of(&|m| m.parameters) + rest.top);
+        let weights = 4 * (of(&|m| m.parameters) + rest.head);
         let copies = ("bf16 copies", of(&|m| m.copies(plan.precision)));
         let update = of(&|m| m.update(rest));
         let evaluation = models.iter().map(|m| m.evaluation(plan.data.max_tokens)).max().unwrap_or(0);
@@ -98,7 +98,7 @@ impl Estimate {
             program,
             ("weights", weights),
             ("gradients", weights),
-            ("AdamW's moments", 8 * (of(&|m| if m.trained { m.parameters } else { 0 }) + rest.top)),
+            ("AdamW's moments", 8 * (of(&|m| if m.trained { m.parameters } else { 0 }) + rest.head)),
             copies,
         ];
         parts.push(("activations of the largest micro-batch", update.max(evaluation)));
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn inputs_alone_are_less_than_tapes() {
         let config = BertConfig::new(100, 8, 3, 2);
-        let rest = Rest { top: 0, largest: LOAD, kept: None, has_test: false };
+        let rest = Rest { head: 0, largest: LOAD, kept: None, has_test: false };
         let everything = model(&config, 4, Capture::States);
         let tape = everything.tape(Capture::States, LOAD);
         let inputs = Model { keep: Keep::Inputs, ..model(&config, 4, Capture::States) };
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn what_is_kept_of_a_frozen_teacher_is_less_than_computing_it() {
         let config = BertConfig::new(100, 8, 3, 2);
-        let rest = |kept| Rest { top: 0, largest: LOAD, kept, has_test: false };
+        let rest = |kept| Rest { head: 0, largest: LOAD, kept, has_test: false };
         let student = model(&config, 4, Capture::States);
         let frozen = Model { trained: false, student: false, ..model(&config, 4, Capture::States) };
         assert!(student.update(&rest(None)) > frozen.update(&rest(None)));

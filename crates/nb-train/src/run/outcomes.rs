@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
+use anyhow::Result;
+use nb_checkpoint::{Dtype, TensorBytes, serialize};
 
 use crate::model::Role;
 use crate::run_folder::atomic_file::write_file;
@@ -46,26 +45,18 @@ pub(crate) fn write(
             columns.push((name("probability"), Dtype::F32, probability.iter().flat_map(|v| v.to_le_bytes()).collect()));
         }
     }
-    let views = columns.iter().map(|(name, dtype, data)| Ok((name.as_str(), TensorView::new(*dtype, vec![n], data)?)));
-    let views: Vec<_> = views.collect::<Result<_, safetensors::SafeTensorError>>().context("outcomes")?;
+    let tensors = columns.iter().map(|(name, dtype, bytes)| TensorBytes {
+        name: name.clone(),
+        dtype: *dtype,
+        shape: vec![n],
+        bytes,
+    });
     let metadata = [("task", task), ("primary", primary), ("split", split.name())];
     let mut metadata: BTreeMap<&str, String> = metadata.map(|(k, v)| (k, v.to_owned())).into();
     if let Some(Classes { names, .. }) = &first.classes {
         metadata.insert("labels", serde_json::to_string(names)?);
     }
-    let file = safetensors::serialize(views, None).context("outcomes")?;
-    write_file(path, &with_metadata(&file, &metadata).context("outcomes")?)
-}
-
-/// A safetensors file with metadata in the order of their names. The library writes them in an order of chance, so that two
-/// runs that are the same would not write the same bytes.
-fn with_metadata(file: &[u8], metadata: &BTreeMap<&str, String>) -> Result<Vec<u8>> {
-    let (length, rest) = file.split_first_chunk::<8>().context("no header")?;
-    let (header, data) = rest.split_at_checked(u64::from_le_bytes(*length) as usize).context("half a header")?;
-    let tensors = std::str::from_utf8(header)?.trim_end().strip_prefix('{').context("no JSON")?;
-    let mut header = format!("{{\"__metadata__\":{},{tensors}", serde_json::to_string(metadata)?).into_bytes();
-    header.resize(header.len().next_multiple_of(8), b' ');
-    Ok([&(header.len() as u64).to_le_bytes()[..], &header, data].concat())
+    write_file(path, &serialize(path, &metadata, tensors.collect())?)
 }
 
 fn words(values: &[u32]) -> Vec<u8> {

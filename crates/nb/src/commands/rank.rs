@@ -10,7 +10,7 @@ use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
 use nb_data::read::Source;
 use nb_eval::ranks;
 use nb_files::AtomicFile;
-use nb_train::inference::Trained;
+use nb_train::inference::SavedModel;
 use nb_train::task::{Scores, score_clicks};
 
 use super::catalogue::{Catalogue, read_behaviors};
@@ -53,7 +53,7 @@ impl Rank {
             bail!("--output is {}, which is a folder; expected a file", self.output.display());
         }
         AtomicFile::create(&self.output).map(drop).with_context(cannot_write)?; // before all the work is done
-        let model = Trained::load(&self.model, device, precision)?;
+        let model = SavedModel::load(&self.model, device, precision)?;
         let (reader, description) = model.reader()?;
         let catalogue = Catalogue::read(&model, &self.news, self.allow_unusable)?;
         let source = BehaviorSource {
