@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use nb_model::{
-    Bert, BertConfig, CONFIG_FILE, Capture, ModelError, Pass, Precision, WEIGHTS_FILE, read_tensors, write_tensors,
-};
+use nb_checkpoint::{BertConfig, CONFIG_FILE, WEIGHTS_FILE};
+use nb_model::{Bert, Capture, ModelError, Pass, Precision, read_tensors, write_tensors};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
-use nb_model::Checkpoint;
+use nb_checkpoint::CheckpointLocation;
 use nb_torch::cuda::Preload;
 
 use tracing_subscriber::EnvFilter;
@@ -156,7 +156,7 @@ fn compare_with_baseline(earlier: &Report, report: &Report) -> ExitCode {
 
 /// Downloads a checkpoint and prints its folder.
 fn fetch(checkpoint: &str) -> Result<ExitCode> {
-    let folder = checkpoint.parse::<Checkpoint>()?.download()?;
+    let folder = checkpoint.parse::<CheckpointLocation>()?.download()?;
     println!("{}", folder.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use nb_checkpoint::CheckpointLocation;
 use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
 use nb_data::read::{Article, LabelRule, Source, read};
 use nb_data::store::Origin as StoreOrigin;
 use nb_data::{IdIndex, TokenStore, Tokenizer};
-use nb_model::Checkpoint;
 use serde_json::{Value, json};
 
 use crate::cases::{ArticleFields, Case, CaseEntry, Corpus, Dataset, article_source, select};
@@ -137,7 +137,7 @@ impl Bench<'_> {
     /// Measures building a token store from a file, and opening the store that exists.
     fn tokenise(&self, source: &Source, sink: OutcomeSink<'_>) -> Result<()> {
         let measurement = self.measurement(Unit::Texts);
-        let folder = self.context.teacher.parse::<Checkpoint>()?.resolve()?;
+        let folder = self.context.teacher.parse::<CheckpointLocation>()?.resolve()?;
         let tokenizer = Tokenizer::from_folder(&folder)?;
         let cache = self.context.scratch_path("stores");
         let job = json!({

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use nb_checkpoint::CheckpointLocation;
 use nb_data::Tokenizer;
-use nb_model::{Bert, BertConfig, Checkpoint, Precision};
+use nb_model::{Bert, BertConfig, Precision};
 use tch::Device;
 
 /// Size of an attention head in every BERT from tiny to large.
@@ -42,7 +43,7 @@ impl FromStr for ModelShape {
 /// # Errors
 /// If the checkpoint has no tokenizer, or if the folder cannot be written.
 pub fn write_model(shape: ModelShape, checkpoint: &str, folder: PathBuf) -> Result<PathBuf> {
-    let source = checkpoint.parse::<Checkpoint>()?.resolve()?;
+    let source = checkpoint.parse::<CheckpointLocation>()?.resolve()?;
     let vocabulary = Tokenizer::from_folder(&source)?.vocab_size() as i64;
     let config = BertConfig::new(vocabulary, shape.hidden, shape.layers, shape.hidden / HEAD_SIZE);
     let mut bert = Bert::zeros(config, Device::Cpu, Precision::F32)?;

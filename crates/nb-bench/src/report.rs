@@ -114,15 +114,13 @@ impl Report {
         serde_json::from_str(&text).with_context(|| format!("{}: not a results file of nb-bench", path.display()))
     }
 
-    /// Writes a file atomically: to a temporary file in the same folder, which is then renamed.
+    /// Writes a file atomically.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let temporary = path.with_added_extension("part");
         let text = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(&temporary, text).with_context(|| format!("cannot write {}", temporary.display()))?;
-        std::fs::rename(&temporary, path).with_context(|| format!("cannot write {}", path.display()))
+        nb_files::write(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

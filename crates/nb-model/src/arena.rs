@@ -7,83 +7,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use nb_checkpoint::{Layout, Slot};
 use tch::{Device, Kind, Tensor};
-
-/// Where one parameter lies in the arena.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slot {
-    /// The parameter's name, as checkpoints spell it.
-    pub name: String,
-    /// Index of its first entry.
-    pub offset: i64,
-    /// Its shape.
-    pub shape: Vec<i64>,
-    /// Whether it is a table whose rows are looked up by number: a step's gradient is 0 in all rows but a few.
-    pub is_table: bool,
-}
-
-impl Slot {
-    /// Number of entries.
-    pub fn numel(&self) -> i64 {
-        self.shape.iter().product()
-    }
-
-    /// Whether weight decay applies: matrices yes, biases and LayerNorm's vectors no.
-    pub fn decays(&self) -> bool {
-        self.shape.len() > 1
-    }
-}
-
-/// The order of parameters in an arena.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Layout {
-    slots: Vec<Slot>,
-    len: i64,
-}
-
-impl Layout {
-    /// Appends a parameter and returns its offset.
-    pub fn push(&mut self, name: impl Into<String>, shape: &[i64]) -> i64 {
-        self.add(name.into(), shape, false)
-    }
-
-    /// Appends a table of which each step looks up some rows, [rows, width], and returns its offset.
-    ///
-    /// # Panics
-    /// If there is a table already.
-    pub fn push_table(&mut self, name: impl Into<String>, shape: [i64; 2]) -> i64 {
-        assert!(self.table().is_none(), "an arena has one table at most");
-        self.add(name.into(), &shape, true)
-    }
-
-    fn add(&mut self, name: String, shape: &[i64], is_table: bool) -> i64 {
-        let slot = Slot { name, offset: self.len, shape: shape.to_vec(), is_table };
-        let offset = self.len;
-        self.len += slot.numel();
-        self.slots.push(slot);
-        offset
-    }
-
-    /// The table among the parameters.
-    pub fn table(&self) -> Option<&Slot> {
-        self.slots.iter().find(|slot| slot.is_table)
-    }
-
-    /// All parameters, by offset.
-    pub fn slots(&self) -> &[Slot] {
-        &self.slots
-    }
-
-    /// Number of entries in all.
-    pub fn numel(&self) -> i64 {
-        self.len
-    }
-
-    /// The parameter of this name.
-    pub fn slot(&self, name: &str) -> Option<&Slot> {
-        self.slots.iter().find(|s| s.name == name)
-    }
-}
 
 /// The rows of an arena's table that gradients were added to since the last update, noted by whoever adds them. On the CPU
 /// norm and update go through these alone, where on other devices they go through the whole table.
@@ -126,7 +51,7 @@ pub struct Arena {
 impl Arena {
     /// An arena of zeros.
     pub fn zeros(layout: Layout, device: Device) -> Self {
-        let values = Tensor::zeros([layout.len], (Kind::Float, device));
+        let values = Tensor::zeros([layout.numel()], (Kind::Float, device));
         let grads = values.zeros_like();
         Self { layout, values, grads, touched: TouchedRows::default() }
     }

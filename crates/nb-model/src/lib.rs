@@ -3,7 +3,7 @@
 //! * [`Packed`]: a batch as real tokens only.
 //! * [`Bert`]: the encoder, with a backward pass that adds every gradient into one contiguous [`Arena`].
 //! * [`AttentivePooling`], [`Dense`], [`Reader`]: what stands on it, as parts of autograd's graph.
-//! * [`Checkpoint`], [`Bert::load`], [`Bert::save`]: Hugging Face folders.
+//! * [`Bert::load`], [`Bert::save`]: Hugging Face folders, which `nb-checkpoint` reads and writes as bytes.
 //!
 //! It knows nothing of teachers and students, of losses, of data formats or of configuration files of a run.
 
@@ -24,12 +24,10 @@ mod top;
 pub use kernel::bench;
 
 pub use arena::{Arena, Layout, Slot, TouchedRows};
-pub use checkpoint::{
-    CONFIG_FILE, Checkpoint, WEIGHTS_FILE, fill, mirror_folder, named_values, read_tensors, write_tensors,
-};
-pub use config::{Activation, BertConfig};
-pub use encoder::{Bert, Capture, DropoutKey, Encoded, Keep, Pass, Precision, parameter_count, parameter_layout};
+pub use checkpoint::{fill, named_values, read_tensors, write_tensors};
+pub use encoder::{Bert, Capture, DropoutKey, Encoded, Keep, Pass, Precision};
 pub use error::ModelError;
+pub use nb_checkpoint::{Activation, BertConfig};
 pub use packed::Packed;
 pub use runs::Runs;
 pub use top::{

@@ -256,7 +256,7 @@ fn vocabulary() -> String {
 
 /// Reads the tensors of a safetensors file by name.
 pub(crate) fn tensors(path: &Path) -> Vec<(String, tch::Tensor)> {
-    nb_model::read_tensors(path).unwrap_or_else(|e| panic!("{e}"))
+    nb_model::read_tensors(path).unwrap_or_else(|e| panic!("{e}")).into_iter().collect()
 }
 
 /// Returns an article as a command reads it.

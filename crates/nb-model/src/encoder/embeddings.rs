@@ -1,9 +1,9 @@
 //! The embedding layer: LayerNorm(word + position + segment), forward and backward.
 
+use nb_checkpoint::{EMBEDDING_NORM, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS};
 use tch::{Device, Kind, Tensor};
 
 use super::Pass;
-use super::layout::{EMBEDDING_NORM, POSITION, SEGMENT, WORD};
 use crate::arena::{Arena, TouchedRows};
 use crate::kernel::dropout::{Dropout, site_key};
 use crate::kernel::norm::{LayerNorm, NormTape};
@@ -60,9 +60,10 @@ pub(crate) struct EmbeddingTape {
 
 impl Embeddings {
     pub(crate) fn new(arena: &Arena, eps: f64, dropout: f64) -> Self {
-        let segment = arena.layout().slot(SEGMENT).is_some().then(|| Table::new(arena, SEGMENT));
+        let has_segments = arena.layout().slot(SEGMENT_EMBEDDINGS).is_some();
+        let segment = has_segments.then(|| Table::new(arena, SEGMENT_EMBEDDINGS));
         let norm = super::layer_norm(arena, EMBEDDING_NORM, eps);
-        let (word, position) = (Table::new(arena, WORD), Table::new(arena, POSITION));
+        let (word, position) = (Table::new(arena, WORD_EMBEDDINGS), Table::new(arena, POSITION_EMBEDDINGS));
         Self { word, position, segment, norm, dropout, touched: arena.touched().clone() }
     }
 

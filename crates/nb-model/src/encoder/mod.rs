@@ -8,10 +8,10 @@
 
 mod embeddings;
 mod layer;
-mod layout;
 
 use std::cell::OnceCell;
 
+use nb_checkpoint::{layers_start, parameter_layout};
 use tch::{Device, Kind, Tensor};
 
 use crate::arena::Arena;
@@ -22,7 +22,6 @@ use crate::packed::Packed;
 use embeddings::{EmbeddingTape, Embeddings};
 use layer::short::{Room, ShortLayer};
 use layer::{Layer, LayerTape};
-pub use layout::{parameter_count, parameter_layout};
 
 /// Up to how many tokens a text alone is a short one; more are as fast by way of tensors.
 const SHORT_TOKENS: i64 = 32;
@@ -156,8 +155,8 @@ impl Bert {
     /// If the configuration is not one of a BERT encoder ([`BertConfig::check`]).
     pub fn zeros(config: BertConfig, device: Device, precision: Precision) -> Result<Self, crate::ModelError> {
         config.check()?;
-        let (layout, layers_start) = layout::bert_layout(&config);
-        let arena = Arena::zeros(layout, device);
+        let layers_start = layers_start(&config);
+        let arena = Arena::zeros(parameter_layout(&config), device);
         let master = arena.values().narrow(0, layers_start, arena.layout().numel() - layers_start);
         let low = (precision == Precision::Bf16).then(|| master.to_kind(Kind::BFloat16));
         let compute = low.as_ref().unwrap_or(&master);

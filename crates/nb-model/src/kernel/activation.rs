@@ -14,9 +14,20 @@ pub(crate) enum ActivationTape {
     Slope(Tensor),
 }
 
-impl Activation {
+/// An activation over tensors.
+pub(crate) trait TensorActivation {
     /// f(x), entry by entry.
-    pub(crate) fn forward(self, x: &Tensor) -> Tensor {
+    fn forward(self, x: &Tensor) -> Tensor;
+
+    /// The same behind a product of oneDNN's.
+    fn after_product(self) -> Then;
+
+    /// f′(x) · `grad`.
+    fn backward(self, grad: &Tensor, x: &Tensor) -> Tensor;
+}
+
+impl TensorActivation for Activation {
+    fn forward(self, x: &Tensor) -> Tensor {
         match self {
             Self::Gelu => x.gelu("none"),
             Self::GeluNew => x.gelu("tanh"),
@@ -25,8 +36,7 @@ impl Activation {
         }
     }
 
-    /// The same behind a product of oneDNN's.
-    pub(crate) fn after_product(self) -> Then {
+    fn after_product(self) -> Then {
         match self {
             Self::Gelu => Then::Gelu,
             Self::GeluNew => Then::GeluTanh,
@@ -35,8 +45,7 @@ impl Activation {
         }
     }
 
-    /// f′(x) · `grad`.
-    pub(crate) fn backward(self, grad: &Tensor, x: &Tensor) -> Tensor {
+    fn backward(self, grad: &Tensor, x: &Tensor) -> Tensor {
         match self {
             Self::Gelu => x.gelu_backward(grad, "none"),
             Self::GeluNew => x.gelu_backward(grad, "tanh"),

@@ -4,7 +4,7 @@ use nb_torch::Then;
 use tch::{Kind, Tensor};
 
 use super::accumulate::{add, add_rows};
-use super::activation::ActivationTape;
+use super::activation::{ActivationTape, TensorActivation};
 use super::{dots, few_rows, onednn};
 use crate::config::Activation;
 use crate::profile::{Phase, scope};

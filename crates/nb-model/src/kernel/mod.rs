@@ -23,6 +23,7 @@ const FEWEST_ROWS: i64 = 48;
 pub mod bench {
     use tch::{Kind, Tensor};
 
+    use super::activation::TensorActivation;
     use super::attention;
     use super::dropout::Dropout;
     use super::linear::Linear;

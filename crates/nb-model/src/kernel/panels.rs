@@ -141,6 +141,7 @@ mod tests {
     use tch::Device;
 
     use super::*;
+    use crate::kernel::activation::TensorActivation;
 
     /// Outputs that fill no panel, rows around those of a tile; small integers, so that every sum is exact.
     #[test]

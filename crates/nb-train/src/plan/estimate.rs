@@ -42,7 +42,8 @@
 //!
 //! On CUDA nothing was measured.
 
-use nb_model::{BertConfig, Capture, Keep, Precision, parameter_layout};
+use nb_checkpoint::{BertConfig, parameter_layout};
+use nb_model::{Capture, Keep, Precision};
 use tch::Device;
 
 use super::Plan;

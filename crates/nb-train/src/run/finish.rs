@@ -14,7 +14,7 @@ use crate::model::{Model, Role};
 use crate::run::Run;
 use crate::run::outcomes;
 use crate::run::summary::{self, FinishedModel, RunResult, Speed, speed};
-use crate::run_folder::atomic_file::write_whole;
+use crate::run_folder::atomic_file::write_file;
 use crate::run_folder::best::Best;
 use crate::run_folder::provenance;
 use crate::run_folder::{OUTCOMES, REPORT};
@@ -99,7 +99,7 @@ fn summary<K: Task>(run: &Run<'_, K>, models: &[FinishedModel<'_>]) -> Summary {
 /// Writes `report.html` of a finished run.
 fn report(folder: &std::path::Path) -> Result<()> {
     let html = nb_report::run_report(&RunRecord::read(folder)?)?;
-    write_whole(&folder.join(REPORT), html.as_bytes())
+    write_file(&folder.join(REPORT), html.as_bytes())
 }
 
 /// Evaluates a model: one that was trained as it was saved at its best, a frozen teacher as it is.

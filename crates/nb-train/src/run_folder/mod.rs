@@ -1,6 +1,6 @@
 //! The run folder: which process may take it, and the files that a run writes into it.
 
-pub mod atomic_file;
+pub(crate) mod atomic_file;
 pub mod best;
 pub(crate) mod checkpoint;
 mod clock;
@@ -20,7 +20,7 @@ use nb_report::EventWriter;
 use nb_report::record::{Line, Summary};
 use serde::Serialize;
 
-use crate::run_folder::atomic_file::write_whole;
+use crate::run_folder::atomic_file::write_file;
 use crate::run_folder::checkpoint::CHECKPOINTS;
 use crate::run_folder::entries::{Contents, entries, find_free, is_temporary, name, remove};
 use crate::run_folder::lock::{LOCK, Lock};
@@ -171,12 +171,12 @@ impl RunFolder {
     /// If it cannot be written.
     pub fn finish(&self, summary: &Summary) -> Result<()> {
         let json = serde_json::to_string_pretty(summary)?;
-        write_whole(&self.path.join(SUMMARY), format!("{json}\n").as_bytes())
+        write_file(&self.path.join(SUMMARY), format!("{json}\n").as_bytes())
     }
 }
 
 fn write_config(folder: &Path, config: &impl Serialize) -> Result<()> {
-    write_whole(&folder.join(CONFIG), serde_yaml::to_string(config)?.as_bytes())
+    write_file(&folder.join(CONFIG), serde_yaml::to_string(config)?.as_bytes())
 }
 
 /// Locks the folder that a run may take.

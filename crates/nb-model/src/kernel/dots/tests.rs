@@ -1,6 +1,7 @@
 //! Against libtorch's products of the same numbers.
 
 use super::*;
+use crate::kernel::activation::TensorActivation;
 
 /// Rows, inputs and outputs that fill no tile, no panel and no pair; one with more rows than a part of a sum has.
 const SHAPES: [[i64; 3]; 7] =

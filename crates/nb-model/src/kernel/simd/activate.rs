@@ -92,6 +92,7 @@ mod tests {
     use tch::{Kind, Tensor};
 
     use super::*;
+    use crate::kernel::activation::TensorActivation;
     use crate::kernel::simd::{ALIGN, dispatch};
 
     /// f(x) in place of x, and f′(x).

@@ -1,7 +1,7 @@
 """Writes hub_settings.json: what environment variables mean to huggingface_hub, each case in a process of its own.
 
     pip install huggingface_hub==2.4.0
-    python crates/nb-model/tests/golden/hub_settings.py
+    python crates/nb-checkpoint/tests/golden/hub_settings.py
 
 The user who runs it and their home folder stand in the file as `me` and `/users/me`. No token files exist at the paths
 that the cases name.

@@ -1,7 +1,8 @@
 //! Requests to the hub: a file's commit, hash and size, and its content.
 //!
-//! The token goes to the endpoint's own origin (scheme, host and port) and nowhere else. Content comes from another host
-//! as a rule, to which the hub redirects; so redirects are followed here, one by one, and each request decides anew.
+//! The token is sent to the origin of the endpoint (scheme, host and port) and nowhere else. The hub usually redirects
+//! requests for content to another host. Redirects are therefore followed here one by one, and each request decides whether
+//! it carries the token.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -13,22 +14,22 @@ use ureq::http::header::{AUTHORIZATION, ETAG, LOCATION, RANGE};
 use ureq::http::{Request, Response, StatusCode, Uri, request};
 use ureq::{Agent, Body};
 
-use super::cache::is_file_name;
 use super::settings::Settings;
+use crate::files::is_plain_name;
 
-/// The longest wait for an answer of the hub, and for any part of one.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest wait for a response of the hub, and for any part of one.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// More redirects than any hub needs.
-const MOST_REDIRECTS: usize = 8;
+const MAX_REDIRECTS: usize = 8;
 
 /// The hub's description of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RemoteFile {
-    /// The commit that it belongs to.
+    /// Its commit.
     pub(super) commit: String,
-    /// Its content's hash; the name of its blob in the cache.
+    /// The hash of its content, which names its blob in the cache.
     pub(super) etag: String,
-    /// Its size in bytes, if it is said.
+    /// Its size in bytes, if the hub says it.
     size: Option<u64>,
     /// The address of its content.
     url: Uri,
@@ -45,22 +46,22 @@ pub(super) struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Follow {
     /// Those within the endpoint's origin, such as those of renamed repositories.
-    Within,
+    SameOrigin,
     /// All.
     All,
 }
 
-/// An answer and the address that gave it.
-struct Answer {
+/// A response and the address that sent it.
+struct Located {
     response: Response<Body>,
     url: Uri,
 }
 
 impl Client {
-    /// A connection by these settings; sends nothing yet.
+    /// Returns a connection with these settings; sends nothing yet.
     ///
     /// # Errors
-    /// In words, if the endpoint is no address or the token cannot be sent.
+    /// A message, if the endpoint is not an address or the token cannot be sent.
     pub(super) fn new(settings: &Settings) -> Result<Self, String> {
         let found = &settings.endpoint;
         // An address may hold a password, which no message shows.
@@ -74,38 +75,38 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_resolve(Some(PATIENCE))
-            .timeout_connect(Some(PATIENCE))
-            .timeout_recv_response(Some(PATIENCE))
-            .timeout_per_read(Some(PATIENCE))
+            .timeout_resolve(Some(TIMEOUT))
+            .timeout_connect(Some(TIMEOUT))
+            .timeout_recv_response(Some(TIMEOUT))
+            .timeout_per_read(Some(TIMEOUT))
             .user_agent(concat!("newsbert/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
         Ok(Self { agent, endpoint, authorization })
     }
 
-    /// Asks for a file of a repository at a branch or commit; none if the repository has no such file.
+    /// Looks up a file of a repository at a branch or commit; none if the repository has no such file.
     ///
     /// # Errors
-    /// In words, if there is no answer, or none that a hub gives.
+    /// A message, if there is no response, or not that of a hub.
     pub(super) fn look_up(&self, repository: &str, revision: &str, file: &str) -> Result<Option<RemoteFile>, String> {
         let endpoint = self.endpoint.to_string();
         let url = format!("{}/{repository}/resolve/{revision}/{file}", endpoint.trim_end_matches('/'));
-        let url: Uri = url.parse().map_err(|error| format!("{}/{repository}: {error}", shown(&self.endpoint)))?;
-        let Answer { response, url } = self.send(url, Follow::Within, |url| Request::head(url))?;
+        let url: Uri = url.parse().map_err(|error| format!("{}/{repository}: {error}", redacted(&self.endpoint)))?;
+        let Located { response, url } = self.send(url, Follow::SameOrigin, |url| Request::head(url))?;
         let status = response.status();
         if status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         if !status.is_success() && !status.is_redirection() {
-            return Err(self.refusal(&url, status));
+            return Err(self.status_error(&url, status));
         }
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let named = |name: &str, value: Option<&str>| {
             let value = value.map(|value| value.trim_start_matches("W/").trim_matches('"')).unwrap_or_default();
-            let valid = is_file_name(value).then(|| value.to_owned());
+            let valid = is_plain_name(value).then(|| value.to_owned());
             valid.ok_or_else(|| {
-                format!("{}: `{value}` found as {name}; is HF_ENDPOINT a Hugging Face hub?", shown(&url))
+                format!("{}: `{value}` found as {name}; is HF_ENDPOINT a Hugging Face hub?", redacted(&url))
             })
         };
         let commit = named("x-repo-commit", header("x-repo-commit"))?;
@@ -116,10 +117,10 @@ impl Client {
         Ok(Some(RemoteFile { commit, etag, size, url }))
     }
 
-    /// Downloads a file's content to `blob`, unless it is there. What an earlier call left half done is continued.
+    /// Downloads a file's content to `blob`, unless it is there, resuming an interrupted download.
     ///
     /// # Errors
-    /// In words, if the content does not come, or less of it than was said, or if it cannot be written.
+    /// A message, if the content does not arrive, has another size than announced, or cannot be written.
     pub(super) fn download(&self, file: &RemoteFile, name: &str, blob: &Path) -> Result<(), String> {
         if blob.exists() {
             return Ok(());
@@ -130,118 +131,131 @@ impl Client {
             fs::create_dir_all(folder).map_err(cannot)?;
         }
         let mut part = File::options().append(true).create(true).open(&beside).map_err(cannot)?;
-        // Of several processes that want the file one downloads it; for the others it is there then.
+        // Of several processes that need the file one downloads it, and the others find it.
         part.lock().map_err(cannot)?;
         if blob.exists() {
-            // Opened after the other had renamed its own, this one is empty.
+            // Opened after the other process had renamed its file, this one is empty.
             let _ = fs::remove_file(&beside);
             return Ok(());
         }
-        let got = self.continue_download(file, name, &mut part)?;
+        let got = self.resume_download(file, name, &mut part)?;
         if let Some(size) = file.size.filter(|&size| size != got) {
-            // What is too long cannot be continued.
+            // A file that is too long cannot be resumed.
             let _ = if got > size { part.set_len(0) } else { Ok(()) };
             return Err(format!("{name}: {got} bytes came, expected {size}"));
         }
         part.sync_all().and_then(|()| fs::rename(&beside, blob)).map_err(cannot)
     }
 
-    /// Appends what is missing; returns the length of the whole.
-    fn continue_download(&self, file: &RemoteFile, name: &str, part: &mut File) -> Result<u64, String> {
+    /// Appends the missing bytes and returns the length of the file.
+    fn resume_download(&self, file: &RemoteFile, name: &str, part: &mut File) -> Result<u64, String> {
         let cannot = |error: io::Error| format!("cannot write {name}: {error}");
         let mut start = part.seek(SeekFrom::End(0)).map_err(cannot)?;
         if start > 0 && Some(start) == file.size {
             return Ok(start);
         }
-        let Answer { response, url } = self.send(file.url.clone(), Follow::All, |url| match start {
+        let Located { response, url } = self.send(file.url.clone(), Follow::All, |url| match start {
             0 => Request::get(url),
             start => Request::get(url).header(RANGE, format!("bytes={start}-")),
         })?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {}
-            // The whole file, whatever was asked for.
+            // The server ignores ranges and sends the whole file.
             StatusCode::OK => {
                 part.set_len(0).map_err(cannot)?;
                 start = 0;
             }
             status => {
                 part.set_len(0).map_err(cannot)?;
-                return Err(self.refusal(&url, status));
+                return Err(self.status_error(&url, status));
             }
         }
         let bar = progress(name, start, file.size);
         let mut body = response.into_body().into_reader();
         let copied = io::copy(&mut body, &mut bar.wrap_write(&mut *part));
         bar.finish_and_clear();
-        let copied = copied.map_err(|error| format!("{name} from {}: {error}", shown(&url)))?;
+        let copied = copied.map_err(|error| format!("{name} from {}: {error}", redacted(&url)))?;
         part.flush().map_err(cannot)?;
         Ok(start + copied)
     }
 
     /// Sends a request and follows redirects.
-    fn send(&self, mut url: Uri, follow: Follow, request: impl Fn(&Uri) -> request::Builder) -> Result<Answer, String> {
+    fn send(
+        &self,
+        mut url: Uri,
+        follow: Follow,
+        request: impl Fn(&Uri) -> request::Builder,
+    ) -> Result<Located, String> {
         let is_within = |url: &Uri| origin(url) == origin(&self.endpoint);
-        for _ in 0..=MOST_REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let mut request = request(&url);
             if let Some(authorization) = self.authorization.as_ref().filter(|_| is_within(&url)) {
                 request = request.header(AUTHORIZATION, authorization);
             }
-            let request = request.body(()).map_err(|error| format!("{}: {error}", shown(&url)))?;
-            let response = self.agent.run(request).map_err(|error| failure(&url, &error))?;
+            let request = request.body(()).map_err(|error| format!("{}: {error}", redacted(&url)))?;
+            let response = self.agent.run(request).map_err(|error| request_error(&url, &error))?;
             match redirect(&url, &response)? {
                 Some(next) if follow == Follow::All || is_within(&next) => url = next,
-                _ => return Ok(Answer { response, url }),
+                _ => return Ok(Located { response, url }),
             }
         }
-        Err(format!("{}: more than {MOST_REDIRECTS} redirects", shown(&url)))
+        Err(format!("{}: more than {MAX_REDIRECTS} redirects", redacted(&url)))
     }
 
-    fn refusal(&self, url: &Uri, status: StatusCode) -> String {
+    fn status_error(&self, url: &Uri, status: StatusCode) -> String {
         let remedy = match (status.as_u16(), &self.authorization) {
             (401 | 403, None) => "; it does not exist, or is private or gated: set HF_TOKEN",
             (401 | 403, Some(_)) => "; it does not exist, or the token does not give access to it",
             _ => "",
         };
-        format!("{} answers {status}{remedy}", shown(url))
+        format!("{} answers {status}{remedy}", redacted(url))
     }
 }
 
-/// The address that an answer redirects to, if it does.
+/// Returns the address that a response redirects to, if it does.
 fn redirect(url: &Uri, response: &Response<Body>) -> Result<Option<Uri>, String> {
     let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
     let Some(location) = location else { return Ok(None) };
     let found = location.to_str().unwrap_or_default();
     let (scheme, authority) = (url.scheme_str().unwrap_or_default(), url.authority().map_or("", |it| it.as_str()));
-    let whole = if found.starts_with("//") {
+    let absolute = if found.starts_with("//") {
         format!("{scheme}:{found}")
     } else if found.starts_with('/') {
         format!("{scheme}://{authority}{found}")
     } else {
         found.to_owned()
     };
-    match whole.parse::<Uri>() {
+    match absolute.parse::<Uri>() {
         Ok(next) if next.host().is_some() && matches!(next.scheme_str(), Some("http" | "https")) => Ok(Some(next)),
-        _ => Err(format!("{}: redirects to `{found}`, expected an address", shown(url))),
+        _ => Err(format!("{}: redirects to `{found}`, expected an address", redacted(url))),
     }
 }
 
-/// Scheme, host and port.
-fn origin(url: &Uri) -> Option<(String, String, u16)> {
-    let scheme = url.scheme_str()?.to_ascii_lowercase();
-    let port = url.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
-    Some((scheme, url.host()?.to_ascii_lowercase(), port))
+/// Scheme, host and port of an address.
+#[derive(Debug, PartialEq, Eq)]
+struct Origin {
+    scheme: String,
+    host: String,
+    port: u16,
 }
 
-/// An address for messages: without what follows the path, where signatures stand.
-fn shown(url: &Uri) -> String {
+/// Returns the origin of an address, if it names a host.
+fn origin(url: &Uri) -> Option<Origin> {
+    let scheme = url.scheme_str()?.to_ascii_lowercase();
+    let port = url.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+    Some(Origin { scheme, host: url.host()?.to_ascii_lowercase(), port })
+}
+
+/// Returns an address for messages, without the query, which can hold a signature.
+fn redacted(url: &Uri) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}{}", url.scheme_str().unwrap_or_default(), url.host().unwrap_or_default(), url.path())
 }
 
-fn failure(url: &Uri, error: &ureq::Error) -> String {
+fn request_error(url: &Uri, error: &ureq::Error) -> String {
     match error {
-        ureq::Error::Timeout(_) => format!("{}: no answer within {} seconds", shown(url), PATIENCE.as_secs()),
-        error => format!("{}: {error}", shown(url)),
+        ureq::Error::Timeout(_) => format!("{}: no answer within {} seconds", redacted(url), TIMEOUT.as_secs()),
+        error => format!("{}: {error}", redacted(url)),
     }
 }
 
@@ -290,6 +304,6 @@ mod tests {
         {
             assert_ne!(of(other), of("https://hub.example"), "{other}");
         }
-        assert_eq!(shown(&"https://cdn.example/a?signature=secret".parse().unwrap()), "https://cdn.example/a");
+        assert_eq!(redacted(&"https://cdn.example/a?signature=secret".parse().unwrap()), "https://cdn.example/a");
     }
 }

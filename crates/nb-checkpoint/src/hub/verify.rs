@@ -1,7 +1,7 @@
-//! Downloads from the hub are what the hub says they are.
+//! Compares downloads with the hashes that the hub announced.
 //!
-//! The hub's cache keeps a file as `blobs/<etag>`, to which the path that one asks for is a link. Of large files the etag is
-//! their SHA-256; small ones are named after git's own hash, which is no proof against anybody.
+//! The hub's cache keeps a file as `blobs/<etag>`, and the path in a snapshot is a link to it. The etag of a large file is
+//! its SHA-256. Small files have git's hash, which does not protect against a malicious server.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,11 +9,11 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// Passes a downloaded file whose content is what its name in the cache says; one whose name is no SHA-256 is passed too. A
-/// file that is not whole is removed, so that the next call downloads it again.
+/// Checks that a downloaded file has the SHA-256 that its name in the cache says; a file with another kind of name passes. A
+/// damaged file is removed, so that the next call downloads it again.
 ///
 /// # Errors
-/// In words, if it is another one or cannot be read.
+/// A message, if the hash differs or the file cannot be read.
 pub(super) fn verify(path: &Path) -> Result<(), String> {
     let blob = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
     let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -53,7 +53,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_is_what_its_name_says_or_goes() {
+    fn a_file_with_another_hash_is_removed() {
         let cache = tempfile::tempdir().unwrap();
         let link = |blob: &str, content: &str| {
             let blob = cache.path().join(blob);
@@ -63,8 +63,8 @@ mod tests {
             std::os::unix::fs::symlink(&blob, &link).unwrap();
             (link, blob)
         };
-        let (whole, blob) = link(WEIGHTS, "weights");
-        verify(&whole).unwrap();
+        let (complete, blob) = link(WEIGHTS, "weights");
+        verify(&complete).unwrap();
         assert!(blob.exists());
         let (cut, blob) = link(WEIGHTS, "weight");
         let error = verify(&cut).unwrap_err();

@@ -15,42 +15,42 @@
 
 use std::path::PathBuf;
 
-/// The hub that is asked where `HF_ENDPOINT` names no other.
-const PUBLIC: &str = "https://huggingface.co";
+/// The hub, unless `HF_ENDPOINT` names another.
+const PUBLIC_HUB: &str = "https://huggingface.co";
 
-/// The process's surroundings, as closures, so that tests need not change those of their own process.
-pub(super) struct Surroundings<'a> {
-    /// An environment variable.
+/// The environment of a process, as closures, so that tests need not change that of theirs.
+pub(super) struct Environment<'a> {
+    /// Returns an environment variable.
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
-    /// The home folder of a user, or of the one who runs the process, by the system's user database.
+    /// Returns the home folder of a user, or of the one who runs the process, by the system's user database.
     pub(super) home: &'a dyn Fn(Option<&str>) -> Option<String>,
 }
 
-/// The variables' meaning.
+/// The settings of the hub.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Settings {
-    /// The hub's address, without a slash at its end.
+    /// The hub's address, without a trailing slash.
     pub(super) endpoint: String,
     /// The folder of cached repositories.
     pub(super) cache: PathBuf,
     /// The variable that forbids requests, if one does.
     pub(super) offline: Option<&'static str>,
-    /// The origin of the token.
+    /// The source of the token.
     pub(super) token: TokenSource,
 }
 
-/// A token's origin.
+/// The source of the token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TokenSource {
-    /// None is sent.
-    Nowhere,
+    /// No token is sent.
+    None,
     /// The value of a variable.
     Variable(Token),
     /// A file, if it is there.
     File(PathBuf),
 }
 
-/// A token, which no message shows.
+/// A token, which appears in no message.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Token(String);
 
@@ -61,17 +61,17 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
-    /// A token without the white space around it and the line breaks in it; none if nothing is left.
+    /// Returns a token without surrounding white space and line breaks; none if nothing is left.
     fn new(text: &str) -> Option<Self> {
         let text = text.replace(['\r', '\n'], "");
         let text = text.trim();
         (!text.is_empty()).then(|| Self(text.to_owned()))
     }
 
-    /// The value of the header `Authorization`.
+    /// Returns the value of the header `Authorization`.
     ///
     /// # Errors
-    /// In words, if it holds characters that no header may have.
+    /// A message, if the token has characters that are not allowed in a header.
     pub(super) fn header(&self) -> Result<String, String> {
         if self.0.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(format!("Bearer {}", self.0));
@@ -81,10 +81,10 @@ impl Token {
 }
 
 impl TokenSource {
-    /// The token, if there is one.
+    /// Returns the token, if there is one.
     pub(super) fn token(&self) -> Option<Token> {
         let path = match self {
-            Self::Nowhere => return None,
+            Self::None => return None,
             Self::Variable(token) => return Some(token.clone()),
             Self::File(path) => path,
         };
@@ -100,33 +100,33 @@ impl TokenSource {
 }
 
 impl Settings {
-    /// The settings of this process.
-    pub(super) fn of_process() -> Self {
+    /// Returns the settings of this process.
+    pub(super) fn from_env() -> Self {
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        let surroundings = Surroundings { variable: &variable, home: &home_of };
-        Self::read(&surroundings)
+        let environment = Environment { variable: &variable, home: &home_of };
+        Self::read(&environment)
     }
 
-    /// The settings that these surroundings make.
-    pub(super) fn read(surroundings: &Surroundings<'_>) -> Self {
-        let variable = surroundings.variable;
-        let own_cache = join(&surroundings.expand_user("~"), ".cache");
-        let default_home = join(&variable("XDG_CACHE_HOME").unwrap_or(own_cache), "huggingface");
-        let home = surroundings.expand(&variable("HF_HOME").unwrap_or(default_home));
+    /// Returns the settings in an environment.
+    pub(super) fn read(environment: &Environment<'_>) -> Self {
+        let variable = environment.variable;
+        let default_cache = join(&environment.expand_user("~"), ".cache");
+        let default_home = join(&variable("XDG_CACHE_HOME").unwrap_or(default_cache), "huggingface");
+        let home = environment.expand(&variable("HF_HOME").unwrap_or(default_home));
         let cache = variable("HF_HUB_CACHE").or_else(|| variable("HUGGINGFACE_HUB_CACHE"));
-        let cache = surroundings.expand(&cache.unwrap_or_else(|| join(&home, "hub")));
-        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| PUBLIC.to_owned());
+        let cache = environment.expand(&cache.unwrap_or_else(|| join(&home, "hub")));
+        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| PUBLIC_HUB.to_owned());
         Self {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             cache: cache.into(),
-            offline: surroundings.offline(),
-            token: surroundings.token(&home),
+            offline: environment.offline(),
+            token: environment.token(&home),
         }
     }
 }
 
-impl Surroundings<'_> {
-    /// A variable that is set and not empty.
+impl Environment<'_> {
+    /// Returns a variable that is set and not empty.
     fn filled(&self, name: &str) -> Option<String> {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
@@ -143,7 +143,7 @@ impl Surroundings<'_> {
 
     fn token(&self, home: &str) -> TokenSource {
         if self.is_on("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
-            return TokenSource::Nowhere;
+            return TokenSource::None;
         }
         let token = self.filled("HF_TOKEN").or_else(|| self.filled("HUGGING_FACE_HUB_TOKEN"));
         if let Some(token) = token.and_then(|text| Token::new(&text)) {
@@ -157,7 +157,7 @@ impl Surroundings<'_> {
         self.expand_variables(&self.expand_user(path))
     }
 
-    /// `~` and `~user` at the beginning of a path; left alone where no home folder is known.
+    /// Expands `~` and `~user` at the beginning of a path, unless no home folder is known.
     fn expand_user(&self, path: &str) -> String {
         let Some(rest) = path.strip_prefix('~') else { return path.to_owned() };
         let (user, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -170,7 +170,7 @@ impl Surroundings<'_> {
         if expanded.is_empty() { "/".to_owned() } else { expanded }
     }
 
-    /// `$NAME` and `${NAME}`; variables that are not set are left alone, and values are not expanded again.
+    /// Expands `$NAME` and `${NAME}`. References to unset variables remain, and values are not expanded again.
     fn expand_variables(&self, path: &str) -> String {
         let mut out = String::with_capacity(path.len());
         let mut rest = path;
@@ -188,8 +188,8 @@ impl Surroundings<'_> {
     }
 }
 
-/// The name in `$NAME` or `${NAME}` at the beginning of `text`, and the bytes that the reference takes; the dollar sign alone
-/// where there is no name.
+/// Returns the name in `$NAME` or `${NAME}` at the beginning of `text`, and the bytes that the reference takes; the dollar
+/// sign alone where there is no name.
 fn reference(text: &str) -> (Option<&str>, usize) {
     let rest = &text[1..];
     if let Some(braced) = rest.strip_prefix('{') {
@@ -199,12 +199,12 @@ fn reference(text: &str) -> (Option<&str>, usize) {
     if end == 0 { (None, 1) } else { (Some(&rest[..end]), end + 1) }
 }
 
-/// `os.path.join` of Python on POSIX, for a relative second part.
+/// Joins paths as Python's `os.path.join` does on POSIX, for a relative second part.
 fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() || folder.ends_with('/') { format!("{folder}{name}") } else { format!("{folder}/{name}") }
 }
 
-/// A home folder by the system: of the process's own user, or of another one who stands in `/etc/passwd`.
+/// Returns the home folder of the process's user, or of another one who is listed in `/etc/passwd`.
 fn home_of(user: Option<&str>) -> Option<String> {
     let Some(user) = user else {
         return std::env::home_dir().map(|home| home.to_string_lossy().into_owned());
@@ -235,15 +235,15 @@ mod tests {
 
     #[test]
     fn variables_mean_what_they_mean_to_huggingface_hub() {
-        let cases: Vec<Case> = serde_json::from_str(include_str!("../../../tests/golden/hub_settings.json")).unwrap();
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/golden/hub_settings.json")).unwrap();
         assert!(cases.len() > 40, "{} cases", cases.len());
         for case in cases {
             let variable = |name: &str| case.environment.get(name).cloned();
             let home = |user: Option<&str>| user.is_none_or(|user| user == "me").then(|| "/users/me".to_owned());
-            let found = Settings::read(&Surroundings { variable: &variable, home: &home });
+            let found = Settings::read(&Environment { variable: &variable, home: &home });
             let token = match case.token {
                 // A file that is not there gives no token either.
-                None if found.token == TokenSource::Nowhere => TokenSource::Nowhere,
+                None if found.token == TokenSource::None => TokenSource::None,
                 None => TokenSource::File(case.token_path.into()),
                 Some(token) => TokenSource::Variable(Token(token)),
             };

@@ -1,40 +1,40 @@
-//! Selects the encoder's tensors of a checkpoint and maps old names to current ones.
+//! Selects the tensors of the encoder in a checkpoint and maps old names to current ones.
 
 /// The prefix of the encoder's tensors in a checkpoint that holds a head as well.
 const PREFIX: &str = "bert.";
-/// The beginnings of the encoder's own names.
+/// The prefixes of the encoder's names.
 const PARTS: [&str; 2] = ["embeddings.", "encoder."];
 /// Buffers that some versions save, not parameters.
 const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
 /// `BertModel`'s own layer on top, which nearly every checkpoint has.
 const POOLER: &str = "pooler.";
 
-/// Returns, for each tensor of a file, the name that `BertModel` uses for it today; none for a tensor that stands beside
-/// the encoder, such as a classifier, a CRF or a projection.
+/// Returns, for each tensor of a file, the name that `BertModel` uses for it now; none for a tensor that is not part of the
+/// encoder, such as a classifier, a CRF or a projection.
 ///
 /// If any name begins with `bert.`, those are the encoder's; otherwise `embeddings.*` and `encoder.*` are.
-pub(super) fn encoder_names(names: &[&str]) -> Vec<Option<String>> {
+pub(crate) fn encoder_names(names: &[&str]) -> Vec<Option<String>> {
     let prefix = if names.iter().any(|name| name.starts_with(PREFIX)) { PREFIX } else { "" };
     let encoder = |name: &&str| PARTS.iter().any(|part| name.starts_with(part)) && !BUFFERS.contains(name);
-    names.iter().map(|name| name.strip_prefix(prefix).filter(encoder).map(today)).collect()
+    names.iter().map(|name| name.strip_prefix(prefix).filter(encoder).map(current_name)).collect()
 }
 
-/// Returns a line on the tensors that are ignored, if any of them is worth one: what every checkpoint of BERT carries is
-/// not.
-pub(super) fn ignored(names: &[&str], ours: &[Option<String>]) -> Option<String> {
-    const MOST: usize = 5;
+/// Returns a message on the tensors that are ignored, unless every checkpoint of BERT has them.
+pub(crate) fn ignored(names: &[&str], ours: &[Option<String>]) -> Option<String> {
+    const MAX_SHOWN: usize = 5;
     let common = |name: &str| {
         let name = name.strip_prefix(PREFIX).unwrap_or(name);
         name.starts_with(POOLER) || BUFFERS.contains(&name)
     };
     let beside: Vec<&str> =
         names.iter().zip(ours).filter(|(name, ours)| ours.is_none() && !common(name)).map(|(name, _)| *name).collect();
-    let more = if beside.len() > MOST { ", …" } else { "" };
-    let shown = beside.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
+    let more = if beside.len() > MAX_SHOWN { ", …" } else { "" };
+    let shown = beside.iter().take(MAX_SHOWN).copied().collect::<Vec<_>>().join(", ");
     (!beside.is_empty()).then(|| format!("ignoring what is beside the encoder ({}): {shown}{more}", beside.len()))
 }
 
-fn today(name: &str) -> String {
+/// Returns the name that replaces an old one: `gamma` and `beta` were the parameters of LayerNorm.
+fn current_name(name: &str) -> String {
     if !name.contains("LayerNorm") {
         return name.to_owned();
     }
