@@ -93,7 +93,7 @@ impl Objective for Sentences {
     }
 
     fn pooled(&self, top: &TopicTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+        top.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, top: &TopicTop, pooled: &Tensor, _: &Batch) -> Tensor {

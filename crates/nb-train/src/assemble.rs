@@ -44,7 +44,7 @@ impl<T: Layers> Models<T> {
         let Tops { teacher: teacher_top, student: student_top } =
             task.tops(widths, method.share, nb_data::random::mix(&[plan.seed, TOP_SEED]), plan.device);
         let keeping = |mut bert: Bert| {
-            bert.set_keep(plan.train.keep);
+            bert.set_activation_checkpoint(plan.train.keep);
             bert
         };
         let mut frozen = Vec::new();

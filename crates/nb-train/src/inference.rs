@@ -183,7 +183,7 @@ impl Trained {
     pub fn probabilities(&self, articles: &[Article]) -> Result<Vec<Vec<f32>>> {
         let (dense, pooling) = (self.dense()?.0, &self.top()?.pooling);
         self.each(&self.tokens(articles)?, |states, packed| {
-            dense.forward(&pooling.forward(states, packed.runs())).softmax(-1, Kind::Float)
+            dense.forward(&pooling.forward(states, packed.segments())).softmax(-1, Kind::Float)
         })
     }
 
@@ -210,7 +210,7 @@ impl Trained {
     pub(crate) fn vectors_of(&self, texts: &[Tokens], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
         match (pooling, &self.top) {
             (Pooling::Attention, Some(top)) => {
-                self.each(texts, |states, packed| top.pooling.forward(states, packed.runs()))
+                self.each(texts, |states, packed| top.pooling.forward(states, packed.segments()))
             }
             (Pooling::Attention, None) => {
                 bail!("the model folder has no trained attention; --pooling mean or cls works without")

@@ -88,7 +88,7 @@ impl Objective for Labelled {
     }
 
     fn pooled(&self, top: &TopicTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+        top.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, top: &TopicTop, pooled: &Tensor, _: &Self::Batch) -> Tensor {
@@ -139,7 +139,7 @@ impl Objective for Readers {
     }
 
     fn pooled(&self, top: &RecommendTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+        top.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, top: &RecommendTop, pooled: &Tensor, batch: &RankBatch) -> Tensor {
@@ -206,7 +206,7 @@ impl Objective for Searches {
     }
 
     fn pooled(&self, top: &RetrieveTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+        top.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, top: &RetrieveTop, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {

@@ -1,6 +1,6 @@
 //! The same step twice gives the same bits, on two threads and with dropout.
 
-use nb_model::{Capture, DropoutKey, Keep, Pass, Precision};
+use nb_model::{ActivationCheckpoint, Capture, DropoutKey, Pass, Precision};
 use nb_share::Sharing;
 use nb_train::adamw::Group;
 use nb_train::models::Models;
@@ -91,14 +91,15 @@ fn keeping_inputs_alone_changes_no_gradient() {
         for capture in [Capture::Last, Capture::States, Capture::Scores] {
             let gradients = |keep| {
                 let mut bert = encoder(&config, precision, 3);
-                bert.set_keep(keep);
+                bert.set_activation_checkpoint(keep);
                 let encoded = bert.encode(&packed, Pass::Training(DropoutKey::Key(5)), capture);
                 let all: Vec<_> = encoded.states().iter().chain(encoded.scores()).map(|x| (x * 1.5).sin()).collect();
                 all.iter().map(|x| x.sum(Kind::Float)).sum::<Tensor>().backward();
                 bert.backward(&packed, encoded);
                 bert.arena().grads().copy()
             };
-            let (everything, inputs) = (gradients(Keep::Everything), gradients(Keep::Inputs));
+            let (everything, inputs) =
+                (gradients(ActivationCheckpoint::Off), gradients(ActivationCheckpoint::LayerInputs));
             assert!(largest(&everything) > 0.0 && everything.equal(&inputs), "{precision:?} {capture:?}");
         }
     }

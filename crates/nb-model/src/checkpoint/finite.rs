@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use nb_torch::cpu_slices::with_bytes;
 use tch::{Kind, Tensor};
 
 use crate::error::ModelError;
-use crate::host::with_bytes;
 
 /// The exponent's bits of an f32; all of them are set in infinities and NaN, and in nothing else.
 const EXPONENT: u32 = 0x7f80_0000;

@@ -20,8 +20,9 @@ use self::names::{encoder_names, ignored};
 use self::tensors::read_renamed_tensors;
 use crate::arena::{Arena, Layout};
 use crate::config::BertConfig;
-use crate::encoder::{Bert, Precision, parameter_count, parameter_layout};
+use crate::encoder::{Bert, parameter_count, parameter_layout};
 use crate::error::ModelError;
+use crate::pass::Precision;
 
 /// The configuration's file name in a checkpoint folder.
 pub const CONFIG_FILE: &str = "config.json";

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use nb_torch::cpu_slices::with_bytes;
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
-use crate::host::with_bytes;
 
 /// Reads every tensor of a safetensors file, floating-point ones as f32, integers as they are.
 ///

@@ -1,7 +1,7 @@
 //! An arena under optimisation.
 
 use nb_model::Arena;
-use nb_model::host::with_slices;
+use nb_torch::cpu_slices::{read, with_slices, write};
 use tch::{Device, Kind, Tensor};
 
 use super::rows::Rows;
@@ -70,7 +70,7 @@ impl Group {
     pub fn settle(&mut self) {
         let Self { values, first, second, rows, .. } = self;
         if let Some(rows) = rows {
-            with_slices::<f32, 0, 3, _>([], [values, first, second], |_, buffers| rows.settle_all(buffers));
+            with_slices([values, first, second].map(write), |buffers| rows.settle_all(buffers));
         }
     }
 
@@ -78,7 +78,7 @@ impl Group {
     pub(crate) fn settle_rows(&mut self, ids: &[u32]) {
         let Self { values, first, second, rows, .. } = self;
         if let Some(rows) = rows {
-            with_slices::<f32, 0, 3, _>([], [values, first, second], |_, buffers| rows.settle(buffers, ids));
+            with_slices([values, first, second].map(write), |buffers| rows.settle(buffers, ids));
         }
     }
 
@@ -118,7 +118,7 @@ impl Group {
             return self.grads.norm().to_kind(Kind::Double);
         };
         let spans = &self.spans;
-        let sum = with_slices::<f32, 1, 0, _>([&self.grads], [], |[grads], _| {
+        let sum = with_slices(read::<f32>(&self.grads), |grads| {
             let spans = spans.iter().map(|span| sum_of_squares(&grads[span.start..span.start + span.len]));
             spans.sum::<f64>() + rows.sum_of_squares(grads)
         });

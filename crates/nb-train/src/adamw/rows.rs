@@ -7,7 +7,8 @@
 //! before anything else may. The operations on an entry and their order are those of updating in every step, so the bits
 //! are too.
 
-use nb_model::{Arena, TouchedRows, pool};
+use nb_kernels::threads;
+use nb_model::{Arena, TouchedRows};
 use pulp::Arch;
 use tch::Tensor;
 
@@ -100,7 +101,7 @@ impl Rows {
 
         let [v, g, m, s] = [&mut *values, grads, &mut *first, &mut *second].map(|buffer| self.pick(buffer, &rows));
         let mut tasks: Vec<_> = v.into_iter().zip(g).zip(m.into_iter().zip(s)).collect();
-        pool::for_each(tasks.chunks_mut(PIECE), |tasks| {
+        threads::for_each(tasks.chunks_mut(PIECE), |tasks| {
             for ((v, g), (m, s)) in tasks {
                 Arch::new().dispatch(|| update_piece((v, g), (m, s), factors, clip));
             }
@@ -126,7 +127,7 @@ impl Rows {
         let missed = behind.iter().map(|&row| &self.history[self.had[row as usize] as usize..]);
         let [v, m, s] = buffers.map(|buffer| self.pick(buffer, &behind));
         let mut tasks: Vec<_> = v.into_iter().zip(m.into_iter().zip(s)).zip(missed).collect();
-        pool::for_each(tasks.chunks_mut(PIECE), |tasks| {
+        threads::for_each(tasks.chunks_mut(PIECE), |tasks| {
             for ((v, (m, s)), missed) in tasks {
                 Arch::new().dispatch(|| catch_up(v, m, s, missed));
             }

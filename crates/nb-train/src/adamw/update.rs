@@ -1,7 +1,7 @@
 //! The update itself, entry by entry.
 
-use nb_model::host::with_slices;
-use nb_model::pool;
+use nb_kernels::threads;
+use nb_torch::cpu_slices::{with_slices, write};
 use nb_torch::{Hyperparameters, Parameters, fused_adamw};
 use pulp::Arch;
 use tch::{Kind, Tensor};
@@ -43,13 +43,13 @@ impl Factors {
 /// The pass on the CPU: all cores, each entry touched once.
 pub(super) fn update_host(group: &mut Group, factors: Factors, clip: f32) {
     let Group { values, grads, first, second, spans, rows, .. } = group;
-    with_slices::<f32, 0, 4, _>([], [values, grads, first, second], |_, [values, grads, first, second]| {
+    with_slices([values, grads, first, second].map(write::<f32>), |[values, grads, first, second]| {
         for &Span { start, len, decays } in spans.iter() {
             let factors = factors.with_decay(decays);
             let span = start..start + len;
             let pairs = values[span.clone()].chunks_mut(PIECE).zip(grads[span.clone()].chunks_mut(PIECE));
             let moments = first[span.clone()].chunks_mut(PIECE).zip(second[span].chunks_mut(PIECE));
-            pool::for_each(pairs.zip(moments), |(pair, moments)| {
+            threads::for_each(pairs.zip(moments), |(pair, moments)| {
                 Arch::new().dispatch(|| update_piece(pair, moments, factors, clip));
             });
         }
@@ -62,7 +62,7 @@ pub(super) fn update_host(group: &mut Group, factors: Factors, clip: f32) {
 /// Σ g², on all cores. The pieces are fixed, so the sum does not depend on the number of threads.
 pub(super) fn sum_of_squares(grads: &[f32]) -> f64 {
     let mut sums = vec![0.0; grads.len().div_ceil(PIECE)];
-    pool::for_each(sums.iter_mut().zip(grads.chunks(PIECE)), |(sum, piece)| {
+    threads::for_each(sums.iter_mut().zip(grads.chunks(PIECE)), |(sum, piece)| {
         *sum = Arch::new().dispatch(|| squares(piece));
     });
     sums.into_iter().sum()

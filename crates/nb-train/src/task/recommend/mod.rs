@@ -169,7 +169,7 @@ impl Objective for Recommend {
     }
 
     fn pooled(&self, top: &RecommendTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+        top.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, top: &RecommendTop, pooled: &Tensor, batch: &RankBatch) -> Tensor {

@@ -148,7 +148,7 @@ impl Objective for Retrieve {
     }
 
     fn pooled(&self, top: &RetrieveTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+        top.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, top: &RetrieveTop, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {

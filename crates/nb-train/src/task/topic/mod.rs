@@ -72,7 +72,7 @@ impl Layers for TopicTop {
 impl TopicTop {
     /// From last hidden states [n, H] to logits [B, C].
     pub fn forward(&self, states: &Tensor, packed: &Packed) -> Tensor {
-        self.dense.forward(&self.pooling.forward(states, packed.runs()))
+        self.dense.forward(&self.pooling.forward(states, packed.segments()))
     }
 
     /// Top layers for `hidden` units and `classes` labels, as zeros.
@@ -145,7 +145,7 @@ impl Objective for Topic {
     }
 
     fn pooled(&self, top: &TopicTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+        top.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, top: &TopicTop, pooled: &Tensor, _: &TopicBatch) -> Tensor {
