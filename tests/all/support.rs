@@ -97,7 +97,7 @@ impl Objective for Sentences {
     }
 
     fn pooled(&self, head: &TopicHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &Batch) -> Tensor {

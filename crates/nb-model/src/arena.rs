@@ -1,9 +1,9 @@
-//! The parameter arena: every parameter of a module in one contiguous f32 buffer, and so their gradients.
+//! The parameter arena: all parameters of a module in one contiguous f32 buffer, and all their gradients in another.
 //!
-//! One buffer makes the whole-model operations single passes: a norm, a blend of layers, an optimiser step, a sum over
-//! processes, a write to disk. Parameters are views into it. There are two ways to fill the gradient buffer: a module
-//! with a backward pass of its own adds into [`Arena::grad`] views; a module that uses autograd asks for
-//! [`Arena::leaf`]s, whose `.grad` *is* the view, so `backward()` accumulates there.
+//! One buffer makes operations on the entire model single passes: a norm, a blend of layers, an optimiser step, a sum over processes, a
+//! write to disk. Parameters are views into it. There are two ways to fill the gradient buffer: a module with its own backward pass adds
+//! into [`Arena::grad`] views; a module that uses autograd takes [`Arena::leaf`]s, whose `.grad` *is* the view, so that `backward()`
+//! accumulates there.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,12 +16,12 @@ use tch::{Device, Kind, Tensor};
 pub struct TouchedRows(Arc<Mutex<Vec<u32>>>);
 
 impl TouchedRows {
-    /// Notes rows, in any order and as often as they come.
+    /// Records rows, in any order and any number of times.
     pub fn add(&self, rows: impl IntoIterator<Item = u32>) {
         self.lock().extend(rows);
     }
 
-    /// All noted rows, in ascending order, each once.
+    /// All recorded rows, in ascending order, each once.
     pub fn sorted(&self) -> Vec<u32> {
         let mut rows = self.lock();
         rows.sort_unstable();
@@ -29,7 +29,7 @@ impl TouchedRows {
         rows.clone()
     }
 
-    /// Forgets what was noted.
+    /// Removes all rows.
     pub fn clear(&self) {
         self.lock().clear();
     }
@@ -49,14 +49,14 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// An arena of zeros.
+    /// Makes an arena of zeros.
     pub fn zeros(layout: Layout, device: Device) -> Self {
         let values = Tensor::zeros([layout.numel()], (Kind::Float, device));
         let grads = values.zeros_like();
         Self { layout, values, grads, touched: TouchedRows::default() }
     }
 
-    /// Where each parameter lies.
+    /// The places of all parameters.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -74,7 +74,8 @@ impl Arena {
     /// The view of one parameter's values.
     ///
     /// # Panics
-    /// If the arena has no parameter of that name.
+    ///
+    /// The arena has no parameter of that name.
     pub fn value(&self, name: &str) -> Tensor {
         view(&self.values, self.expect(name))
     }
@@ -82,27 +83,29 @@ impl Arena {
     /// The view of one parameter's gradient.
     ///
     /// # Panics
-    /// If the arena has no parameter of that name.
+    ///
+    /// The arena has no parameter of that name.
     pub fn grad(&self, name: &str) -> Tensor {
         view(&self.grads, self.expect(name))
     }
 
-    /// A leaf of autograd over one parameter: it sees every update of the arena, and `backward()` adds its gradient to
-    /// the arena's.
+    /// Returns a leaf of autograd over one parameter: it sees every update of the arena, and `backward()` adds its gradient to the
+    /// arena's.
     ///
     /// # Panics
-    /// If the arena has no parameter of that name.
+    ///
+    /// The arena has no parameter of that name.
     pub fn leaf(&self, name: &str) -> Tensor {
         let slot = self.expect(name);
         let leaf = view(&self.values, slot).detach().set_requires_grad(true);
-        // `.grad` exists only after a first backward; a zero one makes it, then it is pointed at the arena. Later
-        // backwards find it defined and add in place.
+        // `.grad` exists only after a first backward pass. One with gradients of zero creates it; then it is pointed at the arena.
+        // Later passes find it defined and add in place.
         tch::with_grad(|| (&leaf * 0.0).sum(Kind::Float).backward());
         leaf.grad().set_data(&view(&self.grads, slot));
         leaf
     }
 
-    /// Rows of the table whose gradient may not be 0. Whoever writes to the table's gradient on the CPU notes them here.
+    /// The rows of the table whose gradient may not be 0. Whoever writes to the table's gradient on the CPU records them here.
     pub fn touched(&self) -> &TouchedRows {
         &self.touched
     }

@@ -5,6 +5,7 @@
 mod adamw;
 mod attention;
 mod backward;
+pub mod cpu_slices;
 pub mod cuda;
 pub mod env_defaults;
 mod linear;

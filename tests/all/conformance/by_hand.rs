@@ -92,7 +92,7 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
         _ => layers,
     };
     let beta = Beta::new(golden.number("beta")).expect("β lies between 0 and 1");
-    blend_layers(&layers, &mut student.bert.layer_grads(), map, beta);
+    blend_layers(&layers, &mut student.bert.layer_grads(), map.group_size(), beta);
     insert_blended(&mut values, &models);
     values
 }

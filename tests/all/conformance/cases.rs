@@ -96,7 +96,7 @@ impl Objective for Labelled {
     }
 
     fn pooled(&self, head: &TopicHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &LabelledBatch) -> Tensor {
@@ -147,7 +147,7 @@ impl Objective for Readers {
     }
 
     fn pooled(&self, head: &RecommendHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, head: &RecommendHead, pooled: &Tensor, batch: &RankBatch) -> Tensor {
@@ -214,7 +214,7 @@ impl Objective for Searches {
     }
 
     fn pooled(&self, head: &RetrieveHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, head: &RetrieveHead, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {

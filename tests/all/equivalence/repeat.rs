@@ -1,6 +1,6 @@
 //! Reproducibility: a step that runs twice gives the same bits, on two threads and with dropout.
 
-use nb_model::{Capture, DropoutKey, Keep, Pass, Precision};
+use nb_model::{ActivationCheckpoint, Capture, DropoutKey, Pass, Precision};
 use nb_share::Sharing;
 use nb_train::model::Models;
 use nb_train::optim::ParamGroup;
@@ -92,14 +92,15 @@ fn recomputing_activations_changes_no_gradient() {
         for capture in [Capture::Last, Capture::States, Capture::Scores] {
             let gradients = |keep| {
                 let mut bert = encoder(&config, precision, 3);
-                bert.set_keep(keep);
+                bert.set_activation_checkpoint(keep);
                 let encoded = bert.encode(&packed, Pass::Training(DropoutKey::Key(5)), capture);
                 let all: Vec<_> = encoded.states().iter().chain(encoded.scores()).map(|x| (x * 1.5).sin()).collect();
                 all.iter().map(|x| x.sum(Kind::Float)).sum::<Tensor>().backward();
                 bert.backward(&packed, encoded);
                 bert.arena().grads().copy()
             };
-            let (everything, inputs) = (gradients(Keep::Everything), gradients(Keep::Inputs));
+            let (everything, inputs) =
+                (gradients(ActivationCheckpoint::Off), gradients(ActivationCheckpoint::LayerInputs));
             assert!(max_abs(&everything) > 0.0 && everything.equal(&inputs), "{precision:?} {capture:?}");
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use nb_checkpoint::{CheckpointError, count_non_finite};
 use tch::{Kind, Tensor};
 
-use crate::host::with_bytes;
+use nb_torch::cpu_slices::with_bytes;
 
 /// Checks that all values are finite numbers. `path` is for messages.
 ///

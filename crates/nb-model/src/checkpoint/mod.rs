@@ -16,8 +16,9 @@ pub use tensors::{read_tensors, write_tensors};
 
 use self::tensors::tensors_of;
 use crate::arena::Arena;
-use crate::encoder::{Bert, Precision};
+use crate::encoder::Bert;
 use crate::error::ModelError;
+use crate::pass::Precision;
 
 impl Bert {
     /// Loads a Hugging Face folder: `config.json` and `model.safetensors`, the latter with or without the prefix `bert.`,

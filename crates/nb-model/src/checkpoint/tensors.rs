@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use nb_checkpoint::{Dtype, Header, TensorBytes, TensorFile, write_tensor_file};
+use nb_torch::cpu_slices::with_bytes;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
-use crate::host::with_bytes;
 
 /// Reads every tensor of a safetensors file, by name: floating-point ones as f32, integers in their own type.
 ///

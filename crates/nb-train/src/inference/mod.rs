@@ -187,7 +187,7 @@ impl SavedModel {
     pub fn probabilities(&self, articles: &[Article]) -> Result<Vec<Vec<f32>>> {
         let (dense, pooling) = (self.dense()?.0, &self.head()?.pooling);
         self.each(&self.tokens(articles)?, |states, packed| {
-            dense.forward(&pooling.forward(states, packed.runs())).softmax(-1, Kind::Float)
+            dense.forward(&pooling.forward(states, packed.segments())).softmax(-1, Kind::Float)
         })
     }
 
@@ -214,7 +214,7 @@ impl SavedModel {
     pub fn vectors_of(&self, texts: &[Tokens], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
         match (pooling, &self.head) {
             (Pooling::Attention, Some(head)) => {
-                self.each(texts, |states, packed| head.pooling.forward(states, packed.runs()))
+                self.each(texts, |states, packed| head.pooling.forward(states, packed.segments()))
             }
             (Pooling::Attention, None) => {
                 bail!("the model folder has no trained attention; --pooling mean or cls works without")

@@ -43,7 +43,7 @@ impl<T: Layers> Models<T> {
         };
         let heads = task.heads(widths, method.share, nb_data::random::mix(&[plan.seed, HEAD_SEED]), plan.device);
         let trainable = |mut bert: Bert, head| {
-            bert.set_keep(plan.train.keep);
+            bert.set_activation_checkpoint(plan.train.keep);
             Model { bert, head }
         };
         let frozen = frozen_teachers(plan, task)?;

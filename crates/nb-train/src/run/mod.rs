@@ -50,6 +50,7 @@ pub enum Outcome {
 /// # Errors
 /// If threads were started before.
 pub fn set_threads(threads: usize) -> Result<()> {
+    nb_kernels::threads::set(threads);
     tch::set_num_threads(threads as i32);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot set the number of threads")
 }

@@ -170,7 +170,7 @@ impl Objective for Recommend {
     }
 
     fn pooled(&self, head: &RecommendHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, head: &RecommendHead, pooled: &Tensor, batch: &RankBatch) -> Tensor {

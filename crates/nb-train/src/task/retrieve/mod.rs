@@ -149,7 +149,7 @@ impl Objective for Retrieve {
     }
 
     fn pooled(&self, head: &RetrieveHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, head: &RetrieveHead, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {

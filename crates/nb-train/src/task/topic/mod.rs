@@ -73,7 +73,7 @@ impl Layers for TopicHead {
 impl TopicHead {
     /// From last hidden states [n, H] to logits [B, C].
     pub fn forward(&self, states: &Tensor, packed: &Packed) -> Tensor {
-        self.dense.forward(&self.pooling.forward(states, packed.runs()))
+        self.dense.forward(&self.pooling.forward(states, packed.segments()))
     }
 
     /// Top layers for `hidden` units and `classes` labels, as zeros.
@@ -146,7 +146,7 @@ impl Objective for Topic {
     }
 
     fn pooled(&self, head: &TopicHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &TopicBatch) -> Tensor {
