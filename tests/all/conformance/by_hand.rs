@@ -36,7 +36,8 @@ pub(super) fn by_hand(golden: &Golden, fault: Fault) -> Values {
 }
 
 fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
-    let (task, method, models, batch) = (C::CASE, method(golden), models::<C>(golden, Sharing::One), C::batch(golden));
+    let (task, method, models, batch) =
+        (C::CASE, method(golden), models::<C>(golden, Sharing::Shared), C::batch(golden));
     let (teacher, student) = (teacher(&models), student(&models));
     let (packed, counts) = (task.packed(&batch), task.counts(&batch));
     let map = models.map.expect("the models of a file have a layer map");

@@ -20,7 +20,7 @@ pub(super) fn method(golden: &Golden) -> Method {
 }
 
 /// Forward, backward and blend by [`nb_train::step::Stepper`], which is what a run calls. Head gradients are those of
-/// the student's top, which with [`Sharing::One`] is the teacher's too.
+/// the student's top, which with [`Sharing::Shared`] is the teacher's too.
 pub(super) fn run(golden: &Golden, method: Method, sharing: Sharing) -> Values {
     match golden.says("task") {
         Some("recommend") => run_case::<Readers>(golden, method, sharing),

@@ -109,7 +109,7 @@ fn a_batch_in_another_order_is_the_same_batch() {
 #[track_caller]
 fn assert_adds_up(cuts: &[Vec<usize>]) {
     let (task, stepper) = (sentences(&LENGTHS, 3), stepper(preset("newsbert")));
-    let models = pair(&small(16, 4), Precision::F32, Sharing::One);
+    let models = pair(&small(16, 4), Precision::F32, Sharing::Shared);
     let counts = task.batch.counts();
     let whole = step(&stepper, &task, &models, &task.batch);
     let expected = gradients(&models);
@@ -130,7 +130,7 @@ fn assert_adds_up(cuts: &[Vec<usize>]) {
 fn bf16_points_where_f32_does() {
     let task = sentences(&LENGTHS, 4);
     let of = |precision| {
-        let models = pair(&small(32, 4), precision, Sharing::One);
+        let models = pair(&small(32, 4), precision, Sharing::Shared);
         step(&stepper(preset("newsbert")), &task, &models, &task.batch);
         [models.teacher.as_ref().unwrap().arena().grads(), student(&models).arena().grads()]
     };

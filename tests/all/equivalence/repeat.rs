@@ -37,7 +37,7 @@ fn lengths() -> Vec<i64> {
 fn two_steps(precision: Precision) -> Vec<Tensor> {
     let mut config = small(32, 4);
     (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.1, 0.1);
-    let mut models: Models<TopicHead> = pair(&config, precision, Sharing::One);
+    let mut models: Models<TopicHead> = pair(&config, precision, Sharing::Shared);
     let task = sentences(&lengths(), 11);
     let batches =
         [task.batch.select(&(0..64).collect::<Vec<_>>()), task.batch.select(&(64..SENTENCES).collect::<Vec<_>>())];

@@ -36,7 +36,7 @@ fn of_top(head: &TopicHead) -> Vec<(String, Tensor)> {
 
 #[test]
 fn the_shared_tops_gradient_is_the_sum_of_two_separate_ones() {
-    let (shared, separate) = (after(preset("newsbert"), Sharing::One), after(preset("newsbert"), Sharing::Each));
+    let (shared, separate) = (after(preset("newsbert"), Sharing::Shared), after(preset("newsbert"), Sharing::Separate));
     let parts = of_top(&teacher(&separate).head).into_iter().zip(of_top(&student(&separate).head));
     let sums: Vec<(String, Tensor)> = parts
         .map(|((name, a), (_, b))| {
@@ -50,7 +50,7 @@ fn the_shared_tops_gradient_is_the_sum_of_two_separate_ones() {
 
 #[test]
 fn the_students_loss_leaves_the_teacher_without_a_gradient() {
-    let models = after(student_loss_alone(), Sharing::Each);
+    let models = after(student_loss_alone(), Sharing::Separate);
     assert_eq!(largest(&teacher(&models).arena().grads()), 0.0, "encoder");
     for (name, gradient) in of_top(&teacher(&models).head) {
         assert_eq!(largest(&gradient), 0.0, "{name}");
@@ -60,13 +60,14 @@ fn the_students_loss_leaves_the_teacher_without_a_gradient() {
 
 #[test]
 fn the_teachers_branch_of_the_students_loss_leaves_the_shared_top_alone() {
-    let (shared, separate) = (after(student_loss_alone(), Sharing::One), after(student_loss_alone(), Sharing::Each));
+    let (shared, separate) =
+        (after(student_loss_alone(), Sharing::Shared), after(student_loss_alone(), Sharing::Separate));
     assert_close(&of_top(&student(&shared).head), &of_top(&student(&separate).head), 1e-6);
 }
 
 #[test]
 fn the_teacher_learns_as_it_would_alone() {
-    let (beside, alone) = (after(preset("newsbert"), Sharing::One), after(preset("teacher"), Sharing::One));
+    let (beside, alone) = (after(preset("newsbert"), Sharing::Shared), after(preset("teacher"), Sharing::Shared));
     assert!(largest(&teacher(&alone).arena().grads()) > 0.0);
     assert!(teacher(&beside).arena().grads().equal(&teacher(&alone).arena().grads()));
 }
