@@ -108,7 +108,7 @@ fn the_order_within_a_batch_does_not_matter() {
 #[track_caller]
 fn assert_adds_up(cuts: &[Vec<usize>]) {
     let task = sentences(&LENGTHS, 3);
-    let models = model_pair(&small_bert(16, 4), Precision::F32, Sharing::One);
+    let models = model_pair(&small_bert(16, 4), Precision::F32, Sharing::Shared);
     let expected = StepSums::of(preset("newsbert"), &task, &models, std::slice::from_ref(&task.batch));
     let parts: Vec<Batch> = cuts.iter().map(|cut| task.batch.select(cut)).collect();
     assert_eq!(total_counts(&task, &parts), task.batch.counts());
@@ -119,7 +119,7 @@ fn assert_adds_up(cuts: &[Vec<usize>]) {
 fn gradients_in_bf16_point_in_the_direction_of_f32() {
     let task = sentences(&LENGTHS, 4);
     let gradients = |precision| {
-        let models = model_pair(&small_bert(32, 4), precision, Sharing::One);
+        let models = model_pair(&small_bert(32, 4), precision, Sharing::Shared);
         step_terms(&stepper(preset("newsbert")), &task, &models, &task.batch);
         [models.teacher.as_ref().unwrap().arena().grads(), student(&models).arena().grads()]
     };

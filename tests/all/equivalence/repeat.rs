@@ -38,7 +38,7 @@ fn lengths() -> Vec<i64> {
 /// Returns the parameters after two updates, with dropout, blend, clipping and micro-batches.
 fn two_steps(precision: Precision) -> Vec<Tensor> {
     let config = with_dropout(small_bert(32, 4));
-    let mut models: Models<TopicHead> = model_pair(&config, precision, Sharing::One);
+    let mut models: Models<TopicHead> = model_pair(&config, precision, Sharing::Shared);
     let task = sentences(&lengths(), 11);
     let batches =
         [task.batch.select(&(0..64).collect::<Vec<_>>()), task.batch.select(&(64..SENTENCES).collect::<Vec<_>>())];

@@ -150,8 +150,8 @@ pub fn saved_model_from_main<K: Task>(
     like: &BertConfig,
     processes: &ProcessGroup,
 ) -> Result<Model<K::Head>> {
-    let mut model = if processes.is_first() {
-        let _work = processes.at_work();
+    let mut model = if processes.is_main() {
+        let _work = processes.busy();
         saved_model(folder, plan, task)?
     } else {
         let bert = Bert::zeros(like.clone(), plan.device, plan.precision)?;

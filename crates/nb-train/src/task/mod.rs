@@ -179,7 +179,7 @@ fn pooling(widths: Widths, share: Share, seed: u64, device: Device) -> Shared<At
             pooling
         }
     };
-    Shared::of(share.pooling, make(widths.teacher), make(widths.student))
+    Shared::from_each(share.pooling, make(widths.teacher), make(widths.student))
 }
 
 /// Passes a model folder of task `name`.

@@ -201,7 +201,7 @@ impl Task for Recommend {
                 reader
             }
         };
-        let reader = Shared::of(share.dense, make(widths.teacher), make(widths.student));
+        let reader = Shared::from_each(share.dense, make(widths.teacher), make(widths.student));
         HeadPair {
             teacher: RecommendHead { pooling: pooling.teacher, reader: reader.teacher },
             student: RecommendHead { pooling: pooling.student, reader: reader.student },

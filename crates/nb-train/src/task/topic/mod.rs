@@ -173,7 +173,7 @@ impl Task for Topic {
                 dense
             }
         };
-        let dense = Shared::of(share.dense, make(widths.teacher), make(widths.student));
+        let dense = Shared::from_each(share.dense, make(widths.teacher), make(widths.student));
         HeadPair {
             teacher: TopicHead { pooling: pooling.teacher, dense: dense.teacher },
             student: TopicHead { pooling: pooling.student, dense: dense.student },
