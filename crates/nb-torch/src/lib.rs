@@ -1,4 +1,4 @@
-//! What libtorch can do and tch has no words for.
+//! Operations of libtorch that tch does not bind.
 //!
 #![doc = include_str!("../README.md")]
 

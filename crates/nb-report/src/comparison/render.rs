@@ -6,8 +6,9 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Comparison, Row, SIGNIFICANT, Sweep, depth};
+use super::words::{SIGNIFICANT, depth};
 use crate::ReportError;
+use crate::record::{Comparison, Row, Sweep};
 
 /// In the place of what is not known.
 const NONE: &str = "–";

@@ -22,7 +22,7 @@ use crate::model::Models;
 use crate::plan::{Plan, TaskPlan};
 use crate::run::resume::Start;
 use crate::run::setup::{Epochs, groups, schedule, stepper};
-use crate::run::summary::Summary;
+use crate::run::summary::RunResult;
 use crate::run::teacher::{finished, prepare_teacher};
 use crate::run::train::Run;
 use crate::run_folder::best::Best;
@@ -36,7 +36,7 @@ use crate::task::{Recommend, Retrieve, Task, Topic};
 #[derive(Debug)]
 pub enum Outcome {
     /// All steps were made, or training stopped early.
-    Finished(Box<Summary>),
+    Finished(Box<RunResult>),
     /// The run was to resume, but had finished before, in this folder.
     FinishedBefore(PathBuf),
     /// The main process, which alone writes, has finished the run in this folder.

@@ -5,18 +5,19 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::project;
 
 /// Crates that depend on no other of the workspace.
-const ALONE: [&str; 6] = ["nb-files", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
+const ALONE: [&str; 7] = ["nb-files", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc", "nb-testing"];
 
 /// A crate and the only ones of the workspace that it may reach.
 const ONLY: [(&str, &[&str]); 3] =
     [("nb-checkpoint", &["nb-files"]), ("nb-data", &["nb-files"]), ("nb-report", &["nb-eval", "nb-files"])];
 
 /// A crate and those that it must not reach, by whatever way.
-const NEVER: [(&str, &[&str]); 10] = [
+const NEVER: [(&str, &[&str]); 11] = [
     ("nb-eval", &["torch-sys"]),
     ("nb-checkpoint", &["torch-sys"]),
     ("nb-data", &["torch-sys"]),
     ("nb-alloc", &["torch-sys"]),
+    ("nb-testing", &["torch-sys"]),
     ("nb-report", &["torch-sys"]),
     (
         "nb-model",

@@ -1,4 +1,4 @@
-//! The same steps with products in bf16: every term works there, and points where f32 does.
+//! The same steps with products in bf16: every term works, and its gradient points in the direction of f32.
 
 use nb_model::Precision;
 use tch::{Kind, Tensor};
@@ -7,16 +7,16 @@ use super::step::{method, run};
 use super::{FILES, each};
 use crate::conformance::golden::Values;
 
-/// bf16 keeps 8 bits: products are off by up to 2⁻⁸ each. A loss may be off by this much of itself, or of 0.01 where it is
-/// smaller.
+/// Relative tolerance of a loss, for values of at least 0.01. bf16 has 8 significant bits, so each product has a relative
+/// error of up to 2⁻⁸.
 const LOSS: f64 = 0.05;
-/// Cosine between a model's whole gradient in bf16 and in f32, at least.
+/// Minimum cosine between the gradients of a model in bf16 and in f32.
 const COSINE: f64 = 0.98;
 
-/// All gradients under a name in one row.
-fn gradient(values: &Values, begin: &str) -> Tensor {
-    let own = values.iter().filter(|(name, _)| name.starts_with(begin));
-    Tensor::cat(&own.map(|(_, gradient)| gradient.view(-1).to_kind(Kind::Double)).collect::<Vec<_>>(), 0)
+/// Concatenates the gradients whose names start with `prefix`.
+fn gradient(values: &Values, prefix: &str) -> Tensor {
+    let matching = values.iter().filter(|(name, _)| name.starts_with(prefix));
+    Tensor::cat(&matching.map(|(_, gradient)| gradient.view(-1).to_kind(Kind::Double)).collect::<Vec<_>>(), 0)
 }
 
 #[test]
@@ -33,11 +33,11 @@ fn every_method_works_in_bf16() {
                 assert!(off <= LOSS * expected.abs().max(0.01), "{path}: {name} is {found}, in f32 {expected}");
             }
             for role in ["student", "head", "projection", "teacher.", "teacher_head"] {
-                let begin = format!("grads.{role}");
-                if golden.under(&begin).is_empty() {
+                let prefix = format!("grads.{role}");
+                if golden.under(&prefix).is_empty() {
                     continue;
                 }
-                let (low, full) = (gradient(&low, &begin), gradient(&full, &begin));
+                let (low, full) = (gradient(&low, &prefix), gradient(&full, &prefix));
                 let norms = (low.norm() * full.norm()).double_value(&[]);
                 if norms == 0.0 {
                     assert_eq!(low.norm().double_value(&[]), full.norm().double_value(&[]), "{path}: {role}");
