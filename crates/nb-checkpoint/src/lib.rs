@@ -3,7 +3,8 @@
 //! * [`BertConfig`]: `config.json`.
 //! * [`parameter_layout`], [`Layout`]: the names and shapes of a BERT's parameters, and their order in one buffer.
 //! * [`SavedEncoder`], [`TensorFile`], [`TensorBytes`]: the weights of a folder as checked byte slices.
-//! * [`Header`], [`write_tensor_file`], [`serialize`]: safetensors files.
+//! * [`Header`], [`write_tensor_file`], [`serialize`]: safetensors files to write.
+//! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
 //! * [`Description`]: `newsbert.json`, the task and the head of a trained model.
 //! * [`CheckpointLocation`]: a folder, or a repository `hf:owner/name` on the hub.
 //!
@@ -24,6 +25,7 @@ mod location;
 mod names;
 mod parameters;
 mod tensor_file;
+mod tensor_index;
 
 pub use config::{Activation, BertConfig, ConfigDifference};
 pub use description::{ArticleField, Description};
@@ -40,6 +42,7 @@ pub use parameters::{
 };
 pub use safetensors::Dtype;
 pub use tensor_file::{TensorBytes, TensorFile};
+pub use tensor_index::{TensorIndex, TensorPlace};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
