@@ -1,4 +1,4 @@
-//! `outcomes.safetensors`: each model's outcome on each row, by which runs are compared.
+//! `outcomes.safetensors`: what each model made of each row, which is what runs are compared by.
 
 use std::path::Path;
 
@@ -14,12 +14,13 @@ use crate::run_folder::atomic_file::write_file;
 /// If the file cannot be written.
 pub(crate) fn write(path: &Path, outcomes: &OutcomesFile) -> Result<()> {
     let Some((_, first)) = outcomes.models().next() else { return Ok(()) };
-    let shape = vec![first.rows.len()];
+    let n = first.rows.len();
     let columns = outcomes.columns();
-    let mut tensors = Vec::new();
-    for column in &columns {
-        let (name, shape) = (column.name.clone(), shape.clone());
-        tensors.push(TensorBytes { name, dtype: column.dtype, shape, bytes: &column.data });
-    }
-    write_file(path, &serialize(path, &outcomes.metadata(), tensors)?)
+    let tensors = columns.iter().map(|column| TensorBytes {
+        name: column.name.clone(),
+        dtype: column.dtype,
+        shape: vec![n],
+        bytes: &column.data,
+    });
+    write_file(path, &serialize(path, &outcomes.metadata(), tensors.collect())?)
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::project;
 
 /// Crates that depend on no other of the workspace.
-const ALONE: [&str; 7] = ["nb-files", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc", "nb-testing"];
+const ALONE: [&str; 7] = ["nb-files", "nb-testing", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
 
 /// A crate and the only ones of the workspace that it may reach.
 const ONLY: [(&str, &[&str]); 3] =
