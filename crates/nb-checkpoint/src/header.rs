@@ -14,7 +14,7 @@ use safetensors::{Dtype, SafeTensorError};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::error::CheckpointError;
-use crate::tensor_file::TensorBytes;
+use crate::tensor_bytes::TensorBytes;
 
 /// Bytes of the buffer between a writer and its file.
 const BUFFER: usize = 1 << 20;

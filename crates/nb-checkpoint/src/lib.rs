@@ -24,6 +24,7 @@ mod layout;
 mod location;
 mod names;
 mod parameters;
+mod tensor_bytes;
 mod tensor_file;
 mod tensor_index;
 
@@ -41,7 +42,8 @@ pub use parameters::{
     parameter_layout,
 };
 pub use safetensors::Dtype;
-pub use tensor_file::{TensorBytes, TensorFile};
+pub use tensor_bytes::TensorBytes;
+pub use tensor_file::TensorFile;
 pub use tensor_index::{TensorIndex, TensorPlace};
 
 #[cfg(doctest)]
