@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Deserialize;
 use serde_yaml::Value;
 
-use crate::config::{Override, Tree, overridden};
+use crate::config::{Override, anchor_paths, load, stem};
 
 /// Settings by dotted key.
 pub type Settings = BTreeMap<String, Value>;
@@ -70,20 +70,14 @@ impl CompareConfig {
     ///
     /// # Errors
     /// If the file cannot be read, or if a key or value is not known.
-    pub fn read(path: &Path, overrides: &[Override]) -> Result<(Self, Tree)> {
-        let (config, folder) = overridden::<Self>(path, overrides)?;
-        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
-        let tree = Tree::new(config.run.clone(), &folder);
-        let output = config.output.as_ref().map(|output| folder.join(output));
-        Ok((Self { name: config.name.or(stem), output, ..config }, tree))
-    }
-
-    /// The folder that relative paths in the file count from.
-    ///
-    /// # Errors
-    /// If the current folder cannot be told.
-    pub fn folder(path: &Path) -> Result<PathBuf> {
-        let absolute = std::path::absolute(path).with_context(|| path.display().to_string())?;
-        Ok(absolute.parent().unwrap_or(&absolute).to_owned())
+    pub fn read(path: &Path, overrides: &[Override]) -> Result<Self> {
+        let mut config: Self = load(path, overrides, |tree, folder| {
+            anchor_paths(tree, folder);
+            if let Some(run) = tree.get_mut("run") {
+                anchor_paths(run, folder);
+            }
+        })?;
+        config.name = config.name.or_else(|| stem(path));
+        Ok(config)
     }
 }

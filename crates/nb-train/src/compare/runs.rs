@@ -11,7 +11,7 @@ use nb_dist::ProcessGroup;
 use serde_yaml::Value;
 
 use super::config::{CompareConfig, Settings};
-use crate::config::{Override, Tree, point_within};
+use crate::config::{ConfigError, Override, Tree, folder, point, point_within};
 use crate::method::TeacherRole;
 use crate::plan::Plan;
 use crate::run::teacher::{finished, train_teacher};
@@ -83,9 +83,10 @@ impl Comparing {
     /// # Errors
     /// If the file or the configuration of a run is not right; nothing has been run then.
     pub fn new(path: &Path, overrides: &[Override]) -> Result<Self> {
-        let (config, mut tree) = CompareConfig::read(path, overrides)?;
-        let at = || path.display().to_string();
-        check(&config, &mut tree).with_context(at)?;
+        let config = CompareConfig::read(path, overrides)?;
+        let folder = folder(path)?;
+        let mut tree = Tree::new(config.run.clone(), &folder);
+        check(&config, &mut tree).map_err(|error| point(error.into(), path, overrides))?;
         let name = config.name.clone().unwrap_or_else(|| "compare".to_owned());
         let output = config.output.clone().unwrap_or_else(|| Path::new("runs").join(&name));
         let teacher = Line {
@@ -98,12 +99,12 @@ impl Comparing {
             key: TEACHER.to_owned(),
         };
         let mut comparing = Self {
-            output: std::path::absolute(&output).with_context(at)?,
+            output: std::path::absolute(&output).with_context(|| path.display().to_string())?,
             threads: 0,
             seeds: config.seeds.clone(),
             baseline: config.baseline.clone().unwrap_or_else(|| "finetune".to_owned()),
             lines: lines(&config),
-            folder: CompareConfig::folder(path)?,
+            folder,
             has_test: tree.has("data.test"),
             name,
             teacher,
@@ -261,55 +262,81 @@ fn lines(config: &CompareConfig) -> Vec<Line> {
                 seeds: entry.seeds.clone().unwrap_or_else(|| config.seeds.clone()),
                 settings: entry.set.clone(),
                 tries: entry.tries.clone(),
-                key: format!("methods[{i}]"),
+                key: method_key(i),
             });
         }
     }
     lines
 }
 
-fn check(config: &CompareConfig, tree: &mut Tree) -> Result<()> {
-    for key in ["method", "name", "output", "seed", "student.layers"] {
-        if tree.has(key) {
-            bail!("run.{key} is given, but it is what the runs differ in; expected it under methods, depths or seeds");
-        }
-    }
-    let entries = config.methods.iter().flat_map(|entry| entry.tries.iter().chain([&entry.set]));
-    for key in entries.chain(config.teacher.tries.iter()).chain([&config.teacher.set]).flat_map(|set| set.keys()) {
-        if ["method.name", "method", "name", "output", "seed", "student.layers", "threads"].contains(&key.as_str()) {
-            bail!(
-                "{key} is set for a single method, but it is what all runs agree or differ in; expected it under run, \
-                   methods, depths or seeds"
-            );
-        }
-    }
-    if let Some(baseline) = &config.baseline
-        && !lines(config).iter().any(|line| line.label == *baseline)
-    {
-        bail!("baseline is `{baseline}`, but no entry of methods is called so");
-    }
+/// Checks everything of a comparison's file but the configurations of its runs.
+fn check(config: &CompareConfig, tree: &mut Tree) -> Result<(), ConfigError> {
     let empty = [
         ("depths", config.depths.is_empty()),
         ("seeds", config.seeds.is_empty()),
         ("methods", config.methods.is_empty()),
     ];
     if let Some((key, _)) = empty.iter().find(|(_, is)| *is) {
-        bail!("{key} is empty, expected at least one");
+        return Err(ConfigError::expected(*key, "empty", "at least one"));
     }
+    check_settings(config, tree)?;
+    check_lines(config)
+}
+
+/// Checks that nothing is set which distinguishes the runs, or which all of them have in common.
+fn check_settings(config: &CompareConfig, tree: &mut Tree) -> Result<(), ConfigError> {
+    for key in ["method", "name", "output", "seed", "student.layers"] {
+        if tree.has(key) {
+            let why = "it distinguishes the runs; expected it under methods, depths or seeds";
+            return Err(ConfigError::conflict(format!("run.{key}"), "given", why));
+        }
+    }
+    let set = |key: &str, settings: &Settings| {
+        let reserved = ["method.name", "method", "name", "output", "seed", "student.layers", "threads"];
+        let Some(found) = settings.keys().find(|key| reserved.contains(&key.as_str())) else { return Ok(()) };
+        let why = "it is the same for all runs or distinguishes them; expected it under run, methods, depths or seeds";
+        Err(ConfigError::conflict(format!("{key}.{found}"), "set for one method", why))
+    };
+    let all = |key: &str, own: &Settings, tries: &[Settings]| {
+        set(&format!("{key}.set"), own)?;
+        (0..).zip(tries).try_for_each(|(i, own): (usize, _)| set(&format!("{key}.tries[{i}]"), own))
+    };
+    all(TEACHER, &config.teacher.set, &config.teacher.tries)?;
+    config.methods.iter().enumerate().try_for_each(|(i, entry)| all(&method_key(i), &entry.set, &entry.tries))
+}
+
+/// Checks that every line of the table has seeds and a name of its own, and that the baseline is one of them.
+fn check_lines(config: &CompareConfig) -> Result<(), ConfigError> {
+    let lines = lines(config);
     let mut names = BTreeSet::new();
-    for line in lines(config) {
+    for line in &lines {
+        let seeds = format!("{}.seeds", line.key);
         if line.seeds.is_empty() {
-            bail!("methods: {} has no seed, expected at least one", line.label);
+            return Err(ConfigError::expected(seeds, "empty", "at least one").and("seeds"));
         }
         if line.seeds.iter().collect::<BTreeSet<_>>().len() < line.seeds.len() {
-            bail!("methods: {} has a seed twice in {:?}, expected each once", line.label, line.seeds);
+            return Err(ConfigError::expected(seeds, format!("{:?}", line.seeds), "each seed once").and("seeds"));
         }
+        let label = format!("{}.label", line.key);
         if line.label == TEACHER {
-            bail!("methods: an entry is called `teacher`, which is the shared teacher's name; expected another label");
+            let why = "the shared teacher has that name; choose another label";
+            return Err(ConfigError::conflict(label, "`teacher`", why));
         }
         if !names.insert(line.spec(0, None).name()) {
-            bail!("methods: two entries are called {} at depth {}, expected different labels", line.label, line.depth);
+            let why = format!("another entry has the same label at depth {}; choose another", line.depth);
+            return Err(ConfigError::conflict(label, format_args!("`{}`", line.label), why));
         }
     }
-    Ok(())
+    match &config.baseline {
+        Some(baseline) if !lines.iter().any(|line| line.label == *baseline) => {
+            let found = format_args!("`{baseline}`");
+            Err(ConfigError::conflict("baseline", found, "no entry of methods has that label"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The key of an entry of `methods`.
+fn method_key(i: usize) -> String {
+    format!("methods[{i}]")
 }

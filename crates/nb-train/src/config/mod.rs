@@ -6,6 +6,8 @@
 mod checkpoints;
 mod choices;
 mod course;
+mod error;
+mod key;
 mod locate;
 mod method;
 mod models;
@@ -21,13 +23,16 @@ pub use choices::{
     ColumnKey, DeviceChoice, EvalEvery, PrecisionChoice, QuotingChoice, StudentInit, TaskChoice, UnknownLabels,
 };
 pub use course::{CourseConfig, CourseShape, RuleChoice, RuleConfig, TemperatureConfig};
+pub use error::ConfigError;
+pub use key::KeyPath;
 pub use locate::{point, point_within};
 pub use method::{
     BlendChoice, EnsembleChoice, MethodConfig, PatienceChoice, ShareChoice, StageConfig, TeacherRoleChoice,
     WeightsConfig,
 };
 pub use models::{OutputsChoice, RandomConfig, StudentConfig, TeacherConfig, TeacherTrainConfig};
-pub use read::{Override, overridden, read};
+pub use read::{Override, read};
+pub(crate) use read::{anchor_paths, folder, load, stem};
 pub use tree::Tree;
 
 /// One run, as `config.yaml` says it.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_yaml::Value;
 
 use super::RunConfig;
-use super::read::{anchor_paths, find, set};
+use super::read::{anchor_paths, find, set_anchored};
 
 /// A configuration of a run that keys can be set in, with paths made absolute.
 #[derive(Debug, Clone)]
@@ -29,11 +29,8 @@ impl Tree {
     /// # Errors
     /// If a part of the key before the last is a value.
     pub fn set(&mut self, key: &str, value: Value, folder: &Path) -> Result<()> {
-        let mut own = Value::Null;
-        set(&mut own, key, value).with_context(|| key.to_owned())?;
-        anchor_paths(&mut own, folder);
-        let value = find(&mut own, key).map(std::mem::take).unwrap_or_default();
-        set(&mut self.0, key, value).with_context(|| key.to_owned())
+        set_anchored(&mut self.0, &key.into(), value, |value| anchor_paths(value, folder))
+            .with_context(|| key.to_owned())
     }
 
     /// The configuration.

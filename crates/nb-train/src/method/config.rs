@@ -1,14 +1,14 @@
 //! Methods from configurations and back.
 
-use anyhow::{Result, bail};
 use nb_loss::SoftScaling;
 use nb_share::Sharing;
 
+use super::check::no_term;
 use super::presets::{method, presets};
 use super::{Blend, Course, Ensemble, Method, Patience, Share, Stage, TeacherRole, Temperature, Term, TermKind};
 use crate::config::{
-    BlendChoice, EnsembleChoice, MethodConfig, PatienceChoice, ShareChoice, StageConfig, TeacherRoleChoice,
-    WeightsConfig,
+    BlendChoice, ConfigError, EnsembleChoice, MethodConfig, PatienceChoice, ShareChoice, StageConfig,
+    TeacherRoleChoice, WeightsConfig,
 };
 
 impl Method {
@@ -19,8 +19,8 @@ impl Method {
     /// frozen takes the preset's teacher weight out.
     ///
     /// # Errors
-    /// If a value is out of its range, or if the parts do not go together; the message names the key.
-    pub fn from_config(config: &MethodConfig) -> Result<Self> {
+    /// If a value is out of its range, or if the parts do not go together.
+    pub fn from_config(config: &MethodConfig) -> Result<Self, ConfigError> {
         let spelled_out = !config.weights.is_empty() || config.stages.is_some();
         let base = match &config.name {
             Some(name) => preset(name)?,
@@ -120,13 +120,12 @@ fn all(mut weights: WeightsConfig) -> WeightsConfig {
     weights
 }
 
-fn preset(name: &str) -> Result<Method> {
+fn preset(name: &str) -> Result<Method, ConfigError> {
     let presets = presets();
     let names: Vec<String> = presets.iter().map(|m| m.name.clone()).collect();
-    match presets.into_iter().find(|m| m.name == name) {
-        Some(method) => Ok(method),
-        None => bail!("method.name is `{name}`, expected one of: {}", names.join(", ")),
-    }
+    presets.into_iter().find(|m| m.name == name).ok_or_else(|| {
+        ConfigError::expected("method.name", format_args!("`{name}`"), format!("one of {}", names.join(", ")))
+    })
 }
 
 fn share(parts: &[ShareChoice]) -> Share {
@@ -136,24 +135,27 @@ fn share(parts: &[ShareChoice]) -> Share {
     Share { pooling: of(ShareChoice::Pooling), dense: of(ShareChoice::Dense) }
 }
 
-fn blend(parts: &[BlendChoice]) -> Result<Blend> {
+fn blend(parts: &[BlendChoice]) -> Result<Blend, ConfigError> {
     match (parts.contains(&BlendChoice::Layers), parts.contains(&BlendChoice::Embeddings)) {
         (true, false) => Ok(Blend::Layers),
         (true, true) => Ok(Blend::LayersAndEmbeddings),
         (false, _) => {
-            bail!("method.blend must hold `layers`; to blend nothing, set method.beta to 0")
+            let expected = "`layers` among its parts; to blend nothing, set method.beta to 0";
+            Err(ConfigError::expected("method.blend", "without `layers`", expected))
         }
     }
 }
 
 /// The stages of `base` with the weights of the configuration, or the configuration's own.
-fn stages(base: &Method, config: &MethodConfig) -> Result<Vec<Stage>> {
+fn stages(base: &Method, config: &MethodConfig) -> Result<Vec<Stage>, ConfigError> {
     if let Some(stages) = &config.stages {
         if !config.weights.is_empty() {
-            bail!("method.weights and method.stages are both given, expected one of them");
+            let both =
+                ConfigError::conflict("method.weights", "given", "method.stages is given too; remove one of them");
+            return Err(both.and("method.stages"));
         }
         if stages.is_empty() {
-            bail!("method.stages is empty, expected at least one stage");
+            return Err(ConfigError::expected("method.stages", "empty", "at least one stage"));
         }
         return stages.iter().enumerate().map(|(i, stage)| own_stage(i, stage)).collect();
     }
@@ -163,12 +165,8 @@ fn stages(base: &Method, config: &MethodConfig) -> Result<Vec<Stage>> {
     }
     // Of several stages a weight changes the one that has the term.
     if let Some(kind) = config.weights.keys().find(|kind| !base.any(|own| own == **kind)) {
-        bail!(
-            "method.weights.{} is given, but {} has no such term and several stages; expected method.stages, which says \
-             where it belongs",
-            kind.name(),
-            base.name
-        );
+        let why = format!("{} has several stages and none with this term; set method.stages instead", base.name);
+        return Err(ConfigError::conflict(format!("method.weights.{}", kind.name()), "given", why).and("method.name"));
     }
     let own = |stage: &Stage| {
         let here = config.weights.iter().filter(|(kind, _)| stage.any(|own| own == **kind));
@@ -178,20 +176,21 @@ fn stages(base: &Method, config: &MethodConfig) -> Result<Vec<Stage>> {
     base.stages.iter().map(own).collect()
 }
 
-fn own_stage(i: usize, config: &StageConfig) -> Result<Stage> {
+fn own_stage(i: usize, config: &StageConfig) -> Result<Stage, ConfigError> {
     if !(config.share > 0.0 && config.share.is_finite()) {
-        bail!("method.stages[{i}].share is {}, expected a number above 0", config.share);
+        let key = format!("method.stages[{i}].share");
+        return Err(ConfigError::expected(key, config.share, "a number above 0"));
     }
     let key = format!("method.stages[{i}].weights");
     let terms = terms(&[], &config.weights, &key)?;
     if terms.is_empty() {
-        bail!("{key} leaves no term: at least one weight must be above 0");
+        return Err(no_term(key));
     }
     Ok(Stage { share: config.share, terms })
 }
 
 /// The terms of `base` with the weights of the configuration; a weight of 0 takes the term out.
-fn terms(base: &[Term], weights: &WeightsConfig, key: &str) -> Result<Vec<Term>> {
+fn terms(base: &[Term], weights: &WeightsConfig, key: &str) -> Result<Vec<Term>, ConfigError> {
     let mut out = Vec::new();
     for kind in TermKind::ALL {
         let own = base.iter().find(|t| t.kind == kind).map(|t| t.weight);

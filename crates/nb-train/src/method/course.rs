@@ -1,8 +1,6 @@
 //! Numbers that change in the course of a stage.
 
-use anyhow::{Result, bail};
-
-use crate::config::{CourseConfig, CourseShape};
+use crate::config::{ConfigError, CourseConfig, CourseShape};
 
 /// A number as a function of the progress through its stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,11 +24,16 @@ impl Course {
     /// Checks a configured course: both ends in `range` (which is said as `expected`), the way above 0 and at most 1.
     ///
     /// # Errors
-    /// If it is out of its range; the message begins with `key`.
-    pub fn new(key: &str, config: CourseConfig, range: impl Fn(f64) -> bool, expected: &str) -> Result<Self> {
+    /// If a number is out of its range.
+    pub fn new(
+        key: &str,
+        config: CourseConfig,
+        range: impl Fn(f64) -> bool,
+        expected: &str,
+    ) -> Result<Self, ConfigError> {
         let check = |key: &str, number: f64| match range(number) && number.is_finite() {
             true => Ok(()),
-            false => bail!("{key} is {number}, expected {expected}"),
+            false => Err(ConfigError::expected(key, number, expected)),
         };
         match config {
             CourseConfig::Constant(number) => {
@@ -41,7 +44,8 @@ impl Course {
                 check(&format!("{key}.from"), from)?;
                 check(&format!("{key}.to"), to)?;
                 if !(over > 0.0 && over <= 1.0) {
-                    bail!("{key}.over is {over}, expected a share of the stage above 0 and at most 1");
+                    let expected = "a share of the stage above 0 and at most 1";
+                    return Err(ConfigError::expected(format!("{key}.over"), over, expected));
                 }
                 Ok(Self::Way { from, to, shape: course, over })
             }

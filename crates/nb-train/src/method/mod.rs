@@ -3,13 +3,13 @@
 //! The step interprets a [`Method`] and never asks for its name. A new method is one entry in [`presets`]; a new kind of
 //! term is one variant of [`TermKind`], one arm in [`crate::step::terms`] and one function in `nb-loss`.
 
+mod check;
 mod config;
 mod course;
 mod presets;
 mod temperature;
 mod term;
 
-use anyhow::{Result, bail};
 use nb_loss::SoftScaling;
 use nb_model::Capture;
 use nb_share::{LayerMap, Sharing};
@@ -48,6 +48,19 @@ impl Share {
     /// Whether anything is shared.
     pub fn is_any(self) -> bool {
         self != Self::NOTHING
+    }
+}
+
+impl std::fmt::Display for Share {
+    /// The shared layers, as the configuration lists them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_shared = |sharing| sharing == Sharing::One;
+        f.write_str(match (is_shared(self.pooling), is_shared(self.dense)) {
+            (true, true) => "[pooling, dense]",
+            (true, false) => "[pooling]",
+            (false, true) => "[dense]",
+            (false, false) => "[]",
+        })
     }
 }
 
@@ -189,62 +202,5 @@ impl Method {
         states.sort_unstable();
         states.dedup();
         states
-    }
-
-    /// Checks that the parts go together.
-    ///
-    /// # Errors
-    /// If they do not; the message names the key.
-    pub fn check(&self) -> Result<()> {
-        if self.stages.iter().any(|stage| stage.terms.is_empty()) {
-            bail!("method.weights leaves no term: at least one weight must be above 0");
-        }
-        match self.teacher {
-            TeacherRole::Absent => self.check_absent(),
-            TeacherRole::Frozen => self.check_frozen(),
-            TeacherRole::Joint => self.check_joint(),
-        }
-    }
-
-    fn check_absent(&self) -> Result<()> {
-        if let Some(term) = self.terms().find(|t| t.kind.needs_teacher()) {
-            bail!("method.weights.{} needs a teacher, but method.teacher is none", term.kind.name());
-        }
-        if self.blends() {
-            bail!("method.beta is {}, but without a teacher there is no gradient to blend", self.beta);
-        }
-        if self.share.is_any() {
-            bail!("method.share names top layers, but without a teacher there is nobody to share with");
-        }
-        Ok(())
-    }
-
-    fn check_frozen(&self) -> Result<()> {
-        if self.any(|kind| kind == TermKind::Teacher) {
-            bail!("method.weights.teacher is above 0, but method.teacher is frozen: it does not learn");
-        }
-        if self.blends() {
-            bail!("method.beta is {}, but method.teacher is frozen: it has no gradient to blend", self.beta);
-        }
-        if self.share.is_any() {
-            bail!("method.share names top layers, but method.teacher is frozen: it has a top of its own");
-        }
-        if !self.any(TermKind::needs_teacher) {
-            bail!("method.teacher is frozen, but no term of method.weights looks at it; expected `none`");
-        }
-        Ok(())
-    }
-
-    fn check_joint(&self) -> Result<()> {
-        if !self.has_student() && (self.blends() || self.share.is_any()) {
-            bail!("method.beta and method.share are for a student, but no term of method.weights trains one");
-        }
-        if !self.any(|kind| kind == TermKind::Teacher) {
-            bail!("method.teacher is joint, but method.weights.teacher is 0: the teacher would learn nothing");
-        }
-        if !self.stages.iter().all(|stage| stage.any(|kind| kind == TermKind::Teacher)) {
-            bail!("method.stages has a stage without `teacher`, but method.teacher is joint: it learns in every stage");
-        }
-        Ok(())
     }
 }

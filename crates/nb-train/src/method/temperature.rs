@@ -1,9 +1,7 @@
 //! The temperature of the soft terms: a number, a course, or a rule that gives each row its own.
 
-use anyhow::{Result, bail};
-
 use super::Course;
-use crate::config::{RuleChoice, RuleConfig, TemperatureConfig};
+use crate::config::{ConfigError, RuleChoice, RuleConfig, TemperatureConfig};
 
 /// How soft the outputs are that the soft terms compare.
 ///
@@ -35,25 +33,28 @@ impl Temperature {
     /// Checks a configured temperature.
     ///
     /// # Errors
-    /// If a number is out of its range; the message names the key.
-    pub fn new(config: TemperatureConfig) -> Result<Self> {
+    /// If a number is out of its range.
+    pub fn new(config: TemperatureConfig) -> Result<Self, ConfigError> {
         const KEY: &str = "method.temperature";
+        const NOT_NEGATIVE: &str = "a number of at least 0";
         match config {
             TemperatureConfig::Course(course) => {
                 Ok(Self::Course(Course::new(KEY, course, |t| t > 0.0, "a number above 0")?))
             }
             TemperatureConfig::Rule(RuleConfig { rule, base, beta, gamma }) => {
                 if !(base > 0.0 && base.is_finite()) {
-                    bail!("{KEY}.base is {base}, expected a number above 0");
+                    return Err(ConfigError::expected(format!("{KEY}.base"), base, "a number above 0"));
                 }
                 for (key, number) in [("beta", beta), ("gamma", gamma.unwrap_or(0.0))] {
                     if !(number >= 0.0 && number.is_finite()) {
-                        bail!("{KEY}.{key} is {number}, expected a number of at least 0");
+                        return Err(ConfigError::expected(format!("{KEY}.{key}"), number, NOT_NEGATIVE));
                     }
                 }
                 Ok(match (rule, gamma) {
                     (RuleChoice::Flsw, Some(gamma)) => Self::Flsw { base, beta, gamma },
-                    (RuleChoice::Flsw, None) => bail!("{KEY}.gamma is missing, expected a number of at least 0"),
+                    (RuleChoice::Flsw, None) => {
+                        return Err(ConfigError::expected(format!("{KEY}.gamma"), "missing", NOT_NEGATIVE));
+                    }
                     (RuleChoice::Cwsm, _) => Self::Cwsm { base, beta },
                 })
             }

@@ -14,8 +14,8 @@ use nb_model::{BertConfig, Keep, Precision};
 use tch::Device;
 
 use crate::config::{
-    self, CheckpointsConfig, DeviceChoice, EvalEvery, NotFiniteChoice, OutputsChoice, Override, PrecisionChoice,
-    RunConfig, TaskChoice, TrainConfig,
+    self, CheckpointsConfig, ConfigError, DeviceChoice, EvalEvery, KeyPath, NotFiniteChoice, OutputsChoice, Override,
+    PrecisionChoice, RunConfig, TaskChoice, TrainConfig,
 };
 use crate::method::{Method, TeacherRole, Temperature, TermKind};
 use crate::model::teacher_cache::KeepOutputs;
@@ -110,15 +110,16 @@ impl Plan {
     pub fn new(mut config: RunConfig) -> Result<Self> {
         let name = config.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| "run".to_owned());
         if Path::new(&name).components().count() != 1 || name.starts_with('.') {
-            bail!("name is `{name}`, expected a plain name: it becomes a folder");
+            let found = format_args!("`{name}`");
+            bail!(ConfigError::expected("name", found, "a name without `/`, since it becomes a folder"));
         }
         let output = config.output.clone().unwrap_or_else(|| Path::new("runs").join(&name));
-        let output = std::path::absolute(&output).with_context(|| format!("output is {}", output.display()))?;
+        let output = std::path::absolute(&output).context(KeyPath::from("output"))?;
         config.output = Some(output.clone());
         config.name = Some(name.clone());
         let threads = config.threads.unwrap_or_else(cores);
         if !(1..=4096).contains(&threads) {
-            bail!("threads is {threads}, expected a number from 1 to 4096");
+            bail!(ConfigError::expected("threads", threads, "a number from 1 to 4096"));
         }
         config.threads = Some(threads);
         let method = Method::from_config(&config.method)?;
@@ -133,7 +134,8 @@ impl Plan {
         }
         let train = train(&config.train)?;
         if config.checkpoints.keep == 0 {
-            bail!("checkpoints.keep is 0, expected at least 1; `checkpoints.every: never` makes none");
+            let expected = "at least 1; for no checkpoints, set checkpoints.every to never";
+            bail!(ConfigError::expected("checkpoints.keep", 0, expected));
         }
         (config.train.head_lr, config.train.teacher_lr) = (Some(train.head_lr), Some(train.teacher_lr));
         let data = data::data(&mut config)?;
@@ -208,26 +210,26 @@ fn check_together(data: &DataPlan, train: &TrainPlan, method: &Method, models: &
     for (name, config, _) in all.into_iter().filter(|(_, _, takes_part)| *takes_part) {
         let most = config.max_position_embeddings;
         if data.max_tokens as i64 > most {
-            bail!("data.max_tokens is {}, but the {name} has {most} positions", data.max_tokens);
+            let why = format!("the {name} has {most} positions");
+            let error = ConfigError::conflict("data.max_tokens", data.max_tokens, why);
+            bail!(if name == "teacher.checkpoint" { error.and(name) } else { error });
         }
         if let TaskPlan::Recommend(RecommendPlan { self_attention: Some(heads), .. }) = data.task
             && config.hidden_size % heads != 0
         {
-            bail!(
-                "reader.self_attention is {heads}, expected a number of heads that divides the {} hidden units of the {name}",
-                config.hidden_size
-            );
+            let expected =
+                format!("a number of heads that divides the {} hidden units of the {name}", config.hidden_size);
+            bail!(ConfigError::expected("reader.self_attention", heads, expected));
         }
     }
     if let (TaskPlan::Retrieve(RetrievePlan { negatives: 0, .. }), BatchSize::Sequences(1)) = (&data.task, train.batch)
     {
-        bail!("train.batch is 1, expected at least 2: a batch's other news are what a query's is told from");
+        let expected = "at least 2, since a query's negatives are the other articles of the batch";
+        bail!(ConfigError::expected("train.batch", 1, expected));
     }
     if let (TaskPlan::Retrieve(_), Temperature::Flsw { .. }) = (&data.task, method.temperature) {
-        bail!(
-            "method.temperature.rule is flsw, but in task: retrieve the scores that stand for no candidate would decide; \
-             expected cwsm or a number"
-        );
+        let why = "in task: retrieve, scores that are masked out would decide its temperatures; use cwsm or a number";
+        bail!(ConfigError::conflict("method.temperature.rule", "flsw", why).and("task"));
     }
     Ok(())
 }
@@ -251,7 +253,8 @@ pub fn device(choice: DeviceChoice) -> Result<Device> {
         DeviceChoice::Auto | DeviceChoice::Cpu => Ok(Device::Cpu),
         DeviceChoice::Cuda(n) if n < count => Ok(Device::Cuda(n)),
         DeviceChoice::Cuda(n) => {
-            bail!("device is cuda:{n}, but libtorch sees {count} CUDA devices; `cargo xtask doctor` says more")
+            let why = format!("libtorch sees {count} CUDA devices; `cargo xtask doctor` says more");
+            bail!(ConfigError::conflict("device", format_args!("cuda:{n}"), why))
         }
     }
 }
@@ -268,7 +271,7 @@ fn train(config: &TrainConfig) -> Result<TrainPlan> {
         ("train.tokens", c.tokens.unwrap_or(1) as u64),
     ];
     if let Some((key, _)) = positive.iter().find(|(_, n)| *n == 0) {
-        bail!("{key} is 0, expected at least 1");
+        bail!(ConfigError::expected(*key, 0, "at least 1"));
     }
     let (head_lr, teacher_lr) = (c.head_lr.unwrap_or(c.lr), c.teacher_lr.unwrap_or(c.lr));
     let numbers = [
@@ -279,10 +282,10 @@ fn train(config: &TrainConfig) -> Result<TrainPlan> {
         ("train.clip", c.clip),
     ];
     if let Some((key, n)) = numbers.iter().find(|(_, n)| !(*n >= 0.0 && n.is_finite())) {
-        bail!("{key} is {n}, expected a number of at least 0");
+        bail!(ConfigError::expected(*key, n, "a number of at least 0"));
     }
     if !(0.0..=1.0).contains(&c.warmup) {
-        bail!("train.warmup is {}, expected a share of the steps from 0 to 1", c.warmup);
+        bail!(ConfigError::expected("train.warmup", c.warmup, "a share of the steps from 0 to 1"));
     }
     Ok(TrainPlan {
         epochs: c.epochs,

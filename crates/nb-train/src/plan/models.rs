@@ -7,7 +7,7 @@ use nb_model::{BertConfig, CONFIG_FILE, Checkpoint};
 use nb_share::{Init, LayerMap};
 
 use super::{DataPlan, TaskPlan};
-use crate::config::{RunConfig, StudentConfig, StudentInit, TeacherConfig};
+use crate::config::{ConfigError, KeyPath, RunConfig, StudentConfig, StudentInit, TeacherConfig};
 use crate::method::{Method, TeacherRole, TermKind};
 use crate::model::saved_folder::Description;
 
@@ -67,11 +67,12 @@ pub(super) fn models(config: &RunConfig, method: &Method, data: &DataPlan) -> Re
         trained.push(folder.clone()); // it is one already
     }
     if !trained.is_empty() && method.teacher == TeacherRole::Joint {
-        bail!("teacher.trained is given, but method.teacher is joint, which trains teacher.checkpoint");
+        let why = "method.teacher is joint, which trains teacher.checkpoint";
+        bail!(ConfigError::conflict("teacher.trained", "given", why).and("method.teacher"));
     }
     let teacher_config = match (trained.first(), method.teacher) {
         (Some(folder), TeacherRole::Frozen) => {
-            BertConfig::read(&folder.join(CONFIG_FILE)).context("teacher.trained")?
+            BertConfig::read(&folder.join(CONFIG_FILE)).context(KeyPath::from("teacher.trained"))?
         }
         _ => source_config.clone(),
     };
@@ -95,18 +96,24 @@ fn task_name(data: &DataPlan) -> &'static str {
 fn source(config: &TeacherConfig) -> Result<(ModelSource, BertConfig)> {
     match (&config.checkpoint, &config.random) {
         (Some(name), None) => {
-            let folder = name.parse::<Checkpoint>()?.resolve().context("teacher.checkpoint")?;
-            let shape = BertConfig::read(&folder.join(CONFIG_FILE)).context("teacher.checkpoint")?;
+            let folder = checkpoint("teacher.checkpoint", name)?;
+            let key = || KeyPath::from("teacher.checkpoint");
+            let shape = BertConfig::read(&folder.join(CONFIG_FILE)).with_context(key)?;
             Ok((ModelSource::Folder(folder), shape))
         }
         (None, Some(random)) => {
-            let tokenizer = nb_data::Tokenizer::from_folder(&random.tokenizer).context("teacher.random.tokenizer")?;
+            let key = || KeyPath::from("teacher.random.tokenizer");
+            let tokenizer = nb_data::Tokenizer::from_folder(&random.tokenizer).with_context(key)?;
             let mut shape = BertConfig::new(tokenizer.vocab_size() as i64, random.hidden, random.layers, random.heads);
             shape.intermediate_size = random.intermediate.unwrap_or(shape.intermediate_size);
-            shape.check().context("teacher.random")?;
+            shape.check().context(KeyPath::from("teacher.random"))?;
             Ok((ModelSource::Random { tokenizer: random.tokenizer.clone() }, shape))
         }
-        _ => bail!("teacher needs one of `checkpoint` and `random`"),
+        (Some(_), Some(_)) => {
+            let why = "teacher.random is given too; remove one of them";
+            bail!(ConfigError::conflict("teacher.checkpoint", "given", why).and("teacher.random"))
+        }
+        (None, None) => bail!(ConfigError::expected("teacher", "empty", "one of `checkpoint` and `random`")),
     }
 }
 
@@ -115,10 +122,14 @@ fn start(init: &StudentInit) -> Result<StudentStart> {
         StudentInit::First => StudentStart::Teacher(Init::First),
         StudentInit::Spaced => StudentStart::Teacher(Init::Spaced),
         StudentInit::Random => StudentStart::Random,
-        StudentInit::Checkpoint(name) => {
-            StudentStart::Checkpoint(name.parse::<Checkpoint>()?.resolve().context("student.init")?)
-        }
+        StudentInit::Checkpoint(name) => StudentStart::Checkpoint(checkpoint("student.init", name)?),
     })
+}
+
+/// The folder of a checkpoint, which is downloaded if it is on the hub.
+fn checkpoint(key: &str, name: &str) -> Result<PathBuf> {
+    let checkpoint = name.parse::<Checkpoint>().with_context(|| KeyPath::from(key))?;
+    checkpoint.resolve().with_context(|| KeyPath::from(key))
 }
 
 /// The student's shape: the teacher's, but for its depth and what the configuration says.
@@ -129,7 +140,7 @@ fn shape(config: &StudentConfig, source: &BertConfig) -> Result<BertConfig> {
     let inner = config.hidden.map_or(source.intermediate_size, |hidden| hidden.saturating_mul(4));
     shape.intermediate_size = config.intermediate.unwrap_or(inner);
     if config.layers > 0 {
-        shape.check().context("student")?;
+        shape.check().context(KeyPath::from("student"))?;
     }
     Ok(shape)
 }
@@ -141,7 +152,7 @@ fn check_start(config: &StudentConfig, start: &StudentStart, own: &BertConfig, s
     let l = source.num_hidden_layers as usize;
     let most = if matches!(start, StudentStart::Teacher(_)) { l } else { MOST_LAYERS };
     if !(1..=most).contains(&config.layers) {
-        bail!("student.layers is {}, expected 1 to {most}", config.layers);
+        bail!(ConfigError::expected("student.layers", config.layers, format!("1 to {most}")));
     }
     match start {
         StudentStart::Teacher(_) => {
@@ -151,30 +162,27 @@ fn check_start(config: &StudentConfig, start: &StudentStart, own: &BertConfig, s
                 ("intermediate", config.intermediate, source.intermediate_size),
             ] {
                 if let Some(given) = given.filter(|&given| given != teachers) {
-                    bail!(
-                        "student.{key} is {given}, but a student that starts from the teacher's layers has its \
-                         {teachers}; expected student.init: random or a checkpoint"
+                    let why = format!(
+                        "a student that starts from the teacher's layers has its {teachers}; expected student.init: \
+                         random or a checkpoint"
                     );
+                    bail!(ConfigError::conflict(format!("student.{key}"), given, why).and("student.init"));
                 }
             }
         }
         StudentStart::Random => {}
         StudentStart::Checkpoint(folder) => {
-            let found = BertConfig::read(&folder.join(CONFIG_FILE)).context("student.init")?;
+            let found = BertConfig::read(&folder.join(CONFIG_FILE)).context(KeyPath::from("student.init"))?;
             if found.num_hidden_layers as usize != config.layers {
-                bail!(
-                    "student.layers is {}, but {} has {} layers",
-                    config.layers,
-                    folder.display(),
-                    found.num_hidden_layers
-                );
+                let why = format!("{} has {} layers", folder.display(), found.num_hidden_layers);
+                bail!(ConfigError::conflict("student.layers", config.layers, why).and("student.init"));
             }
             if let Some((key, found, expected)) = found.differing_key(own) {
-                let folder = folder.display();
-                bail!(
-                    "student.init: {folder} has {key} {found}, expected {expected}: the teacher's, or what student.hidden, \
-                     heads and intermediate say"
+                let why = format!(
+                    "its {key} is {found}, expected {expected}: the teacher's, or the one that student.hidden, heads and \
+                     intermediate give"
                 );
+                bail!(ConfigError::conflict("student.init", folder.display(), why));
             }
         }
     }
@@ -185,31 +193,73 @@ fn check_start(config: &StudentConfig, start: &StudentStart, own: &BertConfig, s
 fn check_pair(method: &Method, student: &BertConfig, teacher: &BertConfig) -> Result<()> {
     let (l, n) = (teacher.num_hidden_layers as usize, student.num_hidden_layers as usize);
     if method.needs_layer_map() {
-        LayerMap::uniform(l, n).context("student.layers")?;
+        LayerMap::uniform(l, n).context(KeyPath::from("student.layers"))?;
     }
     if method.any(|kind| kind == TermKind::Patience) && n > l {
-        bail!("student.layers is {n}, but the term patience needs a teacher at least as deep, which has {l}");
+        let why = format!("the term `patience` needs a teacher at least as deep, and the teacher has {l} layers");
+        bail!(ConfigError::conflict("student.layers", n, why));
     }
-    if student.hidden_size != teacher.hidden_size {
-        let (own, others) = (student.hidden_size, teacher.hidden_size);
-        if method.share.is_any() {
-            bail!("method.share needs equal widths, but the student has {own} hidden units and the teacher {others}");
-        }
-        if method.blends() {
-            bail!("method.beta needs equal widths, but the student has {own} hidden units and the teacher {others}");
-        }
-    }
-    if method.blends() && student.intermediate_size != teacher.intermediate_size {
-        let (own, others) = (student.intermediate_size, teacher.intermediate_size);
-        bail!(
-            "method.beta needs layers of equal shape, but the student has {own} feed-forward units, the teacher {others}"
-        );
-    }
-    if method.any(|kind| kind == TermKind::Attention) && student.num_attention_heads != teacher.num_attention_heads {
-        let (own, others) = (student.num_attention_heads, teacher.num_attention_heads);
-        bail!(
-            "method.weights.attention needs as many heads in both models, but the student has {own}, the teacher {others}"
-        );
-    }
+    equal_sizes(method).into_iter().try_for_each(|needed| needed.check(student, teacher))?;
     Ok(())
+}
+
+/// A size that teacher and student must have in common, since a part of the method needs it.
+struct EqualSize {
+    /// The part of the method.
+    key: &'static str,
+    /// Its value.
+    found: String,
+    needs: &'static str,
+    unit: &'static str,
+    size: fn(&BertConfig) -> i64,
+    /// The key that gives the student another size than the teacher's.
+    set_by: &'static str,
+}
+
+/// The sizes that a method needs to be equal.
+fn equal_sizes(method: &Method) -> Vec<EqualSize> {
+    let width = |key, found| EqualSize {
+        key,
+        found,
+        needs: "equal widths",
+        unit: "hidden units",
+        size: |config| config.hidden_size,
+        set_by: "student.hidden",
+    };
+    let mut needed = Vec::new();
+    if method.share.is_any() {
+        needed.push(width("method.share", method.share.to_string()));
+    }
+    if method.blends() {
+        needed.push(width("method.beta", method.beta.to_string()));
+        needed.push(EqualSize {
+            needs: "layers of equal shape",
+            unit: "feed-forward units",
+            size: |config| config.intermediate_size,
+            set_by: "student.intermediate",
+            ..width("method.beta", method.beta.to_string())
+        });
+    }
+    if method.any(|kind| kind == TermKind::Attention) {
+        needed.push(EqualSize {
+            needs: "equal numbers of attention heads",
+            unit: "heads",
+            size: |config| config.num_attention_heads,
+            set_by: "student.heads",
+            ..width("method.weights.attention", "above 0".to_owned())
+        });
+    }
+    needed
+}
+
+impl EqualSize {
+    fn check(&self, student: &BertConfig, teacher: &BertConfig) -> Result<(), ConfigError> {
+        let (student, teacher) = ((self.size)(student), (self.size)(teacher));
+        if student == teacher {
+            return Ok(());
+        }
+        let (needs, unit) = (self.needs, self.unit);
+        let why = format!("it needs {needs}: the student has {student} {unit}, the teacher {teacher}");
+        Err(ConfigError::conflict(self.key, &self.found, why).and(self.set_by))
+    }
 }

@@ -75,19 +75,22 @@ fn parts_that_do_not_go_together_are_refused_by_name() {
     assert_refused(&[
         ("{name: bertnews}", "newsbert, finetune, teacher, kd, distiller, pkd, distilbert, tinybert"),
         ("{name: finetune, beta: 0.1}", "method.beta is 0.1, but without a teacher there is no gradient"),
-        ("{name: finetune, share: [dense]}", "method.share names top layers, but without a teacher"),
-        ("{name: finetune, weights: {soft: 1}}", "method.weights.soft needs a teacher, but method.teacher is none"),
-        ("{name: finetune, weights: {hard: 0}}", "leaves no term"),
-        ("{name: newsbert, weights: {teacher: 0}}", "method.weights.teacher is 0: the teacher would learn nothing"),
-        ("{name: teacher, beta: 0.5}", "no term of method.weights trains one"),
-        ("{name: newsbert, blend: [embeddings]}", "must hold `layers`"),
+        ("{name: finetune, share: [dense]}", "method.share is [dense], but without a teacher"),
+        (
+            "{name: finetune, weights: {soft: 1}}",
+            "method.weights.soft is above 0, but the term needs a teacher and method.teacher is none",
+        ),
+        ("{name: finetune, weights: {hard: 0}}", "method.weights is 0 for every term, expected a number above 0"),
+        ("{name: newsbert, weights: {teacher: 0}}", "method.weights.teacher is 0, so the teacher would learn nothing"),
+        ("{name: teacher, beta: 0.5}", "method.beta is 0.5, but no term of method.weights trains a student"),
+        ("{name: newsbert, blend: [embeddings]}", "method.blend is without `layers`, expected `layers`"),
     ]);
 }
 
 #[test]
 fn what_a_frozen_teacher_cannot_do_is_refused_by_name() {
     assert_refused(&[
-        ("{name: kd, share: [pooling]}", "method.share names top layers, but method.teacher is frozen"),
+        ("{name: kd, share: [pooling]}", "method.share is [pooling], but method.teacher is frozen"),
         ("{name: kd, beta: 0.15}", "method.beta is 0.15, but method.teacher is frozen"),
         ("{name: kd, beta: {from: 0, to: 0.2}}", "method.beta is 0→0.2, but method.teacher is frozen"),
         (
@@ -96,10 +99,10 @@ fn what_a_frozen_teacher_cannot_do_is_refused_by_name() {
         ),
         ("{name: newsbert, teacher: frozen, beta: 0}", "method.share"),
         ("{name: newsbert, teacher: frozen, share: []}", "method.beta"),
-        ("{name: finetune, teacher: frozen}", "method.teacher is frozen, but no term of method.weights looks at it"),
+        ("{name: finetune, teacher: frozen}", "method.teacher is frozen, but no term of method.weights uses it"),
         ("{teacher: frozen, weights: {teacher: 1}}", "method.weights.teacher"),
         ("{name: kd, teacher: joint}", "method.teacher is joint, but method.weights.teacher is 0"),
-        ("{name: kd, teacher: none}", "method.weights.soft needs a teacher"),
+        ("{name: kd, teacher: none}", "method.weights.soft is above 0, but the term needs a teacher"),
     ]);
 }
 
@@ -127,20 +130,20 @@ fn stages_that_cannot_be_used_are_refused_by_name() {
     assert_refused(&[
         (
             "{weights: {hard: 1}, stages: [{share: 1, weights: {hard: 1}}]}",
-            "method.weights and method.stages are both given",
+            "method.weights is given, but method.stages is given too",
         ),
         ("{stages: []}", "method.stages is empty"),
         (&format!("{{stages: [{{share: 0, {hard}}}]}}"), "method.stages[0].share is 0, expected a number above 0"),
         (&format!("{{stages: [{{share: 1, {hard}}}, {{share: .inf, {hard}}}]}}"), "method.stages[1].share is inf"),
-        ("{stages: [{share: 1, weights: {hard: 0}}]}", "method.stages[0].weights leaves no term"),
+        ("{stages: [{share: 1, weights: {hard: 0}}]}", "method.stages[0].weights is 0 for every term"),
         ("{stages: [{share: 1, weights: {hard: -2}}]}", "method.stages[0].weights.hard is -2"),
         (
             "{teacher: joint, stages: [{share: 1, weights: {teacher: 1}}, {share: 1, weights: {soft: 1}}]}",
-            "method.stages has a stage without `teacher`, but method.teacher is joint",
+            "method.teacher is joint, but a stage of method.stages has no term `teacher`",
         ),
         (
             "{name: tinybert, weights: {hard: 1}}",
-            "method.weights.hard is given, but tinybert has no such term and several stages; expected method.stages",
+            "method.weights.hard is given, but tinybert has several stages and none with this term; set method.stages",
         ),
     ]);
 }
@@ -171,7 +174,7 @@ fn a_weight_changes_the_stage_that_has_its_term() {
     assert_eq!(first.terms[1].weight, Course::Constant(2.0));
     assert_eq!(second.terms[0].weight, Course::Constant(3.0));
     let refused = parse("{name: tinybert, weights: {soft: 0}}").unwrap_err();
-    assert!(refused.contains("leaves no term"), "a stage with nothing to learn: {refused}");
+    assert!(refused.contains("is 0 for every term"), "a stage with nothing to learn: {refused}");
 }
 
 #[test]

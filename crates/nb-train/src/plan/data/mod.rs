@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use nb_data::batch::MIN_TOKENS;
 use nb_data::read::Field;
 
-use crate::config::{ClickedBeforeChoice, DataConfig, DataFormat, NewsField, RunConfig, TaskChoice};
+use crate::config::{ClickedBeforeChoice, ConfigError, DataConfig, DataFormat, NewsField, RunConfig, TaskChoice};
 pub use recommend::{ClickLog, RecommendPlan, click_log};
 pub use retrieve::{QueryLog, RetrievePlan};
 pub use topic::TopicPlan;
@@ -61,13 +61,15 @@ pub enum Dev<T> {
 pub(super) fn data(config: &mut RunConfig) -> Result<DataPlan> {
     let (data, reader) = (&config.data, &config.reader);
     if data.max_tokens < MIN_TOKENS {
-        bail!("data.max_tokens is {}, expected at least {MIN_TOKENS}: [CLS], a token and [SEP]", data.max_tokens);
+        let expected = format!("at least {MIN_TOKENS}: [CLS], a token and [SEP]");
+        bail!(ConfigError::expected("data.max_tokens", data.max_tokens, expected));
     }
     if !(0.0..=1.0).contains(&data.allow_unusable) {
-        bail!("data.allow_unusable is {}, expected a share from 0 to 1", data.allow_unusable);
+        bail!(ConfigError::expected("data.allow_unusable", data.allow_unusable, "a share from 0 to 1"));
     }
-    if reader.self_attention.is_some() && config.task != TaskChoice::Recommend {
-        bail!("reader.self_attention is given, but only task: recommend has readers");
+    if let (Some(heads), TaskChoice::Topic | TaskChoice::Retrieve) = (reader.self_attention, config.task) {
+        let why = "only task: recommend has readers";
+        bail!(ConfigError::conflict("reader.self_attention", heads, why).and("task"));
     }
     let (task, texts) = match config.task {
         TaskChoice::Topic => topic::plan(data)?,
@@ -126,27 +128,30 @@ fn dev<T>(config: &DataConfig, given: impl FnOnce(&Path) -> Result<T>) -> Result
         (None, fraction) => {
             let fraction = fraction.unwrap_or(0.1);
             if !(fraction > 0.0 && fraction < 1.0) {
-                bail!("data.dev_fraction is {fraction}, expected a share between 0 and 1");
+                bail!(ConfigError::expected("data.dev_fraction", fraction, "a share between 0 and 1"));
             }
             Ok(Dev::Fraction(fraction))
         }
-        (Some(_), Some(_)) => bail!("data.dev and data.dev_fraction are both given, expected one of them"),
+        (Some(path), Some(_)) => {
+            let why = "data.dev_fraction is given too; remove one of them";
+            bail!(ConfigError::conflict("data.dev", path.display(), why).and("data.dev_fraction"))
+        }
     }
 }
 
 /// Refuses keys that the task or its format has no use for.
-fn refuse(given: &[(&str, bool)], why: &str) -> Result<()> {
+fn refuse(given: &[(&str, bool)], why: &str) -> Result<(), ConfigError> {
     match given.iter().find(|(_, is)| *is) {
-        Some((key, _)) => bail!("data.{key} is given, but {why}"),
+        Some((key, _)) => Err(ConfigError::conflict(format!("data.{key}"), "given", why)),
         None => Ok(()),
     }
 }
 
-fn is_file(key: &str, path: &Path) -> Result<()> {
-    if !path.is_file() {
-        bail!("{key} is {}, but there is no such file", path.display());
+fn is_file(key: &str, path: &Path) -> Result<(), ConfigError> {
+    match path.is_file() {
+        true => Ok(()),
+        false => Err(ConfigError::conflict(key, path.display(), "there is no such file")),
     }
-    Ok(())
 }
 
 /// The parts of the news that are read.

@@ -7,7 +7,7 @@ use nb_data::behaviors::{BehaviorSource, ClickRule, ClickedBefore};
 use nb_data::read::{Format, LabelRule, Source};
 
 use super::{Dev, MOST_NEGATIVES, TaskPlan, dev, fields, is_file, news_fields, refuse};
-use crate::config::{ClickedBeforeChoice, DataConfig, DataFormat};
+use crate::config::{ClickedBeforeChoice, ConfigError, DataConfig, DataFormat};
 
 /// MIND's names in a folder.
 const NEWS: &str = "news.tsv";
@@ -50,7 +50,8 @@ pub struct ClickLog {
 /// The plan, and how many texts a news has.
 pub(super) fn plan(config: &DataConfig, self_attention: Option<i64>) -> Result<(TaskPlan, usize)> {
     if config.format != DataFormat::Mind {
-        bail!("data.format is {}, but task: recommend reads mind", config.format.name());
+        let why = "task: recommend reads mind";
+        bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
     }
     refuse(
         &[
@@ -63,13 +64,13 @@ pub(super) fn plan(config: &DataConfig, self_attention: Option<i64>) -> Result<(
     )?;
     let (history, negatives) = (config.history.unwrap_or(HISTORY), config.negatives.unwrap_or(NEGATIVES));
     if history == 0 {
-        bail!("data.history is 0, expected at least 1");
+        bail!(ConfigError::expected("data.history", 0, "at least 1"));
     }
     if !(1..=MOST_NEGATIVES).contains(&negatives) {
-        bail!("data.negatives is {negatives}, expected 1 to {MOST_NEGATIVES}");
+        bail!(ConfigError::expected("data.negatives", negatives, format!("1 to {MOST_NEGATIVES}")));
     }
     if let Some(heads) = self_attention.filter(|heads| *heads < 1) {
-        bail!("reader.self_attention is {heads}, expected a number of heads");
+        bail!(ConfigError::expected("reader.self_attention", heads, "a number of heads of at least 1"));
     }
     let news = |path| Source {
         path,
@@ -113,11 +114,12 @@ pub fn click_log(key: &str, path: &Path) -> Result<(PathBuf, PathBuf)> {
     let news = behaviors.with_file_name(NEWS);
     for file in [&behaviors, &news] {
         if !file.is_file() {
-            let (path, file) = (path.display(), file.display());
-            bail!(
-                "{key} is {path}, but there is no {file}; expected a folder with {NEWS} and {BEHAVIORS}, or a file of \
-                 impressions beside its {NEWS}"
+            let why = format!(
+                "there is no {}; expected a folder with {NEWS} and {BEHAVIORS}, or a file of impressions beside its \
+                 {NEWS}",
+                file.display()
             );
+            bail!(ConfigError::conflict(key, path.display(), why));
         }
     }
     Ok((news, behaviors))

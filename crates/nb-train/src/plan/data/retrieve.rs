@@ -7,7 +7,7 @@ use nb_data::beir::{Folder, Split};
 use nb_data::read::{Field, Format, LabelRule, Source};
 
 use super::{Dev, MOST_NEGATIVES, TaskPlan, dev, fields, is_file, news_fields, refuse};
-use crate::config::{DataConfig, DataFormat};
+use crate::config::{ConfigError, DataConfig, DataFormat};
 
 /// The files of retrieval.
 #[derive(Debug, Clone)]
@@ -52,12 +52,12 @@ impl QueryLog {
             allowed_unusable: allowed,
         };
         if let Some(missing) = [&log.corpus.path, &log.queries.path, &log.qrels].into_iter().find(|p| !p.is_file()) {
-            bail!(
-                "{key} is {}, but there is no {}; expected a folder with corpus.jsonl, queries.jsonl and qrels/{}.tsv",
-                folder.display(),
+            let why = format!(
+                "there is no {}; expected a folder with corpus.jsonl, queries.jsonl and qrels/{}.tsv",
                 missing.display(),
                 split.name()
             );
+            bail!(ConfigError::conflict(key, folder.display(), why));
         }
         Ok(log)
     }
@@ -66,7 +66,8 @@ impl QueryLog {
 /// The plan, and how many texts a news has.
 pub(super) fn plan(config: &DataConfig) -> Result<(TaskPlan, usize)> {
     if config.format != DataFormat::Beir {
-        bail!("data.format is {}, but task: retrieve reads beir", config.format.name());
+        let why = "task: retrieve reads beir";
+        bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
     }
     refuse(
         &[
@@ -94,7 +95,7 @@ pub(super) fn plan(config: &DataConfig) -> Result<(TaskPlan, usize)> {
     let unlabelled = config.unlabelled.clone().map(|path| Source { path, ..train.corpus.clone() });
     let negatives = config.negatives.unwrap_or(0);
     if negatives > MOST_NEGATIVES {
-        bail!("data.negatives is {negatives}, expected 0 to {MOST_NEGATIVES}");
+        bail!(ConfigError::expected("data.negatives", negatives, format!("0 to {MOST_NEGATIVES}")));
     }
     let plan = RetrievePlan { train, dev, test, unlabelled, negatives };
     Ok((TaskPlan::Retrieve(plan), news_fields(config).len()))

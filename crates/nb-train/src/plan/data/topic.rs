@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nb_data::read::{CsvLayout, Format, Header, LabelRule, Source};
 
 use super::{Dev, TaskPlan, dev, fields, is_file, refuse};
-use crate::config::{DataConfig, DataFormat, UnknownLabels};
+use crate::config::{ConfigError, DataConfig, DataFormat, UnknownLabels};
 
 /// The files of topic classification.
 #[derive(Debug, Clone)]
@@ -76,10 +76,11 @@ fn format(config: &DataConfig) -> Result<Format> {
         DataFormat::Csv | DataFormat::Tsv => {
             refuse(&[("fields", config.fields.is_some())], "it is for MIND; csv and tsv take data.columns")?;
             let Some(columns) = &config.columns else {
-                bail!("data.columns is missing, expected e.g. {{label: 0, text: [1, 2]}}")
+                bail!(ConfigError::expected("data.columns", "missing", "for example {label: 0, text: [1, 2]}"))
             };
             if !(1..=2).contains(&columns.text.len()) {
-                bail!("data.columns.text names {} columns, expected one or two", columns.text.len());
+                let found = format!("a list of {} columns", columns.text.len());
+                bail!(ConfigError::expected("data.columns.text", found, "one or two"));
             }
             Ok(Format::Csv(CsvLayout {
                 label: Some((&columns.label).into()),
@@ -89,7 +90,10 @@ fn format(config: &DataConfig) -> Result<Format> {
                 quoting: config.quoting.unwrap_or_default().into(),
             }))
         }
-        DataFormat::Beir => bail!("data.format is beir, but task: topic reads mind, csv or tsv"),
+        DataFormat::Beir => {
+            let why = "task: topic reads mind, csv or tsv";
+            bail!(ConfigError::conflict("data.format", "beir", why).and("task"))
+        }
     }
 }
 
