@@ -6,7 +6,7 @@ use nb_data::random::Stream;
 use nb_dist::ProcessGroup;
 use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Packed, Precision};
 use nb_share::{Shared, Sharing};
-use nb_train::method::{Course, Method, Share, presets};
+use nb_train::method::{Ramp, Method, Share, presets};
 use nb_train::model::{Model, Models};
 use nb_train::optim::AdamW;
 use nb_train::step::schedule::Moment;
@@ -161,7 +161,7 @@ pub(crate) fn preset(name: &str) -> Method {
 /// NewsBERT as the paper has it: the plain sum of all its terms.
 pub(crate) fn plain_newsbert() -> Method {
     let mut method = preset("newsbert");
-    method.stages[0].terms.iter_mut().for_each(|term| term.weight = Course::Constant(1.0));
+    method.stages[0].terms.iter_mut().for_each(|term| term.weight = Ramp::Constant(1.0));
     method
 }
 

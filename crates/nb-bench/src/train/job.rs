@@ -48,7 +48,7 @@ pub(super) fn job<K: Exported>(plan: &Plan, task: &K, batches: &[K::Batch]) -> R
     let ModelSource::Folder(folder) = &plan.teacher else { bail!("a peer needs a teacher that is a folder") };
     let folder = std::path::absolute(folder).context("the teacher's folder")?;
     let (method, train) = (&plan.method, &plan.train);
-    let Temperature::Course(temperature) = method.temperature else { bail!("a temperature by row") };
+    let Temperature::Ramp(temperature) = method.temperature else { bail!("a temperature by row") };
     let [stage] = method.stages.as_slice() else { bail!("a method of several stages") };
     let optimiser = AdamW::new(plan.train.weight_decay);
     Ok(json!({

@@ -1,4 +1,4 @@
-//! What the user typed for a comparison.
+//! The configuration of a comparison as somebody typed it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,55 +12,56 @@ use crate::config::{Override, anchor_paths, load, stem};
 /// Settings by dotted key.
 pub type Settings = BTreeMap<String, Value>;
 
-/// A comparison, as its file says it.
+/// The configuration of a comparison.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompareConfig {
-    /// Its name; the file's name if absent.
+    /// Name of the comparison; by default the name of the file.
     pub name: Option<String>,
-    /// Its folder; `runs/<name>` if absent.
+    /// Folder of the comparison; by default `runs/<name>`.
     pub output: Option<PathBuf>,
-    /// What all runs have in common: the configuration of a run without `method`.
+    /// Configuration that all runs have in common, without `method`, `name`, `output`, `seed` and `student.layers`.
     pub run: Value,
-    /// Student depths.
+    /// Numbers of student layers.
     pub depths: Vec<usize>,
-    /// Seeds; one run for each.
+    /// Seeds, one run for each.
     pub seeds: Vec<u64>,
-    /// Label of the entries that the others are tested against; `finetune` if absent.
+    /// Label of the entries that the others are tested against; `finetune` by default.
     pub baseline: Option<String>,
-    /// The teacher that frozen methods share, and that students are measured by.
+    /// Teacher that methods with a frozen teacher share, and that students are compared with.
     #[serde(default)]
     pub teacher: TeacherEntryConfig,
-    /// What is compared.
+    /// Methods to compare.
     pub methods: Vec<EntryConfig>,
 }
 
-/// How the shared teacher is trained.
+/// Training of the shared teacher.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TeacherEntryConfig {
     /// Settings beside those of `run`.
     pub set: Settings,
-    /// Settings of which the best are taken.
+    /// Candidate settings, the best of which are used.
     pub tries: Vec<Settings>,
 }
 
-/// A method that is compared.
+/// Method to compare.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EntryConfig {
-    /// A preset.
+    /// Preset.
     pub method: String,
-    /// What it is called; the preset's name if absent.
+    /// Label in the table; the preset's name by default.
     pub label: Option<String>,
-    /// Other depths than the comparison's.
+    /// Numbers of student layers, in place of the comparison's.
     pub depths: Option<Vec<usize>>,
-    /// Other seeds than the comparison's.
+    /// Seeds, in place of the comparison's.
     pub seeds: Option<Vec<u64>>,
     /// Settings beside those of `run`.
     #[serde(default)]
     pub set: Settings,
-    /// Settings of which the best are taken, by the primary metric on the development rows, with the first seed.
+    /// Candidate settings, the best of which are used: by the primary metric on the development rows, with the first
+    /// seed.
     #[serde(default)]
     pub tries: Vec<Settings>,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::KeyPath;
+use super::key::KeyPath;
 
 /// A value of the configuration that cannot be used: its key, the value found, and the reason.
 ///

@@ -11,7 +11,9 @@ use anyhow::Error;
 use saphyr_parser::{Event, Parser};
 use serde_yaml::Value;
 
-use super::{ConfigError, KeyPath, Override};
+use super::error::ConfigError;
+use super::key::KeyPath;
+use super::read::Override;
 
 /// Adds the place of a problem in front of it: `my.yaml:12` if the file has one of its keys there, `--set method.beta` if
 /// an override set it. The first of its keys that somebody typed counts; if nobody typed any, the nearest key above the

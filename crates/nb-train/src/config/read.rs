@@ -1,4 +1,4 @@
-//! From a YAML file and `--set key=value` to a [`RunConfig`].
+//! Reading a YAML file and `--set key=value` into a [`RunConfig`].
 //!
 //! Relative paths count from the file for what the file says, and from the caller's folder for `--set`.
 
@@ -9,8 +9,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 
-use super::choices::anchor;
-use super::{KeyPath, RunConfig};
+use super::key::KeyPath;
+use super::run::RunConfig;
 
 /// Keys whose values are paths, or lists of paths.
 const PATHS: [&str; 9] = [
@@ -24,8 +24,9 @@ const PATHS: [&str; 9] = [
     "teacher.checkpoint",
     "teacher.trained",
 ];
-/// The key whose value is a path unless it is one of these words.
-const INIT: (&str, [&str; 3]) = ("student.init", ["first", "spaced", "random"]);
+/// The key whose value is a path unless it is one of [`INIT_WORDS`].
+const INIT: &str = "student.init";
+const INIT_WORDS: [&str; 3] = ["first", "spaced", "random"];
 
 /// One `--set key=value`: a dotted key and a YAML value.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,19 +137,20 @@ fn is_path(key: &str, value: &Value) -> bool {
     let Some(text) = value.as_str() else {
         return false;
     };
-    (PATHS.contains(&key) || key == INIT.0 && !INIT.1.contains(&text)) && !text.starts_with("hf:")
+    (PATHS.contains(&key) || key == INIT && !INIT_WORDS.contains(&text)) && !text.starts_with("hf:")
 }
 
 /// Makes relative paths count from `folder`.
 pub(crate) fn anchor_paths(tree: &mut Value, folder: &Path) {
-    for key in PATHS.into_iter().chain([INIT.0]) {
+    for key in PATHS.into_iter().chain([INIT]) {
         let found = find(tree, key);
         let paths = match found {
             Some(Value::Sequence(several)) => several.iter_mut().collect(),
             one => Vec::from_iter(one),
         };
         for path in paths.into_iter().filter(|path| is_path(key, path)) {
-            *path = Value::String(anchor(folder, path.as_str().unwrap_or_default()));
+            let absolute = folder.join(path.as_str().unwrap_or_default());
+            *path = Value::String(absolute.to_string_lossy().into_owned());
         }
     }
 }

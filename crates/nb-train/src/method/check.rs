@@ -1,7 +1,8 @@
 //! Checks that the parts of a method go together.
 
-use super::{Method, TeacherRole, TermKind};
-use crate::config::{ConfigError, KeyPath};
+use super::definition::Method;
+use super::parts::TeacherRole;
+use crate::config::{ConfigError, KeyPath, TermKind};
 
 impl Method {
     /// Checks that the parts go together.

@@ -163,7 +163,7 @@ pub fn trained_by_first<K: Task>(
 /// Top layers for an encoder that shares them with no other.
 fn own_top<K: Task>(bert: &Bert, plan: &Plan, task: &K) -> K::Top {
     let hidden = bert.config().hidden_size;
-    task.tops(Widths { teacher: hidden, student: hidden }, Share::NOTHING, 0, plan.device).teacher
+    task.tops(Widths { teacher: hidden, student: hidden }, Share::NONE, 0, plan.device).teacher
 }
 
 /// The outputs of frozen teachers that a method looks at, if all of them can be kept. Attention scores cannot: they are as
@@ -176,7 +176,7 @@ pub fn outputs(method: &Method, teacher: &BertConfig, student_layers: usize) -> 
     let mut outputs: Vec<Output> =
         method.teacher_states(layers, student_layers).into_iter().map(Output::State).collect();
     if method.any(|kind| kind == TermKind::Patience) {
-        let firsts = (1..student_layers).map(|j| method.patience.teacher_state(j, layers, student_layers));
+        let firsts = (1..student_layers).map(|j| method.pkd_layers.teacher_state(j, layers, student_layers));
         outputs.extend(firsts.map(Output::First));
     }
     if method.any(TermKind::needs_outputs) {
@@ -212,7 +212,7 @@ pub fn kept_outputs<K: Task>(plan: &Plan, task: &K) -> Option<(Vec<Output>, Kind
     }
     let outputs = outputs(&plan.method, &plan.teacher_config, plan.student_layers)?;
     let bytes = |kind| teacher_cache::bytes(&outputs, &task.stores(), plan.teacher_config.hidden_size, kind);
-    let kind = plan.keep_outputs.kind(plan.train.epochs, bytes)?;
+    let kind = plan.cache_policy.kind(plan.train.epochs, bytes)?;
     tracing::info!(
         "keeping the teacher's outputs ({}) in {}",
         teacher_cache::readable(bytes(kind)),

@@ -1,4 +1,4 @@
-//! The two models of a plan: where their weights come from, their shapes, and whether they fit the method.
+//! The two models of a plan: the sources of their weights, their shapes, and the checks that they fit the method.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +6,12 @@ use anyhow::{Context, Result, bail};
 use nb_model::{BertConfig, CONFIG_FILE, Checkpoint};
 use nb_share::{Init, LayerMap};
 
-use super::{DataPlan, TaskPlan};
+use super::data::DataPlan;
 use crate::config::{ConfigError, KeyPath, RunConfig, StudentConfig, StudentInit, TeacherConfig};
 use crate::method::{Method, TeacherRole, TermKind};
 use crate::model::saved_folder::Description;
 
-/// Where a model comes from.
+/// Source of a model.
 #[derive(Debug, Clone)]
 pub enum ModelSource {
     /// A Hugging Face folder.
@@ -24,7 +24,7 @@ pub enum ModelSource {
 }
 
 impl ModelSource {
-    /// The folder of the tokenizer.
+    /// Returns the folder of the tokenizer.
     pub fn tokenizer(&self) -> &Path {
         match self {
             Self::Folder(folder) => folder,
@@ -33,14 +33,14 @@ impl ModelSource {
     }
 }
 
-/// What the student starts from.
+/// Source of the student's initial weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StudentStart {
     /// The teacher's embeddings and some of its layers.
     Teacher(Init),
     /// Random weights.
     Random,
-    /// A folder of its own.
+    /// A model folder.
     Checkpoint(PathBuf),
 }
 
@@ -54,51 +54,57 @@ pub(super) struct ModelsPlan {
     pub(super) student_start: StudentStart,
 }
 
-/// Checks the configuration's `teacher` and `student` against the method.
-///
-/// # Errors
-/// With the key, what stands there and what was expected.
-pub(super) fn models(config: &RunConfig, method: &Method, data: &DataPlan) -> Result<ModelsPlan> {
-    let (teacher, source_config) = source(&config.teacher)?;
-    let mut trained = config.teacher.trained.clone().unwrap_or_default();
-    if let (true, ModelSource::Folder(folder), TeacherRole::Frozen) = (trained.is_empty(), &teacher, method.teacher)
-        && Description::read(folder)?.is_some_and(|own| own.task == task_name(data))
-    {
-        trained.push(folder.clone()); // it is one already
+impl ModelsPlan {
+    /// Checks the configuration's `teacher` and `student` against the method.
+    ///
+    /// # Errors
+    /// If a value cannot be used, or a model that a key names cannot be read.
+    pub(super) fn new(config: &RunConfig, method: &Method, data: &DataPlan) -> Result<Self> {
+        let (teacher, source_config) = source(&config.teacher)?;
+        let trained = trained(&config.teacher, &teacher, method, data)?;
+        let teacher_config = match (trained.first(), method.teacher) {
+            (Some(folder), TeacherRole::Frozen) => shape("teacher.trained", folder)?,
+            _ => source_config.clone(),
+        };
+        let student_start = start(&config.student.init)?;
+        let student_config = student_shape(&config.student, &source_config)?;
+        if method.has_student() {
+            check_start(&config.student, &student_start, &student_config, &source_config)?;
+            check_pair(method, &student_config, &teacher_config)?;
+        }
+        Ok(Self { teacher, source_config, trained, teacher_config, student_config, student_start })
     }
-    if !trained.is_empty() && method.teacher == TeacherRole::Joint {
+}
+
+/// The folders of teachers that are already trained for the task: those given, or the checkpoint if it is one.
+fn trained(config: &TeacherConfig, source: &ModelSource, method: &Method, data: &DataPlan) -> Result<Vec<PathBuf>> {
+    let given = config.trained.clone().unwrap_or_default();
+    if !given.is_empty() && method.teacher == TeacherRole::Joint {
         let why = "method.teacher is joint, which trains teacher.checkpoint";
         bail!(ConfigError::conflict("teacher.trained", "given", why).and("method.teacher"));
     }
-    let teacher_config = match (trained.first(), method.teacher) {
-        (Some(folder), TeacherRole::Frozen) => {
-            BertConfig::read(&folder.join(CONFIG_FILE)).context(KeyPath::from("teacher.trained"))?
+    match source {
+        ModelSource::Folder(folder)
+            if given.is_empty()
+                && method.teacher == TeacherRole::Frozen
+                && Description::read(folder)?.is_some_and(|description| description.task == data.task.name()) =>
+        {
+            Ok(vec![folder.clone()])
         }
-        _ => source_config.clone(),
-    };
-    let student_start = start(&config.student.init)?;
-    let student_config = shape(&config.student, &source_config)?;
-    if method.has_student() {
-        check_start(&config.student, &student_start, &student_config, &source_config)?;
-        check_pair(method, &student_config, &teacher_config)?;
+        _ => Ok(given),
     }
-    Ok(ModelsPlan { teacher, source_config, trained, teacher_config, student_config, student_start })
 }
 
-fn task_name(data: &DataPlan) -> &'static str {
-    match data.task {
-        TaskPlan::Topic(_) => "topic",
-        TaskPlan::Recommend(_) => "recommend",
-        TaskPlan::Retrieve(_) => "retrieve",
-    }
+/// The shape of the model in a folder that a key names.
+fn shape(key: &str, folder: &Path) -> Result<BertConfig> {
+    BertConfig::read(&folder.join(CONFIG_FILE)).with_context(|| KeyPath::from(key))
 }
 
 fn source(config: &TeacherConfig) -> Result<(ModelSource, BertConfig)> {
     match (&config.checkpoint, &config.random) {
         (Some(name), None) => {
             let folder = checkpoint("teacher.checkpoint", name)?;
-            let key = || KeyPath::from("teacher.checkpoint");
-            let shape = BertConfig::read(&folder.join(CONFIG_FILE)).with_context(key)?;
+            let shape = shape("teacher.checkpoint", &folder)?;
             Ok((ModelSource::Folder(folder), shape))
         }
         (None, Some(random)) => {
@@ -132,8 +138,8 @@ fn checkpoint(key: &str, name: &str) -> Result<PathBuf> {
     checkpoint.resolve().with_context(|| KeyPath::from(key))
 }
 
-/// The student's shape: the teacher's, but for its depth and what the configuration says.
-fn shape(config: &StudentConfig, source: &BertConfig) -> Result<BertConfig> {
+/// The student's shape: the teacher's, with the number of layers and the sizes that the configuration gives.
+fn student_shape(config: &StudentConfig, source: &BertConfig) -> Result<BertConfig> {
     let mut shape = source.with_layers(config.layers as i64);
     shape.hidden_size = config.hidden.unwrap_or(shape.hidden_size);
     shape.num_attention_heads = config.heads.unwrap_or(shape.num_attention_heads);
@@ -145,51 +151,59 @@ fn shape(config: &StudentConfig, source: &BertConfig) -> Result<BertConfig> {
     Ok(shape)
 }
 
-/// A student that starts from the teacher's layers cannot be deeper or of another width; one of its own must be what the
-/// configuration says, with the teacher's vocabulary, since the tokenizer is the teacher's.
-fn check_start(config: &StudentConfig, start: &StudentStart, own: &BertConfig, source: &BertConfig) -> Result<()> {
-    const MOST_LAYERS: usize = 1024;
-    let l = source.num_hidden_layers as usize;
-    let most = if matches!(start, StudentStart::Teacher(_)) { l } else { MOST_LAYERS };
+/// Checks the student's shape against its initial weights.
+fn check_start(config: &StudentConfig, start: &StudentStart, student: &BertConfig, source: &BertConfig) -> Result<()> {
+    const MAX_LAYERS: usize = 1024;
+    let most = match start {
+        StudentStart::Teacher(_) => source.num_hidden_layers as usize,
+        StudentStart::Random | StudentStart::Checkpoint(_) => MAX_LAYERS,
+    };
     if !(1..=most).contains(&config.layers) {
         bail!(ConfigError::expected("student.layers", config.layers, format!("1 to {most}")));
     }
     match start {
-        StudentStart::Teacher(_) => {
-            for (key, given, teachers) in [
-                ("hidden", config.hidden, source.hidden_size),
-                ("heads", config.heads, source.num_attention_heads),
-                ("intermediate", config.intermediate, source.intermediate_size),
-            ] {
-                if let Some(given) = given.filter(|&given| given != teachers) {
-                    let why = format!(
-                        "a student that starts from the teacher's layers has its {teachers}; expected student.init: \
-                         random or a checkpoint"
-                    );
-                    bail!(ConfigError::conflict(format!("student.{key}"), given, why).and("student.init"));
-                }
-            }
+        StudentStart::Teacher(_) => Ok(check_teachers_layers(config, source)?),
+        StudentStart::Random => Ok(()),
+        StudentStart::Checkpoint(folder) => check_checkpoint(config, folder, student),
+    }
+}
+
+/// Checks that a student that starts from the teacher's layers has their sizes.
+fn check_teachers_layers(config: &StudentConfig, source: &BertConfig) -> Result<(), ConfigError> {
+    let check = |key: &str, given: Option<i64>, teachers: i64| match given.filter(|&given| given != teachers) {
+        Some(given) => {
+            let why = format!(
+                "a student that starts from the teacher's layers has its {teachers}; expected student.init: random or a \
+                 checkpoint"
+            );
+            Err(ConfigError::conflict(key, given, why).and("student.init"))
         }
-        StudentStart::Random => {}
-        StudentStart::Checkpoint(folder) => {
-            let found = BertConfig::read(&folder.join(CONFIG_FILE)).context(KeyPath::from("student.init"))?;
-            if found.num_hidden_layers as usize != config.layers {
-                let why = format!("{} has {} layers", folder.display(), found.num_hidden_layers);
-                bail!(ConfigError::conflict("student.layers", config.layers, why).and("student.init"));
-            }
-            if let Some((key, found, expected)) = found.differing_key(own) {
-                let why = format!(
-                    "its {key} is {found}, expected {expected}: the teacher's, or the one that student.hidden, heads and \
-                     intermediate give"
-                );
-                bail!(ConfigError::conflict("student.init", folder.display(), why));
-            }
-        }
+        None => Ok(()),
+    };
+    check("student.hidden", config.hidden, source.hidden_size)?;
+    check("student.heads", config.heads, source.num_attention_heads)?;
+    check("student.intermediate", config.intermediate, source.intermediate_size)
+}
+
+/// Checks that a checkpoint has the shape that the configuration gives, and the teacher's vocabulary, since the tokenizer is
+/// the teacher's.
+fn check_checkpoint(config: &StudentConfig, folder: &Path, student: &BertConfig) -> Result<()> {
+    let found = shape("student.init", folder)?;
+    if found.num_hidden_layers as usize != config.layers {
+        let why = format!("{} has {} layers", folder.display(), found.num_hidden_layers);
+        bail!(ConfigError::conflict("student.layers", config.layers, why).and("student.init"));
+    }
+    if let Some((key, found, expected)) = found.differing_key(student) {
+        let why = format!(
+            "its {key} is {found}, expected {expected}: the teacher's, or the one that student.hidden, heads and \
+             intermediate give"
+        );
+        bail!(ConfigError::conflict("student.init", folder.display(), why));
     }
     Ok(())
 }
 
-/// Teacher and student must fit what the method compares, blends and shares.
+/// Checks that teacher and student fit what the method compares, blends and shares.
 fn check_pair(method: &Method, student: &BertConfig, teacher: &BertConfig) -> Result<()> {
     let (l, n) = (teacher.num_hidden_layers as usize, student.num_hidden_layers as usize);
     if method.needs_layer_map() {
@@ -203,7 +217,7 @@ fn check_pair(method: &Method, student: &BertConfig, teacher: &BertConfig) -> Re
     Ok(())
 }
 
-/// A size that teacher and student must have in common, since a part of the method needs it.
+/// A size that a part of the method needs to be equal in teacher and student.
 struct EqualSize {
     /// The part of the method.
     key: &'static str,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use nb_train::compare::{Compared, Comparing, compare};
+use nb_train::compare::{CompareOutcome, ComparePlan, RunState, RunStatus, compare};
 use nb_train::config::Override;
 use nb_train::run::set_threads;
 
@@ -30,22 +30,27 @@ pub(crate) struct Compare {
 impl Compare {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let signals = Signals::listen()?;
-        let comparing = Comparing::new(&self.config, &self.sets)?;
+        let plan = ComparePlan::read(&self.config, &self.sets)?;
         if self.dry_run {
-            for (name, state) in comparing.specs()? {
+            for RunStatus { name, state } in plan.statuses()? {
+                let state = match state {
+                    RunState::Done => "done",
+                    RunState::Pending => "to run",
+                    RunState::AfterTrials => "after tries",
+                };
                 say!("{state:<11}  {name}");
             }
             return Ok(ExitCode::SUCCESS);
         }
-        set_threads(comparing.threads)?;
-        match compare(&comparing, signals.stop())? {
-            Compared::Finished(comparison, folder) => {
+        set_threads(plan.threads)?;
+        match compare(&plan, signals.stop())? {
+            CompareOutcome::Finished { comparison, folder } => {
                 say!("{}", comparison.text().trim_end());
                 say!("table    {}", folder.join("compare.csv").display());
                 say!("report   {}", folder.join("report.html").display());
                 Ok(ExitCode::SUCCESS)
             }
-            Compared::Interrupted => Ok(signals.exit_code()),
+            CompareOutcome::Interrupted => Ok(signals.exit_code()),
         }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use nb_dist::{ProcessGroup, World};
 use nb_train::config::Override;
-use nb_train::plan::read_shared_plan;
+use nb_train::plan::{LocalProcess, read_plan};
 use nb_train::run::{Outcome, run, set_threads};
 use nb_train::run_folder::{Accepted, Unfinished};
 
@@ -62,8 +62,11 @@ impl Train {
             );
         }
         // A configuration that cannot be used is to be said once, before there are others.
-        let local = world.as_ref().map_or((0, usize::from(self.processes)), |w| (w.local_rank, w.local_size));
-        let plan = read_shared_plan(&self.config, &self.sets, local)?;
+        let process = match &world {
+            Some(world) => LocalProcess { rank: world.local_rank, count: world.local_size },
+            None => LocalProcess { rank: 0, count: usize::from(self.processes) },
+        };
+        let plan = read_plan(&self.config, &self.sets, process)?;
         set_threads(plan.threads)?;
         let (world, mut others) = match world {
             None if self.processes > 1 => {

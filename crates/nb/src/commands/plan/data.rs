@@ -3,9 +3,9 @@
 use nb_train::config::EvalEvery;
 use nb_train::method::{Stage, TeacherRole, TermKind};
 use nb_train::model::build;
-use nb_train::model::teacher_cache::{KeepOutputs, Output, bytes, readable};
-use nb_train::plan::Plan;
-use nb_train::plan::estimate::{Estimate, Load, Rest};
+use nb_train::model::teacher_cache::{Output, bytes, readable};
+use nb_train::plan::estimate::{BatchLoad, Estimate, Workload};
+use nb_train::plan::{CachePolicy, Plan};
 use nb_train::run::setup::is_evaluation;
 use nb_train::step::schedule::Timeline;
 use nb_train::task::Task;
@@ -14,18 +14,18 @@ use tch::{Device, Kind};
 use super::page::{Page, count};
 
 /// The data, and what the first epoch makes of it; returns the largest micro-batch.
-pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> Load {
+pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> BatchLoad {
     page.head("Data");
     for (name, value) in task.describe() {
         page.line(name, value);
     }
-    let (mut tokens, mut padded, mut largest) = (0, 0, Load::default());
+    let (mut tokens, mut padded, mut largest) = (0, 0, BatchLoad::default());
     let batches = task.epoch(0);
     for rows in &batches {
         let packed = task.packed(&task.batch(0, rows));
         tokens += packed.tokens();
         padded += packed.sequences() * packed.lengths().iter().copied().max().unwrap_or(0);
-        let load = Load { tokens: packed.tokens() as u64, pairs: packed.pairs() as u64 };
+        let load = BatchLoad { tokens: packed.tokens() as u64, pairs: packed.pairs() as u64 };
         largest = if load.tokens > largest.tokens { load } else { largest };
     }
     page.line("tokens", format!("{tokens} in the first epoch"));
@@ -106,7 +106,7 @@ pub(super) fn kept<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> Option<u6
     };
     let stores = task.stores();
     let size = |outputs: &[Output], kind| bytes(outputs, &stores, plan.teacher_config.hidden_size, kind);
-    let Some(kind) = plan.keep_outputs.kind(plan.train.epochs, |kind| size(&outputs, kind)) else {
+    let Some(kind) = plan.cache_policy.kind(plan.train.epochs, |kind| size(&outputs, kind)) else {
         page.line("kept", format!("nothing of the teacher: {}", why_not(plan, size(&outputs, Kind::BFloat16))));
         return None;
     };
@@ -126,8 +126,8 @@ pub(super) fn kept<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> Option<u6
 }
 
 fn why_not(plan: &Plan, least: u64) -> String {
-    match plan.keep_outputs {
-        KeepOutputs::No => "teacher.outputs is compute".to_owned(),
+    match plan.cache_policy {
+        CachePolicy::Never => "teacher.outputs is compute".to_owned(),
         _ if plan.train.epochs < 2 => "in one epoch they are used once".to_owned(),
         _ => format!("{} is a lot of disk; teacher.outputs: bf16 keeps them all the same", readable(least)),
     }
@@ -142,11 +142,11 @@ fn named(output: Output) -> String {
 }
 
 /// The estimated peak and its parts.
-pub(super) fn memory(page: &mut Page, plan: &Plan, rest: &Rest) {
-    let estimate = Estimate::new(plan, rest);
+pub(super) fn memory(page: &mut Page, plan: &Plan, work: &Workload) {
+    let estimate = Estimate::new(plan, work);
     let at = if plan.device == Device::Cpu { "" } else { ", beside what CUDA itself takes" };
     page.line("memory", format!("about {} at its peak{at}", readable(estimate.total())));
-    for (name, bytes) in estimate.parts {
-        page.line("", format!("{:>9}  {name}", readable(bytes)));
+    for part in estimate.parts {
+        page.line("", format!("{:>9}  {}", readable(part.bytes), part.name));
     }
 }

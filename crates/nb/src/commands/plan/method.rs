@@ -2,7 +2,7 @@
 
 use nb_loss::SoftScaling;
 use nb_model::Capture;
-use nb_train::method::{Blend, Ensemble, Method, Patience, Stage, TeacherRole, TermKind};
+use nb_train::method::{Blend, Ensemble, Method, PkdLayers, Stage, TeacherRole, TermKind};
 use nb_train::plan::Plan;
 use nb_train::step::schedule::Timeline;
 
@@ -44,9 +44,9 @@ pub(super) fn method(page: &mut Page, plan: &Plan, timeline: &Timeline) {
         page.line("blending", format!("β = {} of the teacher's gradients in {what}", method.beta));
     }
     if method.any(|kind| kind == TermKind::Patience) {
-        let strategy = match method.patience {
-            Patience::Skip => "skip: every K-th layer of the teacher",
-            Patience::Last => "last: the teacher's last layers before the topmost",
+        let strategy = match method.pkd_layers {
+            PkdLayers::Skip => "skip: every K-th layer of the teacher",
+            PkdLayers::Last => "last: the teacher's last layers before the topmost",
         };
         page.line("patience", strategy);
     }
@@ -93,7 +93,7 @@ pub(super) fn warnings(method: &Method, student_layers: usize, patience: Option<
         warnings.push("a student of 1 layer has no intermediate layer: the term patience is 0 throughout".to_owned());
     }
     if !method.any(is_soft)
-        && matches!(method.temperature, nb_train::method::Temperature::Course(course) if course.most() != 1.0)
+        && matches!(method.temperature, nb_train::method::Temperature::Ramp(ramp) if ramp.max() != 1.0)
     {
         warnings.push(format!("temperature is {}, but no term is softened by it", method.temperature));
     }

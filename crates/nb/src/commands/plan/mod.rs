@@ -12,8 +12,8 @@ use anyhow::Result;
 use clap::Args;
 use nb_model::Precision;
 use nb_train::config::Override;
-use nb_train::plan::estimate::Rest;
-use nb_train::plan::{Plan, TaskPlan, read_plan};
+use nb_train::plan::estimate::Workload;
+use nb_train::plan::{LocalProcess, Plan, TaskPlan, read_plan};
 use nb_train::run::setup::{timeline, updates};
 use nb_train::task::{Recommend, Retrieve, Task, Topic};
 
@@ -32,7 +32,7 @@ pub(crate) struct ShowPlan {
 
 impl ShowPlan {
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        let plan = read_plan(&self.config, &self.sets)?;
+        let plan = read_plan(&self.config, &self.sets, LocalProcess::ALONE)?;
         let page = match &plan.data.task {
             TaskPlan::Topic(files) => page(&plan, &Topic::open(&plan, files)?),
             TaskPlan::Recommend(files) => page(&plan, &Recommend::open(&plan, files)?),
@@ -54,8 +54,8 @@ fn page<K: Task>(plan: &Plan, task: &K) -> Result<Page> {
     method::method(&mut page, plan, &timeline);
     let largest = data::texts(&mut page, task);
     let evaluations = data::steps(&mut page, plan, &updates, &timeline);
-    let kept = data::kept(&mut page, plan, task);
-    data::memory(&mut page, plan, &Rest { top, largest, kept, has_test: task.has_test() });
+    let cached_states = data::kept(&mut page, plan, task);
+    data::memory(&mut page, plan, &Workload { top, largest, cached_states, has_test: task.has_test() });
     let own = method::warnings(&plan.method, plan.student_layers, plan.train.patience, evaluations);
     let warnings = [task.warnings(), own].concat();
     if !warnings.is_empty() {

@@ -135,7 +135,7 @@ pub(super) fn map(page: &mut Page, plan: &Plan) -> Result<()> {
             }
         }
         if has(TermKind::Patience) && i < n {
-            let from = method.patience.teacher_state(i, l, n);
+            let from = method.pkd_layers.teacher_state(i, l, n);
             says.push(format!("[CLS] of H_{i} learns from that of H_{from} of the teacher (patience)"));
         }
         if has(TermKind::Cosine) && i == n {
