@@ -9,11 +9,12 @@ use nb_share::{Shared, Sharing};
 use nb_train::method::{Ramp, Method, Share, presets};
 use nb_train::model::{Model, Models};
 use nb_train::optim::AdamW;
-use nb_train::step::schedule::Moment;
-use nb_train::step::telemetry::Watch;
+use nb_train::step::Stepper;
+use nb_train::step::context::{MicroBatch, StepContext};
+use nb_train::step::schedule::StepPosition;
+use nb_train::step::telemetry::Telemetry;
 use nb_train::step::terms::Counts;
-use nb_train::step::{Context, Stepper};
-use nb_train::task::{Layers, Objective, TopicTop, Tops};
+use nb_train::task::{HeadPair, Layers, Objective, TopicHead};
 use tch::{Device, Tensor};
 
 /// Sentences one after the other, each with a label.
@@ -73,7 +74,7 @@ pub(crate) struct Sentences {
 }
 
 impl Objective for Sentences {
-    type Top = TopicTop;
+    type Head = TopicHead;
     type Batch = Batch;
 
     fn counts(&self, batch: &Batch) -> Counts {
@@ -92,17 +93,17 @@ impl Objective for Sentences {
         Tensor::from_slice(&batch.labels)
     }
 
-    fn pooled(&self, top: &TopicTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+    fn pooled(&self, head: &TopicHead, states: &Tensor, packed: &Packed) -> Tensor {
+        head.pooling.forward(states, packed.runs())
     }
 
-    fn logits(&self, top: &TopicTop, pooled: &Tensor, _: &Batch) -> Tensor {
-        top.dense.forward(pooled)
+    fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &Batch) -> Tensor {
+        head.dense.forward(pooled)
     }
 }
 
 /// Top layers with weights from `seed`; those that are not shared start out equal.
-fn tops(hidden: i64, classes: i64, share: Share, seed: u64) -> Tops<TopicTop> {
+fn heads(hidden: i64, classes: i64, share: Share, seed: u64) -> HeadPair<TopicHead> {
     const QUERY: i64 = 12;
     let pooling = Shared::new(share.pooling, || {
         let pooling = AttentivePooling::zeros(hidden, QUERY, Device::Cpu);
@@ -118,10 +119,10 @@ fn tops(hidden: i64, classes: i64, share: Share, seed: u64) -> Tops<TopicTop> {
 }
 
 /// The top layers of both models from their parts.
-pub(crate) fn tops_of(pooling: Shared<AttentivePooling>, dense: Shared<Dense>) -> Tops<TopicTop> {
+pub(crate) fn tops_of(pooling: Shared<AttentivePooling>, dense: Shared<Dense>) -> HeadPair<TopicHead> {
     let (teacher, student) = ((pooling.teacher, dense.teacher), (pooling.student, dense.student));
-    let top = |(pooling, dense)| TopicTop { pooling, dense };
-    Tops { teacher: top(teacher), student: top(student) }
+    let head = |(pooling, dense)| TopicHead { pooling, dense };
+    HeadPair { teacher: head(teacher), student: head(student) }
 }
 
 /// Fills an arena from U(−0.3, 0.3), LayerNorm's weights around 1. A stream of its own: libtorch's generator is one for
@@ -171,16 +172,16 @@ pub(crate) fn share(sharing: Sharing) -> Share {
 }
 
 /// A teacher of the given shape, a student with half its layers and random weights of its own, and their top layers.
-pub(crate) fn pair(config: &BertConfig, precision: Precision, sharing: Sharing) -> Models<TopicTop> {
-    pair_under(config, precision, tops(config.hidden_size, CLASSES, share(sharing), 7))
+pub(crate) fn pair(config: &BertConfig, precision: Precision, sharing: Sharing) -> Models<TopicHead> {
+    pair_under(config, precision, heads(config.hidden_size, CLASSES, share(sharing), 7))
 }
 
 /// As [`pair`], with top layers that are given.
-pub(crate) fn pair_under<T>(config: &BertConfig, precision: Precision, tops: Tops<T>) -> Models<T> {
+pub(crate) fn pair_under<T>(config: &BertConfig, precision: Precision, heads: HeadPair<T>) -> Models<T> {
     let half = config.num_hidden_layers / 2;
     Models::pair(
-        Model { bert: encoder(config, precision, 5), top: tops.teacher },
-        Model { bert: encoder(&config.with_layers(half), precision, 6), top: tops.student },
+        Model { bert: encoder(config, precision, 5), head: heads.teacher },
+        Model { bert: encoder(&config.with_layers(half), precision, 6), head: heads.student },
     )
 }
 
@@ -199,15 +200,16 @@ pub(crate) fn stepper(method: Method) -> Stepper {
 }
 
 /// The first step of the first stage, at the peak rates.
-pub(crate) const FIRST: Moment = Moment { step: 0, stage: 0, own: 0, progress: 0.0, rate: 1.0 };
+pub(crate) const FIRST: StepPosition =
+    StepPosition { step: 0, stage: 0, step_in_stage: 0, progress: 0.0, lr_factor: 1.0 };
 
 /// What the micro-batches of the first step have in common, with `counts` in all of them.
-pub(crate) fn context(counts: Counts) -> Context {
-    Context { moment: FIRST, counts, watch: Watch::Terms }
+pub(crate) fn context(counts: Counts) -> StepContext {
+    StepContext { position: FIRST, counts, telemetry: Telemetry::Terms }
 }
 
 /// The terms of a batch that is a step of its own; gradients accumulate in the models.
-pub(crate) fn step<K: Objective>(stepper: &Stepper, task: &K, models: &Models<K::Top>, batch: &K::Batch) -> Vec<f64> {
+pub(crate) fn step<K: Objective>(stepper: &Stepper, task: &K, models: &Models<K::Head>, batch: &K::Batch) -> Vec<f64> {
     part(stepper, task, models, batch, task.counts(batch))
 }
 
@@ -215,11 +217,12 @@ pub(crate) fn step<K: Objective>(stepper: &Stepper, task: &K, models: &Models<K:
 pub(crate) fn part<K: Objective>(
     stepper: &Stepper,
     task: &K,
-    models: &Models<K::Top>,
+    models: &Models<K::Head>,
     batch: &K::Batch,
     counts: Counts,
 ) -> Vec<f64> {
-    numbers(&stepper.micro_batch(task, models, (batch, &task.packed(batch)), (&context(counts), 0)).terms)
+    let micro_batch = MicroBatch { batch, texts: &task.packed(batch), number: 0 };
+    numbers(&stepper.forward_backward(task, models, &micro_batch, &context(counts)).terms)
 }
 
 /// The entries of a tensor of doubles.
@@ -240,7 +243,7 @@ pub(crate) fn student<T>(models: &Models<T>) -> &Model<T> {
 /// Every gradient of a pair by name, copied. Top layers stand under `head`, those of the student if there are two.
 pub(crate) fn gradients<T: Layers>(models: &Models<T>) -> Vec<(String, Tensor)> {
     let encoders = [("teacher", teacher(models).arena()), ("student", student(models).arena())];
-    let arenas = encoders.into_iter().chain(student(models).top.arenas().into_iter().map(|arena| ("head", arena)));
+    let arenas = encoders.into_iter().chain(student(models).head.arenas().into_iter().map(|arena| ("head", arena)));
     arenas.flat_map(|(role, arena)| gradients_of(role, arena)).collect()
 }
 
@@ -254,7 +257,7 @@ pub(crate) fn gradients_of(role: &str, arena: &Arena) -> Vec<(String, Tensor)> {
 pub(crate) fn zero_gradients<T: Layers>(models: &Models<T>) {
     for (_, model) in models.named() {
         model.arena().zero_grad();
-        model.top.arenas().iter().for_each(|arena| arena.zero_grad());
+        model.head.arenas().iter().for_each(|arena| arena.zero_grad());
     }
     models.extra_arenas().iter().for_each(|arena| arena.zero_grad());
 }

@@ -11,7 +11,7 @@ use nb_data::Tokenizer;
 use nb_data::read::{Article, read};
 use nb_model::Precision;
 use nb_train::config::RunConfig;
-use nb_train::inference::{Trained, WINDOW};
+use nb_train::inference::{SavedModel, WINDOW};
 use nb_train::model::{Models, Role};
 use nb_train::plan::{Plan, TaskPlan};
 use nb_train::task::{Task, Topic};
@@ -105,7 +105,7 @@ fn model(setting: &Setting, plan: &Plan, role: Role) -> Result<PathBuf> {
     let (_, model) = models.named().find(|(own, _)| *own == role).context("the method lacks a model")?;
     let folder = setting.folder(role.name())?;
     model.bert.save(&folder)?;
-    task.save(&model.top, &folder)?;
+    task.save(&model.head, &folder)?;
     Ok(folder)
 }
 
@@ -128,7 +128,7 @@ impl Bench<'_> {
         let tokens = Tokenizer::from_folder(self.folder)?.encode_all(&articles, MAX_TOKENS)?;
         let tokens = tokens.iter().map(|tokens| tokens.ids.len() as u64).sum();
         let peers = self.setting.peers("infer.py", &self.job(&articles)?, &self.modes())?;
-        let ours = Ours { model: Trained::load(self.folder, self.plan.device, self.precision)?, articles, tokens };
+        let ours = Ours { model: SavedModel::load(self.folder, self.plan.device, self.precision)?, articles, tokens };
         ours.work(how, WARM_UP)?;
         reset_peak();
         let turns = take_turns(&work, self.setting.rounds, &mut || ours.round(how), peers)?;
@@ -177,7 +177,7 @@ impl Bench<'_> {
 
 /// Our side.
 struct Ours {
-    model: Trained,
+    model: SavedModel,
     articles: Vec<Article>,
     /// Of all articles.
     tokens: u64,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config.yaml ─ config::read ─ RunConfig ─ Plan::new ─ Plan ─ run ─ models, summary
-//! step: batch ─ teacher, student encode ─ top (shared) ─ terms ─ backward ─ blend ─ clip ─ AdamW ─ StepReport
+//! step: batch ─ teacher, student encode ─ head (shared) ─ terms ─ backward ─ blend ─ clip ─ AdamW ─ StepReport
 //! ```
 //!
 //! * A method is data: [`method::Method`]. The step interprets it and never asks for its name.

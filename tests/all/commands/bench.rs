@@ -16,7 +16,7 @@ fn place() -> Place {
 /// `nb-bench` in this folder, a single round in f32 with the tiny teacher.
 fn bench(place: &Place, arguments: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nb-bench-under-test"));
-    place.settle(&mut command);
+    place.catch_up(&mut command);
     command.args(arguments).args(["--threads", "1", "--rounds", "1", "--precision", "f32", "--device", "cpu"]);
     command.args(["--teacher", "runs/tiny/teacher", "--json", "results.json"]).output().unwrap().into()
 }
@@ -130,7 +130,7 @@ fn each_bench_s_help_has_an_example() {
     let place = Place::new();
     for command in ["train", "infer", "data"] {
         let mut program = Command::new(env!("CARGO_BIN_EXE_nb-bench-under-test"));
-        place.settle(&mut program);
+        place.catch_up(&mut program);
         let help = Ended::from(program.args([command, "--help"]).output().unwrap()).done();
         assert!(help.out.contains(&format!("nb-bench {command} ")), "{}", help.out);
     }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use nb_data::read::Article;
 use nb_model::Precision;
-use nb_train::inference::{Pooling, Trained};
+use nb_train::inference::{Pooling, SavedModel};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
@@ -40,7 +40,7 @@ fn numbers(value: &Value) -> Vec<f32> {
 /// Fails unless the lines are the probabilities of these articles, in this order.
 #[track_caller]
 fn assert_answers(place: &Place, lines: &[Value], articles: &[Article]) {
-    let model = Trained::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
+    let model = SavedModel::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
     let expected = model.probabilities(articles).unwrap();
     assert_eq!(lines.len(), expected.len(), "a line for each text");
     for (i, (line, expected)) in lines.iter().zip(&expected).enumerate() {
@@ -115,7 +115,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 fn embed_writes_the_vectors_of_the_library() {
     let place = trained();
     let articles = articles(&place.text("dev.tsv"));
-    let model = Trained::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
+    let model = SavedModel::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
     for (name, pooling) in [("attention", Pooling::Attention), ("mean", Pooling::Mean), ("cls", Pooling::Cls)] {
         let output = format!("{name}.safetensors");
         place.nb(&["embed", "--model", STUDENT, "--input", "dev.tsv", "--output", &output, "--pooling", name]).done();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use nb_model::{Bert, Precision};
-use nb_train::inference::Trained;
+use nb_train::inference::SavedModel;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tch::Device;
@@ -47,7 +47,7 @@ fn assert_trained(place: &Place, run: &str, (task, metric): (&str, &str), roles:
         assert_eq!(own["layers"], layers, "{run}: {role}");
         assert!((0.0..=1.0).contains(&own[metric].as_f64().unwrap()), "{run}: {own}");
         assert_holds(place, &format!("{run}/{role}"), &MODEL_FILES);
-        Trained::load(&place.path(&format!("{run}/{role}")), Device::Cpu, Precision::F32).unwrap();
+        SavedModel::load(&place.path(&format!("{run}/{role}")), Device::Cpu, Precision::F32).unwrap();
     }
     for step in steps(place, run) {
         let (terms, weights) = (&step["terms"], step["weights"].as_object().unwrap());

@@ -14,7 +14,7 @@ const STUDENT: &str = "runs/tiny/student";
 /// Runs `nb` under a umask, in octal. It is that of a process, so the test's own stays as it is.
 fn with_umask(place: &Place, umask: &str, arguments: &[String]) -> Ended {
     let mut command = Command::new("sh");
-    place.settle(&mut command);
+    place.catch_up(&mut command);
     let script = format!("umask {umask}; exec \"$0\" \"$@\"");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_nb-under-test")]).args(arguments);
     command.output().unwrap().into()

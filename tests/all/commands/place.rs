@@ -138,12 +138,12 @@ impl Place {
     /// `nb` in this folder, knowing nothing of the user's own caches and settings.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nb-under-test"));
-        self.settle(&mut command);
+        self.catch_up(&mut command);
         command
     }
 
     /// Gives a command this folder and its environment.
-    pub(crate) fn settle(&self, command: &mut Command) {
+    pub(crate) fn catch_up(&self, command: &mut Command) {
         command.current_dir(self.home.path()).env("HOME", self.path("home")).env("XDG_CACHE_HOME", self.path("cache"));
         for name in [
             "NB_LOG",
@@ -201,7 +201,7 @@ pub(crate) fn with_file_limit(place: &Place, kilobytes: u32, arguments: &[String
     // POSIX counts in blocks of 512 bytes. Without the trap the limit would end the process by a signal.
     let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kilobytes);
     let mut command = Command::new("sh");
-    place.settle(&mut command);
+    place.catch_up(&mut command);
     command.args(["-c", &script, env!("CARGO_BIN_EXE_nb-under-test")]).args(arguments);
     command.output().unwrap().into()
 }

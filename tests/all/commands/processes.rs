@@ -249,7 +249,7 @@ fn a_launchers_processes_find_each_other_and_must_agree() {
     };
     for another in ["seed=1", "method.name=kd"] {
         let (first, other) = both(&[another]);
-        first.failed(&["process 1 has another configuration"]);
+        first.failed(&["process 1 has a different configuration"]);
         assert_eq!(other.code, Some(1));
         assert!(!place.exists("runs"));
     }

@@ -170,7 +170,7 @@ fn a_signal_saves_a_checkpoint_and_another_end_is_reached_from_it() {
     assert!(killed.success());
     let stopped: Ended = child.wait_with_output().unwrap().into();
     assert_eq!(stopped.code, Some(143), "{}", stopped.err);
-    assert!(stopped.err.contains("--resume goes on from here"), "{}", stopped.err);
+    assert!(stopped.err.contains("--resume continues from here"), "{}", stopped.err);
     assert_eq!(place.names("runs/tiny/checkpoints").len(), 1);
 
     // Without --resume it is in the way; with it, another configuration is refused with every difference.
@@ -196,7 +196,7 @@ fn a_student_goes_on_with_the_teacher_that_it_was_begun_with() {
     killed_after(&place, "runs/tiny", &sets, 10);
     let longer = [&sets[..], &["train.epochs=61", "checkpoints.keep=3"]].concat();
     ended(resume(&place, "runs/tiny", &longer))
-        .failed(&["train.epochs was 60, is 61", "--accept train.epochs goes on"]);
+        .failed(&["train.epochs was 60, is 61", "--accept train.epochs resumes"]);
     let mut accepted = resume(&place, "runs/tiny", &longer);
     accepted.args(["--accept", "train.epochs"]);
     let went_on = ended(accepted).done();
@@ -226,7 +226,7 @@ fn a_run_without_a_checkpoint_begins_anew_only_as_the_run_that_it_was() {
     let mut accepted = resume(&place, "runs/tiny", &other);
     accepted.args(["--accept", "seed", "--accept", "train.epochs"]);
     let began = ended(accepted).done();
-    assert!(began.err.contains("has no checkpoint yet: the run begins anew"), "{}", began.err);
+    assert!(began.err.contains("has no checkpoint yet: the run starts over"), "{}", began.err);
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_broken_checkpoint_is_passed_over_by_name() {
             place.names(&format!("{run}/checkpoints")).into_iter().rfind(|name| name.starts_with("step")).unwrap();
         damage(&place, &format!("{run}/checkpoints/{newest}"));
         let went_on = ended(resume(&place, &run, &LONG)).done();
-        for part in ["passed over", newest.as_str(), says] {
+        for part in ["skipped", newest.as_str(), says] {
             assert!(went_on.err.contains(part), "`{part}` is not in {}", went_on.err);
         }
         assert_same_run(&place, "runs/whole", &run);
@@ -285,8 +285,8 @@ fn a_second_run_into_one_folder_is_refused_while_the_first_is_at_work() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let process = first.id().to_string();
-    ended(resume(&place, "runs/tiny", &sets)).failed(&["another run is at work in", "runs/tiny", &process]);
-    place.train(&[]).failed(&["another run is at work in"]);
+    ended(resume(&place, "runs/tiny", &sets)).failed(&["another run uses", "runs/tiny", &process]);
+    place.train(&[]).failed(&["another run uses"]);
     kill(first);
     place.train(&[]).failed(&["holds an unfinished run"]);
 }
@@ -328,7 +328,7 @@ fn updates_that_are_not_finite_are_left_out_if_the_configuration_says_so() {
     place.train(&[overflow]).failed(&["step 1", "the gradient's norm is NaN", "train.lr"]);
     let sets = [overflow, "train.not_finite=skip", "output=runs/skipped"];
     let ended = place.train(&sets).done();
-    assert!(ended.err.contains("left out, 6 so far"), "{}", ended.err);
+    assert!(ended.err.contains("skipped, 6 so far"), "{}", ended.err);
     assert_eq!(place.json("runs/skipped/summary.json")["updates_left_out"], 6);
     // What was saved is what the run began with.
     place.train(&["train.lr=0", "output=runs/still"]).done();

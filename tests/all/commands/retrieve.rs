@@ -2,7 +2,7 @@
 
 use nb_data::read::Article;
 use nb_model::Precision;
-use nb_train::inference::{Pooling, Trained};
+use nb_train::inference::{Pooling, SavedModel};
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -118,7 +118,7 @@ fn article(first: &str, second: Option<&str>) -> Article {
 
 /// Ids of the corpus with their scores q·h, the best first, one after the other by the library.
 fn by_hand(place: &Place, query: &str) -> Vec<(String, f64)> {
-    let model = Trained::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
+    let model = SavedModel::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
     let vector = |article| model.vectors(&[article], Pooling::Attention).unwrap().remove(0);
     let asked = vector(article(query, None));
     let score = |line: &str| {

@@ -239,10 +239,10 @@ fn an_unfinished_run_is_left_alone_unless_told_otherwise() {
     assert!(place.exists("runs/tiny/summary.json"));
 
     place.write("runs/notes/todo.txt", "mine");
-    place.train(&["output=runs/notes"]).failed(&["runs/notes", "holds no run", "output"]);
+    place.train(&["output=runs/notes"]).failed(&["runs/notes", "not from a run", "output"]);
     place
         .nb(&["train", "--config", "tiny.yaml", "--overwrite", "--set", "output=runs/notes"])
-        .failed(&["holds no run"]);
+        .failed(&["not from a run"]);
     assert_holds(&place, "runs/notes", &["todo.txt"]);
 }
 

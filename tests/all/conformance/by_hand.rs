@@ -4,7 +4,7 @@ use nb_model::{Capture, DropoutKey, Pass};
 use nb_momentum::{Beta, blend_layers};
 use nb_share::Sharing;
 use nb_train::method::TermKind;
-use nb_train::step::terms::{Compared, Shown};
+use nb_train::step::terms::{ModelOutputs, TermInputs};
 use nb_train::task::Outputs;
 use tch::{Kind, Tensor};
 
@@ -45,27 +45,28 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
     let pass = Pass::Training(DropoutKey::Off);
     let of_teacher = teacher.bert.encode(&packed, pass, Capture::States);
     let of_student = student.bert.encode(&packed, pass, Capture::States);
-    let outputs = |top: &C::Top, states: &Tensor| {
-        let pooled = task.pooled(top, states, &packed);
-        Outputs { logits: task.logits(top, &pooled, &batch), pooled }
+    let outputs = |head: &C::Head, states: &Tensor| {
+        let pooled = task.pooled(head, states, &packed);
+        Outputs { logits: task.logits(head, &pooled, &batch), pooled }
     };
-    let big = outputs(&teacher.top, of_teacher.last());
-    let small = outputs(&student.top, of_student.last());
+    let big = outputs(&teacher.head, of_teacher.last());
+    let small = outputs(&student.head, of_student.last());
     insert_outputs(&mut values, "teacher", of_teacher.states(), (&big.pooled, &big.logits));
     insert_outputs(&mut values, "student", of_student.states(), (&small.pooled, &small.logits));
 
-    let mut big = Shown::of(&of_teacher, teacher.bert.depth(), Some(big));
-    let small = Shown::of(&of_student, student.bert.depth(), Some(small));
+    let mut big = ModelOutputs::of(&of_teacher, teacher.bert.depth(), Some(big));
+    let small = ModelOutputs::of(&of_student, student.bert.depth(), Some(small));
     if fault == Fault::ShiftedMap {
         big.states = (0..).zip(one_earlier(of_teacher.states())).collect();
     }
     let labels = task.labels(&batch);
-    let compared = Compared {
+    let compared = TermInputs {
         teacher: Some(&big),
         student: Some(&small),
         packed: &packed,
         labels: &labels,
-        depths: models.depths(),
+        teacher_layers: teacher.bert.depth(),
+        student_layers: student.bert.depth(),
         heads: golden.config.num_attention_heads,
         projection: None,
         counts,
@@ -102,14 +103,14 @@ fn one_earlier(tensors: &[Tensor]) -> Vec<Tensor> {
 }
 
 /// A term without the `detach` of the teacher.
-fn attached(kind: TermKind, compared: &Compared<'_>, temperature: f64) -> Tensor {
+fn attached(kind: TermKind, compared: &TermInputs<'_>, temperature: f64) -> Tensor {
     let error = |a: &Tensor, b: &Tensor, count: i64| (a - b).square().sum(Kind::Float) / (count * a.size()[1]) as f64;
     let (teacher, student) = (compared.teacher.expect("a teacher"), compared.student.expect("a student"));
     let (big, small, counts) = (teacher.outputs(), student.outputs(), compared.counts);
     match kind {
         TermKind::Embedding => error(&teacher.states[&0], &student.states[&0], counts.tokens),
         TermKind::Hidden => {
-            let (deep, n) = compared.depths;
+            let (deep, n) = (compared.teacher_layers, compared.student_layers);
             let layer = |i: usize| error(&teacher.states[&(deep / n * i)], &student.states[&i], counts.tokens);
             (1..=n).map(layer).sum()
         }

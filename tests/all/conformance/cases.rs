@@ -8,11 +8,13 @@ use nb_data::beir::QueryBatch;
 use nb_model::{AttentivePooling, Dense, Packed, Reader};
 use nb_share::Sharing;
 use nb_train::step::terms::Counts;
-use nb_train::task::{Objective, RankBatch, RecommendTop, RetrieveBatch, RetrieveTop, TopicTop, Tops, clicked_first};
+use nb_train::task::{
+    HeadPair, Objective, RankBatch, RecommendHead, RetrieveBatch, RetrieveHead, TopicHead, clicked_first,
+};
 use tch::Tensor;
 
 use super::golden::{Golden, device};
-use super::step::fill_top;
+use super::step::fill_head;
 
 /// A task whose batch and top layers come from a file.
 pub(crate) trait Case: Objective {
@@ -23,19 +25,19 @@ pub(crate) trait Case: Objective {
     fn batch(golden: &Golden) -> Self::Batch;
 
     /// The top layers whose weights stand under `weights` in the file.
-    fn top(golden: &Golden, weights: &str) -> Self::Top;
+    fn head(golden: &Golden, weights: &str) -> Self::Head;
 
     /// The same parameters once more.
-    fn same(top: &Self::Top) -> Self::Top;
+    fn same(head: &Self::Head) -> Self::Head;
 
     /// The file's one top, for both models.
-    fn tops(golden: &Golden, sharing: Sharing) -> Tops<Self::Top> {
-        let teacher = Self::top(golden, HEAD);
+    fn heads(golden: &Golden, sharing: Sharing) -> HeadPair<Self::Head> {
+        let teacher = Self::head(golden, HEAD);
         let student = match sharing {
             Sharing::One => Self::same(&teacher),
-            Sharing::Each => Self::top(golden, HEAD),
+            Sharing::Each => Self::head(golden, HEAD),
         };
-        Tops { teacher, student }
+        HeadPair { teacher, student }
     }
 }
 
@@ -59,7 +61,7 @@ pub(crate) const HEAD: &str = "weights.head.";
 fn pooling(golden: &Golden, weights: &str) -> Rc<AttentivePooling> {
     let [query, hidden] = golden.shape(&format!("{weights}pooling.proj.weight"));
     let pooling = AttentivePooling::zeros(hidden, query, device());
-    fill_top(golden, weights, pooling.arena());
+    fill_head(golden, weights, pooling.arena());
     Rc::new(pooling)
 }
 
@@ -67,7 +69,7 @@ fn pooling(golden: &Golden, weights: &str) -> Rc<AttentivePooling> {
 pub(crate) struct Labelled;
 
 impl Objective for Labelled {
-    type Top = TopicTop;
+    type Head = TopicHead;
     type Batch = (TokenBatch, Vec<i64>);
 
     fn counts(&self, (tokens, labels): &Self::Batch) -> Counts {
@@ -87,12 +89,12 @@ impl Objective for Labelled {
         Tensor::from_slice(labels).to_device(device())
     }
 
-    fn pooled(&self, top: &TopicTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+    fn pooled(&self, head: &TopicHead, states: &Tensor, packed: &Packed) -> Tensor {
+        head.pooling.forward(states, packed.runs())
     }
 
-    fn logits(&self, top: &TopicTop, pooled: &Tensor, _: &Self::Batch) -> Tensor {
-        top.dense.forward(pooled)
+    fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &Self::Batch) -> Tensor {
+        head.dense.forward(pooled)
     }
 }
 
@@ -103,15 +105,15 @@ impl Case for Labelled {
         (tokens(golden), golden.whole("labels"))
     }
 
-    fn top(golden: &Golden, weights: &str) -> TopicTop {
+    fn head(golden: &Golden, weights: &str) -> TopicHead {
         let [classes, hidden] = golden.shape(&format!("{weights}dense.weight"));
         let dense = Dense::zeros(hidden, classes, device());
-        fill_top(golden, weights, dense.arena());
-        TopicTop { pooling: pooling(golden, weights), dense: Rc::new(dense) }
+        fill_head(golden, weights, dense.arena());
+        TopicHead { pooling: pooling(golden, weights), dense: Rc::new(dense) }
     }
 
-    fn same(TopicTop { pooling, dense }: &TopicTop) -> TopicTop {
-        TopicTop { pooling: Rc::clone(pooling), dense: Rc::clone(dense) }
+    fn same(TopicHead { pooling, dense }: &TopicHead) -> TopicHead {
+        TopicHead { pooling: Rc::clone(pooling), dense: Rc::clone(dense) }
     }
 }
 
@@ -119,7 +121,7 @@ impl Case for Labelled {
 pub(crate) struct Readers;
 
 impl Objective for Readers {
-    type Top = RecommendTop;
+    type Head = RecommendHead;
     type Batch = RankBatch;
 
     fn counts(&self, batch: &RankBatch) -> Counts {
@@ -138,12 +140,12 @@ impl Objective for Readers {
         clicked_first(&batch.readers, device())
     }
 
-    fn pooled(&self, top: &RecommendTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+    fn pooled(&self, head: &RecommendHead, states: &Tensor, packed: &Packed) -> Tensor {
+        head.pooling.forward(states, packed.runs())
     }
 
-    fn logits(&self, top: &RecommendTop, pooled: &Tensor, batch: &RankBatch) -> Tensor {
-        top.scores(pooled, &batch.readers)
+    fn logits(&self, head: &RecommendHead, pooled: &Tensor, batch: &RankBatch) -> Tensor {
+        head.scores(pooled, &batch.readers)
     }
 }
 
@@ -169,16 +171,16 @@ impl Case for Readers {
         RankBatch { tokens, readers }
     }
 
-    fn top(golden: &Golden, weights: &str) -> RecommendTop {
+    fn head(golden: &Golden, weights: &str) -> RecommendHead {
         let heads = golden.says("reader_heads").map(|heads| heads.parse().expect("a number of heads"));
         let [query, hidden] = golden.shape(&format!("{weights}reader.proj.weight"));
         let reader = Reader::with_query(hidden, query, heads, device());
-        reader.arenas().iter().for_each(|arena| fill_top(golden, weights, arena));
-        RecommendTop { pooling: pooling(golden, weights), reader: Rc::new(reader) }
+        reader.arenas().iter().for_each(|arena| fill_head(golden, weights, arena));
+        RecommendHead { pooling: pooling(golden, weights), reader: Rc::new(reader) }
     }
 
-    fn same(RecommendTop { pooling, reader }: &RecommendTop) -> RecommendTop {
-        RecommendTop { pooling: Rc::clone(pooling), reader: Rc::clone(reader) }
+    fn same(RecommendHead { pooling, reader }: &RecommendHead) -> RecommendHead {
+        RecommendHead { pooling: Rc::clone(pooling), reader: Rc::clone(reader) }
     }
 }
 
@@ -186,7 +188,7 @@ impl Case for Readers {
 pub(crate) struct Searches;
 
 impl Objective for Searches {
-    type Top = RetrieveTop;
+    type Head = RetrieveHead;
     type Batch = RetrieveBatch;
 
     fn counts(&self, batch: &RetrieveBatch) -> Counts {
@@ -205,12 +207,12 @@ impl Objective for Searches {
         Tensor::from_slice(&batch.queries.targets).to_device(device())
     }
 
-    fn pooled(&self, top: &RetrieveTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+    fn pooled(&self, head: &RetrieveHead, states: &Tensor, packed: &Packed) -> Tensor {
+        head.pooling.forward(states, packed.runs())
     }
 
-    fn logits(&self, top: &RetrieveTop, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {
-        top.scores(pooled, &batch.queries)
+    fn logits(&self, head: &RetrieveHead, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {
+        head.scores(pooled, &batch.queries)
     }
 }
 
@@ -230,11 +232,11 @@ impl Case for Searches {
         RetrieveBatch { tokens: tokens(golden), queries }
     }
 
-    fn top(golden: &Golden, weights: &str) -> RetrieveTop {
-        RetrieveTop { pooling: pooling(golden, weights) }
+    fn head(golden: &Golden, weights: &str) -> RetrieveHead {
+        RetrieveHead { pooling: pooling(golden, weights) }
     }
 
-    fn same(RetrieveTop { pooling }: &RetrieveTop) -> RetrieveTop {
-        RetrieveTop { pooling: Rc::clone(pooling) }
+    fn same(RetrieveHead { pooling }: &RetrieveHead) -> RetrieveHead {
+        RetrieveHead { pooling: Rc::clone(pooling) }
     }
 }

@@ -35,8 +35,8 @@ fn run_case<C: Case>(golden: &Golden, method: Method, sharing: Sharing) -> Value
     let mut values = Values::new();
     for (role, model) in models.named() {
         let encoded = model.encode(&packed, Capture::States, 0);
-        let pooled = C::CASE.pooled(&model.top, encoded.last(), &packed);
-        let logits = C::CASE.logits(&model.top, &pooled, &batch);
+        let pooled = C::CASE.pooled(&model.head, encoded.last(), &packed);
+        let logits = C::CASE.logits(&model.head, &pooled, &batch);
         insert_outputs(&mut values, role.name(), encoded.states(), (&pooled, &logits));
     }
     let stepper = stepper(method);
@@ -51,12 +51,12 @@ fn run_case<C: Case>(golden: &Golden, method: Method, sharing: Sharing) -> Value
 }
 
 /// Teacher, student and top layers with the file's weights.
-pub(super) fn models<C: Case>(golden: &Golden, sharing: Sharing) -> Models<C::Top> {
-    let tops = C::tops(golden, sharing);
+pub(super) fn models<C: Case>(golden: &Golden, sharing: Sharing) -> Models<C::Head> {
+    let heads = C::heads(golden, sharing);
     let bert = |config, weights| encoder(golden, config, weights, Precision::F32);
     let models = Models::pair(
-        Model { bert: bert(&golden.config, "weights.teacher."), top: tops.teacher },
-        Model { bert: bert(&golden.student_config(), "weights.student."), top: tops.student },
+        Model { bert: bert(&golden.config, "weights.teacher."), head: heads.teacher },
+        Model { bert: bert(&golden.student_config(), "weights.student."), head: heads.student },
     );
     assert!(models.map.is_some(), "{}: the student's layers divide the teacher's", golden.path.display());
     models
@@ -71,7 +71,7 @@ pub(crate) fn encoder(golden: &Golden, config: &BertConfig, weights: &str, preci
 }
 
 /// Fills an arena of a top layer with those of the file's weights under `weights` that are its own.
-pub(crate) fn fill_top(golden: &Golden, weights: &str, arena: &Arena) {
+pub(crate) fn fill_head(golden: &Golden, weights: &str, arena: &Arena) {
     let mut weights = golden.under(weights);
     let own = arena.layout().slots().iter().filter_map(|slot| weights.remove_entry(&slot.name)).collect();
     filled(golden, arena, own);

@@ -1,7 +1,7 @@
 //! AdamW against the trajectory in `tests/golden/adamw.json`.
 
 use nb_model::{Arena, Layout};
-use nb_train::optim::{AdamW, Group};
+use nb_train::optim::{AdamW, ParamGroup};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
@@ -39,7 +39,7 @@ fn adamw_follows_pytorchs_trajectory() {
     };
     let arenas: Vec<Arena> = settings.iter().map(arena).collect();
     let peaks = settings.iter().map(|group| group["lr"].as_f64().unwrap());
-    let mut groups: Vec<Group> = arenas.iter().zip(peaks).map(|(arena, lr)| Group::new(arena, lr)).collect();
+    let mut groups: Vec<ParamGroup> = arenas.iter().zip(peaks).map(|(arena, lr)| ParamGroup::new(arena, lr)).collect();
 
     let steps = golden["steps"].as_array().unwrap();
     assert!(steps.len() >= 5 && groups.len() == 2);

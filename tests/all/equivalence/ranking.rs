@@ -8,9 +8,10 @@ use nb_model::{AttentivePooling, BertConfig, Precision, Reader};
 use nb_share::{Shared, Sharing};
 use nb_train::method::{Method, TermKind};
 use nb_train::model::Models;
-use nb_train::optim::Group;
-use nb_train::step::telemetry::Watch;
-use nb_train::task::{Layers, Objective, RankBatch, RecommendTop, RetrieveBatch, RetrieveTop, Tops};
+use nb_train::optim::ParamGroup;
+use nb_train::step::context::MicroBatch;
+use nb_train::step::telemetry::Telemetry;
+use nb_train::task::{HeadPair, Layers, Objective, RankBatch, RecommendHead, RetrieveBatch, RetrieveHead};
 use tch::{Device, Tensor};
 
 use super::repeat::assert_repeats;
@@ -85,25 +86,27 @@ fn pooling(config: &BertConfig) -> Shared<AttentivePooling> {
     })
 }
 
-fn recommenders(config: &BertConfig, heads: Option<i64>) -> Models<RecommendTop> {
+fn recommenders(config: &BertConfig, heads: Option<i64>) -> Models<RecommendHead> {
     let pooling = pooling(config);
     let reader = Shared::new(Sharing::One, || {
         let reader = Reader::with_query(config.hidden_size, QUERY, heads, Device::Cpu);
         reader.arenas().iter().zip(42..).for_each(|(arena, seed)| randomise(arena, seed));
         reader
     });
-    let tops = Tops {
-        teacher: RecommendTop { pooling: pooling.teacher, reader: reader.teacher },
-        student: RecommendTop { pooling: pooling.student, reader: reader.student },
+    let heads = HeadPair {
+        teacher: RecommendHead { pooling: pooling.teacher, reader: reader.teacher },
+        student: RecommendHead { pooling: pooling.student, reader: reader.student },
     };
-    pair_under(config, Precision::F32, tops)
+    pair_under(config, Precision::F32, heads)
 }
 
-fn retrievers(config: &BertConfig) -> Models<RetrieveTop> {
+fn retrievers(config: &BertConfig) -> Models<RetrieveHead> {
     let pooling = pooling(config);
-    let tops =
-        Tops { teacher: RetrieveTop { pooling: pooling.teacher }, student: RetrieveTop { pooling: pooling.student } };
-    pair_under(config, Precision::F32, tops)
+    let heads = HeadPair {
+        teacher: RetrieveHead { pooling: pooling.teacher },
+        student: RetrieveHead { pooling: pooling.student },
+    };
+    pair_under(config, Precision::F32, heads)
 }
 
 /// NewsBERT with the terms over readers alone. The others are means over distinct news, of which repeats make more.
@@ -115,7 +118,7 @@ fn terms_over_readers() -> Method {
 }
 
 /// The terms and the gradients of micro-batches, added up.
-fn added_up<K: Objective>(task: &K, models: &Models<K::Top>, method: Method, batches: &[K::Batch]) -> Added {
+fn added_up<K: Objective>(task: &K, models: &Models<K::Head>, method: Method, batches: &[K::Batch]) -> Added {
     zero_gradients(models);
     let stepper = stepper(method);
     let counts = batches.iter().map(|batch| task.counts(batch)).reduce(std::ops::Add::add).unwrap();
@@ -173,14 +176,14 @@ fn two_micro_batches_of_readers_are_one_batch() {
 
 /// Fails unless a step of NewsBERT reports the sums of its micro-batches' terms, each over the counts of all of them.
 #[track_caller]
-fn assert_reports<K: Objective>(task: &K, mut models: Models<K::Top>, batches: &[K::Batch]) {
+fn assert_reports<K: Objective>(task: &K, mut models: Models<K::Head>, batches: &[K::Batch]) {
     let Added { terms, .. } = added_up(task, &models, preset("newsbert"), batches);
     zero_gradients(&models);
-    let top = student(&models).top.arenas().into_iter();
-    let arenas = [teacher(&models).arena(), student(&models).arena()].into_iter().chain(top);
-    let mut groups: Vec<Group> = arenas.map(|arena| Group::new(arena, 1e-3)).collect();
+    let head = student(&models).head.arenas().into_iter();
+    let arenas = [teacher(&models).arena(), student(&models).arena()].into_iter().chain(head);
+    let mut groups: Vec<ParamGroup> = arenas.map(|arena| ParamGroup::new(arena, 1e-3)).collect();
     let stepped =
-        stepper(preset("newsbert")).step((task, &mut models), &mut groups, batches, (FIRST, Watch::Terms)).unwrap();
+        stepper(preset("newsbert")).step(task, &mut models, &mut groups, batches, FIRST, Telemetry::Terms).unwrap();
     let report = stepped.read();
     assert_eq!(report.not_finite(), None);
     assert_eq!(report.terms.len(), terms.len());
@@ -224,16 +227,12 @@ fn search((qrels, texts): &(Qrels, Batch), queries: std::ops::Range<u32>) -> Ret
 }
 
 /// Every gradient of a step with dropout, in one tensor for each encoder and one for the top layers.
-fn step_gradients<K: Objective>(task: &K, models: &Models<K::Top>, batch: &K::Batch) -> Vec<Tensor> {
+fn step_gradients<K: Objective>(task: &K, models: &Models<K::Head>, batch: &K::Batch) -> Vec<Tensor> {
     zero_gradients(models);
-    stepper(preset("newsbert")).micro_batch(
-        task,
-        models,
-        (batch, &task.packed(batch)),
-        (&context(task.counts(batch)), 5),
-    );
-    let top: Vec<Tensor> = student(models).top.arenas().iter().map(|arena| arena.grads().copy()).collect();
-    vec![teacher(models).arena().grads().copy(), student(models).arena().grads().copy(), Tensor::cat(&top, 0)]
+    let micro_batch = MicroBatch { batch, texts: &task.packed(batch), number: 5 };
+    stepper(preset("newsbert")).forward_backward(task, models, &micro_batch, &context(task.counts(batch)));
+    let head: Vec<Tensor> = student(models).head.arenas().iter().map(|arena| arena.grads().copy()).collect();
+    vec![teacher(models).arena().grads().copy(), student(models).arena().grads().copy(), Tensor::cat(&head, 0)]
 }
 
 #[test]

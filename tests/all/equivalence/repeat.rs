@@ -3,10 +3,10 @@
 use nb_model::{Capture, DropoutKey, Keep, Pass, Precision};
 use nb_share::Sharing;
 use nb_train::model::Models;
-use nb_train::optim::Group;
-use nb_train::step::schedule::Moment;
-use nb_train::step::telemetry::Watch;
-use nb_train::task::TopicTop;
+use nb_train::optim::ParamGroup;
+use nb_train::step::schedule::StepPosition;
+use nb_train::step::telemetry::Telemetry;
+use nb_train::task::TopicHead;
 use tch::{Kind, Tensor};
 
 use crate::support::{FIRST, encoder, largest, pair, preset, sentences, small, stepper, student, teacher};
@@ -37,18 +37,19 @@ fn lengths() -> Vec<i64> {
 fn two_steps(precision: Precision) -> Vec<Tensor> {
     let mut config = small(32, 4);
     (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.1, 0.1);
-    let mut models: Models<TopicTop> = pair(&config, precision, Sharing::One);
+    let mut models: Models<TopicHead> = pair(&config, precision, Sharing::One);
     let task = sentences(&lengths(), 11);
     let batches =
         [task.batch.select(&(0..64).collect::<Vec<_>>()), task.batch.select(&(64..SENTENCES).collect::<Vec<_>>())];
     let mut stepper = stepper(preset("newsbert"));
     stepper.clip = 1.0;
-    let top = &student(&models).top;
-    let arenas = [teacher(&models).arena(), student(&models).arena(), top.pooling.arena(), top.dense.arena()];
-    let mut groups: Vec<Group> = arenas.iter().map(|arena| Group::new(arena, 1e-3)).collect();
+    let head = &student(&models).head;
+    let arenas = [teacher(&models).arena(), student(&models).arena(), head.pooling.arena(), head.dense.arena()];
+    let mut groups: Vec<ParamGroup> = arenas.iter().map(|arena| ParamGroup::new(arena, 1e-3)).collect();
     for step in 0..2 {
-        let at = (Moment { step, own: step, ..FIRST }, Watch::Models);
-        let report = stepper.step((&task, &mut models), &mut groups, &batches, at).unwrap().read();
+        let position = StepPosition { step, step_in_stage: step, ..FIRST };
+        let output = stepper.step(&task, &mut models, &mut groups, &batches, position, Telemetry::Models);
+        let report = output.unwrap().read();
         assert_eq!(report.not_finite(), None);
         assert!(report.gradient_norm > 0.0);
     }

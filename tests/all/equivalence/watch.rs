@@ -4,9 +4,9 @@ use nb_model::{Capture, Pass, Precision};
 use nb_share::Sharing;
 use nb_train::method::{Method, Share, TeacherRole, TermKind};
 use nb_train::model::{Models, Role};
-use nb_train::optim::Group;
-use nb_train::step::telemetry::{StepReport, Watch};
-use nb_train::task::TopicTop;
+use nb_train::optim::ParamGroup;
+use nb_train::step::telemetry::{Agreement, StepReport, Telemetry};
+use nb_train::task::TopicHead;
 use tch::{Kind, Tensor};
 
 use crate::support::{
@@ -24,7 +24,7 @@ fn methods() -> [Method; 3] {
     [preset("newsbert"), frozen, preset("finetune")]
 }
 
-fn models(method: &Method) -> Models<TopicTop> {
+fn models(method: &Method) -> Models<TopicHead> {
     let sharing = if method.share.is_any() { Sharing::One } else { Sharing::Each };
     let mut models = pair(&small(16, 4), Precision::F32, sharing);
     models.teacher = models.teacher.filter(|_| method.has_teacher());
@@ -32,21 +32,21 @@ fn models(method: &Method) -> Models<TopicTop> {
 }
 
 /// The report of one step over two micro-batches, and every parameter after it.
-fn stepped(method: Method, task: &Sentences, watch: Watch) -> (StepReport, Vec<Tensor>) {
+fn stepped(method: Method, task: &Sentences, watch: Telemetry) -> (StepReport, Vec<Tensor>) {
     let mut models = models(&method);
     let arenas = models.trained(method.teacher).flat_map(|(_, model)| {
-        let top = [model.top.pooling.arena(), model.top.dense.arena()];
-        std::iter::once(model.arena()).chain(top)
+        let head = [model.head.pooling.arena(), model.head.dense.arena()];
+        std::iter::once(model.arena()).chain(head)
     });
     // A shared top is there twice, and updated twice: the same with and without watching.
-    let mut groups: Vec<Group> = arenas.map(|arena| Group::new(arena, 1e-2)).collect();
+    let mut groups: Vec<ParamGroup> = arenas.map(|arena| ParamGroup::new(arena, 1e-2)).collect();
     let batches = [task.batch.select(&[0, 1, 2, 3]), task.batch.select(&[4, 5, 6])];
-    let report = stepper(method).step((task, &mut models), &mut groups, &batches, (FIRST, watch)).unwrap().read();
+    let report = stepper(method).step(task, &mut models, &mut groups, &batches, FIRST, watch).unwrap().read();
     let values = models.named().flat_map(|(_, model)| {
         [
             model.arena().values().copy(),
-            model.top.pooling.arena().values().copy(),
-            model.top.dense.arena().values().copy(),
+            model.head.pooling.arena().values().copy(),
+            model.head.dense.arena().values().copy(),
         ]
     });
     (report, values.collect())
@@ -56,8 +56,8 @@ fn stepped(method: Method, task: &Sentences, watch: Watch) -> (StepReport, Vec<T
 fn watching_changes_no_bit_of_a_step() {
     let task = sentences(&LENGTHS, 3);
     for method in methods() {
-        let (unwatched, expected) = stepped(method.clone(), &task, Watch::Terms);
-        let (watched, found) = stepped(method.clone(), &task, Watch::Models);
+        let (unwatched, expected) = stepped(method.clone(), &task, Telemetry::Terms);
+        let (watched, found) = stepped(method.clone(), &task, Telemetry::Models);
         assert!(found.iter().zip(&expected).all(|(a, b)| a.equal(b)), "{}: parameters", method.name);
         assert_eq!((&watched.terms, watched.gradient_norm), (&unwatched.terms, unwatched.gradient_norm));
         assert_eq!((unwatched.norms.len(), unwatched.cosines, unwatched.agreement), (0, None, None));
@@ -93,7 +93,7 @@ fn cosines_and_norms_are_those_of_the_gradients_before_the_blend() {
         let all = numbers(&model.arena().grads().to_kind(Kind::Double));
         dot(&all, &all).sqrt()
     });
-    let (report, _) = stepped(method, &task, Watch::Models);
+    let (report, _) = stepped(method, &task, Telemetry::Models);
     for (found, expected) in report.cosines.as_ref().unwrap().iter().zip(expected) {
         assert!((found - expected).abs() < 1e-5 && expected.abs() < 1.0, "{found}, expected {expected}");
     }
@@ -108,10 +108,10 @@ fn cosines_and_norms_are_those_of_the_gradients_before_the_blend() {
 fn agreement_counts_rows_over_all_micro_batches() {
     let (method, task) = (preset("newsbert"), sentences(&LENGTHS, 3));
     let models = models(&method);
-    let logits = |model: &nb_train::model::Model<TopicTop>, batch: &Batch| {
+    let logits = |model: &nb_train::model::Model<TopicHead>, batch: &Batch| {
         let packed = batch.packed();
         let encoded = model.bert.encode(&packed, Pass::Inference, Capture::Last);
-        tch::no_grad(|| model.top.forward(encoded.last(), &packed)).to_kind(Kind::Double)
+        tch::no_grad(|| model.head.forward(encoded.last(), &packed)).to_kind(Kind::Double)
     };
     let (v, z) = (logits(teacher(&models), &task.batch), logits(student(&models), &task.batch));
     let n = LENGTHS.len() as f64;
@@ -120,7 +120,7 @@ fn agreement_counts_rows_over_all_micro_batches() {
     let (p, log_p, log_q) =
         (v.softmax(-1, Kind::Double), v.log_softmax(-1, Kind::Double), z.log_softmax(-1, Kind::Double));
     let divergence = (p * (log_p - log_q)).sum(Kind::Double).double_value(&[]) / n;
-    let (report, _) = stepped(method, &task, Watch::Models);
-    let (found, kl) = report.agreement.unwrap();
+    let (report, _) = stepped(method, &task, Telemetry::Models);
+    let Agreement { equal: found, kl } = report.agreement.unwrap();
     assert!((found - equal).abs() < 1e-6 && (kl - divergence).abs() < 1e-5, "{found}, {kl}: {equal}, {divergence}");
 }

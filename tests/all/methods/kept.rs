@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use nb_model::Bert;
 use nb_train::model::Models;
-use nb_train::model::build::outputs;
-use nb_train::model::teacher_cache::{Kept, Output, Source};
+use nb_train::model::build::cacheable_outputs;
+use nb_train::model::teacher_cache::{Output, Source, TeacherCache};
 use nb_train::plan::Plan;
 use nb_train::task::{Task, Topic};
 use tch::{Kind, Tensor};
@@ -20,19 +20,20 @@ const METHOD: &str = "method={teacher: frozen, temperature: 2, patience: last, e
 const TEACHERS: u64 = 2;
 
 /// What the teachers make of the task's texts, kept below `cache`.
-fn keep<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>, cache: &Path, states: Kind) -> Vec<Kept> {
-    let all = outputs(&plan.method, &plan.teacher_config, plan.student_layers).expect("no term needs scores");
-    let teachers = models.teacher.iter().chain(&models.others).enumerate();
-    let one = |(i, model): (usize, &nb_train::model::Model<K::Top>)| {
+fn keep<K: Task>(plan: &Plan, task: &K, models: &Models<K::Head>, cache: &Path, states: Kind) -> Vec<TeacherCache> {
+    let all = cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers).expect("no term needs scores");
+    let teachers = models.teacher.iter().chain(&models.extra_teachers).enumerate();
+    let one = |(i, model): (usize, &nb_train::model::Model<K::Head>)| {
         let source = Source { bert: &model.bert, key: &format!("teacher {i}"), cache, states };
         let outputs = if i == 0 { all.clone() } else { vec![Output::Pooled] };
-        Kept::open(&source, &outputs, &task.stores(), |states, packed| task.pooled(&model.top, states, packed)).unwrap()
+        TeacherCache::open(&source, &outputs, &task.stores(), |states, packed| task.pooled(&model.head, states, packed))
+            .unwrap()
     };
     teachers.map(one).collect()
 }
 
 /// The terms and the gradients of an epoch's first micro-batches.
-fn steps<K: Task>(plan: &Plan, task: &K, models: &Models<K::Top>) -> (Vec<f64>, Vec<(String, Tensor)>) {
+fn steps<K: Task>(plan: &Plan, task: &K, models: &Models<K::Head>) -> (Vec<f64>, Vec<(String, Tensor)>) {
     zero_gradients(models);
     let stepper = stepper(plan.method.clone());
     let batches = task.epoch(0).into_iter().take(3);
@@ -50,7 +51,7 @@ fn assert_kept_is_computed<K: Task>(plan: &Plan, task: &K, cache: &Path) {
     for (states, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 2e-2)] {
         // The second time they are read.
         for time in ["computed", "read"] {
-            models.kept = keep(plan, task, &models, cache, states);
+            models.teacher_caches = keep(plan, task, &models, cache, states);
             let (found, kept) = steps(plan, task, &models);
             for (found, expected) in found.iter().zip(&expected) {
                 assert!(
@@ -99,10 +100,10 @@ impl Keeper {
         Self { place, task, bert }
     }
 
-    fn open(&self, key: &str) -> anyhow::Result<Kept> {
+    fn open(&self, key: &str) -> anyhow::Result<TeacherCache> {
         let source = Source { bert: &self.bert, key, cache: &self.place.path("kept"), states: Kind::Float };
         let pool = |states: &Tensor, packed: &nb_model::Packed| nb_model::cls_pooling(states, packed);
-        Kept::open(&source, &[Output::Pooled, Output::State(2)], &self.task.stores(), pool)
+        TeacherCache::open(&source, &[Output::Pooled, Output::State(2)], &self.task.stores(), pool)
     }
 
     /// Every file that is kept.

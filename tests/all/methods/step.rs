@@ -5,13 +5,13 @@ use nb_share::LayerMap;
 use nb_train::config::MethodConfig;
 use nb_train::method::{Method, TermKind};
 use nb_train::model::{Model, Models};
-use nb_train::step::terms::{Compared, Shown};
+use nb_train::step::terms::{ModelOutputs, TermInputs};
 use nb_train::task::Layers;
 use tch::{Device, Tensor};
 
 use crate::conformance::cases::{Case, HEAD, Labelled, Readers, Searches};
 use crate::conformance::golden::{Golden, Values};
-use crate::conformance::step::{encoder, fill_top};
+use crate::conformance::step::{encoder, fill_head};
 use crate::support::{gradients_of, largest, step, stepper, student, teacher};
 
 /// The method that a file describes.
@@ -38,10 +38,10 @@ fn run_case<C: Case>(golden: &Golden, method: Method, precision: Precision) -> V
 }
 
 /// Teachers, student, top layers and projection with the file's weights.
-pub(super) fn models<C: Case>(golden: &Golden, precision: Precision) -> Models<C::Top> {
+pub(super) fn models<C: Case>(golden: &Golden, precision: Precision) -> Models<C::Head> {
     let teacher = |number: &str| {
-        let [weights, top] = ["teacher", "teacher_head"].map(|part| format!("weights.{part}{number}."));
-        Model { bert: encoder(golden, &golden.config, &weights, precision), top: C::top(golden, &top) }
+        let [weights, head] = ["teacher", "teacher_head"].map(|part| format!("weights.{part}{number}."));
+        Model { bert: encoder(golden, &golden.config, &weights, precision), head: C::head(golden, &head) }
     };
     let numbers = (1..).map(|number| format!("_{number}"));
     let others = numbers.take_while(|number| !golden.under(&format!("weights.teacher{number}.")).is_empty());
@@ -49,19 +49,19 @@ pub(super) fn models<C: Case>(golden: &Golden, precision: Precision) -> Models<C
     let (deep, n) = (golden.config.num_hidden_layers as usize, config.num_hidden_layers as usize);
     let projection = (!golden.under("weights.projection.").is_empty()).then(|| {
         let projection = Dense::named("projection", config.hidden_size, golden.config.hidden_size, Device::Cpu);
-        fill_top(golden, "weights.", projection.arena());
+        fill_head(golden, "weights.", projection.arena());
         projection
     });
     Models {
         teacher: Some(teacher("")),
-        others: others.map(|number| teacher(&number)).collect(),
+        extra_teachers: others.map(|number| teacher(&number)).collect(),
         student: Some(Model {
             bert: encoder(golden, &config, "weights.student.", precision),
-            top: C::top(golden, HEAD),
+            head: C::head(golden, HEAD),
         }),
         projection,
         map: LayerMap::uniform(deep, n).ok(),
-        kept: Vec::new(),
+        teacher_caches: Vec::new(),
     }
 }
 
@@ -74,17 +74,17 @@ fn values<T: Layers>(method: &Method, losses: &[f64], models: &Models<T>) -> Val
         values.insert(format!("loss.{}", term.kind.name()), Tensor::from(*loss));
     }
     values.insert("loss.total".into(), Tensor::from(total));
-    let trained = |role: &str, model: &Model<T>, top: &str| {
-        let tops = model.top.arenas().into_iter().flat_map(|arena| gradients_of(&format!("grads.{top}"), arena));
-        gradients_of(&format!("grads.{role}"), model.arena()).into_iter().chain(tops).collect::<Vec<_>>()
+    let trained = |role: &str, model: &Model<T>, head: &str| {
+        let heads = model.head.arenas().into_iter().flat_map(|arena| gradients_of(&format!("grads.{head}"), arena));
+        gradients_of(&format!("grads.{role}"), model.arena()).into_iter().chain(heads).collect::<Vec<_>>()
     };
     values.extend(trained("student", student(models), "head"));
     values.extend(models.extra_arenas().into_iter().flat_map(|arena| gradients_of("grads", arena)));
     match method.any(|kind| kind == TermKind::Teacher) {
         true => values.extend(trained("teacher", teacher(models), "teacher_head")),
         false => {
-            for model in models.teacher.iter().chain(&models.others) {
-                let arenas = std::iter::once(model.arena()).chain(model.top.arenas());
+            for model in models.teacher.iter().chain(&models.extra_teachers) {
+                let arenas = std::iter::once(model.arena()).chain(model.head.arenas());
                 arenas.for_each(|arena| assert_eq!(largest(&arena.grads()), 0.0, "a frozen teacher has no gradient"));
             }
         }
@@ -119,17 +119,18 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
     let (big, small) = (&teacher(&models).bert, &student(&models).bert);
     let of_teacher = big.encode(&packed, Pass::Inference, stage.capture());
     let of_student = small.encode(&packed, Pass::Training(DropoutKey::Off), stage.capture());
-    let mut taught = Shown::of(&of_teacher, big.depth(), None);
+    let mut taught = ModelOutputs::of(&of_teacher, big.depth(), None);
     if fault == Fault::ShiftedScores {
         taught.scores.rotate_right(1);
     }
-    let learned = Shown::of(&of_student, small.depth(), None);
-    let compared = Compared {
+    let learned = ModelOutputs::of(&of_student, small.depth(), None);
+    let compared = TermInputs {
         teacher: Some(&taught),
         student: Some(&learned),
         packed: &packed,
         labels: &labels,
-        depths: models.depths(),
+        teacher_layers: big.depth(),
+        student_layers: small.depth(),
         heads: golden.config.num_attention_heads + i64::from(fault == Fault::Heads),
         projection: models.projection.as_ref(),
         counts: task.counts(&batch),

@@ -66,14 +66,14 @@ pub(super) fn retrieve(plan: &Plan) -> Retrieve {
 
 /// That many teachers and a student of a plan's shapes, with weights that depend on nothing but their place, tops of their
 /// own and a projection where the widths differ. No dropout.
-pub(super) fn models<K: Task>(plan: &Plan, task: &K, teachers: u64) -> Models<K::Top> {
+pub(super) fn models<K: Task>(plan: &Plan, task: &K, teachers: u64) -> Models<K::Head> {
     let model = |config: &nb_model::BertConfig, seed: u64| {
         let mut config = config.clone();
         (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.0, 0.0);
         let widths = Widths { teacher: config.hidden_size, student: config.hidden_size };
-        let top = task.tops(widths, Share::NONE, 0, Device::Cpu).teacher;
-        top.arenas().into_iter().zip(seed..).for_each(|(arena, seed)| randomise(arena, seed));
-        Model { bert: encoder(&config, Precision::F32, seed + 50), top }
+        let head = task.heads(widths, Share::NONE, 0, Device::Cpu).teacher;
+        head.arenas().into_iter().zip(seed..).for_each(|(arena, seed)| randomise(arena, seed));
+        Model { bert: encoder(&config, Precision::F32, seed + 50), head }
     };
     let (own, theirs) = (&plan.student_config, &plan.teacher_config);
     let projection = (own.hidden_size != theirs.hidden_size).then(|| {
@@ -83,10 +83,10 @@ pub(super) fn models<K: Task>(plan: &Plan, task: &K, teachers: u64) -> Models<K:
     });
     Models {
         teacher: Some(model(theirs, 100)),
-        others: (1..teachers).map(|i| model(theirs, 100 + 100 * i)).collect(),
+        extra_teachers: (1..teachers).map(|i| model(theirs, 100 + 100 * i)).collect(),
         student: Some(model(own, 10)),
         projection,
         map: LayerMap::uniform(theirs.num_hidden_layers as usize, plan.student_layers).ok(),
-        kept: Vec::new(),
+        teacher_caches: Vec::new(),
     }
 }

@@ -28,7 +28,7 @@ const LABELLED: &str = "method={weights: {teacher: 1, hard: 1}}";
 fn added_up<K: Objective>(
     plan: &Plan,
     task: &K,
-    models: &Models<K::Top>,
+    models: &Models<K::Head>,
     batches: &[K::Batch],
 ) -> (Vec<f64>, Vec<(String, Tensor)>) {
     zero_gradients(models);

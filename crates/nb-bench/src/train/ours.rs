@@ -8,13 +8,13 @@ use nb_dist::ProcessGroup;
 use nb_model::profile;
 use nb_train::method::TeacherRole;
 use nb_train::model::{Models, Role};
-use nb_train::optim::Group;
+use nb_train::optim::ParamGroup;
 use nb_train::plan::Plan;
 use nb_train::run::setup::{groups, stepper};
-use nb_train::step::Stepper;
-use nb_train::step::schedule::Timeline;
-use nb_train::step::telemetry::Watch;
+use nb_train::step::schedule::Schedule;
+use nb_train::step::telemetry::Telemetry;
 use nb_train::step::terms::Counts;
+use nb_train::step::{Stepper, Update};
 use nb_train::task::Task;
 use serde_json::{Map, Value, json};
 use tch::Device;
@@ -34,10 +34,10 @@ const COURSE: u64 = 1_000_000;
 pub(super) struct Trainer<'a, K: Task> {
     plan: &'a Plan,
     task: &'a K,
-    models: Models<K::Top>,
-    groups: Vec<Group>,
+    models: Models<K::Head>,
+    groups: Vec<ParamGroup>,
     stepper: Stepper,
-    timeline: Timeline,
+    timeline: Schedule,
     /// The batches of a round.
     rows: Vec<Vec<u32>>,
     step: u64,
@@ -52,7 +52,7 @@ impl<'a, K: Task> Trainer<'a, K> {
         Ok(Self {
             groups: groups(plan, &models),
             stepper: stepper(plan, &Rc::new(ProcessGroup::alone())),
-            timeline: Timeline::new(COURSE, plan.train.warmup, &[1.0]),
+            timeline: Schedule::new(COURSE, plan.train.warmup, &[1.0]),
             rows: whole.collect(),
             step: 0,
             plan,
@@ -130,8 +130,9 @@ impl<'a, K: Task> Trainer<'a, K> {
     fn steps(&mut self, count: usize) -> Result<()> {
         for i in 0..count {
             let rows = std::slice::from_ref(&self.rows[i % self.rows.len()]);
-            let at = (self.timeline.at(self.step), Watch::Terms);
-            let stepped = self.stepper.update((self.task, &mut self.models), &mut self.groups, (0, rows), at)?;
+            let position = self.timeline.at(self.step);
+            let update = Update { epoch: 0, rows, position, telemetry: Telemetry::Terms };
+            let stepped = self.stepper.update(self.task, &mut self.models, &mut self.groups, &update)?;
             self.step += 1;
             // As a run does: on the CPU each step is read, elsewhere that would be waiting.
             if self.plan.device == Device::Cpu

@@ -16,7 +16,7 @@ use nb_model::{
 use tch::{Device, Kind, Tensor};
 
 use crate::config::NewsField;
-use crate::model::saved_folder::{DESCRIPTION_FILE, Description, fill_top};
+use crate::model::saved_folder::{DESCRIPTION_FILE, Description, fill_head};
 use crate::task::texts::{BATCH_TOKENS, pack};
 
 /// Texts that are read, sorted by length and answered together.
@@ -35,31 +35,31 @@ pub enum Pooling {
 
 /// What was trained on top of an encoder.
 #[derive(Debug)]
-pub struct Top {
+pub struct SavedHead {
     /// What the model says of itself.
     pub description: Description,
     /// Attentive pooling over tokens.
     pub pooling: AttentivePooling,
     /// What stands on the pooled vectors.
-    pub head: Head,
+    pub layers: HeadLayers,
 }
 
 /// What stands on the pooled vectors, by task.
 #[derive(Debug)]
-pub enum Head {
+pub enum HeadLayers {
     /// Topic classification.
     Dense(Dense),
     /// Recommendation.
     Reader(Reader),
     /// Retrieval.
-    Nothing,
+    None,
 }
 
 /// A model folder, loaded.
 #[derive(Debug)]
-pub struct Trained {
+pub struct SavedModel {
     bert: Bert,
-    top: Option<Top>,
+    head: Option<SavedHead>,
     tokenizer: Tokenizer,
     device: Device,
     precision: Precision,
@@ -74,7 +74,7 @@ struct Texts {
     cut: usize,
 }
 
-impl Trained {
+impl SavedModel {
     /// Loads a model folder of a run, or any Hugging Face BERT folder (which then has no top layers). Texts are cut to the
     /// `max_tokens` of the run, else to the folder's own length: the smaller of `max_position_embeddings` of `config.json`
     /// and `model_max_length` of `tokenizer_config.json`.
@@ -87,12 +87,13 @@ impl Trained {
         }
         let bert = Bert::load(folder, device, precision)?;
         let tokenizer = crate::model::tokenizer::load(folder, bert.config())?;
-        let top = Description::read(folder)?.map(|description| Top::load(folder, bert.config(), description, device));
-        let top = top.transpose()?;
+        let head =
+            Description::read(folder)?.map(|description| SavedHead::load(folder, bert.config(), description, device));
+        let head = head.transpose()?;
         let most = bert.config().max_position_embeddings as usize;
         let own = || tokenizer.model_max_length().filter(|&length| length >= MIN_TOKENS).unwrap_or(most);
-        let max_tokens = top.as_ref().map_or_else(own, |top| top.description.max_tokens).min(most);
-        Ok(Self { bert, top, tokenizer, device, precision, max_tokens, texts: Cell::default() })
+        let max_tokens = head.as_ref().map_or_else(own, |head| head.description.max_tokens).min(most);
+        Ok(Self { bert, head, tokenizer, device, precision, max_tokens, texts: Cell::default() })
     }
 
     /// The same model, which cuts texts to this many tokens.
@@ -119,8 +120,8 @@ impl Trained {
     ///
     /// # Errors
     /// If the folder holds an encoder alone.
-    pub fn top(&self) -> Result<&Top> {
-        self.top.as_ref().with_context(|| {
+    pub fn head(&self) -> Result<&SavedHead> {
+        self.head.as_ref().with_context(|| {
             format!("the model folder has no {DESCRIPTION_FILE}: it holds an encoder without top layers")
         })
     }
@@ -135,7 +136,7 @@ impl Trained {
 
     /// The parts of the news that the model was trained on; none if that is not known.
     pub fn fields(&self) -> &[NewsField] {
-        self.top.as_ref().map_or(&[], |top| &top.description.fields)
+        self.head.as_ref().map_or(&[], |head| &head.description.fields)
     }
 
     /// The parts of the news that the model was trained on, as readers name them; title and abstract if that is not known.
@@ -151,9 +152,9 @@ impl Trained {
     /// # Errors
     /// If the model was not trained to recommend.
     pub fn reader(&self) -> Result<(&Reader, &Description)> {
-        match self.top()? {
-            Top { head: Head::Reader(reader), description, .. } => Ok((reader, description)),
-            Top { description, .. } => bail!("the model was trained for {}, not to recommend", description.task),
+        match self.head()? {
+            SavedHead { layers: HeadLayers::Reader(reader), description, .. } => Ok((reader, description)),
+            SavedHead { description, .. } => bail!("the model was trained for {}, not to recommend", description.task),
         }
     }
 
@@ -161,17 +162,17 @@ impl Trained {
     ///
     /// # Errors
     /// If it was trained for something else, or not at all.
-    pub fn is_retriever(&self) -> Result<()> {
-        match self.top()? {
-            Top { head: Head::Nothing, .. } => Ok(()),
-            Top { description, .. } => bail!("the model was trained for {}, not to retrieve", description.task),
+    pub fn require_retrieval(&self) -> Result<()> {
+        match self.head()? {
+            SavedHead { layers: HeadLayers::None, .. } => Ok(()),
+            SavedHead { description, .. } => bail!("the model was trained for {}, not to retrieve", description.task),
         }
     }
 
     fn dense(&self) -> Result<(&Dense, &Description)> {
-        match self.top()? {
-            Top { head: Head::Dense(dense), description, .. } => Ok((dense, description)),
-            Top { description, .. } => bail!(
+        match self.head()? {
+            SavedHead { layers: HeadLayers::Dense(dense), description, .. } => Ok((dense, description)),
+            SavedHead { description, .. } => bail!(
                 "the model was trained for {}, not to tell topics; `nb rank` and `nb search` are for such",
                 description.task
             ),
@@ -183,7 +184,7 @@ impl Trained {
     /// # Errors
     /// If the model was not trained to tell topics, or a text cannot be tokenised.
     pub fn probabilities(&self, articles: &[Article]) -> Result<Vec<Vec<f32>>> {
-        let (dense, pooling) = (self.dense()?.0, &self.top()?.pooling);
+        let (dense, pooling) = (self.dense()?.0, &self.head()?.pooling);
         self.each(&self.tokens(articles)?, |states, packed| {
             dense.forward(&pooling.forward(states, packed.runs())).softmax(-1, Kind::Float)
         })
@@ -208,11 +209,11 @@ impl Trained {
         Ok(tokens)
     }
 
-    /// As [`Trained::vectors`], of texts that are tokens already.
+    /// As [`SavedModel::vectors`], of texts that are tokens already.
     pub fn vectors_of(&self, texts: &[Tokens], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
-        match (pooling, &self.top) {
-            (Pooling::Attention, Some(top)) => {
-                self.each(texts, |states, packed| top.pooling.forward(states, packed.runs()))
+        match (pooling, &self.head) {
+            (Pooling::Attention, Some(head)) => {
+                self.each(texts, |states, packed| head.pooling.forward(states, packed.runs()))
             }
             (Pooling::Attention, None) => {
                 bail!("the model folder has no trained attention; --pooling mean or cls works without")
@@ -258,32 +259,32 @@ impl Trained {
     }
 }
 
-impl Top {
-    /// Reads `head.safetensors`, strictly.
+impl SavedHead {
+    /// Reads `layers.safetensors`, strictly.
     fn load(folder: &Path, config: &BertConfig, description: Description, device: Device) -> Result<Self> {
         let hidden = config.hidden_size;
         let pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
-        let head = match description.task.as_str() {
-            "recommend" => Head::Reader(reader(folder, hidden, &description, device)?),
-            "retrieve" => Head::Nothing,
-            "topic" => Head::Dense(Dense::zeros(hidden, description.labels.len() as i64, device)),
+        let layers = match description.task.as_str() {
+            "recommend" => HeadLayers::Reader(reader(folder, hidden, &description, device)?),
+            "retrieve" => HeadLayers::None,
+            "topic" => HeadLayers::Dense(Dense::zeros(hidden, description.labels.len() as i64, device)),
             other => {
                 let file = folder.join(DESCRIPTION_FILE);
                 bail!("{}: task is `{other}`, expected topic, recommend or retrieve", file.display())
             }
         };
-        let top = Self { description, pooling, head };
-        fill_top(folder, &top.arenas())?;
-        Ok(top)
+        let head = Self { description, pooling, layers };
+        fill_head(folder, &head.arenas())?;
+        Ok(head)
     }
 
     fn arenas(&self) -> Vec<&Arena> {
-        let head = match &self.head {
-            Head::Dense(dense) => vec![dense.arena()],
-            Head::Reader(reader) => reader.arenas(),
-            Head::Nothing => Vec::new(),
+        let layers = match &self.layers {
+            HeadLayers::Dense(dense) => vec![dense.arena()],
+            HeadLayers::Reader(reader) => reader.arenas(),
+            HeadLayers::None => Vec::new(),
         };
-        std::iter::once(self.pooling.arena()).chain(head).collect()
+        std::iter::once(self.pooling.arena()).chain(layers).collect()
     }
 }
 

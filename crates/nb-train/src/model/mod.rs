@@ -1,4 +1,4 @@
-//! Teacher and student as a run holds them.
+//! The models of a run: teacher and student, each an encoder with the head of its task.
 
 pub mod build;
 pub mod saved_folder;
@@ -10,32 +10,32 @@ use nb_share::LayerMap;
 use serde::{Deserialize, Serialize};
 
 use crate::method::TeacherRole;
-use crate::model::teacher_cache::Kept;
+use crate::model::teacher_cache::TeacherCache;
 
-/// An encoder with the top layers of a task.
+/// An encoder with the head of a task.
 #[derive(Debug)]
 pub struct Model<T> {
     /// The encoder.
     pub bert: Bert,
-    /// What stands on it.
-    pub top: T,
+    /// The head.
+    pub head: T,
 }
 
 /// The models of a run.
 #[derive(Debug)]
 pub struct Models<T> {
-    /// The large one, where the method has one.
+    /// The large model, where the method has one.
     pub teacher: Option<Model<T>>,
-    /// Further frozen teachers, whose logits count along.
-    pub others: Vec<Model<T>>,
-    /// The small one, where the method trains it.
+    /// Further frozen teachers, whose logits are combined with the first one's.
+    pub extra_teachers: Vec<Model<T>>,
+    /// The small model, where the method trains it.
     pub student: Option<Model<T>>,
-    /// From the student's width to the teacher's, where they differ and states are compared.
+    /// Projection from the student's width to the teacher's, where they differ and states are compared.
     pub projection: Option<Dense>,
-    /// Which teacher layers stand behind each student layer, where the method sets them against each other.
+    /// The teacher layers of each student layer, where the method compares or blends layers.
     pub map: Option<LayerMap>,
-    /// What frozen teachers make of the texts, where that is kept: the first teacher's, then the others'.
-    pub kept: Vec<Kept>,
+    /// Cached outputs of the frozen teachers: the first teacher's, then those of the extra ones. Empty without a cache.
+    pub teacher_caches: Vec<TeacherCache>,
 }
 
 impl<T> Models<T> {
@@ -43,7 +43,7 @@ impl<T> Models<T> {
     pub fn pair(teacher: Model<T>, student: Model<T>) -> Self {
         let map = LayerMap::uniform(teacher.bert.depth(), student.bert.depth()).ok();
         let (teacher, student) = (Some(teacher), Some(student));
-        Self { teacher, others: Vec::new(), student, projection: None, map, kept: Vec::new() }
+        Self { teacher, extra_teachers: Vec::new(), student, projection: None, map, teacher_caches: Vec::new() }
     }
 
     /// Both models with their names, the teacher first.
@@ -52,31 +52,25 @@ impl<T> Models<T> {
         teacher.chain(self.student.iter().map(|m| (Role::Student, m)))
     }
 
-    /// Those of them that are trained where the teacher has this role.
+    /// The models that are trained where the teacher has this role.
     pub fn trained(&self, teacher: TeacherRole) -> impl Iterator<Item = (Role, &Model<T>)> {
         self.named().filter(move |(role, _)| *role == Role::Student || teacher == TeacherRole::Joint)
     }
 
-    /// Tells the encoders that are trained where the teacher has this role that their values were written.
+    /// Tells the encoders that are trained where the teacher has this role that their parameters have changed.
     pub(crate) fn parameters_changed(&mut self, teacher: TeacherRole) {
         let trained = self.teacher.iter_mut().filter(|_| teacher == TeacherRole::Joint);
         trained.chain(&mut self.student).for_each(|model| model.bert.parameters_changed());
     }
-
-    /// Layers of teacher and student; 0 for one that is not there.
-    pub fn depths(&self) -> (usize, usize) {
-        let depth = |model: &Option<Model<T>>| model.as_ref().map_or(0, |m| m.bert.depth());
-        (depth(&self.teacher), depth(&self.student))
-    }
 }
 
-/// Which of the two models.
+/// Teacher or student.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The large one.
+    /// The large model.
     Teacher,
-    /// The small one.
+    /// The small model.
     Student,
 }
 
@@ -91,7 +85,7 @@ impl Role {
 }
 
 impl<T> Model<T> {
-    /// A training pass over a micro-batch; the dropout key belongs to this model and this micro-batch alone.
+    /// Runs a training pass over a micro-batch. The dropout key must be unique to this model and this micro-batch.
     pub fn encode(&self, packed: &Packed, capture: Capture, key: u64) -> Encoded {
         self.bert.encode(packed, Pass::Training(DropoutKey::Key(key)), capture)
     }

@@ -1,11 +1,12 @@
 //! What a model folder holds beside the encoder: top layers, tokenizer, and what the model says of itself.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nb_data::Tokenizer;
-use nb_model::{Arena, CONFIG_FILE, fill, named_values, read_tensors, write_tensors};
+use nb_model::{Arena, CONFIG_FILE, WEIGHTS_FILE, fill, named_values, read_tensors, write_tensors};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tch::Tensor;
@@ -32,7 +33,7 @@ pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
 ///
 /// # Errors
 /// If the file cannot be read or does not fit.
-pub fn fill_top(folder: &Path, arenas: &[&Arena]) -> Result<()> {
+pub fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     let path = folder.join(HEAD_FILE);
     let mut tensors: BTreeMap<String, Tensor> = read_tensors(&path)?.into_iter().collect();
     let Some((last, first)) = arenas.split_last() else { return Ok(()) };
@@ -179,4 +180,27 @@ impl Card {
             .replace("{max_tokens}", &self.max_tokens.to_string())
             .replace("{heads}", &self.self_attention.unwrap_or(1).to_string())
     }
+}
+
+/// A BLAKE3 of the weights in a model folder, those of its head included where it has one.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn weights_digest(folder: &Path) -> Result<String> {
+    let files: Vec<PathBuf> =
+        [WEIGHTS_FILE, HEAD_FILE].iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
+    files_digest(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())
+}
+
+/// The first 16 hexadecimal digits of a BLAKE3 over files, one after the other.
+///
+/// # Errors
+/// If one cannot be read.
+pub(crate) fn files_digest(paths: &[&Path]) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for path in paths {
+        let context = || format!("cannot read {}", path.display());
+        hasher.update_reader(File::open(path).with_context(context)?).with_context(context)?;
+    }
+    Ok(hasher.finalize().to_hex()[..16].to_owned())
 }

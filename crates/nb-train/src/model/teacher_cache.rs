@@ -18,7 +18,7 @@ use safetensors::tensor::Metadata;
 use tch::{Device, Kind, Tensor};
 
 use crate::run_folder::atomic_file::file_beside;
-use crate::step::terms::Shown;
+use crate::step::terms::ModelOutputs;
 use crate::task::texts::{batches, pack};
 
 /// A kind of output.
@@ -89,7 +89,7 @@ pub struct Source<'a> {
 
 /// The kept outputs of one teacher over some token stores.
 #[derive(Debug)]
-pub struct Kept {
+pub struct TeacherCache {
     stores: Vec<StoreOutputs>,
     hidden: i64,
 }
@@ -112,7 +112,7 @@ struct Rows {
     row_bytes: u64,
 }
 
-impl Kept {
+impl TeacherCache {
     /// Opens the outputs of `stores`, computing those that are not there; `pool` makes pooled vectors of last states.
     ///
     /// # Errors
@@ -146,8 +146,8 @@ impl Kept {
     ///
     /// # Errors
     /// If a file cannot be read any more.
-    pub fn show(&self, texts: &[(usize, u32)], device: Device) -> Result<(Shown, Option<Tensor>)> {
-        let (mut shown, mut pooled) = (Shown::default(), None);
+    pub fn load(&self, texts: &[(usize, u32)], device: Device) -> Result<(ModelOutputs, Option<Tensor>)> {
+        let (mut shown, mut pooled) = (ModelOutputs::default(), None);
         for (i, (output, _)) in self.stores.first().iter().flat_map(|store| &store.files).enumerate() {
             let rows = nb_torch::send(&self.read(i, *output, texts)?, device);
             match *output {

@@ -1,42 +1,37 @@
-//! An arena under optimisation.
+//! A parameter group: an arena, its optimiser state and its learning rate.
 
 use nb_model::Arena;
 use nb_model::host::with_slices;
 use tch::{Device, Kind, Tensor};
 
 use super::rows::Rows;
-use super::update::sum_of_squares;
+use super::span::Span;
+use super::update::{State, sum_of_squares};
 
-/// One arena under optimisation: its handles, its moments, and its peak learning rate.
+/// An arena with its optimiser state and its peak learning rate.
 #[derive(Debug)]
-pub struct Group {
+pub struct ParamGroup {
     pub(super) values: Tensor,
     pub(super) grads: Tensor,
-    pub(super) first: Tensor,
-    pub(super) second: Tensor,
+    pub(super) exp_avg: Tensor,
+    pub(super) exp_avg_sq: Tensor,
     pub(super) spans: Vec<Span>,
-    /// The arena's table, where its rows are updated when they are needed; no span covers it then.
+    /// The arena's table, if its rows are updated lazily; no span covers it then.
     pub(super) rows: Option<Rows>,
     pub(super) peak: f64,
 }
 
-/// Neighbouring parameters that decay alike.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    pub(super) start: usize,
-    pub(super) len: usize,
-    /// Whether λ applies.
-    pub(super) decays: bool,
+/// The gradient of a lazily updated table.
+#[derive(Debug)]
+pub(crate) struct TableGradient {
+    /// The gradient: [rows, width].
+    pub(crate) grads: Tensor,
+    /// The rows that may have one.
+    pub(crate) rows: Tensor,
 }
 
-impl Span {
-    pub(super) fn of(self, buffer: &Tensor) -> Tensor {
-        buffer.narrow(0, self.start as i64, self.len as i64)
-    }
-}
-
-impl Group {
-    /// A group over `arena` with moments of zero.
+impl ParamGroup {
+    /// Makes a group over `arena` with moments of zero.
     pub fn new(arena: &Arena, peak: f64) -> Self {
         let rows = if arena.values().device() == Device::Cpu { Rows::in_arena(arena) } else { None };
         let mut spans: Vec<Span> = Vec::new();
@@ -48,56 +43,60 @@ impl Group {
             }
         }
         let zeros = || arena.values().zeros_like();
-        Self { values: arena.values(), grads: arena.grads(), first: zeros(), second: zeros(), spans, rows, peak }
+        Self { values: arena.values(), grads: arena.grads(), exp_avg: zeros(), exp_avg_sq: zeros(), spans, rows, peak }
     }
 
-    /// What an update changes, by name: the values and both moments, which share their memory with the group's. To be read
-    /// when all are up to date ([`Group::settle`]), and written before the first update.
+    /// The tensors that an update changes, by name: values and both moments. They share their memory with the group's. Read them
+    /// when all are up to date ([`ParamGroup::catch_up`]), and write them before the first update.
     pub(crate) fn state(&self) -> [(&'static str, Tensor); 3] {
-        [("values", &self.values), ("first", &self.first), ("second", &self.second)]
+        [("values", &self.values), ("first", &self.exp_avg), ("second", &self.exp_avg_sq)]
             .map(|(name, tensor)| (name, tensor.shallow_clone()))
     }
 
     /// Sets the moments to zero, so that the next update is update 1.
-    pub fn forget(&mut self) {
-        self.settle();
-        let _ = self.first.zero_();
-        let _ = self.second.zero_();
+    pub fn reset_state(&mut self) {
+        self.catch_up();
+        let _ = self.exp_avg.zero_();
+        let _ = self.exp_avg_sq.zero_();
     }
 
-    /// Brings every value up to date. To be called before anything but [`crate::step::Stepper::step`] reads the arena's
-    /// values after updates: rows of a table that no step has looked up since may still lack some.
-    pub fn settle(&mut self) {
-        let Self { values, first, second, rows, .. } = self;
+    /// Applies the updates that were put off. Call it before anything but [`crate::step::Stepper::step`] reads the arena's values:
+    /// table rows that no step has looked up since may lack updates.
+    pub fn catch_up(&mut self) {
+        let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
         if let Some(rows) = rows {
-            with_slices::<f32, 0, 3, _>([], [values, first, second], |_, buffers| rows.settle_all(buffers));
+            with_slices::<f32, 0, 3, _>([], [values, exp_avg, exp_avg_sq], |_, [values, exp_avg, exp_avg_sq]| {
+                rows.catch_up_all(State { values, exp_avg, exp_avg_sq });
+            });
         }
     }
 
-    /// Brings some rows of the table up to date: `ids` in ascending order, each once.
-    pub(crate) fn settle_rows(&mut self, ids: &[u32]) {
-        let Self { values, first, second, rows, .. } = self;
+    /// Applies the updates that were put off to some rows of the table: `ids` in ascending order, each once.
+    pub(crate) fn catch_up_rows(&mut self, ids: &[u32]) {
+        let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
         if let Some(rows) = rows {
-            with_slices::<f32, 0, 3, _>([], [values, first, second], |_, buffers| rows.settle(buffers, ids));
+            with_slices::<f32, 0, 3, _>([], [values, exp_avg, exp_avg_sq], |_, [values, exp_avg, exp_avg_sq]| {
+                rows.catch_up(&mut State { values, exp_avg, exp_avg_sq }, ids);
+            });
         }
     }
 
-    /// Where it lies.
+    /// The device of the arena.
     pub(crate) fn device(&self) -> Device {
         self.values.device()
     }
 
-    /// Whether rows wait for their updates until they are looked up.
+    /// Returns whether the group has a lazily updated table.
     pub(crate) fn is_lazy(&self) -> bool {
         self.rows.is_some()
     }
 
-    /// Rows of the table that waits for them to be looked up.
+    /// Rows of the lazily updated table, if there is one.
     pub(crate) fn table_rows(&self) -> Option<usize> {
         self.rows.as_ref().map(Rows::count)
     }
 
-    /// Views of the gradient, but for such a table.
+    /// Views of the gradient without that of a lazily updated table.
     pub(crate) fn dense_gradients(&self) -> Vec<Tensor> {
         match &self.rows {
             None => vec![self.grads.shallow_clone()],
@@ -105,14 +104,14 @@ impl Group {
         }
     }
 
-    /// Such a table's gradient, [rows, width], and the numbers of those of `rows` that it has; notes that these may have one.
-    pub(crate) fn table_gradient(&self, rows: &[u32]) -> Option<(Tensor, Tensor)> {
+    /// The gradient of the lazily updated table and those of `rows` that the table has, which are marked as touched.
+    pub(crate) fn table_gradient(&self, rows: &[u32]) -> Option<TableGradient> {
         let table = self.rows.as_ref()?;
         let known: Vec<i64> = table.touch(rows).into_iter().map(i64::from).collect();
-        Some((table.of(&self.grads), Tensor::from_slice(&known)))
+        Some(TableGradient { grads: table.view(&self.grads), rows: Tensor::from_slice(&known) })
     }
 
-    /// Norm of the gradient, f64.
+    /// The L2 norm of the gradient, f64.
     pub(super) fn norm(&self) -> Tensor {
         let Some(rows) = &self.rows else {
             return self.grads.norm().to_kind(Kind::Double);
@@ -125,11 +124,11 @@ impl Group {
         Tensor::from(sum.sqrt())
     }
 
-    /// Sets the gradient to zero without an update.
-    pub(super) fn drop_gradient(&mut self) {
+    /// Clears the gradient without an update.
+    pub(super) fn clear_gradient(&mut self) {
         let _ = self.grads.zero_();
         if let Some(rows) = &self.rows {
-            rows.drop_gradient();
+            rows.clear_gradient();
         }
     }
 }

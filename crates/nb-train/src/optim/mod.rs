@@ -5,50 +5,52 @@
 //! One pass over each arena scales the gradient (clipping), updates moments and values, and leaves the gradient at zero
 //! for the next step. λ applies to matrices only ([`nb_model::Slot::decays`]).
 //!
-//! On the CPU the rows of a table that a step did not look up are updated later, before they are read: see
-//! [`Group::settle`]. The result is that of updating all rows in every step, bit for bit.
+//! On the CPU, table rows that a step did not look up are updated later, before they are read: see [`ParamGroup::catch_up`]. The
+//! result has the same bits as updating all rows in every step.
 
 mod group;
 mod rows;
+mod span;
 mod update;
 
 use nb_torch::Hyperparameters;
 use tch::{Device, Tensor};
 
-pub use group::Group;
+pub use group::ParamGroup;
+pub(crate) use group::TableGradient;
 use update::{Factors, update_fused, update_host, update_plain};
 
 /// Added to the norm before dividing, as `torch.nn.utils.clip_grad_norm_` does.
 const CLIP_EPSILON: f64 = 1e-6;
 
-/// The numbers of AdamW that do not change from step to step.
+/// AdamW's constants.
 #[derive(Debug, Clone, Copy)]
 pub struct AdamW {
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// Added to the square root of the second moment.
     pub epsilon: f64,
     /// Weight decay λ.
     pub weight_decay: f64,
 }
 
-/// Norm of the whole gradient over all groups, before clipping: a scalar that stays on the device.
+/// The L2 norm of the gradient over all groups: a scalar that stays on the device.
 ///
 /// # Panics
 /// If there is no group.
-pub fn gradient_norm(groups: &[Group]) -> Tensor {
-    let norms: Vec<Tensor> = groups.iter().map(Group::norm).collect();
+pub fn gradient_norm(groups: &[ParamGroup]) -> Tensor {
+    let norms: Vec<Tensor> = groups.iter().map(ParamGroup::norm).collect();
     Tensor::stack(&norms, 0).norm()
 }
 
-/// Brings every value up to date ([`Group::settle`]).
-pub fn settle(groups: &mut [Group]) {
-    groups.iter_mut().for_each(Group::settle);
+/// Applies all updates that were put off ([`ParamGroup::catch_up`]).
+pub fn catch_up(groups: &mut [ParamGroup]) {
+    groups.iter_mut().for_each(ParamGroup::catch_up);
 }
 
-/// The factor that brings a gradient of norm `norm` down to `limit`; 1 where it is below, or where the limit is 0.
+/// The factor that clips a gradient of norm `norm` to `limit`: 1 if it is below, or if the limit is 0.
 pub fn clip_factor(norm: &Tensor, limit: f64) -> Tensor {
     if limit > 0.0 { (limit / (norm + CLIP_EPSILON)).clamp_max(1.0) } else { norm.ones_like() }
 }
@@ -59,25 +61,25 @@ impl AdamW {
         Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay }
     }
 
-    /// Update number `step` (from 1) of all groups: every gradient times the scalar `clip`, every peak rate times
-    /// `schedule`. Gradients are zero afterwards.
+    /// Makes update number `step` (from 1) of all groups, with every gradient times the scalar `clip` and every peak rate times
+    /// `lr_factor`. Gradients are zero afterwards.
     ///
-    /// A `clip` of 0 says that the gradient is not to be used (it is not finite): nothing is updated then.
-    pub fn step(&self, groups: &mut [Group], step: u64, schedule: f64, clip: &Tensor) {
+    /// A `clip` of 0 marks a gradient that is not finite: nothing is updated.
+    pub fn step(&self, groups: &mut [ParamGroup], step: u64, lr_factor: f64, clip: &Tensor) {
         for group in groups {
-            let factors = self.factors(step, group.peak * schedule);
+            let factors = self.factors(step, group.peak * lr_factor);
             tch::no_grad(|| match group.values.device() {
                 Device::Cpu => match clip.double_value(&[]) {
-                    0.0 => group.drop_gradient(),
+                    0.0 => group.clear_gradient(),
                     clip => update_host(group, factors, clip as f32),
                 },
-                Device::Cuda(_) => update_fused(group, self.of_rate(group.peak * schedule), step, clip),
+                Device::Cuda(_) => update_fused(group, self.hyperparameters(group.peak * lr_factor), step, clip),
                 _ => update_plain(group, factors, clip),
             });
         }
     }
 
-    fn of_rate(&self, lr: f64) -> Hyperparameters {
+    fn hyperparameters(&self, lr: f64) -> Hyperparameters {
         let Self { beta1, beta2, epsilon, weight_decay } = *self;
         Hyperparameters { lr, beta1, beta2, weight_decay, epsilon }
     }
@@ -131,65 +133,65 @@ mod tests {
         p
     }
 
-    /// The ways in which an update is made.
-    const WAYS: [&str; 3] = ["own", "plain", "fused"];
+    /// The implementations of an update.
+    const IMPLEMENTATIONS: [&str; 3] = ["own", "plain", "fused"];
 
-    /// Update `step` in one of them, at a rate of 0.01.
-    fn update(way: &str, optimiser: &AdamW, group: &mut Group, step: u64, clip: f64) {
+    /// Makes update `step` with one of them, at a rate of 0.01.
+    fn update(implementation: &str, optimiser: &AdamW, group: &mut ParamGroup, step: u64, clip: f64) {
         let clip = Tensor::from(clip);
-        match way {
+        match implementation {
             "own" => optimiser.step(std::slice::from_mut(group), step, 1.0, &clip),
             "plain" => update_plain(group, optimiser.factors(step, 1e-2), &clip),
-            _ => update_fused(group, optimiser.of_rate(1e-2), step, &clip),
+            _ => update_fused(group, optimiser.hyperparameters(1e-2), step, &clip),
         }
     }
 
     #[test]
-    fn three_steps_are_the_formula_in_every_way() {
+    fn three_steps_follow_the_formula_in_every_implementation() {
         let expected = formula(3, 1e-2, 0.1);
-        for way in WAYS {
+        for implementation in IMPLEMENTATIONS {
             let arena = arena();
-            let mut group = Group::new(&arena, 1e-2);
+            let mut group = ParamGroup::new(&arena, 1e-2);
             for step in 1..=3 {
                 set_gradient(&arena, step);
-                update(way, &AdamW::new(0.1), &mut group, step, 1.0);
+                update(implementation, &AdamW::new(0.1), &mut group, step, 1.0);
             }
             let found = Vec::<f32>::try_from(arena.values()).unwrap();
             for (found, expected) in found.iter().zip(&expected) {
-                assert!((f64::from(*found) - expected).abs() < 1e-6, "{way}: {found} against {expected}");
+                assert!((f64::from(*found) - expected).abs() < 1e-6, "{implementation}: {found} against {expected}");
             }
             assert_eq!(arena.grads().abs().max().double_value(&[]), 0.0);
         }
     }
 
     #[test]
-    fn a_gradient_that_is_not_to_be_used_changes_nothing() {
+    fn a_clip_factor_of_zero_changes_nothing() {
         let optimiser = AdamW::new(0.1);
-        for way in WAYS {
+        for implementation in IMPLEMENTATIONS {
             let arena = arena();
-            let mut group = Group::new(&arena, 1e-2);
+            let mut group = ParamGroup::new(&arena, 1e-2);
             set_gradient(&arena, 1);
             update("own", &optimiser, &mut group, 1, 1.0);
             let before = group.state().map(|(_, tensor)| tensor.copy());
             let _ = arena.grads().fill_(f64::NAN);
-            update(way, &optimiser, &mut group, 2, 0.0);
+            update(implementation, &optimiser, &mut group, 2, 0.0);
             for ((name, after), before) in group.state().iter().zip(&before) {
-                assert!(after.equal(before), "{name}, {way}");
+                assert!(after.equal(before), "{name}, {implementation}");
             }
             assert_eq!(arena.grads().abs().max().double_value(&[]), 0.0);
         }
     }
 
     #[test]
-    fn a_group_that_has_forgotten_begins_anew() {
-        let updated = |forgets: bool| {
+    fn a_group_whose_state_is_reset_starts_over() {
+        let updated = |resets: bool| {
             let arena = arena();
-            let mut group = Group::new(&arena, 1e-2);
+            let mut group = ParamGroup::new(&arena, 1e-2);
             let optimiser = AdamW::new(0.0);
-            if forgets {
+            if resets {
                 set_gradient(&arena, 5);
                 optimiser.step(std::slice::from_mut(&mut group), 1, 0.0, &Tensor::from(1.0)); // moments alone change
-                group.forget();
+                group.reset_state();
             }
             set_gradient(&arena, 1);
             optimiser.step(std::slice::from_mut(&mut group), 1, 1.0, &Tensor::from(1.0));

@@ -1,37 +1,37 @@
-//! The rows of a table, updated when they are needed.
+//! The rows of an embedding table, updated lazily.
 //!
-//! Most rows of an embedding table have no gradient in a step: of 30,522 words a batch of 32 news has some hundreds. AdamW
-//! changes the others too, by their moments and by the decay, and all of it goes through memory: on titles that took a
-//! sixth of the time of the products. But nobody reads a row before it is looked up. So each row counts the updates it has
-//! had, the factors of all updates are kept, and a row catches up, all missed updates in one go, before a step reads it and
-//! before anything else may. The operations on an entry and their order are those of updating in every step, so the bits
-//! are too.
+//! Most rows of an embedding table have no gradient in a step: a batch of 32 articles uses a few hundred of 30,522 words. AdamW still
+//! changes the other rows, through their moments and the weight decay, and all of them pass through memory: on titles that took a
+//! sixth of the time of the matrix products. But no row is read before it is looked up. So each row counts the updates applied to it,
+//! the factors of recent updates are kept, and a row catches up on all missed updates at once before it is read. The operations on an
+//! entry and their order are those of updating in every step, so the result has the same bits.
 
 use nb_model::{Arena, TouchedRows, pool};
 use pulp::Arch;
 use tch::Tensor;
 
-use super::update::{Factors, squares, update_piece};
+use super::update::{Factors, State, squares, update_piece};
 
-/// Missed updates after which every row catches up: bounds what is kept.
+/// Missed updates after which every row catches up, which bounds the history.
 const LONGEST_HISTORY: usize = 4096;
-/// Entries that catch up together, in registers.
+/// Entries that catch up at once, in registers.
 const LANES: usize = 32;
-/// Rows per parallel piece.
+/// Rows per parallel task.
 const PIECE: usize = 8;
 
 /// A table [rows, width] in an arena.
 #[derive(Debug)]
 pub(super) struct Rows {
-    /// Its first entry in the arena, and its entries.
+    /// The table's first entry in the arena.
     start: usize,
+    /// Its entries.
     len: usize,
     width: usize,
     decays: bool,
     touched: TouchedRows,
-    /// How much of `history` each row has had.
-    had: Vec<u32>,
-    /// The factors of the updates since all rows were up to date.
+    /// Updates of `history` applied to each row.
+    applied: Vec<u32>,
+    /// The factors of each update since all rows were last up to date.
     history: Vec<Factors>,
 }
 
@@ -46,131 +46,150 @@ impl Rows {
             width,
             decays: slot.decays(),
             touched: arena.touched().clone(),
-            had: vec![0; rows],
+            applied: vec![0; rows],
             history: Vec::new(),
         })
     }
 
-    /// How many there are.
+    /// The number of rows.
     pub(super) fn count(&self) -> usize {
-        self.had.len()
+        self.applied.len()
     }
 
-    /// The table in an arena's buffer: [rows, width].
-    pub(super) fn of(&self, buffer: &Tensor) -> Tensor {
+    /// The table's part of an arena's buffer: [rows, width].
+    pub(super) fn view(&self, buffer: &Tensor) -> Tensor {
         let shape = [self.count() as i64, self.width as i64];
         buffer.narrow(0, self.start as i64, self.len as i64).view(shape)
     }
 
-    /// What lies before and behind the table in an arena's buffer.
+    /// The parts of an arena's buffer before and behind the table.
     pub(super) fn around(&self, buffer: &Tensor) -> [Tensor; 2] {
         let end = (self.start + self.len) as i64;
         [buffer.narrow(0, 0, self.start as i64), buffer.narrow(0, end, buffer.size()[0] - end)]
     }
 
-    /// Notes rows that may have a gradient, of those that there are; returns them.
+    /// Marks rows that may have a gradient; returns those of them that the table has.
     pub(super) fn touch(&self, rows: &[u32]) -> Vec<u32> {
         let known: Vec<u32> = rows.iter().copied().filter(|&row| (row as usize) < self.count()).collect();
         self.touched.add(known.iter().copied());
         known
     }
 
-    /// Σ g² over the rows with a gradient, row by row.
+    /// Σ g² over the rows that may have a gradient.
     pub(super) fn sum_of_squares(&self, grads: &[f32]) -> f64 {
         let table = &grads[self.start..self.start + self.len];
         let row = |row: u32| &table[row as usize * self.width..][..self.width];
         self.touched.sorted().into_iter().map(|i| Arch::new().dispatch(|| squares(row(i)))).sum()
     }
 
-    /// Forgets which rows have a gradient, once it is set to zero.
-    pub(super) fn drop_gradient(&self) {
+    /// Unmarks all rows, after the gradient is set to zero.
+    pub(super) fn clear_gradient(&self) {
         self.touched.clear();
     }
 
-    /// One update: rows with a gradient now, the others later. Takes values, gradients and both moments of the arena.
-    pub(super) fn update(&mut self, buffers: [&mut [f32]; 4], factors: Factors, clip: f32) {
+    /// Makes one update of the rows that may have a gradient; the others catch up later.
+    pub(super) fn update(&mut self, mut state: State<'_>, grads: &mut [f32], factors: Factors, clip: f32) {
         let rows = self.touched.sorted();
         self.touched.clear();
-        let [values, grads, first, second] = buffers;
-        self.settle([&mut *values, &mut *first, &mut *second], &rows); // most are: the step has read them
+        self.catch_up(&mut state, &rows); // most are up to date: the step has read them
         let factors = factors.with_decay(self.decays);
         self.history.push(factors);
-        let had = self.history.len() as u32;
-        rows.iter().for_each(|&row| self.had[row as usize] = had);
+        let updates = self.history.len() as u32;
+        rows.iter().for_each(|&row| self.applied[row as usize] = updates);
 
-        let [v, g, m, s] = [&mut *values, grads, &mut *first, &mut *second].map(|buffer| self.pick(buffer, &rows));
-        let mut tasks: Vec<_> = v.into_iter().zip(g).zip(m.into_iter().zip(s)).collect();
+        let mut grads = self.split_rows(grads, &rows).into_iter();
+        let mut tasks: Vec<(State<'_>, &mut [f32])> = Vec::with_capacity(rows.len());
+        for row in self.split_state(&mut state, &rows) {
+            tasks.extend(grads.next().map(|grads| (row, grads)));
+        }
         pool::for_each(tasks.chunks_mut(PIECE), |tasks| {
-            for ((v, g), (m, s)) in tasks {
-                Arch::new().dispatch(|| update_piece((v, g), (m, s), factors, clip));
+            for (row, grads) in tasks {
+                Arch::new().dispatch(|| update_piece(row, grads, factors, clip));
             }
         });
         if self.history.len() >= LONGEST_HISTORY {
-            self.settle_all([values, first, second]);
+            self.catch_up_all(state);
         }
     }
 
-    /// Brings all rows up to date. Takes values and both moments of the arena.
-    pub(super) fn settle_all(&mut self, buffers: [&mut [f32]; 3]) {
-        let all: Vec<u32> = (0..self.had.len() as u32).collect();
-        self.settle(buffers, &all);
+    /// Brings all rows up to date.
+    pub(super) fn catch_up_all(&mut self, mut state: State<'_>) {
+        let all: Vec<u32> = (0..self.count() as u32).collect();
+        self.catch_up(&mut state, &all);
         self.history.clear();
-        self.had.fill(0);
+        self.applied.fill(0);
     }
 
     /// Brings `rows` (ascending, each once) up to date.
-    pub(super) fn settle(&mut self, buffers: [&mut [f32]; 3], rows: &[u32]) {
+    pub(super) fn catch_up(&mut self, state: &mut State<'_>, rows: &[u32]) {
         let now = self.history.len() as u32;
-        let behind: Vec<u32> =
-            rows.iter().copied().filter(|&row| self.had.get(row as usize).is_some_and(|&h| h < now)).collect();
-        let missed = behind.iter().map(|&row| &self.history[self.had[row as usize] as usize..]);
-        let [v, m, s] = buffers.map(|buffer| self.pick(buffer, &behind));
-        let mut tasks: Vec<_> = v.into_iter().zip(m.into_iter().zip(s)).zip(missed).collect();
+        let is_behind = |row: &u32| self.applied.get(*row as usize).is_some_and(|&applied| applied < now);
+        let behind: Vec<u32> = rows.iter().copied().filter(is_behind).collect();
+        let missed = |row: u32| &self.history[self.applied[row as usize] as usize..];
+        let mut tasks: Vec<(State<'_>, &[Factors])> = Vec::with_capacity(behind.len());
+        for (row, &number) in self.split_state(state, &behind).into_iter().zip(&behind) {
+            tasks.push((row, missed(number)));
+        }
         pool::for_each(tasks.chunks_mut(PIECE), |tasks| {
-            for ((v, (m, s)), missed) in tasks {
-                Arch::new().dispatch(|| catch_up(v, m, s, missed));
+            for (row, missed) in tasks {
+                Arch::new().dispatch(|| catch_up(row, missed));
             }
         });
-        behind.iter().for_each(|&row| self.had[row as usize] = now);
+        behind.iter().for_each(|&row| self.applied[row as usize] = now);
     }
 
-    /// Rows of an arena's buffer, in ascending order and each once.
-    fn pick<'a>(&self, buffer: &'a mut [f32], rows: &[u32]) -> Vec<&'a mut [f32]> {
+    /// The state of single rows, in ascending order and each once.
+    fn split_state<'a>(&self, state: &'a mut State<'_>, rows: &[u32]) -> Vec<State<'a>> {
+        let mut values = self.split_rows(state.values, rows).into_iter();
+        let mut exp_avg = self.split_rows(state.exp_avg, rows).into_iter();
+        let mut split = Vec::with_capacity(rows.len());
+        for exp_avg_sq in self.split_rows(state.exp_avg_sq, rows) {
+            if let (Some(values), Some(exp_avg)) = (values.next(), exp_avg.next()) {
+                split.push(State { values, exp_avg, exp_avg_sq });
+            }
+        }
+        split
+    }
+
+    /// Single rows of an arena's buffer, in ascending order and each once.
+    fn split_rows<'a>(&self, buffer: &'a mut [f32], rows: &[u32]) -> Vec<&'a mut [f32]> {
+        let mut split = Vec::with_capacity(rows.len());
         let mut rest = &mut buffer[self.start..self.start + self.len];
         let mut next = 0;
-        let pick = |&row: &u32| {
-            let (_, from) = std::mem::take(&mut rest).split_at_mut((row as usize - next) * self.width);
-            let (own, after) = from.split_at_mut(self.width);
+        for &row in rows {
+            let (_, from_row) = rest.split_at_mut((row as usize - next) * self.width);
+            let (row_entries, after) = from_row.split_at_mut(self.width);
+            split.push(row_entries);
             (rest, next) = (after, row as usize + 1);
-            own
-        };
-        rows.iter().map(pick).collect()
+        }
+        split
     }
 }
 
-/// All `missed` updates of a row, whose gradient was 0 in each.
+/// Makes all `missed` updates of a row, whose gradient was 0 in each.
 #[inline(always)]
-fn catch_up(values: &mut [f32], first: &mut [f32], second: &mut [f32], missed: &[Factors]) {
-    let chunks = values.chunks_mut(LANES).zip(first.chunks_mut(LANES).zip(second.chunks_mut(LANES)));
-    for (values, (first, second)) in chunks {
-        let n = values.len();
+fn catch_up(row: &mut State<'_>, missed: &[Factors]) {
+    let width = row.values.len();
+    for start in (0..width).step_by(LANES) {
+        let range = start..(start + LANES).min(width);
+        let n = range.len();
         let (mut v, mut m, mut s) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-        v[..n].copy_from_slice(values);
-        m[..n].copy_from_slice(first);
-        s[..n].copy_from_slice(second);
+        v[..n].copy_from_slice(&row.values[range.clone()]);
+        m[..n].copy_from_slice(&row.exp_avg[range.clone()]);
+        s[..n].copy_from_slice(&row.exp_avg_sq[range.clone()]);
         if m.iter().chain(&s).all(|&moment| moment == 0.0) {
-            // A row that never had a gradient: the quotient is 0, and what is left of the update is the decay.
+            // A row that never had a gradient: the quotient is 0, and only the decay is left of the update.
             missed.iter().for_each(|factors| v.iter_mut().for_each(|v| *v *= factors.decay));
         } else {
             for factors in missed {
-                for ((v, m), s) in v.iter_mut().zip(&mut m).zip(&mut s) {
-                    factors.update(v, m, s, 0.0);
+                for i in 0..LANES {
+                    factors.update(&mut v[i], &mut m[i], &mut s[i], 0.0);
                 }
             }
         }
-        values.copy_from_slice(&v[..n]);
-        first.copy_from_slice(&m[..n]);
-        second.copy_from_slice(&s[..n]);
+        row.values[range.clone()].copy_from_slice(&v[..n]);
+        row.exp_avg[range.clone()].copy_from_slice(&m[..n]);
+        row.exp_avg_sq[range].copy_from_slice(&s[..n]);
     }
 }
 
@@ -179,7 +198,7 @@ mod tests {
     use nb_model::Layout;
     use tch::{Device, Kind, Tensor};
 
-    use super::super::{AdamW, Group, gradient_norm, settle};
+    use super::super::{AdamW, ParamGroup, catch_up, gradient_norm};
     use super::*;
 
     const ROWS: i64 = 23;
@@ -204,14 +223,14 @@ mod tests {
     }
 
     /// Rows that step `i` looks up; row 22 never is, row 21 first in step 30.
-    fn looked_up(i: u64) -> Vec<u32> {
+    fn touched_rows(i: u64) -> Vec<u32> {
         let row = |k: u64| ((i * i * 7 + k * 5) % 21) as u32;
         let late = (i == 30).then_some(21);
         (0..i % 4).map(row).chain(late).collect()
     }
 
     fn add_gradient(arena: &Arena, i: u64) {
-        let rows = looked_up(i);
+        let rows = touched_rows(i);
         for &row in &rows {
             arena.grad("table").get(i64::from(row)).copy_(&numbers(WIDTH, i as f64 + 13.0 * f64::from(row)));
         }
@@ -219,13 +238,13 @@ mod tests {
         arena.touched().add(rows);
     }
 
-    fn trained(is_table: bool) -> (Arena, Group, Vec<f64>) {
+    fn trained(is_table: bool) -> (Arena, ParamGroup, Vec<f64>) {
         let arena = arena(is_table);
-        let mut groups = [Group::new(&arena, 1e-2)];
+        let mut groups = [ParamGroup::new(&arena, 1e-2)];
         let mut norms = Vec::new();
         for i in 1..=60 {
             if i == 40 {
-                groups[0].forget();
+                groups[0].reset_state();
             }
             add_gradient(&arena, i);
             norms.push(gradient_norm(&groups).double_value(&[]));
@@ -233,7 +252,7 @@ mod tests {
             let clip = if i == 17 { 0.0 } else { 1.0 / (1.0 + i as f64) };
             AdamW::new(0.1).step(&mut groups, i, 1.0 - i as f64 / 100.0, &Tensor::from(clip));
         }
-        settle(&mut groups);
+        catch_up(&mut groups);
         let [group] = groups;
         (arena, group, norms)
     }
@@ -243,7 +262,7 @@ mod tests {
         let ((lazy, own, norms), (dense, every, expected)) = (trained(true), trained(false));
         assert!(own.is_lazy() && !every.is_lazy());
         assert!(lazy.values().equal(&dense.values()) && !lazy.values().equal(&arena(true).values()));
-        assert!(own.first.equal(&every.first) && own.second.equal(&every.second));
+        assert!(own.exp_avg.equal(&every.exp_avg) && own.exp_avg_sq.equal(&every.exp_avg_sq));
         assert_eq!(lazy.grads().abs().max().double_value(&[]), 0.0);
         for (norm, expected) in norms.into_iter().zip(expected) {
             assert!((norm - expected).abs() < 1e-6 * expected, "{norm}, expected {expected}");
@@ -252,9 +271,9 @@ mod tests {
 
     #[test]
     fn a_row_is_up_to_date_before_it_is_read() {
-        let after = |settled: fn(&mut Group)| {
+        let after = |settled: fn(&mut ParamGroup)| {
             let arena = arena(true);
-            let mut group = Group::new(&arena, 1e-2);
+            let mut group = ParamGroup::new(&arena, 1e-2);
             for i in 1..=9 {
                 add_gradient(&arena, i);
                 AdamW::new(0.1).step(std::slice::from_mut(&mut group), i, 1.0, &Tensor::from(1.0));
@@ -262,14 +281,14 @@ mod tests {
             settled(&mut group);
             arena.value("table").get(22).copy()
         };
-        assert!(after(|group| group.settle_rows(&[3, 22])).equal(&after(Group::settle)));
-        assert!(!after(|group| group.settle_rows(&[3])).equal(&after(Group::settle)));
+        assert!(after(|group| group.catch_up_rows(&[3, 22])).equal(&after(ParamGroup::catch_up)));
+        assert!(!after(|group| group.catch_up_rows(&[3])).equal(&after(ParamGroup::catch_up)));
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
         let arena = arena(true);
-        let mut group = Group::new(&arena, 1e-2);
+        let mut group = ParamGroup::new(&arena, 1e-2);
         for i in 1..=LONGEST_HISTORY as u64 + 3 {
             AdamW::new(0.1).step(std::slice::from_mut(&mut group), i, 1.0, &Tensor::from(1.0));
         }

@@ -1,4 +1,6 @@
-//! The update itself, entry by entry.
+//! The update of AdamW, entry by entry.
+
+use std::ops::Range;
 
 use nb_model::host::with_slices;
 use nb_model::pool;
@@ -6,9 +8,10 @@ use nb_torch::{Hyperparameters, Parameters, fused_adamw};
 use pulp::Arch;
 use tch::{Kind, Tensor};
 
-use super::group::{Group, Span};
+use super::group::ParamGroup;
+use super::span::Span;
 
-/// Entries per parallel piece.
+/// Entries per parallel task.
 const PIECE: usize = 1 << 15;
 
 /// The factors of one step.
@@ -26,12 +29,12 @@ pub(super) struct Factors {
 }
 
 impl Factors {
-    /// For parameters that decay, or for those that do not.
+    /// The factors for parameters with or without weight decay.
     pub(super) fn with_decay(self, decays: bool) -> Self {
         Self { decay: if decays { self.decay } else { 1.0 }, ..self }
     }
 
-    /// One entry's update. Written once, so that whoever updates later does it to the same bits.
+    /// Updates one entry. Every path uses this function, so that a late update has the same bits.
     #[inline(always)]
     pub(super) fn update(self, v: &mut f32, m: &mut f32, s: &mut f32, gradient: f32) {
         *m = self.beta1 * *m + (1.0 - self.beta1) * gradient;
@@ -40,26 +43,69 @@ impl Factors {
     }
 }
 
-/// The pass on the CPU: all cores, each entry touched once.
-pub(super) fn update_host(group: &mut Group, factors: Factors, clip: f32) {
-    let Group { values, grads, first, second, spans, rows, .. } = group;
-    with_slices::<f32, 0, 4, _>([], [values, grads, first, second], |_, [values, grads, first, second]| {
+/// Slices of values and moments over the same parameters.
+#[derive(Debug)]
+pub(super) struct State<'a> {
+    pub(super) values: &'a mut [f32],
+    pub(super) exp_avg: &'a mut [f32],
+    pub(super) exp_avg_sq: &'a mut [f32],
+}
+
+impl State<'_> {
+    /// The state of a range of the parameters.
+    fn range(&mut self, range: Range<usize>) -> State<'_> {
+        State {
+            values: &mut self.values[range.clone()],
+            exp_avg: &mut self.exp_avg[range.clone()],
+            exp_avg_sq: &mut self.exp_avg_sq[range],
+        }
+    }
+}
+
+/// A parallel task of the update on the CPU.
+struct Piece<'a> {
+    state: State<'a>,
+    grads: &'a mut [f32],
+}
+
+impl<'a> Piece<'a> {
+    /// Cuts a span of parameters into pieces.
+    fn all(state: State<'a>, grads: &'a mut [f32]) -> Vec<Self> {
+        let mut exp_avg = state.exp_avg.chunks_mut(PIECE);
+        let mut exp_avg_sq = state.exp_avg_sq.chunks_mut(PIECE);
+        let mut grads = grads.chunks_mut(PIECE);
+        let mut pieces = Vec::new();
+        for values in state.values.chunks_mut(PIECE) {
+            let (Some(exp_avg), Some(exp_avg_sq), Some(grads)) = (exp_avg.next(), exp_avg_sq.next(), grads.next())
+            else {
+                break; // never: the buffers of a group are equally long
+            };
+            pieces.push(Self { state: State { values, exp_avg, exp_avg_sq }, grads });
+        }
+        pieces
+    }
+}
+
+/// Updates a group on the CPU: all cores, each entry touched once.
+pub(super) fn update_host(group: &mut ParamGroup, factors: Factors, clip: f32) {
+    let ParamGroup { values, grads, exp_avg, exp_avg_sq, spans, rows, .. } = group;
+    with_slices::<f32, 0, 4, _>([], [values, grads, exp_avg, exp_avg_sq], |_, [values, grads, exp_avg, exp_avg_sq]| {
+        let mut state = State { values, exp_avg, exp_avg_sq };
         for &Span { start, len, decays } in spans.iter() {
             let factors = factors.with_decay(decays);
-            let span = start..start + len;
-            let pairs = values[span.clone()].chunks_mut(PIECE).zip(grads[span.clone()].chunks_mut(PIECE));
-            let moments = first[span.clone()].chunks_mut(PIECE).zip(second[span].chunks_mut(PIECE));
-            pool::for_each(pairs.zip(moments), |(pair, moments)| {
-                Arch::new().dispatch(|| update_piece(pair, moments, factors, clip));
+            let range = start..start + len;
+            let pieces = Piece::all(state.range(range.clone()), &mut grads[range]);
+            pool::for_each(pieces.into_iter(), |Piece { mut state, grads }| {
+                Arch::new().dispatch(|| update_piece(&mut state, grads, factors, clip));
             });
         }
         if let Some(rows) = rows {
-            rows.update([values, grads, first, second], factors, clip);
+            rows.update(state, grads, factors, clip);
         }
     });
 }
 
-/// Σ g², on all cores. The pieces are fixed, so the sum does not depend on the number of threads.
+/// Σ g², on all cores. The tasks have a fixed size, so the sum does not depend on the number of threads.
 pub(super) fn sum_of_squares(grads: &[f32]) -> f64 {
     let mut sums = vec![0.0; grads.len().div_ceil(PIECE)];
     pool::for_each(sums.iter_mut().zip(grads.chunks(PIECE)), |(sum, piece)| {
@@ -79,41 +125,41 @@ pub(super) fn squares(grads: &[f32]) -> f64 {
     sums.into_iter().sum::<f64>() + rest.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>()
 }
 
-/// Two slices of equal length.
-pub(super) type Pair<'a> = (&'a mut [f32], &'a mut [f32]);
-
-/// Values and gradients, first and second moments of a piece. Leaves the gradient at zero.
+/// Updates values and moments of a piece, and leaves the gradient at zero.
 #[inline(always)]
-pub(super) fn update_piece((values, grads): Pair<'_>, (first, second): Pair<'_>, factors: Factors, clip: f32) {
-    for ((v, g), (m, s)) in values.iter_mut().zip(grads).zip(first.iter_mut().zip(second)) {
-        factors.update(v, m, s, *g * clip);
-        *g = 0.0;
+pub(super) fn update_piece(state: &mut State<'_>, grads: &mut [f32], factors: Factors, clip: f32) {
+    let n = grads.len();
+    let (values, exp_avg, exp_avg_sq) = (&mut state.values[..n], &mut state.exp_avg[..n], &mut state.exp_avg_sq[..n]);
+    for i in 0..n {
+        factors.update(&mut values[i], &mut exp_avg[i], &mut exp_avg_sq[i], grads[i] * clip);
+        grads[i] = 0.0;
     }
 }
 
-/// The same with libtorch's fused kernel, on GPUs.
-pub(super) fn update_fused(group: &mut Group, how: Hyperparameters, step: u64, clip: &Tensor) {
+/// Updates a group with libtorch's fused kernel, on GPUs.
+pub(super) fn update_fused(group: &mut ParamGroup, hyperparameters: Hyperparameters, step: u64, clip: &Tensor) {
     for decays in [true, false] {
         let spans: Vec<&Span> = group.spans.iter().filter(|span| span.decays == decays).collect();
         let of = |buffer: &Tensor| -> Vec<Tensor> { spans.iter().map(|span| span.of(buffer)).collect() };
-        let [values, grads, first, second] = [&group.values, &group.grads, &group.first, &group.second].map(of);
-        let parameters = Parameters { values: &values, grads: &grads, first: &first, second: &second };
-        let weight_decay = if decays { how.weight_decay } else { 0.0 };
-        let updated = fused_adamw(&parameters, &Hyperparameters { weight_decay, ..how }, step, clip);
-        updated.unwrap_or_else(|e| panic!("an update by libtorch's kernel: {e}"));
+        let [values, grads, exp_avg, exp_avg_sq] =
+            [&group.values, &group.grads, &group.exp_avg, &group.exp_avg_sq].map(of);
+        let parameters = Parameters { values: &values, grads: &grads, first: &exp_avg, second: &exp_avg_sq };
+        let weight_decay = if decays { hyperparameters.weight_decay } else { 0.0 };
+        let updated = fused_adamw(&parameters, &Hyperparameters { weight_decay, ..hyperparameters }, step, clip);
+        updated.unwrap_or_else(|e| panic!("libtorch's fused AdamW failed: {e}"));
     }
     let _ = group.grads.zero_();
 }
 
-/// The same with libtorch's operations, for other devices.
-pub(super) fn update_plain(group: &mut Group, f: Factors, clip: &Tensor) {
+/// Updates a group with libtorch's operations, on other devices.
+pub(super) fn update_plain(group: &mut ParamGroup, f: Factors, clip: &Tensor) {
     let clip = clip.to_kind(Kind::Float);
-    let used = clip.ne(0.0).to_kind(Kind::Float); // 1, or 0 for an update that is left out
+    let used = clip.ne(0.0).to_kind(Kind::Float); // 1, or 0 for an update that is skipped
     for span in &group.spans {
         let part = |t: &Tensor| span.of(t);
         let (mut v, mut g, mut m, mut s) =
-            (part(&group.values), part(&group.grads), part(&group.first), part(&group.second));
-        // 0 times what is not finite is no number either.
+            (part(&group.values), part(&group.grads), part(&group.exp_avg), part(&group.exp_avg_sq));
+        // 0 times infinity or NaN is NaN.
         let gradient = (&g * &clip).nan_to_num(0.0, 0.0, 0.0);
         let _ = m.lerp_tensor_(&gradient, &(&used * f64::from(1.0 - f.beta1)));
         let _ = s.lerp_tensor_(&gradient.square(), &(&used * f64::from(1.0 - f.beta2)));

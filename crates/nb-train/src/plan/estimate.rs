@@ -5,8 +5,8 @@
 //!
 //! | part | bytes |
 //! | --- | --- |
-//! | weights, gradients | 4·P each, of every encoder and top layer ([`nb_model::Arena`]), frozen ones included |
-//! | moments | 8·P of trained models ([`crate::optim::Group`]) |
+//! | weights, gradients | 4·P each, of every encoder and head ([`nb_model::Arena`]), frozen ones included |
+//! | moments | 8·P of trained models ([`crate::optim::ParamGroup`]) |
 //! | bf16 copies | 2·P of the encoder layers |
 //! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; the feed-forward units after the activation, and before it or its slope; both normalised sums; the attention weights. The layer's output adds 4·n·H, in bf16 only where states are recorded; in bf16 the copy of the input adds 2·n·H |
 //! | with `train.recompute` | 4·n·H a layer, and the tape of one layer |
@@ -67,8 +67,8 @@ pub struct BatchLoad {
 /// The facts beside a plan that its memory depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload {
-    /// Parameters of top layers and projection, each counted once.
-    pub top: u64,
+    /// Parameters of heads and projection, each counted once.
+    pub head: u64,
     /// The largest micro-batch.
     pub largest: BatchLoad,
     /// Number of cached hidden states of a frozen teacher; none if they are computed.
@@ -116,8 +116,8 @@ fn total(parts: &[Part]) -> u64 {
 /// The parts during an update or an evaluation.
 fn training(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<Part> {
     let sum = |bytes: &dyn Fn(&Model<'_>) -> u64| models.iter().map(bytes).sum::<u64>();
-    let weights = 4 * (sum(&|model| model.parameters) + work.top);
-    let moments = 8 * (sum(&|model| if model.is_trained() { model.parameters } else { 0 }) + work.top);
+    let weights = 4 * (sum(&|model| model.parameters) + work.head);
+    let moments = 8 * (sum(&|model| if model.is_trained() { model.parameters } else { 0 }) + work.head);
     let update = sum(&|model| model.update(work));
     let tested = models.iter().filter(|model| model.is_trained() && work.has_test && plan.device == Device::Cpu);
     vec![
@@ -285,7 +285,7 @@ mod tests {
     }
 
     fn work(cached_states: Option<u64>) -> Workload {
-        Workload { top: 0, largest: LOAD, cached_states, has_test: false }
+        Workload { head: 0, largest: LOAD, cached_states, has_test: false }
     }
 
     /// H = 8, F = 32, A = 2, n = 10, p = 20.

@@ -1,4 +1,4 @@
-//! The end of a run: the best models measured once more, and everything that is left of the run for people.
+//! The end of a run: evaluates the best models once more, and writes outcomes, summary and report.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,24 +15,25 @@ use crate::run::Run;
 use crate::run::outcomes;
 use crate::run::summary::{Finished, Speed, Summary, TrainReport, speed, summarise};
 use crate::run_folder::atomic_file::write_whole;
+use crate::run_folder::best::Best;
 use crate::run_folder::provenance;
 use crate::run_folder::{OUTCOMES, REPORT};
-use crate::task::evaluation::{Evaluation, Outcomes};
+use crate::task::evaluation::Outcomes;
 use crate::task::{SplitName, Task};
 
-/// Measures on all processes, and the first writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a
-/// run whose summary is there is finished, whatever becomes of its report. The summary is the first process's.
+/// Evaluates on all processes. The main process writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a run
+/// with a summary is finished, whether or not it has a report. Only the main process returns the summary.
 pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Result<Option<Summary>> {
     let mut models = Vec::new();
     for (role, model) in run.models.named() {
-        let measured = measured(run, (role, model), processes);
+        let measured = measured(run, role, model, processes);
         models.push(measured.with_context(|| format!("{} of the finished run", role.name()))?);
     }
     let _work = processes.at_work();
     run.folder.is_ours().then(|| write(run, models)).transpose()
 }
 
-/// How fast each model is, and what is left of the run for people.
+/// Times each model, and writes the files that a finished run leaves.
 fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<Finished<'_>>) -> Result<Summary> {
     let clock = &run.state.clock;
     let train = TrainReport {
@@ -54,7 +55,7 @@ fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<Finished<'_>>) -> Result<Sum
     outcomes::write(&folder.join(OUTCOMES), run.task.name(), run.task.primary_metric(), split, &outcomes)?;
 
     let mut summary = summarise(run.plan, (run.task.name(), run.task.primary_metric()), folder, train, &models);
-    let without: BTreeMap<&str, u64> = run.state.without_unit.iter().map(|(kind, n)| (kind.name(), *n)).collect();
+    let without: BTreeMap<&str, u64> = run.state.empty_terms.iter().map(|(kind, n)| (kind.name(), *n)).collect();
     let warnings = run.task.warnings();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     run.sources.iter().for_each(|(key, value)| summary.json[key] = value.clone());
@@ -62,12 +63,12 @@ fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<Finished<'_>>) -> Result<Sum
         ("machine", provenance::machine(run.plan)),
         ("warnings", json!(warnings)),
         ("terms_without_unit", json!(without)),
-        ("updates_left_out", json!(run.state.left_out)),
+        ("updates_left_out", json!(run.state.skipped)),
     ] {
         summary.json[key] = value;
     }
     run.folder.finish(&summary.json)?;
-    run.checkpoints.remove(); // nobody goes on with a run that is finished
+    run.checkpoints.remove(); // a finished run does not resume
     if let Err(e) = report(folder) {
         tracing::warn!("no report was written: {e:#}");
     }
@@ -80,35 +81,43 @@ fn report(folder: &std::path::Path) -> Result<()> {
     write_whole(&folder.join(REPORT), html.as_bytes())
 }
 
-/// A model's evaluations: of the best state of one that was trained, as it was saved; of a frozen teacher as it is.
+/// Evaluates a model: one that was trained as it was saved at its best, a frozen teacher as it is.
 fn measured<'a, K: Task>(
     run: &'a Run<'_, K>,
-    (role, model): (Role, &'a Model<K::Top>),
+    role: Role,
+    model: &'a Model<K::Head>,
     processes: &ProcessGroup,
 ) -> Result<Finished<'a>> {
-    let best = run.state.best.iter().find(|best| best.role() == role).and_then(|best| best.evaluation());
-    let on = |model: &Model<K::Top>, split| run.task.evaluate(model, split, processes);
-    let frozen = role == Role::Teacher && run.plan.method.teacher == TeacherRole::Frozen;
-    let (folder, best_step, dev): (_, _, Option<Evaluation>) = match best {
-        _ if frozen => (run.plan.trained[0].display().to_string(), None, Some(on(model, SplitName::Dev)?)),
-        Some((step, evaluation)) => (role.name().to_owned(), Some(step), Some(evaluation.clone())),
-        None => (role.name().to_owned(), None, None),
-    };
-    let test = match (run.task.has_test(), frozen) {
-        (false, _) => None,
-        (true, true) => Some(on(model, SplitName::Test)?),
-        (true, false) => {
-            let saved = run.folder.path().join(role.name());
-            let saved = build::trained_by_first(&saved, (run.plan, run.task), model.bert.config(), processes)?;
-            Some(on(&saved, SplitName::Test)?)
-        }
-    };
-    Ok(Finished { role, bert: &model.bert, folder, best_step, dev, test, speed: Speed::default() })
+    let evaluate = |model: &Model<K::Head>, split| run.task.evaluate(model, split, processes);
+    let has_test = run.task.has_test();
+    let bert = &model.bert;
+    if role == Role::Teacher && run.plan.method.teacher == TeacherRole::Frozen {
+        let folder = run.plan.trained[0].display().to_string();
+        let dev = Some(evaluate(model, SplitName::Dev)?);
+        let test = has_test.then(|| evaluate(model, SplitName::Test)).transpose()?;
+        return Ok(Finished { role, bert, folder, best_step: None, dev, test, speed: Speed::default() });
+    }
+    let best = run.state.best.iter().find(|best| best.role() == role).and_then(Best::evaluation);
+    let mut test = None;
+    if has_test {
+        let saved = run.folder.path().join(role.name());
+        let saved = build::saved_model_from_main(&saved, run.plan, run.task, bert.config(), processes)?;
+        test = Some(evaluate(&saved, SplitName::Test)?);
+    }
+    Ok(Finished {
+        role,
+        bert,
+        folder: role.name().to_owned(),
+        best_step: best.map(|best| best.step),
+        dev: best.map(|best| best.evaluation.clone()),
+        test,
+        speed: Speed::default(),
+    })
 }
 
-/// One inference pass, top layers included.
-fn time<K: Task>(task: &K, model: &Model<K::Top>, batch: &nb_data::TokenBatch) -> Duration {
+/// Times one inference pass, head included.
+fn time<K: Task>(task: &K, model: &Model<K::Head>, batch: &nb_data::TokenBatch) -> Duration {
     let begin = Instant::now();
-    task.infer(&model.bert, &model.top, batch);
+    task.infer(&model.bert, &model.head, batch);
     begin.elapsed()
 }

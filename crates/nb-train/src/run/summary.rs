@@ -1,4 +1,4 @@
-//! What a finished run says: the table at its end and `summary.json`.
+//! The summary of a finished run: the table at its end and `summary.json`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,11 +12,12 @@ use crate::model::Role;
 use crate::plan::Plan;
 use crate::task::evaluation::{Evaluation, Part};
 
-/// Passes over one text before its time counts, and passes that are timed.
+/// Passes over one text before its time counts.
 const WARM_UP: usize = 5;
+/// Texts that are timed alone.
 const TIMED: usize = 50;
 
-/// How fast a model is, tokenising left out.
+/// The speed of a model, without tokenising.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Speed {
     /// Median time of one text alone, in milliseconds.
@@ -25,14 +26,14 @@ pub struct Speed {
     pub texts_per_second: f64,
 }
 
-/// How the training went.
+/// The throughput of the training.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainReport {
     /// Updates made.
     pub steps: u64,
     /// Time in steps.
     pub seconds: f64,
-    /// Rows that were trained on: texts, readers, queries; each as often as an epoch had it.
+    /// Rows trained on (texts, impressions, queries), counted in every epoch.
     pub samples: i64,
     /// Without the first steps.
     pub samples_per_second: f64,
@@ -56,24 +57,24 @@ pub struct Summary {
 /// A model at the end of its run.
 #[derive(Debug)]
 pub struct Finished<'a> {
-    /// Which of the two.
+    /// Teacher or student.
     pub role: Role,
     /// Its encoder.
     pub bert: &'a Bert,
-    /// Its folder, within the run's or elsewhere.
+    /// Its folder, relative to the run folder or absolute.
     pub folder: String,
     /// The step of the best evaluation, if it was trained.
     pub best_step: Option<u64>,
     /// The best evaluation on the development data.
     pub dev: Option<Evaluation>,
-    /// Its evaluation on the data that nothing was chosen by, where there are such.
+    /// Its evaluation on the test rows, if there are any.
     pub test: Option<Evaluation>,
-    /// How fast it is.
+    /// Its speed.
     pub speed: Speed,
 }
 
 impl Finished<'_> {
-    /// What counts in the end: on the test data where there are such.
+    /// The final evaluation: on the test rows if there are any, else on the development rows.
     pub fn last_evaluation(&self) -> Option<&Evaluation> {
         self.test.as_ref().or(self.dev.as_ref())
     }

@@ -1,4 +1,4 @@
-//! The best model so far: its metrics, and its folder, which is replaced whole or not at all.
+//! The best model so far: its metrics, and its folder, which is replaced atomically.
 
 use std::path::Path;
 
@@ -6,37 +6,40 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Role;
+use crate::model::saved_folder::weights_digest;
 use crate::run_folder::atomic_file::replace_folder;
-use crate::run_folder::provenance;
 use crate::task::evaluation::Evaluation;
 
-/// The best of one model's evaluations.
+/// The best evaluation of one model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Best {
     role: Role,
     metric: String,
-    saved: Option<Saved>,
-    /// Evaluations since.
-    worse: u64,
+    saved: Option<SavedBest>,
+    /// Evaluations since the best one.
+    #[serde(rename = "worse")]
+    evals_since_best: u64,
 }
 
-/// A model that was the best.
+/// A model that was saved as the best.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Saved {
-    step: u64,
-    evaluation: Evaluation,
+pub(crate) struct SavedBest {
+    /// The step of its evaluation.
+    pub(crate) step: u64,
+    /// Its evaluation.
+    pub(crate) evaluation: Evaluation,
     /// A hash of the weights in its folder.
     weights: String,
 }
 
 impl Best {
-    /// Nothing yet; `metric` decides.
+    /// Starts without an evaluation; `metric` decides which is better.
     pub fn new(role: Role, metric: &str) -> Self {
-        Self { role, metric: metric.to_owned(), saved: None, worse: 0 }
+        Self { role, metric: metric.to_owned(), saved: None, evals_since_best: 0 }
     }
 
-    /// Takes the evaluation of step `step` and, if they are the best (a tie is not), saves the model by `save`, which returns
-    /// a hash of its weights. Returns how many evaluations in a row were not the best.
+    /// Takes the evaluation of step `step`. If it is the best so far (a tie is not), saves the model with `save`, which returns a
+    /// hash of its weights. Returns the number of evaluations in a row that were not the best.
     ///
     /// # Errors
     /// If the model cannot be saved; the one saved before stays.
@@ -48,53 +51,53 @@ impl Best {
     ) -> Result<u64> {
         let value = |evaluation: &Evaluation| evaluation.get(&self.metric).unwrap_or(f64::NEG_INFINITY);
         if self.saved.as_ref().is_some_and(|best| value(&best.evaluation) >= value(&evaluation)) {
-            self.worse += 1;
-            return Ok(self.worse);
+            self.evals_since_best += 1;
+            return Ok(self.evals_since_best);
         }
-        self.saved = Some(Saved { step, evaluation, weights: save()? });
-        self.worse = 0;
+        self.saved = Some(SavedBest { step, evaluation, weights: save()? });
+        self.evals_since_best = 0;
         Ok(0)
     }
 
-    /// Puts a model's folder into that of a run, whole or not at all; returns a hash of its weights.
+    /// Writes a model's folder into a run folder, atomically; returns a hash of its weights.
     ///
     /// # Errors
-    /// If it cannot be written; the one that was there stays.
+    /// If it cannot be written; an earlier one stays.
     pub(crate) fn save(role: Role, run: &Path, save: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
         let folder = run.join(role.name());
         replace_folder(&folder, save)?;
-        provenance::weights(&folder)
+        weights_digest(&folder)
     }
 
-    /// Counts evaluations that were not the best from here on.
+    /// Starts counting evaluations since the best one from 0.
     pub fn begin_stage(&mut self) {
-        self.worse = 0;
+        self.evals_since_best = 0;
     }
 
-    /// Whose evaluations these are.
+    /// The model's role.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// Whether a model was saved.
+    /// Returns whether a model was saved.
     pub fn is_saved(&self) -> bool {
         self.saved.is_some()
     }
 
-    /// Whether the folder of a run holds just the model that this is about.
+    /// Returns whether the folder of a run holds exactly the model that was saved.
     pub(crate) fn is_in(&self, run: &Path) -> bool {
-        let in_folder = || provenance::weights(&run.join(self.role.name())).ok();
+        let in_folder = || weights_digest(&run.join(self.role.name())).ok();
         self.saved.as_ref().is_none_or(|saved| in_folder().is_some_and(|weights| weights == saved.weights))
     }
 
-    /// Forgets the evaluations.
-    pub(crate) fn forget(&mut self) {
-        (self.saved, self.worse) = (None, 0);
+    /// Drops the evaluations.
+    pub(crate) fn reset(&mut self) {
+        (self.saved, self.evals_since_best) = (None, 0);
     }
 
-    /// The step of the best evaluation, and what it said.
-    pub fn evaluation(&self) -> Option<(u64, &Evaluation)> {
-        self.saved.as_ref().map(|saved| (saved.step, &saved.evaluation))
+    /// The best evaluation and its step.
+    pub(crate) fn evaluation(&self) -> Option<&SavedBest> {
+        self.saved.as_ref()
     }
 }
 
@@ -115,6 +118,6 @@ mod tests {
         };
         assert_eq!([offer(1, 0.5), offer(2, 0.7), offer(3, 0.7), offer(4, 0.6)], [0, 0, 1, 2]);
         assert_eq!(std::fs::read_to_string(run.path().join("student/step")).unwrap(), "2");
-        assert_eq!(best.evaluation().unwrap().0, 2);
+        assert_eq!(best.evaluation().unwrap().step, 2);
     }
 }

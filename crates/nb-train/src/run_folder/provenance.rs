@@ -1,18 +1,16 @@
-//! Where a result comes from: data, models, versions, machine.
+//! The provenance of a result: data, models, versions, machine.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nb_data::read::Source;
-use nb_model::WEIGHTS_FILE;
 use serde_json::{Map, Value, json};
 
-use crate::model::saved_folder::HEAD_FILE;
+use crate::model::saved_folder::{files_digest, weights_digest};
 use crate::plan::{Dev, ModelSource, Plan, StudentStart, TaskPlan};
 
-/// What a result depends on beside its configuration: files of data, checkpoints, versions. To be taken before the run, and
-/// compared before an old result is taken for a new one.
+/// Everything that a result depends on beside its configuration: data files, checkpoints, versions. Record it before the run, and
+/// compare it before reusing an earlier result.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -24,33 +22,23 @@ pub(crate) fn sources(plan: &Plan) -> Result<Map<String, Value>> {
     Ok(out)
 }
 
-/// A BLAKE3 of the weights of each checkpoint that the run starts from.
+/// The digest of each checkpoint that the run starts from.
 fn models(plan: &Plan) -> Result<Value> {
     let mut out = Map::new();
     if let ModelSource::Folder(folder) = &plan.teacher {
-        out.insert("checkpoint".to_owned(), weights(folder)?.into());
+        out.insert("checkpoint".to_owned(), weights_digest(folder)?.into());
     }
     if let StudentStart::Checkpoint(folder) = &plan.student_start {
-        out.insert("student".to_owned(), weights(folder)?.into());
+        out.insert("student".to_owned(), weights_digest(folder)?.into());
     }
-    let trained: Vec<String> = plan.trained.iter().map(|folder| weights(folder)).collect::<Result<_>>()?;
+    let trained: Vec<String> = plan.trained.iter().map(|folder| weights_digest(folder)).collect::<Result<_>>()?;
     if !trained.is_empty() {
         out.insert("trained".to_owned(), trained.into());
     }
     Ok(out.into())
 }
 
-/// A BLAKE3 of the weights in a model folder, those of its top layers included where it has some.
-///
-/// # Errors
-/// If a file cannot be read.
-pub(crate) fn weights(folder: &Path) -> Result<String> {
-    let files: Vec<PathBuf> =
-        [WEIGHTS_FILE, HEAD_FILE].iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
-    hash(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())
-}
-
-/// Paths of each split's files, and a BLAKE3 of what they hold.
+/// The paths of each split's files, and a digest of their content.
 ///
 /// # Errors
 /// If one cannot be read.
@@ -58,7 +46,7 @@ fn data(plan: &Plan) -> Result<Value> {
     let mut out = Map::new();
     for (name, paths) in files(&plan.data.task) {
         let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        out.insert(name.to_owned(), json!({"path": names.join(", "), "blake3": hash(&paths)?}));
+        out.insert(name.to_owned(), json!({"path": names.join(", "), "blake3": files_digest(&paths)?}));
     }
     Ok(out.into())
 }
@@ -92,21 +80,12 @@ fn splits<'a, T>(
     all
 }
 
-fn hash(paths: &[&Path]) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    for path in paths {
-        let context = || format!("cannot read {}", path.display());
-        hasher.update_reader(File::open(path).with_context(context)?).with_context(context)?;
-    }
-    Ok(hasher.finalize().to_hex()[..16].to_owned())
-}
-
-/// Versions of what computed the result.
+/// The versions of the software that computes the result.
 fn versions() -> Value {
     json!({"newsbert": env!("CARGO_PKG_VERSION"), "libtorch": "2.11.0", "tch": "0.24.0"})
 }
 
-/// The machine and what the plan uses of it.
+/// The machine, and the part of it that the plan uses.
 pub(crate) fn machine(plan: &Plan) -> Value {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     json!({
@@ -115,7 +94,7 @@ pub(crate) fn machine(plan: &Plan) -> Value {
     })
 }
 
-/// The processor's name, where the system tells it.
+/// The processor's name, or its architecture where the system does not tell the name.
 fn cpu() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));

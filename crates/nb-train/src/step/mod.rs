@@ -1,8 +1,10 @@
-//! One training step: micro-batches in, an update out. Every line is a value becoming the next.
+//! One training step: micro-batches in, an update out. Each line turns a value into the next.
 //!
-//! The step interprets a [`Method`] and never asks for its name. On one process nothing in it waits for the device: what a step says of
-//! itself are tensors ([`Stepped`]), which whoever wants to know reads.
+//! The step interprets a [`Method`] and never asks for its name. With one process nothing in it waits for the device: its output
+//! are tensors ([`StepOutput`]), which the caller reads when it needs them.
 
+pub mod context;
+mod micro_batch;
 pub mod schedule;
 pub(crate) mod sync;
 pub mod telemetry;
@@ -11,226 +13,139 @@ pub mod terms;
 use std::rc::Rc;
 
 use anyhow::Result;
-use nb_data::random::mix;
 use nb_dist::ProcessGroup;
+use nb_model::Packed;
 use nb_model::profile::{Phase, scope};
-use nb_model::{Encoded, Packed, Pass};
 use nb_momentum::{Beta, blend_embeddings, blend_layers};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
-use crate::method::{Blend, Ensemble, Method, Stage, TeacherRole, TermKind};
-use crate::model::{Model, Models, Role};
-use crate::optim::{AdamW, Group, clip_factor, gradient_norm};
-use crate::step::schedule::Moment;
-use crate::step::sync::Sums;
-use crate::step::telemetry::{Stepped, Watch, Watched};
-use crate::step::terms::{Compared, Counts, Shown};
-use crate::task::{Objective, Outputs, Task};
+use crate::method::{Blend, Method};
+use crate::model::Models;
+use crate::optim::{AdamW, ParamGroup, clip_factor, gradient_norm};
+use crate::step::context::{MicroBatch, StepContext};
+use crate::step::schedule::StepPosition;
+use crate::step::sync::GradientSums;
+use crate::step::telemetry::{GradientStats, StepOutput, Telemetry};
+use crate::step::terms::Counts;
+use crate::task::{Objective, Task};
 
-/// What every step of a run has in common.
+/// Makes the steps of a run.
 #[derive(Debug)]
 pub struct Stepper {
     /// The method.
     pub method: Method,
-    /// The optimiser's numbers.
+    /// The optimiser's constants.
     pub optimiser: AdamW,
-    /// Largest norm of the gradient; 0 for none.
+    /// Largest norm of the gradient; 0 for no limit.
     pub clip: f64,
     /// The run's seed.
     pub seed: u64,
-    /// Those who share the micro-batches of an update.
+    /// The processes that share the micro-batches of an update.
     pub processes: Rc<ProcessGroup>,
 }
 
-/// What all micro-batches of a step have in common.
+/// The rows of one update, and its position in the run.
 #[derive(Debug, Clone, Copy)]
-pub struct Context {
-    /// Where the step stands.
-    pub moment: Moment,
-    /// Units in all micro-batches.
-    pub counts: Counts,
-    /// What is looked at beside the terms.
-    pub watch: Watch,
-}
-
-/// What a micro-batch came to.
-#[derive(Debug)]
-pub struct Micro {
-    /// The stage's terms, unweighted, in f64: \[terms\].
-    pub terms: Tensor,
-    /// Share of equal predictions and KL divergence of teacher and student, summed over rows, if that is watched: \[2\].
-    pub agreement: Option<Tensor>,
+pub struct Update<'a> {
+    /// The epoch that the rows are drawn for.
+    pub epoch: u64,
+    /// The rows of each micro-batch, over all processes.
+    pub rows: &'a [Vec<u32>],
+    /// The step's position in the run.
+    pub position: StepPosition,
+    /// The measurements to take beside the terms.
+    pub telemetry: Telemetry,
 }
 
 impl Stepper {
-    /// The update from the rows of its micro-batches, which are `epoch`'s: reads those of this process, then makes the step.
+    /// Reads this process's micro-batches of an update, then makes the step.
     ///
     /// # Errors
     /// If a process is lost.
     pub fn update<K: Task>(
         &self,
-        (task, models): (&K, &mut Models<K::Top>),
-        groups: &mut [Group],
-        (epoch, rows): (u64, &[Vec<u32>]),
-        at: (Moment, Watch),
-    ) -> Result<Stepped> {
+        task: &K,
+        models: &mut Models<K::Head>,
+        groups: &mut [ParamGroup],
+        update: &Update<'_>,
+    ) -> Result<StepOutput> {
         let batches: Vec<K::Batch> = {
             let _phase = scope(Phase::Data);
-            let own = rows.iter().skip(self.processes.rank()).step_by(self.processes.size());
-            own.map(|rows| task.batch(epoch, rows)).collect()
+            let rows = update.rows.iter().skip(self.processes.rank()).step_by(self.processes.size());
+            rows.map(|rows| task.batch(update.epoch, rows)).collect()
         };
-        self.step((task, models), groups, &batches, at)
+        self.step(task, models, groups, &batches, update.position, update.telemetry)
     }
 
-    /// The update at `moment` from `batches`, this process's share of its micro-batches: every so many-th, from its own number
-    /// on. An update that is not finite is not made. Before anything else reads the models' values they are to be brought up
-    /// to date ([`crate::optim::settle`]).
+    /// Makes the step at `position` from `batches`, this process's share of the micro-batches. Process r of P has numbers
+    /// r, r + P, r + 2P and so on.
+    ///
+    /// A step whose loss or gradient is not finite updates nothing. Before anything but a step reads the models' values, bring
+    /// them up to date ([`crate::optim::catch_up`]).
     ///
     /// # Errors
     /// If a process is lost.
     pub fn step<K: Objective>(
         &self,
-        (task, models): (&K, &mut Models<K::Top>),
-        groups: &mut [Group],
+        task: &K,
+        models: &mut Models<K::Head>,
+        groups: &mut [ParamGroup],
         batches: &[K::Batch],
-        (moment, watch): (Moment, Watch),
-    ) -> Result<Stepped> {
+        position: StepPosition,
+        telemetry: Telemetry,
+    ) -> Result<StepOutput> {
         let processes = &*self.processes;
-        let counts = batches.iter().map(|b| task.counts(b)).fold(Counts::default(), std::ops::Add::add);
-        let context = Context { moment, counts: sync::counts(processes, counts)?, watch };
-        let texts: Vec<Packed> = {
-            let _phase = scope(Phase::Data);
-            batches.iter().map(|batch| task.packed(batch)).collect()
-        };
-        let looked_up = settle_rows(groups, &texts);
-        let looked_up = sync::looked_up(processes, groups, looked_up)?;
-        let mut sums = Sums::new(processes, models, self.method.teacher);
-        let mut micros = Vec::with_capacity(batches.len());
-        for (i, batch) in batches.iter().zip(&texts).enumerate() {
+        let counts = batches.iter().map(|batch| task.counts(batch)).fold(Counts::default(), std::ops::Add::add);
+        let counts = sync::sum_counts(processes, counts)?; // the divisors of all means
+        let context = StepContext { position, counts, telemetry };
+        let texts = pack(task, batches);
+        let rows = catch_up_rows(groups, &texts); // embedding rows whose updates were put off
+        let rows = sync::touched_rows(processes, groups, rows)?;
+
+        let mut sums = GradientSums::new(processes, models, self.method.teacher);
+        let mut outputs = Vec::with_capacity(batches.len());
+        for (i, (batch, texts)) in batches.iter().zip(&texts).enumerate() {
             let number = (processes.rank() + i * processes.size()) as u64;
             let is_last = i + 1 == batches.len();
-            let mut is_done = |layer: &Tensor| {
+            let mut layer_done = |grads: &Tensor| {
                 if is_last {
-                    sums.complete(layer)
+                    sums.layer_done(grads);
                 }
             };
-            micros.push(self.micro_batch_by_layers(task, models, batch, (&context, number), &mut is_done));
+            let micro_batch = MicroBatch { batch, texts, number };
+            outputs.push(self.forward_backward_by_layer(task, models, &micro_batch, &context, &mut layer_done));
             processes.achieve();
         }
+
         let gradients = scope(Phase::Gradients);
-        sums.finish(groups, &looked_up)?;
-        let terms = self.method.stages[moment.stage].terms.len();
-        let (values, agreement) = sync::micros(processes, &micros, (terms, groups[0].device()))?;
-        let watched = Watched::look(&self.method, models, agreement, &context);
-        self.blend(models, moment);
-        let norm = gradient_norm(groups);
-        let finite = norm.isfinite().logical_and(&values.isfinite().all());
-        let clip = clip_factor(&norm, self.clip).where_scalarother(&finite, 0.0);
+        sums.finish(groups, &rows)?; // all-reduce; the layers' sums began during the last backward pass
+        let terms = self.method.stages[position.stage].terms.len();
+        let reduced = sync::reduce_outputs(processes, &outputs, terms, groups[0].device())?;
+        let stats = GradientStats::measure(&self.method, models, reduced.agreement, &context);
+        self.blend(models, position);
+        let norm = gradient_norm(groups); // of the blended gradient, which is what clipping limits
+        let is_finite = norm.isfinite().logical_and(&reduced.terms.isfinite().all());
+        let clip = clip_factor(&norm, self.clip).where_scalarother(&is_finite, 0.0); // 0: no update
         drop(gradients);
-        let _optimiser = scope(Phase::Optimiser);
-        if moment.own == 0 {
-            groups.iter_mut().for_each(Group::forget); // a stage is a training of its own
+
+        let _phase = scope(Phase::Optimiser);
+        if position.step_in_stage == 0 {
+            groups.iter_mut().for_each(ParamGroup::reset_state); // each stage starts its own training
         }
-        self.optimiser.step(groups, moment.own + 1, moment.rate, &clip);
+        self.optimiser.step(groups, position.step_in_stage + 1, position.lr_factor, &clip);
         models.parameters_changed(self.method.teacher);
-        Ok(Stepped::new(&self.method, context, (values, norm), (watched, finite.logical_not())))
+        Ok(StepOutput::new(&self.method, &context, reduced.terms, norm, stats, is_finite.logical_not()))
     }
 
-    /// Forward and backward of micro-batch number `micro`, with its texts: gradients accumulate in the arenas.
-    pub fn micro_batch<K: Objective>(
-        &self,
-        task: &K,
-        models: &Models<K::Top>,
-        batch: (&K::Batch, &Packed),
-        (context, micro): (&Context, u64),
-    ) -> Micro {
-        self.micro_batch_by_layers(task, models, batch, (context, micro), &mut |_| ())
-    }
-
-    /// The same; `is_done` is given each layer's gradients as soon as this micro-batch adds nothing more to them.
-    fn micro_batch_by_layers<K: Objective>(
-        &self,
-        task: &K,
-        models: &Models<K::Top>,
-        (batch, packed): (&K::Batch, &Packed),
-        (context, micro): (&Context, u64),
-        is_done: &mut dyn FnMut(&Tensor),
-    ) -> Micro {
-        let stage = &self.method.stages[context.moment.stage];
-        let input = Input { task, batch, packed, labels: &task.labels(batch), stage };
-        let key = mix(&[self.seed, context.moment.step, micro]);
-        let teacher = models.teacher.as_ref().map(|model| match self.method.teacher {
-            TeacherRole::Frozen => Side { shown: self.frozen(&input, models), encoded: None },
-            _ => input.forward(model, mix(&[key, Role::Teacher as u64])),
-        });
-        let student = models.student.as_ref().map(|model| input.forward(model, mix(&[key, Role::Student as u64])));
-        let losses = scope(Phase::Losses);
-        let compared = Compared {
-            teacher: teacher.as_ref().map(|side| &side.shown),
-            student: student.as_ref().map(|side| &side.shown),
-            packed: input.packed,
-            labels: input.labels,
-            depths: models.depths(),
-            heads: models.student.as_ref().map_or(1, |m| m.bert.config().num_attention_heads),
-            projection: models.projection.as_ref(),
-            counts: context.counts,
-        };
-        let progress = context.moment.progress;
-        let temperature = self.method.temperature.at(progress);
-        let terms: Vec<Tensor> = stage.terms.iter().map(|t| compared.term(t.kind, &self.method, temperature)).collect();
-        let total: Tensor = stage.terms.iter().zip(&terms).map(|(term, value)| value * term.weight.at(progress)).sum();
-        total.backward();
-        let agreement = context.watch.agreement(compared.teacher, compared.student);
-        drop(losses); // the way back through the encoders has phases of its own
-        for (model, side) in [(&models.teacher, teacher), (&models.student, student)] {
-            if let (Some(model), Some(Side { encoded: Some(encoded), .. })) = (model, side) {
-                let grads = model.bert.layer_grads();
-                model.bert.backward_by_layers(input.packed, encoded, |layer| is_done(&grads.get(layer as i64)));
-            }
-        }
-        Micro { terms: Tensor::stack(&terms, 0).to_kind(Kind::Double).detach(), agreement }
-    }
-
-    /// What the frozen teachers say; from what is kept of them where it is.
-    fn frozen<K: Objective>(&self, input: &Input<'_, K>, models: &Models<K::Top>) -> Shown {
-        let teachers: Vec<&Model<K::Top>> = models.teacher.iter().chain(&models.others).collect();
-        let mut shown: Vec<Shown> = tch::no_grad(|| {
-            let one = |(i, model): (usize, &&Model<K::Top>)| {
-                let kept =
-                    models.kept.get(i).map(|kept| kept.show(&input.task.texts(input.batch), model.bert.device()));
-                match kept {
-                    Some(Ok((mut shown, pooled))) => {
-                        shown.outputs = pooled.map(|pooled| input.above(model, pooled));
-                        return shown;
-                    }
-                    Some(Err(e)) => tracing::warn!("{e:#}; the teacher computes it"),
-                    None => {}
-                }
-                input.shown(model, &model.bert.encode(input.packed, Pass::Inference, input.stage.capture()))
-            };
-            teachers.iter().enumerate().map(one).collect()
-        });
-        let logits = |shown: &Shown| shown.outputs.as_ref().map(|outputs| outputs.logits.shallow_clone());
-        let all: Vec<Tensor> = shown.iter().filter_map(logits).collect();
-        let mut first = shown.swap_remove(0);
-        if let (Some(outputs), true) = (&mut first.outputs, all.len() > 1) {
-            outputs.logits = match self.method.ensemble {
-                Ensemble::Mean => nb_loss::mean_logits(&all),
-                Ensemble::Loss => nb_loss::logits_weighted_by_loss(&all, input.labels),
-            };
-        }
-        first
-    }
-
-    /// Momentum distillation: after backward, before clipping.
-    pub fn blend<T>(&self, models: &Models<T>, moment: Moment) {
+    /// Momentum distillation: blends the teacher's gradients into the student's, after backward and before clipping.
+    pub fn blend<T>(&self, models: &Models<T>, position: StepPosition) {
         if !self.method.blends() {
-            return; // there may be a layer map all the same, with models of other widths
+            return; // a layer map may exist without blending, for models of different widths
         }
         let (Some(teacher), Some(student), Some(map)) = (&models.teacher, &models.student, models.map) else {
             return;
         };
-        let beta = Beta::new(self.method.beta.at(moment.progress)).unwrap_or(Beta::OFF); // its course stays within 0 and 1
+        let beta = Beta::new(self.method.beta.at(position.progress)).unwrap_or(Beta::OFF); // a ramp stays within 0 and 1
         let (teacher, student) = (&teacher.bert, &student.bert);
         blend_layers(&teacher.layer_grads(), &mut student.layer_grads(), map, beta);
         if self.method.blend == Blend::LayersAndEmbeddings {
@@ -239,51 +154,20 @@ impl Stepper {
     }
 }
 
-/// Brings the rows of the embedding tables up to date that `texts` look up; returns them, where there are such tables.
-fn settle_rows(groups: &mut [Group], texts: &[Packed]) -> Vec<u32> {
+fn pack<K: Objective>(task: &K, batches: &[K::Batch]) -> Vec<Packed> {
+    let _phase = scope(Phase::Data);
+    batches.iter().map(|batch| task.packed(batch)).collect()
+}
+
+/// Brings the rows of lazily updated embedding tables that `texts` look up to date, and returns them.
+fn catch_up_rows(groups: &mut [ParamGroup], texts: &[Packed]) -> Vec<u32> {
     let _phase = scope(Phase::Optimiser);
     let mut ids: Vec<u32> = Vec::new();
-    if groups.iter().any(Group::is_lazy) {
+    if groups.iter().any(ParamGroup::is_lazy) {
         ids.extend(texts.iter().flat_map(Packed::distinct_ids));
         ids.sort_unstable();
         ids.dedup();
-        groups.iter_mut().for_each(|group| group.settle_rows(&ids));
+        groups.iter_mut().for_each(|group| group.catch_up_rows(&ids));
     }
     ids
-}
-
-/// A micro-batch on the device, and the stage it is for.
-struct Input<'a, K: Objective> {
-    task: &'a K,
-    batch: &'a K::Batch,
-    packed: &'a Packed,
-    labels: &'a Tensor,
-    stage: &'a Stage,
-}
-
-/// What a model shows, and its way back where it is trained.
-struct Side {
-    shown: Shown,
-    encoded: Option<Encoded>,
-}
-
-impl<K: Objective> Input<'_, K> {
-    fn forward(&self, model: &Model<K::Top>, key: u64) -> Side {
-        let encoded = model.encode(self.packed, self.stage.capture(), key);
-        Side { shown: self.shown(model, &encoded), encoded: Some(encoded) }
-    }
-
-    /// What the stage's terms look at.
-    fn shown(&self, model: &Model<K::Top>, encoded: &Encoded) -> Shown {
-        let _phase = scope(Phase::Losses);
-        let outputs = self
-            .stage
-            .any(TermKind::needs_outputs)
-            .then(|| self.above(model, self.task.pooled(&model.top, encoded.last(), self.packed)));
-        Shown::of(encoded, model.bert.depth(), outputs)
-    }
-
-    fn above(&self, model: &Model<K::Top>, pooled: Tensor) -> Outputs {
-        Outputs { logits: self.task.logits(&model.top, &pooled, self.batch), pooled }
-    }
 }

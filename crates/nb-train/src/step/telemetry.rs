@@ -1,36 +1,36 @@
-//! What is seen of a step: the terms and the gradient's norm always, and between two log lines nothing else.
+//! Measurements of a step: the terms and the gradient's norm in every step, statistics of the gradients in steps that are logged.
 //!
-//! All of it stays on the device until somebody reads it, so that no step waits for the device because of its log.
+//! All of them stay on the device until they are read, so logging makes no step wait for the device.
 
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 
 use crate::method::{Method, TeacherRole, TermKind};
 use crate::model::{Models, Role};
-use crate::step::Context;
-use crate::step::terms::{Counts, Shown};
+use crate::step::context::StepContext;
+use crate::step::terms::{Counts, ModelOutputs};
 
-/// What is looked at beside the terms.
+/// The measurements of a step beside its terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watch {
-    /// Nothing.
+pub enum Telemetry {
+    /// None.
     Terms,
-    /// Norms of each model's gradient, the cosine between the student's own gradient and the teacher's by layer, and how
-    /// far both agree.
+    /// Norms of each model's gradient, the cosine between the student's and the teacher's gradients by layer, and the agreement
+    /// of their predictions.
     Models,
 }
 
-/// What was looked at, on the device.
+/// Statistics of the gradients, and the agreement of the models, on the device.
 #[derive(Debug)]
-pub struct Watched {
+pub struct GradientStats {
     norms: Vec<(Role, Tensor)>,
     cosines: Option<Tensor>,
     agreement: Option<Tensor>,
 }
 
-impl Watch {
-    /// How far teacher and student agree on a micro-batch, summed over its rows.
-    pub(crate) fn agreement(self, teacher: Option<&Shown>, student: Option<&Shown>) -> Option<Tensor> {
+impl Telemetry {
+    /// The agreement of teacher and student on a micro-batch, summed over its rows.
+    pub(crate) fn agreement(self, teacher: Option<&ModelOutputs>, student: Option<&ModelOutputs>) -> Option<Tensor> {
         let (Self::Models, Some(teacher), Some(student)) = (self, teacher, student) else { return None };
         let (v, z) = (&teacher.outputs.as_ref()?.logits, &student.outputs.as_ref()?.logits);
         let rows = v.size()[0] as f64;
@@ -38,15 +38,15 @@ impl Watch {
     }
 }
 
-impl Watched {
-    /// Looks at the gradients before they are blended; `agreement` is summed over all rows.
-    pub(crate) fn look<T>(
+impl GradientStats {
+    /// Measures the gradients before they are blended, if the step is to; `agreement` is summed over all rows.
+    pub(crate) fn measure<T>(
         method: &Method,
         models: &Models<T>,
         agreement: Option<Tensor>,
-        context: &Context,
+        context: &StepContext,
     ) -> Option<Self> {
-        if context.watch == Watch::Terms {
+        if context.telemetry == Telemetry::Terms {
             return None;
         }
         let counts = context.counts;
@@ -60,12 +60,12 @@ impl Watched {
     }
 }
 
-/// By student layer, the cosine between its own gradient and the mean of those of the teacher layers behind it: \[N\].
+/// The cosine between each student layer's gradient and the mean of its teacher layers' gradients: \[N\].
 fn cosines<T>(models: &Models<T>) -> Option<Tensor> {
     let (teacher, student, map) = (models.teacher.as_ref()?, models.student.as_ref()?, models.map?);
     let own = student.bert.layer_grads();
     if teacher.bert.layer_grads().size()[1] != own.size()[1] {
-        return None; // layers of another shape, of which nothing is blended
+        return None; // layers of different shapes, which are not blended
     }
     let groups = [map.student_layers() as i64, map.group_size() as i64, own.size()[1]];
     let injected = teacher.bert.layer_grads().view(groups).mean_dim(1, false, Kind::Float);
@@ -74,43 +74,46 @@ fn cosines<T>(models: &Models<T>) -> Option<Tensor> {
     Some(product / (norm(&own) * norm(&injected)).clamp_min(f64::from(f32::MIN_POSITIVE)))
 }
 
-/// What a step did, on the device.
+/// The output of a step, on the device.
 #[derive(Debug)]
-pub struct Stepped {
+pub struct StepOutput {
     terms: Vec<(TermKind, f64)>,
     values: Tensor,
     norm: Tensor,
-    watched: Option<Watched>,
-    /// Whether the update was left out because it is not finite: a scalar, 0 or 1.
-    pub(crate) left_out: Tensor,
+    stats: Option<GradientStats>,
+    /// 1 if the update was skipped because it is not finite, else 0: a scalar.
+    pub(crate) skipped: Tensor,
     temperature: f64,
     beta: f64,
-    /// What the batch held.
+    /// Units in the batch.
     pub counts: Counts,
 }
 
-impl Stepped {
+impl StepOutput {
     pub(crate) fn new(
         method: &Method,
-        context: Context,
-        (values, norm): (Tensor, Tensor),
-        (watched, left_out): (Option<Watched>, Tensor),
+        context: &StepContext,
+        values: Tensor,
+        norm: Tensor,
+        stats: Option<GradientStats>,
+        skipped: Tensor,
     ) -> Self {
-        let Context { moment, counts, .. } = context;
-        let stage = &method.stages[moment.stage];
-        let terms = stage.terms.iter().map(|term| (term.kind, term.weight.at(moment.progress))).collect();
-        let (temperature, beta) = (method.temperature.at(moment.progress), method.beta.at(moment.progress));
-        Self { terms, values, norm, watched, left_out, temperature, beta, counts }
+        let StepContext { position, counts, .. } = *context;
+        let stage = &method.stages[position.stage];
+        let terms = stage.terms.iter().map(|term| (term.kind, term.weight.at(position.progress))).collect();
+        let temperature = method.temperature.at(position.progress);
+        let beta = method.beta.at(position.progress);
+        Self { terms, values, norm, stats, skipped, temperature, beta, counts }
     }
 
-    /// Copies it to the host; on a GPU that waits for the device.
+    /// Copies the output to the host; on a GPU that waits for the device.
     pub fn read(&self) -> StepReport {
         let host = |t: &Tensor| -> Vec<f64> {
             let flat = t.to_kind(Kind::Double).to_device(Device::Cpu).contiguous().view(-1);
             Vec::try_from(flat).expect("a row of doubles")
         };
         let values = host(&self.values);
-        let watched = self.watched.as_ref();
+        let stats = self.stats.as_ref();
         StepReport {
             total: self.terms.iter().zip(&values).map(|((_, weight), value)| weight * value).sum(),
             terms: self.terms.iter().zip(values).map(|(&(kind, _), value)| (kind, value)).collect(),
@@ -118,16 +121,20 @@ impl Stepped {
             temperature: self.temperature,
             beta: self.beta,
             gradient_norm: self.norm.double_value(&[]),
-            norms: watched
-                .map_or_else(Vec::new, |w| w.norms.iter().map(|(role, t)| (*role, t.double_value(&[]))).collect()),
-            cosines: watched.and_then(|w| w.cosines.as_ref()).map(host),
-            agreement: watched.and_then(|w| w.agreement.as_ref()).map(host).map(|both| (both[0], both[1])),
+            norms: stats.map_or_else(Vec::new, |stats| {
+                stats.norms.iter().map(|(role, t)| (*role, t.double_value(&[]))).collect()
+            }),
+            cosines: stats.and_then(|stats| stats.cosines.as_ref()).map(host),
+            agreement: stats
+                .and_then(|stats| stats.agreement.as_ref())
+                .map(host)
+                .map(|both| Agreement { equal: both[0], kl: both[1] }),
             counts: self.counts,
         }
     }
 }
 
-/// What a step did.
+/// The output of a step on the host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepReport {
     /// Each term of the stage, unweighted, in the method's order.
@@ -142,14 +149,23 @@ pub struct StepReport {
     pub beta: f64,
     /// Norm of the whole gradient after blending, before clipping.
     pub gradient_norm: f64,
-    /// Norm of each encoder's gradient before blending, if that was watched.
+    /// Norm of each encoder's gradient before blending, if measured.
     pub norms: Vec<(Role, f64)>,
-    /// By student layer, the cosine between its own gradient and the one that is blended in, if that was watched.
+    /// The cosine between each student layer's gradient and the one blended into it, if measured.
     pub cosines: Option<Vec<f64>>,
-    /// Share of rows that teacher and student predict alike, and mean KL divergence at T = 1, if that was watched.
-    pub agreement: Option<(f64, f64)>,
-    /// What the batch held.
+    /// Agreement of teacher and student, if measured.
+    pub agreement: Option<Agreement>,
+    /// Units in the batch.
     pub counts: Counts,
+}
+
+/// Agreement of teacher and student over the rows of a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Agreement {
+    /// Share of rows for which both predict the same.
+    pub equal: f64,
+    /// Mean KL divergence at T = 1.
+    pub kl: f64,
 }
 
 impl StepReport {
@@ -162,15 +178,12 @@ impl StepReport {
         })
     }
 
-    /// What a line of `metrics.jsonl` says of it.
+    /// The report's part of a line of `metrics.jsonl`.
     pub fn to_json(&self, method: &Method) -> Map<String, Value> {
-        let by_name = |all: &[(TermKind, f64)]| -> Map<String, Value> {
-            all.iter().map(|(kind, value)| (kind.name().to_owned(), json!(value))).collect()
-        };
         let mut line = Map::new();
         line.insert("loss".into(), json!(self.total));
-        line.insert("terms".into(), by_name(&self.terms).into());
-        line.insert("weights".into(), by_name(&self.weights).into());
+        line.insert("terms".into(), by_term(&self.terms).into());
+        line.insert("weights".into(), by_term(&self.weights).into());
         if method.any(|kind| matches!(kind, TermKind::Soft | TermKind::Divergence)) {
             line.insert("temperature".into(), json!(self.temperature));
         }
@@ -183,9 +196,14 @@ impl StepReport {
         if let Some(cosines) = &self.cosines {
             line.insert("momentum_cosine".into(), json!(cosines));
         }
-        if let Some((equal, kl)) = self.agreement {
+        if let Some(Agreement { equal, kl }) = self.agreement {
             line.insert("agreement".into(), json!({"equal": equal, "kl": kl}));
         }
         line
     }
+}
+
+/// A number per term, under the terms' names.
+fn by_term(numbers: &[(TermKind, f64)]) -> Map<String, Value> {
+    numbers.iter().map(|(kind, value)| (kind.name().to_owned(), json!(value))).collect()
 }

@@ -1,4 +1,4 @@
-//! The terms of a method's loss, computed from what teacher and student show.
+//! The terms of a method's loss, computed from the outputs of teacher and student.
 //!
 //! Every term is a sum over its unit divided by the count of that unit in the whole global batch ([`Counts`]), so the
 //! terms of micro-batches add up to those of the batch.
@@ -21,9 +21,9 @@ use crate::task::Outputs;
 pub struct Counts {
     /// Real tokens.
     pub tokens: i64,
-    /// Pairs of real tokens that see each other in attention: Σ length².
+    /// Pairs of real tokens of the same text, which attention scores: Σ length².
     pub pairs: i64,
-    /// Vectors that come out of pooling: sequences.
+    /// Pooled vectors: sequences.
     pub pooled: i64,
     /// Rows of logits.
     pub rows: i64,
@@ -32,7 +32,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Of texts of the given lengths, each of which is a row; `labelled` of them have a label.
+    /// The counts of texts of the given lengths, each a row of its own; `labelled` of them have a label.
     pub fn of_texts(lengths: &[i64], labelled: i64) -> Self {
         let sequences = lengths.len() as i64;
         Self {
@@ -44,7 +44,7 @@ impl Counts {
         }
     }
 
-    /// How many units a term has.
+    /// The number of units of a term.
     pub fn units(&self, kind: TermKind) -> i64 {
         match kind {
             TermKind::Teacher | TermKind::Hard => self.labelled,
@@ -56,23 +56,31 @@ impl Counts {
     }
 }
 
+impl Counts {
+    /// The counts as an array, to be sent to other processes.
+    pub(crate) fn to_array(self) -> [i64; 5] {
+        let Self { tokens, pairs, pooled, rows, labelled } = self;
+        [tokens, pairs, pooled, rows, labelled]
+    }
+
+    /// The inverse of [`Counts::to_array`].
+    pub(crate) fn from_array([tokens, pairs, pooled, rows, labelled]: [i64; 5]) -> Self {
+        Self { tokens, pairs, pooled, rows, labelled }
+    }
+}
+
 impl std::ops::Add for Counts {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self {
-            tokens: self.tokens + other.tokens,
-            pairs: self.pairs + other.pairs,
-            pooled: self.pooled + other.pooled,
-            rows: self.rows + other.rows,
-            labelled: self.labelled + other.labelled,
-        }
+        let (a, b) = (self.to_array(), other.to_array());
+        Self::from_array(std::array::from_fn(|i| a[i] + b[i]))
     }
 }
 
-/// What one model shows of a micro-batch: as much as the method's terms look at.
+/// The outputs of one model for a micro-batch, as far as the method's terms look at them.
 #[derive(Debug, Default)]
-pub struct Shown {
+pub struct ModelOutputs {
     /// Hidden states [n, H] by number: 0 is the embedding output.
     pub states: BTreeMap<usize, Tensor>,
     /// \[CLS\] states [B, H] by number, where they are not taken from `states`.
@@ -83,8 +91,8 @@ pub struct Shown {
     pub outputs: Option<Outputs>,
 }
 
-impl Shown {
-    /// What an encoder of `depth` layers made of the batch.
+impl ModelOutputs {
+    /// The outputs of an encoder of `depth` layers.
     pub fn of(encoded: &Encoded, depth: usize, outputs: Option<Outputs>) -> Self {
         let first = depth + 1 - encoded.states().len();
         let states = encoded.states().iter().enumerate().map(|(i, state)| (first + i, state.shallow_clone()));
@@ -93,7 +101,7 @@ impl Shown {
     }
 
     fn state(&self, i: usize) -> &Tensor {
-        self.states.get(&i).unwrap_or_else(|| panic!("state {i} is not among those shown"))
+        self.states.get(&i).unwrap_or_else(|| panic!("state {i} was not captured"))
     }
 
     fn first(&self, i: usize, packed: &Packed) -> Tensor {
@@ -109,35 +117,38 @@ impl Shown {
     }
 }
 
-/// Both models' sides of a micro-batch, and what they are compared with.
+/// The inputs of the terms: both models' outputs, the labels, and what the terms divide by.
 #[derive(Debug)]
-pub struct Compared<'a> {
-    /// The teacher's, where there is one.
-    pub teacher: Option<&'a Shown>,
-    /// The student's, where there is one.
-    pub student: Option<&'a Shown>,
+pub struct TermInputs<'a> {
+    /// The teacher's outputs, where there is one.
+    pub teacher: Option<&'a ModelOutputs>,
+    /// The student's outputs, where there is one.
+    pub student: Option<&'a ModelOutputs>,
     /// The texts.
     pub packed: &'a Packed,
     /// One label for each row of logits.
     pub labels: &'a Tensor,
-    /// Layers of teacher and student.
-    pub depths: (usize, usize),
-    /// Attention heads, as many in both where scores are compared.
+    /// Layers of the teacher; 0 without one.
+    pub teacher_layers: usize,
+    /// Layers of the student; 0 without one.
+    pub student_layers: usize,
+    /// Attention heads; the same number in both models where scores are compared.
     pub heads: i64,
-    /// From the student's width to the teacher's, where they differ.
+    /// Projection from the student's width to the teacher's, where they differ.
     pub projection: Option<&'a Dense>,
     /// Units in the whole global batch.
     pub counts: Counts,
 }
 
-impl Compared<'_> {
-    /// One term, unweighted, at temperature `temperature` where that is one for all rows.
+impl TermInputs<'_> {
+    /// Computes one term, unweighted. `temperature` applies unless the method has a temperature per row.
     ///
     /// # Panics
-    /// If the method lets a term need what is not there; [`Method`]'s checks exclude it.
+    /// If the term needs an output that is missing; [`Method`]'s checks rule that out.
     pub fn term(&self, kind: TermKind, method: &Method, temperature: f64) -> Tensor {
-        let (teacher, student) = (|| self.teacher.expect("a teacher"), || self.student.expect("a student"));
-        let (l, n) = self.depths;
+        let teacher = || self.teacher.expect("a teacher");
+        let student = || self.student.expect("a student");
+        let (l, n) = (self.teacher_layers, self.student_layers);
         let counts = self.counts;
         match kind {
             TermKind::Teacher => hard_cross_entropy(&teacher().outputs().logits, self.labels, counts.labelled),
@@ -186,18 +197,18 @@ impl Compared<'_> {
     }
 
     fn map(&self) -> LayerMap {
-        let (l, n) = self.depths;
-        LayerMap::uniform(l, n).expect("a method with this term has a student whose depth divides the teacher's")
+        LayerMap::uniform(self.teacher_layers, self.student_layers)
+            .expect("a method with this term has a student whose depth divides the teacher's")
     }
 
-    /// Vectors of the student in the teacher's width.
+    /// Projects vectors of the student to the teacher's width.
     fn wide(&self, student: &Tensor) -> Tensor {
         self.projection.map_or_else(|| student.shallow_clone(), |projection| projection.forward(student))
     }
 }
 
-/// A term without anything to compare: 0, with a gradient of 0.
-fn nothing(student: &Shown) -> Tensor {
+/// The value of a term with nothing to compare: 0, with a gradient of 0.
+fn nothing(student: &ModelOutputs) -> Tensor {
     let (_, state) = student.states.last_key_value().expect("a model shows at least its last state");
     state.narrow(0, 0, 0).sum(tch::Kind::Float)
 }

@@ -85,7 +85,8 @@ pub struct Evaluation {
     #[serde(default)]
     pub counted: Vec<(Cow<'static, str>, u64)>,
     /// What was left out of it, in words with its number.
-    pub left_out: Vec<(Cow<'static, str>, u64)>,
+    #[serde(rename = "left_out")]
+    pub skipped: Vec<(Cow<'static, str>, u64)>,
     /// What became of each row.
     pub outcomes: Outcomes,
 }
@@ -120,7 +121,7 @@ impl Evaluation {
             };
             out.insert("parts".to_owned(), Value::Object(self.parts.iter().map(part).collect()));
         }
-        for (key, counts) in [("counted", &self.counted), ("left_out", &self.left_out)] {
+        for (key, counts) in [("counted", &self.counted), ("left_out", &self.skipped)] {
             let counts: Map<_, _> = counts.iter().map(|(what, n)| (what.to_string(), json!(n))).collect();
             if !counts.is_empty() {
                 out.insert(key.to_owned(), Value::Object(counts));

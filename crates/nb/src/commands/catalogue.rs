@@ -9,7 +9,7 @@ use nb_data::behaviors::{BehaviorSource, Behaviors};
 use nb_data::read::{Article, Format, LabelRule, Row, Source};
 use nb_data::{IdIndex, TokenBatch};
 use nb_train::inference::vector_file::{CorpusVectors, VectorFile, VectorWriter};
-use nb_train::inference::{Pooling, Trained, WINDOW};
+use nb_train::inference::{Pooling, SavedModel, WINDOW};
 use nb_train::model::saved_folder::{DESCRIPTION_FILE, HEAD_FILE};
 use nb_train::plan::cache_folder;
 use nb_train::task::NewsVectors;
@@ -30,7 +30,7 @@ pub(crate) struct Catalogue {
 
 impl Catalogue {
     /// Encodes the news of a `news.tsv`, each once.
-    pub(crate) fn read(model: &Trained, news: &Path, allowed_unusable: f64) -> Result<Self> {
+    pub(crate) fn read(model: &SavedModel, news: &Path, allowed_unusable: f64) -> Result<Self> {
         let source = mind(model, news, allowed_unusable);
         let (mut names, mut vectors, hidden) = (Vec::new(), Vec::new(), model.hidden());
         each_vector(model, &source, |article, vector| {
@@ -64,7 +64,7 @@ impl Encoded {
 
 /// Calls `f` with each article of a source and its vector, and logs how many texts were cut. Texts of the same tokens are encoded once: in another batch
 /// the last bits of a vector may differ, and what should tie would not.
-fn each_vector(model: &Trained, source: &Source, mut f: impl FnMut(&Article, Encoded) -> Result<()>) -> Result<()> {
+fn each_vector(model: &SavedModel, source: &Source, mut f: impl FnMut(&Article, Encoded) -> Result<()>) -> Result<()> {
     let (mut known, mut rows) = (HashMap::new(), 0..);
     Windows::open(source, WINDOW)?.each(|articles| {
         let (mut new, mut of) = (Vec::new(), Vec::with_capacity(articles.len()));
@@ -88,7 +88,7 @@ fn each_vector(model: &Trained, source: &Source, mut f: impl FnMut(&Article, Enc
 }
 
 /// A `news.tsv` as the model reads it.
-pub(crate) fn mind(model: &Trained, news: &Path, allowed_unusable: f64) -> Source {
+pub(crate) fn mind(model: &SavedModel, news: &Path, allowed_unusable: f64) -> Source {
     let format = Format::MindNews { fields: model.read_fields() };
     Source { path: news.to_owned(), format, labels: LabelRule::Optional, allowed_unusable }
 }
@@ -114,7 +114,7 @@ pub(crate) fn ids(source: &Source) -> Result<Vec<Option<String>>> {
 
 /// The vectors of a corpus: those that are cached if neither it nor the model has changed since, else new ones, which are
 /// cached where a file can be written and are in memory where not.
-pub(crate) fn corpus_vectors(model: &Trained, folder: &Path, corpus: &Source) -> Result<CorpusVectors> {
+pub(crate) fn corpus_vectors(model: &SavedModel, folder: &Path, corpus: &Source) -> Result<CorpusVectors> {
     let key = key(model, folder, corpus)?;
     let stem = corpus.path.file_stem().unwrap_or_default().to_string_lossy();
     let name = format!("{stem}-{}.vectors.safetensors", &key[..12]);
@@ -164,7 +164,7 @@ fn writer(beside: PathBuf, elsewhere: PathBuf, hidden: usize) -> Option<(PathBuf
     }
 }
 
-fn write(model: &Trained, corpus: &Source, writer: &mut VectorWriter) -> Result<()> {
+fn write(model: &SavedModel, corpus: &Source, writer: &mut VectorWriter) -> Result<()> {
     each_vector(model, corpus, |article, vector| match vector {
         Encoded::New(vector) => writer.push(article.line, &vector),
         Encoded::AsRow(row) => writer.repeat(article.line, row),
@@ -172,7 +172,7 @@ fn write(model: &Trained, corpus: &Source, writer: &mut VectorWriter) -> Result<
 }
 
 /// A hash of everything the vectors depend on.
-fn key(model: &Trained, folder: &Path, corpus: &Source) -> Result<String> {
+fn key(model: &SavedModel, folder: &Path, corpus: &Source) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     let files = [nb_model::CONFIG_FILE, nb_model::WEIGHTS_FILE, HEAD_FILE, DESCRIPTION_FILE];
     for path in files.iter().map(|name| folder.join(name)).chain([corpus.path.clone()]) {

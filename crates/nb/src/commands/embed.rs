@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 use nb_train::inference::vector_file::VectorWriter;
-use nb_train::inference::{Trained, WINDOW};
+use nb_train::inference::{SavedModel, WINDOW};
 
 use super::choices::PoolingChoice;
 use super::input::Input;
@@ -39,7 +39,7 @@ pub(crate) struct Embed {
 impl Embed {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let (device, precision) = self.compute.apply()?;
-        let model = Trained::load(&self.model, device, precision)?;
+        let model = SavedModel::load(&self.model, device, precision)?;
         let model = match self.max_tokens {
             Some(max_tokens) => model.with_max_tokens(max_tokens)?,
             None => model,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use nb_train::inference::{Trained, WINDOW};
+use nb_train::inference::{SavedModel, WINDOW};
 use serde_json::{Map, Value, json};
 
 use super::input::Input;
@@ -14,7 +14,7 @@ use crate::cli::Compute;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb predict --model runs/quickstart/student --input titles.txt\n         \
-    head news.tsv | nb predict --model runs/quickstart/student --input - --format mind")]
+    layers news.tsv | nb predict --model runs/quickstart/student --input - --format mind")]
 pub(crate) struct Predict {
     /// A model folder of a run
     #[arg(long, value_name = "FOLDER")]
@@ -39,7 +39,7 @@ enum Which {
 impl Predict {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let (device, precision) = self.compute.apply()?;
-        let model = Trained::load(&self.model, device, precision)?;
+        let model = SavedModel::load(&self.model, device, precision)?;
         let labels = model.labels()?;
         let mut windows = self.input.windows(WINDOW, None, model.fields())?;
         let mut out = BufWriter::new(std::io::stdout().lock());

@@ -9,7 +9,7 @@ use clap::Args;
 use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
 use nb_data::read::Source;
 use nb_eval::ranks;
-use nb_train::inference::Trained;
+use nb_train::inference::SavedModel;
 use nb_train::run_folder::atomic_file::file_beside;
 use nb_train::task::{Scores, score_clicks};
 
@@ -53,7 +53,7 @@ impl Rank {
             bail!("--output is {}, which is a folder; expected a file", self.output.display());
         }
         file_beside(&self.output).map(drop).with_context(cannot_write)?; // before all the work is done
-        let model = Trained::load(&self.model, device, precision)?;
+        let model = SavedModel::load(&self.model, device, precision)?;
         let (reader, description) = model.reader()?;
         let catalogue = Catalogue::read(&model, &self.news, self.allow_unusable)?;
         let source = BehaviorSource {

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use nb_data::beir::Folder;
 use nb_data::read::{Article, Format, LabelRule, Source};
-use nb_train::inference::{Pooling, Trained, WINDOW};
+use nb_train::inference::{Pooling, SavedModel, WINDOW};
 use nb_train::task::texts::warn_repeated;
 use nb_train::task::{Asked, Documents, Hit, TopHits};
 use serde_json::json;
@@ -38,7 +38,7 @@ pub(crate) struct Search {
     queries: Vec<String>,
     /// How many news are shown for each query
     #[arg(long, default_value = "10", value_name = "N")]
-    top: std::num::NonZeroUsize,
+    head: std::num::NonZeroUsize,
     /// Lines for people or JSON lines for machines
     #[arg(long, value_enum, default_value = "text")]
     output_format: OutputFormat,
@@ -61,8 +61,8 @@ impl Search {
             bail!("--query is empty, expected what is sought");
         }
         let (device, precision) = self.compute.apply()?;
-        let model = Trained::load(&self.model, device, precision)?;
-        model.is_retriever()?;
+        let model = SavedModel::load(&self.model, device, precision)?;
+        model.require_retrieval()?;
         let corpus = self.source(&model)?;
         let queries = self.queries.iter().map(|query| Article {
             line: 1,
@@ -78,7 +78,7 @@ impl Search {
         let documents =
             Documents::new(corpus.format.repeated(), &known.iter().map(Option::as_deref).collect::<Vec<_>>());
         warn_repeated(&corpus, documents.index());
-        let mut hits = TopHits::new(asked, documents.into(), self.top.get());
+        let mut hits = TopHits::new(asked, documents.into(), self.head.get());
         let mut kept = corpus_vectors(&model, &self.model, &corpus)?;
         if kept.rows() != known.len() {
             bail!("{} changed while it was read", corpus.path.display());
@@ -88,7 +88,7 @@ impl Search {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn source(&self, model: &Trained) -> Result<Source> {
+    fn source(&self, model: &SavedModel) -> Result<Source> {
         let path = if self.corpus.is_dir() { Folder::new(&self.corpus).corpus() } else { self.corpus.clone() };
         if !path.is_file() {
             bail!("--corpus is {}, but there is no {}", self.corpus.display(), path.display());

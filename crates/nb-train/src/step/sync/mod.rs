@@ -1,11 +1,11 @@
-//! What the processes of a run tell each other: in a step the units and words of all and the gradients; before it and
-//! after it what the first process finds, since that alone looks at the run folder.
+//! The communication between the processes of a run: unit counts, gradients and losses within a step; the findings of the main
+//! process, which alone looks at the run folder, before and after it.
 //!
-//! An update consists of micro-batches, and process r of P computes numbers r, r + P, r + 2P, …: the cut into micro-batches,
-//! their random numbers and what each divides by do not depend on P. So the sum over processes is the sum that one process
-//! accumulates, in another order.
+//! An update consists of micro-batches, and process r of P computes numbers r, r + P, r + 2P and so on. The split into
+//! micro-batches, their random numbers and their divisors do not depend on P, so the sum over processes equals the sum that one
+//! process accumulates, up to the order of addition.
 
-mod sums;
+mod gradients;
 
 use anyhow::{Context, Result, bail};
 use nb_dist::ProcessGroup;
@@ -13,27 +13,27 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
-use crate::optim::Group;
+use super::context::MicroBatchOutput;
+use super::terms::Counts;
+use crate::optim::ParamGroup;
 use crate::plan::Plan;
 use crate::run_folder::checkpoint::Identity;
-use crate::step::Micro;
-use crate::step::terms::Counts;
-pub(crate) use sums::Sums;
+pub(crate) use gradients::GradientSums;
 
-/// What a process would like to happen after a step.
+/// A process's vote on what to do after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wishes {
-    /// The run is to stop: a signal came. Of any process.
-    pub stops: bool,
-    /// A checkpoint is due. Of the first process, which has the clock.
-    pub saves: bool,
+pub(crate) struct Vote {
+    /// Stop the run, because a signal came. One process is enough.
+    pub stop: bool,
+    /// Save a checkpoint. The main process decides, because it has the clock.
+    pub save: bool,
 }
 
-/// Passes a plan that gives every process something to do.
+/// Checks that an update has a micro-batch for every process.
 ///
 /// # Errors
 /// If an update has fewer micro-batches than there are processes.
-pub(crate) fn check(plan: &Plan, processes: &ProcessGroup) -> Result<()> {
+pub(crate) fn check_accumulation(plan: &Plan, processes: &ProcessGroup) -> Result<()> {
     let (size, accumulate) = (processes.size(), plan.train.accumulate);
     if accumulate < size {
         bail!(
@@ -43,73 +43,82 @@ pub(crate) fn check(plan: &Plan, processes: &ProcessGroup) -> Result<()> {
     }
     if !accumulate.is_multiple_of(size) && processes.is_first() {
         tracing::warn!(
-            "train.accumulate is {accumulate}, no multiple of the {size} processes: some wait for the others"
+            "train.accumulate is {accumulate}, not a multiple of the {size} processes: some wait for the others"
         );
     }
     Ok(())
 }
 
-/// Passes processes of one configuration, each on a device of its own. What they do next depends on the configuration, so this
-/// comes first.
+/// Checks that all processes have the same configuration, and each a device of its own.
+///
+/// The configuration decides which collective operations follow, so this check comes first.
 ///
 /// # Errors
-/// If another process has another configuration, if some are on a GPU and some are not, or if two share a GPU.
+/// If configurations differ, if some processes are on a GPU and some are not, or if two share a GPU.
 pub(crate) fn check_plans(processes: &ProcessGroup, plan: &Plan) -> Result<()> {
     if processes.size() == 1 {
         return Ok(());
     }
     let configuration = Identity::new(&plan.resolved, &serde_json::Map::new())?.text();
     let host = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    // Of GPUs that a launcher has shut off from each other, each is number 0.
+    // A launcher may show each process only its own GPU, which is then number 0 in all of them.
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
     let gpu = match plan.device {
         Device::Cuda(index) => index as i64,
         _ => -1,
     };
-    let all = processes.gather(&[number(&configuration), number(&format!("{host}{visible}")), gpu])?;
+    let all = processes.gather(&[digest(&configuration), digest(&format!("{host}{visible}")), gpu])?;
     if let Some(rank) = all.iter().position(|numbers| numbers[0] != all[0][0]) {
-        bail!("process {rank} has another configuration than process 0, expected the same");
+        bail!("process {rank} has a different configuration than process 0, expected the same");
     }
-    let is_on_gpu = |numbers: &Vec<i64>| numbers[2] >= 0;
-    if let Some(rank) = all.iter().position(|numbers| is_on_gpu(numbers) != is_on_gpu(&all[0])) {
-        let where_is = |rank: usize| if is_on_gpu(&all[rank]) { "a GPU" } else { "the CPU" };
-        bail!(
-            "process 0 is on {}, process {rank} on {}, expected one kind of device for all",
-            where_is(0),
-            where_is(rank)
-        );
-    }
-    for (rank, own) in all.iter().enumerate().filter(|(_, own)| is_on_gpu(own)) {
-        if let Some(other) = all[..rank].iter().position(|other| other[1..] == own[1..]) {
-            bail!("processes {other} and {rank} are both on cuda:{} of one machine, expected a GPU for each", own[2]);
+    check_devices(&all)
+}
+
+/// Checks the devices of all processes, each given as \[configuration, host, GPU or −1\].
+fn check_devices(all: &[Vec<i64>]) -> Result<()> {
+    let device = |rank: usize| if all[rank][2] >= 0 { "a GPU" } else { "the CPU" };
+    for rank in 1..all.len() {
+        if device(rank) != device(0) {
+            bail!(
+                "process 0 is on {}, process {rank} on {}, expected the same kind of device for all",
+                device(0),
+                device(rank)
+            );
+        }
+        let host_and_gpu = &all[rank][1..];
+        if host_and_gpu[1] >= 0
+            && let Some(other) = all[..rank].iter().position(|other| other[1..] == *host_and_gpu)
+        {
+            let gpu = host_and_gpu[1];
+            bail!("processes {other} and {rank} are both on cuda:{gpu} of one machine, expected a GPU for each");
         }
     }
     Ok(())
 }
 
-/// Passes processes that have the same data, checkpoints and versions.
+/// Checks that all processes have the same data, checkpoints and versions.
 ///
 /// # Errors
-/// If another process has others.
+/// If they differ.
 pub(crate) fn check_sources(processes: &ProcessGroup, identity: &Identity) -> Result<()> {
-    let all = processes.gather(&[number(&identity.text())])?;
+    let all = processes.gather(&[digest(&identity.text())])?;
     if let Some(rank) = all.iter().position(|numbers| *numbers != all[0]) {
-        bail!("process {rank} has other data, other checkpoints or another version than process 0, expected the same");
+        bail!("process {rank} has different data, checkpoints or versions than process 0, expected the same");
     }
     Ok(())
 }
 
-/// Equal for equal texts, and hardly ever for others.
-fn number(text: &str) -> i64 {
+/// A hash of a text.
+fn digest(text: &str) -> i64 {
     let hash = blake3::hash(text.as_bytes());
     hash.as_bytes()[..8].iter().fold(0, |number, &byte| number << 8 | i64::from(byte))
 }
 
-/// What the first process finds out, in all of them: it alone looks.
+/// Calls `find` in the main process and returns its result in all of them.
 ///
 /// # Errors
-/// What it returns, and if a process is lost.
-pub(crate) fn first_finds<T: Serialize + DeserializeOwned>(
+/// Those of `find`, and if a process is lost.
+pub(crate) fn broadcast_from_main<T: Serialize + DeserializeOwned>(
     processes: &ProcessGroup,
     find: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
@@ -121,14 +130,15 @@ pub(crate) fn first_finds<T: Serialize + DeserializeOwned>(
         let _work = processes.at_work();
         bytes = serde_json::to_vec(&find()?)?;
     }
-    serde_json::from_slice(&processes.broadcast_bytes(bytes)?).context("what the first process found")
+    serde_json::from_slice(&processes.broadcast_bytes(bytes)?).context("a message of the main process")
 }
 
-/// The same work in all processes, on each machine by one of them before the others: what it leaves in a cache they find.
+/// Does the same work in all processes, but on each machine in one of them first, so that the others find its results in the
+/// cache.
 ///
 /// # Errors
-/// What the work returns, and if a process is lost.
-pub(crate) fn one_here_before_others<T>(processes: &ProcessGroup, work: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Those of the work, and if a process is lost.
+pub(crate) fn local_main_first<T>(processes: &ProcessGroup, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let _work = processes.at_work();
     if processes.is_first_here() {
         let done = work()?;
@@ -140,37 +150,45 @@ pub(crate) fn one_here_before_others<T>(processes: &ProcessGroup, work: impl FnO
     }
 }
 
-/// What is to happen now, after the wishes of all.
+/// Decides from the votes of all processes.
 ///
 /// # Errors
 /// If a process is lost.
-pub(crate) fn agree(processes: &ProcessGroup, own: Wishes) -> Result<Wishes> {
+pub(crate) fn decide(processes: &ProcessGroup, vote: Vote) -> Result<Vote> {
     if processes.size() == 1 {
-        return Ok(own);
+        return Ok(vote);
     }
-    let all = processes.gather(&[own.stops.into(), own.saves.into()])?;
-    Ok(Wishes { stops: all.iter().any(|wishes| wishes[0] != 0), saves: all[0][1] != 0 })
+    let all = processes.gather(&[vote.stop.into(), vote.save.into()])?;
+    Ok(Vote { stop: all.iter().any(|vote| vote[0] != 0), save: all[0][1] != 0 })
 }
 
-/// Units in the micro-batches of all processes.
-pub(crate) fn counts(processes: &ProcessGroup, own: Counts) -> Result<Counts> {
+/// Adds up the units in the micro-batches of all processes.
+///
+/// # Errors
+/// If a process is lost.
+pub(crate) fn sum_counts(processes: &ProcessGroup, counts: Counts) -> Result<Counts> {
     if processes.size() == 1 {
-        return Ok(own);
+        return Ok(counts);
     }
-    let Counts { tokens, pairs, pooled, rows, labelled } = own;
-    let all = processes.gather(&[tokens, pairs, pooled, rows, labelled])?;
-    let one = |n: &Vec<i64>| Counts { tokens: n[0], pairs: n[1], pooled: n[2], rows: n[3], labelled: n[4] };
-    Ok(all.iter().map(one).fold(Counts::default(), std::ops::Add::add))
+    let mut sum = Counts::default();
+    for counts in processes.gather(&counts.to_array())? {
+        let counts = counts.try_into().ok().context("unit counts of another process")?;
+        sum = sum + Counts::from_array(counts);
+    }
+    Ok(sum)
 }
 
-/// The rows of tables (ascending, each once) that any process looks up, which looks up `own`.
-pub(crate) fn looked_up(processes: &ProcessGroup, groups: &[Group], own: Vec<u32>) -> Result<Vec<u32>> {
-    let rows = groups.iter().filter_map(Group::table_rows).max().unwrap_or(0);
-    if processes.size() == 1 || rows == 0 {
-        return Ok(own);
+/// The table rows (ascending, each once) that any process looks up, given those that this one does.
+///
+/// # Errors
+/// If a process is lost.
+pub(crate) fn touched_rows(processes: &ProcessGroup, groups: &[ParamGroup], rows: Vec<u32>) -> Result<Vec<u32>> {
+    let table_rows = groups.iter().filter_map(ParamGroup::table_rows).max().unwrap_or(0);
+    if processes.size() == 1 || table_rows == 0 {
+        return Ok(rows);
     }
-    let mut marks = vec![0_u8; rows];
-    for row in own {
+    let mut marks = vec![0_u8; table_rows];
+    for row in rows {
         if let Some(mark) = marks.get_mut(row as usize) {
             *mark = 1;
         }
@@ -181,53 +199,72 @@ pub(crate) fn looked_up(processes: &ProcessGroup, groups: &[Group], own: Vec<u32
     Ok((0..).zip(marks).filter(|(_, mark)| *mark != 0).map(|(row, _)| row).collect())
 }
 
-/// The terms of all micro-batches of all processes added up, [terms], and so how far the models agree, where that was watched.
-pub(crate) fn micros(
-    processes: &ProcessGroup,
-    micros: &[Micro],
-    (terms, device): (usize, Device),
-) -> Result<(Tensor, Option<Tensor>)> {
-    let zeros = |n: usize| Tensor::zeros([n as i64], (Kind::Double, device));
-    let values = micros.iter().fold(zeros(terms), |sum, micro| sum + &micro.terms);
-    let watched: Vec<&Tensor> = micros.iter().filter_map(|micro| micro.agreement.as_ref()).collect();
-    if processes.size() == 1 {
-        let all = !watched.is_empty() && watched.len() == micros.len();
-        return Ok((values, all.then(|| watched.into_iter().sum())));
-    }
-    // A process may have no micro-batch of the last update of an epoch: a mark tells whether anybody has watched.
-    let seen = Tensor::from_slice(&[watched.len() as f64]).to_device(device);
-    let agreement = watched.into_iter().fold(zeros(2), |sum, one| sum + one);
-    let mut all = Tensor::cat(&[values, agreement, seen], 0);
-    processes.sum(&mut [&mut all])?;
-    let parts = all.split_with_sizes([terms as i64, 2, 1], 0);
-    let is_watched = parts[2].double_value(&[0]) > 0.0;
-    Ok((parts[0].copy(), is_watched.then(|| parts[1].copy())))
+/// The sums over all micro-batches of all processes.
+#[derive(Debug)]
+pub(crate) struct ReducedOutputs {
+    /// The terms, unweighted: \[terms\].
+    pub terms: Tensor,
+    /// The agreement of the models, if measured: \[2\].
+    pub agreement: Option<Tensor>,
 }
 
-/// Gives all processes the first one's parameters and moments.
-pub(crate) fn hand_out(processes: &ProcessGroup, groups: &[Group]) -> Result<()> {
+/// Adds up the outputs of all micro-batches of all processes; `terms` is the number of terms.
+///
+/// # Errors
+/// If a process is lost.
+pub(crate) fn reduce_outputs(
+    processes: &ProcessGroup,
+    outputs: &[MicroBatchOutput],
+    terms: usize,
+    device: Device,
+) -> Result<ReducedOutputs> {
+    let zeros = |n: usize| Tensor::zeros([n as i64], (Kind::Double, device));
+    let sums = outputs.iter().fold(zeros(terms), |sum, output| sum + &output.terms);
+    let measured: Vec<&Tensor> = outputs.iter().filter_map(|output| output.agreement.as_ref()).collect();
+    if processes.size() == 1 {
+        let all = !measured.is_empty() && measured.len() == outputs.len();
+        return Ok(ReducedOutputs { terms: sums, agreement: all.then(|| measured.into_iter().sum()) });
+    }
+    // A process may have no micro-batch in the last update of an epoch, so a count tells whether any process measured.
+    let count = Tensor::from_slice(&[measured.len() as f64]).to_device(device);
+    let agreement = measured.into_iter().fold(zeros(2), |sum, one| sum + one);
+    let mut all = Tensor::cat(&[sums, agreement, count], 0);
+    processes.sum(&mut [&mut all])?;
+    let parts = all.split_with_sizes([terms as i64, 2, 1], 0);
+    let is_measured = parts[2].double_value(&[0]) > 0.0;
+    Ok(ReducedOutputs { terms: parts[0].copy(), agreement: is_measured.then(|| parts[1].copy()) })
+}
+
+/// Copies the main process's parameters and moments to all processes.
+///
+/// # Errors
+/// If a process is lost.
+pub(crate) fn broadcast_state(processes: &ProcessGroup, groups: &[ParamGroup]) -> Result<()> {
     if processes.size() == 1 {
         return Ok(());
     }
-    for (_, mut tensor) in groups.iter().flat_map(Group::state) {
+    for (_, mut tensor) in groups.iter().flat_map(ParamGroup::state) {
         processes.broadcast(&mut tensor)?;
     }
     Ok(())
 }
 
-/// Makes sure that all processes hold the same parameters. They do as long as their processors compute alike; where they do
-/// not, what the first process has counts.
-pub(crate) fn keep_equal(processes: &ProcessGroup, groups: &[Group]) -> Result<bool> {
+/// Makes sure that all processes hold the same parameters; returns whether they did. They do as long as their processors round
+/// alike. Where they do not, all take the main process's.
+///
+/// # Errors
+/// If a process is lost.
+pub(crate) fn ensure_in_sync(processes: &ProcessGroup, groups: &[ParamGroup]) -> Result<bool> {
     if processes.size() == 1 {
         return Ok(true);
     }
     let digest = |tensor: &Tensor| tensor.detach().view_dtype(Kind::Int).sum(Kind::Int64).int64_value(&[]);
-    let own: Vec<i64> = groups.iter().flat_map(Group::state).map(|(_, tensor)| digest(&tensor)).collect();
-    let all = processes.gather(&own)?;
+    let digests: Vec<i64> = groups.iter().flat_map(ParamGroup::state).map(|(_, tensor)| digest(&tensor)).collect();
+    let all = processes.gather(&digests)?;
     let Some(rank) = all.iter().position(|digests| *digests != all[0]) else { return Ok(true) };
     if processes.is_first() {
-        tracing::warn!("the parameters of process {rank} are not those of process 0: all take over the latter's");
+        tracing::warn!("the parameters of process {rank} differ from those of process 0, which all take over");
     }
-    hand_out(processes, groups)?;
+    broadcast_state(processes, groups)?;
     Ok(false)
 }

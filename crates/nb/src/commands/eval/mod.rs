@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use nb_data::beir::Split;
-use nb_train::inference::{Head, Trained};
+use nb_train::inference::{HeadLayers, SavedModel};
 use serde_json::Value;
 
 use super::input::Input;
@@ -73,26 +73,26 @@ impl From<SplitChoice> for Split {
 impl Eval {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let (device, precision) = self.compute.apply()?;
-        let model = Trained::load(&self.model, device, precision)?;
-        let top = model.top()?;
-        self.refuse_strays(&top.head, &top.description.task)?;
-        let metrics = match &top.head {
-            Head::Dense(_) => self.topic(&model)?,
-            Head::Reader(_) => self.recommend(&model)?,
-            Head::Nothing => self.retrieve(&model)?,
+        let model = SavedModel::load(&self.model, device, precision)?;
+        let head = model.head()?;
+        self.refuse_strays(&head.layers, &head.description.task)?;
+        let metrics = match &head.layers {
+            HeadLayers::Dense(_) => self.topic(&model)?,
+            HeadLayers::Reader(_) => self.recommend(&model)?,
+            HeadLayers::None => self.retrieve(&model)?,
         };
         say!("{:#}", Value::Object(metrics));
         Ok(ExitCode::SUCCESS)
     }
 
     /// An option of another task is a mistake, not something to pass over.
-    fn refuse_strays(&self, head: &Head, task: &str) -> Result<()> {
+    fn refuse_strays(&self, layers: &HeadLayers, task: &str) -> Result<()> {
         let strays = [
-            ("--label", self.label.is_some() && !matches!(head, Head::Dense(_))),
-            ("--unknown-labels", self.unknown_labels.is_some() && !matches!(head, Head::Dense(_))),
-            ("--seen-in", self.seen_in.is_some() && !matches!(head, Head::Reader(_))),
-            ("--split", self.split.is_some() && !matches!(head, Head::Nothing)),
-            ("--judged-only", self.judged_only && !matches!(head, Head::Nothing)),
+            ("--label", self.label.is_some() && !matches!(layers, HeadLayers::Dense(_))),
+            ("--unknown-labels", self.unknown_labels.is_some() && !matches!(layers, HeadLayers::Dense(_))),
+            ("--seen-in", self.seen_in.is_some() && !matches!(layers, HeadLayers::Reader(_))),
+            ("--split", self.split.is_some() && !matches!(layers, HeadLayers::None)),
+            ("--judged-only", self.judged_only && !matches!(layers, HeadLayers::None)),
         ];
         match strays.iter().find(|(_, is)| *is) {
             Some((option, _)) => bail!("{option} is given, but the model was trained for {task}"),

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use nb_data::IdIndex;
 use nb_data::behaviors::{BehaviorSource, ClickRule};
-use nb_train::inference::Trained;
+use nb_train::inference::SavedModel;
 use nb_train::plan::ClickFiles;
 use nb_train::task::{Impressions, evaluate_clicks, score_clicks};
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use super::Eval;
 use crate::commands::catalogue::{Catalogue, ids, mind, read_behaviors};
 
 impl Eval {
-    pub(super) fn recommend(&self, model: &Trained) -> Result<Map<String, Value>> {
+    pub(super) fn recommend(&self, model: &SavedModel) -> Result<Map<String, Value>> {
         let (reader, description) = model.reader()?;
         let files = ClickFiles::find("--input", self.input.path(&description.task)?)?;
         let log = |path| BehaviorSource {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nb_data::IdIndex;
 use nb_data::beir::{Judged, Qrels, Split};
 use nb_data::read::{Article, Source};
-use nb_train::inference::{Pooling, Trained, WINDOW};
+use nb_train::inference::{Pooling, SavedModel, WINDOW};
 use nb_train::plan::QueryLog;
 use nb_train::task::texts::warn_repeated;
 use nb_train::task::{Asked, DEPTH, Documents, Judging, TopHits, evaluate_hits};
@@ -17,8 +17,8 @@ use crate::commands::catalogue::{SEARCH_BLOCK, corpus_vectors, ids};
 use crate::commands::input::Windows;
 
 impl Eval {
-    pub(super) fn retrieve(&self, model: &Trained) -> Result<Map<String, Value>> {
-        let folder = self.input.path(&model.top()?.description.task)?;
+    pub(super) fn retrieve(&self, model: &SavedModel) -> Result<Map<String, Value>> {
+        let folder = self.input.path(&model.head()?.description.task)?;
         let split = self.split.map_or(Split::Test, Split::from);
         let log = QueryLog::open("--input", folder, split, &model.read_fields(), self.input.allowed())?;
         let (asked, known) = (ids(&log.queries)?, ids(&log.corpus)?);
@@ -50,12 +50,12 @@ impl Eval {
 /// Says which judgements do not count, and which do though nothing can be found for them.
 fn tell(log: &QueryLog, qrels: &Qrels, judging: Judging) {
     let path = log.qrels.display();
-    let left_out = match judging {
+    let skipped = match judging {
         Judging::All => qrels.left_out.of_no_use(),
         Judging::Known => qrels.left_out.clone(),
     };
-    if !left_out.is_empty() {
-        tracing::warn!("{path}: skipped {left_out}");
+    if !skipped.is_empty() {
+        tracing::warn!("{path}: skipped {skipped}");
     }
     let missing: usize = qrels.queries.iter().map(|judged| judged.missing.len()).sum();
     let none_relevant = qrels.left_out.none_relevant;
@@ -68,7 +68,7 @@ fn tell(log: &QueryLog, qrels: &Qrels, judging: Judging) {
 }
 
 /// The vectors of the judged queries, in their order; those of other splits are not encoded.
-fn vectors(model: &Trained, queries: &Source, judged: &[&Judged]) -> Result<Vec<f32>> {
+fn vectors(model: &SavedModel, queries: &Source, judged: &[&Judged]) -> Result<Vec<f32>> {
     let mut articles = vec![None; judged.len()];
     let places: HashMap<u32, usize> = judged.iter().map(|judged| judged.query).zip(0..).collect();
     let mut row = 0;

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use nb_data::Labels;
 use nb_data::read::{Reason, SkippedRow};
-use nb_train::inference::{Trained, WINDOW};
+use nb_train::inference::{SavedModel, WINDOW};
 use nb_train::task::evaluate_classes;
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use super::Eval;
 use crate::commands::choices::UnknownLabelsChoice;
 
 impl Eval {
-    pub(super) fn topic(&self, model: &Trained) -> Result<Map<String, Value>> {
+    pub(super) fn topic(&self, model: &SavedModel) -> Result<Map<String, Value>> {
         let labels = Labels::from_names(model.labels()?.to_vec())?;
         let mut windows = self.input.windows(WINDOW, self.label.as_deref(), model.fields())?;
         let (mut truth, mut predicted) = (Vec::new(), Vec::new());

@@ -6,8 +6,8 @@ use nb_train::model::build;
 use nb_train::model::teacher_cache::{Output, bytes, readable};
 use nb_train::plan::estimate::{BatchLoad, Estimate, Workload};
 use nb_train::plan::{CachePolicy, Plan};
-use nb_train::run::setup::is_evaluation;
-use nb_train::step::schedule::Timeline;
+use nb_train::run::setup::{Epochs, is_evaluation};
+use nb_train::step::schedule::Schedule;
 use nb_train::task::Task;
 use tch::{Device, Kind};
 
@@ -15,7 +15,7 @@ use super::page::{Page, count};
 
 /// The data, and what the first epoch makes of it; returns the largest micro-batch.
 pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> BatchLoad {
-    page.head("Data");
+    page.heading("Data");
     for (name, value) in task.describe() {
         page.line(name, value);
     }
@@ -48,11 +48,11 @@ pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> BatchLoad {
 }
 
 /// Updates and evaluations; returns how many evaluations there are.
-pub(super) fn steps(page: &mut Page, plan: &Plan, updates: &[u64], timeline: &Timeline) -> u64 {
-    page.head("Training");
-    page.line("steps", timeline.total());
+pub(super) fn steps(page: &mut Page, plan: &Plan, epochs: &Epochs, schedule: &Schedule) -> u64 {
+    page.heading("Training");
+    page.line("steps", schedule.total());
     let most = plan.train.max_steps.map(|most| format!(", {most} at most")).unwrap_or_default();
-    let first = updates.first().copied().unwrap_or(0);
+    let first = epochs.updates.first().copied().unwrap_or(0);
     page.line(
         "epochs",
         format!(
@@ -62,7 +62,7 @@ pub(super) fn steps(page: &mut Page, plan: &Plan, updates: &[u64], timeline: &Ti
             count(plan.train.accumulate as u64, "micro-batch")
         ),
     );
-    let evaluations = evaluations(plan, updates, timeline);
+    let evaluations = evaluations(plan, epochs, schedule);
     let when = match plan.train.eval_every {
         EvalEvery::Epoch => "after each epoch".to_owned(),
         EvalEvery::Steps(n) => format!("every {}", count(n, "step")),
@@ -78,21 +78,9 @@ pub(super) fn steps(page: &mut Page, plan: &Plan, updates: &[u64], timeline: &Ti
     evaluations
 }
 
-fn evaluations(plan: &Plan, updates: &[u64], timeline: &Timeline) -> u64 {
-    let mut ends = updates.iter().scan(0, |end, n| {
-        *end += n;
-        Some(*end)
-    });
-    let mut end = ends.next();
-    let mut evaluations = 0;
-    for step in 1..=timeline.total() {
-        let last = end == Some(step);
-        evaluations += u64::from(is_evaluation(plan, timeline, timeline.at(step - 1), last));
-        if last {
-            end = ends.next();
-        }
-    }
-    evaluations
+fn evaluations(plan: &Plan, epochs: &Epochs, schedule: &Schedule) -> u64 {
+    let is_due = |step: &u64| is_evaluation(plan, schedule, schedule.at(*step), epochs.locate(*step).is_last);
+    (0..schedule.total()).filter(is_due).count() as u64
 }
 
 /// What is kept of a frozen teacher, or why nothing is; returns how many states of every token are.
@@ -100,7 +88,7 @@ pub(super) fn kept<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> Option<u6
     if plan.method.teacher != TeacherRole::Frozen {
         return None;
     }
-    let Some(outputs) = build::outputs(&plan.method, &plan.teacher_config, plan.student_layers) else {
+    let Some(outputs) = build::cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers) else {
         page.line("kept", "nothing of the teacher: attention scores are as many as texts are long squared");
         return None;
     };

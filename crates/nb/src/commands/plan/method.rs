@@ -4,15 +4,15 @@ use nb_loss::SoftScaling;
 use nb_model::Capture;
 use nb_train::method::{Blend, Ensemble, Method, PkdLayers, Stage, TeacherRole, TermKind};
 use nb_train::plan::Plan;
-use nb_train::step::schedule::Timeline;
+use nb_train::step::schedule::Schedule;
 
 use super::page::{Page, count};
 
-pub(super) fn method(page: &mut Page, plan: &Plan, timeline: &Timeline) {
+pub(super) fn method(page: &mut Page, plan: &Plan, schedule: &Schedule) {
     let method = &plan.method;
-    page.head("Method");
+    page.heading("Method");
     page.line("name", &method.name);
-    for (i, (stage, steps)) in method.stages.iter().zip(timeline.steps()).enumerate() {
+    for (i, (stage, steps)) in method.stages.iter().zip(schedule.steps()).enumerate() {
         let terms: Vec<String> = stage.terms.iter().map(|t| format!("{} × {}", t.weight, t.kind.name())).collect();
         match method.stages.len() {
             1 => page.line("terms", terms.join(" + ")),

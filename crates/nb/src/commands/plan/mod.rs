@@ -14,7 +14,7 @@ use nb_model::Precision;
 use nb_train::config::Override;
 use nb_train::plan::estimate::Workload;
 use nb_train::plan::{LocalProcess, Plan, TaskPlan, read_plan};
-use nb_train::run::setup::{timeline, updates};
+use nb_train::run::setup::{Epochs, schedule};
 use nb_train::task::{Recommend, Retrieve, Task, Topic};
 
 use self::page::{Page, count};
@@ -45,28 +45,28 @@ impl ShowPlan {
 
 fn page<K: Task>(plan: &Plan, task: &K) -> Result<Page> {
     let mut page = Page::default();
-    let updates = updates(plan, task);
-    let timeline = timeline(plan, &updates);
+    let epochs = Epochs::of(plan, task);
+    let schedule = schedule(plan, &epochs);
     run(&mut page, plan);
     models::origins(&mut page, plan, steps)?;
     models::map(&mut page, plan)?;
-    let top = models::parameters(&mut page, plan, task);
-    method::method(&mut page, plan, &timeline);
+    let head = models::parameters(&mut page, plan, task);
+    method::method(&mut page, plan, &schedule);
     let largest = data::texts(&mut page, task);
-    let evaluations = data::steps(&mut page, plan, &updates, &timeline);
+    let evaluations = data::steps(&mut page, plan, &epochs, &schedule);
     let cached_states = data::kept(&mut page, plan, task);
-    data::memory(&mut page, plan, &Workload { top, largest, cached_states, has_test: task.has_test() });
+    data::memory(&mut page, plan, &Workload { head, largest, cached_states, has_test: task.has_test() });
     let own = method::warnings(&plan.method, plan.student_layers, plan.train.patience, evaluations);
     let warnings = [task.warnings(), own].concat();
     if !warnings.is_empty() {
-        page.head("Warnings");
+        page.heading("Warnings");
         warnings.iter().for_each(|warning| page.line("warning", warning));
     }
     Ok(page)
 }
 
 fn run(page: &mut Page, plan: &Plan) {
-    page.head("Run");
+    page.heading("Run");
     page.line("run", format!("{} -> {}", plan.name, plan.output.display()));
     page.line("seed", plan.seed);
     let device = match plan.device {
@@ -83,9 +83,9 @@ fn run(page: &mut Page, plan: &Plan) {
 /// The steps of another run than the one that is shown.
 fn steps(plan: &Plan) -> Result<u64> {
     let of = match &plan.data.task {
-        TaskPlan::Topic(files) => updates(plan, &Topic::open(plan, files)?),
-        TaskPlan::Recommend(files) => updates(plan, &Recommend::open(plan, files)?),
-        TaskPlan::Retrieve(files) => updates(plan, &Retrieve::open(plan, files)?),
+        TaskPlan::Topic(files) => Epochs::of(plan, &Topic::open(plan, files)?),
+        TaskPlan::Recommend(files) => Epochs::of(plan, &Recommend::open(plan, files)?),
+        TaskPlan::Retrieve(files) => Epochs::of(plan, &Retrieve::open(plan, files)?),
     };
-    Ok(timeline(plan, &of).total())
+    Ok(schedule(plan, &of).total())
 }

@@ -6,14 +6,14 @@ use nb_share::{Init, LayerMap};
 use nb_train::method::{TeacherRole, TermKind};
 use nb_train::plan::{ModelSource, Plan, StudentStart};
 use nb_train::run::teacher::{finished, teacher_plan};
-use nb_train::task::{Layers, Task, Tops, Widths};
+use nb_train::task::{HeadPair, Layers, Task, Widths};
 use tch::Device;
 
 use super::page::{Page, count, millions};
 
 /// Teacher and student; `steps` counts those of a run that trains a frozen teacher first.
 pub(super) fn origins(page: &mut Page, plan: &Plan, steps: impl Fn(&Plan) -> Result<u64>) -> Result<()> {
-    page.head("Teacher");
+    page.heading("Teacher");
     let from = match &plan.teacher {
         ModelSource::Folder(folder) => folder.display().to_string(),
         ModelSource::Random { tokenizer } => format!("random weights; tokenizer of {}", tokenizer.display()),
@@ -35,7 +35,7 @@ pub(super) fn origins(page: &mut Page, plan: &Plan, steps: impl Fn(&Plan) -> Res
     }
     page.line("shape", shape(&plan.teacher_config));
     if plan.method.has_student() {
-        page.head("Student");
+        page.heading("Student");
         page.line("weights", start(plan));
         page.line("shape", shape(&plan.student_config));
     }
@@ -91,7 +91,7 @@ pub(super) fn map(page: &mut Page, plan: &Plan) -> Result<()> {
     if !method.has_student() || !(method.needs_layer_map() || method.any(states)) {
         return Ok(());
     }
-    page.head("Layer map");
+    page.heading("Layer map");
     let has = |kind: TermKind| method.any(|own| own == kind);
     let (width, own) = (plan.teacher_config.hidden_size, plan.student_config.hidden_size);
     page.line(
@@ -153,7 +153,7 @@ pub(super) fn map(page: &mut Page, plan: &Plan) -> Result<()> {
 
 /// Every parameter by name and shape; returns how many there are in top layers and projection, each counted once.
 pub(super) fn parameters<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> u64 {
-    page.head("Parameters");
+    page.heading("Parameters");
     let method = &plan.method;
     let mut encoders = Vec::new();
     if method.has_teacher() {
@@ -176,8 +176,8 @@ pub(super) fn parameters<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> u64
     }
     let widths = Widths { teacher: plan.teacher_config.hidden_size, student: plan.student_config.hidden_size };
     let widths = if method.has_student() { widths } else { Widths { student: widths.teacher, ..widths } };
-    let tops = task.tops(widths, method.share, 0, Device::Cpu); // their shapes; nothing of them is used
-    let top = tops_of(page, &tops, [method.has_teacher(), method.has_student()]);
+    let heads = task.heads(widths, method.share, 0, Device::Cpu); // their shapes; nothing of them is used
+    let head = tops_of(page, &heads, [method.has_teacher(), method.has_student()]);
     let projection = match widths.student != widths.teacher && method.any(TermKind::compares_widths) {
         false => 0,
         true => {
@@ -199,8 +199,8 @@ pub(super) fn parameters<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> u64
     let encoders =
         encoders.iter().filter(|(name, _)| trained(name)).map(|(_, c)| nb_model::parameter_count(c)).sum::<i64>();
     let own = [method.teacher == TeacherRole::Joint, method.has_student()];
-    page.line("trained", format!("{} in all", millions(encoders + distinct(&tops, own) + projection)));
-    (top + projection) as u64
+    page.line("trained", format!("{} in all", millions(encoders + distinct(&heads, own) + projection)));
+    (head + projection) as u64
 }
 
 fn encoder(config: &BertConfig) -> String {
@@ -243,8 +243,8 @@ fn groups(slots: &[Slot]) -> String {
 }
 
 /// A line for each parameter of the top layers; returns how many numbers they hold.
-fn tops_of<T: Layers>(page: &mut Page, tops: &Tops<T>, shown: [bool; 2]) -> i64 {
-    let (teacher, student) = (tops.teacher.arenas(), tops.student.arenas());
+fn tops_of<T: Layers>(page: &mut Page, heads: &HeadPair<T>, shown: [bool; 2]) -> i64 {
+    let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
     for (teacher, student) in teacher.iter().zip(&student) {
         let whose = match shown {
             [true, true] if is_one(teacher, student) => ": one for both",
@@ -257,12 +257,12 @@ fn tops_of<T: Layers>(page: &mut Page, tops: &Tops<T>, shown: [bool; 2]) -> i64 
             page.line("top", format!("{} {:?}{whose}{}", slot.name, slot.shape, other.unwrap_or_default()));
         }
     }
-    distinct(tops, shown)
+    distinct(heads, shown)
 }
 
 /// Numbers in the arenas of some of the two models, each arena once.
-fn distinct<T: Layers>(tops: &Tops<T>, of: [bool; 2]) -> i64 {
-    let (teacher, student) = (tops.teacher.arenas(), tops.student.arenas());
+fn distinct<T: Layers>(heads: &HeadPair<T>, of: [bool; 2]) -> i64 {
+    let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
     let count = |(teacher, student): (&&Arena, &&Arena)| {
         let own = |arena: &Arena, counts: bool| if counts { arena.layout().numel() } else { 0 };
         let both = of[0] && of[1] && is_one(teacher, student);

@@ -13,7 +13,7 @@ pub(super) struct Page(String);
 
 impl Page {
     /// Begins a section.
-    pub(super) fn head(&mut self, title: &str) {
+    pub(super) fn heading(&mut self, title: &str) {
         if !self.0.is_empty() {
             self.0.push('\n');
         }
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_long_value_goes_on_below_itself() {
         let mut page = Page::default();
-        page.head("Data");
+        page.heading("Data");
         page.line("steps", 18);
         page.line("term", ["word"; 30].join(" "));
         page.line("path", "/x".repeat(60));
