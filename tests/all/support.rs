@@ -6,7 +6,7 @@ use nb_data::random::Stream;
 use nb_dist::ProcessGroup;
 use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Packed, Precision};
 use nb_share::{Shared, Sharing};
-use nb_train::method::{Ramp, Method, Share, presets};
+use nb_train::method::{Method, Ramp, Share, presets};
 use nb_train::model::{Model, Models};
 use nb_train::optim::AdamW;
 use nb_train::step::Stepper;

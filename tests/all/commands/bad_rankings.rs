@@ -206,7 +206,7 @@ fn searches_that_cannot_be_made() {
     search("tokenizer", "storm").failed(&["--corpus is tokenizer", "tokenizer/corpus.jsonl"]);
     search("beir/nowhere.jsonl", "storm").failed(&["--corpus is beir/nowhere.jsonl"]);
     place.write("bad/corpus.jsonl", "no JSON\n");
-    search("bad", "storm").failed(&["bad/corpus.jsonl", "no text that can be used"]);
+    search("bad", "storm").failed(&["bad/corpus.jsonl", "no usable text"]);
     assert_eq!(place.names("bad").len(), 1, "nothing is left behind");
     with(&place, &["eval", "--input", "beir"]).failed(&["--input is beir", "beir/qrels/test.tsv"]);
     std::fs::remove_file(place.path("beir/qrels/dev.tsv")).unwrap();

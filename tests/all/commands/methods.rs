@@ -355,7 +355,10 @@ fn what_needs_equal_shapes_is_refused_by_name() {
         ),
         (&["student.heads=4"], &["student.heads is 4", "2; expected student.init: random"]),
         (&["student={layers: 2, hidden: 9, heads: 2, init: random}"], &["student", "9"]),
-        (&["student={layers: 2, intermediate: 40, init: random}"], &["method.beta", "needs layers of equal shape", "40 feed-forward units"]),
+        (
+            &["student={layers: 2, intermediate: 40, init: random}"],
+            &["method.beta", "needs layers of equal shape", "40 feed-forward units"],
+        ),
     ];
     for (sets, says) in refused {
         assert_refused(&place, sets, says);

@@ -171,7 +171,7 @@ fn vectors_are_kept_beside_the_corpus_until_something_changes() {
     let query = ["--query", "storm in snow", "--top", "3"];
     let changed = |name: &str| std::fs::metadata(place.path(&format!("beir/{name}"))).unwrap().modified().unwrap();
     let first = search(&place, "beir", &query).done();
-    assert!(first.err.contains("vectors of") && first.err.contains("kept in"), "{}", first.err);
+    assert!(first.err.contains("vectors of") && first.err.contains("cached in"), "{}", first.err);
     let [kept] = &vectors(&place, "beir")[..] else { panic!("{:?}", place.names("beir")) };
     assert!(kept.starts_with("corpus-"), "{kept}");
     assert_eq!(place.names("beir").len(), 4, "nothing else is left: {:?}", place.names("beir"));
@@ -190,13 +190,13 @@ fn vectors_are_kept_beside_the_corpus_until_something_changes() {
 
     place.append("beir/corpus.jsonl", "{\"_id\": \"new\", \"text\": \"storm snow storm snow\"}\n");
     let more = search(&place, "beir", &["--query", "storm in snow", "--top", "25"]).done();
-    assert!(more.err.contains("kept in") && more.out.contains("  new  "), "{}{}", more.err, more.out);
+    assert!(more.err.contains("cached in") && more.out.contains("  new  "), "{}{}", more.err, more.out);
     assert_eq!((vectors(&place, "beir").len(), more.out.lines().count()), (2, 25));
 
     place.train(&["method.name=finetune", "seed=1", "output=runs/other"]).done();
     let other = ["search", "--model", "runs/other/student", "--corpus", "beir"];
     let other = place.nb(&[&other[..], &query].concat()).done();
-    assert!(other.err.contains("kept in"), "{}", other.err);
+    assert!(other.err.contains("cached in"), "{}", other.err);
     assert_eq!(vectors(&place, "beir").len(), 3);
 }
 

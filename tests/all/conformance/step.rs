@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use nb_model::{Arena, Bert, BertConfig, Capture, Precision, fill};
 use nb_share::Sharing;
-use nb_train::method::{Ramp, Method, Temperature, TermKind};
+use nb_train::method::{Method, Ramp, Temperature, TermKind};
 use nb_train::model::{Model, Models};
 use nb_train::task::Layers;
 use tch::Tensor;

@@ -4,23 +4,26 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_yaml::Value;
 
-use crate::config::{Override, anchor_paths, load, stem};
+use crate::config::{Override, anchor_paths, load, run_of_comparison, settings, stem};
 
 /// Settings by dotted key.
 pub type Settings = BTreeMap<String, Value>;
 
 /// The configuration of a comparison.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "Configuration of a NewsBERT comparison")]
 pub struct CompareConfig {
     /// Name of the comparison; by default the name of the file.
     pub name: Option<String>,
     /// Folder of the comparison; by default `runs/<name>`.
     pub output: Option<PathBuf>,
     /// Configuration that all runs have in common, without `method`, `name`, `output`, `seed` and `student.layers`.
+    #[schemars(schema_with = "run_of_comparison")]
     pub run: Value,
     /// Numbers of student layers.
     pub depths: Vec<usize>,
@@ -36,17 +39,19 @@ pub struct CompareConfig {
 }
 
 /// Training of the shared teacher.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TeacherEntryConfig {
     /// Settings beside those of `run`.
+    #[schemars(schema_with = "settings")]
     pub set: Settings,
     /// Candidate settings, the best of which are used.
+    #[schemars(schema_with = "tries")]
     pub tries: Vec<Settings>,
 }
 
 /// Method to compare.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EntryConfig {
     /// Preset.
@@ -59,14 +64,21 @@ pub struct EntryConfig {
     pub seeds: Option<Vec<u64>>,
     /// Settings beside those of `run`.
     #[serde(default)]
+    #[schemars(schema_with = "settings")]
     pub set: Settings,
     /// Candidate settings, the best of which are used: by the primary metric on the development rows, with the first
     /// seed.
     #[serde(default)]
+    #[schemars(schema_with = "tries")]
     pub tries: Vec<Settings>,
 }
 
 impl CompareConfig {
+    /// Returns the JSON schema (draft 2020-12) of a comparison's file, by which editors complete and check it.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+
     /// Reads a comparison's file; overrides set dotted keys of it, e.g. `run.train.epochs=1`.
     ///
     /// # Errors
@@ -81,4 +93,8 @@ impl CompareConfig {
         config.name = config.name.or_else(|| stem(path));
         Ok(config)
     }
+}
+
+fn tries(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": settings(generator)})
 }

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Checkpoints to resume from.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointsConfig {
     /// Interval between checkpoints. Ctrl-C and SIGTERM make one too, unless this is `never`.
@@ -35,7 +36,7 @@ pub enum CheckpointEvery {
 }
 
 /// Treatment of a checkpoint that cannot be written, for example because the disk is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnCheckpointError {
     /// Warn and continue

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::choices::{ColumnKey, QuotingChoice, UnknownLabels};
 
 /// Files of a task and how they are read.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
     /// File format.
@@ -60,7 +61,7 @@ fn default_unusable() -> f64 {
 }
 
 /// File format of the texts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DataFormat {
     /// MIND's `news.tsv`, and `behaviors.tsv` (recommend)
@@ -86,7 +87,7 @@ impl DataFormat {
 }
 
 /// Treatment of a training click on an article that is already in the reader's history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClickedBeforeChoice {
     /// Leave the history as it is in the file
@@ -97,7 +98,7 @@ pub enum ClickedBeforeChoice {
 }
 
 /// User model.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReaderConfig {
     /// Heads of the self-attention over the clicked articles before they are pooled; no self-attention by default.
@@ -105,7 +106,7 @@ pub struct ReaderConfig {
 }
 
 /// Part of an article.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NewsField {
     /// The title
@@ -124,7 +125,7 @@ impl From<NewsField> for nb_data::read::Field {
 }
 
 /// Columns of a csv or tsv file, each by name or by number from 0.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnsConfig {
     /// Column of the label.

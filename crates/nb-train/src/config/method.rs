@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ramp::{RampConfig, TemperatureConfig};
+use super::schema;
 use super::term::TermKind;
 
 /// Method: a preset by name, with any part of it overridden, or all parts without a name.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MethodConfig {
     /// Preset.
@@ -30,6 +32,7 @@ pub struct MethodConfig {
     /// Combination of the logits of several frozen teachers.
     pub ensemble: Option<EnsembleChoice>,
     /// Weight of each term, a number or a ramp; a weight of 0 removes the term.
+    #[schemars(schema_with = "schema::weights")]
     pub weights: WeightsConfig,
     /// Stages of the training, each with its own weights, in place of `weights`.
     pub stages: Option<Vec<StageConfig>>,
@@ -39,17 +42,18 @@ pub struct MethodConfig {
 pub type WeightsConfig = BTreeMap<TermKind, RampConfig>;
 
 /// Stage of the training with its own terms.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StageConfig {
     /// Share of the steps, relative to the other stages.
     pub share: f64,
     /// Weight of each term, a number or a ramp.
+    #[schemars(schema_with = "schema::weights")]
     pub weights: WeightsConfig,
 }
 
 /// Role of the teacher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TeacherRoleChoice {
     /// No teacher; the student learns from labels
@@ -61,7 +65,7 @@ pub enum TeacherRoleChoice {
 }
 
 /// Part of the models whose gradients are blended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BlendChoice {
     /// The encoder layers
@@ -71,8 +75,9 @@ pub enum BlendChoice {
 }
 
 /// Top layer that can be shared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(transform = schema::add_alias_of_dense)]
 pub enum ShareChoice {
     /// Attentive pooling
     Pooling,
@@ -82,7 +87,7 @@ pub enum ShareChoice {
 }
 
 /// Teacher layers that the term `patience` (PKD) compares with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PatienceChoice {
     /// Every K-th layer
@@ -92,7 +97,7 @@ pub enum PatienceChoice {
 }
 
 /// Combination of the logits of several teachers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EnsembleChoice {
     /// Their mean

@@ -18,6 +18,7 @@ mod models;
 mod ramp;
 mod read;
 mod run;
+mod schema;
 mod term;
 mod train;
 mod tree;
@@ -37,6 +38,7 @@ pub use ramp::{BetweenConfig, RampConfig, RampShape, RuleChoice, RuleConfig, Tem
 pub use read::{Override, read};
 pub(crate) use read::{anchor_paths, folder, load, stem};
 pub use run::RunConfig;
+pub(crate) use schema::{run_of_comparison, settings};
 pub use term::TermKind;
 pub use train::{EvalEvery, NotFiniteChoice, TrainConfig};
 pub use tree::Tree;

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::choices::StudentInit;
 
 /// Large model: a checkpoint, or a random one.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherConfig {
     /// Checkpoint: a folder, or `hf:owner/name`.
@@ -24,7 +25,7 @@ pub struct TeacherConfig {
 }
 
 /// Settings by which the training of a frozen teacher differs from `train`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TeacherTrainConfig {
     /// Passes over the training texts; `train.epochs` by default.
@@ -38,7 +39,7 @@ pub struct TeacherTrainConfig {
 }
 
 /// Caching of a frozen teacher's outputs, which are computed once and stored on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputsChoice {
     /// Cache them if they are used more than once and not too large
@@ -53,7 +54,7 @@ pub enum OutputsChoice {
 }
 
 /// BERT with random weights, for tests and measurements.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RandomConfig {
     /// Number of encoder layers.
@@ -69,7 +70,7 @@ pub struct RandomConfig {
 }
 
 /// Small model.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StudentConfig {
     /// Number of encoder layers. It must divide the teacher's where layers are compared or blended.

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A number, or a ramp from one number to another: `{from: 0, to: 0.15, course: linear, over: 0.5}`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum RampConfig {
     /// A constant number.
@@ -17,7 +18,7 @@ pub enum RampConfig {
 }
 
 /// A ramp from one number to another over the first part of a stage.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BetweenConfig {
     /// Value at the stage's first step.
@@ -37,7 +38,7 @@ fn whole_stage() -> f64 {
 }
 
 /// Shape of a ramp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RampShape {
     /// A straight line
@@ -48,7 +49,7 @@ pub enum RampShape {
 }
 
 /// A temperature: a number or a ramp, or a rule that gives each row its own: `{rule: flsw, base: 4, beta: 1, gamma: 2}`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum TemperatureConfig {
     /// The same temperature for all rows.
@@ -58,7 +59,8 @@ pub enum TemperatureConfig {
 }
 
 /// A rule that gives each row its own temperature.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct RuleConfig {
     /// The rule.
     pub rule: RuleChoice,
@@ -72,7 +74,7 @@ pub struct RuleConfig {
 }
 
 /// A rule for temperatures by row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleChoice {
     /// By the difference between the student's and the teacher's logits

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoints::CheckpointsConfig;
@@ -12,8 +13,9 @@ use super::models::{StudentConfig, TeacherConfig};
 use super::train::TrainConfig;
 
 /// The configuration of a run.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "Configuration of a NewsBERT run")]
 pub struct RunConfig {
     /// Name of the run; by default the name of the configuration file.
     pub name: Option<String>,
@@ -51,4 +53,11 @@ pub struct RunConfig {
     /// Checkpoints to resume from.
     #[serde(default)]
     pub checkpoints: CheckpointsConfig,
+}
+
+impl RunConfig {
+    /// Returns the JSON schema (draft 2020-12) of the configuration, by which editors complete and check it.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
 }

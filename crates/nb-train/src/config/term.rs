@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -19,7 +20,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// | `soft` | cross entropy between the softened outputs of teacher and student |
 /// | `divergence` | KL divergence between the same outputs: `soft` minus the entropy of the teacher's, hence the same gradient |
 /// | `hard` | the student's cross entropy with the label |
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
 pub enum TermKind {
     /// The teacher's cross entropy with the label.
     Teacher,
