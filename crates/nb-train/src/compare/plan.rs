@@ -39,7 +39,7 @@ pub struct ComparePlan {
     pub teacher: Variant,
     /// Variants to compare, one row of the table each.
     pub variants: Vec<Variant>,
-    /// Whether there are held-out rows.
+    /// True if there are held-out rows.
     pub has_test: bool,
     /// The keys below `run`.
     run: Tree,

@@ -27,7 +27,7 @@ pub struct DataConfig {
     pub unlabelled: Option<PathBuf>,
     /// Columns of label and text (csv, tsv).
     pub columns: Option<ColumnsConfig>,
-    /// Whether the first row names the columns (csv, tsv).
+    /// True if the first row names the columns (csv, tsv); false by default.
     pub header: Option<bool>,
     /// Meaning of a `"` (csv, tsv); `auto` by default.
     pub quoting: Option<QuotingChoice>,

@@ -19,7 +19,7 @@ pub struct MethodConfig {
     pub teacher: Option<TeacherRoleChoice>,
     /// Temperature of the soft terms: a number, a ramp, or a rule.
     pub temperature: Option<TemperatureConfig>,
-    /// Whether the soft terms are multiplied by the temperature squared.
+    /// True to multiply the soft terms by the temperature squared.
     pub t2: Option<bool>,
     /// Share of the teacher's gradients in the student's, from 0 to 1: a number or a ramp.
     pub beta: Option<RampConfig>,

@@ -40,7 +40,7 @@ pub struct TrainConfig {
     pub log_every: u64,
     /// Treatment of a loss or a gradient that is not finite.
     pub not_finite: NotFiniteChoice,
-    /// Whether the backward pass recomputes activations instead of storing them: less memory, longer steps, the same
+    /// True to recompute activations in the backward pass instead of storing them: less memory, longer steps, the same
     /// result.
     pub recompute: bool,
 }

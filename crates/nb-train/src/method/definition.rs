@@ -54,7 +54,7 @@ pub struct Method {
     pub teacher: TeacherRole,
     /// Temperature T of the soft terms.
     pub temperature: Temperature,
-    /// Whether the soft terms are multiplied by T².
+    /// Scaling of the soft terms, by T² or not.
     pub scaling: SoftScaling,
     /// Share β of the teacher's gradients in the student's.
     pub beta: Ramp,

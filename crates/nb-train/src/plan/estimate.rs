@@ -73,7 +73,7 @@ pub struct Workload {
     pub largest: BatchLoad,
     /// Number of cached hidden states of a frozen teacher; none if they are computed.
     pub cached_states: Option<u64>,
-    /// Whether there are test rows, for which the saved models are loaded at the end.
+    /// True if there are test rows, for which the saved models are loaded at the end.
     pub has_test: bool,
 }
 

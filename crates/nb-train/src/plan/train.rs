@@ -36,7 +36,7 @@ pub struct TrainPlan {
     pub log_every: u64,
     /// Treatment of a loss or a gradient that is not finite.
     pub not_finite: NotFiniteChoice,
-    /// What each layer stores for the backward pass.
+    /// Activations that each layer stores for the backward pass.
     pub keep: Keep,
 }
 

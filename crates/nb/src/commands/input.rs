@@ -25,7 +25,7 @@ pub(crate) struct Input {
     /// One or two columns of text, by number from 0 or by name (csv, tsv)
     #[arg(long, value_delimiter = ',', value_name = "COLUMN")]
     columns: Vec<String>,
-    /// Whether the first row names the columns (csv, tsv)
+    /// Header row with the names of the columns (csv, tsv)
     #[arg(long, value_enum, default_value = "absent")]
     header: HeaderChoice,
     /// Meaning of quotes (csv, tsv) [default: auto, which reads a tsv twice and holds standard input in memory]

@@ -30,9 +30,9 @@ pub(crate) struct Predict {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Which {
-    /// That of the most probable label
+    /// Probability of the most probable label
     Best,
-    /// Those of every label
+    /// Probability of every label
     All,
 }
 

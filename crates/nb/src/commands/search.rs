@@ -39,7 +39,7 @@ pub(crate) struct Search {
     queries: Vec<String>,
     /// Number of articles per query
     #[arg(long, default_value = "10", value_name = "N")]
-    head: std::num::NonZeroUsize,
+    top: std::num::NonZeroUsize,
     /// Output as text or as JSON lines
     #[arg(long, value_enum, default_value = "text")]
     output_format: OutputFormat,
@@ -78,12 +78,12 @@ impl Search {
         let documents =
             Documents::new(corpus.format.repeated(), &known.iter().map(Option::as_deref).collect::<Vec<_>>());
         warn_repeated(&corpus, documents.index());
-        let mut hits = TopHits::new(asked, documents.into(), self.head.get());
-        let mut kept = corpus_vectors(&model, &self.model, &corpus)?;
-        if kept.rows() != known.len() {
+        let mut hits = TopHits::new(asked, documents.into(), self.top.get());
+        let mut vectors = corpus_vectors(&model, &self.model, &corpus)?;
+        if vectors.rows() != known.len() {
             bail!("{} changed while it was read", corpus.path.display());
         }
-        kept.each_block(SEARCH_BLOCK, |rows, news| hits.add(rows, news))?;
+        vectors.each_block(SEARCH_BLOCK, |rows, vectors| hits.add(rows, vectors))?;
         self.show(&corpus, &hits.finish())?;
         Ok(ExitCode::SUCCESS)
     }

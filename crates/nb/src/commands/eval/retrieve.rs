@@ -38,11 +38,11 @@ impl Eval {
         };
         let asked = Asked { vectors: vectors(model, &log.queries, &judged)?, hidden: model.hidden(), own };
         let mut hits = TopHits::new(asked, documents.into(), DEPTH);
-        let mut kept = corpus_vectors(model, &self.model, &log.corpus)?;
-        if kept.rows() != known.len() {
+        let mut vectors = corpus_vectors(model, &self.model, &log.corpus)?;
+        if vectors.rows() != known.len() {
             bail!("{} changed while it was read", log.corpus.path.display());
         }
-        kept.each_block(SEARCH_BLOCK, |rows, news| hits.add(rows, news))?;
+        vectors.each_block(SEARCH_BLOCK, |rows, vectors| hits.add(rows, vectors))?;
         Ok(evaluate_hits(&judged, &hits.finish(), judging)?.to_json())
     }
 }

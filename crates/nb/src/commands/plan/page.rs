@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Columns of the page.
 const WIDTH: usize = 100;
-/// Where values begin.
+/// Column in which values start.
 const VALUE: usize = 13;
 
 /// Text of the page so far.
