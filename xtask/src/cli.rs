@@ -60,6 +60,14 @@ pub(crate) enum Command {
     #[command(disable_help_flag = true, after_help = nb::PLAN)]
     Plan(nb::Args),
 
+    /// Print the JSON schema of a configuration, by which editors complete and check it
+    #[command(disable_help_flag = true, after_help = nb::SCHEMA)]
+    Schema(nb::Args),
+
+    /// Print the script by which a shell completes the binary nb
+    #[command(disable_help_flag = true, after_help = nb::COMPLETIONS)]
+    Completions(nb::Args),
+
     /// Write the sample corpus, or make a retrieval set of news
     Data(data::Args),
 

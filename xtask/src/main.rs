@@ -40,6 +40,8 @@ fn main() -> ExitCode {
         Command::Search(args) => args.run("search"),
         Command::Compare(args) => args.run("compare"),
         Command::Plan(args) => args.run("plan"),
+        Command::Schema(args) => args.run("schema"),
+        Command::Completions(args) => args.run("completions"),
         Command::Data(args) => args.run(),
         Command::Bench(args) => args.run(),
         Command::Test(args) => args.run(),

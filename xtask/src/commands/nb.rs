@@ -1,4 +1,4 @@
-//! `train`, `eval`, `predict`, `embed`, `rank`, `search`, `compare`, `plan`: builds the binary `nb` and hands the command over to it.
+//! `train`, `eval`, `predict`, `embed`, `rank`, `search`, `compare`, `plan`, `schema`, `completions`: builds the binary `nb` and hands the command over to it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -65,6 +65,18 @@ Example:
   cargo xtask plan --config my.yaml
 
 All options are those of the binary nb: cargo xtask plan --help, once set-up has run.";
+
+pub(crate) const SCHEMA: &str = "\
+Example:
+  cargo xtask schema > newsbert.schema.json
+
+All options are those of the binary nb: cargo xtask schema --help, once set-up has run.";
+
+pub(crate) const COMPLETIONS: &str = "\
+Example:
+  cargo xtask completions bash > ~/.local/share/bash-completion/completions/nb
+
+All options are those of the binary nb: cargo xtask completions --help, once set-up has run.";
 
 /// The config that is taken where none is named.
 const DEFAULT_CONFIG: &str = "configs/quickstart.yaml";

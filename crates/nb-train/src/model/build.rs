@@ -168,7 +168,7 @@ pub fn saved_model_from_main<K: Task>(
 /// A head for an encoder that shares it with no other.
 fn separate_head<K: Task>(bert: &Bert, plan: &Plan, task: &K) -> K::Head {
     let hidden = bert.config().hidden_size;
-    task.heads(Widths { teacher: hidden, student: hidden }, Share::NOTHING, 0, plan.device).teacher
+    task.heads(Widths { teacher: hidden, student: hidden }, Share::NONE, 0, plan.device).teacher
 }
 
 /// The outputs of frozen teachers that a method looks at, if all of them can be cached. Attention scores cannot: their number
@@ -181,7 +181,7 @@ pub fn cacheable_outputs(method: &Method, teacher: &BertConfig, student_layers: 
     let mut outputs: Vec<Output> =
         method.teacher_states(layers, student_layers).into_iter().map(Output::State).collect();
     if method.any(|kind| kind == TermKind::Patience) {
-        let firsts = (1..student_layers).map(|j| method.patience.teacher_state(j, layers, student_layers));
+        let firsts = (1..student_layers).map(|j| method.pkd_layers.teacher_state(j, layers, student_layers));
         outputs.extend(firsts.map(Output::First));
     }
     if method.any(TermKind::needs_outputs) {
@@ -240,7 +240,7 @@ pub fn cached_outputs<K: Task>(plan: &Plan, task: &K) -> Option<CachedOutputs> {
     }
     let outputs = cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers)?;
     let bytes = |kind| teacher_cache::bytes(&outputs, &task.stores(), plan.teacher_config.hidden_size, kind);
-    let state_kind = plan.keep_outputs.kind(plan.train.epochs, bytes)?;
+    let state_kind = plan.cache_policy.kind(plan.train.epochs, bytes)?;
     tracing::info!(
         "caching the teacher's outputs ({}) in {}",
         teacher_cache::readable(bytes(state_kind)),

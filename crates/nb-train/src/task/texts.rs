@@ -14,9 +14,7 @@ use nb_model::{AttentivePooling, Bert, Capture, Packed, Pass};
 use tch::{Device, Tensor};
 
 use crate::plan::Plan;
-
-/// Tokens per batch where nothing is trained.
-pub(crate) const BATCH_TOKENS: usize = 4096;
+pub(crate) use crate::plan::estimate::BATCH_TOKENS;
 
 /// The tokenizer of a plan's teacher.
 ///

@@ -29,7 +29,7 @@ impl Eval {
         warn_repeated(&log.corpus, documents.index());
         let qrels = Qrels::read(&log.qrels, &queries, documents.index(), log.allowed_unusable)?;
         let judging = if self.judged_only { Judging::Known } else { Judging::All };
-        tell(&log, &qrels, judging);
+        warn_of_judgements(&log, &qrels, judging);
         let judged: Vec<_> = qrels.queries.iter().collect();
         let own = |judged: &&Judged| documents.index().row(asked[judged.query as usize].as_ref()?.as_bytes());
         let own = match judging {
@@ -38,17 +38,17 @@ impl Eval {
         };
         let asked = Asked { vectors: vectors(model, &log.queries, &judged)?, hidden: model.hidden(), own };
         let mut hits = TopHits::new(asked, documents.into(), DEPTH);
-        let mut kept = corpus_vectors(model, &self.model, &log.corpus)?;
-        if kept.rows() != known.len() {
+        let mut vectors = corpus_vectors(model, &self.model, &log.corpus)?;
+        if vectors.rows() != known.len() {
             bail!("{} changed while it was read", log.corpus.path.display());
         }
-        kept.each_block(SEARCH_BLOCK, |rows, news| hits.add(rows, news))?;
+        vectors.each_block(SEARCH_BLOCK, |rows, vectors| hits.add(rows, vectors))?;
         Ok(evaluate_hits(&judged, &hits.finish(), judging)?.to_json())
     }
 }
 
-/// Says which judgements do not count, and which do though nothing can be found for them.
-fn tell(log: &QueryLog, qrels: &Qrels, judging: Judging) {
+/// Warns of judgements that do not count, and of those that count although nothing can be found for them.
+fn warn_of_judgements(log: &QueryLog, qrels: &Qrels, judging: Judging) {
     let path = log.qrels.display();
     let skipped = match judging {
         Judging::All => qrels.left_out.of_no_use(),
@@ -67,7 +67,7 @@ fn tell(log: &QueryLog, qrels: &Qrels, judging: Judging) {
     }
 }
 
-/// The vectors of the judged queries, in their order; those of other splits are not encoded.
+/// The vectors of the judged queries, in their order; queries of other splits are not encoded.
 fn vectors(model: &SavedModel, queries: &Source, judged: &[&Judged]) -> Result<Vec<f32>> {
     let mut articles = vec![None; judged.len()];
     let places: HashMap<u32, usize> = judged.iter().map(|judged| judged.query).zip(0..).collect();
