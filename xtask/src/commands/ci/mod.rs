@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: all that must hold before a change goes in, cheapest first. The first failure ends it.
 
 mod arrows;
+mod cycles;
 mod dependencies;
 mod outside;
 
@@ -20,9 +21,10 @@ use crate::{libtorch, project};
 type Step = (&'static str, fn() -> Result<()>);
 
 /// All steps that compile for libtorch do so optimised, in one target folder: its bindings alone take minutes.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("format", format),
     ("arrows between crates", arrows::check),
+    ("import cycles", cycles::check),
     ("dependencies", dependencies::check),
     ("clippy", || cargo(["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"])),
     ("fuzz targets", fuzz_targets),
