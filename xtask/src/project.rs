@@ -6,6 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+/// The variable that tells builds where Gloo's headers are.
+pub(crate) const GLOO_INCLUDE: &str = "NB_GLOO_INCLUDE";
+
 /// The workspace's root folder.
 pub(crate) fn root() -> PathBuf {
     // cargo sets the variable for `cargo run`; the compiled-in value serves a binary that is started by itself.
@@ -25,7 +28,7 @@ pub(crate) fn target() -> PathBuf {
 /// `.cargo/local.toml`, possibly before set-up changed that file. Without them every cargo started here sees the same value as one that is started by hand.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root()).env_remove("LIBTORCH").env_remove(crate::libtorch::gloo::VARIABLE);
+    command.current_dir(root()).env_remove("LIBTORCH").env_remove(GLOO_INCLUDE);
     command
 }
 

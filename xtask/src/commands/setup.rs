@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::libtorch::{self, Libtorch, Set, Source, gloo, local_toml};
 use crate::progress::say;
+use crate::project;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -48,7 +49,7 @@ impl Args {
 
 /// The folder of Gloo's headers, where builds must be told.
 pub(crate) fn gloo_headers() -> Option<PathBuf> {
-    local_toml::read(gloo::VARIABLE)
+    local_toml::read(project::GLOO_INCLUDE)
 }
 
 /// What a crate outside the workspace needs to build with `libtorch` and the headers in `gloo`, and to find the former when its
@@ -63,7 +64,7 @@ pub(crate) fn environment(libtorch: &Libtorch, gloo: Option<&Path>) -> Result<Ve
         let flags = format!("{option} {argument}");
         vec![("RUSTFLAGS", flags.clone()), ("RUSTDOCFLAGS", flags)]
     };
-    let gloo = gloo.map(|folder| (gloo::VARIABLE, folder.display().to_string()));
+    let gloo = gloo.map(|folder| (project::GLOO_INCLUDE, folder.display().to_string()));
     Ok([("LIBTORCH", root)].into_iter().chain(gloo).chain(paths).collect())
 }
 

@@ -14,7 +14,10 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 
-use super::{Python, Staging, Wheel, remove};
+use super::disk::remove;
+use super::package::Wheel;
+use super::python::Python;
+use super::staging::Staging;
 use crate::{interrupt, progress};
 
 const POLL: Duration = Duration::from_millis(100);
@@ -51,13 +54,6 @@ pub(super) fn download(python: &Python, wheels: &[&Wheel], folder: &Path, stagin
     }
     bar.finish_and_clear();
     Ok(())
-}
-
-impl Wheel {
-    /// Where the file lies once it is whole.
-    pub(super) fn path(&self, folder: &Path) -> PathBuf {
-        folder.join(format!("{}-{}.whl", self.name, self.version))
-    }
 }
 
 /// The SHA-256 of a file, in hexadecimal.

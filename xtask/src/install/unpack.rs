@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use zip::ZipArchive;
 
-use super::{Package, create_dir};
+use super::disk::create_dir;
+use super::package::Package;
 use crate::{interrupt, progress};
 
 /// Unpacks the wheels of `package`, which lie in `wheels`, into the new folder `into`.

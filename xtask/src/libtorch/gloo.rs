@@ -10,10 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::install;
 use crate::progress::say;
-use crate::project;
-
-/// The variable that names them to the build.
-pub(crate) const VARIABLE: &str = "NB_GLOO_INCLUDE";
+use crate::project::{self, GLOO_INCLUDE};
 
 const PACKAGE: &str = "libgloo-dev";
 
@@ -29,10 +26,10 @@ const USUAL: [&str; 2] = ["/usr/include", "/usr/local/include"];
 ///
 /// The user names a folder without them.
 pub(crate) fn ensure(remembered: Option<PathBuf>) -> Result<Option<PathBuf>> {
-    let variable = std::env::var_os(VARIABLE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
+    let variable = std::env::var_os(GLOO_INCLUDE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
     // cargo itself sets the variable to what local.toml holds.
     if let Some(named) = variable.filter(|named| Some(named) != remembered.as_ref()) {
-        ensure!(has(&named), "{VARIABLE} is {}: expected a folder with gloo/algorithm.h in it", named.display());
+        ensure!(has(&named), "{GLOO_INCLUDE} is {}: expected a folder with gloo/algorithm.h in it", named.display());
         return Ok(Some(named));
     }
     if let Some(remembered) = remembered.filter(|folder| has(folder)) {
@@ -55,7 +52,7 @@ pub(crate) fn ensure(remembered: Option<PathBuf>) -> Result<Option<PathBuf>> {
         Err(error) => {
             say(format!(
                 "training on many processes is left out of the build, since Gloo's headers cannot be had: {error:#}. \
-                 Everything else works; {VARIABLE} may name a folder that holds them"
+                 Everything else works; {GLOO_INCLUDE} may name a folder that holds them"
             ));
             fs::write(&failed, format!("{error:#}\n")).with_context(|| format!("cannot write {}", failed.display()))?;
             Ok(None)

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::gloo;
 use crate::project;
 
 fn path() -> PathBuf {
@@ -52,7 +51,7 @@ fn render(libtorch: &Path, gloo: Option<&Path>, cxx: Option<&str>) -> Result<Str
     let [option, argument] = rpath_flags(libtorch)?;
     let flags = format!("{}, {}", serde_json::to_string(&option)?, serde_json::to_string(&argument)?);
     let gloo = match gloo {
-        Some(folder) => format!("{} = {}\n", gloo::VARIABLE, serde_json::to_string(folder)?),
+        Some(folder) => format!("{} = {}\n", project::GLOO_INCLUDE, serde_json::to_string(folder)?),
         None => String::new(),
     };
     let cxx = cxx.map(|cxx| format!("CXX = {cxx:?}\n")).unwrap_or_default();
@@ -85,7 +84,7 @@ mod tests {
         for root in ["/with a blank/torch", "/with \"quotes\"/torch", "/ü/torch"] {
             let text = render(Path::new(root), Some(Path::new("/g h")), Some("clang++")).unwrap();
             assert_eq!(parse("LIBTORCH", &text), Some(PathBuf::from(root)));
-            assert_eq!(parse(gloo::VARIABLE, &text), Some(PathBuf::from("/g h")));
+            assert_eq!(parse(project::GLOO_INCLUDE, &text), Some(PathBuf::from("/g h")));
             assert!(text.contains("\nCXX = \"clang++\"\n"));
         }
         assert_eq!(parse("LIBTORCH", "[env]\nLIBTORCH = half a lin"), None);

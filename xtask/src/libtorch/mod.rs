@@ -7,17 +7,18 @@
 pub(crate) mod gloo;
 pub(crate) mod local_toml;
 pub(crate) mod pins;
+mod set;
 mod version;
 
 use std::env;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{compiler, install, project};
 
-pub(crate) use pins::VERSION;
+pub(crate) use set::{Set, nvidia_driver};
+pub(crate) use version::VERSION;
 
 /// A libtorch to build with and to run on.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,37 +40,6 @@ pub(crate) enum Source {
     Cache(Set),
 }
 
-/// The two sets of libraries that set-up can install.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Set {
-    /// What a machine without a GPU needs
-    Cpu,
-    /// With NVIDIA's libraries
-    Cuda,
-}
-
-impl Set {
-    /// The set for this machine: CUDA where NVIDIA's driver is.
-    pub(crate) fn of_machine() -> Self {
-        if nvidia_driver().is_some() { Self::Cuda } else { Self::Cpu }
-    }
-
-    /// Where this set lies once it is installed. The wheels' layout is kept below it, since the libraries find each
-    /// other by paths relative to their own: `torch/lib` beside `nvidia/*/lib`.
-    pub(crate) fn folder(self) -> Result<PathBuf> {
-        Ok(project::cache()?.join(format!("libtorch-{VERSION}-{self}")))
-    }
-}
-
-impl fmt::Display for Set {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-        })
-    }
-}
-
 /// Finds libtorch, or installs it, and writes `.cargo/local.toml` where that does not say so already.
 ///
 /// `wish` is the set that the user asks for by name.
@@ -83,7 +53,7 @@ pub(crate) fn ensure(wish: Option<Set>) -> Result<Libtorch> {
             Libtorch { root: set.folder()?.join("torch"), source: Source::Cache(set) }
         }
     };
-    let headers = gloo::ensure(local_toml::read(gloo::VARIABLE))?;
+    let headers = gloo::ensure(local_toml::read(project::GLOO_INCLUDE))?;
     local_toml::write(&libtorch.root, headers.as_deref(), compiler.cxx)?;
     Ok(libtorch)
 }
@@ -143,19 +113,6 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         ensure!(install::is_installed(folder), "{} is not a whole installation", folder.display());
     }
     Ok(())
-}
-
-/// The sign by which this machine has NVIDIA's driver: the file that was found.
-pub(crate) fn nvidia_driver() -> Option<PathBuf> {
-    const SIGNS: [&str; 6] = [
-        "/proc/driver/nvidia/version",
-        "/usr/lib/x86_64-linux-gnu/libcuda.so.1",
-        "/usr/lib64/libcuda.so.1",
-        "/usr/lib/libcuda.so.1",
-        "/usr/lib/wsl/lib/libcuda.so.1",
-        "/usr/local/nvidia/lib64/libcuda.so.1",
-    ];
-    SIGNS.iter().map(PathBuf::from).find(|path| path.exists())
 }
 
 /// Whether the libraries in `root` include CUDA's.

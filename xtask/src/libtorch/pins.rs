@@ -8,11 +8,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Set;
+use super::set::Set;
+use super::version::VERSION;
 use crate::install::{Package, Wheel};
-
-/// The version of libtorch that the bindings in use (`tch` 0.24) are made for.
-pub(crate) const VERSION: &str = "2.11.0";
 
 const TORCH: Wheel = Wheel {
     name: "torch",

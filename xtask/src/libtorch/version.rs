@@ -5,6 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+/// The version of libtorch that the bindings in use (`tch` 0.24) are made for.
+pub(crate) const VERSION: &str = "2.11.0";
+
 /// Where the macros stand: the first since 2.9, the second before.
 const HEADERS: [&str; 2] = ["include/torch/headeronly/version.h", "include/torch/csrc/api/include/torch/version.h"];
 

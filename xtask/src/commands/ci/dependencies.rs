@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::succeed;
+use super::process::succeed;
 use crate::progress::say;
 use crate::project;
 use crate::tool::{DENY, MACHETE};

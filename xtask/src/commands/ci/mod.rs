@@ -4,10 +4,9 @@ mod arrows;
 mod cycles;
 mod dependencies;
 mod outside;
+mod process;
 
-use std::ffi::OsStr;
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +15,7 @@ use crate::commands::{fuzz, test};
 use crate::progress::{self, say};
 use crate::scratch::Scratch;
 use crate::{libtorch, project};
+use process::succeed;
 
 /// A step's name and what it does.
 type Step = (&'static str, fn() -> Result<()>);
@@ -107,19 +107,4 @@ fn training() -> Result<()> {
 
 fn cargo<const N: usize>(args: [&str; N]) -> Result<()> {
     succeed(project::cargo().args(args))
-}
-
-/// Runs `command` to its end.
-///
-/// # Errors
-///
-/// It cannot be started, or it fails; the message holds the command.
-fn succeed(command: &mut Command) -> Result<()> {
-    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
-    let line: Vec<_> = [program].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy).collect();
-    let line = line.join(" ");
-    say(format!("   {line}"));
-    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
-    ensure!(status.success(), "`{line}` ended with {status}");
-    Ok(())
 }

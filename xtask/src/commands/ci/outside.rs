@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::succeed;
+use super::process::succeed;
 use crate::commands::setup;
 use crate::scratch::Scratch;
 use crate::{libtorch, project};
