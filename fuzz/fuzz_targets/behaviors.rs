@@ -33,7 +33,7 @@ fn look(behaviors: &Behaviors, news: usize) {
         assert!(history.len() <= behaviors.history_length(i).min(3));
         assert!(candidates.iter().all(|&row| row == UNKNOWN || (row as usize) < news));
         assert!(history.iter().all(|&row| (row as usize) < news));
-        let _ = (behaviors.id(i), behaviors.line(i), behaviors.left_out().to_string());
+        let _ = (behaviors.id(i), behaviors.line(i), behaviors.report().to_string());
     }
     let impressions: Vec<u32> = (0..behaviors.len() as u32).collect();
     assert_eq!(behaviors.seen(impressions.iter().copied()).len(), news);

@@ -49,21 +49,21 @@ pub enum DataError {
     },
 
     /// Judgements of queries that are not there.
-    #[error("{}: no query with a judgement found ({left_out}), expected at least one", path.display())]
+    #[error("{}: no query with a judgement found ({report}), expected at least one", path.display())]
     NoQueries {
         /// The file.
         path: PathBuf,
         /// The counts of what was found instead.
-        left_out: Box<crate::beir::LeftOut>,
+        report: Box<crate::beir::ReadReport>,
     },
 
     /// Judgements from which nothing can be learned, and by which no model can be chosen.
-    #[error("{}: no query with a relevant document found ({left_out}), expected at least one", path.display())]
+    #[error("{}: no query with a relevant document found ({report}), expected at least one", path.display())]
     NoRelevant {
         /// The file.
         path: PathBuf,
         /// The counts of what was found instead.
-        left_out: Box<crate::beir::LeftOut>,
+        report: Box<crate::beir::ReadReport>,
     },
 
     /// News of which nothing can be searched for.

@@ -66,16 +66,16 @@ fn a_small_file_by_hand() {
          1\tU1\t\0\tN01 n1 N -\tN-0 -1 N1-1-0 N0-0",
     );
     check(&behaviors, &["1 1|3 1 3|2:0 1:1", "4 é 2||5:1", "5 3|1 2|9:0 ?:1 9:0 ?:0", "6 1||?:0 ?:1 ?:0 0:0"]);
-    let left_out = behaviors.left_out();
+    let report = behaviors.report();
     assert_eq!(
-        left_out.to_string(),
+        report.to_string(),
         "5 in histories not in the news; 5 among candidates not in the news; 1 with the id of an earlier impression; 1 \
          among candidates listed again in the same impression"
     );
-    assert_eq!((left_out.skipped.count(), behaviors.news()), (0, 10));
+    assert_eq!((report.skipped.count(), behaviors.news()), (0, 10));
     let seen = [true, true, true, true, false, true, false, false, false, true];
     assert_eq!(behaviors.seen(0..behaviors.len() as u32), seen);
-    assert_eq!(read("1\tU\t\t\tN1-1").left_out().to_string(), "nothing left out");
+    assert_eq!(read("1\tU\t\t\tN1-1").report().to_string(), "nothing skipped");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_test_set_needs_no_clicks() {
     let behaviors = read_with(text, &news, |source| source.clicks = ClickRule::Optional).unwrap();
     // What stands there as it is comes first; only then is a click looked for.
     check(&behaviors, &["1 1|1 2|0 2 ?", "2 2||1 2:0 3 3:1 ?:1 ? ?"]);
-    assert_eq!(behaviors.left_out().unknown_candidates, 4);
+    assert_eq!(behaviors.report().unknown_candidates, 4);
 }
 
 #[test]
@@ -102,14 +102,14 @@ fn unusable_lines_are_told_apart_and_leave_nothing_behind() {
           8\tU\t\tN1 N77\tN3-0\n",
     );
     check(&behaviors, &["1 1|1|1:1 2:0", "8 8|1|3:0"]);
-    let left_out = behaviors.left_out();
-    assert_eq!((left_out.unknown_history, left_out.unknown_candidates, left_out.repeated_candidates), (2, 0, 0));
+    let report = behaviors.report();
+    assert_eq!((report.unknown_history, report.unknown_candidates, report.repeated_candidates), (2, 0, 0));
     assert_eq!(
-        left_out.skipped.to_string(),
+        report.skipped.to_string(),
         "1 that are not UTF-8, first on line 6; 1 with too few columns, first on line 2; 2 without a candidate, first \
          on line 3; 2 with a candidate that lacks -0 or -1, first on line 5"
     );
-    assert_eq!(left_out.skipped.of(Reason::NoClick), Some((2, 5)));
+    assert_eq!(report.skipped.of(Reason::NoClick), Some((2, 5)));
 }
 
 #[test]
@@ -160,8 +160,8 @@ fn long_lines_are_read_and_the_most_recent_news_kept() {
         let expected: Vec<u32> = (0..10_000).map(|i| i % 2000).filter(|row| row % 2 == 1).collect();
         assert_eq!(behaviors.history(99), &expected[5000 - kept..]);
         assert_eq!((behaviors.candidates(99)[7], behaviors.clicked(99)[7]), (7, 1));
-        assert_eq!(behaviors.left_out().unknown_history, 100 * 5000);
-        assert_eq!((behaviors.left_out().repeated_ids, behaviors.left_out().repeated_candidates), (99, 0));
+        assert_eq!(behaviors.report().unknown_history, 100 * 5000);
+        assert_eq!((behaviors.report().repeated_ids, behaviors.report().repeated_candidates), (99, 0));
     }
     let long = format!("{}\tU{}\t\t\tN1-1\n{line}", "i".repeat(9 << 20), "u".repeat(9 << 20));
     let behaviors = read_with(long, &news, |_| ()).unwrap();
@@ -178,7 +178,7 @@ fn the_number_of_threads_changes_nothing() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(read)
     });
-    assert_eq!((one.len(), one.left_out().skipped.count(), one.line(199_599)), (199_600, 400, 199_999 + 1));
+    assert_eq!((one.len(), one.report().skipped.count(), one.line(199_599)), (199_600, 400, 199_999 + 1));
     assert!(one == three);
 }
 
@@ -315,10 +315,10 @@ proptest! {
             unknown[1] += rows.len() - known.len();
             twice += known.len() - known.iter().collect::<BTreeSet<_>>().len();
         }
-        let left_out = behaviors.left_out();
-        prop_assert_eq!([left_out.unknown_history, left_out.unknown_candidates], unknown.map(|count| count as u64));
-        prop_assert_eq!(left_out.repeated_candidates, twice as u64);
-        prop_assert_eq!(left_out.repeated_ids, impressions.len().saturating_sub(1) as u64);
+        let report = behaviors.report();
+        prop_assert_eq!([report.unknown_history, report.unknown_candidates], unknown.map(|count| count as u64));
+        prop_assert_eq!(report.repeated_candidates, twice as u64);
+        prop_assert_eq!(report.repeated_ids, impressions.len().saturating_sub(1) as u64);
     }
 
     #[test]

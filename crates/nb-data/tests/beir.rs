@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nb_data::beir::{Conversion, Folder, Judged, LeftOut, Pair, Qrels, QueryBatch, Split, Written, from_news};
+use nb_data::beir::{Conversion, Folder, Judged, Pair, Qrels, QueryBatch, ReadReport, Split, Written, from_news};
 use nb_data::read::{
     Article, Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, Row, SkippedRow, Source, articles,
     read,
@@ -130,7 +130,7 @@ fn judgements_are_joined_in_the_order_of_the_file() {
         q3\td1\t999\r\n";
     let expected = vec![judged(3, &[(7, 1), (1, 999)], &[5]), judged(1, &[(9, 2)], &[2])];
     let found = qrels(text, 0.0).unwrap();
-    assert_eq!((found.queries, found.left_out.to_string().as_str()), (expected, "nothing left out"));
+    assert_eq!((found.queries, found.report.to_string().as_str()), (expected, "nothing skipped"));
     // Without a header the first row is a judgement like any other.
     assert_eq!(qrels("q0\td0\t1\n", 0.0).unwrap().queries, [judged(0, &[(0, 1)], &[])]);
 }
@@ -160,16 +160,16 @@ fn trecs_four_columns_are_known_by_their_number() {
 fn rows_with_another_number_of_columns_are_counted() {
     let three = "q0\td0\t1\n".repeat(9);
     let found = qrels(format!("{three}q0\t0\td1\t1\n"), 0.1).unwrap();
-    assert_eq!(found.left_out.skipped.to_string(), "1 with too many columns, first on line 10");
+    assert_eq!(found.report.skipped.to_string(), "1 with too many columns, first on line 10");
     let four = "q0 0 d0 1\n".repeat(9);
     let found = qrels(format!("{four}q0 d1 1\n"), 0.1).unwrap();
-    assert_eq!(found.left_out.skipped.to_string(), "1 with too few columns, first on line 10");
+    assert_eq!(found.report.skipped.to_string(), "1 with too few columns, first on line 10");
     // A header of three names above rows of four, and a run file.
     assert!(qrels("query\tdocument\tscore\nq0\t0\td0\t1\n", 0.1).unwrap_err().contains("1 with too many columns"));
     assert!(qrels("q0 Q0 d0 1 9.5 bm25\n", 0.1).unwrap_err().contains("1 with too few columns"));
     assert!(qrels("q0\tQ0\td0\t1\t9.5\tbm25\n", 0.1).unwrap_err().contains("1 with too many columns"));
     // An id may hold a space where there are tabs.
-    assert_eq!(qrels("q 0\td0\t1\nq0\td0\t1\n", 0.1).unwrap().left_out.no_query, 1);
+    assert_eq!(qrels("q 0\td0\t1\nq0\td0\t1\n", 0.1).unwrap().report.no_query, 1);
 }
 
 #[test]
@@ -179,14 +179,14 @@ fn what_is_left_out_is_counted() {
     let lacking = Judged { missing: vec![1], ..judged(1, &[], &[]) };
     assert_eq!(found.queries, [judged(0, &[(0, 2)], &[]), lacking, judged(2, &[], &[3])]);
     assert_eq!(
-        found.left_out.of_no_use().to_string(),
+        found.report.unused().to_string(),
         "rows 1 with too few columns, first on line 7; 2 whose score is not a whole number, first on line 8; judgements \
          for unknown queries: 1; repeated judgements: 2"
     );
-    let LeftOut { no_query, no_document, repeated, none_relevant, ref skipped } = found.left_out;
+    let ReadReport { no_query, no_document, repeated, none_relevant, ref skipped } = found.report;
     assert_eq!((no_query, no_document, repeated, none_relevant, skipped.count()), (1, 1, 2, 2, 3));
     assert_eq!(
-        found.left_out.to_string(),
+        found.report.to_string(),
         "rows 1 with too few columns, first on line 7; 2 whose score is not a whole number, first on line 8; judgements \
          for unknown queries: 1; judgements of unknown documents: 1; repeated judgements: 2; queries without a relevant \
          document: 2"
@@ -227,7 +227,7 @@ fn some_qrels() -> Qrels {
         judged(2, &[(12, 1)], &[]),
         judged(9, &[(10, 2), (13, 1), (14, 1)], &[11, 20]),
     ];
-    Qrels { queries, left_out: LeftOut::default() }
+    Qrels { queries, report: ReadReport::default() }
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn any_qrels() -> impl Strategy<Value = Qrels> {
             relevant: relevant.into_iter().map(|row| (row, 1)).collect(),
             missing: Vec::new(),
         });
-        Qrels { queries: queries.collect(), left_out: LeftOut::default() }
+        Qrels { queries: queries.collect(), report: ReadReport::default() }
     })
 }
 
@@ -357,7 +357,7 @@ fn contents(folder: &Folder) -> [Vec<(String, String)>; 3] {
     assert_eq!((by_query.len(), by_document.len()), (queries.len(), corpus.len()), "ids are unique");
     Split::ALL.map(|split| match Qrels::read(&folder.qrels(split), &by_query, &by_document, 0.0) {
         Ok(qrels) => {
-            assert_eq!(qrels.left_out, LeftOut::default());
+            assert_eq!(qrels.report, ReadReport::default());
             let pair = |query: u32, document: u32| {
                 (queries[query as usize].first.clone(), corpus[document as usize].first.clone())
             };

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use nb_data::IdIndex;
-use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule, LeftOut};
+use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule, ReadReport};
 use nb_data::beir::{self, Qrels, Split};
 use nb_data::random::mix;
 use nb_data::read::{Article, Field, Format, LabelRule, Source, read};
@@ -138,7 +138,7 @@ fn readers_are_shown_news_and_click_some() {
     assert_eq!((train.len(), dev.len()), (2000, 500));
     let mut cold = 0;
     for behaviors in [&train, &dev] {
-        assert_eq!(behaviors.left_out(), &LeftOut::default());
+        assert_eq!(behaviors.report(), &ReadReport::default());
         for i in 0..behaviors.len() {
             let (history, candidates) = (behaviors.history(i), behaviors.candidates(i));
             cold += usize::from(history.is_empty());
@@ -233,7 +233,7 @@ fn headlines_search_for_their_stories() {
     let index = |articles: &[Article]| IdIndex::new(articles.iter().map(|article| article.id.as_deref()));
     for (split, n) in Split::ALL.into_iter().zip(queries) {
         let qrels = Qrels::read(&folder.qrels(split), &index(&asked), &index(&corpus), 0.0).unwrap();
-        assert_eq!((qrels.queries.len(), qrels.left_out.to_string().as_str()), (n, "nothing left out"));
+        assert_eq!((qrels.queries.len(), qrels.report.to_string().as_str()), (n, "nothing skipped"));
     }
 }
 

@@ -8,8 +8,8 @@ use memchr::{memchr, memchr_iter, memrchr};
 use rayon::prelude::*;
 
 use super::columns::Columns;
-use super::left_out::LeftOut;
 use super::parse::{Part, Rules};
+use super::report::ReadReport;
 use crate::read::SkippedRow;
 
 /// In which portions a stream is read.
@@ -33,7 +33,7 @@ impl Portions {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
     pub(super) columns: Columns,
-    pub(super) left_out: LeftOut,
+    pub(super) report: ReadReport,
     /// Impressions that list a candidate more than once, in ascending order.
     pub(super) repeating: Vec<u32>,
     /// Lines read.
@@ -82,11 +82,11 @@ impl Content {
         self.columns.append(&part.columns, self.lines);
         self.repeating.extend(part.repeating.iter().map(|impression| impression + before as u32));
         for &SkippedRow { line, reason } in &part.skipped {
-            self.left_out.skipped.add(SkippedRow { line: line + self.lines, reason });
+            self.report.skipped.add(SkippedRow { line: line + self.lines, reason });
         }
-        self.left_out.unknown_history += part.unknown_history;
-        self.left_out.unknown_candidates += part.unknown_candidates;
-        self.left_out.repeated_candidates += part.repeated_candidates;
+        self.report.unknown_history += part.unknown_history;
+        self.report.unknown_candidates += part.unknown_candidates;
+        self.report.repeated_candidates += part.repeated_candidates;
         self.lines += part.lines;
         Ok(())
     }

@@ -15,15 +15,17 @@
 
 mod batch;
 mod blocks;
+mod clicks;
 mod columns;
-mod left_out;
 mod parse;
+mod report;
 mod samples;
 
 use std::path::PathBuf;
 
 pub use batch::{ClickedBefore, Draw, ReaderBatch, cut_distinct};
-pub use left_out::LeftOut;
+pub use clicks::{ClickRule, NO_LABEL, UNKNOWN};
+pub use report::ReadReport;
 pub use samples::{Sample, Samples};
 
 use self::blocks::{Content, Portions, Stopped};
@@ -32,22 +34,6 @@ use self::parse::Rules;
 use crate::IdIndex;
 use crate::error::DataError;
 use crate::read::{Reason, open_file};
-
-/// In the place of a candidate that is not in the news.
-pub const UNKNOWN: u32 = u32::MAX;
-
-/// In the place of the click of a candidate of which it is not said.
-pub const NO_LABEL: u8 = u8::MAX;
-
-/// Whether clicks are needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClickRule {
-    /// An impression of which a candidate lacks `-0` or `-1` cannot be used: training and development.
-    Required,
-    /// They may be missing: MIND's test set. A candidate is looked up as it stands first, and without `-0` or `-1` if
-    /// the news do not have it.
-    Optional,
-}
 
 /// A file of behaviors and how it is to be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +54,7 @@ pub struct BehaviorSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Behaviors {
     columns: Columns,
-    left_out: LeftOut,
+    report: ReadReport,
     /// Impressions that list a candidate more than once, in ascending order.
     repeating: Vec<u32>,
     /// How many rows the news have.
@@ -91,8 +77,8 @@ impl Behaviors {
     /// assert_eq!(behaviors.history(0), [2, 0]);
     /// assert_eq!(behaviors.candidates(0), [1, UNKNOWN, 0]);
     /// assert_eq!(behaviors.clicked(0), [0, 0, 1]);
-    /// let left_out = behaviors.left_out().to_string();
-    /// assert_eq!(left_out, "1 in histories not in the news; 1 among candidates not in the news");
+    /// let report = behaviors.report().to_string();
+    /// assert_eq!(report, "1 in histories not in the news; 1 among candidates not in the news");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -107,17 +93,17 @@ impl Behaviors {
             Stopped::Read(line, source) => DataError::Read { file: path.display().to_string(), line, source },
             Stopped::TooMany => DataError::TooManyRows { path: path.clone() },
         })?;
-        let Content { columns, left_out, repeating, .. } = content;
-        let mut behaviors = Self { columns, left_out, repeating, news: news.rows() };
+        let Content { columns, report, repeating, .. } = content;
+        let mut behaviors = Self { columns, report, repeating, news: news.rows() };
         behaviors.check(source)?;
         let ids = IdIndex::new((0..behaviors.len()).map(|i| Some(behaviors.id(i))));
-        behaviors.left_out.repeated_ids = ids.repeated() as u64;
+        behaviors.report.repeated_ids = ids.repeated() as u64;
         Ok(behaviors)
     }
 
     fn check(&self, source: &BehaviorSource) -> Result<(), DataError> {
         let path = source.path.clone();
-        let (usable, skipped) = (self.len() as u64, &self.left_out.skipped);
+        let (usable, skipped) = (self.len() as u64, &self.report.skipped);
         let rows = usable + skipped.count();
         if let Some((found, line)) = skipped.of(Reason::NoClick)
             && found as f64 > source.allowed_unusable * rows as f64
@@ -181,8 +167,8 @@ impl Behaviors {
 
     /// What could not be used, or is there twice.
     #[must_use]
-    pub fn left_out(&self) -> &LeftOut {
-        &self.left_out
+    pub fn report(&self) -> &ReadReport {
+        &self.report
     }
 
     /// How many rows the news have that the file was read with.

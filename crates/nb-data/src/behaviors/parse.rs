@@ -2,8 +2,8 @@
 
 use memchr::{memchr, memchr_iter};
 
+use super::clicks::{ClickRule, NO_LABEL, UNKNOWN};
 use super::columns::Columns;
-use super::{ClickRule, NO_LABEL, UNKNOWN};
 use crate::IdIndex;
 use crate::read::{Reason, SkippedRow};
 

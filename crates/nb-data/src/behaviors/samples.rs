@@ -1,6 +1,7 @@
 //! Training samples: a click, and news of the same impression that were not clicked.
 
-use super::{Behaviors, UNKNOWN};
+use super::Behaviors;
+use super::clicks::UNKNOWN;
 use crate::random::{Stream, mix};
 
 /// A click to learn from.

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Judged, Qrels};
+use super::qrels::{Judged, Qrels};
 use crate::random::{Stream, mix};
 
 /// Keeps the draws of negatives apart from other uses of the same seed.
@@ -55,7 +55,7 @@ impl QueryBatch {
     /// and document alone, not on the batch. `length` is the tokens of a corpus row.
     ///
     /// ```
-    /// use nb_data::beir::{Judged, LeftOut, Pair, QueryBatch, Qrels};
+    /// use nb_data::beir::{Judged, ReadReport, Pair, QueryBatch, Qrels};
     /// let judged = |query, relevant: &[u32], negatives: &[u32]| Judged {
     ///     query,
     ///     relevant: relevant.iter().map(|&row| (row, 1)).collect(),
@@ -63,7 +63,7 @@ impl QueryBatch {
     ///     missing: Vec::new(),
     /// };
     /// let queries = vec![judged(7, &[3, 5], &[9]), judged(8, &[5], &[])];
-    /// let qrels = Qrels { queries, left_out: LeftOut::default() };
+    /// let qrels = Qrels { queries, report: ReadReport::default() };
     /// let pairs = qrels.pairs(&[0, 1]);
     /// let batch = QueryBatch::new(&qrels, &pairs, 4, 0, 1, |row| row as usize);
     /// assert_eq!((batch.queries, batch.documents), (vec![7, 7, 8], vec![9, 5, 3]));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Folder, Split};
+use super::folder::{Folder, Split};
 use crate::atomic;
 use crate::error::DataError;
 use crate::random::{Stream, mix};

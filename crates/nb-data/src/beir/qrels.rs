@@ -1,16 +1,16 @@
 //! Judgements: which documents are relevant to a query, and which were found not to be.
 
-use std::fmt;
 use std::io::BufReader;
 use std::path::Path;
 
 use rustc_hash::FxHashMap;
 
 use super::columns::{Judgement, Layout};
+use super::report::ReadReport;
 use crate::error::DataError;
 use crate::ids::IdIndex;
 use crate::read::records::{Cut, Record, Records};
-use crate::read::{Reason, Skipped, SkippedRow, open_file};
+use crate::read::{Reason, SkippedRow, open_file};
 
 /// The judgements of one split, joined with the rows of queries and corpus.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Qrels {
     /// Every judged query, in the order of its first judgement; some may have no relevant document.
     pub queries: Vec<Judged>,
     /// Judgements that are of no use to somebody.
-    pub left_out: LeftOut,
+    pub report: ReadReport,
 }
 
 /// A query and what is known of the documents for it. No document stands here twice.
@@ -33,39 +33,6 @@ pub struct Judged {
     pub negatives: Vec<u32>,
     /// Grades of the relevant documents that the corpus lacks: no search finds them, but they should have been found.
     pub missing: Vec<u32>,
-}
-
-/// Judgements that could not be used, or not for everything.
-///
-/// Its display form is for users: `judgements of unknown documents: 3; repeated judgements: 1`, or `nothing left out`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Judgements for a query that is not among the queries.
-    pub no_query: u64,
-    /// Judgements of a document that is not in the corpus, for a query that is there. Nothing can be learned from them;
-    /// relevant ones are in [`Judged::missing`].
-    pub no_document: u64,
-    /// Judgements of a pair that is judged again below; the last one holds, as in BEIR's loader.
-    pub repeated: u64,
-    /// Queries without a relevant document in the corpus.
-    pub none_relevant: u64,
-    /// Rows that cannot be used.
-    pub skipped: Skipped,
-}
-
-impl LeftOut {
-    /// Whether everything could be used.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// The same without what still counts in an evaluation over all judgements, as trec_eval's is: documents that the
-    /// corpus lacks, and queries without a relevant one.
-    #[must_use]
-    pub fn of_no_use(&self) -> Self {
-        Self { no_document: 0, none_relevant: 0, ..self.clone() }
-    }
 }
 
 impl Qrels {
@@ -95,7 +62,7 @@ impl Qrels {
     ///     assert_eq!((first.query, &first.relevant[..], &first.negatives[..]), (0, &[(1, 1)][..], &[0][..]));
     ///     assert_eq!((second.query, &second.relevant[..], &second.missing[..]), (1, &[][..], &[1][..]));
     ///     assert_eq!(
-    ///         qrels.left_out.to_string(),
+    ///         qrels.report.to_string(),
     ///         "judgements of unknown documents: 1; queries without a relevant document: 1"
     ///     );
     /// }
@@ -116,7 +83,7 @@ impl Qrels {
             match row.judgement() {
                 Ok(judgement) => builder.add(judgement, queries, corpus),
                 Err(Reason::NoScore) if first == Header::Possible && !row.has_number() => {}
-                Err(reason) => builder.left_out.skipped.add(SkippedRow { line: record.line, reason }),
+                Err(reason) => builder.report.skipped.add(SkippedRow { line: record.line, reason }),
             }
         }
         builder.finish(path, allowed_unusable)
@@ -128,7 +95,7 @@ impl Qrels {
     /// If no query has a relevant document in the corpus.
     pub fn check_relevant(&self, path: &Path) -> Result<(), DataError> {
         if self.queries.iter().all(|judged| judged.relevant.is_empty()) {
-            return Err(DataError::NoRelevant { path: path.to_owned(), left_out: Box::new(self.left_out.clone()) });
+            return Err(DataError::NoRelevant { path: path.to_owned(), report: Box::new(self.report.clone()) });
         }
         Ok(())
     }
@@ -150,7 +117,7 @@ struct Builder {
     known: FxHashMap<(u32, u32), usize>,
     /// The same of ids that the corpus lacks.
     unknown: FxHashMap<(u32, Box<[u8]>), usize>,
-    left_out: LeftOut,
+    report: ReadReport,
     rows: u64,
 }
 
@@ -164,7 +131,7 @@ impl Builder {
     fn add(&mut self, judgement: Judgement<'_>, queries: &IdIndex, corpus: &IdIndex) {
         self.rows += 1;
         let Some(query) = queries.row(judgement.query) else {
-            self.left_out.no_query += 1;
+            self.report.no_query += 1;
             return;
         };
         let place = *self.places.entry(query).or_insert_with(|| {
@@ -173,7 +140,7 @@ impl Builder {
         });
         let documents = &mut self.queries[place as usize].documents;
         let row = corpus.row(judgement.document);
-        self.left_out.no_document += u64::from(row.is_none());
+        self.report.no_document += u64::from(row.is_none());
         let at = match row {
             Some(row) => *self.known.entry((place, row)).or_insert(documents.len()),
             None => *self.unknown.entry((place, judgement.document.into())).or_insert(documents.len()),
@@ -181,20 +148,20 @@ impl Builder {
         match documents.get_mut(at) {
             Some((_, score)) => {
                 *score = judgement.score;
-                self.left_out.repeated += 1;
+                self.report.repeated += 1;
             }
             None => documents.push((row, judgement.score)),
         }
     }
 
     fn finish(mut self, path: &Path, allowed_unusable: f64) -> Result<Qrels, DataError> {
-        self.left_out.skipped.check(path, self.rows, allowed_unusable)?;
+        self.report.skipped.check(path, self.rows, allowed_unusable)?;
         let queries: Vec<Judged> = self.queries.iter().map(Scored::judged).collect();
-        self.left_out.none_relevant = queries.iter().filter(|judged| judged.relevant.is_empty()).count() as u64;
+        self.report.none_relevant = queries.iter().filter(|judged| judged.relevant.is_empty()).count() as u64;
         if queries.is_empty() {
-            return Err(DataError::NoQueries { path: path.to_owned(), left_out: Box::new(self.left_out) });
+            return Err(DataError::NoQueries { path: path.to_owned(), report: Box::new(self.report) });
         }
-        Ok(Qrels { queries, left_out: self.left_out })
+        Ok(Qrels { queries, report: self.report })
     }
 }
 
@@ -211,27 +178,5 @@ impl Scored {
             }
         }
         judged
-    }
-}
-
-impl fmt::Display for LeftOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        if self.skipped.count() > 0 {
-            write!(f, "rows {}", self.skipped)?;
-            separator = "; ";
-        }
-        for (what, count) in [
-            ("judgements for unknown queries", self.no_query),
-            ("judgements of unknown documents", self.no_document),
-            ("repeated judgements", self.repeated),
-            ("queries without a relevant document", self.none_relevant),
-        ] {
-            if count > 0 {
-                write!(f, "{separator}{what}: {count}")?;
-                separator = "; ";
-            }
-        }
-        if separator.is_empty() { f.write_str("nothing left out") } else { Ok(()) }
     }
 }

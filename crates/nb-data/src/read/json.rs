@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
+use super::article::Article;
 use super::format::Field;
 use super::records::Record;
-use super::rows::{meaningful, texts};
-use super::{Article, Reason};
+use super::skipped::Reason;
+use super::text::{meaningful, texts};
 
 const ID: &str = "_id";
 const TITLE: &str = "title";

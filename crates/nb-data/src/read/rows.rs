@@ -2,11 +2,13 @@
 
 use std::io::BufRead;
 
+use super::article::{Article, Row};
 use super::format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting};
 use super::json::{self, Keys};
 use super::quoting::unquoted_line;
 use super::records::{Cut, Record, Records};
-use super::{Article, Reason, Row, SkippedRow};
+use super::skipped::{Reason, SkippedRow};
+use super::text::{meaningful, texts};
 use crate::error::DataError;
 
 /// MIND's columns of `news.tsv`.
@@ -185,21 +187,6 @@ fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Arti
         first: first.to_owned(),
         second: second.map(str::to_owned),
     })
-}
-
-/// The texts of an article: if only the second is there, it takes the place of the first.
-pub(super) fn texts<'a>(first: Option<&'a str>, second: Option<&'a str>) -> Result<(&'a str, Option<&'a str>), Reason> {
-    match (first, second) {
-        (Some(first), second) => Ok((first, second)),
-        (None, Some(second)) => Ok((second, None)),
-        (None, None) => Err(Reason::NoText),
-    }
-}
-
-/// A field without the white space around it, if anything but white space and control characters is in it.
-pub(super) fn meaningful(field: &str) -> Option<&str> {
-    let field = field.trim();
-    field.contains(|c: char| !c.is_control() && !c.is_whitespace()).then_some(field)
 }
 
 /// Where a record holds what an article is made of.

@@ -1,9 +1,6 @@
 //! Rows that cannot be used: why, how many, and where the first of each kind stands.
 
 use std::fmt;
-use std::path::Path;
-
-use crate::error::DataError;
 
 /// Why a row cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,26 +105,6 @@ impl Skipped {
     #[must_use]
     pub fn of(&self, reason: Reason) -> Option<(u64, u64)> {
         Some(self.counts[reason as usize]).filter(|(count, _)| *count > 0)
-    }
-
-    /// Checks the share of these rows beside `usable` ones of the same file.
-    ///
-    /// # Errors
-    /// If nothing is usable, or more than the share `allowed` is not.
-    pub fn check(&self, path: &Path, usable: u64, allowed: f64) -> Result<(), DataError> {
-        if usable == 0 {
-            return Err(DataError::NoRows { path: path.to_owned(), skipped: Box::new(self.clone()) });
-        }
-        let rows = usable.saturating_add(self.count());
-        if self.count() as f64 > allowed * rows as f64 {
-            return Err(DataError::TooManyUnusable {
-                path: path.to_owned(),
-                skipped: Box::new(self.clone()),
-                rows,
-                allowed,
-            });
-        }
-        Ok(())
     }
 
     /// The counts as numbers, for a file.

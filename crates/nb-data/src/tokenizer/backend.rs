@@ -16,6 +16,7 @@ use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{ModelWrapper, PreTokenizerWrapper, Result, Tokenizer};
 
 use super::class::Class;
+use super::file::wrong;
 use super::folder::{Folder, Object, Vocabulary};
 use super::guard::{check_growth, guarded};
 use super::special::SpecialTokens;
@@ -96,7 +97,7 @@ pub(super) fn check_ends(class: Class, folder: &Folder, special: &SpecialTokens)
     for key in ends {
         let Some(token) = special.get(key) else {
             let found = format!("{key} is null, expected a token, since sequences begin and end with one");
-            return Err(super::wrong(folder.config.path.clone())(found.into()));
+            return Err(wrong(folder.config.path.clone())(found.into()));
         };
         if !folder.vocabulary.holds(token) && !special.declares(token) {
             return Err(DataError::NoSpecialToken {

@@ -4,6 +4,7 @@
 //! `config.json`, else the class of the model type. A class with rules of its own builds the tokenizer anew and takes
 //! from `tokenizer.json` the vocabulary and the added tokens alone; `PreTrainedTokenizerFast` takes the file as it is.
 
+use super::file::wrong;
 use super::folder::{Folder, Object};
 use super::special::Defaults;
 use crate::error::DataError;
@@ -60,7 +61,7 @@ impl Class {
         });
         if let Some((file, found)) = named {
             let found = found.as_str().ok_or_else(|| {
-                super::wrong(file.path.clone())(format!("tokenizer_class is {found}, expected a name").into())
+                wrong(file.path.clone())(format!("tokenizer_class is {found}, expected a name").into())
             })?;
             let name = found.strip_suffix("Fast").unwrap_or(found);
             if let Some((_, class, segments)) = CLASSES.iter().find(|(known, ..)| *known == name) {

@@ -5,8 +5,8 @@ use std::{fs, io};
 
 use serde_json::{Map, Value};
 
+use super::file::{TOKENIZER_FILE, wrong};
 use super::template::Side;
-use super::{TOKENIZER_FILE, wrong};
 use crate::error::DataError;
 
 /// A file that holds a JSON object; an empty one where the file is missing.

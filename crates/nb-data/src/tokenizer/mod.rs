@@ -18,6 +18,7 @@
 
 mod backend;
 mod class;
+mod file;
 mod folder;
 mod guard;
 mod saved;
@@ -26,13 +27,15 @@ mod template;
 mod warning;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use self::backend::Switches;
 use self::class::{Class, Segments};
+pub use self::file::TokenizerFile;
+use self::file::wrong;
 use self::folder::Folder;
 use self::guard::guarded;
 use self::saved::Saved;
@@ -42,17 +45,6 @@ pub use self::warning::TokenizerWarning;
 use crate::batch::Tokens;
 use crate::error::DataError;
 use crate::read::Article;
-
-const TOKENIZER_FILE: &str = "tokenizer.json";
-
-/// A file of a tokenizer, as it belongs beside a saved model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenizerFile {
-    /// `tokenizer.json`, `tokenizer_config.json` or `vocab.txt`.
-    pub name: &'static str,
-    /// Its content.
-    pub bytes: Vec<u8>,
-}
 
 /// The tokenizer of a BERT checkpoint.
 pub struct Tokenizer {
@@ -235,9 +227,4 @@ impl fmt::Debug for Tokenizer {
 fn inputs(config: &Map<String, Value>) -> Option<Segments> {
     let names = config.get("model_input_names")?.as_array()?;
     Some(if names.iter().any(|name| name == "token_type_ids") { Segments::Template } else { Segments::Zero })
-}
-
-/// Where an unreadable or senseless file is.
-fn wrong(path: PathBuf) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> DataError {
-    |source| DataError::Tokenizer { path, source }
 }

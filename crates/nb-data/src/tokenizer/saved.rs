@@ -8,8 +8,8 @@ use tokenizers::{AddedToken, ModelWrapper};
 
 use super::backend::Switches;
 use super::class::Class;
+use super::file::{TOKENIZER_FILE, TokenizerFile};
 use super::special::SpecialTokens;
-use super::{TOKENIZER_FILE, TokenizerFile};
 
 /// Keys that point to files of the folder the tokenizer came from, or are said in another way.
 const DROPPED: [&str; 9] = [

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
+use super::file::wrong;
 use super::folder::{Folder, Object, Vocabulary};
-use super::wrong;
 use crate::error::DataError;
 
 /// Keys and tokens.

@@ -96,8 +96,8 @@ pub(super) fn mind(model: &Trained, news: &Path, allowed_unusable: f64) -> Sourc
 /// Reads impressions and tells what was left out.
 pub(super) fn read_behaviors(source: &BehaviorSource, ids: &IdIndex) -> Result<Behaviors> {
     let behaviors = Behaviors::read(source, ids)?;
-    if !behaviors.left_out().is_empty() {
-        tracing::warn!("{}: {}", source.path.display(), behaviors.left_out());
+    if !behaviors.report().is_empty() {
+        tracing::warn!("{}: {}", source.path.display(), behaviors.report());
     }
     Ok(behaviors)
 }

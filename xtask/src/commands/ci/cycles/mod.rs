@@ -41,41 +41,6 @@ const EXCEPTIONS: &[Exception] = &[
         ],
         reason: "to be cut",
     },
-    Exception {
-        files: &[
-            "crates/nb-data/src/behaviors/blocks.rs",
-            "crates/nb-data/src/behaviors/mod.rs",
-            "crates/nb-data/src/behaviors/parse.rs",
-        ],
-        reason: "to be cut",
-    },
-    Exception {
-        files: &[
-            "crates/nb-data/src/beir/columns.rs",
-            "crates/nb-data/src/beir/qrels.rs",
-            "crates/nb-data/src/error.rs",
-            "crates/nb-data/src/read/format.rs",
-            "crates/nb-data/src/read/json.rs",
-            "crates/nb-data/src/read/mod.rs",
-            "crates/nb-data/src/read/quoting.rs",
-            "crates/nb-data/src/read/records.rs",
-            "crates/nb-data/src/read/rows.rs",
-            "crates/nb-data/src/read/skipped.rs",
-        ],
-        reason: "to be cut",
-    },
-    Exception {
-        files: &[
-            "crates/nb-data/src/tokenizer/backend.rs",
-            "crates/nb-data/src/tokenizer/class.rs",
-            "crates/nb-data/src/tokenizer/folder.rs",
-            "crates/nb-data/src/tokenizer/mod.rs",
-            "crates/nb-data/src/tokenizer/saved.rs",
-            "crates/nb-data/src/tokenizer/special.rs",
-            "crates/nb-data/src/tokenizer/warning.rs",
-        ],
-        reason: "to be cut",
-    },
     Exception { files: &["crates/nb-dist/src/group.rs", "crates/nb-dist/src/group/exchange.rs"], reason: "to be cut" },
     Exception {
         files: &[

@@ -7,9 +7,9 @@ use crate::read::Skipped;
 /// What a file of behaviors holds that is not in [`Behaviors`](super::Behaviors), or is there twice.
 ///
 /// Its display form is for users: `1 without a candidate, first on line 7; 12 in histories not in the news`, or
-/// `nothing left out`.
+/// `nothing skipped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct ReadReport {
     /// Lines that are no impressions.
     pub skipped: Skipped,
     /// Entries of histories that are not in the news; the histories go without.
@@ -22,7 +22,7 @@ pub struct LeftOut {
     pub repeated_candidates: u64,
 }
 
-impl LeftOut {
+impl ReadReport {
     /// Whether everything could be used, and nothing is there twice.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -30,7 +30,7 @@ impl LeftOut {
     }
 }
 
-impl fmt::Display for LeftOut {
+impl fmt::Display for ReadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         if self.skipped.count() > 0 {
@@ -48,6 +48,6 @@ impl fmt::Display for LeftOut {
                 separator = "; ";
             }
         }
-        if separator.is_empty() { f.write_str("nothing left out") } else { Ok(()) }
+        if separator.is_empty() { f.write_str("nothing skipped") } else { Ok(()) }
     }
 }
