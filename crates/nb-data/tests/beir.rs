@@ -1,4 +1,4 @@
-//! BEIR folders: reading odd ones, the batches made of them, and making one of news.
+//! BEIR folders: reading unusual ones, batches, and the conversion of articles.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nb_data::beir::{Conversion, Folder, Judged, Pair, Qrels, QueryBatch, ReadReport, Split, Written, from_news};
 use nb_data::read::{
-    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, Row, SkippedRow, Source, articles,
-    read,
+    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, ReasonCount, Row, SkippedRow,
+    Source, articles, read,
 };
 use nb_data::{DataError, IdIndex};
 use proptest::prelude::*;
@@ -101,7 +101,7 @@ fn too_many_unusable_lines_are_an_error() {
                 line 2), expected at most 10.0000 %";
     assert!(error.ends_with(tail), "{error}");
     source.allowed_unusable = 0.7;
-    assert_eq!(read(&source).unwrap().skipped.of(Reason::NoId), Some((1, 2)));
+    assert_eq!(read(&source).unwrap().skipped.by_reason(Reason::NoId), Some(ReasonCount { rows: 1, first_line: 2 }));
 }
 
 /// Reads a qrels file whose queries are q0 to q9 and whose documents are d0 to d99.
@@ -241,7 +241,7 @@ fn batches_are_pinned() {
     assert_eq!((found.queries.as_slice(), found.documents.as_slice()), (&[4, 2][..], &[20, 23, 12, 11][..]));
     assert_eq!((found.targets.as_slice(), found.masked.as_slice()), (&[3, 2][..], &[false; 8][..]));
     let different: BTreeSet<_> = (0..20).map(|epoch| batch(&[pair(0, 1)], 0, epoch).documents).collect();
-    assert!(different.len() > 5, "each epoch draws anew: {different:?}");
+    assert!(different.len() > 5, "each epoch draws different negatives: {different:?}");
     assert_ne!(
         (0..9).map(|epoch| batch(&[pair(0, 1)], 1, epoch)).collect::<Vec<_>>(),
         (0..9).map(|epoch| batch(&[pair(0, 1)], 0, epoch)).collect::<Vec<_>>()
@@ -477,14 +477,14 @@ fn inputs_that_cannot_be_converted_leave_nothing_behind() {
     );
     assert_eq!(
         error(&[half]),
-        "half.tsv: no news with both a title and a text found (1 with one of them), expected at least one"
+        "half.tsv: no article with both a title and a text found (1 with only one), expected at least one"
     );
     assert!(
-        error(&[]).ends_with("no news with both a title and a text found (0 with one of them), expected at least one")
+        error(&[]).ends_with("no article with both a title and a text found (0 with only one), expected at least one")
     );
 }
 
-/// The way of a run: a token store takes both files as they are, and judgements find its rows.
+/// As in a run: a token store reads both files unchanged, and judgements find its rows.
 #[cfg(feature = "tokenize")]
 #[test]
 fn a_token_store_takes_queries_and_corpus() {
@@ -507,7 +507,10 @@ fn a_token_store_takes_queries_and_corpus() {
     };
     let (documents, queries) = (open("corpus.jsonl", corpus()), open("queries.jsonl", Format::BeirQueries));
     // Found again, it knows what was skipped.
-    assert_eq!(open("corpus.jsonl", corpus()).skipped().of(Reason::NoId), Some((1, 2)));
+    assert_eq!(
+        open("corpus.jsonl", corpus()).skipped().by_reason(Reason::NoId),
+        Some(ReasonCount { rows: 1, first_line: 2 })
+    );
     assert_eq!(documents.batch(&[0, 1]).ids, [2, 4, 3, 4, 6, 3, 2, 5, 3]);
     let index = |store: &TokenStore| IdIndex::new((0..store.len()).map(|row| store.id(row)));
     let qrels = Qrels::read(&folder.path().join("test.tsv"), &index(&queries), &index(&documents), 0.0).unwrap();

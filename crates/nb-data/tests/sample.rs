@@ -31,7 +31,7 @@ fn sample(seed: u64) -> (TempDir, Sample) {
     (folder, sample)
 }
 
-/// The news and impressions of a folder like MIND's.
+/// The articles and impressions of a folder like MIND's.
 fn recommend(folder: &Path) -> (Vec<Article>, Behaviors) {
     let fields = vec![Field::Title, Field::Abstract];
     let news = read(&Source::labelled(folder.join("news.tsv"), Format::MindNews { fields })).expect("news").articles;
@@ -152,7 +152,7 @@ fn readers_are_shown_news_and_click_some() {
     // About 480 readers, of whom each is cold by 0.1: standard deviation 1.4 %.
     assert!((0.05..0.15).contains(&(cold as f64 / 2500.0)), "{cold} without a history");
 
-    // As in MIND: candidates of development are news that training never saw, histories are of training.
+    // As in MIND: candidates of development are articles that training never shows, histories are from training.
     let titles: HashSet<&str> = train_news.iter().map(|article| article.first.as_str()).collect();
     for i in 0..dev.len() {
         let title = |row: &u32| dev_news[*row as usize].first.as_str();
@@ -222,7 +222,7 @@ fn headlines_search_for_their_stories() {
     let (_folder, sample) = sample(0);
     let beir::Written { folder, documents, queries, incomplete, repeated, .. } = sample.beir;
     let (dev_news, _) = recommend(&sample.recommend_dev);
-    // Each story once: those of the histories stand in both folders.
+    // Each story once: those of histories are in both folders.
     assert_eq!((documents, incomplete, repeated), (3600, 0, dev_news.len() as u64 - 600));
     assert!(queries.iter().sum::<usize>() > 3550 && queries[1..].iter().all(|&n| n > 280), "{queries:?}");
     let texts = |path, format| {

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: measurements. Kernels by criterion; all else by the binary `nb-bench`, which is built and called.
+//! `cargo xtask bench`: measurements. Kernels by criterion; all else by the binary `nb-bench`, which is built and
+//! called.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

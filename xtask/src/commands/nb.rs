@@ -1,4 +1,5 @@
-//! `train`, `eval`, `predict`, `embed`, `rank`, `search`, `compare`, `plan`: builds the binary `nb` and hands the command over to it.
+//! `train`, `eval`, `predict`, `embed`, `rank`, `search`, `compare`, `plan`: builds the binary `nb` and hands the
+//! command over to it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

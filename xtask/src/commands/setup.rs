@@ -52,8 +52,8 @@ pub(crate) fn gloo_headers() -> Option<PathBuf> {
     local_toml::read(project::GLOO_INCLUDE)
 }
 
-/// What a crate outside the workspace needs to build with `libtorch` and the headers in `gloo`, and to find the former when its
-/// programs run.
+/// What a crate outside the workspace needs to build with `libtorch` and the headers in `gloo`, and to find the former
+/// when its programs run.
 pub(crate) fn environment(libtorch: &Libtorch, gloo: Option<&Path>) -> Result<Vec<(&'static str, String)>> {
     let root = libtorch.root.display().to_string();
     let [option, argument] = local_toml::rpath_flags(&libtorch.root)?;

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: all tests of the workspace, or those whose names hold a filter.
 //!
-//! First the crates that need no libtorch, in the profile that xtask itself is built in, with checks of arithmetic. Then
-//! the rest, optimised: they share libtorch's bindings and all dependencies with `nb`, and real models run in them.
+//! First the crates that need no libtorch, in the profile that xtask itself is built in, with checks of arithmetic.
+//! Then the rest, optimised: they share libtorch's bindings and all dependencies with `nb`, and real models run in
+//! them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ExitCode, Stdio};
@@ -52,8 +53,8 @@ impl Args {
     fn cargo_test<'a>(&'a self, selection: impl IntoIterator<Item = &'a str>) -> Result<Tally> {
         let mut command = project::cargo();
         command.args(["test", "--no-fail-fast"]).args(selection).args(&self.filter);
-        // Many tests run beside each other: threads that wait must leave the cores to those that work, or the whole takes
-        // minutes where few cores are busy with something else.
+        // Many tests run beside each other: threads that wait must leave the cores to those that work, or the whole
+        // takes minutes where few cores are busy with something else.
         command.env("OMP_WAIT_POLICY", "passive");
         if !self.args.is_empty() {
             command.arg("--").args(&self.args);

@@ -1,4 +1,4 @@
-//! Folders and free space on the cache's disk.
+//! Folders and free space on the disk of the cache.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ pub(super) fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))
 }
 
-/// Removes a file or a folder, if it is there.
+/// Removes a file or a folder if it exists.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
@@ -27,7 +27,7 @@ pub(super) fn check_free(title: &str, needed: u64, cache: &Path) -> Result<()> {
     let free = free_bytes(cache)?;
     if free < needed {
         bail!(
-            "{title} needs {} in {}, where {} are free: make room, or set XDG_CACHE_HOME to a folder on a larger disk",
+            "{title} needs {} in {}, but only {} are free: free some space, or set XDG_CACHE_HOME to a folder on a larger disk",
             progress::size(needed),
             cache.display(),
             progress::size(free),
@@ -36,10 +36,10 @@ pub(super) fn check_free(title: &str, needed: u64, cache: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What an unprivileged user may still write on the disk of `folder`, in bytes.
+/// Returns the bytes that an unprivileged user can still write on the disk of `folder`.
 pub(crate) fn free_bytes(folder: &Path) -> Result<u64> {
     let disk =
-        rustix::fs::statvfs(folder).with_context(|| format!("cannot ask for the space in {}", folder.display()))?;
+        rustix::fs::statvfs(folder).with_context(|| format!("cannot query the free space in {}", folder.display()))?;
     Ok(disk.f_bavail * disk.f_frsize)
 }
 
@@ -52,7 +52,7 @@ pub(super) fn explain_full_disk(error: anyhow::Error, cache: &Path) -> anyhow::E
         return error;
     }
     error.context(format!(
-        "the disk of {} is full: make room and run the command again, or set XDG_CACHE_HOME to a folder on a larger disk",
+        "the disk of {} is full: free some space and run the command again, or set XDG_CACHE_HOME to a folder on a larger disk",
         cache.display()
     ))
 }
@@ -62,10 +62,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_named_whatever_met_it() {
+    fn a_full_disk_is_named_in_any_error() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let error = explain_full_disk(anyhow::Error::new(full).context("cannot write a"), Path::new("/c"));
-        assert!(format!("{error:#}").starts_with("the disk of /c is full: make room"));
+        assert!(format!("{error:#}").starts_with("the disk of /c is full: free some space"));
         let other = explain_full_disk(anyhow::anyhow!("cannot write a"), Path::new("/c"));
         assert_eq!(format!("{other:#}"), "cannot write a");
     }

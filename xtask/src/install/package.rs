@@ -1,4 +1,4 @@
-//! Packages of wheels, and the mark of an installed one.
+//! Packages of wheels, and the mark of an installed package.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,42 +11,42 @@ const MARK: &str = "installed.txt";
 /// One file that pip downloads.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wheel {
-    /// The package's name.
+    /// The name of the package.
     pub(crate) name: &'static str,
-    /// The package's version.
+    /// The version of the package.
     pub(crate) version: &'static str,
-    /// The platform tag that is asked for: the file's own, so that any pip knows it.
+    /// The platform tag to request: that of the file, so that any pip accepts it.
     pub(crate) platform: &'static str,
-    /// The file's size.
+    /// The size of the file.
     pub(crate) bytes: u64,
-    /// The file's SHA-256, in hexadecimal.
+    /// The SHA-256 of the file, in hexadecimal.
     pub(crate) sha256: &'static str,
 }
 
 impl Wheel {
-    /// Where the file lies once it is whole.
+    /// Returns the path of the complete file.
     pub(super) fn path(&self, folder: &Path) -> PathBuf {
         folder.join(format!("{}-{}.whl", self.name, self.version))
     }
 }
 
-/// A folder of the cache that is made of wheels.
+/// A folder of the cache that is made from wheels.
 pub(crate) struct Package {
-    /// Its name for the user.
+    /// The name for the user.
     pub(crate) title: String,
-    /// Where it is to lie.
+    /// The folder to create.
     pub(crate) folder: PathBuf,
-    /// What it is made of.
+    /// The wheels to unpack.
     pub(crate) wheels: &'static [Wheel],
-    /// How much it takes unpacked, at most.
+    /// The largest unpacked size.
     pub(crate) unpacked_bytes: u64,
-    /// Where an entry of a wheel goes, relative to the folder; none if it is not needed.
+    /// Returns the path of a wheel's entry, relative to the folder; `None` if it is not needed.
     pub(crate) place: fn(&str) -> Option<&str>,
-    /// What is left to do or to check in the unpacked folder.
+    /// Completes or checks the unpacked folder.
     pub(crate) finish: fn(&Path) -> Result<()>,
 }
 
-/// Whether `folder` is a whole installation: marked, and its files as large as they were.
+/// Returns true if `folder` is a complete installation: marked, and its files of the recorded sizes.
 pub(crate) fn is_installed(folder: &Path) -> bool {
     let Ok(mark) = fs::read_to_string(folder.join(MARK)) else {
         return false;
@@ -76,7 +76,7 @@ fn list_files(root: &Path, folder: &Path, lines: &mut Vec<String>) -> Result<()>
             let name = path.strip_prefix(root).unwrap_or(&path);
             lines.push(format!("{} {}\n", entry.metadata()?.len(), name.display()));
         } else if entry.file_name() != "include" {
-            // Thousands of headers: asking for each would take longer than the rest of a set-up that has nothing to do.
+            // Thousands of headers: checking each would take longer than the rest of a set-up without work.
             list_files(root, &path, lines)?;
         }
     }

@@ -1,4 +1,4 @@
-//! The folder in which an installation is prepared.
+//! The temporary folder of an installation.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,13 +9,13 @@ use super::disk::{create_dir, remove};
 use super::package::Package;
 use crate::progress::say;
 
-/// The folder beside the final one in which everything is prepared.
+/// The folder next to the final one in which everything is prepared.
 pub(super) struct Staging {
     pub(super) root: PathBuf,
 }
 
 impl Staging {
-    /// Makes the folder, or takes over that of an interrupted run: of it only `wheels` is kept.
+    /// Creates the folder, or reuses that of an interrupted run, of which only `wheels` is kept.
     pub(super) fn open(package: &Package) -> Result<Self> {
         let staging = Self { root: package.folder.with_added_extension("partial") };
         create_dir(&staging.root)?;
@@ -23,8 +23,8 @@ impl Staging {
         Ok(staging)
     }
 
-    /// A folder for pip's temporary files, on the disk that was found to have room. It bears this process's number:
-    /// a pip that outlived a killed set-up keeps to the folder of its own.
+    /// Creates a folder for pip's temporary files, on the disk whose space was checked. Its name contains the process
+    /// id, so that a pip that outlives a killed set-up does not share it.
     pub(super) fn scratch(&self) -> Result<PathBuf> {
         let path = self.root.join(format!("pip-{}", std::process::id()));
         create_dir(&path)?;
@@ -48,13 +48,13 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // After a success nothing is left; after a failure or an interrupt the wheels that are whole stay for the next.
+        // After a success nothing is left; after a failure or an interrupt the complete wheels stay for the next run.
         if self.root.exists()
             && let Err(error) = self.clear()
         {
             say(format!("warning: {error:#}"));
         }
-        // Without a whole wheel there is nothing to take up; these fail where there is one.
+        // Removes the folders unless a complete wheel is left.
         _ = fs::remove_dir(self.root.join("wheels"));
         _ = fs::remove_dir(&self.root);
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_an_interrupted_run_only_whole_wheels_are_kept() {
+    fn only_complete_wheels_of_an_interrupted_run_are_kept() {
         let cache = tempfile::tempdir().unwrap();
         let partial = cache.path().join("thing-1.2.partial");
         for folder in ["wheels", "unpacked/torch", "pip-17/half"] {

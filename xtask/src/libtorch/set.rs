@@ -8,23 +8,23 @@ use anyhow::Result;
 use super::version::VERSION;
 use crate::project;
 
-/// The two sets of libraries that set-up can install.
+/// A set of libraries that set-up can install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Set {
-    /// What a machine without a GPU needs
+    /// The libraries for a machine without a GPU
     Cpu,
     /// With NVIDIA's libraries
     Cuda,
 }
 
 impl Set {
-    /// The set for this machine: CUDA where NVIDIA's driver is.
+    /// Returns the set for this machine: CUDA if it has NVIDIA's driver.
     pub(crate) fn of_machine() -> Self {
         if nvidia_driver().is_some() { Self::Cuda } else { Self::Cpu }
     }
 
-    /// Where this set lies once it is installed. The wheels' layout is kept below it, since the libraries find each
-    /// other by paths relative to their own: `torch/lib` beside `nvidia/*/lib`.
+    /// Returns the folder of this set. It has the layout of the wheels, since the libraries find each other by relative
+    /// paths: `torch/lib` next to `nvidia/*/lib`.
     pub(crate) fn folder(self) -> Result<PathBuf> {
         Ok(project::cache()?.join(format!("libtorch-{VERSION}-{self}")))
     }
@@ -39,7 +39,7 @@ impl fmt::Display for Set {
     }
 }
 
-/// The sign by which this machine has NVIDIA's driver: the file that was found.
+/// Returns a file that shows that this machine has NVIDIA's driver.
 pub(crate) fn nvidia_driver() -> Option<PathBuf> {
     const SIGNS: [&str; 6] = [
         "/proc/driver/nvidia/version",

@@ -1,17 +1,16 @@
-//! Clicks of candidates: whether they are needed, and the marks of what is not known.
+//! Click labels of candidates: the rule for missing ones, and the values of unknown ones.
 
-/// In the place of a candidate that is not in the news.
+/// The row of a candidate that is not among the articles.
 pub const UNKNOWN: u32 = u32::MAX;
 
-/// In the place of the click of a candidate of which it is not said.
+/// The click label of a candidate without one.
 pub const NO_LABEL: u8 = u8::MAX;
 
-/// Whether clicks are needed.
+/// The rule for candidates without a click label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClickRule {
-    /// An impression of which a candidate lacks `-0` or `-1` cannot be used: training and development.
+    /// An impression with a candidate that lacks `-0` or `-1` cannot be used: training and development.
     Required,
-    /// They may be missing: MIND's test set. A candidate is looked up as it stands first, and without `-0` or `-1` if
-    /// the news do not have it.
+    /// Labels may be missing: MIND's test set. A candidate is looked up unchanged first, then without `-0` or `-1`.
     Optional,
 }

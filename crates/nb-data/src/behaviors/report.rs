@@ -1,29 +1,29 @@
-//! What reading behaviors could not use.
+//! The lines and articles of a behaviors file that could not be used.
 
 use std::fmt;
 
 use crate::read::Skipped;
 
-/// What a file of behaviors holds that is not in [`Behaviors`](super::Behaviors), or is there twice.
+/// The entries of a behaviors file that are not in [`Behaviors`](super::Behaviors), or occur twice.
 ///
-/// Its display form is for users: `1 without a candidate, first on line 7; 12 in histories not in the news`, or
+/// Its display form is for users: `1 without a candidate, first on line 7; unknown articles in histories: 12`, or
 /// `nothing skipped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadReport {
-    /// Lines that are no impressions.
+    /// Unusable lines.
     pub skipped: Skipped,
-    /// Entries of histories that are not in the news; the histories go without.
+    /// Entries of histories that are not among the articles; they are skipped.
     pub unknown_history: u64,
-    /// Candidates that are not in the news; their places hold [`UNKNOWN`](super::UNKNOWN).
+    /// Candidates that are not among the articles; their row is [`UNKNOWN`](super::UNKNOWN).
     pub unknown_candidates: u64,
-    /// Impressions with the id of an earlier one; they are kept.
+    /// Impressions with the id of an earlier one; they are used.
     pub repeated_ids: u64,
-    /// Candidates that stand earlier in the same impression already; they are kept.
+    /// Candidates that occur earlier in the same impression; they are used.
     pub repeated_candidates: u64,
 }
 
 impl ReadReport {
-    /// Whether everything could be used, and nothing is there twice.
+    /// Returns true if everything could be used and nothing occurs twice.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -38,13 +38,13 @@ impl fmt::Display for ReadReport {
             separator = "; ";
         }
         for (count, what) in [
-            (self.unknown_history, "in histories not in the news"),
-            (self.unknown_candidates, "among candidates not in the news"),
-            (self.repeated_ids, "with the id of an earlier impression"),
-            (self.repeated_candidates, "among candidates listed again in the same impression"),
+            (self.unknown_history, "unknown articles in histories"),
+            (self.unknown_candidates, "unknown candidates"),
+            (self.repeated_ids, "impressions with a repeated id"),
+            (self.repeated_candidates, "candidates repeated in their impression"),
         ] {
             if count > 0 {
-                write!(f, "{separator}{count} {what}")?;
+                write!(f, "{separator}{what}: {count}")?;
                 separator = "; ";
             }
         }

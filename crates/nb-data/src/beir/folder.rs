@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// A folder in BEIR's layout. Nothing is looked at: it may not be there yet.
+/// A folder in BEIR's layout. It need not exist.
 ///
 /// ```
 /// use nb_data::beir::{Folder, Split};
@@ -14,45 +14,45 @@ use std::path::{Path, PathBuf};
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// The folder at a path.
+    /// Returns the folder at a path.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 
-    /// The folder itself.
+    /// Returns the path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// The documents.
+    /// Returns the file of the documents.
     #[must_use]
     pub fn corpus(&self) -> PathBuf {
         self.0.join("corpus.jsonl")
     }
 
-    /// The queries of all splits.
+    /// Returns the file of the queries of all splits.
     #[must_use]
     pub fn queries(&self) -> PathBuf {
         self.0.join("queries.jsonl")
     }
 
-    /// The judgements of a split.
+    /// Returns the file of a split's judgements.
     #[must_use]
     pub fn qrels(&self, split: Split) -> PathBuf {
         self.0.join("qrels").join(split.name()).with_extension("tsv")
     }
 }
 
-/// What a part of the judgements is for.
+/// The purpose of a part of the judgements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// Training.
     Train,
-    /// Choosing between models.
+    /// Model selection.
     Dev,
-    /// The last measurement.
+    /// The final measurement.
     Test,
 }
 
@@ -60,7 +60,7 @@ impl Split {
     /// All splits.
     pub const ALL: [Self; 3] = [Self::Train, Self::Dev, Self::Test];
 
-    /// `train`, `dev` or `test`.
+    /// Returns `train`, `dev` or `test`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! BEIR's layout of a retrieval data set: queries, a corpus to search, and judgements of what is relevant to what.
+//! BEIR's layout of a retrieval data set: queries, a corpus to search, and judgements of relevance.
 //!
 //! ```text
 //! corpus.jsonl     {"_id": "d1", "title": "…", "text": "…"}      read as Format::BeirCorpus
@@ -6,12 +6,12 @@
 //! qrels/train.tsv  query-id ⇥ corpus-id ⇥ score                  read by Qrels::read; also dev.tsv and test.tsv
 //! ```
 //!
-//! Qrels of TREC's four columns (query, iteration, document, score) are read too. Of several rows with one `_id`, in the
-//! corpus or among the queries, the last holds, as in BEIR's loader.
+//! Qrels with TREC's four columns (query, iteration, document, score) are read too. If several rows of the corpus or of
+//! the queries have the same `_id`, the last one counts, as in BEIR's loader.
 //!
-//! [`Folder`] knows the names. Texts are read like any other [`Source`](crate::read::Source), so a token store takes
-//! them as they are; [`Qrels`] joins the judgements with their rows, [`QueryBatch`] puts together what a training step
-//! encodes, and [`from_news()`] makes such a folder of news: the title is the query, the abstract the text to find.
+//! [`Folder`] knows the file names. Texts are read like any other [`Source`](crate::read::Source), so a token store
+//! accepts them unchanged. [`Qrels`] joins the judgements with their rows, [`QueryBatch`] is the input of a training
+//! step, and [`from_news()`] makes such a folder from articles: the title is the query, the abstract the text to find.
 
 mod batch;
 mod columns;

@@ -1,4 +1,4 @@
-//! Judgements: which documents are relevant to a query, and which were found not to be.
+//! Judgements: the documents that are relevant to a query, and those that are not.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -15,39 +15,39 @@ use crate::read::{Reason, SkippedRow, open_file};
 /// The judgements of one split, joined with the rows of queries and corpus.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Qrels {
-    /// Every judged query, in the order of its first judgement; some may have no relevant document.
+    /// The judged queries, in the order of their first judgements; some may have no relevant document.
     pub queries: Vec<Judged>,
-    /// Judgements that are of no use to somebody.
+    /// The judgements that could not be used.
     pub report: ReadReport,
 }
 
-/// A query and what is known of the documents for it. No document stands here twice.
+/// A query and its judged documents, each listed once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
     /// The query's row.
     pub query: u32,
-    /// Row and grade of each relevant document of the corpus, in the order of the file. A grade is the score, `u32::MAX`
-    /// for any above that.
+    /// Row and grade of each relevant document of the corpus, in the order of the file. The grade is the score, at most
+    /// `u32::MAX`.
     pub relevant: Vec<(u32, u32)>,
-    /// Rows of the documents that were judged with a score of 0 or less, in the order of the file.
+    /// Rows of the documents judged with a score of 0 or less, in the order of the file.
     pub negatives: Vec<u32>,
-    /// Grades of the relevant documents that the corpus lacks: no search finds them, but they should have been found.
+    /// Grades of the relevant documents that the corpus lacks: they count as not found.
     pub missing: Vec<u32>,
 }
 
 impl Qrels {
-    /// Reads a file of judgements and finds their rows.
+    /// Reads a file of judgements and joins them with the rows of queries and corpus.
     ///
     /// | columns | layout |
     /// | --- | --- |
     /// | 3 | BEIR: query id, document id, score |
-    /// | 4 | TREC: query id, iteration (not read), document id, score |
+    /// | 4 | TREC: query id, iteration (ignored), document id, score |
     ///
-    /// Columns are separated by tabs, or by white space in a file whose first row has too few of them otherwise. The
-    /// first row with three or four columns decides for the whole file; rows with another number of columns cannot be
-    /// used. The first row is a header if its score is not a number. A score is a whole number; above 0 the document is
-    /// relevant. The share `allowed_unusable` of rows may be unusable. Of a pair that is judged again the last judgement
-    /// holds. Queries of other splits may be among `queries`.
+    /// Columns are separated by tabs, or by white space if the first row has too few columns otherwise. The first row
+    /// with three or four columns decides for the complete file; rows with another number of columns cannot be used.
+    /// The first row is a header if its score is not a number. A score is a whole number; a document with a score above
+    /// 0 is relevant. At most the share `allowed_unusable` of rows may be unusable. If a pair is judged more than once,
+    /// the last judgement counts. Queries of other splits may be among `queries`.
     ///
     /// ```
     /// use nb_data::IdIndex;
@@ -89,7 +89,7 @@ impl Qrels {
         builder.finish(path, allowed_unusable)
     }
 
-    /// Checks that there is something to learn from, or to choose a model by; `path` is the file that was read.
+    /// Checks that some query has a relevant document, as training and model selection need; `path` is the file.
     ///
     /// # Errors
     /// If no query has a relevant document in the corpus.
@@ -107,24 +107,30 @@ enum Header {
     Past,
 }
 
-/// Judgements of a file in the making.
+/// The judgements of a file that is being read.
 #[derive(Default)]
 struct Builder {
     queries: Vec<Scored>,
-    /// Where in `queries` a query's row stands.
+    /// Position in `queries` of a query's row.
     places: FxHashMap<u32, u32>,
-    /// The place of a row of the corpus among the documents of `queries[place]`.
+    /// Position of a corpus row among the documents of `queries[place]`.
     known: FxHashMap<(u32, u32), usize>,
-    /// The same of ids that the corpus lacks.
+    /// The same for ids that the corpus lacks.
     unknown: FxHashMap<(u32, Box<[u8]>), usize>,
     report: ReadReport,
     rows: u64,
 }
 
-/// A query with its documents and their scores, by first mention; a document without a row is not in the corpus.
+/// A query with its documents and their scores, in the order of their first mention; a document without a row is not in
+/// the corpus.
 struct Scored {
     query: u32,
-    documents: Vec<(Option<u32>, i64)>,
+    documents: Vec<ScoredDocument>,
+}
+
+struct ScoredDocument {
+    row: Option<u32>,
+    score: i64,
 }
 
 impl Builder {
@@ -146,11 +152,11 @@ impl Builder {
             None => *self.unknown.entry((place, judgement.document.into())).or_insert(documents.len()),
         };
         match documents.get_mut(at) {
-            Some((_, score)) => {
-                *score = judgement.score;
+            Some(known) => {
+                known.score = judgement.score;
                 self.report.repeated += 1;
             }
-            None => documents.push((row, judgement.score)),
+            None => documents.push(ScoredDocument { row, score: judgement.score }),
         }
     }
 
@@ -168,7 +174,7 @@ impl Builder {
 impl Scored {
     fn judged(&self) -> Judged {
         let mut judged = Judged { query: self.query, ..Judged::default() };
-        for &(row, score) in &self.documents {
+        for &ScoredDocument { row, score } in &self.documents {
             let grade = u32::try_from(score.max(0)).unwrap_or(u32::MAX);
             match (row, grade) {
                 (Some(row), 0) => judged.negatives.push(row),

@@ -1,36 +1,36 @@
-//! The judgements that reading a file could not use.
+//! The judgements of a file that could not be used.
 
 use std::fmt;
 
 use crate::read::Skipped;
 
-/// Judgements that could not be used, or not for everything.
+/// Judgements that could not be used, or only in part.
 ///
 /// Its display form is for users: `judgements of unknown documents: 3; repeated judgements: 1`, or `nothing skipped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadReport {
     /// Judgements for a query that is not among the queries.
     pub no_query: u64,
-    /// Judgements of a document that is not in the corpus, for a query that is there. Nothing can be learned from them;
-    /// relevant ones are in [`Judged::missing`].
+    /// Judgements of a document that is not in the corpus, for a known query. Training ignores them; the relevant ones
+    /// are in [`Judged::missing`](super::Judged::missing).
     pub no_document: u64,
-    /// Judgements of a pair that is judged again below; the last one holds, as in BEIR's loader.
+    /// Judgements of a pair that is judged again later; the last one counts, as in BEIR's loader.
     pub repeated: u64,
     /// Queries without a relevant document in the corpus.
     pub none_relevant: u64,
-    /// Rows that cannot be used.
+    /// Unusable rows.
     pub skipped: Skipped,
 }
 
 impl ReadReport {
-    /// Whether everything could be used.
+    /// Returns true if everything could be used.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The same without what still counts in an evaluation over all judgements, as trec_eval's is: documents that the
-    /// corpus lacks, and queries without a relevant one.
+    /// Returns the report without the judgements that count in an evaluation over all of them, such as trec_eval's:
+    /// documents that the corpus lacks, and queries without a relevant document.
     #[must_use]
     pub fn unused(&self) -> Self {
         Self { no_document: 0, none_relevant: 0, ..self.clone() }

@@ -6,10 +6,10 @@ use super::skipped::Skipped;
 use crate::error::DataError;
 
 impl Skipped {
-    /// Checks the share of these rows beside `usable` ones of the same file.
+    /// Checks the share of skipped rows in a file with `usable` usable ones.
     ///
     /// # Errors
-    /// If nothing is usable, or more than the share `allowed` is not.
+    /// If no row is usable, or the share of skipped rows exceeds `allowed`.
     pub fn check(&self, path: &Path, usable: u64, allowed: f64) -> Result<(), DataError> {
         if usable == 0 {
             return Err(DataError::NoRows { path: path.to_owned(), skipped: Box::new(self.clone()) });

@@ -1,21 +1,21 @@
-//! Streaming readers: a file becomes [`Article`]s, and rows that cannot be used become counted [`SkippedRow`]s.
+//! Streaming readers: a file becomes [`Article`]s, and unusable rows become counted [`SkippedRow`]s.
 //!
 //! | format | row | label | text |
 //! | --- | --- | --- | --- |
 //! | [`Format::Lines`] | a line | none | the line |
-//! | [`Format::Csv`] | a record of any delimiter, quoted as in RFC 4180 or not ([`Quoting`]) | a column, or none | one or two columns |
+//! | [`Format::Csv`] | a record with any delimiter, with or without RFC 4180 quoting ([`Quoting`]) | a column, or none | one or two columns |
 //! | [`Format::BeirCorpus`] | a line holding a JSON object | none | `title` and/or `text` |
 //! | [`Format::BeirQueries`] | a line holding a JSON object | none | `text` |
 //! | [`Format::MindNews`] | a line of at least five tab-separated columns, never quoted | `category` | title and/or abstract |
 //!
-//! In all of them the text is UTF-8 with or without a byte-order mark, lines end in LF or CRLF, and fields are trimmed
-//! of white space. A row is unusable if it is not UTF-8, has too few columns, has no label where labels are required,
-//! is no JSON object with an `_id` where it should be one, or has nothing but white space and control characters for a
-//! text. If only the second of two texts is there, it takes the place of the first. A NUL byte or a text of a megabyte
-//! makes no row unusable.
+//! Every format is UTF-8 with or without a byte-order mark, lines end in LF or CRLF, and white space around fields is
+//! trimmed. A row is unusable if it is not UTF-8, has too few columns, has no label where labels are required, is not
+//! the JSON object with an `_id` that its format requires, or has no text other than white space and control
+//! characters. If only the second of two texts is present, it becomes the first. NUL bytes and texts of a megabyte are
+//! accepted.
 //!
-//! [`articles`] streams and leaves the judgement of skipped rows to its caller; [`read()`] reads a whole file and
-//! refuses it if too many rows are unusable.
+//! [`articles`] streams and leaves it to its caller how many skipped rows are too many; [`read()`] reads a complete
+//! file and fails if too many rows are unusable.
 
 mod article;
 mod format;
@@ -32,7 +32,7 @@ mod text;
 pub use article::{Article, Row};
 pub use format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting};
 pub use rows::{Articles, articles};
-pub use skipped::{Reason, Skipped, SkippedRow};
+pub use skipped::{Reason, ReasonCount, Skipped, SkippedRow};
 pub(crate) use source::open_file;
 pub use source::{Corpus, Source, read};
 pub use split::split;

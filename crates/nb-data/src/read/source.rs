@@ -11,31 +11,32 @@ use super::rows::{Articles, articles};
 use super::skipped::Skipped;
 use crate::error::DataError;
 
-/// A file of articles and how it is to be read.
+/// A file of articles and the way to read it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
     /// The file.
     pub path: PathBuf,
-    /// How its rows are laid out.
+    /// The format of its rows.
     pub format: Format,
-    /// Whether a row without a label can be used.
+    /// The rule for rows without a label.
     pub labels: LabelRule,
-    /// The share of rows, from 0 to 1, that may be unusable; more is an error.
+    /// The largest share of unusable rows, from 0 to 1, that is not an error.
     pub allowed_unusable: f64,
 }
 
 impl Source {
-    /// The share of unusable rows that is allowed unless said otherwise: one in ten.
+    /// The default for the allowed share of unusable rows: one in ten.
     pub const ALLOWED_UNUSABLE: f64 = 0.1;
 
-    /// A source whose rows need labels and of which one row in ten may be unusable.
+    /// Returns a source whose rows need labels, with the default share of unusable rows.
     #[must_use]
     pub fn labelled(path: impl Into<PathBuf>, format: Format) -> Self {
         Self { path: path.into(), format, labels: LabelRule::Required, allowed_unusable: Self::ALLOWED_UNUSABLE }
     }
 
-    /// Opens the file as a stream of rows. Where the file decides what its quotes mean ([`Quoting::Auto`](super::Quoting::Auto)) it is read
-    /// twice; what cannot be, such as a pipe, is held in memory.
+    /// Opens the file as a stream of rows. A file whose content decides the meaning of its quotes
+    /// ([`Quoting::Auto`](super::Quoting::Auto)) is read twice, or held in memory if that is impossible, as with a
+    /// pipe.
     ///
     /// # Errors
     /// [`DataError::Open`] if that fails, and what [`articles`] returns.
@@ -53,8 +54,8 @@ impl Source {
         }
     }
 
-    /// The line on which the file shows that it was written without quoting, where that is for the file to say
-    /// ([`Quoting::Auto`](super::Quoting::Auto)); none where nothing does, and in other formats. Reads the whole file.
+    /// Returns the line on which a file with [`Quoting::Auto`](super::Quoting::Auto) shows that it was written without
+    /// quoting; `None` if no line does, and in other formats. Reads the complete file.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -67,7 +68,7 @@ impl Source {
         }
     }
 
-    /// The same source, with [`Quoting::Auto`](super::Quoting::Auto) replaced by what it means for the file.
+    /// Returns the same source with [`Quoting::Auto`](super::Quoting::Auto) resolved for this file.
     ///
     /// ```
     /// use nb_data::read::{CsvLayout, Column, Format, Header, Quoting, Source, read};
@@ -101,17 +102,17 @@ impl Source {
         Ok(BufReader::with_capacity(1 << 16, open_file(&self.path)?))
     }
 
-    /// Checks the share of skipped rows beside `usable` ones.
+    /// Checks the share of skipped rows in a file with `usable` usable ones.
     pub(crate) fn check(&self, usable: u64, skipped: &Skipped) -> Result<(), DataError> {
         skipped.check(&self.path, usable, self.allowed_unusable)
     }
 }
 
-/// Opens a file to be read.
+/// Opens a file for reading.
 pub(crate) fn open_file(path: &Path) -> Result<File, DataError> {
     let failed = |source| DataError::Open { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
-    // A folder opens without complaint and fails at the first read only, which would name a line.
+    // A folder opens without an error and fails only at the first read, whose error would name a line.
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(failed(std::io::ErrorKind::IsADirectory.into()));
     }
@@ -125,11 +126,11 @@ pub struct Corpus {
     pub source: PathBuf,
     /// Its articles; at least one.
     pub articles: Vec<Article>,
-    /// What was left out.
+    /// The rows that were skipped.
     pub skipped: Skipped,
 }
 
-/// Reads a whole file.
+/// Reads a complete file.
 ///
 /// ```
 /// use nb_data::read::{Field, Format, Source, read};

@@ -2,10 +2,10 @@
 
 use crate::random::{Stream, mix};
 
-/// Splits rows 0 to `n - 1` by chance into training and development rows, each in ascending order.
+/// Splits rows 0 to `n - 1` randomly into training and development rows, each in ascending order.
 ///
-/// Of `n` rows, `dev_fraction · n` (rounded to the nearest, but at least one and not all where there are two or more)
-/// go into development. The same `n`, fraction and seed give the same split for ever.
+/// The development part has `dev_fraction · n` rows, rounded to the nearest, but at least one row and not all rows if
+/// there are two or more. The same `n`, fraction and seed always give the same split.
 ///
 /// ```
 /// let (train, dev) = nb_data::read::split(10, 0.2, 0);
@@ -13,10 +13,10 @@ use crate::random::{Stream, mix};
 /// ```
 ///
 /// # Panics
-/// If `dev_fraction` does not lie between 0 and 1 or `n` exceeds 2^32.
+/// If `dev_fraction` is not between 0 and 1, or `n` exceeds 2^32.
 #[must_use]
 pub fn split(n: usize, dev_fraction: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
-    assert!((0.0..=1.0).contains(&dev_fraction), "a fraction of {dev_fraction} does not lie between 0 and 1");
+    assert!((0.0..=1.0).contains(&dev_fraction), "a fraction of {dev_fraction} is not between 0 and 1");
     let mut rows = crate::batch::all_rows(n);
     Stream::new(mix(&[seed, SPLIT])).shuffle(&mut rows);
     let wanted = (dev_fraction * n as f64).round() as usize;
@@ -27,7 +27,7 @@ pub fn split(n: usize, dev_fraction: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
     (train, dev)
 }
 
-/// Keeps the randomness of a split apart from that of other uses of the same seed.
+/// Separates the randomness of splits from other uses of the same seed.
 const SPLIT: u64 = 0x73_70_6C_69_74; // "split"
 
 #[cfg(test)]

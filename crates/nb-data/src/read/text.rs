@@ -1,8 +1,8 @@
-//! The texts of an article, out of a row's fields.
+//! Turns fields of a row into the texts of an article.
 
 use super::skipped::Reason;
 
-/// The texts of an article: if only the second is there, it takes the place of the first.
+/// Returns the texts of an article: if only the second is present, it becomes the first.
 pub(super) fn texts<'a>(first: Option<&'a str>, second: Option<&'a str>) -> Result<(&'a str, Option<&'a str>), Reason> {
     match (first, second) {
         (Some(first), second) => Ok((first, second)),
@@ -11,7 +11,7 @@ pub(super) fn texts<'a>(first: Option<&'a str>, second: Option<&'a str>) -> Resu
     }
 }
 
-/// A field without the white space around it, if anything but white space and control characters is in it.
+/// Trims a field; returns `None` if it holds nothing but white space and control characters.
 pub(super) fn meaningful(field: &str) -> Option<&str> {
     let field = field.trim();
     field.contains(|c: char| !c.is_control() && !c.is_whitespace()).then_some(field)

@@ -22,8 +22,8 @@ fn deny() -> Result<Command> {
     Ok(command)
 }
 
-/// Looks the dependencies up in the database of advisories. Where that cannot be fetched nothing can be looked up: this is said,
-/// and no failure, since it lies with the network.
+/// Looks the dependencies up in the database of advisories. Where that cannot be fetched nothing can be looked up: this
+/// is said, and no failure, since it lies with the network.
 fn advisories() -> Result<()> {
     let mut fetch = deny()?;
     // git may be asked for a password where a proxy stands in the way.

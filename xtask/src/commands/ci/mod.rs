@@ -72,8 +72,8 @@ fn format() -> Result<()> {
     cargo(["fmt", "--manifest-path", fuzz::MANIFEST, "--check"])
 }
 
-/// Checks the fuzz targets without libFuzzer, so that the toolchain at hand is enough. All that they stand on has been checked
-/// by clippy before.
+/// Checks the fuzz targets without libFuzzer, so that the toolchain at hand is enough. All that they stand on has been
+/// checked by clippy before.
 fn fuzz_targets() -> Result<()> {
     let mut command = project::cargo();
     command
