@@ -1,4 +1,4 @@
-//! MIND's `behaviors.tsv` beside the ids of news, which are the first part, one a line.
+//! MIND's `behaviors.tsv`, after the ids of articles as the first part, one per line.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

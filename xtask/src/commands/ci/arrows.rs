@@ -1,4 +1,4 @@
-//! Which crate may depend on which: the arrows of `docs/architecture.md`, checked.
+//! Checks the dependencies between crates against the arrows of `docs/architecture.md`.
 
 use anyhow::{Context, Result, ensure};
 
@@ -7,7 +7,7 @@ use crate::project;
 /// Crates that depend on no other of the workspace.
 const ALONE: [&str; 6] = ["nb-eval", "nb-data", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
 
-/// A crate and those that it must not reach, by whatever way.
+/// A crate and those that it must not reach, directly or indirectly.
 const NEVER: [(&str, &[&str]); 9] = [
     ("nb-eval", &["torch-sys"]),
     ("nb-data", &["torch-sys"]),
@@ -28,7 +28,7 @@ pub(super) fn check() -> Result<()> {
         let other = reached(name)?.into_iter().find(|other| other.starts_with("nb-") && other != name);
         ensure!(
             other.is_none(),
-            "{name} must depend on no crate of the workspace, but does on {}: cargo tree --package {name}",
+            "{name} depends on {}, expected no crate of the workspace; see `cargo tree --package {name}`",
             other.unwrap_or_default()
         );
     }
@@ -37,14 +37,14 @@ pub(super) fn check() -> Result<()> {
         for other in forbidden {
             ensure!(
                 !reached.iter().any(|it| it == other),
-                "{name} must not depend on {other}: cargo tree --package {name}"
+                "{name} depends on {other}, expected it not to; see `cargo tree --package {name}`"
             );
         }
     }
     Ok(())
 }
 
-/// All crates that `name` depends on, with the features it is used with.
+/// Returns all crates that `name` depends on, with the features it is used with.
 fn reached(name: &str) -> Result<Vec<String>> {
     let mut command = project::cargo();
     command.args(["tree", "--package", name, "--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
@@ -53,7 +53,7 @@ fn reached(name: &str) -> Result<Vec<String>> {
     Ok(names(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// The names in the lines of `cargo tree`: "serde v1.0.1 (*)".
+/// Returns the names in the lines of `cargo tree`: "serde v1.0.1 (*)".
 fn names(tree: &str) -> Vec<String> {
     tree.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_off_a_tree() {
+    fn names_are_the_first_words_of_a_tree() {
         assert_eq!(names("xtask v0.1.0 (/p/xtask)\nserde v1.0.1 (*)\n"), ["xtask", "serde"]);
     }
 }

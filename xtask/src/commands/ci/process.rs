@@ -8,11 +8,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::progress::say;
 
-/// Runs `command` to its end.
+/// Runs `command` and checks that it succeeds.
 ///
 /// # Errors
 ///
-/// It cannot be started, or it fails; the message holds the command.
+/// It cannot be started, or it fails; the message contains the command.
 pub(super) fn succeed(command: &mut Command) -> Result<()> {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let line: Vec<_> = [program].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy).collect();
