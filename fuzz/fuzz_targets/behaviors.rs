@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What training and ranking ask of impressions.
+/// The uses of impressions in training and ranking.
 fn look(behaviors: &Behaviors, news: usize) {
     for i in 0..behaviors.len() {
         let (candidates, history) = (behaviors.candidates(i), behaviors.history(i));

@@ -2,7 +2,7 @@
 //! history.
 
 use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule, ClickedBefore, Draw, ReaderBatch, Sample};
-use nb_data::beir::{Judged, LeftOut, Qrels, QueryBatch};
+use nb_data::beir::{Judged, Qrels, QueryBatch, ReadReport};
 use nb_data::{IdIndex, TokenBatch};
 use nb_model::{AttentivePooling, BertConfig, Precision, Reader};
 use nb_share::{Shared, Sharing};
@@ -207,7 +207,7 @@ fn searches(queries: u32) -> (Qrels, Batch) {
         let relevant: Vec<(u32, u32)> = (0..1 + query % 2).map(|n| ((query * 7 + n) % 20, 1)).collect();
         Judged { query, relevant, negatives: vec![(query * 7 + 5) % 20], missing: Vec::new() }
     };
-    let qrels = Qrels { queries: (0..queries).map(judged).collect(), left_out: LeftOut::default() };
+    let qrels = Qrels { queries: (0..queries).map(judged).collect(), report: ReadReport::default() };
     let lengths: Vec<i64> =
         (0..20 + i64::from(queries)).map(|i| if i < 20 { 6 + 7 * i % 15 } else { 3 + i % 5 }).collect();
     (qrels, Batch::random(&lengths, 30, 1, 32))

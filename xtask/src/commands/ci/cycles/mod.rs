@@ -21,14 +21,14 @@ use resolve::Imports;
 struct Exception {
     /// All files of the cycle, relative to the project.
     files: &'static [&'static str],
-    /// The reason why two files say more than one, or than a third that both import.
+    /// The reason why the files are better than one file, or than a third one that all import.
     reason: &'static str,
 }
 
 const EXCEPTIONS: &[Exception] = &[
     Exception {
         files: &["xtask/src/cli.rs", "xtask/src/commands/bench.rs", "xtask/src/commands/nb.rs"],
-        reason: "the command line is made of the commands, and these two print its help where no binary can",
+        reason: "the command line contains the commands, and these two print its help before a binary is built",
     },
     Exception {
         files: &[
@@ -236,7 +236,7 @@ fn compare(cycles: &[Cycle], exceptions: &[Exception]) -> String {
 mod tests {
     use super::*;
 
-    /// The cycles of a crate in which each file imports the others named beside it.
+    /// Returns the cycles of a crate in which each file imports those in its list.
     fn cycles(files: &[(&str, &[&str])]) -> Vec<Cycle> {
         let mut imports = Imports::new();
         for (file, others) in files {

@@ -28,7 +28,7 @@ pub(super) struct Import {
     pub(super) is_reexport: bool,
 }
 
-/// Reads `source`. What stands under `#[cfg(test)]` is ignored.
+/// Reads `source`. Items under `#[cfg(test)]` are ignored.
 pub(super) fn parse(source: &str) -> ModuleSource {
     Parser { tokens: tokens(source), at: 0 }.module()
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::parse::{Import, ModuleSource, parse};
 
-/// Reads the file at a path; `None` where there is none.
+/// Reads the file at a path; `None` if there is none.
 pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> Option<String>;
 
 /// Names used, by the file that uses them and the file that defines them.
@@ -56,7 +56,7 @@ pub(super) fn imports(root: &Path, read: ReadFile) -> Result<Imports> {
     Ok(tree.imports())
 }
 
-/// Where a module is in the crate, and where its children's files are.
+/// The position of a module in the crate, and the folder of its children.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     file: &'a Path,
