@@ -7,6 +7,7 @@
 mod cli;
 mod commands;
 mod compiler;
+mod features;
 mod install;
 mod interrupt;
 mod libtorch;

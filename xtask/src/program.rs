@@ -21,7 +21,7 @@ pub(crate) struct Program {
 }
 
 /// The binary that trains models and uses them.
-pub(crate) const NB: Program = Program { package: "nb-train", name: "nb" };
+pub(crate) const NB: Program = Program { package: "nb", name: "nb" };
 
 /// The binary of the benchmarks.
 pub(crate) const BENCH: Program = Program { package: "nb-bench", name: "nb-bench" };

@@ -1,6 +1,10 @@
-//! `cargo xtask test`: runs all tests of the workspace, or those whose names contain a filter. The crates that need no
-//! libtorch come first, in xtask's profile, with arithmetic checks. The others follow, optimised: they share libtorch's
-//! bindings and all dependencies with `nb`, and run real models.
+//! `cargo xtask test`: runs all tests of the workspace, or those whose names contain a filter.
+//!
+//! The crates that need no libtorch come first, in xtask's profile, with arithmetic checks. The others follow, optimised:
+//! they share libtorch's bindings and all dependencies with `nb`, and run real models.
+//!
+//! A test that needs a feature such as AVX-512 is skipped on a machine without it. On a machine with it, `NB_REQUIRE`
+//! names the feature and the test must run.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ExitCode, Stdio};
@@ -9,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::progress::{self, say};
-use crate::{libtorch, project};
+use crate::{features, libtorch, project};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -18,7 +22,8 @@ Examples:
   cargo xtask test csv -- --nocapture      arguments after -- go to the test programs";
 
 /// The crates that need no libtorch.
-pub(crate) const WITHOUT_TORCH: [&str; 4] = ["nb-data", "nb-eval", "nb-report", "xtask"];
+pub(crate) const WITHOUT_TORCH: [&str; 7] =
+    ["nb-checkpoint", "nb-data", "nb-eval", "nb-files", "nb-report", "nb-testing", "xtask"];
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
@@ -32,12 +37,16 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        libtorch::ensure(None)?;
+        let libtorch = libtorch::ensure(None)?;
+        let required = std::env::var(features::VARIABLE).unwrap_or_else(|_| features::of_machine(&libtorch));
+        if !required.is_empty() {
+            say(format!("tests must not skip what needs {required} ({})", features::VARIABLE));
+        }
         let started = Instant::now();
         let light = WITHOUT_TORCH.iter().flat_map(|name| ["--package", name]);
-        let mut tally = self.cargo_test(["--profile", "light"].into_iter().chain(light))?;
+        let mut tally = self.cargo_test(&required, ["--profile", "light"].into_iter().chain(light))?;
         let rest = WITHOUT_TORCH.iter().flat_map(|name| ["--exclude", name]);
-        tally += self.cargo_test(["--release", "--workspace"].into_iter().chain(rest))?;
+        tally += self.cargo_test(&required, ["--release", "--workspace"].into_iter().chain(rest))?;
 
         if let (Some(filter), 0, true) = (&self.filter, tally.found(), tally.ok) {
             say(format!("error: no test's name contains {filter:?}"));
@@ -47,13 +56,13 @@ impl Args {
         Ok(if tally.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// Runs `cargo test` with `selection`, shows its output and counts the results.
-    fn cargo_test<'a>(&'a self, selection: impl IntoIterator<Item = &'a str>) -> Result<Tally> {
+    /// Runs `cargo test` with `selection` and the features `required`, shows its output and counts the results.
+    fn cargo_test<'a>(&'a self, required: &str, selection: impl IntoIterator<Item = &'a str>) -> Result<Tally> {
         let mut command = project::cargo();
         command.args(["test", "--no-fail-fast"]).args(selection).args(&self.filter);
         // Many tests run at once: waiting threads must yield the cores to working ones, or the tests take minutes on
         // a machine with few free cores.
-        command.env("OMP_WAIT_POLICY", "passive");
+        command.env("OMP_WAIT_POLICY", "passive").env(features::VARIABLE, required);
         if !self.args.is_empty() {
             command.arg("--").args(&self.args);
         }

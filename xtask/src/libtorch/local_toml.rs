@@ -29,12 +29,8 @@ pub(crate) fn write(libtorch: &Path, gloo: Option<&Path>, cxx: Option<&str>) -> 
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
-    // Written under a temporary name, then renamed: a cargo that starts meanwhile reads the old file or the new one.
-    let new = path.with_extension(format!("toml.{}", std::process::id()));
-    fs::write(&new, text)
-        .and_then(|()| fs::rename(&new, &path))
-        .inspect_err(|_| _ = fs::remove_file(&new))
-        .with_context(|| format!("cannot write {}", path.display()))
+    // Atomically: a cargo that starts meanwhile reads the old file or the new one.
+    nb_files::write(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Returns the flags for rustc and rustdoc with which programs find the libraries of `libtorch` at run time.

@@ -11,7 +11,7 @@ use memmap2::Mmap;
 pub(super) fn map(path: &Path) -> io::Result<Mmap> {
     let file = File::open(path)?;
     // SAFETY: the bytes of a mapping must not change while it lives. Only `build` writes the files mapped here, under a
-    // temporary name, and renames them when they are complete (`crate::atomic`). A rebuild renames a new file over the
+    // temporary name, and renames them when they are complete (`nb_files`). A rebuild renames a new file over the
     // name and leaves the mapped file unchanged; the system keeps it until it is unmapped. Nothing in this crate opens
     // such a file for writing. The files are in a cache folder that belongs to the user; truncating one while a run
     // reads it ends that run, as with any mapped file.

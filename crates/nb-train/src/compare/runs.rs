@@ -12,11 +12,11 @@ use serde_yaml::Value;
 
 use super::config::{CompareConfig, Settings};
 use crate::config::{Override, Tree, point_within};
-use crate::folder::Unfinished;
 use crate::method::TeacherRole;
 use crate::plan::Plan;
-use crate::prepare::{finished, train_teacher};
+use crate::run::teacher::{finished, train_teacher};
 use crate::run::{Outcome, run};
+use crate::run_folder::Unfinished;
 
 /// A comparison with all its runs.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ pub enum TaskChoice {
 }
 
 /// The meaning of a `"` in csv and tsv.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QuotingChoice {
     /// Quoting in csv; in tsv text if the file's quotes do not pair up, else quoting
@@ -43,7 +43,7 @@ impl From<QuotingChoice> for nb_data::read::Quoting {
 }
 
 /// The treatment of rows to measure a model on whose label no training row has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownLabels {
     /// They are skipped, counted and shown, and count among the unusable rows

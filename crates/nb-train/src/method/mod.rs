@@ -1,7 +1,7 @@
 //! Methods as data: where the teacher stands, what is shared and blended, and which weighted terms are summed when.
 //!
 //! The step interprets a [`Method`] and never asks for its name. A new method is one entry in [`presets`]; a new kind of
-//! term is one variant of [`TermKind`], one arm in [`crate::terms`] and one function in `nb-loss`.
+//! term is one variant of [`TermKind`], one arm in [`crate::step::terms`] and one function in `nb-loss`.
 
 mod config;
 mod course;
@@ -41,9 +41,9 @@ pub struct Share {
 
 impl Share {
     /// Each model has its own.
-    pub const NOTHING: Self = Self { pooling: Sharing::Each, dense: Sharing::Each };
+    pub const NOTHING: Self = Self { pooling: Sharing::Separate, dense: Sharing::Separate };
     /// Both are one.
-    pub const TOP: Self = Self { pooling: Sharing::One, dense: Sharing::One };
+    pub const TOP: Self = Self { pooling: Sharing::Shared, dense: Sharing::Shared };
 
     /// Whether anything is shared.
     pub fn is_any(self) -> bool {

@@ -6,7 +6,7 @@
 //! | part | bytes |
 //! | --- | --- |
 //! | weights, gradients | 4·P each, of every encoder and top layer ([`nb_model::Arena`]); a frozen one has room for gradients too |
-//! | moments | 8·P of what is trained ([`crate::adamw::Group`]) |
+//! | moments | 8·P of what is trained ([`crate::optim::ParamGroup`]) |
 //! | bf16 copies | 2·P of the encoder layers |
 //! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; after the activation, and before it or its slope; both normalised sums; the attention weights. The layer's output is 4·n·H more, in bf16 only where states are shown, and there the copy of its input 2·n·H |
 //! | with `train.recompute` | 4·n·H a layer and the tape of one |
@@ -42,7 +42,8 @@
 //!
 //! On CUDA nothing was measured.
 
-use nb_model::{BertConfig, Capture, Keep, Precision, parameter_layout};
+use nb_checkpoint::{BertConfig, parameter_layout};
+use nb_model::{ActivationCheckpoint, Capture, Precision};
 use tch::Device;
 
 use super::Plan;
@@ -65,7 +66,7 @@ pub struct Load {
 #[derive(Debug, Clone, Copy)]
 pub struct Rest {
     /// Parameters of top layers and projection, each once.
-    pub top: u64,
+    pub head: u64,
     /// The largest micro-batch.
     pub largest: Load,
     /// States that are kept of a frozen teacher; none if it computes them.
@@ -88,7 +89,7 @@ impl Estimate {
         let host = plan.device == Device::Cpu;
         let of = |share: &dyn Fn(&Model<'_>) -> u64| models.iter().map(share).sum::<u64>();
         let program = ("program and libtorch", if host { PROGRAM } else { 0 });
-        let weights = 4 * (of(&|m| m.parameters) + rest.top);
+        let weights = 4 * (of(&|m| m.parameters) + rest.head);
         let copies = ("bf16 copies", of(&|m| m.copies(plan.precision)));
         let update = of(&|m| m.update(rest));
         let evaluation = models.iter().map(|m| m.evaluation(plan.data.max_tokens)).max().unwrap_or(0);
@@ -97,7 +98,7 @@ impl Estimate {
             program,
             ("weights", weights),
             ("gradients", weights),
-            ("AdamW's moments", 8 * (of(&|m| if m.trained { m.parameters } else { 0 }) + rest.top)),
+            ("AdamW's moments", 8 * (of(&|m| if m.trained { m.parameters } else { 0 }) + rest.head)),
             copies,
         ];
         parts.push(("activations of the largest micro-batch", update.max(evaluation)));
@@ -135,7 +136,7 @@ struct Model<'a> {
     trained: bool,
     student: bool,
     capture: Capture,
-    keep: Keep,
+    keep: ActivationCheckpoint,
     /// Bytes of a number in a product.
     bytes: u64,
     parameters: u64,
@@ -203,8 +204,8 @@ impl Model<'_> {
             (true, _) => {
                 let (gradients, scores) = if self.student { (states, 2 * scores) } else { (1, scores) };
                 let tapes = match self.keep {
-                    Keep::Everything => l * self.tape(self.capture, load),
-                    Keep::Inputs => l * state + self.tape(self.capture, load), // one layer's at a time
+                    ActivationCheckpoint::Off => l * self.tape(self.capture, load),
+                    ActivationCheckpoint::LayerInputs => l * state + self.tape(self.capture, load), // one layer's at a time
                 };
                 tapes + (2 + gradients) * state + scores + self.working(load)
             }
@@ -226,7 +227,7 @@ mod tests {
 
     fn model(config: &BertConfig, bytes: u64, capture: Capture) -> Model<'_> {
         let parameters = parameters(config).0;
-        Model { config, trained: true, student: true, capture, keep: Keep::Everything, bytes, parameters }
+        Model { config, trained: true, student: true, capture, keep: ActivationCheckpoint::Off, bytes, parameters }
     }
 
     /// H = 8, F = 32, A = 2, n = 10, p = 20.
@@ -246,17 +247,17 @@ mod tests {
     #[test]
     fn inputs_alone_are_less_than_tapes() {
         let config = BertConfig::new(100, 8, 3, 2);
-        let rest = Rest { top: 0, largest: LOAD, kept: None, has_test: false };
+        let rest = Rest { head: 0, largest: LOAD, kept: None, has_test: false };
         let everything = model(&config, 4, Capture::States);
         let tape = everything.tape(Capture::States, LOAD);
-        let inputs = Model { keep: Keep::Inputs, ..model(&config, 4, Capture::States) };
+        let inputs = Model { keep: ActivationCheckpoint::LayerInputs, ..model(&config, 4, Capture::States) };
         assert_eq!(everything.update(&rest) - inputs.update(&rest), 2 * tape - 3 * 320);
     }
 
     #[test]
     fn what_is_kept_of_a_frozen_teacher_is_less_than_computing_it() {
         let config = BertConfig::new(100, 8, 3, 2);
-        let rest = |kept| Rest { top: 0, largest: LOAD, kept, has_test: false };
+        let rest = |kept| Rest { head: 0, largest: LOAD, kept, has_test: false };
         let student = model(&config, 4, Capture::States);
         let frozen = Model { trained: false, student: false, ..model(&config, 4, Capture::States) };
         assert!(student.update(&rest(None)) > frozen.update(&rest(None)));

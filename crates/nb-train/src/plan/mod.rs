@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_data::BatchSize;
-use nb_model::{BertConfig, Keep, Precision};
+use nb_model::{ActivationCheckpoint, BertConfig, Precision};
 use tch::Device;
 
 use crate::config::{
     self, CheckpointsConfig, DeviceChoice, EvalEvery, NotFiniteChoice, OutputsChoice, Override, PrecisionChoice,
     RunConfig, TaskChoice, TrainConfig,
 };
-use crate::kept::KeepOutputs;
 use crate::method::{Method, TeacherRole, Temperature, TermKind};
-pub(crate) use data::cache_folder;
+use crate::model::teacher_cache::KeepOutputs;
+pub use data::cache_folder;
 pub use data::{ClickLog, DataPlan, Dev, QueryLog, RecommendPlan, RetrievePlan, TaskPlan, TopicPlan, click_log};
 pub use models::{ModelSource, StudentStart};
 
@@ -98,7 +98,7 @@ pub struct TrainPlan {
     /// What happens when a loss or a gradient is not finite.
     pub not_finite: NotFiniteChoice,
     /// What is kept of each layer for the backward pass.
-    pub keep: Keep,
+    pub keep: ActivationCheckpoint,
 }
 
 impl Plan {
@@ -299,6 +299,6 @@ fn train(config: &TrainConfig) -> Result<TrainPlan> {
         patience: c.patience,
         log_every: c.log_every,
         not_finite: c.not_finite,
-        keep: if c.recompute { Keep::Inputs } else { Keep::Everything },
+        keep: if c.recompute { ActivationCheckpoint::LayerInputs } else { ActivationCheckpoint::Off },
     })
 }

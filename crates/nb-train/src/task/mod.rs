@@ -4,34 +4,35 @@
 //! A task knows nothing of teachers, students or methods beyond the sharing of its top layers.
 
 mod dot;
+pub mod evaluation;
 mod recommend;
 mod retrieve;
-pub(crate) mod texts;
+pub mod texts;
 mod topic;
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use nb_checkpoint::Description;
 use nb_data::{TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{Arena, AttentivePooling, Bert, POOLING_QUERY, Packed};
 use nb_share::Shared;
 use tch::{Device, Tensor};
 
-use crate::card::Description;
-use crate::evaluation::Evaluation;
 use crate::method::Share;
-use crate::models::Model;
-use crate::terms::Counts;
+use crate::model::Model;
+use crate::step::terms::Counts;
+use crate::task::evaluation::Evaluation;
 
 pub use recommend::{
-    Impressions, NewsVectors, RankBatch, Readers, Recommend, RecommendTop, Scores, clicked_first, evaluate_clicks,
+    Impressions, NewsVectors, RankBatch, Readers, Recommend, RecommendHead, Scores, clicked_first, evaluate_clicks,
     score_clicks,
 };
 pub use retrieve::{
-    Asked, DEPTH, Documents, Hit, Judging, Queries, Retrieve, RetrieveBatch, RetrieveTop, TopHits, evaluate_hits,
+    Asked, DEPTH, Documents, Hit, Judging, Queries, Retrieve, RetrieveBatch, RetrieveHead, TopHits, evaluate_hits,
 };
-pub use topic::{Split, Topic, TopicTop, evaluate_classes};
+pub use topic::{Split, Topic, TopicHead, evaluate_classes};
 
 /// What a model makes of a micro-batch.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub struct Outputs {
 
 /// The top layers of teacher and student, and the parameters among them, each once.
 #[derive(Debug)]
-pub struct Tops<T> {
+pub struct HeadPair<T> {
     /// The teacher's.
     pub teacher: T,
     /// The student's; shared parts are the same parameters.
@@ -60,7 +61,7 @@ pub trait Layers {
 /// What the step needs of a task: from a micro-batch of plain data to logits and the labels they are compared with.
 pub trait Objective {
     /// The layers that stand on an encoder.
-    type Top: Layers;
+    type Head: Layers;
     /// A micro-batch as plain data.
     type Batch;
 
@@ -77,10 +78,10 @@ pub trait Objective {
     fn labels(&self, batch: &Self::Batch) -> Tensor;
 
     /// From last hidden states [n, H] to pooled vectors [sequences, H].
-    fn pooled(&self, top: &Self::Top, states: &Tensor, packed: &Packed) -> Tensor;
+    fn pooled(&self, head: &Self::Head, states: &Tensor, packed: &Packed) -> Tensor;
 
     /// From pooled vectors [sequences, H] to logits [rows, classes or candidates].
-    fn logits(&self, top: &Self::Top, pooled: &Tensor, batch: &Self::Batch) -> Tensor;
+    fn logits(&self, head: &Self::Head, pooled: &Tensor, batch: &Self::Batch) -> Tensor;
 }
 
 /// Hidden units of both encoders.
@@ -120,7 +121,7 @@ pub trait Task: Objective {
     fn primary_metric(&self) -> &'static str;
 
     /// Top layers for both encoders. Those that are not shared start out equal where the widths are.
-    fn tops(&self, widths: Widths, share: Share, seed: u64, device: Device) -> Tops<Self::Top>;
+    fn heads(&self, widths: Widths, share: Share, seed: u64, device: Device) -> HeadPair<Self::Head>;
 
     /// Passes a model folder that was trained for this very task.
     ///
@@ -151,13 +152,13 @@ pub trait Task: Objective {
     ///
     /// # Errors
     /// If there is no such split, if an output is not a number, or if a process is lost.
-    fn evaluate(&self, model: &Model<Self::Top>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation>;
+    fn evaluate(&self, model: &Model<Self::Head>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation>;
 
     /// Whether there are rows that nothing is chosen by.
     fn has_test(&self) -> bool;
 
     /// Inference as a user has it: texts in, results on the host.
-    fn infer(&self, bert: &Bert, top: &Self::Top, batch: &TokenBatch);
+    fn infer(&self, bert: &Bert, head: &Self::Head, batch: &TokenBatch);
 
     /// Development texts to time a model with.
     fn probe(&self) -> Vec<TokenBatch>;
@@ -166,7 +167,7 @@ pub trait Task: Objective {
     ///
     /// # Errors
     /// If a file cannot be written.
-    fn save(&self, top: &Self::Top, folder: &Path) -> Result<()>;
+    fn save(&self, head: &Self::Head, folder: &Path) -> Result<()>;
 }
 
 /// Attentive pooling for both models.
@@ -178,7 +179,7 @@ fn pooling(widths: Widths, share: Share, seed: u64, device: Device) -> Shared<At
             pooling
         }
     };
-    Shared::of(share.pooling, make(widths.teacher), make(widths.student))
+    Shared::from_each(share.pooling, make(widths.teacher), make(widths.student))
 }
 
 /// Passes a model folder of task `name`.

@@ -23,7 +23,7 @@ pub(crate) const BATCH_TOKENS: usize = 4096;
 /// # Errors
 /// If it cannot be read, or knows more tokens than the teacher.
 pub(super) fn open_tokenizer(plan: &Plan) -> Result<Tokenizer> {
-    crate::tokenizer::load(plan.teacher.tokenizer(), &plan.teacher_config)
+    crate::model::tokenizer::load(plan.teacher.tokenizer(), &plan.teacher_config)
 }
 
 /// Opens (or builds) the token store of a source, and says what it holds.
@@ -66,7 +66,7 @@ fn warn_not_cached(why: &str) {
 }
 
 /// Says that a TSV's quotes are text.
-pub(crate) fn warn_unquoted(name: &dyn Display, line: u64) {
+pub fn warn_unquoted(name: &dyn Display, line: u64) {
     tracing::warn!(
         "{name}: the quotes on line {line} do not pair up, so the file is read as written without quoting; \
          set `quoting` to `csv` or `none` to choose"
@@ -92,7 +92,7 @@ pub(super) fn ids(source: &Source, store: &TokenStore) -> IdIndex {
 }
 
 /// Says how many texts of a source do not count because others have their ids.
-pub(crate) fn warn_repeated(source: &Source, ids: &IdIndex) {
+pub fn warn_repeated(source: &Source, ids: &IdIndex) {
     if ids.repeated() > 0 {
         let (path, count) = (source.path.display(), ids.repeated());
         let which = match source.format.repeated() {
@@ -143,7 +143,7 @@ impl<'a> Distinct<'a> {
 }
 
 /// A hash of all that a model sees of a text.
-pub(crate) fn text_hash(text: &TokenBatch) -> blake3::Hash {
+pub fn text_hash(text: &TokenBatch) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     for number in text.ids.iter().chain(&text.segments) {
         hasher.update(&number.to_le_bytes());
@@ -223,7 +223,7 @@ pub(super) fn probe(store: &TokenStore, rows: Vec<u32>) -> Vec<TokenBatch> {
 pub(crate) fn encode(bert: &Bert, pooling: &AttentivePooling, packed: &Packed) -> Tensor {
     tch::no_grad(|| {
         pooling
-            .forward(bert.encode(packed, Pass::Inference, Capture::Last).last(), packed.runs())
+            .forward(bert.encode(packed, Pass::Inference, Capture::Last).last(), packed.segments())
             .to_device(Device::Cpu)
     })
 }
@@ -251,7 +251,7 @@ pub(super) fn numbers(
         for (&place, numbers) in places.iter().zip(of(&batch)?.chunks_exact(width)) {
             out[place as usize * width..][..width].copy_from_slice(numbers);
         }
-        processes.achieve();
+        processes.heartbeat();
     }
     if processes.size() > 1 {
         let mut all = Tensor::from_slice(&out); // 0 where another process has the number

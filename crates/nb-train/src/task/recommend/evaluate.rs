@@ -6,7 +6,7 @@ use nb_eval::{Impression, ImpressionMetrics, each_impression, ranks};
 use rayon::prelude::*;
 
 use super::Scores;
-use crate::evaluation::{Evaluation, Metric, Outcomes, Part};
+use crate::task::evaluation::{Evaluation, Metric, Outcomes, Part};
 
 /// The impressions that were scored.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +78,7 @@ pub fn evaluate_clicks(impressions: &Impressions<'_>, scores: &Scores) -> Result
         metrics: metrics(&all.iter().map(|(_, m)| *m).collect::<Vec<_>>())?,
         parts,
         counted: (tied > 0).then(|| (TIED.into(), tied)).into_iter().collect(),
-        left_out: vec![("impressions of one class".into(), (each.len() - all.len()) as u64)],
+        skipped: vec![("impressions of one class".into(), (each.len() - all.len()) as u64)],
     })
 }
 

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::Description;
 use nb_data::batch::order;
 use nb_data::behaviors::{Behaviors, ClickedBefore, Draw, ReaderBatch, Sample, cut_distinct};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
@@ -21,12 +22,12 @@ use nb_share::Shared;
 use tch::{Device, Tensor};
 
 use super::texts::{Unlabelled, encode, pack, probe, rows_of, vectors};
-use super::{Layers, Objective, SplitName, Task, Tops, Widths, accept, pooling};
-use crate::card::{Card, Description, save_head};
-use crate::evaluation::Evaluation;
+use super::{HeadPair, Layers, Objective, SplitName, Task, Widths, accept, pooling};
 use crate::method::Share;
-use crate::models::Model;
-use crate::terms::Counts;
+use crate::model::Model;
+use crate::model::saved_folder::{Card, save_head};
+use crate::step::terms::Counts;
+use crate::task::evaluation::Evaluation;
 
 pub use evaluate::{Impressions, evaluate_clicks};
 pub use score::{NewsVectors, Scores, score_clicks};
@@ -72,7 +73,7 @@ pub struct Recommend {
 
 /// Pooling and reader model of one model; either may be the other model's too.
 #[derive(Debug)]
-pub struct RecommendTop {
+pub struct RecommendHead {
     /// Attentive pooling over tokens.
     pub pooling: Rc<AttentivePooling>,
     /// The reader model.
@@ -96,13 +97,13 @@ impl RankBatch {
     }
 }
 
-impl Layers for RecommendTop {
+impl Layers for RecommendHead {
     fn arenas(&self) -> Vec<&Arena> {
         std::iter::once(self.pooling.arena()).chain(self.reader.arenas()).collect()
     }
 }
 
-impl RecommendTop {
+impl RecommendHead {
     /// From the vectors [U, H] of the distinct news to scores [readers, candidates].
     pub fn scores(&self, pooled: &Tensor, readers: &ReaderBatch) -> Tensor {
         let device = pooled.device();
@@ -148,7 +149,7 @@ impl Recommend {
 }
 
 impl Objective for Recommend {
-    type Top = RecommendTop;
+    type Head = RecommendHead;
     type Batch = RankBatch;
 
     fn counts(&self, batch: &RankBatch) -> Counts {
@@ -168,12 +169,12 @@ impl Objective for Recommend {
         clicked_first(&batch.readers, self.device)
     }
 
-    fn pooled(&self, top: &RecommendTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+    fn pooled(&self, head: &RecommendHead, states: &Tensor, packed: &Packed) -> Tensor {
+        head.pooling.forward(states, packed.segments())
     }
 
-    fn logits(&self, top: &RecommendTop, pooled: &Tensor, batch: &RankBatch) -> Tensor {
-        top.scores(pooled, &batch.readers)
+    fn logits(&self, head: &RecommendHead, pooled: &Tensor, batch: &RankBatch) -> Tensor {
+        head.scores(pooled, &batch.readers)
     }
 }
 
@@ -191,7 +192,7 @@ impl Task for Recommend {
         "auc"
     }
 
-    fn tops(&self, widths: Widths, share: Share, seed: u64, device: Device) -> Tops<RecommendTop> {
+    fn heads(&self, widths: Widths, share: Share, seed: u64, device: Device) -> HeadPair<RecommendHead> {
         let pooling = pooling(widths, share, seed, device);
         let make = |hidden| {
             move || {
@@ -200,10 +201,10 @@ impl Task for Recommend {
                 reader
             }
         };
-        let reader = Shared::of(share.dense, make(widths.teacher), make(widths.student));
-        Tops {
-            teacher: RecommendTop { pooling: pooling.teacher, reader: reader.teacher },
-            student: RecommendTop { pooling: pooling.student, reader: reader.student },
+        let reader = Shared::from_each(share.dense, make(widths.teacher), make(widths.student));
+        HeadPair {
+            teacher: RecommendHead { pooling: pooling.teacher, reader: reader.teacher },
+            student: RecommendHead { pooling: pooling.student, reader: reader.student },
         }
     }
 
@@ -277,24 +278,24 @@ impl Task for Recommend {
         self.test.is_some()
     }
 
-    fn evaluate(&self, model: &Model<RecommendTop>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
+    fn evaluate(&self, model: &Model<RecommendHead>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
         let Measured { readers, seen } = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("there is no data.test")?,
         };
         let rows: Vec<u32> = (0..readers.news.len() as u32).collect();
-        let Model { bert, top } = model;
-        let values = vectors((bert, &top.pooling), (&readers.news, &rows), self.device, processes)?;
+        let Model { bert, head } = model;
+        let values = vectors((bert, &head.pooling), (&readers.news, &rows), self.device, processes)?;
         let news = NewsVectors::new(values, bert.config().hidden_size as usize);
-        let scores = score_clicks(&news, &top.reader, &readers.behaviors, &readers.impressions)?;
+        let scores = score_clicks(&news, &head.reader, &readers.behaviors, &readers.impressions)?;
         evaluate_clicks(
             &Impressions { behaviors: &readers.behaviors, which: &readers.impressions, seen: Some(seen) },
             &scores,
         )
     }
 
-    fn infer(&self, bert: &Bert, top: &RecommendTop, batch: &TokenBatch) {
-        let _ = std::hint::black_box(encode(bert, &top.pooling, &pack(batch, self.device)));
+    fn infer(&self, bert: &Bert, head: &RecommendHead, batch: &TokenBatch) {
+        let _ = std::hint::black_box(encode(bert, &head.pooling, &pack(batch, self.device)));
     }
 
     fn probe(&self) -> Vec<TokenBatch> {
@@ -302,8 +303,8 @@ impl Task for Recommend {
         probe(news, (0..news.len() as u32).collect())
     }
 
-    fn save(&self, top: &RecommendTop, folder: &Path) -> Result<()> {
-        save_head(folder, &top.arenas())?;
+    fn save(&self, head: &RecommendHead, folder: &Path) -> Result<()> {
+        save_head(folder, &head.arenas())?;
         self.card.write(folder, &[], &self.tokenizer)
     }
 }

@@ -8,7 +8,7 @@ use nb_data::{IdIndex, TokenStore, Tokenizer};
 
 use super::super::texts::{self, Unlabelled, open_store, open_tokenizer};
 use super::{Measured, Readers, Recommend};
-use crate::card::Card;
+use crate::model::saved_folder::Card;
 use crate::plan::{ClickLog, Dev, Plan, RecommendPlan};
 
 impl Recommend {

@@ -6,7 +6,7 @@ use nb_eval::{Gain, QueryMetrics, Retrieved, query_metrics};
 use rayon::prelude::*;
 
 use super::Hit;
-use crate::evaluation::{Evaluation, Metric, Outcomes};
+use crate::task::evaluation::{Evaluation, Metric, Outcomes};
 
 /// Documents that a search must find for the metrics.
 pub const DEPTH: usize = 100;
@@ -62,11 +62,11 @@ pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>], judging: Judging) -
     let missing = ("relevant documents that the corpus lacks".into(), missing);
     let none_relevant = ("queries without a relevant document in the corpus".into(), none_relevant);
     let told = [missing, none_relevant].into_iter().filter(|(_, n)| *n > 0).collect();
-    let (counted, left_out) = match judging {
+    let (counted, skipped) = match judging {
         Judging::All => (told, Vec::new()),
         Judging::Known => (Vec::new(), told),
     };
-    Ok(Evaluation { rows: known.len(), unit, metrics, outcomes, counted, left_out, ..Evaluation::default() })
+    Ok(Evaluation { rows: known.len(), unit, metrics, outcomes, counted, skipped, ..Evaluation::default() })
 }
 
 /// Relevant documents that the corpus lacks, and queries without a relevant document in it.

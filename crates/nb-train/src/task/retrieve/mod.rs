@@ -12,6 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use nb_checkpoint::Description;
 use nb_data::batch::{cut, order};
 use nb_data::beir::{Pair, Qrels, QueryBatch};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
@@ -20,12 +21,12 @@ use nb_model::{Arena, AttentivePooling, Bert, Packed};
 use tch::{Device, Tensor};
 
 use super::texts::{Distinct, Unlabelled, encode, pack, probe, rows_of, vectors};
-use super::{Layers, Objective, SplitName, Task, Tops, Widths, accept, pooling};
-use crate::card::{Card, Description, save_head};
-use crate::evaluation::Evaluation;
+use super::{HeadPair, Layers, Objective, SplitName, Task, Widths, accept, pooling};
 use crate::method::Share;
-use crate::models::Model;
-use crate::terms::Counts;
+use crate::model::Model;
+use crate::model::saved_folder::{Card, save_head};
+use crate::step::terms::Counts;
+use crate::task::evaluation::Evaluation;
 
 pub use documents::Documents;
 pub use evaluate::{DEPTH, Judging, evaluate_hits};
@@ -71,7 +72,7 @@ pub struct Retrieve {
 
 /// The pooling of one model; it may be the other model's too.
 #[derive(Debug)]
-pub struct RetrieveTop {
+pub struct RetrieveHead {
     /// Attentive pooling over tokens.
     pub pooling: Rc<AttentivePooling>,
 }
@@ -93,13 +94,13 @@ impl RetrieveBatch {
     }
 }
 
-impl Layers for RetrieveTop {
+impl Layers for RetrieveHead {
     fn arenas(&self) -> Vec<&Arena> {
         vec![self.pooling.arena()]
     }
 }
 
-impl RetrieveTop {
+impl RetrieveHead {
     /// From the vectors [news + queries, H] of news and queries to scores [queries, news].
     pub fn scores(&self, pooled: &Tensor, batch: &QueryBatch) -> Tensor {
         let (news, rows) = (batch.documents.len() as i64, batch.targets.len() as i64);
@@ -126,7 +127,7 @@ impl Retrieve {
 }
 
 impl Objective for Retrieve {
-    type Top = RetrieveTop;
+    type Head = RetrieveHead;
     type Batch = RetrieveBatch;
 
     fn counts(&self, batch: &RetrieveBatch) -> Counts {
@@ -147,12 +148,12 @@ impl Objective for Retrieve {
         nb_torch::send(&Tensor::from_slice(&batch.queries.targets), self.device)
     }
 
-    fn pooled(&self, top: &RetrieveTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+    fn pooled(&self, head: &RetrieveHead, states: &Tensor, packed: &Packed) -> Tensor {
+        head.pooling.forward(states, packed.segments())
     }
 
-    fn logits(&self, top: &RetrieveTop, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {
-        top.scores(pooled, &batch.queries)
+    fn logits(&self, head: &RetrieveHead, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {
+        head.scores(pooled, &batch.queries)
     }
 }
 
@@ -165,9 +166,12 @@ impl Task for Retrieve {
         "ndcg@10"
     }
 
-    fn tops(&self, widths: Widths, share: Share, seed: u64, device: Device) -> Tops<RetrieveTop> {
+    fn heads(&self, widths: Widths, share: Share, seed: u64, device: Device) -> HeadPair<RetrieveHead> {
         let pooling = pooling(widths, share, seed, device);
-        Tops { teacher: RetrieveTop { pooling: pooling.teacher }, student: RetrieveTop { pooling: pooling.student } }
+        HeadPair {
+            teacher: RetrieveHead { pooling: pooling.teacher },
+            student: RetrieveHead { pooling: pooling.student },
+        }
     }
 
     fn accept(&self, description: &Description) -> Result<()> {
@@ -229,13 +233,13 @@ impl Task for Retrieve {
         self.test.is_some()
     }
 
-    fn evaluate(&self, model: &Model<RetrieveTop>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
+    fn evaluate(&self, model: &Model<RetrieveHead>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
         let dev = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("there is no data.test")?,
         };
-        let Model { bert, top } = model;
-        let vectors = |store, rows: &[u32]| vectors((bert, &top.pooling), (store, rows), self.device, processes);
+        let Model { bert, head } = model;
+        let vectors = |store, rows: &[u32]| vectors((bert, &head.pooling), (store, rows), self.device, processes);
         let hidden = bert.config().hidden_size as usize;
         let judged: Vec<_> = dev.judged.iter().map(|&i| &dev.qrels.queries[i as usize]).collect();
         let rows: Vec<u32> = judged.iter().map(|judged| judged.query).collect();
@@ -250,16 +254,16 @@ impl Task for Retrieve {
         evaluate_hits(&judged, &hits.finish(), Judging::All)
     }
 
-    fn infer(&self, bert: &Bert, top: &RetrieveTop, batch: &TokenBatch) {
-        let _ = std::hint::black_box(encode(bert, &top.pooling, &pack(batch, self.device)));
+    fn infer(&self, bert: &Bert, head: &RetrieveHead, batch: &TokenBatch) {
+        let _ = std::hint::black_box(encode(bert, &head.pooling, &pack(batch, self.device)));
     }
 
     fn probe(&self) -> Vec<TokenBatch> {
         probe(&self.dev.corpus, (0..self.dev.corpus.len() as u32).collect())
     }
 
-    fn save(&self, top: &RetrieveTop, folder: &Path) -> Result<()> {
-        save_head(folder, &top.arenas())?;
+    fn save(&self, head: &RetrieveHead, folder: &Path) -> Result<()> {
+        save_head(folder, &head.arenas())?;
         self.card.write(folder, &[], &self.tokenizer)
     }
 }

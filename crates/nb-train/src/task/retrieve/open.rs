@@ -8,7 +8,7 @@ use nb_data::beir::Qrels;
 
 use super::super::texts::{self, Unlabelled, open_store, open_tokenizer, warn_repeated};
 use super::{Documents, Queries, Retrieve};
-use crate::card::Card;
+use crate::model::saved_folder::Card;
 use crate::plan::{Dev, Plan, QueryLog, RetrievePlan};
 
 impl Retrieve {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::Description;
 use nb_data::batch::{cut, order};
 use nb_data::{BatchSize, Labels, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
@@ -17,15 +18,15 @@ use nb_loss::IGNORE;
 use nb_model::{Arena, AttentivePooling, Bert, Capture, Dense, POOLING_QUERY, Packed, Pass};
 use nb_share::Shared;
 use tch::{Device, Kind, Tensor};
+use warnings::warnings;
 
 use super::texts::{NOT_NUMBERS, numbers, pack, probe};
-use super::{Layers, Objective, SplitName, Task, Tops, Widths, accept, pooling};
-use crate::card::{Card, Description, save_head};
-use crate::evaluation::{Classes, Evaluation, Metric, Outcomes};
+use super::{HeadPair, Layers, Objective, SplitName, Task, Widths, accept, pooling};
 use crate::method::Share;
-use crate::models::Model;
-use crate::terms::Counts;
-use warnings::warnings;
+use crate::model::Model;
+use crate::model::saved_folder::{Card, save_head};
+use crate::step::terms::Counts;
+use crate::task::evaluation::{Classes, Evaluation, Metric, Outcomes};
 
 /// Rows of a token store, with the number of each row's label.
 #[derive(Debug)]
@@ -56,23 +57,23 @@ pub struct Topic {
 
 /// Pooling and dense layer of one model; either may be the other model's too.
 #[derive(Debug)]
-pub struct TopicTop {
+pub struct TopicHead {
     /// Attentive pooling.
     pub pooling: Rc<AttentivePooling>,
     /// The dense layer.
     pub dense: Rc<Dense>,
 }
 
-impl Layers for TopicTop {
+impl Layers for TopicHead {
     fn arenas(&self) -> Vec<&Arena> {
         vec![self.pooling.arena(), self.dense.arena()]
     }
 }
 
-impl TopicTop {
+impl TopicHead {
     /// From last hidden states [n, H] to logits [B, C].
     pub fn forward(&self, states: &Tensor, packed: &Packed) -> Tensor {
-        self.dense.forward(&self.pooling.forward(states, packed.runs()))
+        self.dense.forward(&self.pooling.forward(states, packed.segments()))
     }
 
     /// Top layers for `hidden` units and `classes` labels, as zeros.
@@ -101,11 +102,11 @@ impl Topic {
     }
 
     /// The most probable class of each text, and its probability.
-    fn predict(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) -> Result<(Vec<i64>, Vec<f32>)> {
+    fn predict(&self, bert: &Bert, head: &TopicHead, batch: &TokenBatch) -> Result<(Vec<i64>, Vec<f32>)> {
         let packed = pack(batch, self.device);
         let logits = tch::no_grad(|| {
             let states = bert.encode(&packed, Pass::Inference, Capture::Last);
-            top.forward(states.last(), &packed).to_device(Device::Cpu)
+            head.forward(states.last(), &packed).to_device(Device::Cpu)
         });
         if logits.isfinite().all().int64_value(&[]) == 0 {
             bail!("{NOT_NUMBERS}");
@@ -124,7 +125,7 @@ pub struct TopicBatch {
 }
 
 impl Objective for Topic {
-    type Top = TopicTop;
+    type Head = TopicHead;
     type Batch = TopicBatch;
 
     fn counts(&self, batch: &TopicBatch) -> Counts {
@@ -144,12 +145,12 @@ impl Objective for Topic {
         nb_torch::send(&Tensor::from_slice(&batch.labels), self.device)
     }
 
-    fn pooled(&self, top: &TopicTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.runs())
+    fn pooled(&self, head: &TopicHead, states: &Tensor, packed: &Packed) -> Tensor {
+        head.pooling.forward(states, packed.segments())
     }
 
-    fn logits(&self, top: &TopicTop, pooled: &Tensor, _: &TopicBatch) -> Tensor {
-        top.dense.forward(pooled)
+    fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &TopicBatch) -> Tensor {
+        head.dense.forward(pooled)
     }
 }
 
@@ -162,7 +163,7 @@ impl Task for Topic {
         "accuracy"
     }
 
-    fn tops(&self, widths: Widths, share: Share, seed: u64, device: Device) -> Tops<TopicTop> {
+    fn heads(&self, widths: Widths, share: Share, seed: u64, device: Device) -> HeadPair<TopicHead> {
         let classes = self.labels.len() as i64;
         let pooling = pooling(widths, share, seed, device);
         let make = |hidden| {
@@ -172,10 +173,10 @@ impl Task for Topic {
                 dense
             }
         };
-        let dense = Shared::of(share.dense, make(widths.teacher), make(widths.student));
-        Tops {
-            teacher: TopicTop { pooling: pooling.teacher, dense: dense.teacher },
-            student: TopicTop { pooling: pooling.student, dense: dense.student },
+        let dense = Shared::from_each(share.dense, make(widths.teacher), make(widths.student));
+        HeadPair {
+            teacher: TopicHead { pooling: pooling.teacher, dense: dense.teacher },
+            student: TopicHead { pooling: pooling.student, dense: dense.student },
         }
     }
 
@@ -247,13 +248,13 @@ impl Task for Topic {
         self.test.is_some()
     }
 
-    fn evaluate(&self, model: &Model<TopicTop>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
+    fn evaluate(&self, model: &Model<TopicHead>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
         let own = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("there is no data.test")?,
         };
         let predicted = numbers((&own.store, &own.rows), 2, processes, |batch| {
-            let (classes, probabilities) = self.predict(&model.bert, &model.top, batch)?;
+            let (classes, probabilities) = self.predict(&model.bert, &model.head, batch)?;
             Ok(classes.into_iter().zip(probabilities).flat_map(|(class, p)| [class as f32, p]).collect())
         })?;
         let known = |(&row, predicted): (&u32, &[f32])| {
@@ -272,16 +273,16 @@ impl Task for Topic {
         Ok(evaluation)
     }
 
-    fn infer(&self, bert: &Bert, top: &TopicTop, batch: &TokenBatch) {
-        let _ = std::hint::black_box(self.predict(bert, top, batch)); // it is the time that counts
+    fn infer(&self, bert: &Bert, head: &TopicHead, batch: &TokenBatch) {
+        let _ = std::hint::black_box(self.predict(bert, head, batch)); // it is the time that counts
     }
 
     fn probe(&self) -> Vec<TokenBatch> {
         probe(&self.dev.store, self.dev.rows.clone())
     }
 
-    fn save(&self, top: &TopicTop, folder: &Path) -> Result<()> {
-        save_head(folder, &top.arenas())?;
+    fn save(&self, head: &TopicHead, folder: &Path) -> Result<()> {
+        save_head(folder, &head.arenas())?;
         self.card.write(folder, self.labels.names(), &self.tokenizer)
     }
 }

@@ -8,8 +8,8 @@ use nb_data::{Labels, TokenStore};
 
 use super::super::texts::{self, open_store, open_tokenizer};
 use super::{Split, Topic};
-use crate::card::Card;
 use crate::config::UnknownLabels;
+use crate::model::saved_folder::Card;
 use crate::plan::{Dev, Plan, TopicPlan};
 
 impl Topic {

@@ -1,0 +1,160 @@
+//! What a model folder holds beside the encoder: top layers, tokenizer, and what the model says of itself.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nb_checkpoint::{ArticleField, CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, WEIGHTS_FILE};
+use nb_data::Tokenizer;
+use nb_model::{Arena, fill, named_values, read_tensors, write_tensors};
+use serde_json::{Map, Value};
+
+use crate::plan::Plan;
+use crate::run_folder::atomic_file::write_file;
+
+/// Writes the top layers' parameters.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
+    let tensors: Vec<_> = arenas.iter().flat_map(|arena| named_values(arena)).collect();
+    Ok(write_tensors(&folder.join(HEAD_FILE), &tensors)?)
+}
+
+/// Reads the top layers' parameters, strictly: every one of `arenas`, and none that they do not know.
+///
+/// # Errors
+/// If the file cannot be read or does not fit.
+pub fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
+    let path = folder.join(HEAD_FILE);
+    let mut tensors = read_tensors(&path)?;
+    let Some((last, first)) = arenas.split_last() else { return Ok(()) };
+    for arena in first {
+        let slots = arena.layout().slots().iter();
+        let own = slots.filter_map(|slot| tensors.remove_entry(&slot.name)).collect();
+        fill(arena, own, &path)?;
+    }
+    // The last one takes what is left, so that what nobody knows is an error.
+    Ok(fill(last, tensors, &path)?)
+}
+
+/// What a model folder says of itself beside its labels and its tokenizer.
+#[derive(Debug, Clone)]
+pub struct Card {
+    /// The task.
+    pub task: &'static str,
+    /// Longest sequence in tokens.
+    pub max_tokens: usize,
+    /// Texts per row: 1 or 2.
+    pub texts: usize,
+    /// The parts of the news that were read, for MIND and BEIR.
+    pub fields: Vec<ArticleField>,
+    /// Most recent clicks of a reader that were read, for recommendation.
+    pub history: Option<usize>,
+    /// Heads of the reader model's self-attention, if it has one.
+    pub self_attention: Option<i64>,
+    /// The run that made the model.
+    pub run: String,
+}
+
+/// Adds the labels to a `config.json`, as `id2label` and `label2id`, so that other tools name the classes as we do.
+fn name_labels(config: &Path, labels: &[String]) -> Result<()> {
+    let read = || -> Result<Map<String, Value>> { Ok(serde_json::from_slice(&std::fs::read(config)?)?) };
+    let mut json = read().with_context(|| format!("cannot read {}", config.display()))?;
+    let numbered = || labels.iter().enumerate();
+    let by_id: Map<String, Value> = numbered().map(|(id, label)| (id.to_string(), label.as_str().into())).collect();
+    let by_label: Map<String, Value> = numbered().map(|(id, label)| (label.clone(), id.into())).collect();
+    json.insert("id2label".into(), by_id.into());
+    json.insert("label2id".into(), by_label.into());
+    write_file(config, format!("{:#}\n", Value::Object(json)).as_bytes())
+}
+
+impl Card {
+    /// What a run's models say, for a task that adds nothing of its own.
+    pub fn new(plan: &Plan, task: &'static str) -> Self {
+        Self {
+            task,
+            max_tokens: plan.data.max_tokens,
+            texts: plan.data.texts,
+            fields: plan.data.fields.clone(),
+            history: None,
+            self_attention: None,
+            run: plan.name.clone(),
+        }
+    }
+
+    /// Writes the tokenizer's files, `newsbert.json` and the model card `README.md` beside an encoder, and the labels into
+    /// the encoder's `config.json`.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write(&self, folder: &Path, labels: &[String], tokenizer: &Tokenizer) -> Result<()> {
+        for file in tokenizer.files(self.max_tokens) {
+            write_file(&folder.join(file.name), &file.bytes)?;
+        }
+        if !labels.is_empty() {
+            name_labels(&folder.join(CONFIG_FILE), labels)?;
+        }
+        let description = Description {
+            task: self.task.to_owned(),
+            labels: labels.to_vec(),
+            max_tokens: self.max_tokens,
+            texts: self.texts,
+            fields: self.fields.clone(),
+            history: self.history,
+            self_attention: self.self_attention,
+        };
+        write_file(&folder.join(DESCRIPTION_FILE), description.to_json().as_bytes())?;
+        write_file(&folder.join("README.md"), self.text().as_bytes())
+    }
+
+    /// The model card.
+    fn text(&self) -> String {
+        let texts = match self.texts {
+            2 => r#"["a title", "another title"], ["its abstract", "its abstract"]"#,
+            _ => r#"["a text", "another text"]"#,
+        };
+        let (about, code) = match (self.task, self.self_attention) {
+            ("recommend", None) => {
+                (include_str!("card_template/recommend_about.md"), include_str!("card_template/recommend.py"))
+            }
+            ("recommend", Some(_)) => {
+                (include_str!("card_template/recommend_about.md"), include_str!("card_template/recommend_attention.py"))
+            }
+            ("retrieve", _) => {
+                (include_str!("card_template/retrieve_about.md"), include_str!("card_template/retrieve.py"))
+            }
+            _ => (include_str!("card_template/topic_about.md"), include_str!("card_template/topic.py")),
+        };
+        include_str!("card_template/README.md")
+            .replace("{about}", about.trim_end())
+            .replace("{code}", code.trim_end())
+            .replace("{run}", &self.run)
+            .replace("{texts}", texts)
+            .replace("{max_tokens}", &self.max_tokens.to_string())
+            .replace("{heads}", &self.self_attention.unwrap_or(1).to_string())
+    }
+}
+
+/// A BLAKE3 of the weights in a model folder, those of its head included where it has one.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn weights_digest(folder: &Path) -> Result<String> {
+    let files: Vec<PathBuf> =
+        [WEIGHTS_FILE, HEAD_FILE].iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
+    files_digest(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())
+}
+
+/// The first 16 hexadecimal digits of a BLAKE3 over files, one after the other.
+///
+/// # Errors
+/// If one cannot be read.
+pub(crate) fn files_digest(paths: &[&Path]) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for path in paths {
+        let context = || format!("cannot read {}", path.display());
+        hasher.update_reader(File::open(path).with_context(context)?).with_context(context)?;
+    }
+    Ok(hasher.finalize().to_hex()[..16].to_owned())
+}

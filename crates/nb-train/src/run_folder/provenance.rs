@@ -1,0 +1,102 @@
+//! The provenance of a result: data, models, versions, machine.
+
+use std::path::Path;
+
+use anyhow::Result;
+use nb_data::read::Source;
+use nb_report::record::{Data, DataFile, Machine, ModelDigests, Named, Sources};
+use serde_json::Value;
+
+use crate::model::saved_folder::{files_digest, weights_digest};
+use crate::plan::{Dev, ModelSource, Plan, StudentStart, TaskPlan};
+
+/// Returns everything that a result depends on beside its configuration: data files, checkpoints, versions. Record it before the
+/// run, and compare it before reusing an earlier result.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn sources(plan: &Plan) -> Result<Sources> {
+    Ok(Sources { data: Some(data(plan)?), models: Some(model_digests(plan)?), versions: Some(versions()) })
+}
+
+/// The digest of each checkpoint that the run starts from.
+fn model_digests(plan: &Plan) -> Result<ModelDigests> {
+    let teacher = match &plan.teacher {
+        ModelSource::Folder(folder) => Some(weights_digest(folder)?),
+        _ => None,
+    };
+    let student = match &plan.student_start {
+        StudentStart::Checkpoint(folder) => Some(weights_digest(folder)?),
+        _ => None,
+    };
+    let trained: Vec<String> = plan.trained.iter().map(|folder| weights_digest(folder)).collect::<Result<_>>()?;
+    Ok(ModelDigests { checkpoint: teacher, student, trained: (!trained.is_empty()).then_some(trained) })
+}
+
+/// The paths of each split's files, and a digest of their content.
+///
+/// # Errors
+/// If one cannot be read.
+fn data(plan: &Plan) -> Result<Named<Data>> {
+    let mut out = Named::default();
+    for (name, paths) in files(&plan.data.task) {
+        let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        let blake3 = Some(files_digest(&paths)?);
+        out.insert(name, Data::One(DataFile { path: Some(names.join(", ")), blake3, rows: None }));
+    }
+    Ok(out)
+}
+
+/// The files of each split.
+fn files(task: &TaskPlan) -> Vec<(&'static str, Vec<&Path>)> {
+    match task {
+        TaskPlan::Topic(files) => {
+            splits((&files.train, &files.dev, &files.test), &files.unlabelled, |source| vec![source.path.as_path()])
+        }
+        TaskPlan::Recommend(files) => splits((&files.train, &files.dev, &files.test), &files.unlabelled, |log| {
+            vec![log.news.path.as_path(), &log.behaviors.path]
+        }),
+        TaskPlan::Retrieve(files) => splits((&files.train, &files.dev, &files.test), &files.unlabelled, |log| {
+            vec![log.corpus.path.as_path(), &log.queries.path, &log.qrels]
+        }),
+    }
+}
+
+fn splits<'a, T>(
+    (train, dev, test): (&'a T, &'a Dev<T>, &'a Option<T>),
+    unlabelled: &'a Option<Source>,
+    of: impl Fn(&'a T) -> Vec<&'a Path>,
+) -> Vec<(&'static str, Vec<&'a Path>)> {
+    let mut all = vec![("train", of(train))];
+    if let Dev::Given(dev) = dev {
+        all.push(("dev", of(dev)));
+    }
+    all.extend(test.iter().map(|test| ("test", of(test))));
+    all.extend(unlabelled.iter().map(|texts| ("unlabelled", vec![texts.path.as_path()])));
+    all
+}
+
+/// Versions of the programs that computed the result.
+fn versions() -> Named<Value> {
+    let versions = [("newsbert", env!("CARGO_PKG_VERSION")), ("libtorch", "2.11.0"), ("tch", "0.24.0")];
+    versions.into_iter().map(|(program, version)| (program, Value::from(version))).collect()
+}
+
+/// Returns the machine, and the part of it that the plan uses.
+pub(crate) fn machine(plan: &Plan) -> Machine {
+    Machine {
+        cpu: Some(cpu()),
+        cores: Some(std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)),
+        threads: Some(plan.threads as u64),
+        device: Some(format!("{:?}", plan.device)),
+        precision: Some(format!("{:?}", plan.precision).to_lowercase()),
+        others: Named::default(),
+    }
+}
+
+/// The processor's name, or its architecture where the system does not tell the name.
+fn cpu() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}

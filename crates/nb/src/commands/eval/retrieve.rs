@@ -1,0 +1,92 @@
+//! nDCG, MRR and recall of searches in a BEIR folder.
+
+use std::collections::HashMap;
+
+use anyhow::{Result, bail};
+use nb_data::IdIndex;
+use nb_data::beir::{Judged, Qrels, Split};
+use nb_data::read::{Article, Source};
+use nb_train::inference::{Pooling, SavedModel, WINDOW};
+use nb_train::plan::QueryLog;
+use nb_train::task::texts::warn_repeated;
+use nb_train::task::{Asked, DEPTH, Documents, Judging, TopHits, evaluate_hits};
+use serde_json::{Map, Value};
+
+use super::Eval;
+use crate::commands::catalogue::{SEARCH_BLOCK, corpus_vectors, ids};
+use crate::commands::input::Windows;
+
+impl Eval {
+    pub(super) fn retrieve(&self, model: &SavedModel) -> Result<Map<String, Value>> {
+        let folder = self.input.path(&model.head()?.description.task)?;
+        let split = self.split.map_or(Split::Test, Split::from);
+        let log = QueryLog::open("--input", folder, split, &model.read_fields(), self.input.allowed())?;
+        let (asked, known) = (ids(&log.queries)?, ids(&log.corpus)?);
+        let queries = IdIndex::with(log.queries.format.repeated(), asked.iter().map(Option::as_deref));
+        warn_repeated(&log.queries, &queries);
+        let known: Vec<Option<&str>> = known.iter().map(Option::as_deref).collect();
+        let documents = Documents::new(log.corpus.format.repeated(), &known);
+        warn_repeated(&log.corpus, documents.index());
+        let qrels = Qrels::read(&log.qrels, &queries, documents.index(), log.allowed_unusable)?;
+        let judging = if self.judged_only { Judging::Known } else { Judging::All };
+        tell(&log, &qrels, judging);
+        let judged: Vec<_> = qrels.queries.iter().collect();
+        let own = |judged: &&Judged| documents.index().row(asked[judged.query as usize].as_ref()?.as_bytes());
+        let own = match judging {
+            Judging::All => judged.iter().map(own).collect(),
+            Judging::Known => Vec::new(),
+        };
+        let asked = Asked { vectors: vectors(model, &log.queries, &judged)?, hidden: model.hidden(), own };
+        let mut hits = TopHits::new(asked, documents.into(), DEPTH);
+        let mut kept = corpus_vectors(model, &self.model, &log.corpus)?;
+        if kept.rows() != known.len() {
+            bail!("{} changed while it was read", log.corpus.path.display());
+        }
+        kept.each_block(SEARCH_BLOCK, |rows, news| hits.add(rows, news))?;
+        Ok(evaluate_hits(&judged, &hits.finish(), judging)?.to_json())
+    }
+}
+
+/// Says which judgements do not count, and which do though nothing can be found for them.
+fn tell(log: &QueryLog, qrels: &Qrels, judging: Judging) {
+    let path = log.qrels.display();
+    let skipped = match judging {
+        Judging::All => qrels.report.unused(),
+        Judging::Known => qrels.report.clone(),
+    };
+    if !skipped.is_empty() {
+        tracing::warn!("{path}: skipped {skipped}");
+    }
+    let missing: usize = qrels.queries.iter().map(|judged| judged.missing.len()).sum();
+    let none_relevant = qrels.report.none_relevant;
+    if judging == Judging::All && (missing > 0 || none_relevant > 0) {
+        tracing::warn!(
+            "{path}: as in BEIR, {missing} relevant documents that the corpus lacks count as not found, and \
+             {none_relevant} queries without a relevant document in the corpus count as 0; --judged-only skips both"
+        );
+    }
+}
+
+/// The vectors of the judged queries, in their order; those of other splits are not encoded.
+fn vectors(model: &SavedModel, queries: &Source, judged: &[&Judged]) -> Result<Vec<f32>> {
+    let mut articles = vec![None; judged.len()];
+    let places: HashMap<u32, usize> = judged.iter().map(|judged| judged.query).zip(0..).collect();
+    let mut row = 0;
+    Windows::open(queries, WINDOW)?.each(|window| {
+        for article in window {
+            if let Some(&place) = places.get(&row) {
+                articles[place] = Some(article.clone());
+            }
+            row += 1;
+        }
+        Ok(())
+    })?;
+    let Some(articles) = articles.into_iter().collect::<Option<Vec<Article>>>() else {
+        bail!("{} changed while it was read", queries.path.display());
+    };
+    let mut vectors = Vec::new();
+    for window in articles.chunks(WINDOW) {
+        vectors.extend(model.vectors(window, Pooling::Attention)?.into_iter().flatten());
+    }
+    Ok(vectors)
+}

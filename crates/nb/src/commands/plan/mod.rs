@@ -1,0 +1,91 @@
+//! `nb plan`: what a configuration would do, before anything is trained. No weights are loaded.
+
+mod data;
+mod method;
+mod models;
+mod page;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use nb_model::Precision;
+use nb_train::config::Override;
+use nb_train::plan::estimate::Rest;
+use nb_train::plan::{Plan, TaskPlan, read_plan};
+use nb_train::run::setup::{Epochs, schedule};
+use nb_train::task::{Recommend, Retrieve, Task, Topic};
+
+use self::page::{Page, count};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: nb plan --config my.yaml --set student.layers=1")]
+pub(crate) struct ShowPlan {
+    /// The run's configuration
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Override one key, e.g. train.lr=2e-4; repeats, the last wins; paths count from here
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<Override>,
+}
+
+impl ShowPlan {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        let plan = read_plan(&self.config, &self.sets)?;
+        let page = match &plan.data.task {
+            TaskPlan::Topic(files) => page(&plan, &Topic::open(&plan, files)?),
+            TaskPlan::Recommend(files) => page(&plan, &Recommend::open(&plan, files)?),
+            TaskPlan::Retrieve(files) => page(&plan, &Retrieve::open(&plan, files)?),
+        }?;
+        say!("{}", page.to_string().trim_end());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn page<K: Task>(plan: &Plan, task: &K) -> Result<Page> {
+    let mut page = Page::default();
+    let epochs = Epochs::of(plan, task);
+    let schedule = schedule(plan, &epochs);
+    run(&mut page, plan);
+    models::origins(&mut page, plan, steps)?;
+    models::map(&mut page, plan)?;
+    let head = models::parameters(&mut page, plan, task);
+    method::method(&mut page, plan, &schedule);
+    let largest = data::texts(&mut page, task);
+    let evaluations = data::steps(&mut page, plan, &epochs, &schedule);
+    let kept = data::kept(&mut page, plan, task);
+    data::memory(&mut page, plan, &Rest { head, largest, kept, has_test: task.has_test() });
+    let own = method::warnings(&plan.method, plan.student_layers, plan.train.patience, evaluations);
+    let warnings = [task.warnings(), own].concat();
+    if !warnings.is_empty() {
+        page.layers("Warnings");
+        warnings.iter().for_each(|warning| page.line("warning", warning));
+    }
+    Ok(page)
+}
+
+fn run(page: &mut Page, plan: &Plan) {
+    page.layers("Run");
+    page.line("run", format!("{} -> {}", plan.name, plan.output.display()));
+    page.line("seed", plan.seed);
+    let device = match plan.device {
+        tch::Device::Cuda(n) => format!("cuda:{n}"),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    let precision = match plan.precision {
+        Precision::F32 => "f32",
+        Precision::Bf16 => "bf16 products",
+    };
+    page.line("compute", format!("{device}, {precision}, {}", count(plan.threads as u64, "thread")));
+}
+
+/// The steps of another run than the one that is shown.
+fn steps(plan: &Plan) -> Result<u64> {
+    let of = match &plan.data.task {
+        TaskPlan::Topic(files) => Epochs::of(plan, &Topic::open(plan, files)?),
+        TaskPlan::Recommend(files) => Epochs::of(plan, &Recommend::open(plan, files)?),
+        TaskPlan::Retrieve(files) => Epochs::of(plan, &Retrieve::open(plan, files)?),
+    };
+    Ok(schedule(plan, &of).total())
+}

@@ -1,0 +1,155 @@
+//! `nb search`: the best news of a corpus for a query.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use nb_data::beir::Folder;
+use nb_data::read::{Article, Format, LabelRule, Source};
+use nb_train::inference::{Pooling, SavedModel, WINDOW};
+use nb_train::task::texts::warn_repeated;
+use nb_train::task::{Asked, Documents, Hit, TopHits};
+use serde_json::json;
+
+use super::catalogue::{SEARCH_BLOCK, corpus_vectors, ids};
+use super::input::{Windows, share};
+use crate::cli::Compute;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: nb search --model runs/quickstart-retrieve/student --corpus data/sample/beir --query \
+    \"storm at the coast\"\n\
+    Of rows with one id one is searched: the last of a BEIR corpus, the first of a news.tsv. News with the same score are \
+    listed by id, descending, as in evaluations. A query has no id here, so none is left out for having the same.\n\
+    The corpus' vectors are kept beside it, in <corpus>-<hash>.vectors.safetensors, and used again until it or \
+    the model changes; such files can be deleted at any time."
+)]
+pub(crate) struct Search {
+    /// A model folder of a run with task: retrieve
+    #[arg(long, value_name = "FOLDER")]
+    model: PathBuf,
+    /// A BEIR folder, its corpus.jsonl, or a news.tsv as MIND's
+    #[arg(long, value_name = "PATH")]
+    corpus: PathBuf,
+    /// What is sought; repeats
+    #[arg(long = "query", required = true, value_name = "TEXT")]
+    queries: Vec<String>,
+    /// How many news are shown for each query
+    #[arg(long, default_value = "10", value_name = "N")]
+    head: std::num::NonZeroUsize,
+    /// Lines for people or JSON lines for machines
+    #[arg(long, value_enum, default_value = "text")]
+    output_format: OutputFormat,
+    /// Largest share of unusable rows that is still no error
+    #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE", value_parser = share)]
+    allow_unusable: f64,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    Text,
+    Json,
+}
+
+impl Search {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        if self.queries.iter().any(|query| query.trim().is_empty()) {
+            bail!("--query is empty, expected what is sought");
+        }
+        let (device, precision) = self.compute.apply()?;
+        let model = SavedModel::load(&self.model, device, precision)?;
+        model.require_retrieval()?;
+        let corpus = self.source(&model)?;
+        let queries = self.queries.iter().map(|query| Article {
+            line: 1,
+            id: None,
+            label: None,
+            first: query.clone(),
+            second: None,
+        });
+        let queries = model.vectors(&queries.collect::<Vec<_>>(), Pooling::Attention)?;
+        // A query that is typed has no id, so no document can have the same.
+        let asked = Asked { vectors: queries.concat(), hidden: model.hidden(), own: Vec::new() };
+        let known = ids(&corpus)?;
+        let documents =
+            Documents::new(corpus.format.repeated(), &known.iter().map(Option::as_deref).collect::<Vec<_>>());
+        warn_repeated(&corpus, documents.index());
+        let mut hits = TopHits::new(asked, documents.into(), self.head.get());
+        let mut kept = corpus_vectors(&model, &self.model, &corpus)?;
+        if kept.rows() != known.len() {
+            bail!("{} changed while it was read", corpus.path.display());
+        }
+        kept.each_block(SEARCH_BLOCK, |rows, news| hits.add(rows, news))?;
+        self.show(&corpus, &hits.finish())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn source(&self, model: &SavedModel) -> Result<Source> {
+        let path = if self.corpus.is_dir() { Folder::new(&self.corpus).corpus() } else { self.corpus.clone() };
+        if !path.is_file() {
+            bail!("--corpus is {}, but there is no {}", self.corpus.display(), path.display());
+        }
+        let fields = model.read_fields();
+        let format = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("tsv") => Format::MindNews { fields },
+            _ => Format::BeirCorpus { fields },
+        };
+        Ok(Source { path, format, labels: LabelRule::Optional, allowed_unusable: self.allow_unusable })
+    }
+
+    fn show(&self, corpus: &Source, hits: &[Vec<Hit>]) -> Result<()> {
+        let found = articles(corpus, hits)?;
+        for (query, hits) in self.queries.iter().zip(hits) {
+            if self.output_format == OutputFormat::Text && self.queries.len() > 1 {
+                say!("{}", cut(query));
+            }
+            for (rank, hit) in (1..).zip(hits) {
+                let Some(article) = found.get(&hit.row) else {
+                    bail!("{} changed while it was read", corpus.path.display())
+                };
+                let id = article.id.as_deref().unwrap_or_default();
+                match self.output_format {
+                    OutputFormat::Text => say!("{rank:>3}  {:>9.3}  {id}  {}", hit.score, cut(&article.first)),
+                    OutputFormat::Json => {
+                        let line =
+                            json!({"query": query, "rank": rank, "score": hit.score, "id": id, "text": article.first});
+                        say!("{line}");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The news of the hits by row; the corpus is read once more, since only their vectors were kept.
+fn articles(corpus: &Source, hits: &[Vec<Hit>]) -> Result<HashMap<u32, Article>> {
+    let wanted: std::collections::HashSet<u32> = hits.iter().flatten().map(|hit| hit.row).collect();
+    let mut found = HashMap::new();
+    let mut row = 0;
+    Windows::open(corpus, WINDOW)?.each(|articles| {
+        for article in articles {
+            if wanted.contains(&row) {
+                found.insert(row, article.clone());
+            }
+            row += 1;
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The beginning of a text, for a line on a screen: without line breaks and what else a terminal obeys.
+fn cut(text: &str) -> String {
+    const MOST: usize = 100;
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let mut short: String = text.chars().take(MOST).map(plain).collect();
+    if text.chars().nth(MOST).is_some() {
+        short.push('…');
+    }
+    short
+}
