@@ -98,8 +98,8 @@ fn unusual_impressions_are_accepted() {
         "63 impressions",
         "1 with too few columns, first on line 65",
         "1 with a candidate that lacks -0 or -1, first on line 64",
-        "1 with the id of an earlier impression",
-        "965 among candidates listed again in the same impression",
+        "impressions with a repeated id: 1",
+        "candidates repeated in their impression: 965",
     ] {
         assert!(ended.err.contains(part), "`{part}` is not in: {}", ended.err);
     }

@@ -96,8 +96,8 @@ pub(crate) fn mind(model: &SavedModel, news: &Path, allowed_unusable: f64) -> So
 /// Reads impressions and warns of skipped ones.
 pub(crate) fn read_behaviors(source: &BehaviorSource, ids: &IdIndex) -> Result<Behaviors> {
     let behaviors = Behaviors::read(source, ids)?;
-    if !behaviors.left_out().is_empty() {
-        tracing::warn!("{}: {}", source.path.display(), behaviors.left_out());
+    if !behaviors.report().is_empty() {
+        tracing::warn!("{}: {}", source.path.display(), behaviors.report());
     }
     Ok(behaviors)
 }

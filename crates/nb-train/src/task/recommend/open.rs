@@ -83,8 +83,8 @@ fn readers(plan: &Plan, log: &ClickLog, tokenizer: &Tokenizer) -> Result<Readers
     let behaviors = Behaviors::read(&log.behaviors, &ids)?;
     let path = log.behaviors.path.display();
     tracing::info!("{path}: {} impressions", behaviors.len());
-    if !behaviors.left_out().is_empty() {
-        tracing::warn!("{path}: {}", behaviors.left_out());
+    if !behaviors.report().is_empty() {
+        tracing::warn!("{path}: {}", behaviors.report());
     }
     let impressions = (0..behaviors.len() as u32).collect();
     Ok(Readers { news: Rc::new(news), behaviors: Rc::new(behaviors), impressions })

@@ -51,14 +51,14 @@ impl Eval {
 fn warn_of_judgements(log: &QueryLog, qrels: &Qrels, judging: Judging) {
     let path = log.qrels.display();
     let skipped = match judging {
-        Judging::All => qrels.left_out.of_no_use(),
-        Judging::Known => qrels.left_out.clone(),
+        Judging::All => qrels.report.unused(),
+        Judging::Known => qrels.report.clone(),
     };
     if !skipped.is_empty() {
         tracing::warn!("{path}: skipped {skipped}");
     }
     let missing: usize = qrels.queries.iter().map(|judged| judged.missing.len()).sum();
-    let none_relevant = qrels.left_out.none_relevant;
+    let none_relevant = qrels.report.none_relevant;
     if judging == Judging::All && (missing > 0 || none_relevant > 0) {
         tracing::warn!(
             "{path}: as in BEIR, {missing} relevant documents that the corpus lacks count as not found, and \
