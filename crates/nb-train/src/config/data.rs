@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use nb_checkpoint::ArticleField;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::choices::{ColumnKey, QuotingChoice, UnknownLabels};
+use super::schema;
 
 /// Files of a task and how they are read.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -34,7 +36,8 @@ pub struct DataConfig {
     /// Treatment of development and test rows whose label no training row has (topic); `skip` by default.
     pub unknown_labels: Option<UnknownLabels>,
     /// Parts of an article that are read (mind, beir); title and abstract by default.
-    pub fields: Option<Vec<NewsField>>,
+    #[schemars(schema_with = "schema::article_fields")]
+    pub fields: Option<Vec<ArticleField>>,
     /// Number of a reader's most recent clicks that are read (recommend); 50 by default.
     pub history: Option<usize>,
     /// Treatment of a training click on an article that is already in the history (recommend); `keep` by default.
@@ -105,22 +108,11 @@ pub struct ReaderConfig {
     pub self_attention: Option<i64>,
 }
 
-/// Part of an article.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum NewsField {
-    /// The title
-    Title,
-    /// The abstract; BEIR's `text`
-    Abstract,
-}
-
-impl From<NewsField> for nb_data::read::Field {
-    fn from(field: NewsField) -> Self {
-        match field {
-            NewsField::Title => Self::Title,
-            NewsField::Abstract => Self::Abstract,
-        }
+/// Returns the field that the readers of files know by another type.
+pub fn data_field(field: ArticleField) -> nb_data::read::Field {
+    match field {
+        ArticleField::Title => nb_data::read::Field::Title,
+        ArticleField::Abstract => nb_data::read::Field::Abstract,
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Outside these two, the crate sees a [`RunConfig`] only as a whole: the resolved one, which a run folder holds and a
 //! resumed run is compared with. A plan does carry a few plain choices as they are, such as [`EvalEvery`],
-//! [`CheckpointEvery`], [`TermKind`] and [`NewsField`].
+//! [`CheckpointEvery`], [`TermKind`] and [`UnknownLabels`].
 
 mod checkpoints;
 mod choices;
@@ -25,7 +25,7 @@ mod tree;
 
 pub use checkpoints::{CheckpointEvery, CheckpointsConfig, OnCheckpointError};
 pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, StudentInit, TaskChoice, UnknownLabels};
-pub use data::{ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, NewsField, ReaderConfig};
+pub use data::{ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field};
 pub use error::ConfigError;
 pub use key::KeyPath;
 pub use locate::{point, point_within};

@@ -86,6 +86,19 @@ pub(super) fn add_alias_of_dense(schema: &mut Schema) {
     }
 }
 
+/// The schema of the parts of an article that are read.
+pub(super) fn article_fields(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["array", "null"],
+        "items": {
+            "oneOf": [
+                {"const": "title", "description": "The title"},
+                {"const": "abstract", "description": "The abstract; BEIR's `text`"}
+            ]
+        }
+    })
+}
+
 /// The schema of the configuration that all runs of a comparison have in common.
 pub(crate) fn run_of_comparison(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = generator.subschema_for::<RunConfig>();
@@ -181,9 +194,12 @@ mod tests {
         ];
         let required = "task: topic\nteacher: {checkpoint: m}\n";
         let data = "data: {format: csv, train: a, columns: {label: 0, text: [title, 2]}}\n";
+        let fields = "data: {format: mind, train: a, fields: [title, abstract]}\n";
+        let broken_fields = "data: {format: mind, train: a, fields: [titel]}\n";
         let broken_data = "data: {format: csv, train: a, columns: {label: 0, text: [-1]}}\n";
         let cases = rows.map(|(row, is_valid)| (format!("{required}{data}{row}\n"), is_valid));
-        let more = [(required.to_owned(), false), (format!("{required}{broken_data}"), false)];
+        let more = [("", false), (broken_data, false), (fields, true), (broken_fields, false)];
+        let more = more.map(|(data, is_valid)| (format!("{required}{data}"), is_valid));
         for (text, is_valid) in cases.into_iter().chain(more) {
             let value: Value = serde_yaml::from_str(&text).unwrap();
             assert_eq!(serde_yaml::from_str::<RunConfig>(&text).is_ok(), is_valid, "reader: {text}");

@@ -43,7 +43,8 @@
 //!
 //! Nothing was measured on CUDA.
 
-use nb_model::{BertConfig, Capture, Keep, Precision, parameter_layout};
+use nb_checkpoint::{BertConfig, parameter_layout};
+use nb_model::{ActivationCheckpoint, Capture, Precision};
 use tch::Device;
 
 use super::Plan;
@@ -177,7 +178,7 @@ struct Model<'a> {
     config: &'a BertConfig,
     kind: ModelKind,
     capture: Capture,
-    keep: Keep,
+    keep: ActivationCheckpoint,
     /// Bytes of a number in a product.
     bytes: u64,
     parameters: u64,
@@ -260,8 +261,8 @@ impl Model<'_> {
             (ModelKind::Student, _) => (states, 2 * scores),
         };
         let tapes = match self.keep {
-            Keep::Everything => l * self.tape(self.capture, load),
-            Keep::Inputs => l * state + self.tape(self.capture, load), // one layer's at a time
+            ActivationCheckpoint::Off => l * self.tape(self.capture, load),
+            ActivationCheckpoint::LayerInputs => l * state + self.tape(self.capture, load), // one layer's at a time
         };
         tapes + (2 + gradients) * state + scores + self.working(load)
     }
@@ -281,7 +282,7 @@ mod tests {
 
     fn model(config: &BertConfig, bytes: u64, capture: Capture) -> Model<'_> {
         let kind = ModelKind::Student;
-        Model { config, kind, capture, keep: Keep::Everything, bytes, parameters: parameters(config) }
+        Model { config, kind, capture, keep: ActivationCheckpoint::Off, bytes, parameters: parameters(config) }
     }
 
     fn work(cached_states: Option<u64>) -> Workload {
@@ -307,7 +308,7 @@ mod tests {
         let config = BertConfig::new(100, 8, 3, 2);
         let everything = model(&config, 4, Capture::States);
         let tape = everything.tape(Capture::States, LOAD);
-        let inputs = Model { keep: Keep::Inputs, ..model(&config, 4, Capture::States) };
+        let inputs = Model { keep: ActivationCheckpoint::LayerInputs, ..model(&config, 4, Capture::States) };
         assert_eq!(everything.update(&work(None)) - inputs.update(&work(None)), 2 * tape - 3 * 320);
     }
 

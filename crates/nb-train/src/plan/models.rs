@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nb_model::{BertConfig, CONFIG_FILE, Checkpoint};
+use nb_checkpoint::{BertConfig, CONFIG_FILE, CheckpointLocation, ConfigDifference, Description};
 use nb_share::{Init, LayerMap};
 
 use super::data::DataPlan;
 use crate::config::{ConfigError, KeyPath, RunConfig, StudentConfig, StudentInit, TeacherConfig};
 use crate::method::{Method, TeacherRole, TermKind};
-use crate::model::saved_folder::Description;
 
 /// Source of a model.
 #[derive(Debug, Clone)]
@@ -134,7 +133,7 @@ fn start(init: &StudentInit) -> Result<StudentStart> {
 
 /// The folder of a checkpoint, which is downloaded if it is on the hub.
 fn checkpoint(key: &str, name: &str) -> Result<PathBuf> {
-    let checkpoint = name.parse::<Checkpoint>().with_context(|| KeyPath::from(key))?;
+    let checkpoint = name.parse::<CheckpointLocation>().with_context(|| KeyPath::from(key))?;
     checkpoint.resolve().with_context(|| KeyPath::from(key))
 }
 
@@ -193,9 +192,9 @@ fn check_checkpoint(config: &StudentConfig, folder: &Path, student: &BertConfig)
         let why = format!("{} has {} layers", folder.display(), found.num_hidden_layers);
         bail!(ConfigError::conflict("student.layers", config.layers, why).and("student.init"));
     }
-    if let Some((key, found, expected)) = found.differing_key(student) {
+    if let Some(ConfigDifference { key, value, other }) = found.first_difference(student) {
         let why = format!(
-            "its {key} is {found}, expected {expected}: the teacher's, or the one that student.hidden, heads and \
+            "its {key} is {value}, expected {other}: the teacher's, or the one that student.hidden, heads and \
              intermediate give"
         );
         bail!(ConfigError::conflict("student.init", folder.display(), why));

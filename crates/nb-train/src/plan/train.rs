@@ -1,7 +1,7 @@
 //! The checked form of the configuration's `train`.
 
 use nb_data::BatchSize;
-use nb_model::Keep;
+use nb_model::ActivationCheckpoint;
 
 use crate::config::{ConfigError, EvalEvery, NotFiniteChoice, TrainConfig};
 
@@ -37,7 +37,7 @@ pub struct TrainPlan {
     /// Treatment of a loss or a gradient that is not finite.
     pub not_finite: NotFiniteChoice,
     /// Activations that each layer stores for the backward pass.
-    pub keep: Keep,
+    pub keep: ActivationCheckpoint,
 }
 
 impl TrainPlan {
@@ -58,7 +58,7 @@ impl TrainPlan {
             patience: c.patience,
             log_every: c.log_every,
             not_finite: c.not_finite,
-            keep: if c.recompute { Keep::Inputs } else { Keep::Everything },
+            keep: if c.recompute { ActivationCheckpoint::LayerInputs } else { ActivationCheckpoint::Off },
         };
         check_counts(config)?;
         plan.check_numbers()?;

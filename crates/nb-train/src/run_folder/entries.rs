@@ -10,9 +10,6 @@ use super::checkpoint::CHECKPOINTS;
 use super::lock::LOCK;
 use super::{CONFIG, METRICS, OUTCOMES, REPORT, SUMMARY};
 
-/// Prefixes of temporary names; a process that was killed may leave such files and folders behind.
-const TEMPORARY: [&str; 3] = [".new-", ".old-", ".tmp"];
-
 /// The contents of a folder that a run might take.
 #[derive(Debug)]
 pub(super) enum Contents {
@@ -88,7 +85,7 @@ fn is_ours(entry: &Path) -> bool {
 
 /// Returns whether an entry was still being written.
 pub(super) fn is_temporary(entry: &Path) -> bool {
-    TEMPORARY.iter().any(|prefix| name(entry).starts_with(prefix))
+    nb_files::is_temporary(&name(entry))
 }
 
 /// Removes entries of a run folder: checkpoints first, so that no run resumes from half of one, and the configuration last, since it

@@ -1,6 +1,6 @@
 //! The run folder: which process may take it, and the files that a run writes into it.
 
-pub mod atomic_file;
+pub(crate) mod atomic_file;
 pub mod best;
 pub(crate) mod checkpoint;
 mod clock;
@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_report::EventWriter;
+use nb_report::record::{Line, Summary};
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::run_folder::atomic_file::write_whole;
+use crate::run_folder::atomic_file::write_file;
 use crate::run_folder::checkpoint::CHECKPOINTS;
 use crate::run_folder::entries::{Contents, entries, find_free, is_temporary, name, remove};
 use crate::run_folder::lock::{LOCK, Lock};
@@ -142,15 +142,15 @@ impl RunFolder {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn log(&mut self, line: &Value) -> Result<()> {
+    pub fn log(&mut self, line: &Line) -> Result<()> {
         let Some(Writer { metrics, events, .. }) = &mut self.writer else { return Ok(()) };
+        let json = serde_json::to_value(line)?;
         // In one write, so that a process that is killed leaves no half of a line.
-        let written = metrics.write_all(format!("{line}\n").as_bytes());
+        let written = metrics.write_all(format!("{json}\n").as_bytes());
         written.with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))?;
-        let step = line["step"].as_u64().unwrap_or_default();
-        let event = line["event"].as_str().unwrap_or_default();
-        for (tag, value) in scalars(event, line) {
-            events.scalar(step, &tag, value)?;
+        let event = json["event"].as_str().unwrap_or_default();
+        for (tag, value) in scalars(event, &json) {
+            events.scalar(line.step().unwrap_or_default(), &tag, value)?;
         }
         Ok(events.flush()?)
     }
@@ -169,13 +169,14 @@ impl RunFolder {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn finish(&self, summary: &serde_json::Value) -> Result<()> {
-        write_whole(&self.path.join(SUMMARY), format!("{summary:#}\n").as_bytes())
+    pub fn finish(&self, summary: &Summary) -> Result<()> {
+        let json = serde_json::to_string_pretty(summary)?;
+        write_file(&self.path.join(SUMMARY), format!("{json}\n").as_bytes())
     }
 }
 
 fn write_config(folder: &Path, config: &impl Serialize) -> Result<()> {
-    write_whole(&folder.join(CONFIG), serde_yaml::to_string(config)?.as_bytes())
+    write_file(&folder.join(CONFIG), serde_yaml::to_string(config)?.as_bytes())
 }
 
 /// Locks the folder that a run may take.
@@ -227,7 +228,7 @@ mod tests {
         drop(first);
         let error = create(&wanted, Unfinished::Refuse).unwrap_err().to_string();
         assert!(["unfinished", "--overwrite", "--resume"].iter().all(|word| error.contains(word)), "{error}");
-        create(&wanted, Unfinished::Overwrite).unwrap().finish(&serde_json::json!({})).unwrap();
+        create(&wanted, Unfinished::Overwrite).unwrap().finish(&Summary::default()).unwrap();
         assert!(create(&wanted, Unfinished::Refuse).unwrap().path().ends_with("run-2"));
         let again = create(&wanted, Unfinished::Overwrite).unwrap();
         assert!(again.path().ends_with("run-2") && wanted.join(SUMMARY).exists());
@@ -251,7 +252,7 @@ mod tests {
     fn a_slash_at_the_end_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let wanted = PathBuf::from(format!("{}/run/", folder.path().display()));
-        create(&wanted, Unfinished::Refuse).unwrap().finish(&serde_json::json!({})).unwrap();
+        create(&wanted, Unfinished::Refuse).unwrap().finish(&Summary::default()).unwrap();
         assert_eq!(create(&wanted, Unfinished::Refuse).unwrap().path(), folder.path().join("run-2"));
     }
 }

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use anyhow::Result;
 use nb_eval::{Bootstrap, bootstrap_mean};
+use nb_report::record::{self, Interval, Named, Rows, Scores};
+pub use nb_report::record::{Classes, Outcomes};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// A number by name; the higher, the better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,30 +48,6 @@ pub struct Part {
     pub metrics: Vec<Metric>,
 }
 
-/// What became of each row: what two models are compared by.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Outcomes {
-    /// Which row of the data each entry is of.
-    pub rows: Vec<u32>,
-    /// By metric one number per row, whose mean is the metric.
-    pub values: Vec<(Cow<'static, str>, Vec<f64>)>,
-    /// Classes, where the task tells them.
-    pub classes: Option<Classes>,
-}
-
-/// True and predicted classes, one for each row.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Classes {
-    /// The classes' names, by number.
-    pub names: Vec<String>,
-    /// The label.
-    pub truth: Vec<u32>,
-    /// The most probable class.
-    pub predicted: Vec<u32>,
-    /// Its probability.
-    pub probability: Vec<f32>,
-}
-
 /// What a model achieved.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -103,39 +81,53 @@ impl Evaluation {
         each.join(", ")
     }
 
-    /// Metrics at the top, then their intervals, the parts, what is counted among them, and what was left out.
-    pub fn to_json(&self) -> Map<String, Value> {
-        let mut out = Map::new();
-        out.insert(self.unit.to_string(), self.rows.into());
-        out.extend(values(&self.metrics));
+    /// Returns the evaluation as a run's record holds it, without the outcomes.
+    pub fn record(&self) -> record::Evaluation {
         let intervals = intervals(&self.metrics);
-        if !intervals.is_empty() {
-            out.insert("intervals".to_owned(), Value::Object(intervals));
+        let scores = Scores {
+            rows: self.count(self.rows),
+            metrics: values(&self.metrics),
+            intervals: (!intervals.is_empty()).then_some(intervals),
+        };
+        record::Evaluation {
+            scores,
+            parts: self.parts.iter().map(|part| (part.name.as_str(), self.part(part))).collect(),
+            counted: by_description(&self.counted),
+            left_out: by_description(&self.skipped),
         }
-        if !self.parts.is_empty() {
-            let part = |part: &Part| {
-                let mut own = Map::from_iter([(self.unit.to_string(), json!(part.rows))]);
-                own.extend(values(&part.metrics));
-                own.insert("intervals".to_owned(), Value::Object(self::intervals(&part.metrics)));
-                (part.name.clone(), Value::Object(own))
-            };
-            out.insert("parts".to_owned(), Value::Object(self.parts.iter().map(part).collect()));
+    }
+
+    fn part(&self, part: &Part) -> Scores {
+        Scores {
+            rows: self.count(part.rows),
+            metrics: values(&part.metrics),
+            intervals: Some(intervals(&part.metrics)),
         }
-        for (key, counts) in [("counted", &self.counted), ("left_out", &self.skipped)] {
-            let counts: Map<_, _> = counts.iter().map(|(what, n)| (what.to_string(), json!(n))).collect();
-            if !counts.is_empty() {
-                out.insert(key.to_owned(), Value::Object(counts));
-            }
+    }
+
+    fn count(&self, rows: usize) -> Option<Rows> {
+        Some(Rows { unit: self.unit.to_string(), count: rows as u64 })
+    }
+
+    /// Returns the entries of the JSON of [`record`](Self::record).
+    pub fn to_json(&self) -> Map<String, Value> {
+        match serde_json::to_value(self.record()) {
+            Ok(Value::Object(entries)) => entries,
+            other => unreachable!("an evaluation is a JSON object, found {other:?}"),
         }
-        out
     }
 }
 
-fn values(metrics: &[Metric]) -> Map<String, Value> {
-    metrics.iter().map(|m| (m.name.to_string(), json!(m.value))).collect()
+fn values(metrics: &[Metric]) -> Named<f64> {
+    metrics.iter().map(|metric| (metric.name.as_ref(), metric.value)).collect()
 }
 
-fn intervals(metrics: &[Metric]) -> Map<String, Value> {
-    let ends = |m: &Metric| m.interval.map(|(low, high)| (m.name.to_string(), json!([low, high])));
-    metrics.iter().filter_map(ends).collect()
+fn intervals(metrics: &[Metric]) -> Named<Interval> {
+    let interval =
+        |metric: &Metric| metric.interval.map(|(low, high)| (metric.name.to_string(), Interval { low, high }));
+    metrics.iter().filter_map(interval).collect()
+}
+
+fn by_description(counts: &[(Cow<'static, str>, u64)]) -> Named<u64> {
+    counts.iter().map(|(description, count)| (description.as_ref(), *count)).collect()
 }

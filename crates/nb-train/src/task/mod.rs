@@ -13,6 +13,7 @@ mod topic;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use nb_checkpoint::Description;
 use nb_data::{TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{Arena, AttentivePooling, Bert, POOLING_QUERY, Packed};
@@ -21,7 +22,6 @@ use tch::{Device, Tensor};
 
 use crate::method::Share;
 use crate::model::Model;
-use crate::model::saved_folder::Description;
 use crate::step::terms::Counts;
 use crate::task::evaluation::Evaluation;
 

@@ -221,7 +221,7 @@ pub(super) fn probe(store: &TokenStore, rows: Vec<u32>) -> Vec<TokenBatch> {
 pub(crate) fn encode(bert: &Bert, pooling: &AttentivePooling, packed: &Packed) -> Tensor {
     tch::no_grad(|| {
         pooling
-            .forward(bert.encode(packed, Pass::Inference, Capture::Last).last(), packed.runs())
+            .forward(bert.encode(packed, Pass::Inference, Capture::Last).last(), packed.segments())
             .to_device(Device::Cpu)
     })
 }

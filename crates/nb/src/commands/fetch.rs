@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use nb_model::Checkpoint;
+use nb_checkpoint::CheckpointLocation;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb fetch hf:sentence-transformers/all-MiniLM-L6-v2\n\n\
@@ -18,7 +18,7 @@ pub(crate) struct Fetch {
 
 impl Fetch {
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        let folder = self.checkpoint.parse::<Checkpoint>()?.download()?;
+        let folder = self.checkpoint.parse::<CheckpointLocation>()?.download()?;
         say!("{}", folder.display());
         Ok(ExitCode::SUCCESS)
     }

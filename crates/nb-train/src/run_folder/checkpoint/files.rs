@@ -64,7 +64,7 @@ pub(super) fn read(folder: &Path) -> Result<Saved> {
 /// Restores values and moments.
 pub(super) fn restore(folder: &Path, groups: &mut [ParamGroup]) -> Result<()> {
     let path = folder.join(TENSORS);
-    let mut tensors: BTreeMap<String, Tensor> = nb_model::read_tensors(&path)?.into_iter().collect();
+    let mut tensors = nb_model::read_tensors(&path)?;
     let expected = named(groups);
     for (name, tensor) in &expected {
         match tensors.get(name) {

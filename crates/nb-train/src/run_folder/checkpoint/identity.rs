@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use nb_report::record::{Named, Sources, Summary};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::config::RunConfig;
 use crate::run_folder::{CONFIG, SUMMARY};
@@ -16,7 +17,7 @@ pub(crate) struct Identity {
     /// The resolved configuration.
     config: Value,
     /// [`crate::run_folder::provenance::sources`].
-    sources: Map<String, Value>,
+    sources: Sources,
 }
 
 /// A key in which two runs differ.
@@ -39,7 +40,7 @@ const FREE: [&str; 6] = ["name", "output", "checkpoints", "data.cache", "threads
 
 impl Identity {
     /// The identity of a run.
-    pub(crate) fn new(config: &RunConfig, sources: &Map<String, Value>) -> serde_json::Result<Self> {
+    pub(crate) fn new(config: &RunConfig, sources: &Sources) -> serde_json::Result<Self> {
         Ok(Self { config: serde_json::to_value(config)?, sources: sources.clone() })
     }
 
@@ -48,12 +49,8 @@ impl Identity {
     pub(crate) fn of_folder(folder: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(folder.join(CONFIG)).ok()?;
         let summary = std::fs::read_to_string(folder.join(SUMMARY)).unwrap_or_default();
-        let summary: Map<String, Value> = serde_json::from_str(&summary).unwrap_or_default();
-        let is_source = |(key, _): &(String, Value)| ["data", "models", "versions"].contains(&key.as_str());
-        Some(Self {
-            config: serde_yaml::from_str(&text).ok()?,
-            sources: summary.into_iter().filter(is_source).collect(),
-        })
+        let summary: Summary = serde_json::from_str(&summary).unwrap_or_default();
+        Some(Self { config: serde_yaml::from_str(&text).ok()?, sources: summary.sources })
     }
 
     /// The identity as text: equal for equal runs.
@@ -63,7 +60,7 @@ impl Identity {
 
     /// The identity without data, models and versions.
     pub(crate) fn without_sources(&self) -> Self {
-        Self { config: self.config.clone(), sources: Map::new() }
+        Self { config: self.config.clone(), sources: Sources::default() }
     }
 
     /// The folders of trained teachers that the configuration names.
@@ -96,18 +93,20 @@ impl Identity {
                 out.insert(key.to_owned(), value.to_string());
             }
         });
-        for (split, files) in self.sources.get("data").and_then(Value::as_object).into_iter().flatten() {
-            out.insert(format!("data.{split} (content)"), files["blake3"].to_string());
+        for (split, data) in self.sources.data.iter().flat_map(Named::iter) {
+            out.insert(format!("data.{split} (content)"), Value::from(data.blake3()).to_string());
         }
-        for (what, key) in
-            [("checkpoint", "teacher.checkpoint"), ("student", "student.init"), ("trained", "teacher.trained")]
-        {
-            if let Some(hash) = self.sources.get("models").and_then(|models| models.get(what)) {
-                out.insert(format!("{key} (content)"), hash.to_string());
-            }
+        if let Some(models) = &self.sources.models {
+            let hashes = [
+                ("teacher.checkpoint", models.checkpoint.clone().map(Value::from)),
+                ("student.init", models.student.clone().map(Value::from)),
+                ("teacher.trained", models.trained.clone().map(Value::from)),
+            ];
+            let known = hashes.into_iter().filter_map(|(key, hash)| Some((key, hash?)));
+            out.extend(known.map(|(key, hash)| (format!("{key} (content)"), hash.to_string())));
         }
-        for (what, version) in self.sources.get("versions").and_then(Value::as_object).into_iter().flatten() {
-            out.insert(format!("versions.{what}"), version.to_string());
+        for (program, version) in self.sources.versions.iter().flat_map(Named::iter) {
+            out.insert(format!("versions.{program}"), version.to_string());
         }
         out
     }
@@ -142,7 +141,7 @@ mod tests {
     fn identity(lr: f64, output: &str, hash: &str) -> Identity {
         let config = json!({"output": output, "train": {"lr": lr, "tokens": null}, "checkpoints": {"keep": lr}});
         let sources = json!({"data": {"train": {"path": output, "blake3": hash}}, "versions": {"tch": "1"}});
-        Identity { config, sources: sources.as_object().unwrap().clone() }
+        Identity { config, sources: serde_json::from_value(sources).unwrap() }
     }
 
     #[test]

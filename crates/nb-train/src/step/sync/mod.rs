@@ -59,7 +59,7 @@ pub(crate) fn check_plans(processes: &ProcessGroup, plan: &Plan) -> Result<()> {
     if processes.size() == 1 {
         return Ok(());
     }
-    let configuration = Identity::new(&plan.resolved, &serde_json::Map::new())?.text();
+    let configuration = Identity::new(&plan.resolved, &nb_report::record::Sources::default())?.text();
     let host = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     // A launcher may show each process only its own GPU, which is then number 0 in all of them.
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Every parameter of the models by name and shape.
 
-use nb_model::{Arena, BertConfig, Slot, parameter_count, parameter_layout};
+use nb_checkpoint::{BertConfig, Slot, parameter_count, parameter_layout};
+use nb_model::Arena;
 use nb_train::method::{TeacherRole, TermKind};
 use nb_train::plan::Plan;
 use nb_train::task::{HeadPair, Layers, Task, Widths};
