@@ -19,6 +19,8 @@ mod ramp;
 mod read;
 mod run;
 mod schema;
+#[cfg(test)]
+mod schema_tests;
 mod term;
 mod train;
 mod tree;
@@ -38,7 +40,6 @@ pub use ramp::{BetweenConfig, RampConfig, RampShape, RuleChoice, RuleConfig, Tem
 pub use read::{Override, read};
 pub(crate) use read::{anchor_paths, folder, load, stem};
 pub use run::RunConfig;
-pub(crate) use schema::{run_of_comparison, settings};
 pub use term::TermKind;
 pub use train::{EvalEvery, NotFiniteChoice, TrainConfig};
 pub use tree::Tree;
