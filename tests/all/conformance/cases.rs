@@ -1,4 +1,4 @@
-//! The tasks as golden files hold them: batch and top layers from tensors, everything else as in a run.
+//! The tasks of golden files. Batch and top layers come from tensors; everything else is as in a run.
 
 use std::rc::Rc;
 
@@ -18,24 +18,24 @@ use super::step::fill_head;
 
 /// A task whose batch and top layers come from a file.
 pub(crate) trait Case: Objective {
-    /// The task itself, which holds nothing.
+    /// The task, which has no state.
     const CASE: Self;
 
-    /// The file's batch.
+    /// Returns the batch of the file.
     fn batch(golden: &Golden) -> Self::Batch;
 
-    /// The top layers whose weights stand under `weights` in the file.
+    /// Returns the top layers whose weights have the prefix `weights` in the file.
     fn head(golden: &Golden, weights: &str) -> Self::Head;
 
-    /// The same parameters once more.
-    fn same(head: &Self::Head) -> Self::Head;
+    /// Returns top layers that share the parameters of `head`.
+    fn share(head: &Self::Head) -> Self::Head;
 
-    /// The file's one top, for both models.
+    /// Returns the top layers of the file for both models.
     fn heads(golden: &Golden, sharing: Sharing) -> HeadPair<Self::Head> {
         let teacher = Self::head(golden, HEAD);
         let student = match sharing {
-            Sharing::One => Self::same(&teacher),
-            Sharing::Each => Self::head(golden, HEAD),
+            Sharing::Shared => Self::share(&teacher),
+            Sharing::Separate => Self::head(golden, HEAD),
         };
         HeadPair { teacher, student }
     }
@@ -45,7 +45,7 @@ fn packed(tokens: &TokenBatch) -> Packed {
     Packed::new(&tokens.ids, &tokens.segments, &tokens.lengths, device())
 }
 
-/// As rows of one store; nobody keeps what a teacher makes of them unless a test says so.
+/// Returns the texts as rows of a single store.
 fn texts(tokens: &TokenBatch) -> Vec<(usize, u32)> {
     tokens.rows.iter().map(|&row| (0, row)).collect()
 }
@@ -55,7 +55,7 @@ fn tokens(golden: &Golden) -> TokenBatch {
     TokenBatch { rows: (0..lengths.len() as u32).collect(), segments: vec![0; ids.len()], ids, lengths }
 }
 
-/// Where the files have the student's top layers, or those of both models.
+/// Prefix of the weights of the student's top layers, or of those that both models share.
 pub(crate) const HEAD: &str = "weights.head.";
 
 fn pooling(golden: &Golden, weights: &str) -> Rc<AttentivePooling> {
@@ -65,35 +65,41 @@ fn pooling(golden: &Golden, weights: &str) -> Rc<AttentivePooling> {
     Rc::new(pooling)
 }
 
+/// Texts with labels.
+pub(crate) struct LabelledBatch {
+    tokens: TokenBatch,
+    labels: Vec<i64>,
+}
+
 /// Topic classification.
 pub(crate) struct Labelled;
 
 impl Objective for Labelled {
     type Head = TopicHead;
-    type Batch = (TokenBatch, Vec<i64>);
+    type Batch = LabelledBatch;
 
-    fn counts(&self, (tokens, labels): &Self::Batch) -> Counts {
+    fn counts(&self, LabelledBatch { tokens, labels }: &LabelledBatch) -> Counts {
         let labelled = labels.iter().filter(|&&label| label != nb_loss::IGNORE).count();
         Counts::of_texts(&tokens.lengths, labelled as i64)
     }
 
-    fn texts(&self, (tokens, _): &Self::Batch) -> Vec<(usize, u32)> {
-        texts(tokens)
+    fn texts(&self, batch: &LabelledBatch) -> Vec<(usize, u32)> {
+        texts(&batch.tokens)
     }
 
-    fn packed(&self, (tokens, _): &Self::Batch) -> Packed {
-        packed(tokens)
+    fn packed(&self, batch: &LabelledBatch) -> Packed {
+        packed(&batch.tokens)
     }
 
-    fn labels(&self, (_, labels): &Self::Batch) -> Tensor {
-        Tensor::from_slice(labels).to_device(device())
+    fn labels(&self, batch: &LabelledBatch) -> Tensor {
+        Tensor::from_slice(&batch.labels).to_device(device())
     }
 
     fn pooled(&self, head: &TopicHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
-    fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &Self::Batch) -> Tensor {
+    fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &LabelledBatch) -> Tensor {
         head.dense.forward(pooled)
     }
 }
@@ -101,8 +107,8 @@ impl Objective for Labelled {
 impl Case for Labelled {
     const CASE: Self = Self;
 
-    fn batch(golden: &Golden) -> Self::Batch {
-        (tokens(golden), golden.whole("labels"))
+    fn batch(golden: &Golden) -> LabelledBatch {
+        LabelledBatch { tokens: tokens(golden), labels: golden.integers("labels") }
     }
 
     fn head(golden: &Golden, weights: &str) -> TopicHead {
@@ -112,7 +118,7 @@ impl Case for Labelled {
         TopicHead { pooling: pooling(golden, weights), dense: Rc::new(dense) }
     }
 
-    fn same(TopicHead { pooling, dense }: &TopicHead) -> TopicHead {
+    fn share(TopicHead { pooling, dense }: &TopicHead) -> TopicHead {
         TopicHead { pooling: Rc::clone(pooling), dense: Rc::clone(dense) }
     }
 }
@@ -141,7 +147,7 @@ impl Objective for Readers {
     }
 
     fn pooled(&self, head: &RecommendHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, head: &RecommendHead, pooled: &Tensor, batch: &RankBatch) -> Tensor {
@@ -155,8 +161,8 @@ impl Case for Readers {
     fn batch(golden: &Golden) -> RankBatch {
         let width = golden.tensor("history").size()[1] as usize;
         let (mut history, mut history_lengths) = (Vec::new(), Vec::new());
-        for row in golden.whole("history").chunks(width) {
-            let clicked = row.iter().take_while(|&&news| news >= 0);
+        for row in golden.integers("history").chunks(width) {
+            let clicked = row.iter().take_while(|&&article| article >= 0);
             history.extend(clicked.clone());
             history_lengths.push(clicked.count() as i64);
         }
@@ -165,7 +171,7 @@ impl Case for Readers {
             news: tokens.rows.clone(),
             history,
             history_lengths,
-            candidates: golden.whole("candidates"),
+            candidates: golden.integers("candidates"),
             negatives: golden.tensor("candidates").size()[1] as usize - 1,
         };
         RankBatch { tokens, readers }
@@ -179,7 +185,7 @@ impl Case for Readers {
         RecommendHead { pooling: pooling(golden, weights), reader: Rc::new(reader) }
     }
 
-    fn same(RecommendHead { pooling, reader }: &RecommendHead) -> RecommendHead {
+    fn share(RecommendHead { pooling, reader }: &RecommendHead) -> RecommendHead {
         RecommendHead { pooling: Rc::clone(pooling), reader: Rc::clone(reader) }
     }
 }
@@ -208,7 +214,7 @@ impl Objective for Searches {
     }
 
     fn pooled(&self, head: &RetrieveHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, head: &RetrieveHead, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {
@@ -220,12 +226,12 @@ impl Case for Searches {
     const CASE: Self = Self;
 
     fn batch(golden: &Golden) -> RetrieveBatch {
-        let rows = |name| golden.whole(name).into_iter().map(|row| row as u32).collect::<Vec<u32>>();
+        let rows = |name| golden.integers(name).into_iter().map(|row| row as u32).collect::<Vec<u32>>();
         let queries = QueryBatch {
             queries: rows("queries"),
             documents: rows("documents"),
-            targets: golden.whole("labels"),
-            masked: golden.whole("masked").into_iter().map(|masked| masked == 1).collect(),
+            targets: golden.integers("labels"),
+            masked: golden.integers("masked").into_iter().map(|masked| masked == 1).collect(),
         };
         let texts = golden.texts.lengths.len() as u32;
         assert!(queries.documents.iter().chain(&queries.queries).copied().eq(0..texts), "documents, then queries");
@@ -236,7 +242,7 @@ impl Case for Searches {
         RetrieveHead { pooling: pooling(golden, weights) }
     }
 
-    fn same(RetrieveHead { pooling }: &RetrieveHead) -> RetrieveHead {
+    fn share(RetrieveHead { pooling }: &RetrieveHead) -> RetrieveHead {
         RetrieveHead { pooling: Rc::clone(pooling) }
     }
 }

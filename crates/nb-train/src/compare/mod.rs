@@ -21,7 +21,7 @@ use nb_report::{Comparison, Entry, Header, RunRecord, Sweep, Try};
 
 use crate::model::Role;
 use crate::run_folder::REPORT;
-use crate::run_folder::atomic_file::write_whole;
+use crate::run_folder::atomic_file::write_file;
 
 pub use config::{CompareConfig, EntryConfig, Settings, TeacherEntryConfig};
 pub use runs::{Comparing, Line, Spec};
@@ -148,7 +148,7 @@ fn table(
     comparison.write(&comparing.output)?;
     let all: Vec<RunRecord> = records.into_iter().flatten().collect();
     match nb_report::comparison_report(&comparison, &all) {
-        Ok(html) => write_whole(&comparing.output.join(REPORT), html.as_bytes())?,
+        Ok(html) => write_file(&comparing.output.join(REPORT), html.as_bytes())?,
         Err(e) => tracing::warn!("no report was written: {e}"),
     }
     Ok(comparison)

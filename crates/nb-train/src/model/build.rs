@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::Description;
 use nb_dist::ProcessGroup;
 use nb_model::{Arena, Bert, BertConfig, Dense};
 use nb_share::{LayerMap, initialise};
 use tch::Kind;
 
 use crate::method::{Method, Share, TeacherRole, TermKind};
-use crate::model::saved_folder::{Description, fill_head, weights_digest};
+use crate::model::saved_folder::{fill_head, weights_digest};
 use crate::model::teacher_cache::{self, Output, TeacherCache};
 use crate::model::{Model, Models};
 use crate::plan::{ModelSource, Plan, StudentStart};
@@ -42,7 +43,7 @@ impl<T: Layers> Models<T> {
         };
         let heads = task.heads(widths, method.share, nb_data::random::mix(&[plan.seed, HEAD_SEED]), plan.device);
         let trainable = |mut bert: Bert, head| {
-            bert.set_keep(plan.train.keep);
+            bert.set_activation_checkpoint(plan.train.keep);
             Model { bert, head }
         };
         let frozen = frozen_teachers(plan, task)?;
@@ -149,8 +150,8 @@ pub fn saved_model_from_main<K: Task>(
     like: &BertConfig,
     processes: &ProcessGroup,
 ) -> Result<Model<K::Head>> {
-    let mut model = if processes.is_first() {
-        let _work = processes.at_work();
+    let mut model = if processes.is_main() {
+        let _work = processes.busy();
         saved_model(folder, plan, task)?
     } else {
         let bert = Bert::zeros(like.clone(), plan.device, plan.precision)?;

@@ -5,19 +5,19 @@
 //! kept: from pooled vectors they cost next to nothing, and in tasks that rank they depend on the batch.
 //!
 //! A file per kind of output and token store, safetensors with one tensor `rows`, named after a hash of everything it
-//! depends on; written beside its place and renamed. Deleting them is always safe.
+//! depends on; written atomically. Deleting them is always safe.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::{Dtype, Header};
 use nb_data::TokenStore;
+use nb_files::AtomicFile;
 use nb_model::{Bert, Capture, Packed, Pass, cls_pooling};
-use safetensors::tensor::Metadata;
 use tch::{Device, Kind, Tensor};
 
-use crate::run_folder::atomic_file::file_beside;
 use crate::step::terms::ModelOutputs;
 use crate::task::texts::{batches, pack};
 
@@ -236,7 +236,7 @@ impl Source<'_> {
     /// A whole file of the right shape, if it is there.
     fn rows(&self, path: &Path, output: Output, store: &TokenStore) -> Option<Rows> {
         let file = File::open(path).ok()?;
-        let header = header(self, output, store);
+        let header = header(self, output, store, path).ok()?;
         let mut found = vec![0; header.len()];
         file.read_exact_at(&mut found, 0).ok()?;
         let (rows, _) = output.size(store, 0);
@@ -248,22 +248,13 @@ impl Source<'_> {
     }
 }
 
-/// The beginning of a file: the same bytes whenever the same outputs of the same store are written.
-fn header(source: &Source<'_>, output: Output, store: &TokenStore) -> Vec<u8> {
-    let kind = output.kind(source.states);
+/// Returns the beginning of a file: the same bytes whenever the same outputs of the same store are written.
+fn header(source: &Source<'_>, output: Output, store: &TokenStore, path: &Path) -> Result<Vec<u8>> {
     let (rows, hidden) = (output.size(store, 0).0 as usize, source.bert.config().hidden_size as usize);
-    let dtype = if kind == Kind::Float { safetensors::Dtype::F32 } else { safetensors::Dtype::BF16 };
-    let info = safetensors::tensor::TensorInfo {
-        dtype,
-        shape: vec![rows, hidden],
-        data_offsets: (0, rows * hidden * kind.elt_size_in_bytes()),
-    };
-    let metadata = Metadata::new(None, vec![("rows".to_owned(), info)]).expect("one tensor from 0 to its end");
-    let mut text = serde_json::to_string(&metadata).expect("names and numbers").into_bytes();
-    text.resize(text.len().next_multiple_of(8), b' ');
-    let mut header = (text.len() as u64).to_le_bytes().to_vec();
-    header.append(&mut text);
-    header
+    let dtype = if output.kind(source.states) == Kind::Float { Dtype::F32 } else { Dtype::BF16 };
+    let mut header = Header::default();
+    header.push("rows", dtype, &[rows, hidden]);
+    Ok(header.to_bytes(path)?)
 }
 
 /// Runs the teacher over a whole store and writes some outputs of it.
@@ -280,16 +271,16 @@ fn compute(
     let mut files = Vec::new();
     for &output in outputs {
         let path = source.path(folder, output);
-        let file = file_beside(&path).with_context(cannot)?;
-        let header = header(source, output, store);
-        file.as_file().write_all_at(&header, 0).with_context(cannot)?;
-        files.push((output, path, file, header.len() as u64));
+        let file = AtomicFile::create(&path).with_context(cannot)?;
+        let header = header(source, output, store, &path)?;
+        file.file().write_all_at(&header, 0).with_context(cannot)?;
+        files.push((output, file, header.len() as u64));
     }
     let capture = if outputs.iter().any(|o| *o != Output::Pooled) { Capture::States } else { Capture::Last };
     for batch in batches(store, (0..store.len() as u32).collect()) {
         let packed = pack(&batch, source.bert.device());
         let encoded = tch::no_grad(|| source.bert.encode(&packed, Pass::Inference, capture));
-        for (output, _, file, start) in &files {
+        for (output, file, start) in &files {
             let rows = tch::no_grad(|| match *output {
                 Output::Pooled => pool(encoded.last(), &packed),
                 Output::First(i) => cls_pooling(&encoded.states()[i], &packed),
@@ -304,13 +295,13 @@ fn compute(
                     _ => (u64::from(row), 1),
                 };
                 let piece = &bytes[from..from + count * row_bytes];
-                file.as_file().write_all_at(piece, start + first * row_bytes as u64).with_context(cannot)?;
+                file.file().write_all_at(piece, start + first * row_bytes as u64).with_context(cannot)?;
                 from += piece.len();
             }
         }
     }
-    for (_, path, file, _) in files {
-        file.persist(&path).map_err(|e| e.error).with_context(cannot)?;
+    for (_, file, _) in files {
+        file.commit().with_context(cannot)?;
     }
     Ok(())
 }

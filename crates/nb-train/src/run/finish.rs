@@ -1,4 +1,4 @@
-//! The end of a run: the best models measured once more, and everything that is left of the run for people.
+//! The end of a run: evaluates the best models once more, and writes outcomes, summary and report.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,21 +14,21 @@ use crate::model::{Model, Role};
 use crate::run::Run;
 use crate::run::outcomes;
 use crate::run::summary::{self, FinishedModel, RunResult, Speed, speed};
-use crate::run_folder::atomic_file::write_whole;
+use crate::run_folder::atomic_file::write_file;
 use crate::run_folder::best::Best;
 use crate::run_folder::provenance;
 use crate::run_folder::{OUTCOMES, REPORT};
 use crate::task::{SplitName, Task};
 
-/// Measures on all processes, and the first writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a
-/// run whose summary is there is finished, whatever becomes of its report. The summary is the first process's.
+/// Evaluates on all processes. The main process writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a run
+/// with a summary is finished, whether or not it has a report. Only the main process returns the result.
 pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Result<Option<RunResult>> {
     let mut models = Vec::new();
     for (role, model) in run.models.named() {
         let measured = measured(run, role, model, processes);
         models.push(measured.with_context(|| format!("{} of the finished run", role.name()))?);
     }
-    let _work = processes.at_work();
+    let _work = processes.busy();
     run.folder.is_ours().then(|| write(run, models)).transpose()
 }
 
@@ -99,7 +99,7 @@ fn summary<K: Task>(run: &Run<'_, K>, models: &[FinishedModel<'_>]) -> Summary {
 /// Writes `report.html` of a finished run.
 fn report(folder: &std::path::Path) -> Result<()> {
     let html = nb_report::run_report(&RunRecord::read(folder)?)?;
-    write_whole(&folder.join(REPORT), html.as_bytes())
+    write_file(&folder.join(REPORT), html.as_bytes())
 }
 
 /// Evaluates a model: one that was trained as it was saved at its best, a frozen teacher as it is.

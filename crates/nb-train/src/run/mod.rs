@@ -50,6 +50,7 @@ pub enum Outcome {
 /// # Errors
 /// If threads were started before.
 pub fn set_threads(threads: usize) -> Result<()> {
+    nb_kernels::threads::set(threads);
     tch::set_num_threads(threads as i32);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot set the number of threads")
 }
@@ -77,7 +78,7 @@ pub fn run(
     };
     let plan = plan.as_ref();
     if let Some(folder) = broadcast_from_main(processes, || finished_before(plan, unfinished))? {
-        let is_main = processes.is_first();
+        let is_main = processes.is_main();
         return Ok(if is_main { Outcome::FinishedBefore(folder) } else { Outcome::FinishedByFirst(folder) });
     }
     match &plan.data.task {
@@ -113,11 +114,11 @@ fn run_task<K: Task>(
     stop: &Arc<AtomicBool>,
     processes: &Rc<ProcessGroup>,
 ) -> Result<Outcome> {
-    let work = processes.at_work();
+    let work = processes.busy();
     let sources = provenance::sources(plan)?;
     let identity = Identity::new(&plan.resolved, &sources)?;
     sync::check_sources(processes, &identity)?;
-    let start = processes.is_first().then(|| Start::find(plan, &identity, unfinished)).transpose()?;
+    let start = processes.is_main().then(|| Start::find(plan, &identity, unfinished)).transpose()?;
     let mut models = local_main_first(processes, || Models::build(plan, task))?;
     let mut groups = groups(plan, &models);
     let vote = Vote { stop: stop.load(Ordering::Relaxed), save: false };

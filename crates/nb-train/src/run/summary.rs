@@ -1,4 +1,4 @@
-//! What a finished run says: the table at its end and `summary.json`.
+//! The summary of a finished run: the table at its end and `summary.json`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,11 +11,12 @@ use nb_report::record;
 use crate::model::Role;
 use crate::task::evaluation::{Evaluation, Part};
 
-/// Passes over one text before its time counts, and passes that are timed.
+/// Passes over one text before its time counts.
 const WARM_UP: usize = 5;
+/// Texts that are timed alone.
 const TIMED: usize = 50;
 
-/// How fast a model is, tokenising left out.
+/// The speed of a model, without tokenising.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Speed {
     /// Median time of one text alone, in milliseconds.
@@ -38,24 +39,24 @@ pub struct RunResult {
 /// A model at the end of its run.
 #[derive(Debug)]
 pub struct FinishedModel<'a> {
-    /// Which of the two.
+    /// Teacher or student.
     pub role: Role,
     /// Its encoder.
     pub bert: &'a Bert,
-    /// Its folder, within the run's or elsewhere.
+    /// Its folder, relative to the run folder or absolute.
     pub folder: String,
     /// The step of the best evaluation, if it was trained.
     pub best_step: Option<u64>,
     /// The best evaluation on the development data.
     pub dev: Option<Evaluation>,
-    /// Its evaluation on the data that nothing was chosen by, where there are such.
+    /// Its evaluation on the test rows, if there are any.
     pub test: Option<Evaluation>,
-    /// How fast it is.
+    /// Its speed.
     pub speed: Speed,
 }
 
 impl FinishedModel<'_> {
-    /// What counts in the end: on the test data where there are such.
+    /// The final evaluation: on the test rows if there are any, else on the development rows.
     pub fn last_evaluation(&self) -> Option<&Evaluation> {
         self.test.as_ref().or(self.dev.as_ref())
     }

@@ -1,4 +1,4 @@
-//! Where a result comes from: data, models, versions, machine.
+//! The provenance of a result: data, models, versions, machine.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::model::saved_folder::{files_digest, weights_digest};
 use crate::plan::{Dev, ModelSource, Plan, StudentStart, TaskPlan};
 
-/// Returns everything that a result depends on beside its configuration: files of data, checkpoints, versions. They are read
-/// before the run, and compared before an old result is taken for a new one.
+/// Returns everything that a result depends on beside its configuration: data files, checkpoints, versions. Record it before the
+/// run, and compare it before reusing an earlier result.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -19,7 +19,7 @@ pub(crate) fn sources(plan: &Plan) -> Result<Sources> {
     Ok(Sources { data: Some(data(plan)?), models: Some(model_digests(plan)?), versions: Some(versions()) })
 }
 
-/// A BLAKE3 of the weights of each checkpoint that the run starts from.
+/// The digest of each checkpoint that the run starts from.
 fn model_digests(plan: &Plan) -> Result<ModelDigests> {
     let teacher = match &plan.teacher {
         ModelSource::Folder(folder) => Some(weights_digest(folder)?),
@@ -33,7 +33,7 @@ fn model_digests(plan: &Plan) -> Result<ModelDigests> {
     Ok(ModelDigests { checkpoint: teacher, student, trained: (!trained.is_empty()).then_some(trained) })
 }
 
-/// Paths of each split's files, and a BLAKE3 of what they hold.
+/// The paths of each split's files, and a digest of their content.
 ///
 /// # Errors
 /// If one cannot be read.
@@ -94,7 +94,7 @@ pub(crate) fn machine(plan: &Plan) -> Machine {
     }
 }
 
-/// The processor's name, where the system tells it.
+/// The processor's name, or its architecture where the system does not tell the name.
 fn cpu() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));

@@ -81,7 +81,7 @@ pub struct StepOutput {
     values: Tensor,
     norm: Tensor,
     stats: Option<GradientStats>,
-    /// Whether the update was skipped because it is not finite: a scalar, 0 or 1.
+    /// 1 if the update was skipped because it is not finite, else 0: a scalar.
     pub(crate) skipped: Tensor,
     temperature: f64,
     beta: f64,

@@ -13,6 +13,7 @@ mod topic;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use nb_checkpoint::Description;
 use nb_data::{TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{Arena, AttentivePooling, Bert, POOLING_QUERY, Packed};
@@ -21,7 +22,6 @@ use tch::{Device, Tensor};
 
 use crate::method::Share;
 use crate::model::Model;
-use crate::model::saved_folder::Description;
 use crate::step::terms::Counts;
 use crate::task::evaluation::Evaluation;
 
@@ -179,7 +179,7 @@ fn pooling(widths: Widths, share: Share, seed: u64, device: Device) -> Shared<At
             pooling
         }
     };
-    Shared::of(share.pooling, make(widths.teacher), make(widths.student))
+    Shared::from_each(share.pooling, make(widths.teacher), make(widths.student))
 }
 
 /// Passes a model folder of task `name`.

@@ -223,7 +223,7 @@ pub(super) fn probe(store: &TokenStore, rows: Vec<u32>) -> Vec<TokenBatch> {
 pub(crate) fn encode(bert: &Bert, pooling: &AttentivePooling, packed: &Packed) -> Tensor {
     tch::no_grad(|| {
         pooling
-            .forward(bert.encode(packed, Pass::Inference, Capture::Last).last(), packed.runs())
+            .forward(bert.encode(packed, Pass::Inference, Capture::Last).last(), packed.segments())
             .to_device(Device::Cpu)
     })
 }
@@ -251,7 +251,7 @@ pub(super) fn numbers(
         for (&place, numbers) in places.iter().zip(of(&batch)?.chunks_exact(width)) {
             out[place as usize * width..][..width].copy_from_slice(numbers);
         }
-        processes.achieve();
+        processes.heartbeat();
     }
     if processes.size() > 1 {
         let mut all = Tensor::from_slice(&out); // 0 where another process has the number

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::Description;
 use nb_data::batch::order;
 use nb_data::behaviors::{Behaviors, ClickedBefore, Draw, ReaderBatch, Sample, cut_distinct};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
@@ -24,7 +25,7 @@ use super::texts::{Unlabelled, encode, pack, probe, rows_of, vectors};
 use super::{HeadPair, Layers, Objective, SplitName, Task, Widths, accept, pooling};
 use crate::method::Share;
 use crate::model::Model;
-use crate::model::saved_folder::{Card, Description, save_head};
+use crate::model::saved_folder::{Card, save_head};
 use crate::step::terms::Counts;
 use crate::task::evaluation::Evaluation;
 
@@ -169,7 +170,7 @@ impl Objective for Recommend {
     }
 
     fn pooled(&self, head: &RecommendHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, head: &RecommendHead, pooled: &Tensor, batch: &RankBatch) -> Tensor {
@@ -200,7 +201,7 @@ impl Task for Recommend {
                 reader
             }
         };
-        let reader = Shared::of(share.dense, make(widths.teacher), make(widths.student));
+        let reader = Shared::from_each(share.dense, make(widths.teacher), make(widths.student));
         HeadPair {
             teacher: RecommendHead { pooling: pooling.teacher, reader: reader.teacher },
             student: RecommendHead { pooling: pooling.student, reader: reader.student },

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use nb_checkpoint::Description;
 use nb_data::batch::{cut, order};
 use nb_data::beir::{Pair, Qrels, QueryBatch};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
@@ -23,7 +24,7 @@ use super::texts::{Distinct, Unlabelled, encode, pack, probe, rows_of, vectors};
 use super::{HeadPair, Layers, Objective, SplitName, Task, Widths, accept, pooling};
 use crate::method::Share;
 use crate::model::Model;
-use crate::model::saved_folder::{Card, Description, save_head};
+use crate::model::saved_folder::{Card, save_head};
 use crate::step::terms::Counts;
 use crate::task::evaluation::Evaluation;
 
@@ -148,7 +149,7 @@ impl Objective for Retrieve {
     }
 
     fn pooled(&self, head: &RetrieveHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, head: &RetrieveHead, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {

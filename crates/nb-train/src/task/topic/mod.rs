@@ -9,6 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::Description;
 use nb_data::batch::{cut, order};
 use nb_data::{BatchSize, Labels, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
@@ -23,7 +24,7 @@ use super::texts::{NOT_NUMBERS, numbers, pack, probe};
 use super::{HeadPair, Layers, Objective, SplitName, Task, Widths, accept, pooling};
 use crate::method::Share;
 use crate::model::Model;
-use crate::model::saved_folder::{Card, Description, save_head};
+use crate::model::saved_folder::{Card, save_head};
 use crate::step::terms::Counts;
 use crate::task::evaluation::{Classes, Evaluation, Metric, Outcomes};
 
@@ -72,7 +73,7 @@ impl Layers for TopicHead {
 impl TopicHead {
     /// From last hidden states [n, H] to logits [B, C].
     pub fn forward(&self, states: &Tensor, packed: &Packed) -> Tensor {
-        self.dense.forward(&self.pooling.forward(states, packed.runs()))
+        self.dense.forward(&self.pooling.forward(states, packed.segments()))
     }
 
     /// Top layers for `hidden` units and `classes` labels, as zeros.
@@ -145,7 +146,7 @@ impl Objective for Topic {
     }
 
     fn pooled(&self, head: &TopicHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.runs())
+        head.pooling.forward(states, packed.segments())
     }
 
     fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &TopicBatch) -> Tensor {
@@ -172,7 +173,7 @@ impl Task for Topic {
                 dense
             }
         };
-        let dense = Shared::of(share.dense, make(widths.teacher), make(widths.student));
+        let dense = Shared::from_each(share.dense, make(widths.teacher), make(widths.student));
         HeadPair {
             teacher: TopicHead { pooling: pooling.teacher, dense: dense.teacher },
             student: TopicHead { pooling: pooling.student, dense: dense.student },
