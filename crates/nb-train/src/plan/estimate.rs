@@ -47,7 +47,7 @@ use tch::Device;
 
 use super::Plan;
 use crate::method::TeacherRole;
-use crate::task::texts::BATCH_TOKENS;
+use crate::task::encode::BATCH_TOKENS;
 
 /// What the program and libtorch take on the CPU before there is any model: 80 MB of files and 45 MB of their own.
 const PROGRAM: u64 = 125_000_000;

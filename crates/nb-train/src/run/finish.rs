@@ -44,9 +44,9 @@ fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<Finished<'_>>) -> Result<Sum
         sequences_per_second: clock.sequences_per_second(),
         tokens_per_second: clock.tokens_per_second(),
     };
-    let probe = run.task.probe();
+    let timing_batches = run.task.timing_batches();
     for (finished, (_, model)) in models.iter_mut().zip(run.models.named()) {
-        finished.speed = speed(&probe, |batch| time(run.task, model, batch));
+        finished.speed = speed(&timing_batches, |batch| time(run.task, model, batch));
     }
     let folder = run.folder.path();
     let split = if run.task.has_test() { SplitName::Test } else { SplitName::Dev };

@@ -10,7 +10,7 @@ use safetensors::tensor::TensorView;
 use crate::model::Role;
 use crate::run_folder::atomic_file::write_whole;
 use crate::task::SplitName;
-use crate::task::evaluation::{Classes, Outcomes};
+use crate::task::evaluation::{Classes, MetricValues, Outcomes};
 
 /// A tensor of one number per row, as bytes.
 type Column = (String, Dtype, Vec<u8>);
@@ -38,7 +38,7 @@ pub(crate) fn write(
     }
     for (role, outcomes) in models {
         let name = |what: &str| format!("{}.{what}", role.name());
-        for (metric, values) in &outcomes.values {
+        for MetricValues { metric, values } in &outcomes.values {
             columns.push((name(metric), Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect()));
         }
         if let Some(Classes { predicted, probability, .. }) = &outcomes.classes {

@@ -1,4 +1,4 @@
-//! What an evaluation says: metrics by name, their intervals, and the same over parts of the data.
+//! The result of an evaluation: metrics with their intervals, the same over parts of the data, and each row's outcome.
 
 use std::borrow::Cow;
 
@@ -7,135 +7,200 @@ use nb_eval::{Bootstrap, bootstrap_mean};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// A number by name; the higher, the better.
+/// A metric; higher is better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
-    /// As in `summary.json`.
+    /// The name in `summary.json`.
     pub name: Cow<'static, str>,
-    /// The number.
+    /// The value.
     pub value: f64,
-    /// Where it may lie: the 95 % percentile bootstrap interval over the rows, for a metric that is a mean over them.
+    /// Low and high end of the 95 % percentile bootstrap interval over the rows, for a metric that is a mean over them.
     pub interval: Option<(f64, f64)>,
 }
 
 impl Metric {
-    /// A metric without an interval.
-    pub fn plain(name: &'static str, value: f64) -> Self {
+    /// Makes a metric without an interval.
+    pub fn new(name: &'static str, value: f64) -> Self {
         Self { name: name.into(), value, interval: None }
     }
 
-    /// A mean over rows with its interval.
+    /// Computes a mean over rows with its interval.
     ///
     /// # Errors
     /// If there is no row, or a value that is not finite.
     pub fn mean(name: &'static str, values: &[f64]) -> Result<Self> {
-        // Enough for two digits of an interval; a run draws some for each evaluation.
+        // Enough for two digits of an interval; a run computes several in each evaluation.
         let mean = bootstrap_mean(values, Bootstrap { resamples: 1000, ..Bootstrap::default() })?;
         Ok(Self { name: name.into(), value: mean.mean, interval: Some((mean.low, mean.high)) })
     }
 }
 
-/// A part of the evaluated rows.
+/// Metrics over a part of the evaluated rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// Which rows, in words.
+    /// The name of the part.
     pub name: String,
-    /// How many.
+    /// Number of rows.
     pub rows: usize,
-    /// Their metrics.
+    /// Metrics over these rows.
     pub metrics: Vec<Metric>,
 }
 
-/// What became of each row: what two models are compared by.
+/// The values of a metric, one for each row. Stored in checkpoints as a pair.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(Cow<'static, str>, Vec<f64>)", into = "(Cow<'static, str>, Vec<f64>)")]
+pub struct MetricValues {
+    /// The name of the metric.
+    pub metric: Cow<'static, str>,
+    /// The values, whose mean is the metric.
+    pub values: Vec<f64>,
+}
+
+impl From<(Cow<'static, str>, Vec<f64>)> for MetricValues {
+    fn from((metric, values): (Cow<'static, str>, Vec<f64>)) -> Self {
+        Self { metric, values }
+    }
+}
+
+impl From<MetricValues> for (Cow<'static, str>, Vec<f64>) {
+    fn from(MetricValues { metric, values }: MetricValues) -> Self {
+        (metric, values)
+    }
+}
+
+/// A count with its description. Stored in checkpoints as a pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(Cow<'static, str>, u64)", into = "(Cow<'static, str>, u64)")]
+pub struct Count {
+    /// What is counted, in words: a key of `summary.json`.
+    pub name: Cow<'static, str>,
+    /// The number.
+    pub count: u64,
+}
+
+impl Count {
+    /// Makes a count.
+    pub fn new(name: &'static str, count: u64) -> Self {
+        Self { name: name.into(), count }
+    }
+}
+
+impl From<(Cow<'static, str>, u64)> for Count {
+    fn from((name, count): (Cow<'static, str>, u64)) -> Self {
+        Self { name, count }
+    }
+}
+
+impl From<Count> for (Cow<'static, str>, u64) {
+    fn from(Count { name, count }: Count) -> Self {
+        (name, count)
+    }
+}
+
+/// The outcome of each row, by which two models are compared.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcomes {
-    /// Which row of the data each entry is of.
+    /// The row of the data behind each entry.
     pub rows: Vec<u32>,
-    /// By metric one number per row, whose mean is the metric.
-    pub values: Vec<(Cow<'static, str>, Vec<f64>)>,
-    /// Classes, where the task tells them.
+    /// The values of each metric.
+    pub values: Vec<MetricValues>,
+    /// Classes, for tasks that have them.
     pub classes: Option<Classes>,
 }
 
-/// True and predicted classes, one for each row.
+/// True and predicted classes, one of each per row.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Classes {
     /// The classes' names, by number.
     pub names: Vec<String>,
-    /// The label.
+    /// The classes of the labels.
     pub truth: Vec<u32>,
-    /// The most probable class.
+    /// The most probable classes.
     pub predicted: Vec<u32>,
-    /// Its probability.
+    /// The probabilities of the predicted classes.
     pub probability: Vec<f32>,
 }
 
-/// What a model achieved.
+/// The measurements of a model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Rows that count.
+    /// Number of rows that count.
     pub rows: usize,
-    /// What the rows are called: texts, impressions, queries.
+    /// The unit of the rows: texts, impressions, queries.
     pub unit: Cow<'static, str>,
-    /// Over all rows, in the order of reports.
+    /// Metrics over all rows, in the order of reports.
     pub metrics: Vec<Metric>,
-    /// Over parts of them.
+    /// Metrics over parts of the rows.
     pub parts: Vec<Part>,
-    /// Counts that a reader of the metrics should know, in words and as numbers.
+    /// Counts that a reader of the metrics should know.
     #[serde(default)]
-    pub counted: Vec<(Cow<'static, str>, u64)>,
-    /// What was left out of it, in words with its number.
+    pub counted: Vec<Count>,
+    /// Counts of skipped data.
     #[serde(rename = "left_out")]
-    pub skipped: Vec<(Cow<'static, str>, u64)>,
-    /// What became of each row.
+    pub skipped: Vec<Count>,
+    /// The outcome of each row.
     pub outcomes: Outcomes,
 }
 
 impl Evaluation {
-    /// A metric over all rows.
+    /// Returns the value of a metric over all rows.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
     }
 
-    /// The metrics on one line.
+    /// Formats the metrics on one line.
     pub fn line(&self) -> String {
         let each: Vec<String> = self.metrics.iter().map(|m| format!("{} {:.4}", m.name, m.value)).collect();
         each.join(", ")
     }
 
-    /// Metrics at the top, then their intervals, the parts, what is counted among them, and what was left out.
+    /// Converts to JSON: the metrics at the top level, then their intervals, the parts, the counts and the skipped data.
     pub fn to_json(&self) -> Map<String, Value> {
-        let mut out = Map::new();
-        out.insert(self.unit.to_string(), self.rows.into());
-        out.extend(values(&self.metrics));
-        let intervals = intervals(&self.metrics);
-        if !intervals.is_empty() {
-            out.insert("intervals".to_owned(), Value::Object(intervals));
-        }
+        let mut out = self.measured(self.rows, &self.metrics);
         if !self.parts.is_empty() {
-            let part = |part: &Part| {
-                let mut own = Map::from_iter([(self.unit.to_string(), json!(part.rows))]);
-                own.extend(values(&part.metrics));
-                own.insert("intervals".to_owned(), Value::Object(self::intervals(&part.metrics)));
-                (part.name.clone(), Value::Object(own))
-            };
-            out.insert("parts".to_owned(), Value::Object(self.parts.iter().map(part).collect()));
+            let mut parts = Map::new();
+            for part in &self.parts {
+                parts.insert(part.name.clone(), Value::Object(self.measured(part.rows, &part.metrics)));
+            }
+            out.insert("parts".to_owned(), Value::Object(parts));
         }
         for (key, counts) in [("counted", &self.counted), ("left_out", &self.skipped)] {
-            let counts: Map<_, _> = counts.iter().map(|(what, n)| (what.to_string(), json!(n))).collect();
+            let counts: Map<_, _> = counts.iter().map(|count| (count.name.to_string(), json!(count.count))).collect();
             if !counts.is_empty() {
                 out.insert(key.to_owned(), Value::Object(counts));
             }
         }
         out
     }
+
+    /// Converts the metrics over some rows: the number of rows, each metric, and the intervals.
+    fn measured(&self, rows: usize, metrics: &[Metric]) -> Map<String, Value> {
+        let mut out = Map::from_iter([(self.unit.to_string(), json!(rows))]);
+        let mut intervals = Map::new();
+        for Metric { name, value, interval } in metrics {
+            out.insert(name.to_string(), json!(value));
+            if let Some((low, high)) = interval {
+                intervals.insert(name.to_string(), json!([low, high]));
+            }
+        }
+        if !intervals.is_empty() {
+            out.insert("intervals".to_owned(), Value::Object(intervals));
+        }
+        out
+    }
 }
 
-fn values(metrics: &[Metric]) -> Map<String, Value> {
-    metrics.iter().map(|m| (m.name.to_string(), json!(m.value))).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn intervals(metrics: &[Metric]) -> Map<String, Value> {
-    let ends = |m: &Metric| m.interval.map(|(low, high)| (m.name.to_string(), json!([low, high])));
-    metrics.iter().filter_map(ends).collect()
+    #[test]
+    fn values_and_counts_are_pairs_in_json() {
+        let values = MetricValues { metric: "auc".into(), values: vec![0.5, 1.0] };
+        let count = Count::new("impressions of one class", 3);
+        assert_eq!(serde_json::to_string(&values).unwrap(), r#"["auc",[0.5,1.0]]"#);
+        assert_eq!(serde_json::to_string(&count).unwrap(), r#"["impressions of one class",3]"#);
+        assert_eq!(serde_json::from_str::<MetricValues>(r#"["auc",[0.5,1.0]]"#).unwrap(), values);
+        assert_eq!(serde_json::from_str::<Count>(r#"["impressions of one class",3]"#).unwrap(), count);
+    }
 }

@@ -11,7 +11,7 @@ use nb_data::read::Source;
 use nb_eval::ranks;
 use nb_train::inference::SavedModel;
 use nb_train::run_folder::atomic_file::file_beside;
-use nb_train::task::{Scores, score_clicks};
+use nb_train::task::{CandidateScores, score_clicks};
 
 use super::catalogue::{Catalogue, read_behaviors};
 use super::input::share;
@@ -54,7 +54,7 @@ impl Rank {
         }
         file_beside(&self.output).map(drop).with_context(cannot_write)?; // before all the work is done
         let model = SavedModel::load(&self.model, device, precision)?;
-        let (reader, description) = model.reader()?;
+        let (reader, description) = (model.reader()?, &model.head()?.description);
         let catalogue = Catalogue::read(&model, &self.news, self.allow_unusable)?;
         let source = BehaviorSource {
             path: self.behaviors.clone(),
@@ -71,10 +71,10 @@ impl Rank {
     }
 
     /// The whole file or none.
-    fn write(&self, behaviors: &Behaviors, scores: &Scores) -> Result<()> {
+    fn write(&self, behaviors: &Behaviors, scores: &CandidateScores) -> Result<()> {
         let mut out = BufWriter::new(file_beside(&self.output)?);
         for i in 0..behaviors.len() {
-            let ranks: Vec<String> = ranks(scores.of(i))?.iter().map(ToString::to_string).collect();
+            let ranks: Vec<String> = ranks(scores.impression(i))?.iter().map(ToString::to_string).collect();
             writeln!(out, "{} [{}]", behaviors.id(i), ranks.join(","))?;
         }
         out.into_inner().map_err(std::io::IntoInnerError::into_error)?.persist(&self.output)?;

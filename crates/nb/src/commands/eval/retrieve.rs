@@ -9,7 +9,7 @@ use nb_data::read::{Article, Source};
 use nb_train::inference::{Pooling, SavedModel, WINDOW};
 use nb_train::plan::QueryLog;
 use nb_train::task::texts::warn_repeated;
-use nb_train::task::{Asked, DEPTH, Documents, Judging, TopHits, evaluate_hits};
+use nb_train::task::{CorpusIndex, EVALUATION_DEPTH, JudgementScope, QueryVectors, TopKSearch, evaluate_hits};
 use serde_json::{Map, Value};
 
 use super::Eval;
@@ -25,41 +25,41 @@ impl Eval {
         let queries = IdIndex::with(log.queries.format.repeated(), asked.iter().map(Option::as_deref));
         warn_repeated(&log.queries, &queries);
         let known: Vec<Option<&str>> = known.iter().map(Option::as_deref).collect();
-        let documents = Documents::new(log.corpus.format.repeated(), &known);
-        warn_repeated(&log.corpus, documents.index());
-        let qrels = Qrels::read(&log.qrels, &queries, documents.index(), log.allowed_unusable)?;
-        let judging = if self.judged_only { Judging::Known } else { Judging::All };
-        tell(&log, &qrels, judging);
+        let index = CorpusIndex::new(log.corpus.format.repeated(), &known);
+        warn_repeated(&log.corpus, index.ids());
+        let qrels = Qrels::read(&log.qrels, &queries, index.ids(), log.allowed_unusable)?;
+        let scope = if self.judged_only { JudgementScope::InCorpus } else { JudgementScope::All };
+        tell(&log, &qrels, scope);
         let judged: Vec<_> = qrels.queries.iter().collect();
-        let own = |judged: &&Judged| documents.index().row(asked[judged.query as usize].as_ref()?.as_bytes());
-        let own = match judging {
-            Judging::All => judged.iter().map(own).collect(),
-            Judging::Known => Vec::new(),
+        let same_id = |judged: &&Judged| index.ids().row(asked[judged.query as usize].as_ref()?.as_bytes());
+        let same_id = match scope {
+            JudgementScope::All => judged.iter().map(same_id).collect(),
+            JudgementScope::InCorpus => Vec::new(),
         };
-        let asked = Asked { vectors: vectors(model, &log.queries, &judged)?, hidden: model.hidden(), own };
-        let mut hits = TopHits::new(asked, documents.into(), DEPTH);
-        let mut kept = corpus_vectors(model, &self.model, &log.corpus)?;
-        if kept.rows() != known.len() {
+        let queries = QueryVectors { vectors: vectors(model, &log.queries, &judged)?, hidden: model.hidden(), same_id };
+        let mut search = TopKSearch::new(queries, index.into(), EVALUATION_DEPTH);
+        let mut vectors = corpus_vectors(model, &self.model, &log.corpus)?;
+        if vectors.rows() != known.len() {
             bail!("{} changed while it was read", log.corpus.path.display());
         }
-        kept.each_block(SEARCH_BLOCK, |rows, news| hits.add(rows, news))?;
-        Ok(evaluate_hits(&judged, &hits.finish(), judging)?.to_json())
+        vectors.each_block(SEARCH_BLOCK, |rows, vectors| search.add(rows, vectors))?;
+        Ok(evaluate_hits(&judged, &search.finish(), scope)?.to_json())
     }
 }
 
 /// Says which judgements do not count, and which do though nothing can be found for them.
-fn tell(log: &QueryLog, qrels: &Qrels, judging: Judging) {
+fn tell(log: &QueryLog, qrels: &Qrels, scope: JudgementScope) {
     let path = log.qrels.display();
-    let skipped = match judging {
-        Judging::All => qrels.left_out.of_no_use(),
-        Judging::Known => qrels.left_out.clone(),
+    let skipped = match scope {
+        JudgementScope::All => qrels.left_out.of_no_use(),
+        JudgementScope::InCorpus => qrels.left_out.clone(),
     };
     if !skipped.is_empty() {
         tracing::warn!("{path}: skipped {skipped}");
     }
     let missing: usize = qrels.queries.iter().map(|judged| judged.missing.len()).sum();
     let none_relevant = qrels.left_out.none_relevant;
-    if judging == Judging::All && (missing > 0 || none_relevant > 0) {
+    if scope == JudgementScope::All && (missing > 0 || none_relevant > 0) {
         tracing::warn!(
             "{path}: as in BEIR, {missing} relevant documents that the corpus lacks count as not found, and \
              {none_relevant} queries without a relevant document in the corpus count as 0; --judged-only skips both"

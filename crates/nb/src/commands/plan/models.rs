@@ -6,7 +6,7 @@ use nb_share::{Init, LayerMap};
 use nb_train::method::{TeacherRole, TermKind};
 use nb_train::plan::{ModelSource, Plan, StudentStart};
 use nb_train::run::teacher::{finished, teacher_plan};
-use nb_train::task::{HeadPair, Layers, Task, Widths};
+use nb_train::task::{HeadPair, Task, TaskHead, Widths};
 use tch::Device;
 
 use super::page::{Page, count, millions};
@@ -243,7 +243,7 @@ fn groups(slots: &[Slot]) -> String {
 }
 
 /// A line for each parameter of the top layers; returns how many numbers they hold.
-fn tops_of<T: Layers>(page: &mut Page, heads: &HeadPair<T>, shown: [bool; 2]) -> i64 {
+fn tops_of<T: TaskHead>(page: &mut Page, heads: &HeadPair<T>, shown: [bool; 2]) -> i64 {
     let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
     for (teacher, student) in teacher.iter().zip(&student) {
         let whose = match shown {
@@ -261,7 +261,7 @@ fn tops_of<T: Layers>(page: &mut Page, heads: &HeadPair<T>, shown: [bool; 2]) ->
 }
 
 /// Numbers in the arenas of some of the two models, each arena once.
-fn distinct<T: Layers>(heads: &HeadPair<T>, of: [bool; 2]) -> i64 {
+fn distinct<T: TaskHead>(heads: &HeadPair<T>, of: [bool; 2]) -> i64 {
     let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
     let count = |(teacher, student): (&&Arena, &&Arena)| {
         let own = |arena: &Arena, counts: bool| if counts { arena.layout().numel() } else { 0 };
