@@ -5,11 +5,11 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use nb_checkpoint::{DESCRIPTION_FILE, HEAD_FILE};
 use nb_data::read::{Format, LabelRule};
 use nb_fuzz::torch::small_bert;
 use nb_fuzz::{parts, read, write};
 use nb_model::Precision;
-use nb_train::model::saved_folder::{DESCRIPTION_FILE, HEAD_FILE};
 use nb_train::inference::{Pooling, SavedModel};
 use tch::Device;
 use tempfile::TempDir;

@@ -8,6 +8,7 @@
 mod cli;
 mod commands;
 mod compiler;
+mod features;
 mod install;
 mod interrupt;
 mod libtorch;

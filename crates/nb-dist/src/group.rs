@@ -294,5 +294,11 @@ fn address_towards(world: &World) -> std::io::Result<IpAddr> {
     Err(last)
 }
 
-#[cfg(test)]
+#[cfg(all(test, nb_gloo))]
 mod tests;
+
+#[cfg(all(test, not(nb_gloo)))]
+#[test]
+fn groups_of_several_processes() {
+    nb_testing::require("gloo", false);
+}

@@ -1,89 +1,14 @@
-//! The parameter arena: every parameter of a module in one contiguous f32 buffer, and so their gradients.
+//! The parameter arena: all parameters of a module in one contiguous f32 buffer, and all their gradients in another.
 //!
-//! One buffer makes the whole-model operations single passes: a norm, a blend of layers, an optimiser step, a sum over
-//! processes, a write to disk. Parameters are views into it. There are two ways to fill the gradient buffer: a module
-//! with a backward pass of its own adds into [`Arena::grad`] views; a module that uses autograd asks for
-//! [`Arena::leaf`]s, whose `.grad` *is* the view, so `backward()` accumulates there.
+//! One buffer makes operations on the entire model single passes: a norm, a blend of layers, an optimiser step, a sum over processes, a
+//! write to disk. Parameters are views into it. There are two ways to fill the gradient buffer: a module with its own backward pass adds
+//! into [`Arena::grad`] views; a module that uses autograd takes [`Arena::leaf`]s, whose `.grad` *is* the view, so that `backward()`
+//! accumulates there.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use nb_checkpoint::{Layout, Slot};
 use tch::{Device, Kind, Tensor};
-
-/// Where one parameter lies in the arena.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slot {
-    /// The parameter's name, as checkpoints spell it.
-    pub name: String,
-    /// Index of its first entry.
-    pub offset: i64,
-    /// Its shape.
-    pub shape: Vec<i64>,
-    /// Whether it is a table whose rows are looked up by number: a step's gradient is 0 in all rows but a few.
-    pub is_table: bool,
-}
-
-impl Slot {
-    /// Number of entries.
-    pub fn numel(&self) -> i64 {
-        self.shape.iter().product()
-    }
-
-    /// Whether weight decay applies: matrices yes, biases and LayerNorm's vectors no.
-    pub fn decays(&self) -> bool {
-        self.shape.len() > 1
-    }
-}
-
-/// The order of parameters in an arena.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Layout {
-    slots: Vec<Slot>,
-    len: i64,
-}
-
-impl Layout {
-    /// Appends a parameter and returns its offset.
-    pub fn push(&mut self, name: impl Into<String>, shape: &[i64]) -> i64 {
-        self.add(name.into(), shape, false)
-    }
-
-    /// Appends a table of which each step looks up some rows, [rows, width], and returns its offset.
-    ///
-    /// # Panics
-    /// If there is a table already.
-    pub fn push_table(&mut self, name: impl Into<String>, shape: [i64; 2]) -> i64 {
-        assert!(self.table().is_none(), "an arena has one table at most");
-        self.add(name.into(), &shape, true)
-    }
-
-    fn add(&mut self, name: String, shape: &[i64], is_table: bool) -> i64 {
-        let slot = Slot { name, offset: self.len, shape: shape.to_vec(), is_table };
-        let offset = self.len;
-        self.len += slot.numel();
-        self.slots.push(slot);
-        offset
-    }
-
-    /// The table among the parameters.
-    pub fn table(&self) -> Option<&Slot> {
-        self.slots.iter().find(|slot| slot.is_table)
-    }
-
-    /// All parameters, by offset.
-    pub fn slots(&self) -> &[Slot] {
-        &self.slots
-    }
-
-    /// Number of entries in all.
-    pub fn numel(&self) -> i64 {
-        self.len
-    }
-
-    /// The parameter of this name.
-    pub fn slot(&self, name: &str) -> Option<&Slot> {
-        self.slots.iter().find(|s| s.name == name)
-    }
-}
 
 /// The rows of an arena's table that gradients were added to since the last update, noted by whoever adds them. On the CPU
 /// norm and update go through these alone, where on other devices they go through the whole table.
@@ -91,12 +16,12 @@ impl Layout {
 pub struct TouchedRows(Arc<Mutex<Vec<u32>>>);
 
 impl TouchedRows {
-    /// Notes rows, in any order and as often as they come.
+    /// Records rows, in any order and any number of times.
     pub fn add(&self, rows: impl IntoIterator<Item = u32>) {
         self.lock().extend(rows);
     }
 
-    /// All noted rows, in ascending order, each once.
+    /// All recorded rows, in ascending order, each once.
     pub fn sorted(&self) -> Vec<u32> {
         let mut rows = self.lock();
         rows.sort_unstable();
@@ -104,7 +29,7 @@ impl TouchedRows {
         rows.clone()
     }
 
-    /// Forgets what was noted.
+    /// Removes all rows.
     pub fn clear(&self) {
         self.lock().clear();
     }
@@ -124,14 +49,14 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// An arena of zeros.
+    /// Makes an arena of zeros.
     pub fn zeros(layout: Layout, device: Device) -> Self {
-        let values = Tensor::zeros([layout.len], (Kind::Float, device));
+        let values = Tensor::zeros([layout.numel()], (Kind::Float, device));
         let grads = values.zeros_like();
         Self { layout, values, grads, touched: TouchedRows::default() }
     }
 
-    /// Where each parameter lies.
+    /// The places of all parameters.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -149,7 +74,8 @@ impl Arena {
     /// The view of one parameter's values.
     ///
     /// # Panics
-    /// If the arena has no parameter of that name.
+    ///
+    /// The arena has no parameter of that name.
     pub fn value(&self, name: &str) -> Tensor {
         view(&self.values, self.expect(name))
     }
@@ -157,27 +83,29 @@ impl Arena {
     /// The view of one parameter's gradient.
     ///
     /// # Panics
-    /// If the arena has no parameter of that name.
+    ///
+    /// The arena has no parameter of that name.
     pub fn grad(&self, name: &str) -> Tensor {
         view(&self.grads, self.expect(name))
     }
 
-    /// A leaf of autograd over one parameter: it sees every update of the arena, and `backward()` adds its gradient to
-    /// the arena's.
+    /// Returns a leaf of autograd over one parameter: it sees every update of the arena, and `backward()` adds its gradient to the
+    /// arena's.
     ///
     /// # Panics
-    /// If the arena has no parameter of that name.
+    ///
+    /// The arena has no parameter of that name.
     pub fn leaf(&self, name: &str) -> Tensor {
         let slot = self.expect(name);
         let leaf = view(&self.values, slot).detach().set_requires_grad(true);
-        // `.grad` exists only after a first backward; a zero one makes it, then it is pointed at the arena. Later
-        // backwards find it defined and add in place.
+        // `.grad` exists only after a first backward pass. One with gradients of zero creates it; then it is pointed at the arena.
+        // Later passes find it defined and add in place.
         tch::with_grad(|| (&leaf * 0.0).sum(Kind::Float).backward());
         leaf.grad().set_data(&view(&self.grads, slot));
         leaf
     }
 
-    /// Rows of the table whose gradient may not be 0. Whoever writes to the table's gradient on the CPU notes them here.
+    /// The rows of the table whose gradient may not be 0. Whoever writes to the table's gradient on the CPU records them here.
     pub fn touched(&self) -> &TouchedRows {
         &self.touched
     }

@@ -1,8 +1,8 @@
-//! A batch as packed tokens: the real tokens of all sequences in one row, and where each sequence ends.
+//! A batch as packed tokens: the real tokens of all sequences in one row, and the length of each sequence.
 //!
-//! Linear layers, LayerNorm, GELU and every loss run over the row; only attention and pooling see sequences. Where
-//! no fused kernel takes them as they are, attention works on *groups*: runs of neighbouring sequences of nearly equal length,
-//! padded to the longest of the run. A batch sorted by length pads almost nothing.
+//! Linear layers, LayerNorm, GELU and every loss run over the row; only attention and pooling see sequences. Without a fused kernel,
+//! attention works on *groups*: neighbouring sequences of nearly equal length, padded to the longest of them. A batch sorted by length
+//! pads almost nothing.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use nb_torch::{Sequences, send};
 use tch::{Device, Tensor};
 
-use crate::runs::Runs;
+use crate::segments::Segments;
 
 /// A group is closed before its shortest sequence falls below this share of its longest one.
 const GROUP_FILL: f64 = 0.75;
@@ -19,14 +19,14 @@ const GROUP_FILL: f64 = 0.75;
 #[derive(Debug)]
 pub struct Packed {
     pub(crate) ids: Tensor,
-    pub(crate) segments: Tensor,
+    pub(crate) token_types: Tensor,
     pub(crate) positions: Tensor,
     groups: OnceCell<Vec<Group>>,
-    /// For the fused kernel of attention on a GPU.
-    for_kernel: OnceCell<Rc<Sequences>>,
+    /// The sequences as GPUs' fused attention takes them.
+    for_flash: OnceCell<Rc<Sequences>>,
     /// \[B\], the row of each sequence's first token.
     pub(crate) firsts: Tensor,
-    runs: Runs,
+    segments: Segments,
 }
 
 /// Neighbouring sequences that attention handles as one padded batch.
@@ -38,16 +38,16 @@ pub(crate) struct Group {
     /// Sequences, and the length they are padded to.
     pub(crate) sequences: i64,
     pub(crate) width: i64,
-    /// What padding needs; `None` where all lengths are equal.
+    /// `None` if all lengths are equal.
     pub(crate) padding: Option<Padding>,
 }
 
 /// Index tensors between the group's rows and its padded [sequences × width] rows.
 #[derive(Debug)]
 pub(crate) struct Padding {
-    /// [sequences·width]: the row to read; padding reads the sequence's first row and is masked after.
+    /// [sequences·width]: the row to read; padding reads the sequence's first row and is masked later.
     pub(crate) gather: Tensor,
-    /// \[rows\]: where each real row lies among the padded ones.
+    /// \[rows\]: the index of each real row among the padded ones.
     pub(crate) scatter: Tensor,
     /// [sequences, 1, 1, width]: 0 at real keys, −∞ at padding, added to the attention scores.
     pub(crate) key_bias: Tensor,
@@ -56,33 +56,34 @@ pub(crate) struct Padding {
 }
 
 impl Packed {
-    /// Packs `ids` and `segments` (each holding the sequences one after the other) of the given `lengths`.
+    /// Packs `ids` and `token_types`, which each hold the sequences of the given `lengths` one after the other.
     ///
     /// # Panics
-    /// If the three disagree on the number of tokens, if there is no sequence, or if a sequence is empty.
+    ///
+    /// The three disagree on the number of tokens, there is no sequence, or a sequence is empty.
     ///
     /// ```
     /// use nb_model::Packed;
     /// let packed = Packed::new(&[2, 7, 3, 2, 9, 8, 3], &[0; 7], &[3, 4], tch::Device::Cpu);
     /// assert_eq!((packed.sequences(), packed.tokens()), (2, 7));
     /// ```
-    pub fn new(ids: &[i64], segments: &[i64], lengths: &[i64], device: Device) -> Self {
+    pub fn new(ids: &[i64], token_types: &[i64], lengths: &[i64], device: Device) -> Self {
         let total: i64 = lengths.iter().sum();
-        let runs = Runs::new(lengths, device);
+        let segments = Segments::new(lengths, device);
         assert_eq!(ids.len() as i64, total, "token ids against the sum of the lengths");
-        assert_eq!(segments.len(), ids.len(), "segment ids against token ids");
+        assert_eq!(token_types.len(), ids.len(), "token types against token ids");
 
         let positions: Vec<i64> = lengths.iter().flat_map(|&l| 0..l).collect();
         let firsts: Vec<i64> = lengths.iter().scan(0, |end, &l| Some(std::mem::replace(end, *end + l))).collect();
         let send = |values: &[i64]| send(&Tensor::from_slice(values), device);
         Self {
             ids: send(ids),
-            segments: send(segments),
+            token_types: send(token_types),
             positions: send(&positions),
             groups: OnceCell::new(),
-            for_kernel: OnceCell::new(),
+            for_flash: OnceCell::new(),
             firsts: send(&firsts),
-            runs,
+            segments,
         }
     }
 
@@ -98,7 +99,7 @@ impl Packed {
 
     /// Length of each sequence.
     pub fn lengths(&self) -> &[i64] {
-        self.runs.lengths()
+        self.segments.lengths()
     }
 
     /// Pairs of a query and a key that see each other: Σ length².
@@ -108,7 +109,7 @@ impl Packed {
 
     /// The token ids that occur, in ascending order, each once.
     pub fn distinct_ids(&self) -> Vec<u32> {
-        // One-dimensional and of that kind: it was made of a slice.
+        // Cannot fail: the tensor was made from a slice of that type.
         let ids = Vec::<i64>::try_from(&self.ids).unwrap_or_default();
         let mut ids: Vec<u32> = ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect();
         ids.sort_unstable();
@@ -116,20 +117,20 @@ impl Packed {
         ids
     }
 
-    /// Which tokens are whose.
-    pub fn runs(&self) -> &Runs {
-        &self.runs
+    /// The tokens of each sequence as a segment of the row.
+    pub fn segments(&self) -> &Segments {
+        &self.segments
     }
 
-    /// The batch as attention without a fused kernel takes it.
+    /// The groups for attention without a fused kernel.
     pub(crate) fn groups(&self) -> &[Group] {
         self.groups.get_or_init(|| groups(self.lengths(), self.device()))
     }
 
-    /// The sequences as the fused kernel of a GPU takes them.
-    pub(crate) fn for_kernel(&self) -> &Rc<Sequences> {
+    /// The sequences for the fused kernel of a GPU.
+    pub(crate) fn for_flash(&self) -> &Rc<Sequences> {
         let made = || Sequences::new(self.lengths(), self.device()).map(Rc::new);
-        self.for_kernel.get_or_init(|| made().unwrap_or_else(|e| panic!("a batch for a GPU's kernel: {e}")))
+        self.for_flash.get_or_init(|| made().unwrap_or_else(|e| panic!("a batch for a GPU's kernel: {e}")))
     }
 
     /// The device of the tensors.
@@ -138,17 +139,17 @@ impl Packed {
     }
 }
 
-/// Cuts the sequences into runs whose shortest is at least [`GROUP_FILL`] of their longest.
+/// Cuts the sequences into groups whose shortest is at least [`GROUP_FILL`] of their longest.
 fn groups(lengths: &[i64], device: Device) -> Vec<Group> {
     let mut out = Vec::new();
     let (mut first, mut start) = (0, 0);
     while first < lengths.len() {
         let (mut low, mut high) = (lengths[first], lengths[first]);
-        let run = lengths[first..].iter().take_while(|&&l| {
+        let members = lengths[first..].iter().take_while(|&&l| {
             (low, high) = (low.min(l), high.max(l));
             low as f64 >= GROUP_FILL * high as f64
         });
-        let end = first + run.count();
+        let end = first + members.count();
         let group = Group::new(start, &lengths[first..end], device);
         start += group.rows;
         first = end;

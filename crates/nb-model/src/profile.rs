@@ -1,15 +1,14 @@
-//! Where the time of a step goes: named phases, timed only while somebody asks.
+//! The time of a training step by named phases, measured only between [`start`] and [`finish`].
 //!
-//! [`scope`] costs one thread-local read when nobody does. On a device that works asynchronously the clock would measure
-//! how long it takes to *ask*, so every scope first and last waits for the device there: a profiled step is slower than
-//! one that is not, and its phases add up.
+//! Outside of them [`scope`] costs one thread-local read. A device that works asynchronously returns before it has finished, so a scope
+//! waits for the device when it begins and ends: a profiled step is slower than another, and its phases add up.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use tch::Device;
 
-/// What a part of a step works on. The phases of a step do not overlap: inside another scope a scope counts for itself.
+/// A phase of a step. Phases do not overlap: the time of an inner scope does not count for the outer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Reading rows and sending them to the device.
@@ -18,11 +17,11 @@ pub enum Phase {
     Embeddings,
     /// Attention between queries, keys and values.
     Attention,
-    /// Linear layers of the encoder: products with weights, and the activations that some of these do along.
+    /// Linear layers of the encoder: products with weights, including activations that run in the same kernel.
     Linear,
     /// LayerNorms, dropout and other activations of the encoder's layers.
     Elementwise,
-    /// Pooling, heads and losses, with autograd's way back through them.
+    /// Pooling, heads and losses, with their backward pass by autograd.
     Losses,
     /// The sum over processes, the blend of gradients, and their norm.
     Gradients,
@@ -31,7 +30,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// All phases, in the order in which a step goes through them.
+    /// All phases, in the order of a step.
     pub const ALL: [Self; 8] = [
         Self::Data,
         Self::Embeddings,
@@ -60,33 +59,34 @@ impl Phase {
 
 /// Time by phase on this thread.
 #[derive(Debug)]
-struct Watch {
+struct Stopwatch {
     device: Device,
     times: [Duration; Phase::ALL.len()],
-    /// The phases under way, the innermost last, and since when the innermost runs.
-    under_way: Vec<Phase>,
+    /// The open phases, the innermost last.
+    open: Vec<Phase>,
+    /// The start of the innermost phase, or the end of the one before it.
     since: Instant,
 }
 
 thread_local! {
-    static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
+    static WATCH: RefCell<Option<Stopwatch>> = const { RefCell::new(None) };
 }
 
-impl Watch {
-    /// Books the time since the last change for the innermost phase.
+impl Stopwatch {
+    /// Adds the time since the last change to the innermost phase.
     fn book(&mut self) {
         if let Device::Cuda(index) = self.device {
             tch::Cuda::synchronize(index as i64);
         }
         let now = Instant::now();
-        if let Some(&phase) = self.under_way.last() {
+        if let Some(&phase) = self.open.last() {
             self.times[phase as usize] += now - self.since;
         }
         self.since = now;
     }
 }
 
-/// Begins to time the phases of what this thread does on `device`.
+/// Starts to measure the phases of this thread's work on `device`.
 ///
 /// ```
 /// use nb_model::profile::{Phase, finish, scope, start};
@@ -100,30 +100,30 @@ impl Watch {
 /// ```
 pub fn start(device: Device) {
     let watch =
-        Watch { device, times: [Duration::ZERO; Phase::ALL.len()], under_way: Vec::new(), since: Instant::now() };
+        Stopwatch { device, times: [Duration::ZERO; Phase::ALL.len()], open: Vec::new(), since: Instant::now() };
     WATCH.set(Some(watch));
 }
 
-/// Ends what [`start`] began: the time in each phase since, empty if nothing was begun.
+/// Ends the measurement, and returns the time in each phase since [`start`]; empty without a start.
 pub fn finish() -> Vec<(Phase, Duration)> {
     let watch = WATCH.take();
     watch.map(|watch| Phase::ALL.into_iter().zip(watch.times).collect()).unwrap_or_default()
 }
 
-/// The part of a step that lasts as long as this value is `phase`.
+/// Opens `phase`, which lasts as long as the returned value.
 #[must_use = "a phase lasts as long as its scope"]
 pub fn scope(phase: Phase) -> Scope {
     let timed = WATCH.with_borrow_mut(|watch| {
         if let Some(watch) = watch {
             watch.book();
-            watch.under_way.push(phase);
+            watch.open.push(phase);
         }
         watch.is_some()
     });
     Scope { timed }
 }
 
-/// See [`scope`].
+/// An open phase; see [`scope`].
 #[derive(Debug)]
 pub struct Scope {
     timed: bool,
@@ -135,7 +135,7 @@ impl Drop for Scope {
             WATCH.with_borrow_mut(|watch| {
                 if let Some(watch) = watch {
                     watch.book();
-                    watch.under_way.pop();
+                    watch.open.pop();
                 }
             });
         }
@@ -170,7 +170,7 @@ mod tests {
         assert!(of(Phase::Linear) >= Duration::from_millis(10) && of(Phase::Attention) >= Duration::from_millis(5));
         assert!(of(Phase::Linear) + of(Phase::Attention) <= took - Duration::from_millis(5));
         assert_eq!(of(Phase::Optimiser), Duration::ZERO);
-        let _nobody_asks = scope(Phase::Data);
+        let _not_measured = scope(Phase::Data);
         assert!(finish().is_empty());
     }
 }

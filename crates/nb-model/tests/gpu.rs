@@ -1,20 +1,18 @@
-//! The encoder on a GPU against the encoder on the CPU; nothing where there is no GPU. A program of its own, since libtorch asks
-//! only once whether there is one, and that must be after its library was loaded.
+//! The encoder on a GPU against the encoder on the CPU. A program of its own: libtorch looks for a GPU only once, which must be after
+//! its library was loaded.
 
-use nb_model::bench::{attention, is_flash};
-use nb_model::{Bert, BertConfig, Capture, DropoutKey, Keep, Packed, Pass, Precision};
+use nb_kernels::dropout::Dropout;
+use nb_model::kernel::attention;
+use nb_model::{ActivationCheckpoint, Bert, BertConfig, Capture, DropoutKey, Packed, Pass, Precision};
+use nb_testing::require;
 use tch::{Cuda, Device, Kind, Tensor};
 
 /// Texts of more than two blocks of a GPU's kernel, and one of a single token.
 const LENGTHS: [i64; 5] = [300, 150, 50, 8, 1];
 
 fn gpu() -> Option<Device> {
-    let loaded = nb_torch::cuda::preload();
-    let is_there = Cuda::is_available();
-    if !is_there {
-        eprintln!("left out: no GPU ({loaded:?})");
-    }
-    is_there.then_some(Device::Cuda(0))
+    nb_torch::cuda::preload();
+    require("gpu", Cuda::is_available()).then_some(Device::Cuda(0))
 }
 
 fn packed(device: Device) -> Packed {
@@ -39,7 +37,7 @@ fn model(device: Device, precision: Precision) -> Bert {
     bert
 }
 
-/// As good as drawn from between 0 and 1, whatever other tests draw meanwhile.
+/// Numbers between 0 and 1 that look random, whatever other tests draw meanwhile.
 fn uniform(count: i64, from: f64) -> Tensor {
     let large = ((Tensor::arange(count, (Kind::Double, Device::Cpu)) + from) * 12.9898).sin() * 43758.5453;
     &large - large.floor()
@@ -67,7 +65,7 @@ fn states_and_gradients_are_those_of_the_cpu() {
             let found = pass(&model(device, precision), DropoutKey::Off);
             for (found, expected) in found.iter().zip(&expected) {
                 let off = (found - expected).norm().double_value(&[]) / expected.norm().double_value(&[]);
-                assert!(off < most, "{device:?}, {precision:?}: off by {off} of the whole");
+                assert!(off < most, "{device:?}, {precision:?}: off by {off} of the norm");
             }
         }
     }
@@ -80,18 +78,18 @@ fn a_pass_repeats_to_the_bit_also_when_layers_are_computed_once_more() {
             let mut bert = model(device, precision);
             let first = pass(&bert, DropoutKey::Key(5));
             assert!(!first[0].equal(&pass(&bert, DropoutKey::Off)[0]), "{device:?}, {precision:?}: dropout drops");
-            for keep in [Keep::Everything, Keep::Inputs] {
-                bert.set_keep(keep);
+            for checkpoint in [ActivationCheckpoint::Off, ActivationCheckpoint::LayerInputs] {
+                bert.set_activation_checkpoint(checkpoint);
                 let again = pass(&bert, DropoutKey::Key(5));
                 let is_same = first.iter().zip(&again).all(|(one, other)| one.equal(other));
-                assert!(is_same, "{device:?}, {precision:?}, {keep:?}");
+                assert!(is_same, "{device:?}, {precision:?}, {checkpoint:?}");
             }
         }
     }
 }
 
-/// The result is linear in the values, so its product with a gradient is that of the values with theirs, if the weights that were
-/// dropped on the way there are those on the way back.
+/// The result is linear in the values, so its product with a gradient equals that of the values with theirs, provided both passes drop
+/// the same weights.
 #[test]
 fn attention_drops_the_same_weights_on_the_way_back() {
     const HEADS: i64 = 2;
@@ -103,11 +101,12 @@ fn attention_drops_the_same_weights_on_the_way_back() {
             numbers.view([n, width]).to_kind(Kind::BFloat16).to_device(device)
         };
         let (qkv, grad) = (numbers(3 * 64, 0.0), numbers(64, 1e6));
-        if device != Device::Cpu && !is_flash(&qkv, HEADS) {
-            eprintln!("left out: a GPU without FlashAttention");
+        if device != Device::Cpu && !require("ampere", attention::is_flash_available(&qkv, HEADS)) {
             continue;
         }
-        let (out, back) = attention(&qkv, &grad, &packed(device), HEADS, Capture::Last);
+        let (packed, dropout) = (packed(device), |part: usize| Dropout::new(0.1, Some(part as u64)));
+        let (out, tape) = attention::forward(&qkv, &packed, HEADS, dropout, Capture::Last);
+        let back = attention::backward(&grad, None, &packed, HEADS, dropout, &tape);
         let product = |a: &Tensor, b: &Tensor| (a.to_kind(Kind::Double) * b.to_kind(Kind::Double)).sum(Kind::Double);
         let values = |all: &Tensor| all.narrow(1, 2 * 64, 64);
         let (found, expected) = (product(&values(&back), &values(&qkv)), product(&out, &grad));

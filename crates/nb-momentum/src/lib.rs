@@ -1,16 +1,15 @@
-//! Momentum distillation (NewsBERT, Wu et al. 2021, section 3.3): the student's update takes in the teacher's gradients.
+//! Momentum distillation (NewsBERT, Wu et al. 2021, section 3.3): the student's update includes the teacher's gradients.
 //!
 //! For every parameter of student layer k: g^s_k ← β · (1/K) Σ_{j=1..K} g^t_{(k−1)K+j} + (1−β) · g^s_k.
 //!
-//! It is to run after the backward pass (and after a sum over processes), before clipping and the optimiser: the blend is
-//! linear, so it commutes with sums and means, and clipping is not, so it must see the blended gradient.
+//! Run it after the backward pass (and after a sum over processes), before clipping and the optimiser. The blend is linear, so it
+//! commutes with sums and means. Clipping is not linear, so it must see the blended gradient.
 //!
-//! It knows nothing of models: gradients come as views [layers, parameters per layer] with the same order of parameters in
-//! every layer. (Of `nb-model` it takes threads and slices over tensors.)
+//! The crate knows nothing of models: gradients are views [layers, parameters per layer] with the same order of parameters in every
+//! layer, and the layer map is K, the number of teacher layers for each student layer.
 
-use nb_model::host::with_slices;
-use nb_model::pool;
-use nb_share::LayerMap;
+use nb_kernels::threads;
+use nb_torch::cpu_slices::{read, with_slices, write};
 use pulp::Arch;
 use tch::{Device, Kind, Tensor};
 
@@ -22,7 +21,7 @@ impl Beta {
     /// No blending.
     pub const OFF: Self = Self(0.0);
 
-    /// `None` unless 0 ≤ `beta` ≤ 1.
+    /// Returns `None` unless 0 ≤ `beta` ≤ 1.
     pub fn new(beta: f64) -> Option<Self> {
         (0.0..=1.0).contains(&beta).then_some(Self(beta))
     }
@@ -33,42 +32,40 @@ impl Beta {
     }
 }
 
-/// Blends the layers' gradients in place: `student` [N, P] ← β · mean over each group of `teacher` [L, P] + (1−β) · `student`.
-/// The teacher's gradients stay as they are. With β = 0 nothing is touched.
+/// Blends the layers' gradients in place: `student` [N, P] ← β · mean over each group of K = `group_size` layers of `teacher` [N·K, P] +
+/// (1−β) · `student`. The teacher's gradients do not change. With β = 0 nothing does.
 ///
 /// # Panics
-/// If the shapes do not fit the map, or if both are one memory.
+///
+/// The shapes do not fit, or both tensors share memory.
 ///
 /// ```
 /// use nb_momentum::{Beta, blend_layers};
-/// use nb_share::LayerMap;
 /// use tch::Tensor;
 /// let teacher = Tensor::from_slice(&[1f32, 3.0, 5.0, 9.0]).view([4, 1]);
 /// let mut student = Tensor::from_slice(&[0f32, 10.0]).view([2, 1]);
-/// blend_layers(&teacher, &mut student, LayerMap::uniform(4, 2).unwrap(), Beta::new(0.5).unwrap());
+/// blend_layers(&teacher, &mut student, 2, Beta::new(0.5).unwrap());
 /// assert_eq!(Vec::<f32>::try_from(student.view(-1)).unwrap(), [1.0, 8.5]); // ½·2 + ½·0, ½·7 + ½·10
 /// ```
-pub fn blend_layers(teacher: &Tensor, student: &mut Tensor, map: LayerMap, beta: Beta) {
-    let parameters = student.size().get(1).copied().unwrap_or_default();
-    assert_eq!(
-        student.size(),
-        [map.student_layers() as i64, parameters],
-        "the student's gradients against the layer map"
-    );
+pub fn blend_layers(teacher: &Tensor, student: &mut Tensor, group_size: usize, beta: Beta) {
+    let [layers, parameters] = student.size()[..] else {
+        panic!("the student's gradients have the shape {:?}, expected [layers, parameters]", student.size());
+    };
+    let group = group_size as i64;
     assert_eq!(
         teacher.size(),
-        [map.teacher_layers() as i64, parameters],
-        "the teacher's gradients against the layer map"
+        [layers * group, parameters],
+        "the teacher's gradients, {group} layers for each of {layers}"
     );
     if beta == Beta::OFF {
         return;
     }
-    let is_for_host = |t: &Tensor| t.device() == Device::Cpu && t.kind() == Kind::Float && t.is_contiguous();
+    let is_for_cpu_kernel = |t: &Tensor| t.device() == Device::Cpu && t.kind() == Kind::Float && t.is_contiguous();
     tch::no_grad(|| {
-        if is_for_host(teacher) && is_for_host(student) {
-            return blend_host(teacher, student, map.group_size(), beta);
+        if is_for_cpu_kernel(teacher) && is_for_cpu_kernel(student) {
+            return blend_on_cpu(teacher, student, group_size, beta);
         }
-        let groups = teacher.view([map.student_layers() as i64, map.group_size() as i64, parameters]);
+        let groups = teacher.view([layers, group, parameters]);
         let _ = student.lerp_(&groups.mean_dim(1, false, student.kind()), beta.get());
     });
 }
@@ -76,35 +73,48 @@ pub fn blend_layers(teacher: &Tensor, student: &mut Tensor, map: LayerMap, beta:
 /// Entries per parallel piece.
 const PIECE: usize = 1 << 13;
 
-/// The blend in one pass over the gradients, which are more than caches hold: mean and blend of a piece after the other.
-fn blend_host(teacher: &Tensor, student: &mut Tensor, group: usize, beta: Beta) {
+/// The blend in one pass over the gradients, which are more than the caches hold: mean and blend of one piece after the other.
+fn blend_on_cpu(teacher: &Tensor, student: &mut Tensor, group: usize, beta: Beta) {
     let parameters = student.size()[1] as usize;
     if parameters == 0 {
         return;
     }
-    let (share, own) = ((beta.get() / group as f64) as f32, (1.0 - beta.get()) as f32);
-    with_slices::<f32, 1, 1, _>([teacher], [student], |[teacher], [student]| {
+    let factors = Factors { teacher: (beta.get() / group as f64) as f32, student: (1.0 - beta.get()) as f32 };
+    with_slices((read::<f32>(teacher), write::<f32>(student)), |(teacher, student)| {
         let layers = student.chunks_exact_mut(parameters).zip(teacher.chunks_exact(group * parameters));
         for (student, teachers) in layers {
-            pool::for_each(student.chunks_mut(PIECE).enumerate(), |(piece, student)| {
-                Arch::new().dispatch(|| {
-                    let mut sums = [0.0_f32; PIECE];
-                    let sums = &mut sums[..student.len()];
-                    for teacher in teachers.chunks_exact(parameters) {
-                        sums.iter_mut().zip(&teacher[piece * PIECE..]).for_each(|(sum, g)| *sum += g);
-                    }
-                    student.iter_mut().zip(&*sums).for_each(|(g, sum)| *g = share * sum + own * *g);
-                });
+            threads::for_each(student.chunks_mut(PIECE).enumerate(), |(piece, student)| {
+                let rows = teachers.chunks_exact(parameters).map(|teacher| &teacher[piece * PIECE..]);
+                Arch::new().dispatch(|| blend_piece(rows, student, factors));
             });
         }
     });
 }
 
-/// Blends the embeddings' gradients in place: `student` ← β · `teacher` + (1−β) · `student`. The paper blends layers only;
-/// this is for those who want to try.
+/// The factors of the sum of K teacher gradients and of the student's gradient.
+#[derive(Debug, Clone, Copy)]
+struct Factors {
+    teacher: f32,
+    student: f32,
+}
+
+/// Blends a piece of one layer with the rows of its teachers, which begin where the piece does.
+#[inline(always)]
+fn blend_piece<'a>(teachers: impl Iterator<Item = &'a [f32]>, student: &mut [f32], factors: Factors) {
+    let mut sums = [0.0_f32; PIECE];
+    let sums = &mut sums[..student.len()];
+    for teacher in teachers {
+        sums.iter_mut().zip(teacher).for_each(|(sum, g)| *sum += g);
+    }
+    student.iter_mut().zip(&*sums).for_each(|(g, sum)| *g = factors.teacher * sum + factors.student * *g);
+}
+
+/// Blends the embeddings' gradients in place: `student` ← β · `teacher` + (1−β) · `student`. The paper blends layers only; this is for
+/// experiments.
 ///
 /// # Panics
-/// If the shapes differ.
+///
+/// The shapes differ.
 pub fn blend_embeddings(teacher: &Tensor, student: &mut Tensor, beta: Beta) {
     assert_eq!(student.size(), teacher.size(), "the student's gradients against the teacher's");
     if beta != Beta::OFF {
@@ -133,21 +143,20 @@ mod tests {
     #[test]
     fn zero_leaves_the_student_and_one_gives_the_teachers_mean() {
         let teacher = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0]).view([2, 2]);
-        let map = LayerMap::uniform(2, 1).unwrap();
         let blended = |b| {
             let mut student = Tensor::from_slice(&[f32::NAN, 8.0]).view([1, 2]);
-            blend_layers(&teacher, &mut student, map, beta(b));
+            blend_layers(&teacher, &mut student, 2, beta(b));
             Vec::<f32>::try_from(student.view(-1)).unwrap()
         };
-        assert!(blended(0.0)[0].is_nan() && blended(0.0)[1] == 8.0, "β = 0 does not even read");
+        assert!(blended(0.0)[0].is_nan() && blended(0.0)[1] == 8.0, "β = 0 reads nothing");
         assert_eq!(blended(1.0)[1], 3.0);
     }
 
     #[test]
-    #[should_panic(expected = "the teacher's gradients against the layer map")]
+    #[should_panic(expected = "the teacher's gradients, 3 layers for each of 2")]
     fn another_depth_is_refused() {
         let zeros = |rows| Tensor::zeros([rows, 3], (Kind::Float, Device::Cpu));
-        blend_layers(&zeros(4), &mut zeros(2), LayerMap::uniform(6, 2).unwrap(), beta(0.5));
+        blend_layers(&zeros(4), &mut zeros(2), 3, beta(0.5));
     }
 
     /// More entries than a piece; numbers whose sums are exact.
@@ -158,31 +167,29 @@ mod tests {
             let all = (Tensor::arange(rows * parameters, (Kind::Int64, Device::Cpu)) * 7 + shift).remainder(64);
             all.to_kind(Kind::Double).view([rows, parameters])
         };
-        let map = LayerMap::uniform(4, 2).unwrap();
         for b in [0.25, 0.5, 1.0] {
             let (teacher, mut expected) = (numbers(4, 0), numbers(2, 3));
             let mut student = expected.to_kind(Kind::Float);
-            blend_layers(&teacher.to_kind(Kind::Float), &mut student, map, beta(b));
-            blend_layers(&teacher, &mut expected, map, beta(b));
+            blend_layers(&teacher.to_kind(Kind::Float), &mut student, 2, beta(b));
+            blend_layers(&teacher, &mut expected, 2, beta(b));
             assert!(student.equal(&expected.to_kind(Kind::Float)), "β = {b}");
         }
     }
 
     proptest! {
-        /// Against the formula written out entry by entry in f64.
+        /// Against the formula, entry by entry in f64.
         #[test]
         fn the_blend_is_the_formula(n in 1_usize..4, k in 1_usize..4, p in 0_usize..6, b in 0.0..=1.0, seed in any::<i64>()) {
             tch::manual_seed(seed);
             let draw = |rows: usize| Tensor::randn([rows as i64, p as i64], (Kind::Double, Device::Cpu));
             let (teacher, student) = (draw(n * k), draw(n));
-            let map = LayerMap::uniform(n * k, n).unwrap();
             for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 2e-6)] {
                 let mut blended = student.to_kind(kind).copy();
-                blend_layers(&teacher.to_kind(kind), &mut blended, map, beta(b));
+                blend_layers(&teacher.to_kind(kind), &mut blended, k, beta(b));
                 for row in 0..n {
                     for column in 0..p as i64 {
-                        let one = |j: usize| teacher.double_value(&[(row * k + j) as i64, column]);
-                        let mean = (0..k).map(one).sum::<f64>() / k as f64;
+                        let gradient = |j: usize| teacher.double_value(&[(row * k + j) as i64, column]);
+                        let mean = (0..k).map(gradient).sum::<f64>() / k as f64;
                         let expected = b * mean + (1.0 - b) * student.double_value(&[row as i64, column]);
                         prop_assert!((blended.double_value(&[row as i64, column]) - expected).abs() < tolerance);
                     }

@@ -11,15 +11,16 @@
 mod comparison;
 mod error;
 mod events;
+mod format;
 mod html;
 mod plot;
-mod record;
+pub mod record;
 
-pub use comparison::{Against, Comparison, Entry, Header, Row, Spread, Sweep, TeacherRow, Try, compare};
+pub use comparison::{Entry, Header, compare};
 pub use error::ReportError;
 pub use events::EventWriter;
 pub use html::{comparison_report, run_report};
-pub use record::{Outcomes, RunRecord};
+pub use record::{Against, Comparison, Row, RunRecord, Spread, Sweep, TeacherRow, Try};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

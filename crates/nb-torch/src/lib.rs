@@ -1,10 +1,11 @@
-//! What libtorch can do and tch has no words for.
+//! Operations of libtorch that tch does not bind.
 //!
 #![doc = include_str!("../README.md")]
 
 mod adamw;
 mod attention;
 mod backward;
+pub mod cpu_slices;
 pub mod cuda;
 pub mod env_defaults;
 mod linear;

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use nb_checkpoint::CheckpointLocation;
 use nb_dist::World;
-use nb_model::{Checkpoint, Precision};
+use nb_model::Precision;
 use nb_torch::cuda::Preload;
 use nb_train::config::{DeviceChoice, PrecisionChoice};
 use tch::Device;
@@ -123,7 +124,7 @@ pub fn main(preloaded: &Preload) -> ExitCode {
 }
 
 fn fetch(checkpoint: &str) -> Result<ExitCode> {
-    let folder = checkpoint.parse::<Checkpoint>()?.download()?;
+    let folder = checkpoint.parse::<CheckpointLocation>()?.download()?;
     say!("{}", folder.display());
     Ok(ExitCode::SUCCESS)
 }

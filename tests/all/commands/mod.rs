@@ -37,15 +37,16 @@ fn help_has_an_example_for_each_command() {
     assert!(place.nb(&["--version"]).done().out.starts_with("nb "));
 }
 
-/// `nb` allocates by jemalloc, with settings of its own, which a user's come on top of.
+/// `nb` allocates with jemalloc and its own settings, which a user can override.
 #[cfg(target_os = "linux")]
 #[test]
-fn free_memory_stays_for_the_next_step() {
+fn the_allocator_retains_freed_memory() {
     let place = Place::new();
-    let told = place.command().env("MALLOC_CONF", "confirm_conf:true").arg("--version").output().unwrap();
-    let told = String::from_utf8(told.stderr).unwrap();
+    let printed = place.command().env("MALLOC_CONF", "confirm_conf:true").arg("--version").output().unwrap();
+    let printed = String::from_utf8(printed.stderr).unwrap();
     assert!(
-        told.contains("Set conf value: oversize_threshold:0") && told.contains("Set conf value: dirty_decay_ms:-1")
+        printed.contains("Set conf value: oversize_threshold:0")
+            && printed.contains("Set conf value: dirty_decay_ms:-1")
     );
 }
 
@@ -71,7 +72,7 @@ fn wrong_usage_exits_2() {
     for arguments in wrong {
         let ended = place.nb(arguments);
         assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.err);
-        assert!(!ended.err.is_empty(), "{arguments:?} says nothing");
+        assert!(!ended.err.is_empty(), "{arguments:?}: no message");
     }
     assert!(!place.exists("runs"));
 }

@@ -70,7 +70,9 @@ fn own_golden_files() {
 
 #[test]
 fn golden_files_of_the_variable() {
-    let Some(folder) = std::env::var_os("NB_GOLDEN_DIR").filter(|value| !value.is_empty()) else { return };
+    let folder = std::env::var_os("NB_GOLDEN_DIR").filter(|value| !value.is_empty());
+    nb_testing::require("golden", folder.is_some());
+    let Some(folder) = folder else { return };
     let folder = root().join(folder); // an absolute one replaces the root
     let (steps, metrics) = (files(&folder, "", ".safetensors"), files(&folder, "metrics", ".json"));
     assert!(!steps.is_empty() || !metrics.is_empty(), "no *.safetensors and no metrics*.json in {}", folder.display());

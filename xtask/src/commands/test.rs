@@ -2,6 +2,9 @@
 //!
 //! First the crates that need no libtorch, in the profile that xtask itself is built in, with checks of arithmetic. Then
 //! the rest, optimised: they share libtorch's bindings and all dependencies with `nb`, and real models run in them.
+//!
+//! A test that needs a feature of the machine, such as AVX-512, is skipped where the machine lacks it. Where the machine has
+//! it, `NB_REQUIRE` names it and the test must run.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ExitCode, Stdio};
@@ -10,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::progress::{self, say};
-use crate::{libtorch, project};
+use crate::{features, libtorch, project};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -19,7 +22,8 @@ Examples:
   cargo xtask test csv -- --nocapture      what follows -- goes to the test programs";
 
 /// The crates that need no libtorch.
-pub(crate) const WITHOUT_TORCH: [&str; 4] = ["nb-data", "nb-eval", "nb-report", "xtask"];
+pub(crate) const WITHOUT_TORCH: [&str; 7] =
+    ["nb-checkpoint", "nb-data", "nb-eval", "nb-files", "nb-report", "nb-testing", "xtask"];
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
@@ -33,12 +37,16 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        libtorch::ensure(None)?;
+        let libtorch = libtorch::ensure(None)?;
+        let required = std::env::var(features::VARIABLE).unwrap_or_else(|_| features::of_machine(&libtorch));
+        if !required.is_empty() {
+            say(format!("tests must not skip what needs {required} ({})", features::VARIABLE));
+        }
         let started = Instant::now();
         let light = WITHOUT_TORCH.iter().flat_map(|name| ["--package", name]);
-        let mut tally = self.cargo_test(["--profile", "light"].into_iter().chain(light))?;
+        let mut tally = self.cargo_test(&required, ["--profile", "light"].into_iter().chain(light))?;
         let rest = WITHOUT_TORCH.iter().flat_map(|name| ["--exclude", name]);
-        tally += self.cargo_test(["--release", "--workspace"].into_iter().chain(rest))?;
+        tally += self.cargo_test(&required, ["--release", "--workspace"].into_iter().chain(rest))?;
 
         if let (Some(filter), 0, true) = (&self.filter, tally.found(), tally.ok) {
             say(format!("error: no test's name holds {filter:?}"));
@@ -48,13 +56,13 @@ impl Args {
         Ok(if tally.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// Runs `cargo test` with `selection`, shows what it prints and counts.
-    fn cargo_test<'a>(&'a self, selection: impl IntoIterator<Item = &'a str>) -> Result<Tally> {
+    /// Runs `cargo test` with `selection` and the features `required`, shows its output and counts the results.
+    fn cargo_test<'a>(&'a self, required: &str, selection: impl IntoIterator<Item = &'a str>) -> Result<Tally> {
         let mut command = project::cargo();
         command.args(["test", "--no-fail-fast"]).args(selection).args(&self.filter);
         // Many tests run beside each other: threads that wait must leave the cores to those that work, or the whole takes
         // minutes where few cores are busy with something else.
-        command.env("OMP_WAIT_POLICY", "passive");
+        command.env("OMP_WAIT_POLICY", "passive").env(features::VARIABLE, required);
         if !self.args.is_empty() {
             command.arg("--").args(&self.args);
         }

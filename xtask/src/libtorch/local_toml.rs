@@ -31,12 +31,8 @@ pub(crate) fn write(libtorch: &Path, gloo: Option<&Path>, cxx: Option<&str>) -> 
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
-    // Beside, then renamed: a cargo that starts meanwhile reads the old file or the new one, never half of one.
-    let new = path.with_extension(format!("toml.{}", std::process::id()));
-    fs::write(&new, text)
-        .and_then(|()| fs::rename(&new, &path))
-        .inspect_err(|_| _ = fs::remove_file(&new))
-        .with_context(|| format!("cannot write {}", path.display()))
+    // Atomically: a cargo that starts meanwhile reads the old file or the new one, never half of one.
+    nb_files::write(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Flags for the compiler and for rustdoc by which a program finds the libraries of `libtorch` when it runs.

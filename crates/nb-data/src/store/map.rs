@@ -13,7 +13,7 @@ use memmap2::Mmap;
 pub(super) fn map(path: &Path) -> io::Result<Mmap> {
     let file = File::open(path)?;
     // SAFETY: the bytes behind a mapping must not change while it lives. The files mapped here are written by `build`
-    // alone, under another name, and get theirs by a rename when they are complete (`crate::atomic`); a rebuild
+    // alone, under another name, and get theirs by a rename when they are complete (`nb_files`); a rebuild
     // renames a new file over the name and leaves the mapped one as it is, which the system keeps until it is unmapped.
     // Nothing in this crate opens such a file for writing. They lie in a cache folder that belongs to the user; one
     // who truncates a file there while a run reads it ends that run, as with any mapped file.

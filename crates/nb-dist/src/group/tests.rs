@@ -1,8 +1,6 @@
 //! Ranks are processes: libtorch's record of exchanges is one per process and takes no two groups at a time. A test starts
 //! itself once per rank; there it does its work and prints what the test then looks at.
 
-#![cfg(nb_gloo)]
-
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
@@ -148,19 +146,35 @@ fn a_group_of_one_needs_no_others() {
     group.leave().unwrap();
 }
 
-/// One process alone on a GPU, through NCCL; nothing where there is none.
+/// NCCL for a group of one process.
 #[cfg(nb_nccl)]
-#[test]
-fn a_gpus_tensors_go_through_nccl() {
+fn open_nccl() -> Result<Backend, String> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let at = StoreAt { host: "127.0.0.1", port, keeper: Keeper::This, prefix: "nccl" };
     let store = Store::open(&at, RENDEZVOUS).unwrap();
-    let opened = Backend::nccl(&store, (0, 1), RENDEZVOUS);
+    Backend::nccl(&store, (0, 1), RENDEZVOUS)
+}
+
+#[cfg(nb_nccl)]
+#[test]
+fn nccl_refuses_a_machine_without_a_gpu() {
     if !tch::Cuda::is_available() {
-        assert!(opened.unwrap_err().contains("no GPUs found"));
+        assert!(open_nccl().unwrap_err().contains("no GPUs found"));
+    }
+}
+
+#[test]
+fn a_gpus_tensors_go_through_nccl() {
+    if !nb_testing::require("gpu", cfg!(nb_nccl) && tch::Cuda::is_available()) {
         return;
     }
-    let nccl = opened.unwrap();
+    #[cfg(nb_nccl)]
+    sum_and_broadcast_through_nccl();
+}
+
+#[cfg(nb_nccl)]
+fn sum_and_broadcast_through_nccl() {
+    let nccl = open_nccl().unwrap();
     let tensor = Tensor::from_slice(&[1.5_f32, -2.0]).to_device(Device::Cuda(0));
     for pending in [nccl.all_reduce(&tensor, Reduce::Sum), nccl.broadcast(&tensor)] {
         let pending = pending.unwrap();

@@ -1,26 +1,27 @@
-//! The embedding layer: LayerNorm(word + position + segment), forward and backward.
+//! The embedding layer: LayerNorm(word + position + token type), forward and backward.
 
+use nb_checkpoint::{EMBEDDING_NORM, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS};
+use nb_kernels::dropout::{Dropout, site_key};
 use tch::{Device, Kind, Tensor};
 
-use super::Pass;
-use super::layout::{EMBEDDING_NORM, POSITION, SEGMENT, WORD};
 use crate::arena::{Arena, TouchedRows};
-use crate::kernel::dropout::{Dropout, site_key};
-use crate::kernel::norm::{LayerNorm, NormTape};
+use crate::kernel::dropout;
+use crate::kernel::layer_norm::{LayerNorm, NormTape};
 use crate::packed::Packed;
+use crate::pass::Pass;
 use crate::profile::{Phase, scope};
 
-/// The site of the embedding's dropout; the layers' sites count from layer 1.
+/// The layer number of the embedding's dropout site; the encoder layers count from 1.
 const EMBEDDING_LAYER: usize = 0;
 
 #[derive(Debug)]
 pub(crate) struct Embeddings {
     word: Table,
     position: Table,
-    segment: Option<Table>,
+    token_type: Option<Table>,
     norm: LayerNorm,
     dropout: f64,
-    /// Where the words are noted that get a gradient.
+    /// Collects the words that receive a gradient.
     touched: TouchedRows,
 }
 
@@ -40,14 +41,14 @@ impl Table {
         self.value.index_select(0, index)
     }
 
-    /// Adds each row of `grad` to the row that `index` names; only the rows of the batch are touched. Both operations add
-    /// in a fixed order on their device, so the sums repeat: `index_add_` goes through the rows one by one on the CPU but
-    /// in any order on CUDA, where an accumulating `index_put_` sorts first.
+    /// Adds each row of `grad` to the row that `index` names; only the rows of the batch are touched. Both operations add in a fixed
+    /// order on their device, so the sums repeat: on the CPU `index_add_` takes one row after the other; on CUDA its order varies,
+    /// while an accumulating `index_put_` sorts first.
     fn backward(&self, index: &Tensor, grad: &Tensor) {
-        let mut own = self.grad.shallow_clone();
-        let _ = match own.device() {
-            Device::Cpu => own.index_add_(0, index, grad),
-            _ => own.index_put_(&[Some(index)], grad, true),
+        let mut sum = self.grad.shallow_clone();
+        let _ = match sum.device() {
+            Device::Cpu => sum.index_add_(0, index, grad),
+            _ => sum.index_put_(&[Some(index)], grad, true),
         };
     }
 }
@@ -60,23 +61,24 @@ pub(crate) struct EmbeddingTape {
 
 impl Embeddings {
     pub(crate) fn new(arena: &Arena, eps: f64, dropout: f64) -> Self {
-        let segment = arena.layout().slot(SEGMENT).is_some().then(|| Table::new(arena, SEGMENT));
+        let token_type =
+            arena.layout().slot(SEGMENT_EMBEDDINGS).is_some().then(|| Table::new(arena, SEGMENT_EMBEDDINGS));
         let norm = super::layer_norm(arena, EMBEDDING_NORM, eps);
-        let (word, position) = (Table::new(arena, WORD), Table::new(arena, POSITION));
-        Self { word, position, segment, norm, dropout, touched: arena.touched().clone() }
+        let (word, position) = (Table::new(arena, WORD_EMBEDDINGS), Table::new(arena, POSITION_EMBEDDINGS));
+        Self { word, position, token_type, norm, dropout, touched: arena.touched().clone() }
     }
 
-    /// → [n, H], after LayerNorm and dropout, and the state before dropout's tape.
+    /// → [n, H], after LayerNorm and dropout, and the tape of the backward pass.
     pub(crate) fn forward(&self, packed: &Packed, pass: Pass) -> (Tensor, EmbeddingTape) {
         let _scope = scope(Phase::Embeddings);
         let mut sum = self.position.forward(&packed.positions);
-        if let Some(segment) = &self.segment {
-            sum += segment.forward(&self.segments(packed));
+        if let Some(token_type) = &self.token_type {
+            sum += token_type.forward(&self.token_types(packed));
         }
         let (state, norm) = self.norm.forward(self.word.forward(&packed.ids), None, &sum);
         let mut out = state.wide;
         if let Some(dropout) = self.dropout(pass) {
-            dropout.apply(&mut out);
+            dropout::apply(dropout, &mut out);
         }
         (out, EmbeddingTape { norm })
     }
@@ -86,7 +88,7 @@ impl Embeddings {
         let _scope = scope(Phase::Embeddings);
         let mut grad = grad.to_kind(Kind::Float).contiguous().copy();
         if let Some(dropout) = self.dropout(pass) {
-            dropout.apply(&mut grad);
+            dropout::apply(dropout, &mut grad);
         }
         let (grad, _) = self.norm.backward(&grad, &tape.norm, None, Kind::Float);
         if packed.device() == Device::Cpu {
@@ -94,15 +96,15 @@ impl Embeddings {
         }
         self.word.backward(&packed.ids, &grad);
         self.position.backward(&packed.positions, &grad);
-        if let Some(segment) = &self.segment {
-            segment.backward(&self.segments(packed), &grad);
+        if let Some(token_type) = &self.token_type {
+            token_type.backward(&self.token_types(packed), &grad);
         }
     }
 
-    /// Segment ids that exist: a checkpoint with one segment type knows no second text.
-    fn segments(&self, packed: &Packed) -> Tensor {
-        let rows = self.segment.as_ref().map_or(1, |table| table.value.size()[0]);
-        packed.segments.clamp_max(rows - 1)
+    /// The token types, limited to those of the table: a checkpoint with one type does not distinguish a second text.
+    fn token_types(&self, packed: &Packed) -> Tensor {
+        let rows = self.token_type.as_ref().map_or(1, |table| table.value.size()[0]);
+        packed.token_types.clamp_max(rows - 1)
     }
 
     fn dropout(&self, pass: Pass) -> Option<Dropout> {

@@ -1,25 +1,27 @@
 //! One encoder layer, forward and backward (Devlin et al. 2019, after Vaswani et al. 2017):
 //! y = LN(x + Attention(x)), out = LN(y + W₂ f(W₁ y)).
 
+use nb_checkpoint::BertConfig;
+use nb_kernels::Activation;
+use nb_kernels::dropout::{Dropout, site_key};
 use tch::Tensor;
 
-use super::{Capture, Pass};
 use crate::arena::Arena;
-use crate::config::{Activation, BertConfig};
+
 use crate::kernel::activation::ActivationTape;
 use crate::kernel::attention::{self, AttentionTape};
-use crate::kernel::dropout::{Dropout, site_key};
+use crate::kernel::layer_norm::{LayerNorm, NormTape, State};
 use crate::kernel::linear::Linear;
-use crate::kernel::norm::{LayerNorm, NormTape, State};
 use crate::packed::Packed;
+use crate::pass::{Capture, Pass};
 use crate::profile::{Phase, scope};
 
-/// Dropout sites of a layer. Attention takes one for each group of sequences, so it comes last.
+pub(crate) mod short;
+
+/// Dropout sites of a layer. Attention uses one for each group of sequences, so it comes last.
 const ATTENTION_OUT: u64 = 0;
 const FEED_FORWARD: u64 = 1;
 const ATTENTION_WEIGHTS: u64 = 2;
-
-pub(crate) mod short;
 
 #[derive(Debug)]
 pub(crate) struct Layer {
@@ -36,55 +38,41 @@ pub(crate) struct Layer {
     out_norm: LayerNorm,
 }
 
-/// What the backward pass needs of one layer; n rows, H hidden units, F feed-forward units.
+/// The input of one layer's backward pass, for n rows, H hidden units, F feed-forward units.
 #[derive(Debug)]
 pub(crate) struct LayerTape {
     /// Input [n, H] in the precision of the products.
     x: Tensor,
     attention: AttentionTape,
-    /// Heads' outputs [n, H].
+    /// The heads' outputs [n, H].
     context: Tensor,
     attention_norm: NormTape,
     /// State between the halves [n, H] in the precision of the products.
     y: Tensor,
     /// Feed-forward after the activation [n, F].
     activated: Tensor,
-    /// For the activation's backward pass, where there will be one.
+    /// For the activation's backward pass; `None` after a pass without one.
     activation: Option<ActivationTape>,
     out_norm: NormTape,
 }
 
 impl LayerTape {
-    /// The attention scores, where they were captured.
+    /// The attention scores; `None` unless they were captured.
     pub(crate) fn scores(&self) -> Option<&Tensor> {
         self.attention.scores()
     }
 }
 
 impl Layer {
-    /// Layer `index` of the arena. `compute` holds the layers' values (of all layers, from `layers_start` on) in the
-    /// precision of the products.
-    pub(crate) fn new(config: &BertConfig, arena: &Arena, index: usize, compute: &Tensor, layers_start: i64) -> Self {
+    /// Makes layer `index` of `parameters`.
+    pub(crate) fn new(config: &BertConfig, parameters: &LayerParameters<'_>, index: usize) -> Self {
         let prefix = format!("encoder.layer.{index}");
-        let linear = |names: &[&str]| {
-            let part = |suffix: &str| {
-                let slots: Vec<_> =
-                    names.iter().map(|n| arena.layout().slot(&format!("{prefix}.{n}.{suffix}"))).collect();
-                let slots: Vec<_> = slots.into_iter().flatten().collect();
-                let rows: i64 = slots.iter().map(|s| s.shape[0]).sum();
-                let shape: Vec<i64> = std::iter::once(rows).chain(slots[0].shape[1..].iter().copied()).collect();
-                let numel: i64 = shape.iter().product();
-                let value = compute.narrow(0, slots[0].offset - layers_start, numel).view(shape.as_slice());
-                (value, arena.grads().narrow(0, slots[0].offset, numel).view(shape.as_slice()))
-            };
-            let ((weight, weight_grad), (bias, bias_grad)) = (part("weight"), part("bias"));
-            Linear { weight, bias, weight_grad, bias_grad }
-        };
-        let norm = |name: &str| super::layer_norm(arena, &format!("{prefix}.{name}"), config.layer_norm_eps);
+        let linear = |names: &[&str]| parameters.linear(&prefix, names);
+        let norm = |name: &str| super::layer_norm(parameters.arena, &format!("{prefix}.{name}"), config.layer_norm_eps);
         Self {
             index,
             heads: config.num_attention_heads,
-            activation: config.hidden_act,
+            activation: activation(config.hidden_act),
             dropout: config.hidden_dropout_prob,
             attention_dropout: config.attention_probs_dropout_prob,
             qkv: linear(&["attention.self.query", "attention.self.key", "attention.self.value"]),
@@ -98,7 +86,7 @@ impl Layer {
 
     /// The layer's input → its output.
     pub(crate) fn forward(&self, input: &State, packed: &Packed, pass: Pass, capture: Capture) -> (State, LayerTape) {
-        let _scope = scope(Phase::Elementwise); // what is not said to be another's
+        let _scope = scope(Phase::Elementwise); // all that no inner scope claims
         let weights_dropout = |group| self.attention_site(pass, group);
         let qkv = self.qkv.forward(&input.low);
         let (context, attention) = attention::forward(&qkv, packed, self.heads, weights_dropout, capture);
@@ -120,8 +108,8 @@ impl Layer {
         (out, LayerTape { x, attention, context, attention_norm, y, activation, activated, out_norm })
     }
 
-    /// From dL/d(out) and, where a loss looked at them, dL/d(scores) adds the gradients of all parameters to the arena and
-    /// returns dL/dx, [n, H] f32 as dL/d(out).
+    /// From dL/d(out) and, where a loss read them, dL/d(scores), adds the gradients of all parameters to the arena. Returns dL/dx,
+    /// [n, H] f32 as dL/d(out).
     pub(crate) fn backward(
         &self,
         grad: &Tensor,
@@ -134,7 +122,7 @@ impl Layer {
         let kind = self.qkv.weight.kind();
         let dropout = self.hidden_site(pass, FEED_FORWARD);
         let (residual, branch) = self.out_norm.backward(grad, &tape.out_norm, dropout, kind);
-        let activation = tape.activation.expect("a training pass keeps it");
+        let activation = tape.activation.expect("a training pass stores it");
         let branch = self.down.backward_through(self.activation, &activation, &branch, &tape.activated);
         let middle = self.up.backward_onto(residual, &branch, &tape.y);
 
@@ -142,8 +130,7 @@ impl Layer {
         let (residual, branch) = self.attention_norm.backward(&middle, &tape.attention_norm, dropout, kind);
         let branch = self.attention_out.backward(&branch, &tape.context);
         let weights_dropout = |group| self.attention_site(pass, group);
-        let grads = (&branch, scores_grad);
-        let qkv = attention::backward(grads, packed, self.heads, weights_dropout, &tape.attention);
+        let qkv = attention::backward(&branch, scores_grad, packed, self.heads, weights_dropout, &tape.attention);
         self.qkv.backward_onto(residual, &qkv, &tape.x)
     }
 
@@ -157,5 +144,46 @@ impl Layer {
 
     fn site(&self, pass: Pass, site: u64) -> Option<u64> {
         pass.dropout_key().map(|key| site_key(key, self.index + 1, site))
+    }
+}
+
+/// The memory of all layers' parameters.
+pub(crate) struct LayerParameters<'a> {
+    pub(crate) arena: &'a Arena,
+    /// The values of all layers in the precision of the products.
+    pub(crate) values: &'a Tensor,
+    /// The offset in the arena at which the layers begin.
+    pub(crate) start: i64,
+}
+
+impl LayerParameters<'_> {
+    /// The dense layers `{prefix}.{name}` as one, with their outputs side by side. Their parameters are neighbours in the arena.
+    fn linear(&self, prefix: &str, names: &[&str]) -> Linear {
+        let find = |suffix: &str| -> (Tensor, Tensor) {
+            let names = names.iter().map(|name| format!("{prefix}.{name}.{suffix}"));
+            self.joined(&names.collect::<Vec<_>>())
+        };
+        let ((weight, weight_grad), (bias, bias_grad)) = (find("weight"), find("bias"));
+        Linear { weight, bias, weight_grad, bias_grad }
+    }
+
+    /// Values and gradients of neighbouring parameters, joined along their first dimension.
+    fn joined(&self, names: &[String]) -> (Tensor, Tensor) {
+        let slots: Vec<_> = names.iter().filter_map(|name| self.arena.layout().slot(name)).collect();
+        let rows: i64 = slots.iter().map(|slot| slot.shape[0]).sum();
+        let shape: Vec<i64> = std::iter::once(rows).chain(slots[0].shape[1..].iter().copied()).collect();
+        let (offset, numel) = (slots[0].offset, shape.iter().product());
+        let value = self.values.narrow(0, offset - self.start, numel).view(shape.as_slice());
+        (value, self.arena.grads().narrow(0, offset, numel).view(shape.as_slice()))
+    }
+}
+
+/// The kernels' word for an activation of the configuration.
+fn activation(name: nb_checkpoint::Activation) -> Activation {
+    match name {
+        nb_checkpoint::Activation::Gelu => Activation::Gelu,
+        nb_checkpoint::Activation::GeluNew => Activation::GeluTanh,
+        nb_checkpoint::Activation::Relu => Activation::Relu,
+        nb_checkpoint::Activation::Silu => Activation::Silu,
     }
 }

@@ -1,96 +1,32 @@
 //! The BERT encoder over packed tokens, with a backward pass of its own.
 //!
-//! [`Bert::encode`] turns token ids into hidden states. With [`Pass::Training`] the states are leaves of autograd: build
-//! any loss on them, call `backward()` on it, and hand the [`Encoded`] to [`Bert::backward`], which carries the states'
-//! gradients through the layers and adds every parameter's gradient to the arena. No graph is recorded inside the
-//! encoder, gradients land where blending, clipping and the optimiser work on them, and states without a gradient cost
-//! nothing.
+//! [`Bert::encode`] turns token ids into hidden states. With [`Pass::Training`] the states are leaves of autograd: build any loss on
+//! them, call `backward()` on it, and pass the [`Encoded`] to [`Bert::backward`]. It carries the states' gradients through the layers
+//! and adds every parameter's gradient to the arena. No graph is recorded inside the encoder, the gradients are in the buffer that
+//! blending, clipping and the optimiser read, and states without a gradient cost nothing.
 
 mod embeddings;
 mod layer;
-mod layout;
 
 use std::cell::OnceCell;
 
+use nb_checkpoint::{BertConfig, layers_start, parameter_layout};
 use tch::{Device, Kind, Tensor};
 
 use crate::arena::Arena;
-use crate::config::BertConfig;
-use crate::kernel::norm::{LayerNorm, State};
-use crate::kernel::panels::numbers;
+use crate::kernel::layer_norm::{LayerNorm, State};
 use crate::packed::Packed;
+use crate::pass::{ActivationCheckpoint, Capture, Pass, Precision};
 use embeddings::{EmbeddingTape, Embeddings};
-use layer::short::{Room, ShortLayer};
-use layer::{Layer, LayerTape};
-pub use layout::{parameter_count, parameter_layout};
+use layer::short::{Scratch, ShortLayer, to_vec};
+use layer::{Layer, LayerParameters, LayerTape};
 
-/// Up to how many tokens a text alone is a short one; more are as fast by way of tensors.
+/// Most tokens of a text that runs without tensors; longer ones are as fast with tensors.
 const SHORT_TOKENS: i64 = 32;
-/// Up to how many values of its layers a model keeps them twice for that: 200 MB.
+/// Most values in the layers of a model that stores them a second time for short texts: 200 MB.
 const SHORT_VALUES: i64 = 50_000_000;
 
-/// The number format of the matrix products. Parameters, gradients, LayerNorm and hidden states are f32 either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// bfloat16 products with f32 master weights. (A short text alone, on the CPU and for its last state, goes through these
-    /// weights in f32.)
-    Bf16,
-}
-
-/// What one pass through the encoder is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
-    /// No dropout, no backward.
-    Inference,
-    /// Everything that [`Bert::backward`] needs is kept.
-    Training(DropoutKey),
-}
-
-/// What a pass shows of the way through the encoder; each one shows what those before it show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Capture {
-    /// The last hidden state alone.
-    #[default]
-    Last,
-    /// The embedding output and the output of every layer.
-    States,
-    /// The attention scores of every layer too.
-    Scores,
-}
-
-/// Where a training pass gets its dropout masks from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DropoutKey {
-    /// No dropout.
-    Off,
-    /// Masks are a pure function of this key, the layer and the place: the same key gives the same masks.
-    Key(u64),
-}
-
-/// What a training pass keeps of each layer until its backward pass. The gradients are the same to the bit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Keep {
-    /// Everything that the backward pass reads: by far the most of a training's memory.
-    #[default]
-    Everything,
-    /// The layer's input alone. The backward pass runs the layer forward once more, which adds a third to what a model
-    /// computes in a training step (Chen et al. 2016, gradient checkpointing).
-    Inputs,
-}
-
-impl Pass {
-    fn dropout_key(self) -> Option<u64> {
-        match self {
-            Self::Training(DropoutKey::Key(key)) => Some(key),
-            _ => None,
-        }
-    }
-}
-
-/// The hidden states of a batch, and what the backward pass needs.
+/// The hidden states of a batch, and the tape of the backward pass.
 #[derive(Debug)]
 pub struct Encoded {
     states: Vec<Tensor>,
@@ -103,13 +39,13 @@ struct Tape {
     pass: Pass,
     capture: Capture,
     embeddings: EmbeddingTape,
-    layers: Vec<Kept>,
+    layers: Vec<StoredLayer>,
 }
 
-/// What there is of a layer when its backward pass comes.
+/// The activations of a layer that are stored until its backward pass.
 #[derive(Debug)]
-enum Kept {
-    Everything(LayerTape),
+enum StoredLayer {
+    Tape(LayerTape),
     /// [n, H] f32.
     Input(Tensor),
 }
@@ -121,9 +57,9 @@ impl Encoded {
         &self.states
     }
 
-    /// With [`Capture::Scores`], of each layer the scaled products of queries and keys before the softmax, QKᵀ/√D, of all
-    /// heads: one row of f32 that holds, for each group of sequences (see [`Packed`]), heads × width × width entries a
-    /// sequence. Where a query or a key is padding stands 0. Two models with as many heads have them in the same order.
+    /// The scaled products of queries and keys before the softmax, QKᵀ/√D, of all heads of each layer, with [`Capture::Scores`]. A
+    /// layer's scores are one row of f32 that holds, for each group of sequences (see [`Packed`]), heads × width × width entries per
+    /// sequence, 0 where a query or a key is padding. Two models with the same number of heads have them in the same order.
     pub fn scores(&self) -> &[Tensor] {
         &self.scores
     }
@@ -144,28 +80,29 @@ pub struct Bert {
     low: Option<Tensor>,
     embeddings: Embeddings,
     layers: Vec<Layer>,
-    keep: Keep,
-    /// The layers' weights once more, for one short text at a time; made when the first one comes.
+    checkpoint: ActivationCheckpoint,
+    /// A packed copy of the layers' weights for one short text at a time; made for the first such text.
     short: OnceCell<Vec<ShortLayer>>,
 }
 
 impl Bert {
-    /// A model of zeros (LayerNorm's weights too), to be filled by loading or [`Bert::randomise`].
+    /// Makes a model of zeros (LayerNorm's weights included), to be filled by loading or [`Bert::randomise`].
     ///
     /// # Errors
-    /// If the configuration is not one of a BERT encoder ([`BertConfig::check`]).
+    ///
+    /// The configuration is not that of a BERT encoder ([`BertConfig::check`]).
     pub fn zeros(config: BertConfig, device: Device, precision: Precision) -> Result<Self, crate::ModelError> {
         config.check()?;
-        let (layout, layers_start) = layout::bert_layout(&config);
-        let arena = Arena::zeros(layout, device);
+        let layers_start = layers_start(&config);
+        let arena = Arena::zeros(parameter_layout(&config), device);
         let master = arena.values().narrow(0, layers_start, arena.layout().numel() - layers_start);
         let low = (precision == Precision::Bf16).then(|| master.to_kind(Kind::BFloat16));
-        let compute = low.as_ref().unwrap_or(&master);
-        let layers = (0..config.num_hidden_layers as usize)
-            .map(|i| Layer::new(&config, &arena, i, compute, layers_start))
-            .collect();
+        let values = low.as_ref().unwrap_or(&master);
+        let parameters = LayerParameters { arena: &arena, values, start: layers_start };
+        let layers = (0..config.num_hidden_layers as usize).map(|i| Layer::new(&config, &parameters, i)).collect();
         let embeddings = Embeddings::new(&arena, config.layer_norm_eps, config.hidden_dropout_prob);
-        Ok(Self { config, arena, layers_start, low, embeddings, layers, keep: Keep::default(), short: OnceCell::new() })
+        let checkpoint = ActivationCheckpoint::default();
+        Ok(Self { config, arena, layers_start, low, embeddings, layers, checkpoint, short: OnceCell::new() })
     }
 
     /// Draws matrices from N(0, `initializer_range`²), sets LayerNorm's weights to 1 and vectors to 0, from `seed`.
@@ -182,7 +119,7 @@ impl Bert {
         self.parameters_changed();
     }
 
-    /// To be called after the arena's values were written, in every precision: refreshes the copies that products read.
+    /// Refreshes the copies that products read. Call it after writing the arena's values, in every precision.
     pub fn parameters_changed(&mut self) {
         let master = self.arena.values().narrow(0, self.layers_start, self.arena.layout().numel() - self.layers_start);
         if let Some(low) = &mut self.low {
@@ -191,9 +128,9 @@ impl Bert {
         self.short = OnceCell::new();
     }
 
-    /// Sets what training passes keep from now on.
-    pub fn set_keep(&mut self, keep: Keep) {
-        self.keep = keep;
+    /// Sets the activations that training passes store from now on.
+    pub fn set_activation_checkpoint(&mut self, checkpoint: ActivationCheckpoint) {
+        self.checkpoint = checkpoint;
     }
 
     /// The model's shape.
@@ -201,7 +138,7 @@ impl Bert {
         &self.config
     }
 
-    /// The model's parameters and gradients. Whoever writes the values calls [`Bert::parameters_changed`].
+    /// The model's parameters and gradients. Call [`Bert::parameters_changed`] after writing the values.
     pub fn arena(&self) -> &Arena {
         &self.arena
     }
@@ -245,7 +182,8 @@ impl Bert {
     /// Encodes a batch.
     ///
     /// # Panics
-    /// If a sequence is longer than `max_position_embeddings`, or if a token id is not in the vocabulary.
+    ///
+    /// A sequence is longer than `max_position_embeddings`, or a token id is not in the vocabulary.
     pub fn encode(&self, packed: &Packed, pass: Pass, capture: Capture) -> Encoded {
         let longest = packed.lengths().iter().copied().max().unwrap_or(0);
         let most = self.config.max_position_embeddings;
@@ -258,7 +196,7 @@ impl Bert {
             return Encoded { states: vec![self.run_short(packed)], scores: Vec::new(), tape: None };
         }
         let trains = pass != Pass::Inference;
-        // What is shown to losses is a leaf of autograd where there will be a backward pass.
+        // If a backward pass follows, the states that losses see are leaves of autograd.
         let shown = |state: &Tensor| if trains { leaf(state) } else { state.shallow_clone() };
         let (x, embeddings) = self.embeddings.forward(packed, pass);
         let mut x = State::new(x, self.products());
@@ -274,9 +212,9 @@ impl Bert {
             }
             scores.extend(tape.scores().map(&shown));
             if trains {
-                layers.push(match self.keep {
-                    Keep::Everything => Kept::Everything(tape),
-                    Keep::Inputs => Kept::Input(input.wide),
+                layers.push(match self.checkpoint {
+                    ActivationCheckpoint::Off => StoredLayer::Tape(tape),
+                    ActivationCheckpoint::LayerInputs => StoredLayer::Input(input.wide),
                 });
             }
         }
@@ -288,7 +226,7 @@ impl Bert {
         self.low.as_ref().map_or(Kind::Float, Tensor::kind)
     }
 
-    /// Whether a batch is one text that is not worth tensors.
+    /// True if a batch is one text so short that tensors would slow it down.
     fn is_short(&self, packed: &Packed) -> bool {
         let values = self.arena.layout().numel() - self.layers_start;
         packed.device() == Device::Cpu
@@ -301,69 +239,84 @@ impl Bert {
     fn run_short(&self, packed: &Packed) -> Tensor {
         let layers = self.short.get_or_init(|| self.layers.iter().map(ShortLayer::new).collect());
         let (state, _) = self.embeddings.forward(packed, Pass::Inference);
-        let mut x = numbers(&state);
-        let mut room = Room::default();
-        layers.iter().for_each(|layer| layer.forward(&mut x, &mut room));
+        let mut x = to_vec(&state);
+        let mut scratch = Scratch::default();
+        layers.iter().for_each(|layer| layer.forward(&mut x, &mut scratch));
         Tensor::from_slice(&x).view_as(&state)
     }
 
-    /// Carries the gradients that the losses left in the `.grad` of states and scores through the encoder, adding every
-    /// parameter's gradient to the arena. States and scores that no loss touched take no part.
+    /// Carries the gradients that the losses left in the `.grad` of states and scores through the encoder, adding every parameter's
+    /// gradient to the arena. States and scores that no loss touched take no part.
     ///
     /// # Panics
-    /// If `encoded` does not come from a [`Pass::Training`] of this model.
+    ///
+    /// `encoded` does not come from a [`Pass::Training`] of this model.
     pub fn backward(&self, packed: &Packed, encoded: Encoded) {
         self.backward_by_layers(packed, encoded, |_| ());
     }
 
-    /// As [`Bert::backward`]. Of each layer, from the last to the first, `is_done` hears that its part of the gradients
-    /// ([`Bert::layer_grads`]) is complete, while those before it are still to come.
+    /// Does the same as [`Bert::backward`]. It calls `is_done` with the index of each layer, from the last to the first, when that
+    /// layer's part of the gradients ([`Bert::layer_grads`]) is complete.
     ///
     /// # Panics
+    ///
     /// As [`Bert::backward`].
-    pub fn backward_by_layers(&self, packed: &Packed, encoded: Encoded, mut is_done: impl FnMut(usize)) {
+    pub fn backward_by_layers(&self, packed: &Packed, encoded: Encoded, is_done: impl FnMut(usize)) {
+        tch::no_grad(|| self.run_backward(packed, encoded, is_done));
+    }
+
+    fn run_backward(&self, packed: &Packed, encoded: Encoded, mut is_done: impl FnMut(usize)) {
         let Encoded { states, scores, tape } = encoded;
         let Tape { pass, capture, embeddings, layers } = tape.expect("backward follows a training pass");
         assert_eq!(layers.len(), self.depth(), "layers of the tape against layers of the model");
-        // H_L always, the states before it where they were captured.
+        // H_L always, the states before it if they were captured.
         let first = self.depth() + 1 - states.len();
         let state = |i: usize| i.checked_sub(first).map(|i| &states[i]);
-        tch::no_grad(|| {
-            let mut flowing = None;
-            for (i, (layer, kept)) in self.layers.iter().zip(layers).enumerate().rev() {
-                let scores_grad = scores.get(i).map(Tensor::grad).filter(Tensor::defined);
-                let mut grad = merge(flowing, state(i + 1));
-                if scores_grad.is_some() {
-                    grad = grad.or_else(|| Some(states[states.len() - 1].zeros_like()));
-                }
-                flowing = grad.map(|grad| {
-                    let tape = match kept {
-                        Kept::Everything(tape) => tape,
-                        Kept::Input(input) => {
-                            layer.forward(&State::new(input, self.products()), packed, pass, capture).1
-                        }
-                    };
-                    layer.backward(&grad, scores_grad.as_ref(), packed, pass, tape)
-                });
-                is_done(i);
+        let mut flowing = None;
+        for (i, stored) in layers.into_iter().enumerate().rev() {
+            let layer = &self.layers[i];
+            let scores_grad = scores.get(i).map(Tensor::grad).filter(Tensor::defined);
+            let mut grad = merge(flowing, state(i + 1));
+            if scores_grad.is_some() {
+                grad = grad.or_else(|| Some(states[states.len() - 1].zeros_like()));
             }
-            if let Some(grad) = merge(flowing, state(0)) {
-                self.embeddings.backward(packed, pass, &grad, &embeddings);
-            }
-        });
+            flowing = grad.map(|grad| {
+                let tape = self.layer_tape(layer, stored, packed, pass, capture);
+                layer.backward(&grad, scores_grad.as_ref(), packed, pass, tape)
+            });
+            is_done(i);
+        }
+        if let Some(grad) = merge(flowing, state(0)) {
+            self.embeddings.backward(packed, pass, &grad, &embeddings);
+        }
+    }
+
+    /// The tape of a layer, from another forward pass if only its input was stored.
+    fn layer_tape(
+        &self,
+        layer: &Layer,
+        stored: StoredLayer,
+        packed: &Packed,
+        pass: Pass,
+        capture: Capture,
+    ) -> LayerTape {
+        match stored {
+            StoredLayer::Tape(tape) => tape,
+            StoredLayer::Input(input) => layer.forward(&State::new(input, self.products()), packed, pass, capture).1,
+        }
     }
 }
 
-/// A leaf of autograd with the values of `state`.
+/// Returns a leaf of autograd with the values of `state`.
 fn leaf(state: &Tensor) -> Tensor {
     state.detach().set_requires_grad(true)
 }
 
-/// The gradient from the layers above plus the one that losses left at this state.
+/// Adds the gradient from the layers above and the one that losses left at this state.
 fn merge(flowing: Option<Tensor>, state: Option<&Tensor>) -> Option<Tensor> {
     match (flowing, state.map(Tensor::grad).filter(Tensor::defined)) {
-        (Some(flowing), Some(own)) => Some(flowing + own),
-        (flowing, own) => flowing.or(own),
+        (Some(flowing), Some(of_losses)) => Some(flowing + of_losses),
+        (flowing, of_losses) => flowing.or(of_losses),
     }
 }
 

@@ -1,61 +1,38 @@
-//! Results in the precision of the products added to f32: gradients of weights, of biases, and of what goes two ways.
+//! Results in the precision of the products added to f32: gradients of weights and biases, and gradients that arrive by two ways.
 //!
-//! libtorch makes an f32 copy of bf16 numbers before it adds them. On the CPU they are read here as they lie.
+//! libtorch makes an f32 copy of bf16 numbers before it adds them. On the CPU, [`nb_kernels::accumulate`] reads them in place.
 
 use half::bf16;
+use nb_torch::cpu_slices::{read, with_slices, write};
 use tch::{Device, Kind, Tensor};
 
-use super::simd::dispatch;
-use crate::host::{Element, with_slices_of};
-use crate::pool;
-
-/// Numbers per parallel piece.
-const PIECE: usize = 1 << 14;
-/// Columns per parallel piece of a sum over rows. Fixed, so that sums do not depend on the number of threads.
-const COLUMNS: usize = 128;
-
-/// `sum` (f32) becomes `sum` + `x`, both of one shape.
+/// Adds `x` to `sum` (f32), both of one shape.
 pub(crate) fn add(sum: &Tensor, x: &Tensor) {
-    assert_eq!(sum.size(), x.size(), "what is added has the shape of the sum");
+    assert_eq!(sum.size(), x.size(), "shape of the sum against that of x");
     let mut sum = sum.shallow_clone();
-    if !is_for_host(&sum, x) {
+    if !is_for_cpu_kernel(&sum, x) {
         let _ = sum.g_add_(x);
         return;
     }
-    with_slices_of::<bf16, f32, 1, 1, _>([&x.contiguous()], [&mut sum], |[x], [sum]| {
-        pool::for_each(sum.chunks_mut(PIECE).zip(x.chunks(PIECE)), |(sum, x)| {
-            dispatch(|| sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += Element::to_f32(*x)));
-        });
+    with_slices((write::<f32>(&mut sum), read::<bf16>(&x.contiguous())), |(sum, x)| {
+        nb_kernels::accumulate::add(sum, x);
     });
 }
 
-/// `sum` \[H\] (f32) becomes `sum` + the sum over the rows of `x` [n, H].
+/// Adds the sum over the rows of `x` [n, H] to `sum` \[H\] (f32).
 pub(crate) fn add_rows(sum: &Tensor, x: &Tensor) {
-    assert_eq!(sum.size()[0], x.size()[1], "rows have the length of the sum");
+    assert_eq!(sum.size()[0], x.size()[1], "entries of the sum against those of a row");
     let mut sum = sum.shallow_clone();
-    if !is_for_host(&sum, x) {
+    if !is_for_cpu_kernel(&sum, x) {
         let _ = sum.g_add_(&x.sum_dim_intlist(0, false, Kind::Float));
         return;
     }
-    let width = sum.numel();
-    with_slices_of::<bf16, f32, 1, 1, _>([&x.contiguous()], [&mut sum], |[x], [sum]| {
-        pool::for_each(sum.chunks_mut(COLUMNS).enumerate(), |(piece, sum)| {
-            dispatch(|| add_columns(x.get(piece * COLUMNS..).unwrap_or_default(), width, sum));
-        });
+    with_slices((write::<f32>(&mut sum), read::<bf16>(&x.contiguous())), |(sum, x)| {
+        nb_kernels::accumulate::add_rows(sum, x);
     });
 }
 
-/// Adds to `sum` the entries of rows that are `width` apart and begin where `x` does.
-#[inline(always)]
-fn add_columns(x: &[bf16], width: usize, sum: &mut [f32]) {
-    let mut own = [0.0_f32; COLUMNS];
-    for row in x.chunks(width) {
-        own.iter_mut().zip(&row[..sum.len()]).for_each(|(own, x)| *own += Element::to_f32(*x));
-    }
-    sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
-}
-
-fn is_for_host(sum: &Tensor, x: &Tensor) -> bool {
+fn is_for_cpu_kernel(sum: &Tensor, x: &Tensor) -> bool {
     sum.device() == Device::Cpu && x.kind() == Kind::BFloat16 && sum.is_contiguous()
 }
 

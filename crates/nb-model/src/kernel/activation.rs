@@ -1,11 +1,10 @@
-//! The activations of the feed-forward layer and their derivatives.
+//! The activations of the feed-forward layer and their derivatives, by libtorch.
 
+use nb_kernels::Activation;
 use nb_torch::Then;
 use tch::Tensor;
 
-use crate::config::Activation;
-
-/// What the backward pass of an activation y = f(u) needs, in the shape of u.
+/// The input of an activation's backward pass, in the shape of u, for y = f(u).
 #[derive(Debug)]
 pub(crate) enum ActivationTape {
     /// u
@@ -14,35 +13,33 @@ pub(crate) enum ActivationTape {
     Slope(Tensor),
 }
 
-impl Activation {
-    /// f(x), entry by entry.
-    pub(crate) fn forward(self, x: &Tensor) -> Tensor {
-        match self {
-            Self::Gelu => x.gelu("none"),
-            Self::GeluNew => x.gelu("tanh"),
-            Self::Relu => x.relu(),
-            Self::Silu => x.silu(),
-        }
+/// f(x), entry by entry.
+pub(crate) fn forward(activation: Activation, x: &Tensor) -> Tensor {
+    match activation {
+        Activation::Gelu => x.gelu("none"),
+        Activation::GeluTanh => x.gelu("tanh"),
+        Activation::Relu => x.relu(),
+        Activation::Silu => x.silu(),
     }
+}
 
-    /// The same behind a product of oneDNN's.
-    pub(crate) fn after_product(self) -> Then {
-        match self {
-            Self::Gelu => Then::Gelu,
-            Self::GeluNew => Then::GeluTanh,
-            Self::Relu => Then::Relu,
-            Self::Silu => Then::Silu,
-        }
+/// The same activation as part of oneDNN's products.
+pub(crate) fn post_op(activation: Activation) -> Then {
+    match activation {
+        Activation::Gelu => Then::Gelu,
+        Activation::GeluTanh => Then::GeluTanh,
+        Activation::Relu => Then::Relu,
+        Activation::Silu => Then::Silu,
     }
+}
 
-    /// f′(x) · `grad`.
-    pub(crate) fn backward(self, grad: &Tensor, x: &Tensor) -> Tensor {
-        match self {
-            Self::Gelu => x.gelu_backward(grad, "none"),
-            Self::GeluNew => x.gelu_backward(grad, "tanh"),
-            Self::Relu => x.threshold_backward(grad, 0.0),
-            Self::Silu => x.silu_backward(grad),
-        }
+/// f′(x) · `grad`.
+pub(crate) fn backward(activation: Activation, grad: &Tensor, x: &Tensor) -> Tensor {
+    match activation {
+        Activation::Gelu => x.gelu_backward(grad, "none"),
+        Activation::GeluTanh => x.gelu_backward(grad, "tanh"),
+        Activation::Relu => x.threshold_backward(grad, 0.0),
+        Activation::Silu => x.silu_backward(grad),
     }
 }
 
@@ -52,13 +49,26 @@ mod tests {
     use tch::Kind;
 
     #[test]
-    fn each_derivative_is_autograds() {
+    fn each_derivative_is_that_of_autograd() {
         let x = Tensor::linspace(-4.0, 4.0, 41, (Kind::Double, tch::Device::Cpu)).set_requires_grad(true);
         let grad = Tensor::linspace(1.0, 2.0, 41, (Kind::Double, tch::Device::Cpu));
-        for activation in [Activation::Gelu, Activation::GeluNew, Activation::Relu, Activation::Silu] {
-            let loss = (activation.forward(&x) * &grad).sum(Kind::Double);
+        for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu] {
+            let loss = (forward(activation, &x) * &grad).sum(Kind::Double);
             let expected = &Tensor::run_backward(&[loss], &[&x], false, false)[0];
-            assert!(activation.backward(&grad, &x).allclose(expected, 1e-12, 1e-12, false), "{activation:?}");
+            assert!(backward(activation, &grad, &x).allclose(expected, 1e-12, 1e-12, false), "{activation:?}");
+        }
+    }
+
+    /// The kernels' activations against libtorch's.
+    #[test]
+    fn each_is_that_of_the_kernels() {
+        let xs: Vec<f32> = (0..2001).map(|i| (i - 1000) as f32 * 0.012).collect();
+        for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu] {
+            let mut found = xs.clone();
+            activation.apply(&mut found);
+            let off = (Tensor::from_slice(&found) - forward(activation, &Tensor::from_slice(&xs))).abs();
+            let allowed = Tensor::from_slice(&xs).abs() * 1e-6 + 2e-7;
+            assert!((off - allowed).max().double_value(&[]) < 0.0, "{activation:?}");
         }
     }
 }

@@ -1,90 +1,92 @@
 //! A dense layer y = x Wᵀ + b over packed rows, with its gradients added straight into the arena.
 
+use nb_kernels::Activation;
+use nb_kernels::gemm::{Matrix, skinny};
 use nb_torch::Then;
-use tch::{Kind, Tensor};
+use nb_torch::cpu_slices::{read, with_slices, write};
+use tch::{Device, Kind, Tensor};
 
 use super::accumulate::{add, add_rows};
-use super::activation::ActivationTape;
-use super::{dots, few_rows, onednn};
-use crate::config::Activation;
+use super::activation::{self, ActivationTape};
+use super::{gemm, onednn};
 use crate::profile::{Phase, scope};
 
 /// Views of one dense layer: weights in the precision of the products, gradients in f32.
 #[derive(Debug)]
-pub(crate) struct Linear {
-    /// [out, in]
-    pub(crate) weight: Tensor,
-    /// \[out\]
-    pub(crate) bias: Tensor,
-    /// [out, in], f32
-    pub(crate) weight_grad: Tensor,
-    /// \[out\], f32
-    pub(crate) bias_grad: Tensor,
+pub struct Linear {
+    /// W [out, in].
+    pub weight: Tensor,
+    /// b \[out\].
+    pub bias: Tensor,
+    /// dL/dW [out, in], f32.
+    pub weight_grad: Tensor,
+    /// dL/db \[out\], f32.
+    pub bias_grad: Tensor,
 }
 
 impl Linear {
     /// `x` [n, in] → [n, out].
-    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+    pub fn forward(&self, x: &Tensor) -> Tensor {
         forward(x, &self.weight, &self.bias)
     }
 
-    /// `x` [n, in] → [n, out] and then through the activation, where nothing is needed of what comes before it.
-    pub(crate) fn activated(&self, x: &Tensor, activation: Activation) -> Tensor {
+    /// `x` [n, in] → [n, out] and then through the activation, without a backward pass.
+    pub(crate) fn activated(&self, x: &Tensor, f: Activation) -> Tensor {
         let scope = scope(Phase::Linear);
-        match dots::of(x, &self.weight) {
-            Some(dots) => dots.activated(x, &self.weight, &self.bias, activation),
-            None if onednn::pays(x) => onednn::forward(x, &self.weight, &self.bias, activation.after_product()),
+        match gemm::select(x, &self.weight) {
+            Some(gemm) => gemm.activated(x, &self.weight, &self.bias, f),
+            None if onednn::is_faster(x) => onednn::forward(x, &self.weight, &self.bias, activation::post_op(f)),
             None => {
                 drop(scope);
-                activation.forward(&self.forward(x))
+                activation::forward(f, &self.forward(x))
             }
         }
     }
 
-    /// As [`Linear::activated`], with what [`Linear::backward_through`] of the next layer needs.
-    pub(crate) fn activated_with_tape(&self, x: &Tensor, activation: Activation) -> (Tensor, ActivationTape) {
-        if let Some(dots) = dots::of(x, &self.weight) {
+    /// Does the same as [`Linear::activated`], and returns the tape for [`Linear::backward_through`] of the next layer.
+    pub(crate) fn activated_with_tape(&self, x: &Tensor, f: Activation) -> (Tensor, ActivationTape) {
+        if let Some(gemm) = gemm::select(x, &self.weight) {
             let _scope = scope(Phase::Linear);
-            let (y, slope) = dots.activated_with_slope(x, &self.weight, &self.bias, activation);
+            let (y, slope) = gemm.activated_with_slope(x, &self.weight, &self.bias, f);
             return (y, ActivationTape::Slope(slope));
         }
         let before = self.forward(x);
-        (activation.forward(&before), ActivationTape::Before(before))
+        (activation::forward(f, &before), ActivationTape::Before(before))
     }
 
-    /// From dL/dy `grad` [n, out] and the layer's input `x` [n, in]: adds dL/dW and dL/db to the arena, returns dL/dx.
-    pub(crate) fn backward(&self, grad: &Tensor, x: &Tensor) -> Tensor {
+    /// From dL/dy `grad` [n, out] and the layer's input `x` [n, in], adds dL/dW and dL/db to the arena and returns dL/dx.
+    pub fn backward(&self, grad: &Tensor, x: &Tensor) -> Tensor {
         let _scope = scope(Phase::Linear);
         self.accumulate(grad, x);
-        match dots::of(grad, &self.weight) {
-            Some(dots) => dots.input_grad(grad, &self.weight),
-            None if onednn::pays(grad) => onednn::input_grad(grad, &self.weight),
+        match gemm::select(grad, &self.weight) {
+            Some(gemm) => gemm.input_grad(grad, &self.weight),
+            None if onednn::is_faster(grad) => onednn::input_grad(grad, &self.weight),
             None => grad.matmul(&self.weight),
         }
     }
 
-    /// As [`Linear::backward`], where `x` is f(u); returns dL/du.
+    /// Does the same as [`Linear::backward`] where `x` is f(u), but returns dL/du.
     pub(crate) fn backward_through(&self, f: Activation, tape: &ActivationTape, grad: &Tensor, x: &Tensor) -> Tensor {
-        match (tape, dots::of(grad, &self.weight)) {
-            (ActivationTape::Slope(slope), Some(dots)) => {
+        match (tape, gemm::select(grad, &self.weight)) {
+            (ActivationTape::Slope(slope), Some(gemm)) => {
                 let _scope = scope(Phase::Linear);
                 self.accumulate(grad, x);
-                dots.input_grad_through(grad, &self.weight, slope)
+                gemm.input_grad_through(grad, &self.weight, slope)
             }
             (ActivationTape::Slope(slope), None) => self.backward(grad, x) * slope,
-            (ActivationTape::Before(before), _) => f.backward(&self.backward(grad, x), before),
+            (ActivationTape::Before(before), _) => activation::backward(f, &self.backward(grad, x), before),
         }
     }
 
-    /// As [`Linear::backward`], added to `residual` (f32, as it lies in memory), the gradient of `x` by another way.
+    /// Does the same as [`Linear::backward`], but adds dL/dx to `residual` (f32, contiguous), the gradient of `x` by another way.
     pub(crate) fn backward_onto(&self, residual: Tensor, grad: &Tensor, x: &Tensor) -> Tensor {
         let _scope = scope(Phase::Linear);
         self.accumulate(grad, x);
         let mut residual = residual;
-        match dots::of(grad, &self.weight) {
-            Some(dots) => dots.add_input_grad(&mut residual, grad, &self.weight),
+        match gemm::select(grad, &self.weight) {
+            Some(gemm) => gemm.add_input_grad(&mut residual, grad, &self.weight),
             None if grad.kind() == Kind::Float => return residual.addmm_(grad, &self.weight),
-            None if onednn::pays(grad) => add(&residual, &onednn::input_grad(grad, &self.weight)),
+            None if onednn::is_faster(grad) => add(&residual, &onednn::input_grad(grad, &self.weight)),
             None => add(&residual, &grad.matmul(&self.weight)),
         }
         residual
@@ -92,23 +94,77 @@ impl Linear {
 
     fn accumulate(&self, grad: &Tensor, x: &Tensor) {
         let (mut weight_grad, mut bias_grad) = (self.weight_grad.shallow_clone(), self.bias_grad.shallow_clone());
-        match dots::of(grad, &self.weight) {
-            Some(dots) => return dots.add_parameter_grads(grad, x, &mut weight_grad, &mut bias_grad),
+        match gemm::select(grad, &self.weight) {
+            Some(gemm) => return gemm.add_parameter_grads(grad, x, &mut weight_grad, &mut bias_grad),
             None if grad.kind() == Kind::Float => drop(weight_grad.addmm_(&grad.tr(), x)),
-            // The product runs in the low precision; what accumulates is f32.
+            // The product runs in the low precision; the sum is f32.
             None => add(&weight_grad, &grad.tr().matmul(x)),
         }
         add_rows(&bias_grad, grad);
     }
 }
 
-/// `x` Wᵀ + b, [n, out]; not recorded by autograd.
-pub(crate) fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+/// Returns `x` Wᵀ + b, [n, out], by the fastest kernel for the shape and the machine. Autograd does not record it.
+///
+/// ```
+/// use tch::Tensor;
+/// let x = Tensor::from_slice(&[1f32, 2.0]).view([1, 2]);
+/// let weight = Tensor::from_slice(&[1f32, 0.0, 3.0, 1.0]).view([2, 2]);
+/// let y = nb_model::kernel::linear::forward(&x, &weight, &Tensor::from_slice(&[0.5f32, 0.0]));
+/// assert_eq!(Vec::<f32>::try_from(y.view(-1)).unwrap(), [1.5, 5.0]);
+/// ```
+pub fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     let _scope = scope(Phase::Linear);
-    match dots::of(x, weight) {
-        Some(dots) => dots.forward(x, weight, bias),
-        None if few_rows::pays(x) => few_rows::forward(x, weight, bias),
-        None if onednn::pays(x) => onednn::forward(x, weight, bias, Then::Nothing),
+    match gemm::select(x, weight) {
+        Some(gemm) => gemm.forward(x, weight, bias),
+        None if is_skinny(x) => forward_skinny(x, weight, bias),
+        None if onednn::is_faster(x) => onednn::forward(x, weight, bias, Then::Nothing),
         None => tch::no_grad(|| x.linear(weight, Some(bias))),
+    }
+}
+
+/// True if `x` [n, in] has so few rows that [`skinny`] is faster than libtorch.
+fn is_skinny(x: &Tensor) -> bool {
+    (1..=skinny::MOST_ROWS as i64).contains(&x.size()[0]) && x.kind() == Kind::Float && x.device() == Device::Cpu
+}
+
+fn forward_skinny(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    let (inputs, outputs) = (weight.size()[1], weight.size()[0]);
+    let mut out = Tensor::empty([x.size()[0], outputs], (Kind::Float, Device::Cpu));
+    let x = x.contiguous();
+    with_slices(([&x, weight, bias].map(read::<f32>), write::<f32>(&mut out)), |([x, weight, bias], out)| {
+        let matrix = |entries| Matrix { entries, columns: inputs as usize };
+        skinny::linear(matrix(x), matrix(weight), bias, out);
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of rows around a register's width, numbers of outputs that no tile divides; small integers, so that every sum is
+    /// exact.
+    #[test]
+    fn products_of_few_rows_are_those_of_libtorch() {
+        let integers = |rows: i64, columns: i64, factor: i64| {
+            let all = Tensor::arange(rows * columns, (Kind::Int64, Device::Cpu)) * factor;
+            (all.remainder(11) - 5).to_kind(Kind::Float).view([rows, columns])
+        };
+        for (rows, inputs, outputs) in [(1, 7, 3), (9, 48, 200), (16, 33, 96), (17, 5, 97), (32, 64, 1)] {
+            let (x, weight) = (integers(rows, inputs, 7), integers(outputs, inputs, 3));
+            let bias = integers(1, outputs, 5).view([outputs]);
+            assert!(is_skinny(&x));
+            let expected = x.linear(&weight, Some(&bias));
+            assert!(forward_skinny(&x, &weight, &bias).equal(&expected), "{rows} {inputs} {outputs}");
+            assert!(forward_skinny(&x.tr().contiguous().tr(), &weight, &bias).equal(&expected));
+        }
+    }
+
+    #[test]
+    fn more_rows_none_and_other_kinds_are_not_skinny() {
+        let rows = |n: i64| Tensor::zeros([n, 4], (Kind::Float, Device::Cpu));
+        let most = skinny::MOST_ROWS as i64;
+        assert!(!is_skinny(&rows(0)) && !is_skinny(&rows(most + 1)) && !is_skinny(&rows(4).to_kind(Kind::BFloat16)));
     }
 }

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use nb_eval::{Bootstrap, PairedTest, holm, paired_bootstrap};
 
-use super::measured::{Measured, over_seeds, summary, text};
-use super::{Against, Comparison, Row, Spread, Sweep, TeacherRow, depth, notes};
+use super::measured::{Measured, Speed, over_seeds, summary};
+use super::notes;
+use super::words::depth;
+use crate::record::{Against, Comparison, Row, Spread, Sweep, TeacherRow};
 use crate::{ReportError, RunRecord};
 
 /// Where an error stands that is not about one run.
@@ -58,24 +60,27 @@ pub struct Entry<'a> {
 ///
 /// ```
 /// use std::collections::BTreeMap;
-/// use nb_report::{Entry, Header, Outcomes, RunRecord, compare};
+/// use nb_report::record::{Outcomes, OutcomesFile};
+/// use nb_report::{Entry, Header, RunRecord, compare};
 ///
-/// // What `RunRecord::read` gives for a finished run.
+/// // `RunRecord::read` returns this for a finished run.
 /// let run = |method: &str, seed: u64, right: [f64; 40]| RunRecord {
 ///     folder: format!("runs/{method}-s{seed}").into(),
-///     config: String::new(),
-///     summary: serde_json::json!({
+///     summary: serde_json::from_value(serde_json::json!({
 ///         "task": "topic", "method": method, "seed": seed, "primary": "accuracy",
 ///         "student": {"layers": 1, "parameters": 1000, "accuracy": right.iter().sum::<f64>() / 40.0},
+///     }))
+///     .expect("a summary"),
+///     outcomes: Some(OutcomesFile {
+///         split: Some("dev".to_owned()),
+///         student: Some(Outcomes {
+///             rows: (0..40).collect(),
+///             values: vec![("accuracy".into(), right.to_vec())],
+///             classes: None,
+///         }),
+///         ..OutcomesFile::default()
 ///     }),
-///     steps: vec![],
-///     evaluations: vec![],
-///     outcomes: Some(Outcomes {
-///         metadata: BTreeMap::from([("split".to_owned(), "dev".to_owned())]),
-///         rows: (0..40).collect(),
-///         numbers: BTreeMap::from([("student.accuracy".to_owned(), right.to_vec())]),
-///         classes: BTreeMap::new(),
-///     }),
+///     ..RunRecord::default()
 /// };
 /// let plain = run("finetune", 0, std::array::from_fn(|row| if row < 20 { 1.0 } else { 0.0 }));
 /// let distilled = run("kd", 0, std::array::from_fn(|row| if row < 30 { 1.0 } else { 0.0 }));
@@ -109,7 +114,7 @@ pub fn compare(
     let rows: Result<Vec<Row>, _> = lines.iter().zip(against).map(row).collect();
     let mut comparison = Comparison {
         name: header.name,
-        task: text(first.run, "task")?.to_owned(),
+        task: first.task()?.to_owned(),
         metric: first.metric.to_owned(),
         baseline: header.baseline,
         teacher: teacher.map(|teacher| teacher_row(&teacher, &lines)).transpose()?,
@@ -118,12 +123,9 @@ pub fn compare(
         rows_compared: first.rows.len() as u64,
         notes: Vec::new(),
     };
-    comparison.notes = notes::of(&comparison, first.split());
+    comparison.notes = notes::of(&comparison, first.split);
     Ok(comparison)
 }
-
-/// Milliseconds for a text alone, and texts a second in batches.
-type Speed = (Option<f64>, Option<f64>);
 
 /// An entry whose runs belong together.
 struct Line<'a> {
@@ -142,12 +144,11 @@ impl<'a> Line<'a> {
             let found = format!("no run of {}, expected at least one", entry.label);
             return Err(ReportError::content(Path::new(TABLE), None, found));
         };
-        let (method, layers, parameters) = (first.method()?, first.count("layers")?, first.count("parameters")?);
+        let (method, layers, parameters) = (first.method()?, first.layers()?, first.parameters()?);
         let mut seeds = Vec::new();
         for run in &runs {
             let bad = |found: String| summary(run.run, format!("{found} in the runs of {}", entry.label));
-            let (other, depth, size, seed) =
-                (run.method()?, run.count("layers")?, run.count("parameters")?, run.seed()?);
+            let (other, depth, size, seed) = (run.method()?, run.layers()?, run.parameters()?, run.seed()?);
             if (other, depth, size) != (method, layers, parameters) {
                 return Err(bad(format!(
                     "method {other}, {depth} layers, {size} parameters, expected {method}, {layers}, {parameters} as first"
@@ -175,9 +176,8 @@ impl<'a> Line<'a> {
     /// they are equally fast, and the more runs there are, the less it matters what else a machine was doing.
     fn speed(&self, lines: &[Self]) -> Speed {
         let alike = lines.iter().filter(|line| (line.layers, line.parameters) == (self.layers, self.parameters));
-        let runs: Vec<&Measured<'_>> = alike.flat_map(|line| &line.runs).collect();
-        let of = |name| median(runs.iter().filter_map(|run| run.number(name)));
-        (of("milliseconds_per_text"), of("texts_per_second"))
+        let speeds: Vec<Speed> = alike.flat_map(|line| &line.runs).map(Measured::speed).collect();
+        Speed::median(&speeds)
     }
 
     fn row(&self, teacher: Option<f64>, against: Option<Against>, speed: Speed) -> Result<Row, ReportError> {
@@ -195,8 +195,8 @@ impl<'a> Line<'a> {
             metrics: self.metrics()?,
             parameters: self.parameters,
             megabytes: self.parameters as f64 * 4.0 / 1e6,
-            milliseconds_per_text: speed.0,
-            texts_per_second: speed.1,
+            milliseconds_per_text: speed.milliseconds_per_text,
+            texts_per_second: speed.texts_per_second,
             against,
             settings: self.entry.settings.clone(),
             runs: self.runs.iter().map(|run| folder_name(&run.run.folder)).collect(),
@@ -262,32 +262,19 @@ fn tests(baseline: &str, lines: &[Line<'_>]) -> Result<Vec<Option<Against>>, Rep
 }
 
 fn teacher_row(teacher: &Measured<'_>, lines: &[Line<'_>]) -> Result<TeacherRow, ReportError> {
-    let (layers, parameters) = (teacher.count("layers")?, teacher.count("parameters")?);
+    let (layers, parameters) = (teacher.layers()?, teacher.parameters()?);
     // Many runs have timed a teacher of this shape; see `Line::speed`.
-    let others = lines.iter().flat_map(|line| &line.runs).map(|run| &run.run.summary["teacher"]);
-    let alike: Vec<_> = others
-        .filter(|own| own["layers"].as_u64() == Some(layers) && own["parameters"].as_u64() == Some(parameters))
-        .collect();
-    let speed = |name: &str| median(alike.iter().filter_map(|own| own[name].as_f64()).chain(teacher.number(name)));
+    let others = lines.iter().flat_map(|line| &line.runs).filter_map(|run| run.run.summary.teacher.as_ref());
+    let alike = others.filter(|other| other.layers == Some(layers) && other.parameters == Some(parameters));
+    let speeds: Vec<Speed> = alike.map(Speed::of).chain([teacher.speed()]).collect();
+    let speed = Speed::median(&speeds);
     Ok(TeacherRow {
         score: teacher.score,
         layers,
         parameters,
-        milliseconds_per_text: speed("milliseconds_per_text"),
-        texts_per_second: speed("texts_per_second"),
+        milliseconds_per_text: speed.milliseconds_per_text,
+        texts_per_second: speed.texts_per_second,
     })
-}
-
-/// The middle value, or the mean of the two middle ones.
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(values[middle]),
-        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
-    }
 }
 
 fn folder_name(folder: &Path) -> String {

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Comparison, Row, SIGNIFICANT, depth};
+use super::words::{SIGNIFICANT, depth};
+use crate::record::{Comparison, Row};
 
 /// Fewer rows than this, and a bootstrap interval is too narrow.
 const FEW_ROWS: u64 = 20;

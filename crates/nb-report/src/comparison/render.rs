@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Comparison, Row, SIGNIFICANT, Sweep, depth};
+use super::words::{SIGNIFICANT, depth};
 use crate::ReportError;
+use crate::record::{Comparison, Row, Sweep};
 
 /// In the place of what is not known.
 const NONE: &str = "–";
@@ -133,7 +133,11 @@ impl Comparison {
     /// If a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), ReportError> {
         let files = [("compare.json", self.json()), ("compare.csv", self.csv()), ("compare.txt", self.text())];
-        files.into_iter().try_for_each(|(name, text)| replace(&folder.join(name), text.as_bytes()))
+        for (name, text) in files {
+            let path = folder.join(name);
+            nb_files::write(&path, text.as_bytes()).map_err(ReportError::io(&path))?;
+        }
+        Ok(())
     }
 }
 
@@ -191,20 +195,4 @@ fn chosen(sweep: &Sweep) -> Option<String> {
     let settings: Vec<String> = one.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let (label, layers, n) = (&sweep.label, depth(sweep.layers), sweep.tries.len());
     Some(format!("{label}, {layers}: {} of {n} tried ({:.4})", settings.join(" "), one.score))
-}
-
-/// Writes a file beside its place and renames it.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // Readable as any new file is; files for temporary use are for their owner alone.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let write = || -> std::io::Result<()> {
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(ReportError::io(path))
 }

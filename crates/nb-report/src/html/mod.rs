@@ -3,10 +3,9 @@
 //! Everything from a file is escaped by `maud`; whatever a file lacks is left out of the page.
 
 mod compare;
-pub(crate) mod format;
 mod page;
-mod read;
 mod run;
+mod series;
 
 pub use compare::comparison_report;
 pub use run::run_report;

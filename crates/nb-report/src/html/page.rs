@@ -2,8 +2,8 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::format::{name, number};
 use crate::ReportError;
+use crate::format::{name, number};
 use crate::plot::{Curves, Ink};
 
 const STYLE: &str = include_str!("style.css");

@@ -13,6 +13,22 @@ pub(super) struct Axis {
     ticks: Vec<f64>,
 }
 
+/// A range that the values of a plot cannot leave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Bounds {
+    /// Lower end.
+    pub(crate) low: f64,
+    /// Upper end.
+    pub(crate) high: f64,
+}
+
+impl Bounds {
+    /// Any number.
+    pub(crate) const NONE: Self = Self { low: f64::MIN, high: f64::MAX };
+    /// Any number from 0.
+    pub(crate) const POSITIVE: Self = Self { low: 0.0, high: f64::MAX };
+}
+
 impl Axis {
     /// From `low` to `high` with about `ticks` ticks; a range without extent is widened.
     pub(super) fn linear(low: f64, high: f64, ticks: usize) -> Self {
@@ -43,10 +59,11 @@ impl Axis {
     }
 
     /// A linear axis around `values` with some air, its ends inside `bounds`.
-    pub(super) fn around(values: impl Iterator<Item = f64>, bounds: (f64, f64), ticks: usize) -> Self {
-        let (low, high) = widened_pair(extent(values).unwrap_or((0.0, 1.0)));
+    pub(super) fn around(values: impl Iterator<Item = f64>, bounds: Bounds, ticks: usize) -> Self {
+        let (low, high) = extent(values).unwrap_or((0.0, 1.0));
+        let (low, high) = widened(low, high);
         let air = 0.06 * (high - low);
-        Self::linear((low - air).max(bounds.0), (high + air).min(bounds.1), ticks)
+        Self::linear((low - air).max(bounds.low), (high + air).min(bounds.high), ticks)
     }
 
     pub(super) fn ticks(&self) -> &[f64] {
@@ -104,10 +121,6 @@ pub(super) fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
         let (low, high) = ends.unwrap_or((value, value));
         Some((low.min(value), high.max(value)))
     })
-}
-
-fn widened_pair((low, high): (f64, f64)) -> (f64, f64) {
-    widened(low, high)
 }
 
 fn widened(low: f64, high: f64) -> (f64, f64) {
@@ -184,7 +197,7 @@ mod tests {
         for value in [0.0, 1.0, -3.0, 1e-9, 1e12] {
             let axis = Axis::linear(value, value, 4);
             assert!(axis.share(value) > 0.0 && axis.share(value) < 1.0, "{axis:?}");
-            assert!(!Axis::around([value].into_iter(), (f64::MIN, f64::MAX), 4).ticks().is_empty());
+            assert!(!Axis::around([value].into_iter(), Bounds::NONE, 4).ticks().is_empty());
         }
     }
 }

@@ -3,10 +3,10 @@
 use maud::Markup;
 use plotters::prelude::*;
 
-use super::axis::{Axis, extent};
+use super::axis::{Axis, Bounds, extent};
 use super::{Chart, Drawn, Ink, Series, UNIT, drawing, mesh, stroke};
 use crate::ReportError;
-use crate::html::format::number;
+use crate::format::number;
 
 const WIDTH: i32 = 384;
 const HEIGHT: i32 = 216;
@@ -19,7 +19,18 @@ pub(crate) enum Look {
     /// Faint, with its smoothed course on top.
     Noisy,
     /// With a dot for each point, and the interval of each that has one.
-    Dots(Vec<(f64, (f64, f64))>),
+    Dots(Vec<Bar>),
+}
+
+/// The interval of a point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Bar {
+    /// The step of the point.
+    pub(crate) step: f64,
+    /// Lower end.
+    pub(crate) low: f64,
+    /// Upper end.
+    pub(crate) high: f64,
 }
 
 /// One curve.
@@ -42,8 +53,8 @@ pub(crate) struct Curves {
     pub(crate) title: String,
     /// The curves; those without a number are left out.
     pub(crate) curves: Vec<Curve>,
-    /// What no value can be below and above.
-    pub(crate) bounds: (f64, f64),
+    /// The range that no value can leave.
+    pub(crate) bounds: Bounds,
     /// Steps at which something changed, drawn as upright lines.
     pub(crate) breaks: Vec<f64>,
 }
@@ -94,7 +105,7 @@ impl Curves {
 
     fn scale(&self) -> Axis {
         let intervals = |curve: &Curve| match &curve.look {
-            Look::Dots(intervals) => intervals.iter().flat_map(|(_, (low, high))| [*low, *high]).collect(),
+            Look::Dots(bars) => bars.iter().flat_map(|bar| [bar.low, bar.high]).collect(),
             _ => Vec::new(),
         };
         let values = self.curves.iter().flat_map(|curve| curve.series.values().chain(intervals(curve)));
@@ -126,23 +137,24 @@ impl Curve {
                 self.lines(chart, &self.series.thinned(), stroke(self.ink.colour().mix(0.3), 4))?;
                 self.lines(chart, &self.series.smoothed().sampled(), stroke(self.ink.line(), 9))
             }
-            Look::Dots(intervals) => {
-                let bar = stroke(self.ink.colour().mix(0.35), 8);
-                let bars =
-                    intervals.iter().map(|(at, (low, high))| PathElement::new(vec![(*at, *low), (*at, *high)], bar));
-                chart.draw_series(bars)?;
-                self.lines(chart, &self.series.thinned(), stroke(self.ink.line(), 8))?;
-                // A full dot for the student, a ring for the teacher.
-                let ring = self.ink == Ink::Teacher;
-                let points: Vec<(f64, f64)> = self.series.thinned().pieces().concat();
-                let size = if points.len() > 40 { 2 * UNIT } else { 4 * UNIT };
-                chart.draw_series(points.iter().map(|at| Circle::new(*at, size, self.ink.colour().filled())))?;
-                let inner = if ring { size / 2 } else { 0 };
-                let holes = points.iter().filter(|_| ring);
-                chart.draw_series(holes.map(|at| Circle::new(*at, inner, Ink::Surface.colour().filled())))?;
-                Ok(())
-            }
+            Look::Dots(bars) => self.dots(chart, bars),
         }
+    }
+
+    fn dots(&self, chart: &mut Chart<'_, '_>, bars: &[Bar]) -> Drawn {
+        let style = stroke(self.ink.colour().mix(0.35), 8);
+        let upright = |bar: &Bar| PathElement::new(vec![(bar.step, bar.low), (bar.step, bar.high)], style);
+        chart.draw_series(bars.iter().map(upright))?;
+        self.lines(chart, &self.series.thinned(), stroke(self.ink.line(), 8))?;
+        let points: Vec<(f64, f64)> = self.series.thinned().pieces().concat();
+        let size = if points.len() > 40 { 2 * UNIT } else { 4 * UNIT };
+        chart.draw_series(points.iter().map(|at| Circle::new(*at, size, self.ink.colour().filled())))?;
+        // A full dot for the student, a ring for the teacher.
+        if self.ink == Ink::Teacher {
+            let hole = Ink::Surface.colour().filled();
+            chart.draw_series(points.iter().map(|at| Circle::new(*at, size / 2, hole)))?;
+        }
+        Ok(())
     }
 
     fn lines(&self, chart: &mut Chart<'_, '_>, series: &Series, style: ShapeStyle) -> Drawn {

@@ -4,10 +4,10 @@ use maud::Markup;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::axis::Axis;
+use super::axis::{Axis, Bounds};
 use super::{Area, Drawn, Ink, TEXT, UNIT, drawing, font, stroke, text_width};
 use crate::ReportError;
-use crate::html::format::signed;
+use crate::format::signed;
 
 /// CSS pixels a line.
 const LINE: i32 = 34;
@@ -64,7 +64,7 @@ impl Forest<'_> {
         let right = width - longest(&|span| span.remark.as_str()).min(width * 3 / 10);
         let rows = i32::try_from(self.spans.len()).unwrap_or(i32::MAX / LINE);
         let ends = self.spans.iter().flat_map(|span| [span.low, span.high]).chain([0.0]);
-        let axis = Axis::around(ends, (f64::MIN, f64::MAX), 4);
+        let axis = Axis::around(ends, Bounds::NONE, 4);
         drawing(self.width, rows.saturating_mul(LINE) + 52, &self.alt(), |area| {
             let across = |value: f64| left + (axis.share(value) * f64::from(right - left)).round() as i32;
             let bottom = (rows * LINE + 6) * UNIT;

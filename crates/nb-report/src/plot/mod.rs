@@ -18,7 +18,8 @@ use plotters::coord::cartesian::Cartesian2d;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-pub(crate) use curves::{Curve, Curves, Look};
+pub(crate) use axis::Bounds;
+pub(crate) use curves::{Bar, Curve, Curves, Look};
 pub(crate) use forest::{Forest, Span};
 pub(crate) use reliability::Reliability;
 pub(crate) use scatter::{Dot, SHAPES, Scatter};

@@ -8,7 +8,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::axis::Axis;
 use super::{Ink, UNIT, drawing, font, mesh, stroke};
 use crate::ReportError;
-use crate::html::format::{count, score};
+use crate::format::{count, score};
 
 const SIZE: i32 = 340;
 

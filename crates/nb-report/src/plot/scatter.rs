@@ -4,10 +4,10 @@ use maud::Markup;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::axis::{Axis, extent};
+use super::axis::{Axis, Bounds, extent};
 use super::{Area, Drawn, Ink, TEXT, UNIT, drawing, font, stroke, text_width};
 use crate::ReportError;
-use crate::html::format::{number, score};
+use crate::format::{number, score};
 
 /// The marks of points by group, as they are written in a legend; more groups than marks begin anew.
 pub(crate) const SHAPES: [&str; 4] = ["●", "▲", "■", "◆"];
@@ -90,7 +90,7 @@ impl Scatter<'_> {
     fn plane(&self) -> Plane {
         let ends = |dot: &Dot| [dot.y - dot.spread.unwrap_or(0.0), dot.y + dot.spread.unwrap_or(0.0)];
         let (low, high) = extent(self.dots().map(|dot| dot.x)).unwrap_or((1.0, 1.0));
-        let y = Axis::around(self.dots().flat_map(ends).chain(self.level.map(|(_, y)| y)), (f64::MIN, f64::MAX), 5);
+        let y = Axis::around(self.dots().flat_map(ends).chain(self.level.map(|(_, y)| y)), Bounds::NONE, 5);
         let (width, height) = (self.size.0 * UNIT, self.size.1 * UNIT);
         let inside = (46 * UNIT, 26 * UNIT, width - 12 * UNIT, height - 42 * UNIT);
         Plane { x: Axis::log(low / 1.2, high * 1.2, 5), y, inside }

@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nb_report::{Comparison, Entry, Header, RunRecord, Sweep, Try};
 
 use crate::model::Role;
 use crate::run_folder::REPORT;
-use crate::run_folder::atomic_file::write_whole;
+use crate::run_folder::atomic_file::write_file;
 
 pub use config::{CompareConfig, EntryConfig, Settings, TeacherEntryConfig};
 pub use runs::{Comparing, Line, Spec};
@@ -101,12 +101,13 @@ fn sweep(
 /// The metric of a try, on the rows that settings are chosen by.
 fn score(folder: &Path) -> Result<f64> {
     let summary = RunRecord::read(folder)?.summary;
-    let metric = summary["primary"].as_str().unwrap_or_default();
-    let model = if summary["student"].is_object() { "student" } else { "teacher" };
-    match summary[model][metric].as_f64() {
-        Some(score) => Ok(score),
-        None => bail!("{}: summary.json has no {model}.{metric}", folder.display()),
-    }
+    let metric = summary.primary.as_deref().unwrap_or_default();
+    let (name, model) = match &summary.student {
+        Some(student) => ("student", Some(student)),
+        None => ("teacher", summary.teacher.as_ref()),
+    };
+    let score = model.and_then(|model| model.dev.scores.metric(metric));
+    score.with_context(|| format!("{}: summary.json has no {name}.{metric}", folder.display()))
 }
 
 /// Settings as text, for tables.
@@ -147,7 +148,7 @@ fn table(
     comparison.write(&comparing.output)?;
     let all: Vec<RunRecord> = records.into_iter().flatten().collect();
     match nb_report::comparison_report(&comparison, &all) {
-        Ok(html) => write_whole(&comparing.output.join(REPORT), html.as_bytes())?,
+        Ok(html) => write_file(&comparing.output.join(REPORT), html.as_bytes())?,
         Err(e) => tracing::warn!("no report was written: {e}"),
     }
     Ok(comparison)

@@ -14,6 +14,7 @@ mod tree;
 
 use std::path::PathBuf;
 
+use nb_checkpoint::ArticleField;
 use serde::{Deserialize, Serialize};
 
 pub use checkpoints::{CheckpointEvery, CheckpointsConfig, NotFiniteChoice, OnCheckpointError};
@@ -99,7 +100,7 @@ pub struct DataConfig {
     /// The treatment of development and test rows whose label no training row has (topic): `skip` if absent.
     pub unknown_labels: Option<UnknownLabels>,
     /// Which parts of the news are read (mind, beir).
-    pub fields: Option<Vec<NewsField>>,
+    pub fields: Option<Vec<ArticleField>>,
     /// Most recent clicks of a reader that are read (recommend).
     pub history: Option<usize>,
     /// What becomes of a training click on a news that the history holds already (recommend): `keep` if absent.
@@ -167,22 +168,11 @@ pub struct ReaderConfig {
     pub self_attention: Option<i64>,
 }
 
-/// A part of a news.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NewsField {
-    /// The title.
-    Title,
-    /// The abstract; BEIR's `text`.
-    Abstract,
-}
-
-impl From<NewsField> for nb_data::read::Field {
-    fn from(field: NewsField) -> Self {
-        match field {
-            NewsField::Title => Self::Title,
-            NewsField::Abstract => Self::Abstract,
-        }
+/// Returns the field that readers of articles know by another type.
+pub fn data_field(field: ArticleField) -> nb_data::read::Field {
+    match field {
+        ArticleField::Title => nb_data::read::Field::Title,
+        ArticleField::Abstract => nb_data::read::Field::Abstract,
     }
 }
 

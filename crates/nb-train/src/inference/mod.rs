@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::{ArticleField, DESCRIPTION_FILE, Description};
 use nb_data::batch::{MIN_TOKENS, cut};
 use nb_data::read::{Article, Field};
 use nb_data::{BatchSize, TokenBatch, Tokenizer, Tokens};
@@ -15,8 +16,8 @@ use nb_model::{
 };
 use tch::{Device, Kind, Tensor};
 
-use crate::config::NewsField;
-use crate::model::saved_folder::{DESCRIPTION_FILE, Description, fill_head};
+use crate::config::data_field;
+use crate::model::saved_folder::fill_head;
 use crate::task::encode::{BATCH_TOKENS, pack};
 
 /// Texts that a command reads and sorts by length at a time.
@@ -137,7 +138,7 @@ impl SavedModel {
     }
 
     /// Returns the parts of articles that the model was trained on; none if that is unknown.
-    pub fn fields(&self) -> &[NewsField] {
+    pub fn fields(&self) -> &[ArticleField] {
         self.head.as_ref().map_or(&[], |head| &head.description.fields)
     }
 
@@ -145,7 +146,7 @@ impl SavedModel {
     pub fn read_fields(&self) -> Vec<Field> {
         match self.fields() {
             [] => vec![Field::Title, Field::Abstract],
-            fields => fields.iter().map(|&field| field.into()).collect(),
+            fields => fields.iter().map(|&field| data_field(field)).collect(),
         }
     }
 
@@ -192,7 +193,7 @@ impl SavedModel {
     pub fn probabilities(&self, articles: &[Article]) -> Result<Vec<Vec<f32>>> {
         let (dense, pooling) = (self.dense()?, &self.head()?.pooling);
         self.run(&self.tokens(articles)?, |states, packed| {
-            dense.forward(&pooling.forward(states, packed.runs())).softmax(-1, Kind::Float)
+            dense.forward(&pooling.forward(states, packed.segments())).softmax(-1, Kind::Float)
         })
     }
 
@@ -222,7 +223,7 @@ impl SavedModel {
     pub fn vectors_of(&self, texts: &[Tokens], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
         match (pooling, &self.head) {
             (Pooling::Attention, Some(head)) => {
-                self.run(texts, |states, packed| head.pooling.forward(states, packed.runs()))
+                self.run(texts, |states, packed| head.pooling.forward(states, packed.segments()))
             }
             (Pooling::Attention, None) => {
                 bail!("the model folder has no trained attention; use --pooling mean or cls")

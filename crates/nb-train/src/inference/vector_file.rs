@@ -6,11 +6,9 @@ use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use safetensors::Dtype;
+use nb_checkpoint::{Dtype, Header};
+use nb_files::AtomicFile;
 use safetensors::tensor::Metadata;
-use serde_json::{Map, Value, json};
-
-use crate::run_folder::atomic_file::file_beside;
 
 const VECTORS: &str = "vectors";
 const LINES: &str = "lines";
@@ -23,7 +21,7 @@ const LONGEST_HEADER: u64 = 1 << 20;
 /// temporary file.
 #[derive(Debug)]
 pub struct VectorWriter {
-    body: BufWriter<tempfile::NamedTempFile>,
+    body: BufWriter<AtomicFile>,
     output: PathBuf,
     hidden: usize,
     lines: Vec<i64>,
@@ -36,7 +34,7 @@ impl VectorWriter {
     /// If the folder of `output` is not writable.
     pub fn new(output: &Path, hidden: usize) -> Result<Self> {
         ensure!(!output.is_dir(), "cannot write {}: it is a folder", output.display());
-        let body = file_beside(output).with_context(|| format!("cannot write {}", output.display()))?;
+        let body = AtomicFile::create(output).with_context(|| format!("cannot write {}", output.display()))?;
         Ok(Self { body: BufWriter::new(body), output: output.to_owned(), hidden, lines: Vec::new() })
     }
 
@@ -83,31 +81,21 @@ impl VectorWriter {
         let rows = self.lines.len();
         let mut body = self.body.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         let bytes = rows * self.hidden * std::mem::size_of::<f32>();
-        let lines = rows * std::mem::size_of::<i64>();
-        let mut header = Map::new();
+        let mut header = Header::default();
         if let Some(key) = key {
-            header.insert("__metadata__".to_owned(), json!({KEY: key}));
+            header.set_metadata(KEY, key);
         }
-        header.insert(LINES.to_owned(), json!({"dtype": "I64", "shape": [rows], "data_offsets": [0, lines]}));
-        header.insert(
-            VECTORS.to_owned(),
-            json!({"dtype": "F32", "shape": [rows, self.hidden], "data_offsets": [lines, lines + bytes]}),
-        );
-        // The format wants the tensors to begin at a multiple of eight; spaces after the JSON are allowed.
-        let mut header = Value::Object(header).to_string();
-        header.extend(std::iter::repeat_n(' ', (8 - header.len() % 8) % 8));
-        let mut whole = BufWriter::new(file_beside(&self.output)?);
-        whole.write_all(&(header.len() as u64).to_le_bytes())?;
-        whole.write_all(header.as_bytes())?;
+        header.push(LINES, Dtype::I64, &[rows]);
+        header.push(VECTORS, Dtype::F32, &[rows, self.hidden]);
+        let mut out = BufWriter::new(AtomicFile::create(&self.output)?);
+        out.write_all(&header.to_bytes(&self.output)?)?;
         for line in &self.lines {
-            whole.write_all(&line.to_le_bytes())?;
+            out.write_all(&line.to_le_bytes())?;
         }
         body.rewind()?;
-        let copied = std::io::copy(&mut Read::take(body, bytes as u64), &mut whole)?;
+        let copied = std::io::copy(&mut Read::take(body, bytes as u64), &mut out)?;
         ensure!(copied == bytes as u64, "wrote {copied} of {bytes} bytes");
-        let whole = whole.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        whole.as_file().sync_all()?; // a file that is in place is whole, whatever happens to the machine
-        whole.persist(&self.output)?;
+        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_and_commit()?;
         Ok(rows)
     }
 }
@@ -235,6 +223,13 @@ mod tests {
         }
         writer.repeat(14, 1).unwrap();
         assert_eq!(writer.finish(Some("abc")).unwrap(), 5);
+        let header = r#"{"__metadata__":{"key":"abc"},"lines":{"dtype":"I64","shape":[5],"data_offsets":[0,40]},"vectors":{"dtype":"F32","shape":[5,2],"data_offsets":[40,80]}}"#;
+        let bytes = std::fs::read(&path).unwrap();
+        let padded = format!("{header:<width$}", width = header.len().next_multiple_of(8));
+        assert!(
+            bytes
+                .starts_with(&[&(padded.len() as u64).to_le_bytes(), padded.as_bytes(), &10i64.to_le_bytes()].concat())
+        );
         assert!(VectorFile::open(&path, "abd").is_none());
         assert!(VectorFile::open(&folder.path().join("w"), "abc").is_none());
         let mut file = VectorFile::open(&path, "abc").unwrap();

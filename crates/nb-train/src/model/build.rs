@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::Description;
 use nb_dist::ProcessGroup;
 use nb_model::{Arena, Bert, BertConfig, Dense};
 use nb_share::{LayerMap, initialise};
 use tch::Kind;
 
 use crate::method::{Method, Share, TeacherRole, TermKind};
-use crate::model::saved_folder::{Description, fill_head, weights_digest};
+use crate::model::saved_folder::{fill_head, weights_digest};
 use crate::model::teacher_cache::{FrozenTeacher, TeacherCache, TeacherOutput, cache_size, format_bytes};
 use crate::model::{Model, Models};
 use crate::plan::{ModelSource, Plan, StudentStart};
@@ -42,7 +43,7 @@ impl<T: TaskHead> Models<T> {
         };
         let heads = task.heads(widths, method.share, nb_data::random::mix(&[plan.seed, HEAD_SEED]), plan.device);
         let trainable = |mut bert: Bert, head| {
-            bert.set_keep(plan.train.keep);
+            bert.set_activation_checkpoint(plan.train.keep);
             Model { bert, head }
         };
         let frozen = frozen_teachers(plan, task)?;

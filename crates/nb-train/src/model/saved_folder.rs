@@ -1,24 +1,16 @@
 //! The files of a model folder beside the encoder: head, tokenizer, description and model card.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nb_checkpoint::{ArticleField, CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, WEIGHTS_FILE};
 use nb_data::Tokenizer;
-use nb_model::{Arena, CONFIG_FILE, WEIGHTS_FILE, fill, named_values, read_tensors, write_tensors};
-use serde::{Deserialize, Serialize};
+use nb_model::{Arena, fill, named_values, read_tensors, write_tensors};
 use serde_json::{Map, Value};
-use tch::Tensor;
 
-use crate::config::NewsField;
 use crate::plan::Plan;
-use crate::run_folder::atomic_file::write_whole;
-
-/// The file of the head in a model folder.
-pub const HEAD_FILE: &str = "head.safetensors";
-/// The file of the [`Description`] in a model folder.
-pub const DESCRIPTION_FILE: &str = "newsbert.json";
+use crate::run_folder::atomic_file::write_file;
 
 /// Writes the parameters of a head.
 ///
@@ -35,7 +27,7 @@ pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
 /// If the file cannot be read or does not fit.
 pub fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     let path = folder.join(HEAD_FILE);
-    let mut tensors: BTreeMap<String, Tensor> = read_tensors(&path)?.into_iter().collect();
+    let mut tensors = read_tensors(&path)?;
     let Some((last, first)) = arenas.split_last() else { return Ok(()) };
     for arena in first {
         let slots = arena.layout().slots().iter();
@@ -56,36 +48,13 @@ pub struct ModelCard {
     /// Texts per row: 1 or 2.
     pub texts: usize,
     /// The parts of the articles that were read, for MIND and BEIR.
-    pub fields: Vec<NewsField>,
+    pub fields: Vec<ArticleField>,
     /// Number of a reader's most recent clicks that were read, for recommendation.
     pub history: Option<usize>,
     /// Heads of the reader model's self-attention, if it has one.
     pub self_attention: Option<i64>,
     /// The name of the run that trained the model.
     pub run: String,
-}
-
-/// `newsbert.json` of a model folder.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-pub struct Description {
-    /// The task.
-    pub task: String,
-    /// Label names by class number; none where the task has no classes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub labels: Vec<String>,
-    /// Longest sequence in tokens.
-    pub max_tokens: usize,
-    /// Texts per row: 1 or 2.
-    pub texts: usize,
-    /// The parts of the articles that the model was trained on, for MIND and BEIR.
-    #[serde(default)]
-    pub fields: Vec<NewsField>,
-    /// Number of a reader's most recent clicks that were read, for recommendation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub history: Option<usize>,
-    /// Heads of the reader model's self-attention, if it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub self_attention: Option<i64>,
 }
 
 /// Adds the labels to a `config.json`, as `id2label` and `label2id`, so that other tools use the same class names.
@@ -97,22 +66,7 @@ fn add_labels(config: &Path, labels: &[String]) -> Result<()> {
     let by_label: Map<String, Value> = numbered().map(|(id, label)| (label.clone(), id.into())).collect();
     json.insert("id2label".into(), by_id.into());
     json.insert("label2id".into(), by_label.into());
-    write_whole(config, format!("{:#}\n", Value::Object(json)).as_bytes())
-}
-
-impl Description {
-    /// Reads the description of a model folder; none if the folder holds an encoder alone.
-    ///
-    /// # Errors
-    /// If the file cannot be read or parsed.
-    pub fn read(folder: &Path) -> Result<Option<Self>> {
-        let path = folder.join(DESCRIPTION_FILE);
-        match std::fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
-            Ok(text) => Ok(Some(serde_json::from_str(&text).with_context(|| path.display().to_string())?)),
-        }
-    }
+    write_file(config, format!("{:#}\n", Value::Object(json)).as_bytes())
 }
 
 impl ModelCard {
@@ -136,7 +90,7 @@ impl ModelCard {
     /// If a file cannot be written.
     pub fn write(&self, folder: &Path, labels: &[String], tokenizer: &Tokenizer) -> Result<()> {
         for file in tokenizer.files(self.max_tokens) {
-            write_whole(&folder.join(file.name), &file.bytes)?;
+            write_file(&folder.join(file.name), &file.bytes)?;
         }
         if !labels.is_empty() {
             add_labels(&folder.join(CONFIG_FILE), labels)?;
@@ -150,8 +104,8 @@ impl ModelCard {
             history: self.history,
             self_attention: self.self_attention,
         };
-        write_whole(&folder.join(DESCRIPTION_FILE), format!("{:#}\n", serde_json::to_value(description)?).as_bytes())?;
-        write_whole(&folder.join("README.md"), self.text().as_bytes())
+        write_file(&folder.join(DESCRIPTION_FILE), description.to_json().as_bytes())?;
+        write_file(&folder.join("README.md"), self.text().as_bytes())
     }
 
     /// Returns the text of the model card.

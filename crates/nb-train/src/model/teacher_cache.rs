@@ -13,12 +13,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::{Dtype, Header};
 use nb_data::TokenStore;
+use nb_files::AtomicFile;
 use nb_model::{Bert, Capture, Encoded, Packed, Pass, cls_pooling};
-use safetensors::tensor::Metadata;
 use tch::{Device, Kind, Tensor};
 
-use crate::run_folder::atomic_file::file_beside;
 use crate::step::terms::ModelOutputs;
 use crate::task::TextRef;
 use crate::task::encode::{batches, pack};
@@ -266,7 +266,7 @@ impl FrozenTeacher<'_> {
     fn open_file(&self, output: TeacherOutput, store: &TokenStore) -> Option<OutputFile> {
         let path = self.path(output, store);
         let file = File::open(&path).ok()?;
-        let header = header(self, output, store);
+        let header = header(self, output, store, &path).ok()?;
         let mut found = vec![0; header.len()];
         file.read_exact_at(&mut found, 0).ok()?;
         let kind = output.kind(self.state_kind);
@@ -279,28 +279,18 @@ impl FrozenTeacher<'_> {
 }
 
 /// Returns the header of a file: the same bytes whenever the same outputs of the same store are written.
-fn header(teacher: &FrozenTeacher<'_>, output: TeacherOutput, store: &TokenStore) -> Vec<u8> {
-    let kind = output.kind(teacher.state_kind);
+fn header(teacher: &FrozenTeacher<'_>, output: TeacherOutput, store: &TokenStore, path: &Path) -> Result<Vec<u8>> {
     let (rows, hidden) = (output.row_count(store) as usize, teacher.bert.config().hidden_size as usize);
-    let dtype = if kind == Kind::Float { safetensors::Dtype::F32 } else { safetensors::Dtype::BF16 };
-    let info = safetensors::tensor::TensorInfo {
-        dtype,
-        shape: vec![rows, hidden],
-        data_offsets: (0, rows * hidden * kind.elt_size_in_bytes()),
-    };
-    let metadata = Metadata::new(None, vec![("rows".to_owned(), info)]).expect("one tensor from 0 to its end");
-    let mut text = serde_json::to_string(&metadata).expect("names and numbers").into_bytes();
-    text.resize(text.len().next_multiple_of(8), b' ');
-    let mut header = (text.len() as u64).to_le_bytes().to_vec();
-    header.append(&mut text);
-    header
+    let dtype = if output.kind(teacher.state_kind) == Kind::Float { Dtype::F32 } else { Dtype::BF16 };
+    let mut header = Header::default();
+    header.push("rows", dtype, &[rows, hidden]);
+    Ok(header.to_bytes(path)?)
 }
 
 /// A file of an output while it is written.
 struct OutputWriter {
     output: TeacherOutput,
-    path: PathBuf,
-    file: tempfile::NamedTempFile,
+    file: AtomicFile,
     /// The offset of the first row.
     start: u64,
     kind: Kind,
@@ -309,10 +299,10 @@ struct OutputWriter {
 impl OutputWriter {
     fn create(teacher: &FrozenTeacher<'_>, output: TeacherOutput, store: &TokenStore) -> Result<Self> {
         let path = teacher.path(output, store);
-        let file = file_beside(&path)?;
-        let header = header(teacher, output, store);
-        file.as_file().write_all_at(&header, 0)?;
-        Ok(Self { output, path, file, start: header.len() as u64, kind: output.kind(teacher.state_kind) })
+        let file = AtomicFile::create(&path)?;
+        let header = header(teacher, output, store, &path)?;
+        file.file().write_all_at(&header, 0)?;
+        Ok(Self { output, file, start: header.len() as u64, kind: output.kind(teacher.state_kind) })
     }
 
     /// Writes the values [rows, H] of some texts to their places.
@@ -323,15 +313,9 @@ impl OutputWriter {
         for &text in texts {
             let rows = self.output.rows(text, starts);
             let end = from + (rows.end - rows.start) as usize * row_bytes;
-            self.file.as_file().write_all_at(&bytes[from..end], self.start + rows.start * row_bytes as u64)?;
+            self.file.file().write_all_at(&bytes[from..end], self.start + rows.start * row_bytes as u64)?;
             from = end;
         }
-        Ok(())
-    }
-
-    /// Moves the file to its place.
-    fn finish(self) -> Result<()> {
-        self.file.persist(&self.path)?;
         Ok(())
     }
 }
@@ -359,7 +343,10 @@ fn compute(
             writer.write(&values, &batch.rows, &starts).with_context(cannot_write)?;
         }
     }
-    writers.into_iter().try_for_each(OutputWriter::finish).with_context(cannot_write)
+    for writer in writers {
+        writer.file.commit().with_context(cannot_write)?;
+    }
+    Ok(())
 }
 
 /// Returns the values of an output for a batch: [texts, H] or [tokens, H].

@@ -1,7 +1,7 @@
 //! A parameter group: an arena, its optimiser state and its learning rate.
 
 use nb_model::Arena;
-use nb_model::host::with_slices;
+use nb_torch::cpu_slices::{read, with_slices, write};
 use tch::{Device, Kind, Tensor};
 
 use super::rows::Rows;
@@ -65,7 +65,7 @@ impl ParamGroup {
     pub fn catch_up(&mut self) {
         let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
         if let Some(rows) = rows {
-            with_slices::<f32, 0, 3, _>([], [values, exp_avg, exp_avg_sq], |_, [values, exp_avg, exp_avg_sq]| {
+            with_slices([values, exp_avg, exp_avg_sq].map(write::<f32>), |[values, exp_avg, exp_avg_sq]| {
                 rows.catch_up_all(State { values, exp_avg, exp_avg_sq });
             });
         }
@@ -75,7 +75,7 @@ impl ParamGroup {
     pub(crate) fn catch_up_rows(&mut self, ids: &[u32]) {
         let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
         if let Some(rows) = rows {
-            with_slices::<f32, 0, 3, _>([], [values, exp_avg, exp_avg_sq], |_, [values, exp_avg, exp_avg_sq]| {
+            with_slices([values, exp_avg, exp_avg_sq].map(write::<f32>), |[values, exp_avg, exp_avg_sq]| {
                 rows.catch_up(&mut State { values, exp_avg, exp_avg_sq }, ids);
             });
         }
@@ -117,7 +117,7 @@ impl ParamGroup {
             return self.grads.norm().to_kind(Kind::Double);
         };
         let spans = &self.spans;
-        let sum = with_slices::<f32, 1, 0, _>([&self.grads], [], |[grads], _| {
+        let sum = with_slices(read::<f32>(&self.grads), |grads| {
             let spans = spans.iter().map(|span| sum_of_squares(&grads[span.start..span.start + span.len]));
             spans.sum::<f64>() + rows.sum_of_squares(grads)
         });

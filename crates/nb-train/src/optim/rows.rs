@@ -6,7 +6,8 @@
 //! the factors of recent updates are kept, and a row catches up on all missed updates at once before it is read. The operations on an
 //! entry and their order are those of updating in every step, so the result has the same bits.
 
-use nb_model::{Arena, TouchedRows, pool};
+use nb_kernels::threads;
+use nb_model::{Arena, TouchedRows};
 use pulp::Arch;
 use tch::Tensor;
 
@@ -102,7 +103,7 @@ impl Rows {
         for row in self.split_state(&mut state, &rows) {
             tasks.extend(grads.next().map(|grads| (row, grads)));
         }
-        pool::for_each(tasks.chunks_mut(PIECE), |tasks| {
+        threads::for_each(tasks.chunks_mut(PIECE), |tasks| {
             for (row, grads) in tasks {
                 Arch::new().dispatch(|| update_piece(row, grads, factors, clip));
             }
@@ -130,7 +131,7 @@ impl Rows {
         for (row, &number) in self.split_state(state, &behind).into_iter().zip(&behind) {
             tasks.push((row, missed(number)));
         }
-        pool::for_each(tasks.chunks_mut(PIECE), |tasks| {
+        threads::for_each(tasks.chunks_mut(PIECE), |tasks| {
             for (row, missed) in tasks {
                 Arch::new().dispatch(|| catch_up(row, missed));
             }

@@ -7,7 +7,7 @@ use tch::Tensor;
 pub(super) struct Span {
     pub(super) start: usize,
     pub(super) len: usize,
-    /// Whether weight decay applies.
+    /// True if weight decay applies.
     pub(super) decays: bool,
 }
 

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use nb_model::host::with_slices;
-use nb_model::pool;
+use nb_kernels::threads;
+use nb_torch::cpu_slices::{with_slices, write};
 use nb_torch::{Hyperparameters, Parameters, fused_adamw};
 use pulp::Arch;
 use tch::{Kind, Tensor};
@@ -89,13 +89,13 @@ impl<'a> Piece<'a> {
 /// Updates a group on the CPU: all cores, each entry touched once.
 pub(super) fn update_host(group: &mut ParamGroup, factors: Factors, clip: f32) {
     let ParamGroup { values, grads, exp_avg, exp_avg_sq, spans, rows, .. } = group;
-    with_slices::<f32, 0, 4, _>([], [values, grads, exp_avg, exp_avg_sq], |_, [values, grads, exp_avg, exp_avg_sq]| {
+    with_slices([values, grads, exp_avg, exp_avg_sq].map(write::<f32>), |[values, grads, exp_avg, exp_avg_sq]| {
         let mut state = State { values, exp_avg, exp_avg_sq };
         for &Span { start, len, decays } in spans.iter() {
             let factors = factors.with_decay(decays);
             let range = start..start + len;
             let pieces = Piece::all(state.range(range.clone()), &mut grads[range]);
-            pool::for_each(pieces.into_iter(), |Piece { mut state, grads }| {
+            threads::for_each(pieces.into_iter(), |Piece { mut state, grads }| {
                 Arch::new().dispatch(|| update_piece(&mut state, grads, factors, clip));
             });
         }
@@ -108,7 +108,7 @@ pub(super) fn update_host(group: &mut ParamGroup, factors: Factors, clip: f32) {
 /// Σ g², on all cores. The tasks have a fixed size, so the sum does not depend on the number of threads.
 pub(super) fn sum_of_squares(grads: &[f32]) -> f64 {
     let mut sums = vec![0.0; grads.len().div_ceil(PIECE)];
-    pool::for_each(sums.iter_mut().zip(grads.chunks(PIECE)), |(sum, piece)| {
+    threads::for_each(sums.iter_mut().zip(grads.chunks(PIECE)), |(sum, piece)| {
         *sum = Arch::new().dispatch(|| squares(piece));
     });
     sums.into_iter().sum()

@@ -42,7 +42,8 @@
 //!
 //! On CUDA nothing was measured.
 
-use nb_model::{BertConfig, Capture, Keep, Precision, parameter_layout};
+use nb_checkpoint::{BertConfig, parameter_layout};
+use nb_model::{ActivationCheckpoint, Capture, Precision};
 use tch::Device;
 
 use super::Plan;
@@ -135,7 +136,7 @@ struct Model<'a> {
     trained: bool,
     student: bool,
     capture: Capture,
-    keep: Keep,
+    keep: ActivationCheckpoint,
     /// Bytes of a number in a product.
     bytes: u64,
     parameters: u64,
@@ -203,8 +204,8 @@ impl Model<'_> {
             (true, _) => {
                 let (gradients, scores) = if self.student { (states, 2 * scores) } else { (1, scores) };
                 let tapes = match self.keep {
-                    Keep::Everything => l * self.tape(self.capture, load),
-                    Keep::Inputs => l * state + self.tape(self.capture, load), // one layer's at a time
+                    ActivationCheckpoint::Off => l * self.tape(self.capture, load),
+                    ActivationCheckpoint::LayerInputs => l * state + self.tape(self.capture, load), // one layer's at a time
                 };
                 tapes + (2 + gradients) * state + scores + self.working(load)
             }
@@ -226,7 +227,7 @@ mod tests {
 
     fn model(config: &BertConfig, bytes: u64, capture: Capture) -> Model<'_> {
         let parameters = parameters(config).0;
-        Model { config, trained: true, student: true, capture, keep: Keep::Everything, bytes, parameters }
+        Model { config, trained: true, student: true, capture, keep: ActivationCheckpoint::Off, bytes, parameters }
     }
 
     /// H = 8, F = 32, A = 2, n = 10, p = 20.
@@ -249,7 +250,7 @@ mod tests {
         let rest = Rest { head: 0, largest: LOAD, kept: None, has_test: false };
         let everything = model(&config, 4, Capture::States);
         let tape = everything.tape(Capture::States, LOAD);
-        let inputs = Model { keep: Keep::Inputs, ..model(&config, 4, Capture::States) };
+        let inputs = Model { keep: ActivationCheckpoint::LayerInputs, ..model(&config, 4, Capture::States) };
         assert_eq!(everything.update(&rest) - inputs.update(&rest), 2 * tape - 3 * 320);
     }
 

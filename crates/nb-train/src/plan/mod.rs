@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_data::BatchSize;
-use nb_model::{BertConfig, Keep, Precision};
+use nb_model::{ActivationCheckpoint, BertConfig, Precision};
 use tch::Device;
 
 use crate::config::{
@@ -98,7 +98,7 @@ pub struct TrainPlan {
     /// What happens when a loss or a gradient is not finite.
     pub not_finite: NotFiniteChoice,
     /// What is kept of each layer for the backward pass.
-    pub keep: Keep,
+    pub keep: ActivationCheckpoint,
 }
 
 impl Plan {
@@ -299,6 +299,6 @@ fn train(config: &TrainConfig) -> Result<TrainPlan> {
         patience: c.patience,
         log_every: c.log_every,
         not_finite: c.not_finite,
-        keep: if c.recompute { Keep::Inputs } else { Keep::Everything },
+        keep: if c.recompute { ActivationCheckpoint::LayerInputs } else { ActivationCheckpoint::Off },
     })
 }

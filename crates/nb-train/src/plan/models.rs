@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nb_model::{BertConfig, CONFIG_FILE, Checkpoint};
+use nb_checkpoint::{BertConfig, CONFIG_FILE, CheckpointLocation, ConfigDifference, Description};
 use nb_share::{Init, LayerMap};
 
 use super::{DataPlan, TaskPlan};
 use crate::config::{RunConfig, StudentConfig, StudentInit, TeacherConfig};
 use crate::method::{Method, TeacherRole, TermKind};
-use crate::model::saved_folder::Description;
 
 /// Where a model comes from.
 #[derive(Debug, Clone)]
@@ -95,7 +94,7 @@ fn task_name(data: &DataPlan) -> &'static str {
 fn source(config: &TeacherConfig) -> Result<(ModelSource, BertConfig)> {
     match (&config.checkpoint, &config.random) {
         (Some(name), None) => {
-            let folder = name.parse::<Checkpoint>()?.resolve().context("teacher.checkpoint")?;
+            let folder = name.parse::<CheckpointLocation>()?.resolve().context("teacher.checkpoint")?;
             let shape = BertConfig::read(&folder.join(CONFIG_FILE)).context("teacher.checkpoint")?;
             Ok((ModelSource::Folder(folder), shape))
         }
@@ -116,7 +115,7 @@ fn start(init: &StudentInit) -> Result<StudentStart> {
         StudentInit::Spaced => StudentStart::Teacher(Init::Spaced),
         StudentInit::Random => StudentStart::Random,
         StudentInit::Checkpoint(name) => {
-            StudentStart::Checkpoint(name.parse::<Checkpoint>()?.resolve().context("student.init")?)
+            StudentStart::Checkpoint(name.parse::<CheckpointLocation>()?.resolve().context("student.init")?)
         }
     })
 }
@@ -169,10 +168,10 @@ fn check_start(config: &StudentConfig, start: &StudentStart, own: &BertConfig, s
                     found.num_hidden_layers
                 );
             }
-            if let Some((key, found, expected)) = found.differing_key(own) {
+            if let Some(ConfigDifference { key, value, other }) = found.first_difference(own) {
                 let folder = folder.display();
                 bail!(
-                    "student.init: {folder} has {key} {found}, expected {expected}: the teacher's, or what student.hidden, \
+                    "student.init: {folder} has {key} {value}, expected {other}: the teacher's, or what student.hidden, \
                      heads and intermediate say"
                 );
             }

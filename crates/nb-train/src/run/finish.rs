@@ -1,4 +1,4 @@
-//! The end of a run: the best models measured once more, and everything that is left of the run for people.
+//! The end of a run: evaluates the best models once more, and writes outcomes, summary and report.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,24 +6,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nb_dist::ProcessGroup;
 use nb_report::RunRecord;
-use serde_json::json;
+use nb_report::record::{Named, OutcomesFile, Summary, TrainSummary};
 
 use crate::method::TeacherRole;
 use crate::model::build;
 use crate::model::{Model, Role};
 use crate::run::Run;
 use crate::run::outcomes;
-use crate::run::summary::{Finished, Speed, Summary, TrainReport, speed, summarise};
-use crate::run_folder::atomic_file::write_whole;
+use crate::run::summary::{self, FinishedModel, RunResult, Speed, speed};
+use crate::run_folder::atomic_file::write_file;
 use crate::run_folder::best::Best;
 use crate::run_folder::provenance;
 use crate::run_folder::{OUTCOMES, REPORT};
-use crate::task::evaluation::Outcomes;
 use crate::task::{SplitName, Task};
 
-/// Measures on all processes, and the first writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a
-/// run whose summary is there is finished, whatever becomes of its report. The summary is the first process's.
-pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Result<Option<Summary>> {
+/// Evaluates on all processes. The main process writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a run
+/// with a summary is finished, whether or not it has a report. Only the main process returns the result.
+pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Result<Option<RunResult>> {
     let mut models = Vec::new();
     for (role, model) in run.models.named() {
         let measured = measured(run, role, model, processes);
@@ -33,52 +32,74 @@ pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Res
     run.folder.is_ours().then(|| write(run, models)).transpose()
 }
 
-/// How fast each model is, and what is left of the run for people.
-fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<Finished<'_>>) -> Result<Summary> {
-    let clock = &run.state.clock;
-    let train = TrainReport {
-        steps: run.state.step,
-        seconds: clock.seconds(),
-        samples: clock.samples(),
-        samples_per_second: clock.samples_per_second(),
-        sequences_per_second: clock.sequences_per_second(),
-        tokens_per_second: clock.tokens_per_second(),
-    };
+/// Times the models and writes the files of a finished run.
+fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<FinishedModel<'_>>) -> Result<RunResult> {
     let timing_batches = run.task.timing_batches();
     for (finished, (_, model)) in models.iter_mut().zip(run.models.named()) {
         finished.speed = speed(&timing_batches, |batch| time(run.task, model, batch));
     }
     let folder = run.folder.path();
-    let split = if run.task.has_test() { SplitName::Test } else { SplitName::Dev };
-    let outcomes: Vec<(Role, &Outcomes)> =
-        models.iter().filter_map(|m| Some((m.role, &m.last_evaluation()?.outcomes))).collect();
-    outcomes::write(&folder.join(OUTCOMES), run.task.name(), run.task.primary_metric(), split, &outcomes)?;
-
-    let mut summary = summarise(run.plan, (run.task.name(), run.task.primary_metric()), folder, train, &models);
-    let without: BTreeMap<&str, u64> = run.state.empty_terms.iter().map(|(kind, n)| (kind.name(), *n)).collect();
-    let warnings = run.task.warnings();
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    run.sources.iter().for_each(|(key, value)| summary.json[key] = value.clone());
-    for (key, value) in [
-        ("machine", provenance::machine(run.plan)),
-        ("warnings", json!(warnings)),
-        ("terms_without_unit", json!(without)),
-        ("updates_left_out", json!(run.state.skipped)),
-    ] {
-        summary.json[key] = value;
-    }
-    run.folder.finish(&summary.json)?;
-    run.checkpoints.remove(); // nobody goes on with a run that is finished
+    outcomes::write(&folder.join(OUTCOMES), &outcomes_file(run, &models))?;
+    let record = summary(run, &models);
+    record.warnings.iter().flatten().for_each(|warning| tracing::warn!("{warning}"));
+    run.folder.finish(&record)?;
+    run.checkpoints.remove(); // a finished run is not resumed
     if let Err(e) = report(folder) {
         tracing::warn!("no report was written: {e:#}");
     }
-    Ok(summary)
+    Ok(RunResult { folder: folder.to_owned(), record, table: summary::text(folder, &models) })
+}
+
+/// Returns the outcomes of the last evaluation of each model.
+fn outcomes_file<K: Task>(run: &Run<'_, K>, models: &[FinishedModel<'_>]) -> OutcomesFile {
+    let split = if run.task.has_test() { SplitName::Test } else { SplitName::Dev };
+    let of = |role| {
+        let model = models.iter().find(|model| model.role == role)?;
+        Some(model.last_evaluation()?.outcomes.clone())
+    };
+    OutcomesFile {
+        task: Some(run.task.name().to_owned()),
+        primary: Some(run.task.primary_metric().to_owned()),
+        split: Some(split.name().to_owned()),
+        student: of(Role::Student),
+        teacher: of(Role::Teacher),
+    }
+}
+
+/// Returns `summary.json` of a finished run.
+fn summary<K: Task>(run: &Run<'_, K>, models: &[FinishedModel<'_>]) -> Summary {
+    let (plan, state, clock) = (run.plan, &run.state, &run.state.clock);
+    let empty_terms: BTreeMap<&str, u64> = state.empty_terms.iter().map(|(kind, n)| (kind.name(), *n)).collect();
+    let model = |role| models.iter().find(|model| model.role == role).map(FinishedModel::record);
+    Summary {
+        task: Some(run.task.name().to_owned()),
+        method: Some(plan.method.name.to_string()),
+        seed: Some(plan.seed),
+        name: Some(plan.name.clone()),
+        primary: Some(run.task.primary_metric().to_owned()),
+        train: Some(TrainSummary {
+            steps: Some(state.step),
+            seconds: Some(clock.seconds()),
+            samples: Some(clock.samples()),
+            samples_per_second: Some(clock.samples_per_second()),
+            sequences_per_second: Some(clock.sequences_per_second()),
+            tokens_per_second: Some(clock.tokens_per_second()),
+            others: Named::default(),
+        }),
+        teacher: model(Role::Teacher),
+        student: model(Role::Student),
+        sources: run.sources.clone(),
+        machine: Some(provenance::machine(plan)),
+        warnings: Some(run.task.warnings()),
+        terms_without_unit: Some(empty_terms.into_iter().collect()),
+        updates_left_out: Some(state.skipped),
+    }
 }
 
 /// Writes `report.html` of a finished run.
 fn report(folder: &std::path::Path) -> Result<()> {
     let html = nb_report::run_report(&RunRecord::read(folder)?)?;
-    write_whole(&folder.join(REPORT), html.as_bytes())
+    write_file(&folder.join(REPORT), html.as_bytes())
 }
 
 /// Evaluates a model: one that was trained as it was saved at its best, a frozen teacher as it is.
@@ -87,7 +108,7 @@ fn measured<'a, K: Task>(
     role: Role,
     model: &'a Model<K::Head>,
     processes: &ProcessGroup,
-) -> Result<Finished<'a>> {
+) -> Result<FinishedModel<'a>> {
     let evaluate = |model: &Model<K::Head>, split| run.task.evaluate(model, split, processes);
     let has_test = run.task.has_test();
     let bert = &model.bert;
@@ -95,7 +116,7 @@ fn measured<'a, K: Task>(
         let folder = run.plan.trained[0].display().to_string();
         let dev = Some(evaluate(model, SplitName::Dev)?);
         let test = has_test.then(|| evaluate(model, SplitName::Test)).transpose()?;
-        return Ok(Finished { role, bert, folder, best_step: None, dev, test, speed: Speed::default() });
+        return Ok(FinishedModel { role, bert, folder, best_step: None, dev, test, speed: Speed::default() });
     }
     let best = run.state.best.iter().find(|best| best.role() == role).and_then(Best::evaluation);
     let mut test = None;
@@ -104,7 +125,7 @@ fn measured<'a, K: Task>(
         let saved = build::saved_model_from_main(&saved, run.plan, run.task, bert.config(), processes)?;
         test = Some(evaluate(&saved, SplitName::Test)?);
     }
-    Ok(Finished {
+    Ok(FinishedModel {
         role,
         bert,
         folder: role.name().to_owned(),

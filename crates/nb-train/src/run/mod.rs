@@ -22,7 +22,7 @@ use crate::model::Models;
 use crate::plan::{Plan, TaskPlan};
 use crate::run::resume::Start;
 use crate::run::setup::{Epochs, groups, schedule, stepper};
-use crate::run::summary::Summary;
+use crate::run::summary::RunResult;
 use crate::run::teacher::{finished, prepare_teacher};
 use crate::run::train::Run;
 use crate::run_folder::best::Best;
@@ -36,7 +36,7 @@ use crate::task::{Recommend, Retrieve, Task, Topic};
 #[derive(Debug)]
 pub enum Outcome {
     /// All steps were made, or training stopped early.
-    Finished(Box<Summary>),
+    Finished(Box<RunResult>),
     /// The run was to resume, but had finished before, in this folder.
     FinishedBefore(PathBuf),
     /// The main process, which alone writes, has finished the run in this folder.
@@ -50,6 +50,7 @@ pub enum Outcome {
 /// # Errors
 /// If threads were started before.
 pub fn set_threads(threads: usize) -> Result<()> {
+    nb_kernels::threads::set(threads);
     tch::set_num_threads(threads as i32);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot set the number of threads")
 }

@@ -1,4 +1,4 @@
-//! What a user sees while a run goes on: a bar on a terminal, plain log lines elsewhere.
+//! The progress of a run: a bar on a terminal, log lines elsewhere.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::step::telemetry::StepReport;
 
-/// A bar with the loss, its parts and the speed; or a log line now and then where there is no terminal.
+/// A bar with the loss, its terms and the throughput; without a terminal, a log line now and then.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
@@ -15,21 +15,21 @@ pub(crate) struct Progress {
     last_line: Instant,
 }
 
-/// Time between two log lines where there is no terminal.
+/// Time between two log lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 impl Progress {
-    /// Of a process that is not the one to show it.
+    /// The progress in a process that does not show it.
     pub(crate) fn of_another(total: u64) -> Self {
         Self { bar: None, total, last_line: Instant::now() }
     }
 
-    /// Progress over `total` steps.
+    /// The progress over `total` steps.
     pub(crate) fn new(total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(total);
-            let style = "{bar:24} {pos}/{len} steps · {elapsed} gone, {eta} left · {msg}";
-            // The template is a constant; were it wrong, the default style is a fine bar too.
+            let style = "{bar:24} {pos}/{len} steps · {elapsed} elapsed, {eta} left · {msg}";
+            // The template is a constant; if it were wrong, the default style would do.
             bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.enable_steady_tick(Duration::from_millis(500));
             bar
@@ -37,7 +37,7 @@ impl Progress {
         Self { bar, total, last_line: Instant::now() }
     }
 
-    /// Shows a finished step (its number from 1) and the speed so far.
+    /// Shows a finished step (its number from 1) and the throughput so far.
     pub(crate) fn step(&mut self, step: u64, report: &StepReport, tokens_per_second: f64) {
         if let Some(bar) = &self.bar {
             bar.set_position(step);
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    /// Runs `f`, which may print, without the bar in its way.
+    /// Hides the bar while `f` runs, which may print.
     pub(crate) fn aside<R>(&self, f: impl FnOnce() -> R) -> R {
         match &self.bar {
             Some(bar) => bar.suspend(f),

@@ -1,4 +1,4 @@
-//! A run that goes on: found, compared with what it was begun as, and put back where its checkpoint stands.
+//! Resuming a run: finds its checkpoint, compares identities, and restores its state.
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -9,18 +9,18 @@ use crate::run_folder::best::Best;
 use crate::run_folder::checkpoint::{Checkpoint, Difference, Identity, State};
 use crate::run_folder::{Accepted, Halted, RunFolder, Unfinished};
 
-/// Where a run begins.
+/// The start of a run.
 #[derive(Debug)]
 pub(crate) enum Start {
-    /// With its first step, in a folder that is still to be taken.
+    /// At its first step, in a folder that is still to be taken.
     Free,
-    /// With its first step, in the folder of an unfinished run, which is removed.
+    /// At its first step, in the folder of an unfinished run, which is removed.
     Over(Halted),
     /// After a checkpoint.
     After(Box<Resumed>),
 }
 
-/// A run that was stopped, and the checkpoint that it goes on from.
+/// A run that was stopped, and the checkpoint to resume from.
 #[derive(Debug)]
 pub(crate) struct Resumed {
     halted: Halted,
@@ -28,30 +28,33 @@ pub(crate) struct Resumed {
 }
 
 impl Start {
-    /// Looks for an unfinished run in the folder of `plan`, if it is to go on.
+    /// Looks for an unfinished run in the folder of `plan`, if it is to resume.
     ///
     /// # Errors
-    /// If it was begun as another one than `now` in more than was accepted; if it has checkpoints, but none that is whole;
-    /// if another process is at work in the folder.
+    /// If the run differs from `now` in more than was accepted; if it has checkpoints, but no complete one; if another process uses the
+    /// folder.
     pub(crate) fn find(plan: &Plan, now: &Identity, unfinished: &Unfinished) -> Result<Self> {
-        if !unfinished.goes_on() {
+        if !unfinished.resumes() {
             return Ok(Self::Free);
         }
         let Some(halted) = Halted::take(&plan.output, unfinished)? else {
-            tracing::info!("there is no unfinished run in {}: this one begins", plan.output.display());
+            tracing::info!(
+                "there is no unfinished run in {}: this one starts from the beginning",
+                plan.output.display()
+            );
             return Ok(Self::Free);
         };
         let folder = halted.path().display();
         let checkpoint = match (Checkpoint::newest(halted.path()), unfinished) {
             (Err(e), Unfinished::ResumeSame) => {
-                tracing::warn!("{e:#}; the run begins anew");
+                tracing::warn!("{e:#}; the run starts over");
                 return Ok(Self::Over(halted));
             }
             (newest, _) => newest?,
         };
         let differences = match &checkpoint {
             Some(checkpoint) => checkpoint.saved.identity.differences(now),
-            // What it was begun with beside its configuration is part of its first checkpoint.
+            // Data, models and versions are recorded in the first checkpoint.
             None => Identity::of_folder(halted.path())
                 .map(|was| was.without_sources().differences(&now.without_sources()))
                 .unwrap_or_default(),
@@ -60,7 +63,7 @@ impl Start {
             Unfinished::Resume(accepted) => refuse(&halted, &differences, accepted)?,
             _ if differences.is_empty() => {}
             _ => {
-                tracing::info!("{folder} was begun as another run: it begins anew");
+                tracing::info!("{folder} was started with a different configuration: it starts over");
                 return Ok(Self::Over(halted));
             }
         }
@@ -68,7 +71,7 @@ impl Start {
             tracing::warn!("{difference}: accepted");
         }
         let Some(checkpoint) = checkpoint else {
-            tracing::warn!("{folder} has no checkpoint yet: the run begins anew");
+            tracing::warn!("{folder} has no checkpoint yet: the run starts over");
             return Ok(Self::Over(halted));
         };
         Ok(Self::After(Box::new(Resumed { halted, checkpoint })))
@@ -76,10 +79,10 @@ impl Start {
 }
 
 impl Resumed {
-    /// Puts parameters and moments back, and opens the folder where the checkpoint stands, of a run of `total` steps.
+    /// Restores parameters and moments, and opens the folder at the checkpoint's step; the run has `total` steps.
     ///
     /// # Errors
-    /// If the checkpoint is of other models or stands at the run's end, or if a file cannot be written.
+    /// If the checkpoint has a different architecture or is at the run's end, or if a file cannot be written.
     pub(crate) fn restore(
         self,
         config: &impl Serialize,
@@ -90,15 +93,15 @@ impl Resumed {
         let mut state = checkpoint.saved.state.clone();
         if state.step >= total {
             bail!(
-                "{} stands after step {}, but this configuration ends with step {total}; expected more steps",
+                "{} was saved after step {}, but this configuration ends with step {total}; expected more steps",
                 checkpoint.folder().display(),
                 state.step
             );
         }
         checkpoint.restore(groups)?;
-        tracing::info!("going on after step {}, from {}", state.step, checkpoint.folder().display());
-        // A model that was saved after the checkpoint takes its place again where the run repeats what it did. Where it does
-        // not, say on another machine, the numbers of the one before must not stand beside it.
+        tracing::info!("resuming after step {}, from {}", state.step, checkpoint.folder().display());
+        // Metrics must belong to the weights beside them. A best model saved after the checkpoint is not the one that the checkpoint
+        // describes, so its metrics are dropped and it is selected again.
         state.best.iter_mut().filter(|best| !best.is_in(halted.path())).for_each(Best::reset);
         let folder = halted.open(config, state.step, checkpoint.saved.metrics)?;
         Ok((folder, state))
@@ -117,7 +120,7 @@ fn refuse(halted: &Halted, differences: &[Difference], accepted: &Accepted) -> R
     let mut keys: Vec<String> = refused.iter().map(|d| format!("--accept {}", d.accepted_by())).collect();
     keys.dedup();
     bail!(
-        "{} was begun as another run:{lines}\n{} goes on all the same, --overwrite begins anew",
+        "{} was started differently:{lines}\n{} resumes it anyway, --overwrite starts over",
         halted.path().display(),
         keys.join(" "),
     )

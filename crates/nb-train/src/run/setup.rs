@@ -46,7 +46,7 @@ pub struct EpochPlace {
     pub epoch: u64,
     /// The update within the epoch, from 0.
     pub update: u64,
-    /// Whether it is the epoch's last.
+    /// True for the epoch's last update.
     pub is_last: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a finished run says: the table at its end and `summary.json`.
+//! The summary of a finished run: the table at its end and `summary.json`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 use nb_data::TokenBatch;
 use nb_model::Bert;
-use serde_json::{Value, json};
+use nb_report::record;
 
 use crate::model::Role;
-use crate::plan::Plan;
 use crate::task::evaluation::{Evaluation, Part};
 
-/// Passes over one text before its time counts, and passes that are timed.
+/// Passes over one text before its time counts.
 const WARM_UP: usize = 5;
+/// Texts that are timed alone.
 const TIMED: usize = 50;
 
-/// How fast a model is, tokenising left out.
+/// The speed of a model, without tokenising.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Speed {
     /// Median time of one text alone, in milliseconds.
@@ -25,55 +25,38 @@ pub struct Speed {
     pub texts_per_second: f64,
 }
 
-/// How the training went.
-#[derive(Debug, Clone, Copy)]
-pub struct TrainReport {
-    /// Updates made.
-    pub steps: u64,
-    /// Time in steps.
-    pub seconds: f64,
-    /// Rows that were trained on: texts, readers, queries; each as often as an epoch had it.
-    pub samples: i64,
-    /// Without the first steps.
-    pub samples_per_second: f64,
-    /// Without the first steps.
-    pub sequences_per_second: f64,
-    /// Real tokens, without the first steps.
-    pub tokens_per_second: f64,
-}
-
 /// The result of a run.
 #[derive(Debug, Clone)]
-pub struct Summary {
+pub struct RunResult {
     /// The run folder.
     pub folder: PathBuf,
     /// `summary.json`.
-    pub json: Value,
+    pub record: record::Summary,
     /// The table for people.
     pub table: String,
 }
 
 /// A model at the end of its run.
 #[derive(Debug)]
-pub struct Finished<'a> {
-    /// Which of the two.
+pub struct FinishedModel<'a> {
+    /// Teacher or student.
     pub role: Role,
     /// Its encoder.
     pub bert: &'a Bert,
-    /// Its folder, within the run's or elsewhere.
+    /// Its folder, relative to the run folder or absolute.
     pub folder: String,
     /// The step of the best evaluation, if it was trained.
     pub best_step: Option<u64>,
     /// The best evaluation on the development data.
     pub dev: Option<Evaluation>,
-    /// Its evaluation on the data that nothing was chosen by, where there are such.
+    /// Its evaluation on the test rows, if there are any.
     pub test: Option<Evaluation>,
-    /// How fast it is.
+    /// Its speed.
     pub speed: Speed,
 }
 
-impl Finished<'_> {
-    /// What counts in the end: on the test data where there are such.
+impl FinishedModel<'_> {
+    /// The final evaluation: on the test rows if there are any, else on the development rows.
     pub fn last_evaluation(&self) -> Option<&Evaluation> {
         self.test.as_ref().or(self.dev.as_ref())
     }
@@ -84,6 +67,20 @@ impl Finished<'_> {
 
     fn parameters(&self) -> i64 {
         self.bert.arena().layout().numel()
+    }
+
+    /// Returns the model as `summary.json` holds it.
+    pub fn record(&self) -> record::ModelSummary {
+        record::ModelSummary {
+            layers: Some(self.bert.depth() as u64),
+            parameters: Some(self.parameters().unsigned_abs()),
+            dev: self.dev.as_ref().map(Evaluation::record).unwrap_or_default(),
+            best_step: self.best_step,
+            test: self.test.as_ref().map(Evaluation::record),
+            milliseconds_per_text: Some(self.speed.milliseconds),
+            texts_per_second: Some(self.speed.texts_per_second),
+            folder: Some(self.folder.clone()),
+        }
     }
 }
 
@@ -116,46 +113,18 @@ fn singles(batch: &TokenBatch) -> impl Iterator<Item = TokenBatch> + '_ {
     })
 }
 
-/// Puts a finished run into words and numbers; `task` and `metric` are the names of both.
-pub fn summarise(
-    plan: &Plan,
-    (task, metric): (&str, &str),
-    folder: &Path,
-    train: TrainReport,
-    models: &[Finished<'_>],
-) -> Summary {
-    let mut json = json!({
-        "task": task, "method": plan.method.name, "seed": plan.seed, "name": plan.name, "primary": metric,
-        "train": {"steps": train.steps, "seconds": train.seconds, "samples": train.samples,
-                  "samples_per_second": train.samples_per_second,
-                  "sequences_per_second": train.sequences_per_second, "tokens_per_second": train.tokens_per_second},
-    });
-    for model in models {
-        let mut own = json!({"layers": model.bert.depth(), "parameters": model.parameters()});
-        for (name, value) in model.dev.iter().flat_map(Evaluation::to_json) {
-            own[name] = value;
-        }
-        if let Some(step) = model.best_step {
-            own["best_step"] = json!(step);
-        }
-        if let Some(test) = &model.test {
-            own["test"] = test.to_json().into();
-        }
-        own["milliseconds_per_text"] = json!(model.speed.milliseconds);
-        own["texts_per_second"] = json!(model.speed.texts_per_second);
-        own["folder"] = json!(model.folder);
-        json[model.role.name()] = own;
-    }
-    let place = |m: &Finished<'_>| format!("{:<8} {}", m.role.name(), folder.join(&m.folder).display());
+/// Returns the table of a finished run, and below it the folders of its models.
+pub fn text(folder: &Path, models: &[FinishedModel<'_>]) -> String {
+    let place = |m: &FinishedModel<'_>| format!("{:<8} {}", m.role.name(), folder.join(&m.folder).display());
     let places: Vec<String> = models.iter().map(place).collect();
-    Summary { folder: folder.to_owned(), json, table: format!("{}\n{}", table(models), places.join("\n")) }
+    format!("{}\n{}", table(models), places.join("\n"))
 }
 
-fn table(models: &[Finished<'_>]) -> Table {
+fn table(models: &[FinishedModel<'_>]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED);
     table.set_header(std::iter::once("").chain(models.iter().map(|m| m.role.name())));
-    let mut row = |name: &str, cell: &dyn Fn(&Finished<'_>) -> String| {
+    let mut row = |name: &str, cell: &dyn Fn(&FinishedModel<'_>) -> String| {
         table.add_row(std::iter::once(name.to_owned()).chain(models.iter().map(cell)));
     };
     row("layers", &|m| m.bert.depth().to_string());
@@ -168,7 +137,7 @@ fn table(models: &[Finished<'_>]) -> Table {
     for metric in models.iter().find_map(|m| m.test.as_ref()).iter().flat_map(|e| &e.metrics) {
         row(&format!("test {}", metric.name.replace('_', " ")), &|m| number(get(&m.test, &metric.name)));
     }
-    let last = models.iter().find_map(Finished::last_evaluation);
+    let last = models.iter().find_map(FinishedModel::last_evaluation);
     for part in last.iter().flat_map(|evaluation| &evaluation.parts) {
         let name = part.metrics.first().map_or("", |metric| &metric.name);
         let title = format!("{name}, {} ({})", part.name, part.rows);

@@ -1,4 +1,4 @@
-//! What a run needs before it can begin: a frozen teacher that was trained for the task.
+//! The frozen teacher of a run, trained first where it is not there yet.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,11 @@ use crate::run_folder::provenance;
 use crate::run_folder::{RunFolder, SUMMARY, Unfinished};
 use crate::step::sync::broadcast_from_main;
 
-/// The plan with a trained teacher: as it is if it needs none or has one, else after training one beside the run, in
-/// `<output>-teacher`. A teacher that an earlier run trained just so is taken. `None` if a signal came.
+/// Returns the plan with a trained teacher. A plan that needs none or has one is returned unchanged. Otherwise a teacher is trained
+/// in `<output>-teacher`, unless an earlier run trained the same one. `None` if a signal stopped it.
 ///
 /// # Errors
-/// What training the teacher returns.
+/// Those of training the teacher.
 pub(crate) fn prepare_teacher<'a>(
     plan: &'a Plan,
     unfinished: &Unfinished,
@@ -33,7 +33,7 @@ pub(crate) fn prepare_teacher<'a>(
     if plan.method.teacher != TeacherRole::Frozen || !plan.trained.is_empty() {
         return Ok(Some(Cow::Borrowed(plan)));
     }
-    if let Some(trained) = broadcast_from_main(processes, || begun_with(plan, unfinished))? {
+    if let Some(trained) = broadcast_from_main(processes, || started_with(plan, unfinished))? {
         let mut config = plan.resolved.clone();
         config.teacher.trained = Some(trained);
         return Ok(Some(Cow::Owned(derived(plan, config)?)));
@@ -41,7 +41,7 @@ pub(crate) fn prepare_teacher<'a>(
     let teacher = teacher_plan(plan)?;
     let folder = match broadcast_from_main(processes, || finished(&teacher))? {
         Some(folder) => {
-            tracing::info!("the teacher was trained before: {}", folder.display());
+            tracing::info!("the teacher is already trained: {}", folder.display());
             folder
         }
         None => {
@@ -58,9 +58,9 @@ pub(crate) fn prepare_teacher<'a>(
     Ok(Some(Cow::Owned(derived(plan, config)?)))
 }
 
-/// The teachers that an unfinished run was begun with, if it is to go on: whatever may differ now, they stay the same.
-fn begun_with(plan: &Plan, unfinished: &Unfinished) -> Result<Option<Vec<PathBuf>>> {
-    if !unfinished.goes_on() {
+/// The teachers of an unfinished run that is to resume: they stay the same, whatever else may differ now.
+fn started_with(plan: &Plan, unfinished: &Unfinished) -> Result<Option<Vec<PathBuf>>> {
+    if !unfinished.resumes() {
         return Ok(None);
     }
     let Some(folder) = RunFolder::unfinished(&plan.output)? else { return Ok(None) };
@@ -68,10 +68,10 @@ fn begun_with(plan: &Plan, unfinished: &Unfinished) -> Result<Option<Vec<PathBuf
     Ok(trained.filter(|folders| !folders.is_empty() && folders.iter().all(|folder| folder.is_dir())))
 }
 
-/// The run that trains the teacher of a plan.
+/// The plan of the run that trains the teacher of `plan`.
 ///
 /// # Errors
-/// If it does not make a plan.
+/// If its configuration is invalid.
 pub fn teacher_plan(plan: &Plan) -> Result<Plan> {
     let mut config: RunConfig = plan.resolved.clone();
     train_teacher(&mut config);
@@ -83,12 +83,12 @@ pub fn teacher_plan(plan: &Plan) -> Result<Plan> {
     derived(plan, config)
 }
 
-/// The plan of `config` on the device of `plan`, which a configuration may leave open.
+/// The plan of `config` on the device of `plan`, which a configuration may leave to the program.
 fn derived(plan: &Plan, config: RunConfig) -> Result<Plan> {
     Ok(Plan { device: plan.device, ..Plan::new(config)? })
 }
 
-/// Trains as `teacher.train` says, where it says something.
+/// Applies `teacher.train` to the training section.
 pub(crate) fn train_teacher(config: &mut RunConfig) {
     let own = config.teacher.train.take().unwrap_or_default();
     config.train.epochs = own.epochs.unwrap_or(config.train.epochs);
@@ -103,8 +103,10 @@ fn beside(output: &Path) -> Result<PathBuf> {
     Ok(output.with_file_name(name))
 }
 
-/// The folder of a finished run of just this configuration, on the same data and checkpoints and of this version, at the
-/// plan's output or beside it.
+/// The folder of a finished run with the same configuration, data, checkpoints and versions, at the plan's output or beside it.
+///
+/// # Errors
+/// If data or checkpoints cannot be read.
 pub fn finished(plan: &Plan) -> Result<Option<PathBuf>> {
     let now = Identity::new(&plan.resolved, &provenance::sources(plan)?)?;
     let name = plan.output.file_name().context("output has no name")?.to_string_lossy().into_owned();
@@ -121,7 +123,7 @@ pub fn finished(plan: &Plan) -> Result<Option<PathBuf>> {
             return Ok(Some(folder));
         }
         if was.without_sources().differences(&now.without_sources()).is_empty() {
-            tracing::info!("{}: data, checkpoints or version have changed since", folder.display());
+            tracing::info!("{}: data, checkpoints or versions have changed since", folder.display());
         }
     }
     Ok(None)

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Map, Value, json};
+use nb_report::record::{EvalLine, Line, Sources, StepLine};
 use tch::{Device, Tensor};
 
 use crate::config::{CheckpointEvery, NotFiniteChoice, OnCheckpointError};
-use crate::model::{Model, Models};
+use crate::model::{Model, Models, Role};
 use crate::optim::{ParamGroup, catch_up};
 use crate::plan::Plan;
 use crate::run::Outcome;
@@ -34,7 +34,7 @@ pub(crate) struct Run<'a, K: Task> {
     pub(crate) folder: RunFolder,
     pub(crate) state: State,
     /// Everything beside the configuration that the result depends on.
-    pub(crate) sources: Map<String, Value>,
+    pub(crate) sources: Sources,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) groups: Vec<ParamGroup>,
     pub(crate) stepper: Stepper,
@@ -194,13 +194,16 @@ impl<K: Task> Run<'_, K> {
             self.models.parameters_changed(self.plan.method.teacher);
         }
         let (saved_models, step) = (self.saved_models(), self.state.step);
-        let mut line = json!({"event": "eval", "step": step, "epoch": epoch});
+        let mut line = EvalLine { step: Some(step), epoch: Some(epoch), ..EvalLine::default() };
         let mut without_gain = 0;
         for ((role, model), best) in self.models.trained(self.plan.method.teacher).zip(&mut self.state.best) {
             let evaluation = self.task.evaluate(model, SplitName::Dev, &processes);
             let evaluation = evaluation.with_context(|| format!("step {step}: {}; {saved_models}", role.name()))?;
             tracing::info!("step {step}: {} {}", role.name(), evaluation.line());
-            line[role.name()] = evaluation.to_json().into();
+            match role {
+                Role::Teacher => line.teacher = Some(evaluation.record()),
+                Role::Student => line.student = Some(evaluation.record()),
+            }
             let _work = processes.at_work();
             let folder = &self.folder;
             without_gain = best.offer(step, evaluation, || match folder.is_ours() {
@@ -208,29 +211,26 @@ impl<K: Task> Run<'_, K> {
                 false => Ok(String::new()), // the main process has the hash to compare with
             })?;
         }
-        self.folder.log(&line)?;
+        self.folder.log(&Line::Eval(line))?;
         broadcast_from_main(&processes, || Ok(without_gain))
     }
 
     fn log(&mut self, update: &Update<'_>, report: &StepReport) -> Result<()> {
         let position = update.position;
-        let mut line = json!({
-            "event": "step", "step": position.step + 1, "epoch": update.epoch, "stage": position.stage,
-        });
-        report.to_json(&self.plan.method).into_iter().for_each(|(key, value)| line[key] = value);
-        let train = &self.plan.train;
-        for (key, value) in [
-            ("lr", train.lr * position.lr_factor),
-            ("head_lr", train.head_lr * position.lr_factor),
-            ("teacher_lr", train.teacher_lr * position.lr_factor),
-            ("samples_per_second", self.state.clock.samples_per_second()),
-            ("sequences_per_second", self.state.clock.sequences_per_second()),
-            ("tokens_per_second", self.state.clock.tokens_per_second()),
-        ] {
-            line[key] = json!(value);
-        }
-        line["samples"] = json!(report.counts.rows);
-        self.folder.log(&line)
+        let (train, clock) = (&self.plan.train, &self.state.clock);
+        let line = StepLine {
+            step: Some(position.step + 1),
+            epoch: Some(update.epoch),
+            stage: Some(position.stage as u64),
+            lr: Some(train.lr * position.lr_factor),
+            head_lr: Some(train.head_lr * position.lr_factor),
+            teacher_lr: Some(train.teacher_lr * position.lr_factor),
+            samples_per_second: Some(clock.samples_per_second()),
+            sequences_per_second: Some(clock.sequences_per_second()),
+            tokens_per_second: Some(clock.tokens_per_second()),
+            ..report.record(&self.plan.method)
+        };
+        self.folder.log(&Line::Step(Box::new(line)))
     }
 
     fn warn_interrupted(&self, is_saved: bool) {

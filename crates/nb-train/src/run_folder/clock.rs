@@ -1,4 +1,4 @@
-//! Time spent in steps, and what went through them.
+//! The time spent in steps, and the throughput.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::step::terms::Counts;
 
-/// Steps whose time does not count in the speed: first touches of memory, kernels chosen.
+/// Steps that do not count towards the throughput: they touch memory for the first time and choose kernels.
 const WARM_UP_STEPS: u64 = 3;
 
-/// Time spent in steps, and what went through them.
+/// The time spent in steps, and the throughput.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Clock {
     all: Throughput,
@@ -49,25 +49,25 @@ impl Clock {
         self.all.time.as_secs_f64()
     }
 
-    /// Rows of logits, each as often as an epoch had it.
+    /// Rows of logits, counted in every epoch.
     pub(crate) fn samples(&self) -> i64 {
         self.all.samples
     }
 
-    /// Without the first steps, unless there are no others.
-    fn settled(&self) -> Throughput {
+    /// The throughput without the first steps, unless there are no others.
+    fn warmed_up(&self) -> Throughput {
         if self.warm.sequences > 0 { self.warm } else { self.all }
     }
 
     pub(crate) fn samples_per_second(&self) -> f64 {
-        self.settled().per_second(self.settled().samples)
+        self.warmed_up().per_second(self.warmed_up().samples)
     }
 
     pub(crate) fn sequences_per_second(&self) -> f64 {
-        self.settled().per_second(self.settled().sequences)
+        self.warmed_up().per_second(self.warmed_up().sequences)
     }
 
     pub(crate) fn tokens_per_second(&self) -> f64 {
-        self.settled().per_second(self.settled().tokens)
+        self.warmed_up().per_second(self.warmed_up().tokens)
     }
 }

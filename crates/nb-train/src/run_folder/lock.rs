@@ -1,4 +1,4 @@
-//! A run folder belongs to one process at a time: a lock that ends with the process, however it ends.
+//! The lock of a run folder, which one process holds at a time. It ends with the process, however that ends.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// The lock's file in a run folder; what counts is not that it is there but that a process holds it.
+/// The lock's file in a run folder. A process holds the lock, not the file: a file alone locks nothing.
 pub(crate) const LOCK: &str = ".lock";
 
-/// How often a lock is asked for before somebody else counts as its holder.
+/// Attempts to take a lock before another process counts as its holder.
 const ATTEMPTS: u32 = 5;
 
 /// A folder's lock, held until this is dropped or the process ends.
@@ -22,51 +22,52 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of `folder`, which is there.
+    /// Takes the lock of `folder`, which must exist.
     ///
     /// # Errors
-    /// If another process holds it, or if its file cannot be made.
+    /// If another process holds it, or if its file cannot be created.
     pub(crate) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK);
         let context = || format!("cannot lock {}", path.display());
-        for attempt in 1.. {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
             let mut file = open(&path, true).with_context(context)?;
             match file.try_lock() {
-                // Somebody may just be looking.
+                // Another process may only be checking.
                 Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => {
                     std::thread::sleep(Duration::from_millis(5));
                     continue;
                 }
-                Err(TryLockError::WouldBlock) => bail!("{}", at_work(folder, &mut file)),
+                Err(TryLockError::WouldBlock) => bail!("{}", in_use(folder, &mut file)),
                 locked => locked.map_err(std::io::Error::from).with_context(context)?,
             }
-            // Whoever held it before may have removed the file meanwhile; a lock on that keeps nobody out.
+            // The previous holder may have removed the file in between; a lock on a removed file locks nobody out.
             if !is_same(&file, &path) {
                 continue;
             }
             file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).with_context(context)?;
             return Ok(Self { path, _file: file });
         }
-        unreachable!("there is a next attempt")
     }
 
-    /// Passes a folder that no process holds. Changes nothing.
+    /// Checks that no process holds the lock of `folder`. Changes nothing.
     ///
     /// # Errors
     /// If one does.
     pub(crate) fn check(folder: &Path) -> Result<()> {
         let Ok(mut file) = open(&folder.join(LOCK), false) else { return Ok(()) };
-        // Shared, so that two who look do not take each other for a run.
+        // Shared, so that two checks do not take each other for a run.
         match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => bail!("{}", at_work(folder, &mut file)),
-            _ => Ok(()), // let go with the handle; if it cannot be locked at all, `take` will say so
+            Err(TryLockError::WouldBlock) => bail!("{}", in_use(folder, &mut file)),
+            _ => Ok(()), // released with the handle; if it cannot be locked, `take` reports that
         }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Before it is let go, so that nobody takes a lock that is about to be removed. A file that stays does no harm.
+        // Before the release, so that no process takes a lock that is about to be removed. A file that stays does no harm.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -75,17 +76,17 @@ fn open(path: &Path, create: bool) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)
 }
 
-fn at_work(folder: &Path, file: &mut File) -> String {
+fn in_use(folder: &Path, file: &mut File) -> String {
     let mut holder = String::new();
     let told = file.rewind().and_then(|()| file.take(20).read_to_string(&mut holder));
     let process = match told {
         Ok(n) if n > 0 => format!(" (process {})", holder.trim()),
         _ => String::new(),
     };
-    format!("another run is at work in {}{process}; choose another `output`, or wait for its end", folder.display())
+    format!("another run uses {}{process}; choose another `output`, or wait until it ends", folder.display())
 }
 
-/// Whether `path` still names this very file.
+/// Returns whether `path` still names this file.
 #[cfg(unix)]
 fn is_same(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -93,7 +94,7 @@ fn is_same(file: &File, path: &Path) -> bool {
     matches!((file.metadata(), fs::metadata(path)), (Ok(a), Ok(b)) if identity(&a) == identity(&b))
 }
 
-/// Where a file that is open cannot be removed.
+/// Always true: on such systems an open file cannot be removed.
 #[cfg(not(unix))]
 fn is_same(_: &File, _: &Path) -> bool {
     true
@@ -109,7 +110,7 @@ mod tests {
         let first = Lock::take(folder.path()).unwrap();
         for error in [Lock::take(folder.path()).unwrap_err(), Lock::check(folder.path()).unwrap_err()] {
             let error = error.to_string();
-            assert!(error.contains("at work") && error.contains(&std::process::id().to_string()), "{error}");
+            assert!(error.contains("another run uses") && error.contains(&std::process::id().to_string()), "{error}");
         }
         drop(first);
         Lock::check(folder.path()).unwrap();
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_a_crash_left_behind_keeps_nobody_out() {
+    fn a_file_left_by_a_crash_locks_nothing() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(LOCK), "12345").unwrap();
         Lock::check(folder.path()).unwrap();

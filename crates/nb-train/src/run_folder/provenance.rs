@@ -1,54 +1,50 @@
-//! Where a result comes from: data, models, versions, machine.
+//! The provenance of a result: data, models, versions, machine.
 
 use std::path::Path;
 
 use anyhow::Result;
 use nb_data::read::Source;
-use serde_json::{Map, Value, json};
+use nb_report::record::{Data, DataFile, Machine, ModelDigests, Named, Sources};
+use serde_json::Value;
 
 use crate::model::saved_folder::{files_digest, weights_digest};
 use crate::plan::{Dev, ModelSource, Plan, StudentStart, TaskPlan};
 
-/// What a result depends on beside its configuration: files of data, checkpoints, versions. To be taken before the run, and
-/// compared before an old result is taken for a new one.
+/// Returns everything that a result depends on beside its configuration: data files, checkpoints, versions. Record it before the
+/// run, and compare it before reusing an earlier result.
 ///
 /// # Errors
 /// If a file cannot be read.
-pub(crate) fn sources(plan: &Plan) -> Result<Map<String, Value>> {
-    let mut out = Map::new();
-    out.insert("data".to_owned(), data(plan)?);
-    out.insert("models".to_owned(), models(plan)?);
-    out.insert("versions".to_owned(), versions());
-    Ok(out)
+pub(crate) fn sources(plan: &Plan) -> Result<Sources> {
+    Ok(Sources { data: Some(data(plan)?), models: Some(model_digests(plan)?), versions: Some(versions()) })
 }
 
-/// A BLAKE3 of the weights of each checkpoint that the run starts from.
-fn models(plan: &Plan) -> Result<Value> {
-    let mut out = Map::new();
-    if let ModelSource::Folder(folder) = &plan.teacher {
-        out.insert("checkpoint".to_owned(), weights_digest(folder)?.into());
-    }
-    if let StudentStart::Checkpoint(folder) = &plan.student_start {
-        out.insert("student".to_owned(), weights_digest(folder)?.into());
-    }
+/// The digest of each checkpoint that the run starts from.
+fn model_digests(plan: &Plan) -> Result<ModelDigests> {
+    let teacher = match &plan.teacher {
+        ModelSource::Folder(folder) => Some(weights_digest(folder)?),
+        _ => None,
+    };
+    let student = match &plan.student_start {
+        StudentStart::Checkpoint(folder) => Some(weights_digest(folder)?),
+        _ => None,
+    };
     let trained: Vec<String> = plan.trained.iter().map(|folder| weights_digest(folder)).collect::<Result<_>>()?;
-    if !trained.is_empty() {
-        out.insert("trained".to_owned(), trained.into());
-    }
-    Ok(out.into())
+    Ok(ModelDigests { checkpoint: teacher, student, trained: (!trained.is_empty()).then_some(trained) })
 }
 
-/// Paths of each split's files, and a BLAKE3 of what they hold.
+/// The paths of each split's files, and a digest of their content.
 ///
 /// # Errors
 /// If one cannot be read.
-fn data(plan: &Plan) -> Result<Value> {
-    let mut out = Map::new();
+fn data(plan: &Plan) -> Result<Named<Data>> {
+    let mut out = Named::default();
     for (name, paths) in files(&plan.data.task) {
         let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        out.insert(name.to_owned(), json!({"path": names.join(", "), "blake3": files_digest(&paths)?}));
+        let blake3 = Some(files_digest(&paths)?);
+        out.insert(name, Data::One(DataFile { path: Some(names.join(", ")), blake3, rows: None }));
     }
-    Ok(out.into())
+    Ok(out)
 }
 
 /// The files of each split.
@@ -80,21 +76,25 @@ fn splits<'a, T>(
     all
 }
 
-/// Versions of what computed the result.
-fn versions() -> Value {
-    json!({"newsbert": env!("CARGO_PKG_VERSION"), "libtorch": "2.11.0", "tch": "0.24.0"})
+/// Versions of the programs that computed the result.
+fn versions() -> Named<Value> {
+    let versions = [("newsbert", env!("CARGO_PKG_VERSION")), ("libtorch", "2.11.0"), ("tch", "0.24.0")];
+    versions.into_iter().map(|(program, version)| (program, Value::from(version))).collect()
 }
 
-/// The machine and what the plan uses of it.
-pub(crate) fn machine(plan: &Plan) -> Value {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    json!({
-        "cpu": cpu(), "cores": cores, "threads": plan.threads, "device": format!("{:?}", plan.device),
-        "precision": format!("{:?}", plan.precision).to_lowercase(),
-    })
+/// Returns the machine, and the part of it that the plan uses.
+pub(crate) fn machine(plan: &Plan) -> Machine {
+    Machine {
+        cpu: Some(cpu()),
+        cores: Some(std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)),
+        threads: Some(plan.threads as u64),
+        device: Some(format!("{:?}", plan.device)),
+        precision: Some(format!("{:?}", plan.precision).to_lowercase()),
+        others: Named::default(),
+    }
 }
 
-/// The processor's name, where the system tells it.
+/// The processor's name, or its architecture where the system does not tell the name.
 fn cpu() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));

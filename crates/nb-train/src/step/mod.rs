@@ -147,7 +147,7 @@ impl Stepper {
         };
         let beta = Beta::new(self.method.beta.at(position.progress)).unwrap_or(Beta::OFF); // a ramp stays within 0 and 1
         let (teacher, student) = (&teacher.bert, &student.bert);
-        blend_layers(&teacher.layer_grads(), &mut student.layer_grads(), map, beta);
+        blend_layers(&teacher.layer_grads(), &mut student.layer_grads(), map.group_size(), beta);
         if self.method.blend == Blend::LayersAndEmbeddings {
             blend_embeddings(&teacher.embedding_grads(), &mut student.embedding_grads(), beta);
         }

@@ -2,7 +2,7 @@
 //!
 //! All of them stay on the device until they are read, so logging makes no step wait for the device.
 
-use serde_json::{Map, Value, json};
+use nb_report::record::{self, Named, StepLine};
 use tch::{Device, Kind, Tensor};
 
 use crate::method::{Method, TeacherRole, TermKind};
@@ -81,7 +81,7 @@ pub struct StepOutput {
     values: Tensor,
     norm: Tensor,
     stats: Option<GradientStats>,
-    /// Whether the update was skipped because it is not finite: a scalar, 0 or 1.
+    /// 1 if the update was skipped because it is not finite, else 0: a scalar.
     pub(crate) skipped: Tensor,
     temperature: f64,
     beta: f64,
@@ -178,32 +178,28 @@ impl StepReport {
         })
     }
 
-    /// The report's part of a line of `metrics.jsonl`.
-    pub fn to_json(&self, method: &Method) -> Map<String, Value> {
-        let mut line = Map::new();
-        line.insert("loss".into(), json!(self.total));
-        line.insert("terms".into(), by_term(&self.terms).into());
-        line.insert("weights".into(), by_term(&self.weights).into());
-        if method.any(|kind| matches!(kind, TermKind::Soft | TermKind::Divergence)) {
-            line.insert("temperature".into(), json!(self.temperature));
+    /// Returns the report's part of a line of `metrics.jsonl`.
+    pub fn record(&self, method: &Method) -> StepLine {
+        let is_soft = method.any(|kind| matches!(kind, TermKind::Soft | TermKind::Divergence));
+        StepLine {
+            loss: Some(self.total),
+            terms: by_term(&self.terms),
+            weights: by_term(&self.weights),
+            temperature: is_soft.then_some(self.temperature),
+            beta: method.blends().then_some(self.beta),
+            gradient_norm: Some(self.gradient_norm),
+            gradient_norms: self.norms.iter().map(|(role, norm)| (role.name(), *norm)).collect(),
+            momentum_cosine: self.cosines.as_ref().map(|cosines| cosines.iter().copied().map(Some).collect()),
+            agreement: self
+                .agreement
+                .map(|Agreement { equal, kl }| record::Agreement { equal: Some(equal), kl: Some(kl) }),
+            samples: Some(self.counts.rows),
+            ..StepLine::default()
         }
-        if method.blends() {
-            line.insert("beta".into(), json!(self.beta));
-        }
-        line.insert("gradient_norm".into(), json!(self.gradient_norm));
-        let norms: Map<String, Value> = self.norms.iter().map(|(role, n)| (role.name().to_owned(), json!(n))).collect();
-        line.insert("gradient_norms".into(), norms.into());
-        if let Some(cosines) = &self.cosines {
-            line.insert("momentum_cosine".into(), json!(cosines));
-        }
-        if let Some(Agreement { equal, kl }) = self.agreement {
-            line.insert("agreement".into(), json!({"equal": equal, "kl": kl}));
-        }
-        line
     }
 }
 
 /// A number per term, under the terms' names.
-fn by_term(numbers: &[(TermKind, f64)]) -> Map<String, Value> {
-    numbers.iter().map(|(kind, value)| (kind.name().to_owned(), json!(value))).collect()
+fn by_term(numbers: &[(TermKind, f64)]) -> Named<f64> {
+    numbers.iter().map(|(kind, value)| (kind.name(), *value)).collect()
 }

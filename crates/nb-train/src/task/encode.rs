@@ -53,7 +53,7 @@ pub(super) fn timing_batches(store: &TokenStore, rows: Vec<u32>) -> Vec<TokenBat
 pub(crate) fn encode(bert: &Bert, pooling: &AttentivePooling, packed: &Packed) -> Tensor {
     tch::no_grad(|| {
         let encoded = bert.encode(packed, Pass::Inference, Capture::Last);
-        pooling.forward(encoded.last(), packed.runs()).to_device(Device::Cpu)
+        pooling.forward(encoded.last(), packed.segments()).to_device(Device::Cpu)
     })
 }
 

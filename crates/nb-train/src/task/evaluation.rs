@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use anyhow::Result;
 use nb_eval::{Bootstrap, bootstrap_mean};
+use nb_report::record::{self, Interval, Named, Rows, Scores};
+pub use nb_report::record::{Classes, Outcomes};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// A metric; higher is better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,28 +48,6 @@ pub struct Part {
     pub metrics: Vec<Metric>,
 }
 
-/// The values of a metric, one for each row. Stored in checkpoints as a pair.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "(Cow<'static, str>, Vec<f64>)", into = "(Cow<'static, str>, Vec<f64>)")]
-pub struct MetricValues {
-    /// The name of the metric.
-    pub metric: Cow<'static, str>,
-    /// The values, whose mean is the metric.
-    pub values: Vec<f64>,
-}
-
-impl From<(Cow<'static, str>, Vec<f64>)> for MetricValues {
-    fn from((metric, values): (Cow<'static, str>, Vec<f64>)) -> Self {
-        Self { metric, values }
-    }
-}
-
-impl From<MetricValues> for (Cow<'static, str>, Vec<f64>) {
-    fn from(MetricValues { metric, values }: MetricValues) -> Self {
-        (metric, values)
-    }
-}
-
 /// A count with its description. Stored in checkpoints as a pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(Cow<'static, str>, u64)", into = "(Cow<'static, str>, u64)")]
@@ -95,30 +75,6 @@ impl From<Count> for (Cow<'static, str>, u64) {
     fn from(Count { name, count }: Count) -> Self {
         (name, count)
     }
-}
-
-/// The outcome of each row, by which two models are compared.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Outcomes {
-    /// The row of the data behind each entry.
-    pub rows: Vec<u32>,
-    /// The values of each metric.
-    pub values: Vec<MetricValues>,
-    /// Classes, for tasks that have them.
-    pub classes: Option<Classes>,
-}
-
-/// True and predicted classes, one of each per row.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Classes {
-    /// The classes' names, by number.
-    pub names: Vec<String>,
-    /// The classes of the labels.
-    pub truth: Vec<u32>,
-    /// The most probable classes.
-    pub predicted: Vec<u32>,
-    /// The probabilities of the predicted classes.
-    pub probability: Vec<f32>,
 }
 
 /// The measurements of a model.
@@ -154,40 +110,55 @@ impl Evaluation {
         each.join(", ")
     }
 
-    /// Converts to JSON: the metrics at the top level, then their intervals, the parts, the counts and the skipped data.
-    pub fn to_json(&self) -> Map<String, Value> {
-        let mut out = self.measured(self.rows, &self.metrics);
-        if !self.parts.is_empty() {
-            let mut parts = Map::new();
-            for part in &self.parts {
-                parts.insert(part.name.clone(), Value::Object(self.measured(part.rows, &part.metrics)));
-            }
-            out.insert("parts".to_owned(), Value::Object(parts));
+    /// Returns the evaluation as a run's record holds it, without the outcomes.
+    pub fn record(&self) -> record::Evaluation {
+        let intervals = intervals(&self.metrics);
+        let scores = Scores {
+            rows: self.row_count(self.rows),
+            metrics: values(&self.metrics),
+            intervals: (!intervals.is_empty()).then_some(intervals),
+        };
+        record::Evaluation {
+            scores,
+            parts: self.parts.iter().map(|part| (part.name.as_str(), self.part_scores(part))).collect(),
+            counted: counts_by_name(&self.counted),
+            left_out: counts_by_name(&self.skipped),
         }
-        for (key, counts) in [("counted", &self.counted), ("left_out", &self.skipped)] {
-            let counts: Map<_, _> = counts.iter().map(|count| (count.name.to_string(), json!(count.count))).collect();
-            if !counts.is_empty() {
-                out.insert(key.to_owned(), Value::Object(counts));
-            }
-        }
-        out
     }
 
-    /// Converts the metrics over some rows: the number of rows, each metric, and the intervals.
-    fn measured(&self, rows: usize, metrics: &[Metric]) -> Map<String, Value> {
-        let mut out = Map::from_iter([(self.unit.to_string(), json!(rows))]);
-        let mut intervals = Map::new();
-        for Metric { name, value, interval } in metrics {
-            out.insert(name.to_string(), json!(value));
-            if let Some((low, high)) = interval {
-                intervals.insert(name.to_string(), json!([low, high]));
-            }
+    fn part_scores(&self, part: &Part) -> Scores {
+        Scores {
+            rows: self.row_count(part.rows),
+            metrics: values(&part.metrics),
+            intervals: Some(intervals(&part.metrics)),
         }
-        if !intervals.is_empty() {
-            out.insert("intervals".to_owned(), Value::Object(intervals));
-        }
-        out
     }
+
+    fn row_count(&self, rows: usize) -> Option<Rows> {
+        Some(Rows { unit: self.unit.to_string(), count: rows as u64 })
+    }
+
+    /// Returns the entries of the JSON of [`record`](Self::record).
+    pub fn to_json(&self) -> Map<String, Value> {
+        match serde_json::to_value(self.record()) {
+            Ok(Value::Object(entries)) => entries,
+            other => unreachable!("an evaluation is a JSON object, found {other:?}"),
+        }
+    }
+}
+
+fn values(metrics: &[Metric]) -> Named<f64> {
+    metrics.iter().map(|metric| (metric.name.as_ref(), metric.value)).collect()
+}
+
+fn intervals(metrics: &[Metric]) -> Named<Interval> {
+    let interval =
+        |metric: &Metric| metric.interval.map(|(low, high)| (metric.name.to_string(), Interval { low, high }));
+    metrics.iter().filter_map(interval).collect()
+}
+
+fn counts_by_name(counts: &[Count]) -> Named<u64> {
+    counts.iter().map(|count| (count.name.as_ref(), count.count)).collect()
 }
 
 #[cfg(test)]
@@ -195,12 +166,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_and_counts_are_pairs_in_json() {
-        let values = MetricValues { metric: "auc".into(), values: vec![0.5, 1.0] };
-        let count = Count::new("impressions of one class", 3);
-        assert_eq!(serde_json::to_string(&values).unwrap(), r#"["auc",[0.5,1.0]]"#);
-        assert_eq!(serde_json::to_string(&count).unwrap(), r#"["impressions of one class",3]"#);
-        assert_eq!(serde_json::from_str::<MetricValues>(r#"["auc",[0.5,1.0]]"#).unwrap(), values);
-        assert_eq!(serde_json::from_str::<Count>(r#"["impressions of one class",3]"#).unwrap(), count);
+    fn a_count_is_a_pair_in_json() {
+        let (count, json) = (Count::new("impressions of one class", 3), r#"["impressions of one class",3]"#);
+        assert_eq!(serde_json::to_string(&count).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Count>(json).unwrap(), count);
     }
 }

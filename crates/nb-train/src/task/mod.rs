@@ -18,6 +18,7 @@ mod unlabelled;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use nb_checkpoint::Description;
 use nb_data::{TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{AttentivePooling, Bert, POOLING_QUERY};
@@ -26,7 +27,6 @@ use tch::Device;
 
 use crate::method::Share;
 use crate::model::Model;
-use crate::model::saved_folder::Description;
 use crate::task::evaluation::Evaluation;
 
 pub use distinct::text_hash;

@@ -54,7 +54,7 @@ pub trait Objective {
 
     /// Pools last hidden states [n, H] into vectors [sequences, H].
     fn pooled(&self, head: &Self::Head, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling().forward(states, packed.runs())
+        head.pooling().forward(states, packed.segments())
     }
 
     /// Computes logits [rows, classes or candidates] from pooled vectors [sequences, H].

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nb_checkpoint::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, WEIGHTS_FILE};
 use nb_data::behaviors::{BehaviorSource, Behaviors};
 use nb_data::read::{Article, Format, LabelRule, Row, Source};
 use nb_data::{IdIndex, TokenBatch};
 use nb_train::inference::vector_file::{CorpusVectors, VectorFile, VectorWriter};
 use nb_train::inference::{Pooling, SavedModel, WINDOW};
-use nb_train::model::saved_folder::{DESCRIPTION_FILE, HEAD_FILE};
 use nb_train::plan::cache_folder;
 use nb_train::task::texts::warn_repeated;
 use nb_train::task::{ArticleVectors, text_hash};
@@ -174,7 +174,7 @@ fn write(model: &SavedModel, corpus: &Source, writer: &mut VectorWriter) -> Resu
 /// A hash of everything the vectors depend on.
 fn key(model: &SavedModel, folder: &Path, corpus: &Source) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
-    let files = [nb_model::CONFIG_FILE, nb_model::WEIGHTS_FILE, HEAD_FILE, DESCRIPTION_FILE];
+    let files = [CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, DESCRIPTION_FILE];
     for path in files.iter().map(|name| folder.join(name)).chain([corpus.path.clone()]) {
         let mut own = blake3::Hasher::new();
         let read = File::open(&path).and_then(|file| own.update_reader(file).map(|_| ()));

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use nb_checkpoint::ArticleField;
 use nb_data::DataError;
 use nb_data::read::{
     Article, Articles, Column, CsvLayout, Field, Format, Header, LabelRule, Row, Skipped, SkippedRow, Source, articles,
 };
-use nb_train::config::NewsField;
+use nb_train::config::data_field;
 use nb_train::task::texts::warn_unquoted;
 
 use super::choices::QuotingChoice;
@@ -85,7 +86,7 @@ enum FieldChoice {
 impl Input {
     /// Windows of up to `size` articles, in input order; `label` is the column of the label (csv, tsv),
     /// `trained_on` the parts of the news that are read where none are named.
-    pub(crate) fn windows(&self, size: usize, label: Option<&str>, trained_on: &[NewsField]) -> Result<Windows> {
+    pub(crate) fn windows(&self, size: usize, label: Option<&str>, trained_on: &[ArticleField]) -> Result<Windows> {
         let (format, labels, allowed) = (self.format(label, trained_on)?, LabelRule::Optional, self.allow_unusable);
         if self.input.as_os_str() != "-" {
             let source = Source { path: self.input.clone(), format, labels, allowed_unusable: allowed };
@@ -119,7 +120,7 @@ impl Input {
         self.allow_unusable
     }
 
-    fn format(&self, label: Option<&str>, trained_on: &[NewsField]) -> Result<Format> {
+    fn format(&self, label: Option<&str>, trained_on: &[ArticleField]) -> Result<Format> {
         let ending = self.input.extension().and_then(|e| e.to_str());
         let format = self.format.unwrap_or(match ending {
             Some("csv") => InputFormat::Csv,
@@ -158,7 +159,7 @@ impl Input {
 }
 
 impl Input {
-    fn news_fields(&self, trained_on: &[NewsField]) -> Vec<Field> {
+    fn news_fields(&self, trained_on: &[ArticleField]) -> Vec<Field> {
         let named: Vec<Field> = self
             .fields
             .iter()
@@ -169,7 +170,7 @@ impl Input {
             .collect();
         match (named.is_empty(), trained_on.is_empty()) {
             (false, _) => named,
-            (true, false) => trained_on.iter().map(|&field| field.into()).collect(),
+            (true, false) => trained_on.iter().map(|&field| data_field(field)).collect(),
             (true, true) => vec![Field::Title, Field::Abstract],
         }
     }

@@ -9,8 +9,8 @@ use clap::Args;
 use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
 use nb_data::read::Source;
 use nb_eval::ranks;
+use nb_files::AtomicFile;
 use nb_train::inference::SavedModel;
-use nb_train::run_folder::atomic_file::file_beside;
 use nb_train::task::{CandidateScores, score_clicks};
 
 use super::catalogue::{Catalogue, read_behaviors};
@@ -52,7 +52,7 @@ impl Rank {
         if self.output.is_dir() {
             bail!("--output is {}, which is a folder; expected a file", self.output.display());
         }
-        file_beside(&self.output).map(drop).with_context(cannot_write)?; // before all the work is done
+        AtomicFile::create(&self.output).map(drop).with_context(cannot_write)?; // before all the work is done
         let model = SavedModel::load(&self.model, device, precision)?;
         let (reader, description) = (model.reader()?, &model.head()?.description);
         let catalogue = Catalogue::read(&model, &self.news, self.allow_unusable)?;
@@ -72,12 +72,12 @@ impl Rank {
 
     /// The whole file or none.
     fn write(&self, behaviors: &Behaviors, scores: &CandidateScores) -> Result<()> {
-        let mut out = BufWriter::new(file_beside(&self.output)?);
+        let mut out = BufWriter::new(AtomicFile::create(&self.output)?);
         for i in 0..behaviors.len() {
             let ranks: Vec<String> = ranks(scores.impression(i))?.iter().map(ToString::to_string).collect();
             writeln!(out, "{} [{}]", behaviors.id(i), ranks.join(","))?;
         }
-        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.persist(&self.output)?;
+        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_and_commit()?;
         Ok(())
     }
 }

@@ -14,8 +14,10 @@ use crate::scratch::Scratch;
 use crate::{libtorch, project};
 
 /// The published crates, those without libtorch first.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 14] = [
     "nb-eval",
+    "nb-files",
+    "nb-checkpoint",
     "nb-data",
     "nb-report",
     "nb-alloc",

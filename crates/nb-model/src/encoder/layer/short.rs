@@ -1,35 +1,41 @@
-//! One short text through a layer on the CPU, as a model at work has it: no tensors, no tape, four parallel pieces of work.
+//! One short text through a layer on the CPU, the common case in production: no tensors, no tape, four parallel pieces of work.
 //!
-//! The products of a title of twelve tokens take no longer than the calls into libtorch that some sixty small tensors need. Here
-//! the rows are plain numbers from the embeddings to the last state. All products are f32, also of a model in bf16: its weights
-//! are widened once, and what comes out is nearer to what they stand for.
+//! The products of a title of twelve tokens take no longer than the calls into libtorch for some sixty small tensors. Here the rows
+//! are plain numbers from the embeddings to the last state. All products are f32, also in a bf16 model: its weights are widened, and
+//! the result is nearer to the exact one.
+
+use half::bf16;
+use nb_kernels::attention::{Heads, forward_one};
+use nb_kernels::gemm::{Matrix, PackedLinear};
+use nb_kernels::layer_norm::{Parameters, normalise_sum};
+use nb_kernels::{Activation, Float};
+use nb_torch::cpu_slices::{TensorElement, read, with_slices};
+use tch::{Kind, Tensor};
 
 use super::{Layer, Linear};
-use crate::kernel::attention;
-use crate::kernel::norm::{LayerNorm, normalise_sum};
-use crate::kernel::panels::{Panels, numbers};
+use crate::kernel::layer_norm::LayerNorm;
 use crate::profile::{Phase, scope};
 
-/// A layer's weights, rearranged.
+/// A layer's weights, packed for few rows.
 #[derive(Debug)]
 pub(crate) struct ShortLayer {
     heads: usize,
-    qkv: Panels,
-    attention_out: Panels,
+    qkv: PackedLinear,
+    attention_out: PackedLinear,
     attention_norm: Norm,
-    up: Panels,
-    down: Panels,
+    up: PackedLinear,
+    down: PackedLinear,
     out_norm: Norm,
 }
 
-/// What layers work in, one after the other.
+/// The buffers that layers use one after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Room {
-    blocks: Vec<f32>,
+pub(crate) struct Scratch {
+    product: Vec<f32>,
     qkv: Vec<f32>,
     context: Vec<f32>,
     branch: Vec<f32>,
-    wide: Vec<f32>,
+    feed_forward: Vec<f32>,
 }
 
 #[derive(Debug)]
@@ -41,54 +47,74 @@ struct Norm {
 
 impl Norm {
     fn new(norm: &LayerNorm) -> Self {
-        Self { weight: numbers(&norm.weight), bias: numbers(&norm.bias), eps: norm.eps }
+        Self { weight: to_vec(&norm.weight), bias: to_vec(&norm.bias), eps: norm.eps }
     }
 
-    /// `x` becomes LN(x + branch).
+    /// Replaces `x` by LN(x + branch).
     fn add(&self, x: &mut [f32], branch: &[f32]) {
         let _scope = scope(Phase::Elementwise);
-        normalise_sum(x, branch, (&self.weight, &self.bias), self.eps);
+        normalise_sum(x, branch, &Parameters { weight: &self.weight, bias: &self.bias, eps: self.eps });
     }
 }
 
 impl ShortLayer {
     pub(crate) fn new(layer: &Layer) -> Self {
-        let panels = |linear: &Linear, activation| Panels::new(&linear.weight, &linear.bias, activation);
         Self {
             heads: layer.heads as usize,
-            qkv: panels(&layer.qkv, None),
-            attention_out: panels(&layer.attention_out, None),
+            qkv: pack(&layer.qkv, None),
+            attention_out: pack(&layer.attention_out, None),
             attention_norm: Norm::new(&layer.attention_norm),
-            up: panels(&layer.up, Some(layer.activation)),
-            down: panels(&layer.down, None),
+            up: pack(&layer.up, Some(layer.activation)),
+            down: pack(&layer.down, None),
             out_norm: Norm::new(&layer.out_norm),
         }
     }
 
-    /// `x` [n, H], the tokens of one text, becomes the layer's output.
-    pub(crate) fn forward(&self, x: &mut [f32], room: &mut Room) {
+    /// Replaces `x` [n, H], the tokens of one text, by the layer's output.
+    pub(crate) fn forward(&self, x: &mut [f32], scratch: &mut Scratch) {
         let hidden = self.attention_out.outputs();
         let rows = x.len() / hidden;
-        let Room { blocks, qkv, context, branch, wide } = room;
+        let Scratch { product, qkv, context, branch, feed_forward } = scratch;
         qkv.resize(rows * 3 * hidden, 0.0);
         context.resize(rows * hidden, 0.0);
         branch.resize(rows * hidden, 0.0);
-        wide.resize(rows * self.up.outputs(), 0.0);
+        feed_forward.resize(rows * self.up.outputs(), 0.0);
 
-        let product = |panels: &Panels, x: &[f32], blocks: &mut Vec<f32>, out: &mut [f32]| {
-            let _scope = scope(Phase::Linear);
-            panels.forward(x, blocks, out);
-        };
-        product(&self.qkv, x, blocks, qkv);
+        multiply(&self.qkv, x, product, qkv);
         {
             let _scope = scope(Phase::Attention);
-            attention::forward_one(qkv, context, (hidden, self.heads));
+            forward_one(qkv, Heads::new(hidden, self.heads), context);
         }
-        product(&self.attention_out, context, blocks, branch);
+        multiply(&self.attention_out, context, product, branch);
         self.attention_norm.add(x, branch);
 
-        product(&self.up, x, blocks, wide);
-        product(&self.down, wide, blocks, branch);
+        multiply(&self.up, x, product, feed_forward);
+        multiply(&self.down, feed_forward, product, branch);
         self.out_norm.add(x, branch);
     }
+}
+
+fn multiply(layer: &PackedLinear, x: &[f32], scratch: &mut Vec<f32>, out: &mut [f32]) {
+    let _scope = scope(Phase::Linear);
+    layer.forward(x, scratch, out);
+}
+
+/// Packs a layer's weights, in the precision of the products.
+fn pack(linear: &Linear, activation: Option<Activation>) -> PackedLinear {
+    fn packed<T: TensorElement + Float>(linear: &Linear, activation: Option<Activation>) -> PackedLinear {
+        let columns = linear.weight.size()[1] as usize;
+        let (weight, bias) = (linear.weight.contiguous(), linear.bias.contiguous());
+        with_slices([&weight, &bias].map(read::<T>), |[entries, bias]| {
+            PackedLinear::new(Matrix { entries, columns }, bias, activation)
+        })
+    }
+    match linear.weight.kind() {
+        Kind::BFloat16 => packed::<bf16>(linear, activation),
+        _ => packed::<f32>(linear, activation),
+    }
+}
+
+/// Copies the entries of an f32 tensor.
+pub(crate) fn to_vec(tensor: &Tensor) -> Vec<f32> {
+    with_slices(read::<f32>(&tensor.contiguous()), <[f32]>::to_vec)
 }

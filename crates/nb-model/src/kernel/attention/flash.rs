@@ -1,6 +1,6 @@
-//! Attention on a GPU: one kernel for all sequences, each as long as it is (FlashAttention 2, Dao 2023; libtorch's).
+//! Attention on a GPU: one kernel of libtorch for all sequences, without padding (FlashAttention 2, Dao 2023).
 //!
-//! There is one for 16 bits alone, and not on every GPU; where there is none, batched products take its place.
+//! It exists for 16-bit numbers only, and not on every GPU; elsewhere batched products replace it.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,14 +10,15 @@ use nb_torch::{Attended, Sequences, flash_attention};
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::Dropout;
+use crate::kernel::dropout::seed_generators;
 use crate::packed::Packed;
 
-/// What the backward pass needs.
+/// The input of the backward pass.
 #[derive(Debug)]
-pub(crate) struct Tape(Attended);
+pub(super) struct Tape(Attended);
 
-/// Whether there is a kernel for `qkv` [n, 3H].
-pub(crate) fn fits(qkv: &Tensor, heads: i64) -> bool {
+/// Returns true if FlashAttention has a kernel for `qkv` [n, 3H] on its device.
+pub fn is_available(qkv: &Tensor, heads: i64) -> bool {
     let size = qkv.size()[1] / 3 / heads;
     let is_16_bits = matches!(qkv.kind(), Kind::BFloat16 | Kind::Half);
     match qkv.device() {
@@ -26,33 +27,37 @@ pub(crate) fn fits(qkv: &Tensor, heads: i64) -> bool {
     }
 }
 
-/// Whether a GPU has such kernels: asked once, with next to nothing. Whatever goes wrong later is not for want of one.
+/// True if a GPU has such kernels. They are tried once, on one token, so that a later failure has another cause.
 fn works_on(gpu: usize) -> bool {
     static WORKS: Mutex<BTreeMap<usize, bool>> = Mutex::new(BTreeMap::new());
     let mut works = WORKS.lock().unwrap_or_else(PoisonError::into_inner);
     *works.entry(gpu).or_insert_with(|| {
         let device = Device::Cuda(gpu);
-        let tried = Sequences::new(&[1], device).and_then(|sequences| {
-            let one = || Tensor::f_zeros([1, 1, 8], (Kind::BFloat16, device));
-            flash_attention([one()?, one()?, one()?], &Rc::new(sequences), 0.0)
-        });
-        tried.inspect_err(|e| tracing::warn!("attention goes without its fused kernel: {}", first_line(e))).is_ok()
+        let tried = attend_to_one_token(device);
+        tried.inspect_err(|e| tracing::warn!("attention runs without its fused kernel: {}", first_line(e))).is_ok()
     })
+}
+
+fn attend_to_one_token(device: Device) -> Result<Attended, TchError> {
+    let sequences = Sequences::new(&[1], device)?;
+    let token = || Tensor::f_zeros([1, 1, 8], (Kind::BFloat16, device));
+    flash_attention([token()?, token()?, token()?], &Rc::new(sequences), 0.0)
 }
 
 /// See [`super::forward`].
 pub(super) fn forward(qkv: &Tensor, packed: &Packed, heads: i64, dropout: Option<Dropout>) -> (Tensor, Tape) {
-    let p = dropout.map_or(0.0, Dropout::seed);
-    let attended = there(flash_attention(split(qkv, heads), packed.for_kernel(), p));
+    dropout.inspect(|dropout| seed_generators(*dropout));
+    let p = dropout.map_or(0.0, Dropout::probability);
+    let attended = expect_ok(flash_attention(split(qkv, heads), packed.for_flash(), p));
     (attended.out().view([qkv.size()[0], -1]), Tape(attended))
 }
 
-/// See [`super::backward`]. Which weights were dropped the tape knows.
+/// See [`super::backward`]. The tape knows the weights that were dropped.
 pub(super) fn backward(grad: &Tensor, Tape(attended): &Tape) -> Tensor {
-    join(&there(attended.backward(&grad.view_as(attended.out()))))
+    join(&expect_ok(attended.backward(&grad.view_as(attended.out()))))
 }
 
-fn there<T>(result: Result<T, TchError>) -> T {
+fn expect_ok<T>(result: Result<T, TchError>) -> T {
     result.unwrap_or_else(|e| panic!("attention on a GPU: {}", first_line(&e)))
 }
 
@@ -60,13 +65,13 @@ fn first_line(error: &TchError) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// Queries, keys and values [n, A, D] of a row of all [n, 3H], which they share.
+/// Views of queries, keys and values [n, A, D] in `qkv` [n, 3H].
 fn split(qkv: &Tensor, heads: i64) -> [Tensor; 3] {
     let all = qkv.view([qkv.size()[0], 3, heads, -1]);
     [0, 1, 2].map(|part| all.select(1, part))
 }
 
-/// Three of [n, A, D] as one [n, 3H].
+/// Joins three [n, A, D] to one [n, 3H].
 fn join(parts: &[Tensor; 3]) -> Tensor {
     Tensor::stack(parts, 1).view([parts[0].size()[0], -1])
 }
@@ -81,15 +86,15 @@ mod tests {
     fn heads_of_queries_keys_and_values_are_found_and_put_back() {
         let qkv = Tensor::arange(5 * 3 * HEADS * 4, (Kind::Float, Device::Cpu)).view([5, 3 * HEADS * 4]);
         let parts = split(&qkv, HEADS);
-        // Key of head 1 in row 2: behind all queries and the keys of head 0.
+        // The key of head 1 in row 2 follows all queries and the keys of head 0.
         let key = Vec::<f32>::try_from(parts[1].get(2).get(1)).unwrap();
         assert_eq!(key, [60., 61., 62., 63.]); // 2·24 + 8 + 4
         assert!(join(&parts).equal(&qkv));
     }
 
-    /// On a GPU it is tried by `tests/gpu.rs`.
+    /// `tests/gpu.rs` tests it on a GPU.
     #[test]
     fn the_cpu_has_a_kernel_of_its_own() {
-        assert!(!fits(&Tensor::zeros([5, 3 * HEADS * 8], (Kind::BFloat16, Device::Cpu)), HEADS));
+        assert!(!is_available(&Tensor::zeros([5, 3 * HEADS * 8], (Kind::BFloat16, Device::Cpu)), HEADS));
     }
 }

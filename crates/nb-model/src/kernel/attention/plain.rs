@@ -1,30 +1,30 @@
 //! Attention as batched products of libtorch: any device, any precision, scores on demand.
 //!
-//! Sequences of nearly equal length are handled as one padded batch (see [`crate::Packed`]); padding keys get weight 0,
-//! padding queries give and take no gradient.
+//! Sequences of nearly equal length form one padded batch (see [`crate::Packed`]). Padding keys have weight 0; padding queries pass no
+//! gradient on.
 
 use tch::{Kind, Tensor};
 
 use super::Dropout;
-use crate::encoder::Capture;
+use crate::kernel::dropout;
 use crate::packed::{Group, Packed};
+use crate::pass::Capture;
 
-/// What the backward pass needs, for each group of sequences.
+/// The input of the backward pass, for each group of sequences.
 #[derive(Debug)]
-pub(crate) struct Tape {
+pub(super) struct Tape {
     groups: Vec<GroupTape>,
     scores: Option<Tensor>,
 }
 
 impl Tape {
-    /// The scores before the softmax, one group after the other, 0 where there is padding; if they were captured.
+    /// The scores before the softmax, one group after the other, 0 where there is padding; `None` unless they were captured.
     pub(super) fn scores(&self) -> Option<&Tensor> {
         self.scores.as_ref()
     }
 }
 
-/// Of one group of S sequences of width W: queries, keys and values [S·A, W, D] and the weights [S·A, W, W] before
-/// dropout.
+/// Queries, keys and values [S·A, W, D] of one group of S sequences of width W, and the weights [S·A, W, W] before dropout.
 #[derive(Debug)]
 struct GroupTape {
     query: Tensor,
@@ -33,7 +33,7 @@ struct GroupTape {
     weights: Tensor,
 }
 
-/// See [`super::forward`]; each group of sequences has a dropout of its own.
+/// See [`super::forward`]; each group of sequences has its own dropout.
 pub(super) fn forward(
     qkv: &Tensor,
     packed: &Packed,
@@ -41,8 +41,12 @@ pub(super) fn forward(
     dropout: impl Fn(usize) -> Option<Dropout>,
     capture: Capture,
 ) -> (Tensor, Tape) {
-    let run = |(i, group): (usize, &Group)| group_forward(qkv, group, heads, dropout(i));
-    let (contexts, groups): (Vec<_>, Vec<_>) = packed.groups().iter().enumerate().map(run).unzip();
+    let (mut contexts, mut groups) = (Vec::new(), Vec::new());
+    for (i, group) in packed.groups().iter().enumerate() {
+        let (context, tape) = group_forward(qkv, group, heads, dropout(i));
+        contexts.push(context);
+        groups.push(tape);
+    }
     let scores = (capture >= Capture::Scores).then(|| {
         let each: Vec<Tensor> = packed.groups().iter().zip(&groups).map(|(group, tape)| tape.scores(group)).collect();
         Tensor::cat(&each, 0)
@@ -52,7 +56,8 @@ pub(super) fn forward(
 
 /// See [`super::backward`].
 pub(super) fn backward(
-    (grad, scores_grad): (&Tensor, Option<&Tensor>),
+    grad: &Tensor,
+    scores_grad: Option<&Tensor>,
     packed: &Packed,
     heads: i64,
     dropout: impl Fn(usize) -> Option<Dropout>,
@@ -62,15 +67,15 @@ pub(super) fn backward(
     let mut parts = Vec::with_capacity(packed.groups().len());
     for (i, (group, tape)) in packed.groups().iter().zip(&tape.groups).enumerate() {
         let entries = tape.weights.numel() as i64;
-        let own = scores_grad.map(|all| all.narrow(0, start, entries).view_as(&tape.weights));
+        let group_scores = scores_grad.map(|all| all.narrow(0, start, entries).view_as(&tape.weights));
         start += entries;
-        parts.push(group_backward((grad, own), group, heads, dropout(i), tape));
+        parts.push(group_backward(grad, group_scores, group, heads, dropout(i), tape));
     }
     join(parts)
 }
 
 impl GroupTape {
-    /// QKᵀ/√D as one row of f32, 0 where query or key is padding. Computed once more, since the softmax keeps no scores.
+    /// QKᵀ/√D as one row of f32, 0 where query or key is padding. Computed again, since the softmax stores no scores.
     fn scores(&self, group: &Group) -> Tensor {
         let size = self.query.size()[2] as f64;
         let scores = self.query.bmm(&self.key.transpose(1, 2)).to_kind(Kind::Float) / size.sqrt();
@@ -110,7 +115,8 @@ fn group_forward(qkv: &Tensor, group: &Group, heads: i64, dropout: Option<Dropou
 }
 
 fn group_backward(
-    (grad, own_scores_grad): (&Tensor, Option<Tensor>),
+    grad: &Tensor,
+    loss_scores_grad: Option<Tensor>,
     group: &Group,
     heads: i64,
     dropout: Option<Dropout>,
@@ -121,19 +127,19 @@ fn group_backward(
     let (s, w) = (group.sequences, group.width);
     let mut grad = pad(&grad.narrow(0, group.start, group.rows), group);
     if let Some(padding) = &group.padding {
-        grad *= padding.real.to_kind(grad.kind()); // a padding query has no output, so no gradient comes from it
+        grad *= padding.real.to_kind(grad.kind()); // a padding query has no output, so it has no gradient
     }
     let grad = grad.view([s, w, heads, size]).transpose(1, 2).reshape([s * heads, w, size]);
 
     let value_grad = dropped(&tape.weights, dropout).transpose(1, 2).bmm(&grad);
     let mut weights_grad = grad.bmm(&tape.value.transpose(1, 2));
     if let Some(dropout) = dropout {
-        dropout.apply(&mut weights_grad);
+        dropout::apply(dropout, &mut weights_grad);
     }
     let scale = 1.0 / (size as f64).sqrt();
     let mut scores_grad = Tensor::internal_softmax_backward_data(&weights_grad, &tape.weights, -1, tape.weights.kind());
-    if let Some(own) = own_scores_grad {
-        scores_grad += own.to_kind(scores_grad.kind());
+    if let Some(loss_grad) = loss_scores_grad {
+        scores_grad += loss_grad.to_kind(scores_grad.kind());
     }
     let scores_grad = scores_grad * scale;
     let query_grad = scores_grad.bmm(&tape.key);
@@ -144,13 +150,13 @@ fn group_backward(
     unpad(split.permute([1, 3, 0, 2, 4]).reshape([s * w, 3 * hidden]), group)
 }
 
-/// The weights after dropout; the weights themselves stay as the backward pass needs them.
+/// Returns the weights after dropout, and leaves `weights` unchanged for the backward pass.
 fn dropped(weights: &Tensor, dropout: Option<Dropout>) -> Tensor {
     match dropout {
         None => weights.shallow_clone(),
         Some(dropout) => {
             let mut out = weights.copy();
-            dropout.apply(&mut out);
+            dropout::apply(dropout, &mut out);
             out
         }
     }
@@ -172,7 +178,7 @@ fn unpad(rows: Tensor, group: &Group) -> Tensor {
     }
 }
 
-/// The groups' rows one after the other.
+/// Joins the groups' rows.
 fn join(mut parts: Vec<Tensor>) -> Tensor {
     match parts.len() {
         1 => parts.remove(0),
@@ -224,7 +230,7 @@ mod tests {
                 &Tensor::run_backward(&[(&expected * &grad).sum(Kind::Double)], &[&qkv], false, false)[0];
             let (found, found_grad) = tch::no_grad(|| {
                 let (out, tape) = forward(&qkv, &packed(&lengths), HEADS, |_| None, Capture::Last);
-                (out, backward((&grad, None), &packed(&lengths), HEADS, |_| None, &tape))
+                (out, backward(&grad, None, &packed(&lengths), HEADS, |_| None, &tape))
             });
             assert!(found.allclose(&expected, 1e-12, 1e-12, false), "{lengths:?}");
             assert!(found_grad.allclose(expected_grad, 1e-12, 1e-12, false), "{lengths:?}");
@@ -253,8 +259,8 @@ mod tests {
             let sum = scores.square().sum(Kind::Double).double_value(&[]);
             assert!((sum - expected.double_value(&[])).abs() < 1e-4 * sum, "{sum}");
             let zero = Tensor::zeros([16, HEADS * 4], (Kind::Double, Device::Cpu));
-            let own = scores.to_kind(Kind::Double) * 2.0;
-            let found = backward((&zero, Some(&own)), &packed(&lengths), HEADS, |_| None, &tape);
+            let scores_grad = scores.to_kind(Kind::Double) * 2.0;
+            let found = backward(&zero, Some(&scores_grad), &packed(&lengths), HEADS, |_| None, &tape);
             assert!(found.allclose(expected_grad, 1e-5, 1e-5, false));
         });
     }
@@ -274,7 +280,7 @@ mod tests {
                 .double_value(&[])
         };
         let (_, tape) = forward(&qkv, &packed(&lengths), HEADS, dropout, Capture::Last);
-        let found = (backward((&grad, None), &packed(&lengths), HEADS, dropout, &tape) * &direction)
+        let found = (backward(&grad, None, &packed(&lengths), HEADS, dropout, &tape) * &direction)
             .sum(Kind::Double)
             .double_value(&[]);
         let step = 1e-2;

@@ -7,8 +7,8 @@ mod table;
 
 use maud::{Markup, html};
 
-use super::format::{count, headline, name, number, percent, plural, score, task};
 use super::page::{Tile, notes, page, section, tiles};
+use crate::format::{count, headline, name, number, percent, plural, score, task};
 use crate::plot::Ink;
 use crate::{Comparison, ReportError, Row, RunRecord};
 
@@ -97,7 +97,7 @@ fn headline_tiles(comparison: &Comparison) -> Markup {
         let kept = row.kept.map(|kept| format!("keeps {}", percent(kept)));
         let theirs = comparison.teacher.as_ref().and_then(|teacher| teacher.milliseconds_per_text);
         let times = row.milliseconds_per_text.zip(theirs).filter(|(mine, _)| *mine > 0.0);
-        let faster = times.map(|(mine, theirs)| format!("{} × as fast", number(theirs / mine)));
+        let faster = times.map(|(mine, theirs)| format!("{}\u{a0}×\u{a0}as fast", number(theirs / mine)));
         let spread = row.spread.map(|spread| format!("± {}", headline(spread)));
         Tile {
             what: format!("Best of {}: {}", plural(row.layers, "layer"), row.label),

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{ink, row_name};
-use crate::html::format::{name, p_value, plural};
+use crate::format::{name, p_value, plural};
 use crate::plot::{Dot, Forest, Ink, SHAPES, Scatter, Span};
 use crate::{Comparison, ReportError};
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::html::format::{plural, score};
+use crate::format::{plural, score};
 use crate::html::page::{curves as figure, folded, grid};
 use crate::html::run::{loss, metric_curve, title};
 use crate::{Comparison, ReportError, Row, RunRecord};

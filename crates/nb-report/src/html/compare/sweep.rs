@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::html::format::{name, plural, score};
+use crate::format::{name, plural, score};
 use crate::html::page::folded;
 use crate::{Comparison, ReportError, Sweep};
 

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::with_spread;
-use crate::html::format::{NONE, count, name, number, p_value, percent, score, signed};
+use crate::format::{NONE, count, name, number, p_value, percent, score, signed};
 use crate::{Against, Comparison, Row, TeacherRow};
 
 /// All rows, depth by depth and otherwise in the order given; the best of each depth is marked.

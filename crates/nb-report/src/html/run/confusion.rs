@@ -3,9 +3,10 @@
 use maud::{Markup, html};
 use nb_eval::Confusion;
 
-use crate::html::format::{NONE, count, percent, score, whole};
+use crate::RunRecord;
+use crate::format::{NONE, count, percent, score, whole};
 use crate::html::page::{folded, table};
-use crate::{Outcomes, RunRecord};
+use crate::record::{Classes, OutcomesFile};
 
 /// More classes than this are told by their most frequent confusions instead of a matrix.
 const MATRIX: usize = 24;
@@ -20,10 +21,7 @@ struct Model<'a> {
 
 /// The student's confusions, the teacher's folded away; none where the run has no classes.
 pub(super) fn matrices(record: &RunRecord) -> Option<Markup> {
-    let outcomes = record.outcomes.as_ref()?;
-    let labels = labels(outcomes);
-    let models: Vec<Model<'_>> =
-        ["student", "teacher"].iter().filter_map(|name| Model::new(outcomes, name, &labels)).collect();
+    let models = models(record.outcomes.as_ref()?);
     (!models.is_empty()).then(|| {
         html! {
             @for (i, model) in models.iter().enumerate() {
@@ -34,16 +32,18 @@ pub(super) fn matrices(record: &RunRecord) -> Option<Markup> {
     })
 }
 
-/// The names of the classes that the outcomes carry.
-pub(super) fn labels(outcomes: &Outcomes) -> Vec<String> {
-    outcomes.metadata.get("labels").and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+/// The models that tell classes, the student first.
+fn models(outcomes: &OutcomesFile) -> Vec<Model<'_>> {
+    let student = outcomes.student.as_ref().and_then(|outcomes| Model::new("student", outcomes.classes.as_ref()?));
+    let teacher = outcomes.teacher.as_ref().and_then(|outcomes| Model::new("teacher", outcomes.classes.as_ref()?));
+    student.into_iter().chain(teacher).collect()
 }
 
 impl<'a> Model<'a> {
-    fn new(outcomes: &Outcomes, name: &'a str, labels: &'a [String]) -> Option<Self> {
-        let classes =
-            |key: &str| Some(outcomes.classes.get(key)?.iter().map(|class| *class as usize).collect::<Vec<_>>());
-        let confusion = Confusion::new(&classes("truth")?, &classes(&format!("{name}.predicted"))?).ok()?;
+    fn new(name: &'a str, outcomes: &'a Classes) -> Option<Self> {
+        let numbers = |classes: &[u32]| classes.iter().map(|class| *class as usize).collect::<Vec<_>>();
+        let confusion = Confusion::new(&numbers(&outcomes.truth), &numbers(&outcomes.predicted)).ok()?;
+        let labels = &outcomes.names;
         let mut classes: Vec<usize> = confusion.per_class().iter().map(|counts| counts.class).collect();
         // Known classes that nothing is of show as empty, as long as they fit.
         if labels.len() <= MATRIX {

@@ -7,10 +7,11 @@ mod topic;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use nb_checkpoint::ArticleField;
 use nb_data::batch::MIN_TOKENS;
 use nb_data::read::Field;
 
-use crate::config::{ClickedBeforeChoice, DataConfig, DataFormat, NewsField, RunConfig, TaskChoice};
+use crate::config::{ClickedBeforeChoice, DataConfig, DataFormat, RunConfig, TaskChoice, data_field};
 pub use recommend::{ClickLog, RecommendPlan, click_log};
 pub use retrieve::{QueryLog, RetrievePlan};
 pub use topic::TopicPlan;
@@ -28,7 +29,7 @@ pub struct DataPlan {
     /// How many texts a row has: 1 or 2.
     pub texts: usize,
     /// The parts of the news that are read; none where the format has columns of its own.
-    pub fields: Vec<NewsField>,
+    pub fields: Vec<ArticleField>,
     /// Folder of the token stores.
     pub cache: PathBuf,
 }
@@ -150,10 +151,10 @@ fn is_file(key: &str, path: &Path) -> Result<()> {
 }
 
 /// The parts of the news that are read.
-fn news_fields(config: &DataConfig) -> Vec<NewsField> {
-    config.fields.clone().unwrap_or_else(|| vec![NewsField::Title, NewsField::Abstract])
+fn news_fields(config: &DataConfig) -> Vec<ArticleField> {
+    config.fields.clone().unwrap_or_else(|| vec![ArticleField::Title, ArticleField::Abstract])
 }
 
 fn fields(config: &DataConfig) -> Vec<Field> {
-    news_fields(config).into_iter().map(Into::into).collect()
+    news_fields(config).into_iter().map(data_field).collect()
 }

@@ -15,62 +15,64 @@ use crate::optim::ParamGroup;
 const TENSORS: &str = "state.safetensors";
 const STATE: &str = "state.json";
 const MANIFEST: &str = "manifest.json";
-/// The form of all three.
+/// The version of their format.
 const VERSION: u32 = 1;
-/// More bytes than a manifest has.
+/// The largest manifest that is read, in bytes.
 const LONGEST_MANIFEST: u64 = 1 << 16;
 
 /// `manifest.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
     version: u32,
-    files: BTreeMap<String, Mark>,
+    files: BTreeMap<String, Fingerprint>,
 }
 
-/// What a file is known by.
+/// Size and hash of a file.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Mark {
+struct Fingerprint {
     bytes: u64,
     blake3: String,
 }
 
-/// Fills a folder; the manifest comes last.
+/// Writes the files of a checkpoint; the manifest comes last.
 pub(super) fn write(folder: &Path, saved: &Saved, groups: &[ParamGroup]) -> Result<()> {
     nb_model::write_tensors(&folder.join(TENSORS), &named(groups))?;
     let state = folder.join(STATE);
     fs::write(&state, serde_json::to_vec(saved)?).with_context(|| format!("cannot write {}", state.display()))?;
-    let mark = |name: &str| Ok((name.to_owned(), Mark::of(&folder.join(name))?));
+    let mark = |name: &str| Ok((name.to_owned(), Fingerprint::of(&folder.join(name))?));
     let files = [TENSORS, STATE].map(mark).into_iter().collect::<Result<_>>()?;
     let manifest = folder.join(MANIFEST);
     let bytes = serde_json::to_vec_pretty(&Manifest { version: VERSION, files })?;
     fs::write(&manifest, bytes).with_context(|| format!("cannot write {}", manifest.display()))
 }
 
-/// Reads what a checkpoint says, once all of it is known to be what was written.
+/// Verifies all files of a checkpoint and reads its state.
 pub(super) fn read(folder: &Path) -> Result<Saved> {
     let mut text = Vec::new();
     let file = File::open(folder.join(MANIFEST)).with_context(|| format!("cannot read its {MANIFEST}"))?;
     file.take(LONGEST_MANIFEST).read_to_end(&mut text).with_context(|| format!("cannot read its {MANIFEST}"))?;
-    let manifest: Manifest = serde_json::from_slice(&text).with_context(|| format!("its {MANIFEST} is broken"))?;
-    ensure!(manifest.version == VERSION, "it is of form {}, expected {VERSION}", manifest.version);
+    let manifest: Manifest = serde_json::from_slice(&text).with_context(|| format!("its {MANIFEST} is damaged"))?;
+    ensure!(manifest.version == VERSION, "it has format version {}, expected {VERSION}", manifest.version);
     for name in [TENSORS, STATE] {
-        let expected = manifest.files.get(name).with_context(|| format!("its {MANIFEST} lacks {name}"))?;
-        expected.check(&folder.join(name)).with_context(|| format!("its {name} is broken"))?;
+        let expected = manifest.files.get(name).with_context(|| format!("its {MANIFEST} has no entry {name}"))?;
+        expected.check(&folder.join(name)).with_context(|| format!("its {name} is damaged"))?;
     }
     let state = fs::read(folder.join(STATE)).with_context(|| format!("cannot read its {STATE}"))?;
-    serde_json::from_slice(&state).with_context(|| format!("its {STATE} is not understood"))
+    serde_json::from_slice(&state).with_context(|| format!("its {STATE} cannot be parsed"))
 }
 
-/// Puts values and moments back.
+/// Restores values and moments.
 pub(super) fn restore(folder: &Path, groups: &mut [ParamGroup]) -> Result<()> {
     let path = folder.join(TENSORS);
-    let mut tensors: BTreeMap<String, Tensor> = nb_model::read_tensors(&path)?.into_iter().collect();
+    let mut tensors = nb_model::read_tensors(&path)?;
     let expected = named(groups);
     for (name, tensor) in &expected {
         match tensors.get(name) {
-            None => bail!("{} lacks {name}: it is of other models than this run's", path.display()),
+            None => {
+                bail!("{} has no parameter {name}; the checkpoint is from a different architecture", path.display())
+            }
             Some(found) if found.size() != tensor.size() => bail!(
-                "{}: {name} is of shape {:?}, expected {:?}: it is of other models than this run's",
+                "{}: {name} has shape {:?}, expected {:?}; the checkpoint is from a different architecture",
                 path.display(),
                 found.size(),
                 tensor.size(),
@@ -84,18 +86,18 @@ pub(super) fn restore(folder: &Path, groups: &mut [ParamGroup]) -> Result<()> {
         }
     }
     if let Some(name) = tensors.keys().next() {
-        bail!("{} holds {name} too: it is of other models than this run's", path.display());
+        bail!("{} has an extra parameter {name}; the checkpoint is from a different architecture", path.display());
     }
     Ok(())
 }
 
-/// The tensors of all groups, which share their memory.
+/// The tensors of all groups by name; they share the groups' memory.
 fn named(groups: &[ParamGroup]) -> Vec<(String, Tensor)> {
     let of = |(i, group): (usize, &ParamGroup)| group.state().map(|(name, tensor)| (format!("{i}.{name}"), tensor));
     groups.iter().enumerate().flat_map(of).collect()
 }
 
-impl Mark {
+impl Fingerprint {
     fn of(path: &Path) -> Result<Self> {
         let context = || format!("cannot read {}", path.display());
         let file = File::open(path).with_context(context)?;
@@ -108,7 +110,7 @@ impl Mark {
     fn check(&self, path: &Path) -> Result<()> {
         let bytes = fs::metadata(path)?.len();
         ensure!(bytes == self.bytes, "it has {bytes} bytes, expected {}", self.bytes);
-        ensure!(Self::of(path)? == *self, "its content is not what was written");
+        ensure!(Self::of(path)? == *self, "its content differs from what was written");
         Ok(())
     }
 }
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_is_what_was_written() {
+    fn a_checkpoint_restores_what_was_written() {
         let folder = written();
         read(folder.path()).unwrap();
         let mut found = groups(0.0);
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_damage_is_seen() {
+    fn every_kind_of_damage_is_detected() {
         type Damage = fn(&mut Vec<u8>);
         let cut: Damage = |bytes| bytes.truncate(bytes.len() - 1);
         let flip: Damage = |bytes| *bytes.last_mut().unwrap() ^= 1;
@@ -176,10 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn other_models_are_refused() {
+    fn a_different_architecture_is_refused() {
         let folder = written();
         let fewer = restore(folder.path(), &mut groups(0.0)[..1]).unwrap_err().to_string();
-        assert!(fewer.contains("holds 1.") && fewer.contains("other models"), "{fewer}");
+        assert!(fewer.contains("extra parameter 1.") && fewer.contains("different architecture"), "{fewer}");
         let mut swapped = groups(0.0);
         swapped.reverse();
         let error = restore(folder.path(), &mut swapped).unwrap_err().to_string();

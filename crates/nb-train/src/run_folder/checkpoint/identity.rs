@@ -1,28 +1,29 @@
-//! Whose state a checkpoint is: a run of this configuration, on these data and models, of these versions.
+//! The identity of a run: its configuration, data, models and versions. A run resumes only from a checkpoint of its own identity.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use nb_report::record::{Named, Sources, Summary};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::config::RunConfig;
 use crate::run_folder::{CONFIG, SUMMARY};
 
-/// What a run that goes on is compared by.
+/// The identity of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     /// The resolved configuration.
     config: Value,
     /// [`crate::run_folder::provenance::sources`].
-    sources: Map<String, Value>,
+    sources: Sources,
 }
 
-/// A key that differs.
+/// A key in which two runs differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Difference {
-    /// The configuration's key; of data and models the key that names them, of versions `versions.<what>`.
+    /// The configuration's key; for data and models the key that names them; for versions `versions.<what>`.
     pub key: String,
     was: String,
     is: String,
@@ -34,55 +35,56 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Where a run lies and what it keeps is not what it computes; nor is by how many threads, but for the last bits.
+/// Keys that may differ: they change where a run is stored and how it computes, but not its result (but for the last bits).
 const FREE: [&str; 6] = ["name", "output", "checkpoints", "data.cache", "threads", "train.recompute"];
 
 impl Identity {
-    /// Of a run.
-    pub(crate) fn new(config: &RunConfig, sources: &Map<String, Value>) -> serde_json::Result<Self> {
+    /// The identity of a run.
+    pub(crate) fn new(config: &RunConfig, sources: &Sources) -> serde_json::Result<Self> {
         Ok(Self { config: serde_json::to_value(config)?, sources: sources.clone() })
     }
 
-    /// Of the run in a folder, as its `config.yaml` says, and its `summary.json` where it is finished; none if it cannot be
+    /// The identity of the run in a folder, from its `config.yaml` and, if it has finished, its `summary.json`. `None` if they cannot be
     /// read.
     pub(crate) fn of_folder(folder: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(folder.join(CONFIG)).ok()?;
         let summary = std::fs::read_to_string(folder.join(SUMMARY)).unwrap_or_default();
-        let summary: Map<String, Value> = serde_json::from_str(&summary).unwrap_or_default();
-        let is_source = |(key, _): &(String, Value)| ["data", "models", "versions"].contains(&key.as_str());
-        Some(Self {
-            config: serde_yaml::from_str(&text).ok()?,
-            sources: summary.into_iter().filter(is_source).collect(),
-        })
+        let summary: Summary = serde_json::from_str(&summary).unwrap_or_default();
+        Some(Self { config: serde_yaml::from_str(&text).ok()?, sources: summary.sources })
     }
 
-    /// Everything that counts, as text: equal for equal runs.
+    /// The identity as text: equal for equal runs.
     pub(crate) fn text(&self) -> String {
         self.by_key().into_iter().map(|(key, value)| format!("{key} {value}\n")).collect()
     }
 
-    /// The configuration alone.
+    /// The identity without data, models and versions.
     pub(crate) fn without_sources(&self) -> Self {
-        Self { config: self.config.clone(), sources: Map::new() }
+        Self { config: self.config.clone(), sources: Sources::default() }
     }
 
-    /// The folders of teachers that its configuration names.
+    /// The folders of trained teachers that the configuration names.
     pub(crate) fn trained_teachers(&self) -> Option<Vec<PathBuf>> {
         let folders = self.config.get("teacher")?.get("trained")?.as_array()?;
         folders.iter().map(|folder| folder.as_str().map(PathBuf::from)).collect()
     }
 
-    /// In what a run of this identity that goes on as `now` would differ.
+    /// The keys in which `now` differs.
     pub(crate) fn differences(&self, now: &Self) -> Vec<Difference> {
         let (was, is) = (self.by_key(), now.by_key());
-        let keys: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+        let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
         let show = |value: Option<&String>| value.cloned().unwrap_or_else(|| "absent".to_owned());
-        let differ = |key: &&String| was.get(*key) != is.get(*key);
-        let one = |key: &String| Difference { key: key.clone(), was: show(was.get(key)), is: show(is.get(key)) };
-        keys.into_iter().filter(differ).map(one).collect()
+        let mut differences = Vec::new();
+        for key in keys {
+            let (was, is) = (was.get(key), is.get(key));
+            if was != is {
+                differences.push(Difference { key: key.clone(), was: show(was), is: show(is) });
+            }
+        }
+        differences
     }
 
-    /// Everything that counts, by key. What files hold is named after the key that names the files.
+    /// The identity by key. The content of files goes by the key that names the files.
     fn by_key(&self) -> BTreeMap<String, String> {
         let mut out = BTreeMap::new();
         leaves("", &self.config, &mut |key, value| {
@@ -91,31 +93,33 @@ impl Identity {
                 out.insert(key.to_owned(), value.to_string());
             }
         });
-        for (split, files) in self.sources.get("data").and_then(Value::as_object).into_iter().flatten() {
-            out.insert(format!("data.{split} (content)"), files["blake3"].to_string());
+        for (split, data) in self.sources.data.iter().flat_map(Named::iter) {
+            out.insert(format!("data.{split} (content)"), Value::from(data.blake3()).to_string());
         }
-        for (what, key) in
-            [("checkpoint", "teacher.checkpoint"), ("student", "student.init"), ("trained", "teacher.trained")]
-        {
-            if let Some(hash) = self.sources.get("models").and_then(|models| models.get(what)) {
-                out.insert(format!("{key} (content)"), hash.to_string());
-            }
+        if let Some(models) = &self.sources.models {
+            let hashes = [
+                ("teacher.checkpoint", models.checkpoint.clone().map(Value::from)),
+                ("student.init", models.student.clone().map(Value::from)),
+                ("teacher.trained", models.trained.clone().map(Value::from)),
+            ];
+            let known = hashes.into_iter().filter_map(|(key, hash)| Some((key, hash?)));
+            out.extend(known.map(|(key, hash)| (format!("{key} (content)"), hash.to_string())));
         }
-        for (what, version) in self.sources.get("versions").and_then(Value::as_object).into_iter().flatten() {
-            out.insert(format!("versions.{what}"), version.to_string());
+        for (program, version) in self.sources.versions.iter().flat_map(Named::iter) {
+            out.insert(format!("versions.{program}"), version.to_string());
         }
         out
     }
 }
 
 impl Difference {
-    /// The key by which it is accepted.
+    /// The key that `--accept` takes.
     pub(crate) fn accepted_by(&self) -> &str {
         self.key.strip_suffix(" (content)").unwrap_or(&self.key)
     }
 }
 
-/// Calls `found` for every value that is no mapping, with its dotted key.
+/// Calls `found` for every value that is not a mapping, with its dotted key.
 fn leaves(key: &str, value: &Value, found: &mut impl FnMut(&str, &Value)) {
     match value {
         Value::Object(map) => {
@@ -137,11 +141,11 @@ mod tests {
     fn identity(lr: f64, output: &str, hash: &str) -> Identity {
         let config = json!({"output": output, "train": {"lr": lr, "tokens": null}, "checkpoints": {"keep": lr}});
         let sources = json!({"data": {"train": {"path": output, "blake3": hash}}, "versions": {"tch": "1"}});
-        Identity { config, sources: sources.as_object().unwrap().clone() }
+        Identity { config, sources: serde_json::from_value(sources).unwrap() }
     }
 
     #[test]
-    fn where_a_run_lies_is_no_difference() {
+    fn the_folder_of_a_run_is_not_a_difference() {
         assert_eq!(identity(0.1, "a", "x").differences(&identity(0.1, "b", "x")), []);
     }
 
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_is_the_same_after_it_was_written() {
+    fn an_identity_survives_writing() {
         // 0.1 + 0.2 has more digits than most.
         let own = identity(0.1 + 0.2, "a", "x");
         let read: Identity = serde_json::from_str(&serde_json::to_string(&own).unwrap()).unwrap();

@@ -1,12 +1,11 @@
-//! Checkpoints: what a run needs to go on as if it had never stopped, to the bit.
+//! Checkpoints: a run resumes from one as if it had never stopped, bit for bit.
 //!
-//! `checkpoints/step-<updates>/` in the run folder holds `state.safetensors` (of every group of parameters its values and
-//! both of AdamW's moments), `state.json` ([`State`], and whose state it is, [`Identity`]) and `manifest.json` (size and
-//! BLAKE3 of both). What is random is a function of the seed and the step, so there is no generator to keep; where an epoch
-//! stands follows from the step.
+//! `checkpoints/step-<updates>/` in the run folder holds `state.safetensors` (the values and both of AdamW's moments of every
+//! parameter group), `state.json` ([`State`] and [`Identity`]) and `manifest.json` (size and BLAKE3 of both). Random numbers are a
+//! function of the seed and the step, so there is no generator to save; the position in an epoch follows from the step.
 //!
-//! A checkpoint is written beside its place, flushed to disk and renamed, and an older one goes only when the new one is
-//! there. Reading runs no code and takes no memory before sizes and hashes are right.
+//! A checkpoint is written to a temporary folder, flushed to disk and renamed; older ones are removed only after that. Reading runs no
+//! code, and allocates nothing before sizes and hashes are verified.
 
 mod files;
 mod identity;
@@ -28,19 +27,19 @@ use crate::run_folder::clock::Clock;
 
 pub(crate) use identity::{Difference, Identity};
 
-/// Their folder in a run folder.
+/// The folder of the checkpoints in a run folder.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
-/// What changes in the course of a run beside the parameters and their moments.
+/// The state of a run beside its parameters and their moments.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct State {
-    /// Updates made, those left out because they were not finite included.
+    /// Updates made, including those skipped because they were not finite.
     pub step: u64,
-    /// Of each model that is trained.
+    /// The best evaluation of each model that is trained.
     pub best: Vec<Best>,
     /// Time spent in steps.
     pub clock: Clock,
-    /// By term, the steps without a unit to compute it from.
+    /// Steps without a unit, by term.
     #[serde(rename = "without_unit")]
     pub empty_terms: BTreeMap<TermKind, u64>,
     /// Updates that were skipped because they were not finite.
@@ -51,23 +50,23 @@ pub(crate) struct State {
 /// `state.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Saved {
-    /// Where the run stood.
+    /// The state of the run.
     pub state: State,
-    /// Bytes of `metrics.jsonl` then.
+    /// Size of `metrics.jsonl` at that step, in bytes.
     pub metrics: u64,
-    /// Whose state it is.
+    /// The identity of the run.
     pub identity: Identity,
 }
 
-/// A whole checkpoint on disk.
+/// A complete checkpoint on disk.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     folder: PathBuf,
-    /// What it says.
+    /// Its `state.json`.
     pub saved: Saved,
 }
 
-/// A run's checkpoints while it goes on.
+/// The checkpoints of a run in progress.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
     folder: PathBuf,
@@ -77,12 +76,12 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Those in the folder of a run: one `every` so often, the newest `keep` stay.
+    /// The checkpoints in the folder of a run: one per `every`, of which the newest `keep` stay.
     pub(crate) fn new(run: &Path, every: CheckpointEvery, keep: usize) -> Self {
         Self { folder: run.join(CHECKPOINTS), every, keep, last: Instant::now() }
     }
 
-    /// Whether one is due after `step` updates.
+    /// Returns whether a checkpoint is due after `step` updates.
     pub(crate) fn is_due(&self, step: u64) -> bool {
         match self.every {
             CheckpointEvery::Never => false,
@@ -91,22 +90,22 @@ impl Checkpoints {
         }
     }
 
-    /// Saves one; then removes the oldest beyond those that are kept.
+    /// Saves a checkpoint, then removes the oldest ones beyond the number to keep.
     ///
     /// # Errors
-    /// If it cannot be written; those that were there stay.
+    /// If it cannot be written; earlier ones stay.
     pub(crate) fn save(&mut self, saved: &Saved, groups: &[ParamGroup]) -> Result<()> {
-        let saved_now = self.write(saved, groups);
-        self.last = Instant::now(); // also where it fails: not with every step from here on
-        saved_now
+        let result = self.write(saved, groups);
+        self.last = Instant::now(); // also after a failure, so that not every step tries again
+        result
     }
 
     fn write(&self, saved: &Saved, groups: &[ParamGroup]) -> Result<()> {
-        fs::create_dir_all(&self.folder).with_context(|| format!("cannot make {}", self.folder.display()))?;
+        fs::create_dir_all(&self.folder).with_context(|| format!("cannot create {}", self.folder.display()))?;
         let path = self.folder.join(name(saved.state.step));
         replace_folder(&path, |folder| files::write(folder, saved, groups))?;
         let all = list(&self.folder)?;
-        // A run that passed over a damaged one stands before it: it counts for nothing, and its step will come again.
+        // A run that skipped a damaged checkpoint is at an earlier step: the damaged one is useless, and its step comes again.
         let (later, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(step, _)| *step > saved.state.step);
         for (_, old) in later.iter().chain(rest.iter().skip(self.keep)) {
             if let Err(e) = fs::remove_dir_all(old) {
@@ -116,7 +115,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Removes all of them: the run is finished.
+    /// Removes all checkpoints of a finished run.
     pub(crate) fn remove(&self) {
         if let Err(e) = fs::remove_dir_all(&self.folder)
             && e.kind() != std::io::ErrorKind::NotFound
@@ -127,25 +126,25 @@ impl Checkpoints {
 }
 
 impl Checkpoint {
-    /// The newest whole one in a run folder; says which it passes over and why. None if there is none at all.
+    /// Reads the newest complete checkpoint of a run folder, and logs the ones it skips. `None` if the folder has no checkpoint.
     ///
     /// # Errors
-    /// If there are some and none of them is whole.
+    /// If there are checkpoints, but none is complete.
     pub(crate) fn newest(run: &Path) -> Result<Option<Self>> {
         let all = list(&run.join(CHECKPOINTS))?;
         for (_, folder) in &all {
             match files::read(folder) {
                 Ok(saved) => return Ok(Some(Self { folder: folder.clone(), saved })),
-                Err(e) => tracing::warn!("passed over {}: {e:#}", folder.display()),
+                Err(e) => tracing::warn!("skipped {}: {e:#}", folder.display()),
             }
         }
         match all.len() {
             0 => Ok(None),
-            n => bail!("{}: none of {n} checkpoints is whole; --overwrite begins the run anew", run.display()),
+            n => bail!("{}: none of {n} checkpoints is complete; --overwrite starts the run over", run.display()),
         }
     }
 
-    /// Puts parameters and moments back.
+    /// Restores parameters and moments.
     ///
     /// # Errors
     /// If they are not those of `groups`.
@@ -153,13 +152,13 @@ impl Checkpoint {
         files::restore(&self.folder, groups)
     }
 
-    /// Where it lies.
+    /// The checkpoint's folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 }
 
-/// A checkpoint's folder: numbers of equal length, so that names are in the order of steps.
+/// The name of a checkpoint's folder. Numbers have equal length, so names sort by step.
 fn name(step: u64) -> String {
     format!("step-{step:09}")
 }
@@ -206,13 +205,13 @@ mod tests {
         let steps = || list(&run.path().join(CHECKPOINTS)).unwrap().iter().map(|(step, _)| *step).collect::<Vec<_>>();
         assert_eq!(steps(), [1_000_000_000, 999_999_999]);
         own.save(&saved(20), &[]).unwrap();
-        assert_eq!(steps(), [20], "those after it were passed over");
+        assert_eq!(steps(), [20], "those after it are removed");
         own.remove();
         assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
     }
 
     #[test]
-    fn a_broken_one_is_passed_over_and_only_broken_ones_are_an_error() {
+    fn a_damaged_one_is_skipped_and_only_damaged_ones_are_an_error() {
         let run = tempfile::tempdir().unwrap();
         let mut own = checkpoints(run.path(), CheckpointEvery::Never);
         own.save(&saved(3), &[]).unwrap();
@@ -223,7 +222,7 @@ mod tests {
         assert_eq!(older.saved.state.step, 3);
         fs::remove_file(older.folder().join("manifest.json")).unwrap();
         let error = Checkpoint::newest(run.path()).unwrap_err().to_string();
-        assert!(error.contains("none of 2 checkpoints is whole") && error.contains("--overwrite"), "{error}");
+        assert!(error.contains("none of 2 checkpoints is complete") && error.contains("--overwrite"), "{error}");
     }
 
     #[test]

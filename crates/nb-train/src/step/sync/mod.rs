@@ -59,7 +59,7 @@ pub(crate) fn check_plans(processes: &ProcessGroup, plan: &Plan) -> Result<()> {
     if processes.size() == 1 {
         return Ok(());
     }
-    let configuration = Identity::new(&plan.resolved, &serde_json::Map::new())?.text();
+    let configuration = Identity::new(&plan.resolved, &nb_report::record::Sources::default())?.text();
     let host = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     // A launcher may show each process only its own GPU, which is then number 0 in all of them.
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
@@ -117,7 +117,7 @@ fn digest(text: &str) -> i64 {
 /// Calls `find` in the main process and returns its result in all of them.
 ///
 /// # Errors
-/// What `find` returns, and if a process is lost.
+/// Those of `find`, and if a process is lost.
 pub(crate) fn broadcast_from_main<T: Serialize + DeserializeOwned>(
     processes: &ProcessGroup,
     find: impl FnOnce() -> Result<T>,
@@ -137,7 +137,7 @@ pub(crate) fn broadcast_from_main<T: Serialize + DeserializeOwned>(
 /// cache.
 ///
 /// # Errors
-/// What the work returns, and if a process is lost.
+/// Those of the work, and if a process is lost.
 pub(crate) fn local_main_first<T>(processes: &ProcessGroup, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let _work = processes.at_work();
     if processes.is_first_here() {

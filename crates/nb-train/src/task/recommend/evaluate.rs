@@ -7,7 +7,7 @@ use nb_eval::{Impression, ImpressionMetrics, each_impression, ranks};
 use rayon::prelude::*;
 
 use super::CandidateScores;
-use crate::task::evaluation::{Count, Evaluation, Metric, MetricValues, Outcomes, Part};
+use crate::task::evaluation::{Count, Evaluation, Metric, Outcomes, Part};
 
 /// Impressions that were scored.
 #[derive(Debug, Clone, Copy)]
@@ -90,10 +90,7 @@ pub fn evaluate_clicks(scored: &ScoredImpressions<'_>, scores: &CandidateScores)
     }
     let is_tied = |i: &usize| has_ties(clicked(impressions[*i]), scores.impression(*i));
     let tied = (0..impressions.len()).filter(is_tied).count() as u64;
-    let values = METRICS.iter().map(|column| MetricValues {
-        metric: column.name.into(),
-        values: measured.iter().map(|m| (column.value)(&m.metrics)).collect(),
-    });
+    let values = METRICS.iter().map(|column| (column.name.into(), column_values(column, &measured)));
     let rows = measured.iter().map(|m| m.impression).collect();
     let one_class = (impressions.len() - measured.len()) as u64;
     Ok(Evaluation {
@@ -162,9 +159,9 @@ fn part(name: &str, measured: &[Measured], includes: impl Fn(&Measured) -> bool)
 }
 
 fn metrics(measured: &[Measured]) -> Result<Vec<Metric>> {
-    let mean = |column: &MetricColumn| {
-        let values: Vec<f64> = measured.iter().map(|m| (column.value)(&m.metrics)).collect();
-        Metric::mean(column.name, &values)
-    };
-    METRICS.iter().map(mean).collect()
+    METRICS.iter().map(|column| Metric::mean(column.name, &column_values(column, measured))).collect()
+}
+
+fn column_values(column: &MetricColumn, measured: &[Measured]) -> Vec<f64> {
+    measured.iter().map(|m| (column.value)(&m.metrics)).collect()
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::Description;
 use nb_data::batch::order;
 use nb_data::behaviors::{Behaviors, ClickedBefore, Draw, ReaderBatch, Sample, cut_distinct};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
@@ -26,7 +27,7 @@ use super::unlabelled::{SplitRows, Unlabelled, split_rows};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, Widths, check_task, pooling_pair};
 use crate::method::Share;
 use crate::model::Model;
-use crate::model::saved_folder::{Description, ModelCard, save_head};
+use crate::model::saved_folder::{ModelCard, save_head};
 use crate::task::evaluation::Evaluation;
 
 pub use evaluate::{ScoredImpressions, evaluate_clicks};

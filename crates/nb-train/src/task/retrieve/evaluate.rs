@@ -6,7 +6,7 @@ use nb_eval::{Gain, QueryMetrics, Retrieved, query_metrics};
 use rayon::prelude::*;
 
 use super::Hit;
-use crate::task::evaluation::{Count, Evaluation, Metric, MetricValues, Outcomes};
+use crate::task::evaluation::{Count, Evaluation, Metric, Outcomes};
 
 /// Documents per query that the metrics need.
 pub const EVALUATION_DEPTH: usize = 100;
@@ -60,7 +60,7 @@ pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>], scope: JudgementSco
     }
     let rows = (0..).zip(&each).filter(|(_, metrics)| metrics.is_some()).map(|(i, _)| i).collect();
     let column = |column: &MetricColumn| measured.iter().map(column.value).collect::<Vec<f64>>();
-    let values = METRICS.iter().map(|m| MetricValues { metric: m.name.into(), values: column(m) }).collect();
+    let values = METRICS.iter().map(|m| (m.name.into(), column(m))).collect();
     let missing = missing_counts(queries);
     let (counted, skipped) = match scope {
         JudgementScope::All => (missing, Vec::new()),
@@ -204,7 +204,7 @@ mod tests {
             prop_assert_eq!(found.rows, case.queries.len());
             for query in 0..case.queries.len() {
                 let expected = reference(&case, query);
-                for (MetricValues { metric, values }, expected) in found.outcomes.values.iter().zip(expected) {
+                for ((metric, values), expected) in found.outcomes.values.iter().zip(expected) {
                     let value = values[query];
                     prop_assert!((value - expected).abs() < 1e-12, "query {query}: {metric} {value}, expected {expected}");
                 }

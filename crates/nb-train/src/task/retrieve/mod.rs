@@ -14,6 +14,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use nb_checkpoint::Description;
 use nb_data::batch::{cut, order};
 use nb_data::beir::{Judged, Pair, Qrels, QueryBatch};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
@@ -27,7 +28,7 @@ use super::unlabelled::{SplitRows, Unlabelled, split_rows};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, Widths, check_task, pooling_pair};
 use crate::method::Share;
 use crate::model::Model;
-use crate::model::saved_folder::{Description, ModelCard, save_head};
+use crate::model::saved_folder::{ModelCard, save_head};
 use crate::task::evaluation::Evaluation;
 
 pub use corpus_index::CorpusIndex;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use nb_data::Labels;
 use nb_eval::Confusion;
 
-use crate::task::evaluation::{Classes, Evaluation, Metric, MetricValues, Outcomes};
+use crate::task::evaluation::{Classes, Evaluation, Metric, Outcomes};
 
 /// The predicted class of a row whose label is known.
 #[derive(Debug, Clone, Copy)]
@@ -27,11 +27,8 @@ pub fn evaluate_classes(truth: &[usize], predicted: &[usize]) -> Result<Evaluati
     let confusion = Confusion::new(truth, predicted)?;
     let correct: Vec<f64> = truth.iter().zip(predicted).map(|(a, b)| f64::from(a == b)).collect();
     let metrics = vec![Metric::mean("accuracy", &correct)?, Metric::new("macro_f1", confusion.macro_f1())];
-    let outcomes = Outcomes {
-        rows: (0..truth.len() as u32).collect(),
-        values: vec![MetricValues { metric: "accuracy".into(), values: correct }],
-        classes: None,
-    };
+    let outcomes =
+        Outcomes { rows: (0..truth.len() as u32).collect(), values: vec![("accuracy".into(), correct)], classes: None };
     Ok(Evaluation { rows: truth.len(), unit: "texts".into(), metrics, outcomes, ..Evaluation::default() })
 }
 

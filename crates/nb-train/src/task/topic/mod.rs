@@ -11,6 +11,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::Description;
 use nb_data::batch::{cut, order};
 use nb_data::{BatchSize, Labels, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
@@ -24,7 +25,7 @@ use super::encode::{NOT_FINITE, compute_rows, pack, timing_batches};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, Widths, check_task, pooling_pair};
 use crate::method::Share;
 use crate::model::Model;
-use crate::model::saved_folder::{Description, ModelCard, save_head};
+use crate::model::saved_folder::{ModelCard, save_head};
 use crate::task::evaluation::Evaluation;
 
 pub use evaluate::evaluate_classes;

@@ -31,7 +31,7 @@ impl TopicHead {
 
     /// Computes logits [B, C] from last hidden states [n, H].
     pub fn forward(&self, states: &Tensor, packed: &Packed) -> Tensor {
-        self.dense.forward(&self.pooling.forward(states, packed.runs()))
+        self.dense.forward(&self.pooling.forward(states, packed.segments()))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The models: where they come from, which layers stand behind which, and every parameter.
 
 use anyhow::Result;
-use nb_model::{Arena, BertConfig, Slot, parameter_layout};
+use nb_checkpoint::{BertConfig, Slot, parameter_count, parameter_layout};
+use nb_model::Arena;
 use nb_share::{Init, LayerMap};
 use nb_train::method::{TeacherRole, TermKind};
 use nb_train::plan::{ModelSource, Plan, StudentStart};
@@ -196,8 +197,7 @@ pub(super) fn parameters<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> u64
         }
     };
     let trained = |name: &str| name == "student" || method.teacher == TeacherRole::Joint;
-    let encoders =
-        encoders.iter().filter(|(name, _)| trained(name)).map(|(_, c)| nb_model::parameter_count(c)).sum::<i64>();
+    let encoders = encoders.iter().filter(|(name, _)| trained(name)).map(|(_, c)| parameter_count(c)).sum::<i64>();
     let own = [method.teacher == TeacherRole::Joint, method.has_student()];
     page.line("trained", format!("{} in all", millions(encoders + distinct(&heads, own) + projection)));
     (head + projection) as u64
@@ -205,7 +205,7 @@ pub(super) fn parameters<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> u64
 
 fn encoder(config: &BertConfig) -> String {
     let of = |part: &str| slots(config, part).iter().map(Slot::numel).sum::<i64>();
-    let (all, layers) = (nb_model::parameter_count(config), config.num_hidden_layers);
+    let (all, layers) = (parameter_count(config), config.num_hidden_layers);
     format!(
         "{}: embeddings {} + {} of {}",
         millions(all),

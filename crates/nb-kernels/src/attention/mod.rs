@@ -1,0 +1,198 @@
+//! Multi-head self-attention, softmax(Q Kᵀ/√D) V (Vaswani et al. 2017, equation 1): one head of one sequence at a time, from
+//! queries, keys and values to the output.
+//!
+//! News articles are short: scores of 64 tokens are 16 KiB. So nothing leaves the first caches, no row is padding, and no score
+//! is stored. The backward pass recomputes the weights from each row's largest score and sum, much as FlashAttention does (Dao et
+//! al. 2022). All sums are f32, whatever the precision of the inputs.
+
+mod backward;
+mod forward;
+mod head;
+
+use crate::dropout::Dropout;
+use crate::float::Float;
+use crate::simd::ALIGN;
+pub use crate::softmax::Softmax;
+use crate::threads;
+use backward::Backward;
+use forward::Forward;
+use head::{HeadSlice, Scratch};
+
+/// The heads of a layer of H = `count`·`size` hidden units.
+#[derive(Debug, Clone, Copy)]
+pub struct Heads {
+    /// Number of heads A.
+    pub count: usize,
+    /// Entries D of a head.
+    pub size: usize,
+}
+
+impl Heads {
+    /// Divides `hidden` units among `count` heads.
+    ///
+    /// # Panics
+    ///
+    /// `count` does not divide `hidden`.
+    pub fn new(hidden: usize, count: usize) -> Self {
+        assert!(count > 0 && hidden.is_multiple_of(count), "{count} heads do not divide {hidden} units");
+        Self { count, size: hidden / count }
+    }
+
+    /// Hidden units H.
+    pub fn hidden(self) -> usize {
+        self.count * self.size
+    }
+
+    /// Entries of a row of a head in [`Scratch`].
+    fn width(self) -> usize {
+        self.size.next_multiple_of(ALIGN)
+    }
+
+    /// 1/√D
+    fn scale(self) -> f32 {
+        1.0 / (self.size as f32).sqrt()
+    }
+}
+
+/// A batch of sequences, whose n rows follow one another without padding.
+///
+/// ```
+/// use nb_kernels::attention::{Batch, Heads, Softmax};
+/// let batch = Batch { lengths: &[1, 2], heads: Heads::new(2, 1), dropout: None };
+/// // Queries, keys and values of three rows. All keys are 0, so that every weight of a sequence is the same.
+/// let qkv = [0.0, 0.0, 0.0, 0.0, 7.0, 8.0, 1.0, 1.0, 0.0, 0.0, 1.0, 2.0, 1.0, 1.0, 0.0, 0.0, 3.0, 6.0_f32];
+/// let (mut out, mut softmax) = ([0.0; 6], [Softmax::default(); 3]);
+/// batch.forward(&qkv, &mut out, &mut softmax);
+/// assert_eq!(out, [7.0, 8.0, 2.0, 4.0, 2.0, 4.0]);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a> {
+    /// Rows of each sequence.
+    pub lengths: &'a [usize],
+    /// The heads of the layer.
+    pub heads: Heads,
+    /// Dropout of the weights.
+    pub dropout: Option<Dropout>,
+}
+
+impl Batch<'_> {
+    /// Writes the outputs of all heads side by side to `out` [n, H], from queries, keys and values side by side in `qkv` [n, 3H].
+    /// `softmax` [n·A] receives what [`Batch::backward`] needs. Runs on all threads.
+    ///
+    /// # Panics
+    ///
+    /// Lengths do not fit.
+    pub fn forward<T: Float>(&self, qkv: &[T], out: &mut [T], softmax: &mut [Softmax]) {
+        let hidden = self.heads.hidden();
+        self.check([qkv.len(), out.len(), softmax.len()], [3 * hidden, hidden, self.heads.count]);
+        let (mut qkv, mut out, mut softmax) = (qkv, out, softmax);
+        let mut tasks = Vec::with_capacity(self.lengths.len());
+        for sequence in self.sequences() {
+            let rows = sequence.length;
+            tasks.push(Forward {
+                sequence,
+                qkv: qkv.split_off(..rows * 3 * hidden).unwrap_or_default(),
+                out: out.split_off_mut(..rows * hidden).unwrap_or_default(),
+                softmax: softmax.split_off_mut(..rows * self.heads.count).unwrap_or_default(),
+            });
+        }
+        threads::for_each_with(tasks.into_iter(), Scratch::default, |scratch, task| task.run(scratch));
+    }
+
+    /// Writes dL/d(qkv) to `out` [n, 3H], from dL/d(out) `grad` [n, H] and the forward pass's `qkv` and `softmax`. Runs on all
+    /// threads.
+    ///
+    /// # Panics
+    ///
+    /// As [`Batch::forward`].
+    pub fn backward<T: Float>(&self, grad: &[T], qkv: &[T], softmax: &[Softmax], out: &mut [T]) {
+        let (hidden, count) = (self.heads.hidden(), self.heads.count);
+        let found = [grad.len(), qkv.len(), softmax.len(), out.len()];
+        self.check(found, [hidden, 3 * hidden, count, 3 * hidden]);
+        let (mut grad, mut qkv, mut softmax, mut out) = (grad, qkv, softmax, out);
+        let mut tasks = Vec::with_capacity(self.lengths.len());
+        for sequence in self.sequences() {
+            let rows = sequence.length;
+            tasks.push(Backward {
+                sequence,
+                grad: grad.split_off(..rows * hidden).unwrap_or_default(),
+                qkv: qkv.split_off(..rows * 3 * hidden).unwrap_or_default(),
+                softmax: softmax.split_off(..rows * count).unwrap_or_default(),
+                out: out.split_off_mut(..rows * 3 * hidden).unwrap_or_default(),
+            });
+        }
+        threads::for_each_with(tasks.into_iter(), Scratch::default, |scratch, task| task.run(scratch));
+    }
+
+    fn sequences(&self) -> impl Iterator<Item = Sequence> {
+        self.lengths.iter().enumerate().map(|(i, &length)| Sequence {
+            heads: self.heads,
+            length,
+            dropout: self.dropout.map(|dropout| dropout.part(i)),
+        })
+    }
+
+    /// Compares numbers of entries with those of a row times the number of rows.
+    fn check<const N: usize>(&self, found: [usize; N], widths: [usize; N]) {
+        let rows: usize = self.lengths.iter().sum();
+        let expected = widths.map(|width| width * rows);
+        assert_eq!(found, expected, "entries of the slices of {rows} rows");
+    }
+}
+
+/// Computes the output of one sequence without dropout on the calling thread: `qkv` [n, 3H] → `out` [n, H].
+///
+/// # Panics
+///
+/// Lengths do not fit.
+pub fn forward_one(qkv: &[f32], heads: Heads, out: &mut [f32]) {
+    let length = out.len() / heads.hidden();
+    assert_eq!(qkv.len(), 3 * length * heads.hidden(), "entries of queries, keys and values of {length} rows");
+    let mut softmax = vec![Softmax::default(); length * heads.count];
+    let sequence = Sequence { heads, length, dropout: None };
+    Forward { sequence, qkv, out, softmax: &mut softmax }.run(&mut Scratch::default());
+}
+
+/// One sequence of the batch, and the dropout of its weights.
+#[derive(Debug, Clone, Copy)]
+struct Sequence {
+    heads: Heads,
+    length: usize,
+    dropout: Option<Dropout>,
+}
+
+/// The part of a row that holds queries, keys or values.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Query,
+    Key,
+    Value,
+}
+
+impl Sequence {
+    /// Entries of a row of scores in [`Scratch`].
+    fn keys(self) -> usize {
+        self.length.next_multiple_of(ALIGN)
+    }
+
+    /// Writes a row of 1 for each key and 0 beyond.
+    fn mark_keys(self, present: &mut Vec<f32>) {
+        let (keys, beyond) = head::resized(present, self.keys()).split_at_mut(self.length);
+        keys.fill(1.0);
+        beyond.fill(0.0);
+    }
+
+    /// A head's queries, keys or values among those of all heads, side by side.
+    fn qkv_slice(self, head: usize, part: Part) -> HeadSlice {
+        let hidden = self.heads.hidden();
+        HeadSlice { stride: 3 * hidden, offset: part as usize * hidden + head * self.heads.size, heads: self.heads }
+    }
+
+    /// A head's output among those of all heads.
+    fn out_slice(self, head: usize) -> HeadSlice {
+        HeadSlice { stride: self.heads.hidden(), offset: head * self.heads.size, heads: self.heads }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! Products of bf16, two numbers at a time and added up in f32, by AVX-512 BF16.
+#![expect(unsafe_code, reason = "calls functions compiled for instructions, which an `Isa` proves")]
+
+use std::cell::Cell;
+use std::sync::LazyLock;
+use std::thread::LocalKey;
+
+use half::bf16;
+use pulp::WithSimd;
+
+#[cfg(target_arch = "x86_64")]
+use super::avx512bf16;
+use super::element::{Isa, Microkernel, check_sums};
+use super::operands::{Columns, MicroPanel, MicroTile, NR};
+
+impl Microkernel for bf16 {
+    fn is_available() -> bool {
+        static IS_AVAILABLE: LazyLock<bool> = LazyLock::new(processor::has_instructions);
+        *IS_AVAILABLE
+    }
+
+    fn is_fastest() -> bool {
+        static IS_FASTEST: LazyLock<bool> = LazyLock::new(|| !processor::has_amx());
+        *IS_FASTEST
+    }
+
+    fn scratch() -> &'static LocalKey<Cell<Vec<Self>>> {
+        thread_local!(static SCRATCH: Cell<Vec<bf16>> = const { Cell::new(Vec::new()) });
+        &SCRATCH
+    }
+
+    fn interleave(_: Isa<Self>, columns: &Columns<'_, Self>, width: usize, words: &mut [Self]) {
+        let (matrix, range) = (columns.matrix, &columns.range);
+        let pairs_of_rows = matrix.entries.chunks(2 * matrix.columns);
+        for (rows, step) in pairs_of_rows.zip(words.chunks_exact_mut(2 * width)) {
+            let (upper, lower) = rows.split_at(matrix.columns);
+            let (upper, lower) = (&upper[range.clone()], lower.get(range.clone()));
+            let (step, beyond) = step.split_at_mut(2 * range.len());
+            // SAFETY: an `Isa` exists, so the processor has the instructions.
+            unsafe { avx512bf16::interleave(upper, lower, step) };
+            beyond.fill(Self::ZERO);
+        }
+    }
+
+    fn add_sums(_: Isa<Self>, words: &[Self], width: usize, sums: &mut [f32]) {
+        check_sums(width, sums);
+        // SAFETY: as above.
+        unsafe { avx512bf16::add_sums(words, width, sums) }
+    }
+
+    #[inline(always)]
+    fn store(_: Isa<Self>, sums: &[f32; NR], out: &mut [Self]) {
+        if let Ok(out) = out.try_into() {
+            // SAFETY: as above.
+            return unsafe { avx512bf16::round(sums, out) };
+        }
+        let mut all = [Self::ZERO; NR];
+        // SAFETY: as above.
+        unsafe { avx512bf16::round(sums, &mut all) };
+        out.copy_from_slice(&all[..out.len()]);
+    }
+
+    fn run<K: WithSimd>(_: Isa<Self>, kernel: K) -> K::Output {
+        // SAFETY: as above.
+        unsafe { avx512bf16::run(kernel) }
+    }
+
+    #[inline(always)]
+    unsafe fn sum(left: MicroPanel<'_, Self>, right: *const Self, words: usize, sums: &mut MicroTile) {
+        // SAFETY: the caller vouches for the instructions and the bounds.
+        unsafe { avx512bf16::sum(left, right, words, sums) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod processor {
+    use std::arch::x86_64::__cpuid_count;
+    use std::is_x86_feature_detected;
+
+    use pulp::x86::V4;
+
+    pub(super) fn has_instructions() -> bool {
+        V4::try_new().is_some() && is_x86_feature_detected!("avx512bf16")
+    }
+
+    /// Multiplication of complete tiles, which oneDNN uses and these kernels do not.
+    pub(super) fn has_amx() -> bool {
+        /// The bit of AMX BF16 in leaf 7.
+        const AMX_BF16: u32 = 1 << 22;
+        __cpuid_count(7, 0).edx & AMX_BF16 != 0
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod processor {
+    pub(super) fn has_instructions() -> bool {
+        false
+    }
+
+    pub(super) fn has_amx() -> bool {
+        false
+    }
+}
+
+/// Never called: on other processors nobody has an [`Isa`].
+#[cfg(not(target_arch = "x86_64"))]
+mod avx512bf16 {
+    use half::bf16;
+    use pulp::WithSimd;
+
+    use super::{MicroPanel, MicroTile, NR};
+
+    pub(super) unsafe fn run<K: WithSimd>(_: K) -> K::Output {
+        unreachable!("instructions of another processor")
+    }
+
+    pub(super) unsafe fn sum(_: MicroPanel<'_, bf16>, _: *const bf16, _: usize, _: &mut MicroTile) {
+        unreachable!("instructions of another processor")
+    }
+
+    pub(super) unsafe fn interleave(_: &[bf16], _: Option<&[bf16]>, _: &mut [bf16]) {
+        unreachable!("instructions of another processor")
+    }
+
+    pub(super) unsafe fn add_sums(_: &[bf16], _: usize, _: &mut [f32]) {
+        unreachable!("instructions of another processor")
+    }
+
+    pub(super) unsafe fn round(_: &[f32; NR], _: &mut [bf16; NR]) {
+        unreachable!("instructions of another processor")
+    }
+}

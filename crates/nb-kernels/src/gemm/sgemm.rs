@@ -1,0 +1,108 @@
+//! Products of f32, one number at a time, by AVX-512.
+#![expect(unsafe_code, reason = "calls functions compiled for instructions, which the caller vouches for")]
+
+use std::cell::Cell;
+use std::sync::LazyLock;
+use std::thread::LocalKey;
+
+use pulp::WithSimd;
+
+use super::element::{Isa, Microkernel, check_sums};
+#[cfg(target_arch = "x86_64")]
+use super::microkernel::sum_words;
+use super::operands::{Columns, MicroPanel, MicroTile, NR};
+use crate::simd::dispatch;
+
+impl Microkernel for f32 {
+    fn is_available() -> bool {
+        processor::has_instructions()
+    }
+
+    fn is_fastest() -> bool {
+        static IS_FASTEST: LazyLock<bool> = LazyLock::new(|| !processor::is_intel());
+        *IS_FASTEST
+    }
+
+    fn scratch() -> &'static LocalKey<Cell<Vec<Self>>> {
+        thread_local!(static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) });
+        &SCRATCH
+    }
+
+    fn interleave(_: Isa<Self>, columns: &Columns<'_, Self>, width: usize, words: &mut [Self]) {
+        let (matrix, range) = (columns.matrix, &columns.range);
+        for (row, step) in matrix.entries.chunks_exact(matrix.columns).zip(words.chunks_exact_mut(width)) {
+            let (step, beyond) = step.split_at_mut(range.len());
+            step.copy_from_slice(&row[range.clone()]);
+            beyond.fill(0.0);
+        }
+    }
+
+    fn add_sums(_: Isa<Self>, words: &[Self], width: usize, sums: &mut [f32]) {
+        check_sums(width, sums);
+        dispatch(|| {
+            let mut parts = vec![0.0; sums.len()];
+            for step in words.chunks_exact(width) {
+                parts.iter_mut().zip(step).for_each(|(part, x)| *part += x);
+            }
+            sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
+        });
+    }
+
+    #[inline(always)]
+    fn store(_: Isa<Self>, sums: &[f32; NR], out: &mut [Self]) {
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = *sum);
+    }
+
+    fn run<K: WithSimd>(_: Isa<Self>, kernel: K) -> K::Output {
+        dispatch(kernel)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn sum(left: MicroPanel<'_, Self>, right: *const Self, words: usize, sums: &mut MicroTile) {
+        use std::arch::x86_64::{_mm512_castsi512_ps, _mm512_fmadd_ps};
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        unsafe fn compiled(left: MicroPanel<'_, f32>, right: *const f32, words: usize, sums: &mut MicroTile) {
+            let fused = |sum, x, y| _mm512_fmadd_ps(_mm512_castsi512_ps(x), _mm512_castsi512_ps(y), sum);
+            // SAFETY: the caller vouches for the instructions and the bounds.
+            unsafe { sum_words(left, right, words, sums, fused) }
+        }
+        // SAFETY: as above.
+        unsafe { compiled(left, right, words, sums) }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    unsafe fn sum(_: MicroPanel<'_, Self>, _: *const Self, _: usize, _: &mut MicroTile) {
+        unreachable!("instructions of another processor")
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod processor {
+    use std::arch::x86_64::__cpuid;
+    use std::is_x86_feature_detected;
+
+    pub(super) fn has_instructions() -> bool {
+        is_x86_feature_detected!("avx512f")
+    }
+
+    /// MKL, libtorch's BLAS, uses registers of 512 bits on processors of Intel alone.
+    pub(super) fn is_intel() -> bool {
+        /// "Genu", the first letters of the vendor's name.
+        const INTEL: u32 = u32::from_le_bytes(*b"Genu");
+        __cpuid(0).ebx == INTEL
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod processor {
+    pub(super) fn has_instructions() -> bool {
+        false
+    }
+
+    pub(super) fn is_intel() -> bool {
+        false
+    }
+}

@@ -1,0 +1,158 @@
+//! A result cut into tiles, one for each task of a thread.
+
+use std::ops::Range;
+
+use super::operands::{MR, NR};
+
+/// Rows whose products take as long as packing the panels that they are multiplied with.
+const PACK_ROWS: usize = 16;
+
+/// A place in a result.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    pub(super) row: usize,
+    pub(super) column: usize,
+}
+
+/// The rows and columns of one tile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tile {
+    pub(super) rows: Range<usize>,
+    pub(super) columns: Range<usize>,
+}
+
+/// A result [rows, columns] cut into tiles of equal size, but for the last ones. Each thread packs the panels of its tile for
+/// itself: to fetch what another thread has just written takes longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grid {
+    rows: usize,
+    columns: usize,
+    /// Rows of a tile, in complete micro-tiles.
+    tile_rows: usize,
+    /// Columns of a tile, in complete panels.
+    tile_columns: usize,
+}
+
+impl Grid {
+    /// Cuts a result so that `threads` threads finish it as early as possible.
+    pub(super) fn new(rows: usize, columns: usize, threads: usize) -> Self {
+        let (micro_tiles, panels) = (rows.div_ceil(MR).max(1), columns.div_ceil(NR).max(1));
+        let with = |across: usize| Self {
+            rows,
+            columns,
+            tile_rows: micro_tiles.div_ceil(threads / across) * MR,
+            tile_columns: panels.div_ceil(across) * NR,
+        };
+        let time = |grid: &Self| grid.tile_columns * (grid.tile_rows + PACK_ROWS);
+        let grids = (1..=threads.min(panels)).map(with);
+        grids.min_by_key(time).unwrap_or_else(|| with(1)) // never empty: there are a thread and a panel
+    }
+
+    /// Tiles side by side.
+    fn across(&self) -> usize {
+        self.columns.div_ceil(self.tile_columns)
+    }
+
+    fn count(&self) -> usize {
+        self.rows.div_ceil(self.tile_rows) * self.across()
+    }
+
+    /// All tiles, row by row.
+    pub(super) fn tiles(&self) -> impl ExactSizeIterator<Item = Tile> + use<> {
+        let (grid, across) = (*self, self.across());
+        (0..self.count()).map(move |index| {
+            let (row, column) = (index / across * grid.tile_rows, index % across * grid.tile_columns);
+            Tile {
+                rows: row..grid.rows.min(row + grid.tile_rows),
+                columns: column..grid.columns.min(column + grid.tile_columns),
+            }
+        })
+    }
+
+    /// The parts of the result's `entries` that the tiles cover, in the order of [`Grid::tiles`].
+    pub(super) fn split_mut<'a, U>(&self, entries: &'a mut [U]) -> Vec<TileMut<'a, U>> {
+        let empty = |tile: Tile| TileMut {
+            first: Position { row: tile.rows.start, column: tile.columns.start },
+            rows: Vec::with_capacity(tile.rows.len()),
+        };
+        let mut tiles: Vec<_> = self.tiles().map(empty).collect();
+        let across = self.across();
+        for (i, row) in entries.chunks_mut(self.columns).enumerate() {
+            let first = i / self.tile_rows * across;
+            for (j, part) in row.chunks_mut(self.tile_columns).enumerate() {
+                tiles[first + j].rows.push(part);
+            }
+        }
+        tiles
+    }
+}
+
+/// The part of a result that one tile covers.
+#[derive(Debug)]
+pub(super) struct TileMut<'a, U> {
+    first: Position,
+    /// A part of each row of the result.
+    rows: Vec<&'a mut [U]>,
+}
+
+impl<'a, U> TileMut<'a, U> {
+    /// A complete matrix with rows of `columns` entries.
+    pub(super) fn whole(entries: &'a mut [U], columns: usize) -> Self {
+        Self { first: Position { row: 0, column: 0 }, rows: entries.chunks_mut(columns).collect() }
+    }
+
+    /// The entries that a row of a micro-tile covers: up to [`NR`].
+    #[inline(always)]
+    pub(super) fn row(&self, at: Position) -> &[U] {
+        let row = &*self.rows[at.row - self.first.row];
+        let first = at.column - self.first.column;
+        &row[first..row.len().min(first + NR)]
+    }
+
+    /// The same entries, to be written.
+    #[inline(always)]
+    pub(super) fn row_mut(&mut self, at: Position) -> &mut [U] {
+        let row = &mut *self.rows[at.row - self.first.row];
+        let first = at.column - self.first.column;
+        let end = row.len().min(first + NR);
+        &mut row[first..end]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_get_equal_shares() {
+        let grid = |rows, columns, threads| {
+            let grid = Grid::new(rows, columns, threads);
+            (grid.tile_rows, grid.tile_columns)
+        };
+        assert_eq!(grid(370, 384, 1), (372, 384));
+        assert_eq!(grid(370, 384, 2), (372, 192));
+        assert_eq!(grid(600, 384, 4), (300, 192)); // 6 panels are not 4 equal parts
+        assert_eq!(grid(600, 512, 4), (600, 128));
+        assert_eq!(grid(600, 64, 3), (204, 64));
+        assert_eq!(grid(1, 1, 8), (6, 64));
+    }
+
+    #[test]
+    fn tiles_cover_each_entry_once() {
+        for (rows, columns, threads) in [(13, 200, 3), (100, 64, 4), (7, 65, 8), (0, 10, 2)] {
+            let grid = Grid::new(rows, columns, threads);
+            let mut entries: Vec<usize> = vec![0; rows * columns];
+            let mut tiles: Vec<_> = grid.tiles().zip(grid.split_mut(&mut entries)).collect();
+            for (tile, part) in &mut tiles {
+                for row in tile.rows.clone() {
+                    for column in tile.columns.clone().step_by(NR) {
+                        let covered = part.row_mut(Position { row, column });
+                        let expected = row * columns + column + 1;
+                        covered.iter_mut().enumerate().for_each(|(i, entry)| *entry += expected + i);
+                    }
+                }
+            }
+            assert!(entries.iter().enumerate().all(|(i, entry)| *entry == i + 1), "{rows} {columns} {threads}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! CPU kernels of a BERT, forward and backward, on plain slices of f32 and bf16.
+//!
+//! | module | operation |
+//! | --- | --- |
+//! | [`gemm`] | dense layers: products with weights, with bias, activation and gradients in the same pass |
+//! | [`attention`] | multi-head self-attention over sequences of any lengths, without padding |
+//! | [`layer_norm`] | LayerNorm of a sum, together with dropout |
+//! | [`dropout`] | dropout as a pure function of a key |
+//! | [`pooling`] | attentive pooling: from the rows of a sequence to one vector |
+//! | [`accumulate`] | bf16 results added to f32 sums |
+//! | [`Activation`] | GELU, ReLU and SiLU |
+//! | [`threads`] | the threads that all of these run on |
+//!
+//! Matrices are slices in row-major order. All sums run in f32, also where the numbers are bf16. A result does not depend on
+//! the number of threads: work is cut into pieces of fixed sizes, and every sum has one order.
+//!
+//! The kernels run on the best vector instructions of the processor, which are detected at run time; no compiler flag is
+//! needed. The crate reads no files and knows nothing of libtorch. `nb-model` calls these kernels on the memory of tensors.
+//!
+//! # Unsafe code
+//!
+//! `unsafe` is confined to seven files, each with the argument for its safety: `threads.rs` calls OpenMP; `simd/memory.rs`,
+//! `gemm/microkernel.rs`, `gemm/avx512bf16.rs`, `gemm/bf16gemm.rs`, `gemm/sgemm.rs` and `gemm/element.rs` use instructions that not every processor has.
+
+pub mod accumulate;
+mod activation;
+pub mod attention;
+pub mod dropout;
+mod float;
+pub mod gemm;
+pub mod layer_norm;
+pub mod pooling;
+mod simd;
+mod softmax;
+pub mod threads;
+
+pub use activation::Activation;
+pub use float::Float;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

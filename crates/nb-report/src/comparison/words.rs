@@ -1,0 +1,9 @@
+//! What text and notes of a comparison share.
+
+/// A difference whose adjusted p-value is below this is marked.
+pub(super) const SIGNIFICANT: f64 = 0.05;
+
+/// Returns a depth in words: `1 layer`, `2 layers`.
+pub(super) fn depth(layers: u64) -> String {
+    format!("{layers} {}", if layers == 1 { "layer" } else { "layers" })
+}

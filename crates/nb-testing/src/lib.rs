@@ -1,0 +1,21 @@
+//! Shared by the tests of this workspace: skipping a test that needs what the machine lacks, and test data.
+//!
+//! Only dev-dependencies name this crate. The workspace declares it without a version, so `cargo package` removes it from the
+//! manifests of published crates.
+//!
+//! | need | function |
+//! | --- | --- |
+//! | skip a test with a visible line, or fail if the machine must run it | [`require`] |
+//! | numbers that no other test's random generator disturbs | [`wave`], and `tensor_wave` with the feature `tch` |
+//! | a folder that is removed when the test ends | [`folder`], [`folder_with`] |
+
+mod files;
+mod require;
+mod wave;
+
+pub use files::{folder, folder_with};
+pub use require::{VARIABLE, require};
+pub use wave::wave;
+
+#[cfg(feature = "tch")]
+pub use wave::tensor_wave;
