@@ -4,8 +4,9 @@ use nb_model::{Capture, DropoutKey, Pass};
 use nb_momentum::{Beta, blend_layers};
 use nb_share::Sharing;
 use nb_train::method::TermKind;
+use nb_train::model::HeadOutputs;
 use nb_train::step::terms::{ModelOutputs, TermInputs};
-use nb_train::task::{HeadOutputs, RecommendObjective, RetrieveObjective, TopicObjective};
+use nb_train::task::{RecommendObjective, RetrieveObjective, TopicObjective};
 use tch::{Kind, Tensor};
 
 use super::cases::Case;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use nb_model::{Arena, Bert, BertConfig, Capture, Precision, fill};
 use nb_share::Sharing;
 use nb_train::method::{Course, Method, Temperature, TermKind};
-use nb_train::model::{Model, Models};
-use nb_train::task::{HeadOutputs, RecommendObjective, RetrieveObjective, TaskHead, TopicObjective};
+use nb_train::model::{HeadOutputs, Model, Models};
+use nb_train::task::{RecommendObjective, RetrieveObjective, TaskHead, TopicObjective};
 use tch::Tensor;
 
 use super::cases::Case;

@@ -1,6 +1,7 @@
 //! The models of a run: teacher and student, each an encoder with the head of its task.
 
 pub mod build;
+mod outputs;
 pub mod saved_folder;
 pub mod teacher_cache;
 pub(crate) mod tokenizer;
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::method::TeacherRole;
 use crate::model::teacher_cache::TeacherCache;
+
+pub use outputs::HeadOutputs;
 
 /// An encoder with the head of a task.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use super::context::{MicroBatch, MicroBatchOutput, StepContext};
 use super::terms::{ModelOutputs, TermInputs};
 use crate::method::{Ensemble, Stage, TeacherRole, TermKind};
 use crate::model::teacher_cache::LoadedOutputs;
-use crate::model::{Model, Models, Role};
-use crate::task::{HeadOutputs, Objective};
+use crate::model::{HeadOutputs, Model, Models, Role};
+use crate::task::Objective;
 
 impl Stepper {
     /// Runs forward and backward of a micro-batch; gradients accumulate in the arenas.

@@ -14,7 +14,7 @@ use nb_share::LayerMap;
 use tch::Tensor;
 
 use crate::method::{Method, Temperature, TermKind};
-use crate::task::HeadOutputs;
+use crate::model::HeadOutputs;
 
 /// Units in the whole global batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -30,7 +30,7 @@ use crate::model::Model;
 use crate::task::evaluation::Evaluation;
 
 pub use distinct::text_hash;
-pub use objective::{HasObjective, HeadOutputs, Objective, TaskHead, TextRef};
+pub use objective::{HasObjective, Objective, TaskHead, TextRef};
 pub use recommend::{
     ArticleVectors, CandidateScores, ImpressionSplit, Recommend, RecommendBatch, RecommendHead, RecommendObjective,
     ScoredImpressions, evaluate_clicks, score_clicks,

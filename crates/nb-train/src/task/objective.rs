@@ -14,15 +14,6 @@ pub trait TaskHead {
     fn arenas(&self) -> Vec<&Arena>;
 }
 
-/// The outputs of a model's head for a micro-batch.
-#[derive(Debug)]
-pub struct HeadOutputs {
-    /// Pooled vectors [sequences, H].
-    pub pooled: Tensor,
-    /// Logits [rows, classes or candidates].
-    pub logits: Tensor,
-}
-
 /// A text's place among the token stores of its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextRef {
