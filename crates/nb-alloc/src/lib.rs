@@ -17,7 +17,7 @@ pub fn purge() {}
 
 /// Starts a thread that returns free memory to the system after there has been much of it for a minute, until the program ends.
 /// If no thread can be started, the program keeps its free memory.
-pub fn purge_from_time_to_time() {
+pub fn purge_in_background() {
     #[cfg(target_os = "linux")]
     watch::start();
 }

@@ -1,10 +1,11 @@
 //! Hugging Face checkpoints of BERT as plain data: what a model folder says and holds, without a tensor library.
 //!
-//! * [`BertConfig`]: `config.json`.
+//! * [`BertConfig`]: the configuration in `config.json`.
 //! * [`parameter_layout`], [`Layout`]: the names and shapes of a BERT's parameters, and their order in one buffer.
 //! * [`SavedEncoder`], [`TensorFile`], [`TensorBytes`]: the weights of a folder as checked byte slices.
-//! * [`Header`], [`write_tensor_file`], [`serialize`]: safetensors files.
-//! * [`Description`]: `newsbert.json`, the task and the head of a trained model.
+//! * [`Header`], [`write_tensor_file`], [`serialize`]: safetensors files to write.
+//! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
+//! * [`Description`]: the task and the head of a trained model, in `newsbert.json`.
 //! * [`CheckpointLocation`]: a folder, or a repository `hf:owner/name` on the hub.
 //!
 //! A file's claims are compared with its bytes before memory is taken for them. The crate knows nothing of libtorch, of
@@ -23,7 +24,9 @@ mod layout;
 mod location;
 mod names;
 mod parameters;
+mod tensor_bytes;
 mod tensor_file;
+mod tensor_index;
 
 pub use config::{Activation, BertConfig, ConfigDifference};
 pub use description::{ArticleField, Description};
@@ -39,7 +42,9 @@ pub use parameters::{
     parameter_layout,
 };
 pub use safetensors::Dtype;
-pub use tensor_file::{TensorBytes, TensorFile};
+pub use tensor_bytes::TensorBytes;
+pub use tensor_file::TensorFile;
+pub use tensor_index::{TensorIndex, TensorPlace};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

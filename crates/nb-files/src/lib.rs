@@ -4,7 +4,7 @@
 //! one, and a program that has the old file open or mapped keeps the old bytes: a rename replaces the name and not the file
 //! behind it.
 //!
-//! * [`write`], [`write_with`]: a whole file in one call, flushed to disk.
+//! * [`write()`], [`write_with`]: a whole file in one call, flushed to disk.
 //! * [`AtomicFile`]: a file in progress.
 //! * [`StagedFolder`]: a folder in progress, which replaces an earlier one.
 //!

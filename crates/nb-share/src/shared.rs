@@ -6,20 +6,20 @@ use std::rc::Rc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
     /// One set. Its gradient is the sum of both models' gradients, and an update changes both models.
-    One,
+    Shared,
     /// One set for each model.
-    Each,
+    Separate,
 }
 
-/// One module for teacher and student, or one for each. With [`Sharing::One`], `teacher` and `student` are the same module,
+/// One module for teacher and student, or one for each. With [`Sharing::Shared`], `teacher` and `student` are the same module,
 /// so a backward pass through either adds to the same gradients.
 ///
 /// ```
 /// use nb_model::Dense;
 /// use nb_share::{Shared, Sharing};
 /// let dense = || Dense::zeros(4, 2, tch::Device::Cpu);
-/// assert_eq!(Shared::new(Sharing::One, dense).distinct().len(), 1);
-/// assert_eq!(Shared::new(Sharing::Each, dense).distinct().len(), 2);
+/// assert_eq!(Shared::new(Sharing::Shared, dense).distinct().len(), 1);
+/// assert_eq!(Shared::new(Sharing::Separate, dense).distinct().len(), 2);
 /// ```
 #[derive(Debug)]
 pub struct Shared<M> {
@@ -32,15 +32,15 @@ pub struct Shared<M> {
 impl<M> Shared<M> {
     /// Makes one module or two. Two modules come from two calls of `make`, which may return the same initial values.
     pub fn new(sharing: Sharing, make: impl Fn() -> M) -> Self {
-        Self::of(sharing, &make, &make)
+        Self::from_each(sharing, &make, &make)
     }
 
     /// Like [`Shared::new`], for modules that differ, for example in width. A shared module is the teacher's.
-    pub fn of(sharing: Sharing, teacher: impl FnOnce() -> M, student: impl FnOnce() -> M) -> Self {
+    pub fn from_each(sharing: Sharing, teacher: impl FnOnce() -> M, student: impl FnOnce() -> M) -> Self {
         let teacher = Rc::new(teacher());
         let student = match sharing {
-            Sharing::One => Rc::clone(&teacher),
-            Sharing::Each => Rc::new(student()),
+            Sharing::Shared => Rc::clone(&teacher),
+            Sharing::Separate => Rc::new(student()),
         };
         Self { teacher, student }
     }

@@ -11,10 +11,10 @@ pub struct Parameters<'a> {
     pub values: &'a [Tensor],
     /// Their gradients; an update multiplies them by the clip factor.
     pub grads: &'a [Tensor],
-    /// First moments.
-    pub first: &'a [Tensor],
-    /// Second moments.
-    pub second: &'a [Tensor],
+    /// First moments: moving averages of the gradients.
+    pub exp_avg: &'a [Tensor],
+    /// Second moments: moving averages of the squared gradients.
+    pub exp_avg_sq: &'a [Tensor],
 }
 
 /// The numbers of AdamW (Loshchilov and Hutter 2019, algorithm 2).
@@ -58,8 +58,8 @@ pub fn fused_adamw(
 
 /// Checks the lists, which libtorch's kernels trust.
 fn check(parameters: &Parameters<'_>, device: Device) -> Result<(), TchError> {
-    let Parameters { values, grads, first, second } = *parameters;
-    for (name, list) in [("grads", grads), ("first", first), ("second", second)] {
+    let Parameters { values, grads, exp_avg, exp_avg_sq } = *parameters;
+    for (name, list) in [("grads", grads), ("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)] {
         if list.len() != values.len() {
             return Err(TchError::Shape(format!("{name}: {} tensors, expected {}", list.len(), values.len())));
         }
@@ -70,7 +70,7 @@ fn check(parameters: &Parameters<'_>, device: Device) -> Result<(), TchError> {
             }
         }
     }
-    for (name, list) in [("values", values), ("grads", grads), ("first", first), ("second", second)] {
+    for (name, list) in [("values", values), ("grads", grads), ("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)] {
         for (i, tensor) in list.iter().enumerate() {
             if tensor.kind() != Kind::Float || tensor.device() != device || !tensor.is_contiguous() {
                 let (kind, found) = (tensor.kind(), tensor.device());

@@ -37,8 +37,8 @@ unsafe extern "C" {
     fn nb_fused_adamw(
         values: *const *const c_void,
         grads: *const *const c_void,
-        first: *const *const c_void,
-        second: *const *const c_void,
+        exp_avg: *const *const c_void,
+        exp_avg_sq: *const *const c_void,
         count: usize,
         step: *const c_void,
         grad_scale: *const c_void,
@@ -160,18 +160,18 @@ pub(crate) fn fused_adamw(
     found_inf: &Tensor,
     hyperparameters: &Hyperparameters,
 ) -> Result<(), TchError> {
-    let Parameters { values, grads, first, second } = *parameters;
-    let (lists, count) = ([values, grads, first, second], values.len());
+    let Parameters { values, grads, exp_avg, exp_avg_sq } = *parameters;
+    let (lists, count) = ([values, grads, exp_avg, exp_avg_sq], values.len());
     assert!(lists.iter().all(|list| list.len() == count), "four lists of equal length");
-    let [values, grads, first, second] = lists.map(|list| list.iter().map(pointer).collect::<Vec<_>>());
+    let [values, grads, exp_avg, exp_avg_sq] = lists.map(|list| list.iter().map(pointer).collect::<Vec<_>>());
     let Hyperparameters { lr, beta1, beta2, weight_decay, epsilon } = *hyperparameters;
     // SAFETY: see the top of the file; four lists of `count` pointers.
     checked(|error| unsafe {
         nb_fused_adamw(
             values.as_ptr(),
             grads.as_ptr(),
-            first.as_ptr(),
-            second.as_ptr(),
+            exp_avg.as_ptr(),
+            exp_avg_sq.as_ptr(),
             count,
             pointer(step),
             pointer(grad_scale),

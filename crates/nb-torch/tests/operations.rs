@@ -31,24 +31,24 @@ fn doubles(tensor: &Tensor) -> Vec<f64> {
 struct Trained {
     values: [Tensor; 2],
     grads: [Tensor; 2],
-    first: [Tensor; 2],
-    second: [Tensor; 2],
+    exp_avg: [Tensor; 2],
+    exp_avg_sq: [Tensor; 2],
 }
 
 impl Trained {
     fn new(device: Device) -> Self {
         let zeros = || [Tensor::zeros([5], (Kind::Float, device)), Tensor::zeros([2, 3], (Kind::Float, device))];
         let values = [tensor_wave(&[5], 0.0, device), tensor_wave(&[2, 3], 1.0, device)];
-        Self { values, grads: zeros(), first: zeros(), second: zeros() }
+        Self { values, grads: zeros(), exp_avg: zeros(), exp_avg_sq: zeros() }
     }
 
     fn update(&mut self, step: u64, clip: f64) {
         let device = self.values[0].device();
-        let Self { values, grads, first, second } = self;
+        let Self { values, grads, exp_avg, exp_avg_sq } = self;
         for (i, grad) in grads.iter_mut().enumerate() {
             grad.copy_(&tensor_wave(&grad.size(), step as f64 + i as f64, device));
         }
-        let parameters = Parameters { values, grads, first, second };
+        let parameters = Parameters { values, grads, exp_avg, exp_avg_sq };
         fused_adamw(&parameters, &HYPERPARAMETERS, step, &Tensor::from(clip).to_device(device))
             .expect("a fused update");
     }
@@ -89,12 +89,12 @@ fn an_update_that_is_not_to_be_made_changes_nothing() {
         let mut trained = Trained::new(device);
         trained.update(1, 1.0);
         let state = |trained: &Trained| -> Vec<Tensor> {
-            [&trained.values, &trained.first, &trained.second].into_iter().flatten().map(Tensor::copy).collect()
+            [&trained.values, &trained.exp_avg, &trained.exp_avg_sq].into_iter().flatten().map(Tensor::copy).collect()
         };
         let before = state(&trained);
-        let Trained { values, grads, first, second } = &mut trained;
+        let Trained { values, grads, exp_avg, exp_avg_sq } = &mut trained;
         grads.iter_mut().for_each(|grad| drop(grad.fill_(f64::NAN)));
-        let parameters = Parameters { values, grads, first, second };
+        let parameters = Parameters { values, grads, exp_avg, exp_avg_sq };
         fused_adamw(&parameters, &HYPERPARAMETERS, 2, &Tensor::from(0.0).to_device(device)).unwrap();
         assert!(state(&trained).iter().zip(&before).all(|(after, before)| after.equal(before)), "{device:?}");
     }
@@ -157,8 +157,8 @@ fn what_libtorch_refuses_is_an_error() {
     gpu();
     let one = |kind| [Tensor::zeros([2], (kind, Device::Cpu))];
     let (values, grads) = (one(Kind::Float), [Tensor::zeros([3], (Kind::Float, Device::Cpu))]);
-    let (first, second) = (one(Kind::Float), one(Kind::Float));
-    let parameters = Parameters { values: &values, grads: &grads, first: &first, second: &second };
+    let (exp_avg, exp_avg_sq) = (one(Kind::Float), one(Kind::Float));
+    let parameters = Parameters { values: &values, grads: &grads, exp_avg: &exp_avg, exp_avg_sq: &exp_avg_sq };
     let refused =
         |parameters| fused_adamw(&parameters, &HYPERPARAMETERS, 1, &Tensor::from(1.0)).unwrap_err().to_string();
     assert!(refused(parameters).contains("grads[0] is [3], expected [2]"));

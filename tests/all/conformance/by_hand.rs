@@ -38,7 +38,7 @@ pub(super) fn by_hand(golden: &Golden, fault: Fault) -> Values {
 
 fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
     let (task, method, batch) = (C::objective(), method(golden), C::batch(golden));
-    let models = models::<C>(golden, Sharing::One);
+    let models = models::<C>(golden, Sharing::Shared);
     let (teacher, student) = (teacher(&models), student(&models));
     let (packed, counts) = (task.packed(&batch), task.counts(&batch));
     let map = models.map.expect("the models have a layer map");

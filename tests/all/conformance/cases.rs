@@ -33,8 +33,8 @@ pub(crate) trait Case: Objective {
     fn heads(golden: &Golden, sharing: Sharing) -> HeadPair<Self::Head> {
         let teacher = Self::head(golden, HEAD);
         let student = match sharing {
-            Sharing::One => Self::share(&teacher),
-            Sharing::Each => Self::head(golden, HEAD),
+            Sharing::Shared => Self::share(&teacher),
+            Sharing::Separate => Self::head(golden, HEAD),
         };
         HeadPair { teacher, student }
     }

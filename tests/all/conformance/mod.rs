@@ -47,7 +47,7 @@ fn check(folder: &Path, steps: &[PathBuf], metrics: &[PathBuf]) {
     let mut wrong = Vec::new();
     for path in steps {
         let golden = Golden::read(path);
-        let found = mismatches(&golden, &step::run(&golden, step::method(&golden), Sharing::One));
+        let found = mismatches(&golden, &step::run(&golden, step::method(&golden), Sharing::Shared));
         wrong.extend(found.into_iter().map(|line| format!("{}: {line}", path.display())));
     }
     for path in metrics {
@@ -99,7 +99,7 @@ fn another_beta_is_found() {
         let mut method = step::method(golden);
         let beta = golden.number("beta");
         method.beta = Course::Constant(if beta < 0.5 { beta + 0.01 } else { beta - 0.01 });
-        let found = mismatches(golden, &step::run(golden, method, Sharing::One));
+        let found = mismatches(golden, &step::run(golden, method, Sharing::Shared));
         assert_found(golden, &found, "blended.student.encoder");
         let elsewhere = found.iter().find(|line| !line.starts_with("blended.student.encoder"));
         assert_eq!(elsewhere, None, "β is for the blend of layers alone");
@@ -111,7 +111,7 @@ fn another_temperature_is_found() {
     each_step(|golden| {
         let mut method = step::method(golden);
         method.temperature = Temperature::Course(Course::Constant(1.01 * golden.number("temperature")));
-        let found = mismatches(golden, &step::run(golden, method, Sharing::One));
+        let found = mismatches(golden, &step::run(golden, method, Sharing::Shared));
         assert_found(golden, &found, "loss.distill_ce");
         assert_found(golden, &found, "grads.student");
     });
@@ -120,7 +120,7 @@ fn another_temperature_is_found() {
 #[test]
 fn a_top_that_is_not_shared_is_found() {
     each_step(|golden| {
-        let found = mismatches(golden, &step::run(golden, step::method(golden), Sharing::Each));
+        let found = mismatches(golden, &step::run(golden, step::method(golden), Sharing::Separate));
         for layer in ["pooling", "dense", "reader"] {
             let begin = format!("grads.head.{layer}");
             if !golden.under(&begin).is_empty() {
@@ -174,7 +174,7 @@ fn a_teacher_that_is_not_detached_is_found() {
 #[test]
 fn a_tensor_left_out_or_too_many_is_found() {
     each_step(|golden| {
-        let mut computed = step::run(golden, step::method(golden), Sharing::One);
+        let mut computed = step::run(golden, step::method(golden), Sharing::Shared);
         let tensor = computed.remove("teacher.pooled").unwrap();
         computed.insert("teacher.hidden.99".into(), tensor);
         let found = mismatches(golden, &computed);

@@ -20,7 +20,7 @@ pub(super) fn method(golden: &Golden) -> Method {
 }
 
 /// Computes forward, backward and blend with [`nb_train::step::Stepper`], as a run does. Head gradients are those of the
-/// student's top layers, which [`Sharing::One`] shares with the teacher.
+/// student's top layers, which [`Sharing::Shared`] shares with the teacher.
 pub(super) fn run(golden: &Golden, method: Method, sharing: Sharing) -> Values {
     match golden.says("task") {
         Some("recommend") => run_case::<RecommendObjective>(golden, method, sharing),

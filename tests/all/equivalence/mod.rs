@@ -109,7 +109,7 @@ fn the_order_within_a_batch_does_not_matter() {
 #[track_caller]
 fn assert_adds_up(cuts: &[Vec<usize>]) {
     let batch = sentences(&LENGTHS, 3);
-    let models = model_pair(&small_bert(16, 4), Precision::F32, Sharing::One);
+    let models = model_pair(&small_bert(16, 4), Precision::F32, Sharing::Shared);
     let expected = StepSums::of(preset("newsbert"), &TOPIC, &models, std::slice::from_ref(&batch));
     let parts: Vec<TopicBatch> = cuts.iter().map(|cut| select(&batch, cut)).collect();
     assert_eq!(total_counts(&TOPIC, &parts), TOPIC.counts(&batch));
@@ -120,7 +120,7 @@ fn assert_adds_up(cuts: &[Vec<usize>]) {
 fn gradients_in_bf16_point_in_the_direction_of_f32() {
     let batch = sentences(&LENGTHS, 4);
     let gradients = |precision| {
-        let models = model_pair(&small_bert(32, 4), precision, Sharing::One);
+        let models = model_pair(&small_bert(32, 4), precision, Sharing::Shared);
         step_terms(&stepper(preset("newsbert")), &TOPIC, &models, &batch);
         [models.teacher.as_ref().unwrap().arena().grads(), student(&models).arena().grads()]
     };

@@ -77,7 +77,7 @@ fn tokens(texts: &TokenBatch, rows: &[u32]) -> TokenBatch {
 }
 
 fn pooling(config: &BertConfig) -> Shared<AttentivePooling> {
-    Shared::new(Sharing::One, || {
+    Shared::new(Sharing::Shared, || {
         let pooling = AttentivePooling::zeros(config.hidden_size, QUERY, Device::Cpu);
         randomise(pooling.arena(), 41);
         pooling
@@ -86,7 +86,7 @@ fn pooling(config: &BertConfig) -> Shared<AttentivePooling> {
 
 fn recommenders(config: &BertConfig, heads: Option<i64>) -> Models<RecommendHead> {
     let pooling = pooling(config);
-    let reader = Shared::new(Sharing::One, || {
+    let reader = Shared::new(Sharing::Shared, || {
         let reader = Reader::with_query(config.hidden_size, QUERY, heads, Device::Cpu);
         reader.arenas().iter().zip(42..).for_each(|(arena, seed)| randomise(arena, seed));
         reader

@@ -39,7 +39,7 @@ fn lengths() -> Vec<i64> {
 /// Returns the parameters after two updates, with dropout, blend, clipping and micro-batches.
 fn two_steps(precision: Precision) -> Vec<Tensor> {
     let config = with_dropout(small_bert(32, 4));
-    let mut models: Models<TopicHead> = model_pair(&config, precision, Sharing::One);
+    let mut models: Models<TopicHead> = model_pair(&config, precision, Sharing::Shared);
     let batch = sentences(&lengths(), 11);
     let batches = [select(&batch, &(0..64).collect::<Vec<_>>()), select(&batch, &(64..SENTENCES).collect::<Vec<_>>())];
     let mut stepper = stepper(preset("newsbert"));

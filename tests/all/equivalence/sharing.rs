@@ -39,7 +39,7 @@ fn top_gradients(head: &TopicHead) -> Vec<(String, Tensor)> {
 #[test]
 fn the_gradient_of_shared_top_layers_is_the_sum_of_two_separate_ones() {
     let (shared, separate) =
-        (backpropagated(preset("newsbert"), Sharing::One), backpropagated(preset("newsbert"), Sharing::Each));
+        (backpropagated(preset("newsbert"), Sharing::Shared), backpropagated(preset("newsbert"), Sharing::Separate));
     let parts = top_gradients(&teacher(&separate).head).into_iter().zip(top_gradients(&student(&separate).head));
     let sums: Vec<(String, Tensor)> = parts
         .map(|((name, a), (_, b))| {
@@ -53,7 +53,7 @@ fn the_gradient_of_shared_top_layers_is_the_sum_of_two_separate_ones() {
 
 #[test]
 fn the_loss_of_the_student_gives_the_teacher_no_gradient() {
-    let models = backpropagated(without_teacher_loss(), Sharing::Each);
+    let models = backpropagated(without_teacher_loss(), Sharing::Separate);
     assert_eq!(max_abs(&teacher(&models).arena().grads()), 0.0, "encoder");
     for (name, gradient) in top_gradients(&teacher(&models).head) {
         assert_eq!(max_abs(&gradient), 0.0, "{name}");
@@ -63,15 +63,17 @@ fn the_loss_of_the_student_gives_the_teacher_no_gradient() {
 
 #[test]
 fn the_teacher_in_the_loss_of_the_student_gives_shared_top_layers_no_gradient() {
-    let (shared, separate) =
-        (backpropagated(without_teacher_loss(), Sharing::One), backpropagated(without_teacher_loss(), Sharing::Each));
+    let (shared, separate) = (
+        backpropagated(without_teacher_loss(), Sharing::Shared),
+        backpropagated(without_teacher_loss(), Sharing::Separate),
+    );
     assert_close(&top_gradients(&student(&shared).head), &top_gradients(&student(&separate).head), 1e-6);
 }
 
 #[test]
 fn the_teacher_has_the_same_gradient_with_and_without_a_student() {
     let (joint, alone) =
-        (backpropagated(preset("newsbert"), Sharing::One), backpropagated(preset("teacher"), Sharing::One));
+        (backpropagated(preset("newsbert"), Sharing::Shared), backpropagated(preset("teacher"), Sharing::Shared));
     assert!(max_abs(&teacher(&alone).arena().grads()) > 0.0);
     assert!(teacher(&joint).arena().grads().equal(&teacher(&alone).arena().grads()));
 }

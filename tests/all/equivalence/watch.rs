@@ -25,7 +25,7 @@ fn methods() -> [Method; 3] {
 }
 
 fn models(method: &Method) -> Models<TopicHead> {
-    let sharing = if method.share.is_any() { Sharing::One } else { Sharing::Each };
+    let sharing = if method.share.is_any() { Sharing::Shared } else { Sharing::Separate };
     let mut models = model_pair(&small_bert(16, 4), Precision::F32, sharing);
     models.teacher = models.teacher.filter(|_| method.has_teacher());
     models

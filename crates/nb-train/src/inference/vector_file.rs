@@ -6,16 +6,13 @@ use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use nb_checkpoint::{Dtype, Header};
+use nb_checkpoint::{Dtype, Header, TensorIndex, TensorPlace};
 use nb_files::AtomicFile;
-use safetensors::tensor::Metadata;
 
 const VECTORS: &str = "vectors";
 const LINES: &str = "lines";
 /// The metadata with the key of everything that the vectors depend on.
 const KEY: &str = "key";
-/// An upper bound of the header's bytes.
-const LONGEST_HEADER: u64 = 1 << 20;
 
 /// A writer of vectors. The header of the file holds their number, which is known only at the end; until then they are in a
 /// temporary file.
@@ -114,28 +111,17 @@ impl VectorFile {
     /// Opens a file, if there is a complete one that was written with this key.
     pub fn open(path: &Path, key: &str) -> Option<Self> {
         let mut file = File::open(path).ok()?;
-        let mut length = [0; 8];
-        file.read_exact(&mut length).ok()?;
-        let length = u64::from_le_bytes(length);
         let size = file.metadata().ok()?.len();
-        if length > size.min(LONGEST_HEADER) {
+        let index = TensorIndex::read(&mut file, size).ok()?;
+        if index.metadata(KEY)? != key {
             return None;
         }
-        let mut header = vec![0; 8 + length as usize];
-        file.rewind().ok()?;
-        file.read_exact(&mut header).ok()?;
-        // The crate's own reader of headers needs the tensors in memory, too.
-        let metadata: Metadata = serde_json::from_slice(&header[8..]).ok()?;
-        if metadata.metadata().as_ref()?.get(KEY)? != key {
-            return None;
-        }
-        let vectors = metadata.info(VECTORS)?;
-        let &[rows, hidden] = vectors.shape.as_slice() else { return None };
+        let TensorPlace { dtype, shape, start } = index.place(VECTORS)?;
+        let &[rows, hidden] = shape else { return None };
         // A header could claim any number of vectors without units.
-        if vectors.dtype != Dtype::F32 || hidden == 0 {
+        if dtype != Dtype::F32 || hidden == 0 {
             return None;
         }
-        let start = (header.len() as u64).checked_add(vectors.data_offsets.0 as u64)?;
         let bytes = rows.checked_mul(hidden)?.checked_mul(std::mem::size_of::<f32>())? as u64;
         let is_complete = start.checked_add(bytes)? == size;
         is_complete.then(|| Self { file, path: path.to_owned(), start, rows, hidden })

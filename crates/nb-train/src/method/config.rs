@@ -95,7 +95,7 @@ impl Method {
                 Blend::Layers => vec![BlendChoice::Layers],
                 Blend::LayersAndEmbeddings => vec![BlendChoice::Layers, BlendChoice::Embeddings],
             }),
-            share: Some(shared.into_iter().filter(|(s, _)| *s == Sharing::One).map(|(_, part)| part).collect()),
+            share: Some(shared.into_iter().filter(|(s, _)| *s == Sharing::Shared).map(|(_, part)| part).collect()),
             patience: Some(match self.patience {
                 Patience::Skip => PatienceChoice::Skip,
                 Patience::Last => PatienceChoice::Last,
@@ -131,7 +131,7 @@ fn preset(name: &str) -> Result<Method> {
 
 fn share(parts: &[ShareChoice]) -> Share {
     let of = |part| {
-        if parts.contains(&part) { Sharing::One } else { Sharing::Each }
+        if parts.contains(&part) { Sharing::Shared } else { Sharing::Separate }
     };
     Share { pooling: of(ShareChoice::Pooling), dense: of(ShareChoice::Dense) }
 }

@@ -41,9 +41,9 @@ pub struct Share {
 
 impl Share {
     /// Each model has its own.
-    pub const NOTHING: Self = Self { pooling: Sharing::Each, dense: Sharing::Each };
+    pub const NOTHING: Self = Self { pooling: Sharing::Separate, dense: Sharing::Separate };
     /// Both are one.
-    pub const TOP: Self = Self { pooling: Sharing::One, dense: Sharing::One };
+    pub const TOP: Self = Self { pooling: Sharing::Shared, dense: Sharing::Shared };
 
     /// Whether anything is shared.
     pub fn is_any(self) -> bool {

@@ -151,8 +151,8 @@ pub fn saved_model_from_main<K: Task>(
     config: &BertConfig,
     processes: &ProcessGroup,
 ) -> Result<Model<K::Head>> {
-    let mut model = if processes.is_first() {
-        let _work = processes.at_work();
+    let mut model = if processes.is_main() {
+        let _work = processes.busy();
         saved_model(folder, plan, task)?
     } else {
         let bert = Bert::zeros(config.clone(), plan.device, plan.precision)?;

@@ -143,7 +143,7 @@ pub(super) fn update_fused(group: &mut ParamGroup, hyperparameters: Hyperparamet
         let of = |buffer: &Tensor| -> Vec<Tensor> { spans.iter().map(|span| span.of(buffer)).collect() };
         let [values, grads, exp_avg, exp_avg_sq] =
             [&group.values, &group.grads, &group.exp_avg, &group.exp_avg_sq].map(of);
-        let parameters = Parameters { values: &values, grads: &grads, first: &exp_avg, second: &exp_avg_sq };
+        let parameters = Parameters { values: &values, grads: &grads, exp_avg: &exp_avg, exp_avg_sq: &exp_avg_sq };
         let weight_decay = if decays { hyperparameters.weight_decay } else { 0.0 };
         let updated = fused_adamw(&parameters, &Hyperparameters { weight_decay, ..hyperparameters }, step, clip);
         updated.unwrap_or_else(|e| panic!("libtorch's fused AdamW failed: {e}"));

@@ -28,7 +28,7 @@ pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Res
         let measured = measured(run, role, model, processes);
         models.push(measured.with_context(|| format!("{} of the finished run", role.name()))?);
     }
-    let _work = processes.at_work();
+    let _work = processes.busy();
     run.folder.is_ours().then(|| write(run, models)).transpose()
 }
 

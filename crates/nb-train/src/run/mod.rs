@@ -78,7 +78,7 @@ pub fn run(
     };
     let plan = plan.as_ref();
     if let Some(folder) = broadcast_from_main(processes, || finished_before(plan, unfinished))? {
-        let is_main = processes.is_first();
+        let is_main = processes.is_main();
         return Ok(if is_main { Outcome::FinishedBefore(folder) } else { Outcome::FinishedByFirst(folder) });
     }
     match &plan.data.task {
@@ -114,11 +114,11 @@ fn run_task<K: Task>(
     stop: &Arc<AtomicBool>,
     processes: &Rc<ProcessGroup>,
 ) -> Result<Outcome> {
-    let work = processes.at_work();
+    let work = processes.busy();
     let sources = provenance::sources(plan)?;
     let identity = Identity::new(&plan.resolved, &sources)?;
     sync::check_sources(processes, &identity)?;
-    let start = processes.is_first().then(|| Start::find(plan, &identity, unfinished)).transpose()?;
+    let start = processes.is_main().then(|| Start::find(plan, &identity, unfinished)).transpose()?;
     let mut models = local_main_first(processes, || Models::build(plan, task))?;
     let mut groups = groups(plan, &models);
     let vote = Vote { stop: stop.load(Ordering::Relaxed), save: false };

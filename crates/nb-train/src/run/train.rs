@@ -123,7 +123,7 @@ impl<K: Task> Run<'_, K> {
             return Ok(true); // the main process reports a failure, and ends all processes if it must
         }
         let processes = Rc::clone(&self.stepper.processes);
-        let _work = processes.at_work();
+        let _work = processes.busy();
         let saved = self.folder.sync().and_then(|metrics| {
             let saved = Saved { state: self.state.clone(), metrics, identity: self.identity.clone() };
             self.checkpoints.save(&saved, &self.groups)
@@ -204,7 +204,7 @@ impl<K: Task> Run<'_, K> {
                 Role::Teacher => line.teacher = Some(evaluation.record()),
                 Role::Student => line.student = Some(evaluation.record()),
             }
-            let _work = processes.at_work();
+            let _work = processes.busy();
             let folder = &self.folder;
             without_gain = best.offer(step, evaluation, || match folder.is_ours() {
                 true => Best::save(role, folder.path(), |folder| save(self.task, model, folder)),

@@ -114,7 +114,7 @@ impl Stepper {
             };
             let micro_batch = MicroBatch { batch, texts, number };
             outputs.push(self.forward_backward_by_layer(task, models, &micro_batch, &context, &mut layer_done));
-            processes.achieve();
+            processes.heartbeat();
         }
 
         let gradients = scope(Phase::Gradients);

@@ -83,7 +83,7 @@ pub(super) fn compute_rows(
         for (&i, numbers) in batch.iter().zip(numbers.chunks_exact(width)) {
             out[i as usize * width..][..width].copy_from_slice(numbers);
         }
-        processes.achieve();
+        processes.heartbeat();
     }
     if processes.size() > 1 {
         let mut all = Tensor::from_slice(&out); // 0 where another process has the number

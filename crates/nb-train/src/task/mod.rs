@@ -143,7 +143,7 @@ fn pooling_pair(widths: Widths, share: Share, seed: u64, device: Device) -> Shar
         pooling.randomise(seed);
         pooling
     };
-    Shared::of(share.pooling, || random(widths.teacher), || random(widths.student))
+    Shared::from_each(share.pooling, || random(widths.teacher), || random(widths.student))
 }
 
 /// Checks that a saved model was trained for the task with this name.

@@ -51,7 +51,7 @@ impl Others {
             local_size: size,
             host,
             port,
-            launcher_keeps_store: false,
+            launcher_hosts_store: false,
             attempt: 0,
         };
         Ok((first, others))

@@ -89,7 +89,7 @@ impl Train {
             _ => Unfinished::Refuse,
         };
         let outcome = run(&plan, &unfinished, signals.stop(), &processes).inspect_err(|error| {
-            processes.tell_end(&format!("{error:#}")); // unless that is where it comes from
+            processes.abort(&format!("{error:#}")); // unless that is where it comes from
         });
         let outcome = outcome?;
         Rc::into_inner(processes).map(ProcessGroup::leave).transpose()?;

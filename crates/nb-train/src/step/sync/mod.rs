@@ -41,7 +41,7 @@ pub(crate) fn check_accumulation(plan: &Plan, processes: &ProcessGroup) -> Resul
              --set train.accumulate={size} with train.batch divided by {size} keeps the rows of an update"
         );
     }
-    if !accumulate.is_multiple_of(size) && processes.is_first() {
+    if !accumulate.is_multiple_of(size) && processes.is_main() {
         tracing::warn!(
             "train.accumulate is {accumulate}, not a multiple of the {size} processes: some wait for the others"
         );
@@ -67,7 +67,7 @@ pub(crate) fn check_plans(processes: &ProcessGroup, plan: &Plan) -> Result<()> {
         Device::Cuda(index) => index as i64,
         _ => -1,
     };
-    let all = processes.gather(&[digest(&configuration), digest(&format!("{host}{visible}")), gpu])?;
+    let all = processes.all_gather(&[digest(&configuration), digest(&format!("{host}{visible}")), gpu])?;
     if let Some(rank) = all.iter().position(|numbers| numbers[0] != all[0][0]) {
         bail!("process {rank} has a different configuration than process 0, expected the same");
     }
@@ -101,7 +101,7 @@ fn check_devices(all: &[Vec<i64>]) -> Result<()> {
 /// # Errors
 /// If they differ.
 pub(crate) fn check_sources(processes: &ProcessGroup, identity: &Identity) -> Result<()> {
-    let all = processes.gather(&[digest(&identity.text())])?;
+    let all = processes.all_gather(&[digest(&identity.text())])?;
     if let Some(rank) = all.iter().position(|numbers| *numbers != all[0]) {
         bail!("process {rank} has different data, checkpoints or versions than process 0, expected the same");
     }
@@ -126,8 +126,8 @@ pub(crate) fn broadcast_from_main<T: Serialize + DeserializeOwned>(
         return find();
     }
     let mut bytes = Vec::new();
-    if processes.is_first() {
-        let _work = processes.at_work();
+    if processes.is_main() {
+        let _work = processes.busy();
         bytes = serde_json::to_vec(&find()?)?;
     }
     serde_json::from_slice(&processes.broadcast_bytes(bytes)?).context("a message of the main process")
@@ -139,13 +139,13 @@ pub(crate) fn broadcast_from_main<T: Serialize + DeserializeOwned>(
 /// # Errors
 /// Those of the work, and if a process is lost.
 pub(crate) fn local_main_first<T>(processes: &ProcessGroup, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let _work = processes.at_work();
-    if processes.is_first_here() {
+    let _work = processes.busy();
+    if processes.is_local_main() {
         let done = work()?;
-        processes.meet()?;
+        processes.barrier()?;
         Ok(done)
     } else {
-        processes.meet()?;
+        processes.barrier()?;
         work()
     }
 }
@@ -158,7 +158,7 @@ pub(crate) fn decide(processes: &ProcessGroup, vote: Vote) -> Result<Vote> {
     if processes.size() == 1 {
         return Ok(vote);
     }
-    let all = processes.gather(&[vote.stop.into(), vote.save.into()])?;
+    let all = processes.all_gather(&[vote.stop.into(), vote.save.into()])?;
     Ok(Vote { stop: all.iter().any(|vote| vote[0] != 0), save: all[0][1] != 0 })
 }
 
@@ -171,7 +171,7 @@ pub(crate) fn sum_counts(processes: &ProcessGroup, counts: Counts) -> Result<Cou
         return Ok(counts);
     }
     let mut sum = Counts::default();
-    for counts in processes.gather(&counts.to_array())? {
+    for counts in processes.all_gather(&counts.to_array())? {
         let counts = counts.try_into().ok().context("unit counts of another process")?;
         sum = sum + Counts::from_array(counts);
     }
@@ -260,9 +260,9 @@ pub(crate) fn ensure_in_sync(processes: &ProcessGroup, groups: &[ParamGroup]) ->
     }
     let digest = |tensor: &Tensor| tensor.detach().view_dtype(Kind::Int).sum(Kind::Int64).int64_value(&[]);
     let digests: Vec<i64> = groups.iter().flat_map(ParamGroup::state).map(|(_, tensor)| digest(&tensor)).collect();
-    let all = processes.gather(&digests)?;
+    let all = processes.all_gather(&digests)?;
     let Some(rank) = all.iter().position(|digests| *digests != all[0]) else { return Ok(true) };
-    if processes.is_first() {
+    if processes.is_main() {
         tracing::warn!("the parameters of process {rank} differ from those of process 0, which all take over");
     }
     broadcast_state(processes, groups)?;

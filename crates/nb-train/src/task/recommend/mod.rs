@@ -125,7 +125,7 @@ impl Task for Recommend {
             reader.randomise(seed.wrapping_add(1)); // different numbers than the pooling's
             reader
         };
-        let reader = Shared::of(share.dense, || random(widths.teacher), || random(widths.student));
+        let reader = Shared::from_each(share.dense, || random(widths.teacher), || random(widths.student));
         HeadPair {
             teacher: RecommendHead { pooling: pooling.teacher, reader: reader.teacher },
             student: RecommendHead { pooling: pooling.student, reader: reader.student },

@@ -144,7 +144,7 @@ impl Task for Topic {
             dense.randomise(seed.wrapping_add(1)); // different numbers than the pooling's
             dense
         };
-        let dense = Shared::of(share.dense, || random(widths.teacher), || random(widths.student));
+        let dense = Shared::from_each(share.dense, || random(widths.teacher), || random(widths.student));
         HeadPair {
             teacher: TopicHead { pooling: pooling.teacher, dense: dense.teacher },
             student: TopicHead { pooling: pooling.student, dense: dense.student },
