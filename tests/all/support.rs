@@ -9,7 +9,7 @@ use nb_data::{IdIndex, TokenBatch};
 use nb_dist::ProcessGroup;
 use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Precision};
 use nb_share::{Shared, Sharing};
-use nb_train::method::{Course, Method, Share, presets};
+use nb_train::method::{Method, Ramp, Share, presets};
 use nb_train::model::{Model, Models};
 use nb_train::optim::AdamW;
 use nb_train::step::Stepper;
@@ -130,7 +130,7 @@ pub(crate) fn preset(name: &str) -> Method {
 /// Returns NewsBERT as in the paper: the unweighted sum of all terms.
 pub(crate) fn plain_newsbert() -> Method {
     let mut method = preset("newsbert");
-    method.stages[0].terms.iter_mut().for_each(|term| term.weight = Course::Constant(1.0));
+    method.stages[0].terms.iter_mut().for_each(|term| term.weight = Ramp::Constant(1.0));
     method
 }
 

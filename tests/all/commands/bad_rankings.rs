@@ -43,7 +43,7 @@ fn settings_of_other_tasks_are_refused() {
         ("train.batch=1", &["train.batch is 1", "at least 2"]),
         ("data.format=mind", &["data.format is mind", "task: retrieve reads beir"]),
         ("data.history=5", &["data.history is given"]),
-        ("reader.self_attention=2", &["reader.self_attention is given", "task: recommend"]),
+        ("reader.self_attention=2", &["reader.self_attention is 2", "task: recommend"]),
         ("data.train=tokenizer", &["data.train is", "tokenizer/corpus.jsonl"]),
         ("data.dev=nowhere", &["data.dev is", "nowhere/corpus.jsonl"]),
     ];
@@ -98,8 +98,8 @@ fn unusual_impressions_are_accepted() {
         "63 impressions",
         "1 with too few columns, first on line 65",
         "1 with a candidate that lacks -0 or -1, first on line 64",
-        "1 with the id of an earlier impression",
-        "965 among candidates listed again in the same impression",
+        "impressions with a repeated id: 1",
+        "candidates repeated in their impression: 965",
     ] {
         assert!(ended.err.contains(part), "`{part}` is not in: {}", ended.err);
     }
@@ -212,7 +212,7 @@ fn invalid_searches_are_refused() {
     search("tokenizer", "storm").failed(&["--corpus is tokenizer", "tokenizer/corpus.jsonl"]);
     search("beir/nowhere.jsonl", "storm").failed(&["--corpus is beir/nowhere.jsonl"]);
     place.write("bad/corpus.jsonl", "no JSON\n");
-    search("bad", "storm").failed(&["bad/corpus.jsonl", "no text that can be used"]);
+    search("bad", "storm").failed(&["bad/corpus.jsonl", "no usable text"]);
     assert_eq!(place.names("bad").len(), 1, "no temporary file remains");
     with_student(&place, &["eval", "--input", "beir"]).failed(&["--input is beir", "beir/qrels/test.tsv"]);
     std::fs::remove_file(place.path("beir/qrels/dev.tsv")).unwrap();

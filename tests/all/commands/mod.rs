@@ -29,7 +29,9 @@ use place::Place;
 #[test]
 fn help_has_an_example_for_each_command() {
     let place = Place::new();
-    for command in ["train", "compare", "plan", "eval", "predict", "embed", "rank", "search", "fetch"] {
+    for command in
+        ["train", "compare", "plan", "eval", "predict", "embed", "rank", "search", "fetch", "schema", "completions"]
+    {
         let help = place.nb(&[command, "--help"]).done();
         assert!(help.out.contains("Example") && help.out.contains(&format!(" nb {command} ")), "{}", help.out);
         assert!(place.nb(&["--help"]).done().out.contains(command));
@@ -75,4 +77,18 @@ fn wrong_usage_exits_2() {
         assert!(!ended.err.is_empty(), "{arguments:?}: no message");
     }
     assert!(!place.exists("runs"));
+}
+
+#[test]
+fn schemas_and_completions_are_printed() {
+    let place = Place::new();
+    for (kind, key) in [("run", "task"), ("compare", "methods")] {
+        let schema: serde_json::Value = serde_json::from_str(&place.nb(&["schema", kind]).done().out).unwrap();
+        assert!(schema["properties"][key].is_object(), "{kind}: {schema}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.nb(&["completions", shell]).done().out;
+        assert!(script.contains("completions") && script.contains("--config"), "{shell}: {script}");
+    }
+    assert_eq!(place.nb(&["completions", "csh"]).code, Some(2));
 }

@@ -110,7 +110,7 @@ fn every_usable_click_is_a_sample_for_any_batch_size() {
             "{ended:?}"
         );
         assert!(ended.err.contains("1 impressions are skipped in training: none of their articles was not clicked"));
-        assert!(ended.err.contains("1 among candidates not in the news"), "{}", ended.err);
+        assert!(ended.err.contains("unknown candidates: 1"), "{}", ended.err);
         let run = ended.out.lines().find_map(|line| line.strip_prefix("run      ")).unwrap();
         let train = &place.summary(run)["train"];
         assert_eq!(train["samples"], 2 * clicks, "{sets:?}");
@@ -261,10 +261,10 @@ fn rank_writes_every_line_and_puts_unknown_articles_last() {
                5\tU\tt\tN1 N4\tN2 N1 N1 N3\n";
     place.write("odd.tsv", odd);
     let ended = rank(&place, "odd.tsv", "prediction.txt").done();
-    for part in ["1 in histories not in the news", "3 among candidates not", "1 with the id of an earlier impression"] {
+    for part in ["unknown articles in histories: 1", "unknown candidates: 3", "impressions with a repeated id: 1"] {
         assert!(ended.err.contains(part), "{part}: {}", ended.err);
     }
-    assert!(ended.err.contains("1 among candidates listed again in the same impression"), "{}", ended.err);
+    assert!(ended.err.contains("candidates repeated in their impression: 1"), "{}", ended.err);
     let text = place.text("prediction.txt");
     let lines: Vec<_> = text.lines().map(prediction).collect();
     assert_eq!(lines.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ["7", "7", "x-3", "4", "5"]);
@@ -289,7 +289,7 @@ fn a_failed_rank_does_not_change_the_output_file() {
     let failures: [(&str, &[&str]); 3] = [
         ("empty.tsv", &["empty.tsv", "no usable row"]),
         ("few.tsv", &["few.tsv", "1 of 2 rows", "1 with too few columns, first on line 1"]),
-        ("strange.tsv", &["strange.tsv", "none of the 1 impressions shows a news of the 48"]),
+        ("strange.tsv", &["strange.tsv", "none of the 1 impressions shows one of the 48 known articles"]),
     ];
     for (behaviors, says) in failures {
         rank(&place, behaviors, "prediction.txt").failed(says);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use nb_model::{Arena, Bert, BertConfig, Capture, Precision, fill};
 use nb_share::Sharing;
-use nb_train::method::{Course, Method, Temperature, TermKind};
+use nb_train::method::{Method, Ramp, Temperature, TermKind};
 use nb_train::model::{HeadOutputs, Model, Models};
 use nb_train::task::{RecommendObjective, RetrieveObjective, TaskHead, TopicObjective};
 use tch::Tensor;
@@ -15,8 +15,8 @@ use crate::support::{FIRST, gradients, plain_newsbert, step_terms, stepper, stud
 
 /// Returns NewsBERT with the temperature and β of the file.
 pub(super) fn method(golden: &Golden) -> Method {
-    let temperature = Temperature::Course(Course::Constant(golden.number("temperature")));
-    Method { temperature, beta: Course::Constant(golden.number("beta")), ..plain_newsbert() }
+    let temperature = Temperature::Ramp(Ramp::Constant(golden.number("temperature")));
+    Method { temperature, beta: Ramp::Constant(golden.number("beta")), ..plain_newsbert() }
 }
 
 /// Computes forward, backward and blend with [`nb_train::step::Stepper`], as a run does. Head gradients are those of the

@@ -3,7 +3,7 @@
 
 use nb_data::TokenBatch;
 use nb_data::behaviors::{Behaviors, ClickedBefore, Draw, ReaderBatch, Sample};
-use nb_data::beir::{Judged, LeftOut, Qrels, QueryBatch};
+use nb_data::beir::{Judged, Qrels, QueryBatch, ReadReport};
 use nb_model::{AttentivePooling, BertConfig, Precision, Reader};
 use nb_share::{Shared, Sharing};
 use nb_train::method::{Method, TermKind};
@@ -195,7 +195,7 @@ impl Searchable {
             let relevant: Vec<(u32, u32)> = (0..1 + query % 2).map(|n| ((query * 7 + n) % DOCUMENTS, 1)).collect();
             Judged { query, relevant, negatives: vec![(query * 7 + 5) % DOCUMENTS], missing: Vec::new() }
         };
-        let qrels = Qrels { queries: (0..queries).map(judged).collect(), left_out: LeftOut::default() };
+        let qrels = Qrels { queries: (0..queries).map(judged).collect(), report: ReadReport::default() };
         let length = |i: i64| if i < i64::from(DOCUMENTS) { 6 + 7 * i % 15 } else { 3 + i % 5 };
         let lengths: Vec<i64> = (0..i64::from(DOCUMENTS + queries)).map(length).collect();
         Self { qrels, texts: random_sentences(&lengths, 30, 1, 32).tokens }

@@ -17,7 +17,7 @@ const LENGTHS: [i64; 7] = [9, 4, 6, 4, 11, 1, 5];
 
 /// Returns NewsBERT, NewsBERT with a frozen teacher, and a method without a teacher.
 fn methods() -> [Method; 3] {
-    let mut frozen = Method { teacher: TeacherRole::Frozen, share: Share::NOTHING, ..preset("newsbert") };
+    let mut frozen = Method { teacher: TeacherRole::Frozen, share: Share::NONE, ..preset("newsbert") };
     frozen.stages[0].terms.retain(|term| term.kind != TermKind::Teacher);
     frozen.beta = preset("kd").beta;
     frozen.check().unwrap();

@@ -48,9 +48,7 @@ pub(super) fn job<K: ExportBatch>(plan: &Plan, task: &K, batches: &[K::Batch]) -
     let ModelSource::Folder(folder) = &plan.teacher else { bail!("a peer needs a teacher that is a folder") };
     let folder = std::path::absolute(folder).context("the teacher's folder")?;
     let (method, train) = (&plan.method, &plan.train);
-    let Temperature::Course(temperature) = method.temperature else {
-        bail!("a peer needs one temperature for all rows")
-    };
+    let Temperature::Ramp(temperature) = method.temperature else { bail!("a peer needs one temperature for all rows") };
     let [stage] = method.stages.as_slice() else { bail!("a peer needs a method with a single stage") };
     let optimiser = AdamW::new(plan.train.weight_decay);
     Ok(json!({

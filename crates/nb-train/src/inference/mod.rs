@@ -18,7 +18,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::data_field;
 use crate::model::saved_folder::fill_head;
-use crate::task::encode::{BATCH_TOKENS, pack};
+use crate::plan::estimate::BATCH_TOKENS;
+use crate::task::encode::pack;
 
 /// Texts that a command reads and sorts by length at a time.
 pub const WINDOW: usize = 1024;

@@ -169,7 +169,7 @@ pub fn saved_model_from_main<K: Task>(
 /// Makes a head that is not shared.
 fn separate_head<K: Task>(bert: &Bert, plan: &Plan, task: &K) -> K::Head {
     let hidden = bert.config().hidden_size;
-    task.heads(Widths { teacher: hidden, student: hidden }, Share::NOTHING, 0, plan.device).teacher
+    task.heads(Widths { teacher: hidden, student: hidden }, Share::NONE, 0, plan.device).teacher
 }
 
 /// Returns the outputs of frozen teachers that a method's terms compare, if all of them can be cached. Attention scores
@@ -182,7 +182,7 @@ pub fn cacheable_outputs(method: &Method, teacher: &BertConfig, student_layers: 
     let mut outputs: Vec<TeacherOutput> =
         method.teacher_states(layers, student_layers).into_iter().map(TeacherOutput::State).collect();
     if method.any(|kind| kind == TermKind::Patience) {
-        let firsts = (1..student_layers).map(|j| method.patience.teacher_state(j, layers, student_layers));
+        let firsts = (1..student_layers).map(|j| method.pkd_layers.teacher_state(j, layers, student_layers));
         outputs.extend(firsts.map(TeacherOutput::First));
     }
     if method.any(TermKind::needs_outputs) {
@@ -242,7 +242,7 @@ pub fn cached_outputs<K: Task>(plan: &Plan, task: &K) -> Option<CachedOutputs> {
     }
     let outputs = cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers)?;
     let size = |kind| cache_size(&outputs, &task.stores(), plan.teacher_config.hidden_size, kind);
-    let state_kind = plan.keep_outputs.kind(plan.train.epochs, size)?;
+    let state_kind = plan.cache_policy.kind(plan.train.epochs, size)?;
     tracing::info!(
         "caching the teacher's outputs ({}) in {}",
         format_bytes(size(state_kind)),

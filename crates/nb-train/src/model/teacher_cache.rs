@@ -76,35 +76,6 @@ pub fn cache_size(outputs: &[TeacherOutput], stores: &[&TokenStore], hidden: i64
     entries * hidden as u64
 }
 
-/// Whether outputs are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeepOutputs {
-    /// If they are used more than once and are not too large: in 32 bits, or where those are too large in 16.
-    IfItPays,
-    /// Never.
-    No,
-    /// Always, with states in 32 bits.
-    F32,
-    /// Always, with states in 16 bits.
-    Bf16,
-}
-
-impl KeepOutputs {
-    /// More than this is not kept unless somebody asks for it.
-    const MOST: u64 = 4 << 30;
-
-    /// The kind of the states that are kept, if any are; `bytes` tells how much a kind takes.
-    pub fn kind(self, epochs: u64, bytes: impl Fn(Kind) -> u64) -> Option<Kind> {
-        match self {
-            Self::No => None,
-            Self::F32 => Some(Kind::Float),
-            Self::Bf16 => Some(Kind::BFloat16),
-            Self::IfItPays if epochs < 2 => None,
-            Self::IfItPays => [Kind::Float, Kind::BFloat16].into_iter().find(|&kind| bytes(kind) <= Self::MOST),
-        }
-    }
-}
-
 /// Formats a number of bytes for people.
 pub fn format_bytes(bytes: u64) -> String {
     match bytes {
@@ -373,20 +344,6 @@ fn to_bytes(values: &Tensor) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn outputs_are_kept_if_they_are_used_again_and_not_too_large() {
-        let of = |states: u64| move |kind: Kind| states * kind.elt_size_in_bytes() as u64;
-        let (small, middle, large) = (1 << 20, KeepOutputs::MOST / 4 + 1, KeepOutputs::MOST / 2 + 1);
-        let auto = |epochs, states| KeepOutputs::IfItPays.kind(epochs, of(states));
-        assert_eq!((auto(1, small), auto(2, small)), (None, Some(Kind::Float)));
-        assert_eq!((auto(2, middle), auto(2, large)), (Some(Kind::BFloat16), None));
-        for (said, kind) in
-            [(KeepOutputs::No, None), (KeepOutputs::F32, Some(Kind::Float)), (KeepOutputs::Bf16, Some(Kind::BFloat16))]
-        {
-            assert_eq!((said.kind(1, of(large)), said.kind(9, of(small))), (kind, kind), "{said:?}");
-        }
-    }
 
     #[test]
     fn bytes_are_formatted_in_units_for_people() {

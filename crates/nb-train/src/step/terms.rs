@@ -165,7 +165,7 @@ impl TermInputs<'_> {
             }
             TermKind::Patience => {
                 let layer = |j| {
-                    let taught = teacher().first(method.patience.teacher_state(j, l, n), self.packed);
+                    let taught = teacher().first(method.pkd_layers.teacher_state(j, l, n), self.packed);
                     normalised_state_mse(&taught, &self.wide(&student().first(j, self.packed)), counts.pooled)
                 };
                 (1..n).map(layer).reduce(|a, b| a + b).unwrap_or_else(|| nothing(student()))
@@ -187,7 +187,7 @@ impl TermInputs<'_> {
         let by_row = match method.temperature {
             Temperature::Flsw { base, beta, gamma } => Some(flsw_temperatures(v, z, base, beta, gamma)),
             Temperature::Cwsm { base, beta } => Some(cwsm_temperatures(z, base, beta)),
-            Temperature::Course(_) => None,
+            Temperature::Ramp(_) => None,
         };
         let temperature = match &by_row {
             Some(each) => nb_loss::Temperature::PerRow(each),

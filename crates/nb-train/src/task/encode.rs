@@ -9,9 +9,7 @@ use tch::{Device, Tensor};
 
 use super::TextRef;
 use super::distinct::DistinctTexts;
-
-/// Tokens per batch outside training.
-pub(crate) const BATCH_TOKENS: usize = 4096;
+use crate::plan::estimate::BATCH_TOKENS;
 
 /// The error message for a model whose training diverged.
 pub(super) const NOT_FINITE: &str = "the model's outputs are NaN or infinite; lower train.lr";

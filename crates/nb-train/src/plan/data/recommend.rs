@@ -6,15 +6,16 @@ use anyhow::{Result, bail};
 use nb_data::behaviors::{BehaviorSource, ClickRule, ClickedBefore};
 use nb_data::read::{Format, LabelRule, Source};
 
-use super::{Dev, MOST_NEGATIVES, TaskPlan, dev, fields, is_file, news_fields, refuse};
-use crate::config::{ClickedBeforeChoice, DataConfig, DataFormat};
+use super::files::{Dev, MAX_NEGATIVES, dev, fields, refuse, require_file};
+use crate::config::{ClickedBeforeChoice, ConfigError, DataConfig, DataFormat, ReaderConfig};
 
-/// MIND's names in a folder.
+/// MIND's file of articles.
 const NEWS: &str = "news.tsv";
+/// MIND's file of impressions.
 const BEHAVIORS: &str = "behaviors.tsv";
-/// Most recent clicks of a reader that are read, unless said otherwise: what NRMS and the paper use.
+/// Number of a reader's most recent clicks that are read by default, as in NRMS and the paper.
 const HISTORY: usize = 50;
-/// News that were shown and not clicked beside each click, unless said otherwise.
+/// Articles without a click beside each click by default.
 const NEGATIVES: usize = 4;
 
 /// The files of recommendation.
@@ -24,101 +25,132 @@ pub struct RecommendPlan {
     pub train: ClickLog,
     /// Development impressions.
     pub dev: Dev<ClickLog>,
-    /// Impressions that nothing is chosen by.
+    /// Held-out impressions.
     pub test: Option<ClickLog>,
-    /// News without readers.
+    /// Articles without readers.
     pub unlabelled: Option<Source>,
-    /// Most recent clicks of a reader.
+    /// Number of a reader's most recent clicks.
     pub history: usize,
-    /// News that were not clicked beside each click.
+    /// Articles without a click beside each click.
     pub negatives: usize,
-    /// What becomes of a training click on a news of the history.
+    /// Treatment of a training click on an article of the history.
     pub clicked_before: ClickedBefore,
-    /// Heads of the reader model's self-attention, if it has one.
+    /// Heads of the user model's self-attention, if it has one.
     pub self_attention: Option<i64>,
 }
 
-/// News and what readers did with them.
+/// Articles and the impressions of them.
 #[derive(Debug, Clone)]
 pub struct ClickLog {
-    /// The news.
+    /// The articles.
     pub news: Source,
     /// The impressions.
     pub behaviors: BehaviorSource,
 }
 
-/// The plan, and how many texts a news has.
-pub(super) fn plan(config: &DataConfig, self_attention: Option<i64>) -> Result<(TaskPlan, usize)> {
-    if config.format != DataFormat::Mind {
-        bail!("data.format is {}, but task: recommend reads mind", config.format.name());
+/// The two files of a MIND folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClickFiles {
+    /// The articles: `news.tsv`.
+    pub news: PathBuf,
+    /// The impressions: `behaviors.tsv`, or a file of another name beside the `news.tsv`.
+    pub behaviors: PathBuf,
+}
+
+impl ClickFiles {
+    /// Finds the files that `path` stands for: a MIND folder, or a file of impressions beside its `news.tsv`. `key` is the
+    /// key or the option that has the path as its value.
+    ///
+    /// # Errors
+    /// If a file is missing.
+    pub fn find(key: &str, path: &Path) -> Result<Self, ConfigError> {
+        let behaviors = if path.is_dir() { path.join(BEHAVIORS) } else { path.to_owned() };
+        let files = Self { news: behaviors.with_file_name(NEWS), behaviors };
+        let Some(missing) = [&files.behaviors, &files.news].into_iter().find(|file| !file.is_file()) else {
+            return Ok(files);
+        };
+        let why = format!(
+            "there is no {}; expected a folder with {NEWS} and {BEHAVIORS}, or a file of impressions beside its {NEWS}",
+            missing.display()
+        );
+        Err(ConfigError::conflict(key, path.display(), why))
     }
-    refuse(
-        &[
-            ("columns", config.columns.is_some()),
-            ("header", config.header.is_some()),
-            ("quoting", config.quoting.is_some()),
-            ("unknown_labels", config.unknown_labels.is_some()),
-        ],
-        "MIND's files have fixed columns, no header and no quoting, and readers no labels",
-    )?;
-    let (history, negatives) = (config.history.unwrap_or(HISTORY), config.negatives.unwrap_or(NEGATIVES));
-    if history == 0 {
-        bail!("data.history is 0, expected at least 1");
+}
+
+impl RecommendPlan {
+    pub(super) fn new(config: &DataConfig, reader: &ReaderConfig, unlabelled: Option<&Path>) -> Result<Self> {
+        if config.format != DataFormat::Mind {
+            let why = "task: recommend reads mind";
+            bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
+        }
+        refuse(
+            &[
+                ("columns", config.columns.is_some()),
+                ("header", config.header.is_some()),
+                ("quoting", config.quoting.is_some()),
+                ("unknown_labels", config.unknown_labels.is_some()),
+            ],
+            "MIND's files have fixed columns, no header and no quoting, and readers have no labels",
+        )?;
+        let history = config.history.unwrap_or(HISTORY);
+        if history == 0 {
+            bail!(ConfigError::expected("data.history", 0, "at least 1"));
+        }
+        let negatives = config.negatives.unwrap_or(NEGATIVES);
+        if !(1..=MAX_NEGATIVES).contains(&negatives) {
+            bail!(ConfigError::expected("data.negatives", negatives, format!("1 to {MAX_NEGATIVES}")));
+        }
+        if let Some(heads) = reader.self_attention.filter(|heads| *heads < 1) {
+            bail!(ConfigError::expected("reader.self_attention", heads, "a number of heads of at least 1"));
+        }
+        if let Some(path) = unlabelled {
+            require_file("data.unlabelled", path)?;
+        }
+        Ok(Self {
+            train: click_log(config, history, "data.train", &config.train)?,
+            dev: dev(config, |path| click_log(config, history, "data.dev", path))?,
+            test: config.test.as_ref().map(|path| click_log(config, history, "data.test", path)).transpose()?,
+            unlabelled: unlabelled.map(|path| news(config, path.to_owned())),
+            history,
+            negatives,
+            clicked_before: match config.clicked_before.unwrap_or_default() {
+                ClickedBeforeChoice::Keep => ClickedBefore::Keep,
+                ClickedBeforeChoice::LeaveOut => ClickedBefore::LeaveOut,
+            },
+            self_attention: reader.self_attention,
+        })
     }
-    if !(1..=MOST_NEGATIVES).contains(&negatives) {
-        bail!("data.negatives is {negatives}, expected 1 to {MOST_NEGATIVES}");
+
+    /// Checks that the heads of the user model divide the hidden units of a model.
+    pub(in crate::plan) fn check_heads(&self, model: &str, hidden: i64) -> Result<(), ConfigError> {
+        match self.self_attention {
+            Some(heads) if hidden % heads != 0 => {
+                let expected = format!("a number of heads that divides the {hidden} hidden units of the {model}");
+                Err(ConfigError::expected("reader.self_attention", heads, expected))
+            }
+            _ => Ok(()),
+        }
     }
-    if let Some(heads) = self_attention.filter(|heads| *heads < 1) {
-        bail!("reader.self_attention is {heads}, expected a number of heads");
-    }
-    let news = |path| Source {
+}
+
+fn click_log(config: &DataConfig, history: usize, key: &str, path: &Path) -> Result<ClickLog> {
+    let files = ClickFiles::find(key, path)?;
+    Ok(ClickLog {
+        news: news(config, files.news),
+        behaviors: BehaviorSource {
+            path: files.behaviors,
+            history,
+            clicks: ClickRule::Required,
+            allowed_unusable: config.allow_unusable,
+        },
+    })
+}
+
+fn news(config: &DataConfig, path: PathBuf) -> Source {
+    Source {
         path,
         format: Format::MindNews { fields: fields(config) },
         labels: LabelRule::Optional,
         allowed_unusable: config.allow_unusable,
-    };
-    let log = |key: &str, path: &Path| {
-        let (own, behaviors) = click_log(key, path)?;
-        Ok::<_, anyhow::Error>(ClickLog {
-            news: news(own),
-            behaviors: BehaviorSource {
-                path: behaviors,
-                history,
-                clicks: ClickRule::Required,
-                allowed_unusable: config.allow_unusable,
-            },
-        })
-    };
-    let train = log("data.train", &config.train)?;
-    let dev = dev(config, |path| log("data.dev", path))?;
-    let clicked_before = match config.clicked_before {
-        None | Some(ClickedBeforeChoice::Keep) => ClickedBefore::Keep,
-        Some(ClickedBeforeChoice::LeaveOut) => ClickedBefore::LeaveOut,
-    };
-    let test = config.test.as_ref().map(|path| log("data.test", path)).transpose()?;
-    if let Some(path) = &config.unlabelled {
-        is_file("data.unlabelled", path)?;
     }
-    let unlabelled = config.unlabelled.clone().map(news);
-    let plan = RecommendPlan { train, dev, test, unlabelled, history, negatives, clicked_before, self_attention };
-    Ok((TaskPlan::Recommend(plan), news_fields(config).len()))
-}
-
-/// The news and the impressions that `path` stands for: a MIND folder, or a file of impressions beside its `news.tsv`.
-///
-/// # Errors
-/// If one of the two is not there, naming `key`.
-pub fn click_log(key: &str, path: &Path) -> Result<(PathBuf, PathBuf)> {
-    let behaviors = if path.is_dir() { path.join(BEHAVIORS) } else { path.to_owned() };
-    let news = behaviors.with_file_name(NEWS);
-    for file in [&behaviors, &news] {
-        if !file.is_file() {
-            let (path, file) = (path.display(), file.display());
-            bail!(
-                "{key} is {path}, but there is no {file}; expected a folder with {NEWS} and {BEHAVIORS}, or a file of \
-                 impressions beside its {NEWS}"
-            );
-        }
-    }
-    Ok((news, behaviors))
 }

@@ -88,8 +88,8 @@ fn read_impressions(plan: &Plan, log: &ClickLog, tokenizer: &Tokenizer) -> Resul
     let behaviors = Behaviors::read(&log.behaviors, &ids)?;
     let path = log.behaviors.path.display();
     tracing::info!("{path}: {} impressions", behaviors.len());
-    if !behaviors.left_out().is_empty() {
-        tracing::warn!("{path}: {}", behaviors.left_out());
+    if !behaviors.report().is_empty() {
+        tracing::warn!("{path}: {}", behaviors.report());
     }
     let impressions = (0..behaviors.len() as u32).collect();
     Ok(ImpressionSplit { articles: Rc::new(articles), behaviors: Rc::new(behaviors), impressions })

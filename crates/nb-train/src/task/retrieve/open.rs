@@ -66,8 +66,8 @@ fn read_queries(plan: &Plan, log: &QueryLog, tokenizer: &Tokenizer) -> Result<Qu
     qrels.check_relevant(&log.qrels)?;
     let path = log.qrels.display();
     tracing::info!("{path}: {} queries", qrels.queries.len());
-    if !qrels.left_out.is_empty() {
-        tracing::warn!("{path}: unused: {}", qrels.left_out);
+    if !qrels.report.is_empty() {
+        tracing::warn!("{path}: unused: {}", qrels.report);
     }
     let judged = (0..qrels.queries.len() as u32).collect();
     Ok(QuerySplit {

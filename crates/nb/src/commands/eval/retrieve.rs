@@ -21,17 +21,17 @@ impl Eval {
         let folder = self.input.path(&model.head()?.description.task)?;
         let split = self.split.map_or(Split::Test, Split::from);
         let log = QueryLog::open("--input", folder, split, &model.read_fields(), self.input.allowed())?;
-        let (asked, known) = (ids(&log.queries)?, ids(&log.corpus)?);
-        let queries = IdIndex::with(log.queries.format.repeated(), asked.iter().map(Option::as_deref));
+        let (query_ids, known) = (ids(&log.queries)?, ids(&log.corpus)?);
+        let queries = IdIndex::with(log.queries.format.repeated(), query_ids.iter().map(Option::as_deref));
         warn_repeated(&log.queries, &queries);
         let known: Vec<Option<&str>> = known.iter().map(Option::as_deref).collect();
         let index = CorpusIndex::new(log.corpus.format.repeated(), &known);
         warn_repeated(&log.corpus, index.ids());
         let qrels = Qrels::read(&log.qrels, &queries, index.ids(), log.allowed_unusable)?;
         let scope = if self.judged_only { JudgementScope::InCorpus } else { JudgementScope::All };
-        tell(&log, &qrels, scope);
+        warn_of_judgements(&log, &qrels, scope);
         let judged: Vec<_> = qrels.queries.iter().collect();
-        let same_id = |judged: &&Judged| index.ids().row(asked[judged.query as usize].as_ref()?.as_bytes());
+        let same_id = |judged: &&Judged| index.ids().row(query_ids[judged.query as usize].as_ref()?.as_bytes());
         let same_id = match scope {
             JudgementScope::All => judged.iter().map(same_id).collect(),
             JudgementScope::InCorpus => Vec::new(),
@@ -47,18 +47,18 @@ impl Eval {
     }
 }
 
-/// Says which judgements do not count, and which do though nothing can be found for them.
-fn tell(log: &QueryLog, qrels: &Qrels, scope: JudgementScope) {
+/// Warns of judgements that do not count, and of those that count although nothing can be found for them.
+fn warn_of_judgements(log: &QueryLog, qrels: &Qrels, scope: JudgementScope) {
     let path = log.qrels.display();
     let skipped = match scope {
-        JudgementScope::All => qrels.left_out.of_no_use(),
-        JudgementScope::InCorpus => qrels.left_out.clone(),
+        JudgementScope::All => qrels.report.unused(),
+        JudgementScope::InCorpus => qrels.report.clone(),
     };
     if !skipped.is_empty() {
         tracing::warn!("{path}: skipped {skipped}");
     }
     let missing: usize = qrels.queries.iter().map(|judged| judged.missing.len()).sum();
-    let none_relevant = qrels.left_out.none_relevant;
+    let none_relevant = qrels.report.none_relevant;
     if scope == JudgementScope::All && (missing > 0 || none_relevant > 0) {
         tracing::warn!(
             "{path}: as in BEIR, {missing} relevant documents that the corpus lacks count as not found, and \
@@ -67,7 +67,7 @@ fn tell(log: &QueryLog, qrels: &Qrels, scope: JudgementScope) {
     }
 }
 
-/// The vectors of the judged queries, in their order; those of other splits are not encoded.
+/// The vectors of the judged queries, in their order; queries of other splits are not encoded.
 fn vectors(model: &SavedModel, queries: &Source, judged: &[&Judged]) -> Result<Vec<f32>> {
     let mut articles = vec![None; judged.len()];
     let places: HashMap<u32, usize> = judged.iter().map(|judged| judged.query).zip(0..).collect();

@@ -1,138 +1,129 @@
-//! Numbers that may change in the course of the training, as the configuration says them.
+//! Numbers that may change during a stage of the training: constants and ramps.
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A number, or its way from one number to another: `{from: 0, to: 0.15, course: linear, over: 0.5}`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// A number, or a ramp from one number to another: `{from: 0, to: 0.15, course: linear, over: 0.5}`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub enum CourseConfig {
-    /// The same all the way.
+pub enum RampConfig {
+    /// A constant number.
     Constant(f64),
-    /// From one number to another.
-    Way {
-        /// At the stage's first step.
-        from: f64,
-        /// At its last step.
-        to: f64,
-        /// How it gets there.
-        course: CourseShape,
-        /// The share of the stage that this takes; from then on it is `to`.
-        over: f64,
-    },
+    /// A ramp.
+    Between(BetweenConfig),
 }
 
-/// The shape of the way between two numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+/// A ramp from one number to another over the first part of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BetweenConfig {
+    /// Value at the stage's first step.
+    pub from: f64,
+    /// Value at the end of the ramp and from then on.
+    pub to: f64,
+    /// Shape of the ramp.
+    #[serde(default, rename = "course")]
+    pub shape: RampShape,
+    /// Share of the stage at which the ramp ends, above 0 and at most 1.
+    #[serde(default = "whole_stage", rename = "over")]
+    pub until: f64,
+}
+
+fn whole_stage() -> f64 {
+    1.0
+}
+
+/// Shape of a ramp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum CourseShape {
-    /// A straight line.
+pub enum RampShape {
+    /// A straight line
     #[default]
     Linear,
-    /// Half a cosine: slow at both ends.
+    /// Half a cosine: slow at both ends
     Cosine,
 }
 
-/// A temperature: a number or course, or a rule that gives each row its own: `{rule: flsw, base: 4, beta: 1, gamma: 2}`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// A temperature: a number or a ramp, or a rule that gives each row its own: `{rule: flsw, base: 4, beta: 1, gamma: 2}`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum TemperatureConfig {
-    /// The same for all rows.
-    Course(CourseConfig),
-    /// By row.
+    /// The same temperature for all rows.
+    Ramp(RampConfig),
+    /// A temperature for each row.
     Rule(RuleConfig),
 }
 
-/// A temperature by row.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// A rule that gives each row its own temperature.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct RuleConfig {
-    /// Which rule.
+    /// The rule.
     pub rule: RuleChoice,
-    /// The temperature around which rows lie.
+    /// Mean temperature over the rows.
     pub base: f64,
-    /// How far they lie from it.
+    /// Distance of the rows from the mean.
     pub beta: f64,
-    /// The power of flsw.
+    /// Exponent (flsw).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f64>,
 }
 
-/// The adaptive rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+/// A rule for temperatures by row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleChoice {
-    /// By how much the student's logits differ from the teacher's.
+    /// By the difference between the student's and the teacher's logits
     Flsw,
-    /// By how sure the student is.
+    /// By the confidence of the student
     Cwsm,
-}
-
-/// The keys of a mapping in place of a number.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Way {
-    from: f64,
-    to: f64,
-    #[serde(default)]
-    course: CourseShape,
-    #[serde(default = "whole")]
-    over: f64,
-}
-
-fn whole() -> f64 {
-    1.0
 }
 
 /// The keys of a mapping in place of a temperature.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WayOrRule {
+struct RampOrRuleKeys {
     rule: Option<RuleChoice>,
     base: Option<f64>,
     beta: Option<f64>,
     gamma: Option<f64>,
     from: Option<f64>,
     to: Option<f64>,
-    course: Option<CourseShape>,
+    course: Option<RampShape>,
     over: Option<f64>,
 }
 
-impl From<f64> for CourseConfig {
+impl From<f64> for RampConfig {
     fn from(number: f64) -> Self {
         Self::Constant(number)
     }
 }
 
-impl<'de> Deserialize<'de> for CourseConfig {
+impl<'de> Deserialize<'de> for RampConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NumberOr::new("a number, or {from: …, to: …}", |map: Way| {
-            let Way { from, to, course, over } = map;
-            Ok(Self::Way { from, to, course, over })
-        }))
+        deserializer.deserialize_any(NumberOr::new("a number, or {from: …, to: …}", |keys| Ok(Self::Between(keys))))
     }
 }
 
 impl<'de> Deserialize<'de> for TemperatureConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected = "a number, {from: …, to: …} or {rule: flsw, base: …, beta: …, gamma: …}";
-        deserializer.deserialize_any(NumberOr::new(expected, |map: WayOrRule| match map {
-            WayOrRule {
-                rule: None,
-                base: None,
-                beta: None,
-                gamma: None,
-                from: Some(from),
-                to: Some(to),
-                course,
-                over,
-            } => {
-                let (course, over) = (course.unwrap_or_default(), over.unwrap_or(1.0));
-                Ok(Self::Course(CourseConfig::Way { from, to, course, over }))
+        deserializer.deserialize_any(NumberOr::new(expected, RampOrRuleKeys::temperature))
+    }
+}
+
+impl RampOrRuleKeys {
+    fn temperature(self) -> Result<TemperatureConfig, &'static str> {
+        match self {
+            Self { rule: None, base: None, beta: None, gamma: None, from: Some(from), to: Some(to), course, over } => {
+                let (shape, until) = (course.unwrap_or_default(), over.unwrap_or_else(whole_stage));
+                Ok(TemperatureConfig::Ramp(RampConfig::Between(BetweenConfig { from, to, shape, until })))
             }
-            WayOrRule {
+            Self {
                 rule: Some(rule),
                 base: Some(base),
                 beta: Some(beta),
@@ -144,21 +135,21 @@ impl<'de> Deserialize<'de> for TemperatureConfig {
             } => match (rule, gamma) {
                 (RuleChoice::Flsw, None) => Err("rule flsw needs `gamma`"),
                 (RuleChoice::Cwsm, Some(_)) => Err("rule cwsm has no `gamma`"),
-                _ => Ok(Self::Rule(RuleConfig { rule, base, beta, gamma })),
+                _ => Ok(TemperatureConfig::Rule(RuleConfig { rule, base, beta, gamma })),
             },
             _ => Err("expected either {from, to} or {rule, base, beta}"),
-        }))
+        }
     }
 }
 
 impl From<f64> for TemperatureConfig {
     fn from(number: f64) -> Self {
-        Self::Course(number.into())
+        Self::Ramp(number.into())
     }
 }
 
-/// Reads a number, or a mapping that `convert` makes something of. A visitor, since the reader adds line and column to
-/// errors that come out of one.
+/// Reads a number, or a mapping that `convert` turns into a value. It is a visitor, since the reader adds line and column
+/// to the errors of visitors.
 struct NumberOr<M, F> {
     expected: &'static str,
     convert: F,
@@ -200,27 +191,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_ways_and_rules_are_read_and_written_back() {
+    fn numbers_ramps_and_rules_are_read_and_written_back() {
         for text in ["2.5", "-1", "{from: 8.0, to: 1.0, course: cosine, over: 0.5}"] {
-            let course: CourseConfig = serde_yaml::from_str(text).unwrap();
-            assert_eq!(serde_yaml::from_str::<CourseConfig>(&serde_yaml::to_string(&course).unwrap()).unwrap(), course);
+            let ramp: RampConfig = serde_yaml::from_str(text).unwrap();
+            assert_eq!(serde_yaml::from_str::<RampConfig>(&serde_yaml::to_string(&ramp).unwrap()).unwrap(), ramp);
             let temperature: TemperatureConfig = serde_yaml::from_str(text).unwrap();
-            assert_eq!(temperature, TemperatureConfig::Course(course));
+            assert_eq!(temperature, TemperatureConfig::Ramp(ramp));
         }
         let rule: TemperatureConfig = serde_yaml::from_str("{rule: flsw, base: 4, beta: 1, gamma: 2}").unwrap();
         assert_eq!(serde_yaml::from_str::<TemperatureConfig>(&serde_yaml::to_string(&rule).unwrap()).unwrap(), rule);
-        let default: CourseConfig = serde_yaml::from_str("{from: 0, to: 1}").unwrap();
-        assert_eq!(default, CourseConfig::Way { from: 0.0, to: 1.0, course: CourseShape::Linear, over: 1.0 });
+        let default: RampConfig = serde_yaml::from_str("{from: 0, to: 1}").unwrap();
+        let expected = BetweenConfig { from: 0.0, to: 1.0, shape: RampShape::Linear, until: 1.0 };
+        assert_eq!(default, RampConfig::Between(expected));
     }
 
     #[test]
-    fn what_is_neither_is_refused_with_what_was_expected() {
+    fn other_values_are_refused_with_what_was_expected() {
         for (text, says) in [
             ("high", "expected a number, or {from: …, to: …}"),
             ("{from: 1}", "missing field `to`"),
             ("{from: 1, to: 2, curse: linear}", "unknown field `curse`"),
         ] {
-            let error = serde_yaml::from_str::<CourseConfig>(text).unwrap_err().to_string();
+            let error = serde_yaml::from_str::<RampConfig>(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
         }
         for (text, says) in [

@@ -1,13 +1,12 @@
-//! The kinds of terms that a total loss is made of.
+//! The terms of a total loss.
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Course;
-
-/// What the student learns from, and whom each term trains.
+/// A term of the total loss.
 ///
 /// | name | term |
 /// | --- | --- |
@@ -15,13 +14,14 @@ use super::Course;
 /// | `embedding` | MSE of the embedding outputs, over real tokens and hidden units |
 /// | `hidden` | Σ over the student's layers i of the MSE between H^t_{iK} and H^s_i |
 /// | `pooled` | MSE of the pooled vectors |
-/// | `patience` | Σ over the student's layers but the last of the MSE between normalised \[CLS\] states (PKD) |
+/// | `patience` | Σ over all student layers but the last of the MSE between normalised \[CLS\] states (PKD) |
 /// | `attention` | Σ over the student's layers i of the MSE between attention scores of layers iK and i (TinyBERT) |
 /// | `cosine` | 1 − cosine of the last hidden states, over real tokens (DistilBERT) |
 /// | `soft` | cross entropy between the softened outputs of teacher and student |
-/// | `divergence` | KL divergence of the same: `soft` less the entropy of the teacher's output, so with the same gradient |
+/// | `divergence` | KL divergence between the same outputs: `soft` minus the entropy of the teacher's, hence the same gradient |
 /// | `hard` | the student's cross entropy with the label |
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
 pub enum TermKind {
     /// The teacher's cross entropy with the label.
     Teacher,
@@ -46,7 +46,7 @@ pub enum TermKind {
 }
 
 impl TermKind {
-    /// Every kind, in the order of reports.
+    /// Every term, in the order of reports.
     pub const ALL: [Self; 10] = [
         Self::Teacher,
         Self::Embedding,
@@ -60,7 +60,7 @@ impl TermKind {
         Self::Hard,
     ];
 
-    /// The name in configurations, logs and reports.
+    /// Returns the name in configurations, logs and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Teacher => "teacher",
@@ -76,59 +76,51 @@ impl TermKind {
         }
     }
 
-    /// The kind of this name.
+    /// Returns the term with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether the term needs the teacher's outputs.
+    /// Returns whether the term needs the teacher's outputs.
     pub fn needs_teacher(self) -> bool {
         self != Self::Hard
     }
 
-    /// Whether the term needs labels.
+    /// Returns whether the term needs labels.
     pub fn needs_label(self) -> bool {
         matches!(self, Self::Teacher | Self::Hard)
     }
 
-    /// Whether the term compares what both models make of a text by itself, whatever it is a candidate for.
+    /// Returns whether the term compares the models on each text alone, whichever row the text belongs to.
     pub fn compares_texts(self) -> bool {
         self.compares_widths() || self == Self::Attention
     }
 
-    /// Whether the term needs the student's outputs.
+    /// Returns whether the term needs the student's outputs.
     pub fn needs_student(self) -> bool {
         self != Self::Teacher
     }
 
-    /// Whether the term sets student layers against the groups of teacher layers behind them.
+    /// Returns whether the term compares each student layer with its group of teacher layers.
     pub fn needs_layers(self) -> bool {
         matches!(self, Self::Hidden | Self::Attention)
     }
 
-    /// Whether the term looks at what comes out of the top layers: pooled vectors or logits.
+    /// Returns whether the term uses the outputs of the top layers: pooled vectors or logits.
     pub fn needs_outputs(self) -> bool {
         matches!(self, Self::Teacher | Self::Pooled | Self::Soft | Self::Divergence | Self::Hard)
     }
 
-    /// Whether the term looks at states before the last one.
+    /// Returns whether the term uses hidden states before the last one.
     pub fn needs_states(self) -> bool {
         matches!(self, Self::Embedding | Self::Hidden | Self::Patience)
     }
 
-    /// Whether the term compares vectors of hidden units, which a narrower student must be brought to the width of.
+    /// Returns whether the term compares vectors of hidden units; a narrower student's are projected to the teacher's
+    /// width.
     pub fn compares_widths(self) -> bool {
         matches!(self, Self::Embedding | Self::Hidden | Self::Pooled | Self::Patience | Self::Cosine)
     }
-}
-
-/// A term and its weight in the total.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Term {
-    /// Which loss.
-    pub kind: TermKind,
-    /// Its factor over its stage.
-    pub weight: Course,
 }
 
 impl Serialize for TermKind {
