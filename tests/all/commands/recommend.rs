@@ -73,8 +73,11 @@ fn plan_counts_readers_and_does_not_train() {
     let says =
         |key: &str| plan.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("{key}: {plan}"));
     let readers =
-        format!("{CLICKS} clicks of {READERS} impressions to train on, {DEV_READERS} impressions to develop on");
-    assert!(says("readers").ends_with(&readers) && says("news").contains("36 to train on, 48 to develop on"), "{plan}");
+        format!("{CLICKS} clicks of {READERS} impressions for training, {DEV_READERS} impressions for development");
+    assert!(
+        says("readers").ends_with(&readers) && says("news").contains("36 for training, 48 for development"),
+        "{plan}"
+    );
     assert!(says("distinct").contains("% of the encodings are saved"), "{plan}");
     assert_eq!(says("steps").trim(), (3 * CLICKS.div_ceil(8)).to_string());
     assert!(!place.exists("runs"));
@@ -103,10 +106,10 @@ fn every_usable_click_is_a_sample_for_any_batch_size() {
         let ended =
             place.train(&[&["train.epochs=2", "method.name=teacher", "data.negatives=3"], sets].concat()).done();
         assert!(
-            ended.err.contains("2 impressions are left out of training: none of their news was clicked"),
+            ended.err.contains("2 impressions are skipped in training: none of their articles was clicked"),
             "{ended:?}"
         );
-        assert!(ended.err.contains("1 impressions are left out of training: none of their news was not clicked"));
+        assert!(ended.err.contains("1 impressions are skipped in training: none of their articles was not clicked"));
         assert!(ended.err.contains("unknown candidates: 1"), "{}", ended.err);
         let run = ended.out.lines().find_map(|line| line.strip_prefix("run      ")).unwrap();
         let train = &place.summary(run)["train"];

@@ -6,7 +6,7 @@ use nb_train::config;
 use nb_train::method::Share;
 use nb_train::model::{Model, Models};
 use nb_train::plan::{Plan, TaskPlan};
-use nb_train::task::{Layers, Recommend, Retrieve, Task, Topic, Widths};
+use nb_train::task::{Recommend, Retrieve, Task, TaskHead, Topic, Widths};
 use tch::Device;
 
 use crate::commands::place::Place;

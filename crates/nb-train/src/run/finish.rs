@@ -34,9 +34,9 @@ pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Res
 
 /// Times the models and writes the files of a finished run.
 fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<FinishedModel<'_>>) -> Result<RunResult> {
-    let probe = run.task.probe();
+    let timing_batches = run.task.timing_batches();
     for (finished, (_, model)) in models.iter_mut().zip(run.models.named()) {
-        finished.speed = speed(&probe, |batch| time(run.task, model, batch));
+        finished.speed = speed(&timing_batches, |batch| time(run.task, model, batch));
     }
     let folder = run.folder.path();
     outcomes::write(&folder.join(OUTCOMES), &outcomes_file(run, &models))?;

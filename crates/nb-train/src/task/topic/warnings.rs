@@ -1,20 +1,20 @@
-//! What somebody who reads a result must know of the texts it stands on.
+//! Warnings about the texts behind a result.
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::super::texts::text_hash;
-use super::{Split, Topic};
+use super::{Topic, TopicSplit};
+use crate::task::text_hash;
 
 /// Labels with fewer training rows than this are hard to learn and harder to judge.
 const FEW: usize = 5;
 
-/// Texts that stand on both sides, and labels with hardly a row.
+/// Warns of texts that are in training and evaluation data, and of labels with few rows.
 pub(super) fn warnings(task: &Topic) -> Vec<String> {
-    let known: HashSet<blake3::Hash> = texts(&task.train).collect();
+    let known: HashSet<blake3::Hash> = hashes(&task.train).collect();
     let mut warnings = Vec::new();
     for (name, split) in std::iter::once(("development", &task.dev)).chain(task.test.iter().map(|test| ("test", test)))
     {
-        let both = texts(split).filter(|text| known.contains(text)).count();
+        let both = hashes(split).filter(|text| known.contains(text)).count();
         if both > 0 {
             warnings.push(format!("{both} of {} {name} texts are among the training texts too", split.rows.len()));
         }
@@ -28,7 +28,6 @@ pub(super) fn warnings(task: &Topic) -> Vec<String> {
     warnings
 }
 
-/// A hash of each text.
-fn texts(split: &Split) -> impl Iterator<Item = blake3::Hash> + '_ {
+fn hashes(split: &TopicSplit) -> impl Iterator<Item = blake3::Hash> + '_ {
     split.rows.iter().map(|&row| text_hash(&split.store.batch(&[row])))
 }
