@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::run::teacher::{finished, train_teacher};
 use crate::run::{Outcome, run};
 use crate::run_folder::Unfinished;
+use crate::task::{AllTasks, TaskList};
 
 /// A comparison with all its runs.
 #[derive(Debug, Clone)]
@@ -154,13 +155,13 @@ impl ComparePlan {
         if run.label == TEACHER {
             train_teacher(&mut config);
         }
-        let plan = Plan::new(config)?;
+        let plan = Plan::new(config, AllTasks::KINDS)?;
         match &run.teacher {
             // Teachers that the file itself names come first.
             Some(folder) if plan.method.teacher == TeacherRole::Frozen && plan.trained.is_empty() => {
                 let folder = folder.to_string_lossy().into_owned();
                 tree.set("teacher.trained", vec![Value::from(folder)].into(), &self.folder)?;
-                Plan::new(tree.config()?)
+                Plan::new(tree.config()?, AllTasks::KINDS)
             }
             _ => Ok(plan),
         }
@@ -195,7 +196,7 @@ impl ComparePlan {
             return Ok(Some(folder));
         }
         let alone = Rc::new(ProcessGroup::alone());
-        match run(&plan, &Unfinished::ResumeSame, stop, &alone).with_context(|| spec.name())? {
+        match run::<AllTasks>(&plan, &Unfinished::ResumeSame, stop, &alone).with_context(|| spec.name())? {
             Outcome::Finished(summary) => Ok(Some(summary.folder)),
             Outcome::FinishedBefore(folder) | Outcome::FinishedByFirst(folder) => Ok(Some(folder)),
             Outcome::Interrupted => Ok(None),

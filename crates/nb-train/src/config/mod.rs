@@ -26,7 +26,7 @@ mod train;
 mod tree;
 
 pub use checkpoints::{CheckpointEvery, CheckpointsConfig, OnCheckpointError};
-pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, StudentInit, TaskChoice, UnknownLabels};
+pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, StudentInit, UnknownLabels};
 pub use data::{ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field};
 pub use error::ConfigError;
 pub use key::KeyPath;

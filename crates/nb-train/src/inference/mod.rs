@@ -17,9 +17,11 @@ use nb_model::{
 use tch::{Device, Kind, Tensor};
 
 use crate::config::data_field;
+use crate::model::HeadLayers;
 use crate::model::saved_folder::fill_head;
 use crate::plan::estimate::BATCH_TOKENS;
 use crate::task::encode::pack;
+use crate::task::{AllTasks, TaskList};
 
 /// Texts that a command reads and sorts by length at a time.
 pub const WINDOW: usize = 1024;
@@ -44,17 +46,6 @@ pub struct SavedHead {
     pub pooling: AttentivePooling,
     /// The layers on top of the pooled vectors.
     pub layers: HeadLayers,
-}
-
-/// The layers on top of the pooled vectors, by task.
-#[derive(Debug)]
-pub enum HeadLayers {
-    /// The dense layer of topic classification.
-    Dense(Dense),
-    /// The reader model of recommendation.
-    Reader(Reader),
-    /// No further layer, for retrieval.
-    None,
 }
 
 /// A model loaded from its folder.
@@ -85,13 +76,21 @@ impl SavedModel {
     /// # Errors
     /// If a file is missing, damaged, or does not fit the others.
     pub fn load(folder: &Path, device: Device, precision: Precision) -> Result<Self> {
+        Self::load_of::<AllTasks>(folder, device, precision)
+    }
+
+    /// Does the same as [`SavedModel::load`] with a list of tasks.
+    ///
+    /// # Errors
+    /// As [`SavedModel::load`].
+    pub fn load_of<L: TaskList>(folder: &Path, device: Device, precision: Precision) -> Result<Self> {
         if !folder.is_dir() {
             bail!("--model is {}, but there is no such folder", folder.display());
         }
         let bert = Bert::load(folder, device, precision)?;
         let tokenizer = crate::model::tokenizer::load(folder, bert.config())?;
-        let head =
-            Description::read(folder)?.map(|description| SavedHead::load(folder, bert.config(), description, device));
+        let head = Description::read(folder)?
+            .map(|description| SavedHead::load::<L>(folder, bert.config(), description, device));
         let head = head.transpose()?;
         let most = bert.config().max_position_embeddings as usize;
         let model_length = || tokenizer.model_max_length().filter(|&length| length >= MIN_TOKENS).unwrap_or(most);
@@ -273,38 +272,16 @@ impl SavedModel {
 
 impl SavedHead {
     /// Loads the head of a model folder.
-    fn load(folder: &Path, config: &BertConfig, description: Description, device: Device) -> Result<Self> {
+    fn load<L: TaskList>(folder: &Path, config: &BertConfig, description: Description, device: Device) -> Result<Self> {
         let hidden = config.hidden_size;
         let pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
-        let layers = match description.task.as_str() {
-            "recommend" => HeadLayers::Reader(reader(folder, hidden, &description, device)?),
-            "retrieve" => HeadLayers::None,
-            "topic" => HeadLayers::Dense(Dense::zeros(hidden, description.labels.len() as i64, device)),
-            other => {
-                let file = folder.join(DESCRIPTION_FILE);
-                bail!("{}: task is `{other}`, expected topic, recommend or retrieve", file.display())
-            }
-        };
+        let layers = L::head_layers(folder, hidden, &description, device)?;
         let head = Self { description, pooling, layers };
         fill_head(folder, &head.arenas())?;
         Ok(head)
     }
 
     fn arenas(&self) -> Vec<&Arena> {
-        let layers = match &self.layers {
-            HeadLayers::Dense(dense) => vec![dense.arena()],
-            HeadLayers::Reader(reader) => reader.arenas(),
-            HeadLayers::None => Vec::new(),
-        };
-        std::iter::once(self.pooling.arena()).chain(layers).collect()
+        std::iter::once(self.pooling.arena()).chain(self.layers.arenas()).collect()
     }
-}
-
-fn reader(folder: &Path, hidden: i64, description: &Description, device: Device) -> Result<Reader> {
-    let heads = description.self_attention;
-    if let Some(heads) = heads.filter(|&heads| heads < 1 || hidden % heads != 0) {
-        let file = folder.join(DESCRIPTION_FILE);
-        bail!("{}: self_attention is {heads}, expected a divisor of the {hidden} hidden units", file.display());
-    }
-    Ok(Reader::zeros(hidden, heads, device))
 }

@@ -1,6 +1,7 @@
 //! The models of a run: teacher and student, each an encoder with the head of its task.
 
 pub mod build;
+mod head_layers;
 mod outputs;
 pub mod saved_folder;
 pub mod teacher_cache;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::method::TeacherRole;
 use crate::model::teacher_cache::TeacherCache;
 
+pub use head_layers::HeadLayers;
 pub use outputs::HeadOutputs;
 
 /// An encoder with the head of a task.

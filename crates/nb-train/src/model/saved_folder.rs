@@ -38,11 +38,22 @@ pub fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     Ok(fill(last, tensors, &path)?)
 }
 
+/// The parts of a model card that differ by task.
+#[derive(Debug, Clone, Copy)]
+pub struct CardText {
+    /// The continuation of a sentence about the files: what the head computes.
+    pub about: &'static str,
+    /// An example in Python that goes on from the pooled vectors.
+    pub example: &'static str,
+}
+
 /// The values of a model's description and model card that follow from its plan.
 #[derive(Debug, Clone)]
 pub struct ModelCard {
     /// The task.
     pub task: &'static str,
+    /// The parts of the text that differ by task.
+    pub text: CardText,
     /// Longest sequence in tokens.
     pub max_tokens: usize,
     /// Texts per row: 1 or 2.
@@ -71,9 +82,10 @@ fn add_labels(config: &Path, labels: &[String]) -> Result<()> {
 
 impl ModelCard {
     /// Makes the card of a run's models, without the values of particular tasks.
-    pub fn new(plan: &Plan, task: &'static str) -> Self {
+    pub fn new(plan: &Plan, text: CardText) -> Self {
         Self {
-            task,
+            task: plan.data.task.name(),
+            text,
             max_tokens: plan.data.max_tokens,
             texts: plan.data.texts,
             fields: plan.data.fields.clone(),
@@ -105,29 +117,18 @@ impl ModelCard {
             self_attention: self.self_attention,
         };
         write_file(&folder.join(DESCRIPTION_FILE), description.to_json().as_bytes())?;
-        write_file(&folder.join("README.md"), self.text().as_bytes())
+        write_file(&folder.join("README.md"), self.to_markdown().as_bytes())
     }
 
-    /// Returns the text of the model card.
-    fn text(&self) -> String {
+    /// Returns the model card.
+    fn to_markdown(&self) -> String {
         let texts = match self.texts {
             2 => r#"["a title", "another title"], ["its abstract", "its abstract"]"#,
             _ => r#"["a text", "another text"]"#,
         };
-        let about = match self.task {
-            "recommend" => include_str!("card_template/recommend_about.md"),
-            "retrieve" => include_str!("card_template/retrieve_about.md"),
-            _ => include_str!("card_template/topic_about.md"),
-        };
-        let code = match (self.task, self.self_attention) {
-            ("recommend", None) => include_str!("card_template/recommend.py"),
-            ("recommend", Some(_)) => include_str!("card_template/recommend_attention.py"),
-            ("retrieve", _) => include_str!("card_template/retrieve.py"),
-            _ => include_str!("card_template/topic.py"),
-        };
-        include_str!("card_template/README.md")
-            .replace("{about}", about.trim_end())
-            .replace("{code}", code.trim_end())
+        include_str!("card_template.md")
+            .replace("{about}", self.text.about.trim_end())
+            .replace("{code}", self.text.example.trim_end())
             .replace("{run}", &self.run)
             .replace("{texts}", texts)
             .replace("{max_tokens}", &self.max_tokens.to_string())

@@ -1,5 +1,5 @@
-//! The tasks: topic classification, recommendation and retrieval, a folder each. To add one, add its folder and a line in
-//! [`crate::run`].
+//! The tasks: topic classification, recommendation and retrieval, a folder each. To add one, add its folder and its name in
+//! `list.rs`.
 //!
 //! A task consists of an [`Objective`], which the training step sees, and a [`Task`], which adds the data. It knows nothing
 //! of teachers, students or methods beyond the sharing of its head.
@@ -8,6 +8,7 @@ mod distinct;
 mod dot;
 pub mod encode;
 pub mod evaluation;
+mod list;
 mod objective;
 mod recommend;
 mod retrieve;
@@ -18,28 +19,32 @@ mod unlabelled;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use nb_checkpoint::Description;
 use nb_data::{TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{AttentivePooling, Bert, POOLING_QUERY};
 use nb_share::Shared;
-use tch::Device;
 
 use crate::method::Share;
-use crate::model::Model;
+use crate::model::{HeadLayers, Model};
+use crate::plan::{Plan, TaskKind, TaskPlan};
 use crate::task::evaluation::Evaluation;
 
 pub use distinct::text_hash;
+#[doc(hidden)]
+pub use list::refuse_task;
+pub use list::{AllTasks, TaskList, TaskVisitor};
 pub use objective::{HasObjective, Objective, TaskHead, TextRef};
 pub use recommend::{
-    ArticleVectors, CandidateScores, ImpressionSplit, Recommend, RecommendBatch, RecommendHead, RecommendObjective,
-    ScoredImpressions, evaluate_clicks, score_clicks,
+    ArticleVectors, CandidateScores, ClickFiles, ClickLog, ImpressionSplit, Recommend, RecommendBatch, RecommendHead,
+    RecommendKind, RecommendObjective, RecommendPlan, ScoredImpressions, evaluate_clicks, score_clicks,
 };
 pub use retrieve::{
-    CorpusIndex, EVALUATION_DEPTH, Hit, JudgementScope, QuerySplit, QueryVectors, Retrieve, RetrieveBatch,
-    RetrieveHead, RetrieveObjective, TopKSearch, evaluate_hits,
+    CorpusIndex, EVALUATION_DEPTH, Hit, JudgementScope, QueryLog, QuerySplit, QueryVectors, Retrieve, RetrieveBatch,
+    RetrieveHead, RetrieveKind, RetrieveObjective, RetrievePlan, TopKSearch, evaluate_hits,
 };
-pub use topic::{Topic, TopicBatch, TopicHead, TopicObjective, TopicSplit, evaluate_classes};
+pub use topic::{Topic, TopicBatch, TopicHead, TopicKind, TopicObjective, TopicPlan, TopicSplit, evaluate_classes};
+#[doc(hidden)]
+pub use {nb_checkpoint::Description, tch::Device};
 
 /// The heads of teacher and student.
 #[derive(Debug)]
@@ -79,9 +84,29 @@ impl SplitName {
 }
 
 /// A task with its data: the batches of each epoch, metrics, and the files of a saved model.
-pub trait Task: Objective {
+pub trait Task: Objective + Sized {
+    /// The task's part of a plan.
+    type Plan: TaskPlan;
+
+    /// The task as configurations name it.
+    const KIND: &'static dyn TaskKind;
+
+    /// Opens the data of a plan, whose part for this task is `own`.
+    ///
+    /// # Errors
+    /// If a file cannot be used.
+    fn open(plan: &Plan, own: &Self::Plan) -> Result<Self>;
+
+    /// Makes the layers of the head that a model folder describes, to be filled from its file.
+    ///
+    /// # Errors
+    /// If the description is invalid.
+    fn head_layers(folder: &Path, hidden: i64, description: &Description, device: Device) -> Result<HeadLayers>;
+
     /// Returns the name in configurations and reports.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &'static str {
+        Self::KIND.name()
+    }
 
     /// Returns the name of the metric that selects the best model; higher is better.
     fn primary_metric(&self) -> &'static str;

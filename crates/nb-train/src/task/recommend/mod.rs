@@ -7,13 +7,14 @@
 mod evaluate;
 mod objective;
 mod open;
+mod plan;
 mod score;
 
 use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
-use nb_checkpoint::Description;
+use nb_checkpoint::{DESCRIPTION_FILE, Description};
 use nb_data::batch::order;
 use nb_data::behaviors::{Behaviors, ClickedBefore, Draw, ReaderBatch, Sample, cut_distinct};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
@@ -26,12 +27,14 @@ use super::encode::{encode, pack, pooled_vectors, timing_batches};
 use super::unlabelled::{SplitRows, Unlabelled, split_rows};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, Widths, check_task, pooling_pair};
 use crate::method::Share;
-use crate::model::Model;
 use crate::model::saved_folder::{ModelCard, save_head};
+use crate::model::{HeadLayers, Model};
+use crate::plan::{Plan, TaskKind};
 use crate::task::evaluation::Evaluation;
 
 pub use evaluate::{ScoredImpressions, evaluate_clicks};
 pub use objective::{RecommendBatch, RecommendHead, RecommendObjective};
+pub use plan::{ClickFiles, ClickLog, RecommendKind, RecommendPlan};
 pub use score::{ArticleVectors, CandidateScores, score_clicks};
 
 /// Impressions of a split, and the articles that they show.
@@ -110,8 +113,16 @@ impl HasObjective for Recommend {
 }
 
 impl Task for Recommend {
-    fn name(&self) -> &'static str {
-        "recommend"
+    type Plan = RecommendPlan;
+
+    const KIND: &'static dyn TaskKind = &RecommendKind;
+
+    fn open(plan: &Plan, own: &RecommendPlan) -> Result<Self> {
+        Self::open_files(plan, own)
+    }
+
+    fn head_layers(folder: &Path, hidden: i64, description: &Description, device: Device) -> Result<HeadLayers> {
+        Ok(HeadLayers::Reader(saved_reader(folder, hidden, description, device)?))
     }
 
     fn primary_metric(&self) -> &'static str {
@@ -216,4 +227,14 @@ impl Task for Recommend {
         save_head(folder, &head.arenas())?;
         self.card.write(folder, &[], &self.tokenizer)
     }
+}
+
+/// Makes the reader model that a model folder describes.
+fn saved_reader(folder: &Path, hidden: i64, description: &Description, device: Device) -> Result<Reader> {
+    let heads = description.self_attention;
+    if let Some(heads) = heads.filter(|&heads| heads < 1 || hidden % heads != 0) {
+        let file = folder.join(DESCRIPTION_FILE);
+        bail!("{}: self_attention is {heads}, expected a divisor of the {hidden} hidden units", file.display());
+    }
+    Ok(Reader::zeros(hidden, heads, device))
 }

@@ -6,9 +6,10 @@ use anyhow::{Result, bail};
 use nb_data::behaviors::{Behaviors, Samples};
 use nb_data::{IdIndex, TokenStore, Tokenizer};
 
+use super::plan::{ClickLog, RecommendPlan};
 use super::{ImpressionSplit, MeasuredSplit, Recommend, RecommendObjective};
-use crate::model::saved_folder::ModelCard;
-use crate::plan::{ClickLog, Dev, Plan, RecommendPlan};
+use crate::model::saved_folder::{CardText, ModelCard};
+use crate::plan::{Dev, Plan};
 use crate::task::texts::{self, HeldOut, article_ids, open_store, open_tokenizer};
 use crate::task::unlabelled::Unlabelled;
 
@@ -18,25 +19,30 @@ impl Recommend {
     /// # Errors
     /// If a file cannot be used, if the tokenizer has more tokens than the teacher's embedding has rows, or if no
     /// impression of a split is usable.
-    pub fn open(plan: &Plan, files: &RecommendPlan) -> Result<Self> {
+    pub(super) fn open_files(plan: &Plan, own: &RecommendPlan) -> Result<Self> {
         let tokenizer = open_tokenizer(plan)?;
-        let mut train = read_impressions(plan, &files.train, &tokenizer)?;
-        let (dev, dev_log) = match &files.dev {
+        let mut train = read_impressions(plan, &own.splits.train, &tokenizer)?;
+        let (dev, dev_log) = match &own.splits.dev {
             Dev::Given(log) => (read_impressions(plan, log, &tokenizer)?, log),
-            Dev::Fraction(fraction) => (hold_out(&mut train, *fraction), &files.train),
+            Dev::Fraction(fraction) => (hold_out(&mut train, *fraction), &own.splits.train),
         };
-        let drawn = samples(&train, &files.train)?;
+        let drawn = samples(&train, &own.splits.train)?;
         samples(&dev, dev_log)?; // fails now rather than in the first evaluation
-        warn_unusable(&drawn, &files.train);
-        let test = files.test.as_ref().map(|log| -> Result<_> {
+        warn_unusable(&drawn, &own.splits.train);
+        let test = own.splits.test.as_ref().map(|log| -> Result<_> {
             let test = read_impressions(plan, log, &tokenizer)?;
             samples(&test, log)?;
             Ok(MeasuredSplit { seen: seen_in_training(&train, &test), split: test })
         });
         let test = test.transpose()?;
-        let unlabelled = files.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
+        let unlabelled =
+            own.splits.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
         let labelled = drawn.samples.len() as u32;
-        let card = ModelCard::new(plan, "recommend");
+        let example = match own.self_attention {
+            None => include_str!("card/example.py"),
+            Some(_) => include_str!("card/example_attention.py"),
+        };
+        let card = ModelCard::new(plan, CardText { about: include_str!("card/about.md"), example });
         Ok(Self {
             objective: RecommendObjective { device: plan.device },
             test,
@@ -44,10 +50,10 @@ impl Recommend {
             dev: MeasuredSplit { seen: seen_in_training(&train, &dev), split: dev },
             samples: drawn.samples,
             train,
-            negatives: files.negatives,
-            clicked_before: files.clicked_before,
-            self_attention: files.self_attention,
-            card: ModelCard { history: Some(files.history), self_attention: files.self_attention, ..card },
+            negatives: own.negatives,
+            clicked_before: own.clicked_before,
+            self_attention: own.self_attention,
+            card: ModelCard { history: Some(own.history), self_attention: own.self_attention, ..card },
             tokenizer,
             batch: plan.train.batch,
             seed: plan.seed,

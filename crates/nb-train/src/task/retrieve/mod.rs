@@ -8,6 +8,7 @@ mod corpus_index;
 mod evaluate;
 mod objective;
 mod open;
+mod plan;
 mod top_k;
 
 use std::path::Path;
@@ -27,13 +28,15 @@ use super::encode::{encode, pack, pooled_vectors, timing_batches};
 use super::unlabelled::{SplitRows, Unlabelled, split_rows};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, Widths, check_task, pooling_pair};
 use crate::method::Share;
-use crate::model::Model;
 use crate::model::saved_folder::{ModelCard, save_head};
+use crate::model::{HeadLayers, Model};
+use crate::plan::{Plan, TaskKind};
 use crate::task::evaluation::Evaluation;
 
 pub use corpus_index::CorpusIndex;
 pub use evaluate::{EVALUATION_DEPTH, JudgementScope, evaluate_hits};
 pub use objective::{RetrieveBatch, RetrieveHead, RetrieveObjective};
+pub use plan::{QueryLog, RetrieveKind, RetrievePlan};
 pub use top_k::{Hit, QueryVectors, TopKSearch};
 
 /// Articles whose vectors are in memory at a time while a run evaluates.
@@ -108,8 +111,16 @@ impl HasObjective for Retrieve {
 }
 
 impl Task for Retrieve {
-    fn name(&self) -> &'static str {
-        "retrieve"
+    type Plan = RetrievePlan;
+
+    const KIND: &'static dyn TaskKind = &RetrieveKind;
+
+    fn open(plan: &Plan, own: &RetrievePlan) -> Result<Self> {
+        Self::open_files(plan, own)
+    }
+
+    fn head_layers(_: &Path, _: i64, _: &Description, _: Device) -> Result<HeadLayers> {
+        Ok(HeadLayers::None)
     }
 
     fn primary_metric(&self) -> &'static str {

@@ -6,21 +6,24 @@ use anyhow::{Result, bail};
 use nb_data::Tokenizer;
 use nb_data::beir::Qrels;
 
+use super::plan::{QueryLog, RetrievePlan};
 use super::{CorpusIndex, QuerySplit, Retrieve, RetrieveObjective};
-use crate::model::saved_folder::ModelCard;
-use crate::plan::{Dev, Plan, QueryLog, RetrievePlan};
+use crate::model::saved_folder::{CardText, ModelCard};
+use crate::plan::{Dev, Plan};
 use crate::task::texts::{self, HeldOut, article_ids, open_store, open_tokenizer, warn_repeated};
 use crate::task::unlabelled::Unlabelled;
+
+const CARD: CardText = CardText { about: include_str!("card/about.md"), example: include_str!("card/example.py") };
 
 impl Retrieve {
     /// Opens (or builds) the token stores of a plan's articles and queries and reads its judgements.
     ///
     /// # Errors
     /// If a file cannot be used, or if the tokenizer has more tokens than the teacher's embedding has rows.
-    pub fn open(plan: &Plan, files: &RetrievePlan) -> Result<Self> {
+    pub(super) fn open_files(plan: &Plan, own: &RetrievePlan) -> Result<Self> {
         let tokenizer = open_tokenizer(plan)?;
-        let mut train = read_queries(plan, &files.train, &tokenizer)?;
-        let dev = match &files.dev {
+        let mut train = read_queries(plan, &own.splits.train, &tokenizer)?;
+        let dev = match &own.splits.dev {
             Dev::Given(log) => read_queries(plan, log, &tokenizer)?,
             Dev::Fraction(fraction) => hold_out(&mut train, *fraction),
         };
@@ -31,14 +34,15 @@ impl Retrieve {
             bail!(
                 "{}: {} training and {} development queries, expected at least one of both; set data.dev_fraction to hold \
                  out another share",
-                files.train.qrels.display(),
+                own.splits.train.qrels.display(),
                 train.judged.len(),
                 dev.judged.len()
             );
         }
         let pairs = train.qrels.pairs(&train.judged);
-        let test = files.test.as_ref().map(|log| read_queries(plan, log, &tokenizer)).transpose()?;
-        let unlabelled = files.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
+        let test = own.splits.test.as_ref().map(|log| read_queries(plan, log, &tokenizer)).transpose()?;
+        let unlabelled =
+            own.splits.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
         let labelled = pairs.len() as u32;
         Ok(Self {
             objective: RetrieveObjective { device: plan.device },
@@ -47,8 +51,8 @@ impl Retrieve {
             unlabelled: unlabelled.map(|store| Unlabelled { store, labelled, seed: plan.seed }),
             train,
             dev,
-            negatives: files.negatives,
-            card: ModelCard::new(plan, "retrieve"),
+            negatives: own.negatives,
+            card: ModelCard::new(plan, CARD),
             tokenizer,
             batch: plan.train.batch,
             seed: plan.seed,

@@ -5,6 +5,7 @@
 mod evaluate;
 mod objective;
 mod open;
+mod plan;
 mod warnings;
 
 use std::path::Path;
@@ -24,12 +25,14 @@ use self::evaluate::{Prediction, evaluate_predictions};
 use super::encode::{NOT_FINITE, compute_rows, pack, timing_batches};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, Widths, check_task, pooling_pair};
 use crate::method::Share;
-use crate::model::Model;
 use crate::model::saved_folder::{ModelCard, save_head};
+use crate::model::{HeadLayers, Model};
+use crate::plan::{Plan, TaskKind};
 use crate::task::evaluation::Evaluation;
 
 pub use evaluate::evaluate_classes;
 pub use objective::{TopicBatch, TopicHead, TopicObjective};
+pub use plan::{TopicKind, TopicPlan};
 
 /// Rows of a token store with their labels.
 #[derive(Debug)]
@@ -129,8 +132,16 @@ impl HasObjective for Topic {
 }
 
 impl Task for Topic {
-    fn name(&self) -> &'static str {
-        "topic"
+    type Plan = TopicPlan;
+
+    const KIND: &'static dyn TaskKind = &TopicKind;
+
+    fn open(plan: &Plan, own: &TopicPlan) -> Result<Self> {
+        Self::open_files(plan, own)
+    }
+
+    fn head_layers(_: &Path, hidden: i64, description: &Description, device: Device) -> Result<HeadLayers> {
+        Ok(HeadLayers::Dense(Dense::zeros(hidden, description.labels.len() as i64, device)))
     }
 
     fn primary_metric(&self) -> &'static str {

@@ -6,11 +6,14 @@ use anyhow::{Context, Result, bail};
 use nb_data::read::{Reason, Skipped, SkippedRow, Source};
 use nb_data::{Labels, TokenStore};
 
+use super::plan::TopicPlan;
 use super::{Topic, TopicObjective, TopicSplit};
 use crate::config::UnknownLabels;
-use crate::model::saved_folder::ModelCard;
-use crate::plan::{Dev, Plan, TopicPlan};
+use crate::model::saved_folder::{CardText, ModelCard};
+use crate::plan::{Dev, Plan};
 use crate::task::texts::{self, HeldOut, open_store, open_tokenizer};
+
+const CARD: CardText = CardText { about: include_str!("card/about.md"), example: include_str!("card/example.py") };
 
 impl Topic {
     /// Opens (or builds) the token stores of a plan and learns the labels from the training rows.
@@ -18,11 +21,11 @@ impl Topic {
     /// # Errors
     /// If a file cannot be used, if the tokenizer has more tokens than the teacher's embedding has rows, or if development
     /// or test rows have labels that no training row has and the plan does not skip them.
-    pub fn open(plan: &Plan, files: &TopicPlan) -> Result<Self> {
+    pub(super) fn open_files(plan: &Plan, own: &TopicPlan) -> Result<Self> {
         let tokenizer = open_tokenizer(plan)?;
         let open = |source: &Source| open_store(plan, source, &tokenizer);
-        let store = Rc::new(open(&files.train)?);
-        let (train_rows, dev_rows, dev_store) = match &files.dev {
+        let store = Rc::new(open(&own.splits.train)?);
+        let (train_rows, dev_rows, dev_store) = match &own.splits.dev {
             Dev::Fraction(fraction) => {
                 let HeldOut { train, held_out } = hold_out(&store, *fraction);
                 (train, held_out, Rc::clone(&store))
@@ -41,24 +44,24 @@ impl Topic {
         }
         let training_labels = train_rows.iter().filter_map(|&row| store.label(row as usize));
         let labels = Labels::learn(training_labels).with_context(|| store.source().display().to_string())?;
-        let measured = |store: Rc<TokenStore>, rows: Vec<u32>| match files.unknown_labels {
-            UnknownLabels::Skip => skip_unknown(store, rows, &labels, files.train.allowed_unusable),
+        let measured = |store: Rc<TokenStore>, rows: Vec<u32>| match own.unknown_labels {
+            UnknownLabels::Skip => skip_unknown(store, rows, &labels, own.splits.train.allowed_unusable),
             UnknownLabels::Error => encode_labels(store, rows, &labels),
         };
-        let test = files.test.as_ref().map(|source| {
+        let test = own.splits.test.as_ref().map(|source| {
             let store = Rc::new(open(source)?);
             let rows = all_rows(&store);
             measured(store, rows)
         });
         let test = test.transpose()?;
-        let unlabelled = files.unlabelled.as_ref().map(open).transpose()?;
+        let unlabelled = own.splits.unlabelled.as_ref().map(open).transpose()?;
         Ok(Self {
             objective: TopicObjective { device: plan.device },
             test,
             unlabelled,
             train: encode_labels(store, train_rows, &labels)?,
             dev: measured(dev_store, dev_rows)?,
-            card: ModelCard::new(plan, "topic"),
+            card: ModelCard::new(plan, CARD),
             labels,
             tokenizer,
             batch: plan.train.batch,

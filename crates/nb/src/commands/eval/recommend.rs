@@ -4,8 +4,7 @@ use anyhow::Result;
 use nb_data::IdIndex;
 use nb_data::behaviors::{BehaviorSource, ClickRule};
 use nb_train::inference::SavedModel;
-use nb_train::plan::ClickFiles;
-use nb_train::task::{ScoredImpressions, evaluate_clicks, score_clicks};
+use nb_train::task::{ClickFiles, ScoredImpressions, evaluate_clicks, score_clicks};
 use serde_json::{Map, Value};
 
 use super::Eval;

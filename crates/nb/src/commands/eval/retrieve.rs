@@ -7,9 +7,10 @@ use nb_data::IdIndex;
 use nb_data::beir::{Judged, Qrels, Split};
 use nb_data::read::{Article, Source};
 use nb_train::inference::{Pooling, SavedModel, WINDOW};
-use nb_train::plan::QueryLog;
 use nb_train::task::texts::warn_repeated;
-use nb_train::task::{CorpusIndex, EVALUATION_DEPTH, JudgementScope, QueryVectors, TopKSearch, evaluate_hits};
+use nb_train::task::{
+    CorpusIndex, EVALUATION_DEPTH, JudgementScope, QueryLog, QueryVectors, TopKSearch, evaluate_hits,
+};
 use serde_json::{Map, Value};
 
 use super::Eval;
