@@ -23,7 +23,7 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Number of entries.
+    /// Returns the number of entries.
     pub fn numel(&self) -> i64 {
         self.shape.iter().product()
     }
@@ -65,22 +65,22 @@ impl Layout {
         offset
     }
 
-    /// The table among the parameters.
+    /// Returns the table among the parameters.
     pub fn table(&self) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.is_table)
     }
 
-    /// All parameters, by offset.
+    /// Returns all parameters, by offset.
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }
 
-    /// Number of entries of all parameters.
+    /// Returns the number of entries of all parameters.
     pub fn numel(&self) -> i64 {
         self.len
     }
 
-    /// The parameter of this name.
+    /// Returns the parameter of this name.
     pub fn slot(&self, name: &str) -> Option<&Slot> {
         self.slots.iter().find(|s| s.name == name)
     }
@@ -97,7 +97,7 @@ impl TouchedRows {
         self.lock().extend(rows);
     }
 
-    /// All recorded rows, in ascending order, each once.
+    /// Returns all recorded rows, in ascending order, each once.
     pub fn sorted(&self) -> Vec<u32> {
         let mut rows = self.lock();
         rows.sort_unstable();
@@ -132,22 +132,22 @@ impl Arena {
         Self { layout, values, grads, touched: TouchedRows::default() }
     }
 
-    /// The places of all parameters.
+    /// Returns the places of all parameters.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// All values, shape \[P\]. Writing through this handle changes the model.
+    /// Returns all values, shape \[P\]. Writing through this handle changes the model.
     pub fn values(&self) -> Tensor {
         self.values.shallow_clone()
     }
 
-    /// All gradients, shape \[P\]. They accumulate until [`Arena::zero_grad`].
+    /// Returns all gradients, shape \[P\]. They accumulate until [`Arena::zero_grad`].
     pub fn grads(&self) -> Tensor {
         self.grads.shallow_clone()
     }
 
-    /// The view of one parameter's values.
+    /// Returns the view of one parameter's values.
     ///
     /// # Panics
     ///
@@ -156,7 +156,7 @@ impl Arena {
         view(&self.values, self.expect(name))
     }
 
-    /// The view of one parameter's gradient.
+    /// Returns the view of one parameter's gradient.
     ///
     /// # Panics
     ///
@@ -181,7 +181,7 @@ impl Arena {
         leaf
     }
 
-    /// The rows of the table whose gradient may not be 0. Whoever writes to the table's gradient on the CPU records them here.
+    /// Returns the rows of the table whose gradient may not be 0. Whoever writes to the table's gradient on the CPU records them here.
     pub fn touched(&self) -> &TouchedRows {
         &self.touched
     }
