@@ -55,6 +55,17 @@ pub struct ModelCard {
     pub self_attention: Option<i64>,
     /// The name of the run that trained the model.
     pub run: String,
+    /// The task's part of the model card.
+    pub text: CardText,
+}
+
+/// The part of a model card that a task writes.
+#[derive(Debug, Clone, Copy)]
+pub struct CardText {
+    /// A description of the model, in Markdown.
+    pub about: &'static str,
+    /// A Python program that uses the model.
+    pub example: &'static str,
 }
 
 /// Adds the labels to a `config.json`, as `id2label` and `label2id`, so that other tools use the same class names.
@@ -71,7 +82,7 @@ fn add_labels(config: &Path, labels: &[String]) -> Result<()> {
 
 impl ModelCard {
     /// Makes the card of a run's models, without the values of particular tasks.
-    pub fn new(plan: &Plan, task: &'static str) -> Self {
+    pub fn new(plan: &Plan, task: &'static str, text: CardText) -> Self {
         Self {
             task,
             max_tokens: plan.data.max_tokens,
@@ -80,6 +91,7 @@ impl ModelCard {
             history: None,
             self_attention: None,
             run: plan.name.clone(),
+            text,
         }
     }
 
@@ -105,29 +117,18 @@ impl ModelCard {
             self_attention: self.self_attention,
         };
         write_file(&folder.join(DESCRIPTION_FILE), description.to_json().as_bytes())?;
-        write_file(&folder.join("README.md"), self.text().as_bytes())
+        write_file(&folder.join("README.md"), self.to_markdown().as_bytes())
     }
 
-    /// Returns the text of the model card.
-    fn text(&self) -> String {
+    /// Returns the model card.
+    fn to_markdown(&self) -> String {
         let texts = match self.texts {
             2 => r#"["a title", "another title"], ["its abstract", "its abstract"]"#,
             _ => r#"["a text", "another text"]"#,
         };
-        let about = match self.task {
-            "recommend" => include_str!("card_template/recommend_about.md"),
-            "retrieve" => include_str!("card_template/retrieve_about.md"),
-            _ => include_str!("card_template/topic_about.md"),
-        };
-        let code = match (self.task, self.self_attention) {
-            ("recommend", None) => include_str!("card_template/recommend.py"),
-            ("recommend", Some(_)) => include_str!("card_template/recommend_attention.py"),
-            ("retrieve", _) => include_str!("card_template/retrieve.py"),
-            _ => include_str!("card_template/topic.py"),
-        };
-        include_str!("card_template/README.md")
-            .replace("{about}", about.trim_end())
-            .replace("{code}", code.trim_end())
+        include_str!("card_template.md")
+            .replace("{about}", self.text.about.trim_end())
+            .replace("{code}", self.text.example.trim_end())
             .replace("{run}", &self.run)
             .replace("{texts}", texts)
             .replace("{max_tokens}", &self.max_tokens.to_string())

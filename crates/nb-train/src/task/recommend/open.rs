@@ -7,7 +7,7 @@ use nb_data::behaviors::{Behaviors, Samples};
 use nb_data::{IdIndex, TokenStore, Tokenizer};
 
 use super::{ImpressionSplit, MeasuredSplit, Recommend, RecommendObjective};
-use crate::model::saved_folder::ModelCard;
+use crate::model::saved_folder::{CardText, ModelCard};
 use crate::plan::{ClickLog, Dev, Plan, RecommendPlan};
 use crate::task::texts::{self, HeldOut, article_ids, open_store, open_tokenizer};
 use crate::task::unlabelled::Unlabelled;
@@ -36,7 +36,7 @@ impl Recommend {
         let test = test.transpose()?;
         let unlabelled = files.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
         let labelled = drawn.samples.len() as u32;
-        let card = ModelCard::new(plan, "recommend");
+        let card = ModelCard::new(plan, "recommend", card_text(files.self_attention));
         Ok(Self {
             objective: RecommendObjective { device: plan.device },
             test,
@@ -53,6 +53,15 @@ impl Recommend {
             seed: plan.seed,
         })
     }
+}
+
+/// Returns the text of the model card, with or without the reader model's self-attention.
+fn card_text(self_attention: Option<i64>) -> CardText {
+    let example = match self_attention {
+        None => include_str!("card/example.py"),
+        Some(_) => include_str!("card/example_attention.py"),
+    };
+    CardText { about: include_str!("card/about.md"), example }
 }
 
 /// Returns the usable clicks of a split.

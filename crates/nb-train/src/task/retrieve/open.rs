@@ -7,10 +7,12 @@ use nb_data::Tokenizer;
 use nb_data::beir::Qrels;
 
 use super::{CorpusIndex, QuerySplit, Retrieve, RetrieveObjective};
-use crate::model::saved_folder::ModelCard;
+use crate::model::saved_folder::{CardText, ModelCard};
 use crate::plan::{Dev, Plan, QueryLog, RetrievePlan};
 use crate::task::texts::{self, HeldOut, article_ids, open_store, open_tokenizer, warn_repeated};
 use crate::task::unlabelled::Unlabelled;
+
+const CARD_TEXT: CardText = CardText { about: include_str!("card/about.md"), example: include_str!("card/example.py") };
 
 impl Retrieve {
     /// Opens (or builds) the token stores of a plan's articles and queries and reads its judgements.
@@ -48,7 +50,7 @@ impl Retrieve {
             train,
             dev,
             negatives: files.negatives,
-            card: ModelCard::new(plan, "retrieve"),
+            card: ModelCard::new(plan, "retrieve", CARD_TEXT),
             tokenizer,
             batch: plan.train.batch,
             seed: plan.seed,

@@ -5,10 +5,10 @@
 mod evaluate;
 mod objective;
 mod open;
+mod split;
 mod warnings;
 
 use std::path::Path;
-use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use nb_checkpoint::Description;
@@ -21,6 +21,7 @@ use nb_share::Shared;
 use tch::{Device, Kind, Tensor};
 
 use self::evaluate::{Prediction, evaluate_predictions};
+use self::warnings::warnings;
 use super::encode::{NOT_FINITE, compute_rows, pack, timing_batches};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, Widths, check_task, pooling_pair};
 use crate::method::Share;
@@ -30,17 +31,7 @@ use crate::task::evaluation::Evaluation;
 
 pub use evaluate::evaluate_classes;
 pub use objective::{TopicBatch, TopicHead, TopicObjective};
-
-/// Rows of a token store with their labels.
-#[derive(Debug)]
-pub struct TopicSplit {
-    /// The texts.
-    pub store: Rc<TokenStore>,
-    /// The rows of the store that belong to the split.
-    pub rows: Vec<u32>,
-    /// The class of each row of the store, where it has a label.
-    pub labels: Vec<Option<usize>>,
-}
+pub use split::TopicSplit;
 
 /// The number of the token store of training texts.
 const TRAIN_STORE: usize = 0;
@@ -214,7 +205,7 @@ impl Task for Topic {
     }
 
     fn warnings(&self) -> Vec<String> {
-        warnings::warnings(self)
+        warnings(&self.train, &self.dev, self.test.as_ref(), &self.labels)
     }
 
     fn has_test(&self) -> bool {

@@ -8,9 +8,11 @@ use nb_data::{Labels, TokenStore};
 
 use super::{Topic, TopicObjective, TopicSplit};
 use crate::config::UnknownLabels;
-use crate::model::saved_folder::ModelCard;
+use crate::model::saved_folder::{CardText, ModelCard};
 use crate::plan::{Dev, Plan, TopicPlan};
 use crate::task::texts::{self, HeldOut, open_store, open_tokenizer};
+
+const CARD_TEXT: CardText = CardText { about: include_str!("card/about.md"), example: include_str!("card/example.py") };
 
 impl Topic {
     /// Opens (or builds) the token stores of a plan and learns the labels from the training rows.
@@ -58,7 +60,7 @@ impl Topic {
             unlabelled,
             train: encode_labels(store, train_rows, &labels)?,
             dev: measured(dev_store, dev_rows)?,
-            card: ModelCard::new(plan, "topic"),
+            card: ModelCard::new(plan, "topic", CARD_TEXT),
             labels,
             tokenizer,
             batch: plan.train.batch,
