@@ -87,7 +87,7 @@ impl ModelCard {
             task,
             max_tokens: plan.data.max_tokens,
             texts: plan.data.texts,
-            fields: plan.data.fields.iter().map(|&field| field.into()).collect(),
+            fields: plan.data.fields.clone(),
             history: None,
             self_attention: None,
             run: plan.name.clone(),

@@ -95,7 +95,16 @@ impl Plan {
         let models = ModelsPlan::new(&config, &method, &data)?;
         check_sizes(&data, &method, &models)?;
         check_retrieval(&data, &method, &train)?;
-        let mut plan = Self {
+        let resolved = RunConfig {
+            name: Some(name.clone()),
+            output: Some(output.clone()),
+            threads: Some(threads),
+            data: data.to_config(&config.data),
+            method: method.to_config(),
+            train: train.to_config(&config.train),
+            ..config.clone()
+        };
+        Ok(Self {
             name,
             output,
             seed: config.seed,
@@ -114,28 +123,8 @@ impl Plan {
             method,
             train,
             checkpoints,
-            resolved: config,
-        };
-        plan.resolved = plan.to_config();
-        Ok(plan)
-    }
-
-    /// Returns the configuration with every default filled in; it describes this plan again.
-    fn to_config(&self) -> RunConfig {
-        let typed = &self.resolved;
-        RunConfig {
-            name: Some(self.name.clone()),
-            output: Some(self.output.clone()),
-            threads: Some(self.threads),
-            data: self.data.to_config(&typed.data),
-            method: self.method.to_config(),
-            train: config::TrainConfig {
-                head_lr: Some(self.train.head_lr),
-                teacher_lr: Some(self.train.teacher_lr),
-                ..typed.train.clone()
-            },
-            ..typed.clone()
-        }
+            resolved,
+        })
     }
 }
 

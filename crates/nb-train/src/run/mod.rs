@@ -1,10 +1,12 @@
 //! A run: from a plan to trained models and a summary.
 
 mod finish;
+mod outcome;
 mod outcomes;
 mod progress;
 mod resume;
 pub mod setup;
+mod state;
 pub mod summary;
 pub mod teacher;
 mod train;
@@ -18,32 +20,19 @@ use anyhow::{Context, Result};
 use nb_dist::ProcessGroup;
 use tch::Tensor;
 
+pub use self::outcome::Outcome;
 use crate::model::Models;
 use crate::plan::{Plan, TaskPlan};
 use crate::run::resume::Start;
 use crate::run::setup::{Epochs, groups, schedule, stepper};
-use crate::run::summary::RunResult;
+use crate::run::state::Run;
 use crate::run::teacher::{finished, prepare_teacher};
-use crate::run::train::Run;
 use crate::run_folder::best::Best;
 use crate::run_folder::checkpoint::{Checkpoints, Identity, State};
 use crate::run_folder::provenance;
 use crate::run_folder::{RunFolder, Unfinished};
 use crate::step::sync::{self, Vote, broadcast_from_main, local_main_first};
 use crate::task::{Recommend, Retrieve, Task, Topic};
-
-/// The end of a run.
-#[derive(Debug)]
-pub enum Outcome {
-    /// All steps were made, or training stopped early.
-    Finished(Box<RunResult>),
-    /// The run was to resume, but had finished before, in this folder.
-    FinishedBefore(PathBuf),
-    /// The main process, which alone writes, has finished the run in this folder.
-    FinishedByFirst(PathBuf),
-    /// A signal stopped the run after a step; the best models so far are saved.
-    Interrupted,
-}
 
 /// Sets the number of threads of libtorch's and of this project's kernels. Call it once, before either computes.
 ///

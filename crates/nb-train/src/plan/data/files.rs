@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use nb_checkpoint::ArticleField;
 use nb_data::read::Field;
 
-use crate::config::{ArticleFieldChoice, ConfigError, DataConfig, data_field};
+use crate::config::{ConfigError, DataConfig, data_field};
 
 /// More articles beside a row than any batch has room for.
 pub(super) const MAX_NEGATIVES: usize = 1000;
@@ -64,11 +65,11 @@ pub(super) fn require_file(key: &str, path: &Path) -> Result<(), ConfigError> {
 }
 
 /// The parts of an article that are read.
-pub(super) fn article_fields(config: &DataConfig) -> Vec<ArticleFieldChoice> {
-    config.fields.clone().unwrap_or_else(|| vec![ArticleFieldChoice::Title, ArticleFieldChoice::Abstract])
+pub(super) fn article_fields(config: &DataConfig) -> Vec<ArticleField> {
+    config.fields.clone().unwrap_or_else(|| vec![ArticleField::Title, ArticleField::Abstract])
 }
 
 /// The same for the readers of files.
 pub(super) fn fields(config: &DataConfig) -> Vec<Field> {
-    article_fields(config).into_iter().map(|field| data_field(field.into())).collect()
+    article_fields(config).into_iter().map(data_field).collect()
 }

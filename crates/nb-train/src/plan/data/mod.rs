@@ -8,6 +8,7 @@ mod topic;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use nb_checkpoint::ArticleField;
 use nb_data::batch::MIN_TOKENS;
 use nb_data::read::{Format, Source};
 
@@ -15,7 +16,7 @@ pub use self::files::Dev;
 pub use self::recommend::{ClickFiles, ClickLog, RecommendPlan};
 pub use self::retrieve::{QueryLog, RetrievePlan};
 pub use self::topic::TopicPlan;
-use crate::config::{ArticleFieldChoice, ConfigError, DataConfig, DataFormat, RunConfig, TaskChoice};
+use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig, TaskChoice};
 
 /// Files of a task and how they are read, checked.
 #[derive(Debug, Clone)]
@@ -27,7 +28,7 @@ pub struct DataPlan {
     /// Number of texts in a row: 1 or 2.
     pub texts: usize,
     /// Parts of an article that are read; none if the format has its own columns.
-    pub fields: Vec<ArticleFieldChoice>,
+    pub fields: Vec<ArticleField>,
     /// Folder of the token stores.
     pub cache: PathBuf,
 }
