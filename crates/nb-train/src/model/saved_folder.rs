@@ -38,22 +38,11 @@ pub fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     Ok(fill(last, tensors, &path)?)
 }
 
-/// The parts of a model card that differ by task.
-#[derive(Debug, Clone, Copy)]
-pub struct CardText {
-    /// The continuation of a sentence about the files: what the head computes.
-    pub about: &'static str,
-    /// An example in Python that goes on from the pooled vectors.
-    pub example: &'static str,
-}
-
 /// The values of a model's description and model card that follow from its plan.
 #[derive(Debug, Clone)]
 pub struct ModelCard {
     /// The task.
     pub task: &'static str,
-    /// The parts of the text that differ by task.
-    pub text: CardText,
     /// Longest sequence in tokens.
     pub max_tokens: usize,
     /// Texts per row: 1 or 2.
@@ -66,6 +55,17 @@ pub struct ModelCard {
     pub self_attention: Option<i64>,
     /// The name of the run that trained the model.
     pub run: String,
+    /// The task's part of the model card.
+    pub text: CardText,
+}
+
+/// The part of a model card that a task writes.
+#[derive(Debug, Clone, Copy)]
+pub struct CardText {
+    /// A description of the model, in Markdown.
+    pub about: &'static str,
+    /// A Python program that uses the model.
+    pub example: &'static str,
 }
 
 /// Adds the labels to a `config.json`, as `id2label` and `label2id`, so that other tools use the same class names.
@@ -85,13 +85,13 @@ impl ModelCard {
     pub fn new(plan: &Plan, text: CardText) -> Self {
         Self {
             task: plan.data.task.name(),
-            text,
             max_tokens: plan.data.max_tokens,
             texts: plan.data.texts,
             fields: plan.data.fields.clone(),
             history: None,
             self_attention: None,
             run: plan.name.clone(),
+            text,
         }
     }
 

@@ -38,11 +38,7 @@ impl Recommend {
         let unlabelled =
             own.splits.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
         let labelled = drawn.samples.len() as u32;
-        let example = match own.self_attention {
-            None => include_str!("card/example.py"),
-            Some(_) => include_str!("card/example_attention.py"),
-        };
-        let card = ModelCard::new(plan, CardText { about: include_str!("card/about.md"), example });
+        let card = ModelCard::new(plan, card_text(own.self_attention));
         Ok(Self {
             objective: RecommendObjective { device: plan.device },
             test,
@@ -59,6 +55,15 @@ impl Recommend {
             seed: plan.seed,
         })
     }
+}
+
+/// Returns the text of the model card, with or without the reader model's self-attention.
+fn card_text(self_attention: Option<i64>) -> CardText {
+    let example = match self_attention {
+        None => include_str!("card/example.py"),
+        Some(_) => include_str!("card/example_attention.py"),
+    };
+    CardText { about: include_str!("card/about.md"), example }
 }
 
 /// Returns the usable clicks of a split.

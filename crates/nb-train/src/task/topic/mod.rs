@@ -6,10 +6,10 @@ mod evaluate;
 mod objective;
 mod open;
 mod plan;
+mod split;
 mod warnings;
 
 use std::path::Path;
-use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use nb_checkpoint::Description;
@@ -22,6 +22,7 @@ use nb_share::Shared;
 use tch::{Device, Kind, Tensor};
 
 use self::evaluate::{Prediction, evaluate_predictions};
+use self::warnings::warnings;
 use super::encode::{NOT_FINITE, compute_rows, pack, timing_batches};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, Widths, check_task, pooling_pair};
 use crate::method::Share;
@@ -33,17 +34,7 @@ use crate::task::evaluation::Evaluation;
 pub use evaluate::evaluate_classes;
 pub use objective::{TopicBatch, TopicHead, TopicObjective};
 pub use plan::{TopicKind, TopicPlan};
-
-/// Rows of a token store with their labels.
-#[derive(Debug)]
-pub struct TopicSplit {
-    /// The texts.
-    pub store: Rc<TokenStore>,
-    /// The rows of the store that belong to the split.
-    pub rows: Vec<u32>,
-    /// The class of each row of the store, where it has a label.
-    pub labels: Vec<Option<usize>>,
-}
+pub use split::TopicSplit;
 
 /// The number of the token store of training texts.
 const TRAIN_STORE: usize = 0;
@@ -225,7 +216,7 @@ impl Task for Topic {
     }
 
     fn warnings(&self) -> Vec<String> {
-        warnings::warnings(self)
+        warnings(&self.train, &self.dev, self.test.as_ref(), &self.labels)
     }
 
     fn has_test(&self) -> bool {
