@@ -19,7 +19,7 @@ pub mod record;
 pub use comparison::{Entry, Header, compare};
 pub use error::ReportError;
 pub use events::EventWriter;
-pub use html::{comparison_report, run_report};
+pub use html::{comparison_picture, comparison_report, run_report};
 pub use record::{Against, Comparison, Row, RunRecord, Spread, Sweep, TeacherRow, Try};
 
 #[cfg(doctest)]

@@ -7,5 +7,5 @@ mod page;
 mod run;
 mod series;
 
-pub use compare::comparison_report;
+pub use compare::{comparison_picture, comparison_report};
 pub use run::run_report;

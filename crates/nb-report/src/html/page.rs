@@ -8,7 +8,15 @@ use crate::plot::{Curves, Ink};
 
 const STYLE: &str = include_str!("style.css");
 
-/// A whole document; `kind` stands small above the title.
+/// The rule of the style that follows the colours.
+const COLOURS_END: &str = "*{";
+
+/// Returns the part of the style that defines the colours, light and dark.
+pub(super) fn colours() -> &'static str {
+    STYLE.split_once(COLOURS_END).map_or(STYLE, |(colours, _)| colours).trim_end()
+}
+
+/// A document; `kind` is the small text above the title.
 pub(super) fn page(title: &str, kind: &str, lead: &Markup, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)

@@ -1,10 +1,9 @@
 //! Curves over steps.
 
-use maud::Markup;
 use plotters::prelude::*;
 
 use super::axis::{Axis, Bounds, extent};
-use super::{Chart, Drawn, Ink, Series, UNIT, drawing, mesh, stroke};
+use super::{Chart, Drawing, Drawn, Ink, Series, UNIT, mesh, stroke};
 use crate::ReportError;
 use crate::format::number;
 
@@ -78,9 +77,9 @@ impl Curves {
         self.curves.iter().any(|curve| curve.series.is_long())
     }
 
-    /// The plot.
-    pub(crate) fn draw(&self) -> Result<Markup, ReportError> {
-        drawing(WIDTH, HEIGHT, &self.alt(), |area| {
+    /// Draws the plot.
+    pub(crate) fn draw(&self) -> Result<Drawing, ReportError> {
+        Drawing::new(WIDTH, HEIGHT, self.alt(), |area| {
             let mut chart = ChartBuilder::on(area)
                 .margin_top(8 * UNIT)
                 .margin_right(14 * UNIT)

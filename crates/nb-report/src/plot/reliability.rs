@@ -1,12 +1,11 @@
 //! Reliability diagram: how often predictions of each confidence are right, and how many there are.
 
-use maud::Markup;
 use nb_eval::CalibrationBin;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::{Ink, UNIT, drawing, font, mesh, stroke};
+use super::{AxisNames, Drawing, Ink, UNIT, font, mesh, stroke};
 use crate::ReportError;
 use crate::format::{count, score};
 
@@ -24,16 +23,16 @@ pub(crate) struct Reliability<'a> {
 }
 
 impl Reliability<'_> {
-    /// The plot.
-    pub(crate) fn draw(&self) -> Result<Markup, ReportError> {
-        drawing(SIZE, SIZE, &self.alt(), |area| {
+    /// Draws the plot.
+    pub(crate) fn draw(&self) -> Result<Drawing, ReportError> {
+        Drawing::new(SIZE, SIZE, self.alt(), |area| {
             let mut chart = ChartBuilder::on(area)
                 .margin_top(8 * UNIT)
                 .margin_right(14 * UNIT)
                 .x_label_area_size(40 * UNIT)
                 .y_label_area_size(50 * UNIT)
                 .build_cartesian_2d(Axis::linear(0.0, 1.0, 5), Axis::linear(0.0, 1.0, 5))?;
-            mesh(&mut chart, Some(("confidence", "share right")))?;
+            mesh(&mut chart, Some(AxisNames { x: "confidence", y: "share right" }))?;
             let most = self.bins.iter().map(|bin| bin.count).max().unwrap_or(1) as f64;
             // Counts stand as bars in the lowest fifth; their scale is told by the number on each.
             let bars = self.filled().map(|bin| {

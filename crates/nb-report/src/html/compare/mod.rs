@@ -1,9 +1,13 @@
 //! The page of a comparison: which method pays, at what cost in time, and whether the difference is more than chance.
 
+mod figures;
+mod picture;
 mod plots;
 mod runs;
 mod sweep;
 mod table;
+
+pub use picture::comparison_picture;
 
 use maud::{Markup, html};
 
@@ -32,7 +36,7 @@ use crate::{Comparison, ReportError, Row, RunRecord};
 pub fn comparison_report(comparison: &Comparison, runs: &[RunRecord]) -> Result<String, ReportError> {
     let body = html! {
         (headline_tiles(comparison))
-        div.hero { (plots::scatter(comparison)?) (plots::forest(comparison)?) }
+        div.hero { (figures::scatter(comparison)?) (figures::forest(comparison)?) }
         (section("All rows", &about(comparison), Some(table::rows(comparison))))
         (notes("To be read with this", "note", &comparison.notes))
         (section("How settings were chosen", sweep::ABOUT, sweep::tries(comparison)?))

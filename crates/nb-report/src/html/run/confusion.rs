@@ -1,7 +1,7 @@
 //! Which class is taken for which, and how each class fares.
 
 use maud::{Markup, html};
-use nb_eval::Confusion;
+use nb_eval::{Confusion, ConfusionCell};
 
 use crate::RunRecord;
 use crate::format::{NONE, count, percent, score, whole};
@@ -100,10 +100,12 @@ impl<'a> Model<'a> {
 
     /// The errors that happen most, for more classes than a matrix can show.
     fn frequent(&self) -> Markup {
-        let mut wrong: Vec<((usize, usize), u64)> = self.confusion.pairs().filter(|((t, p), _)| t != p).collect();
-        wrong.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-        let row = |((truth, predicted), n): &((usize, usize), u64)| {
-            vec![html! { (self.label(*truth)) }, html! { (self.label(*predicted)) }, html! { (whole(*n)) }]
+        let mut wrong: Vec<ConfusionCell> =
+            self.confusion.cells().filter(|cell| cell.truth != cell.predicted).collect();
+        wrong.sort_by_key(|cell| std::cmp::Reverse(cell.count));
+        let row = |cell: &ConfusionCell| {
+            let labels = [self.label(cell.truth), self.label(cell.predicted), whole(cell.count)];
+            labels.map(|text| html! { (text) }).to_vec()
         };
         let rows: Vec<Vec<Markup>> = wrong.iter().take(20).map(row).collect();
         let caption = format!("The 20 most frequent errors of the {} among {} classes", self.name, self.classes.len());
