@@ -1,6 +1,7 @@
 //! A group of processes that train together.
 
 mod exchange;
+mod joined;
 
 use std::cell::{Cell, OnceCell};
 use std::mem::ManuallyDrop;
@@ -8,6 +9,7 @@ use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
 use exchange::Pending;
+use joined::{Joined, UNLIMITED};
 use tch::{Device, Kind, Tensor};
 
 use crate::peers::Peers;
@@ -19,8 +21,6 @@ use crate::{Error, World};
 const RENDEZVOUS: Duration = Duration::from_secs(300);
 /// Time limit for connecting each process with each once all have started.
 const CONNECTING: Duration = Duration::from_secs(60);
-/// The backends' time limit for an exchange, which is never reached: [`Peers`] decides how long to wait.
-const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The variable that names the network interface of this process if it is not the default one, as in PyTorch.
 const INTERFACE: &str = "GLOO_SOCKET_IFNAME";
 
@@ -29,19 +29,6 @@ const INTERFACE: &str = "GLOO_SOCKET_IFNAME";
 /// record of exchanges, of which each process has one, does not support two.
 #[derive(Debug)]
 pub struct ProcessGroup(Option<Joined>);
-
-#[derive(Debug)]
-struct Joined {
-    world: World,
-    store: Store,
-    /// Not dropped after a failed exchange: a thread of Gloo may still wait in it, and dropping would wait for that thread.
-    gloo: ManuallyDrop<Backend>,
-    /// For tensors on a GPU, opened with the first of them. `None` if this build or machine has no NCCL.
-    nccl: OnceCell<ManuallyDrop<Option<Backend>>>,
-    peers: Peers,
-    /// The number of sums that have started and are not finished.
-    open_sums: Cell<usize>,
-}
 
 /// A sum over the processes that has started ([`ProcessGroup::begin_sum`]).
 #[derive(Debug)]
@@ -303,7 +290,7 @@ fn address_towards(world: &World) -> std::io::Result<IpAddr> {
     Err(last)
 }
 
-#[cfg(all(test, nb_gloo))]
+#[cfg(test)]
 mod tests;
 
 #[cfg(all(test, not(nb_gloo)))]

@@ -2,35 +2,8 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::arguments::{Hyperparameters, Parameters};
 use crate::shim;
-
-/// The tensors that an update changes: lists of equal length with the same shapes, all f32, contiguous and on one device.
-#[derive(Debug, Clone, Copy)]
-pub struct Parameters<'a> {
-    /// The parameters.
-    pub values: &'a [Tensor],
-    /// Their gradients; an update multiplies them by the clip factor.
-    pub grads: &'a [Tensor],
-    /// First moments: moving averages of the gradients.
-    pub exp_avg: &'a [Tensor],
-    /// Second moments: moving averages of the squared gradients.
-    pub exp_avg_sq: &'a [Tensor],
-}
-
-/// The numbers of AdamW (Loshchilov and Hutter 2019, algorithm 2).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Hyperparameters {
-    /// Learning rate of this update.
-    pub lr: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Weight decay λ.
-    pub weight_decay: f64,
-    /// Added to the root of the second moment.
-    pub epsilon: f64,
-}
 
 /// Makes update number `step` (from 1) with every gradient multiplied by the scalar `clip`, as `torch.optim.AdamW(fused=True)`
 /// does:

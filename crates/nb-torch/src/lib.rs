@@ -3,6 +3,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adamw;
+mod arguments;
 mod attention;
 mod backward;
 pub mod cpu_slices;
@@ -12,8 +13,9 @@ mod linear;
 mod send;
 mod shim;
 
-pub use adamw::{Hyperparameters, Parameters, fused_adamw};
+pub use adamw::fused_adamw;
+pub use arguments::{Hyperparameters, Parameters, Then};
 pub use attention::{Attended, Sequences, flash_attention};
 pub use backward::with_backward;
-pub use linear::{Then, onednn_linear};
+pub use linear::onednn_linear;
 pub use send::send;

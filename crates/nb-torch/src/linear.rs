@@ -2,29 +2,8 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::arguments::Then;
 use crate::shim;
-
-/// The elementwise function that follows a product in the same kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// No function.
-    Nothing,
-    /// x·Φ(x) (Hendrycks and Gimpel 2016).
-    Gelu,
-    /// Its approximation by tanh.
-    GeluTanh,
-    /// max(x, 0).
-    Relu,
-    /// x·σ(x).
-    Silu,
-}
-
-impl Then {
-    /// The shim's number for it.
-    pub(crate) fn number(self) -> usize {
-        self as usize
-    }
-}
 
 /// Computes f(x Wᵀ + b) [n, out] from `x` [n, in], `weight` [out, in] and `bias` \[out\] by libtorch's oneDNN. oneDNN uses every
 /// instruction that the processor has, which libtorch's BLAS may not. `weight` is read in place, even if it is transposed; an `x`

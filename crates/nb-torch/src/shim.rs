@@ -10,7 +10,7 @@ use std::ptr::{null, null_mut};
 
 use tch::{TchError, Tensor};
 
-use crate::{Hyperparameters, Parameters, Then};
+use crate::arguments::{Hyperparameters, Parameters, Then};
 
 unsafe extern "C" {
     /// From the C library.

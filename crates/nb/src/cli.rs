@@ -1,89 +1,50 @@
-//! The commands of `nb`, and how they end: 0 done, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
+//! The command line of `nb`, and its exit codes: 0 done, 1 failed, 2 wrong usage, 130 or 143 stopped by a signal.
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
-use nb_checkpoint::CheckpointLocation;
+use clap::{CommandFactory, Parser, Subcommand};
 use nb_dist::World;
-use nb_model::Precision;
 use nb_torch::cuda::Preload;
-use nb_train::config::{DeviceChoice, PrecisionChoice};
-use tch::Device;
 
-use crate::commands::{compare, embed, eval, plan, predict, rank, search, train};
-use crate::logging;
+use crate::commands::{compare, completions, embed, eval, fetch, plan, predict, rank, schema, search, train};
+use crate::logging::Logging;
 
 #[derive(Debug, Parser)]
-#[command(name = "nb", version, about = "Makes a large BERT small for news", max_term_width = 110)]
+#[command(name = "nb", version, about = "Train small news BERTs from large ones, and use them", max_term_width = 110)]
 struct Cli {
     #[command(flatten)]
-    logging: logging::Logging,
+    logging: Logging,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train a student together with its teacher, as a configuration says
+    /// Train a student with its teacher
     Train(train::Train),
     /// Compare methods, student depths and seeds on one data set, with a table, intervals and paired tests
     Compare(compare::Compare),
-    /// Check a configuration and show what it would do
+    /// Check a configuration and show what training with it would do
     Plan(plan::ShowPlan),
-    /// Measure a trained model on labelled data, impressions or queries
+    /// Measure a trained model on labelled texts, impressions or queries
     Eval(eval::Eval),
-    /// Topics of new texts, as JSON lines in input order
+    /// Classify new texts, and print JSON lines in input order
     Predict(predict::Predict),
-    /// Vectors of new texts, as safetensors in input order
+    /// Embed new texts, and write their vectors as safetensors in input order
     Embed(embed::Embed),
-    /// Rank the news of impressions for their readers, as MIND's prediction.txt
+    /// Rank the articles of impressions for their readers, and write MIND's prediction.txt
     Rank(rank::Rank),
-    /// Find the best news of a corpus for a query
+    /// Find the articles of a corpus that match a query best
     Search(search::Search),
     /// Download a checkpoint from the Hugging Face hub into its cache
-    #[command(after_help = "Example: nb fetch hf:sentence-transformers/all-MiniLM-L6-v2\n\
-        Environment, as huggingface_hub 2.4 reads it: HF_TOKEN or the file HF_TOKEN_PATH (the token), HF_HUB_CACHE, HF_HOME or\n\
-        XDG_CACHE_HOME (the cache), HF_ENDPOINT (the hub), HF_HUB_OFFLINE=1 (no request), HF_HUB_DISABLE_IMPLICIT_TOKEN=1\n\
-        (no token). The token is sent to the hub alone, not to hosts that it redirects to.")]
-    Fetch {
-        /// hf:owner/name
-        checkpoint: String,
-    },
+    Fetch(fetch::Fetch),
+    /// Print the JSON schema of a configuration, by which editors complete and check it
+    Schema(schema::ShowSchema),
+    /// Print the completion script of a shell
+    Completions(completions::Completions),
 }
 
-/// Where and in which number format a command computes.
-#[derive(Debug, Args)]
-pub(crate) struct Compute {
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto", value_parser = |s: &str| s.parse::<DeviceChoice>().map_err(|()| "expected auto, cpu, cuda or cuda:N"))]
-    device: DeviceChoice,
-    /// Number format of the products: f32 or bf16
-    #[arg(long, default_value = "f32", value_parser = precision)]
-    precision: PrecisionChoice,
-    /// CPU threads [default: all cores]
-    #[arg(long)]
-    threads: Option<std::num::NonZeroU16>,
-}
-
-impl Compute {
-    pub(crate) fn apply(&self) -> Result<(Device, Precision)> {
-        if let Some(threads) = self.threads {
-            nb_train::run::set_threads(usize::from(threads.get()))?;
-        }
-        Ok((nb_train::plan::device(self.device)?, nb_train::plan::precision(self.precision)))
-    }
-}
-
-fn precision(text: &str) -> Result<PrecisionChoice, &'static str> {
-    match text {
-        "f32" => Ok(PrecisionChoice::F32),
-        "bf16" => Ok(PrecisionChoice::Bf16),
-        _ => Err("expected f32 or bf16"),
-    }
-}
-
-/// Reads the command line, runs the command, and says how it ended.
+/// Reads the command line, runs the command, and returns its exit code.
 pub fn main(preloaded: &Preload) -> ExitCode {
     let cli = Cli::parse();
     let world = match cli.command {
@@ -107,11 +68,13 @@ pub fn main(preloaded: &Preload) -> ExitCode {
         Command::Embed(command) => command.run(),
         Command::Rank(command) => command.run(),
         Command::Search(command) => command.run(),
-        Command::Fetch { checkpoint } => fetch(checkpoint),
+        Command::Fetch(command) => command.run(),
+        Command::Schema(command) => command.run(),
+        Command::Completions(command) => command.run(Cli::command()),
     };
     match result {
         Ok(code) => code,
-        // A reader that has seen enough is no failure.
+        // A reader that closes the pipe has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             match rank {
@@ -121,12 +84,6 @@ pub fn main(preloaded: &Preload) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn fetch(checkpoint: &str) -> Result<ExitCode> {
-    let folder = checkpoint.parse::<CheckpointLocation>()?.download()?;
-    say!("{}", folder.display());
-    Ok(ExitCode::SUCCESS)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

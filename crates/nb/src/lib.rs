@@ -1,8 +1,8 @@
 //! The command `nb`: command line, logging and signals around the library `nb-train`.
 //!
-//! It is a library so that a test can build the same program; nothing else depends on it.
+//! It is a library so that tests can build the same program; nothing else depends on it.
 
-/// Like `println!`, but a closed pipe is an error to return, not a panic.
+/// Prints a line as `println!` does, but returns an error where the pipe is closed.
 macro_rules! say {
     ($($arg:tt)*) => {{
         use std::io::Write as _;

@@ -1,12 +1,12 @@
-//! What is logged, how much, and as what.
+//! Logging to standard error: level, format and filter.
 
 use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// The log filter for a level or a filter's text: limits the HTTP client to warnings, since at `trace` it shows
-/// requests byte by byte, the hub's token among them.
+/// Returns the log filter for a level or the text of a filter. It limits the HTTP client to warnings, since at `trace` the
+/// client logs requests byte by byte, with the hub's token among them.
 ///
 /// # Errors
 /// If `level` is neither a level nor a filter.
@@ -17,14 +17,14 @@ pub(crate) fn log_filter(level: &str) -> Result<EnvFilter, ParseError> {
         .try_fold(filter, |filter, directive| Ok(filter.add_directive(directive.parse()?)))
 }
 
-/// Logging goes to standard error.
+/// Options of the log, which goes to standard error.
 #[derive(Debug, Args)]
 pub(crate) struct Logging {
-    /// error, warn, info, debug or trace, or a filter such as nb_train=debug
-    /// [default: info; error in all processes of a run but the first]
+    /// Log level: error, warn, info, debug or trace, or a filter such as nb_train=debug
+    /// [default: info; error in all processes of a run but the main one]
     #[arg(long, global = true, env = "NB_LOG", value_name = "LEVEL")]
     log: Option<String>,
-    /// Lines for people or JSON for machines
+    /// Log as text or as JSON lines
     #[arg(long, global = true, default_value = "text")]
     log_format: LogFormat,
 }
@@ -36,7 +36,7 @@ enum LogFormat {
 }
 
 impl Logging {
-    /// Begins to log, as process `rank` of a run.
+    /// Starts the log of process `rank` of a run.
     pub(crate) fn start(&self, rank: usize) -> Result<()> {
         let level = self.log.as_deref().unwrap_or(if rank == 0 { "info" } else { "error" });
         let filter = log_filter(level).map_err(|e| anyhow!("--log {level}: {e}"))?;

@@ -1,4 +1,4 @@
-//! The program `nb`: the environment, then the command line.
+//! The program `nb`: sets the environment, then runs the command line.
 
 use std::process::ExitCode;
 

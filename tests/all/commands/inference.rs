@@ -179,7 +179,7 @@ fn bad_input_is_an_error_that_names_it() {
     let strict = ["strange.tsv", "--unknown-labels", "error"];
     with("eval", &strict).failed(&["strange.tsv:1", "gardening", "finance"]);
     with("eval", &["strange.tsv"])
-        .failed(&["strange.tsv: no text that can be used (skipped 1 with a label that no training row"]);
+        .failed(&["strange.tsv: no usable text (skipped 1 with a label that no training row"]);
     with("eval", &["unlabelled.txt"]).failed(&["label"]);
     with("predict", &["dev.csv"]).failed(&["--columns"]);
     with("predict", &["dev.csv", "--columns", "title"]).failed(&["dev.csv", "\"title\"", "header"]);

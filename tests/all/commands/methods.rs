@@ -308,7 +308,7 @@ fn assert_unlabelled_texts_used(place: &Place, file: &str, samples: usize) {
     let weights = |run: &str| place.read(&format!("runs/{run}/student/model.safetensors"));
     assert!(weights("with") != weights("without"));
     let ended = place.train(&[&format!("data.unlabelled={file}"), FINETUNE, "output=runs/fine"]).done();
-    assert!(ended.err.contains("data.unlabelled is left out"), "{}", ended.err);
+    assert!(ended.err.contains("data.unlabelled is skipped"), "{}", ended.err);
     place.train(&["data.unlabelled=nowhere.tsv"]).failed(&["data.unlabelled", "nowhere.tsv"]);
 }
 
@@ -356,11 +356,11 @@ fn a_narrower_student_learns_states_through_a_projection() {
 fn settings_that_need_equal_shapes_are_refused() {
     let place = Place::new();
     let refused: [(&[&str], &[&str]); 7] = [
-        (&[NARROW], &["method.share needs equal widths", "8 hidden units", "teacher 16"]),
-        (&[NARROW, "method.share=[]"], &["method.beta needs equal widths", "8 hidden units"]),
+        (&[NARROW], &["method.share is [pooling, dense]", "needs equal widths", "8 hidden units, the teacher 16"]),
+        (&[NARROW, "method.share=[]"], &["method.beta is 0.15", "needs equal widths", "8 hidden units"]),
         (
             &["method.name=tinybert", "student={layers: 2, hidden: 8, heads: 4, init: random}"],
-            &["method.weights.attention needs as many heads", "the student has 4, the teacher 2"],
+            &["method.weights.attention", "equal numbers of attention heads", "the student has 4 heads, the teacher 2"],
         ),
         (
             &["student.hidden=8"],
@@ -368,7 +368,10 @@ fn settings_that_need_equal_shapes_are_refused() {
         ),
         (&["student.heads=4"], &["student.heads is 4", "2; expected student.init: random"]),
         (&["student={layers: 2, hidden: 9, heads: 2, init: random}"], &["student", "9"]),
-        (&["student={layers: 2, intermediate: 40, init: random}"], &["method.beta needs layers of equal shape", "40"]),
+        (
+            &["student={layers: 2, intermediate: 40, init: random}"],
+            &["method.beta", "needs layers of equal shape", "40 feed-forward units"],
+        ),
     ];
     for (sets, says) in refused {
         assert_refused(&place, sets, says);

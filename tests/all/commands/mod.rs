@@ -29,12 +29,28 @@ use place::Place;
 #[test]
 fn help_has_an_example_for_each_command() {
     let place = Place::new();
-    for command in ["train", "compare", "plan", "eval", "predict", "embed", "rank", "search", "fetch"] {
+    for command in
+        ["train", "compare", "plan", "eval", "predict", "embed", "rank", "search", "fetch", "schema", "completions"]
+    {
         let help = place.nb(&[command, "--help"]).done();
         assert!(help.out.contains("Example") && help.out.contains(&format!(" nb {command} ")), "{}", help.out);
         assert!(place.nb(&["--help"]).done().out.contains(command));
     }
     assert!(place.nb(&["--version"]).done().out.starts_with("nb "));
+}
+
+#[test]
+fn schemas_and_completions_are_printed() {
+    let place = Place::new();
+    for (kind, key) in [("run", "task"), ("compare", "methods")] {
+        let schema: serde_json::Value = serde_json::from_str(&place.nb(&["schema", kind]).done().out).unwrap();
+        assert!(schema["properties"][key].is_object(), "{kind}: {schema}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.nb(&["completions", shell]).done().out;
+        assert!(script.contains("completions") && script.contains("--config"), "{shell}: {script}");
+    }
+    assert_eq!(place.nb(&["completions", "csh"]).code, Some(2));
 }
 
 /// `nb` allocates with jemalloc and its own settings, which a user can override.

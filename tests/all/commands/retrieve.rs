@@ -155,7 +155,7 @@ fn vectors_are_cached_next_to_the_corpus_until_corpus_or_model_changes() {
     let query = ["--query", "storm in snow", "--top", "3"];
     let modified = |name: &str| std::fs::metadata(place.path(&format!("beir/{name}"))).unwrap().modified().unwrap();
     let first = search(&place, "beir", &query).done();
-    assert!(first.err.contains("vectors of") && first.err.contains("kept in"), "{}", first.err);
+    assert!(first.err.contains("vectors of") && first.err.contains("cached in"), "{}", first.err);
     let [cached] = &vectors(&place, "beir")[..] else { panic!("{:?}", place.names("beir")) };
     assert!(cached.starts_with("corpus-"), "{cached}");
     assert_eq!(place.names("beir").len(), 4, "no other file remains: {:?}", place.names("beir"));
@@ -174,13 +174,13 @@ fn vectors_are_cached_next_to_the_corpus_until_corpus_or_model_changes() {
 
     place.append("beir/corpus.jsonl", "{\"_id\": \"new\", \"text\": \"storm snow storm snow\"}\n");
     let more = search(&place, "beir", &["--query", "storm in snow", "--top", "25"]).done();
-    assert!(more.err.contains("kept in") && more.out.contains("  new  "), "{}{}", more.err, more.out);
+    assert!(more.err.contains("cached in") && more.out.contains("  new  "), "{}{}", more.err, more.out);
     assert_eq!((vectors(&place, "beir").len(), more.out.lines().count()), (2, 25));
 
     place.train(&[FINETUNE, "seed=1", "output=runs/other"]).done();
     let other = ["search", "--model", "runs/other/student", "--corpus", "beir"];
     let other = place.nb(&[&other[..], &query].concat()).done();
-    assert!(other.err.contains("kept in"), "{}", other.err);
+    assert!(other.err.contains("cached in"), "{}", other.err);
     assert_eq!(vectors(&place, "beir").len(), 3);
 }
 

@@ -16,7 +16,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nb_share::Sharing;
-use nb_train::method::{Course, Temperature, TermKind};
+use nb_train::method::{Ramp, Temperature, TermKind};
 
 use by_hand::{Fault, by_hand};
 use golden::{Golden, mismatches};
@@ -98,7 +98,7 @@ fn another_beta_is_found() {
     each_step(|golden| {
         let mut method = step::method(golden);
         let beta = golden.number("beta");
-        method.beta = Course::Constant(if beta < 0.5 { beta + 0.01 } else { beta - 0.01 });
+        method.beta = Ramp::Constant(if beta < 0.5 { beta + 0.01 } else { beta - 0.01 });
         let found = mismatches(golden, &step::run(golden, method, Sharing::Shared));
         assert_found(golden, &found, "blended.student.encoder");
         let elsewhere = found.iter().find(|line| !line.starts_with("blended.student.encoder"));
@@ -110,7 +110,7 @@ fn another_beta_is_found() {
 fn another_temperature_is_found() {
     each_step(|golden| {
         let mut method = step::method(golden);
-        method.temperature = Temperature::Course(Course::Constant(1.01 * golden.number("temperature")));
+        method.temperature = Temperature::Ramp(Ramp::Constant(1.01 * golden.number("temperature")));
         let found = mismatches(golden, &step::run(golden, method, Sharing::Shared));
         assert_found(golden, &found, "loss.distill_ce");
         assert_found(golden, &found, "grads.student");

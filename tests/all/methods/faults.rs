@@ -2,7 +2,7 @@
 
 use nb_loss::{IGNORE, SoftScaling};
 use nb_model::Precision;
-use nb_train::method::{Course, Ensemble, Method, Patience, Temperature, Term, TermKind};
+use nb_train::method::{Ensemble, Method, PkdLayers, Ramp, Temperature, Term, TermKind};
 use tch::{Kind, Tensor};
 
 use super::each;
@@ -38,9 +38,9 @@ fn the_other_strategy_of_patience_is_found() {
     let layers = |golden: &Golden| has(TermKind::Patience)(golden) && golden.student_layers() > 1;
     each(2, layers, |golden| {
         let found = with_method(golden, |method| {
-            method.patience = match method.patience {
-                Patience::Skip => Patience::Last,
-                Patience::Last => Patience::Skip,
+            method.pkd_layers = match method.pkd_layers {
+                PkdLayers::Skip => PkdLayers::Last,
+                PkdLayers::Last => PkdLayers::Skip,
             }
         });
         assert_found(golden, &found, "loss.patience");
@@ -53,7 +53,7 @@ fn the_other_scaling_by_the_squared_temperature_is_found() {
     // At T = 1 it has no effect.
     let warm = |golden: &Golden| {
         let method = method(golden);
-        method.any(is_soft) && method.temperature != Temperature::Course(Course::Constant(1.0))
+        method.any(is_soft) && method.temperature != Temperature::Ramp(Ramp::Constant(1.0))
     };
     each(18, warm, |golden| {
         let found = with_method(golden, |method| {
@@ -70,10 +70,10 @@ fn the_other_scaling_by_the_squared_temperature_is_found() {
 
 #[test]
 fn one_temperature_for_all_rows_is_found() {
-    let by_rule = |golden: &Golden| !matches!(method(golden).temperature, Temperature::Course(_));
+    let by_rule = |golden: &Golden| !matches!(method(golden).temperature, Temperature::Ramp(_));
     each(4, by_rule, |golden| {
         let found = with_method(golden, |method| {
-            method.temperature = Temperature::Course(Course::Constant(method.temperature.at(0.0)));
+            method.temperature = Temperature::Ramp(Ramp::Constant(method.temperature.at(0.0)));
         });
         assert_found(golden, &found, "loss.soft");
         assert_found(golden, &found, "grads.head");
@@ -154,7 +154,7 @@ fn a_changed_weight_is_found() {
             let terms = method(golden).stages[0].terms.clone();
             for (i, Term { kind, weight }) in terms.into_iter().enumerate() {
                 let found = with_method(golden, |method| {
-                    method.stages[0].terms[i].weight = Course::Constant(1.1 * weight.at(0.0));
+                    method.stages[0].terms[i].weight = Ramp::Constant(1.1 * weight.at(0.0));
                 });
                 // A patience term without layers is 0 for any weight.
                 let is_empty = kind == TermKind::Patience && golden.student_layers() == 1;

@@ -6,7 +6,7 @@ use nb_model::POOLING_QUERY;
 use nb_train::method::{Stage, Temperature};
 use nb_train::optim::AdamW;
 use nb_train::plan::{ModelSource, Plan};
-use nb_train::task::{Objective, Recommend, Task, Topic};
+use nb_train::task::{Objective, Recommend, Task, TextRef, Topic};
 use serde_json::{Map, Value, json};
 
 use crate::context::utf8;
@@ -48,9 +48,7 @@ pub(super) fn job<K: ExportBatch>(plan: &Plan, task: &K, batches: &[K::Batch]) -
     let ModelSource::Folder(folder) = &plan.teacher else { bail!("a peer needs a teacher that is a folder") };
     let folder = std::path::absolute(folder).context("the teacher's folder")?;
     let (method, train) = (&plan.method, &plan.train);
-    let Temperature::Course(temperature) = method.temperature else {
-        bail!("a peer needs one temperature for all rows")
-    };
+    let Temperature::Ramp(temperature) = method.temperature else { bail!("a peer needs one temperature for all rows") };
     let [stage] = method.stages.as_slice() else { bail!("a peer needs a method with a single stage") };
     let optimiser = AdamW::new(plan.train.weight_decay);
     Ok(json!({
@@ -86,7 +84,7 @@ fn weights(stage: &Stage) -> Map<String, Value> {
 /// Returns a batch: its targets, and for each text its ids and the number of tokens in its first part.
 fn export<K: ExportBatch>(task: &K, batch: &K::Batch) -> Result<Value> {
     let stores = task.stores();
-    let texts = task.texts(batch).into_iter().map(|(store, row)| {
+    let texts = task.texts(batch).into_iter().map(|TextRef { store, row }| {
         let TokenBatch { ids, segments, .. } = stores[store].batch(&[row]);
         let first = segments.iter().filter(|&&segment| segment == 0).count();
         json!({"ids": ids, "first": first})

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tch::{Device, Tensor};
 
-use super::{Joined, UNLIMITED};
+use super::joined::{Joined, UNLIMITED};
 use crate::peers::GONE;
 use crate::shim::{self, Backend, Reduce};
 use crate::{Error, World};

@@ -14,7 +14,7 @@ use nb_share::LayerMap;
 use tch::Tensor;
 
 use crate::method::{Method, Temperature, TermKind};
-use crate::task::Outputs;
+use crate::model::HeadOutputs;
 
 /// Units in the whole global batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,12 +88,12 @@ pub struct ModelOutputs {
     /// Attention scores of each layer ([`Encoded::scores`]).
     pub scores: Vec<Tensor>,
     /// Pooled vectors and logits.
-    pub outputs: Option<Outputs>,
+    pub outputs: Option<HeadOutputs>,
 }
 
 impl ModelOutputs {
     /// The outputs of an encoder of `depth` layers.
-    pub fn of(encoded: &Encoded, depth: usize, outputs: Option<Outputs>) -> Self {
+    pub fn of(encoded: &Encoded, depth: usize, outputs: Option<HeadOutputs>) -> Self {
         let first = depth + 1 - encoded.states().len();
         let states = encoded.states().iter().enumerate().map(|(i, state)| (first + i, state.shallow_clone()));
         let scores = encoded.scores().iter().map(Tensor::shallow_clone).collect();
@@ -112,7 +112,7 @@ impl ModelOutputs {
     ///
     /// # Panics
     /// If the stage has no term that looks at them.
-    pub fn outputs(&self) -> &Outputs {
+    pub fn outputs(&self) -> &HeadOutputs {
         self.outputs.as_ref().expect("a stage with this term shows outputs")
     }
 }
@@ -165,7 +165,7 @@ impl TermInputs<'_> {
             }
             TermKind::Patience => {
                 let layer = |j| {
-                    let taught = teacher().first(method.patience.teacher_state(j, l, n), self.packed);
+                    let taught = teacher().first(method.pkd_layers.teacher_state(j, l, n), self.packed);
                     normalised_state_mse(&taught, &self.wide(&student().first(j, self.packed)), counts.pooled)
                 };
                 (1..n).map(layer).reduce(|a, b| a + b).unwrap_or_else(|| nothing(student()))
@@ -187,7 +187,7 @@ impl TermInputs<'_> {
         let by_row = match method.temperature {
             Temperature::Flsw { base, beta, gamma } => Some(flsw_temperatures(v, z, base, beta, gamma)),
             Temperature::Cwsm { base, beta } => Some(cwsm_temperatures(z, base, beta)),
-            Temperature::Course(_) => None,
+            Temperature::Ramp(_) => None,
         };
         let temperature = match &by_row {
             Some(each) => nb_loss::Temperature::PerRow(each),

@@ -1,4 +1,4 @@
-//! News that a command ranks: their ids and their vectors.
+//! Articles that a command ranks: their ids and their vectors.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,24 +12,24 @@ use nb_data::{IdIndex, TokenBatch};
 use nb_train::inference::vector_file::{CorpusVectors, VectorFile, VectorWriter};
 use nb_train::inference::{Pooling, SavedModel, WINDOW};
 use nb_train::plan::cache_folder;
-use nb_train::task::NewsVectors;
-use nb_train::task::texts::{text_hash, warn_repeated};
+use nb_train::task::texts::warn_repeated;
+use nb_train::task::{ArticleVectors, text_hash};
 
 use super::input::Windows;
 
-/// Vectors that are read at a time while a corpus is searched.
+/// Number of vectors that a search reads at a time.
 pub(crate) const SEARCH_BLOCK: usize = 16_384;
-/// To be raised with every change that gives the same model other vectors: kept ones are then made anew.
+/// Version of the cached vectors. Raise it with every change that gives the same model other vectors.
 const VERSION: u32 = 2;
 
-/// News in memory: their ids, and a vector each.
+/// Articles in memory: their ids, and a vector each.
 pub(crate) struct Catalogue {
     pub(crate) ids: IdIndex,
-    pub(crate) vectors: NewsVectors,
+    pub(crate) vectors: ArticleVectors,
 }
 
 impl Catalogue {
-    /// Encodes the news of a `news.tsv`, each once.
+    /// Encodes the articles of a `news.tsv`, each once.
     pub(crate) fn read(model: &SavedModel, news: &Path, allowed_unusable: f64) -> Result<Self> {
         let source = mind(model, news, allowed_unusable);
         let (mut names, mut vectors, hidden) = (Vec::new(), Vec::new(), model.hidden());
@@ -40,20 +40,20 @@ impl Catalogue {
         })?;
         let ids = IdIndex::with(source.format.repeated(), names.iter().map(Option::as_deref));
         warn_repeated(&source, &ids);
-        Ok(Self { ids, vectors: NewsVectors::new(vectors, hidden) })
+        Ok(Self { ids, vectors: ArticleVectors::new(vectors, hidden) })
     }
 }
 
 /// The vector of an article.
 enum Encoded {
-    /// Of a text that was not there before.
+    /// The vector of a new text.
     New(Vec<f32>),
-    /// The same as that of an earlier row.
+    /// The row of an earlier text with the same tokens.
     AsRow(usize),
 }
 
 impl Encoded {
-    /// Puts the vector, of `hidden` units, behind those of the earlier rows.
+    /// Appends the vector, of `hidden` units, to those of the earlier rows.
     fn append_to(self, vectors: &mut Vec<f32>, hidden: usize) {
         match self {
             Self::New(vector) => vectors.extend(vector),
@@ -62,8 +62,8 @@ impl Encoded {
     }
 }
 
-/// Calls `f` with each article of a source and its vector, and logs how many texts were cut. Texts of the same tokens are encoded once: in another batch
-/// the last bits of a vector may differ, and what should tie would not.
+/// Calls `f` with each article of a source and its vector, and logs the number of truncated texts. Texts with the same tokens
+/// are encoded once: in another batch the last bits of a vector may differ, and equal texts would not tie.
 fn each_vector(model: &SavedModel, source: &Source, mut f: impl FnMut(&Article, Encoded) -> Result<()>) -> Result<()> {
     let (mut known, mut rows) = (HashMap::new(), 0..);
     Windows::open(source, WINDOW)?.each(|articles| {
@@ -87,22 +87,22 @@ fn each_vector(model: &SavedModel, source: &Source, mut f: impl FnMut(&Article, 
     Ok(())
 }
 
-/// A `news.tsv` as the model reads it.
+/// Returns a `news.tsv` with the fields that the model was trained on.
 pub(crate) fn mind(model: &SavedModel, news: &Path, allowed_unusable: f64) -> Source {
     let format = Format::MindNews { fields: model.read_fields() };
     Source { path: news.to_owned(), format, labels: LabelRule::Optional, allowed_unusable }
 }
 
-/// Reads impressions and tells what was left out.
+/// Reads impressions and warns of skipped ones.
 pub(crate) fn read_behaviors(source: &BehaviorSource, ids: &IdIndex) -> Result<Behaviors> {
     let behaviors = Behaviors::read(source, ids)?;
-    if !behaviors.left_out().is_empty() {
-        tracing::warn!("{}: {}", source.path.display(), behaviors.left_out());
+    if !behaviors.report().is_empty() {
+        tracing::warn!("{}: {}", source.path.display(), behaviors.report());
     }
     Ok(behaviors)
 }
 
-/// The ids of a file's usable rows, in its order. Says nothing of others: whoever reads the texts does.
+/// Returns the ids of a file's usable rows, in its order. Does not report the others: reading the texts does.
 pub(crate) fn ids(source: &Source) -> Result<Vec<Option<String>>> {
     let rows = source.open()?.filter_map(|row| match row {
         Ok(Row::Article(article)) => Some(Ok(article.id)),
@@ -112,8 +112,8 @@ pub(crate) fn ids(source: &Source) -> Result<Vec<Option<String>>> {
     rows.collect()
 }
 
-/// The vectors of a corpus: those that are cached if neither it nor the model has changed since, else new ones, which are
-/// cached where a file can be written and are in memory where not.
+/// Returns the vectors of a corpus: the cached ones if neither the corpus nor the model has changed, else new ones, which are
+/// cached if a file can be written, and are in memory if not.
 pub(crate) fn corpus_vectors(model: &SavedModel, folder: &Path, corpus: &Source) -> Result<CorpusVectors> {
     let key = key(model, folder, corpus)?;
     let stem = corpus.path.file_stem().unwrap_or_default().to_string_lossy();
@@ -136,12 +136,12 @@ pub(crate) fn corpus_vectors(model: &SavedModel, folder: &Path, corpus: &Source)
     };
     write(model, corpus, &mut writer)?;
     writer.finish(Some(&key))?;
-    tracing::info!("vectors of {} kept in {}", corpus.path.display(), path.display());
+    tracing::info!("vectors of {} cached in {}", corpus.path.display(), path.display());
     let file = VectorFile::open(&path, &key);
     file.map(CorpusVectors::File).with_context(|| format!("cannot read {} back", path.display()))
 }
 
-/// Beside the corpus; in the user's cache folder where nothing can be written there; none where neither can be written.
+/// A writer beside the corpus, or in the user's cache folder if nothing can be written there; none if neither is possible.
 fn writer(beside: PathBuf, elsewhere: PathBuf, hidden: usize) -> Option<(PathBuf, VectorWriter)> {
     let error = match VectorWriter::new(&beside, hidden) {
         Ok(writer) => return Some((beside, writer)),
@@ -171,7 +171,7 @@ fn write(model: &SavedModel, corpus: &Source, writer: &mut VectorWriter) -> Resu
     })
 }
 
-/// A hash of everything the vectors depend on.
+/// A hash of everything that the vectors depend on.
 fn key(model: &SavedModel, folder: &Path, corpus: &Source) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     let files = [CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, DESCRIPTION_FILE];

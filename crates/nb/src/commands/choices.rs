@@ -1,16 +1,16 @@
-//! Choices on the command line that stand for types of the library, which knows no command line.
+//! Choices on the command line for types of the library, which knows no command line.
 
 use clap::ValueEnum;
 use nb_train::inference;
 
-/// The meaning of a `"` in csv and tsv.
+/// Meaning of a `"` in csv and tsv.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum QuotingChoice {
-    /// Quoting in csv; in tsv text if the file's quotes do not pair up, else quoting
+    /// As csv; in a tsv file whose quotes do not pair up, as none
     Auto,
-    /// Quoting: a quoted field may hold delimiters and line breaks
+    /// It quotes a field, which may hold delimiters and line breaks
     Csv,
-    /// Text: a line is a row
+    /// It is text: a line is a row
     None,
 }
 
@@ -24,10 +24,10 @@ impl From<QuotingChoice> for nb_data::read::Quoting {
     }
 }
 
-/// The treatment of rows whose label the model was not trained on.
+/// Treatment of rows whose label the model was not trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum UnknownLabelsChoice {
-    /// Skip, count and show them; they count among the unusable rows
+    /// Skip and count them among the unusable rows
     Skip,
     /// Fail on the first one
     Error,
@@ -36,11 +36,11 @@ pub(crate) enum UnknownLabelsChoice {
 /// Pooling of a text's token states into one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PoolingChoice {
-    /// The attention that was trained with the model
+    /// Attentive pooling, as trained with the model
     Attention,
-    /// The mean of the tokens' states
+    /// Mean of the token states
     Mean,
-    /// The state of the first token
+    /// State of the first token
     Cls,
 }
 

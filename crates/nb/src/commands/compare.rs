@@ -1,28 +1,23 @@
-//! `nb compare`.
+//! `nb compare`: methods × student depths × seeds on one data set.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use nb_train::compare::{Compared, Comparing, compare};
-use nb_train::config::Override;
+use nb_train::compare::{CompareOutcome, ComparePlan, RunState, RunStatus, compare};
 use nb_train::run::set_threads;
 
+use super::config_file::ConfigFile;
 use crate::signals::Signals;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb compare --config configs/compare-quickstart.yaml\n         \
     nb compare --config configs/compare-quickstart.yaml --set seeds=[0] --set run.train.epochs=1\n\n\
-    Runs that are done are not run again: stop it whenever you like, and start it again with the same command.")]
+    Finished runs are not repeated: stop the comparison at any time, and continue it with the same command.")]
 pub(crate) struct Compare {
-    /// The comparison's configuration
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Override one key of it, e.g. run.train.lr=2e-4; repeats, the last wins; paths count from here
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    sets: Vec<Override>,
-    /// Check every run and list them, and run none
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Check and list all runs, without running any
     #[arg(long)]
     dry_run: bool,
 }
@@ -30,22 +25,27 @@ pub(crate) struct Compare {
 impl Compare {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let signals = Signals::listen()?;
-        let comparing = Comparing::new(&self.config, &self.sets)?;
+        let plan = ComparePlan::read(&self.config.path, &self.config.sets)?;
         if self.dry_run {
-            for (name, state) in comparing.specs()? {
+            for RunStatus { name, state } in plan.statuses()? {
+                let state = match state {
+                    RunState::Done => "done",
+                    RunState::Pending => "to run",
+                    RunState::AfterTrials => "after tries",
+                };
                 say!("{state:<11}  {name}");
             }
             return Ok(ExitCode::SUCCESS);
         }
-        set_threads(comparing.threads)?;
-        match compare(&comparing, signals.stop())? {
-            Compared::Finished(comparison, folder) => {
+        set_threads(plan.threads)?;
+        match compare(&plan, signals.stop())? {
+            CompareOutcome::Finished { comparison, folder } => {
                 say!("{}", comparison.text().trim_end());
                 say!("table    {}", folder.join("compare.csv").display());
                 say!("report   {}", folder.join("report.html").display());
                 Ok(ExitCode::SUCCESS)
             }
-            Compared::Interrupted => Ok(signals.exit_code()),
+            CompareOutcome::Interrupted => Ok(signals.exit_code()),
         }
     }
 }

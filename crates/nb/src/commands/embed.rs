@@ -5,31 +5,32 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use nb_train::inference::WINDOW;
 use nb_train::inference::vector_file::VectorWriter;
-use nb_train::inference::{SavedModel, WINDOW};
 
 use super::choices::PoolingChoice;
+use super::compute::Compute;
 use super::input::Input;
-use crate::cli::Compute;
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: nb embed --model runs/quickstart/student --input titles.txt --output vectors.safetensors\n\
-    The file holds `vectors` [texts, hidden units], f32, and `lines` [texts], the line of the input each came from."
+    The file holds `vectors` [texts, hidden units] in f32, and `lines` [texts], the input line of each vector."
 )]
 pub(crate) struct Embed {
-    /// A model folder of a run, or any Hugging Face BERT folder
+    /// Model folder of a run, or any Hugging Face BERT folder
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
     #[command(flatten)]
     input: Input,
-    /// The file to write
+    /// File to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-    /// How a text becomes one vector
+    /// Pooling of a text's token states into one vector
     #[arg(long, value_enum, default_value = "attention")]
     pooling: PoolingChoice,
-    /// Longest sequence, special tokens included; longer texts are cut [default: the run's, else the model's own]
+    /// Longest sequence in tokens, special tokens included; longer texts are truncated [default: the run's, or the
+    /// model's if it is of no run]
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
     #[command(flatten)]
@@ -38,8 +39,7 @@ pub(crate) struct Embed {
 
 impl Embed {
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        let (device, precision) = self.compute.apply()?;
-        let model = SavedModel::load(&self.model, device, precision)?;
+        let model = self.compute.load(&self.model)?;
         let model = match self.max_tokens {
             Some(max_tokens) => model.with_max_tokens(max_tokens)?,
             None => model,

@@ -1,4 +1,4 @@
-//! Texts to work on: a file or standard input, as lines, CSV, TSV or MIND news, read as a stream.
+//! Texts from a file or standard input, as lines, CSV, TSV, MIND or BEIR articles, read as a stream.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -17,25 +17,25 @@ use super::choices::QuotingChoice;
 
 #[derive(Debug, Args)]
 pub(crate) struct Input {
-    /// The file, or - for standard input
+    /// Input file, or - for standard input
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Its format [default: by the name's ending: .csv, .tsv as MIND news, .jsonl as BEIR's, else one text per line]
+    /// Format of the input [default: by the extension: .csv, .tsv as MIND news, .jsonl as BEIR, else one text per line]
     #[arg(long)]
     format: Option<InputFormat>,
-    /// Columns of the text, one or two, by number from 0 or by name (csv, tsv)
+    /// One or two columns of text, by number from 0 or by name (csv, tsv)
     #[arg(long, value_delimiter = ',', value_name = "COLUMN")]
     columns: Vec<String>,
-    /// Whether the first row names the columns (csv, tsv)
+    /// Header row with the names of the columns (csv, tsv)
     #[arg(long, value_enum, default_value = "absent")]
     header: HeaderChoice,
     /// Meaning of quotes (csv, tsv) [default: auto, which reads a tsv twice and holds standard input in memory]
     #[arg(long, value_enum)]
     quoting: Option<QuotingChoice>,
-    /// Parts of the news (mind, beir) [default: those the model was trained on, else title,abstract]
+    /// Parts of an article (mind, beir) [default: those the model was trained on, or title,abstract]
     #[arg(long, value_delimiter = ',')]
     fields: Vec<FieldChoice>,
-    /// Largest share of unusable rows that is still no error
+    /// Largest share of unusable rows that is not an error
     #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE", value_parser = share)]
     allow_unusable: f64,
 }
@@ -50,7 +50,7 @@ pub(crate) enum InputFormat {
 }
 
 impl InputFormat {
-    /// The word on the command line.
+    /// Returns the word on the command line.
     fn name(self) -> &'static str {
         match self {
             Self::Lines => "lines",
@@ -84,8 +84,8 @@ enum FieldChoice {
 }
 
 impl Input {
-    /// Windows of up to `size` articles, in input order; `label` is the column of the label (csv, tsv),
-    /// `trained_on` the parts of the news that are read where none are named.
+    /// Opens the input as windows of up to `size` articles, in input order. `label` is the column of the label (csv, tsv),
+    /// `trained_on` the parts of an article that are read by default.
     pub(crate) fn windows(&self, size: usize, label: Option<&str>, trained_on: &[ArticleField]) -> Result<Windows> {
         let (format, labels, allowed) = (self.format(label, trained_on)?, LabelRule::Optional, self.allow_unusable);
         if self.input.as_os_str() != "-" {
@@ -98,24 +98,24 @@ impl Input {
         Ok(Windows::of(articles, name, size, allowed))
     }
 
-    /// The path alone, for data whose layout is known.
+    /// Returns the path of data whose layout is fixed; refuses options that describe a layout.
     pub(crate) fn path(&self, task: &str) -> Result<&Path> {
         let given = self.format.is_some() || self.quoting.is_some();
         if given || !self.columns.is_empty() || !self.fields.is_empty() {
             bail!(
-                "--format, --columns, --fields and --quoting are for models that tell topics; this one was trained for \
+                "--format, --columns, --fields and --quoting are for topic models; this one was trained for \
                  {task}"
             );
         }
         Ok(&self.input)
     }
 
-    /// Returns true if the input is this file, under whatever name.
+    /// Returns whether the input is this file, under any name.
     pub(crate) fn is_file(&self, path: &Path) -> bool {
         matches!((self.input.canonicalize(), path.canonicalize()), (Ok(input), Ok(path)) if input == path)
     }
 
-    /// Largest share of unusable rows that is still no error.
+    /// Returns the largest share of unusable rows that is not an error.
     pub(crate) fn allowed(&self) -> f64 {
         self.allow_unusable
     }
@@ -144,7 +144,7 @@ impl Input {
             InputFormat::Mind => Format::MindNews { fields: self.news_fields(trained_on) },
             InputFormat::Csv | InputFormat::Tsv => {
                 if self.columns.is_empty() {
-                    bail!("--columns is missing: which columns hold the text, e.g. --columns 1,2");
+                    bail!("--columns is missing, expected one or two columns of text, e.g. --columns 1,2");
                 }
                 Format::Csv(CsvLayout {
                     label: label.map(str::parse::<Column>).transpose()?,
@@ -187,7 +187,7 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    /// Windows of up to `size` articles of a file.
+    /// Opens a file as windows of up to `size` articles.
     pub(crate) fn open(source: &Source, size: usize) -> Result<Self> {
         let name = source.path.display().to_string();
         Ok(Self::of(source.open()?, name, size, source.allowed_unusable))
@@ -200,7 +200,7 @@ impl Windows {
         Self { articles: Box::new(articles), size, usable: 0, skipped: Skipped::default(), allowed, name }
     }
 
-    /// Calls `f` with each window, and judges the rows that were left out at the end.
+    /// Calls `f` with each window, and checks the number of skipped rows at the end.
     pub(crate) fn each(mut self, mut f: impl FnMut(&[Article]) -> Result<()>) -> Result<()> {
         loop {
             let articles = self.next()?;
@@ -211,23 +211,23 @@ impl Windows {
         }
     }
 
-    /// What messages call the input.
+    /// Returns the name of the input in messages.
     pub(crate) fn name(&self) -> &Path {
         Path::new(&self.name)
     }
 
-    /// Counts an article that was read as one that cannot be used.
+    /// Counts an article that was read as unusable.
     pub(crate) fn skip(&mut self, row: SkippedRow) {
         self.usable -= 1;
         self.skipped.add(row);
     }
 
-    /// At the end: whether there was a text at all, and few enough rows that were none.
+    /// Checks at the end that there were usable texts, and not too many unusable rows.
     pub(crate) fn check(&self) -> Result<()> {
         let (name, rows) = (&self.name, self.usable + self.skipped.count());
         if self.usable == 0 {
             let skipped = if self.skipped.count() > 0 { format!(" (skipped {})", self.skipped) } else { String::new() };
-            bail!("{name}: no text that can be used{skipped}");
+            bail!("{name}: no usable text{skipped}");
         }
         if self.skipped.count() as f64 > self.allowed * rows as f64 {
             bail!(
@@ -239,7 +239,7 @@ impl Windows {
         Ok(())
     }
 
-    /// The next window; empty at the end, where rows that were left out are told of.
+    /// Returns the next window. It is empty at the end, where skipped rows are reported.
     pub(crate) fn next(&mut self) -> Result<Vec<Article>> {
         let mut window = Vec::new();
         for row in self.articles.by_ref() {

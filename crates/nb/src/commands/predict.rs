@@ -6,22 +6,22 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use nb_train::inference::{SavedModel, WINDOW};
+use nb_train::inference::WINDOW;
 use serde_json::{Map, Value, json};
 
+use super::compute::Compute;
 use super::input::Input;
-use crate::cli::Compute;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb predict --model runs/quickstart/student --input titles.txt\n         \
     layers news.tsv | nb predict --model runs/quickstart/student --input - --format mind")]
 pub(crate) struct Predict {
-    /// A model folder of a run
+    /// Model folder of a run
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
     #[command(flatten)]
     input: Input,
-    /// What each line holds
+    /// Probabilities on each output line
     #[arg(long, value_enum, default_value = "best")]
     probabilities: Which,
     #[command(flatten)]
@@ -30,16 +30,15 @@ pub(crate) struct Predict {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Which {
-    /// The most probable label and its probability
+    /// Probability of the most probable label
     Best,
-    /// The probability of every label too
+    /// Probability of every label
     All,
 }
 
 impl Predict {
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        let (device, precision) = self.compute.apply()?;
-        let model = SavedModel::load(&self.model, device, precision)?;
+        let model = self.compute.load(&self.model)?;
         let labels = model.labels()?;
         let mut windows = self.input.windows(WINDOW, None, model.fields())?;
         let mut out = BufWriter::new(std::io::stdout().lock());

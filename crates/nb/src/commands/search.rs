@@ -1,4 +1,4 @@
-//! `nb search`: the best news of a corpus for a query.
+//! `nb search`: the articles of a corpus that match a query best.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,39 +10,40 @@ use nb_data::beir::Folder;
 use nb_data::read::{Article, Format, LabelRule, Source};
 use nb_train::inference::{Pooling, SavedModel, WINDOW};
 use nb_train::task::texts::warn_repeated;
-use nb_train::task::{Asked, Documents, Hit, TopHits};
+use nb_train::task::{CorpusIndex, Hit, QueryVectors, TopKSearch};
 use serde_json::json;
 
 use super::catalogue::{SEARCH_BLOCK, corpus_vectors, ids};
+use super::compute::Compute;
 use super::input::{Windows, share};
-use crate::cli::Compute;
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: nb search --model runs/quickstart-retrieve/student --corpus data/sample/beir --query \
     \"storm at the coast\"\n\
-    Of rows with one id one is searched: the last of a BEIR corpus, the first of a news.tsv. News with the same score are \
-    listed by id, descending, as in evaluations. A query has no id here, so none is left out for having the same.\n\
-    The corpus' vectors are kept beside it, in <corpus>-<hash>.vectors.safetensors, and used again until it or \
-    the model changes; such files can be deleted at any time."
+    Of several rows with the same id, one is searched: the last of a BEIR corpus, the first of a news.tsv. Articles with \
+    equal scores are listed by descending id, as in evaluations. A query has no id here, so no article is excluded for \
+    having the same id.\n\
+    The corpus vectors are cached beside the corpus, in <corpus>-<hash>.vectors.safetensors, and reused until the corpus \
+    or the model changes; these files can be deleted at any time."
 )]
 pub(crate) struct Search {
-    /// A model folder of a run with task: retrieve
+    /// Model folder of a run with task: retrieve
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
-    /// A BEIR folder, its corpus.jsonl, or a news.tsv as MIND's
+    /// BEIR folder, its corpus.jsonl, or a news.tsv as MIND's
     #[arg(long, value_name = "PATH")]
     corpus: PathBuf,
-    /// What is sought; repeats
+    /// Query text (may be repeated)
     #[arg(long = "query", required = true, value_name = "TEXT")]
     queries: Vec<String>,
-    /// How many news are shown for each query
+    /// Number of articles per query
     #[arg(long, default_value = "10", value_name = "N")]
-    head: std::num::NonZeroUsize,
-    /// Lines for people or JSON lines for machines
+    top: std::num::NonZeroUsize,
+    /// Output as text or as JSON lines
     #[arg(long, value_enum, default_value = "text")]
     output_format: OutputFormat,
-    /// Largest share of unusable rows that is still no error
+    /// Largest share of unusable rows that is not an error
     #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE", value_parser = share)]
     allow_unusable: f64,
     #[command(flatten)]
@@ -58,10 +59,9 @@ enum OutputFormat {
 impl Search {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         if self.queries.iter().any(|query| query.trim().is_empty()) {
-            bail!("--query is empty, expected what is sought");
+            bail!("--query is empty, expected a text");
         }
-        let (device, precision) = self.compute.apply()?;
-        let model = SavedModel::load(&self.model, device, precision)?;
+        let model = self.compute.load(&self.model)?;
         model.require_retrieval()?;
         let corpus = self.source(&model)?;
         let queries = self.queries.iter().map(|query| Article {
@@ -72,19 +72,18 @@ impl Search {
             second: None,
         });
         let queries = model.vectors(&queries.collect::<Vec<_>>(), Pooling::Attention)?;
-        // A query that is typed has no id, so no document can have the same.
-        let asked = Asked { vectors: queries.concat(), hidden: model.hidden(), own: Vec::new() };
+        // A query from the command line has no id, so no document can have the same one.
+        let queries = QueryVectors { vectors: queries.concat(), hidden: model.hidden(), same_id: Vec::new() };
         let known = ids(&corpus)?;
-        let documents =
-            Documents::new(corpus.format.repeated(), &known.iter().map(Option::as_deref).collect::<Vec<_>>());
-        warn_repeated(&corpus, documents.index());
-        let mut hits = TopHits::new(asked, documents.into(), self.head.get());
-        let mut kept = corpus_vectors(&model, &self.model, &corpus)?;
-        if kept.rows() != known.len() {
+        let index = CorpusIndex::new(corpus.format.repeated(), &known.iter().map(Option::as_deref).collect::<Vec<_>>());
+        warn_repeated(&corpus, index.ids());
+        let mut search = TopKSearch::new(queries, index.into(), self.top.get());
+        let mut vectors = corpus_vectors(&model, &self.model, &corpus)?;
+        if vectors.rows() != known.len() {
             bail!("{} changed while it was read", corpus.path.display());
         }
-        kept.each_block(SEARCH_BLOCK, |rows, news| hits.add(rows, news))?;
-        self.show(&corpus, &hits.finish())?;
+        vectors.each_block(SEARCH_BLOCK, |rows, vectors| search.add(rows, vectors))?;
+        self.show(&corpus, &search.finish())?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -126,7 +125,7 @@ impl Search {
     }
 }
 
-/// The news of the hits by row; the corpus is read once more, since only their vectors were kept.
+/// The articles of the hits by row; the corpus is read once more, since only its vectors are in memory.
 fn articles(corpus: &Source, hits: &[Vec<Hit>]) -> Result<HashMap<u32, Article>> {
     let wanted: std::collections::HashSet<u32> = hits.iter().flatten().map(|hit| hit.row).collect();
     let mut found = HashMap::new();
@@ -143,7 +142,7 @@ fn articles(corpus: &Source, hits: &[Vec<Hit>]) -> Result<HashMap<u32, Article>>
     Ok(found)
 }
 
-/// The beginning of a text, for a line on a screen: without line breaks and what else a terminal obeys.
+/// The beginning of a text for a line on a screen, without line breaks and other control characters.
 fn cut(text: &str) -> String {
     const MOST: usize = 100;
     let plain = |c: char| if c.is_control() { ' ' } else { c };

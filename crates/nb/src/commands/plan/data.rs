@@ -1,11 +1,11 @@
-//! The texts and what an epoch makes of them, the steps, what is kept on disk, and the memory.
+//! The texts, the batches and steps, the teacher's outputs cached on disk, and the memory.
 
 use nb_train::config::EvalEvery;
-use nb_train::method::{Stage, TeacherRole, TermKind};
+use nb_train::method::{TeacherRole, TermKind};
 use nb_train::model::build;
-use nb_train::model::teacher_cache::{KeepOutputs, Output, bytes, readable};
-use nb_train::plan::Plan;
-use nb_train::plan::estimate::{Estimate, Load, Rest};
+use nb_train::model::teacher_cache::{TeacherOutput, cache_size, format_bytes};
+use nb_train::plan::estimate::{BatchLoad, Estimate, Workload};
+use nb_train::plan::{CachePolicy, Plan};
 use nb_train::run::setup::{Epochs, is_evaluation};
 use nb_train::step::schedule::Schedule;
 use nb_train::task::Task;
@@ -13,29 +13,42 @@ use tch::{Device, Kind};
 
 use super::page::{Page, count};
 
-/// The data, and what the first epoch makes of it; returns the largest micro-batch.
-pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> Load {
-    page.layers("Data");
+/// The micro-batches of the first epoch.
+#[derive(Default)]
+struct FirstEpoch {
+    batches: u64,
+    tokens: i64,
+    /// Tokens with padding to the longest sequence of each batch.
+    padded: i64,
+    largest: BatchLoad,
+}
+
+impl FirstEpoch {
+    fn of<K: Task>(task: &K) -> Self {
+        let mut epoch = Self::default();
+        for rows in &task.epoch(0) {
+            let packed = task.packed(&task.batch(0, rows));
+            epoch.batches += 1;
+            epoch.tokens += packed.tokens();
+            epoch.padded += packed.sequences() * packed.lengths().iter().copied().max().unwrap_or(0);
+            let load = BatchLoad { tokens: packed.tokens() as u64, pairs: packed.pairs() as u64 };
+            epoch.largest = if load.tokens > epoch.largest.tokens { load } else { epoch.largest };
+        }
+        epoch
+    }
+}
+
+/// Shows the data and the batches of the first epoch, and returns the largest micro-batch.
+pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> BatchLoad {
+    page.heading("Data");
     for (name, value) in task.describe() {
         page.line(name, value);
     }
-    let (mut tokens, mut padded, mut largest) = (0, 0, Load::default());
-    let batches = task.epoch(0);
-    for rows in &batches {
-        let packed = task.packed(&task.batch(0, rows));
-        tokens += packed.tokens();
-        padded += packed.sequences() * packed.lengths().iter().copied().max().unwrap_or(0);
-        let load = Load { tokens: packed.tokens() as u64, pairs: packed.pairs() as u64 };
-        largest = if load.tokens > largest.tokens { load } else { largest };
-    }
+    let FirstEpoch { batches, tokens, padded, largest } = FirstEpoch::of(task);
     page.line("tokens", format!("{tokens} in the first epoch"));
     page.line(
         "batches",
-        format!(
-            "{} in the first epoch, of {} tokens at most",
-            count(batches.len() as u64, "micro-batch"),
-            largest.tokens
-        ),
+        format!("{} in the first epoch, of {} tokens at most", count(batches, "micro-batch"), largest.tokens),
     );
     page.line(
         "padding",
@@ -47,9 +60,9 @@ pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> Load {
     largest
 }
 
-/// Updates and evaluations; returns how many evaluations there are.
+/// Shows steps and evaluations, and returns the number of evaluations.
 pub(super) fn steps(page: &mut Page, plan: &Plan, epochs: &Epochs, schedule: &Schedule) -> u64 {
-    page.layers("Training");
+    page.heading("Training");
     page.line("steps", schedule.total());
     let most = plan.train.max_steps.map(|most| format!(", {most} at most")).unwrap_or_default();
     let first = epochs.updates.first().copied().unwrap_or(0);
@@ -67,14 +80,17 @@ pub(super) fn steps(page: &mut Page, plan: &Plan, epochs: &Epochs, schedule: &Sc
         EvalEvery::Epoch => "after each epoch".to_owned(),
         EvalEvery::Steps(n) => format!("every {}", count(n, "step")),
     };
-    let blind = |(_, stage): &(usize, &Stage)| !stage.any(TermKind::needs_outputs);
-    let blind: Vec<String> = (1..).zip(&plan.method.stages).filter(blind).map(|(i, _)| i.to_string()).collect();
-    let blind = match blind.as_slice() {
+    let unseen: Vec<String> = (1..)
+        .zip(&plan.method.stages)
+        .filter(|(_, stage)| !stage.any(TermKind::needs_outputs))
+        .map(|(i, _): (usize, _)| i.to_string())
+        .collect();
+    let unseen = match unseen.as_slice() {
         [] => String::new(),
         stages => format!(", none in stage {}, which trains nothing that a metric sees", stages.join(", ")),
     };
     let patience = plan.train.patience.map(|n| format!("; stops early after {n} without a better metric"));
-    page.line("evaluations", format!("{evaluations}: {when} and at the end{blind}{}", patience.unwrap_or_default()));
+    page.line("evaluations", format!("{evaluations}: {when} and at the end{unseen}{}", patience.unwrap_or_default()));
     evaluations
 }
 
@@ -83,8 +99,9 @@ fn evaluations(plan: &Plan, epochs: &Epochs, schedule: &Schedule) -> u64 {
     (0..schedule.total()).filter(is_due).count() as u64
 }
 
-/// What is kept of a frozen teacher, or why nothing is; returns how many states of every token are.
-pub(super) fn kept<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> Option<u64> {
+/// Shows the outputs of a frozen teacher that are cached, or the reason why none are, and returns the number of hidden states
+/// among them.
+pub(super) fn cached_outputs<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> Option<u64> {
     if plan.method.teacher != TeacherRole::Frozen {
         return None;
     }
@@ -93,48 +110,48 @@ pub(super) fn kept<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> Option<u6
         return None;
     };
     let stores = task.stores();
-    let size = |outputs: &[Output], kind| bytes(outputs, &stores, plan.teacher_config.hidden_size, kind);
-    let Some(kind) = plan.keep_outputs.kind(plan.train.epochs, |kind| size(&outputs, kind)) else {
+    let size = |outputs: &[TeacherOutput], kind| cache_size(outputs, &stores, plan.teacher_config.hidden_size, kind);
+    let Some(kind) = plan.cache_policy.kind(plan.train.epochs, |kind| size(&outputs, kind)) else {
         page.line("kept", format!("nothing of the teacher: {}", why_not(plan, size(&outputs, Kind::BFloat16))));
         return None;
     };
-    let further = plan.trained.len().saturating_sub(1) as u64 * size(&[Output::Pooled], kind);
-    let names: Vec<String> = outputs.iter().map(|output| named(*output)).collect();
+    let further = plan.trained.len().saturating_sub(1) as u64 * size(&[TeacherOutput::Pooled], kind);
+    let names: Vec<String> = outputs.iter().map(|output| name(*output)).collect();
     page.line(
         "kept",
         format!(
             "{} of the teacher's outputs, computed once, in {}: {} ({})",
-            readable(size(&outputs, kind) + further),
+            format_bytes(size(&outputs, kind) + further),
             plan.data.cache.join("outputs").display(),
             names.join(", "),
             if kind == Kind::Float { "f32" } else { "states in bf16" }
         ),
     );
-    Some(outputs.iter().filter(|output| matches!(output, Output::State(_))).count() as u64)
+    Some(outputs.iter().filter(|output| matches!(output, TeacherOutput::State(_))).count() as u64)
 }
 
 fn why_not(plan: &Plan, least: u64) -> String {
-    match plan.keep_outputs {
-        KeepOutputs::No => "teacher.outputs is compute".to_owned(),
+    match plan.cache_policy {
+        CachePolicy::Never => "teacher.outputs is compute".to_owned(),
         _ if plan.train.epochs < 2 => "in one epoch they are used once".to_owned(),
-        _ => format!("{} is a lot of disk; teacher.outputs: bf16 keeps them all the same", readable(least)),
+        _ => format!("{} is a lot of disk; teacher.outputs: bf16 keeps them all the same", format_bytes(least)),
     }
 }
 
-fn named(output: Output) -> String {
+fn name(output: TeacherOutput) -> String {
     match output {
-        Output::Pooled => "pooled vectors".to_owned(),
-        Output::First(i) => format!("H_{i} of [CLS]"),
-        Output::State(i) => format!("H_{i}"),
+        TeacherOutput::Pooled => "pooled vectors".to_owned(),
+        TeacherOutput::First(i) => format!("H_{i} of [CLS]"),
+        TeacherOutput::State(i) => format!("H_{i}"),
     }
 }
 
-/// The estimated peak and its parts.
-pub(super) fn memory(page: &mut Page, plan: &Plan, rest: &Rest) {
-    let estimate = Estimate::new(plan, rest);
+/// Shows the estimated peak memory and its parts.
+pub(super) fn memory(page: &mut Page, plan: &Plan, work: &Workload) {
+    let estimate = Estimate::new(plan, work);
     let at = if plan.device == Device::Cpu { "" } else { ", beside what CUDA itself takes" };
-    page.line("memory", format!("about {} at its peak{at}", readable(estimate.total())));
-    for (name, bytes) in estimate.parts {
-        page.line("", format!("{:>9}  {name}", readable(bytes)));
+    page.line("memory", format!("about {} at its peak{at}", format_bytes(estimate.total())));
+    for part in estimate.parts {
+        page.line("", format!("{:>9}  {}", format_bytes(part.bytes), part.name));
     }
 }

@@ -1,40 +1,21 @@
-//! The method: its terms and stages, what the encoders keep for them, and what to think of its numbers.
+//! The method: its terms and stages, the states that encoders store for them, and advice on its numbers.
 
 use nb_loss::SoftScaling;
 use nb_model::Capture;
-use nb_train::method::{Blend, Ensemble, Method, Patience, Stage, TeacherRole, TermKind};
+use nb_train::method::{Blend, Ensemble, Method, PkdLayers, Stage, TeacherRole, TermKind};
 use nb_train::plan::Plan;
 use nb_train::step::schedule::Schedule;
 
 use super::page::{Page, count};
 
+/// Shows the method.
 pub(super) fn method(page: &mut Page, plan: &Plan, schedule: &Schedule) {
     let method = &plan.method;
-    page.layers("Method");
+    page.heading("Method");
     page.line("name", &method.name);
-    for (i, (stage, steps)) in method.stages.iter().zip(schedule.steps()).enumerate() {
-        let terms: Vec<String> = stage.terms.iter().map(|t| format!("{} × {}", t.weight, t.kind.name())).collect();
-        match method.stages.len() {
-            1 => page.line("terms", terms.join(" + ")),
-            _ => page.line(&format!("stage {}", i + 1), format!("{}: {}", count(steps, "step"), terms.join(" + "))),
-        }
-        page.line("encoders", keeps(stage));
-    }
+    stages(page, method, schedule);
     if method.any(is_soft) {
-        let scaled = match method.scaling {
-            SoftScaling::TemperatureSquared => "soft terms times its square",
-            SoftScaling::Plain => "soft terms as they are (t2: false)",
-        };
-        page.line("temperature", format!("{}; {scaled}", method.temperature));
-        let (l, n) = (plan.teacher_config.num_hidden_layers, plan.student_config.num_hidden_layers);
-        let suggested = suggested_temperature(n, l);
-        page.line(
-            "suggestion",
-            format!(
-                "temperature {suggested} for {n} of {l} layers: a rule of thumb, the smaller the student the lower; \
-                 `nb compare` can sweep it"
-            ),
-        );
+        temperature(page, plan);
     }
     if method.blends() {
         let what = match method.blend {
@@ -44,9 +25,9 @@ pub(super) fn method(page: &mut Page, plan: &Plan, schedule: &Schedule) {
         page.line("blending", format!("β = {} of the teacher's gradients in {what}", method.beta));
     }
     if method.any(|kind| kind == TermKind::Patience) {
-        let strategy = match method.patience {
-            Patience::Skip => "skip: every K-th layer of the teacher",
-            Patience::Last => "last: the teacher's last layers before the topmost",
+        let strategy = match method.pkd_layers {
+            PkdLayers::Skip => "skip: every K-th layer of the teacher",
+            PkdLayers::Last => "last: the teacher's last layers before the topmost",
         };
         page.line("patience", strategy);
     }
@@ -59,8 +40,36 @@ pub(super) fn method(page: &mut Page, plan: &Plan, schedule: &Schedule) {
     }
 }
 
-/// What the encoders keep of their way, and for which terms.
-fn keeps(stage: &Stage) -> String {
+fn stages(page: &mut Page, method: &Method, schedule: &Schedule) {
+    for (i, (stage, steps)) in method.stages.iter().zip(schedule.steps()).enumerate() {
+        let terms: Vec<String> = stage.terms.iter().map(|t| format!("{} × {}", t.weight, t.kind.name())).collect();
+        match method.stages.len() {
+            1 => page.line("terms", terms.join(" + ")),
+            _ => page.line(&format!("stage {}", i + 1), format!("{}: {}", count(steps, "step"), terms.join(" + "))),
+        }
+        page.line("encoders", stored_states(stage));
+    }
+}
+
+fn temperature(page: &mut Page, plan: &Plan) {
+    let scaled = match plan.method.scaling {
+        SoftScaling::TemperatureSquared => "soft terms times its square",
+        SoftScaling::Plain => "soft terms as they are (t2: false)",
+    };
+    page.line("temperature", format!("{}; {scaled}", plan.method.temperature));
+    let (l, n) = (plan.teacher_config.num_hidden_layers, plan.student_config.num_hidden_layers);
+    let suggested = suggested_temperature(n, l);
+    page.line(
+        "suggestion",
+        format!(
+            "temperature {suggested} for {n} of {l} layers: a rule of thumb, the smaller the student the lower; \
+             `nb compare` can sweep it"
+        ),
+    );
+}
+
+/// The states that the encoders store, and the terms that need them.
+fn stored_states(stage: &Stage) -> String {
     let names = |is: &dyn Fn(TermKind) -> bool| {
         let kinds = stage.terms.iter().map(|term| term.kind).filter(|&kind| is(kind));
         kinds.map(TermKind::name).collect::<Vec<_>>().join(", ")
@@ -80,20 +89,20 @@ fn is_soft(kind: TermKind) -> bool {
     matches!(kind, TermKind::Soft | TermKind::Divergence)
 }
 
-/// A temperature to begin with for N student layers of L teacher layers: 1 + 3·N/L in steps of a half. A rule of thumb:
-/// small students do better at low temperatures, and 4 is usual for one as deep as its teacher.
+/// Returns a temperature to start with for N student layers of L teacher layers: 1 + 3·N/L in steps of a half. It is a rule
+/// of thumb: small students do better at low temperatures, and 4 is usual for a student as deep as its teacher.
 fn suggested_temperature(student: i64, teacher: i64) -> f64 {
     ((1.0 + 3.0 * student as f64 / teacher.max(1) as f64) * 2.0).round() / 2.0
 }
 
-/// What does not work out as one may think, a sentence each.
+/// Returns a sentence for each part of the method that has no effect.
 pub(super) fn warnings(method: &Method, student_layers: usize, patience: Option<u64>, evaluations: u64) -> Vec<String> {
     let mut warnings = Vec::new();
     if method.any(|kind| kind == TermKind::Patience) && student_layers == 1 {
         warnings.push("a student of 1 layer has no intermediate layer: the term patience is 0 throughout".to_owned());
     }
     if !method.any(is_soft)
-        && matches!(method.temperature, nb_train::method::Temperature::Course(course) if course.most() != 1.0)
+        && matches!(method.temperature, nb_train::method::Temperature::Ramp(ramp) if ramp.max() != 1.0)
     {
         warnings.push(format!("temperature is {}, but no term is softened by it", method.temperature));
     }
@@ -123,15 +132,18 @@ mod tests {
     }
 
     #[test]
-    fn what_encoders_keep_names_the_terms_that_need_it() {
-        assert_eq!(keeps(&preset("{name: kd}").stages[0]), "keep the last state alone: no term looks at others");
-        assert_eq!(keeps(&preset("{name: pkd}").stages[0]), "keep the states of all layers for patience");
+    fn stored_states_name_the_terms_that_need_them() {
+        assert_eq!(
+            stored_states(&preset("{name: kd}").stages[0]),
+            "keep the last state alone: no term looks at others"
+        );
+        assert_eq!(stored_states(&preset("{name: pkd}").stages[0]), "keep the states of all layers for patience");
         let tinybert = "keep the attention scores of all layers for attention, the states for embedding, hidden";
-        assert_eq!(keeps(&preset("{name: tinybert}").stages[0]), tinybert);
+        assert_eq!(stored_states(&preset("{name: tinybert}").stages[0]), tinybert);
     }
 
     #[test]
-    fn warnings_say_what_comes_to_nothing() {
+    fn warnings_name_parts_without_effect() {
         let none: [String; 0] = [];
         assert_eq!(warnings(&preset("{name: newsbert}"), 1, Some(2), 3), none);
         assert!(warnings(&preset("{name: pkd}"), 1, None, 3)[0].contains("patience is 0 throughout"));

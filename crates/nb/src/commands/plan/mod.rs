@@ -1,45 +1,49 @@
-//! `nb plan`: what a configuration would do, before anything is trained. No weights are loaded.
+//! `nb plan`: the run that a configuration describes, before anything is trained. No weights are loaded.
 
 mod data;
+mod layer_map;
 mod method;
 mod models;
 mod page;
+mod parameters;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 use nb_model::Precision;
-use nb_train::config::Override;
-use nb_train::plan::estimate::Rest;
-use nb_train::plan::{Plan, TaskPlan, read_plan};
+use nb_train::plan::estimate::Workload;
+use nb_train::plan::{LocalProcess, Plan, read_plan};
 use nb_train::run::setup::{Epochs, schedule};
-use nb_train::task::{Recommend, Retrieve, Task, Topic};
+use nb_train::task::{AllTasks, Task, TaskList, TaskVisitor};
 
 use self::page::{Page, count};
+use super::config_file::ConfigFile;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb plan --config my.yaml --set student.layers=1")]
 pub(crate) struct ShowPlan {
-    /// The run's configuration
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Override one key, e.g. train.lr=2e-4; repeats, the last wins; paths count from here
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    sets: Vec<Override>,
+    #[command(flatten)]
+    config: ConfigFile,
 }
 
 impl ShowPlan {
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        let plan = read_plan(&self.config, &self.sets)?;
-        let page = match &plan.data.task {
-            TaskPlan::Topic(files) => page(&plan, &Topic::open(&plan, files)?),
-            TaskPlan::Recommend(files) => page(&plan, &Recommend::open(&plan, files)?),
-            TaskPlan::Retrieve(files) => page(&plan, &Retrieve::open(&plan, files)?),
-        }?;
+        let plan = read_plan(&self.config.path, &self.config.sets, AllTasks::KINDS, LocalProcess::ALONE)?;
+        let page = AllTasks::visit(&plan, ShowTask)?;
         say!("{}", page.to_string().trim_end());
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Makes the page of a plan.
+struct ShowTask;
+
+impl TaskVisitor for ShowTask {
+    type Output = Page;
+
+    fn visit<K: Task>(self, plan: &Plan, own: &K::Plan) -> Result<Page> {
+        page(plan, &K::open(plan, own)?)
     }
 }
 
@@ -49,24 +53,24 @@ fn page<K: Task>(plan: &Plan, task: &K) -> Result<Page> {
     let schedule = schedule(plan, &epochs);
     run(&mut page, plan);
     models::origins(&mut page, plan, steps)?;
-    models::map(&mut page, plan)?;
-    let head = models::parameters(&mut page, plan, task);
+    layer_map::layer_map(&mut page, plan)?;
+    let head = parameters::parameters(&mut page, plan, task);
     method::method(&mut page, plan, &schedule);
     let largest = data::texts(&mut page, task);
     let evaluations = data::steps(&mut page, plan, &epochs, &schedule);
-    let kept = data::kept(&mut page, plan, task);
-    data::memory(&mut page, plan, &Rest { head, largest, kept, has_test: task.has_test() });
-    let own = method::warnings(&plan.method, plan.student_layers, plan.train.patience, evaluations);
-    let warnings = [task.warnings(), own].concat();
+    let cached_states = data::cached_outputs(&mut page, plan, task);
+    data::memory(&mut page, plan, &Workload { head, largest, cached_states, has_test: task.has_test() });
+    let warnings_of_method = method::warnings(&plan.method, plan.student_layers, plan.train.patience, evaluations);
+    let warnings = [task.warnings(), warnings_of_method].concat();
     if !warnings.is_empty() {
-        page.layers("Warnings");
+        page.heading("Warnings");
         warnings.iter().for_each(|warning| page.line("warning", warning));
     }
     Ok(page)
 }
 
 fn run(page: &mut Page, plan: &Plan) {
-    page.layers("Run");
+    page.heading("Run");
     page.line("run", format!("{} -> {}", plan.name, plan.output.display()));
     page.line("seed", plan.seed);
     let device = match plan.device {
@@ -80,12 +84,18 @@ fn run(page: &mut Page, plan: &Plan) {
     page.line("compute", format!("{device}, {precision}, {}", count(plan.threads as u64, "thread")));
 }
 
-/// The steps of another run than the one that is shown.
+/// The number of steps of another run than the one that is shown.
 fn steps(plan: &Plan) -> Result<u64> {
-    let of = match &plan.data.task {
-        TaskPlan::Topic(files) => Epochs::of(plan, &Topic::open(plan, files)?),
-        TaskPlan::Recommend(files) => Epochs::of(plan, &Recommend::open(plan, files)?),
-        TaskPlan::Retrieve(files) => Epochs::of(plan, &Retrieve::open(plan, files)?),
-    };
-    Ok(schedule(plan, &of).total())
+    Ok(schedule(plan, &AllTasks::visit(plan, CountEpochs)?).total())
+}
+
+/// Counts the updates of a plan's epochs.
+struct CountEpochs;
+
+impl TaskVisitor for CountEpochs {
+    type Output = Epochs;
+
+    fn visit<K: Task>(self, plan: &Plan, own: &K::Plan) -> Result<Epochs> {
+        Ok(Epochs::of(plan, &K::open(plan, own)?))
+    }
 }

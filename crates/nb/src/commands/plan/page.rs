@@ -4,23 +4,23 @@ use std::fmt;
 
 /// Columns of the page.
 const WIDTH: usize = 100;
-/// Where values begin.
+/// Column in which values start.
 const VALUE: usize = 13;
 
-/// A page under way.
+/// Text of the page so far.
 #[derive(Debug, Default)]
 pub(super) struct Page(String);
 
 impl Page {
-    /// Begins a section.
-    pub(super) fn layers(&mut self, title: &str) {
+    /// Starts a section.
+    pub(super) fn heading(&mut self, title: &str) {
         if !self.0.is_empty() {
             self.0.push('\n');
         }
         self.0 += &format!("{title}\n{}\n", "─".repeat(title.chars().count()));
     }
 
-    /// A name and its value, which goes on below itself where the page ends.
+    /// Adds a name and its value, which wraps at the page's width.
     pub(super) fn line(&mut self, name: &str, value: impl fmt::Display) {
         let (mut line, mut column) = (format!("{name:<VALUE$}"), VALUE.max(name.chars().count()));
         let mut begun = false;
@@ -45,7 +45,7 @@ impl Page {
     }
 }
 
-/// Parts at blanks, but for those in brackets: a shape stays whole.
+/// Splits at spaces outside brackets, so that a shape is one word.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0;
     text.split(move |c| {
@@ -60,7 +60,7 @@ impl fmt::Display for Page {
     }
 }
 
-/// Millions with as many digits as tell something.
+/// Returns a number of parameters for people.
 pub(super) fn millions(n: i64) -> String {
     match n {
         0..1_000_000 => n.to_string(),
@@ -68,7 +68,7 @@ pub(super) fn millions(n: i64) -> String {
     }
 }
 
-/// `1 layer`, `2 layers`, `2 batches`.
+/// Returns a number with its noun: `1 layer`, `2 layers`, `2 batches`.
 pub(super) fn count(n: u64, noun: &str) -> String {
     match (n, noun.ends_with("ch")) {
         (1, _) => format!("{n} {noun}"),
@@ -82,9 +82,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_value_goes_on_below_itself() {
+    fn a_long_value_wraps() {
         let mut page = Page::default();
-        page.layers("Data");
+        page.heading("Data");
         page.line("steps", 18);
         page.line("term", ["word"; 30].join(" "));
         page.line("path", "/x".repeat(60));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_stays_whole() {
+    fn a_shape_is_one_word() {
         assert_eq!(words("weight [200, 384]: one").collect::<Vec<_>>(), ["weight", "[200, 384]:", "one"]);
     }
 
