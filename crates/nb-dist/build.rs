@@ -1,16 +1,16 @@
-//! Compiles the C++ shim over libtorch's process groups, where the headers that it needs are there: Gloo's, and those of NCCL
-//! beside a libtorch with CUDA. Without them the crate builds all the same, and joining a group of several processes says what
+//! Compiles the C++ shim over libtorch's process groups if the headers that it needs are present: Gloo's, and NCCL's next to a
+//! libtorch with CUDA. Without them the crate still builds, and joining a group of several processes is an error that says what
 //! is missing.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 const SHIM: &str = "cpp/shim.cpp";
-/// Where Gloo's headers lie, which libtorch's wheels do not have.
+/// The variable that names the folder of Gloo's headers, which libtorch's wheels lack.
 const GLOO: &str = "NB_GLOO_INCLUDE";
 
-/// Where they may lie else. Those of another version than the Gloo in libtorch serve: the shim hands on pointers to Gloo's objects
-/// and never looks into one.
+/// Other folders that may have them. Their version need not be that of the Gloo in libtorch: the shim only passes pointers to
+/// Gloo's objects on and never reads one.
 const USUAL: [&str; 2] = ["/usr/include", "/usr/local/include"];
 
 fn main() {
@@ -21,15 +21,15 @@ fn main() {
         return;
     }
     let Some(torch) = torch().filter(|torch| has(torch, "torch/csrc/distributed/c10d/ProcessGroupGloo.hpp")) else {
-        println!("cargo::warning=training on many processes is left out: libtorch's headers lack process groups");
+        println!("cargo::warning=built without training on several processes: libtorch's headers lack process groups");
         return;
     };
     let Some(gloo) = gloo() else {
-        // So that an installation is noticed.
+        // So that cargo notices a later installation.
         USUAL.iter().for_each(|folder| println!("cargo::rerun-if-changed={folder}/gloo"));
         println!(
-            "cargo::warning=training on many processes is left out: Gloo's headers are neither in {GLOO} nor in \
-             /usr/include (Debian's package libgloo-dev; `cargo xtask setup` gets it)"
+            "cargo::warning=built without training on several processes: Gloo's headers are neither in {GLOO} nor in \
+             /usr/include (Debian's package libgloo-dev; run `cargo xtask setup` to get it)"
         );
         return;
     };
@@ -49,7 +49,7 @@ fn main() {
     println!("cargo::rustc-cfg=nb_gloo");
 }
 
-/// The headers of the libtorch that is linked.
+/// Returns the folder of headers of the libtorch that is linked.
 fn torch() -> Option<PathBuf> {
     Some(PathBuf::from(env::var_os("DEP_TCH_LIBTORCH_LIB")?).parent()?.join("include"))
 }
@@ -59,17 +59,17 @@ fn gloo() -> Option<PathBuf> {
     named.into_iter().chain(USUAL.map(PathBuf::from)).find(|folder| has(folder, "gloo/algorithm.h"))
 }
 
-/// CUDA's and NCCL's headers, as NVIDIA's wheels have them beside a libtorch with CUDA.
+/// Returns the folders of CUDA's and NCCL's headers, which NVIDIA's wheels install next to a libtorch with CUDA.
 fn nccl(torch: &Path) -> Option<[PathBuf; 2]> {
     let root = torch.parent()?;
     let nvidia = root.parent()?.join("nvidia");
     let (cuda, nccl) = (nvidia.join("cu13/include"), nvidia.join("nccl/include"));
-    let is_whole = root.join("lib/libtorch_cuda.so").is_file()
+    let is_complete = root.join("lib/libtorch_cuda.so").is_file()
         && has(&cuda, "cuda_runtime.h")
         && has(&cuda, "crt/host_config.h")
         && has(&cuda, "nv/target")
         && has(&nccl, "nccl.h");
-    is_whole.then_some([cuda, nccl])
+    is_complete.then_some([cuda, nccl])
 }
 
 fn has(folder: &Path, header: &str) -> bool {

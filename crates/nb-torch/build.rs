@@ -1,4 +1,4 @@
-//! Compiles the C++ shim against the headers of the libtorch that is linked; they need no CUDA.
+//! Compiles the C++ shim against the headers of the libtorch that is linked. They do not need CUDA.
 
 use std::env;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ fn main() {
     }
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").file(SHIM).warnings(false);
-    // A word of torch-sys' build script: the folder of libraries, beside which the headers are.
+    // Set by torch-sys' build script: the folder of libraries, next to which the headers are.
     let libraries = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
     let include = libraries.map(|libraries| libraries.with_file_name("include"));
     match include.filter(|include| include.join("ATen/Context.h").is_file()) {

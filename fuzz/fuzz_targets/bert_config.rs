@@ -1,4 +1,5 @@
-//! `config.json` of a BERT, beside weights of a small one: whatever it claims must cost no more than what the weights fill.
+//! `config.json` of a BERT, with the weights of a small one: whatever it claims, loading must not allocate more than
+//! the weights fill.
 #![no_main]
 
 use std::fs;
@@ -8,7 +9,8 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use nb_fuzz::folder;
 use nb_fuzz::torch::small_bert;
-use nb_model::{Bert, BertConfig, CONFIG_FILE, Precision, WEIGHTS_FILE};
+use nb_checkpoint::{BertConfig, CONFIG_FILE, WEIGHTS_FILE};
+use nb_model::{Bert, Precision};
 use tch::Device;
 
 static WEIGHTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -21,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(config) = BertConfig::parse(text, Path::new(CONFIG_FILE)) else { return };
     let saved = config.to_json().to_string();
     let again = BertConfig::parse(&saved, Path::new(CONFIG_FILE)).unwrap_or_else(|e| panic!("{e}\n{saved}"));
-    assert_eq!(again.differing_key(&config), None, "{saved}");
+    assert_eq!(again.first_difference(&config), None, "{saved}");
     let folder = folder(&[(CONFIG_FILE, data), (WEIGHTS_FILE, &WEIGHTS)]);
     let _ = Bert::load(folder.path(), Device::Cpu, Precision::F32);
 });

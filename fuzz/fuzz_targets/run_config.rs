@@ -1,12 +1,12 @@
-//! The configuration of a run and of a comparison: keys set on the command line, one a line, then the file. Ends with where
-//! the keys of a message stand.
+//! The configuration of a run and of a comparison: keys set on the command line, one per line, then the file. Also
+//! locates the keys of error messages.
 #![no_main]
 
 use anyhow::Error;
 use libfuzzer_sys::fuzz_target;
 use nb_fuzz::{folder, parts};
 use nb_train::compare::CompareConfig;
-use nb_train::config::{self, Override};
+use nb_train::config::{self, ConfigError, Override};
 
 fuzz_target!(|data: &[u8]| {
     let [sets, yaml] = parts(data);
@@ -23,12 +23,12 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(format!("{again:?}"), text, "\n{resolved}");
     }
     let _ = CompareConfig::read(&path, &sets);
-    for message in [
-        "method.stages[1].weights.soft is -1, expected 0",
-        "data.columns.text is odd, but train.lr is 1",
-        "device is x",
+    for error in [
+        ConfigError::expected("method.stages[1].weights.soft", -1, "0"),
+        ConfigError::conflict("data.columns.text", "odd", "train.lr is 1").and("train.lr"),
+        ConfigError::expected("device", "x", "y"),
     ] {
-        config::point(Error::msg(message), &path, &sets);
-        config::point_within(Error::msg(message), &path, &sets, &["methods[1].set", "run"]);
+        config::point(Error::from(error.clone()), &path, &sets);
+        config::point_within(Error::from(error), &path, &sets, &["methods[1].set", "run"]);
     }
 });

@@ -1,9 +1,9 @@
-//! Kept vectors of a corpus.
+//! Cached vectors of a corpus.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use nb_fuzz::folder;
-use nb_train::vector_file::VectorFile;
+use nb_train::inference::vector_file::VectorFile;
 
 fuzz_target!(|data: &[u8]| {
     let folder = folder(&[("v.safetensors", data)]);

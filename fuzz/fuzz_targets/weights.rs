@@ -1,4 +1,4 @@
-//! Weights in a safetensors file: read by themselves, and as those of a small BERT.
+//! Weights in a safetensors file: read alone, and as those of a small BERT.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use nb_fuzz::torch::small_bert;
 use nb_fuzz::write;
-use nb_model::{Bert, Precision, WEIGHTS_FILE, read_tensors};
+use nb_checkpoint::WEIGHTS_FILE;
+use nb_model::{Bert, Precision, read_tensors};
 use tch::Device;
 use tempfile::TempDir;
 
@@ -16,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
     let folder = FOLDER.path();
     write(folder, WEIGHTS_FILE, data);
     if let Ok(tensors) = read_tensors(&folder.join(WEIGHTS_FILE)) {
-        let entries: usize = tensors.iter().map(|(_, tensor)| tensor.numel()).sum();
+        let entries: usize = tensors.values().map(|tensor| tensor.numel()).sum();
         assert!(entries <= data.len(), "{entries} entries from {} bytes", data.len());
     }
     let _ = Bert::load(folder, Device::Cpu, Precision::F32);

@@ -1,44 +1,44 @@
-//! Hugging Face folders: what is saved is what is loaded, bit for bit; what is not sound is refused with the file and
-//! every tensor by name.
+//! Hugging Face folders: a saved model loads bit for bit, and an invalid folder is refused with the names of the file and of
+//! every bad tensor.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use nb_model::{
-    Bert, BertConfig, CONFIG_FILE, Capture, ModelError, Pass, Precision, WEIGHTS_FILE, read_tensors, write_tensors,
-};
+use nb_checkpoint::{BertConfig, CONFIG_FILE, WEIGHTS_FILE};
+use nb_model::{Bert, Capture, ModelError, Pass, Precision, read_tensors, write_tensors};
+use nb_train::task::Objective;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
 
-use crate::support::{encoder, largest, sentences, small};
+use crate::support::{TOPIC, encoder, max_abs, sentences, small_bert};
 
 const SEGMENTS: &str = "embeddings.token_type_embeddings.weight";
 
-/// A saved model in a folder of its own, to be spoilt.
-struct Folder {
-    home: TempDir,
+/// A saved model in a temporary folder, whose files can be damaged.
+struct ModelFolder {
+    folder: TempDir,
     saved: Bert,
 }
 
-impl Folder {
+impl ModelFolder {
     fn new() -> Self {
-        let home = TempDir::new().unwrap();
-        let saved = encoder(&small(8, 2), Precision::F32, 21);
-        saved.save(home.path()).unwrap();
-        Self { home, saved }
+        let folder = TempDir::new().unwrap();
+        let saved = encoder(&small_bert(8, 2), Precision::F32, 21);
+        saved.save(folder.path()).unwrap();
+        Self { folder, saved }
     }
 
     fn weights(&self) -> PathBuf {
-        self.home.path().join(WEIGHTS_FILE)
+        self.folder.path().join(WEIGHTS_FILE)
     }
 
     fn load(&self) -> Result<Bert, ModelError> {
-        Bert::load(self.home.path(), Device::Cpu, Precision::F32)
+        Bert::load(self.folder.path(), Device::Cpu, Precision::F32)
     }
 
-    /// Rewrites the weights with other names or tensors.
+    /// Rewrites the weights with changed names or tensors.
     fn change(&self, f: impl FnOnce(&mut BTreeMap<String, Tensor>)) {
         let mut tensors = read_tensors(&self.weights()).unwrap().into_iter().collect();
         f(&mut tensors);
@@ -47,32 +47,32 @@ impl Folder {
 
     /// Rewrites one key of `config.json`.
     fn configure(&self, key: &str, value: serde_json::Value) {
-        let path = self.home.path().join(CONFIG_FILE);
+        let path = self.folder.path().join(CONFIG_FILE);
         let mut json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         json[key] = value;
         std::fs::write(path, json.to_string()).unwrap();
     }
 
-    /// Fails unless loading gives the model that was saved.
+    /// Fails unless the saved model loads.
     #[track_caller]
     fn assert_loads(&self) {
         let loaded = self.load().unwrap_or_else(|e| panic!("{e}"));
         assert!(loaded.arena().values().equal(&self.saved.arena().values()));
     }
 
-    /// Fails unless loading fails with a message that names the file and holds all of `says`.
+    /// Fails unless loading fails with a message that contains the path of `file` and all `parts`.
     #[track_caller]
-    fn assert_refused(&self, file: &str, says: &[&str]) {
-        let error = self.load().expect_err("the folder is not sound");
+    fn assert_refused(&self, file: &str, parts: &[&str]) {
+        let error = self.load().expect_err("the folder is invalid");
         let message = chain(&error);
-        let path = self.home.path().join(file).display().to_string();
-        for part in says.iter().copied().chain([path.as_str()]) {
+        let path = self.folder.path().join(file).display().to_string();
+        for part in parts.iter().copied().chain([path.as_str()]) {
             assert!(message.contains(part), "`{part}` is not in: {message}");
         }
     }
 }
 
-/// An error with its causes, as the binary prints it.
+/// Returns an error with its causes, as the binary prints it.
 fn chain(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {}", chain(cause)),
@@ -89,26 +89,26 @@ fn zeros(shape: &[i64]) -> Tensor {
 }
 
 #[test]
-fn a_folder_is_loaded_and_saved_bit_for_bit() {
-    let folder = Folder::new();
-    folder.configure("custom_key", "kept".into());
-    let loaded = folder.load().unwrap();
-    let again = TempDir::new().unwrap();
-    loaded.save(again.path()).unwrap();
+fn a_loaded_model_is_saved_bit_for_bit() {
+    let model = ModelFolder::new();
+    model.configure("custom_key", "value".into());
+    let loaded = model.load().unwrap();
+    let copy = TempDir::new().unwrap();
+    loaded.save(copy.path()).unwrap();
     for file in [CONFIG_FILE, WEIGHTS_FILE] {
         let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap();
-        let (first, second) = (read(folder.home.path()), read(again.path()));
+        let (first, second) = (read(model.folder.path()), read(copy.path()));
         match file {
             WEIGHTS_FILE => assert!(first == second, "{file} differs"),
             _ => assert_eq!(json(&first), json(&second)),
         }
     }
-    let files = std::fs::read_dir(again.path()).unwrap().count();
-    assert_eq!(files, 2, "nothing but the two files is left");
+    let files = std::fs::read_dir(copy.path()).unwrap().count();
+    assert_eq!(files, 2, "no temporary file remains");
 
-    let packed = sentences(&[5, 3], 1).batch.packed();
+    let packed = TOPIC.packed(&sentences(&[5, 3], 1));
     let states = |bert: &Bert| bert.encode(&packed, Pass::Inference, Capture::Last).last().copy();
-    assert!(states(&loaded).equal(&states(&folder.saved)));
+    assert!(states(&loaded).equal(&states(&model.saved)));
 }
 
 fn json(bytes: &[u8]) -> serde_json::Value {
@@ -116,21 +116,21 @@ fn json(bytes: &[u8]) -> serde_json::Value {
 }
 
 #[test]
-fn the_saved_file_is_what_hugging_face_reads() {
-    let folder = Folder::new();
-    let bytes = std::fs::read(folder.weights()).unwrap();
+fn saved_files_have_the_metadata_of_hugging_face() {
+    let model = ModelFolder::new();
+    let bytes = std::fs::read(model.weights()).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
-    let config = json(&std::fs::read(folder.home.path().join(CONFIG_FILE)).unwrap());
+    let config = json(&std::fs::read(model.folder.path().join(CONFIG_FILE)).unwrap());
     assert_eq!(config["architectures"], serde_json::json!(["BertModel"]));
     assert_eq!((&config["model_type"], &config["num_hidden_layers"]), (&"bert".into(), &2.into()));
 }
 
 #[test]
-fn older_names_load() {
+fn legacy_parameter_names_load() {
     for prefix in ["", "bert."] {
-        let folder = Folder::new();
-        folder.change(|tensors| {
+        let model = ModelFolder::new();
+        model.change(|tensors| {
             rename(tensors, |name| {
                 let old =
                     name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
@@ -138,14 +138,14 @@ fn older_names_load() {
             });
             assert!(tensors.contains_key(&format!("{prefix}embeddings.LayerNorm.gamma")));
         });
-        folder.assert_loads();
+        model.assert_loads();
     }
 }
 
 #[test]
-fn what_is_beside_the_encoder_is_ignored() {
-    let folder = Folder::new();
-    folder.change(|tensors| {
+fn tensors_outside_the_encoder_are_ignored() {
+    let model = ModelFolder::new();
+    model.change(|tensors| {
         rename(tensors, |name| format!("bert.{name}"));
         for name in [
             "bert.pooler.dense.weight",
@@ -160,53 +160,53 @@ fn what_is_beside_the_encoder_is_ignored() {
             tensors.insert(name.into(), zeros(&[3]));
         }
     });
-    folder.assert_loads();
+    model.assert_loads();
 }
 
-/// Without the prefix too, and whatever the type of a buffer.
+/// Also without the prefix, and with any type.
 #[test]
-fn buffers_of_any_type_beside_the_encoder_are_ignored() {
-    let folder = Folder::new();
-    let bytes = std::fs::read(folder.weights()).unwrap();
+fn buffers_of_any_type_outside_the_encoder_are_ignored() {
+    let model = ModelFolder::new();
+    let bytes = std::fs::read(model.weights()).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let (mask, small) = ([1_u8, 0, 1], [7_u8; 2]);
-    let beside = [
+    let buffers = [
         ("mask".to_owned(), TensorView::new(Dtype::BOOL, vec![3], &mask).unwrap()),
         ("linear.zero_point".to_owned(), TensorView::new(Dtype::U8, vec![2], &small).unwrap()),
     ];
-    let changed = safetensors::serialize(file.tensors().into_iter().chain(beside), None).unwrap();
-    std::fs::write(folder.weights(), changed).unwrap();
-    folder.assert_loads();
+    let changed = safetensors::serialize(file.tensors().into_iter().chain(buffers), None).unwrap();
+    std::fs::write(model.weights(), changed).unwrap();
+    model.assert_loads();
 }
 
 #[test]
 fn missing_segment_embeddings_are_zeros() {
-    let folder = Folder::new();
-    folder.change(|tensors| drop(tensors.remove(SEGMENTS)));
-    let loaded = folder.load().unwrap();
-    assert_eq!(largest(&loaded.arena().value(SEGMENTS)), 0.0);
+    let model = ModelFolder::new();
+    model.change(|tensors| drop(tensors.remove(SEGMENTS)));
+    let loaded = model.load().unwrap();
+    assert_eq!(max_abs(&loaded.arena().value(SEGMENTS)), 0.0);
     let word = "embeddings.word_embeddings.weight";
-    assert!(loaded.arena().value(word).equal(&folder.saved.arena().value(word)));
+    assert!(loaded.arena().value(word).equal(&model.saved.arena().value(word)));
 }
 
 #[test]
-fn a_model_without_segment_types_has_no_such_tensor() {
-    let folder = Folder::new();
-    folder.configure("type_vocab_size", 0.into());
-    folder.change(|tensors| drop(tensors.remove(SEGMENTS)));
-    let loaded = folder.load().unwrap();
+fn a_model_without_segment_types_has_no_segment_embeddings() {
+    let model = ModelFolder::new();
+    model.configure("type_vocab_size", 0.into());
+    model.change(|tensors| drop(tensors.remove(SEGMENTS)));
+    let loaded = model.load().unwrap();
     assert!(loaded.arena().layout().slot(SEGMENTS).is_none());
-    // Segment ids of a second text mean nothing to it.
-    let packed = sentences(&[6, 6], 1).batch.packed();
-    assert!(largest(loaded.encode(&packed, Pass::Inference, Capture::Last).last()).is_finite());
+    // It ignores the segment ids of a second text.
+    let packed = TOPIC.packed(&sentences(&[6, 6], 1));
+    assert!(max_abs(loaded.encode(&packed, Pass::Inference, Capture::Last).last()).is_finite());
 }
 
 #[test]
 fn a_bf16_file_loads_as_f32() {
-    let folder = Folder::new();
-    let bytes = std::fs::read(folder.weights()).unwrap();
+    let model = ModelFolder::new();
+    let bytes = std::fs::read(model.weights()).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    // The upper half of an f32 is its bf16, cut off.
+    // The upper half of an f32 is its truncated bf16.
     let halves: Vec<(String, Vec<usize>, Vec<u8>)> = file
         .iter()
         .map(|(name, view)| {
@@ -216,71 +216,71 @@ fn a_bf16_file_loads_as_f32() {
         .collect();
     let views =
         halves.iter().map(|(name, shape, data)| (name, TensorView::new(Dtype::BF16, shape.clone(), data).unwrap()));
-    std::fs::write(folder.weights(), safetensors::serialize(views, None).unwrap()).unwrap();
-    let loaded = folder.load().unwrap().arena().values();
+    std::fs::write(model.weights(), safetensors::serialize(views, None).unwrap()).unwrap();
+    let loaded = model.load().unwrap().arena().values();
     assert_eq!(loaded.kind(), Kind::Float);
-    let off = largest(&(&loaded - folder.saved.arena().values()));
+    let off = max_abs(&(&loaded - model.saved.arena().values()));
     assert!(off > 0.0 && off < 2.0_f64.powi(-7) * 1.3, "{off}");
 }
 
 #[test]
-fn weights_cut_in_half_are_refused() {
-    let folder = Folder::new();
-    let bytes = std::fs::read(folder.weights()).unwrap();
+fn truncated_weights_are_refused() {
+    let model = ModelFolder::new();
+    let bytes = std::fs::read(model.weights()).unwrap();
     for length in [0, 4, 200, bytes.len() / 2, bytes.len() - 1] {
-        std::fs::write(folder.weights(), &bytes[..length]).unwrap();
-        folder.assert_refused(WEIGHTS_FILE, &["not a whole safetensors file"]);
+        std::fs::write(model.weights(), &bytes[..length]).unwrap();
+        model.assert_refused(WEIGHTS_FILE, &["not a whole safetensors file"]);
     }
 }
 
 #[test]
-fn a_header_that_lies_is_refused() {
-    let folder = Folder::new();
-    let mut bytes = std::fs::read(folder.weights()).unwrap();
+fn a_header_with_a_wrong_length_is_refused() {
+    let model = ModelFolder::new();
+    let mut bytes = std::fs::read(model.weights()).unwrap();
     bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
-    std::fs::write(folder.weights(), &bytes).unwrap();
-    folder.assert_refused(WEIGHTS_FILE, &["not a whole safetensors file"]);
+    std::fs::write(model.weights(), &bytes).unwrap();
+    model.assert_refused(WEIGHTS_FILE, &["not a whole safetensors file"]);
 }
 
-/// A tensor of nothing, a dimension of which is larger than libtorch's numbers.
+/// The tensor is empty, but one of its dimensions exceeds libtorch's integers.
 #[test]
-fn a_dimension_beyond_all_bounds_is_refused() {
-    let folder = Folder::new();
+fn an_overflowing_dimension_is_refused() {
+    let model = ModelFolder::new();
     let header = r#"{"encoder.w":{"dtype":"F32","shape":[9223372036854775808,0],"data_offsets":[0,0]}}"#;
     let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
-    std::fs::write(folder.weights(), bytes).unwrap();
-    folder.assert_refused(
+    std::fs::write(model.weights(), bytes).unwrap();
+    model.assert_refused(
         WEIGHTS_FILE,
         &["tensor encoder.w is of shape [9223372036854775808, 0]", "expected dimensions below"],
     );
 }
 
-/// A model of a petabyte: refused before any of it is asked for. So are a gigabyte of segment embeddings, which a file need
-/// not hold.
+/// A model of a petabyte is refused before its memory is allocated. So is a gigabyte of segment embeddings, which a file may
+/// omit.
 #[test]
-fn a_configuration_that_asks_for_far_more_than_its_weights_hold_is_refused() {
-    let folder = Folder::new();
-    folder.configure("hidden_size", (1 << 24).into());
-    folder.configure("vocab_size", (1 << 24).into());
-    folder.assert_refused(WEIGHTS_FILE, &["bytes, but its config.json asks for", "parameters"]);
+fn a_configuration_far_larger_than_its_weights_is_refused() {
+    let model = ModelFolder::new();
+    model.configure("hidden_size", (1 << 24).into());
+    model.configure("vocab_size", (1 << 24).into());
+    model.assert_refused(WEIGHTS_FILE, &["bytes, but its config.json asks for", "parameters"]);
 
-    let folder = Folder::new();
-    folder.change(|tensors| drop(tensors.remove(SEGMENTS)));
-    folder.configure("hidden_size", 4096.into());
-    folder.configure("type_vocab_size", (1 << 16).into());
-    folder.assert_refused(WEIGHTS_FILE, &["bytes, but its config.json asks for", "parameters"]);
+    let model = ModelFolder::new();
+    model.change(|tensors| drop(tensors.remove(SEGMENTS)));
+    model.configure("hidden_size", 4096.into());
+    model.configure("type_vocab_size", (1 << 16).into());
+    model.assert_refused(WEIGHTS_FILE, &["bytes, but its config.json asks for", "parameters"]);
 }
 
 #[test]
 fn missing_unknown_and_misshaped_tensors_are_all_listed() {
-    let folder = Folder::new();
-    folder.change(|tensors| {
+    let model = ModelFolder::new();
+    model.change(|tensors| {
         tensors.remove("encoder.layer.1.output.dense.bias");
         tensors.remove("embeddings.position_embeddings.weight");
         tensors.insert("encoder.layer.0.adapter.weight".into(), zeros(&[2, 5]));
         tensors.insert("encoder.layer.0.attention.self.query.weight".into(), zeros(&[8, 9]));
     });
-    folder.assert_refused(
+    model.assert_refused(
         WEIGHTS_FILE,
         &[
             "missing    encoder.layer.1.output.dense.bias [8]",
@@ -292,51 +292,51 @@ fn missing_unknown_and_misshaped_tensors_are_all_listed() {
 }
 
 #[test]
-fn a_config_of_another_size_is_refused() {
-    let folder = Folder::new();
-    folder.configure("vocab_size", 31.into());
-    folder.assert_refused(
+fn a_configuration_of_a_different_size_is_refused() {
+    let model = ModelFolder::new();
+    model.configure("vocab_size", 31.into());
+    model.assert_refused(
         WEIGHTS_FILE,
         &["mis-shaped embeddings.word_embeddings.weight: found [30, 8], expected [31, 8]"],
     );
 
-    let folder = Folder::new();
-    folder.configure("num_hidden_layers", 3.into());
-    folder.assert_refused(WEIGHTS_FILE, &["missing    encoder.layer.2.attention.self.key.weight [8, 8]"]);
+    let model = ModelFolder::new();
+    model.configure("num_hidden_layers", 3.into());
+    model.assert_refused(WEIGHTS_FILE, &["missing    encoder.layer.2.attention.self.key.weight [8, 8]"]);
 
-    let folder = Folder::new();
-    folder.configure("num_hidden_layers", 1.into());
-    folder.assert_refused(WEIGHTS_FILE, &["unknown    encoder.layer.1.output.LayerNorm.weight [8]"]);
+    let model = ModelFolder::new();
+    model.configure("num_hidden_layers", 1.into());
+    model.assert_refused(WEIGHTS_FILE, &["unknown    encoder.layer.1.output.LayerNorm.weight [8]"]);
 }
 
 #[test]
-fn files_that_are_not_there_are_named() {
-    let folder = Folder::new();
-    std::fs::rename(folder.weights(), folder.home.path().join("pytorch_model.bin")).unwrap();
-    folder.assert_refused(WEIGHTS_FILE, &["pytorch_model.bin", "safetensors"]);
-    std::fs::remove_file(folder.home.path().join("pytorch_model.bin")).unwrap();
-    folder.assert_refused(WEIGHTS_FILE, &["cannot read", "No such file"]);
-    std::fs::remove_file(folder.home.path().join(CONFIG_FILE)).unwrap();
-    folder.assert_refused(CONFIG_FILE, &["cannot read", "No such file"]);
+fn missing_files_are_named() {
+    let model = ModelFolder::new();
+    std::fs::rename(model.weights(), model.folder.path().join("pytorch_model.bin")).unwrap();
+    model.assert_refused(WEIGHTS_FILE, &["pytorch_model.bin", "safetensors"]);
+    std::fs::remove_file(model.folder.path().join("pytorch_model.bin")).unwrap();
+    model.assert_refused(WEIGHTS_FILE, &["cannot read", "No such file"]);
+    std::fs::remove_file(model.folder.path().join(CONFIG_FILE)).unwrap();
+    model.assert_refused(CONFIG_FILE, &["cannot read", "No such file"]);
 }
 
 #[test]
-fn what_is_not_bert_is_refused() {
-    let folder = Folder::new();
-    folder.configure("model_type", "gpt2".into());
-    folder.assert_refused(CONFIG_FILE, &["`model_type` is gpt2", "`bert`"]);
+fn other_architectures_are_refused() {
+    let model = ModelFolder::new();
+    model.configure("model_type", "gpt2".into());
+    model.assert_refused(CONFIG_FILE, &["`model_type` is gpt2", "`bert`"]);
 
-    let folder = Folder::new();
-    folder.configure("position_embedding_type", "relative_key_query".into());
-    folder.assert_refused(CONFIG_FILE, &["`position_embedding_type` is relative_key_query"]);
+    let model = ModelFolder::new();
+    model.configure("position_embedding_type", "relative_key_query".into());
+    model.assert_refused(CONFIG_FILE, &["`position_embedding_type` is relative_key_query"]);
 
-    let folder = Folder::new();
-    std::fs::write(folder.home.path().join(CONFIG_FILE), "{\"model_type\": \"bert\",").unwrap();
-    folder.assert_refused(CONFIG_FILE, &["line 1"]);
+    let model = ModelFolder::new();
+    std::fs::write(model.folder.path().join(CONFIG_FILE), "{\"model_type\": \"bert\",").unwrap();
+    model.assert_refused(CONFIG_FILE, &["line 1"]);
 }
 
 #[test]
-fn a_refused_config_made_in_code_never_becomes_a_model() {
+fn an_invalid_configuration_built_in_code_is_refused() {
     let mut config = BertConfig::new(30, 8, 2, 2);
     config.num_attention_heads = 3;
     let error = Bert::zeros(config, Device::Cpu, Precision::F32).expect_err("3 heads do not divide 8 units");

@@ -1,29 +1,29 @@
 //! The workspace's integration tests, in one binary.
 //!
-//! What one crate does alone is tested in that crate.
+//! Tests of a single crate are in that crate.
 
-// `cfg(test)` holds for all of this; written out, it tells clippy so.
+// `cfg(test)` always holds here; it tells clippy that this is test code.
 
-/// The step, its losses and its gradients, and the metrics, against numbers from Python.
+/// The step with its losses and gradients, and the metrics, compared with numbers from Python.
 #[cfg(test)]
 mod conformance;
 
-/// What must not change a result: padding, neighbours in the batch, their order, micro-batches, a second run.
+/// Differences that must not change a result: other texts in the batch, their order, micro-batches, a second run.
 #[cfg(test)]
 mod equivalence;
 
-/// One step of every method beside NewsBERT against numbers from Python, kept outputs and rows without labels.
+/// The methods other than NewsBERT: one step compared with numbers from Python, cached outputs, unlabelled rows.
 #[cfg(test)]
 mod methods;
 
-/// Hugging Face folders in and out, sound ones and hostile ones.
+/// Loading and saving Hugging Face folders, valid and hostile ones.
 #[cfg(test)]
 mod checkpoint;
 
-/// The binary `nb` from end to end, as a user starts it: what it writes, what it refuses and how it ends.
+/// The binary `nb` from end to end, as a user starts it: its files, its errors and its exit codes.
 #[cfg(test)]
 mod commands;
 
-/// Models and sentences that several modules use.
+/// Set-up and comparisons that several modules use.
 #[cfg(test)]
 mod support;

@@ -1,13 +1,13 @@
 //! `cargo xtask`: the project's own commands.
 //!
-//! [`cli`] holds what can be typed; each command lives in a file of its own under [`commands`]. Everything here
-//! builds without libtorch, in seconds, since this is what installs libtorch: [`libtorch`] finds it, [`install`]
-//! gets it through pip, and what needs it is handed to the
+//! [`cli`] defines the command line; each command is a file in [`commands`]. xtask installs libtorch, so it builds
+//! without it, in seconds: [`libtorch`] finds it, [`install`] downloads it with pip, and commands that need it run the
 //! binaries `nb` and `nb-bench` ([`program`]).
 
 mod cli;
 mod commands;
 mod compiler;
+mod features;
 mod install;
 mod interrupt;
 mod libtorch;
@@ -39,6 +39,8 @@ fn main() -> ExitCode {
         Command::Search(args) => args.run("search"),
         Command::Compare(args) => args.run("compare"),
         Command::Plan(args) => args.run("plan"),
+        Command::Schema(args) => args.run("schema"),
+        Command::Completions(args) => args.run("completions"),
         Command::Data(args) => args.run(),
         Command::Bench(args) => args.run(),
         Command::Test(args) => args.run(),

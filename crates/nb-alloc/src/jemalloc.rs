@@ -1,43 +1,44 @@
-//! jemalloc in place of the C library's allocator, and its settings.
+//! jemalloc instead of the C library's allocator, and its settings.
 #![allow(unsafe_code)]
 
 use std::ptr;
 
 use tikv_jemalloc_sys::mallctl;
 
-/// The program's own allocations. The C and C++ of shared libraries finds jemalloc by name: the program defines `malloc` and
-/// its kin, and whoever asks the dynamic linker for them is given the program's.
+/// The allocator of the program's Rust code. C and C++ code of shared libraries finds jemalloc by name: the program defines
+/// `malloc` and related functions, and the dynamic linker prefers the program's definitions.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// * `oversize_threshold:0`: blocks of 8 MB and more are like others. By default they go back to the system when they are
-///   freed, and a step that asks for them again waits for zeroed pages.
-/// * `dirty_decay_ms:-1`: what is free stays with the program until [`purge`]. By default it trickles away, pages that the
-///   next step asks for among them: with 60 seconds a step of teacher and student still takes 1.5 times as long.
+/// * `oversize_threshold:0`: blocks of 8 MB and more are treated like others. By default they return to the system when they
+///   are freed, and a step that allocates them again waits for zeroed pages.
+/// * `dirty_decay_ms:-1`: the program keeps free pages until [`purge`]. By default they return to the system gradually, among
+///   them pages that the next step needs: even with a decay of 60 seconds, a step of teacher and student takes 1.5 times as
+///   long.
 const SETTINGS: &[u8; 39] = b"oversize_threshold:0,dirty_decay_ms:-1\0";
 
-/// Where jemalloc looks for a program's settings.
+/// The symbol that jemalloc reads a program's settings from.
 // SAFETY: jemalloc declares `const char *malloc_conf` and reads it before `main`: a pointer to bytes that live as long as the
-// program, with a zero at their end. jemalloc itself defines the name too, of the same type and weakly: this one counts.
+// program and end with a zero. jemalloc defines a weak symbol of the same name and type, which this one replaces.
 #[unsafe(export_name = "malloc_conf")]
 static MALLOC_CONF: &[u8; 39] = SETTINGS;
 
-/// Gives the pages of all that is free back to the system. What is asked for next costs a new page for each 4 kB, so this is for
-/// every few seconds, not for every step.
+/// Returns all free pages to the system. Later allocations cost a new page for each 4 kB, so call this every few seconds at most, not
+/// in every step.
 pub fn purge() {
-    // 4096 stands for all arenas.
+    // 4096 means all arenas.
     let name = c"arena.4096.purge";
-    // SAFETY: an action without value and answer, which takes null for both. It fails for an unknown name alone.
+    // SAFETY: a command without input and output takes null for both. It fails only for an unknown name.
     let failed = unsafe { mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
     debug_assert_eq!(failed, 0);
 }
 
-/// Pages that are free and not given back, in all arenas; none where jemalloc does not say.
+/// Returns the number of free pages that the program keeps, over all arenas, or `None` if jemalloc does not report it.
 pub(crate) fn free_pages() -> Option<u64> {
     let (mut epoch, mut pages) = (1_u64, 0_usize);
     let size = &mut size_of::<usize>();
-    // SAFETY: all places are there, of the types that jemalloc's manual gives for these names. The first refreshes what the
-    // second tells.
+    // SAFETY: all pointers are valid and of the types that jemalloc's manual gives for these names. The first call refreshes the
+    // statistics that the second reads.
     let failed = unsafe {
         let epoch: *mut u64 = &mut epoch;
         let refreshed = mallctl(c"epoch".as_ptr(), ptr::null_mut(), ptr::null_mut(), epoch.cast(), size_of::<u64>());
@@ -53,16 +54,16 @@ mod tests {
     use tch::{Device, Kind, Tensor};
 
     use super::*;
-    use crate::watch::own_pages;
+    use crate::watch::resident_pages;
 
-    /// What jemalloc answers to `name`, where it has an answer; asked about an address if there is one.
+    /// Returns jemalloc's answer to `name`, asked about an address if there is one, or `None` if it has no answer.
     fn ask<T: Default>(name: &CStr, mut address: Option<*const c_void>) -> Option<T> {
         let (mut answer, mut size) = (T::default(), size_of::<T>());
         let (new, new_size) = match &mut address {
             Some(address) => (ptr::from_mut(address).cast(), size_of::<*const c_void>()),
             None => (ptr::null_mut(), 0),
         };
-        // SAFETY: all places are there and as large as said; jemalloc compares the sizes with those of its own types.
+        // SAFETY: all pointers are valid for the given sizes, which jemalloc compares with those of its types.
         let failed = unsafe { mallctl(name.as_ptr(), ptr::from_mut(&mut answer).cast(), &mut size, new, new_size) };
         (failed == 0).then_some(answer)
     }
@@ -74,26 +75,26 @@ mod tests {
     }
 
     #[test]
-    fn libtorchs_memory_is_jemallocs() {
+    fn libtorch_allocates_with_jemalloc() {
         let arena = |address: *const c_void| ask::<c_uint>(c"arenas.lookup", Some(address));
         for numel in [3, 1 << 22] {
             let tensor = Tensor::zeros([numel], (Kind::Float, Device::Cpu));
             assert!(arena(tensor.data_ptr()).is_some(), "{numel}");
         }
-        let (own, on_stack) = (vec![0_u8; 100], 0_u8);
-        assert!(arena(own.as_ptr().cast()).is_some());
+        let (on_heap, on_stack) = (vec![0_u8; 100], 0_u8);
+        assert!(arena(on_heap.as_ptr().cast()).is_some());
         assert!(arena((&raw const on_stack).cast()).is_none());
     }
 
     #[test]
-    fn what_is_free_stays_until_it_is_given_back() {
-        const PAGES: u64 = 1 << 14; // of 4 kB: more than anything else here takes
-        let before = own_pages().unwrap();
+    fn free_pages_stay_until_they_are_purged() {
+        const PAGES: u64 = 1 << 14; // of 4 kB: more than the rest of the test uses
+        let before = resident_pages().unwrap();
         drop(Tensor::ones([PAGES as i64 * 1024], (Kind::Float, Device::Cpu)));
-        assert!(own_pages().unwrap() > before + PAGES / 2);
+        assert!(resident_pages().unwrap() > before + PAGES / 2);
         assert!(free_pages().unwrap() > PAGES / 2);
         purge();
         assert!(free_pages().unwrap() < PAGES / 2);
-        assert!(own_pages().unwrap() < before + PAGES / 2);
+        assert!(resident_pages().unwrap() < before + PAGES / 2);
     }
 }

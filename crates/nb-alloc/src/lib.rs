@@ -1,5 +1,5 @@
-//! What training programs on libtorch allocate with: jemalloc, for Rust and C++ alike, so that memory stays flat and a step finds the
-//! pages of the last one.
+//! The allocator of training programs on libtorch: jemalloc for Rust and C++, so that memory use stays flat and a step reuses the
+//! pages of the step before.
 //!
 #![doc = include_str!("../README.md")]
 
@@ -15,9 +15,9 @@ pub use jemalloc::purge;
 #[cfg(not(target_os = "linux"))]
 pub fn purge() {}
 
-/// Has free memory given back to the system when there has been much of it for a minute, from now on until the program ends.
-/// Where no thread can be started, it just stays with the program.
-pub fn purge_from_time_to_time() {
+/// Starts a thread that returns free memory to the system after there has been much of it for a minute, until the program ends.
+/// If no thread can be started, the program keeps its free memory.
+pub fn purge_in_background() {
     #[cfg(target_os = "linux")]
     watch::start();
 }

@@ -1,25 +1,25 @@
-//! When free memory is too much.
+//! A thread that returns free memory to the system when there is too much of it.
 
 use std::thread;
 use std::time::Duration;
 
 use crate::jemalloc::{free_pages, purge};
 
-/// Between two looks.
+/// Time between two samples.
 const TICK: Duration = Duration::from_secs(2);
-/// Looks after which is decided.
-const LOOKS: u32 = 30;
-/// What was free at every look is too much from this part of all pages on.
+/// Samples before a decision.
+const SAMPLES: u32 = 30;
+/// The share of all pages, as its inverse, above which pages that were free at every sample are too many.
 const PART: u64 = 50;
 
-/// Begins to look, for as long as the program runs.
+/// Starts the thread, which runs until the program ends.
 pub(crate) fn start() {
     drop(thread::Builder::new().name("memory".to_owned()).spawn(|| {
         let mut watch = Watch::default();
         loop {
             thread::sleep(TICK);
-            if let (Some(free), Some(all)) = (free_pages(), own_pages())
-                && watch.is_much(free, all)
+            if let (Some(free), Some(all)) = (free_pages(), resident_pages())
+                && watch.is_too_much(free, all)
             {
                 purge();
             }
@@ -27,19 +27,19 @@ pub(crate) fn start() {
     }));
 }
 
-/// Tells free memory that a program soon asks for again, as each of its steps does, from what it does not need.
+/// Distinguishes free memory that the next step will use from memory that no step needs.
 #[derive(Debug, Default)]
 struct Watch {
-    looks: u32,
+    samples: u32,
     least: Option<u64>,
 }
 
 impl Watch {
-    /// Whether, of `all` pages, too many have been free at every look of late, now that `free` are.
-    fn is_much(&mut self, free: u64, all: u64) -> bool {
+    /// Adds a sample of `free` pages out of `all`. Returns true if too many pages were free at each of the last samples.
+    fn is_too_much(&mut self, free: u64, all: u64) -> bool {
         let least = self.least.map_or(free, |least| least.min(free));
-        *self = Self { looks: self.looks + 1, least: Some(least) };
-        if self.looks < LOOKS {
+        *self = Self { samples: self.samples + 1, least: Some(least) };
+        if self.samples < SAMPLES {
             return false;
         }
         *self = Self::default();
@@ -47,8 +47,8 @@ impl Watch {
     }
 }
 
-/// Pages that this process holds, those of files left out; none where the system does not say so.
-pub(crate) fn own_pages() -> Option<u64> {
+/// Returns the number of resident pages of this process without those of files, or `None` if the system does not report it.
+pub(crate) fn resident_pages() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let mut numbers = text.split(' ').skip(1).map(str::parse::<u64>);
     let (resident, of_files) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
@@ -59,21 +59,21 @@ pub(crate) fn own_pages() -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// How often is said that it is much, in so many looks at pages of which `free(look)` in 1,000 are free.
-    fn often(looks: u64, free: impl Fn(u64) -> u64) -> usize {
+    /// Counts how often it is too much in so many samples, of which `free(sample)` in 1,000 pages are free.
+    fn count(samples: u64, free: impl Fn(u64) -> u64) -> usize {
         let mut watch = Watch::default();
-        (0..looks).filter(|&look| watch.is_much(free(look), 1_000)).count()
+        (0..samples).filter(|&sample| watch.is_too_much(free(sample), 1_000)).count()
     }
 
     #[test]
-    fn what_is_free_at_every_look_is_much() {
-        let window = u64::from(LOOKS);
-        assert_eq!([window - 1, window, 3 * window].map(|looks| often(looks, |_| 21)), [0, 1, 3]);
-        assert_eq!(often(3 * window, |_| 20), 0);
+    fn pages_free_at_every_sample_are_too_many() {
+        let window = u64::from(SAMPLES);
+        assert_eq!([window - 1, window, 3 * window].map(|samples| count(samples, |_| 21)), [0, 1, 3]);
+        assert_eq!(count(3 * window, |_| 20), 0);
     }
 
     #[test]
-    fn what_is_free_between_steps_alone_is_not() {
-        assert_eq!(often(10 * u64::from(LOOKS), |look| if look % 7 == 0 { 15 } else { 600 }), 0);
+    fn pages_free_only_between_steps_are_not() {
+        assert_eq!(count(10 * u64::from(SAMPLES), |sample| if sample % 7 == 0 { 15 } else { 600 }), 0);
     }
 }

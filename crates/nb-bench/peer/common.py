@@ -1,7 +1,7 @@
-"""What the peers have in common: the job, the protocol over standard input and output, memory, devices.
+"""The code that all peers share: the job, the protocol over standard input and output, memory.
 
-The bench sends a line `round` for every round and ends the input when it is done. The peer answers with one line of JSON each:
-first {"ready": true} or {"unavailable": "why"}, then what it did in each round.
+The bench sends a line `round` for every round and closes the input after the last one. The peer answers with lines of JSON:
+first {"ready": true} or {"unavailable": "reason"}, then one line per round.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-# Libraries may print: what the bench reads goes to a copy of standard output, everything else to standard error.
+# Libraries may print, so answers go to a copy of standard output and everything else goes to standard error.
 _ANSWERS = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
@@ -21,47 +21,49 @@ Round = dict[str, Any]
 
 
 def arguments() -> tuple[Job, str]:
-    """The job, and the mode to do it in."""
+    """Returns the job and the mode from the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--job", required=True, help="what to do, as JSON")
-    parser.add_argument("--mode", required=True, help="how to do it")
+    parser.add_argument("--job", required=True, help="path of the job, a JSON file")
+    parser.add_argument("--mode", required=True, help="name of the implementation to use")
     args = parser.parse_args()
     with open(args.job, encoding="utf8") as file:
         return json.load(file), args.mode
 
 
 def answer(value: dict[str, Any]) -> None:
+    """Sends one line of JSON to the bench."""
     print(json.dumps(value), file=_ANSWERS, flush=True)
 
 
 def unavailable(error: BaseException) -> None:
-    """Says that the mode does not work here, and ends."""
+    """Reports that the mode is unavailable here, and exits."""
     traceback.print_exception(error)
     lines = str(error).strip().splitlines() or [""]
     answer({"unavailable": f"{type(error).__name__}: {lines[0]}"})
     sys.exit(0)
 
 
-def serve(work: Callable[[], Round]) -> None:
-    """Does a round for each line of the input. To be called when everything is warm."""
+def serve(run_round: Callable[[], Round]) -> None:
+    """Runs one round per line of the input. Call this after the warm-up."""
     reset_peak()
     answer({"ready": True})
     for line in sys.stdin:
         if line.strip() != "round":
             sys.exit(f"expected `round`, found {line!r}")
-        answer(work() | {"peak_bytes": peak_bytes()})
+        answer(run_round() | {"peak_bytes": peak_bytes()})
 
 
 def reset_peak() -> None:
-    """Lets the peak begin anew at what is held now, as the bench does for itself."""
+    """Resets the peak to the current memory, as the bench does for itself."""
     try:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
             file.write("5")
     except OSError:
-        pass  # then it is the peak of the whole process
+        pass  # the peak then covers the whole life of the process
 
 
 def peak_bytes() -> int | None:
+    """Returns the peak memory of this process in bytes, on Linux."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:
             lines = [line for line in file if line.startswith("VmHWM:")]

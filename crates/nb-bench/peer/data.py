@@ -1,4 +1,4 @@
-"""Reading and tokenising in Python: the standard library's csv, str.split, and `tokenizers` in parallel."""
+"""Reading and tokenising in Python: csv from the standard library, str.split, and `tokenizers` in parallel."""
 
 import csv
 import time
@@ -11,20 +11,24 @@ from common import Job, Round, arguments, serve
 
 
 def read_csv(path: str) -> list[tuple[str, str, str]]:
-    """Label, title and description of each row."""
+    """Returns label, title and description of each row."""
     with open(path, encoding="utf8", newline="") as file:
         return [(row[0].strip(), row[1].strip(), row[2].strip()) for row in csv.reader(file)]
 
 
 def read_mind(path: str) -> list[tuple[str, str, str, str]]:
-    """Id, category, title and abstract of each line."""
+    """Returns id, category, title and abstract of each line."""
     with open(path, encoding="utf8", newline="\n") as file:
         rows = (line.rstrip("\r\n").split("\t") for line in file)
         return [(row[0].strip(), row[1].strip(), row[3].strip(), row[4].strip()) for row in rows]
 
 
-def read_behaviors(path: str, places: dict[str, int], history: int) -> list[tuple[list[int], list[int], list[bool]]]:
-    """Of each impression the places of the news that were clicked before, of those shown, and which were clicked."""
+# Rows of the articles that the reader clicked before, rows of the candidates (-1 if unknown), and which were clicked.
+Impression = tuple[list[int], list[int], list[bool]]
+
+
+def read_behaviors(path: str, row_of: dict[str, int], history: int) -> list[Impression]:
+    """Returns the impressions; `row_of` maps article ids to rows, and `history` limits the clicks of a reader."""
     impressions = []
     with open(path, encoding="utf8", newline="\n") as file:
         for line in file:
@@ -32,8 +36,8 @@ def read_behaviors(path: str, places: dict[str, int], history: int) -> list[tupl
             candidates = [candidate.rsplit("-", 1) for candidate in shown.split()]
             impressions.append(
                 (
-                    [places[name] for name in before.split() if name in places][-history:],
-                    [places.get(name, -1) for name, _ in candidates],
+                    [row_of[name] for name in before.split() if name in row_of][-history:],
+                    [row_of.get(name, -1) for name, _ in candidates],
                     [clicked == "1" for _, clicked in candidates],
                 )
             )
@@ -41,24 +45,26 @@ def read_behaviors(path: str, places: dict[str, int], history: int) -> list[tupl
 
 
 class Reader:
+    """Reads a file, once per round."""
+
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.places = {name: place for place, name in enumerate(job.get("news", []))}
+        self.row_of = {name: row for row, name in enumerate(job.get("ids", []))}
 
     def round(self) -> Round:
         path = self.job["path"]
         begin = time.perf_counter()
-        if self.job["what"] == "csv":
+        if self.job["kind"] == "csv":
             rows: list = read_csv(path)
-        elif self.job["what"] == "mind":
+        elif self.job["kind"] == "mind":
             rows = read_mind(path)
         else:
-            rows = read_behaviors(path, self.places, self.job["history"])
+            rows = read_behaviors(path, self.row_of, self.job["history"])
         return {"seconds": time.perf_counter() - begin, "sequences": len(rows), "tokens": 0}
 
 
 class Tokeniser:
-    """Reads, tokenises on all threads, and stores ids and where each text ends."""
+    """Reads a file, tokenises it on all threads, and stores the ids and the end of each text."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -80,8 +86,8 @@ class Tokeniser:
 
 def main() -> None:
     job, _ = arguments()
-    worker = Tokeniser(job) if job["what"] == "tokenise" else Reader(job)
-    worker.round()  # warm-up: the file is in the page cache, the threads are there
+    worker = Tokeniser(job) if job["kind"] == "tokenise" else Reader(job)
+    worker.round()  # warm-up: fills the page cache and starts the threads
     serve(worker.round)
 
 

@@ -1,8 +1,8 @@
 """Training steps in PyTorch on Hugging Face's `BertModel`, as a good practitioner writes them.
 
-Scaled dot product attention, batches padded to their longest text, fused AdamW, bf16 by autocast, multi-tensor operations
-where gradients are blended. Modes: `torch-eager` and `torch-compile`, each also `-bucketed`: texts of similar length share a
-batch (topics), or the distinct news of a batch go through the encoder in pieces of similar length (recommendation).
+Uses scaled dot-product attention, batches padded to their longest text, fused AdamW, autocast for bf16, and multi-tensor
+operations for blending gradients. Modes: `torch-eager` and `torch-compile`, each also with `-bucketed`: texts of similar length
+share a batch (topics), or the distinct articles of a batch are encoded in pieces of similar length (recommendation).
 """
 
 import random
@@ -18,7 +18,7 @@ from transformers import AutoModel, BertModel
 
 from common import Job, Round, arguments, serve, unavailable
 
-# News of one piece, where a batch of recommendation is bucketed.
+# Articles per piece when a batch of recommendation is bucketed.
 PIECE = 48
 
 
@@ -31,7 +31,7 @@ class Text:
 
 @dataclass
 class Padded:
-    """Texts as a rectangle, each tensor [texts, longest]."""
+    """Padded texts; each tensor is [texts, longest]."""
 
     ids: Tensor
     segments: Tensor
@@ -59,8 +59,8 @@ class AttentivePooling(nn.Module):
         return torch.einsum("bt,bth->bh", torch.softmax(scores, -1).to(states.dtype), states)
 
 
-class TopicTop(nn.Module):
-    """One label out of some classes for each text."""
+class TopicHead(nn.Module):
+    """Topic classification: one class per text."""
 
     def __init__(self, hidden: int, query: int, classes: int) -> None:
         super().__init__()
@@ -71,8 +71,8 @@ class TopicTop(nn.Module):
         return self.dense(pooled)
 
 
-class RecommendTop(nn.Module):
-    """Scores of candidates for readers: the reader is the pooling of the vectors of what they clicked."""
+class RecommendHead(nn.Module):
+    """Scores of candidates for readers; a reader is the pooling of the vectors of clicked articles."""
 
     def __init__(self, hidden: int, query: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class RecommendTop(nn.Module):
         self.cold = nn.Parameter(torch.zeros(hidden))
 
     def logits(self, pooled: Tensor, batch: "Batch") -> Tensor:
-        # A reader who clicked nothing has clicked the learned vector, which stands behind the news.
+        # A reader without clicks has a history of the learned vector, which follows the articles.
         vectors = torch.cat([pooled, self.cold.to(pooled.dtype)[None]])
         readers = self.reader(vectors[batch.clicked], batch.clicked_mask)
         return torch.einsum("bch,bh->bc", pooled[batch.candidates], readers)
@@ -90,10 +90,10 @@ class RecommendTop(nn.Module):
 @dataclass
 class Batch:
     texts: list[Text]
-    # In how many pieces the texts go through an encoder, which are neighbours.
+    # The pieces in which the texts are encoded, in order.
     pieces: list[list[Text]]
     labels: Tensor
-    # Places among the texts, for recommendation.
+    # Indices of texts, for recommendation.
     clicked: Tensor
     clicked_mask: Tensor
     candidates: Tensor
@@ -111,47 +111,47 @@ class Trainer:
         hidden, query = teacher.config.hidden_size, job["query"]
         if job["task"] == "topic":
             labels = [label for batch in job["batches"] for label in batch["labels"]]
-            self.top: TopicTop | RecommendTop = TopicTop(hidden, query, max(labels) + 1)
+            self.head: TopicHead | RecommendHead = TopicHead(hidden, query, max(labels) + 1)
         else:
-            self.top = RecommendTop(hidden, query)
-        for module in [*self.models, self.top]:
+            self.head = RecommendHead(hidden, query)
+        for module in [*self.models, self.head]:
             module.to(self.device).train()
         compiled = mode.startswith("torch-compile")
         self.encoders = [torch.compile(model, dynamic=True) if compiled else model for model in self.models]
-        self.parameters = [parameter for module in [*self.models, self.top] for parameter in module.parameters()]
+        self.parameters = [parameter for module in [*self.models, self.head] for parameter in module.parameters()]
         self.optimiser = self.adamw()
         self.batches = self.read()
 
     def adamw(self) -> torch.optim.Optimizer:
-        own = self.job["optimiser"]
-        rates = [own["teacher_lr"], own["lr"]][-len(self.models) :]
+        settings = self.job["optimiser"]
+        rates = [settings["teacher_lr"], settings["lr"]][-len(self.models) :]
         groups = []
-        for module, rate in zip([*self.models, self.top], [*rates, own["head_lr"]]):
-            for decay, dims in ((own["weight_decay"], range(2, 9)), (0.0, range(2))):
+        for module, rate in zip([*self.models, self.head], [*rates, settings["head_lr"]]):
+            for decay, dims in ((settings["weight_decay"], range(2, 9)), (0.0, range(2))):
                 chosen = [parameter for parameter in module.parameters() if parameter.dim() in dims]
                 groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
-        return torch.optim.AdamW(groups, betas=tuple(own["betas"]), eps=own["eps"], fused=True)
+        return torch.optim.AdamW(groups, betas=tuple(settings["betas"]), eps=settings["eps"], fused=True)
 
     def read(self) -> list[Batch]:
-        """The batches of a round: those of the job, or the same texts in batches of similar length."""
+        """Returns the batches of a round: those of the job, or the same texts in batches of similar length."""
         batches = self.job["batches"]
         if self.job["task"] != "topic":
-            return [self.readers(batch) for batch in batches]
+            return [self.recommend_batch(batch) for batch in batches]
         rows = [(Text(**text), label) for batch in batches for text, label in zip(batch["texts"], batch["labels"])]
         size = len(batches[0]["texts"])
         if self.bucketed:
             rows.sort(key=lambda row: len(row[0].ids))
-        cut = [rows[start : start + size] for start in range(0, len(rows), size)]
+        split = [rows[start : start + size] for start in range(0, len(rows), size)]
         if self.bucketed:
-            random.Random(0).shuffle(cut)
-        return [self.labelled(rows) for rows in cut]
+            random.Random(0).shuffle(split)
+        return [self.topic_batch(rows) for rows in split]
 
-    def labelled(self, rows: list[tuple[Text, int]]) -> Batch:
+    def topic_batch(self, rows: list[tuple[Text, int]]) -> Batch:
         texts = [text for text, _ in rows]
-        nothing = torch.empty(0)
-        return Batch(texts, [texts], self.tensor([label for _, label in rows]), nothing, nothing, nothing)
+        unused = torch.empty(0)
+        return Batch(texts, [texts], self.tensor([label for _, label in rows]), unused, unused, unused)
 
-    def readers(self, batch: Job) -> Batch:
+    def recommend_batch(self, batch: Job) -> Batch:
         texts = [Text(**text) for text in batch["texts"]]  # the longest first
         histories = [history or [len(texts)] for history in batch["histories"]]
         longest = max(map(len, histories))
@@ -159,7 +159,7 @@ class Trainer:
         mask = self.tensor([[1] * len(history) + [0] * (longest - len(history)) for history in histories])
         size = PIECE if self.bucketed else len(texts)
         pieces = [texts[start : start + size] for start in range(0, len(texts), size)]
-        labels = self.tensor([0] * len(histories))  # the clicked news stands first
+        labels = self.tensor([0] * len(histories))  # the clicked article comes first
         return Batch(texts, pieces, labels, clicked, mask, self.tensor(batch["candidates"]))
 
     def tensor(self, numbers: list) -> Tensor:
@@ -183,7 +183,7 @@ class Trainer:
         (t_states, t_pooled, t_logits), (s_states, s_pooled, s_logits) = (
             self.forward(encoder, batch, padded) for encoder in self.encoders
         )
-        behind = (len(t_states) - 1) // (len(s_states) - 1)
+        block = (len(t_states) - 1) // (len(s_states) - 1)  # teacher layers per student layer
         masks = [piece.mask for piece in padded]
         temperature = self.job["temperature"]
         soft = F.softmax(t_logits.detach() / temperature, -1)
@@ -193,12 +193,12 @@ class Trainer:
             "soft": F.cross_entropy(s_logits / temperature, soft),
             "pooled": F.mse_loss(s_pooled, t_pooled.detach()),
             "embedding": token_mse(t_states[0], s_states[0], masks),
-            "hidden": sum(token_mse(t_states[i * behind], s_states[i], masks) for i in range(1, len(s_states))),
+            "hidden": sum(token_mse(t_states[i * block], s_states[i], masks) for i in range(1, len(s_states))),
         }
         return sum(self.job["weights"][name] * term for name, term in terms.items())
 
     def forward(self, encoder: nn.Module, batch: Batch, padded: list[Padded]) -> tuple[list[list[Tensor]], Tensor, Tensor]:
-        """Hidden states by layer and piece, pooled vectors, logits."""
+        """Returns hidden states by layer and piece, pooled vectors and logits."""
         pieces = [
             encoder(
                 input_ids=piece.ids,
@@ -208,9 +208,9 @@ class Trainer:
             )
             for piece in padded
         ]
-        pooled = torch.cat([self.top.pooling(out.last_hidden_state, p.mask) for out, p in zip(pieces, padded)])
+        pooled = torch.cat([self.head.pooling(out.last_hidden_state, p.mask) for out, p in zip(pieces, padded)])
         states = [list(layer) for layer in zip(*(out.hidden_states for out in pieces))] if self.job["joint"] else []
-        return states, pooled, self.top.logits(pooled, batch)
+        return states, pooled, self.head.logits(pooled, batch)
 
     def round(self) -> Round:
         self.wait()
@@ -231,32 +231,33 @@ class Trainer:
 
 
 def first_layers(teacher: BertModel, layers: int) -> BertModel:
-    """A student with the teacher's embeddings and first layers."""
+    """Returns a student with the embeddings and the first layers of the teacher."""
     config = type(teacher.config).from_dict(teacher.config.to_dict() | {"num_hidden_layers": layers})
     student = BertModel(config, add_pooling_layer=False)
-    own = student.state_dict()
-    student.load_state_dict({name: tensor for name, tensor in teacher.state_dict().items() if name in own})
+    names = student.state_dict().keys()
+    student.load_state_dict({name: tensor for name, tensor in teacher.state_dict().items() if name in names})
     return student
 
 
 def token_mse(teacher: Iterable[Tensor], student: Iterable[Tensor], masks: list[Tensor]) -> Tensor:
-    """Mean squared difference over real tokens and hidden units; nothing of it reaches the teacher."""
+    """Returns the mean squared difference over real tokens and hidden units. The teacher gets no gradient."""
     total, units = 0.0, 0
-    for theirs, own, mask in zip(teacher, student, masks):
-        squares = (own - theirs.detach()).float().square().mean(-1)
+    for target, states, mask in zip(teacher, student, masks):
+        squares = (states - target.detach()).float().square().mean(-1)
         total, units = total + (squares * mask).sum(), units + mask.sum()
     return total / units
 
 
 @torch.no_grad()
 def blend(teacher: BertModel, student: BertModel, beta: float) -> None:
-    """Takes the share `beta` of a student layer's gradient from the mean of the teacher layers that it stands for."""
-    behind = len(teacher.encoder.layer) // len(student.encoder.layer)
+    """Replaces the fraction `beta` of the gradient of a student layer by the mean over its block of teacher layers."""
+    block = len(teacher.encoder.layer) // len(student.encoder.layer)
     for i, layer in enumerate(student.encoder.layer):
-        own = [parameter.grad for parameter in layer.parameters()]
-        torch._foreach_mul_(own, 1 - beta)
-        for theirs in teacher.encoder.layer[i * behind : (i + 1) * behind]:
-            torch._foreach_add_(own, [parameter.grad for parameter in theirs.parameters()], alpha=beta / behind)
+        gradients = [parameter.grad for parameter in layer.parameters()]
+        torch._foreach_mul_(gradients, 1 - beta)
+        for teacher_layer in teacher.encoder.layer[i * block : (i + 1) * block]:
+            teacher_gradients = [parameter.grad for parameter in teacher_layer.parameters()]
+            torch._foreach_add_(gradients, teacher_gradients, alpha=beta / block)
 
 
 def main() -> None:
@@ -265,8 +266,8 @@ def main() -> None:
     torch.set_num_threads(job["threads"])
     trainer = Trainer(job, mode)
     try:
-        trainer.round()  # warm-up: every shape has been seen, everything is compiled
-    except Exception as error:  # whatever a compiler fails with
+        trainer.round()  # warm-up: sees every shape and compiles everything
+    except Exception as error:  # a compiler may raise anything
         if mode.startswith("torch-compile"):
             unavailable(error)
         raise

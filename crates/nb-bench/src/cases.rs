@@ -1,4 +1,4 @@
-//! The cases by name, and the corpora they stand on: the real ones where they are, else the sample corpus.
+//! The named cases and the corpora that they read: the data sets where they exist, the sample corpus otherwise.
 
 use std::path::{Path, PathBuf};
 
@@ -6,104 +6,114 @@ use anyhow::{Context, Result, bail};
 use nb_data::read::{Column, CsvLayout, Field, Format, Header, Quoting, Source};
 use nb_data::sample::{self, SampleSize};
 
-/// The two data sets, as folders below `--data`.
+/// A data set, a folder inside `--data`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Set {
+pub enum Dataset {
     /// `ag_news/{train,dev}.csv`: label, title, description.
-    News,
+    AgNews,
     /// `clicks/{news,train_behaviors,dev_behaviors}.tsv`, in MIND's format.
     Clicks,
 }
 
-impl Set {
+impl Dataset {
     fn folder(self) -> &'static str {
         match self {
-            Self::News => "ag_news",
+            Self::AgNews => "ag_news",
             Self::Clicks => "clicks",
         }
     }
 }
 
-/// Whose texts.
+/// The corpus that a case reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// The data sets'.
-    Real,
-    /// The sample corpus'.
+pub enum Corpus {
+    /// The data set of the case.
+    Dataset,
+    /// The sample corpus.
     Sample,
 }
 
-/// A case as a command lists it: its name on the data set and on the sample corpus, what it needs, and what it does.
+/// A case in the list of a command.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry<T> {
+pub struct CaseEntry<K> {
     /// Its name on the data set.
-    pub real: &'static str,
+    pub dataset_name: &'static str,
     /// Its name on the sample corpus.
-    pub sample: &'static str,
-    /// The data set.
-    pub set: Set,
-    /// What it does.
-    pub what: T,
+    pub sample_name: &'static str,
+    /// The data set that it reads.
+    pub dataset: Dataset,
+    /// The work that it measures.
+    pub kind: K,
 }
 
-/// A case that was chosen.
+/// A selected case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Case<T> {
+pub struct Case<K> {
     /// Its name.
     pub name: &'static str,
-    /// Whose texts it stands on.
-    pub origin: Origin,
-    /// What it does.
-    pub what: T,
+    /// The corpus that it reads.
+    pub corpus: Corpus,
+    /// The work that it measures.
+    pub kind: K,
 }
 
-/// The cases called `wanted`; if none are, every entry, on its data set if that is in `data`, else on the sample corpus.
+impl<K: Copy> CaseEntry<K> {
+    fn on(&self, corpus: Corpus) -> Case<K> {
+        let name = match corpus {
+            Corpus::Dataset => self.dataset_name,
+            Corpus::Sample => self.sample_name,
+        };
+        Case { name, corpus, kind: self.kind }
+    }
+
+    fn has_dataset(&self, data: &Path) -> bool {
+        data.join(self.dataset.folder()).is_dir()
+    }
+}
+
+/// Selects the cases with the names `wanted`. Without names, selects every entry: on its data set if that is in `data`, on
+/// the sample corpus otherwise.
 ///
 /// # Errors
-/// If there is no case of a name, or its data set is not there.
-pub fn choose<T: Copy>(entries: &[Entry<T>], wanted: &[String], data: &Path) -> Result<Vec<Case<T>>> {
-    let there = |set: Set| data.join(set.folder()).is_dir();
-    let case = |entry: &Entry<T>, origin| Case {
-        name: if origin == Origin::Real { entry.real } else { entry.sample },
-        origin,
-        what: entry.what,
-    };
-    if wanted.is_empty() {
-        let origin = |set| if there(set) { Origin::Real } else { Origin::Sample };
-        return Ok(entries.iter().map(|entry| case(entry, origin(entry.set))).collect());
+/// If a name is unknown, or if its data set is missing.
+pub fn select<K: Copy>(entries: &[CaseEntry<K>], wanted: &[String], data: &Path) -> Result<Vec<Case<K>>> {
+    if !wanted.is_empty() {
+        return wanted.iter().map(|name| find(entries, name, data)).collect();
     }
-    let one = |name: &String| {
-        let of_sample = entries.iter().find(|entry| entry.sample == name).map(|entry| case(entry, Origin::Sample));
-        if let Some(case) = of_sample {
-            return Ok(case);
-        }
-        let Some(entry) = entries.iter().find(|entry| entry.real == name) else {
-            let names: Vec<_> = entries.iter().flat_map(|entry| [entry.real, entry.sample]).collect();
-            bail!("--case is {name}, expected one of {}", names.join(", "))
-        };
-        if !there(entry.set) {
-            let folder = data.join(entry.set.folder());
-            bail!(
-                "--case is {name}, but there is no {}; --data names another folder, and {} is the same on the sample corpus",
-                folder.display(),
-                entry.sample
-            );
-        }
-        Ok(case(entry, Origin::Real))
-    };
-    wanted.iter().map(one).collect()
+    let corpus = |entry: &CaseEntry<K>| if entry.has_dataset(data) { Corpus::Dataset } else { Corpus::Sample };
+    Ok(entries.iter().map(|entry| entry.on(corpus(entry))).collect())
 }
 
-/// Where the texts lie.
+/// Returns the case with this name.
+fn find<K: Copy>(entries: &[CaseEntry<K>], name: &str, data: &Path) -> Result<Case<K>> {
+    if let Some(entry) = entries.iter().find(|entry| entry.sample_name == name) {
+        return Ok(entry.on(Corpus::Sample));
+    }
+    let Some(entry) = entries.iter().find(|entry| entry.dataset_name == name) else {
+        let names: Vec<_> = entries.iter().flat_map(|entry| [entry.dataset_name, entry.sample_name]).collect();
+        bail!("--case is {name}, expected one of {}", names.join(", "))
+    };
+    if !entry.has_dataset(data) {
+        let folder = data.join(entry.dataset.folder());
+        bail!(
+            "--case is {name}, but there is no {}; set --data, or use {}, the same case on the sample corpus",
+            folder.display(),
+            entry.sample_name
+        );
+    }
+    Ok(entry.on(Corpus::Dataset))
+}
+
+/// The locations of the data sets and of the sample corpus.
 #[derive(Debug, Clone)]
 pub struct Corpora {
     data: PathBuf,
     sample: PathBuf,
 }
 
-/// Files of one of the two data sets, for training and for development.
+/// The training and development files of a corpus.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Files {
+pub struct SplitFiles {
     /// Training rows or impressions.
     pub train: PathBuf,
     /// Development rows or impressions.
@@ -111,10 +121,10 @@ pub struct Files {
 }
 
 impl Corpora {
-    /// The corpora of a call; writes the sample corpus into the folder `scratch`.
+    /// Writes the sample corpus into the folder `scratch` and returns the corpora of a call.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the sample corpus cannot be written.
     pub fn open(data: &Path, scratch: &Path) -> Result<Self> {
         let sample = scratch.join("sample");
         sample::write(&sample, 0, SampleSize::default())?;
@@ -122,79 +132,79 @@ impl Corpora {
         Ok(Self { data, sample })
     }
 
-    /// Texts with labels.
-    pub fn news(&self, origin: Origin) -> Files {
-        match origin {
-            Origin::Real => self.files("ag_news", ["train.csv", "dev.csv"]),
-            Origin::Sample => {
+    /// Returns the files with labelled articles.
+    pub fn articles(&self, corpus: Corpus) -> SplitFiles {
+        match corpus {
+            Corpus::Dataset => self.dataset_files(Dataset::AgNews, "train.csv", "dev.csv"),
+            Corpus::Sample => {
                 let file = |split: &str| self.sample.join(split).join("news.tsv");
-                Files { train: file("train"), dev: file("dev") }
+                SplitFiles { train: file("train"), dev: file("dev") }
             }
         }
     }
 
-    /// Impressions, each beside its `news.tsv`.
-    pub fn clicks(&self, origin: Origin) -> Files {
-        match origin {
-            Origin::Real => self.files("clicks", ["train_behaviors.tsv", "dev_behaviors.tsv"]),
-            Origin::Sample => {
+    /// Returns the files with impressions. Each has its `news.tsv` in the same folder.
+    pub fn impressions(&self, corpus: Corpus) -> SplitFiles {
+        match corpus {
+            Corpus::Dataset => self.dataset_files(Dataset::Clicks, "train_behaviors.tsv", "dev_behaviors.tsv"),
+            Corpus::Sample => {
                 let file = |split: &str| self.sample.join("recommend").join(split).join("behaviors.tsv");
-                Files { train: file("train"), dev: file("dev") }
+                SplitFiles { train: file("train"), dev: file("dev") }
             }
         }
     }
 
-    fn files(&self, folder: &str, [train, dev]: [&str; 2]) -> Files {
-        let folder = self.data.join(folder);
-        Files { train: folder.join(train), dev: folder.join(dev) }
+    fn dataset_files(&self, dataset: Dataset, train: &str, dev: &str) -> SplitFiles {
+        let folder = self.data.join(dataset.folder());
+        SplitFiles { train: folder.join(train), dev: folder.join(dev) }
     }
 }
 
-/// How the texts of [`Corpora::news`] are read: titles with or without what follows them.
-pub fn news_source(origin: Origin, path: PathBuf, fields: Fields) -> Source {
-    let format = match origin {
-        Origin::Real => Format::Csv(CsvLayout {
+/// Returns the source that reads a file of [`Corpora::articles`].
+pub fn article_source(corpus: Corpus, path: PathBuf, fields: ArticleFields) -> Source {
+    let format = match corpus {
+        Corpus::Dataset => Format::Csv(CsvLayout {
             label: Some(Column::Number(0)),
             text: fields.columns().iter().map(|&column| Column::Number(column)).collect(),
             header: Header::Absent,
             delimiter: b',',
             quoting: Quoting::Auto,
         }),
-        Origin::Sample => Format::MindNews { fields: fields.parts() },
+        Corpus::Sample => Format::MindNews { fields: fields.mind_fields() },
     };
     Source::labelled(path, format)
 }
 
-/// Parts of the news.
+/// The fields of an article that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fields {
+pub enum ArticleFields {
     /// The title.
     Title,
-    /// Title and description.
-    Both,
+    /// Title and abstract.
+    TitleAndAbstract,
 }
 
-impl Fields {
-    /// Columns of AG's files.
+impl ArticleFields {
+    /// Returns the columns in the files of AG News.
     pub fn columns(self) -> &'static [usize] {
         match self {
             Self::Title => &[1],
-            Self::Both => &[1, 2],
+            Self::TitleAndAbstract => &[1, 2],
         }
     }
 
-    /// Names in configurations.
+    /// Returns the names in configurations.
     pub fn names(self) -> &'static [&'static str] {
         match self {
             Self::Title => &["title"],
-            Self::Both => &["title", "abstract"],
+            Self::TitleAndAbstract => &["title", "abstract"],
         }
     }
 
-    fn parts(self) -> Vec<Field> {
+    fn mind_fields(self) -> Vec<Field> {
         match self {
             Self::Title => vec![Field::Title],
-            Self::Both => vec![Field::Title, Field::Abstract],
+            Self::TitleAndAbstract => vec![Field::Title, Field::Abstract],
         }
     }
 }
@@ -203,18 +213,18 @@ impl Fields {
 mod tests {
     use super::*;
 
-    const ENTRIES: [Entry<u8>; 2] = [
-        Entry { real: "ag-64", sample: "sample-64", set: Set::News, what: 1 },
-        Entry { real: "clicks-titles", sample: "sample-clicks", set: Set::Clicks, what: 2 },
+    const ENTRIES: [CaseEntry<u8>; 2] = [
+        CaseEntry { dataset_name: "ag-64", sample_name: "sample-64", dataset: Dataset::AgNews, kind: 1 },
+        CaseEntry { dataset_name: "clicks-titles", sample_name: "sample-clicks", dataset: Dataset::Clicks, kind: 2 },
     ];
 
     fn names(wanted: &[&str], data: &Path) -> Result<Vec<&'static str>> {
         let wanted: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
-        Ok(choose(&ENTRIES, &wanted, data)?.into_iter().map(|case| case.name).collect())
+        Ok(select(&ENTRIES, &wanted, data)?.into_iter().map(|case| case.name).collect())
     }
 
     #[test]
-    fn a_data_set_that_is_missing_is_replaced_unless_it_was_named() {
+    fn the_sample_corpus_replaces_a_missing_data_set_unless_it_was_named() {
         let data = tempfile::tempdir().unwrap();
         std::fs::create_dir(data.path().join("clicks")).unwrap();
         assert_eq!(names(&[], data.path()).unwrap(), ["sample-64", "clicks-titles"]);

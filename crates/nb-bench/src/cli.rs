@@ -1,24 +1,20 @@
-//! The commands of `nb-bench`, and how they end: 0 done, 1 failed or slower than the baseline, 2 wrong usage.
+//! The commands of `nb-bench` and their exit codes: 0 success, 1 failed or slower than the baseline, 2 wrong usage.
 
-use std::num::NonZeroU16;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use nb_model::Checkpoint;
+use clap::{Parser, Subcommand};
+use nb_checkpoint::{CheckpointLocation, QUIET_CLIENT};
 use nb_torch::cuda::Preload;
-use nb_train::cli::log_filter;
-use nb_train::config::{DeviceChoice, PrecisionChoice};
 
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+use crate::context::BenchContext;
 use crate::host::{self, Host};
-use crate::random::Shape;
-use crate::report::{Outcome, Report};
-use crate::setting::{Against, Setting};
+use crate::options::Options;
+use crate::report::{OutcomeSink, Report};
 use crate::{baseline, data, infer, show, train};
-
-/// The teacher of `configs/ag-news.yaml`.
-const TEACHER: &str = "hf:sentence-transformers/all-MiniLM-L6-v2";
 
 const TRAIN: &str = "\
 Examples:
@@ -38,9 +34,9 @@ Examples:
   nb-bench data --case tokenise --json now.json --baseline before.json";
 
 #[derive(Debug, Parser)]
-#[command(name = "nb-bench", version, about = "Measures NewsBERT on this machine", max_term_width = 110)]
+#[command(name = "nb-bench", version, about = "Measure NewsBERT on this machine", max_term_width = 110)]
 struct Cli {
-    /// What is said meanwhile, on standard error: error, warn, info or debug
+    /// Log level on standard error: error, warn, info or debug
     #[arg(long, global = true, env = "NB_LOG", default_value = "nb_bench=info,warn", value_name = "LEVEL")]
     log: String,
     #[command(subcommand)]
@@ -49,114 +45,41 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Training steps: sequences, tokens and operations per second, phases, memory
+    /// Measure training steps: sequences, tokens and operations per second, phases, memory
     #[command(after_help = TRAIN)]
     Train {
         #[command(flatten)]
         options: Options,
         #[command(flatten)]
-        steps: train::Steps,
+        steps: train::StepOptions,
     },
-    /// Teacher and student at work: one title, and many texts
+    /// Measure teacher and student inference: single titles, and texts in bulk
     #[command(after_help = INFER)]
     Infer {
         #[command(flatten)]
         options: Options,
     },
-    /// Reading and tokenising
+    /// Measure reading and tokenising
     #[command(after_help = DATA)]
     Data {
         #[command(flatten)]
         options: Options,
     },
-    /// Download a checkpoint from the Hugging Face hub into its cache
+    /// Download a checkpoint from the Hugging Face hub into the local cache
     #[command(hide = true)]
     Fetch {
-        /// hf:owner/name
+        /// Checkpoint: hf:owner/name
         checkpoint: String,
     },
 }
 
-/// Number formats to measure in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Precisions {
-    /// 32-bit floats.
-    F32,
-    /// bfloat16 products.
-    Bf16,
-    /// One after the other.
-    Both,
+/// Returns the log filter for a level or the text of a filter.
+fn log_filter(level: &str) -> Result<EnvFilter, ParseError> {
+    let filter = EnvFilter::try_new(level)?;
+    QUIET_CLIENT.iter().try_fold(filter, |filter, directive| Ok(filter.add_directive(directive.parse()?)))
 }
 
-impl Precisions {
-    pub(crate) fn choices(self) -> Vec<PrecisionChoice> {
-        match self {
-            Self::F32 => vec![PrecisionChoice::F32],
-            Self::Bf16 => vec![PrecisionChoice::Bf16],
-            Self::Both => vec![PrecisionChoice::F32, PrecisionChoice::Bf16],
-        }
-    }
-}
-
-/// What all benches take.
-#[derive(Debug, Args)]
-pub struct Options {
-    /// A case; repeats [default: all]
-    #[arg(long = "case", value_name = "NAME")]
-    pub(crate) cases: Vec<String>,
-    /// Number format of the products
-    #[arg(long, value_enum, default_value = "both")]
-    pub(crate) precision: Precisions,
-    /// CPU threads [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroU16>,
-    /// Rounds, each of all sides in turn
-    #[arg(long, value_name = "N", default_value = "5")]
-    pub(crate) rounds: NonZeroU16,
-    /// The large model: a Hugging Face folder, or hf:owner/name
-    #[arg(long, value_name = "PATH", default_value = TEACHER)]
-    pub(crate) teacher: String,
-    /// Give the large model this shape and random weights, and --teacher's tokenizer: layers and hidden units, as 12x768
-    #[arg(long, value_name = "LxH")]
-    pub(crate) random: Option<Shape>,
-    /// Layers of the small one
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub(crate) layers: usize,
-    /// A folder that holds ag_news/ and clicks/; where one is missing, the sample corpus takes its place
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    pub(crate) data: PathBuf,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto", value_parser = |s: &str| s.parse::<DeviceChoice>().map_err(|()| "expected auto, cpu, cuda or cuda:N"))]
-    pub(crate) device: DeviceChoice,
-    /// What to run beside ours, in turns
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER")]
-    pub(crate) against: Vec<Against>,
-    /// The Python of --against
-    #[arg(long, value_name = "PATH")]
-    pub(crate) python: Option<PathBuf>,
-    /// Write the results here
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Results of an earlier call; exit 1 if a case is slower now by more than the noise
-    #[arg(long, value_name = "FILE")]
-    baseline: Option<PathBuf>,
-}
-
-impl Options {
-    /// The large model in words.
-    fn named_teacher(&self) -> String {
-        self.random
-            .map_or_else(|| self.teacher.clone(), |Shape { layers, hidden }| format!("{layers}x{hidden}, random"))
-    }
-
-    /// CPU threads of both sides.
-    pub(crate) fn threads(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.threads.map_or_else(cores, |threads| usize::from(threads.get()))
-    }
-}
-
-/// Reads the command line, runs the command, and says how it ended.
+/// Parses the command line, runs the command and returns its exit code.
 pub fn main(preloaded: &Preload) -> ExitCode {
     let cli = Cli::parse();
     let filter = match log_filter(&cli.log) {
@@ -173,7 +96,7 @@ pub fn main(preloaded: &Preload) -> ExitCode {
     }
     let result = match &cli.command {
         Command::Train { options, steps } => {
-            run(options, |setting, cases, found| train::run(setting, cases, *steps, found))
+            run(options, |context, cases, sink| train::run(context, cases, *steps, sink))
         }
         Command::Infer { options } => run(options, infer::run),
         Command::Data { options } => run(options, data::run),
@@ -185,48 +108,53 @@ pub fn main(preloaded: &Preload) -> ExitCode {
     })
 }
 
-/// Takes each result when it is there.
-pub(crate) type Found<'a> = &'a mut dyn FnMut(&Outcome);
-
-/// Measures, shows each result when it is there, writes the file, and compares with the baseline.
-fn run(options: &Options, bench: impl FnOnce(&Setting, &[String], Found<'_>) -> Result<()>) -> Result<ExitCode> {
-    // Before anything is measured: a file that is none should not cost minutes.
-    let before = options.baseline.as_deref().map(Report::read).transpose()?;
+/// Runs a bench, prints each result when it is complete, writes the report and compares it with the baseline.
+fn run(
+    options: &Options,
+    bench: impl FnOnce(&BenchContext, &[String], OutcomeSink<'_>) -> Result<()>,
+) -> Result<ExitCode> {
+    // Read first: an invalid file must not cost minutes of measuring.
+    let earlier = options.baseline.as_deref().map(Report::read).transpose()?;
     if options.against.is_empty() && options.python.is_some() {
-        bail!("--python is given, but nothing is run --against ours");
+        bail!("--python is given without --against; add --against or remove --python");
     }
-    nb_train::run::set_threads(options.threads())?;
-    let setting = Setting::new(options)?;
+    nb_train::run::set_threads(options.thread_count())?;
+    let context = BenchContext::new(options)?;
     let mut results = Vec::new();
-    bench(&setting, &options.cases, &mut |outcome| {
-        println!("{}", show::outcome(outcome));
-        results.push(outcome.clone());
+    bench(&context, &options.cases, &mut |outcome| {
+        println!("{}", show::outcome(&outcome));
+        results.push(outcome);
     })?;
-    let device = nb_train::plan::device(setting.device)?;
-    let (host, commit) = (Host::here(setting.threads, device), host::commit());
-    let report = Report { host, commit, teacher: options.named_teacher(), results };
+    let device = nb_train::plan::device(context.device)?;
+    let (host, commit) = (Host::detect(context.threads, device), host::commit());
+    let report = Report { host, commit, teacher: options.teacher_name(), results };
     if let Some(path) = &options.json {
         report.write(path)?;
     }
-    let Some(before) = before else { return Ok(ExitCode::SUCCESS) };
-    let slower = baseline::slower(&before, &report);
-    println!("{} of {} cases are in the baseline too", baseline::in_common(&before, &report), report.results.len());
-    if before.host != report.host {
-        println!("note: the baseline was measured on another machine or with other threads");
-    }
-    if before.teacher != report.teacher {
-        println!("note: the baseline was measured with another teacher, {}", before.teacher);
-    }
-    slower.iter().for_each(|case| println!("slower: {case}"));
-    if slower.is_empty() {
-        println!("nothing became slower by more than the noise");
-        return Ok(ExitCode::SUCCESS);
-    }
-    Ok(ExitCode::FAILURE)
+    Ok(earlier.map_or(ExitCode::SUCCESS, |earlier| compare_with_baseline(&earlier, &report)))
 }
 
+/// Prints the regressions of `report` and fails if there are any.
+fn compare_with_baseline(earlier: &Report, report: &Report) -> ExitCode {
+    let regressions = baseline::regressions(earlier, report);
+    println!("{} of {} cases are in the baseline", baseline::shared_cases(earlier, report), report.results.len());
+    if earlier.host != report.host {
+        println!("note: the baseline was measured on a different machine or with different threads");
+    }
+    if earlier.teacher != report.teacher {
+        println!("note: the baseline was measured with a different teacher, {}", earlier.teacher);
+    }
+    regressions.iter().for_each(|regression| println!("slower: {regression}"));
+    if regressions.is_empty() {
+        println!("nothing became slower by more than the noise");
+        return ExitCode::SUCCESS;
+    }
+    ExitCode::FAILURE
+}
+
+/// Downloads a checkpoint and prints its folder.
 fn fetch(checkpoint: &str) -> Result<ExitCode> {
-    let folder = checkpoint.parse::<Checkpoint>()?.download()?;
+    let folder = checkpoint.parse::<CheckpointLocation>()?.download()?;
     println!("{}", folder.display());
     Ok(ExitCode::SUCCESS)
 }

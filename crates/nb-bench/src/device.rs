@@ -1,16 +1,16 @@
-//! Where is measured: clocks on devices that work asynchronously, and number formats by name.
+//! Devices: synchronisation before a clock is read, and names of devices and number formats.
 
 use nb_model::Precision;
 use tch::Device;
 
-/// Waits until `device` has done what was asked of it; to be called before each reading of a clock.
+/// Waits until `device` has finished its work. Call this before reading a clock.
 pub fn synchronise(device: Device) {
     if let Device::Cuda(index) = device {
         tch::Cuda::synchronize(index as i64);
     }
 }
 
-/// The name that PyTorch gives a device.
+/// Returns the name of a device as PyTorch spells it.
 pub fn name(device: Device) -> String {
     match device {
         Device::Cuda(index) => format!("cuda:{index}"),
@@ -18,7 +18,7 @@ pub fn name(device: Device) -> String {
     }
 }
 
-/// The name of a number format in configurations and results.
+/// Returns the name of a number format in configurations and results.
 pub fn precision_name(precision: Precision) -> &'static str {
     match precision {
         Precision::F32 => "f32",

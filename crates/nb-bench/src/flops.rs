@@ -1,18 +1,27 @@
-//! Useful arithmetic: what a step has to compute, whatever an implementation computes beside it.
+//! Useful operations: the arithmetic that a step requires, independent of its implementation.
 //!
 //! A multiply-add counts as two operations. Padding, recomputation, embeddings, LayerNorm, activations, losses, heads on
-//! pooled vectors and the optimiser count as nothing: they are what a fast step has little of.
+//! pooled vectors and the optimiser are not counted: a fast step spends little time on them.
 
 use nb_model::{BertConfig, POOLING_QUERY};
-use nb_train::terms::Counts;
+use nb_train::step::terms::Counts;
 
-/// How a model goes through a step.
+/// The passes of a model in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passes {
-    /// Forward alone: 1.
+    /// Forward only: counts once.
     Forward,
-    /// Forward, and the gradients of inputs and of weights, each as much again: 3.
+    /// Forward, and the gradients of inputs and of weights, which cost as much each: counts three times.
     ForwardAndBackward,
+}
+
+/// A model and its passes in a step.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelPasses<'a> {
+    /// The shape of the model.
+    pub config: &'a BertConfig,
+    /// Its passes.
+    pub passes: Passes,
 }
 
 impl Passes {
@@ -24,15 +33,15 @@ impl Passes {
     }
 }
 
-/// Operations of one forward pass of an encoder of N layers with H hidden and I feed-forward units over n real tokens in
-/// sequences of lengths L: N · (2n(4H² + 2HI) + 2·2·H·Σ L²). The first term are the products with weights (queries, keys,
-/// values, output; the two of the feed-forward block), the second attention's two products.
+/// Returns the operations of one forward pass of an encoder: N · (2n(4H² + 2HI) + 2·2·H·Σ L²) for N layers with H hidden
+/// and I feed-forward units, over n real tokens in sequences of lengths L. The first term is the products with weights
+/// (queries, keys, values, output, and the two of the feed-forward block); the second is the two products of attention.
 ///
 /// ```
 /// use nb_bench::flops::forward;
 /// use nb_model::BertConfig;
-/// use nb_train::terms::Counts;
-/// let mut bert = BertConfig::new(100, 8, 2, 2); // I = 4H
+/// use nb_train::step::terms::Counts;
+/// let bert = BertConfig::new(100, 8, 2, 2); // I = 4H
 /// // 2 layers · (2·5·(4·64 + 2·8·32) + 4·8·(9 + 4))
 /// assert_eq!(forward(&bert, &Counts::of_texts(&[3, 2], 0)), 2.0 * (7680.0 + 416.0));
 /// ```
@@ -43,15 +52,18 @@ pub fn forward(config: &BertConfig, counts: &Counts) -> f64 {
     config.num_hidden_layers as f64 * (weights + attention)
 }
 
-/// Operations of attentive pooling over n tokens, forward: 2n(HQ + Q + H).
+/// Returns the operations of one forward pass of attentive pooling over n tokens: 2n(HQ + Q + H).
 pub fn pooling(config: &BertConfig, counts: &Counts) -> f64 {
     let (h, q) = (config.hidden_size as f64, POOLING_QUERY as f64);
     2.0 * counts.tokens as f64 * (h * q + q + h)
 }
 
-/// Operations of one step: each model's encoder and pooling, as often as its passes say.
-pub fn step(models: &[(&BertConfig, Passes)], counts: &Counts) -> f64 {
-    models.iter().map(|(config, passes)| passes.count() * (forward(config, counts) + pooling(config, counts))).sum()
+/// Returns the operations of one step: encoder and pooling of every model, times the count of its passes.
+pub fn step(models: &[ModelPasses<'_>], counts: &Counts) -> f64 {
+    let operations = |model: &ModelPasses<'_>| {
+        model.passes.count() * (forward(model.config, counts) + pooling(model.config, counts))
+    };
+    models.iter().map(operations).sum()
 }
 
 #[cfg(test)]
@@ -59,21 +71,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_step_of_minilm_at_64_tokens_is_what_it_is_by_hand() {
+    fn the_step_of_minilm_at_64_tokens_equals_the_count_by_hand() {
         let (teacher, student) = (BertConfig::new(30_522, 384, 6, 12), BertConfig::new(30_522, 384, 2, 12));
         let counts = Counts::of_texts(&[64; 32], 32);
-        // Of a layer: 2048 tokens · 2 · 12 · 384², and 32 sequences · 4 · 64² · 384.
+        // A layer: 2048 tokens · 2 · 12 · 384², and 32 sequences · 4 · 64² · 384.
         let layer = 2048.0 * 2.0 * 12.0 * 147_456.0 + 32.0 * 4.0 * 4096.0 * 384.0;
         assert_eq!(forward(&teacher, &counts), 6.0 * layer);
-        let both = [(&teacher, Passes::ForwardAndBackward), (&student, Passes::ForwardAndBackward)];
         let pooled = 2.0 * 2048.0 * (384.0 * 200.0 + 200.0 + 384.0);
-        assert_eq!(step(&both, &counts), 3.0 * (8.0 * layer + 2.0 * pooled));
-        let frozen = [(&teacher, Passes::Forward), (&student, Passes::ForwardAndBackward)];
+        let student = ModelPasses { config: &student, passes: Passes::ForwardAndBackward };
+        let joint = [ModelPasses { config: &teacher, passes: Passes::ForwardAndBackward }, student];
+        assert_eq!(step(&joint, &counts), 3.0 * (8.0 * layer + 2.0 * pooled));
+        let frozen = [ModelPasses { config: &teacher, passes: Passes::Forward }, student];
         assert_eq!(step(&frozen, &counts), 12.0 * layer + 4.0 * pooled);
     }
 
     #[test]
-    fn attention_grows_with_the_square_of_a_length_and_the_rest_does_not() {
+    fn only_attention_grows_with_the_square_of_a_length() {
         let config = BertConfig::new(10, 16, 1, 2);
         let (one, two) = (Counts::of_texts(&[40], 0), Counts::of_texts(&[20, 20], 0));
         assert_eq!(forward(&config, &one) - forward(&config, &two), 4.0 * 16.0 * (1600.0 - 800.0));

@@ -1,5 +1,6 @@
-//! What a result depends on beside the code: machine, libraries, commit.
+//! The environment of a measurement: machine, libraries, commit.
 
+use nb_train::run_folder::cpu_name;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,9 +14,9 @@ pub struct Host {
     pub cpu: String,
     /// Cores that this process may use.
     pub cores: usize,
-    /// CPU threads that both sides had.
+    /// CPU threads of every side.
     pub threads: usize,
-    /// Memory in bytes, where the system tells it.
+    /// Memory in bytes, if the system reports it.
     pub memory_bytes: Option<u64>,
     /// Operating system and architecture.
     pub os: String,
@@ -26,33 +27,29 @@ pub struct Host {
 }
 
 impl Host {
-    /// This machine.
-    pub fn here(threads: usize, device: tch::Device) -> Self {
+    /// Detects this machine. `threads` and `device` are those of the measurement.
+    pub fn detect(threads: usize, device: tch::Device) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self {
-            cpu: processor(&read("/proc/cpuinfo")).unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            cpu: cpu_name(),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads,
-            memory_bytes: memory(&read("/proc/meminfo")),
+            memory_bytes: memory_bytes(&read("/proc/meminfo")),
             os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             device: crate::device::name(device),
-            // tch is pinned to it and asks nobody.
+            // libtorch does not report its version; tch is pinned to this one.
             libtorch: "2.11.0".to_owned(),
         }
     }
 }
 
-fn processor(cpuinfo: &str) -> Option<String> {
-    let (_, name) = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?;
-    Some(name.trim().to_owned())
-}
-
-fn memory(meminfo: &str) -> Option<u64> {
+fn memory_bytes(meminfo: &str) -> Option<u64> {
     let kilobytes = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix("kB")?;
     Some(kilobytes.trim().parse::<u64>().ok()? * 1024)
 }
 
-/// The commit that this was built from, with `-dirty` behind it where files were changed; none outside of a repository.
+/// Returns the commit of the source tree, with the suffix `-dirty` if files were changed. Returns `None` outside a
+/// repository.
 pub fn commit() -> Option<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new("git");
@@ -67,10 +64,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_and_memory_are_read_off_linux_s_files() {
-        let cpuinfo = "processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\n";
-        assert_eq!(processor(cpuinfo).as_deref(), Some("Some CPU @ 2.0GHz"));
-        assert_eq!((processor(""), memory("")), (None, None));
-        assert_eq!(memory("MemTotal:       16384 kB\n"), Some(16_777_216));
+    fn memory_is_read_from_the_file_of_linux() {
+        assert_eq!(memory_bytes(""), None);
+        assert_eq!(memory_bytes("MemTotal:       16384 kB\n"), Some(16_777_216));
     }
 }

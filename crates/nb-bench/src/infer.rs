@@ -1,7 +1,7 @@
-//! Models at work, as `nb predict` has them: texts in, probabilities on the host out, tokenising included.
+//! Inference as `nb predict` does it: from texts to probabilities on the host, including tokenisation.
 //!
-//! The teacher and the student that a run would begin with are saved as a run saves its best, and loaded as `nb predict`
-//! loads them: what they answer is of no use, but it takes as long. Left out: loading, and the first calls.
+//! The untrained teacher and student of a run are saved like a run's best models and loaded like `nb predict` loads them.
+//! Their predictions are useless, but take as long as those of trained models. Loading and the first calls are not timed.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,149 +11,180 @@ use nb_data::Tokenizer;
 use nb_data::read::{Article, read};
 use nb_model::Precision;
 use nb_train::config::RunConfig;
-use nb_train::inference::{Trained, WINDOW};
-use nb_train::models::{Models, Role};
-use nb_train::plan::{Plan, TaskPlan};
-use nb_train::task::{Task, Topic};
+use nb_train::inference::{SavedModel, WINDOW};
+use nb_train::model::{Models, Role};
+use nb_train::plan::Plan;
+use nb_train::task::{AllTasks, Task, TaskList, Topic};
 use serde_json::{Value, json};
 
-use crate::cases::{Case, Entry, Fields, Origin, Set, choose, news_source};
-use crate::cli::Found;
+use crate::cases::{ArticleFields, Case, CaseEntry, Corpus, Dataset, article_source, select};
+use crate::context::{BenchContext, utf8};
 use crate::device::{self, precision_name};
+use crate::interleave::{Measurement, run_interleaved};
 use crate::memory::{peak_bytes, reset_peak};
+use crate::options::PeerLibrary;
 use crate::peer::Round;
-use crate::report::Unit;
-use crate::setting::{Against, Setting, text};
-use crate::turns::{Work, take_turns};
+use crate::report::{OutcomeSink, Unit};
 
-/// Longest text, in tokens.
+/// Maximum length of a text, in tokens.
 const MAX_TOKENS: usize = 64;
-/// Titles of a round of single calls.
-const CALLS: usize = 200;
-/// Texts that both sides answer before the first round.
-const WARM_UP: usize = 64;
+/// Number of titles in a round of single calls.
+const SINGLE_CALLS: usize = 200;
+/// Number of texts that every side predicts before the first round.
+const WARM_UP_TEXTS: usize = 64;
 
+/// The number of texts per call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
-    /// One title a call.
-    One,
-    /// All texts, the batches by length.
+enum Batching {
+    /// One title per call.
+    Single,
+    /// Many texts per call, in batches of similar length.
     Bulk,
 }
 
-const CASES: [Entry<(How, Role)>; 4] = [
-    entry(["one-title", "sample-one-title"], How::One, Role::Student),
-    entry(["bulk-64", "sample-bulk-64"], How::Bulk, Role::Student),
-    entry(["one-title-teacher", "sample-one-title-teacher"], How::One, Role::Teacher),
-    entry(["bulk-64-teacher", "sample-bulk-64-teacher"], How::Bulk, Role::Teacher),
-];
-
-const fn entry([real, sample]: [&'static str; 2], how: How, role: Role) -> Entry<(How, Role)> {
-    Entry { real, sample, set: Set::News, what: (how, role) }
+impl Batching {
+    /// Returns its name in the job of a peer.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Bulk => "bulk",
+        }
+    }
 }
 
-/// Measures the cases called `wanted`, all if none are.
+/// The work that a case measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct CaseKind {
+    batching: Batching,
+    /// The model that predicts.
+    role: Role,
+}
+
+const CASES: [CaseEntry<CaseKind>; 4] = [
+    entry("one-title", "sample-one-title", Batching::Single, Role::Student),
+    entry("bulk-64", "sample-bulk-64", Batching::Bulk, Role::Student),
+    entry("one-title-teacher", "sample-one-title-teacher", Batching::Single, Role::Teacher),
+    entry("bulk-64-teacher", "sample-bulk-64-teacher", Batching::Bulk, Role::Teacher),
+];
+
+const fn entry(
+    dataset_name: &'static str,
+    sample_name: &'static str,
+    batching: Batching,
+    role: Role,
+) -> CaseEntry<CaseKind> {
+    CaseEntry { dataset_name, sample_name, dataset: Dataset::AgNews, kind: CaseKind { batching, role } }
+}
+
+/// Measures the cases with the names `wanted`, or all cases if there are none.
 ///
 /// # Errors
-/// If there is no such case, a model or text cannot be read, or a peer fails.
-pub(crate) fn run(setting: &Setting, wanted: &[String], found: Found<'_>) -> Result<()> {
-    for case in choose(&CASES, wanted, &setting.data)? {
-        let plan = Plan::new(config(setting, case.origin)?)?;
-        let folder = model(setting, &plan, case.what.1)?;
-        for &precision in &setting.precisions {
+/// If a name is unknown, a model or text cannot be read, or a peer fails.
+pub(crate) fn run(context: &BenchContext, wanted: &[String], sink: OutcomeSink<'_>) -> Result<()> {
+    for case in select(&CASES, wanted, &context.data)? {
+        let plan = Plan::new(config(context, case.corpus)?, AllTasks::KINDS)?;
+        let folder = save_model(context, &plan, case.kind.role)?;
+        for &precision in &context.precisions {
             let precision = nb_train::plan::precision(precision);
-            Bench { setting, case, plan: &plan, folder: &folder, precision }.run(found)?;
+            Bench { context, case, plan: &plan, folder: &folder, precision }.run(sink)?;
         }
     }
     Ok(())
 }
 
-/// A configuration that makes the models.
-fn config(setting: &Setting, origin: Origin) -> Result<RunConfig> {
-    let files = setting.corpora.news(origin);
+/// Returns the configuration of a run with these models.
+fn config(context: &BenchContext, corpus: Corpus) -> Result<RunConfig> {
+    let files = context.corpora.articles(corpus);
     let mut data = json!({
-        "train": text(&files.train)?,
-        "dev": text(&files.dev)?,
+        "train": utf8(&files.train)?,
+        "dev": utf8(&files.dev)?,
         "max_tokens": MAX_TOKENS,
-        "cache": text(&setting.path("tokens"))?,
+        "cache": utf8(&context.scratch_path("tokens"))?,
     });
-    match origin {
-        Origin::Real => {
+    match corpus {
+        Corpus::Dataset => {
             data["format"] = json!("csv");
-            data["columns"] = json!({"label": 0, "text": Fields::Both.columns()});
+            data["columns"] = json!({"label": 0, "text": ArticleFields::TitleAndAbstract.columns()});
         }
-        Origin::Sample => data["format"] = json!("mind"),
+        Corpus::Sample => data["format"] = json!("mind"),
     }
     let config = json!({
         "name": "infer",
-        "output": text(&setting.path("run"))?,
-        "device": setting.device.to_string(),
-        "threads": setting.threads,
+        "output": utf8(&context.scratch_path("run"))?,
+        "device": context.device.to_string(),
+        "threads": context.threads,
         "task": "topic",
         "data": data,
-        "teacher": {"checkpoint": setting.teacher},
-        "student": {"layers": setting.layers},
+        "teacher": {"checkpoint": context.teacher},
+        "student": {"layers": context.layers},
     });
     Ok(serde_json::from_value(config)?)
 }
 
-/// The folder of a model of a run that has not begun.
-fn model(setting: &Setting, plan: &Plan, role: Role) -> Result<PathBuf> {
-    let TaskPlan::Topic(files) = &plan.data.task else { unreachable!("the configuration is of topics") };
-    let task = Topic::open(plan, files)?;
+/// Saves an untrained model of the run and returns its folder.
+fn save_model(context: &BenchContext, plan: &Plan, role: Role) -> Result<PathBuf> {
+    let own = plan.data.task.downcast().context("the plan is not for topics")?;
+    let task = Topic::open(plan, own)?;
     let models = Models::build(plan, &task)?;
-    let (_, model) = models.named().find(|(own, _)| *own == role).context("the method lacks a model")?;
-    let folder = setting.folder(role.name())?;
+    let (_, model) = models.named().find(|(named, _)| *named == role).context("the method has no such model")?;
+    let folder = context.scratch_folder(role.name())?;
     model.bert.save(&folder)?;
-    task.save(&model.top, &folder)?;
+    task.save(&model.head, &folder)?;
     Ok(folder)
 }
 
 /// One case in one number format.
 struct Bench<'a> {
-    setting: &'a Setting,
-    case: Case<(How, Role)>,
+    context: &'a BenchContext,
+    case: Case<CaseKind>,
     plan: &'a Plan,
     folder: &'a Path,
     precision: Precision,
 }
 
 impl Bench<'_> {
-    fn run(&self, found: Found<'_>) -> Result<()> {
-        let (how, _) = self.case.what;
-        let unit = if how == How::One { Unit::Milliseconds } else { Unit::Texts };
+    fn run(&self, sink: OutcomeSink<'_>) -> Result<()> {
+        let batching = self.case.kind.batching;
+        let unit = match batching {
+            Batching::Single => Unit::Milliseconds,
+            Batching::Bulk => Unit::Texts,
+        };
         let precision = precision_name(self.precision);
-        let work = Work { bench: "infer", case: self.case.name, precision, unit };
+        let measurement = Measurement { bench: "infer", case: self.case.name, precision, unit };
         let articles = self.articles()?;
-        let tokens = Tokenizer::from_folder(self.folder)?.encode_all(&articles, MAX_TOKENS)?;
-        let tokens = tokens.iter().map(|tokens| tokens.ids.len() as u64).sum();
-        let peers = self.setting.peers("infer.py", &self.job(&articles)?, &self.modes())?;
-        let ours = Ours { model: Trained::load(self.folder, self.plan.device, self.precision)?, articles, tokens };
-        ours.work(how, WARM_UP)?;
+        let encoded = Tokenizer::from_folder(self.folder)?.encode_all(&articles, MAX_TOKENS)?;
+        let tokens = encoded.iter().map(|text| text.ids.len() as u64).sum();
+        let peers = self.context.start_peers("infer.py", &self.job(&articles)?, &self.modes())?;
+        let model = SavedModel::load(self.folder, self.plan.device, self.precision)?;
+        let ours = Predictor { model, articles, tokens };
+        ours.predict(batching, WARM_UP_TEXTS)?;
         reset_peak();
-        let turns = take_turns(&work, self.setting.rounds, &mut || ours.round(how), peers)?;
-        found(&turns.outcome(&work));
+        let rounds = run_interleaved(&measurement, self.context.rounds, &mut || ours.round(batching), peers)?;
+        sink(rounds.outcome(&measurement));
         Ok(())
     }
 
-    /// The development texts; of those that are answered one by one the first titles.
+    /// Reads the development texts; for single calls, only the first titles.
     fn articles(&self) -> Result<Vec<Article>> {
-        let (how, _) = self.case.what;
-        let fields = if how == How::One { Fields::Title } else { Fields::Both };
-        let path = self.setting.corpora.news(self.case.origin).dev;
-        let mut articles = read(&news_source(self.case.origin, path, fields))?.articles;
-        if how == How::One {
-            articles.truncate(CALLS);
+        let path = self.context.corpora.articles(self.case.corpus).dev;
+        let read_fields =
+            |fields| Ok::<_, anyhow::Error>(read(&article_source(self.case.corpus, path, fields))?.articles);
+        match self.case.kind.batching {
+            Batching::Bulk => read_fields(ArticleFields::TitleAndAbstract),
+            Batching::Single => {
+                let mut titles = read_fields(ArticleFields::Title)?;
+                titles.truncate(SINGLE_CALLS);
+                Ok(titles)
+            }
         }
-        Ok(articles)
     }
 
     fn modes(&self) -> Vec<&'static str> {
         let mut modes = Vec::new();
-        if self.setting.is_against(Against::Torch) {
+        if self.context.compares_with(PeerLibrary::Torch) {
             modes.extend(["torch-eager", "torch-compile"]);
         }
-        if self.setting.is_against(Against::Onnx) {
+        if self.context.compares_with(PeerLibrary::Onnx) {
             modes.push("onnx-f32");
         }
         modes
@@ -162,53 +193,53 @@ impl Bench<'_> {
     fn job(&self, articles: &[Article]) -> Result<Value> {
         let texts: Vec<_> = articles.iter().map(|article| (&article.first, &article.second)).collect();
         Ok(json!({
-            "model": text(self.folder)?,
-            "how": if self.case.what.0 == How::One { "one" } else { "bulk" },
+            "model": utf8(self.folder)?,
+            "batching": self.case.kind.batching.name(),
             "texts": texts,
             "max_tokens": MAX_TOKENS,
-            "warm_up": WARM_UP,
+            "warm_up": WARM_UP_TEXTS,
             "precision": precision_name(self.precision),
-            "threads": self.setting.threads,
+            "threads": self.context.threads,
             "device": device::name(self.plan.device),
-            "exported": text(&self.setting.path("model.onnx"))?,
+            "exported": utf8(&self.context.scratch_path("model.onnx"))?,
         }))
     }
 }
 
-/// Our side.
-struct Ours {
-    model: Trained,
+/// Our side: a model with the texts of a round.
+struct Predictor {
+    model: SavedModel,
     articles: Vec<Article>,
-    /// Of all articles.
+    /// Number of tokens in all articles.
     tokens: u64,
 }
 
-impl Ours {
-    fn round(&self, how: How) -> Result<Round> {
+impl Predictor {
+    fn round(&self, batching: Batching) -> Result<Round> {
         let begin = Instant::now();
-        let latencies = self.work(how, self.articles.len())?;
+        let latencies = self.predict(batching, self.articles.len())?;
         let seconds = begin.elapsed().as_secs_f64();
         let sequences = self.articles.len() as u64;
         Ok(Round { seconds, sequences, tokens: self.tokens, peak_bytes: peak_bytes(), latencies })
     }
 
-    /// Answers the first `count` texts; in single calls it gives the milliseconds of each.
-    fn work(&self, how: How, count: usize) -> Result<Vec<f64>> {
+    /// Predicts the first `count` texts. Returns the milliseconds of each single call; none for bulk.
+    fn predict(&self, batching: Batching, count: usize) -> Result<Vec<f64>> {
         let articles = &self.articles[..count.min(self.articles.len())];
-        // What comes out is on the host, so that no clock needs to wait for the device.
-        match how {
-            How::One => {
-                let one = |article| {
-                    let begin = Instant::now();
-                    self.model.probabilities(std::slice::from_ref(article))?;
-                    Ok(1e3 * begin.elapsed().as_secs_f64())
-                };
-                articles.iter().map(one).collect()
-            }
-            How::Bulk => {
+        // Probabilities arrive on the host, so the clock needs no synchronisation with the device.
+        match batching {
+            Batching::Single => articles.iter().map(|article| self.latency(article)).collect(),
+            Batching::Bulk => {
                 articles.chunks(WINDOW).try_for_each(|window| self.model.probabilities(window).map(drop))?;
                 Ok(Vec::new())
             }
         }
+    }
+
+    /// Predicts one text and returns the milliseconds it took.
+    fn latency(&self, article: &Article) -> Result<f64> {
+        let begin = Instant::now();
+        self.model.probabilities(std::slice::from_ref(article))?;
+        Ok(1e3 * begin.elapsed().as_secs_f64())
     }
 }

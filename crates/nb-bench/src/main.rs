@@ -1,11 +1,11 @@
-//! The binary `nb-bench`: measurements over the library `nb-bench`.
+//! The binary `nb-bench`: a thin layer over the library of the same name.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    nb_train::surroundings::keep_few();
-    nb_alloc::purge_from_time_to_time(); // a thread, so after the variables
-    // Before anything touches libtorch: its list of devices is made once.
+    nb_torch::env_defaults::limit_primitive_cache();
+    nb_alloc::purge_in_background(); // starts a thread, so it comes after the environment variables are set
+    // Must precede every other use of libtorch, which lists its devices only once.
     let preloaded = nb_torch::cuda::preload();
     nb_bench::cli::main(&preloaded)
 }

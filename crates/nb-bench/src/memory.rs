@@ -1,16 +1,16 @@
-//! Peak memory of this process, where the system tells it: Linux.
+//! Peak memory of this process, on Linux.
 
 use std::fs;
 
-/// The most memory this process has held at once since [`reset_peak`], or since it began, in bytes. None elsewhere than
-/// on Linux.
+/// Returns the peak memory of this process in bytes, since the last [`reset_peak`] or since its start. Returns `None` on
+/// systems other than Linux.
 pub fn peak_bytes() -> Option<u64> {
     high_water_mark(&fs::read_to_string("/proc/self/status").ok()?)
 }
 
-/// Lets the peak begin anew at what is held now, so that one case's does not count as the next one's.
+/// Resets the peak to the current memory, so that each case has its own peak.
 pub fn reset_peak() {
-    // Where the system does not offer it, the peak is that of the whole process: more than it should be, never less.
+    // If the system does not support it, the peak covers the whole life of the process: an overestimate, never less.
     _ = fs::write("/proc/self/clear_refs", "5");
 }
 
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn what_was_held_counts_until_the_peak_begins_anew() {
+    fn freed_memory_counts_towards_the_peak() {
         const BYTES: usize = 200 << 20;
         let before = peak_bytes().unwrap();
         let held = vec![1_u8; BYTES];

@@ -1,6 +1,6 @@
-//! How fast this machine multiplies matrices: what all training is measured against.
+//! Peak rates: how fast this machine multiplies matrices, the yardstick for training steps.
 //!
-//! Measured in the same run and number format as the steps, since both change with the machine's other work.
+//! They are measured in the same run and number format as the steps, since both vary with the load of the machine.
 
 use std::time::{Duration, Instant};
 
@@ -9,61 +9,68 @@ use tch::{Device, Kind, Tensor};
 
 use crate::device::synchronise;
 
-/// Edge of the square product.
+/// Number of rows and columns of the square matrices.
 const EDGE: i64 = 1024;
-/// How often a product is timed; the best counts, since a peak is what the machine can do.
-const TIMES: usize = 5;
-/// How long one timing takes at least.
-const AT_LEAST: Duration = Duration::from_millis(60);
+/// Number of timings per product. The best one counts, since a peak is what the machine can reach.
+const TIMINGS: usize = 5;
+/// Minimum duration of a timing.
+const MIN_TIMING: Duration = Duration::from_millis(60);
 
 /// Rates of matrix products, in 10⁹ operations per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Peak {
-    /// Of a product of two 1024 × 1024 matrices.
+pub struct PeakRates {
+    /// The product of two 1024 × 1024 matrices.
     pub square: f64,
-    /// Of the products of one encoder layer's linear layers: outputs, gradients of inputs and of weights.
-    pub shapes: f64,
+    /// The products of the linear layers in an encoder layer: outputs, gradients of inputs and of weights.
+    pub layer: f64,
 }
 
-impl Peak {
-    /// Measures both, the second at `tokens` rows of a layer of `config`.
+impl PeakRates {
+    /// Measures both rates, the second with a layer of `config` over `tokens` rows.
     pub fn measure(device: Device, precision: Precision, config: &BertConfig, tokens: i64) -> Self {
         let kind = match precision {
             Precision::F32 => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
         };
         let random = |rows: i64, columns: i64| Tensor::randn([rows, columns], (Kind::Float, device)).to_kind(kind);
-        let product = |left: &Tensor, right: &Tensor| (operations(left, right), best_time(left, right));
-        let (operations, time) = product(&random(EDGE, EDGE), &random(EDGE, EDGE));
-        let square = operations / time;
+        let (left, right) = (random(EDGE, EDGE), random(EDGE, EDGE));
+        let square = operations(&left, &right) / best_time(&left, &right);
 
-        let mut total = (0.0, 0.0);
-        for (inputs, outputs) in layer_shapes(config) {
+        let (mut total_operations, mut total_time) = (0.0, 0.0);
+        for LinearShape { inputs, outputs } in layer_shapes(config) {
             let (x, w, dy) = (random(tokens, inputs), random(outputs, inputs), random(tokens, outputs));
             for (left, right) in [(&x, &w.tr()), (&dy, &w), (&dy.tr(), &x)] {
-                let (operations, time) = product(left, right);
-                total = (total.0 + operations, total.1 + time);
+                total_operations += operations(left, right);
+                total_time += best_time(left, right);
             }
         }
-        Self { square: square / 1e9, shapes: total.0 / total.1 / 1e9 }
+        Self { square: square / 1e9, layer: total_operations / total_time / 1e9 }
     }
 }
 
-/// The linear layers of an encoder layer as (inputs, outputs): queries, keys and values together; output; the two of the
-/// feed-forward block.
-fn layer_shapes(config: &BertConfig) -> [(i64, i64); 4] {
-    let (h, i) = (config.hidden_size, config.intermediate_size);
-    [(h, 3 * h), (h, h), (h, i), (i, h)]
+/// The shape of a linear layer.
+#[derive(Debug, Clone, Copy)]
+struct LinearShape {
+    inputs: i64,
+    outputs: i64,
 }
 
-/// Two per multiply-add.
+/// Returns the linear layers of an encoder layer: queries, keys and values as one; output; the two of the feed-forward
+/// block.
+fn layer_shapes(config: &BertConfig) -> [LinearShape; 4] {
+    let (h, i) = (config.hidden_size, config.intermediate_size);
+    let shape = |inputs, outputs| LinearShape { inputs, outputs };
+    [shape(h, 3 * h), shape(h, h), shape(h, i), shape(i, h)]
+}
+
+/// Returns the operations of a product, two per multiply-add.
 fn operations(left: &Tensor, right: &Tensor) -> f64 {
     let (rows, inner, columns) = (left.size()[0], left.size()[1], right.size()[1]);
     2.0 * rows as f64 * inner as f64 * columns as f64
 }
 
-/// Seconds for one product, by libtorch into memory that is there already or by what this project's layers take in its
-/// place, whichever is faster here.
+/// Returns the seconds for one product, by libtorch into existing memory or by the kernel of this project's linear layers,
+/// whichever is faster.
 fn best_time(left: &Tensor, right: &Tensor) -> f64 {
     let device = left.device();
     let out = Tensor::zeros([left.size()[0], right.size()[1]], (left.kind(), device));
@@ -73,7 +80,7 @@ fn best_time(left: &Tensor, right: &Tensor) -> f64 {
     plain.min(time(device, || _ = nb_model::kernel::linear::forward(left, &weight, &bias)))
 }
 
-/// Seconds of one call.
+/// Returns the seconds of one call.
 fn time(device: Device, mut call: impl FnMut()) -> f64 {
     let mut many = |times: usize| {
         synchronise(device);
@@ -82,9 +89,9 @@ fn time(device: Device, mut call: impl FnMut()) -> f64 {
         synchronise(device);
         begin.elapsed()
     };
-    let first = many(2).max(Duration::from_nanos(100)); // and kernels are chosen
-    let times = (2.0 * AT_LEAST.as_secs_f64() / first.as_secs_f64()).ceil() as usize;
-    let rounds = (0..TIMES).map(|_| many(times).as_secs_f64() / times as f64);
+    let first = many(2).max(Duration::from_nanos(100)); // chooses kernels, too
+    let times = (2.0 * MIN_TIMING.as_secs_f64() / first.as_secs_f64()).ceil() as usize;
+    let rounds = (0..TIMINGS).map(|_| many(times).as_secs_f64() / times as f64);
     rounds.fold(f64::INFINITY, f64::min)
 }
 
@@ -93,9 +100,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_layer_s_products_are_those_of_its_useful_arithmetic() {
+    fn the_products_of_a_layer_are_its_useful_operations() {
         let config = BertConfig::new(10, 384, 1, 12);
-        let weights: i64 = layer_shapes(&config).iter().map(|(inputs, outputs)| inputs * outputs).sum();
+        let weights: i64 = layer_shapes(&config).iter().map(|shape| shape.inputs * shape.outputs).sum();
         assert_eq!(weights, 12 * 384 * 384);
         let zeros = |rows: i64, columns: i64| Tensor::zeros([rows, columns], (Kind::Float, Device::Cpu));
         assert_eq!(operations(&zeros(3, 5), &zeros(5, 7)), 210.0);

@@ -1,13 +1,13 @@
-//! A peer: a Python program in a process of its own that works round by round.
+//! Peers: Python programs, each in its own process, that work round by round.
 //!
 //! ```text
-//! peer  → {"ready": true}                          once, after warm-up; or {"unavailable": "why"}, and its end
-//! bench → round                                    one line; the peer waits for it without work
+//! peer  → {"ready": true}            once, after warm-up; or {"unavailable": "reason"}, after which it exits
+//! bench → round                      one line per round; the peer is idle until it arrives
 //! peer  → {"seconds": …, "sequences": …, "tokens": …, "peak_bytes": …, "latencies": […]}
-//! bench → (end of input)                           the peer ends
+//! bench → (end of input)             the peer exits
 //! ```
 //!
-//! What the peer says on standard error is kept and shown only if it fails.
+//! The standard error of a peer is shown only if the peer fails.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -24,10 +24,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Last lines of standard error that an error shows.
+/// Number of the last lines of standard error that an error shows.
 const SHOWN_LINES: usize = 12;
 
-/// The programs, each with its name; they are written out to be started, so that the binary needs no folder beside it.
+/// Name and text of each program. They are written to a folder before they start, so the binary needs no other files.
 const PROGRAMS: [(&str, &str); 4] = [
     ("common.py", include_str!("../peer/common.py")),
     ("train.py", include_str!("../peer/train.py")),
@@ -35,44 +35,44 @@ const PROGRAMS: [(&str, &str); 4] = [
     ("data.py", include_str!("../peer/data.py")),
 ];
 
-/// What one side did in one round.
+/// The work of one side in one round.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Round {
-    /// Time by the side's own clock.
+    /// Duration, measured by the side itself.
     pub seconds: f64,
-    /// What the case counts: texts, clicks, rows.
+    /// Number of texts, clicks or rows, depending on the case.
     pub sequences: u64,
-    /// Real tokens; 0 where there are none.
+    /// Number of real tokens; 0 for cases without tokens.
     pub tokens: u64,
-    /// The most memory the side's process has held since warm-up.
+    /// Peak memory of the side's process since warm-up.
     pub peak_bytes: Option<u64>,
-    /// Milliseconds of each call, where calls are timed one by one.
+    /// Milliseconds of each call, if calls are timed individually.
     #[serde(default)]
     pub latencies: Vec<f64>,
 }
 
-/// How long a peer may take.
+/// The time limits of a peer.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// To load, to compile and to warm up.
+pub struct Timeouts {
+    /// Limit for loading, compilation and warm-up.
     pub start: Duration,
-    /// For a round.
+    /// Limit for a round.
     pub round: Duration,
 }
 
-impl Default for Patience {
-    /// Half an hour to start, since compiling a large model on few cores takes minutes; a quarter of an hour for a round.
+impl Default for Timeouts {
+    /// Returns 30 minutes to start, since compiling a large model on few cores takes minutes, and 15 minutes for a round.
     fn default() -> Self {
         Self { start: Duration::from_secs(1800), round: Duration::from_secs(900) }
     }
 }
 
-/// What starts peers.
+/// The Python that peers run on.
 #[derive(Debug, Clone)]
 pub struct Python {
     /// The interpreter.
     pub program: PathBuf,
-    /// Threads of OpenMP and of tokenizers.
+    /// Number of threads for OpenMP and for tokenizers.
     pub threads: usize,
 }
 
@@ -83,20 +83,20 @@ pub struct Peer {
     child: Child,
     input: Option<ChildStdin>,
     answers: Receiver<String>,
-    words: Words,
-    patience: Patience,
+    stderr: StderrTail,
+    timeouts: Timeouts,
 }
 
-/// How a start ended.
+/// The result of starting a peer.
 #[derive(Debug)]
-pub enum Started {
-    /// Rounds can begin.
+pub enum Startup {
+    /// The peer is ready for rounds.
     Ready(Peer),
-    /// The mode does not work here, and why.
+    /// The mode is unavailable here, for this reason.
     Unavailable(String),
 }
 
-/// Writes the peers' programs into `folder`.
+/// Writes the programs of the peers into `folder`.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -109,7 +109,7 @@ pub fn write_programs(folder: &Path) -> Result<()> {
 }
 
 impl Python {
-    /// The call of a program, with as many threads as ours.
+    /// Returns the command that runs a program with as many threads as ours.
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(&self.program);
         let threads = self.threads.to_string();
@@ -118,7 +118,7 @@ impl Python {
             command.env(name, &threads);
         }
         command.env("TOKENIZERS_PARALLELISM", "true").env("HF_HUB_OFFLINE", "1");
-        // Where cargo started us, our libtorch is in the search path: the peer must find its own.
+        // Under cargo the library search path contains our libtorch, but the peer must load its own.
         match std::env::var_os("LD_LIBRARY_PATH").map(|paths| without_libtorch(&paths)) {
             Some(paths) if !paths.is_empty() => command.env("LD_LIBRARY_PATH", paths),
             _ => command.env_remove("LD_LIBRARY_PATH"),
@@ -127,94 +127,101 @@ impl Python {
     }
 }
 
+/// Removes the folders that contain a libtorch from a search path.
 fn without_libtorch(paths: &OsString) -> OsString {
-    let kept = std::env::split_paths(paths).filter(|folder| !folder.join("libtorch_cpu.so").exists());
-    std::env::join_paths(kept).unwrap_or_default()
+    let folders = std::env::split_paths(paths).filter(|folder| !folder.join("libtorch_cpu.so").exists());
+    std::env::join_paths(folders).unwrap_or_default()
 }
 
 impl Peer {
     /// Starts `program` in `mode` on a job and waits until it is ready.
     ///
     /// # Errors
-    /// If it cannot be started, dies, says something else or takes too long; with its mode and its last words.
-    pub fn start(python: &Python, program: &Path, job: &Path, mode: &str, patience: Patience) -> Result<Started> {
+    /// If it cannot be started, exits, answers something else or takes too long. The error contains its mode and its last
+    /// lines of standard error.
+    pub fn start(python: &Python, program: &Path, job: &Path, mode: &str, timeouts: Timeouts) -> Result<Startup> {
         let mut command = python.command(program);
         command.arg("--job").arg(job).args(["--mode", mode]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {}", python.program.display()))?;
         let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
-            bail!("a peer without pipes");
+            bail!("the peer {mode} has no pipes");
         };
         let (sender, answers) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
-                    break; // nobody listens any more
+                    break; // the receiver was dropped
                 }
             }
         });
-        let words = Words::listen(errors);
-        let mut peer = Self { mode: mode.to_owned(), child, input: Some(input), answers, words, patience };
-        let answer = peer.answer("getting ready", patience.start)?;
-        if let Some(why) = answer["unavailable"].as_str() {
-            return Ok(Started::Unavailable(why.to_owned()));
+        let stderr = StderrTail::listen(errors);
+        let mut peer = Self { mode: mode.to_owned(), child, input: Some(input), answers, stderr, timeouts };
+        let answer = peer.answer("the start", timeouts.start)?;
+        if let Some(reason) = answer["unavailable"].as_str() {
+            return Ok(Startup::Unavailable(reason.to_owned()));
         }
         if answer["ready"] != true {
-            return Err(peer.failed(&format!("said {answer} in place of being ready")));
+            return Err(peer.failed(&format!("answered {answer}, expected ready or unavailable")));
         }
-        Ok(Started::Ready(peer))
+        Ok(Startup::Ready(peer))
     }
 
-    /// Its mode.
+    /// Returns its mode.
     pub fn mode(&self) -> &str {
         &self.mode
     }
 
-    /// Lets it work one round.
+    /// Runs one round.
     ///
     /// # Errors
-    /// If it dies, says something else or takes too long; with its mode and its last words.
+    /// If it exits, answers something else or takes too long. The error contains its mode and its last lines of standard
+    /// error.
     pub fn round(&mut self) -> Result<Round> {
-        let asked = self.input.as_mut().map(|input| writeln!(input, "round").and_then(|()| input.flush()));
-        if !matches!(asked, Some(Ok(()))) {
+        let request = self.input.as_mut().map(|input| writeln!(input, "round").and_then(|()| input.flush()));
+        if !matches!(request, Some(Ok(()))) {
             return Err(self.died());
         }
-        let answer = self.answer("a round", self.patience.round)?;
-        serde_json::from_value(answer.clone()).map_err(|e| self.failed(&format!("said {answer} ({e})")))
+        let answer = self.answer("a round", self.timeouts.round)?;
+        serde_json::from_value(answer.clone())
+            .map_err(|e| self.failed(&format!("answered {answer}, expected a round: {e}")))
     }
 
-    /// The next line as JSON.
-    fn answer(&mut self, doing: &str, within: Duration) -> Result<Value> {
+    /// Reads the next line as JSON. `activity` names what the peer is doing, for the error of a timeout.
+    fn answer(&mut self, activity: &str, within: Duration) -> Result<Value> {
         match self.answers.recv_timeout(within) {
-            Ok(line) => serde_json::from_str(&line).map_err(|_| self.failed(&format!("said `{line}`, expected JSON"))),
+            Ok(line) => {
+                serde_json::from_str(&line).map_err(|_| self.failed(&format!("answered `{line}`, expected JSON")))
+            }
             Err(RecvTimeoutError::Timeout) => {
-                _ = self.child.kill(); // it fails only where the process has ended
-                Err(self.failed(&format!("took longer than {} s for {doing}", within.as_secs_f64())))
+                _ = self.child.kill(); // fails only if the process has exited
+                Err(self.failed(&format!("took longer than {} s for {activity}", within.as_secs_f64())))
             }
             Err(RecvTimeoutError::Disconnected) => Err(self.died()),
         }
     }
 
-    /// The error of a peer that has ended too early.
+    /// Returns the error of a peer that exited too early.
     fn died(&mut self) -> anyhow::Error {
         match self.child.wait() {
-            Ok(status) => self.failed(&format!("ended with {status}")),
-            Err(error) => self.failed(&format!("is gone: {error}")),
+            Ok(status) => self.failed(&format!("exited with {status}")),
+            Err(error) => self.failed(&format!("is lost: {error}")),
         }
     }
 
-    fn failed(&mut self, how: &str) -> anyhow::Error {
+    /// Ends the peer and returns an error with its last lines of standard error.
+    fn failed(&mut self, failure: &str) -> anyhow::Error {
         self.input = None;
-        _ = self.child.kill(); // whatever it is doing now is of no use, and its last words end with it
+        _ = self.child.kill(); // its results are useless now, and standard error closes with it
         _ = self.child.wait();
-        anyhow!("the peer {} {how}{}", self.mode, self.words.last())
+        anyhow!("the peer {} {failure}{}", self.mode, self.stderr.text())
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // End of input lets it end by itself; one that does not listen is ended.
+        // A peer exits at the end of its input; one that does not is killed after a second.
         self.input = None;
         for _ in 0..20 {
             if !matches!(self.child.try_wait(), Ok(None)) {
@@ -227,32 +234,32 @@ impl Drop for Peer {
     }
 }
 
-/// The last lines of a process's standard error.
+/// The last lines of standard error of a process.
 #[derive(Debug)]
-struct Words {
+struct StderrTail {
     lines: Arc<Mutex<VecDeque<String>>>,
     listener: Option<JoinHandle<()>>,
 }
 
-impl Words {
+impl StderrTail {
     fn listen(errors: impl std::io::Read + Send + 'static) -> Self {
         let lines = Arc::new(Mutex::new(VecDeque::new()));
-        let kept = Arc::clone(&lines);
+        let shared = Arc::clone(&lines);
         let listener = std::thread::spawn(move || {
             for line in BufReader::new(errors).split(b'\n').map_while(Result::ok) {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                if kept.len() == SHOWN_LINES {
-                    kept.pop_front();
+                let mut lines = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                if lines.len() == SHOWN_LINES {
+                    lines.pop_front();
                 }
-                kept.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
+                lines.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
             }
         });
         Self { lines, listener: Some(listener) }
     }
 
-    /// What was said last, a line each; the process must have ended.
-    fn last(&mut self) -> String {
-        // A grandchild may hold the pipe open: then what has come so far must do.
+    /// Returns the lines, each indented on a new line. The process must have exited.
+    fn text(&mut self) -> String {
+        // A grandchild may hold the pipe open; after a second the lines read so far have to do.
         for _ in 0..20 {
             if self.listener.as_ref().is_none_or(JoinHandle::is_finished) {
                 break;
@@ -261,7 +268,7 @@ impl Words {
         }
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().fold(String::new(), |mut text, line| {
-            _ = write!(text, "\n  | {line}"); // a String takes everything
+            _ = write!(text, "\n  | {line}"); // writing to a String cannot fail
             text
         })
     }
@@ -272,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_with_a_libtorch_are_left_out_of_the_search_path() {
+    fn folders_with_a_libtorch_are_removed_from_the_search_path() {
         let folder = tempfile::tempdir().unwrap();
         let ours = folder.path().join("torch");
         std::fs::create_dir(&ours).unwrap();

@@ -1,4 +1,4 @@
-//! What a call of the bench comes to, as JSON.
+//! The results of a call as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::host::Host;
-use crate::statistics::Better;
+use crate::statistics::Direction;
+
+/// Receives each result as soon as its case has been measured.
+pub(crate) type OutcomeSink<'a> = &'a mut dyn FnMut(Outcome);
 
 /// All results of a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,37 +21,37 @@ pub struct Report {
     pub host: Host,
     /// The commit that was measured.
     pub commit: Option<String>,
-    /// The large model, as the command line named it: a checkpoint, or a shape with random weights.
+    /// The teacher as the command line named it: a checkpoint, or a shape with random weights.
     #[serde(default)]
     pub teacher: String,
-    /// By case and precision.
+    /// One result per case and precision.
     pub results: Vec<Outcome>,
 }
 
-/// What is counted.
+/// The unit of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unit {
-    /// Texts that went through a training step.
+    /// Texts per second through training steps.
     #[serde(rename = "sequences/s")]
     Sequences,
-    /// Clicks that went through a training step.
+    /// Clicks per second through training steps.
     #[serde(rename = "samples/s")]
     Samples,
-    /// Texts that were answered or tokenised.
+    /// Texts per second, predicted or tokenised.
     #[serde(rename = "texts/s")]
     Texts,
-    /// Rows that were read.
+    /// Rows read per second.
     #[serde(rename = "rows/s")]
     Rows,
-    /// Median time of one call.
+    /// Median milliseconds per call.
     #[serde(rename = "ms")]
     Milliseconds,
 }
 
 impl Unit {
-    /// Which way it is better.
-    pub fn better(self) -> Better {
-        if self == Self::Milliseconds { Better::Lower } else { Better::Higher }
+    /// Returns the direction in which it is better.
+    pub fn direction(self) -> Direction {
+        if self == Self::Milliseconds { Direction::LowerIsBetter } else { Direction::HigherIsBetter }
     }
 }
 
@@ -73,29 +76,29 @@ pub struct Outcome {
     pub case: String,
     /// `f32` or `bf16`.
     pub precision: String,
-    /// What `ours` and `peers` are in.
+    /// Unit of `ours` and `peers`.
     pub unit: Unit,
-    /// Median over rounds.
+    /// Our median over rounds.
     pub ours: f64,
-    /// Lowest and highest round of ours.
+    /// Our lowest and highest round.
     pub range: [f64; 2],
-    /// By peer, its median over rounds.
+    /// Median over rounds of each peer.
     #[serde(default)]
     pub peers: BTreeMap<String, f64>,
-    /// Ours against the best peer of each round, the median; above 1 is ours ahead.
+    /// Median over rounds of the ratio of ours to the best peer; above 1 means that ours is faster.
     pub ratio: Option<f64>,
-    /// Lowest and highest round of that.
+    /// Lowest and highest round of `ratio`.
     pub spread: Option<[f64; 2]>,
-    /// Peers that do not work here, and why.
+    /// Unavailable peers, each with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub skipped: BTreeMap<String, String>,
-    /// Whatever else the case tells: phases, operations per second, peak memory.
+    /// Further values of the case: phases, operations per second, peak memory.
     #[serde(flatten)]
     pub details: Map<String, Value>,
 }
 
 impl Outcome {
-    /// What two results must have in common to be compared.
+    /// Returns the identity of the result: bench, case and precision.
     pub fn key(&self) -> [&str; 3] {
         [&self.bench, &self.case, &self.precision]
     }
@@ -105,27 +108,25 @@ impl Report {
     /// Reads the file of an earlier call.
     ///
     /// # Errors
-    /// If it cannot be read or is none.
+    /// If it cannot be read or is not a results file.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{}: no results of this bench", path.display()))
+        serde_json::from_str(&text).with_context(|| format!("{}: not a results file of nb-bench", path.display()))
     }
 
-    /// Writes a file: beside it first, then renamed, so that a good file is never half replaced.
+    /// Writes a file atomically.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let beside = path.with_added_extension("part");
         let text = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(&beside, text).with_context(|| format!("cannot write {}", beside.display()))?;
-        std::fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
+        nb_files::write(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
-/// A result for tests.
+/// Returns a result without peers, for tests.
 #[cfg(test)]
-pub(crate) fn outcome(case: &str, unit: Unit, ours: f64, range: [f64; 2]) -> Outcome {
+pub(crate) fn test_outcome(case: &str, unit: Unit, ours: f64, range: [f64; 2]) -> Outcome {
     Outcome {
         bench: "train".to_owned(),
         case: case.to_owned(),
@@ -157,7 +158,7 @@ mod tests {
             device: "cpu".into(),
             libtorch: "2.11.0".into(),
         };
-        let mut result = outcome("ag-64", Unit::Sequences, 30.0, [29.0, 31.0]);
+        let mut result = test_outcome("ag-64", Unit::Sequences, 30.0, [29.0, 31.0]);
         result.peers = BTreeMap::from([("torch-eager".to_owned(), 15.0)]);
         (result.ratio, result.spread) = (Some(2.0), Some([1.9, 2.1]));
         result.details = Map::from_iter([("peak_bytes".to_owned(), json!(7))]);
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_has_the_keys_that_others_read() {
+    fn the_file_has_the_documented_keys() {
         let json = serde_json::to_value(report()).unwrap();
         assert_eq!(json["host"]["libtorch"], "2.11.0");
         assert_eq!(json["commit"], Value::Null);
@@ -177,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_report_reads_back_equal() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("results.json");
         report().write(&path).unwrap();
         assert_eq!(Report::read(&path).unwrap(), report());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file remains");
         std::fs::write(&path, "{}").unwrap();
         let error = format!("{:#}", Report::read(&path).unwrap_err());
-        assert!(error.contains("results.json: no results of this bench"), "{error}");
+        assert!(error.contains("results.json: not a results file of nb-bench"), "{error}");
     }
 }

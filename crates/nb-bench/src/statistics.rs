@@ -1,25 +1,25 @@
-//! Few numbers of few rounds: medians, percentiles, ranges, and ratios between sides that took turns.
+//! Statistics over rounds: medians, percentiles, ranges, and ratios between sides.
 
-/// Which way a number is better.
+/// The direction in which a number is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Better {
+pub enum Direction {
     /// Rates.
-    Higher,
+    HigherIsBetter,
     /// Times.
-    Lower,
+    LowerIsBetter,
 }
 
-/// The middle value; the mean of the two middle ones of an even number.
+/// Returns the middle value, or the mean of the two middle values.
 ///
 /// # Panics
-/// If there is none.
+/// If there are no values.
 pub fn median(values: &[f64]) -> f64 {
     let sorted = sorted(values);
     let middle = sorted.len() / 2;
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
-/// The smallest value that at least the share `share` of all values does not exceed (nearest rank).
+/// Returns the smallest value that is at least as large as the fraction `fraction` of all values (nearest rank).
 ///
 /// ```
 /// use nb_bench::statistics::percentile;
@@ -28,52 +28,53 @@ pub fn median(values: &[f64]) -> f64 {
 /// ```
 ///
 /// # Panics
-/// If there is none.
-pub fn percentile(values: &[f64], share: f64) -> f64 {
+/// If there are no values.
+pub fn percentile(values: &[f64], fraction: f64) -> f64 {
     let sorted = sorted(values);
-    let rank = (share * sorted.len() as f64).ceil() as usize;
+    let rank = (fraction * sorted.len() as f64).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
-/// The lowest and the highest value.
+/// Returns the lowest and the highest value.
 ///
 /// # Panics
-/// If there is none.
+/// If there are no values.
 pub fn range(values: &[f64]) -> [f64; 2] {
     let sorted = sorted(values);
     [sorted[0], sorted[sorted.len() - 1]]
 }
 
 fn sorted(values: &[f64]) -> Vec<f64> {
-    assert!(!values.is_empty(), "statistics of no value");
+    assert!(!values.is_empty(), "expected at least one value");
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted
 }
 
-/// Ours against the best peer.
+/// The ratio of ours to the best peer. Above 1 means that ours is faster.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ratio {
-    /// Median over rounds; above 1 is ours ahead.
+    /// Median over rounds.
     pub median: f64,
     /// Lowest and highest round.
     pub spread: [f64; 2],
 }
 
-/// Ours against the best peer of each round: ours ÷ theirs of rates, theirs ÷ ours of times. None without a peer.
+/// Returns the ratio of ours to the best peer of each round: ours ÷ peer for rates, peer ÷ ours for times. Returns `None`
+/// without peers.
 ///
 /// # Panics
-/// If a side has another number of rounds, or none.
-pub fn against(ours: &[f64], peers: &[Vec<f64>], better: Better) -> Option<Ratio> {
-    assert!(peers.iter().all(|peer| peer.len() == ours.len()), "every side takes part in every round");
-    let ratio = |(round, own): (usize, &f64)| {
-        let theirs = peers.iter().map(|peer| peer[round]);
-        match better {
-            Better::Higher => theirs.reduce(f64::max).map(|best| own / best),
-            Better::Lower => theirs.reduce(f64::min).map(|best| best / own),
+/// If a side has no rounds, or a different number of rounds.
+pub fn ratio_to_best(ours: &[f64], peers: &[Vec<f64>], direction: Direction) -> Option<Ratio> {
+    assert!(peers.iter().all(|peer| peer.len() == ours.len()), "every side must take part in every round");
+    let ratio = |round: usize| {
+        let values = peers.iter().map(|peer| peer[round]);
+        match direction {
+            Direction::HigherIsBetter => values.reduce(f64::max).map(|best| ours[round] / best),
+            Direction::LowerIsBetter => values.reduce(f64::min).map(|best| best / ours[round]),
         }
     };
-    let ratios = ours.iter().enumerate().map(ratio).collect::<Option<Vec<f64>>>()?;
+    let ratios = (0..ours.len()).map(ratio).collect::<Option<Vec<f64>>>()?;
     Some(Ratio { median: median(&ratios), spread: range(&ratios) })
 }
 
@@ -92,17 +93,18 @@ mod tests {
 
     #[test]
     fn each_round_is_compared_with_its_own_best_peer() {
-        let ratio = against(&[10.0, 12.0, 9.0], &[vec![5.0, 4.0, 3.0], vec![4.0, 6.0, 2.0]], Better::Higher);
+        let ratio =
+            ratio_to_best(&[10.0, 12.0, 9.0], &[vec![5.0, 4.0, 3.0], vec![4.0, 6.0, 2.0]], Direction::HigherIsBetter);
         assert_eq!(ratio, Some(Ratio { median: 2.0, spread: [2.0, 3.0] }));
-        assert_eq!(against(&[1.0], &[], Better::Higher), None);
+        assert_eq!(ratio_to_best(&[1.0], &[], Direction::HigherIsBetter), None);
     }
 
     #[test]
-    fn of_times_the_inverse_is_taken() {
-        // In both rounds ours takes half of what the fastest peer takes.
-        let ratio = against(&[2.0, 3.0], &[vec![4.0, 9.0], vec![8.0, 6.0]], Better::Lower);
+    fn the_ratio_of_times_is_inverted() {
+        // In both rounds ours takes half the time of the fastest peer.
+        let ratio = ratio_to_best(&[2.0, 3.0], &[vec![4.0, 9.0], vec![8.0, 6.0]], Direction::LowerIsBetter);
         assert_eq!(ratio, Some(Ratio { median: 2.0, spread: [2.0, 2.0] }));
-        let slower = against(&[4.0], &[vec![2.0]], Better::Lower).unwrap();
+        let slower = ratio_to_best(&[4.0], &[vec![2.0]], Direction::LowerIsBetter).unwrap();
         assert_eq!(slower.median, 0.5);
     }
 }

@@ -1,68 +1,55 @@
 //! A group of processes that train together.
 
 mod exchange;
+mod joined;
 
 use std::cell::{Cell, OnceCell};
 use std::mem::ManuallyDrop;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
-use exchange::Begun;
+use exchange::Pending;
+use joined::{Joined, UNLIMITED};
 use tch::{Device, Kind, Tensor};
 
 use crate::peers::Peers;
 use crate::rendezvous;
-use crate::shim::{Backend, Keeper, Reduce, Store, StoreAt};
+use crate::shim::{Backend, Reduce, Store, StoreAddress, StoreHost};
 use crate::{Error, World};
 
-/// For finding each other at the start: the others may still be loading, or waiting for their machine.
+/// Time limit for the start: other processes may still be loading, or waiting for their machine.
 const RENDEZVOUS: Duration = Duration::from_secs(300);
-/// For connecting each with each when all are there.
+/// Time limit for connecting each process with each once all have started.
 const CONNECTING: Duration = Duration::from_secs(60);
-/// The backends' own limit for an exchange. Whether somebody is still to come is [`Peers`]' to say, so this one is out of the way.
-const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Names the network interface by which the others reach this process, where the usual one is not it; as in PyTorch.
+/// The variable that names the network interface of this process if it is not the default one, as in PyTorch.
 const INTERFACE: &str = "GLOO_SOCKET_IFNAME";
 
 /// Processes that train together, or this one alone. Exchanges are collective: all processes make the same ones in the same
-/// order, and each ends when all have come. A process is in one group at a time: libtorch's record of exchanges, which is one per
-/// process, takes no two at once.
+/// order, and an exchange completes when all processes have entered it. A process can be in one group at a time, because libtorch's
+/// record of exchanges, of which each process has one, does not support two.
 #[derive(Debug)]
 pub struct ProcessGroup(Option<Joined>);
 
+/// A sum over the processes that has started ([`ProcessGroup::begin_sum`]).
 #[derive(Debug)]
-struct Joined {
-    world: World,
-    store: Store,
-    /// Not dropped where an exchange has failed: a thread of Gloo's may still wait in it, and to drop is to wait for that.
-    gloo: ManuallyDrop<Backend>,
-    /// For tensors on a GPU, from the first of them on; none where this build or machine has no NCCL.
-    nccl: OnceCell<ManuallyDrop<Option<Backend>>>,
-    peers: Peers,
-    /// Sums that were begun and are not finished.
-    open: Cell<usize>,
-}
+#[must_use = "the sum is complete only after `finish`"]
+pub struct Sum(Option<Pending>);
 
-/// A sum over the processes under way ([`ProcessGroup::begin_sum`]).
+/// A guard for slow work of one process: while it lives, the other processes wait without a time limit.
 #[derive(Debug)]
-#[must_use = "the sum is there when it is finished"]
-pub struct Sum(Option<Begun>);
+#[must_use = "the others wait without a time limit only while it lives"]
+pub struct Busy<'a>(Option<&'a Peers>);
 
-/// Work of one process that takes its time, while the others wait: as long as this lives, they do so without complaint.
-#[derive(Debug)]
-#[must_use = "the others wait patiently only as long as it lives"]
-pub struct AtWork<'a>(Option<&'a Peers>);
-
-impl Drop for AtWork<'_> {
+impl Drop for Busy<'_> {
     fn drop(&mut self) {
         if let Some(peers) = self.0 {
-            peers.set_at_work(false);
+            peers.end_busy();
         }
     }
 }
 
 impl ProcessGroup {
-    /// A group of one: every exchange returns at once and changes nothing.
+    /// Returns a group of one, in which every exchange returns at once and changes nothing.
     pub fn alone() -> Self {
         Self(None)
     }
@@ -70,82 +57,55 @@ impl ProcessGroup {
     /// Joins the other processes of `world`; a world of one is [`ProcessGroup::alone`].
     ///
     /// # Errors
-    /// If this build has no process groups ([`Error::Unavailable`]), or if the others do not come within five minutes: process
-    /// 0 names those that have not.
+    /// If this build has no process groups ([`Error::Unavailable`]), or if the others do not arrive within five minutes: process
+    /// 0 names those that are missing.
     pub fn join(world: World) -> Result<Self, Error> {
         Self::join_while(world, || Ok(()))
     }
 
-    /// As [`ProcessGroup::join`], of a process that knows more of the others, since it has started them: `goes_on` is asked
-    /// while it waits for them to come, and an error of its ends the wait.
+    /// Like [`ProcessGroup::join`], for a process that has started the others and can observe them. `check` is called while it waits
+    /// for them, and its error ends the wait.
     ///
     /// # Errors
-    /// Those of [`ProcessGroup::join`], and what `goes_on` returns.
-    pub fn join_while(world: World, mut goes_on: impl FnMut() -> Result<(), String>) -> Result<Self, Error> {
+    /// Those of [`ProcessGroup::join`], and the error of `check`.
+    pub fn join_while(world: World, mut check: impl FnMut() -> Result<(), String>) -> Result<Self, Error> {
         if world.size == 1 {
             return Ok(Self::alone());
         }
-        if !Store::IS_THERE {
+        if !Store::AVAILABLE {
             return Err(Error::Unavailable);
         }
-        let failed = |cause: String| Error::Rendezvous {
+        let joined = Joined::new(&world, &mut check).map_err(|cause| Error::Rendezvous {
             rank: world.rank,
             size: world.size,
             address: format!("{}:{}", world.host, world.port),
             cause,
-        };
-        let prefix = format!("newsbert/{}", world.attempt);
-        let store = |keeper| {
-            let at = StoreAt { host: &world.host, port: world.port, keeper, prefix: &prefix };
-            Store::open(&at, RENDEZVOUS).map_err(failed)
-        };
-        // What can fail in one process alone comes before the others count on it.
-        let address = address_towards(&world).map_err(|e| failed(e.to_string()))?;
-        let is_named = std::env::var_os(INTERFACE).is_some_and(|name| !name.is_empty());
-        if address.is_loopback() && world.size > world.local_size && !is_named {
-            return Err(failed(format!(
-                "{} leads to {address}, which other machines do not reach; an address as MASTER_ADDR, or an interface's name as \
-                 {INTERFACE}, helps",
-                world.host
-            )));
-        }
-        let is_here_alone = address.is_loopback() && world.size == world.local_size;
-        let own = store(match (world.keeps_store(), is_here_alone) {
-            (false, _) => Keeper::Another,
-            (true, false) => Keeper::This,
-            (true, true) => Keeper::ThisOnLoopback,
         })?;
-        rendezvous::meet(&own, (world.rank, world.size), RENDEZVOUS, &mut goes_on).map_err(failed)?;
-        let gloo = Backend::gloo(&own, (world.rank, world.size), &address.to_string(), CONNECTING).map_err(failed)?;
-        gloo.set_timeout(UNLIMITED).map_err(failed)?;
-        // A connection of its own: one that waits for an answer keeps no other from asking.
-        let peers = Peers::watch(store(Keeper::Another)?, world.rank, world.size).map_err(|e| failed(e.to_string()))?;
-        let (gloo, nccl) = (ManuallyDrop::new(gloo), OnceCell::new());
-        Ok(Self(Some(Joined { world, store: own, gloo, nccl, peers, open: Cell::new(0) })))
+        Ok(Self(Some(joined)))
     }
 
-    /// This process, from 0.
+    /// The rank of this process, from 0.
     pub fn rank(&self) -> usize {
         self.0.as_ref().map_or(0, |joined| joined.world.rank)
     }
 
-    /// How many there are.
+    /// The number of processes.
     pub fn size(&self) -> usize {
         self.0.as_ref().map_or(1, |joined| joined.world.size)
     }
 
-    /// Whether this is process 0, the one that writes.
-    pub fn is_first(&self) -> bool {
+    /// Returns true in process 0, the one that writes files.
+    pub fn is_main(&self) -> bool {
         self.rank() == 0
     }
 
-    /// Whether this is the first process on its machine.
-    pub fn is_first_here(&self) -> bool {
+    /// Returns true in the first process of each machine.
+    pub fn is_local_main(&self) -> bool {
         self.0.as_ref().is_none_or(|joined| joined.world.local_rank == 0)
     }
 
-    /// Replaces each tensor by the sum over the processes of what they hold there, the same bits in all of them. Tensors may
-    /// lie on any device and be of any shape, equal in all processes; the exchanges run at the same time.
+    /// Replaces each tensor by its sum over the processes, with the same bits in all of them. Tensors may be on any device and of
+    /// any shape, equal in all processes. The exchanges run concurrently.
     ///
     /// # Errors
     /// If a process is lost.
@@ -153,27 +113,27 @@ impl ProcessGroup {
         self.reduce(tensors, Reduce::Sum)
     }
 
-    /// Begins a sum as [`ProcessGroup::sum`] makes it, and returns while it is under way: all processes begin the same sums in the
-    /// same order, and [finish](ProcessGroup::finish) them before any other exchange. Until then another thread writes to the
-    /// tensor's memory: nobody is to read or write it, through this handle or another one.
+    /// Starts a sum like that of [`ProcessGroup::sum`] and returns before it is complete. All processes start the same sums in the
+    /// same order and [finish](ProcessGroup::finish) them before any other exchange. Until then another thread writes to the
+    /// tensor's memory: it must not be read or written through any handle.
     ///
     /// # Errors
     /// If a process is lost.
     pub fn begin_sum(&self, tensor: &Tensor) -> Result<Sum, Error> {
         let Some(joined) = &self.0 else { return Ok(Sum(None)) };
-        joined.begin_sum(tensor).map(|begun| Sum(Some(begun)))
+        joined.begin_sum(tensor).map(|pending| Sum(Some(pending)))
     }
 
-    /// Waits for all sums that were begun.
+    /// Waits for all sums that have started.
     ///
     /// # Errors
-    /// If a process is lost, or if others are still open.
+    /// If a process is lost, or if other sums are still open.
     pub fn finish(&self, sums: Vec<Sum>) -> Result<(), Error> {
         let Some(joined) = &self.0 else { return Ok(()) };
         joined.finish_sums(sums.into_iter().filter_map(|sum| sum.0).collect())
     }
 
-    /// As [`ProcessGroup::sum`], with the largest entry in place of the sum.
+    /// Like [`ProcessGroup::sum`], with the largest entry instead of the sum.
     ///
     /// # Errors
     /// If a process is lost.
@@ -181,7 +141,7 @@ impl ProcessGroup {
         self.reduce(tensors, Reduce::Max)
     }
 
-    /// Replaces a tensor by process 0's.
+    /// Replaces a tensor by that of process 0.
     ///
     /// # Errors
     /// If a process is lost.
@@ -190,7 +150,7 @@ impl ProcessGroup {
         joined.exchange(&mut [tensor], Backend::broadcast)
     }
 
-    /// Process 0's bytes, in all processes; what the others give is not looked at.
+    /// Returns process 0's bytes in all processes. The bytes of the others are ignored.
     ///
     /// # Errors
     /// If a process is lost.
@@ -201,64 +161,65 @@ impl ProcessGroup {
         let mut len = Tensor::from(bytes.len() as i64);
         self.broadcast(&mut len)?;
         let len = len.int64_value(&[]);
-        let mut all =
-            if self.is_first() { Tensor::from_slice(&bytes) } else { Tensor::zeros([len], (Kind::Uint8, Device::Cpu)) };
+        let mut buffer =
+            if self.is_main() { Tensor::from_slice(&bytes) } else { Tensor::zeros([len], (Kind::Uint8, Device::Cpu)) };
         if len > 0 {
-            self.broadcast(&mut all)?;
+            self.broadcast(&mut buffer)?;
         }
-        Vec::<u8>::try_from(all).map_err(|e| Error::Exchange(e.to_string()))
+        Vec::<u8>::try_from(buffer).map_err(|e| Error::Exchange(e.to_string()))
     }
 
-    /// Every process's numbers, by rank; as many from each.
+    /// Returns the numbers of every process in all processes, by rank. Each process gives equally many.
     ///
     /// # Errors
     /// If a process is lost.
-    pub fn gather(&self, own: &[i64]) -> Result<Vec<Vec<i64>>, Error> {
-        let mut all = vec![0; self.size() * own.len()];
-        all[self.rank() * own.len()..][..own.len()].copy_from_slice(own);
-        let mut table = Tensor::from_slice(&all);
+    pub fn all_gather(&self, numbers: &[i64]) -> Result<Vec<Vec<i64>>, Error> {
+        let len = numbers.len();
+        let mut table = vec![0; self.size() * len];
+        table[self.rank() * len..][..len].copy_from_slice(numbers);
+        let mut table = Tensor::from_slice(&table);
         self.sum(&mut [&mut table])?;
-        let all = Vec::<i64>::try_from(table).map_err(|e| Error::Exchange(e.to_string()))?;
-        Ok(all.chunks(own.len().max(1)).map(<[i64]>::to_vec).collect())
+        let table = Vec::<i64>::try_from(table).map_err(|e| Error::Exchange(e.to_string()))?;
+        Ok(table.chunks(len.max(1)).map(<[i64]>::to_vec).collect())
     }
 
-    /// Waits until all processes are here.
+    /// Waits until all processes have called it.
     ///
     /// # Errors
     /// If a process is lost.
-    pub fn meet(&self) -> Result<(), Error> {
-        self.gather(&[0]).map(drop)
+    pub fn barrier(&self) -> Result<(), Error> {
+        self.all_gather(&[0]).map(drop)
     }
 
-    /// Something is achieved that takes seconds: this process does not hang.
-    pub fn achieve(&self) {
+    /// Reports progress: this process does not hang. Call it after work that takes seconds.
+    pub fn heartbeat(&self) {
         if let Some(joined) = &self.0 {
-            joined.peers.achieve();
+            joined.peers.heartbeat();
         }
     }
 
-    /// Begins work that may take minutes, such as reading data or writing a checkpoint.
-    pub fn at_work(&self) -> AtWork<'_> {
+    /// Announces work that may take minutes, such as reading data or writing a checkpoint. It ends when the guard is dropped.
+    pub fn busy(&self) -> Busy<'_> {
         let peers = self.0.as_ref().map(|joined| &joined.peers);
         if let Some(peers) = peers {
-            peers.set_at_work(true);
+            peers.begin_busy();
         }
-        AtWork(peers)
+        Busy(peers)
     }
 
-    /// Tells the others that this process ends, and why; what they wait for then ends with this very message.
-    pub fn tell_end(&self, why: &str) {
+    /// Tells the others that this process ends, and why. Their current or next exchange fails with this message.
+    pub fn abort(&self, reason: &str) {
         if let Some(joined) = &self.0 {
-            joined.peers.tell_end(&format!("process {}: {why}", joined.world.rank), joined.world.keeps_store());
+            joined.peers.abort(&format!("process {}: {reason}", joined.world.rank));
         }
     }
 
-    /// Parts in peace, when all are here.
+    /// Waits for all processes and leaves the group.
     ///
     /// # Errors
     /// If a process is lost.
     pub fn leave(mut self) -> Result<(), Error> {
-        self.meet()?;
+        self.barrier()?;
         if let Some(joined) = self.0.take() {
             joined.peers.leave();
             drop(joined.nccl.into_inner().map(ManuallyDrop::into_inner));
@@ -273,21 +234,56 @@ impl ProcessGroup {
     }
 }
 
-impl World {
-    /// Whether this process keeps what all tell each other.
-    fn keeps_store(&self) -> bool {
-        self.rank == 0 && !self.launcher_keeps_store
+impl Joined {
+    /// Meets the other processes and connects with each. Everything that can fail in one process alone comes first, before the
+    /// others rely on it.
+    fn new(world: &World, check: &mut dyn FnMut() -> Result<(), String>) -> Result<Self, String> {
+        let address = address_towards(world).map_err(|e| e.to_string())?;
+        let names_interface = std::env::var_os(INTERFACE).is_some_and(|name| !name.is_empty());
+        if address.is_loopback() && world.size > world.local_size && !names_interface {
+            return Err(format!(
+                "{} resolves to {address}, which other machines cannot reach; set MASTER_ADDR to an address, or {INTERFACE} \
+                 to the name of an interface",
+                world.host
+            ));
+        }
+        let is_one_machine = address.is_loopback() && world.size == world.local_size;
+        let host = match (world.hosts_store(), is_one_machine) {
+            (false, _) => StoreHost::Other,
+            (true, false) => StoreHost::This,
+            (true, true) => StoreHost::ThisOnLoopback,
+        };
+        let store = open_store(world, host)?;
+        rendezvous::meet(&store, world, RENDEZVOUS, check)?;
+        let gloo = Backend::gloo(&store, world.rank, world.size, &address.to_string(), CONNECTING)?;
+        gloo.set_timeout(UNLIMITED)?;
+        // The peers use a second connection, because one that waits for an answer would block other requests.
+        let peers = Peers::watch(open_store(world, StoreHost::Other)?, world).map_err(|e| e.to_string())?;
+        let (gloo, nccl) = (ManuallyDrop::new(gloo), OnceCell::new());
+        Ok(Self { world: world.clone(), store, gloo, nccl, peers, open_sums: Cell::new(0) })
     }
 }
 
-/// The address of this machine on the way to process 0's, under which the others reach it too. Nothing is sent.
+impl World {
+    /// Returns true if this process hosts the store of all processes.
+    pub(crate) fn hosts_store(&self) -> bool {
+        self.rank == 0 && !self.launcher_hosts_store
+    }
+}
+
+fn open_store(world: &World, hosted_by: StoreHost) -> Result<Store, String> {
+    let prefix = format!("newsbert/{}", world.attempt);
+    let address = StoreAddress { host: &world.host, port: world.port, hosted_by, prefix: &prefix };
+    Store::open(&address, RENDEZVOUS)
+}
+
+/// Returns this machine's address on the route to process 0, at which the others reach it too. Sends nothing.
 fn address_towards(world: &World) -> std::io::Result<IpAddr> {
-    use std::net::ToSocketAddrs;
     let mut last = std::io::Error::other("the name has no address");
-    for master in (world.host.as_str(), world.port).to_socket_addrs()? {
-        let any = if master.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        match UdpSocket::bind(any).and_then(|socket| socket.connect(master).and_then(|()| socket.local_addr())) {
-            Ok(own) => return Ok(own.ip()),
+    for main in (world.host.as_str(), world.port).to_socket_addrs()? {
+        let any = if main.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        match UdpSocket::bind(any).and_then(|socket| socket.connect(main).and_then(|()| socket.local_addr())) {
+            Ok(local) => return Ok(local.ip()),
             Err(e) => last = e,
         }
     }
@@ -296,3 +292,9 @@ fn address_towards(world: &World) -> std::io::Result<IpAddr> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(all(test, not(nb_gloo)))]
+#[test]
+fn groups_of_several_processes() {
+    nb_testing::require("gloo", false);
+}

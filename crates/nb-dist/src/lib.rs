@@ -1,9 +1,9 @@
-//! Training on many processes: sums of gradients over libtorch's own process groups (c10d's Gloo and NCCL), and an end that
-//! names the process which died.
+//! Data-parallel training on several processes: sums of gradients over libtorch's own process groups (c10d's Gloo and NCCL), and
+//! an error that names the process which died.
 //!
-//! Processes find each other by the variables that PyTorch's launchers set (`RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
-//! `MASTER_ADDR`, `MASTER_PORT`): [`World::from_env`], then [`ProcessGroup::join`]. A program that knows no launcher is a
-//! group of one, [`ProcessGroup::alone`], for which every exchange is free.
+//! Processes find each other through the variables that PyTorch's launchers set (`RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
+//! `MASTER_ADDR`, `MASTER_PORT`): [`World::from_env`], then [`ProcessGroup::join`]. A program without a launcher is a
+//! group of one, [`ProcessGroup::alone`], in which every exchange is free.
 //!
 //! ```
 //! use nb_dist::ProcessGroup;
@@ -11,7 +11,7 @@
 //! # fn main() -> Result<(), nb_dist::Error> {
 //! let processes = ProcessGroup::alone();
 //! let mut gradient = Tensor::from_slice(&[1f32, 2.0]);
-//! processes.sum(&mut [&mut gradient])?; // of two processes: both gradients' sum, in both
+//! processes.sum(&mut [&mut gradient])?; // with two processes, each now has the sum of both gradients
 //! assert_eq!((processes.rank(), processes.size()), (0, 1));
 //! # Ok(())
 //! # }
@@ -19,9 +19,10 @@
 //!
 //! # A process that dies or hangs
 //!
-//! Every process leaves a sign of life each second where all can see it, and counts what it has achieved. Who waits for an
-//! exchange looks there: a process without a sign of life, or one that lives and does not come, ends the wait with
-//! [`Error::Lost`], which names its rank, within a minute. So does an exchange that all have come to and that does not end.
+//! Every process writes a sign of life to a store each second and counts its progress there. A process that waits for an
+//! exchange reads the store: if another process gives no sign of life, or is alive but does not arrive, the wait ends within a
+//! minute with [`Error::Lost`], which names its rank. So does the wait for an exchange that every process has entered and that
+//! does not complete.
 
 mod error;
 mod group;
@@ -31,11 +32,11 @@ mod shim;
 mod world;
 
 pub use error::Error;
-pub use group::{AtWork, ProcessGroup, Sum};
+pub use group::{Busy, ProcessGroup, Sum};
 pub use world::World;
 
-/// Whether this build has process groups: Gloo's headers were there when it was made.
-pub const AVAILABLE: bool = shim::Store::IS_THERE;
+/// True if this build has process groups: Gloo's headers were present at build time.
+pub const AVAILABLE: bool = shim::Store::AVAILABLE;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,188 +1,204 @@
-//! Whether the other processes live, and whether they come along.
+//! Supervision of the other processes: each is alive, hangs, or is gone.
 //!
-//! Each second every process writes a sign into the store: a number that grows, how many exchanges it has entered, how much
-//! it has achieved, and whether it is at work that takes its time ([`super::ProcessGroup::at_work`]). Process 0 puts all signs
-//! into one table, which the others read. From it a process that waits knows whom it waits for:
+//! Each second every process writes a sign of life to the store: a growing number, the number of exchanges that it has entered, a
+//! count of its progress, and whether it is busy with slow work ([`super::ProcessGroup::busy`]). Process 0 collects all signs in
+//! one table, which the others read. From the table a waiting process knows the state of those it waits for:
 //!
-//! * no new sign for 20 seconds: the process is gone, or its machine, or the way there;
-//! * signs, but behind by an exchange, not at work, and nothing achieved for 40 seconds (or four times the longest it ever
-//!   took from one achievement to the next): the process hangs;
-//! * no answer from the store: process 0, which keeps it, is gone;
-//! * all have come, and the exchange does not end for 50 seconds: some of them do not reach each other.
+//! * no new sign for 20 seconds: the process is gone, or its machine, or the connection to it;
+//! * signs, but one exchange behind, not busy, and no progress for 40 seconds (or four times the longest time that this process
+//!   ever took from one heartbeat to the next): the process hangs;
+//! * no answer from the store: process 0, which hosts it, is gone;
+//! * all have entered the exchange, but it does not complete for 50 seconds: some processes cannot reach each other.
 //!
-//! The first to know writes it down for all.
+//! The first process to notice writes the reason to the store for all.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::World;
 use crate::shim::Store;
 
-/// Time between two signs.
-const BEAT: Duration = Duration::from_secs(1);
-/// Without a sign for this long a process is gone.
+/// Time between two signs of life.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// A process without a sign of life for this long is gone.
 pub(crate) const GONE: Duration = Duration::from_secs(20);
-/// With signs, but nothing achieved for this long, it hangs.
+/// A process with signs of life but without progress for this long hangs.
 const HANGS: Duration = Duration::from_secs(40);
-/// When all are there, an exchange that has not ended after this long never will: at 100 Mbit/s it is for 625 MB.
+/// An exchange that all have entered and that does not complete in this time never will: at 100 Mbit/s it is enough for 625 MB.
 const STUCK: Duration = Duration::from_secs(50);
-/// How often the longest time between two achievements is waited for at least.
+/// The longest time between two heartbeats times this is the least time to wait for another process.
 const SLOWER: u32 = 4;
 
-/// What a process tells of itself.
+/// A process's sign of life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sign {
-    beat: u64,
+    number: u64,
     /// Exchanges entered.
     entered: u64,
-    /// Achievements, exchanges among them.
-    achieved: u64,
-    is_at_work: bool,
+    /// Heartbeats, exchanges among them.
+    progress: u64,
+    is_busy: bool,
 }
 
-/// A process as the others see it.
+/// A process as seen by this one.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     sign: Sign,
-    /// When the sign's number last grew.
-    beat: Instant,
-    /// When it last had achieved something.
-    achieved: Instant,
+    /// The time of the last new sign.
+    sign_at: Instant,
+    /// The time of the last progress.
+    progress_at: Instant,
 }
 
-/// All that is known of all processes.
+/// The state of all processes as this one knows it.
 #[derive(Debug)]
 struct View {
     seen: Vec<Seen>,
-    /// When the store last answered.
+    /// The time of the store's last answer.
     answered: Instant,
-    /// What the store says instead.
+    /// The store's error, after which it gives no answers.
     broken: Option<String>,
-    /// What somebody wrote down as the end.
+    /// The reason for the end, if a process has written one.
     end: Option<String>,
 }
 
-/// What the thread of signs and the rest of the process share.
+/// The state that the thread of signs shares with the rest of the process.
 #[derive(Debug)]
 struct Shared {
-    own: Mutex<Own>,
+    local: Mutex<Local>,
     view: Mutex<View>,
     wake: Condvar,
 }
 
+/// The state of this process.
 #[derive(Debug)]
-struct Own {
+struct Local {
     sign: Sign,
-    /// Pieces of work under way that take their time.
-    at_work: u32,
-    last: Instant,
+    /// The number of busy guards.
+    n_busy: u32,
+    last_heartbeat: Instant,
+    /// The longest time between two heartbeats.
     longest: Duration,
-    /// What the others are to know as the end.
-    farewell: Option<String>,
-    is_told: bool,
-    leaves: bool,
+    /// The reason for the end, once this process aborts.
+    abort: Option<String>,
+    /// True once `abort` is in the store.
+    is_abort_written: bool,
+    is_leaving: bool,
 }
 
 /// The other processes.
 #[derive(Debug)]
 pub(crate) struct Peers {
     rank: usize,
+    /// True if the store ends with this process.
+    hosts_store: bool,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Peers {
-    /// Begins to give signs as `rank` of `size`, and to look for those of the others.
-    pub(crate) fn watch(store: Store, rank: usize, size: usize) -> std::io::Result<Self> {
+    /// Starts to give signs of life and to read those of the others.
+    pub(crate) fn watch(store: Store, world: &World) -> std::io::Result<Self> {
         let now = Instant::now();
-        let seen = Seen { sign: Sign::default(), beat: now, achieved: now };
-        let own = Own {
+        let seen = Seen { sign: Sign::default(), sign_at: now, progress_at: now };
+        let local = Local {
             sign: Sign::default(),
-            at_work: 0,
-            last: now,
+            n_busy: 0,
+            last_heartbeat: now,
             longest: Duration::ZERO,
-            farewell: None,
-            is_told: false,
-            leaves: false,
+            abort: None,
+            is_abort_written: false,
+            is_leaving: false,
         };
-        let view = View { seen: vec![seen; size], answered: now, broken: None, end: None };
-        let shared = Arc::new(Shared { own: Mutex::new(own), view: Mutex::new(view), wake: Condvar::new() });
-        let theirs = Arc::clone(&shared);
-        let thread =
-            thread::Builder::new().name("signs of life".to_owned()).spawn(move || give_signs(&store, rank, &theirs))?;
-        Ok(Self { rank, shared, thread: Some(thread) })
+        let view = View { seen: vec![seen; world.size], answered: now, broken: None, end: None };
+        let shared = Arc::new(Shared { local: Mutex::new(local), view: Mutex::new(view), wake: Condvar::new() });
+        let (rank, of_thread) = (world.rank, Arc::clone(&shared));
+        let thread = thread::Builder::new().name("signs of life".to_owned());
+        let thread = thread.spawn(move || give_signs(&store, rank, &of_thread))?;
+        Ok(Self { rank, hosts_store: world.hosts_store(), shared, thread: Some(thread) })
     }
 
-    /// Something is achieved: this process comes along.
-    pub(crate) fn achieve(&self) {
-        let mut own = lock(&self.shared.own);
-        own.longest = own.longest.max(own.last.elapsed());
-        own.last = Instant::now();
-        own.sign.achieved += 1;
+    /// Reports progress.
+    pub(crate) fn heartbeat(&self) {
+        let mut local = lock(&self.shared.local);
+        local.longest = local.longest.max(local.last_heartbeat.elapsed());
+        local.last_heartbeat = Instant::now();
+        local.sign.progress += 1;
     }
 
-    /// An exchange begins.
+    /// Reports that this process has entered an exchange.
     pub(crate) fn enter(&self) {
-        self.achieve();
-        lock(&self.shared.own).sign.entered += 1;
+        self.heartbeat();
+        lock(&self.shared.local).sign.entered += 1;
     }
 
-    /// An exchange is done: the time in it was the others'.
-    pub(crate) fn left(&self) {
-        lock(&self.shared.own).last = Instant::now();
+    /// Reports that an exchange is complete. Its time is not this process's own, so it does not count as a pause.
+    pub(crate) fn exit(&self) {
+        lock(&self.shared.local).last_heartbeat = Instant::now();
     }
 
-    /// Work that takes its time begins or ends.
-    pub(crate) fn set_at_work(&self, begins: bool) {
-        let mut own = lock(&self.shared.own);
-        own.at_work = if begins { own.at_work + 1 } else { own.at_work - 1 };
-        own.last = Instant::now();
-        own.sign.achieved += 1;
+    /// Reports the start of slow work.
+    pub(crate) fn begin_busy(&self) {
+        lock(&self.shared.local).add_busy(1);
     }
 
-    /// What keeps the others from coming, while this process has waited since `since`; none if they may still come.
+    /// Reports the end of slow work.
+    pub(crate) fn end_busy(&self) {
+        lock(&self.shared.local).add_busy(-1);
+    }
+
+    /// Returns the reason why the others will not arrive, for a process that has waited since `since`, or `None` if they still may.
     pub(crate) fn trouble(&self, since: Instant) -> Option<String> {
         let (entered, patience) = {
-            let own = lock(&self.shared.own);
-            (own.sign.entered, HANGS.max(own.longest * SLOWER))
+            let local = lock(&self.shared.local);
+            (local.sign.entered, HANGS.max(local.longest * SLOWER))
         };
-        let waits = Waits { rank: self.rank, entered, since, patience };
-        lock(&self.shared.view).trouble(&waits, Instant::now())
+        let wait = Wait { rank: self.rank, entered, since, patience };
+        lock(&self.shared.view).trouble(&wait, Instant::now())
     }
 
-    /// Tells the others that this is the end, and why. The first who does is heard.
-    pub(crate) fn tell_end(&self, why: &str, keeps_store: bool) {
+    /// Tells the others that this process ends, and why. Only the first reason that any process gives is read.
+    pub(crate) fn abort(&self, reason: &str) {
         {
-            let mut own = lock(&self.shared.own);
-            if own.farewell.is_some() {
+            let mut local = lock(&self.shared.local);
+            if local.abort.is_some() {
                 return;
             }
-            own.farewell = Some(why.to_owned());
+            local.abort = Some(reason.to_owned());
         }
         self.shared.wake.notify_all();
-        let own = lock(&self.shared.own);
-        let is_silent = |own: &mut Own| !own.is_told;
-        // Not for ever: the way to the store may be what is broken.
-        drop(self.shared.wake.wait_timeout_while(own, 3 * BEAT, is_silent));
-        if keeps_store {
-            thread::sleep(2 * BEAT); // it ends with this process; the others are to read it before
+        let local = lock(&self.shared.local);
+        let is_pending = |local: &mut Local| !local.is_abort_written;
+        // With a time limit, because the connection to the store may be what is broken.
+        drop(self.shared.wake.wait_timeout_while(local, 3 * INTERVAL, is_pending));
+        if self.hosts_store {
+            thread::sleep(2 * INTERVAL); // the store ends with this process; the others must read it before
         }
     }
 
-    /// Gives no more signs.
+    /// Stops giving signs of life.
     pub(crate) fn leave(mut self) {
-        lock(&self.shared.own).leaves = true;
+        lock(&self.shared.local).is_leaving = true;
         self.shared.wake.notify_all();
         if let Some(thread) = self.thread.take() {
-            drop(thread.join()); // a panic there has been printed and says nothing of this process's work
+            drop(thread.join()); // a panic there was printed and does not concern this process's work
         }
     }
 }
 
-/// Who waits for the others.
+impl Local {
+    fn add_busy(&mut self, n: i32) {
+        self.n_busy = self.n_busy.saturating_add_signed(n);
+        self.last_heartbeat = Instant::now();
+        self.sign.progress += 1;
+    }
+}
+
+/// A wait of this process for the others.
 #[derive(Debug)]
-struct Waits {
+struct Wait {
     rank: usize,
     entered: u64,
     since: Instant,
@@ -190,7 +206,7 @@ struct Waits {
 }
 
 impl View {
-    fn trouble(&self, waits: &Waits, now: Instant) -> Option<String> {
+    fn trouble(&self, wait: &Wait, now: Instant) -> Option<String> {
         if let Some(end) = &self.end {
             return Some(end.clone());
         }
@@ -202,69 +218,79 @@ impl View {
         if silence > GONE {
             return Some(format!("{STORE}, cannot be reached: no answer for {} s", silence.as_secs()));
         }
-        let others = || self.seen.iter().enumerate().filter(|(rank, _)| *rank != waits.rank);
-        let silent = others().find_map(|(rank, seen)| {
-            let silence = now.saturating_duration_since(seen.beat);
-            let text = || format!("process {rank} is gone: no sign of life for {} s", silence.as_secs());
-            (silence > GONE).then(text)
-        });
-        let hangs = || {
-            others().filter(|(_, seen)| seen.sign.entered < waits.entered && !seen.sign.is_at_work).find_map(
-                |(rank, seen)| {
-                    let idle = now.saturating_duration_since(seen.achieved.max(waits.since));
-                    let text = || {
-                        let idle = idle.as_secs();
-                        format!(
-                            "process {rank} hangs: it lives, but has achieved nothing for {idle} s, while others wait"
-                        )
-                    };
-                    (idle > waits.patience).then(text)
-                },
-            )
-        };
-        let stuck = || {
-            let is_complete = others().all(|(_, seen)| seen.sign.entered >= waits.entered);
-            let waited = now.saturating_duration_since(waits.since);
-            let text = || {
-                let waited = waited.as_secs();
-                format!("all processes have come, but for {waited} s the exchange does not end: a connection is broken")
-            };
-            (is_complete && waited > waits.patience.max(STUCK)).then(text)
-        };
-        silent.or_else(hangs).or_else(stuck)
+        self.gone(wait, now).or_else(|| self.hanging(wait, now)).or_else(|| self.stuck(wait, now))
     }
 
-    /// Takes in a new table.
-    fn note(&mut self, signs: &[Sign], now: Instant) {
+    /// The other processes, each with its rank.
+    fn others(&self, wait: &Wait) -> impl Iterator<Item = (usize, &Seen)> {
+        let rank = wait.rank;
+        self.seen.iter().enumerate().filter(move |(other, _)| *other != rank)
+    }
+
+    /// Looks for a process without signs of life.
+    fn gone(&self, wait: &Wait, now: Instant) -> Option<String> {
+        for (rank, seen) in self.others(wait) {
+            let silence = now.saturating_duration_since(seen.sign_at);
+            if silence > GONE {
+                return Some(format!("process {rank} is gone: no sign of life for {} s", silence.as_secs()));
+            }
+        }
+        None
+    }
+
+    /// Looks for a process that has not entered the exchange and makes no progress.
+    fn hanging(&self, wait: &Wait, now: Instant) -> Option<String> {
+        for (rank, seen) in self.others(wait) {
+            let idle = now.saturating_duration_since(seen.progress_at.max(wait.since));
+            if seen.sign.entered < wait.entered && !seen.sign.is_busy && idle > wait.patience {
+                let idle = idle.as_secs();
+                return Some(format!("process {rank} hangs: it lives, but has made no progress for {idle} s"));
+            }
+        }
+        None
+    }
+
+    /// Finds out whether all processes have entered the exchange and it still does not complete.
+    fn stuck(&self, wait: &Wait, now: Instant) -> Option<String> {
+        let is_complete = self.others(wait).all(|(_, seen)| seen.sign.entered >= wait.entered);
+        let waited = now.saturating_duration_since(wait.since);
+        let seconds = waited.as_secs();
+        (is_complete && waited > wait.patience.max(STUCK)).then(|| {
+            format!("all processes have entered the exchange, but it is not complete after {seconds} s: a connection is broken")
+        })
+    }
+
+    /// Records a new table of signs.
+    fn record(&mut self, signs: &[Sign], now: Instant) {
         self.answered = now;
         for (seen, sign) in self.seen.iter_mut().zip(signs) {
-            if sign.beat > seen.sign.beat {
-                seen.beat = now;
+            if sign.number > seen.sign.number {
+                seen.sign_at = now;
             }
-            if sign.achieved > seen.sign.achieved || sign.is_at_work {
-                seen.achieved = now;
+            if sign.progress > seen.sign.progress || sign.is_busy {
+                seen.progress_at = now;
             }
             seen.sign = *sign;
         }
     }
 }
 
-/// The thread: signs, until this process leaves or the store is gone.
+/// Runs the thread of signs, until this process leaves or the store is gone.
 fn give_signs(store: &Store, rank: usize, shared: &Shared) {
     let mut table = vec![Sign::default(); lock(&shared.view).seen.len()];
-    for beat in 1.. {
-        let (sign, farewell) = {
-            let mut own = lock(&shared.own);
-            own.sign.beat = beat;
-            own.sign.is_at_work = own.at_work > 0;
-            (own.sign, own.farewell.clone().filter(|_| !own.is_told))
+    for number in 1.. {
+        let (sign, abort) = {
+            let mut local = lock(&shared.local);
+            local.sign.number = number;
+            local.sign.is_busy = local.n_busy > 0;
+            (local.sign, local.abort.clone().filter(|_| !local.is_abort_written))
         };
-        let exchanged = exchange(store, rank, sign, &mut table, farewell.as_deref());
+        let exchanged = exchange(store, rank, sign, &mut table, abort.as_deref());
         {
             let mut view = lock(&shared.view);
             match exchanged {
                 Ok(end) => {
-                    view.note(&table, Instant::now());
+                    view.record(&table, Instant::now());
                     view.end = end;
                 }
                 Err(cause) => {
@@ -273,26 +299,27 @@ fn give_signs(store: &Store, rank: usize, shared: &Shared) {
                 }
             }
         }
-        let mut own = lock(&shared.own);
-        if farewell.is_some() {
-            own.is_told = true;
+        let mut local = lock(&shared.local);
+        if abort.is_some() {
+            local.is_abort_written = true;
             shared.wake.notify_all();
         }
-        let rests = |own: &mut Own| !own.leaves && (own.farewell.is_none() || own.is_told);
-        let (own, _) = shared.wake.wait_timeout_while(own, BEAT, rests).unwrap_or_else(PoisonError::into_inner);
-        if own.leaves {
+        let rests = |local: &mut Local| !local.is_leaving && (local.abort.is_none() || local.is_abort_written);
+        let (local, _) = shared.wake.wait_timeout_while(local, INTERVAL, rests).unwrap_or_else(PoisonError::into_inner);
+        if local.is_leaving {
             return;
         }
     }
 }
 
-/// Writes the own sign, and reads those of all and the end, if somebody has written it down.
+/// Writes this process's sign and the reason for its end, if there is one. Reads the signs of all into `table`, and returns the
+/// reason for the end, if a process has written one before.
 fn exchange(
     store: &Store,
     rank: usize,
     sign: Sign,
     table: &mut [Sign],
-    farewell: Option<&str>,
+    abort: Option<&str>,
 ) -> Result<Option<String>, String> {
     const END: &str = "end";
     const TABLE: &str = "table";
@@ -304,40 +331,40 @@ fn exchange(
                 *seen = parse(&bytes).first().copied().unwrap_or(*seen);
             }
         }
-        let mut text = String::new();
-        table.iter().for_each(|sign| show(sign, &mut text));
-        store.set(TABLE, text.as_bytes())?;
+        store.set(TABLE, show(table).as_bytes())?;
     } else {
-        let mut text = String::new();
-        show(&sign, &mut text);
-        store.set(&key(rank), text.as_bytes())?;
+        store.set(&key(rank), show(&[sign]).as_bytes())?;
         if let Some(bytes) = store.get(TABLE)? {
             table.iter_mut().zip(parse(&bytes)).for_each(|(seen, sign)| *seen = sign);
         }
     }
     let end = store.get(END)?;
-    if let (None, Some(why)) = (&end, farewell) {
-        store.set(END, why.as_bytes())?;
+    if let (None, Some(reason)) = (&end, abort) {
+        store.set(END, reason.as_bytes())?;
     }
     Ok(end.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-fn show(sign: &Sign, out: &mut String) {
-    let Sign { beat, entered, achieved, is_at_work } = sign;
-    let _ = writeln!(out, "{beat} {entered} {achieved} {}", u8::from(*is_at_work)); // a String takes everything
+/// Writes signs as text, one per line.
+fn show(signs: &[Sign]) -> String {
+    let mut text = String::new();
+    for Sign { number, entered, progress, is_busy } in signs {
+        let _ = writeln!(text, "{number} {entered} {progress} {}", u8::from(*is_busy)); // writing to a String cannot fail
+    }
+    text
 }
 
-/// The signs of a table; one that makes no sense counts as none yet.
+/// Reads signs from text. Numbers that cannot be read are 0.
 fn parse(bytes: &[u8]) -> Vec<Sign> {
     let line = |line: &str| {
         let mut numbers = line.split(' ').map(|word| word.parse::<u64>().unwrap_or_default());
         let mut next = || numbers.next().unwrap_or_default();
-        Sign { beat: next(), entered: next(), achieved: next(), is_at_work: next() != 0 }
+        Sign { number: next(), entered: next(), progress: next(), is_busy: next() != 0 }
     };
     String::from_utf8_lossy(bytes).lines().map(line).collect()
 }
 
-/// A panic elsewhere leaves numbers as they are.
+/// Locks, even after a panic in another thread: the numbers are valid at any time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -348,84 +375,76 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Three processes, of which each was last seen this many seconds before `now`: (sign, achievement).
-    fn view(now: Instant, seen: [(u64, u64); 3]) -> View {
+    /// Three processes, each with the seconds since its last sign and since its last progress.
+    fn view(now: Instant, seconds: [[u64; 2]; 3]) -> View {
         let ago = |seconds: u64| now - u32::try_from(seconds).unwrap() * SECOND;
-        let one = |(beat, achieved)| {
-            let sign = Sign { beat: 7, entered: 5, achieved: 9, is_at_work: false };
-            Seen { sign, beat: ago(beat), achieved: ago(achieved) }
+        let seen = |[sign_at, progress_at]: [u64; 2]| {
+            let sign = Sign { number: 7, entered: 5, progress: 9, is_busy: false };
+            Seen { sign, sign_at: ago(sign_at), progress_at: ago(progress_at) }
         };
-        View { seen: seen.map(one).into(), answered: now, broken: None, end: None }
+        View { seen: seconds.map(seen).into(), answered: now, broken: None, end: None }
     }
 
     fn start() -> Instant {
-        Instant::now() + 1000 * SECOND // so that there is something before it, on a machine that has just started too
+        Instant::now() + 1000 * SECOND // so that earlier times exist, even on a machine that has just started
     }
 
     /// Process 1 waits for the exchange after the others' last, for a long time.
-    fn waits(now: Instant) -> Waits {
-        Waits { rank: 1, entered: 6, since: now - 500 * SECOND, patience: HANGS }
+    fn wait(now: Instant) -> Wait {
+        Wait { rank: 1, entered: 6, since: now - 500 * SECOND, patience: HANGS }
     }
 
     #[test]
-    fn processes_that_come_along_are_no_trouble() {
+    fn processes_that_make_progress_are_no_trouble() {
         let now = start();
         assert_eq!(
-            view(now, [(1, 30), (400, 400), (19, 39)]).trouble(&waits(now), now),
+            view(now, [[1, 30], [400, 400], [19, 39]]).trouble(&wait(now), now),
             None,
-            "nor is the own silence"
+            "nor is this process's silence"
         );
     }
 
     #[test]
-    fn a_silent_process_is_gone_and_one_that_does_not_come_hangs() {
+    fn a_silent_process_is_gone_and_one_without_progress_hangs() {
         let now = start();
-        let text = view(now, [(1, 1), (0, 0), (21, 21)]).trouble(&waits(now), now).unwrap();
+        let text = view(now, [[1, 1], [0, 0], [21, 21]]).trouble(&wait(now), now).unwrap();
         assert_eq!(text, "process 2 is gone: no sign of life for 21 s");
-        let text = view(now, [(1, 41), (0, 0), (1, 1)]).trouble(&waits(now), now).unwrap();
-        assert!(text.starts_with("process 0 hangs: it lives, but has achieved nothing for 41 s"), "{text}");
+        let text = view(now, [[1, 41], [0, 0], [1, 1]]).trouble(&wait(now), now).unwrap();
+        assert!(text.starts_with("process 0 hangs: it lives, but has made no progress for 41 s"), "{text}");
     }
 
     #[test]
-    fn patience_is_for_those_at_work_those_that_came_and_as_long_as_somebody_waits() {
+    fn a_wait_is_patient_with_busy_processes_and_those_that_have_entered() {
         let now = start();
-        let mut view = view(now, [(1, 41), (0, 0), (1, 1)]);
-        let with = |change: fn(&mut Waits)| {
-            let mut waits = waits(now);
-            change(&mut waits);
-            waits
+        let mut view = view(now, [[1, 41], [0, 0], [1, 1]]);
+        assert!(view.trouble(&Wait { patience: 60 * SECOND, ..wait(now) }, now).is_none());
+        assert!(view.trouble(&Wait { since: now - 30 * SECOND, ..wait(now) }, now).is_none());
+        let all_entered = |seconds: u32| {
+            let wait = Wait { entered: 5, since: now - seconds * SECOND, ..wait(now) };
+            view.trouble(&wait, now)
         };
-        assert!(view.trouble(&with(|w| w.patience = 60 * SECOND), now).is_none());
-        assert!(view.trouble(&with(|w| w.since += 470 * SECOND), now).is_none());
-        let came = |seconds: u32| {
-            let mut waits = with(|w| w.entered = 5);
-            waits.since = now - seconds * SECOND;
-            view.trouble(&waits, now)
-        };
-        assert_eq!(came(50), None);
-        assert!(came(51).is_some_and(|text| text.contains("for 51 s the exchange does not end")));
-        view.seen[0].sign.is_at_work = true;
-        assert!(view.trouble(&waits(now), now).is_none());
+        assert_eq!(all_entered(50), None);
+        assert!(all_entered(51).is_some_and(|text| text.contains("it is not complete after 51 s")));
+        view.seen[0].sign.is_busy = true;
+        assert!(view.trouble(&wait(now), now).is_none());
     }
 
     #[test]
-    fn a_store_without_an_answer_is_process_0_gone_and_a_written_end_is_the_reason() {
+    fn without_answers_process_0_is_gone_and_a_written_end_is_the_reason() {
         let now = start();
-        let mut view = view(now, [(1, 1); 3]);
+        let mut view = view(now, [[1, 1]; 3]);
         view.answered = now - 25 * SECOND;
-        assert!(view.trouble(&waits(now), now).unwrap().contains("process 0, through which"));
+        assert!(view.trouble(&wait(now), now).unwrap().contains("process 0, through which"));
         view.broken = Some("reset".into());
-        assert!(view.trouble(&waits(now), now).unwrap().ends_with("is gone (reset)"));
+        assert!(view.trouble(&wait(now), now).unwrap().ends_with("is gone (reset)"));
         view.end = Some("process 2: the disk is full".into());
-        assert_eq!(view.trouble(&waits(now), now).unwrap(), "process 2: the disk is full");
+        assert_eq!(view.trouble(&wait(now), now).unwrap(), "process 2: the disk is full");
     }
 
     #[test]
     fn a_table_reads_as_it_was_written() {
-        let signs = [Sign { beat: 3, entered: 2, achieved: 9, is_at_work: true }, Sign::default()];
-        let mut text = String::new();
-        signs.iter().for_each(|sign| show(sign, &mut text));
-        assert_eq!(parse(text.as_bytes()), signs);
+        let signs = [Sign { number: 3, entered: 2, progress: 9, is_busy: true }, Sign::default()];
+        assert_eq!(parse(show(&signs).as_bytes()), signs);
         assert_eq!(parse(b"what\n"), [Sign::default()]);
     }
 }

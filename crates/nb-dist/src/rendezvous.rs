@@ -1,76 +1,92 @@
-//! The time until all processes are there. Gloo connects each with each and waits for the missing without a word; so they call
-//! out to each other in the store before, and who waits in vain can say for whom.
+//! The wait until all processes have started. Gloo connects each process with each and waits for missing ones without a message.
+//! So the processes first announce themselves in the store, and a wait that is too long can name those that are missing.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use crate::World;
 use crate::shim::Store;
 
-/// Between two looks into the store.
-const LOOK: Duration = Duration::from_millis(50);
-/// What process 0 writes when it has seen everybody.
+/// Time between two reads of the store.
+const POLL: Duration = Duration::from_millis(50);
+/// The key that process 0 sets when all processes have arrived.
 const ALL: &str = "all are here";
-/// Where process 0 writes why it gives up.
+/// The key under which process 0 writes why it gives up.
 const END: &str = "not all are here";
-/// Missing processes that an error names.
+/// The number of missing processes that an error names.
 const NAMED: usize = 8;
 
-/// Returns in every process when all have called it; `goes_on` is asked meanwhile, and its error ends the wait.
+/// Returns in every process when all have called it. `check` is called during the wait, and its error ends the wait.
 pub(crate) fn meet(
     store: &Store,
-    (rank, size): (usize, usize),
-    patience: Duration,
-    goes_on: &mut dyn FnMut() -> Result<(), String>,
+    world: &World,
+    timeout: Duration,
+    check: &mut dyn FnMut() -> Result<(), String>,
 ) -> Result<(), String> {
-    let key = |rank: usize| format!("here/{rank}");
-    store.set(&key(rank), b"1")?;
-    let mut missing: Vec<usize> = (0..size).collect();
+    store.set(&key(world.rank), b"1")?;
+    let mut missing: Vec<usize> = (0..world.size).collect();
     let since = Instant::now();
     loop {
-        if rank == 0 {
-            let mut still = Vec::new();
-            for rank in missing {
-                if store.get(&key(rank))?.is_none() {
-                    still.push(rank);
-                }
-            }
-            missing = still;
+        if world.rank == 0 {
+            missing = still_missing(store, missing)?;
             if missing.is_empty() {
                 return store.set(ALL, b"1");
             }
         } else if store.get(ALL)?.is_some() {
             return Ok(());
-        } else if let Some(why) = store.get(END)? {
-            return Err(String::from_utf8_lossy(&why).into_owned());
+        } else if let Some(reason) = store.get(END)? {
+            return Err(String::from_utf8_lossy(&reason).into_owned());
         }
         let waited = since.elapsed();
-        let end = goes_on().err().or_else(|| {
-            let who =
-                || if rank == 0 { absent(&missing) } else { "process 0 does not say that all are there".to_owned() };
-            (waited > patience).then(|| format!("{} after {} s", who(), waited.as_secs()))
-        });
-        if let Some(end) = end {
-            if rank == 0 {
-                store.set(END, end.as_bytes())?;
-                std::thread::sleep(4 * LOOK); // the store ends with this process; the others are to read it before
+        if let Err(reason) = check().and_then(|()| in_time(world, &missing, waited, timeout)) {
+            if world.rank == 0 {
+                store.set(END, reason.as_bytes())?;
+                std::thread::sleep(4 * POLL); // the store ends with this process; the others must read it before
             }
-            return Err(end);
+            return Err(reason);
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL);
     }
 }
 
-/// Who has not come.
+fn key(rank: usize) -> String {
+    format!("here/{rank}")
+}
+
+/// Returns those of the `missing` processes that have not announced themselves yet.
+fn still_missing(store: &Store, missing: Vec<usize>) -> Result<Vec<usize>, String> {
+    let mut still = Vec::new();
+    for rank in missing {
+        if store.get(&key(rank))?.is_none() {
+            still.push(rank);
+        }
+    }
+    Ok(still)
+}
+
+/// Fails with the missing processes once the wait has exceeded `timeout`.
+fn in_time(world: &World, missing: &[usize], waited: Duration, timeout: Duration) -> Result<(), String> {
+    if waited <= timeout {
+        return Ok(());
+    }
+    let seconds = waited.as_secs();
+    Err(match world.rank {
+        0 => format!("{} after {seconds} s", absent(missing)),
+        _ => format!("process 0 has not reported that all have arrived after {seconds} s"),
+    })
+}
+
+/// Names the processes that have not arrived.
 fn absent(missing: &[usize]) -> String {
     let (named, more) = missing.split_at(missing.len().min(NAMED));
     let mut text = if missing.len() == 1 { "process" } else { "processes" }.to_owned();
     for (i, rank) in named.iter().enumerate() {
-        let _ = write!(text, "{} {rank}", if i == 0 { "" } else { "," }); // a String takes everything
+        let _ = write!(text, "{} {rank}", if i == 0 { "" } else { "," }); // writing to a String cannot fail
     }
     if !more.is_empty() {
         let _ = write!(text, " and {} more", more.len());
     }
-    text + if missing.len() == 1 { " has not come" } else { " have not come" }
+    text + if missing.len() == 1 { " has not arrived" } else { " have not arrived" }
 }
 
 #[cfg(test)]
@@ -78,12 +94,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_missing_is_named_but_not_a_thousand() {
-        assert_eq!(absent(&[3]), "process 3 has not come");
-        assert_eq!(absent(&[1, 2]), "processes 1, 2 have not come");
+    fn missing_processes_are_named_but_not_a_thousand() {
+        assert_eq!(absent(&[3]), "process 3 has not arrived");
+        assert_eq!(absent(&[1, 2]), "processes 1, 2 have not arrived");
         assert_eq!(
             absent(&(1..1024).collect::<Vec<_>>()),
-            "processes 1, 2, 3, 4, 5, 6, 7, 8 and 1015 more have not come"
+            "processes 1, 2, 3, 4, 5, 6, 7, 8 and 1015 more have not arrived"
         );
     }
 }

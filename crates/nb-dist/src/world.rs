@@ -1,41 +1,41 @@
-//! Which process this is, as a launcher says.
+//! The place of this process among all, as the launcher's variables give it.
 
 use std::env;
 
 use crate::Error;
 
-/// One process's place among all.
+/// The place of a process among all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct World {
-    /// This process, from 0.
+    /// The rank of this process, from 0.
     pub rank: usize,
-    /// How many there are.
+    /// The number of processes.
     pub size: usize,
-    /// This process among those of its machine, from 0.
+    /// The rank of this process among those of its machine, from 0.
     pub local_rank: usize,
-    /// How many there are on its machine.
+    /// The number of processes on its machine.
     pub local_size: usize,
-    /// The machine of process 0, by name or address.
+    /// The name or address of process 0's machine.
     pub host: String,
-    /// The port there by which all find each other.
+    /// The port on that machine through which the processes find each other.
     pub port: u16,
-    /// Whether the launcher keeps what processes tell each other; else process 0 does.
-    pub launcher_keeps_store: bool,
-    /// Tells this start from those before it, where a launcher starts processes again.
+    /// True if the launcher hosts the processes' store; otherwise process 0 does.
+    pub launcher_hosts_store: bool,
+    /// The number of restarts by the launcher, which separates this start from earlier ones.
     pub attempt: u32,
 }
 
 impl World {
-    /// As `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` say; `None` if `WORLD_SIZE`
-    /// is not set. The two `LOCAL_` ones belong together; without them each process counts as alone on its machine.
+    /// Reads `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT`. Returns `None` if `WORLD_SIZE`
+    /// is not set. The two `LOCAL_` variables belong together; without them each process counts as alone on its machine.
     ///
     /// # Errors
-    /// If one of them is missing or makes no sense.
+    /// If a variable is missing or has an invalid value.
     pub fn from_env() -> Result<Option<Self>, Error> {
         Self::from_variables(|name| env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
-    /// As [`World::from_env`], with variables from elsewhere.
+    /// Like [`World::from_env`], with variables from another source.
     ///
     /// ```
     /// # use nb_dist::World;
@@ -88,7 +88,7 @@ impl World {
             local_size,
             host: text("MASTER_ADDR", "the name or address of process 0's machine")?,
             port: number("MASTER_PORT", 1, usize::from(u16::MAX))? as u16,
-            launcher_keeps_store: variable("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|flag| flag == "True"),
+            launcher_hosts_store: variable("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|flag| flag == "True"),
             attempt,
         }))
     }
@@ -103,7 +103,7 @@ mod tests {
         World::from_variables(variable).map_err(|e| e.to_string())
     }
 
-    const WHOLE: [(&str, &str); 6] = [
+    const COMPLETE: [(&str, &str); 6] = [
         ("WORLD_SIZE", "4"),
         ("RANK", "3"),
         ("LOCAL_RANK", "1"),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_launchers_variables_are_a_place() {
+    fn a_launchers_variables_give_the_place() {
         let expected = World {
             rank: 3,
             size: 4,
@@ -126,17 +126,17 @@ mod tests {
             local_size: 2,
             host: "node-0".into(),
             port: 29500,
-            launcher_keeps_store: false,
+            launcher_hosts_store: false,
             attempt: 0,
         };
-        assert_eq!(read(&WHOLE), Ok(Some(expected.clone())));
+        assert_eq!(read(&COMPLETE), Ok(Some(expected.clone())));
         let elastic = [("TORCHELASTIC_USE_AGENT_STORE", "True"), ("TORCHELASTIC_RESTART_COUNT", "2")];
-        let found = read(&[&WHOLE[..], &elastic[..]].concat());
-        assert_eq!(found, Ok(Some(World { launcher_keeps_store: true, attempt: 2, ..expected })));
+        let found = read(&[&COMPLETE[..], &elastic[..]].concat());
+        assert_eq!(found, Ok(Some(World { launcher_hosts_store: true, attempt: 2, ..expected })));
     }
 
     #[test]
-    fn what_makes_no_sense_is_named() {
+    fn invalid_values_are_named() {
         for (name, value, expected) in [
             ("RANK", "4", "RANK is 4, expected a number from 0 to 3"),
             ("RANK", "-1", "RANK is -1, expected a number from 0 to 3"),
@@ -144,10 +144,10 @@ mod tests {
             ("LOCAL_RANK", "7", "LOCAL_RANK is 7, expected a number from 0 to 3"),
             ("MASTER_PORT", "70000", "MASTER_PORT is 70000, expected a number from 1 to 65535"),
         ] {
-            let with = WHOLE.map(|(n, old)| if n == name { (n, value) } else { (n, old) });
+            let with = COMPLETE.map(|(n, old)| if n == name { (n, value) } else { (n, old) });
             assert_eq!(read(&with), Err(expected.to_owned()));
         }
-        let without: Vec<_> = WHOLE.into_iter().filter(|(name, _)| *name != "MASTER_ADDR").collect();
+        let without: Vec<_> = COMPLETE.into_iter().filter(|(name, _)| *name != "MASTER_ADDR").collect();
         let error = read(&without).unwrap_err();
         assert_eq!(error, "MASTER_ADDR is not set, expected the name or address of process 0's machine");
     }

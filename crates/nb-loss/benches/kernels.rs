@@ -1,8 +1,8 @@
-//! Softmax, every loss and what goes into one, forward alone and with backward, at the sizes of a training step: the
-//! logits of a batch of 32 over 15 topics, and the packed hidden states of 2,048 real tokens. Throughput counts the
-//! elements of one input.
+//! Softmax, every loss and the functions that compute a loss's inputs, forward alone and with backward, at the sizes of a
+//! training step: the logits of a batch of 32 over 15 topics, and the packed hidden states of 2,048 real tokens. Throughput
+//! counts the elements of one input.
 //!
-//! On the CPU calls return when they are done, so that the clock needs no waiting for a device.
+//! Calls on the CPU return when they have finished, so the clock does not wait for a device.
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use nb_loss::{
@@ -38,7 +38,7 @@ fn forward_and_backward(
     });
 }
 
-/// Times what has no gradient, over tensors of `size`.
+/// Times a function without a gradient over tensors of `size`.
 fn forward(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, size: [i64; 2], value: impl Fn() -> Tensor) {
     group.throughput(Throughput::Elements((size[0] * size[1]).unsigned_abs()));
     group.bench_function(format!("{name}/{}x{}/forward", size[0], size[1]), |b| b.iter(&value));

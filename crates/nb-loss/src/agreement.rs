@@ -1,15 +1,15 @@
-//! How far the student agrees with the teacher: for the log, not for training.
+//! Agreement of student and teacher, for the log and not for training.
 
 use tch::Tensor;
 
 use crate::reduce::{compute_kind, mean};
 use crate::{assert, soft_kl_divergence};
 
-/// The share of rows whose largest logit is the same class for both, and the mean over the rows of KL(p_t‖p_s) at
+/// The share of rows for which student and teacher predict the same class, and the mean over the rows of KL(p_t‖p_s) at
 /// temperature 1.
 ///
-/// Both are means over the rows given, not over a global batch, and constants: no gradient reaches either logits. They
-/// stay on the device, nothing waits for it. Which of several equal logits is the largest is up to libtorch.
+/// Both are means over the rows given, not over a global batch, and constants: no gradient reaches the logits. They stay on
+/// the device, so nothing waits for it. If several logits are equally large, libtorch chooses the predicted class.
 ///
 /// # Shapes
 /// Both logits `[rows, C]`, finite; the result `[2]`, in `f32` for 16-bit logits. Without rows both numbers are 0.
@@ -41,7 +41,7 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::numeric::{close, matrix, matrix_pair, panic_of, value, values};
+    use crate::testing::{close, matrix, matrix_pair, panic_of, value, values};
 
     #[test]
     fn the_result_is_a_constant() {

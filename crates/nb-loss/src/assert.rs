@@ -1,8 +1,8 @@
-//! What callers must keep to, said in one place. Every check looks at shapes and plain numbers on the host only.
+//! Checks of arguments. They look at shapes and plain numbers on the host only.
 
 use tch::{Kind, Tensor};
 
-/// `xs` has two dimensions, rows first.
+/// Checks that `xs` has two dimensions, rows first, and returns them.
 #[track_caller]
 pub(crate) fn rows(name: &str, xs: &Tensor) -> (i64, i64) {
     let size = xs.size();
@@ -10,7 +10,7 @@ pub(crate) fn rows(name: &str, xs: &Tensor) -> (i64, i64) {
     (size[0], size[1])
 }
 
-/// Teacher and student hold the same rows. Returns their common size.
+/// Checks that teacher and student have the same rows. Returns their common size.
 #[track_caller]
 pub(crate) fn same_rows(name: &str, teacher: &Tensor, student: &Tensor) -> (i64, i64) {
     let (t, s) = (teacher.size(), student.size());
@@ -18,7 +18,7 @@ pub(crate) fn same_rows(name: &str, teacher: &Tensor, student: &Tensor) -> (i64,
     rows(name, student)
 }
 
-/// One label for each row of logits.
+/// Checks that there is one label for each row of logits.
 #[track_caller]
 pub(crate) fn one_label_per_row(logits: &Tensor, labels: &Tensor) {
     let (n_rows, _) = rows("logits", logits);
@@ -27,7 +27,7 @@ pub(crate) fn one_label_per_row(logits: &Tensor, labels: &Tensor) {
     assert!(kind == Kind::Int64, "labels are {kind:?}, expected Int64");
 }
 
-/// One number for each row of logits. Whether it is above 0 is known on the device alone.
+/// Checks that there is one temperature for each row of logits. Their values are on the device and are not checked.
 #[track_caller]
 pub(crate) fn one_temperature_per_row(logits: &Tensor, temperatures: &Tensor) {
     let (n_rows, _) = rows("logits", logits);
@@ -43,7 +43,7 @@ pub(crate) fn one_temperature_per_row(logits: &Tensor, temperatures: &Tensor) {
     );
 }
 
-/// At least one teacher, and the same rows from each. Returns the first teacher's logits.
+/// Checks that there is at least one teacher and that all have the same rows. Returns the first teacher's logits.
 #[track_caller]
 pub(crate) fn teachers(logits: &[Tensor]) -> &Tensor {
     let first = logits.first().expect("the logits of no teacher were given, expected at least one");
@@ -58,7 +58,7 @@ pub(crate) fn teachers(logits: &[Tensor]) -> &Tensor {
     first
 }
 
-/// Both hold the same scores in one row.
+/// Checks that teacher and student have the same scores in one row.
 #[track_caller]
 pub(crate) fn same_scores(teacher: &Tensor, student: &Tensor) {
     let (t, s) = (teacher.size(), student.size());

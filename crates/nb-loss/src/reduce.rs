@@ -1,8 +1,8 @@
-//! What all losses share: the kind that they compute in, and the division of a sum by its count.
+//! Shared by all losses: the kind that they compute in, and the division of a sum by its count.
 
 use tch::{Kind, Tensor};
 
-/// The kind that `xs` is computed in: `f32` for 16 bits, else its own.
+/// Returns the kind that `xs` is computed in: `f32` for 16 bits, otherwise the kind of `xs`.
 #[track_caller]
 pub(crate) fn compute_kind(xs: &Tensor) -> Kind {
     match xs.kind() {
@@ -14,13 +14,13 @@ pub(crate) fn compute_kind(xs: &Tensor) -> Kind {
     }
 }
 
-/// `sum` divided by `divisor`, or the 0 of [`zero`] if there is nothing to divide by.
+/// Returns `sum` divided by `divisor`, or the 0 of [`zero`] if `divisor` is 0.
 pub(crate) fn mean(sum: &Tensor, divisor: i64, of: &Tensor) -> Tensor {
     if divisor == 0 { zero(of) } else { sum / divisor as f64 }
 }
 
-/// A scalar 0 that depends on `of` with a gradient of exactly 0: the sum over none of its rows. (0 · sum would be NaN
-/// where an entry is infinite, and a constant would have no backward.)
+/// Returns a scalar 0 that depends on `of` with a gradient of exactly 0: the sum over none of its rows. (0 · sum would be NaN
+/// if an entry is infinite, and a constant would have no backward pass.)
 pub(crate) fn zero(of: &Tensor) -> Tensor {
     of.narrow(0, 0, 0).sum(compute_kind(of))
 }

@@ -8,13 +8,13 @@ use crate::reduce::compute_kind;
 /// Softmax with temperature over the last dimension: q_i = exp(z_i/T) / Σ_j exp(z_j/T).
 ///
 /// T = 1 is softmax. A higher T is smoother and gives unlikely classes more weight; T → ∞ is uniform and T → 0 puts
-/// everything on the largest logit.
+/// all probability on the largest logit.
 ///
 /// # Shapes
 /// `logits` `[…, C]`; the result has the same shape, in `f32` for 16-bit logits.
 ///
 /// # Panics
-/// The temperature is not a finite number above 0, or the logits are no floating-point numbers.
+/// The temperature is not a finite number above 0, or the logits are not floating-point numbers.
 ///
 /// ```
 /// use tch::Tensor;
@@ -35,12 +35,12 @@ pub fn softmax_with_temperature(logits: &Tensor, temperature: f64) -> Tensor {
 /// `logits` `[…, C]`; the result has the same shape, in `f32` for 16-bit logits.
 ///
 /// # Panics
-/// The temperature is not a finite number above 0, or the logits are no floating-point numbers.
+/// The temperature is not a finite number above 0, or the logits are not floating-point numbers.
 pub fn log_softmax_with_temperature(logits: &Tensor, temperature: f64) -> Tensor {
     tempered(logits, temperature).log_softmax(-1, None)
 }
 
-/// `logits` divided by one temperature, in the kind they are computed in.
+/// Divides `logits` by one temperature, in the kind that they are computed in.
 pub(crate) fn tempered(logits: &Tensor, temperature: f64) -> Tensor {
     assert::temperature(temperature);
     logits.to_kind(compute_kind(logits)) / temperature
@@ -52,7 +52,7 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::numeric::{close, panic_of, values};
+    use crate::testing::{close, panic_of, values};
 
     #[test]
     fn extreme_logits_stay_finite() {

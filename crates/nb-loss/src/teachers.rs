@@ -1,4 +1,4 @@
-//! Several teachers in one: their logits, plainly averaged or weighted by how well each knows the row.
+//! Several teachers as one: the mean of their logits, plain or weighted by each teacher's loss.
 
 use tch::{Reduction, Tensor};
 
@@ -25,11 +25,11 @@ pub fn mean_logits(logits: &[Tensor]) -> Tensor {
     stacked(logits).mean_dim(0, false, None)
 }
 
-/// Several teachers' logits, each row by how well each teacher knows its label: v = Σ_i w_i·v_i with w = softmax over
+/// The mean of several teachers' logits, weighted row by row by each teacher's loss: v = Σ_i w_i·v_i with w = softmax over
 /// the teachers of −CE(v_i, y).
 ///
 /// From Tiny-NewsRec (Yu et al. 2022, multi-teacher knowledge distillation). exp(−CE) is the probability that teacher i
-/// gives the label, so that w_i is its share in the sum of these. Rows whose label is [`IGNORE`] take the mean of the
+/// gives the label, so w_i is its share of the sum of these probabilities. Rows whose label is [`IGNORE`] take the mean of the
 /// teachers, as in [`mean_logits`].
 ///
 /// The result is a constant: no gradient reaches the teachers.
@@ -39,8 +39,8 @@ pub fn mean_logits(logits: &[Tensor]) -> Tensor {
 /// `[rows, C]`, in `f32` for 16-bit logits.
 ///
 /// # Panics
-/// No teacher, shapes that differ or are not two-dimensional, labels of another shape or that are not `Int64`. A label
-/// outside `0..C` is refused by libtorch, on a GPU only later.
+/// No teacher, shapes that differ or are not two-dimensional, labels of another shape or that are not `Int64`. libtorch
+/// refuses a label outside `0..C`, on a GPU only at a later call.
 ///
 /// ```
 /// use tch::Tensor;
@@ -65,7 +65,7 @@ pub fn logits_weighted_by_loss(logits: &[Tensor], labels: &Tensor) -> Tensor {
     (stacked * weights).sum_dim_intlist(0, false, None)
 }
 
-/// `[teachers, rows, C]` without a gradient, in the kind that the first teacher's logits are computed in.
+/// Stacks the logits to `[teachers, rows, C]` without a gradient, in the kind that the first teacher's are computed in.
 #[track_caller]
 fn stacked(logits: &[Tensor]) -> Tensor {
     let kind = compute_kind(assert::teachers(logits));
@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::hard_cross_entropy;
-    use crate::numeric::{close, matrix, matrix_pair, panic_of, value, values};
+    use crate::testing::{close, matrix, matrix_pair, panic_of, value, values};
 
     #[test]
     fn the_result_is_a_constant() {

@@ -1,33 +1,34 @@
 //! Temperatures that adapt to each row: lower where the student has more to learn.
 //!
-//! Both weigh the rows by how hard they are, w, and move the temperature against the weight: T = base + (w̄ − w)·β.
+//! Both functions give a row a weight w that grows with its difficulty, and lower the temperature as the weight grows:
+//! T = base + (w̄ − w)·β.
 //! "Preparing Lessons: Improve Knowledge Distillation with Better Supervision" (Wen, Lai and Qian, arXiv 1911.07471)
 //! has the idea and the two weights; the constants are those of TextBrewer (`src/textbrewer/schedulers.py` of
-//! airaria/TextBrewer). For [`Temperature::PerRow`](crate::Temperature::PerRow).
+//! airaria/TextBrewer). The results are for [`Temperature::PerRow`](crate::Temperature::PerRow).
 
 use tch::Tensor;
 
 use crate::assert;
 use crate::reduce::compute_kind;
 
-/// No adaptive temperature is lower. TextBrewer has no such bound: there a large β takes T through 0, where the loss is
-/// no number, to below it, where the student learns to rank the classes upside down.
+/// The lower bound of adaptive temperatures. TextBrewer has no such bound: with a large β, T can reach 0, where the loss is
+/// not a number, or fall below 0, where the student learns the reversed ranking of the classes.
 pub const LEAST_TEMPERATURE: f64 = 0.1;
 
-/// Added to the norm of logits, so that logits that are all 0 have no direction instead of NaN (TextBrewer's constant).
+/// Added to the norm of logits, so that the direction of logits that are all 0 is 0 instead of NaN (TextBrewer's constant).
 const NORM_EPS: f64 = 1e-4;
 
 /// Added to the largest probability (TextBrewer's constant).
 const CONFIDENCE_EPS: f64 = 1e-3;
 
-/// Temperatures by focal loss style weights (FLSW): lower for rows where the student's logits point elsewhere than the
-/// teacher's.
+/// Temperatures by focal loss style weights (FLSW): lower for rows where the directions of the student's and the teacher's
+/// logits differ.
 ///
 /// w = (1 − cos(z, v))^γ with the student's logits z and the teacher's v, where the norms in the cosine are ‖·‖ + 1e-4;
 /// T = base + (w̄ − w)·β, at least [`LEAST_TEMPERATURE`]. w̄ is the mean over the rows given: the temperatures depend
-/// on how the global batch is cut into micro-batches. 1 − cos is taken as 0 where rounding leaves it below.
+/// on how the global batch is cut into micro-batches. 1 − cos counts as 0 if rounding makes it negative.
 ///
-/// The temperatures are constants: no gradient reaches either logits.
+/// The temperatures are constants: no gradient reaches the logits of either.
 ///
 /// # Shapes
 /// Both logits `[rows, C]`, finite; the result `[rows]`, in `f32` for 16-bit logits.
@@ -58,7 +59,7 @@ pub fn flsw_temperatures(teacher_logits: &Tensor, student_logits: &Tensor, base:
     let cosines = (direction(student_logits) * direction(teacher_logits)).sum_dim_intlist(-1, false, kind); // [rows]
     let distances: Tensor = 1.0 - cosines; // [rows]
     let weights = distances.clamp_min(0.0).pow_tensor_scalar(gamma);
-    against(&weights, base, beta)
+    lowered_by(&weights, base, beta)
 }
 
 /// Temperatures by confidence weighted by student max (CWSM): lower for rows where the student is unsure.
@@ -89,12 +90,12 @@ pub fn cwsm_temperatures(student_logits: &Tensor, base: f64, beta: f64) -> Tenso
     assert::rows("logits", student_logits);
     let logits = student_logits.detach().to_kind(compute_kind(student_logits));
     let confidences = logits.softmax(-1, None).amax(-1, false); // [rows]
-    against(&(confidences + CONFIDENCE_EPS).reciprocal(), base, beta)
+    lowered_by(&(confidences + CONFIDENCE_EPS).reciprocal(), base, beta)
 }
 
-/// base + (w̄ − w)·β, within bounds.
+/// Returns base + (w̄ − w)·β, at least [`LEAST_TEMPERATURE`].
 #[track_caller]
-fn against(weights: &Tensor, base: f64, beta: f64) -> Tensor {
+fn lowered_by(weights: &Tensor, base: f64, beta: f64) -> Tensor {
     assert::temperature(base);
     assert::finite("beta", beta);
     ((weights.mean(None) - weights) * beta + base).clamp_min(LEAST_TEMPERATURE)
@@ -106,7 +107,7 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::numeric::{close, matrix, matrix_pair, panic_of, values};
+    use crate::testing::{close, matrix, matrix_pair, panic_of, values};
 
     /// base + (w̄ − w)·β of plain numbers.
     fn expected(weights: &[f64], base: f64, beta: f64) -> Vec<f64> {

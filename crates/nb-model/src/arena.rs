@@ -7,84 +7,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use nb_checkpoint::{Layout, Slot};
 use tch::{Device, Kind, Tensor};
-
-/// The place of one parameter in the arena.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slot {
-    /// The parameter's name, as checkpoints spell it.
-    pub name: String,
-    /// Index of its first entry.
-    pub offset: i64,
-    /// Its shape.
-    pub shape: Vec<i64>,
-    /// True for a table whose rows are looked up by number: a step's gradient is 0 in all rows but a few.
-    pub is_table: bool,
-}
-
-impl Slot {
-    /// Returns the number of entries.
-    pub fn numel(&self) -> i64 {
-        self.shape.iter().product()
-    }
-
-    /// Returns true if weight decay applies: to matrices, but not to biases and LayerNorm's vectors.
-    pub fn decays(&self) -> bool {
-        self.shape.len() > 1
-    }
-}
-
-/// The order of parameters in an arena.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Layout {
-    slots: Vec<Slot>,
-    len: i64,
-}
-
-impl Layout {
-    /// Appends a parameter and returns its offset.
-    pub fn push(&mut self, name: impl Into<String>, shape: &[i64]) -> i64 {
-        self.add(name.into(), shape, false)
-    }
-
-    /// Appends a table [rows, width], of which each step looks up some rows, and returns its offset.
-    ///
-    /// # Panics
-    ///
-    /// The layout has a table already.
-    pub fn push_table(&mut self, name: impl Into<String>, shape: [i64; 2]) -> i64 {
-        assert!(self.table().is_none(), "an arena has one table at most");
-        self.add(name.into(), &shape, true)
-    }
-
-    fn add(&mut self, name: String, shape: &[i64], is_table: bool) -> i64 {
-        let slot = Slot { name, offset: self.len, shape: shape.to_vec(), is_table };
-        let offset = self.len;
-        self.len += slot.numel();
-        self.slots.push(slot);
-        offset
-    }
-
-    /// Returns the table among the parameters.
-    pub fn table(&self) -> Option<&Slot> {
-        self.slots.iter().find(|slot| slot.is_table)
-    }
-
-    /// Returns all parameters, by offset.
-    pub fn slots(&self) -> &[Slot] {
-        &self.slots
-    }
-
-    /// Returns the number of entries of all parameters.
-    pub fn numel(&self) -> i64 {
-        self.len
-    }
-
-    /// Returns the parameter of this name.
-    pub fn slot(&self, name: &str) -> Option<&Slot> {
-        self.slots.iter().find(|s| s.name == name)
-    }
-}
 
 /// The rows of an arena's table that received gradients since the last update. Whoever adds gradients records them. On the CPU the norm
 /// and the update read only these rows; on other devices they read the complete table.
@@ -127,7 +51,7 @@ pub struct Arena {
 impl Arena {
     /// Makes an arena of zeros.
     pub fn zeros(layout: Layout, device: Device) -> Self {
-        let values = Tensor::zeros([layout.len], (Kind::Float, device));
+        let values = Tensor::zeros([layout.numel()], (Kind::Float, device));
         let grads = values.zeros_like();
         Self { layout, values, grads, touched: TouchedRows::default() }
     }

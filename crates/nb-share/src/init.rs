@@ -1,9 +1,9 @@
-//! The student's first weights.
+//! The student's initial weights.
 
 use nb_model::Bert;
 use tch::Tensor;
 
-/// Which of the teacher's layers a student starts from. The embeddings are the teacher's in both cases.
+/// The teacher's layers that a student starts from. The embeddings are the teacher's in both cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Init {
     /// The teacher's first N layers, as in the paper.
@@ -16,17 +16,14 @@ pub enum Init {
 /// Copies the teacher's embeddings and N of its layers into the student.
 ///
 /// # Panics
-/// If the student is deeper than the teacher, or if their widths or vocabularies differ.
+/// If the student has more layers than the teacher, or if their widths or vocabularies differ.
 pub fn initialise(student: &mut Bert, teacher: &Bert, init: Init) {
     let (n, l) = (student.depth(), teacher.depth());
     assert!(n <= l, "a student of {n} layers cannot start from a teacher of {l}");
-    let pairs = [
-        (student.embedding_values(), teacher.embedding_values()),
-        (student.layer_values().get(0), teacher.layer_values().get(0)),
-    ];
-    for (own, others) in pairs {
-        assert_eq!(own.size(), others.size(), "the student's parameters against the teacher's");
-    }
+    let embeddings = [student, teacher].map(|model| model.embedding_values().size());
+    assert_eq!(embeddings[0], embeddings[1], "sizes of the student's embeddings and the teacher's");
+    let layers = [student, teacher].map(|model| model.layer_values().get(0).size());
+    assert_eq!(layers[0], layers[1], "sizes of the student's layers and the teacher's");
     let chosen: Vec<i64> = match init {
         Init::First => (0..n as i64).collect(),
         Init::Spaced => (1..=n as i64).map(|i| i * (l / n) as i64 - 1).collect(),

@@ -1,10 +1,10 @@
-//! What a student takes from its teacher.
+//! Parameters and layers that a student shares with its teacher.
 //!
-//! * [`LayerMap`]: which teacher layers stand behind a student layer.
-//! * [`initialise`]: the student's first weights, copied from the teacher.
-//! * [`Shared`]: a module that teacher and student may hold in common.
+//! * [`LayerMap`]: the teacher layers that each student layer stands for.
+//! * [`initialise`]: the student's initial weights, copied from the teacher.
+//! * [`Shared`]: a module that teacher and student may share.
 //!
-//! It knows nothing of losses, gradients, tasks or training.
+//! The crate knows nothing of losses, gradients, tasks or training.
 
 mod init;
 mod map;

@@ -1,9 +1,9 @@
-//! The layer map of NewsBERT (Wu et al. 2021, section 3.2): N student layers stand for N equal groups of the L teacher
-//! layers, K = L/N teacher layers each.
+//! The layer map of NewsBERT (Wu et al. 2021, section 3.2): each of N student layers stands for a group of K = L/N of the
+//! L teacher layers.
 
 use std::ops::Range;
 
-/// Which teacher layers stand behind each student layer.
+/// The teacher layers that each student layer stands for.
 ///
 /// Layers count from 0 here; hidden states count from 1, since state 0 is the embedding output.
 ///
@@ -25,16 +25,16 @@ pub struct LayerMap {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a student of {student} layers cannot map onto a teacher of {teacher}: possible depths are {possible:?}")]
 pub struct DepthError {
-    /// The teacher's layers L.
+    /// The number of teacher layers L.
     pub teacher: usize,
-    /// The student's layers N that were asked for.
+    /// The requested number of student layers N.
     pub student: usize,
-    /// Every depth that divides L.
+    /// All depths that divide L.
     pub possible: Vec<usize>,
 }
 
 impl LayerMap {
-    /// Groups of K = L/N neighbouring layers.
+    /// Maps each student layer to a group of K = L/N neighbouring teacher layers.
     ///
     /// # Errors
     /// If N is 0 or does not divide L.
@@ -46,22 +46,22 @@ impl LayerMap {
         Ok(Self { student_layers, group: teacher_layers / student_layers })
     }
 
-    /// The student's layers N.
+    /// The number of student layers N.
     pub fn student_layers(&self) -> usize {
         self.student_layers
     }
 
-    /// The teacher's layers L.
+    /// The number of teacher layers L.
     pub fn teacher_layers(&self) -> usize {
         self.student_layers * self.group
     }
 
-    /// Teacher layers per student layer, K.
+    /// The number of teacher layers per student layer, K.
     pub fn group_size(&self) -> usize {
         self.group
     }
 
-    /// The teacher layers behind student layer `k` (both from 0).
+    /// Returns the teacher layers that student layer `k` stands for, both counted from 0.
     ///
     /// # Panics
     /// If the student has no layer `k`.
@@ -70,7 +70,7 @@ impl LayerMap {
         k * self.group..(k + 1) * self.group
     }
 
-    /// The teacher's hidden state that student state `i` learns from: iK. State 0, the embedding, maps to 0.
+    /// Returns the teacher's hidden state that student state `i` learns from: iK. State 0, the embedding output, maps to 0.
     ///
     /// # Panics
     /// If the student has no state `i`.

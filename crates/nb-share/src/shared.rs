@@ -1,25 +1,25 @@
-//! A module that teacher and student hold in common, or each on its own.
+//! A module that teacher and student share, or of which each has its own.
 
 use std::rc::Rc;
 
-/// Whether teacher and student have one set of parameters or two.
+/// The number of parameter sets of a module: one for teacher and student, or one for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
-    /// One set: its gradient is the sum of both models' gradients, and an update moves both.
-    One,
-    /// A set of each model's own.
-    Each,
+    /// One set. Its gradient is the sum of both models' gradients, and an update changes both models.
+    Shared,
+    /// One set for each model.
+    Separate,
 }
 
-/// The same module for both, or one each. With [`Sharing::One`], `teacher` and `student` are the same module, so whatever
-/// runs backward through either adds to the same gradients.
+/// One module for teacher and student, or one for each. With [`Sharing::Shared`], `teacher` and `student` are the same module,
+/// so a backward pass through either adds to the same gradients.
 ///
 /// ```
 /// use nb_model::Dense;
 /// use nb_share::{Shared, Sharing};
 /// let dense = || Dense::zeros(4, 2, tch::Device::Cpu);
-/// assert_eq!(Shared::new(Sharing::One, dense).distinct().len(), 1);
-/// assert_eq!(Shared::new(Sharing::Each, dense).distinct().len(), 2);
+/// assert_eq!(Shared::new(Sharing::Shared, dense).distinct().len(), 1);
+/// assert_eq!(Shared::new(Sharing::Separate, dense).distinct().len(), 2);
 /// ```
 #[derive(Debug)]
 pub struct Shared<M> {
@@ -30,22 +30,23 @@ pub struct Shared<M> {
 }
 
 impl<M> Shared<M> {
-    /// Makes one module or two. Two come from two calls of `make`: give both the same start if that is wanted.
+    /// Makes one module or two. Two modules come from two calls of `make`, which may return the same initial values.
     pub fn new(sharing: Sharing, make: impl Fn() -> M) -> Self {
-        Self::of(sharing, &make, &make)
+        Self::from_each(sharing, &make, &make)
     }
 
-    /// As [`Shared::new`], where the two differ (in width, say). What is shared is the teacher's.
-    pub fn of(sharing: Sharing, teacher: impl FnOnce() -> M, student: impl FnOnce() -> M) -> Self {
+    /// Like [`Shared::new`], for modules that differ, for example in width. A shared module is the teacher's.
+    pub fn from_each(sharing: Sharing, teacher: impl FnOnce() -> M, student: impl FnOnce() -> M) -> Self {
         let teacher = Rc::new(teacher());
         let student = match sharing {
-            Sharing::One => Rc::clone(&teacher),
-            Sharing::Each => Rc::new(student()),
+            Sharing::Shared => Rc::clone(&teacher),
+            Sharing::Separate => Rc::new(student()),
         };
         Self { teacher, student }
     }
 
-    /// Every module once: one if shared, else the teacher's and the student's.
+    /// Returns each module once: one if it is shared, otherwise the teacher's and the student's. It serves code that must visit
+    /// every parameter once, such as an optimiser.
     pub fn distinct(&self) -> Vec<&Rc<M>> {
         match Rc::ptr_eq(&self.teacher, &self.student) {
             true => vec![&self.teacher],

@@ -1,6 +1,6 @@
-// Operations of libtorch behind functions that Rust can call. Each returns 0 or, after an exception, 1 with its message in
-// `*error`, which the caller frees with nb_torch_free. They go through libtorch's dispatcher: which devices there are is known
-// when they run. What they compute is not recorded by autograd.
+// Operations of libtorch as functions that Rust can call. Each returns 0 or, after an exception, 1 with its message in
+// `*error`, which the caller frees with nb_torch_free. They use libtorch's dispatcher, so the device is chosen at run time.
+// Autograd does not record them.
 
 #include <ATen/Context.h>
 #include <ATen/core/List.h>
@@ -53,15 +53,15 @@ std::vector<at::Tensor> list(const at::Tensor* const* tensors, size_t count) {
   return out;
 }
 
-// What follows a product, in the order of Rust's `Then`: libtorch's name for it, and for its kind.
+// The functions after a product, in the order of Rust's `Then`: libtorch's name for each, and for its variant.
 struct Then {
   const char* name;
   const char* kind;
 };
 constexpr Then THEN[] = {{"none", ""}, {"gelu", "none"}, {"gelu", "tanh"}, {"relu", ""}, {"swish", ""}};
 
-// As long as it lives, libtorch's kernels give the same bits each time. libtorch's settings are those of the process: one such
-// object at a time.
+// While an object of this class lives, libtorch's kernels are deterministic. The setting is global to the process: one object at a
+// time.
 class Repeatable {
  public:
   Repeatable() {
@@ -84,10 +84,10 @@ class Repeatable {
 };
 std::mutex Repeatable::one;
 
-// A function of the caller's as a node of autograd's graph. It can be derived once.
+// A function of the caller as a node of autograd's graph. It has first derivatives only.
 class Function final : public torch::autograd::Node {
  public:
-  // Takes a gradient, which the callee owns, and gives `count` gradients, one for each input: tensors that the caller owns.
+  // Takes a gradient, which the callee owns, and writes `count` gradients, one for each input: tensors that the caller owns.
   // Returns 0, or 1 with a message that the caller frees.
   using Call = int (*)(void* data, at::Tensor* grad, at::Tensor** grads, size_t count, char** error);
   using Drop = void (*)(void* data);
@@ -96,7 +96,7 @@ class Function final : public torch::autograd::Node {
   Function(Data data, Call call) : data_(std::move(data)), call_(call) {}
 
   torch::autograd::variable_list apply(torch::autograd::variable_list&& grads) override {
-    // Two threads may go through one graph.
+    // Two threads may run backward through one graph.
     const std::lock_guard<std::mutex> lock(mutex_);
     if (at::GradMode::is_enabled()) {
       throw std::runtime_error("a function with a backward pass of its own has no second derivatives");
@@ -136,7 +136,7 @@ extern "C" {
 
 void nb_torch_free(void* memory) { std::free(memory); }
 
-// `out` takes f(x Wᵀ + b); `bias` may be null.
+// Writes f(x Wᵀ + b) to `out`; `bias` may be null.
 int nb_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias, size_t then, at::Tensor** out,
               char** error) {
   return guarded(error, [&] {
@@ -150,8 +150,8 @@ int nb_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* b
   });
 }
 
-// `out` takes the numbers of `value`, where autograd is on as a function of the `count` tensors at `inputs`. `data` becomes the
-// graph's own, which gives it to `drop`; without a graph, that is at once.
+// Writes the numbers of `value` to `out`, as a function of the `count` tensors at `inputs` if autograd is on. The graph owns `data`
+// and passes it to `drop` in the end; without a graph, that happens at once.
 int nb_with_backward(const at::Tensor* value, const at::Tensor* const* inputs, size_t count, void* data,
                      Function::Call call, Function::Drop drop, at::Tensor** out, char** error) {
   Function::Data owner(data, drop);
@@ -168,7 +168,7 @@ int nb_with_backward(const at::Tensor* value, const at::Tensor* const* inputs, s
   });
 }
 
-// Four lists of `count` tensors each, and three scalars on their device.
+// Takes four lists of `count` tensors each, and three scalars on their device.
 int nb_fused_adamw(const at::Tensor* const* values, const at::Tensor* const* grads, const at::Tensor* const* first,
                    const at::Tensor* const* second, size_t count, const at::Tensor* step,
                    const at::Tensor* grad_scale, const at::Tensor* found_inf, double lr, double beta1, double beta2,
@@ -181,7 +181,7 @@ int nb_fused_adamw(const at::Tensor* const* values, const at::Tensor* const* gra
   });
 }
 
-// `out` takes the result, the logarithms of the rows' sums, and two more tensors: what the backward pass wants as `forward`.
+// Writes the result, the logarithms of the rows' sums, and two more tensors to `out`: the backward pass takes them as `forward`.
 int nb_flash_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
                        const at::Tensor* starts, std::int64_t longest, double dropout, double scale,
                        at::Tensor** out, char** error) {
@@ -196,12 +196,12 @@ int nb_flash_attention(const at::Tensor* query, const at::Tensor* key, const at:
   });
 }
 
-// `out` takes the gradients of query, key and value.
+// Writes the gradients of query, key and value to `out`.
 int nb_flash_attention_backward(const at::Tensor* grad, const at::Tensor* query, const at::Tensor* key,
                                 const at::Tensor* value, const at::Tensor* const* forward, const at::Tensor* starts,
                                 std::int64_t longest, double dropout, double scale, at::Tensor** out, char** error) {
   return guarded(error, [&] {
-    // By default gradients of queries are added up in any order.
+    // By default the gradients of queries are summed in no fixed order.
     const Repeatable repeatable;
     auto [query_grad, key_grad, value_grad] = at::_flash_attention_backward(
         *grad, *query, *key, *value, *forward[0], *forward[1], *starts, *starts, longest, longest, dropout,

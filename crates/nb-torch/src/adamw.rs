@@ -2,63 +2,37 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::arguments::{Hyperparameters, Parameters};
 use crate::shim;
 
-/// What an update changes: as many tensors in each list, of the same shapes, all f32, contiguous and on one device.
-#[derive(Debug, Clone, Copy)]
-pub struct Parameters<'a> {
-    /// The parameters.
-    pub values: &'a [Tensor],
-    /// Their gradients; afterwards what they were times the clip.
-    pub grads: &'a [Tensor],
-    /// First moments.
-    pub first: &'a [Tensor],
-    /// Second moments.
-    pub second: &'a [Tensor],
-}
-
-/// The numbers of AdamW (Loshchilov and Hutter 2019, algorithm 2).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Hyperparameters {
-    /// Learning rate of this update.
-    pub lr: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Weight decay λ.
-    pub weight_decay: f64,
-    /// Added to the root of the second moment.
-    pub epsilon: f64,
-}
-
-/// Update number `step` (from 1) with every gradient times the scalar `clip`, as `torch.optim.AdamW(fused=True)` makes it:
+/// Makes update number `step` (from 1) with every gradient multiplied by the scalar `clip`, as `torch.optim.AdamW(fused=True)`
+/// does:
 /// p ← p·(1 − lr·λ), m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr/(1−β₁ᵗ) · m/(√v/√(1−β₂ᵗ) + ε).
 ///
-/// A `clip` of 0 says that there is to be no update: then nothing changes, whatever the gradient. The host waits for nothing.
+/// A `clip` of 0 means no update: nothing changes, not even if a gradient is NaN. The host does not wait for the device.
 ///
 /// # Errors
-/// If the tensors are not as [`Parameters`] says, and what libtorch says, e.g. where a device has no such kernel.
+/// If the tensors are not as [`Parameters`] requires, or if libtorch fails, e.g. because the device has no such kernel.
 pub fn fused_adamw(
     parameters: &Parameters<'_>,
-    how: &Hyperparameters,
+    hyperparameters: &Hyperparameters,
     step: u64,
     clip: &Tensor,
 ) -> Result<(), TchError> {
-    let Parameters { values, grads, first, second } = *parameters;
-    let Some(one) = values.first() else { return Ok(()) };
-    let device = one.device();
+    let Some(first) = parameters.values.first() else { return Ok(()) };
+    let device = first.device();
     check(parameters, device)?;
     let step = Tensor::f_full([0_i64; 0], step as f64, (Kind::Float, device))?;
     let clip = clip.f_to_kind(Kind::Float)?.f_to_device(device)?;
-    let (scale, skips) = (clip.f_reciprocal()?, clip.f_eq(0.0)?.f_to_kind(Kind::Float)?);
-    shim::fused_adamw([values, grads, first, second], [&step, &scale, &skips], how)
+    let grad_scale = clip.f_reciprocal()?;
+    let found_inf = clip.f_eq(0.0)?.f_to_kind(Kind::Float)?;
+    shim::fused_adamw(parameters, &step, &grad_scale, &found_inf, hyperparameters)
 }
 
-/// libtorch's kernels trust the lists.
+/// Checks the lists, which libtorch's kernels trust.
 fn check(parameters: &Parameters<'_>, device: Device) -> Result<(), TchError> {
-    let Parameters { values, grads, first, second } = *parameters;
-    for (name, list) in [("grads", grads), ("first", first), ("second", second)] {
+    let Parameters { values, grads, exp_avg, exp_avg_sq } = *parameters;
+    for (name, list) in [("grads", grads), ("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)] {
         if list.len() != values.len() {
             return Err(TchError::Shape(format!("{name}: {} tensors, expected {}", list.len(), values.len())));
         }
@@ -69,7 +43,7 @@ fn check(parameters: &Parameters<'_>, device: Device) -> Result<(), TchError> {
             }
         }
     }
-    for (name, list) in [("values", values), ("grads", grads), ("first", first), ("second", second)] {
+    for (name, list) in [("values", values), ("grads", grads), ("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)] {
         for (i, tensor) in list.iter().enumerate() {
             if tensor.kind() != Kind::Float || tensor.device() != device || !tensor.is_contiguous() {
                 let (kind, found) = (tensor.kind(), tensor.device());

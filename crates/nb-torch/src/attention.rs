@@ -4,19 +4,20 @@ use std::rc::Rc;
 
 use tch::{Device, TchError, Tensor};
 
+use crate::shim::AttentionInputs;
 use crate::{send, shim};
 
-/// Which rows are whose: B sequences one after the other.
+/// The boundaries of B sequences whose rows are packed one after the other.
 #[derive(Debug)]
 pub struct Sequences {
-    /// Where each begins, and where the last one ends: [B + 1] i32.
+    /// The first row of each sequence, then the end of the last one: [B + 1] i32.
     starts: Tensor,
     longest: i64,
     rows: i64,
 }
 
 impl Sequences {
-    /// Sequences of these lengths, for rows on `device`. The copy there does not wait for what the device is doing.
+    /// Sequences of these lengths, for rows on `device`. The copy does not wait for the device.
     ///
     /// # Errors
     /// If a length is not positive, or if there are more than 2³¹ − 1 rows.
@@ -40,7 +41,7 @@ impl Sequences {
         Ok(Self { starts, longest: lengths.iter().copied().max().unwrap_or(0), rows })
     }
 
-    /// The kernel trusts the rows to be there.
+    /// Checks the number of rows, which the kernel trusts.
     fn check(&self, parts: &[Tensor]) -> Result<(), TchError> {
         for part in parts {
             let size = part.size();
@@ -52,31 +53,30 @@ impl Sequences {
     }
 }
 
-/// A forward pass: its result, and what its backward pass needs.
+/// The result of a forward pass and the tensors that its backward pass needs.
 #[derive(Debug)]
 pub struct Attended {
     /// Queries, keys and values.
     parts: [Tensor; 3],
     sequences: Rc<Sequences>,
     dropout: f64,
-    /// The result, and what libtorch wants back with it.
+    /// The result and the tensors that libtorch's backward pass takes.
     forward: [Tensor; 4],
 }
 
-/// softmax(Q Kᵀ/√D) V within each sequence, without padding and without keeping scores: queries, keys and values [n, A, D] hold
-/// the sequences one after the other; n rows, A heads of D entries. `dropout` is the probability of dropping a weight; which ones
-/// is decided by libtorch's generator of the device.
+/// Computes softmax(Q Kᵀ/√D) V within each sequence, without padding and without storing scores. `parts` are queries, keys and
+/// values [n, A, D], which hold the sequences one after the other: n rows, A heads of D entries. `dropout` is the probability of
+/// dropping a weight; libtorch's generator of the device chooses the weights.
 ///
-/// There is a kernel for CUDA devices from Ampere on, for bf16 and f16, and D a multiple of 8 up to 256. Rows may lie apart, as
-/// those of one product for all three do; the entries of a head lie together. The three are kept for the backward pass, not copied.
+/// libtorch has a kernel for CUDA devices from Ampere on, for bf16 and f16 and for D a multiple of 8 up to 256. Rows may be strided,
+/// as in one product for all three; the entries of a head must be contiguous. The backward pass uses the three tensors without a
+/// copy.
 ///
 /// # Errors
-/// If there are other rows than those of the sequences, and what libtorch says, e.g. where there is no kernel.
+/// If the number of rows is not that of the sequences, or if libtorch fails, e.g. because it has no kernel.
 pub fn flash_attention(parts: [Tensor; 3], sequences: &Rc<Sequences>, dropout: f64) -> Result<Attended, TchError> {
     sequences.check(&parts)?;
-    let [query, key, value] = &parts;
-    let rows = [query, key, value, &sequences.starts];
-    let forward = shim::flash_attention(rows, sequences.longest, dropout, scale(query))?;
+    let forward = shim::flash_attention(&inputs(&parts, sequences, dropout))?;
     Ok(Attended { parts, sequences: Rc::clone(sequences), dropout, forward })
 }
 
@@ -86,22 +86,20 @@ impl Attended {
         &self.forward[0]
     }
 
-    /// From dL/d(out) [n, A, D] to dL/d(query), dL/d(key) and dL/d(value), of the same shape, with the dropped weights of the
-    /// forward pass. Sums are in a fixed order, so the same arguments give the same bits; while it runs, libtorch's setting for
-    /// that holds for the whole process.
+    /// Computes dL/d(query), dL/d(key) and dL/d(value) from dL/d(out), all [n, A, D], with the weights that the forward pass
+    /// dropped. Sums have a fixed order, so the same arguments give the same bits. While it runs, libtorch's setting for
+    /// deterministic kernels applies to the whole process.
     ///
     /// # Errors
-    /// What libtorch says.
+    /// If libtorch fails.
     pub fn backward(&self, grad: &Tensor) -> Result<[Tensor; 3], TchError> {
-        let [query, key, value] = &self.parts;
-        let Sequences { starts, longest, .. } = &*self.sequences;
-        let rows = [grad, query, key, value, starts];
-        shim::flash_attention_backward(rows, &self.forward, *longest, self.dropout, scale(query))
+        shim::flash_attention_backward(grad, &self.forward, &inputs(&self.parts, &self.sequences, self.dropout))
     }
 }
 
-/// 1/√D
-fn scale(query: &Tensor) -> f64 {
-    let size = query.size().last().copied().unwrap_or(1);
-    1.0 / (size as f64).sqrt()
+/// The arguments that forward and backward pass have in common. Scores are multiplied by 1/√D.
+fn inputs<'a>([query, key, value]: &'a [Tensor; 3], sequences: &'a Sequences, dropout: f64) -> AttentionInputs<'a> {
+    let head_size = query.size().last().copied().unwrap_or(1);
+    let scale = 1.0 / (head_size as f64).sqrt();
+    AttentionInputs { query, key, value, starts: &sequences.starts, longest: sequences.longest, dropout, scale }
 }

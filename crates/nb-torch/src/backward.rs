@@ -1,21 +1,21 @@
-//! Functions with a backward pass of one's own, as part of autograd's graph.
+//! Functions with a custom backward pass, as part of autograd's graph.
 
 use tch::{TchError, Tensor};
 
 use crate::shim;
 
-/// The numbers of `value` as a function of `inputs`, for autograd: where it wants the inputs' gradients, it calls `backward` with
-/// dL/dy of the shape of `value`, and takes one gradient for each of the inputs, in their order and of their shapes. Where autograd
-/// is off, or none of the inputs wants a gradient, the result wants none either.
+/// Returns the numbers of `value` as a function of `inputs` in autograd's graph. For the inputs' gradients, autograd calls `backward`
+/// with dL/dy of the shape of `value`; it must return one gradient for each input, in their order and of their shapes. If autograd
+/// is off or no input requires a gradient, the result does not require one either.
 ///
-/// `backward` runs once for each backward pass through this part of the graph, by one thread at a time, whichever autograd works
-/// on, and is dropped with what the graph keeps: after the first backward pass, unless that is to keep the graph. It must not
-/// change the gradient that it is given. Tensors that it captures are its own affair: nobody notices if they are changed before it
-/// reads them.
+/// `backward` runs once for each backward pass through this part of the graph, in one of autograd's threads and never in two at a
+/// time. It is dropped when the graph is freed: after the first backward pass, unless that pass retains the graph. It must not
+/// change the gradient that it receives. Autograd does not notice if tensors that `backward` captures are changed before it reads
+/// them.
 ///
 /// # Errors
-/// What libtorch says. A panic of `backward`, another number of gradients, or a wish for second derivatives (`create_graph`) is an
-/// error of the backward pass.
+/// If libtorch fails. The backward pass fails if `backward` panics or returns a wrong number of gradients, and if second derivatives
+/// are requested (`create_graph`).
 ///
 /// ```
 /// use nb_torch::with_backward;

@@ -1,9 +1,9 @@
-//! Makes a program that was linked without CUDA see the GPU: loads libtorch's CUDA library before anything asks for it.
+//! CUDA for a program that was linked without it: loads libtorch's CUDA library before anything asks for it.
 //!
-//! libtorch registers its CUDA side when `libtorch_cuda.so` is loaded. A program linked against a folder that holds
-//! that library may still not load it, since the linker drops libraries of which no symbol is used, and one linked
-//! against a folder without it never does. [`preload`] loads it from the folder that `libtorch_cpu.so` came from: these
-//! two must be of one build, so no other folder is looked at and no search path is followed.
+//! libtorch registers its CUDA backend when `libtorch_cuda.so` is loaded. A program linked against a folder with that library
+//! may still not load it, since the linker drops libraries of which no symbol is used. A program linked against a folder without
+//! it never does. [`preload`] loads it from the folder of `libtorch_cpu.so`: both must come from one build, so it searches no other
+//! folder and no search path.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,20 +11,20 @@ use std::path::{Path, PathBuf};
 const CPU_LIBRARY: &str = "libtorch_cpu.so";
 const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 
-/// What [`preload`] has found.
+/// The result of [`preload`].
 #[derive(Debug)]
 pub enum Preload {
-    /// The library was loaded from this path; whether there is a device is libtorch's to say.
+    /// The library was loaded from this path. Whether there is a device is for libtorch to find out.
     Loaded(PathBuf),
-    /// This program runs on libraries without CUDA.
+    /// This program uses libraries without CUDA.
     WithoutCuda,
-    /// The library lies at this path and cannot be loaded, because of this.
+    /// The library at this path cannot be loaded, with the reason.
     Failed(PathBuf, libloading::Error),
 }
 
-/// Loads `libtorch_cuda.so`, if it lies beside the `libtorch_cpu.so` that this process runs on.
+/// Loads `libtorch_cuda.so` if it is next to the `libtorch_cpu.so` that this process uses.
 ///
-/// To be called first in `main`: libtorch asks only once whether CUDA is there.
+/// Call it first in `main`: libtorch looks for CUDA only once.
 pub fn preload() -> Preload {
     // Without this file, on other systems, libraries are linked in the usual way.
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
@@ -37,10 +37,10 @@ pub fn preload() -> Preload {
     }
 }
 
-/// Where `libtorch_cuda.so` would lie, given the process's memory map, which names each loaded library's file.
+/// Returns the path of `libtorch_cuda.so` next to the `libtorch_cpu.so` that the process's memory map names.
 fn beside_cpu_library(maps: &str) -> Option<PathBuf> {
     maps.lines()
-        // Address, rights, offset, device, inode; then the path, which may hold blanks.
+        // Address, rights, offset, device, inode; then the path, which may contain spaces.
         .filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])))
         .find(|path| path.file_name().is_some_and(|name| name == CPU_LIBRARY))
         .map(|path| path.with_file_name(CUDA_LIBRARY))
@@ -50,11 +50,10 @@ fn beside_cpu_library(maps: &str) -> Option<PathBuf> {
 fn load(path: &Path) -> Result<(), libloading::Error> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
 
-    // SAFETY: loading runs the library's initialisers. `path` is absolute and lies in the folder of the libtorch that
-    // already runs in this process, so what runs is code of the same build that is trusted as much; its initialisers
-    // only register kernels, for which libtorch's registry takes a lock of its own, and the dynamic linker lets one thread
-    // load at a time. The handle is forgotten below: nothing that the library registers is ever unmapped.
-    #[expect(unsafe_code, reason = "loading a library by its path is possible only so; the argument stands above")]
+    // SAFETY: loading runs the library's initialisers. `path` is absolute and in the folder of the libtorch that
+    // this process already uses, so its code comes from the same build and is trusted as much. Its initialisers only register
+    // kernels, for which libtorch's registry takes a lock, and the dynamic linker lets one thread load at a time. The handle is forgotten below: nothing that the library registers is ever unmapped.
+    #[expect(unsafe_code, reason = "there is no safe way to load a library by its path; the argument is above")]
     let library = unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }?;
     std::mem::forget(library);
     Ok(())
@@ -62,7 +61,7 @@ fn load(path: &Path) -> Result<(), libloading::Error> {
 
 #[cfg(not(unix))]
 fn load(path: &Path) -> Result<(), libloading::Error> {
-    // `beside_cpu_library` finds nothing where there is no /proc.
+    // `beside_cpu_library` finds nothing without /proc.
     unreachable!("{} was found without a memory map", path.display())
 }
 

@@ -2,37 +2,16 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::arguments::Then;
 use crate::shim;
 
-/// What follows a product in the same kernel, entry by entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Nothing.
-    Nothing,
-    /// x·Φ(x) (Hendrycks and Gimpel 2016).
-    Gelu,
-    /// Its approximation by tanh.
-    GeluTanh,
-    /// max(x, 0).
-    Relu,
-    /// x·σ(x).
-    Silu,
-}
-
-impl Then {
-    /// The number that the shim knows it by.
-    pub(crate) fn number(self) -> usize {
-        self as usize
-    }
-}
-
-/// f(x Wᵀ + b) [n, out] from `x` [n, in], `weight` [out, in] and `bias` \[out\], by libtorch's oneDNN, which asks the processor what
-/// it can do, where libtorch's BLAS may not. `weight` is read as it lies, also transposed; an `x` whose rows do not lie one after the
-/// other is copied.
+/// Computes f(x Wᵀ + b) [n, out] from `x` [n, in], `weight` [out, in] and `bias` \[out\] by libtorch's oneDNN. oneDNN uses every
+/// instruction that the processor has, which libtorch's BLAS may not. `weight` is read in place, even if it is transposed; an `x`
+/// whose rows are not contiguous is copied.
 ///
 /// # Errors
-/// If shapes or kinds do not fit, if a tensor does not lie in the host's memory, and what libtorch says, e.g. if it has no oneDNN
-/// or this processor no bf16.
+/// If shapes or kinds do not fit, if a tensor is not in the host's memory, or if libtorch fails, e.g. because it has no oneDNN
+/// or the processor has no bf16.
 ///
 /// ```
 /// use nb_torch::{Then, onednn_linear};
@@ -40,7 +19,7 @@ impl Then {
 /// let (x, weight) = (Tensor::from_slice(&[1f32, 2.0]).view([1, 2]), Tensor::from_slice(&[3f32, 4.0]).view([1, 2]));
 /// // A libtorch may be built without oneDNN.
 /// if let Ok(y) = onednn_linear(&x, &weight, Some(&Tensor::from_slice(&[-15f32])), Then::Relu) {
-///     assert_eq!(y.double_value(&[0, 0]), 0.0); // 3 + 8 − 15, cut off
+///     assert_eq!(y.double_value(&[0, 0]), 0.0); // 3 + 8 − 15, clamped to 0
 /// }
 /// ```
 pub fn onednn_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, then: Then) -> Result<Tensor, TchError> {
@@ -51,7 +30,7 @@ pub fn onednn_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, then: T
     shim::linear(x, weight, bias, then)
 }
 
-/// Passes what oneDNN can multiply; returns the number of outputs.
+/// Checks that oneDNN can multiply `x` and `weight`, and returns the number of outputs.
 fn check(x: &Tensor, weight: &Tensor) -> Result<i64, TchError> {
     let (_, inputs) = x.size2()?;
     let (outputs, _) = weight.size2()?;

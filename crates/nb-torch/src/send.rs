@@ -1,9 +1,9 @@
-//! From the host to a device.
+//! Copies from the host to a device.
 
 use tch::{Device, Tensor};
 
-/// A batch's `tensor`, which was made on the host, on `device`. On a GPU nobody waits for it: it is copied from pinned memory,
-/// in its turn among what the GPU was given to do before.
+/// Copies a tensor from the host to `device`. A copy to a GPU does not block the host: it comes from pinned memory, in order after
+/// the GPU's earlier work.
 ///
 /// ```
 /// use tch::{Device, Tensor};
@@ -12,7 +12,7 @@ use tch::{Device, Tensor};
 /// ```
 pub fn send(tensor: &Tensor, device: Device) -> Tensor {
     match device {
-        // Where memory cannot be pinned, the copy is waited for.
+        // If memory cannot be pinned, the copy blocks.
         Device::Cuda(_) => match tensor.f_pin_memory(device) {
             Ok(pinned) => pinned.to_device_(device, tensor.kind(), true, false),
             Err(_) => tensor.to_device(device),
@@ -25,7 +25,7 @@ pub fn send(tensor: &Tensor, device: Device) -> Tensor {
 mod tests {
     use super::*;
 
-    /// On every device that is there.
+    /// On every device that the machine has.
     #[test]
     fn what_is_sent_arrives() {
         let own = Tensor::from_slice(&[[1.5_f32, -2.0], [0.0, 3.0]].concat()).view([2, 2]);

@@ -1,8 +1,8 @@
 //! The functions of `cpp/shim.cpp`.
 #![allow(unsafe_code)]
-// Every call hands over pointers that live as long as the call: those of tensors that are borrowed for it, and those of slices
-// of them. The shim reads as many of a list as it is told, keeps none, and gives either all of its results, each of which becomes
-// one `Tensor`'s own, or a message, which is copied and freed. The tests go through every function.
+// Every call passes pointers that are valid during the call: to tensors borrowed for it, and to slices of such pointers. The shim
+// reads as many elements of a list as it is told and keeps none. It returns either all of its results, each of which becomes the
+// property of one `Tensor`, or a message, which is copied and freed. The tests call every function.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,10 +10,10 @@ use std::ptr::{null, null_mut};
 
 use tch::{TchError, Tensor};
 
-use crate::Then;
+use crate::arguments::{Hyperparameters, Parameters, Then};
 
 unsafe extern "C" {
-    /// C's own.
+    /// From the C library.
     fn strdup(text: *const c_char) -> *mut c_char;
     fn nb_torch_free(memory: *mut c_void);
     fn nb_linear(
@@ -37,8 +37,8 @@ unsafe extern "C" {
     fn nb_fused_adamw(
         values: *const *const c_void,
         grads: *const *const c_void,
-        first: *const *const c_void,
-        second: *const *const c_void,
+        exp_avg: *const *const c_void,
+        exp_avg_sq: *const *const c_void,
         count: usize,
         step: *const c_void,
         grad_scale: *const c_void,
@@ -76,14 +76,14 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// f(x Wᵀ + b).
+/// Computes f(x Wᵀ + b).
 pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, then: Then) -> Result<Tensor, TchError> {
     let bias = bias.map_or(null(), pointer);
     // SAFETY: see the top of the file; room for one result, and a number that the shim knows.
     made(|out, error| unsafe { nb_linear(pointer(x), pointer(weight), bias, then.number(), out, error) }).map(|[y]| y)
 }
 
-/// `value` as a function of `inputs`, where `backward` gives dL/d(input) of each from dL/d(value).
+/// Returns `value` as a function of `inputs`, of which `backward` computes each dL/d(input) from dL/d(value).
 pub(crate) fn with_backward<F>(value: &Tensor, inputs: &[&Tensor], backward: F) -> Result<Tensor, TchError>
 where
     F: Fn(Tensor) -> Vec<Tensor> + Send + 'static,
@@ -95,40 +95,40 @@ where
         count: usize,
         error: *mut *mut c_char,
     ) -> c_int {
-        // SAFETY: `data` is the box of below, which the graph keeps until it is dropped, and lends to one thread at a time.
+        // SAFETY: `data` is the box made below, which the graph keeps until it is dropped and lends to one thread at a time.
         let backward = unsafe { &*data.cast::<F>() };
-        // SAFETY: a tensor that the shim has made with `new`, for this function to own.
+        // SAFETY: a tensor that the shim has made with `new` and that this function owns.
         let grad = unsafe { Tensor::from_ptr(grad.cast()) };
         match made_by(backward, grad, count) {
             Ok(made) => {
                 for (i, tensor) in made.into_iter().enumerate() {
-                    // SAFETY: there is room for `count` of them, and so many there are. The shim owns each from here on.
+                    // SAFETY: there is room for `count` tensors, and `made` has as many. The shim owns each of them from here on.
                     unsafe { *grads.add(i) = std::mem::ManuallyDrop::new(tensor).as_mut_ptr().cast() };
                 }
                 0
             }
             Err(message) => {
                 let message: Vec<u8> = message.bytes().filter(|&byte| byte != 0).chain([0]).collect();
-                // SAFETY: the string ends with the one 0 in it; the shim frees the copy.
+                // SAFETY: the string ends with its only 0; the shim frees the copy.
                 unsafe { *error = strdup(message.as_ptr().cast()) };
                 1
             }
         }
     }
     extern "C" fn drop_box<F>(data: *mut c_void) {
-        // SAFETY: the box of below, which the graph gives away once.
+        // SAFETY: the box made below, which the graph releases once.
         drop(unsafe { Box::from_raw(data.cast::<F>()) });
     }
     let inputs: Vec<_> = inputs.iter().map(|input| pointer(input)).collect();
     let data = Box::into_raw(Box::new(backward)).cast();
-    // SAFETY: see the top of the file; a list of as many pointers, room for one result, and a box with functions of its type.
+    // SAFETY: see the top of the file; `inputs.len()` pointers, room for one result, and a box with functions of its type.
     made(|out, error| unsafe {
         nb_with_backward(pointer(value), inputs.as_ptr(), inputs.len(), data, call::<F>, drop_box::<F>, out, error)
     })
     .map(|[y]| y)
 }
 
-/// The `count` gradients that `backward` makes. A panic of it may not cross into C++.
+/// Calls `backward` for `count` gradients. Its panics must not reach C++.
 fn made_by(backward: impl Fn(Tensor) -> Vec<Tensor>, grad: Tensor, count: usize) -> Result<Vec<Tensor>, String> {
     let grads = catch_unwind(AssertUnwindSafe(|| backward(grad))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -142,34 +142,36 @@ fn made_by(backward: impl Fn(Tensor) -> Vec<Tensor>, grad: Tensor, count: usize)
     }
 }
 
-/// The tensors that a call makes.
+/// Returns the tensors that a call makes.
 fn made<const N: usize>(
     call: impl FnOnce(*mut *mut c_void, *mut *mut c_char) -> c_int,
 ) -> Result<[Tensor; N], TchError> {
     let mut out = [null_mut(); N];
     checked(|error| call(out.as_mut_ptr(), error))?;
-    // SAFETY: tensors that the shim has made with `new`, as tch frees them; each goes to one owner.
+    // SAFETY: tensors that the shim has made with `new`, as tch expects them; each gets one owner.
     Ok(out.map(|tensor| unsafe { Tensor::from_ptr(tensor.cast()) }))
 }
 
-/// Values, gradients, first and second moments, as many of each; the step's number, what gradients are divided by, and 1 for an
-/// update that is not to be made: scalars of f32.
+/// Updates `parameters`. The scalars are f32: the number of the step, the divisor of gradients, and 1 to skip the update.
 pub(crate) fn fused_adamw(
-    lists: [&[Tensor]; 4],
-    [step, grad_scale, found_inf]: [&Tensor; 3],
-    how: &crate::Hyperparameters,
+    parameters: &Parameters<'_>,
+    step: &Tensor,
+    grad_scale: &Tensor,
+    found_inf: &Tensor,
+    hyperparameters: &Hyperparameters,
 ) -> Result<(), TchError> {
-    let count = lists[0].len();
-    assert!(lists.iter().all(|list| list.len() == count), "four lists of as many tensors");
-    let [values, grads, first, second] = lists.map(|list| list.iter().map(pointer).collect::<Vec<_>>());
-    let crate::Hyperparameters { lr, beta1, beta2, weight_decay, epsilon } = *how;
+    let Parameters { values, grads, exp_avg, exp_avg_sq } = *parameters;
+    let (lists, count) = ([values, grads, exp_avg, exp_avg_sq], values.len());
+    assert!(lists.iter().all(|list| list.len() == count), "four lists of equal length");
+    let [values, grads, exp_avg, exp_avg_sq] = lists.map(|list| list.iter().map(pointer).collect::<Vec<_>>());
+    let Hyperparameters { lr, beta1, beta2, weight_decay, epsilon } = *hyperparameters;
     // SAFETY: see the top of the file; four lists of `count` pointers.
     checked(|error| unsafe {
         nb_fused_adamw(
             values.as_ptr(),
             grads.as_ptr(),
-            first.as_ptr(),
-            second.as_ptr(),
+            exp_avg.as_ptr(),
+            exp_avg_sq.as_ptr(),
             count,
             pointer(step),
             pointer(grad_scale),
@@ -184,13 +186,24 @@ pub(crate) fn fused_adamw(
     })
 }
 
-/// The result, the logarithms of the rows' sums, and two tensors for the backward pass.
-pub(crate) fn flash_attention(
-    [query, key, value, starts]: [&Tensor; 4],
-    longest: i64,
-    dropout: f64,
-    scale: f64,
-) -> Result<[Tensor; 4], TchError> {
+/// The arguments of attention that forward and backward pass have in common.
+pub(crate) struct AttentionInputs<'a> {
+    pub(crate) query: &'a Tensor,
+    pub(crate) key: &'a Tensor,
+    pub(crate) value: &'a Tensor,
+    /// The first row of each sequence, then the end of the last one: [B + 1] i32.
+    pub(crate) starts: &'a Tensor,
+    /// The length of the longest sequence.
+    pub(crate) longest: i64,
+    /// The probability of dropping a weight.
+    pub(crate) dropout: f64,
+    /// The factor of scores before the softmax.
+    pub(crate) scale: f64,
+}
+
+/// Returns the result, the logarithms of the rows' sums, and two tensors for the backward pass.
+pub(crate) fn flash_attention(inputs: &AttentionInputs<'_>) -> Result<[Tensor; 4], TchError> {
+    let AttentionInputs { query, key, value, starts, longest, dropout, scale } = *inputs;
     // SAFETY: see the top of the file; room for four results.
     made(|out, error| unsafe {
         nb_flash_attention(
@@ -207,14 +220,13 @@ pub(crate) fn flash_attention(
     })
 }
 
-/// Gradients of queries, keys and values. `forward` is what the forward pass has given.
+/// Returns the gradients of queries, keys and values. `forward` are the tensors that the forward pass has returned.
 pub(crate) fn flash_attention_backward(
-    [grad, query, key, value, starts]: [&Tensor; 5],
+    grad: &Tensor,
     forward: &[Tensor; 4],
-    longest: i64,
-    dropout: f64,
-    scale: f64,
+    inputs: &AttentionInputs<'_>,
 ) -> Result<[Tensor; 3], TchError> {
+    let AttentionInputs { query, key, value, starts, longest, dropout, scale } = *inputs;
     let forward = forward.each_ref().map(pointer);
     // SAFETY: see the top of the file; four tensors of the forward pass, room for three results.
     made(|out, error| unsafe {
@@ -234,12 +246,12 @@ pub(crate) fn flash_attention_backward(
     })
 }
 
-/// The `at::Tensor` behind a tensor.
+/// Returns the `at::Tensor` behind a tensor.
 fn pointer(tensor: &Tensor) -> *const c_void {
     tensor.as_ptr().cast()
 }
 
-/// The result of a call that tells its failure in a message.
+/// Turns the status and message of a call into a result.
 fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<(), TchError> {
     let mut error = null_mut();
     if call(&mut error) == 0 {

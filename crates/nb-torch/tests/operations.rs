@@ -1,15 +1,17 @@
-//! Against the formulas written out; on a GPU what has kernels there alone, where there is one.
+//! Comparison with the formulas, on the CPU and on the first GPU if there is one.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use nb_testing::{require, tensor_wave};
 use nb_torch::{
     Hyperparameters, Parameters, Sequences, Then, flash_attention, fused_adamw, onednn_linear, with_backward,
 };
 use tch::{Cuda, Device, Kind, Tensor};
 
-const HOW: Hyperparameters = Hyperparameters { lr: 0.02, beta1: 0.8, beta2: 0.99, weight_decay: 0.1, epsilon: 1e-6 };
+const HYPERPARAMETERS: Hyperparameters =
+    Hyperparameters { lr: 0.02, beta1: 0.8, beta2: 0.99, weight_decay: 0.1, epsilon: 1e-6 };
 
 /// The first GPU, if there is one. Each test asks before it does anything else: libtorch asks only once.
 fn gpu() -> Option<Device> {
@@ -21,39 +23,34 @@ fn devices() -> impl Iterator<Item = Device> {
     [Device::Cpu].into_iter().chain(gpu())
 }
 
-/// Numbers between −1 and 1 that no other test's random generator can disturb.
-fn numbers(size: &[i64], shift: f64, device: Device) -> Tensor {
-    let count = size.iter().product::<i64>();
-    (Tensor::arange(count, (Kind::Float, device)) * 0.7 + shift).sin().view(size)
-}
-
 fn doubles(tensor: &Tensor) -> Vec<f64> {
     Vec::try_from(tensor.to_device(Device::Cpu).to_kind(Kind::Double).contiguous().view(-1)).expect("doubles")
 }
 
-/// Two tensors under optimisation, begun alike.
+/// Two tensors under optimisation, with the same start each time.
 struct Trained {
     values: [Tensor; 2],
     grads: [Tensor; 2],
-    first: [Tensor; 2],
-    second: [Tensor; 2],
+    exp_avg: [Tensor; 2],
+    exp_avg_sq: [Tensor; 2],
 }
 
 impl Trained {
     fn new(device: Device) -> Self {
         let zeros = || [Tensor::zeros([5], (Kind::Float, device)), Tensor::zeros([2, 3], (Kind::Float, device))];
-        let values = [numbers(&[5], 0.0, device), numbers(&[2, 3], 1.0, device)];
-        Self { values, grads: zeros(), first: zeros(), second: zeros() }
+        let values = [tensor_wave(&[5], 0.0, device), tensor_wave(&[2, 3], 1.0, device)];
+        Self { values, grads: zeros(), exp_avg: zeros(), exp_avg_sq: zeros() }
     }
 
     fn update(&mut self, step: u64, clip: f64) {
         let device = self.values[0].device();
-        let Self { values, grads, first, second } = self;
+        let Self { values, grads, exp_avg, exp_avg_sq } = self;
         for (i, grad) in grads.iter_mut().enumerate() {
-            grad.copy_(&numbers(&grad.size(), step as f64 + i as f64, device));
+            grad.copy_(&tensor_wave(&grad.size(), step as f64 + i as f64, device));
         }
-        let parameters = Parameters { values, grads, first, second };
-        fused_adamw(&parameters, &HOW, step, &Tensor::from(clip).to_device(device)).expect("a fused update");
+        let parameters = Parameters { values, grads, exp_avg, exp_avg_sq };
+        fused_adamw(&parameters, &HYPERPARAMETERS, step, &Tensor::from(clip).to_device(device))
+            .expect("a fused update");
     }
 }
 
@@ -65,17 +62,18 @@ fn updates_are_the_formula() {
         (1..=4).for_each(|step| trained.update(step, CLIP));
         for (i, found) in trained.values.iter().enumerate() {
             let size = found.size();
-            let mut expected = doubles(&numbers(&size, i as f64, Device::Cpu));
+            let mut expected = doubles(&tensor_wave(&size, i as f64, Device::Cpu));
             let (mut m, mut s) = (vec![0.0; expected.len()], vec![0.0; expected.len()]);
             for t in 1..=4 {
-                let grads = doubles(&numbers(&size, t as f64 + i as f64, Device::Cpu));
+                let grads = doubles(&tensor_wave(&size, t as f64 + i as f64, Device::Cpu));
                 for (j, grad) in grads.into_iter().enumerate() {
                     let g = grad * CLIP;
-                    m[j] = HOW.beta1 * m[j] + (1.0 - HOW.beta1) * g;
-                    s[j] = HOW.beta2 * s[j] + (1.0 - HOW.beta2) * g * g;
-                    let (mh, sh) = (m[j] / (1.0 - HOW.beta1.powi(t)), s[j] / (1.0 - HOW.beta2.powi(t)));
-                    expected[j] =
-                        expected[j] * (1.0 - HOW.lr * HOW.weight_decay) - HOW.lr * mh / (sh.sqrt() + HOW.epsilon);
+                    m[j] = HYPERPARAMETERS.beta1 * m[j] + (1.0 - HYPERPARAMETERS.beta1) * g;
+                    s[j] = HYPERPARAMETERS.beta2 * s[j] + (1.0 - HYPERPARAMETERS.beta2) * g * g;
+                    let (mh, sh) =
+                        (m[j] / (1.0 - HYPERPARAMETERS.beta1.powi(t)), s[j] / (1.0 - HYPERPARAMETERS.beta2.powi(t)));
+                    expected[j] = expected[j] * (1.0 - HYPERPARAMETERS.lr * HYPERPARAMETERS.weight_decay)
+                        - HYPERPARAMETERS.lr * mh / (sh.sqrt() + HYPERPARAMETERS.epsilon);
                 }
             }
             for (found, expected) in doubles(found).into_iter().zip(expected) {
@@ -91,13 +89,13 @@ fn an_update_that_is_not_to_be_made_changes_nothing() {
         let mut trained = Trained::new(device);
         trained.update(1, 1.0);
         let state = |trained: &Trained| -> Vec<Tensor> {
-            [&trained.values, &trained.first, &trained.second].into_iter().flatten().map(Tensor::copy).collect()
+            [&trained.values, &trained.exp_avg, &trained.exp_avg_sq].into_iter().flatten().map(Tensor::copy).collect()
         };
         let before = state(&trained);
-        let Trained { values, grads, first, second } = &mut trained;
+        let Trained { values, grads, exp_avg, exp_avg_sq } = &mut trained;
         grads.iter_mut().for_each(|grad| drop(grad.fill_(f64::NAN)));
-        let parameters = Parameters { values, grads, first, second };
-        fused_adamw(&parameters, &HOW, 2, &Tensor::from(0.0).to_device(device)).unwrap();
+        let parameters = Parameters { values, grads, exp_avg, exp_avg_sq };
+        fused_adamw(&parameters, &HYPERPARAMETERS, 2, &Tensor::from(0.0).to_device(device)).unwrap();
         assert!(state(&trained).iter().zip(&before).all(|(after, before)| after.equal(before)), "{device:?}");
     }
 }
@@ -105,11 +103,15 @@ fn an_update_that_is_not_to_be_made_changes_nothing() {
 #[test]
 fn dense_layers_are_libtorchs() {
     gpu();
-    if Tensor::zeros([1], (Kind::Float, Device::Cpu)).f_to_mkldnn(None::<Kind>).is_err() {
-        return; // a libtorch without oneDNN
+    let has_onednn = Tensor::zeros([1], (Kind::Float, Device::Cpu)).f_to_mkldnn(None::<Kind>).is_ok();
+    if !require("onednn", has_onednn) {
+        return;
     }
-    let (x, weight, bias) =
-        (numbers(&[37, 24], 0.0, Device::Cpu), numbers(&[48, 24], 1.0, Device::Cpu), numbers(&[48], 2.0, Device::Cpu));
+    let (x, weight, bias) = (
+        tensor_wave(&[37, 24], 0.0, Device::Cpu),
+        tensor_wave(&[48, 24], 1.0, Device::Cpu),
+        tensor_wave(&[48], 2.0, Device::Cpu),
+    );
     let y = x.linear(&weight, Some(&bias));
     let close = |found: Tensor, expected: &Tensor, what: &str| {
         let off = (found - expected).abs().max().double_value(&[]);
@@ -138,11 +140,11 @@ fn dense_layers_are_libtorchs() {
 #[test]
 fn a_dense_layer_that_does_not_fit_is_refused() {
     gpu();
-    let (x, weight) = (numbers(&[3, 4], 0.0, Device::Cpu), numbers(&[2, 4], 0.0, Device::Cpu));
+    let (x, weight) = (tensor_wave(&[3, 4], 0.0, Device::Cpu), tensor_wave(&[2, 4], 0.0, Device::Cpu));
     let refused = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
         onednn_linear(x, weight, Some(bias), Then::Nothing).unwrap_err().to_string()
     };
-    let bias = numbers(&[2], 0.0, Device::Cpu);
+    let bias = tensor_wave(&[2], 0.0, Device::Cpu);
     assert!(refused(&x, &x, &bias).contains("bias is [2], expected [3]"));
     assert!(refused(&x, &weight.tr(), &bias).contains("weight is [4, 2], expected [4, 4]"));
     assert!(refused(&x, &weight.to_kind(Kind::BFloat16), &bias).contains("weight is BFloat16"));
@@ -155,15 +157,16 @@ fn what_libtorch_refuses_is_an_error() {
     gpu();
     let one = |kind| [Tensor::zeros([2], (kind, Device::Cpu))];
     let (values, grads) = (one(Kind::Float), [Tensor::zeros([3], (Kind::Float, Device::Cpu))]);
-    let (first, second) = (one(Kind::Float), one(Kind::Float));
-    let parameters = Parameters { values: &values, grads: &grads, first: &first, second: &second };
-    let refused = |parameters| fused_adamw(&parameters, &HOW, 1, &Tensor::from(1.0)).unwrap_err().to_string();
+    let (exp_avg, exp_avg_sq) = (one(Kind::Float), one(Kind::Float));
+    let parameters = Parameters { values: &values, grads: &grads, exp_avg: &exp_avg, exp_avg_sq: &exp_avg_sq };
+    let refused =
+        |parameters| fused_adamw(&parameters, &HYPERPARAMETERS, 1, &Tensor::from(1.0)).unwrap_err().to_string();
     assert!(refused(parameters).contains("grads[0] is [3], expected [2]"));
     let low = one(Kind::BFloat16);
     assert!(refused(Parameters { grads: &low, ..parameters }).contains("grads[0] is BFloat16 on Cpu"));
     assert!(refused(Parameters { grads: &[], ..parameters }).contains("grads: 0 tensors, expected 1"));
     // On the CPU there is no such kernel, and libtorch says so of this very operation.
-    let rows = numbers(&[4, 2, 8], 0.0, Device::Cpu);
+    let rows = tensor_wave(&[4, 2, 8], 0.0, Device::Cpu);
     let refused = |lengths: &[i64]| {
         let sequences = Rc::new(Sequences::new(lengths, Device::Cpu).unwrap());
         flash_attention([(); 3].map(|()| rows.shallow_clone()), &sequences, 0.0).unwrap_err().to_string()
@@ -173,18 +176,23 @@ fn what_libtorch_refuses_is_an_error() {
     assert!(refused(&[1, 4]).contains("[4, 2, 8], expected [5, heads, entries]"));
 }
 
-/// On a GPU that has the kernel, in bf16; elsewhere there is nothing to compare.
+/// Needs a GPU with the kernel, in bf16.
 #[test]
 fn attention_and_its_gradients_are_those_of_each_sequence_alone() {
-    let Some(device) = gpu() else { return };
+    let gpu = gpu();
+    require("gpu", gpu.is_some());
+    let Some(device) = gpu else { return };
     let (lengths, heads, size) = ([5_i64, 1, 400, 4], 3, 32); // more than one block of a kernel
     let n: i64 = lengths.iter().sum();
-    let qkv = numbers(&[n, 3, heads, size], 0.3, device).to_kind(Kind::BFloat16);
-    let grad = numbers(&[n, heads, size], 0.9, device).to_kind(Kind::BFloat16);
+    let qkv = tensor_wave(&[n, 3, heads, size], 0.3, device).to_kind(Kind::BFloat16);
+    let grad = tensor_wave(&[n, heads, size], 0.9, device).to_kind(Kind::BFloat16);
     let sequences = Rc::new(Sequences::new(&lengths, device).unwrap());
     let attended = match flash_attention([0, 1, 2].map(|i| qkv.select(1, i)), &sequences, 0.0) {
         Ok(attended) => attended,
-        Err(error) if error.to_string().contains("Ampere") => return,
+        Err(error) if error.to_string().contains("Ampere") => {
+            require("ampere", false);
+            return;
+        }
         Err(error) => panic!("{error}"),
     };
     let grads = attended.backward(&grad).unwrap();
@@ -214,7 +222,7 @@ fn attention_and_its_gradients_are_those_of_each_sequence_alone() {
     }
 }
 
-/// Counts how many of it there are.
+/// Decrements a count of live values when dropped.
 struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {
@@ -223,7 +231,7 @@ impl Drop for Counted {
     }
 }
 
-/// x · y with a backward pass of its own, which counts its calls, and the graphs that hold it.
+/// Computes x · y with a custom backward pass that counts its calls and the graphs that hold it.
 fn product(x: &Tensor, y: &Tensor, calls: &Arc<AtomicUsize>, graphs: &Arc<AtomicUsize>) -> Tensor {
     graphs.fetch_add(1, Ordering::SeqCst);
     let (own, calls) = (Counted(graphs.clone()), calls.clone());
@@ -239,10 +247,10 @@ fn product(x: &Tensor, y: &Tensor, calls: &Arc<AtomicUsize>, graphs: &Arc<Atomic
 }
 
 #[test]
-fn a_function_of_ones_own_is_part_of_the_graph() {
+fn a_custom_function_is_part_of_the_graph() {
     for device in devices() {
         let (calls, graphs) = (Arc::default(), Arc::default());
-        let leaf = |shift| numbers(&[3, 5], shift, device).set_requires_grad(true);
+        let leaf = |shift| tensor_wave(&[3, 5], shift, device).set_requires_grad(true);
         let (x, y) = (leaf(0.0), leaf(1.0));
         // Twice in one graph, below and above libtorch's own functions; what is added up in a leaf stays.
         let square = product(&product(&x.sin(), &y, &calls, &graphs), &x, &calls, &graphs);
@@ -258,25 +266,25 @@ fn a_function_of_ones_own_is_part_of_the_graph() {
 }
 
 #[test]
-fn there_is_no_graph_where_none_is_wanted() {
+fn no_graph_is_built_if_no_gradient_is_required() {
     gpu();
     let (calls, graphs) = (Arc::default(), Arc::default());
-    let x = numbers(&[4], 0.0, Device::Cpu);
+    let x = tensor_wave(&[4], 0.0, Device::Cpu);
     assert!(!product(&x, &x, &calls, &graphs).requires_grad());
     let leaf = x.copy().set_requires_grad(true);
     assert!(!tch::no_grad(|| product(&leaf, &x, &calls, &graphs)).requires_grad());
     assert_eq!(graphs.load(Ordering::SeqCst), 0);
-    // Only one of two wants a gradient.
+    // Only one of two requires a gradient.
     product(&leaf, &x, &calls, &graphs).sum(Kind::Float).backward();
     assert!(leaf.grad().equal(&x));
     assert_eq!(graphs.load(Ordering::SeqCst), 0);
 }
 
 #[test]
-fn a_graph_keeps_what_it_needs_as_long_as_it_is_kept() {
+fn a_retained_graph_can_run_backward_again() {
     gpu();
     let (calls, graphs) = (Arc::default(), Arc::default());
-    let x = numbers(&[4], 0.0, Device::Cpu).set_requires_grad(true);
+    let x = tensor_wave(&[4], 0.0, Device::Cpu).set_requires_grad(true);
     let y = product(&x, &x, &calls, &graphs).sum(Kind::Float);
     let pass = |keep| Tensor::f_run_backward(&[&y], &[&x], keep, false);
     assert!(pass(true).unwrap()[0].equal(&(&x * 2.0)));
@@ -291,7 +299,7 @@ fn a_graph_keeps_what_it_needs_as_long_as_it_is_kept() {
 fn a_backward_pass_that_fails_is_an_error() {
     gpu();
     let (calls, graphs) = (Arc::default(), Arc::default());
-    let x = numbers(&[4], 0.0, Device::Cpu).set_requires_grad(true);
+    let x = tensor_wave(&[4], 0.0, Device::Cpu).set_requires_grad(true);
     let fails = |backward: fn(Tensor) -> Vec<Tensor>, again| {
         let y = with_backward(&x.detach(), &[&x], backward).unwrap().sum(Kind::Float);
         Tensor::f_run_backward(&[&y], &[&x], again, again).unwrap_err().to_string()
@@ -301,7 +309,7 @@ fn a_backward_pass_that_fails_is_an_error() {
     assert!(fails(|grad| vec![grad.copy(), grad], false).contains("gave 2 gradients, expected 1"));
     assert!(fails(|grad| vec![grad.narrow(0, 0, 2)], false).contains("invalid gradient"));
     assert!(fails(|grad| vec![grad], true).contains("no second derivatives"));
-    // What can have no gradient can be no node; the function is dropped there too.
+    // A tensor that cannot have a gradient cannot be a node; the function is dropped then, too.
     let (own, integers) = (Counted(Arc::clone(&graphs)), Tensor::from_slice(&[1i64, 2, 3, 4]));
     graphs.fetch_add(1, Ordering::SeqCst);
     let refused = with_backward(&integers, &[&x], move |grad| {

@@ -3,7 +3,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nb_model::{Arena, Layout};
-use nb_train::adamw::{AdamW, Group, clip_factor, gradient_norm};
+use nb_train::optim::{AdamW, ParamGroup, clip_factor, gradient_norm};
 use tch::{Device, Tensor};
 
 const TABLE: [i64; 2] = [30_522, 384];
@@ -35,7 +35,7 @@ fn optimiser(c: &mut Criterion) {
     ));
     for (name, is_lazy) in [("rows_when_needed", true), ("every_row", false)] {
         let arena = arena(is_lazy);
-        let mut groups = [Group::new(&arena, 1e-4)];
+        let mut groups = [ParamGroup::new(&arena, 1e-4)];
         give_gradients(&arena);
         group.bench_function(format!("norm_and_clip/{name}"), |b| b.iter(|| clip_factor(&gradient_norm(&groups), 1.0)));
         let mut step = 0;

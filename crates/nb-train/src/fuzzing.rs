@@ -7,9 +7,10 @@ use anyhow::{Context, Result};
 use nb_model::{Arena, Layout};
 use tch::Device;
 
-use crate::adamw::Group;
-use crate::checkpoint::{CHECKPOINTS, Checkpoint, Checkpoints, Identity, Saved, State};
 use crate::config::CheckpointEvery;
+use crate::optim::ParamGroup;
+use crate::run_folder::CHECKPOINTS;
+use crate::run_folder::checkpoint::{Checkpoint, Checkpoints, Identity, Saved, State};
 
 const STEP: u64 = 3;
 
@@ -41,8 +42,8 @@ pub fn read_checkpoint(run: &Path) -> Result<()> {
     checkpoint.restore(&mut groups())
 }
 
-fn groups() -> Vec<Group> {
+fn groups() -> Vec<ParamGroup> {
     let mut layout = Layout::default();
     layout.push("weight", &[2, 2]);
-    vec![Group::new(&Arena::zeros(layout, Device::Cpu), 1e-3)]
+    vec![ParamGroup::new(&Arena::zeros(layout, Device::Cpu), 1e-3)]
 }

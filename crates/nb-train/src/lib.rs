@@ -1,55 +1,34 @@
 //! Trains a small news BERT together with a large one.
 //!
 //! ```text
-//! config.yaml ─ config::read ─ RunConfig ─ Plan::new ─ Plan ─ run ─ models, summary
-//! step: batch ─ teacher, student encode ─ top (shared) ─ terms ─ backward ─ blend ─ clip ─ AdamW ─ StepReport
+//! config.yaml ─ config::read ─ RunConfig ─ Plan::new ─ Plan ─ run::run ─ models, summary
+//! step: batches ─ teacher, student ─ heads ─ terms ─ backward ─ all-reduce ─ blend ─ clip ─ AdamW ─ StepOutput
 //! ```
 //!
-//! * A method is data: [`method::Method`]. The step interprets it and never asks for its name.
-//! * A task is one file behind [`task::Task`].
+//! The folders, from the ground up: [`config`] is the YAML as typed; [`method`] is a method as data; [`plan`] is everything decided
+//! before anything is loaded; [`model`] builds teacher and student and saves them; [`task`] has a folder per task; [`optim`] is
+//! AdamW with lazily updated rows; [`step`] is one training step; [`run_folder`] is the folder of a run with its checkpoints;
+//! [`run`] is a whole run. [`compare`] makes many runs, and [`inference`] loads what a run saved.
 //!
-//! The binary `nb` is a thin layer of commands over this library.
+//! * A method is data: [`method::Method`]. The step interprets it and never asks for its name.
+//! * A task is a folder behind [`task::Task`].
+//!
+//! The library knows no command line, no signals and no environment; the crate `nb` does.
 
-pub mod adamw;
-pub mod assemble;
-pub mod best;
-pub mod card;
-mod checkpoint;
-pub mod cli;
-mod clock;
 pub mod compare;
 pub mod config;
-pub mod evaluation;
-mod finish;
-pub mod folder;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod inference;
-pub mod kept;
-mod lock;
 pub mod method;
-pub mod models;
-mod origin;
-mod outcomes;
+pub mod model;
+pub mod optim;
 pub mod plan;
-pub mod prepare;
-
-mod progress;
-pub mod report;
-mod resume;
 pub mod run;
-pub mod schedule;
-pub mod setup;
+pub mod run_folder;
 pub mod step;
-pub mod surroundings;
 pub mod task;
-pub mod terms;
-mod together;
-mod tokenizer;
-pub mod vector_file;
-pub mod watch;
-mod whole;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,24 +1,19 @@
-//! Configurations, data and checkpoints that cannot be used, and oddities that can. What cannot be used ends with exit
-//! code 1 and a message that names file, line or key, and leaves nothing behind.
+//! Invalid configurations, data and checkpoints, and unusual ones that are valid. An invalid one exits with code 1 and an
+//! error that names file, line or key, and no files are written.
 
 use super::place::{Place, tensors};
 
 const WEIGHTS: &str = "made/teacher/model.safetensors";
 
-/// Fails unless training with these settings fails, saying all of this, and no run folder is there.
+/// Fails unless training with these settings fails with an error that contains all of `says` and creates no run folder.
 #[track_caller]
 pub(super) fn assert_refused(place: &Place, sets: &[&str], says: &[&str]) {
     place.train(sets).failed(says);
     assert!(!place.exists("runs"), "nothing is written: {sets:?}");
 }
 
-/// Replaces the training news.
-fn news(place: &Place, content: impl AsRef<[u8]>) {
-    place.write("train.tsv", content);
-}
-
 #[test]
-fn configurations_that_cannot_be_used() {
+fn invalid_settings_are_refused() {
     let place = Place::new();
     let refused: [(&str, &[&str]); 23] = [
         ("sed=1", &["--set sed", "unknown field `sed`"]),
@@ -42,7 +37,7 @@ fn configurations_that_cannot_be_used() {
         ("data.format=csv", &["data.columns", "label"]),
         ("data.format=beir", &["data.format is beir", "task: topic reads mind, csv or tsv"]),
         ("data.history=5", &["data.history is given", "tasks that rank"]),
-        ("reader.self_attention=2", &["reader.self_attention is given", "task: recommend"]),
+        ("reader.self_attention=2", &["reader.self_attention is 2", "task: recommend"]),
         ("name=../up", &["name is `../up`"]),
     ];
     for (set, says) in refused {
@@ -52,7 +47,7 @@ fn configurations_that_cannot_be_used() {
 }
 
 #[test]
-fn configuration_files_that_cannot_be_used() {
+fn invalid_configuration_files_are_refused() {
     let place = Place::new();
     let good = place.text("tiny.yaml");
     let refused: [(String, &[&str]); 5] = [
@@ -73,11 +68,11 @@ fn configuration_files_that_cannot_be_used() {
 }
 
 #[test]
-fn news_that_cannot_be_used() {
+fn invalid_articles_are_refused() {
     let place = Place::new();
     let good = place.text("train.tsv");
     let broken = |line: &str| {
-        let lines = good.lines().enumerate().map(|(i, own)| if i % 4 == 1 { line.to_owned() } else { own.to_owned() });
+        let lines = good.lines().enumerate().map(|(i, original)| if i % 4 == 1 { line } else { original });
         lines.collect::<Vec<_>>().join("\n")
     };
     let refused: [(Vec<u8>, &[&str]); 6] = [
@@ -95,16 +90,16 @@ fn news_that_cannot_be_used() {
         (b"\xff\xfe\n".repeat(5), &["train.tsv", "not UTF-8"]),
     ];
     for (content, says) in refused {
-        news(&place, content);
+        place.write("train.tsv", content);
         assert_refused(&place, &[], says);
     }
-    // More can be allowed.
-    news(&place, broken("N1\tsports"));
+    // `data.allow_unusable` raises the limit.
+    place.write("train.tsv", broken("N1\tsports"));
     place.train(&["data.allow_unusable=0.3"]).done();
 }
 
 #[test]
-fn a_label_that_only_the_development_news_have_is_named_with_its_row() {
+fn an_unknown_development_label_is_refused_with_its_row() {
     let place = Place::new();
     place.write("dev.tsv", place.text("dev.tsv") + "N9\tgardening\tall\train\tsnow\t\t\t\n");
     let error = ["data.unknown_labels=error"];
@@ -112,7 +107,7 @@ fn a_label_that_only_the_development_news_have_is_named_with_its_row() {
 }
 
 #[test]
-fn csv_that_cannot_be_used() {
+fn invalid_csv_is_refused() {
     let place = Place::new();
     let good = place.text("train.csv");
     let csv = |columns: &str| format!("data={{format: csv, train: train.csv, dev: dev.csv, columns: {columns}}}");
@@ -130,7 +125,7 @@ fn csv_that_cannot_be_used() {
 }
 
 #[test]
-fn oddities_that_are_no_errors() {
+fn unusual_articles_are_accepted() {
     let place = Place::new();
     let good = place.text("train.tsv");
     let long = "goal ".repeat(200_000); // a megabyte
@@ -138,14 +133,14 @@ fn oddities_that_are_no_errors() {
         "\u{feff}{}N1\tsports\tall\t{long}\tmatch\t\t\t\r\nN2\tweather\tall\tra\u{0}in \"snow\tstorm\t\t\t\r\nN3\tsports\r\n",
         good.replace('\n', "\r\n")
     );
-    news(&place, odd);
+    place.write("train.tsv", odd);
     let ended = place.train(&[]).done();
     assert!(ended.err.contains("1 with too few columns, first on line 51"), "{}", ended.err);
     assert!(ended.err.contains("50 rows"), "{}", ended.err);
 }
 
 #[test]
-fn checkpoints_that_cannot_be_used() {
+fn invalid_checkpoints_are_refused() {
     let place = Place::new();
     place.train(&["method.name=teacher", "output=made"]).done();
     let weights = place.read(WEIGHTS);
@@ -179,9 +174,8 @@ fn checkpoints_that_cannot_be_used() {
     refused(&["made/teacher", "expected tokenizer.json or vocab.txt"]);
 }
 
-/// A student's own checkpoint is checked like the teacher's.
 #[test]
-fn a_students_checkpoint_that_does_not_fit() {
+fn a_student_checkpoint_of_the_wrong_shape_is_refused() {
     let place = Place::new();
     place.train(&["output=made"]).done();
     assert_refused(

@@ -1,18 +1,16 @@
-//! Impressions, searches and models of the tasks that rank which cannot be used, and oddities which can.
+//! Invalid impressions, searches and models of the ranking tasks, and unusual ones that are valid.
 
 use super::bad_input::assert_refused;
 use super::corpora::{CLICKS, DOCUMENTS, QUERIES, READERS};
-use super::place::{Ended, Place};
+use super::place::{Ended, FINETUNE, Place, STUDENT};
 
 const BEHAVIORS: &str = "mind/train/behaviors.tsv";
 const CORPUS: &str = "beir/corpus.jsonl";
-const ASKED: &str = "beir/queries.jsonl";
+const QUERY_FILE: &str = "beir/queries.jsonl";
 const TRAIN: &str = "beir/qrels/train.tsv";
-const STUDENT: &str = "runs/tiny/student";
-const FINETUNE: &str = "method.name=finetune";
 
 fn samples(place: &Place) -> usize {
-    place.json("runs/tiny/summary.json")["train"]["samples"].as_u64().unwrap() as usize
+    place.summary("runs/tiny")["train"]["samples"].as_u64().unwrap() as usize
 }
 
 /// Replaces each line of a file.
@@ -22,7 +20,7 @@ fn each_line(place: &Place, name: &str, f: impl Fn(usize, &str) -> String) {
 }
 
 #[test]
-fn configurations_that_do_not_fit_the_task() {
+fn settings_of_other_tasks_are_refused() {
     let place = Place::readers();
     let refused: [(&str, &[&str]); 8] = [
         ("data.negatives=0", &["data.negatives is 0", "expected 1"]),
@@ -45,7 +43,7 @@ fn configurations_that_do_not_fit_the_task() {
         ("train.batch=1", &["train.batch is 1", "at least 2"]),
         ("data.format=mind", &["data.format is mind", "task: retrieve reads beir"]),
         ("data.history=5", &["data.history is given"]),
-        ("reader.self_attention=2", &["reader.self_attention is given", "task: recommend"]),
+        ("reader.self_attention=2", &["reader.self_attention is 2", "task: recommend"]),
         ("data.train=tokenizer", &["data.train is", "tokenizer/corpus.jsonl"]),
         ("data.dev=nowhere", &["data.dev is", "nowhere/corpus.jsonl"]),
     ];
@@ -55,7 +53,7 @@ fn configurations_that_do_not_fit_the_task() {
 }
 
 #[test]
-fn impressions_that_cannot_be_used() {
+fn invalid_impressions_are_refused() {
     let place = Place::readers();
     let good = place.text(BEHAVIORS);
     let no_clicks = good.replace("-0", "").replace("-1", "");
@@ -72,7 +70,7 @@ fn impressions_that_cannot_be_used() {
         assert_refused(&place, &[], says);
     }
     place.write(BEHAVIORS, &good);
-    // What cannot be measured is said before anything is trained.
+    // Development impressions without usable rows are refused before training.
     let dev = "mind/dev/behaviors.tsv";
     let refused: [(&str, &[&str]); 2] = [
         ("1\tU\tt\tN1\tN2-0 N3-0\n", &["mind/dev/behaviors.tsv", "none of 1 impressions"]),
@@ -85,23 +83,23 @@ fn impressions_that_cannot_be_used() {
 }
 
 #[test]
-fn odd_impressions_that_are_no_errors() {
+fn unusual_impressions_are_accepted() {
     let place = Place::readers();
     each_line(&place, BEHAVIORS, |_, line| format!("{line}\r"));
-    let news = |n: usize, end: &str| (0..n).map(|i| format!("N{}{end}", i % 36)).collect::<Vec<_>>().join(" ");
+    let ids = |n: usize, end: &str| (0..n).map(|i| format!("N{}{end}", i % 36)).collect::<Vec<_>>().join(" ");
     place.write(BEHAVIORS, format!("\u{feff}{}", place.text(BEHAVIORS)));
-    place.append(BEHAVIORS, &format!("61\tU\tt\t{}\tN1-1 N2-0\n", news(10_000, "")));
-    place.append(BEHAVIORS, &format!("62\tU\tt\tN1\tN0-1 {}\n", news(1000, "-0")));
+    place.append(BEHAVIORS, &format!("61\tU\tt\t{}\tN1-1 N2-0\n", ids(10_000, "")));
+    place.append(BEHAVIORS, &format!("62\tU\tt\tN1\tN0-1 {}\n", ids(1000, "-0")));
     place.append(BEHAVIORS, "62\tU\tt\t\tN3-1 N4-0\tand a column more\n63\tU\tt\tN1\tN2 N3\n64\tU\n");
     let ended = place.train(&[FINETUNE]).done();
-    // N0 is there as clicked and, 28 times, as not clicked: the click counts.
+    // N0 is listed as clicked once and as not clicked 28 times: the click counts.
     assert_eq!(samples(&place), CLICKS + 3);
     for part in [
         "63 impressions",
         "1 with too few columns, first on line 65",
         "1 with a candidate that lacks -0 or -1, first on line 64",
-        "1 with the id of an earlier impression",
-        "965 among candidates listed again in the same impression",
+        "impressions with a repeated id: 1",
+        "candidates repeated in their impression: 965",
     ] {
         assert!(ended.err.contains(part), "`{part}` is not in: {}", ended.err);
     }
@@ -109,14 +107,14 @@ fn odd_impressions_that_are_no_errors() {
     let rank = ["rank", "--model", STUDENT, "--news", "mind/train/news.tsv", "--behaviors", BEHAVIORS];
     place.nb(&[&rank[..], &["--output", "p.txt"]].concat()).done();
     let ranks = place.text("p.txt");
-    assert_eq!(ranks.lines().count(), READERS + 4, "without clicks all but the shortest line can be ranked");
+    assert_eq!(ranks.lines().count(), READERS + 4, "ranking needs no clicks, so only the shortest line is skipped");
     assert_eq!(ranks.lines().nth(61).unwrap().split(',').count(), 1001);
 }
 
 #[test]
-fn searches_that_cannot_be_used() {
+fn invalid_corpora_queries_and_judgements_are_refused() {
     let place = Place::searches();
-    let [corpus, queries, train] = [CORPUS, ASKED, TRAIN].map(|file| place.text(file));
+    let [corpus, queries, train] = [CORPUS, QUERY_FILE, TRAIN].map(|file| place.text(file));
     let no_json = corpus.replacen('{', "", 3);
     let no_ids = corpus.replacen("\"_id\"", "\"id\"", 3);
     let refused: [(&str, &str, &[&str]); 9] = [
@@ -124,8 +122,8 @@ fn searches_that_cannot_be_used() {
         (CORPUS, &no_json, &["corpus.jsonl", "3 of 24 rows", "3 that are not JSON objects, first on line 1"]),
         (CORPUS, &no_ids, &["corpus.jsonl", "3 of 24 rows", "3 without an id, first on line 1"]),
         (CORPUS, &corpus.replace("\"d", "\"e"), &["qrels/train.tsv", "no query with", "unknown documents: 120"]),
-        (ASKED, &queries.replace('{', "["), &["queries.jsonl", "no usable row", "16 that are not JSON objects"]),
-        (ASKED, &queries.replace("\"q", "\"p"), &["qrels/train.tsv", "no query with", "unknown queries: 120"]),
+        (QUERY_FILE, &queries.replace('{', "["), &["queries.jsonl", "no usable row", "16 that are not JSON objects"]),
+        (QUERY_FILE, &queries.replace("\"q", "\"p"), &["qrels/train.tsv", "no query with", "unknown queries: 120"]),
         (TRAIN, &train.replace("\t1\n", "\t0\n"), &["qrels/train.tsv", "without a relevant document: 12"]),
         (
             TRAIN,
@@ -145,9 +143,13 @@ fn searches_that_cannot_be_used() {
 }
 
 #[test]
-fn odd_searches_that_are_no_errors() {
+fn unusual_corpora_queries_and_judgements_are_accepted() {
     let place = Place::searches();
-    each_line(&place, ASKED, |i, line| if i == 0 { line.replace("\"_id\"", "\"id\"") } else { format!("{line}\r") });
+    each_line(
+        &place,
+        QUERY_FILE,
+        |i, line| if i == 0 { line.replace("\"_id\"", "\"id\"") } else { format!("{line}\r") },
+    );
     place.append(CORPUS, "\n{\"_id\": \"long\", \"title\": null, \"text\": \"");
     place.append(CORPUS, &format!("{}\"}}\nno JSON\n", "goal ".repeat(200_000)));
     place.append(TRAIN, "q1\tgone\t1\nq1\td1\t2\nq15\td1\t0\n");
@@ -166,78 +168,83 @@ fn odd_searches_that_are_no_errors() {
     place.nb(&["search", "--model", STUDENT, "--corpus", "beir", "--query", &"goal ".repeat(5000)]).done();
 }
 
-/// `nb` with the student of a place.
-fn with(place: &Place, arguments: &[&str]) -> Ended {
+/// Runs `nb` with the student.
+fn with_student(place: &Place, arguments: &[&str]) -> Ended {
     place.nb(&[&arguments[..1], &["--model", STUDENT], &arguments[1..]].concat())
 }
 
 #[test]
-fn a_model_is_not_used_for_another_task() {
+fn commands_refuse_models_of_other_tasks() {
     let place = Place::readers();
     place.train(&[FINETUNE]).done();
     let eval = ["eval", "--input", "mind/dev"];
-    with(&place, &["predict", "--input", "mind/dev/news.tsv"]).failed(&["trained for recommend", "not to tell topics"]);
-    with(&place, &[&eval[..], &["--label", "0"]].concat()).failed(&["--label is given", "trained for recommend"]);
-    with(&place, &[&eval[..], &["--split", "dev"]].concat()).failed(&["--split is given", "trained for recommend"]);
-    with(&place, &["eval", "--input", "tokenizer"]).failed(&["--input is tokenizer", "tokenizer/behaviors.tsv"]);
-    with(&place, &[&eval[..], &["--seen-in", "nowhere"]].concat()).failed(&["--seen-in is nowhere"]);
-    // MIND's test folder says nothing of clicks.
+    with_student(&place, &["predict", "--input", "mind/dev/news.tsv"])
+        .failed(&["trained for recommend", "expected topic"]);
+    with_student(&place, &[&eval[..], &["--label", "0"]].concat())
+        .failed(&["--label is given", "trained for recommend"]);
+    with_student(&place, &[&eval[..], &["--split", "dev"]].concat())
+        .failed(&["--split is given", "trained for recommend"]);
+    with_student(&place, &["eval", "--input", "tokenizer"])
+        .failed(&["--input is tokenizer", "tokenizer/behaviors.tsv"]);
+    with_student(&place, &[&eval[..], &["--seen-in", "nowhere"]].concat()).failed(&["--seen-in is nowhere"]);
+    // MIND's test folder has no clicks.
     each_line(&place, "mind/dev/behaviors.tsv", |_, line| line.replace("-0", "").replace("-1", ""));
-    with(&place, &eval).failed(&["mind/dev/behaviors.tsv:1", "24 of 24 impressions", "N1-0 or N1-1"]);
+    with_student(&place, &eval).failed(&["mind/dev/behaviors.tsv:1", "24 of 24 impressions", "N1-0 or N1-1"]);
 
     let place = Place::new();
     place.train(&[FINETUNE]).done();
     let rank = ["rank", "--news", "dev.tsv", "--behaviors", "b.tsv", "--output", "p.txt"];
-    with(&place, &rank).failed(&["trained for topic", "not to recommend"]);
-    with(&place, &["search", "--corpus", "dev.tsv", "--query", "storm"])
-        .failed(&["trained for topic", "not to retrieve"]);
-    with(&place, &["eval", "--input", "dev.tsv", "--seen-in", "x"])
+    with_student(&place, &rank).failed(&["trained for topic", "expected recommend"]);
+    with_student(&place, &["search", "--corpus", "dev.tsv", "--query", "storm"])
+        .failed(&["trained for topic", "expected retrieve"]);
+    with_student(&place, &["eval", "--input", "dev.tsv", "--seen-in", "x"])
         .failed(&["--seen-in is given", "trained for topic"]);
     assert!(!place.exists("p.txt"));
 }
 
 #[test]
-fn searches_that_cannot_be_made() {
+fn invalid_searches_are_refused() {
     let place = Place::searches();
     place.train(&[FINETUNE]).done();
     let before = place.names("beir");
-    let search = |corpus: &str, query: &str| with(&place, &["search", "--corpus", corpus, "--query", query]);
+    let search = |corpus: &str, query: &str| with_student(&place, &["search", "--corpus", corpus, "--query", query]);
     search("beir", " \t").failed(&["--query is empty"]);
     search("tokenizer", "storm").failed(&["--corpus is tokenizer", "tokenizer/corpus.jsonl"]);
     search("beir/nowhere.jsonl", "storm").failed(&["--corpus is beir/nowhere.jsonl"]);
     place.write("bad/corpus.jsonl", "no JSON\n");
-    search("bad", "storm").failed(&["bad/corpus.jsonl", "no text that can be used"]);
-    assert_eq!(place.names("bad").len(), 1, "nothing is left behind");
-    with(&place, &["eval", "--input", "beir"]).failed(&["--input is beir", "beir/qrels/test.tsv"]);
+    search("bad", "storm").failed(&["bad/corpus.jsonl", "no usable text"]);
+    assert_eq!(place.names("bad").len(), 1, "no temporary file remains");
+    with_student(&place, &["eval", "--input", "beir"]).failed(&["--input is beir", "beir/qrels/test.tsv"]);
     std::fs::remove_file(place.path("beir/qrels/dev.tsv")).unwrap();
-    with(&place, &["eval", "--input", "beir", "--split", "dev"]).failed(&["--input is beir", "beir/qrels/dev.tsv"]);
+    with_student(&place, &["eval", "--input", "beir", "--split", "dev"])
+        .failed(&["--input is beir", "beir/qrels/dev.tsv"]);
     for file in ["head.safetensors", "newsbert.json"] {
         std::fs::remove_file(place.path(STUDENT).join(file)).unwrap();
     }
-    search("beir", "storm").failed(&["newsbert.json", "encoder without top layers"]);
+    search("beir", "storm").failed(&["newsbert.json", "encoder without a head"]);
     assert_eq!(place.names("beir"), before);
 }
 
 #[test]
-fn damaged_models_are_named() {
+fn damaged_models_are_refused() {
     let place = Place::readers();
     place.train(&[FINETUNE, "reader.self_attention=2"]).done();
     let (head, description) = (format!("{STUDENT}/head.safetensors"), format!("{STUDENT}/newsbert.json"));
-    let (weights, said) = (place.read(&head), place.text(&description));
-    let refused = |says: &[&str]| drop(with(&place, &["eval", "--input", "mind/dev"]).failed(says));
+    let (weights, original) = (place.read(&head), place.text(&description));
+    let refused = |says: &[&str]| drop(with_student(&place, &["eval", "--input", "mind/dev"]).failed(says));
     for (found, says) in [("5", "self_attention is 5"), ("0", "self_attention is 0")] {
-        place.write(&description, said.replace("\"self_attention\": 2", &format!("\"self_attention\": {found}")));
+        place.write(&description, original.replace("\"self_attention\": 2", &format!("\"self_attention\": {found}")));
         refused(&["newsbert.json", says, "16 hidden units"]);
     }
-    place.write(&description, said.replace("\"self_attention\": 2", "\"self_attention\": null"));
+    place.write(&description, original.replace("\"self_attention\": 2", "\"self_attention\": null"));
     refused(&["head.safetensors", "unknown    reader.attention.key.bias [16]"]);
-    place.write(&description, said.replace("recommend", "rank"));
+    place.write(&description, original.replace("recommend", "rank"));
     refused(&["newsbert.json", "task is `rank`"]);
-    place.write(&description, said.replace("recommend", "retrieve"));
+    place.write(&description, original.replace("recommend", "retrieve"));
     refused(&["head.safetensors", "unknown    reader.cold [16]"]);
-    place.write(&description, &said);
+    place.write(&description, &original);
     place.write(&head, &weights[..weights.len() / 2]);
     refused(&["head.safetensors", "not a whole safetensors file"]);
     place.write(&head, &weights);
-    with(&place, &["eval", "--input", "mind/dev"]).done();
+    with_student(&place, &["eval", "--input", "mind/dev"]).done();
 }

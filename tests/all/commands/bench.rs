@@ -1,4 +1,4 @@
-//! `nb-bench` from end to end, on the sample corpus with a tiny teacher. What it measures is no test's business.
+//! `nb-bench` from end to end, on the sample corpus with a tiny teacher. The measured speeds are not tested.
 
 use std::process::Command;
 
@@ -6,17 +6,17 @@ use serde_json::Value;
 
 use super::place::{Ended, Place};
 
-/// A place with a teacher that can be named as a folder.
+/// Returns a folder with a trained teacher.
 fn place() -> Place {
     let place = Place::new();
     place.train(&["train.max_steps=1"]).done();
     place
 }
 
-/// `nb-bench` in this folder, a single round in f32 with the tiny teacher.
+/// Runs `nb-bench` in this folder: a single round in f32 with the tiny teacher.
 fn bench(place: &Place, arguments: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nb-bench-under-test"));
-    place.settle(&mut command);
+    place.configure(&mut command);
     command.args(arguments).args(["--threads", "1", "--rounds", "1", "--precision", "f32", "--device", "cpu"]);
     command.args(["--teacher", "runs/tiny/teacher", "--json", "results.json"]).output().unwrap().into()
 }
@@ -28,14 +28,15 @@ fn results(place: &Place) -> Vec<Value> {
 }
 
 #[test]
-fn training_is_measured_and_told_as_json() {
+fn training_is_measured_and_reported_as_json() {
     let place = place();
     let cases = ["sample-titles", "sample-clicks"];
     let ended =
         bench(&place, &["train", "--case", cases[0], "--case", cases[1], "--steps", "2", "--batch", "8"]).done();
     let results = results(&place);
     assert_eq!(results.len(), 2);
-    for ((result, case), unit) in results.iter().zip(cases).zip(["sequences/s", "samples/s"]) {
+    for (i, unit) in ["sequences/s", "samples/s"].into_iter().enumerate() {
+        let (result, case) = (&results[i], cases[i]);
         assert_eq!(
             (&result["bench"], &result["case"], &result["precision"]),
             (&"train".into(), &case.into(), &"f32".into())
@@ -43,7 +44,7 @@ fn training_is_measured_and_told_as_json() {
         assert_eq!((&result["unit"], &result["ratio"], &result["spread"]), (&unit.into(), &Value::Null, &Value::Null));
         let ours = result["ours"].as_f64().unwrap();
         assert!(ours > 0.0 && result["range"] == serde_json::json!([ours, ours]), "{result}");
-        // Both numbers are per second of the same round: in titles each sequence has 3 to 32 tokens.
+        // Both rates are of the same round, so their ratio is the length: each title has 3 to 32 tokens.
         let tokens = result["tokens_per_second"].as_f64().unwrap() / ours;
         assert!(tokens > 3.0 && (case != cases[0] || tokens <= 32.0), "{result}");
         for key in ["gflops", "peak_gflops", "peak_gflops_at_shapes", "share_of_peak", "share_of_peak_at_shapes"] {
@@ -54,25 +55,26 @@ fn training_is_measured_and_told_as_json() {
         }
         assert!(ended.out.contains(&format!("train {case} f32: ")), "{}", ended.out);
     }
-    assert!(!place.exists("runs/run"), "a bench leaves no run behind");
+    assert!(!place.exists("runs/run"), "a bench leaves no run folder");
 }
 
 #[test]
-fn a_teacher_of_any_shape_takes_the_place_of_a_checkpoint() {
+fn a_teacher_of_any_shape_can_replace_the_checkpoint() {
     let place = place();
     let ended =
         bench(&place, &["train", "--random", "4x64", "--case", "sample-titles", "--steps", "2", "--batch", "8"]);
     ended.done();
     let gflops = |result: &Value| result["gflops"].as_f64().unwrap() / result["tokens_per_second"].as_f64().unwrap();
-    let of_random = gflops(&results(&place)[0]);
+    let random = gflops(&results(&place)[0]);
     bench(&place, &["train", "--case", "sample-titles", "--steps", "2", "--batch", "8"]).done();
-    // A token of 12 takes 24·H² + 48·H in a layer and 400·H in each pooling: 6 layers and 2 poolings, of 64 units against 16.
-    let ratio = of_random / gflops(&results(&place)[0]);
+    // A token in a text of 12 takes 24·H² + 48·H operations per layer and 400·H per pooling. Both models have 6 layers and
+    // 2 poolings in total, with H = 64 or H = 16.
+    let ratio = random / gflops(&results(&place)[0]);
     assert!((11.5..12.5).contains(&ratio), "{ratio}");
 }
 
 #[test]
-fn inference_and_reading_are_measured_too() {
+fn inference_and_the_data_path_are_measured() {
     let place = place();
     let ended = bench(&place, &["infer", "--case", "sample-one-title", "--case", "sample-bulk-64-teacher"]).done();
     let found = results(&place);
@@ -88,12 +90,12 @@ fn inference_and_reading_are_measured_too() {
 }
 
 #[test]
-fn a_baseline_that_was_faster_is_exit_1() {
+fn a_case_slower_than_the_baseline_exits_with_1() {
     let place = place();
-    let again = |place: &Place| bench(place, &["data", "--case", "sample-parse", "--baseline", "before.json"]);
+    let measure = |place: &Place| bench(place, &["data", "--case", "sample-parse", "--baseline", "before.json"]);
     bench(&place, &["data", "--case", "sample-parse"]).done();
     let mut before = place.json("results.json");
-    let out = |factor: f64, before: &mut Value| {
+    let compare_scaled = |factor: f64, before: &mut Value| {
         for key in ["ours", "range"] {
             let scaled = |value: &Value| serde_json::json!(value.as_f64().unwrap() * factor);
             let value = &mut before["results"][0][key];
@@ -103,34 +105,34 @@ fn a_baseline_that_was_faster_is_exit_1() {
             };
         }
         place.write("before.json", before.to_string());
-        again(&place)
+        measure(&place)
     };
-    assert!(out(1e-6, &mut before).done().out.contains("nothing became slower"));
-    let ended = out(1e12, &mut before);
+    assert!(compare_scaled(1e-6, &mut before).done().out.contains("nothing became slower"));
+    let ended = compare_scaled(1e12, &mut before);
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(ended.out.contains("slower: data sample-parse f32: "), "{}", ended.out);
 }
 
 #[test]
-fn wrong_usage_of_a_bench_is_named() {
+fn wrong_usage_is_an_error_that_names_the_option() {
     let place = place();
     bench(&place, &["train", "--case", "ag-64"]).failed(&["ag_news", "sample-64"]);
     bench(&place, &["train", "--case", "ag"]).failed(&["--case is ag", "ag-64", "sample-clicks"]);
     bench(&place, &["train", "--against", "onnx"]).failed(&["--against onnx is for infer"]);
     bench(&place, &["data", "--case", "sample-parse", "--against", "torch"]).failed(&["--python", "requirements.txt"]);
-    bench(&place, &["data", "--python", "python3"]).failed(&["nothing is run --against"]);
-    bench(&place, &["data", "--baseline", "tiny.yaml"]).failed(&["tiny.yaml", "no results of this bench"]);
+    bench(&place, &["data", "--python", "python3"]).failed(&["--python is given without --against"]);
+    bench(&place, &["data", "--baseline", "tiny.yaml"]).failed(&["tiny.yaml", "not a results file of nb-bench"]);
     for wrong in [&["infer", "--against", "jax"][..], &["train", "--steps", "0"], &["train", "--random", "3x65"], &[]] {
         assert_eq!(bench(&place, wrong).code, Some(2), "{wrong:?}");
     }
 }
 
 #[test]
-fn each_bench_s_help_has_an_example() {
+fn the_help_of_each_bench_has_an_example() {
     let place = Place::new();
     for command in ["train", "infer", "data"] {
         let mut program = Command::new(env!("CARGO_BIN_EXE_nb-bench-under-test"));
-        place.settle(&mut program);
+        place.configure(&mut program);
         let help = Ended::from(program.args([command, "--help"]).output().unwrap()).done();
         assert!(help.out.contains(&format!("nb-bench {command} ")), "{}", help.out);
     }

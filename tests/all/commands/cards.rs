@@ -1,4 +1,4 @@
-//! A student's folder in the hands of other tools, and the code in its model card beside `nb predict`.
+//! The folder of a student in other tools, and the code of its model card compared with `nb predict`.
 
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
@@ -6,27 +6,27 @@ use std::process::{Command, Stdio};
 use nb_data::random::Stream;
 use serde_json::{Value, json};
 
-use super::place::Place;
+use super::place::{FINETUNE, Place};
 
-/// Folders of tokenizers of many kinds; `crates/nb-data/tests/golden/make_tokenizers.py` says which.
+/// Tokenizer folders of many kinds, from `crates/nb-data/tests/golden/make_tokenizers.py`.
 const GOLDEN: &str = include_str!("../../../crates/nb-data/tests/golden/tokenizers.json");
-/// Names an interpreter with torch, transformers 5 and safetensors.
+/// The variable with the path of a Python that has torch, transformers 5 and safetensors.
 const PYTHON: &str = "NB_TEST_PYTHON";
 const ROWS: usize = 40;
 
 #[test]
-fn a_student_s_folder_carries_the_run_s_labels_and_length() {
+fn the_folder_of_a_student_contains_labels_and_length_limit() {
     let place = Place::new();
-    // A teacher of another task, as people have them.
+    // The teacher has settings of a different task.
     place.write("tokenizer/tokenizer_config.json", r#"{"model_max_length": 512, "do_lower_case": true}"#);
-    place.train(&["method.name=finetune"]).done();
+    place.train(&[FINETUNE]).done();
     let config = place.json("runs/tiny/student/config.json");
     assert_eq!(config["id2label"], json!({"0": "finance", "1": "sports", "2": "weather"}));
     assert_eq!(config["label2id"], json!({"finance": 0, "sports": 1, "weather": 2}));
     let tokenizer = place.json("runs/tiny/student/tokenizer_config.json");
     assert_eq!((&tokenizer["model_max_length"], &tokenizer["do_lower_case"]), (&json!(16), &json!(true)));
 
-    // As the teacher of the next run, its labels are not the run's.
+    // When it becomes the teacher of another run, its labels are replaced.
     let rows = place.text("train.csv").replace("finance,", "money,").replace("weather,", "art,");
     place.write("other.csv", rows);
     let other = [
@@ -34,25 +34,25 @@ fn a_student_s_folder_carries_the_run_s_labels_and_length() {
         "data={format: csv, train: other.csv, columns: {label: 0, text: [1, 2]}, max_tokens: 12}",
     ];
     let teacher = "teacher={checkpoint: runs/tiny/student}";
-    place.train(&[other[0], other[1], teacher, "student.layers=1", "method.name=finetune"]).done();
+    place.train(&[other[0], other[1], teacher, "student.layers=1", FINETUNE]).done();
     let config = place.json("runs/other/student/config.json");
     assert_eq!(config["id2label"], json!({"0": "art", "1": "money", "2": "sports"}));
     assert_eq!(place.json("runs/other/student/tokenizer_config.json")["model_max_length"], json!(12));
 }
 
-/// The golden sequences of nb-data are made by the card's own function.
+/// The golden sequences of nb-data were made with this function.
 #[test]
-fn the_card_puts_sequences_together_as_its_golden_values_were() {
+fn the_card_contains_the_function_of_the_golden_sequences() {
     let golden: Value = serde_json::from_str(GOLDEN).unwrap();
     let place = Place::new();
-    place.train(&["method.name=finetune"]).done();
+    place.train(&[FINETUNE]).done();
     let card = place.text("runs/tiny/student/README.md");
     let function = golden["card"].as_str().unwrap().replace("{max_tokens}", "16");
     assert!(card.contains(&function), "{function}\nis not in\n{card}");
     assert!(card.contains("add_pooling_layer=False"), "{card}");
 }
 
-/// A run's data: rows of a drawn title and abstract, of any of three labels.
+/// Returns rows with a random title and abstract.
 fn rows(stream: &mut Stream) -> Vec<[String; 2]> {
     const WORDS: [&str; 22] = [
         "rain",
@@ -78,21 +78,17 @@ fn rows(stream: &mut Stream) -> Vec<[String; 2]> {
         "\u{200b}",
         "x",
     ];
-    let mut text = |most: u64| {
-        let words = stream.below(most);
-        (0..words).map(|_| *stream.choose(&WORDS)).collect::<Vec<_>>().join(if stream.below(4) == 0 {
-            "  "
-        } else {
-            " "
-        })
+    let mut text = |max_words: u64| {
+        let count = stream.below(max_words);
+        let words: Vec<&str> = (0..count).map(|_| *stream.choose(&WORDS)).collect();
+        words.join(if stream.below(4) == 0 { "  " } else { " " })
     };
     (0..ROWS).map(|i| [format!("{} t{}", text(12), i % 3), text(9)]).collect()
 }
 
-/// The probabilities of `nb predict` are those of the code in the card, whatever the teacher's tokenizer is, for drawn
-/// texts and lengths.
+/// For every kind of tokenizer, with random texts and lengths.
 #[test]
-fn the_code_of_the_card_answers_as_predict() {
+fn the_code_of_the_card_gives_the_probabilities_of_predict() {
     let Ok(python) = std::env::var(PYTHON) else {
         assert!(!std::env::var("NB_REQUIRE").is_ok_and(|it| it.contains("python")), "{PYTHON} is not set");
         eprintln!("skipped: {PYTHON} names no interpreter with torch, transformers and safetensors");
@@ -108,7 +104,7 @@ fn the_code_of_the_card_answers_as_predict() {
             place.write(&format!("t{i}/{name}"), content.as_str().unwrap());
         }
         let mut stream = Stream::new(i as u64);
-        let most = 7 + stream.below(14);
+        let max_tokens = 7 + stream.below(14);
         let rows = rows(&mut stream);
         let mut csv = String::new();
         for (row, [first, second]) in rows.iter().enumerate() {
@@ -117,7 +113,7 @@ fn the_code_of_the_card_answers_as_predict() {
         place.write(&format!("{i}.csv"), csv);
         let file = format!("{i}.csv");
         let data = format!(
-            "data={{format: csv, train: {file}, dev: {file}, columns: {{label: 0, text: [1, 2]}}, max_tokens: {most}}}"
+            "data={{format: csv, train: {file}, dev: {file}, columns: {{label: 0, text: [1, 2]}}, max_tokens: {max_tokens}}}"
         );
         let teacher = format!("teacher.random.tokenizer=t{i}");
         let output = format!("output=runs/{i}");

@@ -1,4 +1,4 @@
-//! `nb compare`: a table that can be checked by hand, nothing run twice, and mistakes found before anything is trained.
+//! `nb compare`: its table agrees with the runs, nothing runs twice, and mistakes are found before training.
 
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ methods:
   - {method: kd, depths: [2], set: {method.temperature: 3}}
 ";
 
-/// The runs that come of it: folder and seed.
+/// The folders of its runs.
 const RUNS: [&str; 11] = [
     "teacher-s0",
     "finetune-1l-try1",
@@ -48,11 +48,11 @@ fn compare(place: &Place, sets: &[&str]) -> super::place::Ended {
 }
 
 fn accuracy(place: &Place, run: &str) -> f64 {
-    place.json(&format!("runs/duel/{run}/summary.json"))["student"]["test"]["accuracy"].as_f64().unwrap()
+    place.summary(&format!("runs/duel/{run}"))["student"]["test"]["accuracy"].as_f64().unwrap()
 }
 
 #[test]
-fn a_comparison_runs_everything_once_and_its_table_is_that_of_the_runs() {
+fn a_comparison_runs_everything_once_and_its_table_agrees_with_the_runs() {
     let place = place();
     let ended = compare(&place, &[]).done();
     for run in RUNS {
@@ -80,57 +80,47 @@ fn a_comparison_runs_everything_once_and_its_table_is_that_of_the_runs() {
     for file in ["compare.csv", "compare.txt", "report.html"] {
         assert!(place.text(&format!("runs/duel/{file}")).contains("finetune"), "{file}");
     }
-    // The frozen teacher is the shared one, trained as teacher.train says; tries never saw the test rows.
-    let steps = place.json("runs/duel/teacher-s0/summary.json")["train"]["steps"].as_u64().unwrap();
+    // The frozen teacher is shared and trained with teacher.train. Tries are not evaluated on test rows.
+    let steps = place.summary("runs/duel/teacher-s0")["train"]["steps"].as_u64().unwrap();
     assert_eq!(steps, 2 * (TRAIN_ROWS as u64 * 3 / 4).div_ceil(8));
     assert!(place.text("runs/duel/kd-2l-s1/config.yaml").contains("duel/teacher-s0/teacher"));
-    assert!(place.json("runs/duel/finetune-1l-try1/summary.json")["student"]["test"].is_null());
+    assert!(place.summary("runs/duel/finetune-1l-try1")["student"]["test"].is_null());
 }
 
 fn check_sweep(place: &Place, sweep: &Value) {
     let tries = sweep["tries"].as_array().unwrap();
-    let found: Vec<f64> = tries.iter().map(|one| one["score"].as_f64().unwrap()).collect();
+    let found: Vec<f64> = tries.iter().map(|attempt| attempt["score"].as_f64().unwrap()).collect();
     let expected = ["try1", "try2"].map(|name| {
-        let summary = place.json(&format!("runs/duel/finetune-1l-{name}/summary.json"));
+        let summary = place.summary(&format!("runs/duel/finetune-1l-{name}"));
         summary["student"]["accuracy"].as_f64().unwrap()
     });
     assert_eq!(found, expected);
-    let best = usize::from(expected[1] > expected[0]); // of equal ones the first
+    let best = usize::from(expected[1] > expected[0]); // the first one wins a tie
     assert_eq!(tries[best]["chosen"], true);
     let config = place.text("runs/duel/finetune-1l-s0/config.yaml");
     assert!(config.contains(["lr: 0.001", "lr: 0.0"][best]), "{config}");
 }
 
 #[test]
-fn what_is_done_is_not_done_again_until_data_change() {
+fn finished_runs_are_reused_until_the_data_change() {
     let place = place();
     let few = ["depths=[2]", "seeds=[0]", "methods=[{method: finetune}, {method: kd}]"];
     compare(&place, &few).done();
-    let made = |place: &Place| place.names("runs/duel");
-    let (first, report) = (made(&place), place.text("runs/duel/compare.json"));
+    let folders = |place: &Place| place.names("runs/duel");
+    let (first, report) = (folders(&place), place.text("runs/duel/compare.json"));
     let again = compare(&place, &few).done();
     assert_eq!(again.err.matches("done before").count(), 3, "{}", again.err);
-    assert_eq!((made(&place), place.text("runs/duel/compare.json")), (first.clone(), report));
-    let listed = place.nb(&[&[
-        "compare",
-        "--config",
-        "duel.yaml",
-        "--dry-run",
-        "--set",
-        few[0],
-        "--set",
-        few[1],
-        "--set",
-        few[2],
-    ][..]]
-    .concat());
+    assert_eq!((folders(&place), place.text("runs/duel/compare.json")), (first.clone(), report));
+    let sets = few.iter().flat_map(|set| ["--set", set]);
+    let listed =
+        place.nb(&["compare", "--config", "duel.yaml", "--dry-run"].into_iter().chain(sets).collect::<Vec<_>>());
     assert_eq!(listed.done().out.lines().filter(|line| line.starts_with("done")).count(), 3);
-    // Other training rows: every run is made anew beside the old one.
+    // With different training rows, every run is repeated in a new folder.
     let rows = place.text("train.tsv");
     place.write("train.tsv", rows.lines().skip(4).map(|line| format!("{line}\n")).collect::<String>());
     compare(&place, &few).done();
-    let more: Vec<String> = made(&place).difference(&first).cloned().collect();
-    assert_eq!(more, ["finetune-2l-s0-2", "kd-2l-s0-2", "teacher-s0-2"]);
+    let added: Vec<String> = folders(&place).difference(&first).cloned().collect();
+    assert_eq!(added, ["finetune-2l-s0-2", "kd-2l-s0-2", "teacher-s0-2"]);
 }
 
 #[test]
@@ -140,9 +130,9 @@ fn mistakes_are_found_before_anything_is_trained() {
         ("methods=[{method: kdd}]", &["kdd", "expected one of"][..]),
         ("methods=[{method: kd, set: {method.beta: 0.5}}]", &["method.beta is 0.5", "frozen"]),
         ("methods=[{method: kd, set: {seed: 3}}]", &["seed is set", "expected it under"]),
-        ("methods=[{method: kd}, {method: kd}]", &["two entries are called"]),
+        ("methods=[{method: kd}, {method: kd}]", &["methods[1].label is `kd`", "the same label at depth"]),
         ("run.method.name=kd", &["run.method is given"]),
-        ("seeds=[1, 1]", &["a seed twice"]),
+        ("seeds=[1, 1]", &["--set seeds", "seeds is [1, 1], expected each seed once"]),
         ("seeds=[]", &["seeds is empty"]),
         ("baseline=fintune", &["baseline is `fintune`"]),
         ("run.data.train=nowhere.tsv", &["data.train is", "no such file"]),

@@ -1,6 +1,6 @@
-//! The Hugging Face hub: what `nb` asks it, with which token, and what it leaves in the cache. Two servers of the tests stand
-//! for the hub and for the host that holds its large files; what their requests should be was recorded from `huggingface_hub`
-//! 2.4: a HEAD of each file, a GET where the cache lacks it, the token to the hub alone.
+//! The Hugging Face hub: the requests of `nb`, their tokens, and the files in the cache. Two test servers replace the hub and
+//! the host of its large files. The expected requests were recorded from `huggingface_hub` 2.4: a HEAD for each file, a GET if
+//! it is not in the cache, and the token only for the hub.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const WEIGHTS: &str = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c";
 const TOKEN: &str = "hf_secret";
 
-/// The requests that a server received.
+/// A request that a server received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Request {
     method: String,
@@ -23,14 +23,14 @@ struct Request {
     range: Option<String>,
 }
 
-/// A server on this machine that records what it is asked.
+/// A local server that records its requests.
 struct Server {
     port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
-    /// Answers each request with what `answer` makes of it: status line, headers and body.
+    /// Starts a server. `answer` returns the response to a request: status line with headers, and body.
     fn start(answer: impl Fn(&Request) -> (String, Vec<u8>) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -43,7 +43,7 @@ impl Server {
                 record.lock().unwrap().push(request.clone());
                 let (head, body) = answer(&request);
                 let body = if request.method == "HEAD" { Vec::new() } else { body };
-                // A client that has gone does not concern the server.
+                // The client may have disconnected.
                 let _ = stream.write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes());
                 let _ = stream.write_all(&body);
             }
@@ -69,7 +69,7 @@ fn read_request(stream: &TcpStream) -> Option<Request> {
     Some(Request { method, path, authorization: header("authorization"), range: header("range") })
 }
 
-/// The host of large files, which knows `weights` by any name.
+/// Starts the host of large files, on which every file is `weights`.
 fn storage() -> Server {
     Server::start(|request| {
         let range = request.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
@@ -80,7 +80,7 @@ fn storage() -> Server {
     })
 }
 
-/// A hub with the repository `me/tiny`, whose weights are at another host of this machine, under another name of it.
+/// Starts a hub with the repository `me/tiny`, whose weights are on a different host.
 fn hub(storage: &Server) -> Server {
     let location = format!("http://localhost:{}/signed/weights?signature=x", storage.port);
     Server::start(move |request| {
@@ -102,7 +102,7 @@ fn hub(storage: &Server) -> Server {
     })
 }
 
-/// `nb fetch hf:me/tiny` with these variables.
+/// Runs `nb fetch hf:me/tiny` with these variables.
 fn fetch(place: &Place, variables: &[(&str, &str)]) -> Ended {
     let mut command = place.command();
     command.args(["fetch", "hf:me/tiny"]).envs(variables.iter().copied());
@@ -113,7 +113,7 @@ fn endpoint(server: &Server) -> String {
     format!("http://127.0.0.1:{}", server.port)
 }
 
-/// Puts `me/tiny` into a cache.
+/// Puts `me/tiny` into a cache and returns the folder of the snapshot.
 fn fill(place: &Place, cache: &str) -> PathBuf {
     let repository = format!("{cache}/models--me--tiny");
     place.write(&format!("{repository}/refs/main"), COMMIT);
@@ -124,10 +124,10 @@ fn fill(place: &Place, cache: &str) -> PathBuf {
 }
 
 #[test]
-fn the_token_goes_to_the_hub_and_not_to_the_host_that_it_redirects_to() {
+fn the_token_is_sent_to_the_hub_but_not_to_redirect_targets() {
     let (storage, place) = (storage(), Place::new());
     let hub = hub(&storage);
-    // With and without a slash at its end; each file once, and its content only where the cache lacks it.
+    // The address may end in a slash. Each file is requested once, and its content only if it is not in the cache.
     let addresses = [endpoint(&hub), endpoint(&hub) + "/"];
     for (round, address) in addresses.iter().enumerate() {
         let ended =
@@ -135,10 +135,13 @@ fn the_token_goes_to_the_hub_and_not_to_the_host_that_it_redirects_to() {
         let snapshot = place.path(&format!("cache/huggingface/hub/models--me--tiny/snapshots/{COMMIT}"));
         assert_eq!(ended.out.trim_end(), snapshot.to_str().unwrap());
         assert!(!ended.err.contains(TOKEN) && !ended.out.contains(TOKEN), "{}", ended.err);
-        let asked = hub.requests();
-        assert!(asked.iter().all(|request| request.authorization.as_deref() == Some("Bearer hf_secret")), "{asked:?}");
-        let of = |method: &str| -> Vec<&str> {
-            let paths = asked.iter().filter(|request| request.method == method).map(|request| request.path.as_str());
+        let requests = hub.requests();
+        assert!(
+            requests.iter().all(|request| request.authorization.as_deref() == Some("Bearer hf_secret")),
+            "{requests:?}"
+        );
+        let paths_of = |method: &str| -> Vec<&str> {
+            let paths = requests.iter().filter(|request| request.method == method).map(|request| request.path.as_str());
             paths.collect()
         };
         let heads: Vec<String> = [
@@ -152,10 +155,10 @@ fn the_token_goes_to_the_hub_and_not_to_the_host_that_it_redirects_to() {
         ]
         .map(|file| format!("/me/tiny/resolve/{file}"))
         .into();
-        assert_eq!(of("HEAD"), heads);
+        assert_eq!(paths_of("HEAD"), heads);
         let stored = storage.requests();
         if round == 0 {
-            assert_eq!(of("GET"), [heads[0].as_str(), heads[3].as_str()]);
+            assert_eq!(paths_of("GET"), [heads[0].as_str(), heads[3].as_str()]);
             let weights = Request {
                 method: "GET".to_owned(),
                 path: "/signed/weights?signature=x".to_owned(),
@@ -164,7 +167,7 @@ fn the_token_goes_to_the_hub_and_not_to_the_host_that_it_redirects_to() {
             };
             assert_eq!(stored, [weights]);
         } else {
-            assert!(of("GET").is_empty() && stored.is_empty(), "{asked:?} {stored:?}");
+            assert!(paths_of("GET").is_empty() && stored.is_empty(), "{requests:?} {stored:?}");
         }
         for (file, content) in [("config.json", "{}"), ("model.safetensors", "weights"), ("vocab.txt", "[UNK]\n")] {
             assert_eq!(std::fs::read_to_string(snapshot.join(file)).unwrap(), content);
@@ -179,7 +182,7 @@ fn the_token_goes_to_the_hub_and_not_to_the_host_that_it_redirects_to() {
 }
 
 #[test]
-fn a_token_comes_from_where_huggingface_hub_looks_for_it() {
+fn tokens_are_found_in_the_places_of_huggingface_hub() {
     let storage = storage();
     let hub = hub(&storage);
     let address = endpoint(&hub);
@@ -189,9 +192,9 @@ fn a_token_comes_from_where_huggingface_hub_looks_for_it() {
             place.write(path, "hf_of_file\n");
         }
         fetch(&place, &[&[("HF_ENDPOINT", address.as_str())], variables].concat()).done();
-        let asked = hub.requests();
-        assert!(asked.iter().all(|request| request.authorization == asked[0].authorization), "{asked:?}");
-        asked[0].authorization.clone()
+        let requests = hub.requests();
+        assert!(requests.iter().all(|request| request.authorization == requests[0].authorization), "{requests:?}");
+        requests[0].authorization.clone()
     };
     let bearer = |token: &str| Some(format!("Bearer {token}"));
     assert_eq!(sent(&[], None), None);
@@ -203,7 +206,7 @@ fn a_token_comes_from_where_huggingface_hub_looks_for_it() {
 }
 
 #[test]
-fn offline_means_no_request() {
+fn offline_mode_sends_no_request() {
     let (storage, place) = (storage(), Place::new());
     let hub = hub(&storage);
     let address = endpoint(&hub);
@@ -216,7 +219,7 @@ fn offline_means_no_request() {
             "nb fetch",
             "HF_HUB_CACHE",
         ]);
-        // A run says the same, before anything of it is there.
+        // A run fails with the same message before it creates any file.
         let mut command = place.command();
         command.args(train_arguments(&["teacher={checkpoint: 'hf:me/tiny'}"]));
         let ended: Ended = command.env("HF_ENDPOINT", &address).env(variable, value).output().unwrap().into();
@@ -229,7 +232,7 @@ fn offline_means_no_request() {
 }
 
 #[test]
-fn a_filled_cache_is_found_where_the_variables_lead() {
+fn the_variables_select_the_cache() {
     for (cache, variables) in [
         ("x", [("HF_HUB_CACHE", "~/../x"), ("HF_HOME", "/nowhere")]),
         ("x", [("HUGGINGFACE_HUB_CACHE", "${PLACE}/x"), ("HF_HOME", "/nowhere")]),
@@ -250,7 +253,7 @@ fn a_filled_cache_is_found_where_the_variables_lead() {
 }
 
 #[test]
-fn what_an_earlier_call_left_is_continued_or_taken() {
+fn partial_downloads_continue_and_complete_ones_are_reused() {
     let (storage, place) = (storage(), Place::new());
     let hub = hub(&storage);
     let address = endpoint(&hub);
@@ -259,13 +262,13 @@ fn what_an_earlier_call_left_is_continued_or_taken() {
     fetch(&place, &[("HF_ENDPOINT", &address)]).done();
     assert_eq!(storage.requests()[0].range.as_deref(), Some("bytes=3-"));
     assert_eq!(place.text(&format!("{blobs}/{WEIGHTS}")), "weights");
-    // A hub that is not there does not matter any more.
+    // The hub is no longer needed.
     let ended = fetch(&place, &[("HF_ENDPOINT", "http://127.0.0.1:9")]).done();
     assert!(ended.err.contains("taking hf:me/tiny from the cache"), "{}", ended.err);
 }
 
 #[test]
-fn refusals_of_the_hub_say_what_to_do() {
+fn errors_of_the_hub_suggest_a_remedy() {
     let place = Place::new();
     let private = Server::start(|_| ("401 Unauthorized\r\nContent-Length: 0".to_owned(), Vec::new()));
     let address = endpoint(&private);
@@ -279,8 +282,8 @@ fn refusals_of_the_hub_say_what_to_do() {
         .failed(&["x-repo-commit", "is HF_ENDPOINT a Hugging Face hub"]);
     assert!(!place.exists("cache/huggingface"));
     let sharded = Server::start(|request| {
-        let there = ["config.json", "model.safetensors.index.json"].iter().any(|file| request.path.ends_with(file));
-        let status = if there { "200 OK\r\nETag: \"e\"" } else { "404 Not Found" };
+        let exists = ["config.json", "model.safetensors.index.json"].iter().any(|file| request.path.ends_with(file));
+        let status = if exists { "200 OK\r\nETag: \"e\"" } else { "404 Not Found" };
         (format!("{status}\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: 2"), b"{}".to_vec())
     });
     fetch(&place, &[("HF_ENDPOINT", &endpoint(&sharded))]).failed(&[
@@ -290,9 +293,8 @@ fn refusals_of_the_hub_say_what_to_do() {
     ]);
 }
 
-/// Refuses content that differs from its announcement.
 #[test]
-fn content_that_was_cut_or_changed_is_refused() {
+fn truncated_or_changed_content_is_refused() {
     for (body, says) in
         [("weigh", "5 bytes came, expected 7"), ("Weights", "has SHA-256"), ("weights!", "8 bytes came")]
     {

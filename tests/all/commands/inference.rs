@@ -5,26 +5,20 @@ use std::process::Stdio;
 
 use nb_data::read::Article;
 use nb_model::Precision;
-use nb_train::inference::{Pooling, Trained};
+use nb_train::inference::{Pooling, SavedModel};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
-use super::place::{Place, TOPICS, tensors};
+use super::place::{FINETUNE, Place, STUDENT, TOPICS, article, tensors};
 
-const STUDENT: &str = "runs/tiny/student";
-
-/// A place with a trained student.
+/// Returns a folder with a trained student.
 fn trained() -> Place {
     let place = Place::new();
-    place.train(&["train.epochs=2", "method.name=finetune"]).done();
+    place.train(&["train.epochs=2", FINETUNE]).done();
     place
 }
 
-fn article(first: &str, second: Option<&str>) -> Article {
-    Article { line: 1, id: None, label: None, first: first.to_owned(), second: second.map(str::to_owned) }
-}
-
-/// The columns 3 and 4, title and abstract, of MIND rows.
+/// Parses title and abstract, the columns 3 and 4, of MIND's rows.
 fn articles(mind: &str) -> Vec<Article> {
     let row = |line: &str| {
         let columns: Vec<&str> = line.split('\t').collect();
@@ -37,12 +31,12 @@ fn numbers(value: &Value) -> Vec<f32> {
     value.as_object().unwrap().values().map(|p| p.as_f64().unwrap() as f32).collect()
 }
 
-/// Fails unless the lines are the probabilities of these articles, in this order.
+/// Fails unless the lines contain the probabilities of these articles, in this order.
 #[track_caller]
-fn assert_answers(place: &Place, lines: &[Value], articles: &[Article]) {
-    let model = Trained::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
+fn assert_predictions(place: &Place, lines: &[Value], articles: &[Article]) {
+    let model = SavedModel::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
     let expected = model.probabilities(articles).unwrap();
-    assert_eq!(lines.len(), expected.len(), "a line for each text");
+    assert_eq!(lines.len(), expected.len(), "one line per text");
     for (i, (line, expected)) in lines.iter().zip(&expected).enumerate() {
         let found = numbers(&line["probabilities"]);
         assert!((found.iter().sum::<f32>() - 1.0).abs() < 1e-5, "line {i} sums to 1: {line}");
@@ -55,27 +49,27 @@ fn assert_answers(place: &Place, lines: &[Value], articles: &[Article]) {
 }
 
 #[test]
-fn predict_answers_in_the_order_of_the_input() {
+fn predictions_are_in_the_order_of_the_input() {
     let place = trained();
     let all = ["predict", "--model", STUDENT, "--probabilities", "all", "--input"];
     let mind = place.text("dev.tsv");
     let articles = articles(&mind);
 
     let from_mind = place.nb(&[&all[..], &["dev.tsv"]].concat()).done().json_lines();
-    assert_answers(&place, &from_mind, &articles);
+    assert_predictions(&place, &from_mind, &articles);
     let ids: Vec<&str> = from_mind.iter().map(|line| line["id"].as_str().unwrap()).collect();
     let expected: Vec<String> = (0..articles.len()).map(|i| format!("N{i}")).collect();
     assert_eq!(ids, expected);
 
     let from_csv = place.nb(&[&all[..], &["dev.csv", "--columns", "1,2"]].concat()).done().json_lines();
-    assert_answers(&place, &from_csv, &articles);
+    assert_predictions(&place, &from_csv, &articles);
     assert!(from_csv.iter().all(|line| line.get("id").is_none()));
 
     let from_pipe = place.nb_with_input(&[&all[..], &["-", "--format", "mind"]].concat(), &mind).done().json_lines();
     assert_eq!(from_pipe, from_mind);
 }
 
-/// Lengths that run against the order of the batches, an empty line, and a text longer than the model reads.
+/// Lengths in no particular order, an empty line, and a text longer than the model reads.
 #[test]
 fn predict_reads_lines_from_standard_input() {
     let place = trained();
@@ -86,20 +80,20 @@ fn predict_reads_lines_from_standard_input() {
     let ended = [&arguments[..], &["--allow-unusable", "0.2"]].concat();
     let ended = place.nb_with_input(&ended, &texts.join("\r\n")).done();
     let lines = ended.json_lines();
-    let kept: Vec<Article> = texts.iter().filter(|text| !text.is_empty()).map(|text| article(text, None)).collect();
-    assert_answers(&place, &lines, &kept);
+    let usable: Vec<Article> = texts.iter().filter(|text| !text.is_empty()).map(|text| article(text, None)).collect();
+    assert_predictions(&place, &lines, &usable);
     let numbers: Vec<u64> = lines.iter().map(|line| line["line"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [1, 2, 4, 5, 6], "the line of the input");
     assert!(ended.err.contains("1 without text, first on line 3"), "{}", ended.err);
 
-    let best = place.nb_with_input(&arguments[..3], "").code;
-    assert_eq!(best, Some(2), "an input must be named");
+    let without_input = place.nb_with_input(&arguments[..3], "").code;
+    assert_eq!(without_input, Some(2), "an input is required");
     let short = place.nb_with_input(&["predict", "--model", STUDENT, "--input", "-"], "rain\n").done().json_lines();
     assert!(short[0].get("probabilities").is_none() && short[0]["probability"].is_number());
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn a_closed_output_pipe_is_not_an_error() {
     let place = trained();
     place.write("many.txt", "rain in the storm\n".repeat(30_000));
     let arguments = ["predict", "--model", STUDENT, "--input", "many.txt"];
@@ -112,10 +106,10 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[test]
-fn embed_writes_the_vectors_of_the_library() {
+fn embed_writes_the_same_vectors_as_the_library() {
     let place = trained();
     let articles = articles(&place.text("dev.tsv"));
-    let model = Trained::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
+    let model = SavedModel::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
     for (name, pooling) in [("attention", Pooling::Attention), ("mean", Pooling::Mean), ("cls", Pooling::Cls)] {
         let output = format!("{name}.safetensors");
         place.nb(&["embed", "--model", STUDENT, "--input", "dev.tsv", "--output", &output, "--pooling", name]).done();
@@ -132,7 +126,7 @@ fn embed_writes_the_vectors_of_the_library() {
 }
 
 #[test]
-fn embed_leaves_a_good_file_alone_when_it_fails() {
+fn a_failed_embed_does_not_change_the_output_file() {
     let place = trained();
     place.write("vectors.safetensors", "good");
     place.write("empty.txt", "");
@@ -143,12 +137,12 @@ fn embed_leaves_a_good_file_alone_when_it_fails() {
     embed("nowhere.txt", "vectors.safetensors").failed(&["nowhere.txt"]);
     embed("dev.tsv", "nowhere/vectors.safetensors").failed(&["nowhere"]);
     assert_eq!(place.text("vectors.safetensors"), "good");
-    assert_eq!(place.names(""), before, "nothing is left behind");
+    assert_eq!(place.names(""), before, "no temporary file remains");
 }
 
-/// A Hugging Face folder without top layers gives vectors and no topics.
+/// A Hugging Face folder without top layers has vectors, but no topics.
 #[test]
-fn an_encoder_alone_can_embed() {
+fn an_encoder_without_top_layers_can_embed() {
     let place = trained();
     for file in ["head.safetensors", "newsbert.json", "README.md"] {
         std::fs::remove_file(place.path(STUDENT).join(file)).unwrap();
@@ -161,9 +155,9 @@ fn an_encoder_alone_can_embed() {
 }
 
 #[test]
-fn eval_gives_the_accuracy_of_the_summary() {
+fn eval_reproduces_the_metrics_of_the_summary() {
     let place = trained();
-    let expected = &place.json("runs/tiny/summary.json")["student"];
+    let expected = &place.summary("runs/tiny")["student"];
     let inputs: [&[&str]; 2] = [&["dev.tsv"], &["dev.csv", "--label", "0", "--columns", "1,2"]];
     for input in inputs {
         let ended = place.nb(&[&["eval", "--model", STUDENT, "--input"], input].concat()).done();
@@ -177,15 +171,15 @@ fn eval_gives_the_accuracy_of_the_summary() {
 }
 
 #[test]
-fn bad_input_of_inference_is_named() {
+fn bad_input_is_an_error_that_names_it() {
     let place = trained();
     place.write("strange.tsv", "N1\tgardening\tall\train\tsnow\n");
     place.write("unlabelled.txt", "rain\n");
     let with = |command: &str, rest: &[&str]| place.nb(&[&[command, "--model", STUDENT, "--input"], rest].concat());
-    let error = ["strange.tsv", "--unknown-labels", "error"];
-    with("eval", &error).failed(&["strange.tsv:1", "gardening", "finance"]);
+    let strict = ["strange.tsv", "--unknown-labels", "error"];
+    with("eval", &strict).failed(&["strange.tsv:1", "gardening", "finance"]);
     with("eval", &["strange.tsv"])
-        .failed(&["strange.tsv: no text that can be used (skipped 1 with a label that no training row"]);
+        .failed(&["strange.tsv: no usable text (skipped 1 with a label that no training row"]);
     with("eval", &["unlabelled.txt"]).failed(&["label"]);
     with("predict", &["dev.csv"]).failed(&["--columns"]);
     with("predict", &["dev.csv", "--columns", "title"]).failed(&["dev.csv", "\"title\"", "header"]);

@@ -1,22 +1,21 @@
-//! Limits on the length of texts: the run's for a trained model, a plain BERT folder's own, or `--max-tokens`.
+//! Length limits of texts: the run's limit for a trained model, the limit of a plain BERT folder, or `--max-tokens`.
 
 use serde_json::{Value, json};
 
-use super::place::{Ended, Place, tensors};
+use super::place::{Ended, FINETUNE, Place, STUDENT, tensors};
 
-const MODEL: &str = "runs/tiny/student";
+const MODEL: &str = STUDENT;
 const POSITIONS: usize = 40;
 
-/// A place with a student whose configuration has few positions, with and without its top layers.
+/// Returns a folder with a student, and a copy in `plain` that has few positions and no top layers.
 fn place() -> Place {
     let place = Place::new();
-    place.train(&["method.name=finetune"]).done();
-    let short = "plain/";
+    place.train(&[FINETUNE]).done();
     for file in place.names(MODEL) {
-        place.write(&format!("{short}{file}"), place.read(&format!("{MODEL}/{file}")));
+        place.write(&format!("plain/{file}"), place.read(&format!("{MODEL}/{file}")));
     }
     for file in ["head.safetensors", "newsbert.json", "README.md"] {
-        std::fs::remove_file(place.path(short).join(file)).unwrap();
+        std::fs::remove_file(place.path("plain").join(file)).unwrap();
     }
     let mut config = place.json("plain/config.json");
     config["max_position_embeddings"] = POSITIONS.into();
@@ -36,13 +35,13 @@ fn embed(place: &Place, model: &str, rest: &[&str]) -> Ended {
     place.nb(&[&embed[..], rest].concat())
 }
 
-/// Texts of so many words, each of which is a token.
+/// Writes texts with these numbers of words. Each word is one token.
 fn write_texts(place: &Place, lengths: &[usize]) {
     let text = |&length: &usize| vec!["rain"; length].join(" ") + "\n";
     place.write("texts.txt", lengths.iter().map(text).collect::<String>());
 }
 
-/// Fails unless texts are cut to `limit` tokens, two of which are special, and those that are cut are counted.
+/// Fails unless texts are truncated to `limit` tokens, two of which are special, and the truncated texts are counted.
 #[track_caller]
 fn assert_limit(place: &Place, model: &str, rest: &[&str], limit: usize) {
     write_texts(place, &[limit - 2, limit - 1, limit - 3, 500]);
@@ -50,7 +49,7 @@ fn assert_limit(place: &Place, model: &str, rest: &[&str], limit: usize) {
     assert!(ended.err.contains(&format!("2 of 4 texts were cut to {limit} tokens")), "{limit}: {}", ended.err);
     let vectors = &tensors(&place.path("v.safetensors"))[1].1;
     let row = |i: i64| vectors.get(i);
-    // What was cut is the text that just fits; a shorter one is another.
+    // A truncated text equals the one that just fits; a shorter one differs.
     for i in [1, 3] {
         assert!((row(0) - row(i)).abs().max().double_value(&[]) < 1e-6, "{limit}: text {i}");
     }
@@ -58,10 +57,10 @@ fn assert_limit(place: &Place, model: &str, rest: &[&str], limit: usize) {
 }
 
 #[test]
-fn a_plain_folder_has_its_own_length() {
+fn a_plain_folder_has_its_own_length_limit() {
     let place = place();
     let tokenizer = place.json("plain/tokenizer_config.json");
-    // What `transformers` writes for "no limit", no length, and lengths beyond the positions change nothing.
+    // A missing length, the value of `transformers` for "no limit", and lengths beyond the positions have no effect.
     for (key, value, limit) in [
         ("model_max_length", json!(12), 12),
         ("model_max_length", json!(12.0), 12),
@@ -82,14 +81,14 @@ fn a_plain_folder_has_its_own_length() {
     assert_limit(&place, "plain", &["--max-tokens", "7"], 7);
     embed(&place, "plain", &["--max-tokens", "41"]).failed(&["--max-tokens is 41", "3 to the model's 40 positions"]);
     embed(&place, "plain", &["--max-tokens", "2"]).failed(&["--max-tokens is 2"]);
-    // Nothing is said where nothing was cut.
+    // Without truncation there is no message.
     write_texts(&place, &[POSITIONS - 2, 3]);
     let ended = embed(&place, "plain", &[]).done();
     assert!(!ended.err.contains("cut"), "{}", ended.err);
 }
 
 #[test]
-fn a_trained_model_has_the_length_of_its_run() {
+fn a_trained_model_has_the_length_limit_of_its_run() {
     let place = place();
     assert_limit(&place, MODEL, &[], 16);
     assert_limit(&place, MODEL, &["--max-tokens", "30"], 30);
@@ -98,9 +97,9 @@ fn a_trained_model_has_the_length_of_its_run() {
     assert!(ended.err.contains("1 of 2 texts were cut to 16 tokens"), "{}", ended.err);
 }
 
-/// A second text that finds no room is dropped whole, which makes the sequence shorter than the limit.
+/// A second text without room is dropped entirely, so the sequence is shorter than the limit.
 #[test]
-fn a_second_text_without_room_counts_as_cut() {
+fn a_second_text_without_room_counts_as_truncated() {
     let place = place();
     let pairs = [(13, 1), (12, 1), (11, 1), (14, 0)];
     let rows =
@@ -108,6 +107,6 @@ fn a_second_text_without_room_counts_as_cut() {
     place.write("pairs.csv", rows.concat());
     let predict = ["predict", "--model", MODEL, "--input", "pairs.csv", "--columns", "0,1"];
     let ended = place.nb(&predict).done();
-    // Of 16 tokens three are special in a pair: 12 and 1 just fit.
+    // Three of the 16 tokens of a pair are special: 12 and 1 words just fit.
     assert!(ended.err.contains("1 of 4 texts were cut to 16 tokens"), "{}", ended.err);
 }

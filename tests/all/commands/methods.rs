@@ -1,53 +1,64 @@
-//! Every method on every task, from the configuration to models that load; frozen teachers, several of them, narrower
-//! students, texts without labels and test rows.
+//! Every method on every task, from the configuration to models that load; frozen teachers, ensembles, narrower students,
+//! unlabelled texts and test rows.
 
 use std::collections::BTreeMap;
 
 use nb_model::{Bert, Precision};
-use nb_train::inference::Trained;
+use nb_train::inference::SavedModel;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tch::Device;
 
 use super::bad_input::assert_refused;
 use super::corpora::{CLICKS, DEV_QUERIES, DEV_READERS, DOCUMENTS, QUERIES, RELEVANT};
-use super::place::{DEV_ROWS, Place, TRAIN_ROWS, articles, mind};
+use super::place::{DEV_ROWS, FINETUNE, Place, STUDENT, TRAIN_ROWS, articles, mind};
 use super::train::{MODEL_FILES, assert_holds, assert_run, assert_same_model};
 
 const FROZEN: [&str; 5] = ["kd", "distiller", "pkd", "distilbert", "tinybert"];
 const TAUGHT: &str = "teacher.trained=[runs/taught/teacher]";
 
-/// Trains a teacher for the frozen methods of a place, in `runs/taught`.
+/// A task, and the metric that selects its best model.
+#[derive(Clone, Copy)]
+struct TaskMetric {
+    task: &'static str,
+    primary: &'static str,
+}
+
+const TOPIC: TaskMetric = TaskMetric { task: "topic", primary: "accuracy" };
+const RECOMMEND: TaskMetric = TaskMetric { task: "recommend", primary: "auc" };
+const RETRIEVE: TaskMetric = TaskMetric { task: "retrieve", primary: "ndcg@10" };
+
+/// Trains a teacher for frozen methods in `runs/taught`.
 fn teach(place: &Place) {
     place.train(&["method.name=teacher", "output=runs/taught"]).done();
 }
 
-/// Every step that a run logged.
+/// Returns the steps in the log of a run.
 fn steps(place: &Place, run: &str) -> Vec<Value> {
     let text = place.text(&format!("{run}/metrics.jsonl"));
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines.filter(|line| line["event"] == "step").collect()
 }
 
-/// The names of the terms of a logged step.
+/// Returns the names of the terms of a logged step.
 fn terms(step: &Value) -> Vec<&str> {
     step["terms"].as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-/// Fails unless a run ended with a sane summary and with models that load.
+/// Fails unless a run has a plausible summary and models that load.
 #[track_caller]
-fn assert_trained(place: &Place, run: &str, (task, metric): (&str, &str), roles: &[&str]) {
+fn assert_trained(place: &Place, run: &str, TaskMetric { task, primary }: TaskMetric, roles: &[&str]) {
     assert_run(place, run, roles);
-    let summary = place.json(&format!("{run}/summary.json"));
-    assert_eq!((&summary["task"], &summary["primary"]), (&task.into(), &metric.into()), "{run}");
+    let summary = place.summary(run);
+    assert_eq!((&summary["task"], &summary["primary"]), (&task.into(), &primary.into()), "{run}");
     assert!(summary["train"]["steps"].as_u64().unwrap() > 0, "{summary}");
     for role in roles {
-        let own = &summary[role];
+        let evaluation = &summary[role];
         let layers = if *role == "student" { 2 } else { 4 };
-        assert_eq!(own["layers"], layers, "{run}: {role}");
-        assert!((0.0..=1.0).contains(&own[metric].as_f64().unwrap()), "{run}: {own}");
+        assert_eq!(evaluation["layers"], layers, "{run}: {role}");
+        assert!((0.0..=1.0).contains(&evaluation[primary].as_f64().unwrap()), "{run}: {evaluation}");
         assert_holds(place, &format!("{run}/{role}"), &MODEL_FILES);
-        Trained::load(&place.path(&format!("{run}/{role}")), Device::Cpu, Precision::F32).unwrap();
+        SavedModel::load(&place.path(&format!("{run}/{role}")), Device::Cpu, Precision::F32).unwrap();
     }
     for step in steps(place, run) {
         let (terms, weights) = (&step["terms"], step["weights"].as_object().unwrap());
@@ -57,7 +68,7 @@ fn assert_trained(place: &Place, run: &str, (task, metric): (&str, &str), roles:
 }
 
 #[track_caller]
-fn every_method_trains(place: &Place, task: (&str, &str)) {
+fn assert_every_method_trains(place: &Place, task: TaskMetric) {
     teach(place);
     let alone: [(&str, &[&str]); 3] =
         [("newsbert", &["student", "teacher"]), ("finetune", &["student"]), ("teacher", &["teacher"])];
@@ -65,27 +76,20 @@ fn every_method_trains(place: &Place, task: (&str, &str)) {
         let run = format!("runs/{name}");
         place.train(&[&format!("method.name={name}"), &format!("output={run}")]).done();
         assert_trained(place, &run, task, roles);
-        assert_eq!(place.json(&format!("{run}/summary.json"))["method"], name);
+        assert_eq!(place.summary(&run)["method"], name);
     }
-    let expected = place.json("runs/taught/summary.json");
+    let expected = place.summary("runs/taught");
     for name in FROZEN {
         let run = format!("runs/{name}");
         place.train(&[&format!("method.name={name}"), &format!("output={run}"), TAUGHT]).done();
         assert_trained(place, &run, task, &["student"]);
-        assert!(!place.exists(&format!("{run}-teacher")), "{name} has a teacher");
-        let summary = place.json(&format!("{run}/summary.json"));
+        assert!(!place.exists(&format!("{run}-teacher")), "{name} must not train a teacher");
+        let summary = place.summary(&run);
         assert_eq!(summary["method"], name);
-        let off = summary["teacher"][task.1].as_f64().unwrap() - expected["teacher"][task.1].as_f64().unwrap();
-        assert!(off.abs() < 1e-12, "{name}: the teacher is measured along: {summary}");
+        let off =
+            summary["teacher"][task.primary].as_f64().unwrap() - expected["teacher"][task.primary].as_f64().unwrap();
+        assert!(off.abs() < 1e-12, "{name}: the teacher is evaluated, too: {summary}");
     }
-    let of = |name: &str| -> Vec<Vec<String>> {
-        let mut stages: Vec<Vec<String>> = steps(place, &format!("runs/{name}"))
-            .iter()
-            .map(|step| terms(step).into_iter().map(str::to_owned).collect())
-            .collect();
-        stages.dedup();
-        stages
-    };
     for (name, stages) in [
         ("newsbert", vec![vec!["embedding", "hard", "hidden", "pooled", "soft", "teacher"]]),
         ("kd", vec![vec!["hard", "soft"]]),
@@ -94,34 +98,40 @@ fn every_method_trains(place: &Place, task: (&str, &str)) {
         ("distilbert", vec![vec!["cosine", "hard", "soft"]]),
         ("tinybert", vec![vec!["attention", "embedding", "hidden"], vec!["soft"]]),
     ] {
-        let found: Vec<Vec<String>> = of(name)
-            .into_iter()
-            .map(|mut stage| {
-                stage.sort();
-                stage
-            })
-            .collect();
+        let found = stages_of(place, &format!("runs/{name}"));
         assert_eq!(found, stages, "{name}");
     }
 }
 
-#[test]
-fn every_method_trains_to_tell_topics() {
-    every_method_trains(&Place::new(), ("topic", "accuracy"));
+/// Returns the sorted terms of each stage of a run.
+fn stages_of(place: &Place, run: &str) -> Vec<Vec<String>> {
+    let sorted_terms = |step: &Value| {
+        let mut names: Vec<String> = terms(step).into_iter().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    let mut stages: Vec<Vec<String>> = steps(place, run).iter().map(sorted_terms).collect();
+    stages.dedup();
+    stages
 }
 
 #[test]
-fn every_method_trains_to_recommend() {
-    every_method_trains(&Place::readers(), ("recommend", "auc"));
+fn every_method_trains_on_topics() {
+    assert_every_method_trains(&Place::new(), TOPIC);
 }
 
 #[test]
-fn every_method_trains_to_retrieve() {
-    every_method_trains(&Place::searches(), ("retrieve", "ndcg@10"));
+fn every_method_trains_on_recommendation() {
+    assert_every_method_trains(&Place::readers(), RECOMMEND);
 }
 
 #[test]
-fn a_frozen_teacher_is_trained_first_and_by_one_run_alone() {
+fn every_method_trains_on_retrieval() {
+    assert_every_method_trains(&Place::searches(), RETRIEVE);
+}
+
+#[test]
+fn a_frozen_teacher_is_trained_once_and_reused() {
     let place = Place::new();
     let kd = ["method.name=kd", "teacher.train={epochs: 3, lr: 2e-3}"];
     let first = place.train(&kd).done();
@@ -133,7 +143,7 @@ fn a_frozen_teacher_is_trained_first_and_by_one_run_alone() {
     assert_holds(&place, "runs", &["tiny", "tiny-teacher"]);
     assert_run(&place, "runs/tiny-teacher", &["teacher"]);
     assert_run(&place, "runs/tiny", &["student"]);
-    let steps = |run: &str| place.json(&format!("{run}/summary.json"))["train"]["steps"].clone();
+    let steps = |run: &str| place.summary(run)["train"]["steps"].clone();
     assert_eq!(
         (steps("runs/tiny"), steps("runs/tiny-teacher")),
         ((TRAIN_ROWS / 8).into(), (3 * TRAIN_ROWS / 8).into())
@@ -142,15 +152,15 @@ fn a_frozen_teacher_is_trained_first_and_by_one_run_alone() {
     let second = place.train(&kd).done();
     assert!(second.err.contains("the teacher was trained before"), "{}", second.err);
     assert_holds(&place, "runs", &["tiny", "tiny-2", "tiny-teacher"]);
-    assert_same_model(&place, "runs/tiny/student", "runs/tiny-2/student");
-    // Another method with the same teacher takes it too; another seed is another teacher.
+    assert_same_model(&place, STUDENT, "runs/tiny-2/student");
+    // Another method with the same teacher settings reuses it; another seed trains another teacher.
     place.train(&[&kd[..], &["method.name=pkd"]].concat()).done();
     assert_holds(&place, "runs", &["tiny", "tiny-2", "tiny-3", "tiny-teacher"]);
     place.train(&[&kd[..], &["seed=1"]].concat()).done();
     assert_holds(&place, "runs", &["tiny", "tiny-2", "tiny-3", "tiny-4", "tiny-teacher", "tiny-teacher-2"]);
 }
 
-/// A checkpoint that was trained for the task is a teacher as it is.
+/// A checkpoint that was trained for the task is used directly.
 #[test]
 fn a_trained_checkpoint_is_not_trained_again() {
     let place = Place::new();
@@ -158,17 +168,17 @@ fn a_trained_checkpoint_is_not_trained_again() {
     let ended = place.train(&["method.name=kd", "teacher={checkpoint: runs/taught/teacher}"]).done();
     assert!(!ended.err.contains("trained first"), "{}", ended.err);
     assert_holds(&place, "runs", &["taught", "tiny"]);
-    let places = Place::searches();
-    places.write("taught/x", "");
+    let retrieval = Place::searches();
+    retrieval.write("taught/x", "");
     for (name, bytes) in MODEL_FILES.map(|name| (name, place.read(&format!("runs/taught/teacher/{name}")))) {
-        places.write(&format!("taught/{name}"), bytes);
+        retrieval.write(&format!("taught/{name}"), bytes);
     }
-    let refused = places.train(&["method.name=kd", "teacher.trained=[taught]"]);
+    let refused = retrieval.train(&["method.name=kd", "teacher.trained=[taught]"]);
     refused.failed(&["teacher", "taught", "it was trained for topic, expected retrieve"]);
 }
 
 #[test]
-fn what_teachers_say_is_kept_by_their_weights() {
+fn teacher_outputs_are_cached_per_teacher() {
     let place = Place::new();
     teach(&place);
     place.train(&["method.name=teacher", "output=runs/other", "seed=1"]).done();
@@ -184,12 +194,12 @@ fn what_teachers_say_is_kept_by_their_weights() {
     assert_holds(&place, &folder, &["first-2.f32.safetensors", "pooled.f32.safetensors"]);
     train("taught", &[]);
     assert_eq!(place.names(outputs), first);
-    assert_same_model(&place, "runs/tiny/student", "runs/tiny-2/student");
+    assert_same_model(&place, STUDENT, "runs/tiny-2/student");
     train("other", &[]);
-    assert_eq!(place.names(outputs).len(), 2, "another teacher has files of its own");
+    assert_eq!(place.names(outputs).len(), 2, "another teacher has its own files");
     train("taught", &["teacher.outputs=bf16"]);
     assert!(place.names(&folder).contains("first-2.bf16.safetensors"));
-    // A teacher that is heard once is not kept; nor is one whose scores are compared.
+    // Outputs are not cached if they are used only once, or if attention scores are needed.
     let place = Place::new();
     teach(&place);
     place.train(&["method.name=kd", TAUGHT]).done();
@@ -199,7 +209,7 @@ fn what_teachers_say_is_kept_by_their_weights() {
 }
 
 #[test]
-fn several_teachers_teach_together() {
+fn several_teachers_form_an_ensemble() {
     let place = Place::new();
     teach(&place);
     place.train(&["method.name=teacher", "output=runs/other", "seed=1"]).done();
@@ -211,49 +221,53 @@ fn several_teachers_teach_together() {
     ];
     for (run, sets) in runs {
         place.train(&[sets, &["method.name=kd", &format!("output={run}")]].concat()).done();
-        assert_trained(&place, run, ("topic", "accuracy"), &["student"]);
+        assert_trained(&place, run, TOPIC, &["student"]);
     }
     let weights = |run: &str| place.read(&format!("{run}/student/model.safetensors"));
-    assert!(weights("runs/mean") != weights("runs/one"), "the second teacher counts");
+    assert!(weights("runs/mean") != weights("runs/one"), "the second teacher contributes");
     place.train(&["method.name=kd", "teacher.trained=[nowhere]"]).failed(&["teacher.trained", "nowhere"]);
     place.train(&["teacher.trained=[runs/taught/teacher]"]).failed(&["teacher.trained is given", "joint"]);
 }
 
-/// The metadata of a run's outcomes, and how many rows they have.
-fn outcomes(place: &Place, run: &str) -> (BTreeMap<String, String>, usize) {
+/// The metadata and the number of rows of the outcomes of a run.
+struct Outcomes {
+    metadata: BTreeMap<String, String>,
+    rows: usize,
+}
+
+fn outcomes(place: &Place, run: &str) -> Outcomes {
     let bytes = place.read(&format!("{run}/outcomes.safetensors"));
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = header.metadata().clone().unwrap().into_iter().collect();
-    (metadata, SafeTensors::deserialize(&bytes).unwrap().tensor("rows").unwrap().shape()[0])
+    let rows = SafeTensors::deserialize(&bytes).unwrap().tensor("rows").unwrap().shape()[0];
+    Outcomes { metadata, rows }
 }
 
-/// Fails unless the summary has `test` of both models where they are, and the outcomes are those of the test rows.
+/// Fails unless a run with the test rows of `set` evaluates both models on them and writes their outcomes, and a run without
+/// them uses the development rows.
 #[track_caller]
-fn assert_tested(place: &Place, set: &str, metric: &str, (dev, test): (usize, usize)) {
-    let (split, rows) = {
-        place.train(&["output=runs/untested"]).done();
-        assert!(place.json("runs/untested/summary.json")["student"].get("test").is_none());
-        let (metadata, rows) = outcomes(place, "runs/untested");
-        (metadata["split"].clone(), rows)
-    };
-    assert_eq!((split.as_str(), rows), ("dev", dev));
+fn assert_tested(place: &Place, set: &str, metric: &str, dev_rows: usize, test_rows: usize) {
+    place.train(&["output=runs/untested"]).done();
+    assert!(place.summary("runs/untested")["student"].get("test").is_none());
+    let Outcomes { metadata, rows } = outcomes(place, "runs/untested");
+    assert_eq!((metadata["split"].as_str(), rows), ("dev", dev_rows));
     let ended = place.train(&[set, "output=runs/tested"]).done();
     assert!(ended.out.contains("test "), "{}", ended.out);
-    let summary = place.json("runs/tested/summary.json");
+    let summary = place.summary("runs/tested");
     for role in ["student", "teacher"] {
         let value = summary[role]["test"][metric].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&value) && summary[role][metric].is_number(), "{summary}");
     }
-    let (metadata, rows) = outcomes(place, "runs/tested");
-    assert_eq!((metadata["split"].as_str(), metadata["primary"].as_str(), rows), ("test", metric, test));
+    let Outcomes { metadata, rows } = outcomes(place, "runs/tested");
+    assert_eq!((metadata["split"].as_str(), metadata["primary"].as_str(), rows), ("test", metric, test_rows));
     assert_same_model(place, "runs/tested/student", "runs/untested/student");
 }
 
 #[test]
-fn test_rows_are_measured_at_the_end_and_choose_nothing() {
+fn test_rows_are_evaluated_at_the_end_and_select_no_model() {
     let place = Place::new();
     place.write("test.tsv", mind(&articles(21, 9)));
-    assert_tested(&place, "data.test=test.tsv", "accuracy", (DEV_ROWS, 21));
+    assert_tested(&place, "data.test=test.tsv", "accuracy", DEV_ROWS, 21);
 
     let place = Place::readers();
     let behaviors = place.text("mind/dev/behaviors.tsv");
@@ -262,22 +276,21 @@ fn test_rows_are_measured_at_the_end_and_choose_nothing() {
         "mind/test/behaviors.tsv",
         behaviors.lines().take(10).map(|line| format!("{line}\n")).collect::<String>(),
     );
-    assert_tested(&place, "data.test=mind/test", "auc", (DEV_READERS, 10));
+    assert_tested(&place, "data.test=mind/test", "auc", DEV_READERS, 10);
 
     let place = Place::searches();
     place.write("beir/qrels/test.tsv", place.read("beir/qrels/train.tsv"));
-    assert_tested(&place, "data.test=beir", "ndcg@10", (DEV_QUERIES, QUERIES));
+    assert_tested(&place, "data.test=beir", "ndcg@10", DEV_QUERIES, QUERIES);
     place.train(&["data.test=tokenizer"]).failed(&["data.test is", "tokenizer/corpus.jsonl"]);
 }
 
-/// A frozen teacher is measured on the test rows too.
 #[test]
-fn a_frozen_teacher_is_tested() {
+fn a_frozen_teacher_is_evaluated_on_test_rows() {
     let place = Place::new();
     teach(&place);
     place.write("test.tsv", mind(&articles(21, 9)));
     place.train(&["method.name=kd", TAUGHT, "data.test=test.tsv"]).done();
-    let summary = place.json("runs/tiny/summary.json");
+    let summary = place.summary("runs/tiny");
     assert!(
         summary["teacher"]["test"]["accuracy"].is_number() && summary["teacher"]["accuracy"].is_number(),
         "{summary}"
@@ -285,31 +298,31 @@ fn a_frozen_teacher_is_tested() {
     assert!(summary["teacher"].get("best_step").is_none());
 }
 
-/// Fails unless texts without labels join a run and change the student.
+/// Fails unless unlabelled texts are trained on and change the student.
 #[track_caller]
-fn assert_joined(place: &Place, file: &str, samples: usize) {
+fn assert_unlabelled_texts_used(place: &Place, file: &str, samples: usize) {
     place.train(&["output=runs/without"]).done();
     place.train(&[&format!("data.unlabelled={file}"), "output=runs/with"]).done();
-    let train = |run: &str| place.json(&format!("runs/{run}/summary.json"))["train"].clone();
-    assert_eq!(train("with")["samples"], samples, "rows of logits");
+    let train = |run: &str| place.summary(&format!("runs/{run}"))["train"].clone();
+    assert_eq!(train("with")["samples"], samples, "rows with logits");
     let weights = |run: &str| place.read(&format!("runs/{run}/student/model.safetensors"));
     assert!(weights("with") != weights("without"));
-    let ended = place.train(&[&format!("data.unlabelled={file}"), "method.name=finetune", "output=runs/fine"]).done();
-    assert!(ended.err.contains("data.unlabelled is left out"), "{}", ended.err);
+    let ended = place.train(&[&format!("data.unlabelled={file}"), FINETUNE, "output=runs/fine"]).done();
+    assert!(ended.err.contains("data.unlabelled is skipped"), "{}", ended.err);
     place.train(&["data.unlabelled=nowhere.tsv"]).failed(&["data.unlabelled", "nowhere.tsv"]);
 }
 
 #[test]
-fn texts_without_labels_join_every_task() {
+fn every_task_can_use_unlabelled_texts() {
     let place = Place::new();
     place.write("more.tsv", mind(&articles(20, 9)).replace("sports", "gardening"));
-    assert_joined(&place, "more.tsv", TRAIN_ROWS + 20);
+    assert_unlabelled_texts_used(&place, "more.tsv", TRAIN_ROWS + 20);
     let place = Place::readers();
-    assert_joined(&place, "mind/dev/news.tsv", CLICKS);
+    assert_unlabelled_texts_used(&place, "mind/dev/news.tsv", CLICKS);
     let place = Place::searches();
     place.write("more/corpus.jsonl", place.read("beir/corpus.jsonl"));
     assert_eq!(DOCUMENTS / RELEVANT, 3);
-    assert_joined(&place, "more/corpus.jsonl", QUERIES * RELEVANT);
+    assert_unlabelled_texts_used(&place, "more/corpus.jsonl", QUERIES * RELEVANT);
 }
 
 const NARROW: &str = "student={layers: 2, hidden: 8, heads: 2, init: random}";
@@ -327,7 +340,7 @@ fn a_narrower_student_learns_states_through_a_projection() {
     ];
     for (run, sets) in runs {
         place.train(&[&[NARROW, TAUGHT][..], sets, &[&format!("output={run}")]].concat()).done();
-        assert_trained(&place, run, ("topic", "accuracy"), &["student"]);
+        assert_trained(&place, run, TOPIC, &["student"]);
         let bert = Bert::load(&place.path(&format!("{run}/student")), Device::Cpu, Precision::F32).unwrap();
         assert_eq!((bert.config().hidden_size, bert.config().intermediate_size), (8, 32), "{run}");
     }
@@ -340,14 +353,14 @@ fn a_narrower_student_learns_states_through_a_projection() {
 }
 
 #[test]
-fn what_needs_equal_shapes_is_refused_by_name() {
+fn settings_that_need_equal_shapes_are_refused() {
     let place = Place::new();
     let refused: [(&[&str], &[&str]); 7] = [
-        (&[NARROW], &["method.share needs equal widths", "8 hidden units", "teacher 16"]),
-        (&[NARROW, "method.share=[]"], &["method.beta needs equal widths", "8 hidden units"]),
+        (&[NARROW], &["method.share is [pooling, dense]", "needs equal widths", "8 hidden units, the teacher 16"]),
+        (&[NARROW, "method.share=[]"], &["method.beta is 0.15", "needs equal widths", "8 hidden units"]),
         (
             &["method.name=tinybert", "student={layers: 2, hidden: 8, heads: 4, init: random}"],
-            &["method.weights.attention needs as many heads", "the student has 4, the teacher 2"],
+            &["method.weights.attention", "equal numbers of attention heads", "the student has 4 heads, the teacher 2"],
         ),
         (
             &["student.hidden=8"],
@@ -355,24 +368,27 @@ fn what_needs_equal_shapes_is_refused_by_name() {
         ),
         (&["student.heads=4"], &["student.heads is 4", "2; expected student.init: random"]),
         (&["student={layers: 2, hidden: 9, heads: 2, init: random}"], &["student", "9"]),
-        (&["student={layers: 2, intermediate: 40, init: random}"], &["method.beta needs layers of equal shape", "40"]),
+        (
+            &["student={layers: 2, intermediate: 40, init: random}"],
+            &["method.beta", "needs layers of equal shape", "40 feed-forward units"],
+        ),
     ];
     for (sets, says) in refused {
         assert_refused(&place, sets, says);
     }
 }
 
-/// Methods whose numbers change, and stages of one's own.
+/// Numbers that change during training, and stages from the configuration.
 #[test]
-fn courses_and_stages_train() {
+fn ramps_and_custom_stages_train() {
     let place = Place::new();
     teach(&place);
-    let courses = "method={name: newsbert, beta: {from: 0, to: 0.3}, temperature: {from: 4, to: 1, course: cosine}, \
+    let ramps = "method={name: newsbert, beta: {from: 0, to: 0.3}, temperature: {from: 4, to: 1, course: cosine}, \
                    weights: {hidden: {from: 1, to: 0}}}";
-    place.train(&[courses, "train.epochs=2", "output=runs/courses"]).done();
-    let steps = steps(&place, "runs/courses");
-    let of = |key: &str| -> Vec<f64> { steps.iter().map(|step| step[key].as_f64().unwrap()).collect() };
-    let (beta, temperature) = (of("beta"), of("temperature"));
+    place.train(&[ramps, "train.epochs=2", "output=runs/ramps"]).done();
+    let steps = steps(&place, "runs/ramps");
+    let logged = |key: &str| -> Vec<f64> { steps.iter().map(|step| step[key].as_f64().unwrap()).collect() };
+    let (beta, temperature) = (logged("beta"), logged("temperature"));
     assert_eq!((beta[0], *beta.last().unwrap(), temperature[0]), (0.0, 0.3, 4.0));
     assert!(beta.windows(2).all(|pair| pair[0] < pair[1]) && temperature.windows(2).all(|pair| pair[0] > pair[1]));
     let hidden: Vec<f64> = steps.iter().map(|step| step["weights"]["hidden"].as_f64().unwrap()).collect();
@@ -381,7 +397,7 @@ fn courses_and_stages_train() {
     let stages = "method={teacher: frozen, temperature: {rule: cwsm, base: 4, beta: 1}, stages: [{share: 1, weights: \
                   {hidden: 1}}, {share: 2, weights: {soft: 1, hard: 1}}]}";
     place.train(&[stages, TAUGHT, "train.epochs=3", "output=runs/stages"]).done();
-    assert_trained(&place, "runs/stages", ("topic", "accuracy"), &["student"]);
+    assert_trained(&place, "runs/stages", TOPIC, &["student"]);
     let stage: Vec<u64> =
         self::steps(&place, "runs/stages").iter().map(|step| step["stage"].as_u64().unwrap()).collect();
     assert_eq!(stage.iter().filter(|&&stage| stage == 0).count() * 3, stage.len(), "{stage:?}");

@@ -29,7 +29,9 @@ use place::Place;
 #[test]
 fn help_has_an_example_for_each_command() {
     let place = Place::new();
-    for command in ["train", "compare", "plan", "eval", "predict", "embed", "rank", "search", "fetch"] {
+    for command in
+        ["train", "compare", "plan", "eval", "predict", "embed", "rank", "search", "fetch", "schema", "completions"]
+    {
         let help = place.nb(&[command, "--help"]).done();
         assert!(help.out.contains("Example") && help.out.contains(&format!(" nb {command} ")), "{}", help.out);
         assert!(place.nb(&["--help"]).done().out.contains(command));
@@ -37,15 +39,30 @@ fn help_has_an_example_for_each_command() {
     assert!(place.nb(&["--version"]).done().out.starts_with("nb "));
 }
 
-/// `nb` allocates by jemalloc, with settings of its own, which a user's come on top of.
+#[test]
+fn schemas_and_completions_are_printed() {
+    let place = Place::new();
+    for (kind, key) in [("run", "task"), ("compare", "methods")] {
+        let schema: serde_json::Value = serde_json::from_str(&place.nb(&["schema", kind]).done().out).unwrap();
+        assert!(schema["properties"][key].is_object(), "{kind}: {schema}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.nb(&["completions", shell]).done().out;
+        assert!(script.contains("completions") && script.contains("--config"), "{shell}: {script}");
+    }
+    assert_eq!(place.nb(&["completions", "csh"]).code, Some(2));
+}
+
+/// `nb` allocates with jemalloc and its own settings, which a user can override.
 #[cfg(target_os = "linux")]
 #[test]
-fn free_memory_stays_for_the_next_step() {
+fn the_allocator_retains_freed_memory() {
     let place = Place::new();
-    let told = place.command().env("MALLOC_CONF", "confirm_conf:true").arg("--version").output().unwrap();
-    let told = String::from_utf8(told.stderr).unwrap();
+    let printed = place.command().env("MALLOC_CONF", "confirm_conf:true").arg("--version").output().unwrap();
+    let printed = String::from_utf8(printed.stderr).unwrap();
     assert!(
-        told.contains("Set conf value: oversize_threshold:0") && told.contains("Set conf value: dirty_decay_ms:-1")
+        printed.contains("Set conf value: oversize_threshold:0")
+            && printed.contains("Set conf value: dirty_decay_ms:-1")
     );
 }
 
@@ -71,7 +88,7 @@ fn wrong_usage_exits_2() {
     for arguments in wrong {
         let ended = place.nb(arguments);
         assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.err);
-        assert!(!ended.err.is_empty(), "{arguments:?} says nothing");
+        assert!(!ended.err.is_empty(), "{arguments:?}: no message");
     }
     assert!(!place.exists("runs"));
 }

@@ -1,27 +1,30 @@
-//! A folder with a tiny corpus, a tokenizer and configurations, in which `nb` is started as a user starts it.
+//! A temporary folder with a tiny corpus, a tokenizer and a configuration, in which `nb` runs as a user would start it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+#[cfg(unix)]
+use std::time::{Duration, Instant};
 
 use nb_data::random::Stream;
+use nb_data::read::Article;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Topics, each with words of its own. In the order of the model's labels, which is that of their letters.
+/// Topics with their words, in the order of the model's labels, which is alphabetical.
 pub(crate) const TOPICS: [(&str, [&str; 5]); 3] = [
     ("finance", ["bank", "shares", "profit", "market", "loan"]),
     ("sports", ["goal", "match", "coach", "league", "striker"]),
     ("weather", ["rain", "storm", "snow", "wind", "clouds"]),
 ];
-/// Words of every topic.
-const ANY: [&str; 6] = ["the", "in", "after", "big", "new", "today"];
+/// Words that all topics share.
+const COMMON_WORDS: [&str; 6] = ["the", "in", "after", "big", "new", "today"];
 pub(crate) const TRAIN_ROWS: usize = 48;
 pub(crate) const DEV_ROWS: usize = 18;
 
-/// What a run needs, in one file; tests change it by `--set`.
+/// The configuration of a run; tests change it with `--set`.
 pub(crate) const CONFIG: &str = "\
 name: tiny
 output: runs/tiny
@@ -40,12 +43,17 @@ method: {name: newsbert}
 train: {epochs: 1, batch: 8, lr: 1e-3, log_every: 1}
 ";
 
+/// The student of the configured run.
+pub(crate) const STUDENT: &str = "runs/tiny/student";
+/// The setting of the method without a teacher.
+pub(crate) const FINETUNE: &str = "method.name=finetune";
+
 /// The folder.
 pub(crate) struct Place {
     home: TempDir,
 }
 
-/// How a command ended.
+/// The exit code and the output of a command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -61,14 +69,14 @@ impl From<Output> for Ended {
 }
 
 impl Ended {
-    /// Fails unless the command did its work; hands itself on.
+    /// Fails unless the command succeeded.
     #[track_caller]
     pub(crate) fn done(self) -> Self {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         self
     }
 
-    /// Fails unless the command failed, exit code 1, with an error that holds all of `says`.
+    /// Fails unless the command exited with code 1 and an error that contains all of `says`.
     #[track_caller]
     pub(crate) fn failed(self, says: &[&str]) -> Self {
         assert_eq!(self.code, Some(1), "{}{}", self.out, self.err);
@@ -80,15 +88,15 @@ impl Ended {
         self
     }
 
-    /// Standard output as one JSON object per line.
+    /// Parses standard output as one JSON object per line.
     pub(crate) fn json_lines(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
     }
 }
 
 impl Place {
-    /// `train.tsv` and `dev.tsv` in MIND's format, `train.csv` and `dev.csv` with the same rows (label, title, abstract),
-    /// `tokenizer/vocab.txt` and `tiny.yaml`.
+    /// Creates a folder with `train.tsv` and `dev.tsv` in MIND's format, `train.csv` and `dev.csv` with the same rows (label,
+    /// title, abstract), `tokenizer/vocab.txt` and `tiny.yaml`.
     pub(crate) fn new() -> Self {
         let place = Self { home: TempDir::new().unwrap() };
         for (name, rows, seed) in [("train", TRAIN_ROWS, 1), ("dev", DEV_ROWS, 2)] {
@@ -106,7 +114,7 @@ impl Place {
         self.home.path().join(name)
     }
 
-    /// Writes a file, making its folder.
+    /// Writes a file and creates its folder.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -125,25 +133,31 @@ impl Place {
         serde_json::from_slice(&self.read(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
+    /// Reads the summary of a run.
+    #[track_caller]
+    pub(crate) fn summary(&self, run: &str) -> Value {
+        self.json(&format!("{run}/summary.json"))
+    }
+
     pub(crate) fn exists(&self, name: &str) -> bool {
         self.path(name).exists()
     }
 
-    /// The names in a folder.
+    /// Returns the names in a folder.
     pub(crate) fn names(&self, folder: &str) -> BTreeSet<String> {
         let entries = std::fs::read_dir(self.path(folder)).unwrap_or_else(|e| panic!("{folder}: {e}"));
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    /// `nb` in this folder, knowing nothing of the user's own caches and settings.
+    /// Returns `nb` in this folder, isolated from the caches and settings of the user.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nb-under-test"));
-        self.settle(&mut command);
+        self.configure(&mut command);
         command
     }
 
-    /// Gives a command this folder and its environment.
-    pub(crate) fn settle(&self, command: &mut Command) {
+    /// Sets the folder and the environment of a command.
+    pub(crate) fn configure(&self, command: &mut Command) {
         command.current_dir(self.home.path()).env("HOME", self.path("home")).env("XDG_CACHE_HOME", self.path("cache"));
         for name in [
             "NB_LOG",
@@ -164,17 +178,17 @@ impl Place {
         ] {
             command.env_remove(name);
         }
-        // Threads that wait give way to those of the other tests: spinning, they take a hundred times as long.
+        // Waiting threads must yield to those of the other tests: when they spin, tests take a hundred times as long.
         command.env("OMP_WAIT_POLICY", "passive");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     }
 
-    /// Runs `nb` with these arguments, in words.
+    /// Runs `nb` with these arguments.
     pub(crate) fn nb(&self, arguments: &[&str]) -> Ended {
         self.command().args(arguments).output().unwrap().into()
     }
 
-    /// Runs `nb` with something on its standard input.
+    /// Runs `nb` with `input` on its standard input.
     pub(crate) fn nb_with_input(&self, arguments: &[&str], input: &str) -> Ended {
         let mut child = self.command().args(arguments).stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
@@ -183,30 +197,30 @@ impl Place {
         child.wait_with_output().unwrap().into()
     }
 
-    /// `nb train` with `tiny.yaml` and these `--set`s.
+    /// Runs `nb train` with `tiny.yaml` and these `--set`s.
     pub(crate) fn train(&self, sets: &[&str]) -> Ended {
         self.command().args(train_arguments(sets)).output().unwrap().into()
     }
 }
 
-/// `train --config tiny.yaml --set …`.
+/// Returns `train --config tiny.yaml --set …`.
 pub(crate) fn train_arguments(sets: &[&str]) -> Vec<String> {
     let sets = sets.iter().flat_map(|set| ["--set".to_owned(), (*set).to_owned()]);
     ["train", "--config", "tiny.yaml"].map(str::to_owned).into_iter().chain(sets).collect()
 }
 
-/// `nb` with files limited to `kilobytes`, which fails as a full disk does: a write in the middle of a file.
+/// Runs `nb` with files limited to `kilobytes`, which fails like a full disk: a write in the middle of a file.
 #[cfg(target_os = "linux")]
 pub(crate) fn with_file_limit(place: &Place, kilobytes: u32, arguments: &[String]) -> Ended {
-    // POSIX counts in blocks of 512 bytes. Without the trap the limit would end the process by a signal.
+    // POSIX counts blocks of 512 bytes. Without the trap, a signal would end the process.
     let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kilobytes);
     let mut command = Command::new("sh");
-    place.settle(&mut command);
+    place.configure(&mut command);
     command.args(["-c", &script, env!("CARGO_BIN_EXE_nb-under-test")]).args(arguments);
     command.output().unwrap().into()
 }
 
-/// Articles as MIND's `news.tsv`, called `N0`, `N1` and so on.
+/// Formats articles as MIND's `news.tsv`, with the ids `N0`, `N1` and so on.
 pub(crate) fn mind(articles: &[[String; 3]]) -> String {
     let row = |(i, [label, title, body]): (usize, &[String; 3])| {
         format!("N{i}\t{label}\tall\t{title}\t{body}\thttps://example.org/{i}\t[]\t[]\n")
@@ -214,13 +228,13 @@ pub(crate) fn mind(articles: &[[String; 3]]) -> String {
     articles.iter().enumerate().map(row).collect()
 }
 
-/// Rows of label, title and abstract; every topic in turn.
+/// Returns rows of label, title and abstract, which cycle through the topics.
 pub(crate) fn articles(rows: usize, seed: u64) -> Vec<[String; 3]> {
     let mut stream = Stream::new(seed);
     let mut text = |words: &[&str], n: usize| {
         let mut text = String::new();
         for i in 0..n {
-            let word = if i % 2 == 0 { stream.choose(words) } else { stream.choose(&ANY[..]) };
+            let word = if i % 2 == 0 { stream.choose(words) } else { stream.choose(&COMMON_WORDS[..]) };
             write!(text, "{}{word}", if i == 0 { "" } else { " " }).unwrap();
         }
         text
@@ -233,14 +247,48 @@ pub(crate) fn articles(rows: usize, seed: u64) -> Vec<[String; 3]> {
         .collect()
 }
 
-/// A vocabulary of the corpus' words, one token a line.
+/// Returns a vocabulary with the words of the corpus, one token per line.
 fn vocabulary() -> String {
     let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
     let words = TOPICS.iter().flat_map(|(_, words)| words);
-    special.iter().chain(words).chain(&ANY).map(|token| format!("{token}\n")).collect()
+    special.iter().chain(words).chain(&COMMON_WORDS).map(|token| format!("{token}\n")).collect()
 }
 
-/// Tensors of a safetensors file by name.
+/// Reads the tensors of a safetensors file by name.
 pub(crate) fn tensors(path: &Path) -> Vec<(String, tch::Tensor)> {
-    nb_model::read_tensors(path).unwrap_or_else(|e| panic!("{e}"))
+    nb_model::read_tensors(path).unwrap_or_else(|e| panic!("{e}")).into_iter().collect()
+}
+
+/// Returns an article as a command reads it.
+pub(crate) fn article(first: &str, second: Option<&str>) -> Article {
+    Article { line: 1, id: None, label: None, first: first.to_owned(), second: second.map(str::to_owned) }
+}
+
+/// Waits until `done`; fails after two minutes.
+#[cfg(unix)]
+#[track_caller]
+pub(crate) fn wait_until(event: &str, mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < Duration::from_secs(120), "timeout while waiting for {event}");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Fails unless two evaluations agree in the number of rows, under the key `rows`, and in each metric.
+#[track_caller]
+pub(crate) fn assert_same_metrics(found: &Value, expected: &Value, rows: &str, metrics: &[&str]) {
+    assert_eq!(found[rows], expected[rows]);
+    for &metric in metrics {
+        let difference = found[metric].as_f64().unwrap() - expected[metric].as_f64().unwrap();
+        assert!(difference.abs() < 1e-6, "{metric}: {found}, expected {expected}");
+    }
+}
+
+/// Fails unless a metric lies within its confidence interval, and that within 0 and 1.
+#[track_caller]
+pub(crate) fn assert_within_interval(evaluation: &Value, metric: &str) {
+    let value = evaluation[metric].as_f64().unwrap();
+    let [low, high] = [0, 1].map(|end| evaluation["intervals"][metric][end].as_f64().unwrap());
+    assert!(0.0 <= low && low <= value && value <= high && high <= 1.0, "{evaluation}");
 }

@@ -10,12 +10,9 @@ use serde_json::Value;
 use super::place::{Ended, Place, train_arguments};
 use super::resuming::{LONG, PATIENCE, assert_same_run, ended, kill, lines, resume};
 
-/// Says so and returns false where this build has no process groups: then there is nothing to test.
-pub(super) fn can() -> bool {
-    if !nb_dist::AVAILABLE {
-        eprintln!("left out: built without Gloo's headers, see `cargo xtask doctor`");
-    }
-    nb_dist::AVAILABLE
+/// Returns true if this build has process groups. Otherwise the test is skipped: `cargo xtask doctor` tells of Gloo's headers.
+pub(super) fn has_gloo() -> bool {
+    nb_testing::require("gloo", nb_dist::AVAILABLE)
 }
 
 /// `nb train` into the folder `run` on so many processes.
@@ -75,7 +72,7 @@ const LARGE: [&str; 2] = ["teacher.random.hidden=128", "teacher.random.heads=4"]
 
 #[test]
 fn topics_on_many_processes_are_those_on_one() {
-    if can() {
+    if has_gloo() {
         assert_same_on_many(&Place::new(), &LARGE);
         assert_same_on_many(&Place::new(), &[]);
         assert_same_on_many(&Place::new(), &["method.name=kd", "teacher.train={epochs: 2}"]);
@@ -84,7 +81,7 @@ fn topics_on_many_processes_are_those_on_one() {
 
 #[test]
 fn recommendation_and_retrieval_on_many_processes_are_those_on_one() {
-    if can() {
+    if has_gloo() {
         assert_same_on_many(&Place::readers(), &[]);
         assert_same_on_many(&Place::searches(), &[]);
     }
@@ -94,7 +91,7 @@ fn recommendation_and_retrieval_on_many_processes_are_those_on_one() {
 /// the same, to the bit.
 #[test]
 fn an_evaluation_on_many_processes_is_that_on_one_to_the_bit() {
-    if !can() {
+    if !has_gloo() {
         return;
     }
     let still = [
@@ -134,7 +131,7 @@ fn an_evaluation_on_many_processes_is_that_on_one_to_the_bit() {
 /// are told where.
 #[test]
 fn all_processes_find_the_teacher_that_the_first_has_trained() {
-    if !can() {
+    if !has_gloo() {
         return;
     }
     let place = Place::new();
@@ -165,7 +162,7 @@ pub(super) fn until(place: &Place, mut command: Command, run: &str, checkpoint: 
 
 #[test]
 fn two_processes_go_on_to_the_bit() {
-    if !can() {
+    if !has_gloo() {
         return;
     }
     let large = [&LONG[..], &LARGE, &["train.max_steps=30"]].concat();
@@ -183,7 +180,7 @@ fn two_processes_go_on_to_the_bit() {
 
 #[test]
 fn a_run_goes_on_with_another_number_of_processes() {
-    if !can() {
+    if !has_gloo() {
         return;
     }
     let place = Place::new();
@@ -199,7 +196,7 @@ fn a_run_goes_on_with_another_number_of_processes() {
 
 #[test]
 fn an_error_of_one_process_is_everybodys() {
-    if !can() {
+    if !has_gloo() {
         return;
     }
     let place = Place::new();
@@ -214,7 +211,7 @@ fn an_error_of_one_process_is_everybodys() {
 fn processes_without_a_micro_batch_are_refused() {
     let place = Place::new();
     let refused = ended(train(&place, "runs/tiny", 2, &[]));
-    if can() {
+    if nb_dist::AVAILABLE {
         refused.failed(&["train.accumulate is 1", "each of the 2 processes", "--set train.accumulate=2"]);
         assert!(!place.exists("runs"));
     } else {
@@ -237,7 +234,7 @@ fn free_port() -> u16 {
 
 #[test]
 fn a_launchers_processes_find_each_other_and_must_agree() {
-    if !can() {
+    if !has_gloo() {
         return;
     }
     let place = Place::new();
@@ -249,7 +246,7 @@ fn a_launchers_processes_find_each_other_and_must_agree() {
     };
     for another in ["seed=1", "method.name=kd"] {
         let (first, other) = both(&[another]);
-        first.failed(&["process 1 has another configuration"]);
+        first.failed(&["process 1 has a different configuration"]);
         assert_eq!(other.code, Some(1));
         assert!(!place.exists("runs"));
     }

@@ -1,13 +1,12 @@
-//! `task: recommend` from MIND folders to ranks: `nb train`, `nb eval` and `nb rank`.
+//! `task: recommend` from MIND folders to rankings: `nb train`, `nb eval` and `nb rank`.
 
 use nb_eval::{Impression, ranking};
 use serde_json::Value;
 
 use super::corpora::{CLICKS, DEV_READERS, READERS};
-use super::place::Place;
+use super::place::{Ended, FINETUNE, Place, STUDENT, assert_same_metrics, assert_within_interval};
 use super::train::{MODEL_FILES, assert_holds, assert_run, assert_same_model};
 
-const STUDENT: &str = "runs/tiny/student";
 const METRICS: [&str; 4] = ["auc", "mrr", "ndcg@5", "ndcg@10"];
 
 fn eval(place: &Place, model: &str, rest: &[&str]) -> Value {
@@ -15,16 +14,12 @@ fn eval(place: &Place, model: &str, rest: &[&str]) -> Value {
     serde_json::from_str(&ended.out).unwrap()
 }
 
-/// Fails unless each metric of two evaluations, and of each part that the first has, is the same.
+/// Fails unless two evaluations agree in each metric, and in each part that the first one has.
 #[track_caller]
-fn assert_same_metrics(found: &Value, expected: &Value) {
-    assert_eq!(found["impressions"], expected["impressions"]);
-    for metric in METRICS {
-        let off = found[metric].as_f64().unwrap() - expected[metric].as_f64().unwrap();
-        assert!(off.abs() < 1e-6, "{metric}: {found} against {expected}");
-    }
+fn assert_same_evaluation(found: &Value, expected: &Value) {
+    assert_same_metrics(found, expected, "impressions", &METRICS);
     for (name, part) in found["parts"].as_object().into_iter().flatten() {
-        assert_same_metrics(part, &expected["parts"][name]);
+        assert_same_evaluation(part, &expected["parts"][name]);
     }
 }
 
@@ -32,17 +27,10 @@ fn assert_same_metrics(found: &Value, expected: &Value) {
 #[track_caller]
 fn assert_evaluated(evaluation: &Value, impressions: usize) {
     assert_eq!(evaluation["impressions"], impressions);
-    for metric in METRICS {
-        let value = evaluation[metric].as_f64().unwrap();
-        let interval: [f64; 2] = [0, 1].map(|end| evaluation["intervals"][metric][end].as_f64().unwrap());
-        assert!(
-            0.0 <= interval[0] && interval[0] <= value && value <= interval[1] && interval[1] <= 1.0,
-            "{evaluation}"
-        );
-    }
+    METRICS.iter().for_each(|metric| assert_within_interval(evaluation, metric));
 }
 
-/// The term `hard` of each step.
+/// Returns the term `hard` of each step.
 fn hard_losses(place: &Place, run: &str) -> Vec<f64> {
     let text = place.text(&format!("{run}/metrics.jsonl"));
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -54,16 +42,16 @@ fn a_run_writes_metrics_and_models() {
     let place = Place::readers();
     place.train(&["train.epochs=2"]).done();
     assert_run(&place, "runs/tiny", &["student", "teacher"]);
-    let summary = place.json("runs/tiny/summary.json");
+    let summary = place.summary("runs/tiny");
     assert_eq!([&summary["task"], &summary["method"]], ["recommend", "newsbert"]);
     assert_eq!((&summary["seed"], &summary["train"]["samples"]), (&0.into(), &(2 * CLICKS).into()));
     assert_eq!(summary["train"]["steps"], 2 * CLICKS.div_ceil(8));
     for role in ["student", "teacher"] {
-        let own = &summary[role];
-        assert_evaluated(own, DEV_READERS);
-        let part = |name: &str| &own["parts"][name];
+        let evaluation = &summary[role];
+        assert_evaluated(evaluation, DEV_READERS);
+        let part = |name: &str| &evaluation["parts"][name];
         let readers = |name: &str| part(name)["impressions"].as_u64().unwrap() as usize;
-        // Every eighth reader has no history, every sixth of the others one of six news.
+        // Every eighth reader has no history, and every sixth of the others has one of six articles.
         for (name, expected) in [("history 0", 3), ("history 1-5", 18), ("history 6-20", 3), ("with a history", 21)] {
             assert_evaluated(part(name), expected);
         }
@@ -85,95 +73,99 @@ fn plan_counts_readers_and_does_not_train() {
     let says =
         |key: &str| plan.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("{key}: {plan}"));
     let readers =
-        format!("{CLICKS} clicks of {READERS} impressions to train on, {DEV_READERS} impressions to develop on");
-    assert!(says("readers").ends_with(&readers) && says("news").contains("36 to train on, 48 to develop on"), "{plan}");
+        format!("{CLICKS} clicks of {READERS} impressions for training, {DEV_READERS} impressions for development");
+    assert!(
+        says("readers").ends_with(&readers) && says("news").contains("36 for training, 48 for development"),
+        "{plan}"
+    );
     assert!(says("distinct").contains("% of the encodings are saved"), "{plan}");
     assert_eq!(says("steps").trim(), (3 * CLICKS.div_ceil(8)).to_string());
     assert!(!place.exists("runs"));
 }
 
-/// Readers in are readers trained: each usable click is a sample of each epoch, whatever stands around it.
+/// Each usable click is one sample per epoch.
 #[test]
-fn every_usable_click_is_a_sample_however_batches_are_cut() {
+fn every_usable_click_is_a_sample_for_any_batch_size() {
     let place = Place::readers();
-    // No click; nothing but clicks; a click on a news that is not there; two clicks, one of them listed twice.
+    // No click; only clicks; a click on an unknown article; two clicks, one of which is listed twice.
     place.append(
         "mind/train/behaviors.tsv",
         "61\tU\tt\tN1\tN2-0 N3-0\n62\tU\tt\tN1\tN2-1 N3-1\n63\tU\tt\tN1\tN999-1 N3-0\n\
          64\tU\tt\tN4 N4 N5\tN4-1 N3-0 N4-1 N5-1\n",
     );
     let clicks = CLICKS + 2;
-    let cuts: [(&[&str], usize); 5] = [
+    let cases: [(&[&str], usize); 5] = [
         (&["train.batch=7"], clicks.div_ceil(7)),
         (&["train.batch=7", "train.accumulate=3"], clicks.div_ceil(7).div_ceil(3)),
-        // A batch holds at least one reader.
+        // A batch contains at least one reader.
         (&["train.tokens=1"], clicks),
         (&["train.tokens=1000000"], 1),
         (&["train.tokens=300", "data.clicked_before=leave_out"], 0),
     ];
-    for (cut, steps) in cuts {
-        let ended = place.train(&[&["train.epochs=2", "method.name=teacher", "data.negatives=3"], cut].concat()).done();
+    for (sets, steps) in cases {
+        let ended =
+            place.train(&[&["train.epochs=2", "method.name=teacher", "data.negatives=3"], sets].concat()).done();
         assert!(
-            ended.err.contains("2 impressions are left out of training: none of their news was clicked"),
+            ended.err.contains("2 impressions are skipped in training: none of their articles was clicked"),
             "{ended:?}"
         );
-        assert!(ended.err.contains("1 impressions are left out of training: none of their news was not clicked"));
-        assert!(ended.err.contains("1 among candidates not in the news"), "{}", ended.err);
+        assert!(ended.err.contains("1 impressions are skipped in training: none of their articles was not clicked"));
+        assert!(ended.err.contains("unknown candidates: 1"), "{}", ended.err);
         let run = ended.out.lines().find_map(|line| line.strip_prefix("run      ")).unwrap();
-        let train = &place.json(&format!("{run}/summary.json"))["train"];
-        assert_eq!(train["samples"], 2 * clicks, "{cut:?}");
+        let train = &place.summary(run)["train"];
+        assert_eq!(train["samples"], 2 * clicks, "{sets:?}");
         if steps > 0 {
-            assert_eq!(train["steps"], 2 * steps, "{cut:?}");
+            assert_eq!(train["steps"], 2 * steps, "{sets:?}");
         } else {
             let steps = train["steps"].as_u64().unwrap() as usize;
-            assert!((6..clicks).contains(&steps), "{cut:?}: {steps}");
+            assert!((6..clicks).contains(&steps), "{sets:?}: {steps}");
         }
     }
 }
 
-/// Readers click news of the topic that they read of: chance is an AUC of 0.5.
+/// Readers click articles on the topic of their history. Chance level is an AUC of 0.5.
 #[test]
 fn a_student_learns_what_readers_click() {
     let place = Place::readers();
-    let finetune = |sets: &[&str]| place.train(&[&["method.name=finetune"], sets].concat()).done();
+    let finetune = |sets: &[&str]| place.train(&[&[FINETUNE], sets].concat()).done();
     finetune(&["train.lr=0", "output=runs/untrained"]);
     finetune(&["train.epochs=10", "output=runs/trained"]);
     let auc = |run: &str| {
-        let own = &place.json(&format!("runs/{run}/summary.json"))["student"];
-        own["parts"]["with a history"]["auc"].as_f64().unwrap()
+        let evaluation = &place.summary(&format!("runs/{run}"))["student"];
+        evaluation["parts"]["with a history"]["auc"].as_f64().unwrap()
     };
     assert!(auc("trained") > 0.95 && auc("trained") > auc("untrained"), "{} from {}", auc("trained"), auc("untrained"));
     let losses = hard_losses(&place, "runs/trained");
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
-    let (epoch, chance) = (CLICKS.div_ceil(8), 5.0_f64.ln()); // a click among four others
+    let (epoch, chance) = (CLICKS.div_ceil(8), 5.0_f64.ln()); // one click among five candidates
     let (first, last) = (mean(&losses[..epoch]), mean(&losses[losses.len() - epoch..]));
     assert!(first < 1.5 * chance && last < 0.5 * first && last < 0.25 * chance, "{first} to {last}");
 }
 
 #[test]
-fn every_method_and_way_of_sharing_gives_a_model_that_eval_measures_the_same() {
+fn eval_reproduces_the_metrics_of_every_method_and_sharing() {
     let place = Place::readers();
-    let ways: [(&str, &[&str]); 6] = [
-        ("finetune", &["method.name=finetune"]),
+    let variants: [(&str, &[&str]); 6] = [
+        ("finetune", &[FINETUNE]),
         ("teacher", &["method.name=teacher", "data.fields=[title]", "data.history=2"]),
         ("default", &[]),
         ("both", &["method.share=[pooling, reader]"]),
         ("pooling", &["method.share=[pooling]", "method.beta=0.5"]),
         ("attention", &["reader.self_attention=2"]),
     ];
-    for (name, sets) in ways {
+    for (name, sets) in variants {
         let run = format!("runs/{name}");
         place.train(&[sets, &[&format!("output={run}")]].concat()).done();
         let role = if name == "teacher" { "teacher" } else { "student" };
-        let expected = &place.json(&format!("{run}/summary.json"))[role];
-        let told_apart = eval(&place, &format!("{run}/{role}"), &["--seen-in", "mind/train"]);
-        assert_same_metrics(&told_apart, expected);
-        assert_eq!(told_apart["parts"].as_object().unwrap().len(), expected["parts"].as_object().unwrap().len());
+        let expected = &place.summary(&run)[role];
+        let evaluation = eval(&place, &format!("{run}/{role}"), &["--seen-in", "mind/train"]);
+        assert_same_evaluation(&evaluation, expected);
+        assert_eq!(evaluation["parts"].as_object().unwrap().len(), expected["parts"].as_object().unwrap().len());
     }
     let seen = |parts: &Value| parts.as_object().unwrap().keys().any(|name| name.contains("clicked news"));
-    assert!(!seen(&eval(&place, "runs/default/student", &[])["parts"]), "nobody said what training showed");
+    assert!(!seen(&eval(&place, "runs/default/student", &[])["parts"]), "the training impressions are unknown");
 
-    // `reader` is another name of what stands on the pooled vectors, and both are shared unless said otherwise.
+    // `reader` is the layer above the pooled vectors, and by default both are shared.
     assert_same_model(&place, "runs/default/student", "runs/both/student");
     let head = |run: &str, role: &str| place.read(&format!("runs/{run}/{role}/head.safetensors"));
     assert!(head("default", "student") == head("default", "teacher"), "pooling and reader are shared");
@@ -183,64 +175,69 @@ fn every_method_and_way_of_sharing_gives_a_model_that_eval_measures_the_same() {
     assert_eq!(place.json("runs/teacher/teacher/newsbert.json")["history"], 2);
 }
 
-/// A file of impressions stands for its folder, and without development impressions some of these are held out.
+/// A file of impressions can be given instead of its folder. Without development impressions, some of it is held out.
 #[test]
-fn impressions_can_be_held_out_and_a_seed_repeats_them() {
+fn held_out_impressions_depend_only_on_the_seed() {
     let place = Place::readers();
-    let (stay, out) = nb_data::read::split(READERS, 0.25, 0);
-    let clicks: usize = stay.iter().map(|i| 1 + usize::from(i % 10 == 9)).sum();
+    let (train, held_out) = nb_data::read::split(READERS, 0.25, 0);
+    let clicks: usize = train.iter().map(|i| 1 + usize::from(i % 10 == 9)).sum();
     let sets = ["data.train=mind/train/behaviors.tsv", "data.dev=null", "data.dev_fraction=0.25"];
-    let of = |seed: &str, run: &str| {
+    let train = |seed: &str, run: &str| {
         let (seed, output) = (format!("seed={seed}"), format!("output=runs/{run}"));
         place.train(&[&sets[..], &[&seed, &output]].concat()).done();
-        let summary = place.json(&format!("runs/{run}/summary.json"));
+        let summary = place.summary(&format!("runs/{run}"));
         assert_eq!(summary["train"]["samples"], clicks);
-        assert_eq!(summary["student"]["impressions"], out.len());
+        assert_eq!(summary["student"]["impressions"], held_out.len());
         let evaluations = ["student", "teacher"].map(|role| {
-            let own = &summary[role];
-            (METRICS.map(|metric| own[metric].clone()), own["intervals"].clone(), own["parts"].clone())
+            let evaluation = &summary[role];
+            (
+                METRICS.map(|metric| evaluation[metric].clone()),
+                evaluation["intervals"].clone(),
+                evaluation["parts"].clone(),
+            )
         });
         serde_json::to_string(&evaluations).unwrap()
     };
-    let first = of("0", "first");
-    assert_eq!(first, of("0", "again"), "the same seed");
+    let first = train("0", "first");
+    assert_eq!(first, train("0", "again"), "the same seed");
     assert_same_model(&place, "runs/first/student", "runs/again/student");
-    assert_ne!(first, of("1", "other"), "another seed");
+    assert_ne!(first, train("1", "other"), "a different seed");
 }
 
-/// A line of `prediction.txt`: the id and the ranks.
+/// Parses a line of `prediction.txt` into the id and the ranks.
 fn prediction(line: &str) -> (&str, Vec<usize>) {
     let (id, ranks) = line.split_once(' ').unwrap();
     let ranks = ranks.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap();
     (id, ranks.split(',').map(|rank| rank.parse().unwrap()).collect())
 }
 
-/// Columns of impressions: the id, and the candidates.
+/// Parses a line of impressions into the id and the candidates.
 fn columns(line: &str) -> (&str, Vec<&str>) {
     let columns: Vec<&str> = line.split('\t').collect();
     (columns[0], columns[4].split(' ').collect())
 }
 
-fn rank(place: &Place, behaviors: &str, output: &str) -> super::place::Ended {
+fn rank(place: &Place, behaviors: &str, output: &str) -> Ended {
     let news = ["rank", "--model", STUDENT, "--news", "mind/dev/news.tsv"];
     place.nb(&[&news[..], &["--behaviors", behaviors, "--output", output]].concat())
 }
 
 #[test]
-fn rank_writes_the_ranks_that_eval_measures() {
+fn the_ranks_of_rank_give_the_metrics_of_eval() {
     let place = Place::readers();
-    place.train(&["method.name=finetune"]).done();
+    place.train(&[FINETUNE]).done();
     rank(&place, "mind/dev/behaviors.tsv", "prediction.txt").done();
     let (behaviors, predictions) = (place.text("mind/dev/behaviors.tsv"), place.text("prediction.txt"));
     assert_eq!(predictions.lines().count(), DEV_READERS);
     let mut rows: Vec<(Vec<u8>, Vec<f64>)> = Vec::new();
     for (line, predicted) in behaviors.lines().zip(predictions.lines()) {
-        let ((id, candidates), (same, ranks)) = (columns(line), prediction(predicted));
-        assert_eq!(id, same);
+        let (id, candidates) = columns(line);
+        let (predicted_id, ranks) = prediction(predicted);
+        assert_eq!(id, predicted_id);
         let mut sorted = ranks.clone();
         sorted.sort_unstable();
         assert!(sorted.into_iter().eq(1..=candidates.len()), "{predicted}");
-        let labels = candidates.iter().map(|news| u8::from(news.ends_with("-1"))).collect();
+        let labels = candidates.iter().map(|candidate| u8::from(candidate.ends_with("-1"))).collect();
         rows.push((labels, ranks.iter().map(|&rank| -(rank as f64)).collect()));
     }
     let impressions: Vec<_> = rows.iter().map(|(labels, scores)| Impression { labels, scores }).collect();
@@ -250,40 +247,40 @@ fn rank_writes_the_ranks_that_eval_measures() {
         assert!(off.abs() < 1e-9, "{metric}: {found} against {expected}");
     }
 
-    // MIND's test set does not say what was clicked.
+    // MIND's test set has no clicks.
     place.write("test.tsv", behaviors.replace("-0", "").replace("-1", ""));
     rank(&place, "test.tsv", "test.txt").done();
     assert_eq!(place.text("test.txt"), predictions);
 }
 
 #[test]
-fn rank_puts_unknown_news_last_and_keeps_every_line() {
+fn rank_writes_every_line_and_puts_unknown_articles_last() {
     let place = Place::readers();
-    place.train(&["method.name=finetune"]).done();
+    place.train(&[FINETUNE]).done();
     let odd = "\u{feff}7\tU\tt\tN1 N4\tN1 N2 N3\r\n7\tU\tt\tN1 N4\tN998 N1 N999 N2 N3\r\nx-3\tU\tt\t\tN5\n\n4\tU\tt\tN998\tN997\n\
                5\tU\tt\tN1 N4\tN2 N1 N1 N3\n";
     place.write("odd.tsv", odd);
     let ended = rank(&place, "odd.tsv", "prediction.txt").done();
-    for part in ["1 in histories not in the news", "3 among candidates not", "1 with the id of an earlier impression"] {
+    for part in ["unknown articles in histories: 1", "unknown candidates: 3", "impressions with a repeated id: 1"] {
         assert!(ended.err.contains(part), "{part}: {}", ended.err);
     }
-    assert!(ended.err.contains("1 among candidates listed again in the same impression"), "{}", ended.err);
+    assert!(ended.err.contains("candidates repeated in their impression: 1"), "{}", ended.err);
     let text = place.text("prediction.txt");
     let lines: Vec<_> = text.lines().map(prediction).collect();
     assert_eq!(lines.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ["7", "7", "x-3", "4", "5"]);
     let known = &lines[0].1;
-    assert_eq!(lines[1].1, [4, known[0], 5, known[1], known[2]], "unknown ones last, in their order");
+    assert_eq!(lines[1].1, [4, known[0], 5, known[1], known[2]], "unknown articles last, in their order");
     assert_eq!([&lines[2].1[..], &lines[3].1], [[1], [1]]);
     let mut last = lines[4].1.clone();
-    assert_eq!(last[2], last[1] + 1, "the same news twice");
+    assert_eq!(last[2], last[1] + 1, "the same article twice");
     last.sort_unstable();
     assert_eq!(last, [1, 2, 3, 4]);
 }
 
 #[test]
-fn a_failed_rank_leaves_the_file_alone() {
+fn a_failed_rank_does_not_change_the_output_file() {
     let place = Place::readers();
-    place.train(&["method.name=finetune"]).done();
+    place.train(&[FINETUNE]).done();
     place.write("prediction.txt", "good");
     place.write("empty.tsv", "");
     place.write("few.tsv", "1\tU\tt\tN1\n2\tU\tt\t\tN1 N2\n");
@@ -292,7 +289,7 @@ fn a_failed_rank_leaves_the_file_alone() {
     let failures: [(&str, &[&str]); 3] = [
         ("empty.tsv", &["empty.tsv", "no usable row"]),
         ("few.tsv", &["few.tsv", "1 of 2 rows", "1 with too few columns, first on line 1"]),
-        ("strange.tsv", &["strange.tsv", "none of the 1 impressions shows a news of the 48"]),
+        ("strange.tsv", &["strange.tsv", "none of the 1 impressions shows one of the 48 known articles"]),
     ];
     for (behaviors, says) in failures {
         rank(&place, behaviors, "prediction.txt").failed(says);
@@ -300,8 +297,8 @@ fn a_failed_rank_leaves_the_file_alone() {
     let news = ["rank", "--model", STUDENT, "--behaviors", "mind/dev/behaviors.tsv", "--output", "prediction.txt"];
     place.nb(&[&news[..], &["--news", "nowhere.tsv"]].concat()).failed(&["nowhere.tsv"]);
     rank(&place, "empty.tsv", "mind").failed(&["--output is mind", "a folder"]);
-    // Said at once, not when everything is ranked.
+    // This is an error before anything is ranked.
     rank(&place, "empty.tsv", "nowhere/prediction.txt").failed(&["cannot write nowhere/prediction.txt"]);
     assert_eq!(place.text("prediction.txt"), "good");
-    assert_eq!(place.names(""), before, "nothing is left behind");
+    assert_eq!(place.names(""), before, "no temporary file remains");
 }

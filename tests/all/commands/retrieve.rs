@@ -1,32 +1,21 @@
-//! `task: retrieve` from a BEIR folder to what is found: `nb train`, `nb eval` and `nb search`.
+//! `task: retrieve` from a BEIR folder to search results: `nb train`, `nb eval` and `nb search`.
 
-use nb_data::read::Article;
 use nb_model::Precision;
-use nb_train::inference::{Pooling, Trained};
+use nb_train::inference::{Pooling, SavedModel};
 use serde_json::{Value, json};
 use tch::Device;
 
 use super::corpora::{DEV_QUERIES, DOCUMENTS, QUERIES, RELEVANT};
-use super::place::{Ended, Place, TOPICS};
+use super::place::{Ended, FINETUNE, Place, STUDENT, TOPICS, article, assert_same_metrics, assert_within_interval};
 use super::train::{MODEL_FILES, assert_holds, assert_run};
 
-const STUDENT: &str = "runs/tiny/student";
 const METRICS: [&str; 4] = ["ndcg@10", "mrr@10", "recall@10", "recall@100"];
 
-/// A place with a student that has learned.
+/// Returns a folder with a trained student.
 fn trained() -> Place {
     let place = Place::searches();
-    place.train(&["train.epochs=5", "method.name=finetune"]).done();
+    place.train(&["train.epochs=5", FINETUNE]).done();
     place
-}
-
-#[track_caller]
-fn assert_same_metrics(found: &Value, expected: &Value) {
-    assert_eq!(found["queries"], expected["queries"]);
-    for metric in METRICS {
-        let off = found[metric].as_f64().unwrap() - expected[metric].as_f64().unwrap();
-        assert!(off.abs() < 1e-6, "{metric}: {found} against {expected}");
-    }
 }
 
 fn eval(place: &Place, model: &str, split: &str) -> Value {
@@ -35,26 +24,24 @@ fn eval(place: &Place, model: &str, split: &str) -> Value {
 }
 
 #[test]
-fn a_run_writes_metrics_and_models_that_eval_measures_the_same() {
+fn eval_reproduces_the_metrics_of_a_run() {
     let place = Place::searches();
     place.train(&["train.epochs=2"]).done();
     assert_run(&place, "runs/tiny", &["student", "teacher"]);
-    let summary = place.json("runs/tiny/summary.json");
+    let summary = place.summary("runs/tiny");
     assert_eq!([&summary["task"], &summary["method"]], ["retrieve", "newsbert"]);
     let pairs = QUERIES * RELEVANT;
     assert_eq!((&summary["seed"], &summary["train"]["samples"]), (&0.into(), &(2 * pairs).into()));
     assert_eq!(summary["train"]["steps"], 2 * pairs.div_ceil(8));
     for role in ["student", "teacher"] {
-        let own = &summary[role];
-        assert_eq!(own["queries"], DEV_QUERIES);
+        let evaluation = &summary[role];
+        assert_eq!(evaluation["queries"], DEV_QUERIES);
         for metric in METRICS {
-            let value = own[metric].as_f64().unwrap();
-            let interval: [f64; 2] = [0, 1].map(|end| own["intervals"][metric][end].as_f64().unwrap());
-            assert!(0.0 <= interval[0] && interval[0] <= value && value <= interval[1] && interval[1] <= 1.0, "{own}");
+            assert_within_interval(evaluation, metric);
         }
-        assert_eq!(own["recall@100"], 1.0, "the corpus is smaller");
+        assert_eq!(evaluation["recall@100"], 1.0, "the corpus is smaller");
         let model = format!("runs/tiny/{role}");
-        assert_same_metrics(&eval(&place, &model, "dev"), own);
+        assert_same_metrics(&eval(&place, &model, "dev"), evaluation, "queries", &METRICS);
         assert_holds(&place, &model, &MODEL_FILES);
         let description = place.json(&format!("{model}/newsbert.json"));
         assert_eq!((&description["task"], &description["fields"]), (&"retrieve".into(), &json!(["title", "abstract"])));
@@ -64,36 +51,36 @@ fn a_run_writes_metrics_and_models_that_eval_measures_the_same() {
 }
 
 #[test]
-fn a_student_learns_and_given_negatives_take_part() {
+fn a_student_learns_and_judged_negatives_change_training() {
     let place = Place::searches();
     let run = |sets: &[&str], output: &str| {
         let output = format!("output=runs/{output}");
-        place.train(&[&["method.name=finetune", &output], sets].concat()).done();
+        place.train(&[&[FINETUNE, &output], sets].concat()).done();
     };
     run(&["train.lr=0"], "untrained");
     run(&["train.epochs=5"], "trained");
     run(&["train.tokens=100"], "tokens");
     run(&["data.negatives=1"], "negatives");
     run(&["data.negatives=0"], "none");
-    let ndcg = |run: &str| place.json(&format!("runs/{run}/summary.json"))["student"]["ndcg@10"].as_f64().unwrap();
+    let ndcg = |run: &str| place.summary(&format!("runs/{run}"))["student"]["ndcg@10"].as_f64().unwrap();
     assert!(ndcg("trained") > 0.95 && ndcg("trained") > ndcg("untrained"), "{}", ndcg("trained"));
     for name in ["tokens", "negatives", "none"] {
-        let samples = &place.json(&format!("runs/{name}/summary.json"))["train"]["samples"];
+        let samples = &place.summary(&format!("runs/{name}"))["train"]["samples"];
         assert_eq!(samples, QUERIES * RELEVANT, "{name}");
     }
     let weights = |run: &str| place.read(&format!("runs/{run}/student/model.safetensors"));
-    assert!(weights("negatives") != weights("none"), "two news are known not to answer");
+    assert!(weights("negatives") != weights("none"), "two articles are judged as not relevant");
 }
 
 #[test]
-fn queries_can_be_held_out_or_come_from_a_folder_of_their_own() {
+fn development_queries_can_be_held_out_or_come_from_another_folder() {
     let place = Place::searches();
     for file in ["corpus.jsonl", "queries.jsonl", "qrels/dev.tsv"] {
         place.write(&format!("other/{file}"), place.read(&format!("beir/{file}")));
     }
     let queries = |sets: &[&str], run: &str| {
-        place.train(&[&["method.name=finetune", &format!("output=runs/{run}")], sets].concat()).done();
-        let summary = place.json(&format!("runs/{run}/summary.json"));
+        place.train(&[&[FINETUNE, &format!("output=runs/{run}")], sets].concat()).done();
+        let summary = place.summary(&format!("runs/{run}"));
         let samples = summary["train"]["samples"].as_u64().unwrap() as usize;
         (samples / RELEVANT, summary["student"]["queries"].as_u64().unwrap() as usize)
     };
@@ -107,25 +94,21 @@ fn search(place: &Place, corpus: &str, rest: &[&str]) -> Ended {
     place.nb(&[&["search", "--model", STUDENT, "--corpus", corpus], rest].concat())
 }
 
-/// The files of vectors in a folder.
+/// Returns the vector files of a folder.
 fn vectors(place: &Place, folder: &str) -> Vec<String> {
     place.names(folder).into_iter().filter(|name| name.ends_with(".vectors.safetensors")).collect()
 }
 
-fn article(first: &str, second: Option<&str>) -> Article {
-    Article { line: 1, id: None, label: None, first: first.to_owned(), second: second.map(str::to_owned) }
-}
-
-/// Ids of the corpus with their scores q·h, the best first, one after the other by the library.
+/// Returns the ids of the corpus with their scores q·h, the best first, computed one by one with the library.
 fn by_hand(place: &Place, query: &str) -> Vec<(String, f64)> {
-    let model = Trained::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
+    let model = SavedModel::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
     let vector = |article| model.vectors(&[article], Pooling::Attention).unwrap().remove(0);
-    let asked = vector(article(query, None));
+    let query_vector = vector(article(query, None));
     let score = |line: &str| {
-        let news: Value = serde_json::from_str(line).unwrap();
-        let vector = vector(article(news["title"].as_str().unwrap(), news["text"].as_str()));
-        let score = asked.iter().zip(vector).map(|(q, h)| f64::from(q * h)).sum();
-        (news["_id"].as_str().unwrap().to_owned(), score)
+        let article_json: Value = serde_json::from_str(line).unwrap();
+        let vector = vector(article(article_json["title"].as_str().unwrap(), article_json["text"].as_str()));
+        let score = query_vector.iter().zip(vector).map(|(q, h)| f64::from(q * h)).sum();
+        (article_json["_id"].as_str().unwrap().to_owned(), score)
     };
     let mut found: Vec<(String, f64)> = place.text("beir/corpus.jsonl").lines().map(score).collect();
     found.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -133,75 +116,76 @@ fn by_hand(place: &Place, query: &str) -> Vec<(String, f64)> {
 }
 
 #[test]
-fn search_finds_the_news_of_the_querys_topic() {
+fn search_finds_articles_on_the_topic_of_the_query() {
     let place = trained();
     let queries = ["storm in snow", "coach after the goal"];
     let asked = ["--query", queries[0], "--query", queries[1], "--top", "1000"];
     let lines = search(&place, "beir", &[&asked[..], &["--output-format", "json"]].concat()).done().json_lines();
-    assert_eq!(lines.len(), 2 * DOCUMENTS, "the whole corpus for each");
-    for ((query, topic), lines) in queries.iter().zip([2, 1]).zip(lines.chunks(DOCUMENTS)) {
+    assert_eq!(lines.len(), 2 * DOCUMENTS, "the complete corpus for each query");
+    for (i, topic) in [2, 1].into_iter().enumerate() {
+        let (query, lines) = (queries[i], &lines[i * DOCUMENTS..][..DOCUMENTS]);
         let expected = by_hand(&place, query);
-        for (i, (line, (id, score))) in lines.iter().zip(&expected).enumerate() {
-            assert_eq!((&line["query"], &line["rank"]), (&json!(query), &json!(i + 1)));
-            assert_eq!(line["id"], **id, "{query}, rank {}", i + 1);
+        for (rank, (line, (id, score))) in (1..).zip(lines.iter().zip(&expected)) {
+            assert_eq!((&line["query"], &line["rank"]), (&json!(query), &json!(rank)));
+            assert_eq!(line["id"], **id, "{query}, rank {rank}");
             assert!((line["score"].as_f64().unwrap() - score).abs() < 1e-4, "{line} against {score}");
             let text = line["text"].as_str().unwrap();
-            if i < 5 {
+            if rank <= 5 {
                 assert!(TOPICS[topic].1.iter().any(|word| text.contains(word)), "{query}: {line}");
             }
         }
     }
 
-    let one = search(&place, "beir/corpus.jsonl", &["--query", queries[0]]).done().out;
-    assert_eq!(one.lines().count(), 10);
+    let single = search(&place, "beir/corpus.jsonl", &["--query", queries[0]]).done().out;
+    assert_eq!(single.lines().count(), 10);
     let best = format!("  {}  {}", lines[0]["id"].as_str().unwrap(), lines[0]["text"].as_str().unwrap());
-    assert!(one.lines().next().unwrap().ends_with(&best), "{one}");
-    let two = search(&place, "beir", &[&asked[..4], &["--top", "2"]].concat()).done().out;
-    let two: Vec<&str> = two.lines().collect();
-    assert_eq!((two.len(), two[0], two[3]), (6, queries[0], queries[1]));
-    assert!(one.starts_with(&two[1..3].join("\n")));
+    assert!(single.lines().next().unwrap().ends_with(&best), "{single}");
+    let both = search(&place, "beir", &[&asked[..4], &["--top", "2"]].concat()).done().out;
+    let both: Vec<&str> = both.lines().collect();
+    assert_eq!((both.len(), both[0], both[3]), (6, queries[0], queries[1]));
+    assert!(single.starts_with(&both[1..3].join("\n")));
     let most = (usize::MAX / 2 + 1).to_string();
     let all = search(&place, "beir", &["--query", queries[0], "--top", &most]).done();
     assert_eq!(all.out.lines().count(), DOCUMENTS);
 }
 
 #[test]
-fn vectors_are_kept_beside_the_corpus_until_something_changes() {
+fn vectors_are_cached_next_to_the_corpus_until_corpus_or_model_changes() {
     let place = trained();
     let query = ["--query", "storm in snow", "--top", "3"];
-    let changed = |name: &str| std::fs::metadata(place.path(&format!("beir/{name}"))).unwrap().modified().unwrap();
+    let modified = |name: &str| std::fs::metadata(place.path(&format!("beir/{name}"))).unwrap().modified().unwrap();
     let first = search(&place, "beir", &query).done();
-    assert!(first.err.contains("vectors of") && first.err.contains("kept in"), "{}", first.err);
-    let [kept] = &vectors(&place, "beir")[..] else { panic!("{:?}", place.names("beir")) };
-    assert!(kept.starts_with("corpus-"), "{kept}");
-    assert_eq!(place.names("beir").len(), 4, "nothing else is left: {:?}", place.names("beir"));
-    let before = changed(kept);
+    assert!(first.err.contains("vectors of") && first.err.contains("cached in"), "{}", first.err);
+    let [cached] = &vectors(&place, "beir")[..] else { panic!("{:?}", place.names("beir")) };
+    assert!(cached.starts_with("corpus-"), "{cached}");
+    assert_eq!(place.names("beir").len(), 4, "no other file remains: {:?}", place.names("beir"));
+    let before = modified(cached);
     let again = search(&place, "beir", &query).done();
     assert!(again.err.contains("24 vectors of") && again.err.contains("read from"), "{}", again.err);
-    assert_eq!((&again.out, changed(kept)), (&first.out, before));
+    assert_eq!((&again.out, modified(cached)), (&first.out, before));
     eval(&place, STUDENT, "dev");
-    assert_eq!((vectors(&place, "beir").len(), changed(kept)), (1, before), "eval uses them too");
+    assert_eq!((vectors(&place, "beir").len(), modified(cached)), (1, before), "eval uses the same vectors");
 
-    // A file that was cut short is none.
-    let whole = place.read(&format!("beir/{kept}"));
-    place.write(&format!("beir/{kept}"), &whole[..whole.len() - 4]);
+    // A truncated file is not used.
+    let intact = place.read(&format!("beir/{cached}"));
+    place.write(&format!("beir/{cached}"), &intact[..intact.len() - 4]);
     assert_eq!(search(&place, "beir", &query).done().out, first.out);
-    assert!(place.read(&format!("beir/{kept}")) == whole, "it is made anew");
+    assert!(place.read(&format!("beir/{cached}")) == intact, "it is recreated");
 
     place.append("beir/corpus.jsonl", "{\"_id\": \"new\", \"text\": \"storm snow storm snow\"}\n");
     let more = search(&place, "beir", &["--query", "storm in snow", "--top", "25"]).done();
-    assert!(more.err.contains("kept in") && more.out.contains("  new  "), "{}{}", more.err, more.out);
+    assert!(more.err.contains("cached in") && more.out.contains("  new  "), "{}{}", more.err, more.out);
     assert_eq!((vectors(&place, "beir").len(), more.out.lines().count()), (2, 25));
 
-    place.train(&["method.name=finetune", "seed=1", "output=runs/other"]).done();
+    place.train(&[FINETUNE, "seed=1", "output=runs/other"]).done();
     let other = ["search", "--model", "runs/other/student", "--corpus", "beir"];
     let other = place.nb(&[&other[..], &query].concat()).done();
-    assert!(other.err.contains("kept in"), "{}", other.err);
+    assert!(other.err.contains("cached in"), "{}", other.err);
     assert_eq!(vectors(&place, "beir").len(), 3);
 }
 
 #[test]
-fn minds_news_are_a_corpus_too() {
+fn a_file_in_minds_format_is_a_corpus_too() {
     let place = trained();
     place.write("mind/news.tsv", place.read("dev.tsv"));
     let lines = search(&place, "mind/news.tsv", &["--query", "storm in snow", "--output-format", "json"]);

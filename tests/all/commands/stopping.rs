@@ -1,23 +1,13 @@
-//! Runs that do not come to their end: a loss that is not finite, a signal, a disk that is full, a hub that is not there.
+//! Runs that end early: a loss that is not finite, a signal, a full disk, an unreachable hub.
 
 use std::net::TcpListener;
+#[cfg(unix)]
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use super::place::{Ended, Place, train_arguments, with_file_limit};
-
-/// How long a test waits for something that takes a second or two.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits until `done`; fails when that takes too long.
-#[track_caller]
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !done() {
-        assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+#[cfg(unix)]
+use super::place::wait_until;
+use super::place::{Ended, Place, STUDENT, train_arguments, with_file_limit};
 
 #[test]
 fn a_loss_that_is_not_finite_stops_the_run() {
@@ -26,7 +16,7 @@ fn a_loss_that_is_not_finite_stops_the_run() {
     let ended = ended.failed(&["step ", "term `", "runs/tiny", "train.lr"]);
     assert!(ended.err.contains("NaN") || ended.err.contains("inf"), "{}", ended.err);
     assert!(!place.exists("runs/tiny/summary.json"), "the run is not finished");
-    // It counts as an unfinished one.
+    // The run counts as unfinished.
     place.train(&[]).failed(&["--overwrite"]);
 }
 
@@ -34,12 +24,12 @@ fn a_loss_that_is_not_finite_stops_the_run() {
 fn the_best_model_is_kept_when_a_loss_is_not_finite() {
     let place = Place::new();
     let sets = ["train.lr=1e-3", "train.weight_decay=1e12", "train.warmup=1", "train.epochs=3", "train.eval_every=1"];
-    // Such a decay multiplies every matrix by −5·10⁷ and more at each step: finite at first, and saved, then not.
-    place.train(&sets).failed(&["step ", "the best teacher and student so far is kept", "train.lr"]);
+    // This decay multiplies every matrix by −5·10⁷ or more per step: the weights are finite and saved at first, then infinite.
+    place.train(&sets).failed(&["step ", "the best teacher and student so far is saved", "train.lr"]);
     assert!(place.exists("runs/tiny/student/model.safetensors") && place.exists("runs/tiny/teacher/head.safetensors"));
 }
 
-/// A run that would take for ever, once it has evaluated in the folder `run`.
+/// Starts an endless run and returns when it has evaluated in the folder `run`.
 #[cfg(unix)]
 fn long_run(place: &Place, run: &str, sets: &[&str]) -> Child {
     let sets = [&["train.epochs=100000", "train.eval_every=3"], sets].concat();
@@ -59,7 +49,7 @@ fn signal(child: &Child, name: &str) {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_stops_after_the_step_and_keeps_what_there_is() {
+fn a_signal_stops_the_run_after_its_step_and_keeps_its_files() {
     for (name, code) in [("INT", 130), ("TERM", 143)] {
         let place = Place::new();
         let child = long_run(&place, "runs/tiny", &[]);
@@ -67,23 +57,23 @@ fn a_signal_stops_after_the_step_and_keeps_what_there_is() {
         let ended: Ended = child.wait_with_output().unwrap().into();
         assert_eq!(ended.code, Some(code), "{name}: {}", ended.err);
         assert!(ended.err.contains("stopped after step") && ended.err.contains("runs/tiny"), "{}", ended.err);
-        let left = ["checkpoints", "config.yaml", "metrics.jsonl", "student", "teacher"];
-        assert_eq!(unfinished(&place, "runs/tiny"), left, "{name}");
+        let expected = ["checkpoints", "config.yaml", "metrics.jsonl", "student", "teacher"];
+        assert_eq!(unfinished(&place, "runs/tiny"), expected, "{name}");
         for line in place.text("runs/tiny/metrics.jsonl").lines() {
             serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
-        place.nb(&["predict", "--model", "runs/tiny/student", "--input", "dev.tsv"]).done();
+        place.nb(&["predict", "--model", STUDENT, "--input", "dev.tsv"]).done();
     }
 }
 
-/// What lies in the folder of an unfinished run beside TensorBoard's events.
+/// Returns the names in the folder of an unfinished run, except TensorBoard's events.
 fn unfinished(place: &Place, run: &str) -> Vec<String> {
     place.names(run).into_iter().filter(|name| !name.starts_with("events.out.tfevents.")).collect()
 }
 
 #[cfg(unix)]
 #[test]
-fn a_signal_while_the_teacher_is_trained_leaves_the_students_folder_free() {
+fn a_signal_during_teacher_training_creates_no_student_folder() {
     let place = Place::new();
     let child = long_run(&place, "runs/tiny-teacher", &["method.name=kd"]);
     signal(&child, "INT");
@@ -91,8 +81,8 @@ fn a_signal_while_the_teacher_is_trained_leaves_the_students_folder_free() {
     assert_eq!(ended.code, Some(130), "{}", ended.err);
     assert!(ended.err.contains("stopped after step") && ended.err.contains("runs/tiny-teacher"), "{}", ended.err);
     assert_eq!(unfinished(&place, "runs/tiny-teacher"), ["checkpoints", "config.yaml", "metrics.jsonl", "teacher"]);
-    assert!(!place.exists("runs/tiny"), "the student was not begun");
-    // Half a teacher is none.
+    assert!(!place.exists("runs/tiny"), "the student was not started");
+    // An unfinished teacher is not used.
     place.train(&["method.name=kd"]).failed(&["runs/tiny-teacher", "unfinished", "--overwrite"]);
     assert!(!place.exists("runs/tiny"));
     place.nb(&["train", "--config", "tiny.yaml", "--set", "method.name=kd", "--overwrite"]).done();
@@ -101,9 +91,9 @@ fn a_signal_while_the_teacher_is_trained_leaves_the_students_folder_free() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_leaves_nothing_half_written() {
+fn a_full_disk_leaves_no_partial_file() {
     let place = Place::new();
-    // Weights of 86 kB do not fit; configuration, token store and log do.
+    // Weights of 86 kB do not fit, but configuration, token store and log do.
     let ended = with_file_limit(&place, 40, &train_arguments(&[]));
     ended.failed(&["cannot write", "model.safetensors", "File too large"]);
     assert_eq!(unfinished(&place, "runs/tiny"), ["config.yaml", "metrics.jsonl"]);
@@ -113,16 +103,16 @@ fn a_full_disk_leaves_nothing_half_written() {
     place.write("vectors.safetensors", "good");
     place.write("many.txt", "rain in the storm\n".repeat(2000));
     let before = place.names("");
-    let embed = ["embed", "--model", "runs/tiny/student", "--input", "many.txt", "--output", "vectors.safetensors"];
+    let embed = ["embed", "--model", STUDENT, "--input", "many.txt", "--output", "vectors.safetensors"];
     with_file_limit(&place, 40, &embed.map(str::to_owned)).failed(&["File too large"]);
     assert_eq!(place.text("vectors.safetensors"), "good");
     assert_eq!(place.names(""), before);
 }
 
-/// A token store cut by a full disk is not taken for a whole one by the next run.
+/// The next run does not use a token store that was truncated by a full disk.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_while_tokenising_is_named_and_the_next_run_starts_anew() {
+fn a_full_disk_during_tokenisation_is_reported_and_the_next_run_succeeds() {
     let place = Place::new();
     let ended = with_file_limit(&place, 1, &train_arguments(&[]));
     ended.failed(&["cache/newsbert/tokens", "File too large"]);
@@ -130,9 +120,9 @@ fn a_full_disk_while_tokenising_is_named_and_the_next_run_starts_anew() {
     place.train(&[]).done();
 }
 
-/// A hub that takes the connection and never answers.
+/// The hub accepts the connection and never answers.
 #[test]
-fn a_hub_that_does_not_answer_is_given_up() {
+fn a_hub_that_does_not_answer_times_out() {
     let place = Place::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -144,9 +134,9 @@ fn a_hub_that_does_not_answer_is_given_up() {
     assert!(!place.exists("runs"));
 }
 
-/// A hub that cannot be reached at all.
+/// Nothing listens at the address of the hub.
 #[test]
-fn a_hub_that_is_not_there_is_named() {
+fn an_unreachable_hub_is_reported() {
     let place = Place::new();
     let mut command = place.command();
     command.args(["fetch", "hf:nobody/nothing"]).env("HF_ENDPOINT", "http://127.0.0.1:9");

@@ -1,15 +1,14 @@
-//! Tables as people write them: TSV without quoting, and labels that training never had.
+//! Tables as users write them: TSV without quoting, and labels that do not occur in training.
 
 use serde_json::Value;
 
-use super::place::{DEV_ROWS, Place, TRAIN_ROWS};
+use super::place::{DEV_ROWS, Place, STUDENT, TRAIN_ROWS};
 
-const STUDENT: &str = "runs/tiny/student";
 const TSV: [&str; 2] = ["data.format=tsv", "data.columns={label: 0, text: [1]}"];
 
-/// The rows of `train.csv` and `dev.csv` between tabs and without quotes, but for two: a title that begins with one, and
-/// one that ends with one 14 rows further down.
-fn unquoted(place: &Place, name: &str) {
+/// Writes a TSV copy of a CSV file without quoting. Two titles contain a quote: one starts with it, and one 14 rows further
+/// down ends with it.
+fn write_unquoted(place: &Place, name: &str) {
     let title = |i: usize, title: &str| match i {
         2 => format!("\"{title}"),
         16 => format!("{title}\""),
@@ -25,13 +24,13 @@ fn unquoted(place: &Place, name: &str) {
 }
 
 #[test]
-fn a_tsv_that_was_written_without_quoting_loses_no_row() {
+fn a_tsv_without_quoting_loses_no_row() {
     let place = Place::new();
-    unquoted(&place, "train");
-    unquoted(&place, "dev");
+    write_unquoted(&place, "train");
+    write_unquoted(&place, "dev");
     let files = ["data.train=train.txt", "data.dev=dev.txt"];
     let ended = place.train(&[&TSV[..], &files].concat()).done();
-    assert_eq!(place.json("runs/tiny/summary.json")["train"]["samples"], TRAIN_ROWS);
+    assert_eq!(place.summary("runs/tiny")["train"]["samples"], TRAIN_ROWS);
     for file in ["train.txt", "dev.txt"] {
         let said = format!("{file}: the quotes on line 3 do not pair up");
         assert!(ended.err.contains(&said), "{}", ended.err);
@@ -51,15 +50,15 @@ fn a_tsv_that_was_written_without_quoting_loses_no_row() {
         ended.json_lines().iter().map(|line| line["line"].as_u64().unwrap()).collect()
     };
     assert_eq!(lines(&predict(&["--quoting", "csv"]).done())[1..4], [2, 3, 18], "lines 3 to 17 are one row");
-    // From a pipe the same.
+    // Standard input gives the same result.
     let input = ["predict", "--model", STUDENT, "--input", "-", "--format", "tsv", "--columns", "1"];
     let piped = place.nb_with_input(&input, &place.text("dev.txt")).done();
     assert_eq!(piped.out, auto.out);
 
-    // The store of a reading is not that of another.
+    // Each quoting has its own token store.
     let quoted = [&TSV[..], &files, &["data.quoting=csv", "output=runs/quoted"]].concat();
     place.train(&quoted).done();
-    assert_eq!(place.json("runs/quoted/summary.json")["train"]["samples"], TRAIN_ROWS - 14);
+    assert_eq!(place.summary("runs/quoted")["train"]["samples"], TRAIN_ROWS - 14);
     let none = [&TSV[..], &files, &["data.quoting=none", "output=runs/none"]].concat();
     let ended = place.train(&none).done();
     assert!(ended.err.contains("read from the token store") || !ended.err.contains("tokenised"), "{}", ended.err);
@@ -67,14 +66,14 @@ fn a_tsv_that_was_written_without_quoting_loses_no_row() {
 }
 
 #[test]
-fn a_csv_may_be_without_quoting_too_and_quoted_lines_stay_one_row() {
+fn a_csv_can_lack_quoting_and_quoted_line_breaks_stay_in_one_row() {
     let place = Place::new();
     let csv = place.text("train.csv");
     let (first, rest) = csv.split_once('\n').unwrap();
     place.write("lines.csv", format!("{}\n{rest}", first.replacen(' ', "\n", 1)));
     let columns = ["data.format=csv", "data.columns={label: 0, text: [1, 2]}", "data.dev=dev.csv"];
     place.train(&[&columns[..], &["data.train=lines.csv"]].concat()).done();
-    assert_eq!(place.json("runs/tiny/summary.json")["train"]["samples"], TRAIN_ROWS);
+    assert_eq!(place.summary("runs/tiny")["train"]["samples"], TRAIN_ROWS);
 
     let open = format!("{}sports,\"goal in the match,x\n", csv.replace('"', ""));
     place.write("open.csv", &open);
@@ -82,30 +81,30 @@ fn a_csv_may_be_without_quoting_too_and_quoted_lines_stay_one_row() {
     let files = [&columns[..], &["data.train=open.csv"]].concat();
     place.train(&files).failed(&["open.csv:49", "a quote is opened here and never closed", "quoting: none"]);
     place.train(&[&files[..], &["data.quoting=none", "output=runs/none"]].concat()).done();
-    assert_eq!(place.json("runs/none/summary.json")["train"]["samples"], TRAIN_ROWS + 1);
+    assert_eq!(place.summary("runs/none")["train"]["samples"], TRAIN_ROWS + 1);
 }
 
 #[test]
-fn labels_that_training_never_had_are_skipped_or_an_error() {
+fn unknown_labels_are_skipped_or_an_error() {
     let place = Place::new();
     place.write("dev.tsv", place.text("dev.tsv") + "N99\ttravel\tx\tA trip\tto the sea\n");
     let ended = place.train(&[]).done();
     let said = format!("dev.tsv: skipped 1 with a label that no training row has, first on line {}", DEV_ROWS + 1);
     assert!(ended.err.contains(&said), "{}", ended.err);
-    let own = &place.json("runs/tiny/summary.json")["student"];
-    assert_eq!(own["texts"], DEV_ROWS);
+    let expected = &place.summary("runs/tiny")["student"];
+    assert_eq!(expected["texts"], DEV_ROWS);
 
     let eval = |options: &[&str]| place.nb(&[&["eval", "--model", STUDENT, "--input", "dev.tsv"], options].concat());
     let ended = eval(&[]).done();
     let found: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!((&found["texts"], &found["unknown_labels"]), (&DEV_ROWS.into(), &1.into()));
-    assert_eq!(found["accuracy"], own["accuracy"]);
+    assert_eq!(found["accuracy"], expected["accuracy"]);
     assert!(ended.err.contains("1 with a label that no training row has, first on line 19"), "{}", ended.err);
 
     let says = ["dev.tsv:19", "label \"travel\" found", "finance"];
     eval(&["--unknown-labels", "error"]).failed(&says);
     place.train(&["data.unknown_labels=error"]).failed(&says);
-    // Many of them are a mistake.
+    // Too many of them are an error.
     place.write("dev.tsv", place.text("dev.tsv").replace("\tsports\t", "\ttravel\t"));
     let says = ["dev.tsv: 7 of 19 rows cannot be used", "7 with a label that no training row has, first on line 2"];
     eval(&[]).failed(&says);

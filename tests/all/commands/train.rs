@@ -1,10 +1,10 @@
-//! `nb train` and `nb plan` that go well: what a run writes, and that it repeats.
+//! Successful `nb train` and `nb plan`: the files of a run, and reproducibility.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::place::{DEV_ROWS, Place, TOPICS, TRAIN_ROWS};
+use super::place::{DEV_ROWS, Place, STUDENT, TOPICS, TRAIN_ROWS};
 
 /// The files of a model folder.
 pub(super) const MODEL_FILES: [&str; 8] = [
@@ -18,16 +18,16 @@ pub(super) const MODEL_FILES: [&str; 8] = [
     "vocab.txt",
 ];
 
-/// Fails unless the folder holds these names and no others.
+/// Fails unless the folder contains exactly these names.
 #[track_caller]
 pub(super) fn assert_holds(place: &Place, folder: &str, expected: &[&str]) {
     assert_eq!(place.names(folder), expected.iter().map(|&name| name.to_owned()).collect(), "{folder}");
 }
 
-/// What a finished run leaves beside its models and TensorBoard's events.
+/// The files of a finished run, except its models and TensorBoard's events.
 const RUN_FILES: [&str; 5] = ["config.yaml", "metrics.jsonl", "outcomes.safetensors", "report.html", "summary.json"];
 
-/// Fails unless the folder holds what a finished run leaves, with models of these roles and no others.
+/// Fails unless the folder contains exactly the files of a finished run with models of these roles.
 #[track_caller]
 pub(super) fn assert_run(place: &Place, folder: &str, roles: &[&str]) {
     let is_events = |name: &String| name.starts_with("events.out.tfevents.");
@@ -37,7 +37,7 @@ pub(super) fn assert_run(place: &Place, folder: &str, roles: &[&str]) {
     assert_eq!(rest.into_iter().collect::<BTreeSet<_>>(), expected, "{folder}");
 }
 
-/// Fails unless the models of two runs are equal bit for bit.
+/// Fails unless the models of two runs are bitwise equal.
 #[track_caller]
 pub(super) fn assert_same_model(place: &Place, one: &str, other: &str) {
     for file in ["model.safetensors", "head.safetensors"] {
@@ -52,7 +52,7 @@ pub(super) fn assert_same_model(place: &Place, one: &str, other: &str) {
 fn a_run_writes_its_folder() {
     let place = Place::new();
     let ended = place.train(&["train.epochs=2"]).done();
-    assert!(ended.out.contains("accuracy") && ended.out.contains("runs/tiny/student"), "{}", ended.out);
+    assert!(ended.out.contains("accuracy") && ended.out.contains(STUDENT), "{}", ended.out);
     assert_run(&place, "runs/tiny", &["student", "teacher"]);
     for (role, layers) in [("student", 2), ("teacher", 4)] {
         assert_holds(&place, &format!("runs/tiny/{role}"), &MODEL_FILES);
@@ -63,7 +63,7 @@ fn a_run_writes_its_folder() {
         nb_model::Bert::load(&place.path(&format!("runs/tiny/{role}")), tch::Device::Cpu, nb_model::Precision::F32)
             .unwrap();
     }
-    check_summary(&place.json("runs/tiny/summary.json"));
+    check_summary(&place.summary("runs/tiny"));
     check_metrics(&place.text("runs/tiny/metrics.jsonl"));
 }
 
@@ -78,18 +78,22 @@ fn check_summary(summary: &Value) {
     // A vocabulary of 26 tokens, 512 positions, 2 segments; a layer has 12·H² + 13·H parameters.
     let parameters = |layers: u64| (26 + 512 + 2) * 16 + 32 + layers * (12 * 256 + 13 * 16);
     for (role, layers) in [("student", 2), ("teacher", 4)] {
-        let own = &summary[role];
-        assert_eq!((&own["layers"], &own["parameters"]), (&layers.into(), &parameters(layers).into()), "{role}");
+        let evaluation = &summary[role];
+        assert_eq!(
+            (&evaluation["layers"], &evaluation["parameters"]),
+            (&layers.into(), &parameters(layers).into()),
+            "{role}"
+        );
         for metric in ["accuracy", "macro_f1"] {
-            assert!((0.0..=1.0).contains(&own[metric].as_f64().unwrap()), "{role}.{metric}");
+            assert!((0.0..=1.0).contains(&evaluation[metric].as_f64().unwrap()), "{role}.{metric}");
         }
     }
 }
 
 fn check_metrics(text: &str) {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let of = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
-    let (steps, evaluations) = (of("step"), of("eval"));
+    let with_event = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+    let (steps, evaluations) = (with_event("step"), with_event("eval"));
     assert_eq!((steps.len(), evaluations.len()), (2 * TRAIN_ROWS / 8, 2));
     for (i, line) in steps.iter().enumerate() {
         assert_eq!(line["step"], i + 1);
@@ -110,29 +114,29 @@ fn check_metrics(text: &str) {
 }
 
 #[test]
-fn the_same_configuration_gives_the_same_bits_in_another_folder() {
+fn the_same_configuration_gives_the_same_bits() {
     let place = Place::new();
-    // Two threads, dropout on (BERT's default of 0.1), a blend, an accumulation with a partial last group.
+    // With two threads, dropout (BERT's default of 0.1), a blend, and accumulation with a partial last group.
     let sets = ["threads=2", "train.accumulate=4", "method.temperature=2"];
     place.train(&sets).done();
     let second = place.train(&sets).done();
-    assert!(second.err.contains("tiny-2"), "it is said where the run goes: {}", second.err);
+    assert!(second.err.contains("tiny-2"), "the log names the folder: {}", second.err);
     for role in ["student", "teacher"] {
         assert_same_model(&place, &format!("runs/tiny/{role}"), &format!("runs/tiny-2/{role}"));
     }
-    // The resolved configuration in the run folder is a configuration, and the same one.
+    // The resolved configuration in the run folder gives the same run.
     let again = ["train", "--config", "runs/tiny/config.yaml", "--set", "output=runs/again"];
     place.nb(&again).done();
-    assert_same_model(&place, "runs/tiny/student", "runs/again/student");
+    assert_same_model(&place, STUDENT, "runs/again/student");
     place.train(&[&sets[..], &["seed=1", "output=runs/other"]].concat()).done();
     assert!(
         place.read("runs/tiny/student/model.safetensors") != place.read("runs/other/student/model.safetensors"),
-        "another seed"
+        "a different seed"
     );
 }
 
 #[test]
-fn a_method_spelled_out_is_the_preset() {
+fn a_method_spelled_out_equals_its_preset() {
     let place = Place::new();
     let spelled = [
         "newsbert",
@@ -149,30 +153,30 @@ fn a_method_spelled_out_is_the_preset() {
         place.train(&[&format!("method={parts}"), &format!("output=runs/{name}-spelled")]).done();
         let role = if name == "teacher" { "teacher" } else { "student" };
         assert_same_model(&place, &format!("runs/{name}/{role}"), &format!("runs/{name}-spelled/{role}"));
-        assert_eq!(place.json(&format!("runs/{name}-spelled/summary.json"))["method"], "custom");
+        assert_eq!(place.summary(&format!("runs/{name}-spelled"))["method"], "custom");
     }
     place.train(&["method={}", "output=runs/nothing"]).done();
     assert_same_model(&place, "runs/newsbert/student", "runs/nothing/student");
 }
 
 #[test]
-fn finetune_trains_a_student_alone_and_teacher_a_teacher_alone() {
+fn finetune_trains_only_a_student_and_teacher_only_a_teacher() {
     let place = Place::new();
     for (method, role, other) in [("finetune", "student", "teacher"), ("teacher", "teacher", "student")] {
         place.train(&[&format!("method.name={method}"), &format!("output=runs/{method}")]).done();
         assert_run(&place, &format!("runs/{method}"), &[role]);
-        let summary = place.json(&format!("runs/{method}/summary.json"));
+        let summary = place.summary(&format!("runs/{method}"));
         assert_eq!(summary["method"], method);
         assert!(summary[role]["accuracy"].is_number() && summary.get(other).is_none(), "{summary}");
     }
 }
 
 #[test]
-fn each_switch_changes_the_student() {
+fn each_setting_changes_the_student() {
     let place = Place::new();
     place.train(&["output=runs/0"]).done();
     let base = place.read("runs/0/student/model.safetensors");
-    let switches = [
+    let settings = [
         "method.beta=0",
         "method.blend=[layers, embeddings]",
         "method.share=[dense]",
@@ -183,13 +187,13 @@ fn each_switch_changes_the_student() {
         "precision=bf16",
         "train.clip=0.1",
     ];
-    for (i, switch) in (1..).zip(switches) {
-        place.train(&[switch, &format!("output=runs/{i}")]).done();
-        assert!(place.read(&format!("runs/{i}/student/model.safetensors")) != base, "{switch}");
+    for (i, setting) in (1..).zip(settings) {
+        place.train(&[setting, &format!("output=runs/{i}")]).done();
+        assert!(place.read(&format!("runs/{i}/student/model.safetensors")) != base, "{setting}");
     }
 }
 
-/// The whole line learns: topics have words of their own, so that nearly all development news can be told.
+/// The complete pipeline learns: topics have distinct words, so nearly all development articles can be classified.
 #[test]
 fn a_student_learns_from_csv_with_a_checkpoint_as_teacher() {
     let place = Place::new();
@@ -203,7 +207,7 @@ fn a_student_learns_from_csv_with_a_checkpoint_as_teacher() {
         "output=runs/csv",
     ];
     place.train(&sets).done();
-    let summary = place.json("runs/csv/summary.json");
+    let summary = place.summary("runs/csv");
     for role in ["student", "teacher"] {
         let accuracy = summary[role]["accuracy"].as_f64().unwrap();
         assert!(accuracy >= 0.9, "{role}: {accuracy}");
@@ -211,7 +215,7 @@ fn a_student_learns_from_csv_with_a_checkpoint_as_teacher() {
 }
 
 #[test]
-fn a_fraction_can_be_held_out_and_training_can_stop_early() {
+fn training_with_held_out_rows_stops_early() {
     let place = Place::new();
     let sets = [
         "data.dev=null",
@@ -223,13 +227,13 @@ fn a_fraction_can_be_held_out_and_training_can_stop_early() {
     ];
     let ended = place.train(&sets).done();
     assert!(ended.err.contains("stopping early"), "{}", ended.err);
-    // The first evaluation, after two steps, is the best; two more are not better.
-    assert_eq!(place.json("runs/tiny/summary.json")["train"]["steps"], 6);
-    assert_eq!(place.json("runs/tiny/summary.json")["student"]["best_step"], 2);
+    // The first evaluation, after two steps, is the best; the next two are not better.
+    assert_eq!(place.summary("runs/tiny")["train"]["steps"], 6);
+    assert_eq!(place.summary("runs/tiny")["student"]["best_step"], 2);
 }
 
 #[test]
-fn an_unfinished_run_is_left_alone_unless_told_otherwise() {
+fn an_unfinished_run_is_overwritten_only_on_request() {
     let place = Place::new();
     place.write("runs/tiny/config.yaml", "task: topic\n");
     place.write("runs/tiny/student/model.safetensors", "precious");
@@ -239,22 +243,22 @@ fn an_unfinished_run_is_left_alone_unless_told_otherwise() {
     assert!(place.exists("runs/tiny/summary.json"));
 
     place.write("runs/notes/todo.txt", "mine");
-    place.train(&["output=runs/notes"]).failed(&["runs/notes", "holds no run", "output"]);
+    place.train(&["output=runs/notes"]).failed(&["runs/notes", "not from a run", "output"]);
     place
         .nb(&["train", "--config", "tiny.yaml", "--overwrite", "--set", "output=runs/notes"])
-        .failed(&["holds no run"]);
+        .failed(&["not from a run"]);
     assert_holds(&place, "runs/notes", &["todo.txt"]);
 }
 
 #[test]
-fn plan_says_what_would_be_done_and_does_not_do_it() {
+fn plan_describes_a_run_without_training() {
     let place = Place::new();
     let plan = place.nb(&["plan", "--config", "tiny.yaml", "--set", "train.epochs=3"]).done().out;
     let line = |key: &str| plan.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("{key}: {plan}"));
     assert!(line("steps").ends_with(" 18"), "{plan}");
     assert!(
-        line("texts").contains(&format!("{TRAIN_ROWS} to train on"))
-            && line("texts").contains(&format!("{DEV_ROWS} to develop on"))
+        line("texts").contains(&format!("{TRAIN_ROWS} for training"))
+            && line("texts").contains(&format!("{DEV_ROWS} for development"))
     );
     assert!(line("texts").contains("3 labels"));
     assert!(plan.contains("learns from H_2 of the teacher") && plan.contains("layers 3 to 4"), "{plan}");
@@ -262,7 +266,7 @@ fn plan_says_what_would_be_done_and_does_not_do_it() {
 }
 
 #[test]
-fn logs_are_json_where_that_is_asked_for() {
+fn logs_can_be_json() {
     let place = Place::new();
     let ended = place.nb(&["--log-format", "json", "train", "--config", "tiny.yaml"]).done();
     for line in ended.err.lines() {

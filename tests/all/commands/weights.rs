@@ -1,4 +1,4 @@
-//! Weights that cannot be used are told for what they are when they are read.
+//! Unusable weights are an error when they are loaded.
 
 use super::place::{Place, tensors};
 
@@ -10,7 +10,7 @@ fn place() -> Place {
     place
 }
 
-/// Fails unless training with the teacher and embedding with it fail with these words.
+/// Fails unless training and embedding with the teacher fail with errors that contain `says`.
 #[track_caller]
 fn assert_refused(place: &Place, says: &[&str]) {
     place.train(&["teacher={checkpoint: made/teacher}", "output=other"]).failed(says);
@@ -19,13 +19,13 @@ fn assert_refused(place: &Place, says: &[&str]) {
 }
 
 #[test]
-fn values_that_are_no_numbers_are_found_at_loading() {
+fn weights_with_nan_or_infinity_are_refused() {
     let place = place();
     for (file, name) in
         [("model.safetensors", "encoder.layer.2.output.dense.weight"), ("head.safetensors", "dense.weight")]
     {
         let path = place.path(&format!("{TEACHER}/{file}"));
-        let whole = std::fs::read(&path).unwrap();
+        let intact = std::fs::read(&path).unwrap();
         let all = tensors(&path);
         let tensor = &all.iter().find(|(found, _)| found == name).unwrap().1;
         let _ = tensor.narrow(0, 0, 1).narrow(1, 0, 1).fill_(f64::NAN);
@@ -38,12 +38,12 @@ fn values_that_are_no_numbers_are_found_at_loading() {
         if file == "model.safetensors" {
             assert_refused(&place, &[file, &says]);
         }
-        std::fs::write(path, whole).unwrap();
+        std::fs::write(path, intact).unwrap();
     }
 }
 
 #[test]
-fn sharded_weights_are_refused_by_name() {
+fn sharded_weights_are_refused() {
     let place = place();
     let path = |name: &str| place.path(&format!("{TEACHER}/{name}"));
     std::fs::rename(path("model.safetensors"), path("model-00001-of-00001.safetensors")).unwrap();

@@ -1,51 +1,43 @@
-//! The tasks as golden files hold them: batch and top layers from tensors, everything else as in a run.
+//! The objectives of the shipped tasks on golden files, whose tensors give the batch and the head.
 
 use std::rc::Rc;
 
 use nb_data::TokenBatch;
 use nb_data::behaviors::ReaderBatch;
 use nb_data::beir::QueryBatch;
-use nb_model::{AttentivePooling, Dense, Packed, Reader};
+use nb_model::{AttentivePooling, Dense, Reader};
 use nb_share::Sharing;
-use nb_train::task::{Objective, RankBatch, RecommendTop, RetrieveBatch, RetrieveTop, TopicTop, Tops, clicked_first};
-use nb_train::terms::Counts;
-use tch::Tensor;
+use nb_train::task::{
+    HeadPair, Objective, RecommendBatch, RecommendHead, RecommendObjective, RetrieveBatch, RetrieveHead,
+    RetrieveObjective, TextRef, TopicBatch, TopicHead, TopicObjective,
+};
 
 use super::golden::{Golden, device};
-use super::step::fill_top;
+use super::step::fill_head;
 
-/// A task whose batch and top layers come from a file.
+/// An objective whose batch and head come from a file.
 pub(crate) trait Case: Objective {
-    /// The task itself, which holds nothing.
-    const CASE: Self;
+    /// Returns the objective on the device of the tests.
+    fn objective() -> Self;
 
-    /// The file's batch.
+    /// Returns the batch of the file.
     fn batch(golden: &Golden) -> Self::Batch;
 
-    /// The top layers whose weights stand under `weights` in the file.
-    fn top(golden: &Golden, weights: &str) -> Self::Top;
+    /// Returns the head whose weights have the prefix `weights` in the file.
+    fn head(golden: &Golden, weights: &str) -> Self::Head;
 
-    /// The same parameters once more.
-    fn same(top: &Self::Top) -> Self::Top;
+    /// Returns a head that shares the parameters of `head`.
+    fn share(head: &Self::Head) -> Self::Head;
 
-    /// The file's one top, for both models.
-    fn tops(golden: &Golden, sharing: Sharing) -> Tops<Self::Top> {
-        let teacher = Self::top(golden, HEAD);
+    /// Returns the heads of the file for both models.
+    fn heads(golden: &Golden, sharing: Sharing) -> HeadPair<Self::Head> {
+        let teacher = Self::head(golden, HEAD);
         let student = match sharing {
-            Sharing::One => Self::same(&teacher),
-            Sharing::Each => Self::top(golden, HEAD),
+            Sharing::Shared => Self::share(&teacher),
+            Sharing::Separate => Self::head(golden, HEAD),
         };
-        Tops { teacher, student }
+        HeadPair { teacher, student }
     }
-}
-
-fn packed(tokens: &TokenBatch) -> Packed {
-    Packed::new(&tokens.ids, &tokens.segments, &tokens.lengths, device())
-}
-
-/// As rows of one store; nobody keeps what a teacher makes of them unless a test says so.
-fn texts(tokens: &TokenBatch) -> Vec<(usize, u32)> {
-    tokens.rows.iter().map(|&row| (0, row)).collect()
 }
 
 fn tokens(golden: &Golden) -> TokenBatch {
@@ -53,108 +45,49 @@ fn tokens(golden: &Golden) -> TokenBatch {
     TokenBatch { rows: (0..lengths.len() as u32).collect(), segments: vec![0; ids.len()], ids, lengths }
 }
 
-/// Where the files have the student's top layers, or those of both models.
+/// Prefix of the weights of the student's head, or of the head that both models share.
 pub(crate) const HEAD: &str = "weights.head.";
 
 fn pooling(golden: &Golden, weights: &str) -> Rc<AttentivePooling> {
     let [query, hidden] = golden.shape(&format!("{weights}pooling.proj.weight"));
     let pooling = AttentivePooling::zeros(hidden, query, device());
-    fill_top(golden, weights, pooling.arena());
+    fill_head(golden, weights, pooling.arena());
     Rc::new(pooling)
 }
 
-/// Topic classification.
-pub(crate) struct Labelled;
-
-impl Objective for Labelled {
-    type Top = TopicTop;
-    type Batch = (TokenBatch, Vec<i64>);
-
-    fn counts(&self, (tokens, labels): &Self::Batch) -> Counts {
-        let labelled = labels.iter().filter(|&&label| label != nb_loss::IGNORE).count();
-        Counts::of_texts(&tokens.lengths, labelled as i64)
+impl Case for TopicObjective {
+    fn objective() -> Self {
+        Self { device: device() }
     }
 
-    fn texts(&self, (tokens, _): &Self::Batch) -> Vec<(usize, u32)> {
-        texts(tokens)
+    fn batch(golden: &Golden) -> TopicBatch {
+        let tokens = tokens(golden);
+        let texts = tokens.rows.iter().map(|&row| TextRef { store: 0, row }).collect();
+        TopicBatch { tokens, texts, labels: golden.integers("labels") }
     }
 
-    fn packed(&self, (tokens, _): &Self::Batch) -> Packed {
-        packed(tokens)
-    }
-
-    fn labels(&self, (_, labels): &Self::Batch) -> Tensor {
-        Tensor::from_slice(labels).to_device(device())
-    }
-
-    fn pooled(&self, top: &TopicTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.segments())
-    }
-
-    fn logits(&self, top: &TopicTop, pooled: &Tensor, _: &Self::Batch) -> Tensor {
-        top.dense.forward(pooled)
-    }
-}
-
-impl Case for Labelled {
-    const CASE: Self = Self;
-
-    fn batch(golden: &Golden) -> Self::Batch {
-        (tokens(golden), golden.whole("labels"))
-    }
-
-    fn top(golden: &Golden, weights: &str) -> TopicTop {
+    fn head(golden: &Golden, weights: &str) -> TopicHead {
         let [classes, hidden] = golden.shape(&format!("{weights}dense.weight"));
         let dense = Dense::zeros(hidden, classes, device());
-        fill_top(golden, weights, dense.arena());
-        TopicTop { pooling: pooling(golden, weights), dense: Rc::new(dense) }
+        fill_head(golden, weights, dense.arena());
+        TopicHead { pooling: pooling(golden, weights), dense: Rc::new(dense) }
     }
 
-    fn same(TopicTop { pooling, dense }: &TopicTop) -> TopicTop {
-        TopicTop { pooling: Rc::clone(pooling), dense: Rc::clone(dense) }
-    }
-}
-
-/// Recommendation.
-pub(crate) struct Readers;
-
-impl Objective for Readers {
-    type Top = RecommendTop;
-    type Batch = RankBatch;
-
-    fn counts(&self, batch: &RankBatch) -> Counts {
-        batch.counts()
-    }
-
-    fn texts(&self, batch: &RankBatch) -> Vec<(usize, u32)> {
-        texts(&batch.tokens)
-    }
-
-    fn packed(&self, batch: &RankBatch) -> Packed {
-        packed(&batch.tokens)
-    }
-
-    fn labels(&self, batch: &RankBatch) -> Tensor {
-        clicked_first(&batch.readers, device())
-    }
-
-    fn pooled(&self, top: &RecommendTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.segments())
-    }
-
-    fn logits(&self, top: &RecommendTop, pooled: &Tensor, batch: &RankBatch) -> Tensor {
-        top.scores(pooled, &batch.readers)
+    fn share(TopicHead { pooling, dense }: &TopicHead) -> TopicHead {
+        TopicHead { pooling: Rc::clone(pooling), dense: Rc::clone(dense) }
     }
 }
 
-impl Case for Readers {
-    const CASE: Self = Self;
+impl Case for RecommendObjective {
+    fn objective() -> Self {
+        Self { device: device() }
+    }
 
-    fn batch(golden: &Golden) -> RankBatch {
+    fn batch(golden: &Golden) -> RecommendBatch {
         let width = golden.tensor("history").size()[1] as usize;
         let (mut history, mut history_lengths) = (Vec::new(), Vec::new());
-        for row in golden.whole("history").chunks(width) {
-            let clicked = row.iter().take_while(|&&news| news >= 0);
+        for row in golden.integers("history").chunks(width) {
+            let clicked = row.iter().take_while(|&&article| article >= 0);
             history.extend(clicked.clone());
             history_lengths.push(clicked.count() as i64);
         }
@@ -163,78 +96,48 @@ impl Case for Readers {
             news: tokens.rows.clone(),
             history,
             history_lengths,
-            candidates: golden.whole("candidates"),
+            candidates: golden.integers("candidates"),
             negatives: golden.tensor("candidates").size()[1] as usize - 1,
         };
-        RankBatch { tokens, readers }
+        RecommendBatch { tokens, readers }
     }
 
-    fn top(golden: &Golden, weights: &str) -> RecommendTop {
+    fn head(golden: &Golden, weights: &str) -> RecommendHead {
         let heads = golden.says("reader_heads").map(|heads| heads.parse().expect("a number of heads"));
         let [query, hidden] = golden.shape(&format!("{weights}reader.proj.weight"));
         let reader = Reader::with_query(hidden, query, heads, device());
-        reader.arenas().iter().for_each(|arena| fill_top(golden, weights, arena));
-        RecommendTop { pooling: pooling(golden, weights), reader: Rc::new(reader) }
+        reader.arenas().iter().for_each(|arena| fill_head(golden, weights, arena));
+        RecommendHead { pooling: pooling(golden, weights), reader: Rc::new(reader) }
     }
 
-    fn same(RecommendTop { pooling, reader }: &RecommendTop) -> RecommendTop {
-        RecommendTop { pooling: Rc::clone(pooling), reader: Rc::clone(reader) }
-    }
-}
-
-/// Retrieval.
-pub(crate) struct Searches;
-
-impl Objective for Searches {
-    type Top = RetrieveTop;
-    type Batch = RetrieveBatch;
-
-    fn counts(&self, batch: &RetrieveBatch) -> Counts {
-        batch.counts()
-    }
-
-    fn texts(&self, batch: &RetrieveBatch) -> Vec<(usize, u32)> {
-        texts(&batch.tokens)
-    }
-
-    fn packed(&self, batch: &RetrieveBatch) -> Packed {
-        packed(&batch.tokens)
-    }
-
-    fn labels(&self, batch: &RetrieveBatch) -> Tensor {
-        Tensor::from_slice(&batch.queries.targets).to_device(device())
-    }
-
-    fn pooled(&self, top: &RetrieveTop, states: &Tensor, packed: &Packed) -> Tensor {
-        top.pooling.forward(states, packed.segments())
-    }
-
-    fn logits(&self, top: &RetrieveTop, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {
-        top.scores(pooled, &batch.queries)
+    fn share(RecommendHead { pooling, reader }: &RecommendHead) -> RecommendHead {
+        RecommendHead { pooling: Rc::clone(pooling), reader: Rc::clone(reader) }
     }
 }
 
-impl Case for Searches {
-    const CASE: Self = Self;
+impl Case for RetrieveObjective {
+    fn objective() -> Self {
+        Self { device: device() }
+    }
 
     fn batch(golden: &Golden) -> RetrieveBatch {
-        let rows = |name| golden.whole(name).into_iter().map(|row| row as u32).collect::<Vec<u32>>();
+        let rows = |name| golden.integers(name).into_iter().map(|row| row as u32).collect::<Vec<u32>>();
         let queries = QueryBatch {
             queries: rows("queries"),
             documents: rows("documents"),
-            targets: golden.whole("labels"),
-            masked: golden.whole("masked").into_iter().map(|masked| masked == 1).collect(),
+            targets: golden.integers("labels"),
+            masked: golden.integers("masked").into_iter().map(|masked| masked == 1).collect(),
         };
         let texts = golden.texts.lengths.len() as u32;
         assert!(queries.documents.iter().chain(&queries.queries).copied().eq(0..texts), "documents, then queries");
         RetrieveBatch { tokens: tokens(golden), queries }
     }
 
-    fn top(golden: &Golden, weights: &str) -> RetrieveTop {
-        RetrieveTop { pooling: pooling(golden, weights) }
+    fn head(golden: &Golden, weights: &str) -> RetrieveHead {
+        RetrieveHead { pooling: pooling(golden, weights) }
     }
 
-    fn same(RetrieveTop { pooling }: &RetrieveTop) -> RetrieveTop {
-        RetrieveTop { pooling: Rc::clone(pooling) }
+    fn share(RetrieveHead { pooling }: &RetrieveHead) -> RetrieveHead {
+        RetrieveHead { pooling: Rc::clone(pooling) }
     }
 }

@@ -1,4 +1,4 @@
-//! A golden file of one step, and the comparison with what was computed. `tests/golden/README.md` says what it holds.
+//! Golden files of one step, and their comparison with computed values. `tests/golden/README.md` describes the format.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -8,15 +8,15 @@ use nb_model::{BertConfig, read_tensors};
 use safetensors::SafeTensors;
 use tch::{Cuda, Device, Kind, Tensor};
 
-use crate::support::{distance, largest};
+use crate::support::{max_abs, max_difference};
 
-/// Tensors by the names of the golden files; losses are scalars, hidden states hold the real tokens alone: [n, H].
+/// Tensors by their names in golden files. Losses are scalars; hidden states contain only the real tokens: [n, H].
 pub(crate) type Values = BTreeMap<String, Tensor>;
 
-/// Names under which a file holds results.
+/// Prefixes of the names of results.
 const RESULTS: [&str; 5] = ["loss.", "teacher.", "student.", "grads.", "blended."];
 
-/// Where steps are computed: on the CPU, or on the first GPU if the variable `NB_TEST_DEVICE` is `cuda`.
+/// Returns the device for steps: the CPU, or the first GPU if the variable `NB_TEST_DEVICE` is `cuda`.
 pub(crate) fn device() -> Device {
     static DEVICE: LazyLock<Device> = LazyLock::new(|| match std::env::var("NB_TEST_DEVICE").as_deref() {
         Err(_) | Ok("") => Device::Cpu,
@@ -30,12 +30,12 @@ pub(crate) fn device() -> Device {
     *DEVICE
 }
 
-/// By how much a tolerance grows there: a GPU's sums run over more parts in another order.
-fn slack() -> f64 {
+/// Returns the factor of tolerances on this device. The sums of a GPU have more parts and a different order.
+fn tolerance_factor() -> f64 {
     if device() == Device::Cpu { 1.0 } else { 10.0 }
 }
 
-/// One file.
+/// A golden file.
 pub(crate) struct Golden {
     pub(crate) path: PathBuf,
     pub(crate) config: BertConfig,
@@ -45,7 +45,7 @@ pub(crate) struct Golden {
     tensors: Values,
 }
 
-/// The texts of a file one after the other; every segment id is 0.
+/// The texts of a file, concatenated. All segment ids are 0.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Texts {
     pub(crate) ids: Vec<i64>,
@@ -53,7 +53,7 @@ pub(crate) struct Texts {
 }
 
 impl Golden {
-    /// Reads a file, leaving out padding.
+    /// Reads a file and removes padding.
     pub(crate) fn read(path: &Path) -> Self {
         let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -74,22 +74,22 @@ impl Golden {
         Self { path: path.to_owned(), config, texts, metadata, tensors }
     }
 
-    /// What its metadata says of something.
+    /// Returns the value of a metadata key.
     pub(crate) fn says(&self, name: &str) -> Option<&str> {
         self.metadata.get(name).map(String::as_str)
     }
 
-    /// A tensor of whole numbers, row by row.
-    pub(crate) fn whole(&self, name: &str) -> Vec<i64> {
-        Vec::try_from(self.tensor(name).to_kind(Kind::Int64).view(-1)).expect("a tensor of whole numbers")
+    /// Returns the entries of a tensor of integers, row by row.
+    pub(crate) fn integers(&self, name: &str) -> Vec<i64> {
+        Vec::try_from(self.tensor(name).to_kind(Kind::Int64).view(-1)).expect("a tensor of integers")
     }
 
-    /// The size of a tensor.
+    /// Returns the shape of a tensor.
     pub(crate) fn shape<const N: usize>(&self, name: &str) -> [i64; N] {
         self.tensor(name).size().try_into().unwrap_or_else(|size| panic!("{name} has shape {size:?}"))
     }
 
-    /// The student's shape: what the metadata says, or the teacher's but for its layers.
+    /// Returns the student's configuration: that of the metadata, or the teacher's with fewer layers.
     pub(crate) fn student_config(&self) -> BertConfig {
         match self.says("student_config") {
             Some(config) => BertConfig::parse(config, &self.path).unwrap_or_else(|e| panic!("{e}")),
@@ -102,24 +102,24 @@ impl Golden {
         self.tensors.insert(name.to_owned(), tensor);
     }
 
-    /// A scalar.
+    /// Returns a scalar.
     pub(crate) fn number(&self, name: &str) -> f64 {
         self.tensor(name).double_value(&[])
     }
 
-    /// A tensor.
+    /// Returns a tensor.
     pub(crate) fn tensor(&self, name: &str) -> &Tensor {
         self.tensors.get(name).unwrap_or_else(|| panic!("{}: no tensor {name}", self.path.display()))
     }
 
-    /// The tensors whose names begin with `prefix`, without it.
+    /// Returns the tensors whose names start with `prefix`, with the prefix removed.
     pub(crate) fn under(&self, prefix: &str) -> BTreeMap<String, Tensor> {
         let rest =
             |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.shallow_clone()));
         self.tensors.iter().filter_map(rest).collect()
     }
 
-    /// The student's layers N, read off its names.
+    /// Returns the number of student layers N, from the names of its weights.
     pub(crate) fn student_layers(&self) -> i64 {
         let layers = self.under("weights.student.encoder.layer.");
         let number = |name: &String| name.split('.').next().and_then(|part| part.parse::<i64>().ok());
@@ -127,20 +127,20 @@ impl Golden {
     }
 }
 
-/// The real tokens of the padded texts.
+/// Returns the real tokens of the padded texts.
 fn texts(tensors: &Values) -> Texts {
     let rows = |name: &str| Vec::<Vec<i64>>::try_from(tensors[name].to_kind(Kind::Int64)).unwrap();
     let mut texts = Texts::default();
     for (ids, mask) in rows("input_ids").iter().zip(rows("attention_mask")) {
         let length = mask.iter().take_while(|&&real| real == 1).count();
-        assert!(mask[length..].iter().all(|&real| real == 0), "padding stands behind the real tokens, found {mask:?}");
+        assert!(mask[length..].iter().all(|&real| real == 0), "padding must follow the real tokens, found {mask:?}");
         texts.ids.extend(&ids[..length]);
         texts.lengths.push(length as i64);
     }
     texts
 }
 
-/// What is wrong with `computed`, a line for each tensor, beginning with its name.
+/// Returns the mismatches of `computed`, one line per tensor, which starts with its name.
 pub(crate) fn mismatches(golden: &Golden, computed: &Values) -> Vec<String> {
     let mut lines = Vec::new();
     let expected: Vec<_> = golden.tensors.iter().filter(|(name, _)| is_result(name)).collect();
@@ -150,7 +150,7 @@ pub(crate) fn mismatches(golden: &Golden, computed: &Values) -> Vec<String> {
             continue;
         };
         let found = found.to_device(Device::Cpu);
-        let (worst, limit) = (distance(&found, tensor), slack() * tolerance(golden, name));
+        let (worst, limit) = (max_difference(&found, tensor), tolerance_factor() * tolerance(golden, name));
         if worst > limit {
             let (a, b) = (found.size(), tensor.size());
             lines.push(format!("{name}: {worst:e} apart, allowed {limit:e} (shapes {a:?} and {b:?})"));
@@ -165,23 +165,23 @@ fn is_result(name: &str) -> bool {
     RESULTS.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The largest entry but for those that stand for no candidate.
+/// Returns the largest entry, without those of missing candidates.
 fn scale(tensor: &Tensor) -> f64 {
     const NO_CANDIDATE: f64 = -1e8;
-    largest(&tensor.masked_select(&tensor.gt(NO_CANDIDATE)))
+    max_abs(&tensor.masked_select(&tensor.gt(NO_CANDIDATE)))
 }
 
-/// How far a computed tensor may be from the file's, entry by entry.
+/// Returns the maximum difference of an entry from that of the file.
 fn tolerance(golden: &Golden, name: &str) -> f64 {
-    let own = scale(golden.tensor(name));
+    let scale = scale(golden.tensor(name));
     if name.starts_with("loss.") {
-        return 1e-5 * own.max(1e-3);
+        return 1e-5 * scale.max(1e-3);
     }
     if name.starts_with("teacher.") || name.starts_with("student.") {
-        return 1e-5 * own;
+        return 1e-5 * scale;
     }
-    // The key bias has a gradient of zero but for rounding, which is relative to the model's other gradients.
+    // The gradient of the key bias is zero up to rounding, which is relative to the other gradients of the model.
     let model: String = name.split_inclusive('.').take(2).collect();
-    let all = golden.under(&model).values().map(largest).fold(0.0, f64::max);
-    1e-4 * own + 1e-6 * all
+    let largest = golden.under(&model).values().map(max_abs).fold(0.0, f64::max);
+    1e-4 * scale + 1e-6 * largest
 }

@@ -1,11 +1,11 @@
-//! Searches with everything that real files hold, against pytrec_eval's values in `tests/golden/judgements.json`: from the
-//! qrels file and the scores to each query's metrics.
+//! Searches with all peculiarities of real files, from the qrels file and the scores to the metrics of each query, compared
+//! with pytrec_eval's values in `tests/golden/judgements.json`.
 
 use std::io::Write;
 
 use nb_data::beir::{Judged, Qrels};
 use nb_data::{IdIndex, Repeated};
-use nb_train::task::{Asked, DEPTH, Documents, Judging, TopHits, evaluate_hits};
+use nb_train::task::{CorpusIndex, EVALUATION_DEPTH, Hit, JudgementScope, QueryVectors, TopKSearch, evaluate_hits};
 use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-9;
@@ -14,9 +14,14 @@ fn strings(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|entry| entry.as_str().unwrap()).collect()
 }
 
-/// Vectors whose products are the given scores to the bit: query i is the i-th unit vector, a document the column of its
+/// Vectors whose products are exactly the given scores: query i is the i-th unit vector, and a document is the column of its
 /// scores.
-fn vectors(scores: &Value) -> (Vec<f32>, Vec<f32>) {
+struct Vectors {
+    queries: Vec<f32>,
+    documents: Vec<f32>,
+}
+
+fn vectors(scores: &Value) -> Vectors {
     let rows: Vec<Vec<f32>> = scores
         .as_array()
         .unwrap()
@@ -25,71 +30,73 @@ fn vectors(scores: &Value) -> (Vec<f32>, Vec<f32>) {
         .collect();
     let queries = (0..rows.len() * rows.len()).map(|i| f32::from(u8::from(i % (rows.len() + 1) == 0))).collect();
     let documents = (0..rows[0].len()).flat_map(|column| rows.iter().map(move |row| row[column])).collect();
-    (queries, documents)
+    Vectors { queries, documents }
 }
 
-/// The judged queries of a case with what the search finds for them.
-fn searched(case: &Value, folder: &tempfile::TempDir) -> (Qrels, Vec<Vec<nb_train::task::Hit>>) {
+/// Returns the judged queries of a case and the hits of each.
+fn searched(case: &Value, folder: &tempfile::TempDir) -> (Qrels, Vec<Vec<Hit>>) {
     let (corpus, queries) = (strings(&case["corpus"]), strings(&case["queries"]));
-    let documents = Documents::new(Repeated::Last, &corpus.iter().copied().map(Some).collect::<Vec<_>>());
-    let asked = IdIndex::with(Repeated::Last, queries.iter().copied().map(Some));
+    let index = CorpusIndex::new(Repeated::Last, &corpus.iter().copied().map(Some).collect::<Vec<_>>());
+    let query_index = IdIndex::with(Repeated::Last, queries.iter().copied().map(Some));
     let path = folder.path().join("test.tsv");
     std::fs::write(&path, case["qrels"].as_str().unwrap()).unwrap();
-    let qrels = Qrels::read(&path, &asked, documents.index(), 0.0).unwrap();
+    let qrels = Qrels::read(&path, &query_index, index.ids(), 0.0).unwrap();
 
-    let (all, vectors) = vectors(&case["scores"]);
+    let vectors = vectors(&case["scores"]);
     let hidden = queries.len();
     let judged = || qrels.queries.iter().map(|judged| judged.query as usize);
-    let own = judged().map(|row| documents.index().row(queries[row].as_bytes())).collect();
-    let asked = judged().flat_map(|row| all[row * hidden..][..hidden].to_vec()).collect();
-    let mut hits = TopHits::new(Asked { vectors: asked, hidden, own }, documents.into(), DEPTH);
+    let same_id = judged().map(|row| index.ids().row(queries[row].as_bytes())).collect();
+    let queries = judged().flat_map(|row| vectors.queries[row * hidden..][..hidden].to_vec()).collect();
+    let queries = QueryVectors { vectors: queries, hidden, same_id };
+    let mut search = TopKSearch::new(queries, index.into(), EVALUATION_DEPTH);
     let rows: Vec<u32> = (0..corpus.len() as u32).collect();
-    for (rows, vectors) in rows.chunks(7).zip(vectors.chunks(7 * hidden)) {
-        hits.add(rows, vectors).unwrap();
+    for (rows, vectors) in rows.chunks(7).zip(vectors.documents.chunks(7 * hidden)) {
+        search.add(rows, vectors).unwrap();
     }
-    (qrels, hits.finish())
+    (qrels, search.finish())
 }
 
 #[test]
-fn conformance_of_searches_with_pytrec_eval() {
+fn metrics_of_searches_equal_those_of_pytrec_eval() {
     let golden = super::metrics::read(&super::own_folder().join("judgements.json"));
     let folder = tempfile::tempdir().unwrap();
     let mut n = 0;
     for (i, case) in golden["cases"].as_array().unwrap().iter().enumerate() {
         let (qrels, hits) = searched(case, &folder);
         let queries: Vec<&Judged> = qrels.queries.iter().collect();
-        let found = evaluate_hits(&queries, &hits, Judging::All).unwrap();
+        let found = evaluate_hits(&queries, &hits, JudgementScope::All).unwrap();
         let expected = case["each"].as_object().unwrap();
-        assert_eq!(found.rows, expected.len(), "case {i}: queries that count");
+        assert_eq!(found.rows, expected.len(), "case {i}: evaluated queries");
         for (metric, values) in &found.outcomes.values {
             for (judged, value) in queries.iter().zip(values) {
                 let id = case["queries"][judged.query as usize].as_str().unwrap();
                 let expected = expected[id][metric.as_ref()].as_f64().unwrap();
-                let place = format!("case {i}, query {id}: {metric}");
-                assert!((value - expected).abs() <= TOLERANCE, "{place} {value}, expected {expected}");
+                let location = format!("case {i}, query {id}: {metric}");
+                assert!((value - expected).abs() <= TOLERANCE, "{location} {value}, expected {expected}");
             }
-            let mean = expected.values().map(|one| one[metric.as_ref()].as_f64().unwrap()).sum::<f64>();
+            let sum = expected.values().map(|query| query[metric.as_ref()].as_f64().unwrap()).sum::<f64>();
             assert!(
-                (found.get(metric).unwrap() - mean / expected.len() as f64).abs() <= TOLERANCE,
+                (found.get(metric).unwrap() - sum / expected.len() as f64).abs() <= TOLERANCE,
                 "case {i}: {metric}"
             );
         }
         n += expected.len();
     }
     assert!(n >= 350, "{n} queries");
-    writeln!(std::io::stderr(), "conformance: {n} queries of judgements.json checked").expect("standard error");
+    writeln!(std::io::stderr(), "conformance: {n} queries of judgements.json checked")
+        .expect("standard error is writable");
 }
 
-/// The comparison tells other rules apart: with gain 2^y − 1 over what the corpus holds, the numbers differ.
+/// The comparison detects a different rule: with gain 2^y − 1 over the documents of the corpus, the values differ.
 #[test]
-fn other_judging_gives_other_numbers() {
+fn a_different_judging_rule_gives_different_metrics() {
     let golden = super::metrics::read(&super::own_folder().join("judgements.json"));
     let folder = tempfile::tempdir().unwrap();
     let differs = |case: &&Value| {
         let (qrels, hits) = searched(case, &folder);
         let queries: Vec<&Judged> = qrels.queries.iter().collect();
-        let ndcg = |judging| evaluate_hits(&queries, &hits, judging).ok().and_then(|found| found.get("ndcg@10"));
-        ndcg(Judging::All) != ndcg(Judging::Known)
+        let ndcg = |scope| evaluate_hits(&queries, &hits, scope).ok().and_then(|found| found.get("ndcg@10"));
+        ndcg(JudgementScope::All) != ndcg(JudgementScope::InCorpus)
     };
     let cases = golden["cases"].as_array().unwrap();
     assert!(cases.iter().filter(differs).count() > cases.len() / 2);

@@ -1,4 +1,4 @@
-//! The metrics of a `metrics*.json`, and the comparison with what nb-eval computes.
+//! Golden metrics (`metrics*.json`), and their comparison with the values of nb-eval.
 
 use std::path::Path;
 
@@ -12,18 +12,18 @@ pub(super) fn read(path: &Path) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// What nb-eval computes differently, a line for each number, beginning with its place.
+/// Returns the values that nb-eval computes differently, one line each, which starts with the location in the file.
 pub(super) fn mismatches(golden: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     for section in ["impressions", "tied_auc"] {
         for (i, case) in list(&golden[section]).iter().enumerate() {
             let list = RankedList::new(&integers(&case["labels"]), &numbers(&case["scores"])).unwrap();
-            let computed = |name: &str| of_list(&list, name);
+            let computed = |name: &str| metric(&list, name);
             compare(&mut lines, &format!("{section}[{i}]"), case, &["labels", "scores", "ranks"], computed);
             if case.get("ranks").is_some()
                 && ranks(&numbers(&case["scores"])).unwrap() != integers::<usize>(&case["ranks"])
             {
-                lines.push(format!("{section}[{i}].ranks: others"));
+                lines.push(format!("{section}[{i}].ranks: different"));
             }
         }
     }
@@ -56,12 +56,12 @@ fn classification(lines: &mut Vec<String>, golden: &Value) {
     });
     let support: Vec<u64> = confusion.per_class().iter().map(|class| class.support()).collect();
     if golden.get("support").is_some_and(|expected| integers::<u64>(expected) != support) {
-        lines.push("classification.support: others".into());
+        lines.push("classification.support: different".into());
     }
 }
 
-/// A metric of one list by its name in summaries.
-fn of_list(list: &RankedList, name: &str) -> Option<f64> {
+/// Returns a metric of one list by its name in summaries.
+fn metric(list: &RankedList, name: &str) -> Option<f64> {
     match name.split_once('@') {
         None if name == "auc" => list.auc(),
         None if name == "mrr" => list.mrr(),
@@ -71,20 +71,20 @@ fn of_list(list: &RankedList, name: &str) -> Option<f64> {
     }
 }
 
-/// Every number of `expected` but the `others` against what is computed under its name.
+/// Compares each number of `expected`, except those named in `ignored`, with the computed value of the same name.
 fn compare(
     lines: &mut Vec<String>,
-    place: &str,
+    location: &str,
     expected: &Value,
-    others: &[&str],
+    ignored: &[&str],
     computed: impl Fn(&str) -> Option<f64>,
 ) {
-    let expected = expected.as_object().unwrap_or_else(|| panic!("{place}: expected an object"));
-    for (name, expected) in expected.iter().filter(|(name, _)| !others.contains(&name.as_str())) {
+    let expected = expected.as_object().unwrap_or_else(|| panic!("{location}: expected an object"));
+    for (name, expected) in expected.iter().filter(|(name, _)| !ignored.contains(&name.as_str())) {
         let (found, expected) = (computed(name), expected.as_f64());
         match found.zip(expected) {
             Some((a, b)) if (a - b).abs() <= TOLERANCE => {}
-            _ => lines.push(format!("{place}.{name}: found {found:?}, expected {expected:?}")),
+            _ => lines.push(format!("{location}.{name}: found {found:?}, expected {expected:?}")),
         }
     }
 }
@@ -105,14 +105,14 @@ fn integers<T: TryFrom<u64, Error: std::fmt::Debug>>(value: &Value) -> Vec<T> {
 fn a_number_off_by_more_than_the_tolerance_is_found() {
     let golden = read(&super::own_folder().join("metrics.json"));
     assert_eq!(mismatches(&golden), [""; 0]);
-    for (place, name) in
+    for (pointer, name) in
         [("/impressions/7", "ndcg@10"), ("/mean", "mrr"), ("/tied_auc/0", "auc"), ("/classification", "macro_f1")]
     {
         let mut wrong = golden.clone();
-        let number = &mut wrong.pointer_mut(place).unwrap()[name];
+        let number = &mut wrong.pointer_mut(pointer).unwrap()[name];
         *number = (number.as_f64().unwrap() + 2.0 * TOLERANCE).into();
         let found = mismatches(&wrong);
-        assert!(found.len() == 1 && found[0].contains(name), "{place}: {found:?}");
+        assert!(found.len() == 1 && found[0].contains(name), "{pointer}: {found:?}");
     }
     let mut wrong = golden;
     wrong["impressions"][0]["ranks"].as_array_mut().unwrap().swap(0, 1);

@@ -16,7 +16,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nb_share::Sharing;
-use nb_train::method::{Course, Temperature, TermKind};
+use nb_train::method::{Ramp, Temperature, TermKind};
 
 use by_hand::{Fault, by_hand};
 use golden::{Golden, mismatches};
@@ -47,7 +47,7 @@ fn check(folder: &Path, steps: &[PathBuf], metrics: &[PathBuf]) {
     let mut wrong = Vec::new();
     for path in steps {
         let golden = Golden::read(path);
-        let found = mismatches(&golden, &step::run(&golden, step::method(&golden), Sharing::One));
+        let found = mismatches(&golden, &step::run(&golden, step::method(&golden), Sharing::Shared));
         wrong.extend(found.into_iter().map(|line| format!("{}: {line}", path.display())));
     }
     for path in metrics {
@@ -70,7 +70,9 @@ fn own_golden_files() {
 
 #[test]
 fn golden_files_of_the_variable() {
-    let Some(folder) = std::env::var_os("NB_GOLDEN_DIR").filter(|value| !value.is_empty()) else { return };
+    let folder = std::env::var_os("NB_GOLDEN_DIR").filter(|value| !value.is_empty());
+    nb_testing::require("golden", folder.is_some());
+    let Some(folder) = folder else { return };
     let folder = root().join(folder); // an absolute one replaces the root
     let (steps, metrics) = (files(&folder, "", ".safetensors"), files(&folder, "metrics", ".json"));
     assert!(!steps.is_empty() || !metrics.is_empty(), "no *.safetensors and no metrics*.json in {}", folder.display());
@@ -96,8 +98,8 @@ fn another_beta_is_found() {
     each_step(|golden| {
         let mut method = step::method(golden);
         let beta = golden.number("beta");
-        method.beta = Course::Constant(if beta < 0.5 { beta + 0.01 } else { beta - 0.01 });
-        let found = mismatches(golden, &step::run(golden, method, Sharing::One));
+        method.beta = Ramp::Constant(if beta < 0.5 { beta + 0.01 } else { beta - 0.01 });
+        let found = mismatches(golden, &step::run(golden, method, Sharing::Shared));
         assert_found(golden, &found, "blended.student.encoder");
         let elsewhere = found.iter().find(|line| !line.starts_with("blended.student.encoder"));
         assert_eq!(elsewhere, None, "β is for the blend of layers alone");
@@ -108,8 +110,8 @@ fn another_beta_is_found() {
 fn another_temperature_is_found() {
     each_step(|golden| {
         let mut method = step::method(golden);
-        method.temperature = Temperature::Course(Course::Constant(1.01 * golden.number("temperature")));
-        let found = mismatches(golden, &step::run(golden, method, Sharing::One));
+        method.temperature = Temperature::Ramp(Ramp::Constant(1.01 * golden.number("temperature")));
+        let found = mismatches(golden, &step::run(golden, method, Sharing::Shared));
         assert_found(golden, &found, "loss.distill_ce");
         assert_found(golden, &found, "grads.student");
     });
@@ -118,7 +120,7 @@ fn another_temperature_is_found() {
 #[test]
 fn a_top_that_is_not_shared_is_found() {
     each_step(|golden| {
-        let found = mismatches(golden, &step::run(golden, step::method(golden), Sharing::Each));
+        let found = mismatches(golden, &step::run(golden, step::method(golden), Sharing::Separate));
         for layer in ["pooling", "dense", "reader"] {
             let begin = format!("grads.head.{layer}");
             if !golden.under(&begin).is_empty() {
@@ -172,7 +174,7 @@ fn a_teacher_that_is_not_detached_is_found() {
 #[test]
 fn a_tensor_left_out_or_too_many_is_found() {
     each_step(|golden| {
-        let mut computed = step::run(golden, step::method(golden), Sharing::One);
+        let mut computed = step::run(golden, step::method(golden), Sharing::Shared);
         let tensor = computed.remove("teacher.pooled").unwrap();
         computed.insert("teacher.hidden.99".into(), tensor);
         let found = mismatches(golden, &computed);

@@ -4,43 +4,44 @@ use std::collections::BTreeMap;
 
 use nb_model::{Arena, Bert, BertConfig, Capture, Precision, fill};
 use nb_share::Sharing;
-use nb_train::method::{Course, Method, Temperature, TermKind};
-use nb_train::models::{Model, Models};
-use nb_train::task::Layers;
+use nb_train::method::{Method, Ramp, Temperature, TermKind};
+use nb_train::model::{HeadOutputs, Model, Models};
+use nb_train::task::{RecommendObjective, RetrieveObjective, TaskHead, TopicObjective};
 use tch::Tensor;
 
-use super::cases::{Case, Labelled, Readers, Searches};
+use super::cases::Case;
 use super::golden::{Golden, Values, device};
-use crate::support::{FIRST, gradients, plain_newsbert, step, stepper, student};
+use crate::support::{FIRST, gradients, plain_newsbert, step_terms, stepper, student};
 
-/// NewsBERT with the file's temperature and β.
+/// Returns NewsBERT with the temperature and β of the file.
 pub(super) fn method(golden: &Golden) -> Method {
-    let temperature = Temperature::Course(Course::Constant(golden.number("temperature")));
-    Method { temperature, beta: Course::Constant(golden.number("beta")), ..plain_newsbert() }
+    let temperature = Temperature::Ramp(Ramp::Constant(golden.number("temperature")));
+    Method { temperature, beta: Ramp::Constant(golden.number("beta")), ..plain_newsbert() }
 }
 
-/// Forward, backward and blend by [`nb_train::step::Stepper`], which is what a run calls. Head gradients are those of
-/// the student's top, which with [`Sharing::One`] is the teacher's too.
+/// Computes forward, backward and blend with [`nb_train::step::Stepper`], as a run does. Head gradients are those of the
+/// student's top layers, which [`Sharing::Shared`] shares with the teacher.
 pub(super) fn run(golden: &Golden, method: Method, sharing: Sharing) -> Values {
     match golden.says("task") {
-        Some("recommend") => run_case::<Readers>(golden, method, sharing),
-        Some("retrieve") => run_case::<Searches>(golden, method, sharing),
-        _ => run_case::<Labelled>(golden, method, sharing),
+        Some("recommend") => run_case::<RecommendObjective>(golden, method, sharing),
+        Some("retrieve") => run_case::<RetrieveObjective>(golden, method, sharing),
+        _ => run_case::<TopicObjective>(golden, method, sharing),
     }
 }
 
 fn run_case<C: Case>(golden: &Golden, method: Method, sharing: Sharing) -> Values {
     let (batch, models) = (C::batch(golden), models::<C>(golden, sharing));
-    let packed = C::CASE.packed(&batch);
+    let objective = C::objective();
+    let packed = objective.packed(&batch);
     let mut values = Values::new();
     for (role, model) in models.named() {
         let encoded = model.encode(&packed, Capture::States, 0);
-        let pooled = C::CASE.pooled(&model.top, encoded.last(), &packed);
-        let logits = C::CASE.logits(&model.top, &pooled, &batch);
-        insert_outputs(&mut values, role.name(), encoded.states(), (&pooled, &logits));
+        let pooled = objective.pooled(&model.head, encoded.last(), &packed);
+        let logits = objective.logits(&model.head, &pooled, &batch);
+        insert_outputs(&mut values, role.name(), encoded.states(), &HeadOutputs { pooled, logits });
     }
     let stepper = stepper(method);
-    let losses = step(&stepper, &C::CASE, &models, &batch);
+    let losses = step_terms(&stepper, &objective, &models, &batch);
     for (term, loss) in stepper.method.terms().zip(losses) {
         insert_loss(&mut values, term.kind, loss);
     }
@@ -50,47 +51,47 @@ fn run_case<C: Case>(golden: &Golden, method: Method, sharing: Sharing) -> Value
     values
 }
 
-/// Teacher, student and top layers with the file's weights.
-pub(super) fn models<C: Case>(golden: &Golden, sharing: Sharing) -> Models<C::Top> {
-    let tops = C::tops(golden, sharing);
+/// Returns teacher, student and top layers with the weights of the file.
+pub(super) fn models<C: Case>(golden: &Golden, sharing: Sharing) -> Models<C::Head> {
+    let heads = C::heads(golden, sharing);
     let bert = |config, weights| encoder(golden, config, weights, Precision::F32);
     let models = Models::pair(
-        Model { bert: bert(&golden.config, "weights.teacher."), top: tops.teacher },
-        Model { bert: bert(&golden.student_config(), "weights.student."), top: tops.student },
+        Model { bert: bert(&golden.config, "weights.teacher."), head: heads.teacher },
+        Model { bert: bert(&golden.student_config(), "weights.student."), head: heads.student },
     );
     assert!(models.map.is_some(), "{}: the student's layers divide the teacher's", golden.path.display());
     models
 }
 
-/// An encoder with the weights that stand under `weights`.
+/// Returns an encoder with the weights whose names have the prefix `weights`.
 pub(crate) fn encoder(golden: &Golden, config: &BertConfig, weights: &str, precision: Precision) -> Bert {
     let mut bert = Bert::zeros(config.clone(), device(), precision).unwrap();
-    filled(golden, bert.arena(), golden.under(weights));
+    fill_arena(golden, bert.arena(), golden.under(weights));
     bert.parameters_changed();
     bert
 }
 
-/// Fills an arena of a top layer with those of the file's weights under `weights` that are its own.
-pub(crate) fn fill_top(golden: &Golden, weights: &str, arena: &Arena) {
+/// Fills the arena of a top layer with its weights, whose names have the prefix `weights` in the file.
+pub(crate) fn fill_head(golden: &Golden, weights: &str, arena: &Arena) {
     let mut weights = golden.under(weights);
-    let own = arena.layout().slots().iter().filter_map(|slot| weights.remove_entry(&slot.name)).collect();
-    filled(golden, arena, own);
+    let matching = arena.layout().slots().iter().filter_map(|slot| weights.remove_entry(&slot.name)).collect();
+    fill_arena(golden, arena, matching);
 }
 
-fn filled(golden: &Golden, arena: &Arena, weights: BTreeMap<String, Tensor>) {
+fn fill_arena(golden: &Golden, arena: &Arena, weights: BTreeMap<String, Tensor>) {
     fill(arena, weights, &golden.path).unwrap_or_else(|e| panic!("{e}"));
 }
 
-/// States, pooled vectors and logits of one model.
-pub(super) fn insert_outputs(values: &mut Values, role: &str, states: &[Tensor], (pooled, logits): (&Tensor, &Tensor)) {
+/// Inserts states, pooled vectors and logits of one model.
+pub(super) fn insert_outputs(values: &mut Values, role: &str, states: &[Tensor], outputs: &HeadOutputs) {
     for (i, state) in states.iter().enumerate() {
         values.insert(format!("{role}.hidden.{i}"), state.detach());
     }
-    values.insert(format!("{role}.pooled"), pooled.detach());
-    values.insert(format!("{role}.logits"), logits.detach());
+    values.insert(format!("{role}.pooled"), outputs.pooled.detach());
+    values.insert(format!("{role}.logits"), outputs.logits.detach());
 }
 
-/// A loss under the name that the files have for it.
+/// Inserts a loss under its name in the files.
 pub(super) fn insert_loss(values: &mut Values, kind: TermKind, loss: f64) {
     let name = match kind {
         TermKind::Teacher => "teacher_ce",
@@ -99,18 +100,18 @@ pub(super) fn insert_loss(values: &mut Values, kind: TermKind, loss: f64) {
         TermKind::Pooled => "pooled_mse",
         TermKind::Soft => "distill_ce",
         TermKind::Hard => "student_ce",
-        other => panic!("{other:?} is no term of NewsBERT"),
+        other => panic!("{other:?} is not a term of NewsBERT"),
     };
     values.insert(format!("loss.{name}"), Tensor::from(loss));
 }
 
-/// Gradients as backward left them.
-pub(super) fn insert_gradients<T: Layers>(values: &mut Values, models: &Models<T>) {
+/// Inserts the gradients of the backward pass.
+pub(super) fn insert_gradients<T: TaskHead>(values: &mut Values, models: &Models<T>) {
     let gradients = gradients(models);
     values.extend(gradients.into_iter().map(|(name, gradient)| (format!("grads.{name}"), gradient)));
 }
 
-/// The student's gradients after the blend.
+/// Inserts the gradients of the student after the blend.
 pub(super) fn insert_blended<T>(values: &mut Values, models: &Models<T>) {
     let arena = student(models).arena();
     let slots = arena.layout().slots().iter();

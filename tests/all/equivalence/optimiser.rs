@@ -1,18 +1,18 @@
-//! AdamW against the trajectory in `tests/golden/adamw.json`.
+//! AdamW compared with PyTorch's trajectory in `tests/golden/adamw.json`.
 
 use nb_model::{Arena, Layout};
-use nb_train::adamw::{AdamW, Group};
+use nb_train::optim::{AdamW, ParamGroup};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
-/// Of the largest entry; the file is in f64, the arena in f32.
+/// Relative to the largest entry; the file is in f64, the arena in f32.
 const TOLERANCE: f64 = 4e-6;
 
 fn numbers(value: &Value) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|n| n.as_f64().unwrap() as f32).collect()
 }
 
-/// An arena with one parameter: a matrix where weight decay applies, else a vector.
+/// Returns an arena with one parameter: a matrix if weight decay applies, a vector otherwise.
 fn arena(group: &Value) -> Arena {
     let size = group["size"].as_i64().unwrap();
     let mut layout = Layout::default();
@@ -38,8 +38,9 @@ fn adamw_follows_pytorchs_trajectory() {
         weight_decay: decay,
     };
     let arenas: Vec<Arena> = settings.iter().map(arena).collect();
-    let peaks = settings.iter().map(|group| group["lr"].as_f64().unwrap());
-    let mut groups: Vec<Group> = arenas.iter().zip(peaks).map(|(arena, lr)| Group::new(arena, lr)).collect();
+    let learning_rates = settings.iter().map(|group| group["lr"].as_f64().unwrap());
+    let mut groups: Vec<ParamGroup> =
+        arenas.iter().zip(learning_rates).map(|(arena, lr)| ParamGroup::new(arena, lr)).collect();
 
     let steps = golden["steps"].as_array().unwrap();
     assert!(steps.len() >= 5 && groups.len() == 2);
@@ -55,7 +56,7 @@ fn adamw_follows_pytorchs_trajectory() {
                 let off = f64::from((found - expected).abs());
                 assert!(off <= TOLERANCE * largest, "step {t}, group {i}: found {found}, expected {expected}");
             }
-            assert_eq!(arena.grads().abs().max().double_value(&[]), 0.0, "gradients are used up");
+            assert_eq!(arena.grads().abs().max().double_value(&[]), 0.0, "gradients are reset");
         }
     }
 }

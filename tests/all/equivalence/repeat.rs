@@ -1,30 +1,33 @@
-//! The same step twice gives the same bits, on two threads and with dropout.
+//! Reproducibility: a step that runs twice gives the same bits, on two threads and with dropout.
 
 use nb_model::{ActivationCheckpoint, Capture, DropoutKey, Pass, Precision};
 use nb_share::Sharing;
-use nb_train::adamw::Group;
-use nb_train::models::Models;
-use nb_train::schedule::Moment;
-use nb_train::task::TopicTop;
-use nb_train::watch::Watch;
+use nb_train::model::Models;
+use nb_train::optim::ParamGroup;
+use nb_train::step::context::Telemetry;
+use nb_train::step::schedule::StepPosition;
+use nb_train::task::{Objective, TopicHead};
 use tch::{Kind, Tensor};
 
-use crate::support::{FIRST, encoder, largest, pair, preset, sentences, small, stepper, student, teacher};
+use crate::support::{
+    FIRST, TOPIC, encoder, max_abs, model_pair, preset, select, sentences, small_bert, stepper, student, teacher,
+    with_dropout,
+};
 
-/// Runs of the same computation.
-const TIMES: usize = 3;
-/// Enough tokens that every kernel spreads its work over both threads.
+/// Number of runs of the same computation.
+const RUNS: usize = 3;
+/// Number of sentences: enough for every kernel to use both threads.
 const SENTENCES: usize = 96;
 
-/// Runs `f` on two threads `TIMES` times and fails unless all results are equal bit for bit.
+/// Runs `f` on two threads `RUNS` times and fails unless all results are bitwise equal.
 #[track_caller]
 pub(super) fn assert_repeats(f: impl Fn() -> Vec<Tensor>) {
     tch::set_num_threads(2);
     let first = f();
-    assert!(first.iter().all(|t| largest(t) > 0.0 && largest(t).is_finite()), "there is something to compare");
-    for time in 1..TIMES {
+    assert!(first.iter().all(|t| max_abs(t) > 0.0 && max_abs(t).is_finite()), "there is something to compare");
+    for run in 1..RUNS {
         for (i, (a, b)) in first.iter().zip(f()).enumerate() {
-            assert!(a.equal(&b), "tensor {i} of repetition {time} differs");
+            assert!(a.equal(&b), "tensor {i} of run {run} differs");
         }
     }
 }
@@ -33,22 +36,21 @@ fn lengths() -> Vec<i64> {
     (0..SENTENCES as i64).map(|i| 4 + (7 * i) % 19).collect()
 }
 
-/// Parameters after two updates, with dropout, blend, clipping and micro-batches.
+/// Returns the parameters after two updates, with dropout, blend, clipping and micro-batches.
 fn two_steps(precision: Precision) -> Vec<Tensor> {
-    let mut config = small(32, 4);
-    (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.1, 0.1);
-    let mut models: Models<TopicTop> = pair(&config, precision, Sharing::One);
-    let task = sentences(&lengths(), 11);
-    let batches =
-        [task.batch.select(&(0..64).collect::<Vec<_>>()), task.batch.select(&(64..SENTENCES).collect::<Vec<_>>())];
+    let config = with_dropout(small_bert(32, 4));
+    let mut models: Models<TopicHead> = model_pair(&config, precision, Sharing::Shared);
+    let batch = sentences(&lengths(), 11);
+    let batches = [select(&batch, &(0..64).collect::<Vec<_>>()), select(&batch, &(64..SENTENCES).collect::<Vec<_>>())];
     let mut stepper = stepper(preset("newsbert"));
     stepper.clip = 1.0;
-    let top = &student(&models).top;
-    let arenas = [teacher(&models).arena(), student(&models).arena(), top.pooling.arena(), top.dense.arena()];
-    let mut groups: Vec<Group> = arenas.iter().map(|arena| Group::new(arena, 1e-3)).collect();
+    let head = &student(&models).head;
+    let arenas = [teacher(&models).arena(), student(&models).arena(), head.pooling.arena(), head.dense.arena()];
+    let mut groups: Vec<ParamGroup> = arenas.iter().map(|arena| ParamGroup::new(arena, 1e-3)).collect();
     for step in 0..2 {
-        let at = (Moment { step, own: step, ..FIRST }, Watch::Models);
-        let report = stepper.step((&task, &mut models), &mut groups, &batches, at).unwrap().read();
+        let position = StepPosition { step, step_in_stage: step, ..FIRST };
+        let output = stepper.step(&TOPIC, &mut models, &mut groups, &batches, position, Telemetry::Models);
+        let report = output.unwrap().read();
         assert_eq!(report.not_finite(), None);
         assert!(report.gradient_norm > 0.0);
     }
@@ -56,20 +58,20 @@ fn two_steps(precision: Precision) -> Vec<Tensor> {
 }
 
 #[test]
-fn a_step_in_f32_repeats() {
+fn a_step_in_f32_is_reproducible() {
     assert_repeats(|| two_steps(Precision::F32));
 }
 
 #[test]
-fn a_step_in_bf16_repeats() {
+fn a_step_in_bf16_is_reproducible() {
     assert_repeats(|| two_steps(Precision::Bf16));
 }
 
-/// Thirty words among some thousand tokens: each row of the table is added to a hundred times.
+/// Thirty words in about a thousand tokens: the gradient of each row of the table is a sum over many tokens.
 #[test]
-fn the_backward_of_embeddings_repeats() {
-    let bert = encoder(&small(64, 1), Precision::F32, 3);
-    let packed = sentences(&lengths(), 12).batch.packed();
+fn the_backward_pass_of_embeddings_is_reproducible() {
+    let bert = encoder(&small_bert(64, 1), Precision::F32, 3);
+    let packed = TOPIC.packed(&sentences(&lengths(), 12));
     assert_repeats(|| {
         bert.arena().zero_grad();
         let encoded = bert.encode(&packed, Pass::Training(DropoutKey::Off), Capture::States);
@@ -80,13 +82,12 @@ fn the_backward_of_embeddings_repeats() {
     });
 }
 
-/// What is computed once more for the backward pass is what was there: gradients of every parameter are the same bits, with
-/// dropout, with losses on states and scores, in both precisions.
+/// Values that are recomputed for the backward pass equal the original ones, so all gradients are bitwise equal: with dropout,
+/// with losses on states and scores, in both precisions.
 #[test]
-fn keeping_inputs_alone_changes_no_gradient() {
-    let mut config = small(32, 3);
-    (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.1, 0.1);
-    let packed = sentences(&lengths(), 12).batch.packed();
+fn recomputing_activations_changes_no_gradient() {
+    let config = with_dropout(small_bert(32, 3));
+    let packed = TOPIC.packed(&sentences(&lengths(), 12));
     for precision in [Precision::F32, Precision::Bf16] {
         for capture in [Capture::Last, Capture::States, Capture::Scores] {
             let gradients = |keep| {
@@ -100,18 +101,18 @@ fn keeping_inputs_alone_changes_no_gradient() {
             };
             let (everything, inputs) =
                 (gradients(ActivationCheckpoint::Off), gradients(ActivationCheckpoint::LayerInputs));
-            assert!(largest(&everything) > 0.0 && everything.equal(&inputs), "{precision:?} {capture:?}");
+            assert!(max_abs(&everything) > 0.0 && everything.equal(&inputs), "{precision:?} {capture:?}");
         }
     }
 }
 
-/// Its gradients differ with the key, so that the tests above did test dropout.
+/// Different keys give different results, so the tests above do test dropout.
 #[test]
-fn another_key_gives_other_masks() {
-    let mut config = small(32, 2);
+fn a_different_key_gives_different_masks() {
+    let mut config = small_bert(32, 2);
     config.hidden_dropout_prob = 0.1;
     let bert = encoder(&config, Precision::F32, 3);
-    let packed = sentences(&lengths(), 12).batch.packed();
-    let states = |key| bert.encode(&packed, Pass::Training(DropoutKey::Key(key)), Capture::States).last().detach();
-    assert!(states(1).equal(&states(1)) && !states(1).equal(&states(2)));
+    let packed = TOPIC.packed(&sentences(&lengths(), 12));
+    let last_state = |key| bert.encode(&packed, Pass::Training(DropoutKey::Key(key)), Capture::States).last().detach();
+    assert!(last_state(1).equal(&last_state(1)) && !last_state(1).equal(&last_state(2)));
 }

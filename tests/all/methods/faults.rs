@@ -1,8 +1,8 @@
-//! What is wrong with a step is found by the comparison, each fault in the tensors that it spoils.
+//! The comparison finds wrong steps: each fault shows in the tensors that it affects.
 
 use nb_loss::{IGNORE, SoftScaling};
 use nb_model::Precision;
-use nb_train::method::{Course, Ensemble, Method, Patience, Temperature, Term, TermKind};
+use nb_train::method::{Ensemble, Method, PkdLayers, Ramp, Temperature, Term, TermKind};
 use tch::{Kind, Tensor};
 
 use super::each;
@@ -10,14 +10,14 @@ use super::step::{Fault, by_hand, method, run};
 use crate::conformance::assert_found;
 use crate::conformance::golden::{Golden, mismatches};
 
-/// What is wrong where a file's step is run with another method.
+/// Returns the mismatches of a step with a changed method.
 fn with_method(golden: &Golden, change: impl Fn(&mut Method)) -> Vec<String> {
     let mut method = method(golden);
     change(&mut method);
     mismatches(golden, &run(golden, method, Precision::F32))
 }
 
-/// What is wrong where a tensor of the file is another one.
+/// Returns the mismatches of a step with a replaced tensor.
 fn with_tensor(golden: &Golden, name: &str, tensor: Tensor) -> Vec<String> {
     let mut changed = Golden::read(&golden.path);
     changed.replace(name, tensor);
@@ -25,7 +25,7 @@ fn with_tensor(golden: &Golden, name: &str, tensor: Tensor) -> Vec<String> {
 }
 
 fn has(kind: TermKind) -> impl Fn(&Golden) -> bool {
-    move |golden| method(golden).any(|own| own == kind)
+    move |golden| method(golden).any(|used| used == kind)
 }
 
 fn is_soft(kind: TermKind) -> bool {
@@ -34,13 +34,13 @@ fn is_soft(kind: TermKind) -> bool {
 
 #[test]
 fn the_other_strategy_of_patience_is_found() {
-    // With one layer there is nothing to be patient with.
+    // With one layer the term is empty.
     let layers = |golden: &Golden| has(TermKind::Patience)(golden) && golden.student_layers() > 1;
     each(2, layers, |golden| {
         let found = with_method(golden, |method| {
-            method.patience = match method.patience {
-                Patience::Skip => Patience::Last,
-                Patience::Last => Patience::Skip,
+            method.pkd_layers = match method.pkd_layers {
+                PkdLayers::Skip => PkdLayers::Last,
+                PkdLayers::Last => PkdLayers::Skip,
             }
         });
         assert_found(golden, &found, "loss.patience");
@@ -49,11 +49,11 @@ fn the_other_strategy_of_patience_is_found() {
 }
 
 #[test]
-fn the_other_use_of_the_squared_temperature_is_found() {
-    // At T = 1 it does nothing.
+fn the_other_scaling_by_the_squared_temperature_is_found() {
+    // At T = 1 it has no effect.
     let warm = |golden: &Golden| {
         let method = method(golden);
-        method.any(is_soft) && method.temperature != Temperature::Course(Course::Constant(1.0))
+        method.any(is_soft) && method.temperature != Temperature::Ramp(Ramp::Constant(1.0))
     };
     each(18, warm, |golden| {
         let found = with_method(golden, |method| {
@@ -69,11 +69,11 @@ fn the_other_use_of_the_squared_temperature_is_found() {
 }
 
 #[test]
-fn one_temperature_in_place_of_one_for_each_row_is_found() {
-    let by_rule = |golden: &Golden| !matches!(method(golden).temperature, Temperature::Course(_));
+fn one_temperature_for_all_rows_is_found() {
+    let by_rule = |golden: &Golden| !matches!(method(golden).temperature, Temperature::Ramp(_));
     each(4, by_rule, |golden| {
         let found = with_method(golden, |method| {
-            method.temperature = Temperature::Course(Course::Constant(method.temperature.at(0.0)));
+            method.temperature = Temperature::Ramp(Ramp::Constant(method.temperature.at(0.0)));
         });
         assert_found(golden, &found, "loss.soft");
         assert_found(golden, &found, "grads.head");
@@ -96,7 +96,7 @@ fn the_other_rule_of_an_ensemble_is_found() {
 }
 
 #[test]
-fn another_teacher_of_an_ensemble_is_found() {
+fn a_changed_teacher_of_an_ensemble_is_found() {
     let several = |golden: &Golden| !golden.under("weights.teacher_2.").is_empty();
     each(2, several, |golden| {
         let name = "weights.teacher_head_2.dense.weight";
@@ -120,33 +120,33 @@ fn a_projection_without_its_bias_is_found() {
 #[test]
 fn attention_scores_of_a_shifted_layer_or_a_wrong_count_of_heads_are_found() {
     each(3, has(TermKind::Attention), |golden| {
-        assert_eq!(mismatches(golden, &by_hand(golden, Fault::None)), [""; 0], "without a fault nothing is wrong");
-        for fault in [Fault::ShiftedScores, Fault::Heads] {
+        assert_eq!(mismatches(golden, &by_hand(golden, Fault::None)), [""; 0], "no mismatches without a fault");
+        for fault in [Fault::ShiftedScores, Fault::WrongHeads] {
             let found = mismatches(golden, &by_hand(golden, fault));
             assert_found(golden, &found, "loss.attention");
             assert_found(golden, &found, "grads.student.encoder.layer.0.attention.self.key");
-            assert!(found.iter().all(|line| !line.starts_with("loss.hidden")), "{fault:?} is of attention alone");
+            assert!(found.iter().all(|line| !line.starts_with("loss.hidden")), "{fault:?} affects only attention");
         }
     });
 }
 
 #[test]
-fn a_label_that_an_unlabelled_row_has_after_all_is_found() {
-    let unlabelled = |golden: &Golden| golden.whole("labels").contains(&IGNORE);
+fn a_label_on_an_unlabelled_row_is_found() {
+    let unlabelled = |golden: &Golden| golden.integers("labels").contains(&IGNORE);
     each(8, unlabelled, |golden| {
         let labels = golden.tensor("labels");
         let found = with_tensor(golden, "labels", labels.masked_fill(&labels.eq(IGNORE), 0).to_kind(Kind::Int64));
         let method = method(golden);
-        for kind in [TermKind::Hard, TermKind::Teacher].into_iter().filter(|kind| method.any(|own| own == *kind)) {
+        for kind in [TermKind::Hard, TermKind::Teacher].into_iter().filter(|kind| method.any(|used| used == *kind)) {
             assert_found(golden, &found, &format!("loss.{}", kind.name()));
         }
-        // Where no term needs a label it does nothing.
+        // Without a term that needs a label it has no effect.
         assert_eq!(found.is_empty(), !method.any(TermKind::needs_label), "{}", golden.path.display());
     });
 }
 
 #[test]
-fn another_weight_is_found() {
+fn a_changed_weight_is_found() {
     each(
         super::FILES,
         |_| true,
@@ -154,11 +154,11 @@ fn another_weight_is_found() {
             let terms = method(golden).stages[0].terms.clone();
             for (i, Term { kind, weight }) in terms.into_iter().enumerate() {
                 let found = with_method(golden, |method| {
-                    method.stages[0].terms[i].weight = Course::Constant(1.1 * weight.at(0.0));
+                    method.stages[0].terms[i].weight = Ramp::Constant(1.1 * weight.at(0.0));
                 });
-                // A patient term without a layer is 0 whatever its weight.
-                let idle = kind == TermKind::Patience && golden.student_layers() == 1;
-                assert_eq!(found.iter().any(|line| line.starts_with("loss.total")), !idle, "{kind:?}: {found:?}");
+                // A patience term without layers is 0 for any weight.
+                let is_empty = kind == TermKind::Patience && golden.student_layers() == 1;
+                assert_eq!(found.iter().any(|line| line.starts_with("loss.total")), !is_empty, "{kind:?}: {found:?}");
                 let terms = found.iter().find(|line| line.starts_with("loss.") && !line.starts_with("loss.total"));
                 assert_eq!(terms, None, "terms are unweighted");
             }

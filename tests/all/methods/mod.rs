@@ -1,14 +1,15 @@
-//! The methods beside NewsBERT: one step of each against numbers from Python (`tests/golden/method_*.safetensors`), and
-//! what such a step must not depend on: whether a frozen teacher's outputs are kept, how a batch with unlabelled rows is
-//! cut.
+//! The methods other than NewsBERT. One step of each is compared with numbers from Python
+//! (`tests/golden/method_*.safetensors`). A step must not depend on whether a frozen teacher's outputs are cached, nor on how
+//! a batch with unlabelled rows is split.
 //!
-//! The files are read and compared as those of the conformance test are, with the same tolerances.
+//! The files are read and compared as in the conformance tests, with the same tolerances.
 
+mod bf16;
 mod faults;
-mod kept;
-mod low;
 mod step;
 mod tasks;
+mod teacher_cache;
+mod toy_task;
 mod unlabelled;
 
 use std::io::Write;
@@ -18,21 +19,21 @@ use nb_model::Precision;
 use crate::conformance::golden::{Golden, mismatches};
 use crate::conformance::{files, own_folder};
 
-/// The files that are there.
+/// Number of golden files.
 const FILES: usize = 22;
 
-/// Calls `f` with each file of a method that `which` is true of; there must be `expected` of them.
+/// Calls `f` with each golden file that `which` selects. There must be `expected` of them.
 #[track_caller]
 fn each(expected: usize, which: impl Fn(&Golden) -> bool, f: impl FnMut(&Golden)) {
     let paths = files(&own_folder(), "method_", ".safetensors");
     assert_eq!(paths.len(), FILES, "{paths:?}");
-    let chosen: Vec<Golden> = paths.iter().map(|path| Golden::read(path)).filter(which).collect();
-    assert_eq!(chosen.len(), expected, "files that this is about");
-    chosen.iter().for_each(f);
+    let selected: Vec<Golden> = paths.iter().map(|path| Golden::read(path)).filter(which).collect();
+    assert_eq!(selected.len(), expected, "selected files");
+    selected.iter().for_each(f);
 }
 
 #[test]
-fn golden_files_of_methods() {
+fn steps_of_all_methods_equal_their_golden_files() {
     let mut wrong = Vec::new();
     each(
         FILES,
@@ -43,5 +44,5 @@ fn golden_files_of_methods() {
         },
     );
     assert!(wrong.is_empty(), "{} mismatches\n{}", wrong.len(), wrong.join("\n"));
-    writeln!(std::io::stderr(), "methods: {FILES} golden files checked").expect("standard error can be written to");
+    writeln!(std::io::stderr(), "methods: {FILES} golden files checked").expect("standard error is writable");
 }

@@ -1,72 +1,73 @@
-//! The step of a golden file of a method, as the project computes it, and once more by hand with a place for faults.
+//! The step of a method's golden file: as the project computes it, and by hand with injected faults.
 
 use nb_model::{Dense, DropoutKey, Pass, Precision};
 use nb_share::LayerMap;
 use nb_train::config::MethodConfig;
 use nb_train::method::{Method, TermKind};
-use nb_train::models::{Model, Models};
-use nb_train::task::Layers;
-use nb_train::terms::{Compared, Shown};
+use nb_train::model::{Model, Models};
+use nb_train::step::terms::{ModelOutputs, TermInputs};
+use nb_train::task::{RecommendObjective, RetrieveObjective, TaskHead, TopicObjective};
 use tch::{Device, Tensor};
 
-use crate::conformance::cases::{Case, HEAD, Labelled, Readers, Searches};
+use crate::conformance::cases::{Case, HEAD};
 use crate::conformance::golden::{Golden, Values};
-use crate::conformance::step::{encoder, fill_top};
-use crate::support::{gradients_of, largest, step, stepper, student, teacher};
+use crate::conformance::step::{encoder, fill_head};
+use crate::support::{gradients_of, max_abs, step_terms, stepper, student, teacher};
 
-/// The method that a file describes.
+/// Returns the method that a file describes.
 pub(super) fn method(golden: &Golden) -> Method {
     let text = golden.says("method").unwrap_or_else(|| panic!("{}: no method", golden.path.display()));
     let config: MethodConfig = serde_yaml::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
     Method::from_config(&config).unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
-/// Terms, total and gradients by [`nb_train::step::Stepper`], which is what a run calls.
+/// Computes terms, total and gradients with [`nb_train::step::Stepper`], as a run does.
 pub(super) fn run(golden: &Golden, method: Method, precision: Precision) -> Values {
     match golden.says("task") {
-        Some("recommend") => run_case::<Readers>(golden, method, precision),
-        Some("retrieve") => run_case::<Searches>(golden, method, precision),
-        _ => run_case::<Labelled>(golden, method, precision),
+        Some("recommend") => run_case::<RecommendObjective>(golden, method, precision),
+        Some("retrieve") => run_case::<RetrieveObjective>(golden, method, precision),
+        _ => run_case::<TopicObjective>(golden, method, precision),
     }
 }
 
 fn run_case<C: Case>(golden: &Golden, method: Method, precision: Precision) -> Values {
     let (batch, models) = (C::batch(golden), models::<C>(golden, precision));
     let stepper = stepper(method);
-    let losses = step(&stepper, &C::CASE, &models, &batch);
+    let losses = step_terms(&stepper, &C::objective(), &models, &batch);
     values(&stepper.method, &losses, &models)
 }
 
-/// Teachers, student, top layers and projection with the file's weights.
-pub(super) fn models<C: Case>(golden: &Golden, precision: Precision) -> Models<C::Top> {
+/// Returns teachers, student, top layers and projection with the weights of the file.
+pub(super) fn models<C: Case>(golden: &Golden, precision: Precision) -> Models<C::Head> {
     let teacher = |number: &str| {
-        let [weights, top] = ["teacher", "teacher_head"].map(|part| format!("weights.{part}{number}."));
-        Model { bert: encoder(golden, &golden.config, &weights, precision), top: C::top(golden, &top) }
+        let [weights, head] = ["teacher", "teacher_head"].map(|part| format!("weights.{part}{number}."));
+        Model { bert: encoder(golden, &golden.config, &weights, precision), head: C::head(golden, &head) }
     };
     let numbers = (1..).map(|number| format!("_{number}"));
     let others = numbers.take_while(|number| !golden.under(&format!("weights.teacher{number}.")).is_empty());
     let config = golden.student_config();
-    let (deep, n) = (golden.config.num_hidden_layers as usize, config.num_hidden_layers as usize);
+    let teacher_layers = golden.config.num_hidden_layers as usize;
     let projection = (!golden.under("weights.projection.").is_empty()).then(|| {
         let projection = Dense::named("projection", config.hidden_size, golden.config.hidden_size, Device::Cpu);
-        fill_top(golden, "weights.", projection.arena());
+        fill_head(golden, "weights.", projection.arena());
         projection
     });
     Models {
         teacher: Some(teacher("")),
-        others: others.map(|number| teacher(&number)).collect(),
+        extra_teachers: others.map(|number| teacher(&number)).collect(),
         student: Some(Model {
             bert: encoder(golden, &config, "weights.student.", precision),
-            top: C::top(golden, HEAD),
+            head: C::head(golden, HEAD),
         }),
         projection,
-        map: LayerMap::uniform(deep, n).ok(),
-        kept: Vec::new(),
+        map: LayerMap::uniform(teacher_layers, config.num_hidden_layers as usize).ok(),
+        teacher_caches: Vec::new(),
     }
 }
 
-/// What a file of a method holds, from the terms of a step and the gradients that it left. What is frozen has none.
-fn values<T: Layers>(method: &Method, losses: &[f64], models: &Models<T>) -> Values {
+/// Returns the results that a method's file contains, from the terms and gradients of a step. Frozen models have no
+/// gradients.
+fn values<T: TaskHead>(method: &Method, losses: &[f64], models: &Models<T>) -> Values {
     let mut values = Values::new();
     let mut total = 0.0;
     for (term, loss) in method.terms().zip(losses) {
@@ -74,69 +75,70 @@ fn values<T: Layers>(method: &Method, losses: &[f64], models: &Models<T>) -> Val
         values.insert(format!("loss.{}", term.kind.name()), Tensor::from(*loss));
     }
     values.insert("loss.total".into(), Tensor::from(total));
-    let trained = |role: &str, model: &Model<T>, top: &str| {
-        let tops = model.top.arenas().into_iter().flat_map(|arena| gradients_of(&format!("grads.{top}"), arena));
-        gradients_of(&format!("grads.{role}"), model.arena()).into_iter().chain(tops).collect::<Vec<_>>()
+    let trained = |role: &str, model: &Model<T>, head: &str| {
+        let heads = model.head.arenas().into_iter().flat_map(|arena| gradients_of(&format!("grads.{head}"), arena));
+        gradients_of(&format!("grads.{role}"), model.arena()).into_iter().chain(heads).collect::<Vec<_>>()
     };
     values.extend(trained("student", student(models), "head"));
     values.extend(models.extra_arenas().into_iter().flat_map(|arena| gradients_of("grads", arena)));
     match method.any(|kind| kind == TermKind::Teacher) {
         true => values.extend(trained("teacher", teacher(models), "teacher_head")),
         false => {
-            for model in models.teacher.iter().chain(&models.others) {
-                let arenas = std::iter::once(model.arena()).chain(model.top.arenas());
-                arenas.for_each(|arena| assert_eq!(largest(&arena.grads()), 0.0, "a frozen teacher has no gradient"));
+            for model in models.teacher.iter().chain(&models.extra_teachers) {
+                let arenas = std::iter::once(model.arena()).chain(model.head.arenas());
+                arenas.for_each(|arena| assert_eq!(max_abs(&arena.grads()), 0.0, "a frozen teacher has no gradient"));
             }
         }
     }
     values
 }
 
-/// What is done wrong by hand.
+/// An injected fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// Student layer i learns the attention scores of teacher layer iK − 1.
+    /// Student layer i is compared with the attention scores of teacher layer iK − 1.
     ShiftedScores,
-    /// The scores' mean divides by one head too many.
-    Heads,
+    /// The mean over scores divides by one head too many.
+    WrongHeads,
 }
 
-/// A step of a method of states and attention scores alone, computed with one fault.
+/// Computes a step of a method with only state and attention terms, with one fault.
 pub(super) fn by_hand(golden: &Golden, fault: Fault) -> Values {
     match golden.says("task") {
-        Some("recommend") => case_by_hand::<Readers>(golden, fault),
-        _ => case_by_hand::<Labelled>(golden, fault),
+        Some("recommend") => case_by_hand::<RecommendObjective>(golden, fault),
+        _ => case_by_hand::<TopicObjective>(golden, fault),
     }
 }
 
 fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
-    let (task, method, batch) = (C::CASE, method(golden), C::batch(golden));
+    let (task, method, batch) = (C::objective(), method(golden), C::batch(golden));
     let models = models::<C>(golden, Precision::F32);
     let (packed, labels, stage) = (task.packed(&batch), task.labels(&batch), &method.stages[0]);
-    assert!(!stage.any(TermKind::needs_outputs), "nothing looks at the top");
-    let (big, small) = (&teacher(&models).bert, &student(&models).bert);
-    let of_teacher = big.encode(&packed, Pass::Inference, stage.capture());
-    let of_student = small.encode(&packed, Pass::Training(DropoutKey::Off), stage.capture());
-    let mut taught = Shown::of(&of_teacher, big.depth(), None);
+    assert!(!stage.any(TermKind::needs_outputs), "no term uses the top layers");
+    let (teacher, student) = (&teacher(&models).bert, &student(&models).bert);
+    let encoded_teacher = teacher.encode(&packed, Pass::Inference, stage.capture());
+    let encoded_student = student.encode(&packed, Pass::Training(DropoutKey::Off), stage.capture());
+    let mut taught = ModelOutputs::of(&encoded_teacher, teacher.depth(), None);
     if fault == Fault::ShiftedScores {
         taught.scores.rotate_right(1);
     }
-    let learned = Shown::of(&of_student, small.depth(), None);
-    let compared = Compared {
+    let learned = ModelOutputs::of(&encoded_student, student.depth(), None);
+    let compared = TermInputs {
         teacher: Some(&taught),
         student: Some(&learned),
         packed: &packed,
         labels: &labels,
-        depths: models.depths(),
-        heads: golden.config.num_attention_heads + i64::from(fault == Fault::Heads),
+        teacher_layers: teacher.depth(),
+        student_layers: student.depth(),
+        heads: golden.config.num_attention_heads + i64::from(fault == Fault::WrongHeads),
         projection: models.projection.as_ref(),
         counts: task.counts(&batch),
     };
     let terms: Vec<Tensor> = stage.terms.iter().map(|t| compared.term(t.kind, &method, 1.0)).collect();
     stage.terms.iter().zip(&terms).map(|(t, loss)| loss * t.weight.at(0.0)).sum::<Tensor>().backward();
-    small.backward(&packed, of_student);
+    student.backward(&packed, encoded_student);
     let losses: Vec<f64> = terms.iter().map(|loss| loss.double_value(&[])).collect();
     values(&method, &losses, &models)
 }

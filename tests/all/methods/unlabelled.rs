@@ -1,4 +1,5 @@
-//! Rows without labels: they join what needs none, touch nothing else, and a batch that holds them can be cut.
+//! Unlabelled rows: they contribute to the terms that need no label and to nothing else, and a batch with such rows can be
+//! split.
 
 use std::ops::Range;
 
@@ -6,113 +7,102 @@ use nb_data::TokenBatch;
 use nb_data::behaviors::ReaderBatch;
 use nb_data::beir::QueryBatch;
 use nb_loss::IGNORE;
-use nb_train::models::Models;
 use nb_train::plan::Plan;
-use nb_train::task::{Objective, RankBatch, RetrieveBatch, Task};
-use nb_train::terms::Counts;
-use tch::Tensor;
+use nb_train::step::terms::Counts;
+use nb_train::task::{Objective, RecommendBatch, RetrieveBatch, Task};
 
-use super::tasks::{models, plan, readers, recommend, retrieve, searches, topic, topics};
-use crate::support::{assert_close, gradients, part, stepper, zero_gradients};
+use super::tasks::{Corpus, models, recommend, retrieve, topic};
+use crate::commands::place::{DEV_ROWS, TRAIN_ROWS};
+use crate::support::{StepSums, max_abs, total_counts};
 
-/// Every term, with a teacher that is trained along.
+/// Every term, with a teacher that is trained jointly.
 const JOINT: &str = "method={teacher: joint, temperature: 2, weights: {teacher: 1, embedding: 1, hidden: 1, pooled: 1, \
                      patience: 1, attention: 1, cosine: 1, soft: 1, divergence: 1, hard: 1}}";
-/// Every term that a frozen teacher leaves.
+/// Every term that a frozen teacher allows.
 const FROZEN: &str = "method={teacher: frozen, temperature: 2, t2: true, weights: {embedding: 1, hidden: 1, pooled: 1, \
                       patience: 1, attention: 1, cosine: 1, soft: 1, divergence: 1, hard: 1}}";
 /// The terms that need a label.
 const LABELLED: &str = "method={weights: {teacher: 1, hard: 1}}";
 
-/// Terms and gradients of micro-batches, added up.
-fn added_up<K: Objective>(
-    plan: &Plan,
-    task: &K,
-    models: &Models<K::Top>,
-    batches: &[K::Batch],
-) -> (Vec<f64>, Vec<(String, Tensor)>) {
-    zero_gradients(models);
-    let stepper = stepper(plan.method.clone());
-    let counts = counts(task, batches);
-    let mut sums = vec![0.0; plan.method.terms().count()];
-    for batch in batches {
-        let values = part(&stepper, task, models, batch, counts);
-        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-    }
-    (sums, gradients(models))
-}
-
-fn counts<K: Objective>(task: &K, batches: &[K::Batch]) -> Counts {
-    batches.iter().map(|batch| task.counts(batch)).fold(Counts::default(), std::ops::Add::add)
-}
-
-/// Fails unless a step over one list of micro-batches is the step over another.
+/// Fails unless steps over two lists of micro-batches agree.
 #[track_caller]
-fn assert_same_step<K: Task>(plan: &Plan, task: &K, some: &[K::Batch], others: &[K::Batch]) {
+fn assert_same_step<K: Task>(plan: &Plan, task: &K, found: &[K::Batch], expected: &[K::Batch]) {
     let models = models(plan, task, 1);
-    let ((found, found_gradients), (expected, expected_gradients)) =
-        (added_up(plan, task, &models, some), added_up(plan, task, &models, others));
-    for ((term, found), expected) in plan.method.terms().zip(found).zip(expected) {
-        assert!(expected > 0.0 && (found - expected).abs() <= 1e-5 * expected, "{:?}: {found}, {expected}", term.kind);
-    }
-    assert_close(&found_gradients, &expected_gradients, 1e-5);
+    let sums = |batches| StepSums::of(plan.method.clone(), task, &models, batches);
+    sums(found).assert_close_to(&sums(expected));
 }
 
-/// Some texts of a batch of tokens.
-fn texts(tokens: &TokenBatch, range: Range<usize>) -> TokenBatch {
-    let at = |text: usize| tokens.lengths[..text].iter().sum::<i64>() as usize;
-    let tokens_of = at(range.start)..at(range.end);
+/// Returns a range of the texts of a batch.
+fn slice(tokens: &TokenBatch, range: Range<usize>) -> TokenBatch {
+    let start = |text: usize| tokens.lengths[..text].iter().sum::<i64>() as usize;
+    let token_range = start(range.start)..start(range.end);
     TokenBatch {
         rows: tokens.rows[range.clone()].to_vec(),
-        ids: tokens.ids[tokens_of.clone()].to_vec(),
-        segments: tokens.segments[tokens_of].to_vec(),
+        ids: tokens.ids[token_range.clone()].to_vec(),
+        segments: tokens.segments[token_range].to_vec(),
         lengths: tokens.lengths[range].to_vec(),
     }
 }
 
-/// The texts of several batches, those in the same piece of each (a list of ends) beside each other.
-fn by_piece(batches: &[(&TokenBatch, Vec<usize>)]) -> TokenBatch {
+/// The texts of a micro-batch, divided into sections.
+struct Sections<'a> {
+    tokens: &'a TokenBatch,
+    /// The end of each section.
+    ends: Vec<usize>,
+}
+
+impl<'a> Sections<'a> {
+    /// Returns the articles of readers and the unlabelled articles.
+    fn of_readers(RecommendBatch { tokens, readers }: &'a RecommendBatch) -> Self {
+        Self { tokens, ends: vec![readers.news.len(), tokens.lengths.len()] }
+    }
+
+    /// Returns the articles, the queries and the unlabelled articles.
+    fn of_queries(RetrieveBatch { tokens, queries }: &'a RetrieveBatch) -> Self {
+        let (documents, queries) = (queries.documents.len(), queries.queries.len());
+        Self { tokens, ends: vec![documents, documents + queries, tokens.lengths.len()] }
+    }
+}
+
+/// Concatenates batches section by section: first the first sections of all batches, then the second ones, and so on.
+fn concatenate(batches: &[Sections<'_>]) -> TokenBatch {
     let mut all = TokenBatch::default();
-    for piece in 0..batches[0].1.len() {
-        for (tokens, ends) in batches {
-            let start = if piece == 0 { 0 } else { ends[piece - 1] };
-            all.append(texts(tokens, start..ends[piece]));
+    for section in 0..batches[0].ends.len() {
+        for Sections { tokens, ends } in batches {
+            let start = if section == 0 { 0 } else { ends[section - 1] };
+            all.append(slice(tokens, start..ends[section]));
         }
     }
     all
 }
 
-/// Several micro-batches of readers as one: each keeps its own news, and what has no reader stands behind them all.
-fn joined_readers(batches: &[RankBatch]) -> RankBatch {
-    let ends = |batch: &RankBatch| vec![batch.readers.news.len(), batch.tokens.lengths.len()];
-    let tokens = by_piece(&batches.iter().map(|batch| (&batch.tokens, ends(batch))).collect::<Vec<_>>());
+/// Joins micro-batches of readers. Each keeps its articles; unlabelled articles follow at the end.
+fn join_readers(batches: &[RecommendBatch]) -> RecommendBatch {
+    let tokens = concatenate(&batches.iter().map(Sections::of_readers).collect::<Vec<_>>());
     let mut all =
         ReaderBatch { news: Vec::new(), history: Vec::new(), candidates: Vec::new(), ..batches[0].readers.clone() };
     all.history_lengths.clear();
-    for RankBatch { readers, .. } in batches {
+    for RecommendBatch { readers, .. } in batches {
         let first = all.news.len() as i64;
-        all.history.extend(readers.history.iter().map(|news| news + first));
-        all.candidates.extend(readers.candidates.iter().map(|news| news + first));
+        all.history.extend(readers.history.iter().map(|article| article + first));
+        all.candidates.extend(readers.candidates.iter().map(|article| article + first));
         all.history_lengths.extend(&readers.history_lengths);
         all.news.extend(&readers.news);
     }
-    RankBatch { tokens, readers: all }
+    RecommendBatch { tokens, readers: all }
 }
 
-/// Several micro-batches of queries as one in which the news of the others are no candidates.
-fn joined_queries(batches: &[RetrieveBatch]) -> RetrieveBatch {
-    let ends = |batch: &RetrieveBatch| {
-        let (news, queries) = (batch.queries.documents.len(), batch.queries.queries.len());
-        vec![news, news + queries, batch.tokens.lengths.len()]
-    };
-    let tokens = by_piece(&batches.iter().map(|batch| (&batch.tokens, ends(batch))).collect::<Vec<_>>());
-    let news: usize = batches.iter().map(|batch| batch.queries.documents.len()).sum();
+/// Joins micro-batches of queries. The articles of the other micro-batches are masked.
+fn join_queries(batches: &[RetrieveBatch]) -> RetrieveBatch {
+    let tokens = concatenate(&batches.iter().map(Sections::of_queries).collect::<Vec<_>>());
+    let total: usize = batches.iter().map(|batch| batch.queries.documents.len()).sum();
     let mut all = QueryBatch { queries: Vec::new(), documents: Vec::new(), targets: Vec::new(), masked: Vec::new() };
     for RetrieveBatch { queries, .. } in batches {
-        let (first, own) = (all.documents.len(), queries.documents.len());
-        for row in queries.masked.chunks(own) {
-            all.masked
-                .extend((0..news).map(|n| n.checked_sub(first).and_then(|n| row.get(n)).copied().unwrap_or(true)));
+        let (first, count) = (all.documents.len(), queries.documents.len());
+        for row in queries.masked.chunks(count) {
+            let mut masked = vec![true; total];
+            masked[first..first + count].copy_from_slice(row);
+            all.masked.extend(masked);
         }
         all.targets.extend(queries.targets.iter().map(|target| target + first as i64));
         all.documents.extend(&queries.documents);
@@ -122,93 +112,93 @@ fn joined_queries(batches: &[RetrieveBatch]) -> RetrieveBatch {
 }
 
 #[test]
-fn three_micro_batches_of_topics_with_unlabelled_rows_are_one_batch() {
-    let (place, file) = topics();
+fn micro_batches_of_topics_with_unlabelled_rows_equal_one_batch() {
+    let corpus = Corpus::topics();
     for method in [JOINT, FROZEN] {
-        let plan = plan(&place, &[method, &file, "train.batch=12"]);
+        let plan = corpus.plan(&[method, "train.batch=12"]);
         let task = topic(&plan);
         let rows: Vec<u32> = task.epoch(0).into_iter().take(2).flatten().collect();
         let parts = [&rows[..5], &rows[5..6], &rows[6..]].map(|rows| task.batch(0, rows));
-        let whole = task.batch(0, &rows);
-        let Counts { rows, labelled, .. } = task.counts(&whole);
+        let joined = task.batch(0, &rows);
+        let Counts { rows, labelled, .. } = task.counts(&joined);
         assert!(0 < labelled && labelled < rows, "{labelled} of {rows} rows have a label");
-        assert_same_step(&plan, &task, &parts, &[whole]);
+        assert_same_step(&plan, &task, &parts, &[joined]);
     }
 }
 
 #[test]
-fn three_micro_batches_of_readers_with_unlabelled_news_are_one_batch() {
-    let (place, file) = readers();
+fn micro_batches_of_readers_with_unlabelled_articles_equal_one_batch() {
+    let corpus = Corpus::readers();
     for method in [JOINT, FROZEN] {
-        let plan = plan(&place, &[method, &file]);
+        let plan = corpus.plan(&[method]);
         let task = recommend(&plan);
-        let parts: Vec<RankBatch> = task.epoch(0).iter().take(3).map(|rows| task.batch(0, rows)).collect();
-        let whole = joined_readers(&parts);
-        assert!(parts.iter().all(|part| part.tokens.lengths.len() > part.readers.news.len()), "unlabelled news");
-        assert_eq!(counts(&task, &parts), task.counts(&whole));
-        assert_same_step(&plan, &task, &parts, &[whole]);
+        let parts: Vec<RecommendBatch> = task.epoch(0).iter().take(3).map(|rows| task.batch(0, rows)).collect();
+        let joined = join_readers(&parts);
+        assert!(parts.iter().all(|part| part.tokens.lengths.len() > part.readers.news.len()), "unlabelled articles");
+        assert_eq!(total_counts(&task, &parts), task.counts(&joined));
+        assert_same_step(&plan, &task, &parts, &[joined]);
     }
 }
 
 #[test]
-fn three_micro_batches_of_queries_with_unlabelled_news_are_one_batch() {
-    let (place, file) = searches();
+fn micro_batches_of_queries_with_unlabelled_articles_equal_one_batch() {
+    let corpus = Corpus::searches();
     for method in [JOINT, FROZEN] {
-        let plan = plan(&place, &[method, &file]);
+        let plan = corpus.plan(&[method]);
         let task = retrieve(&plan);
         let parts: Vec<RetrieveBatch> = task.epoch(0).iter().take(3).map(|rows| task.batch(0, rows)).collect();
-        let whole = joined_queries(&parts);
-        let own = |part: &RetrieveBatch| part.queries.documents.len() + part.queries.queries.len();
-        assert!(parts.iter().all(|part| part.tokens.lengths.len() > own(part)), "unlabelled news");
-        assert_eq!(counts(&task, &parts), task.counts(&whole));
-        assert_same_step(&plan, &task, &parts, &[whole]);
+        let joined = join_queries(&parts);
+        let labelled = |part: &RetrieveBatch| part.queries.documents.len() + part.queries.queries.len();
+        assert!(parts.iter().all(|part| part.tokens.lengths.len() > labelled(part)), "unlabelled articles");
+        assert_eq!(total_counts(&task, &parts), task.counts(&joined));
+        assert_same_step(&plan, &task, &parts, &[joined]);
     }
 }
 
 #[test]
-fn rows_without_a_label_touch_no_term_that_needs_one() {
-    let (place, file) = topics();
-    let own = plan(&place, &[LABELLED, &file]);
-    // Such a method leaves the file out; the rows come from a plan of one that does not.
-    assert!(own.resolved.data.unlabelled.is_none());
-    let task = topic(&plan(&place, &[JOINT, &file]));
+fn unlabelled_rows_do_not_change_terms_that_need_a_label() {
+    let corpus = Corpus::topics();
+    let labelled_plan = corpus.plan(&[LABELLED]);
+    // This method skips the file, so the rows come from the plan of a method that uses it.
+    assert!(labelled_plan.resolved.data.unlabelled.is_none());
+    let task = topic(&corpus.plan(&[JOINT]));
     let rows: Vec<u32> = task.epoch(0).into_iter().flatten().collect();
     let labels = |rows: &[u32]| Vec::<i64>::try_from(task.labels(&task.batch(0, rows))).unwrap();
-    let with: Vec<u32> = rows.iter().copied().filter(|&row| labels(&[row]) != [IGNORE]).collect();
-    assert_eq!((rows.len(), with.len()), (crate::commands::place::TRAIN_ROWS + crate::commands::place::DEV_ROWS, 48));
-    assert_same_step(&own, &task, &[task.batch(0, &rows)], &[task.batch(0, &with)]);
+    let labelled_rows: Vec<u32> = rows.iter().copied().filter(|&row| labels(&[row]) != [IGNORE]).collect();
+    assert_eq!((rows.len(), labelled_rows.len()), (TRAIN_ROWS + DEV_ROWS, 48));
+    assert_same_step(&labelled_plan, &task, &[task.batch(0, &rows)], &[task.batch(0, &labelled_rows)]);
 
-    let (place, file) = readers();
-    let own = plan(&place, &[LABELLED, &file]);
-    let task = recommend(&plan(&place, &[JOINT, &file]));
+    let corpus = Corpus::readers();
+    let labelled_plan = corpus.plan(&[LABELLED]);
+    let task = recommend(&corpus.plan(&[JOINT]));
     let batch = task.batch(0, &task.epoch(0)[0]);
-    let alone = RankBatch { tokens: texts(&batch.tokens, 0..batch.readers.news.len()), ..batch.clone() };
-    assert!(alone.tokens.lengths.len() < batch.tokens.lengths.len());
-    assert_same_step(&own, &task, &[batch], &[alone]);
+    let without = RecommendBatch { tokens: slice(&batch.tokens, 0..batch.readers.news.len()), ..batch.clone() };
+    assert!(without.tokens.lengths.len() < batch.tokens.lengths.len());
+    assert_same_step(&labelled_plan, &task, &[batch], &[without]);
 
-    let (place, file) = searches();
-    let own = plan(&place, &[LABELLED, &file]);
-    let task = retrieve(&plan(&place, &[JOINT, &file]));
+    let corpus = Corpus::searches();
+    let labelled_plan = corpus.plan(&[LABELLED]);
+    let task = retrieve(&corpus.plan(&[JOINT]));
     let batch = task.batch(0, &task.epoch(0)[0]);
     let labelled = batch.queries.documents.len() + batch.queries.queries.len();
-    let alone = RetrieveBatch { tokens: texts(&batch.tokens, 0..labelled), ..batch.clone() };
+    let without = RetrieveBatch { tokens: slice(&batch.tokens, 0..labelled), ..batch.clone() };
     assert!(labelled < batch.tokens.lengths.len());
-    assert_same_step(&own, &task, &[batch], &[alone]);
+    assert_same_step(&labelled_plan, &task, &[batch], &[without]);
 }
 
-/// A micro-batch in which no row has a label is still a step.
+/// A micro-batch without labels is still a valid step.
 #[test]
-fn a_batch_without_any_label_has_hard_terms_of_zero() {
-    let (place, file) = topics();
-    let plan = plan(&place, &[JOINT, &file]);
+fn terms_that_need_a_label_are_zero_in_a_batch_without_labels() {
+    let corpus = Corpus::topics();
+    let plan = corpus.plan(&[JOINT]);
     let task = topic(&plan);
-    let first = crate::commands::place::TRAIN_ROWS as u32; // unlabelled rows are numbered behind the others
+    let first = TRAIN_ROWS as u32; // unlabelled rows follow the labelled ones
     let batch = task.batch(0, &[first, first + 3, first + 4]);
     assert_eq!(task.counts(&batch).labelled, 0);
     let models = models(&plan, &task, 1);
-    let (terms, gradients) = added_up(&plan, &task, &models, &[batch]);
+    let StepSums { terms, gradients } = StepSums::of(plan.method.clone(), &task, &models, &[batch]);
     for (term, value) in plan.method.terms().zip(terms) {
         assert_eq!(value == 0.0, term.kind.needs_label(), "{:?} is {value}", term.kind);
     }
-    assert!(gradients.iter().all(|(_, gradient)| crate::support::largest(gradient).is_finite()));
+    assert!(gradients.iter().all(|(_, gradient)| max_abs(gradient).is_finite()));
 }

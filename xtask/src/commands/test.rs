@@ -1,7 +1,10 @@
-//! `cargo xtask test`: all tests of the workspace, or those whose names hold a filter.
+//! `cargo xtask test`: runs all tests of the workspace, or those whose names contain a filter.
 //!
-//! First the crates that need no libtorch, in the profile that xtask itself is built in, with checks of arithmetic. Then
-//! the rest, optimised: they share libtorch's bindings and all dependencies with `nb`, and real models run in them.
+//! The crates that need no libtorch come first, in xtask's profile, with arithmetic checks. The others follow, optimised:
+//! they share libtorch's bindings and all dependencies with `nb`, and run real models.
+//!
+//! A test that needs a feature such as AVX-512 is skipped on a machine without it. On a machine with it, `NB_REQUIRE`
+//! names the feature and the test must run.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ExitCode, Stdio};
@@ -10,20 +13,21 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::progress::{self, say};
-use crate::{libtorch, project};
+use crate::{features, libtorch, project};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   cargo xtask test                         all tests
-  cargo xtask test conformance             those whose names hold \"conformance\"
-  cargo xtask test csv -- --nocapture      what follows -- goes to the test programs";
+  cargo xtask test conformance             those whose names contain \"conformance\"
+  cargo xtask test csv -- --nocapture      arguments after -- go to the test programs";
 
 /// The crates that need no libtorch.
-pub(crate) const WITHOUT_TORCH: [&str; 5] = ["nb-data", "nb-eval", "nb-report", "nb-testing", "xtask"];
+pub(crate) const WITHOUT_TORCH: [&str; 7] =
+    ["nb-checkpoint", "nb-data", "nb-eval", "nb-files", "nb-report", "nb-testing", "xtask"];
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Run only tests whose names hold this
+    /// Run only tests whose names contain this text
     filter: Option<String>,
 
     /// Arguments for the test programs
@@ -33,28 +37,32 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        libtorch::ensure(None)?;
+        let libtorch = libtorch::ensure(None)?;
+        let required = std::env::var(features::VARIABLE).unwrap_or_else(|_| features::of_machine(&libtorch));
+        if !required.is_empty() {
+            say(format!("tests must not skip what needs {required} ({})", features::VARIABLE));
+        }
         let started = Instant::now();
         let light = WITHOUT_TORCH.iter().flat_map(|name| ["--package", name]);
-        let mut tally = self.cargo_test(["--profile", "light"].into_iter().chain(light))?;
+        let mut tally = self.cargo_test(&required, ["--profile", "light"].into_iter().chain(light))?;
         let rest = WITHOUT_TORCH.iter().flat_map(|name| ["--exclude", name]);
-        tally += self.cargo_test(["--release", "--workspace"].into_iter().chain(rest))?;
+        tally += self.cargo_test(&required, ["--release", "--workspace"].into_iter().chain(rest))?;
 
         if let (Some(filter), 0, true) = (&self.filter, tally.found(), tally.ok) {
-            say(format!("error: no test's name holds {filter:?}"));
+            say(format!("error: no test's name contains {filter:?}"));
             return Ok(ExitCode::FAILURE);
         }
         say(format!("{tally} in {}", progress::duration(started.elapsed())));
         Ok(if tally.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// Runs `cargo test` with `selection`, shows what it prints and counts.
-    fn cargo_test<'a>(&'a self, selection: impl IntoIterator<Item = &'a str>) -> Result<Tally> {
+    /// Runs `cargo test` with `selection` and the features `required`, shows its output and counts the results.
+    fn cargo_test<'a>(&'a self, required: &str, selection: impl IntoIterator<Item = &'a str>) -> Result<Tally> {
         let mut command = project::cargo();
         command.args(["test", "--no-fail-fast"]).args(selection).args(&self.filter);
-        // Many tests run beside each other: threads that wait must leave the cores to those that work, or the whole takes
-        // minutes where few cores are busy with something else.
-        command.env("OMP_WAIT_POLICY", "passive");
+        // Many tests run at once: waiting threads must yield the cores to working ones, or the tests take minutes on
+        // a machine with few free cores.
+        command.env("OMP_WAIT_POLICY", "passive").env(features::VARIABLE, required);
         if !self.args.is_empty() {
             command.arg("--").args(&self.args);
         }
@@ -72,18 +80,18 @@ impl Args {
     }
 }
 
-/// How many tests did what.
+/// The number of tests by result.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     passed: u64,
     failed: u64,
     ignored: u64,
-    /// Whether cargo reports success: a crash or an error of the compiler leaves no line to count.
+    /// True if cargo reports success: a crash or a compiler error leaves no line to count.
     ok: bool,
 }
 
 impl Tally {
-    /// Adds what a test program's last line says: "test result: ok. 3 passed; 0 failed; 1 ignored; …".
+    /// Adds the counts of a test program's last line: "test result: ok. 3 passed; 0 failed; 1 ignored; …".
     fn count(&mut self, line: &str) {
         let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
             return;

@@ -1,7 +1,7 @@
-//! Training steps: what a run does between two lines of its log, data path included.
+//! Training steps: what a run does between two lines of its log, including the data path.
 //!
-//! A round makes a fixed number of steps over the same batches, the first ones of epoch 0. Left out: reading files, loading
-//! models, and three steps of warm-up.
+//! A round makes a fixed number of steps over the same batches, the first ones of epoch 0. Reading files, loading models
+//! and three warm-up steps are not timed.
 
 mod job;
 mod ours;
@@ -10,178 +10,214 @@ use std::num::NonZeroU16;
 
 use anyhow::{Result, bail};
 use nb_train::config::{PrecisionChoice, RunConfig};
-use nb_train::plan::{Plan, TaskPlan};
-use nb_train::task::{Recommend, Topic};
+use nb_train::plan::Plan;
+use nb_train::task::{AllTasks, Recommend, RecommendPlan, Task, TaskList, Topic, TopicPlan};
 use serde_json::{Value, json};
 
-use crate::cases::{Case, Entry, Fields, Origin, Set, choose};
-use crate::cli::Found;
+use crate::cases::{ArticleFields, Case, CaseEntry, Corpus, Dataset, select};
+use crate::context::{BenchContext, utf8};
 use crate::device::precision_name;
-use crate::peak::Peak;
-use crate::report::Unit;
-use crate::setting::{Against, Setting, text};
-use crate::turns::{Work, take_turns};
-use job::Exported;
+use crate::interleave::{Measurement, run_interleaved};
+use crate::options::PeerLibrary;
+use crate::peak::PeakRates;
+use crate::report::{OutcomeSink, Unit};
+use job::ExportBatch;
 use ours::Trainer;
 
-/// How much a round is.
+/// The size of a round.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Steps {
-    /// Steps of a round [default: 8, of finetune and titles 16]
+pub struct StepOptions {
+    /// Steps per round [default: 8; 16 for titles and finetuning]
     #[arg(long, value_name = "N")]
     steps: Option<NonZeroU16>,
-    /// Texts or clicks of a step [default: 32, of clicks 16]
+    /// Texts or clicks per step [default: 32 texts, 16 clicks]
     #[arg(long, value_name = "N")]
     batch: Option<NonZeroU16>,
 }
 
+/// The work that a case measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum CaseKind {
     Texts,
     Titles,
     Clicks,
     ClicksFinetune,
 }
 
-/// The peers of [`Against::Torch`].
-const TORCH: [&str; 4] = ["torch-eager", "torch-eager-bucketed", "torch-compile", "torch-compile-bucketed"];
+/// The peer modes of [`PeerLibrary::Torch`].
+const TORCH_MODES: [&str; 4] = ["torch-eager", "torch-eager-bucketed", "torch-compile", "torch-compile-bucketed"];
 
-const CASES: [Entry<What>; 4] = [
-    Entry { real: "ag-64", sample: "sample-64", set: Set::News, what: What::Texts },
-    Entry { real: "ag-titles", sample: "sample-titles", set: Set::News, what: What::Titles },
-    Entry { real: "clicks-titles", sample: "sample-clicks", set: Set::Clicks, what: What::Clicks },
-    Entry {
-        real: "clicks-titles-finetune",
-        sample: "sample-clicks-finetune",
-        set: Set::Clicks,
-        what: What::ClicksFinetune,
-    },
+const CASES: [CaseEntry<CaseKind>; 4] = [
+    entry("ag-64", "sample-64", Dataset::AgNews, CaseKind::Texts),
+    entry("ag-titles", "sample-titles", Dataset::AgNews, CaseKind::Titles),
+    entry("clicks-titles", "sample-clicks", Dataset::Clicks, CaseKind::Clicks),
+    entry("clicks-titles-finetune", "sample-clicks-finetune", Dataset::Clicks, CaseKind::ClicksFinetune),
 ];
 
-/// Measures the cases called `wanted`, all if none are.
+const fn entry(
+    dataset_name: &'static str,
+    sample_name: &'static str,
+    dataset: Dataset,
+    kind: CaseKind,
+) -> CaseEntry<CaseKind> {
+    CaseEntry { dataset_name, sample_name, dataset, kind }
+}
+
+/// Measures the cases with the names `wanted`, or all cases if there are none.
 ///
 /// # Errors
-/// If there is no such case, a model or text cannot be read, or a peer fails.
-pub(crate) fn run(setting: &Setting, wanted: &[String], steps: Steps, found: Found<'_>) -> Result<()> {
-    if setting.is_against(Against::Onnx) {
+/// If a name is unknown, a model or text cannot be read, or a peer fails.
+pub(crate) fn run(
+    context: &BenchContext,
+    wanted: &[String],
+    options: StepOptions,
+    sink: OutcomeSink<'_>,
+) -> Result<()> {
+    if context.compares_with(PeerLibrary::Onnx) {
         bail!("--against onnx is for infer: onnxruntime does not train");
     }
-    for case in choose(&CASES, wanted, &setting.data)? {
-        for &precision in &setting.precisions {
-            let plan = Plan::new(config(setting, case, precision, steps)?)?;
-            let bench = Bench { setting, case, plan: &plan, steps: case.what.steps(steps) };
-            match &plan.data.task {
-                TaskPlan::Topic(files) => bench.run(&Topic::open(&plan, files)?, found)?,
-                TaskPlan::Recommend(files) => bench.run(&Recommend::open(&plan, files)?, found)?,
-                TaskPlan::Retrieve(_) => unreachable!("no case retrieves"),
+    for case in select(&CASES, wanted, &context.data)? {
+        for &precision in &context.precisions {
+            let plan = Plan::new(config(context, case, precision, options)?, AllTasks::KINDS)?;
+            let bench = Bench { context, case, plan: &plan, steps: case.kind.steps(options) };
+            if let Some(own) = plan.data.task.downcast::<TopicPlan>() {
+                bench.run(&Topic::open(&plan, own)?, sink)?;
+            } else if let Some(own) = plan.data.task.downcast::<RecommendPlan>() {
+                bench.run(&Recommend::open(&plan, own)?, sink)?;
+            } else {
+                bail!("task: {} has no case", plan.data.task.name());
             }
         }
     }
     Ok(())
 }
 
-impl What {
-    /// So many that a round takes some seconds on two cores.
-    fn steps(self, asked: Steps) -> usize {
-        let usual = if matches!(self, Self::Texts | Self::Clicks) { 8 } else { 16 };
-        asked.steps.map_or(usual, |steps| usize::from(steps.get()))
+impl CaseKind {
+    /// Returns the number of steps per round. By default a round takes some seconds on two cores.
+    fn steps(self, options: StepOptions) -> usize {
+        let default = match self {
+            Self::Texts | Self::Clicks => 8,
+            Self::Titles | Self::ClicksFinetune => 16,
+        };
+        options.steps.map_or(default, |steps| usize::from(steps.get()))
+    }
+
+    /// Returns the number of texts or clicks per step.
+    fn batch_size(self, options: StepOptions) -> usize {
+        let default = if self.is_recommendation() { 16 } else { 32 };
+        options.batch.map_or(default, |batch| usize::from(batch.get()))
+    }
+
+    fn is_recommendation(self) -> bool {
+        matches!(self, Self::Clicks | Self::ClicksFinetune)
+    }
+
+    fn task(self) -> &'static str {
+        if self.is_recommendation() { "recommend" } else { "topic" }
+    }
+
+    fn method(self) -> &'static str {
+        if self == Self::ClicksFinetune { "finetune" } else { "newsbert" }
     }
 
     fn unit(self) -> Unit {
-        match self {
-            Self::Texts | Self::Titles => Unit::Sequences,
-            Self::Clicks | Self::ClicksFinetune => Unit::Samples,
-        }
+        if self.is_recommendation() { Unit::Samples } else { Unit::Sequences }
     }
 }
 
-/// A configuration as a user would write it.
-fn config(setting: &Setting, case: Case<What>, precision: PrecisionChoice, steps: Steps) -> Result<RunConfig> {
-    let (task, data) = data(setting, case)?;
-    let (layers, batch) = match case.what {
-        What::Texts | What::Titles => (setting.layers, 32),
-        What::Clicks | What::ClicksFinetune => (1, 16),
-    };
-    let method = if case.what == What::ClicksFinetune { "finetune" } else { "newsbert" };
+/// Returns the configuration of a case, as a user would write it.
+fn config(
+    context: &BenchContext,
+    case: Case<CaseKind>,
+    precision: PrecisionChoice,
+    options: StepOptions,
+) -> Result<RunConfig> {
+    let layers = if case.kind.is_recommendation() { 1 } else { context.layers };
     let config = json!({
         "name": case.name,
-        "output": text(&setting.path("run"))?,
-        "device": setting.device.to_string(),
+        "output": utf8(&context.scratch_path("run"))?,
+        "device": context.device.to_string(),
         "precision": precision,
-        "threads": setting.threads,
-        "task": task,
-        "data": data,
-        "teacher": {"checkpoint": setting.teacher},
+        "threads": context.threads,
+        "task": case.kind.task(),
+        "data": data_config(context, case)?,
+        "teacher": {"checkpoint": context.teacher},
         "student": {"layers": layers},
-        "method": {"name": method},
-        "train": {"batch": steps.batch.map_or(batch, |batch| usize::from(batch.get()))},
+        "method": {"name": case.kind.method()},
+        "train": {"batch": case.kind.batch_size(options)},
     });
     Ok(serde_json::from_value(config)?)
 }
 
-/// The task, and its texts.
-fn data(setting: &Setting, case: Case<What>) -> Result<(&'static str, Value)> {
-    let clicks = matches!(case.what, What::Clicks | What::ClicksFinetune);
-    let (fields, max_tokens) = if case.what == What::Texts { (Fields::Both, 64) } else { (Fields::Title, 32) };
-    let files = if clicks { setting.corpora.clicks(case.origin) } else { setting.corpora.news(case.origin) };
+/// Returns the section `data` of a configuration.
+fn data_config(context: &BenchContext, case: Case<CaseKind>) -> Result<Value> {
+    let is_recommendation = case.kind.is_recommendation();
+    let (fields, max_tokens) = match case.kind {
+        CaseKind::Texts => (ArticleFields::TitleAndAbstract, 64),
+        _ => (ArticleFields::Title, 32),
+    };
+    let files = match is_recommendation {
+        true => context.corpora.impressions(case.corpus),
+        false => context.corpora.articles(case.corpus),
+    };
     let mut data = json!({
-        "train": text(&files.train)?,
-        "dev": text(&files.dev)?,
+        "train": utf8(&files.train)?,
+        "dev": utf8(&files.dev)?,
         "max_tokens": max_tokens,
-        "cache": text(&setting.path("tokens"))?,
+        "cache": utf8(&context.scratch_path("tokens"))?,
     });
-    if clicks || case.origin == Origin::Sample {
+    if is_recommendation || case.corpus == Corpus::Sample {
         data["format"] = json!("mind");
         data["fields"] = json!(fields.names());
     } else {
         data["format"] = json!("csv");
         data["columns"] = json!({"label": 0, "text": fields.columns()});
     }
-    if clicks {
+    if is_recommendation {
         data["history"] = json!(20);
     }
-    Ok((if clicks { "recommend" } else { "topic" }, data))
+    Ok(data)
 }
 
 /// One case in one number format.
 struct Bench<'a> {
-    setting: &'a Setting,
-    case: Case<What>,
+    context: &'a BenchContext,
+    case: Case<CaseKind>,
     plan: &'a Plan,
     steps: usize,
 }
 
 impl Bench<'_> {
-    fn run<K: Exported>(&self, task: &K, found: Found<'_>) -> Result<()> {
-        let (setting, plan) = (self.setting, self.plan);
-        let work = Work {
+    fn run<K: ExportBatch>(&self, task: &K, sink: OutcomeSink<'_>) -> Result<()> {
+        let (context, plan) = (self.context, self.plan);
+        let measurement = Measurement {
             bench: "train",
             case: self.case.name,
             precision: precision_name(plan.precision),
-            unit: self.case.what.unit(),
+            unit: self.case.kind.unit(),
         };
         let mut ours = Trainer::new(plan, task, self.steps)?;
-        let modes: &[&str] = if setting.is_against(Against::Torch) { &TORCH } else { &[] };
-        let peers = setting.peers("train.py", &job::job(plan, task, &ours.batches())?, modes)?;
+        let modes: &[&str] = if context.compares_with(PeerLibrary::Torch) { &TORCH_MODES } else { &[] };
+        let peers = context.start_peers("train.py", &job::job(plan, task, &ours.batches())?, modes)?;
         ours.warm_up()?;
-        let peak = Peak::measure(plan.device, plan.precision, &plan.student_config, ours.tokens_per_step());
+        let peak = PeakRates::measure(plan.device, plan.precision, &plan.student_config, ours.tokens_per_step());
         crate::memory::reset_peak();
-        let turns = take_turns(&work, setting.rounds, &mut || ours.round(work.unit), peers)?;
-        let gflops = ours.operations() / turns.seconds() / 1e9;
+        let rounds = run_interleaved(&measurement, context.rounds, &mut || ours.round(measurement.unit), peers)?;
+        let gflops = ours.operations() / rounds.median_seconds() / 1e9;
         let phases = ours.phases()?;
-        let mut outcome = turns.outcome(&work);
+        let mut outcome = rounds.outcome(&measurement);
         for (key, value) in [
             ("gflops", json!(gflops)),
             ("peak_gflops", json!(peak.square)),
-            ("peak_gflops_at_shapes", json!(peak.shapes)),
+            ("peak_gflops_at_shapes", json!(peak.layer)),
             ("share_of_peak", json!(gflops / peak.square)),
-            ("share_of_peak_at_shapes", json!(gflops / peak.shapes)),
+            ("share_of_peak_at_shapes", json!(gflops / peak.layer)),
             ("phases_ms", phases),
             ("steps", json!(self.steps)),
         ] {
             outcome.details.insert(key.to_owned(), value);
         }
-        found(&outcome);
+        sink(outcome);
         Ok(())
     }
 }

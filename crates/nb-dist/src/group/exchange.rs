@@ -1,114 +1,116 @@
-//! Exchanges: begun, waited for while somebody looks whether the others still come, and brought to where they belong.
+//! Exchanges: they start, are waited for while the other processes are watched, and write their results to the tensors.
 
 use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use tch::{Device, Tensor};
 
-use super::{Joined, UNLIMITED};
+use super::joined::{Joined, UNLIMITED};
 use crate::peers::GONE;
-use crate::shim::{Backend, Pending, Reduce};
+use crate::shim::{self, Backend, Reduce};
 use crate::{Error, World};
 
-/// Waiting goes in slices: after each is a look at the others.
+/// The time between two looks at the other processes during a wait.
 pub(super) const SLICE: Duration = Duration::from_millis(500);
 
-/// An exchange under way.
+/// An exchange that has started.
 #[derive(Debug)]
-pub(super) struct Begun {
-    /// Where the result belongs.
-    place: Tensor,
-    /// What is exchanged; the same memory where that can be.
-    own: Tensor,
-    pending: Pending,
+pub(super) struct Pending {
+    /// The tensor that receives the result.
+    target: Tensor,
+    /// The tensor that is exchanged; it has the target's memory if possible.
+    buffer: Tensor,
+    work: shim::Pending,
 }
 
 impl Joined {
-    /// Begins the exchange of each tensor, and waits for all.
+    /// Starts the exchange of each tensor, and waits for all.
     pub(super) fn exchange(
         &self,
         tensors: &mut [&mut Tensor],
-        begin: impl Fn(&Backend, &Tensor) -> Result<Pending, String>,
+        begin: impl Fn(&Backend, &Tensor) -> Result<shim::Pending, String>,
     ) -> Result<(), Error> {
-        self.check_open(0)?;
+        self.check_open_sums(0)?;
         self.peers.enter();
-        let begun = tensors.iter().map(|tensor| self.begin(tensor, &begin)).collect::<Result<_, _>>()?;
-        self.finish(begun)
+        let pending = tensors.iter().map(|tensor| self.begin(tensor, &begin)).collect::<Result<_, _>>()?;
+        self.finish(pending)
     }
 
-    /// Begins a sum that goes on by itself.
-    pub(super) fn begin_sum(&self, tensor: &Tensor) -> Result<Begun, Error> {
-        let begun = self.begin(tensor, |backend, own| backend.all_reduce(own, Reduce::Sum))?;
-        self.open.set(self.open.get() + 1);
-        Ok(begun)
+    /// Starts a sum without waiting for it.
+    pub(super) fn begin_sum(&self, tensor: &Tensor) -> Result<Pending, Error> {
+        let pending = self.begin(tensor, |backend, buffer| backend.all_reduce(buffer, Reduce::Sum))?;
+        self.open_sums.set(self.open_sums.get() + 1);
+        Ok(pending)
     }
 
-    /// Waits for sums, which are all that are open.
-    pub(super) fn finish_sums(&self, begun: Vec<Begun>) -> Result<(), Error> {
-        self.check_open(begun.len())?;
+    /// Waits for all open sums, which `pending` must be.
+    pub(super) fn finish_sums(&self, pending: Vec<Pending>) -> Result<(), Error> {
+        self.check_open_sums(pending.len())?;
         self.peers.enter();
-        self.finish(begun)?;
-        self.open.set(0);
+        self.finish(pending)?;
+        self.open_sums.set(0);
         Ok(())
     }
 
-    /// Processes pair their exchanges by the order in which they begin: one between others would be taken for one of them.
-    fn check_open(&self, expected: usize) -> Result<(), Error> {
-        match self.open.get() {
+    /// Fails unless the number of open sums is `expected`. Processes pair their exchanges by the order in which these start, so one
+    /// in between would be taken for one of them.
+    fn check_open_sums(&self, expected: usize) -> Result<(), Error> {
+        match self.open_sums.get() {
             open if open == expected => Ok(()),
-            open => Err(Error::Exchange(format!("{open} sums are open, expected {expected}: they are finished first"))),
+            open => Err(Error::Exchange(format!("{open} sums are open, expected {expected}; finish them first"))),
         }
     }
 
-    /// Begins the exchange of a tensor. Those on a GPU go through NCCL if there is one, else through the host.
+    /// Starts the exchange of a tensor. A tensor on a GPU goes through NCCL if available, otherwise through the host.
     fn begin(
         &self,
         tensor: &Tensor,
-        begin: impl Fn(&Backend, &Tensor) -> Result<Pending, String>,
-    ) -> Result<Begun, Error> {
+        begin: impl Fn(&Backend, &Tensor) -> Result<shim::Pending, String>,
+    ) -> Result<Pending, Error> {
         let (backend, device) = self.backend(tensor.device());
-        let own = tensor.detach().to_device(device).contiguous();
-        let pending = begin(backend, &own).map_err(|cause| self.explain(cause))?;
-        Ok(Begun { place: tensor.shallow_clone(), own, pending })
+        let buffer = tensor.detach().to_device(device).contiguous();
+        let work = begin(backend, &buffer).map_err(|cause| self.explain(cause))?;
+        Ok(Pending { target: tensor.shallow_clone(), buffer, work })
     }
 
-    /// Waits for exchanges, of which the last one has been entered, and brings what came back to where it belongs.
-    fn finish(&self, begun: Vec<Begun>) -> Result<(), Error> {
-        for Begun { mut place, own, pending } in begun {
-            self.wait(pending)?;
-            if place.data_ptr() != own.data_ptr() {
-                tch::no_grad(|| place.copy_(&own));
+    /// Waits for exchanges, the last of which has been entered, and writes the results to the tensors.
+    fn finish(&self, pending: Vec<Pending>) -> Result<(), Error> {
+        for Pending { mut target, buffer, work } in pending {
+            self.wait(work)?;
+            if target.data_ptr() != buffer.data_ptr() {
+                tch::no_grad(|| target.copy_(&buffer));
             }
         }
-        self.peers.left();
+        self.peers.exit();
         Ok(())
     }
 
-    /// What exchanges tensors of a device, and where it wants them.
+    /// Returns the backend for tensors of a device, and the device on which it expects them.
     fn backend(&self, device: Device) -> (&Backend, Device) {
-        let nccl = || {
-            let opened = self.nccl.get_or_init(|| {
-                let World { rank, size, .. } = self.world;
-                let opened = Backend::nccl(&self.store, (rank, size), UNLIMITED);
-                let opened = opened.inspect_err(|e| tracing::warn!("sums go through the host's memory: {e}"));
-                ManuallyDrop::new(opened.ok())
-            });
-            opened.as_ref()
-        };
         match device {
-            Device::Cuda(_) => nccl().map_or((&*self.gloo, Device::Cpu), |nccl| (nccl, device)),
+            Device::Cuda(_) => self.nccl().map_or((&*self.gloo, Device::Cpu), |nccl| (nccl, device)),
             _ => (&*self.gloo, Device::Cpu),
         }
     }
 
-    fn wait(&self, pending: Pending) -> Result<(), Error> {
+    /// Returns NCCL's backend, which is opened in the first call, or `None` if it is not available.
+    fn nccl(&self) -> Option<&Backend> {
+        let opened = self.nccl.get_or_init(|| {
+            let World { rank, size, .. } = self.world;
+            let opened = Backend::nccl(&self.store, rank, size, UNLIMITED);
+            ManuallyDrop::new(opened.inspect_err(|e| tracing::warn!("sums go through the host's memory: {e}")).ok())
+        });
+        opened.as_ref()
+    }
+
+    fn wait(&self, work: shim::Pending) -> Result<(), Error> {
         let since = Instant::now();
         loop {
-            match pending.wait(SLICE) {
+            match work.wait(SLICE) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
                     if let Some(trouble) = self.peers.trouble(since) {
-                        return Err(self.lost(trouble)); // the backend holds what it still works on
+                        return Err(self.lost(trouble)); // the backend holds references to tensors that it still uses
                     }
                 }
                 Err(cause) => return Err(self.explain(cause)),
@@ -116,23 +118,24 @@ impl Joined {
         }
     }
 
-    /// Why an exchange has failed: a connection ends at once with the process behind it, a missing sign tells which it was.
+    /// Finds the process that made an exchange fail: a connection breaks as soon as a process ends, but only its missing sign of
+    /// life tells which process it was.
     fn explain(&self, cause: String) -> Error {
-        const LOOK: Duration = Duration::from_millis(200);
+        const POLL: Duration = Duration::from_millis(200);
         let since = Instant::now();
         while since.elapsed() < GONE + GONE / 4 {
             if let Some(trouble) = self.peers.trouble(since) {
                 return self.lost(trouble);
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL);
         }
         let error = Error::Exchange(cause);
-        self.peers.tell_end(&format!("process {}: {error}", self.world.rank), self.world.keeps_store());
+        self.peers.abort(&format!("process {}: {error}", self.world.rank));
         error
     }
 
     fn lost(&self, trouble: String) -> Error {
-        self.peers.tell_end(&trouble, self.world.keeps_store());
+        self.peers.abort(&trouble);
         Error::Lost(trouble)
     }
 }

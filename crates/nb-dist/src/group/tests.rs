@@ -1,5 +1,5 @@
-//! Ranks are processes: libtorch's record of exchanges is one per process and takes no two groups at a time. A test starts
-//! itself once per rank; there it does its work and prints what the test then looks at.
+//! Groups of several processes. Each rank is a process, because a process can be in one group at a time. A test starts itself
+//! once per rank; there it does its work and prints the result, which the first process checks.
 
 #![cfg(nb_gloo)]
 
@@ -8,14 +8,14 @@ use std::process::{Command, Stdio};
 
 use super::*;
 
-/// Before what a rank prints for the test.
-const TELLS: &str = "this rank tells: ";
+/// The prefix of the line that a rank prints for the test.
+const RESULT: &str = "result of this rank: ";
 
-/// What `work` returns in each of `size` ranks; none in the ranks themselves, which are the test `name` started again.
+/// Returns the results of `work` in `size` ranks. In the ranks themselves, which run the test `name` again, it returns `None`.
 fn in_a_group(name: &str, size: usize, work: impl Fn(ProcessGroup) -> String) -> Option<Vec<String>> {
     if let Some(world) = World::from_env().unwrap() {
         if world.size == size {
-            println!("{TELLS}{}", work(ProcessGroup::join(world).unwrap()));
+            println!("{RESULT}{}", work(ProcessGroup::join(world).unwrap()));
         }
         return None;
     }
@@ -29,12 +29,12 @@ fn in_a_group(name: &str, size: usize, work: impl Fn(ProcessGroup) -> String) ->
         command.env("TORCH_CPP_LOG_LEVEL", "ERROR").spawn().unwrap()
     };
     let ranks: Vec<_> = (0..size).map(start).collect();
-    let told = |rank: std::process::Child| {
+    let result_of = |rank: std::process::Child| {
         let output = String::from_utf8(rank.wait_with_output().unwrap().stdout).unwrap();
-        let at = output.find(TELLS).unwrap_or_else(|| panic!("{output}"));
-        output[at + TELLS.len()..].lines().next().unwrap().to_owned()
+        let at = output.find(RESULT).unwrap_or_else(|| panic!("{output}"));
+        output[at + RESULT.len()..].lines().next().unwrap().to_owned()
     };
-    Some(ranks.into_iter().map(told).collect())
+    Some(ranks.into_iter().map(result_of).collect())
 }
 
 fn numbers(tensor: &Tensor) -> Vec<f64> {
@@ -45,17 +45,17 @@ fn numbers(tensor: &Tensor) -> Vec<f64> {
 fn sums_are_those_of_all_ranks_and_the_same_bits_in_each() {
     for size in [2, 3, 4] {
         let all = in_a_group("sums_are_those_of_all_ranks_and_the_same_bits_in_each", size, |group| {
-            let own = group.rank() as f64 + 1.0;
-            let mut large = (Tensor::arange(100_003, (Kind::Float, Device::Cpu)) * 0.37).sin() * own;
-            let mut strided = Tensor::from_slice(&[own, 0.0, -own, 1.0]).view([2, 2]).transpose(0, 1);
+            let factor = group.rank() as f64 + 1.0;
+            let mut large = (Tensor::arange(100_003, (Kind::Float, Device::Cpu)) * 0.37).sin() * factor;
+            let mut strided = Tensor::from_slice(&[factor, 0.0, -factor, 1.0]).view([2, 2]).transpose(0, 1);
             let mut largest = Tensor::from_slice(&[0_u8, group.rank() as u8, 9]);
             group.sum(&mut [&mut large, &mut strided]).unwrap();
             group.max(&mut [&mut largest]).unwrap();
-            // The same once more, begun and then finished.
-            let begun = [Tensor::from(own), Tensor::from_slice(&[own, -own])];
+            // The same again, started and then finished.
+            let begun = [Tensor::from(factor), Tensor::from_slice(&[factor, -factor])];
             let sums: Vec<Sum> = begun.iter().map(|tensor| group.begin_sum(tensor).unwrap()).collect();
-            let between = group.meet().unwrap_err().to_string();
-            assert!(between.contains("2 sums are open, expected 0"), "{between}");
+            let in_between = group.barrier().unwrap_err().to_string();
+            assert!(in_between.contains("2 sums are open, expected 0"), "{in_between}");
             group.finish(sums).unwrap();
             let bits = large.view_dtype(Kind::Int).to_kind(Kind::Int64);
             let bits = (bits * Tensor::arange(100_003, (Kind::Int64, Device::Cpu))).sum(Kind::Int64).int64_value(&[]);
@@ -75,13 +75,13 @@ fn sums_are_those_of_all_ranks_and_the_same_bits_in_each() {
 }
 
 #[test]
-fn what_the_first_has_all_have() {
-    let all = in_a_group("what_the_first_has_all_have", 3, |group| {
+fn every_rank_receives_what_rank_0_broadcasts() {
+    let all = in_a_group("every_rank_receives_what_rank_0_broadcasts", 3, |group| {
         let mut tensor = Tensor::from_slice(&[group.rank() as f32 + 5.0]);
         group.broadcast(&mut tensor).unwrap();
-        let bytes = group.broadcast_bytes(if group.is_first() { b"the plan".to_vec() } else { Vec::new() }).unwrap();
+        let bytes = group.broadcast_bytes(if group.is_main() { b"the plan".to_vec() } else { Vec::new() }).unwrap();
         let nothing = group.broadcast_bytes(Vec::new()).unwrap();
-        let table = group.gather(&[group.rank() as i64, -7]).unwrap();
+        let table = group.all_gather(&[group.rank() as i64, -7]).unwrap();
         group.leave().unwrap();
         format!("{:?} {} {nothing:?} {table:?}", numbers(&tensor), String::from_utf8(bytes).unwrap())
     });
@@ -94,21 +94,21 @@ fn what_the_first_has_all_have() {
 fn a_rank_that_fails_is_named_with_its_reason() {
     let errors = in_a_group("a_rank_that_fails_is_named_with_its_reason", 3, |group| {
         if group.rank() == 2 {
-            group.tell_end("the disk is full");
+            group.abort("the disk is full");
             return String::new();
         }
-        group.meet().unwrap_err().to_string()
+        group.barrier().unwrap_err().to_string()
     });
     if let Some(errors) = errors {
         assert_eq!(errors[..2], ["process 2: the disk is full", "process 2: the disk is full"]);
     }
 }
 
-/// Of processes that find each other by the loopback address, nobody else hears.
+/// Processes that find each other through the loopback address listen only there.
 #[cfg(target_os = "linux")]
 #[test]
-fn those_on_one_machine_are_not_reached_from_outside() {
-    let told = in_a_group("those_on_one_machine_are_not_reached_from_outside", 2, |group| {
+fn a_group_on_one_machine_cannot_be_reached_from_outside() {
+    let addresses = in_a_group("a_group_on_one_machine_cannot_be_reached_from_outside", 2, |group| {
         let port = std::env::var("MASTER_PORT").unwrap();
         let at = format!(":{:04X} ", port.parse::<u16>().unwrap());
         let sockets =
@@ -117,13 +117,13 @@ fn those_on_one_machine_are_not_reached_from_outside() {
         let listening = sockets.iter().flat_map(|table| table.lines()).filter(|line| line.contains(LISTENS));
         let local = listening.filter_map(|line| line.split_whitespace().nth(1).filter(|_| line.contains(&at)));
         let local: Vec<&str> = local.filter_map(|address| address.split(':').next()).collect();
-        let told = format!("{local:?}");
-        group.meet().unwrap();
+        let addresses = format!("{local:?}");
+        group.barrier().unwrap();
         group.leave().unwrap();
-        told
+        addresses
     });
-    if let Some(told) = told {
-        assert_eq!(told, [r#"["0100007F"]"#; 2]); // 127.0.0.1, as the system writes it
+    if let Some(addresses) = addresses {
+        assert_eq!(addresses, [r#"["0100007F"]"#; 2]); // 127.0.0.1, as the system writes it
     }
 }
 
@@ -136,31 +136,46 @@ fn a_group_of_one_needs_no_others() {
         local_size: 1,
         host: "nowhere".into(),
         port: 1,
-        launcher_keeps_store: false,
+        launcher_hosts_store: false,
         attempt: 0,
     };
     let group = ProcessGroup::join(world).unwrap();
     let mut tensor = Tensor::from(3.5);
     group.sum(&mut [&mut tensor]).unwrap();
-    assert_eq!((tensor.double_value(&[]), group.gather(&[4]).unwrap()), (3.5, vec![vec![4]]));
-    assert!(group.is_first() && group.is_first_here());
-    drop(group.at_work());
+    assert_eq!((tensor.double_value(&[]), group.all_gather(&[4]).unwrap()), (3.5, vec![vec![4]]));
+    assert!(group.is_main() && group.is_local_main());
+    drop(group.busy());
     group.leave().unwrap();
 }
 
-/// One process alone on a GPU, through NCCL; nothing where there is none.
+/// NCCL for a group of one process.
+#[cfg(nb_nccl)]
+fn open_nccl() -> Result<Backend, String> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let at = StoreAddress { host: "127.0.0.1", port, hosted_by: StoreHost::This, prefix: "nccl" };
+    let store = Store::open(&at, RENDEZVOUS).unwrap();
+    Backend::nccl(&store, 0, 1, RENDEZVOUS)
+}
+
 #[cfg(nb_nccl)]
 #[test]
-fn a_gpus_tensors_go_through_nccl() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let at = StoreAt { host: "127.0.0.1", port, keeper: Keeper::This, prefix: "nccl" };
-    let store = Store::open(&at, RENDEZVOUS).unwrap();
-    let opened = Backend::nccl(&store, (0, 1), RENDEZVOUS);
+fn nccl_refuses_a_machine_without_a_gpu() {
     if !tch::Cuda::is_available() {
-        assert!(opened.unwrap_err().contains("no GPUs found"));
-        return;
+        assert!(open_nccl().unwrap_err().contains("no GPUs found"));
     }
-    let nccl = opened.unwrap();
+}
+
+#[test]
+fn a_gpus_tensors_go_through_nccl() {
+    if nb_testing::require("gpu", cfg!(nb_nccl) && tch::Cuda::is_available()) {
+        #[cfg(nb_nccl)]
+        sum_and_broadcast_through_nccl();
+    }
+}
+
+#[cfg(nb_nccl)]
+fn sum_and_broadcast_through_nccl() {
+    let nccl = open_nccl().unwrap();
     let tensor = Tensor::from_slice(&[1.5_f32, -2.0]).to_device(Device::Cuda(0));
     for pending in [nccl.all_reduce(&tensor, Reduce::Sum), nccl.broadcast(&tensor)] {
         let pending = pending.unwrap();
@@ -170,7 +185,7 @@ fn a_gpus_tensors_go_through_nccl() {
 }
 
 #[test]
-fn who_has_started_the_others_and_lost_one_does_not_wait() {
+fn a_failed_check_ends_the_wait_for_the_others() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let world = World {
         rank: 0,
@@ -179,13 +194,13 @@ fn who_has_started_the_others_and_lost_one_does_not_wait() {
         local_size: 2,
         host: "127.0.0.1".to_owned(),
         port,
-        launcher_keeps_store: false,
+        launcher_hosts_store: false,
         attempt: 0,
     };
-    let mut asked = 0;
+    let mut checks = 0;
     let error = ProcessGroup::join_while(world, || {
-        asked += 1;
-        if asked < 3 { Ok(()) } else { Err("process 1 has ended".to_owned()) }
+        checks += 1;
+        if checks < 3 { Ok(()) } else { Err("process 1 has ended".to_owned()) }
     });
     let text = error.unwrap_err().to_string();
     assert_eq!(text, format!("process 0 of 2 did not reach the others through 127.0.0.1:{port}: process 1 has ended"));

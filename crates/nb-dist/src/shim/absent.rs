@@ -1,19 +1,19 @@
-//! What stands in for process groups in a program that was built without them: nothing that could be made.
+//! Process groups of a program that was built without them: types without values.
 
 use std::time::Duration;
 
 use tch::Tensor;
 
-use super::{Reduce, StoreAt};
+use super::{Reduce, StoreAddress};
 
 #[derive(Debug)]
 pub(crate) enum Store {}
 
 impl Store {
-    pub(crate) const IS_THERE: bool = false;
+    pub(crate) const AVAILABLE: bool = false;
 
-    pub(crate) fn open(_: &StoreAt<'_>, _: Duration) -> Result<Self, String> {
-        Err("there are no process groups in this program".to_owned())
+    pub(crate) fn open(_: &StoreAddress<'_>, _: Duration) -> Result<Self, String> {
+        Err("this program was built without process groups".to_owned())
     }
 
     pub(crate) fn set(&self, _: &str, _: &[u8]) -> Result<(), String> {
@@ -29,11 +29,11 @@ impl Store {
 pub(crate) enum Backend {}
 
 impl Backend {
-    pub(crate) fn nccl(store: &Store, _: (usize, usize), _: Duration) -> Result<Self, String> {
+    pub(crate) fn nccl(store: &Store, _: usize, _: usize, _: Duration) -> Result<Self, String> {
         match *store {}
     }
 
-    pub(crate) fn gloo(store: &Store, _: (usize, usize), _: &str, _: Duration) -> Result<Self, String> {
+    pub(crate) fn gloo(store: &Store, _: usize, _: usize, _: &str, _: Duration) -> Result<Self, String> {
         match *store {}
     }
 

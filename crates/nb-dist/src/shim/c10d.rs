@@ -1,9 +1,9 @@
 //! The shim of `cpp/shim.cpp` behind safe types.
 #![allow(unsafe_code)]
-// Every call hands over pointers that live as long as the call: C strings and slices are borrowed for it, handles are made
-// by `open` and freed by `drop` alone. A tensor is passed as the pointer to its `at::Tensor`, of which the shim takes a copy
-// (one more reference to its memory), so an exchange that is under way outlives the Rust value. What comes back is either a
-// handle, or a message that `text` copies and frees. Tests in `group/tests.rs` go through every function.
+// Every call passes pointers that are valid during the call: C strings and slices are borrowed for it, handles are made
+// by `open` and freed only by `drop`. A tensor is passed as the pointer to its `at::Tensor`, which the shim copies (one more
+// reference to its memory), so a pending exchange may outlive the Rust value. The result is either a handle or a message, which
+// `checked` copies and frees. Tests in `group/tests.rs` call every function.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tch::Tensor;
 
-use super::{Keeper, Reduce, StoreAt};
+use super::{Reduce, StoreAddress, StoreHost};
 
 #[repr(C)]
 struct RawStore(c_void);
@@ -87,7 +87,7 @@ unsafe extern "C" {
     fn nb_work_close(work: *mut RawWork);
 }
 
-/// What processes tell each other beside tensors: small values by key, kept by one of them.
+/// A key-value store for small values that processes exchange besides tensors. One process hosts it.
 #[derive(Debug)]
 pub(crate) struct Store(NonNull<RawStore>);
 
@@ -95,16 +95,16 @@ pub(crate) struct Store(NonNull<RawStore>);
 unsafe impl Send for Store {}
 
 impl Store {
-    pub(crate) const IS_THERE: bool = true;
+    pub(crate) const AVAILABLE: bool = true;
 
-    /// Reaches the store, or keeps it, within `timeout`.
-    pub(crate) fn open(at: &StoreAt<'_>, timeout: Duration) -> Result<Self, String> {
+    /// Connects to the store, or hosts it, within `timeout`.
+    pub(crate) fn open(at: &StoreAddress<'_>, timeout: Duration) -> Result<Self, String> {
         let (host, prefix) = (c_string(at.host)?, c_string(at.prefix)?);
-        let serves = c_int::from(at.keeper != Keeper::Another);
-        let listener = match at.keeper {
-            Keeper::ThisOnLoopback => {
+        let serves = c_int::from(at.hosted_by != StoreHost::Other);
+        let listener = match at.hosted_by {
+            StoreHost::ThisOnLoopback => {
                 let bound = TcpListener::bind((at.host, at.port));
-                bound.map_err(|e| format!("cannot listen there: {e}"))?.into_raw_fd() // the store's from now on
+                bound.map_err(|e| format!("cannot listen there: {e}"))?.into_raw_fd() // the store owns it from here on
             }
             _ => -1,
         };
@@ -121,7 +121,7 @@ impl Store {
         checked(|error| unsafe { nb_store_set(self.0.as_ptr(), key.as_ptr(), value.as_ptr(), value.len(), error) })
     }
 
-    /// The value of a key; none if nobody has set it yet.
+    /// Returns the value of a key, or `None` if no process has set it yet.
     pub(crate) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
         let key = c_string(key)?;
         let (mut bytes, mut len) = (null_mut(), 0);
@@ -130,7 +130,7 @@ impl Store {
         if bytes.is_null() {
             return Ok(None);
         }
-        // SAFETY: the shim has allocated `len` bytes and one more; they are copied, then freed once.
+        // SAFETY: the shim has allocated `len` + 1 bytes; they are copied, then freed once.
         let value = unsafe { std::slice::from_raw_parts(bytes, len) }.to_vec();
         // SAFETY: as above.
         unsafe { nb_dist_free(bytes.cast()) };
@@ -140,7 +140,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // SAFETY: made by `open`, freed here alone.
+        // SAFETY: made by `open`, freed only here.
         unsafe { nb_store_close(self.0.as_ptr()) }
     }
 }
@@ -150,45 +150,46 @@ impl Drop for Store {
 pub(crate) struct Backend(NonNull<RawGroup>);
 
 impl Backend {
-    /// Joins those who exchange tensors on GPUs through NCCL, as `rank` of `size`.
+    /// Joins a group that exchanges tensors on GPUs through NCCL, as `rank` of `size`.
     #[cfg(nb_nccl)]
-    pub(crate) fn nccl(store: &Store, (rank, size): (usize, usize), timeout: Duration) -> Result<Self, String> {
+    pub(crate) fn nccl(store: &Store, rank: usize, size: usize, timeout: Duration) -> Result<Self, String> {
         let (rank, size) = (rank as c_int, size as c_int);
-        // SAFETY: see the top of the file; the group keeps the store alive by a reference of its own.
+        // SAFETY: see the top of the file; the group holds a reference to the store.
         made(|out, error| unsafe { nb_group_open_nccl(store.0.as_ptr(), rank, size, millis(timeout), out, error) })
             .map(Self)
     }
 
-    /// This build has none.
+    /// Fails: this build has no NCCL.
     #[cfg(not(nb_nccl))]
-    pub(crate) fn nccl(_: &Store, _: (usize, usize), _: Duration) -> Result<Self, String> {
+    pub(crate) fn nccl(_: &Store, _: usize, _: usize, _: Duration) -> Result<Self, String> {
         Err("this program was built without NCCL's headers".to_owned())
     }
 
-    /// Joins those who exchange tensors on the CPU through Gloo, as `rank` of `size` processes that share `store`, reachable by
-    /// the others at `address`.
+    /// Joins a group that exchanges tensors on the CPU through Gloo, as `rank` of `size` processes that share `store`. The others
+    /// reach this process at `address`.
     pub(crate) fn gloo(
         store: &Store,
-        (rank, size): (usize, usize),
+        rank: usize,
+        size: usize,
         address: &str,
         timeout: Duration,
     ) -> Result<Self, String> {
         let address = c_string(address)?;
         let (rank, size) = (rank as c_int, size as c_int);
-        // SAFETY: see the top of the file; the group keeps the store alive by a reference of its own.
+        // SAFETY: see the top of the file; the group holds a reference to the store.
         made(|out, error| unsafe {
             nb_group_open(store.0.as_ptr(), rank, size, address.as_ptr(), millis(timeout), out, error)
         })
         .map(Self)
     }
 
-    /// How long an exchange may take from here on.
+    /// Sets the time limit of later exchanges.
     pub(crate) fn set_timeout(&self, timeout: Duration) -> Result<(), String> {
         // SAFETY: see the top of the file.
         checked(|error| unsafe { nb_group_set_timeout(self.0.as_ptr(), millis(timeout), error) })
     }
 
-    /// Begins to reduce a contiguous tensor in place, in all processes.
+    /// Starts to reduce a contiguous tensor in place, in all processes.
     pub(crate) fn all_reduce(&self, tensor: &Tensor, reduce: Reduce) -> Result<Pending, String> {
         let op = match reduce {
             Reduce::Sum => 0,
@@ -199,7 +200,7 @@ impl Backend {
             .map(Pending)
     }
 
-    /// Begins to overwrite a contiguous tensor with process 0's.
+    /// Starts to overwrite a contiguous tensor with that of process 0.
     pub(crate) fn broadcast(&self, tensor: &Tensor) -> Result<Pending, String> {
         // SAFETY: see the top of the file.
         made(|out, error| unsafe { nb_group_broadcast(self.0.as_ptr(), tensor.as_ptr().cast(), 0, out, error) })
@@ -209,33 +210,33 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        // SAFETY: made by `gloo` or `nccl`, freed here alone.
+        // SAFETY: made by `gloo` or `nccl`, freed only here.
         unsafe { nb_group_close(self.0.as_ptr()) }
     }
 }
 
-/// An exchange that is under way.
+/// An exchange that has started.
 #[derive(Debug)]
 pub(crate) struct Pending(NonNull<RawWork>);
 
 impl Pending {
-    /// Waits for it, `most` at most; says whether it is done.
-    pub(crate) fn wait(&self, most: Duration) -> Result<bool, String> {
+    /// Waits for the exchange, at most for `timeout`. Returns true if it is complete.
+    pub(crate) fn wait(&self, timeout: Duration) -> Result<bool, String> {
         let mut done = 0;
         // SAFETY: see the top of the file.
-        checked(|error| unsafe { nb_work_wait(self.0.as_ptr(), millis(most), &mut done, error) })?;
+        checked(|error| unsafe { nb_work_wait(self.0.as_ptr(), millis(timeout), &mut done, error) })?;
         Ok(done != 0)
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        // SAFETY: made by one of [`Backend`]'s exchanges, freed here alone.
+        // SAFETY: made by one of [`Backend`]'s exchanges, freed only here.
         unsafe { nb_work_close(self.0.as_ptr()) }
     }
 }
 
-/// The result of a call that tells its failure in a message.
+/// Turns the status and message of a call into a result.
 fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<(), String> {
     let mut error = null_mut();
     if call(&mut error) == 0 {
@@ -248,18 +249,18 @@ fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<(), String> {
     let text = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();
     // SAFETY: as above.
     unsafe { nb_dist_free(error.cast()) };
-    Err(text.lines().next().unwrap_or_default().to_owned()) // further lines are where in libtorch it was
+    Err(text.lines().next().unwrap_or_default().to_owned()) // further lines are places in libtorch's source
 }
 
-/// The handle that a call makes.
+/// Returns the handle that a call makes.
 fn made<T>(call: impl FnOnce(*mut *mut T, *mut *mut c_char) -> c_int) -> Result<NonNull<T>, String> {
     let mut out = null_mut();
     checked(|error| call(&mut out, error))?;
-    NonNull::new(out).ok_or_else(|| "libtorch gave nothing".to_owned())
+    NonNull::new(out).ok_or_else(|| "libtorch returned nothing".to_owned())
 }
 
 fn c_string(text: &str) -> Result<CString, String> {
-    CString::new(text).map_err(|_| format!("{text:?} holds a zero byte"))
+    CString::new(text).map_err(|_| format!("{text:?} contains a zero byte"))
 }
 
 fn millis(time: Duration) -> i64 {

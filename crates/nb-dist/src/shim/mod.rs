@@ -1,4 +1,4 @@
-//! libtorch's process groups as Rust sees them; without the headers that they need at build time there are none to be had.
+//! libtorch's process groups as Rust types. A build without the headers that they need has none.
 
 #[cfg(nb_gloo)]
 mod c10d;
@@ -10,32 +10,32 @@ mod absent;
 #[cfg(not(nb_gloo))]
 pub(crate) use absent::{Backend, Pending, Store};
 
-/// How tensors of all processes become one.
+/// The operation that combines the tensors of all processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reduce {
-    /// Entry by entry their sum.
+    /// The sum of each entry.
     Sum,
-    /// Entry by entry the largest.
+    /// The largest value of each entry.
     Max,
 }
 
-/// Who keeps a store.
+/// The process that hosts a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keeper {
+pub(crate) enum StoreHost {
     /// Another process.
-    Another,
-    /// This one, for whoever reaches the machine.
+    Other,
+    /// This process, for every process that can reach the machine.
     This,
-    /// This one, for processes of its own machine.
+    /// This process, for processes on the same machine.
     ThisOnLoopback,
 }
 
-/// Where a store is kept.
+/// The place of a store.
 #[derive(Debug)]
-pub(crate) struct StoreAt<'a> {
+pub(crate) struct StoreAddress<'a> {
     pub(crate) host: &'a str,
     pub(crate) port: u16,
-    pub(crate) keeper: Keeper,
-    /// Before all of its keys.
+    pub(crate) hosted_by: StoreHost,
+    /// The prefix of all keys.
     pub(crate) prefix: &'a str,
 }

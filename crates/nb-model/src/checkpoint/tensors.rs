@@ -1,118 +1,94 @@
-//! Named tensors in a safetensors file: reading with checks, writing beside and renaming.
+//! Named tensors in a safetensors file.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::path::Path;
 
+use nb_checkpoint::{Dtype, Header, TensorBytes, TensorFile, write_tensor_file};
 use nb_torch::cpu_slices::with_bytes;
-use safetensors::tensor::{Metadata, TensorInfo};
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
 
-/// Reads every tensor of a safetensors file, floating-point ones as f32, integers as they are.
+/// Reads every tensor of a safetensors file, by name: floating-point ones as f32, integers in their own type.
 ///
 /// # Errors
-/// If the file cannot be read, is cut or malformed, or holds an element type that no model here uses.
-pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, ModelError> {
-    read_renamed_tensors(path, |names| names.iter().map(|&name| Some(name.to_owned())).collect())
+/// If the file cannot be read, is cut short or malformed, or has an element type that no model here uses.
+pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, ModelError> {
+    let file = TensorFile::read(path)?;
+    tensors_of(&file, file.tensors()?)
 }
 
-/// Reads tensors as [`read_tensors`] does, under the names that `rename` gives to all names of the file. Those without one
-/// are skipped and may be of any type.
+/// Converts some tensors of a file as [`read_tensors`] does.
 ///
 /// # Errors
-/// As [`read_tensors`].
-pub(super) fn read_renamed_tensors(
-    path: &Path,
-    rename: impl FnOnce(&[&str]) -> Vec<Option<String>>,
-) -> Result<Vec<(String, Tensor)>, ModelError> {
-    let bytes = std::fs::read(path).map_err(ModelError::io("cannot read", path))?;
-    let broken = |found: String| ModelError::Weights { path: path.into(), found };
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| broken(e.to_string()))?;
-    let mut names = file.names();
-    names.sort_unstable();
-    let mut out = Vec::with_capacity(file.len());
-    for (name, renamed) in names.iter().zip(rename(&names)) {
-        let Some(renamed) = renamed else { continue };
-        let view = file.tensor(name).map_err(|e| broken(e.to_string()))?;
-        let (kind, target) = match view.dtype() {
-            Dtype::F32 => (Kind::Float, Kind::Float),
-            Dtype::F16 => (Kind::Half, Kind::Float),
-            Dtype::BF16 => (Kind::BFloat16, Kind::Float),
-            Dtype::F64 => (Kind::Double, Kind::Float),
-            Dtype::I64 => (Kind::Int64, Kind::Int64),
-            Dtype::I32 => (Kind::Int, Kind::Int),
-            other => {
-                return Err(broken(format!("tensor {name} is of type {other:?}, expected a float or an integer")));
-            }
-        };
-        // Beside a dimension of 0 another one may be as large as it likes.
-        let shape: Vec<i64> =
-            view.shape().iter().map(|&d| i64::try_from(d)).collect::<Result<_, _>>().map_err(|_| {
-                broken(format!("tensor {name} is of shape {:?}, expected dimensions below 2^63", view.shape()))
-            })?;
-        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?;
-        out.push((renamed, tensor.to_kind(target)));
+/// If one has an element type that no model here uses, or a dimension of 2^63 or more.
+pub(super) fn tensors_of(
+    file: &TensorFile,
+    tensors: Vec<TensorBytes<'_>>,
+) -> Result<BTreeMap<String, Tensor>, ModelError> {
+    let mut converted = BTreeMap::new();
+    for tensor in tensors {
+        let TensorBytes { name, dtype, shape, bytes } = &tensor;
+        let kind = kind(*dtype).ok_or_else(|| {
+            file.damaged(format!("tensor {name} is of type {dtype:?}, expected a float or an integer"))
+        })?;
+        let size = tensor.signed_shape().ok_or_else(|| {
+            file.damaged(format!("tensor {name} is of shape {shape:?}, expected dimensions below 2^63"))
+        })?;
+        let values = Tensor::f_from_data_size(bytes, &size, kind)?;
+        let is_integer = matches!(kind, Kind::Int64 | Kind::Int);
+        converted.insert(tensor.name, if is_integer { values } else { values.to_kind(Kind::Float) });
     }
-    Ok(out)
+    Ok(converted)
 }
 
-/// Writes f32 tensors to a safetensors file: beside it first, then renamed, so that a good file is never half replaced. It
-/// gets the permissions of any new file (0666 less the umask), unlike those of `safetensors::serialize_to_file` 0.8, which
-/// its owner alone can read. Contiguous tensors on the CPU are written without a copy; others are copied one at a time.
+/// Returns the tensor kind of an element type, if a model here uses it.
+fn kind(dtype: Dtype) -> Option<Kind> {
+    match dtype {
+        Dtype::F32 => Some(Kind::Float),
+        Dtype::F16 => Some(Kind::Half),
+        Dtype::BF16 => Some(Kind::BFloat16),
+        Dtype::F64 => Some(Kind::Double),
+        Dtype::I64 => Some(Kind::Int64),
+        Dtype::I32 => Some(Kind::Int),
+        _ => None,
+    }
+}
+
+/// Writes f32 tensors to a safetensors file, by name. It appears complete or not at all, and is readable like any new file.
+/// Contiguous tensors on the CPU are written without a copy; others are copied one at a time.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), ModelError> {
     let mut tensors: Vec<(&str, Tensor)> = tensors.iter().map(|(name, t)| (name.as_str(), t.detach())).collect();
     tensors.sort_by_key(|&(name, _)| name);
-    let header = header(&tensors).map_err(|e| ModelError::Weights { path: path.into(), found: e.to_string() })?;
+    let mut header = Header::of_model();
+    for (name, tensor) in &tensors {
+        let shape: Vec<usize> = tensor.size().iter().map(|&size| size as usize).collect();
+        header.push(name, Dtype::F32, &shape);
+    }
     let tensors: Vec<Tensor> = tensors.into_iter().map(|(_, tensor)| tensor).collect();
-    let beside = path.with_extension("safetensors.part");
-    let written = write(&beside, &header, &tensors).map_err(ModelError::io("cannot write", &beside));
-    if written.is_err() {
-        // The first error is the one to report; a file that was never created cannot be removed.
-        let _ = std::fs::remove_file(&beside);
-    }
-    written.and_then(|()| std::fs::rename(&beside, path).map_err(ModelError::io("cannot rename to", path)))
+    Ok(write_tensor_file(path, &header, |out| write_values(out, &tensors))?)
 }
 
-/// The length of the header and the header: the tensors one after the other, at offsets that are multiples of 8 in the file.
-fn header(tensors: &[(&str, Tensor)]) -> Result<Vec<u8>, SafeTensorError> {
-    let mut end = 0;
-    let info = |(name, tensor): &(&str, Tensor)| {
-        let start = end;
-        end += tensor.numel() * size_of::<f32>();
-        let shape = tensor.size().iter().map(|&d| d as usize).collect();
-        ((*name).to_owned(), TensorInfo { dtype: Dtype::F32, shape, data_offsets: (start, end) })
-    };
-    let tensors = tensors.iter().map(info).collect();
-    // Hugging Face's loader refuses a file that does not say where its tensors come from.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let mut json = serde_json::to_vec(&Metadata::new(Some(metadata), tensors)?)?;
-    json.resize(json.len().next_multiple_of(8), b' ');
-    Ok([&(json.len() as u64).to_le_bytes()[..], &json].concat())
-}
-
-fn write(path: &Path, header: &[u8], tensors: &[Tensor]) -> std::io::Result<()> {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    file.write_all(header)?;
+/// Writes the values of tensors, one tensor after the other.
+fn write_values(out: &mut (impl Write + Sync), tensors: &[Tensor]) -> io::Result<()> {
     if tensors.iter().all(|t| t.device() == Device::Cpu && t.kind() == Kind::Float && t.is_contiguous()) {
-        with_bytes(tensors, |all| all.into_iter().try_for_each(|bytes| file.write_all(bytes)))?;
-    } else {
-        for tensor in tensors {
-            let host = tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-            with_bytes(&[host], |all| all.into_iter().try_for_each(|bytes| file.write_all(bytes)))?;
-        }
+        return with_bytes(tensors, |all| all.into_iter().try_for_each(|bytes| out.write_all(bytes)));
     }
-    file.flush()
+    for tensor in tensors {
+        let copy = tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+        with_bytes(&[copy], |all| all.into_iter().try_for_each(|bytes| out.write_all(bytes)))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use safetensors::tensor::TensorView;
 
     use super::*;
@@ -134,7 +110,7 @@ mod tests {
         assert_eq!(write("b.safetensors", x.tr().contiguous().tr()), expected);
         assert_eq!(write("c.safetensors", x.to_kind(Kind::Double)), expected);
         let found = read_tensors(&folder.path().join("a.safetensors")).unwrap();
-        assert!(found[1].0 == "x" && found[1].1.equal(&x));
+        assert!(found.len() == 2 && found["x"].equal(&x));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "nothing is left beside the files");
     }
 

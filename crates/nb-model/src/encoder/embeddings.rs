@@ -1,9 +1,9 @@
 //! The embedding layer: LayerNorm(word + position + token type), forward and backward.
 
+use nb_checkpoint::{EMBEDDING_NORM, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS};
 use nb_kernels::dropout::{Dropout, site_key};
 use tch::{Device, Kind, Tensor};
 
-use super::layout::{EMBEDDING_NORM, POSITION, SEGMENT, WORD};
 use crate::arena::{Arena, TouchedRows};
 use crate::kernel::dropout;
 use crate::kernel::layer_norm::{LayerNorm, NormTape};
@@ -61,9 +61,10 @@ pub(crate) struct EmbeddingTape {
 
 impl Embeddings {
     pub(crate) fn new(arena: &Arena, eps: f64, dropout: f64) -> Self {
-        let token_type = arena.layout().slot(SEGMENT).is_some().then(|| Table::new(arena, SEGMENT));
+        let token_type =
+            arena.layout().slot(SEGMENT_EMBEDDINGS).is_some().then(|| Table::new(arena, SEGMENT_EMBEDDINGS));
         let norm = LayerNorm::in_arena(arena, EMBEDDING_NORM, eps);
-        let (word, position) = (Table::new(arena, WORD), Table::new(arena, POSITION));
+        let (word, position) = (Table::new(arena, WORD_EMBEDDINGS), Table::new(arena, POSITION_EMBEDDINGS));
         Self { word, position, token_type, norm, dropout, touched: arena.touched().clone() }
     }
 

@@ -1,12 +1,13 @@
 //! One encoder layer, forward and backward (Devlin et al. 2019, after Vaswani et al. 2017):
 //! y = LN(x + Attention(x)), out = LN(y + W₂ f(W₁ y)).
 
+use nb_checkpoint::BertConfig;
 use nb_kernels::Activation;
 use nb_kernels::dropout::{Dropout, site_key};
 use tch::Tensor;
 
 use crate::arena::Arena;
-use crate::config::{self, BertConfig};
+
 use crate::kernel::activation::ActivationTape;
 use crate::kernel::attention::{self, AttentionTape};
 use crate::kernel::layer_norm::{LayerNorm, NormTape, State};
@@ -179,11 +180,11 @@ impl LayerParameters<'_> {
 }
 
 /// Returns the kernels' name of an activation of the configuration.
-fn activation(name: config::Activation) -> Activation {
+fn activation(name: nb_checkpoint::Activation) -> Activation {
     match name {
-        config::Activation::Gelu => Activation::Gelu,
-        config::Activation::GeluNew => Activation::GeluTanh,
-        config::Activation::Relu => Activation::Relu,
-        config::Activation::Silu => Activation::Silu,
+        nb_checkpoint::Activation::Gelu => Activation::Gelu,
+        nb_checkpoint::Activation::GeluNew => Activation::GeluTanh,
+        nb_checkpoint::Activation::Relu => Activation::Relu,
+        nb_checkpoint::Activation::Silu => Activation::Silu,
     }
 }

@@ -7,21 +7,19 @@
 
 mod embeddings;
 mod layer;
-mod layout;
 
 use std::cell::OnceCell;
 
+use nb_checkpoint::{BertConfig, layers_start, parameter_layout};
 use tch::{Device, Kind, Tensor};
 
 use crate::arena::Arena;
-use crate::config::BertConfig;
 use crate::kernel::layer_norm::State;
 use crate::packed::Packed;
 use crate::pass::{ActivationCheckpoint, Capture, Pass, Precision};
 use embeddings::{EmbeddingTape, Embeddings};
 use layer::short::{Scratch, ShortLayer, to_vec};
 use layer::{Layer, LayerParameters, LayerTape};
-pub use layout::{parameter_count, parameter_layout};
 
 /// Most tokens of a text that runs without tensors; longer ones are as fast with tensors.
 const SHORT_TOKENS: i64 = 32;
@@ -95,8 +93,8 @@ impl Bert {
     /// The configuration is not that of a BERT encoder ([`BertConfig::check`]).
     pub fn zeros(config: BertConfig, device: Device, precision: Precision) -> Result<Self, crate::ModelError> {
         config.check()?;
-        let (layout, layers_start) = layout::bert_layout(&config);
-        let arena = Arena::zeros(layout, device);
+        let layers_start = layers_start(&config);
+        let arena = Arena::zeros(parameter_layout(&config), device);
         let master = arena.values().narrow(0, layers_start, arena.layout().numel() - layers_start);
         let low = (precision == Precision::Bf16).then(|| master.to_kind(Kind::BFloat16));
         let values = low.as_ref().unwrap_or(&master);

@@ -1,18 +1,20 @@
-//! From runs to the table: scores over seeds, and each method tested against the baseline of its depth.
+//! From runs to the table: scores over seeds, and a test of each method against the baseline of its depth.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use nb_eval::{Bootstrap, PairedTest, holm, paired_bootstrap};
 
-use super::measured::{Measured, over_seeds, summary, text};
-use super::{Against, Comparison, Row, Spread, Sweep, TeacherRow, depth, notes};
+use super::measured::{Measured, Speed, over_seeds, summary};
+use super::notes;
+use super::words::depth;
+use crate::record::{Against, Comparison, Row, Spread, Sweep, TeacherRow};
 use crate::{ReportError, RunRecord};
 
-/// Where an error stands that is not about one run.
+/// The file that an error names if it does not concern a single run.
 const TABLE: &str = "compare.json";
 
-/// What a comparison is called, and what its rows are tested against.
+/// The name of a comparison and its baseline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// Name of the comparison.
@@ -24,9 +26,9 @@ pub struct Header {
 /// One line of the table: the runs of one method at one depth, which differ in their seed alone.
 #[derive(Debug, Clone)]
 pub struct Entry<'a> {
-    /// What it is called; with the depth it must be unlike every other entry.
+    /// Its label; label and depth together are unique.
     pub label: String,
-    /// Settings worth showing, by dotted key.
+    /// Settings to show, by dotted key.
     pub settings: BTreeMap<String, String>,
     /// The runs, one for each seed.
     pub runs: Vec<&'a RunRecord>,
@@ -34,48 +36,51 @@ pub struct Entry<'a> {
 
 /// Compares runs of several methods, depths and seeds; rows come in the order of the entries.
 ///
-/// The score of a run is the primary metric of its student (of a run of the method `teacher`, which trains nothing else,
-/// that of its teacher), on the test data where the run had some, else on its development data.
+/// The score of a run is the primary metric of its student (in a run of the method `teacher`, which trains nothing else,
+/// of its teacher), on the test data if the run had any, else on its development data.
 ///
-/// **What is tested.** Entries are compared with the entry labelled `header.baseline` at the same depth. With v_i the
+/// **The test.** Entries are compared with the entry labelled `header.baseline` at the same depth. With v_i the
 /// metric of row i (text, impression, query), averaged over the entry's seeds, and b_i the same of the baseline, the
 /// differences v_i − b_i go through [`nb_eval::paired_bootstrap`] (10,000 resamples, interval of 95 %), and the p-values
 /// of all tests of the comparison through [`nb_eval::holm`]. All models are measured on the same rows, so a hard row is
-/// hard for both sides and cancels out.
+/// hard for both models and cancels out.
 ///
-/// **What is not.** Rows are resampled, seeds are averaged over: a small p says that *these* trained models would differ
-/// on other rows of the same kind too. It does not say that training again with other seeds would give the same
-/// difference; for that, the spread over seeds stands beside each mean, and a note names every difference that is
-/// significant over rows but within twice its standard error over seeds. Rows must be independent of each other, which
-/// impressions of one reader or near-copies of one text are not quite. Where the split is `dev`, the best state of each
-/// run was chosen on the rows it is compared on; a note says so.
+/// **Its limits.** Rows are resampled and seeds are averaged: a small p says that *these* trained models would also differ
+/// on other rows of the same kind. It does not say that training with other seeds would give the same difference. For
+/// that, the table has the spread over seeds beside each mean, and a note names every difference that is significant over
+/// rows but within twice its standard error over seeds. Rows must be independent of each other; impressions of one reader
+/// or near-copies of one text are so only in part. If the split is `dev`, the best state of each run was chosen on the
+/// rows it is compared on; a note says so.
 ///
 /// # Errors
 /// No entry, an entry without a run, two entries with the same label and depth, runs of one entry that differ in method,
 /// depth or size or share a seed; a run without outcomes, or whose outcomes are not finite, name a row twice or do not
-/// have the mean that its summary says; runs that differ in task, primary metric, split, data or rows (the message names
+/// have the mean in its summary; runs that differ in task, primary metric, split, data or rows (the message names
 /// both folders); a sweep whose scores are not finite or of which not exactly one try was chosen.
 ///
 /// ```
 /// use std::collections::BTreeMap;
-/// use nb_report::{Entry, Header, Outcomes, RunRecord, compare};
+/// use nb_report::record::{Outcomes, OutcomesFile};
+/// use nb_report::{Entry, Header, RunRecord, compare};
 ///
-/// // What `RunRecord::read` gives for a finished run.
+/// // `RunRecord::read` returns this for a finished run.
 /// let run = |method: &str, seed: u64, right: [f64; 40]| RunRecord {
 ///     folder: format!("runs/{method}-s{seed}").into(),
-///     config: String::new(),
-///     summary: serde_json::json!({
+///     summary: serde_json::from_value(serde_json::json!({
 ///         "task": "topic", "method": method, "seed": seed, "primary": "accuracy",
 ///         "student": {"layers": 1, "parameters": 1000, "accuracy": right.iter().sum::<f64>() / 40.0},
+///     }))
+///     .expect("a summary"),
+///     outcomes: Some(OutcomesFile {
+///         split: Some("dev".to_owned()),
+///         student: Some(Outcomes {
+///             rows: (0..40).collect(),
+///             values: vec![("accuracy".into(), right.to_vec())],
+///             classes: None,
+///         }),
+///         ..OutcomesFile::default()
 ///     }),
-///     steps: vec![],
-///     evaluations: vec![],
-///     outcomes: Some(Outcomes {
-///         metadata: BTreeMap::from([("split".to_owned(), "dev".to_owned())]),
-///         rows: (0..40).collect(),
-///         numbers: BTreeMap::from([("student.accuracy".to_owned(), right.to_vec())]),
-///         classes: BTreeMap::new(),
-///     }),
+///     ..RunRecord::default()
 /// };
 /// let plain = run("finetune", 0, std::array::from_fn(|row| if row < 20 { 1.0 } else { 0.0 }));
 /// let distilled = run("kd", 0, std::array::from_fn(|row| if row < 30 { 1.0 } else { 0.0 }));
@@ -94,13 +99,13 @@ pub fn compare(
     teacher: Option<&RunRecord>,
     sweeps: Vec<Sweep>,
 ) -> Result<Comparison, ReportError> {
-    let lines = entries.iter().map(Line::of).collect::<Result<Vec<_>, _>>()?;
+    let lines = entries.iter().map(Line::new).collect::<Result<Vec<_>, _>>()?;
     let teacher = teacher.map(Measured::teacher).transpose()?;
     let Some(first) = lines.first().and_then(|line| line.runs.first()) else {
         return Err(ReportError::content(Path::new(TABLE), None, "no entry, expected at least one"));
     };
-    teacher.iter().chain(lines.iter().flat_map(|line| &line.runs)).try_for_each(|run| run.same_ground(first))?;
-    all_unlike(&lines)?;
+    teacher.iter().chain(lines.iter().flat_map(|line| &line.runs)).try_for_each(|run| run.check_same_rows(first))?;
+    unique_labels(&lines)?;
     sweeps.iter().try_for_each(check_sweep)?;
 
     let against = tests(&header.baseline, &lines)?;
@@ -109,7 +114,7 @@ pub fn compare(
     let rows: Result<Vec<Row>, _> = lines.iter().zip(against).map(row).collect();
     let mut comparison = Comparison {
         name: header.name,
-        task: text(first.run, "task")?.to_owned(),
+        task: first.task()?.to_owned(),
         metric: first.metric.to_owned(),
         baseline: header.baseline,
         teacher: teacher.map(|teacher| teacher_row(&teacher, &lines)).transpose()?,
@@ -118,14 +123,11 @@ pub fn compare(
         rows_compared: first.rows.len() as u64,
         notes: Vec::new(),
     };
-    comparison.notes = notes::of(&comparison, first.split());
+    comparison.notes = notes::of(&comparison, first.split);
     Ok(comparison)
 }
 
-/// Milliseconds for a text alone, and texts a second in batches.
-type Speed = (Option<f64>, Option<f64>);
-
-/// An entry whose runs belong together.
+/// An entry with its runs, which differ in their seed alone.
 struct Line<'a> {
     entry: &'a Entry<'a>,
     runs: Vec<Measured<'a>>,
@@ -136,18 +138,17 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn of(entry: &'a Entry<'a>) -> Result<Self, ReportError> {
+    fn new(entry: &'a Entry<'a>) -> Result<Self, ReportError> {
         let runs = entry.runs.iter().map(|run| Measured::subject(run)).collect::<Result<Vec<_>, _>>()?;
         let Some(first) = runs.first() else {
             let found = format!("no run of {}, expected at least one", entry.label);
             return Err(ReportError::content(Path::new(TABLE), None, found));
         };
-        let (method, layers, parameters) = (first.method()?, first.count("layers")?, first.count("parameters")?);
+        let (method, layers, parameters) = (first.method()?, first.layers()?, first.parameters()?);
         let mut seeds = Vec::new();
         for run in &runs {
             let bad = |found: String| summary(run.run, format!("{found} in the runs of {}", entry.label));
-            let (other, depth, size, seed) =
-                (run.method()?, run.count("layers")?, run.count("parameters")?, run.seed()?);
+            let (other, depth, size, seed) = (run.method()?, run.layers()?, run.parameters()?, run.seed()?);
             if (other, depth, size) != (method, layers, parameters) {
                 return Err(bad(format!(
                     "method {other}, {depth} layers, {size} parameters, expected {method}, {layers}, {parameters} as first"
@@ -171,13 +172,12 @@ impl<'a> Line<'a> {
         (0..self.runs[0].values.len()).map(mean).collect()
     }
 
-    /// Time for a text and texts a second, the median over all runs of models of this shape: whatever they were taught by,
-    /// they are equally fast, and the more runs there are, the less it matters what else a machine was doing.
+    /// The speed: the median over all runs of models of this shape. The method does not change the speed, and more runs
+    /// reduce the influence of other work on the machine.
     fn speed(&self, lines: &[Self]) -> Speed {
         let alike = lines.iter().filter(|line| (line.layers, line.parameters) == (self.layers, self.parameters));
-        let runs: Vec<&Measured<'_>> = alike.flat_map(|line| &line.runs).collect();
-        let of = |name| median(runs.iter().filter_map(|run| run.number(name)));
-        (of("milliseconds_per_text"), of("texts_per_second"))
+        let speeds: Vec<Speed> = alike.flat_map(|line| &line.runs).map(Measured::speed).collect();
+        Speed::median(&speeds)
     }
 
     fn row(&self, teacher: Option<f64>, against: Option<Against>, speed: Speed) -> Result<Row, ReportError> {
@@ -195,8 +195,8 @@ impl<'a> Line<'a> {
             metrics: self.metrics()?,
             parameters: self.parameters,
             megabytes: self.parameters as f64 * 4.0 / 1e6,
-            milliseconds_per_text: speed.0,
-            texts_per_second: speed.1,
+            milliseconds_per_text: speed.milliseconds_per_text,
+            texts_per_second: speed.texts_per_second,
             against,
             settings: self.entry.settings.clone(),
             runs: self.runs.iter().map(|run| folder_name(&run.run.folder)).collect(),
@@ -209,18 +209,18 @@ impl<'a> Line<'a> {
         for (name, value) in self.runs.iter().flat_map(Measured::others) {
             all.entry(name).or_default().push(value);
         }
-        let whole = all.into_iter().filter(|(_, values)| values.len() == self.runs.len());
-        whole.map(|(name, values)| Ok((name.to_owned(), over_seeds(&values, &self.runs[0].run.folder)?))).collect()
+        let complete = all.into_iter().filter(|(_, values)| values.len() == self.runs.len());
+        complete.map(|(name, values)| Ok((name.to_owned(), over_seeds(&values, &self.runs[0].run.folder)?))).collect()
     }
 }
 
-fn all_unlike(lines: &[Line<'_>]) -> Result<(), ReportError> {
+fn unique_labels(lines: &[Line<'_>]) -> Result<(), ReportError> {
     let twin =
         |(at, line): (usize, &Line<'_>)| lines[..at].iter().any(|other| other.is(&line.entry.label, line.layers));
     match lines.iter().enumerate().find(|&pair| twin(pair)) {
         Some((_, line)) => {
             let label = &line.entry.label;
-            let found = format!("a second entry {label} at {}, expected a label of its own", depth(line.layers));
+            let found = format!("a second entry {label} at {}, expected a unique label", depth(line.layers));
             Err(summary(line.runs[0].run, found))
         }
         None => Ok(()),
@@ -241,7 +241,7 @@ fn check_sweep(sweep: &Sweep) -> Result<(), ReportError> {
     }
 }
 
-/// Each line against the baseline of its depth, adjusted for all of them.
+/// Tests each line against the baseline of its depth; p-values are adjusted for all tests.
 fn tests(baseline: &str, lines: &[Line<'_>]) -> Result<Vec<Option<Against>>, ReportError> {
     let bases: BTreeMap<u64, Vec<f64>> =
         lines.iter().filter(|line| line.entry.label == baseline).map(|line| (line.layers, line.values())).collect();
@@ -262,32 +262,19 @@ fn tests(baseline: &str, lines: &[Line<'_>]) -> Result<Vec<Option<Against>>, Rep
 }
 
 fn teacher_row(teacher: &Measured<'_>, lines: &[Line<'_>]) -> Result<TeacherRow, ReportError> {
-    let (layers, parameters) = (teacher.count("layers")?, teacher.count("parameters")?);
+    let (layers, parameters) = (teacher.layers()?, teacher.parameters()?);
     // Many runs have timed a teacher of this shape; see `Line::speed`.
-    let others = lines.iter().flat_map(|line| &line.runs).map(|run| &run.run.summary["teacher"]);
-    let alike: Vec<_> = others
-        .filter(|own| own["layers"].as_u64() == Some(layers) && own["parameters"].as_u64() == Some(parameters))
-        .collect();
-    let speed = |name: &str| median(alike.iter().filter_map(|own| own[name].as_f64()).chain(teacher.number(name)));
+    let others = lines.iter().flat_map(|line| &line.runs).filter_map(|run| run.run.summary.teacher.as_ref());
+    let alike = others.filter(|other| other.layers == Some(layers) && other.parameters == Some(parameters));
+    let speeds: Vec<Speed> = alike.map(Speed::of).chain([teacher.speed()]).collect();
+    let speed = Speed::median(&speeds);
     Ok(TeacherRow {
         score: teacher.score,
         layers,
         parameters,
-        milliseconds_per_text: speed("milliseconds_per_text"),
-        texts_per_second: speed("texts_per_second"),
+        milliseconds_per_text: speed.milliseconds_per_text,
+        texts_per_second: speed.texts_per_second,
     })
-}
-
-/// The middle value, or the mean of the two middle ones.
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(values[middle]),
-        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
-    }
 }
 
 fn folder_name(folder: &Path) -> String {

@@ -1,14 +1,12 @@
-//! One model as its run measured it, and whether several were measured on the same ground.
+//! A model as its run measured it, and the check that several were measured on the same rows.
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use crate::record::{ModelSummary, Outcomes, Spread};
+use crate::{ReportError, RunRecord};
 
-use super::Spread;
-use crate::{Outcomes, ReportError, RunRecord};
-
-/// How far a metric of `summary.json` may lie from the mean over the rows of `outcomes.safetensors`: rounding, if some
-/// step of the way was in f32.
+/// The tolerance between a metric of `summary.json` and the mean over the rows of `outcomes.safetensors`, for rounding to
+/// f32.
 const SAME: f64 = 1e-6;
 
 /// The method that trains a teacher and nothing else.
@@ -19,15 +17,13 @@ const TEACHER_ALONE: &str = "teacher";
 pub(super) struct Measured<'a> {
     pub(super) run: &'a RunRecord,
     /// `student` or `teacher`.
-    side: &'static str,
-    /// What `summary.json` says of the model.
-    own: &'a Value,
-    /// Where its metrics stand: `own`, or its `test`.
-    scored: &'a Value,
+    name: &'static str,
+    model: &'a ModelSummary,
     /// The primary metric.
     pub(super) metric: &'a str,
     pub(super) score: f64,
-    outcomes: &'a Outcomes,
+    /// The split of the outcomes; empty if their file does not name it.
+    pub(super) split: &'a str,
     /// The rows, ascending.
     pub(super) rows: Vec<u32>,
     /// The primary metric of each of `rows`.
@@ -35,96 +31,118 @@ pub(super) struct Measured<'a> {
 }
 
 impl<'a> Measured<'a> {
-    /// The model that a run is about: its student, or of a run that trained a teacher alone the teacher.
+    /// Returns the model that a run is about: its student, or the teacher of a run that trained nothing else.
     pub(super) fn subject(run: &'a RunRecord) -> Result<Self, ReportError> {
-        let alone = run.summary["method"] == TEACHER_ALONE;
-        Self::of(run, if alone { "teacher" } else { "student" })
+        let alone = run.summary.method.as_deref() == Some(TEACHER_ALONE);
+        if alone { Self::teacher(run) } else { Self::student(run) }
     }
 
-    /// The teacher of a run.
+    /// Returns the teacher of a run.
     pub(super) fn teacher(run: &'a RunRecord) -> Result<Self, ReportError> {
-        Self::of(run, "teacher")
+        let outcomes = run.outcomes.as_ref().map(|file| file.teacher.as_ref());
+        Self::new(run, "teacher", run.summary.teacher.as_ref(), outcomes)
     }
 
-    fn of(run: &'a RunRecord, side: &'static str) -> Result<Self, ReportError> {
-        let metric = text(run, "primary")?;
-        let own = &run.summary[side];
-        if !own.is_object() {
-            return Err(summary(run, format!("no {side}, expected what it measured")));
-        }
-        let scored = if own["test"].is_object() { &own["test"] } else { own };
-        let score = scored[metric].as_f64().ok_or_else(|| summary(run, format!("no number {metric} of the {side}")))?;
+    fn student(run: &'a RunRecord) -> Result<Self, ReportError> {
+        let outcomes = run.outcomes.as_ref().map(|file| file.student.as_ref());
+        Self::new(run, "student", run.summary.student.as_ref(), outcomes)
+    }
+
+    /// `outcomes` is none if the run has no such file, and holds none if the file has none of the model.
+    fn new(
+        run: &'a RunRecord,
+        name: &'static str,
+        model: Option<&'a ModelSummary>,
+        outcomes: Option<Option<&'a Outcomes>>,
+    ) -> Result<Self, ReportError> {
+        let metric = text(run, "primary", run.summary.primary.as_ref())?;
+        let model = model.ok_or_else(|| summary(run, format!("no {name}, expected its measurements")))?;
+        let score = model.last().scores.metric(metric);
+        let score = score.ok_or_else(|| summary(run, format!("no number {metric} of the {name}")))?;
         let path = run.folder.join("outcomes.safetensors");
         let bad = |found: String| ReportError::content(&path, None, found);
-        let Some(outcomes) = &run.outcomes else {
-            return Err(bad(
-                "not there, expected what the models made of each row: runs are compared row by row".into()
-            ));
-        };
-        let name = format!("{side}.{metric}");
-        let values = outcomes.numbers.get(&name).ok_or_else(|| bad(format!("no {name}")))?;
-        let (rows, values) = ascending(&outcomes.rows, values).map_err(|what| bad(format!("{name} {what}")))?;
+        let outcomes = outcomes.ok_or_else(|| {
+            bad("no such file, expected the outcome of each row, by which runs are compared".to_owned())
+        })?;
+        let column = format!("{name}.{metric}");
+        let missing = || bad(format!("no {column}"));
+        let outcomes = outcomes.ok_or_else(missing)?;
+        let values = outcomes.values_of(metric).ok_or_else(missing)?;
+        let (rows, values) = ascending(&outcomes.rows, values).map_err(|what| bad(format!("{column} {what}")))?;
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         if (mean - score).abs() > SAME {
-            return Err(bad(format!("mean of {name} is {mean}, expected the {score} of summary.json")));
+            return Err(bad(format!("mean of {column} is {mean}, expected the {score} of summary.json")));
         }
-        Ok(Self { run, side, own, scored, metric, score, outcomes, rows, values })
+        let split = run.outcomes.as_ref().and_then(|file| file.split.as_deref()).unwrap_or_default();
+        Ok(Self { run, name, model, metric, score, split, rows, values })
     }
 
-    /// A count that `summary.json` must have of this model.
-    pub(super) fn count(&self, key: &str) -> Result<u64, ReportError> {
-        self.own[key].as_u64().ok_or_else(|| summary(self.run, format!("no whole number {key} of the {}", self.side)))
+    /// Returns the number of layers.
+    pub(super) fn layers(&self) -> Result<u64, ReportError> {
+        self.required("layers", self.model.layers)
     }
 
-    /// A number that `summary.json` may have of this model.
-    pub(super) fn number(&self, key: &str) -> Option<f64> {
-        self.own[key].as_f64()
+    /// Returns the number of parameters.
+    pub(super) fn parameters(&self) -> Result<u64, ReportError> {
+        self.required("parameters", self.model.parameters)
     }
 
-    /// The seed of the run.
+    fn required(&self, key: &str, count: Option<u64>) -> Result<u64, ReportError> {
+        count.ok_or_else(|| summary(self.run, format!("no whole number {key} of the {}", self.name)))
+    }
+
+    /// Returns the speed of the model.
+    pub(super) fn speed(&self) -> Speed {
+        Speed::of(self.model)
+    }
+
+    /// Returns the seed of the run.
     pub(super) fn seed(&self) -> Result<u64, ReportError> {
-        self.run.summary["seed"].as_u64().ok_or_else(|| summary(self.run, "no whole number seed"))
+        self.run.summary.seed.ok_or_else(|| summary(self.run, "no whole number seed"))
     }
 
-    /// The method of the run.
+    /// Returns the method of the run.
     pub(super) fn method(&self) -> Result<&'a str, ReportError> {
-        text(self.run, "method")
+        text(self.run, "method", self.run.summary.method.as_ref())
     }
 
-    /// Names and values of all metrics but the primary one.
+    /// Returns the task of the run.
+    pub(super) fn task(&self) -> Result<&'a str, ReportError> {
+        text(self.run, "task", self.run.summary.task.as_ref())
+    }
+
+    /// Returns names and values of all metrics but the primary one.
     pub(super) fn others(&self) -> impl Iterator<Item = (&'a str, f64)> {
         let primary = self.metric;
-        let all = self.scored.as_object().into_iter().flatten();
-        all.filter(move |(name, _)| *name != primary && is_metric(name))
-            .filter_map(|(name, value)| Some((name.as_str(), value.as_f64()?)))
+        let all = self.model.last().scores.metrics.iter();
+        all.filter(move |(name, _)| *name != primary).map(|(name, value)| (name, *value))
     }
 
-    /// `dev` or `test`.
-    pub(super) fn split(&self) -> &'a str {
-        self.outcomes.metadata.get("split").map_or("", String::as_str)
+    /// The hash of the data that were measured.
+    fn data(&self) -> Option<&'a str> {
+        self.run.summary.sources.data.as_ref()?.get(self.split)?.blake3()
     }
 
-    /// Fails unless this model did the same task on the same rows of the same data as `first`.
-    pub(super) fn same_ground(&self, first: &Self) -> Result<(), ReportError> {
+    /// Fails unless this model was measured in the same task on the same rows of the same data as `first`.
+    pub(super) fn check_same_rows(&self, first: &Self) -> Result<(), ReportError> {
         let there = first.run.folder.display();
         let differs = |what: &str, here: &str, expected: &str| {
             summary(self.run, format!("{what} is {here}, expected {expected} as in {there}: nothing to compare"))
         };
-        let data = |run: &'a RunRecord, split: &str| run.summary["data"][split]["blake3"].as_str();
-        let (task, expected) = (text(self.run, "task")?, text(first.run, "task")?);
+        let (task, expected) = (self.task()?, first.task()?);
         if task != expected {
             return Err(differs("the task", task, expected));
         }
         if self.metric != first.metric {
             return Err(differs("the primary metric", self.metric, first.metric));
         }
-        if self.split() != first.split() {
-            return Err(differs("the split that was measured", self.split(), first.split()));
+        if self.split != first.split {
+            return Err(differs("the split that was measured", self.split, first.split));
         }
-        if let (Some(here), Some(expected)) = (data(self.run, self.split()), data(first.run, first.split()))
+        if let (Some(here), Some(expected)) = (self.data(), first.data())
             && here != expected
         {
-            return Err(differs(&format!("blake3 of the {} data", self.split()), here, expected));
+            return Err(differs(&format!("blake3 of the {} data", self.split), here, expected));
         }
         if self.rows == first.rows {
             return Ok(());
@@ -140,7 +158,7 @@ impl<'a> Measured<'a> {
     }
 }
 
-/// Sorts rows and their values by row; says what is wrong with them otherwise.
+/// Returns rows and values sorted by row.
 fn ascending(rows: &[u32], values: &[f64]) -> Result<(Vec<u32>, Vec<f64>), String> {
     if rows.len() != values.len() {
         return Err(format!("has {} entries, expected {} as rows has", values.len(), rows.len()));
@@ -159,20 +177,48 @@ fn ascending(rows: &[u32], values: &[f64]) -> Result<(Vec<u32>, Vec<f64>), Strin
     Ok(pairs.into_iter().unzip())
 }
 
-/// Whether a key of a model's part of `summary.json` names a metric, and not a count, a time or a place.
-fn is_metric(key: &str) -> bool {
-    let name = key.split_once('@').map_or(key, |(name, _)| name);
-    matches!(name, "accuracy" | "macro_f1" | "auc" | "mrr" | "ndcg" | "recall")
-}
-
 /// Mean and sample standard deviation over seeds.
 pub(super) fn over_seeds(values: &[f64], folder: &Path) -> Result<Spread, ReportError> {
     let found = nb_eval::spread(values).map_err(|e| ReportError::content(folder, None, e.to_string()))?;
     Ok(Spread { mean: found.mean, spread: found.deviation })
 }
 
-pub(super) fn text<'a>(run: &'a RunRecord, key: &str) -> Result<&'a str, ReportError> {
-    run.summary[key].as_str().ok_or_else(|| summary(run, format!("no text {key}")))
+/// The speed of a model, as far as it was measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Speed {
+    pub(super) milliseconds_per_text: Option<f64>,
+    pub(super) texts_per_second: Option<f64>,
+}
+
+impl Speed {
+    /// Returns the speed that a summary holds.
+    pub(super) fn of(model: &ModelSummary) -> Self {
+        Self { milliseconds_per_text: model.milliseconds_per_text, texts_per_second: model.texts_per_second }
+    }
+
+    /// Returns the median of each of the two.
+    pub(super) fn median(speeds: &[Self]) -> Self {
+        Self {
+            milliseconds_per_text: median(speeds.iter().filter_map(|speed| speed.milliseconds_per_text)),
+            texts_per_second: median(speeds.iter().filter_map(|speed| speed.texts_per_second)),
+        }
+    }
+}
+
+/// The middle value, or the mean of the two middle ones.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(values[middle]),
+        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
+    }
+}
+
+fn text<'a>(run: &RunRecord, key: &str, value: Option<&'a String>) -> Result<&'a str, ReportError> {
+    value.map(String::as_str).ok_or_else(|| summary(run, format!("no text {key}")))
 }
 
 /// Something is wrong with the `summary.json` of a run.

@@ -1,60 +1,70 @@
 //! Curves over steps.
 
-use maud::Markup;
 use plotters::prelude::*;
 
-use super::axis::{Axis, extent};
-use super::{Chart, Drawn, Ink, Series, UNIT, drawing, mesh, stroke};
+use super::axis::{Axis, Bounds, extent};
+use super::{Chart, Drawing, Drawn, Ink, Series, UNIT, mesh, stroke};
 use crate::ReportError;
-use crate::html::format::number;
+use crate::format::number;
 
 const WIDTH: i32 = 384;
 const HEIGHT: i32 = 216;
 
-/// How a curve is drawn.
+/// The look of a curve.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Look {
-    /// As it is.
+    /// A line.
     Plain,
-    /// Faint, with its smoothed course on top.
+    /// A faint line with a smoothed one on top.
     Noisy,
-    /// With a dot for each point, and the interval of each that has one.
-    Dots(Vec<(f64, (f64, f64))>),
+    /// A line with a dot for each point, and with the intervals of points.
+    Dots(Vec<Bar>),
+}
+
+/// The interval of a point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Bar {
+    /// The step of the point.
+    pub(crate) step: f64,
+    /// Lower end.
+    pub(crate) low: f64,
+    /// Upper end.
+    pub(crate) high: f64,
 }
 
 /// One curve.
 #[derive(Debug, Clone)]
 pub(crate) struct Curve {
-    /// What it is of.
+    /// Its name.
     pub(crate) name: String,
     /// Its colour.
     pub(crate) ink: Ink,
     /// Its points.
     pub(crate) series: Series,
-    /// How it is drawn.
+    /// Its look.
     pub(crate) look: Look,
 }
 
 /// Curves over the same steps on one scale.
 #[derive(Debug, Clone)]
 pub(crate) struct Curves {
-    /// What they are of, for who cannot see them.
+    /// The subject, for readers who cannot see the plot.
     pub(crate) title: String,
-    /// The curves; those without a number are left out.
+    /// The curves; those without a number are skipped.
     pub(crate) curves: Vec<Curve>,
-    /// What no value can be below and above.
-    pub(crate) bounds: (f64, f64),
-    /// Steps at which something changed, drawn as upright lines.
+    /// The range that no value can leave.
+    pub(crate) bounds: Bounds,
+    /// Steps that start a stage, drawn as vertical lines.
     pub(crate) breaks: Vec<f64>,
 }
 
 impl Curves {
-    /// Whether no curve has a number.
+    /// Returns whether no curve has a number.
     pub(crate) fn is_empty(&self) -> bool {
         self.curves.iter().all(|curve| curve.series.is_empty())
     }
 
-    /// Whether the scale is logarithmic: all values are positive and far apart.
+    /// Returns whether the scale is logarithmic: all values are positive and far apart.
     pub(crate) fn is_log(&self) -> bool {
         let smooth = self.curves.iter().flat_map(|curve| curve.series.smoothed().values().collect::<Vec<_>>());
         let least = extent(self.curves.iter().flat_map(|curve| curve.series.values()));
@@ -62,14 +72,14 @@ impl Curves {
             && least.is_some_and(|(low, _)| low > 0.0)
     }
 
-    /// Whether points were left out.
+    /// Returns whether points were skipped.
     pub(crate) fn is_thinned(&self) -> bool {
         self.curves.iter().any(|curve| curve.series.is_long())
     }
 
-    /// The plot.
-    pub(crate) fn draw(&self) -> Result<Markup, ReportError> {
-        drawing(WIDTH, HEIGHT, &self.alt(), |area| {
+    /// Draws the plot.
+    pub(crate) fn draw(&self) -> Result<Drawing, ReportError> {
+        Drawing::new(WIDTH, HEIGHT, self.alt(), |area| {
             let mut chart = ChartBuilder::on(area)
                 .margin_top(8 * UNIT)
                 .margin_right(14 * UNIT)
@@ -94,7 +104,7 @@ impl Curves {
 
     fn scale(&self) -> Axis {
         let intervals = |curve: &Curve| match &curve.look {
-            Look::Dots(intervals) => intervals.iter().flat_map(|(_, (low, high))| [*low, *high]).collect(),
+            Look::Dots(bars) => bars.iter().flat_map(|bar| [bar.low, bar.high]).collect(),
             _ => Vec::new(),
         };
         let values = self.curves.iter().flat_map(|curve| curve.series.values().chain(intervals(curve)));
@@ -105,7 +115,7 @@ impl Curves {
         }
     }
 
-    /// First, lowest, highest and last value of each curve.
+    /// The first, lowest, highest and last value of each curve.
     fn alt(&self) -> String {
         let describe = |curve: &Curve| {
             let (low, high) = extent(curve.series.values())?;
@@ -126,23 +136,24 @@ impl Curve {
                 self.lines(chart, &self.series.thinned(), stroke(self.ink.colour().mix(0.3), 4))?;
                 self.lines(chart, &self.series.smoothed().sampled(), stroke(self.ink.line(), 9))
             }
-            Look::Dots(intervals) => {
-                let bar = stroke(self.ink.colour().mix(0.35), 8);
-                let bars =
-                    intervals.iter().map(|(at, (low, high))| PathElement::new(vec![(*at, *low), (*at, *high)], bar));
-                chart.draw_series(bars)?;
-                self.lines(chart, &self.series.thinned(), stroke(self.ink.line(), 8))?;
-                // A full dot for the student, a ring for the teacher.
-                let ring = self.ink == Ink::Teacher;
-                let points: Vec<(f64, f64)> = self.series.thinned().pieces().concat();
-                let size = if points.len() > 40 { 2 * UNIT } else { 4 * UNIT };
-                chart.draw_series(points.iter().map(|at| Circle::new(*at, size, self.ink.colour().filled())))?;
-                let inner = if ring { size / 2 } else { 0 };
-                let holes = points.iter().filter(|_| ring);
-                chart.draw_series(holes.map(|at| Circle::new(*at, inner, Ink::Surface.colour().filled())))?;
-                Ok(())
-            }
+            Look::Dots(bars) => self.dots(chart, bars),
         }
+    }
+
+    fn dots(&self, chart: &mut Chart<'_, '_>, bars: &[Bar]) -> Drawn {
+        let style = stroke(self.ink.colour().mix(0.35), 8);
+        let upright = |bar: &Bar| PathElement::new(vec![(bar.step, bar.low), (bar.step, bar.high)], style);
+        chart.draw_series(bars.iter().map(upright))?;
+        self.lines(chart, &self.series.thinned(), stroke(self.ink.line(), 8))?;
+        let points: Vec<(f64, f64)> = self.series.thinned().pieces().concat();
+        let size = if points.len() > 40 { 2 * UNIT } else { 4 * UNIT };
+        chart.draw_series(points.iter().map(|at| Circle::new(*at, size, self.ink.colour().filled())))?;
+        // A full dot for the student, a ring for the teacher.
+        if self.ink == Ink::Teacher {
+            let hole = Ink::Surface.colour().filled();
+            chart.draw_series(points.iter().map(|at| Circle::new(*at, size / 2, hole)))?;
+        }
+        Ok(())
     }
 
     fn lines(&self, chart: &mut Chart<'_, '_>, series: &Series, style: ShapeStyle) -> Drawn {

@@ -8,41 +8,56 @@ mod written;
 
 use std::collections::BTreeMap;
 
-use nb_report::{Comparison, Entry, Header, Outcomes, RunRecord, Sweep, Try, compare};
-use serde_json::json;
+use nb_report::record::{Outcomes, OutcomesFile, Summary};
+use nb_report::{Comparison, Entry, Header, RunRecord, Sweep, Try, compare};
+use serde_json::{Value, json};
 
 /// A finished run of which the student got `values` on rows 0, 1, 2, …
 fn run(method: &str, layers: u64, seed: u64, values: &[f64]) -> RunRecord {
     let score = values.iter().sum::<f64>() / values.len() as f64;
-    let numbers = BTreeMap::from([("student.accuracy".to_owned(), values.to_vec())]);
+    let summary = json!({
+        "task": "topic", "method": method, "seed": seed, "primary": "accuracy",
+        "student": {
+            "layers": layers, "parameters": layers * 500_000, "accuracy": 0.0, "texts": 7,
+            "milliseconds_per_text": 2.0 + seed as f64, "texts_per_second": 100.0 * (seed + 1) as f64,
+            "test": {"texts": values.len(), "accuracy": score, "macro_f1": score / 2.0},
+        },
+        "data": {"test": {"blake3": "aa"}},
+    });
+    let student = Outcomes {
+        rows: (0..values.len() as u32).collect(),
+        values: vec![("accuracy".into(), values.to_vec())],
+        classes: None,
+    };
     RunRecord {
         folder: format!("runs/all/{method}-{layers}l-s{seed}").into(),
-        config: String::new(),
-        summary: json!({
-            "task": "topic", "method": method, "seed": seed, "primary": "accuracy",
-            "student": {
-                "layers": layers, "parameters": layers * 500_000, "accuracy": 0.0, "texts": 7,
-                "milliseconds_per_text": 2.0 + seed as f64, "texts_per_second": 100.0 * (seed + 1) as f64,
-                "test": {"texts": values.len(), "accuracy": score, "macro_f1": score / 2.0},
-            },
-            "data": {"test": {"blake3": "aa"}},
+        summary: serde_json::from_value(summary).unwrap(),
+        outcomes: Some(OutcomesFile {
+            split: Some("test".to_owned()),
+            student: Some(student),
+            ..OutcomesFile::default()
         }),
-        steps: vec![],
-        evaluations: vec![],
-        outcomes: Some(Outcomes {
-            metadata: BTreeMap::from([("split".to_owned(), "test".to_owned())]),
-            rows: (0..values.len() as u32).collect(),
-            numbers,
-            classes: BTreeMap::new(),
-        }),
+        ..RunRecord::default()
     }
+}
+
+/// Changes the JSON of a summary.
+fn edit(summary: &mut Summary, change: impl FnOnce(&mut Value)) {
+    let mut json = serde_json::to_value(&*summary).unwrap();
+    change(&mut json);
+    *summary = serde_json::from_value(json).unwrap();
+}
+
+/// The outcomes of a run's student.
+fn student(run: &mut RunRecord) -> &mut Outcomes {
+    run.outcomes.as_mut().unwrap().student.as_mut().unwrap()
 }
 
 /// The same run, with its student as a teacher.
 fn as_teacher(mut run: RunRecord) -> RunRecord {
-    run.summary["teacher"] = run.summary["student"].take();
+    run.summary.teacher = run.summary.student.take();
     let outcomes = run.outcomes.as_mut().unwrap();
-    outcomes.numbers = BTreeMap::from([("teacher.accuracy".to_owned(), outcomes.numbers["student.accuracy"].clone())]);
+    outcomes.teacher = outcomes.student.take();
     run
 }
 

@@ -3,7 +3,7 @@
 use nb_report::{Entry, RunRecord};
 use serde_json::json;
 
-use super::{as_teacher, close, compared, entry, first_right, run};
+use super::{as_teacher, close, compared, edit, entry, first_right, run, student};
 
 #[test]
 fn scores_are_averaged_over_seeds_and_measured_by_the_teacher() {
@@ -43,8 +43,7 @@ fn the_difference_is_paired_by_row_and_averaged_over_seeds() {
     // Rows 0 to 3; the second run has them in another order. kd: ½ (1 1 0 1 + 1 0 0 1) = 1 ½ 0 1; finetune: 1 0 0 0.
     let plain = [run("finetune", 2, 0, &[1.0, 0.0, 0.0, 0.0])];
     let mut kd = [run("kd", 2, 0, &[1.0, 1.0, 0.0, 1.0]), run("kd", 2, 1, &[1.0, 0.0, 0.0, 1.0])];
-    let outcomes = kd[1].outcomes.as_mut().unwrap();
-    outcomes.rows = vec![3, 1, 2, 0];
+    student(&mut kd[1]).rows = vec![3, 1, 2, 0];
     let found = compared(&[entry("finetune", &plain), entry("kd", &kd)], None);
     let against = found.rows[1].against.as_ref().unwrap();
     let expected =
@@ -63,8 +62,7 @@ fn p_values_are_adjusted_over_all_depths() {
     let runs: Vec<RunRecord> = [("finetune", 1, 30), ("kd", 1, 36), ("pkd", 1, 31), ("finetune", 2, 30), ("kd", 2, 45)]
         .map(|(method, layers, right)| run(method, layers, 0, &first_right(right, n)))
         .into();
-    let entries: Vec<Entry<'_>> =
-        runs.iter().map(|run| entry(run.summary["method"].as_str().unwrap(), [run])).collect();
+    let entries: Vec<Entry<'_>> = runs.iter().map(|run| entry(run.summary.method.as_deref().unwrap(), [run])).collect();
     let found = compared(&entries, None);
     let tests: Vec<_> = found.rows.iter().filter_map(|row| row.against.as_ref()).collect();
     let p: Vec<f64> = tests.iter().map(|test| test.p).collect();
@@ -108,9 +106,11 @@ fn notes_tell_what_the_test_does_not_cover() {
 #[test]
 fn development_scores_stand_at_the_top_and_are_called_so() {
     let mut kd = run("kd", 1, 0, &[1.0, 0.0]);
-    kd.summary["student"]["accuracy"] = json!(0.5);
-    kd.summary["student"]["test"].take();
-    kd.outcomes.as_mut().unwrap().metadata.insert("split".into(), "dev".into());
+    edit(&mut kd.summary, |summary| {
+        summary["student"]["accuracy"] = json!(0.5);
+        summary["student"]["test"].take();
+    });
+    kd.outcomes.as_mut().unwrap().split = Some("dev".to_owned());
     let found = compared(&[entry("kd", [&kd])], None);
     assert_eq!(found.rows[0].mean, 0.5);
     assert!(found.notes[0].starts_with("All scores are of the dev data, on which the best state"), "{:?}", found.notes);

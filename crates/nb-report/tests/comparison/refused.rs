@@ -1,9 +1,9 @@
 //! Runs, entries and sweeps that make no table.
 
-use nb_report::{Outcomes, RunRecord, compare};
-use serde_json::json;
+use nb_report::{RunRecord, compare};
+use serde_json::{Value, json};
 
-use super::{entry, error, header, run, sweep};
+use super::{edit, entry, error, header, run, student, sweep};
 
 #[test]
 fn runs_that_cannot_be_compared_are_refused_with_both_folders() {
@@ -15,36 +15,29 @@ fn runs_that_cannot_be_compared_are_refused_with_both_folders() {
         assert_eq!(found, format!("runs/all/kd-1l-s0/{expected}"));
     };
     let there = "runs/all/finetune-1l-s0";
-    let outcomes = |run: &mut RunRecord, change: &dyn Fn(&mut Outcomes)| change(run.outcomes.as_mut().unwrap());
 
     check(
-        &|run| outcomes(run, &|o| o.rows = vec![0, 1, 7]),
+        &|run| student(run).rows = vec![0, 1, 7],
         &format!(
             "outcomes.safetensors: 3 rows, 1 of them not in {there}, expected the same 3 rows: nothing to compare"
         ),
     );
     check(
-        &|run| {
-            outcomes(run, &|o| {
-                o.metadata.insert("split".into(), "dev".into());
-            })
-        },
+        &|run| run.outcomes.as_mut().unwrap().split = Some("dev".to_owned()),
         &format!("summary.json: the split that was measured is dev, expected test as in {there}: nothing to compare"),
     );
     check(
-        &|run| run.summary["data"]["test"]["blake3"] = json!("bb"),
+        &|run| edit(&mut run.summary, |summary| summary["data"]["test"]["blake3"] = json!("bb")),
         &format!("summary.json: blake3 of the test data is bb, expected aa as in {there}: nothing to compare"),
     );
     check(
-        &|run| run.summary["task"] = json!("recommend"),
+        &|run| run.summary.task = Some("recommend".to_owned()),
         &format!("summary.json: the task is recommend, expected topic as in {there}: nothing to compare"),
     );
     check(
         &|run| {
-            run.summary["primary"] = json!("macro_f1");
-            outcomes(run, &|o| {
-                o.numbers.insert("student.macro_f1".into(), vec![1.0, 0.0, 0.0]);
-            });
+            run.summary.primary = Some("macro_f1".to_owned());
+            student(run).values.push(("macro_f1".into(), vec![1.0, 0.0, 0.0]));
         },
         &format!("summary.json: the primary metric is macro_f1, expected accuracy as in {there}: nothing to compare"),
     );
@@ -58,12 +51,11 @@ fn runs_that_are_broken_are_refused() {
         assert_eq!(error(&[entry("kd", [&kd])]), format!("runs/all/kd-1l-s0/{expected}"));
     };
     let values = |run: &mut RunRecord, values: &[f64]| {
-        run.outcomes.as_mut().unwrap().numbers.insert("student.accuracy".into(), values.to_vec());
+        student(run).values = vec![("accuracy".into(), values.to_vec())];
     };
     check(
         &|run| run.outcomes = None,
-        "outcomes.safetensors: not there, expected what the models made of each row: runs \
-                                       are compared row by row",
+        "outcomes.safetensors: no such file, expected the outcome of each row, by which runs are compared",
     );
     check(
         &|run| values(run, &[1.0, f64::NAN, 1.0]),
@@ -71,29 +63,35 @@ fn runs_that_are_broken_are_refused() {
     );
     check(&|run| values(run, &[1.0]), "outcomes.safetensors: student.accuracy has 1 entries, expected 3 as rows has");
     check(
-        &|run| run.outcomes.as_mut().unwrap().rows = vec![0, 4, 4],
+        &|run| student(run).rows = vec![0, 4, 4],
         "outcomes.safetensors: student.accuracy has row 4 twice, expected each row once",
     );
-    check(&|run| run.outcomes.as_mut().unwrap().numbers.clear(), "outcomes.safetensors: no student.accuracy");
+    check(&|run| student(run).values.clear(), "outcomes.safetensors: no student.accuracy");
     check(
         &|run| {
             values(run, &[]);
-            run.outcomes.as_mut().unwrap().rows.clear();
+            student(run).rows.clear();
         },
         "outcomes.safetensors: student.accuracy has no entry, expected at least one",
     );
     check(
-        &|run| run.summary["student"]["test"]["accuracy"] = json!(0.25),
+        &|run| edit(&mut run.summary, |summary| summary["student"]["test"]["accuracy"] = json!(0.25)),
         "outcomes.safetensors: mean of student.accuracy is 0.6666666666666666, expected the 0.25 of summary.json",
     );
     check(
-        &|run| run.summary["student"]["test"]["accuracy"] = json!(null),
+        &|run| edit(&mut run.summary, |summary| summary["student"]["test"]["accuracy"] = json!(null)),
         "summary.json: no number accuracy of the student",
     );
-    check(&|run| run.summary["student"] = json!(null), "summary.json: no student, expected what it measured");
-    check(&|run| run.summary["student"]["layers"] = json!(-1), "summary.json: no whole number layers of the student");
-    check(&|run| run.summary["seed"] = json!("0"), "summary.json: no whole number seed");
-    check(&|run| run.summary["primary"] = json!(null), "summary.json: no text primary");
+    let with = |key: &'static str, value: Value| {
+        move |run: &mut RunRecord| edit(&mut run.summary, |summary| summary[key] = value.clone())
+    };
+    check(&with("student", json!(null)), "summary.json: no student, expected its measurements");
+    check(
+        &|run| edit(&mut run.summary, |summary| summary["student"]["layers"] = json!(-1)),
+        "summary.json: no whole number layers of the student",
+    );
+    check(&with("seed", json!("0")), "summary.json: no whole number seed");
+    check(&with("primary", json!(null)), "summary.json: no text primary");
 }
 
 #[test]
@@ -112,7 +110,7 @@ fn entries_that_make_no_table_are_refused() {
     );
     assert_eq!(
         error(&[entry("kd", [&runs[0]]), entry("kd", [&runs[0]])]),
-        "runs/all/kd-1l-s0/summary.json: a second entry kd at 1 layer, expected a label of its own"
+        "runs/all/kd-1l-s0/summary.json: a second entry kd at 1 layer, expected a unique label"
     );
 }
 

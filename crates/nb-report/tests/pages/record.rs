@@ -1,10 +1,11 @@
-//! Reading run folders: what is whole, what is not.
+//! Reading run folders that are complete, and others.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use nb_report::{Outcomes, ReportError, RunRecord, run_report};
+use nb_report::record::OutcomesFile;
+use nb_report::{ReportError, RunRecord, run_report};
 use safetensors::{Dtype, serialize, tensor::TensorView};
 
 fn folder(metrics: &str) -> tempfile::TempDir {
@@ -51,15 +52,19 @@ fn lines_are_sorted_by_their_event() {
         ("student.accuracy", Dtype::F64, numbers(&[0.0, 1.0])),
         ("student.probability", Dtype::F32, words(&[0.5f32.to_bits(), 0.25f32.to_bits()])),
         ("truth", Dtype::U32, words(&[1, 0])),
+        ("student.predicted", Dtype::U32, words(&[1, 1])),
+        ("of another version", Dtype::U32, words(&[7, 7])),
     ]);
     fs::write(folder.path().join("outcomes.safetensors"), bytes).unwrap();
     let record = RunRecord::read(folder.path()).unwrap();
     assert_eq!((record.steps.len(), record.evaluations.len()), (1, 1));
     let outcomes = record.outcomes.as_ref().unwrap();
-    assert_eq!((&outcomes.rows, &outcomes.metadata["primary"]), (&vec![4, 9], &"accuracy".to_owned()));
-    assert_eq!(outcomes.numbers["student.accuracy"], [0.0, 1.0]);
-    assert_eq!(outcomes.numbers["student.probability"], [0.5, 0.25]);
-    assert_eq!(outcomes.classes["truth"], [1, 0]);
+    assert_eq!((outcomes.primary.as_deref(), &outcomes.teacher), (Some("accuracy"), &None));
+    let student = outcomes.student.as_ref().unwrap();
+    assert_eq!((&student.rows[..], student.values_of("accuracy")), (&[4, 9][..], Some(&[0.0, 1.0][..])));
+    let classes = student.classes.as_ref().unwrap();
+    assert_eq!((&classes.truth[..], &classes.predicted[..]), (&[1, 0][..], &[1, 1][..]));
+    assert_eq!(classes.probability, [0.5, 0.25]);
     assert!(run_report(&record).unwrap().contains("<h1>x</h1>"));
 }
 
@@ -96,7 +101,7 @@ fn outcomes_that_do_not_fit_are_refused_and_say_why() {
     let path = folder.path().join("outcomes.safetensors");
     let refused = |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
-        let message = Outcomes::read(&path).unwrap_err().to_string();
+        let message = OutcomesFile::read(&path).unwrap_err().to_string();
         assert!(message.starts_with(&path.display().to_string()), "{message}");
         message
     };
@@ -111,11 +116,11 @@ fn outcomes_that_do_not_fit_are_refused_and_say_why() {
     let message = refused(&outcomes(&[("rows", Dtype::F64, numbers(&[1.0]))]));
     assert!(message.ends_with("rows is F64, expected U32"), "{message}");
     // Whatever is cut off or overwritten is an error and no panic.
-    let whole = outcomes(&[rows, ("truth", Dtype::U32, words(&[1, 2, 3]))]);
-    for length in 0..whole.len() {
-        refused(&whole[..length]);
+    let bytes = outcomes(&[rows, ("truth", Dtype::U32, words(&[1, 2, 3]))]);
+    for length in 0..bytes.len() {
+        refused(&bytes[..length]);
     }
-    let mut huge = whole.clone();
+    let mut huge = bytes.clone();
     huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     refused(&huge);
 }

@@ -1,9 +1,10 @@
 //! The page of a run.
 
+use nb_report::record::StepLine;
 use nb_report::{RunRecord, run_report};
 use serde_json::{Value, json};
 
-use crate::support::{alts, bare, checked, found, full, texts};
+use crate::support::{alts, bare, checked, edit, found, full, texts, typed};
 
 fn page(record: &RunRecord) -> scraper::Html {
     checked(&run_report(record).unwrap())
@@ -16,7 +17,7 @@ fn sections(html: &scraper::Html) -> Vec<String> {
 #[test]
 fn a_full_run_shows_everything() {
     let html = page(&full(120, &["World", "Sports", "Business"]));
-    assert_eq!(sections(&html), ["Results", "Training", "Where it errs", "Calibration", "Made from"]);
+    assert_eq!(sections(&html), ["Results", "Training", "Errors by class", "Calibration", "Sources"]);
     assert_eq!(
         texts(&html, ".lead"),
         ["topic classification · method newsbert · 2 layers from a teacher of 2 · seed 3 · 300 steps · 1 min 15 s"]
@@ -33,7 +34,7 @@ fn a_full_run_shows_everything() {
         "of soft over",
         "of hard over",
         "of learning rate over",
-        "of gradient norm, whole",
+        "of gradient norm, all parameters",
         "student: begins at",
         "student layer 2: begins",
         "of share of equal predictions",
@@ -55,7 +56,9 @@ fn a_full_run_shows_everything() {
 
     // A split of several files, none of them counted.
     let mut record = full(1, &["a", "b"]);
-    record.summary["data"] = json!({"train": [{"path": "a.tsv", "blake3": "01"}, {"path": "b.tsv", "blake3": "02"}]});
+    edit(&mut record.summary, |summary| {
+        summary["data"] = json!({"train": [{"path": "a.tsv", "blake3": "01"}, {"path": "b.tsv", "blake3": "02"}]});
+    });
     let tables = texts(&page(&record), "table").join("\n");
     assert!(tables.contains("split path BLAKE3") || tables.contains("splitpathBLAKE3"), "{tables}");
     assert!(tables.contains("a.tsv") && tables.contains("b.tsv"), "{tables}");
@@ -96,21 +99,20 @@ fn many_classes_are_told_by_their_most_frequent_errors() {
 #[test]
 fn what_is_missing_is_left_out() {
     let html = page(&bare());
-    assert_eq!((texts(&html, "h1"), sections(&html)), (vec!["bare".to_owned()], vec!["Made from".to_owned()]));
+    assert_eq!((texts(&html, "h1"), sections(&html)), (vec!["bare".to_owned()], vec!["Sources".to_owned()]));
     assert_eq!(
         (found(&html, "svg"), found(&html, ".tiles"), found(&html, ".box"), found(&html, "table")),
         (0, 0, 0, 0)
     );
 
     let mut alone = full(50, &["a", "b"]);
-    alone.summary.as_object_mut().unwrap().remove("teacher");
-    alone.outcomes.as_mut().unwrap().classes.remove("teacher.predicted");
+    alone.summary.teacher = None;
+    alone.outcomes.as_mut().unwrap().teacher = None;
     for line in &mut alone.evaluations {
-        line.as_object_mut().unwrap().remove("teacher");
+        line.teacher = None;
     }
     for line in &mut alone.steps {
-        let line = line.as_object_mut().unwrap();
-        line.retain(|key, _| ["event", "step", "loss", "lr"].contains(&key.as_str()));
+        *line = StepLine { step: line.step, loss: line.loss, lr: line.lr, ..StepLine::default() };
     }
     let html = page(&alone);
     assert_eq!(texts(&html, ".value"), ["0.895", "13.7 M", "3.00 ms", "333"]);
@@ -123,8 +125,9 @@ fn what_is_missing_is_left_out() {
 fn tasks_that_rank_show_their_metrics() {
     let metrics = json!({"impressions": 40, "auc": 0.6712, "ndcg@5": 0.3333, "intervals": {"auc": [0.65, 0.69]}});
     let mut record = bare();
-    record.summary = json!({"task": "recommend", "name": "readers", "student": metrics, "primary": "auc"});
-    record.evaluations = vec![json!({"event": "eval", "step": 5, "student": metrics})];
+    record.summary =
+        typed(json!({"task": "recommend", "name": "readers", "student": metrics.clone(), "primary": "auc"}));
+    record.evaluations = vec![typed(json!({"event": "eval", "step": 5, "student": metrics}))];
     let html = page(&record);
     assert!(texts(&html, ".lead")[0].starts_with("recommendation"));
     assert_eq!(texts(&html, ".value"), ["0.671"]);
@@ -132,7 +135,7 @@ fn tasks_that_rank_show_their_metrics() {
     assert!(texts(&html, "table").concat().contains("0.6712 [0.6500, 0.6900]"));
 
     let metrics = json!({"queries": 1, "mrr@10": 0.5, "recall@100": 1.0});
-    record.summary = json!({"task": "retrieve", "teacher": metrics});
+    record.summary = typed(json!({"task": "retrieve", "teacher": metrics}));
     let html = page(&record);
     assert_eq!(texts(&html, "h1"), ["bare"]);
     let tables = texts(&html, "table").concat();
@@ -144,22 +147,25 @@ fn tasks_that_rank_show_their_metrics() {
 fn numbers_that_are_none_leave_gaps() {
     let mut record = full(90, &["a", "b"]);
     for line in &mut record.steps[30..60] {
-        line["loss"] = Value::Null;
-        line["terms"] = json!("not an object");
-        line["momentum_cosine"] = json!([null, "text"]);
+        edit(line, |line| {
+            line["loss"] = Value::Null;
+            line["terms"] = json!("not an object");
+            line["momentum_cosine"] = json!([null, "text"]);
+        });
     }
     let gaps = |record: &RunRecord| {
         let html = page(record);
         let css = "svg[aria-label*='of loss over'] polyline[stroke='var(--ink)']";
         found(&html, css)
     };
-    let whole = gaps(&full(90, &["a", "b"]));
-    assert_eq!(gaps(&record), whole + 2); // the faint line and the strong one in two pieces each
+    let without = gaps(&full(90, &["a", "b"]));
+    assert_eq!(gaps(&record), without + 2); // the faint line and the strong one in two pieces each
     for line in &mut record.steps {
-        line["loss"] = Value::Null;
+        edit(line, |line| line["loss"] = Value::Null);
     }
     assert!(alts(&page(&record)).iter().all(|alt| !alt.contains("of loss over")));
-    record.outcomes.as_mut().unwrap().numbers.insert("student.probability".to_owned(), vec![f64::NAN; 8]);
+    let student = record.outcomes.as_mut().unwrap().student.as_mut().unwrap();
+    student.classes.as_mut().unwrap().probability = vec![f32::NAN; 8];
     assert!(alts(&page(&record)).iter().all(|alt| !alt.contains("Reliability of the student")));
 }
 
@@ -168,15 +174,17 @@ fn hostile_text_stays_text() {
     const EVIL: &str = "</style></title><script src=http://evil>alert(1)</script>\"' onload=x &amp; \u{202e}";
     let mut record = full(10, &[EVIL, "b"]);
     record.config = EVIL.to_owned();
-    record.summary["name"] = json!(EVIL);
-    record.summary["method"] = json!(EVIL);
-    record.summary["warnings"] = json!([EVIL, {"not": EVIL}, 7]);
-    record.summary["data"][EVIL] = json!({"path": EVIL, "blake3": EVIL, "rows": EVIL});
-    record.summary["student"]["parts"][EVIL] = json!({"texts": 3, EVIL: 0.5});
-    record.summary["machine"][EVIL] = json!([EVIL]);
-    record.summary["terms_without_unit"] = json!({EVIL: 2});
-    record.steps[3]["terms"][EVIL] = json!(0.5);
-    record.evaluations[0]["student"][EVIL] = json!(0.5);
+    edit(&mut record.summary, |summary| {
+        summary["name"] = json!(EVIL);
+        summary["method"] = json!(EVIL);
+        summary["warnings"] = json!([EVIL, {"not": EVIL}, 7]);
+        summary["data"][EVIL] = json!({"path": EVIL, "blake3": EVIL, "rows": EVIL});
+        summary["student"]["parts"][EVIL] = json!({"texts": 3, EVIL: 0.5});
+        summary["machine"][EVIL] = json!([EVIL]);
+        summary["terms_without_unit"] = json!({EVIL: 2});
+    });
+    edit(&mut record.steps[3], |line| line["terms"][EVIL] = json!(0.5));
+    edit(&mut record.evaluations[0], |line| line["student"][EVIL] = json!(0.5));
     let html = page(&record);
     assert_eq!(texts(&html, "h1")[0], EVIL.split_whitespace().collect::<Vec<_>>().join(" "));
     assert!(texts(&html, "pre")[0].contains("<script src=http://evil>"));
@@ -184,19 +192,32 @@ fn hostile_text_stays_text() {
 }
 
 #[test]
-fn json_of_another_shape_is_passed_over() {
+fn json_of_another_shape_is_ignored() {
     for odd in [json!(null), json!(7), json!("text"), json!([1, [2]]), json!({"accuracy": "high", "test": 3})] {
         let mut record = full(5, &["a", "b"]);
-        for key in ["student", "teacher", "train", "data", "warnings", "versions", "terms_without_unit", "task", "name"]
-        {
-            record.summary[key] = odd.clone();
+        let set = |json: &mut Value, keys: &[&str]| keys.iter().for_each(|key| json[*key] = odd.clone());
+        let keys = [
+            "student",
+            "teacher",
+            "train",
+            "data",
+            "models",
+            "warnings",
+            "versions",
+            "machine",
+            "terms_without_unit",
+            "task",
+            "name",
+            "seed",
+        ];
+        edit(&mut record.summary, |summary| set(summary, &keys));
+        for line in &mut record.steps {
+            let keys = ["step", "terms", "weights", "agreement", "stage", "momentum_cosine", "gradient_norms", "lr"];
+            edit(line, |line| set(line, &keys));
         }
-        for line in record.steps.iter_mut().chain(&mut record.evaluations) {
-            for key in ["step", "terms", "weights", "agreement", "stage", "student", "lr"] {
-                line[key] = odd.clone();
-            }
+        for line in &mut record.evaluations {
+            edit(line, |line| set(line, &["step", "student"]));
         }
-        record.outcomes.as_mut().unwrap().metadata.insert("labels".to_owned(), odd.to_string());
         page(&record);
     }
 }
@@ -206,12 +227,14 @@ fn extreme_numbers_are_drawn() {
     for value in [0.0, 1e300, -1e300, 1e-300, 5e-324, f64::MAX] {
         let mut record = full(4, &["a", "b"]);
         for (n, line) in record.steps.iter_mut().enumerate() {
-            line["loss"] = json!(if n == 0 { 0.5 } else { value });
-            line["gradient_norm"] = json!(value);
-            line["step"] = json!(if n == 3 { u64::MAX } else { n as u64 });
+            line.loss = Some(if n == 0 { 0.5 } else { value });
+            line.gradient_norm = Some(value);
+            line.step = Some(if n == 3 { u64::MAX } else { n as u64 });
         }
-        record.summary["student"]["accuracy"] = json!(value);
-        record.summary["student"]["parameters"] = json!(value);
+        let student = record.summary.student.as_mut().unwrap();
+        student.dev.scores.metrics.insert("accuracy", value);
+        student.milliseconds_per_text = Some(value);
+        student.parameters = Some(value as u64);
         page(&record);
     }
 }

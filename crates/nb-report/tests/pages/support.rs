@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use nb_report::{Outcomes, RunRecord};
+use nb_report::RunRecord;
+use nb_report::record::{Classes, Outcomes, OutcomesFile};
 use scraper::{Html, Selector};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// A page that was parsed without any error of the HTML standard and holds what every page must.
@@ -58,23 +61,28 @@ pub(crate) fn full(steps: u64, labels: &[&str]) -> RunRecord {
     RunRecord {
         folder: PathBuf::from("runs/full"),
         config: "name: full\nmethod: {name: newsbert}\n".to_owned(),
-        summary: summary(),
-        steps: (1..=steps).map(step).collect(),
-        evaluations: (1..=4).map(|n| evaluation(n * steps.max(4) / 4)).collect(),
+        summary: typed(summary()),
+        steps: (1..=steps).map(|n| typed(step(n))).collect(),
+        evaluations: (1..=4).map(|n| typed(evaluation(n * steps.max(4) / 4))).collect(),
         outcomes: Some(outcomes(labels)),
     }
 }
 
 /// A run of which nothing is known but its name.
 pub(crate) fn bare() -> RunRecord {
-    RunRecord {
-        folder: PathBuf::from("runs/bare"),
-        config: String::new(),
-        summary: json!({}),
-        steps: vec![],
-        evaluations: vec![],
-        outcomes: None,
-    }
+    RunRecord { folder: PathBuf::from("runs/bare"), ..RunRecord::default() }
+}
+
+/// Reads a part of a record from its JSON.
+pub(crate) fn typed<T: DeserializeOwned>(json: Value) -> T {
+    serde_json::from_value(json).unwrap()
+}
+
+/// Changes the JSON of a part of a record.
+pub(crate) fn edit<T: Serialize + DeserializeOwned>(part: &mut T, change: impl FnOnce(&mut Value)) {
+    let mut json = serde_json::to_value(&part).unwrap();
+    change(&mut json);
+    *part = typed(json);
 }
 
 fn summary() -> Value {
@@ -112,19 +120,25 @@ fn evaluation(step: u64) -> Value {
 }
 
 /// Four rows a class; the student takes the last of each for the class after it.
-fn outcomes(labels: &[&str]) -> Outcomes {
+fn outcomes(labels: &[&str]) -> OutcomesFile {
     let n = u32::try_from(labels.len()).unwrap();
     let truth: Vec<u32> = (0..4 * n).map(|row| row / 4).collect();
     let student: Vec<u32> = truth.iter().enumerate().map(|(i, t)| if i % 4 == 3 { (t + 1) % n } else { *t }).collect();
     let right = |list: &[u32]| truth.iter().zip(list).map(|(t, p)| f64::from(u8::from(t == p))).collect::<Vec<_>>();
-    let mut outcomes = Outcomes { rows: (0..4 * n).collect(), ..Outcomes::default() };
-    let pairs = [("split", "test".to_owned()), ("labels", json!(labels).to_string())];
-    outcomes.metadata.extend(pairs.map(|(key, value)| (key.to_owned(), value)));
-    for (model, predicted) in [("student", &student), ("teacher", &truth)] {
-        outcomes.numbers.insert(format!("{model}.accuracy"), right(predicted));
-        outcomes.numbers.insert(format!("{model}.probability"), vec![0.875; truth.len()]);
-        outcomes.classes.insert(format!("{model}.predicted"), predicted.clone());
+    let model = |predicted: &[u32]| Outcomes {
+        rows: (0..4 * n).collect(),
+        values: vec![("accuracy".into(), right(predicted))],
+        classes: Some(Classes {
+            names: labels.iter().map(|label| (*label).to_owned()).collect(),
+            truth: truth.clone(),
+            predicted: predicted.to_vec(),
+            probability: vec![0.875; truth.len()],
+        }),
+    };
+    OutcomesFile {
+        split: Some("test".to_owned()),
+        student: Some(model(&student)),
+        teacher: Some(model(&truth)),
+        ..OutcomesFile::default()
     }
-    outcomes.classes.insert("truth".to_owned(), truth.clone());
-    outcomes
 }

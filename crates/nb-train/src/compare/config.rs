@@ -1,89 +1,114 @@
-//! What the user typed for a comparison.
+//! The configuration of a comparison as somebody typed it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde_json::json;
 use serde_yaml::Value;
 
-use crate::config::{Override, Tree, overridden};
+use crate::config::{Override, RunConfig, anchor_paths, load, stem};
 
 /// Settings by dotted key.
 pub type Settings = BTreeMap<String, Value>;
 
-/// A comparison, as its file says it.
-#[derive(Debug, Clone, Deserialize)]
+/// The configuration of a comparison.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "Configuration of a NewsBERT comparison")]
 pub struct CompareConfig {
-    /// Its name; the file's name if absent.
+    /// Name of the comparison; by default the name of the file.
     pub name: Option<String>,
-    /// Its folder; `runs/<name>` if absent.
+    /// Folder of the comparison; by default `runs/<name>`.
     pub output: Option<PathBuf>,
-    /// What all runs have in common: the configuration of a run without `method`.
+    /// Configuration that all runs have in common, without `method`, `name`, `output`, `seed` and `student.layers`.
+    #[schemars(schema_with = "run_of_comparison")]
     pub run: Value,
-    /// Student depths.
+    /// Numbers of student layers.
     pub depths: Vec<usize>,
-    /// Seeds; one run for each.
+    /// Seeds, one run for each.
     pub seeds: Vec<u64>,
-    /// Label of the entries that the others are tested against; `finetune` if absent.
+    /// Label of the entries that the others are tested against; `finetune` by default.
     pub baseline: Option<String>,
-    /// The teacher that frozen methods share, and that students are measured by.
+    /// Teacher that methods with a frozen teacher share, and that students are compared with.
     #[serde(default)]
     pub teacher: TeacherEntryConfig,
-    /// What is compared.
+    /// Methods to compare.
     pub methods: Vec<EntryConfig>,
 }
 
-/// How the shared teacher is trained.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// Training of the shared teacher.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TeacherEntryConfig {
     /// Settings beside those of `run`.
+    #[schemars(schema_with = "settings")]
     pub set: Settings,
-    /// Settings of which the best are taken.
+    /// Candidate settings, the best of which are used.
+    #[schemars(schema_with = "tries")]
     pub tries: Vec<Settings>,
 }
 
-/// A method that is compared.
-#[derive(Debug, Clone, Deserialize)]
+/// Method to compare.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EntryConfig {
-    /// A preset.
+    /// Preset.
     pub method: String,
-    /// What it is called; the preset's name if absent.
+    /// Label in the table; the preset's name by default.
     pub label: Option<String>,
-    /// Other depths than the comparison's.
+    /// Numbers of student layers, in place of the comparison's.
     pub depths: Option<Vec<usize>>,
-    /// Other seeds than the comparison's.
+    /// Seeds, in place of the comparison's.
     pub seeds: Option<Vec<u64>>,
     /// Settings beside those of `run`.
     #[serde(default)]
+    #[schemars(schema_with = "settings")]
     pub set: Settings,
-    /// Settings of which the best are taken, by the primary metric on the development rows, with the first seed.
+    /// Candidate settings, the best of which are used: by the primary metric on the development rows, with the first
+    /// seed.
     #[serde(default)]
+    #[schemars(schema_with = "tries")]
     pub tries: Vec<Settings>,
 }
 
 impl CompareConfig {
+    /// Returns the JSON schema (draft 2020-12) of a comparison's file, by which editors complete and check it.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+
     /// Reads a comparison's file; overrides set dotted keys of it, e.g. `run.train.epochs=1`.
     ///
     /// # Errors
     /// If the file cannot be read, or if a key or value is not known.
-    pub fn read(path: &Path, overrides: &[Override]) -> Result<(Self, Tree)> {
-        let (config, folder) = overridden::<Self>(path, overrides)?;
-        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
-        let tree = Tree::new(config.run.clone(), &folder);
-        let output = config.output.as_ref().map(|output| folder.join(output));
-        Ok((Self { name: config.name.or(stem), output, ..config }, tree))
+    pub fn read(path: &Path, overrides: &[Override]) -> Result<Self> {
+        let mut config: Self = load(path, overrides, |tree, folder| {
+            anchor_paths(tree, folder);
+            if let Some(run) = tree.get_mut("run") {
+                anchor_paths(run, folder);
+            }
+        })?;
+        config.name = config.name.or_else(|| stem(path));
+        Ok(config)
     }
+}
 
-    /// The folder that relative paths in the file count from.
-    ///
-    /// # Errors
-    /// If the current folder cannot be told.
-    pub fn folder(path: &Path) -> Result<PathBuf> {
-        let absolute = std::path::absolute(path).with_context(|| path.display().to_string())?;
-        Ok(absolute.parent().unwrap_or(&absolute).to_owned())
-    }
+fn tries(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": settings(generator)})
+}
+
+/// The schema of the configuration that all runs have in common.
+fn run_of_comparison(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<RunConfig>();
+    let distinguishing = json!({"method": false, "name": false, "output": false, "seed": false});
+    schema.insert("properties".to_owned(), distinguishing);
+    schema
+}
+
+/// The schema of settings by dotted key.
+fn settings(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "examples": [{"train.lr": 1e-4}]})
 }

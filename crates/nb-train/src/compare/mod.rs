@@ -1,159 +1,183 @@
-//! Methods × student depths × seeds over one data set, each run with the settings that did best on a split of the training
-//! set, and a table of what came out.
+//! Comparison of methods × student depths × seeds on one data set: each variant runs with the settings that scored best on
+//! the development rows, and the results become a table.
 //!
 //! ```text
-//! compare.yaml ─ CompareConfig ─ Comparing (all runs checked) ─ teacher ─ tries, the best taken ─ runs ─ table, report
+//! compare.yaml ─ CompareConfig ─ ComparePlan (all runs checked) ─ teacher ─ trials, the best used ─ runs ─ table, report
 //! ```
 //!
-//! A frozen teacher is trained once and shared. What is done is not done again: each run has a folder, and one that holds a
-//! finished run of the same configuration is taken as it is.
+//! A frozen teacher is trained once and shared. Finished work is not repeated: each run has a folder, and a folder with a
+//! finished run of the same configuration is used as it is.
 
+mod check;
 mod config;
-mod runs;
+mod plan;
+mod variant;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nb_report::{Comparison, Entry, Header, RunRecord, Sweep, Try};
 
-use crate::folder::REPORT;
-use crate::models::Role;
-use crate::whole::write_whole;
+pub use self::config::{CompareConfig, EntryConfig, Settings, TeacherEntryConfig};
+pub use self::plan::{ComparePlan, RunState, RunStatus};
+pub use self::variant::{RunSpec, Variant};
+use crate::model::Role;
+use crate::run_folder::REPORT;
+use crate::run_folder::atomic_file::write_file;
 
-pub use config::{CompareConfig, EntryConfig, Settings, TeacherEntryConfig};
-pub use runs::{Comparing, Line, Spec};
-
-/// How a comparison ended.
+/// Outcome of a comparison.
 #[derive(Debug)]
-pub enum Compared {
-    /// With a table; the folder holds it.
-    Finished(Box<Comparison>, PathBuf),
-    /// By a signal; what is done is kept.
+pub enum CompareOutcome {
+    /// All runs are done.
+    Finished {
+        /// The table.
+        comparison: Box<Comparison>,
+        /// The folder that holds it.
+        folder: PathBuf,
+    },
+    /// A signal came; finished runs are kept.
     Interrupted,
 }
 
 /// Runs everything that is not done yet, and writes `compare.json`, `compare.csv`, `compare.txt` and `report.html`.
 ///
 /// # Errors
-/// What a run returns, or if a file cannot be written.
-pub fn compare(comparing: &Comparing, stop: &Arc<AtomicBool>) -> Result<Compared> {
-    let mut at = 0;
-    let mut run = |spec: &Spec| {
-        at += 1;
-        tracing::info!("{at} of {}: {}", comparing.count(), spec.name());
-        comparing.run(spec, stop)
+/// If a run fails, or if a file cannot be written.
+pub fn compare(plan: &ComparePlan, stop: &Arc<AtomicBool>) -> Result<CompareOutcome> {
+    let mut number = 0;
+    let mut run = |spec: &RunSpec| {
+        number += 1;
+        tracing::info!("{number} of {}: {}", plan.count(), spec.name());
+        plan.run(spec, stop)
     };
-    let mut sweeps = Vec::new();
-    let mut teacher = comparing.teacher.clone();
-    if !teacher.tries.is_empty() {
-        let Some((best, _)) = sweep(&teacher, &mut run, None)? else { return Ok(Compared::Interrupted) };
-        teacher.settings = best;
-    }
-    let Some(teacher) = run(&teacher.spec(comparing.seeds[0], None))? else { return Ok(Compared::Interrupted) };
+    let Some(teacher) = train_teacher(plan, &mut run)? else { return Ok(CompareOutcome::Interrupted) };
     let trained = teacher.join(Role::Teacher.name());
-
-    let mut done: Vec<(Line, Vec<PathBuf>)> = Vec::new();
-    for line in &comparing.lines {
-        let mut line = line.clone();
-        if !line.tries.is_empty() {
-            let Some((best, tried)) = sweep(&line, &mut run, Some(&trained))? else { return Ok(Compared::Interrupted) };
-            line.settings = best;
-            sweeps.push(tried);
+    let (mut finished, mut sweeps) = (Vec::new(), Vec::new());
+    for variant in &plan.variants {
+        let mut variant = variant.clone();
+        if !variant.tries.is_empty() {
+            let Some(best) = sweep(&variant, &mut run, Some(&trained))? else {
+                return Ok(CompareOutcome::Interrupted);
+            };
+            variant.settings = best.settings;
+            sweeps.push(best.sweep);
         }
         let mut folders = Vec::new();
-        for &seed in &line.seeds {
-            match run(&line.spec(seed, Some(&trained)))? {
+        for &seed in &variant.seeds {
+            match run(&variant.run(seed, Some(&trained)))? {
                 Some(folder) => folders.push(folder),
-                None => return Ok(Compared::Interrupted),
+                None => return Ok(CompareOutcome::Interrupted),
             }
         }
-        done.push((line, folders));
+        finished.push(FinishedVariant { variant, folders });
     }
-    let comparison = table(comparing, &done, &teacher, sweeps)?;
-    Ok(Compared::Finished(Box::new(comparison), comparing.output.clone()))
+    let comparison = Box::new(table(plan, &finished, &teacher, sweeps)?);
+    Ok(CompareOutcome::Finished { comparison, folder: plan.output.clone() })
 }
 
-/// Runs a line's tries on the split of the training set and takes the best settings; of equal ones the first.
+/// A variant with the settings that were used, and the folders of its runs.
+struct FinishedVariant {
+    variant: Variant,
+    folders: Vec<PathBuf>,
+}
+
+/// Trains the shared teacher, and returns the folder of its run; `None` if a signal came.
+fn train_teacher(
+    plan: &ComparePlan,
+    run: &mut impl FnMut(&RunSpec) -> Result<Option<PathBuf>>,
+) -> Result<Option<PathBuf>> {
+    let mut teacher = plan.teacher.clone();
+    if !teacher.tries.is_empty() {
+        let Some(best) = sweep(&teacher, run, None)? else { return Ok(None) };
+        teacher.settings = best.settings;
+    }
+    run(&teacher.run(plan.seeds[0], None))
+}
+
+/// The result of a variant's trials.
+struct Best {
+    settings: Settings,
+    sweep: Sweep,
+}
+
+/// Runs the trials of a variant and returns the best settings, of equal ones the first; `None` if a signal came.
 fn sweep(
-    line: &Line,
-    run: &mut impl FnMut(&Spec) -> Result<Option<PathBuf>>,
-    trained: Option<&Path>,
-) -> Result<Option<(Settings, Sweep)>> {
-    let mut tries: Vec<(Settings, f64)> = Vec::new();
-    for spec in line.tried(trained) {
-        let Some(folder) = run(&spec)? else { return Ok(None) };
-        tries.push((spec.settings.clone(), score(&folder)?));
+    variant: &Variant,
+    run: &mut impl FnMut(&RunSpec) -> Result<Option<PathBuf>>,
+    teacher: Option<&Path>,
+) -> Result<Option<Best>> {
+    let (mut settings, mut scores) = (Vec::new(), Vec::new());
+    for trial in variant.trials(teacher) {
+        let Some(folder) = run(&trial)? else { return Ok(None) };
+        settings.push(trial.settings);
+        scores.push(score(&folder)?);
     }
-    let best = tries.iter().map(|(_, score)| *score).fold(f64::NEG_INFINITY, f64::max);
-    let chosen = tries.iter().position(|(_, score)| *score == best).context("a sweep without a try")?;
-    let settings = tries[chosen].0.clone();
-    let tried = tries.into_iter().enumerate().map(|(i, (settings, score))| Try {
-        settings: shown(&settings),
-        score,
-        chosen: i == chosen,
-    });
-    Ok(Some((settings, Sweep { label: line.label.clone(), layers: line.depth as u64, tries: tried.collect() })))
+    let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let chosen = scores.iter().position(|score| *score == highest).context("a sweep without a trial")?;
+    let tries = (0..scores.len())
+        .map(|i| Try { settings: texts(&settings[i]), score: scores[i], chosen: i == chosen })
+        .collect();
+    let sweep = Sweep { label: variant.label.clone(), layers: variant.depth as u64, tries };
+    Ok(Some(Best { settings: settings.swap_remove(chosen), sweep }))
 }
 
-/// The metric of a try, on the rows that settings are chosen by.
+/// The primary metric of a trial on the development rows.
 fn score(folder: &Path) -> Result<f64> {
     let summary = RunRecord::read(folder)?.summary;
-    let metric = summary["primary"].as_str().unwrap_or_default();
-    let model = if summary["student"].is_object() { "student" } else { "teacher" };
-    match summary[model][metric].as_f64() {
-        Some(score) => Ok(score),
-        None => bail!("{}: summary.json has no {model}.{metric}", folder.display()),
-    }
+    let metric = summary.primary.as_deref().unwrap_or_default();
+    let (name, model) = match &summary.student {
+        Some(student) => ("student", Some(student)),
+        None => ("teacher", summary.teacher.as_ref()),
+    };
+    let score = model.and_then(|model| model.dev.scores.metric(metric));
+    score.with_context(|| format!("{}: summary.json has no {name}.{metric}", folder.display()))
 }
 
 /// Settings as text, for tables.
-fn shown(settings: &Settings) -> BTreeMap<String, String> {
+fn texts(settings: &Settings) -> BTreeMap<String, String> {
     let text = |value: &serde_yaml::Value| match value {
         serde_yaml::Value::String(text) => text.clone(),
-        // The flow style of JSON, which is YAML too, since a table has one line for it.
+        // JSON's flow style, which is YAML too, fits into one line of a table.
         other => serde_json::to_string(other).unwrap_or_default().replace('"', ""),
     };
     settings.iter().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
-fn table(
-    comparing: &Comparing,
-    done: &[(Line, Vec<PathBuf>)],
-    teacher: &Path,
-    sweeps: Vec<Sweep>,
-) -> Result<Comparison> {
-    let read = |folders: &Vec<PathBuf>| folders.iter().map(|f| RunRecord::read(f)).collect::<Result<Vec<_>, _>>();
-    let records: Vec<Vec<RunRecord>> = done.iter().map(|(_, folders)| read(folders)).collect::<Result<_, _>>()?;
-    let entries: Vec<Entry<'_>> = done
-        .iter()
-        .zip(&records)
-        .map(|((line, _), records)| Entry {
-            label: line.label.clone(),
-            settings: shown(&line.settings),
-            runs: records.iter().collect(),
+fn table(plan: &ComparePlan, finished: &[FinishedVariant], teacher: &Path, sweeps: Vec<Sweep>) -> Result<Comparison> {
+    let records: Vec<Vec<RunRecord>> =
+        finished.iter().map(|finished| read_records(&finished.folders)).collect::<Result<_>>()?;
+    let entries: Vec<Entry<'_>> = (0..finished.len())
+        .map(|i| Entry {
+            label: finished[i].variant.label.clone(),
+            settings: texts(&finished[i].variant.settings),
+            runs: records[i].iter().collect(),
         })
         .collect();
-    let header = Header { name: comparing.name.clone(), baseline: comparing.baseline.clone() };
+    let header = Header { name: plan.name.clone(), baseline: plan.baseline.clone() };
     let mut comparison = nb_report::compare(header, &entries, Some(&RunRecord::read(teacher)?), sweeps)?;
     comparison.notes.extend(unequal_budgets(&comparison.sweeps));
-    if !comparing.has_test && !comparison.sweeps.is_empty() {
+    if !plan.has_test && !comparison.sweeps.is_empty() {
         comparison.notes.push(
             "Settings were chosen on the very rows that the table reports, since there is no data.test.".to_owned(),
         );
     }
-    comparison.write(&comparing.output)?;
+    comparison.write(&plan.output)?;
     let all: Vec<RunRecord> = records.into_iter().flatten().collect();
     match nb_report::comparison_report(&comparison, &all) {
-        Ok(html) => write_whole(&comparing.output.join(REPORT), html.as_bytes())?,
+        Ok(html) => write_file(&plan.output.join(REPORT), html.as_bytes())?,
         Err(e) => tracing::warn!("no report was written: {e}"),
     }
     Ok(comparison)
 }
 
-/// A fair choice of settings gives every method as many tries.
+fn read_records(folders: &[PathBuf]) -> Result<Vec<RunRecord>> {
+    folders.iter().map(|folder| Ok(RunRecord::read(folder)?)).collect()
+}
+
+/// A note if the methods had different numbers of tries, since a fair comparison gives all of them the same.
 fn unequal_budgets(sweeps: &[Sweep]) -> Option<String> {
     let least = sweeps.iter().min_by_key(|sweep| sweep.tries.len())?;
     let most = sweeps.iter().max_by_key(|sweep| sweep.tries.len())?;

@@ -1,19 +1,20 @@
-//! What a run keeps so that it can go on after it was stopped.
+//! The section `checkpoints` of a configuration: what a stopped run resumes from.
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A run's checkpoints.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+/// Checkpoints to resume from.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointsConfig {
-    /// When one is made; at Ctrl-C and SIGTERM there is one in any case, unless this is `never`.
+    /// Interval between checkpoints. Ctrl-C and SIGTERM make one too, unless this is `never`.
     pub every: CheckpointEvery,
-    /// How many of the newest stay.
+    /// Number of the newest checkpoints that are kept.
     pub keep: usize,
-    /// What happens when one cannot be written.
+    /// Treatment of a checkpoint that cannot be written.
     pub on_error: OnCheckpointError,
 }
 
@@ -23,39 +24,28 @@ impl Default for CheckpointsConfig {
     }
 }
 
-/// When a checkpoint is made: `never`, every so many steps, or every so much time (`90s`, `15min`, `2h`).
+/// Interval between checkpoints: `never`, a number of steps, or a time (`90s`, `15min`, `2h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckpointEvery {
-    /// Not at all.
+    /// No checkpoints.
     Never,
-    /// After every step whose number divides by this.
+    /// After every step whose number is a multiple of this.
     Steps(u64),
-    /// After the first step that ends this many seconds or more after the last one was made.
+    /// After the first step that ends at least this many seconds after the last checkpoint.
     Seconds(u64),
 }
 
-/// What happens when a checkpoint cannot be written, say because the disk is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+/// Treatment of a checkpoint that cannot be written, for example because the disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnCheckpointError {
-    /// A warning.
+    /// Warn and continue
     GoOn,
-    /// The run ends with an error.
+    /// End the run with an error
     Stop,
 }
 
-/// What happens when a loss or a gradient is not finite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NotFiniteChoice {
-    /// The run ends with an error.
-    #[default]
-    Stop,
-    /// The update is left out and counted.
-    Skip,
-}
-
-/// Names of units of time, and their seconds; the longest first.
+/// Units of time and their seconds, the longest first.
 const UNITS: [(&str, u64); 3] = [("h", 3600), ("min", 60), ("s", 1)];
 
 impl CheckpointEvery {

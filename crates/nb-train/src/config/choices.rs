@@ -1,34 +1,22 @@
-//! Values of the configuration that are one of a few words, or a word or a number.
+//! Values of the configuration that are a word of a list, or a word or a number.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TaskChoice {
-    /// Topic classification.
-    Topic,
-    /// Ranking news for a reader.
-    Recommend,
-    /// Ranking news for a query.
-    Retrieve,
-}
-
-/// The meaning of a `"` in csv and tsv.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
+/// Meaning of a `"` in csv and tsv.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum QuotingChoice {
-    /// Quoting in csv; in tsv text if the file's quotes do not pair up, else quoting
+    /// As `csv`; in a tsv file whose quotes do not pair up, as `none`
     #[default]
     Auto,
-    /// Quoting: a quoted field may hold delimiters and line breaks
+    /// It quotes a field, which may hold delimiters and line breaks
     Csv,
-    /// Text: a line is a row
+    /// It is text: a line is a row
     None,
 }
 
@@ -42,32 +30,32 @@ impl From<QuotingChoice> for nb_data::read::Quoting {
     }
 }
 
-/// The treatment of rows to measure a model on whose label no training row has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
+/// Treatment of evaluated rows whose label no training row has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownLabels {
-    /// They are skipped, counted and shown, and count among the unusable rows
+    /// Skip and count them among the unusable rows
     #[default]
     Skip,
-    /// The first one is an error
+    /// Fail on the first one
     Error,
 }
 
 /// Number format of the matrix products.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
-    /// 32-bit floats.
+    /// 32-bit floats
     #[default]
     F32,
-    /// bfloat16 products, everything else in f32.
+    /// bfloat16 products, everything else in f32
     Bf16,
 }
 
-/// `auto`, `cpu`, `cuda` or `cuda:1`.
+/// Device: `auto`, `cpu`, `cuda` or `cuda:1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// CUDA where there is a device, else the CPU.
+    /// The first CUDA device, or the CPU if there is none.
     #[default]
     Auto,
     /// The CPU.
@@ -122,7 +110,7 @@ impl Serialize for DeviceChoice {
     }
 }
 
-/// The student's first weights: `first`, `spaced`, `random`, or a checkpoint (a folder or `hf:owner/name`).
+/// The student's initial weights: `first`, `spaced`, `random`, or a checkpoint (a folder or `hf:owner/name`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum StudentInit {
     /// The teacher's first layers.
@@ -132,7 +120,7 @@ pub enum StudentInit {
     Spaced,
     /// Random weights.
     Random,
-    /// A checkpoint of its own.
+    /// A checkpoint.
     Checkpoint(String),
 }
 
@@ -161,9 +149,9 @@ impl Serialize for StudentInit {
 /// A column by number (from 0) or by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnKey {
-    /// From 0.
+    /// The number, from 0.
     Number(usize),
-    /// As the header row says it.
+    /// The name in the header row.
     Name(String),
 }
 
@@ -202,53 +190,4 @@ impl Serialize for ColumnKey {
             Self::Name(name) => serializer.serialize_str(name),
         }
     }
-}
-
-/// `epoch`, or a number of steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EvalEvery {
-    /// At the end of each epoch.
-    Epoch,
-    /// Every this many steps, and at the end.
-    Steps(u64),
-}
-
-impl<'de> Deserialize<'de> for EvalEvery {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Every;
-        impl Visitor<'_> for Every {
-            type Value = EvalEvery;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`epoch` or a number of steps of at least 1")
-            }
-            fn visit_u64<E: Error>(self, n: u64) -> Result<EvalEvery, E> {
-                match n {
-                    0 => Err(E::invalid_value(Unexpected::Unsigned(0), &self)),
-                    n => Ok(EvalEvery::Steps(n)),
-                }
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<EvalEvery, E> {
-                match text {
-                    "epoch" => Ok(EvalEvery::Epoch),
-                    other => Err(E::invalid_value(Unexpected::Str(other), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(Every)
-    }
-}
-
-impl Serialize for EvalEvery {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Epoch => serializer.serialize_str("epoch"),
-            Self::Steps(n) => serializer.serialize_u64(*n),
-        }
-    }
-}
-
-/// Anchors a path of the configuration: a relative one counts from `base`.
-pub(super) fn anchor(base: &std::path::Path, path: &str) -> String {
-    let joined: PathBuf = base.join(path);
-    joined.to_string_lossy().into_owned()
 }

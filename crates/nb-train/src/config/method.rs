@@ -1,103 +1,108 @@
-//! The method as the configuration says it.
+//! The section `method` of a configuration.
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::course::{CourseConfig, TemperatureConfig};
-use crate::method::TermKind;
+use super::ramp::{RampConfig, TemperatureConfig};
+use super::schema;
+use super::term::TermKind;
 
-/// The method: a preset by name, any part of it overridden, or all parts without a name.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+/// Method: a preset by name, with any part of it overridden, or all parts without a name.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MethodConfig {
-    /// A preset.
+    /// Preset.
     pub name: Option<String>,
-    /// Where the teacher stands.
+    /// Role of the teacher.
     pub teacher: Option<TeacherRoleChoice>,
-    /// Temperature of the soft terms.
+    /// Temperature of the soft terms: a number, a ramp, or a rule.
     pub temperature: Option<TemperatureConfig>,
-    /// Whether the soft terms are multiplied by the temperature squared.
+    /// True to multiply the soft terms by the temperature squared.
     pub t2: Option<bool>,
-    /// Share of the teacher's gradients in the student's.
-    pub beta: Option<CourseConfig>,
-    /// Which gradients are blended.
+    /// Share of the teacher's gradients in the student's, from 0 to 1: a number or a ramp.
+    pub beta: Option<RampConfig>,
+    /// Gradients that are blended.
     pub blend: Option<Vec<BlendChoice>>,
-    /// Which top layers both models have in common.
+    /// Top layers that both models share.
     pub share: Option<Vec<ShareChoice>>,
-    /// Which teacher layers the term `patience` looks at.
+    /// Teacher layers that the term `patience` compares with.
     pub patience: Option<PatienceChoice>,
-    /// How the logits of several frozen teachers become one.
+    /// Combination of the logits of several frozen teachers.
     pub ensemble: Option<EnsembleChoice>,
-    /// Weight of each term; a weight of 0 leaves the term out.
+    /// Weight of each term, a number or a ramp; a weight of 0 removes the term.
+    #[schemars(schema_with = "schema::weights")]
     pub weights: WeightsConfig,
-    /// Several stages, each with weights of its own, in place of `weights`.
+    /// Stages of the training, each with its own weights, in place of `weights`.
     pub stages: Option<Vec<StageConfig>>,
 }
 
 /// Weights of the terms by name.
-pub type WeightsConfig = BTreeMap<TermKind, CourseConfig>;
+pub type WeightsConfig = BTreeMap<TermKind, RampConfig>;
 
-/// A part of the training with terms of its own.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+/// Stage of the training with its own terms.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StageConfig {
-    /// Its share of the steps; shares count relative to each other.
+    /// Share of the steps, relative to the other stages.
     pub share: f64,
-    /// Weight of each term.
+    /// Weight of each term, a number or a ramp.
+    #[schemars(schema_with = "schema::weights")]
     pub weights: WeightsConfig,
 }
 
-/// Where the teacher stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+/// Role of the teacher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TeacherRoleChoice {
-    /// There is no teacher; the student learns from labels.
+    /// No teacher; the student learns from labels
     None,
-    /// It was trained before and does not change.
+    /// Trained before the student, does not change
     Frozen,
-    /// The teacher is trained along.
+    /// Trained together with the student
     Joint,
 }
 
-/// A part whose gradients are blended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+/// Part of the models whose gradients are blended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BlendChoice {
-    /// The encoder layers.
+    /// The encoder layers
     Layers,
-    /// The embedding layer.
+    /// The embedding layer
     Embeddings,
 }
 
-/// A top layer that can be shared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+/// Top layer that can be shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(transform = schema::add_alias_of_dense)]
 pub enum ShareChoice {
-    /// Attentive pooling.
+    /// Attentive pooling
     Pooling,
-    /// What stands on the pooled vectors: the dense layer, in recommendation the reader model.
+    /// The layer on the pooled vectors: the dense layer (topic) or the user model (recommend)
     #[serde(alias = "reader")]
     Dense,
 }
 
-/// Which teacher layers PKD's term looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+/// Teacher layers that the term `patience` (PKD) compares with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PatienceChoice {
-    /// Every K-th.
+    /// Every K-th layer
     Skip,
-    /// The last ones before the topmost.
+    /// The last layers before the topmost
     Last,
 }
 
-/// How the logits of several teachers become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+/// Combination of the logits of several teachers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EnsembleChoice {
-    /// Their mean.
+    /// Their mean
     #[default]
     Mean,
-    /// Each weighted by how little it errs on the example.
+    /// Weighted by how well each teacher predicts the label of the example
     Loss,
 }

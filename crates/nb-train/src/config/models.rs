@@ -1,86 +1,88 @@
-//! The two models as the configuration says them.
+//! The sections `teacher` and `student` of a configuration.
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::StudentInit;
+use super::choices::StudentInit;
 
-/// The large model: a checkpoint, or a random one.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+/// Large model: a checkpoint, or a random one.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherConfig {
-    /// A folder, or `hf:owner/name`.
+    /// Checkpoint: a folder, or `hf:owner/name`.
     pub checkpoint: Option<String>,
-    /// A model of random weights.
+    /// Model with random weights, in place of a checkpoint.
     pub random: Option<RandomConfig>,
-    /// Model folders of teachers that were trained for this task already; a frozen teacher without one is trained first.
+    /// Model folders of teachers that are already trained for the task; without one, a frozen teacher is trained first.
     pub trained: Option<Vec<PathBuf>>,
-    /// How a frozen teacher is trained first, where that differs from `train`.
+    /// Settings by which the training of a frozen teacher differs from `train`.
     pub train: Option<TeacherTrainConfig>,
-    /// Whether a frozen teacher's outputs are computed once and kept.
+    /// Caching of a frozen teacher's outputs.
     #[serde(default)]
     pub outputs: OutputsChoice,
 }
 
-/// How a frozen teacher is trained before the student.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
+/// Settings by which the training of a frozen teacher differs from `train`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TeacherTrainConfig {
-    /// `train.epochs` if absent.
+    /// Passes over the training texts; `train.epochs` by default.
     pub epochs: Option<u64>,
-    /// `train.teacher_lr` if absent.
+    /// Peak learning rate of the encoder; `train.teacher_lr` by default.
     pub lr: Option<f64>,
-    /// `train.head_lr` if absent.
+    /// Peak learning rate of the top layers; `train.head_lr` by default.
     pub head_lr: Option<f64>,
-    /// `train.patience` if absent.
+    /// Evaluations without a better metric before stopping early; `train.patience` by default.
     pub patience: Option<u64>,
 }
 
-/// Whether a frozen teacher's outputs are computed once and kept on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+/// Caching of a frozen teacher's outputs, which are computed once and stored on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputsChoice {
-    /// If it pays.
+    /// Cache them if they are used more than once and not too large
     #[default]
     Auto,
-    /// No: they are computed in every step.
+    /// Compute them in every step
     Compute,
-    /// Yes, hidden states in 32 bits.
+    /// Cache them, with hidden states in 32 bits
     F32,
-    /// Yes, hidden states in 16 bits.
+    /// Cache them, with hidden states in 16 bits
     Bf16,
 }
 
-/// A BERT of random weights, for tests and for speed.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+/// BERT with random weights, for tests and measurements.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RandomConfig {
-    /// Encoder layers.
+    /// Number of encoder layers.
     pub layers: i64,
-    /// Hidden units.
+    /// Number of hidden units.
     pub hidden: i64,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: i64,
-    /// Feed-forward units; four times `hidden` if absent.
+    /// Number of feed-forward units; four times `hidden` by default.
     pub intermediate: Option<i64>,
-    /// Folder with `tokenizer.json` or `vocab.txt`.
+    /// Folder with a `tokenizer.json` or `vocab.txt`.
     pub tokenizer: PathBuf,
 }
 
-/// The small model.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+/// Small model.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StudentConfig {
-    /// Encoder layers; must divide the teacher's where layers are compared or blended.
+    /// Number of encoder layers. It must divide the teacher's where layers are compared or blended.
     pub layers: usize,
-    /// Its first weights.
+    /// Initial weights: `first` or `spaced` layers of the teacher, `random`, or a checkpoint (a folder or
+    /// `hf:owner/name`).
     pub init: StudentInit,
-    /// Hidden units; the teacher's if absent. Another number needs `init: random` or a checkpoint.
+    /// Number of hidden units; the teacher's by default. Another number needs `init: random` or a checkpoint.
     pub hidden: Option<i64>,
-    /// Attention heads; the teacher's if absent.
+    /// Number of attention heads; the teacher's by default.
     pub heads: Option<i64>,
-    /// Feed-forward units; four times `hidden` where that is given, else the teacher's.
+    /// Number of feed-forward units; by default four times `hidden` if that is given, else the teacher's.
     pub intermediate: Option<i64>,
 }
 

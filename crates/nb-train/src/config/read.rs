@@ -1,15 +1,16 @@
-//! From a YAML file and `--set key=value` to a [`RunConfig`].
+//! Reading a YAML file and `--set key=value` into a [`RunConfig`].
 //!
 //! Relative paths count from the file for what the file says, and from the caller's folder for `--set`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 
-use super::RunConfig;
-use super::choices::anchor;
+use super::key::KeyPath;
+use super::run::RunConfig;
 
 /// Keys whose values are paths, or lists of paths.
 const PATHS: [&str; 9] = [
@@ -23,14 +24,25 @@ const PATHS: [&str; 9] = [
     "teacher.checkpoint",
     "teacher.trained",
 ];
-/// The key whose value is a path unless it is one of these words.
-const INIT: (&str, [&str; 3]) = ("student.init", ["first", "spaced", "random"]);
+/// The key whose value is a path unless it is one of [`INIT_WORDS`].
+const INIT: &str = "student.init";
+const INIT_WORDS: [&str; 3] = ["first", "spaced", "random"];
 
 /// One `--set key=value`: a dotted key and a YAML value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
-    pub(super) key: String,
+    pub(super) key: KeyPath,
     pub(super) value: Value,
+}
+
+impl Override {
+    /// Sets the key in a tree, after `anchor` has made the paths of the value absolute.
+    ///
+    /// # Errors
+    /// If a part of the key before the last is a value.
+    fn apply(&self, tree: &mut Value, anchor: impl FnOnce(&mut Value)) -> Result<()> {
+        set_anchored(tree, &self.key, self.value.clone(), anchor)
+    }
 }
 
 impl FromStr for Override {
@@ -41,81 +53,72 @@ impl FromStr for Override {
         if key.is_empty() || key.split('.').any(str::is_empty) {
             return Err(format!("`{key}`: expected a key such as train.lr"));
         }
-        let value = serde_yaml::from_str(value).map_err(|e| format!("`{value}` is no YAML value: {e}"))?;
-        Ok(Self { key: key.to_owned(), value })
+        let value = serde_yaml::from_str(value).map_err(|e| format!("`{value}` is not a YAML value: {e}"))?;
+        Ok(Self { key: key.into(), value })
     }
 }
 
-/// Reads a configuration and applies overrides in order; the last one wins.
+/// Reads the configuration of a run and applies overrides in order; the last one wins.
 ///
 /// # Errors
 /// If the file cannot be read, or if a key or value is not known: with file, line and column, or with the `--set` key.
 pub fn read(path: &Path, overrides: &[Override]) -> Result<RunConfig> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut tree: Value = serde_yaml::from_str(text).with_context(|| path.display().to_string())?;
-    if !tree.is_mapping() {
-        bail!("{}: expected keys such as `task:` and `data:`, found {}", path.display(), kind(&tree));
-    }
-    // The file alone first: its errors carry a line and a column. What it lacks an override may still bring.
-    if let Err(e) = serde_yaml::from_str::<RunConfig>(text)
-        && (overrides.is_empty() || !e.to_string().contains("missing field"))
-    {
-        return Err(located(path, &e));
-    }
-    // Absolute, so that the resolved configuration in the run folder means the same files.
-    let absolute = std::path::absolute(path).with_context(|| path.display().to_string())?;
-    anchor_paths(&mut tree, absolute.parent().unwrap_or(&absolute));
-    let here = std::env::current_dir().context("cannot tell the current folder")?;
-    for Override { key, value } in overrides {
-        let mut own = Value::Null;
-        set(&mut own, key, value.clone()).with_context(|| format!("--set {key}"))?;
-        anchor_paths(&mut own, &here);
-        let value = find(&mut own, key).map(std::mem::take).unwrap_or_default();
-        set(&mut tree, key, value).with_context(|| format!("--set {key}"))?;
-    }
-    let mut config: RunConfig = serde_yaml::from_value(tree).map_err(|e| {
-        let keys: Vec<_> = overrides.iter().map(|o| o.key.as_str()).collect();
-        anyhow::anyhow!("{} with --set {}: {e}", path.display(), keys.join(", --set "))
-    })?;
-    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
-    config.name = config.name.or(stem);
+    let mut config: RunConfig = load(path, overrides, anchor_paths)?;
+    config.name = config.name.or_else(|| stem(path));
     Ok(config)
 }
 
-/// Reads a file of another kind than a run's and applies overrides in order, the last one wins; gives the folder too that
-/// relative paths in the file count from. Paths are left as they are but for those of overrides: `output`, and below
-/// `run`.
+/// Reads a YAML file strictly and applies overrides in order; the last one wins. `anchor` makes the relative paths of a
+/// tree absolute: they count from the file's folder in the file, and from the caller's in an override.
 ///
 /// # Errors
-/// As [`read`].
-pub fn overridden<T: serde::de::DeserializeOwned>(
+/// If the file cannot be read, or if a key or value is not known: with file, line and column, or with the `--set` key.
+pub(crate) fn load<T: DeserializeOwned>(
     path: &Path,
     overrides: &[Override],
-) -> Result<(T, std::path::PathBuf)> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut tree: Value = serde_yaml::from_str(text).with_context(|| path.display().to_string())?;
-    if let Err(e) = serde_yaml::from_str::<T>(text)
-        && (overrides.is_empty() || !e.to_string().contains("missing field"))
-    {
-        return Err(located(path, &e));
-    }
+    anchor: impl Fn(&mut Value, &Path),
+) -> Result<T> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let mut tree = parse::<T>(text.strip_prefix('\u{feff}').unwrap_or(&text), path, overrides)?;
+    // Absolute, so that the resolved configuration in the run folder means the same files.
+    anchor(&mut tree, &folder(path)?);
     let here = std::env::current_dir().context("cannot tell the current folder")?;
-    for Override { key, value } in overrides {
-        let mut own = Value::Null;
-        set(&mut own, key, value.clone()).with_context(|| format!("--set {key}"))?;
-        anchor_paths(&mut own, &here);
-        if let Some(run) = own.get_mut("run") {
-            anchor_paths(run, &here);
-        }
-        let value = find(&mut own, key).map(std::mem::take).unwrap_or_default();
-        set(&mut tree, key, value).with_context(|| format!("--set {key}"))?;
+    for set in overrides {
+        set.apply(&mut tree, |value| anchor(value, &here)).with_context(|| format!("--set {}", set.key))?;
     }
+    serde_yaml::from_value(tree).map_err(|e| {
+        let sets: Vec<String> = overrides.iter().map(|set| format!(" --set {}", set.key)).collect();
+        let with = if sets.is_empty() { String::new() } else { format!(" with{}", sets.join(",")) };
+        anyhow!("{}{with}: {e}", path.display())
+    })
+}
+
+/// The tree of a file that holds a `T`; keys that it lacks may still come from overrides, if there are any.
+fn parse<T: DeserializeOwned>(text: &str, path: &Path, overrides: &[Override]) -> Result<Value> {
+    let tree: Value = serde_yaml::from_str(text).with_context(|| path.display().to_string())?;
+    if !tree.is_mapping() {
+        bail!("{}: found {}, expected keys with their values", path.display(), kind(&tree));
+    }
+    // The file alone first: its errors carry a line and a column.
+    match serde_yaml::from_str::<T>(text) {
+        Err(e) if overrides.is_empty() || !e.to_string().contains("missing field") => Err(located(path, &e)),
+        _ => Ok(tree),
+    }
+}
+
+/// The folder that relative paths in a file count from.
+///
+/// # Errors
+/// If the current folder cannot be told.
+pub(crate) fn folder(path: &Path) -> Result<PathBuf> {
     let absolute = std::path::absolute(path).with_context(|| path.display().to_string())?;
-    let config = serde_yaml::from_value(tree).with_context(|| path.display().to_string())?;
-    Ok((config, absolute.parent().unwrap_or(&absolute).to_owned()))
+    Ok(absolute.parent().unwrap_or(&absolute).to_owned())
+}
+
+/// The name of a file without its ending, which names what has no name.
+pub(crate) fn stem(path: &Path) -> Option<String> {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned())
 }
 
 /// serde_yaml ends its messages with `at line L column C`; the file's name comes before them.
@@ -134,19 +137,20 @@ fn is_path(key: &str, value: &Value) -> bool {
     let Some(text) = value.as_str() else {
         return false;
     };
-    (PATHS.contains(&key) || key == INIT.0 && !INIT.1.contains(&text)) && !text.starts_with("hf:")
+    (PATHS.contains(&key) || key == INIT && !INIT_WORDS.contains(&text)) && !text.starts_with("hf:")
 }
 
 /// Makes relative paths count from `folder`.
-pub(super) fn anchor_paths(tree: &mut Value, folder: &Path) {
-    for key in PATHS.into_iter().chain([INIT.0]) {
+pub(crate) fn anchor_paths(tree: &mut Value, folder: &Path) {
+    for key in PATHS.into_iter().chain([INIT]) {
         let found = find(tree, key);
         let paths = match found {
             Some(Value::Sequence(several)) => several.iter_mut().collect(),
             one => Vec::from_iter(one),
         };
         for path in paths.into_iter().filter(|path| is_path(key, path)) {
-            *path = Value::String(anchor(folder, path.as_str().unwrap_or_default()));
+            let absolute = folder.join(path.as_str().unwrap_or_default());
+            *path = Value::String(absolute.to_string_lossy().into_owned());
         }
     }
 }
@@ -156,11 +160,29 @@ pub(super) fn find<'a>(tree: &'a mut Value, key: &str) -> Option<&'a mut Value> 
     key.split('.').try_fold(tree, |at, part| at.get_mut(part))
 }
 
-/// Sets a dotted key, making mappings on the way.
-pub(super) fn set(tree: &mut Value, key: &str, value: Value) -> Result<()> {
+/// Sets a dotted key, after `anchor` has made the paths of the value absolute.
+///
+/// # Errors
+/// If a part of the key before the last is a value.
+pub(super) fn set_anchored(
+    tree: &mut Value,
+    key: &KeyPath,
+    value: Value,
+    anchor: impl FnOnce(&mut Value),
+) -> Result<()> {
+    // A tree with this key alone tells `anchor` which key the value has.
+    let mut branch = Value::Null;
+    set(&mut branch, key, value)?;
+    anchor(&mut branch);
+    let value = find(&mut branch, key.as_str()).map(std::mem::take).unwrap_or_default();
+    set(tree, key, value)
+}
+
+/// Sets a dotted key and makes the mappings around it where there are none.
+fn set(tree: &mut Value, key: &KeyPath, value: Value) -> Result<()> {
     let mut at = tree;
     let mut walked = String::new();
-    for part in key.split('.') {
+    for part in key.as_str().split('.') {
         if at.is_null() {
             *at = Value::Mapping(Mapping::new());
         }

@@ -1,25 +1,25 @@
-//! A configuration as a tree of keys, from which many runs are made that differ in some of them.
+//! The configuration of a run as a tree of keys, from which a comparison makes runs that differ in some of them.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_yaml::Value;
 
-use super::RunConfig;
-use super::read::{anchor_paths, find, set};
+use super::read::{anchor_paths, find, set_anchored};
+use super::run::RunConfig;
 
-/// A configuration of a run that keys can be set in, with paths made absolute.
+/// The configuration of a run as a tree of keys that can be set, with absolute paths.
 #[derive(Debug, Clone)]
 pub struct Tree(Value);
 
 impl Tree {
-    /// The keys below `value`; relative paths among them count from `folder`.
+    /// The tree of the keys below `value`; relative paths among them count from `folder`.
     pub fn new(mut value: Value, folder: &Path) -> Self {
         anchor_paths(&mut value, folder);
         Self(value)
     }
 
-    /// Whether there is something under a dotted key.
+    /// Returns whether a dotted key has a value.
     pub fn has(&mut self, key: &str) -> bool {
         find(&mut self.0, key).is_some()
     }
@@ -29,14 +29,11 @@ impl Tree {
     /// # Errors
     /// If a part of the key before the last is a value.
     pub fn set(&mut self, key: &str, value: Value, folder: &Path) -> Result<()> {
-        let mut own = Value::Null;
-        set(&mut own, key, value).with_context(|| key.to_owned())?;
-        anchor_paths(&mut own, folder);
-        let value = find(&mut own, key).map(std::mem::take).unwrap_or_default();
-        set(&mut self.0, key, value).with_context(|| key.to_owned())
+        set_anchored(&mut self.0, &key.into(), value, |value| anchor_paths(value, folder))
+            .with_context(|| key.to_owned())
     }
 
-    /// The configuration.
+    /// Returns the configuration that the tree holds.
     ///
     /// # Errors
     /// If a key or value is not known; the message names it.

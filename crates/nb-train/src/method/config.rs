@@ -1,66 +1,49 @@
-//! Methods from configurations and back.
+//! Methods read from configurations and written back.
 
-use anyhow::{Result, bail};
 use nb_loss::SoftScaling;
 use nb_share::Sharing;
 
+use super::check::no_term;
+use super::definition::{Method, Stage, Term};
+use super::parts::{Blend, Ensemble, PkdLayers, Share, TeacherRole};
 use super::presets::{method, presets};
-use super::{Blend, Course, Ensemble, Method, Patience, Share, Stage, TeacherRole, Temperature, Term, TermKind};
+use super::ramp::Ramp;
+use super::temperature::Temperature;
 use crate::config::{
-    BlendChoice, EnsembleChoice, MethodConfig, PatienceChoice, ShareChoice, StageConfig, TeacherRoleChoice,
-    WeightsConfig,
+    BlendChoice, ConfigError, MethodConfig, RampConfig, ShareChoice, StageConfig, TermKind, WeightsConfig,
 };
 
 impl Method {
-    /// The method that a configuration describes: its preset with the parts that are spelled out replaced, or, without a
-    /// name, those parts on nothing. Without a name and without weights it is `newsbert` with the parts given.
+    /// Returns the method that a configuration describes: its preset, with the given parts in place of the preset's.
+    /// Without a name the given parts are the whole method; without a name and without weights it is `newsbert` with the
+    /// given parts.
     ///
-    /// A teacher weight above 0 trains the teacher along unless something else is said; a teacher that is said to be
-    /// frozen takes the preset's teacher weight out.
+    /// Unless `teacher` is given, a teacher weight above 0 makes the teacher joint. A teacher that is made frozen loses the
+    /// preset's teacher weight.
     ///
     /// # Errors
-    /// If a value is out of its range, or if the parts do not go together; the message names the key.
-    pub fn from_config(config: &MethodConfig) -> Result<Self> {
-        let spelled_out = !config.weights.is_empty() || config.stages.is_some();
-        let base = match &config.name {
-            Some(name) => preset(name)?,
-            None if !spelled_out => preset("newsbert")?,
-            None => Self { teacher: TeacherRole::Absent, ..method("custom", &[&[]]) },
-        };
-        let mut stages = stages(&base, config)?;
-        let own = config.stages.iter().flatten().map(|stage| &stage.weights);
-        let mut weights = own.chain([&config.weights]).filter_map(|weights| weights.get(&TermKind::Teacher));
-        let trains_teacher = weights.any(|weight| *weight != 0.0.into());
+    /// If a value is out of its range, or if the parts do not go together.
+    pub fn from_config(config: &MethodConfig) -> Result<Self, ConfigError> {
+        let base = base(config)?;
+        let trains_teacher = trains_teacher(config);
         let teacher = match config.teacher {
-            Some(TeacherRoleChoice::None) => TeacherRole::Absent,
-            Some(TeacherRoleChoice::Frozen) => TeacherRole::Frozen,
-            Some(TeacherRoleChoice::Joint) => TeacherRole::Joint,
+            Some(role) => role.into(),
             None if trains_teacher => TeacherRole::Joint,
             None => base.teacher,
         };
+        let mut stages = stages(&base, config)?;
         if teacher == TeacherRole::Frozen && !trains_teacher && config.stages.is_none() {
             stages.iter_mut().for_each(|stage| stage.terms.retain(|term| term.kind != TermKind::Teacher));
         }
-        let share_of_gradients = |beta| Course::new("method.beta", beta, |b| (0.0..=1.0).contains(&b), BETA);
         let method = Self {
             teacher,
             temperature: config.temperature.map_or(Ok(base.temperature), Temperature::new)?,
-            scaling: match config.t2 {
-                None => base.scaling,
-                Some(true) => SoftScaling::TemperatureSquared,
-                Some(false) => SoftScaling::Plain,
-            },
-            beta: config.beta.map_or(Ok(base.beta), share_of_gradients)?,
+            scaling: config.t2.map_or(base.scaling, scaling),
+            beta: config.beta.map_or(Ok(base.beta), beta)?,
             blend: config.blend.as_ref().map_or(Ok(base.blend), |parts| blend(parts))?,
             share: config.share.as_ref().map_or(base.share, |parts| share(parts)),
-            patience: config.patience.map_or(base.patience, |choice| match choice {
-                PatienceChoice::Skip => Patience::Skip,
-                PatienceChoice::Last => Patience::Last,
-            }),
-            ensemble: config.ensemble.map_or(base.ensemble, |choice| match choice {
-                EnsembleChoice::Mean => Ensemble::Mean,
-                EnsembleChoice::Loss => Ensemble::Loss,
-            }),
+            pkd_layers: config.patience.map_or(base.pkd_layers, PkdLayers::from),
+            ensemble: config.ensemble.map_or(base.ensemble, Ensemble::from),
             stages,
             name: base.name,
         };
@@ -68,14 +51,11 @@ impl Method {
         Ok(method)
     }
 
-    /// The configuration with every part spelled out; it describes this method again.
+    /// Returns the configuration with every part given; it describes this method again.
     pub fn to_config(&self) -> MethodConfig {
-        let weights = |stage: &Stage| -> WeightsConfig {
-            stage.terms.iter().map(|term| (term.kind, term.weight.to_config())).collect()
-        };
         let shared = [(self.share.pooling, ShareChoice::Pooling), (self.share.dense, ShareChoice::Dense)];
-        let (own, stages) = match self.stages.as_slice() {
-            [only] => (all(weights(only)), None),
+        let (weights, stages) = match self.stages.as_slice() {
+            [only] => (with_zeros(weights(only)), None),
             several => {
                 let stage = |stage: &Stage| StageConfig { share: stage.share, weights: weights(stage) };
                 (WeightsConfig::new(), Some(several.iter().map(stage).collect()))
@@ -83,11 +63,7 @@ impl Method {
         };
         MethodConfig {
             name: presets().iter().any(|preset| preset.name == self.name).then(|| self.name.clone()),
-            teacher: Some(match self.teacher {
-                TeacherRole::Absent => TeacherRoleChoice::None,
-                TeacherRole::Frozen => TeacherRoleChoice::Frozen,
-                TeacherRole::Joint => TeacherRoleChoice::Joint,
-            }),
+            teacher: Some(self.teacher.into()),
             temperature: Some(self.temperature.to_config()),
             t2: Some(self.scaling == SoftScaling::TemperatureSquared),
             beta: Some(self.beta.to_config()),
@@ -95,117 +71,133 @@ impl Method {
                 Blend::Layers => vec![BlendChoice::Layers],
                 Blend::LayersAndEmbeddings => vec![BlendChoice::Layers, BlendChoice::Embeddings],
             }),
-            share: Some(shared.into_iter().filter(|(s, _)| *s == Sharing::One).map(|(_, part)| part).collect()),
-            patience: Some(match self.patience {
-                Patience::Skip => PatienceChoice::Skip,
-                Patience::Last => PatienceChoice::Last,
-            }),
-            ensemble: Some(match self.ensemble {
-                Ensemble::Mean => EnsembleChoice::Mean,
-                Ensemble::Loss => EnsembleChoice::Loss,
-            }),
-            weights: own,
+            share: Some(shared.into_iter().filter(|(s, _)| *s == Sharing::Shared).map(|(_, part)| part).collect()),
+            patience: Some(self.pkd_layers.into()),
+            ensemble: Some(self.ensemble.into()),
+            weights,
             stages,
         }
     }
 }
 
-const BETA: &str = "a number from 0 (no momentum) to 1";
+/// The method whose parts count where the configuration gives none.
+fn base(config: &MethodConfig) -> Result<Method, ConfigError> {
+    let has_terms = !config.weights.is_empty() || config.stages.is_some();
+    match &config.name {
+        Some(name) => preset(name),
+        None if has_terms => Ok(Method { teacher: TeacherRole::Absent, ..method("custom", &[&[]]) }),
+        None => preset("newsbert"),
+    }
+}
 
-/// Weights with those left out as 0, so that no preset's comes back.
-fn all(mut weights: WeightsConfig) -> WeightsConfig {
+/// Returns whether the configuration gives the teacher's term a weight.
+fn trains_teacher(config: &MethodConfig) -> bool {
+    let of_stages = config.stages.iter().flatten().map(|stage| &stage.weights);
+    let mut given = of_stages.chain([&config.weights]).filter_map(|weights| weights.get(&TermKind::Teacher));
+    given.any(|weight| *weight != 0.0.into())
+}
+
+fn scaling(t2: bool) -> SoftScaling {
+    if t2 { SoftScaling::TemperatureSquared } else { SoftScaling::Plain }
+}
+
+fn beta(config: RampConfig) -> Result<Ramp, ConfigError> {
+    Ramp::new("method.beta", config, |beta| (0.0..=1.0).contains(&beta), "a number from 0 (no blending) to 1")
+}
+
+/// The weights of a stage's terms.
+fn weights(stage: &Stage) -> WeightsConfig {
+    stage.terms.iter().map(|term| (term.kind, term.weight.to_config())).collect()
+}
+
+/// Adds a weight of 0 for every missing term, so that none of a preset's comes back.
+fn with_zeros(mut weights: WeightsConfig) -> WeightsConfig {
     for kind in TermKind::ALL {
         weights.entry(kind).or_insert_with(|| 0.0.into());
     }
     weights
 }
 
-fn preset(name: &str) -> Result<Method> {
+fn preset(name: &str) -> Result<Method, ConfigError> {
     let presets = presets();
     let names: Vec<String> = presets.iter().map(|m| m.name.clone()).collect();
-    match presets.into_iter().find(|m| m.name == name) {
-        Some(method) => Ok(method),
-        None => bail!("method.name is `{name}`, expected one of: {}", names.join(", ")),
-    }
+    presets.into_iter().find(|m| m.name == name).ok_or_else(|| {
+        ConfigError::expected("method.name", format_args!("`{name}`"), format!("one of {}", names.join(", ")))
+    })
 }
 
 fn share(parts: &[ShareChoice]) -> Share {
-    let of = |part| {
-        if parts.contains(&part) { Sharing::One } else { Sharing::Each }
-    };
-    Share { pooling: of(ShareChoice::Pooling), dense: of(ShareChoice::Dense) }
+    let sharing = |part| if parts.contains(&part) { Sharing::Shared } else { Sharing::Separate };
+    Share { pooling: sharing(ShareChoice::Pooling), dense: sharing(ShareChoice::Dense) }
 }
 
-fn blend(parts: &[BlendChoice]) -> Result<Blend> {
+fn blend(parts: &[BlendChoice]) -> Result<Blend, ConfigError> {
     match (parts.contains(&BlendChoice::Layers), parts.contains(&BlendChoice::Embeddings)) {
         (true, false) => Ok(Blend::Layers),
         (true, true) => Ok(Blend::LayersAndEmbeddings),
         (false, _) => {
-            bail!("method.blend must hold `layers`; to blend nothing, set method.beta to 0")
+            let expected = "`layers` among its parts; to blend nothing, set method.beta to 0";
+            Err(ConfigError::expected("method.blend", "without `layers`", expected))
         }
     }
 }
 
-/// The stages of `base` with the weights of the configuration, or the configuration's own.
-fn stages(base: &Method, config: &MethodConfig) -> Result<Vec<Stage>> {
-    if let Some(stages) = &config.stages {
-        if !config.weights.is_empty() {
-            bail!("method.weights and method.stages are both given, expected one of them");
+/// The stages that the configuration gives, else those of `base` with the weights of the configuration.
+fn stages(base: &Method, config: &MethodConfig) -> Result<Vec<Stage>, ConfigError> {
+    match &config.stages {
+        Some(_) if !config.weights.is_empty() => {
+            let why = "method.stages is given too; remove one of them";
+            Err(ConfigError::conflict("method.weights", "given", why).and("method.stages"))
         }
-        if stages.is_empty() {
-            bail!("method.stages is empty, expected at least one stage");
-        }
-        return stages.iter().enumerate().map(|(i, stage)| own_stage(i, stage)).collect();
+        Some(stages) if stages.is_empty() => Err(ConfigError::expected("method.stages", "empty", "at least one stage")),
+        Some(stages) => stages.iter().enumerate().map(|(i, stage)| given_stage(i, stage)).collect(),
+        None => reweighted(base, &config.weights),
     }
-    if let [only] = base.stages.as_slice() {
-        let terms = terms(&only.terms, &config.weights, "method.weights")?;
-        return Ok(vec![Stage { share: only.share, terms }]);
-    }
-    // Of several stages a weight changes the one that has the term.
-    if let Some(kind) = config.weights.keys().find(|kind| !base.any(|own| own == **kind)) {
-        bail!(
-            "method.weights.{} is given, but {} has no such term and several stages; expected method.stages, which says \
-             where it belongs",
-            kind.name(),
-            base.name
-        );
-    }
-    let own = |stage: &Stage| {
-        let here = config.weights.iter().filter(|(kind, _)| stage.any(|own| own == **kind));
-        let terms = terms(&stage.terms, &here.map(|(kind, weight)| (*kind, *weight)).collect(), "method.weights")?;
-        Ok(Stage { share: stage.share, terms })
-    };
-    base.stages.iter().map(own).collect()
 }
 
-fn own_stage(i: usize, config: &StageConfig) -> Result<Stage> {
+fn given_stage(i: usize, config: &StageConfig) -> Result<Stage, ConfigError> {
     if !(config.share > 0.0 && config.share.is_finite()) {
-        bail!("method.stages[{i}].share is {}, expected a number above 0", config.share);
+        let key = format!("method.stages[{i}].share");
+        return Err(ConfigError::expected(key, config.share, "a number above 0"));
     }
     let key = format!("method.stages[{i}].weights");
     let terms = terms(&[], &config.weights, &key)?;
     if terms.is_empty() {
-        bail!("{key} leaves no term: at least one weight must be above 0");
+        return Err(no_term(key));
     }
     Ok(Stage { share: config.share, terms })
 }
 
-/// The terms of `base` with the weights of the configuration; a weight of 0 takes the term out.
-fn terms(base: &[Term], weights: &WeightsConfig, key: &str) -> Result<Vec<Term>> {
-    let mut out = Vec::new();
-    for kind in TermKind::ALL {
-        let own = base.iter().find(|t| t.kind == kind).map(|t| t.weight);
-        let given = weights.get(&kind).map(|&weight| {
-            let key = format!("{key}.{}", kind.name());
-            Course::new(&key, weight, |w| w >= 0.0, "a number of at least 0")
-        });
-        if let Some(weight) = given.transpose()?.or(own)
-            && weight.most() > 0.0
-        {
-            out.push(Term { kind, weight });
-        }
+/// The stages of `base` with other weights. Of several stages, a weight changes the one that has the term.
+fn reweighted(base: &Method, weights: &WeightsConfig) -> Result<Vec<Stage>, ConfigError> {
+    let is_single = base.stages.len() == 1;
+    if let Some(kind) = weights.keys().find(|kind| !is_single && !base.any(|own| own == **kind)) {
+        let why = format!("{} has several stages and none with this term; set method.stages instead", base.name);
+        return Err(ConfigError::conflict(format!("method.weights.{}", kind.name()), "given", why).and("method.name"));
     }
-    Ok(out)
+    let mut stages = base.stages.clone();
+    for stage in &mut stages {
+        let mut weights = weights.clone();
+        weights.retain(|kind, _| is_single || stage.any(|own| own == *kind));
+        stage.terms = terms(&stage.terms, &weights, "method.weights")?;
+    }
+    Ok(stages)
+}
+
+/// The terms of `base` with the weights of the configuration; a weight of 0 removes the term.
+fn terms(base: &[Term], weights: &WeightsConfig, key: &str) -> Result<Vec<Term>, ConfigError> {
+    let mut terms = Vec::new();
+    for kind in TermKind::ALL {
+        let weight = match weights.get(&kind) {
+            Some(&weight) => {
+                let key = format!("{key}.{}", kind.name());
+                Some(Ramp::new(&key, weight, |weight| weight >= 0.0, "a number of at least 0")?)
+            }
+            None => base.iter().find(|term| term.kind == kind).map(|term| term.weight),
+        };
+        terms.extend(weight.filter(|weight| weight.max() > 0.0).map(|weight| Term { kind, weight }));
+    }
+    Ok(terms)
 }
 
 #[cfg(test)]

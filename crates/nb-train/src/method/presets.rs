@@ -1,17 +1,21 @@
-//! The methods that have a name.
+//! The named methods.
 
 use nb_loss::SoftScaling;
 
-use super::{Blend, Course, Ensemble, Method, Patience, Share, Stage, TeacherRole, Temperature, Term, TermKind};
+use super::definition::{Method, Stage, Term};
+use super::parts::{Blend, Ensemble, PkdLayers, Share, TeacherRole};
+use super::ramp::Ramp;
+use super::temperature::Temperature;
+use crate::config::TermKind;
 
-/// Weights of a stage by term.
+/// Weight of each term of a stage.
 type Weights<'a> = &'a [(TermKind, f64)];
 
-/// The presets.
+/// Returns the presets.
 ///
 /// | name | teacher | total | source and defaults |
 /// | --- | --- | --- | --- |
-/// | `newsbert` | joint, top shared, β = 0.15 | all terms of L^s + L^t, embedding and hidden at 0.1 | Wu et al., NewsBERT, Findings of EMNLP 2021, sections 3.2 and 3.3. The paper sums without weights; `docs/methods.md` says why the states weigh less here |
+/// | `newsbert` | joint, top layers shared, β = 0.15 | all terms of L^s + L^t, embedding and hidden at 0.1 | Wu et al., NewsBERT, Findings of EMNLP 2021, sections 3.2 and 3.3. The paper sums without weights; `docs/methods.md` says why the states weigh less here |
 /// | `finetune` | none | L = CE(ŷ_s, y) | the student alone on the labels |
 /// | `teacher` | itself | L = CE(ŷ_t, y) | the teacher alone on the labels |
 /// | `kd` | frozen | α·T²·L_soft + β·L_hard | Hinton, Vinyals and Dean 2015, section 2; T = 2, α = β = 0.5 |
@@ -26,8 +30,8 @@ pub fn presets() -> Vec<Method> {
     vec![
         Method {
             teacher: TeacherRole::Joint,
-            beta: Course::Constant(0.15),
-            share: Share::TOP,
+            beta: Ramp::Constant(0.15),
+            share: Share::ALL,
             ..method("newsbert", &[newsbert])
         },
         Method { teacher: TeacherRole::Absent, ..method("finetune", &[&[(Hard, 1.0)]]) },
@@ -49,14 +53,14 @@ pub fn presets() -> Vec<Method> {
 }
 
 fn at(temperature: f64) -> Temperature {
-    Temperature::Course(Course::Constant(temperature))
+    Temperature::Ramp(Ramp::Constant(temperature))
 }
 
-/// A method with a frozen teacher and equally long stages, nothing shared and nothing blended.
+/// Returns a method with a frozen teacher and stages of equal length that shares and blends nothing.
 pub(super) fn method(name: &str, stages: &[Weights]) -> Method {
     let terms = |weights: Weights| {
         let mut terms: Vec<Term> =
-            weights.iter().map(|&(kind, weight)| Term { kind, weight: Course::Constant(weight) }).collect();
+            weights.iter().map(|&(kind, weight)| Term { kind, weight: Ramp::Constant(weight) }).collect();
         terms.sort_by_key(|term| term.kind);
         terms
     };
@@ -65,10 +69,10 @@ pub(super) fn method(name: &str, stages: &[Weights]) -> Method {
         teacher: TeacherRole::Frozen,
         temperature: at(1.0),
         scaling: SoftScaling::Plain,
-        beta: Course::Constant(0.0),
+        beta: Ramp::Constant(0.0),
         blend: Blend::Layers,
-        share: Share::NOTHING,
-        patience: Patience::Skip,
+        share: Share::NONE,
+        pkd_layers: PkdLayers::Skip,
         ensemble: Ensemble::Mean,
         stages: stages.iter().map(|&weights| Stage { share: 1.0, terms: terms(weights) }).collect(),
     }
@@ -79,65 +83,88 @@ mod tests {
     use nb_model::Capture;
 
     use super::*;
-    use TermKind::{
-        Attention, Cosine, Divergence, Embedding, Hard, Hidden, Patience as Patient, Pooled, Soft, Teacher,
+    use TermKind::{Attention, Cosine, Divergence, Embedding, Hard, Hidden, Patience, Pooled, Soft, Teacher};
+
+    /// A preset as it is documented.
+    struct Documented<'a> {
+        name: &'a str,
+        teacher: TeacherRole,
+        temperature: f64,
+        t2: bool,
+        beta: f64,
+        share: Share,
+        stages: &'a [Weights<'a>],
+    }
+
+    const FROZEN: Documented<'_> = Documented {
+        name: "",
+        teacher: TeacherRole::Frozen,
+        temperature: 1.0,
+        t2: false,
+        beta: 0.0,
+        share: Share::NONE,
+        stages: &[],
     };
 
-    /// A preset as it is documented: role, temperature, whether T² is on, β, what is shared, and the weights by stage.
-    type Documented<'a> = (&'a str, TeacherRole, f64, bool, f64, bool, &'a [Weights<'a>]);
-
     const DOCUMENTED: [Documented<'_>; 8] = [
-        (
-            "newsbert",
-            TeacherRole::Joint,
-            1.0,
-            false,
-            0.15,
-            true,
-            &[&[(Teacher, 1.0), (Embedding, 0.1), (Hidden, 0.1), (Pooled, 1.0), (Soft, 1.0), (Hard, 1.0)]],
-        ),
-        ("finetune", TeacherRole::Absent, 1.0, false, 0.0, false, &[&[(Hard, 1.0)]]),
-        ("teacher", TeacherRole::Joint, 1.0, false, 0.0, false, &[&[(Teacher, 1.0)]]),
-        ("kd", TeacherRole::Frozen, 2.0, true, 0.0, false, &[&[(Soft, 0.5), (Hard, 0.5)]]),
-        ("distiller", TeacherRole::Frozen, 1.0, false, 0.0, false, &[&[(Divergence, 0.5), (Hard, 0.5)]]),
-        ("pkd", TeacherRole::Frozen, 5.0, true, 0.0, false, &[&[(Patient, 100.0), (Soft, 0.5), (Hard, 0.5)]]),
-        ("distilbert", TeacherRole::Frozen, 2.0, true, 0.0, false, &[&[(Cosine, 1.0), (Soft, 5.0), (Hard, 2.0)]]),
-        (
-            "tinybert",
-            TeacherRole::Frozen,
-            1.0,
-            false,
-            0.0,
-            false,
-            &[&[(Embedding, 1.0), (Hidden, 1.0), (Attention, 1.0)], &[(Soft, 1.0)]],
-        ),
+        Documented {
+            name: "newsbert",
+            teacher: TeacherRole::Joint,
+            beta: 0.15,
+            share: Share::ALL,
+            stages: &[&[(Teacher, 1.0), (Embedding, 0.1), (Hidden, 0.1), (Pooled, 1.0), (Soft, 1.0), (Hard, 1.0)]],
+            ..FROZEN
+        },
+        Documented { name: "finetune", teacher: TeacherRole::Absent, stages: &[&[(Hard, 1.0)]], ..FROZEN },
+        Documented { name: "teacher", teacher: TeacherRole::Joint, stages: &[&[(Teacher, 1.0)]], ..FROZEN },
+        Documented { name: "kd", temperature: 2.0, t2: true, stages: &[&[(Soft, 0.5), (Hard, 0.5)]], ..FROZEN },
+        Documented { name: "distiller", stages: &[&[(Divergence, 0.5), (Hard, 0.5)]], ..FROZEN },
+        Documented {
+            name: "pkd",
+            temperature: 5.0,
+            t2: true,
+            stages: &[&[(Patience, 100.0), (Soft, 0.5), (Hard, 0.5)]],
+            ..FROZEN
+        },
+        Documented {
+            name: "distilbert",
+            temperature: 2.0,
+            t2: true,
+            stages: &[&[(Cosine, 1.0), (Soft, 5.0), (Hard, 2.0)]],
+            ..FROZEN
+        },
+        Documented {
+            name: "tinybert",
+            stages: &[&[(Embedding, 1.0), (Hidden, 1.0), (Attention, 1.0)], &[(Soft, 1.0)]],
+            ..FROZEN
+        },
     ];
 
     #[test]
-    fn each_preset_is_what_is_documented() {
+    fn each_preset_is_as_documented() {
         let presets = presets();
         assert_eq!(presets.len(), DOCUMENTED.len());
-        for (preset, (name, teacher, temperature, squared, beta, shares, stages)) in presets.iter().zip(DOCUMENTED) {
-            assert_eq!((preset.name.as_str(), preset.teacher), (name, teacher));
-            assert_eq!((preset.temperature, preset.beta), (at(temperature), Course::Constant(beta)), "{name}");
-            assert_eq!(preset.scaling == SoftScaling::TemperatureSquared, squared, "{name}: T²");
-            assert_eq!(preset.share, if shares { Share::TOP } else { Share::NOTHING }, "{name}");
-            assert_eq!((preset.blend, preset.patience), (Blend::Layers, Patience::Skip), "{name}");
-            let found = preset
-                .stages
-                .iter()
-                .map(|stage| -> Vec<_> { stage.terms.iter().map(|term| (term.kind, term.weight.at(0.0))).collect() });
-            assert_eq!(found.collect::<Vec<_>>(), stages, "{name}");
-            assert!(preset.stages.iter().all(|stage| stage.share == 1.0), "{name}: stages are equally long");
+        for (preset, documented) in presets.iter().zip(DOCUMENTED) {
+            let name = documented.name;
+            assert_eq!((preset.name.as_str(), preset.teacher), (name, documented.teacher));
+            assert_eq!(preset.temperature, at(documented.temperature), "{name}");
+            assert_eq!(preset.beta, Ramp::Constant(documented.beta), "{name}");
+            assert_eq!(preset.scaling == SoftScaling::TemperatureSquared, documented.t2, "{name}: T²");
+            assert_eq!(preset.share, documented.share, "{name}");
+            assert_eq!((preset.blend, preset.pkd_layers), (Blend::Layers, PkdLayers::Skip), "{name}");
+            let weights = |stage: &Stage| stage.terms.iter().map(|term| (term.kind, term.weight.at(0.0))).collect();
+            let stages: Vec<Vec<(TermKind, f64)>> = preset.stages.iter().map(weights).collect();
+            assert_eq!(stages, documented.stages, "{name}");
+            assert!(preset.stages.iter().all(|stage| stage.share == 1.0), "{name}: stages of equal length");
             preset.check().unwrap();
         }
     }
 
-    /// What no term looks at is not kept: fine-tuning on a GPU would pay for it.
+    /// States that no term uses are not stored: fine-tuning on a GPU would pay for them.
     #[test]
-    fn encoders_show_what_the_terms_look_at_and_no_more() {
+    fn encoders_record_the_states_that_terms_use_and_no_more() {
         let captures = presets().into_iter().map(|preset| {
-            let stages: Vec<Capture> = preset.stages.iter().map(super::super::Stage::capture).collect();
+            let stages: Vec<Capture> = preset.stages.iter().map(Stage::capture).collect();
             (preset.name, stages)
         });
         let expected = [
@@ -154,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn a_preset_needs_a_layer_map_where_layers_stand_against_groups() {
+    fn presets_that_compare_or_blend_layers_need_a_layer_map() {
         let needs: Vec<String> = presets().into_iter().filter(Method::needs_layer_map).map(|m| m.name).collect();
         assert_eq!(needs, ["newsbert", "tinybert"]);
     }
 
     #[test]
-    fn the_teachers_states_that_are_compared_are_those_of_the_terms() {
+    fn the_teachers_states_are_those_that_terms_compare_with() {
         let states = |name: &str, l, n| {
             let preset = presets().into_iter().find(|preset| preset.name == name).unwrap();
             preset.teacher_states(l, n)
@@ -172,11 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn patience_skips_or_looks_at_the_last_layers() {
-        let layers = |patience: Patience, l, n| (1..n).map(|j| patience.teacher_state(j, l, n)).collect::<Vec<_>>();
-        assert_eq!(layers(Patience::Skip, 12, 6), [2, 4, 6, 8, 10]);
-        assert_eq!(layers(Patience::Last, 12, 6), [7, 8, 9, 10, 11]);
-        assert_eq!(layers(Patience::Skip, 12, 1), [0; 0]);
-        assert_eq!((layers(Patience::Skip, 3, 3), layers(Patience::Last, 3, 3)), (vec![1, 2], vec![1, 2]));
+    fn pkd_takes_every_kth_layer_or_the_last_ones() {
+        let layers = |which: PkdLayers, l, n| (1..n).map(|j| which.teacher_state(j, l, n)).collect::<Vec<_>>();
+        assert_eq!(layers(PkdLayers::Skip, 12, 6), [2, 4, 6, 8, 10]);
+        assert_eq!(layers(PkdLayers::Last, 12, 6), [7, 8, 9, 10, 11]);
+        assert_eq!(layers(PkdLayers::Skip, 12, 1), [0; 0]);
+        assert_eq!((layers(PkdLayers::Skip, 3, 3), layers(PkdLayers::Last, 3, 3)), (vec![1, 2], vec![1, 2]));
     }
 }

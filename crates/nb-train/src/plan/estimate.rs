@@ -1,30 +1,31 @@
-//! How much memory a run takes at its peak, from the shapes of its models and its largest micro-batch.
+//! An estimate of a run's peak memory, from the shapes of its models and its largest micro-batch.
 //!
 //! With P parameters of a model, n real tokens and p pairs of them (Σ length²) of a batch, H hidden and F feed-forward
 //! units, A heads and b bytes of a number in a product (4 in f32, 2 in bf16):
 //!
 //! | part | bytes |
 //! | --- | --- |
-//! | weights, gradients | 4·P each, of every encoder and top layer ([`nb_model::Arena`]); a frozen one has room for gradients too |
-//! | moments | 8·P of what is trained ([`crate::adamw::Group`]) |
+//! | weights, gradients | 4·P each, of every encoder and head ([`nb_model::Arena`]), frozen ones included |
+//! | moments | 8·P of trained models ([`crate::optim::ParamGroup`]) |
 //! | bf16 copies | 2·P of the encoder layers |
-//! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; after the activation, and before it or its slope; both normalised sums; the attention weights. The layer's output is 4·n·H more, in bf16 only where states are shown, and there the copy of its input 2·n·H |
-//! | with `train.recompute` | 4·n·H a layer and the tape of one |
+//! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; the feed-forward units after the activation, and before it or its slope; both normalised sums; the attention weights. The layer's output adds 4·n·H, in bf16 only where states are recorded; in bf16 the copy of the input adds 2·n·H |
+//! | with `train.recompute` | 4·n·H a layer, and the tape of one layer |
 //! | embeddings | 8·n·H |
-//! | attention scores, where they are captured | 4·A·p a layer, in the student twice: their gradient |
-//! | gradients of states | 4·n·H for each that a loss looks at |
+//! | attention scores, if captured | 4·A·p a layer, twice in the student for their gradient |
+//! | gradients of states | 4·n·H for each state that a loss uses |
 //! | working memory | n·(2·b·F + 16·H): the backward pass of a layer |
 //!
-//! A frozen teacher keeps no tape: one layer at a time and what it shows. Of a teacher whose outputs are kept those of the
-//! micro-batch are there in its place.
+//! A frozen teacher stores no tape: one layer at a time, and the states that it records. If its outputs are cached, those of
+//! the micro-batch take their place.
 //!
-//! An evaluation encodes a fixed number of tokens at a time, one layer at a time, in what an update has left free. A model is
-//! saved as it lies. What comes on top, on the CPU, is the model that is loaded for the test rows (12·P). While models are loaded, none has moments yet, and what was read (4·P) is there beside the model that it fills, or,
-//! later, what a frozen teacher's outputs are computed with.
+//! An evaluation encodes a fixed number of tokens at a time, one layer at a time, in the memory that an update has freed. A
+//! model is saved from the arena without a copy. On the CPU, the model that is loaded for the test rows comes on top (12·P).
+//! While models are loaded, none has moments yet; the bytes read from disk (4·P) are in memory beside the model that they
+//! fill, or, later, the memory that computes a frozen teacher's outputs.
 //!
-//! Left out are the readers' and the losses' own tensors, the vectors of development news, and what the allocator keeps for the
-//! next step (up to a fiftieth). Against the peak of the process, once each (AG, MiniLM of 6 layers, one thread, f32, 20 steps, 400
-//! development texts; nothing is fitted to them):
+//! The estimate omits the tensors of user models and losses, the vectors of development articles, and the memory that the
+//! allocator holds for the next step (up to a fiftieth). Compared with the peak of the process, measured once each (AG,
+//! MiniLM of 6 layers, one thread, f32, 20 steps, 400 development texts; no constant is fitted to them):
 //!
 //! | method, student layers, batch | estimated | measured | deviation |
 //! | --- | --- | --- | --- |
@@ -40,100 +41,142 @@
 //! | finetune, 6, 256 | 2.94 GB | 3.10 GB | −5 % |
 //! | kd, 1, 32, outputs computed (6 steps) | 0.72 GB | 0.76 GB | −5 % |
 //!
-//! On CUDA nothing was measured.
+//! Nothing was measured on CUDA.
 
-use nb_model::{ActivationCheckpoint, BertConfig, Capture, Precision, parameter_layout};
+use nb_checkpoint::{BertConfig, parameter_layout};
+use nb_model::{ActivationCheckpoint, Capture, Precision};
 use tch::Device;
 
 use super::Plan;
 use crate::method::TeacherRole;
-use crate::task::texts::BATCH_TOKENS;
 
-/// What the program and libtorch take on the CPU before there is any model: 80 MB of files and 45 MB of their own.
+/// Tokens per batch where nothing is trained.
+pub(crate) const BATCH_TOKENS: usize = 4096;
+
+/// Memory of the program and libtorch on the CPU before any model is loaded: 80 MB of mapped files and 45 MB of heap.
 const PROGRAM: u64 = 125_000_000;
 
-/// A batch, as far as memory goes.
+/// The sizes of a batch that determine its memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Load {
+pub struct BatchLoad {
     /// Real tokens n.
     pub tokens: u64,
     /// Pairs p of tokens that see each other: Σ length².
     pub pairs: u64,
 }
 
-/// What the models' shapes do not tell.
+/// The facts beside a plan that its memory depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Rest {
-    /// Parameters of top layers and projection, each once.
-    pub top: u64,
+pub struct Workload {
+    /// Parameters of heads and projection, each counted once.
+    pub head: u64,
     /// The largest micro-batch.
-    pub largest: Load,
-    /// States that are kept of a frozen teacher; none if it computes them.
-    pub kept: Option<u64>,
-    /// Whether there are test rows, which the saved models are loaded for in the end.
+    pub largest: BatchLoad,
+    /// Number of cached hidden states of a frozen teacher; none if they are computed.
+    pub cached_states: Option<u64>,
+    /// True if there are test rows, for which the saved models are loaded at the end.
     pub has_test: bool,
 }
 
-/// The peak by what takes it: name and bytes.
+/// A part of the memory at the peak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its name.
+    pub name: &'static str,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// The peak memory of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Estimate {
     /// The parts at the peak; none is 0.
-    pub parts: Vec<(&'static str, u64)>,
+    pub parts: Vec<Part>,
 }
 
 impl Estimate {
-    /// The estimate for a plan.
-    pub fn new(plan: &Plan, rest: &Rest) -> Self {
+    /// Estimates the memory of a plan.
+    pub fn new(plan: &Plan, work: &Workload) -> Self {
         let models = models(plan);
-        let host = plan.device == Device::Cpu;
-        let of = |share: &dyn Fn(&Model<'_>) -> u64| models.iter().map(share).sum::<u64>();
-        let program = ("program and libtorch", if host { PROGRAM } else { 0 });
-        let weights = 4 * (of(&|m| m.parameters) + rest.top);
-        let copies = ("bf16 copies", of(&|m| m.copies(plan.precision)));
-        let update = of(&|m| m.update(rest));
-        let evaluation = models.iter().map(|m| m.evaluation(plan.data.max_tokens)).max().unwrap_or(0);
-        let tested = models.iter().filter(|m| m.trained && rest.has_test).map(|m| 12 * m.parameters).max().unwrap_or(0);
-        let mut parts = vec![
-            program,
-            ("weights", weights),
-            ("gradients", weights),
-            ("AdamW's moments", 8 * (of(&|m| if m.trained { m.parameters } else { 0 }) + rest.top)),
-            copies,
-        ];
-        parts.push(("activations of the largest micro-batch", update.max(evaluation)));
-        if host {
-            parts.push(("a model loaded for the test rows", tested));
-        }
-        let beside = match rest.kept {
-            None => ("what is read of a checkpoint", models.iter().map(|m| 4 * m.parameters).max().unwrap_or(0)),
-            Some(_) => ("a teacher's outputs while they are computed", evaluation),
-        };
-        let loads = vec![program, ("models while they are loaded", loading(plan, &models)), copies, beside];
-        let total = |parts: &[(&str, u64)]| parts.iter().map(|(_, bytes)| bytes).sum::<u64>();
-        let mut parts = if total(&loads) > total(&parts) { loads } else { parts };
-        parts.retain(|(_, bytes)| *bytes > 0);
+        let (training, loading) = (training(plan, work, &models), loading(plan, work, &models));
+        let mut parts = if total(&loading) > total(&training) { loading } else { training };
+        parts.retain(|part| part.bytes > 0);
         Self { parts }
     }
 
-    /// All of it.
+    /// Returns the sum of the parts.
     pub fn total(&self) -> u64 {
-        self.parts.iter().map(|(_, bytes)| bytes).sum()
+        total(&self.parts)
     }
 }
 
-/// Weights and gradients of all models that are loaded for the run; the one that a frozen method's student takes its first
-/// weights from is dropped before the training.
-fn loading(plan: &Plan, models: &[Model<'_>]) -> u64 {
-    let joint = plan.method.teacher == TeacherRole::Joint;
-    let source = if joint { 0 } else { parameters(&plan.source_config).0 };
-    8 * (source + models.iter().map(|m| m.parameters).sum::<u64>())
+fn total(parts: &[Part]) -> u64 {
+    parts.iter().map(|part| part.bytes).sum()
 }
 
-/// An encoder that is there during the training.
+/// The parts during an update or an evaluation.
+fn training(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<Part> {
+    let sum = |bytes: &dyn Fn(&Model<'_>) -> u64| models.iter().map(bytes).sum::<u64>();
+    let weights = 4 * (sum(&|model| model.parameters) + work.head);
+    let moments = 8 * (sum(&|model| if model.is_trained() { model.parameters } else { 0 }) + work.head);
+    let update = sum(&|model| model.update(work));
+    let tested = models.iter().filter(|model| model.is_trained() && work.has_test && plan.device == Device::Cpu);
+    vec![
+        program(plan),
+        Part { name: "weights", bytes: weights },
+        Part { name: "gradients", bytes: weights },
+        Part { name: "AdamW's moments", bytes: moments },
+        copies(plan, models),
+        Part { name: "activations of the largest micro-batch", bytes: update.max(evaluation(plan, models)) },
+        Part {
+            name: "a model loaded for the test rows",
+            bytes: tested.map(|model| 12 * model.parameters).max().unwrap_or(0),
+        },
+    ]
+}
+
+/// The parts while models are loaded: weights and gradients of all of them. The model that a frozen method's student takes
+/// its initial weights from is dropped before the training.
+fn loading(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<Part> {
+    let is_joint = plan.method.teacher == TeacherRole::Joint;
+    let source = if is_joint { 0 } else { parameters(&plan.source_config) };
+    let loaded = 8 * (source + models.iter().map(|model| model.parameters).sum::<u64>());
+    let read = models.iter().map(|model| 4 * model.parameters).max().unwrap_or(0);
+    vec![
+        program(plan),
+        Part { name: "models while they are loaded", bytes: loaded },
+        copies(plan, models),
+        match work.cached_states {
+            None => Part { name: "what is read of a checkpoint", bytes: read },
+            Some(_) => Part { name: "a teacher's outputs while they are computed", bytes: evaluation(plan, models) },
+        },
+    ]
+}
+
+fn program(plan: &Plan) -> Part {
+    Part { name: "program and libtorch", bytes: if plan.device == Device::Cpu { PROGRAM } else { 0 } }
+}
+
+fn copies(plan: &Plan, models: &[Model<'_>]) -> Part {
+    Part { name: "bf16 copies", bytes: models.iter().map(|model| model.copies(plan.precision)).sum() }
+}
+
+/// The largest batch of an evaluation.
+fn evaluation(plan: &Plan, models: &[Model<'_>]) -> u64 {
+    models.iter().map(|model| model.evaluation(plan.data.max_tokens)).max().unwrap_or(0)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ModelKind {
+    Student,
+    JointTeacher,
+    FrozenTeacher,
+}
+
+/// An encoder that is in memory during the training.
 struct Model<'a> {
     config: &'a BertConfig,
-    trained: bool,
-    student: bool,
+    kind: ModelKind,
     capture: Capture,
     keep: ActivationCheckpoint,
     /// Bytes of a number in a product.
@@ -146,74 +189,87 @@ fn models(plan: &Plan) -> Vec<Model<'_>> {
     let capture = method.stages.iter().map(|stage| stage.capture()).max().unwrap_or_default();
     let bytes = if plan.precision == Precision::F32 { 4 } else { 2 };
     let keep = plan.train.keep;
-    let model = |config, trained, student| {
-        let parameters = parameters(config).0;
-        Model { config, trained, student, capture, keep, bytes, parameters }
+    let model = |config, kind| Model { config, kind, capture, keep, bytes, parameters: parameters(config) };
+    let teacher = |kind| model(&plan.teacher_config, kind);
+    let mut models = match method.teacher {
+        TeacherRole::Absent => Vec::new(),
+        TeacherRole::Joint => vec![teacher(ModelKind::JointTeacher)],
+        // Further teachers are assumed to be as large as the first.
+        TeacherRole::Frozen => {
+            let count = plan.trained.len().max(1);
+            std::iter::repeat_with(|| teacher(ModelKind::FrozenTeacher)).take(count).collect()
+        }
     };
-    let teachers = match method.teacher {
-        TeacherRole::Absent => 0,
-        TeacherRole::Joint => 1,
-        TeacherRole::Frozen => plan.trained.len().max(1), // further ones are taken to be as large as the first
-    };
-    let joint = method.teacher == TeacherRole::Joint;
-    let mut models: Vec<Model<'_>> = (0..teachers).map(|_| model(&plan.teacher_config, joint, false)).collect();
-    models.extend(method.has_student().then(|| model(&plan.student_config, true, true)));
+    models.extend(method.has_student().then(|| model(&plan.student_config, ModelKind::Student)));
     models
 }
 
-/// Parameters in all, and those of the encoder layers.
-fn parameters(config: &BertConfig) -> (u64, u64) {
+/// The number of all parameters.
+fn parameters(config: &BertConfig) -> u64 {
+    parameter_layout(config).numel() as u64
+}
+
+/// The number of the encoder layers' parameters.
+fn layer_parameters(config: &BertConfig) -> u64 {
     let layout = parameter_layout(config);
     let layers = layout.slots().iter().filter(|slot| slot.name.starts_with("encoder."));
-    (layout.numel() as u64, layers.map(|slot| slot.numel() as u64).sum())
+    layers.map(|slot| slot.numel() as u64).sum()
 }
 
 impl Model<'_> {
-    fn copies(&self, precision: Precision) -> u64 {
-        if precision == Precision::Bf16 { 2 * parameters(self.config).1 } else { 0 }
+    fn is_trained(&self) -> bool {
+        self.kind != ModelKind::FrozenTeacher
     }
 
+    /// The bf16 copies of the encoder layers.
+    fn copies(&self, precision: Precision) -> u64 {
+        if precision == Precision::Bf16 { 2 * layer_parameters(self.config) } else { 0 }
+    }
+
+    /// H, F, A and the number of layers.
     fn sizes(&self) -> [u64; 4] {
         let c = self.config;
         [c.hidden_size, c.intermediate_size, c.num_attention_heads, c.num_hidden_layers].map(|n| n as u64)
     }
 
-    /// What one layer leaves for its backward pass.
-    fn tape(&self, capture: Capture, load: Load) -> u64 {
+    /// Activations that one layer stores for its backward pass.
+    fn tape(&self, capture: Capture, load: BatchLoad) -> u64 {
         let ([h, f, a, _], b, n) = (self.sizes(), self.bytes, load.tokens);
         let input = if b == 4 { 0 } else { b * n * h };
         let output = if b == 4 || capture >= Capture::States { 4 * n * h } else { 0 };
         b * n * (5 * h + 2 * f) + 8 * n * h + b * a * load.pairs + input + output
     }
 
-    fn working(&self, load: Load) -> u64 {
+    /// Working memory of one layer's backward pass.
+    fn working(&self, load: BatchLoad) -> u64 {
         let [h, f, ..] = self.sizes();
         load.tokens * (2 * self.bytes * f + 16 * h)
     }
 
     /// Forward and backward of the largest micro-batch.
-    fn update(&self, rest: &Rest) -> u64 {
-        let ([h, _, a, l], load) = (self.sizes(), rest.largest);
+    fn update(&self, work: &Workload) -> u64 {
+        let ([h, _, a, l], load) = (self.sizes(), work.largest);
         let state = 4 * load.tokens * h;
         let states = if self.capture >= Capture::States { l + 1 } else { 1 };
         let scores = if self.capture == Capture::Scores { 4 * a * load.pairs * l } else { 0 };
-        match (self.trained, rest.kept) {
-            (false, Some(kept)) => kept * state,
-            (false, None) => self.tape(Capture::Last, load) + self.working(load) + states * state + scores,
-            (true, _) => {
-                let (gradients, scores) = if self.student { (states, 2 * scores) } else { (1, scores) };
-                let tapes = match self.keep {
-                    ActivationCheckpoint::Off => l * self.tape(self.capture, load),
-                    ActivationCheckpoint::LayerInputs => l * state + self.tape(self.capture, load), // one layer's at a time
-                };
-                tapes + (2 + gradients) * state + scores + self.working(load)
+        let (gradients, scores) = match (self.kind, work.cached_states) {
+            (ModelKind::FrozenTeacher, Some(cached)) => return cached * state,
+            (ModelKind::FrozenTeacher, None) => {
+                return self.tape(Capture::Last, load) + self.working(load) + states * state + scores;
             }
-        }
+            (ModelKind::JointTeacher, _) => (1, scores),
+            (ModelKind::Student, _) => (states, 2 * scores),
+        };
+        let tapes = match self.keep {
+            ActivationCheckpoint::Off => l * self.tape(self.capture, load),
+            ActivationCheckpoint::LayerInputs => l * state + self.tape(self.capture, load), // one layer's at a time
+        };
+        tapes + (2 + gradients) * state + scores + self.working(load)
     }
 
-    /// A batch where nothing is trained, with texts as long as they may be.
+    /// A batch of texts of the largest length, without training.
     fn evaluation(&self, max_tokens: usize) -> u64 {
-        let load = Load { tokens: BATCH_TOKENS as u64, pairs: (BATCH_TOKENS * max_tokens) as u64 };
+        let load = BatchLoad { tokens: BATCH_TOKENS as u64, pairs: (BATCH_TOKENS * max_tokens) as u64 };
         self.tape(Capture::Last, load) + self.working(load)
     }
 }
@@ -222,11 +278,15 @@ impl Model<'_> {
 mod tests {
     use super::*;
 
-    const LOAD: Load = Load { tokens: 10, pairs: 20 };
+    const LOAD: BatchLoad = BatchLoad { tokens: 10, pairs: 20 };
 
     fn model(config: &BertConfig, bytes: u64, capture: Capture) -> Model<'_> {
-        let parameters = parameters(config).0;
-        Model { config, trained: true, student: true, capture, keep: ActivationCheckpoint::Off, bytes, parameters }
+        let kind = ModelKind::Student;
+        Model { config, kind, capture, keep: ActivationCheckpoint::Off, bytes, parameters: parameters(config) }
+    }
+
+    fn work(cached_states: Option<u64>) -> Workload {
+        Workload { head: 0, largest: LOAD, cached_states, has_test: false }
     }
 
     /// H = 8, F = 32, A = 2, n = 10, p = 20.
@@ -237,7 +297,7 @@ mod tests {
         // 4·10·(40 + 64) + 8·80 + 4·2·20, and the output 4·80.
         assert_eq!(tape(4, Capture::Last), 4160 + 640 + 160 + 320);
         assert_eq!(tape(4, Capture::States), tape(4, Capture::Last));
-        // Half of the products' numbers, and the copy of the input 2·80; the output where it is shown.
+        // Half of the products' numbers, and the copy of the input 2·80; the output if it is recorded.
         assert_eq!(tape(2, Capture::Last), 2080 + 640 + 80 + 160);
         assert_eq!(tape(2, Capture::States), tape(2, Capture::Last) + 320);
     }
@@ -246,31 +306,29 @@ mod tests {
     #[test]
     fn inputs_alone_are_less_than_tapes() {
         let config = BertConfig::new(100, 8, 3, 2);
-        let rest = Rest { top: 0, largest: LOAD, kept: None, has_test: false };
         let everything = model(&config, 4, Capture::States);
         let tape = everything.tape(Capture::States, LOAD);
         let inputs = Model { keep: ActivationCheckpoint::LayerInputs, ..model(&config, 4, Capture::States) };
-        assert_eq!(everything.update(&rest) - inputs.update(&rest), 2 * tape - 3 * 320);
+        assert_eq!(everything.update(&work(None)) - inputs.update(&work(None)), 2 * tape - 3 * 320);
     }
 
     #[test]
-    fn what_is_kept_of_a_frozen_teacher_is_less_than_computing_it() {
+    fn a_frozen_teachers_cached_states_are_less_than_computing_them() {
         let config = BertConfig::new(100, 8, 3, 2);
-        let rest = |kept| Rest { top: 0, largest: LOAD, kept, has_test: false };
         let student = model(&config, 4, Capture::States);
-        let frozen = Model { trained: false, student: false, ..model(&config, 4, Capture::States) };
-        assert!(student.update(&rest(None)) > frozen.update(&rest(None)));
-        assert!(frozen.update(&rest(None)) > frozen.update(&rest(Some(2))));
-        assert_eq!(frozen.update(&rest(Some(2))), 2 * 320);
+        let frozen = Model { kind: ModelKind::FrozenTeacher, ..model(&config, 4, Capture::States) };
+        assert!(student.update(&work(None)) > frozen.update(&work(None)));
+        assert!(frozen.update(&work(None)) > frozen.update(&work(Some(2))));
+        assert_eq!(frozen.update(&work(Some(2))), 2 * 320);
         // Scores and, in a student, their gradients.
         let scores = model(&config, 4, Capture::Scores);
-        assert_eq!(scores.update(&rest(None)) - student.update(&rest(None)), 2 * 4 * 2 * 20 * 3);
+        assert_eq!(scores.update(&work(None)) - student.update(&work(None)), 2 * 4 * 2 * 20 * 3);
     }
 
     #[test]
-    fn the_layers_are_what_products_read() {
+    fn bf16_copies_are_those_of_the_layers() {
         let config = BertConfig::new(100, 8, 3, 2);
-        let (all, layers) = parameters(&config);
+        let (all, layers) = (parameters(&config), layer_parameters(&config));
         assert_eq!(all - layers, (100 + 512 + 2 + 2) * 8);
         assert_eq!(model(&config, 2, Capture::Last).copies(Precision::Bf16), 2 * layers);
         assert_eq!(model(&config, 4, Capture::Last).copies(Precision::F32), 0);

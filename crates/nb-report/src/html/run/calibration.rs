@@ -1,46 +1,52 @@
-//! Whether the models are as right as they are sure.
+//! Calibration: whether the models are as often right as they are confident.
 
 use maud::{Markup, html};
-use nb_eval::{Calibration, calibration};
+use nb_eval::calibration;
 
-use crate::html::format::score;
+use crate::format::score;
 use crate::html::page::grid;
 use crate::plot::{Ink, Reliability};
-use crate::{Outcomes, ReportError, RunRecord};
+use crate::record::Classes;
+use crate::{ReportError, RunRecord};
 
 const BINS: usize = 10;
 
-/// A reliability diagram for each model whose confidence is known.
+/// Probabilities were rounded to f32, so that they may be this far outside of 0 to 1.
+const ROUNDING: f64 = 1e-5;
+
+/// Returns a reliability diagram for each model whose confidences are known.
 pub(super) fn diagrams(record: &RunRecord) -> Result<Option<Markup>, ReportError> {
     let Some(outcomes) = &record.outcomes else { return Ok(None) };
+    let models = [("student", Ink::Student, &outcomes.student), ("teacher", Ink::Teacher, &outcomes.teacher)];
     let mut figures = Vec::new();
-    for (name, ink) in [("student", Ink::Student), ("teacher", Ink::Teacher)] {
-        if let Some((found, left_out)) = of(outcomes, name) {
-            let drawn = Reliability { name, ink, bins: &found.bins }.draw()?;
-            figures.push(Some(html! {
-                figure {
-                    figcaption {
-                        span.title { (name) }
-                        span.last { "expected calibration error " strong { (score(found.expected_error)) } }
-                        @if left_out > 0 { span.last { (left_out) " rows without a confidence left out" } }
-                    }
-                    (drawn)
-                }
-            }));
-        }
+    for (name, ink, outcomes) in models {
+        let classes = outcomes.as_ref().and_then(|outcomes| outcomes.classes.as_ref());
+        figures.push(classes.map(|classes| diagram(name, ink, classes)).transpose()?.flatten());
     }
     Ok(grid(figures))
 }
 
-/// The calibration of a model, and how many rows have no confidence.
-fn of(outcomes: &Outcomes, model: &str) -> Option<(Calibration, usize)> {
-    let confidence = outcomes.numbers.get(&format!("{model}.probability"))?;
-    let predicted = outcomes.classes.get(&format!("{model}.predicted"))?;
-    let truth = outcomes.classes.get("truth")?;
-    let right = truth.iter().zip(predicted).map(|(truth, predicted)| truth == predicted);
-    // Probabilities were rounded to f32 and may stand a hair outside of 0 to 1.
-    let known = confidence.iter().zip(right).filter(|(p, _)| (-1e-5..=1.0 + 1e-5).contains(*p));
-    let (known, right): (Vec<f64>, Vec<bool>) = known.map(|(p, right)| (p.clamp(0.0, 1.0), right)).unzip();
-    let left_out = confidence.len() - known.len();
-    Some((calibration(&known, &right, BINS).ok()?, left_out))
+/// Returns the diagram of a model; none where no row has a confidence.
+fn diagram(name: &str, ink: Ink, classes: &Classes) -> Result<Option<Markup>, ReportError> {
+    let (mut confidence, mut right) = (Vec::new(), Vec::new());
+    for (row, &probability) in classes.probability.iter().enumerate() {
+        let probability = f64::from(probability);
+        if (-ROUNDING..=1.0 + ROUNDING).contains(&probability) {
+            confidence.push(probability.clamp(0.0, 1.0));
+            right.push(classes.truth.get(row) == classes.predicted.get(row));
+        }
+    }
+    let skipped = classes.probability.len() - confidence.len();
+    let Ok(calibration) = calibration(&confidence, &right, BINS) else { return Ok(None) };
+    let drawn = Reliability { name, ink, bins: &calibration.bins }.draw()?;
+    Ok(Some(html! {
+        figure {
+            figcaption {
+                span.title { (name) }
+                span.last { "expected calibration error " strong { (score(calibration.expected_error)) } }
+                @if skipped > 0 { span.last { (skipped) " rows without a confidence skipped" } }
+            }
+            (drawn)
+        }
+    }))
 }

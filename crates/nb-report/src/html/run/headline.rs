@@ -1,67 +1,89 @@
-//! The numbers that are looked for first.
+//! The numbers that a reader looks for first.
 
 use maud::Markup;
-use serde_json::Value;
 
 use crate::RunRecord;
-use crate::html::format::{count, headline, name, number as written, percent};
+use crate::format::{count, headline, name, number as written, percent};
 use crate::html::page::Tile;
-use crate::html::read::{at, interval, metrics, number, rows, text};
+use crate::html::series::{metrics, rows};
 use crate::plot::Ink;
+use crate::record::{ModelSummary, Scores};
 
-/// The metric by which models are chosen: the one the summary names, else the first it has.
+/// Returns the metric by which models are chosen: the one that the summary names, else the first one measured.
 pub(super) fn primary(record: &RunRecord) -> Option<&str> {
-    let said = text(&record.summary, &["primary"]);
-    said.or_else(|| record.outcomes.as_ref()?.metadata.get("primary").map(String::as_str)).or_else(|| {
-        let models = ["student", "teacher"].map(|model| at(&record.summary, &[model]));
-        metrics(models).first().copied()
+    let summary = &record.summary;
+    let named = summary.primary.as_deref();
+    named.or_else(|| record.outcomes.as_ref()?.primary.as_deref()).or_else(|| {
+        let models = summary.student.iter().chain(&summary.teacher);
+        metrics(models.map(|model| &model.dev.scores)).first().copied()
     })
 }
 
-/// The evaluation that counts: that on untouched data where there is one, else the development data's.
-pub(super) fn final_evaluation<'a>(model: &'a Value, metric: &str) -> (&'a Value, &'static str) {
-    match number(model, &["test", metric]) {
-        Some(_) => (at(model, &["test"]), "test"),
-        None => (model, "development"),
+/// A split whose scores are reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Split {
+    Test,
+    Development,
+}
+
+impl Split {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Development => "development",
+        }
+    }
+
+    /// The split that counts in the end: the test data if `metric` was measured there.
+    fn last(model: &ModelSummary, metric: &str) -> Self {
+        let test = model.test.as_ref().and_then(|test| test.scores.metric(metric));
+        if test.is_some() { Self::Test } else { Self::Development }
+    }
+
+    fn scores(self, model: &ModelSummary) -> Option<&Scores> {
+        match self {
+            Self::Test => model.test.as_ref().map(|test| &test.scores),
+            Self::Development => Some(&model.dev.scores),
+        }
     }
 }
 
-/// Metrics, what was kept of the teacher's, size and speed, each only where it is known.
+/// Returns tiles of metrics, the share of the teacher's score, size and speed, as far as they are known.
 pub(super) fn tiles(record: &RunRecord) -> Markup {
-    let summary = &record.summary;
     let primary = primary(record).unwrap_or("accuracy");
-    let (student, teacher) = (at(summary, &["student"]), at(summary, &["teacher"]));
+    let (student, teacher) = (record.summary.student.as_ref(), record.summary.teacher.as_ref());
     let tiles = [
-        metric(student, "Student", primary, Ink::Student),
-        metric(teacher, "Teacher", primary, Ink::Teacher),
-        kept(student, teacher, primary),
-        size(student, teacher),
-        time(student, teacher),
-        speed(student, teacher),
+        student.and_then(|model| metric(model, "Student", primary, Ink::Student)),
+        teacher.and_then(|model| metric(model, "Teacher", primary, Ink::Teacher)),
+        student.and_then(|student| kept(student, teacher?, primary)),
+        student.and_then(|student| size(student, teacher)),
+        student.and_then(|student| time(student, teacher)),
+        student.and_then(|student| speed(student, teacher)),
     ];
     crate::html::page::tiles(&tiles.into_iter().flatten().collect::<Vec<_>>())
 }
 
-fn metric(model: &Value, who: &str, primary: &str, ink: Ink) -> Option<Tile> {
-    let (evaluation, split) = final_evaluation(model, primary);
-    let value = number(evaluation, &[primary])?;
-    let interval = interval(evaluation, primary)
-        .map(|(low, high)| format!("95 % interval {} to {}, ", headline(low), headline(high)))
+fn metric(model: &ModelSummary, who: &str, primary: &str, ink: Ink) -> Option<Tile> {
+    let split = Split::last(model, primary);
+    let scores = split.scores(model)?;
+    let value = scores.metric(primary)?;
+    let interval = scores
+        .interval(primary)
+        .map(|interval| format!("95 % interval {} to {}, ", headline(interval.low), headline(interval.high)))
         .unwrap_or_default();
-    let rows = rows(evaluation).map(|rows| format!(", {rows}")).unwrap_or_default();
+    let rows = rows(scores).map(|rows| format!(", {rows}")).unwrap_or_default();
     Some(Tile {
         what: format!("{who} {}", name(primary)),
         value: headline(value),
-        remark: format!("{interval}{split} data{rows}"),
+        remark: format!("{interval}{} data{rows}", split.name()),
         ink: Some(ink),
     })
 }
 
-fn kept(student: &Value, teacher: &Value, primary: &str) -> Option<Tile> {
-    let (evaluation, split) = final_evaluation(student, primary);
-    // Both of the same data, or the share means nothing.
-    let other = if split == "test" { at(teacher, &["test"]) } else { teacher };
-    let (mine, theirs) = (number(evaluation, &[primary])?, number(other, &[primary])?);
+fn kept(student: &ModelSummary, teacher: &ModelSummary, primary: &str) -> Option<Tile> {
+    // Both on the same data, or the share means nothing.
+    let split = Split::last(student, primary);
+    let (mine, theirs) = (split.scores(student)?.metric(primary)?, split.scores(teacher)?.metric(primary)?);
     (theirs > 0.0).then(|| Tile {
         what: "Kept".to_owned(),
         value: percent(mine / theirs),
@@ -70,10 +92,11 @@ fn kept(student: &Value, teacher: &Value, primary: &str) -> Option<Tile> {
     })
 }
 
-fn size(student: &Value, teacher: &Value) -> Option<Tile> {
-    let mine = number(student, &["parameters"])?;
-    let theirs = number(teacher, &["parameters"]).filter(|_| mine > 0.0);
-    let remark = theirs.map(|theirs| format!("teacher {}, {} × as many", count(theirs), written(theirs / mine)));
+fn size(student: &ModelSummary, teacher: Option<&ModelSummary>) -> Option<Tile> {
+    let mine = student.parameters? as f64;
+    let theirs = teacher.and_then(|teacher| teacher.parameters).map(|theirs| theirs as f64).filter(|_| mine > 0.0);
+    let remark =
+        theirs.map(|theirs| format!("teacher {}, {}\u{a0}×\u{a0}as many", count(theirs), written(theirs / mine)));
     Some(Tile {
         what: "Parameters".to_owned(),
         value: count(mine),
@@ -82,22 +105,21 @@ fn size(student: &Value, teacher: &Value) -> Option<Tile> {
     })
 }
 
-fn time(student: &Value, teacher: &Value) -> Option<Tile> {
-    let path = ["milliseconds_per_text"];
-    let mine = number(student, &path)?;
-    let theirs = number(teacher, &path).filter(|_| mine > 0.0);
-    let remark = theirs
-        .map(|theirs| format!("one text alone; teacher {} ms, {} × as long", written(theirs), written(theirs / mine)));
+fn time(student: &ModelSummary, teacher: Option<&ModelSummary>) -> Option<Tile> {
+    let mine = student.milliseconds_per_text?;
+    let theirs = teacher.and_then(|teacher| teacher.milliseconds_per_text).filter(|_| mine > 0.0);
+    let remark = theirs.map(|theirs| {
+        format!("one text alone; teacher {} ms, {}\u{a0}×\u{a0}as long", written(theirs), written(theirs / mine))
+    });
     let remark = remark.unwrap_or_else(|| "one text alone".to_owned());
     Some(Tile { what: "Time per text".to_owned(), value: format!("{} ms", written(mine)), remark, ink: None })
 }
 
-fn speed(student: &Value, teacher: &Value) -> Option<Tile> {
-    let path = ["texts_per_second"];
-    let mine = number(student, &path)?;
-    let theirs = number(teacher, &path).filter(|theirs| *theirs > 0.0);
-    let remark =
-        theirs.map(|theirs| format!("in batches; teacher {}, {} × as fast", count(theirs), written(mine / theirs)));
+fn speed(student: &ModelSummary, teacher: Option<&ModelSummary>) -> Option<Tile> {
+    let mine = student.texts_per_second?;
+    let theirs = teacher.and_then(|teacher| teacher.texts_per_second).filter(|theirs| *theirs > 0.0);
+    let remark = theirs
+        .map(|theirs| format!("in batches; teacher {}, {}\u{a0}×\u{a0}as fast", count(theirs), written(mine / theirs)));
     let remark = remark.unwrap_or_else(|| "in batches".to_owned());
     Some(Tile { what: "Texts per second".to_owned(), value: count(mine), remark, ink: None })
 }

@@ -1,28 +1,26 @@
 //! Metrics: over the evaluations of a run as curves, at its end as tables, and over parts of the data.
 
 use maud::{Markup, html};
-use serde_json::Value;
 
-use crate::html::format::{NONE, count, name, percent, plain, score};
+use crate::format::{NONE, count, integer, name, number, percent, score};
 use crate::html::page::{curves, grid, table};
-use crate::html::read::{at, interval, metrics, number, rows, series};
-use crate::plot::{Curve, Curves, Ink, Look};
+use crate::html::series::{metrics, rows, series};
+use crate::plot::{Bar, Bounds, Curve, Curves, Ink, Look};
+use crate::record::{EvalLine, Evaluation, ModelSummary, Scores};
 use crate::{ReportError, RunRecord};
 
-const MODELS: [(&str, Ink); 2] = [("student", Ink::Student), ("teacher", Ink::Teacher)];
-
-/// Curves and tables; none where nothing was ever evaluated.
+/// Returns curves and tables; none where nothing was evaluated.
 pub(super) fn results(record: &RunRecord) -> Result<Option<Markup>, ReportError> {
-    let models = MODELS.map(|(model, _)| model);
-    let said = record.evaluations.iter().flat_map(|line| models.map(|model| at(line, &[model])));
-    let drawn =
-        metrics(said).into_iter().map(|metric| curves(&curve(record, metric))).collect::<Result<Vec<_>, _>>()?;
+    let evaluations = record.evaluations.iter().flat_map(|line| line.student.iter().chain(&line.teacher));
+    let metrics = metrics(evaluations.map(|evaluation| &evaluation.scores));
+    let drawn = metrics.into_iter().map(|metric| curves(&curve(record, metric))).collect::<Result<Vec<_>, _>>()?;
+    let models = models(record);
     let tables = [
-        scores("Test data, measured once", record, &["test"]),
-        scores("Development data, best state", record, &[]),
-        best(record),
+        scores("Test data, measured once", &models, |model| model.test.as_ref().map(|test| &test.scores)),
+        scores("Development data, best state", &models, |model| Some(&model.dev.scores)),
+        best(&models),
     ];
-    let parts = MODELS.map(|(model, _)| parts(record, model));
+    let parts = models.iter().map(parts);
     let tables: Vec<Markup> = tables.into_iter().chain(parts).flatten().collect();
     let plots = grid(drawn);
     if plots.is_none() && tables.is_empty() {
@@ -31,99 +29,120 @@ pub(super) fn results(record: &RunRecord) -> Result<Option<Markup>, ReportError>
     Ok(Some(html! {
         @if let Some(plots) = plots {
             (plots)
-            p.about { "One point for each evaluation, with its 95 % interval where one was computed." }
+            p.about { "One point per evaluation, with its 95 % interval if one was computed." }
         }
         div.tables { @for table in &tables { (table) } }
     }))
 }
 
-/// One metric of both models over the evaluations.
-pub(crate) fn curve(record: &RunRecord, metric: &str) -> Curves {
-    let curve = |(model, ink): (&str, Ink)| {
-        let ends = |line: &Value| Some((number(line, &["step"])?, interval(at(line, &[model]), metric)?));
-        Curve {
-            name: model.to_owned(),
-            ink,
-            series: series(&record.evaluations, &[model, metric]),
-            look: Look::Dots(record.evaluations.iter().filter_map(ends).collect()),
-        }
-    };
-    let curves = MODELS.map(curve).into_iter().filter(|curve| !curve.series.is_empty()).collect();
-    Curves { title: metric.to_owned(), curves, bounds: (f64::MIN, f64::MAX), breaks: vec![] }
+/// A model of the run with its name.
+struct Model<'a> {
+    name: &'static str,
+    summary: &'a ModelSummary,
 }
 
-/// A row for each metric of the final state, on the data that stand at `path` of each model.
-fn scores(caption: &str, record: &RunRecord, path: &[&str]) -> Option<Markup> {
-    let models: Vec<(&str, &Value)> = MODELS
-        .iter()
-        .map(|(model, _)| (*model, at(at(&record.summary, &[model]), path)))
-        .filter(|(_, value)| !metrics([*value]).is_empty())
-        .collect();
-    let of = models.first().and_then(|(_, value)| rows(value)).map(|rows| format!(" ({rows})")).unwrap_or_default();
+/// The models of a run, the student first.
+fn models(record: &RunRecord) -> Vec<Model<'_>> {
+    let student = record.summary.student.iter().map(|summary| Model { name: "student", summary });
+    student.chain(record.summary.teacher.iter().map(|summary| Model { name: "teacher", summary })).collect()
+}
+
+/// One metric of both models over the evaluations.
+pub(crate) fn curve(record: &RunRecord, metric: &str) -> Curves {
+    let student = of_model(record, metric, |line| line.student.as_ref());
+    let teacher = of_model(record, metric, |line| line.teacher.as_ref());
+    let curves = [
+        Curve { name: "student".to_owned(), ink: Ink::Student, ..student },
+        Curve { name: "teacher".to_owned(), ink: Ink::Teacher, ..teacher },
+    ];
+    let curves = curves.into_iter().filter(|curve| !curve.series.is_empty()).collect();
+    Curves { title: metric.to_owned(), curves, bounds: Bounds::NONE, breaks: vec![] }
+}
+
+fn of_model(record: &RunRecord, metric: &str, model: impl Fn(&EvalLine) -> Option<&Evaluation>) -> Curve {
+    let bar = |line: &EvalLine| {
+        let interval = model(line)?.scores.interval(metric)?;
+        Some(Bar { step: line.step? as f64, low: interval.low, high: interval.high })
+    };
+    Curve {
+        name: metric.to_owned(),
+        ink: Ink::Text,
+        series: series(&record.evaluations, |line| model(line)?.scores.metric(metric)),
+        look: Look::Dots(record.evaluations.iter().filter_map(bar).collect()),
+    }
+}
+
+/// Returns a table with a row for each metric of the final state, on the split that `of` picks.
+fn scores(caption: &str, models: &[Model<'_>], of: impl Fn(&ModelSummary) -> Option<&Scores>) -> Option<Markup> {
+    let measured = |model: &&Model<'_>| of(model.summary).is_some_and(|scores| !scores.metrics.is_empty());
+    let models: Vec<&Model<'_>> = models.iter().filter(measured).collect();
+    let all: Vec<&Scores> = models.iter().filter_map(|model| of(model.summary)).collect();
+    let rows = all.first().and_then(|scores| rows(scores)).map(|rows| format!(" ({rows})")).unwrap_or_default();
     let mut head = vec!["metric".to_owned()];
-    head.extend(models.iter().map(|(model, _)| (*model).to_owned()));
+    head.extend(models.iter().map(|model| model.name.to_owned()));
     head.extend((models.len() == 2).then(|| "kept".to_owned()));
     let row = |metric: &&str| {
         let mut cells = vec![html! { (name(metric)) }];
-        cells.extend(models.iter().map(|(_, value)| with_interval(value, metric)));
-        if let [(_, student), (_, teacher)] = models.as_slice() {
-            let share = number(student, &[metric]).zip(number(teacher, &[metric])).filter(|(_, theirs)| *theirs > 0.0);
+        cells.extend(all.iter().map(|scores| with_interval(scores, metric)));
+        if let [student, teacher] = all.as_slice() {
+            let share = student.metric(metric).zip(teacher.metric(metric)).filter(|(_, theirs)| *theirs > 0.0);
             cells.push(html! { (share.map_or_else(|| NONE.to_owned(), |(mine, theirs)| percent(mine / theirs))) });
         }
         cells
     };
-    let names = metrics(models.iter().map(|(_, value)| *value));
-    (!names.is_empty()).then(|| table(&format!("{caption}{of}"), &head, &names.iter().map(row).collect::<Vec<_>>()))
+    let names = metrics(all.iter().copied());
+    (!names.is_empty()).then(|| table(&format!("{caption}{rows}"), &head, &names.iter().map(row).collect::<Vec<_>>()))
 }
 
-/// Size, speed and the state that was kept.
-fn best(record: &RunRecord) -> Option<Markup> {
-    let keys = ["layers", "parameters", "best_step", "milliseconds_per_text", "texts_per_second"];
-    let models: Vec<(&str, &Value)> = MODELS
-        .iter()
-        .map(|(model, _)| (*model, at(&record.summary, &[model])))
-        .filter(|(_, v)| v.is_object())
-        .collect();
-    let known = keys.into_iter().filter(|key| models.iter().any(|(_, value)| value[*key].is_number()));
-    let rows: Vec<Vec<Markup>> = known
-        .map(|key| {
-            let cells = models.iter().map(|(_, value)| html! { (plain(&value[key])) });
-            [html! { (name(key)) }].into_iter().chain(cells).collect()
-        })
-        .collect();
+/// Returns a table of size, speed and the step of the best state.
+fn best(models: &[Model<'_>]) -> Option<Markup> {
+    let cell: [(&str, fn(&ModelSummary) -> Option<String>); 5] = [
+        ("layers", |model| model.layers.map(integer)),
+        ("parameters", |model| model.parameters.map(integer)),
+        ("best_step", |model| model.best_step.map(integer)),
+        ("milliseconds_per_text", |model| model.milliseconds_per_text.map(number)),
+        ("texts_per_second", |model| model.texts_per_second.map(number)),
+    ];
+    let mut rows = Vec::new();
+    for (key, text) in cell {
+        let cells: Vec<Option<String>> = models.iter().map(|model| text(model.summary)).collect();
+        if cells.iter().any(Option::is_some) {
+            let cells = cells.iter().map(|cell| html! { (cell.as_deref().unwrap_or(NONE)) });
+            rows.push([html! { (name(key)) }].into_iter().chain(cells).collect::<Vec<_>>());
+        }
+    }
     let head: Vec<String> =
-        ["model"].into_iter().chain(models.iter().map(|(model, _)| *model)).map(str::to_owned).collect();
+        ["model"].into_iter().chain(models.iter().map(|model| model.name)).map(str::to_owned).collect();
     (!rows.is_empty()).then(|| table("Size and speed", &head, &rows))
 }
 
-/// The metrics over parts of the data.
-fn parts(record: &RunRecord, model: &str) -> Option<Markup> {
-    let value = at(&record.summary, &[model]);
-    // Those of the test data stand before those of the development data, as everywhere.
-    let parts = at(value, &["test", "parts"]).as_object().or_else(|| at(value, &["parts"]).as_object())?;
-    let names = metrics(parts.values());
+/// Returns a table of the metrics over parts of the data: of the test data, if parts of those were measured.
+fn parts(model: &Model<'_>) -> Option<Markup> {
+    let test = model.summary.test.as_ref().map(|test| &test.parts).filter(|parts| !parts.is_empty());
+    let parts = test.unwrap_or(&model.summary.dev.parts);
+    let names = metrics(parts.iter().map(|(_, scores)| scores));
     let head: Vec<String> =
         ["part", "rows"].map(str::to_owned).into_iter().chain(names.iter().map(|m| name(m))).collect();
-    let row = |(part, value): (&String, &Value)| {
-        let n = rows(value).unwrap_or_else(|| NONE.to_owned());
+    let row = |(part, scores): (&str, &Scores)| {
+        let n = rows(scores).unwrap_or_else(|| NONE.to_owned());
         let mut cells = vec![html! { (part) }, html! { (n) }];
-        cells.extend(names.iter().map(|metric| with_interval(value, metric)));
+        cells.extend(names.iter().map(|metric| with_interval(scores, metric)));
         cells
     };
     let rows: Vec<Vec<Markup>> = parts.iter().map(row).collect();
-    (!names.is_empty()).then(|| table(&format!("Parts of the data, {model}"), &head, &rows))
+    (!names.is_empty()).then(|| table(&format!("Parts of the data, {}", model.name), &head, &rows))
 }
 
-fn with_interval(evaluation: &Value, metric: &str) -> Markup {
-    let value = number(evaluation, &[metric]).map_or_else(|| NONE.to_owned(), shown);
+fn with_interval(scores: &Scores, metric: &str) -> Markup {
+    let value = scores.metric(metric).map_or_else(|| NONE.to_owned(), number_or_count);
     html! {
         (value)
-        @if let Some((low, high)) = interval(evaluation, metric) {
-            " " small { "[" (shown(low)) ", " (shown(high)) "]" }
+        @if let Some(interval) = scores.interval(metric) {
+            " " small { "[" (number_or_count(interval.low)) ", " (number_or_count(interval.high)) "]" }
         }
     }
 }
 
-fn shown(value: f64) -> String {
+fn number_or_count(value: f64) -> String {
     if value.abs() <= 1.0 { score(value) } else { count(value) }
 }

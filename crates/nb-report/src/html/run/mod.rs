@@ -1,4 +1,4 @@
-//! The page of one run: what came out, how it got there, where it goes wrong, and what it was made from.
+//! The page of a run: results, training, errors, calibration, and the sources of the run.
 
 mod calibration;
 mod confusion;
@@ -8,20 +8,19 @@ mod setup;
 mod training;
 
 use maud::{Markup, html};
-use serde_json::Value;
 
-use super::format::{plural, task};
 use super::page::{notes, page, section};
-use super::read::{at, number, text};
+use crate::format::{duration, plural, task};
+use crate::record::{ModelSummary, Named, Summary};
 use crate::{ReportError, RunRecord};
 
 pub(super) use metrics::curve as metric_curve;
 pub(super) use training::loss;
 
-/// The report of a run as a self-contained HTML document.
+/// Returns the report of a run as a self-contained HTML document.
 ///
-/// What the run folder lacks is left out of the page: a run without a teacher, or one that logged no step, has a
-/// shorter report and is no error. Long series are thinned to a few hundred points, which the page says.
+/// The page skips what the record lacks: a run without a teacher, or one that logged no step, has a shorter report. Long
+/// series are thinned to a few hundred points, and the page says so.
 ///
 /// # Errors
 /// If a plot cannot be drawn.
@@ -42,52 +41,47 @@ pub fn run_report(record: &RunRecord) -> Result<String, ReportError> {
         (headline::tiles(record))
         (section("Results", "", metrics::results(record)?))
         (section("Training", &training::about(record), training::curves(record)?))
-        (section("Where it errs", "", confusion::matrices(record)))
+        (section("Errors by class", "", confusion::matrices(record)))
         (section("Calibration", CALIBRATION, calibration::diagrams(record)?))
-        (section("Made from", "", Some(setup::tables(record))))
+        (section("Sources", "", Some(setup::tables(record))))
     };
     Ok(page(title(record), "run report", &lead(&record.summary), &body))
 }
 
-const CALIBRATION: &str = "Is a prediction of which the model is 90 % sure right nine times out of ten? On the diagonal \
-                           it is; below it the model is surer than it should be. Grey bars count the predictions.";
+const CALIBRATION: &str = "Is a prediction with a confidence of 90 % right nine times out of ten? On the diagonal it is; \
+                           below it the model is overconfident. Grey bars count the predictions.";
 
-/// The name of a run, else that of its folder.
+/// Returns the name of a run, else that of its folder.
 pub(super) fn title(record: &RunRecord) -> &str {
     let folder = record.folder.file_name().and_then(|name| name.to_str());
-    text(&record.summary, &["name"]).or(folder).unwrap_or("run")
+    record.summary.name.as_deref().or(folder).unwrap_or("run")
 }
 
-/// One line that says what kind of run it was.
-fn lead(summary: &Value) -> Markup {
-    let layers = |model: &str| at(summary, &[model, "layers"]).as_u64().map(|n| plural(n, "layer"));
-    let student = layers("student").map(|layers| match self::layers_of_teacher(summary) {
+/// The kind of run in one line.
+fn lead(summary: &Summary) -> Markup {
+    let layers = |model: &Option<ModelSummary>| model.as_ref()?.layers.map(|n| plural(n, "layer"));
+    let teacher = summary.teacher.as_ref().and_then(|teacher| teacher.layers);
+    let student = layers(&summary.student).map(|layers| match teacher {
         Some(teacher) => format!("{layers} from a teacher of {teacher}"),
         None => layers,
     });
+    let train = summary.train.as_ref();
     let parts = [
-        text(summary, &["task"]).map(|key| task(key).to_owned()),
-        text(summary, &["method"]).map(|method| format!("method {method}")),
+        summary.task.as_deref().map(|key| task(key).to_owned()),
+        summary.method.as_ref().map(|method| format!("method {method}")),
         student,
-        at(summary, &["seed"]).as_u64().map(|seed| format!("seed {seed}")),
-        number(summary, &["train", "steps"]).map(|steps| plural(steps as u64, "step")),
-        number(summary, &["train", "seconds"]).map(super::format::duration),
+        summary.seed.map(|seed| format!("seed {seed}")),
+        train.and_then(|train| train.steps).map(|steps| plural(steps, "step")),
+        train.and_then(|train| train.seconds).map(duration),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     html! { @if !parts.is_empty() { p.lead { (parts.join(" · ")) } } }
 }
 
-fn layers_of_teacher(summary: &Value) -> Option<u64> {
-    at(summary, &["teacher", "layers"]).as_u64()
-}
-
-fn warnings(summary: &Value) -> Markup {
-    let said = at(summary, &["warnings"]).as_array().into_iter().flatten();
-    let mut lines: Vec<String> = said.map(super::format::plain).collect();
-    for (term, steps) in at(summary, &["terms_without_unit"]).as_object().into_iter().flatten() {
-        if let Some(steps) = steps.as_u64().filter(|steps| *steps > 0) {
-            lines.push(format!("The loss term {term} had nothing to be computed from in {}.", plural(steps, "step")));
-        }
+fn warnings(summary: &Summary) -> Markup {
+    let mut lines = summary.warnings.clone().unwrap_or_default();
+    for (term, steps) in summary.terms_without_unit.iter().flat_map(Named::iter).filter(|(_, steps)| **steps > 0) {
+        lines.push(format!("The loss term {term} had no data in {}.", plural(*steps, "step")));
     }
     notes("Warnings", "warning", &lines)
 }

@@ -1,135 +1,136 @@
-//! How training went: losses, learning rates, gradients, agreement and speed, over steps.
+//! The course of training: losses, learning rates, gradients, agreement and speed over steps.
 
 use maud::{Markup, html};
-use serde_json::Value;
 
-use crate::html::format::plural;
+use crate::format::plural;
 use crate::html::page::{curves as figure, grid};
-use crate::html::read::{at, keys, number, series, series_by};
-use crate::plot::{Curve, Curves, Ink, Look, Series};
+use crate::html::series::{distinct, series};
+use crate::plot::{Bounds, Curve, Curves, Ink, Look, Series};
+use crate::record::StepLine;
 use crate::{ReportError, RunRecord};
 
-type Figures = Result<Vec<Option<Markup>>, ReportError>;
-
-const FREE: (f64, f64) = (f64::MIN, f64::MAX);
-const SHARE: (f64, f64) = (0.0, 1.0);
-
-/// What the reader of the curves must know.
+/// The explanation above the curves.
 pub(super) fn about(record: &RunRecord) -> String {
     let long = loss(record).is_thinned();
-    let mut about =
-        format!("Over {}: faint as logged, strong smoothed.", plural(record.steps.len() as u64, "logged step"));
+    let mut about = format!(
+        "Over {}: faint lines as logged, strong lines smoothed.",
+        plural(record.steps.len() as u64, "logged step")
+    );
     if long {
         about
-            .push_str(" Long series are thinned to the lowest and highest of 150 equal stretches, so no peak is lost.");
+            .push_str(" Long series show the lowest and the highest value of each of 150 equal stretches, so every peak is visible.");
     }
     if !breaks(record).is_empty() {
-        about.push_str(" Upright lines: a new stage begins.");
+        about.push_str(" Vertical lines mark the start of a stage.");
     }
     about
 }
 
-/// All groups of curves that the log has something for; none where it has nothing.
+/// Returns all groups of curves that the log has numbers for; none without any.
 pub(super) fn curves(record: &RunRecord) -> Result<Option<Markup>, ReportError> {
-    let mut dynamics = gradients(record)?;
-    dynamics.extend(agreement(record)?);
-    let mut schedules = schedules(record)?;
-    schedules.extend(draw(record, [("tokens per second", speed(record), (0.0, f64::MAX))])?);
     let groups = [
-        ("Loss and its terms, unweighted", losses(record)?),
-        ("Gradients and agreement", dynamics),
-        ("Schedules and speed", schedules),
+        Group { title: "Loss and its terms, unweighted", plots: losses(record) },
+        Group { title: "Gradients and agreement", plots: [gradients(record), agreement(record)].concat() },
+        Group { title: "Schedules and speed", plots: [schedules(record), vec![speed(record)]].concat() },
     ];
-    let groups = groups.map(|(title, figures)| grid(figures).map(|grid| html! { h3 { (title) } (grid) }));
-    let groups: Vec<Markup> = groups.into_iter().flatten().collect();
-    Ok((!groups.is_empty()).then(|| html! { @for group in &groups { (group) } }))
+    let mut drawn = Vec::new();
+    for group in groups {
+        let figures = group.plots.iter().map(figure).collect::<Result<Vec<_>, _>>()?;
+        drawn.extend(grid(figures).map(|grid| html! { h3 { (group.title) } (grid) }));
+    }
+    Ok((!drawn.is_empty()).then(|| html! { @for group in &drawn { (group) } }))
 }
 
-/// The whole loss.
+/// Plots under one heading.
+struct Group {
+    title: &'static str,
+    plots: Vec<Curves>,
+}
+
+/// The weighted sum of the terms.
 pub(crate) fn loss(record: &RunRecord) -> Curves {
-    plot(record, "loss", vec![noisy("loss", Ink::Text, series(&record.steps, &["loss"]))], FREE)
+    plot(record, "loss", vec![noisy("loss", Ink::Text, logged(record, |line| line.loss))], Bounds::NONE)
 }
 
-fn losses(record: &RunRecord) -> Figures {
-    let mut figures = vec![figure(&loss(record))?];
-    for term in keys(&record.steps, &["terms"]) {
-        // Only a term that had a weight somewhere took part.
-        let weight = series(&record.steps, &["weights", term]);
+fn losses(record: &RunRecord) -> Vec<Curves> {
+    let mut plots = vec![loss(record)];
+    for term in distinct(record.steps.iter().flat_map(|line| line.terms.names())) {
+        // A term whose weight was always 0 took no part.
+        let weight = logged(record, |line| line.weights.get(term).copied());
         let idle = !weight.is_empty() && weight.values().all(|weight| weight == 0.0);
         let ink = if term == "teacher" { Ink::Teacher } else { Ink::Student };
-        let curve = noisy(term, ink, series(&record.steps, &["terms", term]));
+        let curve = noisy(term, ink, logged(record, |line| line.terms.get(term).copied()));
         if !idle {
-            figures.push(figure(&plot(record, term, vec![curve], FREE))?);
+            plots.push(plot(record, term, vec![curve], Bounds::NONE));
         }
     }
-    Ok(figures)
+    plots
 }
 
-fn gradients(record: &RunRecord) -> Figures {
-    let steps = &record.steps;
-    let norm = |model: &str, ink| noisy(model, ink, series(steps, &["gradient_norms", model]));
-    let layers = steps.iter().filter_map(|line| line["momentum_cosine"].as_array()).map(Vec::len).max().unwrap_or(0);
+fn gradients(record: &RunRecord) -> Vec<Curves> {
+    let norm = |model: &str, ink| noisy(model, ink, logged(record, |line| line.gradient_norms.get(model).copied()));
+    let norm_of_all = noisy("all parameters", Ink::Text, logged(record, |line| line.gradient_norm));
+    let encoders = vec![norm("student", Ink::Student), norm("teacher", Ink::Teacher)];
+    let layers = record.steps.iter().filter_map(|line| line.momentum_cosine.as_ref()).map(Vec::len).max().unwrap_or(0);
     let cosine = |layer: usize| {
-        let of = |line: &Value| line["momentum_cosine"].get(layer)?.as_f64();
-        noisy(&format!("student layer {}", layer + 1), Ink::Series(layer), series_by(steps, of))
+        let cosines = logged(record, |line| *line.momentum_cosine.as_ref()?.get(layer)?);
+        noisy(&format!("student layer {}", layer + 1), Ink::Series(layer), cosines)
     };
-    draw(
-        record,
-        [
-            ("gradient norm, whole", vec![noisy("whole", Ink::Text, series(steps, &["gradient_norm"]))], FREE),
-            ("gradient norm, encoders", vec![norm("student", Ink::Student), norm("teacher", Ink::Teacher)], FREE),
-            ("cosine of own and teacher's gradient", (0..layers.min(24)).map(cosine).collect(), (-1.0, 1.0)),
-        ],
-    )
+    let cosines = (0..layers.min(24)).map(cosine).collect();
+    vec![
+        plot(record, "gradient norm, all parameters", vec![norm_of_all], Bounds::NONE),
+        plot(record, "gradient norm, encoders", encoders, Bounds::NONE),
+        plot(record, "cosine of the student's and the teacher's gradient", cosines, Bounds { low: -1.0, high: 1.0 }),
+    ]
 }
 
-fn agreement(record: &RunRecord) -> Figures {
-    let of = |name: &str, key| vec![noisy(name, Ink::Series(0), series(&record.steps, &["agreement", key]))];
-    draw(
-        record,
-        [
-            ("share of equal predictions", of("equal predictions", "equal"), SHARE),
-            ("KL of teacher to student", of("KL divergence", "kl"), (0.0, f64::MAX)),
-        ],
-    )
+fn agreement(record: &RunRecord) -> Vec<Curves> {
+    let equal = noisy("equal predictions", Ink::Series(0), logged(record, |line| line.agreement?.equal));
+    let kl = noisy("KL divergence", Ink::Series(0), logged(record, |line| line.agreement?.kl));
+    vec![
+        plot(record, "share of equal predictions", vec![equal], Bounds { low: 0.0, high: 1.0 }),
+        plot(record, "KL of teacher to student", vec![kl], Bounds::POSITIVE),
+    ]
 }
 
-fn schedules(record: &RunRecord) -> Figures {
-    let plain = |name: &str, ink, path: &[&str]| Curve {
-        name: name.to_owned(),
-        ink,
-        series: series(&record.steps, path),
-        look: Look::Plain,
-    };
-    let rates =
-        [("encoder", Ink::Student, "lr"), ("head", Ink::Series(2), "head_lr"), ("teacher", Ink::Teacher, "teacher_lr")];
-    let mut figures =
-        draw(record, [("learning rate", rates.map(|(name, ink, key)| plain(name, ink, &[key])).into(), FREE)])?;
-    // What never changes stands in the configuration.
-    for key in ["temperature", "beta"] {
-        let curve = plain(key, Ink::Text, &[key]);
-        if !curve.series.is_constant() {
-            figures.push(figure(&plot(record, key, vec![curve], FREE))?);
-        }
+fn schedules(record: &RunRecord) -> Vec<Curves> {
+    let rates = vec![
+        plain("encoder", Ink::Student, logged(record, |line| line.lr)),
+        plain("head", Ink::Series(2), logged(record, |line| line.head_lr)),
+        plain("teacher", Ink::Teacher, logged(record, |line| line.teacher_lr)),
+    ];
+    let mut plots = vec![plot(record, "learning rate", rates, Bounds::NONE)];
+    // A constant is in the configuration.
+    let factors =
+        [("temperature", logged(record, |line| line.temperature)), ("beta", logged(record, |line| line.beta))];
+    for (key, series) in factors.into_iter().filter(|(_, series)| !series.is_constant()) {
+        plots.push(plot(record, key, vec![plain(key, Ink::Text, series)], Bounds::NONE));
     }
-    let weights = keys(&record.steps, &["weights"]).into_iter().enumerate();
-    let weights = weights.map(|(n, term)| plain(term, Ink::Series(n), &["weights", term]));
-    let moving: Vec<Curve> = weights.filter(|curve| !curve.series.is_constant()).collect();
-    figures.push(figure(&plot(record, "weights of the terms", moving, FREE))?);
-    Ok(figures)
+    let terms = distinct(record.steps.iter().flat_map(|line| line.weights.names())).into_iter().enumerate();
+    let weights =
+        terms.map(|(n, term)| plain(term, Ink::Series(n), logged(record, |line| line.weights.get(term).copied())));
+    let moving = weights.filter(|curve| !curve.series.is_constant()).collect();
+    plots.push(plot(record, "weights of the terms", moving, Bounds::NONE));
+    plots
 }
 
-fn speed(record: &RunRecord) -> Vec<Curve> {
-    vec![noisy("tokens per second", Ink::Text, series(&record.steps, &["tokens_per_second"]))]
+fn speed(record: &RunRecord) -> Curves {
+    let speed = noisy("tokens per second", Ink::Text, logged(record, |line| line.tokens_per_second));
+    plot(record, "tokens per second", vec![speed], Bounds::POSITIVE)
 }
 
-fn draw<const N: usize>(record: &RunRecord, plots: [(&str, Vec<Curve>, (f64, f64)); N]) -> Figures {
-    plots.into_iter().map(|(title, curves, bounds)| figure(&plot(record, title, curves, bounds))).collect()
+/// A number of each logged step.
+fn logged(record: &RunRecord, value: impl Fn(&StepLine) -> Option<f64>) -> Series {
+    series(&record.steps, value)
 }
 
-fn plot(record: &RunRecord, title: &str, curves: Vec<Curve>, bounds: (f64, f64)) -> Curves {
+fn plot(record: &RunRecord, title: &str, curves: Vec<Curve>, bounds: Bounds) -> Curves {
     let curves = curves.into_iter().filter(|curve| !curve.series.is_empty()).collect();
     Curves { title: title.to_owned(), curves, bounds, breaks: breaks(record) }
+}
+
+fn plain(name: &str, ink: Ink, series: Series) -> Curve {
+    Curve { name: name.to_owned(), ink, series, look: Look::Plain }
 }
 
 fn noisy(name: &str, ink: Ink, series: Series) -> Curve {
@@ -138,9 +139,7 @@ fn noisy(name: &str, ink: Ink, series: Series) -> Curve {
 
 /// The first logged step of every stage but the first.
 fn breaks(record: &RunRecord) -> Vec<f64> {
-    let new = record.steps.windows(2).filter(|pair| {
-        let [before, after] = [&pair[0], &pair[1]].map(|line| at(line, &["stage"]).as_u64());
-        before.zip(after).is_some_and(|(before, after)| before != after)
-    });
-    new.filter_map(|pair| number(&pair[1], &["step"])).take(20).collect()
+    let is_new = |pair: &&[StepLine]| pair[0].stage.zip(pair[1].stage).is_some_and(|(before, after)| before != after);
+    let new = record.steps.windows(2).filter(is_new);
+    new.filter_map(|pair| Some(pair[1].step? as f64)).take(20).collect()
 }

@@ -1,4 +1,4 @@
-//! Methods that configurations describe, and those that they cannot.
+//! Tests of configurations that describe methods, and of those that cannot.
 
 use super::*;
 
@@ -49,11 +49,11 @@ fn a_method_spelled_out_equals_its_preset() {
     }
     let newsbert = parse("{name: newsbert}").unwrap();
     assert_eq!(parse("{}").unwrap(), newsbert);
-    assert_eq!(parse("{beta: 0}").unwrap(), Method { beta: Course::Constant(0.0), ..newsbert });
+    assert_eq!(parse("{beta: 0}").unwrap(), Method { beta: Ramp::Constant(0.0), ..newsbert });
 }
 
 #[test]
-fn what_a_method_is_written_as_describes_it_again() {
+fn a_method_written_and_read_is_the_same() {
     let others = [
         "{name: newsbert, beta: {from: 0, to: 0.3, course: cosine, over: 0.5}, blend: [layers, embeddings]}",
         "{name: kd, temperature: {rule: flsw, base: 4, beta: 1, gamma: 2}, ensemble: loss}",
@@ -75,19 +75,22 @@ fn parts_that_do_not_go_together_are_refused_by_name() {
     assert_refused(&[
         ("{name: bertnews}", "newsbert, finetune, teacher, kd, distiller, pkd, distilbert, tinybert"),
         ("{name: finetune, beta: 0.1}", "method.beta is 0.1, but without a teacher there is no gradient"),
-        ("{name: finetune, share: [dense]}", "method.share names top layers, but without a teacher"),
-        ("{name: finetune, weights: {soft: 1}}", "method.weights.soft needs a teacher, but method.teacher is none"),
-        ("{name: finetune, weights: {hard: 0}}", "leaves no term"),
-        ("{name: newsbert, weights: {teacher: 0}}", "method.weights.teacher is 0: the teacher would learn nothing"),
-        ("{name: teacher, beta: 0.5}", "no term of method.weights trains one"),
-        ("{name: newsbert, blend: [embeddings]}", "must hold `layers`"),
+        ("{name: finetune, share: [dense]}", "method.share is [dense], but without a teacher"),
+        (
+            "{name: finetune, weights: {soft: 1}}",
+            "method.weights.soft is above 0, but the term needs a teacher and method.teacher is none",
+        ),
+        ("{name: finetune, weights: {hard: 0}}", "method.weights is 0 for every term, expected a number above 0"),
+        ("{name: newsbert, weights: {teacher: 0}}", "method.weights.teacher is 0, so the teacher would learn nothing"),
+        ("{name: teacher, beta: 0.5}", "method.beta is 0.5, but no term of method.weights trains a student"),
+        ("{name: newsbert, blend: [embeddings]}", "method.blend is without `layers`, expected `layers`"),
     ]);
 }
 
 #[test]
-fn what_a_frozen_teacher_cannot_do_is_refused_by_name() {
+fn parts_that_a_frozen_teacher_cannot_have_are_refused_by_name() {
     assert_refused(&[
-        ("{name: kd, share: [pooling]}", "method.share names top layers, but method.teacher is frozen"),
+        ("{name: kd, share: [pooling]}", "method.share is [pooling], but method.teacher is frozen"),
         ("{name: kd, beta: 0.15}", "method.beta is 0.15, but method.teacher is frozen"),
         ("{name: kd, beta: {from: 0, to: 0.2}}", "method.beta is 0→0.2, but method.teacher is frozen"),
         (
@@ -96,10 +99,10 @@ fn what_a_frozen_teacher_cannot_do_is_refused_by_name() {
         ),
         ("{name: newsbert, teacher: frozen, beta: 0}", "method.share"),
         ("{name: newsbert, teacher: frozen, share: []}", "method.beta"),
-        ("{name: finetune, teacher: frozen}", "method.teacher is frozen, but no term of method.weights looks at it"),
+        ("{name: finetune, teacher: frozen}", "method.teacher is frozen, but no term of method.weights uses it"),
         ("{teacher: frozen, weights: {teacher: 1}}", "method.weights.teacher"),
         ("{name: kd, teacher: joint}", "method.teacher is joint, but method.weights.teacher is 0"),
-        ("{name: kd, teacher: none}", "method.weights.soft needs a teacher"),
+        ("{name: kd, teacher: none}", "method.weights.soft is above 0, but the term needs a teacher"),
     ]);
 }
 
@@ -127,20 +130,20 @@ fn stages_that_cannot_be_used_are_refused_by_name() {
     assert_refused(&[
         (
             "{weights: {hard: 1}, stages: [{share: 1, weights: {hard: 1}}]}",
-            "method.weights and method.stages are both given",
+            "method.weights is given, but method.stages is given too",
         ),
         ("{stages: []}", "method.stages is empty"),
         (&format!("{{stages: [{{share: 0, {hard}}}]}}"), "method.stages[0].share is 0, expected a number above 0"),
         (&format!("{{stages: [{{share: 1, {hard}}}, {{share: .inf, {hard}}}]}}"), "method.stages[1].share is inf"),
-        ("{stages: [{share: 1, weights: {hard: 0}}]}", "method.stages[0].weights leaves no term"),
+        ("{stages: [{share: 1, weights: {hard: 0}}]}", "method.stages[0].weights is 0 for every term"),
         ("{stages: [{share: 1, weights: {hard: -2}}]}", "method.stages[0].weights.hard is -2"),
         (
             "{teacher: joint, stages: [{share: 1, weights: {teacher: 1}}, {share: 1, weights: {soft: 1}}]}",
-            "method.stages has a stage without `teacher`, but method.teacher is joint",
+            "method.teacher is joint, but a stage of method.stages has no term `teacher`",
         ),
         (
             "{name: tinybert, weights: {hard: 1}}",
-            "method.weights.hard is given, but tinybert has no such term and several stages; expected method.stages",
+            "method.weights.hard is given, but tinybert has several stages and none with this term; set method.stages",
         ),
     ]);
 }
@@ -152,13 +155,13 @@ fn messages_are_one_line_without_gaps() {
 }
 
 #[test]
-fn a_weight_of_zero_takes_the_term_out() {
+fn a_weight_of_zero_removes_the_term() {
     let method = parse("{name: newsbert, weights: {soft: 0, hidden: 0.1}}").unwrap();
     let [stage] = &method.stages[..] else { panic!("{method:?}") };
     use TermKind::{Embedding, Hard, Hidden, Pooled, Teacher};
     assert_eq!(kinds(stage), [Teacher, Embedding, Hidden, Pooled, Hard]);
-    assert_eq!(stage.terms[2].weight, Course::Constant(0.1));
-    // A weight that is 0 at one end of its way is not 0 throughout.
+    assert_eq!(stage.terms[2].weight, Ramp::Constant(0.1));
+    // A weight that is 0 at one end of its ramp is not 0 throughout.
     let method = parse("{name: newsbert, weights: {soft: {from: 0, to: 1}}}").unwrap();
     assert!(method.any(|kind| kind == TermKind::Soft));
 }
@@ -168,14 +171,14 @@ fn a_weight_changes_the_stage_that_has_its_term() {
     let method = parse("{name: tinybert, weights: {attention: 2, soft: 3, embedding: 0}}").unwrap();
     let [first, second] = &method.stages[..] else { panic!("{method:?}") };
     assert_eq!((kinds(first), kinds(second)), (vec![TermKind::Hidden, TermKind::Attention], vec![TermKind::Soft]));
-    assert_eq!(first.terms[1].weight, Course::Constant(2.0));
-    assert_eq!(second.terms[0].weight, Course::Constant(3.0));
+    assert_eq!(first.terms[1].weight, Ramp::Constant(2.0));
+    assert_eq!(second.terms[0].weight, Ramp::Constant(3.0));
     let refused = parse("{name: tinybert, weights: {soft: 0}}").unwrap_err();
-    assert!(refused.contains("leaves no term"), "a stage with nothing to learn: {refused}");
+    assert!(refused.contains("is 0 for every term"), "a stage with nothing to learn: {refused}");
 }
 
 #[test]
-fn stages_of_ones_own_replace_those_of_a_preset() {
+fn given_stages_replace_those_of_a_preset() {
     let yaml = "{name: kd, stages: [{share: 1, weights: {hidden: 1}}, {share: 3, weights: {soft: 1, hard: 2}}]}";
     let method = parse(yaml).unwrap();
     assert_eq!(method.stages.iter().map(|stage| stage.share).collect::<Vec<_>>(), [1.0, 3.0]);
@@ -184,7 +187,7 @@ fn stages_of_ones_own_replace_those_of_a_preset() {
 }
 
 #[test]
-fn a_teacher_weight_above_0_trains_the_teacher_along() {
+fn a_teacher_weight_above_0_makes_the_teacher_joint() {
     let method = parse("{name: distiller, weights: {teacher: 0.7}}").unwrap();
     assert_eq!(method.teacher, TeacherRole::Joint);
     assert_eq!(kinds(&method.stages[0]), [TermKind::Teacher, TermKind::Divergence, TermKind::Hard]);
@@ -194,7 +197,7 @@ fn a_teacher_weight_above_0_trains_the_teacher_along() {
 }
 
 #[test]
-fn a_frozen_teacher_takes_its_own_term_out() {
+fn a_frozen_teacher_has_no_term_of_its_own() {
     let method = parse("{name: newsbert, teacher: frozen, share: [], beta: 0}").unwrap();
     use TermKind::{Embedding, Hard, Hidden, Pooled, Soft};
     assert_eq!(method.teacher, TeacherRole::Frozen);

@@ -1,0 +1,132 @@
+//! The state that all cases of one call share: corpora, scratch folder, teacher, peers.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nb_train::config::{DeviceChoice, PrecisionChoice};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::cases::Corpora;
+use crate::interleave::Peers;
+use crate::options::{Options, PeerLibrary};
+use crate::peer::{self, Peer, Python, Startup, Timeouts};
+use crate::random;
+
+/// The state that all cases of one call share.
+#[derive(Debug)]
+pub struct BenchContext {
+    /// The corpora to read.
+    pub corpora: Corpora,
+    /// The folder of the data sets.
+    pub data: PathBuf,
+    /// The teacher: a folder or `hf:owner/name`.
+    pub teacher: String,
+    /// Number of student layers.
+    pub layers: usize,
+    /// Number formats to measure in.
+    pub precisions: Vec<PrecisionChoice>,
+    /// CPU threads of every side.
+    pub threads: usize,
+    /// Rounds per case.
+    pub rounds: usize,
+    /// The device that models run on.
+    pub device: DeviceChoice,
+    /// The libraries to compare with.
+    pub against: Vec<PeerLibrary>,
+    /// The Python interpreter of the peers.
+    pub python: Option<PathBuf>,
+    scratch: TempDir,
+}
+
+impl BenchContext {
+    /// Creates the context, with a scratch folder for token stores, the sample corpus, models and jobs. The folder is
+    /// deleted when the context is dropped.
+    ///
+    /// # Errors
+    /// If the folder, or a teacher with random weights, cannot be created.
+    pub fn new(options: &Options) -> Result<Self> {
+        let scratch = TempDir::with_prefix("nb-bench-").context("cannot create a temporary folder")?;
+        let teacher = match options.random {
+            None => options.teacher.clone(),
+            Some(shape) => {
+                let folder = random::write_model(shape, &options.teacher, scratch.path().join("random"))?;
+                utf8(&folder)?.to_owned()
+            }
+        };
+        Ok(Self {
+            corpora: Corpora::open(&options.data, scratch.path())?,
+            data: options.data.clone(),
+            teacher,
+            layers: options.layers,
+            precisions: options.precision.choices(),
+            threads: options.thread_count(),
+            rounds: usize::from(options.rounds.get()),
+            device: options.device,
+            against: options.against.clone(),
+            python: options.python.clone(),
+            scratch,
+        })
+    }
+
+    /// Returns a path in the scratch folder.
+    pub fn scratch_path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Creates a folder in the scratch folder and returns its path.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub fn scratch_folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.scratch_path(name);
+        std::fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Starts one peer per mode, all with the same job. Without modes there are no peers.
+    ///
+    /// # Errors
+    /// If a peer fails, or if none is available here.
+    pub fn start_peers(&self, program: &str, job: &Value, modes: &[&str]) -> Result<Peers> {
+        let mut peers = Peers::default();
+        if modes.is_empty() {
+            return Ok(peers);
+        }
+        let Some(interpreter) = &self.python else {
+            bail!("--against needs --python: an interpreter with the packages of crates/nb-bench/peer/requirements.txt")
+        };
+        let python = Python { program: interpreter.clone(), threads: self.threads };
+        let folder = self.scratch_folder("peer")?;
+        peer::write_programs(&folder)?;
+        let job_path = folder.join("job.json");
+        std::fs::write(&job_path, job.to_string()).with_context(|| format!("cannot write {}", job_path.display()))?;
+        for mode in modes {
+            tracing::info!("{mode}: starting");
+            match Peer::start(&python, &folder.join(program), &job_path, mode, Timeouts::default())? {
+                Startup::Ready(peer) => peers.ready.push(peer),
+                Startup::Unavailable(reason) => {
+                    tracing::warn!("{mode} is skipped: {reason}");
+                    peers.skipped.insert((*mode).to_owned(), reason);
+                }
+            }
+        }
+        if peers.ready.is_empty() {
+            bail!("no peer is available here: {:?}", peers.skipped);
+        }
+        Ok(peers)
+    }
+
+    /// Returns whether `library` is among the libraries to compare with.
+    pub fn compares_with(&self, library: PeerLibrary) -> bool {
+        self.against.contains(&library)
+    }
+}
+
+/// Returns a path as text, as configurations and jobs need it.
+///
+/// # Errors
+/// If it is not UTF-8.
+pub fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{}: expected a path in UTF-8", path.display()))
+}

@@ -1,0 +1,105 @@
+//! The command-line options that all benches share.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use nb_train::config::{DeviceChoice, PrecisionChoice};
+
+use crate::random::ModelShape;
+
+/// The teacher of `configs/ag-news.yaml`.
+const TEACHER: &str = "hf:sentence-transformers/all-MiniLM-L6-v2";
+
+/// Number formats to measure in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precisions {
+    /// 32-bit floats
+    F32,
+    /// bfloat16 matrix products
+    Bf16,
+    /// Both, one after the other
+    Both,
+}
+
+impl Precisions {
+    /// Returns the formats in the order in which they are measured.
+    pub(crate) fn choices(self) -> Vec<PrecisionChoice> {
+        match self {
+            Self::F32 => vec![PrecisionChoice::F32],
+            Self::Bf16 => vec![PrecisionChoice::Bf16],
+            Self::Both => vec![PrecisionChoice::F32, PrecisionChoice::Bf16],
+        }
+    }
+}
+
+/// A library to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PeerLibrary {
+    /// PyTorch with Hugging Face models, eager and compiled; for `data`, Python's csv and `tokenizers`
+    Torch,
+    /// onnxruntime in f32 (`infer` only)
+    Onnx,
+}
+
+/// The options that all benches share.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Case to measure (may be repeated) [default: all]
+    #[arg(long = "case", value_name = "NAME")]
+    pub(crate) cases: Vec<String>,
+    /// Number format of the matrix products
+    #[arg(long, value_enum, default_value = "both")]
+    pub(crate) precision: Precisions,
+    /// CPU threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroU16>,
+    /// Number of rounds; every side works once per round
+    #[arg(long, value_name = "N", default_value = "5")]
+    pub(crate) rounds: NonZeroU16,
+    /// Teacher: a Hugging Face folder, or hf:owner/name
+    #[arg(long, value_name = "PATH", default_value = TEACHER)]
+    pub(crate) teacher: String,
+    /// Use a teacher of this shape (layers x hidden units, such as 12x768) with random weights and the tokenizer of --teacher
+    #[arg(long, value_name = "LxH")]
+    pub(crate) random: Option<ModelShape>,
+    /// Number of student layers
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) layers: usize,
+    /// Folder that contains ag_news/ and clicks/; the sample corpus replaces a missing one
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub(crate) data: PathBuf,
+    /// Device: auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_parser = |s: &str| s.parse::<DeviceChoice>().map_err(|()| "expected auto, cpu, cuda or cuda:N"))]
+    pub(crate) device: DeviceChoice,
+    /// Libraries to compare with, in interleaved rounds
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER")]
+    pub(crate) against: Vec<PeerLibrary>,
+    /// Python interpreter for --against
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
+    /// File to write the results to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Results of an earlier call; exit with code 1 if a case became slower by more than the noise
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
+}
+
+impl Options {
+    /// Returns the name of the teacher in reports: its checkpoint, or its shape if its weights are random.
+    pub(crate) fn teacher_name(&self) -> String {
+        match self.random {
+            Some(ModelShape { layers, hidden }) => format!("{layers}x{hidden}, random"),
+            None => self.teacher.clone(),
+        }
+    }
+
+    /// Returns the number of CPU threads for every side.
+    pub(crate) fn thread_count(&self) -> usize {
+        match self.threads {
+            Some(threads) => usize::from(threads.get()),
+            None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `newsbert.json`: what a trained model folder says of its task, its texts and its head.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::CheckpointError;
+use crate::files::DESCRIPTION_FILE;
+
+/// The task of a trained model, its labels, the texts that it was trained on and the shape of its head.
+///
+/// ```
+/// use nb_checkpoint::Description;
+/// let text = r#"{"task": "topic", "labels": ["sport", "world"], "max_tokens": 64, "texts": 1}"#;
+/// let description: Description = serde_json::from_str(text)?;
+/// assert_eq!(description.labels[1], "world");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Description {
+    /// The task: `topic`, `recommend` or `retrieve`.
+    pub task: String,
+    /// Label names by class number; none where the task has no classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Longest sequence in tokens.
+    pub max_tokens: usize,
+    /// Texts per row: 1 or 2.
+    pub texts: usize,
+    /// The parts of an article that the model was trained on, for MIND and BEIR.
+    #[serde(default)]
+    pub fields: Vec<ArticleField>,
+    /// Most recent clicks of a reader that were read, for recommendation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<usize>,
+    /// Heads of the reader model's self-attention, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_attention: Option<i64>,
+}
+
+/// A part of an article.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ArticleField {
+    /// The title.
+    Title,
+    /// The abstract; BEIR's `text`.
+    Abstract,
+}
+
+impl Description {
+    /// Reads the description in a model folder; none if the folder holds an encoder alone.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not JSON, lacks a key or holds a value of another type.
+    pub fn read(folder: &Path) -> Result<Option<Self>, CheckpointError> {
+        let path = folder.join(DESCRIPTION_FILE);
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(CheckpointError::io("cannot read", path)(error)),
+            Ok(text) => match serde_json::from_str(&text) {
+                Ok(description) => Ok(Some(description)),
+                Err(source) => Err(CheckpointError::Description { path, source }),
+            },
+        }
+    }
+
+    /// Returns the text of the file, indented.
+    pub fn to_json(&self) -> String {
+        let json = serde_json::to_value(self).expect("strings and numbers are JSON");
+        format!("{json:#}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn description() -> Description {
+        Description {
+            task: "recommend".to_owned(),
+            labels: Vec::new(),
+            max_tokens: 30,
+            texts: 2,
+            fields: vec![ArticleField::Title, ArticleField::Abstract],
+            history: Some(50),
+            self_attention: None,
+        }
+    }
+
+    #[test]
+    fn the_file_has_the_keys_that_others_read() {
+        let expected = "{\n  \"task\": \"recommend\",\n  \"max_tokens\": 30,\n  \"texts\": 2,\n  \"fields\": [\n    \
+                        \"title\",\n    \"abstract\"\n  ],\n  \"history\": 50\n}\n";
+        assert_eq!(description().to_json(), expected);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Description::read(folder.path()).unwrap(), None);
+        let path = folder.path().join(DESCRIPTION_FILE);
+        fs::write(&path, description().to_json()).unwrap();
+        assert_eq!(Description::read(folder.path()).unwrap(), Some(description()));
+        fs::write(&path, r#"{"task": "topic"}"#).unwrap();
+        let error = Description::read(folder.path()).unwrap_err();
+        assert_eq!(error.to_string(), path.display().to_string());
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("missing field `max_tokens`"), "{source}");
+    }
+}

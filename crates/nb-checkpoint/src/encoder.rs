@@ -1,0 +1,79 @@
+//! The encoder in a model folder: its configuration and the bytes of its weights.
+
+use std::fs;
+use std::path::Path;
+
+use crate::config::BertConfig;
+use crate::error::CheckpointError;
+use crate::files::{CONFIG_FILE, INDEX_FILE, PICKLE_FILE, WEIGHTS_FILE};
+use crate::parameters::parameter_count;
+use crate::tensor_file::TensorFile;
+
+/// Up to this many parameters any machine can hold. A smaller model that does not fit its file is reported by its tensors,
+/// which says more.
+const SMALL: i64 = 1 << 26;
+
+/// The configuration and the weights of an encoder, as they are in a Hugging Face folder.
+#[derive(Debug)]
+pub struct SavedEncoder {
+    /// `config.json`.
+    pub config: BertConfig,
+    /// `model.safetensors`; its [`encoder_tensors`](TensorFile::encoder_tensors) are those of the encoder.
+    pub weights: TensorFile,
+}
+
+impl SavedEncoder {
+    /// Reads `config.json` and `model.safetensors`.
+    ///
+    /// # Errors
+    /// If a file is missing, if the configuration is not a BERT's or calls for far more memory than the weights fill, or if
+    /// there are weights in another form only.
+    pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
+        let config = BertConfig::read(&folder.join(CONFIG_FILE))?;
+        let path = folder.join(WEIGHTS_FILE);
+        if !path.exists() && folder.join(PICKLE_FILE).exists() {
+            let found =
+                format!("only {PICKLE_FILE} is there, which runs code when read; save the model as safetensors");
+            return Err(CheckpointError::Weights { path, found });
+        }
+        if !path.exists() && folder.join(INDEX_FILE).exists() {
+            return Err(CheckpointError::Sharded { path: folder.join(INDEX_FILE) });
+        }
+        check_size(&config, &path)?;
+        Ok(Self { config, weights: TensorFile::read(&path)? })
+    }
+}
+
+/// Refuses a configuration that calls for far more memory than its weights fill, before any is taken.
+fn check_size(config: &BertConfig, weights: &Path) -> Result<(), CheckpointError> {
+    let bytes = fs::metadata(weights).map_err(CheckpointError::io("cannot read", weights))?.len();
+    // No parameter takes less than two bytes, which leaves room for segment embeddings that the file may lack.
+    let parameters = parameter_count(config);
+    if parameters > SMALL && parameters.unsigned_abs() > bytes {
+        let found = format!("it has {bytes} bytes, but its {CONFIG_FILE} asks for {parameters} parameters");
+        return Err(CheckpointError::Weights { path: weights.into(), found });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_in_another_form_are_refused_with_a_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let error = || SavedEncoder::read(folder.path()).unwrap_err().to_string();
+        BertConfig::new(30, 8, 2, 2).write(&path(CONFIG_FILE)).unwrap();
+        assert_eq!(error(), format!("cannot read {}", path(WEIGHTS_FILE).display()));
+        fs::write(path(INDEX_FILE), "{}").unwrap();
+        assert!(error().contains("save_pretrained(folder"));
+        fs::write(path(PICKLE_FILE), "").unwrap();
+        assert!(error().contains("only pytorch_model.bin is there"));
+        fs::write(path(WEIGHTS_FILE), "").unwrap();
+        assert!(SavedEncoder::read(folder.path()).unwrap().weights.tensors().is_err());
+        BertConfig::new(1 << 24, 1 << 10, 2, 2).write(&path(CONFIG_FILE)).unwrap();
+        assert!(error().contains("it has 0 bytes, but its config.json asks for"));
+    }
+}

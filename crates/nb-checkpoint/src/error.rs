@@ -1,0 +1,112 @@
+//! Errors of reading and writing model folders, each naming the file, key or tensor.
+
+use std::path::{Path, PathBuf};
+
+/// The reason why weights in several files are refused, and the way around it.
+pub(crate) const SHARDED: &str = "the weights are sharded over several files, expected one; load the model in Python and \
+    save it with `save_pretrained(folder, max_shard_size=\"100GB\")`";
+
+/// An error of reading, checking, downloading or writing a model folder.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// A file could not be read or written.
+    #[error("{action} {path}")]
+    Io {
+        /// What was tried, e.g. `cannot read`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `config.json` is not JSON, or lacks a key, or holds a value of another type.
+    #[error("{path} is not the configuration of a BERT: {found}")]
+    ConfigSyntax {
+        /// The file.
+        path: PathBuf,
+        /// The message of the JSON reader, with line and column.
+        found: String,
+    },
+    /// A key of the configuration holds an unsupported value.
+    #[error("`{key}` is {found}, expected {expected}")]
+    ConfigValue {
+        /// The key in `config.json`.
+        key: &'static str,
+        /// The value in the file.
+        found: String,
+        /// What is supported.
+        expected: String,
+    },
+    /// The weights file is damaged or not safetensors.
+    #[error("{path} is not a whole safetensors file: {found}")]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// The reader's message.
+        found: String,
+    },
+    /// Tensors are missing, unknown or of another shape than the configuration calls for.
+    #[error("{path} does not hold the tensors that its config.json calls for:{listing}")]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// One line per tensor, each starting with a line break.
+        listing: String,
+    },
+    /// The weights are split into several files.
+    #[error("{path}: {SHARDED}")]
+    Sharded {
+        /// The file that names them.
+        path: PathBuf,
+    },
+    /// Weights are NaN or infinite.
+    #[error(
+        "{path}: {found} of the {total} values of tensor {tensor} are NaN or infinite, expected finite numbers; the file is \
+         damaged or its training diverged, so take another copy or an earlier checkpoint"
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The first such tensor.
+        tensor: String,
+        /// The number of its values that are NaN or infinite.
+        found: usize,
+        /// The number of all its values.
+        total: usize,
+    },
+    /// A configuration file holds an unsupported value.
+    #[error("{path}: {value}")]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// The error of the value. It is part of the message and therefore not a source.
+        value: Box<CheckpointError>,
+    },
+    /// `newsbert.json` is not JSON, lacks a key, or holds a value of another type.
+    #[error("{path}")]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// The cause, with line and column.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A name on the hub could not be fetched.
+    #[error("{0}")]
+    Hub(String),
+}
+
+impl CheckpointError {
+    /// Returns a function that makes an error of the operating system one at `path`.
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Returns a function that makes an error of the safetensors reader one of the file `path`.
+    pub(crate) fn weights(path: &Path) -> impl Fn(safetensors::SafeTensorError) -> Self + '_ {
+        move |error| Self::Weights { path: path.into(), found: error.to_string() }
+    }
+}

@@ -1,0 +1,33 @@
+//! Names of the files in a model folder.
+
+/// The configuration's file name in a model folder.
+pub const CONFIG_FILE: &str = "config.json";
+/// The file name of the encoder's weights in a model folder.
+pub const WEIGHTS_FILE: &str = "model.safetensors";
+/// The file name of the head's weights in a model folder.
+pub const HEAD_FILE: &str = "head.safetensors";
+/// The file name of the description of task, labels and texts in a model folder.
+pub const DESCRIPTION_FILE: &str = "newsbert.json";
+
+/// Lists the files of weights that are split into several, which are not read.
+pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
+/// Weights in Python's pickle format, which are not read.
+pub(crate) const PICKLE_FILE: &str = "pytorch_model.bin";
+
+/// Returns whether `name` can safely be part of a path: letters, digits, `-`, `_` and `.` alone, no dot first.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_elsewhere_are_not_plain() {
+        for name in ["", ".", "..", "../a", "a/b", ".hidden", "a\\b", "a\0"] {
+            assert!(!is_plain_name(name), "{name:?}");
+        }
+        assert!(is_plain_name("9a12-x.y_z"));
+    }
+}

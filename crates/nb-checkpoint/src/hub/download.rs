@@ -1,0 +1,90 @@
+//! Downloads the files of a repository into the hub's cache.
+
+use std::path::PathBuf;
+
+use super::cache::{CachedRepository, REQUIRED_FILES, VOCABULARY_FILES};
+use super::client::{Client, RemoteFile};
+use super::settings::Settings;
+use super::verify::verify;
+use crate::error::{CheckpointError, SHARDED};
+use crate::files::{CONFIG_FILE, INDEX_FILE, PICKLE_FILE, WEIGHTS_FILE};
+
+/// Files of a tokenizer that are taken where they exist.
+const TOKENIZER_FILES: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
+
+/// Returns the newest snapshot in the cache, if it is complete.
+pub(crate) fn cached(owner: &str, name: &str) -> Option<PathBuf> {
+    CachedRepository::new(&Settings::from_env().cache, owner, name).snapshot().ok()
+}
+
+/// Brings the cache up to date and returns the newest snapshot; falls back to an earlier one where the hub is forbidden or
+/// cannot be reached.
+///
+/// # Errors
+/// [`CheckpointError::Hub`] if there is no snapshot.
+pub(crate) fn download(owner: &str, name: &str) -> Result<PathBuf, CheckpointError> {
+    let settings = Settings::from_env();
+    let cache = CachedRepository::new(&settings.cache, owner, name);
+    let id = format!("{owner}/{name}");
+    if let Some(variable) = settings.offline {
+        return cache.snapshot().map_err(|missing| {
+            CheckpointError::Hub(format!(
+                "hf:{id} is not in the cache, and {variable} is set, so no request was sent: {missing}\n\
+                 Fetch it where there is a network (`nb fetch hf:{id}`), point HF_HUB_CACHE to a filled cache, or name a \
+                 checkpoint folder on disk."
+            ))
+        });
+    }
+    match fetch(&settings, &cache, &id) {
+        Ok(folder) => Ok(folder),
+        Err(reason) => match cache.snapshot() {
+            Ok(folder) => {
+                tracing::warn!("taking hf:{id} from the cache, since the hub cannot be asked: {reason}");
+                Ok(folder)
+            }
+            Err(_) => Err(CheckpointError::Hub(format!(
+                "cannot get hf:{id} from the Hugging Face hub: {reason}\n\
+                 What works without the hub: a checkpoint folder on disk (config.json, model.safetensors, tokenizer.json or \
+                 vocab.txt) in place of `hf:{id}`, or a filled cache named by HF_HUB_CACHE or HF_HOME."
+            ))),
+        },
+    }
+}
+
+/// Downloads the files of the newest commit that the cache lacks.
+fn fetch(settings: &Settings, cache: &CachedRepository, id: &str) -> Result<PathBuf, String> {
+    let client = Client::new(settings)?;
+    let config = client.look_up(id, "main", CONFIG_FILE)?.ok_or_else(|| format!("no {CONFIG_FILE} in {id}"))?;
+    // All files are those of one commit, whatever is pushed meanwhile.
+    let commit = config.commit.clone();
+    let take = |file: &str, remote: &RemoteFile| -> Result<(), String> {
+        client.download(remote, file, &cache.blob(&remote.etag))?;
+        let path = cache.link(&commit, file, &remote.etag);
+        verify(&path.map_err(|error| format!("cannot write {}: {error}", cache.snapshot_folder(&commit).display()))?)
+    };
+    take(CONFIG_FILE, &config)?;
+    let [_, others @ ..] = REQUIRED_FILES;
+    for file in others.iter().chain(&VOCABULARY_FILES).chain(&TOKENIZER_FILES) {
+        match client.look_up(id, &commit, file)? {
+            Some(remote) => take(file, &remote)?,
+            None if *file == WEIGHTS_FILE => return Err(no_weights(&client, id, &commit)),
+            None => tracing::debug!(file, "not in the repository"),
+        }
+    }
+    cache.set_main(&commit).map_err(|error| format!("cannot write the cache of {id}: {error}"))?;
+    cache.snapshot()
+}
+
+/// Returns the message on a repository without weights in one file, which may have them in another form.
+fn no_weights(client: &Client, id: &str, commit: &str) -> String {
+    let has = |file: &str| matches!(client.look_up(id, commit, file), Ok(Some(_)));
+    if has(INDEX_FILE) {
+        return format!("no {WEIGHTS_FILE} in {id}: {SHARDED}");
+    }
+    if has(PICKLE_FILE) {
+        return format!(
+            "no {WEIGHTS_FILE} in {id}, only {PICKLE_FILE}, which runs code when read; expected safetensors"
+        );
+    }
+    format!("no {WEIGHTS_FILE} in {id}")
+}

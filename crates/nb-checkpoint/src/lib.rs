@@ -1,0 +1,53 @@
+//! Hugging Face checkpoints of BERT as plain data: what a model folder says and holds, without a tensor library.
+//!
+//! * [`BertConfig`]: the configuration in `config.json`.
+//! * [`parameter_layout`], [`Layout`]: the names and shapes of a BERT's parameters, and their order in one buffer.
+//! * [`SavedEncoder`], [`TensorFile`], [`TensorBytes`]: the weights of a folder as checked byte slices.
+//! * [`Header`], [`write_tensor_file`], [`serialize`]: safetensors files to write.
+//! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
+//! * [`Description`]: the task and the head of a trained model, in `newsbert.json`.
+//! * [`CheckpointLocation`]: a folder, or a repository `hf:owner/name` on the hub.
+//!
+//! A file's claims are compared with its bytes before memory is taken for them. The crate knows nothing of libtorch, of
+//! tokenizers, of training or of a run's configuration.
+
+mod config;
+mod description;
+mod encoder;
+mod error;
+mod files;
+mod finite;
+mod header;
+#[cfg(feature = "hub")]
+mod hub;
+mod layout;
+mod location;
+mod names;
+mod parameters;
+mod tensor_bytes;
+mod tensor_file;
+mod tensor_index;
+
+pub use config::{Activation, BertConfig, ConfigDifference};
+pub use description::{ArticleField, Description};
+pub use encoder::SavedEncoder;
+pub use error::CheckpointError;
+pub use files::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, WEIGHTS_FILE};
+pub use finite::count_non_finite;
+pub use header::{Header, serialize, write_tensor_file};
+#[cfg(feature = "hub")]
+pub use hub::QUIET_CLIENT;
+pub use layout::{Layout, Slot};
+pub use location::{CheckpointLocation, mirror_folder};
+pub use parameters::{
+    EMBEDDING_NORM, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS, layers_start, parameter_count,
+    parameter_layout,
+};
+pub use safetensors::Dtype;
+pub use tensor_bytes::TensorBytes;
+pub use tensor_file::TensorFile;
+pub use tensor_index::{TensorIndex, TensorPlace};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

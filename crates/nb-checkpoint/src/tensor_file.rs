@@ -1,0 +1,142 @@
+//! Reads safetensors files as checked byte slices.
+
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+
+use crate::error::CheckpointError;
+use crate::names::{encoder_names, ignored};
+use crate::tensor_bytes::TensorBytes;
+
+/// A safetensors file in memory.
+///
+/// ```
+/// use nb_checkpoint::{Dtype, TensorFile};
+/// let header = br#"{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+/// let bytes = [&(header.len() as u64).to_le_bytes(), &header[..], &2f32.to_le_bytes()].concat();
+/// let file = TensorFile::new("x.safetensors".as_ref(), bytes);
+/// let tensors = file.tensors()?;
+/// assert_eq!((tensors[0].name.as_str(), tensors[0].dtype, tensors[0].bytes), ("x", Dtype::F32, &2f32.to_le_bytes()[..]));
+/// # Ok::<(), nb_checkpoint::CheckpointError>(())
+/// ```
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl TensorFile {
+    /// Wraps the bytes of a file; `path` is for messages.
+    pub fn new(path: &Path, bytes: Vec<u8>) -> Self {
+        Self { path: path.into(), bytes }
+    }
+
+    /// Reads a file. Its content is checked when its tensors are asked for.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(path: &Path) -> Result<Self, CheckpointError> {
+        let bytes = std::fs::read(path).map_err(CheckpointError::io("cannot read", path))?;
+        Ok(Self::new(path, bytes))
+    }
+
+    /// Returns the file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns all tensors, by name.
+    ///
+    /// # Errors
+    /// If the file is cut short or malformed.
+    pub fn tensors(&self) -> Result<Vec<TensorBytes<'_>>, CheckpointError> {
+        self.renamed(|names| names.iter().map(|&name| Some(name.to_owned())).collect())
+    }
+
+    /// Returns the tensors of an encoder under the names that `BertModel` uses now: with or without the prefix `bert.`, with
+    /// `gamma` and `beta` for LayerNorm's parameters in an old file. Tensors beside the encoder are skipped, with a message in
+    /// the log where they are unusual.
+    ///
+    /// # Errors
+    /// As [`TensorFile::tensors`].
+    pub fn encoder_tensors(&self) -> Result<Vec<TensorBytes<'_>>, CheckpointError> {
+        self.renamed(|names| {
+            let renamed = encoder_names(names);
+            if let Some(message) = ignored(names, &renamed) {
+                tracing::info!("{}: {message}", self.path.display());
+            }
+            renamed
+        })
+    }
+
+    /// Returns an error of this file's content.
+    pub fn damaged(&self, found: impl Into<String>) -> CheckpointError {
+        CheckpointError::Weights { path: self.path.clone(), found: found.into() }
+    }
+
+    /// Returns the tensors under the names that `rename` gives to all names of the file, which it gets in order. Those
+    /// without a name are skipped and can be of any type.
+    fn renamed(
+        &self,
+        rename: impl FnOnce(&[&str]) -> Vec<Option<String>>,
+    ) -> Result<Vec<TensorBytes<'_>>, CheckpointError> {
+        let file = SafeTensors::deserialize(&self.bytes).map_err(CheckpointError::weights(&self.path))?;
+        let mut names = file.names();
+        names.sort_unstable();
+        let mut tensors = Vec::with_capacity(names.len());
+        for (name, renamed) in names.iter().zip(rename(&names)) {
+            let Some(name_now) = renamed else { continue };
+            let view = file.tensor(name).map_err(CheckpointError::weights(&self.path))?;
+            let shape = view.shape().to_vec();
+            tensors.push(TensorBytes { name: name_now, dtype: view.dtype(), shape, bytes: view.data() });
+        }
+        Ok(tensors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use safetensors::Dtype;
+
+    use super::*;
+    use crate::header::serialize;
+
+    fn file(names: &[&str]) -> Vec<u8> {
+        let tensor = |&name: &&str| TensorBytes { name: name.into(), dtype: Dtype::U8, shape: vec![1], bytes: &[7] };
+        serialize(Path::new("x"), &BTreeMap::new(), names.iter().map(tensor).collect()).unwrap()
+    }
+
+    #[test]
+    fn the_encoder_has_its_names_of_today() {
+        let names = ["bert.encoder.layer.0.x", "bert.embeddings.LayerNorm.gamma", "bert.pooler.dense.bias", "crf.x"];
+        let file = TensorFile::new(Path::new("x"), file(&names));
+        let found: Vec<String> = file.encoder_tensors().unwrap().into_iter().map(|tensor| tensor.name).collect();
+        assert_eq!(found, ["embeddings.LayerNorm.weight", "encoder.layer.0.x"]);
+        assert_eq!(file.tensors().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_is_damaged() {
+        let bytes = file(&["a", "b"]);
+        for end in 0..bytes.len() {
+            let error = TensorFile::new(Path::new("x"), bytes[..end].to_vec()).tensors().unwrap_err().to_string();
+            assert!(error.starts_with("x is not a whole safetensors file: "), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(values in prop::collection::vec(any::<u8>(), 0..64), columns in 1usize..4) {
+            let bytes = &values[..values.len() / (2 * columns) * 2 * columns];
+            let tensor = TensorBytes {
+                name: "a".into(), dtype: Dtype::F16, shape: vec![bytes.len() / (2 * columns), columns], bytes,
+            };
+            let file = serialize(Path::new("x"), &BTreeMap::new(), vec![tensor.clone()]).unwrap();
+            let file = TensorFile::new(Path::new("x"), file);
+            prop_assert_eq!(file.tensors().unwrap(), [tensor]);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! From the record of a run to what tables and curves show.
+
+use crate::format::plural;
+use crate::plot::Series;
+use crate::record::{EvalLine, Scores, StepLine, UNITS};
+
+/// A line of `metrics.jsonl` with a place on the axis of steps.
+pub(crate) trait Logged {
+    /// The step of the line.
+    fn step(&self) -> Option<u64>;
+}
+
+impl Logged for StepLine {
+    fn step(&self) -> Option<u64> {
+        self.step
+    }
+}
+
+impl Logged for EvalLine {
+    fn step(&self) -> Option<u64> {
+        self.step
+    }
+}
+
+/// Returns a number of each line over the steps; a line without a step counts as one step after the line before it.
+pub(crate) fn series<L: Logged>(lines: &[L], value: impl Fn(&L) -> Option<f64>) -> Series {
+    let mut step = 0.0;
+    let point = |line: &L| {
+        step = line.step().map_or(step + 1.0, |step| step as f64);
+        (step, value(line).filter(|value| value.is_finite()))
+    };
+    Series(lines.iter().map(point).collect())
+}
+
+/// Returns the names that occur in `all`, in the order of their first occurrence.
+pub(crate) fn distinct<'a>(all: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in all {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Returns the names of the metrics of all `scores`, in the order of their first occurrence.
+pub(crate) fn metrics<'a>(scores: impl IntoIterator<Item = &'a Scores>) -> Vec<&'a str> {
+    distinct(scores.into_iter().flat_map(|scores| scores.metrics.names()))
+}
+
+/// Returns the number of rows behind `scores` in words, e.g. `18 texts`.
+pub(crate) fn rows(scores: &Scores) -> Option<String> {
+    let rows = scores.rows.as_ref()?;
+    let (_, one) = UNITS.iter().find(|(unit, _)| *unit == rows.unit)?;
+    Some(plural(rows.count, one))
+}

@@ -1,0 +1,128 @@
+//! `compare.json`: methods at several depths over several seeds, side by side.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Methods at several depths over several seeds, side by side, as `compare.json` holds them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Name of the comparison.
+    pub name: String,
+    /// `topic`, `recommend` or `retrieve`.
+    pub task: String,
+    /// The metric of all scores, e.g. `accuracy`.
+    pub metric: String,
+    /// Label of the baseline, against which all other rows of the same depth are tested.
+    pub baseline: String,
+    /// The teacher, if the students had one.
+    pub teacher: Option<TeacherRow>,
+    /// One row for each method and depth, in the order given.
+    pub rows: Vec<Row>,
+    /// The sweeps that chose settings.
+    pub sweeps: Vec<Sweep>,
+    /// Number of rows (texts, impressions, queries) behind every score.
+    pub rows_compared: u64,
+    /// Notes for the reader of the table.
+    pub notes: Vec<String>,
+}
+
+/// The teacher's line of the table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TeacherRow {
+    /// Its metric, on the rows that the students were measured on.
+    pub score: f64,
+    /// Number of layers.
+    pub layers: u64,
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Time of a single text, if it was measured.
+    pub milliseconds_per_text: Option<f64>,
+    /// Texts per second in batches, if it was measured.
+    pub texts_per_second: Option<f64>,
+}
+
+/// One method at one depth, over its seeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its label in the table.
+    pub label: String,
+    /// The method it was trained with.
+    pub method: String,
+    /// Number of layers.
+    pub layers: u64,
+    /// The seed of each run.
+    pub seeds: Vec<u64>,
+    /// The metric of each seed, in the order of `seeds`.
+    pub scores: Vec<f64>,
+    /// Mean of `scores`.
+    pub mean: f64,
+    /// Sample standard deviation of `scores` (divided by n − 1); none for a single seed.
+    pub spread: Option<f64>,
+    /// `mean` ÷ the teacher's score; none without a teacher or where its score is 0.
+    pub kept: Option<f64>,
+    /// The other metrics by name.
+    pub metrics: BTreeMap<String, Spread>,
+    /// Number of parameters.
+    pub parameters: u64,
+    /// `parameters` × 4 bytes ÷ 10⁶: the weights in f32.
+    pub megabytes: f64,
+    /// Time of a single text: the median over all runs of models of this shape, if it was measured.
+    pub milliseconds_per_text: Option<f64>,
+    /// Texts per second in batches: the median over all runs of models of this shape, if it was measured.
+    pub texts_per_second: Option<f64>,
+    /// The test against the baseline; none for the baseline, and at a depth without one.
+    pub against: Option<Against>,
+    /// Settings that differ between entries or were chosen, by dotted key.
+    pub settings: BTreeMap<String, String>,
+    /// Names of the run folders, in the order of `seeds`.
+    pub runs: Vec<String>,
+}
+
+/// A mean over seeds and its spread.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Mean over the seeds.
+    pub mean: f64,
+    /// Sample standard deviation (divided by n − 1); none for a single seed.
+    pub spread: Option<f64>,
+}
+
+/// A row tested against the baseline of its depth; see [`compare`](crate::compare) for the test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Against {
+    /// Label of the baseline.
+    pub label: String,
+    /// Mean of the row minus mean of the baseline.
+    pub difference: f64,
+    /// Lower end of its 95 % interval.
+    pub low: f64,
+    /// Upper end of its 95 % interval.
+    pub high: f64,
+    /// Two-sided p-value of this test alone.
+    pub p: f64,
+    /// The same, adjusted (Holm 1979) for all tests of the comparison.
+    pub p_holm: f64,
+}
+
+/// The choice of settings for a method at a depth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// Label of the rows that use the settings.
+    pub label: String,
+    /// Number of layers.
+    pub layers: u64,
+    /// The tries, in order.
+    pub tries: Vec<Try>,
+}
+
+/// Settings that were tried, and their score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Try {
+    /// Settings by dotted key.
+    pub settings: BTreeMap<String, String>,
+    /// The metric on the data by which settings are chosen.
+    pub score: f64,
+    /// True for the settings that were chosen.
+    pub chosen: bool,
+}

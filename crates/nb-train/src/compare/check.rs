@@ -1,0 +1,93 @@
+//! Checks of a comparison's file beside the configurations of its runs.
+
+use std::collections::BTreeSet;
+
+use super::config::{CompareConfig, Settings};
+use super::variant::{TEACHER, Variant, method_key, variants};
+use crate::config::{ConfigError, Tree};
+
+/// Checks everything of a comparison's file but the configurations of its runs.
+pub(super) fn check(config: &CompareConfig, run: &mut Tree) -> Result<(), ConfigError> {
+    let empty = [
+        ("depths", config.depths.is_empty()),
+        ("seeds", config.seeds.is_empty()),
+        ("methods", config.methods.is_empty()),
+    ];
+    if let Some((key, _)) = empty.iter().find(|(_, is_empty)| *is_empty) {
+        return Err(ConfigError::expected(*key, "empty", "at least one"));
+    }
+    check_settings(config, run)?;
+    check_variants(config)
+}
+
+/// Checks that nothing is set that distinguishes the runs, or that all of them have in common.
+fn check_settings(config: &CompareConfig, run: &mut Tree) -> Result<(), ConfigError> {
+    for key in ["method", "name", "output", "seed", "student.layers"] {
+        if run.has(key) {
+            let why = "it distinguishes the runs; expected it under methods, depths or seeds";
+            return Err(ConfigError::conflict(format!("run.{key}"), "given", why));
+        }
+    }
+    check_entry(TEACHER, &config.teacher.set, &config.teacher.tries)?;
+    for (i, entry) in config.methods.iter().enumerate() {
+        check_entry(&method_key(i), &entry.set, &entry.tries)?;
+    }
+    Ok(())
+}
+
+/// Checks the settings of one entry, which has the key `key`.
+fn check_entry(key: &str, set: &Settings, tries: &[Settings]) -> Result<(), ConfigError> {
+    check_reserved(&format!("{key}.set"), set)?;
+    for (i, settings) in tries.iter().enumerate() {
+        check_reserved(&format!("{key}.tries[{i}]"), settings)?;
+    }
+    Ok(())
+}
+
+fn check_reserved(key: &str, settings: &Settings) -> Result<(), ConfigError> {
+    const RESERVED: [&str; 7] = ["method.name", "method", "name", "output", "seed", "student.layers", "threads"];
+    match settings.keys().find(|key| RESERVED.contains(&key.as_str())) {
+        Some(found) => {
+            let why =
+                "it is the same for all runs or distinguishes them; expected it under run, methods, depths or seeds";
+            Err(ConfigError::conflict(format!("{key}.{found}"), "set for one method", why))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Checks that every variant has seeds and its own name, and that the baseline is one of them.
+fn check_variants(config: &CompareConfig) -> Result<(), ConfigError> {
+    let variants = variants(config);
+    let mut names = BTreeSet::new();
+    for variant in &variants {
+        check_seeds(variant)?;
+        let label = format!("{}.label", variant.key);
+        if variant.label == TEACHER {
+            let why = "the shared teacher has that name; choose another label";
+            return Err(ConfigError::conflict(label, format_args!("`{TEACHER}`"), why));
+        }
+        if !names.insert(variant.run(0, None).name()) {
+            let why = format!("another entry has the same label at depth {}; choose another", variant.depth);
+            return Err(ConfigError::conflict(label, format_args!("`{}`", variant.label), why));
+        }
+    }
+    match &config.baseline {
+        Some(baseline) if !variants.iter().any(|variant| variant.label == *baseline) => {
+            let found = format_args!("`{baseline}`");
+            Err(ConfigError::conflict("baseline", found, "no entry of methods has that label"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_seeds(variant: &Variant) -> Result<(), ConfigError> {
+    let key = format!("{}.seeds", variant.key);
+    if variant.seeds.is_empty() {
+        return Err(ConfigError::expected(key, "empty", "at least one").and("seeds"));
+    }
+    if variant.seeds.iter().collect::<BTreeSet<_>>().len() < variant.seeds.len() {
+        return Err(ConfigError::expected(key, format!("{:?}", variant.seeds), "each seed once").and("seeds"));
+    }
+    Ok(())
+}

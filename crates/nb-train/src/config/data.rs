@@ -1,0 +1,127 @@
+//! The section `data` of a configuration: the files of a task and how they are read.
+
+use std::path::PathBuf;
+
+use nb_checkpoint::ArticleField;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::choices::{ColumnKey, QuotingChoice, UnknownLabels};
+use super::schema;
+
+/// Files of a task and how they are read.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// File format.
+    pub format: DataFormat,
+    /// Training rows: a file (topic), a MIND folder (recommend) or a BEIR folder (retrieve).
+    pub train: PathBuf,
+    /// Development rows. Without them, `dev_fraction` of the training rows is held out (retrieve: unless the folder has
+    /// a `qrels/dev.tsv`).
+    pub dev: Option<PathBuf>,
+    /// Share of the training rows that is held out where there are no development rows; 0.1 by default.
+    pub dev_fraction: Option<f64>,
+    /// Held-out rows, never used for model selection: the best models are measured on them once, at the end.
+    pub test: Option<PathBuf>,
+    /// Texts without labels, which take part in every term that needs none: a file of `format` (topic), a `news.tsv`
+    /// (recommend), a `corpus.jsonl` (retrieve).
+    pub unlabelled: Option<PathBuf>,
+    /// Columns of label and text (csv, tsv).
+    pub columns: Option<ColumnsConfig>,
+    /// True if the first row names the columns (csv, tsv); false by default.
+    pub header: Option<bool>,
+    /// Meaning of a `"` (csv, tsv); `auto` by default.
+    pub quoting: Option<QuotingChoice>,
+    /// Treatment of development and test rows whose label no training row has (topic); `skip` by default.
+    pub unknown_labels: Option<UnknownLabels>,
+    /// Parts of an article that are read (mind, beir); title and abstract by default.
+    #[schemars(schema_with = "schema::article_fields")]
+    pub fields: Option<Vec<ArticleField>>,
+    /// Number of a reader's most recent clicks that are read (recommend); 50 by default.
+    pub history: Option<usize>,
+    /// Treatment of a training click on an article that is already in the history (recommend); `keep` by default.
+    pub clicked_before: Option<ClickedBeforeChoice>,
+    /// Articles without a click beside each click (recommend; 4 by default), or judged negatives beside each relevant
+    /// article (retrieve; none by default).
+    pub negatives: Option<usize>,
+    /// Longest sequence in tokens, `[CLS]` and `[SEP]` included.
+    #[serde(default = "default_max_tokens")]
+    pub max_tokens: usize,
+    /// Largest share of unusable rows that is not an error.
+    #[serde(default = "default_unusable")]
+    pub allow_unusable: f64,
+    /// Folder of the token stores; by default in the user's cache folder.
+    pub cache: Option<PathBuf>,
+}
+
+fn default_max_tokens() -> usize {
+    64
+}
+
+fn default_unusable() -> f64 {
+    nb_data::read::Source::ALLOWED_UNUSABLE
+}
+
+/// File format of the texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DataFormat {
+    /// MIND's `news.tsv`, and `behaviors.tsv` (recommend)
+    Mind,
+    /// Comma-separated values
+    Csv,
+    /// Tab-separated values
+    Tsv,
+    /// A BEIR folder of JSON lines
+    Beir,
+}
+
+impl DataFormat {
+    /// The word in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mind => "mind",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Beir => "beir",
+        }
+    }
+}
+
+/// Treatment of a training click on an article that is already in the reader's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClickedBeforeChoice {
+    /// Leave the history as it is in the file
+    #[default]
+    Keep,
+    /// Remove the article from the history, so that a model cannot learn to look for the candidate there
+    LeaveOut,
+}
+
+/// User model.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReaderConfig {
+    /// Heads of the self-attention over the clicked articles before they are pooled; no self-attention by default.
+    pub self_attention: Option<i64>,
+}
+
+/// Converts a field of saved models to that of the readers of articles.
+pub fn data_field(field: ArticleField) -> nb_data::read::Field {
+    match field {
+        ArticleField::Title => nb_data::read::Field::Title,
+        ArticleField::Abstract => nb_data::read::Field::Abstract,
+    }
+}
+
+/// Columns of a csv or tsv file, each by name or by number from 0.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnsConfig {
+    /// Column of the label.
+    pub label: ColumnKey,
+    /// One or two columns of text.
+    pub text: Vec<ColumnKey>,
+}

@@ -1,0 +1,99 @@
+//! JSON schemas of the values that no derive describes: numbers or words, and mappings whose keys are words of a list.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+use super::checkpoints::CheckpointEvery;
+use super::choices::{ColumnKey, DeviceChoice, StudentInit};
+use super::ramp::RampConfig;
+use super::term::TermKind;
+use super::train::EvalEvery;
+
+/// Implements [`JsonSchema`] with a given schema.
+macro_rules! schema {
+    ($type:ident, $schema:tt) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+schema!(DeviceChoice, {
+    "description": "Device: `auto`, `cpu`, `cuda` or `cuda:N`.",
+    "anyOf": [
+        {"enum": ["auto", "cpu", "cuda"]},
+        {"type": "string", "pattern": "^cuda:[0-9]+$"}
+    ]
+});
+
+schema!(StudentInit, {
+    "description": "Initial weights: layers of the teacher, random weights, or a checkpoint.",
+    "anyOf": [
+        {"const": "first", "description": "The teacher's first layers"},
+        {"const": "spaced", "description": "Every K-th layer of the teacher"},
+        {"const": "random", "description": "Random weights"},
+        {"type": "string", "description": "A checkpoint: a folder, or `hf:owner/name`"}
+    ]
+});
+
+schema!(ColumnKey, {
+    "description": "Column, by name or by number from 0.",
+    "anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]
+});
+
+schema!(EvalEvery, {
+    "description": "Interval between evaluations: `epoch`, or a number of steps.",
+    "anyOf": [{"const": "epoch"}, {"type": "integer", "minimum": 1}]
+});
+
+schema!(CheckpointEvery, {
+    "description": "Interval between checkpoints: `never`, a number of steps, or a time.",
+    "anyOf": [
+        {"const": "never"},
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": "^[0-9]*[1-9][0-9]* *(h|min|s)$", "examples": ["90s", "15min", "2h"]}
+    ]
+});
+
+/// The schema of the weights of the terms by name.
+pub(super) fn weights(generator: &mut SchemaGenerator) -> Schema {
+    let weight = generator.subschema_for::<RampConfig>();
+    let terms = TermKind::json_schema(generator);
+    let terms = terms.get("oneOf").and_then(Value::as_array).into_iter().flatten();
+    let properties: Map<String, Value> = terms
+        .filter_map(|term| {
+            let mut schema = weight.clone();
+            schema.insert("description".to_owned(), term["description"].clone());
+            Some((term["const"].as_str()?.to_owned(), schema.into()))
+        })
+        .collect();
+    json_schema!({"type": "object", "properties": properties, "additionalProperties": false})
+}
+
+/// Adds the word `reader`, an alias of `dense`.
+pub(super) fn add_alias_of_dense(schema: &mut Schema) {
+    if let Some(words) = schema.get_mut("oneOf").and_then(Value::as_array_mut) {
+        words.push(json!({"const": "reader", "description": "The same as `dense`"}));
+    }
+}
+
+/// The schema of the parts of an article that are read.
+pub(super) fn article_fields(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["array", "null"],
+        "items": {
+            "oneOf": [
+                {"const": "title", "description": "The title"},
+                {"const": "abstract", "description": "The abstract; BEIR's `text`"}
+            ]
+        }
+    })
+}

@@ -1,0 +1,287 @@
+//! Inference with a saved model: from texts to vectors and class probabilities, in the order of the input.
+
+pub mod vector_file;
+
+use std::cell::Cell;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use nb_checkpoint::{ArticleField, DESCRIPTION_FILE, Description};
+use nb_data::batch::{MIN_TOKENS, cut};
+use nb_data::read::{Article, Field};
+use nb_data::{BatchSize, TokenBatch, Tokenizer, Tokens};
+use nb_model::{
+    Arena, AttentivePooling, Bert, BertConfig, Capture, Dense, POOLING_QUERY, Packed, Pass, Precision, Reader,
+    cls_pooling, mean_pooling,
+};
+use tch::{Device, Kind, Tensor};
+
+use crate::config::data_field;
+use crate::model::HeadLayers;
+use crate::model::saved_folder::fill_head;
+use crate::plan::estimate::BATCH_TOKENS;
+use crate::task::encode::pack;
+use crate::task::{AllTasks, TaskList};
+
+/// Texts that a command reads and sorts by length at a time.
+pub const WINDOW: usize = 1024;
+
+/// The pooling of a text's states into one vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// The attentive pooling that was trained with the model.
+    Attention,
+    /// The mean of the tokens' states.
+    Mean,
+    /// The state of the first token.
+    Cls,
+}
+
+/// The head of a saved model.
+#[derive(Debug)]
+pub struct SavedHead {
+    /// The description in the model folder.
+    pub description: Description,
+    /// Attentive pooling over tokens.
+    pub pooling: AttentivePooling,
+    /// The layers on top of the pooled vectors.
+    pub layers: HeadLayers,
+}
+
+/// A model loaded from its folder.
+#[derive(Debug)]
+pub struct SavedModel {
+    bert: Bert,
+    head: Option<SavedHead>,
+    tokenizer: Tokenizer,
+    device: Device,
+    precision: Precision,
+    max_tokens: usize,
+    text_counts: Cell<TextCounts>,
+}
+
+/// Counts of texts since a model was loaded.
+#[derive(Debug, Default, Clone, Copy)]
+struct TextCounts {
+    all: usize,
+    /// Texts that were cut to the longest sequence.
+    cut: usize,
+}
+
+impl SavedModel {
+    /// Loads the model folder of a run, or any Hugging Face BERT folder, which has no head. Texts are cut to the `max_tokens` of
+    /// the run, or without one to the smaller of `max_position_embeddings` of `config.json` and `model_max_length` of
+    /// `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// If a file is missing, damaged, or does not fit the others.
+    pub fn load(folder: &Path, device: Device, precision: Precision) -> Result<Self> {
+        Self::load_of::<AllTasks>(folder, device, precision)
+    }
+
+    /// Does the same as [`SavedModel::load`] with a list of tasks.
+    ///
+    /// # Errors
+    /// As [`SavedModel::load`].
+    pub fn load_of<L: TaskList>(folder: &Path, device: Device, precision: Precision) -> Result<Self> {
+        if !folder.is_dir() {
+            bail!("--model is {}, but there is no such folder", folder.display());
+        }
+        let bert = Bert::load(folder, device, precision)?;
+        let tokenizer = crate::model::tokenizer::load(folder, bert.config())?;
+        let head = Description::read(folder)?
+            .map(|description| SavedHead::load::<L>(folder, bert.config(), description, device));
+        let head = head.transpose()?;
+        let most = bert.config().max_position_embeddings as usize;
+        let model_length = || tokenizer.model_max_length().filter(|&length| length >= MIN_TOKENS).unwrap_or(most);
+        let max_tokens = head.as_ref().map_or_else(model_length, |head| head.description.max_tokens).min(most);
+        Ok(Self { bert, head, tokenizer, device, precision, max_tokens, text_counts: Cell::default() })
+    }
+
+    /// Returns the same model with another longest sequence, to which it cuts texts.
+    ///
+    /// # Errors
+    /// If `max_tokens` is less than a sequence needs, or more than the model has positions.
+    pub fn with_max_tokens(self, max_tokens: usize) -> Result<Self> {
+        let most = self.bert.config().max_position_embeddings as usize;
+        if !(MIN_TOKENS..=most).contains(&max_tokens) {
+            bail!("--max-tokens is {max_tokens}, expected {MIN_TOKENS} to the model's {most} positions");
+        }
+        Ok(Self { max_tokens, ..self })
+    }
+
+    /// Logs how many texts were cut since the model was loaded, if any were.
+    pub fn log_cut(&self) {
+        let TextCounts { all, cut } = self.text_counts.get();
+        if cut > 0 {
+            tracing::info!("{cut} of {all} texts were cut to {} tokens", self.max_tokens);
+        }
+    }
+
+    /// Returns the head.
+    ///
+    /// # Errors
+    /// If the folder holds an encoder alone.
+    pub fn head(&self) -> Result<&SavedHead> {
+        self.head
+            .as_ref()
+            .with_context(|| format!("the model folder has no {DESCRIPTION_FILE}: it holds an encoder without a head"))
+    }
+
+    /// Returns the labels by class number.
+    ///
+    /// # Errors
+    /// If the model was not trained for topic classification.
+    pub fn labels(&self) -> Result<&[String]> {
+        self.dense()?;
+        Ok(&self.head()?.description.labels)
+    }
+
+    /// Returns the parts of articles that the model was trained on; none if that is unknown.
+    pub fn fields(&self) -> &[ArticleField] {
+        self.head.as_ref().map_or(&[], |head| &head.description.fields)
+    }
+
+    /// Returns the parts of articles to read: those that the model was trained on, or title and abstract if that is unknown.
+    pub fn read_fields(&self) -> Vec<Field> {
+        match self.fields() {
+            [] => vec![Field::Title, Field::Abstract],
+            fields => fields.iter().map(|&field| data_field(field)).collect(),
+        }
+    }
+
+    /// Returns the reader model.
+    ///
+    /// # Errors
+    /// If the model was not trained for recommendation.
+    pub fn reader(&self) -> Result<&Reader> {
+        let head = self.head()?;
+        match &head.layers {
+            HeadLayers::Reader(reader) => Ok(reader),
+            _ => bail!("the model was trained for {}, expected recommend", head.description.task),
+        }
+    }
+
+    /// Checks that the model was trained for retrieval.
+    ///
+    /// # Errors
+    /// If it was trained for another task, or has no head.
+    pub fn require_retrieval(&self) -> Result<()> {
+        let head = self.head()?;
+        match &head.layers {
+            HeadLayers::None => Ok(()),
+            _ => bail!("the model was trained for {}, expected retrieve", head.description.task),
+        }
+    }
+
+    /// Returns the dense layer of topic classification.
+    fn dense(&self) -> Result<&Dense> {
+        let head = self.head()?;
+        match &head.layers {
+            HeadLayers::Dense(dense) => Ok(dense),
+            _ => bail!(
+                "the model was trained for {}, expected topic; use `nb rank` or `nb search`",
+                head.description.task
+            ),
+        }
+    }
+
+    /// Computes class probabilities [texts, classes] in the order of the articles.
+    ///
+    /// # Errors
+    /// If the model was not trained for topic classification, or if a text cannot be tokenised.
+    pub fn probabilities(&self, articles: &[Article]) -> Result<Vec<Vec<f32>>> {
+        let (dense, pooling) = (self.dense()?, &self.head()?.pooling);
+        self.run(&self.tokens(articles)?, |states, packed| {
+            dense.forward(&pooling.forward(states, packed.segments())).softmax(-1, Kind::Float)
+        })
+    }
+
+    /// Computes vectors [texts, H] in the order of the articles.
+    ///
+    /// # Errors
+    /// If `pooling` is attention and the model has none, or if a text cannot be tokenised.
+    pub fn vectors(&self, articles: &[Article], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
+        self.vectors_of(&self.tokens(articles)?, pooling)
+    }
+
+    /// Tokenises articles for the model.
+    ///
+    /// # Errors
+    /// If a text cannot be tokenised.
+    pub fn tokens(&self, articles: &[Article]) -> Result<Vec<Tokens>> {
+        let (tokens, cut) = self.tokenizer.encode_all_counting_cut(articles, self.max_tokens)?;
+        let before = self.text_counts.get();
+        self.text_counts.set(TextCounts { all: before.all + articles.len(), cut: before.cut + cut });
+        Ok(tokens)
+    }
+
+    /// Computes vectors [texts, H] of tokenised texts.
+    ///
+    /// # Errors
+    /// If `pooling` is attention and the model has none.
+    pub fn vectors_of(&self, texts: &[Tokens], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
+        match (pooling, &self.head) {
+            (Pooling::Attention, Some(head)) => {
+                self.run(texts, |states, packed| head.pooling.forward(states, packed.segments()))
+            }
+            (Pooling::Attention, None) => {
+                bail!("the model folder has no trained attention; use --pooling mean or cls")
+            }
+            (Pooling::Mean, _) => self.run(texts, mean_pooling),
+            (Pooling::Cls, _) => self.run(texts, cls_pooling),
+        }
+    }
+
+    /// Returns the encoder's shape.
+    pub fn config(&self) -> &BertConfig {
+        self.bert.config()
+    }
+
+    /// Returns the width H of a vector.
+    pub fn hidden(&self) -> usize {
+        self.bert.config().hidden_size as usize
+    }
+
+    /// Returns a key for everything that vectors depend on beside the folder's weights: tokenizer, longest sequence, number
+    /// format and fields.
+    pub fn settings(&self) -> String {
+        let (tokenizer, precision) = (self.tokenizer.fingerprint(), self.precision);
+        format!("{tokenizer:?} {} {precision:?} {:?}", self.max_tokens, self.fields())
+    }
+
+    /// Encodes texts in batches of similar length, and returns the rows of `f`'s results in the order of the texts.
+    fn run(&self, texts: &[Tokens], f: impl Fn(&Tensor, &Packed) -> Tensor) -> Result<Vec<Vec<f32>>> {
+        let mut rows: Vec<u32> = (0..texts.len() as u32).collect();
+        let length = |row: u32| texts[row as usize].ids.len();
+        rows.sort_by_key(|&row| std::cmp::Reverse(length(row)));
+        let mut out = vec![Vec::new(); texts.len()];
+        for rows in cut(&rows, length, BatchSize::Tokens(BATCH_TOKENS)) {
+            let packed = pack(&TokenBatch::pack(texts, &rows), self.device);
+            let result = tch::no_grad(|| f(self.bert.encode(&packed, Pass::Inference, Capture::Last).last(), &packed));
+            for (row, values) in rows.iter().zip(Vec::<Vec<f32>>::try_from(result)?) {
+                if values.iter().any(|value| !value.is_finite()) {
+                    bail!("the model's outputs are NaN or infinite: its training diverged");
+                }
+                out[*row as usize] = values;
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl SavedHead {
+    /// Loads the head of a model folder.
+    fn load<L: TaskList>(folder: &Path, config: &BertConfig, description: Description, device: Device) -> Result<Self> {
+        let hidden = config.hidden_size;
+        let pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
+        let layers = L::head_layers(folder, hidden, &description, device)?;
+        let head = Self { description, pooling, layers };
+        fill_head(folder, &head.arenas())?;
+        Ok(head)
+    }
+
+    fn arenas(&self) -> Vec<&Arena> {
+        std::iter::once(self.pooling.arena()).chain(self.layers.arenas()).collect()
+    }
+}

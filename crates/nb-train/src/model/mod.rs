@@ -1,0 +1,102 @@
+//! The models of a run: teacher and student, each an encoder with the head of its task.
+
+pub mod build;
+mod head_layers;
+mod outputs;
+pub mod saved_folder;
+pub mod teacher_cache;
+pub(crate) mod tokenizer;
+
+use nb_model::{Arena, Bert, Capture, Dense, DropoutKey, Encoded, Packed, Pass};
+use nb_share::LayerMap;
+use serde::{Deserialize, Serialize};
+
+use crate::method::TeacherRole;
+use crate::model::teacher_cache::TeacherCache;
+
+pub use head_layers::HeadLayers;
+pub use outputs::HeadOutputs;
+
+/// An encoder with the head of a task.
+#[derive(Debug)]
+pub struct Model<T> {
+    /// The encoder.
+    pub bert: Bert,
+    /// The head.
+    pub head: T,
+}
+
+/// The models of a run.
+#[derive(Debug)]
+pub struct Models<T> {
+    /// The large model, where the method has one.
+    pub teacher: Option<Model<T>>,
+    /// Further frozen teachers, whose logits are combined with the first one's.
+    pub extra_teachers: Vec<Model<T>>,
+    /// The small model, where the method trains it.
+    pub student: Option<Model<T>>,
+    /// Projection from the student's width to the teacher's, where they differ and states are compared.
+    pub projection: Option<Dense>,
+    /// The teacher layers of each student layer, where the method compares or blends layers.
+    pub map: Option<LayerMap>,
+    /// Cached outputs of the frozen teachers: the first teacher's, then those of the extra ones. Empty without a cache.
+    pub teacher_caches: Vec<TeacherCache>,
+}
+
+impl<T> Models<T> {
+    /// Makes the models of a method with one teacher and a student.
+    pub fn pair(teacher: Model<T>, student: Model<T>) -> Self {
+        let map = LayerMap::uniform(teacher.bert.depth(), student.bert.depth()).ok();
+        let (teacher, student) = (Some(teacher), Some(student));
+        Self { teacher, extra_teachers: Vec::new(), student, projection: None, map, teacher_caches: Vec::new() }
+    }
+
+    /// Returns teacher and student with their roles, the teacher first.
+    pub fn named(&self) -> impl Iterator<Item = (Role, &Model<T>)> {
+        let teacher = self.teacher.iter().map(|m| (Role::Teacher, m));
+        teacher.chain(self.student.iter().map(|m| (Role::Student, m)))
+    }
+
+    /// Returns the models that are trained if the teacher has this role.
+    pub fn trained(&self, teacher: TeacherRole) -> impl Iterator<Item = (Role, &Model<T>)> {
+        self.named().filter(move |(role, _)| *role == Role::Student || teacher == TeacherRole::Joint)
+    }
+
+    /// Tells the encoders that are trained if the teacher has this role that their parameters have changed.
+    pub(crate) fn parameters_changed(&mut self, teacher: TeacherRole) {
+        let trained = self.teacher.iter_mut().filter(|_| teacher == TeacherRole::Joint);
+        trained.chain(&mut self.student).for_each(|model| model.bert.parameters_changed());
+    }
+}
+
+/// Teacher or student.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The large model.
+    Teacher,
+    /// The small model.
+    Student,
+}
+
+impl Role {
+    /// Returns the name in files and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Teacher => "teacher",
+            Self::Student => "student",
+        }
+    }
+}
+
+impl<T> Model<T> {
+    /// Runs a training pass over a micro-batch. The dropout key must be unique to this model and this micro-batch.
+    pub fn encode(&self, packed: &Packed, capture: Capture, key: u64) -> Encoded {
+        self.bert.encode(packed, Pass::Training(DropoutKey::Key(key)), capture)
+    }
+
+    /// Returns the encoder's parameters.
+    pub fn arena(&self) -> &Arena {
+        self.bert.arena()
+    }
+}

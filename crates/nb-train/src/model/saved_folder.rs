@@ -1,0 +1,160 @@
+//! The files of a model folder beside the encoder: head, tokenizer, description and model card.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nb_checkpoint::{ArticleField, CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, WEIGHTS_FILE};
+use nb_data::Tokenizer;
+use nb_model::{Arena, fill, named_values, read_tensors, write_tensors};
+use serde_json::{Map, Value};
+
+use crate::plan::Plan;
+use crate::run_folder::atomic_file::write_file;
+
+/// Writes the parameters of a head.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
+    let tensors: Vec<_> = arenas.iter().flat_map(|arena| named_values(arena)).collect();
+    Ok(write_tensors(&folder.join(HEAD_FILE), &tensors)?)
+}
+
+/// Reads the parameters of a head. The file must hold every parameter of `arenas` and no other.
+///
+/// # Errors
+/// If the file cannot be read or does not fit.
+pub fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
+    let path = folder.join(HEAD_FILE);
+    let mut tensors = read_tensors(&path)?;
+    let Some((last, first)) = arenas.split_last() else { return Ok(()) };
+    for arena in first {
+        let slots = arena.layout().slots().iter();
+        let values = slots.filter_map(|slot| tensors.remove_entry(&slot.name)).collect();
+        fill(arena, values, &path)?;
+    }
+    // The last arena gets all remaining tensors, so an unknown one is an error.
+    Ok(fill(last, tensors, &path)?)
+}
+
+/// The values of a model's description and model card that follow from its plan.
+#[derive(Debug, Clone)]
+pub struct ModelCard {
+    /// The task.
+    pub task: &'static str,
+    /// Longest sequence in tokens.
+    pub max_tokens: usize,
+    /// Texts per row: 1 or 2.
+    pub texts: usize,
+    /// The parts of the articles that were read, for MIND and BEIR.
+    pub fields: Vec<ArticleField>,
+    /// Number of a reader's most recent clicks that were read, for recommendation.
+    pub history: Option<usize>,
+    /// Heads of the reader model's self-attention, if it has one.
+    pub self_attention: Option<i64>,
+    /// The name of the run that trained the model.
+    pub run: String,
+    /// The task's part of the model card.
+    pub text: CardText,
+}
+
+/// The part of a model card that a task writes.
+#[derive(Debug, Clone, Copy)]
+pub struct CardText {
+    /// A description of the model, in Markdown.
+    pub about: &'static str,
+    /// A Python program that uses the model.
+    pub example: &'static str,
+}
+
+/// Adds the labels to a `config.json`, as `id2label` and `label2id`, so that other tools use the same class names.
+fn add_labels(config: &Path, labels: &[String]) -> Result<()> {
+    let read = || -> Result<Map<String, Value>> { Ok(serde_json::from_slice(&std::fs::read(config)?)?) };
+    let mut json = read().with_context(|| format!("cannot read {}", config.display()))?;
+    let numbered = || labels.iter().enumerate();
+    let by_id: Map<String, Value> = numbered().map(|(id, label)| (id.to_string(), label.as_str().into())).collect();
+    let by_label: Map<String, Value> = numbered().map(|(id, label)| (label.clone(), id.into())).collect();
+    json.insert("id2label".into(), by_id.into());
+    json.insert("label2id".into(), by_label.into());
+    write_file(config, format!("{:#}\n", Value::Object(json)).as_bytes())
+}
+
+impl ModelCard {
+    /// Makes the card of a run's models, without the values of particular tasks.
+    pub fn new(plan: &Plan, text: CardText) -> Self {
+        Self {
+            task: plan.data.task.name(),
+            max_tokens: plan.data.max_tokens,
+            texts: plan.data.texts,
+            fields: plan.data.fields.clone(),
+            history: None,
+            self_attention: None,
+            run: plan.name.clone(),
+            text,
+        }
+    }
+
+    /// Writes the tokenizer's files, `newsbert.json` and the model card `README.md` beside an encoder, and adds the labels to
+    /// the encoder's `config.json`.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write(&self, folder: &Path, labels: &[String], tokenizer: &Tokenizer) -> Result<()> {
+        for file in tokenizer.files(self.max_tokens) {
+            write_file(&folder.join(file.name), &file.bytes)?;
+        }
+        if !labels.is_empty() {
+            add_labels(&folder.join(CONFIG_FILE), labels)?;
+        }
+        let description = Description {
+            task: self.task.to_owned(),
+            labels: labels.to_vec(),
+            max_tokens: self.max_tokens,
+            texts: self.texts,
+            fields: self.fields.clone(),
+            history: self.history,
+            self_attention: self.self_attention,
+        };
+        write_file(&folder.join(DESCRIPTION_FILE), description.to_json().as_bytes())?;
+        write_file(&folder.join("README.md"), self.to_markdown().as_bytes())
+    }
+
+    /// Returns the model card.
+    fn to_markdown(&self) -> String {
+        let texts = match self.texts {
+            2 => r#"["a title", "another title"], ["its abstract", "its abstract"]"#,
+            _ => r#"["a text", "another text"]"#,
+        };
+        include_str!("card_template.md")
+            .replace("{about}", self.text.about.trim_end())
+            .replace("{code}", self.text.example.trim_end())
+            .replace("{run}", &self.run)
+            .replace("{texts}", texts)
+            .replace("{max_tokens}", &self.max_tokens.to_string())
+            .replace("{heads}", &self.self_attention.unwrap_or(1).to_string())
+    }
+}
+
+/// Returns a digest of the weights in a model folder, including those of its head if it has one.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn weights_digest(folder: &Path) -> Result<String> {
+    let files: Vec<PathBuf> =
+        [WEIGHTS_FILE, HEAD_FILE].iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
+    files_digest(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())
+}
+
+/// Returns the first 16 hexadecimal digits of the BLAKE3 hash of concatenated files.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn files_digest(paths: &[&Path]) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for path in paths {
+        let context = || format!("cannot read {}", path.display());
+        hasher.update_reader(File::open(path).with_context(context)?).with_context(context)?;
+    }
+    Ok(hasher.finalize().to_hex()[..16].to_owned())
+}

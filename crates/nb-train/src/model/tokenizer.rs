@@ -1,0 +1,25 @@
+//! The tokenizer of a model folder, checked against the model.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use nb_data::Tokenizer;
+use nb_model::BertConfig;
+
+/// Loads the tokenizer of `folder` for a model of the given shape, and logs its warnings.
+///
+/// # Errors
+/// If it cannot be read, or has more tokens than the model's embedding has rows.
+pub(crate) fn load(folder: &Path, config: &BertConfig) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::from_folder(folder)?.for_segments(config.type_vocab_size.unsigned_abs() as usize);
+    let rows = config.vocab_size;
+    if tokenizer.vocab_size() as i64 > rows {
+        bail!(
+            "{}: the tokenizer has ids up to {}, but the model's embedding has {rows} rows",
+            folder.display(),
+            tokenizer.vocab_size() - 1
+        );
+    }
+    tokenizer.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(tokenizer)
+}

@@ -1,0 +1,135 @@
+//! A parameter group: an arena, its optimiser state and its learning rate.
+
+use nb_model::Arena;
+use nb_torch::cpu_slices::{read, with_slices, write};
+use tch::{Device, Kind, Tensor};
+
+use super::norm::sum_of_squares;
+use super::piece::State;
+use super::rows::Rows;
+use super::span::Span;
+
+/// An arena with its optimiser state and its peak learning rate.
+#[derive(Debug)]
+pub struct ParamGroup {
+    pub(super) values: Tensor,
+    pub(super) grads: Tensor,
+    pub(super) exp_avg: Tensor,
+    pub(super) exp_avg_sq: Tensor,
+    pub(super) spans: Vec<Span>,
+    /// The arena's table, if its rows are updated lazily; no span covers it then.
+    pub(super) rows: Option<Rows>,
+    pub(super) peak: f64,
+}
+
+/// The gradient of a lazily updated table.
+#[derive(Debug)]
+pub(crate) struct TableGradient {
+    /// The gradient: [rows, width].
+    pub(crate) grads: Tensor,
+    /// The rows that may have one.
+    pub(crate) rows: Tensor,
+}
+
+impl ParamGroup {
+    /// Makes a group over `arena` with moments of zero.
+    pub fn new(arena: &Arena, peak: f64) -> Self {
+        let rows = if arena.values().device() == Device::Cpu { Rows::in_arena(arena) } else { None };
+        let mut spans: Vec<Span> = Vec::new();
+        for slot in arena.layout().slots().iter().filter(|slot| !(slot.is_table && rows.is_some())) {
+            let (start, len, decays) = (slot.offset as usize, slot.numel() as usize, slot.decays());
+            match spans.last_mut() {
+                Some(span) if span.decays == decays && span.start + span.len == start => span.len += len,
+                _ => spans.push(Span { start, len, decays }),
+            }
+        }
+        let zeros = || arena.values().zeros_like();
+        Self { values: arena.values(), grads: arena.grads(), exp_avg: zeros(), exp_avg_sq: zeros(), spans, rows, peak }
+    }
+
+    /// The tensors that an update changes, by name: values and both moments. They share their memory with the group's. Read them
+    /// when all are up to date ([`ParamGroup::catch_up`]), and write them before the first update.
+    pub(crate) fn state(&self) -> [(&'static str, Tensor); 3] {
+        [("values", &self.values), ("first", &self.exp_avg), ("second", &self.exp_avg_sq)]
+            .map(|(name, tensor)| (name, tensor.shallow_clone()))
+    }
+
+    /// Sets the moments to zero, so that the next update is update 1.
+    pub fn reset_state(&mut self) {
+        self.catch_up();
+        let _ = self.exp_avg.zero_();
+        let _ = self.exp_avg_sq.zero_();
+    }
+
+    /// Applies the updates that were put off. Call it before anything but [`crate::step::Stepper::step`] reads the arena's values:
+    /// table rows that no step has looked up since may lack updates.
+    pub fn catch_up(&mut self) {
+        let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
+        if let Some(rows) = rows {
+            with_slices([values, exp_avg, exp_avg_sq].map(write::<f32>), |[values, exp_avg, exp_avg_sq]| {
+                rows.catch_up_all(State { values, exp_avg, exp_avg_sq });
+            });
+        }
+    }
+
+    /// Applies the updates that were put off to some rows of the table: `ids` in ascending order, each once.
+    pub(crate) fn catch_up_rows(&mut self, ids: &[u32]) {
+        let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
+        if let Some(rows) = rows {
+            with_slices([values, exp_avg, exp_avg_sq].map(write::<f32>), |[values, exp_avg, exp_avg_sq]| {
+                rows.catch_up(&mut State { values, exp_avg, exp_avg_sq }, ids);
+            });
+        }
+    }
+
+    /// The device of the arena.
+    pub(crate) fn device(&self) -> Device {
+        self.values.device()
+    }
+
+    /// Returns whether the group has a lazily updated table.
+    pub(crate) fn is_lazy(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// Rows of the lazily updated table, if there is one.
+    pub(crate) fn table_rows(&self) -> Option<usize> {
+        self.rows.as_ref().map(Rows::count)
+    }
+
+    /// Views of the gradient without that of a lazily updated table.
+    pub(crate) fn dense_gradients(&self) -> Vec<Tensor> {
+        match &self.rows {
+            None => vec![self.grads.shallow_clone()],
+            Some(rows) => rows.around(&self.grads).into(),
+        }
+    }
+
+    /// The gradient of the lazily updated table and those of `rows` that the table has, which are marked as touched.
+    pub(crate) fn table_gradient(&self, rows: &[u32]) -> Option<TableGradient> {
+        let table = self.rows.as_ref()?;
+        let known: Vec<i64> = table.touch(rows).into_iter().map(i64::from).collect();
+        Some(TableGradient { grads: table.view(&self.grads), rows: Tensor::from_slice(&known) })
+    }
+
+    /// The L2 norm of the gradient, f64.
+    pub(super) fn norm(&self) -> Tensor {
+        let Some(rows) = &self.rows else {
+            return self.grads.norm().to_kind(Kind::Double);
+        };
+        let spans = &self.spans;
+        let sum = with_slices(read::<f32>(&self.grads), |grads| {
+            let spans = spans.iter().map(|span| sum_of_squares(&grads[span.start..span.start + span.len]));
+            spans.sum::<f64>() + rows.sum_of_squares(grads)
+        });
+        Tensor::from(sum.sqrt())
+    }
+
+    /// Clears the gradient without an update.
+    pub(super) fn clear_gradient(&mut self) {
+        let _ = self.grads.zero_();
+        if let Some(rows) = &self.rows {
+            rows.clear_gradient();
+        }
+    }
+}

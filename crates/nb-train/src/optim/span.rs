@@ -1,0 +1,19 @@
+//! Neighbouring parameters with the same weight decay.
+
+use tch::Tensor;
+
+/// A range of an arena whose parameters decay alike.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) len: usize,
+    /// True if weight decay applies.
+    pub(super) decays: bool,
+}
+
+impl Span {
+    /// The span's part of an arena's buffer.
+    pub(super) fn of(self, buffer: &Tensor) -> Tensor {
+        buffer.narrow(0, self.start as i64, self.len as i64)
+    }
+}

@@ -1,0 +1,67 @@
+//! The decision whether a frozen teacher's outputs are cached.
+
+use tch::Kind;
+
+use crate::config::OutputsChoice;
+
+/// Caching of a frozen teacher's outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CachePolicy {
+    /// Cache them if they are used more than once and are not too large: in 32 bits, or in 16 if 32 are too many.
+    Auto,
+    /// Never cache them.
+    Never,
+    /// Always cache them, with states in 32 bits.
+    F32,
+    /// Always cache them, with states in 16 bits.
+    Bf16,
+}
+
+impl CachePolicy {
+    /// Most bytes that [`CachePolicy::Auto`] caches.
+    const AUTO_LIMIT: u64 = 4 << 30;
+
+    /// Returns the kind of the cached states, if outputs are cached; `bytes` returns the size for a kind.
+    pub fn kind(self, epochs: u64, bytes: impl Fn(Kind) -> u64) -> Option<Kind> {
+        match self {
+            Self::Never => None,
+            Self::F32 => Some(Kind::Float),
+            Self::Bf16 => Some(Kind::BFloat16),
+            Self::Auto if epochs < 2 => None,
+            Self::Auto => [Kind::Float, Kind::BFloat16].into_iter().find(|&kind| bytes(kind) <= Self::AUTO_LIMIT),
+        }
+    }
+}
+
+impl From<OutputsChoice> for CachePolicy {
+    fn from(choice: OutputsChoice) -> Self {
+        match choice {
+            OutputsChoice::Auto => Self::Auto,
+            OutputsChoice::Compute => Self::Never,
+            OutputsChoice::F32 => Self::F32,
+            OutputsChoice::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_cached_if_they_are_used_again_and_not_too_large() {
+        let size = |states: u64| move |kind: Kind| states * kind.elt_size_in_bytes() as u64;
+        let limit = CachePolicy::AUTO_LIMIT;
+        let (small, middle, large) = (1 << 20, limit / 4 + 1, limit / 2 + 1);
+        let auto = |epochs, states| CachePolicy::Auto.kind(epochs, size(states));
+        assert_eq!((auto(1, small), auto(2, small)), (None, Some(Kind::Float)));
+        assert_eq!((auto(2, middle), auto(2, large)), (Some(Kind::BFloat16), None));
+        for (policy, kind) in [
+            (CachePolicy::Never, None),
+            (CachePolicy::F32, Some(Kind::Float)),
+            (CachePolicy::Bf16, Some(Kind::BFloat16)),
+        ] {
+            assert_eq!((policy.kind(1, size(large)), policy.kind(9, size(small))), (kind, kind), "{policy:?}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The checked form of the configuration's `data`: the files of a task.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use nb_checkpoint::ArticleField;
+use nb_data::batch::MIN_TOKENS;
+use nb_data::read::Format;
+
+use super::files;
+use super::task::{TaskKind, TaskPlan};
+use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig};
+
+/// Files of a task and how they are read, checked.
+#[derive(Debug, Clone)]
+pub struct DataPlan {
+    /// The task and its files.
+    pub task: Arc<dyn TaskPlan>,
+    /// Longest sequence in tokens.
+    pub max_tokens: usize,
+    /// Number of texts in a row: 1 or 2.
+    pub texts: usize,
+    /// Parts of an article that are read; none if the format has its own columns.
+    pub fields: Vec<ArticleField>,
+    /// Folder of the token stores.
+    pub cache: PathBuf,
+}
+
+impl DataPlan {
+    /// Checks the configuration's `data` and `reader`; `unlabelled` are the texts without labels that the method uses.
+    ///
+    /// # Errors
+    /// If a value cannot be used, or a file is missing.
+    pub(super) fn new(config: &RunConfig, kind: &dyn TaskKind, unlabelled: Option<&Path>) -> Result<Self> {
+        let (data, reader) = (&config.data, &config.reader);
+        if data.max_tokens < MIN_TOKENS {
+            let expected = format!("at least {MIN_TOKENS}: [CLS], a token and [SEP]");
+            bail!(ConfigError::expected("data.max_tokens", data.max_tokens, expected));
+        }
+        if !(0.0..=1.0).contains(&data.allow_unusable) {
+            bail!(ConfigError::expected("data.allow_unusable", data.allow_unusable, "a share from 0 to 1"));
+        }
+        if let Some(heads) = reader.self_attention.filter(|_| !kind.has_readers()) {
+            let why = format!("task: {} has no readers", kind.name());
+            bail!(ConfigError::conflict("reader.self_attention", heads, why).and("task"));
+        }
+        let task = kind.plan(config, unlabelled)?;
+        Ok(Self {
+            max_tokens: data.max_tokens,
+            texts: texts(&task.articles().format),
+            fields: match data.format {
+                DataFormat::Mind | DataFormat::Beir => files::article_fields(data),
+                DataFormat::Csv | DataFormat::Tsv => Vec::new(),
+            },
+            cache: data.cache.clone().unwrap_or_else(|| cache_folder().join("tokens")),
+            task,
+        })
+    }
+
+    /// Returns the configuration with every default filled in.
+    pub(super) fn to_config(&self, typed: &DataConfig) -> DataConfig {
+        let mut config = DataConfig {
+            dev_fraction: typed.dev_fraction.or(self.task.dev_fraction()),
+            unlabelled: self.task.unlabelled().map(|source| source.path.clone()),
+            cache: Some(self.cache.clone()),
+            ..typed.clone()
+        };
+        self.task.complete(&mut config);
+        match typed.format {
+            DataFormat::Mind | DataFormat::Beir => config.fields = Some(self.fields.clone()),
+            DataFormat::Csv | DataFormat::Tsv => {
+                config.header = Some(typed.header.unwrap_or(false));
+                config.quoting = Some(typed.quoting.unwrap_or_default());
+            }
+        }
+        config
+    }
+}
+
+/// Returns the project's folder in the user's cache: `$XDG_CACHE_HOME/newsbert`, else `~/.cache/newsbert`, else below the
+/// folder for temporary files.
+pub fn cache_folder() -> PathBuf {
+    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    cache.unwrap_or_else(std::env::temp_dir).join("newsbert")
+}
+
+/// The number of texts in a row of a format.
+fn texts(format: &Format) -> usize {
+    match format {
+        Format::Csv(layout) => layout.text.len(),
+        Format::MindNews { fields } | Format::BeirCorpus { fields } => fields.len(),
+        _ => 1,
+    }
+}

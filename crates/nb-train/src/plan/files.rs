@@ -1,0 +1,75 @@
+//! Checks of files and keys that the tasks share.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use nb_checkpoint::ArticleField;
+use nb_data::read::Field;
+
+use crate::config::{ConfigError, DataConfig, data_field};
+
+/// More articles beside a row than any batch has room for.
+pub(crate) const MAX_NEGATIVES: usize = 1000;
+/// Share of the training rows that is held out by default.
+const DEV_FRACTION: f64 = 0.1;
+
+/// Source of the development rows.
+#[derive(Debug, Clone)]
+pub enum Dev<T> {
+    /// Their own files.
+    Given(T),
+    /// This share of the training rows.
+    Fraction(f64),
+}
+
+impl<T> Dev<T> {
+    pub(crate) fn fraction(&self) -> Option<f64> {
+        match self {
+            Self::Given(_) => None,
+            Self::Fraction(fraction) => Some(*fraction),
+        }
+    }
+}
+
+/// The development rows: their own files, which `open` checks, or a share of the training rows.
+pub(crate) fn dev<T>(config: &DataConfig, open: impl FnOnce(&Path) -> Result<T>) -> Result<Dev<T>> {
+    match (&config.dev, config.dev_fraction) {
+        (Some(path), None) => Ok(Dev::Given(open(path)?)),
+        (None, fraction) => {
+            let fraction = fraction.unwrap_or(DEV_FRACTION);
+            if !(fraction > 0.0 && fraction < 1.0) {
+                bail!(ConfigError::expected("data.dev_fraction", fraction, "a share between 0 and 1"));
+            }
+            Ok(Dev::Fraction(fraction))
+        }
+        (Some(path), Some(_)) => {
+            let why = "data.dev_fraction is given too; remove one of them";
+            bail!(ConfigError::conflict("data.dev", path.display(), why).and("data.dev_fraction"))
+        }
+    }
+}
+
+/// Refuses the first key that is given although the task or its format has no use for it.
+pub(crate) fn refuse(given: &[(&str, bool)], why: &str) -> Result<(), ConfigError> {
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((key, _)) => Err(ConfigError::conflict(format!("data.{key}"), "given", why)),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn require_file(key: &str, path: &Path) -> Result<(), ConfigError> {
+    match path.is_file() {
+        true => Ok(()),
+        false => Err(ConfigError::conflict(key, path.display(), "there is no such file")),
+    }
+}
+
+/// The parts of an article that are read.
+pub(crate) fn article_fields(config: &DataConfig) -> Vec<ArticleField> {
+    config.fields.clone().unwrap_or_else(|| vec![ArticleField::Title, ArticleField::Abstract])
+}
+
+/// The same for the readers of files.
+pub(crate) fn fields(config: &DataConfig) -> Vec<Field> {
+    article_fields(config).into_iter().map(data_field).collect()
+}

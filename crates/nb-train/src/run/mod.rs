@@ -1,0 +1,153 @@
+//! A run: from a plan to trained models and a summary.
+
+mod finish;
+mod outcome;
+mod outcomes;
+mod progress;
+mod resume;
+pub mod setup;
+mod state;
+pub mod summary;
+pub mod teacher;
+mod train;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use nb_dist::ProcessGroup;
+use tch::Tensor;
+
+pub use self::outcome::Outcome;
+use crate::model::Models;
+use crate::plan::Plan;
+use crate::run::resume::Start;
+use crate::run::setup::{Epochs, groups, schedule, stepper};
+use crate::run::state::Run;
+use crate::run::teacher::{finished, prepare_teacher};
+use crate::run_folder::best::Best;
+use crate::run_folder::checkpoint::{Checkpoints, Identity, State};
+use crate::run_folder::provenance;
+use crate::run_folder::{RunFolder, Unfinished};
+use crate::step::sync::{self, Vote, broadcast_from_main, local_main_first};
+use crate::task::{Task, TaskList, TaskVisitor};
+
+/// Sets the number of threads of libtorch's and of this project's kernels. Call it once, before either computes.
+///
+/// # Errors
+/// If threads were started before.
+pub fn set_threads(threads: usize) -> Result<()> {
+    nb_kernels::threads::set(threads);
+    tch::set_num_threads(threads as i32);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot set the number of threads")
+}
+
+/// Runs a plan whose task is in the list `L` on `processes`, all of which call this. A frozen teacher that is not trained yet is trained first, in its own run
+/// folder.
+///
+/// Every process needs the data and the checkpoints. The main process needs the run folder; the others need it only where a frozen
+/// teacher is trained first.
+///
+/// # Errors
+/// If data, checkpoints or the run folder cannot be used, if a run to resume had a different configuration, if a loss is not
+/// finite, or if a process is lost.
+pub fn run<L: TaskList>(
+    plan: &Plan,
+    unfinished: &Unfinished,
+    stop: &Arc<AtomicBool>,
+    processes: &Rc<ProcessGroup>,
+) -> Result<Outcome> {
+    sync::check_accumulation(plan, processes)?;
+    sync::check_plans(processes, plan)?;
+    broadcast_from_main(processes, || RunFolder::check(&plan.output, unfinished))?;
+    let Some(plan) = prepare_teacher::<L>(plan, unfinished, stop, processes)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let plan = plan.as_ref();
+    if let Some(folder) = broadcast_from_main(processes, || finished_before(plan, unfinished))? {
+        let is_main = processes.is_main();
+        return Ok(if is_main { Outcome::FinishedBefore(folder) } else { Outcome::FinishedByFirst(folder) });
+    }
+    L::visit(plan, RunTask { unfinished, stop, processes })
+}
+
+/// Opens the task of a plan and runs it.
+struct RunTask<'a> {
+    unfinished: &'a Unfinished,
+    stop: &'a Arc<AtomicBool>,
+    processes: &'a Rc<ProcessGroup>,
+}
+
+impl TaskVisitor for RunTask<'_> {
+    type Output = Outcome;
+
+    fn visit<K: Task>(self, plan: &Plan, own: &K::Plan) -> Result<Outcome> {
+        let task = local_main_first(self.processes, || K::open(plan, own))?;
+        run_task(plan, &task, self.unfinished, self.stop, self.processes)
+    }
+}
+
+/// The folder of the run that is to resume, if that run has finished.
+fn finished_before(plan: &Plan, unfinished: &Unfinished) -> Result<Option<PathBuf>> {
+    if !matches!(unfinished, Unfinished::Resume(_)) || RunFolder::unfinished(&plan.output)?.is_some() {
+        return Ok(None);
+    }
+    let folder = finished(plan)?;
+    folder.iter().for_each(|folder| RunFolder::tidy(folder));
+    Ok(folder)
+}
+
+fn run_task<K: Task>(
+    plan: &Plan,
+    task: &K,
+    unfinished: &Unfinished,
+    stop: &Arc<AtomicBool>,
+    processes: &Rc<ProcessGroup>,
+) -> Result<Outcome> {
+    let work = processes.busy();
+    let sources = provenance::sources(plan)?;
+    let identity = Identity::new(&plan.resolved, &sources)?;
+    sync::check_sources(processes, &identity)?;
+    let start = processes.is_main().then(|| Start::find(plan, &identity, unfinished)).transpose()?;
+    let mut models = local_main_first(processes, || Models::build(plan, task))?;
+    let mut groups = groups(plan, &models);
+    let vote = Vote { stop: stop.load(Ordering::Relaxed), save: false };
+    if sync::decide(processes, vote)?.stop {
+        tracing::warn!("stopped before the first step; nothing was written");
+        return Ok(Outcome::Interrupted);
+    }
+    let epochs = Epochs::of(plan, task);
+    let schedule = schedule(plan, &epochs);
+    let fresh = || {
+        let roles = models.trained(plan.method.teacher).map(|(role, _)| Best::new(role, task.primary_metric()));
+        State { best: roles.collect(), ..State::default() }
+    };
+    let (folder, state) = match start {
+        None => (RunFolder::of_another(plan.output.clone()), State::default()),
+        Some(Start::Free) => (RunFolder::create(&plan.output, &plan.resolved, unfinished)?, fresh()),
+        Some(Start::Over(halted)) => (halted.start_over(&plan.resolved)?, fresh()),
+        Some(Start::After(resumed)) => resumed.restore(&plan.resolved, schedule.total(), &mut groups)?,
+    };
+    let state = broadcast_from_main(processes, || Ok(state))?;
+    sync::broadcast_state(processes, &groups)?;
+    models.parameters_changed(plan.method.teacher); // the bf16 weights follow the restored ones
+    drop(work);
+    let run = Run {
+        plan,
+        task,
+        models,
+        skipped: Tensor::from(state.skipped as i64).to_device(plan.device),
+        checkpoints: Checkpoints::new(folder.path(), plan.checkpoints.every, plan.checkpoints.keep),
+        folder,
+        state,
+        sources,
+        groups,
+        stepper: stepper(plan, processes),
+        schedule,
+        epochs,
+        identity,
+    };
+    run.train(stop)
+}

@@ -1,0 +1,26 @@
+//! `outcomes.safetensors`: what each model made of each row, which is what runs are compared by.
+
+use std::path::Path;
+
+use anyhow::Result;
+use nb_checkpoint::{TensorBytes, serialize};
+use nb_report::record::OutcomesFile;
+
+use crate::run_folder::atomic_file::write_file;
+
+/// Writes the outcomes of a run; nothing where it has no model.
+///
+/// # Errors
+/// If the file cannot be written.
+pub(crate) fn write(path: &Path, outcomes: &OutcomesFile) -> Result<()> {
+    let Some((_, first)) = outcomes.models().next() else { return Ok(()) };
+    let n = first.rows.len();
+    let columns = outcomes.columns();
+    let tensors = columns.iter().map(|column| TensorBytes {
+        name: column.name.clone(),
+        dtype: column.dtype,
+        shape: vec![n],
+        bytes: &column.data,
+    });
+    write_file(path, &serialize(path, &outcomes.metadata(), tensors.collect())?)
+}

@@ -1,0 +1,105 @@
+//! The entries of a run folder: found, told apart from other files, and removed.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::lock::LOCK;
+use super::names::{CHECKPOINTS, CONFIG, METRICS, OUTCOMES, REPORT, SUMMARY};
+
+/// The contents of a folder that a run might take.
+#[derive(Debug)]
+pub(super) enum Contents {
+    /// Nothing.
+    Nothing,
+    /// The entries of an unfinished run.
+    Unfinished(Vec<PathBuf>),
+}
+
+/// A folder that a run might take.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    pub(super) contents: Contents,
+}
+
+/// Finds the first of `wanted`, `<wanted>-2` and so on that holds no finished run.
+///
+/// # Errors
+/// If one of them contains files that are not from a run, or cannot be read.
+pub(super) fn find_free(wanted: &Path) -> Result<Found> {
+    let name =
+        wanted.file_name().with_context(|| format!("output is {}, expected a folder's name", wanted.display()))?;
+    let mut number = 1_u32;
+    loop {
+        let mut numbered = name.to_owned();
+        if number > 1 {
+            numbered.push(format!("-{number}"));
+        }
+        let path = wanted.with_file_name(numbered);
+        let entries = entries(&path)?;
+        if entries.is_empty() {
+            return Ok(Found { path, contents: Contents::Nothing });
+        }
+        let is_started = path.join(CONFIG).exists() || entries.iter().all(|entry| is_temporary(entry));
+        if !is_started || !entries.iter().all(|entry| is_ours(entry)) {
+            bail!("{} contains files that are not from a run; choose another `output`", path.display());
+        }
+        if !path.join(SUMMARY).exists() {
+            return Ok(Found { path, contents: Contents::Unfinished(entries) });
+        }
+        number += 1;
+    }
+}
+
+/// The entries of a folder without its lock; none if there is no folder.
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let context = || format!("cannot use {} as a run folder", folder.display());
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(context)?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.with_context(context)?.path());
+    }
+    paths.retain(|path| name(path) != LOCK);
+    Ok(paths)
+}
+
+/// The name of an entry.
+pub(super) fn name(entry: &Path) -> Cow<'_, str> {
+    entry.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// Returns whether an entry of a folder is from a run.
+fn is_ours(entry: &Path) -> bool {
+    let name = name(entry);
+    [CONFIG, METRICS, SUMMARY, OUTCOMES, REPORT, CHECKPOINTS, "teacher", "student"].contains(&name.as_ref())
+        || name.starts_with("events.out.tfevents.")
+        || is_temporary(entry)
+}
+
+/// Returns whether an entry was still being written.
+pub(super) fn is_temporary(entry: &Path) -> bool {
+    nb_files::is_temporary(&name(entry))
+}
+
+/// Removes entries of a run folder: checkpoints first, so that no run resumes from half of one, and the configuration last, since it
+/// marks the folder as a run's.
+pub(super) fn remove(entries: &[PathBuf]) -> Result<()> {
+    let order = |entry: &&PathBuf| match name(entry).as_ref() {
+        CHECKPOINTS => 0,
+        CONFIG => 2,
+        _ => 1,
+    };
+    let mut entries: Vec<&PathBuf> = entries.iter().collect();
+    entries.sort_by_key(order);
+    for entry in entries {
+        let removed = if entry.is_dir() { fs::remove_dir_all(entry) } else { fs::remove_file(entry) };
+        removed.with_context(|| format!("cannot remove {}", entry.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! The treatment of an unfinished run in the folder that a run wants.
+
+/// The action on a run folder that holds an unfinished run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfinished {
+    /// Leave it and fail.
+    Refuse,
+    /// Remove it and start over.
+    Overwrite,
+    /// Continue from its newest complete checkpoint; start over if it has none yet.
+    Resume(Accepted),
+    /// Continue if it has the same configuration, else remove it and start over.
+    ResumeSame,
+}
+
+impl Unfinished {
+    /// Returns whether the run continues if it can.
+    pub(crate) fn resumes(&self) -> bool {
+        matches!(self, Self::Resume(_) | Self::ResumeSame)
+    }
+}
+
+/// Keys in which a resumed run may differ from the configuration it was started with: these and those below them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Accepted(pub Vec<String>);
+
+impl Accepted {
+    /// Returns whether `key` is among them.
+    pub(crate) fn holds(&self, key: &str) -> bool {
+        let is_above = |above: &String| key.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        self.0.iter().any(|accepted| accepted == key || is_above(accepted))
+    }
+}

@@ -1,0 +1,148 @@
+//! Forward and backward of one micro-batch: gradients add up in the arenas.
+
+use nb_data::random::mix;
+use nb_model::profile::{Phase, scope};
+use nb_model::{Encoded, Pass};
+use tch::{Kind, Tensor};
+
+use super::Stepper;
+use super::context::{MicroBatch, MicroBatchOutput, StepContext};
+use super::terms::{ModelOutputs, TermInputs};
+use crate::method::{Ensemble, Stage, TeacherRole, TermKind};
+use crate::model::teacher_cache::LoadedOutputs;
+use crate::model::{HeadOutputs, Model, Models, Role};
+use crate::task::Objective;
+
+impl Stepper {
+    /// Runs forward and backward of a micro-batch; gradients accumulate in the arenas.
+    pub fn forward_backward<K: Objective>(
+        &self,
+        task: &K,
+        models: &Models<K::Head>,
+        micro_batch: &MicroBatch<'_, K::Batch>,
+        context: &StepContext,
+    ) -> MicroBatchOutput {
+        self.forward_backward_by_layer(task, models, micro_batch, context, &mut |_| ())
+    }
+
+    /// The same; calls `layer_done` with each layer's gradients once this micro-batch adds nothing more to them.
+    pub(super) fn forward_backward_by_layer<K: Objective>(
+        &self,
+        task: &K,
+        models: &Models<K::Head>,
+        micro_batch: &MicroBatch<'_, K::Batch>,
+        context: &StepContext,
+        layer_done: &mut dyn FnMut(&Tensor),
+    ) -> MicroBatchOutput {
+        let stage = &self.method.stages[context.position.stage];
+        let labels = task.labels(micro_batch.batch);
+        let input = Input { task, micro_batch, labels: &labels, stage };
+        let key = mix(&[self.seed, context.position.step, micro_batch.number]);
+        let teacher = models.teacher.as_ref().map(|model| match self.method.teacher {
+            TeacherRole::Frozen => Forward { outputs: self.frozen_outputs(&input, models), encoded: None },
+            _ => input.forward(model, mix(&[key, Role::Teacher as u64])),
+        });
+        let student = models.student.as_ref().map(|model| input.forward(model, mix(&[key, Role::Student as u64])));
+
+        let losses = scope(Phase::Losses);
+        let inputs = TermInputs {
+            teacher: teacher.as_ref().map(|forward| &forward.outputs),
+            student: student.as_ref().map(|forward| &forward.outputs),
+            packed: micro_batch.texts,
+            labels: &labels,
+            teacher_layers: depth(models.teacher.as_ref()),
+            student_layers: depth(models.student.as_ref()),
+            heads: models.student.as_ref().map_or(1, |m| m.bert.config().num_attention_heads),
+            projection: models.projection.as_ref(),
+            counts: context.counts,
+        };
+        let progress = context.position.progress;
+        let temperature = self.method.temperature.at(progress);
+        let terms: Vec<Tensor> = stage.terms.iter().map(|t| inputs.term(t.kind, &self.method, temperature)).collect();
+        let total: Tensor = stage.terms.iter().zip(&terms).map(|(term, value)| value * term.weight.at(progress)).sum();
+        total.backward();
+        let agreement = context.telemetry.agreement(inputs.teacher, inputs.student);
+        drop(losses); // the backward pass through the encoders has phases of its own
+
+        for (model, forward) in [(&models.teacher, teacher), (&models.student, student)] {
+            if let (Some(model), Some(Forward { encoded: Some(encoded), .. })) = (model, forward) {
+                let grads = model.bert.layer_grads();
+                let done = |layer| layer_done(&grads.get(layer as i64));
+                model.bert.backward_by_layers(micro_batch.texts, encoded, done);
+            }
+        }
+        MicroBatchOutput { terms: Tensor::stack(&terms, 0).to_kind(Kind::Double).detach(), agreement }
+    }
+
+    /// The outputs of the frozen teachers: the first one's, with the logits of all; from the cache where there is one.
+    fn frozen_outputs<K: Objective>(&self, input: &Input<'_, K>, models: &Models<K::Head>) -> ModelOutputs {
+        let teachers = models.teacher.iter().chain(&models.extra_teachers);
+        let mut outputs: Vec<ModelOutputs> =
+            tch::no_grad(|| teachers.enumerate().map(|(i, model)| input.frozen(model, models, i)).collect());
+        let logits = |one: &ModelOutputs| one.outputs.as_ref().map(|outputs| outputs.logits.shallow_clone());
+        let all: Vec<Tensor> = outputs.iter().filter_map(logits).collect();
+        let mut first = outputs.swap_remove(0);
+        if all.len() > 1
+            && let Some(outputs) = &mut first.outputs
+        {
+            outputs.logits = match self.method.ensemble {
+                Ensemble::Mean => nb_loss::mean_logits(&all),
+                Ensemble::Loss => nb_loss::logits_weighted_by_loss(&all, input.labels),
+            };
+        }
+        first
+    }
+}
+
+fn depth<T>(model: Option<&Model<T>>) -> usize {
+    model.map_or(0, |model| model.bert.depth())
+}
+
+/// A micro-batch with its labels, and the stage whose terms look at it.
+struct Input<'a, K: Objective> {
+    task: &'a K,
+    micro_batch: &'a MicroBatch<'a, K::Batch>,
+    labels: &'a Tensor,
+    stage: &'a Stage,
+}
+
+/// A model's forward pass: its outputs, and the encoder's record for the backward pass of a model that is trained.
+struct Forward {
+    outputs: ModelOutputs,
+    encoded: Option<Encoded>,
+}
+
+impl<K: Objective> Input<'_, K> {
+    fn forward(&self, model: &Model<K::Head>, key: u64) -> Forward {
+        let encoded = model.encode(self.micro_batch.texts, self.stage.capture(), key);
+        Forward { outputs: self.outputs(model, &encoded), encoded: Some(encoded) }
+    }
+
+    /// The outputs of frozen teacher `i`, from its cache if it has one.
+    fn frozen(&self, model: &Model<K::Head>, models: &Models<K::Head>, i: usize) -> ModelOutputs {
+        let texts = || self.task.texts(self.micro_batch.batch);
+        match models.teacher_caches.get(i).map(|cache| cache.load(&texts(), model.bert.device())) {
+            Some(Ok(LoadedOutputs { states: mut outputs, pooled })) => {
+                outputs.outputs = pooled.map(|pooled| self.head_outputs(model, pooled));
+                return outputs;
+            }
+            Some(Err(e)) => tracing::warn!("{e:#}; the teacher computes it"),
+            None => {}
+        }
+        self.outputs(model, &model.bert.encode(self.micro_batch.texts, Pass::Inference, self.stage.capture()))
+    }
+
+    /// The outputs that the stage's terms look at.
+    fn outputs(&self, model: &Model<K::Head>, encoded: &Encoded) -> ModelOutputs {
+        let _phase = scope(Phase::Losses);
+        let outputs = self.stage.any(TermKind::needs_outputs).then(|| {
+            let pooled = self.task.pooled(&model.head, encoded.last(), self.micro_batch.texts);
+            self.head_outputs(model, pooled)
+        });
+        ModelOutputs::of(encoded, model.bert.depth(), outputs)
+    }
+
+    fn head_outputs(&self, model: &Model<K::Head>, pooled: Tensor) -> HeadOutputs {
+        HeadOutputs { logits: self.task.logits(&model.head, &pooled, self.micro_batch.batch), pooled }
+    }
+}

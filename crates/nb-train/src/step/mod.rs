@@ -1,0 +1,173 @@
+//! One training step: micro-batches in, an update out. Each line turns a value into the next.
+//!
+//! The step interprets a [`Method`] and never asks for its name. With one process nothing in it waits for the device: its output
+//! are tensors ([`StepOutput`]), which the caller reads when it needs them.
+
+pub mod context;
+mod micro_batch;
+pub mod schedule;
+pub(crate) mod sync;
+pub mod telemetry;
+pub mod terms;
+
+use std::rc::Rc;
+
+use anyhow::Result;
+use nb_dist::ProcessGroup;
+use nb_model::Packed;
+use nb_model::profile::{Phase, scope};
+use nb_momentum::{Beta, blend_embeddings, blend_layers};
+use tch::Tensor;
+
+use crate::method::{Blend, Method};
+use crate::model::Models;
+use crate::optim::{AdamW, ParamGroup, clip_factor, gradient_norm};
+use crate::step::context::{MicroBatch, StepContext, Telemetry};
+use crate::step::schedule::StepPosition;
+use crate::step::sync::GradientSums;
+use crate::step::telemetry::{GradientStats, StepOutput};
+use crate::step::terms::Counts;
+use crate::task::{Objective, Task};
+
+/// Makes the steps of a run.
+#[derive(Debug)]
+pub struct Stepper {
+    /// The method.
+    pub method: Method,
+    /// The optimiser's constants.
+    pub optimiser: AdamW,
+    /// Largest norm of the gradient; 0 for no limit.
+    pub clip: f64,
+    /// The run's seed.
+    pub seed: u64,
+    /// The processes that share the micro-batches of an update.
+    pub processes: Rc<ProcessGroup>,
+}
+
+/// The rows of one update, and its position in the run.
+#[derive(Debug, Clone, Copy)]
+pub struct Update<'a> {
+    /// The epoch that the rows are drawn for.
+    pub epoch: u64,
+    /// The rows of each micro-batch, over all processes.
+    pub rows: &'a [Vec<u32>],
+    /// The step's position in the run.
+    pub position: StepPosition,
+    /// The measurements to take beside the terms.
+    pub telemetry: Telemetry,
+}
+
+impl Stepper {
+    /// Reads this process's micro-batches of an update, then makes the step.
+    ///
+    /// # Errors
+    /// If a process is lost.
+    pub fn update<K: Task>(
+        &self,
+        task: &K,
+        models: &mut Models<K::Head>,
+        groups: &mut [ParamGroup],
+        update: &Update<'_>,
+    ) -> Result<StepOutput> {
+        let batches: Vec<K::Batch> = {
+            let _phase = scope(Phase::Data);
+            let rows = update.rows.iter().skip(self.processes.rank()).step_by(self.processes.size());
+            rows.map(|rows| task.batch(update.epoch, rows)).collect()
+        };
+        self.step(task, models, groups, &batches, update.position, update.telemetry)
+    }
+
+    /// Makes the step at `position` from `batches`, this process's share of the micro-batches. Process r of P has numbers
+    /// r, r + P, r + 2P and so on.
+    ///
+    /// A step whose loss or gradient is not finite updates nothing. Before anything but a step reads the models' values, bring
+    /// them up to date ([`crate::optim::catch_up`]).
+    ///
+    /// # Errors
+    /// If a process is lost.
+    pub fn step<K: Objective>(
+        &self,
+        task: &K,
+        models: &mut Models<K::Head>,
+        groups: &mut [ParamGroup],
+        batches: &[K::Batch],
+        position: StepPosition,
+        telemetry: Telemetry,
+    ) -> Result<StepOutput> {
+        let processes = &*self.processes;
+        let counts = batches.iter().map(|batch| task.counts(batch)).fold(Counts::default(), std::ops::Add::add);
+        let counts = sync::sum_counts(processes, counts)?; // the divisors of all means
+        let context = StepContext { position, counts, telemetry };
+        let texts = pack(task, batches);
+        let rows = catch_up_rows(groups, &texts); // embedding rows whose updates were put off
+        let rows = sync::touched_rows(processes, groups, rows)?;
+
+        let mut sums = GradientSums::new(processes, models, self.method.teacher);
+        let mut outputs = Vec::with_capacity(batches.len());
+        for (i, (batch, texts)) in batches.iter().zip(&texts).enumerate() {
+            let number = (processes.rank() + i * processes.size()) as u64;
+            let is_last = i + 1 == batches.len();
+            let mut layer_done = |grads: &Tensor| {
+                if is_last {
+                    sums.layer_done(grads);
+                }
+            };
+            let micro_batch = MicroBatch { batch, texts, number };
+            outputs.push(self.forward_backward_by_layer(task, models, &micro_batch, &context, &mut layer_done));
+            processes.heartbeat();
+        }
+
+        let gradients = scope(Phase::Gradients);
+        sums.finish(groups, &rows)?; // all-reduce; the layers' sums began during the last backward pass
+        let terms = self.method.stages[position.stage].terms.len();
+        let reduced = sync::reduce_outputs(processes, &outputs, terms, groups[0].device())?;
+        let stats = GradientStats::measure(&self.method, models, reduced.agreement, &context);
+        self.blend(models, position);
+        let norm = gradient_norm(groups); // of the blended gradient, which is what clipping limits
+        let is_finite = norm.isfinite().logical_and(&reduced.terms.isfinite().all());
+        let clip = clip_factor(&norm, self.clip).where_scalarother(&is_finite, 0.0); // 0: no update
+        drop(gradients);
+
+        let _phase = scope(Phase::Optimiser);
+        if position.step_in_stage == 0 {
+            groups.iter_mut().for_each(ParamGroup::reset_state); // each stage starts its own training
+        }
+        self.optimiser.step(groups, position.step_in_stage + 1, position.lr_factor, &clip);
+        models.parameters_changed(self.method.teacher);
+        Ok(StepOutput::new(&self.method, &context, reduced.terms, norm, stats, is_finite.logical_not()))
+    }
+
+    /// Momentum distillation: blends the teacher's gradients into the student's, after backward and before clipping.
+    pub fn blend<T>(&self, models: &Models<T>, position: StepPosition) {
+        if !self.method.blends() {
+            return; // a layer map may exist without blending, for models of different widths
+        }
+        let (Some(teacher), Some(student), Some(map)) = (&models.teacher, &models.student, models.map) else {
+            return;
+        };
+        let beta = Beta::new(self.method.beta.at(position.progress)).unwrap_or(Beta::OFF); // a ramp stays within 0 and 1
+        let (teacher, student) = (&teacher.bert, &student.bert);
+        blend_layers(&teacher.layer_grads(), &mut student.layer_grads(), map.group_size(), beta);
+        if self.method.blend == Blend::LayersAndEmbeddings {
+            blend_embeddings(&teacher.embedding_grads(), &mut student.embedding_grads(), beta);
+        }
+    }
+}
+
+fn pack<K: Objective>(task: &K, batches: &[K::Batch]) -> Vec<Packed> {
+    let _phase = scope(Phase::Data);
+    batches.iter().map(|batch| task.packed(batch)).collect()
+}
+
+/// Brings the rows of lazily updated embedding tables that `texts` look up to date, and returns them.
+fn catch_up_rows(groups: &mut [ParamGroup], texts: &[Packed]) -> Vec<u32> {
+    let _phase = scope(Phase::Optimiser);
+    let mut ids: Vec<u32> = Vec::new();
+    if groups.iter().any(ParamGroup::is_lazy) {
+        ids.extend(texts.iter().flat_map(Packed::distinct_ids));
+        ids.sort_unstable();
+        ids.dedup();
+        groups.iter_mut().for_each(|group| group.catch_up_rows(&ids));
+    }
+    ids
+}

@@ -1,0 +1,214 @@
+//! The terms of a method's loss, computed from the outputs of teacher and student.
+//!
+//! Every term is a sum over its unit divided by the count of that unit in the whole global batch ([`Counts`]), so the
+//! terms of micro-batches add up to those of the batch.
+
+use std::collections::BTreeMap;
+
+use nb_loss::{
+    Soft, SoftLoss, cosine_distance, cwsm_temperatures, flsw_temperatures, hard_cross_entropy, normalised_state_mse,
+    score_mse, soft_loss, state_mse,
+};
+use nb_model::{Dense, Encoded, Packed, cls_pooling};
+use nb_share::LayerMap;
+use tch::Tensor;
+
+use crate::method::{Method, Temperature, TermKind};
+use crate::model::HeadOutputs;
+
+/// Units in the whole global batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Real tokens.
+    pub tokens: i64,
+    /// Pairs of real tokens of the same text, which attention scores: Σ length².
+    pub pairs: i64,
+    /// Pooled vectors: sequences.
+    pub pooled: i64,
+    /// Rows of logits.
+    pub rows: i64,
+    /// Rows of logits with a label.
+    pub labelled: i64,
+}
+
+impl Counts {
+    /// The counts of texts of the given lengths, each a row of its own; `labelled` of them have a label.
+    pub fn of_texts(lengths: &[i64], labelled: i64) -> Self {
+        let sequences = lengths.len() as i64;
+        Self {
+            tokens: lengths.iter().sum(),
+            pairs: lengths.iter().map(|length| length * length).sum(),
+            pooled: sequences,
+            rows: sequences,
+            labelled,
+        }
+    }
+
+    /// The number of units of a term.
+    pub fn units(&self, kind: TermKind) -> i64 {
+        match kind {
+            TermKind::Teacher | TermKind::Hard => self.labelled,
+            TermKind::Embedding | TermKind::Hidden | TermKind::Cosine => self.tokens,
+            TermKind::Pooled | TermKind::Patience => self.pooled,
+            TermKind::Attention => self.pairs,
+            TermKind::Soft | TermKind::Divergence => self.rows,
+        }
+    }
+}
+
+impl Counts {
+    /// The counts as an array, to be sent to other processes.
+    pub(crate) fn to_array(self) -> [i64; 5] {
+        let Self { tokens, pairs, pooled, rows, labelled } = self;
+        [tokens, pairs, pooled, rows, labelled]
+    }
+
+    /// The inverse of [`Counts::to_array`].
+    pub(crate) fn from_array([tokens, pairs, pooled, rows, labelled]: [i64; 5]) -> Self {
+        Self { tokens, pairs, pooled, rows, labelled }
+    }
+}
+
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let (a, b) = (self.to_array(), other.to_array());
+        Self::from_array(std::array::from_fn(|i| a[i] + b[i]))
+    }
+}
+
+/// The outputs of one model for a micro-batch, as far as the method's terms look at them.
+#[derive(Debug, Default)]
+pub struct ModelOutputs {
+    /// Hidden states [n, H] by number: 0 is the embedding output.
+    pub states: BTreeMap<usize, Tensor>,
+    /// \[CLS\] states [B, H] by number, where they are not taken from `states`.
+    pub firsts: BTreeMap<usize, Tensor>,
+    /// Attention scores of each layer ([`Encoded::scores`]).
+    pub scores: Vec<Tensor>,
+    /// Pooled vectors and logits.
+    pub outputs: Option<HeadOutputs>,
+}
+
+impl ModelOutputs {
+    /// The outputs of an encoder of `depth` layers.
+    pub fn of(encoded: &Encoded, depth: usize, outputs: Option<HeadOutputs>) -> Self {
+        let first = depth + 1 - encoded.states().len();
+        let states = encoded.states().iter().enumerate().map(|(i, state)| (first + i, state.shallow_clone()));
+        let scores = encoded.scores().iter().map(Tensor::shallow_clone).collect();
+        Self { states: states.collect(), scores, outputs, ..Self::default() }
+    }
+
+    fn state(&self, i: usize) -> &Tensor {
+        self.states.get(&i).unwrap_or_else(|| panic!("state {i} was not captured"))
+    }
+
+    fn first(&self, i: usize, packed: &Packed) -> Tensor {
+        self.firsts.get(&i).map_or_else(|| cls_pooling(self.state(i), packed), Tensor::shallow_clone)
+    }
+
+    /// Pooled vectors and logits.
+    ///
+    /// # Panics
+    /// If the stage has no term that looks at them.
+    pub fn outputs(&self) -> &HeadOutputs {
+        self.outputs.as_ref().expect("a stage with this term shows outputs")
+    }
+}
+
+/// The inputs of the terms: both models' outputs, the labels, and what the terms divide by.
+#[derive(Debug)]
+pub struct TermInputs<'a> {
+    /// The teacher's outputs, where there is one.
+    pub teacher: Option<&'a ModelOutputs>,
+    /// The student's outputs, where there is one.
+    pub student: Option<&'a ModelOutputs>,
+    /// The texts.
+    pub packed: &'a Packed,
+    /// One label for each row of logits.
+    pub labels: &'a Tensor,
+    /// Layers of the teacher; 0 without one.
+    pub teacher_layers: usize,
+    /// Layers of the student; 0 without one.
+    pub student_layers: usize,
+    /// Attention heads; the same number in both models where scores are compared.
+    pub heads: i64,
+    /// Projection from the student's width to the teacher's, where they differ.
+    pub projection: Option<&'a Dense>,
+    /// Units in the whole global batch.
+    pub counts: Counts,
+}
+
+impl TermInputs<'_> {
+    /// Computes one term, unweighted. `temperature` applies unless the method has a temperature per row.
+    ///
+    /// # Panics
+    /// If the term needs an output that is missing; [`Method`]'s checks rule that out.
+    pub fn term(&self, kind: TermKind, method: &Method, temperature: f64) -> Tensor {
+        let teacher = || self.teacher.expect("a teacher");
+        let student = || self.student.expect("a student");
+        let (l, n) = (self.teacher_layers, self.student_layers);
+        let counts = self.counts;
+        match kind {
+            TermKind::Teacher => hard_cross_entropy(&teacher().outputs().logits, self.labels, counts.labelled),
+            TermKind::Hard => hard_cross_entropy(&student().outputs().logits, self.labels, counts.labelled),
+            TermKind::Embedding => state_mse(teacher().state(0), &self.wide(student().state(0)), counts.tokens),
+            TermKind::Hidden => {
+                let map = self.map();
+                let layer =
+                    |i| state_mse(teacher().state(map.teacher_state(i)), &self.wide(student().state(i)), counts.tokens);
+                (1..=n).map(layer).sum()
+            }
+            TermKind::Pooled => {
+                state_mse(&teacher().outputs().pooled, &self.wide(&student().outputs().pooled), counts.pooled)
+            }
+            TermKind::Patience => {
+                let layer = |j| {
+                    let taught = teacher().first(method.pkd_layers.teacher_state(j, l, n), self.packed);
+                    normalised_state_mse(&taught, &self.wide(&student().first(j, self.packed)), counts.pooled)
+                };
+                (1..n).map(layer).reduce(|a, b| a + b).unwrap_or_else(|| nothing(student()))
+            }
+            TermKind::Attention => {
+                let map = self.map();
+                let taught = |i| &teacher().scores[map.teacher_state(i) - 1];
+                (1..=n).map(|i| score_mse(taught(i), &student().scores[i - 1], counts.pairs * self.heads)).sum()
+            }
+            TermKind::Cosine => cosine_distance(teacher().state(l), &self.wide(student().state(n)), counts.tokens),
+            TermKind::Soft => self.soft(SoftLoss::CrossEntropy, method, temperature),
+            TermKind::Divergence => self.soft(SoftLoss::KlDivergence, method, temperature),
+        }
+    }
+
+    fn soft(&self, loss: SoftLoss, method: &Method, temperature: f64) -> Tensor {
+        let (teacher, student) = (self.teacher.expect("a teacher"), self.student.expect("a student"));
+        let (v, z) = (&teacher.outputs().logits, &student.outputs().logits);
+        let by_row = match method.temperature {
+            Temperature::Flsw { base, beta, gamma } => Some(flsw_temperatures(v, z, base, beta, gamma)),
+            Temperature::Cwsm { base, beta } => Some(cwsm_temperatures(z, base, beta)),
+            Temperature::Ramp(_) => None,
+        };
+        let temperature = match &by_row {
+            Some(each) => nb_loss::Temperature::PerRow(each),
+            None => nb_loss::Temperature::Same(temperature),
+        };
+        soft_loss(v, z, &Soft { loss, temperature, scaling: method.scaling }, self.counts.rows)
+    }
+
+    fn map(&self) -> LayerMap {
+        LayerMap::uniform(self.teacher_layers, self.student_layers)
+            .expect("a method with this term has a student whose depth divides the teacher's")
+    }
+
+    /// Projects vectors of the student to the teacher's width.
+    fn wide(&self, student: &Tensor) -> Tensor {
+        self.projection.map_or_else(|| student.shallow_clone(), |projection| projection.forward(student))
+    }
+}
+
+/// The value of a term with nothing to compare: 0, with a gradient of 0.
+fn nothing(student: &ModelOutputs) -> Tensor {
+    let (_, state) = student.states.last_key_value().expect("a model shows at least its last state");
+    state.narrow(0, 0, 0).sum(tch::Kind::Float)
+}

@@ -1,0 +1,209 @@
+//! The plan of recommendation: MIND folders and settings.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use nb_checkpoint::BertConfig;
+use nb_data::behaviors::{BehaviorSource, ClickRule, ClickedBefore};
+use nb_data::read::{Format, LabelRule, Source};
+
+use crate::config::{ClickedBeforeChoice, ConfigError, DataConfig, DataFormat, ReaderConfig, RunConfig};
+use crate::method::TermKind;
+use crate::plan::files::{MAX_NEGATIVES, dev, fields, refuse, require_file};
+use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan};
+
+/// MIND's file of articles.
+const NEWS: &str = "news.tsv";
+/// MIND's file of impressions.
+const BEHAVIORS: &str = "behaviors.tsv";
+/// Number of a reader's most recent clicks that are read by default, as in NRMS and the paper.
+const HISTORY: usize = 50;
+/// Articles without a click beside each click by default.
+const NEGATIVES: usize = 4;
+
+/// The plan of recommendation.
+#[derive(Debug, Clone)]
+pub struct RecommendPlan {
+    /// The impressions of each split.
+    pub splits: Splits<ClickLog>,
+    /// Number of a reader's most recent clicks.
+    pub history: usize,
+    /// Articles without a click beside each click.
+    pub negatives: usize,
+    /// Treatment of a training click on an article of the history.
+    pub clicked_before: ClickedBefore,
+    /// Heads of the user model's self-attention, if it has one.
+    pub self_attention: Option<i64>,
+}
+
+/// Articles and the impressions of them.
+#[derive(Debug, Clone)]
+pub struct ClickLog {
+    /// The articles.
+    pub news: Source,
+    /// The impressions.
+    pub behaviors: BehaviorSource,
+}
+
+/// The two files of a MIND folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClickFiles {
+    /// The articles: `news.tsv`.
+    pub news: PathBuf,
+    /// The impressions: `behaviors.tsv`, or a file of another name beside the `news.tsv`.
+    pub behaviors: PathBuf,
+}
+
+impl ClickFiles {
+    /// Finds the files that `path` stands for: a MIND folder, or a file of impressions beside its `news.tsv`. `key` is the
+    /// key or the option that has the path as its value.
+    ///
+    /// # Errors
+    /// If a file is missing.
+    pub fn find(key: &str, path: &Path) -> Result<Self, ConfigError> {
+        let behaviors = if path.is_dir() { path.join(BEHAVIORS) } else { path.to_owned() };
+        let files = Self { news: behaviors.with_file_name(NEWS), behaviors };
+        let Some(missing) = [&files.behaviors, &files.news].into_iter().find(|file| !file.is_file()) else {
+            return Ok(files);
+        };
+        let why = format!(
+            "there is no {}; expected a folder with {NEWS} and {BEHAVIORS}, or a file of impressions beside its {NEWS}",
+            missing.display()
+        );
+        Err(ConfigError::conflict(key, path.display(), why))
+    }
+}
+
+/// Recommendation as configurations name it.
+#[derive(Debug)]
+pub struct RecommendKind;
+
+impl TaskKind for RecommendKind {
+    fn name(&self) -> &'static str {
+        "recommend"
+    }
+
+    fn uses_unlabelled(&self, term: TermKind) -> bool {
+        term.compares_texts()
+    }
+
+    fn has_readers(&self) -> bool {
+        true
+    }
+
+    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>> {
+        Ok(Arc::new(RecommendPlan::new(&config.data, &config.reader, unlabelled)?))
+    }
+}
+
+impl TaskPlan for RecommendPlan {
+    fn name(&self) -> &'static str {
+        RecommendKind.name()
+    }
+
+    fn articles(&self) -> &Source {
+        &self.splits.train.news
+    }
+
+    fn unlabelled(&self) -> Option<&Source> {
+        self.splits.unlabelled.as_ref()
+    }
+
+    fn dev_fraction(&self) -> Option<f64> {
+        self.splits.dev.fraction()
+    }
+
+    fn split_files(&self) -> Vec<SplitFiles<'_>> {
+        self.splits.files(|log| vec![&log.news.path, &log.behaviors.path])
+    }
+
+    fn complete(&self, config: &mut DataConfig) {
+        config.history = Some(self.history);
+        config.negatives = Some(self.negatives);
+        config.clicked_before = Some(config.clicked_before.unwrap_or_default());
+    }
+
+    /// Checks that the heads of the user model divide the hidden units of a model.
+    fn check_model(&self, key: &str, model: &BertConfig) -> Result<(), ConfigError> {
+        let hidden = model.hidden_size;
+        match self.self_attention {
+            Some(heads) if hidden % heads != 0 => {
+                let expected = format!("a number of heads that divides the {hidden} hidden units of the {key}");
+                Err(ConfigError::expected("reader.self_attention", heads, expected))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl RecommendPlan {
+    fn new(config: &DataConfig, reader: &ReaderConfig, unlabelled: Option<&Path>) -> Result<Self> {
+        if config.format != DataFormat::Mind {
+            let why = "task: recommend reads mind";
+            bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
+        }
+        refuse(
+            &[
+                ("columns", config.columns.is_some()),
+                ("header", config.header.is_some()),
+                ("quoting", config.quoting.is_some()),
+                ("unknown_labels", config.unknown_labels.is_some()),
+            ],
+            "MIND's files have fixed columns, no header and no quoting, and readers have no labels",
+        )?;
+        let history = config.history.unwrap_or(HISTORY);
+        if history == 0 {
+            bail!(ConfigError::expected("data.history", 0, "at least 1"));
+        }
+        let negatives = config.negatives.unwrap_or(NEGATIVES);
+        if !(1..=MAX_NEGATIVES).contains(&negatives) {
+            bail!(ConfigError::expected("data.negatives", negatives, format!("1 to {MAX_NEGATIVES}")));
+        }
+        if let Some(heads) = reader.self_attention.filter(|heads| *heads < 1) {
+            bail!(ConfigError::expected("reader.self_attention", heads, "a number of heads of at least 1"));
+        }
+        if let Some(path) = unlabelled {
+            require_file("data.unlabelled", path)?;
+        }
+        let log = |key, path: &Path| click_log(config, history, key, path);
+        let splits = Splits {
+            train: log("data.train", &config.train)?,
+            dev: dev(config, |path| log("data.dev", path))?,
+            test: config.test.as_ref().map(|path| log("data.test", path)).transpose()?,
+            unlabelled: unlabelled.map(|path| news(config, path.to_owned())),
+        };
+        Ok(Self {
+            splits,
+            history,
+            negatives,
+            clicked_before: match config.clicked_before.unwrap_or_default() {
+                ClickedBeforeChoice::Keep => ClickedBefore::Keep,
+                ClickedBeforeChoice::LeaveOut => ClickedBefore::LeaveOut,
+            },
+            self_attention: reader.self_attention,
+        })
+    }
+}
+
+fn click_log(config: &DataConfig, history: usize, key: &str, path: &Path) -> Result<ClickLog> {
+    let files = ClickFiles::find(key, path)?;
+    Ok(ClickLog {
+        news: news(config, files.news),
+        behaviors: BehaviorSource {
+            path: files.behaviors,
+            history,
+            clicks: ClickRule::Required,
+            allowed_unusable: config.allow_unusable,
+        },
+    })
+}
+
+fn news(config: &DataConfig, path: PathBuf) -> Source {
+    Source {
+        path,
+        format: Format::MindNews { fields: fields(config) },
+        labels: LabelRule::Optional,
+        allowed_unusable: config.allow_unusable,
+    }
+}

@@ -1,0 +1,158 @@
+//! The plan of retrieval: BEIR folders and settings.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use nb_data::BatchSize;
+use nb_data::beir::{Folder, Split};
+use nb_data::read::{Field, Format, LabelRule, Source};
+
+use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig};
+use crate::method::{Method, Temperature, TermKind};
+use crate::plan::files::{MAX_NEGATIVES, dev, fields, refuse, require_file};
+use crate::plan::{Dev, SplitFiles, Splits, TaskKind, TaskPlan, TrainPlan};
+
+/// The plan of retrieval.
+#[derive(Debug, Clone)]
+pub struct RetrievePlan {
+    /// The queries of each split.
+    pub splits: Splits<QueryLog>,
+    /// Judged negatives beside each relevant article.
+    pub negatives: usize,
+}
+
+/// Articles, queries, and the judgements which article answers which query.
+#[derive(Debug, Clone)]
+pub struct QueryLog {
+    /// The articles.
+    pub corpus: Source,
+    /// The queries.
+    pub queries: Source,
+    /// The judgements.
+    pub qrels: PathBuf,
+    /// Largest share of unusable rows that is not an error.
+    pub allowed_unusable: f64,
+}
+
+impl QueryLog {
+    /// Finds the files of one split of a BEIR folder. `key` is the key or the option that has the folder as its value.
+    ///
+    /// # Errors
+    /// If a file is missing.
+    pub fn open(key: &str, folder: &Path, split: Split, fields: &[Field], allowed: f64) -> Result<Self, ConfigError> {
+        let files = Folder::new(folder);
+        let source = |path, format| Source { path, format, labels: LabelRule::Optional, allowed_unusable: allowed };
+        let log = Self {
+            corpus: source(files.corpus(), Format::BeirCorpus { fields: fields.to_vec() }),
+            queries: source(files.queries(), Format::BeirQueries),
+            qrels: files.qrels(split),
+            allowed_unusable: allowed,
+        };
+        if let Some(missing) = [&log.corpus.path, &log.queries.path, &log.qrels].into_iter().find(|p| !p.is_file()) {
+            let why = format!(
+                "there is no {}; expected a folder with corpus.jsonl, queries.jsonl and qrels/{}.tsv",
+                missing.display(),
+                split.name()
+            );
+            return Err(ConfigError::conflict(key, folder.display(), why));
+        }
+        Ok(log)
+    }
+}
+
+/// Retrieval as configurations name it.
+#[derive(Debug)]
+pub struct RetrieveKind;
+
+impl TaskKind for RetrieveKind {
+    fn name(&self) -> &'static str {
+        "retrieve"
+    }
+
+    fn uses_unlabelled(&self, term: TermKind) -> bool {
+        term.compares_texts()
+    }
+
+    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>> {
+        Ok(Arc::new(RetrievePlan::new(&config.data, unlabelled)?))
+    }
+}
+
+impl TaskPlan for RetrievePlan {
+    fn name(&self) -> &'static str {
+        RetrieveKind.name()
+    }
+
+    fn articles(&self) -> &Source {
+        &self.splits.train.corpus
+    }
+
+    fn unlabelled(&self) -> Option<&Source> {
+        self.splits.unlabelled.as_ref()
+    }
+
+    fn dev_fraction(&self) -> Option<f64> {
+        self.splits.dev.fraction()
+    }
+
+    fn split_files(&self) -> Vec<SplitFiles<'_>> {
+        self.splits.files(|log| vec![&log.corpus.path, &log.queries.path, &log.qrels])
+    }
+
+    fn complete(&self, config: &mut DataConfig) {
+        config.negatives = Some(self.negatives);
+    }
+
+    /// Checks that a query has negatives, and that its scores do not depend on those that are masked out.
+    fn check_method(&self, method: &Method, train: &TrainPlan) -> Result<(), ConfigError> {
+        if self.negatives == 0 && matches!(train.batch, BatchSize::Sequences(1)) {
+            let expected = "at least 2, since a query's negatives are the other articles of the batch";
+            return Err(ConfigError::expected("train.batch", 1, expected));
+        }
+        if matches!(method.temperature, Temperature::Flsw { .. }) {
+            let why = "in task: retrieve, masked scores would decide its temperatures; use cwsm or a number";
+            return Err(ConfigError::conflict("method.temperature.rule", "flsw", why).and("task"));
+        }
+        Ok(())
+    }
+}
+
+impl RetrievePlan {
+    fn new(config: &DataConfig, unlabelled: Option<&Path>) -> Result<Self> {
+        if config.format != DataFormat::Beir {
+            let why = "task: retrieve reads beir";
+            bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
+        }
+        refuse(
+            &[
+                ("columns", config.columns.is_some()),
+                ("header", config.header.is_some()),
+                ("quoting", config.quoting.is_some()),
+                ("unknown_labels", config.unknown_labels.is_some()),
+                ("history", config.history.is_some()),
+                ("clicked_before", config.clicked_before.is_some()),
+            ],
+            "BEIR's files name their fields and know no readers",
+        )?;
+        let fields = fields(config);
+        let open = |key, folder: &Path, split| QueryLog::open(key, folder, split, &fields, config.allow_unusable);
+        let train = open("data.train", &config.train, Split::Train)?;
+        // A folder may have its own development queries.
+        let has_dev = config.dev_fraction.is_none() && Folder::new(&config.train).qrels(Split::Dev).is_file();
+        let dev = match &config.dev {
+            None if has_dev => Dev::Given(open("data.train", &config.train, Split::Dev)?),
+            _ => dev(config, |folder| Ok(open("data.dev", folder, Split::Dev)?))?,
+        };
+        let test = config.test.as_ref().map(|folder| open("data.test", folder, Split::Test)).transpose()?;
+        if let Some(path) = unlabelled {
+            require_file("data.unlabelled", path)?;
+        }
+        let unlabelled = unlabelled.map(|path| Source { path: path.to_owned(), ..train.corpus.clone() });
+        let negatives = config.negatives.unwrap_or(0);
+        if negatives > MAX_NEGATIVES {
+            bail!(ConfigError::expected("data.negatives", negatives, format!("0 to {MAX_NEGATIVES}")));
+        }
+        Ok(Self { splits: Splits { train, dev, test, unlabelled }, negatives })
+    }
+}

@@ -1,0 +1,141 @@
+//! The plan of topic classification: its files and settings.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use nb_data::read::{CsvLayout, Format, Header, LabelRule, Source};
+
+use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig, UnknownLabels};
+use crate::method::TermKind;
+use crate::plan::files::{dev, fields, refuse, require_file};
+use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan};
+
+/// The plan of topic classification.
+#[derive(Debug, Clone)]
+pub struct TopicPlan {
+    /// The texts of each split.
+    pub splits: Splits<Source>,
+    /// Treatment of development and test rows whose label no training row has.
+    pub unknown_labels: UnknownLabels,
+}
+
+/// Topic classification as configurations name it.
+#[derive(Debug)]
+pub struct TopicKind;
+
+impl TaskKind for TopicKind {
+    fn name(&self) -> &'static str {
+        "topic"
+    }
+
+    fn uses_unlabelled(&self, term: TermKind) -> bool {
+        !term.needs_label()
+    }
+
+    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>> {
+        Ok(Arc::new(TopicPlan::new(&config.data, unlabelled)?))
+    }
+}
+
+impl TaskPlan for TopicPlan {
+    fn name(&self) -> &'static str {
+        TopicKind.name()
+    }
+
+    fn articles(&self) -> &Source {
+        &self.splits.train
+    }
+
+    fn unlabelled(&self) -> Option<&Source> {
+        self.splits.unlabelled.as_ref()
+    }
+
+    fn dev_fraction(&self) -> Option<f64> {
+        self.splits.dev.fraction()
+    }
+
+    fn split_files(&self) -> Vec<SplitFiles<'_>> {
+        self.splits.files(|source| vec![&source.path])
+    }
+
+    fn complete(&self, config: &mut DataConfig) {
+        config.unknown_labels = Some(self.unknown_labels);
+    }
+}
+
+impl TopicPlan {
+    fn new(config: &DataConfig, unlabelled: Option<&Path>) -> Result<Self> {
+        refuse(
+            &[
+                ("history", config.history.is_some()),
+                ("clicked_before", config.clicked_before.is_some()),
+                ("negatives", config.negatives.is_some()),
+            ],
+            "it is for tasks that rank",
+        )?;
+        let format = format(config)?;
+        let source = |key, path: &Path| {
+            require_file(key, path)?;
+            Ok(Source {
+                path: path.to_owned(),
+                format: format.clone(),
+                labels: LabelRule::Required,
+                allowed_unusable: config.allow_unusable,
+            })
+        };
+        let splits = Splits {
+            train: source("data.train", &config.train)?,
+            dev: dev(config, |path| source("data.dev", path))?,
+            test: config.test.as_ref().map(|path| source("data.test", path)).transpose()?,
+            unlabelled: unlabelled.map(|path| source("data.unlabelled", path)).transpose()?.map(without_label),
+        };
+        Ok(Self { splits, unknown_labels: config.unknown_labels.unwrap_or_default() })
+    }
+}
+
+fn format(config: &DataConfig) -> Result<Format> {
+    match config.format {
+        DataFormat::Mind => {
+            refuse(
+                &[
+                    ("columns", config.columns.is_some()),
+                    ("header", config.header.is_some()),
+                    ("quoting", config.quoting.is_some()),
+                ],
+                "MIND's news.tsv has fixed columns, no header and no quoting",
+            )?;
+            Ok(Format::MindNews { fields: fields(config) })
+        }
+        DataFormat::Csv | DataFormat::Tsv => {
+            refuse(&[("fields", config.fields.is_some())], "it is for MIND; csv and tsv take data.columns")?;
+            let Some(columns) = &config.columns else {
+                bail!(ConfigError::expected("data.columns", "missing", "for example {label: 0, text: [1, 2]}"))
+            };
+            if !(1..=2).contains(&columns.text.len()) {
+                let found = format!("a list of {} columns", columns.text.len());
+                bail!(ConfigError::expected("data.columns.text", found, "one or two"));
+            }
+            Ok(Format::Csv(CsvLayout {
+                label: Some((&columns.label).into()),
+                text: columns.text.iter().map(Into::into).collect(),
+                header: if config.header.unwrap_or(false) { Header::Present } else { Header::Absent },
+                delimiter: if config.format == DataFormat::Csv { b',' } else { b'\t' },
+                quoting: config.quoting.unwrap_or_default().into(),
+            }))
+        }
+        DataFormat::Beir => {
+            let why = "task: topic reads mind, csv or tsv";
+            bail!(ConfigError::conflict("data.format", "beir", why).and("task"))
+        }
+    }
+}
+
+/// The same columns of text; a label is neither needed nor read.
+fn without_label(source: Source) -> Source {
+    let format = match source.format {
+        Format::Csv(layout) => Format::Csv(CsvLayout { label: None, ..layout }),
+        other => other,
+    };
+    Source { format, labels: LabelRule::Optional, ..source }
+}

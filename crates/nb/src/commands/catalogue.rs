@@ -1,0 +1,186 @@
+//! Articles that a command ranks: their ids and their vectors.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nb_checkpoint::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, WEIGHTS_FILE};
+use nb_data::behaviors::{BehaviorSource, Behaviors};
+use nb_data::read::{Article, Format, LabelRule, Row, Source};
+use nb_data::{IdIndex, TokenBatch};
+use nb_train::inference::vector_file::{CorpusVectors, VectorFile, VectorWriter};
+use nb_train::inference::{Pooling, SavedModel, WINDOW};
+use nb_train::plan::cache_folder;
+use nb_train::task::texts::warn_repeated;
+use nb_train::task::{ArticleVectors, text_hash};
+
+use super::input::Windows;
+
+/// Number of vectors that a search reads at a time.
+pub(crate) const SEARCH_BLOCK: usize = 16_384;
+/// Version of the cached vectors. Raise it with every change that gives the same model other vectors.
+const VERSION: u32 = 2;
+
+/// Articles in memory: their ids, and a vector each.
+pub(crate) struct Catalogue {
+    pub(crate) ids: IdIndex,
+    pub(crate) vectors: ArticleVectors,
+}
+
+impl Catalogue {
+    /// Encodes the articles of a `news.tsv`, each once.
+    pub(crate) fn read(model: &SavedModel, news: &Path, allowed_unusable: f64) -> Result<Self> {
+        let source = mind(model, news, allowed_unusable);
+        let (mut names, mut vectors, hidden) = (Vec::new(), Vec::new(), model.hidden());
+        each_vector(model, &source, |article, vector| {
+            names.push(article.id.clone());
+            vector.append_to(&mut vectors, hidden);
+            Ok(())
+        })?;
+        let ids = IdIndex::with(source.format.repeated(), names.iter().map(Option::as_deref));
+        warn_repeated(&source, &ids);
+        Ok(Self { ids, vectors: ArticleVectors::new(vectors, hidden) })
+    }
+}
+
+/// The vector of an article.
+enum Encoded {
+    /// The vector of a new text.
+    New(Vec<f32>),
+    /// The row of an earlier text with the same tokens.
+    AsRow(usize),
+}
+
+impl Encoded {
+    /// Appends the vector, of `hidden` units, to those of the earlier rows.
+    fn append_to(self, vectors: &mut Vec<f32>, hidden: usize) {
+        match self {
+            Self::New(vector) => vectors.extend(vector),
+            Self::AsRow(row) => vectors.extend_from_within(row * hidden..(row + 1) * hidden),
+        }
+    }
+}
+
+/// Calls `f` with each article of a source and its vector, and logs the number of truncated texts. Texts with the same tokens
+/// are encoded once: in another batch the last bits of a vector may differ, and equal texts would not tie.
+fn each_vector(model: &SavedModel, source: &Source, mut f: impl FnMut(&Article, Encoded) -> Result<()>) -> Result<()> {
+    let (mut known, mut rows) = (HashMap::new(), 0..);
+    Windows::open(source, WINDOW)?.each(|articles| {
+        let (mut new, mut of) = (Vec::new(), Vec::with_capacity(articles.len()));
+        for (tokens, row) in model.tokens(articles)?.into_iter().zip(&mut rows) {
+            let first: usize =
+                *known.entry(text_hash(&TokenBatch::pack(std::slice::from_ref(&tokens), &[0]))).or_insert(row);
+            of.push((first, row));
+            if first == row {
+                new.push(tokens);
+            }
+        }
+        let mut vectors = model.vectors_of(&new, Pooling::Attention)?.into_iter();
+        for (article, (first, row)) in articles.iter().zip(of) {
+            let vector = if first == row { vectors.next().map(Encoded::New) } else { None };
+            f(article, vector.unwrap_or(Encoded::AsRow(first)))?;
+        }
+        Ok(())
+    })?;
+    model.log_cut();
+    Ok(())
+}
+
+/// Returns a `news.tsv` with the fields that the model was trained on.
+pub(crate) fn mind(model: &SavedModel, news: &Path, allowed_unusable: f64) -> Source {
+    let format = Format::MindNews { fields: model.read_fields() };
+    Source { path: news.to_owned(), format, labels: LabelRule::Optional, allowed_unusable }
+}
+
+/// Reads impressions and warns of skipped ones.
+pub(crate) fn read_behaviors(source: &BehaviorSource, ids: &IdIndex) -> Result<Behaviors> {
+    let behaviors = Behaviors::read(source, ids)?;
+    if !behaviors.report().is_empty() {
+        tracing::warn!("{}: {}", source.path.display(), behaviors.report());
+    }
+    Ok(behaviors)
+}
+
+/// Returns the ids of a file's usable rows, in its order. Does not report the others: reading the texts does.
+pub(crate) fn ids(source: &Source) -> Result<Vec<Option<String>>> {
+    let rows = source.open()?.filter_map(|row| match row {
+        Ok(Row::Article(article)) => Some(Ok(article.id)),
+        Ok(Row::Skipped(_)) => None,
+        Err(error) => Some(Err(error.into())),
+    });
+    rows.collect()
+}
+
+/// Returns the vectors of a corpus: the cached ones if neither the corpus nor the model has changed, else new ones, which are
+/// cached if a file can be written, and are in memory if not.
+pub(crate) fn corpus_vectors(model: &SavedModel, folder: &Path, corpus: &Source) -> Result<CorpusVectors> {
+    let key = key(model, folder, corpus)?;
+    let stem = corpus.path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = format!("{stem}-{}.vectors.safetensors", &key[..12]);
+    let beside = corpus.path.with_file_name(&name);
+    let elsewhere = cache_folder().join("vectors").join(&name);
+    for path in [&beside, &elsewhere] {
+        if let Some(file) = VectorFile::open(path, &key) {
+            tracing::info!("{} vectors of {} read from {}", file.rows(), corpus.path.display(), path.display());
+            return Ok(CorpusVectors::File(file));
+        }
+    }
+    let Some((path, mut writer)) = writer(beside, elsewhere, model.hidden()) else {
+        let mut values = Vec::new();
+        each_vector(model, corpus, |_, vector| {
+            vector.append_to(&mut values, model.hidden());
+            Ok(())
+        })?;
+        return Ok(CorpusVectors::Memory { values, hidden: model.hidden() });
+    };
+    write(model, corpus, &mut writer)?;
+    writer.finish(Some(&key))?;
+    tracing::info!("vectors of {} cached in {}", corpus.path.display(), path.display());
+    let file = VectorFile::open(&path, &key);
+    file.map(CorpusVectors::File).with_context(|| format!("cannot read {} back", path.display()))
+}
+
+/// A writer beside the corpus, or in the user's cache folder if nothing can be written there; none if neither is possible.
+fn writer(beside: PathBuf, elsewhere: PathBuf, hidden: usize) -> Option<(PathBuf, VectorWriter)> {
+    let error = match VectorWriter::new(&beside, hidden) {
+        Ok(writer) => return Some((beside, writer)),
+        Err(error) => error,
+    };
+    let folder = elsewhere.parent().unwrap_or(Path::new("."));
+    let made = std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()));
+    match made.and_then(|()| VectorWriter::new(&elsewhere, hidden)) {
+        Ok(writer) => {
+            tracing::warn!("{error:#}; vectors go to {}", elsewhere.display());
+            Some((elsewhere, writer))
+        }
+        Err(second) => {
+            tracing::warn!(
+                "vectors are not cached and will be computed again: {error:#}; {second:#}; set XDG_CACHE_HOME to a folder \
+                 that can be written"
+            );
+            None
+        }
+    }
+}
+
+fn write(model: &SavedModel, corpus: &Source, writer: &mut VectorWriter) -> Result<()> {
+    each_vector(model, corpus, |article, vector| match vector {
+        Encoded::New(vector) => writer.push(article.line, &vector),
+        Encoded::AsRow(row) => writer.repeat(article.line, row),
+    })
+}
+
+/// A hash of everything that the vectors depend on.
+fn key(model: &SavedModel, folder: &Path, corpus: &Source) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let files = [CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, DESCRIPTION_FILE];
+    for path in files.iter().map(|name| folder.join(name)).chain([corpus.path.clone()]) {
+        let mut own = blake3::Hasher::new();
+        let read = File::open(&path).and_then(|file| own.update_reader(file).map(|_| ()));
+        read.with_context(|| format!("cannot read {}", path.display()))?;
+        hasher.update(own.finalize().as_bytes());
+    }
+    hasher.update(format!("{VERSION} {:?} {}", corpus.format, model.settings()).as_bytes());
+    Ok(hasher.finalize().to_hex().to_string())
+}

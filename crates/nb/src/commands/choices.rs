@@ -1,0 +1,55 @@
+//! Choices on the command line for types of the library, which knows no command line.
+
+use clap::ValueEnum;
+use nb_train::inference;
+
+/// Meaning of a `"` in csv and tsv.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QuotingChoice {
+    /// As csv; in a tsv file whose quotes do not pair up, as none
+    Auto,
+    /// It quotes a field, which may hold delimiters and line breaks
+    Csv,
+    /// It is text: a line is a row
+    None,
+}
+
+impl From<QuotingChoice> for nb_data::read::Quoting {
+    fn from(choice: QuotingChoice) -> Self {
+        match choice {
+            QuotingChoice::Auto => Self::Auto,
+            QuotingChoice::Csv => Self::Csv,
+            QuotingChoice::None => Self::None,
+        }
+    }
+}
+
+/// Treatment of rows whose label the model was not trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnknownLabelsChoice {
+    /// Skip and count them among the unusable rows
+    Skip,
+    /// Fail on the first one
+    Error,
+}
+
+/// Pooling of a text's token states into one vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PoolingChoice {
+    /// Attentive pooling, as trained with the model
+    Attention,
+    /// Mean of the token states
+    Mean,
+    /// State of the first token
+    Cls,
+}
+
+impl From<PoolingChoice> for inference::Pooling {
+    fn from(choice: PoolingChoice) -> Self {
+        match choice {
+            PoolingChoice::Attention => Self::Attention,
+            PoolingChoice::Mean => Self::Mean,
+            PoolingChoice::Cls => Self::Cls,
+        }
+    }
+}

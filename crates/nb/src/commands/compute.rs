@@ -1,0 +1,53 @@
+//! Options of every command that computes.
+
+use std::num::NonZeroU16;
+use std::path::Path;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use nb_model::Precision;
+use nb_train::config::DeviceChoice;
+use nb_train::inference::SavedModel;
+use nb_train::plan::device;
+use nb_train::run::set_threads;
+
+/// The device and the number format that a command computes with.
+#[derive(Debug, Args)]
+pub(crate) struct Compute {
+    /// Device: auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_parser = parse_device)]
+    device: DeviceChoice,
+    /// Number format of the matrix products
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionChoice,
+    /// Number of CPU threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroU16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PrecisionChoice {
+    F32,
+    Bf16,
+}
+
+impl Compute {
+    /// Loads the model in a folder, and sets the number of threads.
+    ///
+    /// # Errors
+    /// If libtorch sees no such device, or if the model cannot be read.
+    pub(crate) fn load(&self, folder: &Path) -> Result<SavedModel> {
+        if let Some(threads) = self.threads {
+            set_threads(usize::from(threads.get()))?;
+        }
+        let precision = match self.precision {
+            PrecisionChoice::F32 => Precision::F32,
+            PrecisionChoice::Bf16 => Precision::Bf16,
+        };
+        SavedModel::load(folder, device(self.device)?, precision)
+    }
+}
+
+fn parse_device(text: &str) -> Result<DeviceChoice, &'static str> {
+    text.parse().map_err(|()| "expected auto, cpu, cuda or cuda:N")
+}

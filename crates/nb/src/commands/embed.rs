@@ -1,0 +1,67 @@
+//! `nb embed`: one vector per text, in input order, as a safetensors file.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use nb_train::inference::WINDOW;
+use nb_train::inference::vector_file::VectorWriter;
+
+use super::choices::PoolingChoice;
+use super::compute::Compute;
+use super::input::Input;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: nb embed --model runs/quickstart/student --input titles.txt --output vectors.safetensors\n\
+    The file holds `vectors` [texts, hidden units] in f32, and `lines` [texts], the input line of each vector."
+)]
+pub(crate) struct Embed {
+    /// Model folder of a run, or any Hugging Face BERT folder
+    #[arg(long, value_name = "FOLDER")]
+    model: PathBuf,
+    #[command(flatten)]
+    input: Input,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Pooling of a text's token states into one vector
+    #[arg(long, value_enum, default_value = "attention")]
+    pooling: PoolingChoice,
+    /// Longest sequence in tokens, special tokens included; longer texts are truncated [default: the run's, or the
+    /// model's if it is of no run]
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl Embed {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        let model = self.compute.load(&self.model)?;
+        let model = match self.max_tokens {
+            Some(max_tokens) => model.with_max_tokens(max_tokens)?,
+            None => model,
+        };
+        if self.input.is_file(&self.output) {
+            bail!("--output is {}, which is the input", self.output.display());
+        }
+        let mut windows = self.input.windows(WINDOW, None, model.fields())?;
+        let mut vectors = VectorWriter::new(&self.output, model.hidden())?;
+        loop {
+            let articles = windows.next()?;
+            if articles.is_empty() {
+                break;
+            }
+            for (article, vector) in articles.iter().zip(model.vectors(&articles, self.pooling.into())?) {
+                vectors.push(article.line, &vector)?;
+            }
+        }
+        windows.check()?;
+        let rows = vectors.finish(None)?;
+        model.log_cut();
+        tracing::info!("{rows} vectors of {} units in {}", model.hidden(), self.output.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,101 @@
+//! `nb eval`: metrics of a trained model on labelled data of its task.
+
+mod recommend;
+mod retrieve;
+mod topic;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use nb_data::beir::Split;
+use nb_train::model::HeadLayers;
+use serde_json::Value;
+
+use super::input::Input;
+use crate::commands::choices::UnknownLabelsChoice;
+use crate::commands::compute::Compute;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The model's task determines the --input: labelled texts (topic), a MIND folder or a file of impressions \
+    beside its news.tsv (recommend), a BEIR folder (retrieve).\n\n\
+    Example: nb eval --model runs/quickstart/student --input data/sample/dev/news.tsv\n         \
+    nb eval --model runs/ag/student --input dev.csv --label 0 --columns 1,2\n         \
+    nb eval --model runs/mind/student --input MINDsmall_dev --seen-in MINDsmall_train\n         \
+    nb eval --model runs/beir/student --input fiqa --split test"
+)]
+pub(crate) struct Eval {
+    /// Model folder of a run
+    #[arg(long, value_name = "FOLDER")]
+    model: PathBuf,
+    #[command(flatten)]
+    input: Input,
+    /// Column of the label, by number from 0 or by name (topic: csv, tsv)
+    #[arg(long, value_name = "COLUMN")]
+    label: Option<String>,
+    /// Treatment of texts whose label the model was not trained on (topic) [default: skip]
+    #[arg(long, value_enum)]
+    unknown_labels: Option<UnknownLabelsChoice>,
+    /// Training impressions; metrics are also given apart for articles that they showed and did not show (recommend)
+    #[arg(long, value_name = "FOLDER")]
+    seen_in: Option<PathBuf>,
+    /// Split of the folder's judgements (retrieve) [default: test]
+    #[arg(long, value_enum)]
+    split: Option<SplitChoice>,
+    /// Count only documents of the corpus, including the one with the query's own id, and only queries with a relevant
+    /// document in the corpus, with gain 2^y − 1 (retrieve). Without this option, metrics are those of trec_eval and BEIR:
+    /// every judged query counts, and the gain is linear
+    #[arg(long)]
+    judged_only: bool,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SplitChoice {
+    Train,
+    Dev,
+    Test,
+}
+
+impl From<SplitChoice> for Split {
+    fn from(choice: SplitChoice) -> Self {
+        match choice {
+            SplitChoice::Train => Self::Train,
+            SplitChoice::Dev => Self::Dev,
+            SplitChoice::Test => Self::Test,
+        }
+    }
+}
+
+impl Eval {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        let model = self.compute.load(&self.model)?;
+        let head = model.head()?;
+        self.refuse_options_of_other_tasks(&head.layers, &head.description.task)?;
+        let metrics = match &head.layers {
+            HeadLayers::Dense(_) => self.topic(&model)?,
+            HeadLayers::Reader(_) => self.recommend(&model)?,
+            HeadLayers::None => self.retrieve(&model)?,
+        };
+        say!("{:#}", Value::Object(metrics));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Refuses options of another task than the model's.
+    fn refuse_options_of_other_tasks(&self, layers: &HeadLayers, task: &str) -> Result<()> {
+        let given = [
+            ("--label", self.label.is_some() && !matches!(layers, HeadLayers::Dense(_))),
+            ("--unknown-labels", self.unknown_labels.is_some() && !matches!(layers, HeadLayers::Dense(_))),
+            ("--seen-in", self.seen_in.is_some() && !matches!(layers, HeadLayers::Reader(_))),
+            ("--split", self.split.is_some() && !matches!(layers, HeadLayers::None)),
+            ("--judged-only", self.judged_only && !matches!(layers, HeadLayers::None)),
+        ];
+        match given.iter().find(|(_, is)| *is) {
+            Some((option, _)) => bail!("{option} is given, but the model was trained for {task}"),
+            None => Ok(()),
+        }
+    }
+}

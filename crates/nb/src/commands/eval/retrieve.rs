@@ -1,0 +1,93 @@
+//! nDCG, MRR and recall of searches in a BEIR folder.
+
+use std::collections::HashMap;
+
+use anyhow::{Result, bail};
+use nb_data::IdIndex;
+use nb_data::beir::{Judged, Qrels, Split};
+use nb_data::read::{Article, Source};
+use nb_train::inference::{Pooling, SavedModel, WINDOW};
+use nb_train::task::texts::warn_repeated;
+use nb_train::task::{
+    CorpusIndex, EVALUATION_DEPTH, JudgementScope, QueryLog, QueryVectors, TopKSearch, evaluate_hits,
+};
+use serde_json::{Map, Value};
+
+use super::Eval;
+use crate::commands::catalogue::{SEARCH_BLOCK, corpus_vectors, ids};
+use crate::commands::input::Windows;
+
+impl Eval {
+    pub(super) fn retrieve(&self, model: &SavedModel) -> Result<Map<String, Value>> {
+        let folder = self.input.path(&model.head()?.description.task)?;
+        let split = self.split.map_or(Split::Test, Split::from);
+        let log = QueryLog::open("--input", folder, split, &model.read_fields(), self.input.allowed())?;
+        let (query_ids, known) = (ids(&log.queries)?, ids(&log.corpus)?);
+        let queries = IdIndex::with(log.queries.format.repeated(), query_ids.iter().map(Option::as_deref));
+        warn_repeated(&log.queries, &queries);
+        let known: Vec<Option<&str>> = known.iter().map(Option::as_deref).collect();
+        let index = CorpusIndex::new(log.corpus.format.repeated(), &known);
+        warn_repeated(&log.corpus, index.ids());
+        let qrels = Qrels::read(&log.qrels, &queries, index.ids(), log.allowed_unusable)?;
+        let scope = if self.judged_only { JudgementScope::InCorpus } else { JudgementScope::All };
+        warn_of_judgements(&log, &qrels, scope);
+        let judged: Vec<_> = qrels.queries.iter().collect();
+        let same_id = |judged: &&Judged| index.ids().row(query_ids[judged.query as usize].as_ref()?.as_bytes());
+        let same_id = match scope {
+            JudgementScope::All => judged.iter().map(same_id).collect(),
+            JudgementScope::InCorpus => Vec::new(),
+        };
+        let queries = QueryVectors { vectors: vectors(model, &log.queries, &judged)?, hidden: model.hidden(), same_id };
+        let mut search = TopKSearch::new(queries, index.into(), EVALUATION_DEPTH);
+        let mut vectors = corpus_vectors(model, &self.model, &log.corpus)?;
+        if vectors.rows() != known.len() {
+            bail!("{} changed while it was read", log.corpus.path.display());
+        }
+        vectors.each_block(SEARCH_BLOCK, |rows, vectors| search.add(rows, vectors))?;
+        Ok(evaluate_hits(&judged, &search.finish(), scope)?.to_json())
+    }
+}
+
+/// Warns of judgements that do not count, and of those that count although nothing can be found for them.
+fn warn_of_judgements(log: &QueryLog, qrels: &Qrels, scope: JudgementScope) {
+    let path = log.qrels.display();
+    let skipped = match scope {
+        JudgementScope::All => qrels.report.unused(),
+        JudgementScope::InCorpus => qrels.report.clone(),
+    };
+    if !skipped.is_empty() {
+        tracing::warn!("{path}: skipped {skipped}");
+    }
+    let missing: usize = qrels.queries.iter().map(|judged| judged.missing.len()).sum();
+    let none_relevant = qrels.report.none_relevant;
+    if scope == JudgementScope::All && (missing > 0 || none_relevant > 0) {
+        tracing::warn!(
+            "{path}: as in BEIR, {missing} relevant documents that the corpus lacks count as not found, and \
+             {none_relevant} queries without a relevant document in the corpus count as 0; --judged-only skips both"
+        );
+    }
+}
+
+/// The vectors of the judged queries, in their order; queries of other splits are not encoded.
+fn vectors(model: &SavedModel, queries: &Source, judged: &[&Judged]) -> Result<Vec<f32>> {
+    let mut articles = vec![None; judged.len()];
+    let places: HashMap<u32, usize> = judged.iter().map(|judged| judged.query).zip(0..).collect();
+    let mut row = 0;
+    Windows::open(queries, WINDOW)?.each(|window| {
+        for article in window {
+            if let Some(&place) = places.get(&row) {
+                articles[place] = Some(article.clone());
+            }
+            row += 1;
+        }
+        Ok(())
+    })?;
+    let Some(articles) = articles.into_iter().collect::<Option<Vec<Article>>>() else {
+        bail!("{} changed while it was read", queries.path.display());
+    };
+    let mut vectors = Vec::new();
+    for window in articles.chunks(WINDOW) {
+        vectors.extend(model.vectors(window, Pooling::Attention)?.into_iter().flatten());
+    }
+    Ok(vectors)
+}

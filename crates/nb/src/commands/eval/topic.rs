@@ -1,0 +1,57 @@
+//! Accuracy and macro-F1 on labelled texts.
+
+use anyhow::{Result, bail};
+use nb_data::Labels;
+use nb_data::read::{Reason, SkippedRow};
+use nb_train::inference::{SavedModel, WINDOW};
+use nb_train::task::evaluate_classes;
+use serde_json::{Map, Value, json};
+
+use super::Eval;
+use crate::commands::choices::UnknownLabelsChoice;
+
+impl Eval {
+    pub(super) fn topic(&self, model: &SavedModel) -> Result<Map<String, Value>> {
+        let labels = Labels::from_names(model.labels()?.to_vec())?;
+        let mut windows = self.input.windows(WINDOW, self.label.as_deref(), model.fields())?;
+        let (mut truth, mut predicted) = (Vec::new(), Vec::new());
+        let (mut unlabelled, mut unknown) = (0, 0);
+        let unknown_labels = self.unknown_labels.unwrap_or(UnknownLabelsChoice::Skip);
+        loop {
+            let articles = windows.next()?;
+            if articles.is_empty() {
+                break;
+            }
+            let mut known = Vec::with_capacity(articles.len());
+            for article in articles {
+                let Some(label) = &article.label else {
+                    unlabelled += 1;
+                    continue;
+                };
+                let class = match unknown_labels {
+                    UnknownLabelsChoice::Skip => labels.index_of(label),
+                    UnknownLabelsChoice::Error => Some(labels.encode(label, article.line, windows.name())?),
+                };
+                if let Some(class) = class {
+                    truth.push(class);
+                    known.push(article);
+                } else {
+                    unknown += 1;
+                    windows.skip(SkippedRow { line: article.line, reason: Reason::UnknownLabel });
+                }
+            }
+            for p in model.probabilities(&known)? {
+                predicted.push((0..p.len()).max_by(|&a, &b| p[a].total_cmp(&p[b])).unwrap_or(0));
+            }
+        }
+        windows.check()?;
+        model.log_cut();
+        if truth.is_empty() {
+            bail!("the input has no text with a label; csv and tsv need --label");
+        }
+        let mut metrics = evaluate_classes(&truth, &predicted)?.to_json();
+        metrics.insert("unlabelled".to_owned(), json!(unlabelled));
+        metrics.insert("unknown_labels".to_owned(), json!(unknown));
+        Ok(metrics)
+    }
+}

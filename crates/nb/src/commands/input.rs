@@ -1,0 +1,262 @@
+//! Texts from a file or standard input, as lines, CSV, TSV, MIND or BEIR articles, read as a stream.
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use nb_checkpoint::ArticleField;
+use nb_data::DataError;
+use nb_data::read::{
+    Article, Articles, Column, CsvLayout, Field, Format, Header, LabelRule, Row, Skipped, SkippedRow, Source, articles,
+};
+use nb_train::config::data_field;
+use nb_train::task::texts::warn_unquoted;
+
+use super::choices::QuotingChoice;
+
+#[derive(Debug, Args)]
+pub(crate) struct Input {
+    /// Input file, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Format of the input [default: by the extension: .csv, .tsv as MIND news, .jsonl as BEIR, else one text per line]
+    #[arg(long)]
+    format: Option<InputFormat>,
+    /// One or two columns of text, by number from 0 or by name (csv, tsv)
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN")]
+    columns: Vec<String>,
+    /// Header row with the names of the columns (csv, tsv)
+    #[arg(long, value_enum, default_value = "absent")]
+    header: HeaderChoice,
+    /// Meaning of quotes (csv, tsv) [default: auto, which reads a tsv twice and holds standard input in memory]
+    #[arg(long, value_enum)]
+    quoting: Option<QuotingChoice>,
+    /// Parts of an article (mind, beir) [default: those the model was trained on, or title,abstract]
+    #[arg(long, value_delimiter = ',')]
+    fields: Vec<FieldChoice>,
+    /// Largest share of unusable rows that is not an error
+    #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE", value_parser = share)]
+    allow_unusable: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    Lines,
+    Csv,
+    Tsv,
+    Mind,
+    Beir,
+}
+
+impl InputFormat {
+    /// Returns the word on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Mind => "mind",
+            Self::Beir => "beir",
+        }
+    }
+}
+
+/// Parses a share.
+///
+/// # Errors
+/// If it is not a number from 0 to 1.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum HeaderChoice {
+    Present,
+    Absent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FieldChoice {
+    Title,
+    Abstract,
+}
+
+impl Input {
+    /// Opens the input as windows of up to `size` articles, in input order. `label` is the column of the label (csv, tsv),
+    /// `trained_on` the parts of an article that are read by default.
+    pub(crate) fn windows(&self, size: usize, label: Option<&str>, trained_on: &[ArticleField]) -> Result<Windows> {
+        let (format, labels, allowed) = (self.format(label, trained_on)?, LabelRule::Optional, self.allow_unusable);
+        if self.input.as_os_str() != "-" {
+            let source = Source { path: self.input.clone(), format, labels, allowed_unusable: allowed };
+            return Windows::open(&source, size);
+        }
+        let name = "standard input".to_owned();
+        let reader: Box<dyn BufRead> = Box::new(std::io::stdin().lock());
+        let articles = articles(reader, &name, &format, labels)?;
+        Ok(Windows::of(articles, name, size, allowed))
+    }
+
+    /// Returns the path of data whose layout is fixed; refuses options that describe a layout.
+    pub(crate) fn path(&self, task: &str) -> Result<&Path> {
+        let given = self.format.is_some() || self.quoting.is_some();
+        if given || !self.columns.is_empty() || !self.fields.is_empty() {
+            bail!(
+                "--format, --columns, --fields and --quoting are for topic models; this one was trained for \
+                 {task}"
+            );
+        }
+        Ok(&self.input)
+    }
+
+    /// Returns whether the input is this file, under any name.
+    pub(crate) fn is_file(&self, path: &Path) -> bool {
+        matches!((self.input.canonicalize(), path.canonicalize()), (Ok(input), Ok(path)) if input == path)
+    }
+
+    /// Returns the largest share of unusable rows that is not an error.
+    pub(crate) fn allowed(&self) -> f64 {
+        self.allow_unusable
+    }
+
+    fn format(&self, label: Option<&str>, trained_on: &[ArticleField]) -> Result<Format> {
+        let ending = self.input.extension().and_then(|e| e.to_str());
+        let format = self.format.unwrap_or(match ending {
+            Some("csv") => InputFormat::Csv,
+            Some("tsv") => InputFormat::Mind,
+            Some("jsonl") => InputFormat::Beir,
+            _ => InputFormat::Lines,
+        });
+        if (!self.columns.is_empty() || label.is_some()) && !matches!(format, InputFormat::Csv | InputFormat::Tsv) {
+            bail!(
+                "--columns and --label are for csv and tsv, but {} is read as {}; add --format tsv or csv",
+                self.input.display(),
+                format.name()
+            );
+        }
+        if self.quoting.is_some() && !matches!(format, InputFormat::Csv | InputFormat::Tsv) {
+            bail!("--quoting is for csv and tsv, but {} is read as {}", self.input.display(), format.name());
+        }
+        Ok(match format {
+            InputFormat::Lines => Format::Lines,
+            InputFormat::Beir => Format::BeirCorpus { fields: self.news_fields(trained_on) },
+            InputFormat::Mind => Format::MindNews { fields: self.news_fields(trained_on) },
+            InputFormat::Csv | InputFormat::Tsv => {
+                if self.columns.is_empty() {
+                    bail!("--columns is missing, expected one or two columns of text, e.g. --columns 1,2");
+                }
+                Format::Csv(CsvLayout {
+                    label: label.map(str::parse::<Column>).transpose()?,
+                    text: self.columns.iter().map(|c| c.parse::<Column>()).collect::<Result<_, _>>()?,
+                    header: if self.header == HeaderChoice::Present { Header::Present } else { Header::Absent },
+                    delimiter: if format == InputFormat::Csv { b',' } else { b'\t' },
+                    quoting: self.quoting.unwrap_or(QuotingChoice::Auto).into(),
+                })
+            }
+        })
+    }
+}
+
+impl Input {
+    fn news_fields(&self, trained_on: &[ArticleField]) -> Vec<Field> {
+        let named: Vec<Field> = self
+            .fields
+            .iter()
+            .map(|field| match field {
+                FieldChoice::Title => Field::Title,
+                FieldChoice::Abstract => Field::Abstract,
+            })
+            .collect();
+        match (named.is_empty(), trained_on.is_empty()) {
+            (false, _) => named,
+            (true, false) => trained_on.iter().map(|&field| data_field(field)).collect(),
+            (true, true) => vec![Field::Title, Field::Abstract],
+        }
+    }
+}
+
+/// The input in windows.
+pub(crate) struct Windows {
+    articles: Box<dyn Iterator<Item = Result<Row, DataError>>>,
+    size: usize,
+    usable: u64,
+    skipped: Skipped,
+    allowed: f64,
+    name: String,
+}
+
+impl Windows {
+    /// Opens a file as windows of up to `size` articles.
+    pub(crate) fn open(source: &Source, size: usize) -> Result<Self> {
+        let name = source.path.display().to_string();
+        Ok(Self::of(source.open()?, name, size, source.allowed_unusable))
+    }
+
+    fn of<R: BufRead + 'static>(articles: Articles<R>, name: String, size: usize, allowed: f64) -> Self {
+        if let Some(line) = articles.unquoted_line() {
+            warn_unquoted(&name, line);
+        }
+        Self { articles: Box::new(articles), size, usable: 0, skipped: Skipped::default(), allowed, name }
+    }
+
+    /// Calls `f` with each window, and checks the number of skipped rows at the end.
+    pub(crate) fn each(mut self, mut f: impl FnMut(&[Article]) -> Result<()>) -> Result<()> {
+        loop {
+            let articles = self.next()?;
+            if articles.is_empty() {
+                return self.check();
+            }
+            f(&articles)?;
+        }
+    }
+
+    /// Returns the name of the input in messages.
+    pub(crate) fn name(&self) -> &Path {
+        Path::new(&self.name)
+    }
+
+    /// Counts an article that was read as unusable.
+    pub(crate) fn skip(&mut self, row: SkippedRow) {
+        self.usable -= 1;
+        self.skipped.add(row);
+    }
+
+    /// Checks at the end that there were usable texts, and not too many unusable rows.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (name, rows) = (&self.name, self.usable + self.skipped.count());
+        if self.usable == 0 {
+            let skipped = if self.skipped.count() > 0 { format!(" (skipped {})", self.skipped) } else { String::new() };
+            bail!("{name}: no usable text{skipped}");
+        }
+        if self.skipped.count() as f64 > self.allowed * rows as f64 {
+            bail!(
+                "{name}: {} of {rows} rows cannot be used ({}); --allow-unusable allows more",
+                self.skipped.count(),
+                self.skipped
+            );
+        }
+        Ok(())
+    }
+
+    /// Returns the next window. It is empty at the end, where skipped rows are reported.
+    pub(crate) fn next(&mut self) -> Result<Vec<Article>> {
+        let mut window = Vec::new();
+        for row in self.articles.by_ref() {
+            match row? {
+                Row::Article(article) => {
+                    self.usable += 1;
+                    window.push(article);
+                }
+                Row::Skipped(row) => self.skipped.add(row),
+            }
+            if window.len() == self.size {
+                return Ok(window);
+            }
+        }
+        if window.is_empty() && self.skipped.count() > 0 {
+            tracing::warn!("{}: skipped {}", self.name, self.skipped);
+        }
+        Ok(window)
+    }
+}

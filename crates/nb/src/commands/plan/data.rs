@@ -1,0 +1,157 @@
+//! The texts, the batches and steps, the teacher's outputs cached on disk, and the memory.
+
+use nb_train::config::EvalEvery;
+use nb_train::method::{TeacherRole, TermKind};
+use nb_train::model::build;
+use nb_train::model::teacher_cache::{TeacherOutput, cache_size, format_bytes};
+use nb_train::plan::estimate::{BatchLoad, Estimate, Workload};
+use nb_train::plan::{CachePolicy, Plan};
+use nb_train::run::setup::{Epochs, is_evaluation};
+use nb_train::step::schedule::Schedule;
+use nb_train::task::Task;
+use tch::{Device, Kind};
+
+use super::page::{Page, count};
+
+/// The micro-batches of the first epoch.
+#[derive(Default)]
+struct FirstEpoch {
+    batches: u64,
+    tokens: i64,
+    /// Tokens with padding to the longest sequence of each batch.
+    padded: i64,
+    largest: BatchLoad,
+}
+
+impl FirstEpoch {
+    fn of<K: Task>(task: &K) -> Self {
+        let mut epoch = Self::default();
+        for rows in &task.epoch(0) {
+            let packed = task.packed(&task.batch(0, rows));
+            epoch.batches += 1;
+            epoch.tokens += packed.tokens();
+            epoch.padded += packed.sequences() * packed.lengths().iter().copied().max().unwrap_or(0);
+            let load = BatchLoad { tokens: packed.tokens() as u64, pairs: packed.pairs() as u64 };
+            epoch.largest = if load.tokens > epoch.largest.tokens { load } else { epoch.largest };
+        }
+        epoch
+    }
+}
+
+/// Shows the data and the batches of the first epoch, and returns the largest micro-batch.
+pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> BatchLoad {
+    page.heading("Data");
+    for (name, value) in task.describe() {
+        page.line(name, value);
+    }
+    let FirstEpoch { batches, tokens, padded, largest } = FirstEpoch::of(task);
+    page.line("tokens", format!("{tokens} in the first epoch"));
+    page.line(
+        "batches",
+        format!("{} in the first epoch, of {} tokens at most", count(batches, "micro-batch"), largest.tokens),
+    );
+    page.line(
+        "padding",
+        format!(
+            "{:.0} % of what padded batches would compute is left out",
+            100.0 * (1.0 - tokens as f64 / padded.max(1) as f64)
+        ),
+    );
+    largest
+}
+
+/// Shows steps and evaluations, and returns the number of evaluations.
+pub(super) fn steps(page: &mut Page, plan: &Plan, epochs: &Epochs, schedule: &Schedule) -> u64 {
+    page.heading("Training");
+    page.line("steps", schedule.total());
+    let most = plan.train.max_steps.map(|most| format!(", {most} at most")).unwrap_or_default();
+    let first = epochs.updates.first().copied().unwrap_or(0);
+    page.line(
+        "epochs",
+        format!(
+            "{} of {} ({} each){most}",
+            plan.train.epochs,
+            count(first, "step"),
+            count(plan.train.accumulate as u64, "micro-batch")
+        ),
+    );
+    let evaluations = evaluations(plan, epochs, schedule);
+    let when = match plan.train.eval_every {
+        EvalEvery::Epoch => "after each epoch".to_owned(),
+        EvalEvery::Steps(n) => format!("every {}", count(n, "step")),
+    };
+    let unseen: Vec<String> = (1..)
+        .zip(&plan.method.stages)
+        .filter(|(_, stage)| !stage.any(TermKind::needs_outputs))
+        .map(|(i, _): (usize, _)| i.to_string())
+        .collect();
+    let unseen = match unseen.as_slice() {
+        [] => String::new(),
+        stages => format!(", none in stage {}, which trains nothing that a metric sees", stages.join(", ")),
+    };
+    let patience = plan.train.patience.map(|n| format!("; stops early after {n} without a better metric"));
+    page.line("evaluations", format!("{evaluations}: {when} and at the end{unseen}{}", patience.unwrap_or_default()));
+    evaluations
+}
+
+fn evaluations(plan: &Plan, epochs: &Epochs, schedule: &Schedule) -> u64 {
+    let is_due = |step: &u64| is_evaluation(plan, schedule, schedule.at(*step), epochs.locate(*step).is_last);
+    (0..schedule.total()).filter(is_due).count() as u64
+}
+
+/// Shows the outputs of a frozen teacher that are cached, or the reason why none are, and returns the number of hidden states
+/// among them.
+pub(super) fn cached_outputs<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> Option<u64> {
+    if plan.method.teacher != TeacherRole::Frozen {
+        return None;
+    }
+    let Some(outputs) = build::cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers) else {
+        page.line("kept", "nothing of the teacher: attention scores are as many as texts are long squared");
+        return None;
+    };
+    let stores = task.stores();
+    let size = |outputs: &[TeacherOutput], kind| cache_size(outputs, &stores, plan.teacher_config.hidden_size, kind);
+    let Some(kind) = plan.cache_policy.kind(plan.train.epochs, |kind| size(&outputs, kind)) else {
+        page.line("kept", format!("nothing of the teacher: {}", why_not(plan, size(&outputs, Kind::BFloat16))));
+        return None;
+    };
+    let further = plan.trained.len().saturating_sub(1) as u64 * size(&[TeacherOutput::Pooled], kind);
+    let names: Vec<String> = outputs.iter().map(|output| name(*output)).collect();
+    page.line(
+        "kept",
+        format!(
+            "{} of the teacher's outputs, computed once, in {}: {} ({})",
+            format_bytes(size(&outputs, kind) + further),
+            plan.data.cache.join("outputs").display(),
+            names.join(", "),
+            if kind == Kind::Float { "f32" } else { "states in bf16" }
+        ),
+    );
+    Some(outputs.iter().filter(|output| matches!(output, TeacherOutput::State(_))).count() as u64)
+}
+
+fn why_not(plan: &Plan, least: u64) -> String {
+    match plan.cache_policy {
+        CachePolicy::Never => "teacher.outputs is compute".to_owned(),
+        _ if plan.train.epochs < 2 => "in one epoch they are used once".to_owned(),
+        _ => format!("{} is a lot of disk; teacher.outputs: bf16 keeps them all the same", format_bytes(least)),
+    }
+}
+
+fn name(output: TeacherOutput) -> String {
+    match output {
+        TeacherOutput::Pooled => "pooled vectors".to_owned(),
+        TeacherOutput::First(i) => format!("H_{i} of [CLS]"),
+        TeacherOutput::State(i) => format!("H_{i}"),
+    }
+}
+
+/// Shows the estimated peak memory and its parts.
+pub(super) fn memory(page: &mut Page, plan: &Plan, work: &Workload) {
+    let estimate = Estimate::new(plan, work);
+    let at = if plan.device == Device::Cpu { "" } else { ", beside what CUDA itself takes" };
+    page.line("memory", format!("about {} at its peak{at}", format_bytes(estimate.total())));
+    for part in estimate.parts {
+        page.line("", format!("{:>9}  {}", format_bytes(part.bytes), part.name));
+    }
+}

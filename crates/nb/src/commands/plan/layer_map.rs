@@ -1,0 +1,109 @@
+//! The layer map: what each layer of the student learns from.
+
+use anyhow::Result;
+use nb_share::LayerMap;
+use nb_train::method::{Blend, Method, TermKind};
+use nb_train::plan::Plan;
+
+use super::page::Page;
+
+/// Shows the layer map, if the method compares or blends layers.
+pub(super) fn layer_map(page: &mut Page, plan: &Plan) -> Result<()> {
+    let method = &plan.method;
+    let layers = Layers {
+        method,
+        teacher: plan.teacher_config.num_hidden_layers as usize,
+        student: plan.student_layers,
+        map: None,
+    };
+    if !method.has_student() || !(method.needs_layer_map() || layers.compare_states()) {
+        return Ok(());
+    }
+    let map = method.needs_layer_map().then(|| LayerMap::uniform(layers.teacher, layers.student)).transpose()?;
+    let layers = Layers { map, ..layers };
+    page.heading("Layer map");
+    let (teacher, student) = (plan.teacher_config.hidden_size, plan.student_config.hidden_size);
+    page.line(
+        "states",
+        format!("H_i [tokens, {teacher}] of the teacher, [tokens, {student}] of the student; H_0 is the embedding"),
+    );
+    let embeddings = layers.embeddings();
+    if !embeddings.is_empty() {
+        page.line("embeddings", embeddings.join("; "));
+    }
+    for i in 1..=layers.student {
+        let name = format!("layer {i}");
+        let lines = layers.layer(i);
+        lines.iter().enumerate().for_each(|(j, line)| page.line(if j == 0 { &name } else { "" }, line));
+    }
+    Ok(())
+}
+
+/// The layers of both models.
+struct Layers<'a> {
+    method: &'a Method,
+    teacher: usize,
+    student: usize,
+    map: Option<LayerMap>,
+}
+
+impl Layers<'_> {
+    fn has(&self, kind: TermKind) -> bool {
+        self.method.any(|other| other == kind)
+    }
+
+    fn compare_states(&self) -> bool {
+        self.has(TermKind::Patience) && self.student > 1 || self.has(TermKind::Cosine) || self.has(TermKind::Embedding)
+    }
+
+    fn embeddings(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.has(TermKind::Embedding) {
+            lines.push("H_0 learns from H_0 of the teacher (embedding)".to_owned());
+        }
+        if self.method.blends() {
+            lines.push(match self.method.blend {
+                Blend::Layers => "gradients are its own".to_owned(),
+                Blend::LayersAndEmbeddings => format!("gradients take in β = {} of the teacher's", self.method.beta),
+            });
+        }
+        lines
+    }
+
+    /// The lines of student layer `i`, from 1.
+    fn layer(&self, i: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(map) = self.map {
+            lines.push(format!("encoder.layer.{} stands for {}", i - 1, group(map, i)));
+            let state = map.teacher_state(i);
+            if self.has(TermKind::Hidden) {
+                lines.push(format!("H_{i} learns from H_{state} of the teacher (hidden)"));
+            }
+            if self.has(TermKind::Attention) {
+                lines.push(format!("scores learn from those of layer {state} of the teacher (attention)"));
+            }
+        }
+        if self.has(TermKind::Patience) && i < self.student {
+            let state = self.method.pkd_layers.teacher_state(i, self.teacher, self.student);
+            lines.push(format!("[CLS] of H_{i} learns from that of H_{state} of the teacher (patience)"));
+        }
+        if self.has(TermKind::Cosine) && i == self.student {
+            lines.push(format!("H_{i} learns from H_{} of the teacher (cosine)", self.teacher));
+        }
+        if let (true, Some(map)) = (self.method.blends(), self.map) {
+            let mean = if map.group_size() == 1 { "that layer's" } else { "the mean of those layers'" };
+            lines.push(format!("gradients take in β = {} of {mean}", self.method.beta));
+        }
+        lines
+    }
+}
+
+/// The teacher's layers that student layer `i` stands for.
+fn group(map: LayerMap, i: usize) -> String {
+    let group = map.group(i - 1);
+    let (first, last) = (group.start + 1, group.end);
+    match map.group_size() {
+        1 => format!("layer {last} of the teacher (encoder.layer.{})", group.start),
+        _ => format!("layers {first} to {last} of the teacher (encoder.layer.{} to {})", group.start, last - 1),
+    }
+}

@@ -1,0 +1,101 @@
+//! `nb plan`: the run that a configuration describes, before anything is trained. No weights are loaded.
+
+mod data;
+mod layer_map;
+mod method;
+mod models;
+mod page;
+mod parameters;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use nb_model::Precision;
+use nb_train::plan::estimate::Workload;
+use nb_train::plan::{LocalProcess, Plan, read_plan};
+use nb_train::run::setup::{Epochs, schedule};
+use nb_train::task::{AllTasks, Task, TaskList, TaskVisitor};
+
+use self::page::{Page, count};
+use super::config_file::ConfigFile;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: nb plan --config my.yaml --set student.layers=1")]
+pub(crate) struct ShowPlan {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl ShowPlan {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        let plan = read_plan(&self.config.path, &self.config.sets, AllTasks::KINDS, LocalProcess::ALONE)?;
+        let page = AllTasks::visit(&plan, ShowTask)?;
+        say!("{}", page.to_string().trim_end());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Makes the page of a plan.
+struct ShowTask;
+
+impl TaskVisitor for ShowTask {
+    type Output = Page;
+
+    fn visit<K: Task>(self, plan: &Plan, own: &K::Plan) -> Result<Page> {
+        page(plan, &K::open(plan, own)?)
+    }
+}
+
+fn page<K: Task>(plan: &Plan, task: &K) -> Result<Page> {
+    let mut page = Page::default();
+    let epochs = Epochs::of(plan, task);
+    let schedule = schedule(plan, &epochs);
+    run(&mut page, plan);
+    models::origins(&mut page, plan, steps)?;
+    layer_map::layer_map(&mut page, plan)?;
+    let head = parameters::parameters(&mut page, plan, task);
+    method::method(&mut page, plan, &schedule);
+    let largest = data::texts(&mut page, task);
+    let evaluations = data::steps(&mut page, plan, &epochs, &schedule);
+    let cached_states = data::cached_outputs(&mut page, plan, task);
+    data::memory(&mut page, plan, &Workload { head, largest, cached_states, has_test: task.has_test() });
+    let warnings_of_method = method::warnings(&plan.method, plan.student_layers, plan.train.patience, evaluations);
+    let warnings = [task.warnings(), warnings_of_method].concat();
+    if !warnings.is_empty() {
+        page.heading("Warnings");
+        warnings.iter().for_each(|warning| page.line("warning", warning));
+    }
+    Ok(page)
+}
+
+fn run(page: &mut Page, plan: &Plan) {
+    page.heading("Run");
+    page.line("run", format!("{} -> {}", plan.name, plan.output.display()));
+    page.line("seed", plan.seed);
+    let device = match plan.device {
+        tch::Device::Cuda(n) => format!("cuda:{n}"),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    let precision = match plan.precision {
+        Precision::F32 => "f32",
+        Precision::Bf16 => "bf16 products",
+    };
+    page.line("compute", format!("{device}, {precision}, {}", count(plan.threads as u64, "thread")));
+}
+
+/// The number of steps of another run than the one that is shown.
+fn steps(plan: &Plan) -> Result<u64> {
+    Ok(schedule(plan, &AllTasks::visit(plan, CountEpochs)?).total())
+}
+
+/// Counts the updates of a plan's epochs.
+struct CountEpochs;
+
+impl TaskVisitor for CountEpochs {
+    type Output = Epochs;
+
+    fn visit<K: Task>(self, plan: &Plan, own: &K::Plan) -> Result<Epochs> {
+        Ok(Epochs::of(plan, &K::open(plan, own)?))
+    }
+}

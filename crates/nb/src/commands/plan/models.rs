@@ -1,0 +1,82 @@
+//! The models: the sources of their weights, and their shapes.
+
+use anyhow::Result;
+use nb_checkpoint::BertConfig;
+use nb_share::Init;
+use nb_train::method::TeacherRole;
+use nb_train::plan::{ModelSource, Plan, StudentStart};
+use nb_train::run::teacher::{finished, teacher_plan};
+
+use super::page::{Page, count};
+
+/// Shows teacher and student; `steps` returns the number of steps of a run that trains a frozen teacher first.
+pub(super) fn origins(page: &mut Page, plan: &Plan, steps: impl Fn(&Plan) -> Result<u64>) -> Result<()> {
+    page.heading("Teacher");
+    let from = match &plan.teacher {
+        ModelSource::Folder(folder) => folder.display().to_string(),
+        ModelSource::Random { tokenizer } => format!("random weights; tokenizer of {}", tokenizer.display()),
+    };
+    page.line("role", role(plan));
+    match (plan.method.teacher, plan.trained.as_slice()) {
+        (TeacherRole::Frozen, []) => {
+            let teacher = teacher_plan(plan)?;
+            match finished(&teacher)? {
+                Some(folder) => page.line("trained", format!("before, just so: {}", folder.display())),
+                None => {
+                    let (folder, steps) = (teacher.output.display(), count(steps(&teacher)?, "step"));
+                    page.line("trained", format!("will be trained first in {folder} with {steps} from {from}"));
+                }
+            }
+        }
+        (TeacherRole::Frozen, folders) => folders.iter().for_each(|folder| page.line("trained", folder.display())),
+        _ => page.line("weights", from),
+    }
+    page.line("shape", shape(&plan.teacher_config));
+    if plan.method.has_student() {
+        page.heading("Student");
+        page.line("weights", start(plan));
+        page.line("shape", shape(&plan.student_config));
+    }
+    Ok(())
+}
+
+fn role(plan: &Plan) -> &'static str {
+    match (plan.method.teacher, plan.method.has_student(), &plan.student_start) {
+        (TeacherRole::Joint, true, _) => "trained along with the student",
+        (TeacherRole::Joint, false, _) => "trained alone",
+        (TeacherRole::Frozen, ..) => "frozen: trained for the task before the student, does not change any more",
+        (TeacherRole::Absent, _, StudentStart::Teacher(_)) => "none; it gives the student its first weights",
+        (TeacherRole::Absent, ..) => "none; it gives the student its tokenizer",
+    }
+}
+
+fn shape(config: &BertConfig) -> String {
+    format!(
+        "{} of {} units, {}, {} feed-forward units; {} tokens, {} positions",
+        count(config.num_hidden_layers as u64, "layer"),
+        config.hidden_size,
+        count(config.num_attention_heads as u64, "head"),
+        config.intermediate_size,
+        config.vocab_size,
+        config.max_position_embeddings
+    )
+}
+
+fn start(plan: &Plan) -> String {
+    let (l, n) = (plan.source_config.num_hidden_layers as usize, plan.student_layers);
+    match &plan.student_start {
+        StudentStart::Teacher(init) => {
+            let layers = match init {
+                Init::First if n == 1 => "its first layer".to_owned(),
+                Init::First => format!("its first {n} layers"),
+                Init::Spaced => {
+                    let every: Vec<String> = (1..=n).map(|i| (i * (l / n)).to_string()).collect();
+                    format!("its layers {}", every.join(", "))
+                }
+            };
+            format!("the teacher's embeddings and {layers}")
+        }
+        StudentStart::Random => "random".to_owned(),
+        StudentStart::Checkpoint(folder) => folder.display().to_string(),
+    }
+}

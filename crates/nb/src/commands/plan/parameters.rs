@@ -1,0 +1,161 @@
+//! Every parameter of the models by name and shape.
+
+use nb_checkpoint::{BertConfig, Slot, parameter_count, parameter_layout};
+use nb_model::Arena;
+use nb_train::method::{TeacherRole, TermKind};
+use nb_train::plan::Plan;
+use nb_train::task::{HeadPair, Task, TaskHead, Widths};
+use tch::Device;
+
+use super::page::{Page, count, millions};
+
+/// Prefix of the embeddings' parameters.
+const EMBEDDINGS: &str = "embeddings.";
+/// Prefix of the first layer's parameters.
+const LAYER: &str = "encoder.layer.0.";
+
+/// The models that take part in something.
+#[derive(Debug, Clone, Copy)]
+struct TakePart {
+    teacher: bool,
+    student: bool,
+}
+
+/// Shows every parameter by name and shape, and returns the number of those in heads and projection, each counted once.
+pub(super) fn parameters<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> u64 {
+    let method = &plan.method;
+    let parts = TakePart { teacher: method.has_teacher(), student: method.has_student() };
+    let trained = TakePart { teacher: method.teacher == TeacherRole::Joint, ..parts };
+    page.heading("Parameters");
+    let encoders: Vec<Encoder<'_>> = encoders(plan, parts).collect();
+    show_encoders(page, &encoders);
+    let teacher = plan.teacher_config.hidden_size;
+    let student = if parts.student { plan.student_config.hidden_size } else { teacher };
+    let widths = Widths { teacher, student };
+    let heads = task.heads(widths, method.share, 0, Device::Cpu); // only their shapes are used
+    show_heads(page, &heads, parts);
+    let projection = show_projection(page, plan, widths);
+    let in_encoders: i64 = self::encoders(plan, trained).map(|encoder| parameter_count(encoder.config)).sum();
+    let all = in_encoders + head_parameters(&heads, trained) + projection;
+    page.line("trained", format!("{} in all", millions(all)));
+    (head_parameters(&heads, parts) + projection) as u64
+}
+
+struct Encoder<'a> {
+    name: &'static str,
+    config: &'a BertConfig,
+}
+
+/// The encoders of the models that take part.
+fn encoders(plan: &Plan, parts: TakePart) -> impl Iterator<Item = Encoder<'_>> {
+    let teacher = parts.teacher.then_some(Encoder { name: "teacher", config: &plan.teacher_config });
+    let student = parts.student.then_some(Encoder { name: "student", config: &plan.student_config });
+    teacher.into_iter().chain(student)
+}
+
+fn show_encoders(page: &mut Page, encoders: &[Encoder<'_>]) {
+    for encoder in encoders {
+        page.line(encoder.name, summary(encoder.config));
+    }
+    for (i, Encoder { name, config }) in encoders.iter().enumerate() {
+        let same = |other: &Encoder<'_>| slots(other.config, LAYER) == slots(config, LAYER);
+        if encoders[..i].iter().any(same) {
+            continue;
+        }
+        let whose = if encoders.iter().all(same) { String::new() } else { format!("{name}'s: ") };
+        page.line("embeddings", format!("{whose}{}", groups(&slots(config, EMBEDDINGS))));
+        page.line("each layer", format!("{whose}{}", groups(&slots(config, LAYER))));
+    }
+}
+
+/// Shows the projection from the student's width to the teacher's, if a term needs it, and returns its parameters.
+fn show_projection(page: &mut Page, plan: &Plan, widths: Widths) -> i64 {
+    let Widths { teacher, student } = widths;
+    let kinds = plan.method.terms().map(|term| term.kind);
+    let terms: Vec<&str> = kinds.filter(|kind| kind.compares_widths()).map(TermKind::name).collect();
+    if student == teacher || terms.is_empty() {
+        return 0;
+    }
+    page.line(
+        "projection",
+        format!(
+            "projection.weight [{teacher}, {student}], projection.bias [{teacher}]: from the student's width to the \
+             teacher's for {}",
+            terms.join(", ")
+        ),
+    );
+    teacher * student + teacher
+}
+
+fn summary(config: &BertConfig) -> String {
+    let of = |part: &str| slots(config, part).iter().map(Slot::numel).sum::<i64>();
+    let (all, layers) = (parameter_count(config), config.num_hidden_layers);
+    format!(
+        "{}: embeddings {} + {} of {}",
+        millions(all),
+        millions(of(EMBEDDINGS)),
+        count(layers as u64, "layer"),
+        millions(of(LAYER))
+    )
+}
+
+/// The parameters whose names begin with `part`; the names without it.
+fn slots(config: &BertConfig, part: &str) -> Vec<Slot> {
+    let layout = parameter_layout(config);
+    let slots = layout
+        .slots()
+        .iter()
+        .filter_map(|slot| Some(Slot { name: slot.name.strip_prefix(part)?.to_owned(), offset: 0, ..slot.clone() }));
+    slots.collect()
+}
+
+/// Matrices by shape, vectors by their number.
+fn groups(slots: &[Slot]) -> String {
+    let mut groups: Vec<(Vec<&str>, &[i64])> = Vec::new();
+    for slot in slots.iter().filter(|slot| slot.decays()) {
+        let name = slot.name.trim_end_matches(".weight");
+        match groups.iter_mut().find(|(_, shape)| *shape == slot.shape) {
+            Some((names, _)) => names.push(name),
+            None => groups.push((vec![name], &slot.shape)),
+        }
+    }
+    let mut says: Vec<String> = groups.iter().map(|(names, shape)| format!("{} {shape:?}", names.join(", "))).collect();
+    let vectors: Vec<&Slot> = slots.iter().filter(|slot| !slot.decays()).collect();
+    let entries: i64 = vectors.iter().map(|slot| slot.numel()).sum();
+    says.push(format!("{} with {entries} numbers", count(vectors.len() as u64, "vector")));
+    says.join("; ")
+}
+
+/// Shows each parameter of the heads of the models that take part.
+fn show_heads<T: TaskHead>(page: &mut Page, heads: &HeadPair<T>, parts: TakePart) {
+    let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
+    for (teacher, student) in teacher.iter().zip(&student) {
+        let whose = match parts {
+            TakePart { teacher: true, student: true } if is_shared(teacher, student) => ": one for both",
+            TakePart { teacher: true, student: true } => ": one each",
+            _ => "",
+        };
+        let arena = if parts.student { student } else { teacher };
+        for (slot, other) in arena.layout().slots().iter().zip(teacher.layout().slots()) {
+            let other =
+                (slot.shape != other.shape && parts.teacher).then(|| format!(", the teacher's {:?}", other.shape));
+            page.line("top", format!("{} {:?}{whose}{}", slot.name, slot.shape, other.unwrap_or_default()));
+        }
+    }
+}
+
+/// The number of parameters in the heads of the models that take part; shared ones count once.
+fn head_parameters<T: TaskHead>(heads: &HeadPair<T>, parts: TakePart) -> i64 {
+    let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
+    let mut count = 0;
+    for (teacher, student) in teacher.iter().zip(&student) {
+        let is_counted = parts.teacher && is_shared(teacher, student);
+        count += if parts.teacher { teacher.layout().numel() } else { 0 };
+        count += if parts.student && !is_counted { student.layout().numel() } else { 0 };
+    }
+    count
+}
+
+fn is_shared(a: &Arena, b: &Arena) -> bool {
+    a.values().data_ptr() == b.values().data_ptr()
+}

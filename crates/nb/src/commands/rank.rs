@@ -1,0 +1,81 @@
+//! `nb rank`: MIND's `prediction.txt`, the ranks of each impression's articles.
+
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
+use nb_data::read::Source;
+use nb_eval::ranks;
+use nb_files::AtomicFile;
+use nb_train::task::{CandidateScores, score_clicks};
+
+use super::catalogue::{Catalogue, read_behaviors};
+use super::compute::Compute;
+use super::input::share;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: nb rank --model runs/mind/student --news test/news.tsv --behaviors test/behaviors.tsv \
+    --output prediction.txt\n\
+    Each line holds an impression's id and the ranks of its articles, in the impression's order: `1 [2,3,1]`. Articles \
+    that are missing from --news come last; articles with equal scores keep the impression's order. MIND's evaluation \
+    script gives this file the same metrics as `nb eval`."
+)]
+pub(crate) struct Rank {
+    /// Model folder of a run with task: recommend
+    #[arg(long, value_name = "FOLDER")]
+    model: PathBuf,
+    /// Articles, as MIND's news.tsv
+    #[arg(long, value_name = "FILE")]
+    news: PathBuf,
+    /// Impressions, as MIND's behaviors.tsv, with or without -0 and -1
+    #[arg(long, value_name = "FILE")]
+    behaviors: PathBuf,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Largest share of unusable rows that is not an error
+    #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE", value_parser = share)]
+    allow_unusable: f64,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl Rank {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        let cannot_write = || format!("cannot write {}", self.output.display());
+        if self.output.is_dir() {
+            bail!("--output is {}, which is a folder; expected a file", self.output.display());
+        }
+        AtomicFile::create(&self.output).map(drop).with_context(cannot_write)?; // before all the work is done
+        let model = self.compute.load(&self.model)?;
+        let (reader, description) = (model.reader()?, &model.head()?.description);
+        let catalogue = Catalogue::read(&model, &self.news, self.allow_unusable)?;
+        let source = BehaviorSource {
+            path: self.behaviors.clone(),
+            history: description.history.unwrap_or(usize::MAX),
+            clicks: ClickRule::Optional,
+            allowed_unusable: self.allow_unusable,
+        };
+        let behaviors = read_behaviors(&source, &catalogue.ids)?;
+        let which: Vec<u32> = (0..behaviors.len() as u32).collect();
+        let scores = score_clicks(&catalogue.vectors, reader, &behaviors, &which)?;
+        self.write(&behaviors, &scores).with_context(cannot_write)?;
+        tracing::info!("ranks of {} impressions in {}", behaviors.len(), self.output.display());
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Writes the file; after an error there is none.
+    fn write(&self, behaviors: &Behaviors, scores: &CandidateScores) -> Result<()> {
+        let mut out = BufWriter::new(AtomicFile::create(&self.output)?);
+        for i in 0..behaviors.len() {
+            let ranks: Vec<String> = ranks(scores.impression(i))?.iter().map(ToString::to_string).collect();
+            writeln!(out, "{} [{}]", behaviors.id(i), ranks.join(","))?;
+        }
+        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_and_commit()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,18 @@
+//! The command `nb`: command line, logging and signals around the library `nb-train`.
+//!
+//! It is a library so that tests can build the same program; nothing else depends on it.
+
+/// Prints a line as `println!` does, but returns an error where the pipe is closed.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout().lock(), $($arg)*)?
+    }};
+}
+
+mod cli;
+mod commands;
+mod logging;
+mod signals;
+
+pub use cli::main;

@@ -1,0 +1,13 @@
+//! The program `nb`: sets the environment, then runs the command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before any thread exists, and before libtorch reads the environment.
+    nb_torch::env_defaults::limit_primitive_cache();
+    nb_torch::env_defaults::silence_cpp_log();
+    nb_alloc::purge_in_background(); // starts a thread
+    // Before anything touches libtorch: it lists the devices once.
+    let preloaded = nb_torch::cuda::preload();
+    nb::main(&preloaded)
+}

@@ -1,0 +1,39 @@
+//! Features of this machine that tests need. Test runs name them in `NB_REQUIRE`, so that a test which the machine can run
+//! fails instead of being skipped.
+
+use std::path::Path;
+
+use crate::commands::setup;
+use crate::libtorch::{self, Libtorch};
+
+/// The variable that names the features a test run must not skip; crates/nb-testing reads it.
+pub(crate) const VARIABLE: &str = "NB_REQUIRE";
+
+/// The value of [`VARIABLE`] for this machine: its features, separated by commas.
+pub(crate) fn of_machine(libtorch: &Libtorch) -> String {
+    let gloo = libtorch::gloo::found(setup::gloo_headers()).is_some();
+    let gpu = Path::new("/dev/nvidia0").exists() && libtorch::has_cuda(&libtorch.root);
+    let features = [("avx512f", has_avx512f()), ("avx512bf16", has_avx512bf16()), ("gloo", gloo), ("gpu", gpu)];
+    let present: Vec<_> = features.into_iter().filter_map(|(name, present)| present.then_some(name)).collect();
+    present.join(",")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512f() -> bool {
+    std::is_x86_feature_detected!("avx512f")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512bf16() -> bool {
+    std::is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_avx512f() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_avx512bf16() -> bool {
+    false
+}
