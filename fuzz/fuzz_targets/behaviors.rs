@@ -1,4 +1,4 @@
-//! MIND's `behaviors.tsv` beside the ids of news, which are the first part, one a line.
+//! MIND's `behaviors.tsv`, after the ids of articles as the first part, one per line.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What training and ranking ask of impressions.
+/// The uses of impressions in training and ranking.
 fn look(behaviors: &Behaviors, news: usize) {
     for i in 0..behaviors.len() {
         let (candidates, history) = (behaviors.candidates(i), behaviors.history(i));
@@ -33,7 +33,7 @@ fn look(behaviors: &Behaviors, news: usize) {
         assert!(history.len() <= behaviors.history_length(i).min(3));
         assert!(candidates.iter().all(|&row| row == UNKNOWN || (row as usize) < news));
         assert!(history.iter().all(|&row| (row as usize) < news));
-        let _ = (behaviors.id(i), behaviors.line(i), behaviors.left_out().to_string());
+        let _ = (behaviors.id(i), behaviors.line(i), behaviors.report().to_string());
     }
     let impressions: Vec<u32> = (0..behaviors.len() as u32).collect();
     assert_eq!(behaviors.seen(impressions.iter().copied()).len(), news);

@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
 
     let folder = folder(&[("test.tsv", qrels)]);
     let Ok(qrels) = Qrels::read(&folder.path().join("test.tsv"), &asked, &documents, 1.0) else { return };
-    let _ = qrels.left_out.to_string();
+    let _ = qrels.report.to_string();
     for judged in &qrels.queries {
         assert!((judged.query as usize) < queries.len() && !judged.relevant.is_empty());
         let rows = judged.relevant.iter().map(|(row, _)| row).chain(&judged.negatives);

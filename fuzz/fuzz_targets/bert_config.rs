@@ -1,4 +1,5 @@
-//! `config.json` of a BERT, beside weights of a small one: whatever it claims must cost no more than what the weights fill.
+//! `config.json` of a BERT, with the weights of a small one: whatever it claims, loading must not allocate more than
+//! the weights fill.
 #![no_main]
 
 use std::fs;

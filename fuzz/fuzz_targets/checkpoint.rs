@@ -1,5 +1,5 @@
-//! A checkpoint of a run that goes on: `manifest.json`, `state.json` and `state.safetensors`, in this order. Where the first part
-//! is empty, the manifest is the right one for the others: without it neither would be looked at.
+//! A checkpoint of a run: `manifest.json`, `state.json` and `state.safetensors`, in this order. If the first part is
+//! empty, the manifest matches the other files, which would not be read otherwise.
 #![no_main]
 
 use std::fs;

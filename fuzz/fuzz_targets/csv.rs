@@ -12,7 +12,8 @@ fuzz_target!(|data: &[u8]| {
     read(text, &Format::Csv(layout), labels);
 });
 
-/// Of `0` to `?`, which have a label, and the characters before them, which have none: every fourth is of one delimiter.
+/// Returns the layout of a byte: `0` to `?` have a label, the characters before them have none, and every fourth has
+/// the same delimiter.
 fn layout(choice: u8) -> CsvLayout {
     let name = |name: &str| Column::Name(name.to_owned());
     let named = choice & 8 != 0;

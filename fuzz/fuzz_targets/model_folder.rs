@@ -1,5 +1,5 @@
-//! A saved model's own files beside a small BERT: `vocab.txt`, `newsbert.json` and `head.safetensors`, in this order. What
-//! loads must work.
+//! The files of a saved model besides a small BERT: `vocab.txt`, `newsbert.json` and `head.safetensors`, in this order.
+//! A model that loads must work.
 #![no_main]
 
 use std::sync::LazyLock;

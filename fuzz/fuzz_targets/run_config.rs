@@ -1,5 +1,5 @@
-//! The configuration of a run and of a comparison: keys set on the command line, one a line, then the file. Ends with where
-//! the keys of an error are.
+//! The configuration of a run and of a comparison: keys set on the command line, one per line, then the file. Also
+//! locates the keys of error messages.
 #![no_main]
 
 use anyhow::Error;

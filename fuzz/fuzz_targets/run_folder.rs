@@ -1,5 +1,5 @@
-//! What a report is made of: `summary.json`, `metrics.jsonl`, `config.yaml`, `compare.json` and `outcomes.safetensors`, in this
-//! order, the last one only if it is not empty. Pages and table are made of whatever can be read.
+//! The files of a report: `summary.json`, `metrics.jsonl`, `config.yaml`, `compare.json` and `outcomes.safetensors`, in
+//! this order, the last one only if it is not empty. Pages and tables are made from everything that can be read.
 #![no_main]
 
 use std::collections::BTreeMap;

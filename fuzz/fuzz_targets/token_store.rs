@@ -1,4 +1,4 @@
-//! Token stores. The key and the checksum of what comes in are put right first: without them no store is looked at.
+//! Token stores. The key and the checksum of the input are corrected first: without them no store is read.
 #![no_main]
 
 use std::fs;
@@ -13,7 +13,7 @@ use nb_data::{DataError, TokenStore, Tokenizer};
 use nb_fuzz::folder;
 use tempfile::TempDir;
 
-/// Where these stand in a store, as the head of `nb-data/src/store/layout.rs` says.
+/// Positions in a store, as documented in `nb-data/src/store/layout.rs`.
 const KEY: Range<usize> = 16..48;
 const CHECKSUM: Range<usize> = 48..80;
 
@@ -22,7 +22,7 @@ struct Place {
     source: Source,
     tokenizer: Tokenizer,
     cache: PathBuf,
-    /// The store's file, and what is written there for the source.
+    /// The store's file, and the valid content for the source.
     path: PathBuf,
     good: Vec<u8>,
 }
@@ -39,12 +39,12 @@ static PLACE: LazyLock<Place> = LazyLock::new(|| {
     let path = TokenStore::open_or_build(&cache, &source, &tokenizer, 8).expect("a store").path().to_owned();
     let good = fs::read(&path).expect("a store just written");
     let place = Place { _folder: folder, source, tokenizer, cache, path, good };
-    assert_eq!(place.open(&place.good).expect("a store").origin(), &Origin::Found, "key or checksum lie elsewhere");
+    assert_eq!(place.open(&place.good).expect("a store").origin(), &Origin::Found, "key or checksum are elsewhere");
     place
 });
 
 fuzz_target!(|data: &[u8]| {
-    // A store may say of its source that too much of it was left out.
+    // A store may claim that too many rows of its source were skipped.
     let Ok(store) = PLACE.open(data) else { return };
     for i in 0..store.len() {
         let _ = (store.label(i), store.line(i), store.id(i), store.length(i), store.skipped().to_string());
@@ -55,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 impl Place {
-    /// Opens the store that these bytes are with key and checksum put right; another one is built if they are none.
+    /// Opens these bytes as a store after correcting key and checksum; if they are not a store, another one is built.
     fn open(&self, bytes: &[u8]) -> Result<TokenStore, DataError> {
         let mut bytes = bytes.to_vec();
         if bytes.len() >= CHECKSUM.end {
@@ -64,7 +64,7 @@ impl Place {
             let checksum = blake3::hash(&bytes);
             bytes[CHECKSUM].copy_from_slice(checksum.as_bytes());
         }
-        // A file of its own: one that is mapped must not change.
+        // A new file: a mapped one must not change.
         let _ = fs::remove_file(&self.path);
         fs::write(&self.path, bytes).expect("room for a small file");
         TokenStore::open_or_build(&self.cache, &self.source, &self.tokenizer, 8)

@@ -1,5 +1,5 @@
-//! The tokenizer of a checkpoint's folder: `vocab.txt`, `tokenizer_config.json`, `tokenizer.json`, `special_tokens_map.json`,
-//! `added_tokens.json`, in this order; an empty part is a file that is not there.
+//! The tokenizer of a checkpoint's folder: `vocab.txt`, `tokenizer_config.json`, `tokenizer.json`,
+//! `special_tokens_map.json`, `added_tokens.json`, in this order; an empty part is a missing file.
 #![no_main]
 
 use std::panic;
@@ -18,8 +18,8 @@ fuzz_target!(init: panic::set_hook(Box::new(show_ours)), |data: &[u8]| {
         ("special_tokens_map.json", special),
         ("added_tokens.json", added),
     ];
-    let there: Vec<_> = files.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
-    let folder = folder(&there);
+    let present: Vec<_> = files.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
+    let folder = folder(&present);
     let Ok(tokenizer) = Tokenizer::from_folder(folder.path()) else { return };
     assert!(!tokenizer.files(6).is_empty());
     let texts = "A goal, in Paris!\nÄrger\u{1F600}\n日本 [CLS] [MASK]\n";
@@ -31,8 +31,8 @@ fuzz_target!(init: panic::set_hook(Box::new(show_ours)), |data: &[u8]| {
     }
 });
 
-/// In place of libFuzzer's hook, which ends the program at every panic: those of the crate that tokenises become errors of the
-/// reader. Any other leaves the target, which ends the program too.
+/// Replaces libFuzzer's hook, which ends the program at every panic: panics of the `tokenizers` crate become errors of
+/// the reader. Any other panic still ends the program.
 fn show_ours(panic: &panic::PanicHookInfo<'_>) {
     if panic.location().is_none_or(|at| !at.file().contains("/registry/")) {
         eprintln!("{panic}");

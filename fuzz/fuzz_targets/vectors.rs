@@ -1,4 +1,4 @@
-//! Kept vectors of a corpus.
+//! Cached vectors of a corpus.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! What the fuzz targets share: inputs that stand for several files, folders made of them, and what holds of every reader
-//! of articles.
+//! Shared code of the fuzz targets: inputs of several files, folders of these files, and checks of every article
+//! reader.
 
 #[cfg(feature = "torch")]
 pub mod torch;
@@ -10,10 +10,10 @@ use std::path::Path;
 use nb_data::read::{Article, Format, LabelRule, Row, articles};
 use tempfile::TempDir;
 
-/// Stands between the parts of an input that is several files: a line, so that seeds can be read and written by hand.
+/// The separator between the files of an input: a line, so that seeds can be read and written by hand.
 const BETWEEN: &[u8] = b"\n====\n";
 
-/// Cuts an input into `N` parts. Those that it lacks are empty; the last one takes all that is left.
+/// Splits an input into `N` parts. Missing parts are empty; the last one takes the rest.
 pub fn parts<const N: usize>(data: &[u8]) -> [&[u8]; N] {
     let mut rest = data;
     std::array::from_fn(|i| {
@@ -27,19 +27,20 @@ pub fn parts<const N: usize>(data: &[u8]) -> [&[u8]; N] {
     })
 }
 
-/// A folder of these files, which goes when the value does. Where it lies `TMPDIR` says; `cargo xtask fuzz` takes memory.
+/// Creates a folder of these files in `TMPDIR`, which is removed when the value is dropped. `cargo xtask fuzz` uses
+/// memory.
 pub fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     files.iter().for_each(|(name, bytes)| write(folder.path(), name, bytes));
     folder
 }
 
-/// Writes a file of a folder anew.
+/// Writes a file of a folder, replacing an existing one.
 pub fn write(folder: &Path, name: &str, bytes: &[u8]) {
     fs::write(folder.join(name), bytes).expect("room for a small file");
 }
 
-/// Reads articles and holds them to what their reader promises. An error ends them.
+/// Reads articles and checks the guarantees of their reader. Stops at an error.
 pub fn read(data: &[u8], format: &Format, labels: LabelRule) -> Vec<Article> {
     let Ok(rows) = articles(data, "-", format, labels) else {
         return Vec::new();
@@ -48,7 +49,7 @@ pub fn read(data: &[u8], format: &Format, labels: LabelRule) -> Vec<Article> {
     for row in rows {
         let line = match row {
             Ok(Row::Article(article)) => {
-                assert!(!article.first.trim().is_empty(), "a text of nothing: {article:?}");
+                assert!(!article.first.trim().is_empty(), "an empty text: {article:?}");
                 assert!(article.second.as_ref().is_none_or(|text| !text.trim().is_empty()), "{article:?}");
                 assert!(labels == LabelRule::Optional || article.label.is_some(), "no label: {article:?}");
                 found.push(article);

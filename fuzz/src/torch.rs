@@ -1,10 +1,10 @@
-//! A model for the targets on libtorch.
+//! A model for the targets that need libtorch.
 
 use nb_model::{Bert, BertConfig, Precision};
 use tch::Device;
 use tempfile::TempDir;
 
-/// A folder with the encoder of a BERT of one layer and eight words, so small that its weights are a few kilobytes.
+/// Creates a folder with a BERT encoder of one layer and eight words, whose weights are only a few kilobytes.
 pub fn small_bert() -> TempDir {
     let folder = crate::folder(&[]);
     let mut config = BertConfig::new(8, 4, 1, 2);

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use nb_checkpoint::{BertConfig, CONFIG_FILE, WEIGHTS_FILE};
 use nb_model::{Bert, Capture, ModelError, Pass, Precision, read_tensors, write_tensors};
+use nb_train::task::Objective;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
 
-use crate::support::{encoder, max_abs, sentences, small_bert};
+use crate::support::{TOPIC, encoder, max_abs, sentences, small_bert};
 
 const SEGMENTS: &str = "embeddings.token_type_embeddings.weight";
 
@@ -105,7 +106,7 @@ fn a_loaded_model_is_saved_bit_for_bit() {
     let files = std::fs::read_dir(copy.path()).unwrap().count();
     assert_eq!(files, 2, "no temporary file remains");
 
-    let packed = sentences(&[5, 3], 1).batch.packed();
+    let packed = TOPIC.packed(&sentences(&[5, 3], 1));
     let states = |bert: &Bert| bert.encode(&packed, Pass::Inference, Capture::Last).last().copy();
     assert!(states(&loaded).equal(&states(&model.saved)));
 }
@@ -196,7 +197,7 @@ fn a_model_without_segment_types_has_no_segment_embeddings() {
     let loaded = model.load().unwrap();
     assert!(loaded.arena().layout().slot(SEGMENTS).is_none());
     // It ignores the segment ids of a second text.
-    let packed = sentences(&[6, 6], 1).batch.packed();
+    let packed = TOPIC.packed(&sentences(&[6, 6], 1));
     assert!(max_abs(loaded.encode(&packed, Pass::Inference, Capture::Last).last()).is_finite());
 }
 

@@ -1,108 +1,66 @@
-//! Shared set-up: sentences as a task for the training step, models whose weights depend only on a seed, and comparisons
+//! Shared set-up: batches of sentences, models whose weights depend only on a seed, and comparisons
 //! of tensors.
 
 use std::rc::Rc;
 
-use nb_data::IdIndex;
 use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
 use nb_data::random::Stream;
+use nb_data::{IdIndex, TokenBatch};
 use nb_dist::ProcessGroup;
-use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Packed, Precision};
+use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Precision};
 use nb_share::{Shared, Sharing};
 use nb_train::method::{Method, Ramp, Share, presets};
 use nb_train::model::{Model, Models};
 use nb_train::optim::AdamW;
 use nb_train::step::Stepper;
+use nb_train::step::context::Telemetry;
 use nb_train::step::context::{MicroBatch, StepContext};
 use nb_train::step::schedule::StepPosition;
-use nb_train::step::telemetry::Telemetry;
 use nb_train::step::terms::Counts;
-use nb_train::task::{HeadPair, Layers, Objective, TopicHead};
+use nb_train::task::{HeadPair, Objective, TaskHead, TextRef, TopicBatch, TopicHead, TopicObjective};
 use tch::{Device, Tensor};
 
-/// Labelled sentences, concatenated.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Batch {
-    pub(crate) ids: Vec<i64>,
-    pub(crate) segments: Vec<i64>,
-    pub(crate) lengths: Vec<i64>,
-    pub(crate) labels: Vec<i64>,
+/// The objective of topic classification on the CPU.
+pub(crate) const TOPIC: TopicObjective = TopicObjective { device: Device::Cpu };
+
+/// Returns random labelled sentences of the given lengths. The second half of each is in segment 1.
+pub(crate) fn random_sentences(lengths: &[i64], vocabulary: u64, classes: u64, seed: u64) -> TopicBatch {
+    let mut stream = Stream::new(seed);
+    let mut batch = TopicBatch::default();
+    for (row, &length) in (0..).zip(lengths) {
+        batch.tokens.rows.push(row);
+        batch.tokens.ids.extend((0..length).map(|_| stream.below(vocabulary) as i64));
+        batch.tokens.segments.extend((0..length).map(|t| i64::from(2 * t >= length)));
+        batch.tokens.lengths.push(length);
+        batch.texts.push(TextRef { store: 0, row });
+        batch.labels.push(stream.below(classes) as i64);
+    }
+    batch
 }
 
-impl Batch {
-    /// Returns random sentences of the given lengths. The second half of each is in segment 1.
-    pub(crate) fn random(lengths: &[i64], vocabulary: u64, classes: u64, seed: u64) -> Self {
-        let mut stream = Stream::new(seed);
-        let mut batch = Self::default();
-        for &length in lengths {
-            let ids: Vec<i64> = (0..length).map(|_| stream.below(vocabulary) as i64).collect();
-            let segments: Vec<i64> = (0..length).map(|t| i64::from(2 * t >= length)).collect();
-            batch.push(&ids, &segments, stream.below(classes) as i64);
-        }
-        batch
-    }
-
-    pub(crate) fn push(&mut self, ids: &[i64], segments: &[i64], label: i64) {
-        self.ids.extend(ids);
-        self.segments.extend(segments);
-        self.lengths.push(ids.len() as i64);
-        self.labels.push(label);
-    }
-
-    /// Returns the sentences with these indices, in this order.
-    pub(crate) fn select(&self, sentences: &[usize]) -> Self {
-        let mut batch = Self::default();
-        for &i in sentences {
-            let start = self.lengths[..i].iter().sum::<i64>() as usize;
-            let range = start..start + self.lengths[i] as usize;
-            batch.push(&self.ids[range.clone()], &self.segments[range], self.labels[i]);
-        }
-        batch
-    }
-
-    pub(crate) fn packed(&self) -> Packed {
-        Packed::new(&self.ids, &self.segments, &self.lengths, Device::Cpu)
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        let labelled = self.labels.iter().filter(|&&label| label != nb_loss::IGNORE).count();
-        Counts::of_texts(&self.lengths, labelled as i64)
+/// Returns the sentences with these indices, in this order.
+pub(crate) fn select(batch: &TopicBatch, sentences: &[usize]) -> TopicBatch {
+    TopicBatch {
+        tokens: select_texts(&batch.tokens, sentences),
+        texts: sentences.iter().map(|&i| batch.texts[i]).collect(),
+        labels: sentences.iter().map(|&i| batch.labels[i]).collect(),
     }
 }
 
-/// Topic classification over one batch of sentences.
-#[derive(Debug, Clone)]
-pub(crate) struct Sentences {
-    pub(crate) batch: Batch,
-}
-
-impl Objective for Sentences {
-    type Head = TopicHead;
-    type Batch = Batch;
-
-    fn counts(&self, batch: &Batch) -> Counts {
-        batch.counts()
+/// Returns the texts with these indices, in this order.
+pub(crate) fn select_texts(tokens: &TokenBatch, indices: &[usize]) -> TokenBatch {
+    let mut selected = TokenBatch::default();
+    for &i in indices {
+        let start = tokens.lengths[..i].iter().sum::<i64>() as usize;
+        let range = start..start + tokens.lengths[i] as usize;
+        selected.append(TokenBatch {
+            rows: vec![tokens.rows[i]],
+            ids: tokens.ids[range.clone()].to_vec(),
+            segments: tokens.segments[range].to_vec(),
+            lengths: vec![tokens.lengths[i]],
+        });
     }
-
-    fn texts(&self, batch: &Batch) -> Vec<(usize, u32)> {
-        (0..batch.lengths.len() as u32).map(|row| (0, row)).collect()
-    }
-
-    fn packed(&self, batch: &Batch) -> Packed {
-        batch.packed()
-    }
-
-    fn labels(&self, batch: &Batch) -> Tensor {
-        Tensor::from_slice(&batch.labels)
-    }
-
-    fn pooled(&self, head: &TopicHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.segments())
-    }
-
-    fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &Batch) -> Tensor {
-        head.dense.forward(pooled)
-    }
+    selected
 }
 
 /// Returns top layers with weights from `seed`. Layers that are not shared start equal.
@@ -200,8 +158,8 @@ pub(crate) fn model_pair_with<T>(config: &BertConfig, precision: Precision, head
 const CLASSES: i64 = 3;
 
 /// Returns random sentences for the models of [`small_bert`].
-pub(crate) fn sentences(lengths: &[i64], seed: u64) -> Sentences {
-    Sentences { batch: Batch::random(lengths, 30, CLASSES as u64, seed) }
+pub(crate) fn sentences(lengths: &[i64], seed: u64) -> TopicBatch {
+    random_sentences(lengths, 30, CLASSES as u64, seed)
 }
 
 /// Returns the step of a method, without clipping.
@@ -304,7 +262,7 @@ pub(crate) fn student<T>(models: &Models<T>) -> &Model<T> {
 }
 
 /// Returns copies of all gradients of a pair by name. The student's top layers have the prefix `head`.
-pub(crate) fn gradients<T: Layers>(models: &Models<T>) -> Vec<(String, Tensor)> {
+pub(crate) fn gradients<T: TaskHead>(models: &Models<T>) -> Vec<(String, Tensor)> {
     let encoders = [("teacher", teacher(models).arena()), ("student", student(models).arena())];
     let arenas = encoders.into_iter().chain(student(models).head.arenas().into_iter().map(|arena| ("head", arena)));
     arenas.flat_map(|(role, arena)| gradients_of(role, arena)).collect()
@@ -317,7 +275,7 @@ pub(crate) fn gradients_of(role: &str, arena: &Arena) -> Vec<(String, Tensor)> {
 }
 
 /// Sets every gradient to zero.
-pub(crate) fn zero_gradients<T: Layers>(models: &Models<T>) {
+pub(crate) fn zero_gradients<T: TaskHead>(models: &Models<T>) {
     for (_, model) in models.named() {
         model.arena().zero_grad();
         model.head.arenas().iter().for_each(|arena| arena.zero_grad());

@@ -14,23 +14,13 @@ from pathlib import Path
 
 import torch
 from make_steps import (
-    N_SPECIAL, QUERY_SIZE, blended, config_json, config_of, in_f32, leaf, loss_terms, random_encoder, settings_of,
-    student_from, under, write,
+    N_SPECIAL, attentive_pooling, config_json, config_of, leaf, loss_terms, pooling_shapes, random_encoder, settings_of,
+    step_tensors, student_from, write,
 )
 from torch.nn.functional import cross_entropy, linear, softmax
 
 NO_NEWS = -1  # pads histories
 NO_CANDIDATE = -1e9  # the score in place of that of a document which is relevant, but not the one asked for
-
-
-def attentive_pooling(leaves, name, rows):
-    """[n, H] to [H]: the sum of the rows weighted by softmax(tanh(rows W + b) q)."""
-    energy = linear(torch.tanh(linear(rows, leaves[f"{name}.proj.weight"], leaves[f"{name}.proj.bias"])), leaves[f"{name}.query.weight"])
-    return (softmax(energy, dim=0) * rows).sum(dim=0)
-
-
-def pooling_shapes(name, hidden):
-    return {f"{name}.proj.weight": (QUERY_SIZE, hidden), f"{name}.proj.bias": (QUERY_SIZE,), f"{name}.query.weight": (1, QUERY_SIZE)}
 
 
 @dataclass(frozen=True)
@@ -249,14 +239,8 @@ def make(case, folder):
     constant = outputs["teacher"]
     check_against_differences(step.weights(), grads, lambda: sum(step.terms(step.outputs(), constant).values()), generator)
 
-    tensors = {"temperature": torch.tensor(case.temperature), "beta": torch.tensor(case.beta), **under("loss", terms)}
-    for who, output in outputs.items():
-        tensors |= under(f"{who}.hidden", dict(enumerate(output["hidden"])))
-        tensors |= {f"{who}.pooled": output["pooled"], f"{who}.logits": output["logits"]}
-    for who, named in step.weights().items():
-        tensors |= under(f"weights.{who}", named) | under(f"grads.{who}", grads[who])
-    tensors |= under("blended.student", blended(case, grads["teacher"], grads["student"]))
-    tensors = in_f32(tensors) | {"input_ids": step.ids, "attention_mask": step.mask, **case.task.batch()}
+    tensors = step_tensors(case, outputs, terms, step.weights(), grads)
+    tensors |= {"input_ids": step.ids, "attention_mask": step.mask, **case.task.batch()}
     metadata = {"task": case.task.name, "heads": str(case.heads), "config": config_json(settings), **case.task.metadata()}
     write(folder / f"step_{case.name}.safetensors", tensors, metadata, terms)
 

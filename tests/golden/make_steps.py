@@ -60,28 +60,29 @@ def leaf(shape, generator):
     return exact_in_f32(0.3 * torch.randn(*shape, generator=generator)).requires_grad_()
 
 
+def attentive_pooling(leaves, name, rows):
+    """[n, H] to [H]: the sum of the rows weighted by softmax(tanh(rows W + b) q)."""
+    energy = linear(torch.tanh(linear(rows, leaves[f"{name}.proj.weight"], leaves[f"{name}.proj.bias"])), leaves[f"{name}.query.weight"])
+    return (softmax(energy, dim=0) * rows).sum(dim=0)
+
+
+def pooling_shapes(name, hidden):
+    return {f"{name}.proj.weight": (QUERY_SIZE, hidden), f"{name}.proj.bias": (QUERY_SIZE,), f"{name}.query.weight": (1, QUERY_SIZE)}
+
+
 class Top:
     """Attentive pooling and dense layer: one set of leaves that both encoders feed."""
 
     def __init__(self, case, generator):
-        shapes = {
-            "pooling.proj.weight": (QUERY_SIZE, case.hidden),
-            "pooling.proj.bias": (QUERY_SIZE,),
-            "pooling.query.weight": (1, QUERY_SIZE),
-            "dense.weight": (case.classes, case.hidden),
-            "dense.bias": (case.classes,),
-        }
+        dense = {"dense.weight": (case.classes, case.hidden), "dense.bias": (case.classes,)}
+        shapes = pooling_shapes("pooling", case.hidden) | dense
         self.leaves = {name: leaf(shape, generator) for name, shape in shapes.items()}
 
     def __call__(self, states, lengths):
         """Sequence by sequence over its real tokens alone, so that no mask can be wrong."""
         w = self.leaves
-        pooled = []
-        for sequence, length in zip(states, lengths):
-            tokens = sequence[:length]
-            energy = linear(torch.tanh(linear(tokens, w["pooling.proj.weight"], w["pooling.proj.bias"])), w["pooling.query.weight"])
-            pooled.append((softmax(energy, dim=0) * tokens).sum(dim=0))
-        pooled = torch.stack(pooled)
+        sequences = zip(states, lengths)
+        pooled = torch.stack([attentive_pooling(w, "pooling", sequence[:length]) for sequence, length in sequences])
         return pooled, linear(pooled, w["dense.weight"], w["dense.bias"])
 
 
@@ -198,6 +199,18 @@ def in_f32(tensors):
     return {name: tensor.detach().float().contiguous().clone() for name, tensor in tensors.items()}
 
 
+def step_tensors(case, outputs, terms, weights, grads):
+    """Everything of a step except its batch, by the names in README.md."""
+    tensors = {"temperature": torch.tensor(case.temperature), "beta": torch.tensor(case.beta), **under("loss", terms)}
+    for who, output in outputs.items():
+        tensors |= under(f"{who}.hidden", dict(enumerate(output["hidden"])))
+        tensors |= {f"{who}.pooled": output["pooled"], f"{who}.logits": output["logits"]}
+    for who in weights:
+        tensors |= under(f"weights.{who}", weights[who]) | under(f"grads.{who}", grads[who])
+    tensors |= under("blended.student", blended(case, grads["teacher"], grads["student"]))
+    return in_f32(tensors)
+
+
 def write(path, tensors, metadata, terms):
     path.write_bytes(in_fixed_order(save(tensors, metadata=metadata)))
     print(path.name, f"{path.stat().st_size // 1024} KiB", {name: round(term.item(), 6) for name, term in terms.items()})
@@ -218,14 +231,7 @@ def make(case, folder):
 
     weights = {"teacher": dict(teacher.named_parameters()), "student": dict(student.named_parameters()), "head": top.leaves}
     grads = {who: {name: leaf.grad for name, leaf in named.items()} for who, named in weights.items()}
-    tensors = {"temperature": torch.tensor(case.temperature), "beta": torch.tensor(case.beta), **under("loss", terms)}
-    for who, output in outputs.items():
-        tensors |= under(f"{who}.hidden", dict(enumerate(output["hidden"])))
-        tensors |= {f"{who}.pooled": output["pooled"], f"{who}.logits": output["logits"]}
-    for who in weights:
-        tensors |= under(f"weights.{who}", weights[who]) | under(f"grads.{who}", grads[who])
-    tensors |= under("blended.student", blended(case, grads["teacher"], grads["student"]))
-    tensors = in_f32(tensors) | {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    tensors = step_tensors(case, outputs, terms, weights, grads) | {"input_ids": ids, "attention_mask": mask, "labels": labels}
     metadata = {"heads": str(case.heads), "config": config_json(settings)}
     write(folder / f"step_{case.name}.safetensors", tensors, metadata, terms)
 

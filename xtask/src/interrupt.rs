@@ -1,4 +1,4 @@
-//! Ctrl-C during set-up: remembered, asked for between steps, so that half-written folders are removed on the way out.
+//! Ctrl-C during set-up: recorded, and checked between steps, so that incomplete folders are removed before exiting.
 
 use std::fmt;
 use std::sync::Once;
@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 
-/// What a shell reports for a program that SIGINT ended: 128 + 2.
+/// The exit code that shells report for a program ended by SIGINT: 128 + 2.
 pub(crate) const EXIT_CODE: u8 = 130;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on an interrupt, a termination or a closed terminal no longer ends the process by itself: [`check`] does.
+/// Catches interrupts, terminations and closed terminals from now on: they no longer end the process, [`check`] reports
+/// them.
 pub(crate) fn catch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -21,7 +22,7 @@ pub(crate) fn catch() {
     });
 }
 
-/// Passes on that the user has interrupted.
+/// Checks for an interrupt.
 ///
 /// # Errors
 ///
@@ -30,7 +31,7 @@ pub(crate) fn check() -> Result<()> {
     if INTERRUPTED.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
 }
 
-/// Whether `error` comes from [`check`].
+/// Returns true if `error` comes from [`check`].
 pub(crate) fn is(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Interrupted>())
 }

@@ -1,8 +1,7 @@
 //! `cargo xtask`: the project's own commands.
 //!
-//! [`cli`] holds what can be typed; each command lives in a file of its own under [`commands`]. Everything here
-//! builds without libtorch, in seconds, since this is what installs libtorch: [`libtorch`] finds it, [`install`]
-//! gets it through pip, and what needs it is handed to the
+//! [`cli`] defines the command line; each command is a file in [`commands`]. xtask installs libtorch, so it builds
+//! without it, in seconds: [`libtorch`] finds it, [`install`] downloads it with pip, and commands that need it run the
 //! binaries `nb` and `nb-bench` ([`program`]).
 
 mod cli;

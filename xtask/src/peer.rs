@@ -1,7 +1,7 @@
-//! The Python environment of `bench --against`: a virtual environment in the user's cache, made once by pip.
+//! The Python environment of `bench --against`: a virtual environment in the user's cache, created once with pip.
 //!
-//! It is made in `<folder>.partial` under a lock, marked with the requirements that it was made from, and renamed; so it is
-//! there complete or not at all, and other requirements make another one.
+//! It is created in `<folder>.partial` under a lock, marked with its requirements, and renamed, so it is never
+//! incomplete. Changed requirements replace it.
 
 use std::env;
 use std::fs;
@@ -13,23 +13,23 @@ use anyhow::{Context, Result};
 use crate::install::{self, Python};
 use crate::project;
 
-/// Names an interpreter of the user's own that has what the requirements list.
+/// The variable that names an interpreter of the user with the required packages.
 const VARIABLE: &str = "NB_BENCH_PYTHON";
 
-/// What the environment holds, below the project's root.
+/// The requirements of the environment, relative to the project.
 const REQUIREMENTS: &str = "crates/nb-bench/peer/requirements.txt";
 
 /// The mark of a finished environment: its requirements.
 const MARK: &str = "requirements.txt";
 
-/// What the environment takes on Linux, where PyTorch's wheels bring CUDA along, and what pip needs beside it.
+/// Disk space of the environment on Linux, where PyTorch's wheels include CUDA, and of pip's temporary files.
 const BYTES: u64 = 9_000_000_000;
 
-/// Gives an interpreter that has what the peers need; makes its environment where it is missing.
+/// Returns an interpreter with the packages of the peers; creates its environment if it is missing.
 pub(crate) fn ensure() -> Result<PathBuf> {
-    if let Some(own) = env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from) {
-        let found = project::which(&own.to_string_lossy());
-        return found.with_context(|| format!("{VARIABLE} is {}: there is no such program", own.display()));
+    if let Some(named) = env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from) {
+        let found = project::which(&named.to_string_lossy());
+        return found.with_context(|| format!("{VARIABLE} is {}, but there is no such program", named.display()));
     }
     let requirements = fs::read_to_string(project::root().join(REQUIREMENTS))
         .with_context(|| format!("cannot read {REQUIREMENTS}"))?;
@@ -44,7 +44,7 @@ fn interpreter(folder: &Path) -> PathBuf {
     folder.join("bin").join("python")
 }
 
-/// Whether `folder` is a whole environment with just these requirements.
+/// Returns true if `folder` is a complete environment with exactly these requirements.
 fn is_made(folder: &Path, requirements: &str) -> bool {
     let marked = fs::read_to_string(folder.join(MARK)).is_ok_and(|mark| mark == requirements);
     marked && interpreter(folder).is_file()
@@ -53,7 +53,9 @@ fn is_made(folder: &Path, requirements: &str) -> bool {
 fn make(folder: &Path, requirements: &str) -> Result<()> {
     let title = "the Python environment of the bench";
     install::make(title, folder, BYTES, |folder| is_made(folder, requirements), |folder| fill(folder, requirements))
-        .with_context(|| format!("{VARIABLE} may name an interpreter of yours that has what {REQUIREMENTS} lists"))
+        .with_context(|| {
+            format!("set {VARIABLE} to an interpreter with the packages of {REQUIREMENTS} to use it instead")
+        })
 }
 
 fn fill(folder: &Path, requirements: &str) -> Result<()> {
@@ -69,7 +71,7 @@ fn fill(folder: &Path, requirements: &str) -> Result<()> {
             // `python -m` would take a pip.py from the caller's folder.
             .current_dir(folder),
     )?;
-    // The mark comes last: what is interrupted before has none.
+    // The mark is written last: an interrupted environment has none.
     fs::rename(&list, folder.join(MARK)).context("cannot mark the environment")
 }
 

@@ -1,4 +1,4 @@
-//! The workspace's own binaries: building one, and handing over to it.
+//! Builds a binary of the workspace, and replaces this process by it.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -20,13 +20,13 @@ pub(crate) struct Program {
     name: &'static str,
 }
 
-/// What trains, and works with what was trained.
+/// The binary that trains models and uses them.
 pub(crate) const NB: Program = Program { package: "nb", name: "nb" };
 
-/// What measures.
+/// The binary of the benchmarks.
 pub(crate) const BENCH: Program = Program { package: "nb-bench", name: "nb-bench" };
 
-/// Builds `program` and gives its path. Says nothing where there is nothing to build.
+/// Builds `program` and returns its path. Prints nothing if there is nothing to build.
 pub(crate) fn build(program: Program) -> Result<PathBuf> {
     let Program { package, name } = program;
     let started = Instant::now();
@@ -48,22 +48,22 @@ pub(crate) fn build(program: Program) -> Result<PathBuf> {
     let log = watcher.join().unwrap_or_default();
     if !status.success() {
         eprint!("{}", log.text);
-        bail!("cannot build {name}; `cargo xtask doctor` says what this machine lacks");
+        bail!("cannot build {name}: run `cargo xtask doctor` to see what is missing");
     }
     if log.compiled {
         say(format!("built {name} in {}", progress::duration(started.elapsed())));
     }
-    executable.with_context(|| format!("cargo did not say where it put {name}"))
+    executable.with_context(|| format!("cargo did not report the path of {name}"))
 }
 
-/// What cargo has said on standard error.
+/// The output of cargo on standard error.
 #[derive(Default)]
 struct BuildLog {
     text: String,
     compiled: bool,
 }
 
-/// Shows which crate is being compiled, until cargo is done.
+/// Shows the crate being compiled until cargo is done.
 fn watch_build(program: &str, errors: impl std::io::Read) -> BuildLog {
     let mut log = BuildLog::default();
     let mut spinner = None;
@@ -71,7 +71,7 @@ fn watch_build(program: &str, errors: impl std::io::Read) -> BuildLog {
     for line in BufReader::new(errors).lines().map_while(Result::ok) {
         if let Some(name) = line.trim_start().strip_prefix("Compiling ") {
             let spinner = spinner.get_or_insert_with(|| {
-                say(format!("building {program}, which takes some minutes the first time"));
+                say(format!("building {program} (this takes some minutes the first time)"));
                 progress::spinner(String::new())
             });
             n_compiled += 1;
@@ -88,7 +88,7 @@ fn watch_build(program: &str, errors: impl std::io::Read) -> BuildLog {
     log
 }
 
-/// The path of the binary `name`, if `message` is cargo's about it.
+/// Returns the path of the binary `name` if `message` is cargo's message about it.
 fn executable(name: &str, message: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
     if message["target"]["name"] != name {
@@ -97,7 +97,7 @@ fn executable(name: &str, message: &str) -> Option<PathBuf> {
     message["executable"].as_str().map(PathBuf::from)
 }
 
-/// Lets `command` take the place of this process, in the caller's folder: so signals and the exit code are its own.
+/// Replaces this process by `command`, in the caller's folder, so that signals reach it and its exit code is returned.
 ///
 /// # Errors
 ///
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_binary_s_path_stands_in_cargo_s_message_about_it() {
+    fn the_binary_s_path_is_in_cargo_s_message_about_it() {
         let message = r#"{"reason":"compiler-artifact","target":{"name":"nb","kind":["bin"]},"executable":"/t/nb"}"#;
         assert_eq!(executable("nb", message), Some("/t/nb".into()));
         assert_eq!(executable("nb-bench", message), None);

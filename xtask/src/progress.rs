@@ -1,4 +1,4 @@
-//! Progress on a terminal, and plain lines where there is none. All of it goes to standard error.
+//! Progress bars on a terminal, plain lines elsewhere, all on standard error.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(120);
 
-/// Prints one line about what happens.
+/// Prints a line.
 pub(crate) fn say(line: impl AsRef<str>) {
     eprintln!("{}", line.as_ref());
 }
 
-/// A bar over `bytes` bytes. Where standard error is no terminal it is one line.
+/// Returns a progress bar over `bytes` bytes. Prints one line instead if standard error is not a terminal.
 pub(crate) fn bytes(title: String, bytes: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         say(format!("{title} ({})", size(bytes)));
     }
     let style = ProgressStyle::with_template("{msg} [{bar:24}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
-    // indicatif draws nothing where standard error is no terminal.
+    // indicatif draws nothing if standard error is not a terminal.
     let bar = ProgressBar::new(bytes).with_message(title);
     match style {
         Ok(style) => bar.with_style(style.progress_chars("=> ")),
@@ -26,7 +26,7 @@ pub(crate) fn bytes(title: String, bytes: u64) -> ProgressBar {
     }
 }
 
-/// A spinner with the time that has passed. Draws nothing where standard error is no terminal.
+/// Returns a spinner with the elapsed time. Draws nothing if standard error is not a terminal.
 pub(crate) fn spinner(title: String) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(title);
     let bar = match ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
@@ -37,7 +37,7 @@ pub(crate) fn spinner(title: String) -> ProgressBar {
     bar
 }
 
-/// `bytes` for a reader: "512 MB".
+/// Formats a number of bytes: "512 MB".
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
@@ -46,7 +46,7 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// A duration for a reader: "45 s", "3 min 07 s".
+/// Formats a duration: "45 s", "3 min 07 s".
 pub(crate) fn duration(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..10 => format!("{seconds}.{} s", time.subsec_millis() / 100),

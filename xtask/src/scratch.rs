@@ -1,4 +1,4 @@
-//! Folders outside of the project that go when their owner does.
+//! Temporary folders outside the project, removed when their owner is dropped.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use std::process;
 pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    /// Names the folder; whoever writes to it makes it.
+    /// Chooses the folder's path without creating it.
     pub(crate) fn new(purpose: &str) -> Self {
         Self::below(&env::temp_dir(), purpose)
     }
 
-    /// As [`Scratch::new`], in memory where the system has a folder for that.
+    /// Like [`Scratch::new`], but in memory if the system has such a folder.
     pub(crate) fn in_memory(purpose: &str) -> Self {
         let memory = Path::new("/dev/shm");
         if memory.is_dir() { Self::below(memory, purpose) } else { Self::new(purpose) }
@@ -26,7 +26,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // It may never have been made.
+        // It may never have been created.
         _ = std::fs::remove_dir_all(&self.0);
     }
 }

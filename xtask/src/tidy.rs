@@ -1,4 +1,4 @@
-//! The project's rules for its own files, as tests: they read files and need nothing built.
+//! The project's rules for its files, as tests. They read files and need no build.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +23,7 @@ fn no_source_file_is_too_long() {
     let code_lines = |file: &SourceFile| file.text.lines().take_while(|line| *line != "#[cfg(test)]").count();
     let long: Vec<_> = sources()
         .into_iter()
-        // Tests and lists of words repeat one shape: reading a piece needs no other.
+        // Tests and word lists repeat one shape; each part can be read alone.
         .filter(|file| !file.path.iter().any(|part| part == "tests" || part == "words.rs"))
         .filter(|file| code_lines(file) > MAX_LINES)
         .collect();
@@ -31,8 +31,8 @@ fn no_source_file_is_too_long() {
 }
 
 #[test]
-fn nothing_unfinished_and_no_place_of_one_machine_is_left_in_a_file() {
-    // In two parts each, for this file is looked at as well.
+fn no_file_has_unfinished_work_or_paths_of_a_machine() {
+    // In two parts each, since this file is checked too.
     let forbidden = [
         concat!("TO", "DO"),
         concat!("FIX", "ME"),
@@ -67,7 +67,7 @@ fn the_readme_and_the_help_name_the_same_commands() {
     let documents = texts().into_iter().filter(|file| file.path.extension().is_some_and(|it| it == "md"));
     for SourceFile { path, text } in documents {
         let unknown: Vec<_> = commands_named_in(&text).difference(&known).cloned().collect();
-        assert!(unknown.is_empty(), "{} names commands that are not there: {unknown:?}", path.display());
+        assert!(unknown.is_empty(), "{} names unknown commands: {unknown:?}", path.display());
     }
 }
 
@@ -111,7 +111,7 @@ struct SourceFile {
     text: String,
 }
 
-/// The words that follow `cargo xtask` in `text`, in code.
+/// Returns the words that follow `cargo xtask` in `text`.
 fn commands_named_in(text: &str) -> BTreeSet<String> {
     let rest = text.split("cargo xtask ").skip(1);
     let words = rest.map(|rest| rest.chars().take_while(char::is_ascii_lowercase).collect::<String>());
@@ -122,7 +122,7 @@ fn sources() -> Vec<SourceFile> {
     texts().into_iter().filter(|file| file.path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// All files of the project that people write, each once: links are not followed.
+/// Returns the hand-written files of the project. Links are not followed.
 fn texts() -> Vec<SourceFile> {
     const KINDS: [&str; 7] = ["rs", "md", "toml", "yaml", "py", "sh", "json"];
     const NOT_WRITTEN_BY_PEOPLE: [&str; 6] = ["target", ".git", "data", "runs", "local.toml", "golden"];
@@ -143,7 +143,7 @@ fn texts() -> Vec<SourceFile> {
             }
         }
     }
-    assert!(files.len() > 20, "the project was not found in {}", root.display());
+    assert!(files.len() > 20, "found no project in {}", root.display());
     files
 }
 

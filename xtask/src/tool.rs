@@ -1,4 +1,4 @@
-//! Extensions of cargo that checks and fuzzing need: built once, in pinned versions, into the user's cache.
+//! Extensions of cargo for checks and fuzzing: built once, in pinned versions, in the user's cache.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{install, project};
 
-/// Finds dependencies that no code names.
+/// Finds unused dependencies.
 pub(crate) const MACHETE: Tool = Tool { name: "cargo-machete", version: "0.9.2" };
 
 /// Checks licences, sources, versions and advisories of all dependencies.
@@ -15,7 +15,7 @@ pub(crate) const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 /// Builds and runs fuzz targets.
 pub(crate) const FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
 
-/// What building one takes on the disk, at most.
+/// Disk space that building one needs, at most.
 const BYTES: u64 = 2_000_000_000;
 
 /// An extension of cargo.
@@ -25,7 +25,7 @@ pub(crate) struct Tool {
 }
 
 impl Tool {
-    /// The path of its program, which is built where it is missing.
+    /// Returns the path of its program, building it if it is missing.
     pub(crate) fn ensure(&self) -> Result<PathBuf> {
         let Self { name, version } = self;
         let folder = project::cache()?.join("tools").join(format!("{name}-{version}"));
@@ -41,7 +41,7 @@ impl Tool {
         command
             .args(["install", self.name, "--version", self.version, "--locked", "--quiet", "--root"])
             .arg(folder)
-            // Optimising would take longer than all that these programs do here.
+            // Optimising would take longer than these programs run.
             .args(["--profile", "dev"])
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env("CARGO_TARGET_DIR", &build)

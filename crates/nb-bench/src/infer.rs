@@ -6,15 +6,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nb_data::Tokenizer;
 use nb_data::read::{Article, read};
 use nb_model::Precision;
 use nb_train::config::RunConfig;
 use nb_train::inference::{SavedModel, WINDOW};
 use nb_train::model::{Models, Role};
-use nb_train::plan::{Plan, TaskPlan};
-use nb_train::task::{Task, Topic};
+use nb_train::plan::Plan;
+use nb_train::task::{AllTasks, Task, TaskList, Topic};
 use serde_json::{Value, json};
 
 use crate::cases::{ArticleFields, Case, CaseEntry, Corpus, Dataset, article_source, select};
@@ -82,7 +82,7 @@ const fn entry(
 /// If a name is unknown, a model or text cannot be read, or a peer fails.
 pub(crate) fn run(context: &BenchContext, wanted: &[String], sink: OutcomeSink<'_>) -> Result<()> {
     for case in select(&CASES, wanted, &context.data)? {
-        let plan = Plan::new(config(context, case.corpus)?)?;
+        let plan = Plan::new(config(context, case.corpus)?, AllTasks::KINDS)?;
         let folder = save_model(context, &plan, case.kind.role)?;
         for &precision in &context.precisions {
             let precision = nb_train::plan::precision(precision);
@@ -123,8 +123,8 @@ fn config(context: &BenchContext, corpus: Corpus) -> Result<RunConfig> {
 
 /// Saves an untrained model of the run and returns its folder.
 fn save_model(context: &BenchContext, plan: &Plan, role: Role) -> Result<PathBuf> {
-    let TaskPlan::Topic(files) = &plan.data.task else { bail!("the plan is not for topics") };
-    let task = Topic::open(plan, files)?;
+    let own = plan.data.task.downcast().context("the plan is not for topics")?;
+    let task = Topic::open(plan, own)?;
     let models = Models::build(plan, &task)?;
     let (_, model) = models.named().find(|(named, _)| *named == role).context("the method has no such model")?;
     let folder = context.scratch_folder(role.name())?;

@@ -1,12 +1,12 @@
-"""Rows and tokens per second of the token store beside Python's csv and tokenizers, on the same text, in turns.
+"""Compare rows and tokens per second of the token store and of Python's csv and tokenizers, in alternating rounds.
 
     cargo build --release -p nb-data --example store_throughput
     python crates/nb-data/benches/against_tokenizers.py --csv train.csv --tokenizer checkpoint/
 
-Each round runs one after the other: ours (a fresh process that parses, tokenises, packs and writes the store) and
+Each round runs ours (a new process that parses, tokenises, packs and writes the store), then
 Python's (csv.reader, then encode_batch and encode_batch_fast with their own threads, pairs with the same truncation,
-ids taken out). Start-up and loading the tokenizer are left out on both sides; hashing the source and writing the store
-count against ours, and nothing is written by Python. Both must agree on the number of tokens.
+ids extracted). Start-up and loading the tokenizer are not timed; hashing the source and writing the store count against
+ours, while Python writes nothing. Both must agree on the number of tokens.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 //! Throughput of reading behaviors (bytes) and of making samples, cuts and batches of them (samples), on impressions
-//! drawn from a seed: 38 candidates and a history of 33 news on average, as MIND has, of 100,000 news.
+//! drawn from a seed: on average 38 candidates and a history of 33 of 100,000 articles, as in MIND.
 //!
-//! `cargo bench -p nb-data --bench behaviors`; `behaviors_against_pandas.py` beside this file compares with pandas.
+//! `cargo bench -p nb-data --bench behaviors`; `behaviors_against_pandas.py` in this folder compares with pandas.
 
 use std::fmt::Write;
 use std::fs;
@@ -15,7 +15,7 @@ const IMPRESSIONS: usize = 50_000;
 const NEWS: u64 = 100_000;
 const READERS: usize = 32;
 
-/// Some news are read by many and most by few: the square of an even draw.
+/// Few articles are read by many readers, most by few: the square of a uniform draw.
 fn news(stream: &mut Stream) -> u64 {
     let unit = stream.unit();
     (unit * unit * NEWS as f64) as u64

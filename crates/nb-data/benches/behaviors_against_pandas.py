@@ -1,12 +1,12 @@
-"""Seconds and memory of reading behaviors beside pandas, on the same file, in turns.
+"""Compare time and memory of reading behaviors with those of pandas, on the same file, in alternating rounds.
 
     cargo build --release -p nb-data --example behaviors_throughput
     python crates/nb-data/benches/behaviors_against_pandas.py --behaviors behaviors.tsv --news news.tsv
 
-The file is repeated until it has --bytes. Each round runs, each in a fresh process: ours (`Behaviors::read`), pandas
+The file is repeated up to --bytes. Each round runs, each in a new process: ours (`Behaviors::read`), pandas
 doing the same (`read_csv`; histories and impressions split; ids mapped to rows; click labels), the same with the
-splitting done by Python's own strings, which is faster, and `read_csv` alone. Start-up, imports and reading the news
-are left out on all sides; the peak of memory is the whole process'. All must agree on the numbers.
+splitting done by Python's strings, which is faster, and `read_csv` alone. Start-up, imports and reading the news file
+are not timed; peak memory is that of the process. All must agree on the counts.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 //! cargo run --release -p nb-data --example behaviors_throughput -- behaviors.tsv news.tsv
 //! ```
 //!
-//! The news' ids are the first column of their file. Reading them is not timed.
+//! The article ids are the first column of their file. Reading them is not timed.
 
 use std::fs;
 use std::time::Instant;

@@ -1,10 +1,10 @@
-//! Rows in a seeded order, cut into batches, packed as tokens.
+//! Seeded shuffling of rows, cutting into batches, and packing of tokens.
 //!
 //! A batch holds the tokens of its sequences one after the other, without padding, and the length of each sequence.
 
 use crate::random::{Stream, mix};
 
-/// The fewest tokens a sequence may be limited to: `[CLS]`, one token and `[SEP]`.
+/// The smallest limit on the tokens of a sequence: `[CLS]`, one token and `[SEP]`.
 pub const MIN_TOKENS: usize = 3;
 
 /// The tokens of one article: `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]`.
@@ -12,7 +12,7 @@ pub const MIN_TOKENS: usize = 3;
 pub struct Tokens {
     /// Token ids, special tokens included.
     pub ids: Vec<u32>,
-    /// The place of the first token of the second text, where segment 1 begins; the number of tokens if there is only
+    /// Position of the first token of the second text, where segment 1 begins; the number of tokens if there is only
     /// one text.
     pub second_starts: usize,
 }
@@ -20,13 +20,13 @@ pub struct Tokens {
 /// A batch of B sequences with Σ lengths tokens, packed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenBatch {
-    /// \[B\] which row of the store, or of the slice that was packed, each sequence is.
+    /// \[B\] row of each sequence in the store, or in the slice that was packed.
     pub rows: Vec<u32>,
     /// \[Σ lengths\] token ids, one sequence after the other.
     pub ids: Vec<i64>,
     /// \[Σ lengths\] 0 for tokens of the first text and the special tokens around it, 1 for the second and its `[SEP]`.
     pub segments: Vec<i64>,
-    /// \[B\] tokens of each sequence.
+    /// \[B\] number of tokens of each sequence.
     pub lengths: Vec<i64>,
 }
 
@@ -57,7 +57,7 @@ impl TokenBatch {
         batch
     }
 
-    /// Puts another batch's sequences behind this one's. `rows` then holds the rows of both, each of its own source.
+    /// Appends the sequences of another batch. `rows` then holds the rows of both, each in its source.
     pub fn append(&mut self, mut other: Self) {
         self.rows.append(&mut other.rows);
         self.ids.append(&mut other.ids);
@@ -84,17 +84,17 @@ impl TokenBatch {
     }
 }
 
-/// How much goes into a batch.
+/// The size of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchSize {
     /// This many sequences; 0 counts as 1.
     Sequences(usize),
-    /// At most this many tokens, and at least one sequence: one that is longer is a batch of its own.
+    /// At most this many tokens, but at least one sequence: a longer one is a batch by itself.
     Tokens(usize),
 }
 
-/// Rows 0 to `n - 1` in the order of an epoch: each once, each order equally likely, the same for ever for the same
-/// `n`, seed and epoch.
+/// Returns rows 0 to `n - 1` in the order of an epoch: each once, each order equally likely. The same `n`, seed and
+/// epoch always give the same order.
 ///
 /// ```
 /// let mut rows = nb_data::batch::order(5, 0, 1);
@@ -111,20 +111,20 @@ pub fn order(n: usize, seed: u64, epoch: u64) -> Vec<u32> {
     rows
 }
 
-/// Keeps the randomness of the order apart from that of other uses of the same seed.
+/// Separates the randomness of the order from other uses of the same seed.
 const ORDER: u64 = 0x6F_72_64_65_72; // "order"
 
-/// Rows 0 to `n - 1`.
+/// Returns rows 0 to `n - 1`.
 pub(crate) fn all_rows(n: usize) -> Vec<u32> {
     let last = u32::try_from(n.saturating_sub(1)).unwrap_or_else(|_| panic!("{n} rows are more than 2^32"));
     (0..=last).take(n).collect()
 }
 
-/// Cuts `order` into batches: from the front, as much into each as `size` allows. No row is left out; the last batch
-/// may be smaller.
+/// Cuts `order` into batches: from the front, as many rows into each as `size` allows. Every row is in one batch; the
+/// last batch may be smaller.
 ///
-/// Inside a batch the rows stand by length, the longest first and equal ones in the order they came, so that attention
-/// can run in groups of nearly equal length.
+/// Within a batch rows are sorted by length, the longest first, equally long ones in their order, so that attention can
+/// run in groups of nearly equal length.
 ///
 /// ```
 /// use nb_data::{BatchSize, batch::cut};

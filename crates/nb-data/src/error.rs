@@ -1,4 +1,4 @@
-//! What can go wrong with data: every message names the file, the line or column, what was found and what was expected.
+//! The errors of this crate. Every message names the file, the line or column, what was found and what was expected.
 
 use std::error::Error;
 use std::io;
@@ -15,7 +15,7 @@ pub enum DataError {
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 
@@ -26,7 +26,7 @@ pub enum DataError {
         file: String,
         /// The last line that was read, counted from 1; 0 if none was.
         line: u64,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 
@@ -35,7 +35,7 @@ pub enum DataError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 
@@ -48,41 +48,41 @@ pub enum DataError {
         skipped: Box<Skipped>,
     },
 
-    /// Judgements of queries that are not there.
-    #[error("{}: no query with a judgement found ({left_out}), expected at least one", path.display())]
+    /// Judgements of which none is for a known query.
+    #[error("{}: no query with a judgement found ({report}), expected at least one", path.display())]
     NoQueries {
         /// The file.
         path: PathBuf,
         /// The counts of what was found instead.
-        left_out: Box<crate::beir::LeftOut>,
+        report: Box<crate::beir::ReadReport>,
     },
 
-    /// Judgements from which nothing can be learned, and by which no model can be chosen.
-    #[error("{}: no query with a relevant document found ({left_out}), expected at least one", path.display())]
+    /// Judgements without a relevant document, which can neither train nor select a model.
+    #[error("{}: no query with a relevant document found ({report}), expected at least one", path.display())]
     NoRelevant {
         /// The file.
         path: PathBuf,
         /// The counts of what was found instead.
-        left_out: Box<crate::beir::LeftOut>,
+        report: Box<crate::beir::ReadReport>,
     },
 
-    /// News of which nothing can be searched for.
+    /// Articles from which no retrieval data set can be made.
     #[error(
-        "{files}: no news with both a title and a text found ({incomplete} with one of them), expected at least one"
+        "{files}: no article with both a title and a text found ({incomplete} with only one), expected at least one"
     )]
     NoPairs {
         /// The files, separated by commas.
         files: String,
-        /// News with one text.
+        /// Articles with only one text.
         incomplete: u64,
     },
 
-    /// News of which only one text is read, where two are needed.
+    /// A format that reads one text per article where two are needed.
     #[error("{}: {found} text column(s) found, expected two: a title for the query and a text to find", path.display())]
     OneText {
         /// The file.
         path: PathBuf,
-        /// How many columns are read.
+        /// Number of text columns.
         found: usize,
     },
 
@@ -94,7 +94,7 @@ pub enum DataError {
     TooManyUnusable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with the rows.
+        /// The rows that cannot be used, by reason.
         skipped: Box<Skipped>,
         /// Usable and unusable rows.
         rows: u64,
@@ -102,7 +102,7 @@ pub enum DataError {
         allowed: f64,
     },
 
-    /// Impressions that do not say what was clicked.
+    /// Impressions without click labels.
     #[error(
         "{}:{line}: {found} of {rows} impressions have a candidate without a click label, expected N1-0 or N1-1 as in \
          MIND's train and dev folders",
@@ -113,82 +113,82 @@ pub enum DataError {
         path: PathBuf,
         /// The line of the first such impression, counted from 1.
         line: u64,
-        /// How many there are.
+        /// Number of such impressions.
         found: u64,
         /// Usable and unusable rows.
         rows: u64,
     },
 
-    /// Behaviors and news that have nothing to do with each other.
+    /// Behaviors that show none of the known articles.
     #[error(
-        "{}: none of the {impressions} impressions shows a news of the {news} that were given, expected behaviors and \
-         news of the same folder",
+        "{}: none of the {impressions} impressions shows one of the {news} known articles, expected behaviors and news of \
+         the same folder",
         path.display()
     )]
     NoKnownCandidate {
         /// The behaviors' file.
         path: PathBuf,
-        /// How many impressions it has.
+        /// Number of impressions in the file.
         impressions: usize,
-        /// How many news there are.
+        /// Number of known articles.
         news: usize,
     },
 
     /// A quoted CSV field never ends, or ends in the middle of a later row.
     #[error(
         "{file}:{line}: a quote is opened here and {found}, expected a closing quote before a delimiter or the end of a \
-         line; if the file was written without quoting, have it read so (quoting: none)"
+         line; set `quoting: none` if the file was written without quoting"
     )]
     OpenQuote {
         /// The file or stream.
         file: String,
         /// The line on which the quote opens, counted from 1.
         line: u64,
-        /// Where the field ends instead.
+        /// The end of the field that was found instead.
         found: String,
     },
 
-    /// A column is named that the header does not have.
+    /// A column name that the header does not have.
     #[error("{file}:{line}: no column {name:?} found, expected one of {columns:?}")]
     UnknownColumn {
         /// The file or stream.
         file: String,
         /// The header's line.
         line: u64,
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
         /// The header's names.
         columns: Vec<String>,
     },
 
-    /// A column is asked for by name in a file without a header.
+    /// A column given by name in a file without a header.
     #[error(
-        "{file}: column {name:?} is given by name and the file is read without a header, expected a number counted from 0"
+        "{file}: column {name:?} is given by name, but the file is read without a header, expected a number counted from 0"
     )]
     NameWithoutHeader {
         /// The file or stream.
         file: String,
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
     },
 
-    /// The text of an article is not one or two columns.
+    /// A number of text columns other than one or two.
     #[error("{file}: text columns {found} found, expected one or two different ones")]
     TextColumns {
         /// The file or stream.
         file: String,
-        /// Which columns were asked for.
+        /// The requested columns.
         found: String,
     },
 
-    /// Labels are required of a format that has none.
+    /// A format without labels where labels are required.
     #[error("{file}: no label column found, expected one because labels are required")]
     NoLabelColumn {
         /// The file or stream.
         file: String,
     },
 
-    /// A byte that cannot stand between fields.
+    /// A byte that cannot separate fields.
     #[error("{file}: delimiter '{found}' found, expected an ASCII character other than a quote or a line break")]
     Delimiter {
         /// The file or stream.
@@ -197,21 +197,21 @@ pub enum DataError {
         found: String,
     },
 
-    /// A column is neither a name nor a number.
+    /// A column that is neither a name nor a number.
     #[error("column {found:?} found, expected a name or a number counted from 0")]
     ColumnSyntax {
-        /// What was written.
+        /// The text that was given.
         found: String,
     },
 
-    /// A label set that nothing can be learned from.
+    /// A label set too small to learn from.
     #[error("{found} found, expected at least two different labels")]
     TooFewLabels {
-        /// The labels there are.
+        /// The labels that were found.
         found: String,
     },
 
-    /// A label that the training data does not have.
+    /// A label that does not occur in the training data.
     #[error("{file}:{line}: label {label:?} found, expected one of the training data's: {known:?}")]
     UnknownLabel {
         /// The file.
@@ -231,19 +231,19 @@ pub enum DataError {
         folder: PathBuf,
     },
 
-    /// A tokenizer's file that does not make sense.
-    #[error("{}: not a tokenizer that can be used", path.display())]
+    /// An invalid tokenizer file.
+    #[error("{}: not a usable tokenizer", path.display())]
     Tokenizer {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
 
-    /// A tokenizer of a class that is not read here.
+    /// A tokenizer of an unsupported class.
     #[error(
-        "{}: `{key}` is {found}, which splits texts in a way of its own, expected BertTokenizer, XLMRobertaTokenizer or \
-         PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a tokenizer.json if that is possible",
+        "{}: `{key}` is {found}, which is not supported, expected BertTokenizer, XLMRobertaTokenizer or \
+         PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a tokenizer.json if possible",
         path.display()
     )]
     TokenizerClass {
@@ -255,11 +255,10 @@ pub enum DataError {
         found: String,
     },
 
-    /// A tokenizer that is code.
+    /// A tokenizer that is Python code in the model's repository.
     #[error(
-        "{}: `auto_map` found, so the tokenizer is code in its repository, which is not run; expected BertTokenizer, \
-         XLMRobertaTokenizer or PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a \
-         tokenizer.json if that is possible",
+        "{}: `auto_map` found, so the tokenizer is code, which is never run, expected BertTokenizer, XLMRobertaTokenizer or \
+         PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a tokenizer.json if possible",
         path.display()
     )]
     TokenizerCode {
@@ -276,16 +275,16 @@ pub enum DataError {
         token: String,
     },
 
-    /// A text that the tokenizer fails on.
-    #[error("a text beginning {start:?} cannot be tokenised")]
+    /// A text that the tokenizer cannot process.
+    #[error("cannot tokenise the text beginning {start:?}")]
     Encode {
-        /// How the text begins.
+        /// The first characters of the text.
         start: String,
-        /// Why.
+        /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
 
-    /// Room for fewer tokens than a sequence needs.
+    /// A maximum length below that of the shortest sequence.
     #[error("max_tokens {found} found, expected at least {fewest} for the special tokens and one token of the text")]
     MaxTokens {
         /// The value.
@@ -294,16 +293,16 @@ pub enum DataError {
         fewest: usize,
     },
 
-    /// A store just written cannot be read back.
+    /// A store that cannot be read back after it was written.
     #[error("{}: {found}, expected the token store that was just written", path.display())]
     Store {
         /// The store's file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         found: String,
     },
 
-    /// More rows than row numbers.
+    /// More rows than 32-bit row numbers can count.
     #[error("{}: more than {} rows found", path.display(), u32::MAX)]
     TooManyRows {
         /// The file.

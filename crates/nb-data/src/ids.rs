@@ -1,18 +1,18 @@
-//! From ids to rows. Ids like `N55528` or `8112`, of which a corpus has tens of thousands to millions, are found in a
-//! table by their number, without hashing; any others by a hash map.
+//! Maps ids to rows. Ids such as `N55528` or `8112`, of which a corpus has tens of thousands to millions, are looked up
+//! in a table by their number, without hashing; all others in a hash map.
 
 use rustc_hash::FxHashMap;
 
-/// The row that wins when an id is repeated.
+/// The row that counts when an id is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeated {
-    /// The first, as in the readers of MIND that are in use (`recommenders` skips an id that it knows).
+    /// The first, as in the common readers of MIND (`recommenders` skips a known id).
     First,
     /// The last, as in BEIR's `GenericDataLoader` (2.2), which fills a dictionary.
     Last,
 }
 
-/// From ids to rows.
+/// A map from ids to rows.
 ///
 /// ```
 /// use nb_data::IdIndex;
@@ -22,42 +22,42 @@ pub enum Repeated {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct IdIndex {
-    /// What stands before the number of ids in the table.
+    /// The prefix of the ids in the table.
     prefix: Prefix,
-    /// Per number: the row, or [`NO_ROW`].
+    /// The row of each number, or [`NO_ROW`].
     numbered: Vec<u32>,
-    /// Ids of another form, or with too large a number.
+    /// Ids of another form, or with a number that is too large.
     others: FxHashMap<Box<[u8]>, u32>,
     len: usize,
     repeated: usize,
     rows: usize,
 }
 
-/// What stands before an id's number.
+/// The part of an id before its number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Prefix {
-    /// No id with a number was seen yet.
+    /// No id with a number has been seen yet.
     #[default]
     Unknown,
-    /// Nothing.
+    /// No prefix.
     Empty,
-    /// A byte that is no digit.
+    /// A byte other than a digit.
     Byte(u8),
 }
 
 const NO_ROW: u32 = u32::MAX;
 
-/// Numbers below this have a place in the table however few ids there are; beyond it a number may be `SPARSE` times
-/// the count of rows. So the table takes at most 4 MiB or 32 bytes per id.
+/// Numbers below this are in the table however few ids there are; a larger number may be up to `SPARSE` times the
+/// number of rows. So the table takes at most 4 MiB or 32 bytes per id.
 const SMALL: usize = 1 << 20;
 const SPARSE: usize = 8;
 
-/// Ten digits may not fit into 32 bits.
+/// Longest number in the table: ten digits may not fit into 32 bits.
 const MOST_DIGITS: usize = 9;
 
 impl IdIndex {
-    /// The index of a list of ids: row i is the i-th, `None` a row without id. An id that comes again keeps its first
-    /// row and is counted as repeated.
+    /// Indexes a list of ids: the i-th is that of row i, `None` is a row without an id. A repeated id keeps its first
+    /// row and is counted.
     ///
     /// # Panics
     /// If there are more than 2^32 - 1 rows.
@@ -66,7 +66,7 @@ impl IdIndex {
         Self::with(Repeated::First, ids)
     }
 
-    /// As [`IdIndex::new`], where an id that comes again has the row that `repeated` says.
+    /// Like [`IdIndex::new`], with the row of a repeated id chosen by `repeated`.
     ///
     /// ```
     /// use nb_data::{IdIndex, Repeated};
@@ -119,16 +119,16 @@ impl IdIndex {
         }
     }
 
-    /// Gives an id that is there another row.
+    /// Gives a known id another row.
     fn replace(&mut self, id: &[u8], row: u32) {
         match self.number(id).and_then(|number| self.numbered.get_mut(number)).filter(|row| **row != NO_ROW) {
             Some(place) => *place = row,
-            // It is there, so that it is here.
+            // A known id that is not in the table is in the map.
             None => drop(self.others.insert(id.into(), row)),
         }
     }
 
-    /// The row of an id.
+    /// Returns the row of an id.
     #[must_use]
     #[inline]
     pub fn row(&self, id: &[u8]) -> Option<u32> {
@@ -140,8 +140,8 @@ impl IdIndex {
         }
     }
 
-    /// The number of an id that consists of the prefix and a number as one writes it, without leading zeros: so that
-    /// no two ids have the same.
+    /// Returns the number of an id that consists of the prefix and a number without leading zeros, so that no two ids
+    /// have the same number.
     #[inline]
     fn number(&self, id: &[u8]) -> Option<usize> {
         let digits = match (self.prefix, id) {
@@ -163,25 +163,25 @@ impl IdIndex {
         Some(number)
     }
 
-    /// How many different ids there are.
+    /// Returns the number of different ids.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is no id at all.
+    /// Returns true if there is no id.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// How many rows there are, with an id or without.
+    /// Returns the number of rows, with an id or without.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// The number of rows whose id another row holds.
+    /// Returns the number of rows whose id maps to another row.
     #[must_use]
     pub fn repeated(&self) -> usize {
         self.repeated

@@ -1,11 +1,11 @@
-//! The label set of a classification: learned from training data, kept with the model, used to number other data.
+//! The label set of a classification: collected from training data, saved with the model, used to encode other data.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::error::DataError;
 
-/// The labels of a classification; a label's number is its place.
+/// The labels of a classification. The number of a label is its position.
 ///
 /// ```
 /// let labels = nb_data::Labels::learn(["sports", "autos", "sports"])?;
@@ -19,15 +19,15 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Learns the set from the labels of the training rows: each once, in ascending order of their UTF-8 bytes (so
-    /// `10` comes before `2`).
+    /// Collects the set from the labels of the training rows: each once, in ascending order of their UTF-8 bytes (so
+    /// `10` precedes `2`).
     ///
     /// # Errors
-    /// [`DataError::TooFewLabels`] if fewer than two differ: there would be nothing to learn.
+    /// [`DataError::TooFewLabels`] if there are fewer than two different labels.
     pub fn learn<S: AsRef<str>>(labels: impl IntoIterator<Item = S>) -> Result<Self, DataError> {
         let mut names = BTreeSet::new();
         for label in labels {
-            // Rows are many and labels few, so nothing is copied for a label that is known.
+            // There are many rows and few labels, so a known label is not copied.
             if !names.contains(label.as_ref()) {
                 names.insert(label.as_ref().to_owned());
             }
@@ -35,7 +35,7 @@ impl Labels {
         Self::checked(names.into_iter().collect())
     }
 
-    /// Takes the labels of a saved model, in their order.
+    /// Restores the labels of a saved model, in their order.
     ///
     /// # Errors
     /// [`DataError::TooFewLabels`] if there are fewer than two or one occurs twice.
@@ -58,30 +58,30 @@ impl Labels {
         Err(DataError::TooFewLabels { found })
     }
 
-    /// The labels in the order of their numbers.
+    /// Returns the labels in the order of their numbers.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// How many there are; two or more.
+    /// Returns the number of labels; two or more.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a label set is never empty")]
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// The number of a label.
+    /// Returns the number of a label.
     #[must_use]
     pub fn index_of(&self, label: &str) -> Option<usize> {
-        // Sets are small; a saved model's need not be sorted.
+        // Sets are small, and that of a saved model need not be sorted.
         self.names.iter().position(|name| name == label)
     }
 
-    /// The number of the label that stands on `line` of `file`.
+    /// Returns the number of the label on `line` of `file`.
     ///
     /// # Errors
-    /// [`DataError::UnknownLabel`] if the set does not have it.
+    /// [`DataError::UnknownLabel`] if the set does not contain it.
     pub fn encode(&self, label: &str, line: u64, file: &Path) -> Result<usize, DataError> {
         self.index_of(label).ok_or_else(|| DataError::UnknownLabel {
             file: file.display().to_string(),

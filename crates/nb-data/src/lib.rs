@@ -1,21 +1,22 @@
-//! News data for BERT, without libtorch: a file of articles goes in, packed batches of token ids come out.
+//! News data for BERT, without libtorch: from a file of articles to packed batches of token ids.
 //!
 //! ```text
 //! news.tsv, *.csv, *.txt ─ read ─ Article ─ Tokenizer ─ TokenStore (memory-mapped) ─ batch(rows) ─ TokenBatch
 //!                                   labels ─ Labels          order(seed, epoch), cut(size) ─ rows
 //! ```
 //!
-//! - [`read`]: streaming readers for MIND's `news.tsv`, CSV and TSV, BEIR's JSON lines, and plain lines; unusable rows are counted.
-//! - [`labels`]: the label set, learned from training data.
-//! - [`behaviors`]: MIND's `behaviors.tsv` (who was shown which news and clicked what), read in parallel; training
-//!   samples, negatives, batches of readers. [`IdIndex`] finds the rows of news by their ids.
-//! - [`beir`]: queries, a corpus and judgements in BEIR's layout; training batches of them, and such a folder of news.
-//! - [`random`]: a small random stream whose numbers are part of this crate's contract.
-//! - [`batch`]: seeded order, the cut into batches, packed token batches.
-//! - [`sample`]: a corpus to try things on, written from a seed.
+//! - [`read`]: streaming readers for MIND's `news.tsv`, CSV and TSV, BEIR's JSON lines, and plain lines; unusable rows
+//!   are counted.
+//! - [`labels`]: the label set, collected from training data.
+//! - [`behaviors`]: MIND's `behaviors.tsv` (the articles that readers were shown and clicked), read in parallel;
+//!   training samples, negatives, batches of readers. [`IdIndex`] finds the rows of articles by their ids.
+//! - [`beir`]: queries, a corpus and judgements in BEIR's layout; training batches, and the conversion of articles.
+//! - [`random`]: a random number generator whose numbers are part of this crate's contract.
+//! - [`batch`]: seeded shuffling, cutting into batches, packed token batches.
+//! - [`sample`]: a generated corpus for trying things out.
 //! - `tokenizer`, `store` (feature `tokenize`, on by default): a checkpoint's tokenizer and the on-disk token store.
 //!
-//! The crate knows nothing of tensors, devices, models or configuration files, and prints nothing.
+//! The crate knows no tensors, devices, models or configuration files, and prints nothing.
 
 mod atomic;
 pub mod batch;

@@ -1,8 +1,8 @@
 //! Random numbers that never change.
 //!
-//! What a run draws (order of the rows, splits, negatives) must be the same after an interruption, on another machine
-//! and with a later version of this crate. So the numbers are part of the contract: tests pin them, and an algorithm
-//! that gives others goes under a new name. A stream is made from what it is for, by [`mix`], and never from a global:
+//! The draws of a run (order of rows, splits, negatives) must be the same after an interruption, on another machine and
+//! with a later version of this crate. So the numbers are part of the contract: tests pin them, and an algorithm with
+//! other numbers gets a new name. [`mix`] makes the seed of a stream from its purpose; there is no global state:
 //!
 //! ```
 //! use nb_data::random::{Stream, mix};
@@ -11,7 +11,7 @@
 //! assert!(stream.below(10) < 10);
 //! ```
 //!
-//! None of it is fit for secrets.
+//! Not suitable for cryptography.
 
 /// The step of SplitMix64 (Steele, Lea and Flood 2014): 2^64 divided by the golden ratio, odd.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -42,14 +42,14 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The stream of a seed. Seeds that differ in one bit give streams without anything in common.
+    /// Creates the stream of a seed. Seeds that differ in one bit give unrelated streams.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let state = std::array::from_fn(|i| scramble(seed.wrapping_add(GOLDEN.wrapping_mul(i as u64 + 1))));
         Self { state }
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         let [a, b, c, d] = self.state;
         let out = a.wrapping_add(d).rotate_left(23).wrapping_add(a);
@@ -58,13 +58,14 @@ impl Stream {
         out
     }
 
-    /// A number from 0 to `bound - 1`, each equally likely (Lemire 2019: the high half of a product, few rejections).
+    /// Returns a number from 0 to `bound - 1`, each equally likely (Lemire 2019: the high half of a product, few
+    /// rejections).
     ///
     /// # Panics
     /// If `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        assert!(bound > 0, "a number below 0 was asked for");
-        // 2^64 mod bound products of each low half are one too many; those below this threshold are drawn again.
+        assert!(bound > 0, "cannot draw a number below 0");
+        // 2^64 mod bound products are too many for an even draw; those below this threshold are drawn again.
         let threshold = bound.wrapping_neg() % bound;
         loop {
             let product = u128::from(self.next_u64()) * u128::from(bound);
@@ -74,20 +75,20 @@ impl Stream {
         }
     }
 
-    /// A number in [0, 1), a multiple of 2^-53.
+    /// Returns a number in [0, 1), a multiple of 2^-53.
     pub fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// One of `items`.
+    /// Returns one of `items`, each equally likely.
     ///
     /// # Panics
-    /// If there is none.
+    /// If `items` is empty.
     pub fn choose<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len() as u64) as usize]
     }
 
-    /// Puts `items` into random order, each order equally likely (Fisher and Yates, from the last item down).
+    /// Shuffles `items`, each order equally likely (Fisher and Yates, from the last item down).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i as u64 + 1) as usize);
@@ -113,7 +114,7 @@ mod tests {
         assert_eq!(items, [4, 7, 9, 3, 2, 1, 5, 0, 6, 8]);
     }
 
-    /// The first state is that of the published SplitMix64 from seed 0, whose outputs are widely tabled.
+    /// The first state is that of the published SplitMix64 with seed 0.
     #[test]
     fn seeding_is_splitmix64() {
         assert_eq!(Stream::new(0).state[..2], [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4]);

@@ -6,11 +6,11 @@ use std::fs;
 use nb_data::behaviors::{
     BehaviorSource, Behaviors, ClickRule, ClickedBefore, Draw, NO_LABEL, ReaderBatch, Sample, UNKNOWN, cut_distinct,
 };
-use nb_data::read::Reason;
+use nb_data::read::{Reason, ReasonCount};
 use nb_data::{BatchSize, IdIndex, batch};
 use proptest::prelude::*;
 
-/// The news `N0`, `N1`, … as rows 0, 1, …
+/// The articles `N0`, `N1`, … as rows 0, 1, …
 fn news(count: usize) -> IdIndex {
     let ids: Vec<String> = (0..count).map(|row| format!("N{row}")).collect();
     IdIndex::new(ids.iter().map(|id| Some(id.as_str())))
@@ -30,7 +30,7 @@ fn read_with(
     Behaviors::read(&source, news).map_err(|err| err.to_string().replace(&place, ""))
 }
 
-/// Reads a text of clicks with the news `N0` to `N9`.
+/// Reads a text of clicks with the articles `N0` to `N9`.
 fn read(text: impl AsRef<[u8]>) -> Behaviors {
     read_with(text, &news(10), |source| source.allowed_unusable = 1.0).expect("behaviors")
 }
@@ -66,16 +66,16 @@ fn a_small_file_by_hand() {
          1\tU1\t\0\tN01 n1 N -\tN-0 -1 N1-1-0 N0-0",
     );
     check(&behaviors, &["1 1|3 1 3|2:0 1:1", "4 é 2||5:1", "5 3|1 2|9:0 ?:1 9:0 ?:0", "6 1||?:0 ?:1 ?:0 0:0"]);
-    let left_out = behaviors.left_out();
+    let report = behaviors.report();
     assert_eq!(
-        left_out.to_string(),
-        "5 in histories not in the news; 5 among candidates not in the news; 1 with the id of an earlier impression; 1 \
-         among candidates listed again in the same impression"
+        report.to_string(),
+        "unknown articles in histories: 5; unknown candidates: 5; impressions with a repeated id: 1; candidates repeated \
+         in their impression: 1"
     );
-    assert_eq!((left_out.skipped.count(), behaviors.news()), (0, 10));
+    assert_eq!((report.skipped.count(), behaviors.news()), (0, 10));
     let seen = [true, true, true, true, false, true, false, false, false, true];
     assert_eq!(behaviors.seen(0..behaviors.len() as u32), seen);
-    assert_eq!(read("1\tU\t\t\tN1-1").left_out().to_string(), "nothing left out");
+    assert_eq!(read("1\tU\t\t\tN1-1").report().to_string(), "nothing skipped");
 }
 
 #[test]
@@ -84,9 +84,9 @@ fn a_test_set_needs_no_clicks() {
     let news = IdIndex::new(ids.map(Some));
     let text = "1\tU\t\tN2-1 N2 N1-1\tN1 N2 N9\n2\tU\t\t\tN2-1 N2-0 N3-0 N3-0-1 N9-1 N1-2 N1-\n";
     let behaviors = read_with(text, &news, |source| source.clicks = ClickRule::Optional).unwrap();
-    // What stands there as it is comes first; only then is a click looked for.
+    // The unchanged candidate is looked up first; only then is a click label split off.
     check(&behaviors, &["1 1|1 2|0 2 ?", "2 2||1 2:0 3 3:1 ?:1 ? ?"]);
-    assert_eq!(behaviors.left_out().unknown_candidates, 4);
+    assert_eq!(behaviors.report().unknown_candidates, 4);
 }
 
 #[test]
@@ -102,14 +102,14 @@ fn unusable_lines_are_told_apart_and_leave_nothing_behind() {
           8\tU\t\tN1 N77\tN3-0\n",
     );
     check(&behaviors, &["1 1|1|1:1 2:0", "8 8|1|3:0"]);
-    let left_out = behaviors.left_out();
-    assert_eq!((left_out.unknown_history, left_out.unknown_candidates, left_out.repeated_candidates), (2, 0, 0));
+    let report = behaviors.report();
+    assert_eq!((report.unknown_history, report.unknown_candidates, report.repeated_candidates), (2, 0, 0));
     assert_eq!(
-        left_out.skipped.to_string(),
+        report.skipped.to_string(),
         "1 that are not UTF-8, first on line 6; 1 with too few columns, first on line 2; 2 without a candidate, first \
          on line 3; 2 with a candidate that lacks -0 or -1, first on line 5"
     );
-    assert_eq!(left_out.skipped.of(Reason::NoClick), Some((2, 5)));
+    assert_eq!(report.skipped.by_reason(Reason::NoClick), Some(ReasonCount { rows: 2, first_line: 5 }));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn files_that_cannot_be_used_say_why() {
     );
     assert_eq!(
         error(b"1\tU\t\tN1\tN77-1\n2\tU\t\tN1\tN78-0\n"),
-        "behaviors.tsv: none of the 2 impressions shows a news of the 10 that were given, expected behaviors and news \
+        "behaviors.tsv: none of the 2 impressions shows one of the 10 known articles, expected behaviors and news \
          of the same folder"
     );
     let folder = read_with("", &news(1), |source| {
@@ -151,7 +151,7 @@ fn long_lines_are_read_and_the_most_recent_news_kept() {
     let history: Vec<String> = (0..10_000).map(|i| format!("N{}", i % 2000)).collect();
     let shown: Vec<String> = (0..1000).map(|row| format!("N{row}-{}", u8::from(row == 7))).collect();
     let line = format!("1\tU\t\t{}\t{}\n", history.join(" "), shown.join(" "));
-    // Of each two news the second is known, so the most recent known ones go back twice as far.
+    // Every second article is known, so the most recent known ones go back twice as far.
     let known: Vec<Option<String>> = (0..2000).map(|row| (row % 2 == 1).then(|| format!("N{row}"))).collect();
     let news = IdIndex::new(known.iter().map(Option::as_deref));
     for (most, kept) in [(0, 0), (50, 50), (usize::MAX, 5000)] {
@@ -160,8 +160,8 @@ fn long_lines_are_read_and_the_most_recent_news_kept() {
         let expected: Vec<u32> = (0..10_000).map(|i| i % 2000).filter(|row| row % 2 == 1).collect();
         assert_eq!(behaviors.history(99), &expected[5000 - kept..]);
         assert_eq!((behaviors.candidates(99)[7], behaviors.clicked(99)[7]), (7, 1));
-        assert_eq!(behaviors.left_out().unknown_history, 100 * 5000);
-        assert_eq!((behaviors.left_out().repeated_ids, behaviors.left_out().repeated_candidates), (99, 0));
+        assert_eq!(behaviors.report().unknown_history, 100 * 5000);
+        assert_eq!((behaviors.report().repeated_ids, behaviors.report().repeated_candidates), (99, 0));
     }
     let long = format!("{}\tU{}\t\t\tN1-1\n{line}", "i".repeat(9 << 20), "u".repeat(9 << 20));
     let behaviors = read_with(long, &news, |_| ()).unwrap();
@@ -178,7 +178,7 @@ fn the_number_of_threads_changes_nothing() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(read)
     });
-    assert_eq!((one.len(), one.left_out().skipped.count(), one.line(199_599)), (199_600, 400, 199_999 + 1));
+    assert_eq!((one.len(), one.report().skipped.count(), one.line(199_599)), (199_600, 400, 199_999 + 1));
     assert!(one == three);
 }
 
@@ -315,10 +315,10 @@ proptest! {
             unknown[1] += rows.len() - known.len();
             twice += known.len() - known.iter().collect::<BTreeSet<_>>().len();
         }
-        let left_out = behaviors.left_out();
-        prop_assert_eq!([left_out.unknown_history, left_out.unknown_candidates], unknown.map(|count| count as u64));
-        prop_assert_eq!(left_out.repeated_candidates, twice as u64);
-        prop_assert_eq!(left_out.repeated_ids, impressions.len().saturating_sub(1) as u64);
+        let report = behaviors.report();
+        prop_assert_eq!([report.unknown_history, report.unknown_candidates], unknown.map(|count| count as u64));
+        prop_assert_eq!(report.repeated_candidates, twice as u64);
+        prop_assert_eq!(report.repeated_ids, impressions.len().saturating_sub(1) as u64);
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! BEIR folders: reading odd ones, the batches made of them, and making one of news.
+//! BEIR folders: reading unusual ones, batches, and the conversion of articles.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nb_data::beir::{Conversion, Folder, Judged, LeftOut, Pair, Qrels, QueryBatch, Split, Written, from_news};
+use nb_data::beir::{Conversion, Folder, Judged, Pair, Qrels, QueryBatch, ReadReport, Split, Written, from_news};
 use nb_data::read::{
-    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, Row, SkippedRow, Source, articles,
-    read,
+    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, ReasonCount, Row, SkippedRow,
+    Source, articles, read,
 };
 use nb_data::{DataError, IdIndex};
 use proptest::prelude::*;
@@ -101,7 +101,7 @@ fn too_many_unusable_lines_are_an_error() {
                 line 2), expected at most 10.0000 %";
     assert!(error.ends_with(tail), "{error}");
     source.allowed_unusable = 0.7;
-    assert_eq!(read(&source).unwrap().skipped.of(Reason::NoId), Some((1, 2)));
+    assert_eq!(read(&source).unwrap().skipped.by_reason(Reason::NoId), Some(ReasonCount { rows: 1, first_line: 2 }));
 }
 
 /// Reads a qrels file whose queries are q0 to q9 and whose documents are d0 to d99.
@@ -130,7 +130,7 @@ fn judgements_are_joined_in_the_order_of_the_file() {
         q3\td1\t999\r\n";
     let expected = vec![judged(3, &[(7, 1), (1, 999)], &[5]), judged(1, &[(9, 2)], &[2])];
     let found = qrels(text, 0.0).unwrap();
-    assert_eq!((found.queries, found.left_out.to_string().as_str()), (expected, "nothing left out"));
+    assert_eq!((found.queries, found.report.to_string().as_str()), (expected, "nothing skipped"));
     // Without a header the first row is a judgement like any other.
     assert_eq!(qrels("q0\td0\t1\n", 0.0).unwrap().queries, [judged(0, &[(0, 1)], &[])]);
 }
@@ -160,16 +160,16 @@ fn trecs_four_columns_are_known_by_their_number() {
 fn rows_with_another_number_of_columns_are_counted() {
     let three = "q0\td0\t1\n".repeat(9);
     let found = qrels(format!("{three}q0\t0\td1\t1\n"), 0.1).unwrap();
-    assert_eq!(found.left_out.skipped.to_string(), "1 with too many columns, first on line 10");
+    assert_eq!(found.report.skipped.to_string(), "1 with too many columns, first on line 10");
     let four = "q0 0 d0 1\n".repeat(9);
     let found = qrels(format!("{four}q0 d1 1\n"), 0.1).unwrap();
-    assert_eq!(found.left_out.skipped.to_string(), "1 with too few columns, first on line 10");
+    assert_eq!(found.report.skipped.to_string(), "1 with too few columns, first on line 10");
     // A header of three names above rows of four, and a run file.
     assert!(qrels("query\tdocument\tscore\nq0\t0\td0\t1\n", 0.1).unwrap_err().contains("1 with too many columns"));
     assert!(qrels("q0 Q0 d0 1 9.5 bm25\n", 0.1).unwrap_err().contains("1 with too few columns"));
     assert!(qrels("q0\tQ0\td0\t1\t9.5\tbm25\n", 0.1).unwrap_err().contains("1 with too many columns"));
     // An id may hold a space where there are tabs.
-    assert_eq!(qrels("q 0\td0\t1\nq0\td0\t1\n", 0.1).unwrap().left_out.no_query, 1);
+    assert_eq!(qrels("q 0\td0\t1\nq0\td0\t1\n", 0.1).unwrap().report.no_query, 1);
 }
 
 #[test]
@@ -179,14 +179,14 @@ fn what_is_left_out_is_counted() {
     let lacking = Judged { missing: vec![1], ..judged(1, &[], &[]) };
     assert_eq!(found.queries, [judged(0, &[(0, 2)], &[]), lacking, judged(2, &[], &[3])]);
     assert_eq!(
-        found.left_out.of_no_use().to_string(),
+        found.report.unused().to_string(),
         "rows 1 with too few columns, first on line 7; 2 whose score is not a whole number, first on line 8; judgements \
          for unknown queries: 1; repeated judgements: 2"
     );
-    let LeftOut { no_query, no_document, repeated, none_relevant, ref skipped } = found.left_out;
+    let ReadReport { no_query, no_document, repeated, none_relevant, ref skipped } = found.report;
     assert_eq!((no_query, no_document, repeated, none_relevant, skipped.count()), (1, 1, 2, 2, 3));
     assert_eq!(
-        found.left_out.to_string(),
+        found.report.to_string(),
         "rows 1 with too few columns, first on line 7; 2 whose score is not a whole number, first on line 8; judgements \
          for unknown queries: 1; judgements of unknown documents: 1; repeated judgements: 2; queries without a relevant \
          document: 2"
@@ -227,7 +227,7 @@ fn some_qrels() -> Qrels {
         judged(2, &[(12, 1)], &[]),
         judged(9, &[(10, 2), (13, 1), (14, 1)], &[11, 20]),
     ];
-    Qrels { queries, left_out: LeftOut::default() }
+    Qrels { queries, report: ReadReport::default() }
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn batches_are_pinned() {
     assert_eq!((found.queries.as_slice(), found.documents.as_slice()), (&[4, 2][..], &[20, 23, 12, 11][..]));
     assert_eq!((found.targets.as_slice(), found.masked.as_slice()), (&[3, 2][..], &[false; 8][..]));
     let different: BTreeSet<_> = (0..20).map(|epoch| batch(&[pair(0, 1)], 0, epoch).documents).collect();
-    assert!(different.len() > 5, "each epoch draws anew: {different:?}");
+    assert!(different.len() > 5, "each epoch draws different negatives: {different:?}");
     assert_ne!(
         (0..9).map(|epoch| batch(&[pair(0, 1)], 1, epoch)).collect::<Vec<_>>(),
         (0..9).map(|epoch| batch(&[pair(0, 1)], 0, epoch)).collect::<Vec<_>>()
@@ -275,7 +275,7 @@ fn any_qrels() -> impl Strategy<Value = Qrels> {
             relevant: relevant.into_iter().map(|row| (row, 1)).collect(),
             missing: Vec::new(),
         });
-        Qrels { queries: queries.collect(), left_out: LeftOut::default() }
+        Qrels { queries: queries.collect(), report: ReadReport::default() }
     })
 }
 
@@ -357,7 +357,7 @@ fn contents(folder: &Folder) -> [Vec<(String, String)>; 3] {
     assert_eq!((by_query.len(), by_document.len()), (queries.len(), corpus.len()), "ids are unique");
     Split::ALL.map(|split| match Qrels::read(&folder.qrels(split), &by_query, &by_document, 0.0) {
         Ok(qrels) => {
-            assert_eq!(qrels.left_out, LeftOut::default());
+            assert_eq!(qrels.report, ReadReport::default());
             let pair = |query: u32, document: u32| {
                 (queries[query as usize].first.clone(), corpus[document as usize].first.clone())
             };
@@ -477,14 +477,14 @@ fn inputs_that_cannot_be_converted_leave_nothing_behind() {
     );
     assert_eq!(
         error(&[half]),
-        "half.tsv: no news with both a title and a text found (1 with one of them), expected at least one"
+        "half.tsv: no article with both a title and a text found (1 with only one), expected at least one"
     );
     assert!(
-        error(&[]).ends_with("no news with both a title and a text found (0 with one of them), expected at least one")
+        error(&[]).ends_with("no article with both a title and a text found (0 with only one), expected at least one")
     );
 }
 
-/// The way of a run: a token store takes both files as they are, and judgements find its rows.
+/// As in a run: a token store reads both files unchanged, and judgements find its rows.
 #[cfg(feature = "tokenize")]
 #[test]
 fn a_token_store_takes_queries_and_corpus() {
@@ -507,7 +507,10 @@ fn a_token_store_takes_queries_and_corpus() {
     };
     let (documents, queries) = (open("corpus.jsonl", corpus()), open("queries.jsonl", Format::BeirQueries));
     // Found again, it knows what was skipped.
-    assert_eq!(open("corpus.jsonl", corpus()).skipped().of(Reason::NoId), Some((1, 2)));
+    assert_eq!(
+        open("corpus.jsonl", corpus()).skipped().by_reason(Reason::NoId),
+        Some(ReasonCount { rows: 1, first_line: 2 })
+    );
     assert_eq!(documents.batch(&[0, 1]).ids, [2, 4, 3, 4, 6, 3, 2, 5, 3]);
     let index = |store: &TokenStore| IdIndex::new((0..store.len()).map(|row| store.id(row)));
     let qrels = Qrels::read(&folder.path().join("test.tsv"), &index(&queries), &index(&documents), 0.0).unwrap();

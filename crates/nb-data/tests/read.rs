@@ -5,8 +5,8 @@ use std::io::{self, BufReader, Read};
 
 use nb_data::DataError;
 use nb_data::read::{
-    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, Row, SkippedRow, Source, articles,
-    read,
+    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, ReasonCount, Row, SkippedRow,
+    Source, articles, read,
 };
 use proptest::prelude::*;
 
@@ -76,7 +76,7 @@ fn columns_that_are_not_there_are_errors_that_name_them() {
     let by_name = CsvLayout { label: Some(Column::Name("topic".into())), ..csv(Header::Absent) };
     assert_eq!(
         error("1,a,b\n", &Format::Csv(by_name)),
-        "in: column \"topic\" is given by name and the file is read without a header, expected a number counted from 0"
+        "in: column \"topic\" is given by name, but the file is read without a header, expected a number counted from 0"
     );
     let twice = CsvLayout { text: vec![Column::Number(1); 2], ..csv(Header::Absent) };
     assert_eq!(
@@ -170,7 +170,7 @@ fn an_open_quote_ends_the_stream_with_its_line() {
     assert_eq!(
         stream.next().unwrap().unwrap_err().to_string(),
         "in.csv:2: a quote is opened here and never closed, expected a closing quote before a delimiter or the end of a \
-         line; if the file was written without quoting, have it read so (quoting: none)"
+         line; set `quoting: none` if the file was written without quoting"
     );
     assert!(stream.next().is_none());
 }
@@ -213,7 +213,10 @@ fn too_large_a_share_of_unusable_rows_is_an_error() {
     let good = "N1\tsports\tx\tA goal\tat last\n";
     let at_the_limit = source(&folder, &(good.repeat(9) + "N2\n"));
     let corpus = read(&at_the_limit).unwrap();
-    assert_eq!((corpus.articles.len(), corpus.skipped.of(Reason::TooFewColumns)), (9, Some((1, 10))));
+    assert_eq!(
+        (corpus.articles.len(), corpus.skipped.by_reason(Reason::TooFewColumns)),
+        (9, Some(ReasonCount { rows: 1, first_line: 10 }))
+    );
     assert_eq!(corpus.source, at_the_limit.path);
 
     let mut over = source(&folder, &(good.repeat(8) + "N2\n"));

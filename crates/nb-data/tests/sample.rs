@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use nb_data::IdIndex;
-use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule, LeftOut};
+use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule, ReadReport};
 use nb_data::beir::{self, Qrels, Split};
 use nb_data::random::mix;
 use nb_data::read::{Article, Field, Format, LabelRule, Source, read};
@@ -31,7 +31,7 @@ fn sample(seed: u64) -> (TempDir, Sample) {
     (folder, sample)
 }
 
-/// The news and impressions of a folder like MIND's.
+/// The articles and impressions of a folder like MIND's.
 fn recommend(folder: &Path) -> (Vec<Article>, Behaviors) {
     let fields = vec![Field::Title, Field::Abstract];
     let news = read(&Source::labelled(folder.join("news.tsv"), Format::MindNews { fields })).expect("news").articles;
@@ -138,7 +138,7 @@ fn readers_are_shown_news_and_click_some() {
     assert_eq!((train.len(), dev.len()), (2000, 500));
     let mut cold = 0;
     for behaviors in [&train, &dev] {
-        assert_eq!(behaviors.left_out(), &LeftOut::default());
+        assert_eq!(behaviors.report(), &ReadReport::default());
         for i in 0..behaviors.len() {
             let (history, candidates) = (behaviors.history(i), behaviors.candidates(i));
             cold += usize::from(history.is_empty());
@@ -152,7 +152,7 @@ fn readers_are_shown_news_and_click_some() {
     // About 480 readers, of whom each is cold by 0.1: standard deviation 1.4 %.
     assert!((0.05..0.15).contains(&(cold as f64 / 2500.0)), "{cold} without a history");
 
-    // As in MIND: candidates of development are news that training never saw, histories are of training.
+    // As in MIND: candidates of development are articles that training never shows, histories are from training.
     let titles: HashSet<&str> = train_news.iter().map(|article| article.first.as_str()).collect();
     for i in 0..dev.len() {
         let title = |row: &u32| dev_news[*row as usize].first.as_str();
@@ -222,7 +222,7 @@ fn headlines_search_for_their_stories() {
     let (_folder, sample) = sample(0);
     let beir::Written { folder, documents, queries, incomplete, repeated, .. } = sample.beir;
     let (dev_news, _) = recommend(&sample.recommend_dev);
-    // Each story once: those of the histories stand in both folders.
+    // Each story once: those of histories are in both folders.
     assert_eq!((documents, incomplete, repeated), (3600, 0, dev_news.len() as u64 - 600));
     assert!(queries.iter().sum::<usize>() > 3550 && queries[1..].iter().all(|&n| n > 280), "{queries:?}");
     let texts = |path, format| {
@@ -233,7 +233,7 @@ fn headlines_search_for_their_stories() {
     let index = |articles: &[Article]| IdIndex::new(articles.iter().map(|article| article.id.as_deref()));
     for (split, n) in Split::ALL.into_iter().zip(queries) {
         let qrels = Qrels::read(&folder.qrels(split), &index(&asked), &index(&corpus), 0.0).unwrap();
-        assert_eq!((qrels.queries.len(), qrels.left_out.to_string().as_str()), (n, "nothing left out"));
+        assert_eq!((qrels.queries.len(), qrels.report.to_string().as_str()), (n, "nothing skipped"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The token store: what goes in comes out, settings are told apart, and damage is found and repaired.
+//! The token store: content survives, each setting has its store, and damage is detected and repaired.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use common::{checkpoint, file, folder, golden_tokenizer, tokenizer};
-use nb_data::read::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, Source, read};
+use nb_data::read::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, ReasonCount, Source, read};
 use nb_data::store::Origin;
 use nb_data::{DataError, Labels, TokenBatch, TokenStore, Tokenizer};
 use proptest::prelude::*;
@@ -38,7 +38,7 @@ fn a_store_holds_all_of_its_source() {
         let rows: Vec<_> = (0..3).map(|i| (store.id(i), store.label(i), store.line(i))).collect();
         let expected = [("N1", "sports", 1), ("N2", "weather", 2), ("N4", "autos", 4)];
         assert_eq!(rows, expected.map(|(id, label, line)| (Some(id), Some(label), line)));
-        assert_eq!(store.skipped().of(Reason::TooFewColumns), Some((1, 3)));
+        assert_eq!(store.skipped().by_reason(Reason::TooFewColumns), Some(ReasonCount { rows: 1, first_line: 3 }));
         assert_eq!(store.source(), source.path);
         let lengths: Vec<usize> = (0..3).map(|i| store.length(i)).collect();
         assert_eq!(store.token_count(), lengths.iter().sum::<usize>() as u64);
@@ -234,7 +234,7 @@ fn ids_beyond_sixteen_bits_survive() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// Whatever the texts and labels are: a store gives what reading and tokenising give.
+    /// For any texts and labels, a store returns the result of reading and tokenising.
     #[test]
     fn round_trip(rows in prop::collection::vec(("[a-c\"\n,é]{0,2}", "[a-z ,\"]{0,30}", "[a-z \n]{0,30}"), 1..30)) {
         let folder = folder();

@@ -303,7 +303,7 @@ fn address_towards(world: &World) -> std::io::Result<IpAddr> {
     Err(last)
 }
 
-#[cfg(all(test, nb_gloo))]
+#[cfg(test)]
 mod tests;
 
 #[cfg(all(test, not(nb_gloo)))]

@@ -34,12 +34,12 @@ impl Dropout {
         key.filter(|_| p > 0.0).map(|key| Self { p, key })
     }
 
-    /// The probability p.
+    /// Returns the probability p.
     pub fn probability(self) -> f64 {
         self.p
     }
 
-    /// The key, a seed for generators other than this one.
+    /// Returns the key, a seed for generators other than this one.
     pub fn key(self) -> u64 {
         self.key
     }
@@ -96,7 +96,7 @@ impl Dropout {
         }
     }
 
-    /// The factor of an entry that is not dropped.
+    /// Returns the factor of an entry that is not dropped.
     #[inline(always)]
     fn scale(self) -> f32 {
         (1.0 / (1.0 - self.p)) as f32
@@ -119,13 +119,13 @@ impl Draw {
         Self { key, drop: (dropout.p * 65536.0).round() as u32 }
     }
 
-    /// The factors of the entries from `block`·[`BLOCK`] on: 0 or `scale`.
+    /// Returns the factors of the entries from `block`·[`BLOCK`] on: 0 or `scale`.
     #[inline(always)]
     fn mask(self, block: u32, scale: f32) -> [f32; BLOCK] {
         self.block(block).map(|keep| if keep { scale } else { 0.0 })
     }
 
-    /// True for each entry from `block`·[`BLOCK`] on that is not dropped. Loops over arrays, so that they become vector
+    /// Returns true for each entry from `block`·[`BLOCK`] on that is not dropped. Loops over arrays, so that they become vector
     /// instructions.
     #[inline(always)]
     fn block(self, block: u32) -> [bool; BLOCK] {

@@ -246,7 +246,7 @@ fn normalise(row: &mut [f32], eps: f64) -> f32 {
     inverse
 }
 
-/// `out` = x̂·γ + β for one row.
+/// Computes `out` = x̂·γ + β for one row.
 #[inline(always)]
 fn scale_and_shift(normalised: &[f32], parameters: &Parameters<'_>, out: &mut [f32]) {
     let h = out.len();
@@ -257,7 +257,7 @@ fn scale_and_shift(normalised: &[f32], parameters: &Parameters<'_>, out: &mut [f
     }
 }
 
-/// `out` = dL/dy·γ for one row; adds dL/dy·x̂ and dL/dy to the sums of dL/dγ and dL/dβ.
+/// Computes `out` = dL/dy·γ for one row; adds dL/dy·x̂ and dL/dy to the sums of dL/dγ and dL/dβ.
 #[inline(always)]
 fn scale_and_add(grad: &[f32], normalised: &[f32], weight: &[f32], out: &mut [f32], part: &mut PartialGrads) {
     let h = out.len();

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// What [`set`] was given; 0 before the first call.
+/// The argument of the last [`set`]; 0 before the first.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 static OPENMP: LazyLock<Option<OpenMp>> = LazyLock::new(OpenMp::find);
@@ -123,7 +123,7 @@ pub fn for_each_with<T, S>(
     }
     let tasks = Mutex::new(Some(tasks));
     let panicked: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
-    run(threads, &|| {
+    run(*OPENMP, threads, &|| {
         let work = AssertUnwindSafe(|| work_off(&tasks, &scratch, &f));
         // A panic must not unwind through the C function. Nobody sees the state it leaves behind, since the caller panics too.
         if let Err(panic) = catch_unwind(work) {
@@ -152,14 +152,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Calls `worker`, which does not unwind, on each of `threads` threads.
-fn run<W: Fn() + Sync>(threads: usize, worker: &W) {
+/// Calls `worker`, which does not unwind, on each of `threads` threads, of OpenMP or else of rayon.
+fn run<W: Fn() + Sync>(openmp: Option<OpenMp>, threads: usize, worker: &W) {
     extern "C" fn body<W: Fn() + Sync>(data: *mut c_void) {
         // SAFETY: `data` is the `&W` of the call below, which outlives the parallel region.
         let worker = unsafe { &*data.cast::<W>() };
         worker();
     }
-    match *OPENMP {
+    match openmp {
         // SAFETY: the function is the one that `OpenMp` describes. `body` reads `worker` as the `&W` that it is, from several
         // threads at once, which `W: Sync` allows. All calls of it are over before this one returns, and none unwinds.
         Some(openmp) => unsafe {
@@ -208,8 +208,12 @@ mod tests {
     }
 
     #[test]
-    fn without_libtorch_the_threads_are_rayons() {
-        assert_eq!(backend(), Backend::Rayon);
+    fn either_backend_runs_the_worker_on_each_thread() {
+        for openmp in [None, *OPENMP] {
+            let calls = AtomicUsize::new(0);
+            run(openmp, 3, &|| _ = calls.fetch_add(1, Ordering::Relaxed));
+            assert_eq!(calls.into_inner(), 3, "{:?}", backend());
+        }
         assert!(count() > 0);
     }
 }

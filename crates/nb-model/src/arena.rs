@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use nb_checkpoint::{Layout, Slot};
 use tch::{Device, Kind, Tensor};
 
-/// The rows of an arena's table that gradients were added to since the last update, noted by whoever adds them. On the CPU
-/// norm and update go through these alone, where on other devices they go through the whole table.
+/// The rows of an arena's table that received gradients since the last update. Whoever adds gradients records them. On the CPU the norm
+/// and the update read only these rows; on other devices they read the complete table.
 #[derive(Debug, Clone, Default)]
 pub struct TouchedRows(Arc<Mutex<Vec<u32>>>);
 
@@ -21,7 +21,7 @@ impl TouchedRows {
         self.lock().extend(rows);
     }
 
-    /// All recorded rows, in ascending order, each once.
+    /// Returns all recorded rows, in ascending order, each once.
     pub fn sorted(&self) -> Vec<u32> {
         let mut rows = self.lock();
         rows.sort_unstable();
@@ -56,22 +56,22 @@ impl Arena {
         Self { layout, values, grads, touched: TouchedRows::default() }
     }
 
-    /// The places of all parameters.
+    /// Returns the places of all parameters.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// All values, shape \[P\]. Writing through this handle changes the model.
+    /// Returns all values, shape \[P\]. Writing through this handle changes the model.
     pub fn values(&self) -> Tensor {
         self.values.shallow_clone()
     }
 
-    /// All gradients, shape \[P\]. They accumulate until [`Arena::zero_grad`].
+    /// Returns all gradients, shape \[P\]. They accumulate until [`Arena::zero_grad`].
     pub fn grads(&self) -> Tensor {
         self.grads.shallow_clone()
     }
 
-    /// The view of one parameter's values.
+    /// Returns the view of one parameter's values.
     ///
     /// # Panics
     ///
@@ -80,7 +80,7 @@ impl Arena {
         view(&self.values, self.expect(name))
     }
 
-    /// The view of one parameter's gradient.
+    /// Returns the view of one parameter's gradient.
     ///
     /// # Panics
     ///
@@ -105,7 +105,7 @@ impl Arena {
         leaf
     }
 
-    /// The rows of the table whose gradient may not be 0. Whoever writes to the table's gradient on the CPU records them here.
+    /// Returns the rows of the table whose gradient may not be 0. Whoever writes to the table's gradient on the CPU records them here.
     pub fn touched(&self) -> &TouchedRows {
         &self.touched
     }

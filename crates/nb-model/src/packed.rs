@@ -87,17 +87,17 @@ impl Packed {
         }
     }
 
-    /// Number of sequences B.
+    /// Returns the number of sequences B.
     pub fn sequences(&self) -> i64 {
         self.lengths().len() as i64
     }
 
-    /// Number of real tokens n.
+    /// Returns the number of real tokens n.
     pub fn tokens(&self) -> i64 {
         self.ids.numel() as i64
     }
 
-    /// Length of each sequence.
+    /// Returns the length of each sequence.
     pub fn lengths(&self) -> &[i64] {
         self.segments.lengths()
     }
@@ -107,7 +107,7 @@ impl Packed {
         self.lengths().iter().map(|length| length * length).sum()
     }
 
-    /// The token ids that occur, in ascending order, each once.
+    /// Returns the token ids that occur, in ascending order, each once.
     pub fn distinct_ids(&self) -> Vec<u32> {
         // Cannot fail: the tensor was made from a slice of that type.
         let ids = Vec::<i64>::try_from(&self.ids).unwrap_or_default();
@@ -117,23 +117,23 @@ impl Packed {
         ids
     }
 
-    /// The tokens of each sequence as a segment of the row.
+    /// Returns the tokens of each sequence as a segment of the row.
     pub fn segments(&self) -> &Segments {
         &self.segments
     }
 
-    /// The groups for attention without a fused kernel.
+    /// Returns the groups for attention without a fused kernel.
     pub(crate) fn groups(&self) -> &[Group] {
         self.groups.get_or_init(|| groups(self.lengths(), self.device()))
     }
 
-    /// The sequences for the fused kernel of a GPU.
+    /// Returns the sequences for the fused kernel of a GPU.
     pub(crate) fn for_flash(&self) -> &Rc<Sequences> {
         let made = || Sequences::new(self.lengths(), self.device()).map(Rc::new);
         self.for_flash.get_or_init(|| made().unwrap_or_else(|e| panic!("a batch for a GPU's kernel: {e}")))
     }
 
-    /// The device of the tensors.
+    /// Returns the device of the tensors.
     pub fn device(&self) -> Device {
         self.ids.device()
     }

@@ -27,7 +27,7 @@ impl Segments {
         Self { lengths: lengths.to_vec(), device, members: OnceCell::new() }
     }
 
-    /// [R, n], true where the row belongs to the segment.
+    /// Returns [R, n], true where the row belongs to the segment.
     pub(crate) fn members(&self) -> &Tensor {
         self.members.get_or_init(|| {
             let numbered = self.lengths.iter().zip(0_i64..);
@@ -38,7 +38,7 @@ impl Segments {
         })
     }
 
-    /// The number of rows of each segment.
+    /// Returns the number of rows of each segment.
     pub fn lengths(&self) -> &[i64] {
         &self.lengths
     }

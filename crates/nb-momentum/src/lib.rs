@@ -26,7 +26,7 @@ impl Beta {
         (0.0..=1.0).contains(&beta).then_some(Self(beta))
     }
 
-    /// The number.
+    /// Returns β.
     pub fn get(self) -> f64 {
         self.0
     }
@@ -73,7 +73,7 @@ pub fn blend_layers(teacher: &Tensor, student: &mut Tensor, group_size: usize, b
 /// Entries per parallel piece.
 const PIECE: usize = 1 << 13;
 
-/// The blend in one pass over the gradients, which are more than the caches hold: mean and blend of one piece after the other.
+/// Blends in one pass over the gradients, which are more than the caches hold: mean and blend of one piece after the other.
 fn blend_on_cpu(teacher: &Tensor, student: &mut Tensor, group: usize, beta: Beta) {
     let parameters = student.size()[1] as usize;
     if parameters == 0 {

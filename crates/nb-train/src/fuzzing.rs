@@ -9,7 +9,8 @@ use tch::Device;
 
 use crate::config::CheckpointEvery;
 use crate::optim::ParamGroup;
-use crate::run_folder::checkpoint::{CHECKPOINTS, Checkpoint, Checkpoints, Identity, Saved, State};
+use crate::run_folder::CHECKPOINTS;
+use crate::run_folder::checkpoint::{Checkpoint, Checkpoints, Identity, Saved, State};
 
 const STEP: u64 = 3;
 

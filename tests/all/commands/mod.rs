@@ -39,6 +39,20 @@ fn help_has_an_example_for_each_command() {
     assert!(place.nb(&["--version"]).done().out.starts_with("nb "));
 }
 
+#[test]
+fn schemas_and_completions_are_printed() {
+    let place = Place::new();
+    for (kind, key) in [("run", "task"), ("compare", "methods")] {
+        let schema: serde_json::Value = serde_json::from_str(&place.nb(&["schema", kind]).done().out).unwrap();
+        assert!(schema["properties"][key].is_object(), "{kind}: {schema}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.nb(&["completions", shell]).done().out;
+        assert!(script.contains("completions") && script.contains("--config"), "{shell}: {script}");
+    }
+    assert_eq!(place.nb(&["completions", "csh"]).code, Some(2));
+}
+
 /// `nb` allocates with jemalloc and its own settings, which a user can override.
 #[cfg(target_os = "linux")]
 #[test]
@@ -77,18 +91,4 @@ fn wrong_usage_exits_2() {
         assert!(!ended.err.is_empty(), "{arguments:?}: no message");
     }
     assert!(!place.exists("runs"));
-}
-
-#[test]
-fn schemas_and_completions_are_printed() {
-    let place = Place::new();
-    for (kind, key) in [("run", "task"), ("compare", "methods")] {
-        let schema: serde_json::Value = serde_json::from_str(&place.nb(&["schema", kind]).done().out).unwrap();
-        assert!(schema["properties"][key].is_object(), "{kind}: {schema}");
-    }
-    for shell in ["bash", "zsh", "fish"] {
-        let script = place.nb(&["completions", shell]).done().out;
-        assert!(script.contains("completions") && script.contains("--config"), "{shell}: {script}");
-    }
-    assert_eq!(place.nb(&["completions", "csh"]).code, Some(2));
 }

@@ -73,8 +73,11 @@ fn plan_counts_readers_and_does_not_train() {
     let says =
         |key: &str| plan.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("{key}: {plan}"));
     let readers =
-        format!("{CLICKS} clicks of {READERS} impressions to train on, {DEV_READERS} impressions to develop on");
-    assert!(says("readers").ends_with(&readers) && says("news").contains("36 to train on, 48 to develop on"), "{plan}");
+        format!("{CLICKS} clicks of {READERS} impressions for training, {DEV_READERS} impressions for development");
+    assert!(
+        says("readers").ends_with(&readers) && says("news").contains("36 for training, 48 for development"),
+        "{plan}"
+    );
     assert!(says("distinct").contains("% of the encodings are saved"), "{plan}");
     assert_eq!(says("steps").trim(), (3 * CLICKS.div_ceil(8)).to_string());
     assert!(!place.exists("runs"));
@@ -103,11 +106,11 @@ fn every_usable_click_is_a_sample_for_any_batch_size() {
         let ended =
             place.train(&[&["train.epochs=2", "method.name=teacher", "data.negatives=3"], sets].concat()).done();
         assert!(
-            ended.err.contains("2 impressions are left out of training: none of their news was clicked"),
+            ended.err.contains("2 impressions are skipped in training: none of their articles was clicked"),
             "{ended:?}"
         );
-        assert!(ended.err.contains("1 impressions are left out of training: none of their news was not clicked"));
-        assert!(ended.err.contains("1 among candidates not in the news"), "{}", ended.err);
+        assert!(ended.err.contains("1 impressions are skipped in training: none of their articles was not clicked"));
+        assert!(ended.err.contains("unknown candidates: 1"), "{}", ended.err);
         let run = ended.out.lines().find_map(|line| line.strip_prefix("run      ")).unwrap();
         let train = &place.summary(run)["train"];
         assert_eq!(train["samples"], 2 * clicks, "{sets:?}");
@@ -258,10 +261,10 @@ fn rank_writes_every_line_and_puts_unknown_articles_last() {
                5\tU\tt\tN1 N4\tN2 N1 N1 N3\n";
     place.write("odd.tsv", odd);
     let ended = rank(&place, "odd.tsv", "prediction.txt").done();
-    for part in ["1 in histories not in the news", "3 among candidates not", "1 with the id of an earlier impression"] {
+    for part in ["unknown articles in histories: 1", "unknown candidates: 3", "impressions with a repeated id: 1"] {
         assert!(ended.err.contains(part), "{part}: {}", ended.err);
     }
-    assert!(ended.err.contains("1 among candidates listed again in the same impression"), "{}", ended.err);
+    assert!(ended.err.contains("candidates repeated in their impression: 1"), "{}", ended.err);
     let text = place.text("prediction.txt");
     let lines: Vec<_> = text.lines().map(prediction).collect();
     assert_eq!(lines.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ["7", "7", "x-3", "4", "5"]);
@@ -286,7 +289,7 @@ fn a_failed_rank_does_not_change_the_output_file() {
     let failures: [(&str, &[&str]); 3] = [
         ("empty.tsv", &["empty.tsv", "no usable row"]),
         ("few.tsv", &["few.tsv", "1 of 2 rows", "1 with too few columns, first on line 1"]),
-        ("strange.tsv", &["strange.tsv", "none of the 1 impressions shows a news of the 48"]),
+        ("strange.tsv", &["strange.tsv", "none of the 1 impressions shows one of the 48 known articles"]),
     ];
     for (behaviors, says) in failures {
         rank(&place, behaviors, "prediction.txt").failed(says);

@@ -257,8 +257,8 @@ fn plan_describes_a_run_without_training() {
     let line = |key: &str| plan.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("{key}: {plan}"));
     assert!(line("steps").ends_with(" 18"), "{plan}");
     assert!(
-        line("texts").contains(&format!("{TRAIN_ROWS} to train on"))
-            && line("texts").contains(&format!("{DEV_ROWS} to develop on"))
+        line("texts").contains(&format!("{TRAIN_ROWS} for training"))
+            && line("texts").contains(&format!("{DEV_ROWS} for development"))
     );
     assert!(line("texts").contains("3 labels"));
     assert!(plan.contains("learns from H_2 of the teacher") && plan.contains("layers 3 to 4"), "{plan}");

@@ -4,11 +4,12 @@ use nb_model::{Capture, DropoutKey, Pass};
 use nb_momentum::{Beta, blend_layers};
 use nb_share::Sharing;
 use nb_train::method::TermKind;
+use nb_train::model::HeadOutputs;
 use nb_train::step::terms::{ModelOutputs, TermInputs};
-use nb_train::task::Outputs;
+use nb_train::task::{RecommendObjective, RetrieveObjective, TopicObjective};
 use tch::{Kind, Tensor};
 
-use super::cases::{Case, Labelled, Readers, Searches};
+use super::cases::Case;
 use super::golden::{Golden, Values};
 use super::step::{insert_blended, insert_gradients, insert_loss, insert_outputs, method, models};
 use crate::support::{student, teacher};
@@ -29,14 +30,14 @@ pub(super) enum Fault {
 /// Computes all results of a golden file, with one fault.
 pub(super) fn by_hand(golden: &Golden, fault: Fault) -> Values {
     match golden.says("task") {
-        Some("recommend") => case_by_hand::<Readers>(golden, fault),
-        Some("retrieve") => case_by_hand::<Searches>(golden, fault),
-        _ => case_by_hand::<Labelled>(golden, fault),
+        Some("recommend") => case_by_hand::<RecommendObjective>(golden, fault),
+        Some("retrieve") => case_by_hand::<RetrieveObjective>(golden, fault),
+        _ => case_by_hand::<TopicObjective>(golden, fault),
     }
 }
 
 fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
-    let (task, method, batch) = (C::CASE, method(golden), C::batch(golden));
+    let (task, method, batch) = (C::objective(), method(golden), C::batch(golden));
     let models = models::<C>(golden, Sharing::Shared);
     let (teacher, student) = (teacher(&models), student(&models));
     let (packed, counts) = (task.packed(&batch), task.counts(&batch));
@@ -48,7 +49,7 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
     let encoded_student = student.bert.encode(&packed, pass, Capture::States);
     let outputs = |head: &C::Head, states: &Tensor| {
         let pooled = task.pooled(head, states, &packed);
-        Outputs { logits: task.logits(head, &pooled, &batch), pooled }
+        HeadOutputs { logits: task.logits(head, &pooled, &batch), pooled }
     };
     let teacher_outputs = outputs(&teacher.head, encoded_teacher.last());
     let student_outputs = outputs(&student.head, encoded_student.last());

@@ -1,36 +1,35 @@
-//! The tasks of golden files. Batch and top layers come from tensors; everything else is as in a run.
+//! The objectives of the shipped tasks on golden files, whose tensors give the batch and the head.
 
 use std::rc::Rc;
 
 use nb_data::TokenBatch;
 use nb_data::behaviors::ReaderBatch;
 use nb_data::beir::QueryBatch;
-use nb_model::{AttentivePooling, Dense, Packed, Reader};
+use nb_model::{AttentivePooling, Dense, Reader};
 use nb_share::Sharing;
-use nb_train::step::terms::Counts;
 use nb_train::task::{
-    HeadPair, Objective, RankBatch, RecommendHead, RetrieveBatch, RetrieveHead, TopicHead, clicked_first,
+    HeadPair, Objective, RecommendBatch, RecommendHead, RecommendObjective, RetrieveBatch, RetrieveHead,
+    RetrieveObjective, TextRef, TopicBatch, TopicHead, TopicObjective,
 };
-use tch::Tensor;
 
 use super::golden::{Golden, device};
 use super::step::fill_head;
 
-/// A task whose batch and top layers come from a file.
+/// An objective whose batch and head come from a file.
 pub(crate) trait Case: Objective {
-    /// The task, which has no state.
-    const CASE: Self;
+    /// Returns the objective on the device of the tests.
+    fn objective() -> Self;
 
     /// Returns the batch of the file.
     fn batch(golden: &Golden) -> Self::Batch;
 
-    /// Returns the top layers whose weights have the prefix `weights` in the file.
+    /// Returns the head whose weights have the prefix `weights` in the file.
     fn head(golden: &Golden, weights: &str) -> Self::Head;
 
-    /// Returns top layers that share the parameters of `head`.
+    /// Returns a head that shares the parameters of `head`.
     fn share(head: &Self::Head) -> Self::Head;
 
-    /// Returns the top layers of the file for both models.
+    /// Returns the heads of the file for both models.
     fn heads(golden: &Golden, sharing: Sharing) -> HeadPair<Self::Head> {
         let teacher = Self::head(golden, HEAD);
         let student = match sharing {
@@ -41,21 +40,12 @@ pub(crate) trait Case: Objective {
     }
 }
 
-fn packed(tokens: &TokenBatch) -> Packed {
-    Packed::new(&tokens.ids, &tokens.segments, &tokens.lengths, device())
-}
-
-/// Returns the texts as rows of a single store.
-fn texts(tokens: &TokenBatch) -> Vec<(usize, u32)> {
-    tokens.rows.iter().map(|&row| (0, row)).collect()
-}
-
 fn tokens(golden: &Golden) -> TokenBatch {
     let (ids, lengths) = (golden.texts.ids.clone(), golden.texts.lengths.clone());
     TokenBatch { rows: (0..lengths.len() as u32).collect(), segments: vec![0; ids.len()], ids, lengths }
 }
 
-/// Prefix of the weights of the student's top layers, or of those that both models share.
+/// Prefix of the weights of the student's head, or of the head that both models share.
 pub(crate) const HEAD: &str = "weights.head.";
 
 fn pooling(golden: &Golden, weights: &str) -> Rc<AttentivePooling> {
@@ -65,50 +55,15 @@ fn pooling(golden: &Golden, weights: &str) -> Rc<AttentivePooling> {
     Rc::new(pooling)
 }
 
-/// Texts with labels.
-pub(crate) struct LabelledBatch {
-    tokens: TokenBatch,
-    labels: Vec<i64>,
-}
-
-/// Topic classification.
-pub(crate) struct Labelled;
-
-impl Objective for Labelled {
-    type Head = TopicHead;
-    type Batch = LabelledBatch;
-
-    fn counts(&self, LabelledBatch { tokens, labels }: &LabelledBatch) -> Counts {
-        let labelled = labels.iter().filter(|&&label| label != nb_loss::IGNORE).count();
-        Counts::of_texts(&tokens.lengths, labelled as i64)
+impl Case for TopicObjective {
+    fn objective() -> Self {
+        Self { device: device() }
     }
 
-    fn texts(&self, batch: &LabelledBatch) -> Vec<(usize, u32)> {
-        texts(&batch.tokens)
-    }
-
-    fn packed(&self, batch: &LabelledBatch) -> Packed {
-        packed(&batch.tokens)
-    }
-
-    fn labels(&self, batch: &LabelledBatch) -> Tensor {
-        Tensor::from_slice(&batch.labels).to_device(device())
-    }
-
-    fn pooled(&self, head: &TopicHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.segments())
-    }
-
-    fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &LabelledBatch) -> Tensor {
-        head.dense.forward(pooled)
-    }
-}
-
-impl Case for Labelled {
-    const CASE: Self = Self;
-
-    fn batch(golden: &Golden) -> LabelledBatch {
-        LabelledBatch { tokens: tokens(golden), labels: golden.integers("labels") }
+    fn batch(golden: &Golden) -> TopicBatch {
+        let tokens = tokens(golden);
+        let texts = tokens.rows.iter().map(|&row| TextRef { store: 0, row }).collect();
+        TopicBatch { tokens, texts, labels: golden.integers("labels") }
     }
 
     fn head(golden: &Golden, weights: &str) -> TopicHead {
@@ -123,42 +78,12 @@ impl Case for Labelled {
     }
 }
 
-/// Recommendation.
-pub(crate) struct Readers;
-
-impl Objective for Readers {
-    type Head = RecommendHead;
-    type Batch = RankBatch;
-
-    fn counts(&self, batch: &RankBatch) -> Counts {
-        batch.counts()
+impl Case for RecommendObjective {
+    fn objective() -> Self {
+        Self { device: device() }
     }
 
-    fn texts(&self, batch: &RankBatch) -> Vec<(usize, u32)> {
-        texts(&batch.tokens)
-    }
-
-    fn packed(&self, batch: &RankBatch) -> Packed {
-        packed(&batch.tokens)
-    }
-
-    fn labels(&self, batch: &RankBatch) -> Tensor {
-        clicked_first(&batch.readers, device())
-    }
-
-    fn pooled(&self, head: &RecommendHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.segments())
-    }
-
-    fn logits(&self, head: &RecommendHead, pooled: &Tensor, batch: &RankBatch) -> Tensor {
-        head.scores(pooled, &batch.readers)
-    }
-}
-
-impl Case for Readers {
-    const CASE: Self = Self;
-
-    fn batch(golden: &Golden) -> RankBatch {
+    fn batch(golden: &Golden) -> RecommendBatch {
         let width = golden.tensor("history").size()[1] as usize;
         let (mut history, mut history_lengths) = (Vec::new(), Vec::new());
         for row in golden.integers("history").chunks(width) {
@@ -174,7 +99,7 @@ impl Case for Readers {
             candidates: golden.integers("candidates"),
             negatives: golden.tensor("candidates").size()[1] as usize - 1,
         };
-        RankBatch { tokens, readers }
+        RecommendBatch { tokens, readers }
     }
 
     fn head(golden: &Golden, weights: &str) -> RecommendHead {
@@ -190,40 +115,10 @@ impl Case for Readers {
     }
 }
 
-/// Retrieval.
-pub(crate) struct Searches;
-
-impl Objective for Searches {
-    type Head = RetrieveHead;
-    type Batch = RetrieveBatch;
-
-    fn counts(&self, batch: &RetrieveBatch) -> Counts {
-        batch.counts()
+impl Case for RetrieveObjective {
+    fn objective() -> Self {
+        Self { device: device() }
     }
-
-    fn texts(&self, batch: &RetrieveBatch) -> Vec<(usize, u32)> {
-        texts(&batch.tokens)
-    }
-
-    fn packed(&self, batch: &RetrieveBatch) -> Packed {
-        packed(&batch.tokens)
-    }
-
-    fn labels(&self, batch: &RetrieveBatch) -> Tensor {
-        Tensor::from_slice(&batch.queries.targets).to_device(device())
-    }
-
-    fn pooled(&self, head: &RetrieveHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.segments())
-    }
-
-    fn logits(&self, head: &RetrieveHead, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {
-        head.scores(pooled, &batch.queries)
-    }
-}
-
-impl Case for Searches {
-    const CASE: Self = Self;
 
     fn batch(golden: &Golden) -> RetrieveBatch {
         let rows = |name| golden.integers(name).into_iter().map(|row| row as u32).collect::<Vec<u32>>();

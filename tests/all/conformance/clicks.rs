@@ -4,7 +4,8 @@
 use nb_data::behaviors::Behaviors;
 use nb_eval::ranks;
 use nb_model::Reader;
-use nb_train::task::{Impressions, NewsVectors, Scores, evaluate_clicks, score_clicks};
+use nb_train::task::evaluation::Count;
+use nb_train::task::{ArticleVectors, CandidateScores, ScoredImpressions, evaluate_clicks, score_clicks};
 use serde_json::Value;
 use tch::Device;
 
@@ -18,7 +19,7 @@ fn list(value: &Value) -> &[Value] {
 
 /// Returns the impressions, with an article for every candidate that has a score, and their scores. A reader without a
 /// history has the vector 1, and the vector of an article is its score.
-fn scored(impressions: &[Value]) -> (Behaviors, Scores) {
+fn scored(impressions: &[Value]) -> (Behaviors, CandidateScores) {
     let (mut lines, mut ids, mut vectors) = (String::new(), Vec::new(), Vec::new());
     for (i, impression) in impressions.iter().enumerate() {
         let (labels, all_scores) = (list(&impression["labels"]), list(&impression["scores"]));
@@ -36,7 +37,7 @@ fn scored(impressions: &[Value]) -> (Behaviors, Scores) {
     let reader = Reader::zeros(1, None, Device::Cpu);
     let _ = tch::no_grad(|| reader.cold().shallow_clone().fill_(1.0));
     let all: Vec<u32> = (0..behaviors.len() as u32).collect();
-    let scores = score_clicks(&NewsVectors::new(vectors, 1), &reader, &behaviors, &all).unwrap();
+    let scores = score_clicks(&ArticleVectors::new(vectors, 1), &reader, &behaviors, &all).unwrap();
     (behaviors, scores)
 }
 
@@ -48,11 +49,12 @@ fn metrics_of_clicks_equal_minds_evaluation_of_our_ranks() {
     let (behaviors, scores) = scored(impressions);
     for (i, impression) in impressions.iter().enumerate() {
         let expected: Vec<u64> = list(&impression["ranks"]).iter().map(|rank| rank.as_u64().unwrap()).collect();
-        let found: Vec<u64> = ranks(scores.of(i)).unwrap().into_iter().map(|rank| rank as u64).collect();
+        let found: Vec<u64> = ranks(scores.impression(i)).unwrap().into_iter().map(|rank| rank as u64).collect();
         assert_eq!(found, expected, "ranks of impression {i}");
     }
     let all: Vec<u32> = (0..impressions.len() as u32).collect();
-    let found = evaluate_clicks(&Impressions { behaviors: &behaviors, which: &all, seen: None }, &scores).unwrap();
+    let found =
+        evaluate_clicks(&ScoredImpressions { behaviors: &behaviors, impressions: &all, seen: None }, &scores).unwrap();
     for (metric, values) in &found.outcomes.values {
         for (i, (impression, value)) in impressions.iter().zip(values).enumerate() {
             let expected = impression[metric.as_ref()].as_f64().unwrap();
@@ -63,7 +65,7 @@ fn metrics_of_clicks_equal_minds_evaluation_of_our_ranks() {
     }
     let tied = impressions.iter().filter(|impression| has_tie(impression)).count() as u64;
     let name = "impressions in which a clicked and another article have equal scores";
-    assert_eq!((tied > 50, found.counted), (true, vec![(name.into(), tied)]));
+    assert_eq!((tied > 50, found.counted), (true, vec![Count::new(name, tied)]));
 }
 
 /// Returns whether a clicked candidate has the same score as one that was not clicked.

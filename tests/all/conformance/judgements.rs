@@ -5,7 +5,7 @@ use std::io::Write;
 
 use nb_data::beir::{Judged, Qrels};
 use nb_data::{IdIndex, Repeated};
-use nb_train::task::{Asked, DEPTH, Documents, Judging, TopHits, evaluate_hits};
+use nb_train::task::{CorpusIndex, EVALUATION_DEPTH, Hit, JudgementScope, QueryVectors, TopKSearch, evaluate_hits};
 use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-9;
@@ -34,25 +34,26 @@ fn vectors(scores: &Value) -> Vectors {
 }
 
 /// Returns the judged queries of a case and the hits of each.
-fn searched(case: &Value, folder: &tempfile::TempDir) -> (Qrels, Vec<Vec<nb_train::task::Hit>>) {
+fn searched(case: &Value, folder: &tempfile::TempDir) -> (Qrels, Vec<Vec<Hit>>) {
     let (corpus, queries) = (strings(&case["corpus"]), strings(&case["queries"]));
-    let documents = Documents::new(Repeated::Last, &corpus.iter().copied().map(Some).collect::<Vec<_>>());
+    let index = CorpusIndex::new(Repeated::Last, &corpus.iter().copied().map(Some).collect::<Vec<_>>());
     let query_index = IdIndex::with(Repeated::Last, queries.iter().copied().map(Some));
     let path = folder.path().join("test.tsv");
     std::fs::write(&path, case["qrels"].as_str().unwrap()).unwrap();
-    let qrels = Qrels::read(&path, &query_index, documents.index(), 0.0).unwrap();
+    let qrels = Qrels::read(&path, &query_index, index.ids(), 0.0).unwrap();
 
     let vectors = vectors(&case["scores"]);
     let hidden = queries.len();
     let judged = || qrels.queries.iter().map(|judged| judged.query as usize);
-    let own = judged().map(|row| documents.index().row(queries[row].as_bytes())).collect();
-    let asked = judged().flat_map(|row| vectors.queries[row * hidden..][..hidden].to_vec()).collect();
-    let mut hits = TopHits::new(Asked { vectors: asked, hidden, own }, documents.into(), DEPTH);
+    let same_id = judged().map(|row| index.ids().row(queries[row].as_bytes())).collect();
+    let queries = judged().flat_map(|row| vectors.queries[row * hidden..][..hidden].to_vec()).collect();
+    let queries = QueryVectors { vectors: queries, hidden, same_id };
+    let mut search = TopKSearch::new(queries, index.into(), EVALUATION_DEPTH);
     let rows: Vec<u32> = (0..corpus.len() as u32).collect();
     for (rows, vectors) in rows.chunks(7).zip(vectors.documents.chunks(7 * hidden)) {
-        hits.add(rows, vectors).unwrap();
+        search.add(rows, vectors).unwrap();
     }
-    (qrels, hits.finish())
+    (qrels, search.finish())
 }
 
 #[test]
@@ -63,7 +64,7 @@ fn metrics_of_searches_equal_those_of_pytrec_eval() {
     for (i, case) in golden["cases"].as_array().unwrap().iter().enumerate() {
         let (qrels, hits) = searched(case, &folder);
         let queries: Vec<&Judged> = qrels.queries.iter().collect();
-        let found = evaluate_hits(&queries, &hits, Judging::All).unwrap();
+        let found = evaluate_hits(&queries, &hits, JudgementScope::All).unwrap();
         let expected = case["each"].as_object().unwrap();
         assert_eq!(found.rows, expected.len(), "case {i}: evaluated queries");
         for (metric, values) in &found.outcomes.values {
@@ -94,8 +95,8 @@ fn a_different_judging_rule_gives_different_metrics() {
     let differs = |case: &&Value| {
         let (qrels, hits) = searched(case, &folder);
         let queries: Vec<&Judged> = qrels.queries.iter().collect();
-        let ndcg = |judging| evaluate_hits(&queries, &hits, judging).ok().and_then(|found| found.get("ndcg@10"));
-        ndcg(Judging::All) != ndcg(Judging::Known)
+        let ndcg = |scope| evaluate_hits(&queries, &hits, scope).ok().and_then(|found| found.get("ndcg@10"));
+        ndcg(JudgementScope::All) != ndcg(JudgementScope::InCorpus)
     };
     let cases = golden["cases"].as_array().unwrap();
     assert!(cases.iter().filter(differs).count() > cases.len() / 2);

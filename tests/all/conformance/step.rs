@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use nb_model::{Arena, Bert, BertConfig, Capture, Precision, fill};
 use nb_share::Sharing;
 use nb_train::method::{Method, Ramp, Temperature, TermKind};
-use nb_train::model::{Model, Models};
-use nb_train::task::{Layers, Outputs};
+use nb_train::model::{HeadOutputs, Model, Models};
+use nb_train::task::{RecommendObjective, RetrieveObjective, TaskHead, TopicObjective};
 use tch::Tensor;
 
-use super::cases::{Case, Labelled, Readers, Searches};
+use super::cases::Case;
 use super::golden::{Golden, Values, device};
 use crate::support::{FIRST, gradients, plain_newsbert, step_terms, stepper, student};
 
@@ -23,24 +23,25 @@ pub(super) fn method(golden: &Golden) -> Method {
 /// student's top layers, which [`Sharing::Shared`] shares with the teacher.
 pub(super) fn run(golden: &Golden, method: Method, sharing: Sharing) -> Values {
     match golden.says("task") {
-        Some("recommend") => run_case::<Readers>(golden, method, sharing),
-        Some("retrieve") => run_case::<Searches>(golden, method, sharing),
-        _ => run_case::<Labelled>(golden, method, sharing),
+        Some("recommend") => run_case::<RecommendObjective>(golden, method, sharing),
+        Some("retrieve") => run_case::<RetrieveObjective>(golden, method, sharing),
+        _ => run_case::<TopicObjective>(golden, method, sharing),
     }
 }
 
 fn run_case<C: Case>(golden: &Golden, method: Method, sharing: Sharing) -> Values {
     let (batch, models) = (C::batch(golden), models::<C>(golden, sharing));
-    let packed = C::CASE.packed(&batch);
+    let objective = C::objective();
+    let packed = objective.packed(&batch);
     let mut values = Values::new();
     for (role, model) in models.named() {
         let encoded = model.encode(&packed, Capture::States, 0);
-        let pooled = C::CASE.pooled(&model.head, encoded.last(), &packed);
-        let logits = C::CASE.logits(&model.head, &pooled, &batch);
-        insert_outputs(&mut values, role.name(), encoded.states(), &Outputs { pooled, logits });
+        let pooled = objective.pooled(&model.head, encoded.last(), &packed);
+        let logits = objective.logits(&model.head, &pooled, &batch);
+        insert_outputs(&mut values, role.name(), encoded.states(), &HeadOutputs { pooled, logits });
     }
     let stepper = stepper(method);
-    let losses = step_terms(&stepper, &C::CASE, &models, &batch);
+    let losses = step_terms(&stepper, &objective, &models, &batch);
     for (term, loss) in stepper.method.terms().zip(losses) {
         insert_loss(&mut values, term.kind, loss);
     }
@@ -82,7 +83,7 @@ fn fill_arena(golden: &Golden, arena: &Arena, weights: BTreeMap<String, Tensor>)
 }
 
 /// Inserts states, pooled vectors and logits of one model.
-pub(super) fn insert_outputs(values: &mut Values, role: &str, states: &[Tensor], outputs: &Outputs) {
+pub(super) fn insert_outputs(values: &mut Values, role: &str, states: &[Tensor], outputs: &HeadOutputs) {
     for (i, state) in states.iter().enumerate() {
         values.insert(format!("{role}.hidden.{i}"), state.detach());
     }
@@ -105,7 +106,7 @@ pub(super) fn insert_loss(values: &mut Values, kind: TermKind, loss: f64) {
 }
 
 /// Inserts the gradients of the backward pass.
-pub(super) fn insert_gradients<T: Layers>(values: &mut Values, models: &Models<T>) {
+pub(super) fn insert_gradients<T: TaskHead>(values: &mut Values, models: &Models<T>) {
     let gradients = gradients(models);
     values.extend(gradients.into_iter().map(|(name, gradient)| (format!("grads.{name}"), gradient)));
 }

@@ -9,10 +9,11 @@ mod watch;
 
 use nb_model::{Activation, Capture, DropoutKey, Pass, Precision};
 use nb_share::Sharing;
+use nb_train::task::{Objective, TopicBatch};
 use tch::{Kind, Tensor};
 
 use crate::support::{
-    Batch, StepSums, encoder, max_abs, max_difference, model_pair, preset, randomise, sentences, small_bert,
+    StepSums, TOPIC, encoder, max_abs, max_difference, model_pair, preset, randomise, select, sentences, small_bert,
     step_terms, stepper, student, total_counts,
 };
 
@@ -22,11 +23,11 @@ const LENGTHS: [i64; 9] = [20, 19, 15, 7, 7, 7, 1, 12, 3];
 #[test]
 fn a_sentence_has_the_same_states_alone_and_in_a_batch() {
     let bert = encoder(&small_bert(16, 3), Precision::F32, 1);
-    let batch = sentences(&LENGTHS, 2).batch;
-    let batched = bert.encode(&batch.packed(), Pass::Inference, Capture::States);
+    let batch = sentences(&LENGTHS, 2);
+    let batched = bert.encode(&TOPIC.packed(&batch), Pass::Inference, Capture::States);
     let mut start = 0;
     for (i, &length) in LENGTHS.iter().enumerate() {
-        let alone = bert.encode(&batch.select(&[i]).packed(), Pass::Inference, Capture::States);
+        let alone = bert.encode(&TOPIC.packed(&select(&batch, &[i])), Pass::Inference, Capture::States);
         for (depth, (alone, batched)) in alone.states().iter().zip(batched.states()).enumerate() {
             let worst = max_difference(alone, &batched.narrow(0, start, length));
             assert!(worst <= 1e-5 * max_abs(alone), "sentence {i}, state {depth}: {worst:e}");
@@ -38,7 +39,7 @@ fn a_sentence_has_the_same_states_alone_and_in_a_batch() {
 #[test]
 fn every_pass_computes_the_same_states() {
     let bert = encoder(&small_bert(16, 2), Precision::F32, 1);
-    let packed = sentences(&LENGTHS, 2).batch.packed();
+    let packed = TOPIC.packed(&sentences(&LENGTHS, 2));
     let states = bert.encode(&packed, Pass::Inference, Capture::States);
     let training = bert.encode(&packed, Pass::Training(DropoutKey::Off), Capture::States);
     let inference = bert.encode(&packed, Pass::Inference, Capture::Last);
@@ -57,12 +58,12 @@ fn the_path_for_single_short_texts_gives_the_same_state() {
         config.hidden_act = activation;
         for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 3e-2)] {
             let mut bert = encoder(&config, precision, 1);
-            let batch = sentences(&LENGTHS, 2).batch;
+            let batch = sentences(&LENGTHS, 2);
             for seed in [1, 4] {
                 randomise(bert.arena(), seed);
                 bert.parameters_changed();
                 for i in 0..LENGTHS.len() {
-                    let packed = batch.select(&[i]).packed();
+                    let packed = TOPIC.packed(&select(&batch, &[i]));
                     let last = |capture| bert.encode(&packed, Pass::Inference, capture).last().copy();
                     let (short, long) = (last(Capture::Last), last(Capture::States));
                     let worst = max_difference(&short, &long) / max_abs(&long);
@@ -81,7 +82,7 @@ fn longer_texts_and_several_texts_take_the_general_path() {
     config.max_position_embeddings = 40;
     let bert = encoder(&config, Precision::Bf16, 1);
     for (lengths, is_short) in [(&[32][..], true), (&[33], false), (&[10, 10], false)] {
-        let packed = sentences(lengths, 2).batch.packed();
+        let packed = TOPIC.packed(&sentences(lengths, 2));
         let last = |capture| bert.encode(&packed, Pass::Inference, capture).last().copy();
         assert_eq!(!last(Capture::Last).equal(&last(Capture::States)), is_short, "{lengths:?}");
     }
@@ -107,20 +108,20 @@ fn the_order_within_a_batch_does_not_matter() {
 /// Fails unless the terms and the gradients of NewsBERT over the parts `cuts` of the batch sum to those of the batch.
 #[track_caller]
 fn assert_adds_up(cuts: &[Vec<usize>]) {
-    let task = sentences(&LENGTHS, 3);
+    let batch = sentences(&LENGTHS, 3);
     let models = model_pair(&small_bert(16, 4), Precision::F32, Sharing::Shared);
-    let expected = StepSums::of(preset("newsbert"), &task, &models, std::slice::from_ref(&task.batch));
-    let parts: Vec<Batch> = cuts.iter().map(|cut| task.batch.select(cut)).collect();
-    assert_eq!(total_counts(&task, &parts), task.batch.counts());
-    StepSums::of(preset("newsbert"), &task, &models, &parts).assert_close_to(&expected);
+    let expected = StepSums::of(preset("newsbert"), &TOPIC, &models, std::slice::from_ref(&batch));
+    let parts: Vec<TopicBatch> = cuts.iter().map(|cut| select(&batch, cut)).collect();
+    assert_eq!(total_counts(&TOPIC, &parts), TOPIC.counts(&batch));
+    StepSums::of(preset("newsbert"), &TOPIC, &models, &parts).assert_close_to(&expected);
 }
 
 #[test]
 fn gradients_in_bf16_point_in_the_direction_of_f32() {
-    let task = sentences(&LENGTHS, 4);
+    let batch = sentences(&LENGTHS, 4);
     let gradients = |precision| {
         let models = model_pair(&small_bert(32, 4), precision, Sharing::Shared);
-        step_terms(&stepper(preset("newsbert")), &task, &models, &task.batch);
+        step_terms(&stepper(preset("newsbert")), &TOPIC, &models, &batch);
         [models.teacher.as_ref().unwrap().arena().grads(), student(&models).arena().grads()]
     };
     let cosine = |a: &Tensor, b: &Tensor| (a.dot(b) / (a.norm() * b.norm())).double_value(&[]);

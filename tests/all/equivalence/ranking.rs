@@ -3,23 +3,29 @@
 
 use nb_data::TokenBatch;
 use nb_data::behaviors::{Behaviors, ClickedBefore, Draw, ReaderBatch, Sample};
-use nb_data::beir::{Judged, LeftOut, Qrels, QueryBatch};
+use nb_data::beir::{Judged, Qrels, QueryBatch, ReadReport};
 use nb_model::{AttentivePooling, BertConfig, Precision, Reader};
 use nb_share::{Shared, Sharing};
 use nb_train::method::{Method, TermKind};
 use nb_train::model::Models;
 use nb_train::optim::ParamGroup;
 use nb_train::step::context::MicroBatch;
-use nb_train::step::telemetry::Telemetry;
-use nb_train::task::{HeadPair, Layers, Objective, RankBatch, RecommendHead, RetrieveBatch, RetrieveHead};
+use nb_train::step::context::Telemetry;
+use nb_train::task::{
+    HeadPair, Objective, RecommendBatch, RecommendHead, RecommendObjective, RetrieveBatch, RetrieveHead,
+    RetrieveObjective, TaskHead,
+};
 use tch::{Device, Tensor};
 
 use super::repeat::assert_repeats;
-use crate::conformance::cases::{Readers, Searches};
 use crate::support::{
-    Batch, FIRST, StepSums, context, max_abs, model_pair_with, preset, randomise, read_behaviors, small_bert, stepper,
-    student, teacher, with_dropout, zero_gradients,
+    FIRST, StepSums, context, max_abs, model_pair_with, preset, random_sentences, randomise, read_behaviors,
+    select_texts, small_bert, stepper, student, teacher, with_dropout, zero_gradients,
 };
+
+/// The objectives on the CPU.
+const RECOMMEND: RecommendObjective = RecommendObjective { device: Device::Cpu };
+const RETRIEVE: RetrieveObjective = RetrieveObjective { device: Device::Cpu };
 
 /// Size of the pooling query.
 const QUERY: i64 = 12;
@@ -38,7 +44,7 @@ const BEHAVIORS: &str = "\
 /// Impressions and the texts of their articles.
 struct Data {
     behaviors: Behaviors,
-    articles: Batch,
+    articles: TokenBatch,
 }
 
 impl Data {
@@ -46,7 +52,7 @@ impl Data {
         let ids: Vec<String> = (0..10).map(|n| format!("N{n}")).collect();
         Self {
             behaviors: read_behaviors(lines, &ids),
-            articles: Batch::random(&[9, 4, 20, 12, 4, 15, 7, 3, 11, 18], 30, 1, 31),
+            articles: random_sentences(&[9, 4, 20, 12, 4, 15, 7, 3, 11, 18], 30, 1, 31).tokens,
         }
     }
 
@@ -54,21 +60,20 @@ impl Data {
         self.behaviors.samples(&(0..self.behaviors.len() as u32).collect::<Vec<_>>()).samples
     }
 
-    fn batch(&self, samples: &[Sample]) -> RankBatch {
+    fn batch(&self, samples: &[Sample]) -> RecommendBatch {
         let draw = Draw { negatives: 3, seed: 1, epoch: 0, clicked_before: ClickedBefore::Keep };
         let length = |article: u32| self.articles.lengths[article as usize] as usize;
         self.encoded(ReaderBatch::new(&self.behaviors, samples, &draw, length))
     }
 
     /// Returns readers with the tokens of their articles.
-    fn encoded(&self, readers: ReaderBatch) -> RankBatch {
-        RankBatch { tokens: tokens(&self.articles, &readers.news), readers }
+    fn encoded(&self, readers: ReaderBatch) -> RecommendBatch {
+        RecommendBatch { tokens: tokens(&self.articles, &readers.news), readers }
     }
 }
 
-fn tokens(texts: &Batch, rows: &[u32]) -> TokenBatch {
-    let Batch { ids, segments, lengths, .. } = texts.select(&rows.iter().map(|&row| row as usize).collect::<Vec<_>>());
-    TokenBatch { rows: rows.to_vec(), ids, segments, lengths }
+fn tokens(texts: &TokenBatch, rows: &[u32]) -> TokenBatch {
+    select_texts(texts, &rows.iter().map(|&row| row as usize).collect::<Vec<_>>())
 }
 
 fn pooling(config: &BertConfig) -> Shared<AttentivePooling> {
@@ -120,8 +125,8 @@ fn encoding_each_article_once_equals_encoding_every_mention() {
     assert_eq!((batch.tokens.lengths.len(), repeated.tokens.lengths.len()), (10, mentions));
     for heads in HEADS {
         let models = recommenders(&small_bert(16, 4), heads);
-        let once = StepSums::of(terms_over_readers(), &Readers, &models, std::slice::from_ref(&batch));
-        let every = StepSums::of(terms_over_readers(), &Readers, &models, std::slice::from_ref(&repeated));
+        let once = StepSums::of(terms_over_readers(), &RECOMMEND, &models, std::slice::from_ref(&batch));
+        let every = StepSums::of(terms_over_readers(), &RECOMMEND, &models, std::slice::from_ref(&repeated));
         once.assert_close_to(&every);
     }
 }
@@ -134,11 +139,11 @@ fn micro_batches_of_readers_equal_one_batch() {
     assert_eq!(samples.len(), 6);
     for heads in HEADS {
         let models = recommenders(&small_bert(16, 4), heads);
-        let sums = |batches: &[RankBatch]| StepSums::of(terms_over_readers(), &Readers, &models, batches);
+        let sums = |batches: &[RecommendBatch]| StepSums::of(terms_over_readers(), &RECOMMEND, &models, batches);
         let expected = sums(&[data.batch(&samples)]);
         let parts = [data.batch(&samples[..2]), data.batch(&samples[2..])];
         sums(&parts).assert_close_to(&expected);
-        let single: Vec<RankBatch> = samples.chunks(1).map(|sample| data.batch(sample)).collect();
+        let single: Vec<RecommendBatch> = samples.chunks(1).map(|sample| data.batch(sample)).collect();
         sums(&single).assert_close_to(&expected);
     }
 }
@@ -167,11 +172,11 @@ fn a_step_reports_the_sums_over_its_micro_batches() {
     let samples = data.samples();
     for heads in HEADS {
         let batches = [data.batch(&samples[..2]), data.batch(&samples[2..])];
-        assert_reports(&Readers, recommenders(&small_bert(16, 4), heads), &batches);
+        assert_reports(&RECOMMEND, recommenders(&small_bert(16, 4), heads), &batches);
     }
     let searchable = Searchable::new(30);
     let batches = [searchable.batch(0..20), searchable.batch(20..30)];
-    assert_reports(&Searches, retrievers(&small_bert(16, 4)), &batches);
+    assert_reports(&RETRIEVE, retrievers(&small_bert(16, 4)), &batches);
 }
 
 /// Number of articles that are searched.
@@ -180,7 +185,7 @@ const DOCUMENTS: u32 = 20;
 /// Judged queries, and the texts: articles first, then queries.
 struct Searchable {
     qrels: Qrels,
-    texts: Batch,
+    texts: TokenBatch,
 }
 
 impl Searchable {
@@ -190,10 +195,10 @@ impl Searchable {
             let relevant: Vec<(u32, u32)> = (0..1 + query % 2).map(|n| ((query * 7 + n) % DOCUMENTS, 1)).collect();
             Judged { query, relevant, negatives: vec![(query * 7 + 5) % DOCUMENTS], missing: Vec::new() }
         };
-        let qrels = Qrels { queries: (0..queries).map(judged).collect(), left_out: LeftOut::default() };
+        let qrels = Qrels { queries: (0..queries).map(judged).collect(), report: ReadReport::default() };
         let length = |i: i64| if i < i64::from(DOCUMENTS) { 6 + 7 * i % 15 } else { 3 + i % 5 };
         let lengths: Vec<i64> = (0..i64::from(DOCUMENTS + queries)).map(length).collect();
-        Self { qrels, texts: Batch::random(&lengths, 30, 1, 32) }
+        Self { qrels, texts: random_sentences(&lengths, 30, 1, 32).tokens }
     }
 
     /// Returns the batch of some queries with all their relevant articles and one judged negative each.
@@ -228,11 +233,11 @@ fn a_step_of_a_ranking_task_is_reproducible() {
     for heads in HEADS {
         let models = recommenders(&config, heads);
         for batch in [&batch, &repeated] {
-            assert_repeats(|| step_gradients(&Readers, &models, batch));
+            assert_repeats(|| step_gradients(&RECOMMEND, &models, batch));
         }
     }
     let (models, batch) = (retrievers(&config), Searchable::new(60).batch(0..60));
-    assert_repeats(|| step_gradients(&Searches, &models, &batch));
+    assert_repeats(|| step_gradients(&RETRIEVE, &models, &batch));
 }
 
 #[test]
@@ -245,7 +250,7 @@ fn the_learned_vector_gets_a_gradient_only_from_readers_without_a_history() {
             let mut method = preset("newsbert");
             method.stages[0].terms.retain(|term| term.kind == kind);
             let largest_of = |data: &Data, part: &str| {
-                let sums = StepSums::of(method.clone(), &Readers, &models, &[data.batch(&data.samples())]);
+                let sums = StepSums::of(method.clone(), &RECOMMEND, &models, &[data.batch(&data.samples())]);
                 let of_part = sums.gradients.iter().filter(|(name, _)| name.starts_with(part));
                 of_part.map(|(_, gradient)| max_abs(gradient)).fold(0.0, f64::max)
             };

@@ -4,13 +4,14 @@ use nb_model::{ActivationCheckpoint, Capture, DropoutKey, Pass, Precision};
 use nb_share::Sharing;
 use nb_train::model::Models;
 use nb_train::optim::ParamGroup;
+use nb_train::step::context::Telemetry;
 use nb_train::step::schedule::StepPosition;
-use nb_train::step::telemetry::Telemetry;
-use nb_train::task::TopicHead;
+use nb_train::task::{Objective, TopicHead};
 use tch::{Kind, Tensor};
 
 use crate::support::{
-    FIRST, encoder, max_abs, model_pair, preset, sentences, small_bert, stepper, student, teacher, with_dropout,
+    FIRST, TOPIC, encoder, max_abs, model_pair, preset, select, sentences, small_bert, stepper, student, teacher,
+    with_dropout,
 };
 
 /// Number of runs of the same computation.
@@ -39,9 +40,8 @@ fn lengths() -> Vec<i64> {
 fn two_steps(precision: Precision) -> Vec<Tensor> {
     let config = with_dropout(small_bert(32, 4));
     let mut models: Models<TopicHead> = model_pair(&config, precision, Sharing::Shared);
-    let task = sentences(&lengths(), 11);
-    let batches =
-        [task.batch.select(&(0..64).collect::<Vec<_>>()), task.batch.select(&(64..SENTENCES).collect::<Vec<_>>())];
+    let batch = sentences(&lengths(), 11);
+    let batches = [select(&batch, &(0..64).collect::<Vec<_>>()), select(&batch, &(64..SENTENCES).collect::<Vec<_>>())];
     let mut stepper = stepper(preset("newsbert"));
     stepper.clip = 1.0;
     let head = &student(&models).head;
@@ -49,7 +49,7 @@ fn two_steps(precision: Precision) -> Vec<Tensor> {
     let mut groups: Vec<ParamGroup> = arenas.iter().map(|arena| ParamGroup::new(arena, 1e-3)).collect();
     for step in 0..2 {
         let position = StepPosition { step, step_in_stage: step, ..FIRST };
-        let output = stepper.step(&task, &mut models, &mut groups, &batches, position, Telemetry::Models);
+        let output = stepper.step(&TOPIC, &mut models, &mut groups, &batches, position, Telemetry::Models);
         let report = output.unwrap().read();
         assert_eq!(report.not_finite(), None);
         assert!(report.gradient_norm > 0.0);
@@ -71,7 +71,7 @@ fn a_step_in_bf16_is_reproducible() {
 #[test]
 fn the_backward_pass_of_embeddings_is_reproducible() {
     let bert = encoder(&small_bert(64, 1), Precision::F32, 3);
-    let packed = sentences(&lengths(), 12).batch.packed();
+    let packed = TOPIC.packed(&sentences(&lengths(), 12));
     assert_repeats(|| {
         bert.arena().zero_grad();
         let encoded = bert.encode(&packed, Pass::Training(DropoutKey::Off), Capture::States);
@@ -87,7 +87,7 @@ fn the_backward_pass_of_embeddings_is_reproducible() {
 #[test]
 fn recomputing_activations_changes_no_gradient() {
     let config = with_dropout(small_bert(32, 3));
-    let packed = sentences(&lengths(), 12).batch.packed();
+    let packed = TOPIC.packed(&sentences(&lengths(), 12));
     for precision in [Precision::F32, Precision::Bf16] {
         for capture in [Capture::Last, Capture::States, Capture::Scores] {
             let gradients = |keep| {
@@ -112,7 +112,7 @@ fn a_different_key_gives_different_masks() {
     let mut config = small_bert(32, 2);
     config.hidden_dropout_prob = 0.1;
     let bert = encoder(&config, Precision::F32, 3);
-    let packed = sentences(&lengths(), 12).batch.packed();
+    let packed = TOPIC.packed(&sentences(&lengths(), 12));
     let last_state = |key| bert.encode(&packed, Pass::Training(DropoutKey::Key(key)), Capture::States).last().detach();
     assert!(last_state(1).equal(&last_state(1)) && !last_state(1).equal(&last_state(2)));
 }

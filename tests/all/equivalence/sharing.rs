@@ -8,16 +8,16 @@ use nb_train::task::TopicHead;
 use tch::Tensor;
 
 use crate::support::{
-    assert_close, max_abs, model_pair, preset, sentences, small_bert, step_terms, stepper, student, teacher,
+    TOPIC, assert_close, max_abs, model_pair, preset, sentences, small_bert, step_terms, stepper, student, teacher,
 };
 
 const LENGTHS: [i64; 5] = [9, 9, 6, 4, 11];
 
 /// Returns the models after forward and backward of one batch.
 fn backpropagated(method: Method, sharing: Sharing) -> Models<TopicHead> {
-    let task = sentences(&LENGTHS, 8);
+    let batch = sentences(&LENGTHS, 8);
     let models = model_pair(&small_bert(16, 4), Precision::F32, sharing);
-    step_terms(&stepper(method), &task, &models, &task.batch);
+    step_terms(&stepper(method), &TOPIC, &models, &batch);
     models
 }
 

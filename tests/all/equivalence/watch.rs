@@ -5,12 +5,13 @@ use nb_share::Sharing;
 use nb_train::method::{Method, Share, TeacherRole, TermKind};
 use nb_train::model::{Models, Role};
 use nb_train::optim::ParamGroup;
-use nb_train::step::telemetry::{StepReport, Telemetry};
-use nb_train::task::TopicHead;
+use nb_train::step::context::Telemetry;
+use nb_train::step::telemetry::StepReport;
+use nb_train::task::{Objective, TopicBatch, TopicHead};
 use tch::{Kind, Tensor};
 
 use crate::support::{
-    Batch, FIRST, Sentences, model_pair, numbers, preset, sentences, small_bert, step_terms, stepper, student, teacher,
+    FIRST, TOPIC, model_pair, numbers, preset, select, sentences, small_bert, step_terms, stepper, student, teacher,
 };
 
 const LENGTHS: [i64; 7] = [9, 4, 6, 4, 11, 1, 5];
@@ -32,7 +33,7 @@ fn models(method: &Method) -> Models<TopicHead> {
 }
 
 /// Runs one step over two micro-batches. Returns its report and all parameters after it.
-fn run_step(method: Method, task: &Sentences, watch: Telemetry) -> (StepReport, Vec<Tensor>) {
+fn run_step(method: Method, batch: &TopicBatch, watch: Telemetry) -> (StepReport, Vec<Tensor>) {
     let mut models = models(&method);
     let arenas = models.trained(method.teacher).flat_map(|(_, model)| {
         let head = [model.head.pooling.arena(), model.head.dense.arena()];
@@ -40,8 +41,8 @@ fn run_step(method: Method, task: &Sentences, watch: Telemetry) -> (StepReport, 
     });
     // A shared top is listed and updated twice, with and without telemetry.
     let mut groups: Vec<ParamGroup> = arenas.map(|arena| ParamGroup::new(arena, 1e-2)).collect();
-    let batches = [task.batch.select(&[0, 1, 2, 3]), task.batch.select(&[4, 5, 6])];
-    let report = stepper(method).step(task, &mut models, &mut groups, &batches, FIRST, watch).unwrap().read();
+    let batches = [select(batch, &[0, 1, 2, 3]), select(batch, &[4, 5, 6])];
+    let report = stepper(method).step(&TOPIC, &mut models, &mut groups, &batches, FIRST, watch).unwrap().read();
     let values = models.named().flat_map(|(_, model)| {
         [
             model.arena().values().copy(),
@@ -54,10 +55,10 @@ fn run_step(method: Method, task: &Sentences, watch: Telemetry) -> (StepReport, 
 
 #[test]
 fn telemetry_changes_no_bit_of_a_step() {
-    let task = sentences(&LENGTHS, 3);
+    let batch = sentences(&LENGTHS, 3);
     for method in methods() {
-        let (unwatched, expected) = run_step(method.clone(), &task, Telemetry::Terms);
-        let (watched, found) = run_step(method.clone(), &task, Telemetry::Models);
+        let (unwatched, expected) = run_step(method.clone(), &batch, Telemetry::Terms);
+        let (watched, found) = run_step(method.clone(), &batch, Telemetry::Models);
         assert!(found.iter().zip(&expected).all(|(a, b)| a.equal(b)), "{}: parameters", method.name);
         assert_eq!((&watched.terms, watched.gradient_norm), (&unwatched.terms, unwatched.gradient_norm));
         assert_eq!((unwatched.norms.len(), unwatched.cosines, unwatched.agreement), (0, None, None));
@@ -80,9 +81,9 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// Two student layers, each with a block of two teacher layers, computed from their gradients in plain loops.
 #[test]
 fn cosines_and_norms_are_those_of_the_gradients_before_the_blend() {
-    let (method, task) = (preset("newsbert"), sentences(&LENGTHS, 3));
+    let (method, batch) = (preset("newsbert"), sentences(&LENGTHS, 3));
     let models = models(&method);
-    step_terms(&stepper(method.clone()), &task, &models, &task.batch);
+    step_terms(&stepper(method.clone()), &TOPIC, &models, &batch);
     let teacher_grads = rows(&teacher(&models).bert.layer_grads());
     let student_grads = rows(&student(&models).bert.layer_grads());
     let expected = [0, 1].map(|k| {
@@ -94,7 +95,7 @@ fn cosines_and_norms_are_those_of_the_gradients_before_the_blend() {
         let gradient = numbers(&model.arena().grads().to_kind(Kind::Double));
         dot(&gradient, &gradient).sqrt()
     });
-    let (report, _) = run_step(method, &task, Telemetry::Models);
+    let (report, _) = run_step(method, &batch, Telemetry::Models);
     for (found, expected) in report.cosines.as_ref().unwrap().iter().zip(expected) {
         assert!((found - expected).abs() < 1e-5 && expected.abs() < 1.0, "{found}, expected {expected}");
     }
@@ -106,21 +107,21 @@ fn cosines_and_norms_are_those_of_the_gradients_before_the_blend() {
 
 #[test]
 fn agreement_counts_rows_over_all_micro_batches() {
-    let (method, task) = (preset("newsbert"), sentences(&LENGTHS, 3));
+    let (method, batch) = (preset("newsbert"), sentences(&LENGTHS, 3));
     let models = models(&method);
-    let logits = |model: &nb_train::model::Model<TopicHead>, batch: &Batch| {
-        let packed = batch.packed();
+    let logits = |model: &nb_train::model::Model<TopicHead>, batch: &TopicBatch| {
+        let packed = TOPIC.packed(batch);
         let encoded = model.bert.encode(&packed, Pass::Inference, Capture::Last);
         tch::no_grad(|| model.head.forward(encoded.last(), &packed)).to_kind(Kind::Double)
     };
-    let (v, z) = (logits(teacher(&models), &task.batch), logits(student(&models), &task.batch));
+    let (v, z) = (logits(teacher(&models), &batch), logits(student(&models), &batch));
     let n = LENGTHS.len() as f64;
     let same_class = v.argmax(-1, false).eq_tensor(&z.argmax(-1, false)).to_kind(Kind::Double);
     let agreement = same_class.sum(Kind::Double).double_value(&[]) / n;
     let (p, log_p, log_q) =
         (v.softmax(-1, Kind::Double), v.log_softmax(-1, Kind::Double), z.log_softmax(-1, Kind::Double));
     let divergence = (p * (log_p - log_q)).sum(Kind::Double).double_value(&[]) / n;
-    let (report, _) = run_step(method, &task, Telemetry::Models);
+    let (report, _) = run_step(method, &batch, Telemetry::Models);
     let (found, kl) = report.agreement.map(|both| (both.equal, both.kl)).unwrap();
     assert!(
         (found - agreement).abs() < 1e-6 && (kl - divergence).abs() < 1e-5,

@@ -9,6 +9,7 @@ mod faults;
 mod step;
 mod tasks;
 mod teacher_cache;
+mod toy_task;
 mod unlabelled;
 
 use std::io::Write;

@@ -6,10 +6,10 @@ use nb_train::config::MethodConfig;
 use nb_train::method::{Method, TermKind};
 use nb_train::model::{Model, Models};
 use nb_train::step::terms::{ModelOutputs, TermInputs};
-use nb_train::task::Layers;
+use nb_train::task::{RecommendObjective, RetrieveObjective, TaskHead, TopicObjective};
 use tch::{Device, Tensor};
 
-use crate::conformance::cases::{Case, HEAD, Labelled, Readers, Searches};
+use crate::conformance::cases::{Case, HEAD};
 use crate::conformance::golden::{Golden, Values};
 use crate::conformance::step::{encoder, fill_head};
 use crate::support::{gradients_of, max_abs, step_terms, stepper, student, teacher};
@@ -24,16 +24,16 @@ pub(super) fn method(golden: &Golden) -> Method {
 /// Computes terms, total and gradients with [`nb_train::step::Stepper`], as a run does.
 pub(super) fn run(golden: &Golden, method: Method, precision: Precision) -> Values {
     match golden.says("task") {
-        Some("recommend") => run_case::<Readers>(golden, method, precision),
-        Some("retrieve") => run_case::<Searches>(golden, method, precision),
-        _ => run_case::<Labelled>(golden, method, precision),
+        Some("recommend") => run_case::<RecommendObjective>(golden, method, precision),
+        Some("retrieve") => run_case::<RetrieveObjective>(golden, method, precision),
+        _ => run_case::<TopicObjective>(golden, method, precision),
     }
 }
 
 fn run_case<C: Case>(golden: &Golden, method: Method, precision: Precision) -> Values {
     let (batch, models) = (C::batch(golden), models::<C>(golden, precision));
     let stepper = stepper(method);
-    let losses = step_terms(&stepper, &C::CASE, &models, &batch);
+    let losses = step_terms(&stepper, &C::objective(), &models, &batch);
     values(&stepper.method, &losses, &models)
 }
 
@@ -67,7 +67,7 @@ pub(super) fn models<C: Case>(golden: &Golden, precision: Precision) -> Models<C
 
 /// Returns the results that a method's file contains, from the terms and gradients of a step. Frozen models have no
 /// gradients.
-fn values<T: Layers>(method: &Method, losses: &[f64], models: &Models<T>) -> Values {
+fn values<T: TaskHead>(method: &Method, losses: &[f64], models: &Models<T>) -> Values {
     let mut values = Values::new();
     let mut total = 0.0;
     for (term, loss) in method.terms().zip(losses) {
@@ -107,13 +107,13 @@ pub(super) enum Fault {
 /// Computes a step of a method with only state and attention terms, with one fault.
 pub(super) fn by_hand(golden: &Golden, fault: Fault) -> Values {
     match golden.says("task") {
-        Some("recommend") => case_by_hand::<Readers>(golden, fault),
-        _ => case_by_hand::<Labelled>(golden, fault),
+        Some("recommend") => case_by_hand::<RecommendObjective>(golden, fault),
+        _ => case_by_hand::<TopicObjective>(golden, fault),
     }
 }
 
 fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
-    let (task, method, batch) = (C::CASE, method(golden), C::batch(golden));
+    let (task, method, batch) = (C::objective(), method(golden), C::batch(golden));
     let models = models::<C>(golden, Precision::F32);
     let (packed, labels, stage) = (task.packed(&batch), task.labels(&batch), &method.stages[0]);
     assert!(!stage.any(TermKind::needs_outputs), "no term uses the top layers");

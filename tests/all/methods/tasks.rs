@@ -5,8 +5,8 @@ use nb_share::LayerMap;
 use nb_train::config;
 use nb_train::method::Share;
 use nb_train::model::{Model, Models};
-use nb_train::plan::{Plan, TaskPlan};
-use nb_train::task::{Layers, Recommend, Retrieve, Task, Topic, Widths};
+use nb_train::plan::Plan;
+use nb_train::task::{AllTasks, Recommend, Retrieve, Task, TaskHead, TaskList, Topic, Widths};
 use tch::Device;
 
 use crate::commands::place::Place;
@@ -16,7 +16,8 @@ use crate::support::{encoder, randomise};
 pub(super) fn plan(place: &Place, sets: &[&str]) -> Plan {
     let cache = format!("data.cache={}", place.path("cache").display());
     let sets: Vec<_> = sets.iter().copied().chain([&*cache]).map(|set| set.parse().unwrap()).collect();
-    Plan::new(config::read(&place.path("tiny.yaml"), &sets).unwrap()).unwrap_or_else(|e| panic!("{sets:?}: {e:#}"))
+    Plan::new(config::read(&place.path("tiny.yaml"), &sets).unwrap(), AllTasks::KINDS)
+        .unwrap_or_else(|e| panic!("{sets:?}: {e:#}"))
 }
 
 /// A folder with the corpus of a task, and a setting that adds unlabelled texts.
@@ -57,20 +58,17 @@ impl Corpus {
 
 /// Opens the topic task of a plan.
 pub(super) fn topic(plan: &Plan) -> Topic {
-    let TaskPlan::Topic(files) = &plan.data.task else { panic!("a plan of another task") };
-    Topic::open(plan, files).unwrap()
+    Topic::open(plan, plan.data.task.downcast().expect("a plan of this task")).unwrap()
 }
 
 /// Opens the recommendation task of a plan.
 pub(super) fn recommend(plan: &Plan) -> Recommend {
-    let TaskPlan::Recommend(files) = &plan.data.task else { panic!("a plan of another task") };
-    Recommend::open(plan, files).unwrap()
+    Recommend::open(plan, plan.data.task.downcast().expect("a plan of this task")).unwrap()
 }
 
 /// Opens the retrieval task of a plan.
 pub(super) fn retrieve(plan: &Plan) -> Retrieve {
-    let TaskPlan::Retrieve(files) = &plan.data.task else { panic!("a plan of another task") };
-    Retrieve::open(plan, files).unwrap()
+    Retrieve::open(plan, plan.data.task.downcast().expect("a plan of this task")).unwrap()
 }
 
 /// Returns `teachers` teachers and a student with the shapes of a plan: fixed weights, separate top layers, a projection if

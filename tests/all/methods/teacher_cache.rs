@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nb_model::Bert;
 use nb_train::model::Models;
 use nb_train::model::build::cacheable_outputs;
-use nb_train::model::teacher_cache::{Output, Source, TeacherCache};
+use nb_train::model::teacher_cache::{FrozenTeacher, TeacherCache, TeacherOutput};
 use nb_train::plan::Plan;
 use nb_train::task::{Task, Topic};
 use tch::{Kind, Tensor};
@@ -31,10 +31,12 @@ fn cache_outputs<K: Task>(
     let all = cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers).expect("no term needs scores");
     let teachers = models.teacher.iter().chain(&models.extra_teachers).enumerate();
     let open = |(i, model): (usize, &nb_train::model::Model<K::Head>)| {
-        let source = Source { bert: &model.bert, key: &format!("teacher {i}"), cache, states };
-        let outputs = if i == 0 { all.clone() } else { vec![Output::Pooled] };
-        TeacherCache::open(&source, &outputs, &task.stores(), |states, packed| task.pooled(&model.head, states, packed))
-            .unwrap()
+        let teacher = FrozenTeacher { bert: &model.bert, key: &format!("teacher {i}"), cache, state_kind: states };
+        let outputs = if i == 0 { all.clone() } else { vec![TeacherOutput::Pooled] };
+        TeacherCache::open(&teacher, &outputs, &task.stores(), |states, packed| {
+            task.pooled(&model.head, states, packed)
+        })
+        .unwrap()
     };
     teachers.map(open).collect()
 }
@@ -114,9 +116,10 @@ impl CachedTeacher {
     }
 
     fn open(&self, key: &str) -> anyhow::Result<TeacherCache> {
-        let source = Source { bert: &self.bert, key, cache: &self.place.path("outputs"), states: Kind::Float };
+        let teacher =
+            FrozenTeacher { bert: &self.bert, key, cache: &self.place.path("outputs"), state_kind: Kind::Float };
         let pool = |states: &Tensor, packed: &nb_model::Packed| nb_model::cls_pooling(states, packed);
-        TeacherCache::open(&source, &[Output::Pooled, Output::State(2)], &self.task.stores(), pool)
+        TeacherCache::open(&teacher, &[TeacherOutput::Pooled, TeacherOutput::State(2)], &self.task.stores(), pool)
     }
 
     /// Returns the files of the cache.

@@ -9,7 +9,7 @@ use nb_data::beir::QueryBatch;
 use nb_loss::IGNORE;
 use nb_train::plan::Plan;
 use nb_train::step::terms::Counts;
-use nb_train::task::{Objective, RankBatch, RetrieveBatch, Task};
+use nb_train::task::{Objective, RecommendBatch, RetrieveBatch, Task};
 
 use super::tasks::{Corpus, models, recommend, retrieve, topic};
 use crate::commands::place::{DEV_ROWS, TRAIN_ROWS};
@@ -53,7 +53,7 @@ struct Sections<'a> {
 
 impl<'a> Sections<'a> {
     /// Returns the articles of readers and the unlabelled articles.
-    fn of_readers(RankBatch { tokens, readers }: &'a RankBatch) -> Self {
+    fn of_readers(RecommendBatch { tokens, readers }: &'a RecommendBatch) -> Self {
         Self { tokens, ends: vec![readers.news.len(), tokens.lengths.len()] }
     }
 
@@ -77,19 +77,19 @@ fn concatenate(batches: &[Sections<'_>]) -> TokenBatch {
 }
 
 /// Joins micro-batches of readers. Each keeps its articles; unlabelled articles follow at the end.
-fn join_readers(batches: &[RankBatch]) -> RankBatch {
+fn join_readers(batches: &[RecommendBatch]) -> RecommendBatch {
     let tokens = concatenate(&batches.iter().map(Sections::of_readers).collect::<Vec<_>>());
     let mut all =
         ReaderBatch { news: Vec::new(), history: Vec::new(), candidates: Vec::new(), ..batches[0].readers.clone() };
     all.history_lengths.clear();
-    for RankBatch { readers, .. } in batches {
+    for RecommendBatch { readers, .. } in batches {
         let first = all.news.len() as i64;
         all.history.extend(readers.history.iter().map(|article| article + first));
         all.candidates.extend(readers.candidates.iter().map(|article| article + first));
         all.history_lengths.extend(&readers.history_lengths);
         all.news.extend(&readers.news);
     }
-    RankBatch { tokens, readers: all }
+    RecommendBatch { tokens, readers: all }
 }
 
 /// Joins micro-batches of queries. The articles of the other micro-batches are masked.
@@ -132,7 +132,7 @@ fn micro_batches_of_readers_with_unlabelled_articles_equal_one_batch() {
     for method in [JOINT, FROZEN] {
         let plan = corpus.plan(&[method]);
         let task = recommend(&plan);
-        let parts: Vec<RankBatch> = task.epoch(0).iter().take(3).map(|rows| task.batch(0, rows)).collect();
+        let parts: Vec<RecommendBatch> = task.epoch(0).iter().take(3).map(|rows| task.batch(0, rows)).collect();
         let joined = join_readers(&parts);
         assert!(parts.iter().all(|part| part.tokens.lengths.len() > part.readers.news.len()), "unlabelled articles");
         assert_eq!(total_counts(&task, &parts), task.counts(&joined));
@@ -172,7 +172,7 @@ fn unlabelled_rows_do_not_change_terms_that_need_a_label() {
     let labelled_plan = corpus.plan(&[LABELLED]);
     let task = recommend(&corpus.plan(&[JOINT]));
     let batch = task.batch(0, &task.epoch(0)[0]);
-    let without = RankBatch { tokens: slice(&batch.tokens, 0..batch.readers.news.len()), ..batch.clone() };
+    let without = RecommendBatch { tokens: slice(&batch.tokens, 0..batch.readers.news.len()), ..batch.clone() };
     assert!(without.tokens.lengths.len() < batch.tokens.lengths.len());
     assert_same_step(&labelled_plan, &task, &[batch], &[without]);
 

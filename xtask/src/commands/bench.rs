@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measurements. Kernels by criterion; all else by the binary `nb-bench`, which is built and called.
+//! `cargo xtask bench`: runs the benchmarks. Those of kernels use criterion; all others are in the binary `nb-bench`.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -24,29 +24,29 @@ Examples:
 const KERNEL_EXAMPLES: &str = "\
 Examples:
   cargo xtask bench kernels
-  cargo xtask bench kernels softmax              those whose names hold \"softmax\"
-  cargo xtask bench kernels --save-baseline old  other arguments are criterion's";
+  cargo xtask bench kernels softmax              those whose names contain \"softmax\"
+  cargo xtask bench kernels --save-baseline old  with an option of criterion";
 
 const TRAIN_EXAMPLES: &str = "\
 Examples:
   cargo xtask bench train --case ag-64 --precision bf16
   cargo xtask bench train --against torch --json train.json
 
-All options are those of the binary nb-bench: cargo xtask bench train --help, once set-up has run.";
+The options are those of the binary nb-bench. After set-up, list them with: cargo xtask bench train --help";
 
 const INFER_EXAMPLES: &str = "\
 Examples:
   cargo xtask bench infer --case one-title
   cargo xtask bench infer --against torch,onnx
 
-All options are those of the binary nb-bench: cargo xtask bench infer --help, once set-up has run.";
+The options are those of the binary nb-bench. After set-up, list them with: cargo xtask bench infer --help";
 
 const DATA_EXAMPLES: &str = "\
 Examples:
   cargo xtask bench data
   cargo xtask bench data --json now.json --baseline before.json
 
-All options are those of the binary nb-bench: cargo xtask bench data --help, once set-up has run.";
+The options are those of the binary nb-bench. After set-up, list them with: cargo xtask bench data --help";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -57,30 +57,30 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Losses, blend, encoder, optimiser, parsing, tokenising, metrics: each by itself
+    /// Measure losses, blend, encoder, optimiser, parsing, tokenising and metrics separately
     #[command(after_help = KERNEL_EXAMPLES)]
     Kernels {
-        /// A filter and options of criterion
+        /// Filter and options for criterion
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
 
-    /// Training steps: sequences, tokens and operations per second, phases, memory
+    /// Measure training steps: sequences, tokens and operations per second, phases, memory
     #[command(disable_help_flag = true, after_help = TRAIN_EXAMPLES)]
-    Train(Handed),
+    Train(ForwardedArgs),
 
-    /// Teacher and student at work: one title, and many texts
+    /// Measure inference of teacher and student: one title, and many texts
     #[command(disable_help_flag = true, after_help = INFER_EXAMPLES)]
-    Infer(Handed),
+    Infer(ForwardedArgs),
 
-    /// Reading and tokenising
+    /// Measure reading and tokenising
     #[command(disable_help_flag = true, after_help = DATA_EXAMPLES)]
-    Data(Handed),
+    Data(ForwardedArgs),
 }
 
 #[derive(Debug, clap::Args)]
-struct Handed {
-    /// What the binary nb-bench is given
+struct ForwardedArgs {
+    /// Options of the binary nb-bench
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
     args: Vec<OsString>,
 }
@@ -89,16 +89,16 @@ impl Args {
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Kernels { args } => kernels(&args),
-            Command::Train(handed) => handed.run("train"),
-            Command::Infer(handed) => handed.run("infer"),
-            Command::Data(handed) => handed.run("data"),
+            Command::Train(args) => args.run("train"),
+            Command::Infer(args) => args.run("infer"),
+            Command::Data(args) => args.run("data"),
         }
     }
 }
 
 fn kernels(args: &[String]) -> Result<ExitCode> {
     libtorch::ensure(None)?;
-    for (package, bench) in kernel_benches()? {
+    for KernelBench { package, bench } in kernel_benches()? {
         let mut command = project::cargo();
         command.args(["bench", "--quiet", "--package", &package, "--bench", &bench, "--"]).args(args);
         if !command.status().context("cannot start cargo")?.success() {
@@ -108,11 +108,11 @@ fn kernels(args: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Handed {
-    /// Builds `nb-bench`, makes sure of what it takes for granted, and hands over.
+impl ForwardedArgs {
+    /// Builds `nb-bench`, prepares what it requires, and runs it.
     fn run(self, bench: &str) -> Result<ExitCode> {
         let asks_for_help = nb::asks_for_help(&self.args);
-        // Whoever asks for help should not have to wait for a set-up first.
+        // Help must not require a set-up.
         if asks_for_help && matches!(libtorch::find(None)?, Found::Missing(_)) {
             print!("{}", Self::help(bench));
             return Ok(ExitCode::SUCCESS);
@@ -132,23 +132,30 @@ impl Handed {
         program::hand_over(&mut command)
     }
 
-    /// The help that needs no binary.
+    /// Returns the help that needs no binary.
     fn help(bench: &str) -> String {
         let mut cli = Cli::command();
         cli.build();
-        let found = cli.find_subcommand_mut("bench").and_then(|own| own.find_subcommand_mut(bench));
-        found.map(|command| command.render_help().to_string()).unwrap_or_default()
+        let command = cli.find_subcommand_mut("bench").and_then(|command| command.find_subcommand_mut(bench));
+        command.map(|command| command.render_help().to_string()).unwrap_or_default()
     }
 }
 
-/// Whether the option `name` is among `args`, in either spelling.
+/// Returns true if the option `name` is among `args`, in either spelling.
 fn has(args: &[OsString], name: &str) -> bool {
     let is = |arg: &str| arg.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='));
     args.iter().filter_map(|arg| arg.to_str()).any(is)
 }
 
-/// The benches of the crates on libtorch, as (package, bench).
-fn kernel_benches() -> Result<Vec<(String, String)>> {
+/// A criterion benchmark of a crate.
+#[derive(Debug, PartialEq, Eq)]
+struct KernelBench {
+    package: String,
+    bench: String,
+}
+
+/// Finds the criterion benchmarks of the workspace.
+fn kernel_benches() -> Result<Vec<KernelBench>> {
     let output = project::cargo()
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .output()
@@ -159,17 +166,16 @@ fn kernel_benches() -> Result<Vec<(String, String)>> {
     Ok(benches(&serde_json::from_slice(&output.stdout)?))
 }
 
-fn benches(metadata: &Value) -> Vec<(String, String)> {
+fn benches(metadata: &Value) -> Vec<KernelBench> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    list(&metadata["packages"])
-        .iter()
-        .flat_map(|package| {
-            let name = text(&package["name"]);
-            let benches = list(&package["targets"]).into_iter().filter(|target| target["kind"][0] == "bench");
-            benches.map(move |target| (name.clone(), text(&target["name"]))).collect::<Vec<_>>()
-        })
-        .collect()
+    let mut benches = Vec::new();
+    for package in list(&metadata["packages"]) {
+        for target in list(&package["targets"]).iter().filter(|target| target["kind"][0] == "bench") {
+            benches.push(KernelBench { package: text(&package["name"]), bench: text(&target["name"]) });
+        }
+    }
+    benches
 }
 
 #[cfg(test)]
@@ -186,7 +192,7 @@ mod tests {
     #[test]
     fn the_help_without_a_binary_has_examples() {
         for bench in ["train", "infer", "data"] {
-            assert!(Handed::help(bench).contains(&format!("cargo xtask bench {bench} ")), "{bench}");
+            assert!(ForwardedArgs::help(bench).contains(&format!("cargo xtask bench {bench} ")), "{bench}");
         }
     }
 
@@ -197,6 +203,7 @@ mod tests {
             {"name": "nb-data", "targets": [{"kind": ["bench"], "name": "throughput"}]},
         ]});
         let found = [("nb-loss", "kernels"), ("nb-data", "throughput")];
-        assert_eq!(benches(&metadata), found.map(|(package, bench)| (package.to_owned(), bench.to_owned())));
+        let bench = |(package, bench): (&str, &str)| KernelBench { package: package.into(), bench: bench.into() };
+        assert_eq!(benches(&metadata), found.map(bench));
     }
 }

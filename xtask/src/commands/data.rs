@@ -1,4 +1,4 @@
-//! `cargo xtask data`: writes the sample corpus, and turns news into a retrieval data set.
+//! `cargo xtask data`: writes the sample corpus, and converts articles to a retrieval data set.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use nb_data::sample::{self, SampleSize};
 use crate::progress::say;
 use crate::project;
 
-/// Where the sample corpus lies in the project.
+/// The folder of the sample corpus in the project.
 pub(crate) const SAMPLE: &str = "data/sample";
 
 const SAMPLE_EXAMPLES: &str = "\
@@ -39,52 +39,53 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Write a corpus of generated news, for the quickstarts and for trying things out
+    /// Write a generated corpus, for the quickstarts and for trying things out
     ///
-    /// News with topics and news with simulated readers, both in MIND's format, and a retrieval data set in BEIR's.
+    /// It has articles with topics and articles with simulated readers, both in MIND's format, and a retrieval data set
+    /// in BEIR's format.
     #[command(after_help = SAMPLE_EXAMPLES)]
     Sample(SampleArgs),
 
-    /// Turn news into a retrieval data set in BEIR's format: titles become the queries that ask for the abstracts
+    /// Convert articles to a retrieval data set in BEIR's format, with titles as queries and abstracts as documents
     #[command(after_help = BEIR_EXAMPLES)]
     BeirFromNews(BeirArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct SampleArgs {
-    /// The folder to write to [default: data/sample in the project]
+    /// Output folder [default: data/sample in the project]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 
-    /// What the corpus is drawn from: the same seed gives the same files
+    /// Seed of the corpus: the same seed gives the same files
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
 #[derive(Debug, clap::Args)]
 struct BeirArgs {
-    /// A folder with MIND's news.tsv, such a file, or a .csv or .tsv file with --columns; may be given several times
+    /// MIND's news.tsv or its folder, or a .csv or .tsv file with --columns (may be repeated)
     #[arg(long = "input", value_name = "FILE_OR_FOLDER", required = true)]
     inputs: Vec<PathBuf>,
 
-    /// Read the files as CSV, or as TSV if their names end in .tsv: the title's and the text's column, by name or by
-    /// number from 0
+    /// Columns of title and text, by name or by number from 0; reads the files as CSV, or as TSV if their names end in
+    /// .tsv
     #[arg(long, value_name = "TITLE,ABSTRACT", value_delimiter = ',')]
     columns: Option<Vec<Column>>,
 
-    /// Whether the first row of the files names the columns
+    /// First row of the files: column names or an article
     #[arg(long, value_enum, default_value_t = Header::Absent, requires = "columns")]
     header: Header,
 
-    /// The folder to write to
+    /// Output folder
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
-    /// Largest share of unusable rows that is still no error
+    /// Largest share of unusable rows that is not an error
     #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE")]
     allow_unusable: f64,
 
-    /// What decides which queries train and which measure: the same seed gives the same split
+    /// Seed of the split into train, dev and test: the same seed gives the same split
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -122,8 +123,8 @@ impl SampleArgs {
         say(format!("wrote {} rows to {}", size.train, written.train.display()));
         say(format!("wrote {} rows to {}", size.dev, written.dev.display()));
         let [train, dev] = written.impressions;
-        say(format!("wrote {train} impressions and their news to {}", written.recommend_train.display()));
-        say(format!("wrote {dev} impressions and their news to {}", written.recommend_dev.display()));
+        say(format!("wrote {train} impressions and their articles to {}", written.recommend_train.display()));
+        say(format!("wrote {dev} impressions and their articles to {}", written.recommend_dev.display()));
         say_written(&written.beir);
         Ok(())
     }
@@ -137,25 +138,25 @@ impl BeirArgs {
         for source in &sources {
             if let Some(line) = source.unquoted_line()? {
                 let path = source.path.display();
-                say(format!("{path} was read as written without quoting: the quotes on line {line} do not pair up"));
+                say(format!("{path}: the quotes on line {line} do not pair up, so it was read without quoting"));
             }
         }
         for (source, skipped) in sources.iter().zip(&written.skipped).filter(|(_, skipped)| skipped.count() > 0) {
-            say(format!("left out of {}: rows {skipped}", source.path.display()));
+            say(format!("{}: skipped rows {skipped}", source.path.display()));
         }
         if written.incomplete > 0 {
-            say(format!("left out: {} news without a title or without a text", written.incomplete));
+            say(format!("skipped {} articles without a title or without a text", written.incomplete));
         }
         if written.repeated > 0 {
-            say(format!("{} news repeat an earlier id or text and share its document", written.repeated));
+            say(format!("{} articles repeat an earlier id or text and share its document", written.repeated));
         }
         for (split, _) in Split::ALL.iter().zip(written.queries).filter(|(_, queries)| *queries == 0) {
-            say(format!("no query fell into {}: these are very few news", split.name()));
+            say(format!("{} has no query: there are too few articles", split.name()));
         }
         Ok(())
     }
 
-    /// How an input is read.
+    /// Returns the way to read an input.
     fn source(&self, input: &Path) -> Result<Source> {
         let extension = input.extension().and_then(|extension| extension.to_str());
         let (path, format) = match (&self.columns, extension) {
@@ -163,13 +164,13 @@ impl BeirArgs {
             _ if !input.exists() => bail!("{}: no such file or folder", input.display()),
             (None, Some("tsv")) => (input.to_owned(), mind()),
             (None, _) => bail!(
-                "{} is neither a folder nor a .tsv file of MIND's format, expected --columns to say where its title \
-                 and its text stand",
+                "{} is neither a folder nor a .tsv file in MIND's format, expected --columns with its title and \
+                 its text",
                 input.display()
             ),
             (Some(columns), _) => {
                 if columns.len() != 2 {
-                    bail!("--columns names {} of two columns, expected the title's and the text's", columns.len());
+                    bail!("--columns names {} columns, expected two: the title's and the text's", columns.len());
                 }
                 let delimiter = if extension == Some("tsv") { b'\t' } else { b',' };
                 let (text, header) = (columns.clone(), self.header.into());
@@ -195,7 +196,7 @@ fn say_written(Written { folder, documents, queries: [train, dev, test], .. }: &
     ));
 }
 
-/// Writes the sample corpus, if some of it is not there.
+/// Writes the sample corpus if a file of it is missing.
 pub(crate) fn ensure_sample() -> Result<()> {
     let folder = project::root().join(SAMPLE);
     if sample::FILES.iter().all(|file| folder.join(file).is_file()) {
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_is_read_as_its_name_and_the_columns_say() {
+    fn name_and_columns_decide_how_an_input_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| {
             let path = folder.path().join(name);
@@ -238,11 +239,11 @@ mod tests {
         };
         assert_eq!((delimiter(Some("a,1"), &csv), delimiter(Some("a,1"), &tsv)), (Some(b','), Some(b'\t')));
         assert_eq!(source(None, &tsv).unwrap().format, mind());
-        // A folder holds MIND's file, whatever the others are.
+        // In a folder, MIND's file is read.
         let from_folder = source(Some("a,1"), folder.path()).unwrap();
         assert_eq!((from_folder.path, from_folder.format), (folder.path().join("news.tsv"), mind()));
         assert!(source(None, &csv).unwrap_err().contains("expected --columns"));
-        assert!(source(Some("1"), &csv).unwrap_err().contains("expected the title's and the text's"));
+        assert!(source(Some("1"), &csv).unwrap_err().contains("expected two: the title's and the text's"));
         assert!(source(None, &folder.path().join("c.tsv")).unwrap_err().ends_with("c.tsv: no such file or folder"));
     }
 }

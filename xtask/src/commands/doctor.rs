@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what this machine has and what is missing. Changes nothing.
+//! `cargo xtask doctor`: checks this machine for everything that is needed, without changing it.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::install::{self, Python};
 use crate::libtorch::{self, Found, Libtorch, Set, Source};
 use crate::{compiler, progress, project, teacher};
 
-/// Exits with 1 where something is missing that set-up cannot bring.
+/// Exits with 1 if something is missing that set-up cannot install.
 pub(crate) fn run() -> Result<ExitCode> {
     let lines = [
         system(),
@@ -32,7 +32,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     }
     let missing = lines.iter().filter(|line| line.state == State::Missing).count();
     if missing > 0 {
-        println!("\n{missing} of these must be put right first");
+        println!("\n{missing} missing: install what the lines marked NO name, then run this again");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -46,11 +46,11 @@ struct Line {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It is there.
+    /// It is present.
     Ready,
-    /// It is not there, and set-up or the first training brings it.
+    /// It is missing, and set-up or the first training installs it.
     Later,
-    /// It is not there and nothing here can bring it.
+    /// It is missing, and the user must install it.
     Missing,
 }
 
@@ -85,7 +85,7 @@ fn system() -> Line {
     Line::new(State::Ready, "system", format!("{os} on {arch}, {cores} cores, {memory} of memory"))
 }
 
-/// The machine's memory in bytes, from `/proc/meminfo`.
+/// Returns the machine's memory in bytes, from `/proc/meminfo`.
 fn total_memory(meminfo: &str) -> Option<u64> {
     let kilobytes = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix("kB")?;
     Some(kilobytes.trim().parse::<u64>().ok()? * 1024)
@@ -107,9 +107,9 @@ fn make() -> Line {
 fn python() -> Line {
     match Python::find() {
         Ok(python) => Line::new(State::Ready, "Python and pip", python.to_string()),
-        // Only an installation needs it.
+        // Only the installation of libtorch needs it.
         Err(error) if matches!(libtorch::find(None), Ok(Found::Ready(_))) => {
-            Line::new(State::Later, "Python and pip", format!("{error:#}; libtorch is here already"))
+            Line::new(State::Later, "Python and pip", format!("{error:#}; not needed, libtorch is installed"))
         }
         Err(error) => Line::new(State::Missing, "Python and pip", format!("{error:#}")),
     }
@@ -119,7 +119,7 @@ fn libtorch() -> Line {
     match libtorch::find(None) {
         Ok(Found::Ready(libtorch)) => Line::new(State::Ready, "libtorch", describe(&libtorch)),
         Ok(Found::Missing(set)) => {
-            let text = format!("not installed; `cargo xtask setup` brings {} for {set}", libtorch::VERSION);
+            let text = format!("not installed; `cargo xtask setup` installs {} for {set}", libtorch::VERSION);
             Line::new(State::Later, "libtorch", text)
         }
         Err(error) => Line::new(State::Missing, "libtorch", format!("{error:#}")),
@@ -128,58 +128,62 @@ fn libtorch() -> Line {
 
 fn describe(libtorch: &Libtorch) -> String {
     let source = match libtorch.source {
-        Source::Environment => "named by LIBTORCH",
-        Source::Remembered => "in use here",
-        Source::Cache(_) => "in the cache, not yet in use here",
+        Source::Environment => "from LIBTORCH",
+        Source::Remembered => "in use",
+        Source::Cache(_) => "in the cache, not in use yet",
     };
     let set = if libtorch::has_cuda(&libtorch.root) { "with CUDA" } else { "for the CPU" };
     format!("{} {set}, {source}: {}", libtorch::VERSION, libtorch.root.display())
 }
 
-/// What training on many processes is built with.
+/// Gloo's headers, which training on several processes needs.
 fn processes() -> Line {
     match libtorch::gloo::found(setup::gloo_headers()) {
         Some(folder) => Line::new(State::Ready, "processes", format!("Gloo's headers in {}", folder.display())),
-        None => Line::new(State::Later, "processes", "no headers of Gloo yet: `cargo xtask setup` looks for them"),
+        None => Line::new(State::Later, "processes", "Gloo's headers not found; `cargo xtask setup` downloads them"),
     }
 }
 
 fn gpu() -> Line {
-    let Some(sign) = libtorch::nvidia_driver() else {
-        return Line::new(State::Later, "GPU", "no NVIDIA driver: training runs on the CPU");
+    let Some(driver) = libtorch::nvidia_driver() else {
+        return Line::new(State::Later, "GPU", "no NVIDIA driver found; training runs on the CPU");
     };
     let names = Command::new("nvidia-smi").args(["--query-gpu=name,memory.total", "--format=csv,noheader"]).output();
     let names = names.ok().filter(|output| output.status.success());
     let gpus = names.map_or_else(
-        || format!("NVIDIA driver ({})", sign.display()),
+        || format!("NVIDIA driver ({})", driver.display()),
         |output| String::from_utf8_lossy(&output.stdout).trim().replace('\n', "; "),
     );
-    let in_use = matches!(libtorch::find(None), Ok(Found::Ready(libtorch)) if !libtorch::has_cuda(&libtorch.root));
-    let hint = if in_use { "; libtorch in use is without CUDA: `cargo xtask setup --device cuda`" } else { "" };
+    let lacks_cuda = matches!(libtorch::find(None), Ok(Found::Ready(libtorch)) if !libtorch::has_cuda(&libtorch.root));
+    let hint = if lacks_cuda { "; libtorch has no CUDA: run `cargo xtask setup --device cuda`" } else { "" };
     Line::new(State::Ready, "GPU", format!("{gpus}{hint}"))
 }
 
 fn cache() -> Line {
     let free = project::cache().and_then(|cache| {
-        // The folder itself may be missing still.
+        // The folder itself may not exist yet.
         let existing = cache.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/")).to_owned();
         Ok((cache, install::free_bytes(&existing)?))
     });
     Line::required("cache", free, |(cache, free)| {
         let sets = [Set::Cpu, Set::Cuda].into_iter();
-        let held: Vec<_> = sets
+        let installed: Vec<_> = sets
             .filter(|set| set.folder().is_ok_and(|folder| install::is_installed(&folder)))
             .map(|set| set.to_string())
             .collect();
-        let held = if held.is_empty() { "no libtorch".to_owned() } else { format!("libtorch for {}", held.join(", ")) };
-        format!("{}: {held}; {} free", cache.display(), progress::size(free))
+        let installed = if installed.is_empty() {
+            "no libtorch".to_owned()
+        } else {
+            format!("libtorch for {}", installed.join(", "))
+        };
+        format!("{}: {installed}; {} free", cache.display(), progress::size(free))
     })
 }
 
 fn quickstart_teacher() -> Line {
     match teacher::locate() {
         Ok(Some(folder)) => Line::new(State::Ready, "teacher", format!("{}: {}", teacher::NAME, folder.display())),
-        Ok(None) => Line::new(State::Later, "teacher", format!("the first quickstart fetches {}", teacher::NAME)),
+        Ok(None) => Line::new(State::Later, "teacher", format!("the first quickstart downloads {}", teacher::NAME)),
         Err(error) => Line::new(State::Missing, "teacher", format!("{error:#}")),
     }
 }

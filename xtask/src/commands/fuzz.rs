@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: runs the fuzz targets, which lie in `fuzz/`, one after the other.
+//! `cargo xtask fuzz`: runs the fuzz targets in `fuzz/`, one after the other.
 
 use std::fmt;
 use std::fs;
@@ -16,29 +16,29 @@ use crate::{interrupt, libtorch, project, tool};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
-  cargo xtask fuzz                          every target for a minute
-  cargo xtask fuzz csv --seconds 600        one of them for longer
-  cargo xtask fuzz csv --input crash-1a2b   an input that failed, once more
+  cargo xtask fuzz                          run every target for a minute
+  cargo xtask fuzz csv --seconds 600        run one target for longer
+  cargo xtask fuzz csv --input crash-1a2b   run a failing input again
 
-What was found stays in fuzz/target/corpus for the next call, inputs that fail in fuzz/artifacts. Needs rustup and Rust's
+Found inputs stay in fuzz/target/corpus for the next call, failing inputs in fuzz/artifacts. Requires rustup and Rust's
 nightly toolchain.";
 
-/// The workspace of the targets.
+/// The manifest of the targets' workspace.
 pub(crate) const MANIFEST: &str = "fuzz/Cargo.toml";
 
-/// What an input may take; libFuzzer's words for seconds and megabytes, in all and at once.
+/// libFuzzer's limits for an input: seconds, megabytes in total, and megabytes in one allocation.
 const LIMITS: [&str; 3] = ["-timeout=10", "-rss_limit_mb=2048", "-malloc_limit_mb=1024"];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The target to run [default: all of them]
+    /// Target to run [default: all targets]
     target: Option<String>,
 
-    /// How long each target runs
+    /// Seconds for each target
     #[arg(long, value_name = "N", default_value = "60", value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
 
-    /// Run this input alone
+    /// Run only this input
     #[arg(long, value_name = "FILE", requires = "target")]
     input: Option<PathBuf>,
 }
@@ -51,9 +51,9 @@ impl Args {
         let is_wanted = |target: &&Target| self.target.as_deref().is_none_or(|name| name == target.name);
         let wanted: Vec<&Target> = all.iter().filter(is_wanted).collect();
         let names = all.iter().map(|target| target.name).collect::<Vec<_>>().join(", ");
-        ensure!(!wanted.is_empty(), "no target is called {:?}: there are {names}", self.target.unwrap_or_default());
+        ensure!(!wanted.is_empty(), "no target {:?} found, expected one of {names}", self.target.unwrap_or_default());
         check_nightly()?;
-        interrupt::catch(); // so that what lies in memory is removed on the way out
+        interrupt::catch(); // so that the folder in memory is removed before exiting
         let memory = Scratch::in_memory("fuzz");
         fs::create_dir_all(&memory.0).with_context(|| format!("cannot create {}", memory.0.display()))?;
 
@@ -66,12 +66,12 @@ impl Args {
                 None => {
                     let found = project::root().join("fuzz/target/corpus").join(target.name);
                     fs::create_dir_all(&found).with_context(|| format!("cannot create {}", found.display()))?;
-                    // What is found goes into the first folder; the second one is part of the project.
+                    // Found inputs go to the first folder; the second is part of the project.
                     command.arg(found).arg(project::root().join("fuzz/corpus").join(target.name)).arg("--");
                     command.args([format!("-max_total_time={}", self.seconds).as_str(), "-print_final_stats=1"])
                 }
             };
-            outcomes.push((target.name, watch(command.args(LIMITS))?));
+            outcomes.push((target.name, run_fuzzer(command.args(LIMITS))?));
             interrupt::check()?;
         }
         say("");
@@ -85,11 +85,11 @@ impl Args {
 #[derive(Debug, PartialEq, Eq)]
 struct Target<'a> {
     name: &'a str,
-    /// Whether it stands on libtorch.
+    /// It needs libtorch.
     torch: bool,
 }
 
-/// The targets that a manifest lists.
+/// Returns the targets of a manifest.
 fn targets(manifest: &str) -> Vec<Target<'_>> {
     let programs = manifest.split("[[bin]]").skip(1);
     let named = programs.filter_map(|program| Some((program, program.split_once("name = \"")?.1.split_once('"')?.0)));
@@ -97,19 +97,19 @@ fn targets(manifest: &str) -> Vec<Target<'_>> {
 }
 
 impl Target<'_> {
-    /// The call of the fuzzer up to the inputs; `memory` is where targets put their files.
+    /// Returns the call of the fuzzer without the inputs; targets write their files to `memory`.
     fn command(&self, memory: &Path) -> Result<Command> {
         let mut command = Command::new(tool::FUZZ.ensure()?);
         command
             .current_dir(project::root())
             .arg("run")
-            // In place of the toolchain that runs this; cargo itself is found by its name then.
+            // Instead of the toolchain that runs xtask; without CARGO, cargo is found by its name.
             .env("RUSTUP_TOOLCHAIN", NIGHTLY)
             .env_remove("CARGO")
             .env("TMPDIR", memory)
-            // One input after the other: threads that wait for each other would only take time.
+            // Inputs are small: more threads would only wait for each other.
             .envs(["RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"].map(|name| (name, "1")))
-            // libtorch keeps for good some of what it makes.
+            // libtorch never frees some of its memory.
             .env("ASAN_OPTIONS", "detect_leaks=0");
         if self.torch {
             let libtorch = libtorch::ensure(None)?;
@@ -123,19 +123,19 @@ impl Target<'_> {
 
 const NIGHTLY: &str = "nightly";
 
-/// The sanitizers that find what goes wrong are part of no other toolchain.
+/// Checks for the nightly toolchain, the only one with sanitizers.
 fn check_nightly() -> Result<()> {
     let version = Command::new("rustup").args(["run", NIGHTLY, "rustc", "--version"]).output();
-    let version = version.context("fuzzing needs rustup, to run Rust's nightly toolchain beside the usual one")?;
+    let version = version.context("fuzzing needs rustup to run Rust's nightly toolchain")?;
     ensure!(
         version.status.success(),
-        "fuzzing needs Rust's nightly toolchain: `rustup toolchain install {NIGHTLY}` ({})",
+        "fuzzing needs Rust's nightly toolchain: run `rustup toolchain install {NIGHTLY}` ({})",
         String::from_utf8_lossy(&version.stderr).lines().next().unwrap_or_default()
     );
     Ok(())
 }
 
-/// What came of a target.
+/// The result of a target.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     passes: bool,
@@ -143,8 +143,8 @@ struct Outcome {
     time: Duration,
 }
 
-/// Runs the fuzzer to its end and shows what it says.
-fn watch(command: &mut Command) -> Result<Outcome> {
+/// Runs the fuzzer and shows its output.
+fn run_fuzzer(command: &mut Command) -> Result<Outcome> {
     let mut child = command.stderr(Stdio::piped()).spawn().context("cannot start cargo-fuzz")?;
     let mut outcome = Outcome::default();
     let mut began = Instant::now();
@@ -152,7 +152,7 @@ fn watch(command: &mut Command) -> Result<Outcome> {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         if line.starts_with("INFO: Seed:") {
-            began = Instant::now(); // what was built before is no time of the target
+            began = Instant::now(); // building does not count
         }
         if let Some(executions) = executions(&line) {
             outcome.executions = executions;
@@ -164,7 +164,7 @@ fn watch(command: &mut Command) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// How many inputs were run, as libFuzzer says it now and then ("#4096 pulse cov: …") and at the end.
+/// Returns the number of inputs, which libFuzzer prints occasionally ("#4096 pulse cov: …") and at the end.
 fn executions(line: &str) -> Option<u64> {
     let last = line.strip_prefix("stat::number_of_executed_units:");
     last.or_else(|| line.strip_prefix('#')?.split_whitespace().next())?.trim().parse().ok()
@@ -172,10 +172,10 @@ fn executions(line: &str) -> Option<u64> {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.passes { "passes" } else { "FAILS: fuzz/artifacts holds the input" };
+        let verdict = if self.passes { "passes" } else { "FAILS: see the input in fuzz/artifacts" };
         let per_second = self.executions as f64 / self.time.as_secs_f64().max(1e-3);
         let time = progress::duration(self.time);
-        write!(f, "{:>12} inputs in {time}, {per_second:.0} a second: {verdict}", self.executions)
+        write!(f, "{:>12} inputs in {time}, {per_second:.0} per second: {verdict}", self.executions)
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    /// What is fuzzed is what is used; and CI has built it already.
+    /// The fuzzed versions are those in use, which CI has already built.
     #[test]
     fn the_targets_lock_file_has_the_workspace_s_versions() {
         const OWN: [&str; 3] = ["arbitrary", "libfuzzer-sys", "nb-fuzz"];
@@ -217,11 +217,14 @@ mod tests {
         let is_own = |line: &String| OWN.iter().any(|name| line.starts_with(&format!("name = {name:?}")));
         let others: Vec<_> =
             packages("fuzz/Cargo.lock").into_iter().filter(|it| !ours.contains(it) && !is_own(it)).collect();
-        assert!(ours.len() > 100 && others.is_empty(), "copy Cargo.lock to fuzz/ and run cargo there: {others:?}");
+        assert!(
+            ours.len() > 100 && others.is_empty(),
+            "expected the workspace's versions; copy Cargo.lock to fuzz/ and run cargo there: {others:?}"
+        );
     }
 
     #[test]
-    fn targets_on_libtorch_are_told_from_others() {
+    fn targets_that_need_libtorch_are_recognised() {
         let manifest =
             "[package]\nname = \"x\"\n[[bin]]\nname = \"a\"\n[[bin]]\nname = \"b\"\nrequired-features = [\"torch\"]\n";
         assert_eq!(targets(manifest), [Target { name: "a", torch: false }, Target { name: "b", torch: true }]);
@@ -233,6 +236,6 @@ mod tests {
         assert_eq!(executions("stat::number_of_executed_units: 5120"), Some(5120));
         assert_eq!(executions("INFO: Seed: 1"), None);
         let outcome = Outcome { passes: true, executions: 600, time: Duration::from_secs(60) };
-        assert_eq!(outcome.to_string(), "         600 inputs in 1 min 00 s, 10 a second: passes");
+        assert_eq!(outcome.to_string(), "         600 inputs in 1 min 00 s, 10 per second: passes");
     }
 }

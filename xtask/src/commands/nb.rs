@@ -1,4 +1,4 @@
-//! `train`, `eval`, `predict`, `embed`, `rank`, `search`, `compare`, `plan`, `schema`, `completions`: builds the binary `nb` and hands the command over to it.
+//! The commands that the binary `nb` carries out, such as `train` and `predict`: builds `nb` and runs it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -16,81 +16,81 @@ use crate::{project, teacher};
 
 pub(crate) const TRAIN: &str = "\
 Examples:
-  cargo xtask train                                              the quickstart: sample corpus, 2 layers of 6
-  cargo xtask train --config configs/quickstart-recommend.yaml   the same for readers
-  cargo xtask train --config configs/quickstart-retrieve.yaml    the same for queries
+  cargo xtask train                                              topics: the sample corpus, 2 of 6 layers
+  cargo xtask train --config configs/quickstart-recommend.yaml   recommendation
+  cargo xtask train --config configs/quickstart-retrieve.yaml    retrieval
   cargo xtask train --config my.yaml --set train.epochs=3
 
-All options are those of the binary nb: cargo xtask train --help, once set-up has run.";
+The options are those of the binary nb. After set-up, list them with: cargo xtask train --help";
 
 pub(crate) const EVAL: &str = "\
 Example:
   cargo xtask eval --model runs/quickstart/student --input data/sample/dev/news.tsv
 
-All options are those of the binary nb: cargo xtask eval --help, once set-up has run.";
+The options are those of the binary nb. After set-up, list them with: cargo xtask eval --help";
 
 pub(crate) const PREDICT: &str = "\
 Example:
   echo 'Stocks fall as rates rise' | cargo xtask predict --model runs/quickstart/student --input -
 
-All options are those of the binary nb: cargo xtask predict --help, once set-up has run.";
+The options are those of the binary nb. After set-up, list them with: cargo xtask predict --help";
 
 pub(crate) const EMBED: &str = "\
 Example:
   cargo xtask embed --model runs/quickstart/student --input titles.txt --output vectors.safetensors
 
-All options are those of the binary nb: cargo xtask embed --help, once set-up has run.";
+The options are those of the binary nb. After set-up, list them with: cargo xtask embed --help";
 
 pub(crate) const RANK: &str = "\
 Example:
   cargo xtask rank --model runs/quickstart-recommend/student --news data/sample/recommend/dev/news.tsv \\
       --behaviors data/sample/recommend/dev/behaviors.tsv --output prediction.txt
 
-All options are those of the binary nb: cargo xtask rank --help, once set-up has run.";
+The options are those of the binary nb. After set-up, list them with: cargo xtask rank --help";
 
 pub(crate) const SEARCH: &str = "\
 Example:
   cargo xtask search --model runs/quickstart-retrieve/student --corpus data/sample/beir --query 'storm at the coast'
 
-All options are those of the binary nb: cargo xtask search --help, once set-up has run.";
+The options are those of the binary nb. After set-up, list them with: cargo xtask search --help";
 
 pub(crate) const COMPARE: &str = "\
 Example:
   cargo xtask compare --config configs/compare-quickstart.yaml
 
-All options are those of the binary nb: cargo xtask compare --help, once set-up has run.";
+The options are those of the binary nb. After set-up, list them with: cargo xtask compare --help";
 
 pub(crate) const PLAN: &str = "\
 Example:
   cargo xtask plan --config my.yaml
 
-All options are those of the binary nb: cargo xtask plan --help, once set-up has run.";
+The options are those of the binary nb. After set-up, list them with: cargo xtask plan --help";
 
 pub(crate) const SCHEMA: &str = "\
 Example:
   cargo xtask schema > newsbert.schema.json
 
-All options are those of the binary nb: cargo xtask schema --help, once set-up has run.";
+The options are those of the binary nb. After set-up, list them with: cargo xtask schema --help";
 
 pub(crate) const COMPLETIONS: &str = "\
 Example:
   cargo xtask completions bash > ~/.local/share/bash-completion/completions/nb
 
-All options are those of the binary nb: cargo xtask completions --help, once set-up has run.";
+The options are those of the binary nb. After set-up, list them with: cargo xtask completions --help";
 
-/// The config that is taken where none is named.
+/// The default configuration.
 const DEFAULT_CONFIG: &str = "configs/quickstart.yaml";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What the binary nb is given
+    /// Options of the binary nb
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
     args: Vec<OsString>,
 }
 
 impl Args {
     pub(crate) fn run(self, command: &str) -> Result<ExitCode> {
-        // Whoever asks for help should not have to wait for a set-up first.
+        // Help must not require a set-up.
         if asks_for_help(&self.args) && matches!(libtorch::find(None)?, Found::Missing(_)) {
             let mut cli = Cli::command();
             cli.build();
@@ -107,7 +107,7 @@ impl Args {
     }
 }
 
-/// `args`, and the default config where `command` needs one and `args` name none.
+/// Adds the default configuration if `command` needs one and `args` name none.
 fn with_config(command: &str, mut args: Vec<OsString>) -> Vec<OsString> {
     let takes_config = matches!(command, "train" | "plan");
     if takes_config && config_argument(&args).is_none() && !asks_for_help(&args) {
@@ -121,12 +121,12 @@ pub(crate) fn asks_for_help(args: &[OsString]) -> bool {
     args.iter().any(|arg| arg == "--help" || arg == "-h")
 }
 
-/// Writes and fetches what the config at hand takes for granted: the sample corpus and the quickstart's teacher.
+/// Prepares what the configuration requires: the sample corpus and the quickstarts' teacher.
 fn prepare(nb: &Path, args: &[OsString]) -> Result<()> {
     let Some(config) = config_argument(args) else {
         return Ok(());
     };
-    // A config that cannot be read is nb's to report.
+    // nb reports a configuration that cannot be read.
     let Ok(text) = fs::read_to_string(config) else {
         return Ok(());
     };
@@ -139,7 +139,7 @@ fn prepare(nb: &Path, args: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// The value of `--config` in `args`.
+/// Returns the value of `--config` in `args`.
 fn config_argument(args: &[OsString]) -> Option<PathBuf> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -153,11 +153,11 @@ fn config_argument(args: &[OsString]) -> Option<PathBuf> {
     None
 }
 
-/// Whether a `--set` in `args` names another teacher.
+/// Returns true if a `--set` in `args` names another teacher.
 fn overrides_teacher(args: &[OsString]) -> bool {
     args.iter().filter_map(|arg| OsStr::to_str(arg)).any(|arg| {
         let setting = arg.strip_prefix("--set=").unwrap_or(arg);
-        let setting = setting.strip_prefix("run.").unwrap_or(setting); // a comparison has a run's keys below `run`
+        let setting = setting.strip_prefix("run.").unwrap_or(setting); // a comparison has the keys of a run in `run`
         setting.starts_with("teacher=") || setting.starts_with("teacher.checkpoint=")
     })
 }

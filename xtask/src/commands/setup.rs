@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: libtorch, and what cargo must know of it. All other commands do the same, silently.
+//! `cargo xtask setup`: installs libtorch and configures cargo for it. All other commands do the same if needed.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,26 +7,27 @@ use anyhow::Result;
 
 use crate::libtorch::{self, Libtorch, Set, Source, gloo, local_toml};
 use crate::progress::say;
+use crate::project;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
-  cargo xtask setup                         what this machine needs; twice is free
-  cargo xtask setup --device cpu            the small set, also where there is a GPU
-  LIBTORCH=/opt/libtorch cargo xtask setup  a libtorch of your own
-  eval \"$(cargo xtask setup --print-env)\"   for a crate outside this workspace
+  cargo xtask setup                         install what this machine needs, if it is missing
+  cargo xtask setup --device cpu            the small set, even on a machine with a GPU
+  LIBTORCH=/opt/libtorch cargo xtask setup  use your own libtorch
+  eval \"$(cargo xtask setup --print-env)\"   build a crate outside this workspace
 
-libtorch is looked for in LIBTORCH, then where it was the last time, then in the user's cache folder, where it is
-installed if it is missing: through pip, from wheels pinned by their hashes. Training on many processes is built with
-Gloo's headers, which lie in NB_GLOO_INCLUDE, in /usr/include, or come from Debian's package libgloo-dev, unpacked into the
-cache; without them it is left out.";
+libtorch is searched in LIBTORCH, in the folder of the last set-up, then in the user's cache folder. If it is missing, it
+is installed there with pip, from wheels pinned by their hashes. Training on several processes needs Gloo's headers: from
+NB_GLOO_INCLUDE, from /usr/include, or from Debian's package libgloo-dev, unpacked into the cache. Without them the build
+omits it.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which set of libraries to install [default: cuda where NVIDIA's driver is, else cpu]
+    /// Set of libraries to install [default: cuda on a machine with NVIDIA's driver, else cpu]
     #[arg(long, value_enum)]
     device: Option<Set>,
 
-    /// Print lines for a shell that let a crate outside this workspace build and run with this libtorch
+    /// Print shell commands that let a crate outside this workspace build and run with this libtorch
     #[arg(long)]
     print_env: bool,
 }
@@ -46,24 +47,24 @@ impl Args {
     }
 }
 
-/// The folder of Gloo's headers, where builds must be told.
+/// Returns the folder of Gloo's headers, if builds must be told.
 pub(crate) fn gloo_headers() -> Option<PathBuf> {
-    local_toml::read(gloo::VARIABLE)
+    local_toml::read(project::GLOO_INCLUDE)
 }
 
-/// What a crate outside the workspace needs to build with `libtorch` and the headers in `gloo`, and to find the former when its
-/// programs run.
+/// Returns the environment in which a crate outside the workspace builds with `libtorch` and the headers in `gloo`, and
+/// its programs find libtorch.
 pub(crate) fn environment(libtorch: &Libtorch, gloo: Option<&Path>) -> Result<Vec<(&'static str, String)>> {
     let root = libtorch.root.display().to_string();
     let [option, argument] = local_toml::rpath_flags(&libtorch.root)?;
-    // cargo cuts these variables at blanks; a path with one goes to the loader instead.
+    // cargo splits these variables at white space; a path that contains some goes to the loader instead.
     let paths = if argument.contains(char::is_whitespace) {
         vec![("LD_LIBRARY_PATH", format!("{root}/lib"))]
     } else {
         let flags = format!("{option} {argument}");
         vec![("RUSTFLAGS", flags.clone()), ("RUSTDOCFLAGS", flags)]
     };
-    let gloo = gloo.map(|folder| (gloo::VARIABLE, folder.display().to_string()));
+    let gloo = gloo.map(|folder| (project::GLOO_INCLUDE, folder.display().to_string()));
     Ok([("LIBTORCH", root)].into_iter().chain(gloo).chain(paths).collect())
 }
 
@@ -77,7 +78,7 @@ fn describe(libtorch: &Libtorch) -> &'static str {
     }
 }
 
-/// `value` as one word for a POSIX shell.
+/// Quotes `value` as one word for a POSIX shell.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }

@@ -1,10 +1,10 @@
-//! `cargo xtask test`: all tests of the workspace, or those whose names hold a filter.
+//! `cargo xtask test`: runs all tests of the workspace, or those whose names contain a filter.
 //!
-//! First the crates that need no libtorch, in the profile that xtask itself is built in, with checks of arithmetic. Then
-//! the rest, optimised: they share libtorch's bindings and all dependencies with `nb`, and real models run in them.
+//! The crates that need no libtorch come first, in xtask's profile, with arithmetic checks. The others follow, optimised:
+//! they share libtorch's bindings and all dependencies with `nb`, and run real models.
 //!
-//! A test that needs a feature of the machine, such as AVX-512, is skipped where the machine lacks it. Where the machine has
-//! it, `NB_REQUIRE` names it and the test must run.
+//! A test that needs a feature such as AVX-512 is skipped on a machine without it. On a machine with it, `NB_REQUIRE`
+//! names the feature and the test must run.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ExitCode, Stdio};
@@ -18,8 +18,8 @@ use crate::{features, libtorch, project};
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   cargo xtask test                         all tests
-  cargo xtask test conformance             those whose names hold \"conformance\"
-  cargo xtask test csv -- --nocapture      what follows -- goes to the test programs";
+  cargo xtask test conformance             those whose names contain \"conformance\"
+  cargo xtask test csv -- --nocapture      arguments after -- go to the test programs";
 
 /// The crates that need no libtorch.
 pub(crate) const WITHOUT_TORCH: [&str; 7] =
@@ -27,7 +27,7 @@ pub(crate) const WITHOUT_TORCH: [&str; 7] =
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Run only tests whose names hold this
+    /// Run only tests whose names contain this text
     filter: Option<String>,
 
     /// Arguments for the test programs
@@ -49,7 +49,7 @@ impl Args {
         tally += self.cargo_test(&required, ["--release", "--workspace"].into_iter().chain(rest))?;
 
         if let (Some(filter), 0, true) = (&self.filter, tally.found(), tally.ok) {
-            say(format!("error: no test's name holds {filter:?}"));
+            say(format!("error: no test's name contains {filter:?}"));
             return Ok(ExitCode::FAILURE);
         }
         say(format!("{tally} in {}", progress::duration(started.elapsed())));
@@ -60,8 +60,8 @@ impl Args {
     fn cargo_test<'a>(&'a self, required: &str, selection: impl IntoIterator<Item = &'a str>) -> Result<Tally> {
         let mut command = project::cargo();
         command.args(["test", "--no-fail-fast"]).args(selection).args(&self.filter);
-        // Many tests run beside each other: threads that wait must leave the cores to those that work, or the whole takes
-        // minutes where few cores are busy with something else.
+        // Many tests run at once: waiting threads must yield the cores to working ones, or the tests take minutes on
+        // a machine with few free cores.
         command.env("OMP_WAIT_POLICY", "passive").env(features::VARIABLE, required);
         if !self.args.is_empty() {
             command.arg("--").args(&self.args);
@@ -80,18 +80,18 @@ impl Args {
     }
 }
 
-/// How many tests did what.
+/// The number of tests by result.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     passed: u64,
     failed: u64,
     ignored: u64,
-    /// Whether cargo reports success: a crash or an error of the compiler leaves no line to count.
+    /// True if cargo reports success: a crash or a compiler error leaves no line to count.
     ok: bool,
 }
 
 impl Tally {
-    /// Adds what a test program's last line says: "test result: ok. 3 passed; 0 failed; 1 ignored; …".
+    /// Adds the counts of a test program's last line: "test result: ok. 3 passed; 0 failed; 1 ignored; …".
     fn count(&mut self, line: &str) {
         let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
             return;

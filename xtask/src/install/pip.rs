@@ -1,7 +1,7 @@
-//! Downloads wheels through pip, which knows the user's index, proxy and certificates, and checks their hashes.
+//! Downloads wheels with pip, which knows the user's index, proxy and certificates, and checks their hashes.
 //!
-//! One call per wheel, each asking for the platform tag that the file bears: so it does not matter which Python runs pip
-//! nor which tags that pip has heard of.
+//! One call for each wheel, with the platform tag of the file, so that neither the version of Python nor the tags known
+//! to pip matter.
 
 use std::fs::{self, File};
 use std::io::{self, PipeWriter, Read};
@@ -14,16 +14,19 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 
-use super::{Python, Staging, Wheel, remove};
+use super::disk::remove;
+use super::package::Wheel;
+use super::python::Python;
+use super::staging::Staging;
 use crate::{interrupt, progress};
 
 const POLL: Duration = Duration::from_millis(100);
 
-/// How much of pip's own words an error shows.
+/// The part of pip's output that an error shows.
 const SHOWN_LINES: usize = 12;
 const SHOWN_COLUMNS: usize = 160;
 
-/// The wheels of `wheels` that are not yet whole in `folder`. What is there and is not whole is removed.
+/// Returns the wheels that are not complete in `folder`. Incomplete files are removed.
 pub(super) fn missing(wheels: &'static [Wheel], folder: &Path) -> Result<Vec<&'static Wheel>> {
     let mut missing = Vec::new();
     for wheel in wheels {
@@ -53,14 +56,7 @@ pub(super) fn download(python: &Python, wheels: &[&Wheel], folder: &Path, stagin
     Ok(())
 }
 
-impl Wheel {
-    /// Where the file lies once it is whole.
-    pub(super) fn path(&self, folder: &Path) -> PathBuf {
-        folder.join(format!("{}-{}.whl", self.name, self.version))
-    }
-}
-
-/// The SHA-256 of a file, in hexadecimal.
+/// Returns the SHA-256 of a file, in hexadecimal.
 pub(crate) fn sha256(path: &Path) -> Result<String> {
     let mut hasher = Sha256::new();
     let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -83,17 +79,17 @@ struct PipCall<'a> {
 }
 
 impl PipCall<'_> {
-    /// Runs pip, moves `bar` on as its file grows, and gives the file's path.
+    /// Runs pip, advances `bar` as its file grows, and returns the path of the file.
     fn run(&self, bar: &ProgressBar) -> Result<PathBuf> {
         let Wheel { name, version, .. } = self.wheel;
         let before = bar.position();
-        // Kept in memory: on a full disk a log could not say that the disk is full.
-        let (mut words, log) = io::pipe().context("cannot make a pipe")?;
+        // In memory: a log file could not report a full disk.
+        let (mut output, log) = io::pipe().context("cannot make a pipe")?;
         let mut child = Reaped(self.spawn(log).with_context(|| format!("cannot start {}", self.python))?);
-        let words = thread::spawn(move || {
+        let output = thread::spawn(move || {
             let mut text = Vec::new();
-            // What was read before an error is still worth showing.
-            _ = words.read_to_end(&mut text);
+            // The output before an error is still worth showing.
+            _ = output.read_to_end(&mut text);
             String::from_utf8_lossy(&text).into_owned()
         });
         let status = loop {
@@ -107,10 +103,10 @@ impl PipCall<'_> {
         interrupt::check()?;
         if !status.success() {
             bar.abandon();
-            let words = words.join().unwrap_or_default();
-            let shown: Vec<_> = words.lines().rev().take(SHOWN_LINES).collect();
+            let output = output.join().unwrap_or_default();
+            let shown: Vec<_> = output.lines().rev().take(SHOWN_LINES).collect();
             let shown: String = shown.iter().rev().map(|line| format!("\n  | {line:.SHOWN_COLUMNS$}")).collect();
-            bail!("pip could not download {name} {version}: {}{shown}", reason(&words));
+            bail!("pip could not download {name} {version}: {}{shown}", reason(&output));
         }
         bar.set_position(before + self.wheel.bytes);
         let files = fs::read_dir(self.scratch.join(name).join("out")).with_context(|| format!("pip left no {name}"))?;
@@ -126,7 +122,7 @@ impl PipCall<'_> {
         let requirements = folder.join("requirements.txt");
         fs::write(&requirements, format!("{name}=={version} --hash=sha256:{sha256}\n"))?;
         let child = Command::new(self.python.program)
-            // The wheels of `torch` differ only in what is made for Python, of which nothing is taken.
+            // The wheels of `torch` differ only in their Python modules, which are not used.
             .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--python-version", "3.11"])
             .args(["--implementation", "cp", "--abi", "cp311", "--platform", platform])
             .args(["--no-cache-dir", "--progress-bar", "off", "--disable-pip-version-check", "--no-input"])
@@ -134,10 +130,10 @@ impl PipCall<'_> {
             .arg(&requirements)
             .arg("--dest")
             .arg(folder.join("out"))
-            // Nothing gets installed, so a user's rule to install only in virtual environments has no say.
+            // Nothing is installed, so the rule to install only in virtual environments does not apply.
             .env("PIP_REQUIRE_VIRTUALENV", "0")
             .env("TMPDIR", &temporary)
-            // `python -m` would take a pip.py from the caller's folder.
+            // `python -m` would import a pip.py in the caller's folder.
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -147,18 +143,18 @@ impl PipCall<'_> {
     }
 }
 
-/// A process that ends with its owner.
+/// A process that is killed when dropped.
 struct Reaped(Child);
 
 impl Drop for Reaped {
     fn drop(&mut self) {
-        // Both fail only where the process has ended already.
+        // Both fail only if the process has already ended.
         _ = self.0.kill();
         _ = self.0.wait();
     }
 }
 
-/// How many bytes the files below `folder` have. Files that vanish meanwhile do not count.
+/// Returns the total size of the files in `folder`. Files that vanish meanwhile do not count.
 fn bytes_below(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;
@@ -173,33 +169,33 @@ fn bytes_below(folder: &Path) -> u64 {
         .sum()
 }
 
-/// What the user can do about a failure of pip that ended with `words`.
-fn reason(words: &str) -> &'static str {
+/// Returns advice for a failure of pip with this output.
+fn reason(output: &str) -> &'static str {
     const REASONS: [(&[&str], &str); 5] = [
         (
             &["No space left on device", "Disk quota exceeded"],
-            "the disk is full: make room and run the command again, or set XDG_CACHE_HOME to a folder on a larger disk",
+            "the disk is full: free some space and run the command again, or set XDG_CACHE_HOME to a folder on a larger disk",
         ),
         (
             &["CERTIFICATE_VERIFY_FAILED", "SSLError", "SSL module is not available"],
-            "the index cannot be verified: where a proxy has a certificate of its own, name its file in PIP_CERT",
+            "cannot verify the index: if a proxy has its own certificate, set PIP_CERT to its file",
         ),
         (
             &["DO NOT MATCH THE HASHES", "do not match the hashes"],
-            "the index gave another file than the pinned one: try again, or name another index in PIP_INDEX_URL",
+            "the index returned another file than the pinned one: try again, or set PIP_INDEX_URL to another index",
         ),
         (
             &["NewConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ProxyError", "Connection aborted"],
-            "the package index cannot be reached: check the network, set HTTPS_PROXY or PIP_INDEX_URL where you have a \
-             proxy or an index of your own, and run the command again",
+            "cannot reach the package index: check the network, set HTTPS_PROXY or PIP_INDEX_URL if you have a proxy or \
+             your own index, and run the command again",
         ),
         (
             &["No matching distribution found"],
-            "the index does not have it: PIP_INDEX_URL or pip's config may name an index without it",
+            "the index does not have it: check PIP_INDEX_URL and pip's configuration",
         ),
     ];
-    let matching = REASONS.iter().find(|(signs, _)| signs.iter().any(|sign| words.contains(sign)));
-    matching.map_or("it said:", |(_, reason)| reason)
+    let matching = REASONS.iter().find(|(signs, _)| signs.iter().any(|sign| output.contains(sign)));
+    matching.map_or("its output was:", |(_, reason)| reason)
 }
 
 #[cfg(test)]
@@ -207,18 +203,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_pip_says_becomes_what_to_do() {
+    fn each_known_failure_of_pip_gets_its_advice() {
         let unreachable = "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(...)'\n\
                            ERROR: No matching distribution found for torch==2.11.0";
-        assert!(reason(unreachable).starts_with("the package index cannot be reached"));
+        assert!(reason(unreachable).starts_with("cannot reach the package index"));
         assert!(reason("ERROR: No matching distribution found for torch==2.11.0").starts_with("the index does not"));
         assert!(reason("OSError: [Errno 28] No space left on device").starts_with("the disk is full"));
-        assert!(reason("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES").starts_with("the index gave another file"));
-        assert_eq!(reason("Traceback"), "it said:");
+        assert!(reason("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES").starts_with("the index returned another file"));
+        assert_eq!(reason("Traceback"), "its output was:");
     }
 
     #[test]
-    fn a_wheel_that_was_cut_is_loaded_again() {
+    fn an_incomplete_wheel_is_downloaded_again() {
         const WHEELS: &[Wheel] = &[Wheel {
             name: "thing",
             version: "1",

@@ -1,13 +1,13 @@
-//! A Python that has pip.
+//! Finds a Python with pip.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-/// The oldest Python that is taken.
+/// The oldest supported Python.
 const OLDEST: (u32, u32) = (3, 9);
 
-/// The oldest pip that is taken: those before it take 3.11 for 3.1.1 when they choose a wheel.
+/// The oldest supported pip: earlier ones read 3.11 as 3.1.1 when they choose a wheel.
 const OLDEST_PIP: (u32, u32, u32) = (20, 3, 4);
 
 /// Names to look for in `PATH`, best first.
@@ -17,9 +17,9 @@ const NAMES: [&str; 8] =
 /// A Python of version 3.9 or later with pip.
 #[derive(Debug)]
 pub(crate) struct Python {
-    /// What starts it.
+    /// The program that starts it.
     pub(crate) program: &'static str,
-    /// Its version.
+    /// The version.
     pub(crate) version: (u32, u32),
 }
 
@@ -28,7 +28,7 @@ impl Python {
     ///
     /// # Errors
     ///
-    /// There is none; the message says what was found and what to install.
+    /// There is none; the message names what was found and the packages to install.
     pub(crate) fn find() -> Result<Self> {
         let found: Vec<Self> =
             NAMES.into_iter().filter_map(|program| Some(Self { program, version: version(program)? })).collect();
@@ -45,7 +45,7 @@ impl Python {
         let otherwise = "or set LIBTORCH to a folder that holds libtorch";
         if let Some((python, Some((major, minor, patch)))) = pips.iter().find(|(_, pip)| pip.is_some()) {
             bail!(
-                "pip {major}.{minor}.{patch} of {python} is too old for set-up, which needs {}.{}.{}: bring it up to date \
+                "pip {major}.{minor}.{patch} of {python} is too old, expected {}.{}.{} or later: upgrade it \
                  (`{} -m pip install --user --upgrade pip`), {otherwise}",
                 OLDEST_PIP.0,
                 OLDEST_PIP.1,
@@ -55,7 +55,7 @@ impl Python {
         }
         if let Some((python, _)) = pips.first() {
             bail!(
-                "{python} has no pip, which set-up needs: install it (Debian and Ubuntu: `apt install python3-pip`; \
+                "{python} has no pip: install it (Debian and Ubuntu: `apt install python3-pip`; \
                  Fedora: `dnf install python3-pip`; elsewhere: `{} -m ensurepip --user`), {otherwise}",
                 python.program
             );
@@ -65,7 +65,7 @@ impl Python {
             None => "found none".to_owned(),
         };
         bail!(
-            "set-up needs Python {major}.{minor} or later with pip and {found}: install one \
+            "set-up needs Python {major}.{minor} or later with pip, but {found}: install one \
              (Debian and Ubuntu: `apt install python3 python3-pip`; Fedora: `dnf install python3-pip`), {otherwise}"
         )
     }
@@ -90,7 +90,7 @@ fn pip_version(program: &str) -> Option<(u32, u32, u32)> {
     parse_pip_version(&output(program, &["-m", "pip", "--version"])?)
 }
 
-/// Reads "pip 23.2.1 from …" or "pip 24.1b1 from …"; a missing third number is 0.
+/// Parses "pip 23.2.1 from …" or "pip 24.1b1 from …"; a missing third number is 0.
 fn parse_pip_version(text: &str) -> Option<(u32, u32, u32)> {
     let mut numbers = text.strip_prefix("pip ")?.split_whitespace().next()?.split('.');
     let mut number = || {
@@ -101,7 +101,7 @@ fn parse_pip_version(text: &str) -> Option<(u32, u32, u32)> {
     Some((number()?, number()?, number().unwrap_or(0)))
 }
 
-/// What `program` prints; none if it cannot be started or fails.
+/// Returns the output of `program`; `None` if it cannot be started or fails.
 fn output(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn pip_s_version_is_read_off_its_first_words() {
+    fn pip_s_version_is_in_its_first_words() {
         assert_eq!(parse_pip_version("pip 23.2.1 from /x (python 3.11)"), Some((23, 2, 1)));
         assert_eq!(parse_pip_version("pip 26.3 from /x (python 3.11)"), Some((26, 3, 0)));
         assert_eq!(parse_pip_version("pip 24.1b1 from /x (python 3.11)"), Some((24, 1, 0)));

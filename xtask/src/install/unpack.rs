@@ -1,4 +1,4 @@
-//! Unpacks what is needed of wheels, streaming: a wheel is a zip file.
+//! Unpacks the needed files of wheels, which are zip files, as a stream.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use zip::ZipArchive;
 
-use super::{Package, create_dir};
+use super::disk::create_dir;
+use super::package::Package;
 use crate::{interrupt, progress};
 
-/// Unpacks the wheels of `package`, which lie in `wheels`, into the new folder `into`.
+/// Unpacks the wheels of `package` from the folder `wheels` into the new folder `into`.
 pub(super) fn all(package: &Package, wheels: &Path, into: &Path) -> Result<()> {
     let bar = progress::bytes("unpacking".to_owned(), package.unpacked_bytes);
     for wheel in package.wheels {
@@ -28,7 +29,7 @@ fn one(wheel: &Path, into: &Path, place: fn(&str) -> Option<&str>, bar: &Progres
     let mut buffer = vec![0; 1 << 20];
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index)?;
-        // Names that would lead out of the folder have no place in it.
+        // Names that point outside the folder are skipped.
         let (false, Some(_)) = (entry.is_dir(), entry.enclosed_name()) else {
             continue;
         };
@@ -65,7 +66,7 @@ mod tests {
     use zip::write::SimpleFileOptions;
 
     #[test]
-    fn only_what_has_a_place_is_unpacked_and_nothing_outside() {
+    fn only_needed_files_are_unpacked_and_nothing_outside() {
         let folder = tempfile::tempdir().unwrap();
         let wheel = folder.path().join("a.whl");
         let mut writer = ZipWriter::new(File::create(&wheel).unwrap());

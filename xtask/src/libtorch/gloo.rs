@@ -1,6 +1,6 @@
-//! Gloo's headers, without which training on many processes is left out of the build. libtorch holds Gloo itself, but its
-//! wheels lack these headers; Debian and its relatives have them in a package, which is unpacked into the cache, not
-//! installed. Everything else works without them, so a machine where they cannot be had is no error.
+//! Gloo's headers, without which the build has no training on several processes. libtorch contains Gloo, but its wheels
+//! lack these headers. Debian and its derivatives have them in a package, which is unpacked into the cache without
+//! installing it. Everything else works without them, so it is not an error if they are unavailable.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,29 +10,27 @@ use anyhow::{Context, Result, ensure};
 
 use crate::install;
 use crate::progress::say;
-use crate::project;
-
-/// The variable that names them to the build.
-pub(crate) const VARIABLE: &str = "NB_GLOO_INCLUDE";
+use crate::project::{self, GLOO_INCLUDE};
 
 const PACKAGE: &str = "libgloo-dev";
 
-/// What getting it takes on the disk, at most; most of it is a list of packages.
+/// Disk space needed to download it, at most; most of it is a list of packages.
 const BYTES: u64 = 300_000_000;
 
-/// Where builds look on their own.
+/// The folders that builds search by default.
 const USUAL: [&str; 2] = ["/usr/include", "/usr/local/include"];
 
-/// Finds the headers, or gets them: the folder that builds must be told, none where they need not be told or there is none.
+/// Finds or downloads the headers. Returns the folder that builds must be told; `None` if they find it themselves or
+/// there is none.
 ///
 /// # Errors
 ///
-/// The user names a folder without them.
+/// The user's folder does not contain them.
 pub(crate) fn ensure(remembered: Option<PathBuf>) -> Result<Option<PathBuf>> {
-    let variable = std::env::var_os(VARIABLE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
-    // cargo itself sets the variable to what local.toml holds.
+    let variable = std::env::var_os(GLOO_INCLUDE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
+    // cargo sets the variable to the value in local.toml.
     if let Some(named) = variable.filter(|named| Some(named) != remembered.as_ref()) {
-        ensure!(has(&named), "{VARIABLE} is {}: expected a folder with gloo/algorithm.h in it", named.display());
+        ensure!(has(&named), "{GLOO_INCLUDE} is {}, expected a folder with gloo/algorithm.h", named.display());
         return Ok(Some(named));
     }
     if let Some(remembered) = remembered.filter(|folder| has(folder)) {
@@ -48,14 +46,14 @@ pub(crate) fn ensure(remembered: Option<PathBuf>) -> Result<Option<PathBuf>> {
     }
     let failed = folder.with_added_extension("failed");
     if failed.exists() {
-        return Ok(None); // said when it was tried; `forget_failure` has it tried again
+        return Ok(None); // reported at the first attempt; `forget_failure` allows another
     }
-    match get(&folder) {
+    match download(&folder) {
         Ok(()) => Ok(Some(include)),
         Err(error) => {
             say(format!(
-                "training on many processes is left out of the build, since Gloo's headers cannot be had: {error:#}. \
-                 Everything else works; {VARIABLE} may name a folder that holds them"
+                "building without training on several processes, because Gloo's headers are unavailable: {error:#}. \
+                 Everything else works; set {GLOO_INCLUDE} to a folder with the headers to include it"
             ));
             fs::write(&failed, format!("{error:#}\n")).with_context(|| format!("cannot write {}", failed.display()))?;
             Ok(None)
@@ -63,12 +61,12 @@ pub(crate) fn ensure(remembered: Option<PathBuf>) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Has the next call try again what failed before.
+/// Lets the next call try again after a failure.
 pub(crate) fn forget_failure() -> Result<()> {
     install::remove(&project::cache()?.join("gloo-headers").with_added_extension("failed"))
 }
 
-/// Where builds will find the headers, if there are any. Gets nothing.
+/// Returns the folder in which builds will find the headers, if any. Downloads nothing.
 pub(crate) fn found(remembered: Option<PathBuf>) -> Option<PathBuf> {
     let usual = USUAL.iter().map(PathBuf::from);
     remembered.into_iter().chain(usual).find(|folder| has(folder))
@@ -78,46 +76,46 @@ fn has(folder: &Path) -> bool {
     folder.join("gloo").join("algorithm.h").is_file()
 }
 
-/// Downloads the package through apt, which checks its signature, and unpacks it to `folder`.
-fn get(folder: &Path) -> Result<()> {
+/// Downloads the package with apt, which checks its signature, and unpacks it to `folder`.
+fn download(folder: &Path) -> Result<()> {
     for program in ["apt-get", "dpkg-deb"] {
-        ensure!(project::which(program).is_some(), "there is no {program}, which gets Debian's package {PACKAGE}");
+        ensure!(project::which(program).is_some(), "found no {program} to download Debian's package {PACKAGE}");
     }
     install::make("Gloo's headers", folder, BYTES, |folder| has(&include(folder)), fill)
 }
 
-/// The headers of an unpacked package.
+/// Returns the folder of the headers in an unpacked package.
 fn include(folder: &Path) -> PathBuf {
     folder.join("usr").join("include")
 }
 
 fn fill(folder: &Path) -> Result<()> {
     let download = folder.join("download");
-    // apt wants this folder to be there.
+    // apt requires this folder.
     let lists = download.join("lists");
     fs::create_dir_all(lists.join("partial")).with_context(|| format!("cannot create {}", lists.display()))?;
-    let own_lists = format!("Dir::State::lists={}", lists.display());
+    let lists_option = format!("Dir::State::lists={}", lists.display());
     let apt = |arguments: &[&str]| run(Command::new("apt-get").current_dir(&download).arg("-q").args(arguments));
-    // Where the machine has no list of packages yet, one is made for this download.
+    // If the machine has no list of packages, one is fetched for this download.
     apt(&["download", PACKAGE]).or_else(|_| {
-        apt(&["-o", &own_lists, "update"])?;
-        apt(&["-o", &own_lists, "download", PACKAGE])
+        apt(&["-o", &lists_option, "update"])?;
+        apt(&["-o", &lists_option, "download", PACKAGE])
     })?;
     let entries = fs::read_dir(&download).with_context(|| format!("cannot read {}", download.display()))?;
     let mut files = entries.filter_map(Result::ok).map(|entry| entry.path());
     let package = files.find(|path| path.extension().is_some_and(|extension| extension == "deb"));
-    let package = package.with_context(|| format!("apt-get has downloaded no {PACKAGE}"))?;
+    let package = package.with_context(|| format!("apt-get downloaded no {PACKAGE}"))?;
     run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(folder))?;
-    ensure!(has(&include(folder)), "{PACKAGE} holds no gloo/algorithm.h");
+    ensure!(has(&include(folder)), "{PACKAGE} has no gloo/algorithm.h");
     install::remove(&download)
 }
 
-/// Runs `command` to its end in silence.
+/// Runs `command` without showing its output.
 fn run(command: &mut Command) -> Result<()> {
     let name = command.get_program().display().to_string();
     let output = command.output().with_context(|| format!("cannot start {name}"))?;
-    let words = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{name}: {}", words.lines().last().unwrap_or("it failed without a word"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{name} failed: {}", errors.lines().last().unwrap_or("no message"));
     Ok(())
 }
 

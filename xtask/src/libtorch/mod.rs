@@ -1,78 +1,48 @@
-//! libtorch on this machine: which one is used, whether it is whole, and how it gets there.
+//! Finds, checks and installs libtorch.
 //!
-//! [`ensure()`] is what every command calls. It takes, in this order, what the user names in `LIBTORCH`, what an earlier
-//! set-up has written to `.cargo/local.toml`, and the set in the user's
-//! cache, which it installs where it is missing. A machine that is set up costs it some file checks and starts no process.
+//! Every command calls [`ensure()`]. In this order, it uses the folder in `LIBTORCH`, the one that an earlier set-up
+//! wrote to `.cargo/local.toml`, or the set in the user's cache, which it installs if it is missing. On a machine that
+//! is set up it only checks some files and starts no process.
 
 pub(crate) mod gloo;
 pub(crate) mod local_toml;
 pub(crate) mod pins;
+mod set;
 mod version;
 
 use std::env;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{compiler, install, project};
 
-pub(crate) use pins::VERSION;
+pub(crate) use set::{Set, nvidia_driver};
+pub(crate) use version::VERSION;
 
 /// A libtorch to build with and to run on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Libtorch {
-    /// The folder that holds `lib` and `include`.
+    /// The folder with `lib` and `include`.
     pub(crate) root: PathBuf,
-    /// How it was found.
+    /// The way it was found.
     pub(crate) source: Source,
 }
 
-/// How a libtorch was found.
+/// The way a libtorch was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The user names it in `LIBTORCH`.
+    /// It is the folder in `LIBTORCH`.
     Environment,
     /// An earlier set-up chose it.
     Remembered,
-    /// It is one of the sets in the user's cache.
+    /// It is a set in the user's cache.
     Cache(Set),
 }
 
-/// The two sets of libraries that set-up can install.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Set {
-    /// What a machine without a GPU needs
-    Cpu,
-    /// With NVIDIA's libraries
-    Cuda,
-}
-
-impl Set {
-    /// The set for this machine: CUDA where NVIDIA's driver is.
-    pub(crate) fn of_machine() -> Self {
-        if nvidia_driver().is_some() { Self::Cuda } else { Self::Cpu }
-    }
-
-    /// Where this set lies once it is installed. The wheels' layout is kept below it, since the libraries find each
-    /// other by paths relative to their own: `torch/lib` beside `nvidia/*/lib`.
-    pub(crate) fn folder(self) -> Result<PathBuf> {
-        Ok(project::cache()?.join(format!("libtorch-{VERSION}-{self}")))
-    }
-}
-
-impl fmt::Display for Set {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-        })
-    }
-}
-
-/// Finds libtorch, or installs it, and writes `.cargo/local.toml` where that does not say so already.
+/// Finds or installs libtorch, and updates `.cargo/local.toml` if needed.
 ///
-/// `wish` is the set that the user asks for by name.
+/// `wish` is the set that the user requests.
 pub(crate) fn ensure(wish: Option<Set>) -> Result<Libtorch> {
     let compiler = compiler::find()?;
     compiler::find_make()?;
@@ -83,36 +53,34 @@ pub(crate) fn ensure(wish: Option<Set>) -> Result<Libtorch> {
             Libtorch { root: set.folder()?.join("torch"), source: Source::Cache(set) }
         }
     };
-    let headers = gloo::ensure(local_toml::read(gloo::VARIABLE))?;
+    let headers = gloo::ensure(local_toml::read(project::GLOO_INCLUDE))?;
     local_toml::write(&libtorch.root, headers.as_deref(), compiler.cxx)?;
     Ok(libtorch)
 }
 
-/// What [`find`] comes to.
+/// The result of [`find`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// This one is to be used.
+    /// Use this libtorch.
     Ready(Libtorch),
-    /// This set is to be used and is not installed.
+    /// Use this set, which is not installed.
     Missing(Set),
 }
 
-/// Finds the libtorch to use. Changes nothing and starts nothing.
+/// Finds the libtorch to use, without changing or starting anything.
 pub(crate) fn find(wish: Option<Set>) -> Result<Found> {
     let variable = env::var_os("LIBTORCH").map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
     choose(variable, local_toml::read("LIBTORCH"), wish)
 }
 
 fn choose(variable: Option<PathBuf>, remembered: Option<PathBuf>, wish: Option<Set>) -> Result<Found> {
-    // cargo itself sets the variable to what local.toml holds, so an equal value says nothing about the user's wish.
+    // cargo sets the variable to the value in local.toml, so an equal value is not a request of the user.
     if let Some(root) = variable.filter(|root| Some(root) != remembered.as_ref()) {
         if let Some(set) = wish {
-            bail!("LIBTORCH is set to {}, so --device {set} has no say: unset LIBTORCH", root.display());
+            bail!("LIBTORCH is set to {}, so --device {set} has no effect: unset LIBTORCH", root.display());
         }
         ensure!(root.is_absolute(), "LIBTORCH is {}: expected an absolute path", root.display());
-        check(&root).context(
-            "LIBTORCH names a folder that cannot be used; correct it, or unset it to let set-up install one",
-        )?;
+        check(&root).context("LIBTORCH is not a usable folder: correct it, or unset it to let set-up install one")?;
         return Ok(Found::Ready(Libtorch { root, source: Source::Environment }));
     }
     if let (Some(root), None) = (remembered, wish)
@@ -131,34 +99,21 @@ fn choose(variable: Option<PathBuf>, remembered: Option<PathBuf>, wish: Option<S
 
 /// Checks that `root` holds libraries and headers of the pinned version.
 ///
-/// A folder in this project's cache must also carry the mark of a finished installation.
+/// A folder in the project's cache must also have the mark of a finished installation.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let library = root.join("lib").join("libtorch_cpu.so");
-    ensure!(library.is_file(), "{} does not exist: expected a folder with lib and include in it", library.display());
+    ensure!(library.is_file(), "{} does not exist, expected a folder with lib and include", library.display());
     let found = version::read(root)?;
-    ensure!(found == VERSION, "{} holds libtorch {found}: expected {VERSION}", root.display());
+    ensure!(found == VERSION, "{} holds libtorch {found}, expected {VERSION}", root.display());
     if let (Some(folder), Ok(cache)) = (root.parent(), project::cache())
         && folder.starts_with(cache)
     {
-        ensure!(install::is_installed(folder), "{} is not a whole installation", folder.display());
+        ensure!(install::is_installed(folder), "{} is not a complete installation", folder.display());
     }
     Ok(())
 }
 
-/// The sign by which this machine has NVIDIA's driver: the file that was found.
-pub(crate) fn nvidia_driver() -> Option<PathBuf> {
-    const SIGNS: [&str; 6] = [
-        "/proc/driver/nvidia/version",
-        "/usr/lib/x86_64-linux-gnu/libcuda.so.1",
-        "/usr/lib64/libcuda.so.1",
-        "/usr/lib/libcuda.so.1",
-        "/usr/lib/wsl/lib/libcuda.so.1",
-        "/usr/local/nvidia/lib64/libcuda.so.1",
-    ];
-    SIGNS.iter().map(PathBuf::from).find(|path| path.exists())
-}
-
-/// Whether the libraries in `root` include CUDA's.
+/// Returns true if the libraries in `root` include CUDA's.
 pub(crate) fn has_cuda(root: &Path) -> bool {
     root.join("lib").join("libtorch_cuda.so").is_file()
 }
@@ -178,30 +133,30 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_names_comes_first_and_must_be_right() {
+    fn the_user_s_folder_comes_first_and_must_be_usable() {
         let (named, remembered, old) = (libtorch("2.11.0+cpu\n"), libtorch("2.11.0"), libtorch("2.4.1"));
         let found = choose(Some(named.path().into()), Some(remembered.path().into()), None).unwrap();
         let expected = Libtorch { root: named.path().into(), source: Source::Environment };
         assert_eq!(found, Found::Ready(expected));
 
         let error = choose(Some(old.path().into()), None, None).unwrap_err();
-        assert!(format!("{error:#}").ends_with("holds libtorch 2.4.1: expected 2.11.0"), "{error:#}");
+        assert!(format!("{error:#}").ends_with("holds libtorch 2.4.1, expected 2.11.0"), "{error:#}");
         let error = choose(Some("/nowhere/at/all".into()), None, None).unwrap_err();
         assert!(format!("{error:#}").contains("/nowhere/at/all/lib/libtorch_cpu.so does not exist"), "{error:#}");
         let error = choose(Some("libtorch".into()), None, None).unwrap_err();
         assert!(format!("{error:#}").contains("expected an absolute path"), "{error:#}");
         let error = choose(Some(named.path().into()), None, Some(Set::Cuda)).unwrap_err();
-        assert!(format!("{error:#}").contains("--device cuda has no say"), "{error:#}");
+        assert!(format!("{error:#}").contains("--device cuda has no effect"), "{error:#}");
     }
 
     #[test]
-    fn what_cargo_passes_on_from_local_toml_is_no_wish_of_the_user() {
+    fn the_value_from_local_toml_is_not_a_request_of_the_user() {
         let remembered = libtorch("2.11.0");
         let path = || Some(remembered.path().to_owned());
         let expected = Libtorch { root: remembered.path().into(), source: Source::Remembered };
         assert_eq!(choose(path(), path(), None).unwrap(), Found::Ready(expected));
         fs::remove_file(remembered.path().join("lib/libtorch_cpu.so")).unwrap();
-        // It is gone: no error, another one is looked for.
+        // It is gone: not an error, another one is found.
         assert!(choose(path(), path(), None).is_ok());
     }
 }

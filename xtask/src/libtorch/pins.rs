@@ -1,18 +1,16 @@
 //! The wheels that libtorch consists of, each pinned to one file by its SHA-256.
 //!
-//! They are those of `torch` 2.11.0 and of what its metadata requires for Linux on x86-64 (`cuda-toolkit` 13.0.2 stands
-//! for most of NVIDIA's). `libtorch_cpu.so` is the same file in both sets and is linked with `libcudart` and `libcupti`,
-//! so the small set has these two as well.
+//! They are those of `torch` 2.11.0 and of its requirements for Linux on x86-64 (most of NVIDIA's come from
+//! `cuda-toolkit` 13.0.2). `libtorch_cpu.so` is the same file in both sets and links to `libcudart` and `libcupti`, so
+//! the small set has these two as well.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Set;
+use super::set::Set;
+use super::version::VERSION;
 use crate::install::{Package, Wheel};
-
-/// The version of libtorch that the bindings in use (`tch` 0.24) are made for.
-pub(crate) const VERSION: &str = "2.11.0";
 
 const TORCH: Wheel = Wheel {
     name: "torch",
@@ -51,7 +49,7 @@ const CUDA: [Wheel; 18] = [
         bytes: 423_133_236,
         sha256: "ee8722c1f0145ab246bccb9e452153b5e0515fd094c3678df50b2a0888b8b171",
     },
-    // These two are headers that the runtime's own include.
+    // Headers that the runtime's headers include.
     Wheel {
         name: "nvidia-cuda-cccl",
         version: "13.0.85",
@@ -152,15 +150,15 @@ const CUDA: [Wheel; 18] = [
     },
 ];
 
-/// What set-up installs for `set`.
+/// Returns the package that set-up installs for `set`.
 ///
 /// # Errors
 ///
-/// The wheels are for another system than this one.
+/// The wheels are for another system.
 pub(crate) fn package(set: Set) -> Result<Package> {
     ensure!(
         cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")),
-        "set-up installs libtorch on Linux (x86-64, glibc) only: set LIBTORCH to a folder that holds libtorch {VERSION}"
+        "set-up can install libtorch only on Linux (x86-64, glibc): set LIBTORCH to a folder with libtorch {VERSION}"
     );
     let folder = set.folder()?;
     Ok(match set {
@@ -183,7 +181,7 @@ pub(crate) fn package(set: Set) -> Result<Package> {
     })
 }
 
-/// The files of the wheels that a machine without a GPU needs.
+/// Returns the path of a file that a machine without a GPU needs.
 fn place_cpu(entry: &str) -> Option<&str> {
     const LIBRARIES: [&str; 5] = [
         "torch/lib/libc10.so",
@@ -195,8 +193,8 @@ fn place_cpu(entry: &str) -> Option<&str> {
     (LIBRARIES.contains(&entry) || entry.starts_with("torch/include/")).then_some(entry)
 }
 
-/// The files of the wheels that a machine with a GPU needs: all shared libraries but those for Python, and the headers, of
-/// which process groups over NCCL include some. CCCL, the C++ library that is for kernels, is none of them.
+/// Returns the path of a file that a machine with a GPU needs: all shared libraries except those for Python, and the
+/// headers, some of which process groups over NCCL include, but not CCCL, the C++ library for kernels.
 fn place_cuda(entry: &str) -> Option<&str> {
     const FOR_PYTHON: [&str; 3] =
         ["torch/lib/libtorch_python.so", "torch/lib/libshm.so", "torch/lib/libtorch_global_deps.so"];
@@ -207,7 +205,7 @@ fn place_cuda(entry: &str) -> Option<&str> {
     (library && !FOR_PYTHON.contains(&entry) || header).then_some(entry)
 }
 
-/// Puts a linker script in the place of `libtorch.so`, which would pull in the libraries of CUDA.
+/// Replaces `libtorch.so`, which would load the CUDA libraries, by a linker script.
 fn link_to_cpu_library(folder: &Path) -> Result<()> {
     let path = folder.join("torch/lib/libtorch.so");
     std::fs::write(&path, "INPUT(libtorch_cpu.so)\n").with_context(|| format!("cannot write {}", path.display()))
@@ -228,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cpu_takes_headers_and_five_libraries() {
+    fn a_cpu_needs_headers_and_five_libraries() {
         assert_eq!(place_cpu("torch/lib/libtorch_cpu.so"), Some("torch/lib/libtorch_cpu.so"));
         assert!(place_cpu("torch/include/ATen/ATen.h").is_some());
         assert_eq!(place_cpu("torch/lib/libtorch.so"), None);
@@ -237,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_takes_every_library_and_header_that_is_not_for_python() {
+    fn a_gpu_needs_every_library_and_header_that_is_not_for_python() {
         for entry in [
             "torch/lib/libtorch_cuda.so",
             "nvidia/cudnn/lib/libcudnn.so.9",

@@ -1,18 +1,21 @@
-//! The version of the libtorch in a folder, as its files say it.
+//! The version of libtorch: the required one, and that in a folder.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Where the macros stand: the first since 2.9, the second before.
+/// The version of libtorch that the bindings (`tch` 0.24) require.
+pub(crate) const VERSION: &str = "2.11.0";
+
+/// Headers with the version macros: the first since 2.9, the second before.
 const HEADERS: [&str; 2] = ["include/torch/headeronly/version.h", "include/torch/csrc/api/include/torch/version.h"];
 
 /// Reads the version of the libtorch in `root`, without a local part: "2.11.0" for "2.11.0+cu130".
 ///
 /// # Errors
 ///
-/// Neither `build-version` (in the zip files) nor the headers (in the wheels too) say it.
+/// Neither `build-version` (in the zip files) nor the headers (also in the wheels) contain it.
 pub(super) fn read(root: &Path) -> Result<String> {
     if let Ok(text) = fs::read_to_string(root.join("build-version")) {
         let version = text.trim();
@@ -49,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_of_the_zip_files_counts_without_its_local_part() {
+    fn build_version_counts_without_its_local_part() {
         let root = tempfile::tempdir().unwrap();
         assert!(read(root.path()).is_err());
         fs::write(root.path().join("build-version"), "2.11.0+cu130\n").unwrap();

@@ -6,7 +6,7 @@ use nb_model::POOLING_QUERY;
 use nb_train::method::{Stage, Temperature};
 use nb_train::optim::AdamW;
 use nb_train::plan::{ModelSource, Plan};
-use nb_train::task::{Objective, Recommend, Task, Topic};
+use nb_train::task::{Objective, Recommend, Task, TextRef, Topic};
 use serde_json::{Map, Value, json};
 
 use crate::context::utf8;
@@ -84,7 +84,7 @@ fn weights(stage: &Stage) -> Map<String, Value> {
 /// Returns a batch: its targets, and for each text its ids and the number of tokens in its first part.
 fn export<K: ExportBatch>(task: &K, batch: &K::Batch) -> Result<Value> {
     let stores = task.stores();
-    let texts = task.texts(batch).into_iter().map(|(store, row)| {
+    let texts = task.texts(batch).into_iter().map(|TextRef { store, row }| {
         let TokenBatch { ids, segments, .. } = stores[store].batch(&[row]);
         let first = segments.iter().filter(|&&segment| segment == 0).count();
         json!({"ids": ids, "first": first})

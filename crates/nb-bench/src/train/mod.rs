@@ -10,8 +10,8 @@ use std::num::NonZeroU16;
 
 use anyhow::{Result, bail};
 use nb_train::config::{PrecisionChoice, RunConfig};
-use nb_train::plan::{Plan, TaskPlan};
-use nb_train::task::{Recommend, Topic};
+use nb_train::plan::Plan;
+use nb_train::task::{AllTasks, Recommend, RecommendPlan, Task, TaskList, Topic, TopicPlan};
 use serde_json::{Value, json};
 
 use crate::cases::{ArticleFields, Case, CaseEntry, Corpus, Dataset, select};
@@ -78,12 +78,14 @@ pub(crate) fn run(
     }
     for case in select(&CASES, wanted, &context.data)? {
         for &precision in &context.precisions {
-            let plan = Plan::new(config(context, case, precision, options)?)?;
+            let plan = Plan::new(config(context, case, precision, options)?, AllTasks::KINDS)?;
             let bench = Bench { context, case, plan: &plan, steps: case.kind.steps(options) };
-            match &plan.data.task {
-                TaskPlan::Topic(files) => bench.run(&Topic::open(&plan, files)?, sink)?,
-                TaskPlan::Recommend(files) => bench.run(&Recommend::open(&plan, files)?, sink)?,
-                TaskPlan::Retrieve(_) => unreachable!("no case retrieves"),
+            if let Some(own) = plan.data.task.downcast::<TopicPlan>() {
+                bench.run(&Topic::open(&plan, own)?, sink)?;
+            } else if let Some(own) = plan.data.task.downcast::<RecommendPlan>() {
+                bench.run(&Recommend::open(&plan, own)?, sink)?;
+            } else {
+                bail!("task: {} has no case", plan.data.task.name());
             }
         }
     }

@@ -1,7 +1,7 @@
-//! Samples become batches in which no news stands twice, however many readers have read it.
+//! Batches of samples in which each article occurs once, however many readers have read it.
 //!
-//! Encoding the news is what training costs, and the readers of a batch mention the same news again and again. So a
-//! batch lists each news once, and histories and candidates are places in that list.
+//! Most of the cost of training is encoding articles, and the readers of a batch share many of them. So a batch lists
+//! each article once, and histories and candidates are positions in that list.
 
 use std::cmp::Reverse;
 
@@ -12,29 +12,29 @@ use super::samples::{NEGATIVES, Sample};
 use crate::BatchSize;
 use crate::random::mix;
 
-/// What becomes of a click on a news that the reader's history holds already.
+/// The treatment of a click on an article that is already in the reader's history.
 ///
-/// Where such clicks are common in training and rare where the model is used, a model learns to look for the candidate in
-/// the history, and little else.
+/// If such clicks are common in training but rare in use, a model learns to look for the candidate in the history, and
+/// little else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClickedBefore {
-    /// The history is as the file has it.
+    /// Keeps the history of the file.
     #[default]
     Keep,
-    /// The sample's history goes without its clicked news.
+    /// Removes the clicked article from the sample's history.
     LeaveOut,
 }
 
-/// Which negatives are drawn, and which history stands beside them.
+/// The rules by which negatives and histories of samples are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw {
-    /// How many for each click.
+    /// Number of negatives for each click.
     pub negatives: usize,
     /// The run's seed.
     pub seed: u64,
-    /// Each epoch has others.
+    /// The epoch; each draws different negatives.
     pub epoch: u64,
-    /// What becomes of a click on a news of the history.
+    /// The treatment of a click on an article of the history.
     pub clicked_before: ClickedBefore,
 }
 
@@ -44,26 +44,26 @@ impl Draw {
     }
 }
 
-/// A batch of R readers, one per sample, with D different news.
+/// A batch of R readers, one per sample, with D different articles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReaderBatch {
-    /// \[D\] different rows of the news, the longest first and equally long ones by row.
+    /// \[D\] rows of the articles, the longest first, equally long ones by row.
     pub news: Vec<u32>,
-    /// \[Σ history lengths\] places in `news`, one reader after the other, the oldest first.
+    /// \[Σ history lengths\] positions in `news`, one reader after the other, the oldest article first.
     pub history: Vec<i64>,
-    /// \[R\] news of each reader's history; 0 for a reader without any.
+    /// \[R\] number of articles of each reader's history; 0 for a reader without one.
     pub history_lengths: Vec<i64>,
-    /// \[R, 1 + negatives\] places in `news`: the clicked one, then the negatives.
+    /// \[R, 1 + negatives\] positions in `news`: the clicked article, then the negatives.
     pub candidates: Vec<i64>,
     /// Negatives per reader.
     pub negatives: usize,
 }
 
 impl ReaderBatch {
-    /// The batch of the given samples. `length` is how many tokens a row of the news has.
+    /// Makes the batch of the given samples. `length` returns the number of tokens of an article.
     ///
     /// # Panics
-    /// If a sample is none of [`Behaviors::samples`].
+    /// If a sample is not from [`Behaviors::samples`].
     #[must_use]
     pub fn new(behaviors: &Behaviors, samples: &[Sample], draw: &Draw, length: impl Fn(u32) -> usize) -> Self {
         let (mut history, mut candidates) = (Vec::new(), Vec::new());
@@ -74,8 +74,8 @@ impl ReaderBatch {
             let before = history.len();
             history.extend_from_slice(behaviors.history(sample.impression as usize));
             if draw.clicked_before == ClickedBefore::LeaveOut {
-                let own = history.split_off(before);
-                history.extend(own.into_iter().filter(|&news| news != clicked));
+                let with_clicked = history.split_off(before);
+                history.extend(with_clicked.into_iter().filter(|&article| article != clicked));
             }
             history_lengths.push((history.len() - before) as i64);
             behaviors.draw(sample, draw.negatives, draw.key(), &mut negatives);
@@ -93,14 +93,14 @@ impl ReaderBatch {
         Self { news, history, history_lengths, candidates, negatives: draw.negatives }
     }
 
-    /// How many readers there are.
+    /// Returns the number of readers.
     #[must_use]
     pub fn readers(&self) -> usize {
         self.history_lengths.len()
     }
 
-    /// The same readers with every mention a news of its own, the longest first still: what would be encoded if nobody
-    /// looked for repeats. For comparisons.
+    /// Returns the same readers with every mention as a separate article, still the longest first: the work of an
+    /// implementation that does not look for duplicates. For comparisons.
     #[must_use]
     pub fn repeated(&self) -> Self {
         let mentions: Vec<i64> = self.history.iter().chain(&self.candidates).copied().collect();
@@ -116,12 +116,12 @@ impl ReaderBatch {
     }
 }
 
-/// Cuts samples into micro-batches: from the front of `order`, which numbers them, as much into each as `size` allows.
-/// Sequences are samples; tokens are those of a batch's different news, negatives included. No sample is left out and
-/// none changes its place.
+/// Cuts samples into micro-batches: takes them in `order`, which numbers them, and puts as many into each as `size`
+/// allows. Sequences are samples; tokens are those of a batch's different articles, negatives included. Every sample is
+/// in one batch, and the order does not change.
 ///
 /// # Panics
-/// If `order` numbers a sample that is not there, or a sample is none of [`Behaviors::samples`].
+/// If `order` numbers a sample that does not exist, or a sample is not from [`Behaviors::samples`].
 #[must_use]
 pub fn cut_distinct(
     behaviors: &Behaviors,
@@ -158,11 +158,11 @@ pub fn cut_distinct(
     batches
 }
 
-/// The different news of a batch that grows.
+/// The distinct articles of a batch in progress.
 struct Distinct {
     /// The current batch, counted from 1; 0 before the first.
     batch: u32,
-    /// Per row of the news: the last batch that it was added to. So nothing needs clearing for the next.
+    /// For each article: the last batch it was added to, so that nothing has to be cleared for the next.
     met: Vec<u32>,
     tokens: usize,
 }

@@ -1,5 +1,5 @@
-//! A stream becomes impressions: it is read in blocks of whole lines, and while the next one is read the pieces of the
-//! last are parsed in parallel. What comes out does not depend on where the cuts fall or on how many threads there are.
+//! Turns a stream into impressions. It is read in blocks of complete lines, and while the next block is read, the
+//! pieces of the last one are parsed in parallel. The result depends neither on the cuts nor on the number of threads.
 
 use std::io::{self, Read};
 use std::mem;
@@ -8,44 +8,44 @@ use memchr::{memchr, memchr_iter, memrchr};
 use rayon::prelude::*;
 
 use super::columns::Columns;
-use super::left_out::LeftOut;
 use super::parse::{Part, Rules};
+use super::report::ReadReport;
 use crate::read::SkippedRow;
 
-/// In which portions a stream is read.
+/// The sizes of the portions in which a stream is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Portions {
-    /// Bytes that are read at a time; a longer line is a block of its own.
+    /// Bytes read at a time; a longer line makes a longer block.
     pub(super) block: usize,
-    /// Bytes that are parsed at a time.
+    /// Bytes parsed at a time.
     pub(super) piece: usize,
 }
 
 impl Portions {
-    /// A few pieces for each thread, so that none waits long for the others.
+    /// Returns portions of a few pieces for each thread, so that none waits long for the others.
     pub(super) fn for_threads(threads: usize) -> Self {
         let piece = 1 << 18;
         Self { block: piece * (4 * threads).clamp(16, 256), piece }
     }
 }
 
-/// What a stream holds.
+/// The impressions of a stream, and its read report.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
     pub(super) columns: Columns,
-    pub(super) left_out: LeftOut,
+    pub(super) report: ReadReport,
     /// Impressions that list a candidate more than once, in ascending order.
     pub(super) repeating: Vec<u32>,
-    /// Lines read.
+    /// Number of lines read.
     pub(super) lines: u64,
 }
 
-/// Why a stream could not be read to its end.
+/// The reason why reading a stream stopped.
 #[derive(Debug)]
 pub(super) enum Stopped {
-    /// Reading failed behind so many lines.
+    /// Reading failed after this many lines.
     Read(u64, io::Error),
-    /// More impressions than numbers for them.
+    /// There are more impressions than 32-bit numbers.
     TooMany,
 }
 
@@ -77,36 +77,37 @@ impl Content {
 
     fn append(&mut self, part: &Part) -> Result<(), Stopped> {
         let before = self.columns.len();
-        // The numbers of all impressions fit into 32 bits, and so does their count.
+        // Both the numbers of all impressions and their count fit into 32 bits.
         u32::try_from(before + part.columns.len()).map_err(|_| Stopped::TooMany)?;
         self.columns.append(&part.columns, self.lines);
         self.repeating.extend(part.repeating.iter().map(|impression| impression + before as u32));
         for &SkippedRow { line, reason } in &part.skipped {
-            self.left_out.skipped.add(SkippedRow { line: line + self.lines, reason });
+            self.report.skipped.add(SkippedRow { line: line + self.lines, reason });
         }
-        self.left_out.unknown_history += part.unknown_history;
-        self.left_out.unknown_candidates += part.unknown_candidates;
-        self.left_out.repeated_candidates += part.repeated_candidates;
+        self.report.unknown_history += part.unknown_history;
+        self.report.unknown_candidates += part.unknown_candidates;
+        self.report.repeated_candidates += part.repeated_candidates;
         self.lines += part.lines;
         Ok(())
     }
 }
 
-/// Cuts a stream into blocks of whole lines.
+/// Cuts a stream into blocks of complete lines.
 struct Blocks<R> {
     input: R,
     size: usize,
-    /// The beginning of a line whose end was not read yet.
+    /// The beginning of a line whose end has not been read yet.
     rest: Vec<u8>,
 }
 
 impl<R: Read> Blocks<R> {
-    /// Puts the next block into `block`; an empty one ends the stream. If reading fails, it holds what was read so far.
+    /// Reads the next block into `block`; an empty block ends the stream. After a failure `block` holds the bytes read
+    /// so far.
     fn fill(&mut self, block: &mut Vec<u8>) -> io::Result<()> {
         block.clear();
         block.append(&mut self.rest);
         loop {
-            // A line of many blocks is not looked through from its beginning each time, nor read in small steps.
+            // A line of many blocks is not searched from its beginning each time, nor read in small steps.
             let start = block.len();
             let wanted = self.size.max(start);
             block.reserve(wanted);
@@ -127,7 +128,7 @@ fn lines_of(block: &[u8]) -> u64 {
     memchr_iter(b'\n', block).count() as u64
 }
 
-/// Cuts a block into pieces of whole lines, of about `size` bytes each.
+/// Cuts a block into pieces of complete lines, of about `size` bytes each.
 fn pieces(block: &[u8], size: usize) -> Vec<&[u8]> {
     let mut pieces = Vec::with_capacity(block.len() / size + 1);
     let mut rest = block;
@@ -167,8 +168,8 @@ mod tests {
             block in 1_usize..300, piece in 1_usize..300,
         ) {
             let text = format!("{}{}{end}", if mark { "\u{FEFF}" } else { "" }, lines.join("\n"));
-            let whole = read(text.as_bytes(), Portions { block: 1 << 20, piece: 1 << 20 }).unwrap();
-            prop_assert_eq!(read(text.as_bytes(), Portions { block, piece }).unwrap(), whole);
+            let uncut = read(text.as_bytes(), Portions { block: 1 << 20, piece: 1 << 20 }).unwrap();
+            prop_assert_eq!(read(text.as_bytes(), Portions { block, piece }).unwrap(), uncut);
         }
     }
 

@@ -1,8 +1,8 @@
-//! Impressions column by column: one long list per kind of value, and where each impression's part of it ends.
+//! Impressions stored by column: one list for each kind of value, and the end of each impression's part.
 
 use std::ops::Range;
 
-/// Impressions. No text is kept but their ids.
+/// Impressions. Their ids are the only text that is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Columns {
     pub(super) ids: String,
@@ -10,10 +10,10 @@ pub(super) struct Columns {
     pub(super) lines: Vec<u64>,
     pub(super) history: Vec<u32>,
     pub(super) history_ends: Vec<usize>,
-    /// How many news each history has in the file, known or not.
+    /// Number of articles of each history in the file, known or not.
     pub(super) history_lengths: Vec<u32>,
     pub(super) candidates: Vec<u32>,
-    /// Beside `candidates`.
+    /// The click label of each of `candidates`.
     pub(super) clicked: Vec<u8>,
     pub(super) candidate_ends: Vec<usize>,
 }
@@ -23,7 +23,7 @@ impl Columns {
         self.lines.len()
     }
 
-    /// Ends an impression: what was pushed since the last one is its.
+    /// Ends an impression, which gets everything pushed since the last one.
     pub(super) fn end(&mut self, line: u64) {
         self.lines.push(line);
         self.id_ends.push(self.ids.len());
@@ -31,7 +31,7 @@ impl Columns {
         self.candidate_ends.push(self.candidates.len());
     }
 
-    /// Adds the impressions of a text that begins behind `lines_before` lines.
+    /// Adds the impressions of a text that follows `lines_before` lines.
     pub(super) fn append(&mut self, other: &Self, lines_before: u64) {
         fn shift(ends: &mut Vec<usize>, others: &[usize], by: usize) {
             ends.extend(others.iter().map(|end| end + by));
@@ -47,7 +47,7 @@ impl Columns {
         self.clicked.extend_from_slice(&other.clicked);
     }
 
-    /// Forgets all impressions and keeps the memory for others.
+    /// Removes all impressions but keeps the memory.
     pub(super) fn clear(&mut self) {
         self.ids.clear();
         self.lines.clear();
@@ -73,7 +73,7 @@ impl Columns {
     }
 }
 
-/// Where the `i`-th of several lists lies that end at `ends`.
+/// Returns the range of the `i`-th of several concatenated lists that end at `ends`.
 pub(super) fn range(ends: &[usize], i: usize) -> Range<usize> {
     i.checked_sub(1).map_or(0, |before| ends[before])..ends[i]
 }

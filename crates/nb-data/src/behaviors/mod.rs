@@ -1,29 +1,31 @@
-//! MIND's `behaviors.tsv`: who was shown which news, after having read which, and clicked what.
+//! MIND's `behaviors.tsv`: the articles each reader was shown, had read before, and clicked.
 //!
 //! A line is an impression: its id, the user's id, the time, the history (news ids between spaces, the oldest first,
 //! possibly none) and the candidates (`N1-1 N2-0`: clicked or not; `N1 N2` in MIND's test set). Columns are separated
-//! by tabs, there is no header, and a column behind the fifth is not read.
+//! by tabs, there is no header, and columns after the fifth are ignored.
 //!
 //! ```text
 //! behaviors.tsv ─ Behaviors::read ─ samples(impressions) ─ cut_distinct(order, size) ─ ReaderBatch (plain vectors)
 //! news ids ─ IdIndex ┘                 negatives(sample, seed, epoch) ┘
 //! ```
 //!
-//! Text is UTF-8 with or without a byte-order mark, lines end in LF or CRLF, empty lines are no lines. An impression
-//! cannot be used if it is not UTF-8, has fewer than five columns or no candidate, or if a candidate lacks its click
-//! where clicks are required. Users and times are not kept.
+//! Text is UTF-8 with or without a byte-order mark, lines end in LF or CRLF, and empty lines are skipped. An impression
+//! cannot be used if it is not UTF-8, has fewer than five columns or no candidate, or has a candidate without a click
+//! label where clicks are required. Users and times are not stored.
 
 mod batch;
 mod blocks;
+mod clicks;
 mod columns;
-mod left_out;
 mod parse;
+mod report;
 mod samples;
 
 use std::path::PathBuf;
 
 pub use batch::{ClickedBefore, Draw, ReaderBatch, cut_distinct};
-pub use left_out::LeftOut;
+pub use clicks::{ClickRule, NO_LABEL, UNKNOWN};
+pub use report::ReadReport;
 pub use samples::{Sample, Samples};
 
 use self::blocks::{Content, Portions, Stopped};
@@ -31,47 +33,31 @@ use self::columns::{Columns, range};
 use self::parse::Rules;
 use crate::IdIndex;
 use crate::error::DataError;
-use crate::read::{Reason, open_file};
+use crate::read::{Reason, ReasonCount, open_file};
 
-/// In the place of a candidate that is not in the news.
-pub const UNKNOWN: u32 = u32::MAX;
-
-/// In the place of the click of a candidate of which it is not said.
-pub const NO_LABEL: u8 = u8::MAX;
-
-/// Whether clicks are needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClickRule {
-    /// An impression of which a candidate lacks `-0` or `-1` cannot be used: training and development.
-    Required,
-    /// They may be missing: MIND's test set. A candidate is looked up as it stands first, and without `-0` or `-1` if
-    /// the news do not have it.
-    Optional,
-}
-
-/// A file of behaviors and how it is to be read.
+/// A file of behaviors and the way to read it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BehaviorSource {
     /// The file.
     pub path: PathBuf,
-    /// How many news of a history are kept: the most recent ones of those that are known.
+    /// Longest history: only this many of the most recent known articles are used.
     pub history: usize,
-    /// Whether an impression without clicks can be used.
+    /// The rule for impressions without click labels.
     pub clicks: ClickRule,
-    /// The share of lines, from 0 to 1, that may be unusable; more is an error.
+    /// The largest share of unusable lines, from 0 to 1, that is not an error.
     pub allowed_unusable: f64,
 }
 
 /// Impressions, numbered from 0 in the order of the file.
 ///
-/// News are the rows of the [`IdIndex`] that the file was read with.
+/// Articles are rows of the [`IdIndex`] that the file was read with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Behaviors {
     columns: Columns,
-    left_out: LeftOut,
+    report: ReadReport,
     /// Impressions that list a candidate more than once, in ascending order.
     repeating: Vec<u32>,
-    /// How many rows the news have.
+    /// Number of rows of the articles.
     news: usize,
 }
 
@@ -91,13 +77,13 @@ impl Behaviors {
     /// assert_eq!(behaviors.history(0), [2, 0]);
     /// assert_eq!(behaviors.candidates(0), [1, UNKNOWN, 0]);
     /// assert_eq!(behaviors.clicked(0), [0, 0, 1]);
-    /// let left_out = behaviors.left_out().to_string();
-    /// assert_eq!(left_out, "1 in histories not in the news; 1 among candidates not in the news");
+    /// let report = behaviors.report().to_string();
+    /// assert_eq!(report, "unknown articles in histories: 1; unknown candidates: 1");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// If the file cannot be read, has no usable line or too many unusable ones, or shows none of the news.
+    /// If the file cannot be read, has no usable line or too many unusable ones, or shows none of the articles.
     pub fn read(source: &BehaviorSource, news: &IdIndex) -> Result<Self, DataError> {
         let path = &source.path;
         let file = open_file(path)?;
@@ -107,19 +93,19 @@ impl Behaviors {
             Stopped::Read(line, source) => DataError::Read { file: path.display().to_string(), line, source },
             Stopped::TooMany => DataError::TooManyRows { path: path.clone() },
         })?;
-        let Content { columns, left_out, repeating, .. } = content;
-        let mut behaviors = Self { columns, left_out, repeating, news: news.rows() };
+        let Content { columns, report, repeating, .. } = content;
+        let mut behaviors = Self { columns, report, repeating, news: news.rows() };
         behaviors.check(source)?;
         let ids = IdIndex::new((0..behaviors.len()).map(|i| Some(behaviors.id(i))));
-        behaviors.left_out.repeated_ids = ids.repeated() as u64;
+        behaviors.report.repeated_ids = ids.repeated() as u64;
         Ok(behaviors)
     }
 
     fn check(&self, source: &BehaviorSource) -> Result<(), DataError> {
         let path = source.path.clone();
-        let (usable, skipped) = (self.len() as u64, &self.left_out.skipped);
+        let (usable, skipped) = (self.len() as u64, &self.report.skipped);
         let rows = usable + skipped.count();
-        if let Some((found, line)) = skipped.of(Reason::NoClick)
+        if let Some(ReasonCount { rows: found, first_line: line }) = skipped.by_reason(Reason::NoClick)
             && found as f64 > source.allowed_unusable * rows as f64
         {
             return Err(DataError::NoClicks { path, line, found, rows });
@@ -131,7 +117,7 @@ impl Behaviors {
         Ok(())
     }
 
-    /// How many impressions there are; at least one.
+    /// Returns the number of impressions; at least one.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "there is always an impression")]
     pub fn len(&self) -> usize {
@@ -153,48 +139,48 @@ impl Behaviors {
         self.columns.lines[i]
     }
 
-    /// The most recent known news of the history of impression `i`, the oldest first. A news that was read twice is
-    /// there twice.
+    /// Returns the most recent known articles in the history of impression `i`, the oldest first. An article that was
+    /// read twice occurs twice.
     #[must_use]
     pub fn history(&self, i: usize) -> &[u32] {
         &self.columns.history[range(&self.columns.history_ends, i)]
     }
 
-    /// How many news the history of impression `i` has in the file: old ones and such as are not in the news too.
+    /// Returns the length of the history of impression `i` in the file, with its oldest and unknown articles.
     #[must_use]
     pub fn history_length(&self, i: usize) -> usize {
         self.columns.history_lengths[i] as usize
     }
 
-    /// The candidates of impression `i` in the order of the line, [`UNKNOWN`] where one is not in the news; at least
-    /// one.
+    /// Returns the candidates of impression `i` in the order of the line, [`UNKNOWN`] for one that is not among the
+    /// articles; at least one.
     #[must_use]
     pub fn candidates(&self, i: usize) -> &[u32] {
         &self.columns.candidates[range(&self.columns.candidate_ends, i)]
     }
 
-    /// Beside each of the candidates of impression `i`: 1 clicked, 0 not, [`NO_LABEL`] not said.
+    /// Returns the click label of each candidate of impression `i`: 1 clicked, 0 not clicked, [`NO_LABEL`] unknown.
     #[must_use]
     pub fn clicked(&self, i: usize) -> &[u8] {
         &self.columns.clicked[range(&self.columns.candidate_ends, i)]
     }
 
-    /// What could not be used, or is there twice.
+    /// Returns what could not be used, and what occurs twice.
     #[must_use]
-    pub fn left_out(&self) -> &LeftOut {
-        &self.left_out
+    pub fn report(&self) -> &ReadReport {
+        &self.report
     }
 
-    /// How many rows the news have that the file was read with.
+    /// Returns the number of rows of the [`IdIndex`] that the file was read with.
     #[must_use]
     pub fn news(&self) -> usize {
         self.news
     }
 
-    /// Per row of the news: whether it stands in the history or among the candidates of one of these impressions.
+    /// Returns for each article whether it is in the history or among the candidates of one of these impressions.
     ///
     /// # Panics
-    /// If there is no such impression.
+    /// If an impression does not exist.
     #[must_use]
     pub fn seen(&self, impressions: impl IntoIterator<Item = u32>) -> Vec<bool> {
         let mut seen = vec![false; self.news];

@@ -1,40 +1,40 @@
-//! A piece of text becomes impressions.
+//! Parses a piece of text into impressions.
 
 use memchr::{memchr, memchr_iter};
 
+use super::clicks::{ClickRule, NO_LABEL, UNKNOWN};
 use super::columns::Columns;
-use super::{ClickRule, NO_LABEL, UNKNOWN};
 use crate::IdIndex;
 use crate::read::{Reason, SkippedRow};
 
-/// What impressions are read against.
+/// The known articles and the rules for reading impressions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules<'a> {
     pub(super) news: &'a IdIndex,
     pub(super) clicks: ClickRule,
-    /// How many news of a history are kept.
+    /// Longest history.
     pub(super) history: usize,
 }
 
-/// What a piece of text holds. It keeps its memory for the next piece.
+/// The impressions of a piece of text. Its memory is reused for the next piece.
 #[derive(Debug, Default)]
 pub(super) struct Part {
-    /// Lines are counted from the beginning of the piece, the first is 1.
+    /// The impressions; lines are counted from the beginning of the piece, the first is 1.
     pub(super) columns: Columns,
     pub(super) skipped: Vec<SkippedRow>,
-    /// All lines, empty ones too.
+    /// Number of lines, including empty ones.
     pub(super) lines: u64,
     pub(super) unknown_history: u64,
     pub(super) unknown_candidates: u64,
     /// Impressions of this piece that list a candidate more than once.
     pub(super) repeating: Vec<u32>,
-    /// How many candidates stand earlier in the same impression.
+    /// Number of candidates that occur earlier in the same impression.
     pub(super) repeated_candidates: u64,
     marks: Marks,
 }
 
 impl Part {
-    /// Reads a text of whole lines; what was read before is forgotten.
+    /// Parses a text of complete lines, replacing the last text's impressions.
     pub(super) fn parse(&mut self, text: &[u8], rules: &Rules) {
         self.columns.clear();
         self.skipped.clear();
@@ -66,7 +66,7 @@ impl Part {
         Ok(())
     }
 
-    /// Reads candidates and clicks; leaves nothing behind if they cannot be used.
+    /// Reads candidates and clicks; adds nothing if they cannot be used.
     fn candidates(&mut self, text: &[u8], rules: &Rules) -> Result<(), Reason> {
         let Columns { candidates, clicked, .. } = &mut self.columns;
         let start = candidates.len();
@@ -81,7 +81,7 @@ impl Part {
                         return Err(Reason::NoClick);
                     }
                 },
-                // An id may end in -0 or -1 itself.
+                // The id itself may end in -0 or -1.
                 ClickRule::Optional => match (rules.news.row(token), labelled(token)) {
                     (None, Some((id, click))) => (rules.news.row(id), click),
                     (row, _) => (row, NO_LABEL),
@@ -121,7 +121,7 @@ impl Part {
     }
 }
 
-/// The first five of a line's columns.
+/// Returns the first five columns of a line.
 fn fields(line: &str) -> Option<[&str; 5]> {
     let mut rest = line;
     let mut fields = [""; 5];
@@ -133,7 +133,7 @@ fn fields(line: &str) -> Option<[&str; 5]> {
     Some(fields)
 }
 
-/// What stands between spaces.
+/// Returns the words between spaces.
 #[inline]
 fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut start = 0;
@@ -143,7 +143,7 @@ fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|token| !token.is_empty())
 }
 
-/// `N1-1` as `N1` and 1.
+/// Splits `N1-1` into `N1` and 1.
 #[inline]
 fn labelled(token: &[u8]) -> Option<(&[u8], u8)> {
     match token {
@@ -152,8 +152,7 @@ fn labelled(token: &[u8]) -> Option<(&[u8], u8)> {
     }
 }
 
-/// Finds out whether a list holds a row twice: a bit per remainder of the row, and an exact look where a bit is met
-/// twice.
+/// Detects repeated rows in a list: a bit for each remainder of a row, and an exact count only if a bit is already set.
 #[derive(Debug)]
 struct Marks(Box<[u64; Self::WORDS]>);
 
@@ -164,10 +163,10 @@ impl Default for Marks {
 }
 
 impl Marks {
-    /// Small enough to stay in a processor's first cache, large enough for few false alarms.
+    /// Small enough to stay in the L1 cache, large enough for few false alarms.
     const WORDS: usize = 1024;
 
-    /// How many of the known rows stand earlier in the list already.
+    /// Returns the number of known rows that occur earlier in the list.
     fn repeated(&mut self, rows: &[u32]) -> u64 {
         let place = |row: u32| (row as usize / 64 % Self::WORDS, 1 << (row % 64));
         let known = || rows.iter().copied().filter(|&row| row != UNKNOWN);

@@ -1,61 +1,63 @@
-//! Training pairs of a query and a document that is relevant to it, and what a step encodes for some of them.
+//! Training pairs of a query and a relevant document, and batches of them.
 
 use std::cmp::Reverse;
 
-use super::{Judged, Qrels};
+use super::qrels::{Judged, Qrels};
 use crate::random::{Stream, mix};
 
-/// Keeps the draws of negatives apart from other uses of the same seed.
+/// Separates the randomness of negatives from other uses of the same seed.
 const NEGATIVES: u64 = 0x6E_65_67_61_74_69_76_65; // "negative"
 
 /// A query and one of its relevant documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// Place in [`Qrels::queries`].
+    /// Position in [`Qrels::queries`].
     pub judged: u32,
-    /// Place in that query's [`Judged::relevant`].
+    /// Position in that query's [`Judged::relevant`].
     pub relevant: u32,
 }
 
 impl Qrels {
-    /// Every pair of the given queries (places in [`Qrels::queries`]) with each of their relevant documents, in order.
+    /// Returns the pairs of the given queries (positions in [`Qrels::queries`]) with each of their relevant documents,
+    /// in order.
     ///
     /// # Panics
-    /// If a place is not in the list.
+    /// If a position is out of range.
     #[must_use]
     pub fn pairs(&self, judged: &[u32]) -> Vec<Pair> {
-        let of = |&judged: &u32| {
+        let pairs_of = |&judged: &u32| {
             let n = self.queries[judged as usize].relevant.len() as u32;
             (0..n).map(move |relevant| Pair { judged, relevant })
         };
-        judged.iter().flat_map(of).collect()
+        judged.iter().flat_map(pairs_of).collect()
     }
 }
 
 /// P pairs and the D different documents that they are scored against.
 ///
-/// Each pair's relevant document is to be told from all others of the batch, but for those that are relevant to its
-/// query as well: these are masked.
+/// Training tells each pair's relevant document from all others of the batch, except those that are also relevant to
+/// its query: these are masked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryBatch {
-    /// \[P\] row of each pair's query. Two pairs of one query have the same.
+    /// \[P\] row of each pair's query; the same for two pairs of one query.
     pub queries: Vec<u32>,
-    /// \[D\] corpus rows: the relevant documents of the pairs and the negatives drawn for them, each once, the longest
-    /// first and equal ones by row.
+    /// \[D\] corpus rows: the relevant documents of the pairs and their negatives, each once, the longest first,
+    /// equally long ones by row.
     pub documents: Vec<u32>,
-    /// \[P\] where in `documents` each pair's relevant document stands.
+    /// \[P\] position in `documents` of each pair's relevant document.
     pub targets: Vec<i64>,
-    /// \[P × D\], pair by pair: whether the document is another relevant one of the pair's query, and so no negative.
+    /// \[P × D\], pair by pair: true if the document is another relevant one of the pair's query, and so not a
+    /// negative.
     pub masked: Vec<bool>,
 }
 
 impl QueryBatch {
-    /// Puts a batch together. For each pair `negatives` different documents are drawn from those judged not relevant
-    /// to its query, or all of them where they are fewer; a draw depends on the seed, the epoch and the pair's query
-    /// and document alone, not on the batch. `length` is the tokens of a corpus row.
+    /// Makes a batch. For each pair it draws `negatives` different documents from those judged not relevant to its
+    /// query, or takes all of them if there are fewer. A draw depends on the seed, the epoch and the pair's query and
+    /// document, not on the batch. `length` returns the number of tokens of a corpus row.
     ///
     /// ```
-    /// use nb_data::beir::{Judged, LeftOut, Pair, QueryBatch, Qrels};
+    /// use nb_data::beir::{Judged, ReadReport, Pair, QueryBatch, Qrels};
     /// let judged = |query, relevant: &[u32], negatives: &[u32]| Judged {
     ///     query,
     ///     relevant: relevant.iter().map(|&row| (row, 1)).collect(),
@@ -63,7 +65,7 @@ impl QueryBatch {
     ///     missing: Vec::new(),
     /// };
     /// let queries = vec![judged(7, &[3, 5], &[9]), judged(8, &[5], &[])];
-    /// let qrels = Qrels { queries, left_out: LeftOut::default() };
+    /// let qrels = Qrels { queries, report: ReadReport::default() };
     /// let pairs = qrels.pairs(&[0, 1]);
     /// let batch = QueryBatch::new(&qrels, &pairs, 4, 0, 1, |row| row as usize);
     /// assert_eq!((batch.queries, batch.documents), (vec![7, 7, 8], vec![9, 5, 3]));
@@ -72,7 +74,7 @@ impl QueryBatch {
     /// ```
     ///
     /// # Panics
-    /// If a pair is not one of `qrels`.
+    /// If a pair is not from `qrels`.
     #[must_use]
     pub fn new(
         qrels: &Qrels,
@@ -93,11 +95,11 @@ impl QueryBatch {
         documents.sort_unstable();
         documents.dedup();
         documents.sort_by_key(|&row| Reverse(length(row)));
-        Self::of(qrels, pairs, documents)
+        Self::over(qrels, pairs, documents)
     }
 
-    /// Finds targets and masks among `documents`.
-    fn of(qrels: &Qrels, pairs: &[Pair], documents: Vec<u32>) -> Self {
+    /// Finds the targets and masks among `documents`.
+    fn over(qrels: &Qrels, pairs: &[Pair], documents: Vec<u32>) -> Self {
         let mut by_row: Vec<(u32, usize)> = documents.iter().copied().zip(0..).collect();
         by_row.sort_unstable();
         let place = |row: u32| by_row.binary_search_by_key(&row, |&(row, _)| row).ok().map(|found| by_row[found].1);
@@ -118,7 +120,7 @@ impl QueryBatch {
     }
 }
 
-/// `count` different places of `items`, each set equally likely; all of them where there are no more.
+/// Draws `count` of `items` without replacement, each set equally likely; returns all if there are no more.
 fn draw(items: &[u32], count: usize, mut stream: Stream) -> Vec<u32> {
     let mut items = items.to_vec();
     for i in 0..count.min(items.len()) {

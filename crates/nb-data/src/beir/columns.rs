@@ -1,4 +1,4 @@
-//! The columns of a qrels file: BEIR's three or TREC's four, cut at tabs or at white space.
+//! The columns of a qrels file: BEIR's three or TREC's four, separated by tabs or white space.
 
 use crate::read::Reason;
 
@@ -12,7 +12,7 @@ pub(super) struct Layout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Separator {
     Tab,
-    /// Any run of white space, as TREC's own files have it.
+    /// Any run of white space, as in TREC's files.
     WhiteSpace,
 }
 
@@ -37,14 +37,14 @@ impl Layout {
     /// Three columns between tabs.
     pub(super) const BEIR: Self = Self { separator: Separator::Tab, kind: Kind::Beir };
 
-    /// The layout of a row with three or four columns; none for any other.
+    /// Returns the layout of a row with three or four columns; `None` for any other.
     pub(super) fn of(line: &[u8]) -> Option<Self> {
         let kind = |separator| match cut(line, separator).1 {
             3 => Some(Kind::Beir),
             4 => Some(Kind::Trec),
             _ => None,
         };
-        // Tabs first: an id may hold a space.
+        // Tabs first: an id may contain a space.
         if cut(line, Separator::Tab).1 > Kind::Trec.columns() {
             return None;
         }
@@ -53,17 +53,17 @@ impl Layout {
             .find_map(|separator| Some(Self { separator, kind: kind(separator)? }))
     }
 
-    /// Cuts a row of the file.
+    /// Splits a row of the file.
     pub(super) fn columns(self, line: &[u8]) -> Columns<'_> {
         let (fields, count) = cut(line, self.separator);
         Columns { fields, count, kind: self.kind }
     }
 }
 
-/// Columns of a row that are looked at; one more than any layout has, so that too many are noticed.
+/// Number of columns read from a row: one more than any layout has, so that too many are detected.
 const MOST: usize = 5;
 
-/// A row in columns, without the white space around them.
+/// The columns of a row, trimmed.
 pub(super) struct Columns<'a> {
     fields: [&'a [u8]; MOST],
     count: usize,
@@ -78,7 +78,7 @@ pub(super) struct Judgement<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// The judgement, or the reason why there is none.
+    /// Returns the judgement, or the reason why the row has none.
     pub(super) fn judgement(&self) -> Result<Judgement<'a>, Reason> {
         match self.count.cmp(&self.kind.columns()) {
             std::cmp::Ordering::Less => return Err(Reason::TooFewColumns),
@@ -86,11 +86,11 @@ impl<'a> Columns<'a> {
             std::cmp::Ordering::Equal => {}
         }
         let score = score(self.score()).ok_or(Reason::NoScore)?;
-        // In both layouts the document stands before its score.
+        // In both layouts the document is the column before the score.
         Ok(Judgement { query: self.fields[0], document: self.fields[self.kind.columns() - 2], score })
     }
 
-    /// Returns true if the score is a number of any kind.
+    /// Returns true if the score is a number, whole or not.
     pub(super) fn has_number(&self) -> bool {
         std::str::from_utf8(self.score()).is_ok_and(|field| field.parse::<f64>().is_ok())
     }
@@ -100,7 +100,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The first fields of a line and their number, at most [`MOST`]. Empty ones at the end are none.
+/// Returns the first fields of a line and their number, at most [`MOST`]. Empty fields at the end do not count.
 fn cut(line: &[u8], separator: Separator) -> ([&[u8]; MOST], usize) {
     match separator {
         Separator::Tab => first(line.split(|&byte| byte == b'\t').map(<[u8]>::trim_ascii)),
@@ -119,7 +119,7 @@ fn first<'a>(parts: impl Iterator<Item = &'a [u8]>) -> ([&'a [u8]; MOST], usize)
     (fields, count)
 }
 
-/// A whole number, also if it is written with a point.
+/// Parses a whole number, which may be written with a decimal point.
 fn score(field: &[u8]) -> Option<i64> {
     let field = std::str::from_utf8(field).ok()?;
     let whole = |number: f64| (number.fract() == 0.0).then_some(number as i64);

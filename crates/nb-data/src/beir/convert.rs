@@ -1,55 +1,55 @@
-//! News become a retrieval data set: a headline is the query, the text that it heads is what to find.
+//! Converts articles to a retrieval data set: a headline is a query, and its article's text is the document to find.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::json;
 
-use super::{Folder, Split};
+use super::folder::{Folder, Split};
 use crate::atomic;
 use crate::error::DataError;
 use crate::random::{Stream, mix};
 use crate::read::{Article, Row, Skipped, Source};
 
-/// Keeps the split apart from other uses of the same seed.
+/// Separates the randomness of the split from other uses of the same seed.
 const SPLIT: u64 = 0x62_65_69_72; // "beir"
 
-/// How news are converted.
+/// The settings of a conversion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conversion {
-    /// Decides which queries train, which choose and which measure.
+    /// The seed of the split into training, development and test queries.
     pub seed: u64,
 }
 
-/// What [`from_news()`] wrote, and what it left out.
+/// The data set that [`from_news()`] wrote, and the articles it skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Where it lies.
+    /// The folder of the data set.
     pub folder: Folder,
-    /// Documents of the corpus.
+    /// Number of documents in the corpus.
     pub documents: usize,
-    /// Queries per split of [`Split::ALL`].
+    /// Number of queries for each split of [`Split::ALL`].
     pub queries: [usize; 3],
-    /// News without a title or without a text.
+    /// Articles without a title or without a text.
     pub incomplete: u64,
-    /// News that add no document, because their id or text was there before.
+    /// Articles that add no document because an earlier one has their id or text.
     pub repeated: u64,
-    /// Per input: the rows that could not be used.
+    /// The unusable rows of each input.
     pub skipped: Vec<Skipped>,
 }
 
-/// Writes news as a retrieval data set in BEIR's layout under `output`: the first text of an article is the query, the
-/// second the only document that is relevant to it.
+/// Writes articles as a retrieval data set in BEIR's layout under `output`: the first text of an article is a query,
+/// the second the only document that is relevant to it.
 ///
 /// - The title of a document stays empty: it is the query, and would give the answer away.
-/// - Of the documents, 80 % go into training, 10 % each into dev and test, by a hash of the seed and their place, and
-///   with a document the queries that ask for it first. Every split searches the whole corpus.
-/// - News of the same id, or of the same text, are one document; all their titles ask for it. News of the same title
-///   are one query, to which each of their documents is relevant; it goes with the first of them.
-/// - Document ids are those of the news, `d<line>` for news without (`d<input>-<line>` of several inputs); the id of a
-///   query is `q-` and that of its document. An id that is taken gets a `-2`, `-3`, … .
+/// - Of the documents, 80 % are for training and 10 % each for dev and test, by a hash of the seed and their position.
+///   A query belongs to the split of its first document. Every split searches the complete corpus.
+/// - Articles with the same id or the same text become one document, to which all their titles are queries. Articles
+///   with the same title become one query, to which each of their documents is relevant.
+/// - A document has the id of its article, or `d<line>` if that has none (`d<input>-<line>` with several inputs). A
+///   query has the id `q-` and that of its first document. A repeated id gets a suffix: `-2`, `-3`, ….
 ///
-/// All input is read before the first file is written, and each file appears whole or not at all.
+/// All inputs are read before the first file is written, and each file is written atomically.
 ///
 /// ```
 /// use nb_data::beir::{Conversion, Split, from_news};
@@ -70,8 +70,8 @@ pub struct Written {
 /// ```
 ///
 /// # Errors
-/// If an input is not read as two texts, cannot be read, has no usable row or too many unusable ones, if no row of any
-/// has both texts, or if a file cannot be written.
+/// If an input does not have two texts, cannot be read, has no usable row or too many unusable ones; if no row has both
+/// texts; or if a file cannot be written.
 pub fn from_news(inputs: &[Source], output: &Path, conversion: Conversion) -> Result<Written, DataError> {
     let mut collection = Collection::default();
     let mut skipped = Vec::with_capacity(inputs.len());
@@ -99,11 +99,11 @@ struct Document {
 struct Query {
     id: String,
     text: String,
-    /// Places of the documents; one or more.
+    /// Positions of the documents; one or more.
     documents: Vec<usize>,
 }
 
-/// The data set in the making.
+/// A data set that is being built.
 #[derive(Default)]
 struct Collection {
     documents: Vec<Document>,
@@ -121,7 +121,7 @@ struct Collection {
 }
 
 impl Collection {
-    /// Takes in one file. `prefix` begins the ids of news without any.
+    /// Adds one file. `prefix` begins the ids of articles without one.
     fn read(&mut self, input: &Source, prefix: &str) -> Result<Skipped, DataError> {
         let found = input.format.texts();
         if found != 2 {
@@ -164,11 +164,11 @@ impl Collection {
         if let Some(id) = id {
             self.by_id.entry(id).or_insert(document);
         }
-        self.ask(title, document);
+        self.add_query(title, document);
     }
 
-    /// Makes `title` a query for `document`.
-    fn ask(&mut self, title: String, document: usize) {
+    /// Adds `title` as a query for `document`.
+    fn add_query(&mut self, title: String, document: usize) {
         if let Some(&query) = self.by_title.get(&title) {
             let documents = &mut self.queries[query].documents;
             if !documents.contains(&document) {
@@ -181,7 +181,7 @@ impl Collection {
         self.queries.push(Query { id, text: title, documents: vec![document] });
     }
 
-    /// Writes all files; returns the queries per split.
+    /// Writes all files; returns the number of queries for each split.
     fn write(&self, folder: &Folder, conversion: Conversion) -> Result<[usize; 3], DataError> {
         atomic::write_lines(
             &folder.corpus(),
@@ -194,7 +194,7 @@ impl Collection {
 
         let mut parts: [Vec<&Query>; 3] = Default::default();
         for query in &self.queries {
-            // The first document decides.
+            // The first document decides on the split.
             parts[split(query.documents[0], conversion.seed) as usize].push(query);
         }
         for (split, queries) in Split::ALL.into_iter().zip(&parts) {
@@ -210,7 +210,7 @@ impl Collection {
     }
 }
 
-/// The split of a document.
+/// Returns the split of a document.
 fn split(document: usize, seed: u64) -> Split {
     match Stream::new(mix(&[seed, SPLIT, document as u64])).unit() {
         draw if draw < 0.8 => Split::Train,
@@ -219,12 +219,12 @@ fn split(document: usize, seed: u64) -> Split {
     }
 }
 
-/// Ids that are taken, each with the last number that was put behind it.
+/// The ids in use, each with the last number appended to it.
 #[derive(Default)]
 struct Ids(HashMap<String, usize>);
 
 impl Ids {
-    /// An id like `wanted` that no other has and that can stand in a column.
+    /// Returns an unused id based on `wanted`, without tabs and line breaks.
     fn unique(&mut self, wanted: String) -> String {
         let wanted = wanted.replace(['\t', '\n', '\r'], " ");
         let mut id = wanted.clone();

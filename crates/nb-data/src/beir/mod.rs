@@ -1,4 +1,4 @@
-//! BEIR's layout of a retrieval data set: queries, a corpus to search, and judgements of what is relevant to what.
+//! BEIR's layout of a retrieval data set: queries, a corpus to search, and judgements of relevance.
 //!
 //! ```text
 //! corpus.jsonl     {"_id": "d1", "title": "…", "text": "…"}      read as Format::BeirCorpus
@@ -6,89 +6,22 @@
 //! qrels/train.tsv  query-id ⇥ corpus-id ⇥ score                  read by Qrels::read; also dev.tsv and test.tsv
 //! ```
 //!
-//! Qrels of TREC's four columns (query, iteration, document, score) are read too. Of several rows with one `_id`, in the
-//! corpus or among the queries, the last holds, as in BEIR's loader.
+//! Qrels with TREC's four columns (query, iteration, document, score) are read too. If several rows of the corpus or of
+//! the queries have the same `_id`, the last one counts, as in BEIR's loader.
 //!
-//! [`Folder`] knows the names. Texts are read like any other [`Source`](crate::read::Source), so a token store takes
-//! them as they are; [`Qrels`] joins the judgements with their rows, [`QueryBatch`] puts together what a training step
-//! encodes, and [`from_news()`] makes such a folder of news: the title is the query, the abstract the text to find.
+//! [`Folder`] knows the file names. Texts are read like any other [`Source`](crate::read::Source), so a token store
+//! accepts them unchanged. [`Qrels`] joins the judgements with their rows, [`QueryBatch`] is the input of a training
+//! step, and [`from_news()`] makes such a folder from articles: the title is the query, the abstract the text to find.
 
 mod batch;
 mod columns;
 mod convert;
+mod folder;
 mod qrels;
-
-use std::path::{Path, PathBuf};
+mod report;
 
 pub use batch::{Pair, QueryBatch};
 pub use convert::{Conversion, Written, from_news};
-pub use qrels::{Judged, LeftOut, Qrels};
-
-/// A folder in BEIR's layout. Nothing is looked at: it may not be there yet.
-///
-/// ```
-/// use nb_data::beir::{Folder, Split};
-/// let folder = Folder::new("data/nfcorpus");
-/// assert_eq!(folder.corpus(), std::path::Path::new("data/nfcorpus/corpus.jsonl"));
-/// assert_eq!(folder.qrels(Split::Dev), std::path::Path::new("data/nfcorpus/qrels/dev.tsv"));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folder(PathBuf);
-
-impl Folder {
-    /// The folder at a path.
-    #[must_use]
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
-    }
-
-    /// The folder itself.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// The documents.
-    #[must_use]
-    pub fn corpus(&self) -> PathBuf {
-        self.0.join("corpus.jsonl")
-    }
-
-    /// The queries of all splits.
-    #[must_use]
-    pub fn queries(&self) -> PathBuf {
-        self.0.join("queries.jsonl")
-    }
-
-    /// The judgements of a split.
-    #[must_use]
-    pub fn qrels(&self, split: Split) -> PathBuf {
-        self.0.join("qrels").join(split.name()).with_extension("tsv")
-    }
-}
-
-/// What a part of the judgements is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Split {
-    /// Training.
-    Train,
-    /// Choosing between models.
-    Dev,
-    /// The last measurement.
-    Test,
-}
-
-impl Split {
-    /// All splits.
-    pub const ALL: [Self; 3] = [Self::Train, Self::Dev, Self::Test];
-
-    /// `train`, `dev` or `test`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Dev => "dev",
-            Self::Test => "test",
-        }
-    }
-}
+pub use folder::{Folder, Split};
+pub use qrels::{Judged, Qrels};
+pub use report::ReadReport;

@@ -1,86 +1,53 @@
-//! Judgements: which documents are relevant to a query, and which were found not to be.
+//! Judgements: the documents that are relevant to a query, and those that are not.
 
-use std::fmt;
 use std::io::BufReader;
 use std::path::Path;
 
 use rustc_hash::FxHashMap;
 
 use super::columns::{Judgement, Layout};
+use super::report::ReadReport;
 use crate::error::DataError;
 use crate::ids::IdIndex;
 use crate::read::records::{Cut, Record, Records};
-use crate::read::{Reason, Skipped, SkippedRow, open_file};
+use crate::read::{Reason, SkippedRow, open_file};
 
 /// The judgements of one split, joined with the rows of queries and corpus.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Qrels {
-    /// Every judged query, in the order of its first judgement; some may have no relevant document.
+    /// The judged queries, in the order of their first judgements; some may have no relevant document.
     pub queries: Vec<Judged>,
-    /// Judgements that are of no use to somebody.
-    pub left_out: LeftOut,
+    /// The judgements that could not be used.
+    pub report: ReadReport,
 }
 
-/// A query and what is known of the documents for it. No document stands here twice.
+/// A query and its judged documents, each listed once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
     /// The query's row.
     pub query: u32,
-    /// Row and grade of each relevant document of the corpus, in the order of the file. A grade is the score, `u32::MAX`
-    /// for any above that.
+    /// Row and grade of each relevant document of the corpus, in the order of the file. The grade is the score, at most
+    /// `u32::MAX`.
     pub relevant: Vec<(u32, u32)>,
-    /// Rows of the documents that were judged with a score of 0 or less, in the order of the file.
+    /// Rows of the documents judged with a score of 0 or less, in the order of the file.
     pub negatives: Vec<u32>,
-    /// Grades of the relevant documents that the corpus lacks: no search finds them, but they should have been found.
+    /// Grades of the relevant documents that the corpus lacks: they count as not found.
     pub missing: Vec<u32>,
 }
 
-/// Judgements that could not be used, or not for everything.
-///
-/// Its display form is for users: `judgements of unknown documents: 3; repeated judgements: 1`, or `nothing left out`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Judgements for a query that is not among the queries.
-    pub no_query: u64,
-    /// Judgements of a document that is not in the corpus, for a query that is there. Nothing can be learned from them;
-    /// relevant ones are in [`Judged::missing`].
-    pub no_document: u64,
-    /// Judgements of a pair that is judged again below; the last one holds, as in BEIR's loader.
-    pub repeated: u64,
-    /// Queries without a relevant document in the corpus.
-    pub none_relevant: u64,
-    /// Rows that cannot be used.
-    pub skipped: Skipped,
-}
-
-impl LeftOut {
-    /// Whether everything could be used.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// The same without what still counts in an evaluation over all judgements, as trec_eval's is: documents that the
-    /// corpus lacks, and queries without a relevant one.
-    #[must_use]
-    pub fn of_no_use(&self) -> Self {
-        Self { no_document: 0, none_relevant: 0, ..self.clone() }
-    }
-}
-
 impl Qrels {
-    /// Reads a file of judgements and finds their rows.
+    /// Reads a file of judgements and joins them with the rows of queries and corpus.
     ///
     /// | columns | layout |
     /// | --- | --- |
     /// | 3 | BEIR: query id, document id, score |
-    /// | 4 | TREC: query id, iteration (not read), document id, score |
+    /// | 4 | TREC: query id, iteration (ignored), document id, score |
     ///
-    /// Columns are separated by tabs, or by white space in a file whose first row has too few of them otherwise. The
-    /// first row with three or four columns decides for the whole file; rows with another number of columns cannot be
-    /// used. The first row is a header if its score is not a number. A score is a whole number; above 0 the document is
-    /// relevant. The share `allowed_unusable` of rows may be unusable. Of a pair that is judged again the last judgement
-    /// holds. Queries of other splits may be among `queries`.
+    /// Columns are separated by tabs, or by white space if the first row has too few columns otherwise. The first row
+    /// with three or four columns decides for the complete file; rows with another number of columns cannot be used.
+    /// The first row is a header if its score is not a number. A score is a whole number; a document with a score above
+    /// 0 is relevant. At most the share `allowed_unusable` of rows may be unusable. If a pair is judged more than once,
+    /// the last judgement counts. Queries of other splits may be among `queries`.
     ///
     /// ```
     /// use nb_data::IdIndex;
@@ -95,7 +62,7 @@ impl Qrels {
     ///     assert_eq!((first.query, &first.relevant[..], &first.negatives[..]), (0, &[(1, 1)][..], &[0][..]));
     ///     assert_eq!((second.query, &second.relevant[..], &second.missing[..]), (1, &[][..], &[1][..]));
     ///     assert_eq!(
-    ///         qrels.left_out.to_string(),
+    ///         qrels.report.to_string(),
     ///         "judgements of unknown documents: 1; queries without a relevant document: 1"
     ///     );
     /// }
@@ -116,19 +83,19 @@ impl Qrels {
             match row.judgement() {
                 Ok(judgement) => builder.add(judgement, queries, corpus),
                 Err(Reason::NoScore) if first == Header::Possible && !row.has_number() => {}
-                Err(reason) => builder.left_out.skipped.add(SkippedRow { line: record.line, reason }),
+                Err(reason) => builder.report.skipped.add(SkippedRow { line: record.line, reason }),
             }
         }
         builder.finish(path, allowed_unusable)
     }
 
-    /// Checks that there is something to learn from, or to choose a model by; `path` is the file that was read.
+    /// Checks that some query has a relevant document, as training and model selection need; `path` is the file.
     ///
     /// # Errors
     /// If no query has a relevant document in the corpus.
     pub fn check_relevant(&self, path: &Path) -> Result<(), DataError> {
         if self.queries.iter().all(|judged| judged.relevant.is_empty()) {
-            return Err(DataError::NoRelevant { path: path.to_owned(), left_out: Box::new(self.left_out.clone()) });
+            return Err(DataError::NoRelevant { path: path.to_owned(), report: Box::new(self.report.clone()) });
         }
         Ok(())
     }
@@ -140,31 +107,37 @@ enum Header {
     Past,
 }
 
-/// Judgements of a file in the making.
+/// The judgements of a file that is being read.
 #[derive(Default)]
 struct Builder {
     queries: Vec<Scored>,
-    /// Where in `queries` a query's row stands.
+    /// Position in `queries` of a query's row.
     places: FxHashMap<u32, u32>,
-    /// The place of a row of the corpus among the documents of `queries[place]`.
+    /// Position of a corpus row among the documents of `queries[place]`.
     known: FxHashMap<(u32, u32), usize>,
-    /// The same of ids that the corpus lacks.
+    /// The same for ids that the corpus lacks.
     unknown: FxHashMap<(u32, Box<[u8]>), usize>,
-    left_out: LeftOut,
+    report: ReadReport,
     rows: u64,
 }
 
-/// A query with its documents and their scores, by first mention; a document without a row is not in the corpus.
+/// A query with its documents and their scores, in the order of their first mention; a document without a row is not in
+/// the corpus.
 struct Scored {
     query: u32,
-    documents: Vec<(Option<u32>, i64)>,
+    documents: Vec<ScoredDocument>,
+}
+
+struct ScoredDocument {
+    row: Option<u32>,
+    score: i64,
 }
 
 impl Builder {
     fn add(&mut self, judgement: Judgement<'_>, queries: &IdIndex, corpus: &IdIndex) {
         self.rows += 1;
         let Some(query) = queries.row(judgement.query) else {
-            self.left_out.no_query += 1;
+            self.report.no_query += 1;
             return;
         };
         let place = *self.places.entry(query).or_insert_with(|| {
@@ -173,35 +146,35 @@ impl Builder {
         });
         let documents = &mut self.queries[place as usize].documents;
         let row = corpus.row(judgement.document);
-        self.left_out.no_document += u64::from(row.is_none());
+        self.report.no_document += u64::from(row.is_none());
         let at = match row {
             Some(row) => *self.known.entry((place, row)).or_insert(documents.len()),
             None => *self.unknown.entry((place, judgement.document.into())).or_insert(documents.len()),
         };
         match documents.get_mut(at) {
-            Some((_, score)) => {
-                *score = judgement.score;
-                self.left_out.repeated += 1;
+            Some(known) => {
+                known.score = judgement.score;
+                self.report.repeated += 1;
             }
-            None => documents.push((row, judgement.score)),
+            None => documents.push(ScoredDocument { row, score: judgement.score }),
         }
     }
 
     fn finish(mut self, path: &Path, allowed_unusable: f64) -> Result<Qrels, DataError> {
-        self.left_out.skipped.check(path, self.rows, allowed_unusable)?;
+        self.report.skipped.check(path, self.rows, allowed_unusable)?;
         let queries: Vec<Judged> = self.queries.iter().map(Scored::judged).collect();
-        self.left_out.none_relevant = queries.iter().filter(|judged| judged.relevant.is_empty()).count() as u64;
+        self.report.none_relevant = queries.iter().filter(|judged| judged.relevant.is_empty()).count() as u64;
         if queries.is_empty() {
-            return Err(DataError::NoQueries { path: path.to_owned(), left_out: Box::new(self.left_out) });
+            return Err(DataError::NoQueries { path: path.to_owned(), report: Box::new(self.report) });
         }
-        Ok(Qrels { queries, left_out: self.left_out })
+        Ok(Qrels { queries, report: self.report })
     }
 }
 
 impl Scored {
     fn judged(&self) -> Judged {
         let mut judged = Judged { query: self.query, ..Judged::default() };
-        for &(row, score) in &self.documents {
+        for &ScoredDocument { row, score } in &self.documents {
             let grade = u32::try_from(score.max(0)).unwrap_or(u32::MAX);
             match (row, grade) {
                 (Some(row), 0) => judged.negatives.push(row),
@@ -211,27 +184,5 @@ impl Scored {
             }
         }
         judged
-    }
-}
-
-impl fmt::Display for LeftOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        if self.skipped.count() > 0 {
-            write!(f, "rows {}", self.skipped)?;
-            separator = "; ";
-        }
-        for (what, count) in [
-            ("judgements for unknown queries", self.no_query),
-            ("judgements of unknown documents", self.no_document),
-            ("repeated judgements", self.repeated),
-            ("queries without a relevant document", self.none_relevant),
-        ] {
-            if count > 0 {
-                write!(f, "{separator}{what}: {count}")?;
-                separator = "; ";
-            }
-        }
-        if separator.is_empty() { f.write_str("nothing left out") } else { Ok(()) }
     }
 }

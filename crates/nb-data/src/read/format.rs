@@ -1,4 +1,4 @@
-//! How a file is laid out: formats, columns, fields. Plain values; nothing here reads.
+//! Layouts of files: formats, columns, fields. Plain values; nothing here reads a file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,29 +7,29 @@ use super::records::Cut;
 use crate::error::DataError;
 use crate::ids::Repeated;
 
-/// The layout of a file.
+/// The format of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One text per line, without labels.
     Lines,
-    /// CSV, or TSV with a tab for a delimiter.
+    /// CSV, or TSV with a tab as its delimiter.
     Csv(CsvLayout),
-    /// MIND's `news.tsv`: id, category, subcategory, title, abstract, and columns that are not read.
+    /// MIND's `news.tsv`: id, category, subcategory, title, abstract; further columns are ignored.
     MindNews {
-        /// Which fields make up the text: one or two different ones, the first of which is the article's first text.
+        /// The fields that make up the text: one or two different ones, in the order of the article's texts.
         fields: Vec<Field>,
     },
-    /// BEIR's `corpus.jsonl`: a JSON object per line, with `_id`, `title` and `text`; other keys are not read.
+    /// BEIR's `corpus.jsonl`: a JSON object per line, with `_id`, `title` and `text`; other keys are ignored.
     BeirCorpus {
-        /// As for MIND: `title` is [`Field::Title`], `text` is [`Field::Abstract`].
+        /// The fields as for MIND: `title` is [`Field::Title`], `text` is [`Field::Abstract`].
         fields: Vec<Field>,
     },
-    /// BEIR's `queries.jsonl`: a JSON object per line, with `_id` and `text`; other keys are not read.
+    /// BEIR's `queries.jsonl`: a JSON object per line, with `_id` and `text`; other keys are ignored.
     BeirQueries,
 }
 
 impl Format {
-    /// How many texts an article has at most: one or two.
+    /// Returns the largest number of texts of an article: one or two.
     #[must_use]
     pub fn texts(&self) -> usize {
         match self {
@@ -39,7 +39,7 @@ impl Format {
         }
     }
 
-    /// The row that holds where several have one id: BEIR's last, else the first.
+    /// Returns which row counts where several share an id: the last in BEIR's formats, else the first.
     #[must_use]
     pub fn repeated(&self) -> Repeated {
         match self {
@@ -50,7 +50,8 @@ impl Format {
 }
 
 impl Format {
-    /// With [`Quoting::Auto`] replaced by what a file says, which was found on line `unquoted` to be written without.
+    /// Returns the format with [`Quoting::Auto`] resolved: no quoting if the file shows so on line `unquoted`, else
+    /// CSV's.
     pub(super) fn decided(&self, unquoted: Option<u64>) -> Self {
         match self {
             Self::Csv(layout) if layout.quoting == Quoting::Auto => {
@@ -76,16 +77,16 @@ impl CsvLayout {
     }
 }
 
-/// A text field of MIND's `news.tsv`, or what stands for it elsewhere.
+/// A text field of MIND's `news.tsv`, or its equivalent in other formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// The headline: MIND's fourth column.
     Title,
-    /// What the news says: MIND's fifth column.
+    /// The article's abstract: MIND's fifth column.
     Abstract,
 }
 
-/// Whether labels are needed.
+/// The rule for rows without a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelRule {
     /// A row without a label is unusable, and a format without labels an error.
@@ -97,11 +98,11 @@ pub enum LabelRule {
 /// The layout of a CSV file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsvLayout {
-    /// Where the label stands, if there is one.
+    /// The column of the label, if there is one.
     pub label: Option<Column>,
-    /// Where the text stands: one or two columns.
+    /// The columns of the text: one or two.
     pub text: Vec<Column>,
-    /// Whether the first row holds names.
+    /// The role of the first row.
     pub header: Header,
     /// The byte between fields: `b','`, `b'\t'`, `b';'`.
     pub delimiter: u8,
@@ -112,24 +113,26 @@ pub struct CsvLayout {
 /// The meaning of a `"` at the beginning of a CSV or TSV field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quoting {
-    /// As [`Quoting::Csv`] wherever the delimiter is not a tab. A TSV is read as [`Quoting::None`] if its quotes show
-    /// that it was written so, which many are, else as [`Quoting::Csv`].
+    /// Depends on the file. A file with a delimiter other than a tab is read with [`Quoting::Csv`]. A TSV is read with
+    /// [`Quoting::None`] if its quotes show that it was written without quoting, as many are, else with
+    /// [`Quoting::Csv`].
     ///
-    /// The first of these decides: a quote that is never closed; one that closes in the middle of a field; a quoted field
-    /// over several lines of which more than half have as many tabs as the first line without a quote, so that they
-    /// are rows of their own; a quoted field on one line that swallows a tab which the row needs to have that many.
+    /// Any of these shows it: a quote that is never closed; a quote that closes in the middle of a field; a quoted
+    /// field over several lines of which more than half have as many tabs as the first line without a quote, so that
+    /// they are separate rows; a quoted field on one line that swallows a tab without which the row has too few.
     #[default]
     Auto,
-    /// Quoting as in RFC 4180: `"` around a field, doubled inside it; a quoted field may hold delimiters and line breaks.
+    /// Quoting as in RFC 4180: `"` around a field, doubled inside it; a quoted field may hold delimiters and line
+    /// breaks.
     Csv,
-    /// Nothing: a line is a row, and a quote a character like any other.
+    /// No quoting: a line is a row, and a quote is a character like any other.
     None,
 }
 
-/// Whether the first row of a CSV file names the columns.
+/// The role of the first row of a CSV file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
-    /// It does, and is no article.
+    /// It names the columns.
     Present,
     /// It is an article like any other.
     Absent,
@@ -145,16 +148,16 @@ pub enum Header {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Column {
-    /// By the name that the header gives it, letter by letter.
+    /// The exact name in the header.
     Name(String),
-    /// By its place, counted from 0.
+    /// The position, counted from 0.
     Number(usize),
 }
 
 impl FromStr for Column {
     type Err = DataError;
 
-    /// A number if it consists of digits, else a name.
+    /// Parses digits as a number and anything else as a name.
     fn from_str(text: &str) -> Result<Self, DataError> {
         let text = text.trim();
         let wrong = || DataError::ColumnSyntax { found: text.to_owned() };

@@ -1,17 +1,18 @@
-//! Lines of JSON become articles: BEIR's `corpus.jsonl` and `queries.jsonl`.
+//! Turns lines of JSON into articles: BEIR's `corpus.jsonl` and `queries.jsonl`.
 
 use serde_json::{Map, Value};
 
+use super::article::Article;
 use super::format::Field;
 use super::records::Record;
-use super::rows::{meaningful, texts};
-use super::{Article, Reason};
+use super::skipped::Reason;
+use super::text::{meaningful, texts};
 
 const ID: &str = "_id";
 const TITLE: &str = "title";
 const TEXT: &str = "text";
 
-/// The keys of what an article is made of, beside the id.
+/// The keys of an article's texts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keys {
     first: &'static str,
@@ -30,9 +31,9 @@ impl Keys {
     }
 }
 
-/// Makes an article of a line, or says why it is none.
+/// Makes an article of a line, or returns why it cannot be used.
 ///
-/// A text that is not a string is taken for missing, as `null` is.
+/// A text that is not a string counts as missing, as `null` does.
 pub(super) fn article(record: &Record, keys: &Keys) -> Result<Article, Reason> {
     let text = std::str::from_utf8(&record.bytes).map_err(|_| Reason::InvalidUtf8)?;
     let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| Reason::InvalidJson)?;
@@ -48,7 +49,7 @@ pub(super) fn article(record: &Record, keys: &Keys) -> Result<Article, Reason> {
     })
 }
 
-/// An id is a text; a whole number stands for its digits.
+/// Returns the id: a string, or the digits of a whole number.
 fn id(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::String(id) => meaningful(id).map(str::to_owned),

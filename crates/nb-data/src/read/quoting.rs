@@ -1,13 +1,13 @@
-//! A guess at whether a file of separated values was written with quoting or without: most TSV files were written without, and
-//! a title that begins with a quote would then swallow rows.
+//! Detects whether a file of separated values was written with quoting. Most TSV files were not, and reading one with
+//! quoting lets a title that begins with a quote swallow rows.
 
 use std::io::BufRead;
 
 use super::records::{Cut, Record, Records};
 use crate::error::DataError;
 
-/// The line on which a file shows that it was written without quoting, by the rules of
-/// [`Quoting::Auto`](super::Quoting::Auto); none where nothing does.
+/// Returns the line on which a file shows that it was written without quoting, by the rules of
+/// [`Quoting::Auto`](super::Quoting::Auto); `None` if no line does.
 pub(super) fn unquoted_line(reader: impl BufRead, name: &str, delimiter: u8) -> Result<Option<u64>, DataError> {
     let mut lines = Records::new(reader, name, Cut::Line);
     let (mut line, mut found) = (Record::default(), Found::default());
@@ -41,23 +41,23 @@ pub(super) fn unquoted_line(reader: impl BufRead, name: &str, delimiter: u8) -> 
     Ok(found.earliest())
 }
 
-/// A record with a quote in it.
+/// A record that contains a quote.
 struct Span {
     /// Its first line.
     line: u64,
-    /// By line: the columns that it has if quotes mean nothing.
+    /// Number of columns of each line if quotes have no meaning.
     plain: Vec<usize>,
-    /// The columns that it has if quotes are quoting.
+    /// Number of columns if quotes are quoting.
     quoted: usize,
 }
 
 #[derive(Default)]
 struct Found {
-    /// Columns of the first line without a quote.
+    /// Number of columns of the first line without a quote.
     columns: Option<usize>,
-    /// Columns of the first record with one.
+    /// Number of columns of the first record with one.
     quoted: Option<usize>,
-    /// Records that quotes make different from lines.
+    /// Records that quoting makes different from lines.
     spans: Vec<Span>,
 }
 
@@ -69,31 +69,32 @@ impl Found {
         }
     }
 
-    /// The first record whose lines are rows of their own.
+    /// Returns the line of the first record whose lines are separate rows.
     fn earliest(&self) -> Option<u64> {
         let columns = self.columns.or(self.quoted)?;
         let rows = |span: &&Span| {
-            let whole = span.plain.iter().filter(|&&plain| plain == columns).count();
+            let complete = span.plain.iter().filter(|&&plain| plain == columns).count();
             match span.plain.len() {
-                1 => whole == 1 && span.quoted != columns,
-                lines => 2 * whole > lines,
+                1 => complete == 1 && span.quoted != columns,
+                lines => 2 * complete > lines,
             }
         };
         self.spans.iter().find(rows).map(|span| span.line)
     }
 }
 
-/// A place in a file that is read with quoting.
+/// The state of a reader that honours quoting.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Outside of quotes.
+    /// Outside quotes.
     Field,
     /// Between quotes.
     Quoted,
 }
 
 impl Place {
-    /// Goes to the end of a line. Returns the delimiters outside of quotes; none if a quote closes in the middle of a field.
+    /// Advances to the end of a line. Returns the number of delimiters outside quotes, or `None` if a quote closes in
+    /// the middle of a field.
     fn scan(&mut self, line: &[u8], delimiter: u8) -> Option<usize> {
         let (mut at, mut delimiters) = (0, 0);
         loop {
@@ -118,7 +119,7 @@ impl Place {
     }
 }
 
-/// The place of the quote that closes a field; doubled ones are text.
+/// Returns the position of the quote that closes a field; doubled quotes are text.
 fn closing(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -164,12 +165,12 @@ mod tests {
         assert_eq!(line("a\tb\nworld\t\"We never\nsports\tscreens of 27\"\n"), Some(2));
         // A row too short among them changes nothing.
         assert_eq!(line("a\tb\nworld\t\"We never\nworld\nsports\tSun\nsports\tscreens of 27\"\n"), Some(2));
-        // Title and abstract, one quotation over both.
+        // One quotation that spans title and abstract.
         assert_eq!(line("a\tb\tc\nworld\t\"We never\tgave up\"\n"), Some(2));
     }
 
     proptest! {
-        /// Output of the `csv` crate between tabs is taken for quoted, unless texts hold whole rows themselves.
+        /// Tab-separated output of the `csv` crate is detected as quoted, unless a text itself contains complete rows.
         #[test]
         fn written_by_the_csv_crate_is_quoted(
             rows in prop::collection::vec(prop::collection::vec("[ab\"é]{1,4}(\n[ab\"]{0,3})?", 3..=3), 1..8),
@@ -182,7 +183,7 @@ mod tests {
             prop_assert_eq!(unquoted_line(text.as_slice(), "a.tsv", b'\t').unwrap(), None);
         }
 
-        /// Rows that were written without quoting are all there: either nothing is quoted, or quoting changes no row.
+        /// No row written without quoting is lost: either nothing is quoted, or quoting changes no row.
         #[test]
         fn written_without_quoting_no_row_is_lost(rows in prop::collection::vec("[ab\" ]{1,6}", 1..12)) {
             let text: String = rows.iter().map(|title| format!("x\t{title}\n")).collect();

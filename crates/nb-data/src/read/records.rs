@@ -1,27 +1,27 @@
-//! Bytes become records: physical lines, or CSV records that may span several of them. Encoding and meaning of the
-//! fields are not looked at.
+//! Splits bytes into records: physical lines, or CSV records that may span several lines. Neither encoding nor meaning
+//! of the fields matters here.
 //!
-//! The CSV part reads what the `csv` crate and Python's `csv` read (a test compares it with the former), with one
-//! difference that is the reason for its being here: a quote left open is an error that names its line. The others
-//! take the rest of the file, or everything up to the next quote, for one field.
+//! CSV is read as the `csv` crate and Python's `csv` read it (a test compares with the former), with one difference,
+//! which is why this reader exists: an unclosed quote is an error that names its line. The others take the rest of the
+//! file, or everything up to the next quote, as one field.
 
 use std::io::{BufRead, Cursor};
 
 use crate::error::DataError;
 
-/// How records and fields are cut.
+/// The rule that splits a stream into records and fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cut {
     /// A line is a record of one field.
     Line,
-    /// A line is a record of one field, unless it is empty.
+    /// A non-empty line is a record of one field.
     FilledLine,
-    /// A line is a record; this byte ends a field; quotes mean nothing.
+    /// A line is a record, this byte ends a field, and quotes have no meaning.
     Plain {
         /// The byte that ends a field.
         delimiter: u8,
     },
-    /// Records of CSV.
+    /// CSV records.
     Quoted {
         /// The byte that ends a field.
         delimiter: u8,
@@ -29,11 +29,11 @@ pub(crate) enum Cut {
 }
 
 impl Cut {
-    /// Lines of fields between tabs.
+    /// Lines of tab-separated fields.
     pub(crate) const TABS: Self = Self::Plain { delimiter: b'\t' };
 }
 
-/// A record: its fields one after the other, and where each ends.
+/// A record: its concatenated fields, and the end of each.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     pub(crate) bytes: Vec<u8>,
@@ -47,7 +47,7 @@ impl Record {
         self.ends.len()
     }
 
-    /// Where a field lies in `bytes`.
+    /// Returns the range of a field in `bytes`.
     pub(crate) fn range(&self, field: usize) -> Option<std::ops::Range<usize>> {
         let end = *self.ends.get(field)?;
         Some(field.checked_sub(1).map_or(0, |before| self.ends[before])..end)
@@ -57,7 +57,7 @@ impl Record {
         self.ends.push(self.bytes.len());
     }
 
-    /// Ends the fields of a line that holds no quoting.
+    /// Adds the fields of a line without quoting.
     fn push_plain(&mut self, line: &[u8], delimiter: u8) {
         for field in line.split(|&byte| byte == delimiter) {
             self.bytes.extend_from_slice(field);
@@ -69,7 +69,7 @@ impl Record {
 /// The records of a stream.
 #[derive(Debug)]
 pub(crate) struct Records<R> {
-    /// The part of the stream that was read already.
+    /// The part of the stream that is already in memory.
     ahead: Cursor<Vec<u8>>,
     reader: R,
     /// The name in errors.
@@ -86,7 +86,7 @@ impl<R: BufRead> Records<R> {
         Self::ahead(Vec::new(), reader, name, cut)
     }
 
-    /// Of a stream of which `ahead` was read already, up to the end of a line.
+    /// Returns the records of a stream whose beginning `ahead`, up to the end of a line, is already in memory.
     pub(crate) fn ahead(ahead: Vec<u8>, reader: R, name: &str, cut: Cut) -> Self {
         Self { ahead: Cursor::new(ahead), reader, name: name.to_owned(), cut, text: Vec::new(), line: 0 }
     }
@@ -95,7 +95,7 @@ impl<R: BufRead> Records<R> {
         &self.name
     }
 
-    /// Reads the next record into `record`; false at the end. Empty lines are no records, but for
+    /// Reads the next record into `record`; returns false at the end. Empty lines are skipped, except with
     /// [`Cut::Line`].
     pub(crate) fn read(&mut self, record: &mut Record) -> Result<bool, DataError> {
         record.bytes.clear();
@@ -145,7 +145,7 @@ impl<R: BufRead> Records<R> {
         }
         if self.line == 1 && self.text.starts_with(b"\xEF\xBB\xBF") {
             self.text.drain(..3);
-            // A mark and nothing else is an empty file.
+            // A byte-order mark alone is an empty file.
             return Ok(count > 3);
         }
         Ok(true)
@@ -158,7 +158,7 @@ impl<R: BufRead> Records<R> {
             if self.text.get(at) == Some(&b'"') {
                 at = self.read_quoted_field(record, at + 1, delimiter)?;
             }
-            // What follows a closing quote is part of the field, as is a whole field that does not begin with one.
+            // Text after a closing quote is part of the field, as is a complete field that does not begin with one.
             let rest = &self.text[at..];
             let length = rest.iter().position(|&byte| byte == delimiter);
             record.bytes.extend_from_slice(&rest[..length.unwrap_or(rest.len())]);
@@ -170,8 +170,8 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// Reads from behind an opening quote to behind the closing one, over as many lines as it takes; returns the place
-    /// in the last of them.
+    /// Reads from after an opening quote to after the closing one, over as many lines as needed; returns the position
+    /// in the last line.
     fn read_quoted_field(&mut self, record: &mut Record, mut at: usize, delimiter: u8) -> Result<usize, DataError> {
         let opened = self.line;
         loop {
@@ -185,10 +185,10 @@ impl<R: BufRead> Records<R> {
                             record.bytes.push(b'"');
                             at += 1;
                         }
-                        // Text behind a closing quote is odd but harmless on one line. Lines below the opening quote
-                        // it means that the quote was never closed, and that this one opens a field of a later row.
+                        // Text after a closing quote is odd but harmless on the line of the opening quote. On a later
+                        // line it means that the quote was never closed, and that this one opens a field of that row.
                         Some(&next) if next != delimiter && self.line > opened => {
-                            let found = format!("the next one, on line {}, stands in the middle of a field", self.line);
+                            let found = format!("the next one, on line {}, is in the middle of a field", self.line);
                             return Err(self.open_quote(opened, found));
                         }
                         _ => return Ok(at),
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(open_quote("1,\"x\ny\",\"z\n\n"), (2, "never closed".into()));
         assert_eq!(open_quote("1,\"").0, 1);
         let (line, found) = open_quote("\"1\",\"a\"\n\"2\",\"b\n\"3\",\"c\"\n");
-        assert_eq!((line, found.as_str()), (2, "the next one, on line 3, stands in the middle of a field"));
+        assert_eq!((line, found.as_str()), (2, "the next one, on line 3, is in the middle of a field"));
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever fields there are, quoted where they must be: the `csv` crate's writer is read back, and read the
+        /// Any fields, quoted where they must be: the `csv` crate's writer is read back, and read the
         /// same way as by its reader.
         #[test]
         fn agrees_with_the_csv_crate(

@@ -1,12 +1,14 @@
-//! Records become articles: columns are found, encoding is checked, and what cannot be used is told apart by reason.
+//! Turns records into articles: finds columns, checks the encoding, and gives each unusable row its reason.
 
 use std::io::BufRead;
 
+use super::article::{Article, Row};
 use super::format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting};
 use super::json::{self, Keys};
 use super::quoting::unquoted_line;
 use super::records::{Cut, Record, Records};
-use super::{Article, Reason, Row, SkippedRow};
+use super::skipped::{Reason, SkippedRow};
+use super::text::{meaningful, texts};
 use crate::error::DataError;
 
 /// MIND's columns of `news.tsv`.
@@ -19,9 +21,9 @@ mod mind {
 
 /// Reads a stream row by row, in its order, holding one row at a time.
 ///
-/// `name` is how errors name the stream, a path or `-`. A CSV header is read with the first row. An empty stream has
-/// no rows, which is no error here. After an error the iterator ends. A TSV of [`Quoting::Auto`] is read into memory as a
-/// whole, since any of its rows may say what its quotes mean.
+/// `name` is the stream's name in errors: a path or `-`. A CSV header is read with the first row. An empty stream has
+/// no rows, which is not an error here. The iterator ends after an error. A TSV with [`Quoting::Auto`] is read into
+/// memory completely, since any of its rows may decide the meaning of its quotes.
 ///
 /// ```
 /// use nb_data::read::{Format, LabelRule, Reason, Row, SkippedRow, articles};
@@ -34,9 +36,9 @@ mod mind {
 /// ```
 ///
 /// # Errors
-/// At once if the format cannot be read in this way at all: not one or two text columns, a column by name without a
-/// header, labels required of a format without. Row by row: reading fails, a quote is left open, or the header lacks a
-/// column.
+/// Immediately if the format is contradictory: not one or two text columns, a column by name without a header, or
+/// labels required of a format without labels. Row by row if reading fails, a quote is not closed, or the header lacks
+/// a column.
 pub fn articles<R: BufRead>(
     reader: R,
     name: &str,
@@ -75,7 +77,7 @@ pub fn articles<R: BufRead>(
     Ok(Articles { records, record: Record::default(), header, places, labels, state: State::Reading, unquoted })
 }
 
-/// The records of a stream that says itself what its quotes mean: it is read into memory first.
+/// Returns the records of a stream whose content decides the meaning of its quotes, reading it into memory first.
 fn undecided<R: BufRead>(
     mut reader: R,
     name: &str,
@@ -92,13 +94,13 @@ fn undecided<R: BufRead>(
     Ok((Records::ahead(text, reader, name, cut), unquoted))
 }
 
-/// The rows of a stream; made by [`articles`].
+/// An iterator over the rows of a stream; see [`articles`].
 #[derive(Debug)]
 pub struct Articles<R> {
     records: Records<R>,
-    /// The current row; its memory is used again for the next.
+    /// The current row; its memory is reused for the next.
     record: Record,
-    /// The layout whose header is still to be read.
+    /// The layout whose header has not been read yet.
     header: Option<CsvLayout>,
     places: Places,
     labels: LabelRule,
@@ -128,14 +130,14 @@ impl<R: BufRead> Iterator for Articles<R> {
 }
 
 impl<R: BufRead> Articles<R> {
-    /// The line on which a file or stream under [`Quoting::Auto`] shows that it was written without quoting, as which it
-    /// is then read.
+    /// Returns the line on which a file or stream with [`Quoting::Auto`] shows that it was written without quoting, if
+    /// one does. It is then read without quoting.
     #[must_use]
     pub fn unquoted_line(&self) -> Option<u64> {
         self.unquoted
     }
 
-    /// The same rows, of a file that was found to be written without quoting.
+    /// Records that the file was found to be written without quoting, on `line`.
     pub(super) fn found_unquoted(self, line: Option<u64>) -> Self {
         Self { unquoted: line, ..self }
     }
@@ -162,14 +164,14 @@ impl<R: BufRead> Articles<R> {
     }
 }
 
-/// Makes an article of a record, or says why it is none.
+/// Makes an article of a record, or returns why it cannot be used.
 fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Article, Reason> {
     let text = std::str::from_utf8(&record.bytes).map_err(|_| Reason::InvalidUtf8)?;
     if record.len() < columns.needed(labels) {
         return Err(Reason::TooFewColumns);
     }
     let field = |column: Option<usize>| match column.and_then(|column| record.range(column)) {
-        // Two fields that are no UTF-8 each may be it when joined; then no character begins where a field does.
+        // Two fields that are not UTF-8 may form UTF-8 when joined; then no character begins at the field's start.
         Some(range) => text.get(range).map(meaningful).ok_or(Reason::InvalidUtf8),
         None => Ok(None),
     };
@@ -187,29 +189,14 @@ fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Arti
     })
 }
 
-/// The texts of an article: if only the second is there, it takes the place of the first.
-pub(super) fn texts<'a>(first: Option<&'a str>, second: Option<&'a str>) -> Result<(&'a str, Option<&'a str>), Reason> {
-    match (first, second) {
-        (Some(first), second) => Ok((first, second)),
-        (None, Some(second)) => Ok((second, None)),
-        (None, None) => Err(Reason::NoText),
-    }
-}
-
-/// A field without the white space around it, if anything but white space and control characters is in it.
-pub(super) fn meaningful(field: &str) -> Option<&str> {
-    let field = field.trim();
-    field.contains(|c: char| !c.is_control() && !c.is_whitespace()).then_some(field)
-}
-
-/// Where a record holds what an article is made of.
+/// The parts of a record that make up an article.
 #[derive(Debug)]
 enum Places {
     Columns(Columns),
     Keys(Keys),
 }
 
-/// The columns of what an article is made of.
+/// The columns that make up an article.
 #[derive(Debug, Default)]
 struct Columns {
     id: Option<usize>,
@@ -228,7 +215,7 @@ impl Columns {
         Ok(Self { id: Some(mind::ID), label: Some(mind::CATEGORY), first: place(first), second: second.map(place) })
     }
 
-    /// Columns of a file without a header.
+    /// Returns the columns of a file without a header.
     fn numbered(layout: &CsvLayout, name: &str) -> Result<Self, DataError> {
         Self::csv(layout, name, |column| match column {
             Column::Number(number) => Ok(*number),
@@ -236,7 +223,7 @@ impl Columns {
         })
     }
 
-    /// Columns of a file with the given header.
+    /// Returns the columns of a file with the given header.
     fn named(layout: &CsvLayout, header: &Record, name: &str) -> Result<Self, DataError> {
         let names: Vec<String> = (0..header.len())
             .filter_map(|field| header.range(field))
@@ -265,15 +252,15 @@ impl Columns {
         })
     }
 
-    /// How many columns a row must have.
+    /// Returns the number of columns that a row must have.
     fn needed(&self, labels: LabelRule) -> usize {
         let label = self.label.filter(|_| labels == LabelRule::Required);
-        // A number may be as large as it can be written; no row has so many columns.
+        // The configured number may be huge; no row has that many columns.
         self.first.max(self.second.unwrap_or(0)).max(label.unwrap_or(0)).saturating_add(1)
     }
 }
 
-/// Checks what can be checked before the header is read.
+/// Checks a layout as far as possible before the header is read.
 fn check_layout(layout: &CsvLayout, name: &str) -> Result<(), DataError> {
     let delimiter = layout.delimiter;
     if !delimiter.is_ascii() || matches!(delimiter, b'"' | b'\r' | b'\n') {

@@ -1,39 +1,36 @@
-//! Rows that cannot be used: why, how many, and where the first of each kind stands.
+//! Unusable rows: the reasons, their counts, and the first line of each.
 
 use std::fmt;
-use std::path::Path;
 
-use crate::error::DataError;
-
-/// Why a row cannot be used.
+/// The reason why a row cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// It is not UTF-8.
     InvalidUtf8,
-    /// A column that is needed is not there.
+    /// A required column is missing.
     TooFewColumns,
-    /// It has more columns than the file has by its first row, where their number says what they hold.
+    /// It has more columns than the first row, where the number of columns decides the layout.
     TooManyColumns,
-    /// It is not a JSON object, where each line is one.
+    /// It is not a JSON object, in a format of JSON lines.
     InvalidJson,
-    /// It has no id, where ids are required.
+    /// It has no id where one is required.
     NoId,
-    /// Its label is empty, where labels are required.
+    /// It has no label where one is required.
     NoLabel,
-    /// Its label is none of those that the model tells apart.
+    /// The model does not know its label.
     UnknownLabel,
-    /// Its text is empty, or nothing but white space and control characters.
+    /// It has no text, or only white space and control characters.
     NoText,
-    /// An impression without a candidate.
+    /// It is an impression without a candidate.
     NoCandidates,
-    /// An impression with a candidate of which it is not said whether it was clicked, where clicks are required.
+    /// It is an impression with a candidate without a click label, where clicks are required.
     NoClick,
-    /// A judgement whose score is not a whole number.
+    /// It is a judgement whose score is not a whole number.
     NoScore,
 }
 
 impl Reason {
-    /// All reasons, in the order in which they are looked for and shown.
+    /// All reasons, in the order in which they are checked and shown.
     pub const ALL: [Self; 11] = [
         Self::InvalidUtf8,
         Self::TooFewColumns,
@@ -50,7 +47,7 @@ impl Reason {
 }
 
 impl fmt::Display for Reason {
-    /// Completes "a row …": `without a label`.
+    /// Completes "rows …": `without a label`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::InvalidUtf8 => "that are not UTF-8",
@@ -73,72 +70,61 @@ impl fmt::Display for Reason {
 pub struct SkippedRow {
     /// The line on which it begins, counted from 1.
     pub line: u64,
-    /// What is wrong with it.
+    /// The reason why it cannot be used.
     pub reason: Reason,
 }
 
-/// How many rows were left out, and why.
+/// The rows skipped for one reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReasonCount {
+    /// Number of rows.
+    pub rows: u64,
+    /// The line of the first, counted from 1; 0 if there is none.
+    pub first_line: u64,
+}
+
+/// The skipped rows of a file, counted by reason.
 ///
 /// Its display form is for users: `2 without a label, first on line 7; 1 without text, first on line 12`, or
 /// `none skipped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
-    /// Per reason of [`Reason::ALL`]: how many rows, and the line of the first (0 if there is none).
-    counts: [(u64, u64); Reason::ALL.len()],
+    /// In the order of [`Reason::ALL`].
+    counts: [ReasonCount; Reason::ALL.len()],
 }
 
 impl Skipped {
-    /// Counts a row. Rows are added in the order of the file.
+    /// Counts a row. Rows must be added in the order of the file.
     pub fn add(&mut self, row: SkippedRow) {
-        let (count, first) = &mut self.counts[row.reason as usize];
-        if *count == 0 {
-            *first = row.line;
+        let count = &mut self.counts[row.reason as usize];
+        if count.rows == 0 {
+            count.first_line = row.line;
         }
-        *count += 1;
+        count.rows += 1;
     }
 
-    /// How many rows were left out, for whatever reason.
+    /// Returns the number of skipped rows.
     #[must_use]
     pub fn count(&self) -> u64 {
-        // Counts come from files too, which may claim any.
-        self.counts.iter().fold(0, |sum, (count, _)| sum.saturating_add(*count))
+        // Counts may come from a file, which can claim any number.
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(count.rows))
     }
 
-    /// How many rows were left out for `reason`, and the line of the first of them.
+    /// Returns the rows skipped for `reason`, or `None` if there are none.
     #[must_use]
-    pub fn of(&self, reason: Reason) -> Option<(u64, u64)> {
-        Some(self.counts[reason as usize]).filter(|(count, _)| *count > 0)
+    pub fn by_reason(&self, reason: Reason) -> Option<ReasonCount> {
+        Some(self.counts[reason as usize]).filter(|count| count.rows > 0)
     }
 
-    /// Checks the share of these rows beside `usable` ones of the same file.
-    ///
-    /// # Errors
-    /// If nothing is usable, or more than the share `allowed` is not.
-    pub fn check(&self, path: &Path, usable: u64, allowed: f64) -> Result<(), DataError> {
-        if usable == 0 {
-            return Err(DataError::NoRows { path: path.to_owned(), skipped: Box::new(self.clone()) });
-        }
-        let rows = usable.saturating_add(self.count());
-        if self.count() as f64 > allowed * rows as f64 {
-            return Err(DataError::TooManyUnusable {
-                path: path.to_owned(),
-                skipped: Box::new(self.clone()),
-                rows,
-                allowed,
-            });
-        }
-        Ok(())
-    }
-
-    /// The counts as numbers, for a file.
+    /// Returns the counts, to be written to a file.
     #[cfg(feature = "tokenize")]
-    pub(crate) fn to_numbers(&self) -> [(u64, u64); Reason::ALL.len()] {
+    pub(crate) fn counts(&self) -> [ReasonCount; Reason::ALL.len()] {
         self.counts
     }
 
-    /// Counts from numbers of a file.
+    /// Restores counts that were read from a file.
     #[cfg(feature = "tokenize")]
-    pub(crate) fn from_numbers(counts: [(u64, u64); Reason::ALL.len()]) -> Self {
+    pub(crate) fn from_counts(counts: [ReasonCount; Reason::ALL.len()]) -> Self {
         Self { counts }
     }
 }
@@ -147,8 +133,8 @@ impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         for reason in Reason::ALL {
-            if let Some((count, first)) = self.of(reason) {
-                write!(f, "{separator}{count} {reason}, first on line {first}")?;
+            if let Some(ReasonCount { rows, first_line }) = self.by_reason(reason) {
+                write!(f, "{separator}{rows} {reason}, first on line {first_line}")?;
                 separator = "; ";
             }
         }
@@ -168,8 +154,8 @@ mod tests {
             skipped.add(SkippedRow { line, reason });
         }
         assert_eq!(skipped.count(), 3);
-        assert_eq!(skipped.of(Reason::NoLabel), Some((2, 7)));
-        assert_eq!(skipped.of(Reason::InvalidUtf8), None);
+        assert_eq!(skipped.by_reason(Reason::NoLabel), Some(ReasonCount { rows: 2, first_line: 7 }));
+        assert_eq!(skipped.by_reason(Reason::InvalidUtf8), None);
         assert_eq!(skipped.to_string(), "2 without a label, first on line 7; 1 without text, first on line 9");
     }
 }

@@ -1,4 +1,4 @@
-//! A corpus to try things on, from a seed: news with topics, readers who click, and headlines to search with.
+//! A generated corpus for trying things out: articles with topics, readers who click, and headlines to search with.
 //!
 //! ```text
 //! train/news.tsv, dev/news.tsv                             topics, in MIND's format
@@ -6,16 +6,17 @@
 //! beir/                                                    retrieval, in BEIR's layout
 //! ```
 //!
-//! It is made so that models differ, and so that none is perfect.
+//! It is designed so that models differ and none is perfect.
 //!
-//! - **Topics.** A bag of words stays far behind an encoder, because many words of the development news never occur in
-//!   training (the lists say which); a share of the labels is wrong (3 %) and some articles name nothing of their topic.
-//! - **Recommendation.** News of its own, stories. Readers click by topic, with noise. Development shows news that
-//!   training never did; as with MIND, `recommend/dev/news.tsv` holds these and the training news of the histories.
-//! - **Retrieval.** [`beir::from_news`] over the same stories: a text keeps only some of its headline's words.
+//! - **Topics.** A bag of words stays far behind an encoder, because many words of the development articles never occur
+//!   in training (see the word lists); 3 % of the labels are wrong, and some articles mention nothing of their topic.
+//! - **Recommendation.** Separate articles, called stories. Readers click by topic, with noise. Development shows
+//!   articles that training never shows; as in MIND, `recommend/dev/news.tsv` holds these and the training articles of
+//!   histories.
+//! - **Retrieval.** [`beir::from_news`] over the same stories: a text repeats only some words of its headline.
 //!
-//! A news depends on the seed, its split and its number only: a longer corpus begins with the shorter one. What readers
-//! do depends on the number of news too.
+//! An article depends only on the seed, its split and its number: a longer corpus begins with the shorter one. The
+//! clicks also depend on the number of articles.
 
 mod readers;
 mod sentences;
@@ -47,12 +48,12 @@ pub const FILES: [&str; 11] = [
     "beir/qrels/test.tsv",
 ];
 
-/// How many rows each file gets.
+/// The number of rows of each file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleSize {
-    /// Rows of `train/news.tsv`, at least 1, and training stories; two impressions for three of them.
+    /// Rows of `train/news.tsv`, at least 1, and number of training stories; there are two impressions for every three.
     pub train: usize,
-    /// Rows of `dev/news.tsv`, at least 1, and development stories; five impressions for six of them.
+    /// Rows of `dev/news.tsv`, at least 1, and number of development stories; there are five impressions for every six.
     pub dev: usize,
 }
 
@@ -63,7 +64,7 @@ impl Default for SampleSize {
     }
 }
 
-/// Where [`write()`] put the corpus.
+/// The corpus that [`write()`] wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// `<folder>/train/news.tsv`.
@@ -74,17 +75,17 @@ pub struct Sample {
     pub topics: usize,
     /// `<folder>/recommend/train`, which holds `news.tsv` and `behaviors.tsv`.
     pub recommend_train: PathBuf,
-    /// `<folder>/recommend/dev`, likewise.
+    /// `<folder>/recommend/dev`, with the same files.
     pub recommend_dev: PathBuf,
-    /// Impressions of training and of development.
+    /// Number of impressions of training and of development.
     pub impressions: [usize; 2],
-    /// What lies in `<folder>/beir`.
+    /// The data set in `<folder>/beir`.
     pub beir: Written,
 }
 
-/// Writes the corpus of `seed` under `folder`, replacing one that is there.
+/// Writes the corpus of `seed` under `folder`, replacing an existing one.
 ///
-/// Each file appears whole or not at all.
+/// Each file is written atomically.
 ///
 /// ```
 /// use nb_data::sample::{SampleSize, write};
@@ -115,7 +116,7 @@ pub fn write(folder: &Path, seed: u64, size: SampleSize) -> Result<Sample, DataE
     Ok(Sample { train, dev, topics: TOPICS.len(), recommend_train, recommend_dev, impressions, beir })
 }
 
-/// Writes both folders of readers; returns how many impressions they have.
+/// Writes both folders of readers; returns their numbers of impressions.
 fn write_recommend(train: &Path, dev: &Path, seed: u64, size: SampleSize) -> Result<[usize; 2], DataError> {
     let counts = [size.train * 2 / 3, size.dev * 5 / 6];
     let known = readers::readers(counts[0]);

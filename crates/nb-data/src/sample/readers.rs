@@ -1,13 +1,13 @@
-//! Simulated readers of the sample's stories, and what they click.
+//! Simulated readers of the sample's stories, and their clicks.
 //!
-//! A reader has one to three favourite topics. Most of what they read is of these, and of what they are shown they
-//! click by interest, but not always: no ranking gets everything right. Some readers have read nothing yet.
+//! A reader has one to three favourite topics. They read mostly these, and click by interest, but not always: no
+//! ranking is perfect. Some readers have an empty history.
 
 use super::sentences::{Split, Story};
 use super::words::TOPICS;
 use crate::random::{Stream, mix};
 
-/// Keep apart the randomness of what readers are, and of what they are shown.
+/// Separate the randomness of readers from that of impressions.
 const READER: u64 = 0x72_65_61_64_65_72; // "reader"
 const SHOWN: u64 = 0x73_68_6F_77_6E; // "shown"
 
@@ -15,21 +15,21 @@ const SHOWN: u64 = 0x73_68_6F_77_6E; // "shown"
 const COLD: f64 = 0.1;
 /// The longest history.
 const LONGEST: f64 = 30.0;
-/// Share of a history that is of a favourite topic.
+/// Share of a history from favourite topics.
 const LOYAL: f64 = 0.9;
-/// How many candidates an impression has.
+/// Smallest and largest number of candidates of an impression.
 const FEWEST: u64 = 5;
 const MOST: u64 = 20;
 /// Share of candidates that are chosen for the reader.
 const CHOSEN: f64 = 0.2;
-/// How much a reader wants to click news of the first, second and third favourite topic …
+/// Interest in articles of the first, second and third favourite topic …
 const INTEREST: [f64; 3] = [1.0, 0.7, 0.5];
-/// … and any other.
+/// … and of any other topic.
 const CURIOSITY: f64 = 0.03;
-/// How often one impression has a second click, and how often a third.
+/// Share of impressions with a second click, and with a third.
 const MORE_CLICKS: [f64; 2] = [0.25, 0.07];
 
-/// Impressions per reader of the training split, on average.
+/// Average number of training impressions per reader.
 const PER_READER: usize = 5;
 
 /// The stories of a split.
@@ -49,7 +49,7 @@ impl Stories {
         Self { split, stories, by_topic }
     }
 
-    /// Any story, or one of a topic of which there are some.
+    /// Draws a story of the topic, or any story without a topic or if the topic has none.
     fn draw(&self, topic: Option<usize>, stream: &mut Stream) -> usize {
         match topic.map(|topic| &self.by_topic[topic]).filter(|rows| !rows.is_empty()) {
             Some(rows) => *stream.choose(rows),
@@ -57,7 +57,7 @@ impl Stories {
         }
     }
 
-    /// Up to `count` different stories, none of them in `without`, each of the topic that `topic` draws for it.
+    /// Draws up to `count` different stories that are not in `without`, each of the topic that `topic` draws for it.
     fn draw_different(
         &self,
         count: usize,
@@ -66,7 +66,7 @@ impl Stories {
         mut topic: impl FnMut(&mut Stream) -> Option<usize>,
     ) -> Vec<usize> {
         let mut rows = Vec::with_capacity(count);
-        // Few stories may run out; a real corpus is far from that.
+        // A tiny corpus may run out of stories.
         for _ in 0..20 * count {
             if rows.len() == count || self.stories.is_empty() {
                 break;
@@ -81,7 +81,7 @@ impl Stories {
     }
 }
 
-/// A reader: a function of the seed, their number and the training stories.
+/// A reader, determined by the seed, their number and the training stories.
 struct Reader {
     favourites: Vec<usize>,
     history: Vec<usize>,
@@ -102,14 +102,14 @@ impl Reader {
         reader
     }
 
-    /// A favourite topic with this probability, by interest; else none.
+    /// Draws a favourite topic by interest with this probability, else none.
     fn topic(&self, probability: f64, stream: &mut Stream) -> Option<usize> {
         let draw = stream.unit();
         let weights = &INTEREST[..self.favourites.len()];
         (draw < probability).then(|| self.favourites[weighted(weights, stream)])
     }
 
-    /// What they are shown: stories that they have not read.
+    /// Draws the stories shown to the reader, which they have not read.
     fn shown(&self, stories: &Stories, stream: &mut Stream) -> Vec<usize> {
         let count = FEWEST + stream.below(MOST - FEWEST + 1);
         let read = if stories.split == Split::Train { self.history.as_slice() } else { &[] };
@@ -121,18 +121,24 @@ impl Reader {
     }
 }
 
-/// What one reader was shown at once.
+/// The stories shown to a reader together.
 pub(super) struct Impression {
     reader: u64,
     /// Training stories, the oldest click first.
     pub(super) history: Vec<usize>,
-    /// Stories of the split, and whether they were clicked.
-    candidates: Vec<(usize, bool)>,
+    /// Stories of the split.
+    candidates: Vec<Candidate>,
 }
 
-/// The impressions of a split: of readers of whom some come again, and in development some are new.
+/// A story that was shown to a reader.
+struct Candidate {
+    row: usize,
+    is_clicked: bool,
+}
+
+/// Draws the impressions of a split. Readers may have several; some readers of the development split are new.
 ///
-/// There are none of fewer than two stories.
+/// Impressions of fewer than two stories are skipped.
 pub(super) fn impressions(
     seed: u64,
     train: &Stories,
@@ -153,18 +159,19 @@ pub(super) fn impressions(
             let clicked = weighted(&weights, &mut stream);
             weights[clicked] = 0.0;
         }
-        let candidates: Vec<_> = rows.into_iter().zip(weights.iter().map(|&weight| weight == 0.0)).collect();
+        let candidate = |(row, &weight): (usize, &f64)| Candidate { row, is_clicked: weight == 0.0 };
+        let candidates: Vec<_> = rows.into_iter().zip(&weights).map(candidate).collect();
         (candidates.len() > 1).then_some(Impression { reader: who, history: reader.history, candidates })
     };
     (0..count).filter_map(one).collect()
 }
 
-/// How many readers there are for so many training impressions.
+/// Returns the number of readers for a number of training impressions.
 pub(super) fn readers(impressions: usize) -> usize {
     impressions.div_ceil(PER_READER).max(1)
 }
 
-/// A place, as often as its weight says; one of a positive weight.
+/// Draws a position with probability proportional to its weight, which is positive.
 fn weighted(weights: &[f64], stream: &mut Stream) -> usize {
     let mut left = stream.unit() * weights.iter().sum::<f64>();
     let mut last = 0;
@@ -173,23 +180,23 @@ fn weighted(weights: &[f64], stream: &mut Stream) -> usize {
             return place;
         }
         left -= weight;
-        last = place; // rounding may leave a little of the last one
+        last = place; // rounding may leave a remainder
     }
     last
 }
 
 impl Impression {
-    /// Its line of `behaviors.tsv`; `number` counts from 0, `of` is how many there are.
+    /// Returns the line of `behaviors.tsv`; `number` counts from 0, `of` is the number of impressions.
     pub(super) fn line(&self, split: Split, number: usize, of: usize) -> String {
         let history: Vec<String> = self.history.iter().map(|row| format!("{}{row}", Split::Train.letter())).collect();
-        let candidate = |&(row, clicked): &(usize, bool)| format!("{}{row}-{}", split.letter(), u8::from(clicked));
+        let candidate = |it: &Candidate| format!("{}{}-{}", split.letter(), it.row, u8::from(it.is_clicked));
         let candidates: Vec<String> = self.candidates.iter().map(candidate).collect();
         let (id, time) = (number + 1, time(split, number, of));
         format!("{id}\tU{}\t{time}\t{}\t{}", self.reader, history.join(" "), candidates.join(" "))
     }
 }
 
-/// Four days of training, then one of development, as MIND writes them.
+/// Returns the time in MIND's format: four days of training, then one of development.
 fn time(split: Split, number: usize, of: usize) -> String {
     let (first, days) = if split == Split::Train { (11, 4) } else { (15, 1) };
     let second = number * days * 86_400 / of.max(1);

@@ -1,23 +1,23 @@
-//! What the news of the sample say: sentences with slots, filled by topic.
+//! The texts of the sample's articles: sentences with slots, filled by topic.
 //!
-//! There are two kinds. In those of the topic corpus ([`line`]) title and abstract are drawn each by itself and share
-//! the topic only. A [`story`] is one event told twice, so that a reader of the title can find the abstract.
+//! There are two kinds. In the topic corpus ([`line`]), title and abstract are drawn independently and share only the
+//! topic. A [`Story`] tells one event twice, so that its abstract can be found by its title.
 
 use super::words::{ANYONE, ANYTHING, PLACES, TAILS, TIMES, TOPICS, Topic, VERBS, Words};
 use crate::random::{Stream, mix};
 
-/// Share of rows whose label is that of another topic, in both splits.
+/// Share of rows with the label of another topic, in both splits.
 const NOISE: f64 = 0.03;
-/// A slot for an actor or a thing is filled with a word of no topic with this probability …
+/// Probability that a slot for an actor or a thing is filled with a word of no topic …
 const PLAIN: f64 = 0.24;
-/// … with a word of another topic with this one …
+/// … with a word of another topic …
 const STRAY: f64 = 0.08;
-/// … with a word of the topic that both splits know with this one, and else with one that only this split knows.
+/// … with a word of the topic that both splits share; else it is filled with a word of this split only.
 const BOTH: f64 = 0.33;
-/// The same for stories: they are told apart by what they mean, and so name fewer things that both splits know.
+/// The share of common words in stories: fewer, so that telling stories apart depends on their meaning.
 const STORY_BOTH: f64 = 0.26;
 
-/// Keeps the randomness of stories apart from that of the topic corpus.
+/// Separates the randomness of stories from that of the topic corpus.
 const STORY: u64 = 0x73_74_6F_72_79; // "story"
 
 /// Headlines. Words in braces are slots; `the` gives a common noun its article.
@@ -44,7 +44,7 @@ pub(super) enum Split {
 }
 
 impl Split {
-    /// Begins the ids of its news.
+    /// Returns the first letter of article ids.
     pub(super) fn letter(self) -> char {
         match self {
             Split::Train => 'T',
@@ -52,7 +52,7 @@ impl Split {
         }
     }
 
-    fn own(self, words: &Words) -> &'static [&'static str] {
+    fn exclusive(self, words: &Words) -> &'static [&'static str] {
         match self {
             Split::Train => words.train,
             Split::Dev => words.dev,
@@ -60,7 +60,7 @@ impl Split {
     }
 }
 
-/// A row of the topic corpus.
+/// Returns a row of the topic corpus.
 pub(super) fn line(seed: u64, split: Split, row: usize) -> String {
     let mut stream = Stream::new(mix(&[seed, split as u64, row as u64]));
     let topic = stream.below(TOPICS.len() as u64) as usize;
@@ -71,9 +71,9 @@ pub(super) fn line(seed: u64, split: Split, row: usize) -> String {
     news_row(split, row, label, &title, &summary)
 }
 
-/// An event, told by a headline and by a text that keeps only some of its words.
+/// An event, told by a headline and by a text that repeats only some of its words.
 pub(super) struct Story {
-    /// Place in the topics.
+    /// Position in the topics.
     pub(super) topic: usize,
     title: String,
     text: String,
@@ -85,25 +85,25 @@ impl Story {
         let topic = stream.below(TOPICS.len() as u64) as usize;
         let told = Slot::ALL.map(|slot| word(topic, split, STORY_BOTH, slot, &mut stream));
         let title = fill(TITLES, &mut stream, |slot, _| told[slot as usize]);
-        let text = fill(ABSTRACTS, &mut stream, |slot, stream| match stream.unit() < slot.kept() {
+        let text = fill(ABSTRACTS, &mut stream, |slot, stream| match stream.unit() < slot.repetition() {
             true => told[slot as usize],
             false => word(topic, split, STORY_BOTH, slot, stream),
         });
         Self { topic, title, text }
     }
 
-    /// Its row of `news.tsv`.
+    /// Returns the row of `news.tsv`.
     pub(super) fn line(&self, split: Split, row: usize) -> String {
         news_row(split, row, TOPICS[self.topic].name, &self.title, &self.text)
     }
 }
 
-/// One row of `news.tsv`: id, category, subcategory, title, abstract, url and two lists of entities, which stay empty.
+/// Returns a row of `news.tsv`: id, category, subcategory, title, abstract, and empty url and entity lists.
 fn news_row(split: Split, row: usize, label: &str, title: &str, summary: &str) -> String {
     format!("{}{row}\t{label}\t{label}\t{title}\t{summary}\t\t[]\t[]", split.letter())
 }
 
-/// What stands in braces in a pattern.
+/// A word in braces in a pattern.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Slot {
     Actor,
@@ -128,8 +128,8 @@ impl Slot {
         }
     }
 
-    /// How often a story's text has the word of its headline.
-    fn kept(self) -> f64 {
+    /// Returns the probability that a story's text repeats the word of its headline.
+    fn repetition(self) -> f64 {
         match self {
             Self::Place | Self::Time => 0.7,
             Self::Actor | Self::Thing => 0.4,
@@ -138,7 +138,7 @@ impl Slot {
     }
 }
 
-/// A pattern with every slot filled, beginning with a capital.
+/// Fills every slot of a random pattern; the result begins with a capital.
 fn fill(
     patterns: &[&'static str],
     stream: &mut Stream,
@@ -162,7 +162,7 @@ fn fill(
     text
 }
 
-/// A word for a slot; `both` is the share of actors and things that both splits know.
+/// Draws a word for a slot; `both` is the share of actors and things that both splits share.
 fn word(topic: usize, split: Split, both: f64, slot: Slot, stream: &mut Stream) -> &'static str {
     let words_of: fn(&'static Topic) -> &'static Words = match slot {
         Slot::Place => return pick(stream, PLACES),
@@ -179,7 +179,7 @@ fn word(topic: usize, split: Split, both: f64, slot: Slot, stream: &mut Stream) 
     let stray = draw < PLAIN + STRAY;
     let words = words_of(if stray { another(topic, stream) } else { &TOPICS[topic] });
     let known = stream.unit() < both / (1.0 - PLAIN - STRAY);
-    pick(stream, if known { words.both } else { split.own(words) })
+    pick(stream, if known { words.both } else { split.exclusive(words) })
 }
 
 fn pick(stream: &mut Stream, words: &[&'static str]) -> &'static str {

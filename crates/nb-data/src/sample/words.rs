@@ -1,8 +1,8 @@
 //! The words of the sample corpus: fourteen topics, and the phrases that all of them share.
 //!
-//! A topic's words stand in three groups. `both` occurs in training and in development, `train` and `dev` in one of
-//! them only: tomorrow's news is about people and things that today's never named. A bag of words knows nothing of the
-//! third group, a pretrained encoder does. A test holds the groups apart.
+//! The words of a topic are in three groups. `both` occurs in training and in development, `train` and `dev` in only
+//! one of them: tomorrow's news is about people and things that today's news never mentions. A bag of words cannot use
+//! the third group, but a pretrained encoder can. A test checks that the groups do not overlap.
 
 /// Words of one kind within a topic.
 pub(super) struct Words {
@@ -11,7 +11,7 @@ pub(super) struct Words {
     pub(super) dev: &'static [&'static str],
 }
 
-/// A topic: who acts in its news, and what the news is about.
+/// A topic: the actors and the things in its articles.
 pub(super) struct Topic {
     pub(super) name: &'static str,
     pub(super) actors: Words,
@@ -483,7 +483,7 @@ pub(super) const TOPICS: &[Topic] = &[
     },
 ];
 
-/// What any actor may do to any thing, in the present tense.
+/// Verbs for any actor and any thing, in the present tense.
 pub(super) const VERBS: &[&str] = &[
     "wins praise for",
     "waits for",
@@ -507,13 +507,13 @@ pub(super) const VERBS: &[&str] = &[
     "cannot forget",
 ];
 
-/// Where it happens.
+/// Places of events.
 pub(super) const PLACES: &[&str] = &[
     "London", "Paris", "Chicago", "Boston", "Berlin", "Tokyo", "Sydney", "Toronto", "Madrid", "Rome", "Dallas",
     "Vienna", "Denver", "Dublin", "Moscow", "Atlanta",
 ];
 
-/// When it happened.
+/// Times of events.
 pub(super) const TIMES: &[&str] = &[
     "on Monday",
     "on Tuesday",
@@ -527,7 +527,7 @@ pub(super) const TIMES: &[&str] = &[
     "earlier this year",
 ];
 
-/// How an abstract ends.
+/// Endings of abstracts.
 pub(super) const TAILS: &[&str] = &[
     "people close to the matter said",
     "and few had expected it",
@@ -543,7 +543,7 @@ pub(super) const TAILS: &[&str] = &[
     "despite a slow start",
 ];
 
-/// Who is talked about when it is nobody of the topic.
+/// Actors of no topic.
 pub(super) const ANYONE: &[&str] = &[
     "spokesman",
     "company",
@@ -561,7 +561,7 @@ pub(super) const ANYONE: &[&str] = &[
     "rising star",
 ];
 
-/// What is talked about when it belongs to no topic.
+/// Things of no topic.
 pub(super) const ANYTHING: &[&str] = &[
     "big decision",
     "long delay",

@@ -1,4 +1,4 @@
-//! Builds a store: while one block of articles is tokenised on all cores, the next is read.
+//! Builds a store: while all cores tokenise one block of articles, the next block is read.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) fn build(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -
     let mut block = builder.next_block(&mut rows)?;
     while !block.is_empty() {
         let (tokens, next) = rayon::join(|| tokenizer.encode_all(&block, max_tokens), || builder.next_block(&mut rows));
-        // The tokens first: an error in them stands before one in the next block.
+        // The tokens first: their error is on an earlier line than one in the next block.
         builder.push(&block, &tokens?);
         block = next?;
     }
@@ -31,16 +31,16 @@ pub(super) fn build(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -
     Ok(content)
 }
 
-/// A store in the making.
+/// A store that is being built.
 #[derive(Default)]
 struct Builder {
     content: Content,
-    /// Labels in the order of their first row, until all are known.
+    /// Number of each label, in the order of first rows, until all are known.
     labels: BTreeMap<String, u32>,
 }
 
 impl Builder {
-    /// Reads the next articles; none at the end.
+    /// Reads the next articles; returns none at the end.
     fn next_block(
         &mut self,
         rows: &mut impl Iterator<Item = Result<Row, DataError>>,
@@ -69,7 +69,7 @@ impl Builder {
         }
     }
 
-    /// Numbers the labels in their final order.
+    /// Renumbers the labels in their final order.
     fn finish(mut self) -> Content {
         let mut places = vec![0; self.labels.len()];
         for (place, (name, &number)) in self.labels.iter().enumerate() {
@@ -83,7 +83,7 @@ impl Builder {
     }
 }
 
-/// The number of a label; a new one gets the next.
+/// Returns the number of a label; a new label gets the next number.
 fn number(labels: &mut BTreeMap<String, u32>, label: &str) -> u32 {
     if let Some(&number) = labels.get(label) {
         return number;

@@ -1,27 +1,27 @@
-//! How a store lies in its file. All numbers are little endian, whatever the machine.
+//! The layout of a store's file. All numbers are little endian on every machine.
 //!
 //! ```text
 //! header   magic [8] · version u32 · bytes per token id u32 · key [32] · checksum [32]
 //!          rows u64 · tokens u64 · bytes of label names u64 · bytes of news ids u64
 //!          per reason for skipping: count u64, first line u64
-//! offsets  u64 [rows + 1]   where each row's tokens begin; the last is the number of tokens
+//! offsets  u64 [rows + 1]   start of each row's tokens; the last is the number of tokens
 //! lines    u64 [rows]
-//! id ends  u64 [rows]       where each news id ends; an empty one is none
-//! seconds  u32 [rows]       where the second text begins, counted from the row's first token
-//! labels   u32 [rows]       place in the label names; u32::MAX is none
+//! id ends  u64 [rows]       end of each news id; an empty id is none
+//! seconds  u32 [rows]       start of the second text, counted from the row's first token
+//! labels   u32 [rows]       position in the label names; u32::MAX is none
 //! tokens   u16 or u32 [tokens]
 //! names    label names as a JSON list
 //! ids      news ids, one after the other
 //! ```
 //!
-//! The checksum is BLAKE3 of the whole file with zeros in the checksum's place.
+//! The checksum is BLAKE3 of the complete file with zeros in place of the checksum.
 
 use std::io::{self, Write};
 use std::ops::Range;
 
-use crate::read::{Reason, Skipped};
+use crate::read::{Reason, ReasonCount, Skipped};
 
-/// To be raised with every change of the layout, or of what reading and tokenising make of the same source.
+/// Increased with every change of the layout, or of the result of reading and tokenising the same source.
 pub(super) const VERSION: u32 = 3;
 
 const MAGIC: &[u8; 8] = b"nbtokens";
@@ -29,7 +29,7 @@ const CHECKSUM: Range<usize> = 48..80;
 const HEADER: usize = 112 + 16 * Reason::ALL.len();
 const NO_LABEL: u32 = u32::MAX;
 
-/// What a store is written from.
+/// The content of a store in memory.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     pub(super) offsets: Vec<u64>,
@@ -44,7 +44,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Writes the file; ids of up to 16 bits take two bytes each.
+    /// Writes the file. Token ids take two bytes each if all fit, else four.
     pub(super) fn write(&self, key: &[u8; 32], out: &mut impl Write) -> io::Result<()> {
         let narrow = self.tokens.iter().all(|&id| id <= u32::from(u16::MAX));
         let names = serde_json::to_vec(&self.label_names)?;
@@ -55,10 +55,13 @@ impl Content {
         header.extend_from_slice(key);
         header.extend_from_slice(&[0; 32]);
         let counts = [self.lines.len(), self.tokens.len(), names.len(), self.ids.len()];
-        let skipped = self.skipped.to_numbers();
-        for number in counts.map(|count| count as u64).into_iter().chain(skipped.into_iter().flat_map(<[u64; 2]>::from))
-        {
-            header.extend_from_slice(&number.to_le_bytes());
+        let skipped = self.skipped.counts();
+        for count in counts {
+            header.extend_from_slice(&(count as u64).to_le_bytes());
+        }
+        for ReasonCount { rows, first_line } in skipped {
+            header.extend_from_slice(&rows.to_le_bytes());
+            header.extend_from_slice(&first_line.to_le_bytes());
         }
 
         let mut body = Vec::new();
@@ -82,7 +85,7 @@ impl Content {
     }
 }
 
-/// Where everything lies in a file that was checked.
+/// The positions of the parts of a checked file.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) rows: usize,
@@ -99,7 +102,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Checks a whole file and finds its parts, or says what is wrong with it.
+    /// Checks a complete file and finds its parts, or returns its defect.
     pub(super) fn parse(bytes: &[u8], key: &[u8; 32]) -> Result<Self, String> {
         if bytes.len() < HEADER || bytes[..8] != MAGIC[..] {
             return Err("not a token store".into());
@@ -114,7 +117,7 @@ impl Layout {
         let width = u32_at(header, 12) as usize;
         let count = |i: usize| u64_at(header, 80 + 8 * i);
         let [rows, tokens, names, ids] = [0, 1, 2, 3].map(count);
-        // In 128 bits no sum of such products can overflow, whatever a damaged header says.
+        // In 128 bits the sum cannot overflow, whatever a damaged header claims.
         let wide = |number: u64| u128::from(number);
         let expected = wide(rows) * 32 + 8 + wide(tokens) * width as u128 + wide(names) + wide(ids) + HEADER as u128;
         if expected != bytes.len() as u128 {
@@ -125,7 +128,7 @@ impl Layout {
         }
 
         if rows == 0 {
-            // Of a source without a usable row no store is written.
+            // A source without a usable row has no store.
             return Err("no row found, expected at least one".into());
         }
 
@@ -137,20 +140,20 @@ impl Layout {
         let news_ids = names_start + names;
         let label_names: Vec<String> =
             serde_json::from_slice(&bytes[names_start..news_ids]).map_err(|err| format!("label names: {err}"))?;
-        let pair = |i: usize| (count(4 + 2 * i), count(5 + 2 * i));
-        let skipped = Skipped::from_numbers(std::array::from_fn(pair));
+        let by_reason = |i: usize| ReasonCount { rows: count(4 + 2 * i), first_line: count(5 + 2 * i) };
+        let skipped = Skipped::from_counts(std::array::from_fn(by_reason));
         let layout = Self { rows, tokens, label_names, skipped, width, lines, id_ends, seconds, labels, ids, news_ids };
         layout.check_rows(bytes, news)?;
         Ok(layout)
     }
 
-    /// Checks that what the rows point at is there, so that no accessor can fail on a file with a right checksum.
+    /// Checks that all rows point into the file, so that no accessor can fail on a file with a valid checksum.
     fn check_rows(&self, bytes: &[u8], news: usize) -> Result<(), String> {
         let ascending = |start: usize, count: usize, last: usize| {
             let at = |i| u64_at(bytes, start + 8 * i);
             (1..count).all(|i| at(i - 1) <= at(i)) && (count == 0 || at(count - 1) == last as u64)
         };
-        let whole = matches!(self.width, 2 | 4)
+        let is_valid = matches!(self.width, 2 | 4)
             && ascending(HEADER, self.rows + 1, self.tokens)
             && u64_at(bytes, HEADER) == 0
             && ascending(self.id_ends, self.rows, news)
@@ -159,10 +162,10 @@ impl Layout {
                 self.second_starts(bytes, i) <= self.tokens_of(bytes, i).len()
                     && self.label(bytes, i).is_none_or(|label| label < self.label_names.len())
             });
-        if whole { Ok(()) } else { Err("rows point outside of the file".into()) }
+        if is_valid { Ok(()) } else { Err("rows point outside the file".into()) }
     }
 
-    /// Which of the tokens are row `i`'s.
+    /// Returns the range of row `i`'s tokens.
     pub(super) fn tokens_of(&self, bytes: &[u8], i: usize) -> Range<usize> {
         assert!(i < self.rows, "row {i} of a store of {} rows", self.rows);
         u64_at(bytes, HEADER + 8 * i) as usize..u64_at(bytes, HEADER + 8 * (i + 1)) as usize
@@ -190,7 +193,7 @@ impl Layout {
         std::str::from_utf8(id).ok().filter(|id| !id.is_empty())
     }
 
-    /// The ids of the given tokens.
+    /// Returns the ids of the given tokens.
     pub(super) fn ids<'a>(&self, bytes: &'a [u8], tokens: Range<usize>) -> impl Iterator<Item = i64> + 'a {
         let width = self.width;
         bytes[self.ids + width * tokens.start..self.ids + width * tokens.end].chunks_exact(width).map(|id| match *id {
@@ -236,7 +239,7 @@ mod tests {
     fn counts_beyond_all_bounds_do_not_overflow() {
         let mut skipped = Skipped::default();
         Reason::ALL.into_iter().for_each(|reason| skipped.add(SkippedRow { line: 1, reason }));
-        let most = Skipped::from_numbers(skipped.to_numbers().map(|(_, line)| (u64::MAX, line)));
+        let most = Skipped::from_counts(skipped.counts().map(|count| ReasonCount { rows: u64::MAX, ..count }));
         let content = Content {
             offsets: vec![0, 3],
             lines: vec![1],

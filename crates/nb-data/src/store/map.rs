@@ -1,5 +1,5 @@
-//! A file's bytes, mapped into memory. The one place of this crate that is `unsafe`.
-#![expect(unsafe_code, reason = "a file can only be mapped by a promise that nobody changes it")]
+//! Maps a file into memory. The only `unsafe` code of this crate.
+#![expect(unsafe_code, reason = "mapping a file requires the promise that nobody changes it")]
 
 use std::fs::File;
 use std::io;
@@ -7,16 +7,14 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-/// Maps a file of the token store.
-///
-/// An empty file gives no bytes.
+/// Maps a file of the token store. An empty file gives no bytes.
 pub(super) fn map(path: &Path) -> io::Result<Mmap> {
     let file = File::open(path)?;
-    // SAFETY: the bytes behind a mapping must not change while it lives. The files mapped here are written by `build`
-    // alone, under another name, and get theirs by a rename when they are complete (`nb_files`); a rebuild
-    // renames a new file over the name and leaves the mapped one as it is, which the system keeps until it is unmapped.
-    // Nothing in this crate opens such a file for writing. They lie in a cache folder that belongs to the user; one
-    // who truncates a file there while a run reads it ends that run, as with any mapped file.
+    // SAFETY: the bytes of a mapping must not change while it lives. Only `build` writes the files mapped here, under a
+    // temporary name, and renames them when they are complete (`nb_files`). A rebuild renames a new file over the
+    // name and leaves the mapped file unchanged; the system keeps it until it is unmapped. Nothing in this crate opens
+    // such a file for writing. The files are in a cache folder that belongs to the user; truncating one while a run
+    // reads it ends that run, as with any mapped file.
     unsafe { Mmap::map(&file) }
 }
 
@@ -25,7 +23,7 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    /// What the argument above stands on: a mapping keeps its bytes when its file is replaced, and when it is removed.
+    /// The argument above depends on this: a mapping keeps its bytes when its file is replaced or removed.
     #[test]
     fn a_mapping_outlives_its_name() {
         let folder = tempfile::tempdir().unwrap();

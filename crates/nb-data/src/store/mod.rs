@@ -1,11 +1,11 @@
-//! The token store: a source, read and tokenised once, then one memory-mapped file.
+//! The token store: a source is read and tokenised once, then used as a memory-mapped file.
 //!
-//! The file's name holds a hash of everything its content depends on: the source's bytes, its format (with the quoting
-//! that the file is read with) and label rule, the tokenizer, `max_tokens` and the layout's version. So a change of any of them makes a new
-//! file, and the same content under another path finds the old one. The file itself says its key again, its length
-//! and a checksum, all of which are checked on opening; a file that fails is built anew in its place. It is written
-//! beside its place and renamed, so any number of processes may build it at the same time: each finds or writes a
-//! whole file. Old files stay until the user deletes them; deleting is always safe.
+//! The file's name contains a hash of everything its content depends on: the source's bytes, its format (with the
+//! resolved quoting) and label rule, the tokenizer, `max_tokens` and the layout's version. A change of any of them
+//! makes a new file, and the same content under another path finds the existing one. The file repeats its key and holds
+//! its length and a checksum; all are checked when it is opened, and a damaged file is rebuilt. It is written
+//! atomically, so any number of processes may build it at the same time: each finds or writes a complete file. Old
+//! files stay until the user deletes them, which is always safe.
 
 mod build;
 mod layout;
@@ -36,11 +36,11 @@ pub struct TokenStore {
     unquoted: Option<u64>,
 }
 
-/// A store's bytes.
+/// The bytes of a store.
 #[derive(Debug)]
 enum Bytes {
     Mapped(Mmap),
-    /// In memory, because no file can be written.
+    /// In memory, because the file cannot be written.
     Owned(Vec<u8>),
 }
 
@@ -55,28 +55,29 @@ impl Deref for Bytes {
     }
 }
 
-/// Where a store came from.
+/// The origin of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It was there.
+    /// The file existed.
     Found,
-    /// There was none; it was built.
+    /// The file was missing, so the store was built.
     Built,
-    /// There was one that could not be used, for this reason; it was built anew.
+    /// The file could not be used, for this reason, so the store was rebuilt.
     Rebuilt(String),
-    /// It was built and is in memory alone, since its file may not be written, for this reason.
+    /// The store was built and is in memory only, because its file cannot be written, for this reason.
     InMemory(String),
 }
 
 impl TokenStore {
     /// Opens the store of `source` in the folder `cache`, building it first if it is missing or damaged.
     ///
-    /// Building reads and tokenises side by side, on all cores. Where the file may not be written, because the folder or the
-    /// file system is read-only, the store is in memory alone ([`Origin::InMemory`]).
+    /// Building reads and tokenises in parallel, on all cores. If the file cannot be written because the folder or the
+    /// file system is read-only, the store is in memory only ([`Origin::InMemory`]).
     ///
     /// # Errors
-    /// If `max_tokens` is below [`MIN_TOKENS`], the source cannot be read or has too many unusable rows (also where
-    /// the store is found and the source now allows fewer), the tokenizer fails, or the file cannot be written for another reason than permission.
+    /// If `max_tokens` is below [`MIN_TOKENS`], the source cannot be read or has too many unusable rows (also if the
+    /// store exists and the source now allows fewer), the tokenizer fails, or the file cannot be written for a reason
+    /// other than permission.
     pub fn open_or_build(
         cache: &Path,
         source: &Source,
@@ -92,102 +93,102 @@ impl TokenStore {
         let stem = source.path.file_stem().unwrap_or_default().to_string_lossy();
         let path = cache.join(format!("{stem}-{}.tokens", &blake3::Hash::from(key).to_hex()[..32]));
         let build = || build::build(source, tokenizer, max_tokens);
-        let ((bytes, layout), origin) = match open(&path, &key) {
-            Ok(found) => (found, Origin::Found),
-            Err(Unusable::Missing) => keep(&path, &key, &build()?, Origin::Built)?,
-            Err(Unusable::Damaged(why)) => keep(&path, &key, &build()?, Origin::Rebuilt(why))?,
+        let Opened { bytes, layout, origin } = match open(&path, &key) {
+            Ok(found) => found,
+            Err(Unusable::Missing) => write(&path, &key, &build()?, Origin::Built)?,
+            Err(Unusable::Damaged(reason)) => write(&path, &key, &build()?, Origin::Rebuilt(reason))?,
         };
         source.check(layout.rows as u64, &layout.skipped)?;
         Ok(Self { source: source.path.clone(), path, bytes, layout, origin, unquoted })
     }
 
-    /// How many articles it holds; one or more.
+    /// Returns the number of articles; one or more.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a source without a usable row is an error")]
     pub fn len(&self) -> usize {
         self.layout.rows
     }
 
-    /// How many tokens it holds, special ones included.
+    /// Returns the number of tokens, special tokens included.
     #[must_use]
     pub fn token_count(&self) -> u64 {
         self.layout.tokens as u64
     }
 
-    /// Tokens of article `i`.
+    /// Returns the number of tokens of article `i`.
     ///
     /// # Panics
-    /// Here and below, if `i` is not less than [`TokenStore::len`].
+    /// Here and in the accessors below, if `i` is not less than [`TokenStore::len`].
     #[must_use]
     pub fn length(&self, i: usize) -> usize {
         self.layout.tokens_of(&self.bytes, i).len()
     }
 
-    /// The label of article `i`, if it has one.
+    /// Returns the label of article `i`, if it has one.
     #[must_use]
     pub fn label(&self, i: usize) -> Option<&str> {
         self.layout.label(&self.bytes, i).map(|label| self.layout.label_names[label].as_str())
     }
 
-    /// The labels that occur, in ascending order of their UTF-8 bytes.
+    /// Returns the labels that occur, in ascending order of their UTF-8 bytes.
     #[must_use]
     pub fn label_names(&self) -> &[String] {
         &self.layout.label_names
     }
 
-    /// The line of the source on which article `i` begins, counted from 1.
+    /// Returns the line of the source on which article `i` begins, counted from 1.
     #[must_use]
     pub fn line(&self, i: usize) -> u64 {
         self.layout.line(&self.bytes, i)
     }
 
-    /// The news id of article `i`, if the format has one.
+    /// Returns the id of article `i`, if the format has ids.
     #[must_use]
     pub fn id(&self, i: usize) -> Option<&str> {
         self.layout.id(&self.bytes, i)
     }
 
-    /// What was left out of the source.
+    /// Returns the skipped rows of the source.
     #[must_use]
     pub fn skipped(&self) -> &Skipped {
         &self.layout.skipped
     }
 
-    /// Whether this call built the store rather than found it.
+    /// Returns true if this call built the store.
     #[must_use]
     pub fn built(&self) -> bool {
         self.origin != Origin::Found
     }
 
-    /// Where the store came from.
+    /// Returns the origin of the store.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// The file that was read.
+    /// Returns the source file.
     #[must_use]
     pub fn source(&self) -> &Path {
         &self.source
     }
 
-    /// The line on which the source shows that it was written without quoting; see
+    /// Returns the line on which the source shows that it was written without quoting; see
     /// [`Quoting::Auto`](crate::read::Quoting::Auto).
     #[must_use]
     pub fn unquoted_line(&self) -> Option<u64> {
         self.unquoted
     }
 
-    /// The store's own file, which is not there where the store is in memory alone.
+    /// Returns the store's file, which does not exist if the store is in memory only.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The number of each article's label in `labels`; none for an article without a label.
+    /// Returns the number of each article's label in `labels`; `None` for an article without a label.
     ///
     /// # Errors
-    /// [`DataError::UnknownLabel`], naming the first row whose label the set does not have.
+    /// [`DataError::UnknownLabel`] with the first row whose label is not in the set.
     pub fn encode_labels(&self, labels: &Labels) -> Result<Vec<Option<usize>>, DataError> {
         let known: Vec<Option<usize>> = self.label_names().iter().map(|name| labels.index_of(name)).collect();
         let number = |i| match self.layout.label(&self.bytes, i) {
@@ -200,7 +201,7 @@ impl TokenStore {
         (0..self.len()).map(number).collect()
     }
 
-    /// As [`TokenStore::encode_labels`], with none for a label that the set does not have too.
+    /// Like [`TokenStore::encode_labels`], but with `None` for a label that is not in the set.
     #[must_use]
     pub fn known_labels(&self, labels: &Labels) -> Vec<Option<usize>> {
         let known: Vec<Option<usize>> = self.label_names().iter().map(|name| labels.index_of(name)).collect();
@@ -225,57 +226,63 @@ impl TokenStore {
     }
 }
 
-/// Why a file is no store to use.
+/// A store's bytes and their layout.
+struct Opened {
+    bytes: Bytes,
+    layout: Layout,
+    origin: Origin,
+}
+
+/// The reason why a file is not a usable store.
 enum Unusable {
     Missing,
     Damaged(String),
 }
 
 impl Unusable {
-    fn why(self) -> String {
+    fn reason(self) -> String {
         match self {
             Self::Missing => "no file found".into(),
-            Self::Damaged(why) => why,
+            Self::Damaged(reason) => reason,
         }
     }
 }
 
-/// Writes a store and opens it; holds it in memory where it may not be written.
-fn keep(
-    path: &Path,
-    key: &[u8; 32],
-    content: &Content,
-    origin: Origin,
-) -> Result<((Bytes, Layout), Origin), DataError> {
-    let useless = |found: String| DataError::Store { path: path.to_owned(), found };
+/// Writes a store and opens it; keeps it in memory if it cannot be written.
+fn write(path: &Path, key: &[u8; 32], content: &Content, origin: Origin) -> Result<Opened, DataError> {
+    let unreadable = |found: String| DataError::Store { path: path.to_owned(), found };
     match crate::atomic::write(path, |file| content.write(key, file)) {
-        Ok(()) => Ok((open(path, key).map_err(|unusable| useless(unusable.why()))?, origin)),
+        Ok(()) => {
+            let opened = open(path, key).map_err(|unusable| unreadable(unusable.reason()))?;
+            Ok(Opened { origin, ..opened })
+        }
         Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
             let mut bytes = Vec::new();
-            content.write(key, &mut bytes).map_err(|error| useless(error.to_string()))?;
-            let layout = Layout::parse(&bytes, key).map_err(useless)?;
-            Ok(((Bytes::Owned(bytes), layout), Origin::InMemory(format!("cannot write {}: {error}", path.display()))))
+            content.write(key, &mut bytes).map_err(|error| unreadable(error.to_string()))?;
+            let layout = Layout::parse(&bytes, key).map_err(unreadable)?;
+            let origin = Origin::InMemory(format!("cannot write {}: {error}", path.display()));
+            Ok(Opened { bytes: Bytes::Owned(bytes), layout, origin })
         }
         Err(source) => Err(DataError::Write { path: path.to_owned(), source }),
     }
 }
 
-fn open(path: &Path, key: &[u8; 32]) -> Result<(Bytes, Layout), Unusable> {
+fn open(path: &Path, key: &[u8; 32]) -> Result<Opened, Unusable> {
     let bytes = map::map(path).map_err(|err| match err.kind() {
         io::ErrorKind::NotFound => Unusable::Missing,
         _ => Unusable::Damaged(err.to_string()),
     })?;
     let layout = Layout::parse(&bytes, key).map_err(Unusable::Damaged)?;
-    Ok((Bytes::Mapped(bytes), layout))
+    Ok(Opened { bytes: Bytes::Mapped(bytes), layout, origin: Origin::Found })
 }
 
-/// A hash of everything the store's content depends on.
+/// Hashes everything that the store's content depends on.
 fn key(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -> Result<[u8; 32], DataError> {
     let mut content = blake3::Hasher::new();
     File::open(&source.path)
         .and_then(|file| content.update_reader(file).map(|_| ()))
         .map_err(|cause| DataError::Open { path: source.path.clone(), source: cause })?;
-    // The debug form names every setting of a format. If it ever changes, stores are built once more.
+    // The debug form contains every setting of a format. If it ever changes, stores are rebuilt once.
     let settings = format!("{:?} {:?} {max_tokens} {}", source.format, source.labels, layout::VERSION);
     let mut hasher = blake3::Hasher::new();
     hasher.update(content.finalize().as_bytes()).update(tokenizer.fingerprint()).update(settings.as_bytes());

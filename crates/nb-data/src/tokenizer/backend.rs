@@ -1,4 +1,4 @@
-//! A tokenizer of the `tokenizers` crate, built from a folder by the rules of its class.
+//! Builds a tokenizer of the `tokenizers` crate from a folder, by the rules of its class.
 
 use std::collections::HashSet;
 
@@ -16,24 +16,25 @@ use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{ModelWrapper, PreTokenizerWrapper, Result, Tokenizer};
 
 use super::class::Class;
+use super::file::wrong;
 use super::folder::{Folder, Object, Vocabulary};
 use super::guard::{check_growth, guarded};
 use super::special::SpecialTokens;
 use crate::error::DataError;
 
-/// XLM-R's sign for a space.
+/// XLM-R's character for a space.
 const SPACE: char = '\u{2581}';
 
-/// The switches of `tokenizer_config.json`; those that are missing have their class's defaults.
+/// The switches of `tokenizer_config.json`, with the class's defaults for missing ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Switches {
     pub(super) lower_case: bool,
-    /// As `lower_case`, unless it is set.
+    /// The same as `lower_case` if not set.
     pub(super) strip_accents: Option<bool>,
     pub(super) chinese_characters: bool,
-    /// A space before the first word, for XLM-R.
+    /// Insert a space before the first word, for XLM-R.
     prefix_space: bool,
-    /// Special tokens in a text are split like other words.
+    /// Split special tokens in a text like other words.
     split_special: bool,
 }
 
@@ -45,7 +46,7 @@ impl Switches {
     pub(super) fn of(class: Class, config: &Object) -> std::result::Result<Self, DataError> {
         let bert = |key: &str| if class == Class::Bert { config.switch(key) } else { Ok(None) };
         let strip_accents = match config.value.get("strip_accents") {
-            Some(Value::Null) => None, // a value of its own
+            Some(Value::Null) => None, // null is a value, not a missing key
             _ => bert("strip_accents")?,
         };
         Ok(Self {
@@ -77,13 +78,13 @@ pub(super) fn build(class: Class, folder: &Folder, special: &SpecialTokens, swit
         Class::XlmRoberta => template(&mut tokenizer, special, XLM_ROBERTA_ENDS, &XLM_ROBERTA_PAIR)?,
         Class::AsSaved => {}
     }
-    // Lengths are the caller's to cut, and packed batches have no padding.
+    // The caller truncates, and packed batches have no padding.
     tokenizer.with_padding(None).with_truncation(None)?;
     tokenizer.set_encode_special_tokens(switches.split_special);
     Ok(tokenizer)
 }
 
-/// Refuses a vocabulary without the tokens that begin and end a sequence.
+/// Rejects a vocabulary without the tokens that begin and end a sequence.
 ///
 /// # Errors
 /// [`DataError::NoSpecialToken`] with the token.
@@ -96,7 +97,7 @@ pub(super) fn check_ends(class: Class, folder: &Folder, special: &SpecialTokens)
     for key in ends {
         let Some(token) = special.get(key) else {
             let found = format!("{key} is null, expected a token, since sequences begin and end with one");
-            return Err(super::wrong(folder.config.path.clone())(found.into()));
+            return Err(wrong(folder.config.path.clone())(found.into()));
         };
         if !folder.vocabulary.holds(token) && !special.declares(token) {
             return Err(DataError::NoSpecialToken {
@@ -112,11 +113,11 @@ fn bert(folder: &Folder, special: &SpecialTokens, switches: Switches) -> Result<
     let unknown = special.get("unk_token").unwrap_or_default().to_owned();
     let vocab = match &folder.vocabulary {
         Vocabulary::Lines { bytes, .. } => {
-            std::str::from_utf8(bytes)?; // a message with the place of the bad byte
+            std::str::from_utf8(bytes)?; // its message has the position of the bad byte
             WordPiece::read_bytes(bytes)?
         }
         Vocabulary::Json { value, .. } => {
-            let mut vocab = WordPiece::read_bytes(&[])?; // an empty map of the kind that the builder takes
+            let mut vocab = WordPiece::read_bytes(&[])?; // an empty map of the builder's type
             vocab.extend(word_pieces(&value["model"])?);
             vocab
         }
@@ -134,7 +135,7 @@ fn bert(folder: &Folder, special: &SpecialTokens, switches: Switches) -> Result<
     Ok(tokenizer)
 }
 
-/// The vocabulary of a WordPiece model: ids by token, or a list in their order.
+/// Reads the vocabulary of a WordPiece model: ids by token, or tokens in the order of their ids.
 fn word_pieces(model: &Value) -> Result<Vec<(String, u32)>> {
     let kind = model["type"].as_str();
     let wrong = "expected a WordPiece vocabulary, as its class needs one; set tokenizer_class in tokenizer_config.json to \
@@ -152,7 +153,7 @@ fn word_pieces(model: &Value) -> Result<Vec<(String, u32)>> {
 }
 
 fn xlm_roberta(folder: &Folder, switches: Switches) -> Result<Tokenizer> {
-    /// The place of `<unk>` in every vocabulary of this family.
+    /// The id of `<unk>` in every vocabulary of this family.
     const UNKNOWN: usize = 3;
     let Vocabulary::Json { value, .. } = &folder.vocabulary else {
         return Err(
@@ -181,7 +182,7 @@ fn xlm_roberta(folder: &Folder, switches: Switches) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-/// The first precompiled map of characters of a normaliser.
+/// Returns the first precompiled character map of a normaliser.
 fn precompiled(normalizer: &Value) -> Option<&Value> {
     let each = normalizer["normalizers"].as_array().map_or(std::slice::from_ref(normalizer), Vec::as_slice);
     each.iter().find(|it| it["type"] == "Precompiled")
@@ -198,8 +199,9 @@ fn as_saved(folder: &Folder) -> Result<Tokenizer> {
     }
 }
 
-/// Adds the special and added tokens. Those without an id in any file join the vocabulary at its end, as far as the model
-/// has rows for them: `transformers` adds them all the same, and the model then fails on the first text that holds one.
+/// Adds the special and added tokens. Those without an id in any file are appended to the vocabulary as far as the
+/// model has rows for them: `transformers` adds them anyway, and the model then fails on the first text that contains
+/// one.
 fn add_tokens(tokenizer: &mut Tokenizer, folder: &Folder, special: &SpecialTokens) -> Result<()> {
     let known: HashSet<String> =
         tokenizer.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
@@ -213,7 +215,7 @@ fn add_tokens(tokenizer: &mut Tokenizer, folder: &Folder, special: &SpecialToken
         next += u64::from(is_new && fits);
         fits
     });
-    // All at once: the crate builds its tables anew at each call.
+    // All at once: the crate rebuilds its tables at each call.
     tokenizer.add_tokens(tokens)?;
     Ok(())
 }
@@ -227,18 +229,18 @@ enum Part {
     Second,
 }
 
-/// Keys of the tokens at both ends of a sequence.
+/// Keys of the tokens at the two ends of a sequence.
 pub(super) const BERT_ENDS: [&str; 2] = ["cls_token", "sep_token"];
 pub(super) const XLM_ROBERTA_ENDS: [&str; 2] = ["bos_token", "eos_token"];
 
-/// A pair, each part with its segment.
+/// The template of a pair: each part with its segment.
 const BERT_PAIR: [(Part, u32); 5] =
     [(Part::Begin, 0), (Part::First, 0), (Part::End, 0), (Part::Second, 1), (Part::End, 1)];
 const XLM_ROBERTA_PAIR: [(Part, u32); 6] =
     [(Part::Begin, 0), (Part::First, 0), (Part::End, 0), (Part::End, 0), (Part::Second, 0), (Part::End, 0)];
 const SINGLE: [(Part, u32); 3] = [(Part::Begin, 0), (Part::First, 0), (Part::End, 0)];
 
-/// Sets the template of a class; a vocabulary without one of the ends gets none, and the caller refuses it.
+/// Sets the template of a class; a vocabulary without one of the ends gets none, and the caller rejects it.
 fn template(tokenizer: &mut Tokenizer, special: &SpecialTokens, ends: [&str; 2], pair: &[(Part, u32)]) -> Result<()> {
     let [begin, end] = ends.map(|key| special.get(key).unwrap_or_default());
     let (Some(first), Some(last)) = (tokenizer.token_to_id(begin), tokenizer.token_to_id(end)) else {
@@ -250,7 +252,7 @@ fn template(tokenizer: &mut Tokenizer, special: &SpecialTokens, ends: [&str; 2],
         Part::First => json!({"Sequence": {"id": "A", "type_id": segment}}),
         Part::Second => json!({"Sequence": {"id": "B", "type_id": segment}}),
     };
-    // By way of JSON, since the builder takes a colon in a token's name for one before a segment.
+    // Through JSON, since the builder reads a colon in a token's name as the start of a segment.
     let template = json!({
         "type": "TemplateProcessing",
         "single": SINGLE.iter().map(part).collect::<Vec<_>>(),

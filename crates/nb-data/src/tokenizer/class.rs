@@ -1,9 +1,11 @@
-//! The class that `transformers` reads a folder's tokenizer as, which decides what of `tokenizer.json` counts.
+//! The tokenizer class that `transformers` uses for a folder, which decides which parts of `tokenizer.json` count.
 //!
-//! Followed is `AutoTokenizer` of `transformers` 5.24: `tokenizer_class` of `tokenizer_config.json`, else that of
-//! `config.json`, else the class of the model type. A class with rules of its own builds the tokenizer anew and takes
-//! from `tokenizer.json` the vocabulary and the added tokens alone; `PreTrainedTokenizerFast` takes the file as it is.
+//! The rules are those of `AutoTokenizer` of `transformers` 5.24: `tokenizer_class` of `tokenizer_config.json`, else
+//! that of `config.json`, else the class of the model type. Most classes build the tokenizer from their own rules and
+//! take only the vocabulary and the added tokens from `tokenizer.json`; `PreTrainedTokenizerFast` uses the file
+//! unchanged.
 
+use super::file::wrong;
 use super::folder::{Folder, Object};
 use super::special::Defaults;
 use crate::error::DataError;
@@ -11,24 +13,25 @@ use crate::error::DataError;
 /// The rules by which a folder's files become a tokenizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// WordPiece with BERT's normalisation, words and template; the keys of `tokenizer_config.json` set them.
+    /// WordPiece with BERT's normalisation, pre-tokenisation and template; `tokenizer_config.json` holds their
+    /// settings.
     Bert,
-    /// Unigram pieces with XLM-R's words and template; of the normalisation the precompiled map of characters.
+    /// Unigram with XLM-R's pre-tokenisation and template, and the precompiled character map of the normalisation.
     XlmRoberta,
-    /// `tokenizer.json` as it is.
+    /// `tokenizer.json`, unchanged.
     AsSaved,
 }
 
-/// Segment ids in the input of a model.
+/// The segment ids in a model's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Segments {
     /// Those of the template.
     Template,
-    /// 0 for every token, because the model's input has none.
+    /// 0 for every token, because the model has no segment input.
     Zero,
 }
 
-/// Classes by name, without a final `Fast`. `ConvBertTokenizer` is none of BERT's: it keeps the normaliser of
+/// Classes by name, without a final `Fast`. `ConvBertTokenizer` is not one of BERT's: it uses the normaliser of
 /// `tokenizer.json`.
 const CLASSES: [(&str, Class, Segments); 11] = [
     ("BertTokenizer", Class::Bert, Segments::Template),
@@ -44,15 +47,15 @@ const CLASSES: [(&str, Class, Segments); 11] = [
     ("PythonBackend", Class::AsSaved, Segments::Zero),
 ];
 
-/// Model types whose tokenizer is a `BertTokenizer` where no class is named.
+/// Model types whose tokenizer is a `BertTokenizer` if no class is named.
 const BERT_MODELS: [&str; 9] =
     ["bert", "distilbert", "electra", "mobilebert", "convbert", "layoutlm", "lxmert", "squeezebert", "megatron-bert"];
 
 impl Class {
-    /// The class of a folder, and whether its models see segment ids where no key says it.
+    /// Returns the class of a folder, and the segment ids of its models if no key sets them.
     ///
     /// # Errors
-    /// If the class is none of these, is code in the repository, or needs a program such as MeCab.
+    /// If the class is not supported, is code in the repository, or needs a program such as MeCab.
     pub(super) fn of(folder: &Folder) -> Result<(Self, Segments), DataError> {
         let named = [&folder.config, &folder.model].into_iter().find_map(|file| {
             let name = file.value.get("tokenizer_class").filter(|name| !name.is_null())?;
@@ -60,7 +63,7 @@ impl Class {
         });
         if let Some((file, found)) = named {
             let found = found.as_str().ok_or_else(|| {
-                super::wrong(file.path.clone())(format!("tokenizer_class is {found}, expected a name").into())
+                wrong(file.path.clone())(format!("tokenizer_class is {found}, expected a name").into())
             })?;
             let name = found.strip_suffix("Fast").unwrap_or(found);
             if let Some((_, class, segments)) = CLASSES.iter().find(|(known, ..)| *known == name) {
@@ -70,7 +73,7 @@ impl Class {
             return Err(refused(&file.path, "tokenizer_class", found));
         }
         refuse_code(&folder.config)?;
-        // Older Japanese models name no class in their configuration, only the program.
+        // The configuration of older Japanese models names no class, only the program.
         let words = folder.config.value.get("word_tokenizer_type").and_then(|it| it.as_str());
         if let Some(found) = words.filter(|&it| it != "basic") {
             return Err(refused(&folder.config.path, "word_tokenizer_type", found));
@@ -78,7 +81,7 @@ impl Class {
         match folder.model.value.get("model_type").and_then(|it| it.as_str()) {
             Some("xlm-roberta") => Ok((Self::XlmRoberta, Segments::Zero)),
             Some(other) if !BERT_MODELS.contains(&other) => Err(refused(&folder.model.path, "model_type", other)),
-            // transformers knows no class for a model without a type, and takes the file.
+            // transformers has no class for a model without a type, and uses the file.
             None if !folder.model.value.is_empty() && folder.vocabulary.is_json() => {
                 Ok((Self::AsSaved, Segments::Zero))
             }
@@ -86,7 +89,7 @@ impl Class {
         }
     }
 
-    /// The name to save.
+    /// Returns the name to save.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Bert => "BertTokenizer",
@@ -95,7 +98,7 @@ impl Class {
         }
     }
 
-    /// Special tokens that the class has where the folder names none.
+    /// Returns the special tokens of the class for which the folder names none.
     pub(super) fn default_tokens(self) -> Defaults {
         match self {
             Self::Bert => &[
@@ -119,7 +122,7 @@ impl Class {
     }
 }
 
-/// Refuses a tokenizer that is code in its repository.
+/// Rejects a tokenizer that is code in its repository.
 fn refuse_code(config: &Object) -> Result<(), DataError> {
     match config.value.get("auto_map") {
         Some(map) if map.is_array() || map.get("AutoTokenizer").is_some() => {

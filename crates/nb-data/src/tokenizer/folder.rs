@@ -1,39 +1,39 @@
-//! The files of a tokenizer's folder, as they were found.
+//! The files in a tokenizer's folder.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use serde_json::{Map, Value};
 
+use super::file::{TOKENIZER_FILE, wrong};
 use super::template::Side;
-use super::{TOKENIZER_FILE, wrong};
 use crate::error::DataError;
 
-/// A file that holds a JSON object; an empty one where the file is missing.
+/// A file with a JSON object; an empty one if the file is missing.
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) path: PathBuf,
     pub(super) value: Map<String, Value>,
 }
 
-/// Everything in a folder that decides on its tokens.
+/// All files of a folder that determine its tokens.
 #[derive(Debug)]
 pub(super) struct Folder {
     /// `tokenizer_config.json`.
     pub(super) config: Object,
-    /// `special_tokens_map.json`, which older versions of `transformers` wrote.
+    /// `special_tokens_map.json`, written by older versions of `transformers`.
     pub(super) special_tokens: Object,
-    /// `added_tokens.json`, likewise: ids by token.
+    /// `added_tokens.json`, also from older versions: ids by token.
     pub(super) added_tokens: Object,
-    /// `config.json`, for the model's type and a tokenizer class.
+    /// `config.json`, for the model type and a tokenizer class.
     pub(super) model: Object,
     pub(super) vocabulary: Vocabulary,
 }
 
-/// The file that holds the vocabulary.
+/// The file with the vocabulary.
 #[derive(Debug)]
 pub(super) enum Vocabulary {
-    /// `tokenizer.json`, which counts where both are there.
+    /// `tokenizer.json`, which is preferred.
     Json { path: PathBuf, value: Value, bytes: Vec<u8> },
     /// `vocab.txt`, one token per line.
     Lines { path: PathBuf, bytes: Vec<u8> },
@@ -50,7 +50,7 @@ impl Vocabulary {
         matches!(self, Self::Json { .. })
     }
 
-    /// Returns true if a token is in the vocabulary itself, added tokens apart.
+    /// Returns true if a token is in the vocabulary, not counting added tokens.
     pub(super) fn holds(&self, token: &str) -> bool {
         match self {
             Self::Json { value, .. } => match &value["model"]["vocab"] {
@@ -66,7 +66,7 @@ impl Vocabulary {
 }
 
 impl Object {
-    /// The value of a switch; none if the key is missing.
+    /// Returns the value of a switch; `None` if the key is missing.
     ///
     /// # Errors
     /// If it is neither true nor false.
@@ -83,7 +83,7 @@ impl Folder {
     /// Reads a folder.
     ///
     /// # Errors
-    /// If there is no vocabulary, a file cannot be read, or one that should hold JSON does not.
+    /// If there is no vocabulary, a file cannot be read, or a JSON file is invalid.
     pub(super) fn read(folder: &Path) -> Result<Self, DataError> {
         Ok(Self {
             config: object(folder.join("tokenizer_config.json"))?,
@@ -94,14 +94,15 @@ impl Folder {
         })
     }
 
-    /// `model_max_length`, or `max_len` as it was called once, if it is a length.
+    /// Returns `model_max_length`, or `max_len` under its old name, if it is a length.
     pub(super) fn max_length(&self) -> Option<usize> {
         let length =
             self.config.value.get("model_max_length").or_else(|| self.config.value.get("max_len"))?.as_f64()?;
         (length >= 1.0).then_some(length as usize)
     }
 
-    /// The end at which texts are cut: `truncation_side`, else the direction of a truncation in `tokenizer.json`.
+    /// Returns the end at which texts are truncated: `truncation_side`, else the truncation direction of
+    /// `tokenizer.json`.
     ///
     /// # Errors
     /// If `truncation_side` is neither end.
@@ -125,27 +126,27 @@ impl Folder {
 
 fn vocabulary(folder: &Path) -> Result<Vocabulary, DataError> {
     let path = folder.join(TOKENIZER_FILE);
-    if let Some(bytes) = read_if_there(&path)? {
+    if let Some(bytes) = read_if_present(&path)? {
         let value: Map<String, Value> =
             serde_json::from_slice(&bytes).map_err(|err| wrong(path.clone())(err.into()))?;
         return Ok(Vocabulary::Json { path, value: value.into(), bytes });
     }
     let path = folder.join("vocab.txt");
-    match read_if_there(&path)? {
+    match read_if_present(&path)? {
         Some(bytes) => Ok(Vocabulary::Lines { path, bytes }),
         None => Err(DataError::NoTokenizer { folder: folder.to_owned() }),
     }
 }
 
 fn object(path: PathBuf) -> Result<Object, DataError> {
-    let value = match read_if_there(&path)? {
+    let value = match read_if_present(&path)? {
         Some(bytes) => serde_json::from_slice(&bytes).map_err(|err| wrong(path.clone())(err.into()))?,
         None => Map::new(),
     };
     Ok(Object { path, value })
 }
 
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, DataError> {
+fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, DataError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),

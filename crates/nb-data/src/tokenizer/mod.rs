@@ -1,23 +1,24 @@
-//! A checkpoint's tokenizer: text becomes the token ids of one sequence, cut to a length.
+//! The tokenizer of a checkpoint: turns text into the token ids of one sequence, truncated to a maximum length.
 //!
-//! The tokens of a folder are those that `AutoTokenizer` of `transformers` 5.24 makes of it: [`Tokenizer::from_folder`]
-//! says which files and keys count. So is the template, for one text and for two: BERT's is `[CLS] first [SEP]`, or `[CLS]
-//! first [SEP] second [SEP]` with segment id 0 up to and including the first `[SEP]` and 1 behind it; XLM-R's is `<s> first
-//! </s>`, or `<s> first </s> </s> second </s>` without segments. If a sequence has more than `max_tokens` tokens, special
-//! ones included,
+//! The tokens are those of `AutoTokenizer` of `transformers` 5.24 for the same folder; [`Tokenizer::from_folder`] lists
+//! the files and keys that count. The template is the same too, for one text and for two: BERT's is `[CLS] first
+//! [SEP]`, or `[CLS] first [SEP] second [SEP]` with segment id 0 up to and including the first `[SEP]` and 1 after it;
+//! XLM-R's is `<s> first </s>`, or `<s> first </s> </s> second </s>` without segments. If a sequence has more than
+//! `max_tokens` tokens, special tokens included,
 //!
 //! 1. the second text loses tokens from its end;
-//! 2. where no token of it would be left, it is dropped together with its special tokens;
+//! 2. if no token of it would remain, it is dropped together with its special tokens;
 //! 3. then the first text loses tokens from its end.
 //!
-//! So the title stays complete as long as there is room for it, and a title alone has more room than one with an
-//! abstract. A second text without a token (nothing but characters that the tokenizer drops) is no second text. A tokenizer
-//! whose `truncation_side` is `left` drops tokens from the beginning of a text instead.
+//! So the title stays complete as long as it fits, and a title alone has more room than one with an abstract. A second
+//! text without tokens (only characters that the tokenizer drops) is ignored. A tokenizer whose `truncation_side` is
+//! `left` drops tokens from the beginning of a text instead.
 //!
-//! Padding and truncation of `tokenizer.json` are not used.
+//! Padding and truncation of `tokenizer.json` are ignored.
 
 mod backend;
 mod class;
+mod file;
 mod folder;
 mod guard;
 mod saved;
@@ -26,13 +27,15 @@ mod template;
 mod warning;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use self::backend::Switches;
 use self::class::{Class, Segments};
+pub use self::file::TokenizerFile;
+use self::file::wrong;
 use self::folder::Folder;
 use self::guard::guarded;
 use self::saved::Saved;
@@ -43,17 +46,6 @@ use crate::batch::Tokens;
 use crate::error::DataError;
 use crate::read::Article;
 
-const TOKENIZER_FILE: &str = "tokenizer.json";
-
-/// A file of a tokenizer, as it belongs beside a saved model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenizerFile {
-    /// `tokenizer.json`, `tokenizer_config.json` or `vocab.txt`.
-    pub name: &'static str,
-    /// Its content.
-    pub bytes: Vec<u8>,
-}
-
 /// The tokenizer of a BERT checkpoint.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -61,7 +53,7 @@ pub struct Tokenizer {
     side: Side,
     max_length: Option<usize>,
     vocab_size: usize,
-    /// `tokenizer.json`, with everything that the folder says elsewhere.
+    /// `tokenizer.json`, with the settings of the folder's other files.
     json: Vec<u8>,
     saved: Saved,
     warnings: Vec<TokenizerWarning>,
@@ -71,24 +63,25 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Loads the tokenizer of a checkpoint's folder, as `AutoTokenizer` of `transformers` 5.24 does.
     ///
-    /// The vocabulary comes from `tokenizer.json`, or else from `vocab.txt`, one token per line. The rest depends on the
-    /// class: `tokenizer_class` of `tokenizer_config.json`, else of `config.json`, else that of the model type, which is
-    /// `BertTokenizer` for a BERT.
+    /// The vocabulary comes from `tokenizer.json`, or else from `vocab.txt`, one token per line. The rest depends on
+    /// the class: `tokenizer_class` of `tokenizer_config.json`, else of `config.json`, else that of the model type,
+    /// which is `BertTokenizer` for a BERT.
     ///
-    /// - `BertTokenizer` (with or without `Fast`, and the classes that are the same: DistilBERT's, ELECTRA's and others):
-    ///   BERT's rules, set by the keys `do_lower_case` (true where it is missing, whatever the vocabulary), `strip_accents`
-    ///   and `tokenize_chinese_chars` of `tokenizer_config.json`. Of `tokenizer.json` only vocabulary and added tokens
+    /// - `BertTokenizer` (with or without `Fast`, and the equivalent classes of DistilBERT, ELECTRA and others): BERT's
+    ///   rules, with the keys `do_lower_case` (true if missing, whatever the vocabulary), `strip_accents` and
+    ///   `tokenize_chinese_chars` of `tokenizer_config.json`. Only vocabulary and added tokens of `tokenizer.json`
     ///   count.
-    /// - `XLMRobertaTokenizer`: XLM-R's rules over the pieces of `tokenizer.json`, likewise.
-    /// - `PreTrainedTokenizerFast`: `tokenizer.json` as it is; the keys above have no effect. Models see segment ids only
-    ///   where `model_input_names` lists them.
+    /// - `XLMRobertaTokenizer`: XLM-R's rules over the pieces of `tokenizer.json`, in the same way.
+    /// - `PreTrainedTokenizerFast`: `tokenizer.json`, unchanged; the keys above have no effect. Models see segment ids
+    ///   only if `model_input_names` lists them.
     ///
     /// Special and added tokens come from `tokenizer_config.json` (with `added_tokens_decoder`),
-    /// `special_tokens_map.json`, `added_tokens.json` and `tokenizer.json`. [`Tokenizer::warnings`] says what may surprise.
+    /// `special_tokens_map.json`, `added_tokens.json` and `tokenizer.json`. [`Tokenizer::warnings`] lists surprising
+    /// readings.
     ///
     /// # Errors
-    /// If the folder has no vocabulary, a file makes no sense, the class is none of these, or a token that begins or
-    /// ends sequences is not in the vocabulary.
+    /// If the folder has no vocabulary, a file is invalid, the class is not supported, or a token that begins or ends
+    /// sequences is not in the vocabulary.
     pub fn from_folder(folder: &Path) -> Result<Self, DataError> {
         let folder = Folder::read(folder)?;
         let (class, segments) = Class::of(&folder)?;
@@ -124,7 +117,8 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Gives every token segment 0 if a model has fewer than two segments, as a BERT with `type_vocab_size` 1.
+    /// Returns the tokenizer for a model with this many segments: with fewer than two, as in a BERT with
+    /// `type_vocab_size` 1, every token has segment 0.
     #[must_use]
     pub fn for_segments(mut self, segments: usize) -> Self {
         if segments < 2 && self.templates.has_segments() {
@@ -134,34 +128,35 @@ impl Tokenizer {
         self
     }
 
-    /// The largest token id plus one: how many rows the embedding of a model must have at least.
+    /// Returns the largest token id plus one, the smallest number of rows of a model's embedding.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
     }
 
-    /// Readings of the folder that its user may not expect, to be shown once.
+    /// Returns warnings about surprising readings of the folder, to be shown once.
     #[must_use]
     pub fn warnings(&self) -> &[TokenizerWarning] {
         &self.warnings
     }
 
-    /// The files to put beside a saved model of sequences of at most `max_tokens`, so that other tools load this same
-    /// tokenizer: everything that decides on tokens is said in them, also what the folder left to defaults. There is no
-    /// `vocab.txt` if the vocabulary cannot be written as one.
+    /// Returns the files to save with a model for sequences of at most `max_tokens`, from which other tools load the
+    /// same tokenizer: they contain every setting that affects tokens, including the folder's implicit defaults. There
+    /// is no `vocab.txt` if the vocabulary cannot be written as one.
     #[must_use]
     pub fn files(&self, max_tokens: usize) -> Vec<TokenizerFile> {
-        self.saved.files(&self.json, max_tokens, self.templates.has_segments(), self.side == Side::Left)
+        let segments = if self.templates.has_segments() { Segments::Template } else { Segments::Zero };
+        self.saved.files(&self.json, max_tokens, segments, self.side)
     }
 
-    /// The length in `tokenizer_config.json` to which `transformers` cuts texts; none where it is missing or no length. Very
-    /// large values, which stand for "no limit", exceed any number of positions.
+    /// Returns the length in `tokenizer_config.json` to which `transformers` truncates texts; `None` if it is missing
+    /// or not a length. Very large values, which mean "no limit", exceed any number of positions.
     #[must_use]
     pub fn model_max_length(&self) -> Option<usize> {
         self.max_length
     }
 
-    /// A hash of everything that decides which tokens a text becomes.
+    /// Returns a hash of every setting that affects the tokens of a text.
     #[must_use]
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
@@ -176,7 +171,7 @@ impl Tokenizer {
         *hasher.finalize().as_bytes()
     }
 
-    /// Tokenises one article, cut to `max_tokens` as the [module](self) says.
+    /// Tokenises one article, truncated to `max_tokens` as the [module](self) describes.
     ///
     /// # Errors
     /// [`DataError::MaxTokens`] if `max_tokens` leaves no room for a token of the text, [`DataError::Encode`] if the
@@ -199,15 +194,15 @@ impl Tokenizer {
     /// Tokenises articles on all cores, in their order.
     ///
     /// # Errors
-    /// As [`Tokenizer::encode`].
+    /// The same as [`Tokenizer::encode`].
     pub fn encode_all(&self, articles: &[Article], max_tokens: usize) -> Result<Vec<Tokens>, DataError> {
         articles.par_iter().map(|article| self.encode(&article.first, article.second.as_deref(), max_tokens)).collect()
     }
 
-    /// As [`Tokenizer::encode_all`]; returns also how many articles lost tokens to the length.
+    /// Like [`Tokenizer::encode_all`], but also returns the number of articles that were truncated.
     ///
     /// # Errors
-    /// As [`Tokenizer::encode`].
+    /// The same as [`Tokenizer::encode`].
     pub fn encode_all_counting_cut(
         &self,
         articles: &[Article],
@@ -235,9 +230,4 @@ impl fmt::Debug for Tokenizer {
 fn inputs(config: &Map<String, Value>) -> Option<Segments> {
     let names = config.get("model_input_names")?.as_array()?;
     Some(if names.iter().any(|name| name == "token_type_ids") { Segments::Template } else { Segments::Zero })
-}
-
-/// Where an unreadable or senseless file is.
-fn wrong(path: PathBuf) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> DataError {
-    |source| DataError::Tokenizer { path, source }
 }

@@ -1,5 +1,5 @@
-//! The files of a tokenizer as they belong beside a saved model: everything that decides on tokens is said in them, also
-//! what the folder they came from left to defaults.
+//! The tokenizer files saved with a model. They contain every setting that affects tokens, including the implicit
+//! defaults of the folder that they came from.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 use tokenizers::{AddedToken, ModelWrapper};
 
 use super::backend::Switches;
-use super::class::Class;
+use super::class::{Class, Segments};
+use super::file::{TOKENIZER_FILE, TokenizerFile};
 use super::special::SpecialTokens;
-use super::{TOKENIZER_FILE, TokenizerFile};
+use super::template::Side;
 
-/// Keys that point to files of the folder the tokenizer came from, or are said in another way.
+/// Keys that point to files of the original folder, or are saved in another form.
 const DROPPED: [&str; 9] = [
     "name_or_path",
     "tokenizer_file",
@@ -24,13 +25,13 @@ const DROPPED: [&str; 9] = [
     "add_eos_token",
 ];
 
-/// Keys of BERT's normalisation, which another class does not read.
+/// Keys of BERT's normalisation, which other classes ignore.
 const NORMALISATION: [&str; 3] = ["do_lower_case", "strip_accents", "tokenize_chinese_chars"];
 
 /// The parts of a saved tokenizer besides `tokenizer.json`.
 #[derive(Debug)]
 pub(super) struct Saved {
-    /// `tokenizer_config.json`, but for what the run decides.
+    /// `tokenizer_config.json`, without the keys that depend on the run.
     config: Map<String, Value>,
     /// `vocab.txt`, if the vocabulary can be written as one.
     vocabulary: Option<Vec<u8>>,
@@ -54,7 +55,7 @@ impl Saved {
             named.extend(padding(&decoder).map(|token| ("pad_token", token)));
         }
         config.extend(named.iter().map(|(key, token)| ((*key).to_owned(), Value::from(*token))));
-        // A null says that there is no token; a missing key would mean the class's own.
+        // null means that there is no token; a missing key would mean the class's default.
         for (key, _) in class.default_tokens().iter().filter(|(key, _)| !named.iter().any(|(known, _)| known == key)) {
             config.insert((*key).to_owned(), Value::Null);
         }
@@ -74,14 +75,15 @@ impl Saved {
         Self { config, vocabulary: lines(inner) }
     }
 
-    /// The files, for sequences of at most `max_tokens` and a model that sees segment ids or not.
-    pub(super) fn files(&self, json: &[u8], max_tokens: usize, segments: bool, left: bool) -> Vec<TokenizerFile> {
+    /// Returns the files for sequences of at most `max_tokens`, and a model with segment ids or without.
+    pub(super) fn files(&self, json: &[u8], max_tokens: usize, segments: Segments, side: Side) -> Vec<TokenizerFile> {
         let mut config = self.config.clone();
         let inputs = ["input_ids", "token_type_ids", "attention_mask"];
-        let inputs: Vec<&str> = inputs.into_iter().filter(|&it| segments || it != "token_type_ids").collect();
+        let inputs: Vec<&str> =
+            inputs.into_iter().filter(|&it| segments == Segments::Template || it != "token_type_ids").collect();
         config.insert("model_input_names".into(), json!(inputs));
         config.insert("model_max_length".into(), max_tokens.into());
-        config.insert("truncation_side".into(), if left { "left" } else { "right" }.into());
+        config.insert("truncation_side".into(), side.name().into());
         // Positions count from the first token, which padding on the left would shift.
         config.insert("padding_side".into(), "right".into());
         let mut text = format!("{:#}", Value::Object(config)).into_bytes();
@@ -99,14 +101,14 @@ fn special_tokens(decoder: &BTreeMap<u32, AddedToken>) -> impl Iterator<Item = &
     decoder.values().filter(|token| token.special).map(|token| token.content.as_str())
 }
 
-/// A token to pad with where none is named: Python cannot make a batch without one. Masks hide it, so that any special
-/// token will do.
+/// Returns a padding token if none is named: Python cannot make a batch without one. It is masked, so any special token
+/// will do.
 fn padding(decoder: &BTreeMap<u32, AddedToken>) -> Option<&str> {
     let usual = special_tokens(decoder).find(|&token| token == "[PAD]" || token == "<pad>");
     usual.or_else(|| special_tokens(decoder).next())
 }
 
-/// A WordPiece vocabulary without gaps, one token per line. Added tokens stand in the other files.
+/// Returns a WordPiece vocabulary without gaps, one token per line. Added tokens are in the other files.
 fn lines(inner: &tokenizers::Tokenizer) -> Option<Vec<u8>> {
     let ModelWrapper::WordPiece(_) = inner.get_model() else {
         return None;

@@ -1,25 +1,25 @@
-//! Special tokens and tokens that were added to a vocabulary, from every file that names some.
+//! Special tokens and added tokens, from every file that names some.
 //!
 //! `transformers` 5.24 reads them in this order:
 //!
-//! 1. `added_tokens_decoder` of `tokenizer_config.json`. Where it is there, the files of 2 are ignored, and so are the
-//!    added tokens of `tokenizer.json` unless the file is taken as it is.
+//! 1. `added_tokens_decoder` of `tokenizer_config.json`. If present, the files of step 2 are ignored, and so are the
+//!    added tokens of `tokenizer.json` unless the class uses that file unchanged.
 //! 2. Otherwise `special_tokens_map.json`, which overrides the names of `tokenizer_config.json`; `added_tokens.json`;
-//!    and the added tokens of `tokenizer.json`, which override those of one id.
-//! 3. Names that the vocabulary lacks join it at its end.
+//!    and the added tokens of `tokenizer.json`, which override others with the same id.
+//! 3. Tokens that the vocabulary lacks are appended to it.
 //!
-//! Tokens are added in the order of their ids, and each gets the next free id: a gap closes, as it does there.
+//! Tokens are added in the order of their ids, and each gets the next free id: gaps close, as in `transformers`.
 
 use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
+use super::file::wrong;
 use super::folder::{Folder, Object, Vocabulary};
-use super::wrong;
 use crate::error::DataError;
 
-/// Keys and tokens.
+/// Default tokens by key.
 pub(super) type Defaults = &'static [(&'static str, &'static str)];
 
 /// Keys of special tokens in the order in which `transformers` adds them.
@@ -33,16 +33,16 @@ const DECODER: &str = "added_tokens_decoder";
 pub(super) struct SpecialTokens {
     /// Tokens by key, in the order in which they are added.
     pub(super) named: Vec<(String, AddedToken)>,
-    /// Added tokens by the id that their file names.
+    /// Added tokens by the id in their file.
     pub(super) added: BTreeMap<u64, AddedToken>,
-    /// Their texts.
+    /// The texts of the added tokens.
     declared: HashSet<String>,
     /// Special tokens without a key.
     extra: Vec<AddedToken>,
 }
 
 impl SpecialTokens {
-    /// Collects them from a folder's files.
+    /// Collects the tokens from a folder's files.
     ///
     /// # Errors
     /// If a token is neither text nor an object with `content`, or an id is not a number.
@@ -71,7 +71,7 @@ impl SpecialTokens {
                 named.push(((*key).to_owned(), AddedToken::from(*token, true)));
             }
         }
-        // Keys of the class come first, in its order; the sort keeps the order of the others.
+        // Known keys come first, in the order of `KEYS`; the sort is stable for the others.
         named.sort_by_key(|(key, _)| KEYS.iter().position(|known| known == key).unwrap_or(KEYS.len()));
         for (_, token) in &mut named {
             if let Some(known) = added.values().find(|known| known.content == token.content) {
@@ -82,7 +82,7 @@ impl SpecialTokens {
         Ok(Self { named, added, declared, extra })
     }
 
-    /// The token of a key.
+    /// Returns the token of a key.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.named.iter().find(|(known, _)| known == key).map(|(_, token)| token.content.as_str())
     }
@@ -92,12 +92,12 @@ impl SpecialTokens {
         self.declared.contains(token)
     }
 
-    /// The tokens to add, in order. `known` tells what the vocabulary's file has added already.
+    /// Returns the tokens to add, in order. `known` returns true for a token that the vocabulary's file already added.
     pub(super) fn to_add(&self, known: impl Fn(&str) -> bool) -> Vec<AddedToken> {
         let mut tokens: Vec<AddedToken> = self.added.values().cloned().collect();
-        let mut there: HashSet<&str> = self.added.values().map(|token| token.content.as_str()).collect();
+        let mut seen: HashSet<&str> = self.added.values().map(|token| token.content.as_str()).collect();
         for token in self.named.iter().map(|(_, token)| token).chain(&self.extra) {
-            if !known(&token.content) && there.insert(&token.content) {
+            if !known(&token.content) && seen.insert(&token.content) {
                 tokens.push(token.clone());
             }
         }
@@ -109,7 +109,7 @@ impl SpecialTokens {
     }
 }
 
-/// Tokens that are named by a key, in the order of the file.
+/// Returns the tokens that have a key, in the order of the file.
 fn keyed(file: &Object) -> Result<Vec<(String, AddedToken)>, DataError> {
     let mut tokens = Vec::new();
     let mut take = |entries: &Map<String, Value>| {
@@ -124,20 +124,20 @@ fn keyed(file: &Object) -> Result<Vec<(String, AddedToken)>, DataError> {
         Ok(())
     };
     take(&file.value)?;
-    // A list of names, too, may stand where others have a list of tokens.
+    // A map of named tokens may replace the list of tokens.
     if let Some(Value::Object(names)) = file.value.get(EXTRA[0]) {
         take(names)?;
     }
     Ok(tokens)
 }
 
-/// Returns true if a folder says that there is no token of this key: a `null` is not a missing key.
+/// Returns true if a folder sets a key to `null`, which means that there is no such token.
 fn is_without_token(folder: &Folder, key: &str) -> bool {
     let map = folder.special_tokens.value.get(key).filter(|_| !folder.config.value.contains_key(DECODER));
     map.or_else(|| folder.config.value.get(key)).is_some_and(Value::is_null)
 }
 
-/// Lets the keys of `special_tokens_map.json` override others; one without a value does so as well.
+/// Overrides tokens by the keys of `special_tokens_map.json`; a `null` removes the token.
 fn override_by_map(map: &Object, named: &mut Vec<(String, AddedToken)>) -> Result<(), DataError> {
     named.retain(|(key, _)| map.value.get(key) != Some(&Value::Null));
     for (key, mut token) in keyed(map)? {
@@ -150,7 +150,7 @@ fn override_by_map(map: &Object, named: &mut Vec<(String, AddedToken)>) -> Resul
     Ok(())
 }
 
-/// The tokens of an `added_tokens_decoder`.
+/// Returns the tokens of an `added_tokens_decoder`.
 fn decoded(config: &Object, decoder: &Value) -> Result<BTreeMap<u64, AddedToken>, DataError> {
     let broken = |found: String| wrong(config.path.clone())(found.into());
     let decoder = decoder.as_object().ok_or_else(|| broken(format!("{DECODER} is not an object")))?;
@@ -164,7 +164,7 @@ fn decoded(config: &Object, decoder: &Value) -> Result<BTreeMap<u64, AddedToken>
     Ok(added)
 }
 
-/// Special tokens in a list.
+/// Returns the special tokens of a list.
 fn listed(file: &Object, key: &str) -> Result<Vec<AddedToken>, DataError> {
     let list = file.value.get(key).and_then(Value::as_array);
     let each = |value: &Value| {
@@ -173,7 +173,7 @@ fn listed(file: &Object, key: &str) -> Result<Vec<AddedToken>, DataError> {
     list.into_iter().flatten().map(each).collect()
 }
 
-/// Those of `added_tokens.json` and of `tokenizer.json`.
+/// Returns the added tokens of `added_tokens.json` and `tokenizer.json`.
 fn added_by_file(folder: &Folder, special: &HashSet<&str>) -> Result<BTreeMap<u64, AddedToken>, DataError> {
     let mut added = BTreeMap::new();
     for (token, id) in &folder.added_tokens.value {
@@ -192,7 +192,7 @@ fn added_by_file(folder: &Folder, special: &HashSet<&str>) -> Result<BTreeMap<u6
     Ok(added)
 }
 
-/// A token: its text, or an object with `content` and its flags. Text is special; of an object the file says it.
+/// Reads a token: its text, or an object with `content` and flags. A text is a special token.
 fn token(value: &Value) -> Option<AddedToken> {
     if let Some(text) = value.as_str() {
         return Some(AddedToken::from(text, true));

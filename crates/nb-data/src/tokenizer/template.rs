@@ -1,16 +1,16 @@
-//! Templates: where special tokens and segment ids stand around one text or two, and how a sequence is cut to a length.
+//! Templates: the special tokens and segment ids around one text or two, and truncation to a maximum length.
 
 use tokenizers::tokenizer::{Encoding, Token};
 
 use crate::batch::Tokens;
 
-/// Ids that stand for the texts while a template is read from a tokenizer. No vocabulary has that many tokens.
+/// Placeholder ids of the texts while a template is read from a tokenizer. No vocabulary has that many tokens.
 const TEXTS: [u32; 2] = [u32::MAX, u32::MAX - 1];
 
-/// More special tokens than any template has; bounds what a file may ask for.
+/// Limit on the special tokens of a template, above that of any real one.
 const MOST_SPECIAL: usize = 64;
 
-/// The end at which a text that is too long is cut.
+/// The end at which long texts are truncated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Side {
     Left,
@@ -26,18 +26,18 @@ pub(super) struct Templates {
     side: Side,
 }
 
-/// A sequence, and whether a text lost tokens to its length.
+/// A sequence, and whether it was truncated.
 #[derive(Debug)]
 pub(super) struct Sequence {
     pub(super) tokens: Tokens,
     pub(super) is_cut: bool,
 }
 
-/// Special tokens and texts in their order.
+/// The order of special tokens and texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Template {
     parts: Vec<Part>,
-    /// The part at which segment 1 begins; the number of parts if none has it.
+    /// The first part with segment 1; the number of parts if there is none.
     ones_from: usize,
 }
 
@@ -49,10 +49,11 @@ enum Part {
 }
 
 impl Templates {
-    /// Reads the templates off a tokenizer by letting its post-processor handle one text and two.
+    /// Reads the templates of a tokenizer by running its post-processor on one text and on two.
     ///
     /// # Errors
-    /// If a template drops, repeats or swaps texts, has no special token, or has segment ids other than 0s, then 1s.
+    /// If a template drops, repeats or swaps texts, has no special token, or has segment ids other than 0s followed by
+    /// 1s.
     pub(super) fn of(tokenizer: &tokenizers::Tokenizer, side: Side) -> tokenizers::Result<Self> {
         let text =
             |place: usize| Encoding::from_tokens(vec![Token::new(TEXTS[place], "x".into(), (0, 1))], place as u32);
@@ -62,12 +63,12 @@ impl Templates {
         Ok(Self { single, pair, side })
     }
 
-    /// The fewest tokens to which a sequence can be cut: its special tokens and one of its text.
+    /// Returns the smallest maximum length: the special tokens and one token of the text.
     pub(super) fn fewest(&self) -> usize {
         self.single.special() + 1
     }
 
-    /// Makes segment 0 of every token.
+    /// Sets the segment of every token to 0.
     pub(super) fn without_segments(&mut self) {
         for template in [&mut self.single, &mut self.pair] {
             template.ones_from = template.parts.len();
@@ -79,7 +80,7 @@ impl Templates {
         [&self.single, &self.pair].iter().any(|template| template.ones_from < template.parts.len())
     }
 
-    /// Puts a sequence of at most `most` tokens together, which must be at least [`Templates::fewest`].
+    /// Assembles a sequence of at most `most` tokens; `most` must be at least [`Templates::fewest`].
     pub(super) fn assemble(&self, first: &[u32], second: &[u32], most: usize) -> Sequence {
         let room = most.saturating_sub(first.len() + self.pair.special()).min(second.len());
         if room > 0 {
@@ -139,7 +140,15 @@ impl Template {
 }
 
 impl Side {
-    /// `text` without what is too much at this end.
+    /// Returns `left` or `right`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Right => "right",
+        }
+    }
+
+    /// Truncates `text` at this end.
     fn cut(self, text: &[u32], most: usize) -> &[u32] {
         match self {
             Self::Right => &text[..text.len().min(most)],

@@ -1,4 +1,4 @@
-//! Readings of a folder that follow `transformers` and may not be what its owner wants.
+//! Warnings about readings of a folder that follow `transformers` but may not be intended.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,36 +7,36 @@ use super::class::Class;
 use super::folder::Folder;
 use super::special::SpecialTokens;
 
-/// A reading of a tokenizer's folder that may surprise.
+/// A surprising reading of a tokenizer's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenizerWarning {
-    /// Texts are lower-cased because no key says otherwise, and the vocabulary has words with capitals.
+    /// Texts are lower-cased by default, although the vocabulary has words with capitals.
     LowerCases {
         /// The file in which the key is missing.
         path: PathBuf,
-        /// The number of words with a capital.
+        /// Number of words with a capital.
         words: usize,
         /// One of them.
         example: String,
     },
-    /// An added token's id is not the one that its file names.
+    /// The id of an added token differs from the one in its file.
     MovedToken {
-        /// The folder's file of vocabulary.
+        /// The vocabulary file.
         path: PathBuf,
         /// The token.
         token: String,
         /// The id in the file.
         named: u64,
-        /// Its id.
+        /// The id in use.
         id: u32,
     },
-    /// A template with segment ids that models do not see.
+    /// The template has segment ids that models do not see.
     NoSegments {
         /// The file in which the key is missing.
         path: PathBuf,
     },
-    /// A key that the class does not read.
+    /// The class ignores a key.
     Ignored {
         /// The file of the key.
         path: PathBuf,
@@ -50,24 +50,24 @@ impl fmt::Display for TokenizerWarning {
         match self {
             Self::LowerCases { path, words, example } => write!(
                 f,
-                "{}: no `do_lower_case` found, so texts are lower-cased as transformers 5 does, but {words} words of the \
+                "{}: no `do_lower_case` found, so texts are lower-cased, as in transformers 5, but {words} words of the \
                  vocabulary contain capitals, such as {example:?}; set `\"do_lower_case\": false` if the model is cased",
                 path.display()
             ),
             Self::MovedToken { path, token, named, id } => write!(
                 f,
-                "{}: the added token {token:?} has id {id}, as in transformers 5, where its file says {named}",
+                "{}: the added token {token:?} has id {id}, as in transformers 5, but its file says {named}",
                 path.display()
             ),
             Self::NoSegments { path } => write!(
                 f,
-                "{}: no `model_input_names` found, so every token has segment 0 as in transformers 5, although the template \
+                "{}: no `model_input_names` found, so every token has segment 0, as in transformers 5, although the template \
                  gives second texts segment 1; list \"token_type_ids\" there if the model was trained with them",
                 path.display()
             ),
             Self::Ignored { path, key } => write!(
                 f,
-                "{}: `{key}` has no effect, as in transformers 5: the tokenizer's class takes tokenizer.json as it is",
+                "{}: `{key}` has no effect, as in transformers 5: the tokenizer's class uses tokenizer.json unchanged",
                 path.display()
             ),
         }
@@ -84,7 +84,7 @@ pub(super) fn all(
     let mut warnings = Vec::new();
     if class == Class::Bert && !config.contains_key("do_lower_case") {
         let capitals = capitals(inner);
-        // A long word tells most.
+        // A long word is the most telling example.
         if let Some(example) = capitals.iter().max_by_key(|word| (word.len(), std::cmp::Reverse(word.as_str()))) {
             let (path, words, example) = (folder.config.path.clone(), capitals.len(), example.clone());
             warnings.push(TokenizerWarning::LowerCases { path, words, example });
@@ -102,15 +102,15 @@ pub(super) fn all(
     warnings
 }
 
-/// Words with capitals that lower-casing makes unreachable. Signs such as `<S>` and `[CLS]` are none, nor single letters
-/// such as ℝ, which have no small form.
+/// Returns the words with capitals that lower-casing makes unreachable, except for markers such as `<S>` and `[CLS]`,
+/// and letters such as ℝ that have no lower-case form.
 fn capitals(inner: &tokenizers::Tokenizer) -> Vec<String> {
-    let signs = |token: &str| {
+    let is_marker = |token: &str| {
         let ends = |open, close| token.starts_with(open) && token.ends_with(close);
         ends('[', ']') || ends('<', '>')
     };
     let words = inner.get_vocab(false).into_keys();
     words
-        .filter(|token| !signs(token) && token.chars().any(|c| c.is_uppercase() && !c.to_lowercase().eq([c])))
+        .filter(|token| !is_marker(token) && token.chars().any(|c| c.is_uppercase() && !c.to_lowercase().eq([c])))
         .collect()
 }

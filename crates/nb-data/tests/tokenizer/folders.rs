@@ -95,8 +95,8 @@ fn a_saved_folder_says_everything() {
     }
 }
 
-/// The sequence as the crate's own truncation and post-processor make it, where they can: a pair whose second text would
-/// lose its last token is an error there.
+/// The sequence as the crate's own truncation and post-processor make it, where they can: a pair whose second text
+/// would lose its last token is an error there.
 fn by_the_crate(inner: &mut tokenizers::Tokenizer, first: &str, second: Option<&str>, most: usize) -> Option<Vec<u32>> {
     let pair = second.is_some();
     let strategy = if pair { TruncationStrategy::OnlySecond } else { TruncationStrategy::LongestFirst };

@@ -2,8 +2,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::head::{Scratch, resized, transpose_into};
-use super::{Part, Sequence};
+use super::scratch::{Scratch, resized, transpose_into};
+use super::sequence::{Part, Sequence};
 use crate::float::Float;
 use crate::simd::{Operand, Rhs, dispatch, multiply_small};
 use crate::softmax::Softmax;

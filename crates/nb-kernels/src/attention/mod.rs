@@ -7,52 +7,19 @@
 
 mod backward;
 mod forward;
-mod head;
+mod heads;
+mod scratch;
+mod sequence;
 
 use crate::dropout::Dropout;
 use crate::float::Float;
-use crate::simd::ALIGN;
 pub use crate::softmax::Softmax;
 use crate::threads;
 use backward::Backward;
 use forward::Forward;
-use head::{HeadSlice, Scratch};
-
-/// The heads of a layer of H = `count`·`size` hidden units.
-#[derive(Debug, Clone, Copy)]
-pub struct Heads {
-    /// Number of heads A.
-    pub count: usize,
-    /// Entries D of a head.
-    pub size: usize,
-}
-
-impl Heads {
-    /// Divides `hidden` units among `count` heads.
-    ///
-    /// # Panics
-    ///
-    /// `count` does not divide `hidden`.
-    pub fn new(hidden: usize, count: usize) -> Self {
-        assert!(count > 0 && hidden.is_multiple_of(count), "{count} heads do not divide {hidden} units");
-        Self { count, size: hidden / count }
-    }
-
-    /// Hidden units H.
-    pub fn hidden(self) -> usize {
-        self.count * self.size
-    }
-
-    /// Entries of a row of a head in [`Scratch`].
-    fn width(self) -> usize {
-        self.size.next_multiple_of(ALIGN)
-    }
-
-    /// 1/√D
-    fn scale(self) -> f32 {
-        1.0 / (self.size as f32).sqrt()
-    }
-}
+pub use heads::Heads;
+use scratch::Scratch;
+use sequence::Sequence;
 
 /// A batch of sequences, whose n rows follow one another without padding.
 ///
@@ -151,47 +118,6 @@ pub fn forward_one(qkv: &[f32], heads: Heads, out: &mut [f32]) {
     let mut softmax = vec![Softmax::default(); length * heads.count];
     let sequence = Sequence { heads, length, dropout: None };
     Forward { sequence, qkv, out, softmax: &mut softmax }.run(&mut Scratch::default());
-}
-
-/// One sequence of the batch, and the dropout of its weights.
-#[derive(Debug, Clone, Copy)]
-struct Sequence {
-    heads: Heads,
-    length: usize,
-    dropout: Option<Dropout>,
-}
-
-/// The part of a row that holds queries, keys or values.
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    Query,
-    Key,
-    Value,
-}
-
-impl Sequence {
-    /// Entries of a row of scores in [`Scratch`].
-    fn keys(self) -> usize {
-        self.length.next_multiple_of(ALIGN)
-    }
-
-    /// Writes a row of 1 for each key and 0 beyond.
-    fn mark_keys(self, present: &mut Vec<f32>) {
-        let (keys, beyond) = head::resized(present, self.keys()).split_at_mut(self.length);
-        keys.fill(1.0);
-        beyond.fill(0.0);
-    }
-
-    /// A head's queries, keys or values among those of all heads, side by side.
-    fn qkv_slice(self, head: usize, part: Part) -> HeadSlice {
-        let hidden = self.heads.hidden();
-        HeadSlice { stride: 3 * hidden, offset: part as usize * hidden + head * self.heads.size, heads: self.heads }
-    }
-
-    /// A head's output among those of all heads.
-    fn out_slice(self, head: usize) -> HeadSlice {
-        HeadSlice { stride: self.heads.hidden(), offset: head * self.heads.size, heads: self.heads }
-    }
 }
 
 #[cfg(test)]

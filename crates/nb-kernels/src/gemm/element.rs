@@ -64,13 +64,13 @@ impl<T: Element> Isa<T> {
 ///
 /// Whoever has an [`Isa`] runs on a processor with these instructions: only [`Isa::detect`] makes one.
 pub trait Microkernel: Float {
-    /// True if the processor has the instructions.
+    /// Returns true if the processor has the instructions.
     fn is_available() -> bool;
 
-    /// True if the processor has no others that are faster, as [`Isa::fastest`] says.
+    /// Returns true if the processor has no others that are faster, as [`Isa::fastest`] says.
     fn is_fastest() -> bool;
 
-    /// The buffer in which a thread keeps its panels. New memory is zeroed, which takes as long as packing.
+    /// Returns the buffer in which a thread keeps its panels. New memory is zeroed, which takes as long as packing.
     fn scratch() -> &'static LocalKey<Cell<Vec<Self>>>;
 
     /// Copies columns to `words`: one step of `width` words for as many rows as a word has entries; 0 where there is no column or
@@ -99,7 +99,7 @@ pub trait Microkernel: Float {
     unsafe fn sum(left: MicroPanel<'_, Self>, right: *const Self, words: usize, sums: &mut MicroTile);
 }
 
-/// The check of [`Microkernel::add_sums`].
+/// Panics where [`Microkernel::add_sums`] does.
 pub(super) fn check_sums(width: usize, sums: &[f32]) {
     assert!(width.is_multiple_of(SUMS) && sums.len() <= width, "{} sums of steps of {width} words", sums.len());
 }

@@ -93,7 +93,7 @@ pub(super) struct Multiplied<'a, T> {
 }
 
 impl<'a, T: Element> Multiplied<'a, T> {
-    /// The factors of the columns of `out` that a row of a micro-tile covers.
+    /// Returns the factors of the columns of `out` that a row of a micro-tile covers.
     #[inline(always)]
     fn factors(&self, at: Position) -> &'a [T] {
         let first = at.row * self.factors.columns + at.column;

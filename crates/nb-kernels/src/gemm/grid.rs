@@ -111,7 +111,7 @@ fn rows_per_task(rows: usize) -> usize {
     micro_tiles.div_ceil(tasks) * MR
 }
 
-/// What all tasks of a weight's gradient have in common.
+/// The operands that all tasks of a weight's gradient share.
 struct GradTask<'a, T> {
     isa: Isa<T>,
     /// [n, out]
@@ -125,12 +125,12 @@ struct GradTask<'a, T> {
 }
 
 impl<T: Element> GradTask<'_, T> {
-    /// Words of a step of a task's columns of the gradient.
+    /// Returns the number of words of a step of a task's columns of the gradient.
     fn step_words(&self) -> usize {
         self.width.next_multiple_of(SUMS)
     }
 
-    /// A thread's buffer for a task's columns of the gradient.
+    /// Returns a thread's buffer for a task's columns of the gradient.
     fn buffer(&self) -> Vec<T> {
         vec![T::ZERO; self.grad.rows().next_multiple_of(in_word::<T>()) * self.step_words()]
     }
@@ -178,7 +178,7 @@ impl<'a, T: Element> Lhs<'a, T> {
         }
     }
 
-    /// The rows from `row` on, a multiple of [`MR`], for one micro-tile.
+    /// Returns the rows from `row` on, a multiple of [`MR`], for one micro-tile.
     fn micro_panel(self, row: usize) -> MicroPanel<'a, T> {
         let (rows, word) = (MR.min(self.rows() - row), in_word::<T>());
         match self {

@@ -185,7 +185,7 @@ fn check_backward<T: Microkernel>(grad: Matrix<'_, T>, weight: Matrix<'_, T>, le
     grid(grad.rows(), weight.columns)
 }
 
-/// Rows are read in words, so they must consist of complete words.
+/// Panics unless rows consist of complete words, in which they are read.
 fn check_widths<T>(widths: [usize; 2]) {
     let word = in_word::<T>();
     let fits = |width: usize| width > 0 && width.is_multiple_of(word);

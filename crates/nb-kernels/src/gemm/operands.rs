@@ -29,7 +29,7 @@ pub struct Matrix<'a, T> {
 }
 
 impl<T: Copy> Matrix<'_, T> {
-    /// Number of rows.
+    /// Returns the number of rows.
     ///
     /// # Panics
     ///
@@ -38,7 +38,7 @@ impl<T: Copy> Matrix<'_, T> {
         self.entries.len() / self.columns
     }
 
-    /// A range of its rows.
+    /// Returns some of the rows.
     pub(super) fn slice_rows(self, rows: Range<usize>) -> Self {
         Self { entries: &self.entries[rows.start * self.columns..rows.end * self.columns], ..self }
     }
@@ -63,7 +63,7 @@ pub struct Columns<'a, T> {
 }
 
 impl<'a, T: Copy> Columns<'a, T> {
-    /// Part `index` of the columns of `matrix`, in parts of `width` columns; the last part has the rest.
+    /// Returns part `index` of the columns of `matrix`, in parts of `width` columns; the last part has the rest.
     pub(super) fn part(matrix: Matrix<'a, T>, index: usize, width: usize) -> Self {
         let first = index * width;
         Self { matrix, range: first..matrix.columns.min(first + width) }

@@ -4,12 +4,12 @@ use super::element::Element;
 use super::operands::{Matrix, NR, in_word, step};
 use crate::simd::{SQUARE, transpose};
 
-/// Entries of all panels of a right matrix [k, n].
+/// Returns the number of entries of all panels of a right matrix [k, n].
 pub(super) fn panels_len<T: Element>(k: usize, n: usize) -> usize {
     panel_len::<T>(k) * n.div_ceil(NR)
 }
 
-/// Entries of one panel of a right matrix of `k` rows.
+/// Returns the number of entries of one panel of a right matrix of `k` rows.
 pub(super) fn panel_len<T: Element>(k: usize) -> usize {
     k.div_ceil(in_word::<T>()) * step::<T>()
 }

@@ -49,7 +49,7 @@ enum Panel<'a> {
 }
 
 impl Weights {
-    /// Panel `i` of `count`.
+    /// Returns panel `i` of `count`.
     fn panel(&self, i: usize, count: usize) -> Panel<'_> {
         fn part<T>(all: &[T], i: usize, count: usize) -> &[T] {
             let len = all.len() / count;
@@ -78,7 +78,7 @@ impl PackedLinear {
         Self { inputs, outputs, activation, weights, bias }
     }
 
-    /// Numbers of a row of the result.
+    /// Returns the number of entries of a row of the result.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
@@ -105,7 +105,7 @@ impl PackedLinear {
     }
 }
 
-/// The weights by panel, each input by input.
+/// Returns the weights by panel, each input by input.
 fn packed<T: Float>(weight: Matrix<'_, T>) -> Vec<f32> {
     let panel_len = weight.columns * WIDTH;
     let mut panels = vec![0.0; weight.rows().div_ceil(WIDTH) * panel_len];

@@ -48,7 +48,7 @@ impl Grid {
         grids.min_by_key(time).unwrap_or_else(|| with(1)) // never empty: there are a thread and a panel
     }
 
-    /// Tiles side by side.
+    /// Returns the number of tiles side by side.
     fn across(&self) -> usize {
         self.columns.div_ceil(self.tile_columns)
     }
@@ -57,7 +57,7 @@ impl Grid {
         self.rows.div_ceil(self.tile_rows) * self.across()
     }
 
-    /// All tiles, row by row.
+    /// Returns all tiles, row by row.
     pub(super) fn tiles(&self) -> impl ExactSizeIterator<Item = Tile> + use<> {
         let (grid, across) = (*self, self.across());
         (0..self.count()).map(move |index| {
@@ -69,7 +69,7 @@ impl Grid {
         })
     }
 
-    /// The parts of the result's `entries` that the tiles cover, in the order of [`Grid::tiles`].
+    /// Returns the parts of the result's `entries` that the tiles cover, in the order of [`Grid::tiles`].
     pub(super) fn split_mut<'a, U>(&self, entries: &'a mut [U]) -> Vec<TileMut<'a, U>> {
         let empty = |tile: Tile| TileMut {
             first: Position { row: tile.rows.start, column: tile.columns.start },
@@ -96,12 +96,12 @@ pub(super) struct TileMut<'a, U> {
 }
 
 impl<'a, U> TileMut<'a, U> {
-    /// A complete matrix with rows of `columns` entries.
+    /// Covers a complete matrix with rows of `columns` entries.
     pub(super) fn whole(entries: &'a mut [U], columns: usize) -> Self {
         Self { first: Position { row: 0, column: 0 }, rows: entries.chunks_mut(columns).collect() }
     }
 
-    /// The entries that a row of a micro-tile covers: up to [`NR`].
+    /// Returns the entries that a row of a micro-tile covers: up to [`NR`].
     #[inline(always)]
     pub(super) fn row(&self, at: Position) -> &[U] {
         let row = &*self.rows[at.row - self.first.row];
@@ -109,7 +109,7 @@ impl<'a, U> TileMut<'a, U> {
         &row[first..row.len().min(first + NR)]
     }
 
-    /// The same entries, to be written.
+    /// Returns the same entries, to be written.
     #[inline(always)]
     pub(super) fn row_mut(&mut self, at: Position) -> &mut [U] {
         let row = &mut *self.rows[at.row - self.first.row];

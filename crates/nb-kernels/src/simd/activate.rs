@@ -1,8 +1,9 @@
 //! Activations on vector registers.
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
-use super::exp;
+use super::dispatch::{ALIGN, dispatch};
+use super::exp::exp;
 use crate::activation::Activation;
 
 /// erf by Abramowitz and Stegun 7.1.26, 1 − t·P(t)·e^(−x²) with t = 1/(1 + p·x), from the highest power; the error is below
@@ -17,13 +18,48 @@ const DENSITY: f32 = 0.398_942_3;
 const TANH_SCALE: f32 = 0.797_884_6;
 const TANH_CUBE: f32 = 0.044_715;
 
-/// f(x) entry by entry.
+impl Activation {
+    /// Replaces each entry x by f(x), on the calling thread.
+    pub fn apply(self, x: &mut [f32]) {
+        dispatch(Apply { activation: self, x });
+    }
+}
+
+struct Apply<'a> {
+    activation: Activation,
+    x: &'a mut [f32],
+}
+
+impl WithSimd for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (blocks, rest) = self.x.as_chunks_mut::<ALIGN>();
+        for block in blocks {
+            apply_block(simd, self.activation, block);
+        }
+        let mut block = [0.0; ALIGN];
+        block[..rest.len()].copy_from_slice(rest);
+        apply_block(simd, self.activation, &mut block);
+        rest.copy_from_slice(&block[..rest.len()]);
+    }
+}
+
+#[inline(always)]
+fn apply_block<S: Simd>(simd: S, activation: Activation, block: &mut [f32; ALIGN]) {
+    for x in S::as_mut_simd_f32s(block).0 {
+        *x = activate(simd, activation, *x);
+    }
+}
+
+/// Computes f(x) entry by entry.
 #[inline(always)]
 pub(crate) fn activate<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> S::f32s {
     value_and_slope(simd, activation, x).0
 }
 
-/// f(x) and f′(x) entry by entry. The compiler removes the one that the caller does not use.
+/// Computes f(x) and f′(x) entry by entry. The compiler removes the one that the caller does not use.
 #[inline(always)]
 pub(crate) fn value_and_slope<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> (S::f32s, S::f32s) {
     let splat = |v| simd.splat_f32s(v);
@@ -56,21 +92,21 @@ pub(crate) fn value_and_slope<S: Simd>(simd: S, activation: Activation, x: S::f3
     }
 }
 
-/// s + x·s·(1 − s)
+/// Computes s + x·s·(1 − s).
 #[inline(always)]
 fn rising<S: Simd>(simd: S, s: S::f32s, x: S::f32s) -> S::f32s {
     let rest = simd.sub_f32s(simd.splat_f32s(1.0), s);
     simd.mul_add_e_f32s(simd.mul_f32s(x, s), rest, s)
 }
 
-/// 1/(1 + e^−x)
+/// Computes 1/(1 + e^−x).
 #[inline(always)]
 fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let one = simd.splat_f32s(1.0);
     simd.div_f32s(one, simd.add_f32s(one, exp(simd, simd.neg_f32s(x))))
 }
 
-/// Φ(x), the standard normal distribution, and e^(−x²/2).
+/// Computes Φ(x), the standard normal distribution, and e^(−x²/2).
 #[inline(always)]
 fn normal<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
     let splat = |v| simd.splat_f32s(v);
@@ -88,10 +124,7 @@ fn normal<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
 
 #[cfg(test)]
 mod tests {
-    use pulp::WithSimd;
-
     use super::*;
-    use crate::simd::{ALIGN, dispatch};
 
     const ALL: [Activation; 4] = [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu];
 
@@ -181,6 +214,18 @@ mod tests {
                 let is_close = off <= 1e-6 * f64::from(x.abs()) || x.is_nan() && found.is_nan();
                 assert!(is_close, "{activation:?} {x}: {found}");
             }
+        }
+    }
+
+    #[test]
+    fn an_entry_is_the_same_wherever_it_is() {
+        let xs = nb_testing::wave(ALIGN + 3, 0.0);
+        let mut all = xs.clone();
+        Activation::Gelu.apply(&mut all);
+        for (x, expected) in xs.into_iter().zip(all) {
+            let mut alone = [x];
+            Activation::Gelu.apply(&mut alone);
+            assert_eq!(alone[0], expected, "f({x})");
         }
     }
 }

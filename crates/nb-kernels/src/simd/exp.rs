@@ -13,7 +13,7 @@ const ROUND: f32 = 12_582_912.0;
 /// e^r − 1 − r over r², |r| ≤ ln 2 / 2, as in the Cephes library, from the highest power.
 const POLYNOMIAL: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
 
-/// e^x entry by entry, with a relative error below 2·10⁻⁷; x is clamped to −87.3 … 88.3. NaN stays NaN.
+/// Computes e^x entry by entry, with a relative error below 2·10⁻⁷; x is clamped to −87.3 … 88.3. NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let splat = |v| simd.splat_f32s(v);

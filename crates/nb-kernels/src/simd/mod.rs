@@ -5,6 +5,7 @@
 //! detects its instructions itself.
 
 mod activate;
+mod dispatch;
 mod exp;
 mod memory;
 mod panel;
@@ -12,17 +13,9 @@ mod small;
 mod sums;
 
 pub(crate) use activate::{activate, value_and_slope};
+pub(crate) use dispatch::{ALIGN, dispatch};
 pub(crate) use exp::exp;
 pub(crate) use memory::{SQUARE, prefetch, transpose};
 pub(crate) use panel::{WIDTH, multiply_panel, pair_up};
-use pulp::{Arch, WithSimd};
 pub(crate) use small::{Operand, Rhs, multiply_small};
 pub(crate) use sums::{sum, sum_product};
-
-/// Widths of rows are rounded up to a multiple of this, which every vector register divides.
-pub(crate) const ALIGN: usize = 16;
-
-/// Runs `kernel` compiled for this processor.
-pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
-    Arch::new().dispatch(kernel)
-}

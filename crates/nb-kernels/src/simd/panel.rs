@@ -16,10 +16,10 @@ pub(crate) trait PanelEntry: Copy {
     /// Entries for each input.
     const PER_ROW: usize;
 
-    /// The first outputs of pair `index` of registers of a row.
+    /// Returns the first outputs of pair `index` of registers of a row.
     fn offsets<S: Simd>(index: usize) -> [usize; 2];
 
-    /// The weights of that pair of registers.
+    /// Returns the weights of that pair of registers.
     fn load<S: Simd>(simd: S, row: &[Self], index: usize) -> [S::f32s; 2];
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn pair_up(weights: &[f32]) -> Vec<u32> {
     weights.chunks_exact(WIDTH).flat_map(row).collect()
 }
 
-/// `out` [m, WIDTH] = `left` [m, k] · the panel [k, WIDTH].
+/// Computes `out` [m, WIDTH] = `left` [m, k] · the panel [k, WIDTH].
 #[inline(always)]
 pub(crate) fn multiply_panel<S: Simd, W: PanelEntry>(simd: S, left: &[f32], panel: &[W], k: usize, out: &mut [f32]) {
     let most = MOST_ROWS.min(S::REGISTER_COUNT * MOST_ROWS / 32);

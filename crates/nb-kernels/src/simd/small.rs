@@ -27,11 +27,11 @@ pub(crate) struct Rhs<'a> {
     pub(crate) entries: &'a [f32],
     /// k.
     pub(crate) rows: usize,
-    /// n, a multiple of [`super::ALIGN`].
+    /// n, a multiple of `ALIGN`.
     pub(crate) columns: usize,
 }
 
-/// `out` [m, n] = `left` [m, k] · `right` [k, n].
+/// Computes `out` [m, n] = `left` [m, k] · `right` [k, n].
 #[inline(always)]
 pub(crate) fn multiply_small<S: Simd>(simd: S, left: Operand<'_>, right: Rhs<'_>, out: &mut [f32]) {
     let n = right.columns;

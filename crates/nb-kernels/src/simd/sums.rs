@@ -3,7 +3,7 @@
 /// Independent partial sums.
 const LANES: usize = 16;
 
-/// Σ f(v).
+/// Computes Σ f(v).
 #[inline(always)]
 pub(crate) fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
@@ -15,7 +15,7 @@ pub(crate) fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
-/// Σ a·b.
+/// Computes Σ a·b.
 #[inline(always)]
 pub(crate) fn sum_product(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];

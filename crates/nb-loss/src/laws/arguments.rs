@@ -17,11 +17,15 @@ fn refuses(message: &str, call: impl FnOnce() -> Tensor) {
     assert_eq!(panic_of(call), message);
 }
 
+type LossOfStates = fn(&Tensor, &Tensor, i64) -> Tensor;
+
+type LossOfLogits = fn(&Tensor, &Tensor, f64, i64) -> Tensor;
+
 /// Losses of two matrices of rows, with a count.
-const OF_STATES: [fn(&Tensor, &Tensor, i64) -> Tensor; 3] = [state_mse, normalised_state_mse, cosine_distance];
+const OF_STATES: [LossOfStates; 3] = [state_mse, normalised_state_mse, cosine_distance];
 
 /// Soft losses at a temperature, with a count.
-const OF_LOGITS: [fn(&Tensor, &Tensor, f64, i64) -> Tensor; 2] = [soft_cross_entropy, soft_kl_divergence];
+const OF_LOGITS: [LossOfLogits; 2] = [soft_cross_entropy, soft_kl_divergence];
 
 #[test]
 fn states_of_different_shapes() {

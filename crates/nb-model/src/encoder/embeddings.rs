@@ -63,12 +63,12 @@ impl Embeddings {
     pub(crate) fn new(arena: &Arena, eps: f64, dropout: f64) -> Self {
         let token_type =
             arena.layout().slot(SEGMENT_EMBEDDINGS).is_some().then(|| Table::new(arena, SEGMENT_EMBEDDINGS));
-        let norm = super::layer_norm(arena, EMBEDDING_NORM, eps);
+        let norm = LayerNorm::in_arena(arena, EMBEDDING_NORM, eps);
         let (word, position) = (Table::new(arena, WORD_EMBEDDINGS), Table::new(arena, POSITION_EMBEDDINGS));
         Self { word, position, token_type, norm, dropout, touched: arena.touched().clone() }
     }
 
-    /// → [n, H], after LayerNorm and dropout, and the tape of the backward pass.
+    /// Returns the states [n, H] after LayerNorm and dropout, and the tape of the backward pass.
     pub(crate) fn forward(&self, packed: &Packed, pass: Pass) -> (Tensor, EmbeddingTape) {
         let _scope = scope(Phase::Embeddings);
         let mut sum = self.position.forward(&packed.positions);
@@ -101,7 +101,7 @@ impl Embeddings {
         }
     }
 
-    /// The token types, limited to those of the table: a checkpoint with one type does not distinguish a second text.
+    /// Returns the token types, limited to those of the table: a checkpoint with one type does not distinguish a second text.
     fn token_types(&self, packed: &Packed) -> Tensor {
         let rows = self.token_type.as_ref().map_or(1, |table| table.value.size()[0]);
         packed.token_types.clamp_max(rows - 1)

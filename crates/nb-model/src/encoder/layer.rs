@@ -57,7 +57,7 @@ pub(crate) struct LayerTape {
 }
 
 impl LayerTape {
-    /// The attention scores; `None` unless they were captured.
+    /// Returns the attention scores; `None` unless they were captured.
     pub(crate) fn scores(&self) -> Option<&Tensor> {
         self.attention.scores()
     }
@@ -68,7 +68,8 @@ impl Layer {
     pub(crate) fn new(config: &BertConfig, parameters: &LayerParameters<'_>, index: usize) -> Self {
         let prefix = format!("encoder.layer.{index}");
         let linear = |names: &[&str]| parameters.linear(&prefix, names);
-        let norm = |name: &str| super::layer_norm(parameters.arena, &format!("{prefix}.{name}"), config.layer_norm_eps);
+        let norm =
+            |name: &str| LayerNorm::in_arena(parameters.arena, &format!("{prefix}.{name}"), config.layer_norm_eps);
         Self {
             index,
             heads: config.num_attention_heads,
@@ -84,7 +85,7 @@ impl Layer {
         }
     }
 
-    /// The layer's input → its output.
+    /// Maps the layer's input to its output.
     pub(crate) fn forward(&self, input: &State, packed: &Packed, pass: Pass, capture: Capture) -> (State, LayerTape) {
         let _scope = scope(Phase::Elementwise); // all that no inner scope claims
         let weights_dropout = |group| self.attention_site(pass, group);
@@ -157,7 +158,7 @@ pub(crate) struct LayerParameters<'a> {
 }
 
 impl LayerParameters<'_> {
-    /// The dense layers `{prefix}.{name}` as one, with their outputs side by side. Their parameters are neighbours in the arena.
+    /// Returns the dense layers `{prefix}.{name}` as one, with their outputs side by side. Their parameters are neighbours in the arena.
     fn linear(&self, prefix: &str, names: &[&str]) -> Linear {
         let find = |suffix: &str| -> (Tensor, Tensor) {
             let names = names.iter().map(|name| format!("{prefix}.{name}.{suffix}"));
@@ -167,7 +168,7 @@ impl LayerParameters<'_> {
         Linear { weight, bias, weight_grad, bias_grad }
     }
 
-    /// Values and gradients of neighbouring parameters, joined along their first dimension.
+    /// Returns values and gradients of neighbouring parameters, joined along their first dimension.
     fn joined(&self, names: &[String]) -> (Tensor, Tensor) {
         let slots: Vec<_> = names.iter().filter_map(|name| self.arena.layout().slot(name)).collect();
         let rows: i64 = slots.iter().map(|slot| slot.shape[0]).sum();
@@ -178,7 +179,7 @@ impl LayerParameters<'_> {
     }
 }
 
-/// The kernels' word for an activation of the configuration.
+/// Returns the kernels' name of an activation of the configuration.
 fn activation(name: nb_checkpoint::Activation) -> Activation {
     match name {
         nb_checkpoint::Activation::Gelu => Activation::Gelu,

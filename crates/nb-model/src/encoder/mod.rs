@@ -14,7 +14,7 @@ use nb_checkpoint::{BertConfig, layers_start, parameter_layout};
 use tch::{Device, Kind, Tensor};
 
 use crate::arena::Arena;
-use crate::kernel::layer_norm::{LayerNorm, State};
+use crate::kernel::layer_norm::State;
 use crate::packed::Packed;
 use crate::pass::{ActivationCheckpoint, Capture, Pass, Precision};
 use embeddings::{EmbeddingTape, Embeddings};
@@ -51,20 +51,20 @@ enum StoredLayer {
 }
 
 impl Encoded {
-    /// E, H₁ … H_L, each [n, H] f32: the embedding output and the output of every layer. Only H_L with
+    /// Returns E, H₁ … H_L, each [n, H] f32: the embedding output and the output of every layer. Only H_L with
     /// [`Capture::Last`].
     pub fn states(&self) -> &[Tensor] {
         &self.states
     }
 
-    /// The scaled products of queries and keys before the softmax, QKᵀ/√D, of all heads of each layer, with [`Capture::Scores`]. A
+    /// Returns the scaled products of queries and keys before the softmax, QKᵀ/√D, of all heads of each layer, with [`Capture::Scores`]. A
     /// layer's scores are one row of f32 that holds, for each group of sequences (see [`Packed`]), heads × width × width entries per
     /// sequence, 0 where a query or a key is padding. Two models with the same number of heads have them in the same order.
     pub fn scores(&self) -> &[Tensor] {
         &self.scores
     }
 
-    /// H_L [n, H].
+    /// Returns H_L [n, H].
     pub fn last(&self) -> &Tensor {
         &self.states[self.states.len() - 1]
     }
@@ -133,42 +133,42 @@ impl Bert {
         self.checkpoint = checkpoint;
     }
 
-    /// The model's shape.
+    /// Returns the model's shape.
     pub fn config(&self) -> &BertConfig {
         &self.config
     }
 
-    /// The model's parameters and gradients. Call [`Bert::parameters_changed`] after writing the values.
+    /// Returns the model's parameters and gradients. Call [`Bert::parameters_changed`] after writing the values.
     pub fn arena(&self) -> &Arena {
         &self.arena
     }
 
-    /// The device of the parameters.
+    /// Returns the device of the parameters.
     pub fn device(&self) -> Device {
         self.arena.values().device()
     }
 
-    /// Number of encoder layers L.
+    /// Returns the number of encoder layers L.
     pub fn depth(&self) -> usize {
         self.layers.len()
     }
 
-    /// The values of all layers as one view [L, P]; P parameters per layer, in the same order in every layer.
+    /// Returns the values of all layers as one view [L, P]; P parameters per layer, in the same order in every layer.
     pub fn layer_values(&self) -> Tensor {
         self.layer_view(&self.arena.values())
     }
 
-    /// The gradients of all layers as one view [L, P].
+    /// Returns the gradients of all layers as one view [L, P].
     pub fn layer_grads(&self) -> Tensor {
         self.layer_view(&self.arena.grads())
     }
 
-    /// The values of the embedding layer (tables and LayerNorm) as one view.
+    /// Returns the values of the embedding layer (tables and LayerNorm) as one view.
     pub fn embedding_values(&self) -> Tensor {
         self.arena.values().narrow(0, 0, self.layers_start)
     }
 
-    /// The gradients of the embedding layer as one view.
+    /// Returns the gradients of the embedding layer as one view.
     pub fn embedding_grads(&self) -> Tensor {
         self.arena.grads().narrow(0, 0, self.layers_start)
     }
@@ -221,12 +221,12 @@ impl Bert {
         Encoded { states, scores, tape: trains.then_some(Tape { pass, capture, embeddings, layers }) }
     }
 
-    /// The precision of the products.
+    /// Returns the precision of the products.
     fn products(&self) -> Kind {
         self.low.as_ref().map_or(Kind::Float, Tensor::kind)
     }
 
-    /// True if a batch is one text so short that tensors would slow it down.
+    /// Returns true if a batch is one text so short that tensors would slow it down.
     fn is_short(&self, packed: &Packed) -> bool {
         let values = self.arena.layout().numel() - self.layers_start;
         packed.device() == Device::Cpu
@@ -235,7 +235,7 @@ impl Bert {
             && values <= SHORT_VALUES
     }
 
-    /// The last state of one short text.
+    /// Returns the last state of one short text.
     fn run_short(&self, packed: &Packed) -> Tensor {
         let layers = self.short.get_or_init(|| self.layers.iter().map(ShortLayer::new).collect());
         let (state, _) = self.embeddings.forward(packed, Pass::Inference);
@@ -291,7 +291,7 @@ impl Bert {
         }
     }
 
-    /// The tape of a layer, from another forward pass if only its input was stored.
+    /// Returns the tape of a layer, from another forward pass if only its input was stored.
     fn layer_tape(
         &self,
         layer: &Layer,
@@ -317,17 +317,5 @@ fn merge(flowing: Option<Tensor>, state: Option<&Tensor>) -> Option<Tensor> {
     match (flowing, state.map(Tensor::grad).filter(Tensor::defined)) {
         (Some(flowing), Some(of_losses)) => Some(flowing + of_losses),
         (flowing, of_losses) => flowing.or(of_losses),
-    }
-}
-
-/// The LayerNorm whose parameters are called `{name}.weight` and `{name}.bias`.
-fn layer_norm(arena: &Arena, name: &str, eps: f64) -> LayerNorm {
-    let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
-    LayerNorm {
-        weight: arena.value(&weight),
-        bias: arena.value(&bias),
-        weight_grad: arena.grad(&weight),
-        bias_grad: arena.grad(&bias),
-        eps,
     }
 }

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Fan, fill_uniform};
+use super::init::{Fan, fill_uniform};
 use crate::arena::{Arena, Layout};
 use crate::packed::Padding;
 
@@ -49,17 +49,17 @@ impl SelfAttention {
         fill_uniform(&self.arena, seed, &[Fan { part: "", inputs: self.projections[0].weight.size()[0] }]);
     }
 
-    /// Parameters and gradients.
+    /// Returns parameters and gradients.
     pub fn arena(&self) -> &Arena {
         &self.arena
     }
 
-    /// Number of heads.
+    /// Returns the number of heads.
     pub fn heads(&self) -> i64 {
         self.heads
     }
 
-    /// Rows [n, H] of so many `segments`, whose layout is `padding` → rows [n, H].
+    /// Maps rows [n, H] of so many `segments`, which `padding` lays out, to rows [n, H].
     pub(crate) fn forward(&self, rows: &Tensor, segments: i64, padding: &Padding) -> Tensor {
         let padded = rows.index_select(0, &padding.gather);
         let width = padded.size()[0] / segments;

@@ -2,7 +2,7 @@
 
 use tch::{Device, Tensor};
 
-use super::{Fan, fill_uniform};
+use super::init::{Fan, fill_uniform};
 use crate::arena::{Arena, Layout};
 
 /// A dense layer z = D h + d from pooled vectors to logits.
@@ -34,17 +34,17 @@ impl Dense {
         fill_uniform(&self.arena, seed, &[Fan { part: "", inputs: self.weight.size()[1] }]);
     }
 
-    /// Parameters and gradients.
+    /// Returns parameters and gradients.
     pub fn arena(&self) -> &Arena {
         &self.arena
     }
 
-    /// `x` [B, in] → [B, out].
+    /// Maps `x` [B, in] to [B, out].
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, Some(&self.bias))
     }
 
-    /// Number of outputs.
+    /// Returns the number of outputs.
     pub fn outputs(&self) -> i64 {
         self.weight.size()[0]
     }

@@ -5,12 +5,12 @@
 
 mod attention;
 mod dense;
+mod init;
 mod pooling;
 mod reader;
 
 use tch::Tensor;
 
-use crate::arena::Arena;
 use crate::packed::Packed;
 
 pub use attention::SelfAttention;
@@ -18,29 +18,13 @@ pub use dense::Dense;
 pub use pooling::{AttentivePooling, POOLING_QUERY};
 pub use reader::{Clicks, Reader, score};
 
-/// The number of inputs of the parameters whose names contain a part.
-struct Fan<'a> {
-    part: &'a str,
-    inputs: i64,
-}
-
-/// Draws parameters from U(−1/√in, 1/√in), PyTorch's default for a dense layer.
-fn fill_uniform(arena: &Arena, seed: u64, fans: &[Fan<'_>]) {
-    tch::manual_seed(seed as i64);
-    for slot in arena.layout().slots() {
-        let inputs = fans.iter().find(|fan| slot.name.contains(fan.part)).map_or(1, |fan| fan.inputs);
-        let bound = 1.0 / (inputs as f64).sqrt();
-        let _ = arena.value(&slot.name).uniform_(-bound, bound);
-    }
-}
-
-/// The plain mean of a sequence's states: [n, H] → [B, H].
+/// Maps states [n, H] to the plain mean of each sequence's states, [B, H].
 pub fn mean_pooling(states: &Tensor, packed: &Packed) -> Tensor {
     let members = packed.segments().members().to_kind(states.kind());
     members.matmul(states) / members.sum_dim_intlist(-1, true, states.kind())
 }
 
-/// The state of each sequence's first token, `[CLS]`: [n, H] → [B, H].
+/// Maps states [n, H] to the state of each sequence's first token, `[CLS]`, [B, H].
 pub fn cls_pooling(states: &Tensor, packed: &Packed) -> Tensor {
     states.index_select(0, &packed.firsts)
 }

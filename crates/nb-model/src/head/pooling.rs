@@ -5,7 +5,7 @@ mod cpu;
 use cpu::Parameters;
 use tch::{Device, Kind, Tensor};
 
-use super::{Fan, fill_uniform};
+use super::init::{Fan, fill_uniform};
 use crate::arena::{Arena, Layout};
 use crate::segments::Segments;
 
@@ -57,12 +57,12 @@ impl AttentivePooling {
         fill_uniform(&self.arena, seed, &[fan(".proj.", self.weight.size()[1]), fan(".query.", self.query.size()[1])]);
     }
 
-    /// Parameters and gradients.
+    /// Returns parameters and gradients.
     pub fn arena(&self) -> &Arena {
         &self.arena
     }
 
-    /// `states` [n, H] of all rows → one vector per segment [R, H].
+    /// Maps `states` [n, H] of all rows to one vector per segment [R, H].
     ///
     /// # Panics
     ///
@@ -82,7 +82,7 @@ impl AttentivePooling {
         scores.softmax(-1, None::<Kind>).matmul(states)
     }
 
-    /// e·q of each row, before the softmax over a segment: [n, H] → \[n\]. It depends on the row alone, so rows that are pooled in
+    /// Maps rows [n, H] to the score e·q of each, \[n\], before the softmax over a segment. It depends on the row alone, so rows that are pooled in
     /// several segments need it once. Autograd does not record it.
     pub fn scores(&self, states: &Tensor) -> Tensor {
         if cpu::is_supported(states) {

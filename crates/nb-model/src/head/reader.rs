@@ -3,7 +3,8 @@
 use nb_torch::send;
 use tch::{Device, Kind, Tensor};
 
-use super::{AttentivePooling, POOLING_QUERY, SelfAttention};
+use super::attention::SelfAttention;
+use super::pooling::{AttentivePooling, POOLING_QUERY};
 use crate::arena::{Arena, Layout};
 use crate::packed::Padding;
 use crate::segments::Segments;
@@ -48,7 +49,7 @@ impl Clicks {
         Self { rows: send(&Tensor::from_slice(rows), device), order, segments, warm }
     }
 
-    /// Number of readers.
+    /// Returns the number of readers.
     pub fn readers(&self) -> i64 {
         self.segments.lengths().len() as i64
     }
@@ -128,28 +129,28 @@ impl Reader {
         }
     }
 
-    /// Parameters and gradients of the parts: pooling, learned vector, self-attention.
+    /// Returns parameters and gradients of the parts: pooling, learned vector, self-attention.
     pub fn arenas(&self) -> Vec<&Arena> {
         let attention = self.attention.iter().map(SelfAttention::arena);
         [self.pooling.arena(), &self.cold_arena].into_iter().chain(attention).collect()
     }
 
-    /// The self-attention; `None` if the model has none.
+    /// Returns the self-attention; `None` if the model has none.
     pub fn attention(&self) -> Option<&SelfAttention> {
         self.attention.as_ref()
     }
 
-    /// The pooling over clicked articles.
+    /// Returns the pooling over clicked articles.
     pub fn pooling(&self) -> &AttentivePooling {
         &self.pooling
     }
 
-    /// The learned vector of a reader who clicked nothing: \[H\].
+    /// Returns the learned vector of a reader who clicked nothing: \[H\].
     pub fn cold(&self) -> &Tensor {
         &self.cold
     }
 
-    /// Article vectors [U, H] → reader vectors [R, H].
+    /// Maps article vectors [U, H] to reader vectors [R, H].
     pub fn forward(&self, articles: &Tensor, clicks: &Clicks) -> Tensor {
         let mut rows = articles.index_select(0, &clicks.rows);
         if let (Some(attention), Some(warm)) = (&self.attention, &clicks.warm) {

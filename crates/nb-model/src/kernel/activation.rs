@@ -13,7 +13,7 @@ pub(crate) enum ActivationTape {
     Slope(Tensor),
 }
 
-/// f(x), entry by entry.
+/// Computes f(x), entry by entry.
 pub(crate) fn forward(activation: Activation, x: &Tensor) -> Tensor {
     match activation {
         Activation::Gelu => x.gelu("none"),
@@ -23,7 +23,7 @@ pub(crate) fn forward(activation: Activation, x: &Tensor) -> Tensor {
     }
 }
 
-/// The same activation as part of oneDNN's products.
+/// Returns the same activation as part of oneDNN's products.
 pub(crate) fn post_op(activation: Activation) -> Then {
     match activation {
         Activation::Gelu => Then::Gelu,
@@ -33,7 +33,7 @@ pub(crate) fn post_op(activation: Activation) -> Then {
     }
 }
 
-/// f′(x) · `grad`.
+/// Computes f′(x) · `grad`.
 pub(crate) fn backward(activation: Activation, grad: &Tensor, x: &Tensor) -> Tensor {
     match activation {
         Activation::Gelu => x.gelu_backward(grad, "none"),

@@ -11,6 +11,7 @@ use nb_torch::cpu_slices::{TensorElement, read, with_slices, write};
 use tch::{Device, Kind, Tensor};
 
 use super::dropout;
+use crate::arena::Arena;
 
 /// Views of one LayerNorm's parameters and gradients, all \[H\] and f32.
 #[derive(Debug)]
@@ -46,6 +47,18 @@ impl State {
 }
 
 impl LayerNorm {
+    /// Views the parameters `{name}.weight` and `{name}.bias` of `arena`.
+    pub(crate) fn in_arena(arena: &Arena, name: &str, eps: f64) -> Self {
+        let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+        Self {
+            weight: arena.value(&weight),
+            bias: arena.value(&bias),
+            weight_grad: arena.grad(&weight),
+            bias_grad: arena.grad(&bias),
+            eps,
+        }
+    }
+
     /// Normalises dropout(`x`) + `residual`, both [n, H], the residual f32. `x`, in the precision of the products, is consumed.
     pub(crate) fn forward(&self, x: Tensor, dropout: Option<Dropout>, residual: &Tensor) -> (State, NormTape) {
         match (x.device(), x.kind()) {

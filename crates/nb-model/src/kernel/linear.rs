@@ -25,12 +25,12 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// `x` [n, in] → [n, out].
+    /// Maps `x` [n, in] to [n, out].
     pub fn forward(&self, x: &Tensor) -> Tensor {
         forward(x, &self.weight, &self.bias)
     }
 
-    /// `x` [n, in] → [n, out] and then through the activation, without a backward pass.
+    /// Maps `x` [n, in] to [n, out] and then through the activation, without a backward pass.
     pub(crate) fn activated(&self, x: &Tensor, f: Activation) -> Tensor {
         let scope = scope(Phase::Linear);
         match gemm::select(x, &self.weight) {
@@ -123,7 +123,7 @@ pub fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     }
 }
 
-/// True if `x` [n, in] has so few rows that [`skinny`] is faster than libtorch.
+/// Returns true if `x` [n, in] has so few rows that [`skinny`] is faster than libtorch.
 fn is_skinny(x: &Tensor) -> bool {
     (1..=skinny::MOST_ROWS as i64).contains(&x.size()[0]) && x.kind() == Kind::Float && x.device() == Device::Cpu
 }

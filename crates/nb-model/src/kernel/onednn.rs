@@ -13,7 +13,7 @@ use super::FEWEST_ROWS;
 /// True if the processor has instructions for bf16, and libtorch has oneDNN.
 static IS_AVAILABLE: LazyLock<bool> = LazyLock::new(|| has_bf16() && works());
 
-/// True if libtorch has oneDNN, and oneDNN these products.
+/// Returns true if libtorch has oneDNN, and oneDNN these products.
 fn works() -> bool {
     let zeros = Tensor::zeros([1, 1], (Kind::BFloat16, Device::Cpu));
     onednn_linear(&zeros, &zeros, None, Then::Nothing).is_ok()
@@ -29,22 +29,22 @@ fn has_bf16() -> bool {
     false
 }
 
-/// True if oneDNN is the fastest for products of rows `x` [n, in], after the kernels of [`super::gemm`].
+/// Returns true if oneDNN is the fastest for products of rows `x` [n, in], after the kernels of [`super::gemm`].
 pub(crate) fn is_faster(x: &Tensor) -> bool {
     x.size()[0] >= FEWEST_ROWS && x.device() == Device::Cpu && x.kind() == Kind::BFloat16 && *IS_AVAILABLE
 }
 
-/// f(`x` Wᵀ + b), [n, out].
+/// Computes f(`x` Wᵀ + b), [n, out].
 pub(crate) fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor, then: Then) -> Tensor {
     expect_ok(onednn_linear(x, weight, Some(bias), then))
 }
 
-/// dL/dx [n, in] from dL/dy `grad` [n, out].
+/// Computes dL/dx [n, in] from dL/dy `grad` [n, out].
 pub(crate) fn input_grad(grad: &Tensor, weight: &Tensor) -> Tensor {
     expect_ok(onednn_linear(grad, &weight.tr(), None, Then::Nothing))
 }
 
-/// A product of fitting shapes does not fail once [`works`] has succeeded.
+/// Unwraps a product. With fitting shapes it does not fail once [`works`] has succeeded.
 fn expect_ok(product: Result<Tensor, TchError>) -> Tensor {
     product.unwrap_or_else(|e| panic!("a product by oneDNN: {e}"))
 }

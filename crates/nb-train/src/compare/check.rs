@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::config::{CompareConfig, Settings};
-use super::plan::{TEACHER, Variant, method_key, variants};
+use super::variant::{TEACHER, Variant, method_key, variants};
 use crate::config::{ConfigError, Tree};
 
 /// Checks everything of a comparison's file but the configurations of its runs.

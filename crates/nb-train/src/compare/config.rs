@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde_json::json;
 use serde_yaml::Value;
 
-use crate::config::{Override, anchor_paths, load, run_of_comparison, settings, stem};
+use crate::config::{Override, RunConfig, anchor_paths, load, stem};
 
 /// Settings by dotted key.
 pub type Settings = BTreeMap<String, Value>;
@@ -97,4 +98,17 @@ impl CompareConfig {
 
 fn tries(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "items": settings(generator)})
+}
+
+/// The schema of the configuration that all runs have in common.
+fn run_of_comparison(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<RunConfig>();
+    let distinguishing = json!({"method": false, "name": false, "output": false, "seed": false});
+    schema.insert("properties".to_owned(), distinguishing);
+    schema
+}
+
+/// The schema of settings by dotted key.
+fn settings(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "examples": [{"train.lr": 1e-4}]})
 }

@@ -11,6 +11,7 @@
 mod check;
 mod config;
 mod plan;
+mod variant;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ use anyhow::{Context, Result};
 use nb_report::{Comparison, Entry, Header, RunRecord, Sweep, Try};
 
 pub use self::config::{CompareConfig, EntryConfig, Settings, TeacherEntryConfig};
-pub use self::plan::{ComparePlan, RunSpec, RunState, RunStatus, Variant};
+pub use self::plan::{ComparePlan, RunState, RunStatus};
+pub use self::variant::{RunSpec, Variant};
 use crate::model::Role;
 use crate::run_folder::REPORT;
 use crate::run_folder::atomic_file::write_file;

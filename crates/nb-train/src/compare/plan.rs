@@ -11,16 +11,15 @@ use nb_dist::ProcessGroup;
 use serde_yaml::Value;
 
 use super::check::check;
-use super::config::{CompareConfig, Settings};
+use super::config::CompareConfig;
+use super::variant::{RunSpec, TEACHER, Variant, shared_teacher, variants};
 use crate::config::{Override, Tree, folder, point, point_within};
 use crate::method::TeacherRole;
 use crate::plan::Plan;
 use crate::run::teacher::{finished, train_teacher};
 use crate::run::{Outcome, run};
 use crate::run_folder::Unfinished;
-
-/// Label and key of the shared teacher.
-pub(super) const TEACHER: &str = "teacher";
+use crate::task::{AllTasks, TaskList};
 
 /// A comparison with all its runs.
 #[derive(Debug, Clone)]
@@ -45,40 +44,6 @@ pub struct ComparePlan {
     run: Tree,
     /// The folder that relative paths in the file count from.
     folder: PathBuf,
-}
-
-/// A method at a student depth.
-#[derive(Debug, Clone)]
-pub struct Variant {
-    /// Label in the table.
-    pub label: String,
-    /// Preset.
-    pub method: String,
-    /// Number of student layers.
-    pub depth: usize,
-    /// Seeds, one run for each.
-    pub seeds: Vec<u64>,
-    /// Settings beside the common ones.
-    pub settings: Settings,
-    /// Candidate settings, the best of which are used.
-    pub tries: Vec<Settings>,
-    /// Key of the entry in the file: `teacher`, or `methods[1]`.
-    pub key: String,
-}
-
-/// One run of a comparison.
-#[derive(Debug, Clone)]
-pub struct RunSpec {
-    label: String,
-    method: String,
-    depth: usize,
-    seed: u64,
-    /// Settings beside the common ones.
-    pub settings: Settings,
-    /// Number of the trial, from 0, if the run is one.
-    trial: Option<usize>,
-    /// Folder of the shared teacher, once it is trained.
-    teacher: Option<PathBuf>,
 }
 
 /// State of a run before the comparison starts.
@@ -190,13 +155,13 @@ impl ComparePlan {
         if run.label == TEACHER {
             train_teacher(&mut config);
         }
-        let plan = Plan::new(config)?;
+        let plan = Plan::new(config, AllTasks::KINDS)?;
         match &run.teacher {
             // Teachers that the file itself names come first.
             Some(folder) if plan.method.teacher == TeacherRole::Frozen && plan.trained.is_empty() => {
                 let folder = folder.to_string_lossy().into_owned();
                 tree.set("teacher.trained", vec![Value::from(folder)].into(), &self.folder)?;
-                Plan::new(tree.config()?)
+                Plan::new(tree.config()?, AllTasks::KINDS)
             }
             _ => Ok(plan),
         }
@@ -231,85 +196,10 @@ impl ComparePlan {
             return Ok(Some(folder));
         }
         let alone = Rc::new(ProcessGroup::alone());
-        match run(&plan, &Unfinished::ResumeSame, stop, &alone).with_context(|| spec.name())? {
+        match run::<AllTasks>(&plan, &Unfinished::ResumeSame, stop, &alone).with_context(|| spec.name())? {
             Outcome::Finished(summary) => Ok(Some(summary.folder)),
             Outcome::FinishedBefore(folder) | Outcome::FinishedByFirst(folder) => Ok(Some(folder)),
             Outcome::Interrupted => Ok(None),
         }
     }
-}
-
-impl Variant {
-    /// Returns the run with a seed; `teacher` is the folder of the trained teacher for methods with a frozen one.
-    pub fn run(&self, seed: u64, teacher: Option<&Path>) -> RunSpec {
-        RunSpec {
-            label: self.label.clone(),
-            method: self.method.clone(),
-            depth: self.depth,
-            seed,
-            settings: self.settings.clone(),
-            trial: None,
-            teacher: teacher.map(Path::to_owned),
-        }
-    }
-
-    /// Returns the runs that try its candidate settings, with the first seed.
-    pub fn trials(&self, teacher: Option<&Path>) -> Vec<RunSpec> {
-        let trial = |(i, settings): (usize, &Settings)| {
-            let mut run = RunSpec { trial: Some(i), ..self.run(self.seeds[0], teacher) };
-            run.settings.extend(settings.clone());
-            run
-        };
-        self.tries.iter().enumerate().map(trial).collect()
-    }
-}
-
-impl RunSpec {
-    /// Returns the name of the run and its folder: letters, digits, `-` and `.` of the label, the depth, and the trial or
-    /// the seed.
-    pub fn name(&self) -> String {
-        let plain = |c: char| if c.is_alphanumeric() || c == '.' { c } else { '-' };
-        let label: String = self.label.chars().map(plain).collect();
-        let depth = if self.label == TEACHER { String::new() } else { format!("-{}l", self.depth) };
-        match self.trial {
-            Some(i) => format!("{label}{depth}-try{}", i + 1),
-            None => format!("{label}{depth}-s{}", self.seed),
-        }
-    }
-}
-
-fn shared_teacher(config: &CompareConfig) -> Variant {
-    Variant {
-        label: TEACHER.to_owned(),
-        method: TEACHER.to_owned(),
-        depth: config.depths[0],
-        seeds: config.seeds[..1].to_vec(),
-        settings: config.teacher.set.clone(),
-        tries: config.teacher.tries.clone(),
-        key: TEACHER.to_owned(),
-    }
-}
-
-/// The variants of a file: every entry of `methods` at each of its depths.
-pub(super) fn variants(config: &CompareConfig) -> Vec<Variant> {
-    let mut variants = Vec::new();
-    for (i, entry) in config.methods.iter().enumerate() {
-        for &depth in entry.depths.as_ref().unwrap_or(&config.depths) {
-            variants.push(Variant {
-                label: entry.label.clone().unwrap_or_else(|| entry.method.clone()),
-                method: entry.method.clone(),
-                depth,
-                seeds: entry.seeds.clone().unwrap_or_else(|| config.seeds.clone()),
-                settings: entry.set.clone(),
-                tries: entry.tries.clone(),
-                key: method_key(i),
-            });
-        }
-    }
-    variants
-}
-
-/// The key of an entry of `methods`.
-pub(super) fn method_key(i: usize) -> String {
-    format!("methods[{i}]")
 }

@@ -7,18 +7,6 @@ use schemars::JsonSchema;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TaskChoice {
-    /// Topic classification
-    Topic,
-    /// Ranking articles for a reader
-    Recommend,
-    /// Ranking articles for a query
-    Retrieve,
-}
-
 /// Meaning of a `"` in csv and tsv.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

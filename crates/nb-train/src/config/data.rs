@@ -1,12 +1,13 @@
 //! The section `data` of a configuration: the files of a task and how they are read.
 
-use nb_checkpoint::ArticleField;
 use std::path::PathBuf;
 
+use nb_checkpoint::ArticleField;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::choices::{ColumnKey, QuotingChoice, UnknownLabels};
+use super::schema;
 
 /// Files of a task and how they are read.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -35,7 +36,8 @@ pub struct DataConfig {
     /// Treatment of development and test rows whose label no training row has (topic); `skip` by default.
     pub unknown_labels: Option<UnknownLabels>,
     /// Parts of an article that are read (mind, beir); title and abstract by default.
-    pub fields: Option<Vec<ArticleFieldChoice>>,
+    #[schemars(schema_with = "schema::article_fields")]
+    pub fields: Option<Vec<ArticleField>>,
     /// Number of a reader's most recent clicks that are read (recommend); 50 by default.
     pub history: Option<usize>,
     /// Treatment of a training click on an article that is already in the history (recommend); `keep` by default.
@@ -104,25 +106,6 @@ pub enum ClickedBeforeChoice {
 pub struct ReaderConfig {
     /// Heads of the self-attention over the clicked articles before they are pooled; no self-attention by default.
     pub self_attention: Option<i64>,
-}
-
-/// Part of an article.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ArticleFieldChoice {
-    /// The title
-    Title,
-    /// The abstract; BEIR's `text`
-    Abstract,
-}
-
-impl From<ArticleFieldChoice> for ArticleField {
-    fn from(field: ArticleFieldChoice) -> Self {
-        match field {
-            ArticleFieldChoice::Title => Self::Title,
-            ArticleFieldChoice::Abstract => Self::Abstract,
-        }
-    }
 }
 
 /// Converts a field of saved models to that of the readers of articles.

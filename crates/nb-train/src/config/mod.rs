@@ -5,7 +5,7 @@
 //!
 //! Outside these two, the crate sees a [`RunConfig`] only as a whole: the resolved one, which a run folder holds and a
 //! resumed run is compared with. A plan does carry a few plain choices as they are, such as [`EvalEvery`],
-//! [`CheckpointEvery`], [`TermKind`] and [`ArticleFieldChoice`].
+//! [`CheckpointEvery`], [`TermKind`] and [`UnknownLabels`].
 
 mod checkpoints;
 mod choices;
@@ -19,15 +19,15 @@ mod ramp;
 mod read;
 mod run;
 mod schema;
+#[cfg(test)]
+mod schema_tests;
 mod term;
 mod train;
 mod tree;
 
 pub use checkpoints::{CheckpointEvery, CheckpointsConfig, OnCheckpointError};
-pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, StudentInit, TaskChoice, UnknownLabels};
-pub use data::{
-    ArticleFieldChoice, ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field,
-};
+pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, StudentInit, UnknownLabels};
+pub use data::{ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field};
 pub use error::ConfigError;
 pub use key::KeyPath;
 pub use locate::{point, point_within};
@@ -40,7 +40,6 @@ pub use ramp::{BetweenConfig, RampConfig, RampShape, RuleChoice, RuleConfig, Tem
 pub use read::{Override, read};
 pub(crate) use read::{anchor_paths, folder, load, stem};
 pub use run::RunConfig;
-pub(crate) use schema::{run_of_comparison, settings};
 pub use term::TermKind;
 pub use train::{EvalEvery, NotFiniteChoice, TrainConfig};
 pub use tree::Tree;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoints::CheckpointsConfig;
-use super::choices::{DeviceChoice, PrecisionChoice, TaskChoice};
+use super::choices::{DeviceChoice, PrecisionChoice};
 use super::data::{DataConfig, ReaderConfig};
 use super::method::MethodConfig;
 use super::models::{StudentConfig, TeacherConfig};
@@ -33,7 +33,7 @@ pub struct RunConfig {
     /// Number of CPU threads; by default one per core.
     pub threads: Option<usize>,
     /// Task that the models are trained for.
-    pub task: TaskChoice,
+    pub task: String,
     /// Texts to train and evaluate on.
     pub data: DataConfig,
     /// User model (recommend).
@@ -57,7 +57,10 @@ pub struct RunConfig {
 
 impl RunConfig {
     /// Returns the JSON schema (draft 2020-12) of the configuration, by which editors complete and check it.
-    pub fn schema() -> serde_json::Value {
-        schemars::schema_for!(Self).to_value()
+    /// `tasks` are the tasks that it may name.
+    pub fn schema(tasks: &[&str]) -> serde_json::Value {
+        let mut schema = schemars::schema_for!(Self).to_value();
+        schema["properties"]["task"]["enum"] = tasks.into();
+        schema
     }
 }

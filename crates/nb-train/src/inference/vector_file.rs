@@ -1,5 +1,5 @@
-//! Vectors on disk: a safetensors file with `vectors` [rows, H], f32, and `lines` \[rows\], the line of the input that each
-//! came from. Written as a stream, read in blocks, so that neither needs memory for all of them.
+//! Files of vectors: safetensors with `vectors` [rows, H], f32, and `lines` \[rows\], the line of the input behind each vector.
+//! They are written as a stream and read in blocks, so that neither needs memory for all vectors.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -11,11 +11,11 @@ use nb_files::AtomicFile;
 
 const VECTORS: &str = "vectors";
 const LINES: &str = "lines";
-/// The metadata that tells what the vectors depend on.
+/// The metadata with the key of everything that the vectors depend on.
 const KEY: &str = "key";
 
-/// Vectors on their way into a file. Its header tells their number, which is known at the end only, so they wait in a
-/// file beside it.
+/// A writer of vectors. The header of the file holds their number, which is known only at the end; until then they are in a
+/// temporary file.
 #[derive(Debug)]
 pub struct VectorWriter {
     body: BufWriter<AtomicFile>,
@@ -25,10 +25,10 @@ pub struct VectorWriter {
 }
 
 impl VectorWriter {
-    /// For vectors of `hidden` units.
+    /// Starts a file of vectors of `hidden` units.
     ///
     /// # Errors
-    /// If nothing can be written beside `output`.
+    /// If the folder of `output` is not writable.
     pub fn new(output: &Path, hidden: usize) -> Result<Self> {
         ensure!(!output.is_dir(), "cannot write {}: it is a folder", output.display());
         let body = AtomicFile::create(output).with_context(|| format!("cannot write {}", output.display()))?;
@@ -48,24 +48,24 @@ impl VectorWriter {
         Ok(())
     }
 
-    /// Appends the vector of an earlier row once more.
+    /// Appends the vector of an earlier row again.
     ///
     /// # Errors
     /// If it cannot be read back or written.
     pub fn repeat(&mut self, line: u64, row: usize) -> Result<()> {
         self.lines.push(line as i64);
         let mut bytes = vec![0; self.hidden * std::mem::size_of::<f32>()];
-        let at = SeekFrom::Start((row * bytes.len()) as u64);
-        let mut again = || -> std::io::Result<()> {
-            self.body.seek(at)?; // writes what is waiting first
+        let start = SeekFrom::Start((row * bytes.len()) as u64);
+        let mut copy = || -> std::io::Result<()> {
+            self.body.seek(start)?; // flushes the buffer first
             self.body.get_mut().read_exact(&mut bytes)?;
             self.body.seek(SeekFrom::End(0))?;
             self.body.write_all(&bytes)
         };
-        again().with_context(|| format!("cannot write {}", self.output.display()))
+        copy().with_context(|| format!("cannot write {}", self.output.display()))
     }
 
-    /// Puts the file in place, whole; `key` says what the vectors depend on. Returns the number of vectors.
+    /// Writes the file atomically and returns the number of vectors. `key` identifies everything that they depend on.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -108,7 +108,7 @@ pub struct VectorFile {
 }
 
 impl VectorFile {
-    /// Opens a file, if it is there, whole, and was written with this key.
+    /// Opens a file, if there is a complete one that was written with this key.
     pub fn open(path: &Path, key: &str) -> Option<Self> {
         let mut file = File::open(path).ok()?;
         let size = file.metadata().ok()?.len();
@@ -118,24 +118,24 @@ impl VectorFile {
         }
         let TensorPlace { dtype, shape, start } = index.place(VECTORS)?;
         let &[rows, hidden] = shape else { return None };
-        // Vectors of nothing could be as many as the header likes, in a file of no size.
+        // A header could claim any number of vectors without units.
         if dtype != Dtype::F32 || hidden == 0 {
             return None;
         }
         let bytes = rows.checked_mul(hidden)?.checked_mul(std::mem::size_of::<f32>())? as u64;
-        let whole = start.checked_add(bytes)? == size;
-        whole.then(|| Self { file, path: path.to_owned(), start, rows, hidden })
+        let is_complete = start.checked_add(bytes)? == size;
+        is_complete.then(|| Self { file, path: path.to_owned(), start, rows, hidden })
     }
 
-    /// Number of vectors.
+    /// Returns the number of vectors.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Calls `f` with blocks of up to `most` vectors, one after the other, and the numbers of their rows.
+    /// Calls `f` with the row numbers and the vectors of each block of up to `most` vectors.
     ///
     /// # Errors
-    /// If the file cannot be read, and what `f` returns.
+    /// If the file cannot be read, and those of `f`.
     pub fn each_block(&mut self, most: usize, mut f: impl FnMut(&[u32], &[f32]) -> Result<()>) -> Result<()> {
         let context = || format!("cannot read {}", self.path.display());
         self.file.seek(SeekFrom::Start(self.start)).with_context(context)?;
@@ -144,25 +144,25 @@ impl VectorFile {
             let mut bytes = vec![0; rows * self.hidden * std::mem::size_of::<f32>()];
             self.file.read_exact(&mut bytes).with_context(context)?;
             let values: Vec<f32> = bytes.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect();
-            f(&numbers(first, rows), &values)?;
+            f(&row_numbers(first, rows), &values)?;
         }
         Ok(())
     }
 }
 
-/// The numbers of `rows` rows from `first` on.
-fn numbers(first: usize, rows: usize) -> Vec<u32> {
+/// Returns the numbers of `rows` rows from `first` on.
+fn row_numbers(first: usize, rows: usize) -> Vec<u32> {
     (first as u32..(first + rows) as u32).collect()
 }
 
-/// The vectors of a corpus, in a file or, where none can be written, in memory.
+/// The vectors of a corpus, in a file or, if none can be written, in memory.
 #[derive(Debug)]
 pub enum CorpusVectors {
     /// In a file.
     File(VectorFile),
     /// In memory.
     Memory {
-        /// All vectors, one after the other.
+        /// All vectors, concatenated.
         values: Vec<f32>,
         /// Units of a vector.
         hidden: usize,
@@ -170,7 +170,7 @@ pub enum CorpusVectors {
 }
 
 impl CorpusVectors {
-    /// Number of vectors.
+    /// Returns the number of vectors.
     pub fn rows(&self) -> usize {
         match self {
             Self::File(file) => file.rows(),
@@ -178,16 +178,18 @@ impl CorpusVectors {
         }
     }
 
-    /// Calls `f` with blocks of up to `most` vectors, as [`VectorFile::each_block`] does.
+    /// Calls `f` with the row numbers and the vectors of each block of up to `most` vectors.
     ///
     /// # Errors
-    /// If the file cannot be read, and what `f` returns.
+    /// If the file cannot be read, and those of `f`.
     pub fn each_block(&mut self, most: usize, mut f: impl FnMut(&[u32], &[f32]) -> Result<()>) -> Result<()> {
         match self {
             Self::File(file) => file.each_block(most, f),
             Self::Memory { values, hidden } => {
-                let blocks = (0..).step_by(most).zip(values.chunks(most * *hidden));
-                blocks.into_iter().try_for_each(|(first, values)| f(&numbers(first, values.len() / *hidden), values))
+                for (first, block) in (0..).step_by(most).zip(values.chunks(most * *hidden)) {
+                    f(&row_numbers(first, block.len() / *hidden), block)?;
+                }
+                Ok(())
             }
         }
     }
@@ -198,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_in_blocks_and_only_with_its_key() {
+    fn vectors_are_read_back_in_blocks_with_the_same_key_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.safetensors");
         let mut writer = VectorWriter::new(&path, 2).unwrap();
@@ -225,7 +227,7 @@ mod tests {
         .unwrap();
         assert_eq!(blocks[1], (vec![2, 3], vec![2.0, -1.5, 3.0, -1.5]));
         assert_eq!((file.rows(), blocks.len(), &blocks[2].1[..]), (5, 3, &[1.0, -1.5][..]));
-        // In memory they are the same.
+        // Vectors in memory give the same blocks.
         let values = [0, 1, 2, 3, 1].iter().flat_map(|&i| [i as f32, -1.5]).collect();
         let mut memory = CorpusVectors::Memory { values, hidden: 2 };
         let mut same = Vec::new();
@@ -236,7 +238,7 @@ mod tests {
             })
             .unwrap();
         assert_eq!((memory.rows(), same), (5, blocks));
-        // A file that was cut short is none.
+        // A truncated file is not opened.
         let bytes = std::fs::read(&path).unwrap();
         for cut in [0, 7, 20, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..cut]).unwrap();
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_of_no_units_and_offsets_beyond_all_bounds_are_none() {
+    fn vectors_without_units_and_offsets_out_of_bounds_are_not_opened() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.safetensors");
         let most = u64::MAX - 7;

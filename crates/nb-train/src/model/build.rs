@@ -11,26 +11,26 @@ use tch::Kind;
 
 use crate::method::{Method, Share, TeacherRole, TermKind};
 use crate::model::saved_folder::{fill_head, weights_digest};
-use crate::model::teacher_cache::{self, Output, TeacherCache};
+use crate::model::teacher_cache::{FrozenTeacher, TeacherCache, TeacherOutput, cache_size, format_bytes};
 use crate::model::{Model, Models};
 use crate::plan::{ModelSource, Plan, StudentStart};
-use crate::task::{Layers, Task, Widths};
+use crate::task::{Task, TaskHead, Widths};
 
-/// Salts that keep the random numbers of different purposes apart.
+/// Salts that separate the random numbers of different purposes.
 const HEAD_SEED: u64 = 1;
 const TEACHER_SEED: u64 = 2;
 const STUDENT_SEED: u64 = 3;
 const PROJECTION_SEED: u64 = 4;
 
-impl<T: Layers> Models<T> {
-    /// Loads the teachers, makes the student, and adds a head to each.
+impl<T: TaskHead> Models<T> {
+    /// Loads the teachers, initialises the student, and adds a head to each.
     ///
     /// # Errors
     /// If a checkpoint cannot be loaded, or if teacher and student do not fit the method.
     pub fn build<K: Task<Head = T>>(plan: &Plan, task: &K) -> Result<Self> {
         let method = &plan.method;
         let source = load(&plan.teacher, &plan.source_config, plan, TEACHER_SEED).context("teacher")?;
-        let student = method.has_student().then(|| student(plan, &source)).transpose().context("student")?;
+        let student = method.has_student().then(|| init_student(plan, &source)).transpose().context("student")?;
         let map = match &student {
             Some(student) if method.needs_layer_map() => {
                 Some(LayerMap::uniform(plan.teacher_config.num_hidden_layers as usize, student.depth())?)
@@ -65,13 +65,13 @@ impl<T: Layers> Models<T> {
         })
     }
 
-    /// The parameters that the method trains beside the encoders and heads of [`Models::named`].
+    /// Returns the parameters that the method trains beside the encoders and heads of [`Models::named`].
     pub fn extra_arenas(&self) -> Vec<&Arena> {
         self.projection.iter().map(Dense::arena).collect()
     }
 }
 
-/// The frozen teachers of a method that has some.
+/// Loads the frozen teachers of a method, if it has any.
 fn frozen_teachers<K: Task>(plan: &Plan, task: &K) -> Result<Vec<Model<K::Head>>> {
     if plan.method.teacher != TeacherRole::Frozen {
         return Ok(Vec::new());
@@ -80,7 +80,7 @@ fn frozen_teachers<K: Task>(plan: &Plan, task: &K) -> Result<Vec<Model<K::Head>>
     plan.trained.iter().map(load).collect()
 }
 
-/// A projection from the student's width to the teacher's, where they differ and a term compares vectors of both.
+/// Makes a projection from the student's width to the teacher's, if they differ and a term compares vectors of both.
 fn projection(plan: &Plan, widths: Widths) -> Option<Dense> {
     let needed = widths.student != widths.teacher && plan.method.any(TermKind::compares_widths);
     needed.then(|| {
@@ -97,14 +97,15 @@ fn load(source: &ModelSource, config: &BertConfig, plan: &Plan, salt: u64) -> Re
     }
 }
 
-/// A model with random weights.
+/// Makes a model with random weights.
 fn random(config: &BertConfig, plan: &Plan, salt: u64) -> Result<Bert> {
     let mut bert = Bert::zeros(config.clone(), plan.device, plan.precision)?;
     bert.randomise(nb_data::random::mix(&[plan.seed, salt]));
     Ok(bert)
 }
 
-fn student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
+/// Makes the student as the plan initialises it.
+fn init_student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
     match &plan.student_start {
         StudentStart::Teacher(init) => {
             let mut student = Bert::zeros(plan.student_config.clone(), plan.device, plan.precision)?;
@@ -119,42 +120,42 @@ fn student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
 /// Loads a saved model of a run, for the same task.
 ///
 /// # Errors
-/// If the folder holds no such model, or one with another task, other labels or another tokenizer.
+/// If the folder holds no such model, or one for another task, with other labels or with another tokenizer.
 pub fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Head>> {
     let Some(description) = Description::read(folder)? else {
-        bail!("it holds an encoder without a head, expected a model folder of a run")
+        bail!("it holds an encoder without a head, expected the model folder of a run")
     };
-    task.accept(&description)?;
+    task.check_description(&description)?;
     let bert = Bert::load(folder, plan.device, plan.precision)?;
     let tokenizer = crate::model::tokenizer::load(folder, bert.config())?;
     if tokenizer.fingerprint() != task.tokenizer().fingerprint() {
-        bail!("its tokenizer differs from that of {}, expected the same", plan.teacher.tokenizer().display());
+        bail!("its tokenizer differs, expected that of {}", plan.teacher.tokenizer().display());
     }
     let most = bert.config().max_position_embeddings;
     if plan.data.max_tokens as i64 > most {
-        bail!("it has {most} positions, but data.max_tokens is {}", plan.data.max_tokens);
+        bail!("it has {most} positions, expected at least data.max_tokens: {}", plan.data.max_tokens);
     }
     let head = separate_head(&bert, plan, task);
     fill_head(folder, &head.arenas())?;
     Ok(Model { bert, head })
 }
 
-/// Loads a saved model in the main process, and copies it to all others. `like` has the model's shape.
+/// Loads a saved model of shape `config` in the main process, and copies it to all others.
 ///
 /// # Errors
-/// In the main process those of [`saved_model`]; if a process is lost.
+/// Those of [`saved_model`] in the main process, and if a process is lost.
 pub fn saved_model_from_main<K: Task>(
     folder: &Path,
     plan: &Plan,
     task: &K,
-    like: &BertConfig,
+    config: &BertConfig,
     processes: &ProcessGroup,
 ) -> Result<Model<K::Head>> {
     let mut model = if processes.is_main() {
         let _work = processes.busy();
         saved_model(folder, plan, task)?
     } else {
-        let bert = Bert::zeros(like.clone(), plan.device, plan.precision)?;
+        let bert = Bert::zeros(config.clone(), plan.device, plan.precision)?;
         let head = separate_head(&bert, plan, task);
         Model { bert, head }
     };
@@ -165,40 +166,41 @@ pub fn saved_model_from_main<K: Task>(
     Ok(model)
 }
 
-/// A head for an encoder that shares it with no other.
+/// Makes a head that is not shared.
 fn separate_head<K: Task>(bert: &Bert, plan: &Plan, task: &K) -> K::Head {
     let hidden = bert.config().hidden_size;
     task.heads(Widths { teacher: hidden, student: hidden }, Share::NONE, 0, plan.device).teacher
 }
 
-/// The outputs of frozen teachers that a method looks at, if all of them can be cached. Attention scores cannot: their number
-/// grows with the square of the text's length.
-pub fn cacheable_outputs(method: &Method, teacher: &BertConfig, student_layers: usize) -> Option<Vec<Output>> {
+/// Returns the outputs of frozen teachers that a method's terms compare, if all of them can be cached. Attention scores
+/// cannot: their number grows with the square of a text's length.
+pub fn cacheable_outputs(method: &Method, teacher: &BertConfig, student_layers: usize) -> Option<Vec<TeacherOutput>> {
     if method.any(|kind| kind == TermKind::Attention) {
         return None;
     }
     let layers = teacher.num_hidden_layers as usize;
-    let mut outputs: Vec<Output> =
-        method.teacher_states(layers, student_layers).into_iter().map(Output::State).collect();
+    let mut outputs: Vec<TeacherOutput> =
+        method.teacher_states(layers, student_layers).into_iter().map(TeacherOutput::State).collect();
     if method.any(|kind| kind == TermKind::Patience) {
         let firsts = (1..student_layers).map(|j| method.pkd_layers.teacher_state(j, layers, student_layers));
-        outputs.extend(firsts.map(Output::First));
+        outputs.extend(firsts.map(TeacherOutput::First));
     }
     if method.any(TermKind::needs_outputs) {
-        outputs.push(Output::Pooled);
+        outputs.push(TeacherOutput::Pooled);
     }
     outputs.sort();
     outputs.dedup();
     Some(outputs)
 }
 
-/// Opens the caches of the frozen teachers' outputs, if the plan asks for them. Where that fails, the teachers compute their outputs
-/// in every step.
+/// Opens the caches of the frozen teachers' outputs, if the plan asks for them. If that fails, the teachers compute their
+/// outputs in every step.
 fn open_caches<K: Task>(plan: &Plan, task: &K, teachers: &[Model<K::Head>]) -> Vec<TeacherCache> {
     let Some(CachedOutputs { outputs, state_kind }) = cached_outputs(plan, task) else { return Vec::new() };
     let mut caches = Vec::with_capacity(teachers.len());
     for (i, (folder, model)) in plan.trained.iter().zip(teachers).enumerate() {
-        let outputs = if i == 0 { &outputs[..] } else { &[Output::Pooled] }; // of an extra teacher the logits alone count
+        // Terms compare the states of the first teacher only; extra teachers add their logits.
+        let outputs = if i == 0 { &outputs[..] } else { &[TeacherOutput::Pooled] };
         match open_cache(plan, task, model, folder, outputs, state_kind) {
             Ok(cache) => caches.push(cache),
             Err(e) => {
@@ -215,35 +217,35 @@ fn open_cache<K: Task>(
     task: &K,
     model: &Model<K::Head>,
     folder: &Path,
-    outputs: &[Output],
-    states: Kind,
+    outputs: &[TeacherOutput],
+    state_kind: Kind,
 ) -> Result<TeacherCache> {
     let key = format!("{} {:?} {:?}", weights_digest(folder)?, plan.precision, plan.device);
     let cache = plan.data.cache.join("outputs");
-    let source = teacher_cache::Source { bert: &model.bert, key: &key, cache: &cache, states };
-    TeacherCache::open(&source, outputs, &task.stores(), |states, packed| task.pooled(&model.head, states, packed))
+    let teacher = FrozenTeacher { bert: &model.bert, key: &key, cache: &cache, state_kind };
+    TeacherCache::open(&teacher, outputs, &task.stores(), |states, packed| task.pooled(&model.head, states, packed))
 }
 
-/// The outputs of a frozen teacher that are cached.
+/// The cached outputs of a frozen teacher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedOutputs {
-    /// Which outputs.
-    pub outputs: Vec<Output>,
+    /// The outputs.
+    pub outputs: Vec<TeacherOutput>,
     /// The kind of the cached states.
     pub state_kind: Kind,
 }
 
-/// The outputs of a frozen teacher that a run caches; none if they are computed in every step.
+/// Returns the outputs of a frozen teacher that a run caches; none if they are computed in every step.
 pub fn cached_outputs<K: Task>(plan: &Plan, task: &K) -> Option<CachedOutputs> {
     if plan.method.teacher != TeacherRole::Frozen {
         return None;
     }
     let outputs = cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers)?;
-    let bytes = |kind| teacher_cache::bytes(&outputs, &task.stores(), plan.teacher_config.hidden_size, kind);
-    let state_kind = plan.cache_policy.kind(plan.train.epochs, bytes)?;
+    let size = |kind| cache_size(&outputs, &task.stores(), plan.teacher_config.hidden_size, kind);
+    let state_kind = plan.cache_policy.kind(plan.train.epochs, size)?;
     tracing::info!(
         "caching the teacher's outputs ({}) in {}",
-        teacher_cache::readable(bytes(state_kind)),
+        format_bytes(size(state_kind)),
         plan.data.cache.join("outputs").display()
     );
     Some(CachedOutputs { outputs, state_kind })

@@ -1,6 +1,8 @@
 //! The models of a run: teacher and student, each an encoder with the head of its task.
 
 pub mod build;
+mod head_layers;
+mod outputs;
 pub mod saved_folder;
 pub mod teacher_cache;
 pub(crate) mod tokenizer;
@@ -11,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::method::TeacherRole;
 use crate::model::teacher_cache::TeacherCache;
+
+pub use head_layers::HeadLayers;
+pub use outputs::HeadOutputs;
 
 /// An encoder with the head of a task.
 #[derive(Debug)]
@@ -39,25 +44,25 @@ pub struct Models<T> {
 }
 
 impl<T> Models<T> {
-    /// Teacher and student alone.
+    /// Makes the models of a method with one teacher and a student.
     pub fn pair(teacher: Model<T>, student: Model<T>) -> Self {
         let map = LayerMap::uniform(teacher.bert.depth(), student.bert.depth()).ok();
         let (teacher, student) = (Some(teacher), Some(student));
         Self { teacher, extra_teachers: Vec::new(), student, projection: None, map, teacher_caches: Vec::new() }
     }
 
-    /// Both models with their names, the teacher first.
+    /// Returns teacher and student with their roles, the teacher first.
     pub fn named(&self) -> impl Iterator<Item = (Role, &Model<T>)> {
         let teacher = self.teacher.iter().map(|m| (Role::Teacher, m));
         teacher.chain(self.student.iter().map(|m| (Role::Student, m)))
     }
 
-    /// The models that are trained where the teacher has this role.
+    /// Returns the models that are trained if the teacher has this role.
     pub fn trained(&self, teacher: TeacherRole) -> impl Iterator<Item = (Role, &Model<T>)> {
         self.named().filter(move |(role, _)| *role == Role::Student || teacher == TeacherRole::Joint)
     }
 
-    /// Tells the encoders that are trained where the teacher has this role that their parameters have changed.
+    /// Tells the encoders that are trained if the teacher has this role that their parameters have changed.
     pub(crate) fn parameters_changed(&mut self, teacher: TeacherRole) {
         let trained = self.teacher.iter_mut().filter(|_| teacher == TeacherRole::Joint);
         trained.chain(&mut self.student).for_each(|model| model.bert.parameters_changed());
@@ -75,7 +80,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The name in files and logs.
+    /// Returns the name in files and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Teacher => "teacher",
@@ -90,7 +95,7 @@ impl<T> Model<T> {
         self.bert.encode(packed, Pass::Training(DropoutKey::Key(key)), capture)
     }
 
-    /// The encoder's parameters.
+    /// Returns the encoder's parameters.
     pub fn arena(&self) -> &Arena {
         self.bert.arena()
     }

@@ -1,4 +1,4 @@
-//! What a model folder holds beside the encoder: top layers, tokenizer, and what the model says of itself.
+//! The files of a model folder beside the encoder: head, tokenizer, description and model card.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::plan::Plan;
 use crate::run_folder::atomic_file::write_file;
 
-/// Writes the top layers' parameters.
+/// Writes the parameters of a head.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -21,7 +21,7 @@ pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     Ok(write_tensors(&folder.join(HEAD_FILE), &tensors)?)
 }
 
-/// Reads the top layers' parameters, strictly: every one of `arenas`, and none that they do not know.
+/// Reads the parameters of a head. The file must hold every parameter of `arenas` and no other.
 ///
 /// # Errors
 /// If the file cannot be read or does not fit.
@@ -31,34 +31,45 @@ pub fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     let Some((last, first)) = arenas.split_last() else { return Ok(()) };
     for arena in first {
         let slots = arena.layout().slots().iter();
-        let own = slots.filter_map(|slot| tensors.remove_entry(&slot.name)).collect();
-        fill(arena, own, &path)?;
+        let values = slots.filter_map(|slot| tensors.remove_entry(&slot.name)).collect();
+        fill(arena, values, &path)?;
     }
-    // The last one takes what is left, so that what nobody knows is an error.
+    // The last arena gets all remaining tensors, so an unknown one is an error.
     Ok(fill(last, tensors, &path)?)
 }
 
-/// What a model folder says of itself beside its labels and its tokenizer.
+/// The values of a model's description and model card that follow from its plan.
 #[derive(Debug, Clone)]
-pub struct Card {
+pub struct ModelCard {
     /// The task.
     pub task: &'static str,
     /// Longest sequence in tokens.
     pub max_tokens: usize,
     /// Texts per row: 1 or 2.
     pub texts: usize,
-    /// The parts of the news that were read, for MIND and BEIR.
+    /// The parts of the articles that were read, for MIND and BEIR.
     pub fields: Vec<ArticleField>,
-    /// Most recent clicks of a reader that were read, for recommendation.
+    /// Number of a reader's most recent clicks that were read, for recommendation.
     pub history: Option<usize>,
     /// Heads of the reader model's self-attention, if it has one.
     pub self_attention: Option<i64>,
-    /// The run that made the model.
+    /// The name of the run that trained the model.
     pub run: String,
+    /// The task's part of the model card.
+    pub text: CardText,
 }
 
-/// Adds the labels to a `config.json`, as `id2label` and `label2id`, so that other tools name the classes as we do.
-fn name_labels(config: &Path, labels: &[String]) -> Result<()> {
+/// The part of a model card that a task writes.
+#[derive(Debug, Clone, Copy)]
+pub struct CardText {
+    /// A description of the model, in Markdown.
+    pub about: &'static str,
+    /// A Python program that uses the model.
+    pub example: &'static str,
+}
+
+/// Adds the labels to a `config.json`, as `id2label` and `label2id`, so that other tools use the same class names.
+fn add_labels(config: &Path, labels: &[String]) -> Result<()> {
     let read = || -> Result<Map<String, Value>> { Ok(serde_json::from_slice(&std::fs::read(config)?)?) };
     let mut json = read().with_context(|| format!("cannot read {}", config.display()))?;
     let numbered = || labels.iter().enumerate();
@@ -69,21 +80,22 @@ fn name_labels(config: &Path, labels: &[String]) -> Result<()> {
     write_file(config, format!("{:#}\n", Value::Object(json)).as_bytes())
 }
 
-impl Card {
-    /// What a run's models say, for a task that adds nothing of its own.
-    pub fn new(plan: &Plan, task: &'static str) -> Self {
+impl ModelCard {
+    /// Makes the card of a run's models, without the values of particular tasks.
+    pub fn new(plan: &Plan, text: CardText) -> Self {
         Self {
-            task,
+            task: plan.data.task.name(),
             max_tokens: plan.data.max_tokens,
             texts: plan.data.texts,
-            fields: plan.data.fields.iter().map(|&field| field.into()).collect(),
+            fields: plan.data.fields.clone(),
             history: None,
             self_attention: None,
             run: plan.name.clone(),
+            text,
         }
     }
 
-    /// Writes the tokenizer's files, `newsbert.json` and the model card `README.md` beside an encoder, and the labels into
+    /// Writes the tokenizer's files, `newsbert.json` and the model card `README.md` beside an encoder, and adds the labels to
     /// the encoder's `config.json`.
     ///
     /// # Errors
@@ -93,7 +105,7 @@ impl Card {
             write_file(&folder.join(file.name), &file.bytes)?;
         }
         if !labels.is_empty() {
-            name_labels(&folder.join(CONFIG_FILE), labels)?;
+            add_labels(&folder.join(CONFIG_FILE), labels)?;
         }
         let description = Description {
             task: self.task.to_owned(),
@@ -105,30 +117,18 @@ impl Card {
             self_attention: self.self_attention,
         };
         write_file(&folder.join(DESCRIPTION_FILE), description.to_json().as_bytes())?;
-        write_file(&folder.join("README.md"), self.text().as_bytes())
+        write_file(&folder.join("README.md"), self.to_markdown().as_bytes())
     }
 
-    /// The model card.
-    fn text(&self) -> String {
+    /// Returns the model card.
+    fn to_markdown(&self) -> String {
         let texts = match self.texts {
             2 => r#"["a title", "another title"], ["its abstract", "its abstract"]"#,
             _ => r#"["a text", "another text"]"#,
         };
-        let (about, code) = match (self.task, self.self_attention) {
-            ("recommend", None) => {
-                (include_str!("card_template/recommend_about.md"), include_str!("card_template/recommend.py"))
-            }
-            ("recommend", Some(_)) => {
-                (include_str!("card_template/recommend_about.md"), include_str!("card_template/recommend_attention.py"))
-            }
-            ("retrieve", _) => {
-                (include_str!("card_template/retrieve_about.md"), include_str!("card_template/retrieve.py"))
-            }
-            _ => (include_str!("card_template/topic_about.md"), include_str!("card_template/topic.py")),
-        };
-        include_str!("card_template/README.md")
-            .replace("{about}", about.trim_end())
-            .replace("{code}", code.trim_end())
+        include_str!("card_template.md")
+            .replace("{about}", self.text.about.trim_end())
+            .replace("{code}", self.text.example.trim_end())
             .replace("{run}", &self.run)
             .replace("{texts}", texts)
             .replace("{max_tokens}", &self.max_tokens.to_string())
@@ -136,7 +136,7 @@ impl Card {
     }
 }
 
-/// A BLAKE3 of the weights in a model folder, those of its head included where it has one.
+/// Returns a digest of the weights in a model folder, including those of its head if it has one.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -146,10 +146,10 @@ pub(crate) fn weights_digest(folder: &Path) -> Result<String> {
     files_digest(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())
 }
 
-/// The first 16 hexadecimal digits of a BLAKE3 over files, one after the other.
+/// Returns the first 16 hexadecimal digits of the BLAKE3 hash of concatenated files.
 ///
 /// # Errors
-/// If one cannot be read.
+/// If a file cannot be read.
 pub(crate) fn files_digest(paths: &[&Path]) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for path in paths {

@@ -1,13 +1,14 @@
-//! What a frozen teacher makes of the training texts, computed once and kept on disk.
+//! Cached outputs of a frozen teacher for the training texts.
 //!
-//! A frozen teacher says the same of a text in every epoch, of every student and for every seed. What is kept are the
-//! pooled vectors, and of the states that some term compares with either all tokens or the first one. Logits are not
-//! kept: from pooled vectors they cost next to nothing, and in tasks that rank they depend on the batch.
+//! The outputs of a frozen teacher for a text are the same in every epoch, for every student and for every seed. The cache
+//! holds the pooled vectors and those states that some term compares, of all tokens or of the first one. It does not hold
+//! logits: they are cheap to compute from pooled vectors, and in ranking tasks they depend on the batch.
 //!
-//! A file per kind of output and token store, safetensors with one tensor `rows`, named after a hash of everything it
-//! depends on; written atomically. Deleting them is always safe.
+//! There is a safetensors file with one tensor `rows` for each output and token store. It is named after a hash of everything
+//! that it depends on and written atomically. Files can be deleted at any time.
 
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -15,30 +16,38 @@ use anyhow::{Context, Result, bail};
 use nb_checkpoint::{Dtype, Header};
 use nb_data::TokenStore;
 use nb_files::AtomicFile;
-use nb_model::{Bert, Capture, Packed, Pass, cls_pooling};
+use nb_model::{Bert, Capture, Encoded, Packed, Pass, cls_pooling};
 use tch::{Device, Kind, Tensor};
 
 use crate::step::terms::ModelOutputs;
-use crate::task::texts::{batches, pack};
+use crate::task::TextRef;
+use crate::task::encode::{batches, pack};
 
-/// A kind of output.
+/// An output of a teacher that can be cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Output {
+pub enum TeacherOutput {
     /// The pooled vector of each text, always in 32 bits.
     Pooled,
-    /// The state of each text's first token.
+    /// The state with this number of each text's first token.
     First(usize),
-    /// The state of every token.
+    /// The state with this number of every token.
     State(usize),
 }
 
-impl Output {
-    /// Its rows in a store, and bytes per entry where states take `width`.
-    fn size(self, store: &TokenStore, width: u64) -> (u64, u64) {
+impl TeacherOutput {
+    /// Returns the number of its rows in a store.
+    fn row_count(self, store: &TokenStore) -> u64 {
         match self {
-            Self::Pooled => (store.len() as u64, 4),
-            Self::First(_) => (store.len() as u64, width),
-            Self::State(_) => (store.token_count(), width),
+            Self::Pooled | Self::First(_) => store.len() as u64,
+            Self::State(_) => store.token_count(),
+        }
+    }
+
+    /// Returns the rows of a text; `starts` as in [`StoreOutputs`].
+    fn rows(self, text: u32, starts: &[u64]) -> Range<u64> {
+        match self {
+            Self::Pooled | Self::First(_) => u64::from(text)..u64::from(text) + 1,
+            Self::State(_) => starts[text as usize]..starts[text as usize + 1],
         }
     }
 
@@ -50,23 +59,25 @@ impl Output {
         }
     }
 
-    fn kind(self, states: Kind) -> Kind {
-        if self == Self::Pooled { Kind::Float } else { states }
+    /// Returns the kind of its entries where states are of kind `state_kind`.
+    fn kind(self, state_kind: Kind) -> Kind {
+        if self == Self::Pooled { Kind::Float } else { state_kind }
     }
 }
 
-/// Bytes that outputs of `hidden` units take, with states of kind `states`.
-pub fn bytes(outputs: &[Output], stores: &[&TokenStore], hidden: i64, states: Kind) -> u64 {
-    let width = states.elt_size_in_bytes() as u64;
-    let one = |output: &Output, store: &&TokenStore| {
-        let (rows, width) = output.size(store, width);
-        rows * width * hidden as u64
-    };
-    stores.iter().map(|store| outputs.iter().map(|output| one(output, store)).sum::<u64>()).sum()
+/// Returns the bytes that outputs of `hidden` units take, with states of kind `state_kind`.
+pub fn cache_size(outputs: &[TeacherOutput], stores: &[&TokenStore], hidden: i64, state_kind: Kind) -> u64 {
+    let mut entries = 0;
+    for store in stores {
+        for output in outputs {
+            entries += output.row_count(store) * output.kind(state_kind).elt_size_in_bytes() as u64;
+        }
+    }
+    entries * hidden as u64
 }
 
-/// A number of bytes for people.
-pub fn readable(bytes: u64) -> String {
+/// Formats a number of bytes for people.
+pub fn format_bytes(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
@@ -74,213 +85,259 @@ pub fn readable(bytes: u64) -> String {
     }
 }
 
-/// A frozen teacher whose outputs are to be kept.
+/// A frozen teacher whose outputs are cached.
 #[derive(Debug, Clone, Copy)]
-pub struct Source<'a> {
-    /// Its encoder.
+pub struct FrozenTeacher<'a> {
+    /// The encoder.
     pub bert: &'a Bert,
-    /// What its outputs depend on beside the texts.
+    /// A key for everything that the outputs depend on beside the texts.
     pub key: &'a str,
-    /// The folder of kept outputs.
+    /// The folder of the cache.
     pub cache: &'a Path,
-    /// Kind of the states' entries: `Float` or `BFloat16`.
-    pub states: Kind,
+    /// Kind of the entries of states: `Float` or `BFloat16`.
+    pub state_kind: Kind,
 }
 
-/// The kept outputs of one teacher over some token stores.
+/// The cached outputs of a teacher for some token stores.
 #[derive(Debug)]
 pub struct TeacherCache {
     stores: Vec<StoreOutputs>,
     hidden: i64,
 }
 
+/// The cached outputs for one token store.
 #[derive(Debug)]
 struct StoreOutputs {
-    /// Where each text's tokens begin, and their number at the end.
+    /// By text: the number of its first token. The last entry is the number of all tokens.
     starts: Vec<u64>,
-    files: Vec<(Output, Rows)>,
+    files: Vec<OutputFile>,
 }
 
-/// A file of rows.
+/// A file with the rows of one output.
 #[derive(Debug)]
-struct Rows {
+struct OutputFile {
+    output: TeacherOutput,
     file: File,
     path: PathBuf,
-    /// Where the first row begins.
+    /// The offset of the first row.
     start: u64,
     kind: Kind,
     row_bytes: u64,
 }
 
+/// The cached outputs for the texts of a micro-batch.
+#[derive(Debug)]
+pub struct LoadedOutputs {
+    /// The states. Its [`ModelOutputs::outputs`] are missing.
+    pub states: ModelOutputs,
+    /// Pooled vectors [texts, H], if they are cached.
+    pub pooled: Option<Tensor>,
+}
+
 impl TeacherCache {
-    /// Opens the outputs of `stores`, computing those that are not there; `pool` makes pooled vectors of last states.
+    /// Opens the cached outputs for `stores` and computes missing ones; `pool` makes pooled vectors of last states.
     ///
     /// # Errors
     /// If a file cannot be written or read.
     pub fn open(
-        source: &Source<'_>,
-        outputs: &[Output],
+        teacher: &FrozenTeacher<'_>,
+        outputs: &[TeacherOutput],
         stores: &[&TokenStore],
         pool: impl Fn(&Tensor, &Packed) -> Tensor,
     ) -> Result<Self> {
-        let hidden = source.bert.config().hidden_size;
-        let stores = stores.iter().map(|store| {
-            let folder = source.folder(store);
-            let file = |output: &Output| source.path(&folder, *output);
-            let missing: Vec<Output> =
-                outputs.iter().copied().filter(|output| source.rows(&file(output), *output, store).is_none()).collect();
-            if !missing.is_empty() {
-                compute(source, &missing, store, &folder, &pool)?;
-            }
-            let open = |output: &Output| match source.rows(&file(output), *output, store) {
-                Some(rows) => Ok((*output, rows)),
-                None => bail!("{} is damaged", file(output).display()),
-            };
-            let files = outputs.iter().map(open).collect::<Result<_>>()?;
-            Ok(StoreOutputs { starts: starts(store), files })
-        });
-        Ok(Self { stores: stores.collect::<Result<_>>()?, hidden })
+        let stores = stores.iter().map(|store| open_store(teacher, outputs, store, &pool));
+        Ok(Self { stores: stores.collect::<Result<_>>()?, hidden: teacher.bert.config().hidden_size })
     }
 
-    /// What is kept of `texts`, each a store's number and a row of it, in this order; and their pooled vectors.
+    /// Loads the cached outputs for texts, in their order.
     ///
     /// # Errors
-    /// If a file cannot be read any more.
-    pub fn load(&self, texts: &[(usize, u32)], device: Device) -> Result<(ModelOutputs, Option<Tensor>)> {
-        let (mut shown, mut pooled) = (ModelOutputs::default(), None);
-        for (i, (output, _)) in self.stores.first().iter().flat_map(|store| &store.files).enumerate() {
-            let rows = nb_torch::send(&self.read(i, *output, texts)?, device);
-            match *output {
-                Output::Pooled => pooled = Some(rows),
-                Output::First(i) => drop(shown.firsts.insert(i, rows)),
-                Output::State(i) => drop(shown.states.insert(i, rows)),
+    /// If a file can no longer be read.
+    pub fn load(&self, texts: &[TextRef], device: Device) -> Result<LoadedOutputs> {
+        let mut loaded = LoadedOutputs { states: ModelOutputs::default(), pooled: None };
+        let files = self.stores.first().map_or(&[][..], |store| &store.files);
+        for (i, file) in files.iter().enumerate() {
+            let rows = nb_torch::send(&self.read(i, texts)?, device);
+            match file.output {
+                TeacherOutput::Pooled => loaded.pooled = Some(rows),
+                TeacherOutput::First(state) => drop(loaded.states.firsts.insert(state, rows)),
+                TeacherOutput::State(state) => drop(loaded.states.states.insert(state, rows)),
             }
         }
-        Ok((shown, pooled))
+        Ok(loaded)
     }
 
-    /// The rows of the `i`-th output, in 32 bits.
-    fn read(&self, i: usize, output: Output, texts: &[(usize, u32)]) -> Result<Tensor> {
+    /// Reads the rows of the `i`-th output, in 32 bits.
+    fn read(&self, i: usize, texts: &[TextRef]) -> Result<Tensor> {
         let mut bytes = Vec::new();
         let mut kind = Kind::Float;
-        for &(store, row) in texts {
-            let StoreOutputs { starts, files } = &self.stores[store];
-            let rows = &files[i].1;
-            let (first, end) = match output {
-                Output::State(_) => (starts[row as usize], starts[row as usize + 1]),
-                _ => (u64::from(row), u64::from(row) + 1),
-            };
+        for text in texts {
+            let StoreOutputs { starts, files } = &self.stores[text.store];
+            let file = &files[i];
+            let rows = file.output.rows(text.row, starts);
             let from = bytes.len();
-            bytes.resize(from + ((end - first) * rows.row_bytes) as usize, 0);
-            let read = rows.file.read_exact_at(&mut bytes[from..], rows.start + first * rows.row_bytes);
-            read.with_context(|| format!("cannot read {}", rows.path.display()))?;
-            kind = rows.kind;
+            bytes.resize(from + ((rows.end - rows.start) * file.row_bytes) as usize, 0);
+            let read = file.file.read_exact_at(&mut bytes[from..], file.start + rows.start * file.row_bytes);
+            read.with_context(|| format!("cannot read {}", file.path.display()))?;
+            kind = file.kind;
         }
         let n = bytes.len() / (self.hidden as usize * kind.elt_size_in_bytes());
         Ok(Tensor::from_data_size(&bytes, &[n as i64, self.hidden], kind).to_kind(Kind::Float))
     }
 }
 
-fn starts(store: &TokenStore) -> Vec<u64> {
-    let lengths = (0..store.len()).map(|row| store.length(row) as u64);
+/// Opens the cached outputs for one store, computing missing ones.
+fn open_store(
+    teacher: &FrozenTeacher<'_>,
+    outputs: &[TeacherOutput],
+    store: &TokenStore,
+    pool: &impl Fn(&Tensor, &Packed) -> Tensor,
+) -> Result<StoreOutputs> {
+    let missing: Vec<TeacherOutput> =
+        outputs.iter().copied().filter(|&output| teacher.open_file(output, store).is_none()).collect();
+    if !missing.is_empty() {
+        compute(teacher, &missing, store, pool)?;
+    }
+    let mut files = Vec::with_capacity(outputs.len());
+    for &output in outputs {
+        match teacher.open_file(output, store) {
+            Some(file) => files.push(file),
+            None => bail!("{} is damaged", teacher.path(output, store).display()),
+        }
+    }
+    Ok(StoreOutputs { starts: token_starts(store), files })
+}
+
+/// Returns the number of each text's first token, then the number of all tokens.
+fn token_starts(store: &TokenStore) -> Vec<u64> {
     let mut starts = vec![0];
-    starts.extend(lengths.scan(0, |end, length| {
-        *end += length;
-        Some(*end)
-    }));
+    let mut end = 0;
+    for row in 0..store.len() {
+        end += store.length(row) as u64;
+        starts.push(end);
+    }
     starts
 }
 
-impl Source<'_> {
-    /// The folder of one store's outputs: its tokens' file is named after a hash of all they depend on.
+impl FrozenTeacher<'_> {
+    /// Returns the folder of the outputs for a store, named after a hash of the key and of the store's file name, which is
+    /// itself a hash of everything that the tokens depend on.
     fn folder(&self, store: &TokenStore) -> PathBuf {
         let tokens = store.path().file_name().unwrap_or_default().to_string_lossy();
         let hash = blake3::hash(format!("{} {tokens}", self.key).as_bytes());
         self.cache.join(&hash.to_hex()[..32])
     }
 
-    fn path(&self, folder: &Path, output: Output) -> PathBuf {
-        let kind = if output.kind(self.states) == Kind::Float { "f32" } else { "bf16" };
-        folder.join(format!("{}.{kind}.safetensors", output.name()))
+    fn path(&self, output: TeacherOutput, store: &TokenStore) -> PathBuf {
+        let kind = if output.kind(self.state_kind) == Kind::Float { "f32" } else { "bf16" };
+        self.folder(store).join(format!("{}.{kind}.safetensors", output.name()))
     }
 
-    /// A whole file of the right shape, if it is there.
-    fn rows(&self, path: &Path, output: Output, store: &TokenStore) -> Option<Rows> {
-        let file = File::open(path).ok()?;
-        let header = header(self, output, store, path).ok()?;
+    /// Opens the file of an output, if there is a complete one of the right shape.
+    fn open_file(&self, output: TeacherOutput, store: &TokenStore) -> Option<OutputFile> {
+        let path = self.path(output, store);
+        let file = File::open(&path).ok()?;
+        let header = header(self, output, store, &path).ok()?;
         let mut found = vec![0; header.len()];
         file.read_exact_at(&mut found, 0).ok()?;
-        let (rows, _) = output.size(store, 0);
-        let kind = output.kind(self.states);
+        let kind = output.kind(self.state_kind);
         let row_bytes = self.bert.config().hidden_size as u64 * kind.elt_size_in_bytes() as u64;
         let start = header.len() as u64;
-        let whole = found == header && file.metadata().ok()?.len() == start + rows * row_bytes;
-        whole.then(|| Rows { file, path: path.to_owned(), start, kind, row_bytes })
+        let size = start + output.row_count(store) * row_bytes;
+        let is_complete = found == header && file.metadata().ok()?.len() == size;
+        is_complete.then_some(OutputFile { output, file, path, start, kind, row_bytes })
     }
 }
 
-/// Returns the beginning of a file: the same bytes whenever the same outputs of the same store are written.
-fn header(source: &Source<'_>, output: Output, store: &TokenStore, path: &Path) -> Result<Vec<u8>> {
-    let (rows, hidden) = (output.size(store, 0).0 as usize, source.bert.config().hidden_size as usize);
-    let dtype = if output.kind(source.states) == Kind::Float { Dtype::F32 } else { Dtype::BF16 };
+/// Returns the header of a file: the same bytes whenever the same outputs of the same store are written.
+fn header(teacher: &FrozenTeacher<'_>, output: TeacherOutput, store: &TokenStore, path: &Path) -> Result<Vec<u8>> {
+    let (rows, hidden) = (output.row_count(store) as usize, teacher.bert.config().hidden_size as usize);
+    let dtype = if output.kind(teacher.state_kind) == Kind::Float { Dtype::F32 } else { Dtype::BF16 };
     let mut header = Header::default();
     header.push("rows", dtype, &[rows, hidden]);
     Ok(header.to_bytes(path)?)
 }
 
-/// Runs the teacher over a whole store and writes some outputs of it.
-fn compute(
-    source: &Source<'_>,
-    outputs: &[Output],
-    store: &TokenStore,
-    folder: &Path,
-    pool: impl Fn(&Tensor, &Packed) -> Tensor,
-) -> Result<()> {
-    let cannot = || format!("cannot write to {}", folder.display());
-    fs::create_dir_all(folder).with_context(cannot)?;
-    let starts = starts(store);
-    let mut files = Vec::new();
-    for &output in outputs {
-        let path = source.path(folder, output);
-        let file = AtomicFile::create(&path).with_context(cannot)?;
-        let header = header(source, output, store, &path)?;
-        file.file().write_all_at(&header, 0).with_context(cannot)?;
-        files.push((output, file, header.len() as u64));
+/// A file of an output while it is written.
+struct OutputWriter {
+    output: TeacherOutput,
+    file: AtomicFile,
+    /// The offset of the first row.
+    start: u64,
+    kind: Kind,
+}
+
+impl OutputWriter {
+    fn create(teacher: &FrozenTeacher<'_>, output: TeacherOutput, store: &TokenStore) -> Result<Self> {
+        let path = teacher.path(output, store);
+        let file = AtomicFile::create(&path)?;
+        let header = header(teacher, output, store, &path)?;
+        file.file().write_all_at(&header, 0)?;
+        Ok(Self { output, file, start: header.len() as u64, kind: output.kind(teacher.state_kind) })
     }
-    let capture = if outputs.iter().any(|o| *o != Output::Pooled) { Capture::States } else { Capture::Last };
+
+    /// Writes the values [rows, H] of some texts to their places.
+    fn write(&self, values: &Tensor, texts: &[u32], starts: &[u64]) -> Result<()> {
+        let bytes = to_bytes(&values.to_kind(self.kind));
+        let row_bytes = bytes.len() / values.size()[0] as usize;
+        let mut from = 0;
+        for &text in texts {
+            let rows = self.output.rows(text, starts);
+            let end = from + (rows.end - rows.start) as usize * row_bytes;
+            self.file.file().write_all_at(&bytes[from..end], self.start + rows.start * row_bytes as u64)?;
+            from = end;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the teacher over a store and writes some of its outputs.
+fn compute(
+    teacher: &FrozenTeacher<'_>,
+    outputs: &[TeacherOutput],
+    store: &TokenStore,
+    pool: &impl Fn(&Tensor, &Packed) -> Tensor,
+) -> Result<()> {
+    let folder = teacher.folder(store);
+    let cannot_write = || format!("cannot write to {}", folder.display());
+    fs::create_dir_all(&folder).with_context(cannot_write)?;
+    let create = |&output: &TeacherOutput| OutputWriter::create(teacher, output, store);
+    let writers: Vec<OutputWriter> = outputs.iter().map(create).collect::<Result<_>>().with_context(cannot_write)?;
+    let needs_states = outputs.iter().any(|output| *output != TeacherOutput::Pooled);
+    let capture = if needs_states { Capture::States } else { Capture::Last };
+    let starts = token_starts(store);
     for batch in batches(store, (0..store.len() as u32).collect()) {
-        let packed = pack(&batch, source.bert.device());
-        let encoded = tch::no_grad(|| source.bert.encode(&packed, Pass::Inference, capture));
-        for (output, file, start) in &files {
-            let rows = tch::no_grad(|| match *output {
-                Output::Pooled => pool(encoded.last(), &packed),
-                Output::First(i) => cls_pooling(&encoded.states()[i], &packed),
-                Output::State(i) => encoded.states()[i].shallow_clone(),
-            });
-            let bytes = bytes_of(&rows.to_kind(output.kind(source.states)));
-            let row_bytes = bytes.len() / rows.size()[0] as usize;
-            let mut from = 0;
-            for (&row, &length) in batch.rows.iter().zip(&batch.lengths) {
-                let (first, count) = match output {
-                    Output::State(_) => (starts[row as usize], length as usize),
-                    _ => (u64::from(row), 1),
-                };
-                let piece = &bytes[from..from + count * row_bytes];
-                file.file().write_all_at(piece, start + first * row_bytes as u64).with_context(cannot)?;
-                from += piece.len();
-            }
+        let packed = pack(&batch, teacher.bert.device());
+        let encoded = tch::no_grad(|| teacher.bert.encode(&packed, Pass::Inference, capture));
+        for writer in &writers {
+            let values = tch::no_grad(|| output_values(writer.output, &encoded, &packed, pool));
+            writer.write(&values, &batch.rows, &starts).with_context(cannot_write)?;
         }
     }
-    for (_, file, _) in files {
-        file.commit().with_context(cannot)?;
+    for writer in writers {
+        writer.file.commit().with_context(cannot_write)?;
     }
     Ok(())
 }
 
-fn bytes_of(rows: &Tensor) -> Vec<u8> {
-    let rows = rows.to_device(Device::Cpu).contiguous();
-    let mut bytes = vec![0; rows.numel() * rows.kind().elt_size_in_bytes()];
-    rows.copy_data_u8(&mut bytes, rows.numel());
+/// Returns the values of an output for a batch: [texts, H] or [tokens, H].
+fn output_values(
+    output: TeacherOutput,
+    encoded: &Encoded,
+    packed: &Packed,
+    pool: &impl Fn(&Tensor, &Packed) -> Tensor,
+) -> Tensor {
+    match output {
+        TeacherOutput::Pooled => pool(encoded.last(), packed),
+        TeacherOutput::First(state) => cls_pooling(&encoded.states()[state], packed),
+        TeacherOutput::State(state) => encoded.states()[state].shallow_clone(),
+    }
+}
+
+fn to_bytes(values: &Tensor) -> Vec<u8> {
+    let values = values.to_device(Device::Cpu).contiguous();
+    let mut bytes = vec![0; values.numel() * values.kind().elt_size_in_bytes()];
+    values.copy_data_u8(&mut bytes, values.numel());
     bytes
 }
 
@@ -289,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_said_in_units_for_people() {
-        assert_eq!([999, 1_500_000, 2_340_000_000].map(readable), ["1 kB", "1.5 MB", "2.34 GB"]);
+    fn bytes_are_formatted_in_units_for_people() {
+        assert_eq!([999, 1_500_000, 2_340_000_000].map(format_bytes), ["1 kB", "1.5 MB", "2.34 GB"]);
     }
 }

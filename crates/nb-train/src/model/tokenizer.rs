@@ -1,4 +1,4 @@
-//! The tokenizer of a model's folder, held to the model.
+//! The tokenizer of a model folder, checked against the model.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use anyhow::{Result, bail};
 use nb_data::Tokenizer;
 use nb_model::BertConfig;
 
-/// Loads the tokenizer of `folder` for a model of the given shape, and logs what its owner may not expect.
+/// Loads the tokenizer of `folder` for a model of the given shape, and logs its warnings.
 ///
 /// # Errors
-/// If it cannot be read, or knows more tokens than the model's embedding has rows.
+/// If it cannot be read, or has more tokens than the model's embedding has rows.
 pub(crate) fn load(folder: &Path, config: &BertConfig) -> Result<Tokenizer> {
     let tokenizer = Tokenizer::from_folder(folder)?.for_segments(config.type_vocab_size.unsigned_abs() as usize);
     let rows = config.vocab_size;

@@ -4,9 +4,10 @@ use nb_model::Arena;
 use nb_torch::cpu_slices::{read, with_slices, write};
 use tch::{Device, Kind, Tensor};
 
+use super::norm::sum_of_squares;
+use super::piece::State;
 use super::rows::Rows;
 use super::span::Span;
-use super::update::{State, sum_of_squares};
 
 /// An arena with its optimiser state and its peak learning rate.
 #[derive(Debug)]

@@ -9,6 +9,8 @@
 //! result has the same bits as updating all rows in every step.
 
 mod group;
+mod norm;
+mod piece;
 mod rows;
 mod span;
 mod update;
@@ -18,7 +20,8 @@ use tch::{Device, Tensor};
 
 pub use group::ParamGroup;
 pub(crate) use group::TableGradient;
-use update::{Factors, update_fused, update_host, update_plain};
+use piece::Factors;
+use update::{update_fused, update_host, update_plain};
 
 /// Added to the norm before dividing, as `torch.nn.utils.clip_grad_norm_` does.
 const CLIP_EPSILON: f64 = 1e-6;

@@ -11,7 +11,8 @@ use nb_model::{Arena, TouchedRows};
 use pulp::Arch;
 use tch::Tensor;
 
-use super::update::{Factors, State, squares, update_piece};
+use super::norm::squares;
+use super::piece::{Factors, State, update_piece};
 
 /// Missed updates after which every row catches up, which bounds the history.
 const LONGEST_HISTORY: usize = 4096;

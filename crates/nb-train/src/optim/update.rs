@@ -1,6 +1,4 @@
-//! The update of AdamW, entry by entry.
-
-use std::ops::Range;
+//! The update of a parameter group: on the CPU, on GPUs, and on other devices.
 
 use nb_kernels::threads;
 use nb_torch::cpu_slices::{with_slices, write};
@@ -9,58 +7,8 @@ use pulp::Arch;
 use tch::{Kind, Tensor};
 
 use super::group::ParamGroup;
+use super::piece::{Factors, PIECE, State, update_piece};
 use super::span::Span;
-
-/// Entries per parallel task.
-const PIECE: usize = 1 << 15;
-
-/// The factors of one step.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Factors {
-    /// 1 − lr·λ
-    pub(super) decay: f32,
-    pub(super) beta1: f32,
-    pub(super) beta2: f32,
-    /// lr / (1 − β₁ᵗ)
-    pub(super) rate: f32,
-    /// 1 / √(1 − β₂ᵗ)
-    pub(super) correction: f32,
-    pub(super) epsilon: f32,
-}
-
-impl Factors {
-    /// The factors for parameters with or without weight decay.
-    pub(super) fn with_decay(self, decays: bool) -> Self {
-        Self { decay: if decays { self.decay } else { 1.0 }, ..self }
-    }
-
-    /// Updates one entry. Every path uses this function, so that a late update has the same bits.
-    #[inline(always)]
-    pub(super) fn update(self, v: &mut f32, m: &mut f32, s: &mut f32, gradient: f32) {
-        *m = self.beta1 * *m + (1.0 - self.beta1) * gradient;
-        *s = self.beta2 * *s + (1.0 - self.beta2) * gradient * gradient;
-        *v = *v * self.decay - self.rate * *m / (s.sqrt() * self.correction + self.epsilon);
-    }
-}
-
-/// Slices of values and moments over the same parameters.
-#[derive(Debug)]
-pub(super) struct State<'a> {
-    pub(super) values: &'a mut [f32],
-    pub(super) exp_avg: &'a mut [f32],
-    pub(super) exp_avg_sq: &'a mut [f32],
-}
-
-impl State<'_> {
-    /// The state of a range of the parameters.
-    fn range(&mut self, range: Range<usize>) -> State<'_> {
-        State {
-            values: &mut self.values[range.clone()],
-            exp_avg: &mut self.exp_avg[range.clone()],
-            exp_avg_sq: &mut self.exp_avg_sq[range],
-        }
-    }
-}
 
 /// A parallel task of the update on the CPU.
 struct Piece<'a> {
@@ -105,37 +53,6 @@ pub(super) fn update_host(group: &mut ParamGroup, factors: Factors, clip: f32) {
     });
 }
 
-/// Σ g², on all cores. The tasks have a fixed size, so the sum does not depend on the number of threads.
-pub(super) fn sum_of_squares(grads: &[f32]) -> f64 {
-    let mut sums = vec![0.0; grads.len().div_ceil(PIECE)];
-    threads::for_each(sums.iter_mut().zip(grads.chunks(PIECE)), |(sum, piece)| {
-        *sum = Arch::new().dispatch(|| squares(piece));
-    });
-    sums.into_iter().sum()
-}
-
-/// Σ g² on this thread, in partial sums that fill vector registers.
-#[inline(always)]
-pub(super) fn squares(grads: &[f32]) -> f64 {
-    let (whole, rest) = grads.as_chunks::<32>();
-    let mut sums = [0.0_f64; 32];
-    for part in whole {
-        sums.iter_mut().zip(part).for_each(|(sum, &g)| *sum += f64::from(g) * f64::from(g));
-    }
-    sums.into_iter().sum::<f64>() + rest.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>()
-}
-
-/// Updates values and moments of a piece, and leaves the gradient at zero.
-#[inline(always)]
-pub(super) fn update_piece(state: &mut State<'_>, grads: &mut [f32], factors: Factors, clip: f32) {
-    let n = grads.len();
-    let (values, exp_avg, exp_avg_sq) = (&mut state.values[..n], &mut state.exp_avg[..n], &mut state.exp_avg_sq[..n]);
-    for i in 0..n {
-        factors.update(&mut values[i], &mut exp_avg[i], &mut exp_avg_sq[i], grads[i] * clip);
-        grads[i] = 0.0;
-    }
-}
-
 /// Updates a group with libtorch's fused kernel, on GPUs.
 pub(super) fn update_fused(group: &mut ParamGroup, hyperparameters: Hyperparameters, step: u64, clip: &Tensor) {
     for decays in [true, false] {
@@ -169,22 +86,4 @@ pub(super) fn update_plain(group: &mut ParamGroup, f: Factors, clip: &Tensor) {
         let _ = g.zero_();
     }
     debug_assert_eq!(group.values.kind(), Kind::Float);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn squares_of_many_pieces_add_up() {
-        let numbers: Vec<f32> = (0..2 * PIECE + 77).map(|i| (i * 7 % 23) as f32 - 11.0).collect();
-        let expected: f64 = numbers.iter().map(|&g| f64::from(g).powi(2)).sum();
-        assert_eq!(sum_of_squares(&numbers), expected); // integers: exact in any order
-        let mut broken = numbers;
-        broken[PIECE + 5] = f32::INFINITY;
-        assert_eq!(sum_of_squares(&broken), f64::INFINITY);
-        broken[3] = f32::NAN;
-        assert!(sum_of_squares(&broken).is_nan());
-        assert_eq!(sum_of_squares(&[]), 0.0);
-    }
 }

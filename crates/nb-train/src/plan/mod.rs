@@ -5,27 +5,28 @@
 mod cache_policy;
 mod data;
 pub mod estimate;
+pub(crate) mod files;
 mod machine;
 mod models;
+mod task;
 mod train;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nb_data::BatchSize;
 use nb_model::{BertConfig, Precision};
 use tch::Device;
 
 pub use self::cache_policy::CachePolicy;
-pub use self::data::{
-    ClickFiles, ClickLog, DataPlan, Dev, QueryLog, RecommendPlan, RetrievePlan, TaskPlan, TopicPlan, cache_folder,
-};
+pub use self::data::{DataPlan, cache_folder};
+pub use self::files::Dev;
 pub use self::machine::{LocalProcess, device, precision};
 use self::models::ModelsPlan;
 pub use self::models::{ModelSource, StudentStart};
+pub use self::task::{SplitFiles, Splits, TaskKind, TaskKinds, TaskPlan};
 pub use self::train::TrainPlan;
-use crate::config::{self, CheckpointsConfig, ConfigError, KeyPath, Override, RunConfig, TaskChoice};
-use crate::method::{Method, TeacherRole, Temperature, TermKind};
+use crate::config::{self, CheckpointsConfig, ConfigError, KeyPath, Override, RunConfig};
+use crate::method::{Method, TeacherRole};
 
 /// Everything that a run needs to know, checked.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Plan {
     pub precision: Precision,
     /// Number of CPU threads.
     pub threads: usize,
+    /// The tasks that the plan's configuration could name.
+    pub kinds: TaskKinds,
     /// Texts to train and evaluate on.
     pub data: DataPlan,
     /// Source of the large model, and with it of the student's initial weights.
@@ -76,32 +79,43 @@ impl Plan {
     ///
     /// # Errors
     /// If a value cannot be used ([`ConfigError`]), or a file that a key names cannot be read.
-    pub fn new(config: RunConfig) -> Result<Self> {
-        Self::for_process(config, LocalProcess::ALONE)
+    pub fn new(config: RunConfig, kinds: TaskKinds) -> Result<Self> {
+        Self::for_process(config, kinds, LocalProcess::ALONE)
     }
 
     /// Does the same as [`Plan::new`] for one of several processes on a machine.
     ///
     /// # Errors
     /// As [`Plan::new`].
-    pub fn for_process(config: RunConfig, process: LocalProcess) -> Result<Self> {
+    pub fn for_process(config: RunConfig, kinds: TaskKinds, process: LocalProcess) -> Result<Self> {
         let name = name(&config)?;
         let output = output(&config, &name)?;
         let threads = process.threads(config.threads)?;
+        let kind = task_kind(&config.task, kinds)?;
         let method = Method::from_config(&config.method)?;
         let train = TrainPlan::new(&config.train)?;
         let checkpoints = checkpoints(&config)?;
-        let data = DataPlan::new(&config, unlabelled(&config, &method))?;
+        let data = DataPlan::new(&config, kind, unlabelled(&config, kind, &method))?;
         let models = ModelsPlan::new(&config, &method, &data)?;
         check_sizes(&data, &method, &models)?;
-        check_retrieval(&data, &method, &train)?;
-        let mut plan = Self {
+        data.task.check_method(&method, &train)?;
+        let resolved = RunConfig {
+            name: Some(name.clone()),
+            output: Some(output.clone()),
+            threads: Some(threads),
+            data: data.to_config(&config.data),
+            method: method.to_config(),
+            train: train.to_config(&config.train),
+            ..config.clone()
+        };
+        Ok(Self {
             name,
             output,
             seed: config.seed,
             device: process.device(config.device)?,
             precision: precision(config.precision),
             threads,
+            kinds,
             data,
             teacher: models.teacher,
             source_config: models.source_config,
@@ -114,28 +128,8 @@ impl Plan {
             method,
             train,
             checkpoints,
-            resolved: config,
-        };
-        plan.resolved = plan.to_config();
-        Ok(plan)
-    }
-
-    /// Returns the configuration with every default filled in; it describes this plan again.
-    fn to_config(&self) -> RunConfig {
-        let typed = &self.resolved;
-        RunConfig {
-            name: Some(self.name.clone()),
-            output: Some(self.output.clone()),
-            threads: Some(self.threads),
-            data: self.data.to_config(&typed.data),
-            method: self.method.to_config(),
-            train: config::TrainConfig {
-                head_lr: Some(self.train.head_lr),
-                teacher_lr: Some(self.train.teacher_lr),
-                ..typed.train.clone()
-            },
-            ..typed.clone()
-        }
+            resolved,
+        })
     }
 }
 
@@ -144,9 +138,9 @@ impl Plan {
 /// # Errors
 /// As [`config::read`] and [`Plan::new`]; a problem that the plan finds has the line of the file, or the override, in
 /// front.
-pub fn read_plan(path: &Path, overrides: &[Override], process: LocalProcess) -> Result<Plan> {
+pub fn read_plan(path: &Path, overrides: &[Override], kinds: TaskKinds, process: LocalProcess) -> Result<Plan> {
     let config = config::read(path, overrides)?;
-    Plan::for_process(config, process).map_err(|problem| config::point(problem, path, overrides))
+    Plan::for_process(config, kinds, process).map_err(|problem| config::point(problem, path, overrides))
 }
 
 fn name(config: &RunConfig) -> Result<String, ConfigError> {
@@ -171,14 +165,18 @@ fn checkpoints(config: &RunConfig) -> Result<CheckpointsConfig, ConfigError> {
     Ok(config.checkpoints.clone())
 }
 
+/// The kind of task that a configuration names.
+fn task_kind(name: &str, kinds: TaskKinds) -> Result<&'static dyn TaskKind, ConfigError> {
+    kinds.iter().copied().find(|kind| kind.name() == name).ok_or_else(|| {
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        ConfigError::expected("task", format_args!("`{name}`"), format!("one of {}", names.join(", ")))
+    })
+}
+
 /// The texts without labels, unless no term of the method could use them.
-fn unlabelled<'a>(config: &'a RunConfig, method: &Method) -> Option<&'a Path> {
+fn unlabelled<'a>(config: &'a RunConfig, kind: &dyn TaskKind, method: &Method) -> Option<&'a Path> {
     let path = config.data.unlabelled.as_deref()?;
-    let uses_them = |kind: TermKind| match config.task {
-        TaskChoice::Topic => !kind.needs_label(),
-        TaskChoice::Recommend | TaskChoice::Retrieve => kind.compares_texts(),
-    };
-    if !method.any(uses_them) {
+    if !method.any(|term| kind.uses_unlabelled(term)) {
         tracing::info!("data.unlabelled is skipped: no term of the method can use such texts");
         return None;
     }
@@ -193,10 +191,7 @@ fn check_sizes(data: &DataPlan, method: &Method, models: &ModelsPlan) -> Result<
             let why = format!("the {model} has {most} positions");
             return Err(ConfigError::conflict("data.max_tokens", data.max_tokens, why).and(model));
         }
-        match &data.task {
-            TaskPlan::Recommend(task) => task.check_heads(model, config.hidden_size),
-            _ => Ok(()),
-        }
+        data.task.check_model(model, config)
     };
     check("teacher", &models.teacher_config)?;
     if method.teacher == TeacherRole::Joint {
@@ -204,20 +199,6 @@ fn check_sizes(data: &DataPlan, method: &Method, models: &ModelsPlan) -> Result<
     }
     if method.has_student() {
         check("student", &models.student_config)?;
-    }
-    Ok(())
-}
-
-/// Checks that a query has negatives, and that its scores do not depend on those that are masked out.
-fn check_retrieval(data: &DataPlan, method: &Method, train: &TrainPlan) -> Result<(), ConfigError> {
-    let TaskPlan::Retrieve(task) = &data.task else { return Ok(()) };
-    if task.negatives == 0 && matches!(train.batch, BatchSize::Sequences(1)) {
-        let expected = "at least 2, since a query's negatives are the other articles of the batch";
-        return Err(ConfigError::expected("train.batch", 1, expected));
-    }
-    if matches!(method.temperature, Temperature::Flsw { .. }) {
-        let why = "in task: retrieve, masked scores would decide its temperatures; use cwsm or a number";
-        return Err(ConfigError::conflict("method.temperature.rule", "flsw", why).and("task"));
     }
     Ok(())
 }

@@ -65,6 +65,11 @@ impl TrainPlan {
         Ok(plan)
     }
 
+    /// Returns the configuration with every default filled in.
+    pub(super) fn to_config(&self, typed: &TrainConfig) -> TrainConfig {
+        TrainConfig { head_lr: Some(self.head_lr), teacher_lr: Some(self.teacher_lr), ..typed.clone() }
+    }
+
     fn check_numbers(&self) -> Result<(), ConfigError> {
         let numbers = [
             ("train.lr", self.lr),

@@ -11,8 +11,8 @@ use nb_report::record::{Named, OutcomesFile, Summary, TrainSummary};
 use crate::method::TeacherRole;
 use crate::model::build;
 use crate::model::{Model, Role};
-use crate::run::Run;
 use crate::run::outcomes;
+use crate::run::state::Run;
 use crate::run::summary::{self, FinishedModel, RunResult, Speed, speed};
 use crate::run_folder::atomic_file::write_file;
 use crate::run_folder::best::Best;
@@ -34,9 +34,9 @@ pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Res
 
 /// Times the models and writes the files of a finished run.
 fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<FinishedModel<'_>>) -> Result<RunResult> {
-    let probe = run.task.probe();
+    let timing_batches = run.task.timing_batches();
     for (finished, (_, model)) in models.iter_mut().zip(run.models.named()) {
-        finished.speed = speed(&probe, |batch| time(run.task, model, batch));
+        finished.speed = speed(&timing_batches, |batch| time(run.task, model, batch));
     }
     let folder = run.folder.path();
     outcomes::write(&folder.join(OUTCOMES), &outcomes_file(run, &models))?;

@@ -1,10 +1,12 @@
 //! A run: from a plan to trained models and a summary.
 
 mod finish;
+mod outcome;
 mod outcomes;
 mod progress;
 mod resume;
 pub mod setup;
+mod state;
 pub mod summary;
 pub mod teacher;
 mod train;
@@ -18,32 +20,19 @@ use anyhow::{Context, Result};
 use nb_dist::ProcessGroup;
 use tch::Tensor;
 
+pub use self::outcome::Outcome;
 use crate::model::Models;
-use crate::plan::{Plan, TaskPlan};
+use crate::plan::Plan;
 use crate::run::resume::Start;
 use crate::run::setup::{Epochs, groups, schedule, stepper};
-use crate::run::summary::RunResult;
+use crate::run::state::Run;
 use crate::run::teacher::{finished, prepare_teacher};
-use crate::run::train::Run;
 use crate::run_folder::best::Best;
 use crate::run_folder::checkpoint::{Checkpoints, Identity, State};
 use crate::run_folder::provenance;
 use crate::run_folder::{RunFolder, Unfinished};
 use crate::step::sync::{self, Vote, broadcast_from_main, local_main_first};
-use crate::task::{Recommend, Retrieve, Task, Topic};
-
-/// The end of a run.
-#[derive(Debug)]
-pub enum Outcome {
-    /// All steps were made, or training stopped early.
-    Finished(Box<RunResult>),
-    /// The run was to resume, but had finished before, in this folder.
-    FinishedBefore(PathBuf),
-    /// The main process, which alone writes, has finished the run in this folder.
-    FinishedByFirst(PathBuf),
-    /// A signal stopped the run after a step; the best models so far are saved.
-    Interrupted,
-}
+use crate::task::{Task, TaskList, TaskVisitor};
 
 /// Sets the number of threads of libtorch's and of this project's kernels. Call it once, before either computes.
 ///
@@ -55,7 +44,7 @@ pub fn set_threads(threads: usize) -> Result<()> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot set the number of threads")
 }
 
-/// Runs a plan on `processes`, all of which call this. A frozen teacher that is not trained yet is trained first, in its own run
+/// Runs a plan whose task is in the list `L` on `processes`, all of which call this. A frozen teacher that is not trained yet is trained first, in its own run
 /// folder.
 ///
 /// Every process needs the data and the checkpoints. The main process needs the run folder; the others need it only where a frozen
@@ -64,7 +53,7 @@ pub fn set_threads(threads: usize) -> Result<()> {
 /// # Errors
 /// If data, checkpoints or the run folder cannot be used, if a run to resume had a different configuration, if a loss is not
 /// finite, or if a process is lost.
-pub fn run(
+pub fn run<L: TaskList>(
     plan: &Plan,
     unfinished: &Unfinished,
     stop: &Arc<AtomicBool>,
@@ -73,7 +62,7 @@ pub fn run(
     sync::check_accumulation(plan, processes)?;
     sync::check_plans(processes, plan)?;
     broadcast_from_main(processes, || RunFolder::check(&plan.output, unfinished))?;
-    let Some(plan) = prepare_teacher(plan, unfinished, stop, processes)? else {
+    let Some(plan) = prepare_teacher::<L>(plan, unfinished, stop, processes)? else {
         return Ok(Outcome::Interrupted);
     };
     let plan = plan.as_ref();
@@ -81,19 +70,22 @@ pub fn run(
         let is_main = processes.is_main();
         return Ok(if is_main { Outcome::FinishedBefore(folder) } else { Outcome::FinishedByFirst(folder) });
     }
-    match &plan.data.task {
-        TaskPlan::Topic(files) => {
-            let task = local_main_first(processes, || Topic::open(plan, files))?;
-            run_task(plan, &task, unfinished, stop, processes)
-        }
-        TaskPlan::Recommend(files) => {
-            let task = local_main_first(processes, || Recommend::open(plan, files))?;
-            run_task(plan, &task, unfinished, stop, processes)
-        }
-        TaskPlan::Retrieve(files) => {
-            let task = local_main_first(processes, || Retrieve::open(plan, files))?;
-            run_task(plan, &task, unfinished, stop, processes)
-        }
+    L::visit(plan, RunTask { unfinished, stop, processes })
+}
+
+/// Opens the task of a plan and runs it.
+struct RunTask<'a> {
+    unfinished: &'a Unfinished,
+    stop: &'a Arc<AtomicBool>,
+    processes: &'a Rc<ProcessGroup>,
+}
+
+impl TaskVisitor for RunTask<'_> {
+    type Output = Outcome;
+
+    fn visit<K: Task>(self, plan: &Plan, own: &K::Plan) -> Result<Outcome> {
+        let task = local_main_first(self.processes, || K::open(plan, own))?;
+        run_task(plan, &task, self.unfinished, self.stop, self.processes)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::optim::{AdamW, ParamGroup};
 use crate::plan::Plan;
 use crate::step::Stepper;
 use crate::step::schedule::{Schedule, StepPosition};
-use crate::task::{Layers, Task};
+use crate::task::{Task, TaskHead};
 
 /// The stepper of a plan's run.
 pub fn stepper(plan: &Plan, processes: &Rc<ProcessGroup>) -> Stepper {
@@ -104,7 +104,7 @@ pub fn is_evaluation(plan: &Plan, schedule: &Schedule, position: StepPosition, e
 }
 
 /// The optimiser's parameter groups: each distinct arena once, with its peak learning rate.
-pub fn groups<T: Layers>(plan: &Plan, models: &Models<T>) -> Vec<ParamGroup> {
+pub fn groups<T: TaskHead>(plan: &Plan, models: &Models<T>) -> Vec<ParamGroup> {
     let mut groups = Vec::new();
     let mut seen = Vec::new();
     let mut add = |arena: &Arena, peak| {

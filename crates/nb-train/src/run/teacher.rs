@@ -13,18 +13,20 @@ use crate::config::{MethodConfig, RunConfig};
 use crate::method::TeacherRole;
 use crate::model::Role;
 use crate::plan::Plan;
-use crate::run::{Outcome, run};
+use crate::run::outcome::Outcome;
+use crate::run::run;
 use crate::run_folder::checkpoint::Identity;
 use crate::run_folder::provenance;
 use crate::run_folder::{RunFolder, SUMMARY, Unfinished};
 use crate::step::sync::broadcast_from_main;
+use crate::task::TaskList;
 
 /// Returns the plan with a trained teacher. A plan that needs none or has one is returned unchanged. Otherwise a teacher is trained
 /// in `<output>-teacher`, unless an earlier run trained the same one. `None` if a signal stopped it.
 ///
 /// # Errors
 /// Those of training the teacher.
-pub(crate) fn prepare_teacher<'a>(
+pub(crate) fn prepare_teacher<'a, L: TaskList>(
     plan: &'a Plan,
     unfinished: &Unfinished,
     stop: &Arc<AtomicBool>,
@@ -46,7 +48,7 @@ pub(crate) fn prepare_teacher<'a>(
         }
         None => {
             tracing::info!("the teacher is trained first, in {}", teacher.output.display());
-            match run(&teacher, unfinished, stop, processes)? {
+            match run::<L>(&teacher, unfinished, stop, processes)? {
                 Outcome::Finished(summary) => summary.folder,
                 Outcome::FinishedBefore(folder) | Outcome::FinishedByFirst(folder) => folder,
                 Outcome::Interrupted => return Ok(None),
@@ -85,7 +87,7 @@ pub fn teacher_plan(plan: &Plan) -> Result<Plan> {
 
 /// The plan of `config` on the device of `plan`, which a configuration may leave to the program.
 fn derived(plan: &Plan, config: RunConfig) -> Result<Plan> {
-    Ok(Plan { device: plan.device, ..Plan::new(config)? })
+    Ok(Plan { device: plan.device, ..Plan::new(config, plan.kinds)? })
 }
 
 /// Applies `teacher.train` to the training section.

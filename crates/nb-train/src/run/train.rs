@@ -6,44 +6,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use nb_report::record::{EvalLine, Line, Sources, StepLine};
-use tch::{Device, Tensor};
+use nb_report::record::{EvalLine, Line, StepLine};
+use tch::Device;
 
 use crate::config::{CheckpointEvery, NotFiniteChoice, OnCheckpointError};
-use crate::model::{Model, Models, Role};
-use crate::optim::{ParamGroup, catch_up};
-use crate::plan::Plan;
-use crate::run::Outcome;
+use crate::model::{Model, Role};
+use crate::optim::catch_up;
 use crate::run::finish::finish;
+use crate::run::outcome::Outcome;
 use crate::run::progress::Progress;
-use crate::run::setup::{Epochs, is_evaluation};
-use crate::run_folder::RunFolder;
+use crate::run::setup::is_evaluation;
+use crate::run::state::Run;
 use crate::run_folder::best::Best;
-use crate::run_folder::checkpoint::{Checkpoints, Identity, Saved, State};
-use crate::step::schedule::{Schedule, StepPosition};
+use crate::run_folder::checkpoint::Saved;
+use crate::step::Update;
+use crate::step::context::Telemetry;
+use crate::step::schedule::StepPosition;
 use crate::step::sync::{self, Vote, broadcast_from_main};
-use crate::step::telemetry::{StepReport, Telemetry};
-use crate::step::{Stepper, Update};
+use crate::step::telemetry::StepReport;
 use crate::task::{SplitName, Task};
-
-/// A run in progress.
-pub(crate) struct Run<'a, K: Task> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) task: &'a K,
-    pub(crate) models: Models<K::Head>,
-    pub(crate) folder: RunFolder,
-    pub(crate) state: State,
-    /// Everything beside the configuration that the result depends on.
-    pub(crate) sources: Sources,
-    pub(crate) checkpoints: Checkpoints,
-    pub(crate) groups: Vec<ParamGroup>,
-    pub(crate) stepper: Stepper,
-    pub(crate) schedule: Schedule,
-    pub(crate) epochs: Epochs,
-    /// Updates that were skipped, counted on the device.
-    pub(crate) skipped: Tensor,
-    pub(crate) identity: Identity,
-}
 
 impl<K: Task> Run<'_, K> {
     /// Trains from the state's step to the end of the run.

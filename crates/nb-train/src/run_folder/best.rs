@@ -111,7 +111,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let mut best = Best::new(Role::Student, "accuracy");
         let mut offer = |step: u64, accuracy| {
-            let metrics = vec![Metric::plain("macro_f1", 1.0 - accuracy), Metric::plain("accuracy", accuracy)];
+            let metrics = vec![Metric::new("macro_f1", 1.0 - accuracy), Metric::new("accuracy", accuracy)];
             let evaluation = Evaluation { metrics, ..Evaluation::default() };
             let write = |f: &Path| Ok(std::fs::write(f.join("step"), step.to_string())?);
             best.offer(step, evaluation, || Best::save(Role::Student, run.path(), write)).unwrap()

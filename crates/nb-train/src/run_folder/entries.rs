@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::checkpoint::CHECKPOINTS;
 use super::lock::LOCK;
-use super::{CONFIG, METRICS, OUTCOMES, REPORT, SUMMARY};
+use super::names::{CHECKPOINTS, CONFIG, METRICS, OUTCOMES, REPORT, SUMMARY};
 
 /// The contents of a folder that a run might take.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 use nb_report::EventWriter;
 use serde::Serialize;
 
-use super::checkpoint::CHECKPOINTS;
 use super::entries::{Contents, entries, is_temporary, remove};
 use super::lock::Lock;
-use super::{METRICS, RunFolder, Taken, Unfinished, Writer, take, write_config};
+use super::names::{CHECKPOINTS, METRICS};
+use super::{RunFolder, Taken, Unfinished, Writer, take, write_config};
 
 /// The folder of an unfinished run, locked against other processes.
 #[derive(Debug)]

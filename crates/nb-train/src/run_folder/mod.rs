@@ -7,6 +7,7 @@ mod clock;
 mod entries;
 mod halted;
 mod lock;
+mod names;
 pub(crate) mod provenance;
 mod scalars;
 mod unfinished;
@@ -21,24 +22,13 @@ use nb_report::record::{Line, Summary};
 use serde::Serialize;
 
 use crate::run_folder::atomic_file::write_file;
-use crate::run_folder::checkpoint::CHECKPOINTS;
 use crate::run_folder::entries::{Contents, entries, find_free, is_temporary, name, remove};
 use crate::run_folder::lock::{LOCK, Lock};
 use crate::run_folder::scalars::scalars;
 
 pub(crate) use halted::Halted;
+pub(crate) use names::{CHECKPOINTS, CONFIG, METRICS, OUTCOMES, REPORT, SUMMARY};
 pub use unfinished::{Accepted, Unfinished};
-
-/// The resolved configuration in a run folder; it is there from the start.
-pub(crate) const CONFIG: &str = "config.yaml";
-/// The result in a run folder; it is there once the run has finished.
-pub(crate) const SUMMARY: &str = "summary.json";
-/// The log of steps and evaluations, one line each.
-const METRICS: &str = "metrics.jsonl";
-/// Each model's outcome on each row.
-pub(crate) const OUTCOMES: &str = "outcomes.safetensors";
-/// The report for people.
-pub(crate) const REPORT: &str = "report.html";
 
 /// The folder of one run, locked against other runs.
 #[derive(Debug)]

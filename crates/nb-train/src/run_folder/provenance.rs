@@ -1,14 +1,11 @@
 //! The provenance of a result: data, models, versions, machine.
 
-use std::path::Path;
-
 use anyhow::Result;
-use nb_data::read::Source;
 use nb_report::record::{Data, DataFile, Machine, ModelDigests, Named, Sources};
 use serde_json::Value;
 
 use crate::model::saved_folder::{files_digest, weights_digest};
-use crate::plan::{Dev, ModelSource, Plan, StudentStart, TaskPlan};
+use crate::plan::{ModelSource, Plan, SplitFiles, StudentStart};
 
 /// Returns everything that a result depends on beside its configuration: data files, checkpoints, versions. Record it before the
 /// run, and compare it before reusing an earlier result.
@@ -39,41 +36,12 @@ fn model_digests(plan: &Plan) -> Result<ModelDigests> {
 /// If one cannot be read.
 fn data(plan: &Plan) -> Result<Named<Data>> {
     let mut out = Named::default();
-    for (name, paths) in files(&plan.data.task) {
+    for SplitFiles { split, paths } in plan.data.task.split_files() {
         let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
         let blake3 = Some(files_digest(&paths)?);
-        out.insert(name, Data::One(DataFile { path: Some(names.join(", ")), blake3, rows: None }));
+        out.insert(split, Data::One(DataFile { path: Some(names.join(", ")), blake3, rows: None }));
     }
     Ok(out)
-}
-
-/// The files of each split.
-fn files(task: &TaskPlan) -> Vec<(&'static str, Vec<&Path>)> {
-    match task {
-        TaskPlan::Topic(files) => {
-            splits((&files.train, &files.dev, &files.test), &files.unlabelled, |source| vec![source.path.as_path()])
-        }
-        TaskPlan::Recommend(files) => splits((&files.train, &files.dev, &files.test), &files.unlabelled, |log| {
-            vec![log.news.path.as_path(), &log.behaviors.path]
-        }),
-        TaskPlan::Retrieve(files) => splits((&files.train, &files.dev, &files.test), &files.unlabelled, |log| {
-            vec![log.corpus.path.as_path(), &log.queries.path, &log.qrels]
-        }),
-    }
-}
-
-fn splits<'a, T>(
-    (train, dev, test): (&'a T, &'a Dev<T>, &'a Option<T>),
-    unlabelled: &'a Option<Source>,
-    of: impl Fn(&'a T) -> Vec<&'a Path>,
-) -> Vec<(&'static str, Vec<&'a Path>)> {
-    let mut all = vec![("train", of(train))];
-    if let Dev::Given(dev) = dev {
-        all.push(("dev", of(dev)));
-    }
-    all.extend(test.iter().map(|test| ("test", of(test))));
-    all.extend(unlabelled.iter().map(|texts| ("unlabelled", vec![texts.path.as_path()])));
-    all
 }
 
 /// Versions of the programs that computed the result.

@@ -4,8 +4,17 @@ use nb_model::Packed;
 use tch::Tensor;
 
 use crate::step::schedule::StepPosition;
-use crate::step::telemetry::Telemetry;
 use crate::step::terms::Counts;
+
+/// The measurements of a step beside its terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Telemetry {
+    /// None.
+    Terms,
+    /// Norms of each model's gradient, the cosine between the student's and the teacher's gradients by layer, and the agreement
+    /// of their predictions.
+    Models,
+}
 
 /// The values that all micro-batches of a step have in common.
 #[derive(Debug, Clone, Copy)]

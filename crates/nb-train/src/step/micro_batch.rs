@@ -9,8 +9,9 @@ use super::Stepper;
 use super::context::{MicroBatch, MicroBatchOutput, StepContext};
 use super::terms::{ModelOutputs, TermInputs};
 use crate::method::{Ensemble, Stage, TeacherRole, TermKind};
-use crate::model::{Model, Models, Role};
-use crate::task::{Objective, Outputs};
+use crate::model::teacher_cache::LoadedOutputs;
+use crate::model::{HeadOutputs, Model, Models, Role};
+use crate::task::Objective;
 
 impl Stepper {
     /// Runs forward and backward of a micro-batch; gradients accumulate in the arenas.
@@ -121,7 +122,7 @@ impl<K: Objective> Input<'_, K> {
     fn frozen(&self, model: &Model<K::Head>, models: &Models<K::Head>, i: usize) -> ModelOutputs {
         let texts = || self.task.texts(self.micro_batch.batch);
         match models.teacher_caches.get(i).map(|cache| cache.load(&texts(), model.bert.device())) {
-            Some(Ok((mut outputs, pooled))) => {
+            Some(Ok(LoadedOutputs { states: mut outputs, pooled })) => {
                 outputs.outputs = pooled.map(|pooled| self.head_outputs(model, pooled));
                 return outputs;
             }
@@ -141,7 +142,7 @@ impl<K: Objective> Input<'_, K> {
         ModelOutputs::of(encoded, model.bert.depth(), outputs)
     }
 
-    fn head_outputs(&self, model: &Model<K::Head>, pooled: Tensor) -> Outputs {
-        Outputs { logits: self.task.logits(&model.head, &pooled, self.micro_batch.batch), pooled }
+    fn head_outputs(&self, model: &Model<K::Head>, pooled: Tensor) -> HeadOutputs {
+        HeadOutputs { logits: self.task.logits(&model.head, &pooled, self.micro_batch.batch), pooled }
     }
 }

@@ -22,10 +22,10 @@ use tch::Tensor;
 use crate::method::{Blend, Method};
 use crate::model::Models;
 use crate::optim::{AdamW, ParamGroup, clip_factor, gradient_norm};
-use crate::step::context::{MicroBatch, StepContext};
+use crate::step::context::{MicroBatch, StepContext, Telemetry};
 use crate::step::schedule::StepPosition;
 use crate::step::sync::GradientSums;
-use crate::step::telemetry::{GradientStats, StepOutput, Telemetry};
+use crate::step::telemetry::{GradientStats, StepOutput};
 use crate::step::terms::Counts;
 use crate::task::{Objective, Task};
 

@@ -7,18 +7,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::method::{Method, TeacherRole, TermKind};
 use crate::model::{Models, Role};
-use crate::step::context::StepContext;
+use crate::step::context::{StepContext, Telemetry};
 use crate::step::terms::{Counts, ModelOutputs};
-
-/// The measurements of a step beside its terms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Telemetry {
-    /// None.
-    Terms,
-    /// Norms of each model's gradient, the cosine between the student's and the teacher's gradients by layer, and the agreement
-    /// of their predictions.
-    Models,
-}
 
 /// Statistics of the gradients, and the agreement of the models, on the device.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use nb_share::LayerMap;
 use tch::Tensor;
 
 use crate::method::{Method, Temperature, TermKind};
-use crate::task::Outputs;
+use crate::model::HeadOutputs;
 
 /// Units in the whole global batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,12 +88,12 @@ pub struct ModelOutputs {
     /// Attention scores of each layer ([`Encoded::scores`]).
     pub scores: Vec<Tensor>,
     /// Pooled vectors and logits.
-    pub outputs: Option<Outputs>,
+    pub outputs: Option<HeadOutputs>,
 }
 
 impl ModelOutputs {
     /// The outputs of an encoder of `depth` layers.
-    pub fn of(encoded: &Encoded, depth: usize, outputs: Option<Outputs>) -> Self {
+    pub fn of(encoded: &Encoded, depth: usize, outputs: Option<HeadOutputs>) -> Self {
         let first = depth + 1 - encoded.states().len();
         let states = encoded.states().iter().enumerate().map(|(i, state)| (first + i, state.shallow_clone()));
         let scores = encoded.scores().iter().map(Tensor::shallow_clone).collect();
@@ -112,7 +112,7 @@ impl ModelOutputs {
     ///
     /// # Panics
     /// If the stage has no term that looks at them.
-    pub fn outputs(&self) -> &Outputs {
+    pub fn outputs(&self) -> &HeadOutputs {
         self.outputs.as_ref().expect("a stage with this term shows outputs")
     }
 }

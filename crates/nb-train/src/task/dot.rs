@@ -1,9 +1,9 @@
-//! The score of two vectors.
+//! The dot product of two vectors.
 
-/// a·b, in lanes that the compiler can keep in vector registers.
+/// Computes a·b with sums in lanes that the compiler can keep in vector registers.
 ///
-/// The order of the sum depends on the length alone, so equal vectors have the same score to the bit, wherever they
-/// stand; a matrix product does not promise that.
+/// The order of the additions depends on the length alone. Equal vectors therefore have bit-identical scores wherever they
+/// are in memory, which a matrix product does not guarantee.
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     const LANES: usize = 16;
     let mut sums = [0.0_f32; LANES];

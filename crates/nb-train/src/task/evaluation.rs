@@ -1,4 +1,4 @@
-//! What an evaluation says: metrics by name, their intervals, and the same over parts of the data.
+//! The result of an evaluation: metrics with their intervals, the same over parts of the data, and each row's outcome.
 
 use std::borrow::Cow;
 
@@ -9,73 +9,102 @@ pub use nb_report::record::{Classes, Outcomes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A number by name; the higher, the better.
+/// A metric; higher is better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
-    /// As in `summary.json`.
+    /// The name in `summary.json`.
     pub name: Cow<'static, str>,
-    /// The number.
+    /// The value.
     pub value: f64,
-    /// Where it may lie: the 95 % percentile bootstrap interval over the rows, for a metric that is a mean over them.
+    /// Low and high end of the 95 % percentile bootstrap interval over the rows, for a metric that is a mean over them.
     pub interval: Option<(f64, f64)>,
 }
 
 impl Metric {
-    /// A metric without an interval.
-    pub fn plain(name: &'static str, value: f64) -> Self {
+    /// Makes a metric without an interval.
+    pub fn new(name: &'static str, value: f64) -> Self {
         Self { name: name.into(), value, interval: None }
     }
 
-    /// A mean over rows with its interval.
+    /// Computes a mean over rows with its interval.
     ///
     /// # Errors
     /// If there is no row, or a value that is not finite.
     pub fn mean(name: &'static str, values: &[f64]) -> Result<Self> {
-        // Enough for two digits of an interval; a run draws some for each evaluation.
+        // Enough for two digits of an interval; a run computes several in each evaluation.
         let mean = bootstrap_mean(values, Bootstrap { resamples: 1000, ..Bootstrap::default() })?;
         Ok(Self { name: name.into(), value: mean.mean, interval: Some((mean.low, mean.high)) })
     }
 }
 
-/// A part of the evaluated rows.
+/// Metrics over a part of the evaluated rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// Which rows, in words.
+    /// The name of the part.
     pub name: String,
-    /// How many.
+    /// Number of rows.
     pub rows: usize,
-    /// Their metrics.
+    /// Metrics over these rows.
     pub metrics: Vec<Metric>,
 }
 
-/// What a model achieved.
+/// A count with its description. Stored in checkpoints as a pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(Cow<'static, str>, u64)", into = "(Cow<'static, str>, u64)")]
+pub struct Count {
+    /// What is counted, in words: a key of `summary.json`.
+    pub name: Cow<'static, str>,
+    /// The number.
+    pub count: u64,
+}
+
+impl Count {
+    /// Makes a count.
+    pub fn new(name: &'static str, count: u64) -> Self {
+        Self { name: name.into(), count }
+    }
+}
+
+impl From<(Cow<'static, str>, u64)> for Count {
+    fn from((name, count): (Cow<'static, str>, u64)) -> Self {
+        Self { name, count }
+    }
+}
+
+impl From<Count> for (Cow<'static, str>, u64) {
+    fn from(Count { name, count }: Count) -> Self {
+        (name, count)
+    }
+}
+
+/// The measurements of a model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Rows that count.
+    /// Number of rows that count.
     pub rows: usize,
-    /// What the rows are called: texts, impressions, queries.
+    /// The unit of the rows: texts, impressions, queries.
     pub unit: Cow<'static, str>,
-    /// Over all rows, in the order of reports.
+    /// Metrics over all rows, in the order of reports.
     pub metrics: Vec<Metric>,
-    /// Over parts of them.
+    /// Metrics over parts of the rows.
     pub parts: Vec<Part>,
-    /// Counts that a reader of the metrics should know, in words and as numbers.
+    /// Counts that a reader of the metrics should know.
     #[serde(default)]
-    pub counted: Vec<(Cow<'static, str>, u64)>,
-    /// What was left out of it, in words with its number.
+    pub counted: Vec<Count>,
+    /// Counts of skipped data.
     #[serde(rename = "left_out")]
-    pub skipped: Vec<(Cow<'static, str>, u64)>,
-    /// What became of each row.
+    pub skipped: Vec<Count>,
+    /// The outcome of each row.
     pub outcomes: Outcomes,
 }
 
 impl Evaluation {
-    /// A metric over all rows.
+    /// Returns the value of a metric over all rows.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
     }
 
-    /// The metrics on one line.
+    /// Formats the metrics on one line.
     pub fn line(&self) -> String {
         let each: Vec<String> = self.metrics.iter().map(|m| format!("{} {:.4}", m.name, m.value)).collect();
         each.join(", ")
@@ -85,27 +114,27 @@ impl Evaluation {
     pub fn record(&self) -> record::Evaluation {
         let intervals = intervals(&self.metrics);
         let scores = Scores {
-            rows: self.count(self.rows),
+            rows: self.row_count(self.rows),
             metrics: values(&self.metrics),
             intervals: (!intervals.is_empty()).then_some(intervals),
         };
         record::Evaluation {
             scores,
-            parts: self.parts.iter().map(|part| (part.name.as_str(), self.part(part))).collect(),
-            counted: by_description(&self.counted),
-            left_out: by_description(&self.skipped),
+            parts: self.parts.iter().map(|part| (part.name.as_str(), self.part_scores(part))).collect(),
+            counted: counts_by_name(&self.counted),
+            left_out: counts_by_name(&self.skipped),
         }
     }
 
-    fn part(&self, part: &Part) -> Scores {
+    fn part_scores(&self, part: &Part) -> Scores {
         Scores {
-            rows: self.count(part.rows),
+            rows: self.row_count(part.rows),
             metrics: values(&part.metrics),
             intervals: Some(intervals(&part.metrics)),
         }
     }
 
-    fn count(&self, rows: usize) -> Option<Rows> {
+    fn row_count(&self, rows: usize) -> Option<Rows> {
         Some(Rows { unit: self.unit.to_string(), count: rows as u64 })
     }
 
@@ -128,6 +157,18 @@ fn intervals(metrics: &[Metric]) -> Named<Interval> {
     metrics.iter().filter_map(interval).collect()
 }
 
-fn by_description(counts: &[(Cow<'static, str>, u64)]) -> Named<u64> {
-    counts.iter().map(|(description, count)| (description.as_ref(), *count)).collect()
+fn counts_by_name(counts: &[Count]) -> Named<u64> {
+    counts.iter().map(|count| (count.name.as_ref(), count.count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_a_pair_in_json() {
+        let (count, json) = (Count::new("impressions of one class", 3), r#"["impressions of one class",3]"#);
+        assert_eq!(serde_json::to_string(&count).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Count>(json).unwrap(), count);
+    }
 }

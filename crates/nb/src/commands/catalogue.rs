@@ -12,8 +12,8 @@ use nb_data::{IdIndex, TokenBatch};
 use nb_train::inference::vector_file::{CorpusVectors, VectorFile, VectorWriter};
 use nb_train::inference::{Pooling, SavedModel, WINDOW};
 use nb_train::plan::cache_folder;
-use nb_train::task::NewsVectors;
-use nb_train::task::texts::{text_hash, warn_repeated};
+use nb_train::task::texts::warn_repeated;
+use nb_train::task::{ArticleVectors, text_hash};
 
 use super::input::Windows;
 
@@ -25,7 +25,7 @@ const VERSION: u32 = 2;
 /// Articles in memory: their ids, and a vector each.
 pub(crate) struct Catalogue {
     pub(crate) ids: IdIndex,
-    pub(crate) vectors: NewsVectors,
+    pub(crate) vectors: ArticleVectors,
 }
 
 impl Catalogue {
@@ -40,7 +40,7 @@ impl Catalogue {
         })?;
         let ids = IdIndex::with(source.format.repeated(), names.iter().map(Option::as_deref));
         warn_repeated(&source, &ids);
-        Ok(Self { ids, vectors: NewsVectors::new(vectors, hidden) })
+        Ok(Self { ids, vectors: ArticleVectors::new(vectors, hidden) })
     }
 }
 
@@ -96,8 +96,8 @@ pub(crate) fn mind(model: &SavedModel, news: &Path, allowed_unusable: f64) -> So
 /// Reads impressions and warns of skipped ones.
 pub(crate) fn read_behaviors(source: &BehaviorSource, ids: &IdIndex) -> Result<Behaviors> {
     let behaviors = Behaviors::read(source, ids)?;
-    if !behaviors.left_out().is_empty() {
-        tracing::warn!("{}: {}", source.path.display(), behaviors.left_out());
+    if !behaviors.report().is_empty() {
+        tracing::warn!("{}: {}", source.path.display(), behaviors.report());
     }
     Ok(behaviors)
 }

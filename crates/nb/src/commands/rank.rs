@@ -10,7 +10,7 @@ use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
 use nb_data::read::Source;
 use nb_eval::ranks;
 use nb_files::AtomicFile;
-use nb_train::task::{Scores, score_clicks};
+use nb_train::task::{CandidateScores, score_clicks};
 
 use super::catalogue::{Catalogue, read_behaviors};
 use super::compute::Compute;
@@ -52,7 +52,7 @@ impl Rank {
         }
         AtomicFile::create(&self.output).map(drop).with_context(cannot_write)?; // before all the work is done
         let model = self.compute.load(&self.model)?;
-        let (reader, description) = model.reader()?;
+        let (reader, description) = (model.reader()?, &model.head()?.description);
         let catalogue = Catalogue::read(&model, &self.news, self.allow_unusable)?;
         let source = BehaviorSource {
             path: self.behaviors.clone(),
@@ -69,10 +69,10 @@ impl Rank {
     }
 
     /// Writes the file; after an error there is none.
-    fn write(&self, behaviors: &Behaviors, scores: &Scores) -> Result<()> {
+    fn write(&self, behaviors: &Behaviors, scores: &CandidateScores) -> Result<()> {
         let mut out = BufWriter::new(AtomicFile::create(&self.output)?);
         for i in 0..behaviors.len() {
-            let ranks: Vec<String> = ranks(scores.of(i))?.iter().map(ToString::to_string).collect();
+            let ranks: Vec<String> = ranks(scores.impression(i))?.iter().map(ToString::to_string).collect();
             writeln!(out, "{} [{}]", behaviors.id(i), ranks.join(","))?;
         }
         out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_and_commit()?;

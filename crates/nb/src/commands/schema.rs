@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use nb_train::compare::CompareConfig;
 use nb_train::config::RunConfig;
+use nb_train::task::{AllTasks, TaskList};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb schema > newsbert.schema.json\n\n\
@@ -28,7 +29,10 @@ enum ConfigKind {
 impl ShowSchema {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let schema = match self.kind {
-            ConfigKind::Run => RunConfig::schema(),
+            ConfigKind::Run => {
+                let tasks: Vec<&str> = AllTasks::KINDS.iter().map(|kind| kind.name()).collect();
+                RunConfig::schema(&tasks)
+            }
             ConfigKind::Compare => CompareConfig::schema(),
         };
         say!("{schema:#}");

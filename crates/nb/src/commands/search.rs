@@ -10,7 +10,7 @@ use nb_data::beir::Folder;
 use nb_data::read::{Article, Format, LabelRule, Source};
 use nb_train::inference::{Pooling, SavedModel, WINDOW};
 use nb_train::task::texts::warn_repeated;
-use nb_train::task::{Asked, Documents, Hit, TopHits};
+use nb_train::task::{CorpusIndex, Hit, QueryVectors, TopKSearch};
 use serde_json::json;
 
 use super::catalogue::{SEARCH_BLOCK, corpus_vectors, ids};
@@ -73,18 +73,17 @@ impl Search {
         });
         let queries = model.vectors(&queries.collect::<Vec<_>>(), Pooling::Attention)?;
         // A query from the command line has no id, so no document can have the same one.
-        let asked = Asked { vectors: queries.concat(), hidden: model.hidden(), own: Vec::new() };
+        let queries = QueryVectors { vectors: queries.concat(), hidden: model.hidden(), same_id: Vec::new() };
         let known = ids(&corpus)?;
-        let documents =
-            Documents::new(corpus.format.repeated(), &known.iter().map(Option::as_deref).collect::<Vec<_>>());
-        warn_repeated(&corpus, documents.index());
-        let mut hits = TopHits::new(asked, documents.into(), self.top.get());
+        let index = CorpusIndex::new(corpus.format.repeated(), &known.iter().map(Option::as_deref).collect::<Vec<_>>());
+        warn_repeated(&corpus, index.ids());
+        let mut search = TopKSearch::new(queries, index.into(), self.top.get());
         let mut vectors = corpus_vectors(&model, &self.model, &corpus)?;
         if vectors.rows() != known.len() {
             bail!("{} changed while it was read", corpus.path.display());
         }
-        vectors.each_block(SEARCH_BLOCK, |rows, vectors| hits.add(rows, vectors))?;
-        self.show(&corpus, &hits.finish())?;
+        vectors.each_block(SEARCH_BLOCK, |rows, vectors| search.add(rows, vectors))?;
+        self.show(&corpus, &search.finish())?;
         Ok(ExitCode::SUCCESS)
     }
 

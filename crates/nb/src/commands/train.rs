@@ -9,6 +9,7 @@ use nb_dist::{ProcessGroup, World};
 use nb_train::plan::{LocalProcess, read_plan};
 use nb_train::run::{Outcome, run, set_threads};
 use nb_train::run_folder::{Accepted, Unfinished};
+use nb_train::task::{AllTasks, TaskList};
 
 use super::config_file::ConfigFile;
 use super::workers::Workers;
@@ -52,7 +53,7 @@ impl Train {
         let world = world.filter(|world| world.size > 1);
         let process = self.local_process(world.as_ref())?;
         // A configuration that cannot be used is reported once, before there are other processes.
-        let plan = read_plan(&self.config.path, &self.config.sets, process)?;
+        let plan = read_plan(&self.config.path, &self.config.sets, AllTasks::KINDS, process)?;
         set_threads(plan.threads)?;
         let mut workers = match world {
             None if self.processes > 1 => Some(Workers::start(usize::from(self.processes))?),
@@ -65,7 +66,7 @@ impl Train {
             return Ok(signals.exit_code());
         }
         let group = Rc::new(group?);
-        let outcome = run(&plan, &self.unfinished(), signals.stop(), &group).inspect_err(|error| {
+        let outcome = run::<AllTasks>(&plan, &self.unfinished(), signals.stop(), &group).inspect_err(|error| {
             group.abort(&format!("{error:#}")); // unless another process has told this one
         })?;
         Rc::into_inner(group).map(ProcessGroup::leave).transpose()?;

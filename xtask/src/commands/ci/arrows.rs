@@ -1,4 +1,4 @@
-//! Which crate may depend on which: the arrows of `docs/architecture.md`, checked.
+//! Checks the dependencies between crates against the arrows of `docs/architecture.md`.
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -11,7 +11,7 @@ const ALONE: [&str; 7] = ["nb-files", "nb-testing", "nb-eval", "nb-loss", "nb-to
 const ONLY: [(&str, &[&str]); 3] =
     [("nb-checkpoint", &["nb-files"]), ("nb-data", &["nb-files"]), ("nb-report", &["nb-eval", "nb-files"])];
 
-/// A crate and those that it must not reach, by whatever way.
+/// A crate and those that it must not reach, directly or indirectly.
 const NEVER: [(&str, &[&str]); 11] = [
     ("nb-eval", &["torch-sys"]),
     ("nb-checkpoint", &["torch-sys"]),
@@ -37,7 +37,7 @@ pub(super) fn check() -> Result<()> {
         if let Some(other) = reached(name)?.iter().find(is_forbidden) {
             let expected = if allowed.is_empty() { "none".to_owned() } else { allowed.join(" and ") };
             bail!(
-                "{name} depends on {other}, expected {expected} of the workspace's crates: cargo tree --package {name}"
+                "{name} depends on {other}, expected {expected} of the workspace's crates; see `cargo tree --package {name}`"
             );
         }
     }
@@ -46,14 +46,14 @@ pub(super) fn check() -> Result<()> {
         for other in forbidden {
             ensure!(
                 !reached.iter().any(|it| it == other),
-                "{name} must not depend on {other}: cargo tree --package {name}"
+                "{name} depends on {other}, expected it not to; see `cargo tree --package {name}`"
             );
         }
     }
     Ok(())
 }
 
-/// All crates that `name` depends on, with the features it is used with.
+/// Returns all crates that `name` depends on, with the features it is used with.
 fn reached(name: &str) -> Result<Vec<String>> {
     let mut command = project::cargo();
     command.args(["tree", "--package", name, "--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
@@ -62,7 +62,7 @@ fn reached(name: &str) -> Result<Vec<String>> {
     Ok(names(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// The names in the lines of `cargo tree`: "serde v1.0.1 (*)".
+/// Returns the names in the lines of `cargo tree`: "serde v1.0.1 (*)".
 fn names(tree: &str) -> Vec<String> {
     tree.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_off_a_tree() {
+    fn names_are_the_first_words_of_a_tree() {
         assert_eq!(names("xtask v0.1.0 (/p/xtask)\nserde v1.0.1 (*)\n"), ["xtask", "serde"]);
     }
 }

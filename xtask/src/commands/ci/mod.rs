@@ -1,12 +1,12 @@
-//! `cargo xtask ci`: all that must hold before a change goes in, cheapest first. The first failure ends it.
+//! `cargo xtask ci`: the checks that every change must pass, cheapest first. It stops at the first failure.
 
 mod arrows;
+mod cycles;
 mod dependencies;
 mod outside;
+mod process;
 
-use std::ffi::OsStr;
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -15,14 +15,17 @@ use crate::commands::{fuzz, test};
 use crate::progress::{self, say};
 use crate::scratch::Scratch;
 use crate::{libtorch, project};
+use process::succeed;
 
-/// A step's name and what it does.
+/// A step: its name and its check.
 type Step = (&'static str, fn() -> Result<()>);
 
-/// All steps that compile for libtorch do so optimised, in one target folder: its bindings alone take minutes.
-const STEPS: [Step; 9] = [
+/// The steps. Those that need libtorch compile optimised, into one target folder, since its bindings alone take
+/// minutes.
+const STEPS: [Step; 10] = [
     ("format", format),
     ("arrows between crates", arrows::check),
+    ("import cycles", cycles::check),
     ("dependencies", dependencies::check),
     ("clippy", || cargo(["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"])),
     ("fuzz targets", fuzz_targets),
@@ -35,11 +38,11 @@ const STEPS: [Step; 9] = [
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   cargo xtask ci
-  cargo xtask ci docs     only the steps whose names hold \"docs\"";
+  cargo xtask ci docs     only the steps whose names contain \"docs\"";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Run only the steps whose names hold this
+    /// Run only the steps whose names contain this text
     step: Option<String>,
 }
 
@@ -48,17 +51,17 @@ impl Args {
         let wanted = self.step.unwrap_or_default();
         let steps: Vec<_> = STEPS.iter().filter(|(name, _)| name.contains(&wanted)).collect();
         let names = STEPS.map(|(name, _)| name).join(", ");
-        ensure!(!steps.is_empty(), "no step's name holds {wanted:?}: there are {names}");
+        ensure!(!steps.is_empty(), "no step's name contains {wanted:?}, expected part of one of {names}");
         libtorch::ensure(None)?;
-        let mut took: Vec<(&str, Duration)> = Vec::new();
+        let mut times: Vec<(&str, Duration)> = Vec::new();
         for (index, (name, step)) in steps.iter().enumerate() {
             say(format!("\n== {} of {}: {name}", index + 1, steps.len()));
             let started = Instant::now();
             step().with_context(|| format!("step {name:?} failed"))?;
-            took.push((name, started.elapsed()));
+            times.push((name, started.elapsed()));
         }
         say("\nall steps pass");
-        for (name, time) in took {
+        for (name, time) in times {
             say(format!("  {name:<24} {}", progress::duration(time)));
         }
         Ok(ExitCode::SUCCESS)
@@ -70,8 +73,8 @@ fn format() -> Result<()> {
     cargo(["fmt", "--manifest-path", fuzz::MANIFEST, "--check"])
 }
 
-/// Checks the fuzz targets without libFuzzer, so that the toolchain at hand is enough. All that they stand on has been checked
-/// by clippy before.
+/// Checks the fuzz targets without libFuzzer, so that the stable toolchain is enough. The step "clippy" has already
+/// checked their dependencies.
 fn fuzz_targets() -> Result<()> {
     let mut command = project::cargo();
     command
@@ -84,7 +87,7 @@ fn fuzz_targets() -> Result<()> {
 fn docs() -> Result<()> {
     let mut command = project::cargo();
     command.args(["doc", "--release", "--workspace", "--no-deps"]);
-    // This takes the place of the flags in local.toml, of which nothing matters here: no documentation is linked.
+    // Replaces the flags in local.toml, which are for linking and do not matter here.
     succeed(command.env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
@@ -93,31 +96,16 @@ fn tests() -> Result<()> {
     Ok(())
 }
 
-/// Trains as a user does, on a config so small that it takes seconds, into a folder of its own.
+/// Trains as a user does, for a few seconds, into a temporary folder.
 fn training() -> Result<()> {
     let run = Scratch::new("ci-run");
     let output = format!("output={}", run.0.display());
     cargo(["xtask", "train", "--config", "configs/ci.yaml", "--set", &output])?;
     let summary = run.0.join("summary.json");
-    ensure!(summary.is_file(), "the run left no {}", summary.display());
+    ensure!(summary.is_file(), "the run wrote no {}", summary.display());
     Ok(())
 }
 
 fn cargo<const N: usize>(args: [&str; N]) -> Result<()> {
     succeed(project::cargo().args(args))
-}
-
-/// Runs `command` to its end.
-///
-/// # Errors
-///
-/// It cannot be started, or it fails; the message holds the command.
-fn succeed(command: &mut Command) -> Result<()> {
-    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
-    let line: Vec<_> = [program].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy).collect();
-    let line = line.join(" ");
-    say(format!("   {line}"));
-    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
-    ensure!(status.success(), "`{line}` ended with {status}");
-    Ok(())
 }

@@ -1,14 +1,14 @@
-//! Builds and runs each crate's README example from outside the workspace, as someone who depends on that crate alone.
+//! Builds and runs each crate's README example outside the workspace, as a user who depends on that crate alone.
 //!
-//! The crates built here have what `cargo xtask setup --print-env` prints, and nothing else of the workspace but its
-//! lock file and profiles: so libtorch's bindings, which take minutes, are those that the workspace has built.
+//! The builds use the output of `cargo xtask setup --print-env`, and only the lock file and profiles of the workspace,
+//! so that they reuse libtorch's bindings, which take minutes to build.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::succeed;
+use super::process::succeed;
 use crate::commands::setup;
 use crate::scratch::Scratch;
 use crate::{libtorch, project};
@@ -33,7 +33,7 @@ const CRATES: [&str; 14] = [
 
 pub(super) fn check() -> Result<()> {
     let libtorch = libtorch::ensure(None)?;
-    // Outside of the project, so that no config of the project's is found on the way up.
+    // Outside the project, so that cargo finds none of its configuration.
     let folder = Scratch::new("ci-outside");
     for name in CRATES {
         let package = write_package(&folder.0, name)?;
@@ -72,7 +72,7 @@ fn manifest(name: &str, example: &str, root: &Path, workspace: &str) -> Result<S
         let path = serde_json::to_string(&root.join("crates").join(other))?;
         Ok(format!("{other} = {{ path = {path} }}\n"))
     });
-    // All that the workspace depends on, as it does, if the example names it.
+    // The dependencies of the workspace that the example names.
     let versions = table(workspace, "[workspace.dependencies]");
     let others = versions.lines().filter_map(|line| {
         let (other, _) = line.split_once(" = ")?;
@@ -85,7 +85,7 @@ fn manifest(name: &str, example: &str, root: &Path, workspace: &str) -> Result<S
     ))
 }
 
-/// The table of a manifest that begins with the line `header`, as it stands there.
+/// Returns the table of a manifest that begins with the line `header`, unchanged.
 fn table(manifest: &str, header: &str) -> String {
     let mut lines = manifest.lines().skip_while(|line| line.trim() != header);
     let Some(first) = lines.next() else {
@@ -95,7 +95,7 @@ fn table(manifest: &str, header: &str) -> String {
     [first].into_iter().chain(rest).map(|line| format!("{line}\n")).collect()
 }
 
-/// The first code block in Rust of a README.
+/// Returns the first Rust code block of a README.
 fn first_example(readme: &str) -> Option<String> {
     let mut lines = readme.lines().skip_while(|line| !line.starts_with("```rust"));
     lines.next()?;
@@ -103,7 +103,7 @@ fn first_example(readme: &str) -> Option<String> {
     Some(code.join("\n"))
 }
 
-/// A program out of a documentation example: lines hidden by `#` show, and without a `main` it gets one.
+/// Makes a program of a documentation example: reveals lines hidden by `#` and adds a `main` if there is none.
 fn program(example: &str) -> String {
     let shown = example.lines().map(|line| line.strip_prefix("# ").unwrap_or(if line == "#" { "" } else { line }));
     let code: Vec<_> = shown.collect();
@@ -112,7 +112,7 @@ fn program(example: &str) -> String {
         return code;
     }
     if code.contains("Ok::<") {
-        // rustdoc takes the type of the error from the example's last line; a `main` cannot, so it goes by a closure.
+        // rustdoc infers the error type from the example's last line; here a closure does.
         return format!(
             "fn main() -> Result<(), Box<dyn std::error::Error>> {{\nlet run = || {{\n{code}\n}};\nrun()?;\nOk(())\n}}\n"
         );

@@ -12,8 +12,9 @@ use nb_kernels::{Activation, Float};
 use nb_torch::cpu_slices::{TensorElement, read, with_slices};
 use tch::{Kind, Tensor};
 
-use super::{Layer, Linear};
+use super::Layer;
 use crate::kernel::layer_norm::LayerNorm;
+use crate::kernel::linear::Linear;
 use crate::profile::{Phase, scope};
 
 /// A layer's weights, packed for few rows.

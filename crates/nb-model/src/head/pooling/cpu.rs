@@ -18,7 +18,7 @@ pub(super) struct Parameters<'a> {
     pub(super) query: &'a Tensor,
 }
 
-/// True if `states` [n, H] are pooled here.
+/// Returns true if `states` [n, H] are pooled here.
 pub(super) fn is_supported(states: &Tensor) -> bool {
     states.kind() == Kind::Float && states.device() == Device::Cpu
 }
@@ -81,7 +81,7 @@ struct Tape {
 }
 
 impl Tape {
-    /// dL/dx, dL/dW, dL/db and dL/dq from `grad`, dL/dh [R, H].
+    /// Computes dL/dx, dL/dW, dL/db and dL/dq from `grad`, dL/dh [R, H].
     fn backward(&self, grad: &Tensor) -> Vec<Tensor> {
         let mut x_grad = self.x.empty_like();
         let mut before_grad = self.hidden.empty_like();

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
+use nb_kernels::dropout::Dropout;
 use nb_torch::{Attended, Sequences, flash_attention};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::Dropout;
 use crate::kernel::dropout::seed_generators;
 use crate::packed::Packed;
 
@@ -27,7 +27,7 @@ pub fn is_available(qkv: &Tensor, heads: i64) -> bool {
     }
 }
 
-/// True if a GPU has such kernels. They are tried once, on one token, so that a later failure has another cause.
+/// Returns true if a GPU has such kernels. They are tried once, on one token, so that a later failure has another cause.
 fn works_on(gpu: usize) -> bool {
     static WORKS: Mutex<BTreeMap<usize, bool>> = Mutex::new(BTreeMap::new());
     let mut works = WORKS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -28,7 +28,7 @@ enum Tape {
 }
 
 impl AttentionTape {
-    /// The scores before the softmax, one group after the other, 0 where there is padding; `None` unless they were captured.
+    /// Returns the scores before the softmax, one group after the other, 0 where there is padding; `None` unless they were captured.
     pub fn scores(&self) -> Option<&Tensor> {
         match &self.0 {
             Tape::Fused(_) | Tape::Flash(_) => None,
@@ -37,7 +37,7 @@ impl AttentionTape {
     }
 }
 
-/// `qkv` [n, 3H] (queries, keys and values side by side) → the heads' outputs side by side [n, H]. `dropout` gives the dropout of each
+/// Maps `qkv` [n, 3H] (queries, keys and values side by side) to the heads' outputs side by side [n, H]. `dropout` gives the dropout of each
 /// part of the batch.
 pub fn forward(
     qkv: &Tensor,

@@ -3,9 +3,9 @@
 //! Sequences of nearly equal length form one padded batch (see [`crate::Packed`]). Padding keys have weight 0; padding queries pass no
 //! gradient on.
 
+use nb_kernels::dropout::Dropout;
 use tch::{Kind, Tensor};
 
-use super::Dropout;
 use crate::kernel::dropout;
 use crate::packed::{Group, Packed};
 use crate::pass::Capture;
@@ -18,7 +18,7 @@ pub(super) struct Tape {
 }
 
 impl Tape {
-    /// The scores before the softmax, one group after the other, 0 where there is padding; `None` unless they were captured.
+    /// Returns the scores before the softmax, one group after the other, 0 where there is padding; `None` unless they were captured.
     pub(super) fn scores(&self) -> Option<&Tensor> {
         self.scores.as_ref()
     }
@@ -75,7 +75,7 @@ pub(super) fn backward(
 }
 
 impl GroupTape {
-    /// QKᵀ/√D as one row of f32, 0 where query or key is padding. Computed again, since the softmax stores no scores.
+    /// Computes QKᵀ/√D again, since the softmax stores no scores: one row of f32, 0 where query or key is padding.
     fn scores(&self, group: &Group) -> Tensor {
         let size = self.query.size()[2] as f64;
         let scores = self.query.bmm(&self.key.transpose(1, 2)).to_kind(Kind::Float) / size.sqrt();

@@ -15,19 +15,19 @@ use super::FEWEST_ROWS;
 ///
 /// Tensors are of other kinds than `x` and `weight` of [`select`], or shapes do not fit; for bf16 also if widths are odd.
 pub(crate) trait Gemm {
-    /// `x` Wᵀ + b, [n, out].
+    /// Computes `x` Wᵀ + b, [n, out].
     fn forward(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor;
 
-    /// f(`x` Wᵀ + b), [n, out].
+    /// Computes f(`x` Wᵀ + b), [n, out].
     fn activated(&self, x: &Tensor, weight: &Tensor, bias: &Tensor, f: Activation) -> Tensor;
 
-    /// y = f(u) and f′(u) at u = `x` Wᵀ + b, both [n, out].
+    /// Computes y = f(u) and f′(u) at u = `x` Wᵀ + b, both [n, out].
     fn activated_with_slope(&self, x: &Tensor, weight: &Tensor, bias: &Tensor, f: Activation) -> (Tensor, Tensor);
 
-    /// dL/dx [n, in] from dL/dy `grad` [n, out].
+    /// Computes dL/dx [n, in] from dL/dy `grad` [n, out].
     fn input_grad(&self, grad: &Tensor, weight: &Tensor) -> Tensor;
 
-    /// dL/du [n, in] where the layer's input x is f(u), with f′(u) as `slopes` [n, in].
+    /// Computes dL/du [n, in] where the layer's input x is f(u), with f′(u) as `slopes` [n, in].
     fn input_grad_through(&self, grad: &Tensor, weight: &Tensor, slopes: &Tensor) -> Tensor;
 
     /// As [`Gemm::input_grad`], added to `residual` [n, in], f32.
@@ -126,7 +126,7 @@ impl<T: Element + TensorElement> Gemm for Isa<T> {
     }
 }
 
-/// `x` Wᵀ + b, [n, out], through the activation if there is one.
+/// Computes `x` Wᵀ + b, [n, out], through the activation if there is one.
 fn linear<T: Element + TensorElement>(
     isa: Isa<T>,
     x: &Tensor,

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::Saved;
+use super::state::Saved;
 use crate::optim::ParamGroup;
 
 const TENSORS: &str = "state.safetensors";

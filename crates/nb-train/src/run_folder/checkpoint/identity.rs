@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::RunConfig;
-use crate::run_folder::{CONFIG, SUMMARY};
+use crate::run_folder::names::{CONFIG, SUMMARY};
 
 /// The identity of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -9,54 +9,21 @@
 
 mod files;
 mod identity;
+mod state;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
 
 use crate::config::CheckpointEvery;
-use crate::method::TermKind;
 use crate::optim::ParamGroup;
 use crate::run_folder::atomic_file::replace_folder;
-use crate::run_folder::best::Best;
-use crate::run_folder::clock::Clock;
+use crate::run_folder::names::CHECKPOINTS;
 
 pub(crate) use identity::{Difference, Identity};
-
-/// The folder of the checkpoints in a run folder.
-pub(crate) const CHECKPOINTS: &str = "checkpoints";
-
-/// The state of a run beside its parameters and their moments.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct State {
-    /// Updates made, including those skipped because they were not finite.
-    pub step: u64,
-    /// The best evaluation of each model that is trained.
-    pub best: Vec<Best>,
-    /// Time spent in steps.
-    pub clock: Clock,
-    /// Steps without a unit, by term.
-    #[serde(rename = "without_unit")]
-    pub empty_terms: BTreeMap<TermKind, u64>,
-    /// Updates that were skipped because they were not finite.
-    #[serde(rename = "left_out")]
-    pub skipped: u64,
-}
-
-/// `state.json`.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Saved {
-    /// The state of the run.
-    pub state: State,
-    /// Size of `metrics.jsonl` at that step, in bytes.
-    pub metrics: u64,
-    /// The identity of the run.
-    pub identity: Identity,
-}
+pub(crate) use state::{Saved, State};
 
 /// A complete checkpoint on disk.
 #[derive(Debug)]

@@ -1,111 +1,167 @@
-//! Metrics of scored impressions: over all, by how much is known of the reader, and by whether the news is new.
+//! Metrics of scored impressions: over all, by the length of the reader's history, and by whether training showed the
+//! clicked articles.
 
 use anyhow::{Result, bail};
 use nb_data::behaviors::{Behaviors, NO_LABEL, UNKNOWN};
 use nb_eval::{Impression, ImpressionMetrics, each_impression, ranks};
 use rayon::prelude::*;
 
-use super::Scores;
-use crate::task::evaluation::{Evaluation, Metric, Outcomes, Part};
+use super::CandidateScores;
+use crate::task::evaluation::{Count, Evaluation, Metric, Outcomes, Part};
 
-/// The impressions that were scored.
+/// Impressions that were scored.
 #[derive(Debug, Clone, Copy)]
-pub struct Impressions<'a> {
+pub struct ScoredImpressions<'a> {
     /// All impressions of the file.
     pub behaviors: &'a Behaviors,
-    /// Those that were scored, in the order of their scores.
-    pub which: &'a [u32],
-    /// By news: whether training showed it, if that is known.
+    /// The impressions that were scored, in the order of their scores.
+    pub impressions: &'a [u32],
+    /// By row of the articles: true if training showed the article. None if that is not known.
     pub seen: Option<&'a [bool]>,
 }
 
-/// Names for reports, and the number in an impression's metrics.
-type Kind = (&'static str, fn(&ImpressionMetrics) -> f64);
-const KINDS: [Kind; 4] = [("auc", |m| m.auc), ("mrr", |m| m.mrr), ("ndcg@5", |m| m.ndcg5), ("ndcg@10", |m| m.ndcg10)];
+/// A metric of impressions.
+struct MetricColumn {
+    /// The name in reports.
+    name: &'static str,
+    /// Reads the value of an impression.
+    value: fn(&ImpressionMetrics) -> f64,
+}
+
+const METRICS: [MetricColumn; 4] = [
+    MetricColumn { name: "auc", value: |m| m.auc },
+    MetricColumn { name: "mrr", value: |m| m.mrr },
+    MetricColumn { name: "ndcg@5", value: |m| m.ndcg5 },
+    MetricColumn { name: "ndcg@10", value: |m| m.ndcg10 },
+];
 
 const TIED: &str = "impressions in which a clicked and another article have equal scores";
 
-/// Lengths of history that are told apart: from, to, and the name.
-const HISTORIES: [(usize, usize, &str); 4] =
-    [(0, 0, "history 0"), (1, 5, "history 1-5"), (6, 20, "history 6-20"), (21, usize::MAX, "history 21+")];
+/// A range of history lengths with metrics of its own.
+struct HistoryPart {
+    name: &'static str,
+    shortest: usize,
+    longest: usize,
+}
 
-/// AUC, MRR, nDCG@5 and nDCG@10 with intervals over impressions: what MIND's published script says of the ranks that
-/// `nb rank` writes.
+const HISTORIES: [HistoryPart; 4] = [
+    HistoryPart { name: "history 0", shortest: 0, longest: 0 },
+    HistoryPart { name: "history 1-5", shortest: 1, longest: 5 },
+    HistoryPart { name: "history 6-20", shortest: 6, longest: 20 },
+    HistoryPart { name: "history 21+", shortest: 21, longest: usize::MAX },
+];
+
+/// The metrics of an impression that has both clicked and other articles.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    impression: u32,
+    metrics: ImpressionMetrics,
+}
+
+/// Computes AUC, MRR, nDCG@5 and nDCG@10 with intervals over impressions, as MIND's published script computes them from the
+/// ranks that `nb rank` writes.
 ///
-/// The script knows ranks, not scores, so the metrics are those of [`ranks`]: every rank from 1 to n once, equal scores in
-/// the impression's order, candidates without an article last. Impressions of one class are left out and counted, and so
-/// are those counted in which a clicked and another article have equal scores: there the order of the file decides.
+/// The script reads ranks, not scores, so the metrics are those of [`ranks`]: every rank from 1 to n is given once, equal
+/// scores keep the impression's order, and candidates without an article come last. Impressions of one class are skipped
+/// and counted. Impressions in which a clicked and another article have equal scores are counted too, because the order of
+/// the file decides there.
 ///
 /// # Errors
-/// If no impression has both clicked and other news, or if there are candidates without a label.
-pub fn evaluate_clicks(impressions: &Impressions<'_>, scores: &Scores) -> Result<Evaluation> {
-    let Impressions { behaviors, which, seen } = *impressions;
-    if let Some(&i) = which.iter().find(|&&i| behaviors.clicked(i as usize).contains(&NO_LABEL)) {
-        bail!(
-            "the impression on line {} has candidates without -0 or -1, expected labels as in MIND's train and dev \
-             folders; `nb rank` ranks impressions without labels",
-            behaviors.line(i as usize)
-        );
+/// If no impression has both clicked and other articles, or if there are candidates without a label.
+pub fn evaluate_clicks(scored: &ScoredImpressions<'_>, scores: &CandidateScores) -> Result<Evaluation> {
+    let ScoredImpressions { behaviors, impressions, .. } = *scored;
+    check_labels(scored)?;
+    let clicked = |impression: u32| behaviors.clicked(impression as usize);
+    let negated_ranks: Vec<Vec<f64>> = (0..impressions.len())
+        .into_par_iter()
+        .map(|i| Ok(ranks(scores.impression(i))?.into_iter().map(|rank| -(rank as f64)).collect()))
+        .collect::<Result<_>>()?;
+    let ranked: Vec<Impression<'_>> = impressions
+        .iter()
+        .zip(&negated_ranks)
+        .map(|(&impression, scores)| Impression { labels: clicked(impression), scores })
+        .collect();
+    let mut measured = Vec::with_capacity(impressions.len());
+    for (&impression, metrics) in impressions.iter().zip(each_impression(&ranked)?) {
+        measured.extend(metrics.map(|metrics| Measured { impression, metrics }));
     }
-    let clicked = |i: u32| behaviors.clicked(i as usize);
-    let ranked = |n| Ok(ranks(scores.of(n))?.into_iter().map(|rank| -(rank as f64)).collect());
-    let ranked: Vec<Vec<f64>> = (0..which.len()).into_par_iter().map(ranked).collect::<Result<_>>()?;
-    let listed: Vec<Impression<'_>> =
-        which.iter().zip(&ranked).map(|(&i, scores)| Impression { labels: clicked(i), scores }).collect();
-    let each = each_impression(&listed)?;
-    let tied = which.iter().enumerate().filter(|&(n, &i)| ties(clicked(i), scores.of(n))).count() as u64;
-    let all: Vec<(u32, ImpressionMetrics)> =
-        which.iter().zip(&each).filter_map(|(&i, metrics)| Some((i, (*metrics)?))).collect();
-    if all.is_empty() {
-        bail!("none of {} impressions has both clicked and other news, expected at least one", which.len());
+    if measured.is_empty() {
+        bail!("none of {} impressions has both clicked and other articles, expected at least one", impressions.len());
     }
-    let length = |i: u32| behaviors.history_length(i as usize); // what is known of readers, whatever the model reads
-    let mut parts = Vec::new();
-    for (from, to, name) in HISTORIES {
-        parts.extend(part(name, &all, |i| (from..=to).contains(&length(i)))?);
-    }
-    parts.extend(part("with a history", &all, |i| length(i) > 0)?);
-    if let Some(seen) = seen {
-        parts.extend(part("all clicked news seen in training", &all, |i| clicked_seen(behaviors, i, seen))?);
-        parts.extend(part("some clicked news new", &all, |i| !clicked_seen(behaviors, i, seen))?);
-    }
-    let values = KINDS.iter().map(|(name, value)| ((*name).into(), all.iter().map(|(_, m)| value(m)).collect()));
-    let outcomes = Outcomes { rows: all.iter().map(|(i, _)| *i).collect(), values: values.collect(), classes: None };
+    let is_tied = |i: &usize| has_ties(clicked(impressions[*i]), scores.impression(*i));
+    let tied = (0..impressions.len()).filter(is_tied).count() as u64;
+    let values = METRICS.iter().map(|column| (column.name.into(), column_values(column, &measured)));
+    let rows = measured.iter().map(|m| m.impression).collect();
+    let one_class = (impressions.len() - measured.len()) as u64;
     Ok(Evaluation {
-        outcomes,
-        rows: all.len(),
+        outcomes: Outcomes { rows, values: values.collect(), classes: None },
+        rows: measured.len(),
         unit: "impressions".into(),
-        metrics: metrics(&all.iter().map(|(_, m)| *m).collect::<Vec<_>>())?,
-        parts,
-        counted: (tied > 0).then(|| (TIED.into(), tied)).into_iter().collect(),
-        skipped: vec![("impressions of one class".into(), (each.len() - all.len()) as u64)],
+        metrics: metrics(&measured)?,
+        parts: parts(scored, &measured)?,
+        counted: if tied > 0 { vec![Count::new(TIED, tied)] } else { Vec::new() },
+        skipped: vec![Count::new("impressions of one class", one_class)],
     })
 }
 
+/// Checks that every candidate has a label.
+fn check_labels(scored: &ScoredImpressions<'_>) -> Result<()> {
+    let ScoredImpressions { behaviors, impressions, .. } = scored;
+    let is_unlabelled = |impression: &&u32| behaviors.clicked(**impression as usize).contains(&NO_LABEL);
+    if let Some(&impression) = impressions.iter().find(is_unlabelled) {
+        bail!(
+            "the impression on line {} has candidates without -0 or -1, expected labels as in MIND's train and dev \
+             folders; use `nb rank` for impressions without labels",
+            behaviors.line(impression as usize)
+        );
+    }
+    Ok(())
+}
+
 /// Returns true if a clicked candidate has the score of one that was not clicked.
-fn ties(clicked: &[u8], scores: &[f64]) -> bool {
+fn has_ties(clicked: &[u8], scores: &[f64]) -> bool {
     let mut pairs: Vec<(f64, u8)> = scores.iter().copied().zip(clicked.iter().copied()).collect();
     pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     pairs.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1)
 }
 
-/// Whether training showed every news that was clicked.
+/// Computes the metrics of each part of the impressions that is not empty.
+fn parts(scored: &ScoredImpressions<'_>, measured: &[Measured]) -> Result<Vec<Part>> {
+    let behaviors = scored.behaviors;
+    let history = |m: &Measured| behaviors.history_length(m.impression as usize); // as in the file, however much is read
+    let mut parts = Vec::new();
+    for HistoryPart { name, shortest, longest } in HISTORIES {
+        parts.extend(part(name, measured, |m| (shortest..=longest).contains(&history(m)))?);
+    }
+    parts.extend(part("with a history", measured, |m| history(m) > 0)?);
+    if let Some(seen) = scored.seen {
+        let all_seen = |m: &Measured| clicked_seen(behaviors, m.impression, seen);
+        parts.extend(part("all clicked news seen in training", measured, all_seen)?);
+        parts.extend(part("some clicked news new", measured, |m| !all_seen(m))?);
+    }
+    Ok(parts)
+}
+
+/// Returns true if training showed every clicked article.
 fn clicked_seen(behaviors: &Behaviors, impression: u32, seen: &[bool]) -> bool {
     let i = impression as usize;
     let candidates = behaviors.candidates(i).iter().zip(behaviors.clicked(i));
     candidates.filter(|(_, clicked)| **clicked == 1).all(|(row, _)| *row != UNKNOWN && seen[*row as usize])
 }
 
-/// The impressions of which `of` is true, if there are any.
-fn part(name: &str, all: &[(u32, ImpressionMetrics)], of: impl Fn(u32) -> bool) -> Result<Option<Part>> {
-    let own: Vec<ImpressionMetrics> = all.iter().filter(|(i, _)| of(*i)).map(|(_, m)| *m).collect();
-    if own.is_empty() {
+/// Computes the metrics of the impressions that `includes` selects, if there are any.
+fn part(name: &str, measured: &[Measured], includes: impl Fn(&Measured) -> bool) -> Result<Option<Part>> {
+    let selected: Vec<Measured> = measured.iter().filter(|m| includes(m)).copied().collect();
+    if selected.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Part { name: name.to_owned(), rows: own.len(), metrics: metrics(&own)? }))
+    Ok(Some(Part { name: name.to_owned(), rows: selected.len(), metrics: metrics(&selected)? }))
 }
 
-fn metrics(each: &[ImpressionMetrics]) -> Result<Vec<Metric>> {
-    let mean = |(name, value): &Kind| Metric::mean(name, &each.iter().map(value).collect::<Vec<f64>>());
-    KINDS.iter().map(mean).collect()
+fn metrics(measured: &[Measured]) -> Result<Vec<Metric>> {
+    METRICS.iter().map(|column| Metric::mean(column.name, &column_values(column, measured))).collect()
+}
+
+fn column_values(column: &MetricColumn, measured: &[Measured]) -> Vec<f64> {
+    measured.iter().map(|m| (column.value)(&m.metrics)).collect()
 }

@@ -1,4 +1,4 @@
-//! From a plan to the task with its news tokenised and its impressions read.
+//! Opening of the task: from a plan to tokenised articles and impressions.
 
 use std::rc::Rc;
 
@@ -6,69 +6,75 @@ use anyhow::{Result, bail};
 use nb_data::behaviors::{Behaviors, Samples};
 use nb_data::{IdIndex, TokenStore, Tokenizer};
 
-use super::super::texts::{self, Unlabelled, open_store, open_tokenizer};
-use super::{Measured, Readers, Recommend};
-use crate::model::saved_folder::Card;
-use crate::plan::{ClickLog, Dev, Plan, RecommendPlan};
+use super::plan::{ClickLog, RecommendPlan};
+use super::{ImpressionSplit, MeasuredSplit, Recommend, RecommendObjective};
+use crate::model::saved_folder::{CardText, ModelCard};
+use crate::plan::{Dev, Plan};
+use crate::task::texts::{self, HeldOut, article_ids, open_store, open_tokenizer};
+use crate::task::unlabelled::Unlabelled;
 
 impl Recommend {
-    /// Opens (or builds) the token stores of a plan's news and reads its impressions.
+    /// Opens (or builds) the token stores of a plan's articles and reads its impressions.
     ///
     /// # Errors
-    /// If a file cannot be used, if the tokenizer knows more tokens than the teacher, or if no impression of a split is
-    /// usable.
-    pub fn open(plan: &Plan, files: &RecommendPlan) -> Result<Self> {
+    /// If a file cannot be used, if the tokenizer has more tokens than the teacher's embedding has rows, or if no
+    /// impression of a split is usable.
+    pub(super) fn open_files(plan: &Plan, own: &RecommendPlan) -> Result<Self> {
         let tokenizer = open_tokenizer(plan)?;
-        let mut train = readers(plan, &files.train, &tokenizer)?;
-        let (dev, dev_log) = match &files.dev {
-            Dev::Given(log) => (readers(plan, log, &tokenizer)?, log),
-            Dev::Fraction(fraction) => (hold_out(&mut train, *fraction), &files.train),
+        let mut train = read_impressions(plan, &own.splits.train, &tokenizer)?;
+        let (dev, dev_log) = match &own.splits.dev {
+            Dev::Given(log) => (read_impressions(plan, log, &tokenizer)?, log),
+            Dev::Fraction(fraction) => (hold_out(&mut train, *fraction), &own.splits.train),
         };
-        let drawn = samples(&train, &files.train)?;
-        samples(&dev, dev_log)?; // without any there would be nothing to measure once an epoch is over
-        let path = files.train.behaviors.path.display();
-        for (count, what) in [(drawn.no_click, "clicked"), (drawn.no_other, "not clicked")] {
-            if count > 0 {
-                tracing::warn!("{path}: {count} impressions are left out of training: none of their news was {what}");
-            }
-        }
-        let test = files.test.as_ref().map(|log| -> Result<_> {
-            let test = readers(plan, log, &tokenizer)?;
+        let drawn = samples(&train, &own.splits.train)?;
+        samples(&dev, dev_log)?; // fails now rather than in the first evaluation
+        warn_unusable(&drawn, &own.splits.train);
+        let test = own.splits.test.as_ref().map(|log| -> Result<_> {
+            let test = read_impressions(plan, log, &tokenizer)?;
             samples(&test, log)?;
-            Ok(Measured { seen: seen(&train, &test), readers: test })
+            Ok(MeasuredSplit { seen: seen_in_training(&train, &test), split: test })
         });
-        let unlabelled = files.unlabelled.as_ref().map(|source| -> Result<_> {
-            let store = open_store(plan, source, &tokenizer)?;
-            Ok(Unlabelled { store, first: drawn.samples.len() as u32, seed: plan.seed })
-        });
+        let test = test.transpose()?;
+        let unlabelled =
+            own.splits.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
+        let labelled = drawn.samples.len() as u32;
+        let card = ModelCard::new(plan, card_text(own.self_attention));
         Ok(Self {
-            test: test.transpose()?,
-            unlabelled: unlabelled.transpose()?,
-            dev: Measured { seen: seen(&train, &dev), readers: dev },
+            objective: RecommendObjective { device: plan.device },
+            test,
+            unlabelled: unlabelled.map(|store| Unlabelled { store, labelled, seed: plan.seed }),
+            dev: MeasuredSplit { seen: seen_in_training(&train, &dev), split: dev },
             samples: drawn.samples,
             train,
-            negatives: files.negatives,
-            clicked_before: files.clicked_before,
-            self_attention: files.self_attention,
-            card: Card {
-                history: Some(files.history),
-                self_attention: files.self_attention,
-                ..Card::new(plan, "recommend")
-            },
+            negatives: own.negatives,
+            clicked_before: own.clicked_before,
+            self_attention: own.self_attention,
+            card: ModelCard { history: Some(own.history), self_attention: own.self_attention, ..card },
             tokenizer,
             batch: plan.train.batch,
             seed: plan.seed,
-            device: plan.device,
         })
     }
 }
 
-/// The usable clicks of a split; at least one.
-fn samples(split: &Readers, log: &ClickLog) -> Result<Samples> {
+/// Returns the text of the model card, with or without the reader model's self-attention.
+fn card_text(self_attention: Option<i64>) -> CardText {
+    let example = match self_attention {
+        None => include_str!("card/example.py"),
+        Some(_) => include_str!("card/example_attention.py"),
+    };
+    CardText { about: include_str!("card/about.md"), example }
+}
+
+/// Returns the usable clicks of a split.
+///
+/// # Errors
+/// If there are none.
+fn samples(split: &ImpressionSplit, log: &ClickLog) -> Result<Samples> {
     let drawn = split.behaviors.samples(&split.impressions);
     if drawn.samples.is_empty() {
         bail!(
-            "{}: none of {} impressions has both a clicked and another news of {}, expected at least one",
+            "{}: none of {} impressions has both a clicked and another article of {}, expected at least one",
             log.behaviors.path.display(),
             split.impressions.len(),
             log.news.path.display()
@@ -77,33 +83,47 @@ fn samples(split: &Readers, log: &ClickLog) -> Result<Samples> {
     Ok(drawn)
 }
 
-fn readers(plan: &Plan, log: &ClickLog, tokenizer: &Tokenizer) -> Result<Readers> {
-    let news = open_store(plan, &log.news, tokenizer)?;
-    let ids = texts::ids(&log.news, &news);
+/// Warns of training impressions that are skipped.
+fn warn_unusable(drawn: &Samples, log: &ClickLog) {
+    let path = log.behaviors.path.display();
+    for (count, missing) in [(drawn.no_click, "clicked"), (drawn.no_other, "not clicked")] {
+        if count > 0 {
+            tracing::warn!("{path}: {count} impressions are skipped in training: none of their articles was {missing}");
+        }
+    }
+}
+
+fn read_impressions(plan: &Plan, log: &ClickLog, tokenizer: &Tokenizer) -> Result<ImpressionSplit> {
+    let articles = open_store(plan, &log.news, tokenizer)?;
+    let ids = article_ids(&log.news, &articles);
     let behaviors = Behaviors::read(&log.behaviors, &ids)?;
     let path = log.behaviors.path.display();
     tracing::info!("{path}: {} impressions", behaviors.len());
-    if !behaviors.left_out().is_empty() {
-        tracing::warn!("{path}: {}", behaviors.left_out());
+    if !behaviors.report().is_empty() {
+        tracing::warn!("{path}: {}", behaviors.report());
     }
     let impressions = (0..behaviors.len() as u32).collect();
-    Ok(Readers { news: Rc::new(news), behaviors: Rc::new(behaviors), impressions })
+    Ok(ImpressionSplit { articles: Rc::new(articles), behaviors: Rc::new(behaviors), impressions })
 }
 
-/// Holds out a share of the impressions, the same ones whatever the run's seed, so that runs can be compared.
-fn hold_out(train: &mut Readers, fraction: f64) -> Readers {
-    let (stay, out) = texts::hold_out(train.impressions.len(), fraction);
+/// Holds out a share of the impressions.
+fn hold_out(train: &mut ImpressionSplit, fraction: f64) -> ImpressionSplit {
+    let HeldOut { train: stay, held_out } = texts::hold_out(train.impressions.len(), fraction);
     train.impressions = stay;
-    Readers { news: Rc::clone(&train.news), behaviors: Rc::clone(&train.behaviors), impressions: out }
+    ImpressionSplit {
+        articles: Rc::clone(&train.articles),
+        behaviors: Rc::clone(&train.behaviors),
+        impressions: held_out,
+    }
 }
 
-/// By row of the development news: whether a training impression shows it or a training reader clicked it.
-fn seen(train: &Readers, dev: &Readers) -> Vec<bool> {
+/// Returns, by row of a split's articles, whether a training impression shows the article or a training reader clicked it.
+fn seen_in_training(train: &ImpressionSplit, split: &ImpressionSplit) -> Vec<bool> {
     let shown = train.behaviors.seen(train.impressions.iter().copied());
-    if Rc::ptr_eq(&train.news, &dev.news) {
+    if Rc::ptr_eq(&train.articles, &split.articles) {
         return shown;
     }
-    let ids = IdIndex::new((0..train.news.len()).map(|row| train.news.id(row)));
+    let ids = IdIndex::new((0..train.articles.len()).map(|row| train.articles.id(row)));
     let known = |store: &TokenStore, row| store.id(row).and_then(|id| ids.row(id.as_bytes()));
-    (0..dev.news.len()).map(|row| known(&dev.news, row).is_some_and(|row| shown[row as usize])).collect()
+    (0..split.articles.len()).map(|row| known(&split.articles, row).is_some_and(|row| shown[row as usize])).collect()
 }

@@ -1,5 +1,5 @@
-//! Scores of all impressions from news vectors that were computed once. On the CPU, on all cores; what grows with the
-//! impressions is one number per candidate.
+//! Scores of impressions from article vectors that are computed once. The work is on the CPU, on all cores; memory grows by
+//! one number per candidate.
 
 use std::ops::Range;
 
@@ -9,46 +9,46 @@ use nb_model::{Clicks, Reader};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use super::super::dot::dot;
-use super::super::texts::NOT_NUMBERS;
+use crate::task::dot::dot;
+use crate::task::encode::NOT_FINITE;
 
-/// Readers whose vectors are held at a time.
+/// Readers whose vectors are in memory at a time.
 const CHUNK: usize = 1024;
-/// Readers that go through self-attention at a time; it compares each with the rows of all.
+/// Readers per pass of self-attention, which compares the rows of all of them.
 const ATTENDED: usize = 64;
 
-/// One vector per news, in the order that impressions count them.
+/// A vector for each article, by row.
 #[derive(Debug)]
-pub struct NewsVectors {
+pub struct ArticleVectors {
     values: Vec<f32>,
     hidden: usize,
 }
 
-impl NewsVectors {
-    /// From vectors of `hidden` units one after the other: [news × H].
+impl ArticleVectors {
+    /// Wraps concatenated vectors of `hidden` units: [articles × H].
     ///
     /// # Panics
-    /// If they do not come out even.
+    /// If the number of values is not a multiple of `hidden`.
     pub fn new(values: Vec<f32>, hidden: usize) -> Self {
         assert!(hidden > 0 && values.len().is_multiple_of(hidden), "{} values of {hidden} units", values.len());
         Self { values, hidden }
     }
 
-    fn row(&self, news: u32) -> &[f32] {
-        &self.values[news as usize * self.hidden..][..self.hidden]
+    fn row(&self, article: u32) -> &[f32] {
+        &self.values[article as usize * self.hidden..][..self.hidden]
     }
 }
 
-/// A score for each candidate of each impression; −∞ for a candidate whose news is not known.
+/// A score for each candidate of each impression; −∞ for a candidate whose article is unknown.
 #[derive(Debug, Default)]
-pub struct Scores {
+pub struct CandidateScores {
     values: Vec<f64>,
     ends: Vec<usize>,
 }
 
-impl Scores {
-    /// The scores of the `i`-th scored impression, in the order of its candidates.
-    pub fn of(&self, i: usize) -> &[f64] {
+impl CandidateScores {
+    /// Returns the scores of the `i`-th scored impression, in the order of its candidates.
+    pub fn impression(&self, i: usize) -> &[f64] {
         &self.values[self.range(i)]
     }
 
@@ -56,109 +56,138 @@ impl Scores {
         let start = i.checked_sub(1).map_or(0, |before| self.ends[before]);
         start..self.ends[i]
     }
+
+    /// Appends an impression.
+    ///
+    /// # Errors
+    /// If a score is NaN.
+    fn push(&mut self, scores: Vec<f64>) -> Result<()> {
+        if scores.iter().any(|score| score.is_nan()) {
+            bail!("{NOT_FINITE}");
+        }
+        self.values.extend(scores);
+        self.ends.push(self.values.len());
+        Ok(())
+    }
 }
 
-/// Scores u·h of the candidates of the given impressions.
+/// Computes the scores u·h of the candidates of some impressions.
 ///
 /// # Errors
-/// If a score is not a number.
+/// If a score is NaN.
 ///
 /// # Panics
-/// If the impressions were read with other news.
-pub fn score_clicks(news: &NewsVectors, reader: &Reader, behaviors: &Behaviors, impressions: &[u32]) -> Result<Scores> {
-    let model = ReaderVectors::new(news, reader);
-    let mut scores = Scores::default();
+/// If the impressions were read with other articles.
+pub fn score_clicks(
+    articles: &ArticleVectors,
+    reader: &Reader,
+    behaviors: &Behaviors,
+    impressions: &[u32],
+) -> Result<CandidateScores> {
+    let encoder = ReaderEncoder::new(articles, reader);
+    let mut scores = CandidateScores::default();
     for chunk in impressions.chunks(CHUNK) {
-        let readers = model.of(behaviors, chunk)?;
-        let rows: Vec<Vec<f64>> = chunk
-            .par_iter()
-            .zip(readers.par_chunks_exact(news.hidden))
-            .map(|(&impression, reader)| {
-                let candidates = behaviors.candidates(impression as usize).iter();
-                let score =
-                    |&row: &u32| if row == UNKNOWN { f64::NEG_INFINITY } else { dot(reader, news.row(row)).into() };
-                candidates.map(score).collect()
-            })
-            .collect();
-        for row in rows {
-            if row.iter().any(|score| score.is_nan()) {
-                bail!("{NOT_NUMBERS}");
-            }
-            scores.values.extend(row);
-            scores.ends.push(scores.values.len());
+        let vectors = encoder.encode(behaviors, chunk)?;
+        let score_impression = |(&impression, vector): (&u32, &[f32])| -> Vec<f64> {
+            let candidates = behaviors.candidates(impression as usize).iter();
+            candidates.map(|&article| score(articles, vector, article)).collect()
+        };
+        let each: Vec<Vec<f64>> =
+            chunk.par_iter().zip(vectors.par_chunks_exact(articles.hidden)).map(score_impression).collect();
+        for impression in each {
+            scores.push(impression)?;
         }
     }
     Ok(scores)
 }
 
-/// The reader model over a table of news.
-struct ReaderVectors<'a> {
-    news: &'a NewsVectors,
+/// Computes the score of one candidate for a reader vector.
+fn score(articles: &ArticleVectors, reader: &[f32], article: u32) -> f64 {
+    if article == UNKNOWN { f64::NEG_INFINITY } else { dot(reader, articles.row(article)).into() }
+}
+
+/// The reader model over a table of articles.
+struct ReaderEncoder<'a> {
+    articles: &'a ArticleVectors,
     reader: &'a Reader,
-    way: Way,
+    histories: HistoryModel,
 }
 
-enum Way {
-    /// Pooling alone: a news has the same weight before the softmax whoever clicked it, so it is computed once.
-    Pooled { weights: Vec<f32>, cold: Vec<f32> },
-    /// Self-attention mixes the news of a reader, so nothing can be shared between readers: the reader model itself.
-    Attended { table: Tensor },
+/// Values that depend on the articles alone, by kind of reader model.
+enum HistoryModel {
+    /// Pooling alone.
+    Pooled {
+        /// By article: its score before the softmax, which is the same for every reader.
+        scores: Vec<f32>,
+        /// The vector of a reader without a history.
+        cold: Vec<f32>,
+    },
+    /// Self-attention before the pooling, which mixes the articles of a reader, so that readers share no values.
+    Attended {
+        /// The article vectors as a tensor [articles, H].
+        table: Tensor,
+    },
 }
 
-impl<'a> ReaderVectors<'a> {
-    fn new(news: &'a NewsVectors, reader: &'a Reader) -> Self {
+impl<'a> ReaderEncoder<'a> {
+    fn new(articles: &'a ArticleVectors, reader: &'a Reader) -> Self {
         let device = reader.cold().device();
-        let table = Tensor::from_slice(&news.values).view([-1, news.hidden as i64]).to_device(device);
+        let table = Tensor::from_slice(&articles.values).view([-1, articles.hidden as i64]).to_device(device);
         let host = |t: Tensor| Vec::<f32>::try_from(t.to_device(Device::Cpu).to_kind(Kind::Float));
-        let way = tch::no_grad(|| match reader.attention() {
-            Some(_) => Way::Attended { table },
-            None => Way::Pooled {
-                weights: host(reader.pooling().scores(&table)).expect("a row of floats"),
+        let histories = tch::no_grad(|| match reader.attention() {
+            Some(_) => HistoryModel::Attended { table },
+            None => HistoryModel::Pooled {
+                scores: host(reader.pooling().scores(&table)).expect("a row of floats"),
                 cold: host(reader.cold().detach()).expect("a row of floats"),
             },
         });
-        Self { news, reader, way }
+        Self { articles, reader, histories }
     }
 
-    /// Reader vectors of the impressions, one after the other: [impressions × H].
-    fn of(&self, behaviors: &Behaviors, impressions: &[u32]) -> Result<Vec<f32>> {
-        let histories = impressions.iter().map(|&i| behaviors.history(i as usize));
-        match &self.way {
-            Way::Attended { table } => {
-                let mut out = Vec::with_capacity(impressions.len() * self.news.hidden);
-                for histories in histories.collect::<Vec<_>>().chunks(ATTENDED) {
-                    let lengths: Vec<i64> = histories.iter().map(|history| history.len() as i64).collect();
-                    let rows: Vec<i64> = histories.iter().copied().flatten().map(|&row| i64::from(row)).collect();
-                    let clicks = Clicks::new(&rows, &lengths, table.device());
-                    let readers = tch::no_grad(|| self.reader.forward(table, &clicks)).to_device(Device::Cpu);
-                    out.extend(Vec::<f32>::try_from(readers.view(-1))?);
+    /// Computes the reader vectors of impressions, concatenated: [impressions × H].
+    fn encode(&self, behaviors: &Behaviors, impressions: &[u32]) -> Result<Vec<f32>> {
+        let histories: Vec<&[u32]> = impressions.iter().map(|&i| behaviors.history(i as usize)).collect();
+        let hidden = self.articles.hidden;
+        match &self.histories {
+            HistoryModel::Attended { table } => {
+                let mut out = Vec::with_capacity(impressions.len() * hidden);
+                for histories in histories.chunks(ATTENDED) {
+                    out.extend(self.attend(table, histories)?);
                 }
                 Ok(out)
             }
-            Way::Pooled { weights, cold } => {
-                let mut out = vec![0.0; impressions.len() * self.news.hidden];
-                let histories: Vec<&[u32]> = histories.collect();
-                out.par_chunks_exact_mut(self.news.hidden).zip(histories).for_each(|(reader, history)| {
-                    pool(self.news, weights, history, cold, reader);
+            HistoryModel::Pooled { scores, cold } => {
+                let mut out = vec![0.0; impressions.len() * hidden];
+                out.par_chunks_exact_mut(hidden).zip(histories).for_each(|(out, history)| {
+                    pool(self.articles, scores, history, cold, out);
                 });
                 Ok(out)
             }
         }
     }
+
+    /// Runs the reader model over histories: [histories × H].
+    fn attend(&self, table: &Tensor, histories: &[&[u32]]) -> Result<Vec<f32>> {
+        let lengths: Vec<i64> = histories.iter().map(|history| history.len() as i64).collect();
+        let rows: Vec<i64> = histories.iter().copied().flatten().map(|&row| i64::from(row)).collect();
+        let clicks = Clicks::new(&rows, &lengths, table.device());
+        let vectors = tch::no_grad(|| self.reader.forward(table, &clicks)).to_device(Device::Cpu);
+        Ok(Vec::try_from(vectors.view(-1))?)
+    }
 }
 
-/// Attentive pooling of one reader's news, the weights before the softmax given.
-fn pool(news: &NewsVectors, weights: &[f32], history: &[u32], cold: &[f32], out: &mut [f32]) {
+/// Pools the articles of a history into `out`, which is zero: Σ softmax(scores)_i h_i, or `cold` for an empty history.
+fn pool(articles: &ArticleVectors, scores: &[f32], history: &[u32], cold: &[f32], out: &mut [f32]) {
     if history.is_empty() {
         return out.copy_from_slice(cold);
     }
-    let weight = |row: &u32| weights[*row as usize];
-    let largest = history.iter().map(weight).fold(f32::NEG_INFINITY, f32::max);
+    let score = |row: &u32| scores[*row as usize];
+    let largest = history.iter().map(score).fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0;
     for row in history {
-        let weight = (weight(row) - largest).exp();
+        let weight = (score(row) - largest).exp();
         sum += weight;
-        out.iter_mut().zip(news.row(*row)).for_each(|(out, value)| *out += weight * value);
+        out.iter_mut().zip(articles.row(*row)).for_each(|(out, value)| *out += weight * value);
     }
     out.iter_mut().for_each(|value| *value /= sum);
 }
@@ -170,10 +199,10 @@ mod tests {
 
     use super::*;
 
-    /// News vectors whose width is no multiple of the lanes.
+    /// Width of the article vectors, not a multiple of the lanes of a dot product.
     const HIDDEN: usize = 22;
 
-    /// More impressions than a chunk holds: a reader without a history, one with a repeated click, unknown candidates.
+    /// More impressions than fit into a chunk: some without a history, with a repeated click, or with unknown candidates.
     fn behaviors() -> Behaviors {
         let file = tempfile::NamedTempFile::new().unwrap();
         let lines = ["1\tu\tt\tN0 N3 N3\tN1-1 X-0 N4-0", "2\tu\tt\t\tN2-0 N0-1", "3\tu\tt\tN4 N1 N2 N0\tN3-0 N3-1"];
@@ -185,21 +214,21 @@ mod tests {
     }
 
     #[test]
-    fn scores_are_those_of_the_model_that_is_trained() {
+    fn scores_equal_those_of_the_trained_model() {
         let behaviors = behaviors();
-        let which: Vec<u32> = (0..behaviors.len() as u32).collect();
+        let impressions: Vec<u32> = (0..behaviors.len() as u32).collect();
         let table =
             (Tensor::arange(5 * HIDDEN as i64, (Kind::Float, Device::Cpu)) * 0.37).sin().view([5, HIDDEN as i64]);
-        let news = NewsVectors::new(Vec::try_from(table.view(-1)).unwrap(), HIDDEN);
+        let articles = ArticleVectors::new(Vec::try_from(table.view(-1)).unwrap(), HIDDEN);
         for heads in [None, Some(2)] {
             let mut reader = Reader::zeros(HIDDEN as i64, heads, Device::Cpu);
             reader.randomise(4);
             let _ = tch::no_grad(|| reader.cold().shallow_clone().fill_(0.3));
-            let scores = score_clicks(&news, &reader, &behaviors, &which).unwrap();
+            let scores = score_clicks(&articles, &reader, &behaviors, &impressions).unwrap();
             for i in 0..behaviors.len() {
                 let history: Vec<i64> = behaviors.history(i).iter().map(|&row| i64::from(row)).collect();
                 let vector = reader.forward(&table, &Clicks::new(&history, &[history.len() as i64], Device::Cpu));
-                for (&row, &found) in behaviors.candidates(i).iter().zip(scores.of(i)) {
+                for (&row, &found) in behaviors.candidates(i).iter().zip(scores.impression(i)) {
                     if row == UNKNOWN {
                         assert_eq!(found, f64::NEG_INFINITY);
                         continue;
@@ -213,10 +242,10 @@ mod tests {
     }
 
     #[test]
-    fn a_score_that_is_no_number_is_an_error() {
+    fn a_nan_score_is_an_error() {
         let (behaviors, mut reader) = (behaviors(), Reader::zeros(HIDDEN as i64, None, Device::Cpu));
         reader.randomise(4);
-        let news = NewsVectors::new(vec![f32::NAN; 5 * HIDDEN], HIDDEN);
-        assert!(score_clicks(&news, &reader, &behaviors, &[0]).is_err());
+        let articles = ArticleVectors::new(vec![f32::NAN; 5 * HIDDEN], HIDDEN);
+        assert!(score_clicks(&articles, &reader, &behaviors, &[0]).is_err());
     }
 }

@@ -6,87 +6,101 @@ use nb_eval::{Gain, QueryMetrics, Retrieved, query_metrics};
 use rayon::prelude::*;
 
 use super::Hit;
-use crate::task::evaluation::{Evaluation, Metric, Outcomes};
+use crate::task::evaluation::{Count, Evaluation, Metric, Outcomes};
 
-/// Documents that a search must find for the metrics.
-pub const DEPTH: usize = 100;
+/// Documents per query that the metrics need.
+pub const EVALUATION_DEPTH: usize = 100;
 
-/// Names for reports, and the number in a query's metrics.
-type Kind = (&'static str, fn(&QueryMetrics) -> f64);
-const KINDS: [Kind; 4] = [
-    ("ndcg@10", |m| m.ndcg10),
-    ("mrr@10", |m| m.mrr10),
-    ("recall@10", |m| m.recall10),
-    ("recall@100", |m| m.recall100),
-];
-
-/// The set of judgements and queries that an evaluation counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judging {
-    /// All, as in trec_eval and BEIR: a relevant document that the corpus lacks counts as not found, a query without a
-    /// relevant document as 0. nDCG has linear gain.
-    All,
-    /// Only documents of the corpus, and only queries that have a relevant one among them. nDCG has gain 2^y − 1. No
-    /// published figure is computed in this way; it says how well a model ranks what it can find.
-    Known,
+/// A metric of queries.
+struct MetricColumn {
+    /// The name in reports.
+    name: &'static str,
+    /// Reads the value of a query.
+    value: fn(&QueryMetrics) -> f64,
 }
 
-impl Judging {
+const METRICS: [MetricColumn; 4] = [
+    MetricColumn { name: "ndcg@10", value: |m| m.ndcg10 },
+    MetricColumn { name: "mrr@10", value: |m| m.mrr10 },
+    MetricColumn { name: "recall@10", value: |m| m.recall10 },
+    MetricColumn { name: "recall@100", value: |m| m.recall100 },
+];
+
+/// The judgements and queries that an evaluation counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JudgementScope {
+    /// All of them, as in trec_eval and BEIR: a relevant document that the corpus lacks counts as not found, and a query
+    /// without a relevant document counts as 0. nDCG has linear gain.
+    All,
+    /// Documents of the corpus, and queries that have a relevant one among them. nDCG has gain 2^y − 1. No published figure
+    /// is computed in this way; it measures how well a model ranks the documents that it can find.
+    InCorpus,
+}
+
+impl JudgementScope {
     fn gain(self) -> Gain {
         match self {
             Self::All => Gain::Linear,
-            Self::Known => Gain::Exponential,
+            Self::InCorpus => Gain::Exponential,
         }
     }
 }
 
-/// nDCG@10, MRR@10, recall@10 and recall@100 with intervals over queries; `hits[i]` are the best [`DEPTH`] documents of
-/// the whole corpus for `queries[i]`, without one of the query's own id.
+/// Computes nDCG@10, MRR@10, recall@10 and recall@100 with intervals over queries. `hits[i]` are the best
+/// [`EVALUATION_DEPTH`] documents of the corpus for `queries[i]`, without a document that has the query's id.
 ///
 /// # Errors
 /// If no query counts.
-pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>], judging: Judging) -> Result<Evaluation> {
+pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>], scope: JudgementScope) -> Result<Evaluation> {
     let each: Vec<Option<QueryMetrics>> =
-        queries.par_iter().zip(hits).map(|(judged, hits)| one(judged, hits, judging)).collect();
-    let known: Vec<QueryMetrics> = each.iter().flatten().copied().collect();
-    let rows = (0..).zip(&each).filter(|(_, metrics)| metrics.is_some()).map(|(i, _)| i).collect();
-    if known.is_empty() {
+        queries.par_iter().zip(hits).map(|(judged, hits)| measure(judged, hits, scope)).collect();
+    let measured: Vec<QueryMetrics> = each.iter().flatten().copied().collect();
+    if measured.is_empty() {
         bail!("none of {} queries has a relevant document in the corpus, expected at least one", queries.len());
     }
-    let mean = |(name, value): &Kind| Metric::mean(name, &known.iter().map(value).collect::<Vec<f64>>());
-    let metrics = KINDS.iter().map(mean).collect::<Result<_>>()?;
-    let values = KINDS.iter().map(|(name, value)| ((*name).into(), known.iter().map(value).collect())).collect();
-    let outcomes = Outcomes { rows, values, classes: None };
-    let unit = "queries".into();
-    let (missing, none_relevant) = counts(queries);
-    let missing = ("relevant documents that the corpus lacks".into(), missing);
-    let none_relevant = ("queries without a relevant document in the corpus".into(), none_relevant);
-    let told = [missing, none_relevant].into_iter().filter(|(_, n)| *n > 0).collect();
-    let (counted, skipped) = match judging {
-        Judging::All => (told, Vec::new()),
-        Judging::Known => (Vec::new(), told),
+    let rows = (0..).zip(&each).filter(|(_, metrics)| metrics.is_some()).map(|(i, _)| i).collect();
+    let column = |column: &MetricColumn| measured.iter().map(column.value).collect::<Vec<f64>>();
+    let values = METRICS.iter().map(|m| (m.name.into(), column(m))).collect();
+    let missing = missing_counts(queries);
+    let (counted, skipped) = match scope {
+        JudgementScope::All => (missing, Vec::new()),
+        JudgementScope::InCorpus => (Vec::new(), missing),
     };
-    Ok(Evaluation { rows: known.len(), unit, metrics, outcomes, counted, skipped, ..Evaluation::default() })
+    Ok(Evaluation {
+        rows: measured.len(),
+        unit: "queries".into(),
+        metrics: METRICS.iter().map(|m| Metric::mean(m.name, &column(m))).collect::<Result<_>>()?,
+        outcomes: Outcomes { rows, values, classes: None },
+        counted,
+        skipped,
+        ..Evaluation::default()
+    })
 }
 
-/// Relevant documents that the corpus lacks, and queries without a relevant document in it.
-fn counts(queries: &[&Judged]) -> (u64, u64) {
+/// Counts relevant documents that the corpus lacks, and queries without a relevant document in it. Zeros are omitted.
+fn missing_counts(queries: &[&Judged]) -> Vec<Count> {
     let missing = queries.iter().map(|judged| judged.missing.len() as u64).sum();
     let none_relevant = queries.iter().filter(|judged| judged.relevant.is_empty()).count() as u64;
-    (missing, none_relevant)
+    let mut counts = vec![
+        Count::new("relevant documents that the corpus lacks", missing),
+        Count::new("queries without a relevant document in the corpus", none_relevant),
+    ];
+    counts.retain(|count| count.count > 0);
+    counts
 }
 
-fn one(judged: &Judged, hits: &[Hit], judging: Judging) -> Option<QueryMetrics> {
+/// Computes the metrics of one query; none if it does not count.
+fn measure(judged: &Judged, hits: &[Hit], scope: JudgementScope) -> Option<QueryMetrics> {
     let grade = |hit: &Hit| judged.relevant.iter().find(|(row, _)| *row == hit.row).map_or(0, |(_, grade)| *grade);
     let retrieved: Vec<u32> = hits.iter().map(grade).collect();
     let mut relevant: Vec<u32> = judged.relevant.iter().map(|(_, grade)| *grade).collect();
-    if judging == Judging::All {
+    if scope == JudgementScope::All {
         relevant.extend(&judged.missing);
     }
-    let metrics = query_metrics(&Retrieved { retrieved: &retrieved, relevant: &relevant }, judging.gain());
-    match judging {
-        Judging::All => Some(metrics.unwrap_or_default()),
-        Judging::Known => metrics,
+    let metrics = query_metrics(&Retrieved { retrieved: &retrieved, relevant: &relevant }, scope.gain());
+    match scope {
+        JudgementScope::All => Some(metrics.unwrap_or_default()),
+        JudgementScope::InCorpus => metrics,
     }
 }
 
@@ -97,17 +111,17 @@ mod tests {
     use nb_data::{IdIndex, Repeated};
     use proptest::prelude::*;
 
-    use super::super::{Asked, Documents, TopHits};
+    use super::super::{CorpusIndex, QueryVectors, TopKSearch};
     use super::*;
 
-    /// A corpus with repeated ids, queries of which some have a document's id, scores with ties, and judgements.
+    /// A corpus with repeated ids, queries that may have a document's id, scores with ties, and judgements.
     #[derive(Debug)]
     struct Case {
         corpus: Vec<String>,
         queries: Vec<String>,
         /// By query and row of the corpus.
         scores: Vec<Vec<f32>>,
-        /// By query: ids and grades, known documents or not.
+        /// By query: grades by id, of documents inside and outside the corpus.
         grades: Vec<BTreeMap<String, u32>>,
     }
 
@@ -128,12 +142,12 @@ mod tests {
         })
     }
 
-    /// The values of each query, in the order of `KINDS`, by sorting everything and by the definitions.
-    fn slow(case: &Case, query: usize) -> [f64; 4] {
-        let mut found: BTreeMap<&str, f32> =
+    /// Computes the metrics of a query, in the order of `METRICS`, by sorting all documents and by the definitions.
+    fn reference(case: &Case, query: usize) -> [f64; 4] {
+        let mut scores: BTreeMap<&str, f32> =
             case.corpus.iter().map(String::as_str).zip(case.scores[query].clone()).collect();
-        found.remove(case.queries[query].as_str());
-        let mut order: Vec<(&str, f32)> = found.into_iter().collect();
+        scores.remove(case.queries[query].as_str());
+        let mut order: Vec<(&str, f32)> = scores.into_iter().collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(a.0)));
         let judged = &case.grades[query];
         let grades: Vec<u32> = order.iter().map(|(id, _)| judged.get(*id).copied().unwrap_or(0)).collect();
@@ -143,56 +157,56 @@ mod tests {
         if relevant == 0 {
             return [0.0; 4];
         }
-        let gain = |grades: &[u32]| {
-            (1..)
-                .zip(grades)
-                .take(10)
-                .map(|(rank, &y)| f64::from(y) * 2f64.ln() / f64::from(rank + 1).ln())
-                .sum::<f64>()
-        };
-        let within = |k: usize| grades.iter().take(k).filter(|grade| **grade > 0).count() as f64 / relevant as f64;
+        let discounted = |(rank, &grade): (u32, &u32)| f64::from(grade) * 2f64.ln() / f64::from(rank + 1).ln();
+        let gain = |grades: &[u32]| (1..).zip(grades).take(10).map(discounted).sum::<f64>();
+        let recall = |k: usize| grades.iter().take(k).filter(|grade| **grade > 0).count() as f64 / relevant as f64;
         let first = (1..=10).zip(&grades).find(|(_, grade)| **grade > 0).map_or(0.0, |(rank, _)| 1.0 / f64::from(rank));
-        [gain(&grades) / gain(&ideal), first, within(10), within(100)]
+        [gain(&grades) / gain(&ideal), first, recall(10), recall(100)]
     }
 
-    fn fast(case: &Case) -> Evaluation {
-        let ids: Vec<Option<&str>> = case.corpus.iter().map(|id| Some(id.as_str())).collect();
-        let documents = Documents::new(Repeated::Last, &ids);
-        let index: &IdIndex = documents.index();
-        let judged = |(query, grades): (u32, &BTreeMap<String, u32>)| {
-            let mut judged = Judged { query, ..Judged::default() };
-            for (id, &grade) in grades {
-                match (index.row(id.as_bytes()), grade) {
-                    (Some(row), 0) => judged.negatives.push(row),
-                    (Some(row), grade) => judged.relevant.push((row, grade)),
-                    (None, grade) => judged.missing.extend((grade > 0).then_some(grade)),
-                }
+    /// Converts the grades of a query into the rows and grades of a judged query.
+    fn judged(query: u32, grades: &BTreeMap<String, u32>, ids: &IdIndex) -> Judged {
+        let mut judged = Judged { query, ..Judged::default() };
+        for (id, &grade) in grades {
+            match (ids.row(id.as_bytes()), grade) {
+                (Some(row), 0) => judged.negatives.push(row),
+                (Some(row), grade) => judged.relevant.push((row, grade)),
+                (None, grade) => judged.missing.extend((grade > 0).then_some(grade)),
             }
-            judged
-        };
-        let judged: Vec<Judged> = (0..).zip(&case.grades).map(judged).collect();
-        let own = case.queries.iter().map(|id| index.row(id.as_bytes())).collect();
+        }
+        judged
+    }
+
+    fn evaluate(case: &Case) -> Evaluation {
+        let ids: Vec<Option<&str>> = case.corpus.iter().map(|id| Some(id.as_str())).collect();
+        let index = CorpusIndex::new(Repeated::Last, &ids);
+        let judged: Vec<Judged> =
+            (0..).zip(&case.grades).map(|(query, grades)| judged(query, grades, index.ids())).collect();
+        let same_id = case.queries.iter().map(|id| index.ids().row(id.as_bytes())).collect();
         // Query i is the i-th unit vector, a document the column of its scores.
         let n = case.queries.len();
-        let vectors = (0..n * n).map(|i| f32::from(u8::from(i % (n + 1) == 0))).collect();
-        let news: Vec<f32> = (0..ids.len()).flat_map(|row| case.scores.iter().map(move |scores| scores[row])).collect();
-        let mut hits = TopHits::new(Asked { vectors, hidden: n, own }, documents.clone().into(), DEPTH);
+        let queries = (0..n * n).map(|i| f32::from(u8::from(i % (n + 1) == 0))).collect();
+        let documents: Vec<f32> =
+            (0..ids.len()).flat_map(|row| case.scores.iter().map(move |scores| scores[row])).collect();
+        let queries = QueryVectors { vectors: queries, hidden: n, same_id };
+        let mut search = TopKSearch::new(queries, index.clone().into(), EVALUATION_DEPTH);
         let rows: Vec<u32> = (0..ids.len() as u32).collect();
-        for (rows, vectors) in rows.chunks(50).zip(news.chunks(50 * n)) {
-            hits.add(rows, vectors).unwrap();
+        for (rows, vectors) in rows.chunks(50).zip(documents.chunks(50 * n)) {
+            search.add(rows, vectors).unwrap();
         }
-        evaluate_hits(&judged.iter().collect::<Vec<_>>(), &hits.finish(), Judging::All).unwrap()
+        evaluate_hits(&judged.iter().collect::<Vec<_>>(), &search.finish(), JudgementScope::All).unwrap()
     }
 
     proptest! {
         #[test]
-        fn blocks_and_heaps_measure_what_sorting_everything_does(case in case()) {
-            let found = fast(&case);
+        fn search_in_blocks_measures_the_same_as_sorting_all_documents(case in case()) {
+            let found = evaluate(&case);
             prop_assert_eq!(found.rows, case.queries.len());
             for query in 0..case.queries.len() {
-                let expected = slow(&case, query);
-                for ((name, values), expected) in found.outcomes.values.iter().zip(expected) {
-                    prop_assert!((values[query] - expected).abs() < 1e-12, "query {query}: {name} {}, expected {expected}", values[query]);
+                let expected = reference(&case, query);
+                for ((metric, values), expected) in found.outcomes.values.iter().zip(expected) {
+                    let value = values[query];
+                    prop_assert!((value - expected).abs() < 1e-12, "query {query}: {metric} {value}, expected {expected}");
                 }
             }
         }

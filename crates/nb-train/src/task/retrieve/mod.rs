@@ -1,12 +1,15 @@
-//! Retrieval: rank news for a query.
+//! Retrieval: rank articles for a query.
 //!
-//! Query and news go through the same encoder and the same attentive pooling; score = q·h. A row of logits is one query
-//! with one of its relevant news: all news of the micro-batch are its candidates, but for the query's other relevant ones.
+//! Query and articles go through the same encoder and the same attentive pooling; score = q·h. A row of logits is one query
+//! with one of its relevant articles. All articles of the micro-batch are its candidates, except the query's other relevant
+//! ones.
 
-mod documents;
+mod corpus_index;
 mod evaluate;
-mod hits;
+mod objective;
 mod open;
+mod plan;
+mod top_k;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -14,100 +17,62 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 use nb_checkpoint::Description;
 use nb_data::batch::{cut, order};
-use nb_data::beir::{Pair, Qrels, QueryBatch};
+use nb_data::beir::{Judged, Pair, Qrels, QueryBatch};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
-use nb_model::{Arena, AttentivePooling, Bert, Packed};
-use tch::{Device, Tensor};
+use nb_model::Bert;
+use tch::Device;
 
-use super::texts::{Distinct, Unlabelled, encode, pack, probe, rows_of, vectors};
-use super::{HeadPair, Layers, Objective, SplitName, Task, Widths, accept, pooling};
+use super::distinct::DistinctTexts;
+use super::encode::{encode, pack, pooled_vectors, timing_batches};
+use super::unlabelled::{SplitRows, Unlabelled, split_rows};
+use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, Widths, check_task, pooling_pair};
 use crate::method::Share;
-use crate::model::Model;
-use crate::model::saved_folder::{Card, save_head};
-use crate::step::terms::Counts;
+use crate::model::saved_folder::{ModelCard, save_head};
+use crate::model::{HeadLayers, Model};
+use crate::plan::{Plan, TaskKind};
 use crate::task::evaluation::Evaluation;
 
-pub use documents::Documents;
-pub use evaluate::{DEPTH, Judging, evaluate_hits};
-pub use hits::{Asked, Hit, TopHits};
+pub use corpus_index::CorpusIndex;
+pub use evaluate::{EVALUATION_DEPTH, JudgementScope, evaluate_hits};
+pub use objective::{RetrieveBatch, RetrieveHead, RetrieveObjective};
+pub use plan::{QueryLog, RetrieveKind, RetrievePlan};
+pub use top_k::{Hit, QueryVectors, TopKSearch};
 
-/// News whose vectors are held at a time while a run evaluates.
+/// Articles whose vectors are in memory at a time while a run evaluates.
 const BLOCK: usize = 16_384;
-/// The score of a news that is no candidate: far below any other, and finite, so that 0 times its logarithm is 0.
-const NO_CANDIDATE: f64 = -1e9;
 
-/// Queries of a split: news, queries, and which of the judged queries belong to the split.
+/// Queries of a split, and the corpus that they search.
 #[derive(Debug)]
-pub struct Queries {
-    /// The news.
+pub struct QuerySplit {
+    /// The articles.
     pub corpus: Rc<TokenStore>,
     /// The queries.
     pub queries: Rc<TokenStore>,
-    /// Which news answer which query; both are rows of the stores.
+    /// The relevant articles of each query. Both are rows of the stores.
     pub qrels: Rc<Qrels>,
-    /// The news that a search may find.
-    pub documents: Rc<Documents>,
-    /// Judged queries of the split.
+    /// The articles that a search may find.
+    pub index: Rc<CorpusIndex>,
+    /// The judged queries that belong to the split.
     pub judged: Vec<u32>,
 }
 
-/// Retrieval on a training and a development split.
+/// Retrieval with its data.
 #[derive(Debug)]
 pub struct Retrieve {
-    train: Queries,
-    dev: Queries,
-    test: Option<Queries>,
-    /// News without queries.
+    objective: RetrieveObjective,
+    train: QuerySplit,
+    dev: QuerySplit,
+    test: Option<QuerySplit>,
+    /// Articles without queries.
     unlabelled: Option<Unlabelled>,
-    /// One for each relevant news of each training query.
+    /// A pair for each relevant article of each training query.
     pairs: Vec<Pair>,
     negatives: usize,
     tokenizer: Tokenizer,
-    card: Card,
+    card: ModelCard,
     batch: BatchSize,
     seed: u64,
-    device: Device,
-}
-
-/// The pooling of one model; it may be the other model's too.
-#[derive(Debug)]
-pub struct RetrieveHead {
-    /// Attentive pooling over tokens.
-    pub pooling: Rc<AttentivePooling>,
-}
-
-/// A micro-batch: the tokens of its distinct news, then those of its queries, and which news answer which query.
-#[derive(Debug, Clone)]
-pub struct RetrieveBatch {
-    /// The documents of `queries` in its order, then its queries in theirs; behind them news without queries.
-    pub tokens: TokenBatch,
-    /// The queries.
-    pub queries: QueryBatch,
-}
-
-impl RetrieveBatch {
-    /// What it holds.
-    pub fn counts(&self) -> Counts {
-        let rows = self.queries.targets.len() as i64;
-        Counts { rows, ..Counts::of_texts(&self.tokens.lengths, rows) }
-    }
-}
-
-impl Layers for RetrieveHead {
-    fn arenas(&self) -> Vec<&Arena> {
-        vec![self.pooling.arena()]
-    }
-}
-
-impl RetrieveHead {
-    /// From the vectors [news + queries, H] of news and queries to scores [queries, news].
-    pub fn scores(&self, pooled: &Tensor, batch: &QueryBatch) -> Tensor {
-        let (news, rows) = (batch.documents.len() as i64, batch.targets.len() as i64);
-        let masked = nb_torch::send(&Tensor::from_slice(&batch.masked), pooled.device()).view([rows, news]);
-        let scores = pooled.narrow(0, news, rows).matmul(&pooled.narrow(0, 0, news).transpose(0, 1));
-        scores.masked_fill(&masked, NO_CANDIDATE)
-    }
 }
 
 impl Retrieve {
@@ -115,7 +80,7 @@ impl Retrieve {
         self.train.corpus.length(document as usize)
     }
 
-    /// Tokens of a pair: the query's, its news', and no fewer than its given negatives can have.
+    /// Returns an upper bound of a pair's tokens: the query's, its relevant article's, and those of its given negatives.
     fn pair_length(&self, pair: u32) -> usize {
         let Pair { judged, relevant } = self.pairs[pair as usize];
         let judged = &self.train.qrels.queries[judged as usize];
@@ -124,42 +89,38 @@ impl Retrieve {
             + self.length(judged.relevant[relevant as usize].0)
             + negatives * self.negatives.min(judged.negatives.len())
     }
+
+    /// Encodes rows of a store: [rows × H].
+    fn vectors(
+        &self,
+        model: &Model<RetrieveHead>,
+        store: &TokenStore,
+        rows: &[u32],
+        processes: &ProcessGroup,
+    ) -> Result<Vec<f32>> {
+        pooled_vectors(&model.bert, &model.head.pooling, store, rows, self.objective.device, processes)
+    }
 }
 
-impl Objective for Retrieve {
-    type Head = RetrieveHead;
-    type Batch = RetrieveBatch;
+impl HasObjective for Retrieve {
+    type Objective = RetrieveObjective;
 
-    fn counts(&self, batch: &RetrieveBatch) -> Counts {
-        batch.counts()
-    }
-
-    fn texts(&self, batch: &RetrieveBatch) -> Vec<(usize, u32)> {
-        let (news, rest) = batch.tokens.rows.split_at(batch.queries.documents.len());
-        let (queries, unlabelled) = rest.split_at(batch.queries.queries.len());
-        rows_of(0, news).chain(rows_of(1, queries)).chain(rows_of(2, unlabelled)).collect()
-    }
-
-    fn packed(&self, batch: &RetrieveBatch) -> Packed {
-        pack(&batch.tokens, self.device)
-    }
-
-    fn labels(&self, batch: &RetrieveBatch) -> Tensor {
-        nb_torch::send(&Tensor::from_slice(&batch.queries.targets), self.device)
-    }
-
-    fn pooled(&self, head: &RetrieveHead, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling.forward(states, packed.segments())
-    }
-
-    fn logits(&self, head: &RetrieveHead, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {
-        head.scores(pooled, &batch.queries)
+    fn objective(&self) -> &RetrieveObjective {
+        &self.objective
     }
 }
 
 impl Task for Retrieve {
-    fn name(&self) -> &'static str {
-        "retrieve"
+    type Plan = RetrievePlan;
+
+    const KIND: &'static dyn TaskKind = &RetrieveKind;
+
+    fn open(plan: &Plan, own: &RetrievePlan) -> Result<Self> {
+        Self::open_files(plan, own)
+    }
+
+    fn head_layers(_: &Path, _: i64, _: &Description, _: Device) -> Result<HeadLayers> {
+        Ok(HeadLayers::None)
     }
 
     fn primary_metric(&self) -> &'static str {
@@ -167,20 +128,20 @@ impl Task for Retrieve {
     }
 
     fn heads(&self, widths: Widths, share: Share, seed: u64, device: Device) -> HeadPair<RetrieveHead> {
-        let pooling = pooling(widths, share, seed, device);
+        let pooling = pooling_pair(widths, share, seed, device);
         HeadPair {
             teacher: RetrieveHead { pooling: pooling.teacher },
             student: RetrieveHead { pooling: pooling.student },
         }
     }
 
-    fn accept(&self, description: &Description) -> Result<()> {
-        accept(self.name(), description)
+    fn check_description(&self, description: &Description) -> Result<()> {
+        check_task(self.name(), description)
     }
 
     fn stores(&self) -> Vec<&TokenStore> {
-        let own = [&*self.train.corpus, &*self.train.queries];
-        own.into_iter().chain(self.unlabelled.iter().map(|u| &u.store)).collect()
+        let labelled = [&*self.train.corpus, &*self.train.queries];
+        labelled.into_iter().chain(self.unlabelled.iter().map(|u| &u.store)).collect()
     }
 
     fn tokenizer(&self) -> &Tokenizer {
@@ -190,39 +151,32 @@ impl Task for Retrieve {
     fn epoch(&self, epoch: u64) -> Vec<Vec<u32>> {
         let mut batches = cut(&order(self.pairs.len(), self.seed, epoch), |pair| self.pair_length(pair), self.batch);
         if let Some(unlabelled) = &self.unlabelled {
-            unlabelled.deal(epoch, &mut batches);
+            unlabelled.append_to(&mut batches, epoch);
         }
         batches
     }
 
     fn batch(&self, epoch: u64, rows: &[u32]) -> RetrieveBatch {
-        let (pairs, others) = match &self.unlabelled {
-            Some(unlabelled) => unlabelled.split(rows),
-            None => (rows, TokenBatch::default()),
-        };
-        let pairs: Vec<Pair> = pairs.iter().map(|&i| self.pairs[i as usize]).collect();
+        let SplitRows { labelled, unlabelled } = split_rows(self.unlabelled.as_ref(), rows);
+        let pairs: Vec<Pair> = labelled.iter().map(|&i| self.pairs[i as usize]).collect();
         let length = |document| self.length(document);
         let queries = QueryBatch::new(&self.train.qrels, &pairs, self.negatives, self.seed, epoch, length);
         let mut tokens = self.train.corpus.batch(&queries.documents);
         tokens.append(self.train.queries.batch(&queries.queries));
-        tokens.append(others);
+        tokens.append(unlabelled);
         RetrieveBatch { tokens, queries }
     }
 
     fn describe(&self) -> Vec<(&'static str, String)> {
         let (train, dev) = (&self.train, &self.dev);
-        vec![
-            ("news", format!("{} to train on, {} to develop on", train.corpus.len(), dev.corpus.len())),
-            (
-                "queries",
-                format!(
-                    "{} with {} relevant news to train on, {} to develop on",
-                    train.judged.len(),
-                    self.pairs.len(),
-                    dev.judged.len()
-                ),
-            ),
-        ]
+        let articles = format!("{} for training, {} for development", train.corpus.len(), dev.corpus.len());
+        let queries = format!(
+            "{} with {} relevant articles for training, {} for development",
+            train.judged.len(),
+            self.pairs.len(),
+            dev.judged.len()
+        );
+        vec![("news", articles), ("queries", queries)]
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -234,32 +188,33 @@ impl Task for Retrieve {
     }
 
     fn evaluate(&self, model: &Model<RetrieveHead>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
-        let dev = match split {
+        let split = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("there is no data.test")?,
         };
-        let Model { bert, head } = model;
-        let vectors = |store, rows: &[u32]| vectors((bert, &head.pooling), (store, rows), self.device, processes);
-        let hidden = bert.config().hidden_size as usize;
-        let judged: Vec<_> = dev.judged.iter().map(|&i| &dev.qrels.queries[i as usize]).collect();
+        let judged: Vec<&Judged> = split.judged.iter().map(|&i| &split.qrels.queries[i as usize]).collect();
         let rows: Vec<u32> = judged.iter().map(|judged| judged.query).collect();
-        let own = rows.iter().map(|&row| dev.documents.index().row(dev.queries.id(row as usize)?.as_bytes())).collect();
-        let asked = Asked { vectors: vectors(&dev.queries, &rows)?, hidden, own };
-        let mut hits = TopHits::new(asked, Rc::clone(&dev.documents), DEPTH);
-        // News of one text stay together, so that they have one vector.
-        let all: Vec<u32> = (0..dev.corpus.len() as u32).collect();
-        for rows in Distinct::new(&dev.corpus, &all).blocks(BLOCK) {
-            hits.add(&rows, &vectors(&dev.corpus, &rows)?)?;
+        let same_id = |&row: &u32| split.index.ids().row(split.queries.id(row as usize)?.as_bytes());
+        let queries = QueryVectors {
+            vectors: self.vectors(model, &split.queries, &rows, processes)?,
+            hidden: model.bert.config().hidden_size as usize,
+            same_id: rows.iter().map(same_id).collect(),
+        };
+        let mut search = TopKSearch::new(queries, Rc::clone(&split.index), EVALUATION_DEPTH);
+        // Articles with the same tokens are in the same block, so they are encoded once and have the same vector.
+        let all: Vec<u32> = (0..split.corpus.len() as u32).collect();
+        for rows in DistinctTexts::new(&split.corpus, &all).blocks(BLOCK) {
+            search.add(&rows, &self.vectors(model, &split.corpus, &rows, processes)?)?;
         }
-        evaluate_hits(&judged, &hits.finish(), Judging::All)
+        evaluate_hits(&judged, &search.finish(), JudgementScope::All)
     }
 
     fn infer(&self, bert: &Bert, head: &RetrieveHead, batch: &TokenBatch) {
-        let _ = std::hint::black_box(encode(bert, &head.pooling, &pack(batch, self.device)));
+        let _ = std::hint::black_box(encode(bert, &head.pooling, &pack(batch, self.objective.device)));
     }
 
-    fn probe(&self) -> Vec<TokenBatch> {
-        probe(&self.dev.corpus, (0..self.dev.corpus.len() as u32).collect())
+    fn timing_batches(&self) -> Vec<TokenBatch> {
+        timing_batches(&self.dev.corpus, (0..self.dev.corpus.len() as u32).collect())
     }
 
     fn save(&self, head: &RetrieveHead, folder: &Path) -> Result<()> {

@@ -1,4 +1,4 @@
-//! From a plan to the task with its news and queries tokenised and its judgements read.
+//! Opening of the task: from a plan to tokenised articles and queries, and judgements.
 
 use std::rc::Rc;
 
@@ -6,88 +6,92 @@ use anyhow::{Result, bail};
 use nb_data::Tokenizer;
 use nb_data::beir::Qrels;
 
-use super::super::texts::{self, Unlabelled, open_store, open_tokenizer, warn_repeated};
-use super::{Documents, Queries, Retrieve};
-use crate::model::saved_folder::Card;
-use crate::plan::{Dev, Plan, QueryLog, RetrievePlan};
+use super::plan::{QueryLog, RetrievePlan};
+use super::{CorpusIndex, QuerySplit, Retrieve, RetrieveObjective};
+use crate::model::saved_folder::{CardText, ModelCard};
+use crate::plan::{Dev, Plan};
+use crate::task::texts::{self, HeldOut, article_ids, open_store, open_tokenizer, warn_repeated};
+use crate::task::unlabelled::Unlabelled;
+
+const CARD: CardText = CardText { about: include_str!("card/about.md"), example: include_str!("card/example.py") };
 
 impl Retrieve {
-    /// Opens (or builds) the token stores of a plan's news and queries and reads its judgements.
+    /// Opens (or builds) the token stores of a plan's articles and queries and reads its judgements.
     ///
     /// # Errors
-    /// If a file cannot be used, or if the tokenizer knows more tokens than the teacher.
-    pub fn open(plan: &Plan, files: &RetrievePlan) -> Result<Self> {
+    /// If a file cannot be used, or if the tokenizer has more tokens than the teacher's embedding has rows.
+    pub(super) fn open_files(plan: &Plan, own: &RetrievePlan) -> Result<Self> {
         let tokenizer = open_tokenizer(plan)?;
-        let mut train = queries(plan, &files.train, &tokenizer)?;
-        let dev = match &files.dev {
-            Dev::Given(log) => queries(plan, log, &tokenizer)?,
+        let mut train = read_queries(plan, &own.splits.train, &tokenizer)?;
+        let dev = match &own.splits.dev {
+            Dev::Given(log) => read_queries(plan, log, &tokenizer)?,
             Dev::Fraction(fraction) => hold_out(&mut train, *fraction),
         };
-        // Every judged query counts where a model is measured; to learn from one it takes a relevant document.
-        let Queries { qrels, judged, .. } = &mut train;
+        // Evaluations count every judged query; training needs a relevant document.
+        let QuerySplit { qrels, judged, .. } = &mut train;
         judged.retain(|&i| !qrels.queries[i as usize].relevant.is_empty());
         if train.judged.is_empty() || dev.judged.is_empty() {
-            let (train, dev) = (train.judged.len(), dev.judged.len());
             bail!(
-                "{}: {train} training and {dev} development queries, both need at least one; data.dev_fraction says how \
-                 many are held out",
-                files.train.qrels.display()
+                "{}: {} training and {} development queries, expected at least one of both; set data.dev_fraction to hold \
+                 out another share",
+                own.splits.train.qrels.display(),
+                train.judged.len(),
+                dev.judged.len()
             );
         }
         let pairs = train.qrels.pairs(&train.judged);
-        let test = files.test.as_ref().map(|log| queries(plan, log, &tokenizer)).transpose()?;
-        let unlabelled = files.unlabelled.as_ref().map(|source| -> Result<_> {
-            let store = open_store(plan, source, &tokenizer)?;
-            Ok(Unlabelled { store, first: pairs.len() as u32, seed: plan.seed })
-        });
+        let test = own.splits.test.as_ref().map(|log| read_queries(plan, log, &tokenizer)).transpose()?;
+        let unlabelled =
+            own.splits.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
+        let labelled = pairs.len() as u32;
         Ok(Self {
+            objective: RetrieveObjective { device: plan.device },
             pairs,
             test,
-            unlabelled: unlabelled.transpose()?,
+            unlabelled: unlabelled.map(|store| Unlabelled { store, labelled, seed: plan.seed }),
             train,
             dev,
-            negatives: files.negatives,
-            card: Card::new(plan, "retrieve"),
+            negatives: own.negatives,
+            card: ModelCard::new(plan, CARD),
             tokenizer,
             batch: plan.train.batch,
             seed: plan.seed,
-            device: plan.device,
         })
     }
 }
 
-fn queries(plan: &Plan, log: &QueryLog, tokenizer: &Tokenizer) -> Result<Queries> {
+fn read_queries(plan: &Plan, log: &QueryLog, tokenizer: &Tokenizer) -> Result<QuerySplit> {
     let (corpus, queries) = (open_store(plan, &log.corpus, tokenizer)?, open_store(plan, &log.queries, tokenizer)?);
-    let asked = texts::ids(&log.queries, &queries);
+    let query_ids = article_ids(&log.queries, &queries);
     let ids: Vec<Option<&str>> = (0..corpus.len()).map(|row| corpus.id(row)).collect();
-    let documents = Documents::new(log.corpus.format.repeated(), &ids);
-    warn_repeated(&log.corpus, documents.index());
-    let qrels = Qrels::read(&log.qrels, &asked, documents.index(), log.allowed_unusable)?;
+    let index = CorpusIndex::new(log.corpus.format.repeated(), &ids);
+    warn_repeated(&log.corpus, index.ids());
+    let qrels = Qrels::read(&log.qrels, &query_ids, index.ids(), log.allowed_unusable)?;
     qrels.check_relevant(&log.qrels)?;
     let path = log.qrels.display();
     tracing::info!("{path}: {} queries", qrels.queries.len());
-    if !qrels.left_out.is_empty() {
-        tracing::warn!("{path}: unused: {}", qrels.left_out);
+    if !qrels.report.is_empty() {
+        tracing::warn!("{path}: unused: {}", qrels.report);
     }
     let judged = (0..qrels.queries.len() as u32).collect();
-    Ok(Queries {
+    Ok(QuerySplit {
         corpus: Rc::new(corpus),
         queries: Rc::new(queries),
         qrels: Rc::new(qrels),
-        documents: Rc::new(documents),
+        index: Rc::new(index),
         judged,
     })
 }
 
-/// Holds out a share of the queries, the same ones whatever the run's seed, so that runs can be compared.
-fn hold_out(train: &mut Queries, fraction: f64) -> Queries {
-    let (stay, out) = texts::hold_out(train.judged.len(), fraction);
+/// Holds out a share of the queries.
+fn hold_out(train: &mut QuerySplit, fraction: f64) -> QuerySplit {
+    let HeldOut { train: stay, held_out } = texts::hold_out(train.judged.len(), fraction);
     train.judged = stay;
-    Queries {
+    QuerySplit {
         corpus: Rc::clone(&train.corpus),
         queries: Rc::clone(&train.queries),
         qrels: Rc::clone(&train.qrels),
-        documents: Rc::clone(&train.documents),
-        judged: out,
+        index: Rc::clone(&train.index),
+        judged: held_out,
     }
 }

@@ -1,34 +1,39 @@
-//! What somebody who reads a result must know of the texts it stands on.
+//! Warnings about the texts behind a result.
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::super::texts::text_hash;
-use super::{Split, Topic};
+use nb_data::Labels;
+
+use super::TopicSplit;
+use crate::task::text_hash;
 
 /// Labels with fewer training rows than this are hard to learn and harder to judge.
 const FEW: usize = 5;
 
-/// Texts that stand on both sides, and labels with hardly a row.
-pub(super) fn warnings(task: &Topic) -> Vec<String> {
-    let known: HashSet<blake3::Hash> = texts(&task.train).collect();
+/// Warns of texts that are in training and evaluation data, and of labels with few rows.
+pub(super) fn warnings(
+    train: &TopicSplit,
+    dev: &TopicSplit,
+    test: Option<&TopicSplit>,
+    labels: &Labels,
+) -> Vec<String> {
+    let known: HashSet<blake3::Hash> = hashes(train).collect();
     let mut warnings = Vec::new();
-    for (name, split) in std::iter::once(("development", &task.dev)).chain(task.test.iter().map(|test| ("test", test)))
-    {
-        let both = texts(split).filter(|text| known.contains(text)).count();
+    for (name, split) in std::iter::once(("development", dev)).chain(test.map(|test| ("test", test))) {
+        let both = hashes(split).filter(|text| known.contains(text)).count();
         if both > 0 {
             warnings.push(format!("{both} of {} {name} texts are among the training texts too", split.rows.len()));
         }
     }
-    let mut rows: BTreeMap<usize, usize> = (0..task.labels.len()).map(|label| (label, 0)).collect();
-    for label in task.train.rows.iter().filter_map(|&row| task.train.labels[row as usize]) {
+    let mut rows: BTreeMap<usize, usize> = (0..labels.len()).map(|label| (label, 0)).collect();
+    for label in train.rows.iter().filter_map(|&row| train.labels[row as usize]) {
         *rows.entry(label).or_default() += 1;
     }
     let few = rows.iter().filter(|(_, n)| **n < FEW);
-    warnings.extend(few.map(|(&label, n)| format!("label {} has {n} training rows", task.labels.names()[label])));
+    warnings.extend(few.map(|(&label, n)| format!("label {} has {n} training rows", labels.names()[label])));
     warnings
 }
 
-/// A hash of each text.
-fn texts(split: &Split) -> impl Iterator<Item = blake3::Hash> + '_ {
+fn hashes(split: &TopicSplit) -> impl Iterator<Item = blake3::Hash> + '_ {
     split.rows.iter().map(|&row| text_hash(&split.store.batch(&[row])))
 }

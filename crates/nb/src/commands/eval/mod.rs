@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use nb_data::beir::Split;
-use nb_train::inference::HeadLayers;
+use nb_train::model::HeadLayers;
 use serde_json::Value;
 
 use super::input::Input;

@@ -4,8 +4,7 @@ use anyhow::Result;
 use nb_data::IdIndex;
 use nb_data::behaviors::{BehaviorSource, ClickRule};
 use nb_train::inference::SavedModel;
-use nb_train::plan::ClickFiles;
-use nb_train::task::{Impressions, evaluate_clicks, score_clicks};
+use nb_train::task::{ClickFiles, ScoredImpressions, evaluate_clicks, score_clicks};
 use serde_json::{Map, Value};
 
 use super::Eval;
@@ -13,7 +12,7 @@ use crate::commands::catalogue::{Catalogue, ids, mind, read_behaviors};
 
 impl Eval {
     pub(super) fn recommend(&self, model: &SavedModel) -> Result<Map<String, Value>> {
-        let (reader, description) = model.reader()?;
+        let (reader, description) = (model.reader()?, &model.head()?.description);
         let files = ClickFiles::find("--input", self.input.path(&description.task)?)?;
         let log = |path| BehaviorSource {
             path,
@@ -38,9 +37,9 @@ impl Eval {
             }
         };
         let behaviors = read_behaviors(&log(files.behaviors), &catalogue.ids)?;
-        let which: Vec<u32> = (0..behaviors.len() as u32).collect();
-        let scores = score_clicks(&catalogue.vectors, reader, &behaviors, &which)?;
-        let impressions = Impressions { behaviors: &behaviors, which: &which, seen: seen.as_deref() };
-        Ok(evaluate_clicks(&impressions, &scores)?.to_json())
+        let impressions: Vec<u32> = (0..behaviors.len() as u32).collect();
+        let scores = score_clicks(&catalogue.vectors, reader, &behaviors, &impressions)?;
+        let scored = ScoredImpressions { behaviors: &behaviors, impressions: &impressions, seen: seen.as_deref() };
+        Ok(evaluate_clicks(&scored, &scores)?.to_json())
     }
 }

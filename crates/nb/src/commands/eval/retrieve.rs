@@ -7,9 +7,10 @@ use nb_data::IdIndex;
 use nb_data::beir::{Judged, Qrels, Split};
 use nb_data::read::{Article, Source};
 use nb_train::inference::{Pooling, SavedModel, WINDOW};
-use nb_train::plan::QueryLog;
 use nb_train::task::texts::warn_repeated;
-use nb_train::task::{Asked, DEPTH, Documents, Judging, TopHits, evaluate_hits};
+use nb_train::task::{
+    CorpusIndex, EVALUATION_DEPTH, JudgementScope, QueryLog, QueryVectors, TopKSearch, evaluate_hits,
+};
 use serde_json::{Map, Value};
 
 use super::Eval;
@@ -21,45 +22,45 @@ impl Eval {
         let folder = self.input.path(&model.head()?.description.task)?;
         let split = self.split.map_or(Split::Test, Split::from);
         let log = QueryLog::open("--input", folder, split, &model.read_fields(), self.input.allowed())?;
-        let (asked, known) = (ids(&log.queries)?, ids(&log.corpus)?);
-        let queries = IdIndex::with(log.queries.format.repeated(), asked.iter().map(Option::as_deref));
+        let (query_ids, known) = (ids(&log.queries)?, ids(&log.corpus)?);
+        let queries = IdIndex::with(log.queries.format.repeated(), query_ids.iter().map(Option::as_deref));
         warn_repeated(&log.queries, &queries);
         let known: Vec<Option<&str>> = known.iter().map(Option::as_deref).collect();
-        let documents = Documents::new(log.corpus.format.repeated(), &known);
-        warn_repeated(&log.corpus, documents.index());
-        let qrels = Qrels::read(&log.qrels, &queries, documents.index(), log.allowed_unusable)?;
-        let judging = if self.judged_only { Judging::Known } else { Judging::All };
-        warn_of_judgements(&log, &qrels, judging);
+        let index = CorpusIndex::new(log.corpus.format.repeated(), &known);
+        warn_repeated(&log.corpus, index.ids());
+        let qrels = Qrels::read(&log.qrels, &queries, index.ids(), log.allowed_unusable)?;
+        let scope = if self.judged_only { JudgementScope::InCorpus } else { JudgementScope::All };
+        warn_of_judgements(&log, &qrels, scope);
         let judged: Vec<_> = qrels.queries.iter().collect();
-        let own = |judged: &&Judged| documents.index().row(asked[judged.query as usize].as_ref()?.as_bytes());
-        let own = match judging {
-            Judging::All => judged.iter().map(own).collect(),
-            Judging::Known => Vec::new(),
+        let same_id = |judged: &&Judged| index.ids().row(query_ids[judged.query as usize].as_ref()?.as_bytes());
+        let same_id = match scope {
+            JudgementScope::All => judged.iter().map(same_id).collect(),
+            JudgementScope::InCorpus => Vec::new(),
         };
-        let asked = Asked { vectors: vectors(model, &log.queries, &judged)?, hidden: model.hidden(), own };
-        let mut hits = TopHits::new(asked, documents.into(), DEPTH);
+        let queries = QueryVectors { vectors: vectors(model, &log.queries, &judged)?, hidden: model.hidden(), same_id };
+        let mut search = TopKSearch::new(queries, index.into(), EVALUATION_DEPTH);
         let mut vectors = corpus_vectors(model, &self.model, &log.corpus)?;
         if vectors.rows() != known.len() {
             bail!("{} changed while it was read", log.corpus.path.display());
         }
-        vectors.each_block(SEARCH_BLOCK, |rows, vectors| hits.add(rows, vectors))?;
-        Ok(evaluate_hits(&judged, &hits.finish(), judging)?.to_json())
+        vectors.each_block(SEARCH_BLOCK, |rows, vectors| search.add(rows, vectors))?;
+        Ok(evaluate_hits(&judged, &search.finish(), scope)?.to_json())
     }
 }
 
 /// Warns of judgements that do not count, and of those that count although nothing can be found for them.
-fn warn_of_judgements(log: &QueryLog, qrels: &Qrels, judging: Judging) {
+fn warn_of_judgements(log: &QueryLog, qrels: &Qrels, scope: JudgementScope) {
     let path = log.qrels.display();
-    let skipped = match judging {
-        Judging::All => qrels.left_out.of_no_use(),
-        Judging::Known => qrels.left_out.clone(),
+    let skipped = match scope {
+        JudgementScope::All => qrels.report.unused(),
+        JudgementScope::InCorpus => qrels.report.clone(),
     };
     if !skipped.is_empty() {
         tracing::warn!("{path}: skipped {skipped}");
     }
     let missing: usize = qrels.queries.iter().map(|judged| judged.missing.len()).sum();
-    let none_relevant = qrels.left_out.none_relevant;
-    if judging == Judging::All && (missing > 0 || none_relevant > 0) {
+    let none_relevant = qrels.report.none_relevant;
+    if scope == JudgementScope::All && (missing > 0 || none_relevant > 0) {
         tracing::warn!(
             "{path}: as in BEIR, {missing} relevant documents that the corpus lacks count as not found, and \
              {none_relevant} queries without a relevant document in the corpus count as 0; --judged-only skips both"

@@ -3,7 +3,7 @@
 use nb_train::config::EvalEvery;
 use nb_train::method::{TeacherRole, TermKind};
 use nb_train::model::build;
-use nb_train::model::teacher_cache::{Output, bytes, readable};
+use nb_train::model::teacher_cache::{TeacherOutput, cache_size, format_bytes};
 use nb_train::plan::estimate::{BatchLoad, Estimate, Workload};
 use nb_train::plan::{CachePolicy, Plan};
 use nb_train::run::setup::{Epochs, is_evaluation};
@@ -110,39 +110,39 @@ pub(super) fn cached_outputs<K: Task>(page: &mut Page, plan: &Plan, task: &K) ->
         return None;
     };
     let stores = task.stores();
-    let size = |outputs: &[Output], kind| bytes(outputs, &stores, plan.teacher_config.hidden_size, kind);
+    let size = |outputs: &[TeacherOutput], kind| cache_size(outputs, &stores, plan.teacher_config.hidden_size, kind);
     let Some(kind) = plan.cache_policy.kind(plan.train.epochs, |kind| size(&outputs, kind)) else {
         page.line("kept", format!("nothing of the teacher: {}", why_not(plan, size(&outputs, Kind::BFloat16))));
         return None;
     };
-    let further = plan.trained.len().saturating_sub(1) as u64 * size(&[Output::Pooled], kind);
+    let further = plan.trained.len().saturating_sub(1) as u64 * size(&[TeacherOutput::Pooled], kind);
     let names: Vec<String> = outputs.iter().map(|output| name(*output)).collect();
     page.line(
         "kept",
         format!(
             "{} of the teacher's outputs, computed once, in {}: {} ({})",
-            readable(size(&outputs, kind) + further),
+            format_bytes(size(&outputs, kind) + further),
             plan.data.cache.join("outputs").display(),
             names.join(", "),
             if kind == Kind::Float { "f32" } else { "states in bf16" }
         ),
     );
-    Some(outputs.iter().filter(|output| matches!(output, Output::State(_))).count() as u64)
+    Some(outputs.iter().filter(|output| matches!(output, TeacherOutput::State(_))).count() as u64)
 }
 
 fn why_not(plan: &Plan, least: u64) -> String {
     match plan.cache_policy {
         CachePolicy::Never => "teacher.outputs is compute".to_owned(),
         _ if plan.train.epochs < 2 => "in one epoch they are used once".to_owned(),
-        _ => format!("{} is a lot of disk; teacher.outputs: bf16 keeps them all the same", readable(least)),
+        _ => format!("{} is a lot of disk; teacher.outputs: bf16 keeps them all the same", format_bytes(least)),
     }
 }
 
-fn name(output: Output) -> String {
+fn name(output: TeacherOutput) -> String {
     match output {
-        Output::Pooled => "pooled vectors".to_owned(),
-        Output::First(i) => format!("H_{i} of [CLS]"),
-        Output::State(i) => format!("H_{i}"),
+        TeacherOutput::Pooled => "pooled vectors".to_owned(),
+        TeacherOutput::First(i) => format!("H_{i} of [CLS]"),
+        TeacherOutput::State(i) => format!("H_{i}"),
     }
 }
 
@@ -150,8 +150,8 @@ fn name(output: Output) -> String {
 pub(super) fn memory(page: &mut Page, plan: &Plan, work: &Workload) {
     let estimate = Estimate::new(plan, work);
     let at = if plan.device == Device::Cpu { "" } else { ", beside what CUDA itself takes" };
-    page.line("memory", format!("about {} at its peak{at}", readable(estimate.total())));
+    page.line("memory", format!("about {} at its peak{at}", format_bytes(estimate.total())));
     for part in estimate.parts {
-        page.line("", format!("{:>9}  {}", readable(part.bytes), part.name));
+        page.line("", format!("{:>9}  {}", format_bytes(part.bytes), part.name));
     }
 }

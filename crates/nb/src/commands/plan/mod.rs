@@ -13,9 +13,9 @@ use anyhow::Result;
 use clap::Args;
 use nb_model::Precision;
 use nb_train::plan::estimate::Workload;
-use nb_train::plan::{LocalProcess, Plan, TaskPlan, read_plan};
+use nb_train::plan::{LocalProcess, Plan, read_plan};
 use nb_train::run::setup::{Epochs, schedule};
-use nb_train::task::{Recommend, Retrieve, Task, Topic};
+use nb_train::task::{AllTasks, Task, TaskList, TaskVisitor};
 
 use self::page::{Page, count};
 use super::config_file::ConfigFile;
@@ -29,14 +29,21 @@ pub(crate) struct ShowPlan {
 
 impl ShowPlan {
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        let plan = read_plan(&self.config.path, &self.config.sets, LocalProcess::ALONE)?;
-        let page = match &plan.data.task {
-            TaskPlan::Topic(files) => page(&plan, &Topic::open(&plan, files)?),
-            TaskPlan::Recommend(files) => page(&plan, &Recommend::open(&plan, files)?),
-            TaskPlan::Retrieve(files) => page(&plan, &Retrieve::open(&plan, files)?),
-        }?;
+        let plan = read_plan(&self.config.path, &self.config.sets, AllTasks::KINDS, LocalProcess::ALONE)?;
+        let page = AllTasks::visit(&plan, ShowTask)?;
         say!("{}", page.to_string().trim_end());
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Makes the page of a plan.
+struct ShowTask;
+
+impl TaskVisitor for ShowTask {
+    type Output = Page;
+
+    fn visit<K: Task>(self, plan: &Plan, own: &K::Plan) -> Result<Page> {
+        page(plan, &K::open(plan, own)?)
     }
 }
 
@@ -79,10 +86,16 @@ fn run(page: &mut Page, plan: &Plan) {
 
 /// The number of steps of another run than the one that is shown.
 fn steps(plan: &Plan) -> Result<u64> {
-    let epochs = match &plan.data.task {
-        TaskPlan::Topic(files) => Epochs::of(plan, &Topic::open(plan, files)?),
-        TaskPlan::Recommend(files) => Epochs::of(plan, &Recommend::open(plan, files)?),
-        TaskPlan::Retrieve(files) => Epochs::of(plan, &Retrieve::open(plan, files)?),
-    };
-    Ok(schedule(plan, &epochs).total())
+    Ok(schedule(plan, &AllTasks::visit(plan, CountEpochs)?).total())
+}
+
+/// Counts the updates of a plan's epochs.
+struct CountEpochs;
+
+impl TaskVisitor for CountEpochs {
+    type Output = Epochs;
+
+    fn visit<K: Task>(self, plan: &Plan, own: &K::Plan) -> Result<Epochs> {
+        Ok(Epochs::of(plan, &K::open(plan, own)?))
+    }
 }

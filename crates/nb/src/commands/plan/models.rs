@@ -1,7 +1,7 @@
 //! The models: the sources of their weights, and their shapes.
 
 use anyhow::Result;
-use nb_model::BertConfig;
+use nb_checkpoint::BertConfig;
 use nb_share::Init;
 use nb_train::method::TeacherRole;
 use nb_train::plan::{ModelSource, Plan, StudentStart};

@@ -4,7 +4,7 @@ use nb_checkpoint::{BertConfig, Slot, parameter_count, parameter_layout};
 use nb_model::Arena;
 use nb_train::method::{TeacherRole, TermKind};
 use nb_train::plan::Plan;
-use nb_train::task::{HeadPair, Layers, Task, Widths};
+use nb_train::task::{HeadPair, Task, TaskHead, Widths};
 use tch::Device;
 
 use super::page::{Page, count, millions};
@@ -127,7 +127,7 @@ fn groups(slots: &[Slot]) -> String {
 }
 
 /// Shows each parameter of the heads of the models that take part.
-fn show_heads<T: Layers>(page: &mut Page, heads: &HeadPair<T>, parts: TakePart) {
+fn show_heads<T: TaskHead>(page: &mut Page, heads: &HeadPair<T>, parts: TakePart) {
     let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
     for (teacher, student) in teacher.iter().zip(&student) {
         let whose = match parts {
@@ -145,7 +145,7 @@ fn show_heads<T: Layers>(page: &mut Page, heads: &HeadPair<T>, parts: TakePart) 
 }
 
 /// The number of parameters in the heads of the models that take part; shared ones count once.
-fn head_parameters<T: Layers>(heads: &HeadPair<T>, parts: TakePart) -> i64 {
+fn head_parameters<T: TaskHead>(heads: &HeadPair<T>, parts: TakePart) -> i64 {
     let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
     let mut count = 0;
     for (teacher, student) in teacher.iter().zip(&student) {

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use nb_checkpoint::ArticleField;
 use nb_data::read::Field;
 
-use crate::config::{ArticleFieldChoice, ConfigError, DataConfig, data_field};
+use crate::config::{ConfigError, DataConfig, data_field};
 
 /// More articles beside a row than any batch has room for.
-pub(super) const MAX_NEGATIVES: usize = 1000;
+pub(crate) const MAX_NEGATIVES: usize = 1000;
 /// Share of the training rows that is held out by default.
 const DEV_FRACTION: f64 = 0.1;
 
@@ -22,7 +23,7 @@ pub enum Dev<T> {
 }
 
 impl<T> Dev<T> {
-    pub(super) fn fraction(&self) -> Option<f64> {
+    pub(crate) fn fraction(&self) -> Option<f64> {
         match self {
             Self::Given(_) => None,
             Self::Fraction(fraction) => Some(*fraction),
@@ -31,7 +32,7 @@ impl<T> Dev<T> {
 }
 
 /// The development rows: their own files, which `open` checks, or a share of the training rows.
-pub(super) fn dev<T>(config: &DataConfig, open: impl FnOnce(&Path) -> Result<T>) -> Result<Dev<T>> {
+pub(crate) fn dev<T>(config: &DataConfig, open: impl FnOnce(&Path) -> Result<T>) -> Result<Dev<T>> {
     match (&config.dev, config.dev_fraction) {
         (Some(path), None) => Ok(Dev::Given(open(path)?)),
         (None, fraction) => {
@@ -49,14 +50,14 @@ pub(super) fn dev<T>(config: &DataConfig, open: impl FnOnce(&Path) -> Result<T>)
 }
 
 /// Refuses the first key that is given although the task or its format has no use for it.
-pub(super) fn refuse(given: &[(&str, bool)], why: &str) -> Result<(), ConfigError> {
+pub(crate) fn refuse(given: &[(&str, bool)], why: &str) -> Result<(), ConfigError> {
     match given.iter().find(|(_, is_given)| *is_given) {
         Some((key, _)) => Err(ConfigError::conflict(format!("data.{key}"), "given", why)),
         None => Ok(()),
     }
 }
 
-pub(super) fn require_file(key: &str, path: &Path) -> Result<(), ConfigError> {
+pub(crate) fn require_file(key: &str, path: &Path) -> Result<(), ConfigError> {
     match path.is_file() {
         true => Ok(()),
         false => Err(ConfigError::conflict(key, path.display(), "there is no such file")),
@@ -64,11 +65,11 @@ pub(super) fn require_file(key: &str, path: &Path) -> Result<(), ConfigError> {
 }
 
 /// The parts of an article that are read.
-pub(super) fn article_fields(config: &DataConfig) -> Vec<ArticleFieldChoice> {
-    config.fields.clone().unwrap_or_else(|| vec![ArticleFieldChoice::Title, ArticleFieldChoice::Abstract])
+pub(crate) fn article_fields(config: &DataConfig) -> Vec<ArticleField> {
+    config.fields.clone().unwrap_or_else(|| vec![ArticleField::Title, ArticleField::Abstract])
 }
 
 /// The same for the readers of files.
-pub(super) fn fields(config: &DataConfig) -> Vec<Field> {
-    article_fields(config).into_iter().map(|field| data_field(field.into())).collect()
+pub(crate) fn fields(config: &DataConfig) -> Vec<Field> {
+    article_fields(config).into_iter().map(data_field).collect()
 }

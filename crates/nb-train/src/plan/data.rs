@@ -1,83 +1,30 @@
 //! The checked form of the configuration's `data`: the files of a task.
 
-mod files;
-mod recommend;
-mod retrieve;
-mod topic;
-
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use nb_checkpoint::ArticleField;
 use nb_data::batch::MIN_TOKENS;
-use nb_data::read::{Format, Source};
+use nb_data::read::Format;
 
-pub use self::files::Dev;
-pub use self::recommend::{ClickFiles, ClickLog, RecommendPlan};
-pub use self::retrieve::{QueryLog, RetrievePlan};
-pub use self::topic::TopicPlan;
-use crate::config::{ArticleFieldChoice, ConfigError, DataConfig, DataFormat, RunConfig, TaskChoice};
+use super::files;
+use super::task::{TaskKind, TaskPlan};
+use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig};
 
 /// Files of a task and how they are read, checked.
 #[derive(Debug, Clone)]
 pub struct DataPlan {
     /// The task and its files.
-    pub task: TaskPlan,
+    pub task: Arc<dyn TaskPlan>,
     /// Longest sequence in tokens.
     pub max_tokens: usize,
     /// Number of texts in a row: 1 or 2.
     pub texts: usize,
     /// Parts of an article that are read; none if the format has its own columns.
-    pub fields: Vec<ArticleFieldChoice>,
+    pub fields: Vec<ArticleField>,
     /// Folder of the token stores.
     pub cache: PathBuf,
-}
-
-/// The files of a task.
-#[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "a run has one of these, and it is read more often than moved")]
-pub enum TaskPlan {
-    /// Topic classification.
-    Topic(TopicPlan),
-    /// Recommendation.
-    Recommend(RecommendPlan),
-    /// Retrieval.
-    Retrieve(RetrievePlan),
-}
-
-impl TaskPlan {
-    /// Returns the word in configurations.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::Topic(_) => "topic",
-            Self::Recommend(_) => "recommend",
-            Self::Retrieve(_) => "retrieve",
-        }
-    }
-
-    /// The articles of the training rows.
-    fn train(&self) -> &Source {
-        match self {
-            Self::Topic(task) => &task.train,
-            Self::Recommend(task) => &task.train.news,
-            Self::Retrieve(task) => &task.train.corpus,
-        }
-    }
-
-    fn unlabelled(&self) -> Option<&Source> {
-        match self {
-            Self::Topic(task) => task.unlabelled.as_ref(),
-            Self::Recommend(task) => task.unlabelled.as_ref(),
-            Self::Retrieve(task) => task.unlabelled.as_ref(),
-        }
-    }
-
-    fn dev_fraction(&self) -> Option<f64> {
-        match self {
-            Self::Topic(task) => task.dev.fraction(),
-            Self::Recommend(task) => task.dev.fraction(),
-            Self::Retrieve(task) => task.dev.fraction(),
-        }
-    }
 }
 
 impl DataPlan {
@@ -85,7 +32,7 @@ impl DataPlan {
     ///
     /// # Errors
     /// If a value cannot be used, or a file is missing.
-    pub(super) fn new(config: &RunConfig, unlabelled: Option<&Path>) -> Result<Self> {
+    pub(super) fn new(config: &RunConfig, kind: &dyn TaskKind, unlabelled: Option<&Path>) -> Result<Self> {
         let (data, reader) = (&config.data, &config.reader);
         if data.max_tokens < MIN_TOKENS {
             let expected = format!("at least {MIN_TOKENS}: [CLS], a token and [SEP]");
@@ -94,18 +41,14 @@ impl DataPlan {
         if !(0.0..=1.0).contains(&data.allow_unusable) {
             bail!(ConfigError::expected("data.allow_unusable", data.allow_unusable, "a share from 0 to 1"));
         }
-        if let (Some(heads), TaskChoice::Topic | TaskChoice::Retrieve) = (reader.self_attention, config.task) {
-            let why = "only task: recommend has readers";
+        if let Some(heads) = reader.self_attention.filter(|_| !kind.has_readers()) {
+            let why = format!("task: {} has no readers", kind.name());
             bail!(ConfigError::conflict("reader.self_attention", heads, why).and("task"));
         }
-        let task = match config.task {
-            TaskChoice::Topic => TaskPlan::Topic(TopicPlan::new(data, unlabelled)?),
-            TaskChoice::Recommend => TaskPlan::Recommend(RecommendPlan::new(data, reader, unlabelled)?),
-            TaskChoice::Retrieve => TaskPlan::Retrieve(RetrievePlan::new(data, unlabelled)?),
-        };
+        let task = kind.plan(config, unlabelled)?;
         Ok(Self {
             max_tokens: data.max_tokens,
-            texts: texts(&task.train().format),
+            texts: texts(&task.articles().format),
             fields: match data.format {
                 DataFormat::Mind | DataFormat::Beir => files::article_fields(data),
                 DataFormat::Csv | DataFormat::Tsv => Vec::new(),
@@ -123,15 +66,7 @@ impl DataPlan {
             cache: Some(self.cache.clone()),
             ..typed.clone()
         };
-        match &self.task {
-            TaskPlan::Topic(task) => config.unknown_labels = Some(task.unknown_labels),
-            TaskPlan::Recommend(task) => {
-                config.history = Some(task.history);
-                config.negatives = Some(task.negatives);
-                config.clicked_before = Some(typed.clicked_before.unwrap_or_default());
-            }
-            TaskPlan::Retrieve(task) => config.negatives = Some(task.negatives),
-        }
+        self.task.complete(&mut config);
         match typed.format {
             DataFormat::Mind | DataFormat::Beir => config.fields = Some(self.fields.clone()),
             DataFormat::Csv | DataFormat::Tsv => {

@@ -1,30 +1,71 @@
-//! The files of topic classification.
+//! The plan of topic classification: its files and settings.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use nb_data::read::{CsvLayout, Format, Header, LabelRule, Source};
 
-use super::files::{Dev, dev, fields, refuse, require_file};
-use crate::config::{ConfigError, DataConfig, DataFormat, UnknownLabels};
+use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig, UnknownLabels};
+use crate::method::TermKind;
+use crate::plan::files::{dev, fields, refuse, require_file};
+use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan};
 
-/// The files of topic classification.
+/// The plan of topic classification.
 #[derive(Debug, Clone)]
 pub struct TopicPlan {
-    /// Training texts.
-    pub train: Source,
-    /// Development texts.
-    pub dev: Dev<Source>,
-    /// Held-out texts.
-    pub test: Option<Source>,
-    /// Texts without labels.
-    pub unlabelled: Option<Source>,
+    /// The texts of each split.
+    pub splits: Splits<Source>,
     /// Treatment of development and test rows whose label no training row has.
     pub unknown_labels: UnknownLabels,
 }
 
+/// Topic classification as configurations name it.
+#[derive(Debug)]
+pub struct TopicKind;
+
+impl TaskKind for TopicKind {
+    fn name(&self) -> &'static str {
+        "topic"
+    }
+
+    fn uses_unlabelled(&self, term: TermKind) -> bool {
+        !term.needs_label()
+    }
+
+    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>> {
+        Ok(Arc::new(TopicPlan::new(&config.data, unlabelled)?))
+    }
+}
+
+impl TaskPlan for TopicPlan {
+    fn name(&self) -> &'static str {
+        TopicKind.name()
+    }
+
+    fn articles(&self) -> &Source {
+        &self.splits.train
+    }
+
+    fn unlabelled(&self) -> Option<&Source> {
+        self.splits.unlabelled.as_ref()
+    }
+
+    fn dev_fraction(&self) -> Option<f64> {
+        self.splits.dev.fraction()
+    }
+
+    fn split_files(&self) -> Vec<SplitFiles<'_>> {
+        self.splits.files(|source| vec![&source.path])
+    }
+
+    fn complete(&self, config: &mut DataConfig) {
+        config.unknown_labels = Some(self.unknown_labels);
+    }
+}
+
 impl TopicPlan {
-    pub(super) fn new(config: &DataConfig, unlabelled: Option<&Path>) -> Result<Self> {
+    fn new(config: &DataConfig, unlabelled: Option<&Path>) -> Result<Self> {
         refuse(
             &[
                 ("history", config.history.is_some()),
@@ -43,13 +84,13 @@ impl TopicPlan {
                 allowed_unusable: config.allow_unusable,
             })
         };
-        Ok(Self {
+        let splits = Splits {
             train: source("data.train", &config.train)?,
             dev: dev(config, |path| source("data.dev", path))?,
             test: config.test.as_ref().map(|path| source("data.test", path)).transpose()?,
             unlabelled: unlabelled.map(|path| source("data.unlabelled", path)).transpose()?.map(without_label),
-            unknown_labels: config.unknown_labels.unwrap_or_default(),
-        })
+        };
+        Ok(Self { splits, unknown_labels: config.unknown_labels.unwrap_or_default() })
     }
 }
 

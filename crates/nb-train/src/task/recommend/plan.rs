@@ -1,13 +1,17 @@
-//! The files of recommendation: MIND folders.
+//! The plan of recommendation: MIND folders and settings.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use nb_checkpoint::BertConfig;
 use nb_data::behaviors::{BehaviorSource, ClickRule, ClickedBefore};
 use nb_data::read::{Format, LabelRule, Source};
 
-use super::files::{Dev, MAX_NEGATIVES, dev, fields, refuse, require_file};
-use crate::config::{ClickedBeforeChoice, ConfigError, DataConfig, DataFormat, ReaderConfig};
+use crate::config::{ClickedBeforeChoice, ConfigError, DataConfig, DataFormat, ReaderConfig, RunConfig};
+use crate::method::TermKind;
+use crate::plan::files::{MAX_NEGATIVES, dev, fields, refuse, require_file};
+use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan};
 
 /// MIND's file of articles.
 const NEWS: &str = "news.tsv";
@@ -18,17 +22,11 @@ const HISTORY: usize = 50;
 /// Articles without a click beside each click by default.
 const NEGATIVES: usize = 4;
 
-/// The files of recommendation.
+/// The plan of recommendation.
 #[derive(Debug, Clone)]
 pub struct RecommendPlan {
-    /// Training impressions.
-    pub train: ClickLog,
-    /// Development impressions.
-    pub dev: Dev<ClickLog>,
-    /// Held-out impressions.
-    pub test: Option<ClickLog>,
-    /// Articles without readers.
-    pub unlabelled: Option<Source>,
+    /// The impressions of each split.
+    pub splits: Splits<ClickLog>,
     /// Number of a reader's most recent clicks.
     pub history: usize,
     /// Articles without a click beside each click.
@@ -77,8 +75,70 @@ impl ClickFiles {
     }
 }
 
+/// Recommendation as configurations name it.
+#[derive(Debug)]
+pub struct RecommendKind;
+
+impl TaskKind for RecommendKind {
+    fn name(&self) -> &'static str {
+        "recommend"
+    }
+
+    fn uses_unlabelled(&self, term: TermKind) -> bool {
+        term.compares_texts()
+    }
+
+    fn has_readers(&self) -> bool {
+        true
+    }
+
+    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>> {
+        Ok(Arc::new(RecommendPlan::new(&config.data, &config.reader, unlabelled)?))
+    }
+}
+
+impl TaskPlan for RecommendPlan {
+    fn name(&self) -> &'static str {
+        RecommendKind.name()
+    }
+
+    fn articles(&self) -> &Source {
+        &self.splits.train.news
+    }
+
+    fn unlabelled(&self) -> Option<&Source> {
+        self.splits.unlabelled.as_ref()
+    }
+
+    fn dev_fraction(&self) -> Option<f64> {
+        self.splits.dev.fraction()
+    }
+
+    fn split_files(&self) -> Vec<SplitFiles<'_>> {
+        self.splits.files(|log| vec![&log.news.path, &log.behaviors.path])
+    }
+
+    fn complete(&self, config: &mut DataConfig) {
+        config.history = Some(self.history);
+        config.negatives = Some(self.negatives);
+        config.clicked_before = Some(config.clicked_before.unwrap_or_default());
+    }
+
+    /// Checks that the heads of the user model divide the hidden units of a model.
+    fn check_model(&self, key: &str, model: &BertConfig) -> Result<(), ConfigError> {
+        let hidden = model.hidden_size;
+        match self.self_attention {
+            Some(heads) if hidden % heads != 0 => {
+                let expected = format!("a number of heads that divides the {hidden} hidden units of the {key}");
+                Err(ConfigError::expected("reader.self_attention", heads, expected))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl RecommendPlan {
-    pub(super) fn new(config: &DataConfig, reader: &ReaderConfig, unlabelled: Option<&Path>) -> Result<Self> {
+    fn new(config: &DataConfig, reader: &ReaderConfig, unlabelled: Option<&Path>) -> Result<Self> {
         if config.format != DataFormat::Mind {
             let why = "task: recommend reads mind";
             bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
@@ -106,11 +166,15 @@ impl RecommendPlan {
         if let Some(path) = unlabelled {
             require_file("data.unlabelled", path)?;
         }
-        Ok(Self {
-            train: click_log(config, history, "data.train", &config.train)?,
-            dev: dev(config, |path| click_log(config, history, "data.dev", path))?,
-            test: config.test.as_ref().map(|path| click_log(config, history, "data.test", path)).transpose()?,
+        let log = |key, path: &Path| click_log(config, history, key, path);
+        let splits = Splits {
+            train: log("data.train", &config.train)?,
+            dev: dev(config, |path| log("data.dev", path))?,
+            test: config.test.as_ref().map(|path| log("data.test", path)).transpose()?,
             unlabelled: unlabelled.map(|path| news(config, path.to_owned())),
+        };
+        Ok(Self {
+            splits,
             history,
             negatives,
             clicked_before: match config.clicked_before.unwrap_or_default() {
@@ -119,17 +183,6 @@ impl RecommendPlan {
             },
             self_attention: reader.self_attention,
         })
-    }
-
-    /// Checks that the heads of the user model divide the hidden units of a model.
-    pub(in crate::plan) fn check_heads(&self, model: &str, hidden: i64) -> Result<(), ConfigError> {
-        match self.self_attention {
-            Some(heads) if hidden % heads != 0 => {
-                let expected = format!("a number of heads that divides the {hidden} hidden units of the {model}");
-                Err(ConfigError::expected("reader.self_attention", heads, expected))
-            }
-            _ => Ok(()),
-        }
     }
 }
 

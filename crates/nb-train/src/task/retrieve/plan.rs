@@ -1,25 +1,23 @@
-//! The files of retrieval: BEIR folders.
+//! The plan of retrieval: BEIR folders and settings.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use nb_data::BatchSize;
 use nb_data::beir::{Folder, Split};
 use nb_data::read::{Field, Format, LabelRule, Source};
 
-use super::files::{Dev, MAX_NEGATIVES, dev, fields, refuse, require_file};
-use crate::config::{ConfigError, DataConfig, DataFormat};
+use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig};
+use crate::method::{Method, Temperature, TermKind};
+use crate::plan::files::{MAX_NEGATIVES, dev, fields, refuse, require_file};
+use crate::plan::{Dev, SplitFiles, Splits, TaskKind, TaskPlan, TrainPlan};
 
-/// The files of retrieval.
+/// The plan of retrieval.
 #[derive(Debug, Clone)]
 pub struct RetrievePlan {
-    /// Training queries.
-    pub train: QueryLog,
-    /// Development queries.
-    pub dev: Dev<QueryLog>,
-    /// Held-out queries.
-    pub test: Option<QueryLog>,
-    /// Articles without queries.
-    pub unlabelled: Option<Source>,
+    /// The queries of each split.
+    pub splits: Splits<QueryLog>,
     /// Judged negatives beside each relevant article.
     pub negatives: usize,
 }
@@ -63,8 +61,65 @@ impl QueryLog {
     }
 }
 
+/// Retrieval as configurations name it.
+#[derive(Debug)]
+pub struct RetrieveKind;
+
+impl TaskKind for RetrieveKind {
+    fn name(&self) -> &'static str {
+        "retrieve"
+    }
+
+    fn uses_unlabelled(&self, term: TermKind) -> bool {
+        term.compares_texts()
+    }
+
+    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>> {
+        Ok(Arc::new(RetrievePlan::new(&config.data, unlabelled)?))
+    }
+}
+
+impl TaskPlan for RetrievePlan {
+    fn name(&self) -> &'static str {
+        RetrieveKind.name()
+    }
+
+    fn articles(&self) -> &Source {
+        &self.splits.train.corpus
+    }
+
+    fn unlabelled(&self) -> Option<&Source> {
+        self.splits.unlabelled.as_ref()
+    }
+
+    fn dev_fraction(&self) -> Option<f64> {
+        self.splits.dev.fraction()
+    }
+
+    fn split_files(&self) -> Vec<SplitFiles<'_>> {
+        self.splits.files(|log| vec![&log.corpus.path, &log.queries.path, &log.qrels])
+    }
+
+    fn complete(&self, config: &mut DataConfig) {
+        config.negatives = Some(self.negatives);
+    }
+
+    /// Checks that a query has negatives, and that its scores do not depend on those that are masked out.
+    fn check_method(&self, method: &Method, train: &TrainPlan) -> Result<(), ConfigError> {
+        if self.negatives == 0 && matches!(train.batch, BatchSize::Sequences(1)) {
+            let expected = "at least 2, since a query's negatives are the other articles of the batch";
+            return Err(ConfigError::expected("train.batch", 1, expected));
+        }
+        if matches!(method.temperature, Temperature::Flsw { .. }) {
+            let why = "in task: retrieve, masked scores would decide its temperatures; use cwsm or a number";
+            return Err(ConfigError::conflict("method.temperature.rule", "flsw", why).and("task"));
+        }
+        Ok(())
+    }
+}
+
 impl RetrievePlan {
-    pub(super) fn new(config: &DataConfig, unlabelled: Option<&Path>) -> Result<Self> {
+    fn new(config: &DataConfig, unlabelled: Option<&Path>) -> Result<Self> {
         if config.format != DataFormat::Beir {
             let why = "task: retrieve reads beir";
             bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
@@ -98,6 +153,6 @@ impl RetrievePlan {
         if negatives > MAX_NEGATIVES {
             bail!(ConfigError::expected("data.negatives", negatives, format!("0 to {MAX_NEGATIVES}")));
         }
-        Ok(Self { train, dev, test, unlabelled, negatives })
+        Ok(Self { splits: Splits { train, dev, test, unlabelled }, negatives })
     }
 }

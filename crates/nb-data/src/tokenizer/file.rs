@@ -1,0 +1,22 @@
+//! Files of a tokenizer, and the error for an invalid one.
+
+use std::path::PathBuf;
+
+use crate::error::DataError;
+
+/// The name of the file with the vocabulary and all rules.
+pub(super) const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// A file of a tokenizer, to be saved with a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenizerFile {
+    /// `tokenizer.json`, `tokenizer_config.json` or `vocab.txt`.
+    pub name: &'static str,
+    /// The content.
+    pub bytes: Vec<u8>,
+}
+
+/// Returns a function that makes the error for an invalid file.
+pub(super) fn wrong(path: PathBuf) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> DataError {
+    |source| DataError::Tokenizer { path, source }
+}

@@ -1,0 +1,122 @@
+//! The part of a plan that belongs to a task.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use nb_checkpoint::BertConfig;
+use nb_data::read::Source;
+
+use super::files::Dev;
+use super::train::TrainPlan;
+use crate::config::{ConfigError, DataConfig, RunConfig};
+use crate::method::{Method, TermKind};
+
+/// A task as configurations name it.
+pub trait TaskKind: Debug + Send + Sync {
+    /// Returns the name in configurations and reports.
+    fn name(&self) -> &'static str;
+
+    /// Returns true if texts without labels can join a term.
+    fn uses_unlabelled(&self, term: TermKind) -> bool;
+
+    /// Returns true if the task has readers, to whom the section `reader` applies.
+    fn has_readers(&self) -> bool {
+        false
+    }
+
+    /// Checks the task's part of a configuration and finds its files; `unlabelled` are the texts without labels that the
+    /// method uses.
+    ///
+    /// # Errors
+    /// If a value cannot be used, or a file is missing.
+    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>>;
+}
+
+/// The kinds of task that a configuration can name.
+pub type TaskKinds = &'static [&'static dyn TaskKind];
+
+/// The files and settings of a task, checked.
+pub trait TaskPlan: Any + Debug + Send + Sync {
+    /// Returns the name in configurations and reports.
+    fn name(&self) -> &'static str;
+
+    /// Returns the articles of the training rows.
+    fn articles(&self) -> &Source;
+
+    /// Returns the texts without labels.
+    fn unlabelled(&self) -> Option<&Source>;
+
+    /// Returns the share of the training rows that is held out for development, if they have no files of their own.
+    fn dev_fraction(&self) -> Option<f64>;
+
+    /// Returns the files of each split.
+    fn split_files(&self) -> Vec<SplitFiles<'_>>;
+
+    /// Fills in the task's defaults.
+    fn complete(&self, config: &mut DataConfig);
+
+    /// Checks that the task fits the shape of a model; `key` names the model in messages.
+    ///
+    /// # Errors
+    /// If it does not.
+    fn check_model(&self, _key: &str, _model: &BertConfig) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    /// Checks that the task fits the method and the optimisation.
+    ///
+    /// # Errors
+    /// If it does not.
+    fn check_method(&self, _method: &Method, _train: &TrainPlan) -> Result<(), ConfigError> {
+        Ok(())
+    }
+}
+
+impl dyn TaskPlan {
+    /// Returns the plan as that of a particular task, if it is.
+    pub fn downcast<T: TaskPlan>(&self) -> Option<&T> {
+        (self as &dyn Any).downcast_ref()
+    }
+}
+
+/// The files of a split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitFiles<'a> {
+    /// The split: `train`, `dev`, `test` or `unlabelled`.
+    pub split: &'static str,
+    /// Its files.
+    pub paths: Vec<&'a Path>,
+}
+
+/// The splits of a task whose files are of type `T`.
+#[derive(Debug, Clone)]
+pub struct Splits<T> {
+    /// Training rows.
+    pub train: T,
+    /// Development rows.
+    pub dev: Dev<T>,
+    /// Held-out rows.
+    pub test: Option<T>,
+    /// Texts without labels.
+    pub unlabelled: Option<Source>,
+}
+
+impl<T> Splits<T> {
+    /// Returns the files of each split; `paths` returns those of one.
+    pub fn files<'a>(&'a self, paths: impl Fn(&'a T) -> Vec<&'a Path>) -> Vec<SplitFiles<'a>> {
+        let mut all = vec![SplitFiles { split: "train", paths: paths(&self.train) }];
+        if let Dev::Given(dev) = &self.dev {
+            all.push(SplitFiles { split: "dev", paths: paths(dev) });
+        }
+        if let Some(test) = &self.test {
+            all.push(SplitFiles { split: "test", paths: paths(test) });
+        }
+        if let Some(unlabelled) = &self.unlabelled {
+            all.push(SplitFiles { split: "unlabelled", paths: vec![&unlabelled.path] });
+        }
+        all
+    }
+}

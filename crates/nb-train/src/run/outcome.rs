@@ -1,0 +1,18 @@
+//! The end of a run.
+
+use std::path::PathBuf;
+
+use crate::run::summary::RunResult;
+
+/// The end of a run.
+#[derive(Debug)]
+pub enum Outcome {
+    /// All steps were made, or training stopped early.
+    Finished(Box<RunResult>),
+    /// The run was to resume, but had finished before, in this folder.
+    FinishedBefore(PathBuf),
+    /// The main process, which alone writes, has finished the run in this folder.
+    FinishedByFirst(PathBuf),
+    /// A signal stopped the run after a step; the best models so far are saved.
+    Interrupted,
+}

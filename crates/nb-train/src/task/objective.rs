@@ -1,0 +1,91 @@
+//! The part of a task that the training step sees: from a micro-batch of plain data to logits and labels.
+
+use nb_model::{Arena, AttentivePooling, Packed};
+use tch::Tensor;
+
+use crate::step::terms::Counts;
+
+/// The layers on top of an encoder.
+pub trait TaskHead {
+    /// Attentive pooling from last hidden states to pooled vectors.
+    fn pooling(&self) -> &AttentivePooling;
+
+    /// The parameters, one arena per layer.
+    fn arenas(&self) -> Vec<&Arena>;
+}
+
+/// A text's place among the token stores of its task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextRef {
+    /// The number of the token store ([`Task::stores`](super::Task::stores)).
+    pub store: usize,
+    /// The row in the store.
+    pub row: u32,
+}
+
+/// The computations that the training step needs of a task. They depend on the batch and the head alone, so an objective
+/// can be made without any data.
+pub trait Objective {
+    /// The layers on top of an encoder.
+    type Head: TaskHead;
+    /// A micro-batch as plain data.
+    type Batch;
+
+    /// Counts the units of a micro-batch.
+    fn counts(&self, batch: &Self::Batch) -> Counts;
+
+    /// Returns the texts of a micro-batch in their order.
+    fn texts(&self, batch: &Self::Batch) -> Vec<TextRef>;
+
+    /// Copies the texts of a micro-batch to the device.
+    fn packed(&self, batch: &Self::Batch) -> Packed;
+
+    /// Copies the labels of a micro-batch to the device; a row without a label has [`nb_loss::IGNORE`].
+    fn labels(&self, batch: &Self::Batch) -> Tensor;
+
+    /// Pools last hidden states [n, H] into vectors [sequences, H].
+    fn pooled(&self, head: &Self::Head, states: &Tensor, packed: &Packed) -> Tensor {
+        head.pooling().forward(states, packed.segments())
+    }
+
+    /// Computes logits [rows, classes or candidates] from pooled vectors [sequences, H].
+    fn logits(&self, head: &Self::Head, pooled: &Tensor, batch: &Self::Batch) -> Tensor;
+}
+
+/// A type that holds an objective and therefore is one: every method of [`Objective`] goes to the one it holds.
+pub trait HasObjective {
+    /// The type of the objective.
+    type Objective: Objective;
+
+    /// Returns the objective.
+    fn objective(&self) -> &Self::Objective;
+}
+
+impl<T: HasObjective> Objective for T {
+    type Head = <T::Objective as Objective>::Head;
+    type Batch = <T::Objective as Objective>::Batch;
+
+    fn counts(&self, batch: &Self::Batch) -> Counts {
+        self.objective().counts(batch)
+    }
+
+    fn texts(&self, batch: &Self::Batch) -> Vec<TextRef> {
+        self.objective().texts(batch)
+    }
+
+    fn packed(&self, batch: &Self::Batch) -> Packed {
+        self.objective().packed(batch)
+    }
+
+    fn labels(&self, batch: &Self::Batch) -> Tensor {
+        self.objective().labels(batch)
+    }
+
+    fn pooled(&self, head: &Self::Head, states: &Tensor, packed: &Packed) -> Tensor {
+        self.objective().pooled(head, states, packed)
+    }
+
+    fn logits(&self, head: &Self::Head, pooled: &Tensor, batch: &Self::Batch) -> Tensor {
+        self.objective().logits(head, pooled, batch)
+    }
+}

@@ -1,0 +1,92 @@
+//! The head, the micro-batch and the objective of recommendation.
+
+use std::rc::Rc;
+
+use nb_data::TokenBatch;
+use nb_data::behaviors::ReaderBatch;
+use nb_model::{Arena, AttentivePooling, Clicks, Packed, Reader};
+use tch::{Device, Kind, Tensor};
+
+use crate::step::terms::Counts;
+use crate::task::encode::{pack, text_refs};
+use crate::task::{Objective, TaskHead, TextRef};
+
+/// Pooling and reader model of a model. Either may be shared with another model.
+#[derive(Debug)]
+pub struct RecommendHead {
+    /// Attentive pooling over tokens.
+    pub pooling: Rc<AttentivePooling>,
+    /// The reader model.
+    pub reader: Rc<Reader>,
+}
+
+impl RecommendHead {
+    /// Computes scores [readers, candidates] from the vectors [U, H] of the distinct articles.
+    pub fn scores(&self, pooled: &Tensor, readers: &ReaderBatch) -> Tensor {
+        let device = pooled.device();
+        let clicks = Clicks::new(&readers.history, &readers.history_lengths, device);
+        let candidates = nb_torch::send(&Tensor::from_slice(&readers.candidates), device);
+        let candidates = candidates.view([readers.readers() as i64, -1]);
+        nb_model::score(&self.reader.forward(pooled, &clicks), pooled, &candidates)
+    }
+}
+
+impl TaskHead for RecommendHead {
+    fn pooling(&self) -> &AttentivePooling {
+        &self.pooling
+    }
+
+    fn arenas(&self) -> Vec<&Arena> {
+        std::iter::once(self.pooling.arena()).chain(self.reader.arenas()).collect()
+    }
+}
+
+/// A micro-batch: the tokens of its distinct articles, and the clicked and shown articles of its readers as indices into
+/// them.
+#[derive(Debug, Clone)]
+pub struct RecommendBatch {
+    /// The articles in the order of `readers`, then unlabelled articles.
+    pub tokens: TokenBatch,
+    /// The readers.
+    pub readers: ReaderBatch,
+}
+
+/// The number of the token store of articles.
+const ARTICLE_STORE: usize = 0;
+/// The number of the token store of articles without readers.
+const UNLABELLED_STORE: usize = 1;
+
+/// Recommendation as the training step sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct RecommendObjective {
+    /// The device of the models.
+    pub device: Device,
+}
+
+impl Objective for RecommendObjective {
+    type Head = RecommendHead;
+    type Batch = RecommendBatch;
+
+    fn counts(&self, batch: &RecommendBatch) -> Counts {
+        let readers = batch.readers.readers() as i64;
+        Counts { rows: readers, ..Counts::of_texts(&batch.tokens.lengths, readers) }
+    }
+
+    fn texts(&self, batch: &RecommendBatch) -> Vec<TextRef> {
+        let (articles, unlabelled) = batch.tokens.rows.split_at(batch.readers.news.len());
+        text_refs(ARTICLE_STORE, articles).chain(text_refs(UNLABELLED_STORE, unlabelled)).collect()
+    }
+
+    fn packed(&self, batch: &RecommendBatch) -> Packed {
+        pack(&batch.tokens, self.device)
+    }
+
+    /// Every label is 0: the clicked article is the first candidate.
+    fn labels(&self, batch: &RecommendBatch) -> Tensor {
+        Tensor::zeros([batch.readers.readers() as i64], (Kind::Int64, self.device))
+    }
+
+    fn logits(&self, head: &RecommendHead, pooled: &Tensor, batch: &RecommendBatch) -> Tensor {
+        head.scores(pooled, &batch.readers)
+    }
+}

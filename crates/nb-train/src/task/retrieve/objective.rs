@@ -1,0 +1,95 @@
+//! The head, the micro-batch and the objective of retrieval.
+
+use std::rc::Rc;
+
+use nb_data::TokenBatch;
+use nb_data::beir::QueryBatch;
+use nb_model::{Arena, AttentivePooling, Packed};
+use tch::{Device, Tensor};
+
+use crate::step::terms::Counts;
+use crate::task::encode::{pack, text_refs};
+use crate::task::{Objective, TaskHead, TextRef};
+
+/// The score of an article that is not a candidate: far below any other, and finite, so that its probability of 0 times its
+/// logarithm is 0.
+const NO_CANDIDATE: f64 = -1e9;
+
+/// Pooling of a model. It may be shared with another model.
+#[derive(Debug)]
+pub struct RetrieveHead {
+    /// Attentive pooling over tokens.
+    pub pooling: Rc<AttentivePooling>,
+}
+
+impl RetrieveHead {
+    /// Computes scores [queries, articles] from the vectors [articles + queries, H] of articles and queries.
+    pub fn scores(&self, pooled: &Tensor, batch: &QueryBatch) -> Tensor {
+        let (articles, queries) = (batch.documents.len() as i64, batch.targets.len() as i64);
+        let masked = nb_torch::send(&Tensor::from_slice(&batch.masked), pooled.device()).view([queries, articles]);
+        let scores = pooled.narrow(0, articles, queries).matmul(&pooled.narrow(0, 0, articles).transpose(0, 1));
+        scores.masked_fill(&masked, NO_CANDIDATE)
+    }
+}
+
+impl TaskHead for RetrieveHead {
+    fn pooling(&self) -> &AttentivePooling {
+        &self.pooling
+    }
+
+    fn arenas(&self) -> Vec<&Arena> {
+        vec![self.pooling.arena()]
+    }
+}
+
+/// A micro-batch: the tokens of its distinct articles and of its queries, and which articles are relevant to which query.
+#[derive(Debug, Clone)]
+pub struct RetrieveBatch {
+    /// The documents of `queries` in its order, then its queries in theirs, then unlabelled articles.
+    pub tokens: TokenBatch,
+    /// The queries.
+    pub queries: QueryBatch,
+}
+
+/// The number of the token store of articles.
+const ARTICLE_STORE: usize = 0;
+/// The number of the token store of queries.
+const QUERY_STORE: usize = 1;
+/// The number of the token store of articles without queries.
+const UNLABELLED_STORE: usize = 2;
+
+/// Retrieval as the training step sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct RetrieveObjective {
+    /// The device of the models.
+    pub device: Device,
+}
+
+impl Objective for RetrieveObjective {
+    type Head = RetrieveHead;
+    type Batch = RetrieveBatch;
+
+    fn counts(&self, batch: &RetrieveBatch) -> Counts {
+        let rows = batch.queries.targets.len() as i64;
+        Counts { rows, ..Counts::of_texts(&batch.tokens.lengths, rows) }
+    }
+
+    fn texts(&self, batch: &RetrieveBatch) -> Vec<TextRef> {
+        let (articles, rest) = batch.tokens.rows.split_at(batch.queries.documents.len());
+        let (queries, unlabelled) = rest.split_at(batch.queries.queries.len());
+        let labelled = text_refs(ARTICLE_STORE, articles).chain(text_refs(QUERY_STORE, queries));
+        labelled.chain(text_refs(UNLABELLED_STORE, unlabelled)).collect()
+    }
+
+    fn packed(&self, batch: &RetrieveBatch) -> Packed {
+        pack(&batch.tokens, self.device)
+    }
+
+    fn labels(&self, batch: &RetrieveBatch) -> Tensor {
+        nb_torch::send(&Tensor::from_slice(&batch.queries.targets), self.device)
+    }
+
+    fn logits(&self, head: &RetrieveHead, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {
+        head.scores(pooled, &batch.queries)
+    }
+}

@@ -1,0 +1,52 @@
+//! Metrics of predicted classes.
+
+use anyhow::Result;
+use nb_data::Labels;
+use nb_eval::Confusion;
+
+use crate::task::evaluation::{Classes, Evaluation, Metric, Outcomes};
+
+/// The predicted class of a row whose label is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prediction {
+    /// The row of the token store.
+    pub(super) row: u32,
+    /// The class of the label.
+    pub(super) label: usize,
+    /// The most probable class.
+    pub(super) class: usize,
+    /// Its probability.
+    pub(super) probability: f32,
+}
+
+/// Computes accuracy, with an interval, and macro-F1 of predicted classes.
+///
+/// # Errors
+/// If there is no prediction.
+pub fn evaluate_classes(truth: &[usize], predicted: &[usize]) -> Result<Evaluation> {
+    let confusion = Confusion::new(truth, predicted)?;
+    let correct: Vec<f64> = truth.iter().zip(predicted).map(|(a, b)| f64::from(a == b)).collect();
+    let metrics = vec![Metric::mean("accuracy", &correct)?, Metric::new("macro_f1", confusion.macro_f1())];
+    let outcomes =
+        Outcomes { rows: (0..truth.len() as u32).collect(), values: vec![("accuracy".into(), correct)], classes: None };
+    Ok(Evaluation { rows: truth.len(), unit: "texts".into(), metrics, outcomes, ..Evaluation::default() })
+}
+
+/// Evaluates predictions, and stores the row and the classes of each among the outcomes, by row.
+///
+/// # Errors
+/// If there is no prediction.
+pub(super) fn evaluate_predictions(mut predictions: Vec<Prediction>, labels: &Labels) -> Result<Evaluation> {
+    predictions.sort_unstable_by_key(|prediction| prediction.row);
+    let truth: Vec<usize> = predictions.iter().map(|prediction| prediction.label).collect();
+    let predicted: Vec<usize> = predictions.iter().map(|prediction| prediction.class).collect();
+    let mut evaluation = evaluate_classes(&truth, &predicted)?;
+    evaluation.outcomes.rows = predictions.iter().map(|prediction| prediction.row).collect();
+    evaluation.outcomes.classes = Some(Classes {
+        names: labels.names().to_vec(),
+        truth: truth.iter().map(|&class| class as u32).collect(),
+        predicted: predicted.iter().map(|&class| class as u32).collect(),
+        probability: predictions.iter().map(|prediction| prediction.probability).collect(),
+    });
+    Ok(evaluation)
+}

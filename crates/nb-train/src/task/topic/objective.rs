@@ -1,0 +1,97 @@
+//! The head, the micro-batch and the objective of topic classification.
+
+use std::rc::Rc;
+
+use nb_data::TokenBatch;
+use nb_loss::IGNORE;
+use nb_model::{Arena, AttentivePooling, Dense, POOLING_QUERY, Packed};
+use tch::{Device, Tensor};
+
+use crate::step::terms::Counts;
+use crate::task::encode::pack;
+use crate::task::{Objective, TaskHead, TextRef};
+
+/// Pooling and dense layer of a model. Either may be shared with another model.
+#[derive(Debug)]
+pub struct TopicHead {
+    /// Attentive pooling over tokens.
+    pub pooling: Rc<AttentivePooling>,
+    /// The dense layer z = D h + d.
+    pub dense: Rc<Dense>,
+}
+
+impl TopicHead {
+    /// Makes a head of zeros for `hidden` units and `classes` labels.
+    pub fn zeros(hidden: i64, classes: i64, device: Device) -> Self {
+        Self {
+            pooling: Rc::new(AttentivePooling::zeros(hidden, POOLING_QUERY, device)),
+            dense: Rc::new(Dense::zeros(hidden, classes, device)),
+        }
+    }
+
+    /// Computes logits [B, C] from last hidden states [n, H].
+    pub fn forward(&self, states: &Tensor, packed: &Packed) -> Tensor {
+        self.dense.forward(&self.pooling.forward(states, packed.segments()))
+    }
+}
+
+impl TaskHead for TopicHead {
+    fn pooling(&self) -> &AttentivePooling {
+        &self.pooling
+    }
+
+    fn arenas(&self) -> Vec<&Arena> {
+        vec![self.pooling.arena(), self.dense.arena()]
+    }
+}
+
+/// A micro-batch of texts with labels.
+#[derive(Debug, Clone, Default)]
+pub struct TopicBatch {
+    /// The tokens of the texts.
+    pub tokens: TokenBatch,
+    /// The place of each text.
+    pub texts: Vec<TextRef>,
+    /// The class of each text, [`IGNORE`] for a text without a label.
+    pub labels: Vec<i64>,
+}
+
+/// Topic classification as the training step sees it.
+///
+/// ```
+/// use nb_train::task::{Objective, TopicBatch, TopicObjective};
+/// let objective = TopicObjective { device: tch::Device::Cpu };
+/// let batch = TopicBatch { labels: vec![2, 0], ..TopicBatch::default() };
+/// assert_eq!(objective.labels(&batch), tch::Tensor::from_slice(&[2_i64, 0]));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct TopicObjective {
+    /// The device of the models.
+    pub device: Device,
+}
+
+impl Objective for TopicObjective {
+    type Head = TopicHead;
+    type Batch = TopicBatch;
+
+    fn counts(&self, batch: &TopicBatch) -> Counts {
+        let labelled = batch.labels.iter().filter(|&&label| label != IGNORE).count() as i64;
+        Counts::of_texts(&batch.tokens.lengths, labelled)
+    }
+
+    fn texts(&self, batch: &TopicBatch) -> Vec<TextRef> {
+        batch.texts.clone()
+    }
+
+    fn packed(&self, batch: &TopicBatch) -> Packed {
+        pack(&batch.tokens, self.device)
+    }
+
+    fn labels(&self, batch: &TopicBatch) -> Tensor {
+        nb_torch::send(&Tensor::from_slice(&batch.labels), self.device)
+    }
+
+    fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &TopicBatch) -> Tensor {
+        head.dense.forward(pooled)
+    }
+}
