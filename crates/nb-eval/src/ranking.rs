@@ -124,7 +124,10 @@ mod tests {
     fn no_impression_to_average_is_an_error() {
         assert_eq!(ranking(&[]), Err(Error::OneClassOnly { skipped: 0 }));
         let error = ranking(&[Impression { labels: &[0], scores: &[1.0] }]).unwrap_err();
-        assert_eq!(error.to_string(), "none of 1 impressions has both clicked and other news, expected at least one");
+        assert_eq!(
+            error.to_string(),
+            "none of 1 impressions has both clicked and unclicked articles, expected at least one"
+        );
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Label {
 }
 
 impl Block {
-    /// Whether the block is inside of `outer`; it may stick out at the top by half its height.
+    /// Returns true if the block is inside of `outer`; it may stick out at the top by half its height.
     fn is_within(self, outer: Self) -> bool {
         self.left >= outer.left
             && self.top >= outer.top - HALF
