@@ -33,6 +33,12 @@ const NEVER: [(&str, &[&str]); 11] = [
     ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-report", "nb-train", "nb-bench", "nb"]),
 ];
 
+/// Crates that no other may depend on, except for the integration tests: the binary, and a helper of unit tests.
+const UNUSED: [&str; 2] = ["nb", "nb-testing"];
+
+/// The package of the integration tests.
+const TESTS: &str = "nb-tests";
+
 pub(super) fn check() -> Result<()> {
     let alone = ALONE.map(|name| (name, &[][..]));
     for (name, allowed) in alone.into_iter().chain(ONLY) {
@@ -54,13 +60,26 @@ pub(super) fn check() -> Result<()> {
             );
         }
     }
+    for name in UNUSED {
+        let user = tree(&["--workspace", "--invert", name])?.into_iter().find(|user| user != name && user != TESTS);
+        ensure!(
+            user.is_none(),
+            "{} depends on {name}, expected no crate to; see `cargo tree --workspace --invert {name}`",
+            user.unwrap_or_default()
+        );
+    }
     Ok(())
 }
 
 /// Returns all crates that `name` depends on, with the features it is used with.
 fn reached(name: &str) -> Result<Vec<String>> {
+    tree(&["--package", name])
+}
+
+/// Returns the crates in the output of `cargo tree`, without development dependencies.
+fn tree(selection: &[&str]) -> Result<Vec<String>> {
     let mut command = project::cargo();
-    command.args(["tree", "--package", name, "--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
+    command.arg("tree").args(selection).args(["--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
     let output = command.output().context("cannot start cargo")?;
     ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
     Ok(names(&String::from_utf8_lossy(&output.stdout)))
