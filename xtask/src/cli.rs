@@ -24,7 +24,7 @@ pub(crate) enum Command {
     #[command(after_help = setup::EXAMPLES)]
     Setup(setup::Args),
 
-    /// Check this machine for everything that is needed; change nothing
+    /// Show what this machine has and what is missing, without changing anything
     #[command(after_help = "Example:\n  cargo xtask doctor")]
     Doctor,
 

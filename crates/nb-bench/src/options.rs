@@ -54,7 +54,7 @@ pub struct Options {
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroU16>,
-    /// Number of rounds; every side works once per round
+    /// Number of rounds; each side runs once per round
     #[arg(long, value_name = "N", default_value = "5")]
     pub(crate) rounds: NonZeroU16,
     /// Teacher: a Hugging Face folder, or hf:owner/name

@@ -38,9 +38,9 @@ enum Command {
     Search(search::Search),
     /// Download a checkpoint from the Hugging Face hub into its cache
     Fetch(fetch::Fetch),
-    /// Print the JSON schema of a configuration, by which editors complete and check it
+    /// Print the JSON schema of a configuration, with which editors complete and check it
     Schema(schema::ShowSchema),
-    /// Print the completion script of a shell
+    /// Print a completion script for a shell
     Completions(completions::Completions),
 }
 

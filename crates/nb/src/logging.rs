@@ -19,10 +19,10 @@ pub(crate) fn log_filter(level: &str) -> Result<EnvFilter, ParseError> {
 #[derive(Debug, Args)]
 pub(crate) struct Logging {
     /// Log level: error, warn, info, debug or trace, or a filter such as nb_train=debug
-    /// [default: info; error in all processes of a run but the main one]
+    /// [default: info; error in all processes of a run except the main one]
     #[arg(long, global = true, env = "NB_LOG", value_name = "LEVEL")]
     log: Option<String>,
-    /// Log as text or as JSON lines
+    /// Format of the log: text or JSON lines
     #[arg(long, global = true, default_value = "text")]
     log_format: LogFormat,
 }

@@ -39,7 +39,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Write a generated corpus, for the quickstarts and for trying things out
+    /// Write a generated corpus, for the quickstarts and for experiments
     ///
     /// It has articles with topics and articles with simulated readers, both in MIND's format, and a retrieval data set
     /// in BEIR's format.

@@ -20,7 +20,7 @@ Examples:
   cargo xtask fuzz csv --seconds 600        run one target for longer
   cargo xtask fuzz csv --input crash-1a2b   run a failing input again
 
-Found inputs stay in fuzz/target/corpus for the next call, failing inputs in fuzz/artifacts. Requires rustup and Rust's
+New inputs stay in fuzz/target/corpus for the next call, failing inputs in fuzz/artifacts. Requires rustup and Rust's
 nightly toolchain.";
 
 /// The manifest of the targets' workspace.

@@ -16,10 +16,10 @@ Examples:
   LIBTORCH=/opt/libtorch cargo xtask setup  use your own libtorch
   eval \"$(cargo xtask setup --print-env)\"   build a crate outside this workspace
 
-libtorch is searched in LIBTORCH, in the folder of the last set-up, then in the user's cache folder. If it is missing, it
-is installed there with pip, from wheels pinned by their hashes. Training on several processes needs Gloo's headers: from
-NB_GLOO_INCLUDE, from /usr/include, or from Debian's package libgloo-dev, unpacked into the cache. Without them the build
-omits it.";
+libtorch is searched for in LIBTORCH, in the folder of the last set-up, then in the user's cache folder. If it is
+missing, it is installed there with pip, from wheels pinned by their hashes. Training on several processes needs Gloo's
+headers: from NB_GLOO_INCLUDE, from /usr/include, or from Debian's package libgloo-dev, unpacked into the cache. Without
+them, the build supports a single process only.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -11,9 +11,9 @@ use crate::project;
 /// A set of libraries that set-up can install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Set {
-    /// The libraries for a machine without a GPU
+    /// Libraries for a machine without a GPU
     Cpu,
-    /// With NVIDIA's libraries
+    /// Libraries for NVIDIA GPUs, several GB
     Cuda,
 }
 

@@ -27,7 +27,7 @@ use ours::Trainer;
 /// The size of a round.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct StepOptions {
-    /// Steps per round [default: 8; 16 for titles and finetuning]
+    /// Steps per round [default: 8; 16 for titles and fine-tuning]
     #[arg(long, value_name = "N")]
     steps: Option<NonZeroU16>,
     /// Texts or clicks per step [default: 32 texts, 16 clicks]

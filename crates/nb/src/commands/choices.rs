@@ -6,11 +6,11 @@ use nb_train::inference;
 /// Meaning of a `"` in csv and tsv.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum QuotingChoice {
-    /// As csv; in a tsv file whose quotes do not pair up, as none
+    /// Same as csv; for a tsv file whose quotes do not pair up, same as none
     Auto,
-    /// It quotes a field, which may hold delimiters and line breaks
+    /// Quotes enclose a field, which may contain delimiters and line breaks
     Csv,
-    /// It is text: a line is a row
+    /// Quotes are ordinary text, and each line is a row
     None,
 }
 

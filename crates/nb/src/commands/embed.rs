@@ -15,7 +15,7 @@ use super::input::Input;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: nb embed --model runs/quickstart/student --input titles.txt --output vectors.safetensors\n\
-    The file holds `vectors` [texts, hidden units] in f32, and `lines` [texts], the input line of each vector."
+    The file contains `vectors` [texts, hidden units] in f32, and `lines` [texts], the input line of each vector."
 )]
 pub(crate) struct Embed {
     /// Model folder of a run, or any Hugging Face BERT folder
@@ -29,8 +29,8 @@ pub(crate) struct Embed {
     /// Pooling of a text's token states into one vector
     #[arg(long, value_enum, default_value = "attention")]
     pooling: PoolingChoice,
-    /// Longest sequence in tokens, special tokens included; longer texts are truncated [default: the run's, or the
-    /// model's if it is of no run]
+    /// Longest sequence in tokens, special tokens included; longer texts are truncated [default: data.max_tokens of the
+    /// run, or the model's own limit for another BERT folder]
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
     #[command(flatten)]

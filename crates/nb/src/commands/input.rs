@@ -26,13 +26,13 @@ pub(crate) struct Input {
     /// One or two columns of text, by number from 0 or by name (csv, tsv)
     #[arg(long, value_delimiter = ',', value_name = "COLUMN")]
     columns: Vec<String>,
-    /// Header row with the names of the columns (csv, tsv)
+    /// First row of the file: column names (present) or data (absent) (csv, tsv)
     #[arg(long, value_enum, default_value = "absent")]
     header: HeaderChoice,
-    /// Meaning of quotes (csv, tsv) [default: auto, which reads a tsv twice and holds standard input in memory]
+    /// Meaning of quotes (csv, tsv) [default: auto, which reads a tsv file twice and keeps standard input in memory]
     #[arg(long, value_enum)]
     quoting: Option<QuotingChoice>,
-    /// Parts of an article (mind, beir) [default: those the model was trained on, or title,abstract]
+    /// Parts of an article to read (mind, beir) [default: those the model was trained on, or title,abstract]
     #[arg(long, value_delimiter = ',')]
     fields: Vec<FieldChoice>,
     /// Largest share of unusable rows that is not an error

@@ -14,14 +14,14 @@ use super::input::Input;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb predict --model runs/quickstart/student --input titles.txt\n         \
-    layers news.tsv | nb predict --model runs/quickstart/student --input - --format mind")]
+    head news.tsv | nb predict --model runs/quickstart/student --input - --format mind")]
 pub(crate) struct Predict {
     /// Model folder of a run
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
     #[command(flatten)]
     input: Input,
-    /// Probabilities on each output line
+    /// Probabilities to print on each output line
     #[arg(long, value_enum, default_value = "best")]
     probabilities: Which,
     #[command(flatten)]

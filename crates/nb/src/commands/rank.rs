@@ -20,18 +20,18 @@ use super::input::share;
 #[command(
     after_help = "Example: nb rank --model runs/mind/student --news test/news.tsv --behaviors test/behaviors.tsv \
     --output prediction.txt\n\
-    Each line holds an impression's id and the ranks of its articles, in the impression's order: `1 [2,3,1]`. Articles \
-    that are missing from --news come last; articles with equal scores keep the impression's order. MIND's evaluation \
+    Each line contains an impression's id and the ranks of its articles, in the impression's order: `1 [2,3,1]`. \
+    Articles that are missing from --news come last; articles with equal scores keep the impression's order. MIND's evaluation \
     script gives this file the same metrics as `nb eval`."
 )]
 pub(crate) struct Rank {
     /// Model folder of a run with task: recommend
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
-    /// Articles, as MIND's news.tsv
+    /// Articles, in the format of MIND's news.tsv
     #[arg(long, value_name = "FILE")]
     news: PathBuf,
-    /// Impressions, as MIND's behaviors.tsv, with or without -0 and -1
+    /// Impressions, in the format of MIND's behaviors.tsv, with or without the labels -0 and -1
     #[arg(long, value_name = "FILE")]
     behaviors: PathBuf,
     /// File to write

@@ -21,8 +21,8 @@ use super::input::{Windows, share};
 #[command(
     after_help = "Example: nb search --model runs/quickstart-retrieve/student --corpus data/sample/beir --query \
     \"storm at the coast\"\n\
-    Of several rows with the same id, one is searched: the last of a BEIR corpus, the first of a news.tsv. Articles with \
-    equal scores are listed by descending id, as in evaluations. A query has no id here, so no article is excluded for \
+    If several rows have the same id, only one is searched: the last of a BEIR corpus, the first of a news.tsv. \
+    Articles with equal scores are listed by descending id, as in evaluations. A query has no id here, so no article is excluded for \
     having the same id.\n\
     The corpus vectors are cached beside the corpus, in <corpus>-<hash>.vectors.safetensors, and reused until the corpus \
     or the model changes; these files can be deleted at any time."
@@ -31,7 +31,7 @@ pub(crate) struct Search {
     /// Model folder of a run with task: retrieve
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
-    /// BEIR folder, its corpus.jsonl, or a news.tsv as MIND's
+    /// BEIR folder, its corpus.jsonl, or a news.tsv in MIND's format
     #[arg(long, value_name = "PATH")]
     corpus: PathBuf,
     /// Query text (may be repeated)

@@ -23,9 +23,9 @@ Examples:
   nb train --config my.yaml --set train.accumulate=2 --processes 2
   torchrun --no-python --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint host:29500 nb train --config my.yaml
 
-On several machines, start it as PyTorch programs are started. It reads RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE,
-MASTER_ADDR and MASTER_PORT, which torchrun and Kubernetes operators set; a Slurm script sets them by RANK=$SLURM_PROCID
-and so on. The micro-batches of an update (train.accumulate) are distributed over the processes.";
+On several machines, start it as you would start a PyTorch program. It reads RANK, WORLD_SIZE, LOCAL_RANK,
+LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT, which torchrun and Kubernetes operators set; a Slurm script sets them
+with RANK=$SLURM_PROCID and so on. The micro-batches of an update (train.accumulate) are distributed over the processes.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -41,7 +41,7 @@ pub(crate) struct Train {
     /// Key that may differ from the checkpoint's configuration, e.g. train.lr or data.train (may be repeated)
     #[arg(long = "accept", value_name = "KEY", requires = "resume")]
     accepted: Vec<String>,
-    /// Number of processes on this machine, which divide its cores or have a GPU each
+    /// Number of processes on this machine; they divide its cores, or use one GPU each
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1024))]
     processes: u16,
 }

@@ -20,7 +20,7 @@ use crate::commands::compute::Compute;
 #[derive(Debug, Args)]
 #[command(
     after_help = "The model's task determines the --input: labelled texts (topic), a MIND folder or a file of impressions \
-    beside its news.tsv (recommend), a BEIR folder (retrieve).\n\n\
+    with news.tsv beside it (recommend), a BEIR folder (retrieve).\n\n\
     Example: nb eval --model runs/quickstart/student --input data/sample/dev/news.tsv\n         \
     nb eval --model runs/ag/student --input dev.csv --label 0 --columns 1,2\n         \
     nb eval --model runs/mind/student --input MINDsmall_dev --seen-in MINDsmall_train\n         \
@@ -38,7 +38,7 @@ pub(crate) struct Eval {
     /// Treatment of texts whose label the model was not trained on (topic) [default: skip]
     #[arg(long, value_enum)]
     unknown_labels: Option<UnknownLabelsChoice>,
-    /// Training impressions; metrics are also given apart for articles that they showed and did not show (recommend)
+    /// Training impressions: report metrics also separately for articles that they showed and did not show (recommend)
     #[arg(long, value_name = "FOLDER")]
     seen_in: Option<PathBuf>,
     /// Split of the folder's judgements (retrieve) [default: test]
