@@ -93,7 +93,7 @@ impl Scores {
     }
 }
 
-/// Reads the unit that comes first in [`UNITS`]; every other number is a metric.
+/// Reads the unit that comes first in `UNITS`; every other number is a metric.
 impl<'de> Deserialize<'de> for Scores {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let all = Named::<Value>::deserialize(deserializer)?;
