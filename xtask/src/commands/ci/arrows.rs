@@ -5,29 +5,39 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::project;
 
 /// Crates that depend on no other of the workspace.
-const ALONE: [&str; 7] = ["nb-files", "nb-testing", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
+const ALONE: [&str; 8] =
+    ["nb-kernels", "nb-files", "nb-testing", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
 
 /// A crate and the only ones of the workspace that it may reach.
-const ONLY: [(&str, &[&str]); 3] =
-    [("nb-checkpoint", &["nb-files"]), ("nb-data", &["nb-files"]), ("nb-report", &["nb-eval", "nb-files"])];
+const ONLY: [(&str, &[&str]); 6] = [
+    ("nb-checkpoint", &["nb-files"]),
+    ("nb-data", &["nb-files"]),
+    ("nb-report", &["nb-eval", "nb-files"]),
+    ("nb-momentum", &["nb-kernels", "nb-torch"]),
+    ("nb-model", &["nb-checkpoint", "nb-files", "nb-kernels", "nb-torch"]),
+    ("nb-share", &["nb-model", "nb-checkpoint", "nb-files", "nb-kernels", "nb-torch"]),
+];
 
 /// A crate and those that it must not reach, directly or indirectly.
 const NEVER: [(&str, &[&str]); 11] = [
-    ("nb-eval", &["torch-sys"]),
+    ("nb-kernels", &["torch-sys"]),
     ("nb-checkpoint", &["torch-sys"]),
+    ("nb-files", &["torch-sys"]),
     ("nb-data", &["torch-sys"]),
+    ("nb-eval", &["torch-sys"]),
+    ("nb-report", &["torch-sys"]),
     ("nb-alloc", &["torch-sys"]),
     ("nb-testing", &["torch-sys"]),
-    ("nb-report", &["torch-sys"]),
-    (
-        "nb-model",
-        &["nb-loss", "nb-share", "nb-momentum", "nb-dist", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"],
-    ),
-    ("nb-share", &["nb-loss", "nb-momentum", "nb-dist", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
-    ("nb-momentum", &["nb-loss", "nb-dist", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
-    ("nb-train", &["nb-bench"]),
-    ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
+    ("nb-train", &["clap", "nb", "nb-bench"]),
+    ("nb-bench", &["nb"]),
+    ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-report", "nb-train", "nb-bench", "nb"]),
 ];
+
+/// Crates that no other may depend on, except for the integration tests: the binary, and a helper of unit tests.
+const UNUSED: [&str; 2] = ["nb", "nb-testing"];
+
+/// The package of the integration tests.
+const TESTS: &str = "nb-tests";
 
 pub(super) fn check() -> Result<()> {
     let alone = ALONE.map(|name| (name, &[][..]));
@@ -50,13 +60,26 @@ pub(super) fn check() -> Result<()> {
             );
         }
     }
+    for name in UNUSED {
+        let user = tree(&["--workspace", "--invert", name])?.into_iter().find(|user| user != name && user != TESTS);
+        ensure!(
+            user.is_none(),
+            "{} depends on {name}, expected no crate to; see `cargo tree --workspace --invert {name}`",
+            user.unwrap_or_default()
+        );
+    }
     Ok(())
 }
 
 /// Returns all crates that `name` depends on, with the features it is used with.
 fn reached(name: &str) -> Result<Vec<String>> {
+    tree(&["--package", name])
+}
+
+/// Returns the crates in the output of `cargo tree`, without development dependencies.
+fn tree(selection: &[&str]) -> Result<Vec<String>> {
     let mut command = project::cargo();
-    command.args(["tree", "--package", name, "--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
+    command.arg("tree").args(selection).args(["--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
     let output = command.output().context("cannot start cargo")?;
     ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
     Ok(names(&String::from_utf8_lossy(&output.stdout)))

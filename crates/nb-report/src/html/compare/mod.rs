@@ -3,6 +3,7 @@
 mod figures;
 mod picture;
 mod plots;
+mod rows;
 mod runs;
 mod sweep;
 mod table;
@@ -12,7 +13,7 @@ pub use picture::comparison_picture;
 use maud::{Markup, html};
 
 use super::page::{Tile, notes, page, section, tiles};
-use crate::format::{count, headline, name, number, percent, plural, score, task};
+use crate::format::{count, headline, name, number, percent, plural, task};
 use crate::plot::Ink;
 use crate::{Comparison, ReportError, Row, RunRecord};
 
@@ -118,28 +119,6 @@ fn best(rows: &[Row], layers: u64) -> Option<&Row> {
     let better = |best: Option<&Row>, row: &Row| best.is_none_or(|best| row.mean > best.mean);
     let finite = rows.iter().filter(|row| row.layers == layers && row.mean.is_finite());
     finite.fold(None, |best, row| if better(best, row) { Some(row) } else { best })
-}
-
-/// Mean and spread for a cell of a table.
-fn with_spread(mean: f64, spread: Option<f64>) -> Markup {
-    html! { (score(mean)) @if let Some(spread) = spread { " " small { "± " (score(spread)) } } }
-}
-
-/// The colour of a method, by its place among the labels of the comparison.
-fn ink(comparison: &Comparison, label: &str) -> Ink {
-    let mut labels: Vec<&str> = Vec::new();
-    for row in &comparison.rows {
-        if !labels.contains(&row.label.as_str()) {
-            labels.push(&row.label);
-        }
-    }
-    Ink::Series(labels.iter().position(|other| *other == label).unwrap_or(0))
-}
-
-/// The name of a row, with its depth if the comparison has several.
-fn row_name(comparison: &Comparison, label: &str, layers: u64) -> String {
-    let depths = comparison.rows.iter().any(|row| row.layers != layers);
-    if depths { format!("{label} {layers}L") } else { label.to_owned() }
 }
 
 fn capital(text: &str) -> String {

@@ -1,6 +1,6 @@
 //! The two plots of a comparison: score against time, and differences from the baseline.
 
-use super::{ink, row_name};
+use super::rows::{ink, row_name};
 use crate::format::{name, p_value};
 use crate::plot::{Dot, Drawing, Forest, Ink, Level, SHAPES, Scatter, Span};
 use crate::record::{Against, Row};

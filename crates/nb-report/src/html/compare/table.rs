@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::with_spread;
+use super::rows::with_spread;
 use crate::format::{NONE, count, name, number, p_value, percent, score, signed};
 use crate::{Against, Comparison, Row, TeacherRow};
 
