@@ -1,6 +1,8 @@
 //! The published comparison: `docs/compare-clicks.json` holds its numbers, from which the picture is drawn and with which
 //! the table of `docs/results.md` must agree.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, as tests themselves may
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

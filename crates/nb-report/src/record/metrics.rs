@@ -11,7 +11,7 @@ use super::{Evaluation, Named};
 /// ```
 /// use nb_report::record::{EvalLine, Line};
 ///
-/// let line = Line::Eval(EvalLine { step: Some(4), epoch: Some(0), ..EvalLine::default() });
+/// let line = Line::Eval(Box::new(EvalLine { step: Some(4), epoch: Some(0), ..EvalLine::default() }));
 /// assert_eq!(serde_json::to_string(&line)?, r#"{"event":"eval","step":4,"epoch":0}"#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -23,7 +23,7 @@ pub enum Line {
     Step(Box<StepLine>),
     /// An evaluation on the development data.
     #[serde(rename = "eval")]
-    Eval(EvalLine),
+    Eval(Box<EvalLine>),
 }
 
 impl Line {

@@ -79,7 +79,7 @@ impl RunRecord {
             let line = object(line).map_err(|found| ReportError::content(path, Some(index + 1), found))?;
             match Line::read(line) {
                 Some(Line::Step(line)) => self.steps.push(*line),
-                Some(Line::Eval(line)) => self.evaluations.push(line),
+                Some(Line::Eval(line)) => self.evaluations.push(*line),
                 None => {}
             }
         }

@@ -192,7 +192,7 @@ impl<K: Task> Run<'_, K> {
                 false => Ok(String::new()), // the main process has the hash to compare with
             })?;
         }
-        self.folder.log(&Line::Eval(line))?;
+        self.folder.log(&Line::Eval(Box::new(line)))?;
         broadcast_from_main(&processes, || Ok(without_gain))
     }
 
