@@ -96,21 +96,19 @@ fn scores(caption: &str, models: &[Model<'_>], of: impl Fn(&ModelSummary) -> Opt
 
 /// Returns a table of size, speed and the step of the best state.
 fn best(models: &[Model<'_>]) -> Option<Markup> {
-    let text = |key, model: &ModelSummary| match key {
-        "layers" => model.layers.map(integer),
-        "parameters" => model.parameters.map(integer),
-        "best_step" => model.best_step.map(integer),
-        "milliseconds_per_text" => model.milliseconds_per_text.map(number),
-        _ => model.texts_per_second.map(number),
-    };
     let mut rows = Vec::new();
-    for key in ["layers", "parameters", "best_step", "milliseconds_per_text", "texts_per_second"] {
-        let cells: Vec<Option<String>> = models.iter().map(|model| text(key, model.summary)).collect();
+    let mut row = |key: &str, text: &dyn Fn(&ModelSummary) -> Option<String>| {
+        let cells: Vec<Option<String>> = models.iter().map(|model| text(model.summary)).collect();
         if cells.iter().any(Option::is_some) {
             let cells = cells.iter().map(|cell| html! { (cell.as_deref().unwrap_or(NONE)) });
             rows.push([html! { (name(key)) }].into_iter().chain(cells).collect::<Vec<_>>());
         }
-    }
+    };
+    row("layers", &|model| model.layers.map(integer));
+    row("parameters", &|model| model.parameters.map(integer));
+    row("best_step", &|model| model.best_step.map(integer));
+    row("milliseconds_per_text", &|model| model.milliseconds_per_text.map(number));
+    row("texts_per_second", &|model| model.texts_per_second.map(number));
     let head: Vec<String> =
         ["model"].into_iter().chain(models.iter().map(|model| model.name)).map(str::to_owned).collect();
     (!rows.is_empty()).then(|| table("Size and speed", &head, &rows))
