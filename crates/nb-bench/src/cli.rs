@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
-use nb_checkpoint::CheckpointLocation;
+use nb_checkpoint::{CheckpointLocation, QUIET_CLIENT};
 use nb_torch::cuda::Preload;
 
 use tracing_subscriber::EnvFilter;
@@ -73,12 +73,10 @@ enum Command {
     },
 }
 
-/// The log filter for a level or a filter's text. It limits the HTTP client to warnings: at `trace` that shows requests byte by
-/// byte, the hub's token among them.
+/// Returns the log filter for a level or the text of a filter.
 fn log_filter(level: &str) -> Result<EnvFilter, ParseError> {
-    let limits = ["ureq=warn", "ureq_proto=warn", "ureq_proto::util=warn"];
     let filter = EnvFilter::try_new(level)?;
-    limits.iter().try_fold(filter, |filter, limit| Ok(filter.add_directive(limit.parse()?)))
+    QUIET_CLIENT.iter().try_fold(filter, |filter, directive| Ok(filter.add_directive(directive.parse()?)))
 }
 
 /// Parses the command line, runs the command and returns its exit code.

@@ -1,5 +1,6 @@
 //! The environment of a measurement: machine, libraries, commit.
 
+use nb_train::run_folder::cpu_name;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -30,7 +31,7 @@ impl Host {
     pub fn detect(threads: usize, device: tch::Device) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self {
-            cpu: cpu_name(&read("/proc/cpuinfo")).unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            cpu: cpu_name(),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads,
             memory_bytes: memory_bytes(&read("/proc/meminfo")),
@@ -40,11 +41,6 @@ impl Host {
             libtorch: "2.11.0".to_owned(),
         }
     }
-}
-
-fn cpu_name(cpuinfo: &str) -> Option<String> {
-    let (_, name) = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?;
-    Some(name.trim().to_owned())
 }
 
 fn memory_bytes(meminfo: &str) -> Option<u64> {
@@ -68,10 +64,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_and_memory_are_read_from_the_files_of_linux() {
-        let cpuinfo = "processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\n";
-        assert_eq!(cpu_name(cpuinfo).as_deref(), Some("Some CPU @ 2.0GHz"));
-        assert_eq!((cpu_name(""), memory_bytes("")), (None, None));
+    fn memory_is_read_from_the_file_of_linux() {
+        assert_eq!(memory_bytes(""), None);
         assert_eq!(memory_bytes("MemTotal:       16384 kB\n"), Some(16_777_216));
     }
 }

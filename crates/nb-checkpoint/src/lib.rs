@@ -35,6 +35,8 @@ pub use error::CheckpointError;
 pub use files::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, WEIGHTS_FILE};
 pub use finite::count_non_finite;
 pub use header::{Header, serialize, write_tensor_file};
+#[cfg(feature = "hub")]
+pub use hub::QUIET_CLIENT;
 pub use layout::{Layout, Slot};
 pub use location::{CheckpointLocation, mirror_folder};
 pub use parameters::{

@@ -1,10 +1,10 @@
-//! Metrics at the size of MIND-small's development data: 73,152 impressions of 37 news, and their interval.
+//! Metrics at the size of MIND-small's development data: 73,152 impressions of 37 articles, and their interval.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nb_eval::{Bootstrap, Impression, bootstrap_mean, macro_f1, ranking};
 
 const IMPRESSIONS: usize = 73_152;
-const NEWS: usize = 37;
+const ARTICLES: usize = 37;
 
 /// Numbers without order, the same in every call.
 fn hash(i: usize) -> usize {
@@ -12,14 +12,17 @@ fn hash(i: usize) -> usize {
 }
 
 fn metrics(c: &mut Criterion) {
-    let scores: Vec<f64> = (0..IMPRESSIONS * NEWS).map(|i| (hash(i) % 10_007) as f64).collect();
+    let scores: Vec<f64> = (0..IMPRESSIONS * ARTICLES).map(|i| (hash(i) % 10_007) as f64).collect();
     let labels: Vec<u8> =
-        (0..IMPRESSIONS * NEWS).map(|i| u8::from(i % NEWS == 0 || hash(i).is_multiple_of(40))).collect();
-    let impressions: Vec<Impression<'_>> =
-        scores.chunks(NEWS).zip(labels.chunks(NEWS)).map(|(scores, labels)| Impression { labels, scores }).collect();
+        (0..IMPRESSIONS * ARTICLES).map(|i| u8::from(i % ARTICLES == 0 || hash(i).is_multiple_of(40))).collect();
+    let impressions: Vec<Impression<'_>> = scores
+        .chunks(ARTICLES)
+        .zip(labels.chunks(ARTICLES))
+        .map(|(scores, labels)| Impression { labels, scores })
+        .collect();
     let mut group = c.benchmark_group("metrics");
     group.sample_size(10);
-    group.throughput(Throughput::Elements((IMPRESSIONS * NEWS) as u64));
+    group.throughput(Throughput::Elements((IMPRESSIONS * ARTICLES) as u64));
     group.bench_function("ranking", |b| b.iter(|| ranking(&impressions).map(|r| r.auc)));
 
     let truth: Vec<usize> = (0..IMPRESSIONS).map(|i| i % 18).collect();

@@ -3,10 +3,10 @@
 use crate::RankedList;
 
 impl RankedList {
-    /// The share of (relevant, other) pairs in which the relevant candidate has the higher score; a tie counts ½.
+    /// Returns AUC: the share of (relevant, other) pairs in which the relevant candidate has the higher score; a tie counts ½.
     ///
-    /// AUC = (#{s⁺ > s⁻} + ½·#{s⁺ = s⁻}) / (n⁺·n⁻). Pairs are counted in integers, so that the only rounding is one
-    /// division. Every relevance above 0 counts the same. None where one of the two classes is absent.
+    /// AUC = (#{s⁺ > s⁻} + ½·#{s⁺ = s⁻}) / (n⁺·n⁻). Pairs are counted in integers, so that a single
+    /// division rounds. Every relevance above 0 counts the same. None where one of the two classes is absent.
     ///
     /// ```
     /// let list = nb_eval::RankedList::new(&[1, 0, 0, 1], &[0.5, 0.5, 0.1, 0.9])?;
@@ -20,12 +20,12 @@ impl RankedList {
         if n_relevant == 0 || n_others == 0 {
             return None;
         }
-        // Walking down the list, each run of equal scores wins against all others still below it and half against
-        // those within it; counted in halves.
+        // From the top down, each relevant candidate wins against every other one below it, and half against those of
+        // the same score. Counted in halves.
         let mut half_wins = 0;
         let mut others_below = n_others;
         for tie in self.ties() {
-            let relevant = tie.iter().filter(|entry| entry.1 > 0).count() as u128;
+            let relevant = tie.iter().filter(|entry| entry.relevance > 0).count() as u128;
             let others = tie.len() as u128 - relevant;
             others_below -= others;
             half_wins += relevant * (2 * others_below + others);

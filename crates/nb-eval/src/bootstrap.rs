@@ -4,7 +4,7 @@ use crate::error::all_finite;
 use crate::resample::mean;
 use crate::{Bootstrap, Error};
 
-/// A mean and where it may lie.
+/// A mean and its confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
     /// The mean of the values.
@@ -15,14 +15,14 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// The percentile bootstrap interval of a mean (Efron 1979).
+/// Returns the percentile bootstrap interval of a mean (Efron 1979).
 ///
-/// n values are drawn from the n values with replacement, `resamples` times; the interval lies between the
-/// (1 − level)/2 and the (1 + level)/2 quantile of the means of those resamples, taken linearly between order
+/// n values are drawn from the n values with replacement, `resamples` times; the interval is from the
+/// (1 − level)/2 to the (1 + level)/2 quantile of the means of those resamples, interpolated linearly between order
 /// statistics. The values must be independent of each other: one per row, impression or query; a right answer counts
 /// 1 and a wrong one 0, so that the mean is accuracy. For few values (below about 20) the interval is too narrow.
 ///
-/// Costs n × resamples draws, spread over all cores; the result depends on nothing but the arguments.
+/// Takes n × resamples draws on all cores; the result depends on the arguments alone.
 ///
 /// # Errors
 /// No values, a value that is not finite, no resamples, or a level outside 0 to 1.

@@ -1,33 +1,33 @@
-//! Calibration: is a model that says 90 % right nine times out of ten?
+//! Calibration: whether a model that is 90 % confident is right nine times out of ten.
 
 use crate::Error;
 use crate::error::{all_probabilities, same_length};
 
-/// How often a model is right at each confidence.
+/// The accuracy of a model at each level of confidence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calibration {
     /// Bins of equal width over 0 to 1, in ascending order.
     pub bins: Vec<CalibrationBin>,
-    /// Expected calibration error, between 0 (as right as it says) and 1.
+    /// Expected calibration error, from 0 (accuracy equals confidence) to 1.
     pub expected_error: f64,
 }
 
-/// The rows whose confidence lies in one bin.
+/// The rows whose confidence falls into a bin.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CalibrationBin {
-    /// Lower end, which belongs to the bin.
+    /// Lower end, inclusive.
     pub low: f64,
-    /// Upper end, which belongs to the next bin; that of the last, 1, to the last.
+    /// Upper end, exclusive except in the last bin.
     pub high: f64,
-    /// How many rows there are.
+    /// Number of rows.
     pub count: u64,
     /// Their mean confidence; none for an empty bin.
     pub confidence: Option<f64>,
-    /// Share of them that are right; none for an empty bin.
+    /// Share of rows that are right; none for an empty bin.
     pub accuracy: Option<f64>,
 }
 
-/// Calibration of the probabilities that a model gives to its predictions.
+/// Returns the calibration of the probabilities that a model assigns to its predictions.
 ///
 /// `confidence[i]` is the probability of the class predicted for row i, `right[i]` whether that class is the true one.
 /// Bin m of M holds the rows whose confidence is in [m/M, (m + 1)/M), the last bin 1 as well; over n rows the expected
@@ -37,9 +37,9 @@ pub struct CalibrationBin {
 /// ECE = Σ_m (|B_m| / n) · |accuracy(B_m) − confidence(B_m)|
 /// ```
 ///
-/// (Guo et al. 2017, "On calibration of modern neural networks", equation 3, whose bins are closed above instead of
-/// below). It depends on the number of bins and, in bins of few rows, leans upward: compare models on the same rows with
-/// the same bins.
+/// (Guo et al. 2017, "On calibration of modern neural networks", equation 3, whose bins include their upper instead of
+/// their lower end). It depends on the number of bins and is biased upward where bins have few rows: compare models on
+/// the same rows with the same bins.
 ///
 /// # Errors
 /// Lists of different lengths or without entry, a confidence that is NaN or not between 0 and 1, no bins.
@@ -57,29 +57,40 @@ pub fn calibration(confidence: &[f64], right: &[bool], bins: usize) -> Result<Ca
     if bins == 0 {
         return Err(Error::NoBins);
     }
-    same_length(("confidence", confidence.len()), ("right", right.len()))?;
+    same_length("confidence", confidence.len(), "right", right.len())?;
     if confidence.is_empty() {
         return Err(Error::Empty { name: "confidence" });
     }
     all_probabilities("confidence", confidence)?;
 
-    let mut sums = vec![(0u64, 0.0, 0u64); bins];
+    let mut sums = vec![BinSums::default(); bins];
     for (&confidence, &right) in confidence.iter().zip(right) {
-        let (count, sum, hits) = &mut sums[((confidence * bins as f64) as usize).min(bins - 1)];
-        (*count, *sum, *hits) = (*count + 1, *sum + confidence, *hits + u64::from(right));
+        let bin = &mut sums[((confidence * bins as f64) as usize).min(bins - 1)];
+        bin.count += 1;
+        bin.confidence += confidence;
+        bin.right += u64::from(right);
     }
     let edge = |bin: usize| bin as f64 / bins as f64;
-    let mean = |sum: f64, count: u64| (count > 0).then(|| sum / count as f64);
-    let bin = |(bin, (count, sum, hits))| CalibrationBin {
-        low: edge(bin),
-        high: edge(bin + 1),
-        count,
-        confidence: mean(sum, count),
-        accuracy: mean(hits as f64, count),
-    };
-    let bins: Vec<CalibrationBin> = sums.into_iter().enumerate().map(bin).collect();
+    let bins: Vec<CalibrationBin> =
+        sums.iter().enumerate().map(|(bin, sums)| sums.finish(edge(bin), edge(bin + 1))).collect();
     let gaps = bins.iter().filter_map(|bin| Some(bin.count as f64 * (bin.accuracy? - bin.confidence?).abs()));
     Ok(Calibration { expected_error: gaps.sum::<f64>() / confidence.len() as f64, bins })
+}
+
+/// Sums over the rows of a bin.
+#[derive(Clone, Copy, Default)]
+struct BinSums {
+    count: u64,
+    confidence: f64,
+    right: u64,
+}
+
+impl BinSums {
+    fn finish(self, low: f64, high: f64) -> CalibrationBin {
+        let mean = |sum: f64| (self.count > 0).then(|| sum / self.count as f64);
+        let (confidence, accuracy) = (mean(self.confidence), mean(self.right as f64));
+        CalibrationBin { low, high, count: self.count, confidence, accuracy }
+    }
 }
 
 #[cfg(test)]

@@ -1,27 +1,38 @@
-//! Classification: which class was taken for which, and accuracy and macro-F1 from those counts.
+//! Classification: the confusion matrix, and accuracy and macro-F1 from its counts.
 //!
-//! Classes are numbers, any numbers; only those that occur in the truth or in the predictions exist.
+//! A class is any number; only classes that occur in the truth or in the predictions count.
 
 use std::collections::BTreeMap;
 
 use crate::Error;
 use crate::error::same_length;
 
-/// How often each class was predicted for each true class.
+/// The confusion matrix: the number of times that each class was predicted for each true class.
 ///
-/// Sparse, so that its size is that of what occurred, not of the largest class squared.
+/// It is sparse: its size is that of the pairs that occurred, not the square of the largest class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confusion {
     counts: BTreeMap<(usize, usize), u64>,
     rows: u64,
 }
 
-/// One class against all others.
+/// The number of rows of one true class that were predicted as one class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfusionCell {
+    /// The true class.
+    pub truth: usize,
+    /// The predicted class.
+    pub predicted: usize,
+    /// The number of rows.
+    pub count: u64,
+}
+
+/// The counts of one class against all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassCounts {
     /// The class.
     pub class: usize,
-    /// Rows of this class that were predicted as such.
+    /// Rows of this class that were predicted as it.
     pub true_positive: u64,
     /// Rows of other classes that were predicted as this one.
     pub false_positive: u64,
@@ -35,7 +46,7 @@ impl Confusion {
     /// # Errors
     /// The lists have different lengths, or no entry.
     pub fn new(truth: &[usize], predicted: &[usize]) -> Result<Self, Error> {
-        same_length(("truth", truth.len()), ("prediction", predicted.len()))?;
+        same_length("truth", truth.len(), "prediction", predicted.len())?;
         if truth.is_empty() {
             return Err(Error::Empty { name: "truth" });
         }
@@ -46,47 +57,47 @@ impl Confusion {
         Ok(Self { counts, rows: truth.len() as u64 })
     }
 
-    /// How many rows of class `truth` were predicted as `predicted`.
+    /// Returns the number of rows of class `truth` that were predicted as `predicted`.
     #[must_use]
     pub fn count(&self, truth: usize, predicted: usize) -> u64 {
         self.counts.get(&(truth, predicted)).copied().unwrap_or(0)
     }
 
-    /// All pairs that occurred as `((truth, predicted), count)`, in ascending order.
-    pub fn pairs(&self) -> impl Iterator<Item = ((usize, usize), u64)> + '_ {
-        self.counts.iter().map(|(&pair, &count)| (pair, count))
+    /// Returns all cells that are not 0, in ascending order of the true and then of the predicted class.
+    pub fn cells(&self) -> impl Iterator<Item = ConfusionCell> + '_ {
+        self.counts.iter().map(|(&(truth, predicted), &count)| ConfusionCell { truth, predicted, count })
     }
 
-    /// Number of rows counted.
+    /// Returns the number of rows.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// The counts of every class that occurs in truth or prediction, in ascending order of the class.
+    /// Returns the counts of every class that occurs in truth or prediction, in ascending order of the class.
     #[must_use]
     pub fn per_class(&self) -> Vec<ClassCounts> {
         let mut per_class = BTreeMap::new();
-        for ((t, p), count) in self.pairs() {
-            let truth = per_class.entry(t).or_insert(ClassCounts::none(t));
-            if t == p {
-                truth.true_positive += count;
+        for ConfusionCell { truth, predicted, count } in self.cells() {
+            let counts = per_class.entry(truth).or_insert(ClassCounts::none(truth));
+            if truth == predicted {
+                counts.true_positive += count;
                 continue;
             }
-            truth.false_negative += count;
-            per_class.entry(p).or_insert(ClassCounts::none(p)).false_positive += count;
+            counts.false_negative += count;
+            per_class.entry(predicted).or_insert(ClassCounts::none(predicted)).false_positive += count;
         }
         per_class.into_values().collect()
     }
 
-    /// Rows predicted as what they are ÷ all rows.
+    /// Returns the accuracy: rows predicted right ÷ all rows.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
-        let right: u64 = self.pairs().filter(|((t, p), _)| t == p).map(|(_, count)| count).sum();
+        let right: u64 = self.cells().filter(|cell| cell.truth == cell.predicted).map(|cell| cell.count).sum();
         right as f64 / self.rows as f64
     }
 
-    /// Plain mean of [`ClassCounts::f1`] over the classes that occur in truth or prediction.
+    /// Returns the plain mean of [`ClassCounts::f1`] over the classes that occur in truth or prediction.
     #[must_use]
     pub fn macro_f1(&self) -> f64 {
         let per_class = self.per_class();
@@ -99,36 +110,36 @@ impl ClassCounts {
         Self { class, true_positive: 0, false_positive: 0, false_negative: 0 }
     }
 
-    /// How many rows are of this class.
+    /// Returns the number of rows of this class.
     #[must_use]
     pub fn support(&self) -> u64 {
         self.true_positive + self.false_negative
     }
 
-    /// TP / (TP + FP); none where the class was never predicted.
+    /// Returns TP / (TP + FP); none where the class was never predicted.
     #[must_use]
     pub fn precision(&self) -> Option<f64> {
         ratio(self.true_positive, self.true_positive + self.false_positive)
     }
 
-    /// TP / (TP + FN); none where no row is of this class.
+    /// Returns TP / (TP + FN); none where no row is of this class.
     #[must_use]
     pub fn recall(&self) -> Option<f64> {
         ratio(self.true_positive, self.support())
     }
 
-    /// 2·TP / (2·TP + FP + FN), the harmonic mean of precision and recall; 0 where nothing was found.
+    /// Returns F1 = 2·TP / (2·TP + FP + FN), the harmonic mean of precision and recall; 0 without a true positive.
     #[must_use]
     pub fn f1(&self) -> f64 {
         ratio(2 * self.true_positive, 2 * self.true_positive + self.false_positive + self.false_negative).unwrap_or(0.0)
     }
 }
 
-fn ratio(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64)
+fn ratio(part: u64, total: u64) -> Option<f64> {
+    (total > 0).then(|| part as f64 / total as f64)
 }
 
-/// Share of the rows whose predicted class is the true one.
+/// Returns the share of rows whose predicted class is the true one.
 ///
 /// # Errors
 /// The lists have different lengths, or no entry.
@@ -141,13 +152,13 @@ pub fn accuracy(truth: &[usize], predicted: &[usize]) -> Result<f64, Error> {
     Ok(Confusion::new(truth, predicted)?.accuracy())
 }
 
-/// Mean F1 over the classes that occur in truth or prediction, each class weighing the same.
+/// Returns the mean F1 over the classes that occur in truth or prediction; each class has the same weight.
 ///
 /// # Errors
 /// The lists have different lengths, or no entry.
 ///
 /// ```
-/// // Class 0 has F1 = 2/3; class 1 was never right, class 2 never meant: both 0.
+/// // Class 0 has F1 = 2/3; class 1 was never predicted and class 2 is never true: both have 0.
 /// let f1 = nb_eval::macro_f1(&[0, 0, 1], &[0, 2, 2])?;
 /// assert!((f1 - 2.0 / 9.0).abs() < 1e-12);
 /// # Ok::<(), nb_eval::Error>(())
@@ -165,10 +176,8 @@ mod tests {
     #[test]
     fn counts_each_pair_and_each_class() {
         let confusion = Confusion::new(&[0, 0, 0, 7, 7, 3], &[0, 7, 7, 7, 0, 0]).unwrap();
-        assert_eq!(
-            confusion.pairs().collect::<Vec<_>>(),
-            [((0, 0), 1), ((0, 7), 2), ((3, 0), 1), ((7, 0), 1), ((7, 7), 1)]
-        );
+        let cells = confusion.cells().map(|cell| (cell.truth, cell.predicted, cell.count));
+        assert_eq!(cells.collect::<Vec<_>>(), [(0, 0, 1), (0, 7, 2), (3, 0, 1), (7, 0, 1), (7, 7, 1)]);
         assert_eq!((confusion.rows(), confusion.count(0, 7), confusion.count(7, 3)), (6, 2, 0));
         let counts = |class, true_positive, false_positive, false_negative| ClassCounts {
             class,

@@ -1,28 +1,28 @@
-//! The one error type of the crate: input from which no metric can be computed.
+//! The error type of the crate: input from which no metric can be computed.
 
-/// Why no metric was computed. Positions count from 0.
+/// A reason for which no metric was computed. Positions count from 0.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Two lists that describe the same rows have different lengths.
     #[error("{left_name} has {left} entries but {right_name} has {right}, expected the same number")]
     Lengths {
-        /// What the first list holds.
+        /// Name of the first list.
         left_name: &'static str,
         /// Its length.
         left: usize,
-        /// What the second list holds.
+        /// Name of the second list.
         right_name: &'static str,
         /// Its length.
         right: usize,
     },
-    /// A list has no entry, so that nothing can be averaged.
+    /// A list without entries has no mean.
     #[error("{name} has no entry, expected at least one")]
     Empty {
-        /// What the list should have held.
+        /// Name of the list.
         name: &'static str,
     },
-    /// A score is NaN and so has no place in an order.
+    /// A score is NaN, which has no rank.
     #[error("score {index} is NaN, expected a number")]
     NanScore {
         /// Position of the score.
@@ -31,58 +31,63 @@ pub enum Error {
     /// A value to be averaged is NaN or infinite.
     #[error("entry {index} of {name} is {value}, expected a finite number")]
     NotFinite {
-        /// What the list holds.
+        /// Name of the list.
         name: &'static str,
         /// Position of the value.
         index: usize,
         /// The value.
         value: f64,
     },
-    /// Something is wrong with one impression among many.
+    /// An error in one of many impressions.
     #[error("impression {index}: {source}")]
     Impression {
         /// Position of the impression.
         index: usize,
-        /// What is wrong with it.
+        /// The error.
         source: Box<Error>,
     },
-    /// Every impression has only clicked or only other news, so that no mean exists.
-    #[error("none of {left_out} impressions has both clicked and other news, expected at least one")]
+    /// Every impression has only clicked or only unclicked articles, so that no mean exists.
+    #[error("none of {skipped} impressions has both clicked and unclicked articles, expected at least one")]
     OneClassOnly {
-        /// How many impressions there are, all of them left out.
-        left_out: usize,
+        /// The number of impressions.
+        skipped: usize,
     },
     /// A number of resamples or a confidence level that gives no interval.
     #[error("{name} of the bootstrap is {found}, expected {expected}")]
     Bootstrap {
-        /// Which setting.
+        /// The setting.
         name: &'static str,
-        /// What it is.
+        /// Its value.
         found: f64,
-        /// What it may be.
+        /// The values it may have.
         expected: &'static str,
     },
     /// A probability, a p-value or a confidence is NaN, negative or above 1.
     #[error("entry {index} of {name} is {value}, expected a number from 0 to 1")]
     NotProbability {
-        /// What the list holds.
+        /// Name of the list.
         name: &'static str,
         /// Position of the value.
         index: usize,
         /// The value.
         value: f64,
     },
-    /// Values were to be put into no bins.
+    /// The number of bins is 0.
     #[error("the number of bins is 0, expected at least 1")]
     NoBins,
 }
 
 /// Fails unless both lists have the same length.
-pub(crate) fn same_length(left: (&'static str, usize), right: (&'static str, usize)) -> Result<(), Error> {
-    if left.1 == right.1 {
+pub(crate) fn same_length(
+    left_name: &'static str,
+    left: usize,
+    right_name: &'static str,
+    right: usize,
+) -> Result<(), Error> {
+    if left == right {
         return Ok(());
     }
-    Err(Error::Lengths { left_name: left.0, left: left.1, right_name: right.0, right: right.1 })
+    Err(Error::Lengths { left_name, left, right_name, right })
 }
 
 /// Fails unless the list has an entry and all entries are finite.

@@ -1,9 +1,9 @@
-//! Several tests at once: p-values that stay honest however many questions were asked.
+//! Several tests at once: p-values adjusted for the number of tests.
 
 use crate::Error;
 use crate::error::all_probabilities;
 
-/// Holm's step-down adjusted p-values, in the order given.
+/// Returns Holm's step-down adjusted p-values, in the order given.
 ///
 /// With m p-values in ascending order p₍₁₎ ≤ … ≤ p₍ₘ₎,
 ///
@@ -11,10 +11,10 @@ use crate::error::all_probabilities;
 /// adjusted₍ᵢ₎ = max over j ≤ i of min(1, (m − j + 1) · p₍ⱼ₎)
 /// ```
 ///
-/// Refusing every null hypothesis whose adjusted p-value is at most α keeps the probability of *any* false refusal at or
-/// below α, whatever the tests have to do with each other (Holm 1979, "A simple sequentially rejective multiple test
-/// procedure"). Never smaller than the p-value itself, never larger than Bonferroni's m·p; equal p-values stay equal,
-/// and the order of the p-values is kept. No tests give no p-values.
+/// Rejecting every null hypothesis whose adjusted p-value is at most α keeps the probability of *any* false rejection at
+/// or below α, however the tests depend on each other (Holm 1979, "A simple sequentially rejective multiple test
+/// procedure"). An adjusted value is never smaller than the p-value itself and never larger than Bonferroni's
+/// m·p; equal p-values stay equal, and their order stays. No tests give no p-values.
 ///
 /// # Errors
 /// A value that is NaN or not between 0 and 1.

@@ -1,12 +1,12 @@
-//! Metrics of classification, recommendation and retrieval, and what an observed difference is worth.
+//! Metrics of classification, recommendation and retrieval, and tests of their differences.
 //!
 //! Everything here is plain numbers in, plain numbers out: no tensors, no files, no configuration. A metric that a
-//! list does not define (the AUC of an impression without a click) is `None`, never 0 and never NaN; input that
-//! cannot be meant (a NaN among the scores, lists of different lengths) is an [`Error`] that says where.
+//! list does not define (the AUC of an impression without a click) is `None`, never 0 and never NaN; invalid input (a
+//! NaN among the scores, lists of different lengths) is an [`Error`] that names the place.
 //!
 //! | question | answer |
 //! | --- | --- |
-//! | how many are right, which classes are mixed up | [`Confusion`], [`accuracy`], [`macro_f1`] |
+//! | how many rows are right, which classes are confused | [`Confusion`], [`accuracy`], [`macro_f1`] |
 //! | how good is one ranked list | [`RankedList`]: AUC, MRR, nDCG@k, recall@k |
 //! | how good is a recommender | [`ranking`], and [`each_impression`] for the values behind its means |
 //! | how good is a search, from the top of its rankings | [`query_metrics`], [`Retrieved`]: nDCG@k, MRR@k, recall@k |
@@ -14,16 +14,16 @@
 //! | how sure is a mean | [`bootstrap_mean`] |
 //! | is one model better than another on the same rows | [`paired_bootstrap`] |
 //! | is it still, when several are tested | [`holm`] |
-//! | how far do a few runs lie apart | [`spread`] |
-//! | is a model as often right as it says | [`calibration`] |
+//! | how far apart are a few runs | [`spread`] |
+//! | is a model right as often as it is confident | [`calibration`] |
 //!
-//! **Ties.** AUC counts a tie between a relevant and another entry as one half. Everything else of a [`RankedList`] that
-//! needs a place (MRR, nDCG, recall), and [`ranks`], keep equal scores in the order in which they came. MIND's script is
-//! given ranks, which never tie: AUC is its value only for the scores of a list without ties, or for the ranks themselves.
-//! A [`Retrieved`] is in its order already; trec_eval's is by score, then by document id, descending.
+//! **Ties.** AUC counts a tie between a relevant and another candidate as one half. The other metrics of a [`RankedList`]
+//! (MRR, nDCG, recall), and [`ranks`], keep equal scores in the order of the input. MIND's script is given ranks, which
+//! never tie: its AUC equals this one for scores without ties, or for the ranks themselves. A [`Retrieved`] is already in
+//! order; trec_eval orders by score, then by document id, descending.
 //!
-//! **Repeatability.** Work on many lists is spread over threads, sums are taken in the order of the input: the same
-//! input gives the same bits, however many threads there are.
+//! **Repeatability.** Threads share the work on many lists, but sums are taken in the order of the input: the same input
+//! gives the same bits on any number of threads.
 
 mod auc;
 mod bootstrap;
@@ -43,7 +43,7 @@ mod spread;
 
 pub use bootstrap::{Interval, bootstrap_mean};
 pub use calibration::{Calibration, CalibrationBin, calibration};
-pub use confusion::{ClassCounts, Confusion, accuracy, macro_f1};
+pub use confusion::{ClassCounts, Confusion, ConfusionCell, accuracy, macro_f1};
 pub use error::Error;
 pub use holm::holm;
 pub use paired::{PairedTest, paired_bootstrap};

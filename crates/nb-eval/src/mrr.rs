@@ -3,7 +3,7 @@
 use crate::RankedList;
 
 impl RankedList {
-    /// Σ_i (y_i / rank_i) / Σ_i y_i over all candidates, y the relevance.
+    /// Returns MRR = Σ_i (y_i / rank_i) / Σ_i y_i over all candidates, y the relevance.
     ///
     /// This is the "MRR" of MIND's evaluation: the mean over *all* clicked candidates, not the reciprocal rank of the
     /// first. With one relevant candidate the two agree. None where nothing is relevant.

@@ -3,7 +3,7 @@
 use crate::RankedList;
 
 impl RankedList {
-    /// nDCG@k: DCG over the first `k` places ÷ the DCG of the best possible order.
+    /// Returns nDCG@k: DCG over the first `k` places ÷ the DCG of the best possible order.
     ///
     /// DCG@k = Σ_{rank ≤ k} (2^y − 1) / log2(rank + 1), y the relevance, ranks from 1. None where nothing is relevant
     /// or `k` is 0.
@@ -65,7 +65,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lies_between_0_and_1_and_the_best_order_gives_1(
+        fn is_between_0_and_1_and_1_in_the_best_order(
             relevance in prop::collection::vec(0u8..4, 1..30), noise in prop::collection::vec(-1.0f64..1.0, 30), k in 1usize..12,
         ) {
             prop_assume!(relevance.iter().any(|&y| y > 0));
@@ -75,7 +75,7 @@ mod tests {
             let list = RankedList::new(&relevance, &perfect).unwrap();
             prop_assert!((list.ndcg(k).unwrap() - 1.0).abs() < 1e-12);
             prop_assert!(list.auc().is_none_or(|auc| auc == 1.0));
-            // All relevant candidates lie at the front, so that enough places find them all.
+            // All relevant candidates come first, so that enough places find them all.
             prop_assert_eq!(list.recall_at(relevance.len()), Some(1.0));
         }
     }

@@ -1,14 +1,14 @@
-//! Two models on the same rows: by how much do their means differ, and could that be chance?
+//! The paired bootstrap: the difference of two models on the same rows, and whether it could be chance.
 
 use crate::error::{all_finite, same_length};
 use crate::resample::mean;
 use crate::{Bootstrap, Error, Interval};
 
-/// How much nearer to 0, relatively, a resampled mean may lie and still be as far as the observed one: means that are
-/// equal on paper differ in their last bits.
+/// The relative tolerance within which a resampled mean counts as far from 0 as the observed one: means that are equal
+/// on paper differ in their last bits.
 const TIE: f64 = 1e-12;
 
-/// What [`paired_bootstrap`] found.
+/// The result of [`paired_bootstrap`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PairedTest {
     /// Mean of `left − right` and its percentile interval.
@@ -17,15 +17,15 @@ pub struct PairedTest {
     pub p: f64,
 }
 
-/// Paired bootstrap test of the difference of two means.
+/// Tests the difference of two means by the paired bootstrap.
 ///
 /// `left[i]` and `right[i]` are the values of two models on the same row (impression, query). With d = left − right
 /// and m its mean:
 ///
 /// - the interval is [`bootstrap_mean`](crate::bootstrap_mean)'s for d;
-/// - p is the share of resamples of d − m, which has mean 0 and otherwise the spread of d, whose mean is at least as
-///   far from 0 as m: p = (1 + #{|m*| ≥ |m|}) / (resamples + 1). The two ones count the observation itself, so that p is
-///   never 0 and a true null is refused at level α at most about α of the time (Efron and Tibshirani 1993, section 16.4;
+/// - p is the share of resamples of d − m (which has mean 0 and the spread of d) whose mean is at least as far from 0 as
+///   m: p = (1 + #{|m*| ≥ |m|}) / (resamples + 1). Both ones count the observation itself, so that p is never 0 and a
+///   true null hypothesis is rejected at level α in at most about α of the cases (Efron and Tibshirani 1993, section 16.4;
 ///   Davison and Hinkley 1997, section 4.2).
 ///
 /// Equal lists give p = 1. Costs n × resamples draws.
@@ -44,7 +44,7 @@ pub struct PairedTest {
 /// ```
 pub fn paired_bootstrap(left: &[f64], right: &[f64], bootstrap: Bootstrap) -> Result<PairedTest, Error> {
     bootstrap.check()?;
-    same_length(("left", left.len()), ("right", right.len()))?;
+    same_length("left", left.len(), "right", right.len())?;
     all_finite("left", left)?;
     all_finite("right", right)?;
     let differences: Vec<f64> = left.iter().zip(right).map(|(l, r)| l - r).collect();

@@ -1,4 +1,4 @@
-//! One list of candidates in the order of its scores: what every ranking metric starts from.
+//! A list of candidates in the order of its scores, from which every ranking metric starts.
 
 use std::cmp::Ordering;
 
@@ -7,8 +7,8 @@ use crate::error::same_length;
 
 /// Candidates of one impression (or the documents of one query), best score first.
 ///
-/// Relevance is graded: 0 is not relevant (not clicked), anything above is; MIND and most click logs know 0 and 1.
-/// Sorted once; each metric is one pass over it. The metrics are methods: [`auc`](Self::auc), [`mrr`](Self::mrr),
+/// Relevance is graded: 0 is not relevant (not clicked), anything above is; MIND and most click logs have 0 and 1.
+/// The list is sorted once; each metric is one pass over it. The metrics are methods: [`auc`](Self::auc), [`mrr`](Self::mrr),
 /// [`ndcg`](Self::ndcg), [`recall_at`](Self::recall_at).
 ///
 /// ```
@@ -22,38 +22,46 @@ use crate::error::same_length;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct RankedList {
-    /// (score, relevance), by falling score, equal scores in the order of the input.
-    entries: Vec<(f64, u8)>,
+    /// By descending score, equal scores in the order of the input.
+    entries: Vec<Entry>,
+}
+
+/// A candidate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Entry {
+    score: f64,
+    pub(crate) relevance: u8,
 }
 
 impl RankedList {
-    /// Orders candidates by falling score. `relevance[i]` and `scores[i]` are of the same candidate; infinite scores
-    /// are ordered like any other.
+    /// Sorts candidates by descending score. `relevance[i]` and `scores[i]` belong to the same candidate; infinite scores
+    /// are sorted like any other.
     ///
     /// # Errors
-    /// The lists have different lengths, or a score is NaN. An empty list is none: its metrics are `None`.
+    /// The lists have different lengths, or a score is NaN. An empty list is no error: its metrics are `None`.
     pub fn new(relevance: &[u8], scores: &[f64]) -> Result<Self, Error> {
-        same_length(("relevance", relevance.len()), ("score", scores.len()))?;
+        same_length("relevance", relevance.len(), "score", scores.len())?;
         refuse_nan(scores)?;
-        let mut entries: Vec<(f64, u8)> = scores.iter().copied().zip(relevance.iter().copied()).collect();
+        let mut entries: Vec<Entry> =
+            scores.iter().zip(relevance).map(|(&score, &relevance)| Entry { score, relevance }).collect();
         // Stable: equal scores stay in the order of the input.
-        entries.sort_by(|a, b| falling(a.0, b.0));
+        entries.sort_by(|a, b| descending(a.score, b.score));
         Ok(Self { entries })
     }
 
-    /// Number of candidates.
+    /// Returns the number of candidates.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no candidate.
+    /// Returns whether there is no candidate.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Number of candidates that are relevant at all.
+    /// Returns the number of relevant candidates.
     #[must_use]
     pub fn n_relevant(&self) -> usize {
         self.relevance().filter(|&relevance| relevance > 0).count()
@@ -61,17 +69,17 @@ impl RankedList {
 
     /// Relevance in ranked order.
     pub(crate) fn relevance(&self) -> impl Iterator<Item = u8> + '_ {
-        self.entries.iter().map(|entry| entry.1)
+        self.entries.iter().map(|entry| entry.relevance)
     }
 
     /// Runs of equal scores, best first.
-    pub(crate) fn ties(&self) -> impl Iterator<Item = &[(f64, u8)]> {
-        self.entries.chunk_by(|a, b| a.0 == b.0)
+    pub(crate) fn ties(&self) -> impl Iterator<Item = &[Entry]> {
+        self.entries.chunk_by(|a, b| a.score == b.score)
     }
 }
 
-/// The rank of each score: 1 for the highest; equal scores are ranked in the order in which they come, so that every
-/// rank from 1 to n occurs once, as MIND's `prediction.txt` wants it.
+/// Returns the rank of each score: 1 for the highest. Equal scores are ranked in the order of the input, so that every
+/// rank from 1 to n occurs once, as MIND's `prediction.txt` requires.
 ///
 /// # Errors
 /// A score is NaN.
@@ -83,7 +91,7 @@ impl RankedList {
 pub fn ranks(scores: &[f64]) -> Result<Vec<usize>, Error> {
     refuse_nan(scores)?;
     let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| falling(scores[a], scores[b]));
+    order.sort_by(|&a, &b| descending(scores[a], scores[b]));
     let mut ranks = vec![0; scores.len()];
     for (place, candidate) in order.into_iter().enumerate() {
         ranks[candidate] = place + 1;
@@ -91,8 +99,8 @@ pub fn ranks(scores: &[f64]) -> Result<Vec<usize>, Error> {
     Ok(ranks)
 }
 
-/// Higher first, −0 and 0 equal. NaN has been refused before, so that this is a total order.
-fn falling(a: f64, b: f64) -> Ordering {
+/// Higher first, −0 and 0 equal. NaN has been rejected before, so that this is a total order.
+fn descending(a: f64, b: f64) -> Ordering {
     b.partial_cmp(&a).unwrap_or(Ordering::Equal)
 }
 

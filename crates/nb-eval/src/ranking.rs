@@ -1,19 +1,19 @@
-//! Recommendation: the metrics of many impressions, each by itself, then the plain mean.
+//! Recommendation: metrics of single impressions and their plain means.
 
 use rayon::prelude::*;
 
 use crate::{Error, RankedList};
 
-/// The candidates that one reader was shown at once.
+/// The candidates that a reader was shown together.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Impression<'a> {
-    /// 1 where the candidate was clicked, 0 where not; in the order in which they were shown.
+    /// 1 where the candidate was clicked, 0 where not; in the order shown.
     pub labels: &'a [u8],
     /// The model's score of each candidate.
     pub scores: &'a [f64],
 }
 
-/// The metrics of one impression that has both clicked and other news.
+/// The metrics of an impression that has both clicked and unclicked articles.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ImpressionMetrics {
     /// [`RankedList::auc`].
@@ -26,7 +26,7 @@ pub struct ImpressionMetrics {
     pub ndcg10: f64,
 }
 
-/// Plain means over the impressions that have both clicked and other news, and how many those were.
+/// Plain means over the impressions that have both clicked and unclicked articles.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranking {
     /// Mean AUC.
@@ -37,15 +37,15 @@ pub struct Ranking {
     pub ndcg5: f64,
     /// Mean nDCG@10.
     pub ndcg10: f64,
-    /// How many impressions the means are over.
+    /// Number of impressions in the means.
     pub impressions: usize,
-    /// How many impressions were left out because all their news were clicked or none was.
-    pub left_out: usize,
+    /// Number of impressions that were skipped because all of their articles were clicked, or none.
+    pub skipped: usize,
 }
 
-/// AUC, MRR, nDCG@5 and nDCG@10: per impression, then the plain mean, each impression weighing the same.
+/// Returns the mean AUC, MRR, nDCG@5 and nDCG@10; each impression has the same weight.
 ///
-/// Impressions of one class are left out and counted. Runs on all cores; the sums are taken in the order of the
+/// Impressions of one class are skipped and counted. Runs on all cores; the sums are taken in the order of the
 /// impressions, so that the result does not depend on the number of threads.
 ///
 /// # Errors
@@ -60,7 +60,7 @@ pub struct Ranking {
 ///     Impression { labels: &[0, 1], scores: &[0.9, 0.2] },
 ///     Impression { labels: &[0, 0], scores: &[0.9, 0.2] },
 /// ])?;
-/// assert_eq!((result.impressions, result.left_out), (2, 1));
+/// assert_eq!((result.impressions, result.skipped), (2, 1));
 /// assert_eq!((result.auc, result.mrr), (0.5, 0.75));
 /// # Ok::<(), nb_eval::Error>(())
 /// ```
@@ -75,23 +75,22 @@ pub fn ranking(impressions: &[Impression<'_>]) -> Result<Ranking, Error> {
         ndcg10 += metrics.ndcg10;
         n += 1;
     }
-    let left_out = each.len() - n;
+    let skipped = each.len() - n;
     if n == 0 {
-        return Err(Error::OneClassOnly { left_out });
+        return Err(Error::OneClassOnly { skipped });
     }
     let mean = |sum: f64| sum / n as f64;
     let (auc, mrr, ndcg5, ndcg10) = (mean(auc), mean(mrr), mean(ndcg5), mean(ndcg10));
-    Ok(Ranking { auc, mrr, ndcg5, ndcg10, impressions: n, left_out })
+    Ok(Ranking { auc, mrr, ndcg5, ndcg10, impressions: n, skipped })
 }
 
-/// The values behind the means of [`ranking`], in the order of the impressions: what intervals and paired tests need.
-/// None where an impression has one class only.
+/// Returns the values behind the means of [`ranking`], in the order of the impressions; intervals and paired tests need
+/// them. None where an impression has one class only.
 ///
 /// # Errors
 /// The first impression whose lists have different lengths or whose scores hold a NaN, by its position.
 pub fn each_impression(impressions: &[Impression<'_>]) -> Result<Vec<Option<ImpressionMetrics>>, Error> {
-    // Gathered before errors are looked at, so that it is the first bad impression that is named, not the one some
-    // thread came upon first.
+    // Errors are looked for in order, so that the message names the first bad impression, whichever thread finds one first.
     let each: Vec<_> = impressions.par_iter().map(one).collect();
     let named = |(index, result): (usize, Result<_, Error>)| {
         result.map_err(|source| Error::Impression { index, source: Box::new(source) })
@@ -101,10 +100,10 @@ pub fn each_impression(impressions: &[Impression<'_>]) -> Result<Vec<Option<Impr
 
 fn one(impression: &Impression<'_>) -> Result<Option<ImpressionMetrics>, Error> {
     let list = RankedList::new(impression.labels, impression.scores)?;
-    // AUC is none for any list of one class; the others exist whenever it does.
-    Ok((|| {
-        Some(ImpressionMetrics { auc: list.auc()?, mrr: list.mrr()?, ndcg5: list.ndcg(5)?, ndcg10: list.ndcg(10)? })
-    })())
+    // Without both classes there is no AUC; with both, there are all four.
+    let (Some(auc), Some(mrr)) = (list.auc(), list.mrr()) else { return Ok(None) };
+    let (Some(ndcg5), Some(ndcg10)) = (list.ndcg(5), list.ndcg(10)) else { return Ok(None) };
+    Ok(Some(ImpressionMetrics { auc, mrr, ndcg5, ndcg10 }))
 }
 
 #[cfg(test)]
@@ -112,20 +111,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn impressions_of_one_class_are_left_out_and_counted() {
+    fn impressions_of_one_class_are_skipped_and_counted() {
         let scores = [0.3, 0.2];
         let impression = |labels| Impression { labels, scores: &scores };
         let result = ranking(&[impression(&[0, 0]), impression(&[1, 0]), impression(&[1, 1])]).unwrap();
-        assert_eq!(result, Ranking { auc: 1.0, mrr: 1.0, ndcg5: 1.0, ndcg10: 1.0, impressions: 1, left_out: 2 });
+        assert_eq!(result, Ranking { auc: 1.0, mrr: 1.0, ndcg5: 1.0, ndcg10: 1.0, impressions: 1, skipped: 2 });
         let each = each_impression(&[impression(&[0, 0]), impression(&[0, 1])]).unwrap();
         assert_eq!((each[0], each[1].unwrap().mrr), (None, 0.5));
     }
 
     #[test]
     fn no_impression_to_average_is_an_error() {
-        assert_eq!(ranking(&[]), Err(Error::OneClassOnly { left_out: 0 }));
+        assert_eq!(ranking(&[]), Err(Error::OneClassOnly { skipped: 0 }));
         let error = ranking(&[Impression { labels: &[0], scores: &[1.0] }]).unwrap_err();
-        assert_eq!(error.to_string(), "none of 1 impressions has both clicked and other news, expected at least one");
+        assert_eq!(
+            error.to_string(),
+            "none of 1 impressions has both clicked and unclicked articles, expected at least one"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::RankedList;
 
 impl RankedList {
-    /// Recall@k: relevant candidates among the first `k` ÷ all relevant candidates. Every relevance above 0 counts
+    /// Returns recall@k: relevant candidates among the first `k` ÷ all relevant candidates. Every relevance above 0 counts
     /// the same. None where nothing is relevant.
     ///
     /// ```

@@ -1,15 +1,15 @@
-//! Drawing with replacement, repeatably: what the interval and the paired test share.
+//! Repeatable draws with replacement, for the interval and for the paired test.
 
 use rayon::prelude::*;
 
 use crate::Error;
 
-/// How to resample. The default takes 10,000 resamples, a level of 95 % and seed 0.
+/// Settings of a bootstrap. The default has 10,000 resamples, a level of 95 % and seed 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bootstrap {
-    /// How many resamples to draw, at least 1.
+    /// Number of resamples, at least 1.
     pub resamples: usize,
-    /// How much of the distribution the interval holds, between 0 and 1 exclusively.
+    /// Share of the distribution inside of the interval, between 0 and 1 exclusively.
     pub level: f64,
     /// The same seed gives the same resamples, on any machine and any number of threads.
     pub seed: u64,
@@ -55,7 +55,7 @@ pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Linear between order statistics: the q-quantile of n sorted values lies at position q·(n − 1), as NumPy's default.
+/// Linear between order statistics: the q-quantile of n sorted values is at position q·(n − 1), as NumPy's default.
 fn quantile(sorted: &[f64], q: f64) -> f64 {
     let position = q.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
     let below = position.floor() as usize;
@@ -63,8 +63,8 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): a counter and a mixing function, so that every resample has a stream of
-/// its own, which no other resample and no thread disturbs.
+/// SplitMix64 (Steele, Lea and Flood 2014): a counter and a mixing function, so that every resample has its
+/// own stream, which does not depend on threads.
 struct Draws {
     state: u64,
 }
@@ -72,8 +72,7 @@ struct Draws {
 impl Draws {
     const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-    /// The stream of one resample. Seed and resample are mixed one after the other, so that neighbours in either
-    /// start far apart.
+    /// The stream of one resample. Seed and resample are mixed in turn, so that neighbours in either start far apart.
     fn new(seed: u64, resample: u64) -> Self {
         Self { state: mix(mix(seed ^ Self::STEP).wrapping_add(resample)) }
     }
@@ -83,7 +82,7 @@ impl Draws {
         mix(self.state)
     }
 
-    /// A whole number in 0..n by multiplying and keeping the high half; its bias is below n/2⁶⁴.
+    /// An integer in 0..n: the high half of a product; its bias is below n/2⁶⁴.
     fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next()) * n as u128) >> 64) as usize
     }

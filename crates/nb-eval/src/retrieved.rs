@@ -1,10 +1,10 @@
-//! Retrieval, where a query is answered from a whole corpus and only the top of the ranking is kept.
+//! Retrieval: a query is answered from a large corpus, and only the top of the ranking is known.
 //!
 //! Values are those of trec_eval (as `pytrec_eval-terrier` 0.5 computes them, which BEIR 2.2 calls): linear gain, and 0
 //! for a query without a relevant document. A test compares both.
 //!
-//! [`RankedList`](crate::RankedList) takes the scores of all candidates. A corpus has too many: here the relevant
-//! documents that were not found are known from the judgements alone.
+//! [`RankedList`](crate::RankedList) takes the scores of all candidates, of which a corpus has too many. Here the
+//! judgements name the relevant documents that were not found.
 
 use crate::ndcg::{best_first, discounted};
 
@@ -27,10 +27,10 @@ impl Gain {
     }
 }
 
-/// The top of one query's ranking, and what should have been there.
+/// The top of a query's ranking, and the documents that are relevant to it.
 ///
-/// Grades say how relevant a document is: 0 is not (or was not judged), anything above is. A metric at `k` looks at
-/// the first `k` places; places beyond the end of `retrieved` hold nothing relevant. All metrics are `None` where no
+/// A grade of 0 means not relevant (or not judged), any other grade relevant. A metric at `k` looks at the first `k`
+/// places; places beyond the end of `retrieved` count as not relevant. All metrics are `None` where no
 /// document is relevant.
 ///
 /// ```
@@ -52,7 +52,7 @@ pub struct Retrieved<'a> {
 }
 
 impl Retrieved<'_> {
-    /// nDCG@k: Σ_{rank ≤ k} gain(y) / log2(rank + 1), y the grade, ÷ that sum of the best order of *all* relevant
+    /// Returns nDCG@k: Σ_{rank ≤ k} gain(y) / log2(rank + 1), y the grade, ÷ that sum of the best order of *all* relevant
     /// documents; trec_eval's `ndcg_cut` with linear gain. None where nothing is relevant or `k` is 0.
     ///
     /// ```
@@ -69,10 +69,10 @@ impl Retrieved<'_> {
         (ideal > 0.0).then(|| gains(&mut self.retrieved.iter().copied()) / ideal)
     }
 
-    /// 1 / rank of the first relevant document, 0 where it is not among the first `k`; its mean is MRR@k.
+    /// Returns 1 / rank of the first relevant document, 0 where it is not among the first `k`; its mean is MRR@k.
     ///
-    /// trec_eval's `recip_rank`, cut at `k`. BEIR's own `mrr` takes the same ranking with one difference: it leaves
-    /// equal scores in whatever order the results have. Unlike [`RankedList::mrr`](crate::RankedList::mrr), which
+    /// trec_eval's `recip_rank`, cut at `k`. BEIR's own `mrr` differs in one point: it leaves equal scores in
+    /// the order of the results. Unlike [`RankedList::mrr`](crate::RankedList::mrr), which
     /// follows MIND and averages over all relevant candidates, this is MRR as retrieval defines it.
     #[must_use]
     pub fn reciprocal_rank_at(&self, k: usize) -> Option<f64> {
@@ -80,7 +80,7 @@ impl Retrieved<'_> {
         (self.n_relevant() > 0).then(|| place.map_or(0.0, |place| 1.0 / (place + 1) as f64))
     }
 
-    /// Recall@k: relevant documents among the first `k` ÷ all relevant documents; trec_eval's `recall`.
+    /// Returns recall@k: relevant documents among the first `k` ÷ all relevant documents; trec_eval's `recall`.
     #[must_use]
     pub fn recall_at(&self, k: usize) -> Option<f64> {
         let found = self.retrieved.iter().take(k).filter(|&&grade| grade > 0).count();
@@ -88,16 +88,16 @@ impl Retrieved<'_> {
         (all > 0).then(|| found as f64 / all as f64)
     }
 
-    /// Number of relevant documents.
+    /// Returns the number of relevant documents.
     #[must_use]
     pub fn n_relevant(&self) -> usize {
         self.relevant.iter().filter(|&&grade| grade > 0).count()
     }
 }
 
-/// The usual metrics of one query; their plain means over the queries are what is reported.
+/// The usual metrics of a query, which are reported as plain means over the queries.
 ///
-/// The default is 0 throughout: what trec_eval gives a query without a relevant document.
+/// The default is 0 throughout, as trec_eval counts a query without a relevant document.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct QueryMetrics {
     /// [`Retrieved::ndcg_at`] 10.
@@ -110,7 +110,7 @@ pub struct QueryMetrics {
     pub recall100: f64,
 }
 
-/// The metrics of one query from its best documents (at least 100, or all that there are). None where no document is
+/// Returns the metrics of a query from its best documents (at least 100, or all there are). None where no document is
 /// relevant; trec_eval counts such a query as 0, which is the default of [`QueryMetrics`].
 ///
 /// ```
@@ -176,9 +176,9 @@ mod tests {
     }
 
     proptest! {
-        /// Where the whole list is known, the top of it is judged as the list is.
+        /// The top of a list that is known completely has the metrics of the list.
         #[test]
-        fn agrees_with_the_metrics_of_a_whole_list(labels in prop::collection::vec(0u8..4, 1..40), k in 1usize..15) {
+        fn agrees_with_the_metrics_of_a_complete_list(labels in prop::collection::vec(0u8..4, 1..40), k in 1usize..15) {
             let grades: Vec<u32> = labels.iter().map(|&label| u32::from(label)).collect();
             let falling: Vec<f64> = (0..grades.len()).map(|place| -(place as f64)).collect();
             let list = RankedList::new(&labels, &falling).unwrap();
@@ -192,7 +192,7 @@ mod tests {
         }
 
         #[test]
-        fn lies_between_0_and_1(found in prop::collection::vec(0u32..4, 0..120), missing in prop::collection::vec(0u32..4, 0..5)) {
+        fn is_between_0_and_1(found in prop::collection::vec(0u32..4, 0..120), missing in prop::collection::vec(0u32..4, 0..5)) {
             let relevant = [found.clone(), missing].concat();
             let Some(metrics) = linear(&found, &relevant) else {
                 prop_assert!(relevant.iter().all(|&grade| grade == 0));

@@ -1,27 +1,27 @@
-//! A few numbers in two: their mean, and how far they lie apart.
+//! Mean and standard deviation of a few numbers.
 
 use crate::Error;
 use crate::error::all_finite;
 use crate::resample::mean;
 
-/// What [`spread`] found.
+/// A mean and a standard deviation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
     /// Mean of the values.
     pub mean: f64,
-    /// Sample standard deviation; none for a single value, of which it says nothing.
+    /// Sample standard deviation; none for a single value.
     pub deviation: Option<f64>,
 }
 
-/// Mean and sample standard deviation, for instance of a metric over seeds.
+/// Returns mean and sample standard deviation, for instance of a metric over seeds.
 ///
 /// ```text
 /// mean = Σ xᵢ / n,   deviation = √( Σ (xᵢ − mean)² / (n − 1) )
 /// ```
 ///
-/// The deviation is that of single values, not the error of their mean: for runs that differ in the seed alone it says
-/// how far the next run may lie from these. Of three seeds it is a rough guess (its own relative error is about one
-/// half).
+/// The deviation is that of single values, not the error of their mean: for runs that differ in the seed alone it
+/// estimates how far the next run may be from these. From three seeds it is a rough estimate (its own relative error is
+/// about one half).
 ///
 /// # Errors
 /// No values, or a value that is not finite.

@@ -1,8 +1,8 @@
-//! What can go wrong while run folders are read and reports written.
+//! Errors of reading run folders and writing reports.
 
 use std::path::{Path, PathBuf};
 
-/// An error of this crate; what concerns a file names it.
+/// An error of this crate; an error in a file names the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
@@ -11,31 +11,31 @@ pub enum ReportError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
-    /// A file does not hold what it should.
+    /// A file is malformed.
     #[error("{}{}: {found}", path.display(), line.map(|l| format!(":{l}")).unwrap_or_default())]
     Content {
         /// The file.
         path: PathBuf,
-        /// The line, from 1, where there are lines.
+        /// The line, counted from 1, if the file has lines.
         line: Option<usize>,
-        /// What was found, and what was expected.
+        /// A sentence about the contents found and expected.
         found: String,
     },
     /// A plot cannot be drawn.
-    #[error("a plot cannot be drawn: {0}")]
+    #[error("cannot draw a plot: {0}")]
     Drawing(String),
 }
 
 impl ReportError {
-    /// An error of reading or writing `path`.
+    /// Returns an error of reading or writing `path`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }
     }
 
-    /// `path` holds something else than expected.
+    /// Returns an error about the contents of `path`.
     pub(crate) fn content(path: &Path, line: Option<usize>, found: impl Into<String>) -> Self {
         Self::Content { path: path.to_owned(), line, found: found.into() }
     }

@@ -3,14 +3,14 @@
 //! **The file.** A sequence of records, each `length: u64, masked CRC-32C of length: u32, bytes, masked CRC-32C of
 //! bytes: u32`, little-endian, mask(c) = (c rotated right by 15) + 0xa282ead8 (TensorFlow, `lib/io/record_writer.h`). The
 //! bytes of a record are one `Event` message (`tensorboard/compat/proto/event.proto`): of its fields, and of those of
-//! `Summary` and `SessionLog`, we need five, all of the two simplest wire types. The first record names the version of
-//! the format, `brain.Event:2`; the second begins a session (`SessionLog.START`) at the step that the file starts from.
+//! `Summary` and `SessionLog`, five are needed, all of simple wire types. The first record names the version of the format,
+//! `brain.Event:2`; the second starts a session (`SessionLog.START`) at the first step of the file.
 //!
-//! **Why the messages are encoded here.** The crates that write event files are not fit: `tensorboard-rs` 0.5.9 calls
-//! itself not active and panics, in a thread of its own, when the disk is full; `tfrecord` 0.15 brings more than a
-//! hundred crates, among them a protobuf compiler and an HTTP client for its build; `syntaxdot-summary` 0.5 writes what
-//! it should, but stands on a protobuf library of 2021 and flushes after every number. The part of the format that
-//! takes care is the checksum, and that is the `crc32c` crate's.
+//! **Why the messages are encoded here.** No crate that writes event files fits: `tensorboard-rs` 0.5.9 is unmaintained
+//! and panics in a background thread when the disk is full; `tfrecord` 0.15 depends on more than a hundred crates, among
+//! them a protobuf compiler and an HTTP client for its build; `syntaxdot-summary` 0.5 works, but depends on a protobuf
+//! library of 2021 and flushes after every number. The one intricate part of the format is the checksum, which comes from
+//! the `crc32c` crate.
 //!
 //! Histograms, images and texts are not written.
 
@@ -21,7 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::ReportError;
 
-/// What the first record of a file holds.
+/// The contents of the first record.
 const VERSION: &str = "brain.Event:2";
 
 /// Field numbers of `event.proto` and `summary.proto`.
@@ -41,9 +41,9 @@ const START: u64 = 1;
 
 /// A TensorBoard event file being written.
 ///
-/// Numbers are kept in memory until some kilobytes have gathered, [`flush`](Self::flush) is called or the writer is
-/// dropped, which cannot report an error: flush at the end. A process that dies leaves a file that TensorBoard reads up
-/// to its last whole record.
+/// Numbers are buffered until some kilobytes have gathered, [`flush`](Self::flush) is called or the writer is dropped.
+/// Dropping cannot report an error, so flush at the end. If the process dies, TensorBoard reads the file up to its last
+/// complete record.
 ///
 /// ```
 /// use nb_report::EventWriter;
@@ -63,7 +63,7 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Creates a file in `folder`, and the folder if it is missing; files already there stay as they are.
+    /// Creates a file in `folder`, and the folder if it is missing; existing files stay unchanged.
     ///
     /// # Errors
     /// If it cannot be created or written.
@@ -71,8 +71,8 @@ impl EventWriter {
         Self::session(folder, 0)
     }
 
-    /// Creates a file in the folder of a run that resumes at `step`: TensorBoard then drops what the earlier files have
-    /// of this step and later ones.
+    /// Creates a file in the folder of a run that resumes at `step`: TensorBoard then discards this step and later ones of
+    /// the earlier files.
     ///
     /// # Errors
     /// If it cannot be created or written.
@@ -80,9 +80,9 @@ impl EventWriter {
         Self::session(folder, step)
     }
 
-    /// Creates a file that begins a session at `step`. The first file of a run says so too: TensorBoard 2.21's Python
-    /// loader (`PluginEventAccumulator`, `--load_fast=false`) takes the first session it meets for the run's beginning
-    /// and drops nothing for it, so a resumed run would show the repeated steps twice.
+    /// Creates a file that starts a session at `step`. The first file of a run starts one too: the Python loader of
+    /// TensorBoard 2.21 (`PluginEventAccumulator`, `--load_fast=false`) takes the first session it meets for the start of
+    /// the run and discards nothing for it, so a resumed run would show the repeated steps twice.
     fn session(folder: &Path, step: u64) -> Result<Self, ReportError> {
         let mut writer = Self::new_file(folder)?;
         let mut session = Vec::new();
@@ -98,7 +98,7 @@ impl EventWriter {
     fn new_file(folder: &Path) -> Result<Self, ReportError> {
         std::fs::create_dir_all(folder).map_err(ReportError::io(folder))?;
         let seconds = now() as u64;
-        // TensorBoard reads the files of a folder in the order of their names, so the time stands first.
+        // TensorBoard reads the files of a folder in the order of their names, so the time comes first.
         let name = |n: u32| format!("events.out.tfevents.{seconds:010}.{}.{n}", std::process::id());
         let mut n = 0;
         loop {
@@ -120,17 +120,17 @@ impl EventWriter {
         Ok(writer)
     }
 
-    /// The file.
+    /// Returns the path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Adds the value of `tag` at `step`, with the time of now. The file holds it as f32; what is not finite stays so,
-    /// and TensorBoard marks it.
+    /// Adds the value of `tag` at `step`, with the current time. The file holds it as f32; TensorBoard marks values that are
+    /// not finite.
     ///
     /// # Errors
-    /// If memory had to be emptied and the file cannot be written.
+    /// If the buffer was full and the file cannot be written.
     pub fn scalar(&mut self, step: u64, tag: &str, value: f64) -> Result<(), ReportError> {
         let mut single = Vec::new();
         bytes(&mut single, field::FIRST, tag.as_bytes());
@@ -143,7 +143,7 @@ impl EventWriter {
         self.event(&event)
     }
 
-    /// Writes what is still in memory.
+    /// Writes the buffer to the file.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -151,7 +151,7 @@ impl EventWriter {
         self.file.flush().map_err(ReportError::io(&self.path))
     }
 
-    /// Adds an event: the time, then `rest`, which is encoded.
+    /// Adds an event: the time, then `rest`, which is already encoded.
     fn event(&mut self, rest: &[u8]) -> Result<(), ReportError> {
         let mut event = Vec::with_capacity(rest.len() + 9);
         double(&mut event, field::WALL_TIME, now());
@@ -172,7 +172,7 @@ fn record(event: &[u8]) -> Vec<u8> {
     parts.concat()
 }
 
-/// The CRC-32C of bytes that may hold such checksums themselves.
+/// The masked CRC-32C, for bytes that may hold checksums themselves.
 fn masked(bytes: &[u8]) -> [u8; 4] {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
@@ -200,7 +200,7 @@ fn float(out: &mut Vec<u8>, field: u64, value: f32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Seven bits a byte, the lowest first, the highest bit for "more follows".
+/// Encodes seven bits per byte, the lowest first; the highest bit means "more follows".
 fn variable(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_number_of_variable_length_is_protobufs() {
-        // The example of the protobuf documentation, the ends of one, two and ten bytes.
+        // The example of the protobuf documentation, and the limits of one, two and ten bytes.
         let encoded = |value| {
             let mut out = Vec::new();
             variable(&mut out, value);

@@ -1,21 +1,21 @@
-//! Numbers and names as people read them.
+//! Numbers and names in a readable form.
 
 use serde_json::Value;
 
-/// What stands where there is no number.
+/// The text in place of a missing number.
 pub(crate) const NONE: &str = "–";
 
-/// A score of 0 to 1 with four digits, as the commands print it.
+/// Formats a score from 0 to 1 with four digits, as the commands print it.
 pub(crate) fn score(value: f64) -> String {
     if value.is_finite() { format!("{value:.4}").replace('-', "−") } else { NONE.to_owned() }
 }
 
-/// A score for a headline.
+/// Formats a score for a headline, with three digits.
 pub(crate) fn headline(value: f64) -> String {
     if value.is_finite() { format!("{value:.3}").replace('-', "−") } else { NONE.to_owned() }
 }
 
-/// A difference, always with its sign.
+/// Formats a difference with its sign.
 pub(crate) fn signed(value: f64) -> String {
     match value {
         _ if !value.is_finite() => NONE.to_owned(),
@@ -24,12 +24,12 @@ pub(crate) fn signed(value: f64) -> String {
     }
 }
 
-/// A share as percent.
+/// Formats a share as a percentage.
 pub(crate) fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1}\u{a0}%", 100.0 * share).replace('-', "−") } else { NONE.to_owned() }
 }
 
-/// A p-value.
+/// Formats a p-value.
 pub(crate) fn p_value(p: f64) -> String {
     match p {
         _ if !p.is_finite() => NONE.to_owned(),
@@ -38,7 +38,7 @@ pub(crate) fn p_value(p: f64) -> String {
     }
 }
 
-/// A whole number, short: 950, 13.7 k, 66 M.
+/// Formats a count in few characters: 950, 13.7 k, 66 M.
 pub(crate) fn count(value: f64) -> String {
     let (value, unit) = match value.abs() {
         1e9.. => (value / 1e9, "\u{a0}G"),
@@ -50,8 +50,8 @@ pub(crate) fn count(value: f64) -> String {
     format!("{value:.*}{unit}", usize::from(value.abs() < 100.0))
 }
 
-/// A whole number with thin spaces between thousands.
-pub(crate) fn whole(value: u64) -> String {
+/// Formats an integer with thin spaces between groups of thousands.
+pub(crate) fn integer(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -63,7 +63,7 @@ pub(crate) fn whole(value: u64) -> String {
     out
 }
 
-/// Any number with about three digits that count.
+/// Formats any number with about three significant digits.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
@@ -78,7 +78,7 @@ pub(crate) fn number(value: f64) -> String {
     .replace('-', "−")
 }
 
-/// Seconds as a length of time.
+/// Formats seconds as a duration.
 pub(crate) fn duration(seconds: f64) -> String {
     match seconds {
         3600.0.. => format!("{:.0} h {:02.0} min", (seconds / 3600.0).floor(), ((seconds % 3600.0) / 60.0).floor()),
@@ -87,16 +87,16 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// `many` things of which the name stands for one: `1 layer`, `2 layers`.
+/// Formats a count with its noun, given in the singular: `1 layer`, `2 layers`.
 pub(crate) fn plural(many: u64, one: &str) -> String {
     match (many, one) {
         (1, _) => format!("1 {one}"),
-        (_, "query") => format!("{} queries", whole(many)),
-        _ => format!("{} {one}s", whole(many)),
+        (_, "query") => format!("{} queries", integer(many)),
+        _ => format!("{} {one}s", integer(many)),
     }
 }
 
-/// The name of a metric or of a key.
+/// Returns the name of a metric or of a key.
 pub(crate) fn name(key: &str) -> String {
     match key {
         "macro_f1" => "macro-F1".to_owned(),
@@ -108,7 +108,7 @@ pub(crate) fn name(key: &str) -> String {
     }
 }
 
-/// What a task is called.
+/// Returns the name of a task.
 pub(crate) fn task(key: &str) -> &str {
     match key {
         "topic" => "topic classification",
@@ -118,13 +118,13 @@ pub(crate) fn task(key: &str) -> &str {
     }
 }
 
-/// A value of a file for a cell of a table: text as it is, the rest as JSON.
+/// Formats a JSON value for a cell of a table: a text without quotation marks, numbers readably, the rest as JSON.
 pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::Null => NONE.to_owned(),
         Value::String(text) => text.clone(),
         Value::Number(n) => match n.as_u64() {
-            Some(n) => whole(n),
+            Some(n) => integer(n),
             None => n.as_f64().map_or_else(|| n.to_string(), number),
         },
         other => other.to_string(),
@@ -143,7 +143,7 @@ mod tests {
         );
         assert_eq!([f64::NAN, f64::INFINITY].map(number), ["–", "–"]);
         assert_eq!([950.0, 13_700.0, 110e6].map(count), ["950", "13.7\u{a0}k", "110\u{a0}M"]);
-        assert_eq!([whole(0), whole(999), whole(1_234_567)], ["0", "999", "1\u{202f}234\u{202f}567"]);
+        assert_eq!([integer(0), integer(999), integer(1_234_567)], ["0", "999", "1\u{202f}234\u{202f}567"]);
         assert_eq!([signed(0.01234), signed(-0.5), signed(-1e-9)], ["+0.0123", "−0.5000", "0.0000"]);
         assert_eq!([duration(5.25), duration(61.0), duration(3725.0)], ["5.25 s", "1 min 01 s", "1 h 02 min"]);
         assert_eq!([p_value(0.0002), p_value(0.04), p_value(f64::NAN)], ["< 0.001", "0.040", "–"]);

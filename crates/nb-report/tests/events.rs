@@ -180,7 +180,7 @@ fn write_events_for_tensorboard() {
         events.scalar(step, "student/accuracy", step as f64 / 128.0).unwrap();
     }
     events.flush().unwrap();
-    // A later file goes on at step 90 with other values: those of the first file are then void.
+    // A later file continues at step 90 with other values: those of the first file are then void.
     let mut events = EventWriter::resume(Path::new(&folder), 90).unwrap();
     (90..110u64).for_each(|step| events.scalar(step, "train/loss", 2.0).unwrap());
     events.flush().unwrap();

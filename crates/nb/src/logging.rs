@@ -2,19 +2,17 @@
 
 use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
+use nb_checkpoint::QUIET_CLIENT;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// Returns the log filter for a level or the text of a filter. It limits the HTTP client to warnings, since at `trace` the
-/// client logs requests byte by byte, with the hub's token among them.
+/// Returns the log filter for a level or the text of a filter.
 ///
 /// # Errors
 /// If `level` is neither a level nor a filter.
 pub(crate) fn log_filter(level: &str) -> Result<EnvFilter, ParseError> {
     let filter = EnvFilter::try_new(level)?;
-    ["ureq=warn", "ureq_proto=warn", "ureq_proto::util=warn"]
-        .iter()
-        .try_fold(filter, |filter, directive| Ok(filter.add_directive(directive.parse()?)))
+    QUIET_CLIENT.iter().try_fold(filter, |filter, directive| Ok(filter.add_directive(directive.parse()?)))
 }
 
 /// Options of the log, which goes to standard error.

@@ -10,3 +10,7 @@ mod settings;
 mod verify;
 
 pub(crate) use download::{cached, download};
+
+/// Directives of a log filter (as `tracing_subscriber::EnvFilter` parses them) that limit the HTTP client to warnings. At `trace` the
+/// client logs requests byte by byte, with the hub's token among them. A program that logs adds them to its filter.
+pub const QUIET_CLIENT: [&str; 3] = ["ureq=warn", "ureq_proto=warn", "ureq_proto::util=warn"];

@@ -167,4 +167,15 @@ mod tests {
         let most = skinny::MOST_ROWS as i64;
         assert!(!is_skinny(&rows(0)) && !is_skinny(&rows(most + 1)) && !is_skinny(&rows(4).to_kind(Kind::BFloat16)));
     }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn kernels_run_on_the_threads_of_libtorch() {
+        use nb_kernels::threads::{Backend, backend, count};
+        assert_eq!(backend(), Backend::OpenMp);
+        tch::set_num_threads(3);
+        assert_eq!(count(), 3);
+        tch::set_num_threads(1);
+        assert_eq!(count(), 1);
+    }
 }

@@ -1,4 +1,4 @@
-//! From runs to the table: scores over seeds, and each method tested against the baseline of its depth.
+//! From runs to the table: scores over seeds, and a test of each method against the baseline of its depth.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::words::depth;
 use crate::record::{Against, Comparison, Row, Spread, Sweep, TeacherRow};
 use crate::{ReportError, RunRecord};
 
-/// Where an error stands that is not about one run.
+/// The file that an error names if it does not concern a single run.
 const TABLE: &str = "compare.json";
 
-/// What a comparison is called, and what its rows are tested against.
+/// The name of a comparison and its baseline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// Name of the comparison.
@@ -26,9 +26,9 @@ pub struct Header {
 /// One line of the table: the runs of one method at one depth, which differ in their seed alone.
 #[derive(Debug, Clone)]
 pub struct Entry<'a> {
-    /// What it is called; with the depth it must be unlike every other entry.
+    /// Its label; label and depth together are unique.
     pub label: String,
-    /// Settings worth showing, by dotted key.
+    /// Settings to show, by dotted key.
     pub settings: BTreeMap<String, String>,
     /// The runs, one for each seed.
     pub runs: Vec<&'a RunRecord>,
@@ -36,26 +36,26 @@ pub struct Entry<'a> {
 
 /// Compares runs of several methods, depths and seeds; rows come in the order of the entries.
 ///
-/// The score of a run is the primary metric of its student (of a run of the method `teacher`, which trains nothing else,
-/// that of its teacher), on the test data where the run had some, else on its development data.
+/// The score of a run is the primary metric of its student (in a run of the method `teacher`, which trains nothing else,
+/// of its teacher), on the test data if the run had any, else on its development data.
 ///
-/// **What is tested.** Entries are compared with the entry labelled `header.baseline` at the same depth. With v_i the
+/// **The test.** Entries are compared with the entry labelled `header.baseline` at the same depth. With v_i the
 /// metric of row i (text, impression, query), averaged over the entry's seeds, and b_i the same of the baseline, the
 /// differences v_i − b_i go through [`nb_eval::paired_bootstrap`] (10,000 resamples, interval of 95 %), and the p-values
 /// of all tests of the comparison through [`nb_eval::holm`]. All models are measured on the same rows, so a hard row is
-/// hard for both sides and cancels out.
+/// hard for both models and cancels out.
 ///
-/// **What is not.** Rows are resampled, seeds are averaged over: a small p says that *these* trained models would differ
-/// on other rows of the same kind too. It does not say that training again with other seeds would give the same
-/// difference; for that, the spread over seeds stands beside each mean, and a note names every difference that is
-/// significant over rows but within twice its standard error over seeds. Rows must be independent of each other, which
-/// impressions of one reader or near-copies of one text are not quite. Where the split is `dev`, the best state of each
-/// run was chosen on the rows it is compared on; a note says so.
+/// **Its limits.** Rows are resampled and seeds are averaged: a small p says that *these* trained models would also differ
+/// on other rows of the same kind. It does not say that training with other seeds would give the same difference. For
+/// that, the table has the spread over seeds beside each mean, and a note names every difference that is significant over
+/// rows but within twice its standard error over seeds. Rows must be independent of each other; impressions of one reader
+/// or near-copies of one text are so only in part. If the split is `dev`, the best state of each run was chosen on the
+/// rows it is compared on; a note says so.
 ///
 /// # Errors
 /// No entry, an entry without a run, two entries with the same label and depth, runs of one entry that differ in method,
 /// depth or size or share a seed; a run without outcomes, or whose outcomes are not finite, name a row twice or do not
-/// have the mean that its summary says; runs that differ in task, primary metric, split, data or rows (the message names
+/// have the mean in its summary; runs that differ in task, primary metric, split, data or rows (the message names
 /// both folders); a sweep whose scores are not finite or of which not exactly one try was chosen.
 ///
 /// ```
@@ -99,13 +99,13 @@ pub fn compare(
     teacher: Option<&RunRecord>,
     sweeps: Vec<Sweep>,
 ) -> Result<Comparison, ReportError> {
-    let lines = entries.iter().map(Line::of).collect::<Result<Vec<_>, _>>()?;
+    let lines = entries.iter().map(Line::new).collect::<Result<Vec<_>, _>>()?;
     let teacher = teacher.map(Measured::teacher).transpose()?;
     let Some(first) = lines.first().and_then(|line| line.runs.first()) else {
         return Err(ReportError::content(Path::new(TABLE), None, "no entry, expected at least one"));
     };
-    teacher.iter().chain(lines.iter().flat_map(|line| &line.runs)).try_for_each(|run| run.same_ground(first))?;
-    all_unlike(&lines)?;
+    teacher.iter().chain(lines.iter().flat_map(|line| &line.runs)).try_for_each(|run| run.check_same_rows(first))?;
+    unique_labels(&lines)?;
     sweeps.iter().try_for_each(check_sweep)?;
 
     let against = tests(&header.baseline, &lines)?;
@@ -127,7 +127,7 @@ pub fn compare(
     Ok(comparison)
 }
 
-/// An entry whose runs belong together.
+/// An entry with its runs, which differ in their seed alone.
 struct Line<'a> {
     entry: &'a Entry<'a>,
     runs: Vec<Measured<'a>>,
@@ -138,7 +138,7 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn of(entry: &'a Entry<'a>) -> Result<Self, ReportError> {
+    fn new(entry: &'a Entry<'a>) -> Result<Self, ReportError> {
         let runs = entry.runs.iter().map(|run| Measured::subject(run)).collect::<Result<Vec<_>, _>>()?;
         let Some(first) = runs.first() else {
             let found = format!("no run of {}, expected at least one", entry.label);
@@ -172,8 +172,8 @@ impl<'a> Line<'a> {
         (0..self.runs[0].values.len()).map(mean).collect()
     }
 
-    /// Time for a text and texts a second, the median over all runs of models of this shape: whatever they were taught by,
-    /// they are equally fast, and the more runs there are, the less it matters what else a machine was doing.
+    /// The speed: the median over all runs of models of this shape. The method does not change the speed, and more runs
+    /// reduce the influence of other work on the machine.
     fn speed(&self, lines: &[Self]) -> Speed {
         let alike = lines.iter().filter(|line| (line.layers, line.parameters) == (self.layers, self.parameters));
         let speeds: Vec<Speed> = alike.flat_map(|line| &line.runs).map(Measured::speed).collect();
@@ -209,18 +209,18 @@ impl<'a> Line<'a> {
         for (name, value) in self.runs.iter().flat_map(Measured::others) {
             all.entry(name).or_default().push(value);
         }
-        let whole = all.into_iter().filter(|(_, values)| values.len() == self.runs.len());
-        whole.map(|(name, values)| Ok((name.to_owned(), over_seeds(&values, &self.runs[0].run.folder)?))).collect()
+        let complete = all.into_iter().filter(|(_, values)| values.len() == self.runs.len());
+        complete.map(|(name, values)| Ok((name.to_owned(), over_seeds(&values, &self.runs[0].run.folder)?))).collect()
     }
 }
 
-fn all_unlike(lines: &[Line<'_>]) -> Result<(), ReportError> {
+fn unique_labels(lines: &[Line<'_>]) -> Result<(), ReportError> {
     let twin =
         |(at, line): (usize, &Line<'_>)| lines[..at].iter().any(|other| other.is(&line.entry.label, line.layers));
     match lines.iter().enumerate().find(|&pair| twin(pair)) {
         Some((_, line)) => {
             let label = &line.entry.label;
-            let found = format!("a second entry {label} at {}, expected a label of its own", depth(line.layers));
+            let found = format!("a second entry {label} at {}, expected a unique label", depth(line.layers));
             Err(summary(line.runs[0].run, found))
         }
         None => Ok(()),
@@ -241,7 +241,7 @@ fn check_sweep(sweep: &Sweep) -> Result<(), ReportError> {
     }
 }
 
-/// Each line against the baseline of its depth, adjusted for all of them.
+/// Tests each line against the baseline of its depth; p-values are adjusted for all tests.
 fn tests(baseline: &str, lines: &[Line<'_>]) -> Result<Vec<Option<Against>>, ReportError> {
     let bases: BTreeMap<u64, Vec<f64>> =
         lines.iter().filter(|line| line.entry.label == baseline).map(|line| (line.layers, line.values())).collect();

@@ -1,12 +1,12 @@
-//! One model as its run measured it, and whether several were measured on the same ground.
+//! A model as its run measured it, and the check that several were measured on the same rows.
 
 use std::path::{Path, PathBuf};
 
 use crate::record::{ModelSummary, Outcomes, Spread};
 use crate::{ReportError, RunRecord};
 
-/// How far a metric of `summary.json` may lie from the mean over the rows of `outcomes.safetensors`: rounding, if some
-/// step of the way was in f32.
+/// The tolerance between a metric of `summary.json` and the mean over the rows of `outcomes.safetensors`, for rounding to
+/// f32.
 const SAME: f64 = 1e-6;
 
 /// The method that trains a teacher and nothing else.
@@ -22,7 +22,7 @@ pub(super) struct Measured<'a> {
     /// The primary metric.
     pub(super) metric: &'a str,
     pub(super) score: f64,
-    /// The split of the outcomes; empty where their file does not say.
+    /// The split of the outcomes; empty if their file does not name it.
     pub(super) split: &'a str,
     /// The rows, ascending.
     pub(super) rows: Vec<u32>,
@@ -48,7 +48,7 @@ impl<'a> Measured<'a> {
         Self::new(run, "student", run.summary.student.as_ref(), outcomes)
     }
 
-    /// `outcomes` are none where the run has no file of them, and none in it where that holds none of the model.
+    /// `outcomes` is none if the run has no such file, and holds none if the file has none of the model.
     fn new(
         run: &'a RunRecord,
         name: &'static str,
@@ -56,13 +56,13 @@ impl<'a> Measured<'a> {
         outcomes: Option<Option<&'a Outcomes>>,
     ) -> Result<Self, ReportError> {
         let metric = text(run, "primary", run.summary.primary.as_ref())?;
-        let model = model.ok_or_else(|| summary(run, format!("no {name}, expected what it measured")))?;
+        let model = model.ok_or_else(|| summary(run, format!("no {name}, expected its measurements")))?;
         let score = model.last().scores.metric(metric);
         let score = score.ok_or_else(|| summary(run, format!("no number {metric} of the {name}")))?;
         let path = run.folder.join("outcomes.safetensors");
         let bad = |found: String| ReportError::content(&path, None, found);
         let outcomes = outcomes.ok_or_else(|| {
-            bad("not there, expected what the models made of each row: runs are compared row by row".to_owned())
+            bad("no such file, expected the outcome of each row, by which runs are compared".to_owned())
         })?;
         let column = format!("{name}.{metric}");
         let missing = || bad(format!("no {column}"));
@@ -123,8 +123,8 @@ impl<'a> Measured<'a> {
         self.run.summary.sources.data.as_ref()?.get(self.split)?.blake3()
     }
 
-    /// Fails unless this model did the same task on the same rows of the same data as `first`.
-    pub(super) fn same_ground(&self, first: &Self) -> Result<(), ReportError> {
+    /// Fails unless this model was measured in the same task on the same rows of the same data as `first`.
+    pub(super) fn check_same_rows(&self, first: &Self) -> Result<(), ReportError> {
         let there = first.run.folder.display();
         let differs = |what: &str, here: &str, expected: &str| {
             summary(self.run, format!("{what} is {here}, expected {expected} as in {there}: nothing to compare"))
@@ -158,7 +158,7 @@ impl<'a> Measured<'a> {
     }
 }
 
-/// Sorts rows and their values by row; says what is wrong with them otherwise.
+/// Returns rows and values sorted by row.
 fn ascending(rows: &[u32], values: &[f64]) -> Result<(Vec<u32>, Vec<f64>), String> {
     if rows.len() != values.len() {
         return Err(format!("has {} entries, expected {} as rows has", values.len(), rows.len()));

@@ -1,7 +1,7 @@
 //! From the runs of several methods, depths and seeds to one table: [`compare`] makes a
 //! [`Comparison`](crate::Comparison), which is what `compare.json` holds; `render` puts it on paper.
 //!
-//! No run is started here and no setting is chosen: the sweeps that chose settings are passed through.
+//! Nothing here starts a run or chooses settings; the sweeps that chose them are passed through.
 
 mod compare;
 mod measured;

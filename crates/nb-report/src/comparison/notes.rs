@@ -1,14 +1,14 @@
-//! What a reader of the table must know.
+//! Notes for the reader of the table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::words::{SIGNIFICANT, depth};
 use crate::record::{Comparison, Row};
 
-/// Fewer rows than this, and a bootstrap interval is too narrow.
+/// With fewer rows than this, a bootstrap interval is too narrow.
 const FEW_ROWS: u64 = 20;
 
-/// The notes of a comparison of models measured on `split`.
+/// Returns the notes of a comparison of models measured on `split`.
 pub(super) fn of(comparison: &Comparison, split: &str) -> Vec<String> {
     let mut notes = Vec::new();
     let tests = comparison.rows.iter().filter(|row| row.against.is_some()).count();
@@ -27,8 +27,8 @@ pub(super) fn of(comparison: &Comparison, split: &str) -> Vec<String> {
     }
     if split != "test" {
         notes.push(format!(
-            "All scores are of the {split} data, on which the best state of each run was chosen, so they are somewhat too \
-             good; data.test gives untouched ones."
+            "All scores are of the {split} data, on which the best state of each run was chosen, so they are optimistic; \
+             data.test gives held-out ones."
         ));
     }
     notes.extend(without_baseline(comparison));
@@ -73,7 +73,7 @@ fn within_seeds(row: &Row, base: &Row) -> Option<String> {
     (against.difference.abs() <= 2.0 * error).then(|| {
         format!(
             "{} at {}: the difference of {:+.4} holds over rows, but its standard error over seeds is {error:.4}; other \
-             seeds may turn it around.",
+             seeds may reverse it.",
             row.label,
             depth(row.layers),
             against.difference

@@ -1,4 +1,4 @@
-//! A comparison on paper: a table for people, one for spreadsheets, and the files of both.
+//! A comparison as text: a table for people, one for spreadsheets, JSON, and the files of all three.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,22 +10,28 @@ use super::words::{SIGNIFICANT, depth};
 use crate::ReportError;
 use crate::record::{Comparison, Row, Sweep};
 
-/// In the place of what is not known.
+/// The text in place of an unknown value.
 const NONE: &str = "–";
 
+/// A column of the table for people.
+struct Column {
+    title: String,
+    cells: Vec<String>,
+}
+
 impl Comparison {
-    /// The table for people: the teacher first, mean ± sample standard deviation over seeds, `*` beside a difference
-    /// whose adjusted p-value is below 0.05; chosen settings and notes below. A column nobody has a value for is left
-    /// out.
+    /// Returns the table for people: the teacher first, mean ± sample standard deviation over seeds, `*` beside a
+    /// difference whose adjusted p-value is below 0.05; chosen settings and notes below. A column without values is
+    /// skipped.
     #[must_use]
     pub fn text(&self) -> String {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_FULL_CONDENSED);
-        let columns: Vec<(String, Vec<String>)> =
-            self.columns().into_iter().filter(|(_, cells)| cells.iter().any(|cell| cell != NONE)).collect();
-        table.set_header(columns.iter().map(|(title, _)| title));
+        let mut columns = self.columns();
+        columns.retain(|column| column.cells.iter().any(|cell| cell != NONE));
+        table.set_header(columns.iter().map(|column| &column.title));
         for line in 0..self.rows.len() + usize::from(self.teacher.is_some()) {
-            table.add_row(columns.iter().map(|(_, cells)| &cells[line]));
+            table.add_row(columns.iter().map(|column| &column.cells[line]));
         }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -36,13 +42,13 @@ impl Comparison {
         format!("{}, {} of {} rows\n{table}{below}\n", self.name, self.metric, self.rows_compared)
     }
 
-    /// Title and cells of each column, the teacher's cell first where there is one.
-    fn columns(&self) -> Vec<(String, Vec<String>)> {
+    /// The columns; the cell of the teacher, if there is one, comes first.
+    fn columns(&self) -> Vec<Column> {
         let teacher = self.teacher.as_ref();
         let column = |title: &str, first: Option<String>, cell: &dyn Fn(&Row) -> Option<String>| {
             let first = teacher.map(|_| first.unwrap_or_else(|| NONE.to_owned()));
             let rest = self.rows.iter().map(|row| cell(row).unwrap_or_else(|| NONE.to_owned()));
-            (title.to_owned(), first.into_iter().chain(rest).collect())
+            Column { title: title.to_owned(), cells: first.into_iter().chain(rest).collect() }
         };
         let millions = |parameters: u64| format!("{:.1} M", parameters as f64 / 1e6);
         let mut columns = vec![
@@ -80,8 +86,8 @@ impl Comparison {
         self.rows.iter().flat_map(|row| row.metrics.keys().map(String::as_str)).collect()
     }
 
-    /// The table for spreadsheets: one line of titles, the teacher's row first, numbers in full, an empty cell for what
-    /// is not known; lists (seeds, scores, settings, runs) are parted by spaces.
+    /// Returns the table for spreadsheets: a line of titles, the teacher's row first, numbers in full precision, an empty
+    /// cell for an unknown value; spaces separate the entries of a list (seeds, scores, settings, runs).
     #[must_use]
     pub fn csv(&self) -> String {
         let mut writer = csv::Writer::from_writer(Vec::new());
@@ -95,10 +101,10 @@ impl Comparison {
         records.extend(self.teacher_record(metrics.len()));
         records.extend(self.rows.iter().map(|row| record(row, &metrics)));
         for record in records {
-            writer.write_record(record).expect("records of equal length go into memory");
+            writer.write_record(record).expect("records of equal length, written to memory");
         }
-        let bytes = writer.into_inner().expect("what is in memory needs no flush");
-        String::from_utf8(bytes).expect("text stays text")
+        let bytes = writer.into_inner().expect("memory needs no flush");
+        String::from_utf8(bytes).expect("UTF-8 was written")
     }
 
     fn teacher_record(&self, metrics: usize) -> Option<Vec<String>> {
@@ -111,7 +117,7 @@ impl Comparison {
         Some(first.into_iter().chain(blank(2 + 2 * metrics)).chain(sizes).chain(speeds).chain(blank(8)).collect())
     }
 
-    /// `compare.json`, indented.
+    /// Returns the text of `compare.json`.
     #[must_use]
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).expect("numbers and texts are JSON") + "\n"
@@ -162,7 +168,7 @@ fn record(row: &Row, metrics: &BTreeSet<&str>) -> Vec<String> {
     record
 }
 
-/// A number in full, nothing for none.
+/// A number in full precision; an empty text for none.
 fn full(number: Option<f64>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
 }
@@ -189,7 +195,7 @@ fn p_value(p: f64) -> String {
     if p < 0.0001 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
 }
 
-/// Which settings a sweep chose.
+/// The settings that a sweep chose, in words.
 fn chosen(sweep: &Sweep) -> Option<String> {
     let one = sweep.tries.iter().find(|one| one.chosen)?;
     let settings: Vec<String> = one.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();

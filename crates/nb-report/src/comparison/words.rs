@@ -1,6 +1,6 @@
-//! What text and notes of a comparison share.
+//! Words and limits that the text and the notes of a comparison share.
 
-/// A difference whose adjusted p-value is below this is marked.
+/// A difference with an adjusted p-value below this has a mark.
 pub(super) const SIGNIFICANT: f64 = 0.05;
 
 /// Returns a depth in words: `1 layer`, `2 layers`.

@@ -1,11 +1,11 @@
 //! Self-contained HTML pages: no script, nothing loaded from elsewhere, light and dark.
 //!
-//! Everything from a file is escaped by `maud`; whatever a file lacks is left out of the page.
+//! `maud` escapes all text from files. A page skips what a record lacks.
 
 mod compare;
 mod page;
 mod run;
 mod series;
 
-pub use compare::comparison_report;
+pub use compare::{comparison_picture, comparison_report};
 pub use run::run_report;

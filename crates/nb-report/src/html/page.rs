@@ -1,4 +1,4 @@
-//! What every page has: its frame, its style, and the parts that sections are made of.
+//! The frame and the style of a page, and the parts of its sections.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -8,7 +8,15 @@ use crate::plot::{Curves, Ink};
 
 const STYLE: &str = include_str!("style.css");
 
-/// A whole document; `kind` stands small above the title.
+/// The rule of the style that follows the colours.
+const COLOURS_END: &str = "*{";
+
+/// Returns the part of the style that defines the colours, light and dark.
+pub(super) fn colours() -> &'static str {
+    STYLE.split_once(COLOURS_END).map_or(STYLE, |(colours, _)| colours).trim_end()
+}
+
+/// Returns a document; `kind` is the small text above the title.
 pub(super) fn page(title: &str, kind: &str, lead: &Markup, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
@@ -27,14 +35,14 @@ pub(super) fn page(title: &str, kind: &str, lead: &Markup, body: &Markup) -> Str
                     (lead)
                 }
                 main { (body) }
-                footer { "Written by NewsBERT in Rust from the files of the run folder; nothing here is loaded from elsewhere." }
+                footer { "Written by NewsBERT from the files of the run folder. The page loads nothing from elsewhere." }
             }
         }
     };
     page.into_string()
 }
 
-/// A section with a title; nothing if it has no content.
+/// Returns a section with a title; nothing without content.
 pub(super) fn section(title: &str, about: &str, content: Option<Markup>) -> Markup {
     html! {
         @if let Some(content) = content {
@@ -47,7 +55,7 @@ pub(super) fn section(title: &str, about: &str, content: Option<Markup>) -> Mark
     }
 }
 
-/// A big number with what it is and a remark.
+/// A large number with its name and a remark.
 pub(super) struct Tile {
     pub(super) what: String,
     pub(super) value: String,
@@ -55,7 +63,7 @@ pub(super) struct Tile {
     pub(super) ink: Option<Ink>,
 }
 
-/// Tiles in a row.
+/// Returns tiles in a row.
 pub(super) fn tiles(tiles: &[Tile]) -> Markup {
     html! {
         @if !tiles.is_empty() {
@@ -71,7 +79,7 @@ pub(super) fn tiles(tiles: &[Tile]) -> Markup {
     }
 }
 
-/// A box with a heading and one line each.
+/// Returns a box with a heading and a list of lines.
 pub(super) fn notes(title: &str, class: &str, lines: &[String]) -> Markup {
     html! {
         @if !lines.is_empty() {
@@ -83,7 +91,7 @@ pub(super) fn notes(title: &str, class: &str, lines: &[String]) -> Markup {
     }
 }
 
-/// A table that scrolls in its own frame; the first cell of each row names it.
+/// Returns a table that scrolls in its own frame; the first cell of each row is its heading.
 pub(super) fn table(caption: &str, head: &[String], rows: &[Vec<Markup>]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(caption) {
@@ -104,7 +112,7 @@ pub(super) fn table(caption: &str, head: &[String], rows: &[Vec<Markup>]) -> Mar
     }
 }
 
-/// A plot with its title, its last value, and a legend where there is more than one curve; nothing if it is empty.
+/// Returns a plot with its title; its last value if it has a single curve, else a legend; nothing if it is empty.
 pub(super) fn curves(plot: &Curves) -> Result<Option<Markup>, ReportError> {
     if plot.is_empty() {
         return Ok(None);
@@ -129,13 +137,13 @@ pub(super) fn curves(plot: &Curves) -> Result<Option<Markup>, ReportError> {
     }))
 }
 
-/// Figures side by side as the page is wide.
+/// Returns figures side by side, as many as the page is wide enough for.
 pub(super) fn grid(figures: Vec<Option<Markup>>) -> Option<Markup> {
     let figures: Vec<Markup> = figures.into_iter().flatten().collect();
     (!figures.is_empty()).then(|| html! { div.grid { @for figure in &figures { (figure) } } })
 }
 
-/// A short line as it is drawn in the plots.
+/// Returns a short line in the style of a curve.
 pub(super) fn swatch(ink: Ink) -> Markup {
     let dashes = ink.dashes();
     html! {
@@ -146,7 +154,7 @@ pub(super) fn swatch(ink: Ink) -> Markup {
     }
 }
 
-/// Folded away until it is asked for.
+/// Returns a fold: the reader sees the summary and can open the content.
 pub(super) fn folded(summary: &str, content: &Markup) -> Markup {
     html! { details { summary { (summary) } (content) } }
 }

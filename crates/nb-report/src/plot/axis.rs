@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
-/// A range of numbers, where its ticks stand and how they are written.
+/// A range of numbers with its ticks.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Axis {
     low: f64,
@@ -30,13 +30,13 @@ impl Bounds {
 }
 
 impl Axis {
-    /// From `low` to `high` with about `ticks` ticks; a range without extent is widened.
+    /// Returns a linear axis from `low` to `high` with about `ticks` ticks; a range without extent is widened.
     pub(super) fn linear(low: f64, high: f64, ticks: usize) -> Self {
         let (low, high) = widened(low, high);
         Self { low, high, log: false, ticks: round_ticks(low, high, ticks) }
     }
 
-    /// From `low` to `high`, both above 0, by their logarithm.
+    /// Returns a logarithmic axis from `low` to `high`, both above 0.
     pub(super) fn log(low: f64, high: f64, ticks: usize) -> Self {
         let (low, high) = if high > low { (low, high) } else { (low / 1.5, low * 1.5) };
         let powers = || (low.log10().floor() as i32)..=(high.log10().ceil() as i32);
@@ -58,19 +58,19 @@ impl Axis {
         Self { low, high, log: true, ticks }
     }
 
-    /// A linear axis around `values` with some air, its ends inside `bounds`.
+    /// Returns a linear axis around `values` with a margin, its ends inside `bounds`.
     pub(super) fn around(values: impl Iterator<Item = f64>, bounds: Bounds, ticks: usize) -> Self {
         let (low, high) = extent(values).unwrap_or((0.0, 1.0));
         let (low, high) = widened(low, high);
-        let air = 0.06 * (high - low);
-        Self::linear((low - air).max(bounds.low), (high + air).min(bounds.high), ticks)
+        let margin = 0.06 * (high - low);
+        Self::linear((low - margin).max(bounds.low), (high + margin).min(bounds.high), ticks)
     }
 
     pub(super) fn ticks(&self) -> &[f64] {
         &self.ticks
     }
 
-    /// Where `value` stands between the ends, 0 to 1 if it is inside.
+    /// Returns the relative place of `value` on the axis, from 0 to 1 inside of it.
     pub(super) fn share(&self, value: f64) -> f64 {
         if self.log {
             (value / self.low).ln() / (self.high / self.low).ln()
@@ -79,7 +79,7 @@ impl Axis {
         }
     }
 
-    /// `value` as its ticks are written.
+    /// Formats `value` as the ticks are formatted.
     pub(super) fn written(&self, value: f64) -> String {
         let step = self.ticks.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
         let step = if step.is_finite() { step } else { value.abs().max(1e-9) };
@@ -115,7 +115,7 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-/// Lowest and highest of the finite values.
+/// Returns the lowest and the highest of the finite values.
 pub(super) fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.filter(|value| value.is_finite()).fold(None, |ends, value| {
         let (low, high) = ends.unwrap_or((value, value));
@@ -124,13 +124,13 @@ pub(super) fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 }
 
 fn widened(low: f64, high: f64) -> (f64, f64) {
-    // Below this the ticks could no longer be told apart.
+    // On a narrower range the labels of the ticks would be equal.
     let least = (low.abs().max(high.abs()) * 1e-6).max(1e-12);
     if high - low > least {
         (low, high)
     } else {
-        let air = if low == 0.0 { 0.5 } else { 0.1 * low.abs() };
-        (low - air, high + air)
+        let margin = if low == 0.0 { 0.5 } else { 0.1 * low.abs() };
+        (low - margin, high + margin)
     }
 }
 
@@ -145,7 +145,7 @@ fn round_ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
     (first..=last).take(50).map(|n| n as f64 * step).collect()
 }
 
-/// `value` with as many digits as a scale in steps of `step` up to `largest` needs.
+/// Formats `value` with as many digits as a scale with steps of `step` up to `largest` needs.
 fn written(value: f64, step: f64, largest: f64) -> String {
     let size = value.abs();
     let decimals = |step: f64| (-(step * 1.001).log10().floor()).clamp(0.0, 6.0) as usize;
@@ -159,7 +159,7 @@ fn written(value: f64, step: f64, largest: f64) -> String {
     .replace('-', "−")
 }
 
-/// `value` with the fewest digits that tell it from its neighbours.
+/// Formats `value` with the fewest digits that distinguish it from its neighbours.
 fn exponential(value: f64, step: f64) -> String {
     let texts = (0..6).map(|digits| format!("{value:.digits$e}"));
     let exact = |text: &String| text.parse::<f64>().is_ok_and(|read| (read - value).abs() < step / 100.0);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_round_and_written_alike() {
+    fn ticks_are_round_and_formatted_alike() {
         assert_eq!(labels(&Axis::linear(0.871, 0.934, 4)), ["0.88", "0.90", "0.92"]);
         assert_eq!(labels(&Axis::linear(-0.03, 0.02, 5)), ["−0.03", "−0.02", "−0.01", "0", "0.01", "0.02"]);
         assert_eq!(labels(&Axis::linear(0.0, 12_000.0, 3)), ["0", "5000", "10k"]);

@@ -1,24 +1,23 @@
 //! Curves over steps.
 
-use maud::Markup;
 use plotters::prelude::*;
 
 use super::axis::{Axis, Bounds, extent};
-use super::{Chart, Drawn, Ink, Series, UNIT, drawing, mesh, stroke};
+use super::{Chart, Drawing, Drawn, Ink, Series, UNIT, mesh, stroke};
 use crate::ReportError;
 use crate::format::number;
 
 const WIDTH: i32 = 384;
 const HEIGHT: i32 = 216;
 
-/// How a curve is drawn.
+/// The look of a curve.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Look {
-    /// As it is.
+    /// A line.
     Plain,
-    /// Faint, with its smoothed course on top.
+    /// A faint line with a smoothed one on top.
     Noisy,
-    /// With a dot for each point, and the interval of each that has one.
+    /// A line with a dot for each point, and with the intervals of points.
     Dots(Vec<Bar>),
 }
 
@@ -36,36 +35,36 @@ pub(crate) struct Bar {
 /// One curve.
 #[derive(Debug, Clone)]
 pub(crate) struct Curve {
-    /// What it is of.
+    /// Its name.
     pub(crate) name: String,
     /// Its colour.
     pub(crate) ink: Ink,
     /// Its points.
     pub(crate) series: Series,
-    /// How it is drawn.
+    /// Its look.
     pub(crate) look: Look,
 }
 
 /// Curves over the same steps on one scale.
 #[derive(Debug, Clone)]
 pub(crate) struct Curves {
-    /// What they are of, for who cannot see them.
+    /// The subject, for readers who cannot see the plot.
     pub(crate) title: String,
-    /// The curves; those without a number are left out.
+    /// The curves; those without a number are skipped.
     pub(crate) curves: Vec<Curve>,
     /// The range that no value can leave.
     pub(crate) bounds: Bounds,
-    /// Steps at which something changed, drawn as upright lines.
+    /// Steps that start a stage, drawn as vertical lines.
     pub(crate) breaks: Vec<f64>,
 }
 
 impl Curves {
-    /// Whether no curve has a number.
+    /// Returns whether no curve has a number.
     pub(crate) fn is_empty(&self) -> bool {
         self.curves.iter().all(|curve| curve.series.is_empty())
     }
 
-    /// Whether the scale is logarithmic: all values are positive and far apart.
+    /// Returns whether the scale is logarithmic: all values are positive and far apart.
     pub(crate) fn is_log(&self) -> bool {
         let smooth = self.curves.iter().flat_map(|curve| curve.series.smoothed().values().collect::<Vec<_>>());
         let least = extent(self.curves.iter().flat_map(|curve| curve.series.values()));
@@ -73,14 +72,14 @@ impl Curves {
             && least.is_some_and(|(low, _)| low > 0.0)
     }
 
-    /// Whether points were left out.
+    /// Returns whether points were skipped.
     pub(crate) fn is_thinned(&self) -> bool {
         self.curves.iter().any(|curve| curve.series.is_long())
     }
 
-    /// The plot.
-    pub(crate) fn draw(&self) -> Result<Markup, ReportError> {
-        drawing(WIDTH, HEIGHT, &self.alt(), |area| {
+    /// Draws the plot.
+    pub(crate) fn draw(&self) -> Result<Drawing, ReportError> {
+        Drawing::new(WIDTH, HEIGHT, self.alt(), |area| {
             let mut chart = ChartBuilder::on(area)
                 .margin_top(8 * UNIT)
                 .margin_right(14 * UNIT)
@@ -116,7 +115,7 @@ impl Curves {
         }
     }
 
-    /// First, lowest, highest and last value of each curve.
+    /// The first, lowest, highest and last value of each curve.
     fn alt(&self) -> String {
         let describe = |curve: &Curve| {
             let (low, high) = extent(curve.series.values())?;

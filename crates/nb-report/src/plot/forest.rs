@@ -1,23 +1,22 @@
-//! Forest plot: differences with their intervals, one a line, around nought.
+//! Forest plot: differences from a baseline with their intervals, one per line.
 
-use maud::Markup;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::{Axis, Bounds};
-use super::{Area, Drawn, Ink, TEXT, UNIT, drawing, font, stroke, text_width};
+use super::{Area, Drawing, Drawn, Ink, TEXT, UNIT, font, stroke, text_width};
 use crate::ReportError;
 use crate::format::signed;
 
-/// CSS pixels a line.
+/// Height of a line in CSS pixels.
 const LINE: i32 = 34;
 
 /// One line.
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
-    /// What it is called.
+    /// Its label.
     pub(crate) label: String,
-    /// Lines of different groups are kept apart.
+    /// Its group; a rule separates lines of different groups.
     pub(crate) group: u64,
     /// The difference.
     pub(crate) difference: f64,
@@ -25,14 +24,14 @@ pub(crate) struct Span {
     pub(crate) low: f64,
     /// Upper end of its interval.
     pub(crate) high: f64,
-    /// What stands at the end of the line.
+    /// The text at the end of the line.
     pub(crate) remark: String,
 }
 
-/// Differences, one a line.
+/// Differences, one per line.
 #[derive(Debug, Clone)]
 pub(crate) struct Forest<'a> {
-    /// What the differences are of.
+    /// The title, for readers who cannot see the plot.
     pub(crate) title: &'a str,
     /// The lines.
     pub(crate) spans: &'a [Span],
@@ -41,7 +40,7 @@ pub(crate) struct Forest<'a> {
 }
 
 impl Span {
-    /// Whether the interval leaves out nought, and on which side it lies.
+    /// The colour of an interval above 0, below 0, or with 0 inside.
     fn ink(&self) -> Ink {
         match (self.low > 0.0, self.high < 0.0) {
             (true, _) => Ink::Student,
@@ -51,21 +50,29 @@ impl Span {
     }
 }
 
+/// The place of a line on the canvas: its interval across, and its height.
+struct Place {
+    low: i32,
+    middle: i32,
+    high: i32,
+    y: i32,
+}
+
 impl Forest<'_> {
-    /// The plot.
-    pub(crate) fn draw(&self) -> Result<Markup, ReportError> {
+    /// Draws the plot.
+    pub(crate) fn draw(&self) -> Result<Drawing, ReportError> {
         let longest = |text: &dyn Fn(&Span) -> &str| {
             let widths = self.spans.iter().map(|span| text_width(text(span), TEXT));
             widths.max().unwrap_or(0) + 14 * UNIT
         };
         let width = self.width * UNIT;
-        // No name may take more than four tenths of the line.
+        // A label gets at most four tenths of the line.
         let left = longest(&|span| span.label.as_str()).min(width * 4 / 10);
         let right = width - longest(&|span| span.remark.as_str()).min(width * 3 / 10);
         let rows = i32::try_from(self.spans.len()).unwrap_or(i32::MAX / LINE);
         let ends = self.spans.iter().flat_map(|span| [span.low, span.high]).chain([0.0]);
         let axis = Axis::around(ends, Bounds::NONE, 4);
-        drawing(self.width, rows.saturating_mul(LINE) + 52, &self.alt(), |area| {
+        Drawing::new(self.width, rows.saturating_mul(LINE) + 52, self.alt(), |area| {
             let across = |value: f64| left + (axis.share(value) * f64::from(right - left)).round() as i32;
             let bottom = (rows * LINE + 6) * UNIT;
             for tick in axis.ticks() {
@@ -80,21 +87,23 @@ impl Forest<'_> {
                     area.draw(&PathElement::new(vec![(0, y), (width, y)], stroke(Ink::Grid.colour(), 4)))?;
                 }
             }
-            let nought = across(0.0);
-            area.draw(&PathElement::new(vec![(nought, 0), (nought, bottom)], stroke(Ink::Text.colour(), 5)))?;
+            let zero = across(0.0);
+            area.draw(&PathElement::new(vec![(zero, 0), (zero, bottom)], stroke(Ink::Text.colour(), 5)))?;
             let under = bottom + 40 * UNIT;
             let style = |at| font(Ink::Muted, TEXT, at, VPos::Bottom);
             area.draw(&Text::new("← worse", (left, under), style(HPos::Left)))?;
             area.draw(&Text::new("better →", (right, under), style(HPos::Right)))?;
             for (row, span) in (0..).zip(self.spans) {
                 let y = (row * LINE + LINE / 2 + 3) * UNIT;
-                self.line(area, span, (across(span.low), across(span.difference), across(span.high)), y)?;
+                let at = Place { low: across(span.low), middle: across(span.difference), high: across(span.high), y };
+                self.line(area, span, at)?;
             }
             Ok(())
         })
     }
 
-    fn line(&self, area: &Area<'_>, span: &Span, (low, middle, high): (i32, i32, i32), y: i32) -> Drawn {
+    fn line(&self, area: &Area<'_>, span: &Span, at: Place) -> Drawn {
+        let Place { low, middle, high, y } = at;
         let ink = span.ink();
         area.draw(&PathElement::new(vec![(low, y), (high, y)], stroke(ink.colour(), 10)))?;
         for end in [low, high] {
@@ -102,7 +111,7 @@ impl Forest<'_> {
         }
         area.draw(&Circle::new((middle, y), 6 * UNIT, ink.colour().filled()))?;
         if ink == Ink::Muted {
-            // A ring: the interval holds nought.
+            // A ring: 0 is inside the interval.
             area.draw(&Circle::new((middle, y), 15, Ink::Surface.colour().filled()))?;
         }
         let name = font(Ink::Text, TEXT, HPos::Left, VPos::Center);

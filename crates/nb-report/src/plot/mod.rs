@@ -1,17 +1,18 @@
 //! Plots as inline SVG that takes its colours from the page, so that one drawing serves light and dark.
 //!
-//! `plotters` draws with fixed colours; here each [`Ink`] draws with a reserved one, which [`drawing`] replaces by the
+//! `plotters` draws with fixed colours; here each [`Ink`] draws with a reserved one, which [`Drawing`] replaces by the
 //! style sheet's variable. Coordinates are whole numbers, so the canvas is [`UNIT`] times as fine as a CSS pixel.
 
 mod axis;
 mod curves;
 mod forest;
+mod labels;
 mod reliability;
 mod scatter;
 mod series;
 
 use axis::Axis;
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, Render, html};
 use plotters::chart::ChartContext;
 use plotters::coord::Shift;
 use plotters::coord::cartesian::Cartesian2d;
@@ -22,7 +23,7 @@ pub(crate) use axis::Bounds;
 pub(crate) use curves::{Bar, Curve, Curves, Look};
 pub(crate) use forest::{Forest, Span};
 pub(crate) use reliability::Reliability;
-pub(crate) use scatter::{Dot, SHAPES, Scatter};
+pub(crate) use scatter::{Dot, Level, SHAPES, Scatter};
 pub(crate) use series::Series;
 
 use crate::ReportError;
@@ -40,7 +41,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
-/// A colour of the page by what it stands for.
+/// A colour of the page by its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ink {
     /// The student.
@@ -49,22 +50,22 @@ pub(crate) enum Ink {
     Teacher,
     /// Ordinary text.
     Text,
-    /// What stands back.
+    /// Text and lines of less weight.
     Muted,
     /// Lines of the grid.
     Grid,
-    /// What lies behind the plot.
+    /// The background.
     Surface,
-    /// One of several equals.
+    /// One of several series of equal rank.
     Series(usize),
 }
 
 impl Ink {
     const SERIES: usize = 8;
-    /// Dashes and gaps of lines that must be told apart without colour, in CSS pixels; the first is a full line.
+    /// Dashes and gaps in CSS pixels, so that lines differ by more than their colour; the first is a solid line.
     const DASHES: [&'static [i32]; 4] = [&[], &[5, 4], &[1, 4], &[8, 4, 1, 4]];
 
-    /// The name of its variable in the style sheet.
+    /// Returns the name of its variable in the style sheet.
     pub(crate) fn name(self) -> String {
         match self {
             Self::Student => "student".to_owned(),
@@ -98,7 +99,7 @@ impl Ink {
         RGBColor(1, 0, self.number())
     }
 
-    /// The pattern that its lines have: the teacher's and every second series' are dashed.
+    /// The pattern of its lines: those of the teacher and of every second series are dashed.
     fn pattern(self) -> usize {
         match self {
             Self::Teacher => 1,
@@ -107,36 +108,70 @@ impl Ink {
         }
     }
 
-    /// Dashes and gaps of its lines in CSS pixels; empty for a full line.
+    /// Returns dashes and gaps of its lines in CSS pixels; empty for a solid line.
     pub(crate) fn dashes(self) -> String {
         let lengths = Self::DASHES[self.pattern()].iter();
         lengths.map(i32::to_string).collect::<Vec<_>>().join(" ")
     }
 
-    /// The colour of a line that can be told apart without colour.
+    /// The colour of its lines, with the pattern that [`themed`] turns into dashes.
     fn line(self) -> RGBColor {
         RGBColor(1, u8::try_from(self.pattern()).unwrap_or(0), self.number())
     }
 }
 
-/// Draws `width` × `height` CSS pixels; `alt` says in words what is to be seen.
-fn drawing(width: i32, height: i32, alt: &str, paint: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Markup, ReportError> {
-    let (w, h) = (width * UNIT, height * UNIT);
-    let mut svg = String::new();
-    {
-        let size = (w.unsigned_abs(), h.unsigned_abs());
-        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        let drawn = paint(&area).and_then(|()| area.present());
-        drawn.map_err(|e| ReportError::Drawing(e.to_string()))?;
-    }
-    Ok(html! {
-        svg.plot viewBox=(format!("0 0 {w} {h}")) role="img" aria-label=(alt) { (PreEscaped(themed(&svg))) }
-    })
+/// A finished plot. In a page it is as wide as its place; [`nested`](Self::nested) puts it into another picture.
+#[derive(Debug, Clone)]
+pub(crate) struct Drawing {
+    /// Width in CSS pixels.
+    pub(crate) width: i32,
+    /// Height in CSS pixels.
+    pub(crate) height: i32,
+    /// The plot in words.
+    pub(crate) alt: String,
+    /// The elements inside of the `svg` element.
+    elements: String,
 }
 
-/// What is inside the `svg` element, its reserved colours replaced and what says nothing left out.
+impl Render for Drawing {
+    fn render(&self) -> Markup {
+        html! {
+            svg.plot viewBox=(self.view_box()) role="img" aria-label=(self.alt) { (PreEscaped(&self.elements)) }
+        }
+    }
+}
+
+impl Drawing {
+    /// Paints a plot.
+    fn new(width: i32, height: i32, alt: String, paint: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Self, ReportError> {
+        let mut svg = String::new();
+        {
+            let size = ((width * UNIT).unsigned_abs(), (height * UNIT).unsigned_abs());
+            let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+            let drawn = paint(&area).and_then(|()| area.present());
+            drawn.map_err(|e| ReportError::Drawing(e.to_string()))?;
+        }
+        Ok(Self { width, height, alt, elements: themed(&svg) })
+    }
+
+    /// Returns the plot as an element of another picture, its upper left corner at (`x`, `y`).
+    pub(crate) fn nested(&self, x: i32, y: i32) -> Markup {
+        html! {
+            svg x=(x) y=(y) width=(self.width) height=(self.height) viewBox=(self.view_box()) {
+                (PreEscaped(&self.elements))
+            }
+        }
+    }
+
+    fn view_box(&self) -> String {
+        format!("0 0 {} {}", self.width * UNIT, self.height * UNIT)
+    }
+}
+
+/// Returns the elements inside of an `svg` element, with style-sheet variables for reserved colours and without attributes
+/// that change nothing.
 ///
-/// Text cannot be taken for a colour: the backend has escaped its quotation marks.
+/// Text cannot be mistaken for a colour: the backend has escaped its quotation marks.
 fn themed(svg: &str) -> String {
     let inside = svg.split_once('>').map_or("", |(_, rest)| rest);
     let inside = inside.rsplit_once("</svg>").map_or(inside, |(inside, _)| inside);
@@ -156,9 +191,16 @@ fn themed(svg: &str) -> String {
     out
 }
 
-/// Draws the axes of `chart` and lines across at the ticks of the upright one; `names` of the axes, where they have any.
-fn mesh(chart: &mut Chart<'_, '_>, names: Option<(&str, &str)>) -> Drawn {
-    let label = |across, down| font(Ink::Muted, TEXT, across, down);
+/// The names of both axes.
+#[derive(Debug, Clone, Copy)]
+struct AxisNames {
+    x: &'static str,
+    y: &'static str,
+}
+
+/// Draws the axes of `chart`, and lines across at the ticks of the vertical one.
+fn mesh(chart: &mut Chart<'_, '_>, names: Option<AxisNames>) -> Drawn {
+    let label = |h, v| font(Ink::Muted, TEXT, h, v);
     let mut mesh = chart.configure_mesh();
     mesh.disable_x_mesh()
         .set_all_tick_mark_size(2 * UNIT)
@@ -168,16 +210,16 @@ fn mesh(chart: &mut Chart<'_, '_>, names: Option<(&str, &str)>) -> Drawn {
         .x_label_style(label(HPos::Center, VPos::Top))
         .y_label_style(label(HPos::Right, VPos::Center))
         .axis_desc_style(label(HPos::Center, VPos::Center));
-    if let Some((across, up)) = names {
-        mesh.x_desc(across).y_desc(up);
+    if let Some(names) = names {
+        mesh.x_desc(names.x).y_desc(names.y);
     }
     mesh.draw()
 }
 
-/// Text of `size` CSS pixels, standing at its point as `across` and `down` say.
-fn font(ink: Ink, size: f64, across: HPos, down: VPos) -> TextStyle<'static> {
+/// Text of `size` CSS pixels with its anchor.
+fn font(ink: Ink, size: f64, h: HPos, v: VPos) -> TextStyle<'static> {
     let font = ("sans-serif", size * FONT_SCALE * f64::from(UNIT)).into_font();
-    TextStyle { font, color: ink.colour().to_backend_color(), pos: Pos::new(across, down) }
+    TextStyle { font, color: ink.colour().to_backend_color(), pos: Pos::new(h, v) }
 }
 
 /// A line of `width` quarter pixels.
@@ -185,7 +227,7 @@ fn stroke(colour: impl Color, width: u32) -> ShapeStyle {
     ShapeStyle { color: colour.to_rgba(), filled: false, stroke_width: width }
 }
 
-/// About how wide `text` is at `size` CSS pixels, in canvas units.
+/// The approximate width of `text` at `size` CSS pixels, in canvas units.
 fn text_width(text: &str, size: f64) -> i32 {
     (text.chars().count() as f64 * size * 0.56 * f64::from(UNIT)).ceil() as i32
 }
@@ -196,13 +238,13 @@ mod tests {
 
     #[test]
     fn colours_become_variables_and_text_that_looks_like_one_stays() {
-        let svg = drawing(10, 10, "a \"dot\"", |area| {
+        let svg = Drawing::new(10, 10, "a \"dot\"".to_owned(), |area| {
             area.draw(&Circle::new((1, 1), 3, Ink::Teacher.colour().filled()))?;
             area.draw(&PathElement::new(vec![(0, 0), (9, 9)], stroke(Ink::Series(9).line(), 2)))?;
             let style = font(Ink::Text, 10.0, HPos::Left, VPos::Top);
             area.draw(&Text::new("fill=\"#010001\" <b>", (0, 0), style))
         });
-        let svg = svg.unwrap().into_string();
+        let svg = svg.unwrap().render().into_string();
         assert!(svg.contains("fill=\"var(--teacher)\""), "{svg}");
         assert!(svg.contains("stroke=\"var(--s1)\" stroke-dasharray=\"20 16\""), "{svg}");
         assert!(svg.contains("fill=&quot;#010001&quot; &lt;b&gt;"), "{svg}");

@@ -1,12 +1,11 @@
-//! Reliability diagram: how often predictions of each confidence are right, and how many there are.
+//! Reliability diagram: accuracy and number of the predictions by their confidence.
 
-use maud::Markup;
 use nb_eval::CalibrationBin;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::{Ink, UNIT, drawing, font, mesh, stroke};
+use super::{AxisNames, Drawing, Ink, UNIT, font, mesh, stroke};
 use crate::ReportError;
 use crate::format::{count, score};
 
@@ -15,27 +14,27 @@ const SIZE: i32 = 340;
 /// The diagram of one model.
 #[derive(Debug, Clone)]
 pub(crate) struct Reliability<'a> {
-    /// Whose predictions.
+    /// The name of the model.
     pub(crate) name: &'a str,
     /// Its colour.
     pub(crate) ink: Ink,
-    /// The bins; empty ones are left out.
+    /// The bins; empty ones are skipped.
     pub(crate) bins: &'a [CalibrationBin],
 }
 
 impl Reliability<'_> {
-    /// The plot.
-    pub(crate) fn draw(&self) -> Result<Markup, ReportError> {
-        drawing(SIZE, SIZE, &self.alt(), |area| {
+    /// Draws the plot.
+    pub(crate) fn draw(&self) -> Result<Drawing, ReportError> {
+        Drawing::new(SIZE, SIZE, self.alt(), |area| {
             let mut chart = ChartBuilder::on(area)
                 .margin_top(8 * UNIT)
                 .margin_right(14 * UNIT)
                 .x_label_area_size(40 * UNIT)
                 .y_label_area_size(50 * UNIT)
                 .build_cartesian_2d(Axis::linear(0.0, 1.0, 5), Axis::linear(0.0, 1.0, 5))?;
-            mesh(&mut chart, Some(("confidence", "share right")))?;
+            mesh(&mut chart, Some(AxisNames { x: "confidence", y: "share right" }))?;
             let most = self.bins.iter().map(|bin| bin.count).max().unwrap_or(1) as f64;
-            // Counts stand as bars in the lowest fifth; their scale is told by the number on each.
+            // Bars in the lowest fifth show the counts; the number on each gives their scale.
             let bars = self.filled().map(|bin| {
                 let top = 0.2 * bin.count as f64 / most;
                 let ends = [(bin.low + 0.008, 0.0), (bin.high - 0.008, top)];
@@ -58,7 +57,7 @@ impl Reliability<'_> {
         self.bins.iter().filter(|bin| bin.count > 0)
     }
 
-    /// Confidence and share right of each bin that is not empty.
+    /// Confidence and accuracy of each bin that is not empty.
     fn points(&self) -> impl Iterator<Item = (f64, f64)> {
         self.filled().filter_map(|bin| Some((bin.confidence?, bin.accuracy?)))
     }

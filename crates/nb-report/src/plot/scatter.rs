@@ -1,82 +1,94 @@
-//! Score against time: every point named, each name where it covers neither a point nor another name.
+//! Score against time: every point has a label that covers neither a point nor another label.
 
-use maud::Markup;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::{Axis, Bounds, extent};
-use super::{Area, Drawn, Ink, TEXT, UNIT, drawing, font, stroke, text_width};
+use super::labels::{Block, Label, place_labels};
+use super::{Area, Drawing, Drawn, Ink, TEXT, UNIT, font, stroke, text_width};
 use crate::ReportError;
 use crate::format::{number, score};
 
-/// The marks of points by group, as they are written in a legend; more groups than marks begin anew.
+/// The marks of points by group, as a legend writes them; with more groups than marks they repeat.
 pub(crate) const SHAPES: [&str; 4] = ["●", "▲", "■", "◆"];
 
 /// One point.
 #[derive(Debug, Clone)]
 pub(crate) struct Dot {
-    /// What it is called.
+    /// Its label.
     pub(crate) label: String,
-    /// Across.
+    /// Its place on the horizontal axis.
     pub(crate) x: f64,
-    /// Up.
+    /// Its place on the vertical axis.
     pub(crate) y: f64,
-    /// How far `y` spreads to either side.
+    /// Half the length of its error bar, if it has one.
     pub(crate) spread: Option<f64>,
     /// Its colour.
     pub(crate) ink: Ink,
-    /// Its mark, of [`SHAPES`].
+    /// Its mark: an index into [`SHAPES`].
     pub(crate) shape: usize,
 }
 
-/// Points with names.
-#[derive(Debug, Clone)]
-pub(crate) struct Scatter<'a> {
-    /// What stands below.
-    pub(crate) across: &'a str,
-    /// What stands above.
-    pub(crate) up: &'a str,
-    /// The points; those without finite numbers are left out.
-    pub(crate) dots: &'a [Dot],
-    /// A score that all are held against, with its name; none where a point says it.
-    pub(crate) level: Option<(&'a str, f64)>,
-    /// CSS pixels.
-    pub(crate) size: (i32, i32),
+/// A line across, at the score that all points are compared with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Level<'a> {
+    /// Its name; empty if the label of a point names it.
+    pub(crate) name: &'a str,
+    /// The score.
+    pub(crate) score: f64,
 }
 
-/// Left, top, right and bottom in canvas units.
-type Block = (i32, i32, i32, i32);
+/// Labelled points.
+#[derive(Debug, Clone)]
+pub(crate) struct Scatter<'a> {
+    /// The name of the horizontal axis.
+    pub(crate) x_name: &'a str,
+    /// The name of the vertical axis.
+    pub(crate) y_name: &'a str,
+    /// The points; those without finite numbers are skipped.
+    pub(crate) dots: &'a [Dot],
+    /// The score that all are compared with, if there is one.
+    pub(crate) level: Option<Level<'a>>,
+    /// Width in CSS pixels.
+    pub(crate) width: i32,
+    /// Height in CSS pixels.
+    pub(crate) height: i32,
+}
 
+/// Both axes, and the part of the canvas that they span.
 struct Plane {
     x: Axis,
     y: Axis,
     inside: Block,
 }
 
+/// A point with its place on the canvas.
+struct Placed<'a> {
+    dot: &'a Dot,
+    x: i32,
+    y: i32,
+}
+
 impl Scatter<'_> {
-    /// The plot.
-    pub(crate) fn draw(&self) -> Result<Markup, ReportError> {
-        let (width, height) = self.size;
-        drawing(width, height, &self.alt(), |area| {
+    /// Draws the plot.
+    pub(crate) fn draw(&self) -> Result<Drawing, ReportError> {
+        Drawing::new(self.width, self.height, self.alt(), |area| {
             let plane = self.plane();
             plane.grid(area, self)?;
-            if let Some((name, level)) = self.level {
-                plane.level(area, name, level)?;
+            if let Some(level) = self.level {
+                plane.level(area, level)?;
             }
-            let dots: Vec<(&Dot, (i32, i32))> = self.dots().map(|dot| (dot, plane.place(dot.x, dot.y))).collect();
-            let level = self.level.map(|(_, level)| plane.place(1.0, level).1);
-            let line = level.map(|y| (plane.inside.0, y - UNIT, plane.inside.2, y + UNIT));
-            let bars = dots.iter().filter_map(|(dot, _)| plane.bar(dot));
-            let labels = labels(&dots, plane.inside, &bars.chain(line).collect::<Vec<_>>());
-            for ((dot, at), label) in dots.iter().zip(&labels) {
-                plane.spread(area, dot)?;
-                leader(area, *at, *label)?;
+            let dots: Vec<Placed<'_>> = self.dots().map(|dot| plane.placed(dot)).collect();
+            let labels = self.labels(&plane, &dots);
+            for (dot, label) in dots.iter().zip(&labels) {
+                plane.spread(area, dot.dot)?;
+                leader(area, dot, *label)?;
             }
-            for (dot, at) in &dots {
-                mark(area, dot, *at)?;
+            for dot in &dots {
+                mark(area, dot)?;
             }
-            for ((dot, _), label) in dots.iter().zip(&labels) {
-                let at = (label.0, (label.1 + label.3) / 2);
+            for (Placed { dot, .. }, label) in dots.iter().zip(&labels) {
+                let at = (label.left, (label.top + label.bottom) / 2);
                 area.draw(&Text::new(dot.label.clone(), at, font(dot.ink, TEXT, HPos::Left, VPos::Center)))?;
             }
             Ok(())
@@ -90,10 +102,22 @@ impl Scatter<'_> {
     fn plane(&self) -> Plane {
         let ends = |dot: &Dot| [dot.y - dot.spread.unwrap_or(0.0), dot.y + dot.spread.unwrap_or(0.0)];
         let (low, high) = extent(self.dots().map(|dot| dot.x)).unwrap_or((1.0, 1.0));
-        let y = Axis::around(self.dots().flat_map(ends).chain(self.level.map(|(_, y)| y)), Bounds::NONE, 5);
-        let (width, height) = (self.size.0 * UNIT, self.size.1 * UNIT);
-        let inside = (46 * UNIT, 26 * UNIT, width - 12 * UNIT, height - 42 * UNIT);
+        let level = self.level.map(|level| level.score);
+        let y = Axis::around(self.dots().flat_map(ends).chain(level), Bounds::NONE, 5);
+        let (right, bottom) = ((self.width - 12) * UNIT, (self.height - 42) * UNIT);
+        let inside = Block { left: 46 * UNIT, top: 26 * UNIT, right, bottom };
         Plane { x: Axis::log(low / 1.2, high * 1.2, 5), y, inside }
+    }
+
+    /// The place of each point's label, on neither error bars nor the line across.
+    fn labels(&self, plane: &Plane, dots: &[Placed<'_>]) -> Vec<Block> {
+        let mut taken: Vec<Block> = dots.iter().filter_map(|dot| plane.bar(dot.dot)).collect();
+        taken.extend(self.level.map(|level| {
+            let y = plane.y_of(level.score);
+            Block { top: y - UNIT, bottom: y + UNIT, ..plane.inside }
+        }));
+        let label = |dot: &Placed<'_>| Label { x: dot.x, y: dot.y, width: text_width(&dot.dot.label, TEXT) };
+        place_labels(&dots.iter().map(label).collect::<Vec<_>>(), plane.inside, &taken)
     }
 
     fn alt(&self) -> String {
@@ -101,78 +125,91 @@ impl Scatter<'_> {
             let spread = dot.spread.map(|s| format!(" ± {}", score(s))).unwrap_or_default();
             format!("{}: {}{spread} at {}", dot.label, score(dot.y), number(dot.x))
         });
-        format!("{} against {}. {}.", self.up, self.across, each.collect::<Vec<_>>().join("; "))
+        format!("{} against {}. {}.", self.y_name, self.x_name, each.collect::<Vec<_>>().join("; "))
     }
 }
 
+/// The point that divides `from` to `to` by `share`.
+fn along(share: f64, from: i32, to: i32) -> i32 {
+    from + (share * f64::from(to - from)).round() as i32
+}
+
 impl Plane {
-    fn place(&self, x: f64, y: f64) -> (i32, i32) {
-        let (left, top, right, bottom) = self.inside;
-        let along = |share: f64, from: i32, to: i32| from + (share * f64::from(to - from)).round() as i32;
-        (along(self.x.share(x), left, right), along(self.y.share(y), bottom, top))
+    fn x_of(&self, value: f64) -> i32 {
+        along(self.x.share(value), self.inside.left, self.inside.right)
+    }
+
+    fn y_of(&self, value: f64) -> i32 {
+        along(self.y.share(value), self.inside.bottom, self.inside.top)
+    }
+
+    fn placed<'a>(&self, dot: &'a Dot) -> Placed<'a> {
+        Placed { dot, x: self.x_of(dot.x), y: self.y_of(dot.y) }
     }
 
     fn grid(&self, area: &Area<'_>, names: &Scatter<'_>) -> Drawn {
-        let (left, top, right, bottom) = self.inside;
+        let Block { left, top, right, bottom } = self.inside;
         let line = stroke(Ink::Grid.colour(), 4);
         for tick in self.y.ticks() {
-            let y = self.place(1.0, *tick).1;
+            let y = self.y_of(*tick);
             area.draw(&PathElement::new(vec![(left, y), (right, y)], line))?;
             let style = font(Ink::Muted, TEXT, HPos::Right, VPos::Center);
             area.draw(&Text::new(self.y.written(*tick), (left - 6 * UNIT, y), style))?;
         }
         for tick in self.x.ticks() {
-            let x = self.place(*tick, 0.0).0;
+            let x = self.x_of(*tick);
             area.draw(&PathElement::new(vec![(x, bottom), (x, bottom + 4 * UNIT)], line))?;
             let style = font(Ink::Muted, TEXT, HPos::Center, VPos::Top);
             area.draw(&Text::new(self.x.written(*tick), (x, bottom + 7 * UNIT), style))?;
         }
         area.draw(&PathElement::new(vec![(left, bottom), (right, bottom)], line))?;
         let below = font(Ink::Muted, TEXT, HPos::Right, VPos::Bottom);
-        area.draw(&Text::new(names.across.to_owned(), (right, bottom + 39 * UNIT), below))?;
+        area.draw(&Text::new(names.x_name.to_owned(), (right, bottom + 39 * UNIT), below))?;
         let above = font(Ink::Muted, TEXT, HPos::Left, VPos::Top);
-        area.draw(&Text::new(format!("↑ {}", names.up), (2 * UNIT, top - 24 * UNIT), above))
+        area.draw(&Text::new(format!("↑ {}", names.y_name), (2 * UNIT, top - 24 * UNIT), above))
     }
 
-    fn level(&self, area: &Area<'_>, name: &str, level: f64) -> Drawn {
-        let (left, y, right) = (self.inside.0, self.place(1.0, level).1, self.inside.2);
+    fn level(&self, area: &Area<'_>, level: Level<'_>) -> Drawn {
+        let (left, y, right) = (self.inside.left, self.y_of(level.score), self.inside.right);
         area.draw(&PathElement::new(vec![(left, y), (right, y)], stroke(Ink::Teacher.line(), 5)))?;
-        if name.is_empty() {
+        if level.name.is_empty() {
             return Ok(());
         }
         let style = font(Ink::Teacher, TEXT, HPos::Left, VPos::Bottom);
-        area.draw(&Text::new(format!("{name} {}", score(level)), (left + 4 * UNIT, y - 3 * UNIT), style))
+        let text = format!("{} {}", level.name, score(level.score));
+        area.draw(&Text::new(text, (left + 4 * UNIT, y - 3 * UNIT), style))
     }
 
-    /// What the error bar of a point covers.
+    /// The area that the error bar of a point covers.
     fn bar(&self, dot: &Dot) -> Option<Block> {
         let spread = dot.spread.filter(|spread| spread.is_finite())?;
-        let ((x, top), (_, bottom)) = (self.place(dot.x, dot.y + spread), self.place(dot.x, dot.y - spread));
-        Some((x - 4 * UNIT, top, x + 4 * UNIT, bottom))
+        let (x, top, bottom) = (self.x_of(dot.x), self.y_of(dot.y + spread), self.y_of(dot.y - spread));
+        Some(Block { left: x - 4 * UNIT, top, right: x + 4 * UNIT, bottom })
     }
 
     fn spread(&self, area: &Area<'_>, dot: &Dot) -> Drawn {
-        let Some((left, high, right, low)) = self.bar(dot) else { return Ok(()) };
+        let Some(Block { left, top, right, bottom }) = self.bar(dot) else { return Ok(()) };
         let x = (left + right) / 2;
-        for path in [[(x, low), (x, high)], [(left, low), (right, low)], [(left, high), (right, high)]] {
+        for path in [[(x, bottom), (x, top)], [(left, bottom), (right, bottom)], [(left, top), (right, top)]] {
             area.draw(&PathElement::new(path.to_vec(), stroke(dot.ink.colour().mix(0.55), 6)))?;
         }
         Ok(())
     }
 }
 
-/// A thin line from a point to a name that does not stand beside it.
-fn leader(area: &Area<'_>, (x, y): (i32, i32), (left, top, right, bottom): Block) -> Drawn {
-    let middle = (top + bottom) / 2;
-    if (middle - y).abs() < 8 * UNIT {
+/// Draws a thin line from a point to a label that is not beside it.
+fn leader(area: &Area<'_>, dot: &Placed<'_>, label: Block) -> Drawn {
+    let middle = (label.top + label.bottom) / 2;
+    if (middle - dot.y).abs() < 8 * UNIT {
         return Ok(());
     }
-    let end = if left > x { left - 2 * UNIT } else { right + 2 * UNIT };
-    area.draw(&PathElement::new(vec![(x, y), (end, middle)], stroke(Ink::Muted.colour().mix(0.5), 3)))
+    let end = if label.left > dot.x { label.left - 2 * UNIT } else { label.right + 2 * UNIT };
+    area.draw(&PathElement::new(vec![(dot.x, dot.y), (end, middle)], stroke(Ink::Muted.colour().mix(0.5), 3)))
 }
 
-fn mark(area: &Area<'_>, dot: &Dot, (x, y): (i32, i32)) -> Drawn {
-    // A rim in the colour of the page keeps marks apart that overlap.
+fn mark(area: &Area<'_>, placed: &Placed<'_>) -> Drawn {
+    let Placed { dot, x, y } = *placed;
+    // A rim in the colour of the background separates marks that overlap.
     for (size, ink) in [(7 * UNIT, Ink::Surface), (11 * UNIT / 2, dot.ink)] {
         let style = ink.colour().filled();
         let wide = size * 9 / 8;
@@ -191,62 +228,4 @@ fn mark(area: &Area<'_>, dot: &Dot, (x, y): (i32, i32)) -> Drawn {
         area.draw(&Polygon::new(corners, style))?;
     }
     Ok(())
-}
-
-/// Where each name stands, in the order of the points: beside its point if it can, else the nearest free place, and
-/// never on what is `taken`.
-fn labels(dots: &[(&Dot, (i32, i32))], inside: Block, taken: &[Block]) -> Vec<Block> {
-    let (half, gap, mark) = (8 * UNIT, 11 * UNIT, 7 * UNIT);
-    let marks: Vec<Block> = dots.iter().map(|(_, (x, y))| (x - mark, y - mark, x + mark, y + mark)).collect();
-    let mut order: Vec<usize> = (0..dots.len()).collect();
-    order.sort_by_key(|i| dots[*i].1.1);
-    let mut placed: Vec<(usize, Block)> = Vec::with_capacity(dots.len());
-    for i in order {
-        let (dot, (x, y)) = dots[i];
-        let width = text_width(&dot.label, TEXT);
-        let right = |shift: i32| (x + gap, y + shift - half, x + gap + width, y + shift + half);
-        let left = |shift: i32| (x - gap - width, y + shift - half, x - gap, y + shift + half);
-        let shifts = (0..60).flat_map(|n| [n * 3 * UNIT, -n * 3 * UNIT]);
-        let free = shifts.flat_map(|shift| [right(shift), left(shift)]).find(|block| {
-            within(*block, inside)
-                && !placed.iter().any(|(_, other)| overlap(*block, *other))
-                && !marks.iter().chain(taken).any(|other| overlap(*block, *other))
-        });
-        placed.push((i, free.unwrap_or_else(|| right(0))));
-    }
-    placed.sort_by_key(|(i, _)| *i);
-    placed.into_iter().map(|(_, block)| block).collect()
-}
-
-fn within(block: Block, outer: Block) -> bool {
-    block.0 >= outer.0 && block.1 >= outer.1 - 8 * UNIT && block.2 <= outer.2 && block.3 <= outer.3
-}
-
-fn overlap(a: Block, b: Block) -> bool {
-    a.0 < b.2 && b.0 < a.2 && a.1 < b.3 && b.1 < a.3
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_points_in_a_heap_do_not_cover_each_other() {
-        let dot = |i: usize| Dot {
-            label: format!("method {i}"),
-            x: 2.0,
-            y: 0.9 + 1e-4 * i as f64,
-            spread: None,
-            ink: Ink::Series(i),
-            shape: i,
-        };
-        let dots: Vec<Dot> = (0..12).map(dot).collect();
-        let at: Vec<(&Dot, (i32, i32))> = dots.iter().map(|dot| (dot, (1200, 800))).collect();
-        let inside = (0, 0, 2800, 1600);
-        let blocks = labels(&at, inside, &[(0, 699, 2800, 701)]);
-        for (i, a) in blocks.iter().enumerate() {
-            assert!(within(*a, inside));
-            assert!(blocks.iter().skip(i + 1).all(|b| !overlap(*a, *b)), "{blocks:?}");
-        }
-    }
 }

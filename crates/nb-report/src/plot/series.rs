@@ -1,42 +1,42 @@
-//! Numbers over steps: read with their gaps, smoothed, and thinned to what a plot can show.
+//! Numbers over steps with their gaps, smoothed, and thinned to as many points as a plot can show.
 
 use std::ops::Range;
 
-/// Values over steps in their order; none where there is no number.
+/// Steps with their values, in order; none where a step has no number.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Series(pub(crate) Vec<(f64, Option<f64>)>);
 
-/// Stretches that a long series is cut into; each is drawn by its lowest and highest value.
+/// The number of stretches of a long series; a plot shows the lowest and the highest value of each.
 pub(super) const STRETCHES: usize = 150;
 
 impl Series {
-    /// The finite values.
+    /// Returns the finite values.
     pub(crate) fn values(&self) -> impl Iterator<Item = f64> + '_ {
         self.0.iter().filter_map(|(_, value)| *value).filter(|value| value.is_finite())
     }
 
-    /// Whether there is nothing to draw.
+    /// Returns whether there is nothing to draw.
     pub(crate) fn is_empty(&self) -> bool {
         self.values().next().is_none()
     }
 
-    /// Whether all values are the same.
+    /// Returns whether all values are equal.
     pub(crate) fn is_constant(&self) -> bool {
         let first = self.values().next();
         self.values().all(|value| Some(value) == first)
     }
 
-    /// The last value.
+    /// Returns the last value.
     pub(crate) fn last(&self) -> Option<f64> {
         self.values().last()
     }
 
-    /// Whether so many points that [`Series::thinned`] leaves some out.
+    /// Returns whether [`Series::thinned`] skips points.
     pub(crate) fn is_long(&self) -> bool {
         self.0.len() > 2 * STRETCHES
     }
 
-    /// The mean over the values at most a fiftieth of the length away; gaps stay gaps.
+    /// Returns the running mean over a fiftieth of the length to either side; gaps stay gaps.
     pub(super) fn smoothed(&self) -> Self {
         let reach = (self.0.len() / 50).max(1);
         let mean = |at: usize| {
@@ -47,8 +47,8 @@ impl Series {
         Self((0..self.0.len()).map(|at| (self.0[at].0, self.0[at].1.map(|_| mean(at)))).collect())
     }
 
-    /// At most two points for each of [`STRETCHES`] stretches: the lowest and the highest, in the order of their steps.
-    /// A stretch without any number is a gap.
+    /// Returns at most two points for each of [`STRETCHES`] stretches: the lowest and the highest, in the order of their
+    /// steps. A stretch without numbers is a gap.
     pub(super) fn thinned(&self) -> Self {
         if !self.is_long() {
             return self.clone();
@@ -56,7 +56,7 @@ impl Series {
         Self(self.stretches().flat_map(|stretch| ends(&self.0[stretch])).collect())
     }
 
-    /// One point, in the middle, for each stretch.
+    /// Returns one point, in the middle, for each stretch.
     pub(super) fn sampled(&self) -> Self {
         if !self.is_long() {
             return self.clone();
@@ -66,13 +66,13 @@ impl Series {
             let at = with.min_by_key(|at| at.abs_diff((stretch.start + stretch.end) / 2));
             self.0[at.unwrap_or(stretch.start)]
         };
-        // The very ends stay, so that a curve begins and ends where its numbers do.
+        // The first and the last point stay, so that a curve starts and ends where its numbers do.
         let ends = [self.0.first().copied(), self.0.last().copied()];
         let [first, last] = ends.map(|end| end.into_iter());
         Self(first.chain(self.stretches().map(middle)).chain(last).collect())
     }
 
-    /// The parts between gaps.
+    /// Returns the parts between gaps.
     pub(super) fn pieces(&self) -> Vec<Vec<(f64, f64)>> {
         let number = |point: &(f64, Option<f64>)| point.1.filter(|value| value.is_finite()).map(|y| (point.0, y));
         let pieces = self.0.split(|point| number(point).is_none());

@@ -4,26 +4,26 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Methods at depths over seeds, side by side; as JSON it is `compare.json`.
+/// Methods at several depths over several seeds, side by side, as `compare.json` holds them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Name of the comparison.
     pub name: String,
     /// `topic`, `recommend` or `retrieve`.
     pub task: String,
-    /// The metric all scores are of, e.g. `accuracy`.
+    /// The metric of all scores, e.g. `accuracy`.
     pub metric: String,
-    /// Label of the rows that all others are tested against, each at its own depth.
+    /// Label of the baseline, against which all other rows of the same depth are tested.
     pub baseline: String,
-    /// The teacher that students are measured by, where there is one.
+    /// The teacher, if the students had one.
     pub teacher: Option<TeacherRow>,
     /// One row for each method and depth, in the order given.
     pub rows: Vec<Row>,
-    /// How settings were chosen, where they were.
+    /// The sweeps that chose settings.
     pub sweeps: Vec<Sweep>,
-    /// Number of rows (texts, impressions, queries) that every score is the mean over.
+    /// Number of rows (texts, impressions, queries) behind every score.
     pub rows_compared: u64,
-    /// What a reader of the table must know, a sentence each.
+    /// Notes for the reader of the table.
     pub notes: Vec<String>,
 }
 
@@ -36,22 +36,22 @@ pub struct TeacherRow {
     pub layers: u64,
     /// Number of parameters.
     pub parameters: u64,
-    /// Time for one text alone, where it was measured.
+    /// Time of a single text, if it was measured.
     pub milliseconds_per_text: Option<f64>,
-    /// Texts a second in batches, where it was measured.
+    /// Texts per second in batches, if it was measured.
     pub texts_per_second: Option<f64>,
 }
 
 /// One method at one depth, over its seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What it is called in the table.
+    /// Its label in the table.
     pub label: String,
     /// The method it was trained with.
     pub method: String,
     /// Number of layers.
     pub layers: u64,
-    /// The seeds, one run each.
+    /// The seed of each run.
     pub seeds: Vec<u64>,
     /// The metric of each seed, in the order of `seeds`.
     pub scores: Vec<f64>,
@@ -67,11 +67,11 @@ pub struct Row {
     pub parameters: u64,
     /// `parameters` × 4 bytes ÷ 10⁶: the weights in f32.
     pub megabytes: f64,
-    /// Time for one text alone, median over all runs of models of this shape, where it was measured.
+    /// Time of a single text: the median over all runs of models of this shape, if it was measured.
     pub milliseconds_per_text: Option<f64>,
-    /// Texts a second in batches, median over all runs of models of this shape, where it was measured.
+    /// Texts per second in batches: the median over all runs of models of this shape, if it was measured.
     pub texts_per_second: Option<f64>,
-    /// The test against the baseline; none for the baseline itself and where it was not run at this depth.
+    /// The test against the baseline; none for the baseline, and at a depth without one.
     pub against: Option<Against>,
     /// Settings that differ between entries or were chosen, by dotted key.
     pub settings: BTreeMap<String, String>,
@@ -79,7 +79,7 @@ pub struct Row {
     pub runs: Vec<String>,
 }
 
-/// A mean over seeds and how far they lie apart.
+/// A mean over seeds and its spread.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// Mean over the seeds.
@@ -88,12 +88,12 @@ pub struct Spread {
     pub spread: Option<f64>,
 }
 
-/// A row tested against the baseline of its depth; see [`compare`](crate::compare) for what the test covers.
+/// A row tested against the baseline of its depth; see [`compare`](crate::compare) for the test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Against {
     /// Label of the baseline.
     pub label: String,
-    /// Mean of the row less mean of the baseline.
+    /// Mean of the row minus mean of the baseline.
     pub difference: f64,
     /// Lower end of its 95 % interval.
     pub low: f64,
@@ -105,24 +105,24 @@ pub struct Against {
     pub p_holm: f64,
 }
 
-/// How the settings of a method at a depth were chosen.
+/// The choice of settings for a method at a depth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sweep {
-    /// Label of the rows it was for.
+    /// Label of the rows that use the settings.
     pub label: String,
     /// Number of layers.
     pub layers: u64,
-    /// What was tried, in order.
+    /// The tries, in order.
     pub tries: Vec<Try>,
 }
 
-/// One choice of settings and what came of it.
+/// Settings that were tried, and their score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Try {
     /// Settings by dotted key.
     pub settings: BTreeMap<String, String>,
-    /// Its metric, on the data that settings are chosen by.
+    /// The metric on the data by which settings are chosen.
     pub score: f64,
-    /// Whether these settings were taken.
+    /// True for the settings that were chosen.
     pub chosen: bool,
 }

@@ -1,4 +1,4 @@
-//! What an evaluation measured: metrics by name, their intervals, and the same over parts of the data.
+//! Evaluations: metrics by name with their intervals, over all rows and over parts of them.
 
 use serde::de::Deserializer;
 use serde::ser::{SerializeMap, Serializer};

@@ -70,7 +70,7 @@ pub struct StepLine {
     /// Share of the teacher's gradients in the student's, if the method blends them.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub beta: Option<f64>,
-    /// Norm of the whole gradient after blending, before clipping.
+    /// Norm of the gradient of all parameters after blending, before clipping.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub gradient_norm: Option<f64>,
     /// Norm of the gradient of each encoder (`teacher`, `student`) before blending.
@@ -105,7 +105,7 @@ pub struct StepLine {
     pub samples: Option<i64>,
 }
 
-/// How far teacher and student agree on a batch.
+/// Agreement of teacher and student on a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Agreement {

@@ -1,4 +1,4 @@
-//! `summary.json`: a finished run, what it was made from, and how good and how fast its models are.
+//! `summary.json`: a finished run with its sources, and the scores and the speed of its models.
 
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub struct Summary {
     /// The metric by which the best state was chosen.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub primary: Option<String>,
-    /// How long the training took, and how fast it was.
+    /// Duration and speed of the training.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub train: Option<TrainSummary>,
     /// The teacher.

@@ -55,8 +55,7 @@ fn runs_that_are_broken_are_refused() {
     };
     check(
         &|run| run.outcomes = None,
-        "outcomes.safetensors: not there, expected what the models made of each row: runs \
-                                       are compared row by row",
+        "outcomes.safetensors: no such file, expected the outcome of each row, by which runs are compared",
     );
     check(
         &|run| values(run, &[1.0, f64::NAN, 1.0]),
@@ -86,7 +85,7 @@ fn runs_that_are_broken_are_refused() {
     let with = |key: &'static str, value: Value| {
         move |run: &mut RunRecord| edit(&mut run.summary, |summary| summary[key] = value.clone())
     };
-    check(&with("student", json!(null)), "summary.json: no student, expected what it measured");
+    check(&with("student", json!(null)), "summary.json: no student, expected its measurements");
     check(
         &|run| edit(&mut run.summary, |summary| summary["student"]["layers"] = json!(-1)),
         "summary.json: no whole number layers of the student",
@@ -111,7 +110,7 @@ fn entries_that_make_no_table_are_refused() {
     );
     assert_eq!(
         error(&[entry("kd", [&runs[0]]), entry("kd", [&runs[0]])]),
-        "runs/all/kd-1l-s0/summary.json: a second entry kd at 1 layer, expected a label of its own"
+        "runs/all/kd-1l-s0/summary.json: a second entry kd at 1 layer, expected a unique label"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Reading run folders: what is whole, what is not.
+//! Reading run folders that are complete, and others.
 
 use std::collections::HashMap;
 use std::fs;
@@ -116,11 +116,11 @@ fn outcomes_that_do_not_fit_are_refused_and_say_why() {
     let message = refused(&outcomes(&[("rows", Dtype::F64, numbers(&[1.0]))]));
     assert!(message.ends_with("rows is F64, expected U32"), "{message}");
     // Whatever is cut off or overwritten is an error and no panic.
-    let whole = outcomes(&[rows, ("truth", Dtype::U32, words(&[1, 2, 3]))]);
-    for length in 0..whole.len() {
-        refused(&whole[..length]);
+    let bytes = outcomes(&[rows, ("truth", Dtype::U32, words(&[1, 2, 3]))]);
+    for length in 0..bytes.len() {
+        refused(&bytes[..length]);
     }
-    let mut huge = whole.clone();
+    let mut huge = bytes.clone();
     huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     refused(&huge);
 }

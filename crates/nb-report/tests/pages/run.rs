@@ -17,7 +17,7 @@ fn sections(html: &scraper::Html) -> Vec<String> {
 #[test]
 fn a_full_run_shows_everything() {
     let html = page(&full(120, &["World", "Sports", "Business"]));
-    assert_eq!(sections(&html), ["Results", "Training", "Where it errs", "Calibration", "Made from"]);
+    assert_eq!(sections(&html), ["Results", "Training", "Errors by class", "Calibration", "Sources"]);
     assert_eq!(
         texts(&html, ".lead"),
         ["topic classification · method newsbert · 2 layers from a teacher of 2 · seed 3 · 300 steps · 1 min 15 s"]
@@ -34,7 +34,7 @@ fn a_full_run_shows_everything() {
         "of soft over",
         "of hard over",
         "of learning rate over",
-        "of gradient norm, whole",
+        "of gradient norm, all parameters",
         "student: begins at",
         "student layer 2: begins",
         "of share of equal predictions",
@@ -99,7 +99,7 @@ fn many_classes_are_told_by_their_most_frequent_errors() {
 #[test]
 fn what_is_missing_is_left_out() {
     let html = page(&bare());
-    assert_eq!((texts(&html, "h1"), sections(&html)), (vec!["bare".to_owned()], vec!["Made from".to_owned()]));
+    assert_eq!((texts(&html, "h1"), sections(&html)), (vec!["bare".to_owned()], vec!["Sources".to_owned()]));
     assert_eq!(
         (found(&html, "svg"), found(&html, ".tiles"), found(&html, ".box"), found(&html, "table")),
         (0, 0, 0, 0)
@@ -158,8 +158,8 @@ fn numbers_that_are_none_leave_gaps() {
         let css = "svg[aria-label*='of loss over'] polyline[stroke='var(--ink)']";
         found(&html, css)
     };
-    let whole = gaps(&full(90, &["a", "b"]));
-    assert_eq!(gaps(&record), whole + 2); // the faint line and the strong one in two pieces each
+    let without = gaps(&full(90, &["a", "b"]));
+    assert_eq!(gaps(&record), without + 2); // the faint line and the strong one in two pieces each
     for line in &mut record.steps {
         edit(line, |line| line["loss"] = Value::Null);
     }

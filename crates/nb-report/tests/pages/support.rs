@@ -1,4 +1,4 @@
-//! Records made up for a test, and what every page must satisfy.
+//! Records made up for a test, and conditions of every page.
 
 use std::path::PathBuf;
 
@@ -40,7 +40,7 @@ pub(crate) fn selector(css: &str) -> Selector {
     Selector::parse(css).unwrap()
 }
 
-/// How many elements are selected.
+/// The number of selected elements.
 pub(crate) fn found(html: &Html, css: &str) -> usize {
     html.select(&selector(css)).count()
 }
@@ -51,7 +51,7 @@ pub(crate) fn texts(html: &Html, css: &str) -> Vec<String> {
     html.select(&selector(css)).map(|e| text(e).split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
-/// What the plots say to who cannot see them.
+/// The descriptions of the plots in words.
 pub(crate) fn alts(html: &Html) -> Vec<String> {
     html.select(&selector("svg.plot")).filter_map(|plot| plot.attr("aria-label").map(str::to_owned)).collect()
 }

@@ -1,4 +1,4 @@
-//! `outcomes.safetensors`: what each model made of each row, which is what runs are compared by.
+//! `outcomes.safetensors`: the outcome of each row under each model, by which runs are compared.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use nb_report::record::OutcomesFile;
 
 use crate::run_folder::atomic_file::write_file;
 
-/// Writes the outcomes of a run; nothing where it has no model.
+/// Writes the outcomes of a run; no file if they hold no model.
 ///
 /// # Errors
 /// If the file cannot be written.

@@ -87,7 +87,7 @@ impl FinishedModel<'_> {
 /// Times a model on development texts: each of the first texts alone, then all batches.
 pub fn speed(batches: &[TokenBatch], mut run: impl FnMut(&TokenBatch) -> Duration) -> Speed {
     let singles = batches.iter().flat_map(singles);
-    // Every so many-th text, so that short and long ones take part.
+    // Every n-th text, so that short and long ones take part.
     let texts: usize = batches.iter().map(|b| b.lengths.len()).sum();
     let chosen: Vec<TokenBatch> = singles.step_by((texts / TIMED).max(1)).take(TIMED).collect();
     chosen.iter().cycle().take(WARM_UP.min(chosen.len())).for_each(|text| {

@@ -28,6 +28,7 @@ use crate::run_folder::scalars::scalars;
 
 pub(crate) use halted::Halted;
 pub(crate) use names::{CHECKPOINTS, CONFIG, METRICS, OUTCOMES, REPORT, SUMMARY};
+pub use provenance::cpu_name;
 pub use unfinished::{Accepted, Unfinished};
 
 /// The folder of one run, locked against other runs.

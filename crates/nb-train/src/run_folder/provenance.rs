@@ -53,7 +53,7 @@ fn versions() -> Named<Value> {
 /// Returns the machine, and the part of it that the plan uses.
 pub(crate) fn machine(plan: &Plan) -> Machine {
     Machine {
-        cpu: Some(cpu()),
+        cpu: Some(cpu_name()),
         cores: Some(std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)),
         threads: Some(plan.threads as u64),
         device: Some(format!("{:?}", plan.device)),
@@ -62,9 +62,25 @@ pub(crate) fn machine(plan: &Plan) -> Machine {
     }
 }
 
-/// The processor's name, or its architecture where the system does not tell the name.
-fn cpu() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+/// Returns the processor's name, or its architecture where the system does not tell the name.
+pub fn cpu_name() -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    model_name(&cpuinfo).unwrap_or(std::env::consts::ARCH).to_owned()
+}
+
+/// The processor's name in the text of Linux' `/proc/cpuinfo`.
+fn model_name(cpuinfo: &str) -> Option<&str> {
+    let (_, name) = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?;
+    Some(name.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_is_read_from_the_file_of_linux() {
+        assert_eq!(model_name("processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\n"), Some("Some CPU @ 2.0GHz"));
+        assert_eq!(model_name(""), None);
+    }
 }

@@ -6,32 +6,31 @@ use crate::project;
 
 /// Crates that depend on no other of the workspace.
 const ALONE: [&str; 8] =
-    ["nb-files", "nb-kernels", "nb-testing", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
+    ["nb-kernels", "nb-files", "nb-testing", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
 
 /// A crate and the only ones of the workspace that it may reach.
-const ONLY: [(&str, &[&str]); 3] =
-    [("nb-checkpoint", &["nb-files"]), ("nb-data", &["nb-files"]), ("nb-report", &["nb-eval", "nb-files"])];
+const ONLY: [(&str, &[&str]); 6] = [
+    ("nb-checkpoint", &["nb-files"]),
+    ("nb-data", &["nb-files"]),
+    ("nb-report", &["nb-eval", "nb-files"]),
+    ("nb-momentum", &["nb-kernels", "nb-torch"]),
+    ("nb-model", &["nb-checkpoint", "nb-files", "nb-kernels", "nb-torch"]),
+    ("nb-share", &["nb-model", "nb-checkpoint", "nb-files", "nb-kernels", "nb-torch"]),
+];
 
 /// A crate and those that it must not reach, directly or indirectly.
-const NEVER: [(&str, &[&str]); 12] = [
-    ("nb-eval", &["torch-sys"]),
+const NEVER: [(&str, &[&str]); 11] = [
     ("nb-kernels", &["torch-sys"]),
     ("nb-checkpoint", &["torch-sys"]),
+    ("nb-files", &["torch-sys"]),
     ("nb-data", &["torch-sys"]),
+    ("nb-eval", &["torch-sys"]),
+    ("nb-report", &["torch-sys"]),
     ("nb-alloc", &["torch-sys"]),
     ("nb-testing", &["torch-sys"]),
-    ("nb-report", &["torch-sys"]),
-    (
-        "nb-model",
-        &["nb-loss", "nb-share", "nb-momentum", "nb-dist", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"],
-    ),
-    ("nb-share", &["nb-loss", "nb-momentum", "nb-dist", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
-    (
-        "nb-momentum",
-        &["nb-model", "nb-share", "nb-loss", "nb-dist", "nb-data", "nb-eval", "nb-report", "nb-train", "nb-bench"],
-    ),
-    ("nb-train", &["clap", "nb-bench"]),
-    ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-report", "nb-train", "nb-bench"]),
+    ("nb-train", &["clap", "nb", "nb-bench"]),
+    ("nb-bench", &["nb"]),
+    ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-report", "nb-train", "nb-bench", "nb"]),
 ];
 
 /// Crates that no other may depend on, except for the integration tests: the binary, and a helper of unit tests.

@@ -1,19 +1,24 @@
-//! The page of a comparison: which method pays, at what cost in time, and whether the difference is more than chance.
+//! The page of a comparison: scores of the methods, their cost in time, and tests of their differences.
 
+mod figures;
+mod picture;
 mod plots;
+mod rows;
 mod runs;
 mod sweep;
 mod table;
 
+pub use picture::comparison_picture;
+
 use maud::{Markup, html};
 
 use super::page::{Tile, notes, page, section, tiles};
-use crate::format::{count, headline, name, number, percent, plural, score, task};
+use crate::format::{count, headline, name, number, percent, plural, task};
 use crate::plot::Ink;
 use crate::{Comparison, ReportError, Row, RunRecord};
 
-/// The report of a comparison as a self-contained HTML document; `runs` are the records of its runs, as many as there
-/// are, for the learning curves.
+/// Returns the report of a comparison as a self-contained HTML document. `runs` are the records of its runs, as far as
+/// they exist, for the learning curves.
 ///
 /// # Errors
 /// If a plot cannot be drawn.
@@ -32,16 +37,16 @@ use crate::{Comparison, ReportError, Row, RunRecord};
 pub fn comparison_report(comparison: &Comparison, runs: &[RunRecord]) -> Result<String, ReportError> {
     let body = html! {
         (headline_tiles(comparison))
-        div.hero { (plots::scatter(comparison)?) (plots::forest(comparison)?) }
+        div.hero { (figures::scatter(comparison)?) (figures::forest(comparison)?) }
         (section("All rows", &about(comparison), Some(table::rows(comparison))))
-        (notes("To be read with this", "note", &comparison.notes))
+        (notes("Notes", "note", &comparison.notes))
         (section("How settings were chosen", sweep::ABOUT, sweep::tries(comparison)?))
         (section("Learning curves", "", runs::curves(comparison, runs)?))
     };
     Ok(page(&comparison.name, "comparison", &lead(comparison), &body))
 }
 
-/// What was compared, in one sentence.
+/// The subject of the comparison in one sentence.
 fn lead(comparison: &Comparison) -> Markup {
     let mut labels: Vec<&str> = comparison.rows.iter().map(|row| row.label.as_str()).collect();
     labels.sort_unstable();
@@ -69,7 +74,7 @@ fn lead(comparison: &Comparison) -> Markup {
 fn about(comparison: &Comparison) -> String {
     let chance = if comparison.rows.iter().any(|row| row.against.is_some()) {
         format!(
-            " Differences are to {} of the same depth, with 95 % intervals; p is adjusted for all tests (Holm).",
+            " Differences are from {} at the same depth, with 95 % intervals; p is adjusted for all tests (Holm).",
             comparison.baseline
         )
     } else {
@@ -78,7 +83,7 @@ fn about(comparison: &Comparison) -> String {
     format!("{} is the mean over seeds ± their standard deviation.{chance}", capital(&name(&comparison.metric)))
 }
 
-/// The teacher and the best row of each depth: what each layer buys, and what it costs.
+/// Tiles of the teacher and of the best row of each depth, with score, share of the teacher's score and speed.
 fn headline_tiles(comparison: &Comparison) -> Markup {
     let metric = name(&comparison.metric);
     let teacher = comparison.teacher.as_ref().map(|teacher| {
@@ -109,33 +114,11 @@ fn headline_tiles(comparison: &Comparison) -> Markup {
     tiles(&teacher.into_iter().chain(best).collect::<Vec<_>>())
 }
 
-/// The row of the highest mean at a depth, the first of equals.
+/// The row with the highest mean at a depth; of equal rows the first.
 fn best(rows: &[Row], layers: u64) -> Option<&Row> {
     let better = |best: Option<&Row>, row: &Row| best.is_none_or(|best| row.mean > best.mean);
     let finite = rows.iter().filter(|row| row.layers == layers && row.mean.is_finite());
     finite.fold(None, |best, row| if better(best, row) { Some(row) } else { best })
-}
-
-/// Mean and spread as they stand in tables.
-fn with_spread(mean: f64, spread: Option<f64>) -> Markup {
-    html! { (score(mean)) @if let Some(spread) = spread { " " small { "± " (score(spread)) } } }
-}
-
-/// Colour of a method: its place among the labels of the comparison.
-fn ink(comparison: &Comparison, label: &str) -> Ink {
-    let mut labels: Vec<&str> = Vec::new();
-    for row in &comparison.rows {
-        if !labels.contains(&row.label.as_str()) {
-            labels.push(&row.label);
-        }
-    }
-    Ink::Series(labels.iter().position(|other| *other == label).unwrap_or(0))
-}
-
-/// The name of a row, with its depth where there are several.
-fn row_name(comparison: &Comparison, label: &str, layers: u64) -> String {
-    let depths = comparison.rows.iter().any(|row| row.layers != layers);
-    if depths { format!("{label} {layers}L") } else { label.to_owned() }
 }
 
 fn capital(text: &str) -> String {

@@ -1,52 +1,56 @@
-//! The two pictures of a comparison. Each is drawn twice, for wide and for narrow pages, so that its text stays readable.
+//! The two plots of a comparison: score against time, and differences from the baseline.
 
-use maud::{Markup, html};
-
-use super::{ink, row_name};
-use crate::format::{name, p_value, plural};
-use crate::plot::{Dot, Forest, Ink, SHAPES, Scatter, Span};
+use super::rows::{ink, row_name};
+use crate::format::{name, p_value};
+use crate::plot::{Dot, Drawing, Forest, Ink, Level, SHAPES, Scatter, Span};
+use crate::record::{Against, Row};
 use crate::{Comparison, ReportError};
 
-/// CSS pixels on a wide and on a narrow page.
-const SCATTER: [i32; 2] = [680, 350];
-const FOREST: [i32; 2] = [460, 350];
+/// The metric against the time of a single text.
+pub(super) struct ScatterPlot {
+    dots: Vec<Dot>,
+    metric: String,
+    /// The teacher's score.
+    teacher: Option<f64>,
+    teacher_is_timed: bool,
+    /// Height in CSS pixels on a wide page.
+    height: i32,
+}
 
-/// The metric against the time for one text; nothing where no time was measured.
-pub(super) fn scatter(comparison: &Comparison) -> Result<Markup, ReportError> {
-    let dots = dots(comparison);
-    if dots.is_empty() {
-        return Ok(html! {});
+impl ScatterPlot {
+    /// Returns the plot; none where no time was measured.
+    pub(super) fn of(comparison: &Comparison) -> Option<Self> {
+        let dots = dots(comparison);
+        let teacher = comparison.teacher.as_ref();
+        // As high as the forest plot beside it, within reason.
+        let tested = comparison.rows.iter().filter(|row| row.against.is_some()).count();
+        (!dots.is_empty()).then(|| Self {
+            dots,
+            metric: name(&comparison.metric),
+            teacher: teacher.map(|teacher| teacher.score),
+            teacher_is_timed: teacher.is_some_and(|teacher| teacher.milliseconds_per_text.is_some()),
+            height: i32::try_from(tested * 33 + 30).unwrap_or(i32::MAX).clamp(400, 560),
+        })
     }
-    let metric = name(&comparison.metric);
-    let level = comparison
-        .teacher
-        .as_ref()
-        .map(|teacher| (if teacher.milliseconds_per_text.is_some() { "" } else { "teacher" }, teacher.score));
-    // As tall as the forest beside it, within reason.
-    let tested = comparison.rows.iter().filter(|row| row.against.is_some()).count();
-    let tall = i32::try_from(tested * 33 + 30).unwrap_or(i32::MAX).clamp(400, 560);
-    let draw = |width: i32| {
+
+    /// Draws the plot `width` CSS pixels wide.
+    pub(super) fn draw(&self, width: i32) -> Result<Drawing, ReportError> {
+        let name = if self.teacher_is_timed { "" } else { "teacher" };
         Scatter {
-            across: "ms per text, log scale →",
-            up: &metric,
-            dots: &dots,
-            level,
-            size: (width, tall.min(width * 5 / 4)),
+            x_name: "ms per text, log scale →",
+            y_name: &self.metric,
+            dots: &self.dots,
+            level: self.teacher.map(|score| Level { name, score }),
+            width,
+            height: self.height.min(width * 5 / 4),
         }
         .draw()
-    };
-    let [wide, narrow] = SCATTER.map(draw);
-    let spread = dots.iter().any(|dot| dot.spread.is_some());
-    Ok(html! {
-        figure.lead-plot {
-            figcaption {
-                span.title { "Up and to the left is better" }
-                span.legend { @for (shape, layers) in depths(comparison) { span { span.shape { (shape) } (plural(layers, "layer")) } } }
-                @if spread { span.last { "bars: ± one standard deviation over seeds" } }
-            }
-            (pair(&wide?, &narrow?))
-        }
-    })
+    }
+
+    /// Returns whether a point has an error bar.
+    pub(super) fn has_spread(&self) -> bool {
+        self.dots.iter().any(|dot| dot.spread.is_some())
+    }
 }
 
 fn dots(comparison: &Comparison) -> Vec<Dot> {
@@ -75,8 +79,8 @@ fn dots(comparison: &Comparison) -> Vec<Dot> {
     students.chain(teacher).collect()
 }
 
-/// The marks of all depths, in ascending order.
-fn depths(comparison: &Comparison) -> Vec<(&'static str, u64)> {
+/// Returns the mark of each depth, in ascending order of the depths.
+pub(super) fn depths(comparison: &Comparison) -> Vec<(&'static str, u64)> {
     let mut depths: Vec<u64> = comparison.rows.iter().map(|row| row.layers).collect();
     depths.extend(comparison.teacher.as_ref().map(|teacher| teacher.layers));
     depths.sort_unstable();
@@ -84,41 +88,48 @@ fn depths(comparison: &Comparison) -> Vec<(&'static str, u64)> {
     SHAPES.iter().copied().cycle().zip(depths).collect()
 }
 
-/// The differences to the baseline; nothing where none was tested.
-pub(super) fn forest(comparison: &Comparison) -> Result<Markup, ReportError> {
-    let mut rows: Vec<_> = comparison.rows.iter().filter_map(|row| Some((row, row.against.as_ref()?))).collect();
-    rows.retain(|(_, test)| [test.difference, test.low, test.high].iter().all(|value| value.is_finite()));
-    if rows.is_empty() {
-        return Ok(html! {});
+/// The differences from the baseline.
+pub(super) struct ForestPlot {
+    /// Its title.
+    pub(super) title: String,
+    spans: Vec<Span>,
+}
+
+/// A row that was tested against the baseline.
+struct Tested<'a> {
+    row: &'a Row,
+    test: &'a Against,
+}
+
+impl ForestPlot {
+    /// Returns the plot; none where no row was tested.
+    pub(super) fn of(comparison: &Comparison) -> Option<Self> {
+        let tested = comparison.rows.iter().filter_map(|row| Some(Tested { row, test: row.against.as_ref()? }));
+        let is_finite = |test: &Against| [test.difference, test.low, test.high].iter().all(|value| value.is_finite());
+        let mut tested: Vec<Tested<'_>> = tested.filter(|tested| is_finite(tested.test)).collect();
+        // Depth by depth, the best first.
+        tested.sort_by(|a, b| {
+            let best_first = b.test.difference.total_cmp(&a.test.difference);
+            a.row.layers.cmp(&b.row.layers).then(best_first)
+        });
+        let span = |Tested { row, test }: &Tested<'_>| Span {
+            label: row_name(comparison, &row.label, row.layers),
+            group: row.layers,
+            difference: test.difference,
+            low: test.low,
+            high: test.high,
+            remark: format!("p {}", with_equals(&p_value(test.p_holm))),
+        };
+        let title = format!("Difference in {} to {}", name(&comparison.metric), comparison.baseline);
+        (!tested.is_empty()).then(|| Self { title, spans: tested.iter().map(span).collect() })
     }
-    // Depth by depth, the best first.
-    rows.sort_by(|(a, x), (b, y)| a.layers.cmp(&b.layers).then(y.difference.total_cmp(&x.difference)));
-    let span = |(row, test): &(&crate::Row, &crate::Against)| Span {
-        label: row_name(comparison, &row.label, row.layers),
-        group: row.layers,
-        difference: test.difference,
-        low: test.low,
-        high: test.high,
-        remark: format!("p {}", with_equals(&p_value(test.p_holm))),
-    };
-    let spans: Vec<Span> = rows.iter().map(span).collect();
-    let title = format!("Difference in {} to {}", name(&comparison.metric), comparison.baseline);
-    let [wide, narrow] = FOREST.map(|width| Forest { title: &title, spans: &spans, width }.draw());
-    Ok(html! {
-        figure.side-plot {
-            figcaption {
-                span.title { (title) }
-                span.last { "95 % intervals, p after Holm; a ring: nought is inside" }
-            }
-            (pair(&wide?, &narrow?))
-        }
-    })
+
+    /// Draws the plot `width` CSS pixels wide.
+    pub(super) fn draw(&self, width: i32) -> Result<Drawing, ReportError> {
+        Forest { title: &self.title, spans: &self.spans, width }.draw()
+    }
 }
 
 fn with_equals(p: &str) -> String {
     if p.starts_with('<') { p.to_owned() } else { format!("= {p}") }
-}
-
-fn pair(wide: &Markup, narrow: &Markup) -> Markup {
-    html! { div.wide { (wide) } div.narrow { (narrow) } }
 }

@@ -1,4 +1,4 @@
-//! The learning curves of every run, folded away.
+//! The learning curves of every run, in folds.
 
 use maud::{Markup, html};
 
@@ -7,13 +7,13 @@ use crate::html::page::{curves as figure, folded, grid};
 use crate::html::run::{loss, metric_curve, title};
 use crate::{Comparison, ReportError, Row, RunRecord};
 
-/// A fold for each row, with loss and metric of each of its runs; none where no run is there.
+/// Returns a fold for each row, with loss and metric of each of its runs; none without the record of a run.
 pub(super) fn curves(comparison: &Comparison, runs: &[RunRecord]) -> Result<Option<Markup>, ReportError> {
     let mut folds = Vec::new();
     for row in &comparison.rows {
         let mut figures = Vec::new();
         for (name, value) in row.runs.iter().zip(row.scores.iter().map(Some).chain(std::iter::repeat(None))) {
-            let Some(record) = runs.iter().find(|record| is(record, name)) else { continue };
+            let Some(record) = runs.iter().find(|record| has_name(record, name)) else { continue };
             let plots = [figure(&loss(record))?, figure(&metric_curve(record, &comparison.metric))?];
             if let Some(plots) = grid(plots.into()) {
                 let value = value.map(|value| format!(" · {}", score(*value))).unwrap_or_default();
@@ -27,7 +27,7 @@ pub(super) fn curves(comparison: &Comparison, runs: &[RunRecord]) -> Result<Opti
     Ok((!folds.is_empty()).then(|| html! { div.folds { @for fold in &folds { (fold) } } }))
 }
 
-fn is(record: &RunRecord, name: &str) -> bool {
+fn has_name(record: &RunRecord, name: &str) -> bool {
     record.folder.file_name().is_some_and(|folder| folder == name) || title(record) == name
 }
 

@@ -1,4 +1,4 @@
-//! What settings were tried, and which were taken.
+//! The settings that were tried, and those that were chosen.
 
 use maud::{Markup, html};
 
@@ -6,11 +6,11 @@ use crate::format::{name, plural, score};
 use crate::html::page::folded;
 use crate::{Comparison, ReportError, Sweep};
 
-/// What the reader of the tries must know.
-pub(super) const ABOUT: &str = "Each method at each depth was tried with several settings on data that are not those of \
-                                the table; the best were taken.";
+/// The explanation above the tries.
+pub(super) const ABOUT: &str = "Each method at each depth was tried with several settings on other data than those of \
+                                the table; the best were chosen.";
 
-/// A folded table for each method and depth; none where nothing was tried.
+/// Returns a fold with a table for each method and depth; none where nothing was tried.
 pub(super) fn tries(comparison: &Comparison) -> Result<Option<Markup>, ReportError> {
     let sweeps: Vec<&Sweep> = comparison.sweeps.iter().filter(|sweep| !sweep.tries.is_empty()).collect();
     if sweeps.is_empty() {
@@ -18,8 +18,8 @@ pub(super) fn tries(comparison: &Comparison) -> Result<Option<Markup>, ReportErr
     }
     let each = sweeps.iter().map(|sweep| {
         let chosen = sweep.tries.iter().find(|tried| tried.chosen);
-        let taken = chosen.map(|tried| format!(": {}", settings(&tried.settings))).unwrap_or_default();
-        let title = format!("{}, {}{taken}", sweep.label, plural(sweep.layers, "layer"));
+        let chosen = chosen.map(|tried| format!(": {}", settings(&tried.settings))).unwrap_or_default();
+        let title = format!("{}, {}{chosen}", sweep.label, plural(sweep.layers, "layer"));
         folded(&title, &table(sweep, &name(&comparison.metric)))
     });
     Ok(Some(html! { div.folds { @for sweep in each { (sweep) } } }))
@@ -30,7 +30,7 @@ fn settings(settings: &std::collections::BTreeMap<String, String>) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// A row for each try, the best first, with a bar from the worst to the best.
+/// A table with a row for each try, the best first, and bars from the worst to the best.
 fn table(sweep: &Sweep, metric: &str) -> Markup {
     let mut keys: Vec<&String> = sweep.tries.iter().flat_map(|tried| tried.settings.keys()).collect();
     keys.sort_unstable();
@@ -53,7 +53,7 @@ fn table(sweep: &Sweep, metric: &str) -> Markup {
                             td.best[tried.chosen] { (score(tried.score)) }
                             td.bar {
                                 @if tried.score.is_finite() { span style=(format!("width:{:.0}%", length(tried.score).max(1.0))) {} }
-                                @if tried.chosen { " ★ taken" }
+                                @if tried.chosen { " ★ chosen" }
                             }
                         }
                     }

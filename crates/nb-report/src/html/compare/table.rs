@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
-use super::with_spread;
+use super::rows::with_spread;
 use crate::format::{NONE, count, name, number, p_value, percent, score, signed};
 use crate::{Against, Comparison, Row, TeacherRow};
 
-/// All rows, depth by depth and otherwise in the order given; the best of each depth is marked.
+/// Returns all rows by depth, within a depth in the order of the comparison; the best of each depth has a mark.
 pub(super) fn rows(comparison: &Comparison) -> Markup {
     let mut others: Vec<&str> = comparison.rows.iter().flat_map(|row| row.metrics.keys().map(String::as_str)).collect();
     others.sort_unstable();

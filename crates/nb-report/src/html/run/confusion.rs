@@ -1,17 +1,17 @@
-//! Which class is taken for which, and how each class fares.
+//! The confusion matrix, and precision, recall and F1 of each class.
 
 use maud::{Markup, html};
-use nb_eval::Confusion;
+use nb_eval::{Confusion, ConfusionCell};
 
 use crate::RunRecord;
-use crate::format::{NONE, count, percent, score, whole};
+use crate::format::{NONE, count, integer, percent, score};
 use crate::html::page::{folded, table};
 use crate::record::{Classes, OutcomesFile};
 
-/// More classes than this are told by their most frequent confusions instead of a matrix.
+/// With more classes than this, the page shows the most frequent errors instead of a matrix.
 const MATRIX: usize = 24;
 
-/// A confusion of one model, and the names of its classes.
+/// The confusion matrix of a model, and the names of the classes.
 struct Model<'a> {
     name: &'a str,
     confusion: Confusion,
@@ -19,7 +19,7 @@ struct Model<'a> {
     labels: &'a [String],
 }
 
-/// The student's confusions, the teacher's folded away; none where the run has no classes.
+/// Returns the student's confusion matrix, and the teacher's in a fold; none where the run has no classes.
 pub(super) fn matrices(record: &RunRecord) -> Option<Markup> {
     let models = models(record.outcomes.as_ref()?);
     (!models.is_empty()).then(|| {
@@ -45,7 +45,7 @@ impl<'a> Model<'a> {
         let confusion = Confusion::new(&numbers(&outcomes.truth), &numbers(&outcomes.predicted)).ok()?;
         let labels = &outcomes.names;
         let mut classes: Vec<usize> = confusion.per_class().iter().map(|counts| counts.class).collect();
-        // Known classes that nothing is of show as empty, as long as they fit.
+        // Known classes without a row are shown empty, if they fit.
         if labels.len() <= MATRIX {
             classes.extend(0..labels.len());
             classes.sort_unstable();
@@ -58,7 +58,7 @@ impl<'a> Model<'a> {
         self.labels.get(class).cloned().unwrap_or_else(|| format!("class {class}"))
     }
 
-    /// A heat map as a table: shades and numbers say the same.
+    /// A heat map as a table: shades repeat the numbers.
     fn matrix(&self) -> Markup {
         if self.classes.len() > MATRIX {
             return self.frequent();
@@ -87,30 +87,32 @@ impl<'a> Model<'a> {
     fn cell(&self, truth: usize, predicted: usize, all: u64) -> Markup {
         let n = self.confusion.count(truth, predicted);
         let share = if all == 0 { 0.0 } else { n as f64 / all as f64 };
-        // An error shows in the other colour, and sooner: most of a good row lies on the diagonal.
+        // Errors have another colour, and stronger shades: most of a good row is on the diagonal.
         let (class, shade) = if truth == predicted { ("right", share) } else { ("wrong", (2.5 * share).min(1.0)) };
         let title =
-            format!("{} taken for {}: {n}, {} of its row", self.label(truth), self.label(predicted), percent(share));
+            format!("{} predicted as {}: {n}, {} of its row", self.label(truth), self.label(predicted), percent(share));
         html! {
             td class=(class) data-strong[shade > 0.55] style=(format!("--v:{:.0}%", 100.0 * shade)) title=(title) {
-                @if n == 0 { span.zero { "·" } } @else { (whole(n)) }
+                @if n == 0 { span.zero { "·" } } @else { (integer(n)) }
             }
         }
     }
 
-    /// The errors that happen most, for more classes than a matrix can show.
+    /// The most frequent errors, for more classes than a matrix can show.
     fn frequent(&self) -> Markup {
-        let mut wrong: Vec<((usize, usize), u64)> = self.confusion.pairs().filter(|((t, p), _)| t != p).collect();
-        wrong.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-        let row = |((truth, predicted), n): &((usize, usize), u64)| {
-            vec![html! { (self.label(*truth)) }, html! { (self.label(*predicted)) }, html! { (whole(*n)) }]
+        let mut wrong: Vec<ConfusionCell> =
+            self.confusion.cells().filter(|cell| cell.truth != cell.predicted).collect();
+        wrong.sort_by_key(|cell| std::cmp::Reverse(cell.count));
+        let row = |cell: &ConfusionCell| {
+            let labels = [self.label(cell.truth), self.label(cell.predicted), integer(cell.count)];
+            labels.map(|text| html! { (text) }).to_vec()
         };
         let rows: Vec<Vec<Markup>> = wrong.iter().take(20).map(row).collect();
         let caption = format!("The 20 most frequent errors of the {} among {} classes", self.name, self.classes.len());
         table(&caption, &["true", "predicted", "rows"].map(str::to_owned), &rows)
     }
 
-    /// Precision, recall and F1 of each class, the weakest first.
+    /// A table of precision, recall and F1 of each class, the weakest first.
     fn classes(&self) -> Markup {
         let share = |value: Option<f64>| value.map_or_else(|| NONE.to_owned(), score);
         let mut per_class = self.confusion.per_class();

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::format::{NONE, count, name, number, percent, score, whole};
+use crate::format::{NONE, count, integer, name, number, percent, score};
 use crate::html::page::{curves, grid, table};
 use crate::html::series::{metrics, rows, series};
 use crate::plot::{Bar, Bounds, Curve, Curves, Ink, Look};
@@ -29,7 +29,7 @@ pub(super) fn results(record: &RunRecord) -> Result<Option<Markup>, ReportError>
     Ok(Some(html! {
         @if let Some(plots) = plots {
             (plots)
-            p.about { "One point for each evaluation, with its 95 % interval where one was computed." }
+            p.about { "One point per evaluation, with its 95 % interval if one was computed." }
         }
         div.tables { @for table in &tables { (table) } }
     }))
@@ -97,9 +97,9 @@ fn scores(caption: &str, models: &[Model<'_>], of: impl Fn(&ModelSummary) -> Opt
 /// Returns a table of size, speed and the step of the best state.
 fn best(models: &[Model<'_>]) -> Option<Markup> {
     let cell: [(&str, fn(&ModelSummary) -> Option<String>); 5] = [
-        ("layers", |model| model.layers.map(whole)),
-        ("parameters", |model| model.parameters.map(whole)),
-        ("best_step", |model| model.best_step.map(whole)),
+        ("layers", |model| model.layers.map(integer)),
+        ("parameters", |model| model.parameters.map(integer)),
+        ("best_step", |model| model.best_step.map(integer)),
         ("milliseconds_per_text", |model| model.milliseconds_per_text.map(number)),
         ("texts_per_second", |model| model.texts_per_second.map(number)),
     ];
@@ -134,15 +134,15 @@ fn parts(model: &Model<'_>) -> Option<Markup> {
 }
 
 fn with_interval(scores: &Scores, metric: &str) -> Markup {
-    let value = scores.metric(metric).map_or_else(|| NONE.to_owned(), shown);
+    let value = scores.metric(metric).map_or_else(|| NONE.to_owned(), number_or_count);
     html! {
         (value)
         @if let Some(interval) = scores.interval(metric) {
-            " " small { "[" (shown(interval.low)) ", " (shown(interval.high)) "]" }
+            " " small { "[" (number_or_count(interval.low)) ", " (number_or_count(interval.high)) "]" }
         }
     }
 }
 
-fn shown(value: f64) -> String {
+fn number_or_count(value: f64) -> String {
     if value.abs() <= 1.0 { score(value) } else { count(value) }
 }

@@ -1,4 +1,4 @@
-//! The page of one run: what came out, how it got there, where it goes wrong, and what it was made from.
+//! The page of a run: results, training, errors, calibration, and the sources of the run.
 
 mod calibration;
 mod confusion;
@@ -17,10 +17,10 @@ use crate::{ReportError, RunRecord};
 pub(super) use metrics::curve as metric_curve;
 pub(super) use training::loss;
 
-/// The report of a run as a self-contained HTML document.
+/// Returns the report of a run as a self-contained HTML document.
 ///
-/// What the run folder lacks is left out of the page: a run without a teacher, or one that logged no step, has a
-/// shorter report and is no error. Long series are thinned to a few hundred points, which the page says.
+/// The page skips what the record lacks: a run without a teacher, or one that logged no step, has a shorter report. Long
+/// series are thinned to a few hundred points, and the page says so.
 ///
 /// # Errors
 /// If a plot cannot be drawn.
@@ -41,15 +41,15 @@ pub fn run_report(record: &RunRecord) -> Result<String, ReportError> {
         (headline::tiles(record))
         (section("Results", "", metrics::results(record)?))
         (section("Training", &training::about(record), training::curves(record)?))
-        (section("Where it errs", "", confusion::matrices(record)))
+        (section("Errors by class", "", confusion::matrices(record)))
         (section("Calibration", CALIBRATION, calibration::diagrams(record)?))
-        (section("Made from", "", Some(setup::tables(record))))
+        (section("Sources", "", Some(setup::tables(record))))
     };
     Ok(page(title(record), "run report", &lead(&record.summary), &body))
 }
 
-const CALIBRATION: &str = "Is a prediction of which the model is 90 % sure right nine times out of ten? On the diagonal \
-                           it is; below it the model is surer than it should be. Grey bars count the predictions.";
+const CALIBRATION: &str = "Is a prediction with a confidence of 90 % right nine times out of ten? On the diagonal it is; \
+                           below it the model is overconfident. Grey bars count the predictions.";
 
 /// Returns the name of a run, else that of its folder.
 pub(super) fn title(record: &RunRecord) -> &str {
@@ -57,7 +57,7 @@ pub(super) fn title(record: &RunRecord) -> &str {
     record.summary.name.as_deref().or(folder).unwrap_or("run")
 }
 
-/// One line that says what kind of run it was.
+/// The kind of run in one line.
 fn lead(summary: &Summary) -> Markup {
     let layers = |model: &Option<ModelSummary>| model.as_ref()?.layers.map(|n| plural(n, "layer"));
     let teacher = summary.teacher.as_ref().and_then(|teacher| teacher.layers);
@@ -81,7 +81,7 @@ fn lead(summary: &Summary) -> Markup {
 fn warnings(summary: &Summary) -> Markup {
     let mut lines = summary.warnings.clone().unwrap_or_default();
     for (term, steps) in summary.terms_without_unit.iter().flat_map(Named::iter).filter(|(_, steps)| **steps > 0) {
-        lines.push(format!("The loss term {term} had nothing to be computed from in {}.", plural(*steps, "step")));
+        lines.push(format!("The loss term {term} had no data in {}.", plural(*steps, "step")));
     }
     notes("Warnings", "warning", &lines)
 }

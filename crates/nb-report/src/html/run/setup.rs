@@ -1,11 +1,11 @@
-//! What a run was made from: data, machine, versions, configuration.
+//! The sources of a run: data, machine, versions, configuration.
 
 use maud::{Markup, html};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::RunRecord;
-use crate::format::{NONE, duration, name, number as written, plain, whole};
+use crate::format::{NONE, duration, integer, name, number as written, plain};
 use crate::html::page::{folded, table};
 use crate::record::{DataFile, Summary, TrainSummary};
 
@@ -40,7 +40,7 @@ fn data(summary: &Summary) -> Option<Markup> {
     let row = |SplitFile { split, file }: &SplitFile<'_>| {
         let hash = text(&file.blake3);
         let mut cells = vec![html! { (split) }];
-        cells.extend(counted.then(|| html! { (file.rows.map_or_else(|| NONE.to_owned(), whole)) }));
+        cells.extend(counted.then(|| html! { (file.rows.map_or_else(|| NONE.to_owned(), integer)) }));
         cells.push(html! { span.path { (text(&file.path)) } });
         cells.push(html! { code.hash title=(hash) { (hash) } });
         cells

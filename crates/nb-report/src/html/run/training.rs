@@ -1,4 +1,4 @@
-//! How training went: losses, learning rates, gradients, agreement and speed, over steps.
+//! The course of training: losses, learning rates, gradients, agreement and speed over steps.
 
 use maud::{Markup, html};
 
@@ -9,17 +9,19 @@ use crate::plot::{Bounds, Curve, Curves, Ink, Look, Series};
 use crate::record::StepLine;
 use crate::{ReportError, RunRecord};
 
-/// What the reader of the curves must know.
+/// The explanation above the curves.
 pub(super) fn about(record: &RunRecord) -> String {
     let long = loss(record).is_thinned();
-    let mut about =
-        format!("Over {}: faint as logged, strong smoothed.", plural(record.steps.len() as u64, "logged step"));
+    let mut about = format!(
+        "Over {}: faint lines as logged, strong lines smoothed.",
+        plural(record.steps.len() as u64, "logged step")
+    );
     if long {
         about
-            .push_str(" Long series are thinned to the lowest and highest of 150 equal stretches, so no peak is lost.");
+            .push_str(" Long series show the lowest and the highest value of each of 150 equal stretches, so every peak is visible.");
     }
     if !breaks(record).is_empty() {
-        about.push_str(" Upright lines: a new stage begins.");
+        about.push_str(" Vertical lines mark the start of a stage.");
     }
     about
 }
@@ -47,17 +49,17 @@ struct Group {
 
 /// The weighted sum of the terms.
 pub(crate) fn loss(record: &RunRecord) -> Curves {
-    plot(record, "loss", vec![noisy("loss", Ink::Text, of(record, |line| line.loss))], Bounds::NONE)
+    plot(record, "loss", vec![noisy("loss", Ink::Text, logged(record, |line| line.loss))], Bounds::NONE)
 }
 
 fn losses(record: &RunRecord) -> Vec<Curves> {
     let mut plots = vec![loss(record)];
     for term in distinct(record.steps.iter().flat_map(|line| line.terms.names())) {
         // A term whose weight was always 0 took no part.
-        let weight = of(record, |line| line.weights.get(term).copied());
+        let weight = logged(record, |line| line.weights.get(term).copied());
         let idle = !weight.is_empty() && weight.values().all(|weight| weight == 0.0);
         let ink = if term == "teacher" { Ink::Teacher } else { Ink::Student };
-        let curve = noisy(term, ink, of(record, |line| line.terms.get(term).copied()));
+        let curve = noisy(term, ink, logged(record, |line| line.terms.get(term).copied()));
         if !idle {
             plots.push(plot(record, term, vec![curve], Bounds::NONE));
         }
@@ -66,25 +68,25 @@ fn losses(record: &RunRecord) -> Vec<Curves> {
 }
 
 fn gradients(record: &RunRecord) -> Vec<Curves> {
-    let norm = |model: &str, ink| noisy(model, ink, of(record, |line| line.gradient_norms.get(model).copied()));
-    let whole = noisy("whole", Ink::Text, of(record, |line| line.gradient_norm));
+    let norm = |model: &str, ink| noisy(model, ink, logged(record, |line| line.gradient_norms.get(model).copied()));
+    let norm_of_all = noisy("all parameters", Ink::Text, logged(record, |line| line.gradient_norm));
     let encoders = vec![norm("student", Ink::Student), norm("teacher", Ink::Teacher)];
     let layers = record.steps.iter().filter_map(|line| line.momentum_cosine.as_ref()).map(Vec::len).max().unwrap_or(0);
     let cosine = |layer: usize| {
-        let cosines = of(record, |line| *line.momentum_cosine.as_ref()?.get(layer)?);
+        let cosines = logged(record, |line| *line.momentum_cosine.as_ref()?.get(layer)?);
         noisy(&format!("student layer {}", layer + 1), Ink::Series(layer), cosines)
     };
     let cosines = (0..layers.min(24)).map(cosine).collect();
     vec![
-        plot(record, "gradient norm, whole", vec![whole], Bounds::NONE),
+        plot(record, "gradient norm, all parameters", vec![norm_of_all], Bounds::NONE),
         plot(record, "gradient norm, encoders", encoders, Bounds::NONE),
-        plot(record, "cosine of own and teacher's gradient", cosines, Bounds { low: -1.0, high: 1.0 }),
+        plot(record, "cosine of the student's and the teacher's gradient", cosines, Bounds { low: -1.0, high: 1.0 }),
     ]
 }
 
 fn agreement(record: &RunRecord) -> Vec<Curves> {
-    let equal = noisy("equal predictions", Ink::Series(0), of(record, |line| line.agreement?.equal));
-    let kl = noisy("KL divergence", Ink::Series(0), of(record, |line| line.agreement?.kl));
+    let equal = noisy("equal predictions", Ink::Series(0), logged(record, |line| line.agreement?.equal));
+    let kl = noisy("KL divergence", Ink::Series(0), logged(record, |line| line.agreement?.kl));
     vec![
         plot(record, "share of equal predictions", vec![equal], Bounds { low: 0.0, high: 1.0 }),
         plot(record, "KL of teacher to student", vec![kl], Bounds::POSITIVE),
@@ -93,31 +95,32 @@ fn agreement(record: &RunRecord) -> Vec<Curves> {
 
 fn schedules(record: &RunRecord) -> Vec<Curves> {
     let rates = vec![
-        plain("encoder", Ink::Student, of(record, |line| line.lr)),
-        plain("head", Ink::Series(2), of(record, |line| line.head_lr)),
-        plain("teacher", Ink::Teacher, of(record, |line| line.teacher_lr)),
+        plain("encoder", Ink::Student, logged(record, |line| line.lr)),
+        plain("head", Ink::Series(2), logged(record, |line| line.head_lr)),
+        plain("teacher", Ink::Teacher, logged(record, |line| line.teacher_lr)),
     ];
     let mut plots = vec![plot(record, "learning rate", rates, Bounds::NONE)];
     // A constant is in the configuration.
-    let factors = [("temperature", of(record, |line| line.temperature)), ("beta", of(record, |line| line.beta))];
+    let factors =
+        [("temperature", logged(record, |line| line.temperature)), ("beta", logged(record, |line| line.beta))];
     for (key, series) in factors.into_iter().filter(|(_, series)| !series.is_constant()) {
         plots.push(plot(record, key, vec![plain(key, Ink::Text, series)], Bounds::NONE));
     }
     let terms = distinct(record.steps.iter().flat_map(|line| line.weights.names())).into_iter().enumerate();
     let weights =
-        terms.map(|(n, term)| plain(term, Ink::Series(n), of(record, |line| line.weights.get(term).copied())));
+        terms.map(|(n, term)| plain(term, Ink::Series(n), logged(record, |line| line.weights.get(term).copied())));
     let moving = weights.filter(|curve| !curve.series.is_constant()).collect();
     plots.push(plot(record, "weights of the terms", moving, Bounds::NONE));
     plots
 }
 
 fn speed(record: &RunRecord) -> Curves {
-    let speed = noisy("tokens per second", Ink::Text, of(record, |line| line.tokens_per_second));
+    let speed = noisy("tokens per second", Ink::Text, logged(record, |line| line.tokens_per_second));
     plot(record, "tokens per second", vec![speed], Bounds::POSITIVE)
 }
 
 /// A number of each logged step.
-fn of(record: &RunRecord, value: impl Fn(&StepLine) -> Option<f64>) -> Series {
+fn logged(record: &RunRecord, value: impl Fn(&StepLine) -> Option<f64>) -> Series {
     series(&record.steps, value)
 }
 
