@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use nb_checkpoint::{BertConfig, CONFIG_FILE, WEIGHTS_FILE};
 use nb_fuzz::folder;
 use nb_fuzz::torch::small_bert;
-use nb_checkpoint::{BertConfig, CONFIG_FILE, WEIGHTS_FILE};
 use nb_model::{Bert, Precision};
 use tch::Device;
 

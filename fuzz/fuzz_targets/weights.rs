@@ -4,9 +4,9 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use nb_checkpoint::WEIGHTS_FILE;
 use nb_fuzz::torch::small_bert;
 use nb_fuzz::write;
-use nb_checkpoint::WEIGHTS_FILE;
 use nb_model::{Bert, Precision, read_tensors};
 use tch::Device;
 use tempfile::TempDir;
