@@ -14,7 +14,7 @@ use super::input::Input;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb predict --model runs/quickstart/student --input titles.txt\n         \
-    layers news.tsv | nb predict --model runs/quickstart/student --input - --format mind")]
+    head news.tsv | nb predict --model runs/quickstart/student --input - --format mind")]
 pub(crate) struct Predict {
     /// Model folder of a run
     #[arg(long, value_name = "FOLDER")]
