@@ -1,8 +1,6 @@
 //! A record that an earlier version wrote is read, and written again byte for byte.
 #![allow(clippy::unwrap_used)] // helpers of tests, as tests themselves may
 
-#![allow(clippy::unwrap_used)] // helpers of tests, as tests themselves may
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

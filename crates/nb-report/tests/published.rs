@@ -2,8 +2,6 @@
 //! the table of `docs/results.md` must agree.
 #![allow(clippy::unwrap_used)] // helpers of tests, as tests themselves may
 
-#![allow(clippy::unwrap_used)] // helpers of tests, as tests themselves may
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
