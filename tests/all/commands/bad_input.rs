@@ -37,7 +37,7 @@ fn invalid_settings_are_refused() {
         ("data.format=csv", &["data.columns", "label"]),
         ("data.format=beir", &["data.format is beir", "task: topic reads mind, csv or tsv"]),
         ("data.history=5", &["data.history is given", "tasks that rank"]),
-        ("reader.self_attention=2", &["reader.self_attention is 2", "task: recommend"]),
+        ("reader.self_attention=2", &["reader.self_attention is 2", "task: topic has no readers"]),
         ("name=../up", &["name is `../up`"]),
     ];
     for (set, says) in refused {

@@ -43,7 +43,7 @@ fn settings_of_other_tasks_are_refused() {
         ("train.batch=1", &["train.batch is 1", "at least 2"]),
         ("data.format=mind", &["data.format is mind", "task: retrieve reads beir"]),
         ("data.history=5", &["data.history is given"]),
-        ("reader.self_attention=2", &["reader.self_attention is 2", "task: recommend"]),
+        ("reader.self_attention=2", &["reader.self_attention is 2", "task: retrieve has no readers"]),
         ("data.train=tokenizer", &["data.train is", "tokenizer/corpus.jsonl"]),
         ("data.dev=nowhere", &["data.dev is", "nowhere/corpus.jsonl"]),
     ];

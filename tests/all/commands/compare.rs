@@ -109,7 +109,7 @@ fn finished_runs_are_reused_until_the_data_change() {
     let folders = |place: &Place| place.names("runs/duel");
     let (first, report) = (folders(&place), place.text("runs/duel/compare.json"));
     let again = compare(&place, &few).done();
-    assert_eq!(again.err.matches("done before").count(), 3, "{}", again.err);
+    assert_eq!(again.err.matches("already done").count(), 3, "{}", again.err);
     assert_eq!((folders(&place), place.text("runs/duel/compare.json")), (first.clone(), report));
     let sets = few.iter().flat_map(|set| ["--set", set]);
     let listed =
