@@ -62,7 +62,7 @@ fn invalid_impressions_are_refused() {
         (&no_clicks, &["behaviors.tsv:1", "60 of 60 impressions", "N1-0 or N1-1"]),
         (&good.replace("-1", "-0"), &["behaviors.tsv", "none of 60 impressions", "both a clicked and another"]),
         (&good.replace("-0", "-1"), &["behaviors.tsv", "none of 60 impressions", "both a clicked and another"]),
-        (&good.replace('N', "M"), &["behaviors.tsv", "none of the 60 impressions", "the 36 that were given"]),
+        (&good.replace('N', "M"), &["behaviors.tsv", "none of the 60 impressions", "one of the 36 known articles"]),
         (&good.replacen('\t', " ", 40), &["behaviors.tsv", "10 of 60 rows", "too few columns, first on line 1"]),
     ];
     for (content, says) in refused {

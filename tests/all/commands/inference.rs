@@ -133,7 +133,7 @@ fn a_failed_embed_does_not_change_the_output_file() {
     let embed =
         |input: &str, output: &str| place.nb(&["embed", "--model", STUDENT, "--input", input, "--output", output]);
     let before = place.names("");
-    embed("empty.txt", "vectors.safetensors").failed(&["empty.txt", "no text"]);
+    embed("empty.txt", "vectors.safetensors").failed(&["empty.txt", "no usable text"]);
     embed("nowhere.txt", "vectors.safetensors").failed(&["nowhere.txt"]);
     embed("dev.tsv", "nowhere/vectors.safetensors").failed(&["nowhere"]);
     assert_eq!(place.text("vectors.safetensors"), "good");

@@ -150,7 +150,7 @@ fn a_frozen_teacher_is_trained_once_and_reused() {
     );
 
     let second = place.train(&kd).done();
-    assert!(second.err.contains("the teacher was trained before"), "{}", second.err);
+    assert!(second.err.contains("the teacher is already trained"), "{}", second.err);
     assert_holds(&place, "runs", &["tiny", "tiny-2", "tiny-teacher"]);
     assert_same_model(&place, STUDENT, "runs/tiny-2/student");
     // Another method with the same teacher settings reuses it; another seed trains another teacher.

@@ -173,7 +173,7 @@ fn two_processes_go_on_to_the_bit() {
         ended(on(resume(&place, "runs/whole", sets), 2)).done();
         kill(until(&place, on(resume(&place, "runs/parts", sets), 2), "runs/parts", 10));
         let last = ended(on(resume(&place, "runs/parts", sets), 2)).done();
-        assert!(last.err.contains("going on after step"), "{}", last.err);
+        assert!(last.err.contains("resuming after step"), "{}", last.err);
         assert_same_run(&place, "runs/whole", "runs/parts");
     }
 }
@@ -188,7 +188,7 @@ fn a_run_goes_on_with_another_number_of_processes() {
     ended(resume(&place, "runs/whole", &sets)).done();
     kill(until(&place, on(resume(&place, "runs/parts", &sets), 3), "runs/parts", 10));
     let last = ended(on(resume(&place, "runs/parts", &sets), 2)).done();
-    assert!(last.err.contains("going on after step"), "{}", last.err);
+    assert!(last.err.contains("resuming after step"), "{}", last.err);
     let (whole, parts) = (lines(&place, "runs/whole"), lines(&place, "runs/parts"));
     assert_eq!(whole.len(), parts.len());
     whole.iter().zip(&parts).enumerate().for_each(|(i, (one, other))| assert_close(one, other, &format!("line {i}")));

@@ -81,7 +81,7 @@ fn assert_resumes_exactly(place: &Place, sets: &[&str]) {
         killed_after(place, "runs/resumed", &sets, checkpoint);
     }
     let last = ended(resume(place, "runs/resumed", &sets)).done();
-    assert!(last.err.contains("going on after step"), "{}", last.err);
+    assert!(last.err.contains("resuming after step"), "{}", last.err);
     assert_same_run(place, "runs/uninterrupted", "runs/resumed");
 }
 
@@ -194,7 +194,7 @@ fn a_resumed_student_keeps_its_teacher() {
     let mut accepted = resume(&place, "runs/tiny", &longer);
     accepted.args(["--accept", "train.epochs"]);
     let resumed = ended(accepted).done();
-    assert!(resumed.err.contains("going on after step"), "{}", resumed.err);
+    assert!(resumed.err.contains("resuming after step"), "{}", resumed.err);
     assert!(!place.exists("runs/tiny-teacher-2"), "no second teacher was trained");
     let shorter = [&sets[..], &["train.epochs=1", "output=runs/short"]].concat();
     killed_after(&place, "runs/short", &sets, 10);
@@ -247,7 +247,7 @@ fn a_damaged_checkpoint_is_skipped() {
     let place = Place::new();
     ended(resume(&place, "runs/uninterrupted", &LONG)).done();
     for (i, (damage, says)) in
-        [(cut, "bytes, expected"), (flip, "its content is not what was written"), (missing, "state.json")]
+        [(cut, "bytes, expected"), (flip, "its content differs from what was written"), (missing, "state.json")]
             .into_iter()
             .enumerate()
     {
