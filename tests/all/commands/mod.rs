@@ -46,9 +46,9 @@ fn schemas_and_completions_are_printed() {
         let schema: serde_json::Value = serde_json::from_str(&place.nb(&["schema", kind]).done().out).unwrap();
         assert!(schema["properties"][key].is_object(), "{kind}: {schema}");
     }
-    for shell in ["bash", "zsh", "fish"] {
+    for (shell, option) in [("bash", "--config"), ("zsh", "--config"), ("fish", "-l config")] {
         let script = place.nb(&["completions", shell]).done().out;
-        assert!(script.contains("completions") && script.contains("--config"), "{shell}: {script}");
+        assert!(script.contains("completions") && script.contains(option), "{shell}: {script}");
     }
     assert_eq!(place.nb(&["completions", "csh"]).code, Some(2));
 }
