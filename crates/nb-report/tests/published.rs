@@ -63,9 +63,6 @@ fn the_picture_stands_alone_in_light_and_dark() {
     for variable in picture.split("var(--").skip(1).filter_map(|rest| rest.split(')').next()) {
         assert!(picture.contains(&format!("--{variable}:")), "{variable} has no colour");
     }
-    assert!(
-        picture.contains("kd: 0.6900 ± 0.0020 at 0.5730")
-            && picture.contains("kd: +0.0270, interval +0.0210 to +0.0340")
-    );
+    assert!(picture.contains("kd: +0.0270, interval +0.0210 to +0.0340"));
     assert!(!picture.contains("<script") && !picture.contains("href"));
 }
