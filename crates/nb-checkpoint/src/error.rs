@@ -13,7 +13,7 @@ pub enum CheckpointError {
     /// A file could not be read or written.
     #[error("{action} {path}")]
     Io {
-        /// What was tried, e.g. `cannot read`.
+        /// The action that failed, e.g. `cannot read`.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum CheckpointError {
         key: &'static str,
         /// The value in the file.
         found: String,
-        /// What is supported.
+        /// The supported values.
         expected: String,
     },
     /// The weights file is damaged or not safetensors.

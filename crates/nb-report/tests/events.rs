@@ -145,9 +145,9 @@ fn every_writer_has_a_file_of_its_own_that_tensorboard_finds() {
 #[test]
 fn every_file_begins_with_one_session_at_its_step() {
     let folder = tempfile::tempdir().unwrap();
-    let begun = EventWriter::create(folder.path()).unwrap();
+    let started = EventWriter::create(folder.path()).unwrap();
     let resumed = EventWriter::resume(folder.path(), 120).unwrap();
-    for (events, step) in [(begun, 0), (resumed, 120)] {
+    for (events, step) in [(started, 0), (resumed, 120)] {
         let file = std::fs::read(events.path()).unwrap();
         let records = records(&file);
         assert_eq!(records.len(), 2);

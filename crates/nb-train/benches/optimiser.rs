@@ -20,7 +20,7 @@ fn arena(is_lazy: bool) -> Arena {
     Arena::zeros(layout, Device::Cpu)
 }
 
-/// What a backward pass leaves.
+/// Fills the gradients as a backward pass leaves them.
 fn give_gradients(arena: &Arena) {
     let _ = arena.grad("layers").fill_(1e-3);
     let _ = arena.grad("words").narrow(0, 1000, TOUCHED).fill_(1e-3);

@@ -1,5 +1,5 @@
-//! What the fuzz targets call of readers that are not public (feature `fuzzing`): a checkpoint, found and put back as a run that
-//! goes on does it.
+//! Entry points of the fuzz targets to readers that are not public (feature `fuzzing`): finds and restores a checkpoint as a resumed
+//! run does.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub fn write_checkpoint(run: &Path) -> Result<PathBuf> {
     Ok(checkpoint_folder(run))
 }
 
-/// Where [`write_checkpoint`] puts it.
+/// The folder that [`write_checkpoint`] writes.
 pub fn checkpoint_folder(run: &Path) -> PathBuf {
     run.join(CHECKPOINTS).join(format!("step-{STEP:09}"))
 }

@@ -119,7 +119,7 @@ fn a_process_that_fails_before_it_joins_is_not_waited_for() {
     assert!(!place.exists("runs"));
 }
 
-/// What `nb` sets for libtorch before that begins, as the processes that it starts are given it.
+/// The variables that `nb` sets before libtorch starts, in the environment of the processes that it starts.
 #[cfg(target_os = "linux")]
 #[test]
 fn libtorch_is_told_to_keep_few_products() {

@@ -67,7 +67,7 @@ fn assert_same_on_many(place: &Place, sets: &[&str]) {
     }
 }
 
-/// A teacher with layers of 200,000 parameters: their sums begin while the backward pass goes on.
+/// A teacher with layers of 200,000 parameters: their sums begin during the backward pass.
 const LARGE: [&str; 2] = ["teacher.random.hidden=128", "teacher.random.heads=4"];
 
 #[test]

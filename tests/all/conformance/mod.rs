@@ -130,7 +130,7 @@ fn a_top_that_is_not_shared_is_found() {
     });
 }
 
-/// What the tests below break passes unbroken, so it is the fault that they find.
+/// The steps that the tests below break pass when unbroken, so those tests detect the fault alone.
 #[test]
 fn the_step_by_hand_without_a_fault_passes() {
     each_step(|golden| assert_eq!(mismatches(golden, &by_hand(golden, Fault::None)), [""; 0]));

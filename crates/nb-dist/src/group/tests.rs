@@ -52,8 +52,8 @@ fn sums_are_those_of_all_ranks_and_the_same_bits_in_each() {
             group.sum(&mut [&mut large, &mut strided]).unwrap();
             group.max(&mut [&mut largest]).unwrap();
             // The same again, started and then finished.
-            let begun = [Tensor::from(factor), Tensor::from_slice(&[factor, -factor])];
-            let sums: Vec<Sum> = begun.iter().map(|tensor| group.begin_sum(tensor).unwrap()).collect();
+            let started = [Tensor::from(factor), Tensor::from_slice(&[factor, -factor])];
+            let sums: Vec<Sum> = started.iter().map(|tensor| group.begin_sum(tensor).unwrap()).collect();
             let in_between = group.barrier().unwrap_err().to_string();
             assert!(in_between.contains("2 sums are open, expected 0"), "{in_between}");
             group.finish(sums).unwrap();
@@ -65,7 +65,7 @@ fn sums_are_those_of_all_ranks_and_the_same_bits_in_each() {
             assert!((second - 0.37_f64.sin() * total).abs() < 1e-5, "{second}");
             assert_eq!(numbers(&strided), [total, -total, 0.0, size as f64]);
             assert_eq!(numbers(&largest), [0.0, size as f64 - 1.0, 9.0]);
-            assert_eq!(begun.map(|tensor| numbers(&tensor)), [vec![total], vec![total, -total]]);
+            assert_eq!(started.map(|tensor| numbers(&tensor)), [vec![total], vec![total, -total]]);
             bits.to_string()
         });
         if let Some(all) = all {

@@ -34,7 +34,7 @@ pub(super) struct Loss {
     golden: &'static [Golden],
 }
 
-/// What a loss is where student and teacher are equal.
+/// The value of a loss where student and teacher are equal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum AtEquality {
     /// 0, and so is its gradient.

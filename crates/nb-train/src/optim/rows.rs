@@ -250,7 +250,7 @@ mod tests {
             }
             add_gradient(&arena, i);
             norms.push(gradient_norm(&groups).double_value(&[]));
-            // Not from the norm, whose last bits depend on the order of its sum. Step 17 is left out.
+            // Not from the norm, whose last bits depend on the order of its sum. Step 17 is skipped.
             let clip = if i == 17 { 0.0 } else { 1.0 / (1.0 + i as f64) };
             AdamW::new(0.1).step(&mut groups, i, 1.0 - i as f64 / 100.0, &Tensor::from(clip));
         }

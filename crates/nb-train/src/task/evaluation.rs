@@ -52,7 +52,7 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(Cow<'static, str>, u64)", into = "(Cow<'static, str>, u64)")]
 pub struct Count {
-    /// What is counted, in words: a key of `summary.json`.
+    /// The name of the count, in words: a key of `summary.json`.
     pub name: Cow<'static, str>,
     /// The number.
     pub count: u64,

@@ -52,10 +52,7 @@ pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> BatchLoad {
     );
     page.line(
         "padding",
-        format!(
-            "{:.0} % of what padded batches would compute is left out",
-            100.0 * (1.0 - tokens as f64 / padded.max(1) as f64)
-        ),
+        format!("{:.0} % of the work of padded batches is saved", 100.0 * (1.0 - tokens as f64 / padded.max(1) as f64)),
     );
     largest
 }
@@ -134,7 +131,7 @@ fn why_not(plan: &Plan, least: u64) -> String {
     match plan.cache_policy {
         CachePolicy::Never => "teacher.outputs is compute".to_owned(),
         _ if plan.train.epochs < 2 => "in one epoch they are used once".to_owned(),
-        _ => format!("{} is a lot of disk; teacher.outputs: bf16 keeps them all the same", format_bytes(least)),
+        _ => format!("{} is a lot of disk space; teacher.outputs: bf16 caches them anyway", format_bytes(least)),
     }
 }
 

@@ -23,22 +23,22 @@ impl Page {
     /// Adds a name and its value, which wraps at the page's width.
     pub(super) fn line(&mut self, name: &str, value: impl fmt::Display) {
         let (mut line, mut column) = (format!("{name:<VALUE$}"), VALUE.max(name.chars().count()));
-        let mut begun = false;
+        let mut started = false;
         let value = value.to_string();
         for word in words(&value) {
             let width = word.chars().count();
-            if begun && column + 1 + width > WIDTH {
+            if started && column + 1 + width > WIDTH {
                 self.0 += line.trim_end();
                 self.0.push('\n');
-                (line, column, begun) = (" ".repeat(VALUE), VALUE, false);
+                (line, column, started) = (" ".repeat(VALUE), VALUE, false);
             }
-            if begun {
+            if started {
                 line.push(' ');
                 column += 1;
             }
             line += word;
             column += width;
-            begun = true;
+            started = true;
         }
         self.0 += line.trim_end();
         self.0.push('\n');
