@@ -36,6 +36,7 @@ pub struct DataConfig {
     /// Treatment of development and test rows whose label no training row has (topic); `skip` by default.
     pub unknown_labels: Option<UnknownLabels>,
     /// Parts of an article that are read (mind, beir); title and abstract by default.
+    #[serde(default)] // without it, a schema of its own would make the key required
     #[schemars(schema_with = "schema::article_fields")]
     pub fields: Option<Vec<ArticleField>>,
     /// Number of a reader's most recent clicks that are read (recommend); 50 by default.
