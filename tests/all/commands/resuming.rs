@@ -200,7 +200,7 @@ fn a_resumed_student_keeps_its_teacher() {
     killed_after(&place, "runs/short", &sets, 10);
     let mut too_short = resume(&place, "runs/short", &shorter);
     too_short.args(["--accept", "train.epochs"]);
-    ended(too_short).failed(&["stands after step", "ends with step 2"]);
+    ended(too_short).failed(&["was saved after step", "ends with step 2"]);
 }
 
 #[test]
