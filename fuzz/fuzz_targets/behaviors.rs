@@ -1,4 +1,4 @@
-//! MIND's `behaviors.tsv`, after the ids of articles as the first part, one per line.
+//! The ids of articles, one per line, and MIND's `behaviors.tsv`, in this order.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,20 +13,20 @@ fuzz_target!(|data: &[u8]| {
     let news = IdIndex::new(ids.iter().copied());
     for (row, id) in ids.iter().enumerate() {
         let found = id.and_then(|id| news.row(id.as_bytes()));
-        assert!(found.is_none_or(|found| found as usize <= row), "row {row} is found in row {found:?}");
+        assert!(found.is_none_or(|found| found as usize <= row), "the id of row {row} is found in row {found:?}");
     }
     let folder = folder(&[("behaviors.tsv", text)]);
     for clicks in [ClickRule::Required, ClickRule::Optional] {
         let path = folder.path().join("behaviors.tsv");
         let source = BehaviorSource { path, history: 3, clicks, allowed_unusable: 1.0 };
         if let Ok(behaviors) = Behaviors::read(&source, &news) {
-            look(&behaviors, ids.len());
+            use_impressions(&behaviors, ids.len());
         }
     }
 });
 
-/// The uses of impressions in training and ranking.
-fn look(behaviors: &Behaviors, news: usize) {
+/// Uses impressions as training and ranking do.
+fn use_impressions(behaviors: &Behaviors, news: usize) {
     for i in 0..behaviors.len() {
         let (candidates, history) = (behaviors.candidates(i), behaviors.history(i));
         assert!(!candidates.is_empty() && candidates.len() == behaviors.clicked(i).len());

@@ -13,10 +13,10 @@ fuzz_target!(|data: &[u8]| {
     let corpus = read(corpus, &Format::BeirCorpus { fields }, LabelRule::Optional);
     let queries = read(queries, &Format::BeirQueries, LabelRule::Optional);
     let documents = IdIndex::new(corpus.iter().map(|article| article.id.as_deref()));
-    let asked = IdIndex::new(queries.iter().map(|article| article.id.as_deref()));
+    let query_ids = IdIndex::new(queries.iter().map(|article| article.id.as_deref()));
 
     let folder = folder(&[("test.tsv", qrels)]);
-    let Ok(qrels) = Qrels::read(&folder.path().join("test.tsv"), &asked, &documents, 1.0) else { return };
+    let Ok(qrels) = Qrels::read(&folder.path().join("test.tsv"), &query_ids, &documents, 1.0) else { return };
     let _ = qrels.report.to_string();
     for judged in &qrels.queries {
         assert!((judged.query as usize) < queries.len() && !judged.relevant.is_empty());
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let all: Vec<u32> = (0..qrels.queries.len() as u32).collect();
     let pairs = qrels.pairs(&all);
-    // A mask of pairs times documents: a batch holds a few.
+    // The mask has pairs × documents entries, so a batch has only a few pairs.
     let pairs = &pairs[..pairs.len().min(32)];
     let batch = QueryBatch::new(&qrels, pairs, 2, 0, 1, |row| row as usize % 7);
     assert_eq!(batch.queries.len(), pairs.len());

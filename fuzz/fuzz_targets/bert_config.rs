@@ -1,5 +1,5 @@
-//! `config.json` of a BERT, with the weights of a small one: whatever it claims, loading must not allocate more than
-//! the weights fill.
+//! `config.json` of a BERT, with the weights of a small model. For any configuration, loading must not allocate more
+//! memory than the weights fill.
 #![no_main]
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! A checkpoint of a run: `manifest.json`, `state.json` and `state.safetensors`, in this order. If the first part is
-//! empty, the manifest matches the other files, which would not be read otherwise.
+//! A checkpoint of a run: `manifest.json`, `state.json` and `state.safetensors`, in this order. An empty first
+//! part is replaced by a manifest that matches the other files; otherwise they would not be read.
 #![no_main]
 
 use std::fs;
@@ -20,19 +20,19 @@ static RUN: LazyLock<TempDir> = LazyLock::new(|| {
     let read = |name: &str| fs::read(checkpoint.join(name)).expect("a file just written");
     let (state, tensors) = (read(STATE), read(TENSORS));
     write(&checkpoint, "manifest.json", manifest(&state, &tensors).as_bytes());
-    fuzzing::read_checkpoint(run.path()).expect("a manifest made here is as good as the one that was written");
+    fuzzing::read_checkpoint(run.path()).expect("the manifest made here is valid");
     run
 });
 
 fuzz_target!(|data: &[u8]| {
-    let [own, state, tensors] = parts(data);
-    let right = manifest(state, tensors);
+    let [given, state, tensors] = parts(data);
+    let matching = manifest(state, tensors);
     let folder = fuzzing::checkpoint_folder(RUN.path());
-    put(&folder, if own.is_empty() { right.as_bytes() } else { own }, state, tensors);
+    write_all(&folder, if given.is_empty() { matching.as_bytes() } else { given }, state, tensors);
     let _ = fuzzing::read_checkpoint(RUN.path());
 });
 
-fn put(folder: &Path, manifest: &[u8], state: &[u8], tensors: &[u8]) {
+fn write_all(folder: &Path, manifest: &[u8], state: &[u8], tensors: &[u8]) {
     for (name, bytes) in [("manifest.json", manifest), (STATE, state), (TENSORS, tensors)] {
         write(folder, name, bytes);
     }

@@ -1,4 +1,4 @@
-//! Token stores. The key and the checksum of the input are corrected first: without them no store is read.
+//! Token stores. The key and the checksum of the input are corrected first: otherwise no store would be read.
 #![no_main]
 
 use std::fs;
@@ -39,12 +39,12 @@ static PLACE: LazyLock<Place> = LazyLock::new(|| {
     let path = TokenStore::open_or_build(&cache, &source, &tokenizer, 8).expect("a store").path().to_owned();
     let good = fs::read(&path).expect("a store just written");
     let place = Place { _folder: folder, source, tokenizer, cache, path, good };
-    assert_eq!(place.open(&place.good).expect("a store").origin(), &Origin::Found, "key or checksum are elsewhere");
+    assert_eq!(place.open(&place.good).expect("a store").origin(), &Origin::Found, "key or checksum have moved");
     place
 });
 
 fuzz_target!(|data: &[u8]| {
-    // A store may claim that too many rows of its source were skipped.
+    // This fails if the store claims that too many rows of its source were skipped.
     let Ok(store) = PLACE.open(data) else { return };
     for i in 0..store.len() {
         let _ = (store.label(i), store.line(i), store.id(i), store.length(i), store.skipped().to_string());
@@ -55,7 +55,8 @@ fuzz_target!(|data: &[u8]| {
 });
 
 impl Place {
-    /// Opens these bytes as a store after correcting key and checksum; if they are not a store, another one is built.
+    /// Opens these bytes as a store after correcting key and checksum; if they are not a valid store, one is built from
+    /// the source.
     fn open(&self, bytes: &[u8]) -> Result<TokenStore, DataError> {
         let mut bytes = bytes.to_vec();
         if bytes.len() >= CHECKSUM.end {
@@ -64,7 +65,7 @@ impl Place {
             let checksum = blake3::hash(&bytes);
             bytes[CHECKSUM].copy_from_slice(checksum.as_bytes());
         }
-        // A new file: a mapped one must not change.
+        // Writes a new file, because a mapped one must not change.
         let _ = fs::remove_file(&self.path);
         fs::write(&self.path, bytes).expect("room for a small file");
         TokenStore::open_or_build(&self.cache, &self.source, &self.tokenizer, 8)

@@ -1,4 +1,4 @@
-//! Weights in a safetensors file: read alone, and as those of a small BERT.
+//! Weights in a safetensors file, read as plain tensors and as the weights of a small BERT.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -27,8 +27,8 @@ pub fn parts<const N: usize>(data: &[u8]) -> [&[u8]; N] {
     })
 }
 
-/// Creates a folder of these files in `TMPDIR`, which is removed when the value is dropped. `cargo xtask fuzz` uses
-/// memory.
+/// Creates a folder of these files in `TMPDIR`, which is removed when the value is dropped. `cargo xtask fuzz` sets
+/// `TMPDIR` to a folder in memory.
 pub fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     files.iter().for_each(|(name, bytes)| write(folder.path(), name, bytes));

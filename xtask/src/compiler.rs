@@ -13,7 +13,7 @@ const DEFAULT: &str = "c++";
 /// A C++ compiler on this machine.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Compiler {
-    /// The path of its program.
+    /// The path of the program.
     pub(crate) path: PathBuf,
     /// The value of `CXX` that makes builds use it; `None` if they use it by default.
     pub(crate) cxx: Option<&'static str>,

@@ -1,5 +1,5 @@
-//! Features of this machine that tests need. Test runs name them in `NB_REQUIRE`, so that a test which the machine can run
-//! fails instead of being skipped.
+//! Features of this machine that tests need. Test runs name them in `NB_REQUIRE`; a test that needs a named feature must run,
+//! and fails instead of being skipped.
 
 use std::path::Path;
 

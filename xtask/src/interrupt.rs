@@ -1,4 +1,5 @@
-//! Ctrl-C during set-up: recorded, and checked between steps, so that incomplete folders are removed before exiting.
+//! Ctrl-C during set-up: an interrupt is recorded and checked between steps, so incomplete folders are removed before
+//! exiting.
 
 use std::fmt;
 use std::sync::Once;
@@ -11,8 +12,8 @@ pub(crate) const EXIT_CODE: u8 = 130;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Catches interrupts, terminations and closed terminals from now on: they no longer end the process, [`check`] reports
-/// them.
+/// Catches interrupts, terminations and closed terminals from now on: they no longer end the process, and [`check`]
+/// reports them.
 pub(crate) fn catch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

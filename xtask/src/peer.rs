@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_environment_counts_only_when_it_is_whole_and_of_these_requirements() {
+    fn an_environment_is_used_only_if_complete_and_with_these_requirements() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("bin")).unwrap();
         fs::write(interpreter(folder.path()), "").unwrap();

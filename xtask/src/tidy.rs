@@ -9,11 +9,11 @@ use clap::CommandFactory;
 use crate::cli::Cli;
 use crate::project;
 
-/// Longer than this before its tests, a file holds more than one thing.
+/// Most lines of a source file before its tests. A longer file contains more than one thing.
 const MAX_LINES: usize = 400;
 
 #[test]
-fn every_source_file_begins_with_what_it_is() {
+fn every_source_file_starts_with_a_module_comment() {
     let without: Vec<_> = sources().into_iter().filter(|file| !file.text.starts_with("//!")).collect();
     assert!(without.is_empty(), "no `//!` at the top of {}", names(&without));
 }
@@ -23,7 +23,7 @@ fn no_source_file_is_too_long() {
     let code_lines = |file: &SourceFile| file.text.lines().take_while(|line| *line != "#[cfg(test)]").count();
     let long: Vec<_> = sources()
         .into_iter()
-        // Tests and word lists repeat one shape; each part can be read alone.
+        // Tests and word lists repeat one pattern; each part can be read alone.
         .filter(|file| !file.path.iter().any(|part| part == "tests" || part == "words.rs"))
         .filter(|file| code_lines(file) > MAX_LINES)
         .collect();
@@ -31,7 +31,7 @@ fn no_source_file_is_too_long() {
 }
 
 #[test]
-fn no_file_has_unfinished_work_or_paths_of_a_machine() {
+fn no_file_has_unfinished_work_or_machine_specific_paths() {
     // In two parts each, since this file is checked too.
     let forbidden = [
         concat!("TO", "DO"),
@@ -81,7 +81,7 @@ fn every_command_s_help_has_an_example() {
 }
 
 #[test]
-fn every_published_crate_says_what_a_registry_wants_to_know() {
+fn every_published_crate_has_the_metadata_for_a_registry() {
     let inherited = ["version", "edition", "rust-version", "license", "repository"];
     for entry in fs::read_dir(project::root().join("crates")).unwrap() {
         let folder = entry.unwrap().path();
@@ -125,7 +125,7 @@ fn sources() -> Vec<SourceFile> {
 /// Returns the hand-written files of the project. Links are not followed.
 fn texts() -> Vec<SourceFile> {
     const KINDS: [&str; 7] = ["rs", "md", "toml", "yaml", "py", "sh", "json"];
-    const NOT_WRITTEN_BY_PEOPLE: [&str; 6] = ["target", ".git", "data", "runs", "local.toml", "golden"];
+    const NOT_HAND_WRITTEN: [&str; 6] = ["target", ".git", "data", "runs", "local.toml", "golden"];
     let root = project::root();
     let mut files = Vec::new();
     let mut folders = vec![root.clone()];
@@ -133,7 +133,7 @@ fn texts() -> Vec<SourceFile> {
         for entry in fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
             let (kind, path) = (entry.file_type().unwrap(), entry.path());
-            if NOT_WRITTEN_BY_PEOPLE.iter().any(|name| entry.file_name() == *name) {
+            if NOT_HAND_WRITTEN.iter().any(|name| entry.file_name() == *name) {
                 continue;
             } else if kind.is_dir() {
                 folders.push(path);

@@ -25,7 +25,7 @@ pub(crate) struct Tool {
 }
 
 impl Tool {
-    /// Returns the path of its program, building it if it is missing.
+    /// Returns the path of the program; builds it if it is missing.
     pub(crate) fn ensure(&self) -> Result<PathBuf> {
         let Self { name, version } = self;
         let folder = project::cache()?.join("tools").join(format!("{name}-{version}"));
@@ -45,7 +45,7 @@ impl Tool {
             .args(["--profile", "dev"])
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env("CARGO_TARGET_DIR", &build)
-            // The flags that find libtorch are not theirs.
+            // These programs do not need the flags that find libtorch.
             .env_remove("RUSTFLAGS");
         install::run(&mut command)?;
         install::remove(&build)

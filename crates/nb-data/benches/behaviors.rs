@@ -1,5 +1,5 @@
-//! Throughput of reading behaviors (bytes) and of making samples, cuts and batches of them (samples), on impressions
-//! drawn from a seed: on average 38 candidates and a history of 33 of 100,000 articles, as in MIND.
+//! Throughput of reading behaviors (in bytes) and of making samples, cuts and batches (in samples). The impressions are
+//! drawn from a seed: on average 38 candidates and a history of 33, out of 100,000 articles, as in MIND.
 //!
 //! `cargo bench -p nb-data --bench behaviors`; `behaviors_against_pandas.py` in this folder compares with pandas.
 
@@ -15,7 +15,7 @@ const IMPRESSIONS: usize = 50_000;
 const NEWS: u64 = 100_000;
 const READERS: usize = 32;
 
-/// Few articles are read by many readers, most by few: the square of a uniform draw.
+/// Draws an article by the square of a uniform draw: few articles have many readers, most have few.
 fn news(stream: &mut Stream) -> u64 {
     let unit = stream.unit();
     (unit * unit * NEWS as f64) as u64
@@ -36,7 +36,7 @@ fn text() -> String {
         writeln!(text)
     };
     for _ in 0..IMPRESSIONS {
-        line().expect("a text takes any line");
+        line().expect("writing to a string cannot fail");
     }
     text
 }

@@ -1,7 +1,7 @@
 //! Throughput of parsing (bytes) and of tokenising and storing (rows), on the sample corpus.
 //!
-//! `cargo bench -p nb-data`; with `NB_BENCH_TOKENIZER` set to a checkpoint's folder its vocabulary is used, else one
-//! made of the corpus' own words.
+//! `cargo bench -p nb-data` uses the vocabulary of the checkpoint folder in `NB_BENCH_TOKENIZER` or, if that is not
+//! set, a vocabulary of the words of the corpus.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -4,7 +4,7 @@
 //! cargo run --release -p nb-data --example store_throughput -- train.csv checkpoint/ 64
 //! ```
 //!
-//! The CSV has no header; the label comes first, then title and text. Parsing alone is timed too.
+//! The CSV has no header; the label comes first, then title and text. Parsing is also timed separately.
 
 use std::path::Path;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Output files that appear complete or not at all ([`nb_files`]), in folders that are created where they are missing.
+//! Atomic writing of output files ([`nb_files`]); missing folders are created.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -11,7 +11,7 @@ use crate::error::DataError;
 /// Writes the file `path` through a buffer that `fill` writes to, as [`nb_files::write_with`] does.
 ///
 /// # Errors
-/// Whatever `fill` or the file system reports; what was there before remains then.
+/// The error of `fill` or of the file system. An existing file is then left unchanged.
 pub(crate) fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<AtomicFile>) -> io::Result<()>) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
@@ -19,7 +19,7 @@ pub(crate) fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<AtomicFile>) -
     nb_files::write_with(path, fill)
 }
 
-/// Writes a file of lines, each of which gets its line end here.
+/// Writes a file of lines, adding a line end to each.
 ///
 /// # Errors
 /// [`DataError::Write`], naming the file.

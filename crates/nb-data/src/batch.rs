@@ -57,7 +57,7 @@ impl TokenBatch {
         batch
     }
 
-    /// Appends the sequences of another batch. `rows` then holds the rows of both, each in its source.
+    /// Appends the sequences of another batch. `rows` then holds the rows of both batches, each relative to its source.
     pub fn append(&mut self, mut other: Self) {
         self.rows.append(&mut other.rows);
         self.ids.append(&mut other.ids);
@@ -93,8 +93,8 @@ pub enum BatchSize {
     Tokens(usize),
 }
 
-/// Returns rows 0 to `n - 1` in the order of an epoch: each once, each order equally likely. The same `n`, seed and
-/// epoch always give the same order.
+/// Returns rows 0 to `n - 1` in the order of an epoch. Each row occurs once, and all orders are equally likely. The
+/// same `n`, seed and epoch always give the same order.
 ///
 /// ```
 /// let mut rows = nb_data::batch::order(5, 0, 1);
@@ -120,10 +120,10 @@ pub(crate) fn all_rows(n: usize) -> Vec<u32> {
     (0..=last).take(n).collect()
 }
 
-/// Cuts `order` into batches: from the front, as many rows into each as `size` allows. Every row is in one batch; the
-/// last batch may be smaller.
+/// Cuts `order` into batches from front to back, with as many rows per batch as `size` allows. Every row is in one
+/// batch; the last batch may be smaller.
 ///
-/// Within a batch rows are sorted by length, the longest first, equally long ones in their order, so that attention can
+/// Within a batch, rows are sorted by descending length, and rows of equal length keep their order. Attention can then
 /// run in groups of nearly equal length.
 ///
 /// ```
@@ -186,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cut_loses_nothing_and_is_as_full_as_it_can_be(
+        fn a_cut_keeps_every_row_and_fills_each_batch(
             lengths in prop::collection::vec(0_usize..40, 0..60), seed in any::<u64>(), size in size(),
         ) {
             let length = |row: u32| lengths[row as usize];

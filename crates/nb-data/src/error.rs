@@ -10,7 +10,7 @@ use crate::read::Skipped;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// A file is missing or may not be read.
+    /// A file is missing or cannot be opened.
     #[error("{}: cannot be opened", path.display())]
     Open {
         /// The file.
@@ -48,7 +48,7 @@ pub enum DataError {
         skipped: Box<Skipped>,
     },
 
-    /// Judgements of which none is for a known query.
+    /// A file without a judgement for a known query.
     #[error("{}: no query with a judgement found ({report}), expected at least one", path.display())]
     NoQueries {
         /// The file.
@@ -57,7 +57,7 @@ pub enum DataError {
         report: Box<crate::beir::ReadReport>,
     },
 
-    /// Judgements without a relevant document, which can neither train nor select a model.
+    /// A file of judgements without a relevant document, which can neither train nor select a model.
     #[error("{}: no query with a relevant document found ({report}), expected at least one", path.display())]
     NoRelevant {
         /// The file.
@@ -144,11 +144,11 @@ pub enum DataError {
         file: String,
         /// The line on which the quote opens, counted from 1.
         line: u64,
-        /// The end of the field that was found instead.
+        /// The problem with the closing quote.
         found: String,
     },
 
-    /// A column name that the header does not have.
+    /// A column name that is not in the header.
     #[error("{file}:{line}: no column {name:?} found, expected one of {columns:?}")]
     UnknownColumn {
         /// The file or stream.

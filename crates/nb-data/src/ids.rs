@@ -1,5 +1,5 @@
-//! Maps ids to rows. Ids such as `N55528` or `8112`, of which a corpus has tens of thousands to millions, are looked up
-//! in a table by their number, without hashing; all others in a hash map.
+//! Maps ids to rows. A corpus has tens of thousands to millions of ids such as `N55528` or `8112`: these are looked up
+//! in a table by their number, without hashing. All other ids are looked up in a hash map.
 
 use rustc_hash::FxHashMap;
 
@@ -47,8 +47,8 @@ enum Prefix {
 
 const NO_ROW: u32 = u32::MAX;
 
-/// Numbers below this are in the table however few ids there are; a larger number may be up to `SPARSE` times the
-/// number of rows. So the table takes at most 4 MiB or 32 bytes per id.
+/// Numbers below this are in the table for any number of ids; a larger number must be below `SPARSE` times the number
+/// of rows. So the table takes at most 4 MiB or 32 bytes per id.
 const SMALL: usize = 1 << 20;
 const SPARSE: usize = 8;
 
@@ -56,8 +56,8 @@ const SPARSE: usize = 8;
 const MOST_DIGITS: usize = 9;
 
 impl IdIndex {
-    /// Indexes a list of ids: the i-th is that of row i, `None` is a row without an id. A repeated id keeps its first
-    /// row and is counted.
+    /// Indexes a list of ids: the i-th is the id of row i, and `None` means that the row has no id. A repeated id keeps
+    /// its first row and is counted.
     ///
     /// # Panics
     /// If there are more than 2^32 - 1 rows.
@@ -195,7 +195,7 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn ids_that_look_alike_are_told_apart() {
+    fn similar_ids_are_distinguished() {
         let ids = ["N1", "N01", "1", "N", "", "n1", "N1-0", "N4294967297", "N999999999", "N1048576", "N1048575", "É1"];
         let index = IdIndex::new(ids.map(Some));
         for (row, id) in ids.iter().enumerate() {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_takes_no_more_than_its_ids_are_worth() {
+    fn the_number_of_ids_limits_the_size_of_the_table() {
         let ids: Vec<String> = (0..300_000_u32).map(|i| (i * 9).to_string()).collect();
         let index = IdIndex::new(ids.iter().map(|id| Some(id.as_str())));
         assert!(index.numbered.len() <= SPARSE * ids.len() && !index.others.is_empty());
@@ -217,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn an_index_of_nothing_finds_nothing() {
+    fn an_index_without_ids_finds_nothing() {
         let index = IdIndex::new([None, None]);
         assert_eq!((index.row(b""), index.row(b"N1"), index.is_empty(), index.rows()), (None, None, true, 2));
     }
 
     proptest! {
         #[test]
-        fn it_finds_what_a_plain_map_finds(ids in prop::collection::vec(prop::option::of("[NM]?[0-9]{0,3}x?"), 0..60)) {
+        fn it_agrees_with_a_plain_map(ids in prop::collection::vec(prop::option::of("[NM]?[0-9]{0,3}x?"), 0..60)) {
             for repeated in [Repeated::First, Repeated::Last] {
                 let index = IdIndex::with(repeated, ids.iter().map(Option::as_deref));
                 let mut plain = HashMap::new();

@@ -38,7 +38,7 @@ impl Labels {
     /// Restores the labels of a saved model, in their order.
     ///
     /// # Errors
-    /// [`DataError::TooFewLabels`] if there are fewer than two or one occurs twice.
+    /// [`DataError::TooFewLabels`] if there are fewer than two labels, or one occurs twice.
     pub fn from_names(names: Vec<String>) -> Result<Self, DataError> {
         Self::checked(names)
     }
@@ -74,7 +74,7 @@ impl Labels {
     /// Returns the number of a label.
     #[must_use]
     pub fn index_of(&self, label: &str) -> Option<usize> {
-        // Sets are small, and that of a saved model need not be sorted.
+        // Label sets are small, and the labels of a saved model need not be sorted.
         self.names.iter().position(|name| name == label)
     }
 
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_of_fewer_than_two_is_an_error() {
+    fn a_set_of_fewer_than_two_labels_is_an_error() {
         let error = |labels: &[&str]| Labels::learn(labels).unwrap_err().to_string();
         assert_eq!(error(&[]), "no label found, expected at least two different labels");
         assert_eq!(error(&["a", "a"]), "the one label \"a\" found, expected at least two different labels");
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_that_of_the_bytes_or_the_saved_one() {
+    fn labels_are_in_byte_order_or_in_saved_order() {
         assert_eq!(Labels::learn(["2", "10", "é", "a", "2"]).unwrap().names(), ["10", "2", "a", "é"]);
         let saved = Labels::from_names(vec!["b".into(), "a".into()]).unwrap();
         assert_eq!((saved.index_of("a"), saved.index_of("c"), saved.len()), (Some(1), None, 2));
     }
 
     #[test]
-    fn an_unknown_label_is_named_with_its_row() {
+    fn an_unknown_label_is_reported_with_its_line() {
         let labels = Labels::learn(["a", "b"]).unwrap();
         assert_eq!(labels.encode("b", 1, Path::new("dev.csv")).unwrap(), 1);
         assert_eq!(

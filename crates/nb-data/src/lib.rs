@@ -16,7 +16,7 @@
 //! - [`sample`]: a generated corpus for trying things out.
 //! - `tokenizer`, `store` (feature `tokenize`, on by default): a checkpoint's tokenizer and the on-disk token store.
 //!
-//! The crate knows no tensors, devices, models or configuration files, and prints nothing.
+//! The crate does not deal with tensors, devices, models or configuration files, and prints nothing.
 
 mod atomic;
 pub mod batch;

@@ -65,7 +65,7 @@ impl Stream {
     /// If `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "cannot draw a number below 0");
-        // 2^64 mod bound products are too many for an even draw; those below this threshold are drawn again.
+        // A uniform draw must reject 2^64 mod bound of the products: those below this threshold.
         let threshold = bound.wrapping_neg() % bound;
         loop {
             let product = u128::from(self.next_u64()) * u128::from(bound);
@@ -121,18 +121,18 @@ mod tests {
     }
 
     #[test]
-    fn below_is_even() {
+    fn below_is_uniform() {
         let mut stream = Stream::new(3);
         let mut counts = [0_u32; 7];
         for _ in 0..70_000 {
             counts[stream.below(7) as usize] += 1;
         }
-        // The standard deviation of a count is 93; five of them.
+        // The limit is five standard deviations of a count, 93 each.
         assert!(counts.iter().all(|count| count.abs_diff(10_000) < 465), "{counts:?}");
     }
 
     #[test]
-    fn unit_lies_below_one_and_averages_a_half() {
+    fn unit_is_below_one_and_averages_one_half() {
         let mut stream = Stream::new(4);
         let draws: Vec<f64> = (0..10_000).map(|_| stream.unit()).collect();
         assert!(draws.iter().all(|draw| (0.0..1.0).contains(draw)));

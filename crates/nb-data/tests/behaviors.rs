@@ -1,4 +1,4 @@
-//! Behaviors: files by hand, hostile files, samples, negatives and batches of readers.
+//! Behaviors: small and hostile files, samples, negatives and batches of readers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -35,7 +35,7 @@ fn read(text: impl AsRef<[u8]>) -> Behaviors {
     read_with(text, &news(10), |source| source.allowed_unusable = 1.0).expect("behaviors")
 }
 
-/// Shows an impression: `line id|history|candidate:click …`.
+/// Formats an impression: `line id|history|candidate:click …`.
 fn show(behaviors: &Behaviors, i: usize) -> String {
     let history: Vec<String> = behaviors.history(i).iter().map(u32::to_string).collect();
     let shown: Vec<String> = behaviors
@@ -56,7 +56,7 @@ fn check(behaviors: &Behaviors, expected: &[&str]) {
 }
 
 #[test]
-fn a_small_file_by_hand() {
+fn a_small_file_is_read() {
     let behaviors = read(
         "\u{FEFF}1\tU1\t11/12/2019 2:14:46 PM\tN3 N77 N1 N3\tN2-0 N1-1\r\n\
          \r\n\
@@ -90,7 +90,7 @@ fn a_test_set_needs_no_clicks() {
 }
 
 #[test]
-fn unusable_lines_are_told_apart_and_leave_nothing_behind() {
+fn unusable_lines_are_reported_by_reason_and_add_nothing() {
     let behaviors = read(
         b"1\tU\t\tN1 N77\tN1-1 N2-0\n\
           2\tU\t\tN1 N77 N1-1\n\
@@ -113,7 +113,7 @@ fn unusable_lines_are_told_apart_and_leave_nothing_behind() {
 }
 
 #[test]
-fn files_that_cannot_be_used_say_why() {
+fn unusable_files_are_errors_that_give_the_reason() {
     let error = |text: &[u8]| read_with(text, &news(10), |_| ()).unwrap_err();
     assert_eq!(
         error(b"\n1\tU\t\tN1\tN1 N2\n2\tU\t\tN1\tN1-1\n"),
@@ -151,14 +151,14 @@ fn long_lines_are_read_and_the_most_recent_news_kept() {
     let history: Vec<String> = (0..10_000).map(|i| format!("N{}", i % 2000)).collect();
     let shown: Vec<String> = (0..1000).map(|row| format!("N{row}-{}", u8::from(row == 7))).collect();
     let line = format!("1\tU\t\t{}\t{}\n", history.join(" "), shown.join(" "));
-    // Every second article is known, so the most recent known ones go back twice as far.
+    // Every second article is known, so the most recent known articles go back twice as far.
     let known: Vec<Option<String>> = (0..2000).map(|row| (row % 2 == 1).then(|| format!("N{row}"))).collect();
     let news = IdIndex::new(known.iter().map(Option::as_deref));
-    for (most, kept) in [(0, 0), (50, 50), (usize::MAX, 5000)] {
+    for (most, length) in [(0, 0), (50, 50), (usize::MAX, 5000)] {
         let behaviors = read_with(line.repeat(100), &news, |source| source.history = most).unwrap();
         assert_eq!((behaviors.len(), behaviors.line(99)), (100, 100));
         let expected: Vec<u32> = (0..10_000).map(|i| i % 2000).filter(|row| row % 2 == 1).collect();
-        assert_eq!(behaviors.history(99), &expected[5000 - kept..]);
+        assert_eq!(behaviors.history(99), &expected[5000 - length..]);
         assert_eq!((behaviors.candidates(99)[7], behaviors.clicked(99)[7]), (7, 1));
         assert_eq!(behaviors.report().unknown_history, 100 * 5000);
         assert_eq!((behaviors.report().repeated_ids, behaviors.report().repeated_candidates), (99, 0));
@@ -183,7 +183,7 @@ fn the_number_of_threads_changes_nothing() {
 }
 
 #[test]
-fn samples_are_clicks_that_can_be_set_against_something() {
+fn samples_are_clicks_of_impressions_with_a_negative() {
     let behaviors = read(
         "0\tU\t\t\tN1-1 N2-0 N3-1\n\
          1\tU\t\t\tN1-0 N2-0 N77-1\n\
@@ -221,7 +221,7 @@ fn negatives_are_pinned() {
 }
 
 #[test]
-fn negatives_are_drawn_evenly() {
+fn negatives_are_drawn_uniformly() {
     let behaviors = read("0\tU\t\t\tN0-1 N1-0 N2-0 N3-0 N4-0 N5-0\n");
     let sample = Sample { impression: 0, candidate: 0 };
     let mut counts = [[0_u32; 6]; 2];
@@ -230,12 +230,12 @@ fn negatives_are_drawn_evenly() {
             counts[place][row as usize] += 1;
         }
     }
-    // The standard deviation of a count is 28; five of them.
+    // The limit is five standard deviations of a count, 28 each.
     assert!(counts.iter().all(|counts| counts[1..].iter().all(|count| count.abs_diff(1000) < 140)), "{counts:?}");
 }
 
 #[test]
-fn a_batch_by_hand() {
+fn a_small_batch_is_correct() {
     let behaviors = read("0\tU\t\tN3 N1 N3\tN2-0 N1-1\n1\tU\t\t\tN3-1 N5-0\n");
     let lengths = [0, 4, 7, 4, 9, 9];
     let samples = behaviors.samples(&[0, 1]).samples;
@@ -253,8 +253,8 @@ fn a_batch_by_hand() {
     assert_eq!(repeated.candidates, [5, 2, 3, 8, 0, 1]);
     assert_eq!((repeated.history_lengths, repeated.negatives), (batch.history_lengths, 2));
 
-    let nobody = ReaderBatch::new(&behaviors, &[], &draw, |_| 1);
-    assert_eq!((nobody.readers(), nobody.news.len()), (0, 0));
+    let empty = ReaderBatch::new(&behaviors, &[], &draw, |_| 1);
+    assert_eq!((empty.readers(), empty.news.len()), (0, 0));
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_cut_counts_each_news_once() {
     assert_eq!(by_samples, [vec![2, 1], vec![0]]);
 }
 
-/// A candidate's id and click, as a line has them.
+/// A candidate's id and click, as in a line.
 fn candidate() -> impl Strategy<Value = (u32, u8)> {
     (0_u32..14, 0_u8..2)
 }
@@ -285,7 +285,7 @@ fn impression() -> impl Strategy<Value = Impression> {
     (prop::collection::vec(0_u32..14, 0..12), prop::collection::vec(candidate(), 1..12))
 }
 
-/// The impressions as lines, and one more so that there is a sample.
+/// The impressions as lines, plus an impression that guarantees a sample.
 fn text(impressions: &[Impression]) -> String {
     let line = |(history, shown): &Impression| {
         let history: Vec<String> = history.iter().map(|row| format!("N{row}")).collect();
@@ -297,7 +297,7 @@ fn text(impressions: &[Impression]) -> String {
 
 proptest! {
     #[test]
-    fn lines_say_what_was_written(
+    fn written_lines_are_read_back(
         impressions in prop::collection::vec(impression(), 0..20), most in 0_usize..14,
     ) {
         let behaviors = read_with(text(&impressions), &news(10), |source| source.history = most).unwrap();
@@ -322,7 +322,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(
+    fn no_input_causes_a_panic(bytes in prop::collection::vec(
         prop_oneof![Just(b'\t'), Just(b'\n'), Just(b' '), Just(b'-'), Just(b'1'), Just(b'N'), any::<u8>()], 0..200,
     )) {
         for clicks in [ClickRule::Required, ClickRule::Optional] {
@@ -370,13 +370,13 @@ proptest! {
                 prop_assert!(others.len() < count || distinct.len() == count);
                 drawn.insert(negatives);
             }
-            // Thirty draws of one of at least two outcomes are the same once in 2^29.
+            // Thirty draws with at least two outcomes are all the same with a probability of at most 2^-29.
             prop_assert!(others.len() == 1 || drawn.len() > 1);
         }
     }
 
     #[test]
-    fn a_batch_mentions_what_its_samples_do(
+    fn a_batch_contains_the_articles_of_its_samples(
         impressions in prop::collection::vec(impression(), 0..10), negatives in 0_usize..5, seed in any::<u64>(),
         lengths in prop::collection::vec(1_usize..6, 10),
     ) {
@@ -419,7 +419,7 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_loses_nothing_and_is_as_full_as_it_can_be(
+    fn a_cut_keeps_every_sample_and_fills_each_batch(
         impressions in prop::collection::vec(impression(), 0..20), seed in any::<u64>(), most in 0_usize..80,
         lengths in prop::collection::vec(1_usize..12, 10), sequences in any::<bool>(),
     ) {
@@ -436,10 +436,10 @@ proptest! {
             let samples: Vec<Sample> = numbers.iter().map(|&number| samples[number as usize]).collect();
             ReaderBatch::new(&behaviors, &samples, &draw, length).news.iter().map(|&row| length(row)).sum()
         };
-        let mut behind = 0;
+        let mut end = 0;
         for (i, batch) in batches.iter().enumerate() {
-            behind += batch.len();
-            let next = order.get(behind);
+            end += batch.len();
+            let next = order.get(end);
             if sequences {
                 prop_assert!(batch.len() == (most / 10).max(1) || i + 1 == batches.len());
             } else {

@@ -1,4 +1,4 @@
-//! BEIR folders: reading unusual ones, batches, and the conversion of articles.
+//! BEIR folders: reading unusual folders, batches, and the conversion of articles.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -17,7 +17,7 @@ fn corpus() -> Format {
     Format::BeirCorpus { fields: vec![Field::Title, Field::Abstract] }
 }
 
-/// Reads all rows of a text and shows them: `line id|first|second`, or `line reason`.
+/// Reads all rows of a text and formats them: `line id|first|second`, or `line reason`.
 fn rows(text: impl AsRef<[u8]>, format: &Format) -> Vec<String> {
     let show = |row| match row {
         Row::Article(Article { line, id, label, first, second }) => {
@@ -48,7 +48,7 @@ fn a_corpus_and_its_queries_are_read() {
 }
 
 #[test]
-fn unusable_lines_are_told_apart() {
+fn unusable_lines_are_reported_by_reason() {
     let nested = format!("{{\"_id\":\"a\",\"text\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
     let lines: [&[u8]; 11] = [
         b"not json",
@@ -136,9 +136,9 @@ fn judgements_are_joined_in_the_order_of_the_file() {
 }
 
 #[test]
-fn trecs_four_columns_are_known_by_their_number() {
+fn trecs_layout_is_detected_by_its_four_columns() {
     let expected = vec![judged(7, &[(1, 1)], &[2]), judged(8, &[(0, 3)], &[])];
-    // Ids that are numbers, so that the iteration and the document pass for a document and a score.
+    // The ids are numbers, so the iteration and the document could be mistaken for a document and a score.
     let numbers = |text: &str| {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         fs::write(file.path(), text).expect("it can be written");
@@ -152,7 +152,7 @@ fn trecs_four_columns_are_known_by_their_number() {
     assert_eq!(numbers(&text.replace('\t', "  \t ").replace('\n', " \r\n")), expected);
     assert_eq!(numbers(&format!("query-id\titeration\tcorpus-id\tscore\n{text}")), expected);
     assert_eq!(numbers(&format!("query Q0 document relevance\n{}", text.replace('\t', " "))), expected);
-    // Three columns between spaces are BEIR's.
+    // Three columns separated by spaces are BEIR's layout.
     assert_eq!(numbers("7 1 1\n7 2 0\n8 0 3\n"), expected);
 }
 
@@ -164,16 +164,16 @@ fn rows_with_another_number_of_columns_are_counted() {
     let four = "q0 0 d0 1\n".repeat(9);
     let found = qrels(format!("{four}q0 d1 1\n"), 0.1).unwrap();
     assert_eq!(found.report.skipped.to_string(), "1 with too few columns, first on line 10");
-    // A header of three names above rows of four, and a run file.
+    // A header of three columns above rows of four, and TREC run files.
     assert!(qrels("query\tdocument\tscore\nq0\t0\td0\t1\n", 0.1).unwrap_err().contains("1 with too many columns"));
     assert!(qrels("q0 Q0 d0 1 9.5 bm25\n", 0.1).unwrap_err().contains("1 with too few columns"));
     assert!(qrels("q0\tQ0\td0\t1\t9.5\tbm25\n", 0.1).unwrap_err().contains("1 with too many columns"));
-    // An id may hold a space where there are tabs.
+    // An id may contain a space if columns are separated by tabs.
     assert_eq!(qrels("q 0\td0\t1\nq0\td0\t1\n", 0.1).unwrap().report.no_query, 1);
 }
 
 #[test]
-fn what_is_left_out_is_counted() {
+fn unused_judgements_are_counted() {
     let text = "q0\td0\t1\nq0\td0\t0\nq0\td0\t2\nq77\td0\t1\nq1\td100\t1\nq2\td3\t0\nq0\td1\nq0\td1\t0.5\nq0\td1\tx\n";
     let found = qrels(text, 0.4).unwrap();
     let lacking = Judged { missing: vec![1], ..judged(1, &[], &[]) };
@@ -199,7 +199,7 @@ fn what_is_left_out_is_counted() {
 }
 
 #[test]
-fn judgements_without_a_query_to_use_are_an_error() {
+fn judgements_without_a_usable_query_are_an_error() {
     let none = "no usable row found (none skipped), expected at least one";
     assert_eq!(qrels("", 0.1).unwrap_err(), format!("FILE: {none}"));
     assert_eq!(qrels("query-id\tcorpus-id\tscore\n", 0.1).unwrap_err(), format!("FILE: {none}"));
@@ -214,9 +214,9 @@ fn judgements_without_a_query_to_use_are_an_error() {
         "dev.tsv: no query with a relevant document found (judgements for unknown queries: 1; queries without a relevant \
          document: 1), expected at least one"
     );
-    // The first row is a header at most once, and only if its score is no number at all.
-    assert!(qrels("a\tb\tc\na\tb\tc\n", 1.0).unwrap_err().contains("1 whose score"), "the second is no header");
-    assert!(qrels("q1\td1\t0.5\n", 1.0).unwrap_err().contains("1 whose score"), "a number is no header");
+    // The first row is a header at most once, and only if its score is not a number.
+    assert!(qrels("a\tb\tc\na\tb\tc\n", 1.0).unwrap_err().contains("1 whose score"), "the second row is not a header");
+    assert!(qrels("q1\td1\t0.5\n", 1.0).unwrap_err().contains("1 whose score"), "a row with a number is not a header");
     let missing = Qrels::read(Path::new("no.tsv"), &IdIndex::default(), &IdIndex::default(), 0.1);
     assert_eq!(missing.unwrap_err().to_string(), "no.tsv: cannot be opened");
 }
@@ -251,7 +251,7 @@ fn batches_are_pinned() {
 }
 
 #[test]
-fn draws_are_even() {
+fn draws_are_uniform() {
     let qrels = some_qrels();
     let mut counts = BTreeMap::new();
     for epoch in 0..5000 {
@@ -281,7 +281,7 @@ fn any_qrels() -> impl Strategy<Value = Qrels> {
 
 proptest! {
     #[test]
-    fn a_batch_holds_what_it_says(qrels in any_qrels(), negatives in 0_usize..6, seed in 0_u64..5, epoch in 0_u64..5) {
+    fn a_batch_matches_its_pairs(qrels in any_qrels(), negatives in 0_usize..6, seed in 0_u64..5, epoch in 0_u64..5) {
         let places: Vec<u32> = (0..qrels.queries.len() as u32).rev().collect();
         let pairs = qrels.pairs(&places);
         let length = |row: u32| (row % 7) as usize;
@@ -302,7 +302,7 @@ proptest! {
                 let relevant = judged.relevant.iter().any(|&(row, _)| row == document);
                 prop_assert_eq!(batch.masked[i * batch.documents.len() + place], relevant && document != target);
             }
-            // A pair draws the same whatever else is in the batch.
+            // A pair draws the same documents in any batch.
             let alone = QueryBatch::new(&qrels, &[*pair], negatives, seed, epoch, length);
             prop_assert_eq!(alone.documents.len(), 1 + negatives.min(judged.negatives.len()));
             prop_assert!(alone.documents.iter().all(|row| *row == target || judged.negatives.contains(row)));
@@ -311,7 +311,7 @@ proptest! {
         prop_assert_eq!(batch.documents.into_iter().collect::<HashSet<_>>(), expected);
     }
 
-    /// Any text is judgements or an error, and line ends change nothing.
+    /// Any text gives judgements or an error; CRLF and a byte-order mark change nothing.
     #[test]
     fn any_judgements_are_read(text in "[qd0-3\t.\n -]{0,80}") {
         let plain = qrels(&text, 1.0);
@@ -319,7 +319,7 @@ proptest! {
         prop_assert_eq!(&plain, &qrels(format!("\u{feff}{text}"), 1.0));
     }
 
-    /// Any bytes are rows.
+    /// Any bytes give rows, usable or skipped.
     #[test]
     fn any_lines_are_read(text in prop::collection::vec(prop::sample::select(b"{}[]\":,_id\\u\n\xff0".to_vec()), 0..60)) {
         rows(&text, &corpus());
@@ -346,7 +346,7 @@ fn convert(folder: &TempDir, inputs: &[Source], seed: u64) -> Written {
     from_news(inputs, &folder.path().join("beir"), Conversion { seed }).expect("the conversion")
 }
 
-/// Everything written, as (query, document) texts per split.
+/// Everything that was written, as pairs of query and document texts for each split.
 fn contents(folder: &Folder) -> [Vec<(String, String)>; 3] {
     let load = |path: PathBuf, format| read(&Source { labels: LabelRule::Optional, ..Source::labelled(path, format) });
     let queries = load(folder.queries(), Format::BeirQueries).expect("queries").articles;
@@ -371,7 +371,7 @@ fn contents(folder: &Folder) -> [Vec<(String, String)>; 3] {
 }
 
 #[test]
-fn news_become_queries_for_their_texts() {
+fn titles_become_queries_for_their_texts() {
     let folder = tempfile::tempdir().unwrap();
     let news = folder.path().join("news.tsv");
     let line = |i: usize| format!("N{i}\tsports\tx\tTitle \"{i}\"\tText number {i}.\tu\t[]\t[]\n");
@@ -379,7 +379,7 @@ fn news_become_queries_for_their_texts() {
     let written = convert(&folder, &[mind(news.clone())], 0);
     assert_eq!((written.documents, written.incomplete, written.repeated), (2000, 0, 0));
     assert_eq!(written.queries.iter().sum::<usize>(), 2000);
-    // Binomial(2000, 0.8) has standard deviation 18, that of 0.1 has 13.
+    // Binomial(2000, 0.8) has a standard deviation of 18, Binomial(2000, 0.1) of 13.
     assert!((1530..1670).contains(&written.queries[0]), "{:?}", written.queries);
     assert!(written.queries[1..].iter().all(|n| (145..255).contains(n)), "{:?}", written.queries);
 
@@ -403,7 +403,7 @@ fn news_become_queries_for_their_texts() {
 }
 
 #[test]
-fn repeated_and_incomplete_news_are_one_document_or_none() {
+fn repeated_articles_share_a_document_and_incomplete_articles_have_none() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (folder.path().join("a.tsv"), folder.path().join("b.csv"));
     let text = "N1\tx\tx\tFirst\tSame text\n\
@@ -453,7 +453,7 @@ fn repeated_and_incomplete_news_are_one_document_or_none() {
 }
 
 #[test]
-fn inputs_that_cannot_be_converted_leave_nothing_behind() {
+fn inputs_that_cannot_be_converted_leave_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -484,7 +484,7 @@ fn inputs_that_cannot_be_converted_leave_nothing_behind() {
     );
 }
 
-/// As in a run: a token store reads both files unchanged, and judgements find its rows.
+/// As in training, a token store reads both files unchanged, and the judgements are joined with its rows.
 #[cfg(feature = "tokenize")]
 #[test]
 fn a_token_store_takes_queries_and_corpus() {
@@ -506,7 +506,7 @@ fn a_token_store_takes_queries_and_corpus() {
         TokenStore::open_or_build(&folder.path().join("cache"), &source, &tokenizer, 16).unwrap()
     };
     let (documents, queries) = (open("corpus.jsonl", corpus()), open("queries.jsonl", Format::BeirQueries));
-    // Found again, it knows what was skipped.
+    // A reopened store still reports the skipped rows.
     assert_eq!(
         open("corpus.jsonl", corpus()).skipped().by_reason(Reason::NoId),
         Some(ReasonCount { rows: 1, first_line: 2 })

@@ -1,4 +1,4 @@
-//! Readers against hostile and merely odd input.
+//! The readers with hostile and unusual input.
 
 use std::fs;
 use std::io::{self, BufReader, Read};
@@ -35,7 +35,7 @@ fn mind() -> Format {
     Format::MindNews { fields: vec![Field::Title, Field::Abstract] }
 }
 
-/// Reads all rows of a text and shows them: `line label|first|second`, or `line reason`.
+/// Reads all rows of a text and formats them: `line label|first|second`, or `line reason`.
 fn rows(text: impl AsRef<[u8]>, format: &Format, labels: LabelRule) -> Result<Vec<String>, String> {
     let rows = articles(text.as_ref(), "in", format, labels).map_err(|err| err.to_string())?;
     let show = |row: Row| match row {
@@ -67,7 +67,7 @@ fn csv_with_and_without_a_header() {
 }
 
 #[test]
-fn columns_that_are_not_there_are_errors_that_name_them() {
+fn missing_columns_are_errors_that_name_them() {
     let error = |text: &str, format: &Format| rows(text, format, LabelRule::Required).unwrap_err();
     assert_eq!(
         error("title,class\n", &named("topic", &["title"])),
@@ -97,7 +97,7 @@ fn columns_that_are_not_there_are_errors_that_name_them() {
 }
 
 #[test]
-fn unusable_rows_are_told_apart() {
+fn unusable_rows_are_reported_by_reason() {
     let text = b"N1\tsports\tx\tA goal\tat last\tu\t[]\t[]\n\
         N2\tsports\tx\tA goal\n\
         N3\t \tx\tA goal\tat last\n\
@@ -131,13 +131,13 @@ fn unusable_rows_are_told_apart() {
 }
 
 #[test]
-fn a_column_beyond_all_bounds_is_in_no_row() {
+fn the_largest_column_number_is_in_no_row() {
     let layout = CsvLayout { text: vec![Column::Number(usize::MAX)], ..csv(Header::Absent) };
     check("sports,A goal\n", &Format::Csv(layout), LabelRule::Required, &["1 with too few columns"]);
 }
 
 #[test]
-fn fields_that_are_utf8_only_together_are_not() {
+fn fields_that_are_utf8_only_when_joined_are_rejected() {
     let layout = CsvLayout { label: None, text: vec![Column::Number(0)], ..csv(Header::Absent) };
     check(b"a\xc3,\xa9b\n", &Format::Csv(layout), LabelRule::Optional, &["1 that are not UTF-8"]);
 }
@@ -163,7 +163,7 @@ fn lines_keep_their_numbers() {
 }
 
 #[test]
-fn an_open_quote_ends_the_stream_with_its_line() {
+fn an_open_quote_ends_the_stream_and_names_its_line() {
     let format = Format::Csv(csv(Header::Absent));
     let mut stream = articles(&b"1,a,b\n2,\"c,d\n3,e,f\n"[..], "in.csv", &format, LabelRule::Required).unwrap();
     assert!(matches!(stream.next(), Some(Ok(Row::Article(_)))));
@@ -176,7 +176,7 @@ fn an_open_quote_ends_the_stream_with_its_line() {
 }
 
 #[test]
-fn a_stream_that_breaks_says_after_which_line() {
+fn a_read_failure_names_the_last_line() {
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -233,9 +233,8 @@ fn too_large_a_share_of_unusable_rows_is_an_error() {
 }
 
 proptest! {
-    /// Line ends and a byte-order mark change nothing.
     #[test]
-    fn crlf_and_a_mark_are_the_same_text(text in "[a-c,\"\t\n ]{0,80}") {
+    fn crlf_and_a_byte_order_mark_change_nothing(text in "[a-c,\"\t\n ]{0,80}") {
         for format in [Format::Csv(csv(Header::Absent)), mind(), Format::Lines] {
             let plain = rows(&text, &format, LabelRule::Optional);
             let crlf = rows(text.replace('\n', "\r\n"), &format, LabelRule::Optional);

@@ -1,4 +1,4 @@
-//! The sample corpus: what it is made of, and that counting words does not solve it.
+//! The sample corpus: its content, and evidence that counting words does not solve it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -24,14 +24,14 @@ fn corpus(seed: u64, size: SampleSize) -> (Vec<Article>, Vec<Article>) {
     (articles(sample.train), articles(sample.dev))
 }
 
-/// The default corpus of a seed; it lives as long as the folder.
+/// The default corpus of a seed; it exists as long as the folder.
 fn sample(seed: u64) -> (TempDir, Sample) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let sample = write(folder.path(), seed, SampleSize::default()).expect("the corpus is written");
     (folder, sample)
 }
 
-/// The articles and impressions of a folder like MIND's.
+/// The articles and impressions of a folder in MIND's layout.
 fn recommend(folder: &Path) -> (Vec<Article>, Behaviors) {
     let fields = vec![Field::Title, Field::Abstract];
     let news = read(&Source::labelled(folder.join("news.tsv"), Format::MindNews { fields })).expect("news").articles;
@@ -52,7 +52,8 @@ fn words(article: &Article) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// The share of `dev` that a multinomial naive Bayes classifier over words, smoothed by one, learns from `train`.
+/// The accuracy on `dev` of a multinomial naive Bayes classifier over words, with add-one smoothing, trained on
+/// `train`.
 fn bag_of_words(train: &[Article], dev: &[Article]) -> f64 {
     let mut counts: BTreeMap<&str, (f64, f64, HashMap<String, f64>)> = BTreeMap::new();
     let mut vocabulary = HashSet::new();
@@ -77,9 +78,10 @@ fn bag_of_words(train: &[Article], dev: &[Article]) -> f64 {
     dev.iter().filter(|article| guess(article) == label(article)).count() as f64 / dev.len() as f64
 }
 
-/// A two-layer student of all-MiniLM-L6-v2 reaches 0.88 on the rows of seed 0 after two epochs, and 0.08 before.
+/// A two-layer student of all-MiniLM-L6-v2 reaches 0.88 on the rows of seed 0 after two epochs, and 0.08 before
+/// training.
 #[test]
-fn a_bag_of_words_stays_far_behind_an_encoder() {
+fn a_bag_of_words_scores_far_below_an_encoder() {
     for seed in 0..3 {
         let (train, dev) = corpus(seed, SampleSize::default());
         assert_eq!((train.len(), dev.len()), (3000, 600));
@@ -90,7 +92,7 @@ fn a_bag_of_words_stays_far_behind_an_encoder() {
 }
 
 #[test]
-fn no_topic_outweighs_the_others() {
+fn no_topic_dominates() {
     let (train, dev) = corpus(0, SampleSize::default());
     for rows in [train, dev] {
         let mut counts: HashMap<String, usize> = HashMap::new();
@@ -99,7 +101,7 @@ fn no_topic_outweighs_the_others() {
         }
         assert!(counts.len() >= 12);
         let largest = *counts.values().max().unwrap() as f64 / rows.len() as f64;
-        assert!(largest < 0.12, "always guessing one topic would get {largest}");
+        assert!(largest < 0.12, "always guessing one topic would score {largest}");
     }
 }
 
@@ -119,7 +121,7 @@ fn texts_are_short_news() {
 }
 
 #[test]
-fn rows_depend_on_seed_and_number_alone() {
+fn rows_depend_only_on_seed_and_number() {
     let small = SampleSize { train: 30, dev: 7 };
     let (train, dev) = corpus(5, small);
     assert_eq!(corpus(5, small), (train.clone(), dev.clone()));
@@ -149,10 +151,10 @@ fn readers_are_shown_news_and_click_some() {
             assert!((1..=3).contains(&clicks) && clicks < candidates.len(), "{}", behaviors.id(i));
         }
     }
-    // About 480 readers, of whom each is cold by 0.1: standard deviation 1.4 %.
+    // About 480 readers, each without a history with a probability of 0.1: the standard deviation is 1.4 %.
     assert!((0.05..0.15).contains(&(cold as f64 / 2500.0)), "{cold} without a history");
 
-    // As in MIND: candidates of development are articles that training never shows, histories are from training.
+    // As in MIND, development candidates are articles that training never shows, and histories are from training.
     let titles: HashSet<&str> = train_news.iter().map(|article| article.first.as_str()).collect();
     for i in 0..dev.len() {
         let title = |row: &u32| dev_news[*row as usize].first.as_str();
@@ -161,7 +163,7 @@ fn readers_are_shown_news_and_click_some() {
     }
 }
 
-/// Area under the ROC curve of one impression, ties one half.
+/// Area under the ROC curve of one impression; a tie counts one half.
 fn auc(clicked: &[u8], scores: &[f64]) -> f64 {
     let of = |class: u8| clicked.iter().zip(scores).filter(move |(label, _)| **label == class).map(|(_, score)| *score);
     let wins =
@@ -178,7 +180,7 @@ fn mean_auc(behaviors: &Behaviors, similarity: impl Fn(u32, u32) -> f64) -> f64 
     (0..behaviors.len()).map(of).sum::<f64>() / behaviors.len() as f64
 }
 
-/// Words weighed by how rare they are, to length 1.
+/// The TF-IDF vector of each article, normalised to length 1.
 fn vectors(news: &[Article]) -> Vec<HashMap<String, f64>> {
     let mut counts: HashMap<String, f64> = HashMap::new();
     for word in news.iter().flat_map(|article| words(article).into_iter().collect::<HashSet<_>>()) {
@@ -197,10 +199,10 @@ fn vectors(news: &[Article]) -> Vec<HashMap<String, f64>> {
     news.iter().map(vector).collect()
 }
 
-/// all-MiniLM-L6-v2 as it is ranks the titles of seed 0 to an AUC of 0.67. Who knows every topic is not perfect either,
-/// since readers click other things too, and one in ten has no history.
+/// all-MiniLM-L6-v2 without fine-tuning ranks the titles of seed 0 with an AUC of 0.67. Ranking by the true topics is
+/// not perfect either, since readers also click on other topics, and one in ten has no history.
 #[test]
-fn a_bag_of_words_ranks_far_below_one_who_knows_the_topics() {
+fn a_bag_of_words_ranks_far_below_the_true_topics() {
     for seed in 0..3 {
         let (_folder, sample) = sample(seed);
         let (news, dev) = recommend(&sample.recommend_dev);
@@ -218,21 +220,21 @@ fn a_bag_of_words_ranks_far_below_one_who_knows_the_topics() {
 }
 
 #[test]
-fn headlines_search_for_their_stories() {
+fn headlines_are_queries_for_their_stories() {
     let (_folder, sample) = sample(0);
     let beir::Written { folder, documents, queries, incomplete, repeated, .. } = sample.beir;
     let (dev_news, _) = recommend(&sample.recommend_dev);
-    // Each story once: those of histories are in both folders.
+    // Each story is one document, although stories of histories are in both folders.
     assert_eq!((documents, incomplete, repeated), (3600, 0, dev_news.len() as u64 - 600));
     assert!(queries.iter().sum::<usize>() > 3550 && queries[1..].iter().all(|&n| n > 280), "{queries:?}");
     let texts = |path, format| {
         read(&Source { labels: LabelRule::Optional, ..Source::labelled(path, format) }).unwrap().articles
     };
-    let asked = texts(folder.queries(), Format::BeirQueries);
+    let query_texts = texts(folder.queries(), Format::BeirQueries);
     let corpus = texts(folder.corpus(), Format::BeirCorpus { fields: vec![Field::Abstract] });
     let index = |articles: &[Article]| IdIndex::new(articles.iter().map(|article| article.id.as_deref()));
     for (split, n) in Split::ALL.into_iter().zip(queries) {
-        let qrels = Qrels::read(&folder.qrels(split), &index(&asked), &index(&corpus), 0.0).unwrap();
+        let qrels = Qrels::read(&folder.qrels(split), &index(&query_texts), &index(&corpus), 0.0).unwrap();
         assert_eq!((qrels.queries.len(), qrels.report.to_string().as_str()), (n, "nothing skipped"));
     }
 }
@@ -250,7 +252,7 @@ fn the_smallest_corpora_are_written() {
     assert!(error.contains("no usable row found"), "{error}");
 }
 
-/// Everything under a folder, by name: what was written and nothing else.
+/// The hash of every file under a folder, by relative path.
 fn hashes(folder: &Path) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).expect("a folder") {

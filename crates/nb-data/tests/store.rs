@@ -1,4 +1,4 @@
-//! The token store: content survives, each setting has its store, and damage is detected and repaired.
+//! The token store: it preserves the content, every setting has a separate store, and damage is detected and repaired.
 
 mod common;
 
@@ -26,7 +26,7 @@ fn open(cache: &Path, source: &Source, tokenizer: &Tokenizer) -> TokenStore {
 }
 
 #[test]
-fn a_store_holds_all_of_its_source() {
+fn a_store_holds_all_articles_of_its_source() {
     let folder = folder();
     let source = mind(file(&folder, "news.tsv", NEWS));
     let tokenizer = golden_tokenizer();
@@ -63,7 +63,7 @@ fn labels_are_numbered_by_the_training_set() {
 }
 
 #[test]
-fn every_setting_makes_a_store_of_its_own() {
+fn every_setting_has_a_separate_store() {
     let folder = folder();
     let cache = folder.path().join("cache");
     let source = mind(file(&folder, "news.tsv", NEWS));
@@ -84,7 +84,7 @@ fn every_setting_makes_a_store_of_its_own() {
     }
     assert_eq!(fs::read_dir(&cache).unwrap().count(), 6);
 
-    // The same content elsewhere is the same store, under a name that begins with the file's.
+    // The same content under another path has the same store, whose name begins with the file's.
     fs::create_dir(folder.path().join("copy")).unwrap();
     let copy = mind(file(&folder, "copy/news.tsv", NEWS));
     let store = open(&cache, &copy, &tokenizer);
@@ -94,7 +94,7 @@ fn every_setting_makes_a_store_of_its_own() {
 }
 
 #[test]
-fn a_found_store_is_held_to_the_allowed_share() {
+fn an_existing_store_is_checked_against_the_allowed_share() {
     let folder = folder();
     let mut source = mind(file(&folder, "news.tsv", NEWS));
     let tokenizer = golden_tokenizer();
@@ -104,45 +104,45 @@ fn a_found_store_is_held_to_the_allowed_share() {
     assert!(matches!(error, DataError::TooManyUnusable { rows: 4, .. }), "{error}");
 }
 
-/// Puts bytes in a store's place, as another program would: a file of its own under the same name.
+/// Replaces a store by a new file of the same name, as another program would.
 fn replace(path: &Path, bytes: &[u8]) {
-    fs::remove_file(path).expect("the store is there");
+    fs::remove_file(path).expect("the store exists");
     fs::write(path, bytes).expect("its folder can be written");
 }
 
 #[test]
-fn damage_is_found_and_repaired() {
+fn damage_is_detected_and_repaired() {
     let folder = folder();
     let cache = folder.path().join("cache");
     let source = mind(file(&folder, "news.tsv", NEWS));
     let tokenizer = golden_tokenizer();
     let store = open(&cache, &source, &tokenizer);
     let (path, batch) = (store.path().to_owned(), store.batch(&[0, 1, 2]));
-    let whole = fs::read(&path).unwrap();
+    let intact = fs::read(&path).unwrap();
 
-    // Every length that is too short, and one that is too long.
-    let mut damaged: Vec<Vec<u8>> = (0..whole.len()).step_by(7).map(|length| whole[..length].to_vec()).collect();
-    damaged.push([whole.as_slice(), b"x"].concat());
-    // A bit in every byte.
-    damaged.extend((0..whole.len()).map(|at| {
-        let mut bytes = whole.clone();
+    // Truncated files, and a file that is too long.
+    let mut damaged: Vec<Vec<u8>> = (0..intact.len()).step_by(7).map(|length| intact[..length].to_vec()).collect();
+    damaged.push([intact.as_slice(), b"x"].concat());
+    // A flipped bit in every byte.
+    damaged.extend((0..intact.len()).map(|at| {
+        let mut bytes = intact.clone();
         bytes[at] ^= 1 << (at % 8);
         bytes
     }));
     damaged.push(b"something else entirely".repeat(100));
-    damaged.push(vec![0xff; whole.len()]);
+    damaged.push(vec![0xff; intact.len()]);
     for bytes in damaged {
         replace(&path, &bytes);
         let store = open(&cache, &source, &tokenizer);
         assert!(matches!(store.origin(), Origin::Rebuilt(_)), "{:?} after {} bytes", store.origin(), bytes.len());
         assert_eq!(store.batch(&[0, 1, 2]), batch);
-        assert_eq!(fs::read(&path).unwrap(), whole);
+        assert_eq!(fs::read(&path).unwrap(), intact);
     }
     assert_eq!(fs::read_dir(&cache).unwrap().count(), 1);
 }
 
 #[test]
-fn a_store_of_another_source_is_not_taken() {
+fn a_store_of_another_source_is_rejected() {
     let folder = folder();
     let tokenizer = golden_tokenizer();
     let one = open(folder.path(), &mind(file(&folder, "one.tsv", NEWS)), &tokenizer);
@@ -156,7 +156,7 @@ fn a_store_of_another_source_is_not_taken() {
 }
 
 #[test]
-fn many_may_build_at_the_same_time() {
+fn several_threads_may_build_at_the_same_time() {
     let folder = folder();
     let cache = folder.path().join("cache");
     let source = mind(file(&folder, "news.tsv", NEWS.repeat(50)));
@@ -173,7 +173,7 @@ fn many_may_build_at_the_same_time() {
 }
 
 #[test]
-fn a_source_that_cannot_be_used_leaves_no_store() {
+fn an_unusable_source_leaves_no_store() {
     let folder = folder();
     let cache = folder.path().join("cache");
     let tokenizer = golden_tokenizer();
@@ -198,23 +198,23 @@ fn a_source_that_cannot_be_used_leaves_no_store() {
     assert!(matches!(written, Err(DataError::Write { .. })), "{written:?}");
 }
 
-/// On a read-only file system, or without a home, the store is in memory and says why.
+/// On a read-only file system, or without a home folder, the store is in memory, and its origin gives the reason.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_store_that_may_not_be_written_is_in_memory() {
+fn a_store_that_cannot_be_written_is_in_memory() {
     let folder = folder();
     let source = mind(file(&folder, "news.tsv", NEWS));
     let tokenizer = golden_tokenizer();
-    let kept = open(folder.path(), &source, &tokenizer);
-    // Nobody can make a folder there, the superuser included.
+    let on_disk = open(folder.path(), &source, &tokenizer);
+    // Nobody can create a folder there, not even the superuser.
     for _ in 0..2 {
         let store = open(Path::new("/sys/newsbert-test"), &source, &tokenizer);
-        let Origin::InMemory(why) = store.origin() else { panic!("{:?}", store.origin()) };
-        assert!(why.starts_with("cannot write /sys/newsbert-test/news-") && store.built(), "{why}");
-        assert_eq!(store.batch(&[2, 0, 1]), kept.batch(&[2, 0, 1]));
+        let Origin::InMemory(reason) = store.origin() else { panic!("{:?}", store.origin()) };
+        assert!(reason.starts_with("cannot write /sys/newsbert-test/news-") && store.built(), "{reason}");
+        assert_eq!(store.batch(&[2, 0, 1]), on_disk.batch(&[2, 0, 1]));
         let rows = |store: &TokenStore| (0..store.len()).map(|i| (store.line(i), store.length(i))).collect::<Vec<_>>();
-        assert_eq!(rows(&store), rows(&kept));
-        assert_eq!((store.label_names(), store.id(2)), (kept.label_names(), kept.id(2)));
+        assert_eq!(rows(&store), rows(&on_disk));
+        assert_eq!((store.label_names(), store.id(2)), (on_disk.label_names(), on_disk.id(2)));
     }
 }
 
@@ -224,7 +224,7 @@ fn ids_beyond_sixteen_bits_survive() {
     let vocab = folder();
     file(&vocab, "vocab.txt", format!("[UNK]\n[CLS]\n[SEP]\n{words}"));
     let tokenizer = tokenizer(vocab.path());
-    // [PAD] and [MASK] join the vocabulary, as in transformers.
+    // [PAD] and [MASK] are added to the vocabulary, as in transformers.
     assert_eq!(tokenizer.vocab_size(), 70_005);
     let source =
         Source { labels: LabelRule::Optional, ..Source::labelled(file(&vocab, "a.txt", "w69999 w1\n"), Format::Lines) };
@@ -234,7 +234,7 @@ fn ids_beyond_sixteen_bits_survive() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// For any texts and labels, a store returns the result of reading and tokenising.
+    /// For any texts and labels, a store has the same content as the result of reading and tokenising.
     #[test]
     fn round_trip(rows in prop::collection::vec(("[a-c\"\n,é]{0,2}", "[a-z ,\"]{0,30}", "[a-z \n]{0,30}"), 1..30)) {
         let folder = folder();

@@ -5,15 +5,15 @@
 //! step: batches ─ teacher, student ─ heads ─ terms ─ backward ─ all-reduce ─ blend ─ clip ─ AdamW ─ StepOutput
 //! ```
 //!
-//! The folders, from the ground up: [`config`] is the YAML as typed; [`method`] is a method as data; [`plan`] is everything decided
-//! before anything is loaded; [`model`] builds teacher and student and saves them; [`task`] has a folder per task; [`optim`] is
-//! AdamW with lazily updated rows; [`step`] is one training step; [`run_folder`] is the folder of a run with its checkpoints;
-//! [`run`] is a whole run. [`compare`] makes many runs, and [`inference`] loads what a run saved.
+//! The modules, bottom up: [`config`] reads the YAML; [`method`] describes methods as data; [`plan`] checks a configuration and
+//! derives all settings before anything is loaded; [`model`] builds and saves teacher and student; [`task`] has a folder per
+//! task; [`optim`] is AdamW with lazily updated rows; [`step`] is one training step; [`run_folder`] is the folder of a run with
+//! its checkpoints; [`run`] is a whole run. [`compare`] performs many runs, and [`inference`] loads the models of a run.
 //!
-//! * A method is data: [`method::Method`]. The step interprets it and never asks for its name.
-//! * A task is a folder behind [`task::Task`].
+//! * A method is data: [`method::Method`]. The step interprets it and does not depend on its name.
+//! * A task is a folder with an implementation of [`task::Task`].
 //!
-//! The library knows no command line, no signals and no environment; the crate `nb` does.
+//! The crate `nb` handles the command line, signals and the environment; this library does not.
 
 pub mod compare;
 pub mod config;

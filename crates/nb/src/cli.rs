@@ -74,7 +74,7 @@ pub fn main(preloaded: &Preload) -> ExitCode {
     };
     match result {
         Ok(code) => code,
-        // A reader that closes the pipe has seen enough.
+        // A closed pipe is no failure: its reader needs no more output.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             match rank {

@@ -2,7 +2,7 @@
 //!
 //! It is a library so that tests can build the same program; nothing else depends on it.
 
-/// Prints a line as `println!` does, but returns an error where the pipe is closed.
+/// Prints a line as `println!` does, but returns an error if the pipe is closed.
 macro_rules! say {
     ($($arg:tt)*) => {{
         use std::io::Write as _;

@@ -7,7 +7,7 @@ fn main() -> ExitCode {
     nb_torch::env_defaults::limit_primitive_cache();
     nb_torch::env_defaults::silence_cpp_log();
     nb_alloc::purge_in_background(); // starts a thread
-    // Before anything touches libtorch: it lists the devices once.
+    // Before any use of libtorch, which lists the devices only once.
     let preloaded = nb_torch::cuda::preload();
     nb::main(&preloaded)
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first one stops a run after its step, the second one ends the process at once.
+//! Ctrl-C and SIGTERM: the first signal stops a run after its current step, the second one ends the process immediately.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use signal_hook::flag;
 #[derive(Debug)]
 pub(crate) struct Signals {
     stop: Arc<AtomicBool>,
-    which: Arc<AtomicUsize>,
+    signal: Arc<AtomicUsize>,
 }
 
-/// A shell's exit code of a process that a signal ended is this plus the signal's number.
+/// A shell's exit code for a process ended by a signal is this plus the signal's number.
 const BASE: i32 = 128;
 
 impl Signals {
@@ -24,17 +24,17 @@ impl Signals {
     /// # Errors
     /// If a handler cannot be installed.
     pub(crate) fn listen() -> Result<Self> {
-        let (stop, which) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stop, last_signal) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the conditional shutdown must look at the flag before the first signal sets it.
+            // In this order: the conditional shutdown must check the flag before the first signal sets it.
             flag::register_conditional_shutdown(signal, BASE + signal, Arc::clone(&stop))?;
-            flag::register_usize(signal, Arc::clone(&which), signal as usize)?;
+            flag::register_usize(signal, Arc::clone(&last_signal), signal as usize)?;
             flag::register(signal, Arc::clone(&stop))?;
         }
-        Ok(Self { stop, which })
+        Ok(Self { stop, signal: last_signal })
     }
 
-    /// Returns whether a signal has come.
+    /// Returns whether a signal has been received.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -47,7 +47,7 @@ impl Signals {
     /// Returns the exit code of a run that a signal stopped: 130 or 143. A signal to another process of the run counts as
     /// SIGTERM here.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        let signal = match self.which.load(Ordering::Relaxed) {
+        let signal = match self.signal.load(Ordering::Relaxed) {
             0 => SIGTERM as usize,
             signal => signal,
         };

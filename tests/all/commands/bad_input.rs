@@ -5,10 +5,10 @@ use super::place::{Place, tensors};
 
 const WEIGHTS: &str = "made/teacher/model.safetensors";
 
-/// Fails unless training with these settings fails with an error that contains all of `says` and creates no run folder.
+/// Fails unless training with these settings fails with an error that contains all of `parts` and creates no run folder.
 #[track_caller]
-pub(super) fn assert_refused(place: &Place, sets: &[&str], says: &[&str]) {
-    place.train(sets).failed(says);
+pub(super) fn assert_refused(place: &Place, sets: &[&str], parts: &[&str]) {
+    place.train(sets).failed(parts);
     assert!(!place.exists("runs"), "nothing is written: {sets:?}");
 }
 
@@ -40,8 +40,8 @@ fn invalid_settings_are_refused() {
         ("reader.self_attention=2", &["reader.self_attention is 2", "task: topic has no readers"]),
         ("name=../up", &["name is `../up`"]),
     ];
-    for (set, says) in refused {
-        assert_refused(&place, &[set], says);
+    for (set, parts) in refused {
+        assert_refused(&place, &[set], parts);
     }
     assert_refused(&place, &["teacher.random.layers=6", "student.layers=4"], &["possible depths are [1, 2, 3, 6]"]);
 }
@@ -57,9 +57,9 @@ fn invalid_configuration_files_are_refused() {
         (good.replace("task: topic\n", ""), &["tiny.yaml", "missing field `task`"]),
         (good.replace("student: {layers", "student: [layers"), &["tiny.yaml", "line"]),
     ];
-    for (text, says) in refused {
+    for (text, parts) in refused {
         place.write("tiny.yaml", text);
-        assert_refused(&place, &[], says);
+        assert_refused(&place, &[], parts);
     }
     place.write("tiny.yaml", "");
     assert_refused(&place, &[], &["tiny.yaml"]);
@@ -89,9 +89,9 @@ fn invalid_articles_are_refused() {
         ),
         (b"\xff\xfe\n".repeat(5), &["train.tsv", "not UTF-8"]),
     ];
-    for (content, says) in refused {
+    for (content, parts) in refused {
         place.write("train.tsv", content);
-        assert_refused(&place, &[], says);
+        assert_refused(&place, &[], parts);
     }
     // `data.allow_unusable` raises the limit.
     place.write("train.tsv", broken("N1\tsports"));
@@ -145,7 +145,7 @@ fn invalid_checkpoints_are_refused() {
     place.train(&["method.name=teacher", "output=made"]).done();
     let weights = place.read(WEIGHTS);
     let config = place.text("made/teacher/config.json");
-    let refused = |says: &[&str]| assert_refused(&place, &["teacher={checkpoint: made/teacher}"], says);
+    let refused = |parts: &[&str]| assert_refused(&place, &["teacher={checkpoint: made/teacher}"], parts);
 
     place.write(WEIGHTS, &weights[..weights.len() / 2]);
     refused(&["teacher", "model.safetensors", "not a whole safetensors file"]);

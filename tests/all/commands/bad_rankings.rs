@@ -32,8 +32,8 @@ fn settings_of_other_tasks_are_refused() {
         ("data.train=nowhere", &["data.train is", "nowhere", "news.tsv and behaviors.tsv"]),
         ("data.dev=tokenizer", &["data.dev is", "tokenizer", "there is no", "tokenizer/behaviors.tsv"]),
     ];
-    for (set, says) in refused {
-        assert_refused(&place, &[set], says);
+    for (set, parts) in refused {
+        assert_refused(&place, &[set], parts);
     }
     std::fs::remove_file(place.path("mind/dev/news.tsv")).unwrap();
     assert_refused(&place, &[], &["data.dev is", "mind/dev/news.tsv"]);
@@ -47,8 +47,8 @@ fn settings_of_other_tasks_are_refused() {
         ("data.train=tokenizer", &["data.train is", "tokenizer/corpus.jsonl"]),
         ("data.dev=nowhere", &["data.dev is", "nowhere/corpus.jsonl"]),
     ];
-    for (set, says) in refused {
-        assert_refused(&place, &[set], says);
+    for (set, parts) in refused {
+        assert_refused(&place, &[set], parts);
     }
 }
 
@@ -65,9 +65,9 @@ fn invalid_impressions_are_refused() {
         (&good.replace('N', "M"), &["behaviors.tsv", "none of the 60 impressions", "one of the 36 known articles"]),
         (&good.replacen('\t', " ", 40), &["behaviors.tsv", "10 of 60 rows", "too few columns, first on line 1"]),
     ];
-    for (content, says) in refused {
+    for (content, parts) in refused {
         place.write(BEHAVIORS, content);
-        assert_refused(&place, &[], says);
+        assert_refused(&place, &[], parts);
     }
     place.write(BEHAVIORS, &good);
     // Development impressions without usable rows are refused before training.
@@ -76,9 +76,9 @@ fn invalid_impressions_are_refused() {
         ("1\tU\tt\tN1\tN2-0 N3-0\n", &["mind/dev/behaviors.tsv", "none of 1 impressions"]),
         ("1\tU\tt\tN1\tN2 N3\n", &["mind/dev/behaviors.tsv:1", "1 of 1 impressions", "N1-0 or N1-1"]),
     ];
-    for (content, says) in refused {
+    for (content, parts) in refused {
         place.write(dev, content);
-        assert_refused(&place, &[], says);
+        assert_refused(&place, &[], parts);
     }
 }
 
@@ -132,10 +132,10 @@ fn invalid_corpora_queries_and_judgements_are_refused() {
         ),
         ("beir/qrels/dev.tsv", "q1\td1\t0\n", &["qrels/dev.tsv", "no query with a relevant document"]),
     ];
-    for (file, content, says) in refused {
+    for (file, content, parts) in refused {
         let good = place.text(file);
         place.write(file, content);
-        assert_refused(&place, &[], says);
+        assert_refused(&place, &[], parts);
         place.write(file, good);
     }
     std::fs::remove_file(place.path(TRAIN)).unwrap();
@@ -231,10 +231,10 @@ fn damaged_models_are_refused() {
     place.train(&[FINETUNE, "reader.self_attention=2"]).done();
     let (head, description) = (format!("{STUDENT}/head.safetensors"), format!("{STUDENT}/newsbert.json"));
     let (weights, original) = (place.read(&head), place.text(&description));
-    let refused = |says: &[&str]| drop(with_student(&place, &["eval", "--input", "mind/dev"]).failed(says));
-    for (found, says) in [("5", "self_attention is 5"), ("0", "self_attention is 0")] {
+    let refused = |parts: &[&str]| drop(with_student(&place, &["eval", "--input", "mind/dev"]).failed(parts));
+    for (found, message) in [("5", "self_attention is 5"), ("0", "self_attention is 0")] {
         place.write(&description, original.replace("\"self_attention\": 2", &format!("\"self_attention\": {found}")));
-        refused(&["newsbert.json", says, "16 hidden units"]);
+        refused(&["newsbert.json", message, "16 hidden units"]);
     }
     place.write(&description, original.replace("\"self_attention\": 2", "\"self_attention\": null"));
     refused(&["head.safetensors", "unknown    reader.attention.key.bias [16]"]);

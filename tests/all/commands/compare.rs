@@ -126,7 +126,7 @@ fn finished_runs_are_reused_until_the_data_change() {
 #[test]
 fn mistakes_are_found_before_anything_is_trained() {
     let place = place();
-    for (set, says) in [
+    for (set, parts) in [
         ("methods=[{method: kdd}]", &["kdd", "expected one of"][..]),
         ("methods=[{method: kd, set: {method.beta: 0.5}}]", &["method.beta is 0.5", "frozen"]),
         ("methods=[{method: kd, set: {seed: 3}}]", &["seed is set", "expected it under"]),
@@ -137,7 +137,7 @@ fn mistakes_are_found_before_anything_is_trained() {
         ("baseline=fintune", &["baseline is `fintune`"]),
         ("run.data.train=nowhere.tsv", &["data.train is", "no such file"]),
     ] {
-        compare(&place, &[set]).failed(says);
+        compare(&place, &[set]).failed(parts);
     }
     place.write("duel.yaml", COMPARE.replace("depths:", "depth:"));
     compare(&place, &[]).failed(&["duel.yaml:", "depth"]);

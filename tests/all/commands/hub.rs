@@ -69,7 +69,7 @@ fn read_request(stream: &TcpStream) -> Option<Request> {
     Some(Request { method, path, authorization: header("authorization"), range: header("range") })
 }
 
-/// Starts the host of large files, on which every file is `weights`.
+/// Starts the host of large files; each of them contains `weights`.
 fn storage() -> Server {
     Server::start(|request| {
         let range = request.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
@@ -295,12 +295,12 @@ fn errors_of_the_hub_suggest_a_remedy() {
 
 #[test]
 fn truncated_or_changed_content_is_refused() {
-    for (body, says) in
+    for (body, message) in
         [("weigh", "5 bytes came, expected 7"), ("Weights", "has SHA-256"), ("weights!", "8 bytes came")]
     {
         let storage = Server::start(move |_| (format!("200 OK\r\nContent-Length: {}", body.len()), body.into()));
         let (place, hub) = (Place::new(), hub(&storage));
-        fetch(&place, &[("HF_ENDPOINT", &endpoint(&hub))]).failed(&["model.safetensors", says]);
+        fetch(&place, &[("HF_ENDPOINT", &endpoint(&hub))]).failed(&["model.safetensors", message]);
         assert!(!place.exists("cache/huggingface/hub/models--me--tiny/refs"));
     }
 }

@@ -18,7 +18,7 @@ fn trained() -> Place {
     place
 }
 
-/// Parses title and abstract, the columns 3 and 4, of MIND's rows.
+/// Parses title and abstract (columns 3 and 4) of MIND's rows.
 fn articles(mind: &str) -> Vec<Article> {
     let row = |line: &str| {
         let columns: Vec<&str> = line.split('\t').collect();

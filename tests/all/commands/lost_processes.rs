@@ -1,4 +1,4 @@
-//! Runs on several processes of which one is lost, hangs, or is told to stop.
+//! Runs on several processes, one of which is lost, hangs or receives a signal.
 
 #![cfg(unix)]
 
@@ -14,7 +14,7 @@ fn signal(process: u32, name: &str) {
     assert!(status.success(), "kill -s {name} {process}");
 }
 
-/// The processes that `first` has started, by rank from 1.
+/// Returns the ids of the processes that `first` has started, by rank from 1.
 fn others(first: &Child) -> Vec<u32> {
     let found = Command::new("pgrep").args(["-P", &first.id().to_string()]).output().unwrap();
     String::from_utf8(found.stdout).unwrap().lines().map(|line| line.parse().unwrap()).collect()
@@ -27,34 +27,34 @@ fn endless(place: &Place) -> Child {
     child
 }
 
-fn is_there(process: u32) -> bool {
+fn is_alive(process: u32) -> bool {
     Command::new("kill").args(["-s", "0", &process.to_string()]).stderr(Stdio::null()).status().unwrap().success()
 }
 
 #[test]
-fn a_process_that_is_lost_ends_the_others_within_a_minute_and_is_named() {
+fn a_lost_process_ends_the_others_within_a_minute_and_is_named() {
     if !has_gloo() {
         return;
     }
-    for how in ["KILL", "STOP"] {
+    for signal_name in ["KILL", "STOP"] {
         let place = Place::new();
         let child = endless(&place);
         let others = others(&child);
-        signal(others[0], how);
+        signal(others[0], signal_name);
         let begin = Instant::now();
         let ended =
             Ended::from(child.wait_with_output().unwrap()).failed(&["process 1 is gone: no sign of life for 2"]);
-        assert!(begin.elapsed() < Duration::from_secs(60), "{how}: {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(60), "{signal_name}: {:?}", begin.elapsed());
         assert!(ended.err.contains("error in process 2: process 1 is gone"), "{}", ended.err);
-        assert!(!others.iter().any(|&other| is_there(other)), "{how}");
+        assert!(!others.iter().any(|&other| is_alive(other)), "{signal_name}");
         assert!(place.exists("runs/tiny/checkpoints"));
     }
 }
 
-/// A process whose main thread stands still lives on: it gives signs of life, but does not come.
+/// A process whose main thread is halted still gives signs of life, but takes part in no exchange.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_process_that_hangs_ends_the_others_within_a_minute_and_is_named() {
+fn a_hanging_process_ends_the_others_within_a_minute_and_is_named() {
     if !has_gloo() {
         return;
     }
@@ -71,17 +71,17 @@ fn a_process_that_hangs_ends_the_others_within_a_minute_and_is_named() {
     assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
     assert!(ended.err.contains("error in process 2: process 1 hangs"), "{}", ended.err);
     halted.join().unwrap();
-    assert!(!others.iter().any(|&other| is_there(other)));
+    assert!(!others.iter().any(|&other| is_alive(other)));
 }
 
-/// Halts one thread of a process as a debugger does, until the process ends; none where that is forbidden.
+/// Halts the main thread of a process, as a debugger does, until the process ends. Returns `None` where that is forbidden.
 #[cfg(target_os = "linux")]
 fn halt_main_thread(process: u32) -> Option<std::thread::JoinHandle<()>> {
     use nix::sys::ptrace;
     use nix::sys::wait::{WaitStatus, waitpid};
     let process = nix::unistd::Pid::from_raw(process.try_into().unwrap());
     let (is_halted, halted) = std::sync::mpsc::channel();
-    // The thread that has seized it must also be the one that hears of its end.
+    // Only the thread that has seized the process can wait for its end.
     let thread = std::thread::spawn(move || {
         if ptrace::seize(process, ptrace::Options::empty()).is_err() {
             return is_halted.send(false).unwrap();
@@ -94,14 +94,14 @@ fn halt_main_thread(process: u32) -> Option<std::thread::JoinHandle<()>> {
     halted.recv().unwrap().then_some(thread)
 }
 
-/// The configuration comes from a pipe, which the first process empties.
+/// The configuration comes from a pipe: the first process reads it, and nothing is left for the second.
 #[test]
-fn a_process_that_fails_before_it_joins_is_not_waited_for() {
+fn a_process_that_fails_before_it_joins_ends_the_run() {
     if !has_gloo() {
         return;
     }
     let place = Place::new();
-    // Paths count from the configuration's folder.
+    // Relative paths start at the configuration's folder, so they are made absolute.
     let mut config = CONFIG.to_owned();
     for name in ["runs/tiny", "train.tsv", "dev.tsv", "tokenizer: tokenizer"] {
         let (key, path) = name.split_once(": ").unwrap_or(("", name));
@@ -119,25 +119,25 @@ fn a_process_that_fails_before_it_joins_is_not_waited_for() {
     assert!(!place.exists("runs"));
 }
 
-/// The variables that `nb` sets before libtorch starts, in the environment of the processes that it starts.
+/// `nb` sets these variables before libtorch starts, and its child processes inherit them.
 #[cfg(target_os = "linux")]
 #[test]
-fn libtorch_is_told_to_keep_few_products() {
+fn child_processes_inherit_the_limits_of_libtorchs_caches() {
     if !has_gloo() {
         return;
     }
     let place = Place::new();
     let child = endless(&place);
-    let given = std::fs::read(format!("/proc/{}/environ", others(&child)[0])).unwrap();
-    let given = String::from_utf8(given).unwrap();
+    let environment = std::fs::read(format!("/proc/{}/environ", others(&child)[0])).unwrap();
+    let environment = String::from_utf8(environment).unwrap();
     for variable in ["ONEDNN_PRIMITIVE_CACHE_CAPACITY=64", "LRU_CACHE_CAPACITY=64", "TORCH_CPP_LOG_LEVEL=ERROR"] {
-        assert!(given.split('\0').any(|name_and_value| name_and_value == variable), "{variable}: {given}");
+        assert!(environment.split('\0').any(|name_and_value| name_and_value == variable), "{variable}: {environment}");
     }
     kill(child);
 }
 
 #[test]
-fn without_the_first_process_the_others_end() {
+fn the_others_end_after_the_first_process() {
     if !has_gloo() {
         return;
     }
@@ -146,7 +146,7 @@ fn without_the_first_process_the_others_end() {
     let others = others(&child);
     kill(child);
     let begin = Instant::now();
-    while others.iter().any(|&other| is_there(other)) {
+    while others.iter().any(|&other| is_alive(other)) {
         assert!(begin.elapsed() < Duration::from_secs(60));
         std::thread::sleep(Duration::from_millis(50));
     }

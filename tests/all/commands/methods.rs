@@ -373,8 +373,8 @@ fn settings_that_need_equal_shapes_are_refused() {
             &["method.beta", "needs layers of equal shape", "40 feed-forward units"],
         ),
     ];
-    for (sets, says) in refused {
-        assert_refused(&place, sets, says);
+    for (sets, parts) in refused {
+        assert_refused(&place, sets, parts);
     }
 }
 

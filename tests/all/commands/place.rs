@@ -76,12 +76,12 @@ impl Ended {
         self
     }
 
-    /// Fails unless the command exited with code 1 and an error that contains all of `says`.
+    /// Fails unless the command exited with code 1 and an error that contains all of `parts`.
     #[track_caller]
-    pub(crate) fn failed(self, says: &[&str]) -> Self {
+    pub(crate) fn failed(self, parts: &[&str]) -> Self {
         assert_eq!(self.code, Some(1), "{}{}", self.out, self.err);
         let error = self.err.find("error: ").map_or("", |at| &self.err[at..]);
-        for part in says {
+        for part in parts {
             assert!(error.contains(part), "`{part}` is not in: {}", self.err);
         }
         assert!(!self.err.contains("panicked"), "{}", self.err);
@@ -114,7 +114,7 @@ impl Place {
         self.home.path().join(name)
     }
 
-    /// Writes a file and creates its folder.
+    /// Writes a file; creates its folder if it is missing.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -178,7 +178,7 @@ impl Place {
         ] {
             command.env_remove(name);
         }
-        // Waiting threads must yield to those of the other tests: when they spin, tests take a hundred times as long.
+        // Waiting threads must yield to the threads of other tests: if they spin, tests take a hundred times as long.
         command.env("OMP_WAIT_POLICY", "passive");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     }
@@ -285,7 +285,7 @@ pub(crate) fn assert_same_metrics(found: &Value, expected: &Value, rows: &str, m
     }
 }
 
-/// Fails unless a metric lies within its confidence interval, and that within 0 and 1.
+/// Fails unless a metric lies within its confidence interval, and the interval between 0 and 1.
 #[track_caller]
 pub(crate) fn assert_within_interval(evaluation: &Value, metric: &str) {
     let value = evaluation[metric].as_f64().unwrap();

@@ -1,4 +1,4 @@
-//! Runs on several processes: the same result as on one, and an end that names the process which is lost.
+//! Runs on several processes: results equal those of a single process, and an error in one process is reported by all.
 
 #![cfg(unix)]
 
@@ -10,12 +10,13 @@ use serde_json::Value;
 use super::place::{Ended, Place, train_arguments};
 use super::resuming::{LONG, PATIENCE, assert_same_run, ended, kill, lines, resume};
 
-/// Returns true if this build has process groups. Otherwise the test is skipped: `cargo xtask doctor` tells of Gloo's headers.
+/// Returns true if this build has process groups. Otherwise the test is skipped; `cargo xtask doctor` shows whether Gloo's
+/// headers are missing.
 pub(super) fn has_gloo() -> bool {
     nb_testing::require("gloo", nb_dist::AVAILABLE)
 }
 
-/// `nb train` into the folder `run` on so many processes.
+/// Returns `nb train` on `processes` processes with the output folder `run`.
 pub(super) fn train(place: &Place, run: &str, processes: usize, sets: &[&str]) -> Command {
     let mut command = place.command();
     let (output, number) = (format!("output={run}"), processes.to_string());
@@ -23,7 +24,7 @@ pub(super) fn train(place: &Place, run: &str, processes: usize, sets: &[&str]) -
     command
 }
 
-fn on(mut command: Command, processes: usize) -> Command {
+fn on_processes(mut command: Command, processes: usize) -> Command {
     command.args(["--processes", &processes.to_string()]);
     command
 }
@@ -42,14 +43,14 @@ fn assert_close(one: &Value, other: &Value, at: &str) {
         }
         (Value::Number(a), Value::Number(b)) => {
             let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
-            // Sums in another order, and what 20 updates make of that.
+            // The order of sums differs, and 20 updates amplify the differences.
             assert!((a - b).abs() <= 1e-4 * a.abs().max(1e-2), "{at}: {a} and {b}");
         }
         _ => assert_eq!(one, other, "{at}"),
     }
 }
 
-/// Losses, norms, cosines and metrics of every step are those of one process, but for rounding.
+/// Fails unless losses, norms, cosines and metrics of every step equal those of a single process, up to rounding.
 #[track_caller]
 fn assert_same_on_many(place: &Place, sets: &[&str]) {
     let sets = [&["train.accumulate=5", "train.epochs=20", "train.max_steps=20", "train.eval_every=10"], sets].concat();
@@ -67,11 +68,11 @@ fn assert_same_on_many(place: &Place, sets: &[&str]) {
     }
 }
 
-/// A teacher with layers of 200,000 parameters: their sums begin during the backward pass.
+/// A teacher with layers of 200,000 parameters: the all-reduce of their gradients starts during the backward pass.
 const LARGE: [&str; 2] = ["teacher.random.hidden=128", "teacher.random.heads=4"];
 
 #[test]
-fn topics_on_many_processes_are_those_on_one() {
+fn topic_runs_on_many_processes_equal_runs_on_one() {
     if has_gloo() {
         assert_same_on_many(&Place::new(), &LARGE);
         assert_same_on_many(&Place::new(), &[]);
@@ -80,21 +81,21 @@ fn topics_on_many_processes_are_those_on_one() {
 }
 
 #[test]
-fn recommendation_and_retrieval_on_many_processes_are_those_on_one() {
+fn recommendation_and_retrieval_on_many_processes_equal_runs_on_one() {
     if has_gloo() {
         assert_same_on_many(&Place::readers(), &[]);
         assert_same_on_many(&Place::searches(), &[]);
     }
 }
 
-/// With a rate so low that no parameter moves, all runs evaluate the same model: what became of each row and every metric are
-/// the same, to the bit.
+/// At a learning rate too low to change any parameter, all runs evaluate the same model: the outcome of each row and every
+/// metric are bitwise equal.
 #[test]
-fn an_evaluation_on_many_processes_is_that_on_one_to_the_bit() {
+fn an_evaluation_on_many_processes_is_bitwise_equal_to_one_on_a_single_process() {
     if !has_gloo() {
         return;
     }
-    let still = [
+    let no_updates = [
         "train.lr=1e-30",
         "train.head_lr=1e-30",
         "train.teacher_lr=1e-30",
@@ -113,7 +114,7 @@ fn an_evaluation_on_many_processes_is_that_on_one_to_the_bit() {
             let summary = place.json(&format!("runs/{run}/summary.json"));
             ["teacher", "student"].map(|role| summary[role]["test"].clone())
         };
-        for (split, sets) in [("dev", &still[..]), ("test", &[&still[..], &[&test]].concat())] {
+        for (split, sets) in [("dev", &no_updates[..]), ("test", &[&no_updates[..], &[&test]].concat())] {
             let [one, three] = ["p1", "p3"].map(|run| format!("{split}-{run}"));
             ended(train(&place, &format!("runs/{one}"), 1, sets)).done();
             ended(train(&place, &format!("runs/{three}"), 3, sets)).done();
@@ -127,10 +128,10 @@ fn an_evaluation_on_many_processes_is_that_on_one_to_the_bit() {
     }
 }
 
-/// A teacher that is there already, but was trained in another way, stays; the first process trains one beside it, and the others
-/// are told where.
+/// An existing teacher with different training settings is not replaced: the first process trains another one in a new folder,
+/// and the other processes use it.
 #[test]
-fn all_processes_find_the_teacher_that_the_first_has_trained() {
+fn all_processes_use_the_teacher_trained_by_the_first() {
     if !has_gloo() {
         return;
     }
@@ -143,12 +144,12 @@ fn all_processes_find_the_teacher_that_the_first_has_trained() {
         ended(command).done();
     };
     kd("1");
-    std::fs::remove_file(place.path("runs/tiny/summary.json")).unwrap(); // a run that came to its end is not written over
+    std::fs::remove_file(place.path("runs/tiny/summary.json")).unwrap(); // a finished run is not overwritten
     kd("2");
     assert!(place.exists("runs/tiny-teacher/summary.json") && place.exists("runs/tiny-teacher-2/summary.json"));
 }
 
-/// Starts a run on so many processes, and returns it once it has this checkpoint.
+/// Starts `command` and returns its process once the folder `run` has this checkpoint.
 pub(super) fn until(place: &Place, mut command: Command, run: &str, checkpoint: u64) -> Child {
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let folder = place.path(&format!("{run}/checkpoints/step-{checkpoint:09}"));
@@ -161,7 +162,7 @@ pub(super) fn until(place: &Place, mut command: Command, run: &str, checkpoint: 
 }
 
 #[test]
-fn two_processes_go_on_to_the_bit() {
+fn a_resumed_run_on_two_processes_is_bitwise_equal() {
     if !has_gloo() {
         return;
     }
@@ -170,24 +171,24 @@ fn two_processes_go_on_to_the_bit() {
     for (place, sets) in
         [(Place::new(), &large), (Place::new(), &small), (Place::readers(), &small), (Place::searches(), &small)]
     {
-        ended(on(resume(&place, "runs/whole", sets), 2)).done();
-        kill(until(&place, on(resume(&place, "runs/parts", sets), 2), "runs/parts", 10));
-        let last = ended(on(resume(&place, "runs/parts", sets), 2)).done();
+        ended(on_processes(resume(&place, "runs/whole", sets), 2)).done();
+        kill(until(&place, on_processes(resume(&place, "runs/parts", sets), 2), "runs/parts", 10));
+        let last = ended(on_processes(resume(&place, "runs/parts", sets), 2)).done();
         assert!(last.err.contains("resuming after step"), "{}", last.err);
         assert_same_run(&place, "runs/whole", "runs/parts");
     }
 }
 
 #[test]
-fn a_run_goes_on_with_another_number_of_processes() {
+fn a_run_can_resume_on_a_different_number_of_processes() {
     if !has_gloo() {
         return;
     }
     let place = Place::new();
     let sets = [&LONG[..], &["train.max_steps=40"]].concat();
     ended(resume(&place, "runs/whole", &sets)).done();
-    kill(until(&place, on(resume(&place, "runs/parts", &sets), 3), "runs/parts", 10));
-    let last = ended(on(resume(&place, "runs/parts", &sets), 2)).done();
+    kill(until(&place, on_processes(resume(&place, "runs/parts", &sets), 3), "runs/parts", 10));
+    let last = ended(on_processes(resume(&place, "runs/parts", &sets), 2)).done();
     assert!(last.err.contains("resuming after step"), "{}", last.err);
     let (whole, parts) = (lines(&place, "runs/whole"), lines(&place, "runs/parts"));
     assert_eq!(whole.len(), parts.len());
@@ -195,12 +196,12 @@ fn a_run_goes_on_with_another_number_of_processes() {
 }
 
 #[test]
-fn an_error_of_one_process_is_everybodys() {
+fn an_error_in_one_process_is_reported_by_all() {
     if !has_gloo() {
         return;
     }
     let place = Place::new();
-    // The first cannot write; the others learn why.
+    // The first process cannot write, and the second reports its error.
     place.write("runs", "a file in place of the folder");
     let ended = ended(train(&place, "runs/tiny", 2, &["train.accumulate=2"])).failed(&["runs"]);
     let named = |line: &&str| line.starts_with("error in process 1: process 0: ") && line.contains("runs");
@@ -219,7 +220,7 @@ fn processes_without_a_micro_batch_are_refused() {
     }
 }
 
-/// Started as a launcher starts them, each by itself.
+/// Starts one of two processes, with the variables that a launcher sets.
 fn launched(place: &Place, port: u16, rank: usize, sets: &[&str]) -> Child {
     let mut command = place.command();
     command.args(train_arguments(&[&["train.accumulate=2"], sets].concat()));
@@ -233,7 +234,7 @@ fn free_port() -> u16 {
 }
 
 #[test]
-fn a_launchers_processes_find_each_other_and_must_agree() {
+fn processes_of_a_launcher_connect_and_must_have_the_same_configuration() {
     if !has_gloo() {
         return;
     }
@@ -255,19 +256,19 @@ fn a_launchers_processes_find_each_other_and_must_agree() {
     assert!(other.done().out.is_empty());
     assert!(place.exists("runs/tiny/summary.json"));
     let again = [&["train.accumulate=2"][..], &[]].concat();
-    let again = ended(on(resume(&place, "runs/tiny", &again), 2)).done();
+    let again = ended(on_processes(resume(&place, "runs/tiny", &again), 2)).done();
     assert_eq!(again.out.matches("it was finished already").count(), 1, "{}", again.out);
 }
 
 #[test]
-fn a_launcher_and_a_number_of_processes_exclude_each_other() {
+fn a_launcher_and_the_option_processes_exclude_each_other() {
     let place = Place::new();
     let mut command = train(&place, "runs/tiny", 2, &[]);
     for (name, value) in [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1")] {
         command.env(name, value);
     }
     ended(command).failed(&["--processes is 2", "one of 2 processes"]);
-    // A container may say that there is one.
+    // A container may set the variables for a single process.
     let mut command = train(&place, "runs/tiny", 1, &[]);
     for (name, value) in [("WORLD_SIZE", "1"), ("RANK", "0"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1")] {
         command.env(name, value);
@@ -276,7 +277,7 @@ fn a_launcher_and_a_number_of_processes_exclude_each_other() {
 }
 
 #[test]
-fn variables_that_make_no_sense_are_named() {
+fn invalid_variables_of_a_launcher_are_named() {
     let place = Place::new();
     let mut command = place.command();
     command.args(train_arguments(&[])).env("WORLD_SIZE", "2").env("RANK", "two");

@@ -41,7 +41,7 @@ fn search_works_without_a_writable_vector_cache() {
         Ended::from(command.output().unwrap()).done()
     };
     let expected = search("beir", "cache");
-    // No file can be created in the folder of this one.
+    // No file can be created in the folder of this corpus.
     let corpus = "/proc/self/fd/0";
     let cached = search(corpus, place.path("cache").to_str().unwrap());
     assert!(cached.err.contains("vectors go to"), "{}", cached.err);

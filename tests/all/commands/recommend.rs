@@ -70,16 +70,16 @@ fn a_run_writes_metrics_and_models() {
 fn plan_counts_readers_and_does_not_train() {
     let place = Place::readers();
     let plan = place.nb(&["plan", "--config", "tiny.yaml", "--set", "train.epochs=3"]).done().out;
-    let says =
+    let line =
         |key: &str| plan.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("{key}: {plan}"));
     let readers =
         format!("{CLICKS} clicks of {READERS} impressions for training, {DEV_READERS} impressions for development");
     assert!(
-        says("readers").ends_with(&readers) && says("news").contains("36 for training, 48 for development"),
+        line("readers").ends_with(&readers) && line("news").contains("36 for training, 48 for development"),
         "{plan}"
     );
-    assert!(says("distinct").contains("% of the encodings are saved"), "{plan}");
-    assert_eq!(says("steps").trim(), (3 * CLICKS.div_ceil(8)).to_string());
+    assert!(line("distinct").contains("% of the encodings are saved"), "{plan}");
+    assert_eq!(line("steps").trim(), (3 * CLICKS.div_ceil(8)).to_string());
     assert!(!place.exists("runs"));
 }
 
@@ -291,8 +291,8 @@ fn a_failed_rank_does_not_change_the_output_file() {
         ("few.tsv", &["few.tsv", "1 of 2 rows", "1 with too few columns, first on line 1"]),
         ("strange.tsv", &["strange.tsv", "none of the 1 impressions shows one of the 48 known articles"]),
     ];
-    for (behaviors, says) in failures {
-        rank(&place, behaviors, "prediction.txt").failed(says);
+    for (behaviors, parts) in failures {
+        rank(&place, behaviors, "prediction.txt").failed(parts);
     }
     let news = ["rank", "--model", STUDENT, "--behaviors", "mind/dev/behaviors.tsv", "--output", "prediction.txt"];
     place.nb(&[&news[..], &["--news", "nowhere.tsv"]].concat()).failed(&["nowhere.tsv"]);

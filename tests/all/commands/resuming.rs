@@ -119,7 +119,7 @@ fn a_run_killed_at_random_times_is_bitwise_equal_when_resumed() {
     let mut run = 0;
     let folder = |run: usize| format!("runs/resumed{run}");
     for i in 1..=kills {
-        // From before the first step to well into the run.
+        // At most 60% of the run's duration; the kill may come before the first step.
         let delay = duration.mul_f64(stream.below(1000) as f64 / 1000.0 * 0.6);
         let mut started = resume(&place, &folder(run), &sets);
         let child = started.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -136,7 +136,7 @@ fn a_run_killed_at_random_times_is_bitwise_equal_when_resumed() {
     }
 }
 
-/// Like a run that is killed after it has written its summary, but before it has removed its checkpoints.
+/// The folder is that of a run killed after it has written its summary, but before it has removed its checkpoints.
 #[test]
 fn resuming_a_finished_run_removes_its_checkpoints_and_lock() {
     let place = Place::new();
@@ -246,7 +246,7 @@ fn a_damaged_checkpoint_is_skipped() {
     let missing: Damage = |place, folder| std::fs::remove_file(place.path(&format!("{folder}/state.json"))).unwrap();
     let place = Place::new();
     ended(resume(&place, "runs/uninterrupted", &LONG)).done();
-    for (i, (damage, says)) in
+    for (i, (damage, reason)) in
         [(cut, "bytes, expected"), (flip, "its content differs from what was written"), (missing, "state.json")]
             .into_iter()
             .enumerate()
@@ -257,7 +257,7 @@ fn a_damaged_checkpoint_is_skipped() {
             place.names(&format!("{run}/checkpoints")).into_iter().rfind(|name| name.starts_with("step")).unwrap();
         damage(&place, &format!("{run}/checkpoints/{newest}"));
         let resumed = ended(resume(&place, &run, &LONG)).done();
-        for part in ["skipped", newest.as_str(), says] {
+        for part in ["skipped", newest.as_str(), reason] {
             assert!(resumed.err.contains(part), "`{part}` is not in {}", resumed.err);
         }
         assert_same_run(&place, "runs/uninterrupted", &run);

@@ -119,8 +119,8 @@ fn by_hand(place: &Place, query: &str) -> Vec<(String, f64)> {
 fn search_finds_articles_on_the_topic_of_the_query() {
     let place = trained();
     let queries = ["storm in snow", "coach after the goal"];
-    let asked = ["--query", queries[0], "--query", queries[1], "--top", "1000"];
-    let lines = search(&place, "beir", &[&asked[..], &["--output-format", "json"]].concat()).done().json_lines();
+    let options = ["--query", queries[0], "--query", queries[1], "--top", "1000"];
+    let lines = search(&place, "beir", &[&options[..], &["--output-format", "json"]].concat()).done().json_lines();
     assert_eq!(lines.len(), 2 * DOCUMENTS, "the complete corpus for each query");
     for (i, topic) in [2, 1].into_iter().enumerate() {
         let (query, lines) = (queries[i], &lines[i * DOCUMENTS..][..DOCUMENTS]);
@@ -140,7 +140,7 @@ fn search_finds_articles_on_the_topic_of_the_query() {
     assert_eq!(single.lines().count(), 10);
     let best = format!("  {}  {}", lines[0]["id"].as_str().unwrap(), lines[0]["text"].as_str().unwrap());
     assert!(single.lines().next().unwrap().ends_with(&best), "{single}");
-    let both = search(&place, "beir", &[&asked[..4], &["--top", "2"]].concat()).done().out;
+    let both = search(&place, "beir", &[&options[..4], &["--top", "2"]].concat()).done().out;
     let both: Vec<&str> = both.lines().collect();
     assert_eq!((both.len(), both[0], both[3]), (6, queries[0], queries[1]));
     assert!(single.starts_with(&both[1..3].join("\n")));

@@ -153,10 +153,10 @@ fn metrics_of_clicks_follow_minds_script() {
     place.nb(&[&rank[..], &["--output", "p.txt"]].concat()).done();
 
     let mut sums = [0.0; 4];
-    for (line, said) in behaviors.lines().zip(place.text("p.txt").lines()) {
+    for (line, prediction) in behaviors.lines().zip(place.text("p.txt").lines()) {
         let shown = line.rsplit('\t').next().unwrap().split(' ');
         let clicked: Vec<bool> = shown.map(|candidate| candidate.ends_with("-1")).collect();
-        let (_, ranks) = said.split_once(' ').unwrap();
+        let (_, ranks) = prediction.split_once(' ').unwrap();
         let ranks: Vec<usize> = serde_json::from_str(ranks).unwrap();
         sums.iter_mut().zip(by_script(&clicked, &ranks)).for_each(|(sum, value)| *sum += value);
     }

@@ -32,8 +32,8 @@ fn a_tsv_without_quoting_loses_no_row() {
     let ended = place.train(&[&TSV[..], &files].concat()).done();
     assert_eq!(place.summary("runs/tiny")["train"]["samples"], TRAIN_ROWS);
     for file in ["train.txt", "dev.txt"] {
-        let said = format!("{file}: the quotes on line 3 do not pair up");
-        assert!(ended.err.contains(&said), "{}", ended.err);
+        let message = format!("{file}: the quotes on line 3 do not pair up");
+        assert!(ended.err.contains(&message), "{}", ended.err);
     }
     assert!(place.text("runs/tiny/config.yaml").contains("quoting: auto"));
 
@@ -89,8 +89,8 @@ fn unknown_labels_are_skipped_or_an_error() {
     let place = Place::new();
     place.write("dev.tsv", place.text("dev.tsv") + "N99\ttravel\tx\tA trip\tto the sea\n");
     let ended = place.train(&[]).done();
-    let said = format!("dev.tsv: skipped 1 with a label that no training row has, first on line {}", DEV_ROWS + 1);
-    assert!(ended.err.contains(&said), "{}", ended.err);
+    let message = format!("dev.tsv: skipped 1 with a label that no training row has, first on line {}", DEV_ROWS + 1);
+    assert!(ended.err.contains(&message), "{}", ended.err);
     let expected = &place.summary("runs/tiny")["student"];
     assert_eq!(expected["texts"], DEV_ROWS);
 
@@ -101,13 +101,13 @@ fn unknown_labels_are_skipped_or_an_error() {
     assert_eq!(found["accuracy"], expected["accuracy"]);
     assert!(ended.err.contains("1 with a label that no training row has, first on line 19"), "{}", ended.err);
 
-    let says = ["dev.tsv:19", "label \"travel\" found", "finance"];
-    eval(&["--unknown-labels", "error"]).failed(&says);
-    place.train(&["data.unknown_labels=error"]).failed(&says);
+    let parts = ["dev.tsv:19", "label \"travel\" found", "finance"];
+    eval(&["--unknown-labels", "error"]).failed(&parts);
+    place.train(&["data.unknown_labels=error"]).failed(&parts);
     // Too many of them are an error.
     place.write("dev.tsv", place.text("dev.tsv").replace("\tsports\t", "\ttravel\t"));
-    let says = ["dev.tsv: 7 of 19 rows cannot be used", "7 with a label that no training row has, first on line 2"];
-    eval(&[]).failed(&says);
-    place.train(&[]).failed(&says);
+    let parts = ["dev.tsv: 7 of 19 rows cannot be used", "7 with a label that no training row has, first on line 2"];
+    eval(&[]).failed(&parts);
+    place.train(&[]).failed(&parts);
     eval(&["--allow-unusable", "0.4"]).done();
 }

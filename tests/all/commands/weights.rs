@@ -10,11 +10,11 @@ fn place() -> Place {
     place
 }
 
-/// Fails unless training and embedding with the teacher fail with errors that contain `says`.
+/// Fails unless training and embedding with the teacher fail with errors that contain all of `parts`.
 #[track_caller]
-fn assert_refused(place: &Place, says: &[&str]) {
-    place.train(&["teacher={checkpoint: made/teacher}", "output=other"]).failed(says);
-    place.nb(&["embed", "--model", TEACHER, "--input", "dev.tsv", "--output", "v.safetensors"]).failed(says);
+fn assert_refused(place: &Place, parts: &[&str]) {
+    place.train(&["teacher={checkpoint: made/teacher}", "output=other"]).failed(parts);
+    place.nb(&["embed", "--model", TEACHER, "--input", "dev.tsv", "--output", "v.safetensors"]).failed(parts);
     assert!(!place.exists("other") && !place.exists("v.safetensors"));
 }
 
@@ -31,12 +31,12 @@ fn weights_with_nan_or_infinity_are_refused() {
         let _ = tensor.narrow(0, 0, 1).narrow(1, 0, 1).fill_(f64::NAN);
         let _ = tensor.narrow(0, 2, 1).narrow(1, 1, 1).fill_(f64::NEG_INFINITY);
         nb_model::write_tensors(&path, &all).unwrap();
-        let says = format!("2 of the {} values of tensor {name} are NaN or infinite", tensor.numel());
+        let message = format!("2 of the {} values of tensor {name} are NaN or infinite", tensor.numel());
         let embed = ["embed", "--model", TEACHER, "--input", "dev.tsv", "--output", "v.safetensors"];
-        let ended = place.nb(&embed).failed(&[file, &says]);
+        let ended = place.nb(&embed).failed(&[file, &message]);
         assert!(!ended.err.contains("train.lr"), "{}", ended.err);
         if file == "model.safetensors" {
-            assert_refused(&place, &[file, &says]);
+            assert_refused(&place, &[file, &message]);
         }
         std::fs::write(path, intact).unwrap();
     }

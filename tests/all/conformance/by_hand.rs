@@ -108,7 +108,7 @@ fn shifted_by_one(tensors: &[Tensor]) -> Vec<Tensor> {
 fn attached(kind: TermKind, compared: &TermInputs<'_>, temperature: f64) -> Tensor {
     let error = |a: &Tensor, b: &Tensor, count: i64| (a - b).square().sum(Kind::Float) / (count * a.size()[1]) as f64;
     let (teacher, student) = (compared.teacher.expect("a teacher"), compared.student.expect("a student"));
-    let (taught, learned, counts) = (teacher.outputs(), student.outputs(), compared.counts);
+    let (teacher_outputs, student_outputs, counts) = (teacher.outputs(), student.outputs(), compared.counts);
     match kind {
         TermKind::Embedding => error(&teacher.states[&0], &student.states[&0], counts.tokens),
         TermKind::Hidden => {
@@ -116,10 +116,10 @@ fn attached(kind: TermKind, compared: &TermInputs<'_>, temperature: f64) -> Tens
             let layer = |i: usize| error(&teacher.states[&(deep / n * i)], &student.states[&i], counts.tokens);
             (1..=n).map(layer).sum()
         }
-        TermKind::Pooled => error(&taught.pooled, &learned.pooled, counts.pooled),
+        TermKind::Pooled => error(&teacher_outputs.pooled, &student_outputs.pooled, counts.pooled),
         TermKind::Soft => {
-            let target = (&taught.logits / temperature).softmax(-1, Kind::Float);
-            let log_probabilities = (&learned.logits / temperature).log_softmax(-1, Kind::Float);
+            let target = (&teacher_outputs.logits / temperature).softmax(-1, Kind::Float);
+            let log_probabilities = (&student_outputs.logits / temperature).log_softmax(-1, Kind::Float);
             -(target * log_probabilities).sum(Kind::Float) / counts.rows as f64
         }
         other => unreachable!("{other:?} is not a term of NewsBERT with a teacher to detach"),

@@ -68,7 +68,7 @@ fn metrics_of_clicks_equal_minds_evaluation_of_our_ranks() {
     assert_eq!((tied > 50, found.counted), (true, vec![Count::new(name, tied)]));
 }
 
-/// Returns whether a clicked candidate has the same score as one that was not clicked.
+/// Returns true if a clicked candidate has the same score as one that was not clicked.
 fn has_tie(impression: &Value) -> bool {
     let scores = |clicked: u64| {
         let candidates = list(&impression["labels"]).iter().zip(list(&impression["scores"]));

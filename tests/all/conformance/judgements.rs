@@ -1,5 +1,5 @@
-//! Searches with all peculiarities of real files, from the qrels file and the scores to the metrics of each query, compared
-//! with pytrec_eval's values in `tests/golden/judgements.json`.
+//! Searches with all peculiarities of real files. The metrics of each query, computed from the qrels file and the scores, are
+//! compared with pytrec_eval's values in `tests/golden/judgements.json`.
 
 use std::io::Write;
 

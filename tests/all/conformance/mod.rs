@@ -1,8 +1,8 @@
-//! One training step, and the metrics, against numbers from Python: `tests/golden/`, and the folder that the variable
-//! `NB_GOLDEN_DIR` names (a relative one counts from the workspace's root).
+//! One training step, and the metrics, compared with numbers from Python. The golden files are in `tests/golden/` and in the
+//! folder that the variable `NB_GOLDEN_DIR` names; a relative path starts at the workspace's root.
 //!
-//! A comparison is a function from a file and what was computed to a list of mismatches. So it can be shown wrong
-//! computations too, and must find every one of them.
+//! A comparison takes a file and the computed values, and returns a list of mismatches. Tests also pass it wrong values, and it
+//! must find every error in them.
 
 mod by_hand;
 pub(crate) mod cases;
@@ -21,16 +21,16 @@ use nb_train::method::{Ramp, Temperature, TermKind};
 use by_hand::{Fault, by_hand};
 use golden::{Golden, mismatches};
 
-/// The workspace's root.
+/// Returns the workspace's root.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is in the workspace")
 }
 
 pub(crate) fn own_folder() -> PathBuf {
     root().join("tests/golden")
 }
 
-/// The files of a folder whose names begin and end like this, sorted.
+/// Returns the files of a folder whose names start with `begin` and end with `end`, sorted.
 pub(crate) fn files(folder: &Path, begin: &str, end: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -42,7 +42,7 @@ pub(crate) fn files(folder: &Path, begin: &str, end: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// Fails with every mismatch of every file, and says how many files there were even where output is captured.
+/// Fails with all mismatches of all files, or prints the number of files, even if the test runner captures output.
 fn check(folder: &Path, steps: &[PathBuf], metrics: &[PathBuf]) {
     let mut wrong = Vec::new();
     for path in steps {
@@ -57,11 +57,11 @@ fn check(folder: &Path, steps: &[PathBuf], metrics: &[PathBuf]) {
     assert!(wrong.is_empty(), "{} mismatches\n{}", wrong.len(), wrong.join("\n"));
     let n = steps.len() + metrics.len();
     let line = format!("conformance: {n} golden files of {} checked", folder.display());
-    writeln!(std::io::stderr(), "{line}").expect("standard error can be written to");
+    writeln!(std::io::stderr(), "{line}").expect("standard error is writable");
 }
 
 #[test]
-fn own_golden_files() {
+fn golden_files_of_the_project() {
     let folder = own_folder();
     let (steps, metrics) = (files(&folder, "step_", ".safetensors"), files(&folder, "metrics", ".json"));
     assert!(!steps.is_empty() && !metrics.is_empty(), "{steps:?} and {metrics:?} in {}", folder.display());
@@ -79,22 +79,22 @@ fn golden_files_of_the_variable() {
     check(&folder, &steps, &metrics);
 }
 
-/// Calls `f` with each of the project's own steps.
+/// Calls `f` with each step in the project's golden files.
 fn each_step(f: impl Fn(&Golden)) {
     let paths = files(&own_folder(), "step_", ".safetensors");
     assert!(paths.len() >= 7, "{paths:?}");
     paths.iter().for_each(|path| f(&Golden::read(path)));
 }
 
-/// Fails unless there is a mismatch in a tensor whose name begins like this.
+/// Fails unless a tensor whose name starts with `begin` has a mismatch.
 #[track_caller]
 pub(crate) fn assert_found(golden: &Golden, found: &[String], begin: &str) {
     let seen = found.iter().any(|line| line.starts_with(begin));
-    assert!(seen, "{}: nothing wrong with {begin}* among {found:#?}", golden.path.display());
+    assert!(seen, "{}: no mismatch in {begin}* among {found:#?}", golden.path.display());
 }
 
 #[test]
-fn another_beta_is_found() {
+fn a_changed_beta_is_found() {
     each_step(|golden| {
         let mut method = step::method(golden);
         let beta = golden.number("beta");
@@ -102,12 +102,12 @@ fn another_beta_is_found() {
         let found = mismatches(golden, &step::run(golden, method, Sharing::Shared));
         assert_found(golden, &found, "blended.student.encoder");
         let elsewhere = found.iter().find(|line| !line.starts_with("blended.student.encoder"));
-        assert_eq!(elsewhere, None, "β is for the blend of layers alone");
+        assert_eq!(elsewhere, None, "β affects only the blend of layers");
     });
 }
 
 #[test]
-fn another_temperature_is_found() {
+fn a_changed_temperature_is_found() {
     each_step(|golden| {
         let mut method = step::method(golden);
         method.temperature = Temperature::Ramp(Ramp::Constant(1.01 * golden.number("temperature")));
@@ -118,7 +118,7 @@ fn another_temperature_is_found() {
 }
 
 #[test]
-fn a_top_that_is_not_shared_is_found() {
+fn separate_top_layers_are_found() {
     each_step(|golden| {
         let found = mismatches(golden, &step::run(golden, step::method(golden), Sharing::Separate));
         for layer in ["pooling", "dense", "reader"] {
@@ -130,7 +130,7 @@ fn a_top_that_is_not_shared_is_found() {
     });
 }
 
-/// The steps that the tests below break pass when unbroken, so those tests detect the fault alone.
+/// Without a fault, the step by hand has no mismatch, so the tests below detect only the injected faults.
 #[test]
 fn the_step_by_hand_without_a_fault_passes() {
     each_step(|golden| assert_eq!(mismatches(golden, &by_hand(golden, Fault::None)), [""; 0]));
@@ -163,7 +163,7 @@ fn a_teacher_that_is_not_detached_is_found() {
             let found = mismatches(golden, &by_hand(golden, Fault::Attached(kind)));
             assert_found(golden, &found, "grads.teacher");
             let losses = found.iter().find(|line| line.starts_with("loss."));
-            assert_eq!(losses, None, "only gradients tell, {kind:?}");
+            assert_eq!(losses, None, "only gradients differ: {kind:?}");
             if matches!(kind, TermKind::Pooled | TermKind::Soft) {
                 assert_found(golden, &found, "grads.head");
             }
@@ -172,7 +172,7 @@ fn a_teacher_that_is_not_detached_is_found() {
 }
 
 #[test]
-fn a_tensor_left_out_or_too_many_is_found() {
+fn a_missing_or_extra_tensor_is_found() {
     each_step(|golden| {
         let mut computed = step::run(golden, step::method(golden), Sharing::Shared);
         let tensor = computed.remove("teacher.pooled").unwrap();

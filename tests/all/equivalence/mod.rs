@@ -50,7 +50,7 @@ fn every_pass_computes_the_same_states() {
 }
 
 /// A single short text takes a separate path if only its last state is requested. This path always computes in f32, so in
-/// bf16 the results differ by rounding. It must notice changes of the parameters.
+/// bf16 the results differ by rounding. It must use the parameters' current values.
 #[test]
 fn the_path_for_single_short_texts_gives_the_same_state() {
     for activation in [Activation::Gelu, Activation::GeluNew, Activation::Relu, Activation::Silu] {
@@ -88,7 +88,7 @@ fn longer_texts_and_several_texts_take_the_general_path() {
     }
 }
 
-/// Each sentence is its own micro-batch, with the counts of the whole batch.
+/// Each sentence is a micro-batch, with the counts of the complete batch.
 #[test]
 fn gradients_of_single_sentences_add_up_to_those_of_the_batch() {
     let cuts: Vec<Vec<usize>> = (0..LENGTHS.len()).map(|i| vec![i]).collect();

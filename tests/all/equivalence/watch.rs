@@ -78,7 +78,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Two student layers, each with a block of two teacher layers, computed from their gradients in plain loops.
+/// Each of two student layers has a block of two teacher layers. The expected values come from their gradients in plain loops.
 #[test]
 fn cosines_and_norms_are_those_of_the_gradients_before_the_blend() {
     let (method, batch) = (preset("newsbert"), sentences(&LENGTHS, 3));

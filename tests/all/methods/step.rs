@@ -120,14 +120,14 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
     let (teacher, student) = (&teacher(&models).bert, &student(&models).bert);
     let encoded_teacher = teacher.encode(&packed, Pass::Inference, stage.capture());
     let encoded_student = student.encode(&packed, Pass::Training(DropoutKey::Off), stage.capture());
-    let mut taught = ModelOutputs::of(&encoded_teacher, teacher.depth(), None);
+    let mut teacher_outputs = ModelOutputs::of(&encoded_teacher, teacher.depth(), None);
     if fault == Fault::ShiftedScores {
-        taught.scores.rotate_right(1);
+        teacher_outputs.scores.rotate_right(1);
     }
-    let learned = ModelOutputs::of(&encoded_student, student.depth(), None);
+    let student_outputs = ModelOutputs::of(&encoded_student, student.depth(), None);
     let compared = TermInputs {
-        teacher: Some(&taught),
-        student: Some(&learned),
+        teacher: Some(&teacher_outputs),
+        student: Some(&student_outputs),
         packed: &packed,
         labels: &labels,
         teacher_layers: teacher.depth(),

@@ -1,6 +1,6 @@
 //! A task that this crate does not have, added as a user would add one: an implementation, and a line in a list.
 //!
-//! It tells long texts from short ones. The commands' own code plans it, trains it, saves it and loads it again.
+//! It distinguishes long texts from short ones. The code of the commands plans, trains, saves and loads it.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ nb_train::task_list! {
     WithToy: Topic, Recommend, Retrieve, Length
 }
 
-/// Tokens from which on a text is long.
+/// Smallest number of tokens of a long text.
 const LONG: usize = 7;
 
 #[derive(Debug)]
@@ -123,9 +123,10 @@ impl Task for Length {
 
     const KIND: &'static dyn TaskKind = &LengthKind;
 
-    fn open(plan: &Plan, own: &LengthPlan) -> Result<Self> {
+    fn open(plan: &Plan, length_plan: &LengthPlan) -> Result<Self> {
         let tokenizer = Tokenizer::from_folder(plan.teacher.tokenizer())?;
-        let store = TokenStore::open_or_build(&plan.data.cache, &own.splits.train, &tokenizer, plan.data.max_tokens)?;
+        let store =
+            TokenStore::open_or_build(&plan.data.cache, &length_plan.splits.train, &tokenizer, plan.data.max_tokens)?;
         let text = CardText { about: "the head tells long texts from short ones.", example: "print(pooled)" };
         Ok(Self {
             objective: TopicObjective { device: plan.device },

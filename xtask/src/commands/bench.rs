@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: runs the benchmarks. Those of kernels use criterion; all others are in the binary `nb-bench`.
+//! `cargo xtask bench`: runs the benchmarks. Kernel benchmarks use criterion; all others are in `nb-bench`.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -132,7 +132,7 @@ impl ForwardedArgs {
         program::hand_over(&mut command)
     }
 
-    /// Returns the help that needs no binary.
+    /// Returns the help that is shown without the binary.
     fn help(bench: &str) -> String {
         let mut cli = Cli::command();
         cli.build();

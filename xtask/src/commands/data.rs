@@ -156,7 +156,7 @@ impl BeirArgs {
         Ok(())
     }
 
-    /// Returns the way to read an input.
+    /// Decides how to read an input.
     fn source(&self, input: &Path) -> Result<Source> {
         let extension = input.extension().and_then(|extension| extension.to_str());
         let (path, format) = match (&self.columns, extension) {

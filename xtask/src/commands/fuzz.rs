@@ -97,13 +97,13 @@ fn targets(manifest: &str) -> Vec<Target<'_>> {
 }
 
 impl Target<'_> {
-    /// Returns the call of the fuzzer without the inputs; targets write their files to `memory`.
+    /// Returns the command that runs the fuzzer, without inputs; targets write their files to `memory`.
     fn command(&self, memory: &Path) -> Result<Command> {
         let mut command = Command::new(tool::FUZZ.ensure()?);
         command
             .current_dir(project::root())
             .arg("run")
-            // Instead of the toolchain that runs xtask; without CARGO, cargo is found by its name.
+            // Overrides the toolchain that runs xtask. Without CARGO, cargo-fuzz looks up cargo in `PATH`.
             .env("RUSTUP_TOOLCHAIN", NIGHTLY)
             .env_remove("CARGO")
             .env("TMPDIR", memory)
@@ -199,10 +199,10 @@ mod tests {
         }
     }
 
-    /// The fuzzed versions are those in use, which CI has already built.
+    /// Fuzzing uses the versions of the workspace, which CI has already built.
     #[test]
     fn the_targets_lock_file_has_the_workspace_s_versions() {
-        const OWN: [&str; 3] = ["arbitrary", "libfuzzer-sys", "nb-fuzz"];
+        const FUZZ_ONLY: [&str; 3] = ["arbitrary", "libfuzzer-sys", "nb-fuzz"];
         let root = project::root();
         let packages = |file: &str| {
             let text = fs::read_to_string(root.join(file)).unwrap();
@@ -214,9 +214,9 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let ours = packages("Cargo.lock");
-        let is_own = |line: &String| OWN.iter().any(|name| line.starts_with(&format!("name = {name:?}")));
+        let is_fuzz_only = |line: &String| FUZZ_ONLY.iter().any(|name| line.starts_with(&format!("name = {name:?}")));
         let others: Vec<_> =
-            packages("fuzz/Cargo.lock").into_iter().filter(|it| !ours.contains(it) && !is_own(it)).collect();
+            packages("fuzz/Cargo.lock").into_iter().filter(|it| !ours.contains(it) && !is_fuzz_only(it)).collect();
         assert!(
             ours.len() > 100 && others.is_empty(),
             "expected the workspace's versions; copy Cargo.lock to fuzz/ and run cargo there: {others:?}"

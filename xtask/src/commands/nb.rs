@@ -182,13 +182,13 @@ mod tests {
         assert_eq!(with_config("train", args("--config=b.yaml")), args("--config=b.yaml"));
         assert_eq!(with_config("train", args("--help")), args("--help"));
         assert_eq!(with_config("predict", args("--model m")), args("--model m"));
-        let given = with_config("plan", args("--set seed=1"));
-        assert_eq!(given[..3], args("--set seed=1 --config"));
-        assert!(Path::new(&given[3]).is_file(), "{given:?}");
+        let arguments = with_config("plan", args("--set seed=1"));
+        assert_eq!(arguments[..3], args("--set seed=1 --config"));
+        assert!(Path::new(&arguments[3]).is_file(), "{arguments:?}");
     }
 
     #[test]
-    fn another_teacher_is_noticed() {
+    fn a_setting_of_another_teacher_is_detected() {
         assert!(overrides_teacher(&args("--set teacher.checkpoint=models/bert")));
         assert!(overrides_teacher(&args("--set=teacher.checkpoint=models/bert")));
         assert!(overrides_teacher(&args("--set run.teacher.checkpoint=models/bert")));

@@ -47,7 +47,7 @@ impl Args {
     }
 }
 
-/// Returns the folder of Gloo's headers, if builds must be told.
+/// Returns the folder of Gloo's headers, unless builds find them by themselves or there are none.
 pub(crate) fn gloo_headers() -> Option<PathBuf> {
     local_toml::read(project::GLOO_INCLUDE)
 }

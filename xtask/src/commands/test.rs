@@ -1,7 +1,7 @@
 //! `cargo xtask test`: runs all tests of the workspace, or those whose names contain a filter.
 //!
-//! The crates that need no libtorch come first, in xtask's profile, with arithmetic checks. The others follow, optimised:
-//! they share libtorch's bindings and all dependencies with `nb`, and run real models.
+//! The crates that need no libtorch come first, in xtask's profile, with arithmetic checks. The others follow, with
+//! optimisation: they share libtorch's bindings and all dependencies with `nb`, and run real models.
 //!
 //! A test that needs a feature such as AVX-512 is skipped on a machine without it. On a machine with it, `NB_REQUIRE`
 //! names the feature and the test must run.
@@ -80,7 +80,7 @@ impl Args {
     }
 }
 
-/// The number of tests by result.
+/// The numbers of tests by result.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     passed: u64,

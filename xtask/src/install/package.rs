@@ -46,7 +46,7 @@ pub(crate) struct Package {
     pub(crate) finish: fn(&Path) -> Result<()>,
 }
 
-/// Returns true if `folder` is a complete installation: marked, and its files of the recorded sizes.
+/// Returns true if `folder` is a complete installation: it is marked, and its files have the recorded sizes.
 pub(crate) fn is_installed(folder: &Path) -> bool {
     let Ok(mark) = fs::read_to_string(folder.join(MARK)) else {
         return false;
@@ -76,7 +76,7 @@ fn list_files(root: &Path, folder: &Path, lines: &mut Vec<String>) -> Result<()>
             let name = path.strip_prefix(root).unwrap_or(&path);
             lines.push(format!("{} {}\n", entry.metadata()?.len(), name.display()));
         } else if entry.file_name() != "include" {
-            // Thousands of headers: checking each would take longer than the rest of a set-up without work.
+            // There are thousands of headers: checking each would take longer than the rest of a set-up with nothing to do.
             list_files(root, &path, lines)?;
         }
     }

@@ -15,7 +15,7 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// Creates the folder, or reuses that of an interrupted run, of which only `wheels` is kept.
+    /// Creates the folder, or reuses that of an interrupted run and removes everything but `wheels` from it.
     pub(super) fn open(package: &Package) -> Result<Self> {
         let staging = Self { root: package.folder.with_added_extension("partial") };
         create_dir(&staging.root)?;

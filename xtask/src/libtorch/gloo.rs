@@ -20,8 +20,8 @@ const BYTES: u64 = 300_000_000;
 /// The folders that builds search by default.
 const USUAL: [&str; 2] = ["/usr/include", "/usr/local/include"];
 
-/// Finds or downloads the headers. Returns the folder that builds must be told; `None` if they find it themselves or
-/// there is none.
+/// Finds or downloads the headers. Returns the folder to set for builds; `None` if builds find the headers by
+/// themselves or there are none.
 ///
 /// # Errors
 ///
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_found_where_they_are() {
+    fn headers_are_found_in_the_chosen_folder() {
         let folder = tempfile::tempdir().unwrap();
         assert!(!has(folder.path()));
         fs::create_dir(folder.path().join("gloo")).unwrap();

@@ -156,7 +156,7 @@ mod tests {
         let expected = Libtorch { root: remembered.path().into(), source: Source::Remembered };
         assert_eq!(choose(path(), path(), None).unwrap(), Found::Ready(expected));
         fs::remove_file(remembered.path().join("lib/libtorch_cpu.so")).unwrap();
-        // It is gone: not an error, another one is found.
+        // The folder is gone, which is no error: another one is found.
         assert!(choose(path(), path(), None).is_ok());
     }
 }

@@ -25,14 +25,14 @@ pub enum ClickedBefore {
     LeaveOut,
 }
 
-/// The rules by which negatives and histories of samples are drawn.
+/// The rules for the negatives and the history of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw {
     /// Number of negatives for each click.
     pub negatives: usize,
     /// The run's seed.
     pub seed: u64,
-    /// The epoch; each draws different negatives.
+    /// The epoch; each epoch draws different negatives.
     pub epoch: u64,
     /// The treatment of a click on an article of the history.
     pub clicked_before: ClickedBefore,
@@ -47,7 +47,7 @@ impl Draw {
 /// A batch of R readers, one per sample, with D different articles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReaderBatch {
-    /// \[D\] rows of the articles, the longest first, equally long ones by row.
+    /// \[D\] rows of the articles, by descending length, then by row.
     pub news: Vec<u32>,
     /// \[Σ history lengths\] positions in `news`, one reader after the other, the oldest article first.
     pub history: Vec<i64>,
@@ -99,8 +99,8 @@ impl ReaderBatch {
         self.history_lengths.len()
     }
 
-    /// Returns the same readers with every mention as a separate article, still the longest first: the work of an
-    /// implementation that does not look for duplicates. For comparisons.
+    /// Returns the same readers with every mention as a separate article, still the longest first. This is the work of
+    /// an implementation without deduplication, for comparisons.
     #[must_use]
     pub fn repeated(&self) -> Self {
         let mentions: Vec<i64> = self.history.iter().chain(&self.candidates).copied().collect();
@@ -116,12 +116,12 @@ impl ReaderBatch {
     }
 }
 
-/// Cuts samples into micro-batches: takes them in `order`, which numbers them, and puts as many into each as `size`
-/// allows. Sequences are samples; tokens are those of a batch's different articles, negatives included. Every sample is
-/// in one batch, and the order does not change.
+/// Cuts samples into micro-batches: takes them in `order` (positions in `samples`), as many per batch as `size` allows.
+/// A sequence is a sample; the tokens are those of a batch's distinct articles, negatives included. Every sample is in
+/// one batch, and the order does not change.
 ///
 /// # Panics
-/// If `order` numbers a sample that does not exist, or a sample is not from [`Behaviors::samples`].
+/// If `order` contains a position beyond `samples`, or a sample is not from [`Behaviors::samples`].
 #[must_use]
 pub fn cut_distinct(
     behaviors: &Behaviors,
@@ -136,7 +136,7 @@ pub fn cut_distinct(
         BatchSize::Tokens(most) => most,
     };
     let mut batches: Vec<Vec<u32>> = Vec::new();
-    let mut news = Distinct { batch: 0, met: vec![0; behaviors.news()], tokens: 0 };
+    let mut news = Distinct { batch: 0, last_batch: vec![0; behaviors.news()], tokens: 0 };
     let mut rows = Vec::new();
     for &number in order {
         let sample = samples[number as usize];
@@ -162,17 +162,17 @@ pub fn cut_distinct(
 struct Distinct {
     /// The current batch, counted from 1; 0 before the first.
     batch: u32,
-    /// For each article: the last batch it was added to, so that nothing has to be cleared for the next.
-    met: Vec<u32>,
+    /// The last batch that each article was added to. Nothing has to be cleared for the next batch.
+    last_batch: Vec<u32>,
     tokens: usize,
 }
 
 impl Distinct {
     fn add(&mut self, rows: &[u32], length: impl Fn(u32) -> usize) {
         for &row in rows {
-            let met = &mut self.met[row as usize];
-            if *met != self.batch {
-                *met = self.batch;
+            let last_batch = &mut self.last_batch[row as usize];
+            if *last_batch != self.batch {
+                *last_batch = self.batch;
                 self.tokens += length(row);
             }
         }

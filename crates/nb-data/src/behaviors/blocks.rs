@@ -1,5 +1,5 @@
-//! Turns a stream into impressions. It is read in blocks of complete lines, and while the next block is read, the
-//! pieces of the last one are parsed in parallel. The result depends neither on the cuts nor on the number of threads.
+//! Turns a stream into impressions. It reads blocks of complete lines; while it reads the next block, it parses the
+//! pieces of the last one in parallel. The result depends neither on the cuts nor on the number of threads.
 
 use std::io::{self, Read};
 use std::mem;
@@ -22,7 +22,7 @@ pub(super) struct Portions {
 }
 
 impl Portions {
-    /// Returns portions of a few pieces for each thread, so that none waits long for the others.
+    /// Returns portions with a few pieces per thread, so that no thread waits long for the others.
     pub(super) fn for_threads(threads: usize) -> Self {
         let piece = 1 << 18;
         Self { block: piece * (4 * threads).clamp(16, 256), piece }
@@ -45,7 +45,7 @@ pub(super) struct Content {
 pub(super) enum Stopped {
     /// Reading failed after this many lines.
     Read(u64, io::Error),
-    /// There are more impressions than 32-bit numbers.
+    /// There are more impressions than 32-bit numbers can count.
     TooMany,
 }
 
@@ -77,7 +77,7 @@ impl Content {
 
     fn append(&mut self, part: &Part) -> Result<(), Stopped> {
         let before = self.columns.len();
-        // Both the numbers of all impressions and their count fit into 32 bits.
+        // The numbers of all impressions and their count must fit into 32 bits.
         u32::try_from(before + part.columns.len()).map_err(|_| Stopped::TooMany)?;
         self.columns.append(&part.columns, self.lines);
         self.repeating.extend(part.repeating.iter().map(|impression| impression + before as u32));
@@ -107,7 +107,7 @@ impl<R: Read> Blocks<R> {
         block.clear();
         block.append(&mut self.rest);
         loop {
-            // A line of many blocks is not searched from its beginning each time, nor read in small steps.
+            // If a line spans many blocks, search only the new bytes, and read in growing steps.
             let start = block.len();
             let wanted = self.size.max(start);
             block.reserve(wanted);
@@ -163,7 +163,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_does_not_matter_where_a_text_is_cut(
+        fn block_and_piece_sizes_do_not_change_the_result(
             lines in prop::collection::vec(line(), 0..30), end in "\n?", mark in any::<bool>(),
             block in 1_usize..300, piece in 1_usize..300,
         ) {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_does_not_grow_with_the_text_that_was_read() {
+    fn memory_does_not_grow_with_the_length_of_the_text() {
         let line = b"1\tU\t\tN1 N2 N3 N4\tN1-1 N2-0\n";
         let text = line.repeat(1000);
         let mut blocks = Blocks { input: &text[..], size: 1000, rest: Vec::new() };

@@ -23,7 +23,7 @@ impl Columns {
         self.lines.len()
     }
 
-    /// Ends an impression, which gets everything pushed since the last one.
+    /// Ends an impression, which contains everything pushed since the last one.
     pub(super) fn end(&mut self, line: u64) {
         self.lines.push(line);
         self.id_ends.push(self.ids.len());

@@ -124,16 +124,16 @@ impl Behaviors {
         self.columns.len()
     }
 
-    /// The id of impression `i`.
+    /// Returns the id of impression `i`.
     ///
     /// # Panics
-    /// If there is no such impression; so do the other accessors.
+    /// Here and in the accessors below, if there is no impression `i`.
     #[must_use]
     pub fn id(&self, i: usize) -> &str {
         &self.columns.ids[range(&self.columns.id_ends, i)]
     }
 
-    /// The line of impression `i`, counted from 1.
+    /// Returns the line of impression `i`, counted from 1.
     #[must_use]
     pub fn line(&self, i: usize) -> u64 {
         self.columns.lines[i]
@@ -146,14 +146,14 @@ impl Behaviors {
         &self.columns.history[range(&self.columns.history_ends, i)]
     }
 
-    /// Returns the length of the history of impression `i` in the file, with its oldest and unknown articles.
+    /// Returns the length of the history of impression `i` in the file, including its oldest and unknown articles.
     #[must_use]
     pub fn history_length(&self, i: usize) -> usize {
         self.columns.history_lengths[i] as usize
     }
 
-    /// Returns the candidates of impression `i` in the order of the line, [`UNKNOWN`] for one that is not among the
-    /// articles; at least one.
+    /// Returns the candidates of impression `i`, at least one, in the order of the line. A candidate that is not among
+    /// the articles is [`UNKNOWN`].
     #[must_use]
     pub fn candidates(&self, i: usize) -> &[u32] {
         &self.columns.candidates[range(&self.columns.candidate_ends, i)]
@@ -165,7 +165,7 @@ impl Behaviors {
         &self.columns.clicked[range(&self.columns.candidate_ends, i)]
     }
 
-    /// Returns what could not be used, and what occurs twice.
+    /// Returns the counts of unusable and repeated entries.
     #[must_use]
     pub fn report(&self) -> &ReadReport {
         &self.report
@@ -177,7 +177,7 @@ impl Behaviors {
         self.news
     }
 
-    /// Returns for each article whether it is in the history or among the candidates of one of these impressions.
+    /// Returns, for each article, true if it is in the history or among the candidates of one of these impressions.
     ///
     /// # Panics
     /// If an impression does not exist.

@@ -19,7 +19,7 @@ pub(super) struct Rules<'a> {
 /// The impressions of a piece of text. Its memory is reused for the next piece.
 #[derive(Debug, Default)]
 pub(super) struct Part {
-    /// The impressions; lines are counted from the beginning of the piece, the first is 1.
+    /// The impressions; their lines are counted from 1 at the beginning of the piece.
     pub(super) columns: Columns,
     pub(super) skipped: Vec<SkippedRow>,
     /// Number of lines, including empty ones.
@@ -34,7 +34,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Parses a text of complete lines, replacing the last text's impressions.
+    /// Parses a text of complete lines, replacing the previous text's impressions.
     pub(super) fn parse(&mut self, text: &[u8], rules: &Rules) {
         self.columns.clear();
         self.skipped.clear();
@@ -152,7 +152,8 @@ fn labelled(token: &[u8]) -> Option<(&[u8], u8)> {
     }
 }
 
-/// Detects repeated rows in a list: a bit for each remainder of a row, and an exact count only if a bit is already set.
+/// Detects repeated rows in a list: each row sets the bit of its remainder. Repetitions are counted exactly only if
+/// a bit was already set.
 #[derive(Debug)]
 struct Marks(Box<[u64; Self::WORDS]>);
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::read::Skipped;
 
-/// The entries of a behaviors file that are not in [`Behaviors`](super::Behaviors), or occur twice.
+/// Counts of the entries of a behaviors file that are not in [`Behaviors`](super::Behaviors) or occur twice.
 ///
 /// Its display form is for users: `1 without a candidate, first on line 7; unknown articles in histories: 12`, or
 /// `nothing skipped`.

@@ -15,7 +15,7 @@ pub struct Sample {
     pub candidate: u32,
 }
 
-/// The samples of some impressions, and the number of impressions that give none.
+/// The samples of some impressions, and the numbers of impressions that give none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Samples {
     /// One sample for each known article clicked in an impression, in the order of impressions and positions.
@@ -78,7 +78,7 @@ impl Behaviors {
         negatives
     }
 
-    /// Puts the negatives of a sample into `pool`. `key` mixes the seed and the epoch.
+    /// Replaces the content of `pool` with the negatives of a sample. `key` mixes the seed and the epoch.
     pub(super) fn draw(&self, sample: Sample, count: usize, key: u64, pool: &mut Vec<u32>) {
         let Sample { impression, candidate } = sample;
         pool.clear();
@@ -122,8 +122,8 @@ impl Behaviors {
         rows.iter().zip(clicks).map(|(&row, &click)| Candidate { row, click })
     }
 
-    /// Returns true if an impression lists a candidate more than once. Few do, and the others skip the search for
-    /// duplicates.
+    /// Returns true if an impression lists a candidate more than once. Few impressions do; the others skip the search
+    /// for duplicates.
     fn repeats(&self, impression: u32) -> bool {
         self.repeating.binary_search(&impression).is_ok()
     }

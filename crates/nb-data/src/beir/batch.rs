@@ -35,18 +35,18 @@ impl Qrels {
 
 /// P pairs and the D different documents that they are scored against.
 ///
-/// Training tells each pair's relevant document from all others of the batch, except those that are also relevant to
-/// its query: these are masked.
+/// Training contrasts each pair's relevant document with all other documents of the batch, except those that are also
+/// relevant to its query: these are masked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryBatch {
-    /// \[P\] row of each pair's query; the same for two pairs of one query.
+    /// \[P\] row of each pair's query; pairs of the same query have the same row.
     pub queries: Vec<u32>,
-    /// \[D\] corpus rows: the relevant documents of the pairs and their negatives, each once, the longest first,
-    /// equally long ones by row.
+    /// \[D\] corpus rows: the relevant documents of the pairs and their negatives, each once, by descending length,
+    /// then by row.
     pub documents: Vec<u32>,
     /// \[P\] position in `documents` of each pair's relevant document.
     pub targets: Vec<i64>,
-    /// \[P × D\], pair by pair: true if the document is another relevant one of the pair's query, and so not a
+    /// \[P × D\], pair by pair: true if the document is another one that is relevant to the pair's query, and so not a
     /// negative.
     pub masked: Vec<bool>,
 }
@@ -95,11 +95,11 @@ impl QueryBatch {
         documents.sort_unstable();
         documents.dedup();
         documents.sort_by_key(|&row| Reverse(length(row)));
-        Self::over(qrels, pairs, documents)
+        Self::with_documents(qrels, pairs, documents)
     }
 
-    /// Finds the targets and masks among `documents`.
-    fn over(qrels: &Qrels, pairs: &[Pair], documents: Vec<u32>) -> Self {
+    /// Makes the batch over `documents`, finding its targets and masks.
+    fn with_documents(qrels: &Qrels, pairs: &[Pair], documents: Vec<u32>) -> Self {
         let mut by_row: Vec<(u32, usize)> = documents.iter().copied().zip(0..).collect();
         by_row.sort_unstable();
         let place = |row: u32| by_row.binary_search_by_key(&row, |&(row, _)| row).ok().map(|found| by_row[found].1);
@@ -120,7 +120,7 @@ impl QueryBatch {
     }
 }
 
-/// Draws `count` of `items` without replacement, each set equally likely; returns all if there are no more.
+/// Draws `count` items without replacement, each set equally likely; returns all items if there are at most `count`.
 fn draw(items: &[u32], count: usize, mut stream: Stream) -> Vec<u32> {
     let mut items = items.to_vec();
     for i in 0..count.min(items.len()) {

@@ -44,7 +44,7 @@ impl Layout {
             4 => Some(Kind::Trec),
             _ => None,
         };
-        // Tabs first: an id may contain a space.
+        // Try tabs first, since an id may contain a space.
         if cut(line, Separator::Tab).1 > Kind::Trec.columns() {
             return None;
         }
@@ -60,7 +60,7 @@ impl Layout {
     }
 }
 
-/// Number of columns read from a row: one more than any layout has, so that too many are detected.
+/// Number of columns read from a row: one more than any layout has, to detect rows with too many.
 const MOST: usize = 5;
 
 /// The columns of a row, trimmed.

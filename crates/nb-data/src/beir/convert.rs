@@ -41,13 +41,14 @@ pub struct Written {
 /// Writes articles as a retrieval data set in BEIR's layout under `output`: the first text of an article is a query,
 /// the second the only document that is relevant to it.
 ///
-/// - The title of a document stays empty: it is the query, and would give the answer away.
-/// - Of the documents, 80 % are for training and 10 % each for dev and test, by a hash of the seed and their position.
-///   A query belongs to the split of its first document. Every split searches the complete corpus.
+/// - The title of a document stays empty, because it is the query and would give the answer away.
+/// - A hash of the seed and the position assigns 80 % of the documents to training and 10 % each to dev and test. A
+///   query belongs to the split of its first document. Every split searches the complete corpus.
 /// - Articles with the same id or the same text become one document, to which all their titles are queries. Articles
 ///   with the same title become one query, to which each of their documents is relevant.
-/// - A document has the id of its article, or `d<line>` if that has none (`d<input>-<line>` with several inputs). A
-///   query has the id `q-` and that of its first document. A repeated id gets a suffix: `-2`, `-3`, ….
+/// - The id of a document is the id of its article, or `d<line>` if the article has none (`d<input>-<line>` with
+///   several inputs). The id of a query is `q-` followed by the id of its first document. A repeated id gets a
+///   suffix: `-2`, `-3`, ….
 ///
 /// All inputs are read before the first file is written, and each file is written atomically.
 ///
@@ -108,11 +109,11 @@ struct Query {
 struct Collection {
     documents: Vec<Document>,
     queries: Vec<Query>,
-    /// Document of an id of the inputs.
+    /// Position of the document of each article id.
     by_id: HashMap<String, usize>,
-    /// Document of a text.
+    /// Position of the document of each text.
     by_text: HashMap<String, usize>,
-    /// Query of a title.
+    /// Position of the query of each title.
     by_title: HashMap<String, usize>,
     document_ids: Ids,
     query_ids: Ids,
@@ -194,7 +195,7 @@ impl Collection {
 
         let mut parts: [Vec<&Query>; 3] = Default::default();
         for query in &self.queries {
-            // The first document decides on the split.
+            // The first document determines the split.
             parts[split(query.documents[0], conversion.seed) as usize].push(query);
         }
         for (split, queries) in Split::ALL.into_iter().zip(&parts) {

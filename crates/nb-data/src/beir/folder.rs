@@ -45,7 +45,7 @@ impl Folder {
     }
 }
 
-/// The purpose of a part of the judgements.
+/// A split of the judgements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// Training.

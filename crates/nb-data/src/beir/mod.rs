@@ -9,7 +9,7 @@
 //! Qrels with TREC's four columns (query, iteration, document, score) are read too. If several rows of the corpus or of
 //! the queries have the same `_id`, the last one counts, as in BEIR's loader.
 //!
-//! [`Folder`] knows the file names. Texts are read like any other [`Source`](crate::read::Source), so a token store
+//! [`Folder`] defines the file names. Texts are read like any other [`Source`](crate::read::Source), so a token store
 //! accepts them unchanged. [`Qrels`] joins the judgements with their rows, [`QueryBatch`] is the input of a training
 //! step, and [`from_news()`] makes such a folder from articles: the title is the query, the abstract the text to find.
 

@@ -43,11 +43,11 @@ impl Qrels {
     /// | 3 | BEIR: query id, document id, score |
     /// | 4 | TREC: query id, iteration (ignored), document id, score |
     ///
-    /// Columns are separated by tabs, or by white space if the first row has too few columns otherwise. The first row
-    /// with three or four columns decides for the complete file; rows with another number of columns cannot be used.
-    /// The first row is a header if its score is not a number. A score is a whole number; a document with a score above
-    /// 0 is relevant. At most the share `allowed_unusable` of rows may be unusable. If a pair is judged more than once,
-    /// the last judgement counts. Queries of other splits may be among `queries`.
+    /// Columns are separated by tabs, or by white space if the first row has too few columns between tabs. The first
+    /// row with three or four columns determines the layout of the file; rows with another number of columns cannot be
+    /// used. The first row is a header if its score is not a number. A score is a whole number; a document with a score
+    /// above 0 is relevant. At most the share `allowed_unusable` of rows may be unusable. If a pair is judged more than
+    /// once, the last judgement counts. `queries` may include queries of other splits.
     ///
     /// ```
     /// use nb_data::IdIndex;
@@ -89,7 +89,8 @@ impl Qrels {
         builder.finish(path, allowed_unusable)
     }
 
-    /// Checks that some query has a relevant document, as training and model selection need; `path` is the file.
+    /// Checks that at least one query has a relevant document, as training and model selection require. `path` is named
+    /// in the error.
     ///
     /// # Errors
     /// If no query has a relevant document in the corpus.
@@ -111,11 +112,11 @@ enum Header {
 #[derive(Default)]
 struct Builder {
     queries: Vec<Scored>,
-    /// Position in `queries` of a query's row.
+    /// Position in `queries` of each query row.
     places: FxHashMap<u32, u32>,
-    /// Position of a corpus row among the documents of `queries[place]`.
+    /// Position among the documents of `queries[place]`, by `place` and corpus row.
     known: FxHashMap<(u32, u32), usize>,
-    /// The same for ids that the corpus lacks.
+    /// The same by `place` and id, for documents that the corpus lacks.
     unknown: FxHashMap<(u32, Box<[u8]>), usize>,
     report: ReadReport,
     rows: u64,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::read::Skipped;
 
-/// Judgements that could not be used, or only in part.
+/// Counts of the judgements that could not be used, or only in part.
 ///
 /// Its display form is for users: `judgements of unknown documents: 3; repeated judgements: 1`, or `nothing skipped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,8 +29,8 @@ impl ReadReport {
         *self == Self::default()
     }
 
-    /// Returns the report without the judgements that count in an evaluation over all of them, such as trec_eval's:
-    /// documents that the corpus lacks, and queries without a relevant document.
+    /// Returns the report without the judgements that an evaluation over all judgements, such as trec_eval's, does use:
+    /// those of documents that the corpus lacks, and of queries without a relevant document.
     #[must_use]
     pub fn unused(&self) -> Self {
         Self { no_document: 0, none_relevant: 0, ..self.clone() }

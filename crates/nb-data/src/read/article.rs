@@ -9,7 +9,7 @@ pub struct Article {
     pub line: u64,
     /// MIND's news id or BEIR's `_id`; `None` in other formats.
     pub id: Option<String>,
-    /// Its topic.
+    /// The label: the article's topic.
     pub label: Option<String>,
     /// The first text, usually the title; never empty.
     pub first: String,

@@ -1,4 +1,4 @@
-//! Layouts of files: formats, columns, fields. Plain values; nothing here reads a file.
+//! Layouts of files: formats, columns and fields. These are plain values; this module reads no file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -39,7 +39,7 @@ impl Format {
         }
     }
 
-    /// Returns which row counts where several share an id: the last in BEIR's formats, else the first.
+    /// Returns the rule for rows that share an id: the last one counts in BEIR's formats, else the first.
     #[must_use]
     pub fn repeated(&self) -> Repeated {
         match self {
@@ -50,8 +50,8 @@ impl Format {
 }
 
 impl Format {
-    /// Returns the format with [`Quoting::Auto`] resolved: no quoting if the file shows so on line `unquoted`, else
-    /// CSV's.
+    /// Returns the format with [`Quoting::Auto`] resolved: no quoting if `unquoted` is the line that shows it, else CSV
+    /// quoting.
     pub(super) fn decided(&self, unquoted: Option<u64>) -> Self {
         match self {
             Self::Csv(layout) if layout.quoting == Quoting::Auto => {
@@ -89,7 +89,7 @@ pub enum Field {
 /// The rule for rows without a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelRule {
-    /// A row without a label is unusable, and a format without labels an error.
+    /// A row without a label is unusable, and a format without labels is an error.
     Required,
     /// A row without a label is an article without a label.
     Optional,
@@ -104,7 +104,7 @@ pub struct CsvLayout {
     pub text: Vec<Column>,
     /// The role of the first row.
     pub header: Header,
-    /// The byte between fields: `b','`, `b'\t'`, `b';'`.
+    /// The byte between fields, such as `b','`, `b'\t'` or `b';'`.
     pub delimiter: u8,
     /// The meaning of a `"`.
     pub quoting: Quoting,
@@ -117,9 +117,13 @@ pub enum Quoting {
     /// [`Quoting::None`] if its quotes show that it was written without quoting, as many are, else with
     /// [`Quoting::Csv`].
     ///
-    /// Any of these shows it: a quote that is never closed; a quote that closes in the middle of a field; a quoted
-    /// field over several lines of which more than half have as many tabs as the first line without a quote, so that
-    /// they are separate rows; a quoted field on one line that swallows a tab without which the row has too few.
+    /// Any of these shows it:
+    ///
+    /// - a quote that is never closed;
+    /// - a quote that closes in the middle of a field;
+    /// - a quoted field that spans several lines, more than half of which have as many tabs as the first line without a
+    ///   quote and so are separate rows;
+    /// - a quoted field on one line that contains a tab without which the row has too few.
     #[default]
     Auto,
     /// Quoting as in RFC 4180: `"` around a field, doubled inside it; a quoted field may hold delimiters and line

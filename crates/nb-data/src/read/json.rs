@@ -31,7 +31,7 @@ impl Keys {
     }
 }
 
-/// Makes an article of a line, or returns why it cannot be used.
+/// Makes an article from a line, or returns the reason why it cannot be used.
 ///
 /// A text that is not a string counts as missing, as `null` does.
 pub(super) fn article(record: &Record, keys: &Keys) -> Result<Article, Reason> {

@@ -6,7 +6,7 @@ use super::skipped::Skipped;
 use crate::error::DataError;
 
 impl Skipped {
-    /// Checks the share of skipped rows in a file with `usable` usable ones.
+    /// Checks the share of skipped rows in a file with `usable` usable rows.
     ///
     /// # Errors
     /// If no row is usable, or the share of skipped rows exceeds `allowed`.

@@ -14,8 +14,8 @@
 //! characters. If only the second of two texts is present, it becomes the first. NUL bytes and texts of a megabyte are
 //! accepted.
 //!
-//! [`articles`] streams and leaves it to its caller how many skipped rows are too many; [`read()`] reads a complete
-//! file and fails if too many rows are unusable.
+//! [`articles`] streams rows and leaves the limit on skipped rows to its caller; [`read()`] reads a complete file and
+//! fails if too many rows are unusable.
 
 mod article;
 mod format;

@@ -47,7 +47,7 @@ struct Span {
     line: u64,
     /// Number of columns of each line if quotes have no meaning.
     plain: Vec<usize>,
-    /// Number of columns if quotes are quoting.
+    /// Number of columns if quotes delimit fields.
     quoted: usize,
 }
 
@@ -55,9 +55,9 @@ struct Span {
 struct Found {
     /// Number of columns of the first line without a quote.
     columns: Option<usize>,
-    /// Number of columns of the first record with one.
+    /// Number of columns of the first record with a quote.
     quoted: Option<usize>,
-    /// Records that quoting makes different from lines.
+    /// Records that differ with and without quoting.
     spans: Vec<Span>,
 }
 
@@ -141,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn quotes_that_pair_up_are_quoting() {
+    fn paired_quotes_are_quoting() {
         assert_eq!(line(""), None);
         assert_eq!(line("sports\tA goal\nworld\tRain\n"), None);
         assert_eq!(line("sports\t\"A \"\"goal\"\"\"\nworld\t27\" screens\n"), None);
         assert_eq!(line("sports\t\"A\tgoal\"\nworld\tRain\n"), None);
         assert_eq!(line("\u{feff}\"sports\"\t\"A goal\"\r\n\"world\"\t\"Rain\"\r\n"), None);
-        // Fields over several lines, in the last, the first and the middle column, and where all is quoted.
+        // Fields over several lines, in the last, the first and the middle column, and with every field quoted.
         assert_eq!(line("world\tRain\nsports\t\"A goal\nat last\"\nworld\tSun\n"), None);
         assert_eq!(line("Rain\tworld\n\"A goal\nat last\"\tsports\n"), None);
         assert_eq!(line("1\tRain\tworld\n2\t\"A goal\n\n\nat last\"\tsports\n"), None);
@@ -155,24 +155,24 @@ mod tests {
     }
 
     #[test]
-    fn quotes_that_do_not_are_text() {
-        // Never closed; closed in the middle of a field, on its own line or on a later one.
+    fn unpaired_quotes_are_text() {
+        // Never closed; closed in the middle of a field, on the same line or on a later one.
         assert_eq!(line("sports\tRain\nworld\t\"We never gave up\n"), Some(2));
         assert_eq!(line("sports\tRain\nworld\t\"We never\" gave up\n"), Some(2));
         assert_eq!(line("world\t\"We never\nworld\tSun\nsports\tA 5\" disk\nworld\tx\n"), Some(1));
-        // Closed at the end of a later row: the rows between are rows.
+        // Closed at the end of a later row: the lines between are separate rows.
         assert_eq!(line("a\tb\nworld\t\"We never\nworld\tSun\nsports\tscreens of 27\"\nworld\tx\n"), Some(2));
         assert_eq!(line("a\tb\nworld\t\"We never\nsports\tscreens of 27\"\n"), Some(2));
-        // A row too short among them changes nothing.
+        // A row with too few columns among them changes nothing.
         assert_eq!(line("a\tb\nworld\t\"We never\nworld\nsports\tSun\nsports\tscreens of 27\"\n"), Some(2));
-        // One quotation that spans title and abstract.
+        // A quotation that spans title and abstract.
         assert_eq!(line("a\tb\tc\nworld\t\"We never\tgave up\"\n"), Some(2));
     }
 
     proptest! {
         /// Tab-separated output of the `csv` crate is detected as quoted, unless a text itself contains complete rows.
         #[test]
-        fn written_by_the_csv_crate_is_quoted(
+        fn output_of_the_csv_crate_is_detected_as_quoted(
             rows in prop::collection::vec(prop::collection::vec("[ab\"é]{1,4}(\n[ab\"]{0,3})?", 3..=3), 1..8),
         ) {
             let mut writer = csv::WriterBuilder::new().delimiter(b'\t').from_writer(Vec::new());
@@ -183,9 +183,10 @@ mod tests {
             prop_assert_eq!(unquoted_line(text.as_slice(), "a.tsv", b'\t').unwrap(), None);
         }
 
-        /// No row written without quoting is lost: either nothing is quoted, or quoting changes no row.
+        /// Every row written without quoting is read: either the file is detected as unquoted, or quoting changes no
+        /// row.
         #[test]
-        fn written_without_quoting_no_row_is_lost(rows in prop::collection::vec("[ab\" ]{1,6}", 1..12)) {
+        fn every_row_written_without_quoting_is_read(rows in prop::collection::vec("[ab\" ]{1,6}", 1..12)) {
             let text: String = rows.iter().map(|title| format!("x\t{title}\n")).collect();
             if line(&text).is_none() {
                 let mut records = Records::new(text.as_bytes(), "a.tsv", Cut::Quoted { delimiter: b'\t' });

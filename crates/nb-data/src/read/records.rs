@@ -1,9 +1,9 @@
-//! Splits bytes into records: physical lines, or CSV records that may span several lines. Neither encoding nor meaning
-//! of the fields matters here.
+//! Splits bytes into records: physical lines, or CSV records that may span several lines. The encoding and the
+//! meaning of the fields do not matter here.
 //!
 //! CSV is read as the `csv` crate and Python's `csv` read it (a test compares with the former), with one difference,
-//! which is why this reader exists: an unclosed quote is an error that names its line. The others take the rest of the
-//! file, or everything up to the next quote, as one field.
+//! which is why this reader exists: an unclosed quote is an error that names its line. The other two take the rest of
+//! the file, or everything up to the next quote, as one field.
 
 use std::io::{BufRead, Cursor};
 
@@ -158,7 +158,7 @@ impl<R: BufRead> Records<R> {
             if self.text.get(at) == Some(&b'"') {
                 at = self.read_quoted_field(record, at + 1, delimiter)?;
             }
-            // Text after a closing quote is part of the field, as is a complete field that does not begin with one.
+            // The rest of the field: text after a closing quote, or a complete field that does not begin with a quote.
             let rest = &self.text[at..];
             let length = rest.iter().position(|&byte| byte == delimiter);
             record.bytes.extend_from_slice(&rest[..length.unwrap_or(rest.len())]);
@@ -170,8 +170,8 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// Reads from after an opening quote to after the closing one, over as many lines as needed; returns the position
-    /// in the last line.
+    /// Reads a quoted field over as many lines as needed, from the position after its opening quote. Returns the
+    /// position after its closing quote, in the last line.
     fn read_quoted_field(&mut self, record: &mut Record, mut at: usize, delimiter: u8) -> Result<usize, DataError> {
         let opened = self.line;
         loop {
@@ -271,15 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn quotes_mean_nothing_between_tabs() {
+    fn quotes_have_no_meaning_in_tab_separated_lines() {
         let found = all(b"N1\t\"open\ta \"b\"\nN2\t\"\t\n", Cut::TABS).unwrap();
         assert_eq!(found[0].1, [b"N1".to_vec(), b"\"open".to_vec(), b"a \"b\"".to_vec()]);
         assert_eq!(found[1], (2, vec![b"N2".to_vec(), b"\"".to_vec(), Vec::new()]));
     }
 
     proptest! {
-        /// Any fields, quoted where they must be: the `csv` crate's writer is read back, and read the
-        /// same way as by its reader.
+        /// Any fields that the `csv` crate writes are read back unchanged, and as the crate's reader reads them.
         #[test]
         fn agrees_with_the_csv_crate(
             rows in prop::collection::vec(prop::collection::vec("[ab\",\n;é]{0,6}", 1..4), 0..8),
@@ -301,7 +300,7 @@ mod tests {
             prop_assert_eq!(theirs, rows);
         }
 
-        /// Any bytes give records or an open quote, and no panic.
+        /// Any bytes give records or the error of an open quote, never a panic.
         #[test]
         fn any_bytes_are_read(text in prop::collection::vec(prop::sample::select(b"a\",\n\r\t\0\xff\xef\xbb\xbf".to_vec()), 0..60)) {
             for cut in [Cut::Line, Cut::FilledLine, Cut::TABS, Cut::Quoted { delimiter: b',' }] {

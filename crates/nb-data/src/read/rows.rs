@@ -19,7 +19,7 @@ mod mind {
     pub(super) const ABSTRACT: usize = 4;
 }
 
-/// Reads a stream row by row, in its order, holding one row at a time.
+/// Reads a stream row by row, in order, holding one row at a time.
 ///
 /// `name` is the stream's name in errors: a path or `-`. A CSV header is read with the first row. An empty stream has
 /// no rows, which is not an error here. The iterator ends after an error. A TSV with [`Quoting::Auto`] is read into
@@ -77,7 +77,7 @@ pub fn articles<R: BufRead>(
     Ok(Articles { records, record: Record::default(), header, places, labels, state: State::Reading, unquoted })
 }
 
-/// Returns the records of a stream whose content decides the meaning of its quotes, reading it into memory first.
+/// Reads a stream whose content decides the meaning of its quotes into memory, and returns its records.
 fn undecided<R: BufRead>(
     mut reader: R,
     name: &str,
@@ -164,7 +164,7 @@ impl<R: BufRead> Articles<R> {
     }
 }
 
-/// Makes an article of a record, or returns why it cannot be used.
+/// Makes an article from a record, or returns the reason why it cannot be used.
 fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Article, Reason> {
     let text = std::str::from_utf8(&record.bytes).map_err(|_| Reason::InvalidUtf8)?;
     if record.len() < columns.needed(labels) {

@@ -9,7 +9,7 @@ pub enum Reason {
     InvalidUtf8,
     /// A required column is missing.
     TooFewColumns,
-    /// It has more columns than the first row, where the number of columns decides the layout.
+    /// It has more columns than the first row, in a format whose layout depends on the number of columns.
     TooManyColumns,
     /// It is not a JSON object, in a format of JSON lines.
     InvalidJson,
@@ -17,7 +17,7 @@ pub enum Reason {
     NoId,
     /// It has no label where one is required.
     NoLabel,
-    /// The model does not know its label.
+    /// Its label is not one of the model's labels.
     UnknownLabel,
     /// It has no text, or only white space and control characters.
     NoText,
@@ -106,7 +106,7 @@ impl Skipped {
     /// Returns the number of skipped rows.
     #[must_use]
     pub fn count(&self) -> u64 {
-        // Counts may come from a file, which can claim any number.
+        // Counts may come from a file, which may contain any number.
         self.counts.iter().fold(0, |sum, count| sum.saturating_add(count.rows))
     }
 

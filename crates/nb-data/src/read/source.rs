@@ -39,7 +39,7 @@ impl Source {
     /// pipe.
     ///
     /// # Errors
-    /// [`DataError::Open`] if that fails, and what [`articles`] returns.
+    /// [`DataError::Open`] if the file cannot be opened, and the errors of [`articles`].
     pub fn open(&self) -> Result<Articles<BufReader<File>>, DataError> {
         let (mut reader, name) = (self.reader()?, self.path.display().to_string());
         let is_file = reader.get_ref().metadata().is_ok_and(|it| it.is_file());
@@ -102,7 +102,7 @@ impl Source {
         Ok(BufReader::with_capacity(1 << 16, open_file(&self.path)?))
     }
 
-    /// Checks the share of skipped rows in a file with `usable` usable ones.
+    /// Checks the share of skipped rows in a file with `usable` usable rows.
     pub(crate) fn check(&self, usable: u64, skipped: &Skipped) -> Result<(), DataError> {
         skipped.check(&self.path, usable, self.allowed_unusable)
     }

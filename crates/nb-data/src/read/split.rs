@@ -4,8 +4,8 @@ use crate::random::{Stream, mix};
 
 /// Splits rows 0 to `n - 1` randomly into training and development rows, each in ascending order.
 ///
-/// The development part has `dev_fraction · n` rows, rounded to the nearest, but at least one row and not all rows if
-/// there are two or more. The same `n`, fraction and seed always give the same split.
+/// The development part has `dev_fraction · n` rows, rounded to the nearest integer, but at least one row and not all
+/// rows if there are two or more. The same `n`, fraction and seed always give the same split.
 ///
 /// ```
 /// let (train, dev) = nb_data::read::split(10, 0.2, 0);

@@ -6,17 +6,17 @@
 //! beir/                                                    retrieval, in BEIR's layout
 //! ```
 //!
-//! It is designed so that models differ and none is perfect.
+//! It is designed so that models score differently and none scores perfectly.
 //!
-//! - **Topics.** A bag of words stays far behind an encoder, because many words of the development articles never occur
-//!   in training (see the word lists); 3 % of the labels are wrong, and some articles mention nothing of their topic.
-//! - **Recommendation.** Separate articles, called stories. Readers click by topic, with noise. Development shows
-//!   articles that training never shows; as in MIND, `recommend/dev/news.tsv` holds these and the training articles of
-//!   histories.
+//! - **Topics.** A bag of words scores far below an encoder, because many words of the development articles never occur
+//!   in training (see the word lists); 3 % of the labels are wrong, and some articles contain no word of their topic.
+//! - **Recommendation.** A separate set of articles, called stories. Readers click by topic, with noise. Development
+//!   impressions show articles that training impressions never show; as in MIND, `recommend/dev/news.tsv` holds these
+//!   articles and the training articles of histories.
 //! - **Retrieval.** [`beir::from_news`] over the same stories: a text repeats only some words of its headline.
 //!
-//! An article depends only on the seed, its split and its number: a longer corpus begins with the shorter one. The
-//! clicks also depend on the number of articles.
+//! An article depends only on the seed, its split and its number, so a larger corpus begins with the articles of a
+//! smaller one. The clicks also depend on the number of articles.
 
 mod readers;
 mod sentences;
@@ -33,7 +33,7 @@ use readers::{Impression, Stories};
 use sentences::{Split, line};
 use words::TOPICS;
 
-/// Every file of the corpus, below its folder.
+/// The path of each file, relative to the folder of the corpus.
 pub const FILES: [&str; 11] = [
     "train/news.tsv",
     "dev/news.tsv",
@@ -51,9 +51,9 @@ pub const FILES: [&str; 11] = [
 /// The number of rows of each file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleSize {
-    /// Rows of `train/news.tsv`, at least 1, and number of training stories; there are two impressions for every three.
+    /// Rows of `train/news.tsv`, at least 1, and number of training stories. Three stories give two impressions.
     pub train: usize,
-    /// Rows of `dev/news.tsv`, at least 1, and number of development stories; there are five impressions for every six.
+    /// Rows of `dev/news.tsv`, at least 1, and number of development stories. Six stories give five impressions.
     pub dev: usize,
 }
 
@@ -116,21 +116,21 @@ pub fn write(folder: &Path, seed: u64, size: SampleSize) -> Result<Sample, DataE
     Ok(Sample { train, dev, topics: TOPICS.len(), recommend_train, recommend_dev, impressions, beir })
 }
 
-/// Writes both folders of readers; returns their numbers of impressions.
+/// Writes both recommendation folders; returns the number of impressions in each.
 fn write_recommend(train: &Path, dev: &Path, seed: u64, size: SampleSize) -> Result<[usize; 2], DataError> {
     let counts = [size.train * 2 / 3, size.dev * 5 / 6];
-    let known = readers::readers(counts[0]);
+    let train_readers = readers::readers(counts[0]);
     let old = Stories::new(seed, Split::Train, size.train);
     let new = Stories::new(seed, Split::Dev, size.dev);
-    let shown_old = readers::impressions(seed, &old, &old, counts[0], known);
-    // A fifth of the development's readers are new.
-    let shown_new = readers::impressions(seed, &old, &new, counts[1], known + known.div_ceil(4));
+    let shown_old = readers::impressions(seed, &old, &old, counts[0], train_readers);
+    // A fifth of the development readers are new.
+    let shown_new = readers::impressions(seed, &old, &new, counts[1], train_readers + train_readers.div_ceil(4));
 
     let lines = |stories: &Stories, row: usize| stories.stories[row].line(stories.split, row);
     atomic::write_lines(&train.join("news.tsv"), (0..size.train).map(|row| lines(&old, row)))?;
-    let read: BTreeSet<usize> = shown_new.iter().flat_map(|impression| &impression.history).copied().collect();
-    let of_histories = read.into_iter().map(|row| lines(&old, row));
-    atomic::write_lines(&dev.join("news.tsv"), (0..size.dev).map(|row| lines(&new, row)).chain(of_histories))?;
+    let history_rows: BTreeSet<usize> = shown_new.iter().flat_map(|impression| &impression.history).copied().collect();
+    let history_lines = history_rows.into_iter().map(|row| lines(&old, row));
+    atomic::write_lines(&dev.join("news.tsv"), (0..size.dev).map(|row| lines(&new, row)).chain(history_lines))?;
     for (folder, stories, shown) in [(train, &old, &shown_old), (dev, &new, &shown_new)] {
         let line = |(number, it): (usize, &Impression)| it.line(stories.split, number, shown.len());
         atomic::write_lines(&folder.join("behaviors.tsv"), shown.iter().enumerate().map(line))?;
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_an_error() {
+    fn a_folder_that_cannot_be_created_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = write(file.path(), 0, SampleSize { train: 1, dev: 1 }).unwrap_err();
         assert!(error.to_string().ends_with("train/news.tsv: cannot be written"), "{error}");

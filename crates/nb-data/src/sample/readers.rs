@@ -1,7 +1,7 @@
 //! Simulated readers of the sample's stories, and their clicks.
 //!
-//! A reader has one to three favourite topics. They read mostly these, and click by interest, but not always: no
-//! ranking is perfect. Some readers have an empty history.
+//! A reader has one to three favourite topics. Readers mostly read about these and usually click by interest, but not
+//! always, so no ranking is perfect. Some readers have an empty history.
 
 use super::sentences::{Split, Story};
 use super::words::TOPICS;
@@ -15,16 +15,16 @@ const SHOWN: u64 = 0x73_68_6F_77_6E; // "shown"
 const COLD: f64 = 0.1;
 /// The longest history.
 const LONGEST: f64 = 30.0;
-/// Share of a history from favourite topics.
+/// Share of a history on favourite topics.
 const LOYAL: f64 = 0.9;
 /// Smallest and largest number of candidates of an impression.
 const FEWEST: u64 = 5;
 const MOST: u64 = 20;
-/// Share of candidates that are chosen for the reader.
+/// Share of candidates that are chosen by the reader's interest.
 const CHOSEN: f64 = 0.2;
-/// Interest in articles of the first, second and third favourite topic …
+/// Interest in articles of the first, second and third favourite topic.
 const INTEREST: [f64; 3] = [1.0, 0.7, 0.5];
-/// … and of any other topic.
+/// Interest in articles of any other topic.
 const CURIOSITY: f64 = 0.03;
 /// Share of impressions with a second click, and with a third.
 const MORE_CLICKS: [f64; 2] = [0.25, 0.07];
@@ -49,7 +49,7 @@ impl Stories {
         Self { split, stories, by_topic }
     }
 
-    /// Draws a story of the topic, or any story without a topic or if the topic has none.
+    /// Draws a story of the topic, or any story if `topic` is `None` or the topic has no story.
     fn draw(&self, topic: Option<usize>, stream: &mut Stream) -> usize {
         match topic.map(|topic| &self.by_topic[topic]).filter(|rows| !rows.is_empty()) {
             Some(rows) => *stream.choose(rows),
@@ -57,7 +57,7 @@ impl Stories {
         }
     }
 
-    /// Draws up to `count` different stories that are not in `without`, each of the topic that `topic` draws for it.
+    /// Draws up to `count` different stories that are not in `without`. `topic` draws the topic of each.
     fn draw_different(
         &self,
         count: usize,
@@ -81,7 +81,7 @@ impl Stories {
     }
 }
 
-/// A reader, determined by the seed, their number and the training stories.
+/// A reader, determined by the seed, the reader's number and the training stories.
 struct Reader {
     favourites: Vec<usize>,
     history: Vec<usize>,
@@ -102,7 +102,7 @@ impl Reader {
         reader
     }
 
-    /// Draws a favourite topic by interest with this probability, else none.
+    /// With this probability, draws a favourite topic in proportion to interest; otherwise returns `None`.
     fn topic(&self, probability: f64, stream: &mut Stream) -> Option<usize> {
         let draw = stream.unit();
         let weights = &INTEREST[..self.favourites.len()];
@@ -146,10 +146,10 @@ pub(super) fn impressions(
     count: usize,
     readers: usize,
 ) -> Vec<Impression> {
-    let one = |number: usize| {
+    let impression = |number: usize| {
         let mut stream = Stream::new(mix(&[seed, SHOWN, shown.split as u64, number as u64]));
-        let who = stream.below(readers as u64);
-        let reader = Reader::new(seed, who, train);
+        let reader_number = stream.below(readers as u64);
+        let reader = Reader::new(seed, reader_number, train);
         let rows = reader.shown(shown, &mut stream);
         let mut weights: Vec<f64> = rows.iter().map(|&row| reader.interest(shown.stories[row].topic)).collect();
         let more = stream.unit();
@@ -161,9 +161,9 @@ pub(super) fn impressions(
         }
         let candidate = |(row, &weight): (usize, &f64)| Candidate { row, is_clicked: weight == 0.0 };
         let candidates: Vec<_> = rows.into_iter().zip(&weights).map(candidate).collect();
-        (candidates.len() > 1).then_some(Impression { reader: who, history: reader.history, candidates })
+        (candidates.len() > 1).then_some(Impression { reader: reader_number, history: reader.history, candidates })
     };
-    (0..count).filter_map(one).collect()
+    (0..count).filter_map(impression).collect()
 }
 
 /// Returns the number of readers for a number of training impressions.
@@ -171,35 +171,35 @@ pub(super) fn readers(impressions: usize) -> usize {
     impressions.div_ceil(PER_READER).max(1)
 }
 
-/// Draws a position with probability proportional to its weight, which is positive.
+/// Draws a position with probability proportional to its weight; a position of weight 0 is never drawn.
 fn weighted(weights: &[f64], stream: &mut Stream) -> usize {
-    let mut left = stream.unit() * weights.iter().sum::<f64>();
+    let mut remaining = stream.unit() * weights.iter().sum::<f64>();
     let mut last = 0;
     for (place, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
-        if left < weight {
+        if remaining < weight {
             return place;
         }
-        left -= weight;
-        last = place; // rounding may leave a remainder
+        remaining -= weight;
+        last = place; // rounding errors may leave a remainder
     }
     last
 }
 
 impl Impression {
-    /// Returns the line of `behaviors.tsv`; `number` counts from 0, `of` is the number of impressions.
-    pub(super) fn line(&self, split: Split, number: usize, of: usize) -> String {
+    /// Returns the line of `behaviors.tsv`; `number` counts from 0, `count` is the number of impressions.
+    pub(super) fn line(&self, split: Split, number: usize, count: usize) -> String {
         let history: Vec<String> = self.history.iter().map(|row| format!("{}{row}", Split::Train.letter())).collect();
         let candidate = |it: &Candidate| format!("{}{}-{}", split.letter(), it.row, u8::from(it.is_clicked));
         let candidates: Vec<String> = self.candidates.iter().map(candidate).collect();
-        let (id, time) = (number + 1, time(split, number, of));
+        let (id, time) = (number + 1, time(split, number, count));
         format!("{id}\tU{}\t{time}\t{}\t{}", self.reader, history.join(" "), candidates.join(" "))
     }
 }
 
 /// Returns the time in MIND's format: four days of training, then one of development.
-fn time(split: Split, number: usize, of: usize) -> String {
+fn time(split: Split, number: usize, count: usize) -> String {
     let (first, days) = if split == Split::Train { (11, 4) } else { (15, 1) };
-    let second = number * days * 86_400 / of.max(1);
+    let second = number * days * 86_400 / count.max(1);
     let (day, hour, minute, second) = (first + second / 86_400, second / 3600 % 24, second / 60 % 60, second % 60);
     let half = if hour < 12 { "AM" } else { "PM" };
     format!("11/{day}/2019 {}:{minute:02}:{second:02} {half}", (hour + 11) % 12 + 1)
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_those_of_a_clock() {
+    fn times_use_a_twelve_hour_clock() {
         let hours = |number| time(Split::Dev, number, 24);
         assert_eq!(
             [0, 1, 12, 23].map(hours),
@@ -226,7 +226,7 @@ mod tests {
         for _ in 0..30_000 {
             counts[weighted(&[1.0, 0.0, 0.5, 1.5], &mut stream)] += 1;
         }
-        // The largest standard deviation is 87.
+        // The limit is five of the largest standard deviation, 87.
         for (count, expected) in counts.into_iter().zip([10_000, 0, 5000, 15_000_u32]) {
             assert!(count.abs_diff(expected) < 435, "{counts:?}");
         }

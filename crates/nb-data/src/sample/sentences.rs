@@ -8,13 +8,14 @@ use crate::random::{Stream, mix};
 
 /// Share of rows with the label of another topic, in both splits.
 const NOISE: f64 = 0.03;
-/// Probability that a slot for an actor or a thing is filled with a word of no topic …
+/// Probability that a slot for an actor or a thing gets a word of no topic.
 const PLAIN: f64 = 0.24;
-/// … with a word of another topic …
+/// Probability that such a slot gets a word of another topic.
 const STRAY: f64 = 0.08;
-/// … with a word of the topic that both splits share; else it is filled with a word of this split only.
+/// Probability that such a slot gets a word of the topic that both splits share. Otherwise it gets a word that only its
+/// split has.
 const BOTH: f64 = 0.33;
-/// The share of common words in stories: fewer, so that telling stories apart depends on their meaning.
+/// The same probability in stories. It is lower, so that stories must be told apart by their meaning.
 const STORY_BOTH: f64 = 0.26;
 
 /// Separates the randomness of stories from that of the topic corpus.
@@ -83,10 +84,10 @@ impl Story {
     pub(super) fn new(seed: u64, split: Split, row: usize) -> Self {
         let mut stream = Stream::new(mix(&[seed, split as u64, row as u64, STORY]));
         let topic = stream.below(TOPICS.len() as u64) as usize;
-        let told = Slot::ALL.map(|slot| word(topic, split, STORY_BOTH, slot, &mut stream));
-        let title = fill(TITLES, &mut stream, |slot, _| told[slot as usize]);
+        let headline = Slot::ALL.map(|slot| word(topic, split, STORY_BOTH, slot, &mut stream));
+        let title = fill(TITLES, &mut stream, |slot, _| headline[slot as usize]);
         let text = fill(ABSTRACTS, &mut stream, |slot, stream| match stream.unit() < slot.repetition() {
-            true => told[slot as usize],
+            true => headline[slot as usize],
             false => word(topic, split, STORY_BOTH, slot, stream),
         });
         Self { topic, title, text }
@@ -138,7 +139,7 @@ impl Slot {
     }
 }
 
-/// Fills every slot of a random pattern; the result begins with a capital.
+/// Fills every slot of a random pattern; the result begins with a capital letter.
 fn fill(
     patterns: &[&'static str],
     stream: &mut Stream,
@@ -162,7 +163,7 @@ fn fill(
     text
 }
 
-/// Draws a word for a slot; `both` is the share of actors and things that both splits share.
+/// Draws a word for a slot. For actors and things, `both` is the probability of a word that both splits share.
 fn word(topic: usize, split: Split, both: f64, slot: Slot, stream: &mut Stream) -> &'static str {
     let words_of: fn(&'static Topic) -> &'static Words = match slot {
         Slot::Place => return pick(stream, PLACES),
@@ -191,7 +192,7 @@ fn another(topic: usize, stream: &mut Stream) -> &'static Topic {
     &TOPICS[(topic + shift) % TOPICS.len()]
 }
 
-/// Names of people and companies go without an article.
+/// Appends a word with its article; names of people and companies take none.
 fn push_with_article(text: &mut String, word: &str) {
     if !word.starts_with(char::is_uppercase) {
         text.push_str("the ");
@@ -204,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_word_stands_in_two_groups_or_two_topics() {
+    fn no_word_is_in_two_groups_or_two_topics() {
         let mut seen = std::collections::HashMap::new();
         for topic in TOPICS {
             for words in [&topic.actors, &topic.things] {
@@ -217,9 +218,9 @@ mod tests {
     }
 
     #[test]
-    fn the_stated_share_of_labels_is_wrong() {
-        // With the label drawn last, a row's text is the same with or without the noise; so count labels that differ
-        // from the topic the stream began with.
+    fn the_share_of_wrong_labels_is_as_stated() {
+        // The label is drawn last, so the noise does not affect a row's text. Count the labels that differ from the
+        // topic, which is drawn first.
         let rows = 20_000;
         let wrong = (0..rows).filter(|&row| {
             let mut stream = Stream::new(mix(&[1, Split::Train as u64, row as u64]));

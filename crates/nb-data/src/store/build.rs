@@ -19,7 +19,7 @@ pub(super) fn build(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -
     let mut block = builder.next_block(&mut rows)?;
     while !block.is_empty() {
         let (tokens, next) = rayon::join(|| tokenizer.encode_all(&block, max_tokens), || builder.next_block(&mut rows));
-        // The tokens first: their error is on an earlier line than one in the next block.
+        // Check the tokens first: their error is on an earlier line than an error in the next block.
         builder.push(&block, &tokens?);
         block = next?;
     }
@@ -35,12 +35,12 @@ pub(super) fn build(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -
 #[derive(Default)]
 struct Builder {
     content: Content,
-    /// Number of each label, in the order of first rows, until all are known.
+    /// Number of each label, in order of first occurrence until all labels are known.
     labels: BTreeMap<String, u32>,
 }
 
 impl Builder {
-    /// Reads the next articles; returns none at the end.
+    /// Reads the next block of articles, which is empty at the end.
     fn next_block(
         &mut self,
         rows: &mut impl Iterator<Item = Result<Row, DataError>>,

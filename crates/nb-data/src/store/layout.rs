@@ -6,9 +6,9 @@
 //!          per reason for skipping: count u64, first line u64
 //! offsets  u64 [rows + 1]   start of each row's tokens; the last is the number of tokens
 //! lines    u64 [rows]
-//! id ends  u64 [rows]       end of each news id; an empty id is none
+//! id ends  u64 [rows]       end of each news id; an empty id means no id
 //! seconds  u32 [rows]       start of the second text, counted from the row's first token
-//! labels   u32 [rows]       position in the label names; u32::MAX is none
+//! labels   u32 [rows]       position in the label names; u32::MAX means no label
 //! tokens   u16 or u32 [tokens]
 //! names    label names as a JSON list
 //! ids      news ids, one after the other
@@ -117,7 +117,7 @@ impl Layout {
         let width = u32_at(header, 12) as usize;
         let count = |i: usize| u64_at(header, 80 + 8 * i);
         let [rows, tokens, names, ids] = [0, 1, 2, 3].map(count);
-        // In 128 bits the sum cannot overflow, whatever a damaged header claims.
+        // In 128 bits the sum cannot overflow, whatever a damaged header contains.
         let wide = |number: u64| u128::from(number);
         let expected = wide(rows) * 32 + 8 + wide(tokens) * width as u128 + wide(names) + wide(ids) + HEADER as u128;
         if expected != bytes.len() as u128 {
@@ -230,13 +230,13 @@ mod tests {
     }
 
     #[test]
-    fn a_store_without_rows_is_none() {
+    fn a_store_without_rows_is_rejected() {
         let content = Content { offsets: vec![0], ..Content::default() };
         assert_eq!(parse(&content).unwrap_err(), "no row found, expected at least one");
     }
 
     #[test]
-    fn counts_beyond_all_bounds_do_not_overflow() {
+    fn the_largest_counts_do_not_overflow() {
         let mut skipped = Skipped::default();
         Reason::ALL.into_iter().for_each(|reason| skipped.add(SkippedRow { line: 1, reason }));
         let most = Skipped::from_counts(skipped.counts().map(|count| ReasonCount { rows: u64::MAX, ..count }));

@@ -39,7 +39,7 @@ pub(super) struct Switches {
 }
 
 impl Switches {
-    /// Reads the keys that the class has.
+    /// Reads the keys that apply to the class.
     ///
     /// # Errors
     /// If a value is neither true nor false.
@@ -62,7 +62,7 @@ impl Switches {
 /// Builds the tokenizer, added tokens and template included.
 ///
 /// # Errors
-/// If the vocabulary does not fit the class or makes no sense.
+/// If the vocabulary is invalid or does not fit the class.
 pub(super) fn build(class: Class, folder: &Folder, special: &SpecialTokens, switches: Switches) -> Result<Tokenizer> {
     if let Vocabulary::Json { value, .. } = &folder.vocabulary {
         check_growth(value)?;
@@ -113,7 +113,7 @@ fn bert(folder: &Folder, special: &SpecialTokens, switches: Switches) -> Result<
     let unknown = special.get("unk_token").unwrap_or_default().to_owned();
     let vocab = match &folder.vocabulary {
         Vocabulary::Lines { bytes, .. } => {
-            std::str::from_utf8(bytes)?; // its message has the position of the bad byte
+            std::str::from_utf8(bytes)?; // the error gives the position of the bad byte
             WordPiece::read_bytes(bytes)?
         }
         Vocabulary::Json { value, .. } => {
@@ -199,9 +199,8 @@ fn as_saved(folder: &Folder) -> Result<Tokenizer> {
     }
 }
 
-/// Adds the special and added tokens. Those without an id in any file are appended to the vocabulary as far as the
-/// model has rows for them: `transformers` adds them anyway, and the model then fails on the first text that contains
-/// one.
+/// Adds the special and added tokens. Tokens without an id in any file are appended to the vocabulary only if the model
+/// has rows for them: `transformers` always appends them, and the model then fails on the first text that contains one.
 fn add_tokens(tokenizer: &mut Tokenizer, folder: &Folder, special: &SpecialTokens) -> Result<()> {
     let known: HashSet<String> =
         tokenizer.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
@@ -215,7 +214,7 @@ fn add_tokens(tokenizer: &mut Tokenizer, folder: &Folder, special: &SpecialToken
         next += u64::from(is_new && fits);
         fits
     });
-    // All at once: the crate rebuilds its tables at each call.
+    // Add all tokens at once, because the crate rebuilds its tables at each call.
     tokenizer.add_tokens(tokens)?;
     Ok(())
 }
@@ -240,7 +239,7 @@ const XLM_ROBERTA_PAIR: [(Part, u32); 6] =
     [(Part::Begin, 0), (Part::First, 0), (Part::End, 0), (Part::End, 0), (Part::Second, 0), (Part::End, 0)];
 const SINGLE: [(Part, u32); 3] = [(Part::Begin, 0), (Part::First, 0), (Part::End, 0)];
 
-/// Sets the template of a class; a vocabulary without one of the ends gets none, and the caller rejects it.
+/// Sets the template of a class. A vocabulary without one of the end tokens gets no template; the caller rejects it.
 fn template(tokenizer: &mut Tokenizer, special: &SpecialTokens, ends: [&str; 2], pair: &[(Part, u32)]) -> Result<()> {
     let [begin, end] = ends.map(|key| special.get(key).unwrap_or_default());
     let (Some(first), Some(last)) = (tokenizer.token_to_id(begin), tokenizer.token_to_id(end)) else {
@@ -252,7 +251,7 @@ fn template(tokenizer: &mut Tokenizer, special: &SpecialTokens, ends: [&str; 2],
         Part::First => json!({"Sequence": {"id": "A", "type_id": segment}}),
         Part::Second => json!({"Sequence": {"id": "B", "type_id": segment}}),
     };
-    // Through JSON, since the builder reads a colon in a token's name as the start of a segment.
+    // Build from JSON, because the builder reads a colon in a token as the start of a segment id.
     let template = json!({
         "type": "TemplateProcessing",
         "single": SINGLE.iter().map(part).collect::<Vec<_>>(),

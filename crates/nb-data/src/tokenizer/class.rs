@@ -1,9 +1,10 @@
-//! The tokenizer class that `transformers` uses for a folder, which decides which parts of `tokenizer.json` count.
+//! The tokenizer class that `transformers` uses for a folder. It determines the parts of `tokenizer.json` that are
+//! used.
 //!
-//! The rules are those of `AutoTokenizer` of `transformers` 5.24: `tokenizer_class` of `tokenizer_config.json`, else
-//! that of `config.json`, else the class of the model type. Most classes build the tokenizer from their own rules and
-//! take only the vocabulary and the added tokens from `tokenizer.json`; `PreTrainedTokenizerFast` uses the file
-//! unchanged.
+//! The rules are those of `AutoTokenizer` in `transformers` 5.24: `tokenizer_class` of `tokenizer_config.json`, else
+//! `tokenizer_class` of `config.json`, else the class of the model type. Most classes build the tokenizer from their
+//! own rules and take only the vocabulary and the added tokens from `tokenizer.json`; `PreTrainedTokenizerFast` uses
+//! the file unchanged.
 
 use super::file::wrong;
 use super::folder::{Folder, Object};
@@ -25,13 +26,13 @@ pub(super) enum Class {
 /// The segment ids in a model's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Segments {
-    /// Those of the template.
+    /// The segment ids of the template.
     Template,
     /// 0 for every token, because the model has no segment input.
     Zero,
 }
 
-/// Classes by name, without a final `Fast`. `ConvBertTokenizer` is not one of BERT's: it uses the normaliser of
+/// Classes by name, without a final `Fast`. `ConvBertTokenizer` is missing because it uses the normaliser of
 /// `tokenizer.json`.
 const CLASSES: [(&str, Class, Segments); 11] = [
     ("BertTokenizer", Class::Bert, Segments::Template),
@@ -81,7 +82,7 @@ impl Class {
         match folder.model.value.get("model_type").and_then(|it| it.as_str()) {
             Some("xlm-roberta") => Ok((Self::XlmRoberta, Segments::Zero)),
             Some(other) if !BERT_MODELS.contains(&other) => Err(refused(&folder.model.path, "model_type", other)),
-            // transformers has no class for a model without a type, and uses the file.
+            // transformers has no class for a model without a type, and uses `tokenizer.json` unchanged.
             None if !folder.model.value.is_empty() && folder.vocabulary.is_json() => {
                 Ok((Self::AsSaved, Segments::Zero))
             }
@@ -89,7 +90,7 @@ impl Class {
         }
     }
 
-    /// Returns the name to save.
+    /// Returns the class name to save.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Bert => "BertTokenizer",
@@ -98,7 +99,7 @@ impl Class {
         }
     }
 
-    /// Returns the special tokens of the class for which the folder names none.
+    /// Returns the special tokens of the class for keys that the folder does not set.
     pub(super) fn default_tokens(self) -> Defaults {
         match self {
             Self::Bert => &[

@@ -9,14 +9,14 @@ use super::file::{TOKENIZER_FILE, wrong};
 use super::template::Side;
 use crate::error::DataError;
 
-/// A file with a JSON object; an empty one if the file is missing.
+/// A file with a JSON object; the object is empty if the file is missing.
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) path: PathBuf,
     pub(super) value: Map<String, Value>,
 }
 
-/// All files of a folder that determine its tokens.
+/// All files of a folder that determine the tokens of a text.
 #[derive(Debug)]
 pub(super) struct Folder {
     /// `tokenizer_config.json`.
@@ -94,7 +94,7 @@ impl Folder {
         })
     }
 
-    /// Returns `model_max_length`, or `max_len` under its old name, if it is a length.
+    /// Returns `model_max_length`, or `max_len` (its old name), if the value is a length.
     pub(super) fn max_length(&self) -> Option<usize> {
         let length =
             self.config.value.get("model_max_length").or_else(|| self.config.value.get("max_len"))?.as_f64()?;
@@ -105,7 +105,7 @@ impl Folder {
     /// `tokenizer.json`.
     ///
     /// # Errors
-    /// If `truncation_side` is neither end.
+    /// If `truncation_side` is neither `left` nor `right`.
     pub(super) fn truncation_side(&self) -> Result<Side, DataError> {
         let saved = match &self.vocabulary {
             Vocabulary::Json { value, .. } => value["truncation"]["direction"].as_str(),

@@ -7,18 +7,18 @@ use serde_json::Value;
 /// The largest factor by which a normaliser may lengthen a text.
 const MOST_GROWTH: f64 = 4096.0;
 
-/// Runs `work` on a tokenizer. The `tokenizers` crate panics on some invalid files, such as those with pieces of 0
-/// characters or with a table whose offsets point outside it: here that is an error of the file.
+/// Runs `work` on a tokenizer and turns a panic into an error of the file. The `tokenizers` crate panics on some
+/// invalid files, such as those with pieces of 0 characters or a table whose offsets point outside it.
 pub(super) fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
-    // None of our state is left inconsistent. Locks inside the tokenizer are poisoned; later uses panic in here too.
+    // A panic leaves none of our state inconsistent. It poisons locks inside the tokenizer; later uses also panic here.
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
-        let words = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
-        Err(format!("invalid tokenizer: {}", words.unwrap_or("a panic")).into())
+        let message = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
+        Err(format!("invalid tokenizer: {}", message.unwrap_or("a panic")).into())
     })
 }
 
 /// Rejects a `tokenizer.json` whose normaliser can make a text far longer by repeated replacement: a file of a few
-/// kilobytes could exhaust any memory.
+/// kilobytes could exhaust all memory.
 pub(super) fn check_growth(json: &Value) -> tokenizers::Result<()> {
     let growth = growth(&json["normalizer"]);
     if growth > MOST_GROWTH {

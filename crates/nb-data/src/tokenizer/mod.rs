@@ -1,7 +1,7 @@
 //! The tokenizer of a checkpoint: turns text into the token ids of one sequence, truncated to a maximum length.
 //!
-//! The tokens are those of `AutoTokenizer` of `transformers` 5.24 for the same folder; [`Tokenizer::from_folder`] lists
-//! the files and keys that count. The template is the same too, for one text and for two: BERT's is `[CLS] first
+//! The tokens are those of `AutoTokenizer` in `transformers` 5.24 for the same folder; [`Tokenizer::from_folder`] lists
+//! the files and keys that are used. The template is the same too, for one text and for two: BERT's is `[CLS] first
 //! [SEP]`, or `[CLS] first [SEP] second [SEP]` with segment id 0 up to and including the first `[SEP]` and 1 after it;
 //! XLM-R's is `<s> first </s>`, or `<s> first </s> </s> second </s>` without segments. If a sequence has more than
 //! `max_tokens` tokens, special tokens included,
@@ -14,7 +14,7 @@
 //! text without tokens (only characters that the tokenizer drops) is ignored. A tokenizer whose `truncation_side` is
 //! `left` drops tokens from the beginning of a text instead.
 //!
-//! Padding and truncation of `tokenizer.json` are ignored.
+//! The padding and truncation settings of `tokenizer.json` are ignored.
 
 mod backend;
 mod class;
@@ -61,23 +61,23 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Loads the tokenizer of a checkpoint's folder, as `AutoTokenizer` of `transformers` 5.24 does.
+    /// Loads the tokenizer of a checkpoint's folder, as `AutoTokenizer` in `transformers` 5.24 does.
     ///
     /// The vocabulary comes from `tokenizer.json`, or else from `vocab.txt`, one token per line. The rest depends on
     /// the class: `tokenizer_class` of `tokenizer_config.json`, else of `config.json`, else that of the model type,
-    /// which is `BertTokenizer` for a BERT.
+    /// which is `BertTokenizer` for a BERT model.
     ///
     /// - `BertTokenizer` (with or without `Fast`, and the equivalent classes of DistilBERT, ELECTRA and others): BERT's
-    ///   rules, with the keys `do_lower_case` (true if missing, whatever the vocabulary), `strip_accents` and
-    ///   `tokenize_chinese_chars` of `tokenizer_config.json`. Only vocabulary and added tokens of `tokenizer.json`
-    ///   count.
+    ///   rules, with the keys `do_lower_case` (true if missing, for any vocabulary), `strip_accents` and
+    ///   `tokenize_chinese_chars` of `tokenizer_config.json`. Only the vocabulary and the added tokens of
+    ///   `tokenizer.json` are used.
     /// - `XLMRobertaTokenizer`: XLM-R's rules over the pieces of `tokenizer.json`, in the same way.
     /// - `PreTrainedTokenizerFast`: `tokenizer.json`, unchanged; the keys above have no effect. Models see segment ids
     ///   only if `model_input_names` lists them.
     ///
     /// Special and added tokens come from `tokenizer_config.json` (with `added_tokens_decoder`),
-    /// `special_tokens_map.json`, `added_tokens.json` and `tokenizer.json`. [`Tokenizer::warnings`] lists surprising
-    /// readings.
+    /// `special_tokens_map.json`, `added_tokens.json` and `tokenizer.json`. [`Tokenizer::warnings`] lists
+    /// interpretations that may not be intended.
     ///
     /// # Errors
     /// If the folder has no vocabulary, a file is invalid, the class is not supported, or a token that begins or ends
@@ -128,13 +128,13 @@ impl Tokenizer {
         self
     }
 
-    /// Returns the largest token id plus one, the smallest number of rows of a model's embedding.
+    /// Returns the largest token id plus one: the smallest possible number of rows of a model's token embedding.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
     }
 
-    /// Returns warnings about surprising readings of the folder, to be shown once.
+    /// Returns warnings about interpretations of the folder that may not be intended, to be shown once.
     #[must_use]
     pub fn warnings(&self) -> &[TokenizerWarning] {
         &self.warnings
@@ -226,7 +226,7 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// Returns the segment ids that models see, if a configuration lists their inputs.
+/// Returns the segment ids in a model's input, if the configuration lists the inputs.
 fn inputs(config: &Map<String, Value>) -> Option<Segments> {
     let names = config.get("model_input_names")?.as_array()?;
     Some(if names.iter().any(|name| name == "token_type_ids") { Segments::Template } else { Segments::Zero })

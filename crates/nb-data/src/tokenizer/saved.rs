@@ -12,7 +12,7 @@ use super::file::{TOKENIZER_FILE, TokenizerFile};
 use super::special::SpecialTokens;
 use super::template::Side;
 
-/// Keys that point to files of the original folder, or are saved in another form.
+/// Keys that are not copied: they point to files of the original folder, or are saved in another form.
 const DROPPED: [&str; 9] = [
     "name_or_path",
     "tokenizer_file",
@@ -75,7 +75,7 @@ impl Saved {
         Self { config, vocabulary: lines(inner) }
     }
 
-    /// Returns the files for sequences of at most `max_tokens`, and a model with segment ids or without.
+    /// Returns the files for sequences of at most `max_tokens`, for a model with or without segment ids.
     pub(super) fn files(&self, json: &[u8], max_tokens: usize, segments: Segments, side: Side) -> Vec<TokenizerFile> {
         let mut config = self.config.clone();
         let inputs = ["input_ids", "token_type_ids", "attention_mask"];
@@ -101,14 +101,15 @@ fn special_tokens(decoder: &BTreeMap<u32, AddedToken>) -> impl Iterator<Item = &
     decoder.values().filter(|token| token.special).map(|token| token.content.as_str())
 }
 
-/// Returns a padding token if none is named: Python cannot make a batch without one. It is masked, so any special token
-/// will do.
+/// Returns a padding token for a folder without one, because Python cannot make a batch without padding. Padding is
+/// masked, so any special token will do.
 fn padding(decoder: &BTreeMap<u32, AddedToken>) -> Option<&str> {
     let usual = special_tokens(decoder).find(|&token| token == "[PAD]" || token == "<pad>");
     usual.or_else(|| special_tokens(decoder).next())
 }
 
-/// Returns a WordPiece vocabulary without gaps, one token per line. Added tokens are in the other files.
+/// Returns a WordPiece vocabulary, one token per line, if it has no gaps and its tokens can be written as lines. Added
+/// tokens are in the other files.
 fn lines(inner: &tokenizers::Tokenizer) -> Option<Vec<u8>> {
     let ModelWrapper::WordPiece(_) = inner.get_model() else {
         return None;

@@ -1,4 +1,4 @@
-//! Special tokens and added tokens, from every file that names some.
+//! Special tokens and added tokens, from all files of a folder.
 //!
 //! `transformers` 5.24 reads them in this order:
 //!
@@ -8,7 +8,7 @@
 //!    and the added tokens of `tokenizer.json`, which override others with the same id.
 //! 3. Tokens that the vocabulary lacks are appended to it.
 //!
-//! Tokens are added in the order of their ids, and each gets the next free id: gaps close, as in `transformers`.
+//! Tokens are added in the order of their ids, and each gets the next free id: gaps are closed, as in `transformers`.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -24,7 +24,7 @@ pub(super) type Defaults = &'static [(&'static str, &'static str)];
 
 /// Keys of special tokens in the order in which `transformers` adds them.
 const KEYS: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
-/// The list of special tokens without a key, and its older name.
+/// The key of the list of special tokens without a key, and its older name.
 const EXTRA: [&str; 2] = ["extra_special_tokens", "additional_special_tokens"];
 const DECODER: &str = "added_tokens_decoder";
 
@@ -87,7 +87,7 @@ impl SpecialTokens {
         self.named.iter().find(|(known, _)| known == key).map(|(_, token)| token.content.as_str())
     }
 
-    /// Returns true if a file names an id for a token.
+    /// Returns true if a file gives an id for a token.
     pub(super) fn declares(&self, token: &str) -> bool {
         self.declared.contains(token)
     }
@@ -124,7 +124,7 @@ fn keyed(file: &Object) -> Result<Vec<(String, AddedToken)>, DataError> {
         Ok(())
     };
     take(&file.value)?;
-    // A map of named tokens may replace the list of tokens.
+    // The value may be a map of named tokens instead of a list.
     if let Some(Value::Object(names)) = file.value.get(EXTRA[0]) {
         take(names)?;
     }
@@ -192,7 +192,7 @@ fn added_by_file(folder: &Folder, special: &HashSet<&str>) -> Result<BTreeMap<u6
     Ok(added)
 }
 
-/// Reads a token: its text, or an object with `content` and flags. A text is a special token.
+/// Reads a token: its text, or an object with `content` and flags. A token given as text is special.
 fn token(value: &Value) -> Option<AddedToken> {
     if let Some(text) = value.as_str() {
         return Some(AddedToken::from(text, true));

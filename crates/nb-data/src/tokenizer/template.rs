@@ -7,7 +7,7 @@ use crate::batch::Tokens;
 /// Placeholder ids of the texts while a template is read from a tokenizer. No vocabulary has that many tokens.
 const TEXTS: [u32; 2] = [u32::MAX, u32::MAX - 1];
 
-/// Limit on the special tokens of a template, above that of any real one.
+/// The largest number of special tokens in a template, more than any real template has.
 const MOST_SPECIAL: usize = 64;
 
 /// The end at which long texts are truncated.
@@ -63,7 +63,7 @@ impl Templates {
         Ok(Self { single, pair, side })
     }
 
-    /// Returns the smallest maximum length: the special tokens and one token of the text.
+    /// Returns the smallest valid maximum length: the special tokens and one token of the text.
     pub(super) fn fewest(&self) -> usize {
         self.single.special() + 1
     }

@@ -1,4 +1,4 @@
-//! Warnings about readings of a folder that follow `transformers` but may not be intended.
+//! Warnings about interpretations of a folder that follow `transformers` but may not be intended.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use super::class::Class;
 use super::folder::Folder;
 use super::special::SpecialTokens;
 
-/// A surprising reading of a tokenizer's folder.
+/// An interpretation of a tokenizer's folder that may not be intended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenizerWarning {
@@ -31,7 +31,7 @@ pub enum TokenizerWarning {
         /// The id in use.
         id: u32,
     },
-    /// The template has segment ids that models do not see.
+    /// The template has segment ids, but they are not part of a model's input.
     NoSegments {
         /// The file in which the key is missing.
         path: PathBuf,

@@ -1,5 +1,5 @@
-//! Folders of many kinds against what `transformers` makes of them (`golden/make_tokenizers.py`), saved folders against
-//! the ones they came from, and sequences of drawn texts and lengths against the `tokenizers` crate.
+//! Compares folders of many kinds with `transformers` (`golden/make_tokenizers.py`), saved folders with their
+//! originals, and sequences of random texts and lengths with the `tokenizers` crate.
 
 use std::collections::BTreeMap;
 
@@ -55,22 +55,22 @@ fn segments(tokens: &Tokens) -> Vec<i64> {
 }
 
 #[test]
-fn the_tokens_of_a_folder_are_those_of_transformers() {
+fn the_tokens_of_a_folder_match_transformers() {
     let golden = golden();
     let mut checked = 0;
     for case in &golden.folders {
         let folder = case.folder();
         let found = tokenizer(folder.path());
         for (text, most, ids, expected) in &case.sequences {
-            // Readers put the second text in the place of an empty first one, and so does the card.
+            // The readers and the model card's function use the second text in place of an empty first one.
             let (first, second) = match &golden.texts[*text] {
                 (first, Some(second)) if first.is_empty() => (second, None),
                 (first, second) => (first, second.as_deref()),
             };
             let tokens = found.encode(first, second, *most).unwrap();
-            let what = format!("{}: {first:?} {second:?} to {most}", case.name);
-            assert_eq!(&tokens.ids, ids, "{what}");
-            assert_eq!(&segments(&tokens), expected, "{what}");
+            let context = format!("{}: {first:?} {second:?} to {most}", case.name);
+            assert_eq!(&tokens.ids, ids, "{context}");
+            assert_eq!(&segments(&tokens), expected, "{context}");
             checked += 1;
         }
     }
@@ -78,7 +78,7 @@ fn the_tokens_of_a_folder_are_those_of_transformers() {
 }
 
 #[test]
-fn a_saved_folder_says_everything() {
+fn a_saved_folder_contains_every_setting() {
     for case in golden().folders {
         let original = tokenizer(case.folder().path());
         let once = tokenizer(saved(&original, 48).path());
@@ -95,8 +95,8 @@ fn a_saved_folder_says_everything() {
     }
 }
 
-/// The sequence as the crate's own truncation and post-processor make it, where they can: a pair whose second text
-/// would lose its last token is an error there.
+/// Returns the sequence that the crate's truncation and post-processor make, or `None` if they fail: the crate rejects
+/// a pair whose second text would lose its last token.
 fn by_the_crate(inner: &mut tokenizers::Tokenizer, first: &str, second: Option<&str>, most: usize) -> Option<Vec<u32>> {
     let pair = second.is_some();
     let strategy = if pair { TruncationStrategy::OnlySecond } else { TruncationStrategy::LongestFirst };
@@ -119,7 +119,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn drawn_texts_and_lengths_are_cut_as_the_crate_cuts_them() {
+fn random_texts_are_truncated_as_by_the_tokenizers_crate() {
     let golden = golden();
     let folders = [
         "cased",
@@ -152,7 +152,7 @@ fn drawn_texts_and_lengths_are_cut_as_the_crate_cuts_them() {
             let both = second.as_deref().filter(|text| length(&inner, text) > 0);
             let expected = by_the_crate(&mut inner, &first, both, most);
             pairs += usize::from(both.is_some() && expected.is_some());
-            // Where the crate finds no room for the second text, it is dropped.
+            // The second text is dropped if the crate finds no room for it.
             let expected = expected.unwrap_or_else(|| {
                 dropped += 1;
                 by_the_crate(&mut inner, &first, None, most).unwrap()
@@ -163,7 +163,7 @@ fn drawn_texts_and_lengths_are_cut_as_the_crate_cuts_them() {
     assert!(pairs > 300 && dropped > 100, "{pairs} pairs, {dropped} second texts dropped");
 }
 
-/// Damaged files are errors or tokenizers, never a panic, and sequences stay within their length.
+/// Damaged files give errors or tokenizers, never a panic, and sequences stay within the maximum length.
 #[test]
 fn damaged_folders_never_panic() {
     let golden = golden();

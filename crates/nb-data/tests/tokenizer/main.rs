@@ -1,4 +1,4 @@
-//! The tokenizer against what `transformers` makes of the same texts (`golden/make_tokens.py`), and its files.
+//! Compares the tokenizer with `transformers` on the same texts (`golden/make_tokens.py`), and tests its files.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -13,7 +13,7 @@ use nb_data::{DataError, Tokenizer};
 use serde_json::Value;
 
 #[test]
-fn ids_segments_and_truncation_are_those_of_transformers() {
+fn ids_segments_and_truncation_match_transformers() {
     let [lower, cased] =
         ["true", "false"].map(|lower| tokenizer(checkpoint(Some(&format!("{{\"do_lower_case\": {lower}}}"))).path()));
     let cases: Vec<Value> = serde_json::from_str(include_str!("../golden/tokens.json")).unwrap();
@@ -28,7 +28,7 @@ fn ids_segments_and_truncation_are_those_of_transformers() {
 }
 
 #[test]
-fn the_second_text_gives_way_and_the_first_stays() {
+fn the_second_text_is_truncated_before_the_first() {
     let tokenizer = common::golden_tokenizer();
     let show = |max_tokens| {
         let vocab: Vec<&str> = VOCAB.lines().collect();
@@ -46,7 +46,7 @@ fn the_second_text_gives_way_and_the_first_stays() {
 }
 
 #[test]
-fn a_megabyte_of_title_is_cut() {
+fn a_title_of_a_megabyte_is_truncated() {
     let tokenizer = common::golden_tokenizer();
     let tokens = tokenizer.encode(&"rain storm ".repeat(100_000), Some("a"), 64).unwrap();
     assert_eq!((tokens.ids.len(), tokens.second_starts), (64, 64));
@@ -55,7 +55,7 @@ fn a_megabyte_of_title_is_cut() {
 }
 
 #[test]
-fn all_articles_in_their_order() {
+fn articles_are_encoded_in_order() {
     let tokenizer = common::golden_tokenizer();
     let article = |i: u64| Article {
         line: i,
@@ -72,22 +72,22 @@ fn all_articles_in_their_order() {
 }
 
 #[test]
-fn casing_is_the_checkpoints() {
+fn the_checkpoint_determines_casing() {
     let id = |folder: &tempfile::TempDir| tokenizer(folder.path()).encode("Paris", None, 8).unwrap().ids[1];
     let place = |token: &str| VOCAB.lines().position(|it| it == token).unwrap() as u32;
     assert_eq!(id(&checkpoint(Some(r#"{"do_lower_case": false}"#))), place("Paris"));
     assert_eq!(id(&checkpoint(Some(r#"{"do_lower_case": true}"#))), place("paris"));
-    // Without a word on it texts are lower-cased whatever the vocabulary, as in transformers 5, with a warning where
-    // that makes words unreachable.
-    let silent = checkpoint(None);
-    assert_eq!(id(&silent), place("paris"));
-    let warnings = tokenizer(silent.path()).warnings().to_vec();
+    // Without `do_lower_case`, texts are lower-cased for any vocabulary, as in transformers 5, with a warning if that
+    // makes words unreachable.
+    let unset = checkpoint(None);
+    assert_eq!(id(&unset), place("paris"));
+    let warnings = tokenizer(unset.path()).warnings().to_vec();
     let [TokenizerWarning::LowerCases { words: 4, example, .. }] = warnings.as_slice() else { panic!("{warnings:?}") };
     assert_eq!(example, "Paris");
     let text = warnings[0].to_string();
     assert!(text.contains("no `do_lower_case` found") && text.contains("set `\"do_lower_case\": false`"), "{text}");
     assert_eq!(tokenizer(checkpoint(Some(r#"{"do_lower_case": true}"#)).path()).warnings(), []);
-    // Signs and letters without a small form are no words with capitals.
+    // Markers and letters without a lower-case form do not count as words with capitals.
     let small = folder();
     file(&small, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nparis\nℝ\n<S>\n<T>\n");
     assert_eq!((id(&small), tokenizer(small.path()).warnings().len()), (4, 0));
@@ -111,7 +111,7 @@ fn saved_files_load_as_the_same_tokenizer() {
         let text = "The Rain in York: 2012";
         assert_eq!(loaded.encode(text, None, 64).unwrap(), original.encode(text, None, 64).unwrap());
 
-        // From `tokenizer.json` alone the other two are made again.
+        // The other two files are recreated from `tokenizer.json` alone.
         fs::remove_file(saved.path().join("vocab.txt")).unwrap();
         fs::remove_file(saved.path().join("tokenizer_config.json")).unwrap();
         let again = tokenizer(saved.path());
@@ -130,7 +130,7 @@ fn place_of(token: &str) -> u32 {
 }
 
 #[test]
-fn the_config_overrides_the_normalisation_and_nothing_else_is_used() {
+fn the_config_overrides_normalisation_and_padding_and_truncation_are_ignored() {
     let folder = folder();
     let original = tokenizer(checkpoint(Some(r#"{"do_lower_case": true}"#)).path());
     let mut json: Value = serde_json::from_slice(&original.files(64)[0].bytes).unwrap();
@@ -163,7 +163,7 @@ fn error(files: &[(&str, &[u8])]) -> String {
 }
 
 #[test]
-fn what_is_no_tokenizer_is_refused() {
+fn invalid_tokenizers_are_rejected() {
     assert_eq!(error(&[]), "FOLDER: no tokenizer found, expected tokenizer.json or vocab.txt");
     let missing = "expected it in the vocabulary because sequences begin and end with it";
     assert_eq!(
@@ -191,10 +191,10 @@ fn what_is_no_tokenizer_is_refused() {
 }
 
 #[test]
-fn other_classes_are_refused_by_name() {
-    let refused = |name: &str, content: &str, says: &str| {
+fn unsupported_classes_are_rejected_by_name() {
+    let refused = |name: &str, content: &str, expected: &str| {
         let text = error(&[("vocab.txt", VOCAB.as_bytes()), (name, content.as_bytes())]);
-        assert!(text.starts_with(&format!("FOLDER/{name}: {says}, which is not supported, ")), "{text}");
+        assert!(text.starts_with(&format!("FOLDER/{name}: {expected}, which is not supported, ")), "{text}");
     };
     let class = "`tokenizer_class` is BertJapaneseTokenizer";
     refused("tokenizer_config.json", r#"{"tokenizer_class": "BertJapaneseTokenizer"}"#, class);
@@ -215,10 +215,10 @@ fn other_classes_are_refused_by_name() {
 }
 
 #[test]
-fn added_tokens_that_make_no_sense_are_refused() {
-    let refused = |name: &str, content: &str, says: &str| {
+fn invalid_tokens_and_settings_are_rejected() {
+    let refused = |name: &str, content: &str, expected: &str| {
         let text = error(&[("vocab.txt", VOCAB.as_bytes()), (name, content.as_bytes())]);
-        assert!(text.contains(&format!("FOLDER/{name}: not a usable tokenizer: {says}")), "{text}");
+        assert!(text.contains(&format!("FOLDER/{name}: not a usable tokenizer: {expected}")), "{text}");
     };
     refused("added_tokens.json", r#"{"rain": -1}"#, "\"rain\" is -1, expected an id");
     refused(
@@ -248,7 +248,7 @@ fn added_tokens_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn a_model_without_rows_for_a_token_gets_none() {
+fn a_token_without_an_embedding_row_is_not_added() {
     let tokens = |rows: usize| {
         let folder = checkpoint(Some(r#"{"do_lower_case": true, "extra_special_tokens": ["<new>"]}"#));
         file(&folder, "config.json", serde_json::json!({"model_type": "bert", "vocab_size": rows}).to_string());
@@ -261,7 +261,7 @@ fn a_model_without_rows_for_a_token_gets_none() {
 }
 
 #[test]
-fn a_model_of_one_segment_sees_none() {
+fn a_model_with_one_segment_gets_segment_zero() {
     let two = common::golden_tokenizer();
     let one = common::golden_tokenizer().for_segments(1);
     let starts = |it: &Tokenizer| it.encode("rain", Some("storm"), 8).unwrap().second_starts;
@@ -272,11 +272,11 @@ fn a_model_of_one_segment_sees_none() {
     assert_eq!(common::golden_tokenizer().for_segments(2).fingerprint(), two.fingerprint());
 }
 
-/// Each `a` becomes two, forty times over: a terabyte from a letter.
+/// Each `a` becomes two, forty times: one letter becomes a terabyte.
 #[test]
-fn a_normaliser_that_makes_texts_far_longer_is_refused() {
-    let whole = tokenizer(checkpoint(None).path());
-    let mut json: Value = serde_json::from_slice(&whole.files(64)[0].bytes).unwrap();
+fn a_normaliser_that_makes_texts_far_longer_is_rejected() {
+    let original = tokenizer(checkpoint(None).path());
+    let mut json: Value = serde_json::from_slice(&original.files(64)[0].bytes).unwrap();
     let replace =
         |pattern: Value, content: &str| serde_json::json!({"type": "Replace", "pattern": pattern, "content": content});
     let twice = replace(serde_json::json!({"String": "a"}), "aa");
@@ -288,18 +288,18 @@ fn a_normaliser_that_makes_texts_far_longer_is_refused() {
     );
     json["normalizer"] = replace(serde_json::json!({"Regex": ""}), &"a".repeat(5000));
     assert!(error(&[("tokenizer.json", json.to_string().as_bytes())]).contains("5001 times as long"));
-    // What multilingual models ask for.
+    // Multilingual models have this replacement.
     json["normalizer"] = replace(serde_json::json!({"Regex": " {2,}"}), "\u{2581}");
     let folder = folder();
     file(&folder, "tokenizer.json", json.to_string());
     assert!(tokenizer(folder.path()).encode("rain  in york", None, 8).is_ok());
 }
 
-/// The `tokenizers` crate panics on this file: here that is an error, each time.
+/// The `tokenizers` crate panics on this file; the panic becomes an error in every call.
 #[test]
-fn a_file_that_asks_for_the_impossible_is_an_error() {
-    let whole = tokenizer(checkpoint(None).path());
-    let mut json: Value = serde_json::from_slice(&whole.files(64)[0].bytes).unwrap();
+fn a_panic_of_the_tokenizers_crate_is_an_error() {
+    let original = tokenizer(checkpoint(None).path());
+    let mut json: Value = serde_json::from_slice(&original.files(64)[0].bytes).unwrap();
     json["pre_tokenizer"] = serde_json::json!({"type": "FixedLength", "length": 0});
     let folder = folder();
     file(&folder, "tokenizer.json", json.to_string());

@@ -1,4 +1,4 @@
-//! Checks of a comparison's file beside the configurations of its runs.
+//! Checks of a comparison's file, except for the configurations of its runs.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::config::{CompareConfig, Settings};
 use super::variant::{TEACHER, Variant, method_key, variants};
 use crate::config::{ConfigError, Tree};
 
-/// Checks everything of a comparison's file but the configurations of its runs.
+/// Checks everything in a comparison's file except the configurations of its runs.
 pub(super) fn check(config: &CompareConfig, run: &mut Tree) -> Result<(), ConfigError> {
     let empty = [
         ("depths", config.depths.is_empty()),
@@ -20,7 +20,7 @@ pub(super) fn check(config: &CompareConfig, run: &mut Tree) -> Result<(), Config
     check_variants(config)
 }
 
-/// Checks that nothing is set that distinguishes the runs, or that all of them have in common.
+/// Checks that `run` sets no key that distinguishes the runs, and that no entry sets such a key or one common to all runs.
 fn check_settings(config: &CompareConfig, run: &mut Tree) -> Result<(), ConfigError> {
     for key in ["method", "name", "output", "seed", "student.layers"] {
         if run.has(key) {
@@ -35,7 +35,7 @@ fn check_settings(config: &CompareConfig, run: &mut Tree) -> Result<(), ConfigEr
     Ok(())
 }
 
-/// Checks the settings of one entry, which has the key `key`.
+/// Checks the settings of the entry with the key `key`.
 fn check_entry(key: &str, set: &Settings, tries: &[Settings]) -> Result<(), ConfigError> {
     check_reserved(&format!("{key}.set"), set)?;
     for (i, settings) in tries.iter().enumerate() {
@@ -56,7 +56,7 @@ fn check_reserved(key: &str, settings: &Settings) -> Result<(), ConfigError> {
     }
 }
 
-/// Checks that every variant has seeds and its own name, and that the baseline is one of them.
+/// Checks that every variant has seeds and a unique name, and that the baseline is the label of a variant.
 fn check_variants(config: &CompareConfig) -> Result<(), ConfigError> {
     let variants = variants(config);
     let mut names = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! The configuration of a comparison as somebody typed it.
+//! The configuration of a comparison, as read from its file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ pub struct CompareConfig {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TeacherEntryConfig {
-    /// Settings beside those of `run`.
+    /// Settings in addition to those of `run`.
     #[schemars(schema_with = "settings")]
     pub set: Settings,
     /// Candidate settings, the best of which are used.
@@ -55,7 +55,7 @@ pub struct TeacherEntryConfig {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EntryConfig {
-    /// Preset.
+    /// Name of the preset.
     pub method: String,
     /// Label in the table; the preset's name by default.
     pub label: Option<String>,
@@ -63,7 +63,7 @@ pub struct EntryConfig {
     pub depths: Option<Vec<usize>>,
     /// Seeds, in place of the comparison's.
     pub seeds: Option<Vec<u64>>,
-    /// Settings beside those of `run`.
+    /// Settings in addition to those of `run`.
     #[serde(default)]
     #[schemars(schema_with = "settings")]
     pub set: Settings,
@@ -75,7 +75,7 @@ pub struct EntryConfig {
 }
 
 impl CompareConfig {
-    /// Returns the JSON schema (draft 2020-12) of a comparison's file, by which editors complete and check it.
+    /// Returns the JSON schema (draft 2020-12) of a comparison's file, for completion and checks in editors.
     pub fn schema() -> serde_json::Value {
         schemars::schema_for!(Self).to_value()
     }
@@ -83,7 +83,7 @@ impl CompareConfig {
     /// Reads a comparison's file; overrides set dotted keys of it, e.g. `run.train.epochs=1`.
     ///
     /// # Errors
-    /// If the file cannot be read, or if a key or value is not known.
+    /// If the file cannot be read, or if a key or value is unknown.
     pub fn read(path: &Path, overrides: &[Override]) -> Result<Self> {
         let mut config: Self = load(path, overrides, |tree, folder| {
             anchor_paths(tree, folder);

@@ -2,11 +2,11 @@
 //! the development rows, and the results become a table.
 //!
 //! ```text
-//! compare.yaml ─ CompareConfig ─ ComparePlan (all runs checked) ─ teacher ─ trials, the best used ─ runs ─ table, report
+//! compare.yaml ─ CompareConfig ─ ComparePlan (all runs checked) ─ teacher ─ trials ─ best settings ─ runs ─ table, report
 //! ```
 //!
 //! A frozen teacher is trained once and shared. Finished work is not repeated: each run has a folder, and a folder with a
-//! finished run of the same configuration is used as it is.
+//! finished run of the same configuration is reused.
 
 mod check;
 mod config;
@@ -31,18 +31,18 @@ use crate::run_folder::atomic_file::write_file;
 /// Outcome of a comparison.
 #[derive(Debug)]
 pub enum CompareOutcome {
-    /// All runs are done.
+    /// All runs have finished.
     Finished {
         /// The table.
         comparison: Box<Comparison>,
-        /// The folder that holds it.
+        /// The folder of the comparison.
         folder: PathBuf,
     },
-    /// A signal came; finished runs are kept.
+    /// A signal stopped the comparison; finished runs remain.
     Interrupted,
 }
 
-/// Runs everything that is not done yet, and writes `compare.json`, `compare.csv`, `compare.txt` and `report.html`.
+/// Performs all runs that have not finished yet, and writes `compare.json`, `compare.csv`, `compare.txt` and `report.html`.
 ///
 /// # Errors
 /// If a run fails, or if a file cannot be written.
@@ -84,7 +84,7 @@ struct FinishedVariant {
     folders: Vec<PathBuf>,
 }
 
-/// Trains the shared teacher, and returns the folder of its run; `None` if a signal came.
+/// Trains the shared teacher and returns the folder of its run; `None` if a signal stopped it.
 fn train_teacher(
     plan: &ComparePlan,
     run: &mut impl FnMut(&RunSpec) -> Result<Option<PathBuf>>,
@@ -103,7 +103,7 @@ struct Best {
     sweep: Sweep,
 }
 
-/// Runs the trials of a variant and returns the best settings, of equal ones the first; `None` if a signal came.
+/// Runs the trials of a variant and returns the best settings, on a tie the first; `None` if a signal stopped them.
 fn sweep(
     variant: &Variant,
     run: &mut impl FnMut(&RunSpec) -> Result<Option<PathBuf>>,
@@ -140,7 +140,7 @@ fn score(folder: &Path) -> Result<f64> {
 fn texts(settings: &Settings) -> BTreeMap<String, String> {
     let text = |value: &serde_yaml::Value| match value {
         serde_yaml::Value::String(text) => text.clone(),
-        // JSON's flow style, which is YAML too, fits into one line of a table.
+        // JSON, which is also valid YAML, fits on one line of a table.
         other => serde_json::to_string(other).unwrap_or_default().replace('"', ""),
     };
     settings.iter().map(|(key, value)| (key.clone(), text(value))).collect()
@@ -177,7 +177,7 @@ fn read_records(folders: &[PathBuf]) -> Result<Vec<RunRecord>> {
     folders.iter().map(|folder| Ok(RunRecord::read(folder)?)).collect()
 }
 
-/// A note if the methods had different numbers of tries, since a fair comparison gives all of them the same.
+/// Returns a note if the methods had different numbers of tries, since a fair comparison gives all methods the same number.
 fn unequal_budgets(sweeps: &[Sweep]) -> Option<String> {
     let least = sweeps.iter().min_by_key(|sweep| sweep.tries.len())?;
     let most = sweeps.iter().max_by_key(|sweep| sweep.tries.len())?;

@@ -1,4 +1,4 @@
-//! The runs of a comparison, all of them checked before the first one starts.
+//! The runs of a comparison, all checked before the first one starts.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use crate::task::{AllTasks, TaskList};
 pub struct ComparePlan {
     /// Name of the comparison.
     pub name: String,
-    /// Its folder, in which each run has a folder.
+    /// Folder of the comparison, with a folder for each run.
     pub output: PathBuf,
     /// Number of CPU threads of every run.
     pub threads: usize,
@@ -42,7 +42,7 @@ pub struct ComparePlan {
     pub has_test: bool,
     /// The keys below `run`.
     run: Tree,
-    /// The folder that relative paths in the file count from.
+    /// The folder that paths in the file are relative to.
     folder: PathBuf,
 }
 
@@ -67,10 +67,10 @@ pub struct RunStatus {
 }
 
 impl ComparePlan {
-    /// Reads a comparison's file and checks every run of it.
+    /// Reads a comparison's file and checks each of its runs.
     ///
     /// # Errors
-    /// If the file or the configuration of a run cannot be used; nothing has been run then.
+    /// If the file or the configuration of a run cannot be used; in that case no run has started.
     pub fn read(path: &Path, overrides: &[Override]) -> Result<Self> {
         let config = CompareConfig::read(path, overrides)?;
         let folder = folder(path)?;
@@ -102,7 +102,7 @@ impl ComparePlan {
     /// Returns every run with its state.
     ///
     /// # Errors
-    /// If a plan cannot be made of one.
+    /// If a run cannot be planned.
     pub fn statuses(&self) -> Result<Vec<RunStatus>> {
         let done = |run: &RunSpec| self.plan(run).and_then(|plan| finished(&plan)).with_context(|| run.name());
         let teacher = match self.teacher.tries.is_empty() {
@@ -130,21 +130,22 @@ impl ComparePlan {
         std::iter::once(&self.teacher).chain(&self.variants)
     }
 
-    /// Checks the plan of every run, and returns the number of threads of all. A problem has its line in the file in front.
+    /// Checks the plan of every run and returns their common number of threads. An error starts with its line in the file.
     fn check_runs(&self, path: &Path, overrides: &[Override]) -> Result<usize> {
         let mut threads = BTreeSet::new();
         for variant in self.all_variants() {
             let first = variant.seeds.first().map(|&seed| variant.run(seed, None));
             for run in variant.trials(None).into_iter().chain(first) {
-                let own =
+                let settings =
                     [run.trial.map(|i| format!("{}.tries[{i}]", variant.key)), Some(format!("{}.set", variant.key))];
-                let within: Vec<&str> = own.iter().flatten().map(String::as_str).chain(["run", &variant.key]).collect();
+                let within: Vec<&str> =
+                    settings.iter().flatten().map(String::as_str).chain(["run", &variant.key]).collect();
                 let plan = self.plan(&run).with_context(|| run.name());
                 threads.insert(plan.map_err(|e| point_within(e, path, overrides, &within))?.threads);
             }
         }
         match threads.first() {
-            Some(&threads_of_all) if threads.len() == 1 => Ok(threads_of_all),
+            Some(&common) if threads.len() == 1 => Ok(common),
             _ => bail!("{}: the runs have different `threads`, expected the same for all", path.display()),
         }
     }
@@ -157,7 +158,7 @@ impl ComparePlan {
         }
         let plan = Plan::new(config, AllTasks::KINDS)?;
         match &run.teacher {
-            // Teachers that the file itself names come first.
+            // Teachers named in the file take precedence.
             Some(folder) if plan.method.teacher == TeacherRole::Frozen && plan.trained.is_empty() => {
                 let folder = folder.to_string_lossy().into_owned();
                 tree.set("teacher.trained", vec![Value::from(folder)].into(), &self.folder)?;
@@ -185,7 +186,7 @@ impl ComparePlan {
         Ok(tree)
     }
 
-    /// Runs a run unless it is done. Returns its folder; `None` if a signal came.
+    /// Performs a run unless it has already finished. Returns its folder; `None` if a signal stopped it.
     ///
     /// # Errors
     /// If the run fails.

@@ -18,7 +18,7 @@ pub struct Variant {
     pub depth: usize,
     /// Seeds, one run for each.
     pub seeds: Vec<u64>,
-    /// Settings beside the common ones.
+    /// Settings in addition to the common ones.
     pub settings: Settings,
     /// Candidate settings, the best of which are used.
     pub tries: Vec<Settings>,
@@ -33,16 +33,16 @@ pub struct RunSpec {
     pub(super) method: String,
     pub(super) depth: usize,
     pub(super) seed: u64,
-    /// Settings beside the common ones.
+    /// Settings in addition to the common ones.
     pub settings: Settings,
-    /// Number of the trial, from 0, if the run is one.
+    /// Index of the trial, from 0, if the run is a trial.
     pub(super) trial: Option<usize>,
     /// Folder of the shared teacher, once it is trained.
     pub(super) teacher: Option<PathBuf>,
 }
 
 impl Variant {
-    /// Returns the run with a seed; `teacher` is the folder of the trained teacher for methods with a frozen one.
+    /// Returns the run with a seed; `teacher` is the folder of the trained teacher, for methods with a frozen teacher.
     pub fn run(&self, seed: u64, teacher: Option<&Path>) -> RunSpec {
         RunSpec {
             label: self.label.clone(),
@@ -55,7 +55,7 @@ impl Variant {
         }
     }
 
-    /// Returns the runs that try its candidate settings, with the first seed.
+    /// Returns the runs that try the candidate settings, each with the first seed.
     pub fn trials(&self, teacher: Option<&Path>) -> Vec<RunSpec> {
         let trial = |(i, settings): (usize, &Settings)| {
             let mut run = RunSpec { trial: Some(i), ..self.run(self.seeds[0], teacher) };
@@ -67,8 +67,8 @@ impl Variant {
 }
 
 impl RunSpec {
-    /// Returns the name of the run and its folder: letters, digits, `-` and `.` of the label, the depth, and the trial or
-    /// the seed.
+    /// Returns the name of the run and of its folder: the label, in which `-` replaces all but letters, digits and `.`; the
+    /// depth; and the trial or the seed.
     pub fn name(&self) -> String {
         let plain = |c: char| if c.is_alphanumeric() || c == '.' { c } else { '-' };
         let label: String = self.label.chars().map(plain).collect();

@@ -23,7 +23,7 @@ use crate::plan::estimate::BATCH_TOKENS;
 use crate::task::encode::pack;
 use crate::task::{AllTasks, TaskList};
 
-/// Texts that a command reads and sorts by length at a time.
+/// Number of texts that a command reads and sorts by length at a time.
 pub const WINDOW: usize = 1024;
 
 /// The pooling of a text's states into one vector.
@@ -64,14 +64,14 @@ pub struct SavedModel {
 #[derive(Debug, Default, Clone, Copy)]
 struct TextCounts {
     all: usize,
-    /// Texts that were cut to the longest sequence.
+    /// Texts that were truncated to the longest sequence.
     cut: usize,
 }
 
 impl SavedModel {
-    /// Loads the model folder of a run, or any Hugging Face BERT folder, which has no head. Texts are cut to the `max_tokens` of
-    /// the run, or without one to the smaller of `max_position_embeddings` of `config.json` and `model_max_length` of
-    /// `tokenizer_config.json`.
+    /// Loads the model folder of a run, or any Hugging Face BERT folder, which has no head. Texts are truncated to the
+    /// `max_tokens` of the run or, without a run, to the smaller of `max_position_embeddings` of `config.json` and
+    /// `model_max_length` of `tokenizer_config.json`.
     ///
     /// # Errors
     /// If a file is missing, damaged, or does not fit the others.
@@ -79,7 +79,7 @@ impl SavedModel {
         Self::load_of::<AllTasks>(folder, device, precision)
     }
 
-    /// Does the same as [`SavedModel::load`] with a list of tasks.
+    /// Does the same as [`SavedModel::load`] with the list of tasks `L`.
     ///
     /// # Errors
     /// As [`SavedModel::load`].
@@ -98,7 +98,7 @@ impl SavedModel {
         Ok(Self { bert, head, tokenizer, device, precision, max_tokens, text_counts: Cell::default() })
     }
 
-    /// Returns the same model with another longest sequence, to which it cuts texts.
+    /// Returns the model with another maximum sequence length, to which it truncates texts.
     ///
     /// # Errors
     /// If `max_tokens` is less than a sequence needs, or more than the model has positions.
@@ -110,7 +110,7 @@ impl SavedModel {
         Ok(Self { max_tokens, ..self })
     }
 
-    /// Logs how many texts were cut since the model was loaded, if any were.
+    /// Logs how many texts were truncated since the model was loaded, if any were.
     pub fn log_cut(&self) {
         let TextCounts { all, cut } = self.text_counts.get();
         if cut > 0 {
@@ -121,7 +121,7 @@ impl SavedModel {
     /// Returns the head.
     ///
     /// # Errors
-    /// If the folder holds an encoder alone.
+    /// If the folder holds only an encoder.
     pub fn head(&self) -> Result<&SavedHead> {
         self.head
             .as_ref()
@@ -243,7 +243,7 @@ impl SavedModel {
         self.bert.config().hidden_size as usize
     }
 
-    /// Returns a key for everything that vectors depend on beside the folder's weights: tokenizer, longest sequence, number
+    /// Returns a key for everything that vectors depend on besides the folder's weights: tokenizer, longest sequence, number
     /// format and fields.
     pub fn settings(&self) -> String {
         let (tokenizer, precision) = (self.tokenizer.fingerprint(), self.precision);

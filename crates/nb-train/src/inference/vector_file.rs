@@ -1,5 +1,5 @@
 //! Files of vectors: safetensors with `vectors` [rows, H], f32, and `lines` \[rows\], the line of the input behind each vector.
-//! They are written as a stream and read in blocks, so that neither needs memory for all vectors.
+//! They are written as a stream and read in blocks, so not all vectors are in memory at once.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -11,11 +11,11 @@ use nb_files::AtomicFile;
 
 const VECTORS: &str = "vectors";
 const LINES: &str = "lines";
-/// The metadata with the key of everything that the vectors depend on.
+/// The name of the metadata entry that identifies everything that the vectors depend on.
 const KEY: &str = "key";
 
-/// A writer of vectors. The header of the file holds their number, which is known only at the end; until then they are in a
-/// temporary file.
+/// A writer of vectors. The header of the file holds their number, which is known only at the end; until then the
+/// vectors are in a temporary file.
 #[derive(Debug)]
 pub struct VectorWriter {
     body: BufWriter<AtomicFile>,
@@ -65,7 +65,7 @@ impl VectorWriter {
         copy().with_context(|| format!("cannot write {}", self.output.display()))
     }
 
-    /// Writes the file atomically and returns the number of vectors. `key` identifies everything that they depend on.
+    /// Writes the file atomically, and returns the number of vectors. `key` identifies everything that they depend on.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -108,7 +108,7 @@ pub struct VectorFile {
 }
 
 impl VectorFile {
-    /// Opens a file, if there is a complete one that was written with this key.
+    /// Opens a file if it exists, is complete and was written with this key.
     pub fn open(path: &Path, key: &str) -> Option<Self> {
         let mut file = File::open(path).ok()?;
         let size = file.metadata().ok()?.len();
@@ -118,7 +118,7 @@ impl VectorFile {
         }
         let TensorPlace { dtype, shape, start } = index.place(VECTORS)?;
         let &[rows, hidden] = shape else { return None };
-        // A header could claim any number of vectors without units.
+        // A header could claim any number of vectors of zero units.
         if dtype != Dtype::F32 || hidden == 0 {
             return None;
         }
@@ -135,7 +135,7 @@ impl VectorFile {
     /// Calls `f` with the row numbers and the vectors of each block of up to `most` vectors.
     ///
     /// # Errors
-    /// If the file cannot be read, and those of `f`.
+    /// If the file cannot be read, or if `f` fails.
     pub fn each_block(&mut self, most: usize, mut f: impl FnMut(&[u32], &[f32]) -> Result<()>) -> Result<()> {
         let context = || format!("cannot read {}", self.path.display());
         self.file.seek(SeekFrom::Start(self.start)).with_context(context)?;
@@ -181,7 +181,7 @@ impl CorpusVectors {
     /// Calls `f` with the row numbers and the vectors of each block of up to `most` vectors.
     ///
     /// # Errors
-    /// If the file cannot be read, and those of `f`.
+    /// If the file cannot be read, or if `f` fails.
     pub fn each_block(&mut self, most: usize, mut f: impl FnMut(&[u32], &[f32]) -> Result<()>) -> Result<()> {
         match self {
             Self::File(file) => file.each_block(most, f),
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vectors_are_read_back_in_blocks_with_the_same_key_only() {
+    fn vectors_are_read_back_in_blocks_only_with_the_same_key() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.safetensors");
         let mut writer = VectorWriter::new(&path, 2).unwrap();
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_without_units_and_offsets_out_of_bounds_are_not_opened() {
+    fn files_with_vectors_of_zero_units_or_offsets_out_of_bounds_are_not_opened() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.safetensors");
         let most = u64::MAX - 7;

@@ -1,14 +1,14 @@
-//! Checks that the parts of a method go together.
+//! Checks that the parts of a method are compatible.
 
 use super::definition::Method;
 use super::parts::TeacherRole;
 use crate::config::{ConfigError, KeyPath, TermKind};
 
 impl Method {
-    /// Checks that the parts go together.
+    /// Checks that the parts are compatible.
     ///
     /// # Errors
-    /// If they do not.
+    /// If they are not.
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.stages.iter().any(|stage| stage.terms.is_empty()) {
             return Err(no_term("method.weights"));
@@ -79,7 +79,7 @@ impl Method {
     }
 }
 
-/// The error of weights that are all 0.
+/// Returns the error for weights that are all 0.
 pub(super) fn no_term(key: impl Into<KeyPath>) -> ConfigError {
     ConfigError::expected(key, "0 for every term", "a number above 0 for at least one")
 }

@@ -1,4 +1,4 @@
-//! Methods read from configurations and written back.
+//! Conversion between methods and configurations.
 
 use nb_loss::SoftScaling;
 use nb_share::Sharing;
@@ -15,14 +15,13 @@ use crate::config::{
 
 impl Method {
     /// Returns the method that a configuration describes: its preset, with the given parts in place of the preset's.
-    /// Without a name the given parts are the whole method; without a name and without weights it is `newsbert` with the
-    /// given parts.
+    /// Without a name, the given parts are the whole method; without a name and without weights, they modify `newsbert`.
     ///
-    /// Unless `teacher` is given, a teacher weight above 0 makes the teacher joint. A teacher that is made frozen loses the
-    /// preset's teacher weight.
+    /// Unless `teacher` is given, a teacher weight above 0 makes the teacher joint. If `teacher` is frozen, the preset's
+    /// teacher weight is dropped.
     ///
     /// # Errors
-    /// If a value is out of its range, or if the parts do not go together.
+    /// If a value is out of its range, or if the parts are incompatible.
     pub fn from_config(config: &MethodConfig) -> Result<Self, ConfigError> {
         let base = base(config)?;
         let trains_teacher = trains_teacher(config);
@@ -51,7 +50,7 @@ impl Method {
         Ok(method)
     }
 
-    /// Returns the configuration with every part given; it describes this method again.
+    /// Returns the configuration of this method, with every part given; [`Method::from_config`] restores the method from it.
     pub fn to_config(&self) -> MethodConfig {
         let shared = [(self.share.pooling, ShareChoice::Pooling), (self.share.dense, ShareChoice::Dense)];
         let (weights, stages) = match self.stages.as_slice() {
@@ -80,7 +79,7 @@ impl Method {
     }
 }
 
-/// The method whose parts count where the configuration gives none.
+/// Returns the method that supplies the parts missing from the configuration.
 fn base(config: &MethodConfig) -> Result<Method, ConfigError> {
     let has_terms = !config.weights.is_empty() || config.stages.is_some();
     match &config.name {
@@ -90,10 +89,10 @@ fn base(config: &MethodConfig) -> Result<Method, ConfigError> {
     }
 }
 
-/// Returns whether the configuration gives the teacher's term a weight.
+/// Returns whether the configuration gives the teacher's term a weight other than 0.
 fn trains_teacher(config: &MethodConfig) -> bool {
-    let of_stages = config.stages.iter().flatten().map(|stage| &stage.weights);
-    let mut given = of_stages.chain([&config.weights]).filter_map(|weights| weights.get(&TermKind::Teacher));
+    let stage_weights = config.stages.iter().flatten().map(|stage| &stage.weights);
+    let mut given = stage_weights.chain([&config.weights]).filter_map(|weights| weights.get(&TermKind::Teacher));
     given.any(|weight| *weight != 0.0.into())
 }
 
@@ -110,7 +109,7 @@ fn weights(stage: &Stage) -> WeightsConfig {
     stage.terms.iter().map(|term| (term.kind, term.weight.to_config())).collect()
 }
 
-/// Adds a weight of 0 for every missing term, so that none of a preset's comes back.
+/// Adds a weight of 0 for every missing term; otherwise the preset would add its terms again.
 fn with_zeros(mut weights: WeightsConfig) -> WeightsConfig {
     for kind in TermKind::ALL {
         weights.entry(kind).or_insert_with(|| 0.0.into());
@@ -142,7 +141,7 @@ fn blend(parts: &[BlendChoice]) -> Result<Blend, ConfigError> {
     }
 }
 
-/// The stages that the configuration gives, else those of `base` with the weights of the configuration.
+/// Returns the configured stages, or else the stages of `base` with the configured weights.
 fn stages(base: &Method, config: &MethodConfig) -> Result<Vec<Stage>, ConfigError> {
     match &config.stages {
         Some(_) if !config.weights.is_empty() => {
@@ -168,23 +167,23 @@ fn given_stage(i: usize, config: &StageConfig) -> Result<Stage, ConfigError> {
     Ok(Stage { share: config.share, terms })
 }
 
-/// The stages of `base` with other weights. Of several stages, a weight changes the one that has the term.
+/// Returns the stages of `base` with the configured weights. Among several stages, a weight changes the one with the term.
 fn reweighted(base: &Method, weights: &WeightsConfig) -> Result<Vec<Stage>, ConfigError> {
     let is_single = base.stages.len() == 1;
-    if let Some(kind) = weights.keys().find(|kind| !is_single && !base.any(|own| own == **kind)) {
+    if let Some(kind) = weights.keys().find(|kind| !is_single && !base.any(|other| other == **kind)) {
         let why = format!("{} has several stages and none with this term; set method.stages instead", base.name);
         return Err(ConfigError::conflict(format!("method.weights.{}", kind.name()), "given", why).and("method.name"));
     }
     let mut stages = base.stages.clone();
     for stage in &mut stages {
         let mut weights = weights.clone();
-        weights.retain(|kind, _| is_single || stage.any(|own| own == *kind));
+        weights.retain(|kind, _| is_single || stage.any(|other| other == *kind));
         stage.terms = terms(&stage.terms, &weights, "method.weights")?;
     }
     Ok(stages)
 }
 
-/// The terms of `base` with the weights of the configuration; a weight of 0 removes the term.
+/// Returns the terms of `base` with the configured weights; a weight of 0 removes the term.
 fn terms(base: &[Term], weights: &WeightsConfig, key: &str) -> Result<Vec<Term>, ConfigError> {
     let mut terms = Vec::new();
     for kind in TermKind::ALL {

@@ -9,7 +9,7 @@ use super::ramp::Ramp;
 use super::temperature::Temperature;
 use crate::config::TermKind;
 
-/// Term of the total loss with its weight.
+/// A term of the total loss, with its weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Term {
     /// Kind of the loss.
@@ -18,7 +18,7 @@ pub struct Term {
     pub weight: Ramp,
 }
 
-/// Part of the training with its own terms.
+/// A part of the training, with its own terms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
     /// Share of the steps, relative to the other stages.
@@ -28,12 +28,12 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Returns whether `is` is true of the kind of any term.
+    /// Returns whether `is` holds for the kind of any term.
     pub fn any(&self, is: impl Fn(TermKind) -> bool) -> bool {
         self.terms.iter().any(|term| is(term.kind))
     }
 
-    /// Returns what the encoders must record for the terms, beside the last state.
+    /// Returns the values that the encoders must record for the terms, in addition to the last state.
     pub fn capture(&self) -> Capture {
         if self.any(|kind| kind == TermKind::Attention) {
             Capture::Scores
@@ -54,7 +54,7 @@ pub struct Method {
     pub teacher: TeacherRole,
     /// Temperature T of the soft terms.
     pub temperature: Temperature,
-    /// Scaling of the soft terms, by T² or not.
+    /// Scaling of the soft terms: by T², or none.
     pub scaling: SoftScaling,
     /// Share β of the teacher's gradients in the student's.
     pub beta: Ramp,
@@ -66,7 +66,7 @@ pub struct Method {
     pub pkd_layers: PkdLayers,
     /// Combination of the logits of several frozen teachers.
     pub ensemble: Ensemble,
-    /// Stages in their order; at least one, each with at least one term.
+    /// Stages in order; at least one, each with at least one term.
     pub stages: Vec<Stage>,
 }
 
@@ -76,7 +76,7 @@ impl Method {
         self.stages.iter().flat_map(|stage| &stage.terms)
     }
 
-    /// Returns whether `is` is true of the kind of any term of any stage.
+    /// Returns whether `is` holds for the kind of any term of any stage.
     pub fn any(&self, is: impl Fn(TermKind) -> bool) -> bool {
         self.terms().any(|term| is(term.kind))
     }
@@ -101,7 +101,7 @@ impl Method {
         self.blends() || self.any(TermKind::needs_layers)
     }
 
-    /// Returns the teacher's hidden states that terms compare with, in ascending order, for L and N layers.
+    /// Returns the indices of the teacher's hidden states that terms compare with, in ascending order.
     pub fn teacher_states(&self, teacher_layers: usize, student_layers: usize) -> Vec<usize> {
         let mut states = Vec::new();
         for term in self.terms() {

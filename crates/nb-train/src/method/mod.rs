@@ -1,6 +1,6 @@
 //! Methods as data: the role of the teacher, what is shared and blended, and the weighted terms of each stage.
 //!
-//! The step interprets a [`Method`] and never asks for its name. A new method is one entry in [`presets`]; a new kind of
+//! The step interprets a [`Method`] and does not depend on its name. A new method is one entry in [`presets`]; a new kind of
 //! term is one variant of [`TermKind`], one arm in [`crate::step::terms`] and one function in `nb-loss`.
 
 mod check;

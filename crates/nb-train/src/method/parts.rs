@@ -1,4 +1,4 @@
-//! The parts of a method that are a choice among a few.
+//! The parts of a method that take one of a few values.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use crate::config::{EnsembleChoice, PatienceChoice, TeacherRoleChoice};
 pub enum TeacherRole {
     /// There is no teacher.
     Absent,
-    /// It was trained before the student, has its own top layers, and does not change.
+    /// The teacher was trained before the student, has its own top layers, and does not change.
     Frozen,
-    /// It is trained together with the student, or alone.
+    /// The teacher is trained together with the student, or alone.
     Joint,
 }
 
@@ -74,9 +74,9 @@ impl fmt::Display for Share {
 /// The student's gradients that the teacher's are blended into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blend {
-    /// Those of the encoder layers, as in the paper.
+    /// The gradients of the encoder layers, as in the paper.
     Layers,
-    /// Those of the encoder layers and of the embedding layer.
+    /// The gradients of the encoder layers and of the embedding layer.
     LayersAndEmbeddings,
 }
 
@@ -90,7 +90,8 @@ pub enum PkdLayers {
 }
 
 impl PkdLayers {
-    /// Returns the teacher's state that student state `j` (1 to N − 1) learns from, for L and N layers.
+    /// Returns the index of the teacher state that student state `j` (1 to N − 1) learns from, with L teacher layers and N
+    /// student layers.
     pub fn teacher_state(self, j: usize, teacher_layers: usize, student_layers: usize) -> usize {
         match self {
             Self::Skip => j * (teacher_layers / student_layers),
@@ -122,7 +123,7 @@ impl From<PkdLayers> for PatienceChoice {
 pub enum Ensemble {
     /// v = mean of the v_i.
     Mean,
-    /// v = Σ_i w_i v_i with w = softmax over teachers of −CE(v_i, y), by row; rows without a label take the mean
+    /// v = Σ_i w_i v_i with w = softmax over teachers of −CE(v_i, y), per row; rows without a label take the mean
     /// (Tiny-NewsRec, Yu et al. 2022, section 3.3).
     Loss,
 }

@@ -15,13 +15,13 @@ type Weights<'a> = &'a [(TermKind, f64)];
 ///
 /// | name | teacher | total | source and defaults |
 /// | --- | --- | --- | --- |
-/// | `newsbert` | joint, top layers shared, β = 0.15 | all terms of L^s + L^t, embedding and hidden at 0.1 | Wu et al., NewsBERT, Findings of EMNLP 2021, sections 3.2 and 3.3. The paper sums without weights; `docs/methods.md` says why the states weigh less here |
+/// | `newsbert` | joint, top layers shared, β = 0.15 | all terms of L^s + L^t, embedding and hidden at 0.1 | Wu et al., NewsBERT, Findings of EMNLP 2021, sections 3.2 and 3.3. The paper sums without weights; `docs/methods.md` explains why the states have smaller weights here |
 /// | `finetune` | none | L = CE(ŷ_s, y) | the student alone on the labels |
 /// | `teacher` | itself | L = CE(ŷ_t, y) | the teacher alone on the labels |
 /// | `kd` | frozen | α·T²·L_soft + β·L_hard | Hinton, Vinyals and Dean 2015, section 2; T = 2, α = β = 0.5 |
-/// | `distiller` | frozen; joint if `weights.teacher` is above 0 | w_d·KL + w_s·CE(ŷ_s, y) + w_t·CE(ŷ_t, y) | Neural Network Distiller, `KnowledgeDistillationPolicy`: weights 0.5, 0.5, 0 and T = 1 as there; its code does not scale by T² (`t2: true` does) and refuses a teacher weight |
-/// | `pkd` | frozen | α·T²·L_soft + (1−α)·L_hard + β·L_PT | Sun et al., Patient Knowledge Distillation, EMNLP 2019, equations 3, 7 and 8: α = 0.5, T = 5 and β = 100 from their grids, strategy skip; L_PT divides by the hidden units as their code does. A student of one layer has no intermediate layer: there it is `kd` |
-/// | `distilbert` | frozen | 5·T²·L_soft + 2·L_hard + 1·L_cos | Sanh et al., DistilBERT, 2019: T = 2 and the weights of their published command, the label in the place of the masked words |
+/// | `distiller` | frozen; joint if `weights.teacher` is above 0 | w_d·KL + w_s·CE(ŷ_s, y) + w_t·CE(ŷ_t, y) | Neural Network Distiller, `KnowledgeDistillationPolicy`: weights 0.5, 0.5, 0 and T = 1 as there; its code does not scale by T² (`t2: true` does) and rejects a teacher weight |
+/// | `pkd` | frozen | α·T²·L_soft + (1−α)·L_hard + β·L_PT | Sun et al., Patient Knowledge Distillation, EMNLP 2019, equations 3, 7 and 8: α = 0.5, T = 5 and β = 100 from their grids, strategy skip; L_PT divides by the hidden units as their code does. A one-layer student has no intermediate layer, so the method reduces to `kd` |
+/// | `distilbert` | frozen | 5·T²·L_soft + 2·L_hard + 1·L_cos | Sanh et al., DistilBERT, 2019: T = 2 and the weights of their published command, the label in place of the masked words |
 /// | `tinybert` | frozen | first half: embedding + hidden + attention; second half: L_soft at T = 1 | Jiao et al., TinyBERT, Findings of EMNLP 2020, equations 6 to 11; both stages on the task's own data, equally long |
 pub fn presets() -> Vec<Method> {
     use TermKind::{Attention, Cosine, Divergence, Embedding, Hard, Hidden, Patience, Pooled, Soft, Teacher};
@@ -56,7 +56,7 @@ fn at(temperature: f64) -> Temperature {
     Temperature::Ramp(Ramp::Constant(temperature))
 }
 
-/// Returns a method with a frozen teacher and stages of equal length that shares and blends nothing.
+/// Returns a method with a frozen teacher and stages of equal length, which shares no layers and blends no gradients.
 pub(super) fn method(name: &str, stages: &[Weights]) -> Method {
     let terms = |weights: Weights| {
         let mut terms: Vec<Term> =
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use TermKind::{Attention, Cosine, Divergence, Embedding, Hard, Hidden, Patience, Pooled, Soft, Teacher};
 
-    /// A preset as it is documented.
+    /// The documented values of a preset.
     struct Documented<'a> {
         name: &'a str,
         teacher: TeacherRole,
@@ -141,7 +141,7 @@ mod tests {
     ];
 
     #[test]
-    fn each_preset_is_as_documented() {
+    fn each_preset_matches_its_documentation() {
         let presets = presets();
         assert_eq!(presets.len(), DOCUMENTED.len());
         for (preset, documented) in presets.iter().zip(DOCUMENTED) {
@@ -160,9 +160,9 @@ mod tests {
         }
     }
 
-    /// States that no term uses are not stored: fine-tuning on a GPU would pay for them.
+    /// States that no term uses are not stored: they would add to the cost of fine-tuning on a GPU.
     #[test]
-    fn encoders_record_the_states_that_terms_use_and_no_more() {
+    fn encoders_record_only_the_states_that_terms_use() {
         let captures = presets().into_iter().map(|preset| {
             let stages: Vec<Capture> = preset.stages.iter().map(Stage::capture).collect();
             (preset.name, stages)
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_teachers_states_are_those_that_terms_compare_with() {
+    fn teacher_states_are_the_states_that_terms_compare_with() {
         let states = |name: &str, l, n| {
             let preset = presets().into_iter().find(|preset| preset.name == name).unwrap();
             preset.teacher_states(l, n)
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn pkd_takes_every_kth_layer_or_the_last_ones() {
+    fn pkd_takes_every_kth_layer_or_the_last_layers() {
         let layers = |which: PkdLayers, l, n| (1..n).map(|j| which.teacher_state(j, l, n)).collect::<Vec<_>>();
         assert_eq!(layers(PkdLayers::Skip, 12, 6), [2, 4, 6, 8, 10]);
         assert_eq!(layers(PkdLayers::Last, 12, 6), [7, 8, 9, 10, 11]);

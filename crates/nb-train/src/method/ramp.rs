@@ -10,7 +10,7 @@ use crate::config::{BetweenConfig, ConfigError, RampConfig, RampShape};
 pub enum Ramp {
     /// A constant number.
     Constant(f64),
-    /// A ramp from one number to another over the first part of the stage, constant after it.
+    /// A ramp from one number to another over the first part of the stage, constant afterwards.
     Between {
         /// Value at progress 0.
         from: f64,
@@ -55,7 +55,7 @@ impl Ramp {
         }
     }
 
-    /// Returns the number at a progress from 0 (a stage's first step) to 1 (its last).
+    /// Returns the number at `progress`, from 0 (the stage's first step) to 1 (its last step).
     ///
     /// With x = min(progress/until, 1): from + (to − from)·x for a line, from + (to − from)·(1 − cos πx)/2 for a cosine.
     pub fn at(self, progress: f64) -> f64 {
@@ -80,7 +80,7 @@ impl Ramp {
         }
     }
 
-    /// Returns the configuration that describes it.
+    /// Returns the configuration of this ramp.
     pub fn to_config(self) -> RampConfig {
         match self {
             Self::Constant(number) => RampConfig::Constant(number),
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ramp_starts_and_ends_where_it_says() {
+    fn a_ramp_goes_from_its_first_to_its_last_value() {
         let ramp = |shape, until| Ramp::Between { from: 1.0, to: 3.0, shape, until };
         let line = ramp(RampShape::Linear, 0.5);
         assert_eq!([0.0, 0.25, 0.5, 1.0].map(|p| line.at(p)), [1.0, 2.0, 3.0, 3.0]);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_out_of_range_name_their_key() {
+    fn out_of_range_ramp_values_name_their_key() {
         let new = |config| Ramp::new("method.beta", config, |b| (0.0..=1.0).contains(&b), "0 to 1").unwrap_err();
         assert_eq!(new(RampConfig::Constant(2.0)).to_string(), "method.beta is 2, expected 0 to 1");
         let ramp = |to, until| RampConfig::Between(BetweenConfig { from: 0.0, to, shape: RampShape::Linear, until });

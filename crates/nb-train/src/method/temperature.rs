@@ -1,4 +1,4 @@
-//! The temperature of the soft terms: a number, a ramp, or a rule that gives each row its own.
+//! The temperature of the soft terms: a number, a ramp, or a rule that computes one temperature per row.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::config::{ConfigError, RuleChoice, RuleConfig, TemperatureConfig};
 
 /// Temperature T of the soft terms.
 ///
-/// The rules compare a row with the mean over its micro-batch, as their source does. They are the only part of a method
+/// The rules compare a row with the mean over its micro-batch, as in their source. They are the only part of a method
 /// whose result depends on how a batch is split into micro-batches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Temperature {
@@ -17,7 +17,7 @@ pub enum Temperature {
     Flsw {
         /// Mean over the rows.
         base: f64,
-        /// Distance of the rows from the mean.
+        /// Scale of the rows' deviations from the mean.
         beta: f64,
         /// Exponent of the distance between the logits' directions.
         gamma: f64,
@@ -26,7 +26,7 @@ pub enum Temperature {
     Cwsm {
         /// Mean over the rows.
         base: f64,
-        /// Distance of the rows from the mean.
+        /// Scale of the rows' deviations from the mean.
         beta: f64,
     },
 }
@@ -61,7 +61,7 @@ impl Temperature {
         }
     }
 
-    /// Returns the configuration that describes it.
+    /// Returns the configuration of this temperature.
     pub fn to_config(self) -> TemperatureConfig {
         let rule = |rule, base, beta, gamma| TemperatureConfig::Rule(RuleConfig { rule, base, beta, gamma });
         match self {
@@ -71,7 +71,7 @@ impl Temperature {
         }
     }
 
-    /// Returns the temperature at a progress through the stage; for a rule, the mean over the rows.
+    /// Returns the temperature at `progress` through the stage; for a rule, the mean over the rows.
     pub fn at(self, progress: f64) -> f64 {
         match self {
             Self::Ramp(ramp) => ramp.at(progress),

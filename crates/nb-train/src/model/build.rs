@@ -65,7 +65,7 @@ impl<T: TaskHead> Models<T> {
         })
     }
 
-    /// Returns the parameters that the method trains beside the encoders and heads of [`Models::named`].
+    /// Returns the parameters that the method trains besides the encoders and heads of [`Models::named`].
     pub fn extra_arenas(&self) -> Vec<&Arena> {
         self.projection.iter().map(Dense::arena).collect()
     }
@@ -104,7 +104,7 @@ fn random(config: &BertConfig, plan: &Plan, salt: u64) -> Result<Bert> {
     Ok(bert)
 }
 
-/// Makes the student as the plan initialises it.
+/// Makes the student and initialises it according to the plan.
 fn init_student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
     match &plan.student_start {
         StudentStart::Teacher(init) => {
@@ -143,7 +143,7 @@ pub fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Mode
 /// Loads a saved model of shape `config` in the main process, and copies it to all others.
 ///
 /// # Errors
-/// Those of [`saved_model`] in the main process, and if a process is lost.
+/// If [`saved_model`] fails in the main process, or if a process is lost.
 pub fn saved_model_from_main<K: Task>(
     folder: &Path,
     plan: &Plan,

@@ -29,17 +29,17 @@ pub struct Model<T> {
 /// The models of a run.
 #[derive(Debug)]
 pub struct Models<T> {
-    /// The large model, where the method has one.
+    /// The large model, if the method has one.
     pub teacher: Option<Model<T>>,
     /// Further frozen teachers, whose logits are combined with the first one's.
     pub extra_teachers: Vec<Model<T>>,
-    /// The small model, where the method trains it.
+    /// The small model, if the method trains one.
     pub student: Option<Model<T>>,
-    /// Projection from the student's width to the teacher's, where they differ and states are compared.
+    /// Projection from the student's width to the teacher's, if they differ and states are compared.
     pub projection: Option<Dense>,
-    /// The teacher layers of each student layer, where the method compares or blends layers.
+    /// The teacher layers of each student layer, if the method compares or blends layers.
     pub map: Option<LayerMap>,
-    /// Cached outputs of the frozen teachers: the first teacher's, then those of the extra ones. Empty without a cache.
+    /// Cached outputs of the frozen teachers: the first teacher's, then the extra teachers'. Empty without a cache.
     pub teacher_caches: Vec<TeacherCache>,
 }
 
@@ -62,7 +62,7 @@ impl<T> Models<T> {
         self.named().filter(move |(role, _)| *role == Role::Student || teacher == TeacherRole::Joint)
     }
 
-    /// Tells the encoders that are trained if the teacher has this role that their parameters have changed.
+    /// Notifies the trained encoders that their parameters have changed. `teacher` is the teacher's role.
     pub(crate) fn parameters_changed(&mut self, teacher: TeacherRole) {
         let trained = self.teacher.iter_mut().filter(|_| teacher == TeacherRole::Joint);
         trained.chain(&mut self.student).for_each(|model| model.bert.parameters_changed());

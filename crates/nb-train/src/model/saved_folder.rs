@@ -81,7 +81,7 @@ fn add_labels(config: &Path, labels: &[String]) -> Result<()> {
 }
 
 impl ModelCard {
-    /// Makes the card of a run's models, without the values of particular tasks.
+    /// Makes the card of a run's models, without task-specific values.
     pub fn new(plan: &Plan, text: CardText) -> Self {
         Self {
             task: plan.data.task.name(),

@@ -1,11 +1,11 @@
 //! Cached outputs of a frozen teacher for the training texts.
 //!
 //! The outputs of a frozen teacher for a text are the same in every epoch, for every student and for every seed. The cache
-//! holds the pooled vectors and those states that some term compares, of all tokens or of the first one. It does not hold
+//! holds the pooled vectors and the states that the terms compare, of all tokens or of the first token. It does not hold
 //! logits: they are cheap to compute from pooled vectors, and in ranking tasks they depend on the batch.
 //!
-//! There is a safetensors file with one tensor `rows` for each output and token store. It is named after a hash of everything
-//! that it depends on and written atomically. Files can be deleted at any time.
+//! Each output of each token store has a safetensors file with one tensor, `rows`. The path contains a hash of everything
+//! that the output depends on. Files are written atomically and can be deleted at any time.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -59,13 +59,13 @@ impl TeacherOutput {
         }
     }
 
-    /// Returns the kind of its entries where states are of kind `state_kind`.
+    /// Returns the kind of its entries if states are of kind `state_kind`.
     fn kind(self, state_kind: Kind) -> Kind {
         if self == Self::Pooled { Kind::Float } else { state_kind }
     }
 }
 
-/// Returns the bytes that outputs of `hidden` units take, with states of kind `state_kind`.
+/// Returns the size in bytes of outputs of `hidden` units, with states of kind `state_kind`.
 pub fn cache_size(outputs: &[TeacherOutput], stores: &[&TokenStore], hidden: i64, state_kind: Kind) -> u64 {
     let mut entries = 0;
     for store in stores {
@@ -76,7 +76,7 @@ pub fn cache_size(outputs: &[TeacherOutput], stores: &[&TokenStore], hidden: i64
     entries * hidden as u64
 }
 
-/// Formats a number of bytes for people.
+/// Formats a number of bytes in human-readable units.
 pub fn format_bytes(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
@@ -90,7 +90,7 @@ pub fn format_bytes(bytes: u64) -> String {
 pub struct FrozenTeacher<'a> {
     /// The encoder.
     pub bert: &'a Bert,
-    /// A key for everything that the outputs depend on beside the texts.
+    /// A key for everything that the outputs depend on besides the texts.
     pub key: &'a str,
     /// The folder of the cache.
     pub cache: &'a Path,
@@ -108,7 +108,7 @@ pub struct TeacherCache {
 /// The cached outputs for one token store.
 #[derive(Debug)]
 struct StoreOutputs {
-    /// By text: the number of its first token. The last entry is the number of all tokens.
+    /// By text: the number of its first token. The last entry is the total number of tokens.
     starts: Vec<u64>,
     files: Vec<OutputFile>,
 }
@@ -128,14 +128,14 @@ struct OutputFile {
 /// The cached outputs for the texts of a micro-batch.
 #[derive(Debug)]
 pub struct LoadedOutputs {
-    /// The states. Its [`ModelOutputs::outputs`] are missing.
+    /// The states. [`ModelOutputs::outputs`] is missing.
     pub states: ModelOutputs,
     /// Pooled vectors [texts, H], if they are cached.
     pub pooled: Option<Tensor>,
 }
 
 impl TeacherCache {
-    /// Opens the cached outputs for `stores` and computes missing ones; `pool` makes pooled vectors of last states.
+    /// Opens the cached outputs for `stores` and computes missing ones; `pool` computes pooled vectors from last states.
     ///
     /// # Errors
     /// If a file cannot be written or read.
@@ -208,7 +208,7 @@ fn open_store(
     Ok(StoreOutputs { starts: token_starts(store), files })
 }
 
-/// Returns the number of each text's first token, then the number of all tokens.
+/// Returns the number of each text's first token, then the total number of tokens.
 fn token_starts(store: &TokenStore) -> Vec<u64> {
     let mut starts = vec![0];
     let mut end = 0;
@@ -233,7 +233,7 @@ impl FrozenTeacher<'_> {
         self.folder(store).join(format!("{}.{kind}.safetensors", output.name()))
     }
 
-    /// Opens the file of an output, if there is a complete one of the right shape.
+    /// Opens the file of an output if it exists, is complete and has the right shape.
     fn open_file(&self, output: TeacherOutput, store: &TokenStore) -> Option<OutputFile> {
         let path = self.path(output, store);
         let file = File::open(&path).ok()?;
@@ -249,7 +249,7 @@ impl FrozenTeacher<'_> {
     }
 }
 
-/// Returns the header of a file: the same bytes whenever the same outputs of the same store are written.
+/// Returns the header of a file. The same output of the same store has the same bytes.
 fn header(teacher: &FrozenTeacher<'_>, output: TeacherOutput, store: &TokenStore, path: &Path) -> Result<Vec<u8>> {
     let (rows, hidden) = (output.row_count(store) as usize, teacher.bert.config().hidden_size as usize);
     let dtype = if output.kind(teacher.state_kind) == Kind::Float { Dtype::F32 } else { Dtype::BF16 };
@@ -258,7 +258,7 @@ fn header(teacher: &FrozenTeacher<'_>, output: TeacherOutput, store: &TokenStore
     Ok(header.to_bytes(path)?)
 }
 
-/// A file of an output while it is written.
+/// A file of an output that is being written.
 struct OutputWriter {
     output: TeacherOutput,
     file: AtomicFile,
@@ -276,7 +276,7 @@ impl OutputWriter {
         Ok(Self { output, file, start: header.len() as u64, kind: output.kind(teacher.state_kind) })
     }
 
-    /// Writes the values [rows, H] of some texts to their places.
+    /// Writes the values [rows, H] of some texts to their positions in the file.
     fn write(&self, values: &Tensor, texts: &[u32], starts: &[u64]) -> Result<()> {
         let bytes = to_bytes(&values.to_kind(self.kind));
         let row_bytes = bytes.len() / values.size()[0] as usize;
@@ -346,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_formatted_in_units_for_people() {
+    fn bytes_are_formatted_in_human_readable_units() {
         assert_eq!([999, 1_500_000, 2_340_000_000].map(format_bytes), ["1 kB", "1.5 MB", "2.34 GB"]);
     }
 }

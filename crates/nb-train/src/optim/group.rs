@@ -27,7 +27,7 @@ pub struct ParamGroup {
 pub(crate) struct TableGradient {
     /// The gradient: [rows, width].
     pub(crate) grads: Tensor,
-    /// The rows that may have one.
+    /// The rows that may have a gradient.
     pub(crate) rows: Tensor,
 }
 
@@ -47,8 +47,8 @@ impl ParamGroup {
         Self { values: arena.values(), grads: arena.grads(), exp_avg: zeros(), exp_avg_sq: zeros(), spans, rows, peak }
     }
 
-    /// The tensors that an update changes, by name: values and both moments. They share their memory with the group's. Read them
-    /// when all are up to date ([`ParamGroup::catch_up`]), and write them before the first update.
+    /// The tensors that an update changes, by name: values and both moments. They share memory with the group's tensors. Read
+    /// them when all rows are up to date ([`ParamGroup::catch_up`]), and write them before the first update.
     pub(crate) fn state(&self) -> [(&'static str, Tensor); 3] {
         [("values", &self.values), ("first", &self.exp_avg), ("second", &self.exp_avg_sq)]
             .map(|(name, tensor)| (name, tensor.shallow_clone()))
@@ -61,8 +61,8 @@ impl ParamGroup {
         let _ = self.exp_avg_sq.zero_();
     }
 
-    /// Applies the updates that were put off. Call it before anything but [`crate::step::Stepper::step`] reads the arena's values:
-    /// table rows that no step has looked up since may lack updates.
+    /// Applies deferred updates. Call it before anything other than [`crate::step::Stepper::step`] reads the arena's values:
+    /// table rows that recent steps did not look up may lack updates.
     pub fn catch_up(&mut self) {
         let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
         if let Some(rows) = rows {
@@ -72,7 +72,7 @@ impl ParamGroup {
         }
     }
 
-    /// Applies the updates that were put off to some rows of the table: `ids` in ascending order, each once.
+    /// Applies deferred updates to the table rows `ids`, given in ascending order, each once.
     pub(crate) fn catch_up_rows(&mut self, ids: &[u32]) {
         let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
         if let Some(rows) = rows {
@@ -97,7 +97,7 @@ impl ParamGroup {
         self.rows.as_ref().map(Rows::count)
     }
 
-    /// Views of the gradient without that of a lazily updated table.
+    /// Views of the gradient, without the gradient of a lazily updated table.
     pub(crate) fn dense_gradients(&self) -> Vec<Tensor> {
         match &self.rows {
             None => vec![self.grads.shallow_clone()],
@@ -105,7 +105,7 @@ impl ParamGroup {
         }
     }
 
-    /// The gradient of the lazily updated table and those of `rows` that the table has, which are marked as touched.
+    /// Returns the gradient of the lazily updated table with those of `rows` that the table has, and marks these as touched.
     pub(crate) fn table_gradient(&self, rows: &[u32]) -> Option<TableGradient> {
         let table = self.rows.as_ref()?;
         let known: Vec<i64> = table.touch(rows).into_iter().map(i64::from).collect();

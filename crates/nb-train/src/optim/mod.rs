@@ -5,8 +5,8 @@
 //! One pass over each arena scales the gradient (clipping), updates moments and values, and leaves the gradient at zero
 //! for the next step. λ applies to matrices only ([`nb_model::Slot::decays`]).
 //!
-//! On the CPU, table rows that a step did not look up are updated later, before they are read: see [`ParamGroup::catch_up`]. The
-//! result has the same bits as updating all rows in every step.
+//! On the CPU, table rows that a step did not look up are updated later, before they are read: see [`ParamGroup::catch_up`].
+//! The result has the same bits as updating all rows in every step.
 
 mod group;
 mod norm;
@@ -48,12 +48,12 @@ pub fn gradient_norm(groups: &[ParamGroup]) -> Tensor {
     Tensor::stack(&norms, 0).norm()
 }
 
-/// Applies all updates that were put off ([`ParamGroup::catch_up`]).
+/// Applies all deferred updates ([`ParamGroup::catch_up`]).
 pub fn catch_up(groups: &mut [ParamGroup]) {
     groups.iter_mut().for_each(ParamGroup::catch_up);
 }
 
-/// The factor that clips a gradient of norm `norm` to `limit`: 1 if it is below, or if the limit is 0.
+/// The factor that clips a gradient of norm `norm` to `limit`: 1 if the norm is below it, or if the limit is 0.
 pub fn clip_factor(norm: &Tensor, limit: f64) -> Tensor {
     if limit > 0.0 { (limit / (norm + CLIP_EPSILON)).clamp_max(1.0) } else { norm.ones_like() }
 }
@@ -64,8 +64,8 @@ impl AdamW {
         Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay }
     }
 
-    /// Makes update number `step` (from 1) of all groups, with every gradient times the scalar `clip` and every peak rate times
-    /// `lr_factor`. Gradients are zero afterwards.
+    /// Applies update number `step` (from 1) to all groups, with every gradient times the scalar `clip` and every peak
+    /// rate times `lr_factor`. Gradients are zero afterwards.
     ///
     /// A `clip` of 0 marks a gradient that is not finite: nothing is updated.
     pub fn step(&self, groups: &mut [ParamGroup], step: u64, lr_factor: f64, clip: &Tensor) {
@@ -128,22 +128,22 @@ mod tests {
                 let g = ((i + 1) as f64 * 0.1 - 0.35) * t as f64;
                 m[i] = 0.9 * m[i] + 0.1 * g;
                 v[i] = 0.999 * v[i] + 0.001 * g * g;
-                let own = if i < 6 { decay } else { 0.0 };
+                let weight_decay = if i < 6 { decay } else { 0.0 };
                 let (mh, vh) = (m[i] / (1.0 - 0.9_f64.powf(t as f64)), v[i] / (1.0 - 0.999_f64.powf(t as f64)));
-                p[i] = p[i] * (1.0 - lr * own) - lr * mh / (vh.sqrt() + 1e-8);
+                p[i] = p[i] * (1.0 - lr * weight_decay) - lr * mh / (vh.sqrt() + 1e-8);
             }
         }
         p
     }
 
     /// The implementations of an update.
-    const IMPLEMENTATIONS: [&str; 3] = ["own", "plain", "fused"];
+    const IMPLEMENTATIONS: [&str; 3] = ["host", "plain", "fused"];
 
-    /// Makes update `step` with one of them, at a rate of 0.01.
+    /// Applies update `step` with one of the implementations, at a learning rate of 0.01.
     fn update(implementation: &str, optimiser: &AdamW, group: &mut ParamGroup, step: u64, clip: f64) {
         let clip = Tensor::from(clip);
         match implementation {
-            "own" => optimiser.step(std::slice::from_mut(group), step, 1.0, &clip),
+            "host" => optimiser.step(std::slice::from_mut(group), step, 1.0, &clip),
             "plain" => update_plain(group, optimiser.factors(step, 1e-2), &clip),
             _ => update_fused(group, optimiser.hyperparameters(1e-2), step, &clip),
         }
@@ -161,7 +161,7 @@ mod tests {
             }
             let found = Vec::<f32>::try_from(arena.values()).unwrap();
             for (found, expected) in found.iter().zip(&expected) {
-                assert!((f64::from(*found) - expected).abs() < 1e-6, "{implementation}: {found} against {expected}");
+                assert!((f64::from(*found) - expected).abs() < 1e-6, "{implementation}: {found}, expected {expected}");
             }
             assert_eq!(arena.grads().abs().max().double_value(&[]), 0.0);
         }
@@ -174,7 +174,7 @@ mod tests {
             let arena = arena();
             let mut group = ParamGroup::new(&arena, 1e-2);
             set_gradient(&arena, 1);
-            update("own", &optimiser, &mut group, 1, 1.0);
+            update("host", &optimiser, &mut group, 1, 1.0);
             let before = group.state().map(|(_, tensor)| tensor.copy());
             let _ = arena.grads().fill_(f64::NAN);
             update(implementation, &optimiser, &mut group, 2, 0.0);
@@ -193,7 +193,7 @@ mod tests {
             let optimiser = AdamW::new(0.0);
             if resets {
                 set_gradient(&arena, 5);
-                optimiser.step(std::slice::from_mut(&mut group), 1, 0.0, &Tensor::from(1.0)); // moments alone change
+                optimiser.step(std::slice::from_mut(&mut group), 1, 0.0, &Tensor::from(1.0)); // changes only moments
                 group.reset_state();
             }
             set_gradient(&arena, 1);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn clipping_is_torchs() {
+    fn clipping_matches_pytorch() {
         let factor = |norm: f64, limit| clip_factor(&Tensor::from(norm), limit).double_value(&[]);
         assert_eq!(factor(0.5, 1.0), 1.0);
         assert_eq!(factor(5.0, 0.0), 1.0);

@@ -17,10 +17,10 @@ pub(super) fn sum_of_squares(grads: &[f32]) -> f64 {
 /// Σ g² on this thread, in partial sums that fill vector registers.
 #[inline(always)]
 pub(super) fn squares(grads: &[f32]) -> f64 {
-    let (whole, rest) = grads.as_chunks::<32>();
+    let (chunks, rest) = grads.as_chunks::<32>();
     let mut sums = [0.0_f64; 32];
-    for part in whole {
-        sums.iter_mut().zip(part).for_each(|(sum, &g)| *sum += f64::from(g) * f64::from(g));
+    for chunk in chunks {
+        sums.iter_mut().zip(chunk).for_each(|(sum, &g)| *sum += f64::from(g) * f64::from(g));
     }
     sums.into_iter().sum::<f64>() + rest.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>()
 }

@@ -25,7 +25,7 @@ impl Factors {
         Self { decay: if decays { self.decay } else { 1.0 }, ..self }
     }
 
-    /// Updates one entry. Every path uses this function, so that a late update has the same bits.
+    /// Updates one entry. Every path uses this function, so a deferred update has the same bits.
     #[inline(always)]
     pub(super) fn update(self, v: &mut f32, m: &mut f32, s: &mut f32, gradient: f32) {
         *m = self.beta1 * *m + (1.0 - self.beta1) * gradient;

@@ -1,10 +1,11 @@
 //! The rows of an embedding table, updated lazily.
 //!
-//! Most rows of an embedding table have no gradient in a step: a batch of 32 articles uses a few hundred of 30,522 words. AdamW still
-//! changes the other rows, through their moments and the weight decay, and all of them pass through memory: on titles that took a
-//! sixth of the time of the matrix products. But no row is read before it is looked up. So each row counts the updates applied to it,
-//! the factors of recent updates are kept, and a row catches up on all missed updates at once before it is read. The operations on an
-//! entry and their order are those of updating in every step, so the result has the same bits.
+//! Most rows of an embedding table have no gradient in a step: a batch of 32 articles uses a few hundred of 30,522 words.
+//! AdamW still changes the other rows through their moments and the weight decay, so every step passes the whole table
+//! through memory. On titles this took a sixth of the time of the matrix products. But no row is read before it is looked
+//! up. So the table counts the updates applied to each row and stores the factors of recent updates, and a row catches up
+//! on all missed updates at once before it is read. The operations on an entry and their order are the same as with updates
+//! in every step, so the result has the same bits.
 
 use nb_kernels::threads;
 use nb_model::{Arena, TouchedRows};
@@ -14,7 +15,7 @@ use tch::Tensor;
 use super::norm::squares;
 use super::piece::{Factors, State, update_piece};
 
-/// Missed updates after which every row catches up, which bounds the history.
+/// Length of the history at which every row catches up, which bounds the memory of the history.
 const LONGEST_HISTORY: usize = 4096;
 /// Entries that catch up at once, in registers.
 const LANES: usize = 32;
@@ -64,13 +65,13 @@ impl Rows {
         buffer.narrow(0, self.start as i64, self.len as i64).view(shape)
     }
 
-    /// The parts of an arena's buffer before and behind the table.
+    /// The parts of an arena's buffer before and after the table.
     pub(super) fn around(&self, buffer: &Tensor) -> [Tensor; 2] {
         let end = (self.start + self.len) as i64;
         [buffer.narrow(0, 0, self.start as i64), buffer.narrow(0, end, buffer.size()[0] - end)]
     }
 
-    /// Marks rows that may have a gradient; returns those of them that the table has.
+    /// Marks rows that may have a gradient, and returns those that are in the table.
     pub(super) fn touch(&self, rows: &[u32]) -> Vec<u32> {
         let known: Vec<u32> = rows.iter().copied().filter(|&row| (row as usize) < self.count()).collect();
         self.touched.add(known.iter().copied());
@@ -89,7 +90,7 @@ impl Rows {
         self.touched.clear();
     }
 
-    /// Makes one update of the rows that may have a gradient; the others catch up later.
+    /// Applies one update to the rows that may have a gradient; the other rows catch up later.
     pub(super) fn update(&mut self, mut state: State<'_>, grads: &mut [f32], factors: Factors, clip: f32) {
         let rows = self.touched.sorted();
         self.touched.clear();
@@ -168,7 +169,7 @@ impl Rows {
     }
 }
 
-/// Makes all `missed` updates of a row, whose gradient was 0 in each.
+/// Applies all `missed` updates to a row, whose gradient was 0 in each of them.
 #[inline(always)]
 fn catch_up(row: &mut State<'_>, missed: &[Factors]) {
     let width = row.values.len();
@@ -180,7 +181,7 @@ fn catch_up(row: &mut State<'_>, missed: &[Factors]) {
         m[..n].copy_from_slice(&row.exp_avg[range.clone()]);
         s[..n].copy_from_slice(&row.exp_avg_sq[range.clone()]);
         if m.iter().chain(&s).all(|&moment| moment == 0.0) {
-            // A row that never had a gradient: the quotient is 0, and only the decay is left of the update.
+            // A row that never had a gradient: the quotient is 0, and only the decay remains of the update.
             missed.iter().for_each(|factors| v.iter_mut().for_each(|v| *v *= factors.decay));
         } else {
             for factors in missed {
@@ -206,7 +207,7 @@ mod tests {
     const ROWS: i64 = 23;
     const WIDTH: i64 = 37;
 
-    /// The same parameters with a table that catches up and with one that is updated in every step.
+    /// Makes parameters with a table that is updated lazily (`is_table`) or in every step.
     fn arena(is_table: bool) -> Arena {
         let mut layout = Layout::default();
         match is_table {
@@ -219,12 +220,12 @@ mod tests {
         arena
     }
 
-    /// Numbers between −1 and 1 that no other test's random generator can disturb.
+    /// Fixed numbers between −1 and 1, independent of the random generators of other tests.
     fn numbers(count: i64, shift: f64) -> Tensor {
         (Tensor::arange(count, (Kind::Float, Device::Cpu)) * 0.7 + shift).sin()
     }
 
-    /// Rows that step `i` looks up; row 22 never is, row 21 first in step 30.
+    /// Returns the rows that step `i` looks up. Row 22 is never looked up, row 21 only in step 30.
     fn touched_rows(i: u64) -> Vec<u32> {
         let row = |k: u64| ((i * i * 7 + k * 5) % 21) as u32;
         let late = (i == 30).then_some(21);
@@ -250,7 +251,7 @@ mod tests {
             }
             add_gradient(&arena, i);
             norms.push(gradient_norm(&groups).double_value(&[]));
-            // Not from the norm, whose last bits depend on the order of its sum. Step 17 is skipped.
+            // Not computed from the norm, whose last bits depend on the order of its sum. Step 17 is skipped.
             let clip = if i == 17 { 0.0 } else { 1.0 / (1.0 + i as f64) };
             AdamW::new(0.1).step(&mut groups, i, 1.0 - i as f64 / 100.0, &Tensor::from(clip));
         }
@@ -260,11 +261,12 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_catch_up_are_those_of_updating_in_every_step_bit_for_bit() {
-        let ((lazy, own, norms), (dense, every, expected)) = (trained(true), trained(false));
-        assert!(own.is_lazy() && !every.is_lazy());
+    fn lazily_updated_rows_equal_rows_updated_in_every_step_bit_for_bit() {
+        let ((lazy, lazy_group, norms), (dense, dense_group, expected)) = (trained(true), trained(false));
+        assert!(lazy_group.is_lazy() && !dense_group.is_lazy());
         assert!(lazy.values().equal(&dense.values()) && !lazy.values().equal(&arena(true).values()));
-        assert!(own.exp_avg.equal(&every.exp_avg) && own.exp_avg_sq.equal(&every.exp_avg_sq));
+        assert!(lazy_group.exp_avg.equal(&dense_group.exp_avg));
+        assert!(lazy_group.exp_avg_sq.equal(&dense_group.exp_avg_sq));
         assert_eq!(lazy.grads().abs().max().double_value(&[]), 0.0);
         for (norm, expected) in norms.into_iter().zip(expected) {
             assert!((norm - expected).abs() < 1e-6 * expected, "{norm}, expected {expected}");
@@ -273,14 +275,14 @@ mod tests {
 
     #[test]
     fn a_row_is_up_to_date_before_it_is_read() {
-        let after = |settled: fn(&mut ParamGroup)| {
+        let after = |bring_up_to_date: fn(&mut ParamGroup)| {
             let arena = arena(true);
             let mut group = ParamGroup::new(&arena, 1e-2);
             for i in 1..=9 {
                 add_gradient(&arena, i);
                 AdamW::new(0.1).step(std::slice::from_mut(&mut group), i, 1.0, &Tensor::from(1.0));
             }
-            settled(&mut group);
+            bring_up_to_date(&mut group);
             arena.value("table").get(22).copy()
         };
         assert!(after(|group| group.catch_up_rows(&[3, 22])).equal(&after(ParamGroup::catch_up)));
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn the_history_is_bounded() {
         let arena = arena(true);
         let mut group = ParamGroup::new(&arena, 1e-2);
         for i in 1..=LONGEST_HISTORY as u64 + 3 {

@@ -26,7 +26,7 @@ impl<'a> Piece<'a> {
         for values in state.values.chunks_mut(PIECE) {
             let (Some(exp_avg), Some(exp_avg_sq), Some(grads)) = (exp_avg.next(), exp_avg_sq.next(), grads.next())
             else {
-                break; // never: the buffers of a group are equally long
+                break; // never: the buffers of a group have the same length
             };
             pieces.push(Self { state: State { values, exp_avg, exp_avg_sq }, grads });
         }
@@ -34,7 +34,7 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// Updates a group on the CPU: all cores, each entry touched once.
+/// Updates a group on all CPU cores, touching each entry once.
 pub(super) fn update_host(group: &mut ParamGroup, factors: Factors, clip: f32) {
     let ParamGroup { values, grads, exp_avg, exp_avg_sq, spans, rows, .. } = group;
     with_slices([values, grads, exp_avg, exp_avg_sq].map(write::<f32>), |[values, grads, exp_avg, exp_avg_sq]| {

@@ -1,4 +1,4 @@
-//! The decision whether a frozen teacher's outputs are cached.
+//! The decision whether to cache a frozen teacher's outputs.
 
 use tch::Kind;
 
@@ -7,7 +7,7 @@ use crate::config::OutputsChoice;
 /// Caching of a frozen teacher's outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CachePolicy {
-    /// Cache them if they are used more than once and are not too large: in 32 bits, or in 16 if 32 are too many.
+    /// Cache them if they are used more than once and are small enough: in 32 bits, or in 16 bits if 32 are too many.
     Auto,
     /// Never cache them.
     Never,
@@ -18,10 +18,10 @@ pub enum CachePolicy {
 }
 
 impl CachePolicy {
-    /// Most bytes that [`CachePolicy::Auto`] caches.
+    /// Largest number of bytes that [`CachePolicy::Auto`] caches.
     const AUTO_LIMIT: u64 = 4 << 30;
 
-    /// Returns the kind of the cached states, if outputs are cached; `bytes` returns the size for a kind.
+    /// Returns the kind of the cached states, or `None` if outputs are not cached; `bytes` returns the size for a kind.
     pub fn kind(self, epochs: u64, bytes: impl Fn(Kind) -> u64) -> Option<Kind> {
         match self {
             Self::Never => None,

@@ -12,7 +12,7 @@ use super::files;
 use super::task::{TaskKind, TaskPlan};
 use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig};
 
-/// Files of a task and how they are read, checked.
+/// The files of a task and the settings for reading them, checked.
 #[derive(Debug, Clone)]
 pub struct DataPlan {
     /// The task and its files.
@@ -21,14 +21,14 @@ pub struct DataPlan {
     pub max_tokens: usize,
     /// Number of texts in a row: 1 or 2.
     pub texts: usize,
-    /// Parts of an article that are read; none if the format has its own columns.
+    /// Parts of an article that are read; empty if the format has its own columns.
     pub fields: Vec<ArticleField>,
     /// Folder of the token stores.
     pub cache: PathBuf,
 }
 
 impl DataPlan {
-    /// Checks the configuration's `data` and `reader`; `unlabelled` are the texts without labels that the method uses.
+    /// Checks the configuration's `data` and `reader`; `unlabelled` is the file of texts without labels that the method uses.
     ///
     /// # Errors
     /// If a value cannot be used, or a file is missing.
@@ -59,30 +59,30 @@ impl DataPlan {
     }
 
     /// Returns the configuration with every default filled in.
-    pub(super) fn to_config(&self, typed: &DataConfig) -> DataConfig {
+    pub(super) fn to_config(&self, given: &DataConfig) -> DataConfig {
         let mut config = DataConfig {
-            dev_fraction: typed.dev_fraction.or(self.task.dev_fraction()),
+            dev_fraction: given.dev_fraction.or(self.task.dev_fraction()),
             unlabelled: self.task.unlabelled().map(|source| source.path.clone()),
             cache: Some(self.cache.clone()),
-            ..typed.clone()
+            ..given.clone()
         };
         self.task.complete(&mut config);
-        match typed.format {
+        match given.format {
             DataFormat::Mind | DataFormat::Beir => config.fields = Some(self.fields.clone()),
             DataFormat::Csv | DataFormat::Tsv => {
-                config.header = Some(typed.header.unwrap_or(false));
-                config.quoting = Some(typed.quoting.unwrap_or_default());
+                config.header = Some(given.header.unwrap_or(false));
+                config.quoting = Some(given.quoting.unwrap_or_default());
             }
         }
         config
     }
 }
 
-/// Returns the project's folder in the user's cache: `$XDG_CACHE_HOME/newsbert`, else `~/.cache/newsbert`, else below the
-/// folder for temporary files.
+/// Returns the project's folder in the user's cache: `$XDG_CACHE_HOME/newsbert`, else `~/.cache/newsbert`, else `newsbert`
+/// in the folder for temporary files.
 pub fn cache_folder() -> PathBuf {
-    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
     cache.unwrap_or_else(std::env::temp_dir).join("newsbert")
 }
 

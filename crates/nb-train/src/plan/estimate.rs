@@ -1,31 +1,32 @@
 //! An estimate of a run's peak memory, from the shapes of its models and its largest micro-batch.
 //!
-//! With P parameters of a model, n real tokens and p pairs of them (Σ length²) of a batch, H hidden and F feed-forward
-//! units, A heads and b bytes of a number in a product (4 in f32, 2 in bf16):
+//! A model has P parameters, H hidden units, F feed-forward units and A heads; a batch has n real tokens and p pairs of
+//! tokens (Σ length²); a number in a matrix product takes b bytes (4 in f32, 2 in bf16):
 //!
 //! | part | bytes |
 //! | --- | --- |
-//! | weights, gradients | 4·P each, of every encoder and head ([`nb_model::Arena`]), frozen ones included |
+//! | weights, gradients | 4·P each, of every encoder and head ([`nb_model::Arena`]), including frozen models |
 //! | moments | 8·P of trained models ([`crate::optim::ParamGroup`]) |
 //! | bf16 copies | 2·P of the encoder layers |
-//! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; the feed-forward units after the activation, and before it or its slope; both normalised sums; the attention weights. The layer's output adds 4·n·H, in bf16 only where states are recorded; in bf16 the copy of the input adds 2·n·H |
+//! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; the feed-forward units after the activation, and either the units before it or its slope; both normalised sums; the attention weights. The layer's output adds 4·n·H, in bf16 only where states are recorded; in bf16 the copy of the input adds 2·n·H |
 //! | with `train.recompute` | 4·n·H a layer, and the tape of one layer |
 //! | embeddings | 8·n·H |
 //! | attention scores, if captured | 4·A·p a layer, twice in the student for their gradient |
 //! | gradients of states | 4·n·H for each state that a loss uses |
 //! | working memory | n·(2·b·F + 16·H): the backward pass of a layer |
 //!
-//! A frozen teacher stores no tape: one layer at a time, and the states that it records. If its outputs are cached, those of
-//! the micro-batch take their place.
+//! A frozen teacher stores no tape: it takes the memory of one layer at a time, and of the states that it records. If its
+//! outputs are cached, the cached outputs of the micro-batch take their place.
 //!
 //! An evaluation encodes a fixed number of tokens at a time, one layer at a time, in the memory that an update has freed. A
-//! model is saved from the arena without a copy. On the CPU, the model that is loaded for the test rows comes on top (12·P).
-//! While models are loaded, none has moments yet; the bytes read from disk (4·P) are in memory beside the model that they
-//! fill, or, later, the memory that computes a frozen teacher's outputs.
+//! model is saved from the arena without a copy. On the CPU, the model that is loaded for the test rows adds 12·P. While
+//! models are loaded, none has moments yet. The bytes read from disk (4·P) are in memory beside the model that they fill;
+//! later, the working memory for computing a frozen teacher's cached outputs takes their place.
 //!
 //! The estimate omits the tensors of user models and losses, the vectors of development articles, and the memory that the
-//! allocator holds for the next step (up to a fiftieth). Compared with the peak of the process, measured once each (AG,
-//! MiniLM of 6 layers, one thread, f32, 20 steps, 400 development texts; no constant is fitted to them):
+//! allocator holds for the next step (up to a fiftieth). The table compares it with the peak of the process, measured once
+//! each (AG, MiniLM of 6 layers, one thread, f32, 20 steps, 400 development texts; no constant is fitted to the
+//! measurements):
 //!
 //! | method, student layers, batch | estimated | measured | deviation |
 //! | --- | --- | --- | --- |
@@ -50,7 +51,7 @@ use tch::Device;
 use super::Plan;
 use crate::method::TeacherRole;
 
-/// Tokens per batch where nothing is trained.
+/// Tokens per batch outside training.
 pub(crate) const BATCH_TOKENS: usize = 4096;
 
 /// Memory of the program and libtorch on the CPU before any model is loaded: 80 MB of mapped files and 45 MB of heap.
@@ -61,18 +62,18 @@ const PROGRAM: u64 = 125_000_000;
 pub struct BatchLoad {
     /// Real tokens n.
     pub tokens: u64,
-    /// Pairs p of tokens that see each other: Σ length².
+    /// Pairs p of tokens that attend to each other: Σ length².
     pub pairs: u64,
 }
 
-/// The facts beside a plan that its memory depends on.
+/// The facts, besides the plan, that determine a run's memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload {
     /// Parameters of heads and projection, each counted once.
     pub head: u64,
     /// The largest micro-batch.
     pub largest: BatchLoad,
-    /// Number of cached hidden states of a frozen teacher; none if they are computed.
+    /// Number of cached hidden states of a frozen teacher; `None` if they are computed.
     pub cached_states: Option<u64>,
     /// True if there are test rows, for which the saved models are loaded at the end.
     pub has_test: bool,
@@ -90,7 +91,7 @@ pub struct Part {
 /// The peak memory of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Estimate {
-    /// The parts at the peak; none is 0.
+    /// The parts at the peak, each above 0 bytes.
     pub parts: Vec<Part>,
 }
 
@@ -135,8 +136,8 @@ fn training(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<Part> {
     ]
 }
 
-/// The parts while models are loaded: weights and gradients of all of them. The model that a frozen method's student takes
-/// its initial weights from is dropped before the training.
+/// The parts while models are loaded: weights and gradients of all models. Without a joint teacher, the model that supplies
+/// the student's initial weights is dropped before training.
 fn loading(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<Part> {
     let is_joint = plan.method.teacher == TeacherRole::Joint;
     let source = if is_joint { 0 } else { parameters(&plan.source_config) };
@@ -161,7 +162,7 @@ fn copies(plan: &Plan, models: &[Model<'_>]) -> Part {
     Part { name: "bf16 copies", bytes: models.iter().map(|model| model.copies(plan.precision)).sum() }
 }
 
-/// The largest batch of an evaluation.
+/// Bytes for the largest batch of an evaluation.
 fn evaluation(plan: &Plan, models: &[Model<'_>]) -> u64 {
     models.iter().map(|model| model.evaluation(plan.data.max_tokens)).max().unwrap_or(0)
 }
@@ -173,13 +174,13 @@ enum ModelKind {
     FrozenTeacher,
 }
 
-/// An encoder that is in memory during the training.
+/// An encoder that is in memory during training.
 struct Model<'a> {
     config: &'a BertConfig,
     kind: ModelKind,
     capture: Capture,
     keep: ActivationCheckpoint,
-    /// Bytes of a number in a product.
+    /// Bytes of a number in a matrix product.
     bytes: u64,
     parameters: u64,
 }
@@ -204,12 +205,12 @@ fn models(plan: &Plan) -> Vec<Model<'_>> {
     models
 }
 
-/// The number of all parameters.
+/// The total number of parameters.
 fn parameters(config: &BertConfig) -> u64 {
     parameter_layout(config).numel() as u64
 }
 
-/// The number of the encoder layers' parameters.
+/// The number of parameters in the encoder layers.
 fn layer_parameters(config: &BertConfig) -> u64 {
     let layout = parameter_layout(config);
     let layers = layout.slots().iter().filter(|slot| slot.name.starts_with("encoder."));
@@ -221,7 +222,7 @@ impl Model<'_> {
         self.kind != ModelKind::FrozenTeacher
     }
 
-    /// The bf16 copies of the encoder layers.
+    /// Bytes of the bf16 copies of the encoder layers.
     fn copies(&self, precision: Precision) -> u64 {
         if precision == Precision::Bf16 { 2 * layer_parameters(self.config) } else { 0 }
     }
@@ -232,7 +233,7 @@ impl Model<'_> {
         [c.hidden_size, c.intermediate_size, c.num_attention_heads, c.num_hidden_layers].map(|n| n as u64)
     }
 
-    /// Activations that one layer stores for its backward pass.
+    /// Bytes of the activations that one layer stores for its backward pass.
     fn tape(&self, capture: Capture, load: BatchLoad) -> u64 {
         let ([h, f, a, _], b, n) = (self.sizes(), self.bytes, load.tokens);
         let input = if b == 4 { 0 } else { b * n * h };
@@ -240,13 +241,13 @@ impl Model<'_> {
         b * n * (5 * h + 2 * f) + 8 * n * h + b * a * load.pairs + input + output
     }
 
-    /// Working memory of one layer's backward pass.
+    /// Bytes of working memory for one layer's backward pass.
     fn working(&self, load: BatchLoad) -> u64 {
         let [h, f, ..] = self.sizes();
         load.tokens * (2 * self.bytes * f + 16 * h)
     }
 
-    /// Forward and backward of the largest micro-batch.
+    /// Bytes for the forward and backward passes of the largest micro-batch.
     fn update(&self, work: &Workload) -> u64 {
         let ([h, _, a, l], load) = (self.sizes(), work.largest);
         let state = 4 * load.tokens * h;
@@ -262,12 +263,12 @@ impl Model<'_> {
         };
         let tapes = match self.keep {
             ActivationCheckpoint::Off => l * self.tape(self.capture, load),
-            ActivationCheckpoint::LayerInputs => l * state + self.tape(self.capture, load), // one layer's at a time
+            ActivationCheckpoint::LayerInputs => l * state + self.tape(self.capture, load), // one tape at a time
         };
         tapes + (2 + gradients) * state + scores + self.working(load)
     }
 
-    /// A batch of texts of the largest length, without training.
+    /// Bytes for a batch of texts of the largest length, without training.
     fn evaluation(&self, max_tokens: usize) -> u64 {
         let load = BatchLoad { tokens: BATCH_TOKENS as u64, pairs: (BATCH_TOKENS * max_tokens) as u64 };
         self.tape(Capture::Last, load) + self.working(load)
@@ -291,20 +292,20 @@ mod tests {
 
     /// H = 8, F = 32, A = 2, n = 10, p = 20.
     #[test]
-    fn a_tape_by_hand() {
+    fn a_tape_matches_a_calculation_by_hand() {
         let config = BertConfig::new(100, 8, 3, 2);
         let tape = |bytes, capture| model(&config, bytes, capture).tape(capture, LOAD);
-        // 4·10·(40 + 64) + 8·80 + 4·2·20, and the output 4·80.
+        // 4·10·(40 + 64) + 8·80 + 4·2·20, plus the output, 4·80.
         assert_eq!(tape(4, Capture::Last), 4160 + 640 + 160 + 320);
         assert_eq!(tape(4, Capture::States), tape(4, Capture::Last));
-        // Half of the products' numbers, and the copy of the input 2·80; the output if it is recorded.
+        // Half the bytes for the numbers in products, plus the copy of the input, 2·80; plus the output if it is recorded.
         assert_eq!(tape(2, Capture::Last), 2080 + 640 + 80 + 160);
         assert_eq!(tape(2, Capture::States), tape(2, Capture::Last) + 320);
     }
 
     /// Three layers' inputs, 320 each, and the tape of one layer, in place of three tapes.
     #[test]
-    fn inputs_alone_are_less_than_tapes() {
+    fn layer_inputs_take_less_memory_than_tapes() {
         let config = BertConfig::new(100, 8, 3, 2);
         let everything = model(&config, 4, Capture::States);
         let tape = everything.tape(Capture::States, LOAD);
@@ -313,20 +314,20 @@ mod tests {
     }
 
     #[test]
-    fn a_frozen_teachers_cached_states_are_less_than_computing_them() {
+    fn a_frozen_teachers_cached_states_take_less_memory_than_computing_them() {
         let config = BertConfig::new(100, 8, 3, 2);
         let student = model(&config, 4, Capture::States);
         let frozen = Model { kind: ModelKind::FrozenTeacher, ..model(&config, 4, Capture::States) };
         assert!(student.update(&work(None)) > frozen.update(&work(None)));
         assert!(frozen.update(&work(None)) > frozen.update(&work(Some(2))));
         assert_eq!(frozen.update(&work(Some(2))), 2 * 320);
-        // Scores and, in a student, their gradients.
+        // The scores and, in a student, their gradients.
         let scores = model(&config, 4, Capture::Scores);
         assert_eq!(scores.update(&work(None)) - student.update(&work(None)), 2 * 4 * 2 * 20 * 3);
     }
 
     #[test]
-    fn bf16_copies_are_those_of_the_layers() {
+    fn only_the_encoder_layers_have_bf16_copies() {
         let config = BertConfig::new(100, 8, 3, 2);
         let (all, layers) = (parameters(&config), layer_parameters(&config));
         assert_eq!(all - layers, (100 + 512 + 2 + 2) * 8);

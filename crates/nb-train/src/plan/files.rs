@@ -1,4 +1,4 @@
-//! Checks of files and keys that the tasks share.
+//! Checks of files and keys, shared by the tasks.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use nb_data::read::Field;
 
 use crate::config::{ConfigError, DataConfig, data_field};
 
-/// More articles beside a row than any batch has room for.
+/// Largest number of negative articles per row: more than any batch has room for.
 pub(crate) const MAX_NEGATIVES: usize = 1000;
 /// Share of the training rows that is held out by default.
 const DEV_FRACTION: f64 = 0.1;
@@ -16,9 +16,9 @@ const DEV_FRACTION: f64 = 0.1;
 /// Source of the development rows.
 #[derive(Debug, Clone)]
 pub enum Dev<T> {
-    /// Their own files.
+    /// Separate files.
     Given(T),
-    /// This share of the training rows.
+    /// A share of the training rows.
     Fraction(f64),
 }
 
@@ -31,7 +31,7 @@ impl<T> Dev<T> {
     }
 }
 
-/// The development rows: their own files, which `open` checks, or a share of the training rows.
+/// Returns the source of the development rows: separate files, which `open` checks, or a share of the training rows.
 pub(crate) fn dev<T>(config: &DataConfig, open: impl FnOnce(&Path) -> Result<T>) -> Result<Dev<T>> {
     match (&config.dev, config.dev_fraction) {
         (Some(path), None) => Ok(Dev::Given(open(path)?)),
@@ -49,7 +49,7 @@ pub(crate) fn dev<T>(config: &DataConfig, open: impl FnOnce(&Path) -> Result<T>)
     }
 }
 
-/// Refuses the first key that is given although the task or its format has no use for it.
+/// Refuses the first key that is given although the task or its format does not use it.
 pub(crate) fn refuse(given: &[(&str, bool)], why: &str) -> Result<(), ConfigError> {
     match given.iter().find(|(_, is_given)| *is_given) {
         Some((key, _)) => Err(ConfigError::conflict(format!("data.{key}"), "given", why)),
@@ -64,12 +64,12 @@ pub(crate) fn require_file(key: &str, path: &Path) -> Result<(), ConfigError> {
     }
 }
 
-/// The parts of an article that are read.
+/// Returns the parts of an article that are read.
 pub(crate) fn article_fields(config: &DataConfig) -> Vec<ArticleField> {
     config.fields.clone().unwrap_or_else(|| vec![ArticleField::Title, ArticleField::Abstract])
 }
 
-/// The same for the readers of files.
+/// Returns the parts of an article that are read, as the file readers take them.
 pub(crate) fn fields(config: &DataConfig) -> Vec<Field> {
     article_fields(config).into_iter().map(data_field).collect()
 }

@@ -1,18 +1,18 @@
-//! The part of a machine that a process computes on: its threads and its device.
+//! The part of a machine that one process uses: its threads and its device.
 
 use nb_model::Precision;
 use tch::Device;
 
 use crate::config::{ConfigError, DeviceChoice, PrecisionChoice};
 
-/// Most threads that can be asked for.
+/// Largest number of threads that a configuration can request.
 const MAX_THREADS: usize = 4096;
 
-/// The place of a process among those of a run on one machine. Where the configuration leaves it open, they divide the
-/// cores, and each has its own GPU.
+/// The position of a process among the processes of a run on one machine. By default, they divide the cores, and each uses
+/// a separate GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalProcess {
-    /// Number of the process on this machine, from 0.
+    /// Index of the process on this machine, from 0.
     pub rank: usize,
     /// Number of processes on this machine.
     pub count: usize,
@@ -22,15 +22,15 @@ impl LocalProcess {
     /// The only process of a run on this machine.
     pub const ALONE: Self = Self { rank: 0, count: 1 };
 
-    /// Returns the device that a choice stands for.
+    /// Returns the device for a choice.
     ///
     /// # Errors
-    /// If libtorch sees no such device.
+    /// If libtorch finds no such device.
     pub fn device(self, choice: DeviceChoice) -> Result<Device, ConfigError> {
         let count = tch::Cuda::device_count() as usize;
         let number = match choice {
             DeviceChoice::Cuda(number) => number,
-            // A launcher may show each process one GPU only, which is its own.
+            // A launcher may make only one GPU visible to each process.
             DeviceChoice::Auto if count > 1 => self.rank,
             DeviceChoice::Auto if count == 1 => 0,
             DeviceChoice::Auto | DeviceChoice::Cpu => return Ok(Device::Cpu),
@@ -42,7 +42,7 @@ impl LocalProcess {
         Ok(Device::Cuda(number))
     }
 
-    /// Returns the number of CPU threads that a choice stands for.
+    /// Returns the number of CPU threads for a choice.
     pub(super) fn threads(self, choice: Option<usize>) -> Result<usize, ConfigError> {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = choice.unwrap_or_else(|| (cores() / self.count).max(1));
@@ -53,15 +53,15 @@ impl LocalProcess {
     }
 }
 
-/// Returns the device that a choice stands for in a process that is alone on its machine.
+/// Returns the device for a choice, in the only process of a run on its machine.
 ///
 /// # Errors
-/// If libtorch sees no such device.
+/// If libtorch finds no such device.
 pub fn device(choice: DeviceChoice) -> Result<Device, ConfigError> {
     LocalProcess::ALONE.device(choice)
 }
 
-/// Returns the number format that a choice stands for.
+/// Returns the number format for a choice.
 pub fn precision(choice: PrecisionChoice) -> Precision {
     match choice {
         PrecisionChoice::F32 => Precision::F32,

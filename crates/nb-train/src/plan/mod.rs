@@ -1,6 +1,6 @@
-//! Everything that a run needs to know, decided before any weight or text is loaded.
+//! The settings of a run, checked and derived before any weight or text is loaded.
 //!
-//! A [`Plan`] is derived from the configuration: every check that can be made before training, and every derived value.
+//! A [`Plan`] is derived from the configuration: with every check that is possible before training, and every derived value.
 
 mod cache_policy;
 mod data;
@@ -28,14 +28,14 @@ pub use self::train::TrainPlan;
 use crate::config::{self, CheckpointsConfig, ConfigError, KeyPath, Override, RunConfig};
 use crate::method::{Method, TeacherRole};
 
-/// Everything that a run needs to know, checked.
+/// The settings of a run, checked and complete.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Name of the run.
     pub name: String,
-    /// Folder that was asked for.
+    /// Requested run folder.
     pub output: PathBuf,
-    /// Seed of everything random.
+    /// Seed of all random numbers.
     pub seed: u64,
     /// Device to compute on.
     pub device: Device,
@@ -43,15 +43,15 @@ pub struct Plan {
     pub precision: Precision,
     /// Number of CPU threads.
     pub threads: usize,
-    /// The tasks that the plan's configuration could name.
+    /// Kinds of task that the configuration can name.
     pub kinds: TaskKinds,
     /// Texts to train and evaluate on.
     pub data: DataPlan,
-    /// Source of the large model, and with it of the student's initial weights.
+    /// Source of the large model, and of the weights of a student that starts from its layers.
     pub teacher: ModelSource,
-    /// Shape of that source.
+    /// Shape of the model in `teacher`.
     pub source_config: BertConfig,
-    /// Folders of teachers that are already trained for the task; the hidden states of the first one count.
+    /// Folders of teachers that are already trained for the task; hidden states come from the first one.
     pub trained: Vec<PathBuf>,
     /// Shape of the teacher that the student learns from.
     pub teacher_config: BertConfig,
@@ -67,15 +67,15 @@ pub struct Plan {
     pub method: Method,
     /// Optimisation.
     pub train: TrainPlan,
-    /// Checkpoints to resume from.
+    /// Settings of the checkpoints to resume from.
     pub checkpoints: CheckpointsConfig,
     /// The configuration with every default filled in, for the run folder.
     pub resolved: RunConfig,
 }
 
 impl Plan {
-    /// Checks a configuration and derives the plan of the only process of a run. Reads the `config.json` of checkpoints,
-    /// and downloads what is on the hub; loads no weights and no texts.
+    /// Checks a configuration and derives the plan of a run with a single process. Reads the `config.json` of checkpoints
+    /// and downloads checkpoints from the hub, but loads no weights and no texts.
     ///
     /// # Errors
     /// If a value cannot be used ([`ConfigError`]), or a file that a key names cannot be read.
@@ -86,7 +86,7 @@ impl Plan {
     /// Does the same as [`Plan::new`] for one of several processes on a machine.
     ///
     /// # Errors
-    /// As [`Plan::new`].
+    /// Same as [`Plan::new`].
     pub fn for_process(config: RunConfig, kinds: TaskKinds, process: LocalProcess) -> Result<Self> {
         let name = name(&config)?;
         let output = output(&config, &name)?;
@@ -133,11 +133,11 @@ impl Plan {
     }
 }
 
-/// Reads a configuration, applies overrides and plans it.
+/// Reads a configuration, applies overrides and derives its plan.
 ///
 /// # Errors
-/// As [`config::read`] and [`Plan::new`]; a problem that the plan finds has the line of the file, or the override, in
-/// front.
+/// Same as [`config::read`] and [`Plan::new`]; an error from the plan starts with the line of the file, or the override,
+/// that caused it.
 pub fn read_plan(path: &Path, overrides: &[Override], kinds: TaskKinds, process: LocalProcess) -> Result<Plan> {
     let config = config::read(path, overrides)?;
     Plan::for_process(config, kinds, process).map_err(|problem| config::point(problem, path, overrides))
@@ -165,7 +165,7 @@ fn checkpoints(config: &RunConfig) -> Result<CheckpointsConfig, ConfigError> {
     Ok(config.checkpoints.clone())
 }
 
-/// The kind of task that a configuration names.
+/// Returns the kind of task with the given name.
 fn task_kind(name: &str, kinds: TaskKinds) -> Result<&'static dyn TaskKind, ConfigError> {
     kinds.iter().copied().find(|kind| kind.name() == name).ok_or_else(|| {
         let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
@@ -173,7 +173,7 @@ fn task_kind(name: &str, kinds: TaskKinds) -> Result<&'static dyn TaskKind, Conf
     })
 }
 
-/// The texts without labels, unless no term of the method could use them.
+/// Returns the file of texts without labels, or `None` if no term of the method can use them.
 fn unlabelled<'a>(config: &'a RunConfig, kind: &dyn TaskKind, method: &Method) -> Option<&'a Path> {
     let path = config.data.unlabelled.as_deref()?;
     if !method.any(|term| kind.uses_unlabelled(term)) {

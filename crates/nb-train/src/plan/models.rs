@@ -43,7 +43,7 @@ pub enum StudentStart {
     Checkpoint(PathBuf),
 }
 
-/// The models' part of a plan.
+/// The part of a plan that describes the models.
 pub(super) struct ModelsPlan {
     pub(super) teacher: ModelSource,
     pub(super) source_config: BertConfig,
@@ -75,7 +75,8 @@ impl ModelsPlan {
     }
 }
 
-/// The folders of teachers that are already trained for the task: those given, or the checkpoint if it is one.
+/// Returns the folders of teachers that are already trained for the task: the given folders, else the teacher's checkpoint
+/// if it was trained for the task.
 fn trained(config: &TeacherConfig, source: &ModelSource, method: &Method, data: &DataPlan) -> Result<Vec<PathBuf>> {
     let given = config.trained.clone().unwrap_or_default();
     if !given.is_empty() && method.teacher == TeacherRole::Joint {
@@ -94,7 +95,7 @@ fn trained(config: &TeacherConfig, source: &ModelSource, method: &Method, data: 
     }
 }
 
-/// The shape of the model in a folder that a key names.
+/// Reads the shape of the model in the folder that a key names.
 fn shape(key: &str, folder: &Path) -> Result<BertConfig> {
     BertConfig::read(&folder.join(CONFIG_FILE)).with_context(|| KeyPath::from(key))
 }
@@ -131,13 +132,13 @@ fn start(init: &StudentInit) -> Result<StudentStart> {
     })
 }
 
-/// The folder of a checkpoint, which is downloaded if it is on the hub.
+/// Returns the folder of a checkpoint, and downloads the checkpoint if it is on the hub.
 fn checkpoint(key: &str, name: &str) -> Result<PathBuf> {
     let checkpoint = name.parse::<CheckpointLocation>().with_context(|| KeyPath::from(key))?;
     checkpoint.resolve().with_context(|| KeyPath::from(key))
 }
 
-/// The student's shape: the teacher's, with the number of layers and the sizes that the configuration gives.
+/// Returns the student's shape: the teacher's shape, with the configured number of layers and sizes.
 fn student_shape(config: &StudentConfig, source: &BertConfig) -> Result<BertConfig> {
     let mut shape = source.with_layers(config.layers as i64);
     shape.hidden_size = config.hidden.unwrap_or(shape.hidden_size);
@@ -167,7 +168,7 @@ fn check_start(config: &StudentConfig, start: &StudentStart, student: &BertConfi
     }
 }
 
-/// Checks that a student that starts from the teacher's layers has their sizes.
+/// Checks that the student has the sizes of the teacher's layers, from which it starts.
 fn check_teachers_layers(config: &StudentConfig, source: &BertConfig) -> Result<(), ConfigError> {
     let check = |key: &str, given: Option<i64>, teachers: i64| match given.filter(|&given| given != teachers) {
         Some(given) => {
@@ -184,8 +185,8 @@ fn check_teachers_layers(config: &StudentConfig, source: &BertConfig) -> Result<
     check("student.intermediate", config.intermediate, source.intermediate_size)
 }
 
-/// Checks that a checkpoint has the shape that the configuration gives, and the teacher's vocabulary, since the tokenizer is
-/// the teacher's.
+/// Checks that a checkpoint has the configured shape and the teacher's vocabulary, since the student uses the teacher's
+/// tokenizer.
 fn check_checkpoint(config: &StudentConfig, folder: &Path, student: &BertConfig) -> Result<()> {
     let found = shape("student.init", folder)?;
     if found.num_hidden_layers as usize != config.layers {
@@ -216,7 +217,7 @@ fn check_pair(method: &Method, student: &BertConfig, teacher: &BertConfig) -> Re
     Ok(())
 }
 
-/// A size that a part of the method needs to be equal in teacher and student.
+/// A size that must be equal in teacher and student for a part of the method.
 struct EqualSize {
     /// The part of the method.
     key: &'static str,
@@ -225,11 +226,11 @@ struct EqualSize {
     needs: &'static str,
     unit: &'static str,
     size: fn(&BertConfig) -> i64,
-    /// The key that gives the student another size than the teacher's.
+    /// The key that sets the student's size.
     set_by: &'static str,
 }
 
-/// The sizes that a method needs to be equal.
+/// Returns the sizes that must be equal for a method.
 fn equal_sizes(method: &Method) -> Vec<EqualSize> {
     let width = |key, found| EqualSize {
         key,

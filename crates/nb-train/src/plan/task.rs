@@ -14,21 +14,21 @@ use super::train::TrainPlan;
 use crate::config::{ConfigError, DataConfig, RunConfig};
 use crate::method::{Method, TermKind};
 
-/// A task as configurations name it.
+/// A kind of task that a configuration can name.
 pub trait TaskKind: Debug + Send + Sync {
     /// Returns the name in configurations and reports.
     fn name(&self) -> &'static str;
 
-    /// Returns true if texts without labels can join a term.
+    /// Returns true if `term` can use texts without labels.
     fn uses_unlabelled(&self, term: TermKind) -> bool;
 
-    /// Returns true if the task has readers, to whom the section `reader` applies.
+    /// Returns true if the task has readers, to which the section `reader` applies.
     fn has_readers(&self) -> bool {
         false
     }
 
-    /// Checks the task's part of a configuration and finds its files; `unlabelled` are the texts without labels that the
-    /// method uses.
+    /// Checks the task's part of a configuration and finds its files; `unlabelled` is the file of texts without labels that
+    /// the method uses.
     ///
     /// # Errors
     /// If a value cannot be used, or a file is missing.
@@ -49,7 +49,8 @@ pub trait TaskPlan: Any + Debug + Send + Sync {
     /// Returns the texts without labels.
     fn unlabelled(&self) -> Option<&Source>;
 
-    /// Returns the share of the training rows that is held out for development, if they have no files of their own.
+    /// Returns the share of the training rows that is held out for development; `None` if development rows have separate
+    /// files.
     fn dev_fraction(&self) -> Option<f64>;
 
     /// Returns the files of each split.
@@ -76,7 +77,7 @@ pub trait TaskPlan: Any + Debug + Send + Sync {
 }
 
 impl dyn TaskPlan {
-    /// Returns the plan as that of a particular task, if it is.
+    /// Returns the plan as type `T`, or `None` if it belongs to another task.
     pub fn downcast<T: TaskPlan>(&self) -> Option<&T> {
         (self as &dyn Any).downcast_ref()
     }
@@ -105,7 +106,7 @@ pub struct Splits<T> {
 }
 
 impl<T> Splits<T> {
-    /// Returns the files of each split; `paths` returns those of one.
+    /// Returns the files of each split; `paths` returns the files of one split.
     pub fn files<'a>(&'a self, paths: impl Fn(&'a T) -> Vec<&'a Path>) -> Vec<SplitFiles<'a>> {
         let mut all = vec![SplitFiles { split: "train", paths: paths(&self.train) }];
         if let Dev::Given(dev) = &self.dev {

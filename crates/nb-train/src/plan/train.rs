@@ -5,7 +5,7 @@ use nb_model::ActivationCheckpoint;
 
 use crate::config::{ConfigError, EvalEvery, NotFiniteChoice, TrainConfig};
 
-/// The optimisation, checked.
+/// The settings of the optimisation, checked.
 #[derive(Debug, Clone)]
 pub struct TrainPlan {
     /// Passes over the training texts.
@@ -22,7 +22,7 @@ pub struct TrainPlan {
     pub head_lr: f64,
     /// Peak learning rate of the teacher's encoder.
     pub teacher_lr: f64,
-    /// Share of the steps over which the learning rate rises.
+    /// Share of the steps during which the learning rate rises.
     pub warmup: f64,
     /// Weight decay λ of AdamW.
     pub weight_decay: f64,
@@ -30,7 +30,7 @@ pub struct TrainPlan {
     pub clip: f64,
     /// Interval between evaluations.
     pub eval_every: EvalEvery,
-    /// Evaluations without a better metric before stopping early.
+    /// Number of evaluations without a better metric before early stopping.
     pub patience: Option<u64>,
     /// Steps between log lines.
     pub log_every: u64,
@@ -66,8 +66,8 @@ impl TrainPlan {
     }
 
     /// Returns the configuration with every default filled in.
-    pub(super) fn to_config(&self, typed: &TrainConfig) -> TrainConfig {
-        TrainConfig { head_lr: Some(self.head_lr), teacher_lr: Some(self.teacher_lr), ..typed.clone() }
+    pub(super) fn to_config(&self, given: &TrainConfig) -> TrainConfig {
+        TrainConfig { head_lr: Some(self.head_lr), teacher_lr: Some(self.teacher_lr), ..given.clone() }
     }
 
     fn check_numbers(&self) -> Result<(), ConfigError> {

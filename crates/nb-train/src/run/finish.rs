@@ -1,4 +1,4 @@
-//! The end of a run: evaluates the best models once more, and writes outcomes, summary and report.
+//! The end of a run: the final evaluation of the best models, and the outcomes, summary and report.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,12 +20,12 @@ use crate::run_folder::provenance;
 use crate::run_folder::{OUTCOMES, REPORT};
 use crate::task::{SplitName, Task};
 
-/// Evaluates on all processes. The main process writes `outcomes.safetensors`, `summary.json` and `report.html`, in this order: a run
-/// with a summary is finished, whether or not it has a report. Only the main process returns the result.
+/// Evaluates on all processes. The main process writes `outcomes.safetensors`, `summary.json` and `report.html`, in this
+/// order: a run with a summary is finished, whether or not it has a report. Only the main process returns the result.
 pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Result<Option<RunResult>> {
     let mut models = Vec::new();
     for (role, model) in run.models.named() {
-        let measured = measured(run, role, model, processes);
+        let measured = measure(run, role, model, processes);
         models.push(measured.with_context(|| format!("{} of the finished run", role.name()))?);
     }
     let _work = processes.busy();
@@ -53,7 +53,7 @@ fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<FinishedModel<'_>>) -> Resul
 /// Returns the outcomes of the last evaluation of each model.
 fn outcomes_file<K: Task>(run: &Run<'_, K>, models: &[FinishedModel<'_>]) -> OutcomesFile {
     let split = if run.task.has_test() { SplitName::Test } else { SplitName::Dev };
-    let of = |role| {
+    let last_outcomes = |role| {
         let model = models.iter().find(|model| model.role == role)?;
         Some(model.last_evaluation()?.outcomes.clone())
     };
@@ -61,8 +61,8 @@ fn outcomes_file<K: Task>(run: &Run<'_, K>, models: &[FinishedModel<'_>]) -> Out
         task: Some(run.task.name().to_owned()),
         primary: Some(run.task.primary_metric().to_owned()),
         split: Some(split.name().to_owned()),
-        student: of(Role::Student),
-        teacher: of(Role::Teacher),
+        student: last_outcomes(Role::Student),
+        teacher: last_outcomes(Role::Teacher),
     }
 }
 
@@ -102,8 +102,8 @@ fn report(folder: &std::path::Path) -> Result<()> {
     write_file(&folder.join(REPORT), html.as_bytes())
 }
 
-/// Evaluates a model: one that was trained as it was saved at its best, a frozen teacher as it is.
-fn measured<'a, K: Task>(
+/// Evaluates a model. A trained model is evaluated as saved at its best step, a frozen teacher unchanged.
+fn measure<'a, K: Task>(
     run: &'a Run<'_, K>,
     role: Role,
     model: &'a Model<K::Head>,

@@ -44,15 +44,15 @@ pub fn set_threads(threads: usize) -> Result<()> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot set the number of threads")
 }
 
-/// Runs a plan whose task is in the list `L` on `processes`, all of which call this. A frozen teacher that is not trained yet is trained first, in its own run
-/// folder.
+/// Runs a plan whose task is in the list `L` on `processes`, all of which call this function. A frozen teacher that is not
+/// trained yet is trained first, in a separate run folder.
 ///
-/// Every process needs the data and the checkpoints. The main process needs the run folder; the others need it only where a frozen
-/// teacher is trained first.
+/// Every process needs the data and the checkpoints. The main process needs the run folder; the others need it only if a
+/// frozen teacher is trained first.
 ///
 /// # Errors
-/// If data, checkpoints or the run folder cannot be used, if a run to resume had a different configuration, if a loss is not
-/// finite, or if a process is lost.
+/// If data, checkpoints or the run folder cannot be used, if the run to resume had a different configuration, if a loss is
+/// not finite, or if a process is lost.
 pub fn run<L: TaskList>(
     plan: &Plan,
     unfinished: &Unfinished,
@@ -83,13 +83,13 @@ struct RunTask<'a> {
 impl TaskVisitor for RunTask<'_> {
     type Output = Outcome;
 
-    fn visit<K: Task>(self, plan: &Plan, own: &K::Plan) -> Result<Outcome> {
-        let task = local_main_first(self.processes, || K::open(plan, own))?;
+    fn visit<K: Task>(self, plan: &Plan, task_plan: &K::Plan) -> Result<Outcome> {
+        let task = local_main_first(self.processes, || K::open(plan, task_plan))?;
         run_task(plan, &task, self.unfinished, self.stop, self.processes)
     }
 }
 
-/// The folder of the run that is to resume, if that run has finished.
+/// Returns the folder of the run to resume if that run has already finished.
 fn finished_before(plan: &Plan, unfinished: &Unfinished) -> Result<Option<PathBuf>> {
     if !matches!(unfinished, Unfinished::Resume(_)) || RunFolder::unfinished(&plan.output)?.is_some() {
         return Ok(None);
@@ -132,7 +132,7 @@ fn run_task<K: Task>(
     };
     let state = broadcast_from_main(processes, || Ok(state))?;
     sync::broadcast_state(processes, &groups)?;
-    models.parameters_changed(plan.method.teacher); // the bf16 weights follow the restored ones
+    models.parameters_changed(plan.method.teacher); // updates the bf16 copies of the restored weights
     drop(work);
     let run = Run {
         plan,

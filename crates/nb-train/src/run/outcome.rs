@@ -9,9 +9,9 @@ use crate::run::summary::RunResult;
 pub enum Outcome {
     /// All steps were made, or training stopped early.
     Finished(Box<RunResult>),
-    /// The run was to resume, but had finished before, in this folder.
+    /// The run to resume had already finished, in this folder.
     FinishedBefore(PathBuf),
-    /// The main process, which alone writes, has finished the run in this folder.
+    /// The main process, the only one that writes, has finished the run in this folder.
     FinishedByFirst(PathBuf),
     /// A signal stopped the run after a step; the best models so far are saved.
     Interrupted,

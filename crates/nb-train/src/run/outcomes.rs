@@ -1,4 +1,4 @@
-//! `outcomes.safetensors`: the outcome of each row under each model, by which runs are compared.
+//! `outcomes.safetensors`: the outcome of each row under each model, for the comparison of runs.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use nb_report::record::OutcomesFile;
 
 use crate::run_folder::atomic_file::write_file;
 
-/// Writes the outcomes of a run; no file if they hold no model.
+/// Writes the outcomes of a run. Writes no file if they contain no model.
 ///
 /// # Errors
 /// If the file cannot be written.

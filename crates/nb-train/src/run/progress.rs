@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::step::telemetry::StepReport;
 
-/// A bar with the loss, its terms and the throughput; without a terminal, a log line now and then.
+/// A bar with the loss, its terms and the throughput; without a terminal, a log line at intervals.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
@@ -19,17 +19,17 @@ pub(crate) struct Progress {
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 impl Progress {
-    /// The progress in a process that does not show it.
+    /// Progress for a process that shows none.
     pub(crate) fn of_another(total: u64) -> Self {
         Self { bar: None, total, last_line: Instant::now() }
     }
 
-    /// The progress over `total` steps.
+    /// Progress over `total` steps.
     pub(crate) fn new(total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(total);
             let style = "{bar:24} {pos}/{len} steps · {elapsed} elapsed, {eta} left · {msg}";
-            // The template is a constant; if it were wrong, the default style would do.
+            // The template is a constant; if it were invalid, the default style would do.
             bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.enable_steady_tick(Duration::from_millis(500));
             bar
@@ -37,7 +37,7 @@ impl Progress {
         Self { bar, total, last_line: Instant::now() }
     }
 
-    /// Shows a finished step (its number from 1) and the throughput so far.
+    /// Shows a finished step, numbered from 1, and the throughput so far.
     pub(crate) fn step(&mut self, step: u64, report: &StepReport, tokens_per_second: f64) {
         if let Some(bar) = &self.bar {
             bar.set_position(step);
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    /// Hides the bar while `f` runs, which may print.
+    /// Hides the bar while `f` runs, since `f` may print.
     pub(crate) fn aside<R>(&self, f: impl FnOnce() -> R) -> R {
         match &self.bar {
             Some(bar) => bar.suspend(f),

@@ -1,4 +1,4 @@
-//! Resuming a run: finds its checkpoint, compares identities, and restores its state.
+//! Resuming a run: finding its checkpoint, comparing identities, and restoring its state.
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -9,18 +9,18 @@ use crate::run_folder::best::Best;
 use crate::run_folder::checkpoint::{Checkpoint, Difference, Identity, State};
 use crate::run_folder::{Accepted, Halted, RunFolder, Unfinished};
 
-/// The start of a run.
+/// The point from which a run starts.
 #[derive(Debug)]
 pub(crate) enum Start {
-    /// At its first step, in a folder that is still to be taken.
+    /// Its first step, in a folder that is yet to be taken.
     Free,
-    /// At its first step, in the folder of an unfinished run, which is removed.
+    /// Its first step, in the folder of an unfinished run, which is removed.
     Over(Halted),
-    /// After a checkpoint.
+    /// The step after a checkpoint.
     After(Box<Resumed>),
 }
 
-/// A run that was stopped, and the checkpoint to resume from.
+/// A stopped run, and the checkpoint to resume from.
 #[derive(Debug)]
 pub(crate) struct Resumed {
     halted: Halted,
@@ -28,11 +28,12 @@ pub(crate) struct Resumed {
 }
 
 impl Start {
-    /// Looks for an unfinished run in the folder of `plan`, if it is to resume.
+    /// Finds the point from which the run of `plan` starts. Looks for an unfinished run at its output if `unfinished` allows
+    /// resuming.
     ///
     /// # Errors
-    /// If the run differs from `now` in more than was accepted; if it has checkpoints, but no complete one; if another process uses the
-    /// folder.
+    /// If the unfinished run differs from `now` in a key that is not accepted; if it has checkpoints, but no complete one; or
+    /// if another process uses the folder.
     pub(crate) fn find(plan: &Plan, now: &Identity, unfinished: &Unfinished) -> Result<Self> {
         if !unfinished.resumes() {
             return Ok(Self::Free);
@@ -54,7 +55,7 @@ impl Start {
         };
         let differences = match &checkpoint {
             Some(checkpoint) => checkpoint.saved.identity.differences(now),
-            // Data, models and versions are recorded in the first checkpoint.
+            // Data, models and versions are not recorded before the first checkpoint.
             None => Identity::of_folder(halted.path())
                 .map(|was| was.without_sources().differences(&now.without_sources()))
                 .unwrap_or_default(),
@@ -100,8 +101,8 @@ impl Resumed {
         }
         checkpoint.restore(groups)?;
         tracing::info!("resuming after step {}, from {}", state.step, checkpoint.folder().display());
-        // Metrics must belong to the weights beside them. A best model saved after the checkpoint is not the one that the checkpoint
-        // describes, so its metrics are dropped and it is selected again.
+        // Metrics must belong to the weights beside them. If a best model was saved after the checkpoint, the checkpoint
+        // describes another one, so its metrics are dropped and the best model is selected again.
         state.best.iter_mut().filter(|best| !best.is_in(halted.path())).for_each(Best::reset);
         let folder = halted.open(config, state.step, checkpoint.saved.metrics)?;
         Ok((folder, state))

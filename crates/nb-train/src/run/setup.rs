@@ -14,7 +14,7 @@ use crate::step::Stepper;
 use crate::step::schedule::{Schedule, StepPosition};
 use crate::task::{Task, TaskHead};
 
-/// The stepper of a plan's run.
+/// Returns the stepper for the run of a plan.
 pub fn stepper(plan: &Plan, processes: &Rc<ProcessGroup>) -> Stepper {
     Stepper {
         method: plan.method.clone(),
@@ -25,7 +25,7 @@ pub fn stepper(plan: &Plan, processes: &Rc<ProcessGroup>) -> Stepper {
     }
 }
 
-/// The schedule of the whole run.
+/// Returns the schedule of the whole run.
 pub fn schedule(plan: &Plan, epochs: &Epochs) -> Schedule {
     let shares: Vec<f64> = plan.method.stages.iter().map(|stage| stage.share).collect();
     let total = epochs.updates.iter().sum::<u64>().min(plan.train.max_steps.unwrap_or(u64::MAX));
@@ -39,7 +39,7 @@ pub struct Epochs {
     pub updates: Vec<u64>,
 }
 
-/// The place of a step in its epoch.
+/// The position of a step in its epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EpochPlace {
     /// The epoch, from 0.
@@ -65,7 +65,7 @@ impl Epochs {
         Self { updates }
     }
 
-    /// Finds the epoch of `step`, from 0.
+    /// Finds the position of `step`, counted from 0.
     ///
     /// # Panics
     /// If the run has no such step.
@@ -82,15 +82,15 @@ impl Epochs {
 }
 
 impl EpochPlace {
-    /// The rows of the update's micro-batches, given those of the whole epoch.
+    /// Returns the rows of the update's micro-batches; `epoch` holds the micro-batches of the whole epoch.
     pub fn micro_batches<'a>(&self, epoch: &'a [Vec<u32>], accumulate: usize) -> &'a [Vec<u32>] {
         let start = self.update as usize * accumulate;
         &epoch[start..(start + accumulate).min(epoch.len())]
     }
 }
 
-/// Returns whether an evaluation follows the step at `position`: one that is due, or the last step. A stage that trains nothing that
-/// a metric measures has none before the last step.
+/// Returns whether an evaluation follows the step at `position`: if one is due, or if it is the last step. A stage without a
+/// term on the outputs, which the metrics measure, has no evaluation before the last step.
 pub fn is_evaluation(plan: &Plan, schedule: &Schedule, position: StepPosition, end_of_epoch: bool) -> bool {
     let step = position.step + 1;
     if step == schedule.total() {
@@ -103,7 +103,7 @@ pub fn is_evaluation(plan: &Plan, schedule: &Schedule, position: StepPosition, e
     due && plan.method.stages[position.stage].any(TermKind::needs_outputs)
 }
 
-/// The optimiser's parameter groups: each distinct arena once, with its peak learning rate.
+/// Returns the optimiser's parameter groups: each distinct arena once, with its peak learning rate.
 pub fn groups<T: TaskHead>(plan: &Plan, models: &Models<T>) -> Vec<ParamGroup> {
     let mut groups = Vec::new();
     let mut seen = Vec::new();

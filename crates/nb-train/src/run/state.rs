@@ -20,7 +20,7 @@ pub(crate) struct Run<'a, K: Task> {
     pub(crate) models: Models<K::Head>,
     pub(crate) folder: RunFolder,
     pub(crate) state: State,
-    /// Everything beside the configuration that the result depends on.
+    /// Everything besides the configuration that the result depends on.
     pub(crate) sources: Sources,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) groups: Vec<ParamGroup>,

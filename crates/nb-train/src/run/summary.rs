@@ -11,15 +11,15 @@ use nb_report::record;
 use crate::model::Role;
 use crate::task::evaluation::{Evaluation, Part};
 
-/// Passes over one text before its time counts.
+/// Number of warm-up passes before the timing, one text each.
 const WARM_UP: usize = 5;
-/// Texts that are timed alone.
+/// Number of texts that are timed one at a time.
 const TIMED: usize = 50;
 
 /// The speed of a model, without tokenising.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Speed {
-    /// Median time of one text alone, in milliseconds.
+    /// Median time for a single text, in milliseconds.
     pub milliseconds: f64,
     /// Texts per second in batches sorted by length.
     pub texts_per_second: f64,
@@ -32,7 +32,7 @@ pub struct RunResult {
     pub folder: PathBuf,
     /// `summary.json`.
     pub record: record::Summary,
-    /// The table for people.
+    /// The table, as text.
     pub table: String,
 }
 
@@ -45,7 +45,7 @@ pub struct FinishedModel<'a> {
     pub bert: &'a Bert,
     /// Its folder, relative to the run folder or absolute.
     pub folder: String,
-    /// The step of the best evaluation, if it was trained.
+    /// The step of the best evaluation, if the model was trained.
     pub best_step: Option<u64>,
     /// The best evaluation on the development data.
     pub dev: Option<Evaluation>,
@@ -56,7 +56,7 @@ pub struct FinishedModel<'a> {
 }
 
 impl FinishedModel<'_> {
-    /// The final evaluation: on the test rows if there are any, else on the development rows.
+    /// Returns the final evaluation: on the test rows if there are any, else on the development rows.
     pub fn last_evaluation(&self) -> Option<&Evaluation> {
         self.test.as_ref().or(self.dev.as_ref())
     }
@@ -69,7 +69,7 @@ impl FinishedModel<'_> {
         self.bert.arena().layout().numel()
     }
 
-    /// Returns the model as `summary.json` holds it.
+    /// Returns the model's record in `summary.json`.
     pub fn record(&self) -> record::ModelSummary {
         record::ModelSummary {
             layers: Some(self.bert.depth() as u64),
@@ -84,10 +84,10 @@ impl FinishedModel<'_> {
     }
 }
 
-/// Times a model on development texts: each of the first texts alone, then all batches.
+/// Times a model on development texts: a sample of texts one at a time, then all batches.
 pub fn speed(batches: &[TokenBatch], mut run: impl FnMut(&TokenBatch) -> Duration) -> Speed {
     let singles = batches.iter().flat_map(singles);
-    // Every n-th text, so that short and long ones take part.
+    // Every n-th text: the sample includes short and long texts.
     let texts: usize = batches.iter().map(|b| b.lengths.len()).sum();
     let chosen: Vec<TokenBatch> = singles.step_by((texts / TIMED).max(1)).take(TIMED).collect();
     chosen.iter().cycle().take(WARM_UP.min(chosen.len())).for_each(|text| {
@@ -102,7 +102,7 @@ pub fn speed(batches: &[TokenBatch], mut run: impl FnMut(&TokenBatch) -> Duratio
     }
 }
 
-/// The sequences of a batch, each as a batch of its own.
+/// Splits a batch into batches of one sequence each.
 fn singles(batch: &TokenBatch) -> impl Iterator<Item = TokenBatch> + '_ {
     let mut start = 0;
     batch.rows.iter().zip(&batch.lengths).map(move |(&row, &length)| {
@@ -113,7 +113,7 @@ fn singles(batch: &TokenBatch) -> impl Iterator<Item = TokenBatch> + '_ {
     })
 }
 
-/// Returns the table of a finished run, and below it the folders of its models.
+/// Returns the table of a finished run, followed by the folders of its models.
 pub fn text(folder: &Path, models: &[FinishedModel<'_>]) -> String {
     let place = |m: &FinishedModel<'_>| format!("{:<8} {}", m.role.name(), folder.join(&m.folder).display());
     let places: Vec<String> = models.iter().map(place).collect();

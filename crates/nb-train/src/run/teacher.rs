@@ -1,4 +1,4 @@
-//! The frozen teacher of a run, trained first where it is not there yet.
+//! The frozen teacher of a run, trained first if it does not exist yet.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -21,11 +21,11 @@ use crate::run_folder::{RunFolder, SUMMARY, Unfinished};
 use crate::step::sync::broadcast_from_main;
 use crate::task::TaskList;
 
-/// Returns the plan with a trained teacher. A plan that needs none or has one is returned unchanged. Otherwise a teacher is trained
-/// in `<output>-teacher`, unless an earlier run trained the same one. `None` if a signal stopped it.
+/// Returns the plan with a trained teacher. A plan that needs none or has one is returned unchanged. Otherwise a teacher is
+/// trained in `<output>-teacher`, unless an earlier run trained the same one. Returns `None` if a signal stopped its training.
 ///
 /// # Errors
-/// Those of training the teacher.
+/// If the teacher cannot be planned or trained.
 pub(crate) fn prepare_teacher<'a, L: TaskList>(
     plan: &'a Plan,
     unfinished: &Unfinished,
@@ -60,7 +60,7 @@ pub(crate) fn prepare_teacher<'a, L: TaskList>(
     Ok(Some(Cow::Owned(derived(plan, config)?)))
 }
 
-/// The teachers of an unfinished run that is to resume: they stay the same, whatever else may differ now.
+/// Returns the teachers of the unfinished run to resume. They stay the same even if other settings differ now.
 fn started_with(plan: &Plan, unfinished: &Unfinished) -> Result<Option<Vec<PathBuf>>> {
     if !unfinished.resumes() {
         return Ok(None);
@@ -70,7 +70,7 @@ fn started_with(plan: &Plan, unfinished: &Unfinished) -> Result<Option<Vec<PathB
     Ok(trained.filter(|folders| !folders.is_empty() && folders.iter().all(|folder| folder.is_dir())))
 }
 
-/// The plan of the run that trains the teacher of `plan`.
+/// Returns the plan of the run that trains the teacher of `plan`.
 ///
 /// # Errors
 /// If its configuration is invalid.
@@ -78,34 +78,35 @@ pub fn teacher_plan(plan: &Plan) -> Result<Plan> {
     let mut config: RunConfig = plan.resolved.clone();
     train_teacher(&mut config);
     config.name = Some(format!("{}-teacher", plan.name));
-    config.output = Some(beside(&plan.output)?);
+    config.output = Some(teacher_output(&plan.output)?);
     config.method = MethodConfig { name: Some("teacher".to_owned()), ..MethodConfig::default() };
     config.student = Default::default();
     config.data.unlabelled = None;
     derived(plan, config)
 }
 
-/// The plan of `config` on the device of `plan`, which a configuration may leave to the program.
+/// Returns the plan of `config` on the device of `plan`, since a configuration may leave the device open.
 fn derived(plan: &Plan, config: RunConfig) -> Result<Plan> {
     Ok(Plan { device: plan.device, ..Plan::new(config, plan.kinds)? })
 }
 
 /// Applies `teacher.train` to the training section.
 pub(crate) fn train_teacher(config: &mut RunConfig) {
-    let own = config.teacher.train.take().unwrap_or_default();
-    config.train.epochs = own.epochs.unwrap_or(config.train.epochs);
-    config.train.teacher_lr = own.lr.or(config.train.teacher_lr);
-    config.train.head_lr = own.head_lr.or(config.train.head_lr);
-    config.train.patience = own.patience.or(config.train.patience);
+    let settings = config.teacher.train.take().unwrap_or_default();
+    config.train.epochs = settings.epochs.unwrap_or(config.train.epochs);
+    config.train.teacher_lr = settings.lr.or(config.train.teacher_lr);
+    config.train.head_lr = settings.head_lr.or(config.train.head_lr);
+    config.train.patience = settings.patience.or(config.train.patience);
 }
 
-fn beside(output: &Path) -> Result<PathBuf> {
+fn teacher_output(output: &Path) -> Result<PathBuf> {
     let mut name = output.file_name().context("output has no name")?.to_owned();
     name.push("-teacher");
     Ok(output.with_file_name(name))
 }
 
-/// The folder of a finished run with the same configuration, data, checkpoints and versions, at the plan's output or beside it.
+/// Returns the folder of a finished run with the same configuration, data, checkpoints and versions, at the plan's output or
+/// beside it.
 ///
 /// # Errors
 /// If data or checkpoints cannot be read.

@@ -71,17 +71,18 @@ impl<K: Task> Run<'_, K> {
         self.check_skipped(None)?;
         let processes = Rc::clone(&self.stepper.processes);
         let summary = finish(&self, &processes)?;
-        let folder = broadcast_from_main(&processes, || Ok(self.folder.path().to_owned()))?; // the others wait for the end
+        // The other processes wait here for the main process.
+        let folder = broadcast_from_main(&processes, || Ok(self.folder.path().to_owned()))?;
         Ok(summary.map_or(Outcome::FinishedByFirst(folder), |summary| Outcome::Finished(Box::new(summary))))
     }
 
-    /// Early stopping, in the last stage alone: earlier ones prepare what follows.
+    /// Returns whether to stop early. Only the last stage can stop early, since earlier stages prepare later ones.
     fn is_out_of_patience(&self, position: StepPosition, without_gain: u64) -> bool {
         let is_last_stage = position.stage + 1 == self.plan.method.stages.len();
         is_last_stage && self.plan.train.patience.is_some_and(|patience| without_gain >= patience)
     }
 
-    /// Saves a checkpoint if one is due or the run stops; returns whether it stops.
+    /// Saves a checkpoint if one is due or the run stops; returns whether the run stops.
     fn save_and_decide_to_stop(&mut self, stop: &AtomicBool, progress: &Progress) -> Result<bool> {
         let vote = Vote { stop: stop.load(Ordering::Relaxed), save: self.checkpoints.is_due(self.state.step) };
         let decision = sync::decide(&self.stepper.processes, vote)?;
@@ -96,7 +97,7 @@ impl<K: Task> Run<'_, K> {
         Ok(decision.stop)
     }
 
-    /// Saves a checkpoint; returns whether that succeeded.
+    /// Saves a checkpoint; returns whether saving succeeded.
     fn checkpoint(&mut self) -> Result<bool> {
         catch_up(&mut self.groups);
         self.check_skipped(None)?;
@@ -121,7 +122,7 @@ impl<K: Task> Run<'_, K> {
         }
     }
 
-    /// Makes one update. Returns a report where reading it makes no step wait, and where a line of the log is due.
+    /// Makes one update. Returns a report if a log line is due or if reading the report delays no step.
     fn step(&mut self, update: &Update<'_>) -> Result<Option<StepReport>> {
         let begin = Instant::now();
         let position = update.position;
@@ -138,15 +139,15 @@ impl<K: Task> Run<'_, K> {
                 *self.state.empty_terms.entry(term.kind).or_default() += 1;
             }
         }
-        let _ = self.skipped.g_add_(&output.skipped); // on the device, without waiting for it
+        let _ = self.skipped.g_add_(&output.skipped); // on the device, without synchronisation
         if let Some(report) = &report {
             self.check_skipped(Some(report))?;
         }
         Ok(report)
     }
 
-    /// Reads, where the device is waited for anyway, whether updates were skipped since the last check because they were not
-    /// finite.
+    /// Checks whether updates were skipped since the last check because they were not finite. Called only where the device is
+    /// synchronised anyway.
     fn check_skipped(&mut self, report: Option<&StepReport>) -> Result<()> {
         let step = self.state.step;
         let now = self.skipped.int64_value(&[]) as u64;
@@ -166,8 +167,8 @@ impl<K: Task> Run<'_, K> {
         Ok(())
     }
 
-    /// Evaluates the models that are trained and saves those that are the best so far. Returns the number of evaluations in a row
-    /// without a gain of the model that counts: the student, where there is one.
+    /// Evaluates the models in training and saves each one that is the best so far. Returns the number of consecutive
+    /// evaluations without an improvement: of the student, or of the teacher if there is no student.
     fn evaluate(&mut self, epoch: u64) -> Result<u64> {
         let processes = Rc::clone(&self.stepper.processes);
         catch_up(&mut self.groups);
@@ -189,7 +190,7 @@ impl<K: Task> Run<'_, K> {
             let folder = &self.folder;
             without_gain = best.offer(step, evaluation, || match folder.is_ours() {
                 true => Best::save(role, folder.path(), |folder| save(self.task, model, folder)),
-                false => Ok(String::new()), // the main process has the hash to compare with
+                false => Ok(String::new()), // only the main process needs the hash, to compare when it resumes
             })?;
         }
         self.folder.log(&Line::Eval(Box::new(line)))?;
@@ -220,7 +221,7 @@ impl<K: Task> Run<'_, K> {
         tracing::warn!("stopped after step {step} of {total}; {}{resume}", self.saved_models());
     }
 
-    /// A clause about the models that an unfinished run has saved.
+    /// A clause that describes the saved models of an unfinished run.
     fn saved_models(&self) -> String {
         let saved: Vec<_> = self.state.best.iter().filter(|b| b.is_saved()).map(|b| b.role().name()).collect();
         let folder = self.folder.path().display();

@@ -8,15 +8,15 @@ use nb_files::StagedFolder;
 /// Writes a file as [`nb_files::write`] does.
 ///
 /// # Errors
-/// If it cannot be written; what was there before remains then.
+/// If it cannot be written; an existing file is then unchanged.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     nb_files::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Fills a folder by `fill` beside its place, then puts it there in place of what was there before.
+/// Fills a temporary folder with `fill`, then moves it to `path`, where it replaces the previous folder.
 ///
 /// # Errors
-/// If `fill` fails or the folder cannot be put in place; what was there before remains then.
+/// If `fill` fails or the folder cannot be moved; an existing folder is then unchanged.
 pub(crate) fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let context = || format!("cannot write {}", path.display());
     let staged = StagedFolder::create(path).with_context(context)?;

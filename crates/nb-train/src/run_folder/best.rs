@@ -33,16 +33,16 @@ pub(crate) struct SavedBest {
 }
 
 impl Best {
-    /// Starts without an evaluation; `metric` decides which is better.
+    /// Starts without an evaluation; `metric` decides which evaluation is better.
     pub fn new(role: Role, metric: &str) -> Self {
         Self { role, metric: metric.to_owned(), saved: None, evals_since_best: 0 }
     }
 
-    /// Takes the evaluation of step `step`. If it is the best so far (a tie is not), saves the model with `save`, which returns a
-    /// hash of its weights. Returns the number of evaluations in a row that were not the best.
+    /// Takes the evaluation of step `step`. If it is the best so far (a tie is not), saves the model with `save`, which returns
+    /// a hash of its weights. Returns the number of consecutive evaluations that were not the best.
     ///
     /// # Errors
-    /// If the model cannot be saved; the one saved before stays.
+    /// If the model cannot be saved; the previously saved model remains.
     pub(crate) fn offer(
         &mut self,
         step: u64,
@@ -62,19 +62,19 @@ impl Best {
     /// Writes a model's folder into a run folder, atomically; returns a hash of its weights.
     ///
     /// # Errors
-    /// If it cannot be written; an earlier one stays.
+    /// If it cannot be written; an earlier folder remains.
     pub(crate) fn save(role: Role, run: &Path, save: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
         let folder = run.join(role.name());
         replace_folder(&folder, save)?;
         weights_digest(&folder)
     }
 
-    /// Starts counting evaluations since the best one from 0.
+    /// Resets the number of evaluations since the best one to 0.
     pub fn begin_stage(&mut self) {
         self.evals_since_best = 0;
     }
 
-    /// The model's role.
+    /// Returns the model's role.
     pub fn role(&self) -> Role {
         self.role
     }
@@ -90,12 +90,12 @@ impl Best {
         self.saved.as_ref().is_none_or(|saved| in_folder().is_some_and(|weights| weights == saved.weights))
     }
 
-    /// Drops the evaluations.
+    /// Drops the best evaluation and the number of evaluations since it.
     pub(crate) fn reset(&mut self) {
         (self.saved, self.evals_since_best) = (None, 0);
     }
 
-    /// The best evaluation and its step.
+    /// Returns the best evaluation and its step.
     pub(crate) fn evaluation(&self) -> Option<&SavedBest> {
         self.saved.as_ref()
     }

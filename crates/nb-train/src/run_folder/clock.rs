@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::step::terms::Counts;
 
-/// Steps that do not count towards the throughput: they touch memory for the first time and choose kernels.
+/// Number of initial steps that do not count towards the throughput: they touch memory for the first time and select kernels.
 const WARM_UP_STEPS: u64 = 3;
 
 /// The time spent in steps, and the throughput.
@@ -25,8 +25,8 @@ struct Throughput {
 }
 
 impl Throughput {
-    fn add(&mut self, took: Duration, counts: Counts) {
-        self.time += took;
+    fn add(&mut self, elapsed: Duration, counts: Counts) {
+        self.time += elapsed;
         self.samples += counts.rows;
         self.sequences += counts.pooled;
         self.tokens += counts.tokens;
@@ -38,10 +38,10 @@ impl Throughput {
 }
 
 impl Clock {
-    pub(crate) fn add(&mut self, step: u64, took: Duration, counts: Counts) {
-        self.all.add(took, counts);
+    pub(crate) fn add(&mut self, step: u64, elapsed: Duration, counts: Counts) {
+        self.all.add(elapsed, counts);
         if step >= WARM_UP_STEPS {
-            self.warm.add(took, counts);
+            self.warm.add(elapsed, counts);
         }
     }
 
@@ -49,12 +49,12 @@ impl Clock {
         self.all.time.as_secs_f64()
     }
 
-    /// Rows of logits, counted in every epoch.
+    /// Returns the rows of logits, counted in every epoch.
     pub(crate) fn samples(&self) -> i64 {
         self.all.samples
     }
 
-    /// The throughput without the first steps, unless there are no others.
+    /// Returns the throughput without the warm-up steps, or of all steps if there are no others.
     fn warmed_up(&self) -> Throughput {
         if self.warm.sequences > 0 { self.warm } else { self.all }
     }

@@ -1,4 +1,4 @@
-//! The entries of a run folder: found, told apart from other files, and removed.
+//! The entries of a run folder: finding them, telling them apart from other files, and removing them.
 
 use std::borrow::Cow;
 use std::fs;
@@ -54,7 +54,7 @@ pub(super) fn find_free(wanted: &Path) -> Result<Found> {
     }
 }
 
-/// The entries of a folder without its lock; none if there is no folder.
+/// Returns the entries of a folder except its lock; none if the folder does not exist.
 pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let context = || format!("cannot use {} as a run folder", folder.display());
     let entries = match fs::read_dir(folder) {
@@ -69,7 +69,7 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The name of an entry.
+/// Returns the name of an entry.
 pub(super) fn name(entry: &Path) -> Cow<'_, str> {
     entry.file_name().unwrap_or_default().to_string_lossy()
 }
@@ -82,13 +82,13 @@ fn is_ours(entry: &Path) -> bool {
         || is_temporary(entry)
 }
 
-/// Returns whether an entry was still being written.
+/// Returns whether an entry is temporary: its writing was not completed.
 pub(super) fn is_temporary(entry: &Path) -> bool {
     nb_files::is_temporary(&name(entry))
 }
 
-/// Removes entries of a run folder: checkpoints first, so that no run resumes from half of one, and the configuration last, since it
-/// marks the folder as a run's.
+/// Removes entries of a run folder: checkpoints first, since a run must not resume from a partly removed one, and the
+/// configuration last, since it marks the folder as a run folder.
 pub(super) fn remove(entries: &[PathBuf]) -> Result<()> {
     let order = |entry: &&PathBuf| match name(entry).as_ref() {
         CHECKPOINTS => 0,

@@ -1,4 +1,4 @@
-//! The folder of an unfinished run that is to continue.
+//! The folder of an unfinished run that is to be resumed.
 
 use std::fs::OpenOptions;
 use std::io::{Seek, SeekFrom};
@@ -33,7 +33,7 @@ impl Halted {
         Ok(matches!(contents, Contents::Unfinished(_)).then_some(Self { path, lock }))
     }
 
-    /// The folder's path.
+    /// Returns the folder's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -47,11 +47,11 @@ impl Halted {
         RunFolder::start(self.path, self.lock, config)
     }
 
-    /// Opens the folder for a run that continues after `step` updates, when `metrics.jsonl` had this many `bytes`. Truncates what was
-    /// written later, and removes temporary files.
+    /// Opens the folder for a run that continues after `step` updates. Truncates `metrics.jsonl` to the `bytes` that it had
+    /// then, and removes temporary files.
     ///
     /// # Errors
-    /// If `metrics.jsonl` is shorter than it was, or if a file cannot be written.
+    /// If `metrics.jsonl` is shorter than `bytes`, or if a file cannot be written.
     pub(crate) fn open(self, config: &impl Serialize, step: u64, bytes: u64) -> Result<RunFolder> {
         let Self { path, lock } = self;
         let metrics = path.join(METRICS);

@@ -1,4 +1,4 @@
-//! The lock of a run folder, which one process holds at a time. It ends with the process, however that ends.
+//! The lock of a run folder. One process holds it at a time, and releases it when it ends, even if it crashes.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// The lock's file in a run folder. A process holds the lock, not the file: a file alone locks nothing.
+/// Name of the lock file in a run folder. The lock is an operating-system lock on the file; the file alone locks nothing.
 pub(crate) const LOCK: &str = ".lock";
 
-/// Attempts to take a lock before another process counts as its holder.
+/// Number of attempts to take a lock before another process counts as its holder.
 const ATTEMPTS: u32 = 5;
 
-/// A folder's lock, held until this is dropped or the process ends.
+/// A folder's lock, held until this value is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
     path: PathBuf,
@@ -34,7 +34,7 @@ impl Lock {
             attempt += 1;
             let mut file = open(&path, true).with_context(context)?;
             match file.try_lock() {
-                // Another process may only be checking.
+                // Another process may hold it only for a check.
                 Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => {
                     std::thread::sleep(Duration::from_millis(5));
                     continue;
@@ -42,7 +42,7 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => bail!("{}", in_use(folder, &mut file)),
                 locked => locked.map_err(std::io::Error::from).with_context(context)?,
             }
-            // The previous holder may have removed the file in between; a lock on a removed file locks nobody out.
+            // The previous holder may have removed the file in between; a lock on a removed file has no effect.
             if !is_same(&file, &path) {
                 continue;
             }
@@ -57,7 +57,7 @@ impl Lock {
     /// If one does.
     pub(crate) fn check(folder: &Path) -> Result<()> {
         let Ok(mut file) = open(&folder.join(LOCK), false) else { return Ok(()) };
-        // Shared, so that two checks do not take each other for a run.
+        // Shared: two checks must not mistake each other for a run.
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => bail!("{}", in_use(folder, &mut file)),
             _ => Ok(()), // released with the handle; if it cannot be locked, `take` reports that
@@ -67,7 +67,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Before the release, so that no process takes a lock that is about to be removed. A file that stays does no harm.
+        // Before the release: otherwise a process could take a lock that is about to be removed. A leftover file does no harm.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -78,8 +78,8 @@ fn open(path: &Path, create: bool) -> std::io::Result<File> {
 
 fn in_use(folder: &Path, file: &mut File) -> String {
     let mut holder = String::new();
-    let told = file.rewind().and_then(|()| file.take(20).read_to_string(&mut holder));
-    let process = match told {
+    let read = file.rewind().and_then(|()| file.take(20).read_to_string(&mut holder));
+    let process = match read {
         Ok(n) if n > 0 => format!(" (process {})", holder.trim()),
         _ => String::new(),
     };
@@ -94,7 +94,7 @@ fn is_same(file: &File, path: &Path) -> bool {
     matches!((file.metadata(), fs::metadata(path)), (Ok(a), Ok(b)) if identity(&a) == identity(&b))
 }
 
-/// Always true: on such systems an open file cannot be removed.
+/// Returns true: on non-Unix systems an open file cannot be removed.
 #[cfg(not(unix))]
 fn is_same(_: &File, _: &Path) -> bool {
     true
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_is_refused_until_the_first_is_gone() {
+    fn a_second_lock_is_refused_until_the_first_is_released() {
         let folder = tempfile::tempdir().unwrap();
         let first = Lock::take(folder.path()).unwrap();
         for error in [Lock::take(folder.path()).unwrap_err(), Lock::check(folder.path()).unwrap_err()] {

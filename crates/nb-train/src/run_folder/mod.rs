@@ -35,7 +35,7 @@ pub use unfinished::{Accepted, Unfinished};
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Present in the process that writes. The other processes of a run know the folder, and write nothing.
+    /// Present in the process that writes. The other processes of a run store only the path.
     writer: Option<Writer>,
 }
 
@@ -58,18 +58,18 @@ impl RunFolder {
     /// Checks that a run could take `wanted`, before anything costly is done. Changes nothing.
     ///
     /// # Errors
-    /// Those of [`RunFolder::create`].
+    /// Same as [`RunFolder::create`].
     pub fn check(wanted: &Path, unfinished: &Unfinished) -> Result<()> {
         let found = find_free(wanted)?;
         Lock::check(&found.path)?;
         may_take(&found.path, &found.contents, unfinished)
     }
 
-    /// Takes `wanted` for a new run, or `<wanted>-2` and so on where finished runs are. Removes an unfinished run if `unfinished`
-    /// says so.
+    /// Takes `wanted` for a new run, or `<wanted>-2` and so on if finished runs are there. Removes an unfinished run unless
+    /// `unfinished` is [`Unfinished::Refuse`].
     ///
     /// # Errors
-    /// If an unfinished run is to stay, if another process uses the folder, if it contains other files, or if it cannot be
+    /// If an unfinished run is refused, if another process uses the folder, if it contains other files, or if it cannot be
     /// written.
     pub fn create(wanted: &Path, config: &impl Serialize, unfinished: &Unfinished) -> Result<Self> {
         let Taken { path, lock, contents } = take(wanted, unfinished)?;
@@ -82,7 +82,7 @@ impl RunFolder {
         Self::start(path, lock, config)
     }
 
-    /// The unfinished run at `wanted` or beside it.
+    /// Returns the folder of the unfinished run at `wanted` or beside it.
     ///
     /// # Errors
     /// If the folder contains other files.
@@ -91,21 +91,21 @@ impl RunFolder {
         Ok(matches!(found.contents, Contents::Unfinished(_)).then_some(found.path))
     }
 
-    /// Removes the checkpoints and the lock of a finished run whose process was killed before it could. A process that still runs
-    /// removes them itself.
+    /// Removes the checkpoints and the lock of a finished run whose process was killed before it could remove them. A process
+    /// that is still running removes them itself.
     pub(crate) fn tidy(finished: &Path) {
-        if ![CHECKPOINTS, LOCK].iter().any(|left| finished.join(left).exists()) {
+        if ![CHECKPOINTS, LOCK].iter().any(|name| finished.join(name).exists()) {
             return;
         }
         let Ok(_lock) = Lock::take(finished) else { return };
-        let is_left = |entry: &PathBuf| name(entry) == CHECKPOINTS || is_temporary(entry);
-        let removed = entries(finished).and_then(|all| remove(&all.into_iter().filter(is_left).collect::<Vec<_>>()));
+        let is_stale = |entry: &PathBuf| name(entry) == CHECKPOINTS || is_temporary(entry);
+        let removed = entries(finished).and_then(|all| remove(&all.into_iter().filter(is_stale).collect::<Vec<_>>()));
         if let Err(e) = removed {
             tracing::warn!("{}: cannot remove the checkpoints of a finished run: {e:#}", finished.display());
         }
     }
 
-    /// Fills an empty folder.
+    /// Writes the first files of a run into an empty folder.
     fn start(path: PathBuf, lock: Lock, config: &impl Serialize) -> Result<Self> {
         write_config(&path, config)?;
         let metrics = path.join(METRICS);
@@ -114,7 +114,7 @@ impl RunFolder {
         Ok(Self { path, writer: Some(Writer { metrics, events, _lock: lock }) })
     }
 
-    /// A folder that another process of the run writes to.
+    /// Describes a folder that another process of the run writes to.
     pub(crate) fn of_another(path: PathBuf) -> Self {
         Self { path, writer: None }
     }
@@ -124,7 +124,7 @@ impl RunFolder {
         self.writer.is_some()
     }
 
-    /// The folder's path.
+    /// Returns the folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -136,7 +136,7 @@ impl RunFolder {
     pub fn log(&mut self, line: &Line) -> Result<()> {
         let Some(Writer { metrics, events, .. }) = &mut self.writer else { return Ok(()) };
         let json = serde_json::to_value(line)?;
-        // In one write, so that a process that is killed leaves no half of a line.
+        // One write: a killed process must not leave half a line.
         let written = metrics.write_all(format!("{json}\n").as_bytes());
         written.with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))?;
         let event = json["event"].as_str().unwrap_or_default();
@@ -179,7 +179,7 @@ fn take(wanted: &Path, unfinished: &Unfinished) -> Result<Taken> {
         fs::create_dir_all(&found.path)
             .with_context(|| format!("cannot create the run folder {}", found.path.display()))?;
         let lock = Lock::take(&found.path)?;
-        // Another process may have been here between the search and the lock.
+        // Another process may have taken a folder between the search and the lock.
         let again = find_free(wanted)?;
         if again.path == found.path {
             may_take(&again.path, &again.contents, unfinished)?;
@@ -226,21 +226,21 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_other_things_is_never_touched() {
+    fn a_folder_with_other_files_is_never_touched() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.tex"), "years of work").unwrap();
         for unfinished in [Unfinished::Refuse, Unfinished::Overwrite] {
             let error = create(folder.path(), unfinished).unwrap_err().to_string();
             assert!(error.contains("not from a run"), "{error}");
         }
-        // Nor where a file happens to have the name of a run's configuration.
+        // Not even if one file has the name of a run's configuration.
         fs::write(folder.path().join(CONFIG), "mine").unwrap();
         assert!(create(folder.path(), Unfinished::Overwrite).is_err());
         assert!(folder.path().join("thesis.tex").exists());
     }
 
     #[test]
-    fn a_slash_at_the_end_changes_nothing() {
+    fn a_trailing_slash_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let wanted = PathBuf::from(format!("{}/run/", folder.path().display()));
         create(&wanted, Unfinished::Refuse).unwrap().finish(&Summary::default()).unwrap();

@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::model::saved_folder::{files_digest, weights_digest};
 use crate::plan::{ModelSource, Plan, SplitFiles, StudentStart};
 
-/// Returns everything that a result depends on beside its configuration: data files, checkpoints, versions. Record it before the
-/// run, and compare it before reusing an earlier result.
+/// Returns everything besides the configuration that a result depends on: data files, checkpoints, versions. Record it before
+/// the run, and compare it before reusing an earlier result.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -33,7 +33,7 @@ fn model_digests(plan: &Plan) -> Result<ModelDigests> {
 /// The paths of each split's files, and a digest of their content.
 ///
 /// # Errors
-/// If one cannot be read.
+/// If a file cannot be read.
 fn data(plan: &Plan) -> Result<Named<Data>> {
     let mut out = Named::default();
     for SplitFiles { split, paths } in plan.data.task.split_files() {
@@ -62,13 +62,13 @@ pub(crate) fn machine(plan: &Plan) -> Machine {
     }
 }
 
-/// Returns the processor's name, or its architecture where the system does not tell the name.
+/// Returns the processor's name, or its architecture if the system does not report the name.
 pub fn cpu_name() -> String {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     model_name(&cpuinfo).unwrap_or(std::env::consts::ARCH).to_owned()
 }
 
-/// The processor's name in the text of Linux' `/proc/cpuinfo`.
+/// Returns the processor's name in the text of Linux's `/proc/cpuinfo`.
 fn model_name(cpuinfo: &str) -> Option<&str> {
     let (_, name) = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?;
     Some(name.trim())
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_processor_is_read_from_the_file_of_linux() {
+    fn the_processor_name_is_read_from_proc_cpuinfo() {
         assert_eq!(model_name("processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\n"), Some("Some CPU @ 2.0GHz"));
         assert_eq!(model_name(""), None);
     }

@@ -1,14 +1,14 @@
-//! The numbers of a line of `metrics.jsonl`, as TensorBoard's scalars.
+//! The numbers of a line of `metrics.jsonl`, as TensorBoard scalars.
 
 use serde_json::Value;
 
-/// Keys that hold no scalar of their own.
+/// Keys that are not logged as scalars.
 const SKIPPED: [&str; 4] = ["event", "step", "intervals", "parts"];
 
 /// A number with its tag: `step/terms/hard`, `eval/student/accuracy`.
 pub(super) type Scalar = (String, f64);
 
-/// The numbers in a JSON value below `tag`.
+/// Returns the numbers in a JSON value, with tags below `tag`.
 pub(super) fn scalars(tag: &str, value: &Value) -> Vec<Scalar> {
     match value {
         Value::Object(map) => {

@@ -1,4 +1,4 @@
-//! The treatment of an unfinished run in the folder that a run wants.
+//! The treatment of an unfinished run in the requested folder.
 
 /// The action on a run folder that holds an unfinished run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,18 +14,18 @@ pub enum Unfinished {
 }
 
 impl Unfinished {
-    /// Returns whether the run continues if it can.
+    /// Returns whether to resume the unfinished run if possible.
     pub(crate) fn resumes(&self) -> bool {
         matches!(self, Self::Resume(_) | Self::ResumeSame)
     }
 }
 
-/// Keys in which a resumed run may differ from the configuration it was started with: these and those below them.
+/// Keys in which a resumed run may differ from the configuration it was started with, including the keys below them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted(pub Vec<String>);
 
 impl Accepted {
-    /// Returns whether `key` is among them.
+    /// Returns whether `key` or a key above it is accepted.
     pub(crate) fn holds(&self, key: &str) -> bool {
         let is_above = |above: &String| key.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('.'));
         self.0.iter().any(|accepted| accepted == key || is_above(accepted))

@@ -6,10 +6,10 @@ use tch::Tensor;
 use crate::step::schedule::StepPosition;
 use crate::step::terms::Counts;
 
-/// The measurements of a step beside its terms.
+/// The measurements of a step besides its terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Telemetry {
-    /// None.
+    /// No further measurements.
     Terms,
     /// Norms of each model's gradient, the cosine between the student's and the teacher's gradients by layer, and the agreement
     /// of their predictions.
@@ -23,7 +23,7 @@ pub struct StepContext {
     pub position: StepPosition,
     /// Units in all micro-batches of the step.
     pub counts: Counts,
-    /// The measurements to take beside the terms.
+    /// The measurements to take besides the terms.
     pub telemetry: Telemetry,
 }
 

@@ -1,4 +1,4 @@
-//! Forward and backward of one micro-batch: gradients add up in the arenas.
+//! The forward and backward passes of one micro-batch.
 
 use nb_data::random::mix;
 use nb_model::profile::{Phase, scope};
@@ -14,7 +14,7 @@ use crate::model::{HeadOutputs, Model, Models, Role};
 use crate::task::Objective;
 
 impl Stepper {
-    /// Runs forward and backward of a micro-batch; gradients accumulate in the arenas.
+    /// Runs the forward and backward passes of a micro-batch. Gradients accumulate in the arenas.
     pub fn forward_backward<K: Objective>(
         &self,
         task: &K,
@@ -25,7 +25,8 @@ impl Stepper {
         self.forward_backward_by_layer(task, models, micro_batch, context, &mut |_| ())
     }
 
-    /// The same; calls `layer_done` with each layer's gradients once this micro-batch adds nothing more to them.
+    /// Does the same as [`Stepper::forward_backward`], and calls `layer_done` with each layer's gradients once this
+    /// micro-batch adds nothing more to them.
     pub(super) fn forward_backward_by_layer<K: Objective>(
         &self,
         task: &K,
@@ -74,12 +75,13 @@ impl Stepper {
         MicroBatchOutput { terms: Tensor::stack(&terms, 0).to_kind(Kind::Double).detach(), agreement }
     }
 
-    /// The outputs of the frozen teachers: the first one's, with the logits of all; from the cache where there is one.
+    /// Returns the outputs of the first frozen teacher, with the combined logits of all frozen teachers. They come from the
+    /// cache if there is one.
     fn frozen_outputs<K: Objective>(&self, input: &Input<'_, K>, models: &Models<K::Head>) -> ModelOutputs {
         let teachers = models.teacher.iter().chain(&models.extra_teachers);
         let mut outputs: Vec<ModelOutputs> =
             tch::no_grad(|| teachers.enumerate().map(|(i, model)| input.frozen(model, models, i)).collect());
-        let logits = |one: &ModelOutputs| one.outputs.as_ref().map(|outputs| outputs.logits.shallow_clone());
+        let logits = |teacher: &ModelOutputs| teacher.outputs.as_ref().map(|outputs| outputs.logits.shallow_clone());
         let all: Vec<Tensor> = outputs.iter().filter_map(logits).collect();
         let mut first = outputs.swap_remove(0);
         if all.len() > 1
@@ -98,7 +100,7 @@ fn depth<T>(model: Option<&Model<T>>) -> usize {
     model.map_or(0, |model| model.bert.depth())
 }
 
-/// A micro-batch with its labels, and the stage whose terms look at it.
+/// A micro-batch with its labels, and the stage whose terms use it.
 struct Input<'a, K: Objective> {
     task: &'a K,
     micro_batch: &'a MicroBatch<'a, K::Batch>,
@@ -106,7 +108,7 @@ struct Input<'a, K: Objective> {
     stage: &'a Stage,
 }
 
-/// A model's forward pass: its outputs, and the encoder's record for the backward pass of a model that is trained.
+/// A model's forward pass: its outputs and, if the model is trained, the encoder's record for the backward pass.
 struct Forward {
     outputs: ModelOutputs,
     encoded: Option<Encoded>,
@@ -118,7 +120,7 @@ impl<K: Objective> Input<'_, K> {
         Forward { outputs: self.outputs(model, &encoded), encoded: Some(encoded) }
     }
 
-    /// The outputs of frozen teacher `i`, from its cache if it has one.
+    /// Returns the outputs of frozen teacher `i`, from its cache if it has one.
     fn frozen(&self, model: &Model<K::Head>, models: &Models<K::Head>, i: usize) -> ModelOutputs {
         let texts = || self.task.texts(self.micro_batch.batch);
         match models.teacher_caches.get(i).map(|cache| cache.load(&texts(), model.bert.device())) {
@@ -132,7 +134,7 @@ impl<K: Objective> Input<'_, K> {
         self.outputs(model, &model.bert.encode(self.micro_batch.texts, Pass::Inference, self.stage.capture()))
     }
 
-    /// The outputs that the stage's terms look at.
+    /// Returns the outputs that the stage's terms use.
     fn outputs(&self, model: &Model<K::Head>, encoded: &Encoded) -> ModelOutputs {
         let _phase = scope(Phase::Losses);
         let outputs = self.stage.any(TermKind::needs_outputs).then(|| {

@@ -1,7 +1,7 @@
-//! One training step: micro-batches in, an update out. Each line turns a value into the next.
+//! One training step: from micro-batches to an update.
 //!
-//! The step interprets a [`Method`] and never asks for its name. With one process nothing in it waits for the device: its output
-//! are tensors ([`StepOutput`]), which the caller reads when it needs them.
+//! The step interprets a [`Method`] and does not depend on its name. With one process, nothing in it waits for the device: its
+//! outputs are tensors ([`StepOutput`]), which the caller reads when it needs them.
 
 pub mod context;
 mod micro_batch;
@@ -29,7 +29,7 @@ use crate::step::telemetry::{GradientStats, StepOutput};
 use crate::step::terms::Counts;
 use crate::task::{Objective, Task};
 
-/// Makes the steps of a run.
+/// Runs the steps of a run.
 #[derive(Debug)]
 pub struct Stepper {
     /// The method.
@@ -47,18 +47,18 @@ pub struct Stepper {
 /// The rows of one update, and its position in the run.
 #[derive(Debug, Clone, Copy)]
 pub struct Update<'a> {
-    /// The epoch that the rows are drawn for.
+    /// The epoch of the rows.
     pub epoch: u64,
     /// The rows of each micro-batch, over all processes.
     pub rows: &'a [Vec<u32>],
     /// The step's position in the run.
     pub position: StepPosition,
-    /// The measurements to take beside the terms.
+    /// The measurements to take besides the terms.
     pub telemetry: Telemetry,
 }
 
 impl Stepper {
-    /// Reads this process's micro-batches of an update, then makes the step.
+    /// Reads this process's micro-batches of an update, then runs the step.
     ///
     /// # Errors
     /// If a process is lost.
@@ -77,11 +77,11 @@ impl Stepper {
         self.step(task, models, groups, &batches, update.position, update.telemetry)
     }
 
-    /// Makes the step at `position` from `batches`, this process's share of the micro-batches. Process r of P has numbers
+    /// Runs the step at `position` on `batches`, this process's share of the micro-batches. Process r of P has numbers
     /// r, r + P, r + 2P and so on.
     ///
-    /// A step whose loss or gradient is not finite updates nothing. Before anything but a step reads the models' values, bring
-    /// them up to date ([`crate::optim::catch_up`]).
+    /// A step whose loss or gradient is not finite updates nothing. Call [`crate::optim::catch_up`] before anything other than
+    /// a step reads the models' values.
     ///
     /// # Errors
     /// If a process is lost.
@@ -99,7 +99,7 @@ impl Stepper {
         let counts = sync::sum_counts(processes, counts)?; // the divisors of all means
         let context = StepContext { position, counts, telemetry };
         let texts = pack(task, batches);
-        let rows = catch_up_rows(groups, &texts); // embedding rows whose updates were put off
+        let rows = catch_up_rows(groups, &texts); // embedding rows with deferred updates
         let rows = sync::touched_rows(processes, groups, rows)?;
 
         let mut sums = GradientSums::new(processes, models, self.method.teacher);
@@ -123,21 +123,21 @@ impl Stepper {
         let reduced = sync::reduce_outputs(processes, &outputs, terms, groups[0].device())?;
         let stats = GradientStats::measure(&self.method, models, reduced.agreement, &context);
         self.blend(models, position);
-        let norm = gradient_norm(groups); // of the blended gradient, which is what clipping limits
+        let norm = gradient_norm(groups); // of the blended gradient, which is clipped
         let is_finite = norm.isfinite().logical_and(&reduced.terms.isfinite().all());
         let clip = clip_factor(&norm, self.clip).where_scalarother(&is_finite, 0.0); // 0: no update
         drop(gradients);
 
         let _phase = scope(Phase::Optimiser);
         if position.step_in_stage == 0 {
-            groups.iter_mut().for_each(ParamGroup::reset_state); // each stage starts its own training
+            groups.iter_mut().for_each(ParamGroup::reset_state); // each stage starts with moments of zero
         }
         self.optimiser.step(groups, position.step_in_stage + 1, position.lr_factor, &clip);
         models.parameters_changed(self.method.teacher);
         Ok(StepOutput::new(&self.method, &context, reduced.terms, norm, stats, is_finite.logical_not()))
     }
 
-    /// Momentum distillation: blends the teacher's gradients into the student's, after backward and before clipping.
+    /// Blends the teacher's gradients into the student's (momentum distillation), after the backward pass and before clipping.
     pub fn blend<T>(&self, models: &Models<T>, position: StepPosition) {
         if !self.method.blends() {
             return; // a layer map may exist without blending, for models of different widths
@@ -145,7 +145,7 @@ impl Stepper {
         let (Some(teacher), Some(student), Some(map)) = (&models.teacher, &models.student, models.map) else {
             return;
         };
-        let beta = Beta::new(self.method.beta.at(position.progress)).unwrap_or(Beta::OFF); // a ramp stays within 0 and 1
+        let beta = Beta::new(self.method.beta.at(position.progress)).unwrap_or(Beta::OFF); // a ramp stays between 0 and 1
         let (teacher, student) = (&teacher.bert, &student.bert);
         blend_layers(&teacher.layer_grads(), &mut student.layer_grads(), map.group_size(), beta);
         if self.method.blend == Blend::LayersAndEmbeddings {
@@ -159,7 +159,8 @@ fn pack<K: Objective>(task: &K, batches: &[K::Batch]) -> Vec<Packed> {
     batches.iter().map(|batch| task.packed(batch)).collect()
 }
 
-/// Brings the rows of lazily updated embedding tables that `texts` look up to date, and returns them.
+/// Applies deferred updates to the embedding rows that `texts` look up, and returns these rows. It returns none if no table
+/// is updated lazily.
 fn catch_up_rows(groups: &mut [ParamGroup], texts: &[Packed]) -> Vec<u32> {
     let _phase = scope(Phase::Optimiser);
     let mut ids: Vec<u32> = Vec::new();

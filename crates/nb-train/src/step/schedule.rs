@@ -9,7 +9,7 @@ pub struct Schedule {
     total: u64,
 }
 
-/// A stage's steps.
+/// The steps of a stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct StageSteps {
     start: u64,
@@ -44,7 +44,7 @@ impl Schedule {
         let (mut stages, mut start, mut sum) = (Vec::new(), 0, 0.0);
         for (i, share) in shares.iter().enumerate() {
             sum += share;
-            let after = (shares.len() - 1 - i) as u64; // every later stage keeps a step
+            let after = (shares.len() - 1 - i) as u64; // one step is reserved for each later stage
             let end = if after == 0 { total } else { (total as f64 * sum / sum_of_shares).round() as u64 };
             let end = end.min(total.saturating_sub(after)).max((start + 1).min(total));
             let steps = end - start;
@@ -64,8 +64,9 @@ impl Schedule {
         self.stages.iter().map(|stage| stage.steps)
     }
 
-    /// The position of `step`, from 0. With s the step within its stage and n the stage's steps, the learning-rate factor is
-    /// (s + 1)/warm-up during warm-up, which reaches 1, then (n − s)/(n − warm-up), which is still above 0 at the last step.
+    /// Returns the position of `step`, from 0. With s the step within its stage and n the stage's steps, the learning-rate
+    /// factor is (s + 1)/warm-up during warm-up, which reaches 1, then (n − s)/(n − warm-up), which is still above 0 at the
+    /// last step.
     pub fn at(&self, step: u64) -> StepPosition {
         let stage = self.stages.iter().rposition(|stage| stage.steps > 0 && step >= stage.start).unwrap_or(0);
         let StageSteps { start, steps, warmup } = self.stages[stage];
@@ -95,14 +96,14 @@ mod tests {
     }
 
     #[test]
-    fn without_warm_up_it_starts_at_the_peak_and_with_nothing_else_it_never_divides_by_zero() {
+    fn no_warm_up_starts_at_the_peak_and_warm_up_alone_does_not_divide_by_zero() {
         assert_eq!(Schedule::new(4, 0.0, &[1.0]).at(0).lr_factor, 1.0);
         assert_eq!(Schedule::new(4, 1.0, &[1.0]).at(3).lr_factor, 1.0);
         assert_eq!(Schedule::new(4, 1.0, &[1.0]).at(4).lr_factor, 0.0);
     }
 
     #[test]
-    fn each_stage_has_its_own_course() {
+    fn each_stage_has_its_own_schedule() {
         let schedule = Schedule::new(8, 0.25, &[1.0, 3.0]);
         assert_eq!(schedule.steps().collect::<Vec<_>>(), [2, 6]);
         let positions: Vec<(usize, f64)> = (0..8).map(|s| (schedule.at(s).stage, schedule.at(s).progress)).collect();
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_of_a_tiny_share_keeps_a_step() {
+    fn a_stage_with_a_tiny_share_gets_a_step() {
         assert_eq!(Schedule::new(5, 0.1, &[1e-9, 1.0, 1e-9]).steps().collect::<Vec<_>>(), [1, 3, 1]);
         assert_eq!(Schedule::new(1, 0.1, &[1.0, 1.0]).steps().sum::<u64>(), 1);
     }

@@ -1,6 +1,6 @@
-//! Measurements of a step: the terms and the gradient's norm in every step, statistics of the gradients in steps that are logged.
+//! Measurements of a step: the terms and the gradient's norm in every step, and statistics of the gradients in logged steps.
 //!
-//! All of them stay on the device until they are read, so logging makes no step wait for the device.
+//! All of them stay on the device until they are read, so logging does not make a step wait for the device.
 
 use nb_report::record::{self, Named, StepLine};
 use tch::{Device, Kind, Tensor};
@@ -19,7 +19,7 @@ pub struct GradientStats {
 }
 
 impl Telemetry {
-    /// The agreement of teacher and student on a micro-batch, summed over its rows.
+    /// Computes the agreement of teacher and student on a micro-batch, summed over its rows.
     pub(crate) fn agreement(self, teacher: Option<&ModelOutputs>, student: Option<&ModelOutputs>) -> Option<Tensor> {
         let (Self::Models, Some(teacher), Some(student)) = (self, teacher, student) else { return None };
         let (v, z) = (&teacher.outputs.as_ref()?.logits, &student.outputs.as_ref()?.logits);
@@ -29,7 +29,7 @@ impl Telemetry {
 }
 
 impl GradientStats {
-    /// Measures the gradients before they are blended, if the step is to; `agreement` is summed over all rows.
+    /// Measures the gradients before they are blended, if `context` requests it; `agreement` is summed over all rows.
     pub(crate) fn measure<T>(
         method: &Method,
         models: &Models<T>,
@@ -53,15 +53,15 @@ impl GradientStats {
 /// The cosine between each student layer's gradient and the mean of its teacher layers' gradients: \[N\].
 fn cosines<T>(models: &Models<T>) -> Option<Tensor> {
     let (teacher, student, map) = (models.teacher.as_ref()?, models.student.as_ref()?, models.map?);
-    let own = student.bert.layer_grads();
-    if teacher.bert.layer_grads().size()[1] != own.size()[1] {
+    let student_grads = student.bert.layer_grads();
+    if teacher.bert.layer_grads().size()[1] != student_grads.size()[1] {
         return None; // layers of different shapes, which are not blended
     }
-    let groups = [map.student_layers() as i64, map.group_size() as i64, own.size()[1]];
+    let groups = [map.student_layers() as i64, map.group_size() as i64, student_grads.size()[1]];
     let injected = teacher.bert.layer_grads().view(groups).mean_dim(1, false, Kind::Float);
     let norm = |x: &Tensor| x.square().sum_dim_intlist(-1, false, Kind::Float).sqrt();
-    let product = (&own * &injected).sum_dim_intlist(-1, false, Kind::Float);
-    Some(product / (norm(&own) * norm(&injected)).clamp_min(f64::from(f32::MIN_POSITIVE)))
+    let product = (&student_grads * &injected).sum_dim_intlist(-1, false, Kind::Float);
+    Some(product / (norm(&student_grads) * norm(&injected)).clamp_min(f64::from(f32::MIN_POSITIVE)))
 }
 
 /// The output of a step, on the device.
@@ -96,7 +96,7 @@ impl StepOutput {
         Self { terms, values, norm, stats, skipped, temperature, beta, counts }
     }
 
-    /// Copies the output to the host; on a GPU that waits for the device.
+    /// Copies the output to the host. On a GPU this waits for the device.
     pub fn read(&self) -> StepReport {
         let host = |t: &Tensor| -> Vec<f64> {
             let flat = t.to_kind(Kind::Double).to_device(Device::Cpu).contiguous().view(-1);
@@ -118,7 +118,7 @@ impl StepOutput {
             agreement: stats
                 .and_then(|stats| stats.agreement.as_ref())
                 .map(host)
-                .map(|both| Agreement { equal: both[0], kl: both[1] }),
+                .map(|values| Agreement { equal: values[0], kl: values[1] }),
             counts: self.counts,
         }
     }
@@ -129,7 +129,7 @@ impl StepOutput {
 pub struct StepReport {
     /// Each term of the stage, unweighted, in the method's order.
     pub terms: Vec<(TermKind, f64)>,
-    /// The factor of each.
+    /// The weight of each term.
     pub weights: Vec<(TermKind, f64)>,
     /// The weighted sum of the terms.
     pub total: f64,
@@ -141,7 +141,7 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// Norm of each encoder's gradient before blending, if measured.
     pub norms: Vec<(Role, f64)>,
-    /// The cosine between each student layer's gradient and the one blended into it, if measured.
+    /// The cosine between each student layer's gradient and the gradient blended into it, if measured.
     pub cosines: Option<Vec<f64>>,
     /// Agreement of teacher and student, if measured.
     pub agreement: Option<Agreement>,
@@ -152,14 +152,14 @@ pub struct StepReport {
 /// Agreement of teacher and student over the rows of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Agreement {
-    /// Share of rows for which both predict the same.
+    /// Share of rows for which both make the same prediction.
     pub equal: f64,
     /// Mean KL divergence at T = 1.
     pub kl: f64,
 }
 
 impl StepReport {
-    /// The first number of the report that is not finite.
+    /// Describes the first number of the report that is not finite.
     pub fn not_finite(&self) -> Option<String> {
         let term = self.terms.iter().find(|(_, value)| !value.is_finite());
         let term = term.map(|(kind, value)| format!("the term `{}` is {value}", kind.name()));
@@ -189,7 +189,7 @@ impl StepReport {
     }
 }
 
-/// A number per term, under the terms' names.
+/// Returns one number per term, by the term's name.
 fn by_term(numbers: &[(TermKind, f64)]) -> Named<f64> {
     numbers.iter().map(|(kind, value)| (kind.name(), *value)).collect()
 }

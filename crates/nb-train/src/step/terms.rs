@@ -21,7 +21,7 @@ use crate::model::HeadOutputs;
 pub struct Counts {
     /// Real tokens.
     pub tokens: i64,
-    /// Pairs of real tokens of the same text, which attention scores: Σ length².
+    /// Pairs of real tokens of the same text, the units of attention scores: Σ length².
     pub pairs: i64,
     /// Pooled vectors: sequences.
     pub pooled: i64,
@@ -32,7 +32,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The counts of texts of the given lengths, each a row of its own; `labelled` of them have a label.
+    /// Returns the counts of texts of the given lengths. Each text is a row; `labelled` of them have a label.
     pub fn of_texts(lengths: &[i64], labelled: i64) -> Self {
         let sequences = lengths.len() as i64;
         Self {
@@ -78,12 +78,12 @@ impl std::ops::Add for Counts {
     }
 }
 
-/// The outputs of one model for a micro-batch, as far as the method's terms look at them.
+/// The outputs of one model for a micro-batch, as far as the method's terms use them.
 #[derive(Debug, Default)]
 pub struct ModelOutputs {
     /// Hidden states [n, H] by number: 0 is the embedding output.
     pub states: BTreeMap<usize, Tensor>,
-    /// \[CLS\] states [B, H] by number, where they are not taken from `states`.
+    /// \[CLS\] states [B, H] by number, if they are not taken from `states`.
     pub firsts: BTreeMap<usize, Tensor>,
     /// Attention scores of each layer ([`Encoded::scores`]).
     pub scores: Vec<Tensor>,
@@ -111,18 +111,18 @@ impl ModelOutputs {
     /// Pooled vectors and logits.
     ///
     /// # Panics
-    /// If the stage has no term that looks at them.
+    /// If the stage has no term that uses them.
     pub fn outputs(&self) -> &HeadOutputs {
-        self.outputs.as_ref().expect("a stage with this term shows outputs")
+        self.outputs.as_ref().expect("a stage with this term has outputs")
     }
 }
 
-/// The inputs of the terms: both models' outputs, the labels, and what the terms divide by.
+/// The inputs of the terms: both models' outputs, the labels, and the divisors.
 #[derive(Debug)]
 pub struct TermInputs<'a> {
-    /// The teacher's outputs, where there is one.
+    /// The teacher's outputs, if there is one.
     pub teacher: Option<&'a ModelOutputs>,
-    /// The student's outputs, where there is one.
+    /// The student's outputs, if there is one.
     pub student: Option<&'a ModelOutputs>,
     /// The texts.
     pub packed: &'a Packed,
@@ -132,9 +132,9 @@ pub struct TermInputs<'a> {
     pub teacher_layers: usize,
     /// Layers of the student; 0 without one.
     pub student_layers: usize,
-    /// Attention heads; the same number in both models where scores are compared.
+    /// Attention heads; the same number in both models if scores are compared.
     pub heads: i64,
-    /// Projection from the student's width to the teacher's, where they differ.
+    /// Projection from the student's width to the teacher's, if they differ.
     pub projection: Option<&'a Dense>,
     /// Units in the whole global batch.
     pub counts: Counts,
@@ -165,15 +165,15 @@ impl TermInputs<'_> {
             }
             TermKind::Patience => {
                 let layer = |j| {
-                    let taught = teacher().first(method.pkd_layers.teacher_state(j, l, n), self.packed);
-                    normalised_state_mse(&taught, &self.wide(&student().first(j, self.packed)), counts.pooled)
+                    let target = teacher().first(method.pkd_layers.teacher_state(j, l, n), self.packed);
+                    normalised_state_mse(&target, &self.wide(&student().first(j, self.packed)), counts.pooled)
                 };
                 (1..n).map(layer).reduce(|a, b| a + b).unwrap_or_else(|| nothing(student()))
             }
             TermKind::Attention => {
                 let map = self.map();
-                let taught = |i| &teacher().scores[map.teacher_state(i) - 1];
-                (1..=n).map(|i| score_mse(taught(i), &student().scores[i - 1], counts.pairs * self.heads)).sum()
+                let target = |i| &teacher().scores[map.teacher_state(i) - 1];
+                (1..=n).map(|i| score_mse(target(i), &student().scores[i - 1], counts.pairs * self.heads)).sum()
             }
             TermKind::Cosine => cosine_distance(teacher().state(l), &self.wide(student().state(n)), counts.tokens),
             TermKind::Soft => self.soft(SoftLoss::CrossEntropy, method, temperature),
@@ -209,6 +209,6 @@ impl TermInputs<'_> {
 
 /// The value of a term with nothing to compare: 0, with a gradient of 0.
 fn nothing(student: &ModelOutputs) -> Tensor {
-    let (_, state) = student.states.last_key_value().expect("a model shows at least its last state");
+    let (_, state) = student.states.last_key_value().expect("a model has at least its last state");
     state.narrow(0, 0, 0).sum(tch::Kind::Float)
 }

@@ -1,4 +1,4 @@
-//! Encoding of texts outside training: batches by tokens, pooled vectors, and the work shared among processes.
+//! Encoding of texts outside training: batches by tokens, pooled vectors, and the division of work among processes.
 
 use anyhow::{Result, bail};
 use nb_data::batch::cut;
@@ -19,7 +19,7 @@ pub(crate) fn pack(batch: &TokenBatch, device: Device) -> Packed {
     Packed::new(&batch.ids, &batch.segments, &batch.lengths, device)
 }
 
-/// Refers to rows of the store with number `store`.
+/// Returns references to rows of the store with number `store`.
 pub(super) fn text_refs(store: usize, rows: &[u32]) -> impl Iterator<Item = TextRef> + '_ {
     rows.iter().map(move |&row| TextRef { store, row })
 }
@@ -61,7 +61,7 @@ pub(crate) fn encode(bert: &Bert, pooling: &AttentivePooling, packed: &Packed) -
 /// the same tokens are computed once, so their numbers are bit-identical.
 ///
 /// # Errors
-/// Those of `compute`, and if a process is lost.
+/// If `compute` fails, or if a process is lost.
 pub(super) fn compute_rows(
     store: &TokenStore,
     rows: &[u32],
@@ -84,7 +84,7 @@ pub(super) fn compute_rows(
         processes.heartbeat();
     }
     if processes.size() > 1 {
-        let mut all = Tensor::from_slice(&out); // 0 where another process has the number
+        let mut all = Tensor::from_slice(&out); // 0 where another process computes the number
         processes.sum(&mut [&mut all])?;
         out = Vec::try_from(all)?;
     }

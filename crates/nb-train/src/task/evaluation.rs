@@ -1,4 +1,4 @@
-//! The result of an evaluation: metrics with their intervals, the same over parts of the data, and each row's outcome.
+//! The result of an evaluation: metrics with intervals, over all rows and over parts of them, and the outcome of each row.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ pub struct Metric {
     pub name: Cow<'static, str>,
     /// The value.
     pub value: f64,
-    /// Low and high end of the 95 % percentile bootstrap interval over the rows, for a metric that is a mean over them.
+    /// Low and high ends of the 95 % percentile bootstrap interval over the rows, if the metric is a mean over rows.
     pub interval: Option<(f64, f64)>,
 }
 
@@ -29,9 +29,9 @@ impl Metric {
     /// Computes a mean over rows with its interval.
     ///
     /// # Errors
-    /// If there is no row, or a value that is not finite.
+    /// If there are no rows, or if a value is not finite.
     pub fn mean(name: &'static str, values: &[f64]) -> Result<Self> {
-        // Enough for two digits of an interval; a run computes several in each evaluation.
+        // Enough resamples for two digits of an interval; a run computes several intervals in each evaluation.
         let mean = bootstrap_mean(values, Bootstrap { resamples: 1000, ..Bootstrap::default() })?;
         Ok(Self { name: name.into(), value: mean.mean, interval: Some((mean.low, mean.high)) })
     }
@@ -80,7 +80,7 @@ impl From<Count> for (Cow<'static, str>, u64) {
 /// The measurements of a model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Number of rows that count.
+    /// Number of rows that the metrics cover.
     pub rows: usize,
     /// The unit of the rows: texts, impressions, queries.
     pub unit: Cow<'static, str>,
@@ -106,11 +106,11 @@ impl Evaluation {
 
     /// Formats the metrics on one line.
     pub fn line(&self) -> String {
-        let each: Vec<String> = self.metrics.iter().map(|m| format!("{} {:.4}", m.name, m.value)).collect();
-        each.join(", ")
+        let entries: Vec<String> = self.metrics.iter().map(|m| format!("{} {:.4}", m.name, m.value)).collect();
+        entries.join(", ")
     }
 
-    /// Returns the evaluation as a run's record holds it, without the outcomes.
+    /// Returns the evaluation in the form of a run's record, without the outcomes.
     pub fn record(&self) -> record::Evaluation {
         let intervals = intervals(&self.metrics);
         let scores = Scores {

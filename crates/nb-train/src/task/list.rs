@@ -10,16 +10,16 @@ use super::{Recommend, Retrieve, Task, Topic};
 use crate::model::HeadLayers;
 use crate::plan::{Plan, TaskKinds};
 
-/// Work on the task of a plan, whatever it is.
+/// Work on the task of a plan, generic over the type of the task.
 pub trait TaskVisitor {
     /// The result of the work.
     type Output;
 
-    /// Does the work on a task of type `K`, whose part of the plan is `own`.
+    /// Does the work on a task of type `K`, whose part of the plan is `task_plan`.
     ///
     /// # Errors
-    /// Those of the work.
-    fn visit<K: Task>(self, plan: &Plan, own: &K::Plan) -> Result<Self::Output>;
+    /// If the work fails.
+    fn visit<K: Task>(self, plan: &Plan, task_plan: &K::Plan) -> Result<Self::Output>;
 }
 
 /// A list of tasks.
@@ -30,10 +30,10 @@ pub trait TaskList {
     /// Calls the visitor with the task of a plan.
     ///
     /// # Errors
-    /// Those of the visitor, and if the plan's task is not in the list.
+    /// If the visitor fails, or if the plan's task is not in the list.
     fn visit<V: TaskVisitor>(plan: &Plan, visitor: V) -> Result<V::Output>;
 
-    /// Makes the layers of the head that a model folder describes, to be filled from its file.
+    /// Makes the layers of the head that a model folder describes. The caller fills them from the folder's file.
     ///
     /// # Errors
     /// If the description is invalid, or its task is not in the list.
@@ -55,8 +55,8 @@ macro_rules! task_list {
                 plan: &$crate::plan::Plan,
                 visitor: V,
             ) -> ::anyhow::Result<V::Output> {
-                $(if let Some(own) = plan.data.task.downcast::<<$task as $crate::task::Task>::Plan>() {
-                    return visitor.visit::<$task>(plan, own);
+                $(if let Some(task_plan) = plan.data.task.downcast::<<$task as $crate::task::Task>::Plan>() {
+                    return visitor.visit::<$task>(plan, task_plan);
                 })+
                 ::anyhow::bail!("task is `{}`, which this list of tasks does not have", plan.data.task.name())
             }

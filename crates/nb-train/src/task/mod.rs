@@ -1,8 +1,8 @@
 //! The tasks: topic classification, recommendation and retrieval, a folder each. To add one, add its folder and its name in
 //! `list.rs`.
 //!
-//! A task consists of an [`Objective`], which the training step sees, and a [`Task`], which adds the data. It knows nothing
-//! of teachers, students or methods beyond the sharing of its head.
+//! A task consists of an [`Objective`], which the training step sees, and a [`Task`], which adds the data. It does
+//! not depend on teachers, students or methods, except for the sharing of its head.
 
 mod distinct;
 mod dot;
@@ -67,7 +67,7 @@ pub struct Widths {
 /// The rows that a model is measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SplitName {
-    /// Development rows, which select the best model.
+    /// Development rows, used for model selection.
     Dev,
     /// Held-out rows, never used for model selection.
     Test,
@@ -91,13 +91,13 @@ pub trait Task: Objective + Sized {
     /// The task as configurations name it.
     const KIND: &'static dyn TaskKind;
 
-    /// Opens the data of a plan, whose part for this task is `own`.
+    /// Opens the data of a plan, whose part for this task is `task_plan`.
     ///
     /// # Errors
     /// If a file cannot be used.
-    fn open(plan: &Plan, own: &Self::Plan) -> Result<Self>;
+    fn open(plan: &Plan, task_plan: &Self::Plan) -> Result<Self>;
 
-    /// Makes the layers of the head that a model folder describes, to be filled from its file.
+    /// Makes the layers of the head that a model folder describes. The caller fills them from the folder's file.
     ///
     /// # Errors
     /// If the description is invalid.
@@ -126,20 +126,20 @@ pub trait Task: Objective + Sized {
     /// Returns the tokenizer of the texts.
     fn tokenizer(&self) -> &Tokenizer;
 
-    /// Returns the micro-batches of an epoch as rows of the training data, a function of the seed and the epoch alone.
+    /// Returns the micro-batches of an epoch as rows of the training data. They depend on the seed and the epoch alone.
     fn epoch(&self, epoch: u64) -> Vec<Vec<u32>>;
 
     /// Reads the rows of a micro-batch of an epoch.
     fn batch(&self, epoch: u64, rows: &[u32]) -> Self::Batch;
 
-    /// Describes the training data for people, as lines of a name and a value.
+    /// Describes the training data in human-readable lines, each a name and a value.
     fn describe(&self) -> Vec<(&'static str, String)>;
 
-    /// Returns warnings about the data that a reader of the results should know, a sentence each.
+    /// Returns warnings about the data for readers of the results, one sentence each.
     fn warnings(&self) -> Vec<String>;
 
-    /// Measures a model on one split of the data. The processes share the work; all of them get the result, which is the
-    /// result of a single process bit for bit.
+    /// Measures a model on one split of the data. The processes share the work, and all of them get the result. It is
+    /// bit-identical to the result of a single process.
     ///
     /// # Errors
     /// If there is no such split, if an output is not finite, or if a process is lost.

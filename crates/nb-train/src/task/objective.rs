@@ -14,7 +14,7 @@ pub trait TaskHead {
     fn arenas(&self) -> Vec<&Arena>;
 }
 
-/// A text's place among the token stores of its task.
+/// The location of a text in the token stores of its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextRef {
     /// The number of the token store ([`Task::stores`](super::Task::stores)).
@@ -23,7 +23,7 @@ pub struct TextRef {
     pub row: u32,
 }
 
-/// The computations that the training step needs of a task. They depend on the batch and the head alone, so an objective
+/// The computations that the training step needs from a task. They depend on the batch and the head alone, so an objective
 /// can be made without any data.
 pub trait Objective {
     /// The layers on top of an encoder.
@@ -40,7 +40,7 @@ pub trait Objective {
     /// Copies the texts of a micro-batch to the device.
     fn packed(&self, batch: &Self::Batch) -> Packed;
 
-    /// Copies the labels of a micro-batch to the device; a row without a label has [`nb_loss::IGNORE`].
+    /// Copies the labels of a micro-batch to the device; the label of an unlabelled row is [`nb_loss::IGNORE`].
     fn labels(&self, batch: &Self::Batch) -> Tensor;
 
     /// Pools last hidden states [n, H] into vectors [sequences, H].
@@ -52,7 +52,7 @@ pub trait Objective {
     fn logits(&self, head: &Self::Head, pooled: &Tensor, batch: &Self::Batch) -> Tensor;
 }
 
-/// A type that holds an objective and therefore is one: every method of [`Objective`] goes to the one it holds.
+/// A type that holds an objective. It implements [`Objective`] by delegation to that objective.
 pub trait HasObjective {
     /// The type of the objective.
     type Objective: Objective;

@@ -96,7 +96,7 @@ pub(super) struct HeldOut {
     pub(super) held_out: Vec<u32>,
 }
 
-/// Divides the numbers 0 to n − 1. The division does not depend on the run's seed, so runs can be compared.
+/// Splits the row numbers 0 to n − 1. The split does not depend on the run's seed, so runs can be compared.
 pub(super) fn hold_out(n: usize, fraction: f64) -> HeldOut {
     const SPLIT_SEED: u64 = 0;
     let (train, held_out) = split(n, fraction, SPLIT_SEED);

@@ -18,7 +18,7 @@ pub(super) struct Unlabelled {
 /// Salt that separates the order of unlabelled texts from other uses of the same seed.
 const UNLABELLED_SEED: u64 = 0x75_6E_6C_61_62; // "unlab"
 
-/// A micro-batch's rows, split into labelled and unlabelled ones.
+/// The labelled and the unlabelled rows of a micro-batch.
 pub(super) struct SplitRows<'a> {
     /// Rows of the task itself.
     pub(super) labelled: &'a [u32],
@@ -27,8 +27,8 @@ pub(super) struct SplitRows<'a> {
 }
 
 impl Unlabelled {
-    /// Appends an epoch's texts to its micro-batches. Each micro-batch gets as many as it has labelled rows, or fewer if
-    /// fewer are enough for all texts to have their turn. Every epoch has a different order.
+    /// Appends an epoch's texts to its micro-batches. Each micro-batch gets as many texts as it has labelled rows,
+    /// or fewer if that is enough to use every text. The order differs between epochs.
     pub(super) fn append_to(&self, batches: &mut [Vec<u32>], epoch: u64) {
         let n = self.store.len();
         let most = n.div_ceil(batches.len().max(1));

@@ -19,7 +19,7 @@ use super::input::Windows;
 
 /// Number of vectors that a search reads at a time.
 pub(crate) const SEARCH_BLOCK: usize = 16_384;
-/// Version of the cached vectors. Raise it with every change that gives the same model other vectors.
+/// Version of the cached vectors. Increment it with every change after which the same model gives different vectors.
 const VERSION: u32 = 2;
 
 /// Articles in memory: their ids, and a vector each.
@@ -67,17 +67,17 @@ impl Encoded {
 fn each_vector(model: &SavedModel, source: &Source, mut f: impl FnMut(&Article, Encoded) -> Result<()>) -> Result<()> {
     let (mut known, mut rows) = (HashMap::new(), 0..);
     Windows::open(source, WINDOW)?.each(|articles| {
-        let (mut new, mut of) = (Vec::new(), Vec::with_capacity(articles.len()));
+        let (mut new, mut origins) = (Vec::new(), Vec::with_capacity(articles.len()));
         for (tokens, row) in model.tokens(articles)?.into_iter().zip(&mut rows) {
             let first: usize =
                 *known.entry(text_hash(&TokenBatch::pack(std::slice::from_ref(&tokens), &[0]))).or_insert(row);
-            of.push((first, row));
+            origins.push((first, row));
             if first == row {
                 new.push(tokens);
             }
         }
         let mut vectors = model.vectors_of(&new, Pooling::Attention)?.into_iter();
-        for (article, (first, row)) in articles.iter().zip(of) {
+        for (article, (first, row)) in articles.iter().zip(origins) {
             let vector = if first == row { vectors.next().map(Encoded::New) } else { None };
             f(article, vector.unwrap_or(Encoded::AsRow(first)))?;
         }
@@ -87,7 +87,7 @@ fn each_vector(model: &SavedModel, source: &Source, mut f: impl FnMut(&Article, 
     Ok(())
 }
 
-/// Returns a `news.tsv` with the fields that the model was trained on.
+/// Returns the source of a `news.tsv`, with the fields that the model was trained on.
 pub(crate) fn mind(model: &SavedModel, news: &Path, allowed_unusable: f64) -> Source {
     let format = Format::MindNews { fields: model.read_fields() };
     Source { path: news.to_owned(), format, labels: LabelRule::Optional, allowed_unusable }
@@ -102,7 +102,8 @@ pub(crate) fn read_behaviors(source: &BehaviorSource, ids: &IdIndex) -> Result<B
     Ok(behaviors)
 }
 
-/// Returns the ids of a file's usable rows, in its order. Does not report the others: reading the texts does.
+/// Returns the ids of a file's usable rows, in file order. Skipped rows are reported when the texts are read,
+/// not here.
 pub(crate) fn ids(source: &Source) -> Result<Vec<Option<String>>> {
     let rows = source.open()?.filter_map(|row| match row {
         Ok(Row::Article(article)) => Some(Ok(article.id)),
@@ -112,8 +113,8 @@ pub(crate) fn ids(source: &Source) -> Result<Vec<Option<String>>> {
     rows.collect()
 }
 
-/// Returns the vectors of a corpus: the cached ones if neither the corpus nor the model has changed, else new ones, which are
-/// cached if a file can be written, and are in memory if not.
+/// Returns the vectors of a corpus: the cached ones if neither the corpus nor the model has changed, otherwise new ones. The
+/// new ones are cached in a file, or stay in memory if no file can be written.
 pub(crate) fn corpus_vectors(model: &SavedModel, folder: &Path, corpus: &Source) -> Result<CorpusVectors> {
     let key = key(model, folder, corpus)?;
     let stem = corpus.path.file_stem().unwrap_or_default().to_string_lossy();
@@ -141,15 +142,15 @@ pub(crate) fn corpus_vectors(model: &SavedModel, folder: &Path, corpus: &Source)
     file.map(CorpusVectors::File).with_context(|| format!("cannot read {} back", path.display()))
 }
 
-/// A writer beside the corpus, or in the user's cache folder if nothing can be written there; none if neither is possible.
+/// Returns a writer beside the corpus or, if that is not writable, in the user's cache folder; none if neither is writable.
 fn writer(beside: PathBuf, elsewhere: PathBuf, hidden: usize) -> Option<(PathBuf, VectorWriter)> {
     let error = match VectorWriter::new(&beside, hidden) {
         Ok(writer) => return Some((beside, writer)),
         Err(error) => error,
     };
     let folder = elsewhere.parent().unwrap_or(Path::new("."));
-    let made = std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()));
-    match made.and_then(|()| VectorWriter::new(&elsewhere, hidden)) {
+    let created = std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()));
+    match created.and_then(|()| VectorWriter::new(&elsewhere, hidden)) {
         Ok(writer) => {
             tracing::warn!("{error:#}; vectors go to {}", elsewhere.display());
             Some((elsewhere, writer))
@@ -171,15 +172,15 @@ fn write(model: &SavedModel, corpus: &Source, writer: &mut VectorWriter) -> Resu
     })
 }
 
-/// A hash of everything that the vectors depend on.
+/// Returns a hash of everything that the vectors depend on.
 fn key(model: &SavedModel, folder: &Path, corpus: &Source) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     let files = [CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, DESCRIPTION_FILE];
     for path in files.iter().map(|name| folder.join(name)).chain([corpus.path.clone()]) {
-        let mut own = blake3::Hasher::new();
-        let read = File::open(&path).and_then(|file| own.update_reader(file).map(|_| ()));
+        let mut file_hasher = blake3::Hasher::new();
+        let read = File::open(&path).and_then(|file| file_hasher.update_reader(file).map(|_| ()));
         read.with_context(|| format!("cannot read {}", path.display()))?;
-        hasher.update(own.finalize().as_bytes());
+        hasher.update(file_hasher.finalize().as_bytes());
     }
     hasher.update(format!("{VERSION} {:?} {}", corpus.format, model.settings()).as_bytes());
     Ok(hasher.finalize().to_hex().to_string())

@@ -1,4 +1,4 @@
-//! Choices on the command line for types of the library, which knows no command line.
+//! Command-line choices for types of the library, which does not depend on the command line.
 
 use clap::ValueEnum;
 use nb_train::inference;

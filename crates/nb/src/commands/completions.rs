@@ -20,7 +20,7 @@ pub(crate) struct Completions {
 impl Completions {
     /// Writes the script that completes `command`.
     pub(crate) fn run(&self, mut command: Command) -> Result<ExitCode> {
-        // Into memory first, since a closed pipe would be a panic.
+        // Written to memory first, since `generate` would panic on a closed pipe.
         let mut script = Vec::new();
         let name = command.get_name().to_owned();
         generate(self.shell, &mut command, name, &mut script);

@@ -1,4 +1,4 @@
-//! Options of every command that computes.
+//! Options of every command that loads a trained model.
 
 use std::num::NonZeroU16;
 use std::path::Path;

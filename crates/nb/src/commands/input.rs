@@ -50,7 +50,7 @@ pub(crate) enum InputFormat {
 }
 
 impl InputFormat {
-    /// Returns the word on the command line.
+    /// Returns the name on the command line.
     fn name(self) -> &'static str {
         match self {
             Self::Lines => "lines",
@@ -121,8 +121,8 @@ impl Input {
     }
 
     fn format(&self, label: Option<&str>, trained_on: &[ArticleField]) -> Result<Format> {
-        let ending = self.input.extension().and_then(|e| e.to_str());
-        let format = self.format.unwrap_or(match ending {
+        let extension = self.input.extension().and_then(|e| e.to_str());
+        let format = self.format.unwrap_or(match extension {
             Some("csv") => InputFormat::Csv,
             Some("tsv") => InputFormat::Mind,
             Some("jsonl") => InputFormat::Beir,
@@ -216,7 +216,7 @@ impl Windows {
         Path::new(&self.name)
     }
 
-    /// Counts an article that was read as unusable.
+    /// Counts an article as unusable that was counted as usable when it was read.
     pub(crate) fn skip(&mut self, row: SkippedRow) {
         self.usable -= 1;
         self.skipped.add(row);
@@ -239,7 +239,7 @@ impl Windows {
         Ok(())
     }
 
-    /// Returns the next window. It is empty at the end, where skipped rows are reported.
+    /// Returns the next window. At the end it is empty, and skipped rows are reported.
     pub(crate) fn next(&mut self) -> Result<Vec<Article>> {
         let mut window = Vec::new();
         for row in self.articles.by_ref() {

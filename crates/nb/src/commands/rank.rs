@@ -50,7 +50,7 @@ impl Rank {
         if self.output.is_dir() {
             bail!("--output is {}, which is a folder; expected a file", self.output.display());
         }
-        AtomicFile::create(&self.output).map(drop).with_context(cannot_write)?; // before all the work is done
+        AtomicFile::create(&self.output).map(drop).with_context(cannot_write)?; // fails before all the work, not after it
         let model = self.compute.load(&self.model)?;
         let (reader, description) = (model.reader()?, &model.head()?.description);
         let catalogue = Catalogue::read(&model, &self.news, self.allow_unusable)?;
@@ -61,14 +61,14 @@ impl Rank {
             allowed_unusable: self.allow_unusable,
         };
         let behaviors = read_behaviors(&source, &catalogue.ids)?;
-        let which: Vec<u32> = (0..behaviors.len() as u32).collect();
-        let scores = score_clicks(&catalogue.vectors, reader, &behaviors, &which)?;
+        let impressions: Vec<u32> = (0..behaviors.len() as u32).collect();
+        let scores = score_clicks(&catalogue.vectors, reader, &behaviors, &impressions)?;
         self.write(&behaviors, &scores).with_context(cannot_write)?;
         tracing::info!("ranks of {} impressions in {}", behaviors.len(), self.output.display());
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Writes the file; after an error there is none.
+    /// Writes the file atomically, so there is none after an error.
     fn write(&self, behaviors: &Behaviors, scores: &CandidateScores) -> Result<()> {
         let mut out = BufWriter::new(AtomicFile::create(&self.output)?);
         for i in 0..behaviors.len() {

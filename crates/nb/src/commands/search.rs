@@ -72,7 +72,7 @@ impl Search {
             second: None,
         });
         let queries = model.vectors(&queries.collect::<Vec<_>>(), Pooling::Attention)?;
-        // A query from the command line has no id, so no document can have the same one.
+        // A query from the command line has no id, so no document can have the same id.
         let queries = QueryVectors { vectors: queries.concat(), hidden: model.hidden(), same_id: Vec::new() };
         let known = ids(&corpus)?;
         let index = CorpusIndex::new(corpus.format.repeated(), &known.iter().map(Option::as_deref).collect::<Vec<_>>());
@@ -125,7 +125,7 @@ impl Search {
     }
 }
 
-/// The articles of the hits by row; the corpus is read once more, since only its vectors are in memory.
+/// Reads the articles of the hits, by row. The corpus is read again, since only ids and vectors were kept.
 fn articles(corpus: &Source, hits: &[Vec<Hit>]) -> Result<HashMap<u32, Article>> {
     let wanted: std::collections::HashSet<u32> = hits.iter().flatten().map(|hit| hit.row).collect();
     let mut found = HashMap::new();
@@ -142,7 +142,7 @@ fn articles(corpus: &Source, hits: &[Vec<Hit>]) -> Result<HashMap<u32, Article>>
     Ok(found)
 }
 
-/// The beginning of a text for a line on a screen, without line breaks and other control characters.
+/// Returns the beginning of a text, without line breaks and other control characters, for one line of output.
 fn cut(text: &str) -> String {
     const MOST: usize = 100;
     let plain = |c: char| if c.is_control() { ' ' } else { c };

@@ -47,12 +47,12 @@ pub(crate) struct Train {
 }
 
 impl Train {
-    /// Trains as the process of `world` that a launcher has started, if one has.
+    /// Trains. `world` describes this process if a launcher started it.
     pub(crate) fn run(&self, world: Option<World>) -> Result<ExitCode> {
         let signals = Signals::listen()?;
         let world = world.filter(|world| world.size > 1);
         let process = self.local_process(world.as_ref())?;
-        // A configuration that cannot be used is reported once, before there are other processes.
+        // An invalid configuration is reported once, before other processes are started.
         let plan = read_plan(&self.config.path, &self.config.sets, AllTasks::KINDS, process)?;
         set_threads(plan.threads)?;
         let mut workers = match world {
@@ -67,14 +67,14 @@ impl Train {
         }
         let group = Rc::new(group?);
         let outcome = run::<AllTasks>(&plan, &self.unfinished(), signals.stop(), &group).inspect_err(|error| {
-            group.abort(&format!("{error:#}")); // unless another process has told this one
+            group.abort(&format!("{error:#}")); // no effect if another process aborted first
         })?;
         Rc::into_inner(group).map(ProcessGroup::leave).transpose()?;
         workers.map(Workers::wait).transpose()?;
         report(outcome, &signals)
     }
 
-    /// The place of this process among those on this machine.
+    /// Returns the place of this process among those on this machine.
     fn local_process(&self, world: Option<&World>) -> Result<LocalProcess> {
         let count = usize::from(self.processes);
         match world {
@@ -98,16 +98,16 @@ impl Train {
     }
 }
 
-/// Joins the processes of the run, unless a signal comes or a worker ends before.
+/// Joins the processes of the run, unless a signal is received or a worker ends first.
 fn join(world: Option<World>, signals: &Signals, mut workers: Option<&mut Workers>) -> Result<ProcessGroup> {
     let Some(world) = world else { return Ok(ProcessGroup::alone()) };
-    let goes_on = || {
+    let keep_waiting = || {
         if signals.is_stopped() {
             return Err("stopped by a signal".to_owned());
         }
         workers.as_mut().map_or(Ok(()), |workers| workers.check())
     };
-    Ok(ProcessGroup::join_while(world, goes_on)?)
+    Ok(ProcessGroup::join_while(world, keep_waiting)?)
 }
 
 /// Prints the outcome of a run, and returns its exit code.

@@ -10,17 +10,17 @@ use anyhow::{Context, Result, bail};
 use nb_dist::World;
 
 const HOST: &str = "127.0.0.1";
-/// Time for the workers to end after the run: they have nothing left to do.
+/// Time limit for the workers to end after the run, when they have no work left.
 const GRACE: Duration = Duration::from_secs(10);
-/// Time between two looks at a worker that is to end.
+/// Interval between checks whether a worker has ended.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The processes of a run beside the main one.
+/// The processes of a run other than the main one.
 #[derive(Debug)]
 pub(crate) struct Workers {
     /// Number of all processes, the main one included.
     size: usize,
-    /// The port where the main process listens.
+    /// The port on which the main process listens.
     port: u16,
     running: Vec<Worker>,
 }
@@ -37,7 +37,7 @@ impl Workers {
     /// # Errors
     /// If one cannot be started.
     pub(crate) fn start(size: usize) -> Result<Self> {
-        // The port is free now; the main process listens there soon.
+        // The port is free now; the main process will listen on it soon.
         let port =
             TcpListener::bind((HOST, 0)).and_then(|socket| socket.local_addr()).context("no port is free")?.port();
         let program = std::env::current_exe().context("cannot find the path of this program")?;
@@ -113,7 +113,7 @@ impl Workers {
 }
 
 impl Worker {
-    /// Waits until the grace period that began at `since` is over; `None` if the worker is still running then.
+    /// Waits for the worker until the grace period that began at `since` is over; returns `None` if it is still running then.
     fn wait(&mut self, since: Instant) -> std::io::Result<Option<ExitStatus>> {
         loop {
             match self.process.try_wait()? {
@@ -125,7 +125,7 @@ impl Worker {
 }
 
 impl Drop for Workers {
-    /// After a failure: the workers notice it by themselves; those that do not are killed.
+    /// Waits for the workers after a failure. They notice it by themselves; those that do not are killed.
     fn drop(&mut self) {
         let since = Instant::now();
         for worker in &mut self.running {
@@ -137,7 +137,7 @@ impl Drop for Workers {
     }
 }
 
-/// The arguments of this process without `--processes`.
+/// Returns the arguments of this process without `--processes`.
 fn arguments() -> Vec<OsString> {
     const OPTION: &str = "--processes";
     let mut arguments = Vec::new();

@@ -4,11 +4,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::project;
 
-/// Crates that depend on no other of the workspace.
+/// Crates that depend on no other crate of the workspace.
 const ALONE: [&str; 8] =
     ["nb-kernels", "nb-files", "nb-testing", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
 
-/// A crate and the only ones of the workspace that it may reach.
+/// A crate, and the only crates of the workspace that it may depend on.
 const ONLY: [(&str, &[&str]); 6] = [
     ("nb-checkpoint", &["nb-files"]),
     ("nb-data", &["nb-files"]),
@@ -18,7 +18,7 @@ const ONLY: [(&str, &[&str]); 6] = [
     ("nb-share", &["nb-model", "nb-checkpoint", "nb-files", "nb-kernels", "nb-torch"]),
 ];
 
-/// A crate and those that it must not reach, directly or indirectly.
+/// A crate, and the crates that it must not depend on, directly or indirectly.
 const NEVER: [(&str, &[&str]); 11] = [
     ("nb-kernels", &["torch-sys"]),
     ("nb-checkpoint", &["torch-sys"]),
@@ -33,7 +33,7 @@ const NEVER: [(&str, &[&str]); 11] = [
     ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-report", "nb-train", "nb-bench", "nb"]),
 ];
 
-/// Crates that no other may depend on, except for the integration tests: the binary, and a helper of unit tests.
+/// Crates that only the integration tests may depend on: the binary, and a helper of unit tests.
 const UNUSED: [&str; 2] = ["nb", "nb-testing"];
 
 /// The package of the integration tests.

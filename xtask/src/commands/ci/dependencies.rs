@@ -1,4 +1,4 @@
-//! Dependencies: none is unused, and all follow the rules of `deny.toml`.
+//! Checks that no dependency is unused, and that all follow the rules of `deny.toml`.
 
 use std::process::{Command, Stdio};
 
@@ -22,8 +22,8 @@ fn deny() -> Result<Command> {
     Ok(command)
 }
 
-/// Looks up the dependencies in the database of advisories. If the database cannot be fetched, this is a warning rather
-/// than a failure, since the cause is the network.
+/// Looks up the dependencies in the database of advisories. If the database cannot be fetched, it prints a
+/// warning instead of failing, since the cause is the network.
 fn advisories() -> Result<()> {
     let mut fetch = deny()?;
     // A proxy may make git ask for a password.

@@ -20,7 +20,7 @@ use process::succeed;
 /// A step: its name and its check.
 type Step = (&'static str, fn() -> Result<()>);
 
-/// The steps. Those that need libtorch compile optimised, into one target folder, since its bindings alone take
+/// The steps. Those that need libtorch compile with optimisation into one target folder, since its bindings alone take
 /// minutes.
 const STEPS: [Step; 10] = [
     ("format", format),

@@ -104,7 +104,7 @@ fn first_example(readme: &str) -> Option<String> {
     Some(code.join("\n"))
 }
 
-/// Makes a program of a documentation example: reveals lines hidden by `#` and adds a `main` if there is none.
+/// Turns a documentation example into a program: reveals lines hidden by `#` and adds a `main` if there is none.
 fn program(example: &str) -> String {
     let shown = example.lines().map(|line| line.strip_prefix("# ").unwrap_or(if line == "#" { "" } else { line }));
     let code: Vec<_> = shown.collect();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_package_is_its_own_workspace_with_the_project_s_profile() {
+    fn the_package_is_a_separate_workspace_with_the_project_s_profile() {
         let workspace = "[workspace]\n\n[workspace.dependencies]\ntch = \"=0.24.0\"\n\n[profile.release]\ndebug = 1\n\n[profile.dev]\nopt-level = 1\n";
         let example = "use tch::Tensor;\nnb_loss::soft();\n";
         let manifest = manifest("nb-loss", example, Path::new("/p"), workspace).unwrap();

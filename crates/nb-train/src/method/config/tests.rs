@@ -1,4 +1,4 @@
-//! Tests of configurations that describe methods, and of those that cannot.
+//! Tests of valid and invalid method configurations.
 
 use super::*;
 
@@ -6,12 +6,12 @@ fn parse(yaml: &str) -> Result<Method, String> {
     Method::from_config(&serde_yaml::from_str(yaml).unwrap()).map_err(|e| e.to_string())
 }
 
-/// Fails unless each configuration is refused with a message that holds what is beside it.
+/// Asserts that each configuration is refused with an error that contains the text beside it.
 #[track_caller]
 fn assert_refused(refused: &[(&str, &str)]) {
-    for (yaml, says) in refused {
+    for (yaml, message) in refused {
         let error = parse(yaml).expect_err(yaml);
-        assert!(error.contains(says), "{yaml}: {error}");
+        assert!(error.contains(message), "{yaml}: {error}");
     }
 }
 
@@ -53,7 +53,7 @@ fn a_method_spelled_out_equals_its_preset() {
 }
 
 #[test]
-fn a_method_written_and_read_is_the_same() {
+fn a_method_survives_a_round_trip_through_its_configuration() {
     let others = [
         "{name: newsbert, beta: {from: 0, to: 0.3, course: cosine, over: 0.5}, blend: [layers, embeddings]}",
         "{name: kd, temperature: {rule: flsw, base: 4, beta: 1, gamma: 2}, ensemble: loss}",
@@ -71,7 +71,7 @@ fn a_method_written_and_read_is_the_same() {
 }
 
 #[test]
-fn parts_that_do_not_go_together_are_refused_by_name() {
+fn incompatible_parts_are_refused_by_name() {
     assert_refused(&[
         ("{name: bertnews}", "newsbert, finetune, teacher, kd, distiller, pkd, distilbert, tinybert"),
         ("{name: finetune, beta: 0.1}", "method.beta is 0.1, but without a teacher there is no gradient"),
@@ -107,7 +107,7 @@ fn parts_that_a_frozen_teacher_cannot_have_are_refused_by_name() {
 }
 
 #[test]
-fn numbers_out_of_their_range_name_their_key() {
+fn out_of_range_errors_name_the_key() {
     assert_refused(&[
         ("{name: newsbert, beta: 1.5}", "method.beta is 1.5, expected a number from 0"),
         ("{name: newsbert, beta: {from: 0, to: -1}}", "method.beta.to is -1, expected a number from 0"),
@@ -149,7 +149,7 @@ fn stages_that_cannot_be_used_are_refused_by_name() {
 }
 
 #[test]
-fn messages_are_one_line_without_gaps() {
+fn messages_are_one_line_without_double_spaces() {
     let error = parse("{name: tinybert, weights: {hard: 1}}").unwrap_err();
     assert!(!error.contains("  ") && !error.contains('\n'), "{error}");
 }
@@ -178,7 +178,7 @@ fn a_weight_changes_the_stage_that_has_its_term() {
 }
 
 #[test]
-fn given_stages_replace_those_of_a_preset() {
+fn given_stages_replace_the_stages_of_a_preset() {
     let yaml = "{name: kd, stages: [{share: 1, weights: {hidden: 1}}, {share: 3, weights: {soft: 1, hard: 2}}]}";
     let method = parse(yaml).unwrap();
     assert_eq!(method.stages.iter().map(|stage| stage.share).collect::<Vec<_>>(), [1.0, 3.0]);
@@ -193,11 +193,11 @@ fn a_teacher_weight_above_0_makes_the_teacher_joint() {
     assert_eq!(kinds(&method.stages[0]), [TermKind::Teacher, TermKind::Divergence, TermKind::Hard]);
     assert_eq!(parse("{name: distiller, weights: {teacher: 0}}").unwrap(), parse("{name: distiller}").unwrap());
     assert_eq!(parse("{weights: {soft: 1, teacher: 1}}").unwrap().teacher, TeacherRole::Joint);
-    assert!(parse("{weights: {soft: 1}}").is_err(), "nobody said that there is a teacher");
+    assert!(parse("{weights: {soft: 1}}").is_err(), "the configuration has no teacher");
 }
 
 #[test]
-fn a_frozen_teacher_has_no_term_of_its_own() {
+fn a_frozen_teacher_has_no_teacher_term() {
     let method = parse("{name: newsbert, teacher: frozen, share: [], beta: 0}").unwrap();
     use TermKind::{Embedding, Hard, Hidden, Pooled, Soft};
     assert_eq!(method.teacher, TeacherRole::Frozen);

@@ -15,7 +15,7 @@ use crate::optim::ParamGroup;
 const TENSORS: &str = "state.safetensors";
 const STATE: &str = "state.json";
 const MANIFEST: &str = "manifest.json";
-/// The version of their format.
+/// The version of the checkpoint format.
 const VERSION: u32 = 1;
 /// The largest manifest that is read, in bytes.
 const LONGEST_MANIFEST: u64 = 1 << 16;
@@ -39,8 +39,8 @@ pub(super) fn write(folder: &Path, saved: &Saved, groups: &[ParamGroup]) -> Resu
     nb_model::write_tensors(&folder.join(TENSORS), &named(groups))?;
     let state = folder.join(STATE);
     fs::write(&state, serde_json::to_vec(saved)?).with_context(|| format!("cannot write {}", state.display()))?;
-    let mark = |name: &str| Ok((name.to_owned(), Fingerprint::of(&folder.join(name))?));
-    let files = [TENSORS, STATE].map(mark).into_iter().collect::<Result<_>>()?;
+    let fingerprint = |name: &str| Ok((name.to_owned(), Fingerprint::of(&folder.join(name))?));
+    let files = [TENSORS, STATE].map(fingerprint).into_iter().collect::<Result<_>>()?;
     let manifest = folder.join(MANIFEST);
     let bytes = serde_json::to_vec_pretty(&Manifest { version: VERSION, files })?;
     fs::write(&manifest, bytes).with_context(|| format!("cannot write {}", manifest.display()))
@@ -61,7 +61,7 @@ pub(super) fn read(folder: &Path) -> Result<Saved> {
     serde_json::from_slice(&state).with_context(|| format!("its {STATE} cannot be parsed"))
 }
 
-/// Restores values and moments.
+/// Restores parameters and moments.
 pub(super) fn restore(folder: &Path, groups: &mut [ParamGroup]) -> Result<()> {
     let path = folder.join(TENSORS);
     let mut tensors = nb_model::read_tensors(&path)?;
@@ -91,10 +91,11 @@ pub(super) fn restore(folder: &Path, groups: &mut [ParamGroup]) -> Result<()> {
     Ok(())
 }
 
-/// The tensors of all groups by name; they share the groups' memory.
+/// Returns the tensors of all groups by name; they share the groups' memory.
 fn named(groups: &[ParamGroup]) -> Vec<(String, Tensor)> {
-    let of = |(i, group): (usize, &ParamGroup)| group.state().map(|(name, tensor)| (format!("{i}.{name}"), tensor));
-    groups.iter().enumerate().flat_map(of).collect()
+    let prefixed =
+        |(i, group): (usize, &ParamGroup)| group.state().map(|(name, tensor)| (format!("{i}.{name}"), tensor));
+    groups.iter().enumerate().flat_map(prefixed).collect()
 }
 
 impl Fingerprint {

@@ -1,4 +1,5 @@
-//! The identity of a run: its configuration, data, models and versions. A run resumes only from a checkpoint of its own identity.
+//! The identity of a run: its configuration, data, models and versions. A run resumes only from a checkpoint with the same
+//! identity.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,7 +24,7 @@ pub(crate) struct Identity {
 /// A key in which two runs differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Difference {
-    /// The configuration's key; for data and models the key that names them; for versions `versions.<what>`.
+    /// The configuration's key; for data and models the key that names them; for versions `versions.<program>`.
     pub key: String,
     was: String,
     is: String,
@@ -35,17 +36,17 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Keys that may differ: they change where a run is stored and how it computes, but not its result (but for the last bits).
+/// Keys that may differ: they change where a run is stored and how it computes, but not its result (except for the last bits).
 const FREE: [&str; 6] = ["name", "output", "checkpoints", "data.cache", "threads", "train.recompute"];
 
 impl Identity {
-    /// The identity of a run.
+    /// Returns the identity of a run.
     pub(crate) fn new(config: &RunConfig, sources: &Sources) -> serde_json::Result<Self> {
         Ok(Self { config: serde_json::to_value(config)?, sources: sources.clone() })
     }
 
-    /// The identity of the run in a folder, from its `config.yaml` and, if it has finished, its `summary.json`. `None` if they cannot be
-    /// read.
+    /// Returns the identity of the run in a folder, from its `config.yaml` and, if it has finished, its `summary.json`; `None`
+    /// if the configuration cannot be read.
     pub(crate) fn of_folder(folder: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(folder.join(CONFIG)).ok()?;
         let summary = std::fs::read_to_string(folder.join(SUMMARY)).unwrap_or_default();
@@ -53,23 +54,23 @@ impl Identity {
         Some(Self { config: serde_yaml::from_str(&text).ok()?, sources: summary.sources })
     }
 
-    /// The identity as text: equal for equal runs.
+    /// Returns the identity as text, which is equal for equal runs.
     pub(crate) fn text(&self) -> String {
         self.by_key().into_iter().map(|(key, value)| format!("{key} {value}\n")).collect()
     }
 
-    /// The identity without data, models and versions.
+    /// Returns the identity without data, models and versions.
     pub(crate) fn without_sources(&self) -> Self {
         Self { config: self.config.clone(), sources: Sources::default() }
     }
 
-    /// The folders of trained teachers that the configuration names.
+    /// Returns the folders of trained teachers that the configuration names.
     pub(crate) fn trained_teachers(&self) -> Option<Vec<PathBuf>> {
         let folders = self.config.get("teacher")?.get("trained")?.as_array()?;
         folders.iter().map(|folder| folder.as_str().map(PathBuf::from)).collect()
     }
 
-    /// The keys in which `now` differs.
+    /// Returns the keys in which `now` differs from this identity.
     pub(crate) fn differences(&self, now: &Self) -> Vec<Difference> {
         let (was, is) = (self.by_key(), now.by_key());
         let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
@@ -84,7 +85,7 @@ impl Identity {
         differences
     }
 
-    /// The identity by key. The content of files goes by the key that names the files.
+    /// Returns the identity by key. The content of files is listed under the key that names the files.
     fn by_key(&self) -> BTreeMap<String, String> {
         let mut out = BTreeMap::new();
         leaves("", &self.config, &mut |key, value| {
@@ -113,7 +114,7 @@ impl Identity {
 }
 
 impl Difference {
-    /// The key that `--accept` takes.
+    /// Returns the key that `--accept` takes.
     pub(crate) fn accepted_by(&self) -> &str {
         self.key.strip_suffix(" (content)").unwrap_or(&self.key)
     }
@@ -158,10 +159,10 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_survives_writing() {
+    fn an_identity_survives_a_round_trip() {
         // 0.1 + 0.2 has more digits than most.
-        let own = identity(0.1 + 0.2, "a", "x");
-        let read: Identity = serde_json::from_str(&serde_json::to_string(&own).unwrap()).unwrap();
-        assert_eq!(read, own);
+        let original = identity(0.1 + 0.2, "a", "x");
+        let read: Identity = serde_json::from_str(&serde_json::to_string(&original).unwrap()).unwrap();
+        assert_eq!(read, original);
     }
 }

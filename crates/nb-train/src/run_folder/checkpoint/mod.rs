@@ -1,11 +1,12 @@
-//! Checkpoints: a run resumes from one as if it had never stopped, bit for bit.
+//! Checkpoints: a resumed run continues bit for bit as if it had never stopped.
 //!
-//! `checkpoints/step-<updates>/` in the run folder holds `state.safetensors` (the values and both of AdamW's moments of every
-//! parameter group), `state.json` ([`State`] and [`Identity`]) and `manifest.json` (size and BLAKE3 of both). Random numbers are a
-//! function of the seed and the step, so there is no generator to save; the position in an epoch follows from the step.
+//! `checkpoints/step-<updates>/` in the run folder holds `state.safetensors` (the values and both AdamW moments of every
+//! parameter group), `state.json` ([`State`] and [`Identity`]) and `manifest.json` (size and BLAKE3 hash of both files). Random
+//! numbers are a function of the seed and the step, so there is no generator to save; the position in an epoch follows from
+//! the step.
 //!
-//! A checkpoint is written to a temporary folder, flushed to disk and renamed; older ones are removed only after that. Reading runs no
-//! code, and allocates nothing before sizes and hashes are verified.
+//! A checkpoint is written to a temporary folder, flushed to disk and renamed; older checkpoints are removed only after that.
+//! Reading runs no code, and allocates nothing before sizes and hashes are verified.
 
 mod files;
 mod identity;
@@ -43,7 +44,7 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// The checkpoints in the folder of a run: one per `every`, of which the newest `keep` stay.
+    /// Describes the checkpoints in the folder of a run: one per `every`, of which the newest `keep` remain.
     pub(crate) fn new(run: &Path, every: CheckpointEvery, keep: usize) -> Self {
         Self { folder: run.join(CHECKPOINTS), every, keep, last: Instant::now() }
     }
@@ -60,10 +61,10 @@ impl Checkpoints {
     /// Saves a checkpoint, then removes the oldest ones beyond the number to keep.
     ///
     /// # Errors
-    /// If it cannot be written; earlier ones stay.
+    /// If it cannot be written; earlier checkpoints remain.
     pub(crate) fn save(&mut self, saved: &Saved, groups: &[ParamGroup]) -> Result<()> {
         let result = self.write(saved, groups);
-        self.last = Instant::now(); // also after a failure, so that not every step tries again
+        self.last = Instant::now(); // also after a failure: otherwise every step would try again
         result
     }
 
@@ -72,7 +73,8 @@ impl Checkpoints {
         let path = self.folder.join(name(saved.state.step));
         replace_folder(&path, |folder| files::write(folder, saved, groups))?;
         let all = list(&self.folder)?;
-        // A run that skipped a damaged checkpoint is at an earlier step: the damaged one is useless, and its step comes again.
+        // A run that skipped a damaged checkpoint is at an earlier step. The damaged one is useless, and the run will reach its
+        // step again.
         let (later, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(step, _)| *step > saved.state.step);
         for (_, old) in later.iter().chain(rest.iter().skip(self.keep)) {
             if let Err(e) = fs::remove_dir_all(old) {
@@ -93,7 +95,8 @@ impl Checkpoints {
 }
 
 impl Checkpoint {
-    /// Reads the newest complete checkpoint of a run folder, and logs the ones it skips. `None` if the folder has no checkpoint.
+    /// Reads the newest complete checkpoint of a run folder, and logs the checkpoints that it skips. Returns `None` if the
+    /// folder has no checkpoint.
     ///
     /// # Errors
     /// If there are checkpoints, but none is complete.
@@ -114,23 +117,23 @@ impl Checkpoint {
     /// Restores parameters and moments.
     ///
     /// # Errors
-    /// If they are not those of `groups`.
+    /// If the checkpoint's tensors do not match `groups`.
     pub(crate) fn restore(&self, groups: &mut [ParamGroup]) -> Result<()> {
         files::restore(&self.folder, groups)
     }
 
-    /// The checkpoint's folder.
+    /// Returns the checkpoint's folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 }
 
-/// The name of a checkpoint's folder. Numbers have equal length, so names sort by step.
+/// Returns the name of a checkpoint's folder. Steps are padded to nine digits, so names sort by step.
 fn name(step: u64) -> String {
     format!("step-{step:09}")
 }
 
-/// The folders of checkpoints with their steps, the newest first.
+/// Returns the folders of checkpoints with their steps, newest first.
 fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let context = || format!("cannot read {}", folder.display());
     let entries = match fs::read_dir(folder) {
@@ -160,29 +163,29 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_ones_stay() {
+    fn only_the_newest_checkpoints_remain() {
         let run = tempfile::tempdir().unwrap();
         assert!(Checkpoint::newest(run.path()).unwrap().is_none());
-        let mut own = checkpoints(run.path(), CheckpointEvery::Steps(5));
+        let mut checkpoints = checkpoints(run.path(), CheckpointEvery::Steps(5));
         for step in [5, 10, 999_999_999, 1_000_000_000] {
-            own.save(&saved(step), &[]).unwrap();
+            checkpoints.save(&saved(step), &[]).unwrap();
         }
         let newest = Checkpoint::newest(run.path()).unwrap().unwrap();
         assert_eq!((newest.saved.state.step, newest.saved.metrics), (1_000_000_000, 7));
         let steps = || list(&run.path().join(CHECKPOINTS)).unwrap().iter().map(|(step, _)| *step).collect::<Vec<_>>();
         assert_eq!(steps(), [1_000_000_000, 999_999_999]);
-        own.save(&saved(20), &[]).unwrap();
-        assert_eq!(steps(), [20], "those after it are removed");
-        own.remove();
+        checkpoints.save(&saved(20), &[]).unwrap();
+        assert_eq!(steps(), [20], "later checkpoints are removed");
+        checkpoints.remove();
         assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
     }
 
     #[test]
-    fn a_damaged_one_is_skipped_and_only_damaged_ones_are_an_error() {
+    fn damaged_checkpoints_are_skipped_unless_all_are_damaged() {
         let run = tempfile::tempdir().unwrap();
-        let mut own = checkpoints(run.path(), CheckpointEvery::Never);
-        own.save(&saved(3), &[]).unwrap();
-        own.save(&saved(4), &[]).unwrap();
+        let mut checkpoints = checkpoints(run.path(), CheckpointEvery::Never);
+        checkpoints.save(&saved(3), &[]).unwrap();
+        checkpoints.save(&saved(4), &[]).unwrap();
         let newest = Checkpoint::newest(run.path()).unwrap().unwrap();
         fs::write(newest.folder().join("state.json"), "{}").unwrap();
         let older = Checkpoint::newest(run.path()).unwrap().unwrap();
@@ -193,12 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn they_are_due_at_their_steps_or_after_their_time() {
+    fn checkpoints_are_due_at_their_steps_or_after_their_interval() {
         let due = |every, step| checkpoints(Path::new("run"), every).is_due(step);
         assert!(!due(CheckpointEvery::Never, 0) && !due(CheckpointEvery::Seconds(3600), 100));
         assert!(due(CheckpointEvery::Steps(4), 8) && !due(CheckpointEvery::Steps(4), 9));
-        let mut own = checkpoints(Path::new("run"), CheckpointEvery::Seconds(60));
-        own.last = Instant::now().checked_sub(Duration::from_secs(61)).unwrap();
-        assert!(own.is_due(1));
+        let mut checkpoints = checkpoints(Path::new("run"), CheckpointEvery::Seconds(60));
+        checkpoints.last = Instant::now().checked_sub(Duration::from_secs(61)).unwrap();
+        assert!(checkpoints.is_due(1));
     }
 }

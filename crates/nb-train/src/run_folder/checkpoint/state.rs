@@ -1,4 +1,4 @@
-//! The state of a run in a checkpoint, beside its tensors.
+//! The state of a run in a checkpoint, apart from its tensors.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::method::TermKind;
 use crate::run_folder::best::Best;
 use crate::run_folder::clock::Clock;
 
-/// The state of a run beside its parameters and their moments.
+/// The state of a run, apart from its parameters and their moments.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct State {
     /// Updates made, including those skipped because they were not finite.
@@ -18,7 +18,7 @@ pub(crate) struct State {
     pub best: Vec<Best>,
     /// Time spent in steps.
     pub clock: Clock,
-    /// Steps without a unit, by term.
+    /// Number of steps in which a term had no unit, by term.
     #[serde(rename = "without_unit")]
     pub empty_terms: BTreeMap<TermKind, u64>,
     /// Updates that were skipped because they were not finite.

@@ -1,8 +1,8 @@
 //! The gradients of an update, summed over the processes; the layers' sums overlap with the backward pass.
 //!
-//! An exchange takes time on the wire, and a layer's gradient is complete long before that of the layer below. So the sum of a
-//! layer's gradient begins as soon as the process's last micro-batch has passed that layer (like the buckets of Li et al. 2020,
-//! PyTorch Distributed). Gradients that are small, or complete only at the end, follow.
+//! An all-reduce takes time on the network, and a layer's gradient is complete long before that of the layer below. So the
+//! sum of a layer's gradient starts as soon as the process's last micro-batch has passed that layer (like the buckets of Li
+//! et al. 2020, PyTorch Distributed). Gradients that are small, or complete only at the end, follow.
 
 use anyhow::Result;
 use nb_dist::{Error, ProcessGroup, Sum};
@@ -19,7 +19,7 @@ const LARGE: usize = 1 << 16;
 #[derive(Debug)]
 pub(crate) struct GradientSums<'a> {
     processes: &'a ProcessGroup,
-    /// The layers' gradients, in the order of the backward pass. Their sums begin in this order in every process, also in one
+    /// The layers' gradients, in the order of the backward pass. Their sums begin in this order in every process, even in one
     /// without a micro-batch.
     layers: Vec<LayerGradient>,
     started: Vec<Sum>,
@@ -54,7 +54,7 @@ impl<'a> GradientSums<'a> {
         }
     }
 
-    /// Starts the next sums, up to the first layer that is not complete. Once one could not start, none does.
+    /// Starts the next sums, up to the first layer that is not complete. After a failure it starts none.
     fn start_complete(&mut self) {
         if self.failed.is_some() {
             return;
@@ -71,7 +71,7 @@ impl<'a> GradientSums<'a> {
         }
     }
 
-    /// Sums the rest of the gradients of `groups`, and waits for all sums. Of the tables only `touched_rows` are exchanged, the rows
+    /// Sums the remaining gradients of `groups`, and waits for all sums. Of the tables, it sums only `touched_rows`: the rows
     /// that any process looked up.
     ///
     /// # Errors
@@ -103,7 +103,8 @@ impl<'a> GradientSums<'a> {
     }
 }
 
-/// The parts of `all`, a row of f32, that lie outside those of `parts` that are views of it.
+/// Returns the parts of `all`, a vector of f32, that no tensor in `parts` covers. Tensors that are not views of `all` are
+/// ignored.
 fn outside(all: &Tensor, parts: &[Tensor]) -> Vec<Tensor> {
     let len = all.numel() as i64;
     let start_of = |part: &Tensor| (part.data_ptr() as i64 - all.data_ptr() as i64) / size_of::<f32>() as i64;
@@ -122,7 +123,8 @@ fn outside(all: &Tensor, parts: &[Tensor]) -> Vec<Tensor> {
     gaps
 }
 
-/// Copies the sums in `bucket` back into the small parts, and the last of them, rows of tables, into their tables.
+/// Copies the sums in `bucket` back into the small parts. The last of these are table rows, which it also copies into their
+/// tables.
 fn scatter(bucket: &Tensor, small: &mut [Tensor], tables: &[TableGradient]) {
     let sizes: Vec<i64> = small.iter().map(|part| part.numel() as i64).collect();
     for (part, sum) in small.iter_mut().zip(bucket.split_with_sizes(sizes, 0)) {
@@ -141,15 +143,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_of_a_gradient_lies_around_its_layers() {
+    fn gradients_outside_the_layers_are_the_gaps_between_them() {
         let all = Tensor::arange(10, (Kind::Float, Device::Cpu));
         let other = Tensor::arange(10, (Kind::Float, Device::Cpu));
-        let left = |parts: &[Tensor]| -> Vec<Vec<f32>> {
+        let gaps = |parts: &[Tensor]| -> Vec<Vec<f32>> {
             outside(&all, parts).iter().map(|part| Vec::try_from(part).unwrap()).collect()
         };
         let part = |start, len| all.narrow(0, start, len);
-        assert_eq!(left(&[]), [(0..10).map(|i| i as f32).collect::<Vec<_>>()]);
-        assert_eq!(left(&[part(6, 2), other.narrow(0, 0, 10), part(3, 2)]), [vec![0., 1., 2.], vec![5.], vec![8., 9.]]);
-        assert_eq!(left(&[part(0, 4), part(4, 6)]), Vec::<Vec<f32>>::new());
+        assert_eq!(gaps(&[]), [(0..10).map(|i| i as f32).collect::<Vec<_>>()]);
+        assert_eq!(gaps(&[part(6, 2), other.narrow(0, 0, 10), part(3, 2)]), [vec![0., 1., 2.], vec![5.], vec![8., 9.]]);
+        assert_eq!(gaps(&[part(0, 4), part(4, 6)]), Vec::<Vec<f32>>::new());
     }
 }

@@ -1,5 +1,5 @@
-//! The communication between the processes of a run: unit counts, gradients and losses within a step; the findings of the main
-//! process, which alone looks at the run folder, before and after it.
+//! The communication between the processes of a run. Within a step they exchange unit counts, gradients and losses. Before and
+//! after it, the main process, which alone accesses the run folder, sends its results to the others.
 //!
 //! An update consists of micro-batches, and process r of P computes numbers r, r + P, r + 2P and so on. The split into
 //! micro-batches, their random numbers and their divisors do not depend on P, so the sum over processes equals the sum that one
@@ -23,9 +23,9 @@ pub(crate) use gradients::GradientSums;
 /// A process's vote on what to do after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Vote {
-    /// Stop the run, because a signal came. One process is enough.
+    /// Stop the run, because a signal was received. One vote is enough.
     pub stop: bool,
-    /// Save a checkpoint. The main process decides, because it has the clock.
+    /// Save a checkpoint. The main process's vote decides, because it keeps the time.
     pub save: bool,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn check_accumulation(plan: &Plan, processes: &ProcessGroup) -> Resul
     Ok(())
 }
 
-/// Checks that all processes have the same configuration, and each a device of its own.
+/// Checks that all processes have the same configuration and the same kind of device, and that no two share a GPU.
 ///
 /// The configuration decides which collective operations follow, so this check comes first.
 ///
@@ -114,10 +114,10 @@ fn digest(text: &str) -> i64 {
     hash.as_bytes()[..8].iter().fold(0, |number, &byte| number << 8 | i64::from(byte))
 }
 
-/// Calls `find` in the main process and returns its result in all of them.
+/// Calls `find` in the main process and returns its result in all processes.
 ///
 /// # Errors
-/// Those of `find`, and if a process is lost.
+/// If `find` fails, or if a process is lost.
 pub(crate) fn broadcast_from_main<T: Serialize + DeserializeOwned>(
     processes: &ProcessGroup,
     find: impl FnOnce() -> Result<T>,
@@ -133,11 +133,10 @@ pub(crate) fn broadcast_from_main<T: Serialize + DeserializeOwned>(
     serde_json::from_slice(&processes.broadcast_bytes(bytes)?).context("a message of the main process")
 }
 
-/// Does the same work in all processes, but on each machine in one of them first, so that the others find its results in the
-/// cache.
+/// Does the same work in all processes. On each machine one process works first, and the others find its results in the cache.
 ///
 /// # Errors
-/// Those of the work, and if a process is lost.
+/// If the work fails, or if a process is lost.
 pub(crate) fn local_main_first<T>(processes: &ProcessGroup, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let _work = processes.busy();
     if processes.is_local_main() {
@@ -150,7 +149,7 @@ pub(crate) fn local_main_first<T>(processes: &ProcessGroup, work: impl FnOnce() 
     }
 }
 
-/// Decides from the votes of all processes.
+/// Combines the votes of all processes.
 ///
 /// # Errors
 /// If a process is lost.
@@ -178,7 +177,7 @@ pub(crate) fn sum_counts(processes: &ProcessGroup, counts: Counts) -> Result<Cou
     Ok(sum)
 }
 
-/// The table rows (ascending, each once) that any process looks up, given those that this one does.
+/// Returns the table rows (ascending, each once) that any process looks up; `rows` are this process's.
 ///
 /// # Errors
 /// If a process is lost.
@@ -225,7 +224,7 @@ pub(crate) fn reduce_outputs(
         let all = !measured.is_empty() && measured.len() == outputs.len();
         return Ok(ReducedOutputs { terms: sums, agreement: all.then(|| measured.into_iter().sum()) });
     }
-    // A process may have no micro-batch in the last update of an epoch, so a count tells whether any process measured.
+    // A process may have no micro-batch in the last update of an epoch, so a count shows whether any process measured.
     let count = Tensor::from_slice(&[measured.len() as f64]).to_device(device);
     let agreement = measured.into_iter().fold(zeros(2), |sum, one| sum + one);
     let mut all = Tensor::cat(&[sums, agreement, count], 0);
@@ -249,8 +248,8 @@ pub(crate) fn broadcast_state(processes: &ProcessGroup, groups: &[ParamGroup]) -
     Ok(())
 }
 
-/// Makes sure that all processes hold the same parameters; returns whether they did. They do as long as their processors round
-/// alike. Where they do not, all take the main process's.
+/// Makes sure that all processes have the same parameters, and returns true if they already did. They do if their processors
+/// round alike; otherwise all processes take the main process's parameters.
 ///
 /// # Errors
 /// If a process is lost.

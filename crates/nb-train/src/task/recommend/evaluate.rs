@@ -16,7 +16,7 @@ pub struct ScoredImpressions<'a> {
     pub behaviors: &'a Behaviors,
     /// The impressions that were scored, in the order of their scores.
     pub impressions: &'a [u32],
-    /// By row of the articles: true if training showed the article. None if that is not known.
+    /// By row of the articles: true if training showed the article. None if this is unknown.
     pub seen: Option<&'a [bool]>,
 }
 
@@ -37,7 +37,7 @@ const METRICS: [MetricColumn; 4] = [
 
 const TIED: &str = "impressions in which a clicked and another article have equal scores";
 
-/// A range of history lengths with metrics of its own.
+/// A range of history lengths with separate metrics.
 struct HistoryPart {
     name: &'static str,
     shortest: usize,
@@ -61,10 +61,10 @@ struct Measured {
 /// Computes AUC, MRR, nDCG@5 and nDCG@10 with intervals over impressions, as MIND's published script computes them from the
 /// ranks that `nb rank` writes.
 ///
-/// The script reads ranks, not scores, so the metrics are those of [`ranks`]: every rank from 1 to n is given once, equal
+/// The script reads ranks, not scores, so the metrics are those of [`ranks`]: each rank from 1 to n occurs once, equal
 /// scores keep the impression's order, and candidates without an article come last. Impressions of one class are skipped
-/// and counted. Impressions in which a clicked and another article have equal scores are counted too, because the order of
-/// the file decides there.
+/// and counted. Impressions in which a clicked and another article have equal scores are counted too, because their
+/// metrics depend on the order in the file.
 ///
 /// # Errors
 /// If no impression has both clicked and other articles, or if there are candidates without a label.
@@ -118,7 +118,7 @@ fn check_labels(scored: &ScoredImpressions<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Returns true if a clicked candidate has the score of one that was not clicked.
+/// Returns true if a clicked candidate has the same score as one that was not clicked.
 fn has_ties(clicked: &[u8], scores: &[f64]) -> bool {
     let mut pairs: Vec<(f64, u8)> = scores.iter().copied().zip(clicked.iter().copied()).collect();
     pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -128,7 +128,7 @@ fn has_ties(clicked: &[u8], scores: &[f64]) -> bool {
 /// Computes the metrics of each part of the impressions that is not empty.
 fn parts(scored: &ScoredImpressions<'_>, measured: &[Measured]) -> Result<Vec<Part>> {
     let behaviors = scored.behaviors;
-    let history = |m: &Measured| behaviors.history_length(m.impression as usize); // as in the file, however much is read
+    let history = |m: &Measured| behaviors.history_length(m.impression as usize); // as in the file, even if less is read
     let mut parts = Vec::new();
     for HistoryPart { name, shortest, longest } in HISTORIES {
         parts.extend(part(name, measured, |m| (shortest..=longest).contains(&history(m)))?);

@@ -48,7 +48,7 @@ pub struct ImpressionSplit {
     pub impressions: Vec<u32>,
 }
 
-/// Impressions that models are measured on.
+/// Impressions on which models are measured.
 #[derive(Debug)]
 struct MeasuredSplit {
     split: ImpressionSplit,
@@ -117,8 +117,8 @@ impl Task for Recommend {
 
     const KIND: &'static dyn TaskKind = &RecommendKind;
 
-    fn open(plan: &Plan, own: &RecommendPlan) -> Result<Self> {
-        Self::open_files(plan, own)
+    fn open(plan: &Plan, task_plan: &RecommendPlan) -> Result<Self> {
+        Self::open_files(plan, task_plan)
     }
 
     fn head_layers(folder: &Path, hidden: i64, description: &Description, device: Device) -> Result<HeadLayers> {
@@ -133,7 +133,7 @@ impl Task for Recommend {
         let pooling = pooling_pair(widths, share, seed, device);
         let random = |hidden| {
             let mut reader = Reader::zeros(hidden, self.self_attention, device);
-            reader.randomise(seed.wrapping_add(1)); // different numbers than the pooling's
+            reader.randomise(seed.wrapping_add(1)); // different random numbers from the pooling's
             reader
         };
         let reader = Shared::from_each(share.dense, || random(widths.teacher), || random(widths.student));

@@ -11,7 +11,7 @@ use crate::step::terms::Counts;
 use crate::task::encode::{pack, text_refs};
 use crate::task::{Objective, TaskHead, TextRef};
 
-/// Pooling and reader model of a model. Either may be shared with another model.
+/// The pooling and the reader model of a model. Either may be shared with another model.
 #[derive(Debug)]
 pub struct RecommendHead {
     /// Attentive pooling over tokens.

@@ -19,26 +19,26 @@ impl Recommend {
     /// # Errors
     /// If a file cannot be used, if the tokenizer has more tokens than the teacher's embedding has rows, or if no
     /// impression of a split is usable.
-    pub(super) fn open_files(plan: &Plan, own: &RecommendPlan) -> Result<Self> {
+    pub(super) fn open_files(plan: &Plan, task_plan: &RecommendPlan) -> Result<Self> {
         let tokenizer = open_tokenizer(plan)?;
-        let mut train = read_impressions(plan, &own.splits.train, &tokenizer)?;
-        let (dev, dev_log) = match &own.splits.dev {
+        let mut train = read_impressions(plan, &task_plan.splits.train, &tokenizer)?;
+        let (dev, dev_log) = match &task_plan.splits.dev {
             Dev::Given(log) => (read_impressions(plan, log, &tokenizer)?, log),
-            Dev::Fraction(fraction) => (hold_out(&mut train, *fraction), &own.splits.train),
+            Dev::Fraction(fraction) => (hold_out(&mut train, *fraction), &task_plan.splits.train),
         };
-        let drawn = samples(&train, &own.splits.train)?;
+        let drawn = samples(&train, &task_plan.splits.train)?;
         samples(&dev, dev_log)?; // fails now rather than in the first evaluation
-        warn_unusable(&drawn, &own.splits.train);
-        let test = own.splits.test.as_ref().map(|log| -> Result<_> {
+        warn_unusable(&drawn, &task_plan.splits.train);
+        let test = task_plan.splits.test.as_ref().map(|log| -> Result<_> {
             let test = read_impressions(plan, log, &tokenizer)?;
             samples(&test, log)?;
             Ok(MeasuredSplit { seen: seen_in_training(&train, &test), split: test })
         });
         let test = test.transpose()?;
         let unlabelled =
-            own.splits.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
+            task_plan.splits.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
         let labelled = drawn.samples.len() as u32;
-        let card = ModelCard::new(plan, card_text(own.self_attention));
+        let card = ModelCard::new(plan, card_text(task_plan.self_attention));
         Ok(Self {
             objective: RecommendObjective { device: plan.device },
             test,
@@ -46,10 +46,10 @@ impl Recommend {
             dev: MeasuredSplit { seen: seen_in_training(&train, &dev), split: dev },
             samples: drawn.samples,
             train,
-            negatives: own.negatives,
-            clicked_before: own.clicked_before,
-            self_attention: own.self_attention,
-            card: ModelCard { history: Some(own.history), self_attention: own.self_attention, ..card },
+            negatives: task_plan.negatives,
+            clicked_before: task_plan.clicked_before,
+            self_attention: task_plan.self_attention,
+            card: ModelCard { history: Some(task_plan.history), self_attention: task_plan.self_attention, ..card },
             tokenizer,
             batch: plan.train.batch,
             seed: plan.seed,
@@ -108,8 +108,8 @@ fn read_impressions(plan: &Plan, log: &ClickLog, tokenizer: &Tokenizer) -> Resul
 
 /// Holds out a share of the impressions.
 fn hold_out(train: &mut ImpressionSplit, fraction: f64) -> ImpressionSplit {
-    let HeldOut { train: stay, held_out } = texts::hold_out(train.impressions.len(), fraction);
-    train.impressions = stay;
+    let HeldOut { train: remaining, held_out } = texts::hold_out(train.impressions.len(), fraction);
+    train.impressions = remaining;
     ImpressionSplit {
         articles: Rc::clone(&train.articles),
         behaviors: Rc::clone(&train.behaviors),
@@ -117,7 +117,7 @@ fn hold_out(train: &mut ImpressionSplit, fraction: f64) -> ImpressionSplit {
     }
 }
 
-/// Returns, by row of a split's articles, whether a training impression shows the article or a training reader clicked it.
+/// Returns, for each row of a split's articles, whether a training impression shows it or a training reader clicked it.
 fn seen_in_training(train: &ImpressionSplit, split: &ImpressionSplit) -> Vec<bool> {
     let shown = train.behaviors.seen(train.impressions.iter().copied());
     if Rc::ptr_eq(&train.articles, &split.articles) {

@@ -17,9 +17,9 @@ use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan};
 const NEWS: &str = "news.tsv";
 /// MIND's file of impressions.
 const BEHAVIORS: &str = "behaviors.tsv";
-/// Number of a reader's most recent clicks that are read by default, as in NRMS and the paper.
+/// Default number of a reader's most recent clicks, as in NRMS and the paper.
 const HISTORY: usize = 50;
-/// Articles without a click beside each click by default.
+/// Default number of unclicked articles per click.
 const NEGATIVES: usize = 4;
 
 /// The plan of recommendation.
@@ -29,15 +29,15 @@ pub struct RecommendPlan {
     pub splits: Splits<ClickLog>,
     /// Number of a reader's most recent clicks.
     pub history: usize,
-    /// Articles without a click beside each click.
+    /// Number of unclicked articles per click.
     pub negatives: usize,
     /// Treatment of a training click on an article of the history.
     pub clicked_before: ClickedBefore,
-    /// Heads of the user model's self-attention, if it has one.
+    /// Heads of the reader model's self-attention, if it has one.
     pub self_attention: Option<i64>,
 }
 
-/// Articles and the impressions of them.
+/// Articles and the impressions that show them.
 #[derive(Debug, Clone)]
 pub struct ClickLog {
     /// The articles.
@@ -51,13 +51,13 @@ pub struct ClickLog {
 pub struct ClickFiles {
     /// The articles: `news.tsv`.
     pub news: PathBuf,
-    /// The impressions: `behaviors.tsv`, or a file of another name beside the `news.tsv`.
+    /// The impressions: `behaviors.tsv`, or a file with another name beside the `news.tsv`.
     pub behaviors: PathBuf,
 }
 
 impl ClickFiles {
     /// Finds the files that `path` stands for: a MIND folder, or a file of impressions beside its `news.tsv`. `key` is the
-    /// key or the option that has the path as its value.
+    /// key or option with the path, for messages.
     ///
     /// # Errors
     /// If a file is missing.
@@ -124,7 +124,7 @@ impl TaskPlan for RecommendPlan {
         config.clicked_before = Some(config.clicked_before.unwrap_or_default());
     }
 
-    /// Checks that the heads of the user model divide the hidden units of a model.
+    /// Checks that the heads of the reader model divide the hidden units of a model.
     fn check_model(&self, key: &str, model: &BertConfig) -> Result<(), ConfigError> {
         let hidden = model.hidden_size;
         match self.self_attention {

@@ -1,5 +1,5 @@
-//! Scores of impressions from article vectors that are computed once. The work is on the CPU, on all cores; memory grows by
-//! one number per candidate.
+//! Scores of impressions from article vectors that are computed once. The scores are computed on all CPU cores; memory
+//! grows by one number per candidate.
 
 use std::ops::Range;
 
@@ -92,9 +92,9 @@ pub fn score_clicks(
             let candidates = behaviors.candidates(impression as usize).iter();
             candidates.map(|&article| score(articles, vector, article)).collect()
         };
-        let each: Vec<Vec<f64>> =
+        let chunk_scores: Vec<Vec<f64>> =
             chunk.par_iter().zip(vectors.par_chunks_exact(articles.hidden)).map(score_impression).collect();
-        for impression in each {
+        for impression in chunk_scores {
             scores.push(impression)?;
         }
     }
@@ -122,7 +122,7 @@ enum HistoryModel {
         /// The vector of a reader without a history.
         cold: Vec<f32>,
     },
-    /// Self-attention before the pooling, which mixes the articles of a reader, so that readers share no values.
+    /// Self-attention before the pooling. It mixes the articles of a reader, so readers share no values.
     Attended {
         /// The article vectors as a tensor [articles, H].
         table: Tensor,
@@ -176,7 +176,7 @@ impl<'a> ReaderEncoder<'a> {
     }
 }
 
-/// Pools the articles of a history into `out`, which is zero: Σ softmax(scores)_i h_i, or `cold` for an empty history.
+/// Pools the articles of a history into `out`, which must be zero: Σ softmax(scores)_i h_i, or `cold` for an empty history.
 fn pool(articles: &ArticleVectors, scores: &[f32], history: &[u32], cold: &[f32], out: &mut [f32]) {
     if history.is_empty() {
         return out.copy_from_slice(cold);

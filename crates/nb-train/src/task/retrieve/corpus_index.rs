@@ -1,4 +1,4 @@
-//! The documents of a corpus that searches may find, and the order of those with equal scores.
+//! The searchable documents of a corpus, and the order of documents with equal scores.
 
 use std::cmp::Reverse;
 
@@ -37,7 +37,7 @@ impl CorpusIndex {
         let id = |row: u32| ids[row as usize].unwrap_or_default();
         let is_searchable = |row: &u32| ids[*row as usize].is_none_or(|id| index.row(id.as_bytes()) == Some(*row));
         let mut rows: Vec<u32> = (0..ids.len() as u32).filter(is_searchable).collect();
-        // The row decides only among rows without an id.
+        // The row number matters only among rows without an id.
         rows.sort_unstable_by_key(|&row| (Reverse(id(row)), row));
         let mut tie_ranks = vec![NONE; ids.len()];
         for (rank, &row) in (0..).zip(&rows) {
@@ -46,7 +46,7 @@ impl CorpusIndex {
         Self { ids: index, tie_ranks, rows }
     }
 
-    /// Returns the rows of ids.
+    /// Returns the map from ids to rows.
     pub fn ids(&self) -> &IdIndex {
         &self.ids
     }

@@ -32,8 +32,8 @@ pub enum JudgementScope {
     /// All of them, as in trec_eval and BEIR: a relevant document that the corpus lacks counts as not found, and a query
     /// without a relevant document counts as 0. nDCG has linear gain.
     All,
-    /// Documents of the corpus, and queries that have a relevant one among them. nDCG has gain 2^y − 1. No published figure
-    /// is computed in this way; it measures how well a model ranks the documents that it can find.
+    /// Documents of the corpus, and queries with a relevant document in it. nDCG has gain 2^y − 1. No published figure is
+    /// computed in this way; it measures how well a model ranks the documents that it can find.
     InCorpus,
 }
 
@@ -52,13 +52,13 @@ impl JudgementScope {
 /// # Errors
 /// If no query counts.
 pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>], scope: JudgementScope) -> Result<Evaluation> {
-    let each: Vec<Option<QueryMetrics>> =
+    let by_query: Vec<Option<QueryMetrics>> =
         queries.par_iter().zip(hits).map(|(judged, hits)| measure(judged, hits, scope)).collect();
-    let measured: Vec<QueryMetrics> = each.iter().flatten().copied().collect();
+    let measured: Vec<QueryMetrics> = by_query.iter().flatten().copied().collect();
     if measured.is_empty() {
         bail!("none of {} queries has a relevant document in the corpus, expected at least one", queries.len());
     }
-    let rows = (0..).zip(&each).filter(|(_, metrics)| metrics.is_some()).map(|(i, _)| i).collect();
+    let rows = (0..).zip(&by_query).filter(|(_, metrics)| metrics.is_some()).map(|(i, _)| i).collect();
     let column = |column: &MetricColumn| measured.iter().map(column.value).collect::<Vec<f64>>();
     let values = METRICS.iter().map(|m| (m.name.into(), column(m))).collect();
     let missing = missing_counts(queries);
@@ -89,7 +89,7 @@ fn missing_counts(queries: &[&Judged]) -> Vec<Count> {
     counts
 }
 
-/// Computes the metrics of one query; none if it does not count.
+/// Computes the metrics of one query, or returns none if the query does not count.
 fn measure(judged: &Judged, hits: &[Hit], scope: JudgementScope) -> Option<QueryMetrics> {
     let grade = |hit: &Hit| judged.relevant.iter().find(|(row, _)| *row == hit.row).map_or(0, |(_, grade)| *grade);
     let retrieved: Vec<u32> = hits.iter().map(grade).collect();
@@ -136,8 +136,8 @@ mod tests {
             let scores =
                 (row, fine).prop_map(|(row, fine)| row.iter().zip(fine).map(|(&a, b)| f32::from(a) + b).collect());
             let grades = prop::collection::btree_map(prop_oneof![3 => known, 1 => "lost[0-9]"], 0_u32..4, 1..15);
-            let of_each = (prop::collection::vec(scores, n), prop::collection::vec(grades, n));
-            (Just(corpus), prop::collection::vec(query, n), of_each)
+            let lists = (prop::collection::vec(scores, n), prop::collection::vec(grades, n));
+            (Just(corpus), prop::collection::vec(query, n), lists)
                 .prop_map(|(corpus, queries, (scores, grades))| Case { corpus, queries, scores, grades })
         })
     }
@@ -199,7 +199,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn search_in_blocks_measures_the_same_as_sorting_all_documents(case in case()) {
+        fn a_search_in_blocks_has_the_same_metrics_as_sorting_all_documents(case in case()) {
             let found = evaluate(&case);
             prop_assert_eq!(found.rows, case.queries.len());
             for query in 0..case.queries.len() {

@@ -2,7 +2,7 @@
 //!
 //! Query and articles go through the same encoder and the same attentive pooling; score = q·h. A row of logits is one query
 //! with one of its relevant articles. All articles of the micro-batch are its candidates, except the query's other relevant
-//! ones.
+//! articles.
 
 mod corpus_index;
 mod evaluate;
@@ -39,7 +39,7 @@ pub use objective::{RetrieveBatch, RetrieveHead, RetrieveObjective};
 pub use plan::{QueryLog, RetrieveKind, RetrievePlan};
 pub use top_k::{Hit, QueryVectors, TopKSearch};
 
-/// Articles whose vectors are in memory at a time while a run evaluates.
+/// Number of articles whose vectors are in memory at a time during an evaluation.
 const BLOCK: usize = 16_384;
 
 /// Queries of a split, and the corpus that they search.
@@ -49,7 +49,7 @@ pub struct QuerySplit {
     pub corpus: Rc<TokenStore>,
     /// The queries.
     pub queries: Rc<TokenStore>,
-    /// The relevant articles of each query. Both are rows of the stores.
+    /// The relevant articles of each query. Queries and articles are rows of the stores.
     pub qrels: Rc<Qrels>,
     /// The articles that a search may find.
     pub index: Rc<CorpusIndex>,
@@ -80,7 +80,7 @@ impl Retrieve {
         self.train.corpus.length(document as usize)
     }
 
-    /// Returns an upper bound of a pair's tokens: the query's, its relevant article's, and those of its given negatives.
+    /// Returns an upper bound of the tokens of a pair: its query, its relevant article and its judged negatives.
     fn pair_length(&self, pair: u32) -> usize {
         let Pair { judged, relevant } = self.pairs[pair as usize];
         let judged = &self.train.qrels.queries[judged as usize];
@@ -115,8 +115,8 @@ impl Task for Retrieve {
 
     const KIND: &'static dyn TaskKind = &RetrieveKind;
 
-    fn open(plan: &Plan, own: &RetrievePlan) -> Result<Self> {
-        Self::open_files(plan, own)
+    fn open(plan: &Plan, task_plan: &RetrievePlan) -> Result<Self> {
+        Self::open_files(plan, task_plan)
     }
 
     fn head_layers(_: &Path, _: i64, _: &Description, _: Device) -> Result<HeadLayers> {

@@ -11,11 +11,11 @@ use crate::step::terms::Counts;
 use crate::task::encode::{pack, text_refs};
 use crate::task::{Objective, TaskHead, TextRef};
 
-/// The score of an article that is not a candidate: far below any other, and finite, so that its probability of 0 times its
-/// logarithm is 0.
+/// The score of an article that is not a candidate. It is far below any other score, but finite, so that its probability of
+/// 0 times its logarithm is 0.
 const NO_CANDIDATE: f64 = -1e9;
 
-/// Pooling of a model. It may be shared with another model.
+/// The pooling of a model. It may be shared with another model.
 #[derive(Debug)]
 pub struct RetrieveHead {
     /// Attentive pooling over tokens.
@@ -42,10 +42,10 @@ impl TaskHead for RetrieveHead {
     }
 }
 
-/// A micro-batch: the tokens of its distinct articles and of its queries, and which articles are relevant to which query.
+/// A micro-batch: the tokens of its distinct articles and of its queries, and the articles that are relevant to each query.
 #[derive(Debug, Clone)]
 pub struct RetrieveBatch {
-    /// The documents of `queries` in its order, then its queries in theirs, then unlabelled articles.
+    /// The documents of `queries`, then its queries, each in their order, then unlabelled articles.
     pub tokens: TokenBatch,
     /// The queries.
     pub queries: QueryBatch,

@@ -20,29 +20,29 @@ impl Retrieve {
     ///
     /// # Errors
     /// If a file cannot be used, or if the tokenizer has more tokens than the teacher's embedding has rows.
-    pub(super) fn open_files(plan: &Plan, own: &RetrievePlan) -> Result<Self> {
+    pub(super) fn open_files(plan: &Plan, task_plan: &RetrievePlan) -> Result<Self> {
         let tokenizer = open_tokenizer(plan)?;
-        let mut train = read_queries(plan, &own.splits.train, &tokenizer)?;
-        let dev = match &own.splits.dev {
+        let mut train = read_queries(plan, &task_plan.splits.train, &tokenizer)?;
+        let dev = match &task_plan.splits.dev {
             Dev::Given(log) => read_queries(plan, log, &tokenizer)?,
             Dev::Fraction(fraction) => hold_out(&mut train, *fraction),
         };
-        // Evaluations count every judged query; training needs a relevant document.
+        // Evaluations count every judged query; training uses only queries with a relevant document.
         let QuerySplit { qrels, judged, .. } = &mut train;
         judged.retain(|&i| !qrels.queries[i as usize].relevant.is_empty());
         if train.judged.is_empty() || dev.judged.is_empty() {
             bail!(
                 "{}: {} training and {} development queries, expected at least one of both; set data.dev_fraction to hold \
                  out another share",
-                own.splits.train.qrels.display(),
+                task_plan.splits.train.qrels.display(),
                 train.judged.len(),
                 dev.judged.len()
             );
         }
         let pairs = train.qrels.pairs(&train.judged);
-        let test = own.splits.test.as_ref().map(|log| read_queries(plan, log, &tokenizer)).transpose()?;
+        let test = task_plan.splits.test.as_ref().map(|log| read_queries(plan, log, &tokenizer)).transpose()?;
         let unlabelled =
-            own.splits.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
+            task_plan.splits.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
         let labelled = pairs.len() as u32;
         Ok(Self {
             objective: RetrieveObjective { device: plan.device },
@@ -51,7 +51,7 @@ impl Retrieve {
             unlabelled: unlabelled.map(|store| Unlabelled { store, labelled, seed: plan.seed }),
             train,
             dev,
-            negatives: own.negatives,
+            negatives: task_plan.negatives,
             card: ModelCard::new(plan, CARD),
             tokenizer,
             batch: plan.train.batch,
@@ -85,8 +85,8 @@ fn read_queries(plan: &Plan, log: &QueryLog, tokenizer: &Tokenizer) -> Result<Qu
 
 /// Holds out a share of the queries.
 fn hold_out(train: &mut QuerySplit, fraction: f64) -> QuerySplit {
-    let HeldOut { train: stay, held_out } = texts::hold_out(train.judged.len(), fraction);
-    train.judged = stay;
+    let HeldOut { train: remaining, held_out } = texts::hold_out(train.judged.len(), fraction);
+    train.judged = remaining;
     QuerySplit {
         corpus: Rc::clone(&train.corpus),
         queries: Rc::clone(&train.queries),

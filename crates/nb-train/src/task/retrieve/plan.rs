@@ -18,11 +18,11 @@ use crate::plan::{Dev, SplitFiles, Splits, TaskKind, TaskPlan, TrainPlan};
 pub struct RetrievePlan {
     /// The queries of each split.
     pub splits: Splits<QueryLog>,
-    /// Judged negatives beside each relevant article.
+    /// Number of judged negatives per relevant article.
     pub negatives: usize,
 }
 
-/// Articles, queries, and the judgements which article answers which query.
+/// Articles, queries, and the relevance judgements.
 #[derive(Debug, Clone)]
 pub struct QueryLog {
     /// The articles.
@@ -36,7 +36,7 @@ pub struct QueryLog {
 }
 
 impl QueryLog {
-    /// Finds the files of one split of a BEIR folder. `key` is the key or the option that has the folder as its value.
+    /// Finds the files of one split of a BEIR folder. `key` is the key or option with the folder, for messages.
     ///
     /// # Errors
     /// If a file is missing.
@@ -104,7 +104,7 @@ impl TaskPlan for RetrievePlan {
         config.negatives = Some(self.negatives);
     }
 
-    /// Checks that a query has negatives, and that its scores do not depend on those that are masked out.
+    /// Checks that every query has negatives, and that no temperature depends on masked scores.
     fn check_method(&self, method: &Method, train: &TrainPlan) -> Result<(), ConfigError> {
         if self.negatives == 0 && matches!(train.batch, BatchSize::Sequences(1)) {
             let expected = "at least 2, since a query's negatives are the other articles of the batch";

@@ -1,5 +1,5 @@
-//! The best documents for each of many queries. The search is exact and goes over blocks of documents, so their vectors are
-//! never in memory all at once.
+//! An exact search for the best documents of each of many queries. It processes documents in blocks, so their vectors are
+//! never all in memory at once.
 
 use std::cmp::Ordering;
 use std::rc::Rc;
@@ -12,9 +12,9 @@ use super::CorpusIndex;
 use crate::task::dot::dot;
 use crate::task::encode::NOT_FINITE;
 
-/// Queries that are multiplied with a block of documents at a time.
+/// Number of queries that are multiplied with a block of documents at a time.
 const QUERIES: usize = 256;
-/// Documents that are multiplied with the queries at a time.
+/// Number of documents that are multiplied with the queries at a time.
 const BLOCK: usize = 4096;
 
 /// A document that was found.
@@ -72,7 +72,7 @@ struct Best {
     excluded: Option<u32>,
 }
 
-/// A document by its rank among equal scores.
+/// A hit that identifies its document by the rank among equal scores.
 #[derive(Debug, Clone, Copy)]
 struct RankedHit {
     tie_rank: u32,
@@ -80,7 +80,7 @@ struct RankedHit {
 }
 
 impl RankedHit {
-    /// Orders hits with the best first.
+    /// Compares hits, the better one first.
     fn best_first(&self, other: &Self) -> Ordering {
         other.score.total_cmp(&self.score).then(self.tie_rank.cmp(&other.tie_rank))
     }
@@ -176,7 +176,7 @@ impl Block<'_> {
 }
 
 impl Best {
-    /// Adds documents that may be among the best, and cuts back to `depth` whenever there are twice as many.
+    /// Adds documents that may be among the best, and truncates the hits to `depth` whenever there are twice as many.
     ///
     /// `scores` come from a matrix product, so they are exact up to rounding. They select the documents whose exact score is
     /// computed.
@@ -194,7 +194,7 @@ impl Best {
                 continue;
             }
             self.hits.push(hit);
-            // Halved rather than doubled: twice a user's depth may overflow.
+            // The count is halved, since twice the depth may overflow.
             if self.hits.len() / 2 >= depth.max(1) {
                 self.hits.select_nth_unstable_by(depth.saturating_sub(1), RankedHit::best_first);
                 self.hits.truncate(depth);
@@ -203,8 +203,8 @@ impl Best {
         }
     }
 
-    /// Returns the worst hit if there are enough, so that a further hit must be better. Before the first cut there may be
-    /// more hits than `depth`; the worst of them is then a bound that excludes too few.
+    /// Returns the worst hit if there are at least `depth` hits; a further hit must be better. Before the first truncation
+    /// there may be more than `depth` hits, and the worst of them is a loose bound.
     fn worst(&self, depth: usize) -> Option<RankedHit> {
         (self.hits.len() >= depth).then(|| self.hits.iter().copied().max_by(RankedHit::best_first)).flatten()
     }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn search_in_blocks_finds_the_same_as_sorting_all_documents() {
+    fn a_search_in_blocks_finds_the_same_hits_as_sorting_all_documents() {
         let (hidden, depth, n) = (3, 7, 9000);
         let (vectors, documents) = (values(300 * hidden, 1), values(n * hidden, 2));
         // Every id of the last thousand repeats an earlier one; query 5 has the id of a document.
@@ -278,13 +278,13 @@ mod tests {
         }
     }
 
-    /// Sums of many units are rounded, but no score depends on the place of a document or on its block.
+    /// Sums of many units are rounded, but no score depends on the position of a document or on its block.
     #[test]
-    fn equal_vectors_have_equal_scores_in_every_place() {
+    fn equal_vectors_have_equal_scores_at_every_position() {
         let (hidden, n) = (67, 5000);
         let wave = |n: usize, pitch: f32| (0..n).map(|i| (i as f32 * pitch).sin()).collect::<Vec<f32>>();
-        let few = wave(50 * hidden, 0.37);
-        let documents: Vec<f32> = (0..n).flat_map(|i| few[(i * 31 % 50) * hidden..][..hidden].to_vec()).collect();
+        let distinct = wave(50 * hidden, 0.37);
+        let documents: Vec<f32> = (0..n).flat_map(|i| distinct[(i * 31 % 50) * hidden..][..hidden].to_vec()).collect();
         let vectors = wave(9 * hidden, 0.61);
         let all = search(queries(vectors.clone(), hidden), &numbered(n), &documents, 150, n);
         for (query, hits) in vectors.chunks(hidden).zip(&all) {
@@ -294,7 +294,7 @@ mod tests {
                 let document = &documents[equal[0].row as usize * hidden..];
                 let exact: f64 = query.iter().zip(document).map(|(a, b)| f64::from(*a * *b)).sum();
                 assert!((f64::from(equal[0].score) - exact).abs() < 1e-4);
-                assert!(equal.len() >= 50, "all hundred, or the fifty that fit");
+                assert!(equal.len() >= 50, "all 100 equal documents, or the 50 that fit");
             }
         }
         for block in [1, 17, 4097] {

@@ -32,7 +32,7 @@ pub fn evaluate_classes(truth: &[usize], predicted: &[usize]) -> Result<Evaluati
     Ok(Evaluation { rows: truth.len(), unit: "texts".into(), metrics, outcomes, ..Evaluation::default() })
 }
 
-/// Evaluates predictions, and stores the row and the classes of each among the outcomes, by row.
+/// Evaluates predictions. The outcomes hold the row and the classes of each prediction, ordered by row.
 ///
 /// # Errors
 /// If there is no prediction.

@@ -58,7 +58,7 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// Returns the place of a training row.
+    /// Returns the location of a training row.
     fn text(&self, row: u32) -> TextRef {
         let labelled = self.train.store.len() as u32;
         match row.checked_sub(labelled) {
@@ -127,8 +127,8 @@ impl Task for Topic {
 
     const KIND: &'static dyn TaskKind = &TopicKind;
 
-    fn open(plan: &Plan, own: &TopicPlan) -> Result<Self> {
-        Self::open_files(plan, own)
+    fn open(plan: &Plan, task_plan: &TopicPlan) -> Result<Self> {
+        Self::open_files(plan, task_plan)
     }
 
     fn head_layers(_: &Path, hidden: i64, description: &Description, device: Device) -> Result<HeadLayers> {
@@ -143,7 +143,7 @@ impl Task for Topic {
         let pooling = pooling_pair(widths, share, seed, device);
         let random = |hidden| {
             let mut dense = Dense::zeros(hidden, self.labels.len() as i64, device);
-            dense.randomise(seed.wrapping_add(1)); // different numbers than the pooling's
+            dense.randomise(seed.wrapping_add(1)); // different random numbers from the pooling's
             dense
         };
         let dense = Shared::from_each(share.dense, || random(widths.teacher), || random(widths.student));
@@ -232,7 +232,7 @@ impl Task for Topic {
     }
 
     fn infer(&self, bert: &Bert, head: &TopicHead, batch: &TokenBatch) {
-        // Timed as a user runs it, down to the class on the host.
+        // As in use, up to the class on the host.
         let best = self.probabilities(bert, head, batch).map(|probabilities| probabilities.max_dim(-1, false));
         let _ = std::hint::black_box(best);
     }

@@ -11,7 +11,7 @@ use crate::step::terms::Counts;
 use crate::task::encode::pack;
 use crate::task::{Objective, TaskHead, TextRef};
 
-/// Pooling and dense layer of a model. Either may be shared with another model.
+/// The pooling and the dense layer of a model. Either may be shared with another model.
 #[derive(Debug)]
 pub struct TopicHead {
     /// Attentive pooling over tokens.
@@ -50,7 +50,7 @@ impl TaskHead for TopicHead {
 pub struct TopicBatch {
     /// The tokens of the texts.
     pub tokens: TokenBatch,
-    /// The place of each text.
+    /// The location of each text.
     pub texts: Vec<TextRef>,
     /// The class of each text, [`IGNORE`] for a text without a label.
     pub labels: Vec<i64>,

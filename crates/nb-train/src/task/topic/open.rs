@@ -21,11 +21,11 @@ impl Topic {
     /// # Errors
     /// If a file cannot be used, if the tokenizer has more tokens than the teacher's embedding has rows, or if development
     /// or test rows have labels that no training row has and the plan does not skip them.
-    pub(super) fn open_files(plan: &Plan, own: &TopicPlan) -> Result<Self> {
+    pub(super) fn open_files(plan: &Plan, task_plan: &TopicPlan) -> Result<Self> {
         let tokenizer = open_tokenizer(plan)?;
         let open = |source: &Source| open_store(plan, source, &tokenizer);
-        let store = Rc::new(open(&own.splits.train)?);
-        let (train_rows, dev_rows, dev_store) = match &own.splits.dev {
+        let store = Rc::new(open(&task_plan.splits.train)?);
+        let (train_rows, dev_rows, dev_store) = match &task_plan.splits.dev {
             Dev::Fraction(fraction) => {
                 let HeldOut { train, held_out } = hold_out(&store, *fraction);
                 (train, held_out, Rc::clone(&store))
@@ -44,17 +44,17 @@ impl Topic {
         }
         let training_labels = train_rows.iter().filter_map(|&row| store.label(row as usize));
         let labels = Labels::learn(training_labels).with_context(|| store.source().display().to_string())?;
-        let measured = |store: Rc<TokenStore>, rows: Vec<u32>| match own.unknown_labels {
-            UnknownLabels::Skip => skip_unknown(store, rows, &labels, own.splits.train.allowed_unusable),
+        let measured = |store: Rc<TokenStore>, rows: Vec<u32>| match task_plan.unknown_labels {
+            UnknownLabels::Skip => skip_unknown(store, rows, &labels, task_plan.splits.train.allowed_unusable),
             UnknownLabels::Error => encode_labels(store, rows, &labels),
         };
-        let test = own.splits.test.as_ref().map(|source| {
+        let test = task_plan.splits.test.as_ref().map(|source| {
             let store = Rc::new(open(source)?);
             let rows = all_rows(&store);
             measured(store, rows)
         });
         let test = test.transpose()?;
-        let unlabelled = own.splits.unlabelled.as_ref().map(open).transpose()?;
+        let unlabelled = task_plan.splits.unlabelled.as_ref().map(open).transpose()?;
         Ok(Self {
             objective: TopicObjective { device: plan.device },
             test,
@@ -86,7 +86,7 @@ fn encode_labels(store: Rc<TokenStore>, rows: Vec<u32>, labels: &Labels) -> Resu
 /// Encodes the labels of rows, skips rows with unknown labels, and logs how many were skipped.
 ///
 /// # Errors
-/// If more than the share `allowed` of a file is unusable, rows with unknown labels included.
+/// If more than the share `allowed` of a file's rows is unusable, including rows with unknown labels.
 fn skip_unknown(store: Rc<TokenStore>, mut rows: Vec<u32>, labels: &Labels, allowed: f64) -> Result<TopicSplit> {
     let labels = store.known_labels(labels);
     let (mut unknown, mut skipped) = (Skipped::default(), store.skipped().clone());
@@ -106,7 +106,7 @@ fn skip_unknown(store: Rc<TokenStore>, mut rows: Vec<u32>, labels: &Labels, allo
     Ok(TopicSplit { store, rows, labels })
 }
 
-/// Holds out a share of the rows. Rows with a label that would be missing from the training rows stay in training.
+/// Holds out a share of the rows. A row stays in training if its label would otherwise be missing there.
 fn hold_out(store: &TokenStore, fraction: f64) -> HeldOut {
     let HeldOut { mut train, held_out } = texts::hold_out(store.len(), fraction);
     let label = |row: u32| store.label(row as usize);

@@ -131,7 +131,7 @@ fn format(config: &DataConfig) -> Result<Format> {
     }
 }
 
-/// The same columns of text; a label is neither needed nor read.
+/// Returns the source without its label column: a label is neither needed nor read.
 fn without_label(source: Source) -> Source {
     let format = match source.format {
         Format::Csv(layout) => Format::Csv(CsvLayout { label: None, ..layout }),

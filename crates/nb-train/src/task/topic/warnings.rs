@@ -7,10 +7,10 @@ use nb_data::Labels;
 use super::TopicSplit;
 use crate::task::text_hash;
 
-/// Labels with fewer training rows than this are hard to learn and harder to judge.
+/// Labels with fewer training rows than this are hard to learn and even harder to evaluate.
 const FEW: usize = 5;
 
-/// Warns of texts that are in training and evaluation data, and of labels with few rows.
+/// Warns of texts that are in both training and evaluation data, and of labels with few rows.
 pub(super) fn warnings(
     train: &TopicSplit,
     dev: &TopicSplit,

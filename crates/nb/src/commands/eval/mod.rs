@@ -84,7 +84,7 @@ impl Eval {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Refuses options of another task than the model's.
+    /// Refuses options of tasks other than the model's.
     fn refuse_options_of_other_tasks(&self, layers: &HeadLayers, task: &str) -> Result<()> {
         let given = [
             ("--label", self.label.is_some() && !matches!(layers, HeadLayers::Dense(_))),
@@ -93,7 +93,7 @@ impl Eval {
             ("--split", self.split.is_some() && !matches!(layers, HeadLayers::None)),
             ("--judged-only", self.judged_only && !matches!(layers, HeadLayers::None)),
         ];
-        match given.iter().find(|(_, is)| *is) {
+        match given.iter().find(|(_, is_misplaced)| *is_misplaced) {
             Some((option, _)) => bail!("{option} is given, but the model was trained for {task}"),
             None => Ok(()),
         }

@@ -30,10 +30,8 @@ impl Eval {
                 let training = read_behaviors(&log(training.behaviors), &index)?;
                 let shown = training.seen(0..training.len() as u32);
                 let evaluated = ids(&mind(model, &files.news, self.input.allowed()))?;
-                let was_shown = |id: &Option<String>| id.as_ref().and_then(|id| index.row(id.as_bytes()));
-                Some(
-                    evaluated.iter().map(|id| was_shown(id).is_some_and(|row| shown[row as usize])).collect::<Vec<_>>(),
-                )
+                let find_row = |id: &Option<String>| id.as_ref().and_then(|id| index.row(id.as_bytes()));
+                Some(evaluated.iter().map(|id| find_row(id).is_some_and(|row| shown[row as usize])).collect::<Vec<_>>())
             }
         };
         let behaviors = read_behaviors(&log(files.behaviors), &catalogue.ids)?;

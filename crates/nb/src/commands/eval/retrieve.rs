@@ -48,7 +48,7 @@ impl Eval {
     }
 }
 
-/// Warns of judgements that do not count, and of those that count although nothing can be found for them.
+/// Warns of judgements that do not count, and of judgements that count although no search can find their documents.
 fn warn_of_judgements(log: &QueryLog, qrels: &Qrels, scope: JudgementScope) {
     let path = log.qrels.display();
     let skipped = match scope {
@@ -68,7 +68,7 @@ fn warn_of_judgements(log: &QueryLog, qrels: &Qrels, scope: JudgementScope) {
     }
 }
 
-/// The vectors of the judged queries, in their order; queries of other splits are not encoded.
+/// Computes the vectors of the judged queries, in their order. Queries of other splits are not encoded.
 fn vectors(model: &SavedModel, queries: &Source, judged: &[&Judged]) -> Result<Vec<f32>> {
     let mut articles = vec![None; judged.len()];
     let places: HashMap<u32, usize> = judged.iter().map(|judged| judged.query).zip(0..).collect();

@@ -146,8 +146,8 @@ fn name(output: TeacherOutput) -> String {
 /// Shows the estimated peak memory and its parts.
 pub(super) fn memory(page: &mut Page, plan: &Plan, work: &Workload) {
     let estimate = Estimate::new(plan, work);
-    let at = if plan.device == Device::Cpu { "" } else { ", beside what CUDA itself takes" };
-    page.line("memory", format!("about {} at its peak{at}", format_bytes(estimate.total())));
+    let cuda = if plan.device == Device::Cpu { "" } else { ", beside what CUDA itself takes" };
+    page.line("memory", format!("about {} at its peak{cuda}", format_bytes(estimate.total())));
     for part in estimate.parts {
         page.line("", format!("{:>9}  {}", format_bytes(part.bytes), part.name));
     }

@@ -89,8 +89,8 @@ fn is_soft(kind: TermKind) -> bool {
     matches!(kind, TermKind::Soft | TermKind::Divergence)
 }
 
-/// Returns a temperature to start with for N student layers of L teacher layers: 1 + 3·N/L in steps of a half. It is a rule
-/// of thumb: small students do better at low temperatures, and 4 is usual for a student as deep as its teacher.
+/// Returns a starting value for the temperature with N student layers and L teacher layers: 1 + 3·N/L, rounded to halves.
+/// It is a rule of thumb: small students do better at low temperatures, and 4 is usual for a student as deep as its teacher.
 fn suggested_temperature(student: i64, teacher: i64) -> f64 {
     ((1.0 + 3.0 * student as f64 / teacher.max(1) as f64) * 2.0).round() / 2.0
 }

@@ -42,8 +42,8 @@ struct ShowTask;
 impl TaskVisitor for ShowTask {
     type Output = Page;
 
-    fn visit<K: Task>(self, plan: &Plan, own: &K::Plan) -> Result<Page> {
-        page(plan, &K::open(plan, own)?)
+    fn visit<K: Task>(self, plan: &Plan, task_plan: &K::Plan) -> Result<Page> {
+        page(plan, &K::open(plan, task_plan)?)
     }
 }
 
@@ -84,7 +84,7 @@ fn run(page: &mut Page, plan: &Plan) {
     page.line("compute", format!("{device}, {precision}, {}", count(plan.threads as u64, "thread")));
 }
 
-/// The number of steps of another run than the one that is shown.
+/// Returns the number of steps of a run other than the one shown.
 fn steps(plan: &Plan) -> Result<u64> {
     Ok(schedule(plan, &AllTasks::visit(plan, CountEpochs)?).total())
 }
@@ -95,7 +95,7 @@ struct CountEpochs;
 impl TaskVisitor for CountEpochs {
     type Output = Epochs;
 
-    fn visit<K: Task>(self, plan: &Plan, own: &K::Plan) -> Result<Epochs> {
-        Ok(Epochs::of(plan, &K::open(plan, own)?))
+    fn visit<K: Task>(self, plan: &Plan, task_plan: &K::Plan) -> Result<Epochs> {
+        Ok(Epochs::of(plan, &K::open(plan, task_plan)?))
     }
 }

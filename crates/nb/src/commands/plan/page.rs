@@ -60,7 +60,7 @@ impl fmt::Display for Page {
     }
 }
 
-/// Returns a number of parameters for people.
+/// Formats a number of parameters, in millions if it is large.
 pub(super) fn millions(n: i64) -> String {
     match n {
         0..1_000_000 => n.to_string(),
@@ -68,7 +68,7 @@ pub(super) fn millions(n: i64) -> String {
     }
 }
 
-/// Returns a number with its noun: `1 layer`, `2 layers`, `2 batches`.
+/// Formats a number with its noun: `1 layer`, `2 layers`, `2 batches`.
 pub(super) fn count(n: u64, noun: &str) -> String {
     match (n, noun.ends_with("ch")) {
         (1, _) => format!("{n} {noun}"),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_for_people() {
+    fn large_numbers_are_in_millions_and_nouns_have_plurals() {
         assert_eq!([millions(988), millions(22_565_376)], ["988", "22.57 M"]);
         assert_eq!([count(1, "layer"), count(2, "layer"), count(0, "batch")], ["1 layer", "2 layers", "0 batches"]);
     }

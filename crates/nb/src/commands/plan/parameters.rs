@@ -14,7 +14,7 @@ const EMBEDDINGS: &str = "embeddings.";
 /// Prefix of the first layer's parameters.
 const LAYER: &str = "encoder.layer.0.";
 
-/// The models that take part in something.
+/// A selection of models.
 #[derive(Debug, Clone, Copy)]
 struct TakePart {
     teacher: bool,
@@ -46,7 +46,7 @@ struct Encoder<'a> {
     config: &'a BertConfig,
 }
 
-/// The encoders of the models that take part.
+/// Returns the encoders of the selected models.
 fn encoders(plan: &Plan, parts: TakePart) -> impl Iterator<Item = Encoder<'_>> {
     let teacher = parts.teacher.then_some(Encoder { name: "teacher", config: &plan.teacher_config });
     let student = parts.student.then_some(Encoder { name: "student", config: &plan.student_config });
@@ -99,7 +99,7 @@ fn summary(config: &BertConfig) -> String {
     )
 }
 
-/// The parameters whose names begin with `part`; the names without it.
+/// Returns the parameters whose names begin with `part`, and removes it from their names.
 fn slots(config: &BertConfig, part: &str) -> Vec<Slot> {
     let layout = parameter_layout(config);
     let slots = layout
@@ -109,7 +109,7 @@ fn slots(config: &BertConfig, part: &str) -> Vec<Slot> {
     slots.collect()
 }
 
-/// Matrices by shape, vectors by their number.
+/// Lists matrices by shape, and counts vectors.
 fn groups(slots: &[Slot]) -> String {
     let mut groups: Vec<(Vec<&str>, &[i64])> = Vec::new();
     for slot in slots.iter().filter(|slot| slot.decays()) {
@@ -119,14 +119,14 @@ fn groups(slots: &[Slot]) -> String {
             None => groups.push((vec![name], &slot.shape)),
         }
     }
-    let mut says: Vec<String> = groups.iter().map(|(names, shape)| format!("{} {shape:?}", names.join(", "))).collect();
+    let mut list: Vec<String> = groups.iter().map(|(names, shape)| format!("{} {shape:?}", names.join(", "))).collect();
     let vectors: Vec<&Slot> = slots.iter().filter(|slot| !slot.decays()).collect();
     let entries: i64 = vectors.iter().map(|slot| slot.numel()).sum();
-    says.push(format!("{} with {entries} numbers", count(vectors.len() as u64, "vector")));
-    says.join("; ")
+    list.push(format!("{} with {entries} numbers", count(vectors.len() as u64, "vector")));
+    list.join("; ")
 }
 
-/// Shows each parameter of the heads of the models that take part.
+/// Shows each parameter of the heads of the selected models.
 fn show_heads<T: TaskHead>(page: &mut Page, heads: &HeadPair<T>, parts: TakePart) {
     let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
     for (teacher, student) in teacher.iter().zip(&student) {
@@ -144,7 +144,7 @@ fn show_heads<T: TaskHead>(page: &mut Page, heads: &HeadPair<T>, parts: TakePart
     }
 }
 
-/// The number of parameters in the heads of the models that take part; shared ones count once.
+/// Counts the parameters in the heads of the selected models; shared ones count once.
 fn head_parameters<T: TaskHead>(heads: &HeadPair<T>, parts: TakePart) -> i64 {
     let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
     let mut count = 0;

@@ -1,6 +1,6 @@
 //! Rust source as words and punctuation, without comments and literals.
 
-/// A token, as far as imports need to know it.
+/// A token, in the detail that imports require.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Token<'a> {
     /// A keyword, a name or a number.
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_literals_are_no_words() {
+    fn comments_and_literals_are_not_words() {
         assert_eq!(words("a // b\nc /* d /* e */ f */ g"), ["a", "c", "g"]);
         assert_eq!(words(r#####"a "b \" c" d r#"e " f"# g b"h" br"i" j"#####), ["a", "d", "g", "b", "j"]);
         assert_eq!(words(r"a 'b' '\'' '\u{1F600}' c<'d> &'static e"), ["a", "c", "e"]);

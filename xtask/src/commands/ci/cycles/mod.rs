@@ -1,7 +1,7 @@
-//! Import cycles between the files of a crate: none but those listed with a reason.
+//! Checks that the files of a crate have no import cycles, except those listed with a reason.
 //!
-//! Reads the sources alone and compiles nothing. [`lexer`] splits a file into tokens, [`parse`] finds its imports, and
-//! [`resolve`] the files that these lead to.
+//! Only reads the sources and compiles nothing. [`lexer`] splits a file into tokens, [`parse`] finds its imports, and
+//! [`resolve`] finds the files that define the imported names.
 
 mod lexer;
 mod parse;
@@ -17,11 +17,11 @@ use anyhow::{Context, Result, ensure};
 use crate::project;
 use resolve::Imports;
 
-/// A cycle that may stay.
+/// An allowed cycle.
 struct Exception {
     /// All files of the cycle, relative to the project.
     files: &'static [&'static str],
-    /// The reason why the files are better than one file, or than a third one that all import.
+    /// The reason not to merge the files, or to move what they share to a file that all import.
     reason: &'static str,
 }
 
@@ -100,7 +100,7 @@ fn reachable<'a>(start: &PathBuf, imports: &'a Imports) -> BTreeSet<&'a PathBuf>
     reached
 }
 
-/// Describes every cycle that is no exception, and every exception that is no cycle.
+/// Describes every cycle without an exception, and every exception without a cycle.
 fn compare(cycles: &[Cycle], exceptions: &[Exception]) -> String {
     let is_same = |cycle: &Cycle, exception: &Exception| {
         exception.files.iter().map(PathBuf::from).collect::<BTreeSet<_>>() == cycle.files

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lexer::{Token, tokens};
 
-/// The part of a module that imports need.
+/// The parts of a module that determine its imports.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct ModuleSource {
     /// Names of `mod child;`.
@@ -14,7 +14,7 @@ pub(super) struct ModuleSource {
     /// Names of the structs, functions and other items defined here.
     pub(super) items: BTreeSet<String>,
     pub(super) imports: Vec<Import>,
-    /// The paths in the code, and single words: those may name something imported.
+    /// The paths in the code, and single words, which may name an import.
     pub(super) paths: BTreeSet<Vec<String>>,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Import {
     pub(super) path: Vec<String>,
     /// The name in this module; `*` for a glob import.
     pub(super) name: String,
-    /// Has a visibility: `pub use`, `pub(crate) use`, ….
+    /// True for an import with a visibility: `pub use`, `pub(crate) use`, ….
     pub(super) is_reexport: bool,
 }
 
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_items_and_paths_are_told_apart() {
+    fn modules_items_and_paths_are_distinguished() {
         let module = parse(
             "mod a; pub mod b { use super::C; }\npub const fn o() {}\npub struct C { x: crate::d::E }\n\
              fn f() { g::h(); x.i::<J>(); K::<L>::m(); let y = \"n::o\"; const P: u8 = 1; }",

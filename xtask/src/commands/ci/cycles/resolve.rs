@@ -13,7 +13,7 @@ pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> Option<String>;
 /// Names used, by the file that uses them and the file that defines them.
 pub(super) type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, Vec<String>>>;
 
-/// More re-exports than this in a row are taken for a circle.
+/// The largest number of re-exports in a row. A longer chain counts as a circle.
 const MAX_REEXPORTS: usize = 16;
 
 /// All modules of a crate; the first is its root.
@@ -41,9 +41,9 @@ enum Target {
     Elsewhere,
 }
 
-/// Returns the names that the files of a crate use of one another, tests left aside.
+/// Returns the names that the files of a crate use from one another, ignoring tests.
 ///
-/// An item that a module re-exports counts for the file that defines it. A re-export alone is no use.
+/// A re-exported item belongs to the file that defines it. A re-export alone is not a use.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ struct Place<'a> {
 }
 
 impl ModuleTree {
-    /// Adds a module and those below it; returns its index.
+    /// Adds a module and its descendants; returns its index.
     fn add(&mut self, mut source: ModuleSource, place: Place, read: ReadFile) -> Result<usize> {
         let index = self.modules.len();
         let files = std::mem::take(&mut source.files);
@@ -114,7 +114,7 @@ impl ModuleTree {
             Target::Item { module, name } => Some((module, name)),
             Target::Module(other) if import.name == "*" => Some((other, "*".to_owned())),
             Target::Module(other) => {
-                // `use crate::a;` with `a::f()` in the code: the path says more.
+                // For `use crate::a;` with `a::f()` in the code, only the path counts, since it is more specific.
                 let source = &self.modules[module].source;
                 let is_prefix = source.paths.iter().any(|path| path.len() > 1 && path[0] == import.name);
                 (!is_prefix).then(|| (other, import.name.clone()))
@@ -126,7 +126,7 @@ impl ModuleTree {
     /// The module and the name that a path in the code takes from it.
     fn used_by_path(&self, module: usize, path: &[String]) -> Option<(usize, String)> {
         if let [name] = path {
-            // A single word matters only where it names what this module re-exports; any other import is counted.
+            // A single word matters only if it names a re-export of this module; all other imports are counted already.
             let import = self.modules[module].source.imports.iter().find(|import| import.name == *name)?;
             return import.is_reexport.then(|| self.used_by_import(module, import))?;
         }
@@ -158,7 +158,7 @@ impl ModuleTree {
         target
     }
 
-    /// The thing that `name` means in `module`.
+    /// Returns the target of `name` in `module`.
     fn look_up(&self, module: usize, name: &str, reexports: usize) -> Option<Target> {
         let Module { children, source, .. } = &self.modules[module];
         if let Some(child) = children.get(name) {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_facade_imports_only_what_its_own_code_names() {
+    fn a_facade_imports_only_names_that_its_code_uses() {
         let child = ("a.rs", "pub struct A;");
         assert!(lines(&[("lib.rs", "mod a; pub use a::A;"), child]).is_empty());
         assert_eq!(lines(&[("lib.rs", "mod a; pub use a::A; struct B(A);"), child]), ["lib.rs -> a.rs: A"]);
