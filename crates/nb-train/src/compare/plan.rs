@@ -13,7 +13,7 @@ use serde_yaml::Value;
 use super::check::check;
 use super::config::CompareConfig;
 use super::variant::{RunSpec, TEACHER, Variant, shared_teacher, variants};
-use crate::config::{Override, Tree, folder, point, point_within};
+use crate::config::{Override, Tree, folder, locate, locate_below};
 use crate::method::TeacherRole;
 use crate::plan::Plan;
 use crate::run::teacher::{finished, train_teacher};
@@ -75,7 +75,7 @@ impl ComparePlan {
         let config = CompareConfig::read(path, overrides)?;
         let folder = folder(path)?;
         let mut run = Tree::new(config.run.clone(), &folder);
-        check(&config, &mut run).map_err(|error| point(error.into(), path, overrides))?;
+        check(&config, &mut run).map_err(|error| locate(error.into(), path, overrides))?;
         let name = config.name.clone().unwrap_or_else(|| "compare".to_owned());
         let output = config.output.clone().unwrap_or_else(|| Path::new("runs").join(&name));
         let mut plan = Self {
@@ -141,7 +141,7 @@ impl ComparePlan {
                 let within: Vec<&str> =
                     settings.iter().flatten().map(String::as_str).chain(["run", &variant.key]).collect();
                 let plan = self.plan(&run).with_context(|| run.name());
-                threads.insert(plan.map_err(|e| point_within(e, path, overrides, &within))?.threads);
+                threads.insert(plan.map_err(|e| locate_below(e, path, overrides, &within))?.threads);
             }
         }
         match threads.first() {

@@ -1,135 +1,97 @@
-//! The place of a problem in the configuration: the line of the file, or the `--set` that brought the value.
+//! Locating a problem in the configuration: the line of the file, or the `--set` that gave the value.
 //!
-//! Checks know keys, not lines. Their errors carry the keys ([`ConfigError`], or a [`KeyPath`] as context), and only once
-//! there is such an error are the lines looked up: the reader of values (serde_yaml) gives no positions, so a parser that
-//! does reads the file again.
+//! Checks know keys, not lines. Their errors carry the keys ([`ConfigError`], or a [`KeyPath`] as context). The lines are
+//! looked up only when there is an error.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Error;
-use saphyr_parser::{Event, Parser};
 use serde_yaml::Value;
 
 use super::error::ConfigError;
 use super::key::KeyPath;
-use super::read::Override;
+use super::overrides::Override;
+use super::positions::{Position, positions};
 
-/// Adds the place of a problem in front of it: `my.yaml:12` if the file has one of its keys there, `--set method.beta` if
-/// an override set it. The first of its keys that somebody typed counts; if nobody typed any, the nearest key above the
-/// first one. The place of an error without keys is the file.
-pub fn point(problem: Error, path: &Path, overrides: &[Override]) -> Error {
-    point_within(problem, path, overrides, &[""])
+/// Puts the location of a problem in front of its message: `my.yaml:12:3` if the file has one of its keys there,
+/// `--set method.beta` if an override set it.
+///
+/// The first key of the error that was given counts. If none was, the location is that of the first key's nearest ancestor
+/// that was given. The location of an error without keys is the file.
+pub fn locate(error: Error, path: &Path, overrides: &[Override]) -> Error {
+    locate_below(error, path, overrides, &[""])
 }
 
-/// Does the same as [`point`] for a file that has the keys of a run below others. In a comparison these are, say,
-/// `["methods[1].set", "run"]`; the first of them that has the key counts.
-pub fn point_within(problem: Error, path: &Path, overrides: &[Override], within: &[&str]) -> Error {
+/// Does the same as [`locate`] for a file that has the keys of a run below others, `prefixes`: in a comparison, for example
+/// `["methods[1].set", "run"]`. The first prefix under which the key was given counts.
+pub fn locate_below(error: Error, path: &Path, overrides: &[Override], prefixes: &[&str]) -> Error {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let typed = Typed { lines: lines(&text), overrides };
-    let place = typed.place(&keys(&problem), within);
-    problem.context(match place {
-        Some(Place::Line(line)) => format!("{}:{line}", path.display()),
-        Some(Place::Set(key)) => format!("--set {key}"),
+    let given = Given { positions: positions(&text).keys, overrides };
+    let location = given.location(&keys(&error), prefixes);
+    error.context(match location {
+        Some(Location::File(position)) => format!("{}:{position}", path.display()),
+        Some(Location::Override(key)) => format!("--set {key}"),
         None => path.display().to_string(),
     })
 }
 
-/// The keys that an error carries, in the order of its message.
-fn keys(problem: &Error) -> Vec<&KeyPath> {
-    let context = problem.downcast_ref::<KeyPath>();
-    let value = problem.downcast_ref::<ConfigError>().map(ConfigError::keys);
+/// Returns the keys that an error carries, in the order of its message.
+fn keys(error: &Error) -> Vec<&KeyPath> {
+    let context = error.downcast_ref::<KeyPath>();
+    let value = error.downcast_ref::<ConfigError>().map(ConfigError::keys);
     context.into_iter().chain(value.unwrap_or_default()).collect()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    Line(usize),
-    Set(KeyPath),
+enum Location {
+    File(Position),
+    Override(KeyPath),
 }
 
-/// Everything that somebody typed.
-struct Typed<'a> {
-    lines: BTreeMap<KeyPath, usize>,
+/// The keys that the user gave, in the file and in overrides.
+struct Given<'a> {
+    positions: BTreeMap<KeyPath, Position>,
     overrides: &'a [Override],
 }
 
-impl Typed<'_> {
-    fn place(&self, keys: &[&KeyPath], within: &[&str]) -> Option<Place> {
-        let find = |key: &KeyPath| within.iter().find_map(|prefix| self.find(&key.within(prefix)));
-        let typed = keys.iter().find_map(|key| find(key));
-        typed.or_else(|| keys.first()?.ancestors().find_map(|key| find(&key)))
+impl Given<'_> {
+    fn location(&self, keys: &[&KeyPath], prefixes: &[&str]) -> Option<Location> {
+        let find = |key: &KeyPath| prefixes.iter().find_map(|prefix| self.find(&key.below(prefix)));
+        let given = keys.iter().find_map(|key| find(key));
+        given.or_else(|| keys.first()?.ancestors().find_map(|key| find(&key)))
     }
 
-    /// The place where a key was typed: the last override that has to do with it, else the line of the file.
-    fn find(&self, key: &KeyPath) -> Option<Place> {
+    /// Returns the location of a key: the last override of the key, of an ancestor or of a descendant; else its position in
+    /// the file.
+    fn find(&self, key: &KeyPath) -> Option<Location> {
         let concerns = |set: &&Override| set.key.rest_below(key).or(key.rest_below(&set.key)).is_some();
         match self.overrides.iter().rev().find(concerns) {
             Some(set) => match key.rest_below(&set.key) {
-                Some(rest) if !holds(&set.value, rest) => None, // it replaced the key by something without it
-                _ => Some(Place::Set(set.key.clone())),
+                Some(rest) if !contains(&set.value, rest) => None, // the override replaced an ancestor, without this key
+                _ => Some(Location::Override(set.key.clone())),
             },
-            None => self.lines.get(key).copied().map(Place::Line),
+            None => self.positions.get(key).copied().map(Location::File),
         }
     }
 }
 
-/// Returns whether a value has the key `.a.b[1]` in it.
-fn holds(value: &Value, key: &str) -> bool {
-    let mut parts = key.split(['.', '[', ']']).filter(|part| !part.is_empty());
-    let inner = parts.try_fold(value, |at, part| match part.parse::<usize>() {
-        Ok(index) if at.is_sequence() => at.get(index),
-        _ => at.get(part),
-    });
-    inner.is_some()
-}
-
-/// A mapping or a list around a value.
-enum Around {
-    Mapping { path: String, key: Option<String> },
-    List { path: String, next: usize },
-}
-
-/// The line of every key and list item: `method.stages[1].weights.soft`. In a file that is no YAML, those before the
-/// fault.
-fn lines(text: &str) -> BTreeMap<KeyPath, usize> {
-    let mut lines = BTreeMap::new();
-    let mut around: Vec<Around> = Vec::new();
-    for (event, span) in Parser::new_from_str(text.trim_start_matches('\u{feff}')).map_while(Result::ok) {
-        let line = span.start.line();
-        match event {
-            Event::MappingEnd | Event::SequenceEnd => drop(around.pop()),
-            Event::DocumentEnd => break,
-            Event::Scalar(..) | Event::Alias(_) | Event::MappingStart(..) | Event::SequenceStart(..) => {
-                let scalar = if let Event::Scalar(text, ..) = &event { text } else { "" };
-                let path = match around.last_mut() {
-                    None => String::new(),
-                    Some(Around::List { path, next }) => {
-                        let path = format!("{path}[{next}]");
-                        *next += 1;
-                        lines.insert(path.clone().into(), line);
-                        path
-                    }
-                    Some(Around::Mapping { path, key }) => match key.take() {
-                        Some(key) => key,
-                        None => {
-                            let own = if path.is_empty() { scalar.to_owned() } else { format!("{path}.{scalar}") };
-                            lines.insert(own.clone().into(), line);
-                            *key = Some(own.clone());
-                            own
-                        }
-                    },
-                };
-                match event {
-                    Event::MappingStart(..) => around.push(Around::Mapping { path, key: None }),
-                    Event::SequenceStart(..) => around.push(Around::List { path, next: 0 }),
-                    _ => {}
-                }
-            }
-            _ => {}
+/// Returns whether a value contains the key `rest`, such as `.a.b[1]`. The keys of a mapping may contain dots.
+fn contains(value: &Value, rest: &str) -> bool {
+    match value {
+        _ if rest.is_empty() => true,
+        Value::Mapping(mapping) => mapping.iter().any(|(key, value)| {
+            let rest = rest.strip_prefix('.').and_then(|rest| rest.strip_prefix(key.as_str()?));
+            rest.is_some_and(|rest| contains(value, rest))
+        }),
+        Value::Sequence(items) => {
+            let item = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+            item.is_some_and(|(i, rest)| {
+                i.parse().is_ok_and(|i: usize| items.get(i).is_some_and(|v| contains(v, rest)))
+            })
         }
+        _ => false,
     }
-    lines
 }
 
 #[cfg(test)]
@@ -155,16 +117,16 @@ method:
 ";
     const FLOW: &str = "task: topic\nmethod: {name: kd,\n  beta: 0.1, weights: {soft: 1,\n    hard: 2}, stages: [{share: 1},\n{share: 2}]}\n";
 
-    /// Fails unless an error with these keys lies at `expected`, and the error's own message follows.
+    /// Fails unless the error is located at `expected`, followed by its own message.
     #[track_caller]
-    fn lies(text: &str, sets: &[&str], error: impl Into<Error>, expected: &str) {
+    fn assert_located(text: &str, sets: &[&str], error: impl Into<Error>, expected: &str) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("my.yaml");
         std::fs::write(&path, text).unwrap();
         let sets: Vec<Override> = sets.iter().map(|set| set.parse().unwrap()).collect();
         let error = error.into();
         let message = format!("{error:#}");
-        let found = format!("{:#}", point(error, &path, &sets));
+        let found = format!("{:#}", locate(error, &path, &sets));
         let found = found.replace(&format!("{}/", folder.path().display()), "");
         assert_eq!(found, format!("{expected}: {message}"));
     }
@@ -174,88 +136,119 @@ method:
     }
 
     #[test]
-    fn a_key_in_block_style_has_its_line() {
-        lies(BLOCK, &[], wrong("data.format"), "my.yaml:4");
-        lies(BLOCK, &[], wrong("data.columns.text"), "my.yaml:7");
-        lies(BLOCK, &[], wrong("method.stages[1].share"), "my.yaml:13");
-        lies(BLOCK, &[], wrong("method.stages[1].weights.soft"), "my.yaml:15");
+    fn a_key_in_block_style_is_located() {
+        assert_located(BLOCK, &[], wrong("data.format"), "my.yaml:4:3");
+        assert_located(BLOCK, &[], wrong("data.columns.text"), "my.yaml:7:5");
+        assert_located(BLOCK, &[], wrong("method.stages[1].share"), "my.yaml:13:7");
+        assert_located(BLOCK, &[], wrong("method.stages[1].weights.soft"), "my.yaml:15:9");
         let windows = format!("\u{feff}{}", BLOCK.replace('\n', "\r\n"));
-        lies(&windows, &[], wrong("method.stages[1].weights.soft"), "my.yaml:15");
+        assert_located(&windows, &[], wrong("method.stages[1].weights.soft"), "my.yaml:15:9");
     }
 
     #[test]
-    fn a_key_in_flow_style_has_its_line() {
-        lies(FLOW, &[], wrong("method.name"), "my.yaml:2");
-        lies(FLOW, &[], wrong("method.beta"), "my.yaml:3");
-        lies(FLOW, &[], wrong("method.weights.hard"), "my.yaml:4");
-        lies(FLOW, &[], wrong("method.stages[1].share"), "my.yaml:5");
-        lies(FLOW, &[], wrong("method.stages[1].weights"), "my.yaml:5");
+    fn a_key_in_flow_style_is_located() {
+        assert_located(FLOW, &[], wrong("method.name"), "my.yaml:2:10");
+        assert_located(FLOW, &[], wrong("method.beta"), "my.yaml:3:3");
+        assert_located(FLOW, &[], wrong("method.weights.hard"), "my.yaml:4:5");
+        assert_located(FLOW, &[], wrong("method.stages[1].share"), "my.yaml:5:2");
+        assert_located(FLOW, &[], wrong("method.stages[1].weights"), "my.yaml:5:1");
     }
 
     #[test]
-    fn of_a_key_that_nobody_typed_the_nearest_one_above_counts() {
-        lies(BLOCK, &[], wrong("data.columns.text[7]"), "my.yaml:7");
-        lies(BLOCK, &[], ConfigError::conflict("data.train", "/a/b.csv", "there is no such file"), "my.yaml:3");
-        lies(BLOCK, &[], wrong("train.lr"), "my.yaml");
-        lies(BLOCK, &[], Error::msg("an error without a key"), "my.yaml");
-        lies("data: [", &[], wrong("data.train"), "my.yaml:1");
-        lies(BLOCK, &[], wrong("data.csv"), "my.yaml:3");
+    fn a_key_that_was_not_given_is_located_at_its_nearest_ancestor() {
+        assert_located(BLOCK, &[], wrong("data.columns.text[7]"), "my.yaml:7:5");
+        assert_located(
+            BLOCK,
+            &[],
+            ConfigError::conflict("data.train", "/a/b.csv", "there is no such file"),
+            "my.yaml:3:1",
+        );
+        assert_located(BLOCK, &[], wrong("train.lr"), "my.yaml");
+        assert_located(BLOCK, &[], Error::msg("an error without a key"), "my.yaml");
+        assert_located("data: [", &[], wrong("data.train"), "my.yaml:1:1");
+        assert_located(BLOCK, &[], wrong("data.csv"), "my.yaml:3:1");
     }
 
     #[test]
-    fn of_several_keys_the_first_that_was_typed_counts() {
+    fn the_first_key_that_was_given_counts() {
         let text = "task: topic\nmethod:\n  name: newsbert\n  teacher: frozen\n";
         let share = ConfigError::conflict("method.share", "[dense]", "method.teacher is frozen").and("method.teacher");
-        lies(text, &[], share, "my.yaml:4");
+        assert_located(text, &[], share, "my.yaml:4:3");
         let advice = || ConfigError::expected("student.layers", 9, "1 to 6; or method.teacher: none");
-        lies(text, &[], advice(), "my.yaml");
-        lies(text, &["student.layers=9"], advice(), "--set student.layers");
+        assert_located(text, &[], advice(), "my.yaml");
+        assert_located(text, &["student.layers=9"], advice(), "--set student.layers");
     }
 
     #[test]
-    fn the_last_override_counts_before_the_file() {
+    fn the_last_override_takes_precedence_over_the_file() {
         let sets = ["method.beta=2", "method.beta=3", "train.lr=1"];
-        lies(FLOW, &sets, wrong("method.beta"), "--set method.beta");
-        lies(FLOW, &["method={name: kd, beta: 3}"], wrong("method.beta"), "--set method");
-        lies(FLOW, &["method={name: kd}"], wrong("method.beta"), "--set method");
-        lies(FLOW, &["method.temperature.from=0"], wrong("method.temperature"), "--set method.temperature.from");
-        lies(FLOW, &["method.betas=0"], wrong("method.beta"), "my.yaml:3");
-        lies(FLOW, &["method.stages=[{share: 1}, {share: 0}]"], wrong("method.stages[1].share"), "--set method.stages");
+        assert_located(FLOW, &sets, wrong("method.beta"), "--set method.beta");
+        assert_located(FLOW, &["method={name: kd, beta: 3}"], wrong("method.beta"), "--set method");
+        assert_located(FLOW, &["method={name: kd}"], wrong("method.beta"), "--set method");
+        assert_located(
+            FLOW,
+            &["method.temperature.from=0"],
+            wrong("method.temperature"),
+            "--set method.temperature.from",
+        );
+        assert_located(FLOW, &["method.betas=0"], wrong("method.beta"), "my.yaml:3:3");
+        assert_located(
+            FLOW,
+            &["method.stages=[{share: 1}, {share: 0}]"],
+            wrong("method.stages[1].share"),
+            "--set method.stages",
+        );
     }
 
     #[test]
-    fn in_another_kind_of_file_keys_are_below_others() {
+    fn a_comparisons_keys_are_below_prefixes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("many.yaml");
         let text = "run:\n  train: {lr: 1}\nmethods:\n- method: kd\n- method: newsbert\n  set:\n    method.beta: 2\n";
         std::fs::write(&path, text).unwrap();
         let place = |key: &str, sets: &[&str]| {
             let sets: Vec<Override> = sets.iter().map(|set| set.parse().unwrap()).collect();
-            let found = point_within(wrong(key).into(), &path, &sets, &["methods[1].set", "run"]).to_string();
+            let found = locate_below(wrong(key).into(), &path, &sets, &["methods[1].set", "run"]).to_string();
             found.rsplit('/').next().unwrap().to_owned()
         };
-        assert_eq!(place("method.beta", &[]), "many.yaml:7");
-        assert_eq!(place("train.lr", &[]), "many.yaml:2");
-        assert_eq!(place("train.warmup", &[]), "many.yaml:2");
+        assert_eq!(place("method.beta", &[]), "many.yaml:7:5");
+        assert_eq!(place("train.lr", &[]), "many.yaml:2:11");
+        assert_eq!(place("train.warmup", &[]), "many.yaml:2:3");
         assert_eq!(place("train.lr", &["run.train.lr=3"]), "--set run.train.lr");
+        assert_eq!(place("train.lr", &["methods=[{}, {set: {train.lr: -1}}]"]), "--set methods");
         assert_eq!(place("student.layers", &[]), "many.yaml");
     }
 
     #[test]
-    fn keys_at_the_top_have_their_line() {
+    fn a_top_level_key_is_located() {
         let text = "task: topic\nname: a/b\ndevice: cuda:9\nteacher: {}\n";
-        lies(text, &[], wrong("name"), "my.yaml:2");
-        lies(text, &[], ConfigError::conflict("device", "cuda:9", "libtorch sees 0 CUDA devices"), "my.yaml:3");
-        lies(text, &[], wrong("teacher"), "my.yaml:4");
-        lies(text, &[], Error::msg("the name of the task"), "my.yaml");
+        assert_located(text, &[], wrong("name"), "my.yaml:2:1");
+        assert_located(
+            text,
+            &[],
+            ConfigError::conflict("device", "cuda:9", "libtorch sees 0 CUDA devices"),
+            "my.yaml:3:1",
+        );
+        assert_located(text, &[], wrong("teacher"), "my.yaml:4:1");
+        assert_located(text, &[], Error::msg("the name of the task"), "my.yaml");
     }
 
     #[test]
-    fn a_key_is_found_below_and_above_other_context() {
+    fn keys_are_found_between_other_contexts() {
         let text = "task: topic\nteacher:\n  checkpoint: nowhere\n";
         let no_file = || Error::msg("nowhere/config.json: no such file");
-        lies(text, &[], no_file().context(KeyPath::from("teacher.checkpoint")), "my.yaml:3");
-        lies(text, &[], no_file().context(KeyPath::from("teacher.checkpoint")).context("kd-1l-s0"), "my.yaml:3");
-        lies(text, &[], Error::from(wrong("teacher.random")).context("cannot read the teacher"), "my.yaml:2");
+        assert_located(text, &[], no_file().context(KeyPath::from("teacher.checkpoint")), "my.yaml:3:3");
+        assert_located(
+            text,
+            &[],
+            no_file().context(KeyPath::from("teacher.checkpoint")).context("kd-1l-s0"),
+            "my.yaml:3:3",
+        );
+        assert_located(
+            text,
+            &[],
+            Error::from(wrong("teacher.random")).context("cannot read the teacher"),
+            "my.yaml:2:1",
+        );
     }
 }

@@ -15,6 +15,8 @@ mod key;
 mod locate;
 mod method;
 mod models;
+mod overrides;
+mod positions;
 mod ramp;
 mod read;
 mod run;
@@ -30,14 +32,15 @@ pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, Stude
 pub use data::{ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field};
 pub use error::ConfigError;
 pub use key::KeyPath;
-pub use locate::{point, point_within};
+pub use locate::{locate, locate_below};
 pub use method::{
     BlendChoice, EnsembleChoice, MethodConfig, PatienceChoice, ShareChoice, StageConfig, TeacherRoleChoice,
     WeightsConfig,
 };
 pub use models::{OutputsChoice, RandomConfig, StudentConfig, TeacherConfig, TeacherTrainConfig};
+pub use overrides::Override;
 pub use ramp::{BetweenConfig, RampConfig, RampShape, RuleChoice, RuleConfig, TemperatureConfig};
-pub use read::{Override, read};
+pub use read::read;
 pub(crate) use read::{anchor_paths, folder, load, stem};
 pub use run::RunConfig;
 pub use term::TermKind;

@@ -1,15 +1,17 @@
-//! Reading a YAML file and `--set key=value` into a [`RunConfig`].
+//! Reading a [`RunConfig`] from a YAML file and `--set key=value`.
 //!
-//! Relative paths count from the file for what the file says, and from the caller's folder for `--set`.
+//! A relative path in the file is relative to the file; in a `--set`, to the current folder.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use serde::de::DeserializeOwned;
-use serde_yaml::{Mapping, Value};
+use serde_yaml::Value;
 
 use super::key::KeyPath;
+use super::locate::locate;
+use super::overrides::{Override, find};
+use super::positions::positions;
 use super::run::RunConfig;
 
 /// Keys whose values are paths, or lists of paths.
@@ -24,39 +26,9 @@ const PATHS: [&str; 9] = [
     "teacher.checkpoint",
     "teacher.trained",
 ];
-/// The key whose value is a path unless it is one of [`INIT_WORDS`].
+/// This key's value is a path unless it is one of [`INIT_WORDS`].
 const INIT: &str = "student.init";
 const INIT_WORDS: [&str; 3] = ["first", "spaced", "random"];
-
-/// One `--set key=value`: a dotted key and a YAML value.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Override {
-    pub(super) key: KeyPath,
-    pub(super) value: Value,
-}
-
-impl Override {
-    /// Sets the key in a tree, after `anchor` has made the paths of the value absolute.
-    ///
-    /// # Errors
-    /// If a part of the key before the last is a value.
-    fn apply(&self, tree: &mut Value, anchor: impl FnOnce(&mut Value)) -> Result<()> {
-        set_anchored(tree, &self.key, self.value.clone(), anchor)
-    }
-}
-
-impl FromStr for Override {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}`: expected key=value"))?;
-        if key.is_empty() || key.split('.').any(str::is_empty) {
-            return Err(format!("`{key}`: expected a key such as train.lr"));
-        }
-        let value = serde_yaml::from_str(value).map_err(|e| format!("`{value}` is not a YAML value: {e}"))?;
-        Ok(Self { key: key.into(), value })
-    }
-}
 
 /// Reads the configuration of a run and applies overrides in order; the last one wins.
 ///
@@ -69,7 +41,7 @@ pub fn read(path: &Path, overrides: &[Override]) -> Result<RunConfig> {
 }
 
 /// Reads a YAML file strictly and applies overrides in order; the last one wins. `anchor` makes the relative paths of a
-/// tree absolute: they count from the file's folder in the file, and from the caller's in an override.
+/// tree absolute, given their folder: that of the file, or for an override the current folder.
 ///
 /// # Errors
 /// If the file cannot be read, or if a key or value is not known: with file, line and column, or with the `--set` key.
@@ -80,57 +52,50 @@ pub(crate) fn load<T: DeserializeOwned>(
 ) -> Result<T> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    let mut tree = parse::<T>(text.strip_prefix('\u{feff}').unwrap_or(&text), path, overrides)?;
+    let mut tree = parse(text.strip_prefix('\u{feff}').unwrap_or(&text), path)?;
     // Absolute, so that the resolved configuration in the run folder means the same files.
     anchor(&mut tree, &folder(path)?);
-    let here = std::env::current_dir().context("cannot tell the current folder")?;
+    let here = std::env::current_dir().context("cannot determine the current folder")?;
     for set in overrides {
         set.apply(&mut tree, |value| anchor(value, &here)).with_context(|| format!("--set {}", set.key))?;
     }
-    serde_yaml::from_value(tree).map_err(|e| {
-        let sets: Vec<String> = overrides.iter().map(|set| format!(" --set {}", set.key)).collect();
-        let with = if sets.is_empty() { String::new() } else { format!(" with{}", sets.join(",")) };
-        anyhow!("{}{with}: {e}", path.display())
-    })
+    typed(tree).map_err(|error| locate(error, path, overrides))
 }
 
-/// The tree of a file that holds a `T`; keys that it lacks may still come from overrides, if there are any.
-fn parse<T: DeserializeOwned>(text: &str, path: &Path, overrides: &[Override]) -> Result<Value> {
-    let tree: Value = serde_yaml::from_str(text).with_context(|| path.display().to_string())?;
+/// Parses a text that holds a mapping.
+fn parse(text: &str, path: &Path) -> Result<Value> {
+    let tree: Value = serde_yaml::from_str(text).map_err(|error| match positions(text).repeated {
+        Some((key, position)) => anyhow!("{}:{position}: {key} is given twice", path.display()),
+        None => Error::from(error).context(path.display().to_string()),
+    })?;
     if !tree.is_mapping() {
         bail!("{}: found {}, expected keys with their values", path.display(), kind(&tree));
     }
-    // The file alone first: its errors carry a line and a column.
-    match serde_yaml::from_str::<T>(text) {
-        Err(e) if overrides.is_empty() || !e.to_string().contains("missing field") => Err(located(path, &e)),
-        _ => Ok(tree),
-    }
+    Ok(tree)
 }
 
-/// The folder that relative paths in a file count from.
+/// Converts a tree into a `T`. The context of an error is the key of the value at fault, if it has one.
+pub(super) fn typed<T: DeserializeOwned>(tree: Value) -> Result<T> {
+    serde_path_to_error::deserialize(tree).map_err(|error| {
+        let key = error.path().to_string();
+        let is_whole_tree = error.path().iter().next().is_none();
+        let error = Error::from(error.into_inner());
+        if is_whole_tree { error } else { error.context(KeyPath::from(key)) }
+    })
+}
+
+/// Returns the folder that relative paths in a file are relative to.
 ///
 /// # Errors
-/// If the current folder cannot be told.
+/// If the current folder cannot be determined.
 pub(crate) fn folder(path: &Path) -> Result<PathBuf> {
     let absolute = std::path::absolute(path).with_context(|| path.display().to_string())?;
     Ok(absolute.parent().unwrap_or(&absolute).to_owned())
 }
 
-/// The name of a file without its ending, which names what has no name.
+/// Returns a file's name without its extension: the default name of a run.
 pub(crate) fn stem(path: &Path) -> Option<String> {
     path.file_stem().map(|stem| stem.to_string_lossy().into_owned())
-}
-
-/// serde_yaml ends its messages with `at line L column C`; the file's name comes before them.
-fn located(path: &Path, error: &serde_yaml::Error) -> anyhow::Error {
-    match error.location() {
-        Some(at) => {
-            let text = error.to_string();
-            let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-            anyhow::anyhow!("{}:{}:{}: {text}", path.display(), at.line(), at.column())
-        }
-        None => anyhow::anyhow!("{}: {error}", path.display()),
-    }
 }
 
 fn is_path(key: &str, value: &Value) -> bool {
@@ -140,7 +105,7 @@ fn is_path(key: &str, value: &Value) -> bool {
     (PATHS.contains(&key) || key == INIT && !INIT_WORDS.contains(&text)) && !text.starts_with("hf:")
 }
 
-/// Makes relative paths count from `folder`.
+/// Makes relative paths absolute; they are relative to `folder`.
 pub(crate) fn anchor_paths(tree: &mut Value, folder: &Path) {
     for key in PATHS.into_iter().chain([INIT]) {
         let found = find(tree, key);
@@ -153,45 +118,6 @@ pub(crate) fn anchor_paths(tree: &mut Value, folder: &Path) {
             *path = Value::String(absolute.to_string_lossy().into_owned());
         }
     }
-}
-
-/// The value of a dotted key.
-pub(super) fn find<'a>(tree: &'a mut Value, key: &str) -> Option<&'a mut Value> {
-    key.split('.').try_fold(tree, |at, part| at.get_mut(part))
-}
-
-/// Sets a dotted key, after `anchor` has made the paths of the value absolute.
-///
-/// # Errors
-/// If a part of the key before the last is a value.
-pub(super) fn set_anchored(
-    tree: &mut Value,
-    key: &KeyPath,
-    value: Value,
-    anchor: impl FnOnce(&mut Value),
-) -> Result<()> {
-    // A tree with this key alone tells `anchor` which key the value has.
-    let mut branch = Value::Null;
-    set(&mut branch, key, value)?;
-    anchor(&mut branch);
-    let value = find(&mut branch, key.as_str()).map(std::mem::take).unwrap_or_default();
-    set(tree, key, value)
-}
-
-/// Sets a dotted key and makes the mappings around it where there are none.
-fn set(tree: &mut Value, key: &KeyPath, value: Value) -> Result<()> {
-    let mut at = tree;
-    let mut walked = String::new();
-    for part in key.as_str().split('.') {
-        if at.is_null() {
-            *at = Value::Mapping(Mapping::new());
-        }
-        let Some(map) = at.as_mapping_mut() else { bail!("`{walked}` is a value, so it has no key `{part}`") };
-        at = map.entry(Value::String(part.to_owned())).or_insert(Value::Null);
-        walked = if walked.is_empty() { part.to_owned() } else { format!("{walked}.{part}") };
-    }
-    *at = value;
-    Ok(())
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -249,6 +175,9 @@ mod tests {
         refused(&format!("{GOOD}sed: 1\n"), &["train.lr=1e-3"], &["my-run.yaml:4:1", "unknown field `sed`"]);
         refused("data: [", &[], &["my-run.yaml", "line 2"]);
         refused("", &[], &["found nothing"]);
+        refused(&format!("{GOOD}data: {{format: csv}}\n"), &[], &["my-run.yaml:4:1: data is given twice"]);
+        refused(&format!("{GOOD}name: 5\n"), &["seed=1"], &["my-run.yaml:4:1: name: invalid type"]);
+        refused("task:\n", &[], &["my-run.yaml:1:1: task: invalid type"]);
         refused("task: topic\n", &[], &["missing field `data`"]);
     }
 

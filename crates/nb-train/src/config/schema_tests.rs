@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use jsonschema::Validator;
 use serde_json::Value;
 
+use super::read::typed;
 use super::run::RunConfig;
 use crate::compare::CompareConfig;
 
@@ -91,7 +92,7 @@ fn the_schema_agrees_with_the_reader() {
     let more = more.map(|(data, is_valid)| (format!("{required}{data}"), is_valid));
     for (text, is_valid) in cases.into_iter().chain(more) {
         let value: Value = serde_yaml::from_str(&text).unwrap();
-        assert_eq!(serde_yaml::from_str::<RunConfig>(&text).is_ok(), is_valid, "reader: {text}");
+        assert_eq!(typed::<RunConfig>(serde_yaml::from_str(&text).unwrap()).is_ok(), is_valid, "reader: {text}");
         assert_eq!(validator.is_valid(&value), is_valid, "schema: {text}");
     }
 }

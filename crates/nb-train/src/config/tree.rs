@@ -1,11 +1,13 @@
-//! The configuration of a run as a tree of keys, from which a comparison makes runs that differ in some of them.
+//! The configuration of a run as a tree of keys. A comparison sets some of them to derive its runs.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_yaml::Value;
 
-use super::read::{anchor_paths, find, set_anchored};
+use super::key::KeyPath;
+use super::overrides::{find, set_anchored};
+use super::read::{anchor_paths, typed};
 use super::run::RunConfig;
 
 /// The configuration of a run as a tree of keys that can be set, with absolute paths.
@@ -13,7 +15,7 @@ use super::run::RunConfig;
 pub struct Tree(Value);
 
 impl Tree {
-    /// The tree of the keys below `value`; relative paths among them count from `folder`.
+    /// Makes a tree of `value`. Relative paths in it are relative to `folder`.
     pub fn new(mut value: Value, folder: &Path) -> Self {
         anchor_paths(&mut value, folder);
         Self(value)
@@ -24,20 +26,20 @@ impl Tree {
         find(&mut self.0, key).is_some()
     }
 
-    /// Sets a dotted key; a relative path counts from `folder`.
+    /// Sets a dotted key. A relative path is relative to `folder`.
     ///
     /// # Errors
-    /// If a part of the key before the last is a value.
+    /// If a part of the key before the last has a value that is not a mapping.
     pub fn set(&mut self, key: &str, value: Value, folder: &Path) -> Result<()> {
         set_anchored(&mut self.0, &key.into(), value, |value| anchor_paths(value, folder))
-            .with_context(|| key.to_owned())
+            .with_context(|| KeyPath::from(key))
     }
 
     /// Returns the configuration that the tree holds.
     ///
     /// # Errors
-    /// If a key or value is not known; the message names it.
+    /// If a key or a value is not valid. The error carries the key.
     pub fn config(&self) -> Result<RunConfig> {
-        Ok(serde_yaml::from_value(self.0.clone())?)
+        typed(self.0.clone())
     }
 }

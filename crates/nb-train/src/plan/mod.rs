@@ -140,7 +140,7 @@ impl Plan {
 /// that caused it.
 pub fn read_plan(path: &Path, overrides: &[Override], kinds: TaskKinds, process: LocalProcess) -> Result<Plan> {
     let config = config::read(path, overrides)?;
-    Plan::for_process(config, kinds, process).map_err(|problem| config::point(problem, path, overrides))
+    Plan::for_process(config, kinds, process).map_err(|error| config::locate(error, path, overrides))
 }
 
 fn name(config: &RunConfig) -> Result<String, ConfigError> {
