@@ -1,15 +1,15 @@
-//! The build script of every crate on libtorch: lets what is built here find libtorch when it runs.
+//! The build script of every crate that uses libtorch. It lets programs and tests find libtorch at run time.
 //!
-//! `build.rs` of these crates is a link to this file, so that there is one of it; `cargo package` follows the link.
-//! The bindings' own build script cannot do this, since link arguments of a dependency don't reach a program.
-//! Set-up writes the same path into the workspace's flags, which is not enough: `RUSTFLAGS` takes their place where it
-//! is set, and a crate outside the workspace has none. Two ways, each for what the other does not reach:
+//! The `build.rs` of each of these crates is a symbolic link to this file; `cargo package` follows the link. The build script
+//! of the bindings cannot do this work, because link arguments of a dependency do not reach a program. The set-up writes
+//! the same path into the workspace's flags, but `RUSTFLAGS` replaces those, and a crate outside the workspace does not
+//! have them. The script uses two ways, each for cases that the other does not cover:
 //!
-//! - A run path for this package's own programs, tests and benches: they find it also when started by themselves.
-//! - A folder in `OUT_DIR` as a search path. cargo puts those into `LD_LIBRARY_PATH` for whatever it starts, which
-//!   serves documentation tests and the programs of any crate that depends on this one.
+//! - A run path for the programs, tests and benches of this package: they find libtorch even when cargo does not start them.
+//! - A folder in `OUT_DIR` as a search path. cargo adds such folders to `LD_LIBRARY_PATH` for everything that it starts. This
+//!   covers documentation tests and the programs of all crates that depend on this one.
 //!
-//! Where `LIBTORCH` is not set there is nothing to find: documentation is built like that.
+//! Without `LIBTORCH` the script does nothing; documentation is built that way.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=LIBTORCH");
     println!("cargo::rerun-if-env-changed=LIBTORCH_LIB");
-    // The bindings look for libraries in the second where it is set.
+    // As in the bindings, LIBTORCH_LIB takes precedence.
     let root = env::var_os("LIBTORCH_LIB").or_else(|| env::var_os("LIBTORCH"));
     let (Some(root), Some(out)) = (root, env::var_os("OUT_DIR")) else {
         return Ok(());
@@ -29,7 +29,7 @@ fn main() -> io::Result<()> {
     let libraries = PathBuf::from(root).join("lib");
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", libraries.display());
 
-    // cargo passes on only search paths inside its target folder: hence the link.
+    // cargo passes on only search paths inside its target folder, so the path is that of a link there.
     let link = Path::new(&out).join("libtorch");
     match fs::remove_file(&link) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

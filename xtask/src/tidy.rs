@@ -18,6 +18,14 @@ fn every_source_file_starts_with_a_module_comment() {
     assert!(without.is_empty(), "no `//!` at the top of {}", names(&without));
 }
 
+/// Copies would diverge from the original. `sources` skips links.
+#[test]
+fn the_build_script_for_libtorch_is_linked_and_not_copied() {
+    let original = fs::read_to_string(project::root().join("build/libtorch.rs")).unwrap();
+    let same: Vec<_> = sources().into_iter().filter(|file| file.text == original).collect();
+    assert_eq!(names(&same), "build/libtorch.rs");
+}
+
 #[test]
 fn no_source_file_is_too_long() {
     let code_lines = |file: &SourceFile| file.text.lines().take_while(|line| *line != "#[cfg(test)]").count();
