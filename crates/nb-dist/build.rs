@@ -1,6 +1,6 @@
-//! Compiles the C++ shim over libtorch's process groups if the headers that it needs are present: Gloo's, and NCCL's next to a
-//! libtorch with CUDA. Without them the crate still builds, and joining a group of several processes is an error that says what
-//! is missing.
+//! Compiles the C++ shim over libtorch's process groups if the headers that it needs are present: Gloo's, and NCCL's
+//! next to a libtorch with CUDA. Without them, the crate still builds, but joining a group of several processes fails
+//! with an error that names what is missing.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ const SHIM: &str = "cpp/shim.cpp";
 /// The variable that names the folder of Gloo's headers, which libtorch's wheels lack.
 const GLOO: &str = "NB_GLOO_INCLUDE";
 
-/// Other folders that may have them. Their version need not be that of the Gloo in libtorch: the shim only passes pointers to
-/// Gloo's objects on and never reads one.
+/// The usual folders of these headers. Their version need not match the Gloo in libtorch: the shim only passes on
+/// pointers to Gloo's objects and never reads the objects.
 const USUAL: [&str; 2] = ["/usr/include", "/usr/local/include"];
 
 fn main() {
@@ -25,7 +25,7 @@ fn main() {
         return;
     };
     let Some(gloo) = gloo() else {
-        // So that cargo notices a later installation.
+        // This lets cargo notice a later installation.
         USUAL.iter().for_each(|folder| println!("cargo::rerun-if-changed={folder}/gloo"));
         println!(
             "cargo::warning=built without training on several processes: Gloo's headers are neither in {GLOO} nor in \

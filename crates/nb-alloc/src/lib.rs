@@ -1,5 +1,5 @@
-//! The allocator of training programs on libtorch: jemalloc for Rust and C++, so that memory use stays flat and a step reuses the
-//! pages of the step before.
+//! The allocator for training programs on libtorch: jemalloc for Rust and C++. Memory use stays flat, and a step reuses
+//! the pages of the previous step.
 //!
 #![doc = include_str!("../README.md")]
 
@@ -15,8 +15,8 @@ pub use jemalloc::purge;
 #[cfg(not(target_os = "linux"))]
 pub fn purge() {}
 
-/// Starts a thread that returns free memory to the system after there has been much of it for a minute, until the program ends.
-/// If no thread can be started, the program keeps its free memory.
+/// Starts a thread that returns free memory to the system when there has been much of it for a minute. The thread runs
+/// until the program ends. If it cannot be started, the program keeps its free memory.
 pub fn purge_in_background() {
     #[cfg(target_os = "linux")]
     watch::start();

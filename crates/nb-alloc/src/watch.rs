@@ -9,7 +9,7 @@ use crate::jemalloc::{free_pages, purge};
 const TICK: Duration = Duration::from_secs(2);
 /// Samples before a decision.
 const SAMPLES: u32 = 30;
-/// The share of all pages, as its inverse, above which pages that were free at every sample are too many.
+/// Pages that were free at every sample are too many if they exceed 1/`PART` of all pages.
 const PART: u64 = 50;
 
 /// Starts the thread, which runs until the program ends.
@@ -35,7 +35,8 @@ struct Watch {
 }
 
 impl Watch {
-    /// Adds a sample of `free` pages out of `all`. Returns true if too many pages were free at each of the last samples.
+    /// Adds a sample of `free` pages out of `all`. Returns true if too many pages were free at every one of the last
+    /// [`SAMPLES`] samples.
     fn is_too_much(&mut self, free: u64, all: u64) -> bool {
         let least = self.least.map_or(free, |least| least.min(free));
         *self = Self { samples: self.samples + 1, least: Some(least) };
@@ -47,7 +48,8 @@ impl Watch {
     }
 }
 
-/// Returns the number of resident pages of this process without those of files, or `None` if the system does not report it.
+/// Returns the number of this process's resident pages, without those of files, or `None` if the system does not report
+/// it.
 pub(crate) fn resident_pages() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let mut numbers = text.split(' ').skip(1).map(str::parse::<u64>);
@@ -59,7 +61,7 @@ pub(crate) fn resident_pages() -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Counts how often it is too much in so many samples, of which `free(sample)` in 1,000 pages are free.
+    /// Counts the samples at which too many pages are free, where sample `i` has `free(i)` free pages of 1,000.
     fn count(samples: u64, free: impl Fn(u64) -> u64) -> usize {
         let mut watch = Watch::default();
         (0..samples).filter(|&sample| watch.is_too_much(free(sample), 1_000)).count()
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_free_only_between_steps_are_not() {
+    fn pages_free_only_between_steps_are_not_too_many() {
         assert_eq!(count(10 * u64::from(SAMPLES), |sample| if sample % 7 == 0 { 15 } else { 600 }), 0);
     }
 }

@@ -25,8 +25,8 @@ impl fmt::Display for Regression {
     }
 }
 
-/// Returns the cases of `now` that are slower than in `before` by more than the noise, which means that the best round
-/// now is worse than the worst round then. Cases that only one of the reports contains are skipped.
+/// Returns the cases of `now` that are slower than in `before` by more than the noise: the best round now is worse than
+/// the worst round before. Cases that only one of the reports contains are skipped.
 pub fn regressions(before: &Report, now: &Report) -> Vec<Regression> {
     let mut regressions = Vec::new();
     for outcome in &now.results {
@@ -49,7 +49,7 @@ fn is_beyond_noise(before: &Outcome, now: &Outcome) -> bool {
     }
 }
 
-/// Returns the number of cases of `now` that the earlier call contains too.
+/// Returns the number of cases of `now` that `before` also contains.
 pub fn shared_cases(before: &Report, now: &Report) -> usize {
     now.results.iter().filter(|outcome| find(before, outcome).is_some()).count()
 }

@@ -1,4 +1,4 @@
-//! The named cases and the corpora that they read: the data sets where they exist, the sample corpus otherwise.
+//! The named cases and the corpora that they read: the data sets if they are present, otherwise the sample corpus.
 
 use std::path::{Path, PathBuf};
 
@@ -71,8 +71,8 @@ impl<K: Copy> CaseEntry<K> {
     }
 }
 
-/// Selects the cases with the names `wanted`. Without names, selects every entry: on its data set if that is in `data`, on
-/// the sample corpus otherwise.
+/// Selects the cases with the names `wanted`. Without names, selects every entry: on its data set if `data` contains
+/// it, otherwise on the sample corpus.
 ///
 /// # Errors
 /// If a name is unknown, or if its data set is missing.
@@ -185,7 +185,7 @@ pub enum ArticleFields {
 }
 
 impl ArticleFields {
-    /// Returns the columns in the files of AG News.
+    /// Returns the column numbers in the files of AG News.
     pub fn columns(self) -> &'static [usize] {
         match self {
             Self::Title => &[1],
@@ -193,7 +193,7 @@ impl ArticleFields {
         }
     }
 
-    /// Returns the names in configurations.
+    /// Returns the names of the fields in configurations.
     pub fn names(self) -> &'static [&'static str] {
         match self {
             Self::Title => &["title"],
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_corpus_replaces_a_missing_data_set_unless_it_was_named() {
+    fn the_sample_corpus_replaces_a_missing_data_set_unless_the_case_is_named() {
         let data = tempfile::tempdir().unwrap();
         std::fs::create_dir(data.path().join("clicks")).unwrap();
         assert_eq!(names(&[], data.path()).unwrap(), ["sample-64", "clicks-titles"]);

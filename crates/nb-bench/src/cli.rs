@@ -73,7 +73,7 @@ enum Command {
     },
 }
 
-/// Returns the log filter for a level or the text of a filter.
+/// Returns the log filter for a level or a filter directive.
 fn log_filter(level: &str) -> Result<EnvFilter, ParseError> {
     let filter = EnvFilter::try_new(level)?;
     QUIET_CLIENT.iter().try_fold(filter, |filter, directive| Ok(filter.add_directive(directive.parse()?)))
@@ -108,12 +108,12 @@ pub fn main(preloaded: &Preload) -> ExitCode {
     })
 }
 
-/// Runs a bench, prints each result when it is complete, writes the report and compares it with the baseline.
+/// Runs a bench, prints each result as soon as it is complete, writes the report and compares it with the baseline.
 fn run(
     options: &Options,
     bench: impl FnOnce(&BenchContext, &[String], OutcomeSink<'_>) -> Result<()>,
 ) -> Result<ExitCode> {
-    // Read first: an invalid file must not cost minutes of measuring.
+    // The baseline is read first: an invalid file must not cost minutes of measuring.
     let earlier = options.baseline.as_deref().map(Report::read).transpose()?;
     if options.against.is_empty() && options.python.is_some() {
         bail!("--python is given without --against; add --against or remove --python");
@@ -134,7 +134,7 @@ fn run(
     Ok(earlier.map_or(ExitCode::SUCCESS, |earlier| compare_with_baseline(&earlier, &report)))
 }
 
-/// Prints the regressions of `report` and fails if there are any.
+/// Prints the regressions of `report` and returns a failure if there are any.
 fn compare_with_baseline(earlier: &Report, report: &Report) -> ExitCode {
     let regressions = baseline::regressions(earlier, report);
     println!("{} of {} cases are in the baseline", baseline::shared_cases(earlier, report), report.results.len());

@@ -26,9 +26,9 @@ pub struct BenchContext {
     pub layers: usize,
     /// Number formats to measure in.
     pub precisions: Vec<PrecisionChoice>,
-    /// CPU threads of every side.
+    /// Number of CPU threads on each side.
     pub threads: usize,
-    /// Rounds per case.
+    /// Number of rounds per case.
     pub rounds: usize,
     /// The device that models run on.
     pub device: DeviceChoice,
@@ -123,7 +123,7 @@ impl BenchContext {
     }
 }
 
-/// Returns a path as text, as configurations and jobs need it.
+/// Returns a path as text, for configurations and jobs.
 ///
 /// # Errors
 /// If it is not UTF-8.

@@ -1,7 +1,8 @@
 //! The data path: from files to token stores.
 //!
-//! Files are repeated until they have a few megabytes, so that a round takes much longer than the clock's resolution. The
-//! data path does not depend on a number format; its results carry `f32` because every result has one.
+//! Files are repeated until they have at least 12 MiB, so a round takes much longer than the resolution of the clock.
+//! The data path does not depend on a number format. Its results are labelled `f32` because every result has a number
+//! format.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ use crate::statistics::median;
 const MAX_TOKENS: usize = 64;
 /// Minimum size of the files that are read.
 const MIN_FILE_BYTES: usize = 12 << 20;
-/// Maximum number of a reader's most recent clicks that are read.
+/// Maximum number of the most recent clicks that are read for a reader.
 const MAX_HISTORY: usize = 50;
 
 /// The work that a case measures.
@@ -83,7 +84,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Measures reading a file of articles. The peer knows its format as `format`.
+    /// Measures reading a file of articles. `format` is the name of the file's format in the peer's job.
     fn parse(&self, source: &Source, format: &str, sink: OutcomeSink<'_>) -> Result<()> {
         let job = json!({"kind": format, "path": utf8(&source.path)?});
         self.read_rows(&source.path, &job, &|| Ok(read(source)?.articles.len()), sink)
@@ -134,7 +135,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Measures building a token store from a file, and opening the store that exists.
+    /// Measures building a token store from a file, and opening the existing store.
     fn tokenise(&self, source: &Source, sink: OutcomeSink<'_>) -> Result<()> {
         let measurement = self.measurement(Unit::Texts);
         let folder = self.context.teacher.parse::<CheckpointLocation>()?.resolve()?;

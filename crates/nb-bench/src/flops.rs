@@ -11,7 +11,8 @@ use nb_train::step::terms::Counts;
 pub enum Passes {
     /// Forward only: counts once.
     Forward,
-    /// Forward, and the gradients of inputs and of weights, which cost as much each: counts three times.
+    /// Forward and backward. The gradients of inputs and of weights each cost as much as the forward pass: counts three
+    /// times.
     ForwardAndBackward,
 }
 

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct Host {
     /// The processor's name.
     pub cpu: String,
-    /// Cores that this process may use.
+    /// Number of cores that this process may use.
     pub cores: usize,
-    /// CPU threads of every side.
+    /// Number of CPU threads on each side.
     pub threads: usize,
     /// Memory in bytes, if the system reports it.
     pub memory_bytes: Option<u64>,
@@ -27,7 +27,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Detects this machine. `threads` and `device` are those of the measurement.
+    /// Detects this machine. `threads` and `device` describe the measurement.
     pub fn detect(threads: usize, device: tch::Device) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_read_from_the_file_of_linux() {
+    fn memory_is_read_from_proc_meminfo() {
         assert_eq!(memory_bytes(""), None);
         assert_eq!(memory_bytes("MemTotal:       16384 kB\n"), Some(16_777_216));
     }

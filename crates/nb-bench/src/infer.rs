@@ -1,7 +1,8 @@
 //! Inference as `nb predict` does it: from texts to probabilities on the host, including tokenisation.
 //!
-//! The untrained teacher and student of a run are saved like a run's best models and loaded like `nb predict` loads them.
-//! Their predictions are useless, but take as long as those of trained models. Loading and the first calls are not timed.
+//! The untrained teacher and student of a run are saved like the best models of a run, and loaded as `nb predict` loads
+//! them. Their predictions are useless, but take as long as the predictions of trained models. Loading and the first
+//! calls are not timed.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -123,8 +124,8 @@ fn config(context: &BenchContext, corpus: Corpus) -> Result<RunConfig> {
 
 /// Saves an untrained model of the run and returns its folder.
 fn save_model(context: &BenchContext, plan: &Plan, role: Role) -> Result<PathBuf> {
-    let own = plan.data.task.downcast().context("the plan is not for topics")?;
-    let task = Topic::open(plan, own)?;
+    let topic_plan = plan.data.task.downcast().context("the plan is not for topics")?;
+    let task = Topic::open(plan, topic_plan)?;
     let models = Models::build(plan, &task)?;
     let (_, model) = models.named().find(|(named, _)| *named == role).context("the method has no such model")?;
     let folder = context.scratch_folder(role.name())?;
@@ -206,7 +207,7 @@ impl Bench<'_> {
     }
 }
 
-/// Our side: a model with the texts of a round.
+/// Our side: a model and the texts of a round.
 struct Predictor {
     model: SavedModel,
     articles: Vec<Article>,
@@ -223,7 +224,7 @@ impl Predictor {
         Ok(Round { seconds, sequences, tokens: self.tokens, peak_bytes: peak_bytes(), latencies })
     }
 
-    /// Predicts the first `count` texts. Returns the milliseconds of each single call; none for bulk.
+    /// Predicts the first `count` texts. Returns the milliseconds of each single call; empty for bulk calls.
     fn predict(&self, batching: Batching, count: usize) -> Result<Vec<f64>> {
         let articles = &self.articles[..count.min(self.articles.len())];
         // Probabilities arrive on the host, so the clock needs no synchronisation with the device.

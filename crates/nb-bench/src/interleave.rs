@@ -1,4 +1,4 @@
-//! Interleaved rounds, A B A B, so that other load on the machine affects every side alike.
+//! Interleaved rounds, A B A B: other load on the machine affects every side equally.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ struct PeerRounds {
     rounds: Vec<Round>,
 }
 
-/// Runs `rounds` rounds. In each, ours works first and then every peer.
+/// Runs `rounds` rounds. In each round, our side runs first, then every peer.
 ///
 /// # Errors
 /// If a side fails, or if the work of a peer differs from ours.
@@ -150,7 +150,7 @@ impl InterleavedRounds {
     }
 }
 
-/// Returns the details of one side besides its value.
+/// Returns the details of one side, without its value.
 fn details(rounds: &[Round]) -> Map<String, Value> {
     let mut details = Map::new();
     if rounds.iter().all(|round| round.tokens > 0) {

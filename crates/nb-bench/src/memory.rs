@@ -8,9 +8,10 @@ pub fn peak_bytes() -> Option<u64> {
     high_water_mark(&fs::read_to_string("/proc/self/status").ok()?)
 }
 
-/// Resets the peak to the current memory, so that each case has its own peak.
+/// Resets the peak to the current memory use, to measure a separate peak for each case.
 pub fn reset_peak() {
-    // If the system does not support it, the peak covers the whole life of the process: an overestimate, never less.
+    // If the system does not support a reset, the peak covers the lifetime of the process: an overestimate, never an
+    // underestimate.
     _ = fs::write("/proc/self/clear_refs", "5");
 }
 
@@ -34,9 +35,9 @@ mod tests {
     fn freed_memory_counts_towards_the_peak() {
         const BYTES: usize = 200 << 20;
         let before = peak_bytes().unwrap();
-        let held = vec![1_u8; BYTES];
-        assert!(std::hint::black_box(&held)[BYTES - 1] == 1);
-        drop(held);
+        let buffer = vec![1_u8; BYTES];
+        assert!(std::hint::black_box(&buffer)[BYTES - 1] == 1);
+        drop(buffer);
         assert!(peak_bytes().unwrap() >= before.max(BYTES as u64));
     }
 }

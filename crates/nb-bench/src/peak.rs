@@ -1,6 +1,7 @@
 //! Peak rates: how fast this machine multiplies matrices, the yardstick for training steps.
 //!
-//! They are measured in the same run and number format as the steps, since both vary with the load of the machine.
+//! Peak rates are measured in the same run and number format as the steps, since both vary with the load of the
+//! machine.
 
 use std::time::{Duration, Instant};
 
@@ -55,8 +56,8 @@ struct LinearShape {
     outputs: i64,
 }
 
-/// Returns the linear layers of an encoder layer: queries, keys and values as one; output; the two of the feed-forward
-/// block.
+/// Returns the linear layers of an encoder layer: queries, keys and values as one layer; the output; the two layers of
+/// the feed-forward block.
 fn layer_shapes(config: &BertConfig) -> [LinearShape; 4] {
     let (h, i) = (config.hidden_size, config.intermediate_size);
     let shape = |inputs, outputs| LinearShape { inputs, outputs };
@@ -69,8 +70,8 @@ fn operations(left: &Tensor, right: &Tensor) -> f64 {
     2.0 * rows as f64 * inner as f64 * columns as f64
 }
 
-/// Returns the seconds for one product, by libtorch into existing memory or by the kernel of this project's linear layers,
-/// whichever is faster.
+/// Returns the seconds for one product, computed by libtorch into existing memory or by this project's kernel for
+/// linear layers, whichever is faster.
 fn best_time(left: &Tensor, right: &Tensor) -> f64 {
     let device = left.device();
     let out = Tensor::zeros([left.size()[0], right.size()[1]], (left.kind(), device));
@@ -89,7 +90,7 @@ fn time(device: Device, mut call: impl FnMut()) -> f64 {
         synchronise(device);
         begin.elapsed()
     };
-    let first = many(2).max(Duration::from_nanos(100)); // chooses kernels, too
+    let first = many(2).max(Duration::from_nanos(100)); // also chooses kernels
     let times = (2.0 * MIN_TIMING.as_secs_f64() / first.as_secs_f64()).ceil() as usize;
     let rounds = (0..TIMINGS).map(|_| many(times).as_secs_f64() / times as f64);
     rounds.fold(f64::INFINITY, f64::min)
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_products_of_a_layer_are_its_useful_operations() {
+    fn the_products_of_a_layer_match_its_useful_operations() {
         let config = BertConfig::new(10, 384, 1, 12);
         let weights: i64 = layer_shapes(&config).iter().map(|shape| shape.inputs * shape.outputs).sum();
         assert_eq!(weights, 12 * 384 * 384);

@@ -24,7 +24,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Number of the last lines of standard error that an error shows.
+/// Maximum number of the last lines of standard error in an error message.
 const SHOWN_LINES: usize = 12;
 
 /// Name and text of each program. They are written to a folder before they start, so the binary needs no other files.
@@ -38,13 +38,13 @@ const PROGRAMS: [(&str, &str); 4] = [
 /// The work of one side in one round.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Round {
-    /// Duration, measured by the side itself.
+    /// Duration in seconds, measured by the side itself.
     pub seconds: f64,
     /// Number of texts, clicks or rows, depending on the case.
     pub sequences: u64,
     /// Number of real tokens; 0 for cases without tokens.
     pub tokens: u64,
-    /// Peak memory of the side's process since warm-up.
+    /// Peak memory of the side's process since warm-up, in bytes.
     pub peak_bytes: Option<u64>,
     /// Milliseconds of each call, if calls are timed individually.
     #[serde(default)]
@@ -61,7 +61,8 @@ pub struct Timeouts {
 }
 
 impl Default for Timeouts {
-    /// Returns 30 minutes to start, since compiling a large model on few cores takes minutes, and 15 minutes for a round.
+    /// Returns 30 minutes for the start, since compiling a large model on few cores takes minutes, and 15 minutes for a
+    /// round.
     fn default() -> Self {
         Self { start: Duration::from_secs(1800), round: Duration::from_secs(900) }
     }
@@ -99,7 +100,7 @@ pub enum Startup {
 /// Writes the programs of the peers into `folder`.
 ///
 /// # Errors
-/// If it cannot be written.
+/// If a program cannot be written.
 pub fn write_programs(folder: &Path) -> Result<()> {
     for (name, text) in PROGRAMS {
         let path = folder.join(name);
@@ -109,7 +110,7 @@ pub fn write_programs(folder: &Path) -> Result<()> {
 }
 
 impl Python {
-    /// Returns the command that runs a program with as many threads as ours.
+    /// Returns the command that runs a program with as many threads as our side.
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(&self.program);
         let threads = self.threads.to_string();
@@ -137,8 +138,8 @@ impl Peer {
     /// Starts `program` in `mode` on a job and waits until it is ready.
     ///
     /// # Errors
-    /// If it cannot be started, exits, answers something else or takes too long. The error contains its mode and its last
-    /// lines of standard error.
+    /// If the peer cannot be started, exits, gives an unexpected answer or takes too long. The error contains the mode
+    /// and the last lines of standard error.
     pub fn start(python: &Python, program: &Path, job: &Path, mode: &str, timeouts: Timeouts) -> Result<Startup> {
         let mut command = python.command(program);
         command.arg("--job").arg(job).args(["--mode", mode]);
@@ -168,7 +169,7 @@ impl Peer {
         Ok(Startup::Ready(peer))
     }
 
-    /// Returns its mode.
+    /// Returns the mode of the peer.
     pub fn mode(&self) -> &str {
         &self.mode
     }
@@ -176,8 +177,8 @@ impl Peer {
     /// Runs one round.
     ///
     /// # Errors
-    /// If it exits, answers something else or takes too long. The error contains its mode and its last lines of standard
-    /// error.
+    /// If the peer exits, gives an unexpected answer or takes too long. The error contains the mode and the last lines
+    /// of standard error.
     pub fn round(&mut self) -> Result<Round> {
         let request = self.input.as_mut().map(|input| writeln!(input, "round").and_then(|()| input.flush()));
         if !matches!(request, Some(Ok(()))) {
@@ -210,10 +211,10 @@ impl Peer {
         }
     }
 
-    /// Ends the peer and returns an error with its last lines of standard error.
+    /// Ends the peer and returns an error with the last lines of its standard error.
     fn failed(&mut self, failure: &str) -> anyhow::Error {
         self.input = None;
-        _ = self.child.kill(); // its results are useless now, and standard error closes with it
+        _ = self.child.kill(); // its results are useless now, and its exit closes standard error
         _ = self.child.wait();
         anyhow!("the peer {} {failure}{}", self.mode, self.stderr.text())
     }
@@ -259,7 +260,7 @@ impl StderrTail {
 
     /// Returns the lines, each indented on a new line. The process must have exited.
     fn text(&mut self) -> String {
-        // A grandchild may hold the pipe open; after a second the lines read so far have to do.
+        // A grandchild may hold the pipe open; after a second, the lines read so far must suffice.
         for _ in 0..20 {
             if self.listener.as_ref().is_none_or(JoinHandle::is_finished) {
                 break;

@@ -49,7 +49,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// Returns the direction in which it is better.
+    /// Returns the direction in which a value of this unit is better.
     pub fn direction(self) -> Direction {
         if self == Self::Milliseconds { Direction::LowerIsBetter } else { Direction::HigherIsBetter }
     }
@@ -82,7 +82,7 @@ pub struct Outcome {
     pub ours: f64,
     /// Our lowest and highest round.
     pub range: [f64; 2],
-    /// Median over rounds of each peer.
+    /// Median over rounds of each peer, by mode.
     #[serde(default)]
     pub peers: BTreeMap<String, f64>,
     /// Median over rounds of the ratio of ours to the best peer; above 1 means that ours is faster.
@@ -105,7 +105,7 @@ impl Outcome {
 }
 
 impl Report {
-    /// Reads the file of an earlier call.
+    /// Reads the report of an earlier call.
     ///
     /// # Errors
     /// If it cannot be read or is not a results file.
@@ -114,7 +114,7 @@ impl Report {
         serde_json::from_str(&text).with_context(|| format!("{}: not a results file of nb-bench", path.display()))
     }
 
-    /// Writes a file atomically.
+    /// Writes the report atomically.
     ///
     /// # Errors
     /// If it cannot be written.

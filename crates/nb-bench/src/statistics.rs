@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn each_round_is_compared_with_its_own_best_peer() {
+    fn the_best_peer_is_chosen_for_each_round() {
         let ratio =
             ratio_to_best(&[10.0, 12.0, 9.0], &[vec![5.0, 4.0, 3.0], vec![4.0, 6.0, 2.0]], Direction::HigherIsBetter);
         assert_eq!(ratio, Some(Ratio { median: 2.0, spread: [2.0, 3.0] }));

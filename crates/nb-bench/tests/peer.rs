@@ -7,7 +7,7 @@ use nb_bench::interleave::{Measurement, Peers, run_interleaved};
 use nb_bench::peer::{Peer, Python, Round, Startup, Timeouts};
 use nb_bench::report::Unit;
 
-/// A peer that behaves as the name of its mode says.
+/// A peer that behaves according to the name of its mode.
 const FAKE_PEER: &str = r#"
 import argparse, json, os, sys, time
 parser = argparse.ArgumentParser()
@@ -68,7 +68,7 @@ impl FakePeer {
     }
 }
 
-/// A round of ours with the same work as the fake peer.
+/// Returns a round of our side with the same work as the fake peer.
 fn ours(seconds: f64) -> Round {
     Round { seconds, sequences: 32, tokens: 500, peak_bytes: None, latencies: Vec::new() }
 }
@@ -115,7 +115,7 @@ fn each_round_is_compared_with_its_best_peer() {
     let peers = Peers { ready: ["slow", "fast"].map(|mode| fake.ready(mode)).into(), skipped: Default::default() };
     let measurement = Measurement { bench: "train", case: "ag-64", precision: "f32", unit: Unit::Sequences };
     let mut seconds = 0.0;
-    // Ours takes 1, 2 and 3 s; the faster peer takes twice as long in each round.
+    // Our side takes 1, 2 and 3 s; the faster peer takes twice as long in each round.
     let mut round = || {
         seconds += 1.0;
         Ok(ours(seconds))

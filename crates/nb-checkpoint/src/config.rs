@@ -1,6 +1,6 @@
-//! `config.json` of a BERT: the values that a model relies on, and the models that are refused.
+//! The `config.json` of a BERT: the values on which a model relies, and the models that are refused.
 //!
-//! All keys of the file are kept beside the parsed values, so that a saved model has every key of its teacher.
+//! All keys of the file are stored with the parsed values, so that a saved model inherits the keys of its teacher.
 
 use std::path::Path;
 
@@ -43,7 +43,7 @@ pub struct BertConfig {
     /// Standard deviation of random initial weights.
     #[serde(default = "default_range")]
     pub initializer_range: f64,
-    /// Id of the padding token, kept for the saved model. Packed batches hold none.
+    /// Id of the padding token, stored for the saved model. Packed batches contain no padding.
     #[serde(default)]
     pub pad_token_id: i64,
     #[serde(default)]
@@ -52,7 +52,7 @@ pub struct BertConfig {
     position_embedding_type: Option<String>,
     #[serde(default)]
     is_decoder: Option<bool>,
-    /// The file as it was read; `Value::Null` for a configuration made in code.
+    /// The parsed file; `Value::Null` for a configuration created in code.
     #[serde(skip)]
     source: Value,
 }
@@ -64,7 +64,7 @@ pub enum Activation {
     /// x·Φ(x), exact (with erf).
     #[default]
     Gelu,
-    /// GELU by its tanh approximation.
+    /// GELU in its tanh approximation.
     #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
     GeluNew,
     /// max(x, 0).
@@ -79,9 +79,9 @@ pub enum Activation {
 pub struct ConfigDifference {
     /// The key in `config.json`.
     pub key: &'static str,
-    /// The value of the configuration that was compared.
+    /// The value in the first configuration.
     pub value: String,
-    /// The value of the configuration that it was compared with.
+    /// The value in the second configuration.
     pub other: String,
 }
 
@@ -96,7 +96,8 @@ const SHARED_KEYS: [&str; 7] = [
     "hidden_act",
 ];
 
-/// More layers than any BERT has; keeps a hostile file from asking for more memory than there is.
+/// The maximum number of layers, more than any BERT has. It keeps a hostile file from claiming more memory than there
+/// is.
 const MOST_LAYERS: i64 = 1024;
 
 /// Keys of a `config.json` that are not saved with another model: they belong to the task, code or location of the file.
@@ -169,14 +170,14 @@ impl BertConfig {
         Self::parse(&text, path)
     }
 
-    /// Parses the text of a `config.json`; `path` is for messages.
+    /// Parses the text of a `config.json`; `path` appears in error messages.
     ///
     /// # Errors
     /// As [`BertConfig::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, CheckpointError> {
         let syntax = |e: serde_json::Error| CheckpointError::ConfigSyntax { path: path.into(), found: e.to_string() };
         let source: Value = serde_json::from_str(text).map_err(syntax)?;
-        // The model type first: a GPT's config lacks BERT's keys, and "missing field" would hide the reason.
+        // The model type is checked first: a GPT's config lacks BERT's keys, and "missing field" would hide the reason.
         let located = |e| CheckpointError::ConfigFile { path: path.into(), value: Box::new(e) };
         refuse_other_models(&source).map_err(located)?;
         let mut config: Self = serde_json::from_value(without_nulls(&source)).map_err(syntax)?;
@@ -185,10 +186,10 @@ impl BertConfig {
         Ok(config)
     }
 
-    /// Checks every value that the model relies on.
+    /// Checks every value on which the model relies.
     ///
     /// # Errors
-    /// [`CheckpointError::ConfigValue`] with the key, what was found and what is supported.
+    /// [`CheckpointError::ConfigValue`] with the key, its value and the supported values.
     pub fn check(&self) -> Result<(), CheckpointError> {
         let positive = [
             ("vocab_size", self.vocab_size),
@@ -199,7 +200,7 @@ impl BertConfig {
             ("max_position_embeddings", self.max_position_embeddings),
         ];
         for (key, found) in positive {
-            // The upper bound keeps a hostile file from asking for more memory than any BERT has.
+            // The upper bound keeps a hostile file from claiming more memory than any BERT needs.
             if !(1..=1 << 24).contains(&found) {
                 return Err(value(key, found, "a size between 1 and 16777216"));
             }
@@ -231,13 +232,13 @@ impl BertConfig {
         Ok(())
     }
 
-    /// Returns the same model with another number of layers.
+    /// Returns this configuration with another number of layers.
     pub fn with_layers(&self, layers: i64) -> Self {
         Self { num_hidden_layers: layers, ..self.clone() }
     }
 
-    /// Returns the first key, other than the number of layers, in which two models differ so that they cannot share tokens,
-    /// heads or hidden states.
+    /// Returns the first difference that keeps two models from sharing tokens, heads or hidden states. Their numbers of
+    /// layers may differ.
     pub fn first_difference(&self, other: &Self) -> Option<ConfigDifference> {
         let theirs = other.shared_values();
         for (i, value) in self.shared_values().into_iter().enumerate() {
@@ -270,7 +271,7 @@ impl BertConfig {
         nb_files::write(path, text.as_bytes()).map_err(CheckpointError::io("cannot write", path))
     }
 
-    /// Returns the `config.json` to save: the keys of the file that this was read from, with the sizes of this model.
+    /// Returns the `config.json` to save: the keys of the original file, with the sizes of this model.
     pub fn to_json(&self) -> Value {
         let mut json = match &self.source {
             Value::Object(map) => map.clone(),
@@ -319,7 +320,7 @@ fn without_nulls(source: &Value) -> Value {
     source
 }
 
-/// Refuses model types, relative positions and decoders, each with its reason.
+/// Refuses other model types, relative positions, decoders and unknown activations, each with the reason.
 fn refuse_other_models(json: &Value) -> Result<(), CheckpointError> {
     let text = |key| json.get(key).and_then(Value::as_str);
     if let Some(found) = text("model_type").filter(|&t| t != "bert") {
@@ -357,11 +358,11 @@ mod tests {
     }
 
     #[track_caller]
-    fn refused(key: &str, value: serde_json::Value, says: &str) {
+    fn refused(key: &str, value: serde_json::Value, message: &str) {
         let mut json = base();
         json[key] = value;
         let error = parse(json).unwrap_err().to_string();
-        assert!(error.contains(says), "{error}");
+        assert!(error.contains(message), "{error}");
     }
 
     #[test]
@@ -394,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_null_is_a_missing_key() {
+    fn a_null_counts_as_a_missing_key() {
         let mut json = base();
         json["pad_token_id"] = serde_json::Value::Null;
         assert_eq!(parse(json.clone()).unwrap().pad_token_id, 0);

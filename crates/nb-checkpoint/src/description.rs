@@ -1,4 +1,4 @@
-//! `newsbert.json`: what a trained model folder says of its task, its texts and its head.
+//! The file `newsbert.json` of a trained model: its task, its texts and its head.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -22,7 +22,7 @@ use crate::files::DESCRIPTION_FILE;
 pub struct Description {
     /// The task: `topic`, `recommend` or `retrieve`.
     pub task: String,
-    /// Label names by class number; none where the task has no classes.
+    /// Label names by class number; empty if the task has no classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
     /// Longest sequence in tokens.
@@ -32,10 +32,10 @@ pub struct Description {
     /// The parts of an article that the model was trained on, for MIND and BEIR.
     #[serde(default)]
     pub fields: Vec<ArticleField>,
-    /// Most recent clicks of a reader that were read, for recommendation.
+    /// Number of a reader's most recent clicks that the model reads, for recommendation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<usize>,
-    /// Heads of the reader model's self-attention, if it has one.
+    /// Number of heads of the reader model's self-attention, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_attention: Option<i64>,
 }
@@ -51,7 +51,7 @@ pub enum ArticleField {
 }
 
 impl Description {
-    /// Reads the description in a model folder; none if the folder holds an encoder alone.
+    /// Reads the description in a model folder. Returns `None` if the folder holds only an encoder.
     ///
     /// # Errors
     /// If the file cannot be read, is not JSON, lacks a key or holds a value of another type.
@@ -67,7 +67,7 @@ impl Description {
         }
     }
 
-    /// Returns the text of the file, indented.
+    /// Returns the content of the file: indented JSON.
     pub fn to_json(&self) -> String {
         let json = serde_json::to_value(self).expect("strings and numbers are JSON");
         format!("{json:#}\n")
@@ -91,14 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn the_file_has_the_keys_that_others_read() {
+    fn the_keys_of_the_file_do_not_change() {
         let expected = "{\n  \"task\": \"recommend\",\n  \"max_tokens\": 30,\n  \"texts\": 2,\n  \"fields\": [\n    \
                         \"title\",\n    \"abstract\"\n  ],\n  \"history\": 50\n}\n";
         assert_eq!(description().to_json(), expected);
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_description_survives_a_round_trip() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Description::read(folder.path()).unwrap(), None);
         let path = folder.path().join(DESCRIPTION_FILE);

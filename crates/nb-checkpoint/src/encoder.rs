@@ -9,11 +9,11 @@ use crate::files::{CONFIG_FILE, INDEX_FILE, PICKLE_FILE, WEIGHTS_FILE};
 use crate::parameters::parameter_count;
 use crate::tensor_file::TensorFile;
 
-/// Up to this many parameters any machine can hold. A smaller model that does not fit its file is reported by its tensors,
-/// which says more.
+/// The number of parameters that any machine can hold. If a smaller model does not match its file, the later check of
+/// its tensors gives a more informative error.
 const SMALL: i64 = 1 << 26;
 
-/// The configuration and the weights of an encoder, as they are in a Hugging Face folder.
+/// The configuration and the weights of an encoder in a Hugging Face folder.
 #[derive(Debug)]
 pub struct SavedEncoder {
     /// `config.json`.
@@ -26,8 +26,8 @@ impl SavedEncoder {
     /// Reads `config.json` and `model.safetensors`.
     ///
     /// # Errors
-    /// If a file is missing, if the configuration is not a BERT's or calls for far more memory than the weights fill, or if
-    /// there are weights in another form only.
+    /// If a file is missing, if the configuration is not that of a BERT or calls for far more memory than the weights
+    /// fill, or if the folder has weights only in another form.
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let config = BertConfig::read(&folder.join(CONFIG_FILE))?;
         let path = folder.join(WEIGHTS_FILE);
@@ -44,10 +44,11 @@ impl SavedEncoder {
     }
 }
 
-/// Refuses a configuration that calls for far more memory than its weights fill, before any is taken.
+/// Refuses a configuration that calls for far more memory than its weights fill, before any memory is allocated.
 fn check_size(config: &BertConfig, weights: &Path) -> Result<(), CheckpointError> {
     let bytes = fs::metadata(weights).map_err(CheckpointError::io("cannot read", weights))?.len();
-    // No parameter takes less than two bytes, which leaves room for segment embeddings that the file may lack.
+    // Each parameter takes at least two bytes. Requiring one leaves room for segment embeddings, which the file may
+    // lack.
     let parameters = parameter_count(config);
     if parameters > SMALL && parameters.unsigned_abs() > bytes {
         let found = format!("it has {bytes} bytes, but its {CONFIG_FILE} asks for {parameters} parameters");

@@ -1,12 +1,12 @@
-//! Errors of reading and writing model folders, each naming the file, key or tensor.
+//! Errors in reading and writing model folders. Each names the file, key or tensor.
 
 use std::path::{Path, PathBuf};
 
-/// The reason why weights in several files are refused, and the way around it.
+/// The reason why weights in several files are refused, and the remedy.
 pub(crate) const SHARDED: &str = "the weights are sharded over several files, expected one; load the model in Python and \
     save it with `save_pretrained(folder, max_shard_size=\"100GB\")`";
 
-/// An error of reading, checking, downloading or writing a model folder.
+/// An error in reading, checking, downloading or writing a model folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -21,12 +21,12 @@ pub enum CheckpointError {
         #[source]
         source: std::io::Error,
     },
-    /// `config.json` is not JSON, or lacks a key, or holds a value of another type.
+    /// `config.json` is not JSON, lacks a key, or holds a value of another type.
     #[error("{path} is not the configuration of a BERT: {found}")]
     ConfigSyntax {
         /// The file.
         path: PathBuf,
-        /// The message of the JSON reader, with line and column.
+        /// The message of the JSON parser, with line and column.
         found: String,
     },
     /// A key of the configuration holds an unsupported value.
@@ -44,10 +44,10 @@ pub enum CheckpointError {
     Weights {
         /// The file.
         path: PathBuf,
-        /// The reader's message.
+        /// The parser's message.
         found: String,
     },
-    /// Tensors are missing, unknown or of another shape than the configuration calls for.
+    /// Tensors are missing, unknown or differ in shape from the configuration.
     #[error("{path} does not hold the tensors that its config.json calls for:{listing}")]
     Tensors {
         /// The file.
@@ -58,7 +58,7 @@ pub enum CheckpointError {
     /// The weights are split into several files.
     #[error("{path}: {SHARDED}")]
     Sharded {
-        /// The file that names them.
+        /// The index of these files.
         path: PathBuf,
     },
     /// Weights are NaN or infinite.
@@ -69,11 +69,11 @@ pub enum CheckpointError {
     NotFinite {
         /// The file.
         path: PathBuf,
-        /// The first such tensor.
+        /// The first tensor with such a value.
         tensor: String,
         /// The number of its values that are NaN or infinite.
         found: usize,
-        /// The number of all its values.
+        /// The total number of its values.
         total: usize,
     },
     /// A configuration file holds an unsupported value.
@@ -81,7 +81,7 @@ pub enum CheckpointError {
     ConfigFile {
         /// The file.
         path: PathBuf,
-        /// The error of the value. It is part of the message and therefore not a source.
+        /// The error about the value. It is part of the message and therefore not a source.
         value: Box<CheckpointError>,
     },
     /// `newsbert.json` is not JSON, lacks a key, or holds a value of another type.
@@ -93,19 +93,19 @@ pub enum CheckpointError {
         #[source]
         source: serde_json::Error,
     },
-    /// A name on the hub could not be fetched.
+    /// The name of a repository on the hub is invalid, or its files could not be fetched.
     #[error("{0}")]
     Hub(String),
 }
 
 impl CheckpointError {
-    /// Returns a function that makes an error of the operating system one at `path`.
+    /// Returns a function that adds `path` to an error of the operating system.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
 
-    /// Returns a function that makes an error of the safetensors reader one of the file `path`.
+    /// Returns a function that adds `path` to an error of the safetensors parser.
     pub(crate) fn weights(path: &Path) -> impl Fn(safetensors::SafeTensorError) -> Self + '_ {
         move |error| Self::Weights { path: path.into(), found: error.to_string() }
     }

@@ -9,12 +9,13 @@ pub const HEAD_FILE: &str = "head.safetensors";
 /// The file name of the description of task, labels and texts in a model folder.
 pub const DESCRIPTION_FILE: &str = "newsbert.json";
 
-/// Lists the files of weights that are split into several, which are not read.
+/// The index of weights that are split into several files, which are not read.
 pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Weights in Python's pickle format, which are not read.
 pub(crate) const PICKLE_FILE: &str = "pytorch_model.bin";
 
-/// Returns whether `name` can safely be part of a path: letters, digits, `-`, `_` and `.` alone, no dot first.
+/// Returns true if `name` can safely be part of a path: it consists of letters, digits, `-`, `_` and `.`, and does not
+/// start with a dot.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
@@ -24,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_lead_elsewhere_are_not_plain() {
+    fn names_that_could_leave_the_folder_are_not_plain() {
         for name in ["", ".", "..", "../a", "a/b", ".hidden", "a\\b", "a\0"] {
             assert!(!is_plain_name(name), "{name:?}");
         }

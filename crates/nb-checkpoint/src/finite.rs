@@ -1,12 +1,12 @@
-//! Counts values that are no finite numbers.
+//! Counts values that are not finite.
 
-/// The exponent's bits of an f32; all of them are set in infinities and NaN, and in nothing else.
+/// The exponent bits of an f32. All of them are set in infinities and NaNs, and in no other value.
 const EXPONENT: u32 = 0x7f80_0000;
-/// Values that are tested together: a loop without a branch, which compiles to vector instructions.
+/// Values per block. A block is tested without a branch, so the loop compiles to vector instructions.
 const BLOCK: usize = 4096;
 
-/// Returns how many of the f32 values in `bytes`, in the machine's order, are NaN or infinite. Bytes after the last whole
-/// value are ignored.
+/// Returns the number of f32 values in `bytes`, in native byte order, that are NaN or infinite. Bytes after the last
+/// whole value are ignored.
 ///
 /// ```
 /// let bytes = [1.0, f32::NAN, -f32::INFINITY].map(f32::to_ne_bytes).concat();
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_value_that_is_not_finite_is_counted() {
+    fn every_non_finite_value_is_counted() {
         let mut values = vec![f32::MAX; 3 * BLOCK + 5];
         values[1] = f32::MIN_POSITIVE / 2.0;
         values[2] = -0.0;

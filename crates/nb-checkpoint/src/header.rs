@@ -1,8 +1,8 @@
-//! Writes safetensors files: the header, and files that begin with one.
+//! Writes safetensors headers and files.
 //!
-//! A file holds the length of the header as a little-endian u64, the header as JSON, padded with spaces to a multiple of 8,
-//! and the tensors one after the other. The header names the metadata first, in the order of its keys, then the tensors in
-//! the order of their bytes. (The crate `safetensors` writes metadata in a random order, so that equal files would differ.)
+//! A file consists of the header's length as a little-endian u64, the header as JSON, padded with spaces to a multiple
+//! of 8 bytes, and the bytes of the tensors. The header lists the metadata first, sorted by key, then the tensors in
+//! the order of their bytes. (The crate `safetensors` writes metadata in a random order, so equal files would differ.)
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -34,12 +34,13 @@ const BUFFER: usize = 1 << 20;
 pub struct Header {
     metadata: BTreeMap<String, String>,
     tensors: Vec<(String, TensorInfo)>,
-    /// The end of the last tensor, in bytes from the first one.
+    /// The end of the last tensor, in bytes from the start of the first.
     end: usize,
 }
 
 impl Header {
-    /// Returns an empty header of a model's weights. Hugging Face's loader refuses files without its entry `format`.
+    /// Returns a header for a model's weights, without tensors. It has the metadata entry `format`, because Hugging
+    /// Face's loader refuses files without it.
     pub fn of_model() -> Self {
         let mut header = Self::default();
         header.set_metadata("format", "pt");
@@ -51,19 +52,20 @@ impl Header {
         self.metadata.insert(key.to_owned(), value.to_owned());
     }
 
-    /// Appends a tensor, whose bytes follow those of the tensor before.
+    /// Appends a tensor. Its bytes follow those of the previous tensor.
     pub fn push(&mut self, name: &str, dtype: Dtype, shape: &[usize]) {
-        // A product that overflows matches no size, which `to_bytes` reports.
+        // A product that overflows is saturated and matches no size, and `to_bytes` reports that.
         let bits = shape.iter().fold(dtype.bitsize(), |bits, &size| bits.saturating_mul(size));
         let data_offsets = (self.end, self.end.saturating_add(bits / 8));
         self.end = data_offsets.1;
         self.tensors.push((name.to_owned(), TensorInfo { dtype, shape: shape.to_vec(), data_offsets }));
     }
 
-    /// Returns the beginning of the file: the length of the header, the header and its padding. `path` is for messages.
+    /// Returns the beginning of the file: the length of the header, the header and its padding. `path` appears in error
+    /// messages.
     ///
     /// # Errors
-    /// If the tensors together are larger than any memory.
+    /// If the total size of the tensors overflows.
     pub fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, CheckpointError> {
         let json = || -> Result<Vec<u8>, SafeTensorError> {
             Metadata::new(None, self.tensors.clone())?; // checks sizes and offsets
@@ -88,11 +90,12 @@ impl Serialize for Header {
     }
 }
 
-/// Writes a safetensors file: the header, then the bytes of the tensors, which `fill` writes in the header's order. The file
-/// appears complete or not at all. It is not flushed to disk, because a model is saved into a folder that is.
+/// Writes a safetensors file: the header, then the bytes of the tensors, which `fill` writes in the header's order. The
+/// file appears complete or not at all. It is not flushed to disk: a model is saved into a folder, which is flushed
+/// when it is complete.
 ///
 /// # Errors
-/// If the file cannot be written; what was there before remains then.
+/// If the file cannot be written. An existing file then remains unchanged.
 pub fn write_tensor_file(
     path: &Path,
     header: &Header,
@@ -108,11 +111,11 @@ pub fn write_tensor_file(
     write().map_err(CheckpointError::io("cannot write", path))
 }
 
-/// Returns a safetensors file in memory. The tensors are sorted as the crate `safetensors` sorts them: the widest elements
-/// first, so that each tensor is aligned, then by name. `path` is for messages.
+/// Returns a safetensors file in memory. The tensors are sorted as in the crate `safetensors`: by element width, widest
+/// first, which aligns each tensor, then by name. `path` appears in error messages.
 ///
 /// # Errors
-/// If a tensor has more or fewer bytes than its shape calls for.
+/// If a tensor's number of bytes does not match its shape.
 pub fn serialize(
     path: &Path,
     metadata: &BTreeMap<&str, String>,
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_the_same_bytes_as_ever() {
+    fn header_bytes_do_not_change() {
         let mut header = Header::default();
         assert_eq!(text(&header), "{}      ");
         header.push("rows", Dtype::BF16, &[3, 4]);
@@ -169,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_byte_for_byte_that_of_the_safetensors_crate() {
+    fn a_file_equals_that_of_the_safetensors_crate_byte_for_byte() {
         let (a, b, c) = ([1u8; 8], [2u8; 12], [3u8; 16]);
         let tensors = [
             ("rows", Dtype::U32, vec![2], &a[..]),
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_stand_in_the_order_of_their_keys() {
+    fn metadata_is_sorted_by_key() {
         let metadata = ["task", "primary", "split", "labels"].map(|key| (key, key.to_uppercase())).into();
         let file = serialize(Path::new("x"), &metadata, Vec::new()).unwrap();
         let json = std::str::from_utf8(&file[8..]).unwrap().trim_end();
@@ -197,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_do_not_fit_are_refused() {
+    fn sizes_that_do_not_match_the_shape_are_refused() {
         let path = Path::new("x.safetensors");
         let tensor = TensorBytes { name: "a".into(), dtype: Dtype::F32, shape: vec![2], bytes: &[0; 4] };
         let error = serialize(path, &BTreeMap::new(), vec![tensor]).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::CheckpointError;
 
-/// Tensors that an error lists: enough for a model with another layer or two.
+/// Maximum number of tensors that an error lists: enough for a model with one or two more layers.
 const MAX_LINES: usize = 64;
 
 /// The place of one parameter in a buffer that holds all parameters of a module.
@@ -17,7 +17,7 @@ pub struct Slot {
     pub offset: i64,
     /// Its shape.
     pub shape: Vec<i64>,
-    /// True for a table whose rows are looked up by number: the gradient of a step is 0 in all rows but a few.
+    /// True for a table whose rows are looked up by index: in each step, the gradient is 0 in all but a few rows.
     pub is_table: bool,
 }
 
@@ -27,13 +27,13 @@ impl Slot {
         self.shape.iter().product()
     }
 
-    /// Returns whether weight decay applies: matrices yes, biases and LayerNorm's vectors no.
+    /// Returns true if weight decay applies: to matrices, but not to biases and LayerNorm's vectors.
     pub fn decays(&self) -> bool {
         self.shape.len() > 1
     }
 }
 
-/// The parameters of a module, one after the other in one buffer.
+/// The parameters of a module, contiguous in one buffer.
 ///
 /// ```
 /// let mut layout = nb_checkpoint::Layout::default();
@@ -56,7 +56,7 @@ impl Layout {
     /// Appends a table, [rows, width], of which each step looks up some rows, and returns its offset.
     ///
     /// # Panics
-    /// If there is a table already.
+    /// If the layout already has a table.
     pub fn push_table(&mut self, name: impl Into<String>, shape: [i64; 2]) -> i64 {
         assert!(self.table().is_none(), "a layout has one table at most");
         self.add(name.into(), &shape, true)
@@ -70,31 +70,32 @@ impl Layout {
         offset
     }
 
-    /// Returns the table among the parameters.
+    /// Returns the table, if the layout has one.
     pub fn table(&self) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.is_table)
     }
 
-    /// Returns all parameters, by offset.
+    /// Returns all parameters, in the order of their offsets.
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }
 
-    /// Returns the number of entries of all parameters.
+    /// Returns the total number of entries.
     pub fn numel(&self) -> i64 {
         self.len
     }
 
-    /// Returns the parameter of this name.
+    /// Returns the parameter with this name.
     pub fn slot(&self, name: &str) -> Option<&Slot> {
         self.slots.iter().find(|s| s.name == name)
     }
 
-    /// Checks that `shapes` are those of the layout: the same names with the same shapes. `path` is for messages. It takes no
-    /// memory for parameters, so a configuration that claims more than its weights hold is refused before any is taken.
+    /// Checks that `shapes` has the names and shapes of the layout. `path` appears in error messages. The check
+    /// allocates no parameters, so a configuration that claims more than its weights hold is refused before any
+    /// allocation.
     ///
     /// # Errors
-    /// [`CheckpointError::Tensors`] with a list of what is missing, unknown or of another shape.
+    /// [`CheckpointError::Tensors`] with a list of the tensors that are missing, unknown or of another shape.
     pub fn check(&self, shapes: &BTreeMap<&str, Vec<i64>>, path: &Path) -> Result<(), CheckpointError> {
         let mut lines = Vec::new();
         for Slot { name, shape, .. } in &self.slots {
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_tensors_are_named_with_what_is_wrong() {
+    fn an_error_names_each_wrong_tensor_and_its_fault() {
         let mut layout = Layout::default();
         layout.push("weight", &[2, 3]);
         let check = |shapes| layout.check(&BTreeMap::from(shapes), Path::new("m")).map_err(|error| error.to_string());

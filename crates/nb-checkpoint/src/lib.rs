@@ -1,15 +1,16 @@
-//! Hugging Face checkpoints of BERT as plain data: what a model folder says and holds, without a tensor library.
+//! Hugging Face checkpoints of BERT as plain data: the files of a model folder, read and written without a tensor
+//! library.
 //!
 //! * [`BertConfig`]: the configuration in `config.json`.
 //! * [`parameter_layout`], [`Layout`]: the names and shapes of a BERT's parameters, and their order in one buffer.
 //! * [`SavedEncoder`], [`TensorFile`], [`TensorBytes`]: the weights of a folder as checked byte slices.
-//! * [`Header`], [`write_tensor_file`], [`serialize`]: safetensors files to write.
+//! * [`Header`], [`write_tensor_file`], [`serialize`]: writers of safetensors files.
 //! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
 //! * [`Description`]: the task and the head of a trained model, in `newsbert.json`.
 //! * [`CheckpointLocation`]: a folder, or a repository `hf:owner/name` on the hub.
 //!
-//! A file's claims are compared with its bytes before memory is taken for them. The crate knows nothing of libtorch, of
-//! tokenizers, of training or of a run's configuration.
+//! The sizes that a file claims are compared with its length before memory is allocated for them. The crate is
+//! independent of libtorch, tokenizers, training and the configuration of a run.
 
 mod config;
 mod description;

@@ -57,12 +57,12 @@ impl fmt::Display for CheckpointLocation {
 }
 
 impl CheckpointLocation {
-    /// Returns the folder on disk: a folder unchanged; a repository from the hub's cache, else from [`mirror_folder`], else
-    /// downloaded.
+    /// Returns the checkpoint's folder on disk. A folder is returned unchanged. A repository is taken from the hub's
+    /// cache, else from [`mirror_folder`], else it is downloaded.
     ///
-    /// Environment variables have the meaning that `huggingface_hub` 2.4 gives them: `HF_HUB_CACHE`, `HF_HOME` and
-    /// `XDG_CACHE_HOME` locate the cache, `HF_TOKEN` or the file `HF_TOKEN_PATH` holds the token, `HF_ENDPOINT` is the hub,
-    /// and with `HF_HUB_OFFLINE` no request is sent.
+    /// Environment variables have the same meaning as in `huggingface_hub` 2.4: `HF_HUB_CACHE`, `HF_HOME` and
+    /// `XDG_CACHE_HOME` locate the cache, `HF_TOKEN` or the file `HF_TOKEN_PATH` holds the token, `HF_ENDPOINT` is the
+    /// hub's address, and `HF_HUB_OFFLINE` disables requests.
     ///
     /// # Errors
     /// If the folder does not exist, or if the repository is in no cache and cannot be [downloaded](Self::download).
@@ -89,13 +89,13 @@ impl CheckpointLocation {
         None
     }
 
-    /// Brings the hub's cache up to date with the repository and returns the snapshot's folder. Where the hub cannot be
-    /// reached, or `HF_HUB_OFFLINE` forbids it, the snapshot of an earlier call is taken.
+    /// Updates the hub's cache from the repository and returns the snapshot's folder. If the hub cannot be reached or
+    /// `HF_HUB_OFFLINE` is set, returns the snapshot of an earlier call.
     ///
     /// # Errors
-    /// If there is no such snapshot and the hub does not answer within 10 seconds or forbids the download; if there is no
-    /// such repository, or it holds no model that can be read, or a file differs from its announced size or hash; or if this
-    /// build has no hub support.
+    /// If there is no earlier snapshot and the hub does not answer within 10 seconds or refuses the download; if the
+    /// repository does not exist or holds no readable model; if a file differs from its announced size or hash; or if
+    /// this build has no hub support.
     pub fn download(&self) -> Result<PathBuf, CheckpointError> {
         let Self::Hub { owner, name } = self else { return self.resolve() };
         #[cfg(feature = "hub")]
@@ -105,7 +105,7 @@ impl CheckpointLocation {
     }
 }
 
-/// Returns the folder in this project's own cache for a repository that was not downloaded from the hub:
+/// Returns the folder in this project's cache for a repository that was not downloaded from the hub:
 /// `$XDG_CACHE_HOME/newsbert/models/owner--name`, else below `~/.cache`.
 pub fn mirror_folder(owner: &str, name: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);

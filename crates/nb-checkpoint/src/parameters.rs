@@ -1,7 +1,7 @@
-//! The parameters of a BERT: the embeddings, then L layers with the same order inside.
+//! The parameters of a BERT: the embeddings, then L layers, each in the same order.
 //!
-//! Inside a layer the matrices come first (queries, keys and values together, so that one product computes all three),
-//! then the vectors.
+//! In a layer, the matrices come first, then the vectors. The matrices of queries, keys and values are adjacent, so
+//! that one product computes all three.
 
 use crate::config::BertConfig;
 use crate::layout::Layout;
@@ -12,7 +12,7 @@ pub const WORD_EMBEDDINGS: &str = "embeddings.word_embeddings.weight";
 pub const POSITION_EMBEDDINGS: &str = "embeddings.position_embeddings.weight";
 /// The segment embeddings, [segments, H].
 pub const SEGMENT_EMBEDDINGS: &str = "embeddings.token_type_embeddings.weight";
-/// LayerNorm of the embeddings; its parameters are `.weight` and `.bias` of this.
+/// The prefix of the embeddings' LayerNorm, whose parameters end in `.weight` and `.bias`.
 pub const EMBEDDING_NORM: &str = "embeddings.LayerNorm";
 
 /// Returns the parameters of one encoder layer in order, as `BertModel` names them below `encoder.layer.i.`.
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_layers_begin_behind_the_embeddings_and_are_equal() {
+    fn the_layers_follow_the_embeddings_and_have_equal_sizes() {
         let config = BertConfig::new(100, 8, 3, 2);
         let layout = parameter_layout(&config);
         let first = layout.slot("encoder.layer.0.attention.self.query.weight").unwrap();

@@ -11,13 +11,13 @@ pub struct TensorBytes<'a> {
     pub dtype: Dtype,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// Its elements, as many bytes as type and shape call for.
+    /// Its elements. The type and the shape determine the number of bytes.
     pub bytes: &'a [u8],
 }
 
 impl TensorBytes<'_> {
-    /// Returns the shape in the type that tensor libraries use; none where a dimension is too large for it. (Beside a
-    /// dimension of 0 another one can be of any size.)
+    /// Returns the shape in the type that tensor libraries use; `None` if a dimension is too large for it. (If one
+    /// dimension is 0, another can be of any size.)
     pub fn signed_shape(&self) -> Option<Vec<i64>> {
         self.shape.iter().map(|&size| i64::try_from(size).ok()).collect()
     }

@@ -26,12 +26,12 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Wraps the bytes of a file; `path` is for messages.
+    /// Wraps the bytes of a file; `path` appears in error messages.
     pub fn new(path: &Path, bytes: Vec<u8>) -> Self {
         Self { path: path.into(), bytes }
     }
 
-    /// Reads a file. Its content is checked when its tensors are asked for.
+    /// Reads a file. Its content is checked when its tensors are requested.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -45,17 +45,17 @@ impl TensorFile {
         &self.path
     }
 
-    /// Returns all tensors, by name.
+    /// Returns all tensors, sorted by name.
     ///
     /// # Errors
-    /// If the file is cut short or malformed.
+    /// If the file is truncated or malformed.
     pub fn tensors(&self) -> Result<Vec<TensorBytes<'_>>, CheckpointError> {
         self.renamed(|names| names.iter().map(|&name| Some(name.to_owned())).collect())
     }
 
-    /// Returns the tensors of an encoder under the names that `BertModel` uses now: with or without the prefix `bert.`, with
-    /// `gamma` and `beta` for LayerNorm's parameters in an old file. Tensors beside the encoder are skipped, with a message in
-    /// the log where they are unusual.
+    /// Returns the tensors of the encoder under their current names in `BertModel`. The file may use the prefix `bert.`
+    /// and, for LayerNorm's parameters, the old names `gamma` and `beta`. Tensors outside the encoder are skipped, and
+    /// unusual ones are logged.
     ///
     /// # Errors
     /// As [`TensorFile::tensors`].
@@ -69,13 +69,13 @@ impl TensorFile {
         })
     }
 
-    /// Returns an error of this file's content.
+    /// Returns an error about this file's content.
     pub fn damaged(&self, found: impl Into<String>) -> CheckpointError {
         CheckpointError::Weights { path: self.path.clone(), found: found.into() }
     }
 
-    /// Returns the tensors under the names that `rename` gives to all names of the file, which it gets in order. Those
-    /// without a name are skipped and can be of any type.
+    /// Returns the tensors under new names. `rename` maps the file's names, in ascending order, to new names; tensors
+    /// that it maps to `None` are skipped and can be of any type.
     fn renamed(
         &self,
         rename: impl FnOnce(&[&str]) -> Vec<Option<String>>,
@@ -85,10 +85,10 @@ impl TensorFile {
         names.sort_unstable();
         let mut tensors = Vec::with_capacity(names.len());
         for (name, renamed) in names.iter().zip(rename(&names)) {
-            let Some(name_now) = renamed else { continue };
+            let Some(new_name) = renamed else { continue };
             let view = file.tensor(name).map_err(CheckpointError::weights(&self.path))?;
             let shape = view.shape().to_vec();
-            tensors.push(TensorBytes { name: name_now, dtype: view.dtype(), shape, bytes: view.data() });
+            tensors.push(TensorBytes { name: new_name, dtype: view.dtype(), shape, bytes: view.data() });
         }
         Ok(tensors)
     }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_encoder_has_its_names_of_today() {
+    fn encoder_tensors_have_their_current_names() {
         let names = ["bert.encoder.layer.0.x", "bert.embeddings.LayerNorm.gamma", "bert.pooler.dense.bias", "crf.x"];
         let file = TensorFile::new(Path::new("x"), file(&names));
         let found: Vec<String> = file.encoder_tensors().unwrap().into_iter().map(|tensor| tensor.name).collect();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_short_is_damaged() {
+    fn a_truncated_file_is_damaged() {
         let bytes = file(&["a", "b"]);
         for end in 0..bytes.len() {
             let error = TensorFile::new(Path::new("x"), bytes[..end].to_vec()).tensors().unwrap_err().to_string();
@@ -129,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(values in prop::collection::vec(any::<u8>(), 0..64), columns in 1usize..4) {
+        fn tensors_survive_a_round_trip(values in prop::collection::vec(any::<u8>(), 0..64), columns in 1usize..4) {
             let bytes = &values[..values.len() / (2 * columns) * 2 * columns];
             let tensor = TensorBytes {
                 name: "a".into(), dtype: Dtype::F16, shape: vec![bytes.len() / (2 * columns), columns], bytes,

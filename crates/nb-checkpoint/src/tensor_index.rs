@@ -32,20 +32,20 @@ pub struct TensorIndex {
 pub struct TensorPlace<'a> {
     /// The type of its elements.
     pub dtype: Dtype,
-    /// Its shape. The header alone does not prove that the file is as long as it calls for.
+    /// Its shape. Reading the header does not check that the file is long enough for it.
     pub shape: &'a [usize],
     /// The position of its first byte in the file.
     pub start: u64,
 }
 
 impl TensorIndex {
-    /// Headers of more bytes are refused.
+    /// The size in bytes above which a header is refused.
     const MAX_BYTES: u64 = 1 << 20;
 
     /// Reads the header from the beginning of a file of `file_bytes` bytes.
     ///
     /// # Errors
-    /// If the file cannot be read, or if its header is cut short, malformed or longer than a mebibyte.
+    /// If the file cannot be read, or if its header is truncated, malformed or longer than a mebibyte.
     pub fn read(file: &mut impl Read, file_bytes: u64) -> io::Result<Self> {
         let mut length = [0; 8];
         file.read_exact(&mut length)?;
@@ -64,7 +64,7 @@ impl TensorIndex {
         self.header.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
-    /// Returns the place of a tensor; none if there is no such tensor, or if no file can be as long.
+    /// Returns the place of a tensor; `None` if there is no such tensor, or if no file can be long enough.
     pub fn place(&self, name: &str) -> Option<TensorPlace<'_>> {
         let info = self.header.info(name)?;
         let start = self.start.checked_add(info.data_offsets.0 as u64)?;
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_cut_short_or_too_long_is_refused() {
+    fn a_truncated_or_oversized_header_is_refused() {
         let header = r#"{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
         assert_eq!(read(header).unwrap().place("x").unwrap().start, 8 + header.len() as u64);
         let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
@@ -95,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_beyond_all_files_has_no_place() {
-        // The largest tensors that a header can have, until the offsets reach the end of the numbers.
+    fn a_tensor_whose_position_overflows_has_no_place() {
+        // The largest tensors that a header can describe, until the offsets reach the largest u64.
         let size = (1_u64 << 61) - 1;
         let tensor = |i: u64| {
             format!(r#""a{i}":{{"dtype":"U8","shape":[{size}],"data_offsets":[{},{}]}},"#, i * size, (i + 1) * size)

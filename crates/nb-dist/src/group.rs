@@ -19,14 +19,14 @@ use crate::{Error, World};
 
 /// Time limit for the start: other processes may still be loading, or waiting for their machine.
 const RENDEZVOUS: Duration = Duration::from_secs(300);
-/// Time limit for connecting each process with each once all have started.
+/// Time limit for connecting every pair of processes once all have started.
 const CONNECTING: Duration = Duration::from_secs(60);
 /// The variable that names the network interface of this process if it is not the default one, as in PyTorch.
 const INTERFACE: &str = "GLOO_SOCKET_IFNAME";
 
-/// Processes that train together, or this one alone. Exchanges are collective: all processes make the same ones in the same
-/// order, and an exchange completes when all processes have entered it. A process can be in one group at a time, because libtorch's
-/// record of exchanges, of which each process has one, does not support two.
+/// Processes that train together, or this one alone. Exchanges are collective: all processes must make the same
+/// exchanges in the same order, and an exchange completes when all processes have entered it. A process can be in only
+/// one group at a time, because libtorch's record of exchanges, one per process, does not support two groups.
 #[derive(Debug)]
 pub struct ProcessGroup(Option<Joined>);
 
@@ -57,8 +57,8 @@ impl ProcessGroup {
     /// Joins the other processes of `world`; a world of one is [`ProcessGroup::alone`].
     ///
     /// # Errors
-    /// If this build has no process groups ([`Error::Unavailable`]), or if the others do not arrive within five minutes: process
-    /// 0 names those that are missing.
+    /// If this build has no process groups ([`Error::Unavailable`]), or if the others do not arrive within five
+    /// minutes; the error in process 0 names the missing ones.
     pub fn join(world: World) -> Result<Self, Error> {
         Self::join_while(world, || Ok(()))
     }
@@ -94,7 +94,7 @@ impl ProcessGroup {
         self.0.as_ref().map_or(1, |joined| joined.world.size)
     }
 
-    /// Returns true in process 0, the one that writes files.
+    /// Returns true in process 0, which writes files.
     pub fn is_main(&self) -> bool {
         self.rank() == 0
     }
@@ -104,8 +104,8 @@ impl ProcessGroup {
         self.0.as_ref().is_none_or(|joined| joined.world.local_rank == 0)
     }
 
-    /// Replaces each tensor by its sum over the processes, with the same bits in all of them. Tensors may be on any device and of
-    /// any shape, equal in all processes. The exchanges run concurrently.
+    /// Replaces each tensor with its sum over the processes, with the same bits in all of them. Tensors may be on any
+    /// device and of any shape, but both must be equal in all processes. The exchanges run concurrently.
     ///
     /// # Errors
     /// If a process is lost.
@@ -113,9 +113,9 @@ impl ProcessGroup {
         self.reduce(tensors, Reduce::Sum)
     }
 
-    /// Starts a sum like that of [`ProcessGroup::sum`] and returns before it is complete. All processes start the same sums in the
-    /// same order and [finish](ProcessGroup::finish) them before any other exchange. Until then another thread writes to the
-    /// tensor's memory: it must not be read or written through any handle.
+    /// Starts a sum like that of [`ProcessGroup::sum`] and returns before it is complete. All processes start the same
+    /// sums in the same order and [finish](ProcessGroup::finish) them before any other exchange. Until then, another
+    /// thread writes to the tensor's memory, which must not be read or written through any handle.
     ///
     /// # Errors
     /// If a process is lost.
@@ -141,7 +141,7 @@ impl ProcessGroup {
         self.reduce(tensors, Reduce::Max)
     }
 
-    /// Replaces a tensor by that of process 0.
+    /// Replaces a tensor with that of process 0.
     ///
     /// # Errors
     /// If a process is lost.
@@ -169,7 +169,7 @@ impl ProcessGroup {
         Vec::<u8>::try_from(buffer).map_err(|e| Error::Exchange(e.to_string()))
     }
 
-    /// Returns the numbers of every process in all processes, by rank. Each process gives equally many.
+    /// Returns the numbers of every process in all processes, by rank. Each process must pass the same number of them.
     ///
     /// # Errors
     /// If a process is lost.
@@ -198,7 +198,8 @@ impl ProcessGroup {
         }
     }
 
-    /// Announces work that may take minutes, such as reading data or writing a checkpoint. It ends when the guard is dropped.
+    /// Announces work that may take minutes, such as reading data or writing a checkpoint. The work ends when the guard
+    /// is dropped.
     pub fn busy(&self) -> Busy<'_> {
         let peers = self.0.as_ref().map(|joined| &joined.peers);
         if let Some(peers) = peers {
@@ -207,7 +208,7 @@ impl ProcessGroup {
         Busy(peers)
     }
 
-    /// Tells the others that this process ends, and why. Their current or next exchange fails with this message.
+    /// Tells the others that this process is ending, and why. Their current or next exchange fails with this reason.
     pub fn abort(&self, reason: &str) {
         if let Some(joined) = &self.0 {
             joined.peers.abort(&format!("process {}: {reason}", joined.world.rank));
@@ -235,8 +236,8 @@ impl ProcessGroup {
 }
 
 impl Joined {
-    /// Meets the other processes and connects with each. Everything that can fail in one process alone comes first, before the
-    /// others rely on it.
+    /// Waits for the other processes and connects to each. Everything that can fail in a single process comes first,
+    /// before the others rely on it.
     fn new(world: &World, check: &mut dyn FnMut() -> Result<(), String>) -> Result<Self, String> {
         let address = address_towards(world).map_err(|e| e.to_string())?;
         let names_interface = std::env::var_os(INTERFACE).is_some_and(|name| !name.is_empty());
@@ -257,7 +258,7 @@ impl Joined {
         rendezvous::meet(&store, world, RENDEZVOUS, check)?;
         let gloo = Backend::gloo(&store, world.rank, world.size, &address.to_string(), CONNECTING)?;
         gloo.set_timeout(UNLIMITED)?;
-        // The peers use a second connection, because one that waits for an answer would block other requests.
+        // The peers use a second connection, because a connection that waits for an answer blocks other requests.
         let peers = Peers::watch(open_store(world, StoreHost::Other)?, world).map_err(|e| e.to_string())?;
         let (gloo, nccl) = (ManuallyDrop::new(gloo), OnceCell::new());
         Ok(Self { world: world.clone(), store, gloo, nccl, peers, open_sums: Cell::new(0) })
@@ -277,7 +278,7 @@ fn open_store(world: &World, hosted_by: StoreHost) -> Result<Store, String> {
     Store::open(&address, RENDEZVOUS)
 }
 
-/// Returns this machine's address on the route to process 0, at which the others reach it too. Sends nothing.
+/// Returns this machine's address on the route to process 0, at which the others can reach it too. Sends nothing.
 fn address_towards(world: &World) -> std::io::Result<IpAddr> {
     let mut last = std::io::Error::other("the name has no address");
     for main in (world.host.as_str(), world.port).to_socket_addrs()? {

@@ -1,5 +1,5 @@
-//! Data-parallel training on several processes: sums of gradients over libtorch's own process groups (c10d's Gloo and NCCL), and
-//! an error that names the process which died.
+//! Data-parallel training on several processes: sums of gradients through libtorch's process groups (c10d's Gloo and
+//! NCCL), and an error that names a process that died.
 //!
 //! Processes find each other through the variables that PyTorch's launchers set (`RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
 //! `MASTER_ADDR`, `MASTER_PORT`): [`World::from_env`], then [`ProcessGroup::join`]. A program without a launcher is a
@@ -19,10 +19,10 @@
 //!
 //! # A process that dies or hangs
 //!
-//! Every process writes a sign of life to a store each second and counts its progress there. A process that waits for an
-//! exchange reads the store: if another process gives no sign of life, or is alive but does not arrive, the wait ends within a
-//! minute with [`Error::Lost`], which names its rank. So does the wait for an exchange that every process has entered and that
-//! does not complete.
+//! Every process writes a sign of life to a store each second and counts its progress there. A process that waits for
+//! an exchange reads the store: if another process gives no sign of life, or is alive but does not arrive, the wait
+//! ends within a minute with [`Error::Lost`], which names the rank of that process. The same error ends the wait for an
+//! exchange that every process has entered but that does not complete.
 
 mod error;
 mod group;

@@ -1,16 +1,16 @@
 //! Supervision of the other processes: each is alive, hangs, or is gone.
 //!
-//! Each second every process writes a sign of life to the store: a growing number, the number of exchanges that it has entered, a
-//! count of its progress, and whether it is busy with slow work ([`super::ProcessGroup::busy`]). Process 0 collects all signs in
-//! one table, which the others read. From the table a waiting process knows the state of those it waits for:
+//! Every second, each process writes a sign of life to the store: an increasing number, the number of exchanges that it
+//! has entered, a count of its progress, and a flag for slow work ([`super::ProcessGroup::busy`]). Process 0 collects
+//! all signs in one table, which the others read. From the table, a waiting process infers the state of the others:
 //!
-//! * no new sign for 20 seconds: the process is gone, or its machine, or the connection to it;
-//! * signs, but one exchange behind, not busy, and no progress for 40 seconds (or four times the longest time that this process
-//!   ever took from one heartbeat to the next): the process hangs;
+//! * no new sign for 20 seconds: the process, its machine or the connection to it is gone;
+//! * new signs, but the process is one exchange behind, is not busy, and has made no progress for 40 seconds (or, if
+//!   longer, four times the longest time of this process between two heartbeats): the process hangs;
 //! * no answer from the store: process 0, which hosts it, is gone;
-//! * all have entered the exchange, but it does not complete for 50 seconds: some processes cannot reach each other.
+//! * all have entered the exchange, but it has not completed after 50 seconds: some processes cannot reach each other.
 //!
-//! The first process to notice writes the reason to the store for all.
+//! The first process that notices a failure writes the reason to the store for all.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,9 +26,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) const GONE: Duration = Duration::from_secs(20);
 /// A process with signs of life but without progress for this long hangs.
 const HANGS: Duration = Duration::from_secs(40);
-/// An exchange that all have entered and that does not complete in this time never will: at 100 Mbit/s it is enough for 625 MB.
+/// An exchange that all have entered and that does not complete in this time never will. At 100 Mbit/s, the time is
+/// enough for 625 MB.
 const STUCK: Duration = Duration::from_secs(50);
-/// The longest time between two heartbeats times this is the least time to wait for another process.
+/// The minimum wait for another process, as a multiple of the longest time between two heartbeats of this one.
 const SLOWER: u32 = 4;
 
 /// A process's sign of life.
@@ -52,19 +53,19 @@ struct Seen {
     progress_at: Instant,
 }
 
-/// The state of all processes as this one knows it.
+/// The state of all processes, as known to this one.
 #[derive(Debug)]
 struct View {
     seen: Vec<Seen>,
     /// The time of the store's last answer.
     answered: Instant,
-    /// The store's error, after which it gives no answers.
+    /// The store's error, after which it does not answer.
     broken: Option<String>,
-    /// The reason for the end, if a process has written one.
+    /// The reason for aborting, if a process has written one.
     end: Option<String>,
 }
 
-/// The state that the thread of signs shares with the rest of the process.
+/// The state that the sign-of-life thread shares with the rest of the process.
 #[derive(Debug)]
 struct Shared {
     local: Mutex<Local>,
@@ -81,7 +82,7 @@ struct Local {
     last_heartbeat: Instant,
     /// The longest time between two heartbeats.
     longest: Duration,
-    /// The reason for the end, once this process aborts.
+    /// The reason for aborting, once this process aborts.
     abort: Option<String>,
     /// True once `abort` is in the store.
     is_abort_written: bool,
@@ -99,7 +100,7 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Starts to give signs of life and to read those of the others.
+    /// Starts a thread that writes signs of life and reads those of the others.
     pub(crate) fn watch(store: Store, world: &World) -> std::io::Result<Self> {
         let now = Instant::now();
         let seen = Seen { sign: Sign::default(), sign_at: now, progress_at: now };
@@ -116,7 +117,7 @@ impl Peers {
         let shared = Arc::new(Shared { local: Mutex::new(local), view: Mutex::new(view), wake: Condvar::new() });
         let (rank, of_thread) = (world.rank, Arc::clone(&shared));
         let thread = thread::Builder::new().name("signs of life".to_owned());
-        let thread = thread.spawn(move || give_signs(&store, rank, &of_thread))?;
+        let thread = thread.spawn(move || send_signs(&store, rank, &of_thread))?;
         Ok(Self { rank, hosts_store: world.hosts_store(), shared, thread: Some(thread) })
     }
 
@@ -134,7 +135,8 @@ impl Peers {
         lock(&self.shared.local).sign.entered += 1;
     }
 
-    /// Reports that an exchange is complete. Its time is not this process's own, so it does not count as a pause.
+    /// Reports that an exchange is complete. The wait for the others does not count as time between heartbeats of this
+    /// process.
     pub(crate) fn exit(&self) {
         lock(&self.shared.local).last_heartbeat = Instant::now();
     }
@@ -159,7 +161,7 @@ impl Peers {
         lock(&self.shared.view).trouble(&wait, Instant::now())
     }
 
-    /// Tells the others that this process ends, and why. Only the first reason that any process gives is read.
+    /// Tells the others that this process is ending, and why. Only the first reason that any process writes is read.
     pub(crate) fn abort(&self, reason: &str) {
         {
             let mut local = lock(&self.shared.local);
@@ -171,19 +173,19 @@ impl Peers {
         self.shared.wake.notify_all();
         let local = lock(&self.shared.local);
         let is_pending = |local: &mut Local| !local.is_abort_written;
-        // With a time limit, because the connection to the store may be what is broken.
+        // The wait has a time limit, because the connection to the store may be broken.
         drop(self.shared.wake.wait_timeout_while(local, 3 * INTERVAL, is_pending));
         if self.hosts_store {
-            thread::sleep(2 * INTERVAL); // the store ends with this process; the others must read it before
+            thread::sleep(2 * INTERVAL); // the store ends with this process; the others must read it first
         }
     }
 
-    /// Stops giving signs of life.
+    /// Stops the sign-of-life thread.
     pub(crate) fn leave(mut self) {
         lock(&self.shared.local).is_leaving = true;
         self.shared.wake.notify_all();
         if let Some(thread) = self.thread.take() {
-            drop(thread.join()); // a panic there was printed and does not concern this process's work
+            drop(thread.join()); // a panic there was printed and does not affect this process's work
         }
     }
 }
@@ -250,12 +252,12 @@ impl View {
         None
     }
 
-    /// Finds out whether all processes have entered the exchange and it still does not complete.
+    /// Looks for an exchange that all processes have entered but that does not complete.
     fn stuck(&self, wait: &Wait, now: Instant) -> Option<String> {
-        let is_complete = self.others(wait).all(|(_, seen)| seen.sign.entered >= wait.entered);
+        let all_entered = self.others(wait).all(|(_, seen)| seen.sign.entered >= wait.entered);
         let waited = now.saturating_duration_since(wait.since);
         let seconds = waited.as_secs();
-        (is_complete && waited > wait.patience.max(STUCK)).then(|| {
+        (all_entered && waited > wait.patience.max(STUCK)).then(|| {
             format!("all processes have entered the exchange, but it is not complete after {seconds} s: a connection is broken")
         })
     }
@@ -275,8 +277,8 @@ impl View {
     }
 }
 
-/// Runs the thread of signs, until this process leaves or the store is gone.
-fn give_signs(store: &Store, rank: usize, shared: &Shared) {
+/// Runs the sign-of-life thread until this process leaves or the store is gone.
+fn send_signs(store: &Store, rank: usize, shared: &Shared) {
     let mut table = vec![Sign::default(); lock(&shared.view).seen.len()];
     for number in 1.. {
         let (sign, abort) = {
@@ -304,16 +306,16 @@ fn give_signs(store: &Store, rank: usize, shared: &Shared) {
             local.is_abort_written = true;
             shared.wake.notify_all();
         }
-        let rests = |local: &mut Local| !local.is_leaving && (local.abort.is_none() || local.is_abort_written);
-        let (local, _) = shared.wake.wait_timeout_while(local, INTERVAL, rests).unwrap_or_else(PoisonError::into_inner);
+        let idle = |local: &mut Local| !local.is_leaving && (local.abort.is_none() || local.is_abort_written);
+        let (local, _) = shared.wake.wait_timeout_while(local, INTERVAL, idle).unwrap_or_else(PoisonError::into_inner);
         if local.is_leaving {
             return;
         }
     }
 }
 
-/// Writes this process's sign and the reason for its end, if there is one. Reads the signs of all into `table`, and returns the
-/// reason for the end, if a process has written one before.
+/// Writes this process's sign and its reason for aborting, if there is one. Reads the signs of all processes into
+/// `table`, and returns the reason for aborting that a process has written before, if there is one.
 fn exchange(
     store: &Store,
     rank: usize,
@@ -364,7 +366,7 @@ fn parse(bytes: &[u8]) -> Vec<Sign> {
     String::from_utf8_lossy(bytes).lines().map(line).collect()
 }
 
-/// Locks, even after a panic in another thread: the numbers are valid at any time.
+/// Locks a mutex, even after a panic in another thread: the values are valid at any time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -389,18 +391,18 @@ mod tests {
         Instant::now() + 1000 * SECOND // so that earlier times exist, even on a machine that has just started
     }
 
-    /// Process 1 waits for the exchange after the others' last, for a long time.
+    /// Process 1 has waited for a long time for an exchange that the others have not entered.
     fn wait(now: Instant) -> Wait {
         Wait { rank: 1, entered: 6, since: now - 500 * SECOND, patience: HANGS }
     }
 
     #[test]
-    fn processes_that_make_progress_are_no_trouble() {
+    fn processes_that_make_progress_cause_no_trouble() {
         let now = start();
         assert_eq!(
             view(now, [[1, 30], [400, 400], [19, 39]]).trouble(&wait(now), now),
             None,
-            "nor is this process's silence"
+            "this process's silence causes no trouble either"
         );
     }
 
@@ -430,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn without_answers_process_0_is_gone_and_a_written_end_is_the_reason() {
+    fn without_answers_process_0_is_gone_unless_another_reason_was_written() {
         let now = start();
         let mut view = view(now, [[1, 1]; 3]);
         view.answered = now - 25 * SECOND;
@@ -442,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_reads_as_it_was_written() {
+    fn a_table_survives_a_round_trip() {
         let signs = [Sign { number: 3, entered: 2, progress: 9, is_busy: true }, Sign::default()];
         assert_eq!(parse(show(&signs).as_bytes()), signs);
         assert_eq!(parse(b"what\n"), [Sign::default()]);

@@ -1,5 +1,6 @@
-//! The wait until all processes have started. Gloo connects each process with each and waits for missing ones without a message.
-//! So the processes first announce themselves in the store, and a wait that is too long can name those that are missing.
+//! The wait until all processes have started. Gloo connects every pair of processes and waits silently for missing
+//! ones. The processes therefore announce themselves in the store first, so that the error after too long a wait can
+//! name the missing ones.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -11,12 +12,12 @@ use crate::shim::Store;
 const POLL: Duration = Duration::from_millis(50);
 /// The key that process 0 sets when all processes have arrived.
 const ALL: &str = "all are here";
-/// The key under which process 0 writes why it gives up.
+/// The key under which process 0 writes the reason for giving up.
 const END: &str = "not all are here";
-/// The number of missing processes that an error names.
+/// The maximum number of missing processes that an error names.
 const NAMED: usize = 8;
 
-/// Returns in every process when all have called it. `check` is called during the wait, and its error ends the wait.
+/// Waits until all processes have called it. `check` is called during the wait, and its error ends the wait.
 pub(crate) fn meet(
     store: &Store,
     world: &World,
@@ -38,10 +39,10 @@ pub(crate) fn meet(
             return Err(String::from_utf8_lossy(&reason).into_owned());
         }
         let waited = since.elapsed();
-        if let Err(reason) = check().and_then(|()| in_time(world, &missing, waited, timeout)) {
+        if let Err(reason) = check().and_then(|()| check_timeout(world, &missing, waited, timeout)) {
             if world.rank == 0 {
                 store.set(END, reason.as_bytes())?;
-                std::thread::sleep(4 * POLL); // the store ends with this process; the others must read it before
+                std::thread::sleep(4 * POLL); // the store ends with this process; the others must read it first
             }
             return Err(reason);
         }
@@ -53,7 +54,7 @@ fn key(rank: usize) -> String {
     format!("here/{rank}")
 }
 
-/// Returns those of the `missing` processes that have not announced themselves yet.
+/// Returns the `missing` processes that have still not announced themselves.
 fn still_missing(store: &Store, missing: Vec<usize>) -> Result<Vec<usize>, String> {
     let mut still = Vec::new();
     for rank in missing {
@@ -64,8 +65,8 @@ fn still_missing(store: &Store, missing: Vec<usize>) -> Result<Vec<usize>, Strin
     Ok(still)
 }
 
-/// Fails with the missing processes once the wait has exceeded `timeout`.
-fn in_time(world: &World, missing: &[usize], waited: Duration, timeout: Duration) -> Result<(), String> {
+/// Fails once the wait has exceeded `timeout`. In process 0, the error names the missing processes.
+fn check_timeout(world: &World, missing: &[usize], waited: Duration, timeout: Duration) -> Result<(), String> {
     if waited <= timeout {
         return Ok(());
     }
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_processes_are_named_but_not_a_thousand() {
+    fn an_error_names_only_some_of_many_missing_processes() {
         assert_eq!(absent(&[3]), "process 3 has not arrived");
         assert_eq!(absent(&[1, 2]), "processes 1, 2 have not arrived");
         assert_eq!(

@@ -1,19 +1,19 @@
-//! The place of this process among all, as the launcher's variables give it.
+//! The place of this process among all processes, from the launcher's environment variables.
 
 use std::env;
 
 use crate::Error;
 
-/// The place of a process among all.
+/// The place of a process among all processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct World {
     /// The rank of this process, from 0.
     pub rank: usize,
     /// The number of processes.
     pub size: usize,
-    /// The rank of this process among those of its machine, from 0.
+    /// The rank of this process among the processes on its machine, from 0.
     pub local_rank: usize,
-    /// The number of processes on its machine.
+    /// The number of processes on this machine.
     pub local_size: usize,
     /// The name or address of process 0's machine.
     pub host: String,
@@ -21,13 +21,14 @@ pub struct World {
     pub port: u16,
     /// True if the launcher hosts the processes' store; otherwise process 0 does.
     pub launcher_hosts_store: bool,
-    /// The number of restarts by the launcher, which separates this start from earlier ones.
+    /// The number of restarts by the launcher, which distinguishes this start from earlier ones.
     pub attempt: u32,
 }
 
 impl World {
-    /// Reads `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT`. Returns `None` if `WORLD_SIZE`
-    /// is not set. The two `LOCAL_` variables belong together; without them each process counts as alone on its machine.
+    /// Reads `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT`. Returns `None` if
+    /// `WORLD_SIZE` is not set. The two `LOCAL_` variables must be set together; without them, each process counts as
+    /// the only one on its machine.
     ///
     /// # Errors
     /// If a variable is missing or has an invalid value.
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_launchers_variables_give_the_place() {
+    fn the_place_is_read_from_the_launchers_variables() {
         let expected = World {
             rank: 3,
             size: 4,

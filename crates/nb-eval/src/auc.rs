@@ -5,8 +5,8 @@ use crate::RankedList;
 impl RankedList {
     /// Returns AUC: the share of (relevant, other) pairs in which the relevant candidate has the higher score; a tie counts ½.
     ///
-    /// AUC = (#{s⁺ > s⁻} + ½·#{s⁺ = s⁻}) / (n⁺·n⁻). Pairs are counted in integers, so that a single
-    /// division rounds. Every relevance above 0 counts the same. None where one of the two classes is absent.
+    /// AUC = (#{s⁺ > s⁻} + ½·#{s⁺ = s⁻}) / (n⁺·n⁻). Pairs are counted in integers, so only the final division rounds.
+    /// Every relevance above 0 counts the same. Returns `None` if one of the two classes is absent.
     ///
     /// ```
     /// let list = nb_eval::RankedList::new(&[1, 0, 0, 1], &[0.5, 0.5, 0.1, 0.9])?;
@@ -20,8 +20,8 @@ impl RankedList {
         if n_relevant == 0 || n_others == 0 {
             return None;
         }
-        // From the top down, each relevant candidate wins against every other one below it, and half against those of
-        // the same score. Counted in halves.
+        // From the top down, each relevant candidate scores a win against every irrelevant candidate below it, and half
+        // a win against those of the same score. Wins are counted in halves.
         let mut half_wins = 0;
         let mut others_below = n_others;
         for tie in self.ties() {
@@ -44,7 +44,7 @@ mod tests {
         RankedList::new(relevance, scores).unwrap().auc()
     }
 
-    /// Candidates of both classes, scores coarse enough to tie.
+    /// Candidates of both classes, with scores coarse enough to tie.
     fn candidates() -> impl Strategy<Value = (Vec<u8>, Vec<f64>)> {
         prop::collection::vec((0u8..2, -8i8..8), 2..50)
             .prop_filter("both classes", |rows| rows.iter().any(|row| row.0 == 0) && rows.iter().any(|row| row.0 == 1))
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn all_equal_is_one_half_and_one_class_is_none() {
+    fn equal_scores_give_one_half_and_one_class_gives_none() {
         assert_eq!(auc(&[1, 0, 1, 0, 0], &[1.0; 5]), Some(0.5));
         assert_eq!(auc(&[1, 1], &[0.1, 0.2]), None);
         assert_eq!(auc(&[0, 0], &[0.1, 0.2]), None);
@@ -74,13 +74,13 @@ mod tests {
         }
 
         #[test]
-        fn a_rising_map_of_the_scores_changes_nothing((relevance, scores) in candidates()) {
+        fn an_increasing_map_of_the_scores_changes_nothing((relevance, scores) in candidates()) {
             let mapped: Vec<f64> = scores.iter().map(|score| 3.0 * score.exp() - 5.0).collect();
             prop_assert_eq!(auc(&relevance, &mapped), auc(&relevance, &scores));
         }
 
         #[test]
-        fn reversed_scores_give_the_rest((relevance, scores) in candidates()) {
+        fn reversed_scores_give_the_complement((relevance, scores) in candidates()) {
             let reversed: Vec<f64> = scores.iter().map(|score| -score).collect();
             let sum = auc(&relevance, &scores).unwrap() + auc(&relevance, &reversed).unwrap();
             prop_assert!((sum - 1.0).abs() < 1e-12);

@@ -17,12 +17,12 @@ pub struct Interval {
 
 /// Returns the percentile bootstrap interval of a mean (Efron 1979).
 ///
-/// n values are drawn from the n values with replacement, `resamples` times; the interval is from the
+/// n values are drawn from the n values with replacement, `resamples` times. The interval extends from the
 /// (1 − level)/2 to the (1 + level)/2 quantile of the means of those resamples, interpolated linearly between order
-/// statistics. The values must be independent of each other: one per row, impression or query; a right answer counts
-/// 1 and a wrong one 0, so that the mean is accuracy. For few values (below about 20) the interval is too narrow.
+/// statistics. The values must be independent of each other: one per row, impression or query. If a right answer counts
+/// 1 and a wrong one 0, the mean is the accuracy. For few values (below about 20) the interval is too narrow.
 ///
-/// Takes n × resamples draws on all cores; the result depends on the arguments alone.
+/// Takes n × resamples draws on all cores; the result depends only on the arguments.
 ///
 /// # Errors
 /// No values, a value that is not finite, no resamples, or a level outside 0 to 1.
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides_and_nothing_else() {
+    fn the_result_depends_on_the_seed_but_not_on_threads() {
         let values: Vec<f64> = (0..100).map(|i| f64::from(i).sqrt()).collect();
         let on = |threads, seed| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -70,8 +70,8 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_covers_the_truth_about_as_often_as_it_says() {
-        // 300 samples of 60 values, uniform and so of mean ½, from a multiplicative sequence of their own.
+    fn the_interval_covers_the_true_mean_about_as_often_as_its_level() {
+        // 300 samples of 60 uniform values, whose mean is ½, from a separate linear congruential generator.
         let mut state = 1u64;
         let mut uniform = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -21,17 +21,17 @@ pub struct CalibrationBin {
     pub high: f64,
     /// Number of rows.
     pub count: u64,
-    /// Their mean confidence; none for an empty bin.
+    /// Their mean confidence; `None` for an empty bin.
     pub confidence: Option<f64>,
-    /// Share of rows that are right; none for an empty bin.
+    /// Share of rows that are right; `None` for an empty bin.
     pub accuracy: Option<f64>,
 }
 
 /// Returns the calibration of the probabilities that a model assigns to its predictions.
 ///
-/// `confidence[i]` is the probability of the class predicted for row i, `right[i]` whether that class is the true one.
-/// Bin m of M holds the rows whose confidence is in [m/M, (m + 1)/M), the last bin 1 as well; over n rows the expected
-/// calibration error is
+/// `confidence[i]` is the probability of the class predicted for row i, and `right[i]` is true if that class is the
+/// true one. Bin m of M holds the rows whose confidence is in [m/M, (m + 1)/M); the last bin also includes 1. Over n
+/// rows, the expected calibration error is
 ///
 /// ```text
 /// ECE = Σ_m (|B_m| / n) · |accuracy(B_m) − confidence(B_m)|
@@ -42,7 +42,7 @@ pub struct CalibrationBin {
 /// the same rows with the same bins.
 ///
 /// # Errors
-/// Lists of different lengths or without entry, a confidence that is NaN or not between 0 and 1, no bins.
+/// Lists of different lengths or without entries, a confidence that is NaN or not between 0 and 1, no bins.
 ///
 /// ```
 /// let calibration = nb_eval::calibration(&[0.9, 0.8, 0.9, 0.4], &[true, true, false, true], 2)?;
@@ -100,8 +100,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bins_and_error_are_those_computed_by_hand() {
-        // Bins of a quarter: 0.5 opens the third, 1 belongs to the last, none is in the second.
+    fn bins_and_error_match_those_computed_by_hand() {
+        // Bins of a quarter: 0.5 is the lower end of the third, 1 belongs to the last, and the second is empty.
         let found =
             calibration(&[0.0, 0.5, 0.625, 0.75, 1.0], &[false, true, false, true, true], 4).expect("good input");
         let bin = |low, high, count, confidence, accuracy| CalibrationBin { low, high, count, confidence, accuracy };

@@ -9,7 +9,7 @@ use crate::error::same_length;
 
 /// The confusion matrix: the number of times that each class was predicted for each true class.
 ///
-/// It is sparse: its size is that of the pairs that occurred, not the square of the largest class.
+/// It is sparse: its size is the number of distinct pairs, not the square of the largest class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confusion {
     counts: BTreeMap<(usize, usize), u64>,
@@ -32,9 +32,9 @@ pub struct ConfusionCell {
 pub struct ClassCounts {
     /// The class.
     pub class: usize,
-    /// Rows of this class that were predicted as it.
+    /// Rows of this class that were predicted as this class.
     pub true_positive: u64,
-    /// Rows of other classes that were predicted as this one.
+    /// Rows of other classes that were predicted as this class.
     pub false_positive: u64,
     /// Rows of this class that were predicted as another.
     pub false_negative: u64,
@@ -44,7 +44,7 @@ impl Confusion {
     /// Counts the pairs of true and predicted class.
     ///
     /// # Errors
-    /// The lists have different lengths, or no entry.
+    /// If the lists have different lengths or no entries.
     pub fn new(truth: &[usize], predicted: &[usize]) -> Result<Self, Error> {
         same_length("truth", truth.len(), "prediction", predicted.len())?;
         if truth.is_empty() {
@@ -90,7 +90,7 @@ impl Confusion {
         per_class.into_values().collect()
     }
 
-    /// Returns the accuracy: rows predicted right ÷ all rows.
+    /// Returns the accuracy: correctly predicted rows divided by all rows.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
         let right: u64 = self.cells().filter(|cell| cell.truth == cell.predicted).map(|cell| cell.count).sum();
@@ -116,13 +116,13 @@ impl ClassCounts {
         self.true_positive + self.false_negative
     }
 
-    /// Returns TP / (TP + FP); none where the class was never predicted.
+    /// Returns TP / (TP + FP); `None` if the class was never predicted.
     #[must_use]
     pub fn precision(&self) -> Option<f64> {
         ratio(self.true_positive, self.true_positive + self.false_positive)
     }
 
-    /// Returns TP / (TP + FN); none where no row is of this class.
+    /// Returns TP / (TP + FN); `None` if no row is of this class.
     #[must_use]
     pub fn recall(&self) -> Option<f64> {
         ratio(self.true_positive, self.support())
@@ -142,7 +142,7 @@ fn ratio(part: u64, total: u64) -> Option<f64> {
 /// Returns the share of rows whose predicted class is the true one.
 ///
 /// # Errors
-/// The lists have different lengths, or no entry.
+/// If the lists have different lengths or no entries.
 ///
 /// ```
 /// assert_eq!(nb_eval::accuracy(&[0, 1, 2, 2], &[0, 1, 2, 0])?, 0.75);
@@ -155,7 +155,7 @@ pub fn accuracy(truth: &[usize], predicted: &[usize]) -> Result<f64, Error> {
 /// Returns the mean F1 over the classes that occur in truth or prediction; each class has the same weight.
 ///
 /// # Errors
-/// The lists have different lengths, or no entry.
+/// If the lists have different lengths or no entries.
 ///
 /// ```
 /// // Class 0 has F1 = 2/3; class 1 was never predicted and class 2 is never true: both have 0.

@@ -1,6 +1,6 @@
 //! The error type of the crate: input from which no metric can be computed.
 
-/// A reason for which no metric was computed. Positions count from 0.
+/// The reason why no metric was computed. Positions count from 0.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -46,7 +46,7 @@ pub enum Error {
         /// The error.
         source: Box<Error>,
     },
-    /// Every impression has only clicked or only unclicked articles, so that no mean exists.
+    /// Every impression has only clicked or only unclicked articles, so there is no mean.
     #[error("none of {skipped} impressions has both clicked and unclicked articles, expected at least one")]
     OneClassOnly {
         /// The number of impressions.
@@ -59,7 +59,7 @@ pub enum Error {
         name: &'static str,
         /// Its value.
         found: f64,
-        /// The values it may have.
+        /// The valid values.
         expected: &'static str,
     },
     /// A probability, a p-value or a confidence is NaN, negative or above 1.

@@ -11,10 +11,10 @@ use crate::error::all_probabilities;
 /// adjusted₍ᵢ₎ = max over j ≤ i of min(1, (m − j + 1) · p₍ⱼ₎)
 /// ```
 ///
-/// Rejecting every null hypothesis whose adjusted p-value is at most α keeps the probability of *any* false rejection at
-/// or below α, however the tests depend on each other (Holm 1979, "A simple sequentially rejective multiple test
-/// procedure"). An adjusted value is never smaller than the p-value itself and never larger than Bonferroni's
-/// m·p; equal p-values stay equal, and their order stays. No tests give no p-values.
+/// Rejecting every null hypothesis whose adjusted p-value is at most α keeps the probability of *any* false rejection
+/// at or below α, however the tests depend on each other (Holm 1979, "A simple sequentially rejective multiple test
+/// procedure"). An adjusted value is never smaller than the p-value itself and never larger than Bonferroni's m·p;
+/// equal p-values stay equal, and the order of unequal ones does not reverse. An empty list gives an empty list.
 ///
 /// # Errors
 /// A value that is NaN or not between 0 and 1.
@@ -54,15 +54,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_probability_is_refused() {
+    fn values_that_are_not_probabilities_are_refused() {
         let refused = |p: &[f64]| holm(p).unwrap_err().to_string();
         assert_eq!(refused(&[0.1, f64::NAN]), "entry 1 of p is NaN, expected a number from 0 to 1");
         assert_eq!(refused(&[1.5]), "entry 0 of p is 1.5, expected a number from 0 to 1");
         assert_eq!(refused(&[-0.1]), "entry 0 of p is -0.1, expected a number from 0 to 1");
     }
 
-    /// The procedure as Holm states it: walk up the ordered p-values while p₍ⱼ₎ ≤ α / (m − j + 1), refuse those passed.
-    fn refused_at(alpha: f64, p: &[f64]) -> Vec<bool> {
+    /// The procedure as Holm states it: walk up the ordered p-values while p₍ⱼ₎ ≤ α / (m − j + 1), and reject those
+    /// passed.
+    fn rejected_at(alpha: f64, p: &[f64]) -> Vec<bool> {
         let mut ordered = p.to_vec();
         ordered.sort_by(f64::total_cmp);
         let passed = ordered.iter().enumerate().take_while(|(j, p)| **p * (ordered.len() - j) as f64 <= alpha);
@@ -76,7 +77,8 @@ mod tests {
         fn equals_the_definition(p in prop::collection::vec((0u32..=100).prop_map(|p| f64::from(p) / 100.0), 0..12)) {
             let adjusted = holm(&p).unwrap();
             for (i, &at) in adjusted.iter().enumerate() {
-                // Of equal p-values the first in order has the largest factor: the number that are not smaller.
+                // Among equal p-values, the first in order has the largest factor: the number of p-values that are not
+                // smaller.
                 let not_smaller = |value: f64| p.iter().filter(|&&other| other >= value).count() as f64;
                 let steps = p.iter().filter(|&&other| other <= p[i]).map(|&other| (not_smaller(other) * other).min(1.0));
                 prop_assert_eq!(at, steps.fold(0.0, f64::max));
@@ -85,9 +87,9 @@ mod tests {
         }
 
         #[test]
-        fn refuses_what_the_procedure_refuses(p in prop::collection::vec(0.0..0.2f64, 1..12), alpha in 0.001..0.5f64) {
+        fn rejects_what_the_procedure_rejects(p in prop::collection::vec(0.0..0.2f64, 1..12), alpha in 0.001..0.5f64) {
             let by_value: Vec<bool> = holm(&p).unwrap().iter().map(|&adjusted| adjusted <= alpha).collect();
-            prop_assert_eq!(by_value, refused_at(alpha, &p));
+            prop_assert_eq!(by_value, rejected_at(alpha, &p));
         }
     }
 }

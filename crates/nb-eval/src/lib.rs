@@ -1,8 +1,8 @@
 //! Metrics of classification, recommendation and retrieval, and tests of their differences.
 //!
-//! Everything here is plain numbers in, plain numbers out: no tensors, no files, no configuration. A metric that a
-//! list does not define (the AUC of an impression without a click) is `None`, never 0 and never NaN; invalid input (a
-//! NaN among the scores, lists of different lengths) is an [`Error`] that names the place.
+//! All functions take and return plain numbers: no tensors, no files, no configuration. A metric that is undefined for
+//! a list (the AUC of an impression without a click) is `None`, never 0 and never NaN. Invalid input (a NaN among the
+//! scores, lists of different lengths) is an [`Error`] that names the position.
 //!
 //! | question | answer |
 //! | --- | --- |
@@ -13,7 +13,7 @@
 //! | which rank did each candidate get | [`ranks`] |
 //! | how sure is a mean | [`bootstrap_mean`] |
 //! | is one model better than another on the same rows | [`paired_bootstrap`] |
-//! | is it still, when several are tested | [`holm`] |
+//! | is it still better when several are tested | [`holm`] |
 //! | how far apart are a few runs | [`spread`] |
 //! | is a model right as often as it is confident | [`calibration`] |
 //!

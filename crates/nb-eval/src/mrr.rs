@@ -3,10 +3,10 @@
 use crate::RankedList;
 
 impl RankedList {
-    /// Returns MRR = Σ_i (y_i / rank_i) / Σ_i y_i over all candidates, y the relevance.
+    /// Returns MRR = Σ_i (y_i / rank_i) / Σ_i y_i over all candidates, where y is the relevance.
     ///
     /// This is the "MRR" of MIND's evaluation: the mean over *all* clicked candidates, not the reciprocal rank of the
-    /// first. With one relevant candidate the two agree. None where nothing is relevant.
+    /// first. With one relevant candidate the two agree. Returns `None` if nothing is relevant.
     ///
     /// ```
     /// let list = nb_eval::RankedList::new(&[0, 1, 1], &[3.0, 2.0, 1.0])?;
@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn averages_over_all_relevant_not_the_first() {
+    fn averages_over_all_relevant_candidates() {
         assert_eq!(mrr(&[1, 0, 0, 1], &[4.0, 3.0, 2.0, 1.0]), Some((1.0 + 0.25) / 2.0));
         assert_eq!(mrr(&[2, 0, 1], &[1.0, 2.0, 3.0]), Some((1.0 + 2.0 / 3.0) / 3.0));
         assert_eq!(mrr(&[0, 0], &[1.0, 2.0]), None);

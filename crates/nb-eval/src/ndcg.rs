@@ -3,10 +3,10 @@
 use crate::RankedList;
 
 impl RankedList {
-    /// Returns nDCG@k: DCG over the first `k` places ÷ the DCG of the best possible order.
+    /// Returns nDCG@k: the DCG over the first `k` places divided by the DCG of the best possible order.
     ///
-    /// DCG@k = Σ_{rank ≤ k} (2^y − 1) / log2(rank + 1), y the relevance, ranks from 1. None where nothing is relevant
-    /// or `k` is 0.
+    /// DCG@k = Σ_{rank ≤ k} (2^y − 1) / log2(rank + 1), where y is the relevance and ranks start at 1. Returns `None`
+    /// if nothing is relevant or `k` is 0.
     ///
     /// ```
     /// let list = nb_eval::RankedList::new(&[0, 1], &[2.0, 1.0])?;
@@ -75,7 +75,7 @@ mod tests {
             let list = RankedList::new(&relevance, &perfect).unwrap();
             prop_assert!((list.ndcg(k).unwrap() - 1.0).abs() < 1e-12);
             prop_assert!(list.auc().is_none_or(|auc| auc == 1.0));
-            // All relevant candidates come first, so that enough places find them all.
+            // All relevant candidates come first, so enough places include them all.
             prop_assert_eq!(list.recall_at(relevance.len()), Some(1.0));
         }
     }

@@ -1,11 +1,11 @@
-//! The paired bootstrap: the difference of two models on the same rows, and whether it could be chance.
+//! The paired bootstrap: the difference of two models on the same rows, and a test of whether it could be chance.
 
 use crate::error::{all_finite, same_length};
 use crate::resample::mean;
 use crate::{Bootstrap, Error, Interval};
 
-/// The relative tolerance within which a resampled mean counts as far from 0 as the observed one: means that are equal
-/// on paper differ in their last bits.
+/// The relative tolerance within which a resampled mean counts as equally far from 0 as the observed one: means that
+/// are mathematically equal can differ in their last bits.
 const TIE: f64 = 1e-12;
 
 /// The result of [`paired_bootstrap`].
@@ -23,15 +23,15 @@ pub struct PairedTest {
 /// and m its mean:
 ///
 /// - the interval is [`bootstrap_mean`](crate::bootstrap_mean)'s for d;
-/// - p is the share of resamples of d − m (which has mean 0 and the spread of d) whose mean is at least as far from 0 as
-///   m: p = (1 + #{|m*| ≥ |m|}) / (resamples + 1). Both ones count the observation itself, so that p is never 0 and a
-///   true null hypothesis is rejected at level α in at most about α of the cases (Efron and Tibshirani 1993, section 16.4;
-///   Davison and Hinkley 1997, section 4.2).
+/// - p is the share of resamples of d − m (which has mean 0 and the spread of d) whose mean is at least as far from 0
+///   as m: p = (1 + #{|m*| ≥ |m|}) / (resamples + 1). The two added ones count the observation itself, so p is never 0
+///   and a true null hypothesis is rejected at level α in at most about α of the cases (Efron and Tibshirani 1993,
+///   section 16.4; Davison and Hinkley 1997, section 4.2).
 ///
 /// Equal lists give p = 1. Costs n × resamples draws.
 ///
 /// # Errors
-/// Lists of different lengths or without entry, a value that is not finite, no resamples, or a level outside 0 to 1.
+/// Lists of different lengths or without entries, a value that is not finite, no resamples, or a level outside 0 to 1.
 ///
 /// ```
 /// use nb_eval::{Bootstrap, paired_bootstrap};
@@ -52,7 +52,7 @@ pub fn paired_bootstrap(left: &[f64], right: &[f64], bootstrap: Bootstrap) -> Re
 
     let observed = mean(&differences);
     let means = bootstrap.means(&differences);
-    // The mean of a resample of d − m is the mean of the same resample of d, less m: one set of draws serves both.
+    // The mean of a resample of d − m is the mean of the same resample of d, minus m: one set of draws serves both.
     let as_far =
         means.iter().filter(|&&resampled| (resampled - observed).abs() >= observed.abs() * (1.0 - TIE)).count();
     let (low, high) = bootstrap.middle(means);
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_lists_differ_by_nothing() {
+    fn equal_lists_have_no_difference() {
         let values = [0.1, 0.5, 0.7];
         assert_eq!(
             test(&values, &values),
@@ -80,17 +80,17 @@ mod tests {
     }
 
     #[test]
-    fn swapping_the_models_turns_the_difference_around() {
+    fn swapping_the_models_negates_the_difference() {
         let left: Vec<f64> = (0..30).map(|i| f64::from(i * i % 7)).collect();
         let right: Vec<f64> = (0..30).map(|i| f64::from(i % 5)).collect();
-        let (there, back) = (test(&left, &right), test(&right, &left));
-        assert_eq!(there.difference.mean, -back.difference.mean);
-        assert_eq!(there.p, back.p);
-        assert!((there.difference.low + back.difference.high).abs() < 1e-12);
+        let (forward, swapped) = (test(&left, &right), test(&right, &left));
+        assert_eq!(forward.difference.mean, -swapped.difference.mean);
+        assert_eq!(forward.p, swapped.p);
+        assert!((forward.difference.low + swapped.difference.high).abs() < 1e-12);
     }
 
     #[test]
-    fn p_of_three_differences_is_that_of_the_exact_distribution() {
+    fn p_of_three_differences_matches_the_exact_distribution() {
         // d = 0, 0, 3, m = 1; a resample with k threes has mean k, P(k) = 8, 12, 6, 1 of 27; |k − 1| ≥ 1: 15 of 27.
         let found =
             paired_bootstrap(&[0.0, 0.0, 3.0], &[0.0; 3], Bootstrap { resamples: 40_000, ..Bootstrap::default() });
@@ -99,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn a_true_null_is_refused_about_as_often_as_the_level_says() {
+    fn a_true_null_hypothesis_is_rejected_about_as_often_as_the_level() {
         let mut state = 9u64;
         let mut uniform = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 11) as f64 / (1u64 << 53) as f64
         };
-        let refused = (0..400)
+        let rejected = (0..400)
             .filter(|&seed| {
                 let left: Vec<f64> = (0..40).map(|_| uniform()).collect();
                 let right: Vec<f64> = (0..40).map(|_| uniform()).collect();
@@ -113,7 +113,7 @@ mod tests {
             })
             .count();
         // Binomial(400, 0.1) has mean 40 and standard deviation 6.
-        assert!((20..=62).contains(&refused), "{refused} of 400");
+        assert!((20..=62).contains(&rejected), "{rejected} of 400");
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::cmp::Ordering;
 use crate::Error;
 use crate::error::same_length;
 
-/// Candidates of one impression (or the documents of one query), best score first.
+/// The candidates of one impression (or the documents of one query), best score first.
 ///
-/// Relevance is graded: 0 is not relevant (not clicked), anything above is; MIND and most click logs have 0 and 1.
-/// The list is sorted once; each metric is one pass over it. The metrics are methods: [`auc`](Self::auc), [`mrr`](Self::mrr),
-/// [`ndcg`](Self::ndcg), [`recall_at`](Self::recall_at).
+/// Relevance is graded: 0 is not relevant (not clicked), and any higher grade is relevant. MIND and most click logs use
+/// 0 and 1. The list is sorted once; each metric is one pass over it. The metrics are methods: [`auc`](Self::auc),
+/// [`mrr`](Self::mrr), [`ndcg`](Self::ndcg), [`recall_at`](Self::recall_at).
 ///
 /// ```
 /// use nb_eval::RankedList;
@@ -38,7 +38,8 @@ impl RankedList {
     /// are sorted like any other.
     ///
     /// # Errors
-    /// The lists have different lengths, or a score is NaN. An empty list is no error: its metrics are `None`.
+    /// If the lists have different lengths, or if a score is NaN. An empty list is not an error: its metrics are
+    /// `None`.
     pub fn new(relevance: &[u8], scores: &[f64]) -> Result<Self, Error> {
         same_length("relevance", relevance.len(), "score", scores.len())?;
         refuse_nan(scores)?;
@@ -55,7 +56,7 @@ impl RankedList {
         self.entries.len()
     }
 
-    /// Returns whether there is no candidate.
+    /// Returns true if there are no candidates.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -78,11 +79,11 @@ impl RankedList {
     }
 }
 
-/// Returns the rank of each score: 1 for the highest. Equal scores are ranked in the order of the input, so that every
-/// rank from 1 to n occurs once, as MIND's `prediction.txt` requires.
+/// Returns the rank of each score: 1 for the highest. Equal scores are ranked in the order of the input, so every rank
+/// from 1 to n occurs once, as MIND's `prediction.txt` requires.
 ///
 /// # Errors
-/// A score is NaN.
+/// If a score is NaN.
 ///
 /// ```
 /// assert_eq!(nb_eval::ranks(&[0.2, 0.7, 0.2, 0.9])?, [3, 2, 4, 1]);
@@ -99,7 +100,7 @@ pub fn ranks(scores: &[f64]) -> Result<Vec<usize>, Error> {
     Ok(ranks)
 }
 
-/// Higher first, −0 and 0 equal. NaN has been rejected before, so that this is a total order.
+/// Orders higher scores first; −0 and 0 are equal. NaN is refused before, so this is a total order.
 fn descending(a: f64, b: f64) -> Ordering {
     b.partial_cmp(&a).unwrap_or(Ordering::Equal)
 }

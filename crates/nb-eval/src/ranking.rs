@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::{Error, RankedList};
 
-/// The candidates that a reader was shown together.
+/// The candidates that were shown together to a reader.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Impression<'a> {
     /// 1 where the candidate was clicked, 0 where not; in the order shown.
@@ -45,12 +45,12 @@ pub struct Ranking {
 
 /// Returns the mean AUC, MRR, nDCG@5 and nDCG@10; each impression has the same weight.
 ///
-/// Impressions of one class are skipped and counted. Runs on all cores; the sums are taken in the order of the
-/// impressions, so that the result does not depend on the number of threads.
+/// Impressions with only one class are skipped and counted. The function runs on all cores. The sums are taken in the
+/// order of the impressions, so the result does not depend on the number of threads.
 ///
 /// # Errors
-/// The first impression whose lists have different lengths or whose scores hold a NaN, by its position; or none of
-/// them has both classes.
+/// If an impression has lists of different lengths or a NaN among its scores; the error names the position of the first
+/// one. If no impression has both classes.
 ///
 /// ```
 /// use nb_eval::{Impression, ranking};
@@ -85,20 +85,21 @@ pub fn ranking(impressions: &[Impression<'_>]) -> Result<Ranking, Error> {
 }
 
 /// Returns the values behind the means of [`ranking`], in the order of the impressions; intervals and paired tests need
-/// them. None where an impression has one class only.
+/// them. The value is `None` for an impression with only one class.
 ///
 /// # Errors
-/// The first impression whose lists have different lengths or whose scores hold a NaN, by its position.
+/// If an impression has lists of different lengths or a NaN among its scores; the error names the position of the first
+/// one.
 pub fn each_impression(impressions: &[Impression<'_>]) -> Result<Vec<Option<ImpressionMetrics>>, Error> {
-    // Errors are looked for in order, so that the message names the first bad impression, whichever thread finds one first.
-    let each: Vec<_> = impressions.par_iter().map(one).collect();
+    // Errors are collected in order, so the message names the first bad impression, whichever thread finds one first.
+    let each: Vec<_> = impressions.par_iter().map(metrics_of).collect();
     let named = |(index, result): (usize, Result<_, Error>)| {
         result.map_err(|source| Error::Impression { index, source: Box::new(source) })
     };
     each.into_iter().enumerate().map(named).collect()
 }
 
-fn one(impression: &Impression<'_>) -> Result<Option<ImpressionMetrics>, Error> {
+fn metrics_of(impression: &Impression<'_>) -> Result<Option<ImpressionMetrics>, Error> {
     let list = RankedList::new(impression.labels, impression.scores)?;
     // Without both classes there is no AUC; with both, there are all four.
     let (Some(auc), Some(mrr)) = (list.auc(), list.mrr()) else { return Ok(None) };

@@ -3,8 +3,8 @@
 use crate::RankedList;
 
 impl RankedList {
-    /// Returns recall@k: relevant candidates among the first `k` ÷ all relevant candidates. Every relevance above 0 counts
-    /// the same. None where nothing is relevant.
+    /// Returns recall@k: relevant candidates among the first `k` divided by all relevant candidates. Every relevance
+    /// above 0 counts the same. Returns `None` if nothing is relevant.
     ///
     /// ```
     /// let list = nb_eval::RankedList::new(&[0, 2, 1, 1], &[4.0, 3.0, 2.0, 1.0])?;

@@ -9,7 +9,7 @@ use crate::Error;
 pub struct Bootstrap {
     /// Number of resamples, at least 1.
     pub resamples: usize,
-    /// Share of the distribution inside of the interval, between 0 and 1 exclusively.
+    /// Share of the distribution inside the interval, strictly between 0 and 1.
     pub level: f64,
     /// The same seed gives the same resamples, on any machine and any number of threads.
     pub seed: u64,
@@ -43,7 +43,7 @@ impl Bootstrap {
         (0..self.resamples).into_par_iter().map(mean_of).collect()
     }
 
-    /// The middle `level` of `means`: the quantiles (1 ∓ level)/2.
+    /// The ends of the middle `level` of `means`: the quantiles (1 ∓ level)/2.
     pub(crate) fn middle(&self, mut means: Vec<f64>) -> (f64, f64) {
         means.sort_by(f64::total_cmp);
         (quantile(&means, 0.5 - self.level / 2.0), quantile(&means, 0.5 + self.level / 2.0))
@@ -55,7 +55,8 @@ pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Linear between order statistics: the q-quantile of n sorted values is at position q·(n − 1), as NumPy's default.
+/// Returns the q-quantile, linear between order statistics: for n sorted values it is at position q·(n − 1), as in
+/// NumPy's default.
 fn quantile(sorted: &[f64], q: f64) -> f64 {
     let position = q.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
     let below = position.floor() as usize;
@@ -63,8 +64,8 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): a counter and a mixing function, so that every resample has its
-/// own stream, which does not depend on threads.
+/// SplitMix64 (Steele, Lea and Flood 2014): a counter and a mixing function. Every resample has a separate stream,
+/// which does not depend on threads.
 struct Draws {
     state: u64,
 }
@@ -72,7 +73,8 @@ struct Draws {
 impl Draws {
     const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-    /// The stream of one resample. Seed and resample are mixed in turn, so that neighbours in either start far apart.
+    /// The stream of one resample. Seed and resample number are mixed in turn, so that neighbouring values of either
+    /// start far apart.
     fn new(seed: u64, resample: u64) -> Self {
         Self { state: mix(mix(seed ^ Self::STEP).wrapping_add(resample)) }
     }

@@ -1,20 +1,20 @@
-//! Retrieval: a query is answered from a large corpus, and only the top of the ranking is known.
+//! Retrieval: metrics of a query on a large corpus, where only the top of the ranking is known.
 //!
 //! Values are those of trec_eval (as `pytrec_eval-terrier` 0.5 computes them, which BEIR 2.2 calls): linear gain, and 0
-//! for a query without a relevant document. A test compares both.
+//! for a query without a relevant document. A test compares the two.
 //!
-//! [`RankedList`](crate::RankedList) takes the scores of all candidates, of which a corpus has too many. Here the
-//! judgements name the relevant documents that were not found.
+//! [`RankedList`](crate::RankedList) takes the scores of all candidates, and a corpus has too many of them. Here, the
+//! relevance judgements supply the relevant documents that were not found.
 
 use crate::ndcg::{best_first, discounted};
 
-/// The gain of a document of grade y in nDCG.
+/// The gain in nDCG of a document with grade y.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gain {
     /// y, as in trec_eval and BEIR (Järvelin and Kekäläinen 2002).
     Linear,
-    /// 2^y − 1, as in web search (Burges et al. 2005) and in MIND's script. A grade above 255 counts as 255, so that
-    /// the sums stay finite.
+    /// 2^y − 1, as in web search (Burges et al. 2005) and in MIND's script. A grade above 255 counts as 255, which
+    /// keeps the sums finite.
     Exponential,
 }
 
@@ -29,9 +29,9 @@ impl Gain {
 
 /// The top of a query's ranking, and the documents that are relevant to it.
 ///
-/// A grade of 0 means not relevant (or not judged), any other grade relevant. A metric at `k` looks at the first `k`
-/// places; places beyond the end of `retrieved` count as not relevant. All metrics are `None` where no
-/// document is relevant.
+/// A grade of 0 means not relevant (or not judged), any other grade relevant. A metric at `k` uses the first `k`
+/// places; places beyond the end of `retrieved` count as not relevant. All metrics are `None` if no document is
+/// relevant.
 ///
 /// ```
 /// use nb_eval::{Gain, Retrieved};
@@ -52,8 +52,9 @@ pub struct Retrieved<'a> {
 }
 
 impl Retrieved<'_> {
-    /// Returns nDCG@k: Σ_{rank ≤ k} gain(y) / log2(rank + 1), y the grade, ÷ that sum of the best order of *all* relevant
-    /// documents; trec_eval's `ndcg_cut` with linear gain. None where nothing is relevant or `k` is 0.
+    /// Returns nDCG@k: Σ_{rank ≤ k} gain(y) / log2(rank + 1), where y is the grade, divided by the same sum for the
+    /// best order of *all* relevant documents. With linear gain, this is trec_eval's `ndcg_cut`. Returns `None` if
+    /// nothing is relevant or `k` is 0.
     ///
     /// ```
     /// use nb_eval::{Gain, Retrieved};
@@ -69,18 +70,20 @@ impl Retrieved<'_> {
         (ideal > 0.0).then(|| gains(&mut self.retrieved.iter().copied()) / ideal)
     }
 
-    /// Returns 1 / rank of the first relevant document, 0 where it is not among the first `k`; its mean is MRR@k.
+    /// Returns 1 / rank of the first relevant document, or 0 if it is not among the first `k`. The mean over queries is
+    /// MRR@k.
     ///
-    /// trec_eval's `recip_rank`, cut at `k`. BEIR's own `mrr` differs in one point: it leaves equal scores in
-    /// the order of the results. Unlike [`RankedList::mrr`](crate::RankedList::mrr), which
-    /// follows MIND and averages over all relevant candidates, this is MRR as retrieval defines it.
+    /// This is trec_eval's `recip_rank`, cut at `k`. BEIR's `mrr` differs in one point: it keeps equal scores in the
+    /// order of the results. Unlike [`RankedList::mrr`](crate::RankedList::mrr), which follows MIND and averages over
+    /// all relevant candidates, this is MRR as defined in retrieval.
     #[must_use]
     pub fn reciprocal_rank_at(&self, k: usize) -> Option<f64> {
         let place = self.retrieved.iter().take(k).position(|&grade| grade > 0);
         (self.n_relevant() > 0).then(|| place.map_or(0.0, |place| 1.0 / (place + 1) as f64))
     }
 
-    /// Returns recall@k: relevant documents among the first `k` ÷ all relevant documents; trec_eval's `recall`.
+    /// Returns recall@k: relevant documents among the first `k` divided by all relevant documents. This is trec_eval's
+    /// `recall`.
     #[must_use]
     pub fn recall_at(&self, k: usize) -> Option<f64> {
         let found = self.retrieved.iter().take(k).filter(|&&grade| grade > 0).count();
@@ -97,7 +100,7 @@ impl Retrieved<'_> {
 
 /// The usual metrics of a query, which are reported as plain means over the queries.
 ///
-/// The default is 0 throughout, as trec_eval counts a query without a relevant document.
+/// The default is 0 for every metric, as trec_eval counts a query without a relevant document.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct QueryMetrics {
     /// [`Retrieved::ndcg_at`] 10.
@@ -110,8 +113,8 @@ pub struct QueryMetrics {
     pub recall100: f64,
 }
 
-/// Returns the metrics of a query from its best documents (at least 100, or all there are). None where no document is
-/// relevant; trec_eval counts such a query as 0, which is the default of [`QueryMetrics`].
+/// Returns the metrics of a query from its best documents (at least 100, or all if there are fewer). Returns `None` if
+/// no document is relevant; trec_eval counts such a query as 0, which is the default of [`QueryMetrics`].
 ///
 /// ```
 /// use nb_eval::{Gain, QueryMetrics, Retrieved, query_metrics};
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_counts_up_to_its_cut_and_no_further() {
+    fn a_document_counts_up_to_the_cutoff_and_no_further() {
         let found_at = |place: usize| {
             let mut retrieved = [0; 101];
             retrieved[place - 1] = 1;

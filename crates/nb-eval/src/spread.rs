@@ -9,18 +9,18 @@ use crate::resample::mean;
 pub struct Spread {
     /// Mean of the values.
     pub mean: f64,
-    /// Sample standard deviation; none for a single value.
+    /// Sample standard deviation; `None` for a single value.
     pub deviation: Option<f64>,
 }
 
-/// Returns mean and sample standard deviation, for instance of a metric over seeds.
+/// Returns the mean and the sample standard deviation, for instance of a metric over seeds.
 ///
 /// ```text
 /// mean = Σ xᵢ / n,   deviation = √( Σ (xᵢ − mean)² / (n − 1) )
 /// ```
 ///
-/// The deviation is that of single values, not the error of their mean: for runs that differ in the seed alone it
-/// estimates how far the next run may be from these. From three seeds it is a rough estimate (its own relative error is
+/// The deviation is that of single values, not the error of their mean: for runs that differ only in the seed, it
+/// estimates how far the next run may be from these. From three seeds, it is a rough estimate (its relative error is
 /// about one half).
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! Every number of `tests/golden/metrics.json` in the workspace (made by scikit-learn and NumPy, see the README
-//! there), to 1e-9.
+//! Compares with every number of `tests/golden/metrics.json` in the workspace (made by scikit-learn and NumPy, see the
+//! README there), to 1e-9.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ fn close(name: &str, found: f64, expected: &Value) {
 }
 
 #[test]
-fn each_impression_and_their_means() {
+fn each_impression_and_the_means() {
     let golden = golden();
     let impressions = golden["impressions"].as_array().unwrap();
     assert!(impressions.len() >= 40, "{} impressions", impressions.len());

@@ -1,4 +1,5 @@
-//! Every number of `golden/retrieval.json` (made by pytrec_eval and NumPy, see `golden/make_retrieval.py`), to 1e-9.
+//! Compares with every number of `golden/retrieval.json` (made by pytrec_eval and NumPy, see
+//! `golden/make_retrieval.py`), to 1e-9.
 
 use nb_eval::{Gain, Retrieved, query_metrics};
 use serde_json::Value;
@@ -12,7 +13,7 @@ fn close(name: &str, found: Option<f64>, expected: &Value) {
 }
 
 #[test]
-fn each_query_at_every_cut() {
+fn each_query_at_every_cutoff() {
     let golden: Value = serde_json::from_str(include_str!("golden/retrieval.json")).expect("JSON");
     let queries = golden["queries"].as_array().expect("a list");
     assert_eq!(queries.len(), 60);

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::temporary::{self, create_unique, parent, sync_parent};
 
-/// A file in progress, under a temporary name beside its target. Dropping it removes it and leaves the target as it was.
+/// A file in progress, under a temporary name next to its target. Dropping it removes it and leaves the target
+/// unchanged.
 ///
-/// It is not buffered: wrap it in a [`BufWriter`] for many small writes. What was written can be read again.
+/// Writes are not buffered: wrap the file in a [`BufWriter`] for many small writes. Written content can be read back.
 ///
 /// ```
 /// use std::io::Write;
@@ -24,13 +25,13 @@ use crate::temporary::{self, create_unique, parent, sync_parent};
 #[derive(Debug)]
 pub struct AtomicFile {
     file: File,
-    /// The temporary name; empty once the file is in place.
+    /// The temporary path; empty after a commit.
     temporary: PathBuf,
     target: PathBuf,
 }
 
 impl AtomicFile {
-    /// Creates an empty file beside `target`, with the permissions of any new file.
+    /// Creates an empty file next to `target`, with the default permissions of a new file.
     ///
     /// # Errors
     /// If it cannot be created, or if `target` is a device, a pipe or a socket, which the rename would replace.
@@ -48,11 +49,12 @@ impl AtomicFile {
         &self.file
     }
 
-    /// Renames the file to its target. The operating system may write the content to disk later, so after a power failure a
-    /// new file can be incomplete: use this where the content is checked when it is read or flushed by other means.
+    /// Renames the file to its target. The operating system may write the content to disk later, so the new file can be
+    /// incomplete after a power failure. Use this only if the content is checked when it is read, or is flushed by
+    /// other means.
     ///
     /// # Errors
-    /// If it cannot be renamed; the target is as it was then.
+    /// If it cannot be renamed. The target is then unchanged.
     pub fn commit(mut self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.target)?;
         self.temporary = PathBuf::new();
@@ -74,7 +76,7 @@ impl AtomicFile {
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.temporary.as_os_str().is_empty() {
-            // The error that led here is the one to report.
+            // The earlier error is the one to report.
             let _ = fs::remove_file(&self.temporary);
         }
     }
@@ -102,10 +104,10 @@ impl Seek for AtomicFile {
     }
 }
 
-/// Writes `bytes` to the file `path`: flushed to disk, and renamed into place.
+/// Writes `bytes` to the file `path`. The content is flushed to disk, then renamed into place.
 ///
 /// # Errors
-/// If the file cannot be written; what was there before remains then.
+/// If the file cannot be written. An existing file then remains unchanged.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -120,12 +122,13 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_and_commit()
 }
 
-/// Writes the file `path` through a buffer that `fill` writes to: flushed to disk, and renamed into place.
+/// Writes the file `path` through a buffer, to which `fill` writes. The content is flushed to disk, then renamed into
+/// place.
 ///
-/// Two writers of one path do not disturb each other: the file of the later rename remains.
+/// Two writers of the same path do not interfere: the file that is renamed last remains.
 ///
 /// # Errors
-/// If `fill` fails or the file cannot be written; what was there before remains then.
+/// If `fill` fails or the file cannot be written. An existing file then remains unchanged.
 ///
 /// ```
 /// use std::io::Write;
@@ -150,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_leaves_the_old_file_and_nothing_beside_it() {
+    fn a_failure_leaves_the_old_file_and_no_temporary_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         write(&path, b"old").unwrap();
@@ -162,7 +165,7 @@ mod tests {
         assert_eq!(failed.unwrap_err().to_string(), "disk full");
         assert_eq!((fs::read(&path).unwrap(), entries(&folder)), (b"old".to_vec(), 1));
         drop(AtomicFile::create(&path).unwrap());
-        assert_eq!(entries(&folder), 1, "a file that was not committed is removed");
+        assert_eq!(entries(&folder), 1, "an uncommitted file is removed");
         write(&path, b"new").unwrap();
         assert_eq!((fs::read(&path).unwrap(), entries(&folder)), (b"new".to_vec(), 1));
     }
@@ -181,14 +184,14 @@ mod tests {
         assert_eq!((text.as_str(), fs::read(&path).unwrap()), ("new", b"old".to_vec()));
         file.commit().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
-        // Whoever has the old file open keeps its bytes.
+        // A handle to the old file still reads its bytes.
         let mut bytes = Vec::new();
         opened.read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes, b"old");
     }
 
     #[test]
-    fn a_folder_in_place_of_the_file_is_an_error_and_stays() {
+    fn a_folder_at_the_target_is_an_error_and_remains() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::create_dir(&path).unwrap();
@@ -199,7 +202,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_is_readable_like_any_new_file() {
+    fn an_atomic_file_has_the_default_mode() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let mode = |name| fs::metadata(folder.path().join(name)).unwrap().permissions().mode();

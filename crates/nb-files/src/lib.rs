@@ -1,14 +1,14 @@
 //! Files and folders that appear complete or not at all.
 //!
-//! Each is written under a temporary name in the folder of its target, then renamed. Readers see the old content or the new
-//! one, and a program that has the old file open or mapped keeps the old bytes: a rename replaces the name and not the file
-//! behind it.
+//! Each is written under a temporary name in the folder of its target, then renamed. Readers see either the old or the
+//! new content. A program that has the old file open or mapped still sees the old bytes, because a rename replaces the
+//! name and not the file.
 //!
 //! * [`write()`], [`write_with`]: a whole file in one call, flushed to disk.
 //! * [`AtomicFile`]: a file in progress.
 //! * [`StagedFolder`]: a folder in progress, which replaces an earlier one.
 //!
-//! The crate depends on nothing and creates no missing parent folders.
+//! The crate has no dependencies. It does not create missing parent folders.
 
 mod atomic_file;
 mod staged_folder;

@@ -1,4 +1,4 @@
-//! A folder that replaces another one when it is complete.
+//! A folder that replaces its target once it is complete.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::temporary::{NEW_FOLDER, OLD_FOLDER, create_unique, parent, sync_folder, sync_parent};
 
-/// A folder in progress, under a temporary name beside its target. Dropping it removes it and leaves the target as it was.
+/// A folder in progress, under a temporary name next to its target. Dropping it removes it and leaves the target
+/// unchanged.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -20,13 +21,13 @@ use crate::temporary::{NEW_FOLDER, OLD_FOLDER, create_unique, parent, sync_folde
 /// ```
 #[derive(Debug)]
 pub struct StagedFolder {
-    /// The temporary name; gone once the folder is in place.
+    /// The temporary path, which no longer exists after a commit.
     temporary: PathBuf,
     target: PathBuf,
 }
 
 impl StagedFolder {
-    /// Creates an empty folder beside `target`, with the permissions of any new folder.
+    /// Creates an empty folder next to `target`, with the default permissions of a new folder.
     ///
     /// # Errors
     /// If it cannot be created.
@@ -35,18 +36,19 @@ impl StagedFolder {
         Ok(Self { temporary, target: target.to_owned() })
     }
 
-    /// Returns the folder to put files into.
+    /// Returns the path of the temporary folder, which receives the files.
     pub fn path(&self) -> &Path {
         &self.temporary
     }
 
-    /// Flushes the folder and the files in it to disk, puts it in place of the target, and removes what was there before.
-    /// Folders below it are not flushed.
+    /// Flushes the folder and its files to disk, moves it to the target and removes the previous folder. The contents
+    /// of subfolders are not flushed.
     ///
-    /// The exchange takes two renames. A process that is killed between them leaves the old folder under a temporary name.
+    /// The replacement takes two renames. If the process is killed between them, the old folder remains under a
+    /// temporary name.
     ///
     /// # Errors
-    /// If the folder cannot be flushed or renamed; what was there before remains then.
+    /// If the folder cannot be flushed or renamed. The previous folder then remains in place.
     pub fn sync_and_commit(self) -> io::Result<()> {
         for entry in fs::read_dir(&self.temporary)? {
             File::open(entry?.path())?.sync_all()?;
@@ -63,22 +65,23 @@ impl StagedFolder {
 
 impl Drop for StagedFolder {
     fn drop(&mut self) {
-        // Nothing is there after a commit; otherwise the error that led here is the one to report.
+        // After a commit, nothing is left to remove. Otherwise, the previous error is the one to report.
         let _ = fs::remove_dir_all(&self.temporary);
     }
 }
 
-/// The earlier folder, on its way out. Dropping it removes it.
+/// The previous folder, which is about to be removed. Dropping this value removes it.
 struct Replaced {
-    /// A folder that holds the earlier one, if there was one; empty where the earlier one must stay.
+    /// A temporary folder that holds the previous one, if there was one. The path is empty if the previous folder must
+    /// stay.
     holder: PathBuf,
 }
 
 impl Replaced {
-    /// The name of the earlier folder in its holder.
+    /// The name of the previous folder in its holder.
     const NAME: &str = "replaced";
 
-    /// Moves `target` away, if it is there.
+    /// Moves `target` away, if it exists.
     fn take(target: &Path) -> io::Result<Self> {
         let (holder, ()) = create_unique(parent(target), OLD_FOLDER, create_private_folder)?;
         let replaced = Self { holder };
@@ -88,10 +91,10 @@ impl Replaced {
         }
     }
 
-    /// Moves the earlier folder back to `target`. Where even this fails it stays in its holder.
+    /// Moves the previous folder back to `target`. If this fails too, the folder stays in its holder.
     fn put_back(mut self, target: &Path) {
-        let earlier = self.holder.join(Self::NAME);
-        if fs::rename(&earlier, target).is_err() && earlier.exists() {
+        let previous = self.holder.join(Self::NAME);
+        if fs::rename(&previous, target).is_err() && previous.exists() {
             self.holder = PathBuf::new();
         }
     }
@@ -100,7 +103,7 @@ impl Replaced {
 impl Drop for Replaced {
     fn drop(&mut self) {
         if !self.holder.as_os_str().is_empty() {
-            // The target is in place by now; what cannot be removed is recognised by its name.
+            // The target is in place by now. A folder that cannot be removed is recognisable by its name.
             let _ = fs::remove_dir_all(&self.holder);
         }
     }
@@ -119,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_is_not_committed_leaves_the_old_one() {
+    fn an_uncommitted_folder_leaves_the_old_one_in_place() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("student");
         let stage = |name: &str, text: &str| {
@@ -132,11 +135,11 @@ mod tests {
         assert_eq!(fs::read_to_string(path.join("a")).unwrap(), "old");
         stage("b", "new").sync_and_commit().unwrap();
         assert!(path.join("b").exists() && !path.join("a").exists());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary folder is left");
     }
 
     #[test]
-    fn the_old_folder_returns_where_the_new_one_cannot_be_put_in_place() {
+    fn the_old_folder_is_restored_if_the_new_one_cannot_be_moved() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("student");
         fs::create_dir(&path).unwrap();
@@ -145,7 +148,7 @@ mod tests {
         assert!(!path.exists());
         replaced.put_back(&path);
         assert_eq!(fs::read_to_string(path.join("a")).unwrap(), "old");
-        // Where the place is taken meanwhile, the old folder stays where it is.
+        // If something else takes the place in the meantime, the old folder stays in its holder.
         let replaced = Replaced::take(&path).unwrap();
         let holder = replaced.holder.clone();
         fs::write(&path, "taken").unwrap();
@@ -155,7 +158,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_folder_has_the_mode_of_any_new_folder() {
+    fn a_staged_folder_has_the_default_mode() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let mode = |name| fs::metadata(folder.path().join(name)).unwrap().permissions().mode();

@@ -1,4 +1,4 @@
-//! Temporary names, and what both kinds of temporary entries share.
+//! Temporary names, and code shared by temporary files and folders.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -10,24 +10,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) const FILE: &str = ".tmp-";
 /// Prefix of folders in progress.
 pub(crate) const NEW_FOLDER: &str = ".new-";
-/// Prefix of folders that hold what is being replaced.
+/// Prefix of folders that hold a folder that is being replaced.
 pub(crate) const OLD_FOLDER: &str = ".old-";
 
-/// Distinguishes the temporary names of one process; its id distinguishes them from those of another.
+/// Distinguishes the temporary names of one process. The process id distinguishes the names of different processes.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
-/// Returns whether `name` is that of a file or folder in progress. Such entries remain only where a process was killed.
+/// Returns true if `name` is that of a file or folder in progress. Such entries remain only after a process was killed.
 ///
 /// ```
 /// assert!(nb_files::is_temporary(".new-4711-0"));
 /// assert!(!nb_files::is_temporary("config.yaml"));
 /// ```
 pub fn is_temporary(name: &str) -> bool {
-    // Without the hyphen of `.tmp-`, so that the names of earlier versions are recognised too.
+    // `.tmp` without the hyphen also recognises the names of earlier versions.
     [NEW_FOLDER, OLD_FOLDER, ".tmp"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Creates an entry with an unused name in `folder` by `create`, which fails if the name is taken. Another machine may use
+/// Creates an entry with an unused name in `folder`. `create` must fail if the name is taken: another machine may use
 /// the same process id in the same folder, and a killed process may have left an entry.
 pub(crate) fn create_unique<T>(
     folder: &Path,
@@ -45,19 +45,19 @@ pub(crate) fn create_unique<T>(
     }
 }
 
-/// Returns the folder that `path` is in.
+/// Returns the folder that contains `path`.
 pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Flushes the name of `path` to disk, so that a crash cannot undo a rename.
+/// Flushes the directory entry of `path` to disk, so that a crash cannot undo a rename.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     sync_folder(parent(path))
 }
 
-/// Flushes the names in a folder to disk.
+/// Flushes the entries of a folder to disk.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    // Elsewhere a folder cannot be opened as a file.
+    // On other systems, a folder cannot be opened as a file.
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_taken_is_skipped() {
+    fn a_taken_name_is_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let next = COUNTER.load(Ordering::Relaxed);
         for count in next..next + 20 {

@@ -1,5 +1,5 @@
-//! The kernels at the sizes of a training step: 32 texts of up to 64 tokens, 384 hidden units, 12 heads. Throughput counts tokens,
-//! entries where every entry takes the same work, or multiply-adds.
+//! Benchmarks of the kernels at the sizes of a training step: 32 texts of up to 64 tokens, 384 hidden units, 12 heads.
+//! Throughput is in tokens, in entries for elementwise operations, or in multiply-adds.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use half::bf16;

@@ -1,6 +1,6 @@
-//! bf16 results added to f32 sums: gradients of weights and of biases, and gradients that arrive by two ways.
+//! Addition of bf16 results to f32 sums: gradients of weights and biases, and gradients that arrive along two paths.
 //!
-//! The numbers are widened in registers. libtorch would make an f32 copy of them first.
+//! The kernels widen bf16 numbers in registers. libtorch would first make an f32 copy of them.
 
 use half::bf16;
 
@@ -8,16 +8,16 @@ use crate::float::Float;
 use crate::simd::dispatch;
 use crate::threads;
 
-/// Numbers per parallel piece.
+/// Entries per parallel piece.
 const PIECE: usize = 1 << 14;
 /// Columns per parallel piece of a sum over rows. Fixed, so that sums do not depend on the number of threads.
 const COLUMNS: usize = 128;
 
-/// Adds each entry of `x` to that of `sum`.
+/// Adds each entry of `x` to the corresponding entry of `sum`.
 ///
 /// # Panics
 ///
-/// The two differ in length.
+/// If `sum` and `x` differ in length.
 ///
 /// ```
 /// use half::bf16;
@@ -26,7 +26,7 @@ const COLUMNS: usize = 128;
 /// assert_eq!(sum, [2.0, 1.0]);
 /// ```
 pub fn add(sum: &mut [f32], x: &[bf16]) {
-    assert_eq!(sum.len(), x.len(), "entries of the sum against those of x");
+    assert_eq!(sum.len(), x.len(), "lengths of the sum and of x");
     threads::for_each(sum.chunks_mut(PIECE).zip(x.chunks(PIECE)), |(sum, x)| {
         dispatch(|| sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += Float::to_f32(*x)));
     });
@@ -36,7 +36,7 @@ pub fn add(sum: &mut [f32], x: &[bf16]) {
 ///
 /// # Panics
 ///
-/// `x` does not consist of complete rows.
+/// If `x` does not consist of complete rows.
 pub fn add_rows(sum: &mut [f32], x: &[bf16]) {
     let width = sum.len();
     assert!(x.is_empty() || x.len().is_multiple_of(width), "rows of {width} entries: found {} entries", x.len());
@@ -45,7 +45,7 @@ pub fn add_rows(sum: &mut [f32], x: &[bf16]) {
     });
 }
 
-/// Adds the entries of rows that are `width` apart and begin at the start of `x` to `sum`.
+/// Adds the first `sum.len()` entries of each row of `x` to `sum`. Rows begin `width` entries apart.
 #[inline(always)]
 fn add_columns(x: &[bf16], width: usize, sum: &mut [f32]) {
     let mut part = [0.0_f32; COLUMNS];
@@ -59,7 +59,7 @@ fn add_columns(x: &[bf16], width: usize, sum: &mut [f32]) {
 mod tests {
     use super::*;
 
-    /// Integers that bf16 holds exactly, in shapes that no piece divides.
+    /// Uses integers that bf16 represents exactly, in shapes that are not multiples of a piece.
     #[test]
     fn bf16_adds_up_in_f32() {
         for [rows, width] in [[1, 1], [37, 131], [300, 384], [5, 128], [0, 200]] {

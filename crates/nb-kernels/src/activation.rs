@@ -12,7 +12,7 @@
 pub enum Activation {
     /// x·Φ(x), with the error function.
     Gelu,
-    /// GELU by its tanh approximation, x·σ(2·√(2/π)·(x + 0.044715·x³)).
+    /// The tanh approximation of GELU, x·σ(2·√(2/π)·(x + 0.044715·x³)).
     GeluTanh,
     /// max(x, 0).
     Relu,

@@ -1,7 +1,7 @@
 //! Dropout as a pure function of a key.
 //!
-//! No mask is stored: the same [`Dropout`] on the gradient is the backward pass. The mask comes from a counter-based generator,
-//! so it depends on the key and on the index of an entry alone, not on the number of threads.
+//! No mask is stored: the backward pass applies the same [`Dropout`] to the gradient. The mask comes from a counter-based
+//! generator, so it depends only on the key and the index of an entry, not on the number of threads.
 
 use crate::float::Float;
 use crate::simd::dispatch;
@@ -9,7 +9,7 @@ use crate::threads;
 
 /// Entries whose masks are drawn together.
 pub(crate) const BLOCK: usize = 32;
-/// Entries per parallel piece; complete blocks.
+/// Entries per parallel piece, a multiple of [`BLOCK`].
 const PIECE: usize = 1 << 14;
 
 /// Dropout with probability p and a key: each entry becomes 0 with probability p, otherwise it is multiplied by 1/(1−p).
@@ -29,7 +29,7 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// Returns the dropout of one place in a model; `None` without a key or with probability 0, where nothing is dropped.
+    /// Returns the dropout of one site in a model; `None` without a key or with probability 0, since nothing is dropped then.
     pub fn new(p: f64, key: Option<u64>) -> Option<Self> {
         key.filter(|_| p > 0.0).map(|key| Self { p, key })
     }
@@ -39,12 +39,12 @@ impl Dropout {
         self.p
     }
 
-    /// Returns the key, a seed for generators other than this one.
+    /// Returns the key, as a seed for other generators.
     pub fn key(self) -> u64 {
         self.key
     }
 
-    /// Returns the dropout of part `index` of a place that draws its mask in parts.
+    /// Returns the dropout of part `index` of a site whose mask is drawn in parts.
     #[inline]
     pub fn part(self, index: usize) -> Self {
         Self { p: self.p, key: mix(self.key.wrapping_add((index as u64 + 1).wrapping_mul(GOLDEN))) }
@@ -77,7 +77,7 @@ impl Dropout {
         }
     }
 
-    /// Copies a part that begins with block number `block` (of [`BLOCK`] entries) from `from` to `to`, with entries dropped.
+    /// Copies `from`, which begins with block number `block` (of [`BLOCK`] entries), to `to` and drops entries.
     #[inline(always)]
     pub(crate) fn copy<T: Float, U: Float>(self, block: usize, from: &[T], to: &mut [U]) {
         let (draw, scale) = (Draw::new(self), self.scale());
@@ -103,8 +103,8 @@ impl Dropout {
     }
 }
 
-/// The generator of a mask, which it draws by blocks of [`BLOCK`] entries: an integer hash of the key and the number of a word,
-/// with the multipliers and shifts of Wellons' `lowbias32`; 16 bits decide about an entry.
+/// The generator of a mask, in blocks of [`BLOCK`] entries: an integer hash of the key and the index of a word, with the
+/// multipliers and shifts of Wellons' `lowbias32`. Each entry uses 16 bits.
 #[derive(Debug, Clone, Copy)]
 struct Draw {
     key: [u32; 2],
@@ -119,13 +119,13 @@ impl Draw {
         Self { key, drop: (dropout.p * 65536.0).round() as u32 }
     }
 
-    /// Returns the factors of the entries from `block`·[`BLOCK`] on: 0 or `scale`.
+    /// Returns the factors of the entries of block number `block`: 0 or `scale`.
     #[inline(always)]
     fn mask(self, block: u32, scale: f32) -> [f32; BLOCK] {
         self.block(block).map(|keep| if keep { scale } else { 0.0 })
     }
 
-    /// Returns true for each entry from `block`·[`BLOCK`] on that is not dropped. Loops over arrays, so that they become vector
+    /// Returns true for each entry of block number `block` that is not dropped. The loops over arrays compile to vector
     /// instructions.
     #[inline(always)]
     fn block(self, block: u32) -> [bool; BLOCK] {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_share_and_the_scale_are_those_of_p() {
+    fn the_share_and_the_scale_match_p() {
         for x in [dropped::<f32>(0.1, 7, 1_000_001), dropped::<bf16>(0.1, 7, 1_000_001)] {
             let kept = x.iter().filter(|x| **x != 0.0).count() as f64 / 1_000_001.0;
             // Five standard errors of a share of 0.9 over a million draws.
@@ -184,14 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn the_mask_is_a_function_of_the_key_and_the_index_alone() {
+    fn the_mask_depends_only_on_the_key_and_the_index() {
         let first = dropped::<f32>(0.3, 1, 100_003);
         assert_eq!(first, dropped::<f32>(0.3, 1, 100_003));
         assert_eq!(first[..1001], dropped::<f32>(0.3, 1, 1001));
         assert_ne!(first, dropped::<f32>(0.3, 2, 100_003));
     }
 
-    /// The three ways to use a mask: in place, as a mask, and while copying from any block on.
+    /// Uses a mask in all three ways: in place, as a mask, and in a copy that begins at any block.
     #[test]
     fn a_mask_is_the_same_in_every_use() {
         let dropout = Dropout::new(0.3, Some(5)).unwrap();

@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-/// A number format of the kernels' inputs and outputs: f32 or bf16. They compute in f32.
+/// A number format of the kernels' inputs and outputs: f32 or bf16. The kernels compute in f32.
 pub trait Float: Copy + std::fmt::Debug + Send + Sync + sealed::Sealed + 'static {
     /// Bits of a number.
     const BITS: usize;
@@ -12,7 +12,7 @@ pub trait Float: Copy + std::fmt::Debug + Send + Sync + sealed::Sealed + 'static
     /// Returns the same number as f32.
     fn to_f32(self) -> f32;
 
-    /// Returns the nearest number of this format, the even one of two that are equally near.
+    /// Returns the nearest number of this format, with ties to even.
     fn from_f32(value: f32) -> Self;
 }
 
@@ -41,13 +41,13 @@ impl Float for bf16 {
     const BITS: usize = 16;
     const ZERO: Self = Self::ZERO;
 
-    /// Written out: the method of `half` first checks for NaN, which keeps the loop out of vector registers.
+    /// Written by hand: the method of `half` first checks for NaN, which prevents vectorisation of the loop.
     #[inline(always)]
     fn to_f32(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
     }
 
-    /// Rounds to even, as libtorch does. Written out, since the method of `half` is not inlined for every processor.
+    /// Rounds ties to even, as libtorch does. Written by hand, since the method of `half` is not inlined for every processor.
     #[inline(always)]
     fn from_f32(value: f32) -> Self {
         let bits = value.to_bits();

@@ -8,8 +8,8 @@ use crate::float::Float;
 use crate::simd::{dispatch, sum, sum_product};
 use crate::threads;
 
-/// Rows per parallel piece. Fixed, so that the sums over rows do not depend on the number of threads. It equals the entries of a
-/// block of dropout, so that each piece begins with a block.
+/// Rows per parallel piece. The number is fixed, so the sums over rows do not depend on the number of threads. It equals the
+/// number of entries in a block of dropout, so each piece begins with a block.
 const PIECE: usize = BLOCK;
 
 /// The parameters of a LayerNorm over H units.
@@ -52,7 +52,7 @@ pub struct Forward<'a, T> {
     pub normalised: &'a mut [f32],
     /// 1/√(var + ε) \[n\], for the backward pass.
     pub inverse_deviation: &'a mut [f32],
-    /// y once more, in the precision of x [n, H]; may be empty.
+    /// y rounded to the precision of x [n, H]; may be empty.
     pub low: &'a mut [T],
 }
 
@@ -61,7 +61,7 @@ impl<T: Float> Forward<'_, T> {
     ///
     /// # Panics
     ///
-    /// Lengths do not fit.
+    /// If lengths do not match.
     pub fn run(self, parameters: &Parameters<'_>, dropout: Option<Dropout>) {
         let h = parameters.weight.len();
         self.check(parameters);
@@ -83,7 +83,7 @@ impl<T: Float> Forward<'_, T> {
         );
     }
 
-    /// Cuts the rows into pieces of [`PIECE`] rows.
+    /// Splits the rows into pieces of [`PIECE`] rows.
     fn pieces(mut self, h: usize) -> Vec<Self> {
         let mut pieces = Vec::with_capacity(self.inverse_deviation.len().div_ceil(PIECE));
         while !self.inverse_deviation.is_empty() {
@@ -154,7 +154,7 @@ impl<T: Float> Backward<'_, T> {
     ///
     /// # Panics
     ///
-    /// Lengths do not fit.
+    /// If lengths do not match.
     pub fn run(self, weight: &[f32], dropout: Option<Dropout>, grads: &mut ParameterGrads<'_>) {
         let h = weight.len();
         self.check(h, grads);
@@ -217,7 +217,7 @@ impl<T: Float> Backward<'_, T> {
 ///
 /// # Panics
 ///
-/// `x` and `residual` differ in length.
+/// If `x` and `residual` differ in length.
 pub fn normalise_sum(x: &mut [f32], residual: &[f32], parameters: &Parameters<'_>) {
     assert_eq!(x.len(), residual.len(), "entries of x against those of the residual");
     let Parameters { weight, bias, eps } = *parameters;
@@ -250,7 +250,7 @@ fn normalise(row: &mut [f32], eps: f64) -> f32 {
 #[inline(always)]
 fn scale_and_shift(normalised: &[f32], parameters: &Parameters<'_>, out: &mut [f32]) {
     let h = out.len();
-    // Equal lengths, known before the loop, leave no check in it.
+    // With equal lengths known before the loop, the compiler removes its bounds checks.
     let (normalised, weight, bias) = (&normalised[..h], &parameters.weight[..h], &parameters.bias[..h]);
     for i in 0..h {
         out[i] = normalised[i] * weight[i] + bias[i];
@@ -270,7 +270,7 @@ fn scale_and_add(grad: &[f32], normalised: &[f32], weight: &[f32], out: &mut [f3
     }
 }
 
-/// Copies a part that begins with block number `block` from `from` to `to`, with entries dropped where there is dropout.
+/// Copies `from`, which begins with block number `block`, to `to`; drops entries if there is dropout.
 #[inline(always)]
 fn copy<T: Float, U: Float>(dropout: Option<Dropout>, block: usize, from: &[T], to: &mut [U]) {
     match dropout {
@@ -343,9 +343,9 @@ mod tests {
         all
     }
 
-    /// 70 rows of 37 units: neither pieces nor lanes come out even.
+    /// Uses 70 rows of 37 units, which fill neither pieces nor lanes.
     #[test]
-    fn the_forward_pass_is_the_definition() {
+    fn the_forward_pass_matches_the_definition() {
         let (x, residual) = (wave(70 * 37, 0.0), wave(70 * 37, 1.0));
         let (weight, bias) = (wave(37, 2.0), wave(37, 3.0));
         let parameters = Parameters { weight: &weight, bias: &bias, eps: 1e-12 };
@@ -361,9 +361,9 @@ mod tests {
         assert_eq!(in_place, found.out);
     }
 
-    /// Against central differences of the definition in f64.
+    /// Comparison with central differences of the definition in f64.
     #[test]
-    fn the_backward_pass_is_the_slope() {
+    fn the_backward_pass_matches_central_differences() {
         const H: usize = 5;
         let (x, residual, grad) = (wave(3 * H, 0.0), wave(3 * H, 1.0), wave(3 * H, 4.0));
         let (weight, bias) = (wave(H, 2.0), wave(H, 3.0));
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn dropout_is_that_of_a_pass_of_its_own() {
+    fn dropout_matches_a_separate_pass() {
         let dropout = Dropout::new(0.3, Some(5));
         for [rows, h] in [[70, 37], [33, 64], [0, 8]] {
             let x: Vec<bf16> = wave(rows * h, 0.0).into_iter().map(Float::from_f32).collect();

@@ -3,24 +3,25 @@
 //! | module | operation |
 //! | --- | --- |
 //! | [`gemm`] | dense layers: products with weights, with bias, activation and gradients in the same pass |
-//! | [`attention`] | multi-head self-attention over sequences of any lengths, without padding |
+//! | [`attention`] | multi-head self-attention over sequences of any length, without padding |
 //! | [`layer_norm`] | LayerNorm of a sum, together with dropout |
 //! | [`dropout`] | dropout as a pure function of a key |
 //! | [`pooling`] | attentive pooling: from the rows of a sequence to one vector |
 //! | [`accumulate`] | bf16 results added to f32 sums |
 //! | [`Activation`] | GELU, ReLU and SiLU |
-//! | [`threads`] | the threads that all of these run on |
+//! | [`threads`] | the threads that all kernels run on |
 //!
-//! Matrices are slices in row-major order. All sums run in f32, also where the numbers are bf16. A result does not depend on
-//! the number of threads: work is cut into pieces of fixed sizes, and every sum has one order.
+//! Matrices are slices in row-major order. All sums are f32, even if the numbers are bf16. A result does not depend on the
+//! number of threads: work is split into pieces of fixed sizes, and every sum has one order.
 //!
 //! The kernels run on the best vector instructions of the processor, which are detected at run time; no compiler flag is
-//! needed. The crate reads no files and knows nothing of libtorch. `nb-model` calls these kernels on the memory of tensors.
+//! needed. The crate reads no files and does not depend on libtorch. `nb-model` calls these kernels on the memory of tensors.
 //!
 //! # Unsafe code
 //!
-//! `unsafe` is confined to seven files, each with the argument for its safety: `threads.rs` calls OpenMP; `simd/memory.rs`,
-//! `gemm/microkernel.rs`, `gemm/avx512bf16.rs`, `gemm/bf16gemm.rs`, `gemm/sgemm.rs` and `gemm/element.rs` use instructions that not every processor has.
+//! `unsafe` is confined to seven files, each of which states why it is safe: `threads.rs` calls OpenMP; `simd/memory.rs`,
+//! `gemm/microkernel.rs`, `gemm/avx512bf16.rs`, `gemm/bf16gemm.rs`, `gemm/sgemm.rs` and `gemm/element.rs` use instructions that
+//! not every processor has.
 
 pub mod accumulate;
 mod activation;

@@ -1,12 +1,13 @@
-//! Attentive pooling: h = Σ_t a_t x_t with a = softmax(e·q), over the rows x_t of each segment (Yang et al. 2016, equations 5–7).
+//! Attentive pooling: h = Σ_t a_t x_t with a = softmax(e·q), over the rows x_t of each segment (Yang et al. 2016, equations
+//! 5–7).
 //!
-//! The dense layer e = tanh(x Wᵀ + b) before it is [`crate::gemm`]'s. Each segment is handled on its own, so no weight is 0 and no
-//! product with it is computed.
+//! [`crate::gemm`] computes the preceding dense layer e = tanh(x Wᵀ + b). Each segment is handled separately, so there are no
+//! zero weights for other segments and no products with them.
 
 use crate::simd::{dispatch, sum_product};
 use crate::threads;
 
-/// Segments per parallel piece. Fixed, so that sums over segments do not depend on the number of threads.
+/// Segments per parallel piece. The number is fixed, so sums over segments do not depend on the number of threads.
 const PIECE: usize = 8;
 /// Rows per parallel piece.
 const ROWS: usize = 64;
@@ -15,7 +16,7 @@ const ROWS: usize = 64;
 ///
 /// # Panics
 ///
-/// Lengths do not fit.
+/// If lengths do not match.
 pub fn scores(hidden: &[f32], query: &[f32], scores: &mut [f32]) {
     assert_eq!(hidden.len(), scores.len() * query.len(), "entries of the rows of {} units", query.len());
     let pieces = hidden.chunks(ROWS * query.len()).zip(scores.chunks_mut(ROWS));
@@ -57,7 +58,7 @@ impl Forward<'_> {
     ///
     /// # Panics
     ///
-    /// Lengths do not fit.
+    /// If lengths do not match.
     pub fn run(self) {
         let h = self.out.len() / self.lengths.len().max(1);
         let rows: usize = self.lengths.iter().sum();
@@ -106,8 +107,8 @@ impl ForwardSegment<'_> {
 
 /// Inputs and outputs of the backward pass over R segments of n rows in total.
 ///
-/// With g = dL/dh of a segment, dL/da_t = g·x_t. So dL/ds_t = a_t (g·x_t − Σ a g·x) for the score s_t, and the direct way from h to x_t
-/// contributes a_t g.
+/// With g = dL/dh of a segment, dL/da_t = g·x_t. So dL/ds_t = a_t (g·x_t − Σ a g·x) for the score s_t, and the direct path from
+/// h to x_t contributes a_t g.
 #[derive(Debug)]
 pub struct Backward<'a> {
     /// Rows of each segment.
@@ -122,11 +123,11 @@ pub struct Backward<'a> {
     pub weights: &'a [f32],
     /// q \[Q\].
     pub query: &'a [f32],
-    /// dL/dx [n, H] by the direct way. The way through the dense layer is to be added.
+    /// dL/dx [n, H] along the direct path. The caller adds the path through the dense layer.
     pub x_grad: &'a mut [f32],
     /// dL/du [n, Q].
     pub before_grad: &'a mut [f32],
-    /// dL/dq \[Q\], to which this is added.
+    /// dL/dq \[Q\]; the pass adds to it.
     pub query_grad: &'a mut [f32],
 }
 
@@ -135,7 +136,7 @@ impl Backward<'_> {
     ///
     /// # Panics
     ///
-    /// Lengths do not fit.
+    /// If lengths do not match.
     pub fn run(self) {
         self.check();
         let (h, q) = (self.grad.len() / self.lengths.len().max(1), self.query.len());
@@ -242,9 +243,9 @@ mod tests {
         loss
     }
 
-    /// Against central differences of the definition.
+    /// Comparison with central differences of the definition.
     #[test]
-    fn vectors_and_gradients_are_those_of_the_definition() {
+    fn vectors_and_gradients_match_the_definition() {
         let lengths = [5, 1, 9, 2, 2, 2, 2, 2, 2, 17];
         let n: usize = lengths.iter().sum();
         let (x, before, query) = (wave(n * H, 0.0), wave(n * Q, 1.0), wave(Q, 2.0));
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_of_nan_makes_its_own_segment_nan() {
+    fn a_nan_score_affects_only_its_segment() {
         let (mut weights, mut out) = ([0.0; 3], [0.0; 4]);
         let scores = [0.0, f32::NAN, 1.0];
         Forward { lengths: &[2, 1], scores: &scores, x: &[1.0; 6], weights: &mut weights, out: &mut out }.run();

@@ -1,11 +1,11 @@
-//! Rows of scores that become weights, on vector registers; rows are padded to multiples of 16.
+//! Softmax of rows of scores, on vector registers; rows are padded to multiples of 16.
 
 use pulp::Simd;
 
 use crate::simd::exp;
 
-/// The two numbers that turn the scores of a row into weights, exp(score − `largest`)·`factor`: all that a backward pass needs
-/// to compute the weights again.
+/// The two numbers that turn the scores of a row into weights, exp(score − `largest`)·`factor`. A backward pass recomputes the
+/// weights from them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Softmax {
     largest: f32,
@@ -14,8 +14,8 @@ pub struct Softmax {
 }
 
 impl Softmax {
-    /// Turns the scores where `present` is 1 into weights, and those where it is 0 into 0. If a present score is NaN or ∞, every
-    /// weight is NaN.
+    /// Turns the scores where `present` is 1 into weights, and those where it is 0 into 0. If a present score is NaN or ∞,
+    /// every weight is NaN.
     #[inline(always)]
     pub(crate) fn of<S: Simd>(simd: S, row: &mut [f32], present: &[f32]) -> Self {
         let (row, present) = (S::as_mut_simd_f32s(row).0, S::as_simd_f32s(present).0);
@@ -26,14 +26,14 @@ impl Softmax {
             largest = simd.max_f32s(largest, score);
         }
         let largest = simd.reduce_max_f32s(largest);
-        let (by, mut sum) = (simd.splat_f32s(largest), zero);
+        let (shift, mut sum) = (simd.splat_f32s(largest), zero);
         for (score, present) in row.iter_mut().zip(present) {
-            *score = simd.mul_f32s(exp(simd, simd.sub_f32s(*score, by)), *present);
+            *score = simd.mul_f32s(exp(simd, simd.sub_f32s(*score, shift)), *present);
             sum = simd.add_f32s(sum, *score);
         }
         let factor = 1.0 / simd.reduce_sum_f32s(sum);
-        let by = simd.splat_f32s(factor);
-        row.iter_mut().for_each(|weight| *weight = simd.mul_f32s(*weight, by));
+        let scale = simd.splat_f32s(factor);
+        row.iter_mut().for_each(|weight| *weight = simd.mul_f32s(*weight, scale));
         Self { largest, factor }
     }
 
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use crate::simd::{ALIGN, dispatch};
 
-    /// The weights, and the weights recomputed from the same scores.
+    /// Computes the weights, and recomputes them from the same scores.
     struct Weights<'a> {
         scores: &'a [f32],
         present: &'a [f32],
@@ -87,7 +87,7 @@ mod tests {
         }
     }
 
-    /// Scores far from 0 on either side, where entries beyond the sequence would be the largest or make the others vanish.
+    /// Covers scores far from 0 on either side, for which padding would be the largest entry or make the others vanish.
     #[test]
     fn weights_are_shares_of_the_present_scores() {
         for (shift, beyond) in [(0.0, 0.0), (-300.0, 0.0), (300.0, 0.0), (0.0, 500.0)] {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_of_nan_makes_every_weight_nan() {
+    fn a_nan_or_infinite_score_makes_every_weight_nan() {
         for bad in [f32::NAN, f32::INFINITY] {
             for place in [0, 3, ALIGN] {
                 let mut scores = [0.5; 2 * ALIGN];

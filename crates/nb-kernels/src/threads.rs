@@ -1,10 +1,10 @@
-//! The threads that kernels run on: libtorch's team where there is one, else rayon's.
+//! The threads that kernels run on: libtorch's team if there is one, otherwise rayon's pool.
 //!
-//! The products of libtorch run on OpenMP's threads, which spin for a while after each of them, ready for the next one. A second
-//! pool would compete with them for the cores. So the pieces of a kernel go to the same team, by the one call to which a
+//! The products of libtorch run on OpenMP threads, which spin for a while after each product, ready for the next one. A second
+//! pool would compete with them for the cores. So the pieces of a kernel run on the same team, through the call to which a
 //! compiler translates `#pragma omp parallel`: `GOMP_parallel` of GNU's OpenMP, which comes with libtorch's builds for Linux.
-//! In a process without it the pieces run on rayon's threads.
-#![expect(unsafe_code, reason = "calls C functions, one with a pointer to a closure; the argument stands at the calls")]
+//! In a process without it, the pieces run on rayon's threads.
+#![expect(unsafe_code, reason = "calls C functions, one with a pointer to a closure; the calls state why this is safe")]
 
 use std::any::Any;
 use std::ffi::{c_int, c_uint, c_void};
@@ -17,7 +17,7 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 static OPENMP: LazyLock<Option<OpenMp>> = LazyLock::new(OpenMp::find);
 
-/// The functions of OpenMP that are called here.
+/// The OpenMP functions that this module calls.
 #[derive(Debug, Clone, Copy)]
 struct OpenMp {
     /// `void GOMP_parallel(void (*body)(void *), void *data, unsigned threads, unsigned flags)`: calls `body(data)` on each of
@@ -55,16 +55,16 @@ pub enum Backend {
     Rayon,
 }
 
-/// Returns the owner of the threads, which is found at the first use and does not change.
+/// Returns the owner of the threads, which is detected at the first use and does not change.
 pub fn backend() -> Backend {
     if OPENMP.is_some() { Backend::OpenMp } else { Backend::Rayon }
 }
 
-/// Sets the number of threads for all kernels of this process. It changes the speed alone, never a result.
+/// Sets the number of threads for all kernels of this process. It affects only the speed, never a result.
 ///
 /// # Panics
 ///
-/// `threads` is 0.
+/// If `threads` is 0.
 ///
 /// ```
 /// nb_kernels::threads::set(2);
@@ -75,8 +75,8 @@ pub fn set(threads: usize) {
     COUNT.store(threads, Ordering::Relaxed);
 }
 
-/// Returns the number of threads that kernels use: the one that [`set`] was given. Before the first call of it, the size of
-/// OpenMP's team if there is one (with libtorch: its number of threads), else the number of processors.
+/// Returns the number of threads that kernels use: the argument of the last [`set`]. Before the first [`set`], it is the size
+/// of OpenMP's team if there is one (with libtorch: its number of threads), otherwise the number of processors.
 pub fn count() -> usize {
     static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, Into::into));
     match (COUNT.load(Ordering::Relaxed), *OPENMP) {
@@ -87,12 +87,12 @@ pub fn count() -> usize {
     }
 }
 
-/// Calls `f` with every task, on up to [`count`] threads, and returns when all tasks are done. A thread that finishes a task takes the
-/// next one, so `f` must not depend on the thread that runs it.
+/// Calls `f` with every task, on up to [`count`] threads, and returns when all tasks are done. A thread that finishes a task
+/// takes the next one, so `f` must not depend on the thread that runs it.
 ///
 /// # Panics
 ///
-/// `f` panics. Tasks that have not started by then are dropped.
+/// If `f` panics. Tasks that have not started by then are dropped.
 ///
 /// ```
 /// let mut squares = vec![0; 100];
@@ -106,7 +106,7 @@ pub fn for_each<T>(tasks: impl ExactSizeIterator<Item = T> + Send, f: impl Fn(T)
     for_each_with(tasks, || (), |(), task| f(task));
 }
 
-/// Does the same as [`for_each`], with a value of each thread's own as scratch space.
+/// Does the same as [`for_each`], with a scratch value for each thread.
 ///
 /// # Panics
 ///
@@ -124,8 +124,9 @@ pub fn for_each_with<T, S>(
     let tasks = Mutex::new(Some(tasks));
     let panicked: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
     run(*OPENMP, threads, &|| {
-        let work = AssertUnwindSafe(|| work_off(&tasks, &scratch, &f));
-        // A panic must not unwind through the C function. Nobody sees the state it leaves behind, since the caller panics too.
+        let work = AssertUnwindSafe(|| run_tasks(&tasks, &scratch, &f));
+        // A panic must not unwind through the C function. No code reads the state it leaves behind, since the caller panics
+        // too.
         if let Err(panic) = catch_unwind(work) {
             *lock(&tasks) = None;
             *lock(&panicked) = Some(panic);
@@ -137,10 +138,10 @@ pub fn for_each_with<T, S>(
 }
 
 /// Takes tasks until none is left.
-fn work_off<I: Iterator, S>(tasks: &Mutex<Option<I>>, scratch: &impl Fn() -> S, f: &impl Fn(&mut S, I::Item)) {
-    let mut own_scratch = None;
+fn run_tasks<I: Iterator, S>(tasks: &Mutex<Option<I>>, scratch: &impl Fn() -> S, f: &impl Fn(&mut S, I::Item)) {
+    let mut thread_scratch = None;
     while let Some(task) = next(tasks) {
-        f(own_scratch.get_or_insert_with(scratch), task);
+        f(thread_scratch.get_or_insert_with(scratch), task);
     }
 }
 
@@ -161,7 +162,7 @@ fn run<W: Fn() + Sync>(openmp: Option<OpenMp>, threads: usize, worker: &W) {
     }
     match openmp {
         // SAFETY: the function is the one that `OpenMp` describes. `body` reads `worker` as the `&W` that it is, from several
-        // threads at once, which `W: Sync` allows. All calls of it are over before this one returns, and none unwinds.
+        // threads at once, which `W: Sync` allows. All its calls return before this one does, and none unwinds.
         Some(openmp) => unsafe {
             (openmp.parallel)(body::<W>, std::ptr::from_ref(worker).cast_mut().cast(), threads as c_uint, 0);
         },
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "found 0, expected 1 or more")]
-    fn no_threads_are_refused() {
+    fn zero_threads_are_refused() {
         set(0);
     }
 

@@ -1,8 +1,8 @@
-//! Softmax, every loss and the functions that compute a loss's inputs, forward alone and with backward, at the sizes of a
-//! training step: the logits of a batch of 32 over 15 topics, and the packed hidden states of 2,048 real tokens. Throughput
-//! counts the elements of one input.
+//! Benchmarks of softmax, every loss and the functions that compute a loss's inputs, forward only and with backward, at
+//! the sizes of a training step: the logits of a batch of 32 over 15 topics, and the packed hidden states of 2,048 real
+//! tokens. Throughput counts the elements of one input.
 //!
-//! Calls on the CPU return when they have finished, so the clock does not wait for a device.
+//! Calls on the CPU are synchronous, so the timing needs no wait for a device.
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use nb_loss::{

@@ -1,4 +1,4 @@
-//! Agreement of student and teacher, for the log and not for training.
+//! Agreement of student and teacher, for logging and not for training.
 
 use tch::Tensor;
 
@@ -8,8 +8,9 @@ use crate::{assert, soft_kl_divergence};
 /// The share of rows for which student and teacher predict the same class, and the mean over the rows of KL(p_t‖p_s) at
 /// temperature 1.
 ///
-/// Both are means over the rows given, not over a global batch, and constants: no gradient reaches the logits. They stay on
-/// the device, so nothing waits for it. If several logits are equally large, libtorch chooses the predicted class.
+/// Both are means over the given rows, not over a global batch. They are constants: no gradient reaches the logits.
+/// They stay on the device, so the host does not wait for it. If several logits are equally large, libtorch chooses the
+/// predicted class.
 ///
 /// # Shapes
 /// Both logits `[rows, C]`, finite; the result `[2]`, in `f32` for 16-bit logits. Without rows both numbers are 0.
@@ -50,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn without_rows_it_is_0() {
+    fn agreement_is_0_without_rows() {
         let none = Tensor::zeros([0, 3], (Kind::Float, tch::Device::Cpu));
         assert_eq!(values(&agreement(&none, &none)), [0.0, 0.0]);
     }
@@ -58,7 +59,7 @@ mod tests {
     #[test]
     fn sixteen_bits_are_computed_in_f32() {
         for kind in [Kind::BFloat16, Kind::Half] {
-            // 3 of 300 rows agree: bf16 has no 0.01.
+            // 3 of 300 rows agree, a share of 0.01, which bf16 cannot represent.
             let teacher = Tensor::from_slice2(&[[0.0, 1.0]]).repeat([300, 1]).to_kind(kind);
             let student = Tensor::cat(&[teacher.narrow(0, 0, 3), teacher.narrow(0, 3, 297).flip([1])], 0);
             let found = agreement(&teacher, &student);
@@ -82,7 +83,7 @@ mod tests {
         }
 
         #[test]
-        fn is_the_formula((v, z) in matrix_pair()) {
+        fn matches_the_formula((v, z) in matrix_pair()) {
             let n_rows = z.size()[0];
             let largest = |row: Vec<f64>| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
             let equal = (0..n_rows).filter(|&row| largest(values(&v.get(row))) == largest(values(&z.get(row)))).count();

@@ -1,4 +1,4 @@
-//! Checks of arguments. They look at shapes and plain numbers on the host only.
+//! Checks of arguments. They use only shapes and plain numbers on the host.
 
 use tch::{Kind, Tensor};
 

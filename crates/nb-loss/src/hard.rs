@@ -5,7 +5,7 @@ use tch::{Reduction, Tensor};
 use crate::assert;
 use crate::reduce::{compute_kind, mean};
 
-/// Marks a row without a label. It is PyTorch's default too.
+/// Marks a row without a label. The value is PyTorch's default.
 pub const IGNORE: i64 = -100;
 
 /// Cross entropy with the label, at temperature 1: −Σ_rows log softmax(z)_y / count.
@@ -17,8 +17,8 @@ pub const IGNORE: i64 = -100;
 /// labelled rows in the whole global batch; 0 gives exactly 0. The result is a scalar.
 ///
 /// # Panics
-/// Other shapes, labels that are not `Int64`, a negative count. libtorch refuses a label outside `0..C`, on a GPU only at a
-/// later call.
+/// Other shapes, labels that are not `Int64`, a negative count. libtorch refuses a label outside `0..C`; on a GPU, only
+/// at a later call.
 ///
 /// ```
 /// use tch::Tensor;

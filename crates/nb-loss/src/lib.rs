@@ -1,19 +1,21 @@
 //! The losses of distillation on libtorch tensors: tensors in, scalar out.
 //!
-//! The crate has no parameters and no configuration and knows no models. A loss takes logits `[rows, C]`, labels `[rows]`,
-//! hidden states `[rows, H]` or attention scores `[scores]` and returns a differentiable scalar. A few more functions compute
-//! inputs of a loss, all of them constants: temperatures for each row ([`flsw_temperatures`], [`cwsm_temperatures`]) and one
-//! teacher out of several ([`mean_logits`], [`logits_weighted_by_loss`]). [`agreement`] is for the log.
+//! The crate has no parameters and no configuration, and is independent of models. A loss takes logits `[rows, C]`,
+//! labels `[rows]`, hidden states `[rows, H]` or attention scores `[scores]` and returns a differentiable scalar. A few
+//! more functions compute inputs of a loss, all of them constants: temperatures for each row ([`flsw_temperatures`],
+//! [`cwsm_temperatures`]) and one teacher out of several ([`mean_logits`], [`logits_weighted_by_loss`]). [`agreement`]
+//! is for the log.
 //!
-//! [`soft_loss`] has every form of the soft loss. [`soft_cross_entropy`], [`soft_kl_divergence`] and [`distillation_loss`] are
-//! its usual forms for users of this crate; the trainer of this workspace needs only the general one.
+//! [`soft_loss`] covers every form of the soft loss. [`soft_cross_entropy`], [`soft_kl_divergence`] and
+//! [`distillation_loss`] are its usual forms for users of this crate; the trainer of this workspace needs only the
+//! general one.
 //!
 //! # The divisor of a mean
 //!
-//! Every loss is a *sum* over the rows it is given, divided by a `count` that the caller states: the number of such rows
-//! (sequences, impressions, real tokens, pairs of them) in the whole global batch, over all micro-batches and
+//! Every loss is a *sum* over the rows it is given, divided by a `count` that the caller passes: the number of such
+//! rows (sequences, impressions, real tokens, pairs of them) in the whole global batch, over all micro-batches and
 //! processes. The terms of the micro-batches then sum to the mean over the global batch, and so do their gradients,
-//! however the batch is cut:
+//! however the batch is split:
 //!
 //! ```
 //! use nb_loss::{hard_cross_entropy, IGNORE};
@@ -30,17 +32,18 @@
 //! assert!((batch - parts).abs() < 1e-12);
 //! ```
 //!
-//! A count of 0 states that the batch holds no such unit: the term is then exactly 0, and so is its gradient.
+//! A count of 0 means that the batch holds no such row: the term is then exactly 0, and so is its gradient.
 //!
-//! **Why these divisors.** The mean over the rows at hand, the default of PyTorch's losses, has two faults. Micro-batches and
-//! processes rarely hold equally many labels or tokens; the mean of their means then weighs a row by the company it is in, so
-//! the result depends on how the batch was cut. And a mean over a padded matrix shrinks as padding grows. A stated count has
-//! neither: the same rows give the same loss on one process or on eight, with or without accumulation. Losses of states
-//! divide by the hidden size H too, so that a weight means the same for models of every width.
+//! **Why these divisors.** The mean over the given rows, the default of PyTorch's losses, has two faults. Micro-batches
+//! and processes rarely hold equally many labels or tokens; the mean of their means then weights a row by the size of
+//! its micro-batch, so the result depends on how the batch was split. And a mean over a padded matrix shrinks as
+//! padding grows. An explicit count has neither fault: the same rows give the same loss on one process or on eight,
+//! with or without accumulation. Losses of states divide by the hidden size H too, so that a weight means the same for
+//! models of every width.
 //!
-//! **The price.** The caller must know the count before the backward pass, which takes an exchange between processes at each
-//! step. A wrong count cannot be detected here: it acts as a wrong weight of the term. The value for one micro-batch is a
-//! part of a mean, not a mean; only their sum means something in a log.
+//! **The price.** The caller must know the count before the backward pass, which takes an exchange between processes in
+//! each step. A wrong count cannot be detected here: it acts as a wrong weight of the term. The value for one
+//! micro-batch is part of a mean, not a mean: only the sum over micro-batches is meaningful in a log.
 //!
 //! # The teacher
 //!
@@ -49,15 +52,15 @@
 //!
 //! # Precision
 //!
-//! Inputs of 16 bits (`bf16`, `f16`) are computed in `f32`; `f32` and `f64` inputs keep their kind. Softmaxes are computed
-//! through log-softmax, so logits of any finite size give finite losses. Logits must be finite: an entry of −∞, which some
-//! models use as a mask, would meet a probability of 0 as 0·∞.
+//! Inputs of 16 bits (`bf16`, `f16`) are computed in `f32`; `f32` and `f64` inputs keep their kind. Softmaxes are
+//! computed through log-softmax, so logits of any finite size give finite losses. Logits must be finite: an entry of
+//! −∞, which some models use as a mask, would give 0·∞ where its probability is 0.
 //!
 //! # Panics
 //!
-//! Wrong shapes, kinds, temperatures and counts are bugs of the caller. Every function asserts them at entry, on the host and
-//! without waiting for a device, and the message says what was found and what was expected. Values on the device (a label
-//! outside `0..C`) are checked by libtorch.
+//! Wrong shapes, kinds, temperatures and counts are bugs of the caller. Every function checks them at entry, on the
+//! host and without waiting for a device, and the panic message names what was found and what was expected. Values on
+//! the device (a label outside `0..C`) are checked by libtorch.
 
 mod agreement;
 mod assert;

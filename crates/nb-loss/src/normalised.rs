@@ -8,15 +8,15 @@ use crate::unit::unit;
 
 /// Mean squared error of the directions of states: Σ_rows ‖s/‖s‖ − t/‖t‖‖² / (count × H).
 ///
-/// The patience loss of one layer in Patient Knowledge Distillation (Sun et al. 2019, equation 7), whose rows are the
-/// `[CLS]` states of that layer. The paper sums over H; the authors' code (`patience_loss` in `src/KD_loss.py`:
-/// normalise, then mean squared error) also divides by H, and so does this function. The mean over layers is up to the
-/// caller.
+/// This is the patience loss of one layer in Patient Knowledge Distillation (Sun et al. 2019, equation 7), where the
+/// rows are the `[CLS]` states of that layer. The paper sums over H; the authors' code (`patience_loss` in
+/// `src/KD_loss.py`: normalise, then mean squared error) also divides by H, and so does this function. The mean over
+/// layers is up to the caller.
 ///
-/// Norms below 1e-12 count as 1e-12 (the eps of PyTorch's `normalize`, which the authors call), so a row of zeros gives a
-/// number. Its gradient is finite, but of the order of 1e12; the output of a LayerNorm is far from that. The teacher is a
-/// constant: no gradient reaches `teacher`. The student's gradient is at right angles to s, because the length of s does
-/// not matter.
+/// Norms below 1e-12 count as 1e-12 (the eps of PyTorch's `normalize`, which the authors call), so the loss of a row of
+/// zeros is finite. Its gradient is finite too, but of the order of 1e12; the output of a LayerNorm is far from 0. The
+/// teacher is a constant: no gradient reaches `teacher`. The student's gradient is orthogonal to s, because the length
+/// of s does not matter.
 ///
 /// # Shapes
 /// Both `[rows, H]`. `count` is the number of rows in the whole global batch; 0 gives exactly 0. The result is a
@@ -51,7 +51,7 @@ mod tests {
     use crate::testing::{close, gradient, matrix_pair, value, values};
 
     #[test]
-    fn a_row_of_zeros_gives_a_number() {
+    fn a_row_of_zeros_has_a_finite_loss() {
         let (teacher, student) = (Tensor::from_slice2(&[[3.0, 4.0]]), Tensor::from_slice2(&[[0.0, 0.0]]));
         for kind in [Kind::Float, Kind::Double] {
             let loss = |student: &Tensor| normalised_state_mse(&teacher.to_kind(kind), student, 1);
@@ -65,8 +65,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn lengths_do_not_matter((teacher, student) in matrix_pair(), longer in 0.1f64..10.0) {
-            let found = normalised_state_mse(&(&teacher * longer), &(&student / longer), 3);
+        fn lengths_do_not_matter((teacher, student) in matrix_pair(), factor in 0.1f64..10.0) {
+            let found = normalised_state_mse(&(&teacher * factor), &(&student / factor), 3);
             close(&[value(&found)], &[value(&normalised_state_mse(&teacher, &student, 3))], 1e-12);
         }
     }

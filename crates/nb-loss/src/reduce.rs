@@ -1,8 +1,8 @@
-//! Shared by all losses: the kind that they compute in, and the division of a sum by its count.
+//! Code shared by all losses: the kind in which they compute, and the division of a sum by its count.
 
 use tch::{Kind, Tensor};
 
-/// Returns the kind that `xs` is computed in: `f32` for 16 bits, otherwise the kind of `xs`.
+/// Returns the kind in which a loss of `xs` is computed: `f32` for 16 bits, otherwise the kind of `xs`.
 #[track_caller]
 pub(crate) fn compute_kind(xs: &Tensor) -> Kind {
     match xs.kind() {

@@ -1,4 +1,4 @@
-//! The attention loss: mean squared error of the student's attention scores to the teacher's.
+//! The attention loss: mean squared error between the student's attention scores and the teacher's.
 
 use tch::{Reduction, Tensor};
 
@@ -7,16 +7,16 @@ use crate::reduce::{compute_kind, mean};
 
 /// Mean squared error of attention scores: Σ (s − t)² / pairs.
 ///
-/// The attention loss of one layer in TinyBERT (Jiao et al. 2020, equation 7), on the scores before the softmax, as in the
-/// paper. A score belongs to a head and a pair of query and key. Padding must be 0 on both sides; it then adds nothing and
-/// gets no gradient, and `pairs` counts the other scores. The authors' code also sets padding to 0 but divides by all pairs,
-/// so its loss shrinks as padding grows.
+/// This is the attention loss of one layer in TinyBERT (Jiao et al. 2020, equation 7), on the scores before the
+/// softmax, as in the paper. A score belongs to a head and a pair of query and key. Padding must be 0 on both sides; it
+/// then adds nothing and gets no gradient, and `pairs` counts the other scores. The authors' code also sets padding to
+/// 0 but divides by all pairs, so its loss shrinks as padding grows.
 ///
 /// The teacher is a constant: no gradient reaches `teacher`. The student's gradient is 2(s − t) / pairs.
 ///
 /// # Shapes
-/// Both `[scores]`: of all heads, queries and keys in any order, the same in both. `pairs` is the number of real (head,
-/// query, key) triples in the whole global batch; 0 gives exactly 0. The result is a scalar.
+/// Both `[scores]`: the scores of all heads, queries and keys, in any order that is the same in both. `pairs` is the
+/// number of real (head, query, key) triples in the whole global batch; 0 gives exactly 0. The result is a scalar.
 ///
 /// # Panics
 /// Shapes that differ or are not one-dimensional, a negative number of pairs.

@@ -64,8 +64,9 @@ pub struct Soft<'a> {
 /// the whole global batch; 0 gives exactly 0. The result is a scalar.
 ///
 /// # Panics
-/// Shapes that differ or are not two-dimensional; a number of temperatures that is not the number of rows, or temperatures
-/// that are not floating-point numbers; one temperature for all that is not a finite number above 0; a negative count.
+/// Shapes that differ or are not two-dimensional; a number of temperatures that is not the number of rows, or
+/// temperatures that are not floating-point numbers; a single temperature that is not a finite number above 0; a
+/// negative count.
 ///
 /// ```
 /// use nb_loss::{Soft, SoftLoss, SoftScaling, Temperature, soft_loss};
@@ -95,7 +96,7 @@ pub fn soft_loss(teacher_logits: &Tensor, student_logits: &Tensor, soft: &Soft, 
     let log_q = soft.temperature.divide(student_logits).log_softmax(-1, None); // [rows, C]
     let terms = match soft.loss {
         SoftLoss::CrossEntropy => -(p * log_q),
-        // Log-softmax is finite even where p is 0 by rounding: 0·log 0 is 0.
+        // Log-softmax is finite even where p rounds to 0, so 0·log 0 is 0.
         SoftLoss::KlDivergence => p * (teacher.log_softmax(-1, None).to_kind(kind) - log_q),
     }; // [rows, C]
     let sum = match (soft.scaling, soft.temperature) {
@@ -118,7 +119,7 @@ impl Temperature<'_> {
     }
 }
 
-/// Returns the temperatures `[rows]` as a constant `[rows, 1]`, in the kind that `logits` are computed in.
+/// Returns the temperatures `[rows]` as a constant `[rows, 1]`, in the compute kind of `logits`.
 fn column(temperatures: &Tensor, logits: &Tensor) -> Tensor {
     temperatures.detach().to_kind(compute_kind(logits)).unsqueeze(-1)
 }

@@ -44,7 +44,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_certain_teacher_makes_it_the_hard_loss() {
+    fn a_certain_teacher_gives_the_hard_loss() {
         let teacher = Tensor::from_slice2(&[[1e4, -1e4, 0.0], [-1e4, 0.0, 1e4]]);
         let student = Tensor::from_slice2(&[[0.3, 2.0, -1.0], [0.4, 0.1, 0.2]]);
         let hard = crate::hard_cross_entropy(&student, &Tensor::from_slice(&[0i64, 2]), 2);
@@ -55,7 +55,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn the_gradient_is_q_less_p((v, z) in matrix_pair(), temperature in 0.5f64..8.0) {
+        fn the_gradient_is_q_minus_p((v, z) in matrix_pair(), temperature in 0.5f64..8.0) {
             let softmax = |logits| softmax_with_temperature(logits, temperature);
             let expected = (softmax(&z) - softmax(&v)) / (temperature * 3.0);
             close(&values(&gradient(|z| soft_cross_entropy(&v, z, temperature, 3), &z)), &values(&expected), 1e-14);
@@ -63,16 +63,17 @@ mod tests {
 
         #[test]
         fn the_gradient_times_t_squared_tends_to_a_constant((v, z) in matrix_pair()) {
-            // q = 1/C + (z − z̄)/(C·T) + O(1/T²), and p alike, so that T²·(q − p)/(T·count) → ((z − z̄) − (v −
-            // v̄))/(C·count).
+            // q = 1/C + (z − z̄)/(C·T) + O(1/T²), and likewise for p, so
+            // T²·(q − p)/(T·count) → ((z − z̄) − (v − v̄))/(C·count).
             let (count, n_classes) = (3.0, z.size()[1] as f64);
             let centred = |logits: &Tensor| logits - logits.mean_dim(-1, true, None);
             let limit = values(&((centred(&z) - centred(&v)) / (n_classes * count)));
             let scaled = |t: f64| values(&(gradient(|z| soft_cross_entropy(&v, z, t, 3), &z) * t * t));
-            let off = |t| scaled(t).iter().zip(&limit).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            // Logits lie within ±3, so that the O(1/T) rest is below 36/T; ten times the temperature, a tenth of it.
-            prop_assert!(off(1e3) < 0.036, "{}", off(1e3));
-            prop_assert!(off(1e4) < 0.0036, "{}", off(1e4));
+            let error = |t| scaled(t).iter().zip(&limit).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            // Logits are within ±3, so the O(1/T) remainder is below 36/T: ten times the temperature gives a tenth of
+            // it.
+            prop_assert!(error(1e3) < 0.036, "{}", error(1e3));
+            prop_assert!(error(1e4) < 0.0036, "{}", error(1e4));
         }
     }
 }

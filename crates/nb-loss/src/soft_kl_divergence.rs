@@ -48,7 +48,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn is_the_cross_entropy_less_the_entropy((v, z) in matrix_pair(), temperature in 0.5f64..8.0) {
+        fn is_the_cross_entropy_minus_the_entropy((v, z) in matrix_pair(), temperature in 0.5f64..8.0) {
             let cross_entropy = |z: &Tensor| soft_cross_entropy(&v, z, temperature, 3);
             let divergence = |z: &Tensor| soft_kl_divergence(&v, z, temperature, 3);
             let expected = value(&cross_entropy(&z)) - value(&cross_entropy(&v));
@@ -57,7 +57,7 @@ mod tests {
         }
 
         #[test]
-        fn is_0_for_equal_predictions_and_never_below((v, z) in matrix_pair(), shift in -3.0f64..3.0) {
+        fn is_0_for_equal_predictions_and_never_negative((v, z) in matrix_pair(), shift in -3.0f64..3.0) {
             prop_assert!(value(&soft_kl_divergence(&v, &z, 2.0, 1)) > -1e-15);
             close(&[value(&soft_kl_divergence(&z, &(&z + shift), 2.0, 1))], &[0.0], 1e-14);
         }

@@ -7,14 +7,14 @@ use crate::reduce::compute_kind;
 
 /// Softmax with temperature over the last dimension: q_i = exp(z_i/T) / Σ_j exp(z_j/T).
 ///
-/// T = 1 is softmax. A higher T is smoother and gives unlikely classes more weight; T → ∞ is uniform and T → 0 puts
-/// all probability on the largest logit.
+/// T = 1 is softmax. A higher T is smoother and gives unlikely classes more weight; T → ∞ gives the uniform
+/// distribution, and T → 0 puts all probability on the largest logit.
 ///
 /// # Shapes
 /// `logits` `[…, C]`; the result has the same shape, in `f32` for 16-bit logits.
 ///
 /// # Panics
-/// The temperature is not a finite number above 0, or the logits are not floating-point numbers.
+/// If the temperature is not a finite number above 0, or if the logits are not floating-point numbers.
 ///
 /// ```
 /// use tch::Tensor;
@@ -35,12 +35,12 @@ pub fn softmax_with_temperature(logits: &Tensor, temperature: f64) -> Tensor {
 /// `logits` `[…, C]`; the result has the same shape, in `f32` for 16-bit logits.
 ///
 /// # Panics
-/// The temperature is not a finite number above 0, or the logits are not floating-point numbers.
+/// If the temperature is not a finite number above 0, or if the logits are not floating-point numbers.
 pub fn log_softmax_with_temperature(logits: &Tensor, temperature: f64) -> Tensor {
     tempered(logits, temperature).log_softmax(-1, None)
 }
 
-/// Divides `logits` by one temperature, in the kind that they are computed in.
+/// Divides `logits` by one temperature, in their compute kind.
 pub(crate) fn tempered(logits: &Tensor, temperature: f64) -> Tensor {
     assert::temperature(temperature);
     logits.to_kind(compute_kind(logits)) / temperature
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_bits_are_computed_in_f32_and_the_rest_stays() {
+    fn sixteen_bits_are_computed_in_f32_and_other_kinds_stay() {
         for (given, computed) in [
             (Kind::BFloat16, Kind::Float),
             (Kind::Half, Kind::Float),
@@ -92,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_the_formula(logits in prop::collection::vec(-20.0f64..20.0, 1..9), temperature in 0.3f64..30.0) {
+        fn matches_the_formula(logits in prop::collection::vec(-20.0f64..20.0, 1..9), temperature in 0.3f64..30.0) {
             let exps: Vec<f64> = logits.iter().map(|z| (z / temperature).exp()).collect();
             let sum: f64 = exps.iter().sum();
             let expected: Vec<f64> = exps.iter().map(|exp| exp / sum).collect();
@@ -103,7 +103,7 @@ mod tests {
         }
 
         #[test]
-        fn at_1_it_is_softmax(logits in prop::collection::vec(-20.0f64..20.0, 1..9)) {
+        fn at_temperature_1_it_is_softmax(logits in prop::collection::vec(-20.0f64..20.0, 1..9)) {
             let logits = Tensor::from_slice(&logits);
             prop_assert_eq!(softmax_with_temperature(&logits, 1.0), logits.softmax(-1, None));
         }

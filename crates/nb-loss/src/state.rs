@@ -1,4 +1,4 @@
-//! The hidden-state loss: mean squared error of the student's states to the teacher's.
+//! The hidden-state loss: mean squared error between the student's states and the teacher's.
 
 use tch::{Reduction, Tensor};
 

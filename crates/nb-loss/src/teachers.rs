@@ -28,9 +28,9 @@ pub fn mean_logits(logits: &[Tensor]) -> Tensor {
 /// The mean of several teachers' logits, weighted row by row by each teacher's loss: v = Σ_i w_i·v_i with w = softmax over
 /// the teachers of −CE(v_i, y).
 ///
-/// From Tiny-NewsRec (Yu et al. 2022, multi-teacher knowledge distillation). exp(−CE) is the probability that teacher i
-/// gives the label, so w_i is its share of the sum of these probabilities. Rows whose label is [`IGNORE`] take the mean of the
-/// teachers, as in [`mean_logits`].
+/// The method is from Tiny-NewsRec (Yu et al. 2022, multi-teacher knowledge distillation). exp(−CE) is the probability
+/// that teacher i assigns to the label, so w_i is its share of the sum of these probabilities. Rows whose label is
+/// [`IGNORE`] take the mean of the teachers, as in [`mean_logits`].
 ///
 /// The result is a constant: no gradient reaches the teachers.
 ///
@@ -40,7 +40,7 @@ pub fn mean_logits(logits: &[Tensor]) -> Tensor {
 ///
 /// # Panics
 /// No teacher, shapes that differ or are not two-dimensional, labels of another shape or that are not `Int64`. libtorch
-/// refuses a label outside `0..C`, on a GPU only at a later call.
+/// refuses a label outside `0..C`; on a GPU, only at a later call.
 ///
 /// ```
 /// use tch::Tensor;
@@ -65,7 +65,7 @@ pub fn logits_weighted_by_loss(logits: &[Tensor], labels: &Tensor) -> Tensor {
     (stacked * weights).sum_dim_intlist(0, false, None)
 }
 
-/// Stacks the logits to `[teachers, rows, C]` without a gradient, in the kind that the first teacher's are computed in.
+/// Stacks the logits to `[teachers, rows, C]` without a gradient, in the compute kind of the first teacher's logits.
 #[track_caller]
 fn stacked(logits: &[Tensor]) -> Tensor {
     let kind = compute_kind(assert::teachers(logits));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_teacher_that_is_certain_and_wrong_has_no_say() {
+    fn a_teacher_that_is_certain_and_wrong_has_no_weight() {
         let teachers = [Tensor::from_slice2(&[[1e4f32, -1e4]]), Tensor::from_slice2(&[[0.0f32, 0.5]])];
         assert_eq!(values(&logits_weighted_by_loss(&teachers, &Tensor::from_slice(&[1i64]))), [0.0, 0.5]);
     }
@@ -121,14 +121,14 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn one_teacher_is_itself(z in matrix()) {
+        fn a_single_teacher_is_unchanged(z in matrix()) {
             let labels = Tensor::zeros(z.size()[0], (Kind::Int64, tch::Device::Cpu));
             prop_assert_eq!(mean_logits(&[z.copy()]), z.copy());
             prop_assert_eq!(logits_weighted_by_loss(&[z.copy()], &labels), z);
         }
 
         #[test]
-        fn each_row_is_the_formula((a, b) in matrix_pair()) {
+        fn each_row_matches_the_formula((a, b) in matrix_pair()) {
             let (n_rows, n_classes) = (a.size()[0], a.size()[1]);
             let teachers = [a.copy(), b.copy(), &a - &b];
             let label = |row: i64| if row == 1 { IGNORE } else { (5 * row + 2) % n_classes };
@@ -137,14 +137,14 @@ mod tests {
             let mean = mean_logits(&teachers);
             close(&values(&mean), &values(&((&a + &b + &teachers[2]) / 3.0)), 1e-14);
             for row in 0..n_rows {
-                let of = |xs: &Tensor| xs.narrow(0, row, 1);
-                let known = |teacher| (-value(&hard_cross_entropy(&of(teacher), &of(&labels), 1))).exp();
-                let sum: f64 = teachers.iter().map(known).sum();
+                let row_of = |xs: &Tensor| xs.narrow(0, row, 1);
+                let probability = |teacher| (-value(&hard_cross_entropy(&row_of(teacher), &row_of(&labels), 1))).exp();
+                let sum: f64 = teachers.iter().map(probability).sum();
                 let expected = match label(row) {
-                    IGNORE => of(&mean),
-                    _ => teachers.iter().map(|teacher| of(teacher) * (known(teacher) / sum)).sum(),
+                    IGNORE => row_of(&mean),
+                    _ => teachers.iter().map(|teacher| row_of(teacher) * (probability(teacher) / sum)).sum(),
                 };
-                close(&values(&of(&found)), &values(&expected), 1e-12);
+                close(&values(&row_of(&found)), &values(&expected), 1e-12);
             }
         }
     }

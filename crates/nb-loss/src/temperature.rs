@@ -1,18 +1,18 @@
 //! Temperatures that adapt to each row: lower where the student has more to learn.
 //!
 //! Both functions give a row a weight w that grows with its difficulty, and lower the temperature as the weight grows:
-//! T = base + (w̄ − w)·β.
-//! "Preparing Lessons: Improve Knowledge Distillation with Better Supervision" (Wen, Lai and Qian, arXiv 1911.07471)
-//! has the idea and the two weights; the constants are those of TextBrewer (`src/textbrewer/schedulers.py` of
-//! airaria/TextBrewer). The results are for [`Temperature::PerRow`](crate::Temperature::PerRow).
+//! T = base + (w̄ − w)·β. The idea and the two weights are from "Preparing Lessons: Improve Knowledge Distillation with
+//! Better Supervision" (Wen, Lai and Qian, arXiv 1911.07471); the constants are those of TextBrewer
+//! (`src/textbrewer/schedulers.py` of airaria/TextBrewer). The results are meant for
+//! [`Temperature::PerRow`](crate::Temperature::PerRow).
 
 use tch::Tensor;
 
 use crate::assert;
 use crate::reduce::compute_kind;
 
-/// The lower bound of adaptive temperatures. TextBrewer has no such bound: with a large β, T can reach 0, where the loss is
-/// not a number, or fall below 0, where the student learns the reversed ranking of the classes.
+/// The lower bound of adaptive temperatures. TextBrewer has no such bound: with a large β, T can reach 0, where the
+/// loss is NaN, or fall below 0, where the student learns the reversed ranking of the classes.
 pub const LEAST_TEMPERATURE: f64 = 0.1;
 
 /// Added to the norm of logits, so that the direction of logits that are all 0 is 0 instead of NaN (TextBrewer's constant).
@@ -21,14 +21,14 @@ const NORM_EPS: f64 = 1e-4;
 /// Added to the largest probability (TextBrewer's constant).
 const CONFIDENCE_EPS: f64 = 1e-3;
 
-/// Temperatures by focal loss style weights (FLSW): lower for rows where the directions of the student's and the teacher's
-/// logits differ.
+/// Temperatures by focal-loss-style weights (FLSW): lower for rows where the directions of the student's and the
+/// teacher's logits differ.
 ///
 /// w = (1 − cos(z, v))^γ with the student's logits z and the teacher's v, where the norms in the cosine are ‖·‖ + 1e-4;
-/// T = base + (w̄ − w)·β, at least [`LEAST_TEMPERATURE`]. w̄ is the mean over the rows given: the temperatures depend
-/// on how the global batch is cut into micro-batches. 1 − cos counts as 0 if rounding makes it negative.
+/// T = base + (w̄ − w)·β, at least [`LEAST_TEMPERATURE`]. w̄ is the mean over the given rows, so the temperatures
+/// depend on how the global batch is split into micro-batches. 1 − cos counts as 0 if rounding makes it negative.
 ///
-/// The temperatures are constants: no gradient reaches the logits of either.
+/// The temperatures are constants: no gradient reaches the logits of either model.
 ///
 /// # Shapes
 /// Both logits `[rows, C]`, finite; the result `[rows]`, in `f32` for 16-bit logits.
@@ -65,8 +65,8 @@ pub fn flsw_temperatures(teacher_logits: &Tensor, student_logits: &Tensor, base:
 /// Temperatures by confidence weighted by student max (CWSM): lower for rows where the student is unsure.
 ///
 /// w = 1 / (max_j softmax(z)_j + 1e-3) with the student's logits z; T = base + (w̄ − w)·β, at least
-/// [`LEAST_TEMPERATURE`]. w̄ is the mean over the rows given: the temperatures depend on how the global batch is cut
-/// into micro-batches.
+/// [`LEAST_TEMPERATURE`]. w̄ is the mean over the given rows, so the temperatures depend on how the global batch is
+/// split into micro-batches.
 ///
 /// The temperatures are constants: no gradient reaches the logits.
 ///
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::testing::{close, matrix, matrix_pair, panic_of, values};
 
-    /// base + (w̄ − w)·β of plain numbers.
+    /// base + (w̄ − w)·β in plain numbers.
     fn expected(weights: &[f64], base: f64, beta: f64) -> Vec<f64> {
         let mean = weights.iter().sum::<f64>() / weights.len() as f64;
         weights.iter().map(|w| (base + (mean - w) * beta).max(LEAST_TEMPERATURE)).collect()
@@ -120,14 +120,14 @@ mod tests {
     }
 
     #[test]
-    fn they_are_constants() {
+    fn temperatures_are_constants() {
         let logits = Tensor::from_slice2(&[[0.3, -0.2], [0.5, 1.0]]).set_requires_grad(true);
         assert!(!flsw_temperatures(&logits, &(-&logits), 4.0, 1.0, 1.0).requires_grad());
         assert!(!cwsm_temperatures(&logits, 4.0, 1.0).requires_grad());
     }
 
     #[test]
-    fn a_large_beta_does_not_take_them_to_0() {
+    fn a_large_beta_gives_the_least_temperature() {
         let teacher = Tensor::from_slice2(&[[1.0, 0.0], [0.0, 1.0]]);
         let student = Tensor::from_slice2(&[[9.0, 0.0], [9.0, 8.9]]);
         let least = |temperatures: Tensor| temperatures.min().double_value(&[]);
@@ -136,15 +136,15 @@ mod tests {
     }
 
     #[test]
-    fn rounding_leaves_no_nan() {
-        // Parallel logits: whatever side of 1 the cosine comes out on, a root of 1 − cos must be a number.
+    fn rounding_causes_no_nan() {
+        // Parallel logits: rounding can put the cosine on either side of 1, and a root of 1 − cos must not be NaN.
         let student = Tensor::arange(3000, (Kind::Float, tch::Device::Cpu)).view([1000, 3]) * 1e3 + 1.0;
         for kind in [Kind::Float, Kind::Double] {
             let found = flsw_temperatures(&(&student * 3.0).to_kind(kind), &student.to_kind(kind), 4.0, 1.0, 0.5);
             assert!(values(&found).iter().all(|t| (t - 4.0).abs() < 0.01), "{found:?}");
         }
-        let nowhere = Tensor::zeros([2, 3], (Kind::Float, tch::Device::Cpu));
-        assert_eq!(values(&flsw_temperatures(&nowhere, &nowhere, 4.0, 1.0, 2.0)), [4.0, 4.0]);
+        let zeros = Tensor::zeros([2, 3], (Kind::Float, tch::Device::Cpu));
+        assert_eq!(values(&flsw_temperatures(&zeros, &zeros, 4.0, 1.0, 2.0)), [4.0, 4.0]);
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn flsw_is_the_formula((v, z) in matrix_pair(), base in 0.5f64..8.0, beta in -2.0f64..2.0, gamma in 0.5f64..3.0) {
+        fn flsw_matches_the_formula((v, z) in matrix_pair(), base in 0.5f64..8.0, beta in -2.0f64..2.0, gamma in 0.5f64..3.0) {
             let norm = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>().sqrt() + 1e-4;
             let weight = |(v, z): (Vec<f64>, Vec<f64>)| {
                 let dot: f64 = v.iter().zip(&z).map(|(v, z)| v * z).sum();
@@ -198,7 +198,7 @@ mod tests {
         }
 
         #[test]
-        fn cwsm_is_the_formula(z in matrix(), base in 0.5f64..8.0, beta in -2.0f64..2.0) {
+        fn cwsm_matches_the_formula(z in matrix(), base in 0.5f64..8.0, beta in -2.0f64..2.0) {
             let weight = |row: Vec<f64>| {
                 let exps: Vec<f64> = row.iter().map(|z| z.exp()).collect();
                 1.0 / (exps.iter().copied().fold(0.0, f64::max) / exps.iter().sum::<f64>() + 1e-3)
@@ -208,7 +208,7 @@ mod tests {
         }
 
         #[test]
-        fn a_row_alone_has_the_base((v, z) in matrix_pair(), base in 0.5f64..8.0) {
+        fn a_single_row_has_the_base_temperature((v, z) in matrix_pair(), base in 0.5f64..8.0) {
             let (v, z) = (v.narrow(0, 0, 1), z.narrow(0, 0, 1));
             prop_assert_eq!(values(&flsw_temperatures(&v, &z, base, 2.0, 2.0)), vec![base]);
             prop_assert_eq!(values(&cwsm_temperatures(&z, base, 2.0)), vec![base]);

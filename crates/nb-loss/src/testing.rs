@@ -1,4 +1,4 @@
-//! Helpers of the tests: plain numbers out of tensors, gradients by autograd and by finite differences, random inputs.
+//! Helpers for the tests: plain numbers from tensors, gradients by autograd and by finite differences, random inputs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,7 +10,7 @@ pub(crate) fn values(xs: &Tensor) -> Vec<f64> {
     Vec::try_from(xs.to_kind(Kind::Double).flatten(0, -1)).unwrap()
 }
 
-/// The one entry of a scalar.
+/// The value of a scalar.
 pub(crate) fn value(x: &Tensor) -> f64 {
     assert_eq!(x.size(), [0i64; 0], "a loss is a scalar");
     x.double_value(&[])
@@ -21,7 +21,7 @@ pub(crate) fn shortest(rows: &Tensor) -> f64 {
     rows.norm_scalaropt_dim(2, -1, false).min().double_value(&[])
 }
 
-/// Entries agree to `tolerance`, relative to the largest expected entry where that is above 1.
+/// Checks that entries agree to `tolerance`, relative to the largest expected entry if that is above 1.
 #[track_caller]
 pub(crate) fn close(found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len());
@@ -38,8 +38,8 @@ pub(crate) fn gradient(loss: impl Fn(&Tensor) -> Tensor, x: &Tensor) -> Tensor {
     leaf.grad()
 }
 
-/// ∂loss/∂x by central differences in f64. Truncation is h²/6 times a third derivative of order 1 and rounding about
-/// 1e-16/h, so that 1e-8 is well above both at h = 1e-5.
+/// ∂loss/∂x by central differences in f64. The truncation error is h²/6 times a third derivative of order 1, and the
+/// rounding error is about 1e-16/h, so 1e-8 is well above both at h = 1e-5.
 pub(crate) fn finite_differences(loss: impl Fn(&Tensor) -> Tensor, x: &Tensor) -> Vec<f64> {
     const H: f64 = 1e-5;
     assert_eq!(x.kind(), Kind::Double);
@@ -51,13 +51,13 @@ pub(crate) fn finite_differences(loss: impl Fn(&Tensor) -> Tensor, x: &Tensor) -
     (0..x.numel()).map(|entry| (at(entry, H) - at(entry, -H)) / (2.0 * H)).collect()
 }
 
-/// The message that `call` panics with.
+/// The message with which `call` panics.
 pub(crate) fn panic_of(call: impl FnOnce() -> Tensor) -> String {
     let panic = catch_unwind(AssertUnwindSafe(call)).expect_err("no panic");
     panic.downcast_ref::<String>().expect("a message").clone()
 }
 
-/// `[1..5, 2..6]` numbers within ±3, f64.
+/// A matrix of shape `[1..5, 2..6]` with numbers within ±3, in f64.
 pub(crate) fn matrix() -> impl Strategy<Value = Tensor> {
     (1i64..5, 2i64..6).prop_flat_map(|(rows, columns)| {
         prop::collection::vec(-3.0f64..3.0, (rows * columns) as usize)

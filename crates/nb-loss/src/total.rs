@@ -1,4 +1,4 @@
-//! The total of knowledge distillation: soft and hard loss, weighted.
+//! The total loss of knowledge distillation: the weighted sum of soft and hard loss.
 
 use tch::Tensor;
 
@@ -29,18 +29,18 @@ impl Distillation {
     }
 }
 
-/// The total of knowledge distillation: L = α·L_soft (·T² if asked) + β·L_hard.
+/// The total loss of knowledge distillation: L = α·L_soft (·T² if requested) + β·L_hard.
 ///
-/// [`soft_cross_entropy`] over all rows and [`hard_cross_entropy`] over the labelled ones, both divided by the same
-/// `count`. If only some rows have labels and each loss should be the mean over its own rows, add the two yourself. A loss
-/// of weight 0 is not computed. No gradient reaches `teacher_logits`.
+/// The losses are [`soft_cross_entropy`] over all rows and [`hard_cross_entropy`] over the labelled rows, both divided
+/// by the same `count`. If only some rows have labels and each loss should be the mean over its own rows, add the two
+/// yourself. A loss of weight 0 is not computed. No gradient reaches `teacher_logits`.
 ///
 /// # Shapes
 /// Both logits `[rows, C]`, finite; `labels` `[rows]`, `Int64`, each in `0..C` or [`IGNORE`](crate::IGNORE). `count` is
 /// the number of rows in the whole global batch; 0 gives exactly 0. The result is a scalar.
 ///
 /// # Panics
-/// In the cases in which either loss panics, and for a weight that is not finite.
+/// If either loss panics, or if a weight is not finite.
 ///
 /// ```
 /// use nb_loss::{Distillation, SoftScaling, distillation_loss};
@@ -101,8 +101,8 @@ mod tests {
         let with = |soft, hard| settings(2.0, soft, hard, SoftScaling::TemperatureSquared);
         let hard_only = distillation_loss(&teacher, &student, &labels, &with(0.0, 0.5), 1);
         assert_eq!(value(&hard_only), 0.5 * value(&hard_cross_entropy(&student, &labels, 1)));
-        let nothing = |student: &Tensor| distillation_loss(&teacher, student, &labels, &with(0.0, 0.0), 1);
-        assert_eq!((value(&nothing(&student)), values(&gradient(nothing, &student))), (0.0, vec![0.0, 0.0]));
+        let neither = |student: &Tensor| distillation_loss(&teacher, student, &labels, &with(0.0, 0.0), 1);
+        assert_eq!((value(&neither(&student)), values(&gradient(neither, &student))), (0.0, vec![0.0, 0.0]));
     }
 
     proptest! {

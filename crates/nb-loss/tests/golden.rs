@@ -1,5 +1,5 @@
-//! Every loss of every `tests/golden/step_*.safetensors` in the workspace (made in Python, see the README there) from
-//! the states and logits of the same file, to 1e-5, the precision in which the file holds them.
+//! Compares with every loss of every `tests/golden/step_*.safetensors` in the workspace (made in Python, see the README
+//! there), computed from the states and logits of the same file, to 1e-5, the precision of the stored values.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ impl Step {
         (0..).take_while(|layer| self.tensors.contains_key(&format!("{model}.hidden.{}", layer + 1))).count()
     }
 
-    /// Hidden states of the real tokens alone, `[n, H]`.
+    /// Hidden states of only the real tokens, `[n, H]`.
     fn packed(&self, model: &str, layer: usize) -> Tensor {
         let states = self.tensor(&format!("{model}.hidden.{layer}")); // [B, T, H]
         let real = self.tensor("attention_mask").flatten(0, -1).nonzero().squeeze_dim(1); // [n]
@@ -67,7 +67,7 @@ fn files() -> Vec<PathBuf> {
 }
 
 #[test]
-fn losses_are_those_of_the_golden_steps() {
+fn losses_match_the_golden_steps() {
     let files = files();
     assert!(files.len() >= 4, "{files:?}");
     for step in files.iter().map(|path| Step::read(path)) {
@@ -82,7 +82,7 @@ fn losses_are_those_of_the_golden_steps() {
         step.check("distill_ce", soft_cross_entropy(teacher, student, temperature, count).double_value(&[]));
         step.check(
             "pooled_mse",
-            // Texts, which are as many as labels only where each text has one.
+            // The count of texts equals the count of labels only if each text has one.
             state_mse(step.tensor("teacher.pooled"), step.tensor("student.pooled"), texts).double_value(&[]),
         );
 

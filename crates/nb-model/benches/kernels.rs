@@ -1,5 +1,6 @@
-//! The encoder's operations on tensors beside their plain forms by libtorch, at the sizes of a training step: 32 texts of up to 64
-//! tokens, 384 hidden units, 12 heads. Throughput counts tokens, or multiply-adds. `nb-kernels` has the benches of the kernels alone.
+//! Benchmarks of the encoder's operations on tensors and of their plain libtorch forms, at the sizes of a training step: 32
+//! texts of up to 64 tokens, 384 hidden units, 12 heads. Throughput is in tokens or multiply-adds. `nb-kernels` has the
+//! benchmarks of the kernels alone.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nb_kernels::dropout::Dropout;
@@ -25,7 +26,7 @@ fn tokens() -> i64 {
     lengths().into_iter().sum()
 }
 
-/// Forward and backward, with dropout. The plain form also shows the scores.
+/// Forward and backward, with dropout. The plain form also returns the scores.
 fn attention(c: &mut Criterion) {
     let (n, lengths) = (tokens(), lengths());
     let zeros = vec![0; n as usize];
@@ -57,8 +58,9 @@ fn layer(kind: Kind) -> Linear {
     }
 }
 
-/// Called alone, a product of many rows takes the pages of its result from the system each time, and ours those of two copies. With
-/// MALLOC_MMAP_THRESHOLD_=268435456 MALLOC_TRIM_THRESHOLD_=1073741824 it does not, as in a training step, which reuses its memory.
+/// In isolation, a product of many rows requests the pages of its result from the system each time, and ours also the pages of
+/// two copies. With MALLOC_MMAP_THRESHOLD_=268435456 MALLOC_TRIM_THRESHOLD_=1073741824 it reuses memory, as a training step
+/// does.
 fn linear(c: &mut Criterion) {
     let mut group = c.benchmark_group("linear");
     let ours = layer(Kind::Float);

@@ -1,17 +1,17 @@
 //! The parameter arena: all parameters of a module in one contiguous f32 buffer, and all their gradients in another.
 //!
-//! One buffer makes operations on the entire model single passes: a norm, a blend of layers, an optimiser step, a sum over processes, a
-//! write to disk. Parameters are views into it. There are two ways to fill the gradient buffer: a module with its own backward pass adds
-//! into [`Arena::grad`] views; a module that uses autograd takes [`Arena::leaf`]s, whose `.grad` *is* the view, so that `backward()`
-//! accumulates there.
+//! With one buffer, an operation on the entire model is a single pass: a norm, a blend of layers, an optimiser step, a sum over
+//! processes, a write to disk. Parameters are views into it. There are two ways to fill the gradient buffer: a module with its
+//! own backward pass adds into [`Arena::grad`] views; a module that uses autograd takes [`Arena::leaf`]s, whose `.grad` *is*
+//! the view, so `backward()` accumulates there.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use nb_checkpoint::{Layout, Slot};
 use tch::{Device, Kind, Tensor};
 
-/// The rows of an arena's table that received gradients since the last update. Whoever adds gradients records them. On the CPU the norm
-/// and the update read only these rows; on other devices they read the complete table.
+/// The rows of an arena's table that received gradients since the last update. Code that adds gradients must record their rows.
+/// On the CPU the norm and the update read only these rows; on other devices they read the complete table.
 #[derive(Debug, Clone, Default)]
 pub struct TouchedRows(Arc<Mutex<Vec<u32>>>);
 
@@ -49,14 +49,14 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Makes an arena of zeros.
+    /// Creates an arena of zeros.
     pub fn zeros(layout: Layout, device: Device) -> Self {
         let values = Tensor::zeros([layout.numel()], (Kind::Float, device));
         let grads = values.zeros_like();
         Self { layout, values, grads, touched: TouchedRows::default() }
     }
 
-    /// Returns the places of all parameters.
+    /// Returns the positions of all parameters.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -75,7 +75,7 @@ impl Arena {
     ///
     /// # Panics
     ///
-    /// The arena has no parameter of that name.
+    /// If the arena has no parameter of that name.
     pub fn value(&self, name: &str) -> Tensor {
         view(&self.values, self.expect(name))
     }
@@ -84,28 +84,29 @@ impl Arena {
     ///
     /// # Panics
     ///
-    /// The arena has no parameter of that name.
+    /// If the arena has no parameter of that name.
     pub fn grad(&self, name: &str) -> Tensor {
         view(&self.grads, self.expect(name))
     }
 
-    /// Returns a leaf of autograd over one parameter: it sees every update of the arena, and `backward()` adds its gradient to the
-    /// arena's.
+    /// Returns an autograd leaf that shares one parameter's memory: it reflects every update of the arena, and `backward()`
+    /// adds its gradient to the arena's.
     ///
     /// # Panics
     ///
-    /// The arena has no parameter of that name.
+    /// If the arena has no parameter of that name.
     pub fn leaf(&self, name: &str) -> Tensor {
         let slot = self.expect(name);
         let leaf = view(&self.values, slot).detach().set_requires_grad(true);
-        // `.grad` exists only after a first backward pass. One with gradients of zero creates it; then it is pointed at the arena.
-        // Later passes find it defined and add in place.
+        // `.grad` exists only after a first backward pass. A pass with zero gradients creates it; then its data is set to the
+        // arena's. Later passes find it defined and add in place.
         tch::with_grad(|| (&leaf * 0.0).sum(Kind::Float).backward());
         leaf.grad().set_data(&view(&self.grads, slot));
         leaf
     }
 
-    /// Returns the rows of the table whose gradient may not be 0. Whoever writes to the table's gradient on the CPU records them here.
+    /// Returns the rows of the table whose gradient may be nonzero. Code that writes to the table's gradient on the CPU must
+    /// record its rows here.
     pub fn touched(&self) -> &TouchedRows {
         &self.touched
     }
@@ -137,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn a_leaf_sees_updates_and_its_gradient_lands_in_the_arena() {
+    fn a_leaf_reflects_updates_and_adds_its_gradient_to_the_arena() {
         let arena = arena();
         let leaf = arena.leaf("b");
         let _ = arena.value("b").fill_(3.0);
         for _ in 0..2 {
             leaf.square().sum(Kind::Float).backward();
         }
-        // d/dx x² = 2x = 6, twice accumulated.
+        // d/dx x² = 2x = 6, accumulated twice.
         assert_eq!(Vec::<f32>::try_from(arena.grads()).unwrap(), [0., 0., 0., 0., 0., 0., 12., 12., 12., 12.]);
         arena.zero_grad();
         leaf.sum(Kind::Float).backward();

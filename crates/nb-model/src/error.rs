@@ -6,7 +6,7 @@ use nb_checkpoint::CheckpointError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// A file or its content, which the error names.
+    /// An error in a file or its content; it names the file.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// libtorch refused an operation.

@@ -1,12 +1,12 @@
-//! BERT on libtorch, for training small models beside large ones.
+//! BERT on libtorch, for training small models alongside large ones.
 //!
 //! * [`Packed`]: a batch as real tokens only.
 //! * [`Bert`]: the encoder, with a backward pass that adds every gradient into one contiguous [`Arena`].
 //! * [`AttentivePooling`], [`Dense`], [`Reader`]: the heads on top of it, as parts of autograd's graph.
 //! * [`Bert::load`], [`Bert::save`]: Hugging Face folders, which `nb-checkpoint` reads and writes as bytes.
-//! * [`kernel`]: the operations that these consist of. On the CPU most of them run in `nb-kernels`.
+//! * [`kernel`]: the operations that these are built from. On the CPU most of them run in `nb-kernels`.
 //!
-//! The crate knows nothing of teachers and students, losses, data formats or the configuration of a training run.
+//! The crate does not depend on teachers and students, losses, data formats or the configuration of a training run.
 
 mod arena;
 mod checkpoint;

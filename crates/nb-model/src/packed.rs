@@ -1,8 +1,8 @@
 //! A batch as packed tokens: the real tokens of all sequences in one row, and the length of each sequence.
 //!
-//! Linear layers, LayerNorm, GELU and every loss run over the row; only attention and pooling see sequences. Without a fused kernel,
-//! attention works on *groups*: neighbouring sequences of nearly equal length, padded to the longest of them. A batch sorted by length
-//! pads almost nothing.
+//! Linear layers, LayerNorm, GELU and every loss run over the row; only attention and pooling distinguish sequences. Without a
+//! fused kernel, attention works on *groups*: neighbouring sequences of nearly equal length, padded to the longest of them. A
+//! batch sorted by length pads almost nothing.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -15,14 +15,14 @@ use crate::segments::Segments;
 /// A group is closed before its shortest sequence falls below this share of its longest one.
 const GROUP_FILL: f64 = 0.75;
 
-/// Packed token ids on a device. `n` is the number of real tokens, `B` that of sequences.
+/// Packed token ids on a device. `n` is the number of real tokens, `B` the number of sequences.
 #[derive(Debug)]
 pub struct Packed {
     pub(crate) ids: Tensor,
     pub(crate) token_types: Tensor,
     pub(crate) positions: Tensor,
     groups: OnceCell<Vec<Group>>,
-    /// The sequences as GPUs' fused attention takes them.
+    /// The sequences in the form that fused attention on GPUs takes.
     for_flash: OnceCell<Rc<Sequences>>,
     /// \[B\], the row of each sequence's first token.
     pub(crate) firsts: Tensor,
@@ -35,14 +35,14 @@ pub(crate) struct Group {
     /// First row of the group in the packed tokens, and its number of rows.
     pub(crate) start: i64,
     pub(crate) rows: i64,
-    /// Sequences, and the length they are padded to.
+    /// Number of sequences, and the length they are padded to.
     pub(crate) sequences: i64,
     pub(crate) width: i64,
     /// `None` if all lengths are equal.
     pub(crate) padding: Option<Padding>,
 }
 
-/// Index tensors between the group's rows and its padded [sequences × width] rows.
+/// Index tensors that map between the group's rows and its padded [sequences × width] rows.
 #[derive(Debug)]
 pub(crate) struct Padding {
     /// [sequences·width]: the row to read; padding reads the sequence's first row and is masked later.
@@ -60,7 +60,7 @@ impl Packed {
     ///
     /// # Panics
     ///
-    /// The three disagree on the number of tokens, there is no sequence, or a sequence is empty.
+    /// If the three disagree on the number of tokens, if there is no sequence, or if a sequence is empty.
     ///
     /// ```
     /// use nb_model::Packed;
@@ -102,7 +102,7 @@ impl Packed {
         self.segments.lengths()
     }
 
-    /// Pairs of a query and a key that see each other: Σ length².
+    /// Returns the number of pairs of a query and a key in the same sequence: Σ length².
     pub fn pairs(&self) -> i64 {
         self.lengths().iter().map(|length| length * length).sum()
     }
@@ -129,8 +129,8 @@ impl Packed {
 
     /// Returns the sequences for the fused kernel of a GPU.
     pub(crate) fn for_flash(&self) -> &Rc<Sequences> {
-        let made = || Sequences::new(self.lengths(), self.device()).map(Rc::new);
-        self.for_flash.get_or_init(|| made().unwrap_or_else(|e| panic!("a batch for a GPU's kernel: {e}")))
+        let create = || Sequences::new(self.lengths(), self.device()).map(Rc::new);
+        self.for_flash.get_or_init(|| create().unwrap_or_else(|e| panic!("a batch for a GPU's kernel: {e}")))
     }
 
     /// Returns the device of the tensors.
@@ -139,7 +139,7 @@ impl Packed {
     }
 }
 
-/// Cuts the sequences into groups whose shortest is at least [`GROUP_FILL`] of their longest.
+/// Splits the sequences into groups whose shortest sequence is at least [`GROUP_FILL`] of their longest.
 fn groups(lengths: &[i64], device: Device) -> Vec<Group> {
     let mut out = Vec::new();
     let (mut first, mut start) = (0, 0);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn gather_then_scatter_gives_the_rows_back() {
+    fn gather_then_scatter_restores_the_rows() {
         let padding = Padding::new(&[4, 3], 4, Device::Cpu);
         let rows = Tensor::arange(7, (Kind::Float, Device::Cpu)).view([7, 1]);
         let back = rows.index_select(0, &padding.gather).index_select(0, &padding.scatter);

@@ -6,8 +6,8 @@ pub enum Precision {
     /// 32-bit floats.
     #[default]
     F32,
-    /// bfloat16 products with f32 master weights. (A single short text on the CPU, of which only the last state is asked for, is
-    /// multiplied in f32 by the same bfloat16 weights.)
+    /// bfloat16 products with f32 master weights. (For a single short text on the CPU of which only the last state is captured,
+    /// products are f32, with the same bfloat16 weights.)
     Bf16,
 }
 
@@ -50,10 +50,11 @@ pub enum Capture {
     Scores,
 }
 
-/// The activations that a training pass stores until its backward pass (Chen et al. 2016). The gradients are the same to the bit.
+/// The activations that a training pass stores until its backward pass (Chen et al. 2016). The gradients are the same bit for
+/// bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ActivationCheckpoint {
-    /// All that the backward pass reads, by far the largest part of a training's memory.
+    /// Everything that the backward pass reads, by far the largest part of the memory of a training run.
     #[default]
     Off,
     /// The input of each layer. The backward pass runs the layer forward again, which adds a third to the computation of a

@@ -1,14 +1,14 @@
-//! The time of a training step by named phases, measured only between [`start`] and [`finish`].
+//! The time of a training step by named phase, measured only between [`start`] and [`finish`].
 //!
-//! Outside of them [`scope`] costs one thread-local read. A device that works asynchronously returns before it has finished, so a scope
-//! waits for the device when it begins and ends: a profiled step is slower than another, and its phases add up.
+//! Outside them, [`scope`] costs one thread-local read. A device that works asynchronously returns before it has finished, so a
+//! scope waits for the device when it begins and ends: a profiled step is slower than an unprofiled one, but its phases add up.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use tch::Device;
 
-/// A phase of a step. Phases do not overlap: the time of an inner scope does not count for the outer one.
+/// A phase of a step. Phases do not overlap: the time of an inner scope does not count towards the outer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Reading rows and sending them to the device.
@@ -42,7 +42,7 @@ impl Phase {
         Self::Optimiser,
     ];
 
-    /// Its name in tables.
+    /// Returns the name of the phase in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Data => "data",
@@ -74,7 +74,7 @@ thread_local! {
 
 impl Stopwatch {
     /// Adds the time since the last change to the innermost phase.
-    fn book(&mut self) {
+    fn record(&mut self) {
         if let Device::Cuda(index) = self.device {
             tch::Cuda::synchronize(index as i64);
         }
@@ -115,7 +115,7 @@ pub fn finish() -> Vec<(Phase, Duration)> {
 pub fn scope(phase: Phase) -> Scope {
     let timed = WATCH.with_borrow_mut(|watch| {
         if let Some(watch) = watch {
-            watch.book();
+            watch.record();
             watch.open.push(phase);
         }
         watch.is_some()
@@ -134,7 +134,7 @@ impl Drop for Scope {
         if self.timed {
             WATCH.with_borrow_mut(|watch| {
                 if let Some(watch) = watch {
-                    watch.book();
+                    watch.record();
                     watch.open.pop();
                 }
             });

@@ -14,11 +14,11 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// Makes segments of the given lengths.
+    /// Creates segments of the given lengths.
     ///
     /// # Panics
     ///
-    /// There is no segment, or one is empty.
+    /// If there is no segment, or if one is empty.
     pub fn new(lengths: &[i64], device: Device) -> Self {
         assert!(
             !lengths.is_empty() && lengths.iter().all(|&length| length > 0),
@@ -27,7 +27,7 @@ impl Segments {
         Self { lengths: lengths.to_vec(), device, members: OnceCell::new() }
     }
 
-    /// Returns [R, n], true where the row belongs to the segment.
+    /// Returns a mask [R, n] that is true where the row belongs to the segment.
     pub(crate) fn members(&self) -> &Tensor {
         self.members.get_or_init(|| {
             let numbered = self.lengths.iter().zip(0_i64..);

@@ -1,5 +1,5 @@
-//! The encoder on a GPU against the encoder on the CPU. A program of its own: libtorch looks for a GPU only once, which must be after
-//! its library was loaded.
+//! Comparison of the encoder on a GPU with the encoder on the CPU. The tests are a separate program, since libtorch looks for a
+//! GPU only once, which must be after its library was loaded.
 
 use nb_kernels::dropout::Dropout;
 use nb_model::kernel::attention;
@@ -7,7 +7,7 @@ use nb_model::{ActivationCheckpoint, Bert, BertConfig, Capture, DropoutKey, Pack
 use nb_testing::require;
 use tch::{Cuda, Device, Kind, Tensor};
 
-/// Texts of more than two blocks of a GPU's kernel, and one of a single token.
+/// Lengths of texts: some of more than two blocks of a GPU kernel, and one of a single token.
 const LENGTHS: [i64; 5] = [300, 150, 50, 8, 1];
 
 fn gpu() -> Option<Device> {
@@ -21,7 +21,7 @@ fn packed(device: Device) -> Packed {
     Packed::new(&ids, &vec![0; ids.len()], &LENGTHS, device)
 }
 
-/// A model with the same weights wherever it is.
+/// A model with the same weights on every device.
 fn model(device: Device, precision: Precision) -> Bert {
     let text = r#"{"model_type": "bert", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
         "intermediate_size": 128, "vocab_size": 90, "max_position_embeddings": 512, "type_vocab_size": 2,
@@ -37,13 +37,13 @@ fn model(device: Device, precision: Precision) -> Bert {
     bert
 }
 
-/// Numbers between 0 and 1 that look random, whatever other tests draw meanwhile.
+/// Pseudo-random numbers between 0 and 1 that do not depend on what other tests draw.
 fn uniform(count: i64, from: f64) -> Tensor {
     let large = ((Tensor::arange(count, (Kind::Double, Device::Cpu)) + from) * 12.9898).sin() * 43758.5453;
     &large - large.floor()
 }
 
-/// The last state, and all gradients of the sum of its products with fixed numbers.
+/// Returns the last state, and all gradients of the sum of its products with fixed numbers.
 fn pass(bert: &Bert, dropout: DropoutKey) -> [Tensor; 2] {
     bert.arena().zero_grad();
     let packed = packed(bert.device());
@@ -57,7 +57,7 @@ fn pass(bert: &Bert, dropout: DropoutKey) -> [Tensor; 2] {
 }
 
 #[test]
-fn states_and_gradients_are_those_of_the_cpu() {
+fn states_and_gradients_match_the_cpu() {
     let devices = [Some(Device::Cpu), gpu()];
     let expected = pass(&model(Device::Cpu, Precision::F32), DropoutKey::Off);
     for device in devices.into_iter().flatten() {
@@ -72,7 +72,7 @@ fn states_and_gradients_are_those_of_the_cpu() {
 }
 
 #[test]
-fn a_pass_repeats_to_the_bit_also_when_layers_are_computed_once_more() {
+fn a_pass_repeats_bit_for_bit_even_if_layers_are_recomputed() {
     for device in [Some(Device::Cpu), gpu()].into_iter().flatten() {
         for precision in [Precision::F32, Precision::Bf16] {
             let mut bert = model(device, precision);
@@ -88,10 +88,10 @@ fn a_pass_repeats_to_the_bit_also_when_layers_are_computed_once_more() {
     }
 }
 
-/// The result is linear in the values, so its product with a gradient equals that of the values with theirs, provided both passes drop
-/// the same weights.
+/// The result is linear in the values, so its product with a gradient equals the product of the values with their gradient,
+/// provided both passes drop the same weights.
 #[test]
-fn attention_drops_the_same_weights_on_the_way_back() {
+fn attention_drops_the_same_weights_in_the_backward_pass() {
     const HEADS: i64 = 2;
     let gpu = gpu();
     for device in [Some(Device::Cpu), gpu].into_iter().flatten() {

@@ -8,7 +8,7 @@ fn blend(c: &mut Criterion) {
     const PARAMETERS: i64 = 1_774_464;
     let draw = |layers| Tensor::randn([layers, PARAMETERS], (Kind::Float, Device::Cpu));
     let (teacher, mut student) = (draw(6), draw(2));
-    let beta = Beta::new(0.15).expect("0.15 lies between 0 and 1");
+    let beta = Beta::new(0.15).expect("0.15 is between 0 and 1");
     let mut group = c.benchmark_group("blend");
     group.throughput(Throughput::Bytes((6 + 2 * 2) * PARAMETERS as u64 * 4));
     group.bench_function("6 to 2 layers", |b| b.iter(|| blend_layers(&teacher, &mut student, 3, beta)));

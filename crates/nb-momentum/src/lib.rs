@@ -5,8 +5,8 @@
 //! Run it after the backward pass (and after a sum over processes), before clipping and the optimiser. The blend is linear, so it
 //! commutes with sums and means. Clipping is not linear, so it must see the blended gradient.
 //!
-//! The crate knows nothing of models: gradients are views [layers, parameters per layer] with the same order of parameters in every
-//! layer, and the layer map is K, the number of teacher layers for each student layer.
+//! The crate is independent of models: gradients are views [layers, parameters per layer] with the same order of
+//! parameters in every layer, and the layer map is K, the number of teacher layers for each student layer.
 
 use nb_kernels::threads;
 use nb_torch::cpu_slices::{read, with_slices, write};
@@ -32,12 +32,12 @@ impl Beta {
     }
 }
 
-/// Blends the layers' gradients in place: `student` [N, P] ← β · mean over each group of K = `group_size` layers of `teacher` [N·K, P] +
-/// (1−β) · `student`. The teacher's gradients do not change. With β = 0 nothing does.
+/// Blends the layers' gradients in place: `student` [N, P] ← β · mean over each group of K = `group_size` layers of
+/// `teacher` [N·K, P] + (1−β) · `student`. The teacher's gradients do not change. With β = 0, nothing changes.
 ///
 /// # Panics
 ///
-/// The shapes do not fit, or both tensors share memory.
+/// If the shapes do not match, or if the tensors share memory.
 ///
 /// ```
 /// use nb_momentum::{Beta, blend_layers};
@@ -70,10 +70,10 @@ pub fn blend_layers(teacher: &Tensor, student: &mut Tensor, group_size: usize, b
     });
 }
 
-/// Entries per parallel piece.
+/// Entries of a piece, the unit of parallel work.
 const PIECE: usize = 1 << 13;
 
-/// Blends in one pass over the gradients, which are more than the caches hold: mean and blend of one piece after the other.
+/// Blends piece by piece, mean and blend together, in one pass over the gradients, which are larger than the caches.
 fn blend_on_cpu(teacher: &Tensor, student: &mut Tensor, group: usize, beta: Beta) {
     let parameters = student.size()[1] as usize;
     if parameters == 0 {
@@ -98,7 +98,7 @@ struct Factors {
     student: f32,
 }
 
-/// Blends a piece of one layer with the rows of its teachers, which begin where the piece does.
+/// Blends a piece of one student layer with the rows of its teacher layers, each of which starts at the piece.
 #[inline(always)]
 fn blend_piece<'a>(teachers: impl Iterator<Item = &'a [f32]>, student: &mut [f32], factors: Factors) {
     let mut sums = [0.0_f32; PIECE];
@@ -114,7 +114,7 @@ fn blend_piece<'a>(teachers: impl Iterator<Item = &'a [f32]>, student: &mut [f32
 ///
 /// # Panics
 ///
-/// The shapes differ.
+/// If the shapes differ.
 pub fn blend_embeddings(teacher: &Tensor, student: &mut Tensor, beta: Beta) {
     assert_eq!(student.size(), teacher.size(), "the student's gradients against the teacher's");
     if beta != Beta::OFF {
@@ -136,32 +136,32 @@ mod tests {
     }
 
     #[test]
-    fn beta_outside_zero_to_one_does_not_exist() {
+    fn a_beta_outside_zero_to_one_is_refused() {
         assert!([-0.1, 1.5, f64::NAN].into_iter().all(|b| Beta::new(b).is_none()));
     }
 
     #[test]
-    fn zero_leaves_the_student_and_one_gives_the_teachers_mean() {
+    fn beta_0_leaves_the_student_and_beta_1_gives_the_teachers_mean() {
         let teacher = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0]).view([2, 2]);
         let blended = |b| {
             let mut student = Tensor::from_slice(&[f32::NAN, 8.0]).view([1, 2]);
             blend_layers(&teacher, &mut student, 2, beta(b));
             Vec::<f32>::try_from(student.view(-1)).unwrap()
         };
-        assert!(blended(0.0)[0].is_nan() && blended(0.0)[1] == 8.0, "β = 0 reads nothing");
+        assert!(blended(0.0)[0].is_nan() && blended(0.0)[1] == 8.0, "β = 0 changes nothing");
         assert_eq!(blended(1.0)[1], 3.0);
     }
 
     #[test]
     #[should_panic(expected = "the teacher's gradients, 3 layers for each of 2")]
-    fn another_depth_is_refused() {
+    fn a_teacher_of_another_depth_is_refused() {
         let zeros = |rows| Tensor::zeros([rows, 3], (Kind::Float, Device::Cpu));
         blend_layers(&zeros(4), &mut zeros(2), 3, beta(0.5));
     }
 
-    /// More entries than a piece; numbers whose sums are exact.
+    /// Layers longer than a piece, with numbers whose sums are exact. The CPU kernel computes only f32.
     #[test]
-    fn long_layers_are_blended_like_those_of_another_kind() {
+    fn long_layers_give_the_same_result_in_f32_and_f64() {
         let parameters = 2 * PIECE as i64 + 77;
         let numbers = |rows: i64, shift: i64| {
             let all = (Tensor::arange(rows * parameters, (Kind::Int64, Device::Cpu)) * 7 + shift).remainder(64);
@@ -177,9 +177,9 @@ mod tests {
     }
 
     proptest! {
-        /// Against the formula, entry by entry in f64.
+        /// Compares with the formula, entry by entry in f64.
         #[test]
-        fn the_blend_is_the_formula(n in 1_usize..4, k in 1_usize..4, p in 0_usize..6, b in 0.0..=1.0, seed in any::<i64>()) {
+        fn matches_the_formula(n in 1_usize..4, k in 1_usize..4, p in 0_usize..6, b in 0.0..=1.0, seed in any::<i64>()) {
             tch::manual_seed(seed);
             let draw = |rows: usize| Tensor::randn([rows as i64, p as i64], (Kind::Double, Device::Cpu));
             let (teacher, student) = (draw(n * k), draw(n));

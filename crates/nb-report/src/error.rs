@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// An error of this crate; an error in a file names the file.
+/// An error of this crate. An error about a file names the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
@@ -21,7 +21,7 @@ pub enum ReportError {
         path: PathBuf,
         /// The line, counted from 1, if the file has lines.
         line: Option<usize>,
-        /// A sentence about the contents found and expected.
+        /// The contents found and expected.
         found: String,
     },
     /// A plot cannot be drawn.

@@ -1,18 +1,19 @@
-//! Numbers over steps, for TensorBoard: [`EventWriter`] writes `events.out.tfevents.*`.
+//! Scalars over steps for TensorBoard: [`EventWriter`] writes `events.out.tfevents.*`.
 //!
 //! **The file.** A sequence of records, each `length: u64, masked CRC-32C of length: u32, bytes, masked CRC-32C of
-//! bytes: u32`, little-endian, mask(c) = (c rotated right by 15) + 0xa282ead8 (TensorFlow, `lib/io/record_writer.h`). The
-//! bytes of a record are one `Event` message (`tensorboard/compat/proto/event.proto`): of its fields, and of those of
-//! `Summary` and `SessionLog`, five are needed, all of simple wire types. The first record names the version of the format,
-//! `brain.Event:2`; the second starts a session (`SessionLog.START`) at the first step of the file.
+//! bytes: u32`, little-endian, with mask(c) = (c rotated right by 15) + 0xa282ead8 (TensorFlow,
+//! `lib/io/record_writer.h`). The bytes of a record are one `Event` message (`tensorboard/compat/proto/event.proto`).
+//! Only five of its fields are needed, and four of `Summary`, `Summary.Value` and `SessionLog`; all have simple wire
+//! types. The first record names the version of the format, `brain.Event:2`; the second starts a session
+//! (`SessionLog.START`) at the first step of the file.
 //!
-//! **Why the messages are encoded here.** No crate that writes event files fits: `tensorboard-rs` 0.5.9 is unmaintained
-//! and panics in a background thread when the disk is full; `tfrecord` 0.15 depends on more than a hundred crates, among
-//! them a protobuf compiler and an HTTP client for its build; `syntaxdot-summary` 0.5 works, but depends on a protobuf
-//! library of 2021 and flushes after every number. The one intricate part of the format is the checksum, which comes from
-//! the `crc32c` crate.
+//! **Why the messages are encoded here.** No existing crate for event files is suitable: `tensorboard-rs` 0.5.9 is
+//! unmaintained and panics in a background thread when the disk is full; `tfrecord` 0.15 depends on more than a hundred
+//! crates, including a protobuf compiler and an HTTP client for its build; `syntaxdot-summary` 0.5 works, but depends
+//! on a protobuf library from 2021 and flushes after every number. The only intricate part of the format is the
+//! checksum, which comes from the `crc32c` crate.
 //!
-//! Histograms, images and texts are not written.
+//! Histograms, images and text are not supported.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -41,9 +42,9 @@ const START: u64 = 1;
 
 /// A TensorBoard event file being written.
 ///
-/// Numbers are buffered until some kilobytes have gathered, [`flush`](Self::flush) is called or the writer is dropped.
-/// Dropping cannot report an error, so flush at the end. If the process dies, TensorBoard reads the file up to its last
-/// complete record.
+/// Scalars are buffered until a few kilobytes have accumulated, [`flush`](Self::flush) is called or the writer is
+/// dropped. Dropping cannot report an error, so flush at the end. If the process dies, TensorBoard reads the file up to
+/// its last complete record.
 ///
 /// ```
 /// use nb_report::EventWriter;
@@ -63,7 +64,7 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Creates a file in `folder`, and the folder if it is missing; existing files stay unchanged.
+    /// Creates a file in `folder`, and the folder if it is missing. Existing files stay unchanged.
     ///
     /// # Errors
     /// If it cannot be created or written.
@@ -71,8 +72,8 @@ impl EventWriter {
         Self::session(folder, 0)
     }
 
-    /// Creates a file in the folder of a run that resumes at `step`: TensorBoard then discards this step and later ones of
-    /// the earlier files.
+    /// Creates a file in the folder of a run that resumes at `step`. TensorBoard then discards this step and all later
+    /// steps of the earlier files.
     ///
     /// # Errors
     /// If it cannot be created or written.
@@ -80,9 +81,9 @@ impl EventWriter {
         Self::session(folder, step)
     }
 
-    /// Creates a file that starts a session at `step`. The first file of a run starts one too: the Python loader of
-    /// TensorBoard 2.21 (`PluginEventAccumulator`, `--load_fast=false`) takes the first session it meets for the start of
-    /// the run and discards nothing for it, so a resumed run would show the repeated steps twice.
+    /// Creates a file that starts a session at `step`. The first file of a run also starts one, because the Python
+    /// loader of TensorBoard 2.21 (`PluginEventAccumulator`, `--load_fast=false`) treats the first session it finds as
+    /// the start of the run and discards nothing for it. Otherwise, a resumed run would show the repeated steps twice.
     fn session(folder: &Path, step: u64) -> Result<Self, ReportError> {
         let mut writer = Self::new_file(folder)?;
         let mut session = Vec::new();
@@ -126,8 +127,8 @@ impl EventWriter {
         &self.path
     }
 
-    /// Adds the value of `tag` at `step`, with the current time. The file holds it as f32; TensorBoard marks values that are
-    /// not finite.
+    /// Adds the value of `tag` at `step`, with the current time. The value is stored as f32; TensorBoard marks values
+    /// that are not finite.
     ///
     /// # Errors
     /// If the buffer was full and the file cannot be written.
@@ -160,48 +161,48 @@ impl EventWriter {
     }
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since the Unix epoch.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// Length and bytes, each with its checksum.
+/// Encodes a record: length and bytes, each followed by its checksum.
 fn record(event: &[u8]) -> Vec<u8> {
     let length = (event.len() as u64).to_le_bytes();
     let parts: [&[u8]; 4] = [&length, &masked(&length), event, &masked(event)];
     parts.concat()
 }
 
-/// The masked CRC-32C, for bytes that may hold checksums themselves.
+/// Returns the masked CRC-32C. The mask is for bytes that may themselves contain checksums.
 fn masked(bytes: &[u8]) -> [u8; 4] {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
 
-// Protobuf's wire types: 0 a number of variable length, 1 eight bytes, 2 a length and bytes, 5 four bytes.
+// Protobuf wire types: 0 is a varint, 1 is eight bytes, 2 is a length followed by bytes, 5 is four bytes.
 
 fn varint(out: &mut Vec<u8>, field: u64, value: u64) {
-    variable(out, field << 3);
-    variable(out, value);
+    push_varint(out, field << 3);
+    push_varint(out, value);
 }
 
 fn double(out: &mut Vec<u8>, field: u64, value: f64) {
-    variable(out, field << 3 | 1);
+    push_varint(out, field << 3 | 1);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
 fn bytes(out: &mut Vec<u8>, field: u64, value: &[u8]) {
-    variable(out, field << 3 | 2);
-    variable(out, value.len() as u64);
+    push_varint(out, field << 3 | 2);
+    push_varint(out, value.len() as u64);
     out.extend_from_slice(value);
 }
 
 fn float(out: &mut Vec<u8>, field: u64, value: f32) {
-    variable(out, field << 3 | 5);
+    push_varint(out, field << 3 | 5);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Encodes seven bits per byte, the lowest first; the highest bit means "more follows".
-fn variable(out: &mut Vec<u8>, mut value: u64) {
+/// Encodes a varint: seven bits per byte, the lowest first; the highest bit means "more follows".
+fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -214,11 +215,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_of_variable_length_is_protobufs() {
-        // The example of the protobuf documentation, and the limits of one, two and ten bytes.
+    fn varints_are_encoded_as_in_protobuf() {
+        // The example in the protobuf documentation, and values at the limits of one, two and ten bytes.
         let encoded = |value| {
             let mut out = Vec::new();
-            variable(&mut out, value);
+            push_varint(&mut out, value);
             out
         };
         assert_eq!(encoded(150), [0x96, 0x01]);

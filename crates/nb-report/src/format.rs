@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
-/// The text in place of a missing number.
+/// The text shown for a missing number.
 pub(crate) const NONE: &str = "–";
 
-/// Formats a score from 0 to 1 with four digits, as the commands print it.
+/// Formats a score from 0 to 1 with four decimals, as the commands print it.
 pub(crate) fn score(value: f64) -> String {
     if value.is_finite() { format!("{value:.4}").replace('-', "−") } else { NONE.to_owned() }
 }
 
-/// Formats a score for a headline, with three digits.
+/// Formats a score for a headline, with three decimals.
 pub(crate) fn headline(value: f64) -> String {
     if value.is_finite() { format!("{value:.3}").replace('-', "−") } else { NONE.to_owned() }
 }
@@ -38,7 +38,7 @@ pub(crate) fn p_value(p: f64) -> String {
     }
 }
 
-/// Formats a count in few characters: 950, 13.7 k, 66 M.
+/// Formats a count compactly: 950, 13.7 k, 66 M.
 pub(crate) fn count(value: f64) -> String {
     let (value, unit) = match value.abs() {
         1e9.. => (value / 1e9, "\u{a0}G"),
@@ -88,15 +88,15 @@ pub(crate) fn duration(seconds: f64) -> String {
 }
 
 /// Formats a count with its noun, given in the singular: `1 layer`, `2 layers`.
-pub(crate) fn plural(many: u64, one: &str) -> String {
-    match (many, one) {
-        (1, _) => format!("1 {one}"),
-        (_, "query") => format!("{} queries", integer(many)),
-        _ => format!("{} {one}s", integer(many)),
+pub(crate) fn plural(n: u64, noun: &str) -> String {
+    match (n, noun) {
+        (1, _) => format!("1 {noun}"),
+        (_, "query") => format!("{} queries", integer(n)),
+        _ => format!("{} {noun}s", integer(n)),
     }
 }
 
-/// Returns the name of a metric or of a key.
+/// Returns the display name of a metric or a key.
 pub(crate) fn name(key: &str) -> String {
     match key {
         "macro_f1" => "macro-F1".to_owned(),
@@ -108,7 +108,7 @@ pub(crate) fn name(key: &str) -> String {
     }
 }
 
-/// Returns the name of a task.
+/// Returns the display name of a task.
 pub(crate) fn task(key: &str) -> &str {
     match key {
         "topic" => "topic classification",
@@ -118,7 +118,8 @@ pub(crate) fn task(key: &str) -> &str {
     }
 }
 
-/// Formats a JSON value for a cell of a table: a text without quotation marks, numbers readably, the rest as JSON.
+/// Formats a JSON value for a table cell: strings without quotation marks, numbers in a readable form, other values as
+/// JSON.
 pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::Null => NONE.to_owned(),
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_are_readable() {
         assert_eq!(
             [0.0, 1.2345, 0.00012, -3.5, 66_362_880.0].map(number),
             ["0", "1.23", "1.2e−4", "−3.50", "66.4\u{a0}M"]
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn names_read_well() {
+    fn names_are_readable() {
         assert_eq!(
             ["macro_f1", "ndcg@10", "mrr@10", "auc", "recall@100"].map(name).join(" "),
             "macro-F1 nDCG@10 MRR@10 AUC recall@100"

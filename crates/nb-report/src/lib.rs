@@ -1,12 +1,12 @@
 //! Reports of training runs: self-contained HTML pages, TensorBoard events, and tables that compare runs with paired tests.
 //!
-//! * [`record`]: the files of a run folder as types, for writing and for reading; [`RunRecord`] reads a whole folder.
+//! * [`record`]: the files of a run folder as types for writing and reading; [`RunRecord`] reads a complete folder.
 //! * [`run_report`], [`comparison_report`]: the HTML page of a run, and of a comparison.
-//! * [`compare`]: from the runs of several methods, depths and seeds to one [`Comparison`], as text, CSV and JSON.
+//! * [`compare`]: one [`Comparison`] of the runs of several methods, depths and seeds, as text, CSV and JSON.
 //! * [`comparison_picture`]: the plots of a comparison as an SVG file.
-//! * [`EventWriter`]: numbers over steps, for TensorBoard.
+//! * [`EventWriter`]: scalars over steps for TensorBoard.
 //!
-//! The crate knows files and numbers, but nothing about libtorch, models or training.
+//! The crate handles files and numbers only; it contains nothing about libtorch, models or training.
 
 mod comparison;
 mod error;

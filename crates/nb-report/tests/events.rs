@@ -1,8 +1,9 @@
-//! Event files read back by a decoder that shares nothing with the writer: checksums bit by bit, fields by hand.
+//! Event files, read by a decoder that shares no code with the writer: it computes checksums bit by bit and decodes
+//! fields by hand.
 //!
-//! `read_events.py` beside this file reads one with TensorBoard itself.
+//! `read_events.py` in this folder reads an event file with TensorBoard.
 
-#![allow(clippy::unwrap_used)] // helpers of tests, as tests themselves may
+#![allow(clippy::unwrap_used)] // allowed in test helpers, as in tests
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,22 +22,22 @@ fn masked(bytes: &[u8]) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// The bytes of each record; panics where a checksum is wrong or bytes are left over.
+/// Returns the bytes of each record. Panics if a checksum is wrong or bytes are left over.
 fn records(mut file: &[u8]) -> Vec<&[u8]> {
     let mut records = Vec::new();
     while !file.is_empty() {
         let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
         let checksum = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
-        assert_eq!(checksum(8), masked(&file[..8]), "of the length of record {}", records.len());
+        assert_eq!(checksum(8), masked(&file[..8]), "checksum of the length of record {}", records.len());
         let record = &file[12..12 + length];
-        assert_eq!(checksum(12 + length), masked(record), "of record {}", records.len());
+        assert_eq!(checksum(12 + length), masked(record), "checksum of record {}", records.len());
         records.push(record);
         file = &file[16 + length..];
     }
     records
 }
 
-/// A field of a message: its number, and the value as bits or as bytes.
+/// A field of a message: its number, and its value as bits or as bytes.
 #[derive(Debug, PartialEq)]
 enum Field<'a> {
     Bits(u64, u64),
@@ -44,7 +45,7 @@ enum Field<'a> {
 }
 
 fn fields(mut message: &[u8]) -> Vec<Field<'_>> {
-    fn variable(message: &mut &[u8]) -> u64 {
+    fn read_varint(message: &mut &[u8]) -> u64 {
         let len = message.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
         let (number, rest) = message.split_at(len);
         *message = rest;
@@ -52,14 +53,14 @@ fn fields(mut message: &[u8]) -> Vec<Field<'_>> {
     }
     let mut fields = Vec::new();
     while !message.is_empty() {
-        let key = variable(&mut message);
+        let key = read_varint(&mut message);
         let len = match key & 7 {
             0 => {
-                fields.push(Field::Bits(key >> 3, variable(&mut message)));
+                fields.push(Field::Bits(key >> 3, read_varint(&mut message)));
                 continue;
             }
             1 => 8,
-            2 => variable(&mut message) as usize,
+            2 => read_varint(&mut message) as usize,
             5 => 4,
             other => panic!("wire type {other}"),
         };
@@ -74,7 +75,8 @@ fn fields(mut message: &[u8]) -> Vec<Field<'_>> {
 /// A `SessionLog` with status START, as the field of an event.
 const START: Field<'_> = Field::Bytes(7, &[8, 1]);
 
-/// (wall time, step, tag, value) of each scalar; the first records must be the version and the start of a session.
+/// Returns (wall time, step, tag, value) of each scalar. The first two records must be the version and the start of a
+/// session.
 fn scalars(path: &Path) -> Vec<(f64, u64, String, f32)> {
     let file = std::fs::read(path).unwrap();
     let records = records(&file);
@@ -93,14 +95,14 @@ fn scalars(path: &Path) -> Vec<(f64, u64, String, f32)> {
 }
 
 #[test]
-fn the_checksum_of_this_test_is_castagnolis() {
+fn the_checksum_of_this_test_is_crc_32c() {
     // RFC 3720, B.4, and the usual check value.
     assert_eq!(crc(&[0; 32]), 0x8a91_36aa);
     assert_eq!(crc(b"123456789"), 0xe306_9283);
 }
 
 #[test]
-fn what_was_written_is_read_back_with_the_time_of_writing() {
+fn scalars_read_back_with_the_time_of_writing() {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     let (folder, before) = (tempfile::tempdir().unwrap(), now());
     let mut events = EventWriter::create(&folder.path().join("new")).unwrap();
@@ -122,7 +124,7 @@ fn what_was_written_is_read_back_with_the_time_of_writing() {
 }
 
 #[test]
-fn a_dropped_writer_has_lost_nothing() {
+fn dropping_a_writer_writes_its_buffer() {
     let folder = tempfile::tempdir().unwrap();
     let mut events = EventWriter::create(folder.path()).unwrap();
     let path = events.path().to_owned();
@@ -133,7 +135,7 @@ fn a_dropped_writer_has_lost_nothing() {
 }
 
 #[test]
-fn every_writer_has_a_file_of_its_own_that_tensorboard_finds() {
+fn every_writer_creates_a_new_file_that_tensorboard_finds() {
     let folder = tempfile::tempdir().unwrap();
     let files: Vec<EventWriter> = (0..3).map(|_| EventWriter::create(folder.path()).unwrap()).collect();
     assert!(files.windows(2).all(|pair| pair[0].path() < pair[1].path()));
@@ -141,9 +143,10 @@ fn every_writer_has_a_file_of_its_own_that_tensorboard_finds() {
     assert!(name.starts_with("events.out.tfevents."), "{name}");
 }
 
-/// TensorBoard's Python loader drops nothing at the first session of a run, so the run's own beginning must be one.
+/// TensorBoard's Python loader discards nothing at the first session of a run, so the first file of a run must start
+/// one.
 #[test]
-fn every_file_begins_with_one_session_at_its_step() {
+fn every_file_starts_one_session_at_its_step() {
     let folder = tempfile::tempdir().unwrap();
     let started = EventWriter::create(folder.path()).unwrap();
     let resumed = EventWriter::resume(folder.path(), 120).unwrap();
@@ -153,15 +156,15 @@ fn every_file_begins_with_one_session_at_its_step() {
         assert_eq!(records.len(), 2);
         assert_eq!(fields(records[0])[1..], [Field::Bytes(3, b"brain.Event:2")]);
         assert_eq!(fields(records[1])[1..], [Field::Bits(2, step), START]);
-        // The whole record as TensorBoard 2.21's own protobuf classes serialise it, behind the wall time (key 9, 8
-        // bytes): `Event(step=…, session_log=SessionLog(status=SessionLog.START))`; `read_events.py` compares them.
+        // The record after the wall time (key 9, 8 bytes), as the protobuf classes of TensorBoard 2.21 serialise it:
+        // `Event(step=…, session_log=SessionLog(status=SessionLog.START))`. `read_events.py` compares the two.
         let step = if step == 0 { 0 } else { 0x78 };
         assert_eq!((records[1][0], &records[1][9..]), (9, &[0x10, step, 0x3a, 2, 8, 1][..]));
     }
 }
 
 #[test]
-fn a_folder_that_cannot_be_is_an_error_that_names_it() {
+fn the_error_names_a_folder_that_cannot_be_created() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "x").unwrap();
@@ -169,7 +172,7 @@ fn a_folder_that_cannot_be_is_an_error_that_names_it() {
     assert!(error.starts_with(file.to_str().unwrap()), "{error}");
 }
 
-/// Leaves a folder for `read_events.py`.
+/// Writes an event folder for `read_events.py`.
 #[test]
 #[ignore = "writes to NB_EVENTS_DIR for read_events.py"]
 fn write_events_for_tensorboard() {
@@ -180,7 +183,7 @@ fn write_events_for_tensorboard() {
         events.scalar(step, "student/accuracy", step as f64 / 128.0).unwrap();
     }
     events.flush().unwrap();
-    // A later file continues at step 90 with other values: those of the first file are then void.
+    // A later file resumes at step 90 with other values, so the values of the first file from step 90 on are discarded.
     let mut events = EventWriter::resume(Path::new(&folder), 90).unwrap();
     (90..110u64).for_each(|step| events.scalar(step, "train/loss", 2.0).unwrap());
     events.flush().unwrap();

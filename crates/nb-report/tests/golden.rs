@@ -1,5 +1,5 @@
-//! A record that an earlier version wrote is read, and written again byte for byte.
-#![allow(clippy::unwrap_used)] // helpers of tests, as tests themselves may
+//! A record written by an earlier version is read, and written again byte for byte.
+#![allow(clippy::unwrap_used)] // allowed in test helpers, as in tests
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,19 +64,19 @@ fn outcomes_are_written_as_they_were_read() {
     }
 }
 
-/// Reads JSON as a `T` and writes that as JSON.
-fn again<T: serde::de::DeserializeOwned + serde::Serialize>(json: &Value) -> String {
+/// Reads JSON as a `T` and writes the `T` as JSON.
+fn round_trip<T: serde::de::DeserializeOwned + serde::Serialize>(json: &Value) -> String {
     serde_json::to_string(&serde_json::from_value::<T>(json.clone()).unwrap()).unwrap()
 }
 
 #[test]
-fn everything_that_a_record_may_hold_is_written_as_it_was_read() {
+fn all_fields_of_a_record_are_written_as_they_were_read() {
     let scores = json!({"impressions": 40, "auc": 0.5, "ndcg@10": 0.25, "intervals": {"auc": [0.25, 0.75]}});
     let mut evaluation = scores.clone();
     evaluation["parts"] = json!({"new articles": scores, "none": {"impressions": 0, "intervals": {}}});
     evaluation["counted"] = json!({"impressions without a history": 3});
     evaluation["left_out"] = json!({"impressions of one class": 2});
-    assert_eq!(again::<Evaluation>(&evaluation), evaluation.to_string());
+    assert_eq!(round_trip::<Evaluation>(&evaluation), evaluation.to_string());
 
     let mut model = json!({"layers": 1, "parameters": 10});
     model.as_object_mut().unwrap().extend(evaluation.as_object().unwrap().clone());
@@ -88,14 +88,14 @@ fn everything_that_a_record_may_hold_is_written_as_it_was_read() {
         "machine": {"cpu": "a processor", "memory": "of another version"},
         "warnings": ["one"], "terms_without_unit": {"hard": 2}, "updates_left_out": 1,
     });
-    assert_eq!(again::<Summary>(&summary), summary.to_string());
+    assert_eq!(round_trip::<Summary>(&summary), summary.to_string());
 }
 
 #[test]
-fn what_an_unknown_version_wrote_is_ignored() {
+fn unknown_fields_and_events_are_ignored() {
     let summary =
         json!({"task": 7, "seed": -1, "unknown": {"a": 1}, "student": {"layers": "two", "accuracy": 0.5, "note": "x"}});
-    assert_eq!(again::<Summary>(&summary), json!({"student": {"accuracy": 0.5}}).to_string());
+    assert_eq!(round_trip::<Summary>(&summary), json!({"student": {"accuracy": 0.5}}).to_string());
     assert!(serde_json::from_str::<Line>(r#"{"event": "unknown"}"#).is_err());
 }
 

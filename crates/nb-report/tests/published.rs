@@ -1,6 +1,6 @@
-//! The published comparison: `docs/compare-clicks.json` holds its numbers, from which the picture is drawn and with which
-//! the table of `docs/results.md` must agree.
-#![allow(clippy::unwrap_used)] // helpers of tests, as tests themselves may
+//! The published comparison: `docs/compare-clicks.json` contains its numbers. The picture is drawn from them, and the
+//! table in `docs/results.md` must agree with them.
+#![allow(clippy::unwrap_used)] // allowed in test helpers, as in tests
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,12 @@ fn published() -> Comparison {
     Comparison::read(&docs("compare-clicks.json")).unwrap()
 }
 
-/// A signed number as the table has it.
+/// Formats a signed number as in the table.
 fn signed(value: f64) -> String {
     format!("{value:+.3}")
 }
 
-/// The cells of a row that both the table and the picture show.
+/// Formats the cells of a row that both the table and the picture show.
 fn cells(row: &Row) -> String {
     let spread = row.spread.map(|spread| format!(" ± {spread:.3}")).unwrap_or_default();
     let kept = row.kept.map(|kept| format!("{:.1} %", 100.0 * kept)).unwrap_or_default();
@@ -56,7 +56,7 @@ fn the_picture_is_drawn_from_the_numbers() {
 }
 
 #[test]
-fn the_picture_stands_alone_in_light_and_dark() {
+fn the_picture_is_self_contained_in_light_and_dark_mode() {
     let picture = comparison_picture(&published()).unwrap();
     assert!(picture.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" ") && picture.ends_with("</svg>\n"));
     assert!(picture.contains("@media (prefers-color-scheme:dark)"));

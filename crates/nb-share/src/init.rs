@@ -3,13 +3,13 @@
 use nb_model::Bert;
 use tch::Tensor;
 
-/// The teacher's layers that a student starts from. The embeddings are the teacher's in both cases.
+/// The teacher layers from which a student starts. The embeddings come from the teacher in both cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Init {
     /// The teacher's first N layers, as in the paper.
     #[default]
     First,
-    /// Every K-th layer of the teacher (layers K, 2K, … L), K = L/N rounded down.
+    /// Every K-th layer of the teacher (layers K, 2K, …, NK), where K = L/N rounded down.
     Spaced,
 }
 
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chosen_layers_are_the_teachers() {
+    fn the_chosen_layers_equal_the_teachers() {
         let teacher = model(6, 1);
         for (init, expected) in [(Init::First, [0, 1]), (Init::Spaced, [2, 5])] {
             let mut student = model(2, 2);

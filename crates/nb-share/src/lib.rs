@@ -4,7 +4,7 @@
 //! * [`initialise`]: the student's initial weights, copied from the teacher.
 //! * [`Shared`]: a module that teacher and student may share.
 //!
-//! The crate knows nothing of losses, gradients, tasks or training.
+//! The crate is independent of losses, gradients, tasks and training.
 
 mod init;
 mod map;

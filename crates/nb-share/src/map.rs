@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// The teacher layers that each student layer stands for.
 ///
-/// Layers count from 0 here; hidden states count from 1, since state 0 is the embedding output.
+/// Layers are numbered from 0. The hidden states of layers are numbered from 1, since state 0 is the embedding output.
 ///
 /// ```
 /// use nb_share::LayerMap;
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_depth_that_does_not_divide_names_the_possible_ones() {
+    fn the_error_for_an_impossible_depth_lists_the_possible_ones() {
         let error = LayerMap::uniform(6, 4).unwrap_err().to_string();
         assert_eq!(error, "a student of 4 layers cannot map onto a teacher of 6: possible depths are [1, 2, 3, 6]");
         assert!(LayerMap::uniform(6, 0).is_err() && LayerMap::uniform(2, 4).is_err());

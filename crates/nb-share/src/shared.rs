@@ -1,4 +1,4 @@
-//! A module that teacher and student share, or of which each has its own.
+//! A module that teacher and student share, or one module for each.
 
 use std::rc::Rc;
 
@@ -30,7 +30,7 @@ pub struct Shared<M> {
 }
 
 impl<M> Shared<M> {
-    /// Makes one module or two. Two modules come from two calls of `make`, which may return the same initial values.
+    /// Creates one module or two. Two modules come from two calls of `make`, which may return the same initial values.
     pub fn new(sharing: Sharing, make: impl Fn() -> M) -> Self {
         Self::from_each(sharing, &make, &make)
     }
@@ -45,8 +45,8 @@ impl<M> Shared<M> {
         Self { teacher, student }
     }
 
-    /// Returns each module once: one if it is shared, otherwise the teacher's and the student's. It serves code that must visit
-    /// every parameter once, such as an optimiser.
+    /// Returns each module once: a single one if it is shared, otherwise the teacher's and the student's. Use it in
+    /// code that must visit every parameter once, such as an optimiser.
     pub fn distinct(&self) -> Vec<&Rc<M>> {
         match Rc::ptr_eq(&self.teacher, &self.student) {
             true => vec![&self.teacher],

@@ -8,12 +8,12 @@ use tempfile::TempDir;
 ///
 /// # Panics
 ///
-/// It cannot be created.
+/// If the folder cannot be created.
 pub fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder can be created")
 }
 
-/// A folder with these files, each a name and its content. A name may hold folders, which are created.
+/// A temporary folder with the given files, each a name and its content. A name may contain folders, which are created.
 ///
 /// ```
 /// let folder = nb_testing::folder_with(&[("config.json", "{}"), ("tokens/vocab.txt", "[PAD]\n")]);
@@ -22,7 +22,7 @@ pub fn folder() -> TempDir {
 ///
 /// # Panics
 ///
-/// The folder or a file cannot be written.
+/// If the folder or a file cannot be written.
 pub fn folder_with(files: &[(&str, &str)]) -> TempDir {
     let folder = folder();
     for (name, content) in files {

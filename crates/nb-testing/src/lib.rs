@@ -1,7 +1,8 @@
-//! Shared by the tests of this workspace: skipping a test that needs what the machine lacks, and test data.
+//! Code shared by the tests of this workspace: test data, and a way to skip tests that need a feature that the machine
+//! lacks.
 //!
-//! Only dev-dependencies name this crate. The workspace declares it without a version, so `cargo package` removes it from the
-//! manifests of published crates.
+//! Crates depend on this one only as a dev-dependency. The workspace declares it without a version, so `cargo package`
+//! removes it from the manifests of published crates.
 //!
 //! | need | function |
 //! | --- | --- |

@@ -3,19 +3,19 @@
 use std::io::Write;
 use std::thread;
 
-/// The environment variable that names the features a test run must not skip, separated by commas.
+/// The environment variable that lists the features whose tests must not be skipped, separated by commas.
 ///
-/// `cargo xtask test` and `cargo xtask ci` set it to what the machine has, unless the user has set it.
+/// `cargo xtask test` and `cargo xtask ci` set it to the features of the machine, unless the user has set it.
 pub const VARIABLE: &str = "NB_REQUIRE";
 
-/// Returns `available`, the answer to whether this machine has `feature`. If not, prints `skipped: needs FEATURE` with the name
-/// of the test.
+/// Returns `available`, which is true if this machine has `feature`. If it is false, prints `skipped: needs FEATURE`
+/// with the name of the test.
 ///
-/// A test returns early where this is false, so a test run shows every test that tested nothing. The line goes straight to
-/// standard error, which the test harness does not capture.
+/// A test returns early if the result is false, so the output of a test run lists every test that tested nothing. The
+/// line goes directly to standard error, which the test harness does not capture.
 ///
-/// `available` must ask the machine, not the code under test: if a fault in the code made it false, the test would be
-/// skipped instead of failing. Features in use:
+/// `available` must depend on the machine, not on the code under test: if a fault in the code made it false, the test
+/// would be skipped instead of failing. Features in use:
 ///
 /// | feature | the machine has |
 /// | --- | --- |
@@ -40,7 +40,7 @@ pub const VARIABLE: &str = "NB_REQUIRE";
 ///
 /// # Panics
 ///
-/// The feature is not available and [`VARIABLE`] names it.
+/// If the feature is not available and [`VARIABLE`] lists it.
 #[track_caller]
 pub fn require(feature: &str, available: bool) -> bool {
     let required = std::env::var(VARIABLE).unwrap_or_default();
@@ -49,7 +49,7 @@ pub fn require(feature: &str, available: bool) -> bool {
         Outcome::Run => true,
         Outcome::Skip => {
             let test = thread.name().unwrap_or("a test");
-            // Without standard error there is nobody to tell.
+            // Without standard error, the line cannot be shown.
             let _ = writeln!(std::io::stderr(), "skipped: needs {feature} ({test})");
             false
         }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_that_is_there_is_returned() {
+    fn an_available_feature_returns_true() {
         assert!(require("a feature of every machine", true));
     }
 }

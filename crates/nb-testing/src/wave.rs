@@ -12,8 +12,8 @@ pub fn wave(count: usize, shift: f32) -> Vec<f32> {
     (0..count).map(|i| (0.7 * i as f32 + shift).sin()).collect()
 }
 
-/// A tensor of the shape `size` on `device` in f32 that holds sin(0.7 i + `shift`) at its i-th position, row by row, as [`wave`]
-/// does but for rounding.
+/// A tensor of the shape `size` on `device` in f32 whose i-th entry, row by row, is sin(0.7 i + `shift`): the numbers
+/// of [`wave`] up to rounding.
 #[cfg(feature = "tch")]
 pub fn tensor_wave(size: &[i64], shift: f64, device: tch::Device) -> tch::Tensor {
     let count = size.iter().product::<i64>();

@@ -5,11 +5,11 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::arguments::{Hyperparameters, Parameters};
 use crate::shim;
 
-/// Makes update number `step` (from 1) with every gradient multiplied by the scalar `clip`, as `torch.optim.AdamW(fused=True)`
-/// does:
+/// Performs update number `step` (from 1) with every gradient multiplied by the scalar `clip`, as
+/// `torch.optim.AdamW(fused=True)` does:
 /// p ← p·(1 − lr·λ), m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr/(1−β₁ᵗ) · m/(√v/√(1−β₂ᵗ) + ε).
 ///
-/// A `clip` of 0 means no update: nothing changes, not even if a gradient is NaN. The host does not wait for the device.
+/// A `clip` of 0 skips the update: nothing changes, even if a gradient is NaN. The host does not wait for the device.
 ///
 /// # Errors
 /// If the tensors are not as [`Parameters`] requires, or if libtorch fails, e.g. because the device has no such kernel.
@@ -29,7 +29,7 @@ pub fn fused_adamw(
     shim::fused_adamw(parameters, &step, &grad_scale, &found_inf, hyperparameters)
 }
 
-/// Checks the lists, which libtorch's kernels trust.
+/// Checks the lists, since libtorch's kernels do not.
 fn check(parameters: &Parameters<'_>, device: Device) -> Result<(), TchError> {
     let Parameters { values, grads, exp_avg, exp_avg_sq } = *parameters;
     for (name, list) in [("grads", grads), ("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)] {

@@ -1,4 +1,4 @@
-//! The arguments of operations that are more than tensors.
+//! The arguments of operations, other than single tensors.
 
 use tch::Tensor;
 
@@ -15,7 +15,7 @@ pub struct Parameters<'a> {
     pub exp_avg_sq: &'a [Tensor],
 }
 
-/// The numbers of AdamW (Loshchilov and Hutter 2019, algorithm 2).
+/// The hyperparameters of AdamW (Loshchilov and Hutter 2019, algorithm 2).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hyperparameters {
     /// Learning rate of this update.
@@ -26,7 +26,7 @@ pub struct Hyperparameters {
     pub beta2: f64,
     /// Weight decay λ.
     pub weight_decay: f64,
-    /// Added to the root of the second moment.
+    /// ε, added to the root of the second moment.
     pub epsilon: f64,
 }
 
@@ -37,7 +37,7 @@ pub enum Then {
     Nothing,
     /// x·Φ(x) (Hendrycks and Gimpel 2016).
     Gelu,
-    /// Its approximation by tanh.
+    /// The tanh approximation of GELU.
     GeluTanh,
     /// max(x, 0).
     Relu,
@@ -46,7 +46,7 @@ pub enum Then {
 }
 
 impl Then {
-    /// The shim's number for it.
+    /// Returns the shim's number for the function.
     pub(crate) fn number(self) -> usize {
         self as usize
     }

@@ -17,7 +17,7 @@ pub struct Sequences {
 }
 
 impl Sequences {
-    /// Sequences of these lengths, for rows on `device`. The copy does not wait for the device.
+    /// Creates the boundaries of sequences of the given lengths, for rows on `device`. The copy does not wait for the device.
     ///
     /// # Errors
     /// If a length is not positive, or if there are more than 2³¹ − 1 rows.
@@ -41,7 +41,7 @@ impl Sequences {
         Ok(Self { starts, longest: lengths.iter().copied().max().unwrap_or(0), rows })
     }
 
-    /// Checks the number of rows, which the kernel trusts.
+    /// Checks the number of rows, since the kernel does not.
     fn check(&self, parts: &[Tensor]) -> Result<(), TchError> {
         for part in parts {
             let size = part.size();
@@ -65,15 +65,15 @@ pub struct Attended {
 }
 
 /// Computes softmax(Q Kᵀ/√D) V within each sequence, without padding and without storing scores. `parts` are queries, keys and
-/// values [n, A, D], which hold the sequences one after the other: n rows, A heads of D entries. `dropout` is the probability of
-/// dropping a weight; libtorch's generator of the device chooses the weights.
+/// values [n, A, D], which hold the sequences one after the other: n rows, A heads of D entries. `dropout` is the probability
+/// of dropping a weight; libtorch's generator for the device chooses the weights.
 ///
-/// libtorch has a kernel for CUDA devices from Ampere on, for bf16 and f16 and for D a multiple of 8 up to 256. Rows may be strided,
-/// as in one product for all three; the entries of a head must be contiguous. The backward pass uses the three tensors without a
-/// copy.
+/// libtorch has a kernel for CUDA devices from Ampere on, for bf16 and f16 and for D a multiple of 8 up to 256. Rows may be
+/// strided, as in the result of one product for all three; the entries of a head must be contiguous. The backward pass uses the
+/// three tensors without a copy.
 ///
 /// # Errors
-/// If the number of rows is not that of the sequences, or if libtorch fails, e.g. because it has no kernel.
+/// If the number of rows does not match the sequences, or if libtorch fails, e.g. because it has no kernel.
 pub fn flash_attention(parts: [Tensor; 3], sequences: &Rc<Sequences>, dropout: f64) -> Result<Attended, TchError> {
     sequences.check(&parts)?;
     let forward = shim::flash_attention(&inputs(&parts, sequences, dropout))?;
@@ -81,7 +81,7 @@ pub fn flash_attention(parts: [Tensor; 3], sequences: &Rc<Sequences>, dropout: f
 }
 
 impl Attended {
-    /// softmax(Q Kᵀ/√D) V within each sequence: [n, A, D].
+    /// Returns softmax(Q Kᵀ/√D) V within each sequence: [n, A, D].
     pub fn out(&self) -> &Tensor {
         &self.forward[0]
     }

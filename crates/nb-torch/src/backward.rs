@@ -4,18 +4,18 @@ use tch::{TchError, Tensor};
 
 use crate::shim;
 
-/// Returns the numbers of `value` as a function of `inputs` in autograd's graph. For the inputs' gradients, autograd calls `backward`
-/// with dL/dy of the shape of `value`; it must return one gradient for each input, in their order and of their shapes. If autograd
-/// is off or no input requires a gradient, the result does not require one either.
+/// Returns a tensor with the values of `value`, which is a function of `inputs` in autograd's graph. For the inputs' gradients,
+/// autograd calls `backward` with dL/dy of the shape of `value`; it must return one gradient for each input, in the same order
+/// and of the same shapes. If autograd is off or no input requires a gradient, the result does not require one either.
 ///
-/// `backward` runs once for each backward pass through this part of the graph, in one of autograd's threads and never in two at a
-/// time. It is dropped when the graph is freed: after the first backward pass, unless that pass retains the graph. It must not
-/// change the gradient that it receives. Autograd does not notice if tensors that `backward` captures are changed before it reads
-/// them.
+/// `backward` runs once for each backward pass through this part of the graph, in one of autograd's threads and never in two at
+/// a time. It is dropped when the graph is freed: after the first backward pass, unless that pass retains the graph. It must
+/// not change the gradient that it receives. Autograd does not notice if tensors that `backward` captures are changed before it
+/// reads them.
 ///
 /// # Errors
-/// If libtorch fails. The backward pass fails if `backward` panics or returns a wrong number of gradients, and if second derivatives
-/// are requested (`create_graph`).
+/// If libtorch fails. The backward pass fails if `backward` panics or returns a wrong number of gradients, and if second
+/// derivatives are requested (`create_graph`).
 ///
 /// ```
 /// use nb_torch::with_backward;

@@ -1,9 +1,9 @@
 //! Slices over the memory of CPU tensors, for kernels written in Rust.
 //!
-//! [`with_slices`] takes a list of [`read`] and [`write()`] views and calls a closure with their memory: shared slices of the tensors
-//! that are read, exclusive slices of those that are written. The list is an array or a tuple, and the closure takes its slices in
-//! the same shape. There is no function that returns a slice: every handle of a tensor can write, so a borrow of one handle does not
-//! keep other handles of the same memory from writing to it.
+//! [`with_slices`] takes a list of [`read`] and [`write()`] views and calls a closure with their memory: shared slices of the
+//! tensors that are read, exclusive slices of those that are written. The list is an array or a tuple, and the closure takes
+//! its slices in the same shape. There is no function that returns a slice: every handle of a tensor can write, so a borrow of
+//! one handle does not keep other handles of the same memory from writing to it.
 //!
 //! # Safety
 //!
@@ -13,13 +13,13 @@
 //!    [`write()`] check this), and a kernel writes the entries of a new tensor before it reads them;
 //! 2. the borrow of the handle keeps the memory alive during the call, and nothing can replace it: that needs a handle;
 //! 3. no slice that is written overlaps another slice of the call (`check_overlaps`);
-//! 4. nothing else writes to the memory while the slices live. They do not outlive the call: the closure must work for slices of
-//!    any lifetime. Tensors are not `Sync` and the closure must be, so it cannot capture a tensor; nor can another thread hold a
-//!    reference to one.
+//! 4. nothing else writes to the memory while the slices live. They do not outlive the call: the closure must work for slices
+//!    of any lifetime. Tensors are not `Sync` and the closure must be, so it cannot capture a tensor; nor can another thread
+//!    hold a reference to one.
 //!
-//! The types do not exclude a handle that the closure takes out of a `Mutex` or of a thread-local variable, or one that was sent to
-//! another thread before. No code of this workspace does either; in libtorch, too, that would be a data race.
-#![expect(unsafe_code, reason = "reads and writes tensor memory through raw pointers; the argument stands above")]
+//! The types do not exclude a handle that the closure takes out of a `Mutex` or of a thread-local variable, or one that was
+//! sent to another thread before. No code of this workspace does either; in libtorch, too, that would be a data race.
+#![expect(unsafe_code, reason = "reads and writes tensor memory through raw pointers; the safety argument is above")]
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -27,7 +27,7 @@ use std::ops::Range;
 use half::bf16;
 use tch::{Device, Kind, Tensor};
 
-/// An element type of both tensors and slices: f32 or bf16. (The trait of this kind in tch gives bf16 the kind `Half`.)
+/// An element type of both tensors and slices: f32 or bf16. (The corresponding trait in tch gives bf16 the kind `Half`.)
 pub trait TensorElement: Copy + Send + Sync + sealed::Sealed + 'static {
     /// The kind of tensor whose memory is a sequence of `Self`.
     const KIND: Kind;
@@ -55,16 +55,16 @@ pub struct Write<'a, T> {
     tensor: PhantomData<&'a mut [T]>,
 }
 
-/// Returns the memory of `tensor`, to be read.
+/// Returns the memory of `tensor` for reading.
 ///
 /// # Panics
 ///
-/// The tensor is not on the CPU, not contiguous, or of another element type.
+/// If the tensor is not on the CPU, not contiguous, or of another element type.
 pub fn read<T: TensorElement>(tensor: &Tensor) -> Read<'_, T> {
     Read { range: checked_range::<T>(tensor), tensor: PhantomData }
 }
 
-/// Returns the memory of `tensor`, to be written.
+/// Returns the memory of `tensor` for writing.
 ///
 /// # Panics
 ///
@@ -88,7 +88,7 @@ impl<V: sealed::Lend> Views for V {}
 ///
 /// # Panics
 ///
-/// A tensor that is written overlaps another tensor of the list.
+/// If a tensor that is written overlaps another tensor of the list.
 ///
 /// ```
 /// use nb_torch::cpu_slices::{read, with_slices, write};
@@ -112,7 +112,7 @@ pub fn with_slices<V: Views, R>(views: V, f: impl for<'s> FnOnce(V::Slices<'s>) 
 ///
 /// # Panics
 ///
-/// A tensor is not on the CPU, not contiguous or not of f32.
+/// If a tensor is not on the CPU, not contiguous or not f32.
 pub fn with_bytes<R>(tensors: &[Tensor], f: impl FnOnce(Vec<&[u8]>) -> R + Sync) -> R {
     let ranges = tensors.iter().map(checked_range::<f32>);
     // SAFETY: as for `with_slices`, without writes. A byte may have any value, and its address any alignment.
@@ -156,7 +156,7 @@ fn checked_range<T: TensorElement>(tensor: &Tensor) -> Range<usize> {
 ///
 /// The range is memory of entries of `T` that nothing writes to while the slice lives.
 unsafe fn shared<'a, T>(range: &Range<usize>) -> &'a [T] {
-    // SAFETY: the caller vouches for it.
+    // SAFETY: the caller guarantees it.
     unsafe { std::slice::from_raw_parts(range.start as *const T, len::<T>(range)) }
 }
 
@@ -164,7 +164,7 @@ unsafe fn shared<'a, T>(range: &Range<usize>) -> &'a [T] {
 ///
 /// The range is memory of entries of `T` that nothing else reads or writes while the slice lives.
 unsafe fn exclusive<'a, T>(range: &Range<usize>) -> &'a mut [T] {
-    // SAFETY: the caller vouches for it.
+    // SAFETY: the caller guarantees it.
     unsafe { std::slice::from_raw_parts_mut(range.start as *mut T, len::<T>(range)) }
 }
 
@@ -191,8 +191,8 @@ mod sealed {
         ///
         /// # Safety
         ///
-        /// No slice of the call overlaps one that is written, and for the lifetime `'s` the memory exists and nothing else writes
-        /// to it.
+        /// No slice of the call overlaps one that is written, and for the lifetime `'s` the memory exists and nothing else
+        /// writes to it.
         unsafe fn slices<'s>(self) -> Self::Slices<'s>;
     }
 
@@ -204,7 +204,7 @@ mod sealed {
         }
 
         unsafe fn slices<'s>(self) -> &'s [T] {
-            // SAFETY: the caller vouches for it; the range was checked when the view was made.
+            // SAFETY: the caller guarantees it; the range was checked when the view was made.
             unsafe { shared(&self.range) }
         }
     }
@@ -230,7 +230,7 @@ mod sealed {
         }
 
         unsafe fn slices<'s>(self) -> Self::Slices<'s> {
-            // SAFETY: the caller vouches for all of them.
+            // SAFETY: the caller guarantees all of them.
             self.map(|views| unsafe { views.slices() })
         }
     }
@@ -244,7 +244,7 @@ mod sealed {
         }
 
         unsafe fn slices<'s>(self) -> Self::Slices<'s> {
-            // SAFETY: the caller vouches for both.
+            // SAFETY: the caller guarantees both.
             unsafe { (self.0.slices(), self.1.slices()) }
         }
     }
@@ -259,7 +259,7 @@ mod sealed {
         }
 
         unsafe fn slices<'s>(self) -> Self::Slices<'s> {
-            // SAFETY: the caller vouches for all three.
+            // SAFETY: the caller guarantees all three.
             unsafe { (self.0.slices(), self.1.slices(), self.2.slices()) }
         }
     }
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_those_of_the_numbers() {
+    fn bytes_match_the_numbers() {
         let tensors = [Tensor::from_slice(&[1f32, -2.5]), zeros(&[0])];
         let expected = [1f32.to_ne_bytes(), (-2.5f32).to_ne_bytes()].concat();
         assert!(with_bytes(&tensors, |bytes| bytes == [&expected[..], &[]]));

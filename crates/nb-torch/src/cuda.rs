@@ -1,9 +1,9 @@
 //! CUDA for a program that was linked without it: loads libtorch's CUDA library before anything asks for it.
 //!
 //! libtorch registers its CUDA backend when `libtorch_cuda.so` is loaded. A program linked against a folder with that library
-//! may still not load it, since the linker drops libraries of which no symbol is used. A program linked against a folder without
-//! it never does. [`preload`] loads it from the folder of `libtorch_cpu.so`: both must come from one build, so it searches no other
-//! folder and no search path.
+//! may still not load it, since the linker drops libraries of which no symbol is used. A program linked against a folder
+//! without it never does. [`preload`] loads it from the folder of `libtorch_cpu.so`: both must come from one build, so it
+//! searches no other folder and no search path.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 /// The result of [`preload`].
 #[derive(Debug)]
 pub enum Preload {
-    /// The library was loaded from this path. Whether there is a device is for libtorch to find out.
+    /// The library was loaded from this path. libtorch then finds out whether there is a device.
     Loaded(PathBuf),
     /// This program uses libraries without CUDA.
     WithoutCuda,
@@ -50,9 +50,10 @@ fn beside_cpu_library(maps: &str) -> Option<PathBuf> {
 fn load(path: &Path) -> Result<(), libloading::Error> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
 
-    // SAFETY: loading runs the library's initialisers. `path` is absolute and in the folder of the libtorch that
-    // this process already uses, so its code comes from the same build and is trusted as much. Its initialisers only register
-    // kernels, for which libtorch's registry takes a lock, and the dynamic linker lets one thread load at a time. The handle is forgotten below: nothing that the library registers is ever unmapped.
+    // SAFETY: loading runs the library's initialisers. `path` is absolute and in the folder of the libtorch that this process
+    // already uses, so its code comes from the same build and is equally trusted. Its initialisers only register kernels, for
+    // which libtorch's registry takes a lock, and the dynamic linker lets one thread load at a time. The handle is forgotten
+    // below: nothing that the library registers is ever unmapped.
     #[expect(unsafe_code, reason = "there is no safe way to load a library by its path; the argument is above")]
     let library = unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }?;
     std::mem::forget(library);
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cuda_library_is_looked_for_beside_the_cpu_library_that_runs() {
+    fn the_cuda_library_is_next_to_the_loaded_cpu_library() {
         let maps = "\
 55d0c1a00000-55d0c1a01000 r--p 00000000 fe:00 131 /srv/news bert/target/release/nb
 7f0000000000-7f0000100000 r--p 00000000 fe:00 777 /usr/lib/libtorch_cpu.so.2.4/decoy.so
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_library_is_reported_and_not_loaded() {
+    fn a_file_that_is_not_a_library_is_reported_and_not_loaded() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(CUDA_LIBRARY);
         fs::write(&path, "no library").unwrap();
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_process_runs_on_decides() {
+    fn preload_follows_the_libraries_of_this_process() {
         let has_cuda = fs::read_to_string("/proc/self/maps").ok().and_then(|maps| beside_cpu_library(&maps));
         let has_cuda = has_cuda.is_some_and(|path| path.is_file());
         assert_eq!(matches!(preload(), Preload::Loaded(_)), has_cuda);

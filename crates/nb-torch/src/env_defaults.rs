@@ -1,14 +1,14 @@
-//! Defaults of environment variables that libtorch reads when it starts. A value that the user has set stays.
+//! Defaults of environment variables that libtorch reads when it starts. A value set by the user takes precedence.
 #![allow(unsafe_code)]
 
-/// The variables that are read when the first matrix product is compiled: by oneDNN, and by libtorch's layer above it, which
-/// caches as many again of each kind.
+/// The variables that are read when the first matrix product is compiled: one by oneDNN, one by libtorch's layer above it,
+/// which caches as many again of each kind.
 const CAPACITIES: [&str; 2] = ["ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"];
-/// A step of teacher and student has some forty shapes.
+/// A step of teacher and student has about forty shapes.
 const ENOUGH: &str = "64";
 
-/// Silences the log of libtorch's network code, which repeats with addresses of functions what this project's errors say about
-/// lost processes.
+/// Silences the log of libtorch's network code. It only repeats, with function addresses, this project's errors about lost
+/// processes.
 ///
 /// Call it first in `main`, before any thread exists.
 pub fn silence_cpp_log() {
@@ -17,8 +17,8 @@ pub fn silence_cpp_log() {
 
 /// Limits the cache of compiled matrix products to the last 64, in place of 1,024.
 ///
-/// Each batch of packed tokens has its own number of rows, so what is compiled for one is seldom of use to another. The full
-/// cache saves 1 % of the time on short texts, takes 0.8 GB in the end, and grows for hundreds of steps.
+/// Each batch of packed tokens has its own number of rows, so a product compiled for one batch is seldom useful for another.
+/// The full cache saves 1 % of the time on short texts, but it grows for hundreds of steps and finally takes 0.8 GB.
 ///
 /// Call it first in `main`, before any thread exists.
 pub fn limit_primitive_cache() {

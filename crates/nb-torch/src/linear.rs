@@ -5,13 +5,13 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::arguments::Then;
 use crate::shim;
 
-/// Computes f(x Wᵀ + b) [n, out] from `x` [n, in], `weight` [out, in] and `bias` \[out\] by libtorch's oneDNN. oneDNN uses every
-/// instruction that the processor has, which libtorch's BLAS may not. `weight` is read in place, even if it is transposed; an `x`
-/// whose rows are not contiguous is copied.
+/// Computes f(x Wᵀ + b) [n, out] from `x` [n, in], `weight` [out, in] and `bias` \[out\] by libtorch's oneDNN. oneDNN uses all
+/// of the processor's instructions; libtorch's BLAS may not. `weight` is read in place, even if it is transposed; an `x` whose
+/// rows are not contiguous is copied.
 ///
 /// # Errors
-/// If shapes or kinds do not fit, if a tensor is not in the host's memory, or if libtorch fails, e.g. because it has no oneDNN
-/// or the processor has no bf16.
+/// If shapes or kinds do not match, if a tensor is not in the host's memory, or if libtorch fails, e.g. because it has no
+/// oneDNN or the processor has no bf16.
 ///
 /// ```
 /// use nb_torch::{Then, onednn_linear};

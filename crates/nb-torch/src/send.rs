@@ -2,8 +2,8 @@
 
 use tch::{Device, Tensor};
 
-/// Copies a tensor from the host to `device`. A copy to a GPU does not block the host: it comes from pinned memory, in order after
-/// the GPU's earlier work.
+/// Copies a tensor from the host to `device`. A copy to a GPU does not block the host: it comes from pinned memory, in order
+/// after the GPU's earlier work.
 ///
 /// ```
 /// use tch::{Device, Tensor};
@@ -25,15 +25,15 @@ pub fn send(tensor: &Tensor, device: Device) -> Tensor {
 mod tests {
     use super::*;
 
-    /// On every device that the machine has.
+    /// Runs on every device of the machine.
     #[test]
-    fn what_is_sent_arrives() {
-        let own = Tensor::from_slice(&[[1.5_f32, -2.0], [0.0, 3.0]].concat()).view([2, 2]);
+    fn a_sent_tensor_arrives() {
+        let original = Tensor::from_slice(&[[1.5_f32, -2.0], [0.0, 3.0]].concat()).view([2, 2]);
         crate::cuda::preload();
         for device in [Device::Cpu, Device::cuda_if_available()] {
-            let sent = send(&own, device);
+            let sent = send(&original, device);
             assert_eq!(sent.device(), device);
-            assert!(sent.to_device(Device::Cpu).equal(&own));
+            assert!(sent.to_device(Device::Cpu).equal(&original));
         }
     }
 }

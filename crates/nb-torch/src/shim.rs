@@ -1,8 +1,8 @@
 //! The functions of `cpp/shim.cpp`.
 #![allow(unsafe_code)]
-// Every call passes pointers that are valid during the call: to tensors borrowed for it, and to slices of such pointers. The shim
-// reads as many elements of a list as it is told and keeps none. It returns either all of its results, each of which becomes the
-// property of one `Tensor`, or a message, which is copied and freed. The tests call every function.
+// Every call passes pointers that are valid during the call: to tensors borrowed for it, and to slices of such pointers. The
+// shim reads as many elements of a list as it is told and keeps none. It returns either all of its results, each of which one
+// `Tensor` owns, or a message, which is copied and freed. The tests call every function.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -80,10 +80,11 @@ unsafe extern "C" {
 pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, then: Then) -> Result<Tensor, TchError> {
     let bias = bias.map_or(null(), pointer);
     // SAFETY: see the top of the file; room for one result, and a number that the shim knows.
-    made(|out, error| unsafe { nb_linear(pointer(x), pointer(weight), bias, then.number(), out, error) }).map(|[y]| y)
+    new_tensors(|out, error| unsafe { nb_linear(pointer(x), pointer(weight), bias, then.number(), out, error) })
+        .map(|[y]| y)
 }
 
-/// Returns `value` as a function of `inputs`, of which `backward` computes each dL/d(input) from dL/d(value).
+/// Returns `value` as a function of `inputs`; `backward` computes each dL/d(input) from dL/d(value).
 pub(crate) fn with_backward<F>(value: &Tensor, inputs: &[&Tensor], backward: F) -> Result<Tensor, TchError>
 where
     F: Fn(Tensor) -> Vec<Tensor> + Send + 'static,
@@ -95,14 +96,15 @@ where
         count: usize,
         error: *mut *mut c_char,
     ) -> c_int {
-        // SAFETY: `data` is the box made below, which the graph keeps until it is dropped and lends to one thread at a time.
+        // SAFETY: `data` is the box created below, which the graph keeps until it is dropped and lends to one thread at a time.
         let backward = unsafe { &*data.cast::<F>() };
-        // SAFETY: a tensor that the shim has made with `new` and that this function owns.
+        // SAFETY: the shim created this tensor with `new`, and this function owns it.
         let grad = unsafe { Tensor::from_ptr(grad.cast()) };
-        match made_by(backward, grad, count) {
-            Ok(made) => {
-                for (i, tensor) in made.into_iter().enumerate() {
-                    // SAFETY: there is room for `count` tensors, and `made` has as many. The shim owns each of them from here on.
+        match gradients(backward, grad, count) {
+            Ok(tensors) => {
+                for (i, tensor) in tensors.into_iter().enumerate() {
+                    // SAFETY: there is room for `count` tensors, and `tensors` has as many. The shim owns each of them from
+                    // here on.
                     unsafe { *grads.add(i) = std::mem::ManuallyDrop::new(tensor).as_mut_ptr().cast() };
                 }
                 0
@@ -116,20 +118,20 @@ where
         }
     }
     extern "C" fn drop_box<F>(data: *mut c_void) {
-        // SAFETY: the box made below, which the graph releases once.
+        // SAFETY: `data` is the box created below, which the graph releases once.
         drop(unsafe { Box::from_raw(data.cast::<F>()) });
     }
     let inputs: Vec<_> = inputs.iter().map(|input| pointer(input)).collect();
     let data = Box::into_raw(Box::new(backward)).cast();
     // SAFETY: see the top of the file; `inputs.len()` pointers, room for one result, and a box with functions of its type.
-    made(|out, error| unsafe {
+    new_tensors(|out, error| unsafe {
         nb_with_backward(pointer(value), inputs.as_ptr(), inputs.len(), data, call::<F>, drop_box::<F>, out, error)
     })
     .map(|[y]| y)
 }
 
-/// Calls `backward` for `count` gradients. Its panics must not reach C++.
-fn made_by(backward: impl Fn(Tensor) -> Vec<Tensor>, grad: Tensor, count: usize) -> Result<Vec<Tensor>, String> {
+/// Calls `backward` and returns its `count` gradients. Its panics are caught, since they must not reach C++.
+fn gradients(backward: impl Fn(Tensor) -> Vec<Tensor>, grad: Tensor, count: usize) -> Result<Vec<Tensor>, String> {
     let grads = catch_unwind(AssertUnwindSafe(|| backward(grad))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
@@ -142,13 +144,13 @@ fn made_by(backward: impl Fn(Tensor) -> Vec<Tensor>, grad: Tensor, count: usize)
     }
 }
 
-/// Returns the tensors that a call makes.
-fn made<const N: usize>(
+/// Returns the tensors that a call creates.
+fn new_tensors<const N: usize>(
     call: impl FnOnce(*mut *mut c_void, *mut *mut c_char) -> c_int,
 ) -> Result<[Tensor; N], TchError> {
     let mut out = [null_mut(); N];
     checked(|error| call(out.as_mut_ptr(), error))?;
-    // SAFETY: tensors that the shim has made with `new`, as tch expects them; each gets one owner.
+    // SAFETY: the shim created these tensors with `new`, as tch expects; each gets one owner.
     Ok(out.map(|tensor| unsafe { Tensor::from_ptr(tensor.cast()) }))
 }
 
@@ -205,7 +207,7 @@ pub(crate) struct AttentionInputs<'a> {
 pub(crate) fn flash_attention(inputs: &AttentionInputs<'_>) -> Result<[Tensor; 4], TchError> {
     let AttentionInputs { query, key, value, starts, longest, dropout, scale } = *inputs;
     // SAFETY: see the top of the file; room for four results.
-    made(|out, error| unsafe {
+    new_tensors(|out, error| unsafe {
         nb_flash_attention(
             pointer(query),
             pointer(key),
@@ -229,7 +231,7 @@ pub(crate) fn flash_attention_backward(
     let AttentionInputs { query, key, value, starts, longest, dropout, scale } = *inputs;
     let forward = forward.each_ref().map(pointer);
     // SAFETY: see the top of the file; four tensors of the forward pass, room for three results.
-    made(|out, error| unsafe {
+    new_tensors(|out, error| unsafe {
         nb_flash_attention_backward(
             pointer(grad),
             pointer(query),

@@ -1,4 +1,4 @@
-//! Comparison with the formulas, on the CPU and on the first GPU if there is one.
+//! Comparison of the operations with their formulas, on the CPU and on the first GPU if there is one.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tch::{Cuda, Device, Kind, Tensor};
 const HYPERPARAMETERS: Hyperparameters =
     Hyperparameters { lr: 0.02, beta1: 0.8, beta2: 0.99, weight_decay: 0.1, epsilon: 1e-6 };
 
-/// The first GPU, if there is one. Each test asks before it does anything else: libtorch asks only once.
+/// The first GPU, if there is one. Each test calls this before anything else: libtorch looks for a GPU only once.
 fn gpu() -> Option<Device> {
     nb_torch::cuda::preload();
     Cuda::is_available().then_some(Device::Cuda(0))
@@ -27,7 +27,7 @@ fn doubles(tensor: &Tensor) -> Vec<f64> {
     Vec::try_from(tensor.to_device(Device::Cpu).to_kind(Kind::Double).contiguous().view(-1)).expect("doubles")
 }
 
-/// Two tensors under optimisation, with the same start each time.
+/// Two tensors under optimisation, with the same initial values each time.
 struct Trained {
     values: [Tensor; 2],
     grads: [Tensor; 2],
@@ -55,7 +55,7 @@ impl Trained {
 }
 
 #[test]
-fn updates_are_the_formula() {
+fn updates_match_the_formula() {
     const CLIP: f64 = 0.25;
     for device in devices() {
         let mut trained = Trained::new(device);
@@ -84,7 +84,7 @@ fn updates_are_the_formula() {
 }
 
 #[test]
-fn an_update_that_is_not_to_be_made_changes_nothing() {
+fn a_skipped_update_changes_nothing() {
     for device in devices() {
         let mut trained = Trained::new(device);
         trained.update(1, 1.0);
@@ -101,7 +101,7 @@ fn an_update_that_is_not_to_be_made_changes_nothing() {
 }
 
 #[test]
-fn dense_layers_are_libtorchs() {
+fn dense_layers_match_libtorch() {
     gpu();
     let has_onednn = Tensor::zeros([1], (Kind::Float, Device::Cpu)).f_to_mkldnn(None::<Kind>).is_ok();
     if !require("onednn", has_onednn) {
@@ -127,18 +127,18 @@ fn dense_layers_are_libtorchs() {
     for (then, expected) in &after {
         close(onednn_linear(&x, &weight, Some(&bias), *then).unwrap(), expected, &format!("{then:?}"));
     }
-    // Without a bias, and of matrices that lie transposed.
-    let (across, over) = (x.tr().contiguous().tr(), weight.tr().contiguous().tr());
-    assert!(!across.is_contiguous() && !over.is_contiguous());
+    // Without a bias, and with transposed matrices.
+    let (x_transposed, weight_transposed) = (x.tr().contiguous().tr(), weight.tr().contiguous().tr());
+    assert!(!x_transposed.is_contiguous() && !weight_transposed.is_contiguous());
     let product = x.matmul(&weight.tr());
-    close(onednn_linear(&across, &over, None, Then::Nothing).unwrap(), &product, "transposed");
-    // Not even of a leaf.
+    close(onednn_linear(&x_transposed, &weight_transposed, None, Then::Nothing).unwrap(), &product, "transposed");
+    // The result requires no gradient, even if the weight is a leaf.
     let leaf = weight.copy().set_requires_grad(true);
     assert!(!onednn_linear(&x, &leaf, None, Then::Nothing).unwrap().requires_grad());
 }
 
 #[test]
-fn a_dense_layer_that_does_not_fit_is_refused() {
+fn mismatched_dense_layers_are_refused() {
     gpu();
     let (x, weight) = (tensor_wave(&[3, 4], 0.0, Device::Cpu), tensor_wave(&[2, 4], 0.0, Device::Cpu));
     let refused = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
@@ -153,7 +153,7 @@ fn a_dense_layer_that_does_not_fit_is_refused() {
 }
 
 #[test]
-fn what_libtorch_refuses_is_an_error() {
+fn a_refusal_by_libtorch_is_an_error() {
     gpu();
     let one = |kind| [Tensor::zeros([2], (kind, Device::Cpu))];
     let (values, grads) = (one(Kind::Float), [Tensor::zeros([3], (Kind::Float, Device::Cpu))]);
@@ -165,7 +165,7 @@ fn what_libtorch_refuses_is_an_error() {
     let low = one(Kind::BFloat16);
     assert!(refused(Parameters { grads: &low, ..parameters }).contains("grads[0] is BFloat16 on Cpu"));
     assert!(refused(Parameters { grads: &[], ..parameters }).contains("grads: 0 tensors, expected 1"));
-    // On the CPU there is no such kernel, and libtorch says so of this very operation.
+    // The CPU has no such kernel, and libtorch's error names the operation.
     let rows = tensor_wave(&[4, 2, 8], 0.0, Device::Cpu);
     let refused = |lengths: &[i64]| {
         let sequences = Rc::new(Sequences::new(lengths, Device::Cpu).unwrap());
@@ -178,7 +178,7 @@ fn what_libtorch_refuses_is_an_error() {
 
 /// Needs a GPU with the kernel, in bf16.
 #[test]
-fn attention_and_its_gradients_are_those_of_each_sequence_alone() {
+fn attention_and_its_gradients_match_each_sequence_alone() {
     let gpu = gpu();
     require("gpu", gpu.is_some());
     let Some(device) = gpu else { return };
@@ -197,7 +197,7 @@ fn attention_and_its_gradients_are_those_of_each_sequence_alone() {
     };
     let grads = attended.backward(&grad).unwrap();
     for (one, other) in grads.iter().zip(&attended.backward(&grad).unwrap()) {
-        assert!(one.equal(other), "a backward pass repeats");
+        assert!(one.equal(other), "the backward pass is not reproducible");
     }
 
     let exact = qkv.to_kind(Kind::Double).set_requires_grad(true);
@@ -234,13 +234,13 @@ impl Drop for Counted {
 /// Computes x · y with a custom backward pass that counts its calls and the graphs that hold it.
 fn product(x: &Tensor, y: &Tensor, calls: &Arc<AtomicUsize>, graphs: &Arc<AtomicUsize>) -> Tensor {
     graphs.fetch_add(1, Ordering::SeqCst);
-    let (own, calls) = (Counted(graphs.clone()), calls.clone());
+    let (live, calls) = (Counted(graphs.clone()), calls.clone());
     let (x0, y0) = (x.detach(), y.detach());
     let value = &x0 * &y0;
     let backward = move |grad: Tensor| {
-        let _ = &own;
+        let _ = &live;
         calls.fetch_add(1, Ordering::SeqCst);
-        assert!(!(&grad * &y0).requires_grad(), "nothing is recorded here");
+        assert!(!(&grad * &y0).requires_grad(), "autograd records a backward pass");
         vec![&grad * &y0, &grad * &x0]
     };
     with_backward(&value, &[x, y], backward).expect("a node")
@@ -252,7 +252,7 @@ fn a_custom_function_is_part_of_the_graph() {
         let (calls, graphs) = (Arc::default(), Arc::default());
         let leaf = |shift| tensor_wave(&[3, 5], shift, device).set_requires_grad(true);
         let (x, y) = (leaf(0.0), leaf(1.0));
-        // Twice in one graph, below and above libtorch's own functions; what is added up in a leaf stays.
+        // Twice in one graph, below and above libtorch's functions; gradients accumulate in a leaf.
         let square = product(&product(&x.sin(), &y, &calls, &graphs), &x, &calls, &graphs);
         square.square().sum(Kind::Float).backward();
         let (x1, y1) = (leaf(0.0), leaf(1.0));
@@ -274,7 +274,7 @@ fn no_graph_is_built_if_no_gradient_is_required() {
     let leaf = x.copy().set_requires_grad(true);
     assert!(!tch::no_grad(|| product(&leaf, &x, &calls, &graphs)).requires_grad());
     assert_eq!(graphs.load(Ordering::SeqCst), 0);
-    // Only one of two requires a gradient.
+    // Only one of the two inputs requires a gradient.
     product(&leaf, &x, &calls, &graphs).sum(Kind::Float).backward();
     assert!(leaf.grad().equal(&x));
     assert_eq!(graphs.load(Ordering::SeqCst), 0);
@@ -309,11 +309,11 @@ fn a_backward_pass_that_fails_is_an_error() {
     assert!(fails(|grad| vec![grad.copy(), grad], false).contains("gave 2 gradients, expected 1"));
     assert!(fails(|grad| vec![grad.narrow(0, 0, 2)], false).contains("invalid gradient"));
     assert!(fails(|grad| vec![grad], true).contains("no second derivatives"));
-    // A tensor that cannot have a gradient cannot be a node; the function is dropped then, too.
-    let (own, integers) = (Counted(Arc::clone(&graphs)), Tensor::from_slice(&[1i64, 2, 3, 4]));
+    // A tensor that cannot have a gradient cannot be a node; the function is still dropped.
+    let (live, integers) = (Counted(Arc::clone(&graphs)), Tensor::from_slice(&[1i64, 2, 3, 4]));
     graphs.fetch_add(1, Ordering::SeqCst);
     let refused = with_backward(&integers, &[&x], move |grad| {
-        let _ = &own;
+        let _ = &live;
         vec![grad]
     });
     drop(refused);

@@ -1,4 +1,4 @@
-//! The job of a training peer: models, settings of method and optimiser, and the batches as token ids.
+//! The job of a training peer: the models, the settings of method and optimiser, and the batches as token ids.
 
 use anyhow::{Context, Result, bail};
 use nb_data::TokenBatch;
@@ -14,7 +14,7 @@ use crate::device;
 
 /// A task whose batches can be exported to a peer.
 pub(super) trait ExportBatch: Task {
-    /// Returns what a peer needs besides the texts of a batch.
+    /// Returns the data that a peer needs besides the texts of a batch.
     fn targets(&self, batch: &Self::Batch) -> Result<Value>;
 }
 
@@ -40,7 +40,7 @@ impl ExportBatch for Recommend {
     }
 }
 
-/// Returns the job of a peer that trains as `plan` says, over `batches`.
+/// Returns the job of a peer that trains on `batches` according to `plan`.
 ///
 /// # Errors
 /// If the teacher is not a folder, or if the method uses something that the peer does not implement.

@@ -1,7 +1,7 @@
-//! Training steps: what a run does between two lines of its log, including the data path.
+//! Training steps: the work of a run between two lines of its log, including the data path.
 //!
-//! A round makes a fixed number of steps over the same batches, the first ones of epoch 0. Reading files, loading models
-//! and three warm-up steps are not timed.
+//! A round runs a fixed number of steps over the same batches, the first batches of epoch 0. Reading files, loading
+//! models and three warm-up steps are not timed.
 
 mod job;
 mod ours;
@@ -80,10 +80,10 @@ pub(crate) fn run(
         for &precision in &context.precisions {
             let plan = Plan::new(config(context, case, precision, options)?, AllTasks::KINDS)?;
             let bench = Bench { context, case, plan: &plan, steps: case.kind.steps(options) };
-            if let Some(own) = plan.data.task.downcast::<TopicPlan>() {
-                bench.run(&Topic::open(&plan, own)?, sink)?;
-            } else if let Some(own) = plan.data.task.downcast::<RecommendPlan>() {
-                bench.run(&Recommend::open(&plan, own)?, sink)?;
+            if let Some(topic) = plan.data.task.downcast::<TopicPlan>() {
+                bench.run(&Topic::open(&plan, topic)?, sink)?;
+            } else if let Some(recommend) = plan.data.task.downcast::<RecommendPlan>() {
+                bench.run(&Recommend::open(&plan, recommend)?, sink)?;
             } else {
                 bail!("task: {} has no case", plan.data.task.name());
             }
@@ -93,7 +93,7 @@ pub(crate) fn run(
 }
 
 impl CaseKind {
-    /// Returns the number of steps per round. By default a round takes some seconds on two cores.
+    /// Returns the number of steps per round. By default, a round takes a few seconds on two cores.
     fn steps(self, options: StepOptions) -> usize {
         let default = match self {
             Self::Texts | Self::Clicks => 8,

@@ -25,9 +25,9 @@ use crate::memory::peak_bytes;
 use crate::peer::Round;
 use crate::report::Unit;
 
-/// Steps before the first round: memory is touched and kernels are chosen for the first time.
+/// Number of steps before the first round, in which memory is touched and kernels are chosen for the first time.
 const WARM_UP_STEPS: usize = 3;
-/// Length of the learning-rate schedule: more steps than any bench makes.
+/// Length of the learning-rate schedule: more steps than any bench runs.
 const SCHEDULE_STEPS: u64 = 1_000_000;
 
 /// The models of a run, ready to train.
@@ -44,11 +44,11 @@ pub(super) struct Trainer<'a, K: Task> {
 }
 
 impl<'a, K: Task> Trainer<'a, K> {
-    /// Loads the models. A round makes `steps` steps over the first batches of the first epoch.
+    /// Loads the models. A round runs `steps` steps over the first batches of the first epoch.
     pub(super) fn new(plan: &'a Plan, task: &'a K, steps: usize) -> Result<Self> {
         let models = Models::build(plan, task)?;
         let epoch = task.epoch(0);
-        // A tiny corpus has fewer batches than steps, so they repeat.
+        // A tiny corpus has fewer batches than steps, so the batches repeat.
         let batch_rows = epoch.iter().take(steps).cloned().cycle().take(steps).collect();
         Ok(Self {
             groups: groups(plan, &models),
@@ -67,12 +67,12 @@ impl<'a, K: Task> Trainer<'a, K> {
         self.batch_rows.iter().map(|rows| self.task.batch(0, rows)).collect()
     }
 
-    /// Makes the steps that are not timed.
+    /// Runs the steps that are not timed.
     pub(super) fn warm_up(&mut self) -> Result<()> {
         self.steps(WARM_UP_STEPS)
     }
 
-    /// Makes the steps of a round.
+    /// Runs the steps of a round.
     pub(super) fn round(&mut self, unit: Unit) -> Result<Round> {
         synchronise(self.plan.device);
         let begin = Instant::now();
@@ -130,7 +130,7 @@ impl<'a, K: Task> Trainer<'a, K> {
         per_batch.fold(Counts::default(), std::ops::Add::add)
     }
 
-    /// Makes `count` steps and waits for the device.
+    /// Runs `count` steps and waits for the device.
     fn steps(&mut self, count: usize) -> Result<()> {
         for i in 0..count {
             let rows = std::slice::from_ref(&self.batch_rows[i % self.batch_rows.len()]);
@@ -138,7 +138,8 @@ impl<'a, K: Task> Trainer<'a, K> {
             let update = Update { epoch: 0, rows, position, telemetry: Telemetry::Terms };
             let stepped = self.stepper.update(self.task, &mut self.models, &mut self.groups, &update)?;
             self.step += 1;
-            // Like a run, which checks every step on the CPU; on a GPU that would force a synchronisation.
+            // As in a run, every step is checked if the device is the CPU; on a GPU, the check would force a
+            // synchronisation.
             if self.plan.device == Device::Cpu
                 && let Some(problem) = stepped.read().not_finite()
             {

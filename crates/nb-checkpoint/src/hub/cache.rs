@@ -1,5 +1,5 @@
-//! A repository in the hub's cache, in the layout of `huggingface_hub`: `models--owner--name/` with `blobs/<etag>`,
-//! `snapshots/<commit>/<file>`, which are links to blobs, and `refs/main`, which names a commit.
+//! A repository in the hub's cache, in the layout of `huggingface_hub`. The folder `models--owner--name/` contains
+//! `blobs/<etag>`, `snapshots/<commit>/<file>` (links to blobs) and `refs/main` (the name of a commit).
 
 use std::fs;
 use std::io;
@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::files::{CONFIG_FILE, WEIGHTS_FILE, is_plain_name};
 
-/// Files of a repository that every model needs.
+/// Files that every model needs.
 pub(super) const REQUIRED_FILES: [&str; 2] = [CONFIG_FILE, WEIGHTS_FILE];
-/// Files of a repository of which a model needs one.
+/// Files of which a model needs at least one.
 pub(super) const VOCABULARY_FILES: [&str; 2] = ["tokenizer.json", "vocab.txt"];
 
 /// A repository's folder in the cache.
@@ -23,10 +23,10 @@ impl CachedRepository {
         Self { folder: cache.join(format!("models--{owner}--{name}")) }
     }
 
-    /// Returns the newest snapshot, if it has all files that a model needs.
+    /// Returns the newest snapshot if it has all files that a model needs.
     ///
     /// # Errors
-    /// A message that says what is missing.
+    /// A message that names what is missing.
     pub(super) fn snapshot(&self) -> Result<PathBuf, String> {
         let main = self.folder.join("refs").join("main");
         let commit = fs::read_to_string(&main).map_err(|error| format!("{}: {error}", main.display()))?;
@@ -39,7 +39,7 @@ impl CachedRepository {
         if let Some(file) = REQUIRED_FILES.iter().find(lacks) {
             return Err(format!("{} has no {file}", snapshot.display()));
         }
-        // A download that was interrupted before the tokenizer is not complete either.
+        // A download that was interrupted before the tokenizer is incomplete too.
         if VOCABULARY_FILES.iter().all(|file| lacks(&file)) {
             return Err(format!("{} has neither {}", snapshot.display(), VOCABULARY_FILES.join(" nor ")));
         }
@@ -55,7 +55,7 @@ impl CachedRepository {
         self.folder.join("blobs").join(etag)
     }
 
-    /// Links a file of a snapshot to a blob, replacing what is there.
+    /// Links a file of a snapshot to a blob and replaces an existing file.
     pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> io::Result<PathBuf> {
         let folder = self.snapshot_folder(commit);
         fs::create_dir_all(&folder)?;
@@ -63,16 +63,16 @@ impl CachedRepository {
         if path.is_file() && same_file(&path, &self.blob(etag)) {
             return Ok(path);
         }
-        // Renamed into place, because several processes can link one file at the same time.
-        let beside = folder.join(format!("{file}.{}.part", std::process::id()));
-        let made = link_or_copy(&self.blob(etag), &Path::new("../../blobs").join(etag), &beside);
-        made.and_then(|()| fs::rename(&beside, &path)).inspect_err(|_| {
-            let _ = fs::remove_file(&beside); // the first error is the one to report
+        // The link is renamed into place, because several processes may link the same file at the same time.
+        let temporary = folder.join(format!("{file}.{}.part", std::process::id()));
+        let linked = link_or_copy(&self.blob(etag), &Path::new("../../blobs").join(etag), &temporary);
+        linked.and_then(|()| fs::rename(&temporary, &path)).inspect_err(|_| {
+            let _ = fs::remove_file(&temporary); // the first error is the one to report
         })?;
         Ok(path)
     }
 
-    /// Makes a commit the one that [`CachedRepository::snapshot`] finds.
+    /// Points `refs/main` to a commit, so that [`CachedRepository::snapshot`] returns it.
     pub(super) fn set_main(&self, commit: &str) -> io::Result<()> {
         let refs = self.folder.join("refs");
         fs::create_dir_all(&refs)?;
@@ -80,7 +80,7 @@ impl CachedRepository {
     }
 }
 
-/// Creates a link to `relative`, or a copy of `blob` where the system has no such links.
+/// Creates a symbolic link to `relative`, or a copy of `blob` on systems without symbolic links.
 #[cfg_attr(unix, allow(unused_variables))]
 fn link_or_copy(blob: &Path, relative: &Path, link: &Path) -> io::Result<()> {
     #[cfg(unix)]
@@ -115,7 +115,7 @@ mod tests {
         assert!(repository.snapshot().unwrap_err().ends_with("has neither tokenizer.json nor vocab.txt"));
         repository.link("abc", "vocab.txt", "1").unwrap();
         assert_eq!(repository.snapshot(), Ok(repository.snapshot_folder("abc")));
-        // A link that leads elsewhere, or nowhere, is replaced.
+        // A link to another blob is replaced, and so is a broken link.
         let config = repository.link("abc", "config.json", "2").unwrap();
         assert_eq!(fs::read_to_string(&config).unwrap(), "new");
         fs::remove_file(repository.blob("2")).unwrap();

@@ -1,8 +1,8 @@
 //! Requests to the hub: a file's commit, hash and size, and its content.
 //!
 //! The token is sent to the origin of the endpoint (scheme, host and port) and nowhere else. The hub usually redirects
-//! requests for content to another host. Redirects are therefore followed here one by one, and each request decides whether
-//! it carries the token.
+//! requests for content to another host. Redirects are therefore followed here one by one, and only requests to that
+//! origin carry the token.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -17,9 +17,9 @@ use ureq::{Agent, Body};
 use super::settings::Settings;
 use crate::files::is_plain_name;
 
-/// The longest wait for a response of the hub, and for any part of one.
+/// The time limit for a response of the hub, and for each part of it.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// More redirects than any hub needs.
+/// The maximum number of redirects, more than any hub needs.
 const MAX_REDIRECTS: usize = 8;
 
 /// The hub's description of a file.
@@ -29,13 +29,13 @@ pub(super) struct RemoteFile {
     pub(super) commit: String,
     /// The hash of its content, which names its blob in the cache.
     pub(super) etag: String,
-    /// Its size in bytes, if the hub says it.
+    /// Its size in bytes, if the hub reports it.
     size: Option<u64>,
     /// The address of its content.
     url: Uri,
 }
 
-/// A connection to the hub. Not `Debug`: it holds the token.
+/// A client of the hub. It is not `Debug`, because it holds the token.
 pub(super) struct Client {
     agent: Agent,
     endpoint: Uri,
@@ -45,9 +45,9 @@ pub(super) struct Client {
 /// The redirects to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Follow {
-    /// Those within the endpoint's origin, such as those of renamed repositories.
+    /// Redirects within the endpoint's origin, such as those of renamed repositories.
     SameOrigin,
-    /// All.
+    /// All redirects.
     All,
 }
 
@@ -58,13 +58,13 @@ struct Located {
 }
 
 impl Client {
-    /// Returns a connection with these settings; sends nothing yet.
+    /// Returns a client with these settings. Sends no request.
     ///
     /// # Errors
     /// A message, if the endpoint is not an address or the token cannot be sent.
     pub(super) fn new(settings: &Settings) -> Result<Self, String> {
         let found = &settings.endpoint;
-        // An address may hold a password, which no message shows.
+        // An address may contain a password, which must not appear in a message.
         let named = found.rsplit_once('@').map_or(found.as_str(), |(_, host)| host);
         let endpoint: Uri = found.parse().map_err(|error| format!("HF_ENDPOINT is `{named}`: {error}"))?;
         if endpoint.scheme().is_none() || endpoint.host().is_none() {
@@ -85,10 +85,10 @@ impl Client {
         Ok(Self { agent, endpoint, authorization })
     }
 
-    /// Looks up a file of a repository at a branch or commit; none if the repository has no such file.
+    /// Looks up a file of a repository at a branch or commit. Returns `None` if the repository has no such file.
     ///
     /// # Errors
-    /// A message, if there is no response, or not that of a hub.
+    /// A message, if there is no response or if the response is not from a hub.
     pub(super) fn look_up(&self, repository: &str, revision: &str, file: &str) -> Result<Option<RemoteFile>, String> {
         let endpoint = self.endpoint.to_string();
         let url = format!("{}/{repository}/resolve/{revision}/{file}", endpoint.trim_end_matches('/'));
@@ -117,25 +117,25 @@ impl Client {
         Ok(Some(RemoteFile { commit, etag, size, url }))
     }
 
-    /// Downloads a file's content to `blob`, unless it is there, resuming an interrupted download.
+    /// Downloads a file's content to `blob`, unless it exists. Resumes an interrupted download.
     ///
     /// # Errors
-    /// A message, if the content does not arrive, has another size than announced, or cannot be written.
+    /// A message, if the content does not arrive, differs in size from the announcement, or cannot be written.
     pub(super) fn download(&self, file: &RemoteFile, name: &str, blob: &Path) -> Result<(), String> {
         if blob.exists() {
             return Ok(());
         }
-        let beside = blob.with_file_name(format!("{}.nb-part", file.etag));
-        let cannot = |error: io::Error| format!("cannot write {}: {error}", beside.display());
+        let partial = blob.with_file_name(format!("{}.nb-part", file.etag));
+        let cannot = |error: io::Error| format!("cannot write {}: {error}", partial.display());
         if let Some(folder) = blob.parent() {
             fs::create_dir_all(folder).map_err(cannot)?;
         }
-        let mut part = File::options().append(true).create(true).open(&beside).map_err(cannot)?;
-        // Of several processes that need the file one downloads it, and the others find it.
+        let mut part = File::options().append(true).create(true).open(&partial).map_err(cannot)?;
+        // If several processes need the file, one downloads it while the others wait for the lock.
         part.lock().map_err(cannot)?;
         if blob.exists() {
-            // Opened after the other process had renamed its file, this one is empty.
-            let _ = fs::remove_file(&beside);
+            // This file was created after another process had renamed its own, so it is empty.
+            let _ = fs::remove_file(&partial);
             return Ok(());
         }
         let got = self.resume_download(file, name, &mut part)?;
@@ -144,7 +144,7 @@ impl Client {
             let _ = if got > size { part.set_len(0) } else { Ok(()) };
             return Err(format!("{name}: {got} bytes came, expected {size}"));
         }
-        part.sync_all().and_then(|()| fs::rename(&beside, blob)).map_err(cannot)
+        part.sync_all().and_then(|()| fs::rename(&partial, blob)).map_err(cannot)
     }
 
     /// Appends the missing bytes and returns the length of the file.
@@ -212,7 +212,7 @@ impl Client {
     }
 }
 
-/// Returns the address that a response redirects to, if it does.
+/// Returns the address to which a response redirects, or `None` if it does not redirect.
 fn redirect(url: &Uri, response: &Response<Body>) -> Result<Option<Uri>, String> {
     let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
     let Some(location) = location else { return Ok(None) };
@@ -231,7 +231,7 @@ fn redirect(url: &Uri, response: &Response<Body>) -> Result<Option<Uri>, String>
     }
 }
 
-/// Scheme, host and port of an address.
+/// The scheme, host and port of an address.
 #[derive(Debug, PartialEq, Eq)]
 struct Origin {
     scheme: String,
@@ -246,7 +246,7 @@ fn origin(url: &Uri) -> Option<Origin> {
     Some(Origin { scheme, host: url.host()?.to_ascii_lowercase(), port })
 }
 
-/// Returns an address for messages, without the query, which can hold a signature.
+/// Returns an address for messages, without the query, which may contain a signature.
 fn redacted(url: &Uri) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}{}", url.scheme_str().unwrap_or_default(), url.host().unwrap_or_default(), url.path())
@@ -272,23 +272,23 @@ fn progress(name: &str, start: u64, size: Option<u64>) -> ProgressBar {
 mod tests {
     use super::*;
 
-    fn answer(location: &str) -> Response<Body> {
+    fn redirect_to(location: &str) -> Response<Body> {
         let body = Body::builder().data("");
         Response::builder().status(302).header(LOCATION, location).body(body).unwrap()
     }
 
     #[test]
-    fn redirects_lead_where_they_say() {
+    fn redirect_targets_are_resolved() {
         let url: Uri = "https://hub.example:8080/a/b?c".parse().unwrap();
         for (location, expected) in [
             ("/d?e=f", "https://hub.example:8080/d?e=f"),
             ("//cdn.example/d", "https://cdn.example/d"),
             ("http://cdn.example/d", "http://cdn.example/d"),
         ] {
-            assert_eq!(redirect(&url, &answer(location)).unwrap().unwrap(), expected);
+            assert_eq!(redirect(&url, &redirect_to(location)).unwrap().unwrap(), expected);
         }
         for location in ["ftp://a/b", "relative", ""] {
-            assert!(redirect(&url, &answer(location)).unwrap_err().contains("expected an address"), "{location}");
+            assert!(redirect(&url, &redirect_to(location)).unwrap_err().contains("expected an address"), "{location}");
         }
         let body = Body::builder().data("");
         let plain = Response::builder().status(200).header(LOCATION, "/d").body(body).unwrap();
@@ -297,12 +297,12 @@ mod tests {
 
     #[test]
     fn an_origin_is_scheme_host_and_port() {
-        let of = |url: &str| origin(&url.parse().unwrap());
-        assert_eq!(of("https://Hub.example/a"), of("https://hub.example:443/b?c"));
+        let origin_of = |url: &str| origin(&url.parse().unwrap());
+        assert_eq!(origin_of("https://Hub.example/a"), origin_of("https://hub.example:443/b?c"));
         for other in
             ["http://hub.example", "https://hub.example:444", "https://hub.example.org", "https://cdn.hub.example"]
         {
-            assert_ne!(of(other), of("https://hub.example"), "{other}");
+            assert_ne!(origin_of(other), origin_of("https://hub.example"), "{other}");
         }
         assert_eq!(redacted(&"https://cdn.example/a?signature=secret".parse().unwrap()), "https://cdn.example/a");
     }

@@ -9,16 +9,16 @@ use super::verify::verify;
 use crate::error::{CheckpointError, SHARDED};
 use crate::files::{CONFIG_FILE, INDEX_FILE, PICKLE_FILE, WEIGHTS_FILE};
 
-/// Files of a tokenizer that are taken where they exist.
+/// Optional files of a tokenizer.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 
-/// Returns the newest snapshot in the cache, if it is complete.
+/// Returns the newest snapshot in the cache if it is complete.
 pub(crate) fn cached(owner: &str, name: &str) -> Option<PathBuf> {
     CachedRepository::new(&Settings::from_env().cache, owner, name).snapshot().ok()
 }
 
-/// Brings the cache up to date and returns the newest snapshot; falls back to an earlier one where the hub is forbidden or
-/// cannot be reached.
+/// Updates the cache and returns the newest snapshot. Falls back to an earlier snapshot if requests are disabled or
+/// fail.
 ///
 /// # Errors
 /// [`CheckpointError::Hub`] if there is no snapshot.
@@ -51,11 +51,11 @@ pub(crate) fn download(owner: &str, name: &str) -> Result<PathBuf, CheckpointErr
     }
 }
 
-/// Downloads the files of the newest commit that the cache lacks.
+/// Downloads those files of the newest commit that are not in the cache.
 fn fetch(settings: &Settings, cache: &CachedRepository, id: &str) -> Result<PathBuf, String> {
     let client = Client::new(settings)?;
     let config = client.look_up(id, "main", CONFIG_FILE)?.ok_or_else(|| format!("no {CONFIG_FILE} in {id}"))?;
-    // All files are those of one commit, whatever is pushed meanwhile.
+    // All files come from one commit, even if another is pushed in the meantime.
     let commit = config.commit.clone();
     let take = |file: &str, remote: &RemoteFile| -> Result<(), String> {
         client.download(remote, file, &cache.blob(&remote.etag))?;
@@ -75,7 +75,7 @@ fn fetch(settings: &Settings, cache: &CachedRepository, id: &str) -> Result<Path
     cache.snapshot()
 }
 
-/// Returns the message on a repository without weights in one file, which may have them in another form.
+/// Returns the error message for a repository without `model.safetensors`, which may have its weights in another form.
 fn no_weights(client: &Client, id: &str, commit: &str) -> String {
     let has = |file: &str| matches!(client.look_up(id, commit, file), Ok(Some(_)));
     if has(INDEX_FILE) {

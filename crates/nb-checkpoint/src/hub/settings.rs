@@ -8,21 +8,21 @@
 //! | `HF_TOKEN`, else `HUGGING_FACE_HUB_TOKEN`, else the file `HF_TOKEN_PATH`, else `$HF_HOME/token` | the token |
 //! | `HF_HUB_DISABLE_IMPLICIT_TOKEN` | sends no token |
 //! | `HF_ENDPOINT`, else `https://huggingface.co` | the hub |
-//! | `HF_HUB_OFFLINE`, where it is not set or empty `TRANSFORMERS_OFFLINE` | sends no request |
+//! | `HF_HUB_OFFLINE`, or `TRANSFORMERS_OFFLINE` if it is unset or empty | sends no request |
 //!
-//! Switches are on for `1`, `on`, `yes` and `true` in any case. In paths `~`, `~user`, `$NAME` and `${NAME}` are expanded as
-//! Python's `expanduser` and `expandvars` do.
+//! A switch is on if its value is `1`, `on`, `yes` or `true`, in upper or lower case. In paths, `~`, `~user`, `$NAME`
+//! and `${NAME}` are expanded as in Python's `expanduser` and `expandvars`.
 
 use std::path::PathBuf;
 
 /// The hub, unless `HF_ENDPOINT` names another.
 const PUBLIC_HUB: &str = "https://huggingface.co";
 
-/// The environment of a process, as closures, so that tests need not change that of theirs.
+/// The environment of a process, as closures, so that tests need not change their own.
 pub(super) struct Environment<'a> {
     /// Returns an environment variable.
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
-    /// Returns the home folder of a user, or of the one who runs the process, by the system's user database.
+    /// Returns the home folder of a user from the system's user database; `None` stands for the user of the process.
     pub(super) home: &'a dyn Fn(Option<&str>) -> Option<String>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Settings {
     pub(super) endpoint: String,
     /// The folder of cached repositories.
     pub(super) cache: PathBuf,
-    /// The variable that forbids requests, if one does.
+    /// The variable that disables requests, if any.
     pub(super) offline: Option<&'static str>,
     /// The source of the token.
     pub(super) token: TokenSource,
@@ -46,11 +46,11 @@ pub(super) enum TokenSource {
     None,
     /// The value of a variable.
     Variable(Token),
-    /// A file, if it is there.
+    /// A file, which need not exist.
     File(PathBuf),
 }
 
-/// A token, which appears in no message.
+/// A token, which never appears in a message.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Token(String);
 
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
-    /// Returns a token without surrounding white space and line breaks; none if nothing is left.
+    /// Returns the token in `text` without line breaks and surrounding white space; `None` if nothing is left.
     fn new(text: &str) -> Option<Self> {
         let text = text.replace(['\r', '\n'], "");
         let text = text.trim();
@@ -126,7 +126,7 @@ impl Settings {
 }
 
 impl Environment<'_> {
-    /// Returns a variable that is set and not empty.
+    /// Returns the value of a variable, unless it is empty.
     fn filled(&self, name: &str) -> Option<String> {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
@@ -157,7 +157,7 @@ impl Environment<'_> {
         self.expand_variables(&self.expand_user(path))
     }
 
-    /// Expands `~` and `~user` at the beginning of a path, unless no home folder is known.
+    /// Expands `~` or `~user` at the beginning of a path, if the home folder is known.
     fn expand_user(&self, path: &str) -> String {
         let Some(rest) = path.strip_prefix('~') else { return path.to_owned() };
         let (user, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -188,8 +188,8 @@ impl Environment<'_> {
     }
 }
 
-/// Returns the name in `$NAME` or `${NAME}` at the beginning of `text`, and the bytes that the reference takes; the dollar
-/// sign alone where there is no name.
+/// Returns the name in `$NAME` or `${NAME}` at the beginning of `text`, and the length of the reference in bytes.
+/// Without a name, returns `None` and the length of the dollar sign.
 fn reference(text: &str) -> (Option<&str>, usize) {
     let rest = &text[1..];
     if let Some(braced) = rest.strip_prefix('{') {
@@ -204,7 +204,7 @@ fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() || folder.ends_with('/') { format!("{folder}{name}") } else { format!("{folder}/{name}") }
 }
 
-/// Returns the home folder of the process's user, or of another one who is listed in `/etc/passwd`.
+/// Returns the home folder of the process's user, or of another user listed in `/etc/passwd`.
 fn home_of(user: Option<&str>) -> Option<String> {
     let Some(user) = user else {
         return std::env::home_dir().map(|home| home.to_string_lossy().into_owned());
@@ -222,7 +222,7 @@ mod tests {
 
     use super::*;
 
-    /// A case of `hub_settings.json`, which `hub_settings.py` beside it writes with `huggingface_hub` itself.
+    /// A case of `hub_settings.json`, which `hub_settings.py` in the same folder generates with `huggingface_hub`.
     #[derive(Deserialize)]
     struct Case {
         environment: BTreeMap<String, String>,
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_mean_what_they_mean_to_huggingface_hub() {
+    fn variables_are_read_as_in_huggingface_hub() {
         let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/golden/hub_settings.json")).unwrap();
         assert!(cases.len() > 40, "{} cases", cases.len());
         for case in cases {
@@ -242,7 +242,7 @@ mod tests {
             let home = |user: Option<&str>| user.is_none_or(|user| user == "me").then(|| "/users/me".to_owned());
             let found = Settings::read(&Environment { variable: &variable, home: &home });
             let token = match case.token {
-                // A file that is not there gives no token either.
+                // A missing file gives no token either.
                 None if found.token == TokenSource::None => TokenSource::None,
                 None => TokenSource::File(case.token_path.into()),
                 Some(token) => TokenSource::Variable(Token(token)),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_in_no_message() {
+    fn a_token_appears_in_no_message() {
         let token = Token::new(" hf_secret\n").unwrap();
         assert_eq!(token.header().unwrap(), "Bearer hf_secret");
         assert!(!format!("{token:?} {:?}", TokenSource::Variable(token.clone())).contains("secret"));
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_file_is_read_if_it_is_there() {
+    fn a_token_file_is_read_if_it_exists() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         assert_eq!(TokenSource::File(path.clone()).token(), None);

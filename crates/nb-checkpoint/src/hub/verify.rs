@@ -1,7 +1,7 @@
 //! Compares downloads with the hashes that the hub announced.
 //!
-//! The hub's cache keeps a file as `blobs/<etag>`, and the path in a snapshot is a link to it. The etag of a large file is
-//! its SHA-256. Small files have git's hash, which does not protect against a malicious server.
+//! The hub's cache stores a file as `blobs/<etag>`, and the path in a snapshot links to it. The etag of a large file is
+//! its SHA-256. The etag of a small file is its git hash, which does not protect against a malicious server.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,8 +9,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// Checks that a downloaded file has the SHA-256 that its name in the cache says; a file with another kind of name passes. A
-/// damaged file is removed, so that the next call downloads it again.
+/// Checks that a downloaded file has the SHA-256 in its blob's name. A file with another kind of name passes. A damaged
+/// file is removed, so the next call downloads it again.
 ///
 /// # Errors
 /// A message, if the hash differs or the file cannot be read.

@@ -1,4 +1,5 @@
-//! Exchanges: they start, are waited for while the other processes are watched, and write their results to the tensors.
+//! Exchanges between processes: starting them, waiting for them while watching the other processes, and writing the
+//! results to the tensors.
 
 use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use crate::peers::GONE;
 use crate::shim::{self, Backend, Reduce};
 use crate::{Error, World};
 
-/// The time between two looks at the other processes during a wait.
+/// The time between two checks of the other processes during a wait.
 pub(super) const SLICE: Duration = Duration::from_millis(500);
 
 /// An exchange that has started.
@@ -18,7 +19,7 @@ pub(super) const SLICE: Duration = Duration::from_millis(500);
 pub(super) struct Pending {
     /// The tensor that receives the result.
     target: Tensor,
-    /// The tensor that is exchanged; it has the target's memory if possible.
+    /// The tensor that is exchanged; it shares the target's memory if possible.
     buffer: Tensor,
     work: shim::Pending,
 }
@@ -43,7 +44,7 @@ impl Joined {
         Ok(pending)
     }
 
-    /// Waits for all open sums, which `pending` must be.
+    /// Waits for all open sums. `pending` must contain all of them.
     pub(super) fn finish_sums(&self, pending: Vec<Pending>) -> Result<(), Error> {
         self.check_open_sums(pending.len())?;
         self.peers.enter();
@@ -52,8 +53,8 @@ impl Joined {
         Ok(())
     }
 
-    /// Fails unless the number of open sums is `expected`. Processes pair their exchanges by the order in which these start, so one
-    /// in between would be taken for one of them.
+    /// Fails unless the number of open sums is `expected`. Processes match their exchanges by the order in which they
+    /// start, so another exchange in between would be mistaken for one of the sums.
     fn check_open_sums(&self, expected: usize) -> Result<(), Error> {
         match self.open_sums.get() {
             open if open == expected => Ok(()),
@@ -73,7 +74,8 @@ impl Joined {
         Ok(Pending { target: tensor.shallow_clone(), buffer, work })
     }
 
-    /// Waits for exchanges, the last of which has been entered, and writes the results to the tensors.
+    /// Waits for exchanges and writes the results to the tensors. `Peers::enter` must have been called for the last of
+    /// them.
     fn finish(&self, pending: Vec<Pending>) -> Result<(), Error> {
         for Pending { mut target, buffer, work } in pending {
             self.wait(work)?;
@@ -93,7 +95,7 @@ impl Joined {
         }
     }
 
-    /// Returns NCCL's backend, which is opened in the first call, or `None` if it is not available.
+    /// Returns NCCL's backend, which the first call opens, or `None` if it is not available.
     fn nccl(&self) -> Option<&Backend> {
         let opened = self.nccl.get_or_init(|| {
             let World { rank, size, .. } = self.world;
@@ -118,8 +120,8 @@ impl Joined {
         }
     }
 
-    /// Finds the process that made an exchange fail: a connection breaks as soon as a process ends, but only its missing sign of
-    /// life tells which process it was.
+    /// Finds the process that made an exchange fail. A connection breaks as soon as a process ends, but only the
+    /// missing signs of life show which process it was.
     fn explain(&self, cause: String) -> Error {
         const POLL: Duration = Duration::from_millis(200);
         let since = Instant::now();

@@ -18,7 +18,7 @@ pub(super) struct Joined {
     pub(super) store: Store,
     /// Not dropped after a failed exchange: a thread of Gloo may still wait in it, and dropping would wait for that thread.
     pub(super) gloo: ManuallyDrop<Backend>,
-    /// For tensors on a GPU, opened with the first of them. `None` if this build or machine has no NCCL.
+    /// For tensors on a GPU, opened for the first of them. `None` if this build or machine has no NCCL.
     pub(super) nccl: OnceCell<ManuallyDrop<Option<Backend>>>,
     pub(super) peers: Peers,
     /// The number of sums that have started and are not finished.

@@ -1,5 +1,5 @@
-//! Groups of several processes. Each rank is a process, because a process can be in one group at a time. A test starts itself
-//! once per rank; there it does its work and prints the result, which the first process checks.
+//! Groups of several processes. Each rank is a process, because a process can be in one group at a time. A test starts
+//! its executable once per rank. Each rank does the work and prints a result, which the parent process checks.
 
 #![cfg(nb_gloo)]
 
@@ -11,7 +11,7 @@ use super::*;
 /// The prefix of the line that a rank prints for the test.
 const RESULT: &str = "result of this rank: ";
 
-/// Returns the results of `work` in `size` ranks. In the ranks themselves, which run the test `name` again, it returns `None`.
+/// Returns the results of `work` in `size` ranks. In a rank, which runs the test `name` again, returns `None`.
 fn in_a_group(name: &str, size: usize, work: impl Fn(ProcessGroup) -> String) -> Option<Vec<String>> {
     if let Some(world) = World::from_env().unwrap() {
         if world.size == size {
@@ -42,16 +42,16 @@ fn numbers(tensor: &Tensor) -> Vec<f64> {
 }
 
 #[test]
-fn sums_are_those_of_all_ranks_and_the_same_bits_in_each() {
+fn sums_cover_all_ranks_and_have_the_same_bits_in_each() {
     for size in [2, 3, 4] {
-        let all = in_a_group("sums_are_those_of_all_ranks_and_the_same_bits_in_each", size, |group| {
+        let all = in_a_group("sums_cover_all_ranks_and_have_the_same_bits_in_each", size, |group| {
             let factor = group.rank() as f64 + 1.0;
             let mut large = (Tensor::arange(100_003, (Kind::Float, Device::Cpu)) * 0.37).sin() * factor;
             let mut strided = Tensor::from_slice(&[factor, 0.0, -factor, 1.0]).view([2, 2]).transpose(0, 1);
             let mut largest = Tensor::from_slice(&[0_u8, group.rank() as u8, 9]);
             group.sum(&mut [&mut large, &mut strided]).unwrap();
             group.max(&mut [&mut largest]).unwrap();
-            // The same again, started and then finished.
+            // The same sums, started first and finished later.
             let started = [Tensor::from(factor), Tensor::from_slice(&[factor, -factor])];
             let sums: Vec<Sum> = started.iter().map(|tensor| group.begin_sum(tensor).unwrap()).collect();
             let in_between = group.barrier().unwrap_err().to_string();

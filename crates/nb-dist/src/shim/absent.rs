@@ -1,4 +1,4 @@
-//! Process groups of a program that was built without them: types without values.
+//! Stand-ins for process groups in a build without them: types without values.
 
 use std::time::Duration;
 

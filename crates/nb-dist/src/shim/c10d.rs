@@ -1,9 +1,9 @@
-//! The shim of `cpp/shim.cpp` behind safe types.
+//! Safe types over the shim in `cpp/shim.cpp`.
 #![allow(unsafe_code)]
-// Every call passes pointers that are valid during the call: C strings and slices are borrowed for it, handles are made
-// by `open` and freed only by `drop`. A tensor is passed as the pointer to its `at::Tensor`, which the shim copies (one more
-// reference to its memory), so a pending exchange may outlive the Rust value. The result is either a handle or a message, which
-// `checked` copies and frees. Tests in `group/tests.rs` call every function.
+// Every call passes pointers that are valid during the call: C strings and slices are borrowed for it, handles are
+// created by `open` and freed only by `drop`. A tensor is passed as the pointer to its `at::Tensor`, which the shim
+// copies (one more reference to its memory), so a pending exchange may outlive the Rust value. The result is either a
+// handle or a message, which `checked` copies and frees. Tests in `group/tests.rs` call every function.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::net::TcpListener;
@@ -91,7 +91,7 @@ unsafe extern "C" {
 #[derive(Debug)]
 pub(crate) struct Store(NonNull<RawStore>);
 
-// SAFETY: c10d's stores lock around each of their operations, and nothing in them belongs to a thread.
+// SAFETY: c10d's stores lock each of their operations, and nothing in them is bound to a thread.
 unsafe impl Send for Store {}
 
 impl Store {
@@ -109,7 +109,7 @@ impl Store {
             _ => -1,
         };
         // SAFETY: see the top of the file.
-        made(|out, error| unsafe {
+        handle(|out, error| unsafe {
             nb_store_open(host.as_ptr(), at.port, serves, listener, prefix.as_ptr(), millis(timeout), out, error)
         })
         .map(Self)
@@ -140,7 +140,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // SAFETY: made by `open`, freed only here.
+        // SAFETY: created by `open`, freed only here.
         unsafe { nb_store_close(self.0.as_ptr()) }
     }
 }
@@ -155,7 +155,7 @@ impl Backend {
     pub(crate) fn nccl(store: &Store, rank: usize, size: usize, timeout: Duration) -> Result<Self, String> {
         let (rank, size) = (rank as c_int, size as c_int);
         // SAFETY: see the top of the file; the group holds a reference to the store.
-        made(|out, error| unsafe { nb_group_open_nccl(store.0.as_ptr(), rank, size, millis(timeout), out, error) })
+        handle(|out, error| unsafe { nb_group_open_nccl(store.0.as_ptr(), rank, size, millis(timeout), out, error) })
             .map(Self)
     }
 
@@ -177,7 +177,7 @@ impl Backend {
         let address = c_string(address)?;
         let (rank, size) = (rank as c_int, size as c_int);
         // SAFETY: see the top of the file; the group holds a reference to the store.
-        made(|out, error| unsafe {
+        handle(|out, error| unsafe {
             nb_group_open(store.0.as_ptr(), rank, size, address.as_ptr(), millis(timeout), out, error)
         })
         .map(Self)
@@ -189,28 +189,28 @@ impl Backend {
         checked(|error| unsafe { nb_group_set_timeout(self.0.as_ptr(), millis(timeout), error) })
     }
 
-    /// Starts to reduce a contiguous tensor in place, in all processes.
+    /// Starts an all-reduce of a contiguous tensor in place.
     pub(crate) fn all_reduce(&self, tensor: &Tensor, reduce: Reduce) -> Result<Pending, String> {
         let op = match reduce {
             Reduce::Sum => 0,
             Reduce::Max => 1,
         };
         // SAFETY: see the top of the file.
-        made(|out, error| unsafe { nb_group_all_reduce(self.0.as_ptr(), tensor.as_ptr().cast(), op, out, error) })
+        handle(|out, error| unsafe { nb_group_all_reduce(self.0.as_ptr(), tensor.as_ptr().cast(), op, out, error) })
             .map(Pending)
     }
 
-    /// Starts to overwrite a contiguous tensor with that of process 0.
+    /// Starts a broadcast, which overwrites a contiguous tensor with that of process 0.
     pub(crate) fn broadcast(&self, tensor: &Tensor) -> Result<Pending, String> {
         // SAFETY: see the top of the file.
-        made(|out, error| unsafe { nb_group_broadcast(self.0.as_ptr(), tensor.as_ptr().cast(), 0, out, error) })
+        handle(|out, error| unsafe { nb_group_broadcast(self.0.as_ptr(), tensor.as_ptr().cast(), 0, out, error) })
             .map(Pending)
     }
 }
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        // SAFETY: made by `gloo` or `nccl`, freed only here.
+        // SAFETY: created by `gloo` or `nccl`, freed only here.
         unsafe { nb_group_close(self.0.as_ptr()) }
     }
 }
@@ -220,7 +220,7 @@ impl Drop for Backend {
 pub(crate) struct Pending(NonNull<RawWork>);
 
 impl Pending {
-    /// Waits for the exchange, at most for `timeout`. Returns true if it is complete.
+    /// Waits for the exchange for at most `timeout`. Returns true if it is complete.
     pub(crate) fn wait(&self, timeout: Duration) -> Result<bool, String> {
         let mut done = 0;
         // SAFETY: see the top of the file.
@@ -231,12 +231,12 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        // SAFETY: made by one of [`Backend`]'s exchanges, freed only here.
+        // SAFETY: created by one of [`Backend`]'s exchanges, freed only here.
         unsafe { nb_work_close(self.0.as_ptr()) }
     }
 }
 
-/// Turns the status and message of a call into a result.
+/// Converts the status and the message of a call into a result.
 fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<(), String> {
     let mut error = null_mut();
     if call(&mut error) == 0 {
@@ -249,11 +249,11 @@ fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<(), String> {
     let text = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();
     // SAFETY: as above.
     unsafe { nb_dist_free(error.cast()) };
-    Err(text.lines().next().unwrap_or_default().to_owned()) // further lines are places in libtorch's source
+    Err(text.lines().next().unwrap_or_default().to_owned()) // further lines are locations in libtorch's source
 }
 
-/// Returns the handle that a call makes.
-fn made<T>(call: impl FnOnce(*mut *mut T, *mut *mut c_char) -> c_int) -> Result<NonNull<T>, String> {
+/// Returns the handle that a call creates.
+fn handle<T>(call: impl FnOnce(*mut *mut T, *mut *mut c_char) -> c_int) -> Result<NonNull<T>, String> {
     let mut out = null_mut();
     checked(|error| call(&mut out, error))?;
     NonNull::new(out).ok_or_else(|| "libtorch returned nothing".to_owned())

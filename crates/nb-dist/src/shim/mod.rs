@@ -1,4 +1,4 @@
-//! libtorch's process groups as Rust types. A build without the headers that they need has none.
+//! libtorch's process groups as Rust types. A build without the required headers has no process groups.
 
 #[cfg(nb_gloo)]
 mod c10d;
@@ -30,7 +30,7 @@ pub(crate) enum StoreHost {
     ThisOnLoopback,
 }
 
-/// The place of a store.
+/// The address of a store.
 #[derive(Debug)]
 pub(crate) struct StoreAddress<'a> {
     pub(crate) host: &'a str,

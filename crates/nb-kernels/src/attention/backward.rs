@@ -49,7 +49,7 @@ impl<T: Float> WithSimd for WithScratch<'_, '_, T> {
     }
 }
 
-/// The steps of one head. They are inlined into the kernel, so that they are compiled for the same registers.
+/// The steps for one head. They are inlined into the kernel and therefore compiled for the same registers.
 impl<T: Float> Backward<'_, T> {
     /// Reads queries, keys, values and dL/d(output).
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! The heads of a layer, and the place of one head's entries in rows of all heads.
+//! The heads of a layer, and the position of one head's entries in rows that hold all heads.
 
 use super::scratch::resized;
 use crate::float::Float;
@@ -9,7 +9,7 @@ use crate::simd::{ALIGN, prefetch};
 pub struct Heads {
     /// Number of heads A.
     pub count: usize,
-    /// Entries D of a head.
+    /// Number of entries D per head.
     pub size: usize,
 }
 
@@ -18,7 +18,7 @@ impl Heads {
     ///
     /// # Panics
     ///
-    /// `count` does not divide `hidden`.
+    /// If `count` does not divide `hidden`.
     pub fn new(hidden: usize, count: usize) -> Self {
         assert!(count > 0 && hidden.is_multiple_of(count), "{count} heads do not divide {hidden} units");
         Self { count, size: hidden / count }
@@ -29,7 +29,7 @@ impl Heads {
         self.count * self.size
     }
 
-    /// Returns the number of entries of a row of a head in the buffers.
+    /// Returns the width of a head's rows in the buffers: D, rounded up to a multiple of [`ALIGN`].
     pub(super) fn width(self) -> usize {
         self.size.next_multiple_of(ALIGN)
     }
@@ -40,10 +40,10 @@ impl Heads {
     }
 }
 
-/// The place of one head's entries in rows of all heads.
+/// The position of one head's entries in rows that hold all heads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HeadSlice {
-    /// Entries of a row.
+    /// Entries per row.
     pub(super) stride: usize,
     /// The head's first entry in a row.
     pub(super) offset: usize,
@@ -51,7 +51,8 @@ pub(super) struct HeadSlice {
 }
 
 impl HeadSlice {
-    /// Writes `rows`·`scale` to `out` [length rounded up, width]; 0 beyond the sequence, for transposing, and beyond D.
+    /// Writes the head's entries of `rows`, times `scale`, to `out` [length rounded up, width]. Entries beyond the sequence
+    /// (needed for transposing) and beyond D are 0.
     #[inline(always)]
     pub(super) fn read<T: Float>(self, rows: &[T], scale: f32, out: &mut Vec<f32>) {
         let (size, width) = (self.heads.size, self.heads.width());
@@ -66,8 +67,8 @@ impl HeadSlice {
         }
     }
 
-    /// Fetches the next head's entries of each row into the caches. They are as far apart as all heads are wide, which processors
-    /// do not predict.
+    /// Prefetches the next head's entries of each row. They are a complete row of all heads apart, a stride that hardware
+    /// prefetchers do not predict.
     #[inline(always)]
     pub(super) fn prefetch_next<T: Float>(self, rows: &[T]) {
         let next = self.offset + self.heads.size;
@@ -76,7 +77,7 @@ impl HeadSlice {
         }
     }
 
-    /// Writes `from` [length, width]·`scale` to `rows`.
+    /// Writes `from` [length, width], times `scale`, to the head's entries of `rows`.
     #[inline(always)]
     pub(super) fn write<T: Float>(self, from: &[f32], scale: f32, rows: &mut [T]) {
         for (row, from) in rows.chunks_exact_mut(self.stride).zip(from.chunks_exact(self.heads.width())) {

@@ -1,9 +1,9 @@
 //! Multi-head self-attention, softmax(Q Kᵀ/√D) V (Vaswani et al. 2017, equation 1): one head of one sequence at a time, from
 //! queries, keys and values to the output.
 //!
-//! News articles are short: scores of 64 tokens are 16 KiB. So nothing leaves the first caches, no row is padding, and no score
-//! is stored. The backward pass recomputes the weights from each row's largest score and sum, much as FlashAttention does (Dao et
-//! al. 2022). All sums are f32, whatever the precision of the inputs.
+//! News articles are short: the scores of 64 tokens take 16 KiB. So all data stays in the L1 and L2 caches, no row is padding,
+//! and no score is stored. The backward pass recomputes the weights from each row's largest score and sum, much as
+//! FlashAttention does (Dao et al. 2022). All sums are f32, whatever the precision of the inputs.
 
 mod backward;
 mod forward;
@@ -21,12 +21,12 @@ pub use heads::Heads;
 use scratch::Scratch;
 use sequence::Sequence;
 
-/// A batch of sequences, whose n rows follow one another without padding.
+/// A batch of sequences whose n rows follow one another without padding.
 ///
 /// ```
 /// use nb_kernels::attention::{Batch, Heads, Softmax};
 /// let batch = Batch { lengths: &[1, 2], heads: Heads::new(2, 1), dropout: None };
-/// // Queries, keys and values of three rows. All keys are 0, so that every weight of a sequence is the same.
+/// // Queries, keys and values of three rows. All keys are 0, so all weights of a sequence are equal.
 /// let qkv = [0.0, 0.0, 0.0, 0.0, 7.0, 8.0, 1.0, 1.0, 0.0, 0.0, 1.0, 2.0, 1.0, 1.0, 0.0, 0.0, 3.0, 6.0_f32];
 /// let (mut out, mut softmax) = ([0.0; 6], [Softmax::default(); 3]);
 /// batch.forward(&qkv, &mut out, &mut softmax);
@@ -43,12 +43,12 @@ pub struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// Writes the outputs of all heads side by side to `out` [n, H], from queries, keys and values side by side in `qkv` [n, 3H].
-    /// `softmax` [n·A] receives what [`Batch::backward`] needs. Runs on all threads.
+    /// Writes the outputs of all heads side by side to `out` [n, H], from queries, keys and values side by side in `qkv`
+    /// [n, 3H]. `softmax` [n·A] receives what [`Batch::backward`] needs. Runs on all threads.
     ///
     /// # Panics
     ///
-    /// Lengths do not fit.
+    /// If lengths do not match.
     pub fn forward<T: Float>(&self, qkv: &[T], out: &mut [T], softmax: &mut [Softmax]) {
         let hidden = self.heads.hidden();
         self.check([qkv.len(), out.len(), softmax.len()], [3 * hidden, hidden, self.heads.count]);
@@ -99,7 +99,7 @@ impl Batch<'_> {
         })
     }
 
-    /// Compares numbers of entries with those of a row times the number of rows.
+    /// Panics unless each slice has as many entries as its width times the number of rows.
     fn check<const N: usize>(&self, found: [usize; N], widths: [usize; N]) {
         let rows: usize = self.lengths.iter().sum();
         let expected = widths.map(|width| width * rows);
@@ -111,7 +111,7 @@ impl Batch<'_> {
 ///
 /// # Panics
 ///
-/// Lengths do not fit.
+/// If lengths do not match.
 pub fn forward_one(qkv: &[f32], heads: Heads, out: &mut [f32]) {
     let length = out.len() / heads.hidden();
     assert_eq!(qkv.len(), 3 * length * heads.hidden(), "entries of queries, keys and values of {length} rows");

@@ -2,8 +2,8 @@
 
 use crate::simd::{ALIGN, SQUARE, transpose};
 
-/// The buffers of one head. Rows of queries, keys, values and their like have D entries, rounded up; rows of scores have as many as
-/// the sequence, rounded up.
+/// The buffers of one head. Rows of queries, keys, values and outputs have D entries, rounded up; rows of scores have one entry
+/// per key, rounded up.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     /// Q/√D
@@ -15,7 +15,7 @@ pub(super) struct Scratch {
     /// Kᵀ, or Vᵀ
     pub(super) transposed: Vec<f32>,
     pub(super) weights: Vec<f32>,
-    /// 1 for each key of the sequence, 0 for the entries of a row of scores beyond them.
+    /// 1 for each key of the sequence, 0 for the padding after them in a row of scores.
     pub(super) present: Vec<f32>,
     /// The weights after dropout.
     pub(super) dropped: Vec<f32>,
@@ -38,7 +38,8 @@ pub(super) fn transpose_into(rows: &[f32], width: usize, out: &mut Vec<f32>) {
     }
 }
 
-/// Returns the first `len` entries of a buffer, which grows to hold them. Their values are arbitrary; the caller writes them.
+/// Returns the first `len` entries of a buffer, which grows if necessary. Their values are arbitrary; the caller overwrites
+/// them.
 #[inline(always)]
 pub(super) fn resized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if buffer.len() < len {

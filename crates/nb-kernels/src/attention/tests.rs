@@ -1,4 +1,4 @@
-//! Against the definition in f64.
+//! Comparison with the definition in f64.
 
 use half::bf16;
 use nb_testing::wave;
@@ -56,9 +56,9 @@ fn backward<T: Float>(batch: &Batch<'_>, grad: &[T], qkv: &[T], softmax: &[Softm
     out
 }
 
-/// Lengths on both sides of a row's alignment, heads that do not fill a register and heads that do.
+/// Covers lengths on both sides of a row's alignment, and heads that do and do not fill a register.
 #[test]
-fn the_output_is_the_definition() {
+fn the_output_matches_the_definition() {
     let cases: [(&[usize], usize, usize); 4] =
         [(&[33, 32, 17, 16, 3, 1], 2, 4), (&[9, 2], 3, 32), (&[1], 1, 16), (&[64, 40], 2, 24)];
     for (lengths, count, size) in cases {
@@ -77,9 +77,9 @@ fn the_output_is_the_definition() {
     }
 }
 
-/// With a fixed key dropout is a fixed linear map of the weights, so central differences see it too.
+/// With a fixed key, dropout is a fixed linear map of the weights, so central differences include it.
 #[test]
-fn the_gradient_is_the_slope() {
+fn the_gradient_matches_central_differences() {
     for dropout in [None, Dropout::new(0.4, Some(9))] {
         let batch = Batch { lengths: &[18, 3], heads: Heads { count: 2, size: 8 }, dropout };
         let (qkv, grad, direction) = (wave(21 * 48, 0.0), wave(21 * 16, 1.0), wave(21 * 48, 2.0));
@@ -96,7 +96,7 @@ fn the_gradient_is_the_slope() {
 }
 
 #[test]
-fn bf16_differs_from_f32_by_its_rounding() {
+fn bf16_differs_from_f32_only_by_rounding() {
     let batch = Batch { lengths: &[20, 11, 5], heads: Heads { count: 2, size: 16 }, dropout: None };
     let rounded = |len, shift| -> Vec<bf16> { wave(len, shift).into_iter().map(Float::from_f32).collect() };
     let wide = |x: &[bf16]| -> Vec<f32> { x.iter().map(|x| Float::to_f32(*x)).collect() };
@@ -107,14 +107,14 @@ fn bf16_differs_from_f32_by_its_rounding() {
     let exact_back = backward(&batch, &wide(&grad), &wide(&qkv), &exact_softmax);
     for (found, exact) in [(out, exact_out), (back, exact_back)] {
         for (found, exact) in found.into_iter().zip(exact) {
-            // One rounding of the result: half a unit of the eighth binary digit.
+            // The result is rounded once, by at most half a unit of the eighth binary digit.
             let off = (Float::to_f32(found) - exact).abs() / (exact.abs() + 1e-6);
             assert!(off < 1.0 / 256.0, "{found}, expected {exact}");
         }
     }
 }
 
-/// Each sequence and each head drops weights of its own. With all values 1 and no dropout every output is 1.
+/// Each sequence and each head drops different weights. With all values 1 and no dropout, every output would be 1.
 #[test]
 fn sequences_and_heads_drop_different_weights() {
     let heads = Heads { count: 2, size: 4 };

@@ -1,4 +1,5 @@
-//! Functions compiled for AVX-512, as [`V4`] has it, and AVX-512 BF16. Only processors with these instructions may run them.
+//! Functions compiled for AVX-512, as [`V4`] defines it, and AVX-512 BF16. Only processors with these instructions may run
+//! them.
 #![expect(unsafe_code, reason = "reads and writes of registers within slices of at least that length")]
 
 use std::arch::x86_64::{
@@ -19,7 +20,7 @@ const LANES: usize = 2 * SUMS;
 
 #[inline(always)]
 fn bits(pairs: __m512bh) -> __m512i {
-    // SAFETY: every 512 bits are a value of either type.
+    // SAFETY: every pattern of 512 bits is a value of both types.
     unsafe { std::mem::transmute(pairs) }
 }
 
@@ -33,7 +34,7 @@ fn numbers(bits: __m512i) -> __m512bh {
 #[target_feature(enable = "avx2,bmi1,bmi2,fma,lzcnt,popcnt")]
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16")]
 pub(super) fn run<K: WithSimd>(kernel: K) -> K::Output {
-    // SAFETY: the features above are, or imply, all that `V4` stands for.
+    // SAFETY: the features above include or imply all features of `V4`.
     kernel.with_simd(unsafe { V4::new_unchecked() })
 }
 
@@ -41,18 +42,18 @@ pub(super) fn run<K: WithSimd>(kernel: K) -> K::Output {
 ///
 /// # Safety
 ///
-/// As there.
+/// As for [`super::element::Microkernel::sum`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn sum(left: MicroPanel<'_, bf16>, right: *const bf16, words: usize, sums: &mut MicroTile) {
-    // SAFETY: the caller vouches for the instructions and the bounds.
+    // SAFETY: the caller guarantees the instructions and the bounds.
     unsafe { sum_words(left, right, words, sums, |sum, x, y| _mm512_dpbf16_ps(sum, numbers(x), numbers(y))) }
 }
 
-/// Writes the entries i of both rows side by side, for each i; 0 for a missing lower row.
+/// Writes entry i of the upper and of the lower row side by side, for each i; a missing lower row counts as 0.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn interleave(upper: &[bf16], lower: Option<&[bf16]>, words: &mut [bf16]) {
-    /// The indices of the first and of the second 16 pairs among the entries of the upper row followed by the lower one.
+    /// The indices of the first 16 pairs and of the second 16 pairs in the upper row's entries followed by the lower row's.
     const ORDER: [[u16; LANES]; 2] = {
         let mut order = [[0; LANES]; 2];
         let mut i = 0;
@@ -63,7 +64,7 @@ pub(super) fn interleave(upper: &[bf16], lower: Option<&[bf16]>, words: &mut [bf
         order
     };
     let (mut done, lower) = (0, lower.unwrap_or_default());
-    // SAFETY: all reads and writes are of 64 bytes, of slices of that length.
+    // SAFETY: all reads and writes cover 64 bytes of slices of that length.
     unsafe {
         let order = ORDER.map(|order| _mm512_loadu_si512(order.as_ptr().cast()));
         let rows = upper.chunks_exact(LANES).zip(lower.chunks_exact(LANES));
@@ -83,7 +84,7 @@ pub(super) fn interleave(upper: &[bf16], lower: Option<&[bf16]>, words: &mut [bf
 /// See [`super::element::Microkernel::add_sums`].
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn add_sums(words: &[bf16], width: usize, sums: &mut [f32]) {
-    /// Registers of sums that are computed together, since each addition waits for the one before it in its register.
+    /// Registers of sums that are computed together, since each addition waits for the previous one in the same register.
     const AT_ONCE: usize = 6;
     let ones = numbers(_mm512_set1_epi32(0x3f80_3f80));
     for (part, sums) in sums.chunks_mut(AT_ONCE * SUMS).enumerate() {
@@ -91,7 +92,7 @@ pub(super) fn add_sums(words: &[bf16], width: usize, sums: &mut [f32]) {
         for step in words.chunks_exact(2 * width) {
             let pairs = step[part * AT_ONCE * LANES..].chunks_exact(LANES);
             for (register, pairs) in registers.iter_mut().zip(pairs) {
-                // SAFETY: 64 bytes of a slice of that length.
+                // SAFETY: the read covers 64 bytes of a slice of that length.
                 let pairs = numbers(unsafe { _mm512_loadu_si512(pairs.as_ptr().cast()) });
                 *register = _mm512_dpbf16_ps(*register, pairs, ones);
             }
@@ -105,13 +106,13 @@ pub(super) fn add_sums(words: &[bf16], width: usize, sums: &mut [f32]) {
     }
 }
 
-/// Rounds to even; results that are too small to be normal become 0.
+/// Rounds ties to even; subnormal results become 0.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn round(sums: &[f32; NR], out: &mut [bf16; NR]) {
     for (sums, out) in sums.chunks_exact(LANES).zip(out.chunks_exact_mut(LANES)) {
         let (low, high) = sums.split_at(LANES / 2);
-        // SAFETY: reads and writes of 64 bytes, of slices of that length.
+        // SAFETY: reads and writes cover 64 bytes of slices of that length.
         unsafe {
             let rounded = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(high.as_ptr()), _mm512_loadu_ps(low.as_ptr()));
             _mm512_storeu_si512(out.as_mut_ptr().cast(), bits(rounded));

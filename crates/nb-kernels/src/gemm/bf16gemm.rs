@@ -1,4 +1,4 @@
-//! Products of bf16, two numbers at a time and added up in f32, by AVX-512 BF16.
+//! bf16 products by AVX-512 BF16, which multiplies two numbers at a time and accumulates in f32.
 #![expect(unsafe_code, reason = "calls functions compiled for instructions, which an `Isa` proves")]
 
 use std::cell::Cell;
@@ -67,7 +67,7 @@ impl Microkernel for bf16 {
 
     #[inline(always)]
     unsafe fn sum(left: MicroPanel<'_, Self>, right: *const Self, words: usize, sums: &mut MicroTile) {
-        // SAFETY: the caller vouches for the instructions and the bounds.
+        // SAFETY: the caller guarantees the instructions and the bounds.
         unsafe { avx512bf16::sum(left, right, words, sums) }
     }
 }
@@ -83,7 +83,7 @@ mod processor {
         V4::try_new().is_some() && is_x86_feature_detected!("avx512bf16")
     }
 
-    /// Multiplication of complete tiles, which oneDNN uses and these kernels do not.
+    /// Returns true if the processor has AMX: multiplication of complete tiles, which oneDNN uses and these kernels do not.
     pub(super) fn has_amx() -> bool {
         /// The bit of AMX BF16 in leaf 7.
         const AMX_BF16: u32 = 1 << 22;
@@ -102,7 +102,7 @@ mod processor {
     }
 }
 
-/// Never called: on other processors nobody has an [`Isa`].
+/// Never called: no [`Isa`] exists on other processors.
 #[cfg(not(target_arch = "x86_64"))]
 mod avx512bf16 {
     use half::bf16;

@@ -1,4 +1,4 @@
-//! The numbers that are multiplied, and the instructions for each kind of them.
+//! The number formats of products, and the instructions for each of them.
 #![expect(
     unsafe_code,
     reason = "calls a function that needs instructions, which an `Isa` proves, and checks its bounds"
@@ -16,9 +16,10 @@ use crate::float::Float;
 /// Columns whose sums are computed together.
 pub(super) const SUMS: usize = 16;
 
-/// A number format whose matrix products have kernels here: f32 and bf16.
+/// A number format with matrix-product kernels in this crate: f32 or bf16.
 ///
-/// Entries are multiplied in words of 32 bits: one instruction multiplies all entries of a word, neighbours along the sum.
+/// Entries are multiplied in words of 32 bits: one instruction multiplies all entries of a word, which are neighbours along the
+/// sum.
 pub trait Element: Microkernel {}
 
 impl<T: Microkernel> Element for T {}
@@ -33,18 +34,18 @@ impl<T: Element> Isa<T> {
         T::is_available().then_some(Self(PhantomData))
     }
 
-    /// Returns the proof if the processor has the instructions and no others that are faster in libtorch's libraries: AMX for
-    /// bf16, and MKL's kernels for f32 on processors of Intel.
+    /// Returns the proof if the processor has the instructions and libtorch's libraries are not faster on it. They are faster
+    /// in bf16 with AMX, and in f32 with MKL's kernels on Intel processors.
     pub fn fastest() -> Option<Self> {
         Self::detect().filter(|_| T::is_fastest())
     }
 
     /// Computes the sums over all words k of `left` word k · `right` word k. `right` is a packed panel: [`NR`] words for each
-    /// k. Rows of `sums` beyond those of `left` hold no meaningful values.
+    /// k. Rows of `sums` beyond the rows of `left` hold no meaningful values.
     ///
     /// # Panics
     ///
-    /// `left` has no rows, more than a micro-tile, or fewer words than `right`.
+    /// If `left` has no rows, more rows than a micro-tile, or fewer words than `right`.
     #[inline(always)]
     pub(super) fn micro_tile(self, left: MicroPanel<'_, T>, right: &[T], sums: &mut MicroTile) {
         let words = right.len() / step::<T>();
@@ -54,43 +55,44 @@ impl<T: Element> Isa<T> {
         let last = product(left.rows - 1, left.row_stride) + product(words.saturating_sub(1), left.word_stride);
         let end = last + in_word::<T>() as u128;
         assert!(words == 0 || end <= len as u128, "a micro-tile of {len} entries, expected {end}");
-        // SAFETY: an `Isa` only exists where the processor has the instructions. All reads of `left` end before `end`, those of
-        // `right` within its complete steps.
+        // SAFETY: an `Isa` only exists where the processor has the instructions. All reads of `left` end before `end`, and all
+        // reads of `right` within its complete steps.
         unsafe { T::sum(left, right.as_ptr(), words, sums) }
     }
 }
 
-/// The operations of a number format that differ by its instructions.
+/// The operations that need different instructions for each number format.
 ///
-/// Whoever has an [`Isa`] runs on a processor with these instructions: only [`Isa::detect`] makes one.
+/// An [`Isa`] proves that the processor has these instructions: only [`Isa::detect`] creates one.
 pub trait Microkernel: Float {
     /// Returns true if the processor has the instructions.
     fn is_available() -> bool;
 
-    /// Returns true if the processor has no others that are faster, as [`Isa::fastest`] says.
+    /// Returns true if libtorch's libraries are not faster on this processor; see [`Isa::fastest`].
     fn is_fastest() -> bool;
 
-    /// Returns the buffer in which a thread keeps its panels. New memory is zeroed, which takes as long as packing.
+    /// Returns the buffer for a thread's panels. It is reused, since zeroing new memory takes as long as packing.
     fn scratch() -> &'static LocalKey<Cell<Vec<Self>>>;
 
-    /// Copies columns to `words`: one step of `width` words for as many rows as a word has entries; 0 where there is no column or
-    /// row.
+    /// Copies columns to `words`: one step of `width` words for as many rows as a word has entries. Missing columns and rows
+    /// become 0.
     fn interleave(isa: Isa<Self>, columns: &Columns<'_, Self>, width: usize, words: &mut [Self]);
 
-    /// Adds the sums of all columns of steps of `width` words, a multiple of [`SUMS`], to `sums`, which may be shorter.
+    /// Sums each column over all steps of `width` words, a multiple of [`SUMS`], and adds the results to `sums`, which may be
+    /// shorter.
     ///
     /// # Panics
     ///
-    /// The width is no such multiple, or `sums` is longer.
+    /// If `width` is not a multiple of [`SUMS`], or `sums` is longer than `width`.
     fn add_sums(isa: Isa<Self>, words: &[Self], width: usize, sums: &mut [f32]);
 
-    /// Rounds as many sums as `out` has entries; in bf16, results that are too small to be normal become 0.
+    /// Rounds as many sums as `out` has entries; in bf16, subnormal results become 0.
     fn store(isa: Isa<Self>, sums: &[f32; NR], out: &mut [Self]);
 
-    /// Calls `kernel`, compiled for all instructions of the processor, those for these numbers included.
+    /// Runs `kernel`, compiled for all instructions of the processor, including those for this number format.
     fn run<K: WithSimd>(isa: Isa<Self>, kernel: K) -> K::Output;
 
-    /// Computes the sums of a micro-tile, as `Isa::micro_tile` describes them.
+    /// Computes the sums of a micro-tile; see `Isa::micro_tile`.
     ///
     /// # Safety
     ///
@@ -99,7 +101,7 @@ pub trait Microkernel: Float {
     unsafe fn sum(left: MicroPanel<'_, Self>, right: *const Self, words: usize, sums: &mut MicroTile);
 }
 
-/// Panics where [`Microkernel::add_sums`] does.
+/// Panics under the conditions of [`Microkernel::add_sums`].
 pub(super) fn check_sums(width: usize, sums: &[f32]) {
     assert!(width.is_multiple_of(SUMS) && sums.len() <= width, "{} sums of steps of {width} words", sums.len());
 }
@@ -113,7 +115,7 @@ mod tests {
     use super::super::tests::detect;
     use super::*;
 
-    /// Small integers, so that every sum is exact.
+    /// Uses small integers, for which every sum is exact.
     fn a_micro_tile_holds_the_sums_of_products<T: Element>() {
         let Some(isa) = detect::<T>() else { return };
         let number = |i: usize| (i * 7 % 11) as f32 - 5.0;

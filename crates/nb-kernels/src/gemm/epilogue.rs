@@ -1,4 +1,4 @@
-//! The work on sums of a product while they are in the first cache: biases, activations, and the write to the result.
+//! Operations on the sums of a product while they are in the L1 cache: biases, activations, and the write to the result.
 
 use pulp::Simd;
 
@@ -8,16 +8,16 @@ use super::tile::{Position, TileMut};
 use crate::activation::Activation;
 use crate::simd::{activate, prefetch, value_and_slope};
 
-/// The end of a product for one tile of the result.
+/// The last step of a product for one tile of the result.
 pub(super) trait Epilogue<T: Element>: Send {
-    /// Fetches the memory for a row of a micro-tile that begins `at` this position, before its sums are computed.
+    /// Prefetches the memory for a row of a micro-tile that begins at position `at`, before its sums are computed.
     fn prefetch(&self, at: Position);
 
-    /// Takes the sums of a row of a micro-tile that begins `at` this position. The tile may have fewer columns.
+    /// Stores the sums of a row of a micro-tile that begins at position `at`. The tile may have fewer columns.
     fn store<S: Simd>(&mut self, simd: S, isa: Isa<T>, at: Position, sums: &mut [f32; NR]);
 }
 
-/// Writes the sums with the bias, through the activation if there is one.
+/// Adds the bias, applies the activation if there is one, and writes the results.
 pub(super) struct Biased<'a, T> {
     pub(super) bias: &'a [T],
     pub(super) activation: Option<Activation>,
@@ -42,7 +42,7 @@ impl<T: Element> Epilogue<T> for Biased<'_, T> {
     }
 }
 
-/// Writes the activation of the sums with the bias, and its slope there.
+/// Adds the bias, and writes the activation and its slope.
 pub(super) struct WithSlope<'a, T> {
     pub(super) bias: &'a [T],
     pub(super) activation: Activation,

@@ -1,4 +1,4 @@
-//! Products cut into tasks: the order in which rows meet panels, and the threads that they do so on.
+//! Products split into tasks: the order in which rows are multiplied with panels, and the threads that do it.
 
 use pulp::{Simd, WithSimd};
 
@@ -9,18 +9,18 @@ use super::pack;
 use super::tile::{Grid, Position, Tile, TileMut};
 use crate::threads;
 
-/// Micro-tiles that pass a panel before the next one: the more, the less often panels come from memory, as long as their rows
-/// stay in the second cache.
+/// Maximum number of micro-tiles that are multiplied with a panel before the next panel. The more there are, the less often
+/// panels come from memory, as long as the micro-tiles' rows stay in the L2 cache.
 const MOST_MICRO_TILES: usize = 36;
-/// The words that those rows take at most.
+/// Maximum number of words in these rows.
 const ROW_WORDS: usize = 1 << 17;
-/// Micro-tiles of rows of a weight's gradient that one task computes.
+/// Maximum number of micro-tiles of a weight gradient's rows per task.
 const GRAD_MICRO_TILES: usize = 16;
-/// Steps of a panel of columns at most, so that it stays in the second cache too. Longer sums are computed in parts.
+/// Maximum number of steps of a panel of columns, which keeps it in the L2 cache, too. Longer sums are computed in parts.
 const STEPS: usize = 1024;
 
-/// Computes `left` [n, k] times a matrix [k, w] whose panels `pack` fills. `grid` cuts the result [n, w]; each of its tiles has
-/// one of `epilogues`.
+/// Computes `left` [n, k] times a matrix [k, w] whose panels `pack` fills. `grid` splits the result [n, w] into tiles, each
+/// with one of `epilogues`.
 pub(super) fn gemm_grid<T: Element, E: Epilogue<T>>(
     isa: Isa<T>,
     left: Matrix<'_, T>,
@@ -34,7 +34,7 @@ pub(super) fn gemm_grid<T: Element, E: Epilogue<T>>(
     });
 }
 
-/// Computes one tile, in the buffer `panels`.
+/// Computes one tile, with `panels` as a buffer.
 fn gemm_tile<T: Element, E: Epilogue<T>>(
     isa: Isa<T>,
     left: Matrix<'_, T>,
@@ -58,7 +58,8 @@ fn gemm_tile<T: Element, E: Epilogue<T>>(
     }
 }
 
-/// Adds `grad`ᵀ [out, n] · `x` [n, in] to `weight_grad` [out, in], and the sums of the columns of `grad` to `bias_grad` \[out\].
+/// Adds `grad`ᵀ [out, n] · `x` [n, in] to `weight_grad` [out, in], and the sums of the columns of `grad` to `bias_grad`
+/// \[out\].
 pub(super) fn add_weight_grad<T: Element>(
     isa: Isa<T>,
     grad: Matrix<'_, T>,
@@ -76,7 +77,7 @@ pub(super) fn add_weight_grad<T: Element>(
     }
 }
 
-/// Does the same for few enough rows that a panel of `x` stays in the second cache.
+/// Does the same as [`add_weight_grad`] for at most [`STEPS`] steps, which keeps a panel of `x` in the L2 cache.
 fn add_weight_grad_part<T: Element>(
     isa: Isa<T>,
     grad: Matrix<'_, T>,
@@ -103,20 +104,20 @@ fn add_weight_grad_part<T: Element>(
     });
 }
 
-/// Returns the number of rows of a weight's gradient that a task computes, of `rows`: complete micro-tiles, not too many, and
-/// such that all threads finish together.
+/// Returns the number of rows of a weight gradient, out of `rows`, that a task computes: complete micro-tiles, at most
+/// [`GRAD_MICRO_TILES`] of them, in shares that let all threads finish at the same time.
 fn rows_per_task(rows: usize) -> usize {
     let micro_tiles = rows.div_ceil(MR).max(1);
     let tasks = micro_tiles.div_ceil(GRAD_MICRO_TILES).max(2).next_multiple_of(threads::count());
     micro_tiles.div_ceil(tasks) * MR
 }
 
-/// The operands that all tasks of a weight's gradient share.
+/// The operands that all tasks of a weight gradient share.
 struct GradTask<'a, T> {
     isa: Isa<T>,
     /// [n, out]
     grad: Matrix<'a, T>,
-    /// Outputs of a task.
+    /// Outputs per task.
     width: usize,
     /// All panels of x.
     panels: &'a [T],
@@ -125,12 +126,12 @@ struct GradTask<'a, T> {
 }
 
 impl<T: Element> GradTask<'_, T> {
-    /// Returns the number of words of a step of a task's columns of the gradient.
+    /// Returns the number of words per step of a task's gradient columns.
     fn step_words(&self) -> usize {
         self.width.next_multiple_of(SUMS)
     }
 
-    /// Returns a thread's buffer for a task's columns of the gradient.
+    /// Returns a thread's buffer for a task's gradient columns.
     fn buffer(&self) -> Vec<T> {
         vec![T::ZERO; self.grad.rows().next_multiple_of(in_word::<T>()) * self.step_words()]
     }
@@ -151,7 +152,7 @@ impl<T: Element> GradTask<'_, T> {
 
 /// Calls `f` with a buffer of `len` entries, whose contents are arbitrary.
 fn with_scratch<T: Element>(len: usize, f: impl FnOnce(&mut [T])) {
-    // Taken, not borrowed: on a thread that works for others while it waits, another product may run in between.
+    // Taken, not borrowed: a thread that waits may take on other work, and run another product in the meantime.
     let mut scratch = T::scratch().take();
     if scratch.len() < len {
         scratch.reserve_exact(len - scratch.len());
@@ -161,7 +162,7 @@ fn with_scratch<T: Element>(len: usize, f: impl FnOnce(&mut [T])) {
     T::scratch().set(scratch);
 }
 
-/// A left matrix.
+/// The left matrix of a product.
 #[derive(Debug, Clone, Copy)]
 enum Lhs<'a, T> {
     /// Rows in place, each of complete words.
@@ -178,7 +179,7 @@ impl<'a, T: Element> Lhs<'a, T> {
         }
     }
 
-    /// Returns the rows from `row` on, a multiple of [`MR`], for one micro-tile.
+    /// Returns the rows of one micro-tile, from `row` on, a multiple of [`MR`].
     fn micro_panel(self, row: usize) -> MicroPanel<'a, T> {
         let (rows, word) = (MR.min(self.rows() - row), in_word::<T>());
         match self {
@@ -195,13 +196,13 @@ impl<'a, T: Element> Lhs<'a, T> {
     }
 }
 
-/// Rows of a product that pass one panel.
+/// Rows of a product that are multiplied with one panel.
 struct Block<'a, T, E> {
     isa: Isa<T>,
     left: Lhs<'a, T>,
     panel: &'a [T],
     epilogue: &'a mut E,
-    /// The place of the first row and of the panel's first column in the result.
+    /// The position of the first row and of the panel's first column in the result.
     at: Position,
 }
 

@@ -3,7 +3,7 @@
     target_arch = "x86_64",
     expect(
         unsafe_code,
-        reason = "instructions that the caller vouches for, and reads by pointers that the caller checks"
+        reason = "instructions that the caller guarantees, and reads through pointers that the caller checks"
     )
 )]
 #![cfg(target_arch = "x86_64")]
@@ -15,13 +15,13 @@ use std::arch::x86_64::{
 use super::operands::{MR, MicroPanel, MicroTile, NR, step};
 
 /// Computes the sums of a micro-tile over `words` words of `left` and as many steps of `right`. `multiply_add` takes the sums,
-/// and words of the left and of the right matrix. Loops, not closures: inlined into a function that is compiled for the
-/// instructions, all of them are compiled for these.
+/// and words of the left and of the right matrix. The body has loops, not closures: when it is inlined into a function compiled
+/// for the instructions, all loops are compiled for them.
 ///
 /// # Safety
 ///
-/// The processor has AVX-512F and the instructions of `multiply_add`. `left` has at least one row and `words` words in each row;
-/// `right` points to `words` steps.
+/// The processor has AVX-512F and the instructions of `multiply_add`. `left` has at least one row and `words` words in each
+/// row; `right` points to `words` steps.
 #[inline(always)]
 pub(super) unsafe fn sum_words<T>(
     left: MicroPanel<'_, T>,
@@ -31,13 +31,13 @@ pub(super) unsafe fn sum_words<T>(
     multiply_add: impl Fn(__m512, __m512i, __m512i) -> __m512,
 ) {
     const REGISTERS: usize = NR / 16;
-    // A missing row is read as the last one that exists.
+    // A missing row reads the last existing one.
     let mut rows = [left.entries.as_ptr(); MR];
     for (i, row) in rows.iter_mut().enumerate() {
         *row = row.wrapping_add(i.min(left.rows - 1) * left.row_stride);
     }
-    // SAFETY: all reads are of words of existing rows, and of 64 bytes each of existing steps; all writes are of 16 numbers each
-    // of rows of sums. The caller vouches for the instructions.
+    // SAFETY: each read covers a word of an existing row or 64 bytes of an existing step; each write covers 16 numbers of a row
+    // of sums. The caller guarantees the instructions.
     unsafe {
         let mut acc = [[_mm512_setzero_ps(); REGISTERS]; MR];
         for k in 0..words {

@@ -3,16 +3,16 @@
 //! | rows of x | numbers | products | processors |
 //! | --- | --- | --- | --- |
 //! | many | f32 | [`Isa`]\<f32\> | with AVX-512 |
-//! | many | bf16 | [`Isa`]\<bf16\> | with AVX-512 BF16: AMD's Zen 4 and 5, and some of Intel's |
-//! | up to some 30 | f32 | [`skinny`] | all |
-//! | up to some 30 | f32, weights packed in advance | [`PackedLinear`] | all |
+//! | many | bf16 | [`Isa`]\<bf16\> | with AVX-512 BF16: AMD's Zen 4 and 5, and some Intel processors |
+//! | up to about 30 | f32 | [`skinny`] | all |
+//! | up to about 30 | f32, weights packed in advance | [`PackedLinear`] | all |
 //!
-//! For many rows, the right matrix is packed into panels of 64 columns, and the left one passes each panel in micro-tiles of six
-//! rows. oneDNN multiplies about as fast. It does not do the rest: here sums go straight into the gradients, in f32; biases,
-//! activations and their derivatives are applied while a tile of the result is in the first cache, without rounding in between;
-//! and nothing is compiled for the number of rows, which differs in each batch of packed tokens.
+//! For many rows, the right matrix is packed into panels of 64 columns, and the left matrix is multiplied with each panel in
+//! micro-tiles of six rows. oneDNN multiplies about as fast, but these kernels do more. They add sums straight into the
+//! gradients, in f32. They apply biases, activations and derivatives while a tile of the result is in the L1 cache, without
+//! rounding in between. They compile nothing for the number of rows, which differs in each batch of packed tokens.
 //!
-//! Each entry of a result is a sum in one fixed order, whatever the number of threads. Subnormal numbers of bf16 count as 0.
+//! The sum for each entry of a result has a fixed order, whatever the number of threads. Subnormal bf16 numbers count as 0.
 //!
 //! ```
 //! use nb_kernels::gemm::{Isa, Matrix};
@@ -58,7 +58,7 @@ impl<T: Element> Isa<T> {
     ///
     /// # Panics
     ///
-    /// Shapes do not fit, or in bf16 a width is odd.
+    /// If shapes do not match, or if a width is odd in bf16.
     pub fn linear(
         self,
         x: Matrix<'_, T>,
@@ -135,8 +135,8 @@ impl<T: Element> Isa<T> {
         gemm_grid(self, grad, |index, panel| self.pack(weight, index, panel), &grid, epilogues);
     }
 
-    /// Adds dL/dW = `grad`ᵀ `x` to `weight_grad` [out, in] and dL/db to `bias_grad` \[out\], in f32, from dL/dy `grad` [n, out] and
-    /// the input `x` [n, in].
+    /// Adds dL/dW = `grad`ᵀ `x` to `weight_grad` [out, in] and dL/db to `bias_grad` \[out\], in f32, from dL/dy `grad` [n, out]
+    /// and the input `x` [n, in].
     ///
     /// # Panics
     ///
@@ -155,7 +155,7 @@ impl<T: Element> Isa<T> {
         add_weight_grad(self, grad, x, weight_grad, bias_grad);
     }
 
-    /// Packs panel `index` of `right` [k, n], whose columns are those of the product.
+    /// Packs panel `index` of `right` [k, n], whose columns are the columns of the product.
     fn pack(self, right: Matrix<'_, T>, index: usize, panel: &mut [T]) {
         T::interleave(self, &Columns::part(right, index, NR), NR, panel);
     }
@@ -176,7 +176,7 @@ fn check_forward<T: Microkernel>(x: Matrix<'_, T>, weight: Matrix<'_, T>, bias: 
     outputs
 }
 
-/// Checks the operands of a gradient of the input, and cuts the result of `len` entries into tiles.
+/// Checks the operands of an input gradient, and splits the result of `len` entries into tiles.
 fn check_backward<T: Microkernel>(grad: Matrix<'_, T>, weight: Matrix<'_, T>, len: usize) -> Grid {
     check_widths::<T>([grad.columns, weight.columns]);
     check("the weights", weight.entries.len(), grad.columns * weight.columns);
@@ -185,7 +185,7 @@ fn check_backward<T: Microkernel>(grad: Matrix<'_, T>, weight: Matrix<'_, T>, le
     grid(grad.rows(), weight.columns)
 }
 
-/// Panics unless rows consist of complete words, in which they are read.
+/// Panics unless rows consist of complete words, the unit in which they are read.
 fn check_widths<T>(widths: [usize; 2]) {
     let word = in_word::<T>();
     let fits = |width: usize| width > 0 && width.is_multiple_of(word);

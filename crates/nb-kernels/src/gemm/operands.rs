@@ -1,10 +1,10 @@
-//! Shapes and views that the parts of a product exchange: plain data.
+//! Plain data that the parts of a product exchange: shapes and views.
 
 use std::ops::Range;
 
 /// Rows of a micro-tile.
 pub(super) const MR: usize = 6;
-/// Columns of a micro-tile: four registers of 16, so that the sums of a micro-tile take 24 of the 32 registers.
+/// Columns of a micro-tile: four registers of 16. The sums of a micro-tile take 24 of the 32 registers.
 pub(super) const NR: usize = 64;
 /// The sums of a micro-tile.
 pub(super) type MicroTile = [[f32; NR]; MR];
@@ -24,7 +24,7 @@ pub(super) const fn step<T>() -> usize {
 pub struct Matrix<'a, T> {
     /// The entries, row by row.
     pub entries: &'a [T],
-    /// Entries of a row.
+    /// Entries per row.
     pub columns: usize,
 }
 
@@ -33,12 +33,12 @@ impl<T: Copy> Matrix<'_, T> {
     ///
     /// # Panics
     ///
-    /// A row has no entries.
+    /// If a row has no entries.
     pub fn rows(self) -> usize {
         self.entries.len() / self.columns
     }
 
-    /// Returns some of the rows.
+    /// Returns a range of the rows.
     pub(super) fn slice_rows(self, rows: Range<usize>) -> Self {
         Self { entries: &self.entries[rows.start * self.columns..rows.end * self.columns], ..self }
     }
@@ -63,7 +63,7 @@ pub struct Columns<'a, T> {
 }
 
 impl<'a, T: Copy> Columns<'a, T> {
-    /// Returns part `index` of the columns of `matrix`, in parts of `width` columns; the last part has the rest.
+    /// Returns part `index` of the columns of `matrix`, split into parts of `width` columns; the last part has the rest.
     pub(super) fn part(matrix: Matrix<'a, T>, index: usize, width: usize) -> Self {
         let first = index * width;
         Self { matrix, range: first..matrix.columns.min(first + width) }

@@ -1,4 +1,4 @@
-//! Matrices rearranged for the microkernel: neighbours along the sum side by side, columns in panels.
+//! Matrices rearranged for the microkernel: neighbours along the sum are side by side, and columns form panels.
 
 use super::element::Element;
 use super::operands::{Matrix, NR, in_word, step};
@@ -14,7 +14,8 @@ pub(super) fn panel_len<T: Element>(k: usize) -> usize {
     k.div_ceil(in_word::<T>()) * step::<T>()
 }
 
-/// Packs panel `index` of the transpose of `x` [n, k], with k in complete words: columns of the right matrix are rows of `x`.
+/// Packs panel `index` of the transpose of `x` [n, k], where k entries are complete words. Columns of the right matrix are rows
+/// of `x`.
 pub(super) fn transposed<T: Element>(x: Matrix<'_, T>, index: usize, panel: &mut [T]) {
     let (k, word) = (x.columns, in_word::<T>());
     let rows = &x.entries[index * NR * k..];
@@ -22,7 +23,7 @@ pub(super) fn transposed<T: Element>(x: Matrix<'_, T>, index: usize, panel: &mut
     let found = rows.len() / k;
     for (block, rows) in rows.chunks(SQUARE * k).enumerate() {
         let first_column = block * SQUARE;
-        // Words that were transposed in squares; the rest goes word by word.
+        // The number of words transposed in squares; the rest are copied one by one.
         let done = if rows.len() == SQUARE * k { transpose_squares(rows, k, first_column, panel) } else { 0 };
         for (column, row) in (first_column..).zip(rows.chunks_exact(k)) {
             let steps = panel.chunks_exact_mut(step::<T>());
@@ -34,8 +35,8 @@ pub(super) fn transposed<T: Element>(x: Matrix<'_, T>, index: usize, panel: &mut
     panel.chunks_exact_mut(step::<T>()).for_each(|step| step[word * found..].fill(T::ZERO));
 }
 
-/// Transposes as many complete squares of [`SQUARE`] rows as there are into the columns from `first_column` on, and returns
-/// the number of words of a row in them.
+/// Transposes all complete squares of [`SQUARE`] rows into the columns from `first_column` on, and returns the number of words
+/// per row that they cover.
 fn transpose_squares<T: Element>(rows: &[T], k: usize, first_column: usize, panel: &mut [T]) -> usize {
     let word = in_word::<T>();
     for (square, steps) in panel.chunks_exact_mut(SQUARE * step::<T>()).enumerate() {

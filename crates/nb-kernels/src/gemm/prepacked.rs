@@ -1,8 +1,7 @@
-//! f32 products of few rows with weights that were packed in advance: the work of a model in production.
+//! f32 products of few rows with weights packed in advance, as for a model in production.
 //!
-//! A panel holds the weights of 32 outputs, input by input, so that the product reads memory once and in order: each step of it
-//! takes one line of weights and one number of each row of `x`. Bias and activation are applied while the result is in the first
-//! cache.
+//! A panel holds the weights of 32 outputs, input by input. A product therefore reads memory once and in order: each step takes
+//! one line of weights and one number of each row of `x`. Bias and activation are applied while the result is in the L1 cache.
 
 use pulp::{Simd, WithSimd};
 
@@ -27,17 +26,17 @@ pub struct PackedLinear {
     inputs: usize,
     outputs: usize,
     activation: Option<Activation>,
-    /// By panel [inputs, WIDTH], zeros beyond the last output.
+    /// Panels [inputs, WIDTH], with zeros beyond the last output.
     weights: Weights,
     /// [panels · WIDTH]
     bias: Vec<f32>,
 }
 
-/// Packed weights, in the precision that they came in.
+/// Packed weights in their original precision.
 #[derive(Debug)]
 enum Weights {
     F32(Vec<f32>),
-    /// bf16, two in a word.
+    /// Two bf16 weights per word.
     Pairs(Vec<u32>),
 }
 
@@ -67,7 +66,7 @@ impl PackedLinear {
     ///
     /// # Panics
     ///
-    /// The bias has not one entry per output, or there are no outputs.
+    /// If the bias does not have one entry per output, or if there are no outputs.
     pub fn new<T: Float>(weight: Matrix<'_, T>, bias: &[T], activation: Option<Activation>) -> Self {
         let (inputs, outputs) = (weight.columns, weight.rows());
         assert!(outputs > 0 && bias.len() == outputs, "a bias of {} entries for {outputs} outputs", bias.len());
@@ -78,12 +77,12 @@ impl PackedLinear {
         Self { inputs, outputs, activation, weights, bias }
     }
 
-    /// Returns the number of entries of a row of the result.
+    /// Returns the number of entries in a row of the result.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Computes `out` [n, out] from `x` [n, in], on all threads. `scratch` is a buffer for use by one call after the other.
+    /// Computes `out` [n, out] from `x` [n, in], on all threads. `scratch` is a buffer that successive calls may reuse.
     pub fn forward(&self, x: &[f32], scratch: &mut Vec<f32>, out: &mut [f32]) {
         let rows = x.len() / self.inputs;
         let len = rows * self.bias.len();
@@ -105,7 +104,7 @@ impl PackedLinear {
     }
 }
 
-/// Returns the weights by panel, each input by input.
+/// Returns the weights as panels, each ordered by input.
 fn packed<T: Float>(weight: Matrix<'_, T>) -> Vec<f32> {
     let panel_len = weight.columns * WIDTH;
     let mut panels = vec![0.0; weight.rows().div_ceil(WIDTH) * panel_len];
@@ -118,7 +117,7 @@ fn packed<T: Float>(weight: Matrix<'_, T>) -> Vec<f32> {
     panels
 }
 
-/// One panel's outputs.
+/// The computation of one panel's outputs.
 struct Piece<'a> {
     x: &'a [f32],
     inputs: usize,
@@ -155,9 +154,10 @@ mod tests {
 
     use super::*;
 
-    /// Outputs that fill no panel, rows around those of a tile; small integers, so that every sum is exact.
+    /// Covers numbers of outputs that do not fill panels, and numbers of rows around a tile's. Every sum of small integers is
+    /// exact.
     #[test]
-    fn the_product_is_the_definition() {
+    fn the_product_matches_the_definition() {
         let integers =
             |len: usize, factor: usize| -> Vec<f32> { (0..len).map(|i| (i * factor % 11) as f32 - 5.0).collect() };
         for (rows, inputs, outputs) in
@@ -179,9 +179,9 @@ mod tests {
         }
     }
 
-    /// Any numbers: sums of the same products in the same order.
+    /// Holds for any numbers, since both sum the same products in the same order.
     #[test]
-    fn weights_in_bf16_are_those_in_f32_to_the_bit() {
+    fn bf16_weights_give_the_same_bits_as_f32_weights() {
         for (rows, inputs, outputs) in [(1, 7, 3), (9, 48, 200), (12, 33, 32), (32, 64, 64)] {
             fn run<T: Float>(x: &[f32], weight: &[T], bias: &[T], inputs: usize) -> Vec<f32> {
                 let mut out = vec![f32::NAN; x.len() / inputs * bias.len()];

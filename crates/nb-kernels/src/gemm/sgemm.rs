@@ -1,5 +1,5 @@
-//! Products of f32, one number at a time, by AVX-512.
-#![expect(unsafe_code, reason = "calls functions compiled for instructions, which the caller vouches for")]
+//! f32 products by AVX-512, one number at a time.
+#![expect(unsafe_code, reason = "calls functions compiled for instructions that the caller guarantees")]
 
 use std::cell::Cell;
 use std::sync::LazyLock;
@@ -66,7 +66,7 @@ impl Microkernel for f32 {
         #[target_feature(enable = "avx512f")]
         unsafe fn compiled(left: MicroPanel<'_, f32>, right: *const f32, words: usize, sums: &mut MicroTile) {
             let fused = |sum, x, y| _mm512_fmadd_ps(_mm512_castsi512_ps(x), _mm512_castsi512_ps(y), sum);
-            // SAFETY: the caller vouches for the instructions and the bounds.
+            // SAFETY: the caller guarantees the instructions and the bounds.
             unsafe { sum_words(left, right, words, sums, fused) }
         }
         // SAFETY: as above.
@@ -88,7 +88,7 @@ mod processor {
         is_x86_feature_detected!("avx512f")
     }
 
-    /// MKL, libtorch's BLAS, uses registers of 512 bits on processors of Intel alone.
+    /// Returns true on Intel processors, the only ones on which MKL, libtorch's BLAS, uses 512-bit registers.
     pub(super) fn is_intel() -> bool {
         /// "Genu", the first letters of the vendor's name.
         const INTEL: u32 = u32::from_le_bytes(*b"Genu");

@@ -1,4 +1,4 @@
-//! f32 products of few rows: one short text through the encoder.
+//! f32 products of few rows, as for one short text in the encoder.
 //!
 //! BLAS packs the weights before it multiplies, which takes as long as the product for a text of ten tokens. Here the weights
 //! are read in place, once, and the text is transposed instead: yᵀ [out, n] = W [out, in] · xᵀ [in, n].
@@ -9,7 +9,7 @@ use super::operands::Matrix;
 use crate::simd::{ALIGN, Operand, Rhs, dispatch, multiply_small};
 use crate::threads;
 
-/// Rows up to which this is faster than packing the weights.
+/// Maximum number of rows for which this is faster than packing the weights.
 pub const MOST_ROWS: usize = 32;
 /// Outputs per parallel piece, a multiple of the rows of a tile.
 const PIECE: usize = 96;
@@ -18,7 +18,7 @@ const PIECE: usize = 96;
 ///
 /// # Panics
 ///
-/// Shapes do not fit.
+/// If shapes do not match.
 ///
 /// ```
 /// use nb_kernels::gemm::{Matrix, skinny};
@@ -46,7 +46,7 @@ pub fn linear(x: Matrix<'_, f32>, weight: Matrix<'_, f32>, bias: &[f32], out: &m
     }
 }
 
-/// `x` [n, in] as [in, width], with zeros on the right.
+/// Returns the transpose of `x` [n, in] as [in, width], with zeros on the right.
 fn transposed(x: Matrix<'_, f32>, width: usize) -> Vec<f32> {
     let mut columns = vec![0.0; x.columns * width];
     for (i, row) in x.entries.chunks_exact(x.columns).enumerate() {
@@ -57,7 +57,7 @@ fn transposed(x: Matrix<'_, f32>, width: usize) -> Vec<f32> {
     columns
 }
 
-/// Some of the outputs.
+/// The computation of some of the outputs.
 struct Piece<'a> {
     weight: &'a [f32],
     columns: &'a [f32],
@@ -81,10 +81,10 @@ impl WithSimd for Piece<'_> {
 mod tests {
     use super::*;
 
-    /// Numbers of rows around a register's width, numbers of outputs that no tile divides; small integers, so that every sum is
-    /// exact.
+    /// Covers numbers of rows around a register's width, and numbers of outputs that do not fill tiles. Every sum of small
+    /// integers is exact.
     #[test]
-    fn the_product_is_the_definition() {
+    fn the_product_matches_the_definition() {
         let integers =
             |len: usize, factor: usize| -> Vec<f32> { (0..len).map(|i| (i * factor % 11) as f32 - 5.0).collect() };
         for (rows, inputs, outputs) in [(1, 7, 3), (9, 48, 200), (16, 33, 96), (17, 5, 97), (32, 64, 1)] {

@@ -1,4 +1,4 @@
-//! Against plain loops in f64.
+//! Comparison with plain loops in f64.
 
 use half::bf16;
 use nb_testing::{require, wave};
@@ -7,11 +7,11 @@ use super::operands::step;
 use super::*;
 use crate::float::Float;
 
-/// Rows, inputs and outputs that fill no tile, no panel and no pair; one with more rows than a part of a sum has.
+/// Rows, inputs and outputs that do not fill tiles, panels or pairs. The last shape has more rows than one part of a sum.
 const SHAPES: [[usize; 3]; 7] =
     [[1, 2, 2], [1, 4, 20], [7, 64, 66], [48, 130, 24], [101, 62, 192], [250, 384, 128], [2501, 10, 14]];
 
-/// The instructions for `T`, or `None` with a line about it where the machine lacks them.
+/// Returns the instructions for `T`, or prints a line and returns `None` if the machine lacks them.
 pub(super) fn detect<T: Element>() -> Option<Isa<T>> {
     #[cfg(target_arch = "x86_64")]
     let (f32s, pairs) = (is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("avx512bf16"));
@@ -26,7 +26,7 @@ fn numbers<T: Float>(len: usize, shift: f32) -> Vec<T> {
     wave(len, shift).into_iter().map(T::from_f32).collect()
 }
 
-/// Integers, so that every sum is exact.
+/// Integers, for which every sum is exact.
 fn integers<T: Float>(len: usize, factor: usize) -> Vec<T> {
     (0..len).map(|i| T::from_f32((i * factor % 7) as f32 - 3.0)).collect()
 }
@@ -35,7 +35,7 @@ fn matrix<T>(entries: &[T], columns: usize) -> Matrix<'_, T> {
     Matrix { entries, columns }
 }
 
-/// `left` [n, k] · `right` [k, m], where `right` is transposed if `TRANSPOSED`.
+/// `left` [n, k] · `right` [k, m], where `right` is stored transposed if `TRANSPOSED`.
 fn reference<T: Float, const TRANSPOSED: bool>(left: Matrix<'_, T>, right: &[T], m: usize) -> Vec<f64> {
     let (n, k) = (left.rows(), left.columns);
     let wide = |x: &[T]| -> Vec<f64> { x.iter().map(|x| f64::from(x.to_f32())).collect() };
@@ -54,7 +54,7 @@ fn transposed<T: Float>(x: Matrix<'_, T>) -> Vec<T> {
     (0..x.entries.len()).map(|i| x.entries[i % x.rows() * x.columns + i / x.rows()]).collect()
 }
 
-/// One rounding in bf16, some in f32, of the largest number.
+/// Allows an error of one rounding of the largest number in bf16, and of several in f32.
 #[track_caller]
 fn assert_close<T: Float>(found: &[T], expected: &[f64]) {
     assert_eq!(found.len(), expected.len());
@@ -160,8 +160,8 @@ fn sums_of_f32_in_f32_are_exact() {
     sums_in_f32_are_exact::<f32>();
 }
 
-/// Other tests may set another number of threads meanwhile, which must not matter either.
-fn the_number_of_threads_changes_nothing<T: Element + PartialEq>() {
+/// Other tests may change the number of threads in the meantime, which must not matter either.
+fn results_do_not_depend_on_the_number_of_threads<T: Element + PartialEq>() {
     let Some(isa) = detect::<T>() else { return };
     let (x, weight, bias) = (numbers::<T>(1300 * 64, 0.0), numbers(200 * 64, 1.0), numbers(200, 2.0));
     let (x, weight) = (matrix(&x, 64), matrix(&weight, 64));
@@ -180,16 +180,16 @@ fn the_number_of_threads_changes_nothing<T: Element + PartialEq>() {
 }
 
 #[test]
-fn the_number_of_threads_changes_no_bf16() {
-    the_number_of_threads_changes_nothing::<bf16>();
+fn bf16_results_do_not_depend_on_the_number_of_threads() {
+    results_do_not_depend_on_the_number_of_threads::<bf16>();
 }
 
 #[test]
-fn the_number_of_threads_changes_no_f32() {
-    the_number_of_threads_changes_nothing::<f32>();
+fn f32_results_do_not_depend_on_the_number_of_threads() {
+    results_do_not_depend_on_the_number_of_threads::<f32>();
 }
 
-/// Ties, ends, and NaN.
+/// Covers ties, extremes and NaN.
 #[test]
 fn sums_are_rounded_to_even() {
     let Some(isa) = detect::<bf16>() else { return };
@@ -198,7 +198,7 @@ fn sums_are_rounded_to_even() {
         let sums: [f32; NR] = std::array::from_fn(|i| {
             bits = bits.wrapping_mul(0x9e37_79b1).wrapping_add(1);
             match (i + round as usize) % 5 {
-                0 => f32::from_bits(bits & 0xffff_0000 | 0x8000), // half way between two
+                0 => f32::from_bits(bits & 0xffff_0000 | 0x8000), // halfway between two numbers
                 1 => [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, 1e-40][i % 7],
                 _ => f32::from_bits(bits),
             }
@@ -217,7 +217,7 @@ fn sums_are_rounded_to_even() {
     }
 }
 
-/// Columns from anywhere, into steps with room beyond, of odd numbers of rows; earlier contents are overwritten.
+/// Covers columns from any position, steps wider than the columns, and odd numbers of rows. Earlier contents are overwritten.
 fn columns_become_steps_and_sums<T: Element>() {
     let Some(isa) = detect::<T>() else { return };
     let number = |i: usize| (i * 7 % 11) as f32 - 5.0;
@@ -258,7 +258,7 @@ fn columns_of_f32_become_steps_and_sums() {
     columns_become_steps_and_sums::<f32>();
 }
 
-/// Rows that fill squares, and rows that do not.
+/// Covers rows that fill squares and rows that do not.
 fn rows_become_columns_of_panels<T: Element>() {
     for (rows, k) in [(1, 2), (16, 32), (70, 64), (33, 34)] {
         let entries: Vec<T> = (0..rows * k).map(|i| T::from_f32((i % 251) as f32)).collect();
@@ -308,7 +308,7 @@ fn shapes_that_do_not_fit_are_refused() {
         std::panic::catch_unwind(run).err().map(|panic| *panic.downcast::<String>().expect("a message"))
     };
     assert_eq!(refusal(8, 4, 10, 20), None);
-    let is_refused = |refusal: Option<String>, says: &str| refusal.is_some_and(|message| message.contains(says));
+    let is_refused = |refusal: Option<String>, text: &str| refusal.is_some_and(|message| message.contains(text));
     assert!(is_refused(refusal(8, 2, 10, 40), "columns of the input"));
     assert!(is_refused(refusal(9, 4, 10, 20), "entries of the input"));
     assert!(is_refused(refusal(8, 4, 9, 20), "entries of the bias"));

@@ -1,13 +1,13 @@
-//! A result cut into tiles, one for each task of a thread.
+//! A result split into tiles, one per task.
 
 use std::ops::Range;
 
 use super::operands::{MR, NR};
 
-/// Rows whose products take as long as packing the panels that they are multiplied with.
+/// Number of rows whose products take as long as packing the panels.
 const PACK_ROWS: usize = 16;
 
-/// A place in a result.
+/// A position in a result.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
     pub(super) row: usize,
@@ -21,8 +21,8 @@ pub(super) struct Tile {
     pub(super) columns: Range<usize>,
 }
 
-/// A result [rows, columns] cut into tiles of equal size, but for the last ones. Each thread packs the panels of its tile for
-/// itself: to fetch what another thread has just written takes longer.
+/// A result [rows, columns] split into tiles of equal size, except for the last ones. Each thread packs the panels of its tile
+/// itself: fetching what another thread has just written takes longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grid {
     rows: usize,
@@ -34,7 +34,7 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// Cuts a result so that `threads` threads finish it as early as possible.
+    /// Splits a result for `threads` threads to finish it as early as possible.
     pub(super) fn new(rows: usize, columns: usize, threads: usize) -> Self {
         let (micro_tiles, panels) = (rows.div_ceil(MR).max(1), columns.div_ceil(NR).max(1));
         let with = |across: usize| Self {
@@ -45,7 +45,7 @@ impl Grid {
         };
         let time = |grid: &Self| grid.tile_columns * (grid.tile_rows + PACK_ROWS);
         let grids = (1..=threads.min(panels)).map(with);
-        grids.min_by_key(time).unwrap_or_else(|| with(1)) // never empty: there are a thread and a panel
+        grids.min_by_key(time).unwrap_or_else(|| with(1)) // never empty: there is at least one thread and one panel
     }
 
     /// Returns the number of tiles side by side.
@@ -109,7 +109,7 @@ impl<'a, U> TileMut<'a, U> {
         &row[first..row.len().min(first + NR)]
     }
 
-    /// Returns the same entries, to be written.
+    /// Returns the same entries for writing.
     #[inline(always)]
     pub(super) fn row_mut(&mut self, at: Position) -> &mut [U] {
         let row = &mut *self.rows[at.row - self.first.row];
@@ -131,7 +131,7 @@ mod tests {
         };
         assert_eq!(grid(370, 384, 1), (372, 384));
         assert_eq!(grid(370, 384, 2), (372, 192));
-        assert_eq!(grid(600, 384, 4), (300, 192)); // 6 panels are not 4 equal parts
+        assert_eq!(grid(600, 384, 4), (300, 192)); // 6 panels do not split into 4 equal parts
         assert_eq!(grid(600, 512, 4), (600, 128));
         assert_eq!(grid(600, 64, 3), (204, 64));
         assert_eq!(grid(1, 1, 8), (6, 64));

@@ -6,11 +6,12 @@ use super::dispatch::{ALIGN, dispatch};
 use super::exp::exp;
 use crate::activation::Activation;
 
-/// erf by Abramowitz and Stegun 7.1.26, 1 − t·P(t)·e^(−x²) with t = 1/(1 + p·x), from the highest power; the error is below
+/// erf by Abramowitz and Stegun 7.1.26, 1 − t·P(t)·e^(−x²) with t = 1/(1 + p·x), highest power first; the error is less than
 /// 1.5·10⁻⁷.
 const ERF_P: f32 = 0.327_591_1;
 const ERF: [f32; 5] = [1.061_405_4, -1.453_152, 1.421_413_8, -0.284_496_74, 0.254_829_6];
-/// e to a lower power adds nothing to 1, and its products with small numbers would be subnormal, which slows processors down.
+/// The smallest exponent: e to a lower power adds nothing to 1, and its products with small numbers would be subnormal, which
+/// slows processors down.
 const LOWEST: f32 = -80.0;
 /// The standard normal density at 0, 1/√(2π).
 const DENSITY: f32 = 0.398_942_3;
@@ -59,16 +60,16 @@ pub(crate) fn activate<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> 
     value_and_slope(simd, activation, x).0
 }
 
-/// Computes f(x) and f′(x) entry by entry. The compiler removes the one that the caller does not use.
+/// Computes f(x) and f′(x) entry by entry. The compiler removes a result that the caller does not use.
 #[inline(always)]
 pub(crate) fn value_and_slope<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> (S::f32s, S::f32s) {
     let splat = |v| simd.splat_f32s(v);
     match activation {
         Activation::Gelu => {
-            let (below, gauss) = normal(simd, x);
+            let (cdf, gauss) = normal(simd, x);
             // Φ(x) + x·φ(x)
-            let slope = simd.mul_add_e_f32s(simd.mul_f32s(x, splat(DENSITY)), gauss, below);
-            (simd.mul_f32s(x, below), slope)
+            let slope = simd.mul_add_e_f32s(simd.mul_f32s(x, splat(DENSITY)), gauss, cdf);
+            (simd.mul_f32s(x, cdf), slope)
         }
         Activation::GeluTanh => {
             let square = simd.mul_f32s(x, x);
@@ -76,9 +77,9 @@ pub(crate) fn value_and_slope<S: Simd>(simd: S, activation: Activation, x: S::f3
             let inner = simd.mul_f32s(splat(TANH_SCALE), inner);
             // (1 + tanh u)/2 = σ(2u)
             let s = sigmoid(simd, simd.mul_f32s(splat(2.0), inner));
-            let steep = simd.mul_add_e_f32s(splat(3.0 * TANH_CUBE), square, splat(1.0));
-            let steep = simd.mul_f32s(splat(2.0 * TANH_SCALE), steep);
-            (simd.mul_f32s(x, s), rising(simd, s, simd.mul_f32s(x, steep)))
+            let inner_slope = simd.mul_add_e_f32s(splat(3.0 * TANH_CUBE), square, splat(1.0));
+            let inner_slope = simd.mul_f32s(splat(2.0 * TANH_SCALE), inner_slope);
+            (simd.mul_f32s(x, s), sigmoid_slope(simd, s, simd.mul_f32s(x, inner_slope)))
         }
         Activation::Relu => {
             let positive = simd.less_than_f32s(splat(0.0), x);
@@ -87,14 +88,14 @@ pub(crate) fn value_and_slope<S: Simd>(simd: S, activation: Activation, x: S::f3
         }
         Activation::Silu => {
             let s = sigmoid(simd, x);
-            (simd.mul_f32s(x, s), rising(simd, s, x))
+            (simd.mul_f32s(x, s), sigmoid_slope(simd, s, x))
         }
     }
 }
 
-/// Computes s + x·s·(1 − s).
+/// Computes s + x·s·(1 − s), the slope of x·σ(x) where s = σ(x).
 #[inline(always)]
-fn rising<S: Simd>(simd: S, s: S::f32s, x: S::f32s) -> S::f32s {
+fn sigmoid_slope<S: Simd>(simd: S, s: S::f32s, x: S::f32s) -> S::f32s {
     let rest = simd.sub_f32s(simd.splat_f32s(1.0), s);
     simd.mul_add_e_f32s(simd.mul_f32s(x, s), rest, s)
 }
@@ -185,9 +186,9 @@ mod tests {
         }
     }
 
-    /// Up to the digits of f32 for numbers as large as x: GELU's far left end, nearly 0, has fewer digits.
+    /// Errors are relative to x, in f32 precision: GELU's far left tail, nearly 0, has fewer correct digits.
     #[test]
-    fn each_is_the_definition_up_to_a_part_of_x() {
+    fn each_matches_the_definition_relative_to_x() {
         let xs: Vec<f32> = (0..ALIGN * 1000).map(|i| -12.0 + 24.0 * i as f32 / (ALIGN * 1000) as f32).collect();
         for activation in ALL {
             let (mut values, mut slopes) = (xs.clone(), vec![f32::NAN; xs.len()]);
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn far_ends_and_nan_are_those_of_the_definition() {
+    fn tails_and_nan_match_the_definition() {
         let xs = [-100.0, -20.0, -13.0, 13.0, 20.0, 88.0, f32::NAN, 0.0];
         for activation in ALL {
             let mut found = [0.0; ALIGN];
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_the_same_wherever_it_is() {
+    fn an_entry_does_not_depend_on_its_position() {
         let xs = nb_testing::wave(ALIGN + 3, 0.0);
         let mut all = xs.clone();
         Activation::Gelu.apply(&mut all);

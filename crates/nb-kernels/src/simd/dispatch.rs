@@ -2,7 +2,7 @@
 
 use pulp::{Arch, WithSimd};
 
-/// Widths of rows are rounded up to a multiple of this, which every vector register divides.
+/// Row widths are rounded up to a multiple of this number, which is a multiple of every vector register's width.
 pub(crate) const ALIGN: usize = 16;
 
 /// Runs `kernel` compiled for this processor.

@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-/// Below it e^x is no normal f32, above it e^x overflows.
+/// Below `LOWEST`, e^x is not a normal f32; above `HIGHEST`, it overflows.
 const LOWEST: f32 = -87.3;
 const HIGHEST: f32 = 88.3;
 /// ln 2 in two parts; the first one times an integer is exact.
@@ -10,7 +10,7 @@ const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 /// 1.5·2²³: adding it rounds to an integer, which the low bits of the sum then hold.
 const ROUND: f32 = 12_582_912.0;
-/// e^r − 1 − r over r², |r| ≤ ln 2 / 2, as in the Cephes library, from the highest power.
+/// e^r − 1 − r over r², |r| ≤ ln 2 / 2, as in the Cephes library, highest power first.
 const POLYNOMIAL: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
 
 /// Computes e^x entry by entry, with a relative error below 2·10⁻⁷; x is clamped to −87.3 … 88.3. NaN stays NaN.
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_exponential_to_single_precision() {
+    fn exp_is_accurate_to_single_precision() {
         let xs: Vec<f32> = (0..ALIGN * 1000).map(|i| -87.0 + 175.0 * i as f32 / (ALIGN * 1000) as f32).collect();
         let mut found = xs.clone();
         dispatch(Map(&mut found));
@@ -67,8 +67,8 @@ mod tests {
         ends[1] = 0.0;
         dispatch(Map(&mut ends));
         assert!(ends[0] < 1.3e-38 && ends[1] == 1.0, "{ends:?}");
-        let mut none = [f32::NAN; ALIGN];
-        dispatch(Map(&mut none));
-        assert!(none.iter().all(|v| v.is_nan()), "{none:?}");
+        let mut nans = [f32::NAN; ALIGN];
+        dispatch(Map(&mut nans));
+        assert!(nans.iter().all(|v| v.is_nan()), "{nans:?}");
     }
 }

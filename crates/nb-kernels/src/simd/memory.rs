@@ -1,4 +1,4 @@
-//! Transposed matrices, and hints to the caches.
+//! Transposition of matrices, and prefetching.
 #![cfg_attr(
     target_arch = "x86_64",
     expect(unsafe_code, reason = "instructions that are detected first, and pointers whose ends are checked")
@@ -9,7 +9,7 @@ use std::arch::is_x86_feature_detected;
 
 use crate::float::Float;
 
-/// Rows and columns of a square that [`transpose`] takes.
+/// Number of rows and columns of the square that [`transpose`] takes.
 pub(crate) const SQUARE: usize = 16;
 
 /// Numbers in a word of 32 bits.
@@ -22,7 +22,7 @@ const fn in_word<T: Float>() -> usize {
 ///
 /// # Panics
 ///
-/// A slice is shorter than that, or rows of `out` overlap.
+/// If a slice is too short, or if rows of `out` overlap.
 #[inline(always)]
 pub(crate) fn transpose<T: Float>(rows: &[T], stride: usize, out: &mut [T], out_stride: usize) {
     let width = in_word::<T>() * SQUARE;
@@ -33,7 +33,7 @@ pub(crate) fn transpose<T: Float>(rows: &[T], stride: usize, out: &mut [T], out_
     assert!(end <= found[0] && out_end <= found[1], "a square needs {end} and {out_end} entries, there are {found:?}");
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the processor has the instructions; all reads and writes end before the ends that were checked.
+        // SAFETY: the processor has the instructions; all reads and writes end before the checked ends.
         return unsafe { in_registers(rows.as_ptr(), stride, out.as_mut_ptr(), out_stride) };
     }
     match in_word::<T>() {
@@ -42,7 +42,7 @@ pub(crate) fn transpose<T: Float>(rows: &[T], stride: usize, out: &mut [T], out_
     }
 }
 
-/// Builds complete rows of `out`, so that they are written from registers; `W` entries are a word.
+/// Builds complete rows of `out`, which are written from registers. A word has `W` entries.
 #[inline(always)]
 fn row_by_row<T: Float, const W: usize>(rows: &[T], stride: usize, out: &mut [T], out_stride: usize) {
     for i in 0..SQUARE {
@@ -72,7 +72,7 @@ unsafe fn in_registers<T: Float>(rows: *const T, stride: usize, out: *mut T, out
         let (a, b) = (two[i / 4 * 4 + i % 4 / 2], two[i / 4 * 4 + i % 4 / 2 + 2]);
         if i % 2 == 0 { _mm512_unpacklo_epi64(a, b) } else { _mm512_unpackhi_epi64(a, b) }
     });
-    // `four[4 g + c]` holds, of the rows of group g, words c, 4 + c, 8 + c and 12 + c, one in each quarter.
+    // `four[4 g + c]` holds words c, 4 + c, 8 + c and 12 + c of the rows of group g, one in each quarter.
     for c in 0..4 {
         let [g0, g1, g2, g3] = [four[c], four[4 + c], four[8 + c], four[12 + c]];
         let (even01, odd01) = (_mm512_shuffle_i32x4::<0x88>(g0, g1), _mm512_shuffle_i32x4::<0xdd>(g0, g1));
@@ -90,7 +90,7 @@ unsafe fn in_registers<T: Float>(rows: *const T, stride: usize, out: *mut T, out
     }
 }
 
-/// Fetches numbers that are needed soon into the first cache.
+/// Prefetches numbers that are needed soon into the L1 cache.
 #[inline(always)]
 pub(crate) fn prefetch<T: Float>(numbers: &[T]) {
     #[cfg(not(target_arch = "x86_64"))]
@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// Rows that are longer than a square, in both directions, by whole words and by halves of them.
+    /// Uses rows that are longer than a square, in both directions, by complete words and by half words.
     fn rows_become_columns<T: Float + PartialEq + std::fmt::Debug, const W: usize>(number: impl Fn(u16) -> T) {
         let (stride, out_stride, word) = (37, 50, W);
         let rows: Vec<T> = (0..SQUARE * stride).map(|i| number(i as u16)).collect();

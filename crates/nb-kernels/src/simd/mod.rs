@@ -1,7 +1,7 @@
 //! Small dense kernels on the vector registers of the processor.
 //!
-//! `pulp` detects once what the processor has (SSE2, AVX2 with FMA, AVX-512, NEON) and runs a kernel that was compiled for it.
-//! Everything below a dispatch is inlined, so that it is compiled for those registers too. [`transpose`] is the exception: it
+//! `pulp` detects the processor's instructions once (SSE2, AVX2 with FMA, AVX-512, NEON) and runs a kernel compiled for them.
+//! Everything below a dispatch is inlined and therefore compiled for the same registers. [`transpose`] is the exception: it
 //! detects its instructions itself.
 
 mod activate;

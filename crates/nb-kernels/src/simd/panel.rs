@@ -1,22 +1,23 @@
-//! Products of few rows with a panel of weights, which is read from memory once for as many rows as the registers hold sums of.
+//! Products of few rows with a panel of weights. The panel is read from memory once for as many rows as have their sums in
+//! registers.
 //!
-//! Two bf16 weights share a word of 32 bits, which halves the traffic from memory that a product of few rows waits for. They are
-//! widened in registers, so the sums are those of f32 weights, bit for bit.
+//! Two bf16 weights share a word of 32 bits, which halves the memory traffic that limits a product of few rows. They are
+//! widened in registers, so the sums equal those of f32 weights bit for bit.
 
 use pulp::Simd;
 
-/// Outputs of a panel: for each input this many weights in f32, or half as many words.
+/// Outputs per panel. Each input has this many f32 weights, or half as many words.
 pub(crate) const WIDTH: usize = 2 * WORDS;
 const WORDS: usize = 16;
-/// Rows of the largest tile, each of two registers: 24 of 32 registers, or 12 of 16.
+/// Rows of the largest tile with 32 registers, half as many with 16. Each row takes two registers: 24 of 32, or 12 of 16.
 const MOST_ROWS: usize = 12;
 
 /// An entry of a panel: one weight in f32, or two in bf16.
 pub(crate) trait PanelEntry: Copy {
-    /// Entries for each input.
+    /// Entries per input.
     const PER_ROW: usize;
 
-    /// Returns the first outputs of pair `index` of registers of a row.
+    /// Returns the first output of each register in pair `index` of a row's registers.
     fn offsets<S: Simd>(index: usize) -> [usize; 2];
 
     /// Returns the weights of that pair of registers.
@@ -58,7 +59,7 @@ impl PanelEntry for u32 {
     }
 }
 
-/// Returns rows of [`WIDTH`] weights as words; the bits that f32 has beyond bf16 are cut off.
+/// Returns rows of [`WIDTH`] weights as words; the lower 16 bits of each f32 are cut off.
 pub(crate) fn pair_up(weights: &[f32]) -> Vec<u32> {
     let row = |row: &[f32]| -> [u32; WORDS] {
         std::array::from_fn(|i| row[i].to_bits() >> 16 | row[i + WORDS].to_bits() & 0xffff_0000)

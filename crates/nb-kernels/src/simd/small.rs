@@ -1,14 +1,14 @@
-//! Products of matrices that fit the first caches: those of attention, one head of one sequence at a time.
+//! Products of matrices that fit in the L1 and L2 caches, as in attention: one head of one sequence at a time.
 //!
-//! A BLAS call for each would spend its time on packing. Here a tile of the result stays in registers while the sums run: each
-//! step of them loads one row of the right matrix, and spreads entries of the left one over a register each.
+//! A BLAS call for each would spend its time on packing. Here a tile of the result stays in registers during its sums: each
+//! step loads one row of the right matrix, and broadcasts each entry of the left matrix to a register.
 
 use pulp::Simd;
 
 /// Rows and registers of the largest tile. AVX2 has 16 registers: 12 for sums, two for the right matrix, one for the left.
 const ROWS: usize = 6;
 const REGISTERS: usize = 2;
-/// Rows of a tile where one register holds all columns: the same number of sums, which keeps the multipliers as busy.
+/// Rows of a tile if one register holds all columns. The same number of sums keeps the multipliers equally busy.
 const NARROW_ROWS: usize = ROWS * REGISTERS;
 
 /// The left matrix [m, k] of a product.
@@ -16,7 +16,7 @@ const NARROW_ROWS: usize = ROWS * REGISTERS;
 pub(crate) enum Operand<'a> {
     /// Row by row: entry (i, k) at i·`stride` + k.
     Rows { entries: &'a [f32], stride: usize },
-    /// The transpose of what is stored: entry (i, k) at k·`stride` + i.
+    /// Stored transposed: entry (i, k) at k·`stride` + i.
     Transposed { entries: &'a [f32], stride: usize },
 }
 
@@ -106,7 +106,7 @@ fn tile<S: Simd, const R: usize, const V: usize>(
 }
 
 /// Adds the product of one entry per row and one row of the right matrix. A function, not a closure: a call that is not inlined
-/// is compiled for any processor, and its registers go through memory.
+/// is compiled for any processor, and passes its registers through memory.
 #[inline(always)]
 fn accumulate<S: Simd, const R: usize, const V: usize>(
     simd: S,
@@ -146,10 +146,10 @@ mod tests {
         }
     }
 
-    /// All numbers of rows modulo the tile, odd numbers of registers, both orders of the left matrix; small integers, so that
-    /// every sum is exact.
+    /// Covers all numbers of rows modulo the tile's, odd numbers of registers, and both orders of the left matrix. Every sum of
+    /// small integers is exact.
     #[test]
-    fn both_orders_give_the_sums_of_the_definition() {
+    fn both_orders_match_the_definition() {
         for m in 1..=25 {
             for (k, n) in [(1, ALIGN), (5, 3 * ALIGN), (32, 4 * ALIGN)] {
                 let entry = |i: usize, j: usize| ((7 * i + 3 * j) % 11) as f32 - 5.0;

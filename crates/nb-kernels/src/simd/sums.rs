@@ -1,6 +1,6 @@
-//! Sums over a row, in partial sums: they let the compiler use vector registers without reordering floats itself.
+//! Sums over a row, as independent partial sums: they let the compiler use vector registers without reordering floats itself.
 
-/// Independent partial sums.
+/// Number of independent partial sums.
 const LANES: usize = 16;
 
 /// Computes Σ f(v).

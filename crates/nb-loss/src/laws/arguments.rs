@@ -1,4 +1,4 @@
-//! Arguments that a loss refuses: the message says what it found and what it expected.
+//! Arguments that a loss refuses, with a message that names what was found and what was expected.
 
 use tch::{Device, Kind, Tensor};
 
@@ -39,7 +39,7 @@ fn states_of_different_shapes() {
 }
 
 #[test]
-fn states_that_are_no_matrix() {
+fn states_that_are_not_a_matrix() {
     for loss in OF_STATES {
         refuses("states has shape [5], expected two dimensions", || loss(&zeros(&[5]), &zeros(&[5]), 2));
         let cube = zeros(&[2, 5, 4]);
@@ -56,7 +56,7 @@ fn scores_of_different_shapes_or_in_a_matrix() {
 }
 
 #[test]
-fn logits_of_different_shapes_or_that_are_no_matrix() {
+fn logits_of_different_shapes_or_that_are_not_a_matrix() {
     for loss in OF_LOGITS {
         let expected = "the teacher's logits have shape [2, 3] and the student's [2, 4], expected the same";
         refuses(expected, || loss(&zeros(&[2, 3]), &zeros(&[2, 4]), 1.0, 2));
@@ -85,7 +85,7 @@ fn labels_of_another_shape_or_kind() {
 }
 
 #[test]
-fn temperatures_that_are_no_temperatures() {
+fn invalid_temperatures() {
     let logits = zeros(&[2, 3]);
     for loss in OF_LOGITS {
         let expected = "the temperature is -1, expected a finite number above 0";
@@ -104,7 +104,7 @@ fn temperatures_that_are_no_temperatures() {
 }
 
 #[test]
-fn settings_of_the_total_even_at_weight_0() {
+fn invalid_settings_of_the_total_even_at_weight_0() {
     let logits = zeros(&[1, 2]);
     let total = |temperature, soft| {
         let settings = Distillation { temperature, soft, hard: 1.0, scaling: SoftScaling::Plain };

@@ -1,4 +1,4 @@
-//! The losses, one row each.
+//! The losses, one test each.
 
 use std::f64::consts::LN_2;
 
@@ -16,7 +16,7 @@ fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
     (0..a.len()).map(|i| (a[i] - b[i]).powi(2)).sum()
 }
 
-/// A vector of length 1.
+/// The vector scaled to length 1.
 fn direction(xs: &[f64]) -> Vec<f64> {
     let norm = xs.iter().map(|x| x * x).sum::<f64>().sqrt();
     xs.iter().map(|x| x / norm).collect()
@@ -53,7 +53,7 @@ const DIRECTIONS: Golden = Golden {
     temperature: 1.0,
     count: 1,
     value: 0.4,
-    // ½‖u − û_t‖² has the gradient u − û_t = (0.4, −0.8), of which (0, −0.8) is at right angles to s, over ‖s‖ = 10.
+    // ½‖u − û_t‖² has the gradient u − û_t = (0.4, −0.8), whose part orthogonal to s is (0, −0.8), divided by ‖s‖ = 10.
     gradient: &[0.0, -0.08],
 };
 

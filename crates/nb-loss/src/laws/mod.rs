@@ -1,4 +1,4 @@
-//! The laws that every loss obeys, and [`check`], which checks them for one loss. The losses are the rows of [`losses`].
+//! The laws that every loss obeys, and [`check`], which checks them for one loss. [`losses`] has a test for each loss.
 //!
 //! | law | fails if |
 //! | --- | --- |
@@ -7,7 +7,7 @@
 //! | micro-batches sum to the batch, values and gradients | something is divided by the number of rows given |
 //! | teacher and temperatures get no gradient | a `detach` is missing |
 //! | the loss, or its gradient alone, is 0 where student and teacher are equal | the two are mixed up |
-//! | a count of 0, or no rows, give exactly 0 | 0·NaN gets through |
+//! | a count of 0, or no rows, gives exactly 0 | 0·NaN gets through |
 //! | masked rows change nothing and get no gradient | padding counts |
 //! | 16-bit inputs are computed in f32 | squares overflow, or sums lose digits |
 //! | golden values, in f32 and f64 | anything changes, extreme logits included |
@@ -22,14 +22,14 @@ use tch::{Device, Kind, Tensor};
 use crate::IGNORE;
 use crate::testing::{close, finite_differences, gradient, matrix_pair, shortest, value, values};
 
-/// One loss and what is expected of it.
+/// One loss and its expected properties.
 pub(super) struct Loss {
     /// The loss of a batch, divided by a count.
     loss: fn(&Batch, i64) -> Tensor,
     /// The amount that one row adds to the sum, in plain numbers.
     row: fn(&Row) -> f64,
     at_equality: AtEquality,
-    /// Turns rows into rows that take no part, if the loss has such rows.
+    /// Turns rows into masked rows, if the loss supports them.
     mask: Option<fn(&Batch) -> Batch>,
     golden: &'static [Golden],
 }
@@ -39,13 +39,13 @@ pub(super) struct Loss {
 pub(super) enum AtEquality {
     /// 0, and so is its gradient.
     Zero,
-    /// Any number, with a gradient of 0: the loss is least there.
+    /// Any number, with a gradient of 0: the loss has its minimum there.
     Least,
-    /// Nothing in particular: the loss looks at labels.
+    /// Any number with any gradient: the loss depends on labels.
     Any,
 }
 
-/// Values worked out by hand, at temperature `temperature` for every row.
+/// Values computed by hand, at the temperature `temperature` for every row.
 pub(super) struct Golden {
     teacher: &'static [&'static [f64]],
     student: &'static [&'static [f64]],
@@ -57,7 +57,7 @@ pub(super) struct Golden {
     gradient: &'static [f64],
 }
 
-/// Everything that a loss may look at.
+/// All inputs that a loss may use.
 #[derive(Debug)]
 pub(super) struct Batch {
     teacher: Tensor,      // [rows, C]
@@ -72,14 +72,14 @@ pub(super) struct Row {
     teacher: Vec<f64>,
     student: Vec<f64>,
     label: Option<usize>,
-    /// The row's own entry in `Batch::temperatures`.
+    /// The row's entry in `Batch::temperatures`.
     row_temperature: f64,
     /// The temperature of all rows.
     temperature: f64,
 }
 
 impl Batch {
-    /// A batch whose labels and temperatures follow from the row: every third row has no label.
+    /// A batch whose labels and temperatures follow from the row number: every third row has no label.
     fn new(teacher: Tensor, student: Tensor, temperature: f64) -> Self {
         let (n_rows, n_classes) = student.size2().expect("two dimensions");
         let label = |row| if row % 3 == 1 { IGNORE } else { (5 * row + 2) % n_classes };
@@ -93,7 +93,7 @@ impl Batch {
         self.student.size()[0]
     }
 
-    /// This batch with every tensor of numbers replaced by `f` of it.
+    /// This batch, with `f` applied to every floating-point tensor.
     fn map(&self, f: impl Fn(&Tensor) -> Tensor) -> Self {
         let labels = self.labels.shallow_clone();
         Self {
@@ -109,12 +109,12 @@ impl Batch {
         Self { student: student.shallow_clone(), ..self.map(Tensor::shallow_clone) }
     }
 
-    /// `n` rows from the row `first` on.
+    /// `n` rows, starting with the row `first`.
     fn narrow(&self, first: i64, n: i64) -> Self {
         Self { labels: self.labels.narrow(0, first, n), ..self.map(|xs| xs.narrow(0, first, n)) }
     }
 
-    /// The rows of this batch, then those of `other`.
+    /// The rows of this batch followed by those of `other`.
     fn followed_by(&self, other: &Self) -> Self {
         let both = |a: &Tensor, b: &Tensor| Tensor::cat(&[a, b], 0);
         Self {
@@ -148,7 +148,7 @@ impl Loss {
     }
 }
 
-/// `[1..5, 2..6]` numbers within ±3 for teacher and student, and a temperature.
+/// Batches of shape `[1..5, 2..6]`, with numbers within ±3 for teacher and student, and a temperature.
 fn batches() -> impl Strategy<Value = Batch> {
     (matrix_pair(), 0.5f64..8.0).prop_map(|((teacher, student), temperature)| Batch::new(teacher, student, temperature))
 }
@@ -181,7 +181,7 @@ fn is_the_formula_divided_by_the_count(loss: &Loss) {
 
 fn has_the_gradient_of_finite_differences(loss: &Loss) {
     proptest!(cases(), |(batch in batches())| {
-        prop_assume!(shortest(&batch.student) > 0.5); // a direction turns fast near 0
+        prop_assume!(shortest(&batch.student) > 0.5); // a direction changes quickly near 0
         let of_student = |student: &Tensor| (loss.loss)(&batch.with_student(student), 3);
         let tolerance = 1e-8 * loss.value(&batch, 3).abs().max(1.0); // rounding grows with the value
         close(&values(&loss.gradient(&batch, 3)), &finite_differences(of_student, &batch.student), tolerance);
@@ -200,7 +200,7 @@ fn sums_over_micro_batches(loss: &Loss) {
     });
 }
 
-/// The same batch in every run: 3 rows of 4 in f64.
+/// The same batch in every run: 3 rows of 4 entries in f64.
 fn wave() -> Batch {
     let matrix = |shift| tensor_wave(&[3, 4], shift, Device::Cpu).to_kind(Kind::Double);
     Batch::new(matrix(0.0), matrix(1.0), 2.0)
@@ -211,7 +211,7 @@ fn leaves_the_teacher_alone(loss: &Loss) {
     (loss.loss)(&batch, 3).backward();
     assert!(!batch.teacher.grad().defined(), "the teacher has a gradient");
     assert!(!batch.temperatures.grad().defined(), "the temperatures have a gradient");
-    assert!(batch.student.grad().abs().max().double_value(&[]) > 0.0, "the student has none");
+    assert!(batch.student.grad().abs().max().double_value(&[]) > 0.0, "the student has no gradient");
 }
 
 fn is_least_at_equality(loss: &Loss) {
@@ -253,7 +253,7 @@ fn ignores_masked_rows(loss: &Loss) {
     });
 }
 
-/// Also where squares exceed the largest f16.
+/// Includes inputs whose squares exceed the largest f16.
 fn computes_16_bits_in_f32(loss: &Loss) {
     for kind in [Kind::BFloat16, Kind::Half] {
         for scale in [1.0, 300.0] {

@@ -1,4 +1,4 @@
-//! Refuses weights that are NaN or infinite.
+//! The check for weights that are NaN or infinite.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,10 +8,10 @@ use tch::{Kind, Tensor};
 
 use nb_torch::cpu_slices::with_bytes;
 
-/// Checks that all values are finite numbers. `path` is for messages.
+/// Checks that all values are finite numbers. `path` is used in messages.
 ///
 /// # Errors
-/// [`CheckpointError::NotFinite`] with the name of the first tensor that has others, and their number.
+/// [`CheckpointError::NotFinite`] with the name of the first tensor that has non-finite values, and their number.
 pub(super) fn check_finite(tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<(), CheckpointError> {
     for (name, tensor) in tensors {
         let found = count(tensor);
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_tensor_with_such_entries_is_named_with_their_number() {
+    fn the_error_names_the_first_non_finite_tensor_and_counts_its_values() {
         let mut values = vec![f32::MAX; 12293];
         values[1] = f32::MIN_POSITIVE / 2.0;
         values[2] = -0.0;

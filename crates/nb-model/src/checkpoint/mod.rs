@@ -1,5 +1,5 @@
-//! Turns the bytes of a Hugging Face folder into an encoder's parameters and back. Every tensor of the encoder is required,
-//! unknown ones of it are refused, and everything beside the encoder is ignored.
+//! Conversion between the bytes of a Hugging Face folder and an encoder's parameters. Every tensor of the encoder is required,
+//! unknown encoder tensors are refused, and everything outside the encoder is ignored.
 
 mod finite;
 mod tensors;
@@ -21,8 +21,8 @@ use crate::error::ModelError;
 use crate::pass::Precision;
 
 impl Bert {
-    /// Loads a Hugging Face folder: `config.json` and `model.safetensors`, the latter with or without the prefix `bert.`,
-    /// with `gamma` and `beta` for LayerNorm's parameters if it is an old one. Everything beside the encoder (a pooler, a
+    /// Loads a Hugging Face folder: `config.json` and `model.safetensors`, the latter with or without the prefix `bert.`, with
+    /// `gamma` and `beta` as names of LayerNorm's parameters if it is old. Everything outside the encoder (a pooler, a
     /// classifier, a CRF, buffers of any type) is ignored; a checkpoint without segment embeddings gets zeros for them.
     ///
     /// # Errors
@@ -51,29 +51,29 @@ impl Bert {
     }
 }
 
-/// Adds zeros for segment embeddings that the configuration has and the file has not.
+/// Adds zeros for segment embeddings that the configuration has but the file lacks.
 fn add_missing_segments(config: &BertConfig, tensors: &mut BTreeMap<String, Tensor>, path: &Path) {
     if config.type_vocab_size == 0 || tensors.contains_key(SEGMENT_EMBEDDINGS) || tensors.is_empty() {
         return;
     }
     tracing::info!(path = %path.display(), "the checkpoint has no segment embeddings; zeros stand for them");
-    // One zero, expanded: their number is only what the configuration claims.
+    // One zero, expanded: the number of zeros comes from the configuration alone, so this allocates no memory for them.
     let zero = Tensor::zeros([1, 1], (Kind::Float, Device::Cpu));
     let zeros = zero.expand([config.type_vocab_size, config.hidden_size], false);
     tensors.insert(SEGMENT_EMBEDDINGS.to_owned(), zeros);
 }
 
-/// Returns every parameter of an arena by name, as handles on its views.
+/// Returns the name and the view of every parameter of an arena.
 pub fn named_values(arena: &Arena) -> Vec<(String, Tensor)> {
     arena.layout().slots().iter().map(|slot| (slot.name.clone(), arena.value(&slot.name))).collect()
 }
 
-/// Copies `tensors` into the arena, which must name exactly the same ones with the same shapes. `path` is for messages.
+/// Copies `tensors` into the arena, whose parameters must have exactly the same names and shapes. `path` is used in messages.
 ///
 /// # Errors
-/// [`CheckpointError::Tensors`](nb_checkpoint::CheckpointError::Tensors) with a list of what is missing, unknown or of another
-/// shape, and [`CheckpointError::NotFinite`](nb_checkpoint::CheckpointError::NotFinite) where a value is NaN or infinite;
-/// nothing is copied then.
+/// [`CheckpointError::Tensors`](nb_checkpoint::CheckpointError::Tensors) with a list of the tensors that are missing, unknown
+/// or of another shape, and [`CheckpointError::NotFinite`](nb_checkpoint::CheckpointError::NotFinite) if a value is NaN or
+/// infinite. In both cases, nothing is copied.
 pub fn fill(arena: &Arena, tensors: BTreeMap<String, Tensor>, path: &Path) -> Result<(), ModelError> {
     check(arena.layout(), &tensors, path)?;
     finite::check_finite(&tensors, path)?;
@@ -81,7 +81,7 @@ pub fn fill(arena: &Arena, tensors: BTreeMap<String, Tensor>, path: &Path) -> Re
     Ok(())
 }
 
-/// Checks that `tensors` are those of `layout`.
+/// Checks that `tensors` have the names and shapes of `layout`.
 fn check(layout: &Layout, tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<(), ModelError> {
     let shapes = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.size())).collect();
     Ok(layout.check(&shapes, path)?)

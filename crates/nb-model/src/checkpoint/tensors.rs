@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::ModelError;
 
-/// Reads every tensor of a safetensors file, by name: floating-point ones as f32, integers in their own type.
+/// Reads every tensor of a safetensors file, by name: floats as f32, integers in their stored type.
 ///
 /// # Errors
 /// If the file cannot be read, is cut short or malformed, or has an element type that no model here uses.
@@ -56,8 +56,8 @@ fn kind(dtype: Dtype) -> Option<Kind> {
     }
 }
 
-/// Writes f32 tensors to a safetensors file, by name. It appears complete or not at all, and is readable like any new file.
-/// Contiguous tensors on the CPU are written without a copy; others are copied one at a time.
+/// Writes f32 tensors to a safetensors file, by name. The file appears complete or not at all, with the permissions of any new
+/// file. Contiguous tensors on the CPU are written without a copy; others are copied one at a time.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_the_same_from_tensors_as_they_lie_and_from_copies() {
+    fn contiguous_tensors_and_copies_give_the_same_file() {
         let folder = tempfile::tempdir().unwrap();
         let x = Tensor::arange(12, (Kind::Float, Device::Cpu)).view([3, 4]);
         let write = |name: &str, x: Tensor| {
@@ -111,11 +111,11 @@ mod tests {
         assert_eq!(write("c.safetensors", x.to_kind(Kind::Double)), expected);
         let found = read_tensors(&folder.path().join("a.safetensors")).unwrap();
         assert!(found.len() == 2 && found["x"].equal(&x));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "nothing is left beside the files");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "no other files are left");
     }
 
     #[test]
-    fn a_file_is_byte_for_byte_that_of_the_safetensors_crate() {
+    fn a_file_matches_the_safetensors_crate_byte_for_byte() {
         let folder = tempfile::tempdir().unwrap();
         let (b, a) = (Tensor::from_slice(&[1f32, -2.5]), Tensor::from_slice(&[0.5f32, 3.0, 7.0]).view([3, 1]));
         let path = folder.path().join("ours.safetensors");
@@ -130,7 +130,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_is_readable_like_any_new_file() {
+    fn a_file_has_the_permissions_of_any_new_file() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();

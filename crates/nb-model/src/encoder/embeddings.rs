@@ -21,7 +21,7 @@ pub(crate) struct Embeddings {
     token_type: Option<Table>,
     norm: LayerNorm,
     dropout: f64,
-    /// Collects the words that receive a gradient.
+    /// Records the words that receive a gradient.
     touched: TouchedRows,
 }
 
@@ -41,9 +41,9 @@ impl Table {
         self.value.index_select(0, index)
     }
 
-    /// Adds each row of `grad` to the row that `index` names; only the rows of the batch are touched. Both operations add in a fixed
-    /// order on their device, so the sums repeat: on the CPU `index_add_` takes one row after the other; on CUDA its order varies,
-    /// while an accumulating `index_put_` sorts first.
+    /// Adds each row of `grad` to the row given by `index`; only the rows of the batch are touched. Each device uses an
+    /// operation with a fixed order, so the sums are reproducible: on the CPU `index_add_` takes one row after the other; on
+    /// CUDA its order varies, whereas an accumulating `index_put_` sorts first.
     fn backward(&self, index: &Tensor, grad: &Tensor) {
         let mut sum = self.grad.shallow_clone();
         let _ = match sum.device() {
@@ -101,7 +101,8 @@ impl Embeddings {
         }
     }
 
-    /// Returns the token types, limited to those of the table: a checkpoint with one type does not distinguish a second text.
+    /// Returns the token types, clamped to the rows of the table: a checkpoint with one type does not distinguish a second
+    /// text.
     fn token_types(&self, packed: &Packed) -> Tensor {
         let rows = self.token_type.as_ref().map_or(1, |table| table.value.size()[0]);
         packed.token_types.clamp_max(rows - 1)

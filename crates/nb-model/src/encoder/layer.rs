@@ -18,7 +18,7 @@ use crate::profile::{Phase, scope};
 
 pub(crate) mod short;
 
-/// Dropout sites of a layer. Attention uses one for each group of sequences, so it comes last.
+/// Dropout sites of a layer. Attention uses one site for each group of sequences, so its sites come last.
 const ATTENTION_OUT: u64 = 0;
 const FEED_FORWARD: u64 = 1;
 const ATTENTION_WEIGHTS: u64 = 2;
@@ -51,7 +51,7 @@ pub(crate) struct LayerTape {
     y: Tensor,
     /// Feed-forward after the activation [n, F].
     activated: Tensor,
-    /// For the activation's backward pass; `None` after a pass without one.
+    /// For the activation's backward pass; `None` after an inference pass.
     activation: Option<ActivationTape>,
     out_norm: NormTape,
 }
@@ -64,7 +64,7 @@ impl LayerTape {
 }
 
 impl Layer {
-    /// Makes layer `index` of `parameters`.
+    /// Creates layer `index` over `parameters`.
     pub(crate) fn new(config: &BertConfig, parameters: &LayerParameters<'_>, index: usize) -> Self {
         let prefix = format!("encoder.layer.{index}");
         let linear = |names: &[&str]| parameters.linear(&prefix, names);
@@ -87,7 +87,7 @@ impl Layer {
 
     /// Maps the layer's input to its output.
     pub(crate) fn forward(&self, input: &State, packed: &Packed, pass: Pass, capture: Capture) -> (State, LayerTape) {
-        let _scope = scope(Phase::Elementwise); // all that no inner scope claims
+        let _scope = scope(Phase::Elementwise); // everything outside inner scopes
         let weights_dropout = |group| self.attention_site(pass, group);
         let qkv = self.qkv.forward(&input.low);
         let (context, attention) = attention::forward(&qkv, packed, self.heads, weights_dropout, capture);
@@ -109,8 +109,8 @@ impl Layer {
         (out, LayerTape { x, attention, context, attention_norm, y, activation, activated, out_norm })
     }
 
-    /// From dL/d(out) and, where a loss read them, dL/d(scores), adds the gradients of all parameters to the arena. Returns dL/dx,
-    /// [n, H] f32 as dL/d(out).
+    /// Adds the gradients of all parameters to the arena, from dL/d(out) and, if a loss read the scores, dL/d(scores). Returns
+    /// dL/dx, [n, H] f32 like dL/d(out).
     pub(crate) fn backward(
         &self,
         grad: &Tensor,
@@ -158,7 +158,8 @@ pub(crate) struct LayerParameters<'a> {
 }
 
 impl LayerParameters<'_> {
-    /// Returns the dense layers `{prefix}.{name}` as one, with their outputs side by side. Their parameters are neighbours in the arena.
+    /// Returns the dense layers `{prefix}.{name}` as one, with their outputs side by side. Their parameters are adjacent in the
+    /// arena.
     fn linear(&self, prefix: &str, names: &[&str]) -> Linear {
         let find = |suffix: &str| -> (Tensor, Tensor) {
             let names = names.iter().map(|name| format!("{prefix}.{name}.{suffix}"));
@@ -168,7 +169,7 @@ impl LayerParameters<'_> {
         Linear { weight, bias, weight_grad, bias_grad }
     }
 
-    /// Returns values and gradients of neighbouring parameters, joined along their first dimension.
+    /// Returns values and gradients of adjacent parameters, joined along their first dimension.
     fn joined(&self, names: &[String]) -> (Tensor, Tensor) {
         let slots: Vec<_> = names.iter().filter_map(|name| self.arena.layout().slot(name)).collect();
         let rows: i64 = slots.iter().map(|slot| slot.shape[0]).sum();
@@ -179,7 +180,7 @@ impl LayerParameters<'_> {
     }
 }
 
-/// Returns the kernels' name of an activation of the configuration.
+/// Converts an activation of the configuration to the kernels' type.
 fn activation(name: nb_checkpoint::Activation) -> Activation {
     match name {
         nb_checkpoint::Activation::Gelu => Activation::Gelu,

@@ -1,9 +1,9 @@
-//! The BERT encoder over packed tokens, with a backward pass of its own.
+//! The BERT encoder over packed tokens, with a hand-written backward pass.
 //!
-//! [`Bert::encode`] turns token ids into hidden states. With [`Pass::Training`] the states are leaves of autograd: build any loss on
-//! them, call `backward()` on it, and pass the [`Encoded`] to [`Bert::backward`]. It carries the states' gradients through the layers
-//! and adds every parameter's gradient to the arena. No graph is recorded inside the encoder, the gradients are in the buffer that
-//! blending, clipping and the optimiser read, and states without a gradient cost nothing.
+//! [`Bert::encode`] turns token ids into hidden states. With [`Pass::Training`] the states are autograd leaves: build any loss
+//! on them, call `backward()` on it, and pass the [`Encoded`] to [`Bert::backward`]. It carries the states' gradients through
+//! the layers and adds every parameter's gradient to the arena. No graph is recorded inside the encoder, the gradients are in
+//! the buffer that blending, clipping and the optimiser read, and states without a gradient cost nothing.
 
 mod embeddings;
 mod layer;
@@ -21,9 +21,9 @@ use embeddings::{EmbeddingTape, Embeddings};
 use layer::short::{Scratch, ShortLayer, to_vec};
 use layer::{Layer, LayerParameters, LayerTape};
 
-/// Most tokens of a text that runs without tensors; longer ones are as fast with tensors.
+/// Maximum number of tokens of a text that runs without tensors; longer texts are as fast with tensors.
 const SHORT_TOKENS: i64 = 32;
-/// Most values in the layers of a model that stores them a second time for short texts: 200 MB.
+/// Maximum number of values in the layers of a model that stores a second copy of them for short texts: 200 MB.
 const SHORT_VALUES: i64 = 50_000_000;
 
 /// The hidden states of a batch, and the tape of the backward pass.
@@ -57,9 +57,10 @@ impl Encoded {
         &self.states
     }
 
-    /// Returns the scaled products of queries and keys before the softmax, QKᵀ/√D, of all heads of each layer, with [`Capture::Scores`]. A
-    /// layer's scores are one row of f32 that holds, for each group of sequences (see [`Packed`]), heads × width × width entries per
-    /// sequence, 0 where a query or a key is padding. Two models with the same number of heads have them in the same order.
+    /// Returns the scaled products of queries and keys before the softmax, QKᵀ/√D, of all heads of each layer, with
+    /// [`Capture::Scores`]. A layer's scores are one row of f32 that holds, for each group of sequences (see [`Packed`]), heads
+    /// × width × width entries per sequence, 0 where a query or a key is padding. The order is the same in all models with the
+    /// same number of heads.
     pub fn scores(&self) -> &[Tensor] {
         &self.scores
     }
@@ -86,11 +87,11 @@ pub struct Bert {
 }
 
 impl Bert {
-    /// Makes a model of zeros (LayerNorm's weights included), to be filled by loading or [`Bert::randomise`].
+    /// Creates a model of zeros (LayerNorm's weights included), to be filled by loading or [`Bert::randomise`].
     ///
     /// # Errors
     ///
-    /// The configuration is not that of a BERT encoder ([`BertConfig::check`]).
+    /// If the configuration is not that of a BERT encoder ([`BertConfig::check`]).
     pub fn zeros(config: BertConfig, device: Device, precision: Precision) -> Result<Self, crate::ModelError> {
         config.check()?;
         let layers_start = layers_start(&config);
@@ -183,7 +184,7 @@ impl Bert {
     ///
     /// # Panics
     ///
-    /// A sequence is longer than `max_position_embeddings`, or a token id is not in the vocabulary.
+    /// If a sequence is longer than `max_position_embeddings`, or if a token id is not in the vocabulary.
     pub fn encode(&self, packed: &Packed, pass: Pass, capture: Capture) -> Encoded {
         let longest = packed.lengths().iter().copied().max().unwrap_or(0);
         let most = self.config.max_position_embeddings;
@@ -196,21 +197,21 @@ impl Bert {
             return Encoded { states: vec![self.run_short(packed)], scores: Vec::new(), tape: None };
         }
         let trains = pass != Pass::Inference;
-        // If a backward pass follows, the states that losses see are leaves of autograd.
-        let shown = |state: &Tensor| if trains { leaf(state) } else { state.shallow_clone() };
+        // If a backward pass follows, the states that losses read are autograd leaves.
+        let exposed = |state: &Tensor| if trains { leaf(state) } else { state.shallow_clone() };
         let (x, embeddings) = self.embeddings.forward(packed, pass);
         let mut x = State::new(x, self.products());
         let (mut states, mut scores, mut layers) = (Vec::new(), Vec::new(), Vec::new());
         if capture >= Capture::States {
-            states.push(shown(&x.wide));
+            states.push(exposed(&x.wide));
         }
         for (i, layer) in self.layers.iter().enumerate() {
             let (out, tape) = layer.forward(&x, packed, pass, capture);
             let input = std::mem::replace(&mut x, out);
             if capture >= Capture::States || i + 1 == self.depth() {
-                states.push(shown(&x.wide));
+                states.push(exposed(&x.wide));
             }
-            scores.extend(tape.scores().map(&shown));
+            scores.extend(tape.scores().map(&exposed));
             if trains {
                 layers.push(match self.checkpoint {
                     ActivationCheckpoint::Off => StoredLayer::Tape(tape),
@@ -245,48 +246,48 @@ impl Bert {
         Tensor::from_slice(&x).view_as(&state)
     }
 
-    /// Carries the gradients that the losses left in the `.grad` of states and scores through the encoder, adding every parameter's
-    /// gradient to the arena. States and scores that no loss touched take no part.
+    /// Propagates the gradients that the losses left in the `.grad` of states and scores through the encoder, and adds every
+    /// parameter's gradient to the arena. States and scores without a gradient are skipped.
     ///
     /// # Panics
     ///
-    /// `encoded` does not come from a [`Pass::Training`] of this model.
+    /// If `encoded` does not come from a [`Pass::Training`] of this model.
     pub fn backward(&self, packed: &Packed, encoded: Encoded) {
         self.backward_by_layers(packed, encoded, |_| ());
     }
 
-    /// Does the same as [`Bert::backward`]. It calls `is_done` with the index of each layer, from the last to the first, when that
-    /// layer's part of the gradients ([`Bert::layer_grads`]) is complete.
+    /// Does the same as [`Bert::backward`]. It calls `on_layer_done` with the index of each layer, from the last to the first,
+    /// when that layer's part of the gradients ([`Bert::layer_grads`]) is complete.
     ///
     /// # Panics
     ///
     /// As [`Bert::backward`].
-    pub fn backward_by_layers(&self, packed: &Packed, encoded: Encoded, is_done: impl FnMut(usize)) {
-        tch::no_grad(|| self.run_backward(packed, encoded, is_done));
+    pub fn backward_by_layers(&self, packed: &Packed, encoded: Encoded, on_layer_done: impl FnMut(usize)) {
+        tch::no_grad(|| self.run_backward(packed, encoded, on_layer_done));
     }
 
-    fn run_backward(&self, packed: &Packed, encoded: Encoded, mut is_done: impl FnMut(usize)) {
+    fn run_backward(&self, packed: &Packed, encoded: Encoded, mut on_layer_done: impl FnMut(usize)) {
         let Encoded { states, scores, tape } = encoded;
         let Tape { pass, capture, embeddings, layers } = tape.expect("backward follows a training pass");
         assert_eq!(layers.len(), self.depth(), "layers of the tape against layers of the model");
-        // H_L always, the states before it if they were captured.
+        // `states` always ends with H_L; the states before it are present if they were captured.
         let first = self.depth() + 1 - states.len();
         let state = |i: usize| i.checked_sub(first).map(|i| &states[i]);
-        let mut flowing = None;
+        let mut from_above = None;
         for (i, stored) in layers.into_iter().enumerate().rev() {
             let layer = &self.layers[i];
             let scores_grad = scores.get(i).map(Tensor::grad).filter(Tensor::defined);
-            let mut grad = merge(flowing, state(i + 1));
+            let mut grad = merge(from_above, state(i + 1));
             if scores_grad.is_some() {
                 grad = grad.or_else(|| Some(states[states.len() - 1].zeros_like()));
             }
-            flowing = grad.map(|grad| {
+            from_above = grad.map(|grad| {
                 let tape = self.layer_tape(layer, stored, packed, pass, capture);
                 layer.backward(&grad, scores_grad.as_ref(), packed, pass, tape)
             });
-            is_done(i);
+            on_layer_done(i);
         }
-        if let Some(grad) = merge(flowing, state(0)) {
+        if let Some(grad) = merge(from_above, state(0)) {
             self.embeddings.backward(packed, pass, &grad, &embeddings);
         }
     }
@@ -307,15 +308,15 @@ impl Bert {
     }
 }
 
-/// Returns a leaf of autograd with the values of `state`.
+/// Returns an autograd leaf with the values of `state`.
 fn leaf(state: &Tensor) -> Tensor {
     state.detach().set_requires_grad(true)
 }
 
-/// Adds the gradient from the layers above and the one that losses left at this state.
-fn merge(flowing: Option<Tensor>, state: Option<&Tensor>) -> Option<Tensor> {
-    match (flowing, state.map(Tensor::grad).filter(Tensor::defined)) {
-        (Some(flowing), Some(of_losses)) => Some(flowing + of_losses),
-        (flowing, of_losses) => flowing.or(of_losses),
+/// Adds the gradient from the layers above to the one that the losses left at this state.
+fn merge(from_above: Option<Tensor>, state: Option<&Tensor>) -> Option<Tensor> {
+    match (from_above, state.map(Tensor::grad).filter(Tensor::defined)) {
+        (Some(from_above), Some(from_losses)) => Some(from_above + from_losses),
+        (from_above, from_losses) => from_above.or(from_losses),
     }
 }

@@ -1,4 +1,4 @@
-//! Multi-head self-attention over the rows of a segment, by autograd: that of the reader model, not of the encoder.
+//! Multi-head self-attention over the rows of a segment, with gradients by autograd. The reader model uses it, not the encoder.
 
 use tch::{Device, Kind, Tensor};
 
@@ -6,8 +6,8 @@ use super::init::{Fan, fill_uniform};
 use crate::arena::{Arena, Layout};
 use crate::packed::Padding;
 
-/// Multi-head self-attention as in NRMS (Wu et al., EMNLP 2019, section 2.2): each row of a segment becomes Σ_j a_j v_j per head, with
-/// a = softmax(q·k/√d) over the segment's rows, heads side by side; no output projection, no residual.
+/// Multi-head self-attention as in NRMS (Wu et al., EMNLP 2019, section 2.2): each row of a segment becomes Σ_j a_j v_j per
+/// head, with a = softmax(q·k/√d) over the segment's rows, heads side by side; no output projection, no residual.
 #[derive(Debug)]
 pub struct SelfAttention {
     arena: Arena,
@@ -25,11 +25,12 @@ struct Projection {
 }
 
 impl SelfAttention {
-    /// Makes attention of `heads` heads over `hidden` units, all zeros. Parameters are called `<name>.query.weight` and so on.
+    /// Creates attention of `heads` heads over `hidden` units, all zeros. Parameters are called `<name>.query.weight` and so
+    /// on.
     ///
     /// # Panics
     ///
-    /// `heads` does not divide `hidden`.
+    /// If `heads` does not divide `hidden`.
     pub fn named(name: &str, hidden: i64, heads: i64, device: Device) -> Self {
         assert!(heads > 0 && hidden % heads == 0, "{heads} heads do not divide {hidden} units");
         let parts = ["query", "key", "value"];
@@ -59,7 +60,7 @@ impl SelfAttention {
         self.heads
     }
 
-    /// Maps rows [n, H] of so many `segments`, which `padding` lays out, to rows [n, H].
+    /// Maps rows [n, H] of `segments` segments, which `padding` describes, to rows [n, H].
     pub(crate) fn forward(&self, rows: &Tensor, segments: i64, padding: &Padding) -> Tensor {
         let padded = rows.index_select(0, &padding.gather);
         let width = padded.size()[0] / segments;

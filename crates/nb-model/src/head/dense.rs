@@ -14,7 +14,7 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// Makes a layer from `inputs` to `outputs` units, all zeros.
+    /// Creates a layer from `inputs` to `outputs` units, all zeros.
     pub fn zeros(inputs: i64, outputs: i64, device: Device) -> Self {
         Self::named("dense", inputs, outputs, device)
     }

@@ -1,8 +1,8 @@
-//! First values of the heads' parameters.
+//! Initialisation of the heads' parameters.
 
 use crate::arena::Arena;
 
-/// The number of inputs of the parameters whose names contain a part.
+/// The number of inputs of the parameters whose names contain `part`.
 pub(super) struct Fan<'a> {
     pub(super) part: &'a str,
     pub(super) inputs: i64,

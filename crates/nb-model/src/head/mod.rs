@@ -1,7 +1,7 @@
 //! The heads on top of the encoder: attentive pooling, a dense layer, a reader model.
 //!
-//! They are small, so autograd runs them, except for attentive pooling on the CPU, whose backward pass is written by hand. Their
-//! parameters are leaves over their own arenas.
+//! They are small, so autograd runs them, except for attentive pooling on the CPU, whose backward pass is written by hand.
+//! Their parameters are leaves over their own arenas.
 
 mod attention;
 mod dense;
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sequences_do_not_touch_a_pooled_vector() {
+    fn other_sequences_do_not_affect_a_pooled_vector() {
         let mut pooling = AttentivePooling::zeros(4, 3, Device::Cpu);
         pooling.randomise(1);
         let states = Tensor::randn([5, 4], (Kind::Float, Device::Cpu));

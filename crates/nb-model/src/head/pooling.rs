@@ -34,7 +34,7 @@ pub struct AttentivePooling {
 }
 
 impl AttentivePooling {
-    /// Makes a pooling of `hidden` units with a query of `query` units, all zeros.
+    /// Creates a pooling of `hidden` units with a query of `query` units, all zeros.
     pub fn zeros(hidden: i64, query: i64, device: Device) -> Self {
         Self::named("pooling", hidden, query, device)
     }
@@ -66,14 +66,14 @@ impl AttentivePooling {
     ///
     /// # Panics
     ///
-    /// The segments have another number of rows in total.
+    /// If the segments do not have n rows in total.
     pub fn forward(&self, states: &Tensor, segments: &Segments) -> Tensor {
         let rows = segments.lengths().iter().sum::<i64>();
         assert_eq!(rows, states.size()[0], "rows of the segments against those of the states");
         if cpu::is_supported(states) {
             return cpu::pool(states, &self.parameters(), segments.lengths());
         }
-        // One row per segment with −∞ at the rows of others: a softmax and a product then pool without padding.
+        // One row of scores per segment, −∞ for the rows of other segments: a softmax and a product then pool without padding.
         let scores = self.recorded_scores(states).view([1, -1]);
         let scores = match segments.lengths() {
             [_] => scores, // no other segment
@@ -82,8 +82,8 @@ impl AttentivePooling {
         scores.softmax(-1, None::<Kind>).matmul(states)
     }
 
-    /// Maps rows [n, H] to the score e·q of each, \[n\], before the softmax over a segment. It depends on the row alone, so rows that are pooled in
-    /// several segments need it once. Autograd does not record it.
+    /// Maps rows [n, H] to the score e·q of each, \[n\], before the softmax over a segment. The score depends only on the row,
+    /// so it serves every segment in which the row is pooled. Autograd does not record it.
     pub fn scores(&self, states: &Tensor) -> Tensor {
         if cpu::is_supported(states) {
             return cpu::score(states, &self.parameters()).scores;

@@ -9,16 +9,17 @@ use crate::arena::{Arena, Layout};
 use crate::packed::Padding;
 use crate::segments::Segments;
 
-/// The rows of a table of articles that each reader clicked.
+/// The articles that each reader clicked, as rows of a table.
 #[derive(Debug)]
 pub struct Clicks {
     /// \[n\] rows of the table, one reader after the other.
     rows: Tensor,
-    /// The order of rows that inserts the learned vector, row n, for readers without a click; `None` if there are none.
+    /// The order of rows that inserts the learned vector, row n, for readers without a click; `None` if all readers have
+    /// clicks.
     order: Option<Tensor>,
     /// All readers; one without a click has one row, the learned vector.
     segments: Segments,
-    /// The readers with a click; `None` if there are none.
+    /// The readers with clicks; `None` if there are none.
     warm: Option<WarmReaders>,
 }
 
@@ -30,12 +31,12 @@ struct WarmReaders {
 }
 
 impl Clicks {
-    /// Collects the clicks of readers with `lengths` clicks each, which may be 0. `rows` holds the clicked rows of the table, one reader
-    /// after the other.
+    /// Collects the clicks of readers with `lengths` clicks each, which may be 0. `rows` holds the clicked rows of the table,
+    /// one reader after the other.
     ///
     /// # Panics
     ///
-    /// The lengths do not add up to the number of rows, or there is no reader.
+    /// If the lengths do not add up to the number of rows, or if there is no reader.
     pub fn new(rows: &[i64], lengths: &[i64], device: Device) -> Self {
         let clicked = rows.len() as i64;
         assert_eq!(lengths.iter().sum::<i64>(), clicked, "clicked rows against the sum of the lengths");
@@ -55,7 +56,7 @@ impl Clicks {
     }
 }
 
-/// Returns the order of all readers' rows, where the learned vector follows the clicked ones.
+/// Returns the order of all readers' rows in a table in which the learned vector follows the clicked rows.
 fn with_cold(lengths: &[i64]) -> Vec<i64> {
     let cold: i64 = lengths.iter().sum();
     let mut next = 0;
@@ -70,9 +71,9 @@ fn with_cold(lengths: &[i64]) -> Vec<i64> {
     order
 }
 
-/// The reader model (in the literature, the user encoder): attentive pooling of the vectors of clicked articles, with its own
-/// parameters. Optionally after multi-head self-attention among them (NRMS, Wu et al., EMNLP 2019). A reader who clicked nothing has a
-/// learned vector.
+/// The reader model (in the literature, the user encoder): attentive pooling of the vectors of clicked articles, with separate
+/// parameters, optionally after multi-head self-attention among them (NRMS, Wu et al., EMNLP 2019). A reader without clicks has
+/// a learned vector.
 ///
 /// ```
 /// use nb_model::{Clicks, Reader, score};
@@ -94,11 +95,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Makes a reader model for article vectors of `hidden` units, with self-attention of `heads` heads if given; all zeros.
+    /// Creates a reader model for article vectors of `hidden` units, with self-attention of `heads` heads if given; all zeros.
     ///
     /// # Panics
     ///
-    /// `heads` does not divide `hidden`.
+    /// If `heads` does not divide `hidden`.
     pub fn zeros(hidden: i64, heads: Option<i64>, device: Device) -> Self {
         Self::with_query(hidden, POOLING_QUERY, heads, device)
     }
@@ -107,7 +108,7 @@ impl Reader {
     ///
     /// # Panics
     ///
-    /// `heads` does not divide `hidden`.
+    /// If `heads` does not divide `hidden`.
     pub fn with_query(hidden: i64, query: i64, heads: Option<i64>, device: Device) -> Self {
         const COLD: &str = "reader.cold";
         let mut layout = Layout::default();
@@ -121,11 +122,11 @@ impl Reader {
         }
     }
 
-    /// Draws pooling and attention from `seed`; the learned vector stays zero.
+    /// Draws the parameters of pooling and attention from `seed`; the learned vector stays zero.
     pub fn randomise(&mut self, seed: u64) {
         self.pooling.randomise(seed);
         if let Some(attention) = &mut self.attention {
-            attention.randomise(seed.wrapping_add(1)); // other numbers than the pooling's
+            attention.randomise(seed.wrapping_add(1)); // not the pooling's numbers
         }
     }
 
@@ -145,7 +146,7 @@ impl Reader {
         &self.pooling
     }
 
-    /// Returns the learned vector of a reader who clicked nothing: \[H\].
+    /// Returns the learned vector of a reader without clicks: \[H\].
     pub fn cold(&self) -> &Tensor {
         &self.cold
     }
@@ -163,7 +164,7 @@ impl Reader {
     }
 }
 
-/// Returns the dot products [R, C] of each reader (or query) [R, H] with its own candidates among `articles` [U, H]; `candidates`
+/// Returns the dot products [R, C] of each reader (or query) [R, H] with its candidates among `articles` [U, H]; `candidates`
 /// [R, C] are rows of `articles`.
 pub fn score(readers: &Tensor, articles: &Tensor, candidates: &Tensor) -> Tensor {
     let (r, c) = candidates.size2().expect("candidates are a matrix by contract");
@@ -187,22 +188,22 @@ mod tests {
     }
 
     #[test]
-    fn readers_do_not_touch_each_other_and_a_cold_one_is_the_learned_vector() {
+    fn readers_are_independent_and_a_cold_reader_is_the_learned_vector() {
         for heads in [None, Some(3)] {
             let (reader, articles) = (reader(heads), articles());
-            let together = reader.forward(&articles, &Clicks::new(&[1, 3, 3, 0, 4, 2], &[3, 0, 1, 2], Device::Cpu));
+            let batched = reader.forward(&articles, &Clicks::new(&[1, 3, 3, 0, 4, 2], &[3, 0, 1, 2], Device::Cpu));
             for (i, (rows, lengths)) in
                 [(&[1, 3, 3][..], [3]), (&[], [0]), (&[0], [1]), (&[4, 2], [2])].into_iter().enumerate()
             {
                 let alone = reader.forward(&articles, &Clicks::new(rows, &lengths, Device::Cpu));
-                assert!(together.get(i as i64).allclose(&alone.get(0), 1e-6, 1e-6, false), "reader {i}, {heads:?}");
+                assert!(batched.get(i as i64).allclose(&alone.get(0), 1e-6, 1e-6, false), "reader {i}, {heads:?}");
             }
-            assert!(together.get(1).equal(reader.cold()));
+            assert!(batched.get(1).equal(reader.cold()));
         }
     }
 
     #[test]
-    fn a_click_on_the_same_article_counts_each_time() {
+    fn repeated_clicks_on_an_article_count_each_time() {
         let (reader, articles) = (reader(None), articles());
         let once = reader.forward(&articles, &Clicks::new(&[1, 3], &[2], Device::Cpu));
         let twice = reader.forward(&articles, &Clicks::new(&[1, 3, 3], &[3], Device::Cpu));
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn every_parameter_gets_a_gradient_and_the_same_one_each_time() {
+    fn every_parameter_gets_a_reproducible_gradient() {
         let gradients = || {
             let reader = reader(Some(2));
             let clicks = Clicks::new(&[1, 3, 3, 0], &[3, 0, 1], Device::Cpu);
@@ -224,7 +225,7 @@ mod tests {
             Tensor::cat(&reader.arenas().iter().map(|arena| arena.grads()).collect::<Vec<_>>(), 0)
         };
         let first = gradients();
-        // A bias of the keys shifts all scores of a query by the same amount: its gradient is zero but for rounding.
+        // The bias of the keys shifts all scores of a query by the same amount, so its gradient is zero except for rounding.
         let reader = reader(Some(2));
         let slots: Vec<_> = reader.arenas().iter().flat_map(|arena| arena.layout().slots().to_vec()).collect();
         let mut offset = 0;

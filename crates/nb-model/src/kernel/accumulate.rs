@@ -1,4 +1,5 @@
-//! Results in the precision of the products added to f32: gradients of weights and biases, and gradients that arrive by two ways.
+//! Addition of results in the precision of the products to f32 sums: gradients of weights and biases, and gradients that arrive
+//! along two paths.
 //!
 //! libtorch makes an f32 copy of bf16 numbers before it adds them. On the CPU, [`nb_kernels::accumulate`] reads them in place.
 
@@ -6,9 +7,9 @@ use half::bf16;
 use nb_torch::cpu_slices::{read, with_slices, write};
 use tch::{Device, Kind, Tensor};
 
-/// Adds `x` to `sum` (f32), both of one shape.
+/// Adds `x` to `sum` (f32), both of the same shape.
 pub(crate) fn add(sum: &Tensor, x: &Tensor) {
-    assert_eq!(sum.size(), x.size(), "shape of the sum against that of x");
+    assert_eq!(sum.size(), x.size(), "shapes of the sum and of x");
     let mut sum = sum.shallow_clone();
     if !is_for_cpu_kernel(&sum, x) {
         let _ = sum.g_add_(x);
@@ -21,7 +22,7 @@ pub(crate) fn add(sum: &Tensor, x: &Tensor) {
 
 /// Adds the sum over the rows of `x` [n, H] to `sum` \[H\] (f32).
 pub(crate) fn add_rows(sum: &Tensor, x: &Tensor) {
-    assert_eq!(sum.size()[0], x.size()[1], "entries of the sum against those of a row");
+    assert_eq!(sum.size()[0], x.size()[1], "entries of the sum and of a row");
     let mut sum = sum.shallow_clone();
     if !is_for_cpu_kernel(&sum, x) {
         let _ = sum.g_add_(&x.sum_dim_intlist(0, false, Kind::Float));
@@ -40,7 +41,7 @@ fn is_for_cpu_kernel(sum: &Tensor, x: &Tensor) -> bool {
 mod tests {
     use super::*;
 
-    /// Numbers that bf16 holds exactly, in shapes that no piece divides.
+    /// Numbers that bf16 represents exactly, for shapes that are not multiples of a piece.
     fn numbers(size: &[i64]) -> Tensor {
         let all = Tensor::arange(size.iter().product::<i64>(), (Kind::Int64, Device::Cpu));
         ((all * 7).remainder(23) - 11).to_kind(Kind::Float).view(size)

@@ -23,7 +23,7 @@ pub(crate) fn forward(activation: Activation, x: &Tensor) -> Tensor {
     }
 }
 
-/// Returns the same activation as part of oneDNN's products.
+/// Returns the activation as a post-op of oneDNN's products.
 pub(crate) fn post_op(activation: Activation) -> Then {
     match activation {
         Activation::Gelu => Then::Gelu,
@@ -49,7 +49,7 @@ mod tests {
     use tch::Kind;
 
     #[test]
-    fn each_derivative_is_that_of_autograd() {
+    fn each_derivative_matches_autograd() {
         let x = Tensor::linspace(-4.0, 4.0, 41, (Kind::Double, tch::Device::Cpu)).set_requires_grad(true);
         let grad = Tensor::linspace(1.0, 2.0, 41, (Kind::Double, tch::Device::Cpu));
         for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu] {
@@ -59,9 +59,9 @@ mod tests {
         }
     }
 
-    /// The kernels' activations against libtorch's.
+    /// Compares the kernels' activations with libtorch's.
     #[test]
-    fn each_is_that_of_the_kernels() {
+    fn each_activation_matches_the_kernels() {
         let xs: Vec<f32> = (0..2001).map(|i| (i - 1000) as f32 * 0.012).collect();
         for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu] {
             let mut found = xs.clone();

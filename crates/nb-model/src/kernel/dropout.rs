@@ -1,7 +1,7 @@
 //! Dropout of tensors as a pure function of a key.
 //!
-//! On the CPU the mask is that of [`nb_kernels::dropout`]; on other devices libtorch's generator is seeded with the key. Either way
-//! the same [`Dropout`] on the gradient is the backward pass.
+//! On the CPU the mask is that of [`nb_kernels::dropout`]; on other devices libtorch's generator is seeded with the key. Either
+//! way, the backward pass applies the same [`Dropout`] to the gradient.
 
 use half::bf16;
 use nb_kernels::dropout::Dropout;
@@ -32,12 +32,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_drops_the_share_and_scales_the_rest() {
+    fn every_kind_drops_the_given_share_and_scales_the_rest() {
         for kind in [Kind::Float, Kind::BFloat16, Kind::Double] {
             let mut x = Tensor::ones([100_001], (kind, Device::Cpu));
             apply(Dropout::new(0.1, Some(7)).unwrap(), &mut x);
             let kept = x.count_nonzero(None).int64_value(&[]) as f64 / 100_001.0;
-            // Five standard errors of a share of 0.9 over so many draws.
+            // Five standard errors of a share of 0.9 over 100,000 draws.
             assert!((kept - 0.9).abs() < 5.0 * (0.09_f64 / 1e5).sqrt(), "{kept}");
             let largest = x.to_kind(Kind::Double).max().double_value(&[]);
             assert!((largest - 1.0 / 0.9).abs() < 5e-3, "{largest}");
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mask_is_a_function_of_the_key_alone() {
+    fn the_mask_depends_only_on_the_key() {
         let draw = |key, threads| {
             tch::set_num_threads(threads);
             let mut x = Tensor::ones([100_003], (Kind::Float, Device::Cpu));

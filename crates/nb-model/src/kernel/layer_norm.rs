@@ -1,7 +1,7 @@
 //! LayerNorm of a sum, y = γ·x̂ + β with x̂ = (r − mean r)/√(var r + ε) and r = dropout(x) + residual (Ba et al. 2016).
 //!
-//! The mean and the (biased) variance are taken over the H units of a row. On the CPU one pass of [`nb_kernels::layer_norm`] over each
-//! row does everything, including dropout and the copy in the precision of the products.
+//! The mean and the (biased) variance are taken over the H units of a row. On the CPU one pass of [`nb_kernels::layer_norm`]
+//! over each row does everything, including dropout and the copy in the precision of the products.
 
 use half::bf16;
 use nb_kernels::Float;
@@ -47,7 +47,7 @@ impl State {
 }
 
 impl LayerNorm {
-    /// Views the parameters `{name}.weight` and `{name}.bias` of `arena`.
+    /// Creates views of the parameters `{name}.weight` and `{name}.bias` of `arena`.
     pub(crate) fn in_arena(arena: &Arena, name: &str, eps: f64) -> Self {
         let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
         Self {
@@ -68,7 +68,8 @@ impl LayerNorm {
         }
     }
 
-    /// From dL/dy adds dL/dγ and dL/dβ to the arena. Returns dL/d`residual` in f32 and, by the same dropout, dL/d`x` in `kind`.
+    /// Adds dL/dγ and dL/dβ to the arena, from dL/dy. Returns dL/d`residual` in f32 and, with the same dropout, dL/d`x` in
+    /// `kind`.
     pub(crate) fn backward(
         &self,
         grad: &Tensor,
@@ -175,9 +176,9 @@ mod tests {
         LayerNorm { weight: random(&[h]), bias: random(&[h]), weight_grad: zeros(), bias_grad: zeros(), eps: 1e-12 }
     }
 
-    /// 70 rows of 37 units: neither pieces nor lanes come out even.
+    /// Uses 70 rows of 37 units, which fill neither pieces nor lanes.
     #[test]
-    fn the_kernel_is_libtorch_s_layer_norm() {
+    fn both_forms_match_libtorchs_layer_norm() {
         tch::manual_seed(1);
         let (norm, x, residual, grad) = (norm(37), random(&[70, 37]), random(&[70, 37]), random(&[70, 37]));
         let r = (&x + &residual).set_requires_grad(true);
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn dropout_and_copies_are_those_of_separate_passes() {
+    fn dropout_and_copies_match_separate_passes() {
         let dropout = Dropout::new(0.3, Some(5));
         for [rows, width] in [[70, 37], [33, 64], [0, 8]] {
             let mut mask = Tensor::ones([rows, width], (Kind::Float, Device::Cpu));

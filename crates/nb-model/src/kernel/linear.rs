@@ -30,7 +30,7 @@ impl Linear {
         forward(x, &self.weight, &self.bias)
     }
 
-    /// Maps `x` [n, in] to [n, out] and then through the activation, without a backward pass.
+    /// Maps `x` [n, in] to [n, out] and applies the activation, without a tape for a backward pass.
     pub(crate) fn activated(&self, x: &Tensor, f: Activation) -> Tensor {
         let scope = scope(Phase::Linear);
         match gemm::select(x, &self.weight) {
@@ -54,7 +54,7 @@ impl Linear {
         (activation::forward(f, &before), ActivationTape::Before(before))
     }
 
-    /// From dL/dy `grad` [n, out] and the layer's input `x` [n, in], adds dL/dW and dL/db to the arena and returns dL/dx.
+    /// Adds dL/dW and dL/db to the arena and returns dL/dx, from dL/dy `grad` [n, out] and the layer's input `x` [n, in].
     pub fn backward(&self, grad: &Tensor, x: &Tensor) -> Tensor {
         let _scope = scope(Phase::Linear);
         self.accumulate(grad, x);
@@ -78,7 +78,8 @@ impl Linear {
         }
     }
 
-    /// Does the same as [`Linear::backward`], but adds dL/dx to `residual` (f32, contiguous), the gradient of `x` by another way.
+    /// Does the same as [`Linear::backward`], but adds dL/dx to `residual` (f32, contiguous), the gradient of `x` along another
+    /// path.
     pub(crate) fn backward_onto(&self, residual: Tensor, grad: &Tensor, x: &Tensor) -> Tensor {
         let _scope = scope(Phase::Linear);
         self.accumulate(grad, x);
@@ -143,10 +144,10 @@ fn forward_skinny(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
 mod tests {
     use super::*;
 
-    /// Numbers of rows around a register's width, numbers of outputs that no tile divides; small integers, so that every sum is
-    /// exact.
+    /// Covers numbers of rows around a register's width, and numbers of outputs that do not fill tiles. Every sum of small
+    /// integers is exact.
     #[test]
-    fn products_of_few_rows_are_those_of_libtorch() {
+    fn products_of_few_rows_match_libtorch() {
         let integers = |rows: i64, columns: i64, factor: i64| {
             let all = Tensor::arange(rows * columns, (Kind::Int64, Device::Cpu)) * factor;
             (all.remainder(11) - 5).to_kind(Kind::Float).view([rows, columns])
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn more_rows_none_and_other_kinds_are_not_skinny() {
+    fn no_rows_many_rows_and_other_kinds_are_not_skinny() {
         let rows = |n: i64| Tensor::zeros([n, 4], (Kind::Float, Device::Cpu));
         let most = skinny::MOST_ROWS as i64;
         assert!(!is_skinny(&rows(0)) && !is_skinny(&rows(most + 1)) && !is_skinny(&rows(4).to_kind(Kind::BFloat16)));

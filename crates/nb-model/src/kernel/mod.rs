@@ -1,7 +1,7 @@
 //! The operations of the encoder on tensors, each with its forward and its backward pass.
 //!
-//! On the CPU they call the kernels of `nb-kernels` on the tensors' memory. The same file (for products: [`linear`]) holds the plain
-//! form by libtorch's operations, which other devices use and which the kernels are tested against.
+//! On the CPU they call the kernels of `nb-kernels` on the tensors' memory. The same file (for products: [`linear`]) holds the
+//! plain form in libtorch's operations. Other devices use it, and the tests compare the kernels with it.
 
 mod accumulate;
 pub(crate) mod activation;
@@ -12,5 +12,5 @@ pub(crate) mod layer_norm;
 pub mod linear;
 mod onednn;
 
-/// Rows from which on packing the weights before a product pays off.
+/// Minimum number of rows for which packing the weights before a product pays off.
 const FEWEST_ROWS: i64 = 48;

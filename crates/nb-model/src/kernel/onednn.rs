@@ -1,7 +1,8 @@
-//! Products of bf16 by oneDNN on the CPU, where the processor has instructions for them and [`super::gemm`] selects no kernel: on
+//! bf16 products by oneDNN on the CPU, where the processor has instructions for them and [`super::gemm`] selects no kernel: on
 //! processors with AMX, and for matrices of odd widths.
 //!
-//! libtorch itself uses oneDNN for bf16, but by another operation, which takes up to a tenth longer. The sums run in another order.
+//! libtorch itself uses oneDNN for bf16, but through another operation, which takes up to a tenth longer and sums in another
+//! order.
 
 use std::sync::LazyLock;
 
@@ -13,7 +14,7 @@ use super::FEWEST_ROWS;
 /// True if the processor has instructions for bf16, and libtorch has oneDNN.
 static IS_AVAILABLE: LazyLock<bool> = LazyLock::new(|| has_bf16() && works());
 
-/// Returns true if libtorch has oneDNN, and oneDNN these products.
+/// Returns true if libtorch has oneDNN, and oneDNN supports these products.
 fn works() -> bool {
     let zeros = Tensor::zeros([1, 1], (Kind::BFloat16, Device::Cpu));
     onednn_linear(&zeros, &zeros, None, Then::Nothing).is_ok()
@@ -29,7 +30,7 @@ fn has_bf16() -> bool {
     false
 }
 
-/// Returns true if oneDNN is the fastest for products of rows `x` [n, in], after the kernels of [`super::gemm`].
+/// Returns true if oneDNN is the fastest for products of rows `x` [n, in] for which [`super::gemm`] selects no kernel.
 pub(crate) fn is_faster(x: &Tensor) -> bool {
     x.size()[0] >= FEWEST_ROWS && x.device() == Device::Cpu && x.kind() == Kind::BFloat16 && *IS_AVAILABLE
 }
@@ -59,7 +60,7 @@ mod tests {
         tensor_wave(&size, shift, Device::Cpu).to_kind(Kind::BFloat16)
     }
 
-    /// In bf16 a number is off by 2⁻⁸ of itself at most, before and after the activation.
+    /// Allows a relative error of 2⁻⁸ in bf16, once before and once after the activation.
     #[track_caller]
     fn assert_close(found: &Tensor, expected: &Tensor) {
         assert_eq!(found.size(), expected.size());
@@ -68,9 +69,9 @@ mod tests {
         assert!(off < 2.0 / 256.0 * scale, "off by {off} of {scale}");
     }
 
-    /// Also where other kernels are faster.
+    /// Runs even where other kernels are faster.
     #[test]
-    fn products_and_gradients_are_those_of_f32_rounded() {
+    fn products_and_gradients_match_f32_rounded() {
         // With oneDNN, libtorch has this operation; without it, there is no kernel for it.
         if !require("avx512bf16", has_bf16()) || !require("onednn", works()) {
             return;

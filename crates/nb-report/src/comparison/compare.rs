@@ -1,4 +1,4 @@
-//! From runs to the table: scores over seeds, and a test of each method against the baseline of its depth.
+//! The comparison of runs: scores over seeds, and a test of each method against the baseline at the same depth.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::words::depth;
 use crate::record::{Against, Comparison, Row, Spread, Sweep, TeacherRow};
 use crate::{ReportError, RunRecord};
 
-/// The file that an error names if it does not concern a single run.
+/// The file named by an error that does not concern a single run.
 const TABLE: &str = "compare.json";
 
 /// The name of a comparison and its baseline.
@@ -19,44 +19,47 @@ const TABLE: &str = "compare.json";
 pub struct Header {
     /// Name of the comparison.
     pub name: String,
-    /// Label of the entries that all others are tested against, each at its own depth.
+    /// Label of the baseline. All other entries are tested against the baseline at the same depth.
     pub baseline: String,
 }
 
-/// One line of the table: the runs of one method at one depth, which differ in their seed alone.
+/// One row of the table: the runs of one method at one depth, which differ only in their seed.
 #[derive(Debug, Clone)]
 pub struct Entry<'a> {
-    /// Its label; label and depth together are unique.
+    /// The label. Each pair of label and depth is unique.
     pub label: String,
     /// Settings to show, by dotted key.
     pub settings: BTreeMap<String, String>,
-    /// The runs, one for each seed.
+    /// The runs, one per seed.
     pub runs: Vec<&'a RunRecord>,
 }
 
-/// Compares runs of several methods, depths and seeds; rows come in the order of the entries.
+/// Compares runs of several methods, depths and seeds. The rows are in the order of the entries.
 ///
-/// The score of a run is the primary metric of its student (in a run of the method `teacher`, which trains nothing else,
-/// of its teacher), on the test data if the run had any, else on its development data.
+/// The score of a run is the primary metric of its student, or of its teacher if the method is `teacher`, which trains
+/// only a teacher. It is measured on the test data if the run has any, otherwise on the development data.
 ///
-/// **The test.** Entries are compared with the entry labelled `header.baseline` at the same depth. With v_i the
-/// metric of row i (text, impression, query), averaged over the entry's seeds, and b_i the same of the baseline, the
-/// differences v_i − b_i go through [`nb_eval::paired_bootstrap`] (10,000 resamples, interval of 95 %), and the p-values
-/// of all tests of the comparison through [`nb_eval::holm`]. All models are measured on the same rows, so a hard row is
-/// hard for both models and cancels out.
+/// **The test.** Each entry is compared with the entry labelled `header.baseline` at the same depth. Let v_i be the
+/// metric of row i (text, impression, query), averaged over the seeds of the entry, and b_i the same for the baseline.
+/// [`nb_eval::paired_bootstrap`] tests the differences v_i − b_i (10,000 resamples, 95 % interval), and
+/// [`nb_eval::holm`] adjusts the p-values of all tests of the comparison. All models are measured on the same rows, so
+/// a hard row is hard for both models and cancels out.
 ///
-/// **Its limits.** Rows are resampled and seeds are averaged: a small p says that *these* trained models would also differ
-/// on other rows of the same kind. It does not say that training with other seeds would give the same difference. For
-/// that, the table has the spread over seeds beside each mean, and a note names every difference that is significant over
-/// rows but within twice its standard error over seeds. Rows must be independent of each other; impressions of one reader
-/// or near-copies of one text are so only in part. If the split is `dev`, the best state of each run was chosen on the
-/// rows it is compared on; a note says so.
+/// **Its limits.** Rows are resampled and seeds are averaged. A small p means that *these* trained models would also
+/// differ on other rows of the same kind. It does not mean that training with other seeds would give the same
+/// difference. The table therefore shows the spread over seeds beside each mean, and a note names every difference that
+/// is significant over rows but within twice its standard error over seeds. Rows must be independent of each other;
+/// impressions of one reader or near-copies of one text are only partly independent. If the split is `dev`, the best
+/// state of each run was chosen on the same rows that are compared; a note says so.
 ///
 /// # Errors
-/// No entry, an entry without a run, two entries with the same label and depth, runs of one entry that differ in method,
-/// depth or size or share a seed; a run without outcomes, or whose outcomes are not finite, name a row twice or do not
-/// have the mean in its summary; runs that differ in task, primary metric, split, data or rows (the message names
-/// both folders); a sweep whose scores are not finite or of which not exactly one try was chosen.
+/// If any of these holds:
+///
+/// * There is no entry, an entry has no run, or two entries have the same label and depth.
+/// * The runs of one entry differ in method, depth or size, or share a seed.
+/// * A run has no outcomes, or its outcomes are not finite, contain a row twice or do not have the mean in its summary.
+/// * Runs differ in task, primary metric, split, data or rows. The message names both folders.
+/// * A sweep has a score that is not finite, or does not have exactly one chosen try.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -127,7 +130,7 @@ pub fn compare(
     Ok(comparison)
 }
 
-/// An entry with its runs, which differ in their seed alone.
+/// An entry with its measured runs, which differ only in their seed.
 struct Line<'a> {
     entry: &'a Entry<'a>,
     runs: Vec<Measured<'a>>,
@@ -166,17 +169,17 @@ impl<'a> Line<'a> {
         self.entry.label == label && self.layers == layers
     }
 
-    /// The metric of each row, averaged over the seeds.
+    /// Returns the metric of each row, averaged over the seeds.
     fn values(&self) -> Vec<f64> {
         let mean = |row: usize| self.runs.iter().map(|run| run.values[row]).sum::<f64>() / self.runs.len() as f64;
         (0..self.runs[0].values.len()).map(mean).collect()
     }
 
-    /// The speed: the median over all runs of models of this shape. The method does not change the speed, and more runs
-    /// reduce the influence of other work on the machine.
+    /// Returns the median speed over all runs of models of this shape. The method does not change the speed, and more
+    /// runs reduce the influence of other load on the machine.
     fn speed(&self, lines: &[Self]) -> Speed {
-        let alike = lines.iter().filter(|line| (line.layers, line.parameters) == (self.layers, self.parameters));
-        let speeds: Vec<Speed> = alike.flat_map(|line| &line.runs).map(Measured::speed).collect();
+        let same_shape = lines.iter().filter(|line| (line.layers, line.parameters) == (self.layers, self.parameters));
+        let speeds: Vec<Speed> = same_shape.flat_map(|line| &line.runs).map(Measured::speed).collect();
         Speed::median(&speeds)
     }
 
@@ -203,7 +206,7 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// The metrics that every seed has.
+    /// Returns the metrics that every seed has, except the primary one.
     fn metrics(&self) -> Result<BTreeMap<String, Spread>, ReportError> {
         let mut all: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for (name, value) in self.runs.iter().flat_map(Measured::others) {
@@ -232,16 +235,16 @@ fn check_sweep(sweep: &Sweep) -> Result<(), ReportError> {
         let found = format!("the sweep of {} at {} {found}", sweep.label, depth(sweep.layers));
         Err(ReportError::content(Path::new(TABLE), None, found))
     };
-    if let Some(one) = sweep.tries.iter().find(|one| !one.score.is_finite()) {
-        return bad(format!("has a score of {}, expected a finite number", one.score));
+    if let Some(tried) = sweep.tries.iter().find(|tried| !tried.score.is_finite()) {
+        return bad(format!("has a score of {}, expected a finite number", tried.score));
     }
-    match sweep.tries.iter().filter(|one| one.chosen).count() {
+    match sweep.tries.iter().filter(|tried| tried.chosen).count() {
         1 => Ok(()),
         n => bad(format!("has {n} chosen settings, expected one")),
     }
 }
 
-/// Tests each line against the baseline of its depth; p-values are adjusted for all tests.
+/// Tests each line against the baseline at its depth and adjusts the p-values for all tests.
 fn tests(baseline: &str, lines: &[Line<'_>]) -> Result<Vec<Option<Against>>, ReportError> {
     let bases: BTreeMap<u64, Vec<f64>> =
         lines.iter().filter(|line| line.entry.label == baseline).map(|line| (line.layers, line.values())).collect();
@@ -263,10 +266,10 @@ fn tests(baseline: &str, lines: &[Line<'_>]) -> Result<Vec<Option<Against>>, Rep
 
 fn teacher_row(teacher: &Measured<'_>, lines: &[Line<'_>]) -> Result<TeacherRow, ReportError> {
     let (layers, parameters) = (teacher.layers()?, teacher.parameters()?);
-    // Many runs have timed a teacher of this shape; see `Line::speed`.
+    // As in `Line::speed`, the median over all runs that timed a teacher of this shape.
     let others = lines.iter().flat_map(|line| &line.runs).filter_map(|run| run.run.summary.teacher.as_ref());
-    let alike = others.filter(|other| other.layers == Some(layers) && other.parameters == Some(parameters));
-    let speeds: Vec<Speed> = alike.map(Speed::of).chain([teacher.speed()]).collect();
+    let same_shape = others.filter(|other| other.layers == Some(layers) && other.parameters == Some(parameters));
+    let speeds: Vec<Speed> = same_shape.map(Speed::of).chain([teacher.speed()]).collect();
     let speed = Speed::median(&speeds);
     Ok(TeacherRow {
         score: teacher.score,

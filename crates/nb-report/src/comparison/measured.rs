@@ -1,18 +1,18 @@
-//! A model as its run measured it, and the check that several were measured on the same rows.
+//! The measurements of a model in its run, and the check that models were measured on the same rows.
 
 use std::path::{Path, PathBuf};
 
 use crate::record::{ModelSummary, Outcomes, Spread};
 use crate::{ReportError, RunRecord};
 
-/// The tolerance between a metric of `summary.json` and the mean over the rows of `outcomes.safetensors`, for rounding to
-/// f32.
-const SAME: f64 = 1e-6;
+/// The tolerance between a metric in `summary.json` and the mean over the rows in `outcomes.safetensors`. It allows for
+/// rounding to f32.
+const TOLERANCE: f64 = 1e-6;
 
-/// The method that trains a teacher and nothing else.
+/// The method that trains only a teacher.
 const TEACHER_ALONE: &str = "teacher";
 
-/// A model as one run measured it.
+/// The measurements of a model in one run.
 #[derive(Debug)]
 pub(super) struct Measured<'a> {
     pub(super) run: &'a RunRecord,
@@ -22,19 +22,19 @@ pub(super) struct Measured<'a> {
     /// The primary metric.
     pub(super) metric: &'a str,
     pub(super) score: f64,
-    /// The split of the outcomes; empty if their file does not name it.
+    /// The split of the outcomes; empty if the file does not name it.
     pub(super) split: &'a str,
     /// The rows, ascending.
     pub(super) rows: Vec<u32>,
-    /// The primary metric of each of `rows`.
+    /// The primary metric of each row, in the order of `rows`.
     pub(super) values: Vec<f64>,
 }
 
 impl<'a> Measured<'a> {
-    /// Returns the model that a run is about: its student, or the teacher of a run that trained nothing else.
+    /// Returns the model that a run is scored by: its student, or its teacher if the run trained only a teacher.
     pub(super) fn subject(run: &'a RunRecord) -> Result<Self, ReportError> {
-        let alone = run.summary.method.as_deref() == Some(TEACHER_ALONE);
-        if alone { Self::teacher(run) } else { Self::student(run) }
+        let is_teacher_run = run.summary.method.as_deref() == Some(TEACHER_ALONE);
+        if is_teacher_run { Self::teacher(run) } else { Self::student(run) }
     }
 
     /// Returns the teacher of a run.
@@ -48,7 +48,8 @@ impl<'a> Measured<'a> {
         Self::new(run, "student", run.summary.student.as_ref(), outcomes)
     }
 
-    /// `outcomes` is none if the run has no such file, and holds none if the file has none of the model.
+    /// Creates the measurements. `outcomes` is `None` if the run has no outcomes file, and `Some(None)` if the file has
+    /// no outcomes of the model.
     fn new(
         run: &'a RunRecord,
         name: &'static str,
@@ -70,7 +71,7 @@ impl<'a> Measured<'a> {
         let values = outcomes.values_of(metric).ok_or_else(missing)?;
         let (rows, values) = ascending(&outcomes.rows, values).map_err(|what| bad(format!("{column} {what}")))?;
         let mean = values.iter().sum::<f64>() / values.len() as f64;
-        if (mean - score).abs() > SAME {
+        if (mean - score).abs() > TOLERANCE {
             return Err(bad(format!("mean of {column} is {mean}, expected the {score} of summary.json")));
         }
         let split = run.outcomes.as_ref().and_then(|file| file.split.as_deref()).unwrap_or_default();
@@ -111,23 +112,23 @@ impl<'a> Measured<'a> {
         text(self.run, "task", self.run.summary.task.as_ref())
     }
 
-    /// Returns names and values of all metrics but the primary one.
+    /// Returns the names and values of all metrics except the primary one.
     pub(super) fn others(&self) -> impl Iterator<Item = (&'a str, f64)> {
         let primary = self.metric;
         let all = self.model.last().scores.metrics.iter();
         all.filter(move |(name, _)| *name != primary).map(|(name, value)| (name, *value))
     }
 
-    /// The hash of the data that were measured.
+    /// Returns the hash of the data that the model was measured on.
     fn data(&self) -> Option<&'a str> {
         self.run.summary.sources.data.as_ref()?.get(self.split)?.blake3()
     }
 
-    /// Fails unless this model was measured in the same task on the same rows of the same data as `first`.
+    /// Fails unless this model and `first` were measured on the same task and on the same rows of the same data.
     pub(super) fn check_same_rows(&self, first: &Self) -> Result<(), ReportError> {
-        let there = first.run.folder.display();
+        let other_folder = first.run.folder.display();
         let differs = |what: &str, here: &str, expected: &str| {
-            summary(self.run, format!("{what} is {here}, expected {expected} as in {there}: nothing to compare"))
+            summary(self.run, format!("{what} is {here}, expected {expected} as in {other_folder}: nothing to compare"))
         };
         let (task, expected) = (self.task()?, first.task()?);
         if task != expected {
@@ -147,10 +148,10 @@ impl<'a> Measured<'a> {
         if self.rows == first.rows {
             return Ok(());
         }
-        let strange = self.rows.iter().filter(|row| first.rows.binary_search(row).is_err()).count();
+        let unknown = self.rows.iter().filter(|row| first.rows.binary_search(row).is_err()).count();
         let path = self.run.folder.join("outcomes.safetensors");
         let found = format!(
-            "{} rows, {strange} of them not in {there}, expected the same {} rows: nothing to compare",
+            "{} rows, {unknown} of them not in {other_folder}, expected the same {} rows: nothing to compare",
             self.rows.len(),
             first.rows.len()
         );
@@ -177,13 +178,13 @@ fn ascending(rows: &[u32], values: &[f64]) -> Result<(Vec<u32>, Vec<f64>), Strin
     Ok(pairs.into_iter().unzip())
 }
 
-/// Mean and sample standard deviation over seeds.
+/// Returns mean and sample standard deviation over seeds.
 pub(super) fn over_seeds(values: &[f64], folder: &Path) -> Result<Spread, ReportError> {
     let found = nb_eval::spread(values).map_err(|e| ReportError::content(folder, None, e.to_string()))?;
     Ok(Spread { mean: found.mean, spread: found.deviation })
 }
 
-/// The speed of a model, as far as it was measured.
+/// The speed of a model; `None` for a value that was not measured.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Speed {
     pub(super) milliseconds_per_text: Option<f64>,
@@ -191,12 +192,12 @@ pub(super) struct Speed {
 }
 
 impl Speed {
-    /// Returns the speed that a summary holds.
+    /// Returns the speed in a summary.
     pub(super) fn of(model: &ModelSummary) -> Self {
         Self { milliseconds_per_text: model.milliseconds_per_text, texts_per_second: model.texts_per_second }
     }
 
-    /// Returns the median of each of the two.
+    /// Returns the medians of both values.
     pub(super) fn median(speeds: &[Self]) -> Self {
         Self {
             milliseconds_per_text: median(speeds.iter().filter_map(|speed| speed.milliseconds_per_text)),
@@ -205,7 +206,7 @@ impl Speed {
     }
 }
 
-/// The middle value, or the mean of the two middle ones.
+/// Returns the middle value, or the mean of the two middle values; `None` without values.
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -221,7 +222,7 @@ fn text<'a>(run: &RunRecord, key: &str, value: Option<&'a String>) -> Result<&'a
     value.map(String::as_str).ok_or_else(|| summary(run, format!("no text {key}")))
 }
 
-/// Something is wrong with the `summary.json` of a run.
+/// Returns an error about the `summary.json` of a run.
 pub(super) fn summary(run: &RunRecord, found: impl Into<String>) -> ReportError {
     let path: PathBuf = run.folder.join("summary.json");
     ReportError::content(&path, None, found)

@@ -1,7 +1,7 @@
-//! From the runs of several methods, depths and seeds to one table: [`compare`] makes a
-//! [`Comparison`](crate::Comparison), which is what `compare.json` holds; `render` puts it on paper.
+//! One table from the runs of several methods, depths and seeds: [`compare`] builds a
+//! [`Comparison`](crate::Comparison), the contents of `compare.json`, and `render` formats it as text, CSV and JSON.
 //!
-//! Nothing here starts a run or chooses settings; the sweeps that chose them are passed through.
+//! This module neither starts runs nor chooses settings. Sweeps pass through it unchanged.
 
 mod compare;
 mod measured;

@@ -45,7 +45,7 @@ fn baseline_of<'a>(comparison: &'a Comparison, row: &Row) -> Option<&'a Row> {
     comparison.rows.iter().find(|base| base.label == *label && base.layers == row.layers)
 }
 
-/// One note for each depth at which the baseline is missing.
+/// Returns one note for each depth at which the baseline is missing.
 fn without_baseline(comparison: &Comparison) -> impl Iterator<Item = String> {
     let mut missing: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     let untested = comparison.rows.iter().filter(|row| row.against.is_none() && row.label != comparison.baseline);
@@ -65,7 +65,7 @@ fn other_seeds(row: &Row, base: &Row) -> Option<String> {
     })
 }
 
-/// A difference that is significant over rows, but not more than twice its standard error over seeds.
+/// Returns a note if the difference is significant over rows, but at most twice its standard error over seeds.
 fn within_seeds(row: &Row, base: &Row) -> Option<String> {
     let against = row.against.as_ref().filter(|against| against.p_holm < SIGNIFICANT)?;
     let square = |row: &Row| row.spread.map(|spread| spread.powi(2) / row.seeds.len() as f64);

@@ -1,4 +1,4 @@
-//! A comparison as text: a table for people, one for spreadsheets, JSON, and the files of all three.
+//! A comparison as a text table, CSV and JSON, and the files of all three.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,19 +10,19 @@ use super::words::{SIGNIFICANT, depth};
 use crate::ReportError;
 use crate::record::{Comparison, Row, Sweep};
 
-/// The text in place of an unknown value.
+/// The text shown for an unknown value.
 const NONE: &str = "–";
 
-/// A column of the table for people.
+/// A column of the text table.
 struct Column {
     title: String,
     cells: Vec<String>,
 }
 
 impl Comparison {
-    /// Returns the table for people: the teacher first, mean ± sample standard deviation over seeds, `*` beside a
-    /// difference whose adjusted p-value is below 0.05; chosen settings and notes below. A column without values is
-    /// skipped.
+    /// Returns the text table. The teacher comes first, scores are mean ± sample standard deviation over seeds, and `*`
+    /// marks a difference whose adjusted p-value is below 0.05. Chosen settings and notes follow the table. A column
+    /// without values is skipped.
     #[must_use]
     pub fn text(&self) -> String {
         let mut table = Table::new();
@@ -42,7 +42,7 @@ impl Comparison {
         format!("{}, {} of {} rows\n{table}{below}\n", self.name, self.metric, self.rows_compared)
     }
 
-    /// The columns; the cell of the teacher, if there is one, comes first.
+    /// Returns the columns. If there is a teacher, its cell comes first.
     fn columns(&self) -> Vec<Column> {
         let teacher = self.teacher.as_ref();
         let column = |title: &str, first: Option<String>, cell: &dyn Fn(&Row) -> Option<String>| {
@@ -86,8 +86,9 @@ impl Comparison {
         self.rows.iter().flat_map(|row| row.metrics.keys().map(String::as_str)).collect()
     }
 
-    /// Returns the table for spreadsheets: a line of titles, the teacher's row first, numbers in full precision, an empty
-    /// cell for an unknown value; spaces separate the entries of a list (seeds, scores, settings, runs).
+    /// Returns the table as CSV: a header line, then the teacher's row, then the other rows. Numbers have full
+    /// precision, and the cell of an unknown value is empty. Spaces separate the entries of a list (seeds, scores,
+    /// settings, runs).
     #[must_use]
     pub fn csv(&self) -> String {
         let mut writer = csv::Writer::from_writer(Vec::new());
@@ -126,14 +127,14 @@ impl Comparison {
     /// Reads `compare.json`.
     ///
     /// # Errors
-    /// If it cannot be read or is no comparison; the message names the file and the line.
+    /// If the file cannot be read or is not a comparison; the message names the file and the line.
     pub fn read(path: &Path) -> Result<Self, ReportError> {
         let text = fs::read_to_string(path).map_err(ReportError::io(path))?;
         serde_json::from_str(&text).map_err(|e| ReportError::content(path, Some(e.line()), e.to_string()))
     }
 
-    /// Writes `compare.json`, `compare.csv` and `compare.txt` into a folder that exists. Each appears whole or not at
-    /// all; what was there before stays until then.
+    /// Writes `compare.json`, `compare.csv` and `compare.txt` into an existing folder. Each file is written atomically:
+    /// an earlier version stays in place until the new one is complete.
     ///
     /// # Errors
     /// If a file cannot be written.
@@ -168,7 +169,7 @@ fn record(row: &Row, metrics: &BTreeSet<&str>) -> Vec<String> {
     record
 }
 
-/// A number in full precision; an empty text for none.
+/// Formats a number in full precision; the text of `None` is empty.
 fn full(number: Option<f64>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
 }
@@ -195,10 +196,10 @@ fn p_value(p: f64) -> String {
     if p < 0.0001 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
 }
 
-/// The settings that a sweep chose, in words.
+/// Formats the settings that a sweep chose.
 fn chosen(sweep: &Sweep) -> Option<String> {
-    let one = sweep.tries.iter().find(|one| one.chosen)?;
-    let settings: Vec<String> = one.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let tried = sweep.tries.iter().find(|tried| tried.chosen)?;
+    let settings: Vec<String> = tried.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let (label, layers, n) = (&sweep.label, depth(sweep.layers), sweep.tries.len());
-    Some(format!("{label}, {layers}: {} of {n} tried ({:.4})", settings.join(" "), one.score))
+    Some(format!("{label}, {layers}: {} of {n} tried ({:.4})", settings.join(" "), tried.score))
 }

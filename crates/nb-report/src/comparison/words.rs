@@ -1,6 +1,6 @@
-//! Words and limits that the text and the notes of a comparison share.
+//! The significance level and the wording that the table and the notes of a comparison share.
 
-/// A difference with an adjusted p-value below this has a mark.
+/// A difference is marked as significant if its adjusted p-value is below this level.
 pub(super) const SIGNIFICANT: f64 = 0.05;
 
 /// Returns a depth in words: `1 layer`, `2 layers`.

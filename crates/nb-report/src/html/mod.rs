@@ -1,6 +1,6 @@
-//! Self-contained HTML pages: no script, nothing loaded from elsewhere, light and dark.
+//! Self-contained HTML pages for light and dark mode, without scripts and external resources.
 //!
-//! `maud` escapes all text from files. A page skips what a record lacks.
+//! `maud` escapes all text from files. A page omits what a record lacks.
 
 mod compare;
 mod page;

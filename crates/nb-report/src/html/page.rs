@@ -8,10 +8,10 @@ use crate::plot::{Curves, Ink};
 
 const STYLE: &str = include_str!("style.css");
 
-/// The rule of the style that follows the colours.
+/// The rule of the style sheet that follows the colours.
 const COLOURS_END: &str = "*{";
 
-/// Returns the part of the style that defines the colours, light and dark.
+/// Returns the part of the style sheet that defines the colours for light and dark mode.
 pub(super) fn colours() -> &'static str {
     STYLE.split_once(COLOURS_END).map_or(STYLE, |(colours, _)| colours).trim_end()
 }
@@ -42,7 +42,7 @@ pub(super) fn page(title: &str, kind: &str, lead: &Markup, body: &Markup) -> Str
     page.into_string()
 }
 
-/// Returns a section with a title; nothing without content.
+/// Returns a section with a title; empty without content.
 pub(super) fn section(title: &str, about: &str, content: Option<Markup>) -> Markup {
     html! {
         @if let Some(content) = content {
@@ -112,7 +112,8 @@ pub(super) fn table(caption: &str, head: &[String], rows: &[Vec<Markup>]) -> Mar
     }
 }
 
-/// Returns a plot with its title; its last value if it has a single curve, else a legend; nothing if it is empty.
+/// Returns a plot with its title and, for a single curve, its last value, otherwise a legend; `None` if the plot is
+/// empty.
 pub(super) fn curves(plot: &Curves) -> Result<Option<Markup>, ReportError> {
     if plot.is_empty() {
         return Ok(None);
@@ -137,7 +138,7 @@ pub(super) fn curves(plot: &Curves) -> Result<Option<Markup>, ReportError> {
     }))
 }
 
-/// Returns figures side by side, as many as the page is wide enough for.
+/// Returns figures side by side, as many per line as the page is wide enough for.
 pub(super) fn grid(figures: Vec<Option<Markup>>) -> Option<Markup> {
     let figures: Vec<Markup> = figures.into_iter().flatten().collect();
     (!figures.is_empty()).then(|| html! { div.grid { @for figure in &figures { (figure) } } })
@@ -154,7 +155,7 @@ pub(super) fn swatch(ink: Ink) -> Markup {
     }
 }
 
-/// Returns a fold: the reader sees the summary and can open the content.
+/// Returns a collapsible section: the reader sees the summary and can open the content.
 pub(super) fn folded(summary: &str, content: &Markup) -> Markup {
     html! { details { summary { (summary) } (content) } }
 }

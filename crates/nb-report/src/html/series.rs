@@ -1,10 +1,10 @@
-//! From the record of a run to what tables and curves show.
+//! Conversion of the record of a run to series, names and counts for tables and curves.
 
 use crate::format::plural;
 use crate::plot::Series;
 use crate::record::{EvalLine, Scores, StepLine, UNITS};
 
-/// A line of `metrics.jsonl` with a place on the axis of steps.
+/// A line of `metrics.jsonl` with a position on the step axis.
 pub(crate) trait Logged {
     /// The step of the line.
     fn step(&self) -> Option<u64>;
@@ -22,7 +22,7 @@ impl Logged for EvalLine {
     }
 }
 
-/// Returns a number of each line over the steps; a line without a step counts as one step after the line before it.
+/// Returns the values of the lines over their steps. A line without a step counts as one step after the previous line.
 pub(crate) fn series<L: Logged>(lines: &[L], value: impl Fn(&L) -> Option<f64>) -> Series {
     let mut step = 0.0;
     let point = |line: &L| {
@@ -51,6 +51,6 @@ pub(crate) fn metrics<'a>(scores: impl IntoIterator<Item = &'a Scores>) -> Vec<&
 /// Returns the number of rows behind `scores` in words, e.g. `18 texts`.
 pub(crate) fn rows(scores: &Scores) -> Option<String> {
     let rows = scores.rows.as_ref()?;
-    let (_, one) = UNITS.iter().find(|(unit, _)| *unit == rows.unit)?;
-    Some(plural(rows.count, one))
+    let (_, noun) = UNITS.iter().find(|(unit, _)| *unit == rows.unit)?;
+    Some(plural(rows.count, noun))
 }

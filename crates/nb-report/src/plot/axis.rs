@@ -13,7 +13,7 @@ pub(super) struct Axis {
     ticks: Vec<f64>,
 }
 
-/// A range that the values of a plot cannot leave.
+/// The range of values that are possible in a plot.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Bounds {
     /// Lower end.
@@ -25,12 +25,12 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// Any number.
     pub(crate) const NONE: Self = Self { low: f64::MIN, high: f64::MAX };
-    /// Any number from 0.
+    /// Any number from 0 upwards.
     pub(crate) const POSITIVE: Self = Self { low: 0.0, high: f64::MAX };
 }
 
 impl Axis {
-    /// Returns a linear axis from `low` to `high` with about `ticks` ticks; a range without extent is widened.
+    /// Returns a linear axis from `low` to `high` with about `ticks` ticks; an empty range is widened.
     pub(super) fn linear(low: f64, high: f64, ticks: usize) -> Self {
         let (low, high) = widened(low, high);
         Self { low, high, log: false, ticks: round_ticks(low, high, ticks) }
@@ -58,7 +58,7 @@ impl Axis {
         Self { low, high, log: true, ticks }
     }
 
-    /// Returns a linear axis around `values` with a margin, its ends inside `bounds`.
+    /// Returns a linear axis around `values` with a margin; the ends of the axis are inside `bounds`.
     pub(super) fn around(values: impl Iterator<Item = f64>, bounds: Bounds, ticks: usize) -> Self {
         let (low, high) = extent(values).unwrap_or((0.0, 1.0));
         let (low, high) = widened(low, high);
@@ -70,7 +70,7 @@ impl Axis {
         &self.ticks
     }
 
-    /// Returns the relative place of `value` on the axis, from 0 to 1 inside of it.
+    /// Returns the relative position of `value` on the axis: 0 at the lower end, 1 at the upper end.
     pub(super) fn share(&self, value: f64) -> f64 {
         if self.log {
             (value / self.low).ln() / (self.high / self.low).ln()
@@ -79,7 +79,7 @@ impl Axis {
         }
     }
 
-    /// Formats `value` as the ticks are formatted.
+    /// Formats `value` like the ticks.
     pub(super) fn written(&self, value: f64) -> String {
         let step = self.ticks.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
         let step = if step.is_finite() { step } else { value.abs().max(1e-9) };
@@ -124,7 +124,7 @@ pub(super) fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 }
 
 fn widened(low: f64, high: f64) -> (f64, f64) {
-    // On a narrower range the labels of the ticks would be equal.
+    // On a narrower range the tick labels would be equal.
     let least = (low.abs().max(high.abs()) * 1e-6).max(1e-12);
     if high - low > least {
         (low, high)
@@ -134,7 +134,7 @@ fn widened(low: f64, high: f64) -> (f64, f64) {
     }
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten between `low` and `high`, about `wanted` of them.
+/// Returns multiples of 1, 2 or 5 times a power of ten between `low` and `high`, about `wanted` in number.
 fn round_ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
     let raw = (high - low) / wanted.max(1) as f64;
     let power = 10f64.powf(raw.log10().floor());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_without_extent_is_widened() {
+    fn an_empty_range_is_widened() {
         for value in [0.0, 1.0, -3.0, 1e-9, 1e12] {
             let axis = Axis::linear(value, value, 4);
             assert!(axis.share(value) > 0.0 && axis.share(value) < 1.0, "{axis:?}");

@@ -17,7 +17,7 @@ pub(crate) enum Look {
     Plain,
     /// A faint line with a smoothed one on top.
     Noisy,
-    /// A line with a dot for each point, and with the intervals of points.
+    /// A line with a dot at each point, and with the given intervals.
     Dots(Vec<Bar>),
 }
 
@@ -50,9 +50,9 @@ pub(crate) struct Curve {
 pub(crate) struct Curves {
     /// The subject, for readers who cannot see the plot.
     pub(crate) title: String,
-    /// The curves; those without a number are skipped.
+    /// The curves; curves without numbers are skipped.
     pub(crate) curves: Vec<Curve>,
-    /// The range that no value can leave.
+    /// The range of possible values.
     pub(crate) bounds: Bounds,
     /// Steps that start a stage, drawn as vertical lines.
     pub(crate) breaks: Vec<f64>,
@@ -64,7 +64,7 @@ impl Curves {
         self.curves.iter().all(|curve| curve.series.is_empty())
     }
 
-    /// Returns whether the scale is logarithmic: all values are positive and far apart.
+    /// Returns whether the scale is logarithmic: all values are positive and cover a wide range.
     pub(crate) fn is_log(&self) -> bool {
         let smooth = self.curves.iter().flat_map(|curve| curve.series.smoothed().values().collect::<Vec<_>>());
         let least = extent(self.curves.iter().flat_map(|curve| curve.series.values()));
@@ -72,7 +72,7 @@ impl Curves {
             && least.is_some_and(|(low, _)| low > 0.0)
     }
 
-    /// Returns whether points were skipped.
+    /// Returns whether points are skipped.
     pub(crate) fn is_thinned(&self) -> bool {
         self.curves.iter().any(|curve| curve.series.is_long())
     }
@@ -115,7 +115,7 @@ impl Curves {
         }
     }
 
-    /// The first, lowest, highest and last value of each curve.
+    /// Describes each curve by its first, last, lowest and highest value.
     fn alt(&self) -> String {
         let describe = |curve: &Curve| {
             let (low, high) = extent(curve.series.values())?;
@@ -148,7 +148,7 @@ impl Curve {
         let points: Vec<(f64, f64)> = self.series.thinned().pieces().concat();
         let size = if points.len() > 40 { 2 * UNIT } else { 4 * UNIT };
         chart.draw_series(points.iter().map(|at| Circle::new(*at, size, self.ink.colour().filled())))?;
-        // A full dot for the student, a ring for the teacher.
+        // The student has filled dots, the teacher rings.
         if self.ink == Ink::Teacher {
             let hole = Ink::Surface.colour().filled();
             chart.draw_series(points.iter().map(|at| Circle::new(*at, size / 2, hole)))?;

@@ -40,7 +40,7 @@ pub(crate) struct Forest<'a> {
 }
 
 impl Span {
-    /// The colour of an interval above 0, below 0, or with 0 inside.
+    /// Returns the colour for an interval above 0, below 0 or around 0.
     fn ink(&self) -> Ink {
         match (self.low > 0.0, self.high < 0.0) {
             (true, _) => Ink::Student,
@@ -50,7 +50,7 @@ impl Span {
     }
 }
 
-/// The place of a line on the canvas: its interval across, and its height.
+/// The position of a line on the canvas: its interval on the horizontal axis, and its vertical position.
 struct Place {
     low: i32,
     middle: i32,
@@ -66,7 +66,7 @@ impl Forest<'_> {
             widths.max().unwrap_or(0) + 14 * UNIT
         };
         let width = self.width * UNIT;
-        // A label gets at most four tenths of the line.
+        // A label gets at most four tenths of the width, a remark at most three tenths.
         let left = longest(&|span| span.label.as_str()).min(width * 4 / 10);
         let right = width - longest(&|span| span.remark.as_str()).min(width * 3 / 10);
         let rows = i32::try_from(self.spans.len()).unwrap_or(i32::MAX / LINE);
@@ -111,7 +111,7 @@ impl Forest<'_> {
         }
         area.draw(&Circle::new((middle, y), 6 * UNIT, ink.colour().filled()))?;
         if ink == Ink::Muted {
-            // A ring: 0 is inside the interval.
+            // A ring marks an interval that contains 0.
             area.draw(&Circle::new((middle, y), 15, Ink::Surface.colour().filled()))?;
         }
         let name = font(Ink::Text, TEXT, HPos::Left, VPos::Center);

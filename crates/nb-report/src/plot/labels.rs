@@ -1,4 +1,4 @@
-//! Places for the labels of points: beside the point where there is room, else as near as possible.
+//! Placement of point labels: beside the point if there is room, otherwise as near as possible.
 
 use super::UNIT;
 
@@ -25,11 +25,12 @@ const HALF: i32 = 8 * UNIT;
 const GAP: i32 = 11 * UNIT;
 /// Half the size of a mark.
 const MARK: i32 = 7 * UNIT;
-/// Places tried above and below the point, and the distance between them.
+/// Number of positions tried above and below the point, and the distance between them.
 const TRIES: i32 = 60;
 const STEP: i32 = 3 * UNIT;
 
-/// Returns the place of each label, in the order of the labels; none covers a mark, another label or a `taken` place.
+/// Returns the position of each label, in the order of the labels. As far as there is room, a label covers no mark, no
+/// other label and no `taken` block.
 pub(super) fn place_labels(labels: &[Label], inside: Block, taken: &[Block]) -> Vec<Block> {
     let mut occupied: Vec<Block> = labels.iter().map(|label| label.mark()).chain(taken.iter().copied()).collect();
     let mut order: Vec<usize> = (0..labels.len()).collect();
@@ -50,7 +51,7 @@ impl Label {
         Block { left: self.x - MARK, top: self.y - MARK, right: self.x + MARK, bottom: self.y + MARK }
     }
 
-    /// Places of the label, the nearest first.
+    /// Returns the candidate positions of the label, the nearest first.
     fn candidates(self) -> impl Iterator<Item = Block> {
         let shifts = (0..TRIES).flat_map(|n| [n * STEP, -n * STEP]);
         shifts.flat_map(move |shift| [self.right_of_point(shift), self.left_of_point(shift)])
@@ -71,7 +72,7 @@ impl Label {
 }
 
 impl Block {
-    /// Returns true if the block is inside of `outer`; it may stick out at the top by half its height.
+    /// Returns true if the block is inside `outer`. At the top, it may protrude by half the height of a label.
     fn is_within(self, outer: Self) -> bool {
         self.left >= outer.left
             && self.top >= outer.top - HALF
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_of_points_in_a_heap_do_not_cover_each_other() {
+    fn labels_of_coincident_points_do_not_overlap() {
         let labels = [Label { x: 1200, y: 800, width: 240 }; 12];
         let inside = Block { left: 0, top: 0, right: 2800, bottom: 1600 };
         let line = Block { top: 699, bottom: 701, ..inside };

@@ -1,7 +1,7 @@
-//! Plots as inline SVG that takes its colours from the page, so that one drawing serves light and dark.
+//! Plots as inline SVG that takes its colours from the page, so one drawing serves light and dark mode.
 //!
-//! `plotters` draws with fixed colours; here each [`Ink`] draws with a reserved one, which [`Drawing`] replaces by the
-//! style sheet's variable. Coordinates are whole numbers, so the canvas is [`UNIT`] times as fine as a CSS pixel.
+//! `plotters` draws with fixed colours. Each [`Ink`] therefore has a reserved colour, which [`Drawing`] replaces with a
+//! variable of the style sheet. Coordinates are integers, so the canvas has [`UNIT`] units per CSS pixel.
 
 mod axis;
 mod curves;
@@ -28,13 +28,13 @@ pub(crate) use series::Series;
 
 use crate::ReportError;
 
-/// Canvas units in a CSS pixel.
+/// Canvas units per CSS pixel.
 const UNIT: i32 = 4;
 
 /// Height of ordinary text in a plot, in CSS pixels.
 const TEXT: f64 = 12.0;
 
-/// plotters divides the size of a font by this before it writes it.
+/// The divisor that `plotters` applies to a font size before writing it.
 const FONT_SCALE: f64 = 1.24;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -50,7 +50,7 @@ pub(crate) enum Ink {
     Teacher,
     /// Ordinary text.
     Text,
-    /// Text and lines of less weight.
+    /// Less prominent text and lines.
     Muted,
     /// Lines of the grid.
     Grid,
@@ -62,10 +62,11 @@ pub(crate) enum Ink {
 
 impl Ink {
     const SERIES: usize = 8;
-    /// Dashes and gaps in CSS pixels, so that lines differ by more than their colour; the first is a solid line.
+    /// Lengths of dashes and gaps in CSS pixels, by which lines differ in more than their colour. The first pattern is
+    /// a solid line.
     const DASHES: [&'static [i32]; 4] = [&[], &[5, 4], &[1, 4], &[8, 4, 1, 4]];
 
-    /// Returns the name of its variable in the style sheet.
+    /// Returns the name of the colour's variable in the style sheet.
     pub(crate) fn name(self) -> String {
         match self {
             Self::Student => "student".to_owned(),
@@ -99,7 +100,8 @@ impl Ink {
         RGBColor(1, 0, self.number())
     }
 
-    /// The pattern of its lines: those of the teacher and of every second series are dashed.
+    /// Returns the line pattern, an index into `DASHES`. Lines of the teacher are dashed, and series take all patterns
+    /// in turn.
     fn pattern(self) -> usize {
         match self {
             Self::Teacher => 1,
@@ -108,19 +110,20 @@ impl Ink {
         }
     }
 
-    /// Returns dashes and gaps of its lines in CSS pixels; empty for a solid line.
+    /// Returns the lengths of dashes and gaps in CSS pixels; empty for a solid line.
     pub(crate) fn dashes(self) -> String {
         let lengths = Self::DASHES[self.pattern()].iter();
         lengths.map(i32::to_string).collect::<Vec<_>>().join(" ")
     }
 
-    /// The colour of its lines, with the pattern that [`themed`] turns into dashes.
+    /// Returns the reserved colour of lines. It includes the pattern, which [`themed`] turns into dashes.
     fn line(self) -> RGBColor {
         RGBColor(1, u8::try_from(self.pattern()).unwrap_or(0), self.number())
     }
 }
 
-/// A finished plot. In a page it is as wide as its place; [`nested`](Self::nested) puts it into another picture.
+/// A finished plot. On a page it fills the width of its container; [`nested`](Self::nested) puts it into another
+/// picture.
 #[derive(Debug, Clone)]
 pub(crate) struct Drawing {
     /// Width in CSS pixels.
@@ -129,7 +132,7 @@ pub(crate) struct Drawing {
     pub(crate) height: i32,
     /// The plot in words.
     pub(crate) alt: String,
-    /// The elements inside of the `svg` element.
+    /// The elements inside the `svg` element.
     elements: String,
 }
 
@@ -142,7 +145,7 @@ impl Render for Drawing {
 }
 
 impl Drawing {
-    /// Paints a plot.
+    /// Creates a plot from the drawing operations in `paint`.
     fn new(width: i32, height: i32, alt: String, paint: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Self, ReportError> {
         let mut svg = String::new();
         {
@@ -154,7 +157,7 @@ impl Drawing {
         Ok(Self { width, height, alt, elements: themed(&svg) })
     }
 
-    /// Returns the plot as an element of another picture, its upper left corner at (`x`, `y`).
+    /// Returns the plot as an element of another picture, with its upper left corner at (`x`, `y`).
     pub(crate) fn nested(&self, x: i32, y: i32) -> Markup {
         html! {
             svg x=(x) y=(y) width=(self.width) height=(self.height) viewBox=(self.view_box()) {
@@ -168,10 +171,10 @@ impl Drawing {
     }
 }
 
-/// Returns the elements inside of an `svg` element, with style-sheet variables for reserved colours and without attributes
-/// that change nothing.
+/// Returns the elements inside an `svg` element, with style-sheet variables in place of reserved colours and without
+/// redundant attributes.
 ///
-/// Text cannot be mistaken for a colour: the backend has escaped its quotation marks.
+/// Text cannot be mistaken for a colour, because the backend has escaped its quotation marks.
 fn themed(svg: &str) -> String {
     let inside = svg.split_once('>').map_or("", |(_, rest)| rest);
     let inside = inside.rsplit_once("</svg>").map_or(inside, |(inside, _)| inside);
@@ -198,7 +201,7 @@ struct AxisNames {
     y: &'static str,
 }
 
-/// Draws the axes of `chart`, and lines across at the ticks of the vertical one.
+/// Draws the axes of `chart`, and horizontal lines at the ticks of the vertical axis.
 fn mesh(chart: &mut Chart<'_, '_>, names: Option<AxisNames>) -> Drawn {
     let label = |h, v| font(Ink::Muted, TEXT, h, v);
     let mut mesh = chart.configure_mesh();
@@ -216,18 +219,18 @@ fn mesh(chart: &mut Chart<'_, '_>, names: Option<AxisNames>) -> Drawn {
     mesh.draw()
 }
 
-/// Text of `size` CSS pixels with its anchor.
+/// Returns the style of text with its size in CSS pixels and its anchor.
 fn font(ink: Ink, size: f64, h: HPos, v: VPos) -> TextStyle<'static> {
     let font = ("sans-serif", size * FONT_SCALE * f64::from(UNIT)).into_font();
     TextStyle { font, color: ink.colour().to_backend_color(), pos: Pos::new(h, v) }
 }
 
-/// A line of `width` quarter pixels.
+/// Returns the style of a line with its `width` in canvas units (quarter CSS pixels).
 fn stroke(colour: impl Color, width: u32) -> ShapeStyle {
     ShapeStyle { color: colour.to_rgba(), filled: false, stroke_width: width }
 }
 
-/// The approximate width of `text` at `size` CSS pixels, in canvas units.
+/// Returns the approximate width of `text` at `size` CSS pixels, in canvas units.
 fn text_width(text: &str, size: f64) -> i32 {
     (text.chars().count() as f64 * size * 0.56 * f64::from(UNIT)).ceil() as i32
 }
@@ -237,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_become_variables_and_text_that_looks_like_one_stays() {
+    fn reserved_colours_become_variables_but_text_stays_unchanged() {
         let svg = Drawing::new(10, 10, "a \"dot\"".to_owned(), |area| {
             area.draw(&Circle::new((1, 1), 3, Ink::Teacher.colour().filled()))?;
             area.draw(&PathElement::new(vec![(0, 0), (9, 9)], stroke(Ink::Series(9).line(), 2)))?;
@@ -253,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn every_ink_comes_back_from_its_number() {
+    fn every_number_round_trips_through_its_ink() {
         for number in 0..14 {
             assert_eq!(usize::from(Ink::numbered(number).number()), number);
         }

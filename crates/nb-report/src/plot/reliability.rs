@@ -1,4 +1,4 @@
-//! Reliability diagram: accuracy and number of the predictions by their confidence.
+//! Reliability diagram: accuracy and number of predictions by confidence.
 
 use nb_eval::CalibrationBin;
 use plotters::prelude::*;
@@ -16,7 +16,7 @@ const SIZE: i32 = 340;
 pub(crate) struct Reliability<'a> {
     /// The name of the model.
     pub(crate) name: &'a str,
-    /// Its colour.
+    /// The colour of the model.
     pub(crate) ink: Ink,
     /// The bins; empty ones are skipped.
     pub(crate) bins: &'a [CalibrationBin],
@@ -34,7 +34,7 @@ impl Reliability<'_> {
                 .build_cartesian_2d(Axis::linear(0.0, 1.0, 5), Axis::linear(0.0, 1.0, 5))?;
             mesh(&mut chart, Some(AxisNames { x: "confidence", y: "share right" }))?;
             let most = self.bins.iter().map(|bin| bin.count).max().unwrap_or(1) as f64;
-            // Bars in the lowest fifth show the counts; the number on each gives their scale.
+            // Bars in the lowest fifth show the counts; the number on each bar gives the scale.
             let bars = self.filled().map(|bin| {
                 let top = 0.2 * bin.count as f64 / most;
                 let ends = [(bin.low + 0.008, 0.0), (bin.high - 0.008, top)];
@@ -57,7 +57,7 @@ impl Reliability<'_> {
         self.bins.iter().filter(|bin| bin.count > 0)
     }
 
-    /// Confidence and accuracy of each bin that is not empty.
+    /// Returns confidence and accuracy of each bin that is not empty.
     fn points(&self) -> impl Iterator<Item = (f64, f64)> {
         self.filled().filter_map(|bin| Some((bin.confidence?, bin.accuracy?)))
     }

@@ -1,4 +1,4 @@
-//! Score against time: every point has a label that covers neither a point nor another label.
+//! Scatter plot of score against time. Labels cover neither points nor other labels.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -9,7 +9,7 @@ use super::{Area, Drawing, Drawn, Ink, TEXT, UNIT, font, stroke, text_width};
 use crate::ReportError;
 use crate::format::{number, score};
 
-/// The marks of points by group, as a legend writes them; with more groups than marks they repeat.
+/// The marks of points by group, as legends show them. They repeat if there are more groups than marks.
 pub(crate) const SHAPES: [&str; 4] = ["●", "▲", "■", "◆"];
 
 /// One point.
@@ -17,9 +17,9 @@ pub(crate) const SHAPES: [&str; 4] = ["●", "▲", "■", "◆"];
 pub(crate) struct Dot {
     /// Its label.
     pub(crate) label: String,
-    /// Its place on the horizontal axis.
+    /// Its position on the horizontal axis.
     pub(crate) x: f64,
-    /// Its place on the vertical axis.
+    /// Its position on the vertical axis.
     pub(crate) y: f64,
     /// Half the length of its error bar, if it has one.
     pub(crate) spread: Option<f64>,
@@ -29,10 +29,10 @@ pub(crate) struct Dot {
     pub(crate) shape: usize,
 }
 
-/// A line across, at the score that all points are compared with.
+/// A horizontal line at the score with which all points are compared.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Level<'a> {
-    /// Its name; empty if the label of a point names it.
+    /// The name; empty if the label of a point already shows it.
     pub(crate) name: &'a str,
     /// The score.
     pub(crate) score: f64,
@@ -45,9 +45,9 @@ pub(crate) struct Scatter<'a> {
     pub(crate) x_name: &'a str,
     /// The name of the vertical axis.
     pub(crate) y_name: &'a str,
-    /// The points; those without finite numbers are skipped.
+    /// The points; points without finite numbers are skipped.
     pub(crate) dots: &'a [Dot],
-    /// The score that all are compared with, if there is one.
+    /// The score with which all points are compared, if there is one.
     pub(crate) level: Option<Level<'a>>,
     /// Width in CSS pixels.
     pub(crate) width: i32,
@@ -62,7 +62,7 @@ struct Plane {
     inside: Block,
 }
 
-/// A point with its place on the canvas.
+/// A point with its position on the canvas.
 struct Placed<'a> {
     dot: &'a Dot,
     x: i32,
@@ -109,7 +109,7 @@ impl Scatter<'_> {
         Plane { x: Axis::log(low / 1.2, high * 1.2, 5), y, inside }
     }
 
-    /// The place of each point's label, on neither error bars nor the line across.
+    /// Returns the position of each point's label. Labels avoid error bars and the horizontal line.
     fn labels(&self, plane: &Plane, dots: &[Placed<'_>]) -> Vec<Block> {
         let mut taken: Vec<Block> = dots.iter().filter_map(|dot| plane.bar(dot.dot)).collect();
         taken.extend(self.level.map(|level| {
@@ -129,18 +129,18 @@ impl Scatter<'_> {
     }
 }
 
-/// The point that divides `from` to `to` by `share`.
-fn along(share: f64, from: i32, to: i32) -> i32 {
+/// Returns the coordinate at the fraction `share` of the way from `from` to `to`.
+fn interpolate(share: f64, from: i32, to: i32) -> i32 {
     from + (share * f64::from(to - from)).round() as i32
 }
 
 impl Plane {
     fn x_of(&self, value: f64) -> i32 {
-        along(self.x.share(value), self.inside.left, self.inside.right)
+        interpolate(self.x.share(value), self.inside.left, self.inside.right)
     }
 
     fn y_of(&self, value: f64) -> i32 {
-        along(self.y.share(value), self.inside.bottom, self.inside.top)
+        interpolate(self.y.share(value), self.inside.bottom, self.inside.top)
     }
 
     fn placed<'a>(&self, dot: &'a Dot) -> Placed<'a> {
@@ -180,7 +180,7 @@ impl Plane {
         area.draw(&Text::new(text, (left + 4 * UNIT, y - 3 * UNIT), style))
     }
 
-    /// The area that the error bar of a point covers.
+    /// Returns the area that the error bar of a point covers.
     fn bar(&self, dot: &Dot) -> Option<Block> {
         let spread = dot.spread.filter(|spread| spread.is_finite())?;
         let (x, top, bottom) = (self.x_of(dot.x), self.y_of(dot.y + spread), self.y_of(dot.y - spread));

@@ -1,8 +1,8 @@
-//! Numbers over steps with their gaps, smoothed, and thinned to as many points as a plot can show.
+//! Numbers over steps, with gaps; they can be smoothed, and thinned to as many points as a plot can show.
 
 use std::ops::Range;
 
-/// Steps with their values, in order; none where a step has no number.
+/// Steps with their values, in order; `None` for a step without a number.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Series(pub(crate) Vec<(f64, Option<f64>)>);
 
@@ -36,7 +36,7 @@ impl Series {
         self.0.len() > 2 * STRETCHES
     }
 
-    /// Returns the running mean over a fiftieth of the length to either side; gaps stay gaps.
+    /// Returns the moving average over a window that reaches a fiftieth of the length to either side. Gaps stay gaps.
     pub(super) fn smoothed(&self) -> Self {
         let reach = (self.0.len() / 50).max(1);
         let mean = |at: usize| {
@@ -56,7 +56,7 @@ impl Series {
         Self(self.stretches().flat_map(|stretch| ends(&self.0[stretch])).collect())
     }
 
-    /// Returns one point, in the middle, for each stretch.
+    /// Returns the middle point of each stretch, and the first and the last point of the series.
     pub(super) fn sampled(&self) -> Self {
         if !self.is_long() {
             return self.clone();
@@ -66,7 +66,7 @@ impl Series {
             let at = with.min_by_key(|at| at.abs_diff((stretch.start + stretch.end) / 2));
             self.0[at.unwrap_or(stretch.start)]
         };
-        // The first and the last point stay, so that a curve starts and ends where its numbers do.
+        // With the first and the last point, a curve starts and ends where its numbers do.
         let ends = [self.0.first().copied(), self.0.last().copied()];
         let [first, last] = ends.map(|end| end.into_iter());
         Self(first.chain(self.stretches().map(middle)).chain(last).collect())
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_cut_a_curve_in_pieces() {
+    fn gaps_split_a_curve_into_pieces() {
         let gappy = series(6, |i| (i != 2 && i != 3).then_some(i as f64));
         assert_eq!(gappy.pieces(), [vec![(0.0, 0.0), (1.0, 1.0)], vec![(4.0, 4.0), (5.0, 5.0)]]);
         assert_eq!(gappy.smoothed().pieces().len(), 2);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn smoothing_keeps_a_line_and_its_mean() {
+    fn smoothing_does_not_change_a_straight_line() {
         let line = series(501, |i| Some(i as f64));
         assert_eq!(line.smoothed().0[250], (250.0, Some(250.0)));
         assert!(series(3, |_| None).smoothed().is_empty());

@@ -13,11 +13,11 @@ pub struct Comparison {
     pub task: String,
     /// The metric of all scores, e.g. `accuracy`.
     pub metric: String,
-    /// Label of the baseline, against which all other rows of the same depth are tested.
+    /// Label of the baseline. All other rows are tested against the baseline at the same depth.
     pub baseline: String,
     /// The teacher, if the students had one.
     pub teacher: Option<TeacherRow>,
-    /// One row for each method and depth, in the order given.
+    /// One row for each method and depth, in the order of the entries.
     pub rows: Vec<Row>,
     /// The sweeps that chose settings.
     pub sweeps: Vec<Sweep>,
@@ -30,13 +30,13 @@ pub struct Comparison {
 /// The teacher's line of the table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TeacherRow {
-    /// Its metric, on the rows that the students were measured on.
+    /// The teacher's metric, measured on the same rows as the students.
     pub score: f64,
     /// Number of layers.
     pub layers: u64,
     /// Number of parameters.
     pub parameters: u64,
-    /// Time of a single text, if it was measured.
+    /// Time for a single text, if it was measured.
     pub milliseconds_per_text: Option<f64>,
     /// Texts per second in batches, if it was measured.
     pub texts_per_second: Option<f64>,
@@ -57,9 +57,9 @@ pub struct Row {
     pub scores: Vec<f64>,
     /// Mean of `scores`.
     pub mean: f64,
-    /// Sample standard deviation of `scores` (divided by n − 1); none for a single seed.
+    /// Sample standard deviation of `scores` (divided by n − 1); `None` for a single seed.
     pub spread: Option<f64>,
-    /// `mean` ÷ the teacher's score; none without a teacher or where its score is 0.
+    /// `mean` ÷ the teacher's score; `None` without a teacher or if its score is 0.
     pub kept: Option<f64>,
     /// The other metrics by name.
     pub metrics: BTreeMap<String, Spread>,
@@ -67,11 +67,11 @@ pub struct Row {
     pub parameters: u64,
     /// `parameters` × 4 bytes ÷ 10⁶: the weights in f32.
     pub megabytes: f64,
-    /// Time of a single text: the median over all runs of models of this shape, if it was measured.
+    /// Time for a single text: the median over all runs of models of this shape, if it was measured.
     pub milliseconds_per_text: Option<f64>,
     /// Texts per second in batches: the median over all runs of models of this shape, if it was measured.
     pub texts_per_second: Option<f64>,
-    /// The test against the baseline; none for the baseline, and at a depth without one.
+    /// The test against the baseline; `None` for the baseline, and at a depth without a baseline.
     pub against: Option<Against>,
     /// Settings that differ between entries or were chosen, by dotted key.
     pub settings: BTreeMap<String, String>,
@@ -84,24 +84,24 @@ pub struct Row {
 pub struct Spread {
     /// Mean over the seeds.
     pub mean: f64,
-    /// Sample standard deviation (divided by n − 1); none for a single seed.
+    /// Sample standard deviation (divided by n − 1); `None` for a single seed.
     pub spread: Option<f64>,
 }
 
-/// A row tested against the baseline of its depth; see [`compare`](crate::compare) for the test.
+/// The test of a row against the baseline at the same depth; see [`compare`](crate::compare).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Against {
     /// Label of the baseline.
     pub label: String,
     /// Mean of the row minus mean of the baseline.
     pub difference: f64,
-    /// Lower end of its 95 % interval.
+    /// Lower end of the 95 % interval of the difference.
     pub low: f64,
-    /// Upper end of its 95 % interval.
+    /// Upper end of the 95 % interval of the difference.
     pub high: f64,
     /// Two-sided p-value of this test alone.
     pub p: f64,
-    /// The same, adjusted (Holm 1979) for all tests of the comparison.
+    /// The p-value, adjusted (Holm 1979) for all tests of the comparison.
     pub p_holm: f64,
 }
 
@@ -123,6 +123,6 @@ pub struct Try {
     pub settings: BTreeMap<String, String>,
     /// The metric on the data by which settings are chosen.
     pub score: f64,
-    /// True for the settings that were chosen.
+    /// True if the settings were chosen.
     pub chosen: bool,
 }

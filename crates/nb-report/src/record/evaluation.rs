@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Named;
 use super::lenient::or_default;
 
-/// Units that rows are counted in, with the name of a single row.
+/// Units in which rows are counted, each with the name of a single row.
 pub(crate) const UNITS: [(&str, &str); 3] = [("texts", "text"), ("impressions", "impression"), ("queries", "query")];
 
 /// A number that other versions wrote beside the metrics.
@@ -31,16 +31,16 @@ const INTERVALS: &str = "intervals";
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Evaluation {
-    /// Over all rows.
+    /// The scores over all rows.
     #[serde(flatten)]
     pub scores: Scores,
-    /// Over parts of the rows, by a description of the part.
+    /// The scores over parts of the rows, by a description of the part.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Named::is_empty")]
     pub parts: Named<Scores>,
-    /// Numbers of rows that count although something is missing in them, by a description.
+    /// Numbers of rows that are counted although they are incomplete, by a description.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Named::is_empty")]
     pub counted: Named<u64>,
-    /// Numbers of rows that were skipped, by the reason.
+    /// Numbers of rows that were skipped, by reason.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Named::is_empty")]
     pub left_out: Named<u64>,
 }
@@ -54,7 +54,8 @@ pub struct Scores {
     /// Metrics by name, e.g. `accuracy` or `ndcg@10`, in the order of reports; the higher, the better.
     #[serde(flatten)]
     pub metrics: Named<f64>,
-    /// The intervals of those metrics that have one. An evaluation without any has no such key, a part an empty object.
+    /// The intervals of the metrics that have one. Without any interval, the JSON of an evaluation has no such key, and
+    /// the JSON of a part has an empty object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intervals: Option<Named<Interval>>,
 }
@@ -64,7 +65,7 @@ pub struct Scores {
 pub struct Rows {
     /// `texts`, `impressions` or `queries`.
     pub unit: String,
-    /// The number of them.
+    /// The number of rows.
     pub count: u64,
 }
 
@@ -79,13 +80,13 @@ pub struct Interval {
 }
 
 impl Scores {
-    /// Returns a metric, if it is there and finite.
+    /// Returns a metric if it is present and finite.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<f64> {
         self.metrics.get(name).copied().filter(|value| value.is_finite())
     }
 
-    /// Returns the interval of a metric, if it is there and finite.
+    /// Returns the interval of a metric if it is present and finite.
     #[must_use]
     pub fn interval(&self, metric: &str) -> Option<Interval> {
         let interval = *self.intervals.as_ref()?.get(metric)?;
@@ -93,7 +94,7 @@ impl Scores {
     }
 }
 
-/// Reads the unit that comes first in `UNITS`; every other number is a metric.
+/// Reads the number of rows from the first unit in `UNITS` that is present. Numbers under other names are metrics.
 impl<'de> Deserialize<'de> for Scores {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let all = Named::<Value>::deserialize(deserializer)?;

@@ -1,9 +1,9 @@
-//! Reading what other versions wrote: a field of another kind counts as absent.
+//! Lenient reading of the records of other versions: a field of another type counts as absent.
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::Value;
 
-/// Reads a field; its default where the file holds something else than a `T`.
+/// Reads a field. Returns the default if the value in the file is not a `T`.
 pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -13,7 +13,7 @@ where
     Ok(T::deserialize(value).unwrap_or_default())
 }
 
-/// Reads a list of texts; every other entry as the JSON that it is.
+/// Reads a list of strings. An entry of another type becomes its JSON text.
 pub(super) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     let Value::Array(entries) = Value::deserialize(deserializer)? else { return Ok(None) };
     let text = |entry| match entry {
@@ -23,7 +23,7 @@ pub(super) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     Ok(Some(entries.into_iter().map(text).collect()))
 }
 
-/// Reads a list of numbers that keeps the place of an entry that is none.
+/// Reads a list of numbers. An entry that is not a number becomes `None`.
 pub(super) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Option<f64>>>, D::Error> {
     let Value::Array(entries) = Value::deserialize(deserializer)? else { return Ok(None) };
     Ok(Some(entries.iter().map(Value::as_f64).collect()))

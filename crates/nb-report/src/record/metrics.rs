@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one JSON object a line, told apart by `event`.
+//! `metrics.jsonl`: one JSON object per line, with its type in `event`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub enum Line {
 }
 
 impl Line {
-    /// Reads a line from its JSON; none for an event of another version.
+    /// Reads a line from its JSON; `None` for an event of another version.
     pub(super) fn read(line: Value) -> Option<Self> {
         Self::deserialize(line).ok()
     }
@@ -76,7 +76,7 @@ pub struct StepLine {
     /// Norm of the gradient of each encoder (`teacher`, `student`) before blending.
     #[serde(deserialize_with = "or_default")]
     pub gradient_norms: Named<f64>,
-    /// By student layer, the cosine between its own gradient and the one blended in, if both were measured.
+    /// For each student layer, the cosine between its gradient and the gradient blended in, if both were measured.
     #[serde(deserialize_with = "numbers", skip_serializing_if = "Option::is_none")]
     pub momentum_cosine: Option<Vec<Option<f64>>>,
     /// Agreement of teacher and student on the batch, if it was measured.
@@ -91,16 +91,16 @@ pub struct StepLine {
     /// Learning rate of the teacher's encoder.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub teacher_lr: Option<f64>,
-    /// Rows trained on per second, without the first steps.
+    /// Training rows per second, excluding the first steps.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub samples_per_second: Option<f64>,
-    /// Encoded sequences per second, without the first steps.
+    /// Encoded sequences per second, excluding the first steps.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub sequences_per_second: Option<f64>,
-    /// Real tokens per second, without the first steps.
+    /// Real tokens per second, excluding the first steps.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub tokens_per_second: Option<f64>,
-    /// Rows of the step.
+    /// Number of rows in the step.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub samples: Option<i64>,
 }
@@ -109,19 +109,19 @@ pub struct StepLine {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Agreement {
-    /// Share of rows for which both predict the same.
+    /// Share of rows for which both models predict the same.
     #[serde(deserialize_with = "or_default")]
     pub equal: Option<f64>,
-    /// Mean KL divergence of the student's from the teacher's distribution at temperature 1.
+    /// Mean KL divergence of the student's distribution from the teacher's distribution at temperature 1.
     #[serde(deserialize_with = "or_default")]
     pub kl: Option<f64>,
 }
 
-/// An evaluation of the models that are being trained.
+/// An evaluation of the models during training.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EvalLine {
-    /// The step after which they were evaluated.
+    /// The step after which the models were evaluated.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub step: Option<u64>,
     /// The epoch, from 0.

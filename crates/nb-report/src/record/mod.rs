@@ -1,15 +1,15 @@
-//! The record of a run: the files of its folder, each as a type that the run is written with and read by.
+//! The record of a run: the files of its folder, each as a type for writing and reading.
 //!
 //! | file | type |
 //! | --- | --- |
 //! | `summary.json` | [`Summary`] |
-//! | `metrics.jsonl` | a [`Line`] each: [`StepLine`] or [`EvalLine`] |
+//! | `metrics.jsonl` | one [`Line`] per line: [`StepLine`] or [`EvalLine`] |
 //! | `outcomes.safetensors` | [`OutcomesFile`] |
 //! | `compare.json`, in the folder of a comparison | [`Comparison`] |
 //!
-//! Fields are written in the order in which the types declare them; an absent one is not written. Reading takes what it
-//! knows: an unknown key is ignored and a value of another kind counts as absent, so that records of older and newer
-//! versions can still be read.
+//! Fields are written in the order of their declaration; an absent field is not written. Reading is lenient: an unknown
+//! key is ignored and a value of another type counts as absent, so records of older and newer versions can still be
+//! read.
 
 mod comparison;
 mod evaluation;
@@ -48,7 +48,7 @@ pub struct RunRecord {
     pub steps: Vec<StepLine>,
     /// The evaluations in `metrics.jsonl`.
     pub evaluations: Vec<EvalLine>,
-    /// `outcomes.safetensors`, if the run has written it.
+    /// `outcomes.safetensors`, if the run wrote it.
     pub outcomes: Option<OutcomesFile>,
 }
 

@@ -1,12 +1,13 @@
-//! A map from names to values that keeps the order of its file.
+//! A map from names to values that preserves the order of its file.
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde::ser::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-/// Values by name in the order in which they were written, as a JSON object holds them; each name occurs once.
+/// Values by name in the order in which they were written; in JSON, an object. Each name occurs once.
 ///
-/// Reading skips an entry whose value is not a `T`: records of other versions may hold other things.
+/// Reading skips an entry whose value is not a `T`, because records of other versions may contain values of other
+/// types.
 ///
 /// ```
 /// use nb_report::record::Named;
@@ -26,7 +27,7 @@ impl<T> Named<T> {
         self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    /// Sets the value of `name`; a new name comes last.
+    /// Sets the value of `name`; a new name is added at the end.
     pub fn insert(&mut self, name: impl Into<String>, value: T) {
         let name = name.into();
         match self.0.iter_mut().find(|(other, _)| *other == name) {

@@ -1,4 +1,4 @@
-//! `outcomes.safetensors`: the outcome of each row under each model, by which runs are compared.
+//! `outcomes.safetensors`: the outcome of each row under each model, the basis for comparisons of runs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,15 +17,15 @@ const PROBABILITY: &str = "probability";
 
 /// The contents of `outcomes.safetensors`. All models were measured on the same rows.
 ///
-/// | tensor | type | holds for each row |
+/// | tensor | type | entry for each row |
 /// | --- | --- | --- |
-/// | `rows` | U32 | its number in the data |
+/// | `rows` | U32 | the number of the row in the data |
 /// | `<model>.<metric>` | F64 | a number whose mean over the rows is the metric |
-/// | `truth` | U32 | its class |
+/// | `truth` | U32 | the class of the row |
 /// | `<model>.predicted` | U32 | the most probable class |
 /// | `<model>.probability` | F32 | the probability of that class |
 ///
-/// `<model>` is `student` or `teacher`; the last three exist only where the task is to tell classes. The metadata are
+/// `<model>` is `student` or `teacher`. The last three tensors exist only for classification tasks. The metadata are
 /// `task`, `primary`, `split`, and `labels`, the names of the classes as a JSON list.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OutcomesFile {
@@ -43,18 +43,18 @@ pub struct OutcomesFile {
 
 /// The outcome of each row of an evaluation under one model.
 ///
-/// A checkpoint holds it too, as JSON.
+/// A checkpoint also contains the outcomes, as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcomes {
     /// The number of each row in the data.
     pub rows: Vec<u32>,
-    /// By metric, one number for each row, whose mean is the metric.
+    /// For each metric, one number per row; the mean of the numbers is the metric.
     pub values: Vec<(Cow<'static, str>, Vec<f64>)>,
-    /// Classes, if the task is to tell them.
+    /// Classes, if the task is classification.
     pub classes: Option<Classes>,
 }
 
-/// True and predicted classes, one of each for each row.
+/// True and predicted class of each row.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Classes {
     /// The names of the classes, by number.
@@ -63,7 +63,7 @@ pub struct Classes {
     pub truth: Vec<u32>,
     /// The most probable class of each row.
     pub predicted: Vec<u32>,
-    /// The probability of that class; empty where a file has none.
+    /// The probability of the predicted class; empty if the file has no probabilities.
     pub probability: Vec<f32>,
 }
 
@@ -93,7 +93,7 @@ impl OutcomesFile {
         teacher.chain(self.student.iter().map(|outcomes| ("student", outcomes)))
     }
 
-    /// Returns the tensors of the file; none without a model.
+    /// Returns the tensors of the file; empty without a model.
     #[must_use]
     pub fn columns(&self) -> Vec<Column> {
         let Some((_, first)) = self.models().next() else { return Vec::new() };
@@ -123,10 +123,10 @@ impl OutcomesFile {
         texts.chain(labels).collect()
     }
 
-    /// Reads `outcomes.safetensors`. Tensors of other names are ignored.
+    /// Reads `outcomes.safetensors`. Tensors with other names are ignored.
     ///
     /// # Errors
-    /// If it cannot be read, or holds a tensor that does not have one entry for each row.
+    /// If the file cannot be read, or contains a tensor that does not have one entry for each row.
     pub fn read(path: &Path) -> Result<Self, ReportError> {
         let bytes = fs::read(path).map_err(ReportError::io(path))?;
         Self::from_bytes(&bytes).map_err(|found| ReportError::content(path, None, found))
@@ -159,7 +159,7 @@ impl Column {
     }
 }
 
-/// The tensors of a file by name, all of one length.
+/// The tensors of a file by name, all of the same length.
 #[derive(Default)]
 struct Tensors {
     doubles: BTreeMap<String, Vec<f64>>,
@@ -196,7 +196,7 @@ impl Tensors {
         self.integers.get(ROWS).map_or(&[], Vec::as_slice)
     }
 
-    /// The outcomes under a model; none where no tensor is of it.
+    /// Returns the outcomes under a model; `None` if the file has no tensor of the model.
     fn of_model(&self, model: &str, labels: &[String]) -> Option<Outcomes> {
         let prefix = format!("{model}.");
         let metric = |(name, values): (&String, &Vec<f64>)| {
@@ -217,7 +217,7 @@ impl Tensors {
     }
 }
 
-/// Files a tensor under its name and returns its length.
+/// Stores a tensor under its name and returns its length.
 fn store<T>(all: &mut BTreeMap<String, Vec<T>>, name: &str, values: Vec<T>) -> usize {
     let length = values.len();
     all.insert(name.to_owned(), values);

@@ -10,7 +10,7 @@ use super::{Evaluation, Named};
 /// A finished run, as `summary.json` holds it.
 ///
 /// Every field may be absent: a run without a teacher has no `teacher`, and records of other versions may lack more. A
-/// field of another kind than here counts as absent, an unknown one is ignored.
+/// field of another type counts as absent, and an unknown field is ignored.
 ///
 /// ```
 /// use nb_report::record::{ModelSummary, Summary};
@@ -49,16 +49,16 @@ pub struct Summary {
     /// The student.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub student: Option<ModelSummary>,
-    /// Everything that the result depends on beside its configuration.
+    /// Everything that the result depends on besides its configuration.
     #[serde(flatten)]
     pub sources: Sources,
     /// The machine, and the part of it that the run used.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub machine: Option<Machine>,
-    /// Sentences that a reader of the results should know.
+    /// Warnings for readers of the results.
     #[serde(deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
     pub warnings: Option<Vec<String>>,
-    /// By loss term, the number of steps in which the batch held nothing to compute it from.
+    /// For each loss term, the number of steps in which the batch had no data to compute it from.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub terms_without_unit: Option<Named<u64>>,
     /// The number of updates that were skipped because they were not finite.
@@ -66,7 +66,7 @@ pub struct Summary {
     pub updates_left_out: Option<u64>,
 }
 
-/// The course of a training.
+/// The size, duration and speed of a training run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainSummary {
@@ -76,19 +76,19 @@ pub struct TrainSummary {
     /// Time spent in steps, in seconds.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// Rows trained on (texts, readers, queries), each as often as it was used.
+    /// Number of training rows (texts, readers, queries); each row counts as often as it was used.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub samples: Option<i64>,
-    /// Rows per second, without the first steps.
+    /// Rows per second, excluding the first steps.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub samples_per_second: Option<f64>,
-    /// Encoded sequences per second, without the first steps.
+    /// Encoded sequences per second, excluding the first steps.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub sequences_per_second: Option<f64>,
-    /// Real tokens per second, without the first steps.
+    /// Real tokens per second, excluding the first steps.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub tokens_per_second: Option<f64>,
-    /// Numbers of other versions.
+    /// Numbers that other versions wrote.
     #[serde(flatten)]
     pub others: Named<f64>,
 }
@@ -103,7 +103,7 @@ pub struct ModelSummary {
     /// Number of parameters of its encoder.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub parameters: Option<u64>,
-    /// Its best evaluation on the development data; its keys are those of the model's own object.
+    /// Its best evaluation on the development data. In JSON, the keys of the evaluation are keys of the model's object.
     #[serde(flatten)]
     pub dev: Evaluation,
     /// The step of that evaluation, if the model was trained.
@@ -112,27 +112,26 @@ pub struct ModelSummary {
     /// Its evaluation on the held-out test data, if there are any.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub test: Option<Evaluation>,
-    /// Median time of a single text, in milliseconds.
+    /// Median time for a single text, in milliseconds.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub milliseconds_per_text: Option<f64>,
     /// Texts per second in batches sorted by length.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub texts_per_second: Option<f64>,
-    /// Its folder, relative to that of the run.
+    /// Its folder, relative to the run folder.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
 }
 
 impl ModelSummary {
-    /// Returns the evaluation that counts in the end: on the test data where there are any, else on the development
-    /// data.
+    /// Returns the final evaluation: on the test data if there are any, otherwise on the development data.
     #[must_use]
     pub fn last(&self) -> &Evaluation {
         self.test.as_ref().unwrap_or(&self.dev)
     }
 }
 
-/// Everything that a result depends on beside its configuration: files, checkpoints, versions.
+/// Everything that a result depends on besides its configuration: files, checkpoints, versions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sources {
@@ -151,7 +150,7 @@ pub struct Sources {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Data {
-    /// All its files as one entry.
+    /// All files of the split as one entry.
     One(DataFile),
     /// An entry for each file, as other versions wrote it.
     Several(Vec<DataFile>),
@@ -164,7 +163,7 @@ pub struct DataFile {
     /// Their paths, joined by `, `.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The first 16 hexadecimal digits of the BLAKE3 of all they hold.
+    /// The first 16 hexadecimal digits of the BLAKE3 hash of their contents.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub blake3: Option<String>,
     /// The number of rows, as other versions wrote it.
@@ -173,7 +172,7 @@ pub struct DataFile {
 }
 
 impl Data {
-    /// Returns its entries.
+    /// Returns the entries of the split.
     #[must_use]
     pub fn files(&self) -> &[DataFile] {
         match self {
@@ -182,7 +181,7 @@ impl Data {
         }
     }
 
-    /// Returns the hash of all its files, if it was written for all of them at once.
+    /// Returns the hash of all files of the split, if there is one hash for all of them.
     #[must_use]
     pub fn blake3(&self) -> Option<&str> {
         match self {
@@ -205,17 +204,17 @@ impl<'de> Deserialize<'de> for Data {
     }
 }
 
-/// BLAKE3s (their first 16 hexadecimal digits) of the weights that a run starts from.
+/// BLAKE3 hashes (first 16 hexadecimal digits) of the weights that a run starts from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelDigests {
-    /// Of `teacher.checkpoint`.
+    /// Hash of `teacher.checkpoint`.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
-    /// Of `student.init`, if that is a checkpoint.
+    /// Hash of `student.init`, if it is a checkpoint.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub student: Option<String>,
-    /// Of each model in `teacher.trained`.
+    /// Hash of each model in `teacher.trained`.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub trained: Option<Vec<String>>,
 }
@@ -239,7 +238,7 @@ pub struct Machine {
     /// `f32` or `bf16`.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub precision: Option<String>,
-    /// Entries of other versions.
+    /// Entries that other versions wrote.
     #[serde(flatten)]
     pub others: Named<Value>,
 }

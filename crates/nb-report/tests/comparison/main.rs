@@ -1,6 +1,6 @@
-//! Comparisons of runs whose numbers were computed by hand, and of runs that cannot be compared.
+//! Comparisons of runs, checked against numbers computed by hand, and runs that cannot be compared.
 
-#![allow(clippy::unwrap_used)] // helpers of tests, as tests themselves may
+#![allow(clippy::unwrap_used)] // allowed in test helpers, as in tests
 
 mod numbers;
 mod refused;
@@ -12,7 +12,7 @@ use nb_report::record::{Outcomes, OutcomesFile, Summary};
 use nb_report::{Comparison, Entry, Header, RunRecord, Sweep, Try, compare};
 use serde_json::{Value, json};
 
-/// A finished run of which the student got `values` on rows 0, 1, 2, …
+/// Returns a finished run whose student has `values` on rows 0, 1, 2, …
 fn run(method: &str, layers: u64, seed: u64, values: &[f64]) -> RunRecord {
     let score = values.iter().sum::<f64>() / values.len() as f64;
     let summary = json!({
@@ -48,12 +48,12 @@ fn edit(summary: &mut Summary, change: impl FnOnce(&mut Value)) {
     *summary = serde_json::from_value(json).unwrap();
 }
 
-/// The outcomes of a run's student.
+/// Returns the outcomes of a run's student.
 fn student(run: &mut RunRecord) -> &mut Outcomes {
     run.outcomes.as_mut().unwrap().student.as_mut().unwrap()
 }
 
-/// The same run, with its student as a teacher.
+/// Returns the same run with its student as its teacher.
 fn as_teacher(mut run: RunRecord) -> RunRecord {
     run.summary.teacher = run.summary.student.take();
     let outcomes = run.outcomes.as_mut().unwrap();
@@ -61,7 +61,7 @@ fn as_teacher(mut run: RunRecord) -> RunRecord {
     run
 }
 
-/// `n` values of which the first `right` are 1 and the others 0.
+/// Returns `n` values: the first `right` are 1, the others 0.
 fn first_right(right: usize, n: usize) -> Vec<f64> {
     (0..n).map(|row| if row < right { 1.0 } else { 0.0 }).collect()
 }

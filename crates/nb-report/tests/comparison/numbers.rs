@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{as_teacher, close, compared, edit, entry, first_right, run, student};
 
 #[test]
-fn scores_are_averaged_over_seeds_and_measured_by_the_teacher() {
+fn scores_are_averaged_over_seeds_and_compared_with_the_teacher() {
     let plain = [run("finetune", 1, 0, &first_right(5, 10))];
     let kd = [6, 8, 7].iter().zip(0..).map(|(&right, seed)| run("kd", 1, seed, &first_right(right, 10)));
     let kd: Vec<RunRecord> = kd.collect();
@@ -19,19 +19,19 @@ fn scores_are_averaged_over_seeds_and_measured_by_the_teacher() {
     let [plain, kd] = &found.rows[..] else { panic!("two rows") };
     assert_eq!((plain.mean, plain.spread, plain.scores.len()), (0.5, None, 1));
     assert_eq!((&kd.seeds[..], &kd.scores[..]), (&[0, 1, 2][..], &[0.6, 0.8, 0.7][..]));
-    // Mean 0.7, squares 0.01 0.01 0 over 2.
+    // Mean 0.7; the squared deviations 0.01, 0.01 and 0 are divided by 2.
     assert!(close(kd.mean, 0.7) && close(kd.spread.unwrap(), 0.1));
     assert!(close(kd.kept.unwrap(), 0.875));
     assert_eq!(kd.metrics.keys().collect::<Vec<_>>(), ["macro_f1"]);
     assert!(close(kd.metrics["macro_f1"].mean, 0.35) && close(kd.metrics["macro_f1"].spread.unwrap(), 0.05));
     assert_eq!((kd.parameters, kd.megabytes), (500_000, 2.0));
-    // Over all runs of this shape, finetune's among them: of 2, 2, 3, 4 and of 100, 100, 200, 300.
+    // Medians over all runs of this shape, including finetune: of 2, 2, 3, 4 and of 100, 100, 200, 300.
     assert_eq!((kd.milliseconds_per_text, kd.texts_per_second), (Some(2.5), Some(150.0)));
     assert_eq!(kd.runs, ["kd-1l-s0", "kd-1l-s1", "kd-1l-s2"]);
 }
 
 #[test]
-fn of_two_seeds_the_median_is_the_mean() {
+fn the_median_of_two_seeds_is_their_mean() {
     let runs = [run("kd", 1, 0, &[1.0, 0.0]), run("kd", 1, 1, &[1.0, 0.0])];
     let found = compared(&[entry("kd", &runs)], None);
     assert_eq!(found.rows[0].milliseconds_per_text, Some(2.5));
@@ -40,7 +40,7 @@ fn of_two_seeds_the_median_is_the_mean() {
 
 #[test]
 fn the_difference_is_paired_by_row_and_averaged_over_seeds() {
-    // Rows 0 to 3; the second run has them in another order. kd: ½ (1 1 0 1 + 1 0 0 1) = 1 ½ 0 1; finetune: 1 0 0 0.
+    // Rows 0 to 3; the second run of kd has another order. kd: ½ (1 1 0 1 + 1 0 0 1) = 1 ½ 0 1; finetune: 1 0 0 0.
     let plain = [run("finetune", 2, 0, &[1.0, 0.0, 0.0, 0.0])];
     let mut kd = [run("kd", 2, 0, &[1.0, 1.0, 0.0, 1.0]), run("kd", 2, 1, &[1.0, 0.0, 0.0, 1.0])];
     student(&mut kd[1]).rows = vec![3, 1, 2, 0];
@@ -68,13 +68,13 @@ fn p_values_are_adjusted_over_all_depths() {
     let p: Vec<f64> = tests.iter().map(|test| test.p).collect();
     assert_eq!(tests.iter().map(|test| test.p_holm).collect::<Vec<_>>(), nb_eval::holm(&p).unwrap());
     assert_eq!(tests.len(), 3);
-    // The clearest of three costs three times as much, the least clear nothing.
+    // The smallest of the three p-values is multiplied by 3; the largest is unchanged.
     assert!(close(tests[2].p_holm, 3.0 * tests[2].p) && tests[1].p_holm == tests[1].p);
     assert!(found.notes[0].contains("over the 60 rows of the test data") && found.notes[0].contains("for 3 tests"));
 }
 
 #[test]
-fn equal_models_differ_by_nothing() {
+fn the_difference_of_equal_models_is_zero() {
     let (plain, kd) = (run("finetune", 1, 0, &first_right(3, 9)), run("kd", 1, 0, &first_right(3, 9)));
     let found = compared(&[entry("kd", [&kd]), entry("finetune", [&plain])], None);
     let against = found.rows[0].against.as_ref().unwrap();
@@ -83,7 +83,7 @@ fn equal_models_differ_by_nothing() {
 }
 
 #[test]
-fn a_depth_without_the_baseline_is_not_tested_and_named() {
+fn a_depth_without_the_baseline_is_not_tested_but_noted() {
     let runs = [run("finetune", 1, 0, &[1.0, 0.0]), run("kd", 2, 0, &[1.0, 1.0]), run("pkd", 2, 0, &[1.0, 0.0])];
     let found = compared(&[entry("finetune", [&runs[0]]), entry("kd", [&runs[1]]), entry("pkd", [&runs[2]])], None);
     assert!(found.rows.iter().all(|row| row.against.is_none()));
@@ -91,9 +91,9 @@ fn a_depth_without_the_baseline_is_not_tested_and_named() {
 }
 
 #[test]
-fn notes_tell_what_the_test_does_not_cover() {
-    // finetune 50 % and 70 %, kd 60 % and 100 % of 100 rows: +0.2, significant over rows; over seeds
-    // √(0.2²/2 · ½ + 0.4²/2 · ½) = √(0.01 + 0.04) = 0.2236.
+fn notes_state_what_the_test_does_not_cover() {
+    // finetune 50 % and 70 %, kd 60 % and 100 % of 100 rows: +0.2, significant over rows; the standard error over seeds
+    // is √(0.2²/2 · ½ + 0.4²/2 · ½) = √(0.01 + 0.04) = 0.2236.
     let plain = [(0, 50), (1, 70)].map(|(seed, right)| run("finetune", 1, seed, &first_right(right, 100)));
     let kd = [(0, 60), (2, 100)].map(|(seed, right)| run("kd", 1, seed, &first_right(right, 100)));
     let found = compared(&[entry("finetune", &plain), entry("kd", &kd)], None);
@@ -104,7 +104,7 @@ fn notes_tell_what_the_test_does_not_cover() {
 }
 
 #[test]
-fn development_scores_stand_at_the_top_and_are_called_so() {
+fn without_test_data_development_scores_are_used_and_noted() {
     let mut kd = run("kd", 1, 0, &[1.0, 0.0]);
     edit(&mut kd.summary, |summary| {
         summary["student"]["accuracy"] = json!(0.5);
@@ -117,8 +117,8 @@ fn development_scores_stand_at_the_top_and_are_called_so() {
 }
 
 #[test]
-fn a_run_of_a_teacher_alone_counts_its_teacher() {
-    let alone = as_teacher(run("teacher", 12, 0, &first_right(9, 10)));
-    let found = compared(&[entry("teacher", [&alone])], Some(&alone));
+fn a_run_that_trained_only_a_teacher_is_scored_by_its_teacher() {
+    let teacher = as_teacher(run("teacher", 12, 0, &first_right(9, 10)));
+    let found = compared(&[entry("teacher", [&teacher])], Some(&teacher));
     assert_eq!((found.rows[0].mean, found.rows[0].layers, found.rows[0].kept), (0.9, 12, Some(1.0)));
 }

@@ -1,4 +1,4 @@
-//! Runs, entries and sweeps that make no table.
+//! Runs, entries and sweeps that cannot be compared.
 
 use nb_report::{RunRecord, compare};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{edit, entry, error, header, run, student, sweep};
 
 #[test]
-fn runs_that_cannot_be_compared_are_refused_with_both_folders() {
+fn an_error_about_two_different_runs_names_both_folders() {
     let plain = run("finetune", 1, 0, &[1.0, 0.0, 1.0]);
     let check = |change: &dyn Fn(&mut RunRecord), expected: &str| {
         let mut kd = run("kd", 1, 0, &[1.0, 0.0, 1.0]);
@@ -14,37 +14,37 @@ fn runs_that_cannot_be_compared_are_refused_with_both_folders() {
         let found = error(&[entry("finetune", [&plain]), entry("kd", [&kd])]);
         assert_eq!(found, format!("runs/all/kd-1l-s0/{expected}"));
     };
-    let there = "runs/all/finetune-1l-s0";
+    let other = "runs/all/finetune-1l-s0";
 
     check(
         &|run| student(run).rows = vec![0, 1, 7],
         &format!(
-            "outcomes.safetensors: 3 rows, 1 of them not in {there}, expected the same 3 rows: nothing to compare"
+            "outcomes.safetensors: 3 rows, 1 of them not in {other}, expected the same 3 rows: nothing to compare"
         ),
     );
     check(
         &|run| run.outcomes.as_mut().unwrap().split = Some("dev".to_owned()),
-        &format!("summary.json: the split that was measured is dev, expected test as in {there}: nothing to compare"),
+        &format!("summary.json: the split that was measured is dev, expected test as in {other}: nothing to compare"),
     );
     check(
         &|run| edit(&mut run.summary, |summary| summary["data"]["test"]["blake3"] = json!("bb")),
-        &format!("summary.json: blake3 of the test data is bb, expected aa as in {there}: nothing to compare"),
+        &format!("summary.json: blake3 of the test data is bb, expected aa as in {other}: nothing to compare"),
     );
     check(
         &|run| run.summary.task = Some("recommend".to_owned()),
-        &format!("summary.json: the task is recommend, expected topic as in {there}: nothing to compare"),
+        &format!("summary.json: the task is recommend, expected topic as in {other}: nothing to compare"),
     );
     check(
         &|run| {
             run.summary.primary = Some("macro_f1".to_owned());
             student(run).values.push(("macro_f1".into(), vec![1.0, 0.0, 0.0]));
         },
-        &format!("summary.json: the primary metric is macro_f1, expected accuracy as in {there}: nothing to compare"),
+        &format!("summary.json: the primary metric is macro_f1, expected accuracy as in {other}: nothing to compare"),
     );
 }
 
 #[test]
-fn runs_that_are_broken_are_refused() {
+fn invalid_runs_are_rejected() {
     let check = |change: &dyn Fn(&mut RunRecord), expected: &str| {
         let mut kd = run("kd", 1, 0, &[1.0, 0.0, 1.0]);
         change(&mut kd);
@@ -95,7 +95,7 @@ fn runs_that_are_broken_are_refused() {
 }
 
 #[test]
-fn entries_that_make_no_table_are_refused() {
+fn invalid_entries_are_rejected() {
     let runs = [run("kd", 1, 0, &[1.0]), run("kd", 2, 1, &[1.0])];
     assert_eq!(error(&[]), "compare.json: no entry, expected at least one");
     assert_eq!(error(&[entry("kd", [])]), "compare.json: no run of kd, expected at least one");
@@ -115,7 +115,7 @@ fn entries_that_make_no_table_are_refused() {
 }
 
 #[test]
-fn a_sweep_chooses_one_of_finite_scores() {
+fn a_sweep_needs_finite_scores_and_exactly_one_chosen_try() {
     let kd = run("kd", 1, 0, &[1.0]);
     let with = |tries: &[(f64, bool)]| compare(header(), &[entry("kd", [&kd])], None, vec![sweep(tries)]);
     let bad = |tries: &[(f64, bool)]| with(tries).unwrap_err().to_string();

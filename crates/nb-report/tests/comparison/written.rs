@@ -6,7 +6,7 @@ use nb_report::{Comparison, compare};
 
 use super::{as_teacher, compared, entry, first_right, header, run, sweep};
 
-/// A comparison with everything a table can hold.
+/// Returns a comparison with everything that a table can contain.
 fn full() -> Comparison {
     let plain = [run("finetune", 1, 0, &first_right(20, 40))];
     let kd = [run("kd", 1, 0, &first_right(30, 40)), run("kd", 1, 1, &first_right(32, 40))];
@@ -17,7 +17,7 @@ fn full() -> Comparison {
 }
 
 #[test]
-fn the_text_has_the_teacher_first_and_marks_what_is_significant() {
+fn the_text_starts_with_the_teacher_and_marks_significant_differences() {
     let text = full().text();
     let row = |label: &str| text.lines().find(|line| line.contains(label)).unwrap().split('┆').collect::<Vec<_>>();
     assert!(text.starts_with("all, accuracy of 40 rows\n"));
@@ -39,7 +39,7 @@ fn the_text_has_the_teacher_first_and_marks_what_is_significant() {
 }
 
 #[test]
-fn columns_that_nobody_fills_are_left_out() {
+fn columns_without_values_are_skipped() {
     let mut kd = run("kd", 1, 0, &[1.0]);
     kd.summary.student.as_mut().unwrap().milliseconds_per_text = None;
     let text = compared(&[entry("kd", [&kd])], None).text();
@@ -51,7 +51,7 @@ fn columns_that_nobody_fills_are_left_out() {
 }
 
 #[test]
-fn csv_has_a_line_for_each_row_and_numbers_in_full() {
+fn csv_has_a_line_for_each_row_and_numbers_in_full_precision() {
     let found = full();
     let csv = found.csv();
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
@@ -72,7 +72,7 @@ fn csv_has_a_line_for_each_row_and_numbers_in_full() {
 }
 
 #[test]
-fn json_has_the_keys_that_others_read_and_comes_back_whole() {
+fn json_has_the_documented_keys() {
     let found = full();
     let value: serde_json::Value = serde_json::from_str(&found.json()).unwrap();
     let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
@@ -91,7 +91,7 @@ fn json_has_the_keys_that_others_read_and_comes_back_whole() {
 }
 
 #[test]
-fn written_files_are_read_back_and_the_table_is_the_same_each_time() {
+fn written_files_read_back_equal_and_output_is_reproducible() {
     let folder = tempfile::tempdir().unwrap();
     let found = full();
     found.write(folder.path()).unwrap();

@@ -70,7 +70,7 @@ fn page(comparison: &Comparison, runs: &[RunRecord]) -> scraper::Html {
 }
 
 #[test]
-fn the_table_the_plots_and_the_tries_say_what_was_found() {
+fn the_page_shows_the_table_the_plots_and_the_tries() {
     let mut run = full(40, &["a", "b"]);
     run.folder = "runs/which/kd-1l-s1".into();
     let html = page(&comparison(), &[run]);
@@ -85,7 +85,7 @@ fn the_table_the_plots_and_the_tries_say_what_was_found() {
         assert!(rows[2].contains(what), "{what} is missing in {}", rows[2]);
     }
     let alts = alts(&html);
-    // Each twice, for wide and narrow pages; then loss and accuracy of the one run.
+    // Each plot twice, for wide and narrow pages; then loss and accuracy of the single run.
     assert_eq!(alts.len(), 6, "{alts:?}");
     assert_eq!((&alts[0], &alts[2]), (&alts[1], &alts[3]));
     assert!(
@@ -101,7 +101,7 @@ fn the_table_the_plots_and_the_tries_say_what_was_found() {
 }
 
 #[test]
-fn what_was_not_measured_is_left_out() {
+fn values_that_were_not_measured_are_omitted() {
     let mut bare = comparison();
     (bare.teacher, bare.sweeps, bare.notes) = (None, vec![], vec![]);
     for row in &mut bare.rows {

@@ -1,6 +1,6 @@
-//! The HTML pages, and the reading of what they are made from.
+//! The HTML pages, and reading the run folders that they are made from.
 
-#![allow(clippy::unwrap_used)] // helpers of tests, as tests themselves may
+#![allow(clippy::unwrap_used)] // allowed in test helpers, as in tests
 
 mod comparison;
 mod record;

@@ -1,4 +1,4 @@
-//! Reading run folders that are complete, and others.
+//! Reading complete and invalid run folders.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,7 +20,7 @@ fn refused(folder: &Path) -> String {
     RunRecord::read(folder).unwrap_err().to_string()
 }
 
-/// `outcomes.safetensors` with these tensors: name, kind, bytes.
+/// Returns an `outcomes.safetensors` with these tensors: name, type, bytes.
 fn outcomes(tensors: &[(&str, Dtype, Vec<u8>)]) -> Vec<u8> {
     let size = |dtype: Dtype| if dtype == Dtype::F64 { 8 } else { 4 };
     let view = |(name, dtype, bytes): &'_ (&str, Dtype, Vec<u8>)| {
@@ -43,7 +43,7 @@ fn numbers(values: &[f64]) -> Vec<u8> {
 }
 
 #[test]
-fn lines_are_sorted_by_their_event() {
+fn lines_are_grouped_by_event() {
     let lines =
         "\u{20}\n{\"event\": \"step\", \"step\": 1}\r\n{\"event\": \"other\"}\n\n{\"event\": \"eval\", \"step\": 2}\n";
     let folder = folder(lines);
@@ -69,7 +69,7 @@ fn lines_are_sorted_by_their_event() {
 }
 
 #[test]
-fn a_bad_line_is_named_with_file_and_number() {
+fn the_error_names_the_file_and_the_number_of_an_invalid_line() {
     for (line, found) in
         [("{\"event\": \"st", "EOF"), ("[1]", "found [1]"), ("NaN", "expected value"), ("{} {}", "trailing")]
     {
@@ -82,7 +82,7 @@ fn a_bad_line_is_named_with_file_and_number() {
 }
 
 #[test]
-fn a_file_that_is_missing_or_no_text_is_named() {
+fn the_error_names_a_file_that_is_missing_or_not_text() {
     for name in ["config.yaml", "summary.json", "metrics.jsonl"] {
         let folder = folder("");
         fs::write(folder.path().join(name), [0xff, 0xfe, 0x00]).unwrap();
@@ -96,7 +96,7 @@ fn a_file_that_is_missing_or_no_text_is_named() {
 }
 
 #[test]
-fn outcomes_that_do_not_fit_are_refused_and_say_why() {
+fn invalid_outcomes_are_rejected_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outcomes.safetensors");
     let refused = |bytes: &[u8]| {
@@ -115,7 +115,7 @@ fn outcomes_that_do_not_fit_are_refused_and_say_why() {
     assert!(message.ends_with("truth is I32, expected U32, F32 or F64"), "{message}");
     let message = refused(&outcomes(&[("rows", Dtype::F64, numbers(&[1.0]))]));
     assert!(message.ends_with("rows is F64, expected U32"), "{message}");
-    // Whatever is cut off or overwritten is an error and no panic.
+    // A truncated or overwritten file is an error, not a panic.
     let bytes = outcomes(&[rows, ("truth", Dtype::U32, words(&[1, 2, 3]))]);
     for length in 0..bytes.len() {
         refused(&bytes[..length]);

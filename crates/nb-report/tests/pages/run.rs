@@ -46,7 +46,7 @@ fn a_full_run_shows_everything() {
     ] {
         assert!(alts.contains(what), "{what} is missing in {alts}");
     }
-    // A term without weight and a constant β are no curves.
+    // A term with weight 0 and a constant β have no curves.
     assert!(!alts.contains("of idle") && !alts.contains("of beta"), "{alts}");
     let tables = texts(&html, "table").join("\n");
     for what in ["0.8950 [0.8000, 0.9500]", "title only", "0.8125", "data/train.csv", "c0ffee", "2.11.0", "a cpu"] {
@@ -54,7 +54,7 @@ fn a_full_run_shows_everything() {
     }
     assert!(texts(&html, "pre").concat().contains("method: {name: newsbert}"));
 
-    // A split of several files, none of them counted.
+    // A split of several files, none with a row count.
     let mut record = full(1, &["a", "b"]);
     edit(&mut record.summary, |summary| {
         summary["data"] = json!({"train": [{"path": "a.tsv", "blake3": "01"}, {"path": "b.tsv", "blake3": "02"}]});
@@ -65,7 +65,7 @@ fn a_full_run_shows_everything() {
 }
 
 #[test]
-fn confusions_and_calibration_are_those_of_the_outcomes() {
+fn confusion_matrix_and_calibration_match_the_outcomes() {
     for classes in [2, 20] {
         let labels: Vec<String> = (0..classes).map(|n| format!("label {n}")).collect();
         let html = page(&full(3, &labels.iter().map(String::as_str).collect::<Vec<_>>()));
@@ -73,7 +73,7 @@ fn confusions_and_calibration_are_those_of_the_outcomes() {
         assert_eq!(texts(&html, "section > .tables .heat .right"), vec!["3"; classes]);
         let wrong = texts(&html, "section > .tables .heat .wrong");
         assert_eq!(wrong.iter().filter(|cell| *cell == "1").count(), classes);
-        // 3 of 4 are right at confidence 0.875; all of the teacher's.
+        // At confidence 0.875, 3 of 4 predictions of the student and all predictions of the teacher are right.
         assert_eq!(texts(&html, "figcaption .last strong"), ["0.1250", "0.1250"]);
         let alts = alts(&html).join("\n");
         assert!(
@@ -85,7 +85,7 @@ fn confusions_and_calibration_are_those_of_the_outcomes() {
 }
 
 #[test]
-fn many_classes_are_told_by_their_most_frequent_errors() {
+fn many_classes_are_shown_by_their_most_frequent_errors() {
     let labels: Vec<String> = (0..60).map(|n| format!("label {n}")).collect();
     let html = page(&full(3, &labels.iter().map(String::as_str).collect::<Vec<_>>()));
     assert_eq!(found(&html, ".heat"), 0);
@@ -97,7 +97,7 @@ fn many_classes_are_told_by_their_most_frequent_errors() {
 }
 
 #[test]
-fn what_is_missing_is_left_out() {
+fn missing_parts_are_omitted() {
     let html = page(&bare());
     assert_eq!((texts(&html, "h1"), sections(&html)), (vec!["bare".to_owned()], vec!["Sources".to_owned()]));
     assert_eq!(
@@ -122,7 +122,7 @@ fn what_is_missing_is_left_out() {
 }
 
 #[test]
-fn tasks_that_rank_show_their_metrics() {
+fn ranking_tasks_show_their_metrics() {
     let metrics = json!({"impressions": 40, "auc": 0.6712, "ndcg@5": 0.3333, "intervals": {"auc": [0.65, 0.69]}});
     let mut record = bare();
     record.summary =
@@ -144,7 +144,7 @@ fn tasks_that_rank_show_their_metrics() {
 }
 
 #[test]
-fn numbers_that_are_none_leave_gaps() {
+fn missing_numbers_leave_gaps() {
     let mut record = full(90, &["a", "b"]);
     for line in &mut record.steps[30..60] {
         edit(line, |line| {
@@ -159,7 +159,7 @@ fn numbers_that_are_none_leave_gaps() {
         found(&html, css)
     };
     let without = gaps(&full(90, &["a", "b"]));
-    assert_eq!(gaps(&record), without + 2); // the faint line and the strong one in two pieces each
+    assert_eq!(gaps(&record), without + 2); // the faint and the strong line are in two pieces each
     for line in &mut record.steps {
         edit(line, |line| line["loss"] = Value::Null);
     }
@@ -240,7 +240,7 @@ fn extreme_numbers_are_drawn() {
 }
 
 #[test]
-fn a_long_run_stays_small_and_says_that_it_was_thinned() {
+fn the_page_of_a_long_run_is_small_and_mentions_thinning() {
     let text = run_report(&full(10_000, &["a", "b"])).unwrap();
     assert!(text.len() < 400_000, "{} bytes", text.len());
     let html = checked(&text);

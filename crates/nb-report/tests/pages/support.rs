@@ -1,4 +1,4 @@
-//! Records made up for a test, and conditions of every page.
+//! Synthetic records, and the conditions that every page must meet.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// A page that was parsed without any error of the HTML standard and holds what every page must.
+/// Parses a page. Panics if it violates the HTML standard or a condition that every page must meet.
 pub(crate) fn checked(page: &str) -> Html {
     let html = Html::parse_document(page);
     assert!(html.errors.is_empty(), "{:?}", html.errors);
@@ -40,23 +40,23 @@ pub(crate) fn selector(css: &str) -> Selector {
     Selector::parse(css).unwrap()
 }
 
-/// The number of selected elements.
+/// Returns the number of selected elements.
 pub(crate) fn found(html: &Html, css: &str) -> usize {
     html.select(&selector(css)).count()
 }
 
-/// The text of each selected element, its white space made single.
+/// Returns the text of each selected element, with white space collapsed.
 pub(crate) fn texts(html: &Html, css: &str) -> Vec<String> {
     let text = |element: scraper::ElementRef<'_>| element.text().collect::<String>();
     html.select(&selector(css)).map(|e| text(e).split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
-/// The descriptions of the plots in words.
+/// Returns the text alternatives of the plots.
 pub(crate) fn alts(html: &Html) -> Vec<String> {
     html.select(&selector("svg.plot")).filter_map(|plot| plot.attr("aria-label").map(str::to_owned)).collect()
 }
 
-/// A run of a topic student under a trained teacher, with everything that a run folder can hold.
+/// Returns a topic run with a student and a trained teacher, with everything that a run folder can contain.
 pub(crate) fn full(steps: u64, labels: &[&str]) -> RunRecord {
     RunRecord {
         folder: PathBuf::from("runs/full"),
@@ -68,7 +68,7 @@ pub(crate) fn full(steps: u64, labels: &[&str]) -> RunRecord {
     }
 }
 
-/// A run of which nothing is known but its name.
+/// Returns a run with a name and nothing else.
 pub(crate) fn bare() -> RunRecord {
     RunRecord { folder: PathBuf::from("runs/bare"), ..RunRecord::default() }
 }
@@ -119,7 +119,7 @@ fn evaluation(step: u64) -> Value {
     json!({"event": "eval", "step": step, "student": of(0.6 + step as f64 * 1e-6), "teacher": of(0.7)})
 }
 
-/// Four rows a class; the student takes the last of each for the class after it.
+/// Returns outcomes with four rows per class. For the last row of each class, the student predicts the next class.
 fn outcomes(labels: &[&str]) -> OutcomesFile {
     let n = u32::try_from(labels.len()).unwrap();
     let truth: Vec<u32> = (0..4 * n).map(|row| row / 4).collect();

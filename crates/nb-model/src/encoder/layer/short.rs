@@ -1,8 +1,9 @@
-//! One short text through a layer on the CPU, the common case in production: no tensors, no tape, four parallel pieces of work.
+//! The forward pass of a layer for one short text on the CPU, the common case in production: no tensors, no tape, four parallel
+//! products.
 //!
-//! The products of a title of twelve tokens take no longer than the calls into libtorch for some sixty small tensors. Here the rows
-//! are plain numbers from the embeddings to the last state. All products are f32, also in a bf16 model: its weights are widened, and
-//! the result is nearer to the exact one.
+//! The products of a title of twelve tokens take no longer than the calls into libtorch for about sixty small tensors. Here the
+//! rows are plain slices from the embeddings to the last state. All products are f32, even in a bf16 model: its weights are
+//! widened, and the result is closer to the exact one.
 
 use half::bf16;
 use nb_kernels::attention::{Heads, forward_one};
@@ -29,7 +30,7 @@ pub(crate) struct ShortLayer {
     out_norm: Norm,
 }
 
-/// The buffers that layers use one after the other.
+/// The buffers that layers reuse, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     product: Vec<f32>,

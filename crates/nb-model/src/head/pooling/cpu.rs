@@ -18,12 +18,12 @@ pub(super) struct Parameters<'a> {
     pub(super) query: &'a Tensor,
 }
 
-/// Returns true if `states` [n, H] are pooled here.
+/// Returns true if this module can pool `states` [n, H].
 pub(super) fn is_supported(states: &Tensor) -> bool {
     states.kind() == Kind::Float && states.device() == Device::Cpu
 }
 
-/// Pools `states` [n, H] to one vector per segment, [R, H]; a function of states and parameters for autograd.
+/// Pools `states` [n, H] to one vector per segment, [R, H]. Autograd records it as a function of states and parameters.
 pub(super) fn pool(states: &Tensor, parameters: &Parameters<'_>, lengths: &[i64]) -> Tensor {
     let Parameters { weight, bias, query } = *parameters;
     // The graph must not hold its own inputs, or it would never be freed.
@@ -127,9 +127,9 @@ mod tests {
 
     const NAMES: [&str; 3] = ["pooling.proj.weight", "pooling.proj.bias", "pooling.query.weight"];
 
-    /// Numbers of rows below and above the one from which on products pack their weights.
+    /// Covers numbers of rows below and above the threshold at which products pack their weights.
     #[test]
-    fn vectors_and_gradients_are_those_of_the_definition_in_f64() {
+    fn vectors_and_gradients_match_the_definition_in_f64() {
         for lengths in [vec![5, 1, 9], vec![3; 12], vec![5, 1, 64, 2, 2, 2, 2, 2, 2, 2, 17], vec![70]] {
             let n = lengths.iter().sum::<i64>();
             let pooling = pooling(37, 11);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_threads_changes_nothing() {
+    fn results_do_not_depend_on_the_number_of_threads() {
         let lengths = [5, 1, 64, 2, 2, 2, 2, 2, 2, 2, 17, 40, 9, 9, 9, 9, 9, 9];
         let states = numbers(&[lengths.iter().sum(), 40], 0.0).set_requires_grad(true);
         let with = |threads| {

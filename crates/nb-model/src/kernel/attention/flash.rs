@@ -27,7 +27,7 @@ pub fn is_available(qkv: &Tensor, heads: i64) -> bool {
     }
 }
 
-/// Returns true if a GPU has such kernels. They are tried once, on one token, so that a later failure has another cause.
+/// Returns true if a GPU has such kernels. They are tried once, on one token, so a later failure has another cause.
 fn works_on(gpu: usize) -> bool {
     static WORKS: Mutex<BTreeMap<usize, bool>> = Mutex::new(BTreeMap::new());
     let mut works = WORKS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +52,7 @@ pub(super) fn forward(qkv: &Tensor, packed: &Packed, heads: i64, dropout: Option
     (attended.out().view([qkv.size()[0], -1]), Tape(attended))
 }
 
-/// See [`super::backward`]. The tape knows the weights that were dropped.
+/// See [`super::backward`]. The tape records which weights were dropped.
 pub(super) fn backward(grad: &Tensor, Tape(attended): &Tape) -> Tensor {
     join(&expect_ok(attended.backward(&grad.view_as(attended.out()))))
 }
@@ -65,13 +65,13 @@ fn first_line(error: &TchError) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// Views of queries, keys and values [n, A, D] in `qkv` [n, 3H].
+/// Returns the views of queries, keys and values [n, A, D] in `qkv` [n, 3H].
 fn split(qkv: &Tensor, heads: i64) -> [Tensor; 3] {
     let all = qkv.view([qkv.size()[0], 3, heads, -1]);
     [0, 1, 2].map(|part| all.select(1, part))
 }
 
-/// Joins three [n, A, D] to one [n, 3H].
+/// Joins three tensors [n, A, D] into one [n, 3H].
 fn join(parts: &[Tensor; 3]) -> Tensor {
     Tensor::stack(parts, 1).view([parts[0].size()[0], -1])
 }
@@ -83,7 +83,7 @@ mod tests {
     const HEADS: i64 = 2;
 
     #[test]
-    fn heads_of_queries_keys_and_values_are_found_and_put_back() {
+    fn split_finds_each_head_and_join_restores_the_rows() {
         let qkv = Tensor::arange(5 * 3 * HEADS * 4, (Kind::Float, Device::Cpu)).view([5, 3 * HEADS * 4]);
         let parts = split(&qkv, HEADS);
         // The key of head 1 in row 2 follows all queries and the keys of head 0.
@@ -92,9 +92,9 @@ mod tests {
         assert!(join(&parts).equal(&qkv));
     }
 
-    /// `tests/gpu.rs` tests it on a GPU.
+    /// `tests/gpu.rs` covers GPUs.
     #[test]
-    fn the_cpu_has_a_kernel_of_its_own() {
+    fn flash_attention_is_not_available_on_the_cpu() {
         assert!(!is_available(&Tensor::zeros([5, 3 * HEADS * 8], (Kind::BFloat16, Device::Cpu)), HEADS));
     }
 }

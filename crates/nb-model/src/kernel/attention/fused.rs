@@ -21,7 +21,7 @@ pub(super) fn forward(qkv: &Tensor, lengths: &[i64], heads: i64, dropout: Option
     let qkv = qkv.contiguous();
     let mut out = Tensor::empty([n, width / 3], (qkv.kind(), Device::Cpu));
     let mut softmax = vec![Softmax::default(); n as usize * heads as usize];
-    let lengths = widened(lengths);
+    let lengths = to_usize(lengths);
     let batch = Batch { lengths: &lengths, heads: Heads::new(width as usize / 3, heads as usize), dropout };
     match qkv.kind() {
         Kind::BFloat16 => forward_of::<bf16>(&batch, &qkv, &mut out, &mut softmax),
@@ -35,7 +35,7 @@ fn forward_of<T: TensorElement + Float>(batch: &Batch<'_>, qkv: &Tensor, out: &m
 }
 
 pub(super) fn backward(grad: &Tensor, lengths: &[i64], heads: i64, dropout: Option<Dropout>, tape: &Tape) -> Tensor {
-    let lengths = widened(lengths);
+    let lengths = to_usize(lengths);
     let heads = Heads::new(grad.size()[1] as usize, heads as usize);
     let batch = Batch { lengths: &lengths, heads, dropout };
     let grad = grad.contiguous();
@@ -54,7 +54,7 @@ fn backward_of<T: TensorElement + Float>(batch: &Batch<'_>, grad: &Tensor, tape:
     });
 }
 
-fn widened(lengths: &[i64]) -> Vec<usize> {
+fn to_usize(lengths: &[i64]) -> Vec<usize> {
     lengths.iter().map(|&length| length as usize).collect()
 }
 
@@ -70,9 +70,9 @@ mod tests {
         Packed::new(&vec![0; n as usize], &vec![0; n as usize], lengths, Device::Cpu)
     }
 
-    /// Lengths on both sides of a row's alignment, heads that do not fill a register and heads that do.
+    /// Covers lengths on both sides of a row's alignment, and heads that do and do not fill a register.
     #[test]
-    fn it_is_the_plain_form_with_its_gradient() {
+    fn results_and_gradients_match_the_plain_form() {
         tch::manual_seed(6);
         for (lengths, heads, size) in
             [(vec![33, 32, 17, 16, 3, 1], 2, 4), (vec![9, 2], 3, 32), (vec![1], 1, 16), (vec![64, 40], 2, 24)]
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn bf16_differs_from_f32_by_its_rounding() {
+    fn bf16_differs_from_f32_only_by_rounding() {
         tch::manual_seed(7);
         let lengths = [20, 11, 5];
         let qkv = Tensor::randn([36, 96], (Kind::Float, Device::Cpu)).to_kind(Kind::BFloat16);
@@ -105,15 +105,15 @@ mod tests {
         let (exact, rounded) = (run(Kind::Float), run(Kind::BFloat16));
         for (exact, rounded) in [(exact.0, rounded.0), (exact.1, rounded.1)] {
             assert_eq!(rounded.kind(), Kind::BFloat16);
-            // One rounding of the result: half a unit of the eighth binary digit.
+            // The result is rounded once, by at most half a unit of the eighth binary digit.
             let error = (rounded.to_kind(Kind::Float) - &exact).abs() / (exact.abs() + 1e-6);
             assert!(error.max().double_value(&[]) < 1.0 / 256.0);
         }
     }
 
-    /// With a fixed key dropout is a fixed linear map of the weights, so central differences see it too.
+    /// With a fixed key, dropout is a fixed linear map of the weights, so central differences include it.
     #[test]
-    fn the_gradient_with_dropout_is_the_slope() {
+    fn the_gradient_with_dropout_matches_central_differences() {
         tch::manual_seed(4);
         let lengths = [18, 3];
         let random = |width| Tensor::randn([21, width], (Kind::Float, Device::Cpu));
@@ -127,7 +127,7 @@ mod tests {
         assert!((found - slope).abs() < 2e-3 * (1.0 + slope.abs()), "{found} against {slope}");
     }
 
-    /// Each sequence and each head drops weights of its own: with all values 1 and no dropout every output is 1.
+    /// Each sequence and each head drops different weights. With all values 1 and no dropout, every output would be 1.
     #[test]
     fn sequences_and_heads_drop_different_weights() {
         let qkv = Tensor::ones([32, 24], (Kind::Float, Device::Cpu));

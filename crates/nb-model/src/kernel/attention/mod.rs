@@ -1,8 +1,8 @@
 //! Multi-head self-attention over packed tokens (Vaswani et al. 2017, equation 1), forward and backward.
 //!
-//! softmax(Q Kᵀ/√D) V within each sequence. On the CPU, `fused` takes each head of each sequence through all of it, in the caches and
-//! without padding; on GPUs that have FlashAttention, `flash` does. Elsewhere, and where a loss reads the scores, `plain` uses batched
-//! products.
+//! The operation is softmax(Q Kᵀ/√D) V within each sequence. On the CPU, `fused` computes all of it for one head of one
+//! sequence at a time, in the caches and without padding; on GPUs that have FlashAttention, `flash` computes it. Elsewhere, or
+//! if a loss reads the scores, `plain` uses batched products.
 
 mod flash;
 mod fused;
@@ -28,7 +28,8 @@ enum Tape {
 }
 
 impl AttentionTape {
-    /// Returns the scores before the softmax, one group after the other, 0 where there is padding; `None` unless they were captured.
+    /// Returns the scores before the softmax, one group after the other, 0 where there is padding; `None` unless they were
+    /// captured.
     pub fn scores(&self) -> Option<&Tensor> {
         match &self.0 {
             Tape::Fused(_) | Tape::Flash(_) => None,
@@ -37,8 +38,8 @@ impl AttentionTape {
     }
 }
 
-/// Maps `qkv` [n, 3H] (queries, keys and values side by side) to the heads' outputs side by side [n, H]. `dropout` gives the dropout of each
-/// part of the batch.
+/// Maps `qkv` [n, 3H] (queries, keys and values side by side) to the heads' outputs side by side [n, H]. `dropout` returns the
+/// dropout of each part of the batch.
 pub fn forward(
     qkv: &Tensor,
     packed: &Packed,
@@ -61,7 +62,8 @@ pub fn forward(
     (context, AttentionTape(tape))
 }
 
-/// From dL/d(context) [n, H] and, where a loss read them, dL/d(scores) to dL/d(qkv) [n, 3H]. `dropout` as in the forward pass.
+/// Computes dL/d(qkv) [n, 3H] from dL/d(context) [n, H] and, if a loss read the scores, dL/d(scores). `dropout` must be that of
+/// the forward pass.
 pub fn backward(
     grad: &Tensor,
     scores_grad: Option<&Tensor>,

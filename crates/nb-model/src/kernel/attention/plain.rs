@@ -1,7 +1,7 @@
 //! Attention as batched products of libtorch: any device, any precision, scores on demand.
 //!
-//! Sequences of nearly equal length form one padded batch (see [`crate::Packed`]). Padding keys have weight 0; padding queries pass no
-//! gradient on.
+//! Sequences of nearly equal length form one padded batch (see [`crate::Packed`]). Padding keys have weight 0; padding queries
+//! pass no gradient on.
 
 use nb_kernels::dropout::Dropout;
 use tch::{Kind, Tensor};
@@ -18,7 +18,8 @@ pub(super) struct Tape {
 }
 
 impl Tape {
-    /// Returns the scores before the softmax, one group after the other, 0 where there is padding; `None` unless they were captured.
+    /// Returns the scores before the softmax, one group after the other, 0 where there is padding; `None` unless they were
+    /// captured.
     pub(super) fn scores(&self) -> Option<&Tensor> {
         self.scores.as_ref()
     }
@@ -75,7 +76,7 @@ pub(super) fn backward(
 }
 
 impl GroupTape {
-    /// Computes QKᵀ/√D again, since the softmax stores no scores: one row of f32, 0 where query or key is padding.
+    /// Recomputes QKᵀ/√D, since the tape stores no scores: one row of f32, 0 where query or key is padding.
     fn scores(&self, group: &Group) -> Tensor {
         let size = self.query.size()[2] as f64;
         let scores = self.query.bmm(&self.key.transpose(1, 2)).to_kind(Kind::Float) / size.sqrt();
@@ -127,7 +128,7 @@ fn group_backward(
     let (s, w) = (group.sequences, group.width);
     let mut grad = pad(&grad.narrow(0, group.start, group.rows), group);
     if let Some(padding) = &group.padding {
-        grad *= padding.real.to_kind(grad.kind()); // a padding query has no output, so it has no gradient
+        grad *= padding.real.to_kind(grad.kind()); // a padding query has no output and thus no gradient
     }
     let grad = grad.view([s, w, heads, size]).transpose(1, 2).reshape([s * heads, w, size]);
 
@@ -162,7 +163,7 @@ fn dropped(weights: &Tensor, dropout: Option<Dropout>) -> Tensor {
     }
 }
 
-/// Packed rows [rows, X] -> padded rows [S·W, X].
+/// Maps packed rows [rows, X] to padded rows [S·W, X].
 fn pad(rows: &Tensor, group: &Group) -> Tensor {
     match &group.padding {
         Some(padding) => rows.index_select(0, &padding.gather),
@@ -170,7 +171,7 @@ fn pad(rows: &Tensor, group: &Group) -> Tensor {
     }
 }
 
-/// Padded rows [S·W, X] -> packed rows [rows, X].
+/// Maps padded rows [S·W, X] to packed rows [rows, X].
 fn unpad(rows: Tensor, group: &Group) -> Tensor {
     match &group.padding {
         Some(padding) => rows.index_select(0, &padding.scatter),
@@ -198,7 +199,7 @@ mod tests {
         Packed::new(&vec![0; n as usize], &vec![0; n as usize], lengths, Device::Cpu)
     }
 
-    /// Sequence by sequence, head by head, with autograd: the definition.
+    /// The definition: sequence by sequence, head by head, with autograd.
     fn reference(qkv: &Tensor, lengths: &[i64]) -> Tensor {
         let (mut out, mut start) = (Vec::new(), 0);
         let size = qkv.size()[1] / 3 / HEADS;
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_attention_and_its_gradient_are_those_of_each_sequence_alone() {
+    fn packed_attention_and_its_gradient_match_each_sequence_alone() {
         tch::manual_seed(3);
         for lengths in [vec![5, 4, 4, 2, 1], vec![3, 3], vec![7], vec![1, 9, 2]] {
             let n = lengths.iter().sum();
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn captured_scores_and_their_gradient_are_those_of_each_sequence_alone() {
+    fn captured_scores_and_their_gradient_match_each_sequence_alone() {
         tch::manual_seed(5);
         let lengths = [5, 4, 4, 2, 1];
         let qkv = Tensor::randn([16, 3 * HEADS * 4], (Kind::Double, Device::Cpu)).set_requires_grad(true);
@@ -265,9 +266,9 @@ mod tests {
         });
     }
 
-    /// With a fixed key dropout is a fixed linear map of the weights, so central differences see it too.
+    /// With a fixed key, dropout is a fixed linear map of the weights, so central differences include it.
     #[test]
-    fn the_gradient_with_dropout_is_the_slope() {
+    fn the_gradient_with_dropout_matches_central_differences() {
         tch::manual_seed(4);
         let lengths = [4, 3];
         let qkv = Tensor::randn([7, 3 * HEADS * 2], (Kind::Float, Device::Cpu));

@@ -1,5 +1,5 @@
-//! Products of many rows by the kernels of [`nb_kernels::gemm`]: of f32 where libtorch's BLAS does not use AVX-512, of bf16 with
-//! AVX-512 BF16.
+//! Products of many rows by the kernels of [`nb_kernels::gemm`]: f32 products where libtorch's BLAS does not use AVX-512, and
+//! bf16 products with AVX-512 BF16.
 
 use half::bf16;
 use nb_kernels::Activation;
@@ -13,7 +13,7 @@ use super::FEWEST_ROWS;
 ///
 /// # Panics
 ///
-/// Tensors are of other kinds than `x` and `weight` of [`select`], or shapes do not fit; for bf16 also if widths are odd.
+/// If tensors are of other kinds than `x` and `weight` in [`select`], if shapes do not match, or if widths are odd in bf16.
 pub(crate) trait Gemm {
     /// Computes `x` Wᵀ + b, [n, out].
     fn forward(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor;
@@ -30,16 +30,16 @@ pub(crate) trait Gemm {
     /// Computes dL/du [n, in] where the layer's input x is f(u), with f′(u) as `slopes` [n, in].
     fn input_grad_through(&self, grad: &Tensor, weight: &Tensor, slopes: &Tensor) -> Tensor;
 
-    /// As [`Gemm::input_grad`], added to `residual` [n, in], f32.
+    /// Does the same as [`Gemm::input_grad`], but adds the result to `residual` [n, in], f32.
     fn add_input_grad(&self, residual: &mut Tensor, grad: &Tensor, weight: &Tensor);
 
-    /// From dL/dy `grad` [n, out] and the input `x` [n, in] adds dL/dW to `weight_grad` [out, in] and dL/db to `bias_grad`
-    /// \[out\], both f32.
+    /// Adds dL/dW to `weight_grad` [out, in] and dL/db to `bias_grad` \[out\], both f32, from dL/dy `grad` [n, out] and the
+    /// input `x` [n, in].
     fn add_parameter_grads(&self, grad: &Tensor, x: &Tensor, weight_grad: &mut Tensor, bias_grad: &mut Tensor);
 }
 
-/// Returns the kernels for products of rows `x` [n, in], or of their gradients [n, out], with `weight` [out, in]; `None` where
-/// libtorch is faster or there are none. (An [`Isa`] has no size, so the box allocates nothing.)
+/// Returns the kernels for products of rows `x` [n, in], or of their gradients [n, out], with `weight` [out, in]; `None` if
+/// libtorch is faster or there are no kernels. (An [`Isa`] has no size, so the box allocates nothing.)
 pub(crate) fn select(x: &Tensor, weight: &Tensor) -> Option<Box<dyn Gemm>> {
     fn fastest<T: Element + TensorElement>(weight: &Tensor) -> Option<Box<dyn Gemm>> {
         let in_word = 4 / size_of::<T>();

@@ -1,11 +1,11 @@
-//! Against libtorch's products of the same numbers.
+//! Comparison with libtorch's products of the same numbers.
 
 use nb_testing::require;
 
 use super::*;
 use crate::kernel::activation;
 
-/// Rows, inputs and outputs that fill no tile, no panel and no pair; one with more rows than a part of a sum has.
+/// Rows, inputs and outputs that do not fill tiles, panels or pairs. The last shape has more rows than one part of a sum.
 const SHAPES: [[i64; 3]; 7] =
     [[1, 2, 2], [1, 4, 20], [7, 64, 66], [48, 130, 24], [101, 62, 192], [250, 384, 128], [2501, 10, 14]];
 
@@ -15,13 +15,13 @@ fn numbers(kind: Kind, size: &[i64], shift: f64) -> Tensor {
     all.sin().view(size).to_kind(kind)
 }
 
-/// Integers, so that every sum is exact.
+/// Integers, for which every sum is exact.
 fn integers(kind: Kind, size: &[i64], factor: i64) -> Tensor {
     let all = Tensor::arange(size.iter().product::<i64>(), (Kind::Int64, Device::Cpu)) * factor;
     (all.remainder(7) - 3).to_kind(kind).view(size)
 }
 
-/// Fails unless all numbers are within `part` of the largest one.
+/// Fails unless all errors are within `part` of the largest number.
 #[track_caller]
 fn assert_close(found: &Tensor, expected: &Tensor, part: f64) {
     let (found, expected) = (found.to_kind(Kind::Double), expected.to_kind(Kind::Double));
@@ -35,7 +35,7 @@ fn wide(x: &Tensor) -> Tensor {
     x.to_kind(Kind::Float)
 }
 
-/// The features of this machine that products of f32 and of bf16 need.
+/// The processor features that f32 and bf16 products need, and whether this machine has them.
 fn features() -> [(&'static str, bool); 2] {
     #[cfg(target_arch = "x86_64")]
     let (f32s, pairs) = (is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("avx512bf16"));
@@ -44,8 +44,7 @@ fn features() -> [(&'static str, bool); 2] {
     [("avx512f", f32s), ("avx512bf16", pairs)]
 }
 
-/// Calls `f` with the products of each number format, its kind, and the part of itself by which a number may be off: one rounding
-/// in bf16.
+/// Calls `f` with the products of each number format, its kind, and the relative tolerance: one rounding in bf16.
 fn with_each(f: impl Fn(&dyn Gemm, Kind, f64)) {
     let [(avx512f, has_avx512f), (avx512bf16, has_avx512bf16)] = features();
     if require(avx512bf16, has_avx512bf16) {
@@ -57,7 +56,7 @@ fn with_each(f: impl Fn(&dyn Gemm, Kind, f64)) {
 }
 
 #[test]
-fn products_are_those_of_f32_rounded_once() {
+fn products_match_f32_rounded_once() {
     with_each(|gemm, kind, part| {
         for [n, inputs, outputs] in SHAPES {
             let numbers = |size: &[i64], shift| numbers(kind, size, shift);
@@ -65,8 +64,8 @@ fn products_are_those_of_f32_rounded_once() {
                 (numbers(&[n, inputs], 0.0), numbers(&[outputs, inputs], 1.0), numbers(&[outputs], 2.0));
             let y = wide(&x).linear(&wide(&weight), Some(&wide(&bias)));
             assert_close(&gemm.forward(&x, &weight, &bias), &y, part);
-            let apart = x.tr().contiguous().tr();
-            assert!(gemm.forward(&apart, &weight, &bias).equal(&gemm.forward(&x, &weight, &bias)));
+            let strided = x.tr().contiguous().tr();
+            assert!(gemm.forward(&strided, &weight, &bias).equal(&gemm.forward(&x, &weight, &bias)));
             for f in [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu] {
                 assert_close(&gemm.activated(&x, &weight, &bias, f), &activation::forward(f, &y), part);
                 let (values, slopes) = gemm.activated_with_slope(&x, &weight, &bias, f);
@@ -80,7 +79,7 @@ fn products_are_those_of_f32_rounded_once() {
 }
 
 #[test]
-fn gradients_of_the_input_are_those_of_f32_rounded_once() {
+fn gradients_of_the_input_match_f32_rounded_once() {
     with_each(|gemm, kind, part| {
         for [n, inputs, outputs] in SHAPES {
             let numbers = |size: &[i64], shift| numbers(kind, size, shift);
@@ -102,9 +101,9 @@ fn sums_in_f32_are_exact() {
                 (integers(&[n, outputs], 3), integers(&[n, inputs], 5), integers(&[outputs, inputs], 2));
             let [mut residual, mut weight_grad] = [&x, &weight].map(|like| wide(&like.ones_like()) * 1000.5);
             let mut bias_grad = Tensor::ones([outputs], (Kind::Float, Device::Cpu)) * 0.25;
-            let onto = &residual + wide(&grad).matmul(&wide(&weight));
+            let expected = &residual + wide(&grad).matmul(&wide(&weight));
             gemm.add_input_grad(&mut residual, &grad, &weight);
-            assert!(residual.equal(&onto), "{n} {inputs} {outputs}");
+            assert!(residual.equal(&expected), "{n} {inputs} {outputs}");
 
             let weights = &weight_grad + wide(&grad).tr().matmul(&wide(&x));
             let biases = &bias_grad + wide(&grad).sum_dim_intlist(0, false, Kind::Float);
@@ -114,9 +113,9 @@ fn sums_in_f32_are_exact() {
     });
 }
 
-/// Rows at other places of the batch, and other numbers of threads, hence tiles of other sizes: the same bits.
+/// Rows at other positions in the batch, and other numbers of threads (hence other tile sizes), give the same bits.
 #[test]
-fn an_entry_is_the_same_in_every_batch_and_on_every_thread() {
+fn an_entry_does_not_depend_on_the_batch_or_the_threads() {
     with_each(|gemm, kind, _| {
         let numbers = |size: &[i64], shift| numbers(kind, size, shift);
         let (x, weight, bias) = (numbers(&[2500, 64], 0.0), numbers(&[200, 64], 1.0), numbers(&[200], 2.0));

@@ -9,17 +9,17 @@ use crate::{Comparison, ReportError};
 
 /// Width of the scatter plot in CSS pixels, on a wide and on a narrow page.
 const SCATTER: [i32; 2] = [680, 350];
-/// The same of the forest plot.
+/// Width of the forest plot in CSS pixels, on a wide and on a narrow page.
 const FOREST: [i32; 2] = [460, 350];
 
 /// Caption below the title of the forest plot.
 pub(super) const FOREST_NOTE: &str = "95 % intervals, p after Holm; a ring: 0 is inside";
 /// Title of the scatter plot.
 pub(super) const SCATTER_TITLE: &str = "Up and to the left is better";
-/// Explanation of its error bars.
+/// Explanation of the error bars in the scatter plot.
 pub(super) const SPREAD_NOTE: &str = "bars: ± one standard deviation over seeds";
 
-/// Returns the scatter plot; nothing where no time was measured.
+/// Returns the scatter plot; empty if no time was measured.
 pub(super) fn scatter(comparison: &Comparison) -> Result<Markup, ReportError> {
     let Some(plot) = ScatterPlot::of(comparison) else { return Ok(html! {}) };
     let [wide, narrow] = SCATTER.map(|width| plot.draw(width));
@@ -36,7 +36,7 @@ pub(super) fn scatter(comparison: &Comparison) -> Result<Markup, ReportError> {
     })
 }
 
-/// Returns the forest plot; nothing where no row was tested.
+/// Returns the forest plot; empty if no row was tested.
 pub(super) fn forest(comparison: &Comparison) -> Result<Markup, ReportError> {
     let Some(plot) = ForestPlot::of(comparison) else { return Ok(html! {}) };
     let [wide, narrow] = FOREST.map(|width| plot.draw(width));

@@ -17,8 +17,8 @@ use crate::format::{count, headline, name, number, percent, plural, task};
 use crate::plot::Ink;
 use crate::{Comparison, ReportError, Row, RunRecord};
 
-/// Returns the report of a comparison as a self-contained HTML document. `runs` are the records of its runs, as far as
-/// they exist, for the learning curves.
+/// Returns the report of a comparison as a self-contained HTML document. The learning curves come from `runs`, the
+/// available records of its runs.
 ///
 /// # Errors
 /// If a plot cannot be drawn.
@@ -46,7 +46,7 @@ pub fn comparison_report(comparison: &Comparison, runs: &[RunRecord]) -> Result<
     Ok(page(&comparison.name, "comparison", &lead(comparison), &body))
 }
 
-/// The subject of the comparison in one sentence.
+/// Returns the line below the title: task, methods, depths, seeds, runs and rows.
 fn lead(comparison: &Comparison) -> Markup {
     let mut labels: Vec<&str> = comparison.rows.iter().map(|row| row.label.as_str()).collect();
     labels.sort_unstable();
@@ -72,7 +72,7 @@ fn lead(comparison: &Comparison) -> Markup {
 }
 
 fn about(comparison: &Comparison) -> String {
-    let chance = if comparison.rows.iter().any(|row| row.against.is_some()) {
+    let tests = if comparison.rows.iter().any(|row| row.against.is_some()) {
         format!(
             " Differences are from {} at the same depth, with 95 % intervals; p is adjusted for all tests (Holm).",
             comparison.baseline
@@ -80,10 +80,11 @@ fn about(comparison: &Comparison) -> String {
     } else {
         String::new()
     };
-    format!("{} is the mean over seeds ± their standard deviation.{chance}", capital(&name(&comparison.metric)))
+    format!("{} is the mean over seeds ± their standard deviation.{tests}", capitalised(&name(&comparison.metric)))
 }
 
-/// Tiles of the teacher and of the best row of each depth, with score, share of the teacher's score and speed.
+/// Returns tiles for the teacher and for the best row at each depth, with score, share of the teacher's score and
+/// speed.
 fn headline_tiles(comparison: &Comparison) -> Markup {
     let metric = name(&comparison.metric);
     let teacher = comparison.teacher.as_ref().map(|teacher| {
@@ -114,14 +115,14 @@ fn headline_tiles(comparison: &Comparison) -> Markup {
     tiles(&teacher.into_iter().chain(best).collect::<Vec<_>>())
 }
 
-/// The row with the highest mean at a depth; of equal rows the first.
+/// Returns the row with the highest mean at a depth; the first if several are equal.
 fn best(rows: &[Row], layers: u64) -> Option<&Row> {
     let better = |best: Option<&Row>, row: &Row| best.is_none_or(|best| row.mean > best.mean);
     let finite = rows.iter().filter(|row| row.layers == layers && row.mean.is_finite());
     finite.fold(None, |best, row| if better(best, row) { Some(row) } else { best })
 }
 
-fn capital(text: &str) -> String {
+fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The plots of a comparison as one picture that stands alone, for a README or a paper.
+//! The plots of a comparison as one self-contained picture, for a README or a paper.
 
 use maud::{Markup, PreEscaped, html};
 
@@ -9,7 +9,7 @@ use crate::html::page::colours;
 use crate::plot::Drawing;
 use crate::{Comparison, ReportError};
 
-/// Widths of the plots, and the room around and between them, in CSS pixels.
+/// Widths of the plots, the margin around them and the gap between them, in CSS pixels.
 const SCATTER: i32 = 520;
 const FOREST: i32 = 440;
 const MARGIN: i32 = 16;
@@ -24,11 +24,11 @@ struct Panel {
     plot: Drawing,
 }
 
-/// Returns the plots of the report of a comparison as an SVG file: score against time where times were measured, and the
-/// differences from the baseline where there is one. The same comparison gives the same bytes.
+/// Returns the plots in the report of a comparison as an SVG file: score against time if times were measured, and the
+/// differences from the baseline if there is one. The same comparison gives the same bytes.
 ///
-/// The picture needs no other file and follows the light or dark setting of its reader. An `img` element or a Markdown
-/// picture can show it.
+/// The picture needs no other file and follows the reader's light or dark setting. It works in an `img` element and as
+/// a Markdown image.
 ///
 /// # Errors
 /// If a plot cannot be drawn.

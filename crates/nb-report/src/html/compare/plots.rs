@@ -6,7 +6,7 @@ use crate::plot::{Dot, Drawing, Forest, Ink, Level, SHAPES, Scatter, Span};
 use crate::record::{Against, Row};
 use crate::{Comparison, ReportError};
 
-/// The metric against the time of a single text.
+/// The plot of the metric against the time for a single text.
 pub(super) struct ScatterPlot {
     dots: Vec<Dot>,
     metric: String,
@@ -18,11 +18,11 @@ pub(super) struct ScatterPlot {
 }
 
 impl ScatterPlot {
-    /// Returns the plot; none where no time was measured.
+    /// Returns the plot; `None` if no time was measured.
     pub(super) fn of(comparison: &Comparison) -> Option<Self> {
         let dots = dots(comparison);
         let teacher = comparison.teacher.as_ref();
-        // As high as the forest plot beside it, within reason.
+        // About as high as the forest plot beside it, within limits.
         let tested = comparison.rows.iter().filter(|row| row.against.is_some()).count();
         (!dots.is_empty()).then(|| Self {
             dots,
@@ -79,7 +79,7 @@ fn dots(comparison: &Comparison) -> Vec<Dot> {
     students.chain(teacher).collect()
 }
 
-/// Returns the mark of each depth, in ascending order of the depths.
+/// Returns each depth with its mark, in ascending order.
 pub(super) fn depths(comparison: &Comparison) -> Vec<(&'static str, u64)> {
     let mut depths: Vec<u64> = comparison.rows.iter().map(|row| row.layers).collect();
     depths.extend(comparison.teacher.as_ref().map(|teacher| teacher.layers));
@@ -88,9 +88,9 @@ pub(super) fn depths(comparison: &Comparison) -> Vec<(&'static str, u64)> {
     SHAPES.iter().copied().cycle().zip(depths).collect()
 }
 
-/// The differences from the baseline.
+/// The plot of the differences from the baseline.
 pub(super) struct ForestPlot {
-    /// Its title.
+    /// The title.
     pub(super) title: String,
     spans: Vec<Span>,
 }
@@ -102,12 +102,12 @@ struct Tested<'a> {
 }
 
 impl ForestPlot {
-    /// Returns the plot; none where no row was tested.
+    /// Returns the plot; `None` if no row was tested.
     pub(super) fn of(comparison: &Comparison) -> Option<Self> {
         let tested = comparison.rows.iter().filter_map(|row| Some(Tested { row, test: row.against.as_ref()? }));
         let is_finite = |test: &Against| [test.difference, test.low, test.high].iter().all(|value| value.is_finite());
         let mut tested: Vec<Tested<'_>> = tested.filter(|tested| is_finite(tested.test)).collect();
-        // Depth by depth, the best first.
+        // By depth, best first within a depth.
         tested.sort_by(|a, b| {
             let best_first = b.test.difference.total_cmp(&a.test.difference);
             a.row.layers.cmp(&b.row.layers).then(best_first)

@@ -1,4 +1,4 @@
-//! The learning curves of every run, in folds.
+//! The learning curves of every run, in collapsible sections.
 
 use maud::{Markup, html};
 
@@ -7,7 +7,8 @@ use crate::html::page::{curves as figure, folded, grid};
 use crate::html::run::{loss, metric_curve, title};
 use crate::{Comparison, ReportError, Row, RunRecord};
 
-/// Returns a fold for each row, with loss and metric of each of its runs; none without the record of a run.
+/// Returns a collapsible section for each row, with loss and metric of each of its runs; `None` without a record of any
+/// run.
 pub(super) fn curves(comparison: &Comparison, runs: &[RunRecord]) -> Result<Option<Markup>, ReportError> {
     let mut folds = Vec::new();
     for row in &comparison.rows {

@@ -1,4 +1,4 @@
-//! The settings that were tried, and those that were chosen.
+//! The settings that were tried, and the chosen settings.
 
 use maud::{Markup, html};
 
@@ -10,7 +10,7 @@ use crate::{Comparison, ReportError, Sweep};
 pub(super) const ABOUT: &str = "Each method at each depth was tried with several settings on other data than those of \
                                 the table; the best were chosen.";
 
-/// Returns a fold with a table for each method and depth; none where nothing was tried.
+/// Returns a collapsible section with a table for each method and depth; `None` if nothing was tried.
 pub(super) fn tries(comparison: &Comparison) -> Result<Option<Markup>, ReportError> {
     let sweeps: Vec<&Sweep> = comparison.sweeps.iter().filter(|sweep| !sweep.tries.is_empty()).collect();
     if sweeps.is_empty() {
@@ -30,7 +30,7 @@ fn settings(settings: &std::collections::BTreeMap<String, String>) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// A table with a row for each try, the best first, and bars from the worst to the best.
+/// Returns a table with a row for each try, best first, and bars scaled from the worst to the best score.
 fn table(sweep: &Sweep, metric: &str) -> Markup {
     let mut keys: Vec<&String> = sweep.tries.iter().flat_map(|tried| tried.settings.keys()).collect();
     keys.sort_unstable();

@@ -6,7 +6,8 @@ use super::rows::with_spread;
 use crate::format::{NONE, count, name, number, p_value, percent, score, signed};
 use crate::{Against, Comparison, Row, TeacherRow};
 
-/// Returns all rows by depth, within a depth in the order of the comparison; the best of each depth has a mark.
+/// Returns a table of all rows, sorted by depth and, within a depth, in the order of the comparison. The best row of
+/// each depth has a mark.
 pub(super) fn rows(comparison: &Comparison) -> Markup {
     let mut others: Vec<&str> = comparison.rows.iter().flat_map(|row| row.metrics.keys().map(String::as_str)).collect();
     others.sort_unstable();
@@ -100,6 +101,6 @@ fn against(test: Option<&Against>) -> Markup {
     }
 }
 
-fn optional(value: Option<f64>, written: fn(f64) -> String) -> String {
-    value.map_or_else(|| NONE.to_owned(), written)
+fn optional(value: Option<f64>, format: fn(f64) -> String) -> String {
+    value.map_or_else(|| NONE.to_owned(), format)
 }

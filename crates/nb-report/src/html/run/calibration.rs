@@ -1,4 +1,4 @@
-//! Calibration: whether the models are as often right as they are confident.
+//! Calibration: the accuracy of the models compared with their confidence.
 
 use maud::{Markup, html};
 use nb_eval::calibration;
@@ -11,7 +11,7 @@ use crate::{ReportError, RunRecord};
 
 const BINS: usize = 10;
 
-/// Probabilities were rounded to f32, so that they may be this far outside of 0 to 1.
+/// Probabilities were rounded to f32, so they may be this far outside 0 to 1.
 const ROUNDING: f64 = 1e-5;
 
 /// Returns a reliability diagram for each model whose confidences are known.
@@ -26,7 +26,7 @@ pub(super) fn diagrams(record: &RunRecord) -> Result<Option<Markup>, ReportError
     Ok(grid(figures))
 }
 
-/// Returns the diagram of a model; none where no row has a confidence.
+/// Returns the diagram of a model; `None` if no row has a confidence.
 fn diagram(name: &str, ink: Ink, classes: &Classes) -> Result<Option<Markup>, ReportError> {
     let (mut confidence, mut right) = (Vec::new(), Vec::new());
     for (row, &probability) in classes.probability.iter().enumerate() {

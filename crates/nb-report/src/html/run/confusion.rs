@@ -19,7 +19,8 @@ struct Model<'a> {
     labels: &'a [String],
 }
 
-/// Returns the student's confusion matrix, and the teacher's in a fold; none where the run has no classes.
+/// Returns the student's confusion matrix, and the teacher's in a collapsible section; `None` if the run has no
+/// classes.
 pub(super) fn matrices(record: &RunRecord) -> Option<Markup> {
     let models = models(record.outcomes.as_ref()?);
     (!models.is_empty()).then(|| {
@@ -32,7 +33,7 @@ pub(super) fn matrices(record: &RunRecord) -> Option<Markup> {
     })
 }
 
-/// The models that tell classes, the student first.
+/// Returns the models that predict classes, the student first.
 fn models(outcomes: &OutcomesFile) -> Vec<Model<'_>> {
     let student = outcomes.student.as_ref().and_then(|outcomes| Model::new("student", outcomes.classes.as_ref()?));
     let teacher = outcomes.teacher.as_ref().and_then(|outcomes| Model::new("teacher", outcomes.classes.as_ref()?));
@@ -45,7 +46,7 @@ impl<'a> Model<'a> {
         let confusion = Confusion::new(&numbers(&outcomes.truth), &numbers(&outcomes.predicted)).ok()?;
         let labels = &outcomes.names;
         let mut classes: Vec<usize> = confusion.per_class().iter().map(|counts| counts.class).collect();
-        // Known classes without a row are shown empty, if they fit.
+        // Known classes without rows are also shown, if all classes fit.
         if labels.len() <= MATRIX {
             classes.extend(0..labels.len());
             classes.sort_unstable();
@@ -58,10 +59,10 @@ impl<'a> Model<'a> {
         self.labels.get(class).cloned().unwrap_or_else(|| format!("class {class}"))
     }
 
-    /// A heat map as a table: shades repeat the numbers.
+    /// Returns a heat map as a table. The shades repeat the numbers.
     fn matrix(&self) -> Markup {
         if self.classes.len() > MATRIX {
-            return self.frequent();
+            return self.frequent_errors();
         }
         let caption = format!("Confusion matrix of the {}: rows are true, columns predicted", self.name);
         let small = self.classes.len() > 8;
@@ -87,7 +88,7 @@ impl<'a> Model<'a> {
     fn cell(&self, truth: usize, predicted: usize, all: u64) -> Markup {
         let n = self.confusion.count(truth, predicted);
         let share = if all == 0 { 0.0 } else { n as f64 / all as f64 };
-        // Errors have another colour, and stronger shades: most of a good row is on the diagonal.
+        // Errors have another colour and stronger shades, because most of a good row is on the diagonal.
         let (class, shade) = if truth == predicted { ("right", share) } else { ("wrong", (2.5 * share).min(1.0)) };
         let title =
             format!("{} predicted as {}: {n}, {} of its row", self.label(truth), self.label(predicted), percent(share));
@@ -98,8 +99,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// The most frequent errors, for more classes than a matrix can show.
-    fn frequent(&self) -> Markup {
+    /// Returns a table of the most frequent errors, for more classes than a matrix can show.
+    fn frequent_errors(&self) -> Markup {
         let mut wrong: Vec<ConfusionCell> =
             self.confusion.cells().filter(|cell| cell.truth != cell.predicted).collect();
         wrong.sort_by_key(|cell| std::cmp::Reverse(cell.count));
@@ -112,7 +113,7 @@ impl<'a> Model<'a> {
         table(&caption, &["true", "predicted", "rows"].map(str::to_owned), &rows)
     }
 
-    /// A table of precision, recall and F1 of each class, the weakest first.
+    /// Returns a table of precision, recall and F1 of each class, the weakest first.
     fn classes(&self) -> Markup {
         let share = |value: Option<f64>| value.map_or_else(|| NONE.to_owned(), score);
         let mut per_class = self.confusion.per_class();

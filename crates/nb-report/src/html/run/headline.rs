@@ -1,4 +1,4 @@
-//! The numbers that a reader looks for first.
+//! The main numbers of a run, for the top of the page.
 
 use maud::Markup;
 
@@ -9,7 +9,8 @@ use crate::html::series::{metrics, rows};
 use crate::plot::Ink;
 use crate::record::{ModelSummary, Scores};
 
-/// Returns the metric by which models are chosen: the one that the summary names, else the first one measured.
+/// Returns the metric by which models are chosen: the primary metric of the summary or of the outcomes, otherwise the
+/// first metric that was measured.
 pub(super) fn primary(record: &RunRecord) -> Option<&str> {
     let summary = &record.summary;
     let named = summary.primary.as_deref();
@@ -34,7 +35,7 @@ impl Split {
         }
     }
 
-    /// The split that counts in the end: the test data if `metric` was measured there.
+    /// Returns the split to report: the test data if `metric` was measured on them, otherwise the development data.
     fn last(model: &ModelSummary, metric: &str) -> Self {
         let test = model.test.as_ref().and_then(|test| test.scores.metric(metric));
         if test.is_some() { Self::Test } else { Self::Development }
@@ -48,7 +49,7 @@ impl Split {
     }
 }
 
-/// Returns tiles of metrics, the share of the teacher's score, size and speed, as far as they are known.
+/// Returns a tile for each known value: metrics, share of the teacher's score, size and speed.
 pub(super) fn tiles(record: &RunRecord) -> Markup {
     let primary = primary(record).unwrap_or("accuracy");
     let (student, teacher) = (record.summary.student.as_ref(), record.summary.teacher.as_ref());
@@ -81,7 +82,7 @@ fn metric(model: &ModelSummary, who: &str, primary: &str, ink: Ink) -> Option<Ti
 }
 
 fn kept(student: &ModelSummary, teacher: &ModelSummary, primary: &str) -> Option<Tile> {
-    // Both on the same data, or the share means nothing.
+    // Both scores must be from the same data; otherwise the share is meaningless.
     let split = Split::last(student, primary);
     let (mine, theirs) = (split.scores(student)?.metric(primary)?, split.scores(teacher)?.metric(primary)?);
     (theirs > 0.0).then(|| Tile {

@@ -1,4 +1,4 @@
-//! Metrics: over the evaluations of a run as curves, at its end as tables, and over parts of the data.
+//! Metrics: curves over the evaluations of a run, and tables of the final scores, on all data and on parts of the data.
 
 use maud::{Markup, html};
 
@@ -9,7 +9,7 @@ use crate::plot::{Bar, Bounds, Curve, Curves, Ink, Look};
 use crate::record::{EvalLine, Evaluation, ModelSummary, Scores};
 use crate::{ReportError, RunRecord};
 
-/// Returns curves and tables; none where nothing was evaluated.
+/// Returns curves and tables; `None` if nothing was evaluated.
 pub(super) fn results(record: &RunRecord) -> Result<Option<Markup>, ReportError> {
     let evaluations = record.evaluations.iter().flat_map(|line| line.student.iter().chain(&line.teacher));
     let metrics = metrics(evaluations.map(|evaluation| &evaluation.scores));
@@ -41,13 +41,13 @@ struct Model<'a> {
     summary: &'a ModelSummary,
 }
 
-/// The models of a run, the student first.
+/// Returns the models of a run, the student first.
 fn models(record: &RunRecord) -> Vec<Model<'_>> {
     let student = record.summary.student.iter().map(|summary| Model { name: "student", summary });
     student.chain(record.summary.teacher.iter().map(|summary| Model { name: "teacher", summary })).collect()
 }
 
-/// One metric of both models over the evaluations.
+/// Returns the curves of one metric over the evaluations, for both models.
 pub(crate) fn curve(record: &RunRecord, metric: &str) -> Curves {
     let student = of_model(record, metric, |line| line.student.as_ref());
     let teacher = of_model(record, metric, |line| line.teacher.as_ref());
@@ -72,7 +72,7 @@ fn of_model(record: &RunRecord, metric: &str, model: impl Fn(&EvalLine) -> Optio
     }
 }
 
-/// Returns a table with a row for each metric of the final state, on the split that `of` picks.
+/// Returns a table with a row for each metric of the final state, on the split that `of` selects.
 fn scores(caption: &str, models: &[Model<'_>], of: impl Fn(&ModelSummary) -> Option<&Scores>) -> Option<Markup> {
     let measured = |model: &&Model<'_>| of(model.summary).is_some_and(|scores| !scores.metrics.is_empty());
     let models: Vec<&Model<'_>> = models.iter().filter(measured).collect();
@@ -114,7 +114,7 @@ fn best(models: &[Model<'_>]) -> Option<Markup> {
     (!rows.is_empty()).then(|| table("Size and speed", &head, &rows))
 }
 
-/// Returns a table of the metrics over parts of the data: of the test data, if parts of those were measured.
+/// Returns a table of the metrics over parts of the test data or, if none were measured, of the development data.
 fn parts(model: &Model<'_>) -> Option<Markup> {
     let test = model.summary.test.as_ref().map(|test| &test.parts).filter(|parts| !parts.is_empty());
     let parts = test.unwrap_or(&model.summary.dev.parts);

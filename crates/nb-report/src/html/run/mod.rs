@@ -19,8 +19,8 @@ pub(super) use training::loss;
 
 /// Returns the report of a run as a self-contained HTML document.
 ///
-/// The page skips what the record lacks: a run without a teacher, or one that logged no step, has a shorter report. Long
-/// series are thinned to a few hundred points, and the page says so.
+/// The page omits what the record lacks, so a run without a teacher or without logged steps has a shorter report. Long
+/// series are thinned to a few hundred points, and a note on the page says so.
 ///
 /// # Errors
 /// If a plot cannot be drawn.
@@ -51,13 +51,13 @@ pub fn run_report(record: &RunRecord) -> Result<String, ReportError> {
 const CALIBRATION: &str = "Is a prediction with a confidence of 90 % right nine times out of ten? On the diagonal it is; \
                            below it the model is overconfident. Grey bars count the predictions.";
 
-/// Returns the name of a run, else that of its folder.
+/// Returns the name of a run, or the name of its folder if the run has none.
 pub(super) fn title(record: &RunRecord) -> &str {
     let folder = record.folder.file_name().and_then(|name| name.to_str());
     record.summary.name.as_deref().or(folder).unwrap_or("run")
 }
 
-/// The kind of run in one line.
+/// Returns the line below the title: task, method, models, seed, steps and duration.
 fn lead(summary: &Summary) -> Markup {
     let layers = |model: &Option<ModelSummary>| model.as_ref()?.layers.map(|n| plural(n, "layer"));
     let teacher = summary.teacher.as_ref().and_then(|teacher| teacher.layers);

@@ -9,7 +9,7 @@ use crate::format::{NONE, duration, integer, name, number as written, plain};
 use crate::html::page::{folded, table};
 use crate::record::{DataFile, Summary, TrainSummary};
 
-/// Returns a table for each subject that the summary covers, and the configuration in a fold.
+/// Returns a table for each subject that the summary covers, and the configuration in a collapsible section.
 pub(super) fn tables(record: &RunRecord) -> Markup {
     let summary = &record.summary;
     let tables = [
@@ -30,7 +30,7 @@ struct SplitFile<'a> {
     file: &'a DataFile,
 }
 
-/// Returns a table with a row for each file.
+/// Returns a table with a row for each data file.
 fn data(summary: &Summary) -> Option<Markup> {
     let splits = summary.sources.data.as_ref()?;
     let files = splits.iter().flat_map(|(split, data)| data.files().iter().map(move |file| SplitFile { split, file }));
@@ -57,7 +57,7 @@ fn train(train: &TrainSummary) -> Option<Markup> {
     })
 }
 
-/// Returns a table of the entries of `record`; an entry without a text is skipped.
+/// Returns a table of the entries of `record`. Entries for which `text` returns `None` are skipped.
 fn entries(caption: &str, record: &impl Serialize, text: impl Fn(&str, &Value) -> Option<String>) -> Option<Markup> {
     let Ok(Value::Object(record)) = serde_json::to_value(record) else { return None };
     let title = |key: &str| if key == "seconds" { "time".to_owned() } else { name(key) };

@@ -9,7 +9,7 @@ use crate::plot::{Bounds, Curve, Curves, Ink, Look, Series};
 use crate::record::StepLine;
 use crate::{ReportError, RunRecord};
 
-/// The explanation above the curves.
+/// Returns the explanation above the curves.
 pub(super) fn about(record: &RunRecord) -> String {
     let long = loss(record).is_thinned();
     let mut about = format!(
@@ -26,7 +26,7 @@ pub(super) fn about(record: &RunRecord) -> String {
     about
 }
 
-/// Returns all groups of curves that the log has numbers for; none without any.
+/// Returns all groups of curves for which the log has numbers; `None` if there are no such groups.
 pub(super) fn curves(record: &RunRecord) -> Result<Option<Markup>, ReportError> {
     let groups = [
         Group { title: "Loss and its terms, unweighted", plots: losses(record) },
@@ -47,7 +47,7 @@ struct Group {
     plots: Vec<Curves>,
 }
 
-/// The weighted sum of the terms.
+/// Returns the curve of the loss, which is the weighted sum of the terms.
 pub(crate) fn loss(record: &RunRecord) -> Curves {
     plot(record, "loss", vec![noisy("loss", Ink::Text, logged(record, |line| line.loss))], Bounds::NONE)
 }
@@ -55,7 +55,7 @@ pub(crate) fn loss(record: &RunRecord) -> Curves {
 fn losses(record: &RunRecord) -> Vec<Curves> {
     let mut plots = vec![loss(record)];
     for term in distinct(record.steps.iter().flat_map(|line| line.terms.names())) {
-        // A term whose weight was always 0 took no part.
+        // A term whose weight was always 0 has no curve.
         let weight = logged(record, |line| line.weights.get(term).copied());
         let idle = !weight.is_empty() && weight.values().all(|weight| weight == 0.0);
         let ink = if term == "teacher" { Ink::Teacher } else { Ink::Student };
@@ -100,7 +100,7 @@ fn schedules(record: &RunRecord) -> Vec<Curves> {
         plain("teacher", Ink::Teacher, logged(record, |line| line.teacher_lr)),
     ];
     let mut plots = vec![plot(record, "learning rate", rates, Bounds::NONE)];
-    // A constant is in the configuration.
+    // A constant needs no curve; the configuration contains it.
     let factors =
         [("temperature", logged(record, |line| line.temperature)), ("beta", logged(record, |line| line.beta))];
     for (key, series) in factors.into_iter().filter(|(_, series)| !series.is_constant()) {
@@ -119,7 +119,7 @@ fn speed(record: &RunRecord) -> Curves {
     plot(record, "tokens per second", vec![speed], Bounds::POSITIVE)
 }
 
-/// A number of each logged step.
+/// Returns `value` over all logged steps.
 fn logged(record: &RunRecord, value: impl Fn(&StepLine) -> Option<f64>) -> Series {
     series(&record.steps, value)
 }
@@ -137,7 +137,7 @@ fn noisy(name: &str, ink: Ink, series: Series) -> Curve {
     Curve { name: name.to_owned(), ink, series, look: Look::Noisy }
 }
 
-/// The first logged step of every stage but the first.
+/// Returns the first logged step of each stage after the first; at most 20 steps.
 fn breaks(record: &RunRecord) -> Vec<f64> {
     let is_new = |pair: &&[StepLine]| pair[0].stage.zip(pair[1].stage).is_some_and(|(before, after)| before != after);
     let new = record.steps.windows(2).filter(is_new);
