@@ -129,12 +129,16 @@ fn mistakes_are_found_before_anything_is_trained() {
     for (set, parts) in [
         ("methods=[{method: kdd}]", &["kdd", "expected one of"][..]),
         ("methods=[{method: kd, set: {method.beta: 0.5}}]", &["method.beta is 0.5", "frozen"]),
-        ("methods=[{method: kd, set: {seed: 3}}]", &["seed is set", "expected it under"]),
+        ("methods=[{method: kd, set: {seed: 3}}]", &["seed is set", "set it under"]),
         ("methods=[{method: kd}, {method: kd}]", &["methods[1].label is `kd`", "the same label at depth"]),
         ("run.method.name=kd", &["run.method is given"]),
-        ("seeds=[1, 1]", &["--set seeds", "seeds is [1, 1], expected each seed once"]),
+        ("seeds=[1, 1]", &["--set seeds", "seeds is [1, 1], expected no value twice"]),
+        ("depths=[1, 1]", &["--set depths", "depths is [1, 1], expected no value twice"]),
         ("seeds=[]", &["seeds is empty"]),
         ("baseline=fintune", &["baseline is `fintune`"]),
+        ("run.train.lr=fast", &["--set run.train.lr: ", "train.lr: invalid type: string \"fast\""]),
+        ("methods=[{method: kd, set: {train.lr: fast}}]", &["--set methods: ", "train.lr: invalid type"]),
+        ("methods=[{method: kd, tries: [{train.lr: -1}]}]", &["--set methods: ", "train.lr is -1"]),
         ("run.data.train=nowhere.tsv", &["data.train is", "no such file"]),
     ] {
         compare(&place, &[set]).failed(parts);

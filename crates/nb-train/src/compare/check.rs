@@ -1,6 +1,7 @@
 //! Checks of a comparison's file, except for the configurations of its runs.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::config::{CompareConfig, Settings};
 use super::variant::{TEACHER, Variant, method_key, variants};
@@ -16,6 +17,8 @@ pub(super) fn check(config: &CompareConfig, run: &mut Tree) -> Result<(), Config
     if let Some((key, _)) = empty.iter().find(|(_, is_empty)| *is_empty) {
         return Err(ConfigError::expected(*key, "empty", "at least one"));
     }
+    check_distinct("depths", &config.depths)?;
+    check_distinct("seeds", &config.seeds)?;
     check_settings(config, run)?;
     check_variants(config)
 }
@@ -24,7 +27,7 @@ pub(super) fn check(config: &CompareConfig, run: &mut Tree) -> Result<(), Config
 fn check_settings(config: &CompareConfig, run: &mut Tree) -> Result<(), ConfigError> {
     for key in ["method", "name", "output", "seed", "student.layers"] {
         if run.has(key) {
-            let why = "it distinguishes the runs; expected it under methods, depths or seeds";
+            let why = "it distinguishes the runs; set it under methods, depths or seeds";
             return Err(ConfigError::conflict(format!("run.{key}"), "given", why));
         }
     }
@@ -48,8 +51,7 @@ fn check_reserved(key: &str, settings: &Settings) -> Result<(), ConfigError> {
     const RESERVED: [&str; 7] = ["method.name", "method", "name", "output", "seed", "student.layers", "threads"];
     match settings.keys().find(|key| RESERVED.contains(&key.as_str())) {
         Some(found) => {
-            let why =
-                "it is the same for all runs or distinguishes them; expected it under run, methods, depths or seeds";
+            let why = "it is common to all runs or distinguishes them; set it under run, methods, depths or seeds";
             Err(ConfigError::conflict(format!("{key}.{found}"), "set for one method", why))
         }
         None => Ok(()),
@@ -86,8 +88,12 @@ fn check_seeds(variant: &Variant) -> Result<(), ConfigError> {
     if variant.seeds.is_empty() {
         return Err(ConfigError::expected(key, "empty", "at least one").and("seeds"));
     }
-    if variant.seeds.iter().collect::<BTreeSet<_>>().len() < variant.seeds.len() {
-        return Err(ConfigError::expected(key, format!("{:?}", variant.seeds), "each seed once").and("seeds"));
+    check_distinct(&key, &variant.seeds)
+}
+
+fn check_distinct<T: Ord + fmt::Debug>(key: &str, values: &[T]) -> Result<(), ConfigError> {
+    if values.iter().collect::<BTreeSet<_>>().len() < values.len() {
+        return Err(ConfigError::expected(key, format!("{values:?}"), "no value twice"));
     }
     Ok(())
 }

@@ -94,6 +94,7 @@ impl Plan {
         let kind = task_kind(&config.task, kinds)?;
         let method = Method::from_config(&config.method)?;
         let train = TrainPlan::new(&config.train)?;
+        train::check_teacher(&config.teacher.train.unwrap_or_default())?;
         let checkpoints = checkpoints(&config)?;
         let data = DataPlan::new(&config, kind, unlabelled(&config, kind, &method))?;
         let models = ModelsPlan::new(&config, &method, &data)?;

@@ -3,7 +3,7 @@
 use nb_data::BatchSize;
 use nb_model::ActivationCheckpoint;
 
-use crate::config::{ConfigError, EvalEvery, NotFiniteChoice, TrainConfig};
+use crate::config::{ConfigError, EvalEvery, NotFiniteChoice, TeacherTrainConfig, TrainConfig};
 
 /// The settings of the optimisation, checked.
 #[derive(Debug, Clone)]
@@ -60,8 +60,16 @@ impl TrainPlan {
             not_finite: c.not_finite,
             keep: if c.recompute { ActivationCheckpoint::LayerInputs } else { ActivationCheckpoint::Off },
         };
-        check_counts(config)?;
-        plan.check_numbers()?;
+        check_counts(&[
+            ("train.epochs", c.epochs),
+            ("train.batch", c.batch as u64),
+            ("train.accumulate", c.accumulate as u64),
+            ("train.log_every", c.log_every),
+            ("train.max_steps", c.max_steps.unwrap_or(1)),
+            ("train.patience", c.patience.unwrap_or(1)),
+            ("train.tokens", c.tokens.unwrap_or(1) as u64),
+        ])?;
+        plan.check_numbers_and_shares()?;
         Ok(plan)
     }
 
@@ -70,17 +78,14 @@ impl TrainPlan {
         TrainConfig { head_lr: Some(self.head_lr), teacher_lr: Some(self.teacher_lr), ..given.clone() }
     }
 
-    fn check_numbers(&self) -> Result<(), ConfigError> {
-        let numbers = [
+    fn check_numbers_and_shares(&self) -> Result<(), ConfigError> {
+        check_numbers(&[
             ("train.lr", self.lr),
             ("train.head_lr", self.head_lr),
             ("train.teacher_lr", self.teacher_lr),
             ("train.weight_decay", self.weight_decay),
             ("train.clip", self.clip),
-        ];
-        if let Some((key, number)) = numbers.into_iter().find(|(_, number)| !(*number >= 0.0 && number.is_finite())) {
-            return Err(ConfigError::expected(key, number, "a number of at least 0"));
-        }
+        ])?;
         if !(0.0..=1.0).contains(&self.warmup) {
             return Err(ConfigError::expected("train.warmup", self.warmup, "a share of the steps from 0 to 1"));
         }
@@ -88,18 +93,28 @@ impl TrainPlan {
     }
 }
 
-fn check_counts(config: &TrainConfig) -> Result<(), ConfigError> {
-    let counts = [
-        ("train.epochs", config.epochs),
-        ("train.batch", config.batch as u64),
-        ("train.accumulate", config.accumulate as u64),
-        ("train.log_every", config.log_every),
-        ("train.max_steps", config.max_steps.unwrap_or(1)),
-        ("train.patience", config.patience.unwrap_or(1)),
-        ("train.tokens", config.tokens.unwrap_or(1) as u64),
-    ];
-    match counts.into_iter().find(|(_, count)| *count == 0) {
-        Some((key, _)) => Err(ConfigError::expected(key, 0, "at least 1")),
+/// Checks the settings by which the training of a frozen teacher differs.
+pub(super) fn check_teacher(config: &TeacherTrainConfig) -> Result<(), ConfigError> {
+    check_counts(&[
+        ("teacher.train.epochs", config.epochs.unwrap_or(1)),
+        ("teacher.train.patience", config.patience.unwrap_or(1)),
+    ])?;
+    check_numbers(&[
+        ("teacher.train.lr", config.lr.unwrap_or(0.0)),
+        ("teacher.train.head_lr", config.head_lr.unwrap_or(0.0)),
+    ])
+}
+
+fn check_counts(counts: &[(&str, u64)]) -> Result<(), ConfigError> {
+    match counts.iter().find(|(_, count)| *count == 0) {
+        Some((key, _)) => Err(ConfigError::expected(*key, 0, "at least 1")),
+        None => Ok(()),
+    }
+}
+
+fn check_numbers(numbers: &[(&str, f64)]) -> Result<(), ConfigError> {
+    match numbers.iter().find(|(_, number)| !(*number >= 0.0 && number.is_finite())) {
+        Some((key, number)) => Err(ConfigError::expected(*key, number, "a number of at least 0")),
         None => Ok(()),
     }
 }

@@ -30,11 +30,11 @@ pub(super) struct Found {
 /// # Errors
 /// If one of them contains files that are not from a run, or cannot be read.
 pub(super) fn find_free(wanted: &Path) -> Result<Found> {
-    let name =
+    let wanted_name =
         wanted.file_name().with_context(|| format!("output is {}, expected a folder's name", wanted.display()))?;
     let mut number = 1_u32;
     loop {
-        let mut numbered = name.to_owned();
+        let mut numbered = wanted_name.to_owned();
         if number > 1 {
             numbered.push(format!("-{number}"));
         }
@@ -44,8 +44,11 @@ pub(super) fn find_free(wanted: &Path) -> Result<Found> {
             return Ok(Found { path, contents: Contents::Nothing });
         }
         let is_started = path.join(CONFIG).exists() || entries.iter().all(|entry| is_temporary(entry));
-        if !is_started || !entries.iter().all(|entry| is_ours(entry)) {
-            bail!("{} contains files that are not from a run; choose another `output`", path.display());
+        if let Some(entry) = entries.iter().find(|entry| !is_from_run(entry)) {
+            bail!("{} contains {}, which is not from a run; choose another `output`", path.display(), name(entry));
+        }
+        if !is_started {
+            bail!("{} contains files of a run without its {CONFIG}; choose another `output`", path.display());
         }
         if !path.join(SUMMARY).exists() {
             return Ok(Found { path, contents: Contents::Unfinished(entries) });
@@ -75,7 +78,7 @@ pub(super) fn name(entry: &Path) -> Cow<'_, str> {
 }
 
 /// Returns whether an entry of a folder is from a run.
-fn is_ours(entry: &Path) -> bool {
+fn is_from_run(entry: &Path) -> bool {
     let name = name(entry);
     [CONFIG, METRICS, SUMMARY, OUTCOMES, REPORT, CHECKPOINTS, "teacher", "student"].contains(&name.as_ref())
         || name.starts_with("events.out.tfevents.")

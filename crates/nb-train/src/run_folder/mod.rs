@@ -240,6 +240,15 @@ mod tests {
     }
 
     #[test]
+    fn a_run_folder_without_its_configuration_is_never_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(SUMMARY), "{}").unwrap();
+        let error = create(folder.path(), Unfinished::Overwrite).unwrap_err().to_string();
+        assert!(error.contains("contains files of a run without its config.yaml"), "{error}");
+        assert!(folder.path().join(SUMMARY).exists());
+    }
+
+    #[test]
     fn a_trailing_slash_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let wanted = PathBuf::from(format!("{}/run/", folder.path().display()));
