@@ -229,7 +229,7 @@ fn truncated_weights_are_refused() {
     let bytes = std::fs::read(model.weights()).unwrap();
     for length in [0, 4, 200, bytes.len() / 2, bytes.len() - 1] {
         std::fs::write(model.weights(), &bytes[..length]).unwrap();
-        model.assert_refused(WEIGHTS_FILE, &["not a whole safetensors file"]);
+        model.assert_refused(WEIGHTS_FILE, &["not a complete safetensors file"]);
     }
 }
 
@@ -239,7 +239,7 @@ fn a_header_with_a_wrong_length_is_refused() {
     let mut bytes = std::fs::read(model.weights()).unwrap();
     bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     std::fs::write(model.weights(), &bytes).unwrap();
-    model.assert_refused(WEIGHTS_FILE, &["not a whole safetensors file"]);
+    model.assert_refused(WEIGHTS_FILE, &["not a complete safetensors file"]);
 }
 
 /// The tensor is empty, but one of its dimensions exceeds libtorch's integers.

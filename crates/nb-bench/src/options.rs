@@ -81,7 +81,7 @@ pub struct Options {
     /// File to write the results to
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Results of an earlier call; exit with code 1 if a case became slower by more than the noise
+    /// Results of an earlier run; exit with code 1 if a case became slower by more than the noise
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<PathBuf>,
 }

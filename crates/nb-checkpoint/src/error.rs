@@ -40,7 +40,7 @@ pub enum CheckpointError {
         expected: String,
     },
     /// The weights file is damaged or not safetensors.
-    #[error("{path} is not a whole safetensors file: {found}")]
+    #[error("{path} is not a complete safetensors file: {found}")]
     Weights {
         /// The file.
         path: PathBuf,

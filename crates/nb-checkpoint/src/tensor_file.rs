@@ -123,7 +123,7 @@ mod tests {
         let bytes = file(&["a", "b"]);
         for end in 0..bytes.len() {
             let error = TensorFile::new(Path::new("x"), bytes[..end].to_vec()).tensors().unwrap_err().to_string();
-            assert!(error.starts_with("x is not a whole safetensors file: "), "{error}");
+            assert!(error.starts_with("x is not a complete safetensors file: "), "{error}");
         }
     }
 

@@ -116,7 +116,7 @@ const ORDER: u64 = 0x6F_72_64_65_72; // "order"
 
 /// Returns rows 0 to `n - 1`.
 pub(crate) fn all_rows(n: usize) -> Vec<u32> {
-    let last = u32::try_from(n.saturating_sub(1)).unwrap_or_else(|_| panic!("{n} rows are more than 2^32"));
+    let last = u32::try_from(n.saturating_sub(1)).unwrap_or_else(|_| panic!("{n} rows found, expected at most 2^32"));
     (0..=last).take(n).collect()
 }
 

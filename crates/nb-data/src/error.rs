@@ -205,7 +205,7 @@ pub enum DataError {
     },
 
     /// A label set too small to learn from.
-    #[error("{found} found, expected at least two different labels")]
+    #[error("{found} found, expected at least two labels, each once")]
     TooFewLabels {
         /// The labels that were found.
         found: String,
@@ -257,7 +257,7 @@ pub enum DataError {
 
     /// A tokenizer that is Python code in the model's repository.
     #[error(
-        "{}: `auto_map` found, so the tokenizer is code, which is never run, expected BertTokenizer, XLMRobertaTokenizer or \
+        "{}: `auto_map` found: the tokenizer is Python code, which newsbert does not run, expected BertTokenizer, XLMRobertaTokenizer or \
          PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a tokenizer.json if possible",
         path.display()
     )]

@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn a_set_of_fewer_than_two_labels_is_an_error() {
         let error = |labels: &[&str]| Labels::learn(labels).unwrap_err().to_string();
-        assert_eq!(error(&[]), "no label found, expected at least two different labels");
-        assert_eq!(error(&["a", "a"]), "the one label \"a\" found, expected at least two different labels");
+        assert_eq!(error(&[]), "no label found, expected at least two labels, each once");
+        assert_eq!(error(&["a", "a"]), "the one label \"a\" found, expected at least two labels, each once");
         let twice = Labels::from_names(vec!["a".into(), "b".into(), "a".into()]).unwrap_err();
-        assert_eq!(twice.to_string(), "label \"a\" twice found, expected at least two different labels");
+        assert_eq!(twice.to_string(), "label \"a\" twice found, expected at least two labels, each once");
     }
 
     #[test]

@@ -234,7 +234,7 @@ impl View {
         for (rank, seen) in self.others(wait) {
             let silence = now.saturating_duration_since(seen.sign_at);
             if silence > GONE {
-                return Some(format!("process {rank} is gone: no sign of life for {} s", silence.as_secs()));
+                return Some(format!("process {rank} is lost: no heartbeat for {} s", silence.as_secs()));
             }
         }
         None
@@ -246,7 +246,7 @@ impl View {
             let idle = now.saturating_duration_since(seen.progress_at.max(wait.since));
             if seen.sign.entered < wait.entered && !seen.sign.is_busy && idle > wait.patience {
                 let idle = idle.as_secs();
-                return Some(format!("process {rank} hangs: it lives, but has made no progress for {idle} s"));
+                return Some(format!("process {rank} hangs: it is alive, but has made no progress for {idle} s"));
             }
         }
         None
@@ -410,9 +410,9 @@ mod tests {
     fn a_silent_process_is_gone_and_one_without_progress_hangs() {
         let now = start();
         let text = view(now, [[1, 1], [0, 0], [21, 21]]).trouble(&wait(now), now).unwrap();
-        assert_eq!(text, "process 2 is gone: no sign of life for 21 s");
+        assert_eq!(text, "process 2 is lost: no heartbeat for 21 s");
         let text = view(now, [[1, 41], [0, 0], [1, 1]]).trouble(&wait(now), now).unwrap();
-        assert!(text.starts_with("process 0 hangs: it lives, but has made no progress for 41 s"), "{text}");
+        assert!(text.starts_with("process 0 hangs: it is alive, but has made no progress for 41 s"), "{text}");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(crate) fn one_temperature_per_row(logits: &Tensor, temperatures: &Tensor) {
 /// Checks that there is at least one teacher and that all have the same rows. Returns the first teacher's logits.
 #[track_caller]
 pub(crate) fn teachers(logits: &[Tensor]) -> &Tensor {
-    let first = logits.first().expect("the logits of no teacher were given, expected at least one");
+    let first = logits.first().expect("no teacher logits were given, expected at least one");
     rows("logits", first);
     for (teacher, other) in logits.iter().enumerate() {
         let (size, expected) = (other.size(), first.size());

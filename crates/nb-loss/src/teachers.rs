@@ -110,7 +110,7 @@ mod tests {
         let logits = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, tch::Device::Cpu));
         let labels = Tensor::from_slice(&[0i64, 1]);
         let message = panic_of(|| mean_logits(&[]));
-        assert_eq!(message, "the logits of no teacher were given, expected at least one");
+        assert_eq!(message, "no teacher logits were given, expected at least one");
         let message = panic_of(|| mean_logits(&[logits(&[2, 3]), logits(&[2, 4])]));
         assert_eq!(message, "the logits of teacher 1 have shape [2, 4], those of teacher 0 [2, 3]");
         let message = panic_of(|| logits_weighted_by_loss(&[logits(&[3, 3])], &labels));

@@ -135,12 +135,12 @@ fn gradients(backward: impl Fn(Tensor) -> Vec<Tensor>, grad: Tensor, count: usiz
     let grads = catch_unwind(AssertUnwindSafe(|| backward(grad))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        format!("the backward pass of a function panicked: {text}")
+        format!("a custom backward pass panicked: {text}")
     })?;
     if grads.len() == count {
         Ok(grads)
     } else {
-        Err(format!("the backward pass of a function gave {} gradients, expected {count}", grads.len()))
+        Err(format!("a custom backward pass returned {} gradients, expected {count}", grads.len()))
     }
 }
 
@@ -260,7 +260,7 @@ fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<(), TchError>
         return Ok(());
     }
     if error.is_null() {
-        return Err(TchError::Torch("no memory for a message".to_owned()));
+        return Err(TchError::Torch("libtorch failed, and there was no memory for its message".to_owned()));
     }
     // SAFETY: the shim has allocated a C string, which is copied, then freed once.
     let text = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();

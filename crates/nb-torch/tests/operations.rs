@@ -305,8 +305,8 @@ fn a_backward_pass_that_fails_is_an_error() {
         Tensor::f_run_backward(&[&y], &[&x], again, again).unwrap_err().to_string()
     };
     assert!(fails(|_| panic!("no gradient today"), false).contains("panicked: no gradient today"));
-    assert!(fails(|_| Vec::new(), false).contains("gave 0 gradients, expected 1"));
-    assert!(fails(|grad| vec![grad.copy(), grad], false).contains("gave 2 gradients, expected 1"));
+    assert!(fails(|_| Vec::new(), false).contains("returned 0 gradients, expected 1"));
+    assert!(fails(|grad| vec![grad.copy(), grad], false).contains("returned 2 gradients, expected 1"));
     assert!(fails(|grad| vec![grad.narrow(0, 0, 2)], false).contains("invalid gradient"));
     assert!(fails(|grad| vec![grad], true).contains("no second derivatives"));
     // A tensor that cannot have a gradient cannot be a node; the function is still dropped.

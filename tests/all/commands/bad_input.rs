@@ -148,7 +148,7 @@ fn invalid_checkpoints_are_refused() {
     let refused = |parts: &[&str]| assert_refused(&place, &["teacher={checkpoint: made/teacher}"], parts);
 
     place.write(WEIGHTS, &weights[..weights.len() / 2]);
-    refused(&["teacher", "model.safetensors", "not a whole safetensors file"]);
+    refused(&["teacher", "model.safetensors", "not a complete safetensors file"]);
 
     place.write(WEIGHTS, &weights);
     let mut tensors = tensors(&place.path(WEIGHTS));

@@ -244,7 +244,7 @@ fn damaged_models_are_refused() {
     refused(&["head.safetensors", "unknown    reader.cold [16]"]);
     place.write(&description, &original);
     place.write(&head, &weights[..weights.len() / 2]);
-    refused(&["head.safetensors", "not a whole safetensors file"]);
+    refused(&["head.safetensors", "not a complete safetensors file"]);
     place.write(&head, &weights);
     with_student(&place, &["eval", "--input", "mind/dev"]).done();
 }

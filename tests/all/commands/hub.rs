@@ -296,7 +296,7 @@ fn errors_of_the_hub_suggest_a_remedy() {
 #[test]
 fn truncated_or_changed_content_is_refused() {
     for (body, message) in
-        [("weigh", "5 bytes came, expected 7"), ("Weights", "has SHA-256"), ("weights!", "8 bytes came")]
+        [("weigh", "received 5 bytes, expected 7"), ("Weights", "has SHA-256"), ("weights!", "received 8 bytes")]
     {
         let storage = Server::start(move |_| (format!("200 OK\r\nContent-Length: {}", body.len()), body.into()));
         let (place, hub) = (Place::new(), hub(&storage));

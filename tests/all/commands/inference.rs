@@ -191,5 +191,5 @@ fn bad_input_is_an_error_that_names_it() {
         "no such folder",
     ]);
     place.write("runs/tiny/student/head.safetensors", "");
-    with("predict", &["dev.tsv"]).failed(&["head.safetensors", "not a whole safetensors file"]);
+    with("predict", &["dev.tsv"]).failed(&["head.safetensors", "not a complete safetensors file"]);
 }

@@ -46,7 +46,7 @@ fn write_texts(place: &Place, lengths: &[usize]) {
 fn assert_limit(place: &Place, model: &str, rest: &[&str], limit: usize) {
     write_texts(place, &[limit - 2, limit - 1, limit - 3, 500]);
     let ended = embed(place, model, rest).done();
-    assert!(ended.err.contains(&format!("2 of 4 texts were cut to {limit} tokens")), "{limit}: {}", ended.err);
+    assert!(ended.err.contains(&format!("2 of 4 texts were truncated to {limit} tokens")), "{limit}: {}", ended.err);
     let vectors = &tensors(&place.path("v.safetensors"))[1].1;
     let row = |i: i64| vectors.get(i);
     // A truncated text equals the one that just fits; a shorter one differs.
@@ -94,7 +94,7 @@ fn a_trained_model_has_the_length_limit_of_its_run() {
     assert_limit(&place, MODEL, &["--max-tokens", "30"], 30);
     write_texts(&place, &[15, 14]);
     let ended = place.nb(&["predict", "--model", MODEL, "--input", "texts.txt"]).done();
-    assert!(ended.err.contains("1 of 2 texts were cut to 16 tokens"), "{}", ended.err);
+    assert!(ended.err.contains("1 of 2 texts were truncated to 16 tokens"), "{}", ended.err);
 }
 
 /// A second text without room is dropped entirely, so the sequence is shorter than the limit.
@@ -108,5 +108,5 @@ fn a_second_text_without_room_counts_as_truncated() {
     let predict = ["predict", "--model", MODEL, "--input", "pairs.csv", "--columns", "0,1"];
     let ended = place.nb(&predict).done();
     // Three of the 16 tokens of a pair are special: 12 and 1 words just fit.
-    assert!(ended.err.contains("1 of 4 texts were cut to 16 tokens"), "{}", ended.err);
+    assert!(ended.err.contains("1 of 4 texts were truncated to 16 tokens"), "{}", ended.err);
 }

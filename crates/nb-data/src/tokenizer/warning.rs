@@ -56,7 +56,7 @@ impl fmt::Display for TokenizerWarning {
             ),
             Self::MovedToken { path, token, named, id } => write!(
                 f,
-                "{}: the added token {token:?} has id {id}, as in transformers 5, but its file says {named}",
+                "{}: the added token {token:?} has id {id}, as in transformers 5, but id {named} in its file",
                 path.display()
             ),
             Self::NoSegments { path } => write!(

@@ -243,7 +243,7 @@ fn checked(call: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<(), String> {
         return Ok(());
     }
     if error.is_null() {
-        return Err("no memory for a message".to_owned());
+        return Err("libtorch failed, and there was no memory for its message".to_owned());
     }
     // SAFETY: the shim has allocated a C string, which is copied, then freed once.
     let text = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();

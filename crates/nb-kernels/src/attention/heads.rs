@@ -20,7 +20,7 @@ impl Heads {
     ///
     /// If `count` does not divide `hidden`.
     pub fn new(hidden: usize, count: usize) -> Self {
-        assert!(count > 0 && hidden.is_multiple_of(count), "{count} heads do not divide {hidden} units");
+        assert!(count > 0 && hidden.is_multiple_of(count), "cannot divide {hidden} units among {count} heads");
         Self { count, size: hidden / count }
     }
 

@@ -56,7 +56,7 @@ fn add_missing_segments(config: &BertConfig, tensors: &mut BTreeMap<String, Tens
     if config.type_vocab_size == 0 || tensors.contains_key(SEGMENT_EMBEDDINGS) || tensors.is_empty() {
         return;
     }
-    tracing::info!(path = %path.display(), "the checkpoint has no segment embeddings; zeros stand for them");
+    tracing::info!(path = %path.display(), "the checkpoint has no segment embeddings; using zeros");
     // One zero, expanded: the number of zeros comes from the configuration alone, so this allocates no memory for them.
     let zero = Tensor::zeros([1, 1], (Kind::Float, Device::Cpu));
     let zeros = zero.expand([config.type_vocab_size, config.hidden_size], false);

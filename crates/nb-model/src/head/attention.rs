@@ -32,7 +32,7 @@ impl SelfAttention {
     ///
     /// If `heads` does not divide `hidden`.
     pub fn named(name: &str, hidden: i64, heads: i64, device: Device) -> Self {
-        assert!(heads > 0 && hidden % heads == 0, "{heads} heads do not divide {hidden} units");
+        assert!(heads > 0 && hidden % heads == 0, "cannot divide {hidden} units among {heads} heads");
         let parts = ["query", "key", "value"];
         let mut layout = Layout::default();
         for part in parts {

@@ -59,7 +59,7 @@ impl<'a> Measured<'a> {
         let metric = text(run, "primary", run.summary.primary.as_ref())?;
         let model = model.ok_or_else(|| summary(run, format!("no {name}, expected its measurements")))?;
         let score = model.last().scores.metric(metric);
-        let score = score.ok_or_else(|| summary(run, format!("no number {metric} of the {name}")))?;
+        let score = score.ok_or_else(|| summary(run, format!("expected a number for `{metric}` of the {name}")))?;
         let path = run.folder.join("outcomes.safetensors");
         let bad = |found: String| ReportError::content(&path, None, found);
         let outcomes = outcomes.ok_or_else(|| {
@@ -89,7 +89,7 @@ impl<'a> Measured<'a> {
     }
 
     fn required(&self, key: &str, count: Option<u64>) -> Result<u64, ReportError> {
-        count.ok_or_else(|| summary(self.run, format!("no whole number {key} of the {}", self.name)))
+        count.ok_or_else(|| summary(self.run, format!("expected a whole number for `{key}` of the {}", self.name)))
     }
 
     /// Returns the speed of the model.
@@ -99,7 +99,7 @@ impl<'a> Measured<'a> {
 
     /// Returns the seed of the run.
     pub(super) fn seed(&self) -> Result<u64, ReportError> {
-        self.run.summary.seed.ok_or_else(|| summary(self.run, "no whole number seed"))
+        self.run.summary.seed.ok_or_else(|| summary(self.run, "expected a whole number for `seed`"))
     }
 
     /// Returns the method of the run.
@@ -162,7 +162,7 @@ impl<'a> Measured<'a> {
 /// Returns rows and values sorted by row.
 fn ascending(rows: &[u32], values: &[f64]) -> Result<(Vec<u32>, Vec<f64>), String> {
     if rows.len() != values.len() {
-        return Err(format!("has {} entries, expected {} as rows has", values.len(), rows.len()));
+        return Err(format!("has length {}, expected {}, the length of `rows`", values.len(), rows.len()));
     }
     if rows.is_empty() {
         return Err("has no entry, expected at least one".to_owned());
@@ -219,7 +219,7 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 fn text<'a>(run: &RunRecord, key: &str, value: Option<&'a String>) -> Result<&'a str, ReportError> {
-    value.map(String::as_str).ok_or_else(|| summary(run, format!("no text {key}")))
+    value.map(String::as_str).ok_or_else(|| summary(run, format!("expected a string for `{key}`")))
 }
 
 /// Returns an error about the `summary.json` of a run.

@@ -15,8 +15,8 @@ pub(super) fn of(comparison: &Comparison, split: &str) -> Vec<String> {
     if tests > 0 {
         notes.push(format!(
             "Differences from {}: paired bootstrap over the {} rows of the {split} data (10,000 resamples, 95 % intervals), \
-             each row averaged over the seeds; p adjusted by Holm's procedure for {tests} {}. They cover which rows were \
-             measured, not which seeds were drawn: for those see the ± beside each mean.",
+             each row averaged over the seeds; p adjusted by Holm's procedure for {tests} {}. They account for the \
+             choice of rows, not of seeds; for seeds, see the ± beside each mean.",
             comparison.baseline,
             comparison.rows_compared,
             if tests == 1 { "test" } else { "tests" },
@@ -27,8 +27,8 @@ pub(super) fn of(comparison: &Comparison, split: &str) -> Vec<String> {
     }
     if split != "test" {
         notes.push(format!(
-            "All scores are of the {split} data, on which the best state of each run was chosen, so they are optimistic; \
-             data.test gives held-out ones."
+            "Scores are on the {split} data, on which the best checkpoint of each run was selected, so they are \
+             optimistic; set `data.test` for held-out scores."
         ));
     }
     notes.extend(without_baseline(comparison));

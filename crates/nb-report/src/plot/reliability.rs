@@ -32,7 +32,7 @@ impl Reliability<'_> {
                 .x_label_area_size(40 * UNIT)
                 .y_label_area_size(50 * UNIT)
                 .build_cartesian_2d(Axis::linear(0.0, 1.0, 5), Axis::linear(0.0, 1.0, 5))?;
-            mesh(&mut chart, Some(AxisNames { x: "confidence", y: "share right" }))?;
+            mesh(&mut chart, Some(AxisNames { x: "confidence", y: "accuracy" }))?;
             let most = self.bins.iter().map(|bin| bin.count).max().unwrap_or(1) as f64;
             // Bars in the lowest fifth show the counts; the number on each bar gives the scale.
             let bars = self.filled().map(|bin| {

@@ -135,7 +135,7 @@ impl OutcomesFile {
     fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
         if !header.tensors().contains_key(ROWS) {
-            return Err("there is no tensor rows, expected the row of each entry".to_owned());
+            return Err("tensor `rows` is missing, expected one row number per entry".to_owned());
         }
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let tensors = Tensors::read(&tensors)?;
@@ -176,7 +176,7 @@ impl Tensors {
         }
         let n = tensors.rows().len();
         match lengths.into_iter().find(|(_, length)| *length != n) {
-            Some((name, length)) => Err(format!("{name} has {length} entries, expected {n} as rows has")),
+            Some((name, length)) => Err(format!("{name} has length {length}, expected {n}, the length of `rows`")),
             None => Ok(tensors),
         }
     }

@@ -61,7 +61,10 @@ fn invalid_runs_are_rejected() {
         &|run| values(run, &[1.0, f64::NAN, 1.0]),
         "outcomes.safetensors: student.accuracy of row 1 is NaN, expected a finite number",
     );
-    check(&|run| values(run, &[1.0]), "outcomes.safetensors: student.accuracy has 1 entries, expected 3 as rows has");
+    check(
+        &|run| values(run, &[1.0]),
+        "outcomes.safetensors: student.accuracy has length 1, expected 3, the length of `rows`",
+    );
     check(
         &|run| student(run).rows = vec![0, 4, 4],
         "outcomes.safetensors: student.accuracy has row 4 twice, expected each row once",
@@ -80,7 +83,7 @@ fn invalid_runs_are_rejected() {
     );
     check(
         &|run| edit(&mut run.summary, |summary| summary["student"]["test"]["accuracy"] = json!(null)),
-        "summary.json: no number accuracy of the student",
+        "summary.json: expected a number for `accuracy` of the student",
     );
     let with = |key: &'static str, value: Value| {
         move |run: &mut RunRecord| edit(&mut run.summary, |summary| summary[key] = value.clone())
@@ -88,10 +91,10 @@ fn invalid_runs_are_rejected() {
     check(&with("student", json!(null)), "summary.json: no student, expected its measurements");
     check(
         &|run| edit(&mut run.summary, |summary| summary["student"]["layers"] = json!(-1)),
-        "summary.json: no whole number layers of the student",
+        "summary.json: expected a whole number for `layers` of the student",
     );
-    check(&with("seed", json!("0")), "summary.json: no whole number seed");
-    check(&with("primary", json!(null)), "summary.json: no text primary");
+    check(&with("seed", json!("0")), "summary.json: expected a whole number for `seed`");
+    check(&with("primary", json!(null)), "summary.json: expected a string for `primary`");
 }
 
 #[test]

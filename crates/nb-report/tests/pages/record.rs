@@ -108,9 +108,9 @@ fn invalid_outcomes_are_rejected_with_the_reason() {
     let rows = ("rows", Dtype::U32, words(&[0, 1, 2]));
     let short = ("student.accuracy", Dtype::F64, numbers(&[1.0, 0.0]));
     let message = refused(&outcomes(&[rows.clone(), short]));
-    assert!(message.ends_with("student.accuracy has 2 entries, expected 3 as rows has"), "{message}");
+    assert!(message.ends_with("student.accuracy has length 2, expected 3, the length of `rows`"), "{message}");
     let message = refused(&outcomes(&[("truth", Dtype::U32, words(&[1]))]));
-    assert!(message.contains("there is no tensor rows"), "{message}");
+    assert!(message.contains("tensor `rows` is missing"), "{message}");
     let message = refused(&outcomes(&[rows.clone(), ("truth", Dtype::I32, words(&[1, 2, 3]))]));
     assert!(message.ends_with("truth is I32, expected U32, F32 or F64"), "{message}");
     let message = refused(&outcomes(&[("rows", Dtype::F64, numbers(&[1.0]))]));

@@ -226,7 +226,7 @@ method:
         assert_located(
             text,
             &[],
-            ConfigError::conflict("device", "cuda:9", "libtorch sees 0 CUDA devices"),
+            ConfigError::conflict("device", "cuda:9", "libtorch finds 0 CUDA devices"),
             "my.yaml:3:1",
         );
         assert_located(text, &[], wrong("teacher"), "my.yaml:4:1");

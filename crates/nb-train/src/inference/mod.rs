@@ -114,7 +114,7 @@ impl SavedModel {
     pub fn log_cut(&self) {
         let TextCounts { all, cut } = self.text_counts.get();
         if cut > 0 {
-            tracing::info!("{cut} of {all} texts were cut to {} tokens", self.max_tokens);
+            tracing::info!("{cut} of {all} texts were truncated to {} tokens", self.max_tokens);
         }
     }
 

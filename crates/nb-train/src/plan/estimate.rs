@@ -145,11 +145,11 @@ fn loading(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<Part> {
     let read = models.iter().map(|model| 4 * model.parameters).max().unwrap_or(0);
     vec![
         program(plan),
-        Part { name: "models while they are loaded", bytes: loaded },
+        Part { name: "models during loading", bytes: loaded },
         copies(plan, models),
         match work.cached_states {
-            None => Part { name: "what is read of a checkpoint", bytes: read },
-            Some(_) => Part { name: "a teacher's outputs while they are computed", bytes: evaluation(plan, models) },
+            None => Part { name: "bytes read from a checkpoint", bytes: read },
+            Some(_) => Part { name: "computation of the teacher's outputs", bytes: evaluation(plan, models) },
         },
     ]
 }

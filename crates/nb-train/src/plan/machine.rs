@@ -36,7 +36,7 @@ impl LocalProcess {
             DeviceChoice::Auto | DeviceChoice::Cpu => return Ok(Device::Cpu),
         };
         if number >= count {
-            let why = format!("libtorch sees {count} CUDA devices; `cargo xtask doctor` says more");
+            let why = format!("libtorch finds {count} CUDA devices; run `cargo xtask doctor` for details");
             return Err(ConfigError::conflict("device", DeviceChoice::Cuda(number), why));
         }
         Ok(Device::Cuda(number))

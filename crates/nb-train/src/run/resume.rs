@@ -39,10 +39,7 @@ impl Start {
             return Ok(Self::Free);
         }
         let Some(halted) = Halted::take(&plan.output, unfinished)? else {
-            tracing::info!(
-                "there is no unfinished run in {}: this one starts from the beginning",
-                plan.output.display()
-            );
+            tracing::info!("no unfinished run in {}; starting from step 1", plan.output.display());
             return Ok(Self::Free);
         };
         let folder = halted.path().display();
@@ -121,7 +118,7 @@ fn refuse(halted: &Halted, differences: &[Difference], accepted: &Accepted) -> R
     let mut keys: Vec<String> = refused.iter().map(|d| format!("--accept {}", d.accepted_by())).collect();
     keys.dedup();
     bail!(
-        "{} was started differently:{lines}\n{} resumes it anyway, --overwrite starts over",
+        "{} was started with a different configuration:{lines}\nuse {} to resume it anyway, --overwrite to start over",
         halted.path().display(),
         keys.join(" "),
     )

@@ -112,7 +112,10 @@ impl<K: Task> Run<'_, K> {
         });
         match (saved, self.plan.checkpoints.on_error) {
             (Err(e), OnCheckpointError::GoOn) => {
-                tracing::warn!("no checkpoint at step {}, earlier ones stay: {e:#}", self.state.step);
+                tracing::warn!(
+                    "cannot save a checkpoint at step {}; earlier checkpoints remain: {e:#}",
+                    self.state.step
+                );
                 Ok(false)
             }
             (saved, _) => {

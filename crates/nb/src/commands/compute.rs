@@ -35,7 +35,7 @@ impl Compute {
     /// Loads the model in a folder, and sets the number of threads.
     ///
     /// # Errors
-    /// If libtorch sees no such device, or if the model cannot be read.
+    /// If libtorch finds no such device, or if the model cannot be read.
     pub(crate) fn load(&self, folder: &Path) -> Result<SavedModel> {
         if let Some(threads) = self.threads {
             set_threads(usize::from(threads.get()))?;

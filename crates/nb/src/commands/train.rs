@@ -79,7 +79,7 @@ impl Train {
         let count = usize::from(self.processes);
         match world {
             Some(world) if count > 1 => bail!(
-                "--processes is {count}, but a launcher has started this as one of {} processes; remove one of both",
+                "--processes is {count}, but a launcher has started this as one of {} processes; use only one of them",
                 world.size
             ),
             Some(world) => Ok(LocalProcess { rank: world.local_rank, count: world.local_size }),
@@ -117,7 +117,7 @@ fn report(outcome: Outcome, signals: &Signals) -> Result<ExitCode> {
             say!("{}", summary.table);
             say!("run      {}", summary.folder.display());
         }
-        Outcome::FinishedBefore(folder) => say!("run      {} (it was finished already)", folder.display()),
+        Outcome::FinishedBefore(folder) => say!("run      {} (already finished)", folder.display()),
         Outcome::FinishedByFirst(_) => {}
         Outcome::Interrupted => return Ok(signals.exit_code()),
     }

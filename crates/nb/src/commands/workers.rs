@@ -81,9 +81,7 @@ impl Workers {
     pub(crate) fn check(&mut self) -> Result<(), String> {
         for Worker { rank, process } in &mut self.running {
             if let Ok(Some(status)) = process.try_wait() {
-                return Err(format!(
-                    "process {rank}, which this one started, has ended before the run began ({status})"
-                ));
+                return Err(format!("process {rank} exited before the run started ({status})"));
             }
         }
         Ok(())

@@ -34,7 +34,11 @@ fn works_on(gpu: usize) -> bool {
     *works.entry(gpu).or_insert_with(|| {
         let device = Device::Cuda(gpu);
         let tried = attend_to_one_token(device);
-        tried.inspect_err(|e| tracing::warn!("attention runs without its fused kernel: {}", first_line(e))).is_ok()
+        tried
+            .inspect_err(|e| {
+                tracing::warn!("FlashAttention is not available, using batched products: {}", first_line(e))
+            })
+            .is_ok()
     })
 }
 

@@ -7,8 +7,8 @@ use crate::html::page::folded;
 use crate::{Comparison, ReportError, Sweep};
 
 /// The explanation above the tries.
-pub(super) const ABOUT: &str = "Each method at each depth was tried with several settings on other data than those of \
-                                the table; the best were chosen.";
+pub(super) const ABOUT: &str = "Each method at each depth was tried with several settings, on data that the table \
+                                does not use; the best settings were chosen.";
 
 /// Returns a collapsible section with a table for each method and depth; `None` if nothing was tried.
 pub(super) fn tries(comparison: &Comparison) -> Result<Option<Markup>, ReportError> {

@@ -62,7 +62,7 @@ fn lead(summary: &Summary) -> Markup {
     let layers = |model: &Option<ModelSummary>| model.as_ref()?.layers.map(|n| plural(n, "layer"));
     let teacher = summary.teacher.as_ref().and_then(|teacher| teacher.layers);
     let student = layers(&summary.student).map(|layers| match teacher {
-        Some(teacher) => format!("{layers} from a teacher of {teacher}"),
+        Some(teacher) => format!("{layers}, from a teacher with {teacher}"),
         None => layers,
     });
     let train = summary.train.as_ref();

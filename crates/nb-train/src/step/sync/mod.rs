@@ -262,7 +262,9 @@ pub(crate) fn ensure_in_sync(processes: &ProcessGroup, groups: &[ParamGroup]) ->
     let all = processes.all_gather(&digests)?;
     let Some(rank) = all.iter().position(|digests| *digests != all[0]) else { return Ok(true) };
     if processes.is_main() {
-        tracing::warn!("the parameters of process {rank} differ from those of process 0, which all take over");
+        tracing::warn!(
+            "the parameters of process {rank} differ from those of process 0; all processes now use those of process 0"
+        );
     }
     broadcast_state(processes, groups)?;
     Ok(false)

@@ -133,7 +133,7 @@ impl RetrievePlan {
                 ("history", config.history.is_some()),
                 ("clicked_before", config.clicked_before.is_some()),
             ],
-            "BEIR's files name their fields and know no readers",
+            "BEIR files have named fields and no readers",
         )?;
         let fields = fields(config);
         let open = |key, folder: &Path, split| QueryLog::open(key, folder, split, &fields, config.allow_unusable);

@@ -103,13 +103,16 @@ pub(super) fn cached_outputs<K: Task>(page: &mut Page, plan: &Plan, task: &K) ->
         return None;
     }
     let Some(outputs) = build::cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers) else {
-        page.line("kept", "nothing of the teacher: attention scores are as many as texts are long squared");
+        page.line(
+            "kept",
+            "no teacher outputs: the number of attention scores grows with the square of the text length",
+        );
         return None;
     };
     let stores = task.stores();
     let size = |outputs: &[TeacherOutput], kind| cache_size(outputs, &stores, plan.teacher_config.hidden_size, kind);
     let Some(kind) = plan.cache_policy.kind(plan.train.epochs, |kind| size(&outputs, kind)) else {
-        page.line("kept", format!("nothing of the teacher: {}", why_not(plan, size(&outputs, Kind::BFloat16))));
+        page.line("kept", format!("no teacher outputs: {}", why_not(plan, size(&outputs, Kind::BFloat16))));
         return None;
     };
     let further = plan.trained.len().saturating_sub(1) as u64 * size(&[TeacherOutput::Pooled], kind);
@@ -146,7 +149,7 @@ fn name(output: TeacherOutput) -> String {
 /// Shows the estimated peak memory and its parts.
 pub(super) fn memory(page: &mut Page, plan: &Plan, work: &Workload) {
     let estimate = Estimate::new(plan, work);
-    let cuda = if plan.device == Device::Cpu { "" } else { ", beside what CUDA itself takes" };
+    let cuda = if plan.device == Device::Cpu { "" } else { ", plus CUDA's own memory" };
     page.line("memory", format!("about {} at its peak{cuda}", format_bytes(estimate.total())));
     for part in estimate.parts {
         page.line("", format!("{:>9}  {}", format_bytes(part.bytes), part.name));

@@ -63,8 +63,8 @@ impl Layers<'_> {
         }
         if self.method.blends() {
             lines.push(match self.method.blend {
-                Blend::Layers => "gradients are its own".to_owned(),
-                Blend::LayersAndEmbeddings => format!("gradients take in β = {} of the teacher's", self.method.beta),
+                Blend::Layers => "gradients are not blended".to_owned(),
+                Blend::LayersAndEmbeddings => format!("gradients blend in β = {} of the teacher's", self.method.beta),
             });
         }
         lines
@@ -92,7 +92,7 @@ impl Layers<'_> {
         }
         if let (true, Some(map)) = (self.method.blends(), self.map) {
             let mean = if map.group_size() == 1 { "that layer's" } else { "the mean of those layers'" };
-            lines.push(format!("gradients take in β = {} of {mean}", self.method.beta));
+            lines.push(format!("gradients blend in β = {} of {mean}", self.method.beta));
         }
         lines
     }

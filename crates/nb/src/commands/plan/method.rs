@@ -75,7 +75,7 @@ fn stored_states(stage: &Stage) -> String {
         kinds.map(TermKind::name).collect::<Vec<_>>().join(", ")
     };
     match stage.capture() {
-        Capture::Last => "keep the last state alone: no term looks at others".to_owned(),
+        Capture::Last => "keep only the last state: no term uses the others".to_owned(),
         Capture::States => format!("keep the states of all layers for {}", names(&TermKind::needs_states)),
         Capture::Scores => {
             let states = names(&TermKind::needs_states);
@@ -133,10 +133,7 @@ mod tests {
 
     #[test]
     fn stored_states_name_the_terms_that_need_them() {
-        assert_eq!(
-            stored_states(&preset("{name: kd}").stages[0]),
-            "keep the last state alone: no term looks at others"
-        );
+        assert_eq!(stored_states(&preset("{name: kd}").stages[0]), "keep only the last state: no term uses the others");
         assert_eq!(stored_states(&preset("{name: pkd}").stages[0]), "keep the states of all layers for patience");
         let tinybert = "keep the attention scores of all layers for attention, the states for embedding, hidden";
         assert_eq!(stored_states(&preset("{name: tinybert}").stages[0]), tinybert);

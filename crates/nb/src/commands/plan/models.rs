@@ -21,7 +21,7 @@ pub(super) fn origins(page: &mut Page, plan: &Plan, steps: impl Fn(&Plan) -> Res
         (TeacherRole::Frozen, []) => {
             let teacher = teacher_plan(plan)?;
             match finished(&teacher)? {
-                Some(folder) => page.line("trained", format!("before, just so: {}", folder.display())),
+                Some(folder) => page.line("trained", format!("already, with this configuration: {}", folder.display())),
                 None => {
                     let (folder, steps) = (teacher.output.display(), count(steps(&teacher)?, "step"));
                     page.line("trained", format!("will be trained first in {folder} with {steps} from {from}"));
@@ -44,7 +44,7 @@ fn role(plan: &Plan) -> &'static str {
     match (plan.method.teacher, plan.method.has_student(), &plan.student_start) {
         (TeacherRole::Joint, true, _) => "trained along with the student",
         (TeacherRole::Joint, false, _) => "trained alone",
-        (TeacherRole::Frozen, ..) => "frozen: trained for the task before the student, does not change any more",
+        (TeacherRole::Frozen, ..) => "frozen: trained on the task before the student, then fixed",
         (TeacherRole::Absent, _, StudentStart::Teacher(_)) => "none; it gives the student its first weights",
         (TeacherRole::Absent, ..) => "none; it gives the student its tokenizer",
     }
