@@ -29,7 +29,7 @@ pub(crate) fn find() -> Result<Compiler> {
         // `CXX` may carry a wrapper and flags: "ccache g++ -m64".
         let program = cxx.split_whitespace().next().unwrap_or(DEFAULT);
         let path = project::which(program)
-            .with_context(|| format!("CXX is {cxx:?}, but there is no program {program:?}: unset it or correct it"))?;
+            .with_context(|| format!("CXX is {cxx:?}, but no program {program:?} exists: unset or correct it"))?;
         return Ok(Compiler { path, cxx: None });
     }
     [(DEFAULT, None), ("g++", Some("g++")), ("clang++", Some("clang++"))]

@@ -18,7 +18,7 @@ pub(crate) fn catch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         if let Err(error) = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)) {
-            eprintln!("warning: cannot catch interrupts ({error}); the next run cleans up after one");
+            eprintln!("warning: cannot catch interrupts ({error}); if this run is interrupted, the next one cleans up");
         }
     });
 }

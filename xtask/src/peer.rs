@@ -29,7 +29,7 @@ const BYTES: u64 = 9_000_000_000;
 pub(crate) fn ensure() -> Result<PathBuf> {
     if let Some(named) = env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from) {
         let found = project::which(&named.to_string_lossy());
-        return found.with_context(|| format!("{VARIABLE} is {}, but there is no such program", named.display()));
+        return found.with_context(|| format!("{VARIABLE} is {}, but no such program exists", named.display()));
     }
     let requirements = fs::read_to_string(project::root().join(REQUIREMENTS))
         .with_context(|| format!("cannot read {REQUIREMENTS}"))?;

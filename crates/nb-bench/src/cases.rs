@@ -96,7 +96,7 @@ fn find<K: Copy>(entries: &[CaseEntry<K>], name: &str, data: &Path) -> Result<Ca
     if !entry.has_dataset(data) {
         let folder = data.join(entry.dataset.folder());
         bail!(
-            "--case is {name}, but there is no {}; set --data, or use {}, the same case on the sample corpus",
+            "--case is {name}, but {} does not exist; set --data, or use {}, the same case on the sample corpus",
             folder.display(),
             entry.sample_name
         );

@@ -106,13 +106,14 @@ impl BenchContext {
             match Peer::start(&python, &folder.join(program), &job_path, mode, Timeouts::default())? {
                 Startup::Ready(peer) => peers.ready.push(peer),
                 Startup::Unavailable(reason) => {
-                    tracing::warn!("{mode} is skipped: {reason}");
+                    tracing::warn!("skipping {mode}: {reason}");
                     peers.skipped.insert((*mode).to_owned(), reason);
                 }
             }
         }
         if peers.ready.is_empty() {
-            bail!("no peer is available here: {:?}", peers.skipped);
+            let reasons = peers.skipped.iter().map(|(mode, reason)| format!("{mode}: {reason}")).collect::<Vec<_>>();
+            bail!("no peer is available: {}", reasons.join("; "));
         }
         Ok(peers)
     }

@@ -155,10 +155,7 @@ impl Bench<'_> {
             let begin = Instant::now();
             let reopened = TokenStore::open_or_build(&cache, source, &tokenizer, MAX_TOKENS)?;
             reopened_ms.push(1e3 * begin.elapsed().as_secs_f64());
-            ensure!(
-                *reopened.origin() == StoreOrigin::Found,
-                "the token store was built again, expected it to be found"
-            );
+            ensure!(*reopened.origin() == StoreOrigin::Found, "the token store was rebuilt, expected it to be reused");
             let (sequences, tokens) = (store.len() as u64, store.token_count());
             fs::remove_file(store.path()).with_context(|| format!("cannot remove {}", store.path().display()))?;
             Ok(Round { seconds, sequences, tokens, peak_bytes: peak_bytes(), latencies: Vec::new() })

@@ -32,8 +32,7 @@ impl SavedEncoder {
         let config = BertConfig::read(&folder.join(CONFIG_FILE))?;
         let path = folder.join(WEIGHTS_FILE);
         if !path.exists() && folder.join(PICKLE_FILE).exists() {
-            let found =
-                format!("only {PICKLE_FILE} is there, which runs code when read; save the model as safetensors");
+            let found = format!("found only {PICKLE_FILE}, which runs code when read; save the model as safetensors");
             return Err(CheckpointError::Weights { path, found });
         }
         if !path.exists() && folder.join(INDEX_FILE).exists() {
@@ -71,7 +70,7 @@ mod tests {
         fs::write(path(INDEX_FILE), "{}").unwrap();
         assert!(error().contains("save_pretrained(folder"));
         fs::write(path(PICKLE_FILE), "").unwrap();
-        assert!(error().contains("only pytorch_model.bin is there"));
+        assert!(error().contains("found only pytorch_model.bin"));
         fs::write(path(WEIGHTS_FILE), "").unwrap();
         assert!(SavedEncoder::read(folder.path()).unwrap().weights.tensors().is_err());
         BertConfig::new(1 << 24, 1 << 10, 2, 2).write(&path(CONFIG_FILE)).unwrap();

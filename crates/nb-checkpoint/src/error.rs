@@ -22,7 +22,7 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// `config.json` is not JSON, lacks a key, or holds a value of another type.
-    #[error("{path} is not the configuration of a BERT: {found}")]
+    #[error("{path} is not a BERT configuration: {found}")]
     ConfigSyntax {
         /// The file.
         path: PathBuf,

@@ -71,7 +71,7 @@ impl CheckpointLocation {
             Self::Folder(path) if path.is_dir() => Ok(path.clone()),
             Self::Folder(path) => {
                 let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-                Err(CheckpointError::Io { action: "no checkpoint folder", path: path.clone(), source })
+                Err(CheckpointError::Io { action: "cannot find the checkpoint folder", path: path.clone(), source })
             }
             Self::Hub { owner, name } => {
                 let mirror = || mirror_folder(owner, name).filter(|folder| is_complete(folder));

@@ -30,7 +30,7 @@ pub(crate) fn ignored(names: &[&str], current: &[Option<String>]) -> Option<Stri
         names.iter().zip(current).filter(|(name, new)| new.is_none() && !common(name)).map(|(name, _)| *name).collect();
     let more = if unusual.len() > MAX_SHOWN { ", …" } else { "" };
     let shown = unusual.iter().take(MAX_SHOWN).copied().collect::<Vec<_>>().join(", ");
-    (!unusual.is_empty()).then(|| format!("ignoring what is beside the encoder ({}): {shown}{more}", unusual.len()))
+    (!unusual.is_empty()).then(|| format!("ignoring tensors outside the encoder ({}): {shown}{more}", unusual.len()))
 }
 
 /// Returns the current form of a name. Old files call the parameters of LayerNorm `gamma` and `beta`.
@@ -52,14 +52,14 @@ mod tests {
         let current = encoder_names(&names);
         assert_eq!(current, [Some("embeddings.LayerNorm.weight".into()), None, None, None]);
         let line = ignored(&names, &current).unwrap();
-        assert_eq!(line, "ignoring what is beside the encoder (2): crf.transitions, encoder.mlp.weight");
+        assert_eq!(line, "ignoring tensors outside the encoder (2): crf.transitions, encoder.mlp.weight");
 
         let names =
             ["embeddings.token_type_ids", "embeddings.word_embeddings.weight", "encoder.layer.0.x", "linear.weight"];
         let current = encoder_names(&names);
         assert_eq!(current[0], None);
         assert_eq!(current[2].as_deref(), Some("encoder.layer.0.x"));
-        assert_eq!(ignored(&names, &current).unwrap(), "ignoring what is beside the encoder (1): linear.weight");
+        assert_eq!(ignored(&names, &current).unwrap(), "ignoring tensors outside the encoder (1): linear.weight");
         assert_eq!(ignored(&names[..3], &current[..3]), None);
     }
 }

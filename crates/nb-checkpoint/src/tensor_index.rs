@@ -51,7 +51,7 @@ impl TensorIndex {
         file.read_exact(&mut length)?;
         let length = u64::from_le_bytes(length);
         if length > file_bytes.min(Self::MAX_BYTES) {
-            let found = format!("a header of {length} bytes in a file of {file_bytes}");
+            let found = format!("a header of {length} bytes in a file of {file_bytes} bytes");
             return Err(io::Error::new(ErrorKind::InvalidData, found));
         }
         let mut json = vec![0; length as usize];

@@ -11,7 +11,7 @@ use crate::read::Skipped;
 #[non_exhaustive]
 pub enum DataError {
     /// A file is missing or cannot be opened.
-    #[error("{}: cannot be opened", path.display())]
+    #[error("cannot open {}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -20,7 +20,7 @@ pub enum DataError {
     },
 
     /// Reading stopped in the middle of a file.
-    #[error("{file}: cannot be read after line {line}")]
+    #[error("cannot read {file} after line {line}")]
     Read {
         /// The file or stream.
         file: String,
@@ -31,7 +31,7 @@ pub enum DataError {
     },
 
     /// A file could not be written.
-    #[error("{}: cannot be written", path.display())]
+    #[error("cannot write {}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -67,9 +67,7 @@ pub enum DataError {
     },
 
     /// Articles from which no retrieval data set can be made.
-    #[error(
-        "{files}: no article with both a title and a text found ({incomplete} with only one), expected at least one"
-    )]
+    #[error("{files}: no article has both a title and a text ({incomplete} have only one), expected at least one")]
     NoPairs {
         /// The files, separated by commas.
         files: String,
@@ -121,8 +119,8 @@ pub enum DataError {
 
     /// Behaviors that show none of the known articles.
     #[error(
-        "{}: none of the {impressions} impressions shows one of the {news} known articles, expected behaviors and news of \
-         the same folder",
+        "{}: none of the {impressions} impressions shows any of the {news} known articles, expected behaviors and news \
+         from the same folder",
         path.display()
     )]
     NoKnownCandidate {
@@ -173,7 +171,7 @@ pub enum DataError {
     },
 
     /// A number of text columns other than one or two.
-    #[error("{file}: text columns {found} found, expected one or two different ones")]
+    #[error("{file}: the text columns are {found}, expected one or two different columns")]
     TextColumns {
         /// The file or stream.
         file: String,
@@ -189,7 +187,7 @@ pub enum DataError {
     },
 
     /// A byte that cannot separate fields.
-    #[error("{file}: delimiter '{found}' found, expected an ASCII character other than a quote or a line break")]
+    #[error("{file}: the delimiter is '{found}', expected an ASCII character other than a quote or a line break")]
     Delimiter {
         /// The file or stream.
         file: String,
@@ -198,21 +196,21 @@ pub enum DataError {
     },
 
     /// A column that is neither a name nor a number.
-    #[error("column {found:?} found, expected a name or a number counted from 0")]
+    #[error("invalid column {found:?}, expected a name or a number counted from 0")]
     ColumnSyntax {
         /// The text that was given.
         found: String,
     },
 
     /// A label set too small to learn from.
-    #[error("{found} found, expected at least two labels, each once")]
+    #[error("found {found}, expected at least two different labels")]
     TooFewLabels {
         /// The labels that were found.
         found: String,
     },
 
     /// A label that does not occur in the training data.
-    #[error("{file}:{line}: label {label:?} found, expected one of the training data's: {known:?}")]
+    #[error("{file}:{line}: unknown label {label:?}, expected one of the labels in the training data: {known:?}")]
     UnknownLabel {
         /// The file.
         file: String,
@@ -285,7 +283,7 @@ pub enum DataError {
     },
 
     /// A maximum length below that of the shortest sequence.
-    #[error("max_tokens {found} found, expected at least {fewest} for the special tokens and one token of the text")]
+    #[error("max_tokens is {found}, expected at least {fewest}: the special tokens and one token of the text")]
     MaxTokens {
         /// The value.
         found: usize,

@@ -45,8 +45,8 @@ impl Labels {
 
     fn checked(names: Vec<String>) -> Result<Self, DataError> {
         let found = match names.as_slice() {
-            [] => "no label".to_owned(),
-            [only] => format!("the one label {only:?}"),
+            [] => "no labels".to_owned(),
+            [only] => format!("only label {only:?}"),
             _ => {
                 let mut seen = BTreeSet::new();
                 match names.iter().find(|name| !seen.insert(*name)) {
@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn a_set_of_fewer_than_two_labels_is_an_error() {
         let error = |labels: &[&str]| Labels::learn(labels).unwrap_err().to_string();
-        assert_eq!(error(&[]), "no label found, expected at least two labels, each once");
-        assert_eq!(error(&["a", "a"]), "the one label \"a\" found, expected at least two labels, each once");
+        assert_eq!(error(&[]), "found no labels, expected at least two different labels");
+        assert_eq!(error(&["a", "a"]), "found only label \"a\", expected at least two different labels");
         let twice = Labels::from_names(vec!["a".into(), "b".into(), "a".into()]).unwrap_err();
-        assert_eq!(twice.to_string(), "label \"a\" twice found, expected at least two labels, each once");
+        assert_eq!(twice.to_string(), "found label \"a\" twice, expected at least two different labels");
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(labels.encode("b", 1, Path::new("dev.csv")).unwrap(), 1);
         assert_eq!(
             labels.encode("c", 17, Path::new("dev.csv")).unwrap_err().to_string(),
-            "dev.csv:17: label \"c\" found, expected one of the training data's: [\"a\", \"b\"]"
+            "dev.csv:17: unknown label \"c\", expected one of the labels in the training data: [\"a\", \"b\"]"
         );
     }
 }

@@ -218,7 +218,7 @@ fn judgements_without_a_usable_query_are_an_error() {
     assert!(qrels("a\tb\tc\na\tb\tc\n", 1.0).unwrap_err().contains("1 whose score"), "the second row is not a header");
     assert!(qrels("q1\td1\t0.5\n", 1.0).unwrap_err().contains("1 whose score"), "a row with a number is not a header");
     let missing = Qrels::read(Path::new("no.tsv"), &IdIndex::default(), &IdIndex::default(), 0.1);
-    assert_eq!(missing.unwrap_err().to_string(), "no.tsv: cannot be opened");
+    assert_eq!(missing.unwrap_err().to_string(), "cannot open no.tsv");
 }
 
 fn some_qrels() -> Qrels {
@@ -477,11 +477,9 @@ fn inputs_that_cannot_be_converted_leave_no_files() {
     );
     assert_eq!(
         error(&[half]),
-        "half.tsv: no article with both a title and a text found (1 with only one), expected at least one"
+        "half.tsv: no article has both a title and a text (1 have only one), expected at least one"
     );
-    assert!(
-        error(&[]).ends_with("no article with both a title and a text found (0 with only one), expected at least one")
-    );
+    assert!(error(&[]).ends_with("no article has both a title and a text (0 have only one), expected at least one"));
 }
 
 /// As in training, a token store reads both files unchanged, and the judgements are joined with its rows.

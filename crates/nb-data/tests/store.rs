@@ -58,7 +58,7 @@ fn labels_are_numbered_by_the_training_set() {
     assert_eq!(store.encode_labels(&labels).unwrap(), [Some(1), Some(2), Some(0)]);
     let labels = Labels::learn(["weather", "sports"]).unwrap();
     let text = store.encode_labels(&labels).unwrap_err().to_string();
-    let tail = "news.tsv:4: label \"autos\" found, expected one of the training data's: [\"sports\", \"weather\"]";
+    let tail = "news.tsv:4: unknown label \"autos\", expected one of the labels in the training data: [\"sports\", \"weather\"]";
     assert!(text.ends_with(tail), "{text}");
 }
 

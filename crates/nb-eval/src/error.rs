@@ -39,7 +39,7 @@ pub enum Error {
         value: f64,
     },
     /// An error in one of many impressions.
-    #[error("impression {index}: {source}")]
+    #[error("impression {index}")]
     Impression {
         /// Position of the impression.
         index: usize,

@@ -139,7 +139,9 @@ mod tests {
         impressions[321] = bad;
         impressions[400] = bad;
         let error = ranking(&impressions).unwrap_err();
-        assert_eq!(error.to_string(), "impression 321: score 1 is NaN, expected a number");
+        assert_eq!(error.to_string(), "impression 321");
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), "score 1 is NaN, expected a number");
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl AtomicFile {
     /// If it cannot be created, or if `target` is a device, a pipe or a socket, which the rename would replace.
     pub fn create(target: &Path) -> io::Result<Self> {
         if fs::metadata(target).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-            return Err(io::Error::other("it is a device or a pipe, expected a file or a free name"));
+            return Err(io::Error::other("it is a device or a pipe, expected a regular file or a new name"));
         }
         let open = |path: &Path| File::options().read(true).write(true).create_new(true).open(path);
         let (temporary, file) = create_unique(parent(target), temporary::FILE, open)?;
@@ -219,7 +219,7 @@ mod tests {
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         for path in [Path::new("/dev/null"), &socket] {
             let error = AtomicFile::create(path).unwrap_err().to_string();
-            assert_eq!(error, "it is a device or a pipe, expected a file or a free name");
+            assert_eq!(error, "it is a device or a pipe, expected a regular file or a new name");
         }
         assert_eq!(entries(&folder), 1);
     }

@@ -96,6 +96,14 @@ pub(crate) fn plural(n: u64, noun: &str) -> String {
     }
 }
 
+/// Returns the singular of a unit in the plural, such as `queries`.
+pub(crate) fn singular(unit: &str) -> String {
+    match unit.strip_suffix("ies") {
+        Some(stem) => format!("{stem}y"),
+        None => unit.strip_suffix('s').unwrap_or(unit).to_owned(),
+    }
+}
+
 /// Returns the display name of a metric or a key.
 pub(crate) fn name(key: &str) -> String {
     match key {
@@ -105,16 +113,6 @@ pub(crate) fn name(key: &str) -> String {
         _ if key.starts_with("mrr") => key.replacen("mrr", "MRR", 1),
         _ if key.starts_with("ndcg") => key.replacen("ndcg", "nDCG", 1),
         _ => key.replace('_', " "),
-    }
-}
-
-/// Returns the display name of a task.
-pub(crate) fn task(key: &str) -> &str {
-    match key {
-        "topic" => "topic classification",
-        "recommend" => "recommendation",
-        "retrieve" => "retrieval",
-        other => other,
     }
 }
 

@@ -38,7 +38,7 @@ enum Command {
     Search(search::Search),
     /// Download a checkpoint from the Hugging Face hub into its cache
     Fetch(fetch::Fetch),
-    /// Print the JSON schema of a configuration, with which editors complete and check it
+    /// Print the JSON schema of a configuration, which lets editors complete and check it
     Schema(schema::ShowSchema),
     /// Print a completion script for a shell
     Completions(completions::Completions),

@@ -27,10 +27,10 @@ fn settings_of_other_tasks_are_refused() {
         ("data.history=0", &["data.history is 0", "at least 1"]),
         ("reader.self_attention=3", &["reader.self_attention is 3", "16 hidden units"]),
         ("reader.self_attention=0", &["reader.self_attention is 0"]),
-        ("data.format=csv", &["data.format is csv", "task: recommend reads mind"]),
+        ("data.format=csv", &["data.format is csv", "task: recommend reads only mind"]),
         ("data.columns={label: 0, text: [1]}", &["data.columns is given", "MIND's files"]),
-        ("data.train=nowhere", &["data.train is", "nowhere", "news.tsv and behaviors.tsv"]),
-        ("data.dev=tokenizer", &["data.dev is", "tokenizer", "there is no", "tokenizer/behaviors.tsv"]),
+        ("data.train=nowhere", &["data.train is", "nowhere, but there is no such", "news.tsv and behaviors.tsv"]),
+        ("data.dev=tokenizer", &["data.dev is", "tokenizer/behaviors.tsv does not exist"]),
     ];
     for (set, parts) in refused {
         assert_refused(&place, &[set], parts);
@@ -41,7 +41,7 @@ fn settings_of_other_tasks_are_refused() {
     let place = Place::searches();
     let refused: [(&str, &[&str]); 6] = [
         ("train.batch=1", &["train.batch is 1", "at least 2"]),
-        ("data.format=mind", &["data.format is mind", "task: retrieve reads beir"]),
+        ("data.format=mind", &["data.format is mind", "task: retrieve reads only beir"]),
         ("data.history=5", &["data.history is given"]),
         ("reader.self_attention=2", &["reader.self_attention is 2", "task: retrieve has no readers"]),
         ("data.train=tokenizer", &["data.train is", "tokenizer/corpus.jsonl"]),
@@ -60,9 +60,9 @@ fn invalid_impressions_are_refused() {
     let refused: [(&str, &[&str]); 6] = [
         ("", &["behaviors.tsv", "no usable row"]),
         (&no_clicks, &["behaviors.tsv:1", "60 of 60 impressions", "N1-0 or N1-1"]),
-        (&good.replace("-1", "-0"), &["behaviors.tsv", "none of 60 impressions", "both a clicked and another"]),
-        (&good.replace("-0", "-1"), &["behaviors.tsv", "none of 60 impressions", "both a clicked and another"]),
-        (&good.replace('N', "M"), &["behaviors.tsv", "none of the 60 impressions", "one of the 36 known articles"]),
+        (&good.replace("-1", "-0"), &["behaviors.tsv", "none of 60 impressions", "both a clicked article and"]),
+        (&good.replace("-0", "-1"), &["behaviors.tsv", "none of 60 impressions", "both a clicked article and"]),
+        (&good.replace('N', "M"), &["behaviors.tsv", "none of the 60 impressions", "any of the 36 known articles"]),
         (&good.replacen('\t', " ", 40), &["behaviors.tsv", "10 of 60 rows", "too few columns, first on line 1"]),
     ];
     for (content, parts) in refused {

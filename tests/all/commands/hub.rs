@@ -264,7 +264,7 @@ fn partial_downloads_continue_and_complete_ones_are_reused() {
     assert_eq!(place.text(&format!("{blobs}/{WEIGHTS}")), "weights");
     // The hub is no longer needed.
     let ended = fetch(&place, &[("HF_ENDPOINT", "http://127.0.0.1:9")]).done();
-    assert!(ended.err.contains("taking hf:me/tiny from the cache"), "{}", ended.err);
+    assert!(ended.err.contains("using the cached copy of hf:me/tiny"), "{}", ended.err);
 }
 
 #[test]
@@ -274,8 +274,8 @@ fn errors_of_the_hub_suggest_a_remedy() {
     let address = endpoint(&private);
     fetch(&place, &[("HF_ENDPOINT", &address)]).failed(&["hf:me/tiny", "401", "set HF_TOKEN"]);
     let ended = fetch(&place, &[("HF_ENDPOINT", &address), ("HF_TOKEN", TOKEN)]);
-    ended.failed(&["401", "the token does not give access"]);
-    fetch(&place, &[("HF_ENDPOINT", &address), ("HF_TOKEN", "hf sécret")]).failed(&["HF_TOKEN", "beyond ASCII"]);
+    ended.failed(&["401", "the token does not grant access"]);
+    fetch(&place, &[("HF_ENDPOINT", &address), ("HF_TOKEN", "hf sécret")]).failed(&["HF_TOKEN", "non-ASCII"]);
     fetch(&place, &[("HF_ENDPOINT", "hub.example")]).failed(&["HF_ENDPOINT is `hub.example`", "https://"]);
     let other = Server::start(|_| ("200 OK\r\nContent-Length: 2".to_owned(), b"hi".to_vec()));
     fetch(&place, &[("HF_ENDPOINT", &endpoint(&other))])

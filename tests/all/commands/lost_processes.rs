@@ -66,7 +66,7 @@ fn a_hanging_process_ends_the_others_within_a_minute_and_is_named() {
         return;
     };
     let begin = Instant::now();
-    let ended = Ended::from(child.wait_with_output().unwrap()).failed(&["process 1 hangs: it lives, but"]);
+    let ended = Ended::from(child.wait_with_output().unwrap()).failed(&["process 1 hangs: it is alive, but"]);
     assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
     assert!(ended.err.contains("error in process 2: process 1 hangs"), "{}", ended.err);
     halted.join().unwrap();

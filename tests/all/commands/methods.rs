@@ -136,7 +136,7 @@ fn a_frozen_teacher_is_trained_once_and_reused() {
     let kd = ["method.name=kd", "teacher.train={epochs: 3, lr: 2e-3}"];
     let first = place.train(&kd).done();
     assert!(
-        first.err.contains("the teacher is trained first") && first.err.contains("runs/tiny-teacher"),
+        first.err.contains("training the teacher first") && first.err.contains("runs/tiny-teacher"),
         "{}",
         first.err
     );
@@ -166,7 +166,7 @@ fn a_trained_checkpoint_is_not_trained_again() {
     let place = Place::new();
     teach(&place);
     let ended = place.train(&["method.name=kd", "teacher={checkpoint: runs/taught/teacher}"]).done();
-    assert!(!ended.err.contains("trained first"), "{}", ended.err);
+    assert!(!ended.err.contains("training the teacher first"), "{}", ended.err);
     assert_holds(&place, "runs", &["taught", "tiny"]);
     let retrieval = Place::searches();
     retrieval.write("taught/x", "");
@@ -370,9 +370,9 @@ fn settings_that_need_equal_shapes_are_refused() {
         ),
         (
             &["student.hidden=8"],
-            &["student.hidden is 8", "starts from the teacher's layers", "16; expected student.init: random"],
+            &["student.hidden is 8", "starts from the teacher's layers", "needs 16, as in the teacher"],
         ),
-        (&["student.heads=4"], &["student.heads is 4", "2; expected student.init: random"]),
+        (&["student.heads=4"], &["student.heads is 4", "needs 2, as in the teacher; set student.init to random"]),
         (&["student={layers: 2, hidden: 9, heads: 2, init: random}"], &["student", "9"]),
         (
             &["student={layers: 2, intermediate: 40, init: random}"],

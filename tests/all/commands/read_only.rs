@@ -44,7 +44,7 @@ fn search_works_without_a_writable_vector_cache() {
     // No file can be created in the folder of this corpus.
     let corpus = "/proc/self/fd/0";
     let cached = search(corpus, place.path("cache").to_str().unwrap());
-    assert!(cached.err.contains("vectors go to"), "{}", cached.err);
+    assert!(cached.err.contains("caching the vectors in"), "{}", cached.err);
     let ended = search(corpus, READ_ONLY);
     assert_eq!(ended.err.matches("WARN").count(), 1, "{}", ended.err);
     for part in ["vectors are not cached", corpus, READ_ONLY, "XDG_CACHE_HOME"] {

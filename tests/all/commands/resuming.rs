@@ -216,7 +216,7 @@ fn a_run_without_a_checkpoint_starts_over_only_with_the_same_configuration() {
     let mut accepted = resume(&place, "runs/tiny", &other);
     accepted.args(["--accept", "seed", "--accept", "train.epochs"]);
     let restarted = ended(accepted).done();
-    assert!(restarted.err.contains("has no checkpoint yet: the run starts over"), "{}", restarted.err);
+    assert!(restarted.err.contains("has no checkpoint yet; starting over"), "{}", restarted.err);
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_second_run_in_the_same_folder_is_refused_while_the_first_is_active() {
     ended(resume(&place, "runs/tiny", &sets)).failed(&["another run uses", "runs/tiny", &process]);
     place.train(&[]).failed(&["another run uses"]);
     kill(first);
-    place.train(&[]).failed(&["holds an unfinished run"]);
+    place.train(&[]).failed(&["contains an unfinished run"]);
 }
 
 /// Models of 86 kB fit on this disk; the state of both with their moments does not.
@@ -311,7 +311,7 @@ fn a_disk_that_fills_up_during_a_checkpoint_loses_only_that_checkpoint() {
 fn updates_that_are_not_finite_can_be_skipped() {
     let place = Place::new();
     let overflow = "method.weights.hidden=1e300";
-    place.train(&[overflow]).failed(&["step 1", "the gradient's norm is NaN", "train.lr"]);
+    place.train(&[overflow]).failed(&["step 1", "the gradient norm is NaN", "train.lr"]);
     let sets = [overflow, "train.not_finite=skip", "output=runs/skipped"];
     let ended = place.train(&sets).done();
     assert!(ended.err.contains("skipped, 6 so far"), "{}", ended.err);

@@ -79,7 +79,7 @@ fn the_last_of_repeated_ids_counts_and_ties_are_ordered_by_id() {
     place.write("beir/corpus.jsonl", format!("{}\n{corpus}", json!({"_id": "d1", "text": "loan loan"})));
     place.write("beir/queries.jsonl", format!("{}\n{queries}", json!({"_id": "q1", "text": "loan loan"})));
     let again = place.train(&[FINETUNE, "output=runs/again"]).done();
-    assert!(again.err.contains("1 rows repeat an id; the last row with an id is used"), "{}", again.err);
+    assert!(again.err.contains("1 rows repeat an id; only the last row with each id is used"), "{}", again.err);
     assert!(place.read("runs/again/student/model.safetensors") == model, "the first rows are not used");
     let summary = |run: &str| place.summary(&format!("runs/{run}"))["student"]["ndcg@10"].clone();
     assert_eq!(summary("again"), summary("tiny"));

@@ -25,7 +25,7 @@ const KERNEL_EXAMPLES: &str = "\
 Examples:
   cargo xtask bench kernels
   cargo xtask bench kernels softmax              those whose names contain \"softmax\"
-  cargo xtask bench kernels --save-baseline old  with an option of criterion";
+  cargo xtask bench kernels --save-baseline old  pass an option to criterion";
 
 const TRAIN_EXAMPLES: &str = "\
 Examples:

@@ -138,7 +138,7 @@ impl BeirArgs {
         for source in &sources {
             if let Some(line) = source.unquoted_line()? {
                 let path = source.path.display();
-                say(format!("{path}: the quotes on line {line} do not pair up, so it was read without quoting"));
+                say(format!("{path}: the quotes on line {line} do not pair up, so the file was read without quoting"));
             }
         }
         for (source, skipped) in sources.iter().zip(&written.skipped).filter(|(_, skipped)| skipped.count() > 0) {
@@ -151,7 +151,7 @@ impl BeirArgs {
             say(format!("{} articles repeat an earlier id or text and share its document", written.repeated));
         }
         for (split, _) in Split::ALL.iter().zip(written.queries).filter(|(_, queries)| *queries == 0) {
-            say(format!("{} has no query: there are too few articles", split.name()));
+            say(format!("split {} has no queries, because there are too few articles", split.name()));
         }
         Ok(())
     }
@@ -164,7 +164,7 @@ impl BeirArgs {
             _ if !input.exists() => bail!("{}: no such file or folder", input.display()),
             (None, Some("tsv")) => (input.to_owned(), mind()),
             (None, _) => bail!(
-                "{} is neither a folder nor a .tsv file in MIND's format, expected --columns with its title and \
+                "{} is neither a folder nor a .tsv file in MIND's format; set --columns to the columns of its title and \
                  its text",
                 input.display()
             ),
@@ -242,7 +242,7 @@ mod tests {
         // In a folder, MIND's file is read.
         let from_folder = source(Some("a,1"), folder.path()).unwrap();
         assert_eq!((from_folder.path, from_folder.format), (folder.path().join("news.tsv"), mind()));
-        assert!(source(None, &csv).unwrap_err().contains("expected --columns"));
+        assert!(source(None, &csv).unwrap_err().contains("set --columns"));
         assert!(source(Some("1"), &csv).unwrap_err().contains("expected two: the title's and the text's"));
         assert!(source(None, &folder.path().join("c.tsv")).unwrap_err().ends_with("c.tsv: no such file or folder"));
     }

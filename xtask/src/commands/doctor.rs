@@ -32,7 +32,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     }
     let missing = lines.iter().filter(|line| line.state == State::Missing).count();
     if missing > 0 {
-        println!("\n{missing} missing: install what the lines marked NO name, then run this again");
+        println!("\n{missing} missing: install the items marked NO, then run this command again");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)

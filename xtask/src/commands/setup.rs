@@ -12,7 +12,7 @@ use crate::project;
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   cargo xtask setup                         install what this machine needs, if it is missing
-  cargo xtask setup --device cpu            the small set, even on a machine with a GPU
+  cargo xtask setup --device cpu            install the CPU-only set, even on a machine with a GPU
   LIBTORCH=/opt/libtorch cargo xtask setup  use your own libtorch
   eval \"$(cargo xtask setup --print-env)\"   build a crate outside this workspace
 

@@ -40,7 +40,7 @@ impl Args {
         let libtorch = libtorch::ensure(None)?;
         let required = std::env::var(features::VARIABLE).unwrap_or_else(|_| features::of_machine(&libtorch));
         if !required.is_empty() {
-            say(format!("tests must not skip what needs {required} ({})", features::VARIABLE));
+            say(format!("tests that need {required} must run and are not skipped ({})", features::VARIABLE));
         }
         let started = Instant::now();
         let light = WITHOUT_TORCH.iter().flat_map(|name| ["--package", name]);

@@ -126,13 +126,13 @@ pub(crate) fn make(
         return Ok(());
     }
     check_free(title, bytes, parent)?;
-    say(format!("making {title} in {}", folder.display()));
+    say(format!("creating {title} in {}", folder.display()));
     let partial = folder.with_added_extension("partial");
     remove(&partial)?;
-    fill(&partial).with_context(|| format!("cannot make {title}"))?;
+    fill(&partial).with_context(|| format!("cannot create {title}"))?;
     remove(folder)?;
     fs::rename(&partial, folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    say(format!("made {title} in {}", progress::duration(started.elapsed())));
+    say(format!("created {title} in {}", progress::duration(started.elapsed())));
     Ok(())
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     interrupt::check()?;
     if !status.success() {
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
-        bail!("`{} {}` ended with {status}", command.get_program().display(), args.join(" "));
+        bail!("`{} {}` failed: {status}", command.get_program().display(), args.join(" "));
     }
     Ok(())
 }

@@ -84,7 +84,7 @@ impl PipCall<'_> {
         let Wheel { name, version, .. } = self.wheel;
         let before = bar.position();
         // In memory: a log file could not report a full disk.
-        let (mut output, log) = io::pipe().context("cannot make a pipe")?;
+        let (mut output, log) = io::pipe().context("cannot create a pipe")?;
         let mut child = Reaped(self.spawn(log).with_context(|| format!("cannot start {}", self.python))?);
         let output = thread::spawn(move || {
             let mut text = Vec::new();
@@ -183,7 +183,7 @@ fn reason(output: &str) -> &'static str {
         ),
         (
             &["DO NOT MATCH THE HASHES", "do not match the hashes"],
-            "the index returned another file than the pinned one: try again, or set PIP_INDEX_URL to another index",
+            "the index returned a file other than the pinned one: try again, or set PIP_INDEX_URL to another index",
         ),
         (
             &["NewConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ProxyError", "Connection aborted"],
@@ -192,7 +192,7 @@ fn reason(output: &str) -> &'static str {
         ),
         (
             &["No matching distribution found"],
-            "the index does not have it: check PIP_INDEX_URL and pip's configuration",
+            "the index does not contain it: check PIP_INDEX_URL and pip's configuration",
         ),
     ];
     let matching = REASONS.iter().find(|(signs, _)| signs.iter().any(|sign| output.contains(sign)));
@@ -210,7 +210,7 @@ mod tests {
         assert!(reason(unreachable).starts_with("cannot reach the package index"));
         assert!(reason("ERROR: No matching distribution found for torch==2.11.0").starts_with("the index does not"));
         assert!(reason("OSError: [Errno 28] No space left on device").starts_with("the disk is full"));
-        assert!(reason("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES").starts_with("the index returned another file"));
+        assert!(reason("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES").starts_with("the index returned a file"));
         assert_eq!(reason("Traceback"), "its output was:");
     }
 

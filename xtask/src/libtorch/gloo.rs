@@ -52,8 +52,8 @@ pub(crate) fn ensure(remembered: Option<PathBuf>) -> Result<Option<PathBuf>> {
         Ok(()) => Ok(Some(include)),
         Err(error) => {
             say(format!(
-                "building without training on several processes, because Gloo's headers are unavailable: {error:#}. \
-                 Everything else works; set {GLOO_INCLUDE} to a folder with the headers to include it"
+                "building without support for training on several processes, because Gloo's headers are unavailable: \
+                 {error:#}. Everything else works; to add this support, set {GLOO_INCLUDE} to a folder with the headers"
             ));
             fs::write(&failed, format!("{error:#}\n")).with_context(|| format!("cannot write {}", failed.display()))?;
             Ok(None)

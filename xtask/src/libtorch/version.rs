@@ -25,7 +25,7 @@ pub(super) fn read(root: &Path) -> Result<String> {
         .iter()
         .filter_map(|header| fs::read_to_string(root.join(header)).ok())
         .find_map(|text| from_header(&text))
-        .with_context(|| format!("{} has no build-version and no {}", root.display(), HEADERS[0]))
+        .with_context(|| format!("{} has neither build-version nor {}", root.display(), HEADERS[0]))
 }
 
 fn from_header(text: &str) -> Option<String> {

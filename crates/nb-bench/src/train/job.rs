@@ -45,7 +45,7 @@ impl ExportBatch for Recommend {
 /// # Errors
 /// If the teacher is not a folder, or if the method uses something that the peer does not implement.
 pub(super) fn job<K: ExportBatch>(plan: &Plan, task: &K, batches: &[K::Batch]) -> Result<Value> {
-    let ModelSource::Folder(folder) = &plan.teacher else { bail!("a peer needs a teacher that is a folder") };
+    let ModelSource::Folder(folder) = &plan.teacher else { bail!("a peer needs a teacher in a folder") };
     let folder = std::path::absolute(folder).context("the teacher's folder")?;
     let (method, train) = (&plan.method, &plan.train);
     let Temperature::Ramp(temperature) = method.temperature else { bail!("a peer needs one temperature for all rows") };

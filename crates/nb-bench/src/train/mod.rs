@@ -85,7 +85,7 @@ pub(crate) fn run(
             } else if let Some(recommend) = plan.data.task.downcast::<RecommendPlan>() {
                 bench.run(&Recommend::open(&plan, recommend)?, sink)?;
             } else {
-                bail!("task: {} has no case", plan.data.task.name());
+                bail!("no case trains task: {}", plan.data.task.name());
             }
         }
     }

@@ -106,7 +106,7 @@ impl Client {
             let value = value.map(|value| value.trim_start_matches("W/").trim_matches('"')).unwrap_or_default();
             let valid = is_plain_name(value).then(|| value.to_owned());
             valid.ok_or_else(|| {
-                format!("{}: `{value}` found as {name}; is HF_ENDPOINT a Hugging Face hub?", redacted(&url))
+                format!("{}: header {name} is `{value}`; is HF_ENDPOINT a Hugging Face hub?", redacted(&url))
             })
         };
         let commit = named("x-repo-commit", header("x-repo-commit"))?;
@@ -204,8 +204,8 @@ impl Client {
 
     fn status_error(&self, url: &Uri, status: StatusCode) -> String {
         let remedy = match (status.as_u16(), &self.authorization) {
-            (401 | 403, None) => "; it does not exist, or is private or gated: set HF_TOKEN",
-            (401 | 403, Some(_)) => "; it does not exist, or the token does not give access to it",
+            (401 | 403, None) => "; the repository does not exist, or is private or gated: set HF_TOKEN",
+            (401 | 403, Some(_)) => "; the repository does not exist, or the token does not grant access to it",
             _ => "",
         };
         format!("{} returned {status}{remedy}", redacted(url))

@@ -29,9 +29,9 @@ pub(crate) fn download(owner: &str, name: &str) -> Result<PathBuf, CheckpointErr
     if let Some(variable) = settings.offline {
         return cache.snapshot().map_err(|missing| {
             CheckpointError::Hub(format!(
-                "hf:{id} is not in the cache, and {variable} is set, so no request was sent: {missing}\n\
-                 Fetch it where there is a network (`nb fetch hf:{id}`), point HF_HUB_CACHE to a filled cache, or name a \
-                 checkpoint folder on disk."
+                "hf:{id} is not in the cache, and {variable} is set, so it was not downloaded: {missing}\n\
+                 Download it on a machine with a network (`nb fetch hf:{id}`), point HF_HUB_CACHE to a filled cache, or \
+                 use a checkpoint folder on disk."
             ))
         });
     }
@@ -44,8 +44,8 @@ pub(crate) fn download(owner: &str, name: &str) -> Result<PathBuf, CheckpointErr
             }
             Err(_) => Err(CheckpointError::Hub(format!(
                 "cannot get hf:{id} from the Hugging Face hub: {reason}\n\
-                 What works without the hub: a checkpoint folder on disk (config.json, model.safetensors, tokenizer.json or \
-                 vocab.txt) in place of `hf:{id}`, or a filled cache named by HF_HUB_CACHE or HF_HOME."
+                 Without the hub, use a checkpoint folder on disk (config.json, model.safetensors, tokenizer.json or \
+                 vocab.txt) instead of `hf:{id}`, or point HF_HUB_CACHE or HF_HOME to a filled cache."
             ))),
         },
     }

@@ -276,6 +276,9 @@ fn one_or_two<'a, T: PartialEq + std::fmt::Debug>(
     match texts {
         [first] => Ok((first, None)),
         [first, second] if first != second => Ok((first, Some(second))),
-        _ => Err(DataError::TextColumns { file: name.to_owned(), found: format!("{texts:?}") }),
+        _ => {
+            let found = texts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            Err(DataError::TextColumns { file: name.to_owned(), found: format!("[{found}]") })
+        }
     }
 }

@@ -146,6 +146,6 @@ mod tests {
     fn a_folder_that_cannot_be_created_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = write(file.path(), 0, SampleSize { train: 1, dev: 1 }).unwrap_err();
-        assert!(error.to_string().ends_with("train/news.tsv: cannot be written"), "{error}");
+        assert!(error.to_string().ends_with("train/news.tsv"), "{error}");
     }
 }

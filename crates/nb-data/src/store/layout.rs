@@ -167,7 +167,7 @@ impl Layout {
 
     /// Returns the range of row `i`'s tokens.
     pub(super) fn tokens_of(&self, bytes: &[u8], i: usize) -> Range<usize> {
-        assert!(i < self.rows, "row {i} of a store of {} rows", self.rows);
+        assert!(i < self.rows, "row {i} is not in a store of {} rows", self.rows);
         u64_at(bytes, HEADER + 8 * i) as usize..u64_at(bytes, HEADER + 8 * (i + 1)) as usize
     }
 
@@ -176,17 +176,17 @@ impl Layout {
     }
 
     pub(super) fn label(&self, bytes: &[u8], i: usize) -> Option<usize> {
-        assert!(i < self.rows, "row {i} of a store of {} rows", self.rows);
+        assert!(i < self.rows, "row {i} is not in a store of {} rows", self.rows);
         Some(u32_at(bytes, self.labels + 4 * i)).filter(|&label| label != NO_LABEL).map(|label| label as usize)
     }
 
     pub(super) fn line(&self, bytes: &[u8], i: usize) -> u64 {
-        assert!(i < self.rows, "row {i} of a store of {} rows", self.rows);
+        assert!(i < self.rows, "row {i} is not in a store of {} rows", self.rows);
         u64_at(bytes, self.lines + 8 * i)
     }
 
     pub(super) fn id<'a>(&self, bytes: &'a [u8], i: usize) -> Option<&'a str> {
-        assert!(i < self.rows, "row {i} of a store of {} rows", self.rows);
+        assert!(i < self.rows, "row {i} is not in a store of {} rows", self.rows);
         let end = |i: usize| u64_at(bytes, self.id_ends + 8 * i) as usize;
         let start = i.checked_sub(1).map_or(0, end);
         let id = &bytes[self.news_ids + start..self.news_ids + end(i)];

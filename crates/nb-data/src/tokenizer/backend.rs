@@ -138,10 +138,10 @@ fn bert(folder: &Folder, special: &SpecialTokens, switches: Switches) -> Result<
 /// Reads the vocabulary of a WordPiece model: ids by token, or tokens in the order of their ids.
 fn word_pieces(model: &Value) -> Result<Vec<(String, u32)>> {
     let kind = model["type"].as_str();
-    let wrong = "expected a WordPiece vocabulary, as its class needs one; set tokenizer_class in tokenizer_config.json to \
+    let wrong = "expected a WordPiece vocabulary, which its class needs; set tokenizer_class in tokenizer_config.json to \
                  PreTrainedTokenizerFast to use tokenizer.json unchanged";
     if let Some(found) = kind.filter(|&kind| kind != "WordPiece") {
-        return Err(format!("a {found} model found, {wrong}").into());
+        return Err(format!("found a {found} model, {wrong}").into());
     }
     let id = |(token, id): (&String, &Value)| Some((token.clone(), u32::try_from(id.as_u64()?).ok()?));
     let pieces = match &model["vocab"] {
@@ -149,7 +149,7 @@ fn word_pieces(model: &Value) -> Result<Vec<(String, u32)>> {
         Value::Array(tokens) => (0..).zip(tokens).map(|(id, token)| Some((token.as_str()?.to_owned(), id))).collect(),
         _ => None,
     };
-    pieces.ok_or_else(|| format!("no such model found, {wrong}").into())
+    pieces.ok_or_else(|| format!("found an invalid vocabulary, {wrong}").into())
 }
 
 fn xlm_roberta(folder: &Folder, switches: Switches) -> Result<Tokenizer> {
@@ -157,14 +157,15 @@ fn xlm_roberta(folder: &Folder, switches: Switches) -> Result<Tokenizer> {
     const UNKNOWN: usize = 3;
     let Vocabulary::Json { value, .. } = &folder.vocabulary else {
         return Err(
-            "a vocab.txt found, expected tokenizer.json, as XLMRobertaTokenizer needs pieces and their scores".into()
+            "found vocab.txt, expected tokenizer.json, because XLMRobertaTokenizer needs pieces and their scores"
+                .into(),
         );
     };
     let piece = |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_f64()?));
     let pieces = value["model"]["vocab"].as_array().and_then(|list| list.iter().map(piece).collect::<Option<Vec<_>>>());
     let Some(pieces) = pieces else {
         return Err(
-            "no Unigram vocabulary found, expected one as XLMRobertaTokenizer needs pieces and their scores; set \
+            "no Unigram vocabulary found, expected one because XLMRobertaTokenizer needs pieces and their scores; set \
              tokenizer_class in tokenizer_config.json to PreTrainedTokenizerFast to use tokenizer.json unchanged"
                 .into(),
         );
@@ -192,7 +193,7 @@ fn as_saved(folder: &Folder) -> Result<Tokenizer> {
     match &folder.vocabulary {
         Vocabulary::Json { bytes, .. } => guarded(|| Tokenizer::from_bytes(bytes)),
         Vocabulary::Lines { .. } => {
-            Err("a vocab.txt found, expected tokenizer.json, as PreTrainedTokenizerFast reads nothing \
+            Err("found vocab.txt, expected tokenizer.json, because PreTrainedTokenizerFast reads nothing \
              else; set tokenizer_class in tokenizer_config.json to BertTokenizer to read the vocabulary as BERT's"
                 .into())
         }

@@ -204,14 +204,14 @@ fn unsupported_classes_are_rejected_by_name() {
         ("vocab.txt", VOCAB.as_bytes()),
         ("tokenizer_config.json", br#"{"auto_map": {"AutoTokenizer": ["a.B", null]}}"#),
     ]);
-    assert!(code.starts_with("FOLDER/tokenizer_config.json: `auto_map` found, so the tokenizer is code"), "{code}");
+    assert!(code.starts_with("FOLDER/tokenizer_config.json: `auto_map` found: the tokenizer is Python code"), "{code}");
     refused("config.json", r#"{"model_type": "roberta"}"#, "`model_type` is roberta");
     let vocab = ("vocab.txt", VOCAB.as_bytes());
     let fast = error(&[vocab, ("tokenizer_config.json", br#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#)]);
-    assert!(fast.contains("FOLDER/vocab.txt: not a usable tokenizer: a vocab.txt found"), "{fast}");
+    assert!(fast.contains("FOLDER/vocab.txt: not a usable tokenizer: found vocab.txt"), "{fast}");
     let pieces = br#"{"added_tokens": [], "model": {"type": "Unigram", "vocab": [["[CLS]", 0.0], ["[SEP]", 0.0]]}}"#;
     let unigram = error(&[("tokenizer.json", pieces)]);
-    assert!(unigram.contains("a Unigram model found, expected a WordPiece vocabulary"), "{unigram}");
+    assert!(unigram.contains("found a Unigram model, expected a WordPiece vocabulary"), "{unigram}");
 }
 
 #[test]

@@ -100,7 +100,11 @@ impl Joined {
         let opened = self.nccl.get_or_init(|| {
             let World { rank, size, .. } = self.world;
             let opened = Backend::nccl(&self.store, rank, size, UNLIMITED);
-            ManuallyDrop::new(opened.inspect_err(|e| tracing::warn!("sums go through the host's memory: {e}")).ok())
+            ManuallyDrop::new(
+                opened
+                    .inspect_err(|e| tracing::warn!("NCCL is not available, so sums go through host memory: {e}"))
+                    .ok(),
+            )
         });
         opened.as_ref()
     }

@@ -104,7 +104,7 @@ impl Store {
         let listener = match at.hosted_by {
             StoreHost::ThisOnLoopback => {
                 let bound = TcpListener::bind((at.host, at.port));
-                bound.map_err(|e| format!("cannot listen there: {e}"))?.into_raw_fd() // the store owns it from here on
+                bound.map_err(|e| format!("cannot listen on this address: {e}"))?.into_raw_fd() // the store owns it from here on
             }
             _ => -1,
         };

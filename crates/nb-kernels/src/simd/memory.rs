@@ -30,7 +30,7 @@ pub(crate) fn transpose<T: Float>(rows: &[T], stride: usize, out: &mut [T], out_
     let ends = [stride, out_stride].map(|apart| apart.checked_mul(SQUARE - 1).and_then(|last| last.checked_add(width)));
     let [end, out_end] = ends.map(|end| end.unwrap_or(usize::MAX));
     let found = [rows.len(), out.len()];
-    assert!(end <= found[0] && out_end <= found[1], "a square needs {end} and {out_end} entries, there are {found:?}");
+    assert!(end <= found[0] && out_end <= found[1], "a square needs {end} and {out_end} entries, found {found:?}");
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") {
         // SAFETY: the processor has the instructions; all reads and writes end before the checked ends.

@@ -188,7 +188,7 @@ impl Bert {
     pub fn encode(&self, packed: &Packed, pass: Pass, capture: Capture) -> Encoded {
         let longest = packed.lengths().iter().copied().max().unwrap_or(0);
         let most = self.config.max_position_embeddings;
-        assert!(longest <= most, "a sequence of {longest} tokens in a model of {most} positions");
+        assert!(longest <= most, "a sequence has {longest} tokens, but the model has only {most} positions");
         tch::no_grad(|| self.run(packed, pass, capture))
     }
 

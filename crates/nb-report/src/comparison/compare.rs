@@ -154,11 +154,12 @@ impl<'a> Line<'a> {
             let (other, depth, size, seed) = (run.method()?, run.layers()?, run.parameters()?, run.seed()?);
             if (other, depth, size) != (method, layers, parameters) {
                 return Err(bad(format!(
-                    "method {other}, {depth} layers, {size} parameters, expected {method}, {layers}, {parameters} as first"
+                    "found method {other}, {depth} layers and {size} parameters, expected {method}, {layers} and \
+                     {parameters}"
                 )));
             }
             if seeds.contains(&seed) {
-                return Err(bad(format!("seed {seed} a second time, expected each seed once")));
+                return Err(bad(format!("found seed {seed} twice, expected each seed once")));
             }
             seeds.push(seed);
         }

@@ -63,7 +63,7 @@ impl<'a> Measured<'a> {
         let path = run.folder.join("outcomes.safetensors");
         let bad = |found: String| ReportError::content(&path, None, found);
         let outcomes = outcomes.ok_or_else(|| {
-            bad("no such file, expected the outcome of each row, by which runs are compared".to_owned())
+            bad("no such file, expected the outcome of each row, which the comparison needs".to_owned())
         })?;
         let column = format!("{name}.{metric}");
         let missing = || bad(format!("no {column}"));
@@ -128,7 +128,10 @@ impl<'a> Measured<'a> {
     pub(super) fn check_same_rows(&self, first: &Self) -> Result<(), ReportError> {
         let other_folder = first.run.folder.display();
         let differs = |what: &str, here: &str, expected: &str| {
-            summary(self.run, format!("{what} is {here}, expected {expected} as in {other_folder}: nothing to compare"))
+            summary(
+                self.run,
+                format!("{what} is {here}, expected {expected} as in {other_folder}: the runs cannot be compared"),
+            )
         };
         let (task, expected) = (self.task()?, first.task()?);
         if task != expected {
@@ -138,7 +141,7 @@ impl<'a> Measured<'a> {
             return Err(differs("the primary metric", self.metric, first.metric));
         }
         if self.split != first.split {
-            return Err(differs("the split that was measured", self.split, first.split));
+            return Err(differs("the measured split", self.split, first.split));
         }
         if let (Some(here), Some(expected)) = (self.data(), first.data())
             && here != expected
@@ -151,7 +154,7 @@ impl<'a> Measured<'a> {
         let unknown = self.rows.iter().filter(|row| first.rows.binary_search(row).is_err()).count();
         let path = self.run.folder.join("outcomes.safetensors");
         let found = format!(
-            "{} rows, {unknown} of them not in {other_folder}, expected the same {} rows: nothing to compare",
+            "{} rows, {unknown} of them not in {other_folder}, expected the same {} rows: the runs cannot be compared",
             self.rows.len(),
             first.rows.len()
         );

@@ -23,7 +23,7 @@ pub(super) fn of(comparison: &Comparison, split: &str) -> Vec<String> {
         ));
     }
     if tests > 0 && comparison.rows_compared < FEW_ROWS {
-        notes.push(format!("Over only {} rows the intervals are too narrow.", comparison.rows_compared));
+        notes.push(format!("With only {} rows, the intervals are too narrow.", comparison.rows_compared));
     }
     if split != "test" {
         notes.push(format!(
@@ -35,7 +35,7 @@ pub(super) fn of(comparison: &Comparison, split: &str) -> Vec<String> {
     notes.extend(comparison.rows.iter().filter_map(|row| other_seeds(row, baseline_of(comparison, row)?)));
     notes.extend(comparison.rows.iter().filter_map(|row| within_seeds(row, baseline_of(comparison, row)?)));
     if comparison.rows.iter().any(|row| row.spread.is_none()) {
-        notes.push("A row of a single seed has no ±: how far another seed would lie from it is unknown.".to_owned());
+        notes.push("A row with a single seed has no ±: the spread over seeds is unknown.".to_owned());
     }
     notes
 }
@@ -52,7 +52,7 @@ fn without_baseline(comparison: &Comparison) -> impl Iterator<Item = String> {
     untested.for_each(|row| missing.entry(row.layers).or_default().push(&row.label));
     let baseline = &comparison.baseline;
     missing.into_iter().map(move |(layers, labels)| {
-        format!("{baseline} was not run at {}: nothing to test {} against.", depth(layers), labels.join(", "))
+        format!("{baseline} was not run at {}, so {} cannot be tested against it.", depth(layers), labels.join(", "))
     })
 }
 
@@ -72,8 +72,8 @@ fn within_seeds(row: &Row, base: &Row) -> Option<String> {
     let error = (square(row)? + square(base)?).sqrt();
     (against.difference.abs() <= 2.0 * error).then(|| {
         format!(
-            "{} at {}: the difference of {:+.4} holds over rows, but its standard error over seeds is {error:.4}; other \
-             seeds may reverse it.",
+            "{} at {}: the difference of {:+.4} is significant over rows, but its standard error over seeds is {error:.4}; \
+             other seeds may reverse it.",
             row.label,
             depth(row.layers),
             against.difference

@@ -1,8 +1,8 @@
 //! Conversion of the record of a run to series, names and counts for tables and curves.
 
-use crate::format::plural;
+use crate::format::{plural, singular};
 use crate::plot::Series;
-use crate::record::{EvalLine, Scores, StepLine, UNITS};
+use crate::record::{EvalLine, Scores, StepLine};
 
 /// A line of `metrics.jsonl` with a position on the step axis.
 pub(crate) trait Logged {
@@ -51,6 +51,5 @@ pub(crate) fn metrics<'a>(scores: impl IntoIterator<Item = &'a Scores>) -> Vec<&
 /// Returns the number of rows behind `scores` in words, e.g. `18 texts`.
 pub(crate) fn rows(scores: &Scores) -> Option<String> {
     let rows = scores.rows.as_ref()?;
-    let (_, noun) = UNITS.iter().find(|(unit, _)| *unit == rows.unit)?;
-    Some(plural(rows.count, noun))
+    Some(plural(rows.count, &singular(&rows.unit)))
 }

@@ -8,9 +8,6 @@ use serde_json::Value;
 use super::Named;
 use super::lenient::or_default;
 
-/// Units in which rows are counted, each with the name of a single row.
-pub(crate) const UNITS: [(&str, &str); 3] = [("texts", "text"), ("impressions", "impression"), ("queries", "query")];
-
 /// A number that other versions wrote beside the metrics.
 const NOT_A_METRIC: &str = "hidden";
 
@@ -63,7 +60,7 @@ pub struct Scores {
 /// A number of rows and their unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rows {
-    /// `texts`, `impressions` or `queries`.
+    /// The unit in the plural, such as `texts` or `queries`. Each task has its own.
     pub unit: String,
     /// The number of rows.
     pub count: u64,
@@ -94,18 +91,20 @@ impl Scores {
     }
 }
 
-/// Reads the number of rows from the first unit in `UNITS` that is present. Numbers under other names are metrics.
+/// Reads the number of rows from the first entry with a whole number. Metrics are written with a decimal point, so their
+/// numbers are not whole numbers in JSON, not even that of an accuracy of 1.0.
 impl<'de> Deserialize<'de> for Scores {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let all = Named::<Value>::deserialize(deserializer)?;
-        let rows = |unit: &str| Some(Rows { unit: unit.to_owned(), count: all.get(unit)?.as_u64()? });
-        let is_unit = |name: &str| UNITS.iter().any(|(unit, _)| *unit == name);
-        let metrics = all.iter().filter(|(name, _)| !is_unit(name) && *name != NOT_A_METRIC);
+        let numbers = || all.iter().filter(|(name, _)| *name != NOT_A_METRIC);
+        let rows = numbers().find_map(|(unit, value)| Some(Rows { unit: unit.to_owned(), count: value.as_u64()? }));
+        let is_unit = |name: &str| rows.as_ref().is_some_and(|rows| rows.unit == name);
+        let metrics = numbers().filter(|(name, _)| !is_unit(name));
         let intervals = all.get(INTERVALS).map(Named::deserialize);
         Ok(Self {
-            rows: UNITS.iter().find_map(|(unit, _)| rows(unit)),
             metrics: metrics.filter_map(|(name, value)| Some((name, value.as_f64()?))).collect(),
             intervals: intervals.and_then(Result::ok),
+            rows,
         })
     }
 }

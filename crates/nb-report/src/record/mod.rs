@@ -28,7 +28,6 @@ use serde_json::Value;
 use crate::ReportError;
 
 pub use comparison::{Against, Comparison, Row, Spread, Sweep, TeacherRow, Try};
-pub(crate) use evaluation::UNITS;
 pub use evaluation::{Evaluation, Interval, Rows, Scores};
 pub use metrics::{Agreement, EvalLine, Line, StepLine};
 pub use named::Named;

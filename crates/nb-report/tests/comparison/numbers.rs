@@ -79,7 +79,7 @@ fn the_difference_of_equal_models_is_zero() {
     let found = compared(&[entry("kd", [&kd]), entry("finetune", [&plain])], None);
     let against = found.rows[0].against.as_ref().unwrap();
     assert_eq!((against.difference, against.low, against.high, against.p, against.p_holm), (0.0, 0.0, 0.0, 1.0, 1.0));
-    assert!(found.notes.iter().any(|note| note == "Over only 9 rows the intervals are too narrow."));
+    assert!(found.notes.iter().any(|note| note == "With only 9 rows, the intervals are too narrow."));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_depth_without_the_baseline_is_not_tested_but_noted() {
     let runs = [run("finetune", 1, 0, &[1.0, 0.0]), run("kd", 2, 0, &[1.0, 1.0]), run("pkd", 2, 0, &[1.0, 0.0])];
     let found = compared(&[entry("finetune", [&runs[0]]), entry("kd", [&runs[1]]), entry("pkd", [&runs[2]])], None);
     assert!(found.rows.iter().all(|row| row.against.is_none()));
-    assert_eq!(found.notes[0], "finetune was not run at 2 layers: nothing to test kd, pkd against.");
+    assert_eq!(found.notes[0], "finetune was not run at 2 layers, so kd, pkd cannot be tested against it.");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn notes_state_what_the_test_does_not_cover() {
     let found = compared(&[entry("finetune", &plain), entry("kd", &kd)], None);
     assert!(found.rows[1].against.as_ref().unwrap().p_holm < 0.05);
     assert_eq!(found.notes[1], "kd at 1 layer was run with seeds 0, 2, finetune with 0, 1.");
-    assert!(found.notes[2].contains("+0.2000 holds over rows, but its standard error over seeds is 0.2236"));
+    assert!(found.notes[2].contains("+0.2000 is significant over rows, but its standard error over seeds is 0.2236"));
     assert_eq!(found.notes.len(), 3);
 }
 
@@ -113,7 +113,11 @@ fn without_test_data_development_scores_are_used_and_noted() {
     kd.outcomes.as_mut().unwrap().split = Some("dev".to_owned());
     let found = compared(&[entry("kd", [&kd])], None);
     assert_eq!(found.rows[0].mean, 0.5);
-    assert!(found.notes[0].starts_with("All scores are of the dev data, on which the best state"), "{:?}", found.notes);
+    assert!(
+        found.notes[0].starts_with("Scores are on the dev data, on which the best checkpoint"),
+        "{:?}",
+        found.notes
+    );
 }
 
 #[test]

@@ -19,27 +19,29 @@ fn an_error_about_two_different_runs_names_both_folders() {
     check(
         &|run| student(run).rows = vec![0, 1, 7],
         &format!(
-            "outcomes.safetensors: 3 rows, 1 of them not in {other}, expected the same 3 rows: nothing to compare"
+            "outcomes.safetensors: 3 rows, 1 of them not in {other}, expected the same 3 rows: the runs cannot be compared"
         ),
     );
     check(
         &|run| run.outcomes.as_mut().unwrap().split = Some("dev".to_owned()),
-        &format!("summary.json: the split that was measured is dev, expected test as in {other}: nothing to compare"),
+        &format!("summary.json: the measured split is dev, expected test as in {other}: the runs cannot be compared"),
     );
     check(
         &|run| edit(&mut run.summary, |summary| summary["data"]["test"]["blake3"] = json!("bb")),
-        &format!("summary.json: blake3 of the test data is bb, expected aa as in {other}: nothing to compare"),
+        &format!("summary.json: blake3 of the test data is bb, expected aa as in {other}: the runs cannot be compared"),
     );
     check(
         &|run| run.summary.task = Some("recommend".to_owned()),
-        &format!("summary.json: the task is recommend, expected topic as in {other}: nothing to compare"),
+        &format!("summary.json: the task is recommend, expected topic as in {other}: the runs cannot be compared"),
     );
     check(
         &|run| {
             run.summary.primary = Some("macro_f1".to_owned());
             student(run).values.push(("macro_f1".into(), vec![1.0, 0.0, 0.0]));
         },
-        &format!("summary.json: the primary metric is macro_f1, expected accuracy as in {other}: nothing to compare"),
+        &format!(
+            "summary.json: the primary metric is macro_f1, expected accuracy as in {other}: the runs cannot be compared"
+        ),
     );
 }
 
@@ -55,7 +57,7 @@ fn invalid_runs_are_rejected() {
     };
     check(
         &|run| run.outcomes = None,
-        "outcomes.safetensors: no such file, expected the outcome of each row, by which runs are compared",
+        "outcomes.safetensors: no such file, expected the outcome of each row, which the comparison needs",
     );
     check(
         &|run| values(run, &[1.0, f64::NAN, 1.0]),
@@ -104,12 +106,12 @@ fn invalid_entries_are_rejected() {
     assert_eq!(error(&[entry("kd", [])]), "compare.json: no run of kd, expected at least one");
     assert_eq!(
         error(&[entry("kd", &runs)]),
-        "runs/all/kd-2l-s1/summary.json: method kd, 2 layers, 1000000 parameters, expected kd, 1, 500000 as first in the \
-         runs of kd"
+        "runs/all/kd-2l-s1/summary.json: found method kd, 2 layers and 1000000 parameters, expected kd, 1 and 500000 in \
+         the runs of kd"
     );
     assert_eq!(
         error(&[entry("kd", [&runs[0], &runs[0]])]),
-        "runs/all/kd-1l-s0/summary.json: seed 0 a second time, expected each seed once in the runs of kd"
+        "runs/all/kd-1l-s0/summary.json: found seed 0 twice, expected each seed once in the runs of kd"
     );
     assert_eq!(
         error(&[entry("kd", [&runs[0]]), entry("kd", [&runs[0]])]),

@@ -20,7 +20,7 @@ fn a_full_run_shows_everything() {
     assert_eq!(sections(&html), ["Results", "Training", "Errors by class", "Calibration", "Sources"]);
     assert_eq!(
         texts(&html, ".lead"),
-        ["topic classification · method newsbert · 2 layers from a teacher of 2 · seed 3 · 300 steps · 1 min 15 s"]
+        ["task topic · method newsbert · 2 layers, from a teacher with 2 · seed 3 · 300 steps · 1 min 15 s"]
     );
     let tiles = texts(&html, ".value");
     assert_eq!(tiles, ["0.895", "0.920", "97.3 %", "13.7 M", "3.00 ms", "333"]);

@@ -93,7 +93,7 @@ fn check_seeds(variant: &Variant) -> Result<(), ConfigError> {
 
 fn check_distinct<T: Ord + fmt::Debug>(key: &str, values: &[T]) -> Result<(), ConfigError> {
     if values.iter().collect::<BTreeSet<_>>().len() < values.len() {
-        return Err(ConfigError::expected(key, format!("{values:?}"), "no value twice"));
+        return Err(ConfigError::expected(key, format!("{values:?}"), "distinct values"));
     }
     Ok(())
 }

@@ -161,7 +161,7 @@ fn table(plan: &ComparePlan, finished: &[FinishedVariant], teacher: &Path, sweep
     comparison.notes.extend(unequal_budgets(&comparison.sweeps));
     if !plan.has_test && !comparison.sweeps.is_empty() {
         comparison.notes.push(
-            "Settings were chosen on the very rows that the table reports, since there is no data.test.".to_owned(),
+            "Settings were chosen on the same rows that the table reports, since data.test is not set.".to_owned(),
         );
     }
     comparison.write(&plan.output)?;

@@ -1,4 +1,4 @@
-//! The section `checkpoints` of a configuration: what a stopped run resumes from.
+//! The section `checkpoints` of a configuration: the checkpoints from which a stopped run resumes.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Values of the configuration that are a word of a list, or a word or a number.
+//! Values of the configuration that are one of several words, or a word or a number.
 
 use std::fmt;
 use std::str::FromStr;
@@ -89,7 +89,6 @@ impl fmt::Display for DeviceChoice {
 
 impl<'de> Deserialize<'de> for DeviceChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // By a visitor, since the reader adds line and key to errors that come out of one.
         struct Word;
         impl Visitor<'_> for Word {
             type Value = DeviceChoice;

@@ -39,7 +39,7 @@ pub struct DataConfig {
     #[serde(default)] // without it, a schema of its own would make the key required
     #[schemars(schema_with = "schema::article_fields")]
     pub fields: Option<Vec<ArticleField>>,
-    /// Number of a reader's most recent clicks that are read (recommend); 50 by default.
+    /// Number of a reader's most recent clicks that are used (recommend); 50 by default.
     pub history: Option<usize>,
     /// Treatment of a training click on an article that is already in the history (recommend); `keep` by default.
     pub clicked_before: Option<ClickedBeforeChoice>,
@@ -109,7 +109,7 @@ pub struct ReaderConfig {
     pub self_attention: Option<i64>,
 }
 
-/// Converts a field of saved models to that of the readers of articles.
+/// Converts a field of saved models to the field that article readers use.
 pub fn data_field(field: ArticleField) -> nb_data::read::Field {
     match field {
         ArticleField::Title => nb_data::read::Field::Title,

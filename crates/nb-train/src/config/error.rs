@@ -1,12 +1,12 @@
-//! A value of the configuration that cannot be used, as an error that carries its keys.
+//! The error for an invalid value of the configuration. It carries the keys of the value.
 
 use std::fmt;
 
 use super::key::KeyPath;
 
-/// A value of the configuration that cannot be used: its key, the value found, and the reason.
+/// An invalid value of the configuration: its key, the value found, and the reason.
 ///
-/// The error knows keys, not lines; [`super::point`] adds the line.
+/// The error knows keys, not lines; [`super::locate`] adds the line.
 ///
 /// ```
 /// use nb_train::config::ConfigError;
@@ -25,32 +25,31 @@ pub struct ConfigError {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reason {
-    /// No value such as this is allowed; these are.
+    /// The value itself is not allowed; these values are.
     Expected(String),
-    /// The value does not go together with something else.
+    /// The value is not compatible with something else.
     Conflict(String),
 }
 
 impl ConfigError {
-    /// An error of the form `<key> is <found>, expected <expected>`.
+    /// Makes an error of the form `<key> is <found>, expected <expected>`.
     pub fn expected(key: impl Into<KeyPath>, found: impl fmt::Display, expected: impl Into<String>) -> Self {
         Self { keys: vec![key.into()], found: found.to_string(), reason: Reason::Expected(expected.into()) }
     }
 
-    /// An error of the form `<key> is <found>, but <why>`.
+    /// Makes an error of the form `<key> is <found>, but <why>`.
     pub fn conflict(key: impl Into<KeyPath>, found: impl fmt::Display, why: impl Into<String>) -> Self {
         Self { keys: vec![key.into()], found: found.to_string(), reason: Reason::Conflict(why.into()) }
     }
 
-    /// The same error with one more key that takes part in it. The place of the error is that of the first of its keys
-    /// that somebody typed.
+    /// Adds another key that takes part in the error. The error is located at the first of its keys that the user gave.
     #[must_use]
     pub fn and(mut self, key: impl Into<KeyPath>) -> Self {
         self.keys.push(key.into());
         self
     }
 
-    /// The keys that take part, the one that the message begins with first.
+    /// Returns the keys that take part; the message begins with the first.
     pub fn keys(&self) -> &[KeyPath] {
         &self.keys
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A key of a configuration, from the top of its file: `method.stages[1].weights.soft`.
+/// The full key of a value in a configuration, such as `method.stages[1].weights.soft`.
 ///
 /// As the context of an [`anyhow::Error`], it adds the key to an error that does not know it, such as that of an unreadable
 /// file named by the key.

@@ -1,10 +1,10 @@
-//! The configuration as somebody typed it: the YAML of a run, read strictly.
+//! The configuration as the user writes it: the YAML of a run, read strictly.
 //!
-//! The types mirror the file and nothing more. [`crate::plan::Plan`] checks whether their values go together and derives
-//! everything that follows from them; [`crate::method::Method`] does so for the section `method`.
+//! The types mirror the file and do nothing else. [`crate::plan::Plan`] checks that the values are compatible and derives
+//! the settings of the run; [`crate::method::Method`] does so for the section `method`.
 //!
-//! Outside these two, the crate sees a [`RunConfig`] only as a whole: the resolved one, which a run folder holds and a
-//! resumed run is compared with. A plan does carry a few plain choices as they are, such as [`EvalEvery`],
+//! Elsewhere in the crate, a [`RunConfig`] is used only as a whole: the resolved configuration, which is stored in the run
+//! folder and compared when a run resumes. A plan contains some simple choices unchanged, such as [`EvalEvery`],
 //! [`CheckpointEvery`], [`TermKind`] and [`UnknownLabels`].
 
 mod checkpoints;

@@ -1,4 +1,4 @@
-//! Numbers that may change during a stage of the training: constants and ramps.
+//! Constants and ramps: numbers that may change during a stage of the training.
 
 use std::fmt;
 
@@ -148,8 +148,7 @@ impl From<f64> for TemperatureConfig {
     }
 }
 
-/// Reads a number, or a mapping that `convert` turns into a value. It is a visitor, since the reader adds line and column
-/// to the errors of visitors.
+/// Reads a number, or a mapping that `convert` turns into a value.
 struct NumberOr<M, F> {
     expected: &'static str,
     convert: F,

@@ -1,4 +1,4 @@
-//! JSON schemas of the values that no derive describes: numbers or words, and mappings whose keys are words of a list.
+//! JSON schemas that cannot be derived: of values that are a number or a word, and of mappings with a fixed set of keys.
 
 use std::borrow::Cow;
 

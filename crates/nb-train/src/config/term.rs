@@ -91,7 +91,7 @@ impl TermKind {
         matches!(self, Self::Teacher | Self::Hard)
     }
 
-    /// Returns whether the term compares the models on each text alone, whichever row the text belongs to.
+    /// Returns whether the term compares the models text by text, independently of the rows that use a text.
     pub fn compares_texts(self) -> bool {
         self.compares_widths() || self == Self::Attention
     }
@@ -116,7 +116,7 @@ impl TermKind {
         matches!(self, Self::Embedding | Self::Hidden | Self::Patience)
     }
 
-    /// Returns whether the term compares vectors of hidden units; a narrower student's are projected to the teacher's
+    /// Returns whether the term compares vectors of hidden units. Those of a narrower student are projected to the teacher's
     /// width.
     pub fn compares_widths(self) -> bool {
         matches!(self, Self::Embedding | Self::Hidden | Self::Pooled | Self::Patience | Self::Cosine)

@@ -3,7 +3,7 @@
 pub mod vector_file;
 
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_checkpoint::{ArticleField, DESCRIPTION_FILE, Description};
@@ -51,6 +51,7 @@ pub struct SavedHead {
 /// A model loaded from its folder.
 #[derive(Debug)]
 pub struct SavedModel {
+    folder: PathBuf,
     bert: Bert,
     head: Option<SavedHead>,
     tokenizer: Tokenizer,
@@ -95,7 +96,8 @@ impl SavedModel {
         let most = bert.config().max_position_embeddings as usize;
         let model_length = || tokenizer.model_max_length().filter(|&length| length >= MIN_TOKENS).unwrap_or(most);
         let max_tokens = head.as_ref().map_or_else(model_length, |head| head.description.max_tokens).min(most);
-        Ok(Self { bert, head, tokenizer, device, precision, max_tokens, text_counts: Cell::default() })
+        let folder = folder.to_owned();
+        Ok(Self { folder, bert, head, tokenizer, device, precision, max_tokens, text_counts: Cell::default() })
     }
 
     /// Returns the model with another maximum sequence length, to which it truncates texts.
@@ -123,9 +125,9 @@ impl SavedModel {
     /// # Errors
     /// If the folder holds only an encoder.
     pub fn head(&self) -> Result<&SavedHead> {
-        self.head
-            .as_ref()
-            .with_context(|| format!("the model folder has no {DESCRIPTION_FILE}: it holds an encoder without a head"))
+        self.head.as_ref().with_context(|| {
+            format!("{} has no {DESCRIPTION_FILE}: it contains an encoder without a head", self.folder.display())
+        })
     }
 
     /// Returns the labels by class number.
@@ -226,7 +228,7 @@ impl SavedModel {
                 self.run(texts, |states, packed| head.pooling.forward(states, packed.segments()))
             }
             (Pooling::Attention, None) => {
-                bail!("the model folder has no trained attention; use --pooling mean or cls")
+                bail!("{} has no trained attentive pooling; use --pooling mean or cls", self.folder.display())
             }
             (Pooling::Mean, _) => self.run(texts, mean_pooling),
             (Pooling::Cls, _) => self.run(texts, cls_pooling),

@@ -48,7 +48,7 @@ impl Method {
             return Err(conflict("method.beta", &self.beta.to_string(), why));
         }
         if self.share.is_any() {
-            let why = "method.teacher is frozen, so it has its own top layers";
+            let why = "method.teacher is frozen, so it cannot share layers";
             return Err(conflict("method.share", &self.share.to_string(), why));
         }
         if !self.any(TermKind::needs_teacher) {

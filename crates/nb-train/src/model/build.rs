@@ -123,7 +123,7 @@ fn init_student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
 /// If the folder holds no such model, or one for another task, with other labels or with another tokenizer.
 pub fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Head>> {
     let Some(description) = Description::read(folder)? else {
-        bail!("it holds an encoder without a head, expected the model folder of a run")
+        bail!("the folder contains an encoder without a head, expected the model folder of a run")
     };
     task.check_description(&description)?;
     let bert = Bert::load(folder, plan.device, plan.precision)?;
@@ -133,7 +133,7 @@ pub fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Mode
     }
     let most = bert.config().max_position_embeddings;
     if plan.data.max_tokens as i64 > most {
-        bail!("it has {most} positions, expected at least data.max_tokens: {}", plan.data.max_tokens);
+        bail!("it has {most} positions, expected at least {} (data.max_tokens)", plan.data.max_tokens);
     }
     let head = separate_head(&bert, plan, task);
     fill_head(folder, &head.arenas())?;

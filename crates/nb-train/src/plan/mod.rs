@@ -147,7 +147,7 @@ pub fn read_plan(path: &Path, overrides: &[Override], kinds: TaskKinds, process:
 fn name(config: &RunConfig) -> Result<String, ConfigError> {
     let name = config.name.as_deref().filter(|name| !name.is_empty()).unwrap_or("run");
     if Path::new(name).components().count() != 1 || name.starts_with('.') {
-        let expected = "a plain name without `/`, since it becomes a folder";
+        let expected = "a plain name without `/`, since a folder is named after it";
         return Err(ConfigError::expected("name", format_args!("`{name}`"), expected));
     }
     Ok(name.to_owned())

@@ -173,8 +173,8 @@ fn check_teachers_layers(config: &StudentConfig, source: &BertConfig) -> Result<
     let check = |key: &str, given: Option<i64>, teachers: i64| match given.filter(|&given| given != teachers) {
         Some(given) => {
             let why = format!(
-                "a student that starts from the teacher's layers has its {teachers}; expected student.init: random or a \
-                 checkpoint"
+                "a student that starts from the teacher's layers needs {teachers}, as in the teacher; set student.init to random \
+                 or a checkpoint"
             );
             Err(ConfigError::conflict(key, given, why).and("student.init"))
         }
@@ -195,8 +195,8 @@ fn check_checkpoint(config: &StudentConfig, folder: &Path, student: &BertConfig)
     }
     if let Some(ConfigDifference { key, value, other }) = found.first_difference(student) {
         let why = format!(
-            "its {key} is {value}, expected {other}: the teacher's, or the one that student.hidden, heads and \
-             intermediate give"
+            "its {key} is {value}, expected {other}, the teacher's value or the one set by student.hidden, \
+             student.heads and student.intermediate"
         );
         bail!(ConfigError::conflict("student.init", folder.display(), why));
     }

@@ -45,7 +45,7 @@ impl Start {
         let folder = halted.path().display();
         let checkpoint = match (Checkpoint::newest(halted.path()), unfinished) {
             (Err(e), Unfinished::ResumeSame) => {
-                tracing::warn!("{e:#}; the run starts over");
+                tracing::warn!("{e:#}; starting over");
                 return Ok(Self::Over(halted));
             }
             (newest, _) => newest?,
@@ -61,7 +61,7 @@ impl Start {
             Unfinished::Resume(accepted) => refuse(&halted, &differences, accepted)?,
             _ if differences.is_empty() => {}
             _ => {
-                tracing::info!("{folder} was started with a different configuration: it starts over");
+                tracing::info!("{folder} was started with a different configuration; starting over");
                 return Ok(Self::Over(halted));
             }
         }
@@ -69,7 +69,7 @@ impl Start {
             tracing::warn!("{difference}: accepted");
         }
         let Some(checkpoint) = checkpoint else {
-            tracing::warn!("{folder} has no checkpoint yet: the run starts over");
+            tracing::warn!("{folder} has no checkpoint yet; starting over");
             return Ok(Self::Over(halted));
         };
         Ok(Self::After(Box::new(Resumed { halted, checkpoint })))
@@ -91,7 +91,7 @@ impl Resumed {
         let mut state = checkpoint.saved.state.clone();
         if state.step >= total {
             bail!(
-                "{} was saved after step {}, but this configuration ends with step {total}; expected more steps",
+                "{} was saved after step {}, but this configuration ends with step {total}; increase the number of steps",
                 checkpoint.folder().display(),
                 state.step
             );

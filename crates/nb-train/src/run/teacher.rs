@@ -47,7 +47,7 @@ pub(crate) fn prepare_teacher<'a, L: TaskList>(
             folder
         }
         None => {
-            tracing::info!("the teacher is trained first, in {}", teacher.output.display());
+            tracing::info!("training the teacher first, in {}", teacher.output.display());
             match run::<L>(&teacher, unfinished, stop, processes)? {
                 Outcome::Finished(summary) => summary.folder,
                 Outcome::FinishedBefore(folder) | Outcome::FinishedByFirst(folder) => folder,
@@ -126,7 +126,7 @@ pub fn finished(plan: &Plan) -> Result<Option<PathBuf>> {
             return Ok(Some(folder));
         }
         if was.without_sources().differences(&now.without_sources()).is_empty() {
-            tracing::info!("{}: data, checkpoints or versions have changed since", folder.display());
+            tracing::info!("not reusing {}: data, checkpoints or versions have changed since", folder.display());
         }
     }
     Ok(None)

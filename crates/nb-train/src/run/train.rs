@@ -56,7 +56,7 @@ impl<K: Task> Run<'_, K> {
                 let without_gain = progress.aside(|| self.evaluate(place.epoch))?;
                 if self.is_out_of_patience(position, without_gain) {
                     progress.aside(|| {
-                        tracing::info!("no better metric in {without_gain} evaluations: stopping early");
+                        tracing::info!("no improvement in {without_gain} evaluations; stopping early");
                     });
                     break;
                 }
@@ -163,7 +163,7 @@ impl<K: Task> Run<'_, K> {
             .unwrap_or_else(|| format!("{new} updates since the last check were not finite"));
         match self.plan.train.not_finite {
             NotFiniteChoice::Stop => {
-                bail!("step {step}: {what}; {}. A lower train.lr is the usual remedy", self.saved_models())
+                bail!("step {step}: {what}; {}; lower train.lr", self.saved_models())
             }
             NotFiniteChoice::Skip => tracing::warn!("step {step}: {what}; skipped, {now} so far"),
         }
@@ -229,7 +229,7 @@ impl<K: Task> Run<'_, K> {
         let saved: Vec<_> = self.state.best.iter().filter(|b| b.is_saved()).map(|b| b.role().name()).collect();
         let folder = self.folder.path().display();
         match saved.as_slice() {
-            [] => format!("no model was saved yet in {folder}"),
+            [] => format!("no model has been saved yet in {folder}"),
             names => format!("the best {} so far is saved in {folder}", names.join(" and ")),
         }
     }

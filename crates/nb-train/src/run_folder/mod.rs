@@ -77,7 +77,7 @@ impl RunFolder {
             remove(&entries)?;
         }
         if path != wanted {
-            tracing::info!("{} holds a finished run; this one goes to {}", wanted.display(), path.display());
+            tracing::info!("{} contains a finished run; writing this one to {}", wanted.display(), path.display());
         }
         Self::start(path, lock, config)
     }
@@ -191,7 +191,7 @@ fn take(wanted: &Path, unfinished: &Unfinished) -> Result<Taken> {
 fn may_take(path: &Path, contents: &Contents, unfinished: &Unfinished) -> Result<()> {
     if matches!((contents, unfinished), (Contents::Unfinished(_), Unfinished::Refuse)) {
         bail!(
-            "{} holds an unfinished run; --resume continues it, --overwrite removes it and starts over",
+            "{} contains an unfinished run; --resume continues it, --overwrite removes it and starts over",
             path.display()
         );
     }

@@ -128,7 +128,7 @@ impl<K: Objective> Input<'_, K> {
                 outputs.outputs = pooled.map(|pooled| self.head_outputs(model, pooled));
                 return outputs;
             }
-            Some(Err(e)) => tracing::warn!("{e:#}; the teacher computes it"),
+            Some(Err(e)) => tracing::warn!("{e:#}; computing the outputs with the teacher instead"),
             None => {}
         }
         self.outputs(model, &model.bert.encode(self.micro_batch.texts, Pass::Inference, self.stage.capture()))

@@ -164,7 +164,7 @@ impl StepReport {
         let term = self.terms.iter().find(|(_, value)| !value.is_finite());
         let term = term.map(|(kind, value)| format!("the term `{}` is {value}", kind.name()));
         term.or_else(|| {
-            (!self.gradient_norm.is_finite()).then(|| format!("the gradient's norm is {}", self.gradient_norm))
+            (!self.gradient_norm.is_finite()).then(|| format!("the gradient norm is {}", self.gradient_norm))
         })
     }
 

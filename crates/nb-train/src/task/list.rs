@@ -58,7 +58,7 @@ macro_rules! task_list {
                 $(if let Some(task_plan) = plan.data.task.downcast::<<$task as $crate::task::Task>::Plan>() {
                     return visitor.visit::<$task>(plan, task_plan);
                 })+
-                ::anyhow::bail!("task is `{}`, which this list of tasks does not have", plan.data.task.name())
+                ::anyhow::bail!("task is `{}`, which is not in this list of tasks", plan.data.task.name())
             }
 
             fn head_layers(

@@ -58,7 +58,7 @@ fn warn_not_cached(why: &str) {
 /// Warns that the quotes of a TSV are read as text.
 pub fn warn_unquoted(name: &dyn Display, line: u64) {
     tracing::warn!(
-        "{name}: the quotes on line {line} do not pair up, so the file is read as written without quoting; \
+        "{name}: the quotes on line {line} do not pair up, so they are read as ordinary text; \
          set `quoting` to `csv` or `none` to choose"
     );
 }
@@ -84,7 +84,7 @@ pub fn warn_repeated(source: &Source, ids: &IdIndex) {
             Repeated::First => "the first",
             Repeated::Last => "the last",
         };
-        tracing::warn!("{path}: {count} rows repeat an id; {used} row with an id is used");
+        tracing::warn!("{path}: {count} rows repeat an id; only {used} row with each id is used");
     }
 }
 

@@ -139,7 +139,7 @@ pub(crate) fn corpus_vectors(model: &SavedModel, folder: &Path, corpus: &Source)
     writer.finish(Some(&key))?;
     tracing::info!("vectors of {} cached in {}", corpus.path.display(), path.display());
     let file = VectorFile::open(&path, &key);
-    file.map(CorpusVectors::File).with_context(|| format!("cannot read {} back", path.display()))
+    file.map(CorpusVectors::File).with_context(|| format!("cannot read {} after writing it", path.display()))
 }
 
 /// Returns a writer beside the corpus or, if that is not writable, in the user's cache folder; none if neither is writable.
@@ -149,16 +149,16 @@ fn writer(beside: PathBuf, elsewhere: PathBuf, hidden: usize) -> Option<(PathBuf
         Err(error) => error,
     };
     let folder = elsewhere.parent().unwrap_or(Path::new("."));
-    let created = std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()));
+    let created = std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()));
     match created.and_then(|()| VectorWriter::new(&elsewhere, hidden)) {
         Ok(writer) => {
-            tracing::warn!("{error:#}; vectors go to {}", elsewhere.display());
+            tracing::warn!("{error:#}; caching the vectors in {} instead", elsewhere.display());
             Some((elsewhere, writer))
         }
         Err(second) => {
             tracing::warn!(
-                "vectors are not cached and will be computed again: {error:#}; {second:#}; set XDG_CACHE_HOME to a folder \
-                 that can be written"
+                "vectors are not cached and will be computed again: {error:#}; {second:#}; set XDG_CACHE_HOME to a \
+                 writable folder"
             );
             None
         }

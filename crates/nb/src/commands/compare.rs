@@ -13,7 +13,7 @@ use crate::signals::Signals;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb compare --config configs/compare-quickstart.yaml\n         \
     nb compare --config configs/compare-quickstart.yaml --set seeds=[0] --set run.train.epochs=1\n\n\
-    Finished runs are not repeated: stop the comparison at any time, and continue it with the same command.")]
+    You can stop a comparison at any time and continue it with the same command: finished runs are not repeated.")]
 pub(crate) struct Compare {
     #[command(flatten)]
     config: ConfigFile,

@@ -61,7 +61,7 @@ impl Embed {
         windows.check()?;
         let rows = vectors.finish(None)?;
         model.log_cut();
-        tracing::info!("{rows} vectors of {} units in {}", model.hidden(), self.output.display());
+        tracing::info!("wrote {rows} vectors of {} units to {}", model.hidden(), self.output.display());
         Ok(ExitCode::SUCCESS)
     }
 }

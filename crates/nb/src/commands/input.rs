@@ -35,7 +35,7 @@ pub(crate) struct Input {
     /// Parts of an article to read (mind, beir) [default: those the model was trained on, or title,abstract]
     #[arg(long, value_delimiter = ',')]
     fields: Vec<FieldChoice>,
-    /// Largest share of unusable rows that is not an error
+    /// Largest accepted share of unusable rows
     #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE", value_parser = share)]
     allow_unusable: f64,
 }
@@ -231,7 +231,7 @@ impl Windows {
         }
         if self.skipped.count() as f64 > self.allowed * rows as f64 {
             bail!(
-                "{name}: {} of {rows} rows cannot be used ({}); --allow-unusable allows more",
+                "{name}: {} of {rows} rows cannot be used ({}); raise --allow-unusable to accept them",
                 self.skipped.count(),
                 self.skipped
             );

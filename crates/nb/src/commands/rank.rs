@@ -22,7 +22,7 @@ use super::input::share;
     --output prediction.txt\n\
     Each line contains an impression's id and the ranks of its articles, in the impression's order: `1 [2,3,1]`. \
     Articles that are missing from --news come last; articles with equal scores keep the impression's order. MIND's evaluation \
-    script gives this file the same metrics as `nb eval`."
+    script computes the same metrics from this file as `nb eval`."
 )]
 pub(crate) struct Rank {
     /// Model folder of a run with task: recommend
@@ -37,7 +37,7 @@ pub(crate) struct Rank {
     /// File to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-    /// Largest share of unusable rows that is not an error
+    /// Largest accepted share of unusable rows
     #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE", value_parser = share)]
     allow_unusable: f64,
     #[command(flatten)]
@@ -64,7 +64,7 @@ impl Rank {
         let impressions: Vec<u32> = (0..behaviors.len() as u32).collect();
         let scores = score_clicks(&catalogue.vectors, reader, &behaviors, &impressions)?;
         self.write(&behaviors, &scores).with_context(cannot_write)?;
-        tracing::info!("ranks of {} impressions in {}", behaviors.len(), self.output.display());
+        tracing::info!("wrote the ranks of {} impressions to {}", behaviors.len(), self.output.display());
         Ok(ExitCode::SUCCESS)
     }
 

@@ -10,7 +10,7 @@ use nb_train::task::{AllTasks, TaskList};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb schema > newsbert.schema.json\n\n\
-    With this first line in a configuration, editors that know YAML schemas complete and check it:\n\
+    With this first line in a configuration, editors that support YAML schemas complete and check it:\n\
     # yaml-language-server: $schema=newsbert.schema.json")]
 pub(crate) struct ShowSchema {
     /// Kind of configuration

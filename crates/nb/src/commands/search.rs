@@ -43,7 +43,7 @@ pub(crate) struct Search {
     /// Output as text or as JSON lines
     #[arg(long, value_enum, default_value = "text")]
     output_format: OutputFormat,
-    /// Largest share of unusable rows that is not an error
+    /// Largest accepted share of unusable rows
     #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE", value_parser = share)]
     allow_unusable: f64,
     #[command(flatten)]
@@ -90,7 +90,10 @@ impl Search {
     fn source(&self, model: &SavedModel) -> Result<Source> {
         let path = if self.corpus.is_dir() { Folder::new(&self.corpus).corpus() } else { self.corpus.clone() };
         if !path.is_file() {
-            bail!("--corpus is {}, but there is no {}", self.corpus.display(), path.display());
+            match path == self.corpus {
+                true => bail!("--corpus is {}, but there is no such file or folder", path.display()),
+                false => bail!("--corpus is {}, but {} does not exist", self.corpus.display(), path.display()),
+            }
         }
         let fields = model.read_fields();
         let format = match path.extension().and_then(|ending| ending.to_str()) {

@@ -18,7 +18,7 @@ use crate::signals::Signals;
 const EXAMPLES: &str = "\
 Examples:
   nb train --config my.yaml --set train.lr=2e-4 --set seed=1
-  nb train --config my.yaml --resume                       after Ctrl-C, a crash or a lost machine
+  nb train --config my.yaml --resume                       after Ctrl-C, a crash or a machine failure
   nb train --config my.yaml --resume --set train.epochs=5 --accept train.epochs
   nb train --config my.yaml --set train.accumulate=2 --processes 2
   torchrun --no-python --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint host:29500 nb train --config my.yaml
@@ -35,7 +35,7 @@ pub(crate) struct Train {
     /// Remove an unfinished run from the run folder and start over
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
-    /// Continue the unfinished run in the run folder from its newest complete checkpoint; without one, start it
+    /// Continue the unfinished run in the run folder from its newest complete checkpoint; if there is none, start the run
     #[arg(long)]
     resume: bool,
     /// Key that may differ from the checkpoint's configuration, e.g. train.lr or data.train (may be repeated)
@@ -79,7 +79,7 @@ impl Train {
         let count = usize::from(self.processes);
         match world {
             Some(world) if count > 1 => bail!(
-                "--processes is {count}, but a launcher has started this as one of {} processes; use only one of them",
+                "--processes is {count}, but a launcher has already started {} processes; use only one of the two",
                 world.size
             ),
             Some(world) => Ok(LocalProcess { rank: world.local_rank, count: world.local_size }),

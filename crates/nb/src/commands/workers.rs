@@ -38,8 +38,10 @@ impl Workers {
     /// If one cannot be started.
     pub(crate) fn start(size: usize) -> Result<Self> {
         // The port is free now; the main process will listen on it soon.
-        let port =
-            TcpListener::bind((HOST, 0)).and_then(|socket| socket.local_addr()).context("no port is free")?.port();
+        let port = TcpListener::bind((HOST, 0))
+            .and_then(|socket| socket.local_addr())
+            .context("cannot find a free port")?
+            .port();
         let program = std::env::current_exe().context("cannot find the path of this program")?;
         let mut workers = Self { size, port, running: Vec::new() };
         for rank in 1..size {

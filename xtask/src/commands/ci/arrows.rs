@@ -47,7 +47,8 @@ pub(super) fn check() -> Result<()> {
         if let Some(other) = reached(name)?.iter().find(is_forbidden) {
             let expected = if allowed.is_empty() { "none".to_owned() } else { allowed.join(" and ") };
             bail!(
-                "{name} depends on {other}, expected {expected} of the workspace's crates; see `cargo tree --package {name}`"
+                "{name} depends on {other}, expected {expected} among the workspace's crates; see `cargo tree --package \
+                 {name}`"
             );
         }
     }

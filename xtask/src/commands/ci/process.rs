@@ -19,6 +19,6 @@ pub(super) fn succeed(command: &mut Command) -> Result<()> {
     let line = line.join(" ");
     say(format!("   {line}"));
     let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
-    ensure!(status.success(), "`{line}` ended with {status}");
+    ensure!(status.success(), "`{line}` failed: {status}");
     Ok(())
 }

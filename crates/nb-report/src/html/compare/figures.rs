@@ -13,7 +13,7 @@ const SCATTER: [i32; 2] = [680, 350];
 const FOREST: [i32; 2] = [460, 350];
 
 /// Caption below the title of the forest plot.
-pub(super) const FOREST_NOTE: &str = "95 % intervals, p after Holm; a ring: 0 is inside";
+pub(super) const FOREST_NOTE: &str = "95 % intervals, Holm-adjusted p; rings include 0";
 /// Title of the scatter plot.
 pub(super) const SCATTER_TITLE: &str = "Up and to the left is better";
 /// Explanation of the error bars in the scatter plot.

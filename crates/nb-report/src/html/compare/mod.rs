@@ -13,7 +13,7 @@ pub use picture::comparison_picture;
 use maud::{Markup, html};
 
 use super::page::{Tile, notes, page, section, tiles};
-use crate::format::{count, headline, name, number, percent, plural, task};
+use crate::format::{count, headline, name, number, percent, plural, singular};
 use crate::plot::Ink;
 use crate::{Comparison, ReportError, Row, RunRecord};
 
@@ -43,11 +43,11 @@ pub fn comparison_report(comparison: &Comparison, runs: &[RunRecord]) -> Result<
         (section("How settings were chosen", sweep::ABOUT, sweep::tries(comparison)?))
         (section("Learning curves", "", runs::curves(comparison, runs)?))
     };
-    Ok(page(&comparison.name, "comparison", &lead(comparison), &body))
+    Ok(page(&comparison.name, "comparison", &lead(comparison, runs), &body))
 }
 
 /// Returns the line below the title: task, methods, depths, seeds, runs and rows.
-fn lead(comparison: &Comparison) -> Markup {
+fn lead(comparison: &Comparison, records: &[RunRecord]) -> Markup {
     let mut labels: Vec<&str> = comparison.rows.iter().map(|row| row.label.as_str()).collect();
     labels.sort_unstable();
     labels.dedup();
@@ -57,16 +57,13 @@ fn lead(comparison: &Comparison) -> Markup {
     let seeds = comparison.rows.iter().map(|row| row.seeds.len()).max().unwrap_or(0);
     let runs: usize = comparison.rows.iter().map(|row| row.seeds.len()).sum();
     let depths = depths.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-    let unit = match comparison.task.as_str() {
-        "recommend" => "impression",
-        "retrieve" => "query",
-        _ => "text",
-    };
+    let evaluations = records.iter().filter_map(|record| record.summary.student.as_ref());
+    let unit = evaluations.filter_map(|model| model.last().scores.rows.as_ref()).map(|rows| singular(&rows.unit)).next();
     html! {
         p.lead {
-            (task(&comparison.task)) " · " (plural(labels.len() as u64, "method")) " · layers " (depths) " · "
+            "task " (comparison.task) " · " (plural(labels.len() as u64, "method")) " · layers " (depths) " · "
             (plural(seeds as u64, "seed")) " · " (plural(runs as u64, "run")) " · measured on "
-            (plural(comparison.rows_compared, unit))
+            (plural(comparison.rows_compared, unit.as_deref().unwrap_or("row")))
         }
     }
 }

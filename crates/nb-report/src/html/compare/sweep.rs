@@ -40,7 +40,7 @@ fn table(sweep: &Sweep, metric: &str) -> Markup {
     let finite = || tries.iter().map(|tried| tried.score).filter(|score| score.is_finite());
     let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
     let length = |score: f64| if high > low { 100.0 * (score - low) / (high - low) } else { 100.0 };
-    let caption = format!("Tries of {}, {}", sweep.label, plural(sweep.layers, "layer"));
+    let caption = format!("Trials of {}, {}", sweep.label, plural(sweep.layers, "layer"));
     html! {
         div.scroll tabindex="0" role="region" aria-label=(caption) {
             table.rows {

@@ -74,7 +74,7 @@ fn student(comparison: &Comparison, row: &Row, tested: bool, speed: bool, others
             td { (row.layers) }
             td.best[best] {
                 (with_spread(row.mean, row.spread))
-                @if best { span.star title="best of its depth" { " ★" } }
+                @if best { span.star title="best at its depth" { " ★" } }
             }
             td { (optional(row.kept, percent)) }
             @if tested { (against(row.against.as_ref())) }

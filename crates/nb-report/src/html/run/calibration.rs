@@ -44,7 +44,7 @@ fn diagram(name: &str, ink: Ink, classes: &Classes) -> Result<Option<Markup>, Re
             figcaption {
                 span.title { (name) }
                 span.last { "expected calibration error " strong { (score(calibration.expected_error)) } }
-                @if skipped > 0 { span.last { (skipped) " rows without a confidence skipped" } }
+                @if skipped > 0 { span.last { (skipped) " rows without a confidence were skipped" } }
             }
             (drawn)
         }

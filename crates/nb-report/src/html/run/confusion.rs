@@ -27,7 +27,8 @@ pub(super) fn matrices(record: &RunRecord) -> Option<Markup> {
         html! {
             @for (i, model) in models.iter().enumerate() {
                 @let content = html! { div.tables.single[model.classes.len() > 6] { (model.matrix()) (model.classes()) } };
-                @if i == 0 { (content) } @else { (folded(&format!("The same for the {}", model.name), &content)) }
+                @let title = format!("Confusion matrix and classes of the {}", model.name);
+                @if i == 0 { (content) } @else { (folded(&title, &content)) }
             }
         }
     })

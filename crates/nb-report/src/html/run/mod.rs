@@ -10,7 +10,7 @@ mod training;
 use maud::{Markup, html};
 
 use super::page::{notes, page, section};
-use crate::format::{duration, plural, task};
+use crate::format::{duration, plural};
 use crate::record::{ModelSummary, Named, Summary};
 use crate::{ReportError, RunRecord};
 
@@ -67,7 +67,7 @@ fn lead(summary: &Summary) -> Markup {
     });
     let train = summary.train.as_ref();
     let parts = [
-        summary.task.as_deref().map(|key| task(key).to_owned()),
+        summary.task.as_ref().map(|task| format!("task {task}")),
         summary.method.as_ref().map(|method| format!("method {method}")),
         student,
         summary.seed.map(|seed| format!("seed {seed}")),

@@ -38,12 +38,12 @@ pub(crate) fn check_accumulation(plan: &Plan, processes: &ProcessGroup) -> Resul
     if accumulate < size {
         bail!(
             "train.accumulate is {accumulate}, expected at least one micro-batch for each of the {size} processes; \
-             --set train.accumulate={size} with train.batch divided by {size} keeps the rows of an update"
+             set train.accumulate={size} and divide train.batch by {size} to keep the number of rows per update"
         );
     }
     if !accumulate.is_multiple_of(size) && processes.is_main() {
         tracing::warn!(
-            "train.accumulate is {accumulate}, not a multiple of the {size} processes: some wait for the others"
+            "train.accumulate is {accumulate}, not a multiple of {size}, the number of processes: some will wait for others"
         );
     }
     Ok(())
@@ -90,7 +90,9 @@ fn check_devices(all: &[Vec<i64>]) -> Result<()> {
             && let Some(other) = all[..rank].iter().position(|other| other[1..] == *host_and_gpu)
         {
             let gpu = host_and_gpu[1];
-            bail!("processes {other} and {rank} are both on cuda:{gpu} of one machine, expected a GPU for each");
+            bail!(
+                "processes {other} and {rank} are both on cuda:{gpu} of the same machine, expected one GPU per process"
+            );
         }
     }
     Ok(())
@@ -130,7 +132,7 @@ pub(crate) fn broadcast_from_main<T: Serialize + DeserializeOwned>(
         let _work = processes.busy();
         bytes = serde_json::to_vec(&find()?)?;
     }
-    serde_json::from_slice(&processes.broadcast_bytes(bytes)?).context("a message of the main process")
+    serde_json::from_slice(&processes.broadcast_bytes(bytes)?).context("cannot parse a message from the main process")
 }
 
 /// Does the same work in all processes. On each machine one process works first, and the others find its results in the cache.
@@ -171,7 +173,7 @@ pub(crate) fn sum_counts(processes: &ProcessGroup, counts: Counts) -> Result<Cou
     }
     let mut sum = Counts::default();
     for counts in processes.all_gather(&counts.to_array())? {
-        let counts = counts.try_into().ok().context("unit counts of another process")?;
+        let counts = counts.try_into().ok().context("cannot parse the unit counts of another process")?;
         sum = sum + Counts::from_array(counts);
     }
     Ok(sum)

@@ -146,8 +146,9 @@ impl Task for Recommend {
     fn check_description(&self, description: &Description) -> Result<()> {
         check_task(self.name(), description)?;
         if description.self_attention != self.self_attention {
-            let (found, expected) = (description.self_attention, self.self_attention);
-            bail!("its reader.self_attention is {found:?}, expected the configuration's {expected:?}");
+            let show = |heads: Option<i64>| heads.map_or_else(|| "not set".to_owned(), |heads| heads.to_string());
+            let (found, expected) = (show(description.self_attention), show(self.self_attention));
+            bail!("its reader.self_attention is {found}, expected {expected}, as in the configuration");
         }
         Ok(())
     }
@@ -189,7 +190,7 @@ impl Task for Recommend {
             dev.impressions.len()
         );
         let saved = 100.0 * self.encodings_saved();
-        let distinct = format!("{saved:.1} % of the encodings are saved by encoding each article of a batch once");
+        let distinct = format!("encoding each article of a batch only once saves {saved:.1} % of the encodings");
         vec![("news", articles), ("readers", readers), ("distinct", distinct)]
     }
 
@@ -204,7 +205,7 @@ impl Task for Recommend {
     fn evaluate(&self, model: &Model<RecommendHead>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
         let MeasuredSplit { split: ImpressionSplit { articles, behaviors, impressions }, seen } = match split {
             SplitName::Dev => &self.dev,
-            SplitName::Test => self.test.as_ref().context("there is no data.test")?,
+            SplitName::Test => self.test.as_ref().context("data.test is not set")?,
         };
         let Model { bert, head } = model;
         let rows: Vec<u32> = (0..articles.len() as u32).collect();

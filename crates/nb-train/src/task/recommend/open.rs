@@ -74,7 +74,7 @@ fn samples(split: &ImpressionSplit, log: &ClickLog) -> Result<Samples> {
     let drawn = split.behaviors.samples(&split.impressions);
     if drawn.samples.is_empty() {
         bail!(
-            "{}: none of {} impressions has both a clicked and another article of {}, expected at least one",
+            "{}: none of {} impressions has both a clicked article and another one in {}, expected at least one",
             log.behaviors.path.display(),
             split.impressions.len(),
             log.news.path.display()

@@ -67,9 +67,12 @@ impl ClickFiles {
         let Some(missing) = [&files.behaviors, &files.news].into_iter().find(|file| !file.is_file()) else {
             return Ok(files);
         };
+        let problem = match missing == path {
+            true => "there is no such file or folder".to_owned(),
+            false => format!("{} does not exist", missing.display()),
+        };
         let why = format!(
-            "there is no {}; expected a folder with {NEWS} and {BEHAVIORS}, or a file of impressions beside its {NEWS}",
-            missing.display()
+            "{problem}; expected a folder with {NEWS} and {BEHAVIORS}, or a file of impressions beside its {NEWS}"
         );
         Err(ConfigError::conflict(key, path.display(), why))
     }
@@ -140,7 +143,7 @@ impl TaskPlan for RecommendPlan {
 impl RecommendPlan {
     fn new(config: &DataConfig, reader: &ReaderConfig, unlabelled: Option<&Path>) -> Result<Self> {
         if config.format != DataFormat::Mind {
-            let why = "task: recommend reads mind";
+            let why = "task: recommend reads only mind";
             bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
         }
         refuse(

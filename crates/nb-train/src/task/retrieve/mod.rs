@@ -190,7 +190,7 @@ impl Task for Retrieve {
     fn evaluate(&self, model: &Model<RetrieveHead>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
         let split = match split {
             SplitName::Dev => &self.dev,
-            SplitName::Test => self.test.as_ref().context("there is no data.test")?,
+            SplitName::Test => self.test.as_ref().context("data.test is not set")?,
         };
         let judged: Vec<&Judged> = split.judged.iter().map(|&i| &split.qrels.queries[i as usize]).collect();
         let rows: Vec<u32> = judged.iter().map(|judged| judged.query).collect();

@@ -32,8 +32,8 @@ impl Retrieve {
         judged.retain(|&i| !qrels.queries[i as usize].relevant.is_empty());
         if train.judged.is_empty() || dev.judged.is_empty() {
             bail!(
-                "{}: {} training and {} development queries, expected at least one of both; set data.dev_fraction to hold \
-                 out another share",
+                "{}: {} training and {} development queries, expected at least one of each; set data.dev_fraction to hold \
+                 out a different share",
                 task_plan.splits.train.qrels.display(),
                 train.judged.len(),
                 dev.judged.len()

@@ -51,7 +51,7 @@ impl QueryLog {
         };
         if let Some(missing) = [&log.corpus.path, &log.queries.path, &log.qrels].into_iter().find(|p| !p.is_file()) {
             let why = format!(
-                "there is no {}; expected a folder with corpus.jsonl, queries.jsonl and qrels/{}.tsv",
+                "{} does not exist; expected a folder with corpus.jsonl, queries.jsonl and qrels/{}.tsv",
                 missing.display(),
                 split.name()
             );
@@ -111,7 +111,7 @@ impl TaskPlan for RetrievePlan {
             return Err(ConfigError::expected("train.batch", 1, expected));
         }
         if matches!(method.temperature, Temperature::Flsw { .. }) {
-            let why = "in task: retrieve, masked scores would decide its temperatures; use cwsm or a number";
+            let why = "with task: retrieve, masked scores would determine the temperatures; use cwsm or a number";
             return Err(ConfigError::conflict("method.temperature.rule", "flsw", why).and("task"));
         }
         Ok(())
@@ -121,7 +121,7 @@ impl TaskPlan for RetrievePlan {
 impl RetrievePlan {
     fn new(config: &DataConfig, unlabelled: Option<&Path>) -> Result<Self> {
         if config.format != DataFormat::Beir {
-            let why = "task: retrieve reads beir";
+            let why = "task: retrieve reads only beir";
             bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
         }
         refuse(

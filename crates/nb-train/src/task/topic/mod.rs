@@ -226,7 +226,7 @@ impl Task for Topic {
     fn evaluate(&self, model: &Model<TopicHead>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
         let split = match split {
             SplitName::Dev => &self.dev,
-            SplitName::Test => self.test.as_ref().context("there is no data.test")?,
+            SplitName::Test => self.test.as_ref().context("data.test is not set")?,
         };
         evaluate_predictions(self.predict(model, split, processes)?, &self.labels)
     }

@@ -37,7 +37,8 @@ impl Topic {
         };
         if train_rows.is_empty() || dev_rows.is_empty() {
             bail!(
-                "{} training and {} development rows, expected at least one of both",
+                "{}: {} training and {} development rows, expected at least one of each",
+                store.source().display(),
                 train_rows.len(),
                 dev_rows.len()
             );
@@ -114,7 +115,7 @@ fn hold_out(store: &TokenStore, fraction: f64) -> HeldOut {
     let (held_out, rare): (Vec<u32>, Vec<u32>) = held_out.into_iter().partition(|&row| known.contains(&label(row)));
     if !rare.is_empty() {
         tracing::info!(
-            "{} rows of rare labels stay in training, which would have no rows with these labels",
+            "{} rows with rare labels stay in the training data, which would otherwise lack these labels",
             rare.len()
         );
         train.extend(rare);

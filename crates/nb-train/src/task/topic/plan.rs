@@ -72,7 +72,7 @@ impl TopicPlan {
                 ("clicked_before", config.clicked_before.is_some()),
                 ("negatives", config.negatives.is_some()),
             ],
-            "it is for tasks that rank",
+            "it applies only to tasks that rank",
         )?;
         let format = format(config)?;
         let source = |key, path: &Path| {
@@ -108,13 +108,16 @@ fn format(config: &DataConfig) -> Result<Format> {
             Ok(Format::MindNews { fields: fields(config) })
         }
         DataFormat::Csv | DataFormat::Tsv => {
-            refuse(&[("fields", config.fields.is_some())], "it is for MIND; csv and tsv take data.columns")?;
+            refuse(
+                &[("fields", config.fields.is_some())],
+                "it applies only to MIND; use data.columns for csv and tsv",
+            )?;
             let Some(columns) = &config.columns else {
                 bail!(ConfigError::expected("data.columns", "missing", "for example {label: 0, text: [1, 2]}"))
             };
             if !(1..=2).contains(&columns.text.len()) {
                 let found = format!("a list of {} columns", columns.text.len());
-                bail!(ConfigError::expected("data.columns.text", found, "one or two"));
+                bail!(ConfigError::expected("data.columns.text", found, "one or two columns"));
             }
             Ok(Format::Csv(CsvLayout {
                 label: Some((&columns.label).into()),
@@ -125,7 +128,7 @@ fn format(config: &DataConfig) -> Result<Format> {
             }))
         }
         DataFormat::Beir => {
-            let why = "task: topic reads mind, csv or tsv";
+            let why = "task: topic reads only mind, csv or tsv";
             bail!(ConfigError::conflict("data.format", "beir", why).and("task"))
         }
     }

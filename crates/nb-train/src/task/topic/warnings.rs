@@ -22,7 +22,7 @@ pub(super) fn warnings(
     for (name, split) in std::iter::once(("development", dev)).chain(test.map(|test| ("test", test))) {
         let both = hashes(split).filter(|text| known.contains(text)).count();
         if both > 0 {
-            warnings.push(format!("{both} of {} {name} texts are among the training texts too", split.rows.len()));
+            warnings.push(format!("{both} of {} {name} texts are also training texts", split.rows.len()));
         }
     }
     let mut rows: BTreeMap<usize, usize> = (0..labels.len()).map(|label| (label, 0)).collect();

@@ -38,7 +38,7 @@ pub(crate) struct Eval {
     /// Treatment of texts whose label the model was not trained on (topic) [default: skip]
     #[arg(long, value_enum)]
     unknown_labels: Option<UnknownLabelsChoice>,
-    /// Training impressions: report metrics also separately for articles that they showed and did not show (recommend)
+    /// Training impressions: also report metrics by whether articles appeared in them (recommend)
     #[arg(long, value_name = "FOLDER")]
     seen_in: Option<PathBuf>,
     /// Split of the folder's judgements (retrieve) [default: test]

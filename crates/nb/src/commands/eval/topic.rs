@@ -47,7 +47,7 @@ impl Eval {
         windows.check()?;
         model.log_cut();
         if truth.is_empty() {
-            bail!("the input has no text with a label; csv and tsv need --label");
+            bail!("{}: no text has a label; csv and tsv need --label", windows.name().display());
         }
         let mut metrics = evaluate_classes(&truth, &predicted)?.to_json();
         metrics.insert("unlabelled".to_owned(), json!(unlabelled));

@@ -48,11 +48,14 @@ pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> BatchLoad {
     page.line("tokens", format!("{tokens} in the first epoch"));
     page.line(
         "batches",
-        format!("{} in the first epoch, of {} tokens at most", count(batches, "micro-batch"), largest.tokens),
+        format!("{} in the first epoch, with at most {} tokens each", count(batches, "micro-batch"), largest.tokens),
     );
     page.line(
         "padding",
-        format!("{:.0} % of the work of padded batches is saved", 100.0 * (1.0 - tokens as f64 / padded.max(1) as f64)),
+        format!(
+            "avoiding it saves {:.0} % of the work of padded batches",
+            100.0 * (1.0 - tokens as f64 / padded.max(1) as f64)
+        ),
     );
     largest
 }
@@ -61,7 +64,8 @@ pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> BatchLoad {
 pub(super) fn steps(page: &mut Page, plan: &Plan, epochs: &Epochs, schedule: &Schedule) -> u64 {
     page.heading("Training");
     page.line("steps", schedule.total());
-    let most = plan.train.max_steps.map(|most| format!(", {most} at most")).unwrap_or_default();
+    let most =
+        plan.train.max_steps.map(|most| format!(", at most {} in total", count(most, "step"))).unwrap_or_default();
     let first = epochs.updates.first().copied().unwrap_or(0);
     page.line(
         "epochs",
@@ -84,9 +88,9 @@ pub(super) fn steps(page: &mut Page, plan: &Plan, epochs: &Epochs, schedule: &Sc
         .collect();
     let unseen = match unseen.as_slice() {
         [] => String::new(),
-        stages => format!(", none in stage {}, which trains nothing that a metric sees", stages.join(", ")),
+        stages => format!(", none in stage {}, which trains nothing that a metric measures", stages.join(", ")),
     };
-    let patience = plan.train.patience.map(|n| format!("; stops early after {n} without a better metric"));
+    let patience = plan.train.patience.map(|n| format!("; stops early after {n} without an improvement"));
     page.line("evaluations", format!("{evaluations}: {when} and at the end{unseen}{}", patience.unwrap_or_default()));
     evaluations
 }
@@ -104,7 +108,7 @@ pub(super) fn cached_outputs<K: Task>(page: &mut Page, plan: &Plan, task: &K) ->
     }
     let Some(outputs) = build::cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers) else {
         page.line(
-            "kept",
+            "cached",
             "no teacher outputs: the number of attention scores grows with the square of the text length",
         );
         return None;
@@ -112,13 +116,13 @@ pub(super) fn cached_outputs<K: Task>(page: &mut Page, plan: &Plan, task: &K) ->
     let stores = task.stores();
     let size = |outputs: &[TeacherOutput], kind| cache_size(outputs, &stores, plan.teacher_config.hidden_size, kind);
     let Some(kind) = plan.cache_policy.kind(plan.train.epochs, |kind| size(&outputs, kind)) else {
-        page.line("kept", format!("no teacher outputs: {}", why_not(plan, size(&outputs, Kind::BFloat16))));
+        page.line("cached", format!("no teacher outputs: {}", why_not(plan, size(&outputs, Kind::BFloat16))));
         return None;
     };
     let further = plan.trained.len().saturating_sub(1) as u64 * size(&[TeacherOutput::Pooled], kind);
     let names: Vec<String> = outputs.iter().map(|output| name(*output)).collect();
     page.line(
-        "kept",
+        "cached",
         format!(
             "{} of the teacher's outputs, computed once, in {}: {} ({})",
             format_bytes(size(&outputs, kind) + further),
@@ -133,8 +137,8 @@ pub(super) fn cached_outputs<K: Task>(page: &mut Page, plan: &Plan, task: &K) ->
 fn why_not(plan: &Plan, least: u64) -> String {
     match plan.cache_policy {
         CachePolicy::Never => "teacher.outputs is compute".to_owned(),
-        _ if plan.train.epochs < 2 => "in one epoch they are used once".to_owned(),
-        _ => format!("{} is a lot of disk space; teacher.outputs: bf16 caches them anyway", format_bytes(least)),
+        _ if plan.train.epochs < 2 => "a single epoch uses them only once".to_owned(),
+        _ => format!("they need {} of disk space; set teacher.outputs: bf16 to cache them anyway", format_bytes(least)),
     }
 }
 
@@ -150,7 +154,7 @@ fn name(output: TeacherOutput) -> String {
 pub(super) fn memory(page: &mut Page, plan: &Plan, work: &Workload) {
     let estimate = Estimate::new(plan, work);
     let cuda = if plan.device == Device::Cpu { "" } else { ", plus CUDA's own memory" };
-    page.line("memory", format!("about {} at its peak{cuda}", format_bytes(estimate.total())));
+    page.line("memory", format!("about {} at peak{cuda}", format_bytes(estimate.total())));
     for part in estimate.parts {
         page.line("", format!("{:>9}  {}", format_bytes(part.bytes), part.name));
     }

@@ -64,7 +64,9 @@ impl Layers<'_> {
         if self.method.blends() {
             lines.push(match self.method.blend {
                 Blend::Layers => "gradients are not blended".to_owned(),
-                Blend::LayersAndEmbeddings => format!("gradients blend in β = {} of the teacher's", self.method.beta),
+                Blend::LayersAndEmbeddings => {
+                    format!("β = {} of the teacher's gradients is blended in", self.method.beta)
+                }
             });
         }
         lines
@@ -74,7 +76,7 @@ impl Layers<'_> {
     fn layer(&self, i: usize) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(map) = self.map {
-            lines.push(format!("encoder.layer.{} stands for {}", i - 1, group(map, i)));
+            lines.push(format!("encoder.layer.{} corresponds to {}", i - 1, group(map, i)));
             let state = map.teacher_state(i);
             if self.has(TermKind::Hidden) {
                 lines.push(format!("H_{i} learns from H_{state} of the teacher (hidden)"));
@@ -91,8 +93,9 @@ impl Layers<'_> {
             lines.push(format!("H_{i} learns from H_{} of the teacher (cosine)", self.teacher));
         }
         if let (true, Some(map)) = (self.method.blends(), self.map) {
-            let mean = if map.group_size() == 1 { "that layer's" } else { "the mean of those layers'" };
-            lines.push(format!("gradients blend in β = {} of {mean}", self.method.beta));
+            let mean =
+                if map.group_size() == 1 { "that layer's gradients" } else { "the mean gradients of those layers" };
+            lines.push(format!("β = {} of {mean} is blended in", self.method.beta));
         }
         lines
     }

@@ -27,14 +27,14 @@ pub(super) fn method(page: &mut Page, plan: &Plan, schedule: &Schedule) {
     if method.any(|kind| kind == TermKind::Patience) {
         let strategy = match method.pkd_layers {
             PkdLayers::Skip => "skip: every K-th layer of the teacher",
-            PkdLayers::Last => "last: the teacher's last layers before the topmost",
+            PkdLayers::Last => "last: the teacher's last layers below the top one",
         };
         page.line("patience", strategy);
     }
     if method.teacher == TeacherRole::Frozen && plan.trained.len() > 1 {
         let how = match method.ensemble {
             Ensemble::Mean => "mean of the logits",
-            Ensemble::Loss => "logits weighted by how little each teacher errs",
+            Ensemble::Loss => "logits weighted by loss, lower losses more",
         };
         page.line("ensemble", format!("{how} of {} teachers; states of the first", plan.trained.len()));
     }
@@ -53,8 +53,8 @@ fn stages(page: &mut Page, method: &Method, schedule: &Schedule) {
 
 fn temperature(page: &mut Page, plan: &Plan) {
     let scaled = match plan.method.scaling {
-        SoftScaling::TemperatureSquared => "soft terms times its square",
-        SoftScaling::Plain => "soft terms as they are (t2: false)",
+        SoftScaling::TemperatureSquared => "soft terms multiplied by its square",
+        SoftScaling::Plain => "soft terms not multiplied by its square (t2: false)",
     };
     page.line("temperature", format!("{}; {scaled}", plan.method.temperature));
     let (l, n) = (plan.teacher_config.num_hidden_layers, plan.student_config.num_hidden_layers);
@@ -62,7 +62,7 @@ fn temperature(page: &mut Page, plan: &Plan) {
     page.line(
         "suggestion",
         format!(
-            "temperature {suggested} for {n} of {l} layers: a rule of thumb, the smaller the student the lower; \
+            "temperature {suggested} for {n} of {l} layers: a rule of thumb, lower for smaller students; \
              `nb compare` can sweep it"
         ),
     );
@@ -99,19 +99,19 @@ fn suggested_temperature(student: i64, teacher: i64) -> f64 {
 pub(super) fn warnings(method: &Method, student_layers: usize, patience: Option<u64>, evaluations: u64) -> Vec<String> {
     let mut warnings = Vec::new();
     if method.any(|kind| kind == TermKind::Patience) && student_layers == 1 {
-        warnings.push("a student of 1 layer has no intermediate layer: the term patience is 0 throughout".to_owned());
+        warnings.push("a student with 1 layer has no intermediate layer: the term patience is always 0".to_owned());
     }
     if !method.any(is_soft)
         && matches!(method.temperature, nb_train::method::Temperature::Ramp(ramp) if ramp.max() != 1.0)
     {
-        warnings.push(format!("temperature is {}, but no term is softened by it", method.temperature));
+        warnings.push(format!("temperature is {}, but no term uses it", method.temperature));
     }
     if method.stages.len() > 1 && !method.stages.last().is_some_and(|stage| stage.any(TermKind::needs_outputs)) {
-        warnings.push("the last stage trains nothing that a metric could see".to_owned());
+        warnings.push("the last stage trains nothing that a metric measures".to_owned());
     }
     if let Some(patience) = patience.filter(|patience| *patience >= evaluations) {
         let (evaluations, patience) = (count(evaluations, "evaluation"), format!("train.patience {patience}"));
-        warnings.push(format!("{patience} never stops early: there are {evaluations}"));
+        warnings.push(format!("{patience} never stops the run early: it has {evaluations}"));
     }
     warnings
 }
@@ -143,11 +143,12 @@ mod tests {
     fn warnings_name_parts_without_effect() {
         let none: [String; 0] = [];
         assert_eq!(warnings(&preset("{name: newsbert}"), 1, Some(2), 3), none);
-        assert!(warnings(&preset("{name: pkd}"), 1, None, 3)[0].contains("patience is 0 throughout"));
+        assert!(warnings(&preset("{name: pkd}"), 1, None, 3)[0].contains("patience is always 0"));
         assert_eq!(warnings(&preset("{name: pkd}"), 2, None, 3), none);
-        assert!(warnings(&preset("{name: finetune, temperature: 2}"), 1, None, 1)[0].contains("no term is softened"));
+        assert!(warnings(&preset("{name: finetune, temperature: 2}"), 1, None, 1)[0].contains("no term uses it"));
         assert!(
-            warnings(&preset("{name: kd}"), 1, Some(3), 3)[0].contains("never stops early: there are 3 evaluations")
+            warnings(&preset("{name: kd}"), 1, Some(3), 3)[0]
+                .contains("never stops the run early: it has 3 evaluations")
         );
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn origins(page: &mut Page, plan: &Plan, steps: impl Fn(&Plan) -> Res
                 Some(folder) => page.line("trained", format!("already, with this configuration: {}", folder.display())),
                 None => {
                     let (folder, steps) = (teacher.output.display(), count(steps(&teacher)?, "step"));
-                    page.line("trained", format!("will be trained first in {folder} with {steps} from {from}"));
+                    page.line("trained", format!("will be trained first, for {steps} from {from}, in {folder}"));
                 }
             }
         }
@@ -45,8 +45,10 @@ fn role(plan: &Plan) -> &'static str {
         (TeacherRole::Joint, true, _) => "trained along with the student",
         (TeacherRole::Joint, false, _) => "trained alone",
         (TeacherRole::Frozen, ..) => "frozen: trained on the task before the student, then fixed",
-        (TeacherRole::Absent, _, StudentStart::Teacher(_)) => "none; it gives the student its first weights",
-        (TeacherRole::Absent, ..) => "none; it gives the student its tokenizer",
+        (TeacherRole::Absent, _, StudentStart::Teacher(_)) => {
+            "none; the checkpoint provides the initial weights of the student"
+        }
+        (TeacherRole::Absent, ..) => "none; the checkpoint provides the tokenizer of the student",
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn parameters<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> u64
     let projection = show_projection(page, plan, widths);
     let in_encoders: i64 = self::encoders(plan, trained).map(|encoder| parameter_count(encoder.config)).sum();
     let all = in_encoders + head_parameters(&heads, trained) + projection;
-    page.line("trained", format!("{} in all", millions(all)));
+    page.line("trained", format!("{} in total", millions(all)));
     (head_parameters(&heads, parts) + projection) as u64
 }
 
@@ -131,15 +131,15 @@ fn show_heads<T: TaskHead>(page: &mut Page, heads: &HeadPair<T>, parts: TakePart
     let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
     for (teacher, student) in teacher.iter().zip(&student) {
         let whose = match parts {
-            TakePart { teacher: true, student: true } if is_shared(teacher, student) => ": one for both",
-            TakePart { teacher: true, student: true } => ": one each",
+            TakePart { teacher: true, student: true } if is_shared(teacher, student) => ": shared",
+            TakePart { teacher: true, student: true } => ": one per model",
             _ => "",
         };
         let arena = if parts.student { student } else { teacher };
         for (slot, other) in arena.layout().slots().iter().zip(teacher.layout().slots()) {
             let other =
                 (slot.shape != other.shape && parts.teacher).then(|| format!(", the teacher's {:?}", other.shape));
-            page.line("top", format!("{} {:?}{whose}{}", slot.name, slot.shape, other.unwrap_or_default()));
+            page.line("head", format!("{} {:?}{whose}{}", slot.name, slot.shape, other.unwrap_or_default()));
         }
     }
 }

@@ -114,7 +114,7 @@ fn compare(cycles: &[Cycle], exceptions: &[Exception]) -> String {
                 _ = writeln!(text, "  {} -> {}: {}", file.display(), other.display(), names.join(", "));
             }
         }
-        text.push_str("  move what both sides name into a file that imports neither\n");
+        text.push_str("  move what both sides use into a file that imports neither\n");
     }
     for exception in exceptions.iter().filter(|exception| !cycles.iter().any(|cycle| is_same(cycle, exception))) {
         let files = exception.files.join(", ");
