@@ -86,6 +86,15 @@ pub enum Field {
     Abstract,
 }
 
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Title => "title",
+            Self::Abstract => "abstract",
+        })
+    }
+}
+
 /// The rule for rows without a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelRule {

@@ -1,5 +1,6 @@
 //! Turns records into articles: finds columns, checks the encoding, and gives each unusable row its reason.
 
+use std::fmt;
 use std::io::BufRead;
 
 use super::article::{Article, Row};
@@ -269,7 +270,7 @@ fn check_layout(layout: &CsvLayout, name: &str) -> Result<(), DataError> {
     one_or_two(&layout.text, name).map(|_| ())
 }
 
-fn one_or_two<'a, T: PartialEq + std::fmt::Debug>(
+fn one_or_two<'a, T: PartialEq + fmt::Display>(
     texts: &'a [T],
     name: &str,
 ) -> Result<(&'a T, Option<&'a T>), DataError> {

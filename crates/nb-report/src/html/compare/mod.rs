@@ -58,7 +58,8 @@ fn lead(comparison: &Comparison, records: &[RunRecord]) -> Markup {
     let runs: usize = comparison.rows.iter().map(|row| row.seeds.len()).sum();
     let depths = depths.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let evaluations = records.iter().filter_map(|record| record.summary.student.as_ref());
-    let unit = evaluations.filter_map(|model| model.last().scores.rows.as_ref()).map(|rows| singular(&rows.unit)).next();
+    let unit =
+        evaluations.filter_map(|model| model.last().scores.rows.as_ref()).map(|rows| singular(&rows.unit)).next();
     html! {
         p.lead {
             "task " (comparison.task) " · " (plural(labels.len() as u64, "method")) " · layers " (depths) " · "
