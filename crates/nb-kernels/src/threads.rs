@@ -60,7 +60,8 @@ pub fn backend() -> Backend {
     if OPENMP.is_some() { Backend::OpenMp } else { Backend::Rayon }
 }
 
-/// Sets the number of threads for all kernels of this process. It affects only the speed, never a result.
+/// Sets the number of threads for all kernels of this process. It affects only the speed, never a result. The setting is
+/// global because the threads are: all kernels share the pool of the process.
 ///
 /// # Panics
 ///

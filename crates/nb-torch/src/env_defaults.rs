@@ -1,5 +1,7 @@
 //! Defaults of environment variables that libtorch reads when it starts. A value set by the user takes precedence.
-#![allow(unsafe_code)]
+//!
+//! Programs call these functions first in `main`, before any thread exists.
+#![expect(unsafe_code, reason = "sets environment variables; the argument is at the call")]
 
 /// The variables that are read when the first matrix product is compiled: one by oneDNN, one by libtorch's layer above it,
 /// which caches as many again of each kind.
@@ -9,8 +11,6 @@ const ENOUGH: &str = "64";
 
 /// Silences the log of libtorch's network code. It only repeats, with function addresses, this project's errors about lost
 /// processes.
-///
-/// Call it first in `main`, before any thread exists.
 pub fn silence_cpp_log() {
     set_default("TORCH_CPP_LOG_LEVEL", "ERROR");
 }
@@ -19,8 +19,6 @@ pub fn silence_cpp_log() {
 ///
 /// Each batch of packed tokens has its own number of rows, so a product compiled for one batch is seldom useful for another.
 /// The full cache saves 1 % of the time on short texts, but it grows for hundreds of steps and finally takes 0.8 GB.
-///
-/// Call it first in `main`, before any thread exists.
 pub fn limit_primitive_cache() {
     for name in CAPACITIES {
         set_default(name, ENOUGH);

@@ -13,7 +13,7 @@
 //! * A method is data: [`method::Method`]. The step interprets it and does not depend on its name.
 //! * A task is a folder with an implementation of [`task::Task`].
 //!
-//! The crate `nb` handles the command line, signals and the environment; this library does not.
+//! The crate `nb` handles the command line and signals; this library does not.
 
 pub mod compare;
 pub mod config;
