@@ -19,12 +19,12 @@ fn main() {
 
 /// Returns the values of the variables in a process whose environment has only `user` of them.
 fn values(user: Option<(&str, &str)>) -> String {
-    let mut child = Command::new(env::current_exe().unwrap());
+    let mut child = Command::new(env::current_exe().expect("a test knows its own path"));
     child.arg("child").envs(user);
     for name in VARIABLES.into_iter().filter(|name| user.is_none_or(|(set, _)| set != *name)) {
         child.env_remove(name);
     }
-    let output = child.output().unwrap();
+    let output = child.output().expect("the test starts itself");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    String::from_utf8(output.stdout).expect("the values are text").trim().to_owned()
 }
