@@ -51,10 +51,10 @@ pub enum ArticleField {
 }
 
 impl Description {
-    /// Reads the description in a model folder. Returns `None` if the folder holds only an encoder.
+    /// Reads the description in a model folder. Returns `None` if the folder contains only an encoder.
     ///
     /// # Errors
-    /// If the file cannot be read, is not JSON, lacks a key or holds a value of another type.
+    /// If the file cannot be read, is not JSON, lacks a key or has a value of another type.
     pub fn read(folder: &Path) -> Result<Option<Self>, CheckpointError> {
         let path = folder.join(DESCRIPTION_FILE);
         match fs::read_to_string(&path) {

@@ -21,7 +21,7 @@ pub enum CheckpointError {
         #[source]
         source: std::io::Error,
     },
-    /// `config.json` is not JSON, lacks a key, or holds a value of another type.
+    /// `config.json` is not JSON, lacks a key, or has a value of another type.
     #[error("{path} is not a BERT configuration: {found}")]
     ConfigSyntax {
         /// The file.
@@ -29,7 +29,7 @@ pub enum CheckpointError {
         /// The message of the JSON parser, with line and column.
         found: String,
     },
-    /// A key of the configuration holds an unsupported value.
+    /// A key of the configuration has an unsupported value.
     #[error("`{key}` is {found}, expected {expected}")]
     ConfigValue {
         /// The key in `config.json`.
@@ -48,7 +48,7 @@ pub enum CheckpointError {
         found: String,
     },
     /// Tensors are missing, unknown or differ in shape from the configuration.
-    #[error("{path} does not hold the tensors that its config.json calls for:{listing}")]
+    #[error("the tensors of {path} do not match its config.json:{listing}")]
     Tensors {
         /// The file.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum CheckpointError {
         /// The total number of its values.
         total: usize,
     },
-    /// A configuration file holds an unsupported value.
+    /// A configuration file has an unsupported value.
     #[error("{path}: {value}")]
     ConfigFile {
         /// The file.
@@ -84,7 +84,7 @@ pub enum CheckpointError {
         /// The error about the value. It is part of the message and therefore not a source.
         value: Box<CheckpointError>,
     },
-    /// `newsbert.json` is not JSON, lacks a key, or holds a value of another type.
+    /// `newsbert.json` is not JSON, lacks a key, or has a value of another type.
     #[error("{path}")]
     Description {
         /// The file.

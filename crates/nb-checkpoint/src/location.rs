@@ -61,7 +61,7 @@ impl CheckpointLocation {
     /// cache, else from [`mirror_folder`], else it is downloaded.
     ///
     /// Environment variables have the same meaning as in `huggingface_hub` 2.4: `HF_HUB_CACHE`, `HF_HOME` and
-    /// `XDG_CACHE_HOME` locate the cache, `HF_TOKEN` or the file `HF_TOKEN_PATH` holds the token, `HF_ENDPOINT` is the
+    /// `XDG_CACHE_HOME` locate the cache, `HF_TOKEN` or the file `HF_TOKEN_PATH` contains the token, `HF_ENDPOINT` is the
     /// hub's address, and `HF_HUB_OFFLINE` disables requests.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl CheckpointLocation {
     ///
     /// # Errors
     /// If there is no earlier snapshot and the hub does not answer within 10 seconds or refuses the download; if the
-    /// repository does not exist or holds no readable model; if a file differs from its announced size or hash; or if
+    /// repository does not exist or contains no readable model; if a file differs from its announced size or hash; or if
     /// this build has no hub support.
     pub fn download(&self) -> Result<PathBuf, CheckpointError> {
         let Self::Hub { owner, name } = self else { return self.resolve() };

@@ -1,6 +1,6 @@
 //! Selects the tensors of the encoder in a checkpoint and maps old names to current ones.
 
-/// The prefix of the encoder's tensors in a checkpoint that holds a head as well.
+/// The prefix of the encoder's tensors in a checkpoint that contains a head as well.
 const PREFIX: &str = "bert.";
 /// The prefixes of the encoder's names.
 const PARTS: [&str; 2] = ["embeddings.", "encoder."];

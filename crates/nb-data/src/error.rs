@@ -39,7 +39,7 @@ pub enum DataError {
         source: io::Error,
     },
 
-    /// A file holds no usable row.
+    /// A file has no usable row.
     #[error("{}: no usable row found ({skipped}), expected at least one", path.display())]
     NoRows {
         /// The file.

@@ -29,8 +29,7 @@ pub const VARIABLE: &str = "NB_REQUIRE";
 ///
 /// ```
 /// fn a_product_in_bf16_is_rounded_once() {
-///     let available = cfg!(target_arch = "x86_64"); // for example is_x86_feature_detected!("avx512bf16")
-///     if !nb_testing::require("avx512bf16", available) {
+///     if !nb_testing::require("avx512bf16", nb_testing::has_avx512bf16()) {
 ///         return;
 ///     }
 ///     // The test.

@@ -76,7 +76,7 @@ impl Token {
         if self.0.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(format!("Bearer {}", self.0));
         }
-        Err("the token holds a space, a control character or a non-ASCII character; check HF_TOKEN".to_owned())
+        Err("the token contains a space, a control character or a non-ASCII character; check HF_TOKEN".to_owned())
     }
 }
 

@@ -73,7 +73,7 @@ pub struct Sample {
     pub dev: PathBuf,
     /// Number of topics, the labels of the corpus.
     pub topics: usize,
-    /// `<folder>/recommend/train`, which holds `news.tsv` and `behaviors.tsv`.
+    /// `<folder>/recommend/train`, which contains `news.tsv` and `behaviors.tsv`.
     pub recommend_train: PathBuf,
     /// `<folder>/recommend/dev`, with the same files.
     pub recommend_dev: PathBuf,

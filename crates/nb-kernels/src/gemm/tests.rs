@@ -1,7 +1,7 @@
 //! Comparison with plain loops in f64.
 
 use half::bf16;
-use nb_testing::{require, wave};
+use nb_testing::{has_avx512bf16, has_avx512f, require, wave};
 
 use super::operands::step;
 use super::*;
@@ -13,11 +13,8 @@ const SHAPES: [[usize; 3]; 7] =
 
 /// Returns the instructions for `T`, or prints a line and returns `None` if the machine lacks them.
 pub(super) fn detect<T: Element>() -> Option<Isa<T>> {
-    #[cfg(target_arch = "x86_64")]
-    let (f32s, pairs) = (is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("avx512bf16"));
-    #[cfg(not(target_arch = "x86_64"))]
-    let (f32s, pairs) = (false, false);
-    let (feature, available) = if T::BITS == 16 { ("avx512bf16", pairs) } else { ("avx512f", f32s) };
+    let (feature, available) =
+        if T::BITS == 16 { ("avx512bf16", has_avx512bf16()) } else { ("avx512f", has_avx512f()) };
     require(feature, available).then(|| Isa::detect().expect("the machine has the instructions"))
 }
 

@@ -52,7 +52,7 @@ fn expect_ok(product: Result<Tensor, TchError>) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use nb_testing::{require, tensor_wave};
+    use nb_testing::{has_avx512bf16, require, tensor_wave};
 
     use super::*;
 
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn products_and_gradients_match_f32_rounded() {
         // With oneDNN, libtorch has this operation; without it, there is no kernel for it.
-        if !require("avx512bf16", has_bf16()) || !require("onednn", works()) {
+        if !require("avx512bf16", has_avx512bf16()) || !require("onednn", works()) {
             return;
         }
         for [n, k, m] in [[1, 5, 3], [64, 48, 80], [131, 96, 33]] {

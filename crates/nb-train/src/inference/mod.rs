@@ -1,5 +1,6 @@
 //! Inference with a saved model: from texts to vectors and class probabilities, in the order of the input.
 
+mod argmax;
 pub mod vector_file;
 
 use std::cell::Cell;
@@ -16,6 +17,7 @@ use nb_model::{
 };
 use tch::{Device, Kind, Tensor};
 
+pub use self::argmax::argmax;
 use crate::config::data_field;
 use crate::model::HeadLayers;
 use crate::model::saved_folder::fill_head;
@@ -123,7 +125,7 @@ impl SavedModel {
     /// Returns the head.
     ///
     /// # Errors
-    /// If the folder holds only an encoder.
+    /// If the folder contains only an encoder.
     pub fn head(&self) -> Result<&SavedHead> {
         self.head.as_ref().with_context(|| {
             format!("{} has no {DESCRIPTION_FILE}: it contains an encoder without a head", self.folder.display())

@@ -14,10 +14,11 @@ const LINES: &str = "lines";
 /// The name of the metadata entry that identifies everything that the vectors depend on.
 const KEY: &str = "key";
 
-/// A writer of vectors. The header of the file holds their number, which is known only at the end; until then the
+/// A writer of vectors. The header of the file contains their number, which is known only at the end; until then the
 /// vectors are in a temporary file.
 #[derive(Debug)]
 pub struct VectorWriter {
+    /// The vectors. It is never committed: [`VectorWriter::write`] copies it behind the header, and dropping it removes it.
     body: BufWriter<AtomicFile>,
     output: PathBuf,
     hidden: usize,

@@ -120,7 +120,7 @@ fn init_student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
 /// Loads a saved model of a run, for the same task.
 ///
 /// # Errors
-/// If the folder holds no such model, or one for another task, with other labels or with another tokenizer.
+/// If the folder contains no such model, or one for another task, with other labels or with another tokenizer.
 pub fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Head>> {
     let Some(description) = Description::read(folder)? else {
         bail!("the folder contains an encoder without a head, expected the model folder of a run")

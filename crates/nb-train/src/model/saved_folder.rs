@@ -21,7 +21,7 @@ pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     Ok(write_tensors(&folder.join(HEAD_FILE), &tensors)?)
 }
 
-/// Reads the parameters of a head. The file must hold every parameter of `arenas` and no other.
+/// Reads the parameters of a head. The file must contain every parameter of `arenas` and no other.
 ///
 /// # Errors
 /// If the file cannot be read or does not fit.

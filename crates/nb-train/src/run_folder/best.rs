@@ -84,7 +84,7 @@ impl Best {
         self.saved.is_some()
     }
 
-    /// Returns whether the folder of a run holds exactly the model that was saved.
+    /// Returns whether the folder of a run contains exactly the model that was saved.
     pub(crate) fn is_in(&self, run: &Path) -> bool {
         let in_folder = || weights_digest(&run.join(self.role.name())).ok();
         self.saved.as_ref().is_none_or(|saved| in_folder().is_some_and(|weights| weights == saved.weights))

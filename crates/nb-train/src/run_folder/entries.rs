@@ -25,7 +25,7 @@ pub(super) struct Found {
     pub(super) contents: Contents,
 }
 
-/// Finds the first of `wanted`, `<wanted>-2` and so on that holds no finished run.
+/// Finds the first of `wanted`, `<wanted>-2` and so on that contains no finished run.
 ///
 /// # Errors
 /// If one of them contains files that are not from a run, or cannot be read.

@@ -1,6 +1,6 @@
 //! The treatment of an unfinished run in the requested folder.
 
-/// The action on a run folder that holds an unfinished run.
+/// The action on a run folder of an unfinished run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unfinished {
     /// Leave it and fail.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use nb_train::inference::WINDOW;
+use nb_train::inference::{WINDOW, argmax};
 use serde_json::{Map, Value, json};
 
 use super::compute::Compute;
@@ -53,8 +53,7 @@ impl Predict {
                 if let Some(id) = &article.id {
                     line.insert("id".into(), id.as_str().into());
                 }
-                let best =
-                    (0..labels.len()).max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b])).unwrap_or(0);
+                let best = argmax(&probabilities);
                 line.insert("label".into(), labels[best].as_str().into());
                 line.insert("probability".into(), json!(probabilities[best]));
                 if self.probabilities == Which::All {

@@ -1,6 +1,6 @@
 //! Comparison with libtorch's products of the same numbers.
 
-use nb_testing::require;
+use nb_testing::{has_avx512bf16, has_avx512f, require};
 
 use super::*;
 use crate::kernel::activation;
@@ -35,22 +35,12 @@ fn wide(x: &Tensor) -> Tensor {
     x.to_kind(Kind::Float)
 }
 
-/// The processor features that f32 and bf16 products need, and whether this machine has them.
-fn features() -> [(&'static str, bool); 2] {
-    #[cfg(target_arch = "x86_64")]
-    let (f32s, pairs) = (is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("avx512bf16"));
-    #[cfg(not(target_arch = "x86_64"))]
-    let (f32s, pairs) = (false, false);
-    [("avx512f", f32s), ("avx512bf16", pairs)]
-}
-
 /// Calls `f` with the products of each number format, its kind, and the relative tolerance: one rounding in bf16.
 fn with_each(f: impl Fn(&dyn Gemm, Kind, f64)) {
-    let [(avx512f, has_avx512f), (avx512bf16, has_avx512bf16)] = features();
-    if require(avx512bf16, has_avx512bf16) {
+    if require("avx512bf16", has_avx512bf16()) {
         f(&Isa::<bf16>::detect().expect("the machine has the instructions"), Kind::BFloat16, 1.0 / 256.0);
     }
-    if require(avx512f, has_avx512f) {
+    if require("avx512f", has_avx512f()) {
         f(&Isa::<f32>::detect().expect("the machine has the instructions"), Kind::Float, 1e-5);
     }
 }

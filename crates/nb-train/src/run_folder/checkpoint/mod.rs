@@ -1,6 +1,6 @@
 //! Checkpoints: a resumed run continues bit for bit as if it had never stopped.
 //!
-//! `checkpoints/step-<updates>/` in the run folder holds `state.safetensors` (the values and both AdamW moments of every
+//! `checkpoints/step-<updates>/` in the run folder contains `state.safetensors` (the values and both AdamW moments of every
 //! parameter group), `state.json` ([`State`] and [`Identity`]) and `manifest.json` (size and BLAKE3 hash of both files). Random
 //! numbers are a function of the seed and the step, so there is no generator to save; the position in an epoch follows from
 //! the step.

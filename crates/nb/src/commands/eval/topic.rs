@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use nb_data::Labels;
 use nb_data::read::{Reason, SkippedRow};
-use nb_train::inference::{SavedModel, WINDOW};
+use nb_train::inference::{SavedModel, WINDOW, argmax};
 use nb_train::task::evaluate_classes;
 use serde_json::{Map, Value, json};
 
@@ -40,9 +40,7 @@ impl Eval {
                     windows.skip(SkippedRow { line: article.line, reason: Reason::UnknownLabel });
                 }
             }
-            for p in model.probabilities(&known)? {
-                predicted.push((0..p.len()).max_by(|&a, &b| p[a].total_cmp(&p[b])).unwrap_or(0));
-            }
+            predicted.extend(model.probabilities(&known)?.iter().map(|probabilities| argmax(probabilities)));
         }
         windows.check()?;
         model.log_cut();
