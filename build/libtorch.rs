@@ -1,15 +1,16 @@
 //! The build script of every crate that uses libtorch. It lets programs and tests find libtorch at run time.
 //!
 //! The `build.rs` of each of these crates is a symbolic link to this file; `cargo package` follows the link. The build script
-//! of the bindings cannot do this work, because link arguments of a dependency do not reach a program. The set-up writes
+//! of the bindings cannot do this, because link arguments of a dependency do not reach a program. The set-up writes
 //! the same path into the workspace's flags, but `RUSTFLAGS` replaces those, and a crate outside the workspace does not
-//! have them. The script uses two ways, each for cases that the other does not cover:
+//! have them. The script does it in two ways, each for cases that the other does not cover:
 //!
-//! - A run path for the programs, tests and benches of this package: they find libtorch even when cargo does not start them.
+//! - A run path for the programs, tests and benches of this package, which then find libtorch even if cargo does not
+//!   start them.
 //! - A folder in `OUT_DIR` as a search path. cargo adds such folders to `LD_LIBRARY_PATH` for everything that it starts. This
 //!   covers documentation tests and the programs of all crates that depend on this one.
 //!
-//! Without `LIBTORCH` the script does nothing; documentation is built that way.
+//! Without `LIBTORCH`, the script does nothing. Documentation can be built that way.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # BEIR averages nDCG over the answered queries and MRR over all judged ones.
 #
-# A good guess: the metrics of one evaluation are means over the same queries.
-# What happens: evaluate() (nDCG, MAP, recall, precision) divides by the queries that have results,
-#   evaluate_custom() (MRR, capped recall, accuracy) by all queries of the judgements. A run that
-#   answers one of two queries, and that one perfectly, has nDCG@10 1.0 and MRR@10 0.5.
-# Versions: beir 2.2.0, pytrec-eval-terrier 0.5.11 (tried 2026-11-29, Python 3.11). No torch needed.
-# Why it matters: a search service that returns nothing for some queries (a score threshold, a
-#   filter by date) looks perfect in one column of the table and poor in the next.
+# Expected behaviour: the metrics of one evaluation are means over the same queries.
+# Actual behaviour: evaluate() (nDCG, MAP, recall, precision) divides by the number of queries that have
+#   results, evaluate_custom() (MRR, capped recall, accuracy) by the number of queries in the judgements.
+#   A run that answers one of two queries, and answers it perfectly, has nDCG@10 1.0 and MRR@10 0.5.
+# Versions: beir 2.2.0, pytrec-eval-terrier 0.5.11 (tested on 2026-11-29 with Python 3.11). Torch is not
+#   needed.
+# Why it matters: a search service that returns nothing for some queries (because of a score threshold
+#   or a date filter) looks perfect in one column of the table and poor in the next.
 set -euo pipefail
 
 work="$(mktemp -d)"

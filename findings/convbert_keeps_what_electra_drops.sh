@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# transformers 5: of two sibling classes one reads tokenizer.json's normalizer and one does not.
+# transformers 5: of two sibling classes, one uses tokenizer.json's normalizer and the other does not.
 #
-# A good guess: ELECTRA and ConvBERT share BERT's tokenizer, so the class name in
-#   tokenizer_config.json makes no difference to the tokens; and a misspelt name is an error.
-# What happens: with `ElectraTokenizer` (or Bert, LayoutLM, MobileBert, SqueezeBert) the folder is
-#   loaded as BertTokenizer, which lower-cases and strips accents whatever tokenizer.json says. With
-#   `ConvBertTokenizer` tokenizer.json's normalizer counts and the text stays cased. Without any class
-#   and `model_type: convbert` it is BertTokenizer again. A name that does not exist is no error and
-#   reads the whole of tokenizer.json, template included.
-# Versions: transformers 5.24.0, tokenizers 0.23.3 (tried 2026-11-29, Python 3.11, which it needs).
-# Why it matters: a cased ConvBERT or ELECTRA teacher for German or Turkish news gets lower-cased
-#   tokens or not by a key that looks like a mere label.
+# Expected behaviour: ELECTRA and ConvBERT share BERT's tokenizer, so the class name in
+#   tokenizer_config.json makes no difference to the tokens, and a misspelt name is an error.
+# Actual behaviour: with `ElectraTokenizer` (or the class of Bert, LayoutLM, MobileBert or SqueezeBert)
+#   the folder is loaded as BertTokenizer, which lower-cases and strips accents whatever tokenizer.json
+#   says. With `ConvBertTokenizer` the normalizer of tokenizer.json is used and the text stays cased.
+#   Without any class, but with `model_type: convbert`, it is BertTokenizer again. A name that does not
+#   exist is not an error and uses the whole of tokenizer.json, including the template.
+# Versions: transformers 5.24.0, tokenizers 0.23.3 (tested on 2026-11-29 with Python 3.11, which
+#   transformers 5.24.0 requires).
+# Why it matters: whether a cased ConvBERT or ELECTRA teacher for German or Turkish news gets
+#   lower-cased tokens depends on a key that looks like a mere label.
 set -euo pipefail
 
 work="$(mktemp -d)"
@@ -59,7 +60,7 @@ for arguments, expected in [
     (("ConvBertTokenizer",), ("ConvBertTokenizer", cased)),
     ((None, "convbert"), ("BertTokenizer", lowered)),
     (("ElektraTokenizer",), ("TokenizersBackend", whole)),
-    (("PreTrainedTokenizerFast",), ("TokenizersBackend", whole)),  # Control: the file as it stands.
+    (("PreTrainedTokenizerFast",), ("TokenizersBackend", whole)),  # Control: the file as it is.
 ]:
     found = tokens(*arguments)
     print(f"class and model_type {arguments}: {found}")

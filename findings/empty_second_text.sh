@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# An empty second text has a separator in a batch and none by itself.
+# An empty second text has a separator in a batch, but none in a single call.
 #
-# A good guess: tokenizer(a, b) and tokenizer([a], [b])[0] are the same call, also where b is "".
-# What happens: by itself the empty text counts as no text, in a batch as a text of no tokens:
-#   [CLS] storm [SEP] against [CLS] storm [SEP] [SEP], with segment 1 for the last. The backend's
-#   own encode() goes with the batch. XLM-R's pairs differ by two tokens.
-# Versions: transformers 5.24.0, tokenizers 0.23.3 (tried 2026-11-29, Python 3.11, which it needs).
-# Why it matters: about one MIND article in twenty has no abstract. Training runs on batches and a request on
-#   one article, so exactly these articles get other tokens, and other scores, in production.
+# Expected behaviour: tokenizer(a, b) and tokenizer([a], [b])[0] are equivalent, even if b is "".
+# Actual behaviour: in a single call the empty text counts as no text, in a batch as a text without
+#   tokens: [CLS] storm [SEP] in contrast to [CLS] storm [SEP] [SEP], with segment 1 for the last token.
+#   The backend's own encode() agrees with the batch. XLM-R's pairs differ by two tokens.
+# Versions: transformers 5.24.0, tokenizers 0.23.3 (tested on 2026-11-29 with Python 3.11, which
+#   transformers 5.24.0 requires).
+# Why it matters: about one MIND article in twenty has no abstract. Training runs on batches and a
+#   request on one article, so exactly these articles get different tokens, and different scores, in
+#   production.
 set -euo pipefail
 
 work="$(mktemp -d)"
@@ -38,7 +40,7 @@ for tokenizer, alone, batch in [
     print(f"{name}: alone {found[0]}, in a batch {found[1]}, backend {found[2]}")
     assert [" ".join(f) for f in found] == [alone, batch, batch], found
     full = three_ways(tokenizer, "rain")
-    assert full[0] == full[1] == full[2], full  # Control: a text of one word is the same three ways.
+    assert full[0] == full[1] == full[2], full  # Control: a text of one word gives the same tokens in all three ways.
 segments = bert(["storm"], [""])["token_type_ids"][0]
 print("segments in the batch:", segments)
 assert segments == [0, 0, 0, 1], segments

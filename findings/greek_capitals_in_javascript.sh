@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# The same tokenizer.json reads a Greek headline in capitals in two ways, in Python and in JavaScript.
+# Python and JavaScript tokenise a Greek headline in capitals differently with the same tokenizer.json.
 #
-# A good guess: lower-casing is one operation, so the Rust tokenizers behind Python and the JavaScript
-#   port of the same makers give the same ids for one tokenizer.json.
-# What happens: the Rust normalizers (BertNormalizer and Lowercase) lower each character by itself and
-#   write a capital sigma at a word's end as σ; JavaScript's toLowerCase and Python's str.lower look at
-#   the neighbours and write ς, as Greek does. "ΝΕΟΣ" and "νεος" are one token in JavaScript and two
-#   different ones in Python.
-# Versions: tokenizers 0.23.3, @huggingface/tokenizers 0.2.0, Node.js 20 (tried 2026-11-29, Python
-#   3.11). Needs node and npm.
-# Why it matters: Greek headlines are often in capitals and most masculine nouns end in sigma. A
-#   student served in the browser gets other tokens than in training, and in Python a headline in
-#   capitals never meets the vocabulary's words.
+# Expected behaviour: lower-casing is one operation, so the Rust tokenizers behind Python and the
+#   JavaScript port by the same authors give the same ids for one tokenizer.json.
+# Actual behaviour: the Rust normalizers (BertNormalizer and Lowercase) lower-case each character by
+#   itself and turn a capital sigma at the end of a word into σ. JavaScript's toLowerCase and Python's
+#   str.lower look at the neighbouring characters and write ς, as Greek does. "ΝΕΟΣ" and "νεος" are the
+#   same token in JavaScript and two different tokens in Python.
+# Versions: tokenizers 0.23.3, @huggingface/tokenizers 0.2.0, Node.js 20 (tested on 2026-11-29 with
+#   Python 3.11). Requires node and npm.
+# Why it matters: Greek headlines are often in capitals, and most masculine nouns end in sigma. A
+#   student that is served in the browser gets different tokens than in training, and in Python a
+#   headline in capitals never matches the words of the vocabulary.
 set -euo pipefail
 
 work="$(mktemp -d)"
@@ -48,7 +48,7 @@ for normalizer in (normalizers.BertNormalizer(lowercase=True), normalizers.Lower
     for row in zip(texts, python, javascript):
         print(type(normalizer).__name__, "text {!r}: Python {}, JavaScript {}".format(*row))
     assert python[0] == ["νεοσ", "νομοσ"] and javascript[0] == ["νεος", "νομος"]
-    # Controls: small letters, and a word without sigma, are read alike.
+    # Controls: small letters and a word without sigma give the same tokens in both.
     assert python[1:] == javascript[1:] == [["νεος", "νομος"], ["ελλαδα"]]
 assert "ΝΕΟΣ ΝΟΜΟΣ".lower() == "νεος νομος"
 PY

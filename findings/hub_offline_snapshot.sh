@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Offline, huggingface_hub 2 refuses a snapshot without weights or returns it, by how it was filled.
+# Offline, huggingface_hub 2 refuses or returns a snapshot without weights, depending on how it was filled.
 #
-# A good guess: from version 1: snapshot_download(local_files_only=True) returns whatever the cache
-#   holds. From the notes of version 2: it raises IncompleteSnapshotError where a file is missing.
-# What happens: version 2 can tell only once an online snapshot_download of the same commit has left
-#   the list of files in the cache. With files fetched one by one by hf_hub_download it returns the
-#   folder without the weights, even where allow_patterns asks for nothing but weights. After one
-#   online call for the JSON files alone the same offline call raises.
-# Versions: huggingface_hub 2.4.0 (tried 2026-11-29, Python 3.11), against a server on 127.0.0.1.
-# Why it matters: "the call passed, so the model is there" holds in the image that was warmed with
-#   snapshot_download and not in the one that was warmed by loading tokenizer and config.
+# Expected behaviour: according to version 1, snapshot_download(local_files_only=True) returns whatever
+#   the cache contains. According to the release notes of version 2, it raises IncompleteSnapshotError
+#   if a file is missing.
+# Actual behaviour: version 2 can detect this only after an online snapshot_download of the same commit
+#   has left the list of files in the cache. If the files were fetched one by one by hf_hub_download, it
+#   returns the folder without the weights, even if allow_patterns asks only for weights. After one
+#   online call for the small files alone, the same offline call raises.
+# Versions: huggingface_hub 2.4.0 (tested on 2026-11-29 with Python 3.11), with a server on 127.0.0.1.
+# Why it matters: "the call passed, so the model is there" is true in an image that was warmed with
+#   snapshot_download, but not in one that was warmed by loading tokenizer and config.
 set -euo pipefail
 
 work="$(mktemp -d)"

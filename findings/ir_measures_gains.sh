@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# nDCG with custom gains beside plain nDCG: one column turns 0, the other takes its values.
+# nDCG with custom gains next to plain nDCG: one column becomes 0, the other takes its values.
 #
-# A good guess: ir_measures computes each measure of a list by itself, so asking for
+# Expected behaviour: ir_measures computes each measure of a list independently, so asking for
 #   nDCG@10 and nDCG(gains={2: 10})@10 together gives the two values that each gives alone.
-# What happens: the plain measure is evaluated over the mapped gains and the measure with gains
-#   reads 0.0, whatever their order. No warning.
-# Versions: ir-measures 0.4.3, pytrec-eval-terrier 0.5.11 (tried 2026-11-29, Python 3.11).
-# Why it matters: comparing linear with exponential gains is the usual way to line up a student's
-#   graded retrieval scores with published ones, and both are asked for in one call.
+# Actual behaviour: the plain measure is evaluated with the mapped gains, and the measure with gains is
+#   0.0, whatever their order. There is no warning.
+# Versions: ir-measures 0.4.3, pytrec-eval-terrier 0.5.11 (tested on 2026-11-29 with Python 3.11).
+# Why it matters: computing linear and exponential gains is the usual way to compare a student's graded
+#   retrieval scores with published ones, and both are requested in one call.
 set -euo pipefail
 
 work="$(mktemp -d)"
@@ -30,7 +30,7 @@ def values(measures):
 
 alone = values([plain]) | values([gains])
 print("each alone:        ", alone)
-# Control: both are right by themselves (grade 2 counts 2, then 10).
+# Control: both are right alone (grade 2 counts as 2, then as 10).
 assert alone == {"nDCG@10": 0.6199, "nDCG(gains={2:10})@10": 0.5297}, alone
 for measures in ([plain, gains], [gains, plain]):
     together = values(measures)

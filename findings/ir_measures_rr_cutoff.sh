@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# A cutoff raises the reciprocal rank: RR@10 above RR on the same list.
+# A cutoff raises the reciprocal rank: RR@10 is above RR on the same list.
 #
-# A good guess: RR@10 is RR with ranks above 10 counted as 0, so RR@10 <= RR, and equal on a list
-#   of two documents.
-# What happens: ir_measures takes RR from trec_eval, which puts the greater document id first among
-#   equal scores, but RR@k (and Judged@k) from its own code, which puts the smaller id first. On two
-#   tied documents RR is 0.5 and RR@10 is 1.0; with the other document relevant it is the reverse.
-# Versions: ir-measures 0.4.3, pytrec-eval-terrier 0.5.11 (tried 2026-11-29, Python 3.11).
-# Why it matters: republished articles have the same text, so the same vector and score; MRR@10
-#   beside nDCG@10 in one table then ranks the same list in two orders.
+# Expected behaviour: RR@10 is RR with ranks above 10 counted as 0, so RR@10 <= RR, and both are equal
+#   on a list of two documents.
+# Actual behaviour: ir_measures takes RR from trec_eval, which ranks the greater document id first among
+#   equal scores, but RR@k (and Judged@k) from its own code, which ranks the smaller id first. On two
+#   tied documents RR is 0.5 and RR@10 is 1.0. If the other document is relevant, it is the reverse.
+# Versions: ir-measures 0.4.3, pytrec-eval-terrier 0.5.11 (tested on 2026-11-29 with Python 3.11).
+# Why it matters: republished articles have the same text, and therefore the same vector and score. A
+#   table with MRR@10 and nDCG@10 then ranks the same list in two orders.
 set -euo pipefail
 
 work="$(mktemp -d)"
@@ -31,7 +31,7 @@ tied = {"first": 1.0, "second": 1.0}
 for relevant, run, expected in [
     ("first", tied, [0.5, 1.0, 0.0, 0.0, 1.0]),
     ("second", tied, [1.0, 0.5, 1.0, 1.0, 0.0]),
-    # Control: without a tie all agree.
+    # Control: without a tie, all measures agree.
     ("first", {"first": 2.0, "second": 1.0}, [1.0] * 5),
 ]:
     found = values(relevant, run)

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# A file that the JavaScript hub client caches is not there for the Python client.
+# The Python client does not find a file that the JavaScript hub client has cached.
 #
-# A good guess: @huggingface/hub and huggingface_hub share one cache layout (models--me--tiny/blobs,
-#   refs, snapshots/COMMIT), so a folder filled by the one serves the other offline.
-# What happens: downloadFileToCacheDir puts each file under the commit that last changed that file,
-#   not the commit of the revision, and writes no refs/main. The files of one revision lie in
-#   several snapshot folders: the Python client finds none of them by branch, and by the revision's
-#   commit only those that this commit changed. snapshotDownload of the same package does as Python.
-# Versions: @huggingface/hub 2.17.5, Node.js 20, huggingface_hub 2.4.0 (tried 2026-11-29, Python
-#   3.11), against a server on 127.0.0.1. Needs node and npm.
-# Why it matters: a web front end and a Python service that share a volume look as if they shared the
-#   cache too; offline the service fails although du shows the weights.
+# Expected behaviour: @huggingface/hub and huggingface_hub share one cache layout
+#   (models--me--tiny/blobs, refs, snapshots/COMMIT), so a folder that one of them has filled serves the
+#   other offline.
+# Actual behaviour: downloadFileToCacheDir puts each file under the commit that last changed that file,
+#   not under the commit of the revision, and writes no refs/main. The files of one revision are spread
+#   over several snapshot folders. The Python client finds none of them by branch, and by the revision's
+#   commit only those that this commit changed. snapshotDownload of the same package behaves like Python.
+# Versions: @huggingface/hub 2.17.5, Node.js 20, huggingface_hub 2.4.0 (tested on 2026-11-29 with Python
+#   3.11), with a server on 127.0.0.1. Requires node and npm.
+# Why it matters: a web front end and a Python service that share a volume appear to share the cache
+#   too. Offline, the service fails although du shows the weights.
 set -euo pipefail
 
 work="$(mktemp -d)"
@@ -112,9 +113,9 @@ for how in ("file", "snapshot"):
     if how == "file":
         assert snapshots == {"aaaa": ["config.json"], "bbbb": ["vocab.txt"]}, snapshots
         assert not os.path.exists(repository + "/refs")
-        # By the commit the file that this very commit changed is there, by luck; nothing by branch.
+        # By commit, Python finds only the file that this commit happened to change; by branch, it finds nothing.
         assert [k for k, there in found.items() if there] == [("aaaa", "config.json")], found
-    else:  # Control: the other call of the same client fills what Python reads.
+    else:  # Control: the other call of the same client fills the cache as Python expects.
         assert snapshots == {"aaaa": ["config.json", "vocab.txt"]} and all(found.values()), (snapshots, found)
 PY
 env -u HF_HUB_OFFLINE -u HF_TOKEN -u HF_ENDPOINT HF_HOME="$work/home" "$work/venv/bin/python" try.py

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Truncation "longest_first" cuts a short title that has its place, to keep one more of the abstract.
+# Truncation "longest_first" truncates a short title that would fit, to keep one more token of the abstract.
 #
-# A good guess: "longest_first" takes tokens off the longer text until the pair fits or both are
+# Expected behaviour: "longest_first" removes tokens from the longer text until the pair fits or both are
 #   equally long. A title of 7 tokens and an abstract of 20 with room for 13 become 7 and 6.
-# What happens: they become 6 and 7. Both texts get half of the room, and an odd place goes to the
-#   text that was longer before the cut (to the second if neither was), so tokens far beyond the cut
-#   decide on the title's last token. With room for one token a title of one token is dropped.
-# Versions: tokenizers 0.23.3, on which transformers' fast tokenizers rest (tried 2026-11-29, Python
-#   3.11). The slow tokenizers of transformers 4.57.6 give 7 and 6.
-# Why it matters: truncation=True means longest_first. A port that cuts token by token, as the name
+# Actual behaviour: they become 6 and 7. Each text gets half of the room, and an odd token goes to the
+#   text that was longer before the truncation (to the second if neither was), so tokens far beyond the
+#   truncation point decide whether the title keeps its last token. With room for one token, a title of
+#   one token is dropped.
+# Versions: tokenizers 0.23.3, the basis of transformers' fast tokenizers (tested on 2026-11-29 with
+#   Python 3.11). The slow tokenizers of transformers 4.57.6 give 7 and 6.
+# Why it matters: truncation=True means longest_first. A port that removes token after token, as the name
 #   says, disagrees with training on every other long pair of title and abstract.
 set -euo pipefail
 
@@ -39,7 +40,7 @@ for lengths, room, expected, guess in [
     ((7, 20), 13, (6, 7), (7, 6)),
     ((10, 10), 13, (6, 7), (7, 6)),
     ((1, 20), 1, (0, 1), (1, 0)),
-    # Controls: a title shorter than its half is left alone; an even room is shared.
+    # Controls: a title shorter than half of the room stays whole; an even room is divided equally.
     ((3, 20), 13, (3, 10), (3, 10)),
     ((20, 20), 12, (6, 6), (6, 6)),
     ((20, 7), 13, (7, 6), (7, 6)),

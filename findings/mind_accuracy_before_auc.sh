@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# The recommenders package gives another AUC when accuracy is asked for first.
+# The recommenders package gives a different AUC if accuracy is requested before it.
 #
-# A good guess: cal_metric(labels, scores, ["acc", "auc"]) and ["auc", "acc"] hold the same two values.
-# What happens: for scores in a numpy array, "acc" and "f1" round them to 0 and 1 in the caller's own
-#   array. AUC and log loss that stand later in the list, and all later uses of the array, see the
-#   rounded scores. A list is copied, and is safe.
-# Versions: recommenders 1.2.1, scikit-learn 1.9.1, numpy 2.4.6 (tried 2026-11-29, Python 3.11).
-#   The package alone is installed, without TensorFlow and the other heavy ones it names.
-# Why it matters: the package holds the reference NRMS, NAML and LSTUR for MIND, and its metrics are
-#   copied into many repositories. News recommenders are compared by AUC to the fourth digit; here it
-#   falls from 1.0 to 0.75.
+# Expected behaviour: cal_metric(labels, scores, ["acc", "auc"]) and ["auc", "acc"] return the same two
+#   values.
+# Actual behaviour: if the scores are a numpy array, "acc" and "f1" round them to 0 and 1 in the caller's
+#   own array. If AUC or log loss comes later in the list, it sees the rounded scores, and so do all
+#   later uses of the array. A list is copied, so it is safe.
+# Versions: recommenders 1.2.1, scikit-learn 1.9.1, numpy 2.4.6 (tested on 2026-11-29 with Python 3.11).
+#   Only the package itself is installed, without TensorFlow and its other large dependencies.
+# Why it matters: the package contains the reference NRMS, NAML and LSTUR for MIND, and its metrics have
+#   been copied into many repositories. News recommenders are compared by AUC to the fourth digit; here
+#   it falls from 1.0 to 0.75.
 set -euo pipefail
 
 work="$(mktemp -d)"
@@ -33,7 +34,7 @@ def metrics(kind, names):
     print(f"{kind.__name__}, {names}: {found}, scores afterwards {[float(s) for s in given]}")
     return found
 
-# Controls: the value by itself, and a list in either order.
+# Controls: AUC alone, AUC before accuracy, and scores in a list.
 assert metrics(np.array, ["auc"]) == {"auc": 1.0}
 assert metrics(np.array, ["auc", "acc"]) == {"auc": 1.0, "acc": 0.75}
 assert metrics(list, ["acc", "auc"]) == {"acc": 0.75, "auc": 1.0}

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # The same folder gives segment ids for a pair in transformers 4 and none in transformers 5.
 #
-# A good guess: a tokenizer.json whose template sets segment 1 for the second text makes
-#   `token_type_ids` in every version, since a generic PreTrainedTokenizerFast is but a wrapper of it.
-# What happens: version 4's generic class and its ALBERT, RemBERT and Funnel classes return
-#   `token_type_ids`; version 5.24's do not, so a BERT or ALBERT gets all zeros for title and
+# Expected behaviour: a tokenizer.json whose template sets segment 1 for the second text produces
+#   `token_type_ids` in every version, because a generic PreTrainedTokenizerFast only wraps it.
+# Actual behaviour: version 4's generic class and its ALBERT, RemBERT and Funnel classes return
+#   `token_type_ids`. Those of version 5.24 do not, so a BERT or ALBERT gets all zeros for title and
 #   abstract. `return_token_type_ids=True` shows that the template is still there. BertTokenizer and
-#   DebertaV2Tokenizer return them in both. Nothing warns.
-# Versions: transformers 4.57.6 and 5.24.0 (tried 2026-11-29, Python 3.11, which version 5 needs).
-# Why it matters: a teacher fine-tuned on pairs under version 4 is distilled or served under version
-#   5 with the segments that it never saw, unless tokenizer_config.json names BertTokenizer or
+#   DebertaV2Tokenizer return them in both versions. There is no warning.
+# Versions: transformers 4.57.6 and 5.24.0 (tested on 2026-11-29 with Python 3.11, which version 5
+#   requires).
+# Why it matters: a teacher that was fine-tuned on pairs under version 4 is distilled or served under
+#   version 5 with segments that it has never seen, unless tokenizer_config.json names BertTokenizer or
 #   `model_input_names`.
 set -euo pipefail
 
@@ -59,12 +60,12 @@ for name, found, lost in [
     ("PreTrainedTokenizerFast", segments("PreTrainedTokenizerFast", wordpiece()), True),
     ("AlbertTokenizer", segments("AlbertTokenizer" + fast, unigram()), True),
     ("RemBertTokenizer", segments("RemBertTokenizer" + fast, unigram()), True),
-    # Controls: classes that name their inputs, and a folder that does.
+    # Controls: classes that name their inputs, and a folder that names them.
     ("BertTokenizer", segments("BertTokenizer" + fast, wordpiece()), False),
     ("DebertaV2Tokenizer", segments("DebertaV2Tokenizer" + fast, unigram()), False),
     ("PreTrainedTokenizerFast, model_input_names", segments("PreTrainedTokenizerFast", wordpiece(), **inputs), False),
 ]:
-    print(f"transformers {transformers.__version__}, {name}: {found[0]}, when asked for: {found[1]}")
+    print(f"transformers {transformers.__version__}, {name}: {found[0]}, on request: {found[1]}")
     assert found == (None if lost and major == 5 else pair, pair), found
 PY
 for version in 4.57.6 5.24.0; do

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # safetensors 0.8 saves a transposed numpy weight with its numbers in the wrong places.
 #
-# A good guess: save_file either writes what the array holds, as 0.7 did and numpy.save does, or
-#   refuses an array that is not contiguous, as its PyTorch half does.
-# What happens: 0.8.0 writes the memory as it lies under the shape of the view. save_file({"w": w.T})
-#   comes back with the right shape, dtype and sum, and each number elsewhere. No error, no warning.
-# Versions: safetensors 0.8.0 against 0.7.0, numpy 2.3.5 (tried 2026-11-29, Python 3.11). Known to its
-#   makers as issue 825 of safetensors, open on that day; the docstring asks for contiguous arrays.
+# Expected behaviour: save_file either writes the values of the array, as 0.7 and numpy.save do, or
+#   refuses an array that is not contiguous, as its PyTorch counterpart does.
+# Actual behaviour: 0.8.0 writes the memory as it is, with the shape of the view. save_file({"w": w.T})
+#   is read back with the right shape, dtype and sum, but with the numbers in other positions. There is no
+#   error and no warning.
+# Versions: safetensors 0.8.0 compared with 0.7.0, numpy 2.3.5 (tested on 2026-11-29 with Python 3.11).
+#   Known as issue 825 of safetensors, which was open on that day; the docstring asks for contiguous
+#   arrays.
 # Why it matters: `w.T` is how a dense layer moves between ONNX, Keras or scikit-learn (inputs by
-#   outputs) and PyTorch (outputs by inputs). A square layer of BERT shows it neither by its shape nor
-#   by its statistics, only by vectors that make no sense.
+#   outputs) and PyTorch (outputs by inputs). With a square layer of BERT, neither shape nor statistics
+#   reveal the error, only vectors that make no sense.
 set -euo pipefail
 
 work="$(mktemp -d)"

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# tbparse shows the steps of a resumed run twice that TensorBoard shows once.
+# tbparse shows steps of a resumed run twice that TensorBoard shows once.
 #
-# A good guess: tbparse reads event files with TensorBoard's own accumulator, so a run that was
-#   resumed with purge_step (a START record, the agreed sign) has each step once in its table too.
-# What happens: TensorBoard's accumulator over the folder drops the first file's steps from the
-#   restart on. tbparse opens each file by itself and puts the rows together, so these steps are there
-#   twice with two values, sorted by step and with nothing that tells old from new.
-# Versions: tbparse 0.0.9, tensorboard 2.21.0, tensorboardX 2.6.5, pandas 3.1.1 (tried 2026-11-29,
-#   Python 3.11). No torch or TensorFlow needed.
-# Why it matters: tables and curves of a distillation's losses are often made with tbparse; the mean
-#   of a metric over steps counts the abandoned ones of every interrupted run.
+# Expected behaviour: tbparse reads event files with TensorBoard's own accumulator, so its table too
+#   contains each step once if a run was resumed with purge_step (a START record, the agreed marker).
+# Actual behaviour: TensorBoard's accumulator over the folder drops the first file's steps from the
+#   restart on. tbparse opens each file by itself and concatenates the rows, so these steps appear twice
+#   with two values, sorted by step, and nothing distinguishes the old from the new.
+# Versions: tbparse 0.0.9, tensorboard 2.21.0, tensorboardX 2.6.5, pandas 3.1.1 (tested on 2026-11-29
+#   with Python 3.11). Neither torch nor TensorFlow is needed.
+# Why it matters: tables and curves of distillation losses are often made with tbparse. The mean of a
+#   metric over steps includes the abandoned steps of every interrupted run.
 set -euo pipefail
 
 work="$(mktemp -d)"
@@ -32,7 +32,7 @@ def write(folder, steps, value, **options):
     for step in steps:
         writer.add_scalar("loss", value, step)
     writer.close()
-    time.sleep(1.1)  # Event files are named by the second.
+    time.sleep(1.1)  # The names of event files contain the time in seconds.
 
 def read(folder):
     accumulator = EventAccumulator(folder)
@@ -51,5 +51,5 @@ assert sorted(v for s, v in table if s == 4) == [1.0, 2.0], table
 
 write("straight", range(8), 1.0)
 board, table = read("straight")
-assert board == table and len(table) == 8  # Control: a run of one file is read alike.
+assert board == table and len(table) == 8  # Control: both read a run in one file alike.
 PY

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # trectools gives a perfect run bpref 0.0 where trec_eval gives 1.0.
 #
-# A good guess: bpref counts judged non-relevant documents above relevant ones. Where nothing is
-#   judged non-relevant, nothing can stand above, so a run that finds everything has 1.0.
-# What happens: trec_eval agrees. trectools returns 0.0 for the very same two files, and comes back
-#   to trec_eval's value as soon as one document is judged 0, whether or not it is retrieved.
-# Versions: trectools 0.0.50, pytrec-eval-terrier 0.5.11, pandas 3.1.1 (tried 2026-11-29, Python 3.11).
-# Why it matters: most retrieval sets in BEIR's layout hold positive judgements only, and bpref is
-#   the metric that one turns to when judgements are incomplete.
+# Expected behaviour: bpref counts judged non-relevant documents that are ranked above relevant ones. If
+#   nothing is judged non-relevant, nothing can be ranked above, so a run that finds everything has 1.0.
+# Actual behaviour: trec_eval agrees. trectools returns 0.0 for the very same two files, and returns
+#   trec_eval's value as soon as one document is judged 0, whether or not it is retrieved.
+# Versions: trectools 0.0.50, pytrec-eval-terrier 0.5.11, pandas 3.1.1 (tested on 2026-11-29 with Python
+#   3.11).
+# Why it matters: most retrieval sets in BEIR's layout contain only positive judgements, and bpref is
+#   the metric to turn to when judgements are incomplete.
 set -euo pipefail
 
 work="$(mktemp -d)"
@@ -43,5 +44,5 @@ for name, judged, bpref in [
     theirs, trec = both(judged)
     print(f"{name}: trectools {theirs}, trec_eval {trec}")
     assert (theirs["bpref"], trec["bpref"]) == bpref, (theirs, trec)
-    assert theirs["map"] == trec["map"] == 0.8333, (theirs, trec)  # Control: the files are read alike.
+    assert theirs["map"] == trec["map"] == 0.8333, (theirs, trec)  # Control: both read the files alike.
 PY

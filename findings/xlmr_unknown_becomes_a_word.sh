@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# transformers 5: under the class XLMRobertaTokenizer an unknown character becomes a real word.
+# transformers 5: with the class XLMRobertaTokenizer, an unknown character becomes a real word.
 #
-# A good guess: a tokenizer.json names its unknown token (`unk_id`), and loading the folder keeps it;
-#   transformers 4 does. `unk_token_id` says which id to expect.
-# What happens: the class of version 5 builds its model anew from the vocabulary with unk_id 3, the
-#   place of <unk> in XLM-R's own file. A vocabulary trained by SentencePiece with its defaults has
-#   <unk> at 0 and the most frequent piece at 3: here every unknown character is read as
-#   "▁election". `unk_token_id` still says 0. PreTrainedTokenizerFast reads the same file rightly.
-# Versions: transformers 5.24.0, tokenizers 0.23.3 (tried 2026-11-29, Python 3.11, which it needs).
-# Why it matters: a news teacher with its own multilingual vocabulary sees a frequent word in place
-#   of each rare character, and a student or a server that reads tokenizer.json as it stands does not.
+# Expected behaviour: a tokenizer.json names its unknown token (`unk_id`), and loading the folder keeps
+#   it, as transformers 4 does. `unk_token_id` states which id to expect.
+# Actual behaviour: the class of version 5 rebuilds its model from the vocabulary with unk_id 3, the
+#   position of <unk> in XLM-R's own file. A vocabulary that SentencePiece trained with its defaults has
+#   <unk> at 0 and the most frequent piece at 3: here, every unknown character is read as "▁election".
+#   `unk_token_id` is still 0. PreTrainedTokenizerFast reads the same file correctly.
+# Versions: transformers 5.24.0, tokenizers 0.23.3 (tested on 2026-11-29 with Python 3.11, which
+#   transformers 5.24.0 requires).
+# Why it matters: a news teacher with its own multilingual vocabulary sees a frequent word in place of
+#   each rare character, while a student or a server that reads tokenizer.json as it is does not.
 set -euo pipefail
 
 work="$(mktemp -d)"
@@ -32,7 +33,7 @@ SPECIAL = {
 }
 
 def tokens(special, tokenizer_class, text):
-    """Tokens of the text and unk_token_id, of a folder whose vocabulary begins with `special`."""
+    """Returns the tokens of the text and unk_token_id for a folder whose vocabulary begins with `special`."""
     words = ["▁election", "▁the", "▁news", "▁"]
     vocab = [(t, 0.0) for t in special] + [(w, -1.0 - i) for i, w in enumerate(words)]
     ids = {token: i for i, (token, _) in enumerate(vocab)}
@@ -54,9 +55,9 @@ right = ["<s>", "▁the", "▁news", "▁", "<unk>", "</s>"]
 for special, tokenizer_class, expected in [
     (sentencepiece, "XLMRobertaTokenizer", (wrong, 0)),
     (sentencepiece, "PreTrainedTokenizerFast", (right, 0)),  # Control: the file is right.
-    (fairseq, "XLMRobertaTokenizer", (right, 3)),            # Control: so is the class, with XLM-R's order.
+    (fairseq, "XLMRobertaTokenizer", (right, 3)),            # Control: so is the class with XLM-R's order.
 ]:
     found = tokens(special, tokenizer_class, "the news Ω")
-    print(f"{tokenizer_class}, vocabulary begins {special[:4]}: {found}")
+    print(f"{tokenizer_class}, vocabulary begins with {special[:4]}: {found}")
     assert found == expected, (found, expected)
 PY

@@ -1,9 +1,9 @@
-"""Writes adamw.json: a few steps of torch.optim.AdamW in f64, with everything the optimiser keeps.
+"""Writes adamw.json: a few steps of torch.optim.AdamW in f64, with all of its state.
 
     python make_adamw.py [FILE]        # default: adamw.json beside this script
 
-Two groups with learning rates and weight decays of their own, a warm-up and a decay of the learning rate, and
-gradients that hold an exact 0, a sign change and sizes from 1e-9 (where epsilon matters) to 1e3.
+The two groups have different learning rates and weight decays. The learning rate warms up and decays. The gradients
+contain an exact 0, a sign change and magnitudes from 1e-9 (where epsilon matters) to 1e3.
 """
 
 import json

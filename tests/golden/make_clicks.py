@@ -1,18 +1,19 @@
-"""Writes clicks.json: what MIND's evaluation says of ranks as `nb rank` writes them.
+"""Writes clicks.json: the metrics that MIND's evaluation computes from ranks as `nb rank` writes them.
 
     pip install numpy==2.4.6
     python make_clicks.py [FILE]        # default: clicks.json beside this script
 
-The published script (https://github.com/msnews/MIND, evaluate.py) reads a line `id [ranks]` per impression, takes 1/rank
-for a score, and averages over impressions:
+The published script (https://github.com/msnews/MIND, evaluate.py) reads a line `id [ranks]` per impression, uses 1/rank
+as the score, and averages over impressions:
 
     AUC     share of (clicked, other) pairs in the right order, ties one half
-    MRR     sum of y/place over sum of y
-    nDCG@k  gain 2^y - 1, discount log2(place + 1), over that of the best order
+    MRR     sum of y/position divided by sum of y
+    nDCG@k  gain 2^y - 1, discount log2(position + 1), divided by the value of the best order
 
-where a place is that by falling 1/rank. These formulae are written out here anew. An impression has scores that tie in
-many places, and -inf for candidates without an article; its ranks are 1 to n by falling score, equal ones in the order of
-the impression. So no two candidates have the same rank, whatever the script's argsort would do with ties.
+where positions are in the order of decreasing 1/rank. This script implements these formulas independently. Many scores
+of an impression tie, and candidates without an article have the score -inf. The ranks are 1 to n by decreasing score;
+equal scores keep the order of the impression. No two candidates have the same rank, so it does not matter what the
+argsort of the published script does with ties.
 """
 
 import json
@@ -42,13 +43,13 @@ def gain(labels, k):
 
 def measure(labels, ranks):
     scores = 1.0 / ranks
-    by_place = labels[np.argsort(scores)[::-1]]
+    sorted_labels = labels[np.argsort(scores)[::-1]]
     best = np.sort(labels)[::-1]
     return {
         "auc": auc(labels, scores),
-        "mrr": float((by_place / np.arange(1, labels.size + 1)).sum() / labels.sum()),
-        "ndcg@5": gain(by_place, 5) / gain(best, 5),
-        "ndcg@10": gain(by_place, 10) / gain(best, 10),
+        "mrr": float((sorted_labels / np.arange(1, labels.size + 1)).sum() / labels.sum()),
+        "ndcg@5": gain(sorted_labels, 5) / gain(best, 5),
+        "ndcg@10": gain(sorted_labels, 10) / gain(best, 10),
     }
 
 

@@ -1,16 +1,16 @@
-"""Writes judgements.json: what pytrec_eval says of searches over small corpora with everything that real files hold.
+"""Writes judgements.json: pytrec_eval's metrics of searches over small corpora with all the quirks of real files.
 
     pip install pytrec_eval-terrier==0.5.11 numpy==2.4.6
     python make_judgements.py [FILE]        # default: judgements.json beside this script
 
-A case is a corpus, queries, a qrels file as text and a score for each query and row of the corpus. The metrics are
-computed as BEIR 2.2 does it (`GenericDataLoader`, `EvaluateRetrieval.evaluate`): of rows with one id the last holds, in
-the corpus and in the qrels; a document with the query's own id is removed from its results; pytrec_eval ranks the rest
-and averages over the judged queries. What the cases hold, each in a good part of them: equal scores, scores that are equal
-in 32 bits only, repeated judgements and ids, documents that the corpus lacks, queries judged 0 alone, large grades, queries
-whose id is a document's, more results than any cut, three or four columns between tabs or spaces, with
-and without a header. Negative grades are not among them: pytrec_eval writes outside its memory on some of those, and
-where it does not it counts them as not relevant.
+A case consists of a corpus, queries, a qrels file as text and a score for each query and row of the corpus. The metrics
+are computed as in BEIR 2.2 (`GenericDataLoader`, `EvaluateRetrieval.evaluate`): if an id is repeated in the corpus or
+in the qrels, the last row counts; a document with the query's own id is removed from the query's results; pytrec_eval
+ranks the rest and averages over the judged queries. The cases cover the following, each in a good part of them: equal
+scores, scores that are equal only in 32 bits, repeated judgements and ids, documents that are missing from the corpus,
+queries with only judgements of 0, large grades, queries whose id is also that of a document, more results than any
+cutoff, three or four columns separated by tabs or spaces, with and without a header. Negative grades are not covered:
+pytrec_eval writes outside its memory on some of them, and otherwise counts them as not relevant.
 """
 
 import json
@@ -30,7 +30,7 @@ def draw_scores(rng, queries, rows, style):
     if style == 0:  # few values, so that most documents tie
         return rng.integers(-2, 3, (queries, rows)) / 4 + 0.0
     scores = np.round(rng.standard_normal((queries, rows)), 2) + 0.0
-    if style == 1:  # apart in 64 bits, equal in 32
+    if style == 1:  # distinct in 64 bits, equal in 32
         scores += rng.integers(0, 2, scores.shape) * 1e-10
     return scores
 
@@ -73,7 +73,7 @@ def draw_case(rng, number):
     for query, row in zip(queries, scores.tolist()):
         run[query] = dict(zip(corpus, row))
         run[query].pop(query, None)
-    said = pytrec_eval.RelevanceEvaluator(judged, MEASURES).evaluate(run)
+    evaluated = pytrec_eval.RelevanceEvaluator(judged, MEASURES).evaluate(run)
     each = {
         query: {
             "ndcg@10": one["ndcg_cut_10"],
@@ -81,7 +81,7 @@ def draw_case(rng, number):
             "recall@10": one["recall_10"],
             "recall@100": one["recall_100"],
         }
-        for query, one in said.items()
+        for query, one in evaluated.items()
     }
     return {
         "corpus": corpus,

@@ -1,12 +1,12 @@
-"""Writes method_*.safetensors: one training step of each distillation method beside NewsBERT, and of NewsBERT with a
-frozen teacher.
+"""Writes method_*.safetensors: one training step of each distillation method other than NewsBERT, and of NewsBERT with
+a frozen teacher.
 
     python make_methods.py [FOLDER]        # default: this script's folder
 
-A method is the mapping that stands in the file's metadata; `Terms` says what each of its words means. Everything goes
-text by text over the real tokens alone, so that no mask can be wrong. Before a file is written, every gradient is held
-against central differences with what the student learns from kept as it was, and the attention scores against the
-attention of BertModel. README.md lists the files, the names and the tolerances.
+A method is the mapping in the file's metadata; `Terms` defines what each of its terms means. Each text is processed
+separately, over its real tokens only, so that no mask can be wrong. Before a file is written, every gradient is
+compared with central differences, with everything that the student learns from held constant, and the attention scores
+are compared with the attention of BertModel. README.md lists the files, the names and the tolerances.
 """
 
 import json
@@ -23,12 +23,12 @@ from torch.nn.functional import cosine_similarity, cross_entropy, kl_div, linear
 
 NO_LABEL = -100
 LOWEST_TEMPERATURE = 0.1
-ROUNDING = 1e-12  # a gradient entry below is one that is zero but for rounding
+ROUNDING = 1e-12  # smaller gradient entries are zero up to rounding
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A class for each text, or NO_LABEL."""
+    """Topic classification: a class for each text, or NO_LABEL."""
 
     classes: int
     labels: tuple[int, ...]
@@ -57,7 +57,8 @@ class Size:
 
 @dataclass(frozen=True)
 class Case:
-    """One file. `lengths` are those of the texts, `floored` the rows whose temperature would be below the lowest."""
+    """One file. `lengths` contains the numbers of tokens of the texts. `floored` is the number of rows whose
+    temperature is raised to the lowest one."""
 
     name: str
     seed: int
@@ -151,8 +152,9 @@ CASES = (
 
 @dataclass(frozen=True)
 class Encoded:
-    """What one model made of the batch: `states[i]` the output of layer i, 0 that of the embeddings, as [length, H] for
-    each text; `attention[i - 1]` the scores of layer i before mask and softmax, as [heads, length, length]."""
+    """The outputs of one model for the batch. `states[i]` is the output of layer i (0: of the embeddings), for each
+    text as [length, H]. `attention[i - 1]` contains the scores of layer i before mask and softmax, for each text as
+    [heads, length, length]."""
 
     states: list
     attention: list
@@ -184,8 +186,8 @@ def attention_scores(attention, text):
 
 
 def combined(how, logits, labels):
-    """The logits of one teacher in place of several. Teachers that are wrong about a row count less in it with `loss`;
-    without a label all count the same."""
+    """Combines the logits of several teachers into one. With `loss`, teachers that are wrong about a row count less in
+    it; without a label, all count the same."""
     logits = torch.stack(logits)
     if how == "mean":
         return logits.mean(dim=0)
@@ -195,8 +197,8 @@ def combined(how, logits, labels):
 
 
 def temperatures(rule, student, teacher):
-    """[rows, 1], by rule one for each row: lower where the student differs from the teacher (flsw), or is unsure (cwsm),
-    more than on average."""
+    """Returns the temperatures, [rows, 1]. A rule gives each row its own: lower where the student differs from the
+    teacher (flsw) or is unsure (cwsm) more than on average."""
     if not isinstance(rule, dict):
         return torch.full((len(student), 1), rule, dtype=student.dtype)
     if rule["rule"] == "flsw":
@@ -209,7 +211,8 @@ def temperatures(rule, student, teacher):
 
 @dataclass(frozen=True)
 class Learned:
-    """What the student learns from. All of it is constant, the temperatures too, which know the student's logits."""
+    """What the student learns from. All of it is constant, even the temperatures, which depend on the student's
+    logits."""
 
     states: list
     attention: list
@@ -220,7 +223,7 @@ class Learned:
 
 @dataclass(frozen=True)
 class Terms:
-    """Each term of a loss under its name, without its weight."""
+    """The terms of a loss under their names, without their weights."""
 
     case: Case
     learned: Learned
@@ -230,11 +233,12 @@ class Terms:
     joint: Encoded | None
 
     def projected(self, states):
-        """To the teacher's width, where the student's is another."""
+        """Projects states to the teacher's width if the student is narrower."""
         return linear(states, self.projection["weight"], self.projection["bias"]) if self.projection else states
 
     def layers(self):
-        """Of student and teacher, from 1: each student layer with the last one of its share of the teacher's."""
+        """Returns pairs of student and teacher layers, counting from 1: each student layer with the last of its teacher
+        layers."""
         stride = self.case.teacher.layers // self.case.student.layers
         return [(i, i * stride) for i in range(1, self.case.student.layers + 1)]
 
@@ -251,7 +255,7 @@ class Terms:
         return mse_loss(self.projected(self.student.pooled), self.learned.pooled)
 
     def patience(self):
-        """On the first token; the last student layer is left to the soft loss."""
+        """Compares the states of the first token. The last student layer is left to the soft loss."""
         n_theirs, n_ours = self.case.teacher.layers, self.case.student.layers
         total = torch.zeros((), dtype=torch.float64)
         for ours, skipping in self.layers()[:-1]:
@@ -274,11 +278,11 @@ class Terms:
         return total
 
     def softened(self):
-        """Student and teacher: logarithms of the softmax at each row's temperature, [rows, classes]."""
+        """Returns the log-softmax of student and teacher at each row's temperature, [rows, classes]."""
         return (log_softmax(logits / self.learned.temperatures, dim=-1) for logits in (self.student.logits, self.learned.logits))
 
     def over_rows(self, losses):
-        """The mean over rows of what stands in [rows, classes]."""
+        """Returns the mean over rows of losses of shape [rows, classes]."""
         if self.case.method["t2"]:
             losses = losses * self.learned.temperatures.square()
         return losses.sum(dim=-1).mean()
@@ -298,7 +302,7 @@ class Terms:
         return cross_entropy(self.joint.logits, self.labels, ignore_index=NO_LABEL)
 
     def all(self):
-        """Those of the method, and their weighted sum as `total`."""
+        """Returns the terms of the method, and their weighted sum as `total`."""
         weights = self.case.method["weights"]
         terms = {name: getattr(self, name)() for name in weights}
         return terms | {"total": sum(weights[name] * term for name, term in terms.items())}
@@ -306,7 +310,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Step:
-    """The models, the projection where the student is narrower, and a batch."""
+    """The models, the projection (if the student is narrower) and a batch."""
 
     case: Case
     teachers: list[Model]
@@ -337,7 +341,7 @@ class Step:
 
     @torch.no_grad()
     def learned(self):
-        """States and pooled vectors are the first teacher's: no method here compares those of several."""
+        """Takes states and pooled vectors from the first teacher: no method here compares those of several."""
         teachers, student = [self.encode(teacher) for teacher in self.teachers], self.encode(self.student)
         method, first = self.case.method, teachers[0]
         logits = combined(method.get("ensemble", "mean"), [teacher.logits for teacher in teachers], self.labels())
@@ -349,19 +353,19 @@ class Step:
         return Terms(self.case, known, self.encode(self.student), self.projection, self.labels(), joint).all()
 
     def gradients(self, total):
-        """Of every parameter that is trained, 0 where the total does not depend on it."""
+        """Returns the gradient of every trained parameter, 0 where the total does not depend on it."""
         flat = [leaf for named in self.trained().values() for leaf in named.values()]
         found = iter(torch.autograd.grad(total, flat, materialize_grads=True))
         return {who: {name: without_rounding(next(found)) for name in named} for who, named in self.trained().items()}
 
 
 def without_rounding(grad):
-    """What is left of a sum that is zero differs from processor to processor."""
+    """Sets tiny entries to 0: the rounding error of a sum that is zero depends on the processor."""
     return torch.where(grad.abs() < ROUNDING, 0, grad)
 
 
 def check_attention(step):
-    """The softmax of the scores is BertModel's attention."""
+    """Checks that the softmax of the scores is BertModel's attention."""
     for model in (*step.teachers, step.student):
         found = model.encoder(input_ids=step.ids, attention_mask=step.mask, output_attentions=True).attentions
         for layer, scores in zip(found, step.encode(model).attention, strict=True):

@@ -1,10 +1,10 @@
-"""Writes metrics.json: what scikit-learn and NumPy say of ranked lists and of predicted classes.
+"""Writes metrics.json: metrics of ranked lists and of predicted classes by scikit-learn and NumPy.
 
     python make_metrics.py [FILE]        # default: metrics.json beside this script
 
-The definitions are those of MIND's evaluation: per impression AUC, MRR over all clicked, nDCG with gain 2^y - 1 and
-discount log2(rank + 1), then plain means. Places are given by falling score, and equal scores keep the order of the
-impression: a third of the impressions has scores on a coarse grid, so that this is put to the test.
+The definitions are those of MIND's evaluation: for each impression AUC, MRR over all clicked candidates, and nDCG with
+gain 2^y - 1 and discount log2(rank + 1); then plain means. Candidates are ranked by decreasing score, and equal scores
+keep the order of the impression. To test this, a third of the impressions has scores on a coarse grid.
 """
 
 import json
@@ -15,31 +15,31 @@ import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, ndcg_score, roc_auc_score
 
 SEED = 20240607
-CUTS = (5, 10)
+CUTOFFS = (5, 10)
 
 
-def reading_order(scores):
-    """Positions of the candidates, best first; `stable` is what keeps ties in the order of the impression."""
+def ranking(scores):
+    """Returns the positions of the candidates, best first; `stable` keeps ties in the order of the impression."""
     return np.argsort(np.negative(scores), kind="stable")
 
 
 def discounted_gain(relevance, k):
     relevance = np.asarray(relevance[:k], dtype=float)
-    places = np.arange(1, relevance.size + 1)
-    return float(((2**relevance - 1) / np.log2(places + 1)).sum())
+    ranks = np.arange(1, relevance.size + 1)
+    return float(((2**relevance - 1) / np.log2(ranks + 1)).sum())
 
 
 def measure(labels, scores):
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=float)
-    order = reading_order(scores)
+    order = ranking(scores)
     ranks = np.empty(order.size, dtype=int)
     ranks[order] = np.arange(1, order.size + 1)
     result = {"auc": float(roc_auc_score(labels, scores)), "mrr": float((labels / ranks).sum() / labels.sum())}
     best = np.sort(labels)[::-1]
-    for k in CUTS:
+    for k in CUTOFFS:
         result[f"ndcg@{k}"] = discounted_gain(labels[order], k) / discounted_gain(best, k)
-    if np.unique(scores).size == scores.size:  # scikit-learn averages over ties, so it can only confirm lists without
-        for k in CUTS:
+    if np.unique(scores).size == scores.size:  # with ties, scikit-learn averages over them
+        for k in CUTOFFS:
             assert abs(ndcg_score([labels], [scores], k=k) - result[f"ndcg@{k}"]) < 1e-12
     result["recall@5"] = float(labels[order][:5].sum() / labels.sum())
     result["ranks"] = ranks.tolist()
@@ -66,7 +66,8 @@ def tied_cases():
 
 
 def classification(rng):
-    # Class 4 is never predicted and class 9 never true: both count in macro-F1, and class 7, in neither, does not.
+    # Class 4 is never predicted and class 9 is never true: both count in macro-F1. Class 7 is neither, so it does not
+    # count.
     truth = rng.choice([0, 1, 2, 3, 4, 5, 6, 8], size=240)
     elsewhere = rng.choice([0, 1, 2, 3, 5, 6, 8, 9], size=240)
     predicted = np.where((rng.random(240) < 0.65) & (truth != 4), truth, elsewhere)
@@ -86,7 +87,7 @@ def main():
     impressions = [draw_impression(rng, coarse=i % 3 == 2) for i in range(60)]
     for impression in impressions:
         impression |= measure(impression["labels"], impression["scores"])
-    means = ["auc", "mrr", *(f"ndcg@{k}" for k in CUTS)]
+    means = ["auc", "mrr", *(f"ndcg@{k}" for k in CUTOFFS)]
     report = {
         "impressions": impressions,
         "mean": {name: float(np.mean([i[name] for i in impressions])) for name in means},

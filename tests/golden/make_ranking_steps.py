@@ -1,11 +1,12 @@
-"""Writes step_recommend*.safetensors and step_retrieve.safetensors: one training step each of teacher and student where
-the classes are candidates and the logits their scores.
+"""Writes step_recommend*.safetensors and step_retrieve.safetensors: one training step of teacher and student per file,
+for tasks whose classes are candidates and whose logits are the scores of the candidates.
 
     python make_ranking_steps.py [FOLDER]        # default: this script's folder
 
-Encoders, loss terms and blend are those of make_steps.py; what stands here are the two tasks. Everything goes reader by
-reader and text by text, so that no mask can be wrong. Before a file is written, its gradients are held against central
-differences, and the teacher's against a step without a student. README.md lists the names and the tolerances.
+Encoders, loss terms and blend are those of make_steps.py; this script adds the two tasks. Each reader and each text is
+processed separately, so that no mask can be wrong. Before a file is written, its gradients are compared with central
+differences, and the teacher's gradients with those of a step without a student. README.md lists the names and the
+tolerances.
 """
 
 import sys
@@ -19,14 +20,15 @@ from make_steps import (
 )
 from torch.nn.functional import cross_entropy, linear, softmax
 
-NO_NEWS = -1  # pads histories
-NO_CANDIDATE = -1e9  # the score in place of that of a document which is relevant, but not the one asked for
+NO_ARTICLE = -1  # pads histories
+NO_CANDIDATE = -1e9  # replaces the score of a document that is relevant, but is not the label
 
 
 @dataclass(frozen=True)
 class Recommend:
-    """For each reader the news they clicked, the latest last, and the candidates, the clicked one first. Numbers count
-    the distinct news. With `reader_heads` the clicked news see each other before they are pooled."""
+    """For each reader, the click history, the latest article last, and the candidates, the clicked one first. Numbers
+    are indices of the distinct articles. With `reader_heads`, self-attention over the click history precedes the
+    pooling."""
 
     history: tuple[tuple[int, ...], ...]
     candidates: tuple[tuple[int, ...], ...]
@@ -42,7 +44,7 @@ class Recommend:
         return shapes
 
     def self_attention(self, leaves, clicked):
-        """Heads beside each other, no output projection, no residual."""
+        """Concatenates the heads, without an output projection or a residual connection."""
         def project(part):
             return linear(clicked, leaves[f"reader.attention.{part}.weight"], leaves[f"reader.attention.{part}.bias"])
 
@@ -58,13 +60,15 @@ class Recommend:
             clicked = self.self_attention(leaves, clicked)
         return attentive_pooling(leaves, "reader", clicked)
 
-    def scores(self, leaves, news):
+    def scores(self, leaves, texts):
         rows = zip(self.history, self.candidates)
-        return torch.stack([news[list(candidates)] @ self.reader(leaves, news[list(clicked)]) for clicked, candidates in rows])
+        return torch.stack([
+            texts[list(candidates)] @ self.reader(leaves, texts[list(clicked)]) for clicked, candidates in rows
+        ])
 
     def batch(self):
         longest = max(map(len, self.history))
-        padded = [list(clicked) + [NO_NEWS] * (longest - len(clicked)) for clicked in self.history]
+        padded = [list(clicked) + [NO_ARTICLE] * (longest - len(clicked)) for clicked in self.history]
         labels = torch.zeros(len(self.candidates), dtype=torch.int64)
         return {"history": torch.tensor(padded), "candidates": torch.tensor(self.candidates), "labels": labels}
 
@@ -74,8 +78,8 @@ class Recommend:
 
 @dataclass(frozen=True)
 class Retrieve:
-    """For each query its relevant documents, the one asked for first; the others are no candidates of it. The texts are
-    the documents, then the queries."""
+    """For each query, its relevant documents. The first is the label; the others are not candidates. The texts are the
+    documents, followed by the queries."""
 
     documents: int
     relevant: tuple[tuple[int, ...], ...]
@@ -106,7 +110,7 @@ class Retrieve:
 
 @dataclass(frozen=True)
 class Case:
-    """One file. `lengths` are those of the distinct texts."""
+    """One file. `lengths` contains the numbers of tokens of the distinct texts."""
 
     name: str
     seed: int
@@ -132,7 +136,7 @@ CASES = (
         "recommend_self_attention", 66, 4, 1, hidden=12, heads=3, temperature=0.8, beta=0.4, lengths=(6, 11, 4, 8, 2, 9, 11, 3, 5),
         task=Recommend(
             history=((0, 1, 2), (3, 3, 4, 0, 5), (), (6,)),
-            # The second reader was shown too few other news: two of them stand there twice.
+            # The second reader was shown too few other articles, so two of them are listed twice.
             candidates=((7, 8, 6, 4, 1), (2, 7, 8, 8, 7), (5, 8, 0, 7, 3), (8, 1, 7, 2, 4)),
             reader_heads=2,
         ),
@@ -145,7 +149,7 @@ CASES = (
 
 
 def draw_head(task, hidden, generator):
-    """One set of leaves above an encoder."""
+    """Returns the parameters of a head."""
     return {name: leaf(shape, generator) for name, shape in task.head_shapes(hidden).items()}
 
 
@@ -178,21 +182,21 @@ class Step:
         return {"teacher": self.encode(self.teacher), "student": self.encode(self.student)}
 
     def terms(self, outputs, constant=None):
-        """`constant` is what the student learns from, where that is not the teacher as it is now."""
+        """Returns the loss terms. The student learns from `constant` if it is given, else from the current teacher."""
         labels = self.case.task.batch()["labels"]
         terms = loss_terms(self.case, constant or outputs["teacher"], outputs["student"], labels, self.mask)
         return terms | {"teacher_ce": cross_entropy(outputs["teacher"]["logits"], labels)}
 
     def gradients(self, total):
-        """Of every parameter, 0 where the total does not depend on it."""
+        """Returns the gradient of every parameter, 0 where the total does not depend on it."""
         flat = [leaf for named in self.weights().values() for leaf in named.values()]
         found = iter(torch.autograd.grad(total, flat, retain_graph=True, materialize_grads=True))
         return {who: {name: next(found) for name in named} for who, named in self.weights().items()}
 
 
 def check_against_differences(weights, grads, total, generator):
-    """Every parameter's gradient along a direction of chance. `total` computes the total from the weights as they are,
-    but what the student learns from stays as it was: that is what "constant" means."""
+    """Checks every parameter's gradient along a random direction. `total` computes the total from the current weights,
+    but holds constant what the student learns from."""
     width = 1e-6
 
     def total_at(leaf, place):
@@ -207,16 +211,17 @@ def check_against_differences(weights, grads, total, generator):
             expected = (total_at(leaf, base + width * direction) - total_at(leaf, base - width * direction)) / (2 * width)
             total_at(leaf, base)
             found = (grads[who][name] * direction).sum().item()
-            assert abs(expected - found) <= 1e-6 * max(abs(expected), scale), f"{who}.{name}: {found}, differences say {expected}"
+            message = f"{who}.{name}: {found}, central differences give {expected}"
+            assert abs(expected - found) <= 1e-6 * max(abs(expected), scale), message
 
 
 def check_teacher_is_constant(step, outputs, terms, grads):
-    """Without a student the teacher's gradients are the same, and the head's lack the student's part alone, which is
-    that of a teacher made of numbers."""
-    numbers = {"hidden": [state.detach() for state in outputs["teacher"]["hidden"]],
-               "pooled": outputs["teacher"]["pooled"].detach(), "logits": outputs["teacher"]["logits"].detach()}
+    """Checks that the teacher's gradients are the same without a student, and that those of the head lack only the
+    student's part, which is computed with the teacher's outputs detached."""
+    detached = {"hidden": [state.detach() for state in outputs["teacher"]["hidden"]],
+                "pooled": outputs["teacher"]["pooled"].detach(), "logits": outputs["teacher"]["logits"].detach()}
     alone = step.gradients(terms["teacher_ce"])
-    learning = step.gradients(sum(term for name, term in step.terms(outputs, numbers).items() if name != "teacher_ce"))
+    learning = step.gradients(sum(term for name, term in step.terms(outputs, detached).items() if name != "teacher_ce"))
     for who, named in grads.items():
         for name, grad in named.items():
             torch.testing.assert_close(grad, alone[who][name] + learning[who][name], rtol=1e-12, atol=1e-12)

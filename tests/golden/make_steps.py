@@ -1,10 +1,10 @@
-"""Writes step_*.safetensors: one training step each of teacher and student, with everything that an implementation
-can be held against (weights, batch, states, losses, gradients, blended gradients).
+"""Writes step_*.safetensors: one training step of teacher and student per file, with everything that an implementation
+can be compared with (weights, batch, states, losses, gradients, blended gradients).
 
     python make_steps.py [FOLDER]        # default: this script's folder
 
-Both encoders are Hugging Face's BertModel. The arithmetic is done in f64 on weights that are exact in f32, and stored
-as f32, so that what is stored is the true value to f32's precision. README.md lists the names and the tolerances.
+Both encoders are Hugging Face's BertModel. All values are computed in f64 from weights that are exact in f32, and
+stored as f32, so they are correct to the precision of f32. README.md lists the names and the tolerances.
 """
 
 import json
@@ -18,12 +18,12 @@ from torch.nn.functional import cross_entropy, linear, log_softmax, softmax
 from transformers import BertConfig, BertModel
 
 QUERY_SIZE = 200
-N_SPECIAL = 5  # ids below are special tokens, 0 among them padding
+N_SPECIAL = 5  # smaller ids are special tokens; 0 is padding
 
 
 @dataclass(frozen=True)
 class Case:
-    """One file. Every case leaves the usual path somewhere: see README.md."""
+    """One file. Every case deviates from the defaults somewhere; see README.md."""
 
     name: str
     seed: int
@@ -61,8 +61,9 @@ def leaf(shape, generator):
 
 
 def attentive_pooling(leaves, name, rows):
-    """[n, H] to [H]: the sum of the rows weighted by softmax(tanh(rows W + b) q)."""
-    energy = linear(torch.tanh(linear(rows, leaves[f"{name}.proj.weight"], leaves[f"{name}.proj.bias"])), leaves[f"{name}.query.weight"])
+    """[n, H] -> [H]: the sum of the rows, weighted by softmax(tanh(rows W + b) q)."""
+    projected = linear(rows, leaves[f"{name}.proj.weight"], leaves[f"{name}.proj.bias"])
+    energy = linear(torch.tanh(projected), leaves[f"{name}.query.weight"])
     return (softmax(energy, dim=0) * rows).sum(dim=0)
 
 
@@ -70,8 +71,8 @@ def pooling_shapes(name, hidden):
     return {f"{name}.proj.weight": (QUERY_SIZE, hidden), f"{name}.proj.bias": (QUERY_SIZE,), f"{name}.query.weight": (1, QUERY_SIZE)}
 
 
-class Top:
-    """Attentive pooling and dense layer: one set of leaves that both encoders feed."""
+class Head:
+    """Attentive pooling and dense layer: one set of leaves, shared by both encoders."""
 
     def __init__(self, case, generator):
         dense = {"dense.weight": (case.classes, case.hidden), "dense.bias": (case.classes,)}
@@ -79,7 +80,7 @@ class Top:
         self.leaves = {name: leaf(shape, generator) for name, shape in shapes.items()}
 
     def __call__(self, states, lengths):
-        """Sequence by sequence over its real tokens alone, so that no mask can be wrong."""
+        """Processes each sequence separately, over its real tokens only, so that no mask can be wrong."""
         w = self.leaves
         sequences = zip(states, lengths)
         pooled = torch.stack([attentive_pooling(w, "pooling", sequence[:length]) for sequence, length in sequences])
@@ -87,7 +88,7 @@ class Top:
 
 
 def settings_of(layers, hidden, heads, **others):
-    """A small BERT without dropout, as its config.json would have it; `others` are further entries, or other values."""
+    """Returns the config.json of a small BERT without dropout; `others` adds or replaces entries."""
     return {
         "vocab_size": 50, "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads,
         "intermediate_size": 2 * hidden, "max_position_embeddings": 24,
@@ -121,7 +122,7 @@ def random_encoder(config, generator):
 
 
 def student_from(teacher, case, generator):
-    """The teacher's embeddings and first layers, each entry moved a little so that no loss is 0 by accident."""
+    """Returns the teacher's embeddings and first layers, slightly perturbed so that no loss is 0 by accident."""
     config = config_of({**teacher.config.to_dict(), "num_hidden_layers": case.student_layers})
     student = BertModel(config, add_pooling_layer=False).double().eval()
     kept = set(student.state_dict())
@@ -140,9 +141,9 @@ def draw_batch(case, vocab_size, generator):
     return ids, mask, labels
 
 
-def encode(model, top, case, ids, mask):
+def encode(model, head, case, ids, mask):
     outputs = model(input_ids=ids, attention_mask=mask, token_type_ids=torch.zeros_like(ids), output_hidden_states=True)
-    pooled, logits = top(outputs.hidden_states[-1], case.lengths)
+    pooled, logits = head(outputs.hidden_states[-1], case.lengths)
     return {"hidden": outputs.hidden_states, "pooled": pooled, "logits": logits}
 
 
@@ -167,7 +168,7 @@ def loss_terms(case, teacher, student, labels, mask):
 
 
 def blended(case, teacher_grads, student_grads):
-    """Student layer k takes in the mean of teacher layers k*stride .. (k+1)*stride - 1, counting from 0."""
+    """Blends the mean gradient of teacher layers k*stride .. (k+1)*stride - 1 into student layer k, counting from 0."""
     stride = case.teacher_layers // case.student_layers
     result = {}
     for name, own in student_grads.items():
@@ -186,7 +187,7 @@ def under(prefix, named):
 
 
 def in_fixed_order(raw):
-    """safetensors writes the metadata in an order of chance; sorted, the same numbers are the same file."""
+    """Sorts the metadata, which safetensors writes in random order, so that equal contents give equal files."""
     size = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -200,7 +201,7 @@ def in_f32(tensors):
 
 
 def step_tensors(case, outputs, terms, weights, grads):
-    """Everything of a step except its batch, by the names in README.md."""
+    """Returns everything of a step except its batch, under the names in README.md."""
     tensors = {"temperature": torch.tensor(case.temperature), "beta": torch.tensor(case.beta), **under("loss", terms)}
     for who, output in outputs.items():
         tensors |= under(f"{who}.hidden", dict(enumerate(output["hidden"])))
@@ -222,14 +223,15 @@ def make(case, folder):
     config = config_of(settings)
     teacher = random_encoder(config, generator)
     student = student_from(teacher, case, generator)
-    top = Top(case, generator)
+    head = Head(case, generator)
     ids, mask, labels = draw_batch(case, config.vocab_size, generator)
 
-    outputs = {"teacher": encode(teacher, top, case, ids, mask), "student": encode(student, top, case, ids, mask)}
+    outputs = {"teacher": encode(teacher, head, case, ids, mask), "student": encode(student, head, case, ids, mask)}
     terms = loss_terms(case, outputs["teacher"], outputs["student"], labels, mask)
     sum(terms.values()).backward()
 
-    weights = {"teacher": dict(teacher.named_parameters()), "student": dict(student.named_parameters()), "head": top.leaves}
+    encoders = {"teacher": teacher, "student": student}
+    weights = {who: dict(encoder.named_parameters()) for who, encoder in encoders.items()} | {"head": head.leaves}
     grads = {who: {name: leaf.grad for name, leaf in named.items()} for who, named in weights.items()}
     tensors = step_tensors(case, outputs, terms, weights, grads) | {"input_ids": ids, "attention_mask": mask, "labels": labels}
     metadata = {"heads": str(case.heads), "config": config_json(settings)}

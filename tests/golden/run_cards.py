@@ -1,7 +1,8 @@
-"""Runs the code of model cards: a JSON object per line on standard input, {"folder": …, "rows": [[first, second], …]},
-becomes a line of probabilities per row, [[…], …], on standard output. Needs torch, transformers and safetensors.
+"""Runs the code of model cards. Reads one JSON object per line, {"folder": …, "rows": [[first, second], …]}, from
+standard input, and writes one line with the probabilities of its rows, [[…], …], to standard output.
 
-The code is the Python of the folder's own README.md, up to the line that pools its two examples.
+The code is the Python code in the folder's own README.md, up to the line that pools the two examples. Requires torch,
+transformers and safetensors.
 """
 
 import json

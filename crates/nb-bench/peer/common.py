@@ -59,7 +59,7 @@ def reset_peak() -> None:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
             file.write("5")
     except OSError:
-        pass  # the peak then covers the whole life of the process
+        pass  # the peak then covers the lifetime of the process
 
 
 def peak_bytes() -> int | None:

@@ -23,7 +23,8 @@ def read_mind(path: str) -> list[tuple[str, str, str, str]]:
         return [(row[0].strip(), row[1].strip(), row[3].strip(), row[4].strip()) for row in rows]
 
 
-# Rows of the articles that the reader clicked before, rows of the candidates (-1 if unknown), and which were clicked.
+# Rows of the articles that the reader clicked before, rows of the candidates (-1 if unknown), and which of them were
+# clicked.
 Impression = tuple[list[int], list[int], list[bool]]
 
 

@@ -81,7 +81,7 @@ class RecommendHead(nn.Module):
         self.cold = nn.Parameter(torch.zeros(hidden))
 
     def logits(self, pooled: Tensor, batch: "Batch") -> Tensor:
-        # A reader without clicks has a history of the learned vector, which follows the articles.
+        # The history of a reader without clicks is the learned vector, which is the row after the articles.
         vectors = torch.cat([pooled, self.cold.to(pooled.dtype)[None]])
         readers = self.reader(vectors[batch.clicked], batch.clicked_mask)
         return torch.einsum("bch,bh->bc", pooled[batch.candidates], readers)

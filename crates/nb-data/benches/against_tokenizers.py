@@ -1,12 +1,13 @@
-"""Compare rows and tokens per second of the token store and of Python's csv and tokenizers, in alternating rounds.
+"""Compares the rows and tokens per second of the token store with those of Python's csv and tokenizers, in alternating
+rounds.
 
     cargo build --release -p nb-data --example store_throughput
     python crates/nb-data/benches/against_tokenizers.py --csv train.csv --tokenizer checkpoint/
 
-Each round runs ours (a new process that parses, tokenises, packs and writes the store), then
-Python's (csv.reader, then encode_batch and encode_batch_fast with their own threads, pairs with the same truncation,
-ids extracted). Start-up and loading the tokenizer are not timed; hashing the source and writing the store count against
-ours, while Python writes nothing. Both must agree on the number of tokens.
+Each round first runs our program (a new process that parses, tokenises, packs and writes the store), then Python
+(csv.reader, then encode_batch and encode_batch_fast with their own threads, on pairs with the same truncation, with the
+ids extracted). Start-up and loading the tokenizer are not timed. Our time includes hashing the source and writing the
+store; Python writes nothing. Both must agree on the number of tokens.
 """
 
 import argparse
@@ -35,9 +36,9 @@ def python_round(path, tokenizer, encode):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--csv", required=True, help="no header: label, title, text")
-    parser.add_argument("--tokenizer", required=True, help="folder with tokenizer.json")
-    parser.add_argument("--repeat", type=int, default=10, help="how often the file is repeated")
+    parser.add_argument("--csv", required=True, help="CSV file without a header: label, title, text")
+    parser.add_argument("--tokenizer", required=True, help="folder that contains tokenizer.json")
+    parser.add_argument("--repeat", type=int, default=10, help="how many times the file is repeated")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--program", default=f"{os.environ.get('CARGO_TARGET_DIR', 'target')}/release/examples/store_throughput")
@@ -56,7 +57,7 @@ def main():
             ours = json.loads(out.stdout)
             speed = lambda it, kind: f"{it['rows'] / it[kind]:9.0f} rows/s"
             print(f"round {i}: ours {speed(ours, 'parse')} parsed, {speed(ours, 'build')} built "
-                  f"({ours['tokens'] / ours['build']:.0f} tokens/s), found again in {ours['open']:.3f} s")
+                  f"({ours['tokens'] / ours['build']:.0f} tokens/s), reopened in {ours['open']:.3f} s")
             for name, encode in names.items():
                 theirs = python_round(path, tokenizer, encode)
                 assert (theirs["rows"], theirs["tokens"]) == (ours["rows"], ours["tokens"]), (theirs, ours)

@@ -1,12 +1,14 @@
-"""Compare time and memory of reading behaviors with those of pandas, on the same file, in alternating rounds.
+"""Compares the time and memory that reading behaviors takes with those of pandas, on the same file, in alternating
+rounds.
 
     cargo build --release -p nb-data --example behaviors_throughput
     python crates/nb-data/benches/behaviors_against_pandas.py --behaviors behaviors.tsv --news news.tsv
 
-The file is repeated up to --bytes. Each round runs, each in a new process: ours (`Behaviors::read`), pandas
-doing the same (`read_csv`; histories and impressions split; ids mapped to rows; click labels), the same with the
-splitting done by Python's strings, which is faster, and `read_csv` alone. Start-up, imports and reading the news file
-are not timed; peak memory is that of the process. All must agree on the counts.
+The file is repeated until it has --bytes. Each round runs four programs, each in a new process: ours
+(`Behaviors::read`); pandas for the same work (`read_csv`, splitting click histories and impressions, mapping ids to
+rows, click labels); the same with Python's string methods for the splitting, which is faster; and `read_csv` alone.
+Start-up, imports and reading the articles are not timed. Peak memory is that of the whole process. All must agree on
+the counts.
 """
 
 import argparse
@@ -42,7 +44,7 @@ def ends(tokens, count):
 
 
 def with_pandas(path, news):
-    """Rows of news per history and impression, -1 where unknown, as flat arrays and where each list ends."""
+    """Returns article rows per history and impression, -1 if unknown, as flat arrays with the end of each list."""
     import numpy
 
     frame = read_csv(path)
@@ -57,7 +59,7 @@ def with_pandas(path, news):
 
 
 def with_lists(path, news):
-    """The same, with lists of Python's strings in place of columns of them."""
+    """Does the same with lists of Python strings instead of pandas columns."""
     import numpy
 
     frame = read_csv(path)
@@ -98,7 +100,7 @@ def child(kind, path, news):
 
 
 def run(command):
-    """What a command prints, and the peak of its memory in MB."""
+    """Returns the numbers that a command prints, and its peak memory in MB."""
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         out = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
@@ -110,8 +112,8 @@ def run(command):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--behaviors", required=True, help="MIND's behaviors.tsv of train or dev")
-    parser.add_argument("--news", required=True, help="its news.tsv")
+    parser.add_argument("--behaviors", required=True, help="MIND's behaviors.tsv, of train or dev")
+    parser.add_argument("--news", required=True, help="the news.tsv that belongs to it")
     parser.add_argument("--bytes", type=int, default=200_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--program", default=f"{os.environ.get('CARGO_TARGET_DIR', 'target')}/release/examples/behaviors_throughput")
@@ -125,7 +127,7 @@ def main():
         with open(path, "wb") as file:
             for _ in range(-(-args.bytes // len(text))):
                 file.write(text)
-        # A fresh process counts at first as large as the one it comes from.
+        # The peak memory of a new process starts at the size of its parent.
         del text
         size = path.stat().st_size
         commands = {"ours": [args.program, path, args.news]}
@@ -136,7 +138,7 @@ def main():
                 it = run(command)
                 results.setdefault(kind, []).append(it)
                 print(f"round {i}: {kind:8} {it['seconds']:7.3f} s, {size / it['seconds'] / 1e6:6.0f} MB/s, "
-                      f"{it['memory']:6.0f} MB of memory at most")
+                      f"{it['memory']:6.0f} MB peak memory")
                 same = ["impressions"] if kind == "read_csv" else ["impressions", "history", "candidates", "known", "clicks"]
                 ours = results["ours"][-1]
                 assert all(it[key] == ours[key] for key in same), (it, ours)

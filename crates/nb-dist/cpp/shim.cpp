@@ -39,7 +39,7 @@ int guarded(char** error, F&& f) {
   } catch (const std::exception& e) {
     *error = copied(e.what(), std::strlen(e.what()));
   } catch (...) {
-    static const char text[] = "an exception of unknown kind";
+    static const char text[] = "unknown exception";
     *error = copied(text, sizeof(text) - 1);
   }
   return 1;
@@ -68,7 +68,7 @@ extern "C" {
 
 void nb_dist_free(void* memory) { std::free(memory); }
 
-// `listener` is a socket that listens already, which the store takes over; below 0 for every address of the machine.
+// `listener` is a listening socket, which the store takes over. If it is negative, the store listens on every address.
 int nb_store_open(const char* host, std::uint16_t port, int serves, int listener, const char* prefix,
                   std::int64_t timeout_ms, nb_store** out, char** error) {
   return guarded(error, [&] {
@@ -89,7 +89,7 @@ int nb_store_set(nb_store* store, const char* key, const std::uint8_t* bytes, si
   return guarded(error, [&] { store->it->set(key, std::vector<std::uint8_t>(bytes, bytes + len)); });
 }
 
-// `*bytes` stays null where there is no such key.
+// `*bytes` stays null if there is no such key.
 int nb_store_get(nb_store* store, const char* key, std::uint8_t** bytes, size_t* len, char** error) {
   return guarded(error, [&] {
     if (!store->it->check({key})) {
@@ -151,12 +151,12 @@ int nb_group_broadcast(nb_group* group, const at::Tensor* tensor, int root, nb_w
   });
 }
 
-// Waits `ms` at most; `*done` says whether the work is.
+// Waits at most `ms`. `*done` states whether the work is complete.
 int nb_work_wait(nb_work* work, std::int64_t ms, int* done, char** error) {
   return guarded(error, [&] {
     *done = 0;
     if (work->tensors.front().is_cuda()) {
-      // There, waiting is the stream's, without limit. Whoever is to notice that a process is lost must ask.
+      // On a GPU, wait() only makes the stream wait, without a limit. Polling is the way to notice a lost process.
       const auto end = std::chrono::steady_clock::now() + Milliseconds(ms);
       while (!work->it->isCompleted()) {
         if (std::chrono::steady_clock::now() >= end) {
@@ -175,9 +175,9 @@ int nb_work_wait(nb_work* work, std::int64_t ms, int* done, char** error) {
       work->it->wait(Milliseconds(ms));
     } catch (...) {
       if (!work->it->isCompleted()) {
-        return;  // only this wait has run out
+        return;  // only this wait has timed out
       }
-      work->it->wait();  // it came to its end just then: well, or with an exception of its own
+      work->it->wait();  // it has just completed, successfully or with its own exception
     }
     *done = 1;
   });

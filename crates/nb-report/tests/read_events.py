@@ -1,11 +1,12 @@
-"""Reads the event files of a resumed run, written by nb-report, with TensorBoard itself: its two loaders, and the
-accumulator that scripts use. Run by hand, after a change of src/events.rs:
+"""Reads the event files of a resumed run, which nb-report has written, with TensorBoard itself: with its two loaders
+and with the accumulator that scripts use. Run this by hand after a change to src/events.rs:
 
     pip install tensorboard==2.21.0 tensorboard-data-server==0.7.2
     NB_EVENTS_DIR=/tmp/events cargo test -p nb-report --test events -- --ignored
     python crates/nb-report/tests/read_events.py /tmp/events
 
-The folder must be new. Prints how many points each loader has of each tag and fails unless no step is there twice. Last passed with tensorboard 2.21.0 and tensorboard-data-server 0.7.2.
+The folder must be new. Prints how many points of each tag each loader finds, and fails if a step appears twice. Last
+passed with tensorboard 2.21.0 and tensorboard-data-server 0.7.2.
 """
 
 import os
@@ -23,7 +24,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.data.server_ingester import SubprocessServerDataIngester, get_server_binary
 from tensorboard.util.grpc_util import ChannelCredsType
 
-MOST = 1_000_000
+MAX_POINTS = 1_000_000
 
 
 def f32(value):
@@ -31,14 +32,14 @@ def f32(value):
 
 
 # `write_events_for_tensorboard` writes steps 0 to 99, then a second file that resumes at step 90 and writes one of the
-# two tags up to step 109. What the first file has from step 90 on is void for every tag, written again or not.
+# two tags up to step 109. The first file's points from step 90 on are void for every tag, whether rewritten or not.
 RESUMED = 90
 EXPECTED = {
     "train/loss": [(step, f32(1 / (step + 1))) for step in range(RESUMED)] + [(step, 2.0) for step in range(90, 110)],
     "student/accuracy": [(step, step / 128) for step in range(RESUMED)],
 }
-# The data server knows no sessions. It drops a tag's later points once a lower step of that tag arrives, so those of a
-# tag that the second file never writes stay.
+# The data server does not know sessions. It drops a tag's later points once a lower step of that tag arrives, so it
+# keeps those of a tag that the second file does not contain.
 EXPECTED_OF_SERVER = EXPECTED | {"student/accuracy": [(step, step / 128) for step in range(100)]}
 
 
@@ -50,7 +51,7 @@ def with_accumulator(folder):
 
 def from_provider(provider):
     series = provider.read_scalars(
-        context.RequestContext(), experiment_id="", plugin_name="scalars", downsample=MOST
+        context.RequestContext(), experiment_id="", plugin_name="scalars", downsample=MAX_POINTS
     )
     return {tag: [(p.step, p.value) for p in points] for run in series.values() for tag, points in run.items()}
 
@@ -64,13 +65,13 @@ def with_python_loader(folder):
 
 
 def with_data_server(folder):
-    """`tensorboard --load_fast=true`: the data server, a process of its own."""
+    """`tensorboard --load_fast=true`: the data server, a separate process."""
     ingester = SubprocessServerDataIngester(
         server_binary=get_server_binary(),
         logdir=folder,
         reload_interval=0,
         channel_creds_type=ChannelCredsType.LOCAL,
-        samples_per_plugin={"scalars": MOST},
+        samples_per_plugin={"scalars": MAX_POINTS},
     )
     ingester.start()
     # The server answers before it has read the files.
@@ -99,7 +100,7 @@ def check_loaders(folder):
 
 
 def check_records(files):
-    """The first records of a file are those that TensorBoard's own protobuf classes make."""
+    """Checks that TensorBoard's own protobuf classes give the same first records of each file."""
     for file, step in zip(files, (0, RESUMED)):
         records = [Event.FromString(record) for record in RawEventFileLoader(file).Load()]
         assert all(abs(event.wall_time - time.time()) < 3600 for event in records)
@@ -109,7 +110,7 @@ def check_records(files):
 
 
 def check_checksums(file):
-    """The reader checks every checksum: a flipped bit must stop it."""
+    """Checks that a flipped bit stops the reader, which verifies every checksum."""
     with open(file, "rb") as whole:
         content = whole.read()
     read = len(list(RawEventFileLoader(file).Load()))

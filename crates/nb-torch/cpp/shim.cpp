@@ -39,7 +39,7 @@ int guarded(char** error, F&& f) {
   } catch (const std::exception& e) {
     *error = strdup(e.what());
   } catch (...) {
-    *error = strdup("an exception of unknown kind");
+    *error = strdup("unknown exception");
   }
   return 1;
 }
@@ -53,15 +53,16 @@ std::vector<at::Tensor> list(const at::Tensor* const* tensors, size_t count) {
   return out;
 }
 
-// The functions after a product, in the order of Rust's `Then`: libtorch's name for each, and for its variant.
+// The functions to apply after a product, in the order of Rust's `Then`: libtorch's names of the function and its
+// variant.
 struct Then {
   const char* name;
   const char* kind;
 };
 constexpr Then THEN[] = {{"none", ""}, {"gelu", "none"}, {"gelu", "tanh"}, {"relu", ""}, {"swish", ""}};
 
-// While an object of this class lives, libtorch's kernels are deterministic. The setting is global to the process: one object at a
-// time.
+// While an object of this class exists, libtorch's kernels are deterministic. The setting is global to the process, so
+// only one object exists at a time.
 class Repeatable {
  public:
   Repeatable() {
@@ -84,7 +85,7 @@ class Repeatable {
 };
 std::mutex Repeatable::one;
 
-// A function of the caller as a node of autograd's graph. It has first derivatives only.
+// A function of the caller as a node of autograd's graph. It has only first derivatives.
 class Function final : public torch::autograd::Node {
  public:
   // Takes a gradient, which the callee owns, and writes `count` gradients, one for each input: tensors that the caller owns.
@@ -99,10 +100,10 @@ class Function final : public torch::autograd::Node {
     // Two threads may run backward through one graph.
     const std::lock_guard<std::mutex> lock(mutex_);
     if (at::GradMode::is_enabled()) {
-      throw std::runtime_error("a function with a backward pass of its own has no second derivatives");
+      throw std::runtime_error("a function with its own backward pass has no second derivatives");
     }
     if (data_ == nullptr) {
-      throw std::runtime_error("a second backward pass through a graph that was not kept");
+      throw std::runtime_error("a second backward pass through a graph that was not retained");
     }
     torch::autograd::variable_list out(num_outputs());
     if (!grads[0].defined()) {
@@ -112,7 +113,7 @@ class Function final : public torch::autograd::Node {
     char* message = nullptr;
     if (call_(data_.get(), new at::Tensor(grads[0]), made.data(), made.size(), &message) != 0) {
       const std::unique_ptr<char, decltype(&std::free)> owner(message, std::free);
-      throw std::runtime_error(message != nullptr ? message : "no memory for a message");
+      throw std::runtime_error(message != nullptr ? message : "no memory for the message of a failed backward pass");
     }
     for (size_t i = 0; i < out.size(); ++i) {
       out[i] = std::move(*std::unique_ptr<at::Tensor>(made[i]));
@@ -150,8 +151,8 @@ int nb_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* b
   });
 }
 
-// Writes the numbers of `value` to `out`, as a function of the `count` tensors at `inputs` if autograd is on. The graph owns `data`
-// and passes it to `drop` in the end; without a graph, that happens at once.
+// Writes the values of `value` to `out`, as a function of the `count` tensors at `inputs` if autograd is enabled. The
+// graph owns `data` and finally passes it to `drop`; without a graph, this happens immediately.
 int nb_with_backward(const at::Tensor* value, const at::Tensor* const* inputs, size_t count, void* data,
                      Function::Call call, Function::Drop drop, at::Tensor** out, char** error) {
   Function::Data owner(data, drop);
@@ -168,7 +169,7 @@ int nb_with_backward(const at::Tensor* value, const at::Tensor* const* inputs, s
   });
 }
 
-// Takes four lists of `count` tensors each, and three scalars on their device.
+// Takes four lists of `count` tensors each, and three scalar tensors on their device.
 int nb_fused_adamw(const at::Tensor* const* values, const at::Tensor* const* grads, const at::Tensor* const* first,
                    const at::Tensor* const* second, size_t count, const at::Tensor* step,
                    const at::Tensor* grad_scale, const at::Tensor* found_inf, double lr, double beta1, double beta2,
@@ -181,7 +182,8 @@ int nb_fused_adamw(const at::Tensor* const* values, const at::Tensor* const* gra
   });
 }
 
-// Writes the result, the logarithms of the rows' sums, and two more tensors to `out`: the backward pass takes them as `forward`.
+// Writes the result, the log-sum-exp of the rows and two more tensors to `out`. The backward pass takes them as
+// `forward`.
 int nb_flash_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
                        const at::Tensor* starts, std::int64_t longest, double dropout, double scale,
                        at::Tensor** out, char** error) {
@@ -201,7 +203,7 @@ int nb_flash_attention_backward(const at::Tensor* grad, const at::Tensor* query,
                                 const at::Tensor* value, const at::Tensor* const* forward, const at::Tensor* starts,
                                 std::int64_t longest, double dropout, double scale, at::Tensor** out, char** error) {
   return guarded(error, [&] {
-    // By default the gradients of queries are summed in no fixed order.
+    // By default, the gradients of queries are summed in no fixed order.
     const Repeatable repeatable;
     auto [query_grad, key_grad, value_grad] = at::_flash_attention_backward(
         *grad, *query, *key, *value, *forward[0], *forward[1], *starts, *starts, longest, longest, dropout,

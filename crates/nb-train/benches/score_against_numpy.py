@@ -1,17 +1,18 @@
-"""Scoring a recommendation model's news vectors as one would write it in NumPy and scikit-learn: per impression the
-reader's attentive pooling, the candidates' scores and MIND's metrics.
+"""Scores impressions from the article vectors of a recommendation model, as one would write it in NumPy and
+scikit-learn: for each impression the reader's attentive pooling, the candidates' scores and MIND's metrics.
 
     OPENBLAS_NUM_THREADS=1 python crates/nb-train/benches/score_against_numpy.py \\
         --vectors vectors.safetensors --ids news_ids.txt --behaviors behaviors.tsv --history 50
 
-`vectors.safetensors` holds `vectors` [news, H] in f32 and the reader: `reader.proj.weight` [Q, H], `reader.proj.bias` [Q],
-`reader.query.weight` [1, Q], `reader.cold` [H]; `news_ids.txt` the id of each vector, one a line. Prints one line of
-JSON. `seconds` is scoring and metrics, `score_seconds` the part without metrics: most of the time goes into the calls of
-scikit-learn's AUC, which MIND's script makes too. Reading files stands in `parse_seconds`, starting Python nowhere. The
-products are so small that threads cost NumPy more than they bring, much more on a busy machine: hence the variable.
+`vectors.safetensors` contains `vectors` [articles, H] in f32 and the reader: `reader.proj.weight` [Q, H],
+`reader.proj.bias` [Q], `reader.query.weight` [1, Q], `reader.cold` [H]. `news_ids.txt` contains the id of each vector,
+one per line. Prints one line of JSON. `seconds` covers scoring and metrics, `score_seconds` only the scoring: most of
+the time goes into the calls of scikit-learn's AUC, which MIND's script makes too. `parse_seconds` covers reading the
+files; starting Python is not timed. The products are so small that threads cost NumPy more than they gain, much more on
+a busy machine: hence the variable.
 
-Metrics as in MIND's evaluation script, equal scores in the order of the impression. News without a vector are left out
-of histories and candidates, impressions of one class altogether.
+The metrics are those of MIND's evaluation script, with equal scores in the order of the impression. Articles without a
+vector are left out of click histories and candidates. Impressions whose candidates are all of one class are left out.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 
 
 def read_behaviors(path, row_of, n_recent):
-    """(rows of the clicked news, rows of the candidates, labels) of each impression."""
+    """Returns (rows of the clicked articles, rows of the candidates, labels) for each impression."""
     impressions = []
     with open(path, encoding="utf-8-sig") as file:
         for line in file:
@@ -65,22 +66,23 @@ def has_both_classes(labels):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--vectors", required=True, help="safetensors: vectors and reader.*")
-    parser.add_argument("--ids", required=True, help="news ids, one a line, in the order of the vectors")
+    parser.add_argument("--vectors", required=True, help="safetensors file with vectors and reader.*")
+    parser.add_argument("--ids", required=True, help="article ids, one per line, in the order of the vectors")
     parser.add_argument("--behaviors", required=True, help="MIND's behaviors.tsv")
-    parser.add_argument("--history", type=int, default=50, help="how many of the latest clicks count")
+    parser.add_argument("--history", type=int, default=50, help="how many of the latest clicks to use")
     args = parser.parse_args()
 
     start = time.perf_counter()
     tensors = load_file(args.vectors)
     row_of = {news: row for row, news in enumerate(Path(args.ids).read_text(encoding="utf-8-sig").split())}
     if len(row_of) != len(tensors["vectors"]):
-        parser.error(f"{args.ids} holds {len(row_of)} distinct ids, {args.vectors} holds {len(tensors['vectors'])} vectors")
+        found = f"{len(row_of)} distinct ids, {args.vectors} contains {len(tensors['vectors'])} vectors"
+        parser.error(f"{args.ids} contains {found}")
     impressions = read_behaviors(args.behaviors, row_of, args.history)
     parsed = time.perf_counter()
     kept = [impression for impression in impressions if has_both_classes(impression[2])]
     if not kept:
-        parser.error(f"{args.behaviors}: no impression with both clicked and other news")
+        parser.error(f"{args.behaviors}: no impression has both clicked and other candidates")
     scores = [tensors["vectors"][candidates] @ reader_vector(tensors, clicked) for clicked, candidates, _ in kept]
     scored = time.perf_counter()
     means = np.mean([metrics_of(labels, of_one) for (_, _, labels), of_one in zip(kept, scores)], axis=0)

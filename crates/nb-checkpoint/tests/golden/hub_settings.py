@@ -1,10 +1,10 @@
-"""Writes hub_settings.json: what environment variables mean to huggingface_hub, each case in a process of its own.
+"""Writes hub_settings.json: how huggingface_hub interprets environment variables. Each case runs in its own process.
 
     pip install huggingface_hub==2.4.0
     python crates/nb-checkpoint/tests/golden/hub_settings.py
 
-The user who runs it and their home folder stand in the file as `me` and `/users/me`. No token files exist at the paths
-that the cases name.
+In the file, `me` and `/users/me` replace the name and the home folder of the user who runs the script. No token files
+exist at the paths in the cases.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from huggingface_hub import constants
 from huggingface_hub.utils import build_hf_headers
 try:
     sent = build_hf_headers().get("authorization")
-except OSError:  # a token's path that is a folder, such as an empty one
+except OSError:  # the token's path is a folder, such as the empty path
     sent = None
 print(json.dumps({
     "cache": constants.HF_HUB_CACHE,
@@ -60,7 +60,7 @@ cases = [{}, HOME, {"HOME": "/nowhere/"}, {"HOME": "/"}, {"HOME": ""}]
 for name in ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HF_TOKEN_PATH"]:
     cases += [HOME | VARIABLES | {name: path} for path in PATHS]
 cases.append(VARIABLES | {"HF_HOME": "~/y"})
-# Which one counts where several are set.
+# Precedence if several are set.
 several = {"HF_HUB_CACHE": "/a", "HUGGINGFACE_HUB_CACHE": "/b", "HF_HOME": "/c", "XDG_CACHE_HOME": "/d"}
 for names in itertools.chain(itertools.combinations(several, 2), itertools.combinations(several, 3), [several]):
     cases.append(HOME | {name: several[name] for name in names})

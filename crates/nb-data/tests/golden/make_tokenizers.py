@@ -1,9 +1,10 @@
-"""Writes tokenizers.json: the tokens that transformers' AutoTokenizer makes of texts with folders of many kinds.
+"""Writes tokenizers.json: the tokens that transformers' AutoTokenizer produces from texts, with folders of many kinds.
 
-    python make_tokenizers.py      # needs transformers, sentencepiece and protobuf; writes beside itself
+    python make_tokenizers.py      # requires transformers, sentencepiece and protobuf; writes to its own folder
 
-Each case holds the files of a folder and, for texts and pairs cut to a length, token ids and segment ids. Sequences are put
-together by the function `tokens` of the model card, whose text goes into the file too; it calls transformers for each. Made with transformers 5.24.0, tokenizers 0.23.3, sentencepiece 0.2.2.
+Each case contains the files of a folder and the token ids and segment ids of texts and pairs, truncated to several
+lengths. The function `tokens` of the model card, which calls transformers, assembles the sequences; its source is part
+of the file. Generated with transformers 5.24.0, tokenizers 0.23.3, sentencepiece 0.2.2.
 """
 
 import io
@@ -41,7 +42,7 @@ LENGTHS = [5, 6, 9, 12, 16, 64]
 
 
 def bert_json(words, lowercase, **more):
-    """A tokenizer.json as the tokenizers library saves it."""
+    """Returns the content of a tokenizer.json, as the tokenizers library saves it."""
     model = models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]", **more.pop("model", {}))
     it = Tokenizer(model)
     it.normalizer = normalizers.BertNormalizer(lowercase=lowercase, **more.pop("normalizer", {}))
@@ -60,7 +61,7 @@ def twice_separated(ones):
 
 
 def charsmap():
-    """A small precompiled map of characters, as SentencePiece writes it."""
+    """Returns a small precompiled character map, as SentencePiece writes it."""
     rules = "\n".join(f"{from_:X}\t{ord(to):X}" for from_, to in zip(range(0xFF41, 0xFF5B), "abcdefghijklmnopqrstuvwxyz"))
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "rules.tsv"
@@ -107,7 +108,7 @@ def decoder(first):
 
 
 def folders():
-    """Names and files; a dict is written as JSON, a Tokenizer as tokenizer.json, a list as one line each."""
+    """Yields names and files: a dict is written as JSON, a Tokenizer as tokenizer.json, a list as lines."""
     n = len(VOCAB)
     fast = {"tokenizer_class": "PreTrainedTokenizerFast", **NAMES}
     yield "vocabulary alone", {"vocab.txt": VOCAB}
@@ -184,15 +185,15 @@ def content(value):
 
 
 def card():
-    """The function of the model card that puts a sequence together."""
+    """Returns the source of the model card's function that assembles a sequence."""
     text = (HERE.parents[2] / "nb-train/src/card/README.md").read_text(encoding="utf8")
     return re.search(r"^def tokens.*?\n\n", text, re.M | re.S).group(0).rstrip() + "\n"
 
 
-def sequence(tokenizer, function, first, second, most):
-    """Token ids and segment ids of a sequence of at most `most` tokens."""
+def sequence(tokenizer, function, first, second, max_tokens):
+    """Returns token ids and segment ids of a sequence of at most `max_tokens` tokens."""
     space = {"tokenizer": tokenizer}
-    exec(function.replace("{max_tokens}", str(most)), space)
+    exec(function.replace("{max_tokens}", str(max_tokens)), space)
     out = space["tokens"](*[text for text in (first, second) if text is not None])
     return out["input_ids"], out.get("token_type_ids", [0] * len(out["input_ids"]))
 
@@ -209,10 +210,10 @@ def main():
         sequences = []
         for text, (first, second) in enumerate(TEXTS):
             seen = None
-            for most in LENGTHS:
-                out = sequence(tokenizer, function, first, second, most)
+            for max_tokens in LENGTHS:
+                out = sequence(tokenizer, function, first, second, max_tokens)
                 if out != seen:
-                    sequences.append([text, most, *out])
+                    sequences.append([text, max_tokens, *out])
                 seen = out
         cases += len(sequences)
         lines.append(json.dumps({"name": name, "files": files, "sequences": sequences}, ensure_ascii=False, separators=(",", ":")))

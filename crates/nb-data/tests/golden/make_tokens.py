@@ -1,9 +1,11 @@
-"""Writes vocab.txt and tokens.json: what transformers' BERT tokenizer makes of texts, cut to a length.
+"""Writes vocab.txt and tokens.json: the tokens that transformers' BERT tokenizer produces from texts, truncated to a
+length.
 
-    python make_tokens.py          # needs transformers; writes beside itself
+    python make_tokens.py          # requires transformers; writes to its own folder
 
-The rule for two texts is the crate's own (the second text gives way first, and goes whole where nothing of it would be
-left); each case below is a plain call of transformers for that case. Made with transformers 5.23.0, tokenizers 0.23.3.
+The rule for two texts is the crate's own: the second text is truncated first, and is dropped entirely if nothing of it
+would remain. The script makes a plain call of transformers for each of these cases. Generated with transformers 5.23.0,
+tokenizers 0.23.3.
 """
 
 import json
@@ -30,13 +32,13 @@ TEXTS = [
 ]
 
 
-def sequence(tokenizer, first, second, most):
-    """Ids, and where the second text begins, of a sequence of at most `most` tokens."""
-    room = most - 3 - len(tokenizer(first, add_special_tokens=False)["input_ids"])
+def sequence(tokenizer, first, second, max_tokens):
+    """Returns the ids of a sequence of at most `max_tokens` tokens, and where its second text begins."""
+    room = max_tokens - 3 - len(tokenizer(first, add_special_tokens=False)["input_ids"])
     if second is None or room < 1 or not tokenizer(second, add_special_tokens=False)["input_ids"]:
-        ids = tokenizer(first, truncation=True, max_length=most)["input_ids"]
+        ids = tokenizer(first, truncation=True, max_length=max_tokens)["input_ids"]
         return ids, len(ids)
-    out = tokenizer(first, second, truncation="only_second", max_length=most, return_token_type_ids=True)
+    out = tokenizer(first, second, truncation="only_second", max_length=max_tokens, return_token_type_ids=True)
     return out["input_ids"], out["token_type_ids"].index(1)
 
 
@@ -53,10 +55,11 @@ def main():
             tokenizer = AutoTokenizer.from_pretrained(folder)
         for i, first in enumerate(TEXTS):
             for second in [None, TEXTS[(i + 1) % len(TEXTS)]]:
-                for most in [3, 4, 8, 9, 10, 11, 14, 64]:
-                    ids, second_starts = sequence(tokenizer, first, second, most)
-                    assert len(ids) <= most
-                    cases.append(dict(lower=lower, first=first, second=second, max_tokens=most, ids=ids, second_starts=second_starts))
+                for max_tokens in [3, 4, 8, 9, 10, 11, 14, 64]:
+                    ids, second_starts = sequence(tokenizer, first, second, max_tokens)
+                    assert len(ids) <= max_tokens
+                    case = dict(lower=lower, first=first, second=second)
+                    cases.append(case | dict(max_tokens=max_tokens, ids=ids, second_starts=second_starts))
     lines = ",\n".join(json.dumps(case) for case in cases)
     (HERE / "tokens.json").write_text(f"[\n{lines}\n]\n")
 

@@ -1,8 +1,8 @@
-def mix(x):  # self-attention among the clicked news, {heads} heads
+def mix(x):  # self-attention over the clicked articles, {heads} heads
     q, k, v = ((x @ head[f"reader.attention.{p}.weight"].T + head[f"reader.attention.{p}.bias"])
                .view(len(x), {heads}, -1).transpose(0, 1) for p in ("query", "key", "value"))
     return torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(0, 1).reshape(len(x), -1)
 
-clicked = pooled[:1]  # what a reader clicked, the most recent last
+clicked = pooled[:1]  # the articles that a reader clicked, the latest last
 reader = attend(mix(clicked)[None], torch.ones(1, len(clicked)), "reader")[0] if len(clicked) else head["reader.cold"]
-print(pooled @ reader)  # the score of each news for that reader
+print(pooled @ reader)  # the score of each article for this reader

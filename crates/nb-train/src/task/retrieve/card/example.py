@@ -1,2 +1,2 @@
-query = vectors(["what is sought"])[0]
-print(pooled @ query)  # the score of each news for that query
+query = vectors(["the text of a query"])[0]
+print(pooled @ query)  # the score of each article for this query
