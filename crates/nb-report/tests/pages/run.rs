@@ -129,7 +129,7 @@ fn ranking_tasks_show_their_metrics() {
         typed(json!({"task": "recommend", "name": "readers", "student": metrics.clone(), "primary": "auc"}));
     record.evaluations = vec![typed(json!({"event": "eval", "step": 5, "student": metrics}))];
     let html = page(&record);
-    assert!(texts(&html, ".lead")[0].starts_with("recommendation"));
+    assert!(texts(&html, ".lead")[0].starts_with("task recommend"));
     assert_eq!(texts(&html, ".value"), ["0.671"]);
     assert_eq!(texts(&html, "figcaption .title"), ["AUC", "nDCG@5"]);
     assert!(texts(&html, "table").concat().contains("0.6712 [0.6500, 0.6900]"));
