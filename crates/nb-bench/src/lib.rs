@@ -18,6 +18,7 @@ pub mod cases;
 pub mod cli;
 pub mod context;
 pub mod data;
+pub mod details;
 pub mod device;
 pub mod flops;
 pub mod host;

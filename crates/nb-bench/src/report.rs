@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
+use crate::details::Details;
 use crate::host::Host;
 use crate::statistics::Direction;
 
@@ -94,7 +94,7 @@ pub struct Outcome {
     pub skipped: BTreeMap<String, String>,
     /// Further values of the case: phases, operations per second, peak memory.
     #[serde(flatten)]
-    pub details: Map<String, Value>,
+    pub details: Details,
 }
 
 impl Outcome {
@@ -138,13 +138,13 @@ pub(crate) fn test_outcome(case: &str, unit: Unit, ours: f64, range: [f64; 2]) -
         ratio: None,
         spread: None,
         skipped: BTreeMap::new(),
-        details: Map::new(),
+        details: Details::default(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -161,7 +161,7 @@ mod tests {
         let mut result = test_outcome("ag-64", Unit::Sequences, 30.0, [29.0, 31.0]);
         result.peers = BTreeMap::from([("torch-eager".to_owned(), 15.0)]);
         (result.ratio, result.spread) = (Some(2.0), Some([1.9, 2.1]));
-        result.details = Map::from_iter([("peak_bytes".to_owned(), json!(7))]);
+        result.details.peak_bytes = Some(7);
         Report { host, commit: None, teacher: "a folder".to_owned(), results: vec![result] }
     }
 

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::cases::{ArticleFields, Case, CaseEntry, Corpus, Dataset, select};
 use crate::context::{BenchContext, utf8};
+use crate::details::TrainingDetails;
 use crate::device::precision_name;
 use crate::interleave::{Measurement, run_interleaved};
 use crate::options::PeerLibrary;
@@ -206,17 +207,15 @@ impl Bench<'_> {
         let gflops = ours.operations() / rounds.median_seconds() / 1e9;
         let phases = ours.phases()?;
         let mut outcome = rounds.outcome(&measurement);
-        for (key, value) in [
-            ("gflops", json!(gflops)),
-            ("peak_gflops", json!(peak.square)),
-            ("peak_gflops_at_shapes", json!(peak.layer)),
-            ("share_of_peak", json!(gflops / peak.square)),
-            ("share_of_peak_at_shapes", json!(gflops / peak.layer)),
-            ("phases_ms", phases),
-            ("steps", json!(self.steps)),
-        ] {
-            outcome.details.insert(key.to_owned(), value);
-        }
+        outcome.details.training = Some(TrainingDetails {
+            gflops,
+            peak_gflops: peak.square,
+            peak_gflops_at_shapes: peak.layer,
+            share_of_peak: gflops / peak.square,
+            share_of_peak_at_shapes: gflops / peak.layer,
+            phases_ms: phases,
+            steps: self.steps,
+        });
         sink(outcome);
         Ok(())
     }
