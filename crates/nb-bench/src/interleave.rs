@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::details::{ByName, Details};
 use crate::peer::{Peer, Round};
-use crate::report::{Outcome, Unit};
+use crate::report::{CaseOutcome, Unit};
 use crate::statistics::{median, percentile, range, ratio_to_best};
 
 /// The identity and the unit of a measurement.
@@ -110,7 +110,7 @@ fn values(unit: Unit, rounds: &[Round]) -> Vec<f64> {
 
 impl InterleavedRounds {
     /// Returns the result, with the details that all benches share: tokens per second, peak memory, 99th percentiles.
-    pub fn outcome(self, measurement: &Measurement<'_>) -> Outcome {
+    pub fn outcome(self, measurement: &Measurement<'_>) -> CaseOutcome {
         let unit = measurement.unit;
         let ours = values(unit, &self.ours);
         let peers: Vec<Vec<f64>> = self.peers.iter().map(|peer| values(unit, &peer.rounds)).collect();
@@ -121,7 +121,7 @@ impl InterleavedRounds {
             ..details(&self.ours)
         };
         let modes = self.peers.into_iter().map(|peer| peer.mode);
-        Outcome {
+        CaseOutcome {
             bench: measurement.bench.to_owned(),
             case: measurement.case.to_owned(),
             precision: measurement.precision.to_owned(),

@@ -2,7 +2,7 @@
 //! instead.
 //!
 //! ```text
-//! options ─ cases ─ per case and precision: ours and peers ─ interleaved rounds (A B A B) ─ Outcome ─ text, JSON, baseline
+//! options ─ cases ─ per case and precision: ours and peers ─ interleaved rounds (A B A B) ─ CaseOutcome ─ text, JSON, baseline
 //! ```
 //!
 //! * "Ours" is what `nb` runs: plans, tasks, the training step and saved models come from `nb_train`; nothing is

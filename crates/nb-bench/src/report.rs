@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::statistics::Direction;
 
 /// Receives each result as soon as its case has been measured.
-pub(crate) type OutcomeSink<'a> = &'a mut dyn FnMut(Outcome);
+pub(crate) type OutcomeSink<'a> = &'a mut dyn FnMut(CaseOutcome);
 
 /// All results of a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Report {
     #[serde(default)]
     pub teacher: String,
     /// One result per case and precision.
-    pub results: Vec<Outcome>,
+    pub results: Vec<CaseOutcome>,
 }
 
 /// The unit of a result.
@@ -69,7 +69,7 @@ impl fmt::Display for Unit {
 
 /// The result of one case in one number format.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct CaseOutcome {
     /// `train`, `infer` or `data`.
     pub bench: String,
     /// The case's name.
@@ -97,7 +97,7 @@ pub struct Outcome {
     pub details: Details,
 }
 
-impl Outcome {
+impl CaseOutcome {
     /// Returns the identity of the result: bench, case and precision.
     pub fn key(&self) -> [&str; 3] {
         [&self.bench, &self.case, &self.precision]
@@ -126,8 +126,8 @@ impl Report {
 
 /// Returns a result without peers, for tests.
 #[cfg(test)]
-pub(crate) fn test_outcome(case: &str, unit: Unit, ours: f64, range: [f64; 2]) -> Outcome {
-    Outcome {
+pub(crate) fn test_outcome(case: &str, unit: Unit, ours: f64, range: [f64; 2]) -> CaseOutcome {
+    CaseOutcome {
         bench: "train".to_owned(),
         case: case.to_owned(),
         precision: "f32".to_owned(),

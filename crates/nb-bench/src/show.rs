@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use crate::details::{ByName, TrainingDetails};
-use crate::report::{Outcome, Unit};
+use crate::report::{CaseOutcome, Unit};
 
 /// Formats a result.
-pub fn outcome(outcome: &Outcome) -> String {
-    let Outcome { bench, case, precision, unit, ours, range: [low, high], details, .. } = outcome;
+pub fn outcome(outcome: &CaseOutcome) -> String {
+    let CaseOutcome { bench, case, precision, unit, ours, range: [low, high], details, .. } = outcome;
     let digits = if *unit == Unit::Milliseconds { 3 } else { 1 };
     let mut text = format!("{bench} {case} {precision}: {ours:.digits$} {unit} [{low:.digits$}, {high:.digits$}]");
     let mut add = |part: Option<String>| part.into_iter().for_each(|part| text += &part);
@@ -50,7 +50,7 @@ fn phases(phases: &ByName<f64>) -> String {
     format!("\n    profiled step: {total:.1} ms: {}", parts.join(", "))
 }
 
-fn peers(outcome: &Outcome) -> Option<String> {
+fn peers(outcome: &CaseOutcome) -> Option<String> {
     let ([low, high], ratio) = (outcome.spread?, outcome.ratio?);
     let mut text = String::from("\n    ");
     for (mode, value) in &outcome.peers {
