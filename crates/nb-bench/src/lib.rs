@@ -30,6 +30,7 @@ pub mod peak;
 pub mod peer;
 pub mod random;
 pub mod report;
+mod run_config;
 pub mod show;
 pub mod statistics;
 pub mod train;
