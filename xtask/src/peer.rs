@@ -1,7 +1,7 @@
 //! The Python environment of `bench --against`: a virtual environment in the user's cache, created once with pip.
 //!
-//! It is created in `<folder>.partial` under a lock, marked with its requirements, and renamed, so it is never
-//! incomplete. Changed requirements replace it.
+//! [`install::make`] creates it, so it is never incomplete. It contains its requirements as a mark: changed requirements
+//! replace it.
 
 use std::env;
 use std::fs;
@@ -19,7 +19,7 @@ const VARIABLE: &str = "NB_BENCH_PYTHON";
 /// The requirements of the environment, relative to the project.
 const REQUIREMENTS: &str = "crates/nb-bench/peer/requirements.txt";
 
-/// The mark of a finished environment: its requirements.
+/// The mark of an environment: its requirements.
 const MARK: &str = "requirements.txt";
 
 /// Disk space of the environment on Linux, where PyTorch's wheels include CUDA, and of pip's temporary files.
@@ -61,18 +61,16 @@ fn make(folder: &Path, requirements: &str) -> Result<()> {
 fn fill(folder: &Path, requirements: &str) -> Result<()> {
     let python = Python::find()?;
     install::run(Command::new(python.program).args(["-m", "venv"]).arg(folder))?;
-    let list = folder.join("wanted.txt");
-    fs::write(&list, requirements).with_context(|| format!("cannot write {}", list.display()))?;
+    let mark = folder.join(MARK);
+    fs::write(&mark, requirements).with_context(|| format!("cannot write {}", mark.display()))?;
     install::run(
         Command::new(interpreter(folder))
             .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"])
             .args(["--quiet", "--only-binary=:all:", "--requirement"])
-            .arg(&list)
+            .arg(&mark)
             // `python -m` would take a pip.py from the caller's folder.
             .current_dir(folder),
-    )?;
-    // The mark is written last: an interrupted environment has none.
-    fs::rename(&list, folder.join(MARK)).context("cannot mark the environment")
+    )
 }
 
 #[cfg(test)]

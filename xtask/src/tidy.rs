@@ -12,6 +12,9 @@ use crate::project;
 /// Most lines of a source file before its tests. A longer file contains more than one thing.
 const MAX_LINES: usize = 400;
 
+/// Most lines of a function, from the line of `fn` to its closing brace.
+const MAX_FUNCTION_LINES: usize = 50;
+
 #[test]
 fn every_source_file_starts_with_a_module_comment() {
     let without: Vec<_> = sources().into_iter().filter(|file| !file.text.starts_with("//!")).collect();
@@ -36,6 +39,51 @@ fn no_source_file_is_too_long() {
         .filter(|file| code_lines(file) > MAX_LINES)
         .collect();
     assert!(long.is_empty(), "more than {MAX_LINES} lines before the tests in {}", names(&long));
+}
+
+#[test]
+fn no_function_is_too_long() {
+    let mut long = Vec::new();
+    for SourceFile { path, text } in sources().into_iter().filter(|file| !is_test(&file.path)) {
+        let too_long = functions(&text).into_iter().filter(|function| function.line_count > MAX_FUNCTION_LINES);
+        long.extend(too_long.map(|it| format!("{}:{}: {} lines", path.display(), it.first_line, it.line_count)));
+    }
+    assert!(long.is_empty(), "functions of more than {MAX_FUNCTION_LINES} lines:\n{}", long.join("\n"));
+}
+
+#[test]
+fn the_length_of_a_function_includes_its_signature_and_braces() {
+    let text = "\
+trait Shape {
+    fn declared(
+        &self,
+    ) -> usize;
+    fn one_line(&self) -> usize { 1 }
+}
+
+impl Shape for Square {
+    pub(crate) const unsafe fn area<T>(&self) -> usize
+    where
+        T: Copy,
+    {
+        fn inner() {
+            if true {}
+        }
+        4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    fn skipped() {
+    }
+}
+
+fn last() {
+}
+";
+    let span = |first_line, line_count| FunctionSpan { first_line, line_count };
+    assert_eq!(functions(text), [span(9, 9), span(13, 3), span(26, 2)]);
 }
 
 #[test]
@@ -111,6 +159,56 @@ fn every_published_crate_has_the_metadata_for_a_registry() {
         let readme = fs::read_to_string(folder.join("README.md")).unwrap_or_default();
         assert!(readme.contains("```rust"), "{}: no README.md with an example", folder.display());
     }
+}
+
+/// Returns true for a file that only tests use.
+fn is_test(path: &Path) -> bool {
+    let is_in_tests_folder = path.iter().any(|part| part == "tests");
+    is_in_tests_folder || path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"))
+}
+
+/// The position and the length of a function.
+#[derive(Debug, PartialEq)]
+struct FunctionSpan {
+    /// The number of the line with `fn`.
+    first_line: usize,
+    line_count: usize,
+}
+
+/// Returns the functions of several lines in a source file, without items under `#[cfg(test)]`.
+fn functions(text: &str) -> Vec<FunctionSpan> {
+    let lines: Vec<_> = text.lines().collect();
+    let mut functions = Vec::new();
+    let mut start = 0;
+    while let Some(line) = lines.get(start) {
+        if line.trim() == "#[cfg(test)]" {
+            start += block_lines(&lines[start + 1..]).unwrap_or(1);
+        } else if declares_function(line)
+            && let Some(line_count) = block_lines(&lines[start..])
+        {
+            functions.push(FunctionSpan { first_line: start + 1, line_count });
+        }
+        start += 1;
+    }
+    functions
+}
+
+fn declares_function(line: &str) -> bool {
+    let is_qualifier =
+        |word: &str| word.starts_with("pub") || ["const", "async", "unsafe", "extern", "\"C\""].contains(&word);
+    line.split_once("fn ").is_some_and(|(before, _)| before.split_whitespace().all(is_qualifier))
+}
+
+/// Returns the number of lines of the item that starts with the first line, if it has a block of several lines.
+/// rustfmt formats all files, so the closing brace has the indentation of the first line.
+fn block_lines(lines: &[&str]) -> Option<usize> {
+    let indentation = |line: &str| line.len() - line.trim_start().len();
+    let first = lines.first()?;
+    let is_level = |line: &&str| !line.is_empty() && indentation(line) == indentation(first);
+    let level = lines.iter().enumerate().filter(|(_, line)| is_level(line));
+    let mut ends = level.filter(|(_, line)| line.ends_with([';', '}']));
+    let (index, last) = ends.next()?;
+    (index > 0 && last.trim() == "}").then_some(index + 1)
 }
 
 struct SourceFile {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::report::{Outcome, Report, Unit};
+use crate::report::{CaseOutcome, Report, Unit};
 use crate::statistics::Direction;
 
 /// A case that became slower.
@@ -38,11 +38,11 @@ pub fn regressions(before: &Report, now: &Report) -> Vec<Regression> {
 }
 
 /// Returns the result of a report for the same case, precision and unit.
-fn find<'a>(report: &'a Report, outcome: &Outcome) -> Option<&'a Outcome> {
+fn find<'a>(report: &'a Report, outcome: &CaseOutcome) -> Option<&'a CaseOutcome> {
     report.results.iter().find(|other| other.key() == outcome.key() && other.unit == outcome.unit)
 }
 
-fn is_beyond_noise(before: &Outcome, now: &Outcome) -> bool {
+fn is_beyond_noise(before: &CaseOutcome, now: &CaseOutcome) -> bool {
     match now.unit.direction() {
         Direction::HigherIsBetter => now.range[1] < before.range[0],
         Direction::LowerIsBetter => now.range[0] > before.range[1],
@@ -60,7 +60,7 @@ mod tests {
     use crate::host::Host;
     use crate::report::test_outcome;
 
-    fn report(results: Vec<Outcome>) -> Report {
+    fn report(results: Vec<CaseOutcome>) -> Report {
         Report { host: Host::detect(1, tch::Device::Cpu), commit: None, teacher: String::new(), results }
     }
 

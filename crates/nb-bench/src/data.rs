@@ -130,7 +130,7 @@ impl Bench<'_> {
         let megabytes = fs::metadata(path)?.len() as f64 / 1e6;
         let speed = megabytes / rounds.median_seconds();
         let mut outcome = rounds.outcome(&measurement);
-        outcome.details.insert("megabytes_per_second".to_owned(), json!(speed));
+        outcome.details.megabytes_per_second = Some(speed);
         sink(outcome);
         Ok(())
     }
@@ -164,7 +164,7 @@ impl Bench<'_> {
         reset_peak();
         let rounds = run_interleaved(&measurement, self.context.rounds, &mut round, peers)?;
         let mut outcome = rounds.outcome(&measurement);
-        outcome.details.insert("second_start_ms".to_owned(), json!(median(&reopened_ms)));
+        outcome.details.second_start_ms = Some(median(&reopened_ms));
         sink(outcome);
         Ok(())
     }

@@ -26,6 +26,7 @@ use crate::memory::{peak_bytes, reset_peak};
 use crate::options::PeerLibrary;
 use crate::peer::Round;
 use crate::report::{OutcomeSink, Unit};
+use crate::run_config::{CaseRun, CaseTask};
 
 /// Maximum length of a text, in tokens.
 const MAX_TOKENS: usize = 64;
@@ -95,31 +96,15 @@ pub(crate) fn run(context: &BenchContext, wanted: &[String], sink: OutcomeSink<'
 
 /// Returns the configuration of a run with these models.
 fn config(context: &BenchContext, corpus: Corpus) -> Result<RunConfig> {
-    let files = context.corpora.articles(corpus);
-    let mut data = json!({
-        "train": utf8(&files.train)?,
-        "dev": utf8(&files.dev)?,
-        "max_tokens": MAX_TOKENS,
-        "cache": utf8(&context.scratch_path("tokens"))?,
-    });
-    match corpus {
-        Corpus::Dataset => {
-            data["format"] = json!("csv");
-            data["columns"] = json!({"label": 0, "text": ArticleFields::TitleAndAbstract.columns()});
-        }
-        Corpus::Sample => data["format"] = json!("mind"),
-    }
-    let config = json!({
-        "name": "infer",
-        "output": utf8(&context.scratch_path("run"))?,
-        "device": context.device.to_string(),
-        "threads": context.threads,
-        "task": "topic",
-        "data": data,
-        "teacher": {"checkpoint": context.teacher},
-        "student": {"layers": context.layers},
-    });
-    Ok(serde_json::from_value(config)?)
+    let run = CaseRun {
+        name: "infer",
+        task: CaseTask::Topic,
+        corpus,
+        fields: ArticleFields::TitleAndAbstract,
+        max_tokens: MAX_TOKENS,
+        layers: context.layers,
+    };
+    Ok(serde_json::from_value(run.config(context)?)?)
 }
 
 /// Saves an untrained model of the run and returns its folder.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use serde_json::{Map, Value, json};
 
+use crate::details::{ByName, Details};
 use crate::peer::{Peer, Round};
-use crate::report::{Outcome, Unit};
+use crate::report::{CaseOutcome, Unit};
 use crate::statistics::{median, percentile, range, ratio_to_best};
 
 /// The identity and the unit of a measurement.
@@ -110,20 +110,18 @@ fn values(unit: Unit, rounds: &[Round]) -> Vec<f64> {
 
 impl InterleavedRounds {
     /// Returns the result, with the details that all benches share: tokens per second, peak memory, 99th percentiles.
-    pub fn outcome(self, measurement: &Measurement<'_>) -> Outcome {
+    pub fn outcome(self, measurement: &Measurement<'_>) -> CaseOutcome {
         let unit = measurement.unit;
         let ours = values(unit, &self.ours);
         let peers: Vec<Vec<f64>> = self.peers.iter().map(|peer| values(unit, &peer.rounds)).collect();
         let ratio = ratio_to_best(&ours, &peers, unit.direction());
-        let mut all_details = details(&self.ours);
-        for key in ["peak_bytes", "p99"] {
-            let known = self.peer_details(key);
-            if !known.is_empty() {
-                all_details.insert(format!("{key}_of_peers"), known.into());
-            }
-        }
+        let details = Details {
+            peak_bytes_of_peers: self.by_mode(peak_bytes),
+            p99_of_peers: self.by_mode(p99),
+            ..details(&self.ours)
+        };
         let modes = self.peers.into_iter().map(|peer| peer.mode);
-        Outcome {
+        CaseOutcome {
             bench: measurement.bench.to_owned(),
             case: measurement.case.to_owned(),
             precision: measurement.precision.to_owned(),
@@ -134,14 +132,14 @@ impl InterleavedRounds {
             ratio: ratio.map(|ratio| ratio.median),
             spread: ratio.map(|ratio| ratio.spread),
             skipped: self.skipped,
-            details: all_details,
+            details,
         }
     }
 
-    /// Returns one detail of each peer that has it, by mode.
-    fn peer_details(&self, key: &str) -> Map<String, Value> {
-        let detail = |peer: &PeerRounds| Some((peer.mode.clone(), details(&peer.rounds).remove(key)?));
-        self.peers.iter().filter_map(detail).collect()
+    /// Returns a value of each peer's rounds, by mode, without the peers that do not have it.
+    fn by_mode<T>(&self, value: fn(&[Round]) -> Option<T>) -> ByName<T> {
+        let value = |peer: &PeerRounds| Some((peer.mode.clone(), value(&peer.rounds)?));
+        self.peers.iter().filter_map(value).collect()
     }
 
     /// Returns the median time of our rounds in seconds.
@@ -150,21 +148,60 @@ impl InterleavedRounds {
     }
 }
 
-/// Returns the details of one side, without its value.
-fn details(rounds: &[Round]) -> Map<String, Value> {
-    let mut details = Map::new();
-    if rounds.iter().all(|round| round.tokens > 0) {
-        let speeds: Vec<f64> = rounds.iter().map(|round| round.tokens as f64 / round.seconds).collect();
-        details.insert("tokens_per_second".to_owned(), json!(median(&speeds)));
+/// Returns the details of our rounds that all benches share.
+fn details(rounds: &[Round]) -> Details {
+    let calls = rounds.iter().map(|round| round.latencies.len()).sum();
+    Details {
+        tokens_per_second: tokens_per_second(rounds),
+        peak_bytes: peak_bytes(rounds),
+        p99: p99(rounds),
+        calls: (calls > 0).then_some(calls),
+        rounds: Some(rounds.len()),
+        ..Details::default()
     }
-    if let Some(peak) = rounds.iter().filter_map(|round| round.peak_bytes).max() {
-        details.insert("peak_bytes".to_owned(), json!(peak));
-    }
+}
+
+/// Returns the median over rounds, unless a round has no tokens.
+fn tokens_per_second(rounds: &[Round]) -> Option<f64> {
+    let speeds: Vec<f64> = rounds.iter().map(|round| round.tokens as f64 / round.seconds).collect();
+    rounds.iter().all(|round| round.tokens > 0).then(|| median(&speeds))
+}
+
+fn peak_bytes(rounds: &[Round]) -> Option<u64> {
+    rounds.iter().filter_map(|round| round.peak_bytes).max()
+}
+
+/// Returns the 99th percentile of the single calls of all rounds, if there are any.
+fn p99(rounds: &[Round]) -> Option<f64> {
     let calls: Vec<f64> = rounds.iter().flat_map(|round| round.latencies.iter().copied()).collect();
-    if !calls.is_empty() {
-        details.insert("p99".to_owned(), json!(percentile(&calls, 0.99)));
-        details.insert("calls".to_owned(), json!(calls.len()));
+    (!calls.is_empty()).then(|| percentile(&calls, 0.99))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounds(seconds: f64, peak_bytes: Option<u64>) -> Vec<Round> {
+        vec![Round { seconds, sequences: 32, tokens: 500, peak_bytes, latencies: vec![2.0, 4.0, 8.5] }]
     }
-    details.insert("rounds".to_owned(), json!(rounds.len()));
-    details
+
+    /// Other programs read the file, so the keys, their order and the formats of numbers are fixed.
+    #[test]
+    fn the_json_of_a_measurement_is_fixed() {
+        let peer = |mode: &str, peak| PeerRounds { mode: mode.to_owned(), rounds: rounds(4.0, peak) };
+        let all = InterleavedRounds {
+            ours: rounds(2.0, Some(3_000_000_000)),
+            peers: vec![peer("torch-eager", Some(7)), peer("torch-compile", Some(5)), peer("onnx-f32", None)],
+            skipped: BTreeMap::from([("jax".to_owned(), "no jax".to_owned())]),
+        };
+        let measurement = Measurement { bench: "infer", case: "ag-64", precision: "f32", unit: Unit::Texts };
+        let expected = concat!(
+            r#"{"bench":"infer","case":"ag-64","precision":"f32","unit":"texts/s","ours":16.0,"range":[16.0,16.0],"#,
+            r#""peers":{"onnx-f32":8.0,"torch-compile":8.0,"torch-eager":8.0},"ratio":2.0,"spread":[2.0,2.0],"#,
+            r#""skipped":{"jax":"no jax"},"tokens_per_second":250.0,"peak_bytes":3000000000,"p99":8.5,"calls":3,"#,
+            r#""rounds":1,"peak_bytes_of_peers":{"torch-eager":7,"torch-compile":5},"#,
+            r#""p99_of_peers":{"torch-eager":8.5,"torch-compile":8.5,"onnx-f32":8.5}}"#
+        );
+        assert_eq!(serde_json::to_string(&all.outcome(&measurement)).unwrap(), expected);
+    }
 }

@@ -2,7 +2,7 @@
 //! instead.
 //!
 //! ```text
-//! options ─ cases ─ per case and precision: ours and peers ─ interleaved rounds (A B A B) ─ Outcome ─ text, JSON, baseline
+//! options ─ cases ─ per case and precision: ours and peers ─ interleaved rounds (A B A B) ─ CaseOutcome ─ text, JSON, baseline
 //! ```
 //!
 //! * "Ours" is what `nb` runs: plans, tasks, the training step and saved models come from `nb_train`; nothing is
@@ -18,6 +18,7 @@ pub mod cases;
 pub mod cli;
 pub mod context;
 pub mod data;
+pub mod details;
 pub mod device;
 pub mod flops;
 pub mod host;
@@ -29,6 +30,7 @@ pub mod peak;
 pub mod peer;
 pub mod random;
 pub mod report;
+mod run_config;
 pub mod show;
 pub mod statistics;
 pub mod train;

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
+use crate::details::Details;
 use crate::host::Host;
 use crate::statistics::Direction;
 
 /// Receives each result as soon as its case has been measured.
-pub(crate) type OutcomeSink<'a> = &'a mut dyn FnMut(Outcome);
+pub(crate) type OutcomeSink<'a> = &'a mut dyn FnMut(CaseOutcome);
 
 /// All results of a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Report {
     #[serde(default)]
     pub teacher: String,
     /// One result per case and precision.
-    pub results: Vec<Outcome>,
+    pub results: Vec<CaseOutcome>,
 }
 
 /// The unit of a result.
@@ -69,7 +69,7 @@ impl fmt::Display for Unit {
 
 /// The result of one case in one number format.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct CaseOutcome {
     /// `train`, `infer` or `data`.
     pub bench: String,
     /// The case's name.
@@ -94,10 +94,10 @@ pub struct Outcome {
     pub skipped: BTreeMap<String, String>,
     /// Further values of the case: phases, operations per second, peak memory.
     #[serde(flatten)]
-    pub details: Map<String, Value>,
+    pub details: Details,
 }
 
-impl Outcome {
+impl CaseOutcome {
     /// Returns the identity of the result: bench, case and precision.
     pub fn key(&self) -> [&str; 3] {
         [&self.bench, &self.case, &self.precision]
@@ -126,8 +126,8 @@ impl Report {
 
 /// Returns a result without peers, for tests.
 #[cfg(test)]
-pub(crate) fn test_outcome(case: &str, unit: Unit, ours: f64, range: [f64; 2]) -> Outcome {
-    Outcome {
+pub(crate) fn test_outcome(case: &str, unit: Unit, ours: f64, range: [f64; 2]) -> CaseOutcome {
+    CaseOutcome {
         bench: "train".to_owned(),
         case: case.to_owned(),
         precision: "f32".to_owned(),
@@ -138,13 +138,13 @@ pub(crate) fn test_outcome(case: &str, unit: Unit, ours: f64, range: [f64; 2]) -
         ratio: None,
         spread: None,
         skipped: BTreeMap::new(),
-        details: Map::new(),
+        details: Details::default(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -161,7 +161,7 @@ mod tests {
         let mut result = test_outcome("ag-64", Unit::Sequences, 30.0, [29.0, 31.0]);
         result.peers = BTreeMap::from([("torch-eager".to_owned(), 15.0)]);
         (result.ratio, result.spread) = (Some(2.0), Some([1.9, 2.1]));
-        result.details = Map::from_iter([("peak_bytes".to_owned(), json!(7))]);
+        result.details.peak_bytes = Some(7);
         Report { host, commit: None, teacher: "a folder".to_owned(), results: vec![result] }
     }
 

@@ -2,24 +2,22 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
-
-use crate::report::{Outcome, Unit};
+use crate::details::{ByName, TrainingDetails};
+use crate::report::{CaseOutcome, Unit};
 
 /// Formats a result.
-pub fn outcome(outcome: &Outcome) -> String {
-    let Outcome { bench, case, precision, unit, ours, range: [low, high], details, .. } = outcome;
+pub fn outcome(outcome: &CaseOutcome) -> String {
+    let CaseOutcome { bench, case, precision, unit, ours, range: [low, high], details, .. } = outcome;
     let digits = if *unit == Unit::Milliseconds { 3 } else { 1 };
     let mut text = format!("{bench} {case} {precision}: {ours:.digits$} {unit} [{low:.digits$}, {high:.digits$}]");
-    let number = |key: &str| details.get(key).and_then(Value::as_f64);
     let mut add = |part: Option<String>| part.into_iter().for_each(|part| text += &part);
-    add(number("p99").map(|ms| format!(", p99 {ms:.3} ms")));
-    add(number("tokens_per_second").map(|n| format!(", {n:.0} tokens/s")));
-    add(number("megabytes_per_second").map(|n| format!(", {n:.1} MB/s")));
-    add(number("second_start_ms").map(|ms| format!(", second start {ms:.1} ms")));
-    add(number("peak_bytes").map(|bytes| format!(", peak {}", gigabytes(bytes))));
-    add(operations(&number));
-    add(details.get("phases_ms").and_then(Value::as_object).map(phases));
+    add(details.p99.map(|ms| format!(", p99 {ms:.3} ms")));
+    add(details.tokens_per_second.map(|n| format!(", {n:.0} tokens/s")));
+    add(details.megabytes_per_second.map(|n| format!(", {n:.1} MB/s")));
+    add(details.second_start_ms.map(|ms| format!(", second start {ms:.1} ms")));
+    add(details.peak_bytes.map(|bytes| format!(", peak {}", gigabytes(bytes))));
+    add(details.training.as_ref().map(operations));
+    add(details.training.as_ref().map(|training| phases(&training.phases_ms)));
     add(peers(outcome));
     for (mode, reason) in &outcome.skipped {
         add(Some(format!("\n    {mode} is unavailable: {}", reason.lines().next().unwrap_or_default())));
@@ -27,26 +25,24 @@ pub fn outcome(outcome: &Outcome) -> String {
     text
 }
 
-fn gigabytes(bytes: f64) -> String {
-    format!("{:.2} GB", bytes / 1e9)
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.2} GB", bytes as f64 / 1e9)
 }
 
-fn operations(number: &dyn Fn(&str) -> Option<f64>) -> Option<String> {
-    let share = |key| Some(100.0 * number(key)?);
-    Some(format!(
+fn operations(training: &TrainingDetails) -> String {
+    format!(
         "\n    {:.1} GFLOP/s useful: {:.0} % of {:.0} (1024³), {:.0} % of {:.0} (the products of a layer)",
-        number("gflops")?,
-        share("share_of_peak")?,
-        number("peak_gflops")?,
-        share("share_of_peak_at_shapes")?,
-        number("peak_gflops_at_shapes")?,
-    ))
+        training.gflops,
+        100.0 * training.share_of_peak,
+        training.peak_gflops,
+        100.0 * training.share_of_peak_at_shapes,
+        training.peak_gflops_at_shapes,
+    )
 }
 
-fn phases(phases: &serde_json::Map<String, Value>) -> String {
-    let times: Vec<(&String, f64)> = phases.iter().map(|(name, time)| (name, time.as_f64().unwrap_or(0.0))).collect();
-    let total: f64 = times.iter().map(|(_, time)| time).sum();
-    let parts: Vec<String> = times
+fn phases(phases: &ByName<f64>) -> String {
+    let total: f64 = phases.iter().map(|(_, time)| time).sum();
+    let parts: Vec<String> = phases
         .iter()
         .filter(|(_, time)| *time > 0.0)
         .map(|(name, time)| format!("{name} {:.0} %", 100.0 * time / total))
@@ -54,12 +50,11 @@ fn phases(phases: &serde_json::Map<String, Value>) -> String {
     format!("\n    profiled step: {total:.1} ms: {}", parts.join(", "))
 }
 
-fn peers(outcome: &Outcome) -> Option<String> {
+fn peers(outcome: &CaseOutcome) -> Option<String> {
     let ([low, high], ratio) = (outcome.spread?, outcome.ratio?);
     let mut text = String::from("\n    ");
-    let peer_detail = |key: &str, mode: &str| outcome.details.get(key)?.get(mode)?.as_f64();
     for (mode, value) in &outcome.peers {
-        let peak = peer_detail("peak_bytes_of_peers", mode).map(|bytes| format!(" ({})", gigabytes(bytes)));
+        let peak = outcome.details.peak_bytes_of_peers.get(mode).map(|bytes| format!(" ({})", gigabytes(bytes)));
         _ = write!(text, "{mode} {value:.2}{}, ", peak.unwrap_or_default()); // writing to a String cannot fail
     }
     _ = write!(text, "ours is {ratio:.2} times the best peer [{low:.2}, {high:.2}]");
@@ -68,8 +63,6 @@ fn peers(outcome: &Outcome) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::report::test_outcome;
 
@@ -79,17 +72,17 @@ mod tests {
         assert_eq!(outcome(&result), "train ag-64 f32: 30.0 sequences/s [29.0, 31.0]");
         result.peers.insert("torch-eager".to_owned(), 15.0);
         (result.ratio, result.spread) = (Some(2.0), Some([1.9, 2.1]));
-        for (key, value) in [
-            ("peak_bytes", json!(1_500_000_000_u64)),
-            ("gflops", json!(90.0)),
-            ("peak_gflops", json!(180.0)),
-            ("share_of_peak", json!(0.5)),
-            ("peak_gflops_at_shapes", json!(150.0)),
-            ("share_of_peak_at_shapes", json!(0.6)),
-            ("phases_ms", json!({"data": 1.0, "losses": 0.0, "other": 3.0})),
-        ] {
-            result.details.insert(key.to_owned(), value);
-        }
+        let phases = [("data", 1.0), ("losses", 0.0), ("other", 3.0)].map(|(name, time)| (name.to_owned(), time));
+        result.details.peak_bytes = Some(1_500_000_000);
+        result.details.training = Some(TrainingDetails {
+            gflops: 90.0,
+            peak_gflops: 180.0,
+            peak_gflops_at_shapes: 150.0,
+            share_of_peak: 0.5,
+            share_of_peak_at_shapes: 0.6,
+            phases_ms: phases.into_iter().collect(),
+            steps: 8,
+        });
         result.skipped.insert("torch-compile".to_owned(), "no compiler\nfound".to_owned());
         let expected = "\
 train ag-64 f32: 30.0 sequences/s [29.0, 31.0], peak 1.50 GB

@@ -1,6 +1,6 @@
 //! Files and folders that appear complete or not at all.
 //!
-//! Each is written under a temporary name in the folder of its target, then renamed. Readers see either the old or the
+//! Each is written under a temporary name, by default in the folder of its target, then renamed. Readers see either the old or the
 //! new content. A program that has the old file open or mapped still sees the old bytes, because a rename replaces the
 //! name and not the file.
 //!

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::temporary::{NEW_FOLDER, OLD_FOLDER, create_unique, parent, sync_folder, sync_parent};
 
-/// A folder in progress, under a temporary name next to its target. Dropping it removes it and leaves the target
-/// unchanged.
+/// A folder in progress, under a temporary name, by default next to its target. Dropping it removes it and leaves the
+/// target unchanged.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -24,6 +24,8 @@ pub struct StagedFolder {
     /// The temporary path, which no longer exists after a commit.
     temporary: PathBuf,
     target: PathBuf,
+    /// The folder that contains the temporary folders.
+    container: PathBuf,
 }
 
 impl StagedFolder {
@@ -32,8 +34,28 @@ impl StagedFolder {
     /// # Errors
     /// If it cannot be created.
     pub fn create(target: &Path) -> io::Result<Self> {
-        let (temporary, ()) = create_unique(parent(target), NEW_FOLDER, |path| fs::create_dir(path))?;
-        Ok(Self { temporary, target: target.to_owned() })
+        Self::create_in(parent(target), target)
+    }
+
+    /// Creates an empty folder in `container`, which must be on the disk of `target`. All temporary names are in
+    /// `container`, so its owner can remove what a killed process left behind.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// let (partial, path) = (folder.path().join("tool.partial"), folder.path().join("tool"));
+    /// std::fs::create_dir(&partial)?;
+    /// let staged = nb_files::StagedFolder::create_in(&partial, &path)?;
+    /// assert!(staged.path().starts_with(&partial));
+    /// staged.sync_and_commit()?;
+    /// assert!(path.is_dir());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub fn create_in(container: &Path, target: &Path) -> io::Result<Self> {
+        let (temporary, ()) = create_unique(container, NEW_FOLDER, |path| fs::create_dir(path))?;
+        Ok(Self { temporary, target: target.to_owned(), container: container.to_owned() })
     }
 
     /// Returns the path of the temporary folder, which receives the files.
@@ -54,7 +76,7 @@ impl StagedFolder {
             File::open(entry?.path())?.sync_all()?;
         }
         sync_folder(&self.temporary)?;
-        let replaced = Replaced::take(&self.target)?;
+        let replaced = Replaced::take(&self.target, &self.container)?;
         let renamed = fs::rename(&self.temporary, &self.target).and_then(|()| sync_parent(&self.target));
         if renamed.is_err() {
             replaced.put_back(&self.target);
@@ -81,9 +103,9 @@ impl Replaced {
     /// The name of the previous folder in its holder.
     const NAME: &str = "replaced";
 
-    /// Moves `target` away, if it exists.
-    fn take(target: &Path) -> io::Result<Self> {
-        let (holder, ()) = create_unique(parent(target), OLD_FOLDER, create_private_folder)?;
+    /// Moves `target` into a new folder in `container`, if it exists.
+    fn take(target: &Path, container: &Path) -> io::Result<Self> {
+        let (holder, ()) = create_unique(container, OLD_FOLDER, create_private_folder)?;
         let replaced = Self { holder };
         match fs::rename(target, replaced.holder.join(Self::NAME)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -139,17 +161,35 @@ mod tests {
     }
 
     #[test]
+    fn all_temporary_names_are_in_the_chosen_container() {
+        let folder = tempfile::tempdir().unwrap();
+        let (container, path) = (folder.path().join("partial"), folder.path().join("tool"));
+        fs::create_dir(&container).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("a"), "old").unwrap();
+        let staged = StagedFolder::create_in(&container, &path).unwrap();
+        fs::write(staged.path().join("b"), "new").unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is next to the target");
+        let replaced = Replaced::take(&path, &container).unwrap();
+        assert!(replaced.holder.starts_with(&container));
+        replaced.put_back(&path);
+        staged.sync_and_commit().unwrap();
+        assert!(path.join("b").exists() && !path.join("a").exists());
+        assert_eq!(fs::read_dir(&container).unwrap().count(), 0);
+    }
+
+    #[test]
     fn the_old_folder_is_restored_if_the_new_one_cannot_be_moved() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("student");
         fs::create_dir(&path).unwrap();
         fs::write(path.join("a"), "old").unwrap();
-        let replaced = Replaced::take(&path).unwrap();
+        let replaced = Replaced::take(&path, folder.path()).unwrap();
         assert!(!path.exists());
         replaced.put_back(&path);
         assert_eq!(fs::read_to_string(path.join("a")).unwrap(), "old");
         // If something else takes the place in the meantime, the old folder stays in its holder.
-        let replaced = Replaced::take(&path).unwrap();
+        let replaced = Replaced::take(&path, folder.path()).unwrap();
         let holder = replaced.holder.clone();
         fs::write(&path, "taken").unwrap();
         replaced.put_back(&path);

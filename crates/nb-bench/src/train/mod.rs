@@ -12,15 +12,17 @@ use anyhow::{Result, bail};
 use nb_train::config::{PrecisionChoice, RunConfig};
 use nb_train::plan::Plan;
 use nb_train::task::{AllTasks, Recommend, RecommendPlan, Task, TaskList, Topic, TopicPlan};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::cases::{ArticleFields, Case, CaseEntry, Corpus, Dataset, select};
-use crate::context::{BenchContext, utf8};
+use crate::cases::{ArticleFields, Case, CaseEntry, Dataset, select};
+use crate::context::BenchContext;
+use crate::details::TrainingDetails;
 use crate::device::precision_name;
 use crate::interleave::{Measurement, run_interleaved};
 use crate::options::PeerLibrary;
 use crate::peak::PeakRates;
 use crate::report::{OutcomeSink, Unit};
+use crate::run_config::{CaseRun, CaseTask};
 use job::ExportBatch;
 use ours::Trainer;
 
@@ -108,12 +110,15 @@ impl CaseKind {
         options.batch.map_or(default, |batch| usize::from(batch.get()))
     }
 
-    fn is_recommendation(self) -> bool {
-        matches!(self, Self::Clicks | Self::ClicksFinetune)
+    fn task(self) -> CaseTask {
+        match self {
+            Self::Texts | Self::Titles => CaseTask::Topic,
+            Self::Clicks | Self::ClicksFinetune => CaseTask::Recommend,
+        }
     }
 
-    fn task(self) -> &'static str {
-        if self.is_recommendation() { "recommend" } else { "topic" }
+    fn is_recommendation(self) -> bool {
+        self.task() == CaseTask::Recommend
     }
 
     fn method(self) -> &'static str {
@@ -125,58 +130,24 @@ impl CaseKind {
     }
 }
 
-/// Returns the configuration of a case, as a user would write it.
+/// Returns the configuration of a case.
 fn config(
     context: &BenchContext,
     case: Case<CaseKind>,
     precision: PrecisionChoice,
     options: StepOptions,
 ) -> Result<RunConfig> {
-    let layers = if case.kind.is_recommendation() { 1 } else { context.layers };
-    let config = json!({
-        "name": case.name,
-        "output": utf8(&context.scratch_path("run"))?,
-        "device": context.device.to_string(),
-        "precision": precision,
-        "threads": context.threads,
-        "task": case.kind.task(),
-        "data": data_config(context, case)?,
-        "teacher": {"checkpoint": context.teacher},
-        "student": {"layers": layers},
-        "method": {"name": case.kind.method()},
-        "train": {"batch": case.kind.batch_size(options)},
-    });
-    Ok(serde_json::from_value(config)?)
-}
-
-/// Returns the section `data` of a configuration.
-fn data_config(context: &BenchContext, case: Case<CaseKind>) -> Result<Value> {
-    let is_recommendation = case.kind.is_recommendation();
     let (fields, max_tokens) = match case.kind {
         CaseKind::Texts => (ArticleFields::TitleAndAbstract, 64),
         _ => (ArticleFields::Title, 32),
     };
-    let files = match is_recommendation {
-        true => context.corpora.impressions(case.corpus),
-        false => context.corpora.articles(case.corpus),
-    };
-    let mut data = json!({
-        "train": utf8(&files.train)?,
-        "dev": utf8(&files.dev)?,
-        "max_tokens": max_tokens,
-        "cache": utf8(&context.scratch_path("tokens"))?,
-    });
-    if is_recommendation || case.corpus == Corpus::Sample {
-        data["format"] = json!("mind");
-        data["fields"] = json!(fields.names());
-    } else {
-        data["format"] = json!("csv");
-        data["columns"] = json!({"label": 0, "text": fields.columns()});
-    }
-    if is_recommendation {
-        data["history"] = json!(20);
-    }
-    Ok(data)
+    let layers = if case.kind.is_recommendation() { 1 } else { context.layers };
+    let run = CaseRun { name: case.name, task: case.kind.task(), corpus: case.corpus, fields, max_tokens, layers };
+    let mut config = run.config(context)?;
+    config["precision"] = json!(precision);
+    config["method"] = json!({"name": case.kind.method()});
+    config["train"] = json!({"batch": case.kind.batch_size(options)});
+    Ok(serde_json::from_value(config)?)
 }
 
 /// One case in one number format.
@@ -206,17 +177,15 @@ impl Bench<'_> {
         let gflops = ours.operations() / rounds.median_seconds() / 1e9;
         let phases = ours.phases()?;
         let mut outcome = rounds.outcome(&measurement);
-        for (key, value) in [
-            ("gflops", json!(gflops)),
-            ("peak_gflops", json!(peak.square)),
-            ("peak_gflops_at_shapes", json!(peak.layer)),
-            ("share_of_peak", json!(gflops / peak.square)),
-            ("share_of_peak_at_shapes", json!(gflops / peak.layer)),
-            ("phases_ms", phases),
-            ("steps", json!(self.steps)),
-        ] {
-            outcome.details.insert(key.to_owned(), value);
-        }
+        outcome.details.training = Some(TrainingDetails {
+            gflops,
+            peak_gflops: peak.square,
+            peak_gflops_at_shapes: peak.layer,
+            share_of_peak: gflops / peak.square,
+            share_of_peak_at_shapes: gflops / peak.layer,
+            phases_ms: phases,
+            steps: self.steps,
+        });
         sink(outcome);
         Ok(())
     }

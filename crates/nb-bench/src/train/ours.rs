@@ -16,9 +16,9 @@ use nb_train::step::schedule::Schedule;
 use nb_train::step::terms::Counts;
 use nb_train::step::{Stepper, Update};
 use nb_train::task::Task;
-use serde_json::{Map, Value, json};
 use tch::Device;
 
+use crate::details::ByName;
 use crate::device::synchronise;
 use crate::flops::{self, ModelPasses, Passes};
 use crate::memory::peak_bytes;
@@ -90,7 +90,7 @@ impl<'a, K: Task> Trainer<'a, K> {
     }
 
     /// Returns the milliseconds per step of each phase. They are measured in separate steps because profiling costs time.
-    pub(super) fn phases(&mut self) -> Result<Value> {
+    pub(super) fn phases(&mut self) -> Result<ByName<f64>> {
         let steps = self.batch_rows.len();
         synchronise(self.plan.device);
         profile::start(self.plan.device);
@@ -99,12 +99,11 @@ impl<'a, K: Task> Trainer<'a, K> {
         let total = begin.elapsed().as_secs_f64();
         let times = profile::finish();
         result?;
-        let milliseconds = |seconds: f64| json!(1e3 * seconds / steps as f64);
+        let milliseconds = |seconds: f64| 1e3 * seconds / steps as f64;
         let in_phases: f64 = times.iter().map(|(_, time)| time.as_secs_f64()).sum();
-        let mut phases: Map<String, Value> =
-            times.iter().map(|(phase, time)| (phase.name().to_owned(), milliseconds(time.as_secs_f64()))).collect();
-        phases.insert("other".to_owned(), milliseconds((total - in_phases).max(0.0)));
-        Ok(phases.into())
+        let phases = times.iter().map(|(phase, time)| (phase.name().to_owned(), milliseconds(time.as_secs_f64())));
+        let other = ("other".to_owned(), milliseconds((total - in_phases).max(0.0)));
+        Ok(phases.chain([other]).collect())
     }
 
     /// Returns the useful operations of a round.

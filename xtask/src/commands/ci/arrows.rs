@@ -9,13 +9,14 @@ const ALONE: [&str; 8] =
     ["nb-kernels", "nb-files", "nb-testing", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
 
 /// A crate, and the only crates of the workspace that it may depend on.
-const ONLY: [(&str, &[&str]); 6] = [
+const ONLY: [(&str, &[&str]); 7] = [
     ("nb-checkpoint", &["nb-files"]),
     ("nb-data", &["nb-files"]),
     ("nb-report", &["nb-eval", "nb-files"]),
     ("nb-momentum", &["nb-kernels", "nb-torch"]),
     ("nb-model", &["nb-checkpoint", "nb-files", "nb-kernels", "nb-torch"]),
     ("nb-share", &["nb-model", "nb-checkpoint", "nb-files", "nb-kernels", "nb-torch"]),
+    ("xtask", &["nb-data", "nb-files"]),
 ];
 
 /// A crate, and the crates that it must not depend on, directly or indirectly.
@@ -30,46 +31,82 @@ const NEVER: [(&str, &[&str]); 11] = [
     ("nb-testing", &["torch-sys"]),
     ("nb-train", &["clap", "nb", "nb-bench"]),
     ("nb-bench", &["nb"]),
-    ("xtask", &["torch-sys", "tokenizers", "nb-model", "nb-eval", "nb-report", "nb-train", "nb-bench", "nb"]),
+    ("xtask", &["torch-sys", "tokenizers", "nb"]),
 ];
 
-/// Crates that only the integration tests may depend on: the binary, and a helper of unit tests.
-const UNUSED: [&str; 2] = ["nb", "nb-testing"];
+/// A crate, and the only crates of the workspace that may depend on it directly: nothing builds on a binary or uses a
+/// helper of unit tests, only programs choose an allocator, and only they read a command line.
+const USERS: [(&str, &[&str]); 4] = [
+    ("nb", &[TESTS]),
+    ("nb-testing", &[TESTS]),
+    ("nb-alloc", &["nb", "nb-bench", TESTS]),
+    ("clap", &["nb", "nb-bench", "xtask"]),
+];
 
-/// The package of the integration tests.
+/// The package of the integration tests, which builds copies of the programs.
 const TESTS: &str = "nb-tests";
 
 pub(super) fn check() -> Result<()> {
     let alone = ALONE.map(|name| (name, &[][..]));
     for (name, allowed) in alone.into_iter().chain(ONLY) {
-        let is_forbidden =
-            |other: &&String| other.starts_with("nb-") && *other != name && !allowed.contains(&other.as_str());
-        if let Some(other) = reached(name)?.iter().find(is_forbidden) {
-            let expected = if allowed.is_empty() { "none".to_owned() } else { allowed.join(" and ") };
-            bail!(
-                "{name} depends on {other}, expected {expected} among the workspace's crates; see `cargo tree --package \
-                 {name}`"
-            );
-        }
+        check_only(name, allowed)?;
     }
     for (name, forbidden) in NEVER {
-        let reached = reached(name)?;
-        for other in forbidden {
-            ensure!(
-                !reached.iter().any(|it| it == other),
-                "{name} depends on {other}, expected it not to; see `cargo tree --package {name}`"
-            );
-        }
+        check_never(name, forbidden)?;
     }
-    for name in UNUSED {
-        let user = tree(&["--workspace", "--invert", name])?.into_iter().find(|user| user != name && user != TESTS);
-        ensure!(
-            user.is_none(),
-            "{} depends on {name}, expected no crate to; see `cargo tree --workspace --invert {name}`",
-            user.unwrap_or_default()
+    for (name, allowed) in USERS {
+        check_users(name, allowed)?;
+    }
+    Ok(())
+}
+
+/// Fails if `name` depends on a crate of the workspace that is not in `allowed`.
+fn check_only(name: &str, allowed: &[&str]) -> Result<()> {
+    let is_forbidden =
+        |other: &&String| other.starts_with("nb-") && *other != name && !allowed.contains(&other.as_str());
+    if let Some(other) = reached(name)?.iter().find(is_forbidden) {
+        bail!(
+            "{name} depends on {other}, expected {} among the workspace's crates; see `cargo tree --package {name}`",
+            listed(allowed)
         );
     }
     Ok(())
+}
+
+/// Fails if `name` depends on a crate in `forbidden`.
+fn check_never(name: &str, forbidden: &[&str]) -> Result<()> {
+    let reached = reached(name)?;
+    for other in forbidden {
+        ensure!(
+            !reached.iter().any(|it| it == other),
+            "{name} depends on {other}, expected it not to; see `cargo tree --package {name}`"
+        );
+    }
+    Ok(())
+}
+
+/// Fails if a crate of the workspace that is not in `allowed` depends on `name` directly.
+fn check_users(name: &str, allowed: &[&str]) -> Result<()> {
+    let users = tree(&["--workspace", "--invert", name, "--depth", "1"])?;
+    if let Some(user) = forbidden_user(&users, name, allowed) {
+        bail!(
+            "{user} depends on {name}, expected {} among the workspace's crates; see `cargo tree --workspace --invert \
+             {name}`",
+            listed(allowed)
+        );
+    }
+    Ok(())
+}
+
+/// Returns the first of `users` that belongs to the workspace and is neither `name` nor in `allowed`.
+fn forbidden_user<'a>(users: &'a [String], name: &str, allowed: &[&str]) -> Option<&'a str> {
+    let is_of_workspace = |user: &str| user == "nb" || user.starts_with("nb-") || user == "xtask";
+    let mut users = users.iter().map(String::as_str);
+    users.find(|user| is_of_workspace(user) && *user != name && !allowed.contains(user))
+}
+
+fn listed(allowed: &[&str]) -> String {
+    if allowed.is_empty() { "none".to_owned() } else { allowed.join(" and ") }
 }
 
 /// Returns all crates that `name` depends on, with the features it is used with.
@@ -98,5 +135,12 @@ mod tests {
     #[test]
     fn names_are_the_first_words_of_a_tree() {
         assert_eq!(names("xtask v0.1.0 (/p/xtask)\nserde v1.0.1 (*)\n"), ["xtask", "serde"]);
+    }
+    #[test]
+    fn only_listed_crates_of_the_workspace_may_use_a_crate() {
+        let users = names("clap v4.6.0\nclap_complete v4.6.0\nnb v0.1.0 (/p)\nnb-train v0.1.0 (/p)\n");
+        assert_eq!(forbidden_user(&users, "clap", &["nb"]), Some("nb-train"));
+        assert_eq!(forbidden_user(&users, "clap", &["nb", "nb-train"]), None);
+        assert_eq!(forbidden_user(&names("nb-alloc v0.1.0 (/p)\nnb v0.1.0 (/p)\n"), "nb-alloc", &[]), Some("nb"));
     }
 }
