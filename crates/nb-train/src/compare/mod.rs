@@ -23,7 +23,7 @@ use nb_report::{Comparison, Entry, Header, RunRecord, Sweep, Try};
 
 pub use self::config::{CompareConfig, EntryConfig, Settings, TeacherEntryConfig};
 pub use self::plan::{ComparePlan, RunState, RunStatus};
-pub use self::variant::{RunSpec, Variant};
+pub(crate) use self::variant::{RunSpec, Variant};
 use crate::model::Role;
 use crate::run_folder::REPORT;
 use crate::run_folder::atomic_file::write_file;

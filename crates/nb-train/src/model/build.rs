@@ -121,7 +121,7 @@ fn init_student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
 ///
 /// # Errors
 /// If the folder holds no such model, or one for another task, with other labels or with another tokenizer.
-pub fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Head>> {
+pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Head>> {
     let Some(description) = Description::read(folder)? else {
         bail!("the folder contains an encoder without a head, expected the model folder of a run")
     };
@@ -144,7 +144,7 @@ pub fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Mode
 ///
 /// # Errors
 /// If [`saved_model`] fails in the main process, or if a process is lost.
-pub fn saved_model_from_main<K: Task>(
+pub(crate) fn saved_model_from_main<K: Task>(
     folder: &Path,
     plan: &Plan,
     task: &K,

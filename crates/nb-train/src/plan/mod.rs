@@ -87,7 +87,7 @@ impl Plan {
     ///
     /// # Errors
     /// Same as [`Plan::new`].
-    pub fn for_process(config: RunConfig, kinds: TaskKinds, process: LocalProcess) -> Result<Self> {
+    pub(crate) fn for_process(config: RunConfig, kinds: TaskKinds, process: LocalProcess) -> Result<Self> {
         let name = name(&config)?;
         let output = output(&config, &name)?;
         let threads = process.threads(config.threads)?;

@@ -83,7 +83,7 @@ impl Epochs {
 
 impl EpochPlace {
     /// Returns the rows of the update's micro-batches; `epoch` holds the micro-batches of the whole epoch.
-    pub fn micro_batches<'a>(&self, epoch: &'a [Vec<u32>], accumulate: usize) -> &'a [Vec<u32>] {
+    pub(crate) fn micro_batches<'a>(&self, epoch: &'a [Vec<u32>], accumulate: usize) -> &'a [Vec<u32>] {
         let start = self.update as usize * accumulate;
         &epoch[start..(start + accumulate).min(epoch.len())]
     }

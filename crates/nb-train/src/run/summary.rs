@@ -18,7 +18,7 @@ const TIMED: usize = 50;
 
 /// The speed of a model, without tokenising.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Speed {
+pub(crate) struct Speed {
     /// Median time for a single text, in milliseconds.
     pub milliseconds: f64,
     /// Texts per second in batches sorted by length.
@@ -38,7 +38,7 @@ pub struct RunResult {
 
 /// A model at the end of its run.
 #[derive(Debug)]
-pub struct FinishedModel<'a> {
+pub(crate) struct FinishedModel<'a> {
     /// Teacher or student.
     pub role: Role,
     /// Its encoder.
@@ -57,7 +57,7 @@ pub struct FinishedModel<'a> {
 
 impl FinishedModel<'_> {
     /// Returns the final evaluation: on the test rows if there are any, else on the development rows.
-    pub fn last_evaluation(&self) -> Option<&Evaluation> {
+    pub(crate) fn last_evaluation(&self) -> Option<&Evaluation> {
         self.test.as_ref().or(self.dev.as_ref())
     }
 
@@ -70,7 +70,7 @@ impl FinishedModel<'_> {
     }
 
     /// Returns the model's record in `summary.json`.
-    pub fn record(&self) -> record::ModelSummary {
+    pub(crate) fn record(&self) -> record::ModelSummary {
         record::ModelSummary {
             layers: Some(self.bert.depth() as u64),
             parameters: Some(self.parameters().unsigned_abs()),
@@ -85,7 +85,7 @@ impl FinishedModel<'_> {
 }
 
 /// Times a model on development texts: a sample of texts one at a time, then all batches.
-pub fn speed(batches: &[TokenBatch], mut run: impl FnMut(&TokenBatch) -> Duration) -> Speed {
+pub(crate) fn speed(batches: &[TokenBatch], mut run: impl FnMut(&TokenBatch) -> Duration) -> Speed {
     let singles = batches.iter().flat_map(singles);
     // Every n-th text: the sample includes short and long texts.
     let texts: usize = batches.iter().map(|b| b.lengths.len()).sum();
@@ -114,7 +114,7 @@ fn singles(batch: &TokenBatch) -> impl Iterator<Item = TokenBatch> + '_ {
 }
 
 /// Returns the table of a finished run, followed by the folders of its models.
-pub fn text(folder: &Path, models: &[FinishedModel<'_>]) -> String {
+pub(crate) fn text(folder: &Path, models: &[FinishedModel<'_>]) -> String {
     let place = |m: &FinishedModel<'_>| format!("{:<8} {}", m.role.name(), folder.join(&m.folder).display());
     let places: Vec<String> = models.iter().map(place).collect();
     format!("{}\n{}", table(models), places.join("\n"))

@@ -12,7 +12,7 @@ use crate::task::evaluation::Evaluation;
 
 /// The best evaluation of one model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Best {
+pub(crate) struct Best {
     role: Role,
     metric: String,
     saved: Option<SavedBest>,
@@ -34,7 +34,7 @@ pub(crate) struct SavedBest {
 
 impl Best {
     /// Starts without an evaluation; `metric` decides which evaluation is better.
-    pub fn new(role: Role, metric: &str) -> Self {
+    pub(crate) fn new(role: Role, metric: &str) -> Self {
         Self { role, metric: metric.to_owned(), saved: None, evals_since_best: 0 }
     }
 
@@ -70,17 +70,17 @@ impl Best {
     }
 
     /// Resets the number of evaluations since the best one to 0.
-    pub fn begin_stage(&mut self) {
+    pub(crate) fn begin_stage(&mut self) {
         self.evals_since_best = 0;
     }
 
     /// Returns the model's role.
-    pub fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         self.role
     }
 
     /// Returns whether a model was saved.
-    pub fn is_saved(&self) -> bool {
+    pub(crate) fn is_saved(&self) -> bool {
         self.saved.is_some()
     }
 

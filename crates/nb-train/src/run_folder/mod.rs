@@ -33,7 +33,7 @@ pub use unfinished::{Accepted, Unfinished};
 
 /// The folder of one run, locked against other runs.
 #[derive(Debug)]
-pub struct RunFolder {
+pub(crate) struct RunFolder {
     path: PathBuf,
     /// Present in the process that writes. The other processes of a run store only the path.
     writer: Option<Writer>,
@@ -59,7 +59,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Same as [`RunFolder::create`].
-    pub fn check(wanted: &Path, unfinished: &Unfinished) -> Result<()> {
+    pub(crate) fn check(wanted: &Path, unfinished: &Unfinished) -> Result<()> {
         let found = find_free(wanted)?;
         Lock::check(&found.path)?;
         may_take(&found.path, &found.contents, unfinished)
@@ -71,7 +71,7 @@ impl RunFolder {
     /// # Errors
     /// If an unfinished run is refused, if another process uses the folder, if it contains other files, or if it cannot be
     /// written.
-    pub fn create(wanted: &Path, config: &impl Serialize, unfinished: &Unfinished) -> Result<Self> {
+    pub(crate) fn create(wanted: &Path, config: &impl Serialize, unfinished: &Unfinished) -> Result<Self> {
         let Taken { path, lock, contents } = take(wanted, unfinished)?;
         if let Contents::Unfinished(entries) = contents {
             remove(&entries)?;
@@ -125,7 +125,7 @@ impl RunFolder {
     }
 
     /// Returns the folder's path.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -133,7 +133,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn log(&mut self, line: &Line) -> Result<()> {
+    pub(crate) fn log(&mut self, line: &Line) -> Result<()> {
         let Some(Writer { metrics, events, .. }) = &mut self.writer else { return Ok(()) };
         let json = serde_json::to_value(line)?;
         // One write: a killed process must not leave half a line.
@@ -160,7 +160,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn finish(&self, summary: &Summary) -> Result<()> {
+    pub(crate) fn finish(&self, summary: &Summary) -> Result<()> {
         let json = serde_json::to_string_pretty(summary)?;
         write_file(&self.path.join(SUMMARY), format!("{json}\n").as_bytes())
     }

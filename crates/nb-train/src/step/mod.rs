@@ -80,8 +80,9 @@ impl Stepper {
     /// Runs the step at `position` on `batches`, this process's share of the micro-batches. Process r of P has numbers
     /// r, r + P, r + 2P and so on.
     ///
-    /// A step whose loss or gradient is not finite updates nothing. Call [`crate::optim::catch_up`] before anything other than
-    /// a step reads the models' values.
+    /// A step whose loss or gradient is not finite updates nothing. After a step, embedding rows may lack updates, which the next
+    /// step that uses them applies. The training loop applies all of them (`optim::catch_up`) before anything other than a step
+    /// reads the models' values.
     ///
     /// # Errors
     /// If a process is lost.

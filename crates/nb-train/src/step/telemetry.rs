@@ -12,7 +12,7 @@ use crate::step::terms::{Counts, ModelOutputs};
 
 /// Statistics of the gradients, and the agreement of the models, on the device.
 #[derive(Debug)]
-pub struct GradientStats {
+pub(crate) struct GradientStats {
     norms: Vec<(Role, Tensor)>,
     cosines: Option<Tensor>,
     agreement: Option<Tensor>,
