@@ -5,8 +5,7 @@ use nb_share::Sharing;
 use nb_train::method::{Method, Share, TeacherRole, TermKind};
 use nb_train::model::{Models, Role};
 use nb_train::optim::ParamGroup;
-use nb_train::step::context::Telemetry;
-use nb_train::step::telemetry::StepReport;
+use nb_train::step::{StepReport, Telemetry};
 use nb_train::task::{Objective, TopicBatch, TopicHead};
 use tch::{Kind, Tensor};
 

@@ -16,15 +16,13 @@ use nb_model::{Bert, Capture, Dense, Pass, Precision};
 use nb_train::config::{self, ConfigError, DataConfig, RunConfig};
 use nb_train::inference::SavedModel;
 use nb_train::method::{Share, TermKind};
-use nb_train::model::saved_folder::{CardText, ModelCard, save_head};
-use nb_train::model::{HeadLayers, Model};
+use nb_train::model::{CardText, HeadLayers, Model, ModelCard, save_head};
 use nb_train::plan::{Dev, Plan, SplitFiles, Splits, TaskKind, TaskPlan};
 use nb_train::run::{Outcome, run};
 use nb_train::run_folder::Unfinished;
-use nb_train::task::evaluation::{Evaluation, Metric};
 use nb_train::task::{
-    Description, HasObjective, HeadPair, Objective, Recommend, Retrieve, SplitName, Task, TaskHead, TaskList, TextRef,
-    Topic, TopicBatch, TopicHead, TopicObjective, Widths,
+    Description, Evaluation, HasObjective, HeadPair, Metric, Objective, Recommend, Retrieve, SplitName, Task, TaskHead,
+    TaskList, TextRef, Topic, TopicBatch, TopicHead, TopicObjective, Widths,
 };
 use tch::{Device, Kind};
 

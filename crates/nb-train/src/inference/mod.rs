@@ -1,6 +1,6 @@
 //! Inference with a saved model: from texts to vectors and class probabilities, in the order of the input.
 
-pub mod vector_file;
+mod vector_file;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use nb_model::{
 };
 use tch::{Device, Kind, Tensor};
 
+pub use self::vector_file::{CorpusVectors, VectorFile, VectorWriter};
 use crate::config::data_field;
 use crate::model::HeadLayers;
 use crate::model::saved_folder::fill_head;

@@ -228,15 +228,15 @@ fn open_cache<K: Task>(
 
 /// The cached outputs of a frozen teacher.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CachedOutputs {
+pub(crate) struct CachedOutputs {
     /// The outputs.
-    pub outputs: Vec<TeacherOutput>,
+    pub(crate) outputs: Vec<TeacherOutput>,
     /// The kind of the cached states.
-    pub state_kind: Kind,
+    pub(crate) state_kind: Kind,
 }
 
 /// Returns the outputs of a frozen teacher that a run caches; none if they are computed in every step.
-pub fn cached_outputs<K: Task>(plan: &Plan, task: &K) -> Option<CachedOutputs> {
+pub(crate) fn cached_outputs<K: Task>(plan: &Plan, task: &K) -> Option<CachedOutputs> {
     if plan.method.teacher != TeacherRole::Frozen {
         return None;
     }

@@ -10,8 +10,7 @@ use crate::method::TermKind;
 use crate::model::{Models, Role};
 use crate::optim::{AdamW, ParamGroup};
 use crate::plan::Plan;
-use crate::step::Stepper;
-use crate::step::schedule::{Schedule, StepPosition};
+use crate::step::{Schedule, StepPosition, Stepper};
 use crate::task::{Task, TaskHead};
 
 /// Returns the stepper for the run of a plan.

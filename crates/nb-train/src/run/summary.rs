@@ -9,7 +9,7 @@ use nb_model::Bert;
 use nb_report::record;
 
 use crate::model::Role;
-use crate::task::evaluation::{Evaluation, Part};
+use crate::task::{Evaluation, Part};
 
 /// Number of warm-up passes before the timing, one text each.
 const WARM_UP: usize = 5;

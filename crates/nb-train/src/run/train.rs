@@ -19,11 +19,8 @@ use crate::run::setup::is_evaluation;
 use crate::run::state::Run;
 use crate::run_folder::best::Best;
 use crate::run_folder::checkpoint::Saved;
-use crate::step::Update;
-use crate::step::context::Telemetry;
-use crate::step::schedule::StepPosition;
 use crate::step::sync::{self, Vote, broadcast_from_main};
-use crate::step::telemetry::StepReport;
+use crate::step::{StepPosition, StepReport, Telemetry, Update};
 use crate::task::{SplitName, Task};
 
 impl<K: Task> Run<'_, K> {

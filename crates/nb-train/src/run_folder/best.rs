@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Role;
 use crate::model::saved_folder::weights_digest;
 use crate::run_folder::atomic_file::replace_folder;
-use crate::task::evaluation::Evaluation;
+use crate::task::Evaluation;
 
 /// The best evaluation of one model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -104,7 +104,7 @@ impl Best {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::evaluation::Metric;
+    use crate::task::Metric;
 
     #[test]
     fn only_a_better_metric_replaces_the_folder() {

@@ -1,7 +1,7 @@
 //! The run folder: which process may take it, and the files that a run writes into it.
 
 pub(crate) mod atomic_file;
-pub mod best;
+pub(crate) mod best;
 pub(crate) mod checkpoint;
 mod clock;
 mod entries;
@@ -28,7 +28,6 @@ use crate::run_folder::scalars::scalars;
 
 pub(crate) use halted::Halted;
 pub(crate) use names::{CHECKPOINTS, CONFIG, METRICS, OUTCOMES, REPORT, SUMMARY};
-pub use provenance::cpu_name;
 pub use unfinished::{Accepted, Unfinished};
 
 /// The folder of one run, locked against other runs.

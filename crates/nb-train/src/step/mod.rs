@@ -3,12 +3,12 @@
 //! The step interprets a [`Method`] and does not depend on its name. With one process, nothing in it waits for the device: its
 //! outputs are tensors ([`StepOutput`]), which the caller reads when it needs them.
 
-pub mod context;
+mod context;
 mod micro_batch;
-pub mod schedule;
+mod schedule;
 pub(crate) mod sync;
-pub mod telemetry;
-pub mod terms;
+mod telemetry;
+mod terms;
 
 use std::rc::Rc;
 
@@ -19,14 +19,15 @@ use nb_model::profile::{Phase, scope};
 use nb_momentum::{Beta, blend_embeddings, blend_layers};
 use tch::Tensor;
 
+pub use self::context::{MicroBatch, MicroBatchOutput, StepContext, Telemetry};
+pub use self::schedule::{Schedule, StepPosition};
+pub use self::telemetry::{StepOutput, StepReport};
+pub use self::terms::{Counts, ModelOutputs, TermInputs};
 use crate::method::{Blend, Method};
 use crate::model::Models;
 use crate::optim::{AdamW, ParamGroup, clip_factor, gradient_norm};
-use crate::step::context::{MicroBatch, StepContext, Telemetry};
-use crate::step::schedule::StepPosition;
 use crate::step::sync::GradientSums;
-use crate::step::telemetry::{GradientStats, StepOutput};
-use crate::step::terms::Counts;
+use crate::step::telemetry::GradientStats;
 use crate::task::{Objective, Task};
 
 /// Runs the steps of a run.

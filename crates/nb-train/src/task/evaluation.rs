@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use anyhow::Result;
 use nb_eval::{Bootstrap, bootstrap_mean};
-use nb_report::record::{self, Interval, Named, Rows, Scores};
-pub use nb_report::record::{Classes, Outcomes};
+use nb_report::record::{self, Interval, Named, Outcomes, Rows, Scores};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

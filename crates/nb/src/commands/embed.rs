@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use nb_train::inference::WINDOW;
-use nb_train::inference::vector_file::VectorWriter;
+use nb_train::inference::{VectorWriter, WINDOW};
 
 use super::choices::PoolingChoice;
 use super::compute::Compute;

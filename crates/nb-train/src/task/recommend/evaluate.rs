@@ -4,10 +4,11 @@
 use anyhow::{Result, bail};
 use nb_data::behaviors::{Behaviors, NO_LABEL, UNKNOWN};
 use nb_eval::{Impression, ImpressionMetrics, each_impression, ranks};
+use nb_report::record::Outcomes;
 use rayon::prelude::*;
 
 use super::CandidateScores;
-use crate::task::evaluation::{Count, Evaluation, Metric, Outcomes, Part};
+use crate::task::evaluation::{Count, Evaluation, Metric, Part};
 
 /// Impressions that were scored.
 #[derive(Debug, Clone, Copy)]

@@ -3,10 +3,11 @@
 use anyhow::{Result, bail};
 use nb_data::beir::Judged;
 use nb_eval::{Gain, QueryMetrics, Retrieved, query_metrics};
+use nb_report::record::Outcomes;
 use rayon::prelude::*;
 
 use super::Hit;
-use crate::task::evaluation::{Count, Evaluation, Metric, Outcomes};
+use crate::task::evaluation::{Count, Evaluation, Metric};
 
 /// Documents per query that the metrics need.
 pub const EVALUATION_DEPTH: usize = 100;

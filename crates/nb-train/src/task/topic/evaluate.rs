@@ -3,8 +3,9 @@
 use anyhow::Result;
 use nb_data::Labels;
 use nb_eval::Confusion;
+use nb_report::record::{Classes, Outcomes};
 
-use crate::task::evaluation::{Classes, Evaluation, Metric, Outcomes};
+use crate::task::evaluation::{Evaluation, Metric};
 
 /// The predicted class of a row whose label is known.
 #[derive(Debug, Clone, Copy)]
