@@ -199,7 +199,7 @@ impl ComparePlan {
         let alone = Rc::new(ProcessGroup::alone());
         match run::<AllTasks>(&plan, &Unfinished::ResumeSame, stop, &alone).with_context(|| spec.name())? {
             Outcome::Finished(summary) => Ok(Some(summary.folder)),
-            Outcome::FinishedBefore(folder) | Outcome::FinishedByFirst(folder) => Ok(Some(folder)),
+            Outcome::AlreadyFinished(folder) | Outcome::FinishedByMain(folder) => Ok(Some(folder)),
             Outcome::Interrupted => Ok(None),
         }
     }

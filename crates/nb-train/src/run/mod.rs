@@ -68,9 +68,9 @@ pub fn run<L: TaskList>(
         return Ok(Outcome::Interrupted);
     };
     let plan = plan.as_ref();
-    if let Some(folder) = broadcast_from_main(processes, || finished_before(plan, unfinished))? {
+    if let Some(folder) = broadcast_from_main(processes, || already_finished(plan, unfinished))? {
         let is_main = processes.is_main();
-        return Ok(if is_main { Outcome::FinishedBefore(folder) } else { Outcome::FinishedByFirst(folder) });
+        return Ok(if is_main { Outcome::AlreadyFinished(folder) } else { Outcome::FinishedByMain(folder) });
     }
     L::visit(plan, RunTask { unfinished, stop, processes })
 }
@@ -92,7 +92,7 @@ impl TaskVisitor for RunTask<'_> {
 }
 
 /// Returns the folder of the run to resume if that run has already finished.
-fn finished_before(plan: &Plan, unfinished: &Unfinished) -> Result<Option<PathBuf>> {
+fn already_finished(plan: &Plan, unfinished: &Unfinished) -> Result<Option<PathBuf>> {
     if !matches!(unfinished, Unfinished::Resume(_)) || RunFolder::unfinished(&plan.output)?.is_some() {
         return Ok(None);
     }

@@ -50,7 +50,7 @@ pub(crate) fn prepare_teacher<'a, L: TaskList>(
             tracing::info!("training the teacher first, in {}", teacher.output.display());
             match run::<L>(&teacher, unfinished, stop, processes)? {
                 Outcome::Finished(summary) => summary.folder,
-                Outcome::FinishedBefore(folder) | Outcome::FinishedByFirst(folder) => folder,
+                Outcome::AlreadyFinished(folder) | Outcome::FinishedByMain(folder) => folder,
                 Outcome::Interrupted => return Ok(None),
             }
         }

@@ -70,7 +70,7 @@ impl<K: Task> Run<'_, K> {
         let summary = finish(&self, &processes)?;
         // The other processes wait here for the main process.
         let folder = broadcast_from_main(&processes, || Ok(self.folder.path().to_owned()))?;
-        Ok(summary.map_or(Outcome::FinishedByFirst(folder), |summary| Outcome::Finished(Box::new(summary))))
+        Ok(summary.map_or(Outcome::FinishedByMain(folder), |summary| Outcome::Finished(Box::new(summary))))
     }
 
     /// Returns whether to stop early. Only the last stage can stop early, since earlier stages prepare later ones.
