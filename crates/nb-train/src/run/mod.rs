@@ -122,14 +122,12 @@ fn run_task<K: Task>(
     }
     let epochs = Epochs::of(plan, task);
     let schedule = schedule(plan, &epochs);
-    let fresh = || {
-        let roles = models.trained(plan.method.teacher).map(|(role, _)| Best::new(role, task.primary_metric()));
-        State { best: roles.collect(), ..State::default() }
-    };
     let (folder, state) = match start {
         None => (RunFolder::of_another(plan.output.clone()), State::default()),
-        Some(Start::Free) => (RunFolder::create(&plan.output, &plan.resolved, unfinished)?, fresh()),
-        Some(Start::Over(halted)) => (halted.start_over(&plan.resolved)?, fresh()),
+        Some(Start::Free) => {
+            (RunFolder::create(&plan.output, &plan.resolved, unfinished)?, first_state(plan, task, &models))
+        }
+        Some(Start::Over(halted)) => (halted.start_over(&plan.resolved)?, first_state(plan, task, &models)),
         Some(Start::After(resumed)) => resumed.restore(&plan.resolved, schedule.total(), &mut groups)?,
     };
     let state = broadcast_from_main(processes, || Ok(state))?;
@@ -152,4 +150,10 @@ fn run_task<K: Task>(
         identity,
     };
     run.train(stop)
+}
+
+/// Returns the state of a run before its first step.
+fn first_state<K: Task>(plan: &Plan, task: &K, models: &Models<K::Head>) -> State {
+    let trained = models.trained(plan.method.teacher);
+    State { best: trained.map(|(role, _)| Best::new(role, task.primary_metric())).collect(), ..State::default() }
 }

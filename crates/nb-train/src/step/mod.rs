@@ -105,19 +105,7 @@ impl Stepper {
         let rows = sync::touched_rows(processes, groups, rows)?;
 
         let mut sums = GradientSums::new(processes, models, self.method.teacher);
-        let mut outputs = Vec::with_capacity(batches.len());
-        for (i, (batch, texts)) in batches.iter().zip(&texts).enumerate() {
-            let number = (processes.rank() + i * processes.size()) as u64;
-            let is_last = i + 1 == batches.len();
-            let mut layer_done = |grads: &Tensor| {
-                if is_last {
-                    sums.layer_done(grads);
-                }
-            };
-            let micro_batch = MicroBatch { batch, texts, number };
-            outputs.push(self.forward_backward_by_layer(task, models, &micro_batch, &context, &mut layer_done));
-            processes.heartbeat();
-        }
+        let outputs = self.forward_backward_all(task, models, batches, &texts, &context, &mut sums);
 
         let gradients = scope(Phase::Gradients);
         sums.finish(groups, &rows)?; // all-reduce; the layers' sums began during the last backward pass
@@ -137,6 +125,34 @@ impl Stepper {
         self.optimiser.step(groups, position.step_in_stage + 1, position.lr_factor, &clip);
         models.parameters_changed(self.method.teacher);
         Ok(StepOutput::new(&self.method, &context, reduced.terms, norm, stats, is_finite.logical_not()))
+    }
+
+    /// Runs the forward and backward passes of this process's micro-batches. The last one starts the sum of each layer's gradients
+    /// as soon as they are complete.
+    fn forward_backward_all<K: Objective>(
+        &self,
+        task: &K,
+        models: &Models<K::Head>,
+        batches: &[K::Batch],
+        texts: &[Packed],
+        context: &StepContext,
+        sums: &mut GradientSums<'_>,
+    ) -> Vec<MicroBatchOutput> {
+        let processes = &*self.processes;
+        let mut outputs = Vec::with_capacity(batches.len());
+        for (i, (batch, texts)) in batches.iter().zip(texts).enumerate() {
+            let number = (processes.rank() + i * processes.size()) as u64;
+            let is_last = i + 1 == batches.len();
+            let mut layer_done = |grads: &Tensor| {
+                if is_last {
+                    sums.layer_done(grads);
+                }
+            };
+            let micro_batch = MicroBatch { batch, texts, number };
+            outputs.push(self.forward_backward_by_layer(task, models, &micro_batch, context, &mut layer_done));
+            processes.heartbeat();
+        }
+        outputs
     }
 
     /// Blends the teacher's gradients into the student's (momentum distillation), after the backward pass and before clipping.
