@@ -67,7 +67,7 @@ pub struct SavedModel {
 struct TextCounts {
     all: usize,
     /// Texts that were truncated to the longest sequence.
-    cut: usize,
+    truncated: usize,
 }
 
 impl SavedModel {
@@ -114,10 +114,10 @@ impl SavedModel {
     }
 
     /// Logs how many texts were truncated since the model was loaded, if any were.
-    pub fn log_cut(&self) {
-        let TextCounts { all, cut } = self.text_counts.get();
-        if cut > 0 {
-            tracing::info!("{cut} of {all} texts were truncated to {} tokens", self.max_tokens);
+    pub fn log_truncated(&self) {
+        let TextCounts { all, truncated } = self.text_counts.get();
+        if truncated > 0 {
+            tracing::info!("{truncated} of {all} texts were truncated to {} tokens", self.max_tokens);
         }
     }
 
@@ -213,9 +213,9 @@ impl SavedModel {
     /// # Errors
     /// If a text cannot be tokenised.
     pub fn tokens(&self, articles: &[Article]) -> Result<Vec<Tokens>> {
-        let (tokens, cut) = self.tokenizer.encode_all_counting_cut(articles, self.max_tokens)?;
+        let (tokens, truncated) = self.tokenizer.encode_all_counting_truncated(articles, self.max_tokens)?;
         let before = self.text_counts.get();
-        self.text_counts.set(TextCounts { all: before.all + articles.len(), cut: before.cut + cut });
+        self.text_counts.set(TextCounts { all: before.all + articles.len(), truncated: before.truncated + truncated });
         Ok(tokens)
     }
 

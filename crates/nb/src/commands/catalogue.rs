@@ -81,7 +81,7 @@ fn each_vector(model: &SavedModel, source: &Source, mut f: impl FnMut(&Article, 
         }
         Ok(())
     })?;
-    model.log_cut();
+    model.log_truncated();
     Ok(())
 }
 

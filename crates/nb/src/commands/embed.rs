@@ -59,7 +59,7 @@ impl Embed {
         }
         windows.check()?;
         let rows = vectors.finish(None)?;
-        model.log_cut();
+        model.log_truncated();
         tracing::info!("wrote {rows} vectors of {} units to {}", model.hidden(), self.output.display());
         Ok(ExitCode::SUCCESS)
     }

@@ -45,7 +45,7 @@ impl Eval {
             }
         }
         windows.check()?;
-        model.log_cut();
+        model.log_truncated();
         if truth.is_empty() {
             bail!("{}: no text has a label; csv and tsv need --label", windows.name().display());
         }
