@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
+use nb_report::record::SUMMARY_FILE;
 use nb_report::{Comparison, Entry, Header, RunRecord, Sweep, Try};
 
 pub use self::config::{CompareConfig, EntryConfig, Settings, TeacherEntryConfig};
@@ -133,7 +134,7 @@ fn score(folder: &Path) -> Result<f64> {
         None => ("teacher", summary.teacher.as_ref()),
     };
     let score = model.and_then(|model| model.dev.scores.metric(metric));
-    score.with_context(|| format!("{}: summary.json has no {name}.{metric}", folder.display()))
+    score.with_context(|| format!("{}: {SUMMARY_FILE} has no {name}.{metric}", folder.display()))
 }
 
 /// Settings as text, for tables.
