@@ -21,8 +21,8 @@ use nb_train::plan::{Dev, Plan, SplitFiles, Splits, TaskKind, TaskPlan};
 use nb_train::run::{Outcome, run};
 use nb_train::run_folder::Unfinished;
 use nb_train::task::{
-    Description, Evaluation, HasObjective, HeadPair, Metric, Objective, Recommend, Retrieve, SplitName, Task, TaskHead,
-    TaskList, TextRef, Topic, TopicBatch, TopicHead, TopicObjective, Widths,
+    Description, HasObjective, HeadPair, Measurements, Metric, Objective, Recommend, Retrieve, SplitName, Task,
+    TaskHead, TaskList, TextRef, Topic, TopicBatch, TopicHead, TopicObjective, Widths,
 };
 use tch::{Device, Kind};
 
@@ -187,7 +187,7 @@ impl Task for Length {
         Vec::new()
     }
 
-    fn evaluate(&self, model: &Model<TopicHead>, _: SplitName, _: &ProcessGroup) -> Result<Evaluation> {
+    fn evaluate(&self, model: &Model<TopicHead>, _: SplitName, _: &ProcessGroup) -> Result<Measurements> {
         let rows: Vec<u32> = (self.half()..self.store.len() as u32).collect();
         let batch = self.batch(0, &rows);
         let packed = self.objective.packed(&batch);
@@ -197,7 +197,7 @@ impl Task for Length {
         });
         let equal = classes.eq_tensor(&self.objective.labels(&batch)).to_kind(Kind::Double);
         let metrics = vec![Metric::mean("accuracy", &Vec::<f64>::try_from(equal)?)?];
-        Ok(Evaluation { rows: rows.len(), unit: "texts".into(), metrics, ..Evaluation::default() })
+        Ok(Measurements { rows: rows.len(), unit: "texts".into(), metrics, ..Measurements::default() })
     }
 
     fn has_test(&self) -> bool {

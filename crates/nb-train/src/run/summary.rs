@@ -9,7 +9,7 @@ use nb_model::Bert;
 use nb_report::record;
 
 use crate::model::Role;
-use crate::task::{Evaluation, Part};
+use crate::task::{Measurements, Part};
 
 /// Number of warm-up passes before the timing, one text each.
 const WARM_UP: usize = 5;
@@ -48,16 +48,16 @@ pub(crate) struct FinishedModel<'a> {
     /// The step of the best evaluation, if the model was trained.
     pub best_step: Option<u64>,
     /// The best evaluation on the development data.
-    pub dev: Option<Evaluation>,
+    pub dev: Option<Measurements>,
     /// Its evaluation on the test rows, if there are any.
-    pub test: Option<Evaluation>,
+    pub test: Option<Measurements>,
     /// Its speed.
     pub speed: Speed,
 }
 
 impl FinishedModel<'_> {
     /// Returns the final evaluation: on the test rows if there are any, else on the development rows.
-    pub(crate) fn last_evaluation(&self) -> Option<&Evaluation> {
+    pub(crate) fn last_evaluation(&self) -> Option<&Measurements> {
         self.test.as_ref().or(self.dev.as_ref())
     }
 
@@ -74,9 +74,9 @@ impl FinishedModel<'_> {
         record::ModelSummary {
             layers: Some(self.bert.depth() as u64),
             parameters: Some(self.parameters().unsigned_abs()),
-            dev: self.dev.as_ref().map(Evaluation::record).unwrap_or_default(),
+            dev: self.dev.as_ref().map(Measurements::record).unwrap_or_default(),
             best_step: self.best_step,
-            test: self.test.as_ref().map(Evaluation::record),
+            test: self.test.as_ref().map(Measurements::record),
             milliseconds_per_text: Some(self.speed.milliseconds),
             texts_per_second: Some(self.speed.texts_per_second),
             folder: Some(self.folder.clone()),
@@ -130,7 +130,7 @@ fn table(models: &[FinishedModel<'_>]) -> Table {
     row("layers", &|m| m.bert.depth().to_string());
     row("parameters", &|m| format!("{:.1} M", m.parameters() as f64 / 1e6));
     let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.4}"));
-    let get = |evaluation: &Option<Evaluation>, name| evaluation.as_ref().and_then(|e| e.get(name));
+    let get = |evaluation: &Option<Measurements>, name| evaluation.as_ref().and_then(|e| e.get(name));
     for metric in models.iter().find_map(|m| m.dev.as_ref()).iter().flat_map(|e| &e.metrics) {
         row(&metric.name.replace('_', " "), &|m| number(get(&m.dev, &metric.name)));
     }

@@ -25,7 +25,7 @@ use nb_model::{AttentivePooling, Bert, POOLING_QUERY};
 use nb_share::Shared;
 
 pub use self::distinct::text_hash;
-pub use self::evaluation::{Count, Evaluation, Metric, Part};
+pub use self::evaluation::{Count, Measurements, Metric, Part};
 #[doc(hidden)]
 pub use self::list::refuse_task;
 pub use self::list::{AllTasks, TaskList, TaskVisitor};
@@ -145,7 +145,7 @@ pub trait Task: Objective + Sized {
     ///
     /// # Errors
     /// If there is no such split, if an output is not finite, or if a process is lost.
-    fn evaluate(&self, model: &Model<Self::Head>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation>;
+    fn evaluate(&self, model: &Model<Self::Head>, split: SplitName, processes: &ProcessGroup) -> Result<Measurements>;
 
     /// Returns true if there are held-out rows.
     fn has_test(&self) -> bool;
