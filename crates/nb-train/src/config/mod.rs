@@ -34,7 +34,7 @@ pub use error::ConfigError;
 pub use key::KeyPath;
 pub(crate) use locate::{locate, locate_below};
 pub use method::{
-    BlendChoice, EnsembleChoice, MethodConfig, PatienceChoice, ShareChoice, StageConfig, TeacherRoleChoice,
+    BlendChoice, EnsembleChoice, MethodConfig, PkdLayersChoice, ShareChoice, StageConfig, TeacherRoleChoice,
     WeightsConfig,
 };
 pub use models::{OutputsChoice, RandomConfig, StudentConfig, TeacherConfig, TeacherTrainConfig};
