@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nb_fuzz::folder;
-use nb_train::inference::vector_file::VectorFile;
+use nb_train::inference::VectorFile;
 
 fuzz_target!(|data: &[u8]| {
     let folder = folder(&[("v.safetensors", data)]);

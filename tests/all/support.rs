@@ -12,11 +12,7 @@ use nb_share::{Shared, Sharing};
 use nb_train::method::{Method, Ramp, Share, presets};
 use nb_train::model::{Model, Models};
 use nb_train::optim::AdamW;
-use nb_train::step::Stepper;
-use nb_train::step::context::Telemetry;
-use nb_train::step::context::{MicroBatch, StepContext};
-use nb_train::step::schedule::StepPosition;
-use nb_train::step::terms::Counts;
+use nb_train::step::{Counts, MicroBatch, StepContext, StepPosition, Stepper, Telemetry};
 use nb_train::task::{HeadPair, Objective, TaskHead, TextRef, TopicBatch, TopicHead, TopicObjective};
 use tch::{Device, Tensor};
 

@@ -4,7 +4,7 @@
 //! pooled vectors and the optimiser are not counted: a fast step spends little time on them.
 
 use nb_model::{BertConfig, POOLING_QUERY};
-use nb_train::step::terms::Counts;
+use nb_train::step::Counts;
 
 /// The passes of a model in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Passes {
 /// ```
 /// use nb_bench::flops::forward;
 /// use nb_model::BertConfig;
-/// use nb_train::step::terms::Counts;
+/// use nb_train::step::Counts;
 /// let bert = BertConfig::new(100, 8, 2, 2); // I = 4H
 /// // 2 layers · (2·5·(4·64 + 2·8·32) + 4·8·(9 + 4))
 /// assert_eq!(forward(&bert, &Counts::of_texts(&[3, 2], 0)), 2.0 * (7680.0 + 416.0));

@@ -1,10 +1,10 @@
 //! The environment of a measurement: machine, libraries, commit.
 
-use nb_train::run_folder::cpu_name;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nb_train::plan::cpu_name;
 use serde::{Deserialize, Serialize};
 
 /// The machine that was measured.

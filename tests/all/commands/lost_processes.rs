@@ -93,7 +93,7 @@ fn halt_main_thread(process: u32) -> Option<std::thread::JoinHandle<()>> {
     halted.recv().unwrap().then_some(thread)
 }
 
-/// The configuration comes from a pipe: the first process reads it, and nothing is left for the second.
+/// The configuration comes from a pipe: the main process reads it, and nothing is left for the second.
 #[test]
 fn a_process_that_fails_before_it_joins_ends_the_run() {
     if !has_gloo() {

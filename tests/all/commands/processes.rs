@@ -128,10 +128,10 @@ fn an_evaluation_on_many_processes_is_bitwise_equal_to_one_on_a_single_process()
     }
 }
 
-/// An existing teacher with different training settings is not replaced: the first process trains another one in a new folder,
+/// An existing teacher with different training settings is not replaced: the main process trains another one in a new folder,
 /// and the other processes use it.
 #[test]
-fn all_processes_use_the_teacher_trained_by_the_first() {
+fn all_processes_use_the_teacher_trained_by_the_main_process() {
     if !has_gloo() {
         return;
     }
@@ -201,7 +201,7 @@ fn an_error_in_one_process_is_reported_by_all() {
         return;
     }
     let place = Place::new();
-    // The first process cannot write, and the second reports its error.
+    // The main process cannot write, and the second reports its error.
     place.write("runs", "a file in place of the folder");
     let ended = ended(train(&place, "runs/tiny", 2, &["train.accumulate=2"])).failed(&["runs"]);
     let named = |line: &&str| line.starts_with("error in process 1: process 0: ") && line.contains("runs");

@@ -5,7 +5,7 @@ use nb_momentum::{Beta, blend_layers};
 use nb_share::Sharing;
 use nb_train::method::TermKind;
 use nb_train::model::HeadOutputs;
-use nb_train::step::terms::{ModelOutputs, TermInputs};
+use nb_train::step::{ModelOutputs, TermInputs};
 use nb_train::task::{RecommendObjective, RetrieveObjective, TopicObjective};
 use tch::{Kind, Tensor};
 

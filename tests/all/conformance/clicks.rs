@@ -4,8 +4,7 @@
 use nb_data::behaviors::Behaviors;
 use nb_eval::ranks;
 use nb_model::Reader;
-use nb_train::task::evaluation::Count;
-use nb_train::task::{ArticleVectors, CandidateScores, ScoredImpressions, evaluate_clicks, score_clicks};
+use nb_train::task::{ArticleVectors, CandidateScores, Count, ScoredImpressions, evaluate_clicks, score_clicks};
 use serde_json::Value;
 use tch::Device;
 

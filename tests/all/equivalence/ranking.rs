@@ -9,8 +9,7 @@ use nb_share::{Shared, Sharing};
 use nb_train::method::{Method, TermKind};
 use nb_train::model::Models;
 use nb_train::optim::ParamGroup;
-use nb_train::step::context::MicroBatch;
-use nb_train::step::context::Telemetry;
+use nb_train::step::{MicroBatch, Telemetry};
 use nb_train::task::{
     HeadPair, Objective, RecommendBatch, RecommendHead, RecommendObjective, RetrieveBatch, RetrieveHead,
     RetrieveObjective, TaskHead,

@@ -4,8 +4,7 @@ use nb_model::{ActivationCheckpoint, Capture, DropoutKey, Pass, Precision};
 use nb_share::Sharing;
 use nb_train::model::Models;
 use nb_train::optim::ParamGroup;
-use nb_train::step::context::Telemetry;
-use nb_train::step::schedule::StepPosition;
+use nb_train::step::{StepPosition, Telemetry};
 use nb_train::task::{Objective, TopicHead};
 use tch::{Kind, Tensor};
 

@@ -5,8 +5,7 @@ use nb_share::Sharing;
 use nb_train::method::{Method, Share, TeacherRole, TermKind};
 use nb_train::model::{Models, Role};
 use nb_train::optim::ParamGroup;
-use nb_train::step::context::Telemetry;
-use nb_train::step::telemetry::StepReport;
+use nb_train::step::{StepReport, Telemetry};
 use nb_train::task::{Objective, TopicBatch, TopicHead};
 use tch::{Kind, Tensor};
 
@@ -122,7 +121,7 @@ fn agreement_counts_rows_over_all_micro_batches() {
         (v.softmax(-1, Kind::Double), v.log_softmax(-1, Kind::Double), z.log_softmax(-1, Kind::Double));
     let divergence = (p * (log_p - log_q)).sum(Kind::Double).double_value(&[]) / n;
     let (report, _) = run_step(method, &batch, Telemetry::Models);
-    let (found, kl) = report.agreement.map(|both| (both.equal, both.kl)).unwrap();
+    let (found, kl) = report.agreement.and_then(|both| both.equal.zip(both.kl)).unwrap();
     assert!(
         (found - agreement).abs() < 1e-6 && (kl - divergence).abs() < 1e-5,
         "{found}, {kl}: {agreement}, {divergence}"

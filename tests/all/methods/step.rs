@@ -5,7 +5,7 @@ use nb_share::LayerMap;
 use nb_train::config::MethodConfig;
 use nb_train::method::{Method, TermKind};
 use nb_train::model::{Model, Models};
-use nb_train::step::terms::{ModelOutputs, TermInputs};
+use nb_train::step::{ModelOutputs, TermInputs};
 use nb_train::task::{RecommendObjective, RetrieveObjective, TaskHead, TopicObjective};
 use tch::{Device, Tensor};
 

@@ -4,9 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use nb_model::Bert;
-use nb_train::model::Models;
-use nb_train::model::build::cacheable_outputs;
-use nb_train::model::teacher_cache::{FrozenTeacher, TeacherCache, TeacherOutput};
+use nb_train::model::{FrozenTeacher, Models, TeacherCache, TeacherOutput, cacheable_outputs};
 use nb_train::plan::Plan;
 use nb_train::task::{Task, Topic};
 use tch::{Kind, Tensor};

@@ -16,15 +16,13 @@ use nb_model::{Bert, Capture, Dense, Pass, Precision};
 use nb_train::config::{self, ConfigError, DataConfig, RunConfig};
 use nb_train::inference::SavedModel;
 use nb_train::method::{Share, TermKind};
-use nb_train::model::saved_folder::{CardText, ModelCard, save_head};
-use nb_train::model::{HeadLayers, Model};
+use nb_train::model::{CardText, HeadLayers, Model, ModelCard, save_head};
 use nb_train::plan::{Dev, Plan, SplitFiles, Splits, TaskKind, TaskPlan};
 use nb_train::run::{Outcome, run};
 use nb_train::run_folder::Unfinished;
-use nb_train::task::evaluation::{Evaluation, Metric};
 use nb_train::task::{
-    Description, HasObjective, HeadPair, Objective, Recommend, Retrieve, SplitName, Task, TaskHead, TaskList, TextRef,
-    Topic, TopicBatch, TopicHead, TopicObjective, Widths,
+    Description, HasObjective, HeadPair, Measurements, Metric, Objective, Recommend, Retrieve, SplitName, Task,
+    TaskHead, TaskList, TextRef, Topic, TopicBatch, TopicHead, TopicObjective, Widths,
 };
 use tch::{Device, Kind};
 
@@ -189,7 +187,7 @@ impl Task for Length {
         Vec::new()
     }
 
-    fn evaluate(&self, model: &Model<TopicHead>, _: SplitName, _: &ProcessGroup) -> Result<Evaluation> {
+    fn evaluate(&self, model: &Model<TopicHead>, _: SplitName, _: &ProcessGroup) -> Result<Measurements> {
         let rows: Vec<u32> = (self.half()..self.store.len() as u32).collect();
         let batch = self.batch(0, &rows);
         let packed = self.objective.packed(&batch);
@@ -199,7 +197,7 @@ impl Task for Length {
         });
         let equal = classes.eq_tensor(&self.objective.labels(&batch)).to_kind(Kind::Double);
         let metrics = vec![Metric::mean("accuracy", &Vec::<f64>::try_from(equal)?)?];
-        Ok(Evaluation { rows: rows.len(), unit: "texts".into(), metrics, ..Evaluation::default() })
+        Ok(Measurements { rows: rows.len(), unit: "texts".into(), metrics, ..Measurements::default() })
     }
 
     fn has_test(&self) -> bool {

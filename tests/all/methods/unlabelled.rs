@@ -8,7 +8,7 @@ use nb_data::behaviors::ReaderBatch;
 use nb_data::beir::QueryBatch;
 use nb_loss::IGNORE;
 use nb_train::plan::Plan;
-use nb_train::step::terms::Counts;
+use nb_train::step::Counts;
 use nb_train::task::{Objective, RecommendBatch, RetrieveBatch, Task};
 
 use super::tasks::{Corpus, models, recommend, retrieve, topic};

@@ -10,11 +10,8 @@ use nb_train::method::TeacherRole;
 use nb_train::model::{Models, Role};
 use nb_train::optim::ParamGroup;
 use nb_train::plan::Plan;
-use nb_train::run::setup::{groups, stepper};
-use nb_train::step::context::Telemetry;
-use nb_train::step::schedule::Schedule;
-use nb_train::step::terms::Counts;
-use nb_train::step::{Stepper, Update};
+use nb_train::run::{groups, stepper};
+use nb_train::step::{Counts, Schedule, Stepper, Telemetry, Update};
 use nb_train::task::Task;
 use tch::Device;
 

@@ -203,15 +203,15 @@ impl Tokenizer {
     ///
     /// # Errors
     /// The same as [`Tokenizer::encode`].
-    pub fn encode_all_counting_cut(
+    pub fn encode_all_counting_truncated(
         &self,
         articles: &[Article],
         max_tokens: usize,
     ) -> Result<(Vec<Tokens>, usize), DataError> {
         let sequence = |article: &Article| self.sequence(&article.first, article.second.as_deref(), max_tokens);
         let sequences: Vec<Sequence> = articles.par_iter().map(sequence).collect::<Result<_, _>>()?;
-        let cut = sequences.iter().filter(|sequence| sequence.is_cut).count();
-        Ok((sequences.into_iter().map(|sequence| sequence.tokens).collect(), cut))
+        let truncated = sequences.iter().filter(|sequence| sequence.is_truncated).count();
+        Ok((sequences.into_iter().map(|sequence| sequence.tokens).collect(), truncated))
     }
 
     fn pieces(&self, text: &str) -> Result<tokenizers::Encoding, DataError> {

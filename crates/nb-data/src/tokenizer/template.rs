@@ -30,7 +30,7 @@ pub(super) struct Templates {
 #[derive(Debug)]
 pub(super) struct Sequence {
     pub(super) tokens: Tokens,
-    pub(super) is_cut: bool,
+    pub(super) is_truncated: bool,
 }
 
 /// The order of special tokens and texts.
@@ -84,12 +84,12 @@ impl Templates {
     pub(super) fn assemble(&self, first: &[u32], second: &[u32], most: usize) -> Sequence {
         let room = most.saturating_sub(first.len() + self.pair.special()).min(second.len());
         if room > 0 {
-            let tokens = self.pair.fill(first, self.side.cut(second, room));
-            return Sequence { tokens, is_cut: room < second.len() };
+            let tokens = self.pair.fill(first, self.side.truncate(second, room));
+            return Sequence { tokens, is_truncated: room < second.len() };
         }
         let room = most - self.single.special();
-        let tokens = self.single.fill(self.side.cut(first, room), &[]);
-        Sequence { tokens, is_cut: room < first.len() || !second.is_empty() }
+        let tokens = self.single.fill(self.side.truncate(first, room), &[]);
+        Sequence { tokens, is_truncated: room < first.len() || !second.is_empty() }
     }
 }
 
@@ -149,7 +149,7 @@ impl Side {
     }
 
     /// Truncates `text` at this end.
-    fn cut(self, text: &[u32], most: usize) -> &[u32] {
+    fn truncate(self, text: &[u32], most: usize) -> &[u32] {
         match self {
             Self::Right => &text[..text.len().min(most)],
             Self::Left => &text[text.len().saturating_sub(most)..],

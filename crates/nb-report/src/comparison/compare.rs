@@ -8,11 +8,8 @@ use nb_eval::{Bootstrap, PairedTest, holm, paired_bootstrap};
 use super::measured::{Measured, Speed, over_seeds, summary};
 use super::notes;
 use super::words::depth;
-use crate::record::{Against, Comparison, Row, Spread, Sweep, TeacherRow};
+use crate::record::{Against, COMPARISON_FILE, Comparison, Row, Spread, Sweep, TeacherRow};
 use crate::{ReportError, RunRecord};
-
-/// The file named by an error that does not concern a single run.
-const TABLE: &str = "compare.json";
 
 /// The name of a comparison and its baseline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +102,7 @@ pub fn compare(
     let lines = entries.iter().map(Line::new).collect::<Result<Vec<_>, _>>()?;
     let teacher = teacher.map(Measured::teacher).transpose()?;
     let Some(first) = lines.first().and_then(|line| line.runs.first()) else {
-        return Err(ReportError::content(Path::new(TABLE), None, "no entry, expected at least one"));
+        return Err(ReportError::content(Path::new(COMPARISON_FILE), None, "no entry, expected at least one"));
     };
     teacher.iter().chain(lines.iter().flat_map(|line| &line.runs)).try_for_each(|run| run.check_same_rows(first))?;
     unique_labels(&lines)?;
@@ -145,7 +142,7 @@ impl<'a> Line<'a> {
         let runs = entry.runs.iter().map(|run| Measured::subject(run)).collect::<Result<Vec<_>, _>>()?;
         let Some(first) = runs.first() else {
             let found = format!("no run of {}, expected at least one", entry.label);
-            return Err(ReportError::content(Path::new(TABLE), None, found));
+            return Err(ReportError::content(Path::new(COMPARISON_FILE), None, found));
         };
         let (method, layers, parameters) = (first.method()?, first.layers()?, first.parameters()?);
         let mut seeds = Vec::new();
@@ -234,7 +231,7 @@ fn unique_labels(lines: &[Line<'_>]) -> Result<(), ReportError> {
 fn check_sweep(sweep: &Sweep) -> Result<(), ReportError> {
     let bad = |found: String| {
         let found = format!("the sweep of {} at {} {found}", sweep.label, depth(sweep.layers));
-        Err(ReportError::content(Path::new(TABLE), None, found))
+        Err(ReportError::content(Path::new(COMPARISON_FILE), None, found))
     };
     if let Some(tried) = sweep.tries.iter().find(|tried| !tried.score.is_finite()) {
         return bad(format!("has a score of {}, expected a finite number", tried.score));
@@ -256,7 +253,7 @@ fn tests(baseline: &str, lines: &[Line<'_>]) -> Result<Vec<Option<Against>>, Rep
     };
     let tests = lines.iter().map(test).collect::<Result<Vec<_>, _>>()?;
     let p: Vec<f64> = tests.iter().flatten().map(|test| test.p).collect();
-    let adjusted = holm(&p).map_err(|e| ReportError::content(Path::new(TABLE), None, e.to_string()))?;
+    let adjusted = holm(&p).map_err(|e| ReportError::content(Path::new(COMPARISON_FILE), None, e.to_string()))?;
     let mut adjusted = adjusted.into_iter();
     let mut against = |PairedTest { difference, p }: PairedTest| {
         let (label, p_holm) = (baseline.to_owned(), adjusted.next()?);

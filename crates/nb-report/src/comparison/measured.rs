@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::record::{ModelSummary, Outcomes, Spread};
+use crate::record::{ModelSummary, OUTCOMES_FILE, Outcomes, SUMMARY_FILE, Spread};
 use crate::{ReportError, RunRecord};
 
 /// The tolerance between a metric in `summary.json` and the mean over the rows in `outcomes.safetensors`. It allows for
@@ -60,7 +60,7 @@ impl<'a> Measured<'a> {
         let model = model.ok_or_else(|| summary(run, format!("no {name}, expected its measurements")))?;
         let score = model.last().scores.metric(metric);
         let score = score.ok_or_else(|| summary(run, format!("expected a number for `{metric}` of the {name}")))?;
-        let path = run.folder.join("outcomes.safetensors");
+        let path = run.folder.join(OUTCOMES_FILE);
         let bad = |found: String| ReportError::content(&path, None, found);
         let outcomes = outcomes.ok_or_else(|| {
             bad("no such file, expected the outcome of each row, which the comparison needs".to_owned())
@@ -72,7 +72,7 @@ impl<'a> Measured<'a> {
         let (rows, values) = ascending(&outcomes.rows, values).map_err(|what| bad(format!("{column} {what}")))?;
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         if (mean - score).abs() > TOLERANCE {
-            return Err(bad(format!("mean of {column} is {mean}, expected the {score} of summary.json")));
+            return Err(bad(format!("mean of {column} is {mean}, expected the {score} of {SUMMARY_FILE}")));
         }
         let split = run.outcomes.as_ref().and_then(|file| file.split.as_deref()).unwrap_or_default();
         Ok(Self { run, name, model, metric, score, split, rows, values })
@@ -152,7 +152,7 @@ impl<'a> Measured<'a> {
             return Ok(());
         }
         let unknown = self.rows.iter().filter(|row| first.rows.binary_search(row).is_err()).count();
-        let path = self.run.folder.join("outcomes.safetensors");
+        let path = self.run.folder.join(OUTCOMES_FILE);
         let found = format!(
             "{} rows, {unknown} of them not in {other_folder}, expected the same {} rows: the runs cannot be compared",
             self.rows.len(),
@@ -227,6 +227,6 @@ fn text<'a>(run: &RunRecord, key: &str, value: Option<&'a String>) -> Result<&'a
 
 /// Returns an error about the `summary.json` of a run.
 pub(super) fn summary(run: &RunRecord, found: impl Into<String>) -> ReportError {
-    let path: PathBuf = run.folder.join("summary.json");
+    let path: PathBuf = run.folder.join(SUMMARY_FILE);
     ReportError::content(&path, None, found)
 }

@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::words::{SIGNIFICANT, depth};
 use crate::ReportError;
-use crate::record::{Comparison, Row, Sweep};
+use crate::record::{COMPARISON_FILE, Comparison, Row, Sweep};
 
 /// The text shown for an unknown value.
 const NONE: &str = "–";
@@ -139,7 +139,7 @@ impl Comparison {
     /// # Errors
     /// If a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), ReportError> {
-        let files = [("compare.json", self.json()), ("compare.csv", self.csv()), ("compare.txt", self.text())];
+        let files = [(COMPARISON_FILE, self.json()), ("compare.csv", self.csv()), ("compare.txt", self.text())];
         for (name, text) in files {
             let path = folder.join(name);
             nb_files::write(&path, text.as_bytes()).map_err(ReportError::io(&path))?;

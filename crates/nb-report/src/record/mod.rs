@@ -16,6 +16,7 @@ mod evaluation;
 mod lenient;
 mod metrics;
 mod named;
+mod names;
 mod outcomes;
 mod summary;
 
@@ -31,6 +32,8 @@ pub use comparison::{Against, Comparison, Row, Spread, Sweep, TeacherRow, Try};
 pub use evaluation::{Evaluation, Interval, Rows, Scores};
 pub use metrics::{Agreement, EvalLine, Line, StepLine};
 pub use named::Named;
+pub(crate) use names::COMPARISON_FILE;
+pub use names::{CONFIG_FILE, METRICS_FILE, OUTCOMES_FILE, SUMMARY_FILE};
 pub use outcomes::{Classes, Column, Outcomes, OutcomesFile};
 pub use summary::{Data, DataFile, Machine, ModelDigests, ModelSummary, Sources, Summary, TrainSummary};
 
@@ -59,15 +62,15 @@ impl RunRecord {
     /// line.
     pub fn read(folder: &Path) -> Result<Self, ReportError> {
         let mut record = Self { folder: folder.to_owned(), ..Self::default() };
-        let path = folder.join("summary.json");
+        let path = folder.join(SUMMARY_FILE);
         let text = fs::read_to_string(&path).map_err(ReportError::io(&path))?;
         let bad = |found: String| ReportError::content(&path, None, found);
         let summary = object(&text).map_err(bad)?;
         record.summary = Summary::deserialize(summary).map_err(|e| bad(e.to_string()))?;
-        record.read_metrics(&folder.join("metrics.jsonl"))?;
-        let path = folder.join("outcomes.safetensors");
+        record.read_metrics(&folder.join(METRICS_FILE))?;
+        let path = folder.join(OUTCOMES_FILE);
         record.outcomes = path.is_file().then(|| OutcomesFile::read(&path)).transpose()?;
-        let path = folder.join("config.yaml");
+        let path = folder.join(CONFIG_FILE);
         record.config = fs::read_to_string(&path).map_err(ReportError::io(&path))?;
         Ok(record)
     }

@@ -10,10 +10,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::ReportError;
 
+/// Names of the tensors, without that of the model.
 const ROWS: &str = "rows";
 const TRUTH: &str = "truth";
 const PREDICTED: &str = "predicted";
 const PROBABILITY: &str = "probability";
+
+/// Keys of the metadata.
+const TASK: &str = "task";
+const PRIMARY: &str = "primary";
+const SPLIT: &str = "split";
+const LABELS: &str = "labels";
+
+/// Names of the models.
+const TEACHER: &str = "teacher";
+const STUDENT: &str = "student";
 
 /// The contents of `outcomes.safetensors`. All models were measured on the same rows.
 ///
@@ -89,8 +100,8 @@ impl Outcomes {
 impl OutcomesFile {
     /// Returns the models by name, the teacher first.
     pub fn models(&self) -> impl Iterator<Item = (&'static str, &Outcomes)> {
-        let teacher = self.teacher.iter().map(|outcomes| ("teacher", outcomes));
-        teacher.chain(self.student.iter().map(|outcomes| ("student", outcomes)))
+        let teacher = self.teacher.iter().map(|outcomes| (TEACHER, outcomes));
+        teacher.chain(self.student.iter().map(|outcomes| (STUDENT, outcomes)))
     }
 
     /// Returns the tensors of the file; empty without a model.
@@ -116,10 +127,10 @@ impl OutcomesFile {
     /// Returns the metadata of the file.
     #[must_use]
     pub fn metadata(&self) -> BTreeMap<&'static str, String> {
-        let texts = [("task", &self.task), ("primary", &self.primary), ("split", &self.split)];
+        let texts = [(TASK, &self.task), (PRIMARY, &self.primary), (SPLIT, &self.split)];
         let texts = texts.into_iter().filter_map(|(key, text)| Some((key, text.clone()?)));
         let classes = self.models().find_map(|(_, outcomes)| outcomes.classes.as_ref());
-        let labels = classes.map(|classes| ("labels", serde_json::Value::from(classes.names.clone()).to_string()));
+        let labels = classes.map(|classes| (LABELS, serde_json::Value::from(classes.names.clone()).to_string()));
         texts.chain(labels).collect()
     }
 
@@ -141,14 +152,14 @@ impl OutcomesFile {
         let tensors = Tensors::read(&tensors)?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let text = |key: &str| metadata.get(key).cloned();
-        let labels: Option<Vec<String>> = text("labels").and_then(|labels| serde_json::from_str(&labels).ok());
+        let labels: Option<Vec<String>> = text(LABELS).and_then(|labels| serde_json::from_str(&labels).ok());
         let labels = labels.unwrap_or_default();
         Ok(Self {
-            task: text("task"),
-            primary: text("primary"),
-            split: text("split"),
-            student: tensors.of_model("student", &labels),
-            teacher: tensors.of_model("teacher", &labels),
+            task: text(TASK),
+            primary: text(PRIMARY),
+            split: text(SPLIT),
+            student: tensors.of_model(STUDENT, &labels),
+            teacher: tensors.of_model(TEACHER, &labels),
         })
     }
 }

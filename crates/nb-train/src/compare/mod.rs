@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
+use nb_report::record::SUMMARY_FILE;
 use nb_report::{Comparison, Entry, Header, RunRecord, Sweep, Try};
 
 pub use self::config::{CompareConfig, EntryConfig, Settings, TeacherEntryConfig};
 pub use self::plan::{ComparePlan, RunState, RunStatus};
-pub use self::variant::{RunSpec, Variant};
+pub(crate) use self::variant::{RunSpec, Variant};
 use crate::model::Role;
 use crate::run_folder::REPORT;
 use crate::run_folder::atomic_file::write_file;
@@ -133,7 +134,7 @@ fn score(folder: &Path) -> Result<f64> {
         None => ("teacher", summary.teacher.as_ref()),
     };
     let score = model.and_then(|model| model.dev.scores.metric(metric));
-    score.with_context(|| format!("{}: summary.json has no {name}.{metric}", folder.display()))
+    score.with_context(|| format!("{}: {SUMMARY_FILE} has no {name}.{metric}", folder.display()))
 }
 
 /// Settings as text, for tables.

@@ -25,21 +25,21 @@ use crate::task::{AllTasks, TaskList};
 #[derive(Debug, Clone)]
 pub struct ComparePlan {
     /// Name of the comparison.
-    pub name: String,
+    pub(crate) name: String,
     /// Folder of the comparison, with a folder for each run.
-    pub output: PathBuf,
+    pub(crate) output: PathBuf,
     /// Number of CPU threads of every run.
     pub threads: usize,
     /// Seeds of the comparison.
-    pub seeds: Vec<u64>,
+    pub(crate) seeds: Vec<u64>,
     /// Label of the entries that the others are tested against.
-    pub baseline: String,
+    pub(crate) baseline: String,
     /// The teacher that frozen methods share.
-    pub teacher: Variant,
+    pub(crate) teacher: Variant,
     /// Variants to compare, one row of the table each.
-    pub variants: Vec<Variant>,
+    pub(crate) variants: Vec<Variant>,
     /// True if there are held-out rows.
-    pub has_test: bool,
+    pub(crate) has_test: bool,
     /// The keys below `run`.
     run: Tree,
     /// The folder that paths in the file are relative to.
@@ -190,7 +190,7 @@ impl ComparePlan {
     ///
     /// # Errors
     /// If the run fails.
-    pub fn run(&self, spec: &RunSpec, stop: &Arc<AtomicBool>) -> Result<Option<PathBuf>> {
+    pub(crate) fn run(&self, spec: &RunSpec, stop: &Arc<AtomicBool>) -> Result<Option<PathBuf>> {
         let plan = self.plan(spec).with_context(|| spec.name())?;
         if let Some(folder) = finished(&plan)? {
             tracing::info!("already done: {}", folder.display());
@@ -199,7 +199,7 @@ impl ComparePlan {
         let alone = Rc::new(ProcessGroup::alone());
         match run::<AllTasks>(&plan, &Unfinished::ResumeSame, stop, &alone).with_context(|| spec.name())? {
             Outcome::Finished(summary) => Ok(Some(summary.folder)),
-            Outcome::FinishedBefore(folder) | Outcome::FinishedByFirst(folder) => Ok(Some(folder)),
+            Outcome::AlreadyFinished(folder) | Outcome::FinishedByMain(folder) => Ok(Some(folder)),
             Outcome::Interrupted => Ok(None),
         }
     }

@@ -9,7 +9,7 @@ pub(super) const TEACHER: &str = "teacher";
 
 /// A method at a student depth.
 #[derive(Debug, Clone)]
-pub struct Variant {
+pub(crate) struct Variant {
     /// Label in the table.
     pub label: String,
     /// Preset.
@@ -28,7 +28,7 @@ pub struct Variant {
 
 /// One run of a comparison.
 #[derive(Debug, Clone)]
-pub struct RunSpec {
+pub(crate) struct RunSpec {
     pub(super) label: String,
     pub(super) method: String,
     pub(super) depth: usize,
@@ -43,7 +43,7 @@ pub struct RunSpec {
 
 impl Variant {
     /// Returns the run with a seed; `teacher` is the folder of the trained teacher, for methods with a frozen teacher.
-    pub fn run(&self, seed: u64, teacher: Option<&Path>) -> RunSpec {
+    pub(crate) fn run(&self, seed: u64, teacher: Option<&Path>) -> RunSpec {
         RunSpec {
             label: self.label.clone(),
             method: self.method.clone(),
@@ -56,7 +56,7 @@ impl Variant {
     }
 
     /// Returns the runs that try the candidate settings, each with the first seed.
-    pub fn trials(&self, teacher: Option<&Path>) -> Vec<RunSpec> {
+    pub(crate) fn trials(&self, teacher: Option<&Path>) -> Vec<RunSpec> {
         let trial = |(i, settings): (usize, &Settings)| {
             let mut run = RunSpec { trial: Some(i), ..self.run(self.seeds[0], teacher) };
             run.settings.extend(settings.clone());
@@ -69,7 +69,7 @@ impl Variant {
 impl RunSpec {
     /// Returns the name of the run and of its folder: the label, in which `-` replaces all but letters, digits and `.`; the
     /// depth; and the trial or the seed.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let plain = |c: char| if c.is_alphanumeric() || c == '.' { c } else { '-' };
         let label: String = self.label.chars().map(plain).collect();
         let depth = if self.label == TEACHER { String::new() } else { format!("-{}l", self.depth) };

@@ -6,7 +6,7 @@ use super::key::KeyPath;
 
 /// An invalid value of the configuration: its key, the value found, and the reason.
 ///
-/// The error knows keys, not lines; [`super::locate`] adds the line.
+/// The error knows keys, not lines; `config::locate` adds the line.
 ///
 /// ```
 /// use nb_train::config::ConfigError;

@@ -19,13 +19,13 @@ use super::positions::{Position, positions};
 ///
 /// The first key of the error that was given counts. If none was, the location is that of the first key's nearest ancestor
 /// that was given. The location of an error without keys is the file.
-pub fn locate(error: Error, path: &Path, overrides: &[Override]) -> Error {
+pub(crate) fn locate(error: Error, path: &Path, overrides: &[Override]) -> Error {
     locate_below(error, path, overrides, &[""])
 }
 
 /// Does the same as [`locate`] for a file that has the keys of a run below others, `prefixes`: in a comparison, for example
 /// `["methods[1].set", "run"]`. The first prefix under which the key was given counts.
-pub fn locate_below(error: Error, path: &Path, overrides: &[Override], prefixes: &[&str]) -> Error {
+pub(crate) fn locate_below(error: Error, path: &Path, overrides: &[Override], prefixes: &[&str]) -> Error {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let given = Given { positions: positions(&text).keys, overrides };
     let location = given.location(&keys(&error), prefixes);

@@ -28,7 +28,7 @@ pub struct MethodConfig {
     /// Top layers that both models share.
     pub share: Option<Vec<ShareChoice>>,
     /// Teacher layers that the term `patience` compares with.
-    pub patience: Option<PatienceChoice>,
+    pub patience: Option<PkdLayersChoice>,
     /// Combination of the logits of several frozen teachers.
     pub ensemble: Option<EnsembleChoice>,
     /// Weight of each term, a number or a ramp; a weight of 0 removes the term.
@@ -89,7 +89,8 @@ pub enum ShareChoice {
 /// Teacher layers that the term `patience` (PKD) compares with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum PatienceChoice {
+#[schemars(rename = "PatienceChoice")] // schemas that editors already use have this name
+pub enum PkdLayersChoice {
     /// Every K-th layer
     Skip,
     /// The last layers before the topmost

@@ -32,9 +32,9 @@ pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, Stude
 pub use data::{ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field};
 pub use error::ConfigError;
 pub use key::KeyPath;
-pub use locate::{locate, locate_below};
+pub(crate) use locate::{locate, locate_below};
 pub use method::{
-    BlendChoice, EnsembleChoice, MethodConfig, PatienceChoice, ShareChoice, StageConfig, TeacherRoleChoice,
+    BlendChoice, EnsembleChoice, MethodConfig, PkdLayersChoice, ShareChoice, StageConfig, TeacherRoleChoice,
     WeightsConfig,
 };
 pub use models::{OutputsChoice, RandomConfig, StudentConfig, TeacherConfig, TeacherTrainConfig};
@@ -45,4 +45,4 @@ pub(crate) use read::{anchor_paths, folder, load, stem};
 pub use run::RunConfig;
 pub use term::TermKind;
 pub use train::{EvalEvery, NotFiniteChoice, TrainConfig};
-pub use tree::Tree;
+pub(crate) use tree::Tree;

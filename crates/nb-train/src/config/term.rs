@@ -82,7 +82,7 @@ impl TermKind {
     }
 
     /// Returns whether the term needs the teacher's outputs.
-    pub fn needs_teacher(self) -> bool {
+    pub(crate) fn needs_teacher(self) -> bool {
         self != Self::Hard
     }
 
@@ -92,17 +92,17 @@ impl TermKind {
     }
 
     /// Returns whether the term compares the models text by text, independently of the rows that use a text.
-    pub fn compares_texts(self) -> bool {
+    pub(crate) fn compares_texts(self) -> bool {
         self.compares_widths() || self == Self::Attention
     }
 
     /// Returns whether the term needs the student's outputs.
-    pub fn needs_student(self) -> bool {
+    pub(crate) fn needs_student(self) -> bool {
         self != Self::Teacher
     }
 
     /// Returns whether the term compares each student layer with its group of teacher layers.
-    pub fn needs_layers(self) -> bool {
+    pub(crate) fn needs_layers(self) -> bool {
         matches!(self, Self::Hidden | Self::Attention)
     }
 

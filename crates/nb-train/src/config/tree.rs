@@ -12,17 +12,17 @@ use super::run::RunConfig;
 
 /// The configuration of a run as a tree of keys that can be set, with absolute paths.
 #[derive(Debug, Clone)]
-pub struct Tree(Value);
+pub(crate) struct Tree(Value);
 
 impl Tree {
     /// Makes a tree of `value`. Relative paths in it are relative to `folder`.
-    pub fn new(mut value: Value, folder: &Path) -> Self {
+    pub(crate) fn new(mut value: Value, folder: &Path) -> Self {
         anchor_paths(&mut value, folder);
         Self(value)
     }
 
     /// Returns whether a dotted key has a value.
-    pub fn has(&mut self, key: &str) -> bool {
+    pub(crate) fn has(&mut self, key: &str) -> bool {
         find(&mut self.0, key).is_some()
     }
 
@@ -30,7 +30,7 @@ impl Tree {
     ///
     /// # Errors
     /// If a part of the key before the last has a value that is not a mapping.
-    pub fn set(&mut self, key: &str, value: Value, folder: &Path) -> Result<()> {
+    pub(crate) fn set(&mut self, key: &str, value: Value, folder: &Path) -> Result<()> {
         set_anchored(&mut self.0, &key.into(), value, |value| anchor_paths(value, folder))
             .with_context(|| KeyPath::from(key))
     }
@@ -39,7 +39,7 @@ impl Tree {
     ///
     /// # Errors
     /// If a key or a value is not valid. The error carries the key.
-    pub fn config(&self) -> Result<RunConfig> {
+    pub(crate) fn config(&self) -> Result<RunConfig> {
         typed(self.0.clone())
     }
 }

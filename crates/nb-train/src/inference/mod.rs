@@ -1,7 +1,7 @@
 //! Inference with a saved model: from texts to vectors and class probabilities, in the order of the input.
 
 mod argmax;
-pub mod vector_file;
+mod vector_file;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use nb_model::{
 use tch::{Device, Kind, Tensor};
 
 pub use self::argmax::argmax;
+pub use self::vector_file::{CorpusVectors, VectorFile, VectorWriter};
 use crate::config::data_field;
 use crate::model::HeadLayers;
 use crate::model::saved_folder::fill_head;
@@ -68,7 +69,7 @@ pub struct SavedModel {
 struct TextCounts {
     all: usize,
     /// Texts that were truncated to the longest sequence.
-    cut: usize,
+    truncated: usize,
 }
 
 impl SavedModel {
@@ -115,10 +116,10 @@ impl SavedModel {
     }
 
     /// Logs how many texts were truncated since the model was loaded, if any were.
-    pub fn log_cut(&self) {
-        let TextCounts { all, cut } = self.text_counts.get();
-        if cut > 0 {
-            tracing::info!("{cut} of {all} texts were truncated to {} tokens", self.max_tokens);
+    pub fn log_truncated(&self) {
+        let TextCounts { all, truncated } = self.text_counts.get();
+        if truncated > 0 {
+            tracing::info!("{truncated} of {all} texts were truncated to {} tokens", self.max_tokens);
         }
     }
 
@@ -214,9 +215,9 @@ impl SavedModel {
     /// # Errors
     /// If a text cannot be tokenised.
     pub fn tokens(&self, articles: &[Article]) -> Result<Vec<Tokens>> {
-        let (tokens, cut) = self.tokenizer.encode_all_counting_cut(articles, self.max_tokens)?;
+        let (tokens, truncated) = self.tokenizer.encode_all_counting_truncated(articles, self.max_tokens)?;
         let before = self.text_counts.get();
-        self.text_counts.set(TextCounts { all: before.all + articles.len(), cut: before.cut + cut });
+        self.text_counts.set(TextCounts { all: before.all + articles.len(), truncated: before.truncated + truncated });
         Ok(tokens)
     }
 

@@ -51,7 +51,7 @@ impl Method {
     }
 
     /// Returns the configuration of this method, with every part given; [`Method::from_config`] restores the method from it.
-    pub fn to_config(&self) -> MethodConfig {
+    pub(crate) fn to_config(&self) -> MethodConfig {
         let shared = [(self.share.pooling, ShareChoice::Pooling), (self.share.dense, ShareChoice::Dense)];
         let (weights, stages) = match self.stages.as_slice() {
             [only] => (with_zeros(weights(only)), None),

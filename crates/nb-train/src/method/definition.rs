@@ -102,7 +102,7 @@ impl Method {
     }
 
     /// Returns the indices of the teacher's hidden states that terms compare with, in ascending order.
-    pub fn teacher_states(&self, teacher_layers: usize, student_layers: usize) -> Vec<usize> {
+    pub(crate) fn teacher_states(&self, teacher_layers: usize, student_layers: usize) -> Vec<usize> {
         let mut states = Vec::new();
         for term in self.terms() {
             match term.kind {

@@ -1,7 +1,7 @@
 //! Methods as data: the role of the teacher, what is shared and blended, and the weighted terms of each stage.
 //!
 //! The step interprets a [`Method`] and does not depend on its name. A new method is one entry in [`presets`]; a new kind of
-//! term is one variant of [`TermKind`], one arm in [`crate::step::terms`] and one function in `nb-loss`.
+//! term is one variant of [`TermKind`], one arm in `step/terms.rs` and one function in `nb-loss`.
 
 mod check;
 mod config;

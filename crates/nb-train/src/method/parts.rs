@@ -4,7 +4,7 @@ use std::fmt;
 
 use nb_share::Sharing;
 
-use crate::config::{EnsembleChoice, PatienceChoice, TeacherRoleChoice};
+use crate::config::{EnsembleChoice, PkdLayersChoice, TeacherRoleChoice};
 
 /// Role of the teacher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,16 +100,16 @@ impl PkdLayers {
     }
 }
 
-impl From<PatienceChoice> for PkdLayers {
-    fn from(choice: PatienceChoice) -> Self {
+impl From<PkdLayersChoice> for PkdLayers {
+    fn from(choice: PkdLayersChoice) -> Self {
         match choice {
-            PatienceChoice::Skip => Self::Skip,
-            PatienceChoice::Last => Self::Last,
+            PkdLayersChoice::Skip => Self::Skip,
+            PkdLayersChoice::Last => Self::Last,
         }
     }
 }
 
-impl From<PkdLayers> for PatienceChoice {
+impl From<PkdLayers> for PkdLayersChoice {
     fn from(part: PkdLayers) -> Self {
         match part {
             PkdLayers::Skip => Self::Skip,

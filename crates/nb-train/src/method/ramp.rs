@@ -81,7 +81,7 @@ impl Ramp {
     }
 
     /// Returns the configuration of this ramp.
-    pub fn to_config(self) -> RampConfig {
+    pub(crate) fn to_config(self) -> RampConfig {
         match self {
             Self::Constant(number) => RampConfig::Constant(number),
             Self::Between { from, to, shape, until } => RampConfig::Between(BetweenConfig { from, to, shape, until }),

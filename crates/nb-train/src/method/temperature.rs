@@ -62,7 +62,7 @@ impl Temperature {
     }
 
     /// Returns the configuration of this temperature.
-    pub fn to_config(self) -> TemperatureConfig {
+    pub(crate) fn to_config(self) -> TemperatureConfig {
         let rule = |rule, base, beta, gamma| TemperatureConfig::Rule(RuleConfig { rule, base, beta, gamma });
         match self {
             Self::Ramp(ramp) => TemperatureConfig::Ramp(ramp.to_config()),

@@ -121,7 +121,7 @@ fn init_student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
 ///
 /// # Errors
 /// If the folder contains no such model, or one for another task, with other labels or with another tokenizer.
-pub fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Head>> {
+pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Head>> {
     let Some(description) = Description::read(folder)? else {
         bail!("the folder contains an encoder without a head, expected the model folder of a run")
     };
@@ -144,7 +144,7 @@ pub fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Mode
 ///
 /// # Errors
 /// If [`saved_model`] fails in the main process, or if a process is lost.
-pub fn saved_model_from_main<K: Task>(
+pub(crate) fn saved_model_from_main<K: Task>(
     folder: &Path,
     plan: &Plan,
     task: &K,
@@ -228,15 +228,15 @@ fn open_cache<K: Task>(
 
 /// The cached outputs of a frozen teacher.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CachedOutputs {
+pub(crate) struct CachedOutputs {
     /// The outputs.
-    pub outputs: Vec<TeacherOutput>,
+    pub(crate) outputs: Vec<TeacherOutput>,
     /// The kind of the cached states.
-    pub state_kind: Kind,
+    pub(crate) state_kind: Kind,
 }
 
 /// Returns the outputs of a frozen teacher that a run caches; none if they are computed in every step.
-pub fn cached_outputs<K: Task>(plan: &Plan, task: &K) -> Option<CachedOutputs> {
+pub(crate) fn cached_outputs<K: Task>(plan: &Plan, task: &K) -> Option<CachedOutputs> {
     if plan.method.teacher != TeacherRole::Frozen {
         return None;
     }

@@ -1,21 +1,22 @@
 //! The models of a run: teacher and student, each an encoder with the head of its task.
 
-pub mod build;
+pub(crate) mod build;
 mod head_layers;
 mod outputs;
-pub mod saved_folder;
-pub mod teacher_cache;
+pub(crate) mod saved_folder;
+pub(crate) mod teacher_cache;
 pub(crate) mod tokenizer;
 
 use nb_model::{Arena, Bert, Capture, Dense, DropoutKey, Encoded, Packed, Pass};
 use nb_share::LayerMap;
 use serde::{Deserialize, Serialize};
 
+pub use self::build::cacheable_outputs;
+pub use self::head_layers::HeadLayers;
+pub use self::outputs::HeadOutputs;
+pub use self::saved_folder::{CardText, ModelCard, save_head};
+pub use self::teacher_cache::{FrozenTeacher, LoadedOutputs, TeacherCache, TeacherOutput, cache_size, format_bytes};
 use crate::method::TeacherRole;
-use crate::model::teacher_cache::TeacherCache;
-
-pub use head_layers::HeadLayers;
-pub use outputs::HeadOutputs;
 
 /// An encoder with the head of a task.
 #[derive(Debug)]

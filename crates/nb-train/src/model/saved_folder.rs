@@ -25,7 +25,7 @@ pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
 ///
 /// # Errors
 /// If the file cannot be read or does not fit.
-pub fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
+pub(crate) fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     let path = folder.join(HEAD_FILE);
     let mut tensors = read_tensors(&path)?;
     let Some((last, first)) = arenas.split_last() else { return Ok(()) };

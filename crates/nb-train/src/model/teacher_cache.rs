@@ -19,7 +19,7 @@ use nb_files::AtomicFile;
 use nb_model::{Bert, Capture, Encoded, Packed, Pass, cls_pooling};
 use tch::{Device, Kind, Tensor};
 
-use crate::step::terms::ModelOutputs;
+use crate::step::ModelOutputs;
 use crate::task::TextRef;
 use crate::task::encode::{batches, pack};
 

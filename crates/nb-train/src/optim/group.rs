@@ -55,7 +55,7 @@ impl ParamGroup {
     }
 
     /// Sets the moments to zero, so that the next update is update 1.
-    pub fn reset_state(&mut self) {
+    pub(crate) fn reset_state(&mut self) {
         self.catch_up();
         let _ = self.exp_avg.zero_();
         let _ = self.exp_avg_sq.zero_();
@@ -63,7 +63,7 @@ impl ParamGroup {
 
     /// Applies deferred updates. Call it before anything other than [`crate::step::Stepper::step`] reads the arena's values:
     /// table rows that recent steps did not look up may lack updates.
-    pub fn catch_up(&mut self) {
+    pub(crate) fn catch_up(&mut self) {
         let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
         if let Some(rows) = rows {
             with_slices([values, exp_avg, exp_avg_sq].map(write::<f32>), |[values, exp_avg, exp_avg_sq]| {

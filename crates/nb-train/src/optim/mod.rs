@@ -5,7 +5,7 @@
 //! One pass over each arena scales the gradient (clipping), updates moments and values, and leaves the gradient at zero
 //! for the next step. λ applies to matrices only ([`nb_model::Slot::decays`]).
 //!
-//! On the CPU, table rows that a step did not look up are updated later, before they are read: see [`ParamGroup::catch_up`].
+//! On the CPU, table rows that a step did not look up are updated later, before they are read: see `ParamGroup::catch_up`.
 //! The result has the same bits as updating all rows in every step.
 
 mod group;
@@ -49,7 +49,7 @@ pub fn gradient_norm(groups: &[ParamGroup]) -> Tensor {
 }
 
 /// Applies all deferred updates ([`ParamGroup::catch_up`]).
-pub fn catch_up(groups: &mut [ParamGroup]) {
+pub(crate) fn catch_up(groups: &mut [ParamGroup]) {
     groups.iter_mut().for_each(ParamGroup::catch_up);
 }
 

@@ -81,7 +81,7 @@ pub struct Workload {
 
 /// A part of the memory at the peak.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct MemoryPart {
     /// Its name.
     pub name: &'static str,
     /// Its size in bytes.
@@ -92,7 +92,7 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Estimate {
     /// The parts at the peak, each above 0 bytes.
-    pub parts: Vec<Part>,
+    pub parts: Vec<MemoryPart>,
 }
 
 impl Estimate {
@@ -111,12 +111,12 @@ impl Estimate {
     }
 }
 
-fn total(parts: &[Part]) -> u64 {
+fn total(parts: &[MemoryPart]) -> u64 {
     parts.iter().map(|part| part.bytes).sum()
 }
 
 /// The parts during an update or an evaluation.
-fn training(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<Part> {
+fn training(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<MemoryPart> {
     let sum = |bytes: &dyn Fn(&Model<'_>) -> u64| models.iter().map(bytes).sum::<u64>();
     let weights = 4 * (sum(&|model| model.parameters) + work.head);
     let moments = 8 * (sum(&|model| if model.is_trained() { model.parameters } else { 0 }) + work.head);
@@ -124,12 +124,12 @@ fn training(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<Part> {
     let tested = models.iter().filter(|model| model.is_trained() && work.has_test && plan.device == Device::Cpu);
     vec![
         program(plan),
-        Part { name: "weights", bytes: weights },
-        Part { name: "gradients", bytes: weights },
-        Part { name: "AdamW's moments", bytes: moments },
+        MemoryPart { name: "weights", bytes: weights },
+        MemoryPart { name: "gradients", bytes: weights },
+        MemoryPart { name: "AdamW's moments", bytes: moments },
         copies(plan, models),
-        Part { name: "activations of the largest micro-batch", bytes: update.max(evaluation(plan, models)) },
-        Part {
+        MemoryPart { name: "activations of the largest micro-batch", bytes: update.max(evaluation(plan, models)) },
+        MemoryPart {
             name: "a model loaded for the test rows",
             bytes: tested.map(|model| 12 * model.parameters).max().unwrap_or(0),
         },
@@ -138,28 +138,28 @@ fn training(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<Part> {
 
 /// The parts while models are loaded: weights and gradients of all models. Without a joint teacher, the model that supplies
 /// the student's initial weights is dropped before training.
-fn loading(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<Part> {
+fn loading(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<MemoryPart> {
     let is_joint = plan.method.teacher == TeacherRole::Joint;
     let source = if is_joint { 0 } else { parameters(&plan.source_config) };
     let loaded = 8 * (source + models.iter().map(|model| model.parameters).sum::<u64>());
     let read = models.iter().map(|model| 4 * model.parameters).max().unwrap_or(0);
     vec![
         program(plan),
-        Part { name: "models during loading", bytes: loaded },
+        MemoryPart { name: "models during loading", bytes: loaded },
         copies(plan, models),
         match work.cached_states {
-            None => Part { name: "bytes read from a checkpoint", bytes: read },
-            Some(_) => Part { name: "computation of the teacher's outputs", bytes: evaluation(plan, models) },
+            None => MemoryPart { name: "bytes read from a checkpoint", bytes: read },
+            Some(_) => MemoryPart { name: "computation of the teacher's outputs", bytes: evaluation(plan, models) },
         },
     ]
 }
 
-fn program(plan: &Plan) -> Part {
-    Part { name: "program and libtorch", bytes: if plan.device == Device::Cpu { PROGRAM } else { 0 } }
+fn program(plan: &Plan) -> MemoryPart {
+    MemoryPart { name: "program and libtorch", bytes: if plan.device == Device::Cpu { PROGRAM } else { 0 } }
 }
 
-fn copies(plan: &Plan, models: &[Model<'_>]) -> Part {
-    Part { name: "bf16 copies", bytes: models.iter().map(|model| model.copies(plan.precision)).sum() }
+fn copies(plan: &Plan, models: &[Model<'_>]) -> MemoryPart {
+    MemoryPart { name: "bf16 copies", bytes: models.iter().map(|model| model.copies(plan.precision)).sum() }
 }
 
 /// Bytes for the largest batch of an evaluation.

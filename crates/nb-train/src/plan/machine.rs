@@ -1,4 +1,4 @@
-//! The part of a machine that one process uses: its threads and its device.
+//! The machine: the name of its processor, and the threads and the device that one process uses.
 
 use nb_model::Precision;
 use tch::Device;
@@ -66,5 +66,28 @@ pub fn precision(choice: PrecisionChoice) -> Precision {
     match choice {
         PrecisionChoice::F32 => Precision::F32,
         PrecisionChoice::Bf16 => Precision::Bf16,
+    }
+}
+
+/// Returns the processor's name, or its architecture if the system does not report the name.
+pub fn cpu_name() -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    model_name(&cpuinfo).unwrap_or(std::env::consts::ARCH).to_owned()
+}
+
+/// Returns the processor's name in the text of Linux's `/proc/cpuinfo`.
+fn model_name(cpuinfo: &str) -> Option<&str> {
+    let (_, name) = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?;
+    Some(name.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_name_is_read_from_proc_cpuinfo() {
+        assert_eq!(model_name("processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\n"), Some("Some CPU @ 2.0GHz"));
+        assert_eq!(model_name(""), None);
     }
 }

@@ -4,7 +4,7 @@
 
 mod cache_policy;
 mod data;
-pub mod estimate;
+pub(crate) mod estimate;
 pub(crate) mod files;
 mod machine;
 mod models;
@@ -19,8 +19,9 @@ use tch::Device;
 
 pub use self::cache_policy::CachePolicy;
 pub use self::data::{DataPlan, cache_folder};
+pub use self::estimate::{BatchLoad, Estimate, MemoryPart, Workload};
 pub use self::files::Dev;
-pub use self::machine::{LocalProcess, device, precision};
+pub use self::machine::{LocalProcess, cpu_name, device, precision};
 use self::models::ModelsPlan;
 pub use self::models::{ModelSource, StudentStart};
 pub use self::task::{SplitFiles, Splits, TaskKind, TaskKinds, TaskPlan};
@@ -87,7 +88,7 @@ impl Plan {
     ///
     /// # Errors
     /// Same as [`Plan::new`].
-    pub fn for_process(config: RunConfig, kinds: TaskKinds, process: LocalProcess) -> Result<Self> {
+    pub(crate) fn for_process(config: RunConfig, kinds: TaskKinds, process: LocalProcess) -> Result<Self> {
         let name = name(&config)?;
         let output = output(&config, &name)?;
         let threads = process.threads(config.threads)?;

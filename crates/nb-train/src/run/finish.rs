@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nb_dist::ProcessGroup;
 use nb_report::RunRecord;
-use nb_report::record::{Named, OutcomesFile, Summary, TrainSummary};
+use nb_report::record::{Named, OUTCOMES_FILE, OutcomesFile, Summary, TrainSummary};
 
 use crate::method::TeacherRole;
 use crate::model::build;
@@ -14,10 +14,10 @@ use crate::model::{Model, Role};
 use crate::run::outcomes;
 use crate::run::state::Run;
 use crate::run::summary::{self, FinishedModel, RunResult, Speed, speed};
+use crate::run_folder::REPORT;
 use crate::run_folder::atomic_file::write_file;
 use crate::run_folder::best::Best;
 use crate::run_folder::provenance;
-use crate::run_folder::{OUTCOMES, REPORT};
 use crate::task::{SplitName, Task};
 
 /// Evaluates on all processes. The main process writes `outcomes.safetensors`, `summary.json` and `report.html`, in this
@@ -39,7 +39,7 @@ fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<FinishedModel<'_>>) -> Resul
         finished.speed = speed(&timing_batches, |batch| time(run.task, model, batch));
     }
     let folder = run.folder.path();
-    outcomes::write(&folder.join(OUTCOMES), &outcomes_file(run, &models))?;
+    outcomes::write(&folder.join(OUTCOMES_FILE), &outcomes_file(run, &models))?;
     let record = summary(run, &models);
     record.warnings.iter().flatten().for_each(|warning| tracing::warn!("{warning}"));
     run.folder.finish(&record)?;

@@ -5,10 +5,10 @@ mod outcome;
 mod outcomes;
 mod progress;
 mod resume;
-pub mod setup;
+mod setup;
 mod state;
-pub mod summary;
-pub mod teacher;
+mod summary;
+pub(crate) mod teacher;
 mod train;
 
 use std::path::PathBuf;
@@ -21,12 +21,14 @@ use nb_dist::ProcessGroup;
 use tch::Tensor;
 
 pub use self::outcome::Outcome;
+pub use self::setup::{EpochPlace, Epochs, groups, is_evaluation, schedule, stepper};
+pub use self::summary::RunResult;
+pub use self::teacher::{finished, teacher_plan};
 use crate::model::Models;
 use crate::plan::Plan;
 use crate::run::resume::Start;
-use crate::run::setup::{Epochs, groups, schedule, stepper};
 use crate::run::state::Run;
-use crate::run::teacher::{finished, prepare_teacher};
+use crate::run::teacher::prepare_teacher;
 use crate::run_folder::best::Best;
 use crate::run_folder::checkpoint::{Checkpoints, Identity, State};
 use crate::run_folder::provenance;
@@ -66,9 +68,9 @@ pub fn run<L: TaskList>(
         return Ok(Outcome::Interrupted);
     };
     let plan = plan.as_ref();
-    if let Some(folder) = broadcast_from_main(processes, || finished_before(plan, unfinished))? {
+    if let Some(folder) = broadcast_from_main(processes, || already_finished(plan, unfinished))? {
         let is_main = processes.is_main();
-        return Ok(if is_main { Outcome::FinishedBefore(folder) } else { Outcome::FinishedByFirst(folder) });
+        return Ok(if is_main { Outcome::AlreadyFinished(folder) } else { Outcome::FinishedByMain(folder) });
     }
     L::visit(plan, RunTask { unfinished, stop, processes })
 }
@@ -90,7 +92,7 @@ impl TaskVisitor for RunTask<'_> {
 }
 
 /// Returns the folder of the run to resume if that run has already finished.
-fn finished_before(plan: &Plan, unfinished: &Unfinished) -> Result<Option<PathBuf>> {
+fn already_finished(plan: &Plan, unfinished: &Unfinished) -> Result<Option<PathBuf>> {
     if !matches!(unfinished, Unfinished::Resume(_)) || RunFolder::unfinished(&plan.output)?.is_some() {
         return Ok(None);
     }
@@ -120,14 +122,12 @@ fn run_task<K: Task>(
     }
     let epochs = Epochs::of(plan, task);
     let schedule = schedule(plan, &epochs);
-    let fresh = || {
-        let roles = models.trained(plan.method.teacher).map(|(role, _)| Best::new(role, task.primary_metric()));
-        State { best: roles.collect(), ..State::default() }
-    };
     let (folder, state) = match start {
         None => (RunFolder::of_another(plan.output.clone()), State::default()),
-        Some(Start::Free) => (RunFolder::create(&plan.output, &plan.resolved, unfinished)?, fresh()),
-        Some(Start::Over(halted)) => (halted.start_over(&plan.resolved)?, fresh()),
+        Some(Start::Free) => {
+            (RunFolder::create(&plan.output, &plan.resolved, unfinished)?, first_state(plan, task, &models))
+        }
+        Some(Start::Over(halted)) => (halted.start_over(&plan.resolved)?, first_state(plan, task, &models)),
         Some(Start::After(resumed)) => resumed.restore(&plan.resolved, schedule.total(), &mut groups)?,
     };
     let state = broadcast_from_main(processes, || Ok(state))?;
@@ -150,4 +150,10 @@ fn run_task<K: Task>(
         identity,
     };
     run.train(stop)
+}
+
+/// Returns the state of a run before its first step.
+fn first_state<K: Task>(plan: &Plan, task: &K, models: &Models<K::Head>) -> State {
+    let trained = models.trained(plan.method.teacher);
+    State { best: trained.map(|(role, _)| Best::new(role, task.primary_metric())).collect(), ..State::default() }
 }

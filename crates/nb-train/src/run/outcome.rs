@@ -10,9 +10,9 @@ pub enum Outcome {
     /// All steps were made, or training stopped early.
     Finished(Box<RunResult>),
     /// The run to resume had already finished, in this folder.
-    FinishedBefore(PathBuf),
+    AlreadyFinished(PathBuf),
     /// The main process, the only one that writes, has finished the run in this folder.
-    FinishedByFirst(PathBuf),
+    FinishedByMain(PathBuf),
     /// A signal stopped the run after a step; the best models so far are saved.
     Interrupted,
 }

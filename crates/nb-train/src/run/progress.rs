@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::step::telemetry::StepReport;
+use crate::step::StepReport;
 
 /// A bar with the loss, its terms and the throughput; without a terminal, a log line at intervals.
 #[derive(Debug)]

@@ -10,8 +10,7 @@ use crate::method::TermKind;
 use crate::model::{Models, Role};
 use crate::optim::{AdamW, ParamGroup};
 use crate::plan::Plan;
-use crate::step::Stepper;
-use crate::step::schedule::{Schedule, StepPosition};
+use crate::step::{Schedule, StepPosition, Stepper};
 use crate::task::{Task, TaskHead};
 
 /// Returns the stepper for the run of a plan.
@@ -83,7 +82,7 @@ impl Epochs {
 
 impl EpochPlace {
     /// Returns the rows of the update's micro-batches; `epoch` holds the micro-batches of the whole epoch.
-    pub fn micro_batches<'a>(&self, epoch: &'a [Vec<u32>], accumulate: usize) -> &'a [Vec<u32>] {
+    pub(crate) fn micro_batches<'a>(&self, epoch: &'a [Vec<u32>], accumulate: usize) -> &'a [Vec<u32>] {
         let start = self.update as usize * accumulate;
         &epoch[start..(start + accumulate).min(epoch.len())]
     }

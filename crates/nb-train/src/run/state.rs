@@ -9,8 +9,7 @@ use crate::plan::Plan;
 use crate::run::setup::Epochs;
 use crate::run_folder::RunFolder;
 use crate::run_folder::checkpoint::{Checkpoints, Identity, State};
-use crate::step::Stepper;
-use crate::step::schedule::Schedule;
+use crate::step::{Schedule, Stepper};
 use crate::task::Task;
 
 /// A run in progress.

@@ -9,7 +9,7 @@ use nb_model::Bert;
 use nb_report::record;
 
 use crate::model::Role;
-use crate::task::evaluation::{Evaluation, Part};
+use crate::task::{Measurements, Part};
 
 /// Number of warm-up passes before the timing, one text each.
 const WARM_UP: usize = 5;
@@ -18,7 +18,7 @@ const TIMED: usize = 50;
 
 /// The speed of a model, without tokenising.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Speed {
+pub(crate) struct Speed {
     /// Median time for a single text, in milliseconds.
     pub milliseconds: f64,
     /// Texts per second in batches sorted by length.
@@ -38,7 +38,7 @@ pub struct RunResult {
 
 /// A model at the end of its run.
 #[derive(Debug)]
-pub struct FinishedModel<'a> {
+pub(crate) struct FinishedModel<'a> {
     /// Teacher or student.
     pub role: Role,
     /// Its encoder.
@@ -48,16 +48,16 @@ pub struct FinishedModel<'a> {
     /// The step of the best evaluation, if the model was trained.
     pub best_step: Option<u64>,
     /// The best evaluation on the development data.
-    pub dev: Option<Evaluation>,
+    pub dev: Option<Measurements>,
     /// Its evaluation on the test rows, if there are any.
-    pub test: Option<Evaluation>,
+    pub test: Option<Measurements>,
     /// Its speed.
     pub speed: Speed,
 }
 
 impl FinishedModel<'_> {
     /// Returns the final evaluation: on the test rows if there are any, else on the development rows.
-    pub fn last_evaluation(&self) -> Option<&Evaluation> {
+    pub(crate) fn last_evaluation(&self) -> Option<&Measurements> {
         self.test.as_ref().or(self.dev.as_ref())
     }
 
@@ -70,13 +70,13 @@ impl FinishedModel<'_> {
     }
 
     /// Returns the model's record in `summary.json`.
-    pub fn record(&self) -> record::ModelSummary {
+    pub(crate) fn record(&self) -> record::ModelSummary {
         record::ModelSummary {
             layers: Some(self.bert.depth() as u64),
             parameters: Some(self.parameters().unsigned_abs()),
-            dev: self.dev.as_ref().map(Evaluation::record).unwrap_or_default(),
+            dev: self.dev.as_ref().map(Measurements::record).unwrap_or_default(),
             best_step: self.best_step,
-            test: self.test.as_ref().map(Evaluation::record),
+            test: self.test.as_ref().map(Measurements::record),
             milliseconds_per_text: Some(self.speed.milliseconds),
             texts_per_second: Some(self.speed.texts_per_second),
             folder: Some(self.folder.clone()),
@@ -85,7 +85,7 @@ impl FinishedModel<'_> {
 }
 
 /// Times a model on development texts: a sample of texts one at a time, then all batches.
-pub fn speed(batches: &[TokenBatch], mut run: impl FnMut(&TokenBatch) -> Duration) -> Speed {
+pub(crate) fn speed(batches: &[TokenBatch], mut run: impl FnMut(&TokenBatch) -> Duration) -> Speed {
     let singles = batches.iter().flat_map(singles);
     // Every n-th text: the sample includes short and long texts.
     let texts: usize = batches.iter().map(|b| b.lengths.len()).sum();
@@ -114,7 +114,7 @@ fn singles(batch: &TokenBatch) -> impl Iterator<Item = TokenBatch> + '_ {
 }
 
 /// Returns the table of a finished run, followed by the folders of its models.
-pub fn text(folder: &Path, models: &[FinishedModel<'_>]) -> String {
+pub(crate) fn text(folder: &Path, models: &[FinishedModel<'_>]) -> String {
     let place = |m: &FinishedModel<'_>| format!("{:<8} {}", m.role.name(), folder.join(&m.folder).display());
     let places: Vec<String> = models.iter().map(place).collect();
     format!("{}\n{}", table(models), places.join("\n"))
@@ -130,7 +130,7 @@ fn table(models: &[FinishedModel<'_>]) -> Table {
     row("layers", &|m| m.bert.depth().to_string());
     row("parameters", &|m| format!("{:.1} M", m.parameters() as f64 / 1e6));
     let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.4}"));
-    let get = |evaluation: &Option<Evaluation>, name| evaluation.as_ref().and_then(|e| e.get(name));
+    let get = |evaluation: &Option<Measurements>, name| evaluation.as_ref().and_then(|e| e.get(name));
     for metric in models.iter().find_map(|m| m.dev.as_ref()).iter().flat_map(|e| &e.metrics) {
         row(&metric.name.replace('_', " "), &|m| number(get(&m.dev, &metric.name)));
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use nb_dist::ProcessGroup;
+use nb_report::record::SUMMARY_FILE;
 
 use crate::config::{MethodConfig, RunConfig};
 use crate::method::TeacherRole;
@@ -17,7 +18,7 @@ use crate::run::outcome::Outcome;
 use crate::run::run;
 use crate::run_folder::checkpoint::Identity;
 use crate::run_folder::provenance;
-use crate::run_folder::{RunFolder, SUMMARY, Unfinished};
+use crate::run_folder::{RunFolder, Unfinished};
 use crate::step::sync::broadcast_from_main;
 use crate::task::TaskList;
 
@@ -50,7 +51,7 @@ pub(crate) fn prepare_teacher<'a, L: TaskList>(
             tracing::info!("training the teacher first, in {}", teacher.output.display());
             match run::<L>(&teacher, unfinished, stop, processes)? {
                 Outcome::Finished(summary) => summary.folder,
-                Outcome::FinishedBefore(folder) | Outcome::FinishedByFirst(folder) => folder,
+                Outcome::AlreadyFinished(folder) | Outcome::FinishedByMain(folder) => folder,
                 Outcome::Interrupted => return Ok(None),
             }
         }
@@ -121,7 +122,7 @@ pub fn finished(plan: &Plan) -> Result<Option<PathBuf>> {
         if !folder.exists() {
             break;
         }
-        let Some(was) = Identity::of_folder(&folder).filter(|_| folder.join(SUMMARY).exists()) else { continue };
+        let Some(was) = Identity::of_folder(&folder).filter(|_| folder.join(SUMMARY_FILE).exists()) else { continue };
         if was.differences(&now).is_empty() {
             return Ok(Some(folder));
         }

@@ -19,11 +19,8 @@ use crate::run::setup::is_evaluation;
 use crate::run::state::Run;
 use crate::run_folder::best::Best;
 use crate::run_folder::checkpoint::Saved;
-use crate::step::Update;
-use crate::step::context::Telemetry;
-use crate::step::schedule::StepPosition;
 use crate::step::sync::{self, Vote, broadcast_from_main};
-use crate::step::telemetry::StepReport;
+use crate::step::{StepPosition, StepReport, Telemetry, Update};
 use crate::task::{SplitName, Task};
 
 impl<K: Task> Run<'_, K> {
@@ -73,7 +70,7 @@ impl<K: Task> Run<'_, K> {
         let summary = finish(&self, &processes)?;
         // The other processes wait here for the main process.
         let folder = broadcast_from_main(&processes, || Ok(self.folder.path().to_owned()))?;
-        Ok(summary.map_or(Outcome::FinishedByFirst(folder), |summary| Outcome::Finished(Box::new(summary))))
+        Ok(summary.map_or(Outcome::FinishedByMain(folder), |summary| Outcome::Finished(Box::new(summary))))
     }
 
     /// Returns whether to stop early. Only the last stage can stop early, since earlier stages prepare later ones.

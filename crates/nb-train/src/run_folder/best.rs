@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::model::Role;
 use crate::model::saved_folder::weights_digest;
 use crate::run_folder::atomic_file::replace_folder;
-use crate::task::evaluation::Evaluation;
+use crate::task::Measurements;
 
 /// The best evaluation of one model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Best {
+pub(crate) struct Best {
     role: Role,
     metric: String,
     saved: Option<SavedBest>,
@@ -27,14 +27,14 @@ pub(crate) struct SavedBest {
     /// The step of its evaluation.
     pub(crate) step: u64,
     /// Its evaluation.
-    pub(crate) evaluation: Evaluation,
+    pub(crate) evaluation: Measurements,
     /// A hash of the weights in its folder.
     weights: String,
 }
 
 impl Best {
     /// Starts without an evaluation; `metric` decides which evaluation is better.
-    pub fn new(role: Role, metric: &str) -> Self {
+    pub(crate) fn new(role: Role, metric: &str) -> Self {
         Self { role, metric: metric.to_owned(), saved: None, evals_since_best: 0 }
     }
 
@@ -46,10 +46,10 @@ impl Best {
     pub(crate) fn offer(
         &mut self,
         step: u64,
-        evaluation: Evaluation,
+        evaluation: Measurements,
         save: impl FnOnce() -> Result<String>,
     ) -> Result<u64> {
-        let value = |evaluation: &Evaluation| evaluation.get(&self.metric).unwrap_or(f64::NEG_INFINITY);
+        let value = |evaluation: &Measurements| evaluation.get(&self.metric).unwrap_or(f64::NEG_INFINITY);
         if self.saved.as_ref().is_some_and(|best| value(&best.evaluation) >= value(&evaluation)) {
             self.evals_since_best += 1;
             return Ok(self.evals_since_best);
@@ -70,17 +70,17 @@ impl Best {
     }
 
     /// Resets the number of evaluations since the best one to 0.
-    pub fn begin_stage(&mut self) {
+    pub(crate) fn begin_stage(&mut self) {
         self.evals_since_best = 0;
     }
 
     /// Returns the model's role.
-    pub fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         self.role
     }
 
     /// Returns whether a model was saved.
-    pub fn is_saved(&self) -> bool {
+    pub(crate) fn is_saved(&self) -> bool {
         self.saved.is_some()
     }
 
@@ -104,7 +104,7 @@ impl Best {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::evaluation::Metric;
+    use crate::task::Metric;
 
     #[test]
     fn only_a_better_metric_replaces_the_folder() {
@@ -112,7 +112,7 @@ mod tests {
         let mut best = Best::new(Role::Student, "accuracy");
         let mut offer = |step: u64, accuracy| {
             let metrics = vec![Metric::new("macro_f1", 1.0 - accuracy), Metric::new("accuracy", accuracy)];
-            let evaluation = Evaluation { metrics, ..Evaluation::default() };
+            let evaluation = Measurements { metrics, ..Measurements::default() };
             let write = |f: &Path| Ok(std::fs::write(f.join("step"), step.to_string())?);
             best.offer(step, evaluation, || Best::save(Role::Student, run.path(), write)).unwrap()
         };

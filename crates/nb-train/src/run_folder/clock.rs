@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::step::terms::Counts;
+use crate::step::Counts;
 
 /// Number of initial steps that do not count towards the throughput: they touch memory for the first time and select kernels.
 const WARM_UP_STEPS: u64 = 3;

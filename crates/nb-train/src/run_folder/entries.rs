@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nb_report::record::{CONFIG_FILE, METRICS_FILE, OUTCOMES_FILE, SUMMARY_FILE};
 
 use super::lock::LOCK;
-use super::names::{CHECKPOINTS, CONFIG, METRICS, OUTCOMES, REPORT, SUMMARY};
+use super::names::{CHECKPOINTS, REPORT};
 
 /// The contents of a folder that a run might take.
 #[derive(Debug)]
@@ -43,14 +44,14 @@ pub(super) fn find_free(wanted: &Path) -> Result<Found> {
         if entries.is_empty() {
             return Ok(Found { path, contents: Contents::Nothing });
         }
-        let is_started = path.join(CONFIG).exists() || entries.iter().all(|entry| is_temporary(entry));
+        let is_started = path.join(CONFIG_FILE).exists() || entries.iter().all(|entry| is_temporary(entry));
         if let Some(entry) = entries.iter().find(|entry| !is_from_run(entry)) {
             bail!("{} contains {}, which is not from a run; choose another `output`", path.display(), name(entry));
         }
         if !is_started {
-            bail!("{} contains files of a run without its {CONFIG}; choose another `output`", path.display());
+            bail!("{} contains files of a run without its {CONFIG_FILE}; choose another `output`", path.display());
         }
-        if !path.join(SUMMARY).exists() {
+        if !path.join(SUMMARY_FILE).exists() {
             return Ok(Found { path, contents: Contents::Unfinished(entries) });
         }
         number += 1;
@@ -80,7 +81,8 @@ pub(super) fn name(entry: &Path) -> Cow<'_, str> {
 /// Returns whether an entry of a folder is from a run.
 fn is_from_run(entry: &Path) -> bool {
     let name = name(entry);
-    [CONFIG, METRICS, SUMMARY, OUTCOMES, REPORT, CHECKPOINTS, "teacher", "student"].contains(&name.as_ref())
+    [CONFIG_FILE, METRICS_FILE, SUMMARY_FILE, OUTCOMES_FILE, REPORT, CHECKPOINTS, "teacher", "student"]
+        .contains(&name.as_ref())
         || name.starts_with("events.out.tfevents.")
         || is_temporary(entry)
 }
@@ -95,7 +97,7 @@ pub(super) fn is_temporary(entry: &Path) -> bool {
 pub(super) fn remove(entries: &[PathBuf]) -> Result<()> {
     let order = |entry: &&PathBuf| match name(entry).as_ref() {
         CHECKPOINTS => 0,
-        CONFIG => 2,
+        CONFIG_FILE => 2,
         _ => 1,
     };
     let mut entries: Vec<&PathBuf> = entries.iter().collect();

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_report::EventWriter;
+use nb_report::record::METRICS_FILE;
 use serde::Serialize;
 
 use super::entries::{Contents, entries, is_temporary, remove};
 use super::lock::Lock;
-use super::names::{CHECKPOINTS, METRICS};
+use super::names::CHECKPOINTS;
 use super::{RunFolder, Taken, Unfinished, Writer, take, write_config};
 
 /// The folder of an unfinished run, locked against other processes.
@@ -54,7 +55,7 @@ impl Halted {
     /// If `metrics.jsonl` is shorter than `bytes`, or if a file cannot be written.
     pub(crate) fn open(self, config: &impl Serialize, step: u64, bytes: u64) -> Result<RunFolder> {
         let Self { path, lock } = self;
-        let metrics = path.join(METRICS);
+        let metrics = path.join(METRICS_FILE);
         let context = || format!("cannot continue {}", metrics.display());
         let mut file = OpenOptions::new().write(true).open(&metrics).with_context(context)?;
         let found = file.metadata().with_context(context)?.len();

@@ -1,7 +1,7 @@
 //! The run folder: which process may take it, and the files that a run writes into it.
 
 pub(crate) mod atomic_file;
-pub mod best;
+pub(crate) mod best;
 pub(crate) mod checkpoint;
 mod clock;
 mod entries;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_report::EventWriter;
-use nb_report::record::{Line, Summary};
+use nb_report::record::{CONFIG_FILE, Line, METRICS_FILE, SUMMARY_FILE, Summary};
 use serde::Serialize;
 
 use crate::run_folder::atomic_file::write_file;
@@ -27,13 +27,12 @@ use crate::run_folder::lock::{LOCK, Lock};
 use crate::run_folder::scalars::scalars;
 
 pub(crate) use halted::Halted;
-pub(crate) use names::{CHECKPOINTS, CONFIG, METRICS, OUTCOMES, REPORT, SUMMARY};
-pub use provenance::cpu_name;
+pub(crate) use names::{CHECKPOINTS, REPORT};
 pub use unfinished::{Accepted, Unfinished};
 
 /// The folder of one run, locked against other runs.
 #[derive(Debug)]
-pub struct RunFolder {
+pub(crate) struct RunFolder {
     path: PathBuf,
     /// Present in the process that writes. The other processes of a run store only the path.
     writer: Option<Writer>,
@@ -59,7 +58,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Same as [`RunFolder::create`].
-    pub fn check(wanted: &Path, unfinished: &Unfinished) -> Result<()> {
+    pub(crate) fn check(wanted: &Path, unfinished: &Unfinished) -> Result<()> {
         let found = find_free(wanted)?;
         Lock::check(&found.path)?;
         may_take(&found.path, &found.contents, unfinished)
@@ -71,7 +70,7 @@ impl RunFolder {
     /// # Errors
     /// If an unfinished run is refused, if another process uses the folder, if it contains other files, or if it cannot be
     /// written.
-    pub fn create(wanted: &Path, config: &impl Serialize, unfinished: &Unfinished) -> Result<Self> {
+    pub(crate) fn create(wanted: &Path, config: &impl Serialize, unfinished: &Unfinished) -> Result<Self> {
         let Taken { path, lock, contents } = take(wanted, unfinished)?;
         if let Contents::Unfinished(entries) = contents {
             remove(&entries)?;
@@ -108,7 +107,7 @@ impl RunFolder {
     /// Writes the first files of a run into an empty folder.
     fn start(path: PathBuf, lock: Lock, config: &impl Serialize) -> Result<Self> {
         write_config(&path, config)?;
-        let metrics = path.join(METRICS);
+        let metrics = path.join(METRICS_FILE);
         let metrics = File::create(&metrics).with_context(|| format!("cannot write {}", metrics.display()))?;
         let events = EventWriter::create(&path)?;
         Ok(Self { path, writer: Some(Writer { metrics, events, _lock: lock }) })
@@ -125,7 +124,7 @@ impl RunFolder {
     }
 
     /// Returns the folder's path.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -133,12 +132,12 @@ impl RunFolder {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn log(&mut self, line: &Line) -> Result<()> {
+    pub(crate) fn log(&mut self, line: &Line) -> Result<()> {
         let Some(Writer { metrics, events, .. }) = &mut self.writer else { return Ok(()) };
         let json = serde_json::to_value(line)?;
         // One write: a killed process must not leave half a line.
         let written = metrics.write_all(format!("{json}\n").as_bytes());
-        written.with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))?;
+        written.with_context(|| format!("cannot write {}", self.path.join(METRICS_FILE).display()))?;
         let event = json["event"].as_str().unwrap_or_default();
         for (tag, value) in scalars(event, &json) {
             events.scalar(line.step().unwrap_or_default(), &tag, value)?;
@@ -153,21 +152,21 @@ impl RunFolder {
     pub(crate) fn sync(&self) -> Result<u64> {
         let Some(Writer { metrics, .. }) = &self.writer else { return Ok(0) };
         let bytes = metrics.sync_all().and_then(|()| metrics.metadata()).map(|m| m.len());
-        bytes.with_context(|| format!("cannot write {}", self.path.join(METRICS).display()))
+        bytes.with_context(|| format!("cannot write {}", self.path.join(METRICS_FILE).display()))
     }
 
     /// Writes `summary.json`, which marks the run as finished.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn finish(&self, summary: &Summary) -> Result<()> {
+    pub(crate) fn finish(&self, summary: &Summary) -> Result<()> {
         let json = serde_json::to_string_pretty(summary)?;
-        write_file(&self.path.join(SUMMARY), format!("{json}\n").as_bytes())
+        write_file(&self.path.join(SUMMARY_FILE), format!("{json}\n").as_bytes())
     }
 }
 
 fn write_config(folder: &Path, config: &impl Serialize) -> Result<()> {
-    write_file(&folder.join(CONFIG), serde_yaml::to_string(config)?.as_bytes())
+    write_file(&folder.join(CONFIG_FILE), serde_yaml::to_string(config)?.as_bytes())
 }
 
 /// Locks the folder that a run may take.
@@ -222,7 +221,7 @@ mod tests {
         create(&wanted, Unfinished::Overwrite).unwrap().finish(&Summary::default()).unwrap();
         assert!(create(&wanted, Unfinished::Refuse).unwrap().path().ends_with("run-2"));
         let again = create(&wanted, Unfinished::Overwrite).unwrap();
-        assert!(again.path().ends_with("run-2") && wanted.join(SUMMARY).exists());
+        assert!(again.path().ends_with("run-2") && wanted.join(SUMMARY_FILE).exists());
     }
 
     #[test]
@@ -234,7 +233,7 @@ mod tests {
             assert!(error.contains("not from a run"), "{error}");
         }
         // Not even if one file has the name of a run's configuration.
-        fs::write(folder.path().join(CONFIG), "mine").unwrap();
+        fs::write(folder.path().join(CONFIG_FILE), "mine").unwrap();
         assert!(create(folder.path(), Unfinished::Overwrite).is_err());
         assert!(folder.path().join("thesis.tex").exists());
     }
@@ -242,10 +241,10 @@ mod tests {
     #[test]
     fn a_run_folder_without_its_configuration_is_never_touched() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(SUMMARY), "{}").unwrap();
+        fs::write(folder.path().join(SUMMARY_FILE), "{}").unwrap();
         let error = create(folder.path(), Unfinished::Overwrite).unwrap_err().to_string();
         assert!(error.contains("contains files of a run without its config.yaml"), "{error}");
-        assert!(folder.path().join(SUMMARY).exists());
+        assert!(folder.path().join(SUMMARY_FILE).exists());
     }
 
     #[test]

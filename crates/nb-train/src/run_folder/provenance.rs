@@ -5,7 +5,7 @@ use nb_report::record::{Data, DataFile, Machine, ModelDigests, Named, Sources};
 use serde_json::Value;
 
 use crate::model::saved_folder::{files_digest, weights_digest};
-use crate::plan::{ModelSource, Plan, SplitFiles, StudentStart};
+use crate::plan::{ModelSource, Plan, SplitFiles, StudentStart, cpu_name};
 
 /// Returns everything besides the configuration that a result depends on: data files, checkpoints, versions. Record it before
 /// the run, and compare it before reusing an earlier result.
@@ -59,28 +59,5 @@ pub(crate) fn machine(plan: &Plan) -> Machine {
         device: Some(format!("{:?}", plan.device)),
         precision: Some(format!("{:?}", plan.precision).to_lowercase()),
         others: Named::default(),
-    }
-}
-
-/// Returns the processor's name, or its architecture if the system does not report the name.
-pub fn cpu_name() -> String {
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    model_name(&cpuinfo).unwrap_or(std::env::consts::ARCH).to_owned()
-}
-
-/// Returns the processor's name in the text of Linux's `/proc/cpuinfo`.
-fn model_name(cpuinfo: &str) -> Option<&str> {
-    let (_, name) = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?;
-    Some(name.trim())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_processor_name_is_read_from_proc_cpuinfo() {
-        assert_eq!(model_name("processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\n"), Some("Some CPU @ 2.0GHz"));
-        assert_eq!(model_name(""), None);
     }
 }

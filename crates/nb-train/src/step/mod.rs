@@ -3,12 +3,12 @@
 //! The step interprets a [`Method`] and does not depend on its name. With one process, nothing in it waits for the device: its
 //! outputs are tensors ([`StepOutput`]), which the caller reads when it needs them.
 
-pub mod context;
+mod context;
 mod micro_batch;
-pub mod schedule;
+mod schedule;
 pub(crate) mod sync;
-pub mod telemetry;
-pub mod terms;
+mod telemetry;
+mod terms;
 
 use std::rc::Rc;
 
@@ -19,14 +19,15 @@ use nb_model::profile::{Phase, scope};
 use nb_momentum::{Beta, blend_embeddings, blend_layers};
 use tch::Tensor;
 
+pub use self::context::{MicroBatch, MicroBatchOutput, StepContext, Telemetry};
+pub use self::schedule::{Schedule, StepPosition};
+pub use self::telemetry::{StepOutput, StepReport};
+pub use self::terms::{Counts, ModelOutputs, TermInputs};
 use crate::method::{Blend, Method};
 use crate::model::Models;
 use crate::optim::{AdamW, ParamGroup, clip_factor, gradient_norm};
-use crate::step::context::{MicroBatch, StepContext, Telemetry};
-use crate::step::schedule::StepPosition;
 use crate::step::sync::GradientSums;
-use crate::step::telemetry::{GradientStats, StepOutput};
-use crate::step::terms::Counts;
+use crate::step::telemetry::GradientStats;
 use crate::task::{Objective, Task};
 
 /// Runs the steps of a run.
@@ -80,8 +81,9 @@ impl Stepper {
     /// Runs the step at `position` on `batches`, this process's share of the micro-batches. Process r of P has numbers
     /// r, r + P, r + 2P and so on.
     ///
-    /// A step whose loss or gradient is not finite updates nothing. Call [`crate::optim::catch_up`] before anything other than
-    /// a step reads the models' values.
+    /// A step whose loss or gradient is not finite updates nothing. After a step, embedding rows may lack updates, which the next
+    /// step that uses them applies. The training loop applies all of them (`optim::catch_up`) before anything other than a step
+    /// reads the models' values.
     ///
     /// # Errors
     /// If a process is lost.
@@ -103,19 +105,7 @@ impl Stepper {
         let rows = sync::touched_rows(processes, groups, rows)?;
 
         let mut sums = GradientSums::new(processes, models, self.method.teacher);
-        let mut outputs = Vec::with_capacity(batches.len());
-        for (i, (batch, texts)) in batches.iter().zip(&texts).enumerate() {
-            let number = (processes.rank() + i * processes.size()) as u64;
-            let is_last = i + 1 == batches.len();
-            let mut layer_done = |grads: &Tensor| {
-                if is_last {
-                    sums.layer_done(grads);
-                }
-            };
-            let micro_batch = MicroBatch { batch, texts, number };
-            outputs.push(self.forward_backward_by_layer(task, models, &micro_batch, &context, &mut layer_done));
-            processes.heartbeat();
-        }
+        let outputs = self.forward_backward_all(task, models, batches, &texts, &context, &mut sums);
 
         let gradients = scope(Phase::Gradients);
         sums.finish(groups, &rows)?; // all-reduce; the layers' sums began during the last backward pass
@@ -135,6 +125,34 @@ impl Stepper {
         self.optimiser.step(groups, position.step_in_stage + 1, position.lr_factor, &clip);
         models.parameters_changed(self.method.teacher);
         Ok(StepOutput::new(&self.method, &context, reduced.terms, norm, stats, is_finite.logical_not()))
+    }
+
+    /// Runs the forward and backward passes of this process's micro-batches. The last one starts the sum of each layer's gradients
+    /// as soon as they are complete.
+    fn forward_backward_all<K: Objective>(
+        &self,
+        task: &K,
+        models: &Models<K::Head>,
+        batches: &[K::Batch],
+        texts: &[Packed],
+        context: &StepContext,
+        sums: &mut GradientSums<'_>,
+    ) -> Vec<MicroBatchOutput> {
+        let processes = &*self.processes;
+        let mut outputs = Vec::with_capacity(batches.len());
+        for (i, (batch, texts)) in batches.iter().zip(texts).enumerate() {
+            let number = (processes.rank() + i * processes.size()) as u64;
+            let is_last = i + 1 == batches.len();
+            let mut layer_done = |grads: &Tensor| {
+                if is_last {
+                    sums.layer_done(grads);
+                }
+            };
+            let micro_batch = MicroBatch { batch, texts, number };
+            outputs.push(self.forward_backward_by_layer(task, models, &micro_batch, context, &mut layer_done));
+            processes.heartbeat();
+        }
+        outputs
     }
 
     /// Blends the teacher's gradients into the student's (momentum distillation), after the backward pass and before clipping.

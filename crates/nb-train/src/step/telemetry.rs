@@ -2,7 +2,7 @@
 //!
 //! All of them stay on the device until they are read, so logging does not make a step wait for the device.
 
-use nb_report::record::{self, Named, StepLine};
+use nb_report::record::{Agreement, Named, StepLine};
 use tch::{Device, Kind, Tensor};
 
 use crate::method::{Method, TeacherRole, TermKind};
@@ -12,7 +12,7 @@ use crate::step::terms::{Counts, ModelOutputs};
 
 /// Statistics of the gradients, and the agreement of the models, on the device.
 #[derive(Debug)]
-pub struct GradientStats {
+pub(crate) struct GradientStats {
     norms: Vec<(Role, Tensor)>,
     cosines: Option<Tensor>,
     agreement: Option<Tensor>,
@@ -118,7 +118,7 @@ impl StepOutput {
             agreement: stats
                 .and_then(|stats| stats.agreement.as_ref())
                 .map(host)
-                .map(|values| Agreement { equal: values[0], kl: values[1] }),
+                .map(|values| Agreement { equal: Some(values[0]), kl: Some(values[1]) }),
             counts: self.counts,
         }
     }
@@ -143,19 +143,10 @@ pub struct StepReport {
     pub norms: Vec<(Role, f64)>,
     /// The cosine between each student layer's gradient and the gradient blended into it, if measured.
     pub cosines: Option<Vec<f64>>,
-    /// Agreement of teacher and student, if measured.
+    /// Agreement of teacher and student over the rows of the step, if measured.
     pub agreement: Option<Agreement>,
     /// Units in the batch.
     pub counts: Counts,
-}
-
-/// Agreement of teacher and student over the rows of a step.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Agreement {
-    /// Share of rows for which both make the same prediction.
-    pub equal: f64,
-    /// Mean KL divergence at T = 1.
-    pub kl: f64,
 }
 
 impl StepReport {
@@ -180,9 +171,7 @@ impl StepReport {
             gradient_norm: Some(self.gradient_norm),
             gradient_norms: self.norms.iter().map(|(role, norm)| (role.name(), *norm)).collect(),
             momentum_cosine: self.cosines.as_ref().map(|cosines| cosines.iter().copied().map(Some).collect()),
-            agreement: self
-                .agreement
-                .map(|Agreement { equal, kl }| record::Agreement { equal: Some(equal), kl: Some(kl) }),
+            agreement: self.agreement,
             samples: Some(self.counts.rows),
             ..StepLine::default()
         }

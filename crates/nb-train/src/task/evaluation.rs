@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use anyhow::Result;
 use nb_eval::{Bootstrap, bootstrap_mean};
-use nb_report::record::{self, Interval, Named, Rows, Scores};
-pub use nb_report::record::{Classes, Outcomes};
+use nb_report::record::{self, Interval, Named, Outcomes, Rows, Scores};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -16,8 +15,8 @@ pub struct Metric {
     pub name: Cow<'static, str>,
     /// The value.
     pub value: f64,
-    /// Low and high ends of the 95 % percentile bootstrap interval over the rows, if the metric is a mean over rows.
-    pub interval: Option<(f64, f64)>,
+    /// The 95 % percentile bootstrap interval over the rows, if the metric is a mean over rows.
+    pub interval: Option<Interval>,
 }
 
 impl Metric {
@@ -33,7 +32,7 @@ impl Metric {
     pub fn mean(name: &'static str, values: &[f64]) -> Result<Self> {
         // Enough resamples for two digits of an interval; a run computes several intervals in each evaluation.
         let mean = bootstrap_mean(values, Bootstrap { resamples: 1000, ..Bootstrap::default() })?;
-        Ok(Self { name: name.into(), value: mean.mean, interval: Some((mean.low, mean.high)) })
+        Ok(Self { name: name.into(), value: mean.mean, interval: Some(Interval { low: mean.low, high: mean.high }) })
     }
 }
 
@@ -79,7 +78,7 @@ impl From<Count> for (Cow<'static, str>, u64) {
 
 /// The measurements of a model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
+pub struct Measurements {
     /// Number of rows that the metrics cover.
     pub rows: usize,
     /// The unit of the rows: texts, impressions, queries.
@@ -98,7 +97,7 @@ pub struct Evaluation {
     pub outcomes: Outcomes,
 }
 
-impl Evaluation {
+impl Measurements {
     /// Returns the value of a metric over all rows.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
@@ -152,9 +151,7 @@ fn values(metrics: &[Metric]) -> Named<f64> {
 }
 
 fn intervals(metrics: &[Metric]) -> Named<Interval> {
-    let interval =
-        |metric: &Metric| metric.interval.map(|(low, high)| (metric.name.to_string(), Interval { low, high }));
-    metrics.iter().filter_map(interval).collect()
+    metrics.iter().filter_map(|metric| Some((metric.name.to_string(), metric.interval?))).collect()
 }
 
 fn counts_by_name(counts: &[Count]) -> Named<u64> {
@@ -164,6 +161,15 @@ fn counts_by_name(counts: &[Count]) -> Named<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interval_is_a_pair_in_json() {
+        let interval = Some(Interval { low: 0.5, high: 1.0 });
+        let metric = Metric { interval, ..Metric::new("accuracy", 0.75) };
+        let json = r#"{"name":"accuracy","value":0.75,"interval":[0.5,1.0]}"#;
+        assert_eq!(serde_json::to_string(&metric).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Metric>(json).unwrap(), metric);
+    }
 
     #[test]
     fn a_count_is_a_pair_in_json() {

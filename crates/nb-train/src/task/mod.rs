@@ -6,13 +6,13 @@
 
 mod distinct;
 mod dot;
-pub mod encode;
-pub mod evaluation;
+pub(crate) mod encode;
+mod evaluation;
 mod list;
 mod objective;
 mod recommend;
 mod retrieve;
-pub mod texts;
+mod texts;
 mod topic;
 mod unlabelled;
 
@@ -24,25 +24,27 @@ use nb_dist::ProcessGroup;
 use nb_model::{AttentivePooling, Bert, POOLING_QUERY};
 use nb_share::Shared;
 
-use crate::method::Share;
-use crate::model::{HeadLayers, Model};
-use crate::plan::{Plan, TaskKind, TaskPlan};
-use crate::task::evaluation::Evaluation;
-
-pub use distinct::text_hash;
+pub use self::distinct::text_hash;
+pub use self::evaluation::{Count, Measurements, Metric, Part};
 #[doc(hidden)]
-pub use list::refuse_task;
-pub use list::{AllTasks, TaskList, TaskVisitor};
-pub use objective::{HasObjective, Objective, TaskHead, TextRef};
-pub use recommend::{
+pub use self::list::refuse_task;
+pub use self::list::{AllTasks, TaskList, TaskVisitor};
+pub use self::objective::{HasObjective, Objective, TaskHead, TextRef};
+pub use self::recommend::{
     ArticleVectors, CandidateScores, ClickFiles, ClickLog, ImpressionSplit, Recommend, RecommendBatch, RecommendHead,
     RecommendKind, RecommendObjective, RecommendPlan, ScoredImpressions, evaluate_clicks, score_clicks,
 };
-pub use retrieve::{
+pub use self::retrieve::{
     CorpusIndex, EVALUATION_DEPTH, Hit, JudgementScope, QueryLog, QuerySplit, QueryVectors, Retrieve, RetrieveBatch,
     RetrieveHead, RetrieveKind, RetrieveObjective, RetrievePlan, TopKSearch, evaluate_hits,
 };
-pub use topic::{Topic, TopicBatch, TopicHead, TopicKind, TopicObjective, TopicPlan, TopicSplit, evaluate_classes};
+pub use self::texts::{warn_repeated, warn_unquoted};
+pub use self::topic::{
+    Topic, TopicBatch, TopicHead, TopicKind, TopicObjective, TopicPlan, TopicSplit, evaluate_classes,
+};
+use crate::method::Share;
+use crate::model::{HeadLayers, Model};
+use crate::plan::{Plan, TaskKind, TaskPlan};
 #[doc(hidden)]
 pub use {nb_checkpoint::Description, tch::Device};
 
@@ -143,7 +145,7 @@ pub trait Task: Objective + Sized {
     ///
     /// # Errors
     /// If there is no such split, if an output is not finite, or if a process is lost.
-    fn evaluate(&self, model: &Model<Self::Head>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation>;
+    fn evaluate(&self, model: &Model<Self::Head>, split: SplitName, processes: &ProcessGroup) -> Result<Measurements>;
 
     /// Returns true if there are held-out rows.
     fn has_test(&self) -> bool;

@@ -3,7 +3,7 @@
 use nb_model::{Arena, AttentivePooling, Packed};
 use tch::Tensor;
 
-use crate::step::terms::Counts;
+use crate::step::Counts;
 
 /// The layers on top of an encoder.
 pub trait TaskHead {

@@ -9,11 +9,9 @@ use nb_checkpoint::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, WEIGHTS_FILE};
 use nb_data::behaviors::{BehaviorSource, Behaviors};
 use nb_data::read::{Article, Format, LabelRule, Row, Source};
 use nb_data::{IdIndex, TokenBatch};
-use nb_train::inference::vector_file::{CorpusVectors, VectorFile, VectorWriter};
-use nb_train::inference::{Pooling, SavedModel, WINDOW};
+use nb_train::inference::{CorpusVectors, Pooling, SavedModel, VectorFile, VectorWriter, WINDOW};
 use nb_train::plan::cache_folder;
-use nb_train::task::texts::warn_repeated;
-use nb_train::task::{ArticleVectors, text_hash};
+use nb_train::task::{ArticleVectors, text_hash, warn_repeated};
 
 use super::input::Windows;
 
@@ -83,7 +81,7 @@ fn each_vector(model: &SavedModel, source: &Source, mut f: impl FnMut(&Article, 
         }
         Ok(())
     })?;
-    model.log_cut();
+    model.log_truncated();
     Ok(())
 }
 

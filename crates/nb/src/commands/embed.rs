@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use nb_train::inference::WINDOW;
-use nb_train::inference::vector_file::VectorWriter;
+use nb_train::inference::{VectorWriter, WINDOW};
 
 use super::choices::PoolingChoice;
 use super::compute::Compute;
@@ -60,7 +59,7 @@ impl Embed {
         }
         windows.check()?;
         let rows = vectors.finish(None)?;
-        model.log_cut();
+        model.log_truncated();
         tracing::info!("wrote {rows} vectors of {} units to {}", model.hidden(), self.output.display());
         Ok(ExitCode::SUCCESS)
     }

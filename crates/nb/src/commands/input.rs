@@ -11,7 +11,7 @@ use nb_data::read::{
     Article, Articles, Column, CsvLayout, Field, Format, Header, LabelRule, Row, Skipped, SkippedRow, Source, articles,
 };
 use nb_train::config::data_field;
-use nb_train::task::texts::warn_unquoted;
+use nb_train::task::warn_unquoted;
 
 use super::choices::QuotingChoice;
 

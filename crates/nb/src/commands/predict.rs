@@ -65,7 +65,7 @@ impl Predict {
             out.flush()?;
         }
         windows.check()?;
-        model.log_cut();
+        model.log_truncated();
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -9,8 +9,7 @@ use clap::{Args, ValueEnum};
 use nb_data::beir::Folder;
 use nb_data::read::{Article, Format, LabelRule, Source};
 use nb_train::inference::{Pooling, SavedModel, WINDOW};
-use nb_train::task::texts::warn_repeated;
-use nb_train::task::{CorpusIndex, Hit, QueryVectors, TopKSearch};
+use nb_train::task::{CorpusIndex, Hit, QueryVectors, TopKSearch, warn_repeated};
 use serde_json::json;
 
 use super::catalogue::{SEARCH_BLOCK, corpus_vectors, ids};

@@ -117,8 +117,8 @@ fn report(outcome: Outcome, signals: &Signals) -> Result<ExitCode> {
             say!("{}", summary.table);
             say!("run      {}", summary.folder.display());
         }
-        Outcome::FinishedBefore(folder) => say!("run      {} (already finished)", folder.display()),
-        Outcome::FinishedByFirst(_) => {}
+        Outcome::AlreadyFinished(folder) => say!("run      {} (already finished)", folder.display()),
+        Outcome::FinishedByMain(_) => {}
         Outcome::Interrupted => return Ok(signals.exit_code()),
     }
     Ok(ExitCode::SUCCESS)

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use nb_report::record::{Named, Sources, Summary};
+use nb_report::record::{CONFIG_FILE, Named, SUMMARY_FILE, Sources, Summary};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::RunConfig;
-use crate::run_folder::names::{CONFIG, SUMMARY};
 
 /// The identity of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -48,8 +47,8 @@ impl Identity {
     /// Returns the identity of the run in a folder, from its `config.yaml` and, if it has finished, its `summary.json`; `None`
     /// if the configuration cannot be read.
     pub(crate) fn of_folder(folder: &Path) -> Option<Self> {
-        let text = std::fs::read_to_string(folder.join(CONFIG)).ok()?;
-        let summary = std::fs::read_to_string(folder.join(SUMMARY)).unwrap_or_default();
+        let text = std::fs::read_to_string(folder.join(CONFIG_FILE)).ok()?;
+        let summary = std::fs::read_to_string(folder.join(SUMMARY_FILE)).unwrap_or_default();
         let summary: Summary = serde_json::from_str(&summary).unwrap_or_default();
         Some(Self { config: serde_yaml::from_str(&text).ok()?, sources: summary.sources })
     }

@@ -4,10 +4,11 @@
 use anyhow::{Result, bail};
 use nb_data::behaviors::{Behaviors, NO_LABEL, UNKNOWN};
 use nb_eval::{Impression, ImpressionMetrics, each_impression, ranks};
+use nb_report::record::Outcomes;
 use rayon::prelude::*;
 
 use super::CandidateScores;
-use crate::task::evaluation::{Count, Evaluation, Metric, Outcomes, Part};
+use crate::task::evaluation::{Count, Measurements, Metric, Part};
 
 /// Impressions that were scored.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +69,7 @@ struct Measured {
 ///
 /// # Errors
 /// If no impression has both clicked and other articles, or if there are candidates without a label.
-pub fn evaluate_clicks(scored: &ScoredImpressions<'_>, scores: &CandidateScores) -> Result<Evaluation> {
+pub fn evaluate_clicks(scored: &ScoredImpressions<'_>, scores: &CandidateScores) -> Result<Measurements> {
     let ScoredImpressions { behaviors, impressions, .. } = *scored;
     check_labels(scored)?;
     let clicked = |impression: u32| behaviors.clicked(impression as usize);
@@ -93,7 +94,7 @@ pub fn evaluate_clicks(scored: &ScoredImpressions<'_>, scores: &CandidateScores)
     let values = METRICS.iter().map(|column| (column.name.into(), column_values(column, &measured)));
     let rows = measured.iter().map(|m| m.impression).collect();
     let one_class = (impressions.len() - measured.len()) as u64;
-    Ok(Evaluation {
+    Ok(Measurements {
         outcomes: Outcomes { rows, values: values.collect(), classes: None },
         rows: measured.len(),
         unit: "impressions".into(),

@@ -30,7 +30,7 @@ use crate::method::Share;
 use crate::model::saved_folder::{ModelCard, save_head};
 use crate::model::{HeadLayers, Model};
 use crate::plan::{Plan, TaskKind};
-use crate::task::evaluation::Evaluation;
+use crate::task::evaluation::Measurements;
 
 pub use evaluate::{ScoredImpressions, evaluate_clicks};
 pub use objective::{RecommendBatch, RecommendHead, RecommendObjective};
@@ -202,7 +202,12 @@ impl Task for Recommend {
         self.test.is_some()
     }
 
-    fn evaluate(&self, model: &Model<RecommendHead>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
+    fn evaluate(
+        &self,
+        model: &Model<RecommendHead>,
+        split: SplitName,
+        processes: &ProcessGroup,
+    ) -> Result<Measurements> {
         let MeasuredSplit { split: ImpressionSplit { articles, behaviors, impressions }, seen } = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("data.test is not set")?,

@@ -7,7 +7,7 @@ use nb_data::behaviors::ReaderBatch;
 use nb_model::{Arena, AttentivePooling, Clicks, Packed, Reader};
 use tch::{Device, Kind, Tensor};
 
-use crate::step::terms::Counts;
+use crate::step::Counts;
 use crate::task::encode::{pack, text_refs};
 use crate::task::{Objective, TaskHead, TextRef};
 

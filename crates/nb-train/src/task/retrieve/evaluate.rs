@@ -3,10 +3,11 @@
 use anyhow::{Result, bail};
 use nb_data::beir::Judged;
 use nb_eval::{Gain, QueryMetrics, Retrieved, query_metrics};
+use nb_report::record::Outcomes;
 use rayon::prelude::*;
 
 use super::Hit;
-use crate::task::evaluation::{Count, Evaluation, Metric, Outcomes};
+use crate::task::evaluation::{Count, Measurements, Metric};
 
 /// Documents per query that the metrics need.
 pub const EVALUATION_DEPTH: usize = 100;
@@ -51,7 +52,7 @@ impl JudgementScope {
 ///
 /// # Errors
 /// If no query counts.
-pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>], scope: JudgementScope) -> Result<Evaluation> {
+pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>], scope: JudgementScope) -> Result<Measurements> {
     let by_query: Vec<Option<QueryMetrics>> =
         queries.par_iter().zip(hits).map(|(judged, hits)| measure(judged, hits, scope)).collect();
     let measured: Vec<QueryMetrics> = by_query.iter().flatten().copied().collect();
@@ -66,14 +67,14 @@ pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>], scope: JudgementSco
         JudgementScope::All => (missing, Vec::new()),
         JudgementScope::InCorpus => (Vec::new(), missing),
     };
-    Ok(Evaluation {
+    Ok(Measurements {
         rows: measured.len(),
         unit: "queries".into(),
         metrics: METRICS.iter().map(|m| Metric::mean(m.name, &column(m))).collect::<Result<_>>()?,
         outcomes: Outcomes { rows, values, classes: None },
         counted,
         skipped,
-        ..Evaluation::default()
+        ..Measurements::default()
     })
 }
 
@@ -177,7 +178,7 @@ mod tests {
         judged
     }
 
-    fn evaluate(case: &Case) -> Evaluation {
+    fn evaluate(case: &Case) -> Measurements {
         let ids: Vec<Option<&str>> = case.corpus.iter().map(|id| Some(id.as_str())).collect();
         let index = CorpusIndex::new(Repeated::Last, &ids);
         let judged: Vec<Judged> =

@@ -31,7 +31,7 @@ use crate::method::Share;
 use crate::model::saved_folder::{ModelCard, save_head};
 use crate::model::{HeadLayers, Model};
 use crate::plan::{Plan, TaskKind};
-use crate::task::evaluation::Evaluation;
+use crate::task::evaluation::Measurements;
 
 pub use corpus_index::CorpusIndex;
 pub use evaluate::{EVALUATION_DEPTH, JudgementScope, evaluate_hits};
@@ -187,7 +187,12 @@ impl Task for Retrieve {
         self.test.is_some()
     }
 
-    fn evaluate(&self, model: &Model<RetrieveHead>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
+    fn evaluate(
+        &self,
+        model: &Model<RetrieveHead>,
+        split: SplitName,
+        processes: &ProcessGroup,
+    ) -> Result<Measurements> {
         let split = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("data.test is not set")?,

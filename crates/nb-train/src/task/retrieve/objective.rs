@@ -7,7 +7,7 @@ use nb_data::beir::QueryBatch;
 use nb_model::{Arena, AttentivePooling, Packed};
 use tch::{Device, Tensor};
 
-use crate::step::terms::Counts;
+use crate::step::Counts;
 use crate::task::encode::{pack, text_refs};
 use crate::task::{Objective, TaskHead, TextRef};
 

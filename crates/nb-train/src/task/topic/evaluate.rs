@@ -3,8 +3,9 @@
 use anyhow::Result;
 use nb_data::Labels;
 use nb_eval::Confusion;
+use nb_report::record::{Classes, Outcomes};
 
-use crate::task::evaluation::{Classes, Evaluation, Metric, Outcomes};
+use crate::task::evaluation::{Measurements, Metric};
 
 /// The predicted class of a row whose label is known.
 #[derive(Debug, Clone, Copy)]
@@ -23,20 +24,20 @@ pub(super) struct Prediction {
 ///
 /// # Errors
 /// If there is no prediction.
-pub fn evaluate_classes(truth: &[usize], predicted: &[usize]) -> Result<Evaluation> {
+pub fn evaluate_classes(truth: &[usize], predicted: &[usize]) -> Result<Measurements> {
     let confusion = Confusion::new(truth, predicted)?;
     let correct: Vec<f64> = truth.iter().zip(predicted).map(|(a, b)| f64::from(a == b)).collect();
     let metrics = vec![Metric::mean("accuracy", &correct)?, Metric::new("macro_f1", confusion.macro_f1())];
     let outcomes =
         Outcomes { rows: (0..truth.len() as u32).collect(), values: vec![("accuracy".into(), correct)], classes: None };
-    Ok(Evaluation { rows: truth.len(), unit: "texts".into(), metrics, outcomes, ..Evaluation::default() })
+    Ok(Measurements { rows: truth.len(), unit: "texts".into(), metrics, outcomes, ..Measurements::default() })
 }
 
 /// Evaluates predictions. The outcomes hold the row and the classes of each prediction, ordered by row.
 ///
 /// # Errors
 /// If there is no prediction.
-pub(super) fn evaluate_predictions(mut predictions: Vec<Prediction>, labels: &Labels) -> Result<Evaluation> {
+pub(super) fn evaluate_predictions(mut predictions: Vec<Prediction>, labels: &Labels) -> Result<Measurements> {
     predictions.sort_unstable_by_key(|prediction| prediction.row);
     let truth: Vec<usize> = predictions.iter().map(|prediction| prediction.label).collect();
     let predicted: Vec<usize> = predictions.iter().map(|prediction| prediction.class).collect();

@@ -29,7 +29,7 @@ use crate::method::Share;
 use crate::model::saved_folder::{ModelCard, save_head};
 use crate::model::{HeadLayers, Model};
 use crate::plan::{Plan, TaskKind};
-use crate::task::evaluation::Evaluation;
+use crate::task::evaluation::Measurements;
 
 pub use evaluate::evaluate_classes;
 pub use objective::{TopicBatch, TopicHead, TopicObjective};
@@ -223,7 +223,7 @@ impl Task for Topic {
         self.test.is_some()
     }
 
-    fn evaluate(&self, model: &Model<TopicHead>, split: SplitName, processes: &ProcessGroup) -> Result<Evaluation> {
+    fn evaluate(&self, model: &Model<TopicHead>, split: SplitName, processes: &ProcessGroup) -> Result<Measurements> {
         let split = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("data.test is not set")?,

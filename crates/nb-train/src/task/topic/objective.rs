@@ -7,7 +7,7 @@ use nb_loss::IGNORE;
 use nb_model::{Arena, AttentivePooling, Dense, POOLING_QUERY, Packed};
 use tch::{Device, Tensor};
 
-use crate::step::terms::Counts;
+use crate::step::Counts;
 use crate::task::encode::pack;
 use crate::task::{Objective, TaskHead, TextRef};
 

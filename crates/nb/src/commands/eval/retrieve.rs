@@ -7,9 +7,8 @@ use nb_data::IdIndex;
 use nb_data::beir::{Judged, Qrels, Split};
 use nb_data::read::{Article, Source};
 use nb_train::inference::{Pooling, SavedModel, WINDOW};
-use nb_train::task::texts::warn_repeated;
 use nb_train::task::{
-    CorpusIndex, EVALUATION_DEPTH, JudgementScope, QueryLog, QueryVectors, TopKSearch, evaluate_hits,
+    CorpusIndex, EVALUATION_DEPTH, JudgementScope, QueryLog, QueryVectors, TopKSearch, evaluate_hits, warn_repeated,
 };
 use serde_json::{Map, Value};
 

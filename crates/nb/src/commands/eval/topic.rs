@@ -43,7 +43,7 @@ impl Eval {
             predicted.extend(model.probabilities(&known)?.iter().map(|probabilities| argmax(probabilities)));
         }
         windows.check()?;
-        model.log_cut();
+        model.log_truncated();
         if truth.is_empty() {
             bail!("{}: no text has a label; csv and tsv need --label", windows.name().display());
         }

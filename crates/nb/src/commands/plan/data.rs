@@ -2,12 +2,10 @@
 
 use nb_train::config::EvalEvery;
 use nb_train::method::{TeacherRole, TermKind};
-use nb_train::model::build;
-use nb_train::model::teacher_cache::{TeacherOutput, cache_size, format_bytes};
-use nb_train::plan::estimate::{BatchLoad, Estimate, Workload};
-use nb_train::plan::{CachePolicy, Plan};
-use nb_train::run::setup::{Epochs, is_evaluation};
-use nb_train::step::schedule::Schedule;
+use nb_train::model::{TeacherOutput, cache_size, cacheable_outputs, format_bytes};
+use nb_train::plan::{BatchLoad, CachePolicy, Estimate, Plan, Workload};
+use nb_train::run::{Epochs, is_evaluation};
+use nb_train::step::Schedule;
 use nb_train::task::Task;
 use tch::{Device, Kind};
 
@@ -106,7 +104,7 @@ pub(super) fn cached_outputs<K: Task>(page: &mut Page, plan: &Plan, task: &K) ->
     if plan.method.teacher != TeacherRole::Frozen {
         return None;
     }
-    let Some(outputs) = build::cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers) else {
+    let Some(outputs) = cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers) else {
         page.line(
             "cached",
             "no teacher outputs: the number of attention scores grows with the square of the text length",

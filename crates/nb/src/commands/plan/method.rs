@@ -4,7 +4,7 @@ use nb_loss::SoftScaling;
 use nb_model::Capture;
 use nb_train::method::{Blend, Ensemble, Method, PkdLayers, Stage, TeacherRole, TermKind};
 use nb_train::plan::Plan;
-use nb_train::step::schedule::Schedule;
+use nb_train::step::Schedule;
 
 use super::page::{Page, count};
 

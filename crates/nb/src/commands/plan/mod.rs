@@ -12,9 +12,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use nb_model::Precision;
-use nb_train::plan::estimate::Workload;
-use nb_train::plan::{LocalProcess, Plan, read_plan};
-use nb_train::run::setup::{Epochs, schedule};
+use nb_train::plan::{LocalProcess, Plan, Workload, read_plan};
+use nb_train::run::{Epochs, schedule};
 use nb_train::task::{AllTasks, Task, TaskList, TaskVisitor};
 
 use self::page::{Page, count};

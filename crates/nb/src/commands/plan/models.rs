@@ -5,7 +5,7 @@ use nb_checkpoint::BertConfig;
 use nb_share::Init;
 use nb_train::method::TeacherRole;
 use nb_train::plan::{ModelSource, Plan, StudentStart};
-use nb_train::run::teacher::{finished, teacher_plan};
+use nb_train::run::{finished, teacher_plan};
 
 use super::page::{Page, count};
 
