@@ -13,6 +13,7 @@ use nb_data::read::{Format, LabelRule, Source};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{Bert, Capture, Dense, Pass, Precision};
+use nb_report::RunRecord;
 use nb_train::config::{self, ConfigError, DataConfig, RunConfig};
 use nb_train::inference::SavedModel;
 use nb_train::method::{Share, TermKind};
@@ -197,7 +198,7 @@ impl Task for Length {
         });
         let equal = classes.eq_tensor(&self.objective.labels(&batch)).to_kind(Kind::Double);
         let metrics = vec![Metric::mean("accuracy", &Vec::<f64>::try_from(equal)?)?];
-        Ok(Measurements { rows: rows.len(), unit: "texts".into(), metrics, ..Measurements::default() })
+        Ok(Measurements { rows: rows.len(), unit: "articles".into(), metrics, ..Measurements::default() })
     }
 
     fn has_test(&self) -> bool {
@@ -235,9 +236,13 @@ fn a_task_of_one_file_and_one_line_is_trained_saved_and_loaded() {
     let Outcome::Finished(result) = run::<WithToy>(&plan, &Unfinished::Refuse, &stop, &alone).unwrap() else {
         panic!("the run did not finish")
     };
-    let summary: serde_json::Value = serde_json::from_slice(&place.read("runs/toy/summary.json")).unwrap();
-    assert_eq!((summary["task"].as_str(), summary["primary"].as_str()), (Some("length"), Some("accuracy")));
-    assert!(summary["student"]["accuracy"].as_f64().unwrap() > 0.7, "{summary:#}");
+    let record = RunRecord::read(&place.path("runs/toy")).unwrap();
+    assert_eq!((record.summary.task.as_deref(), record.summary.primary.as_deref()), (Some("length"), Some("accuracy")));
+    let scores = &record.summary.student.as_ref().unwrap().dev.scores;
+    assert!(scores.metric("accuracy").unwrap() > 0.7, "{scores:?}");
+    assert_eq!(scores.rows.as_ref().unwrap().unit, "articles");
+    let page = String::from_utf8(place.read("runs/toy/report.html")).unwrap();
+    assert!(page.contains("task length") && page.contains("articles)"), "{page}");
     assert!(result.table.contains("accuracy"));
     let card = String::from_utf8(place.read("runs/toy/student/README.md")).unwrap();
     assert!(card.contains("tells long texts from short ones"), "{card}");
