@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
         ConfigError::conflict("data.columns.text", "odd", "train.lr is 1").and("train.lr"),
         ConfigError::expected("device", "x", "y"),
     ] {
-        config::point(Error::from(error.clone()), &path, &sets);
-        config::point_within(Error::from(error), &path, &sets, &["methods[1].set", "run"]);
+        let prefixes = ["methods[1].set", "run"];
+        nb_train::fuzzing::locate_error(Error::from(error.clone()), Error::from(error), &path, &sets, &prefixes);
     }
 });

@@ -1,20 +1,20 @@
-//! Entry points of the fuzz targets to readers that are not public (feature `fuzzing`): finds and restores a checkpoint as a resumed
-//! run does.
+//! Entry points of the fuzz targets to functions that are not public (feature `fuzzing`): reading a checkpoint as a resumed
+//! run does, and locating the keys of an error in a configuration.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use nb_model::{Arena, Layout};
 use tch::Device;
 
-use crate::config::CheckpointEvery;
+use crate::config::{CheckpointEvery, Override, locate, locate_below};
 use crate::optim::ParamGroup;
 use crate::run_folder::CHECKPOINTS;
 use crate::run_folder::checkpoint::{Checkpoint, Checkpoints, Identity, Saved, State};
 
 const STEP: u64 = 3;
 
-/// Writes a checkpoint into the folder of a run and gives its own folder.
+/// Writes a checkpoint into the folder of a run and returns the checkpoint's folder.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -25,21 +25,26 @@ pub fn write_checkpoint(run: &Path) -> Result<PathBuf> {
     Ok(checkpoint_folder(run))
 }
 
-/// The folder that [`write_checkpoint`] writes.
+/// Returns the folder that [`write_checkpoint`] writes.
 pub fn checkpoint_folder(run: &Path) -> PathBuf {
     run.join(CHECKPOINTS).join(format!("step-{STEP:09}"))
 }
 
-/// Reads the newest checkpoint of a run, compares its identity and puts its parameters back.
+/// Reads the newest checkpoint of a run, compares its identity and restores its parameters.
 ///
 /// # Errors
-/// If there is none, or it is damaged or of another run.
+/// If there is none, or if it is damaged or belongs to another run.
 pub fn read_checkpoint(run: &Path) -> Result<()> {
     let checkpoint = Checkpoint::newest(run)?.context("no checkpoint")?;
     for difference in checkpoint.saved.identity.differences(&Identity::default()) {
         let _ = (difference.to_string(), difference.accepted_by().len());
     }
     checkpoint.restore(&mut groups())
+}
+
+/// Locates an error in the configuration of a run, and again in a comparison, whose keys are below `prefixes`.
+pub fn locate_error(error: Error, again: Error, path: &Path, overrides: &[Override], prefixes: &[&str]) {
+    let _ = (locate(error, path, overrides), locate_below(again, path, overrides, prefixes));
 }
 
 fn groups() -> Vec<ParamGroup> {

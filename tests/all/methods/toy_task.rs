@@ -261,5 +261,5 @@ fn a_task_that_is_not_in_the_list_is_refused_with_the_line_of_its_key() {
     assert!(error.contains("task is `topics`, expected one of topic, recommend, retrieve, length"), "{error}");
     let config = String::from_utf8(place.read("tiny.yaml")).unwrap();
     place.write("wrong.yaml", config.replace("task: topic", "task: topics"));
-    place.nb(&["plan", "--config", "wrong.yaml"]).failed(&["wrong.yaml:3: task is `topics`, expected one of topic"]);
+    place.nb(&["plan", "--config", "wrong.yaml"]).failed(&["wrong.yaml:3:1: task is `topics`, expected one of topic"]);
 }
