@@ -44,7 +44,7 @@ fn a_lost_process_ends_the_others_within_a_minute_and_is_named() {
         let begin = Instant::now();
         let ended = Ended::from(child.wait_with_output().unwrap()).failed(&["process 1 is lost: no heartbeat for 2"]);
         assert!(begin.elapsed() < Duration::from_secs(60), "{signal_name}: {:?}", begin.elapsed());
-        assert!(ended.err.contains("error in process 2: process 1 is gone"), "{}", ended.err);
+        assert!(ended.err.contains("error in process 2: process 1 is lost"), "{}", ended.err);
         assert!(!others.iter().any(|&other| is_alive(other)), "{signal_name}");
         assert!(place.exists("runs/tiny/checkpoints"));
     }

@@ -101,7 +101,7 @@ fn unknown_labels_are_skipped_or_an_error() {
     assert_eq!(found["accuracy"], expected["accuracy"]);
     assert!(ended.err.contains("1 with a label that no training row has, first on line 19"), "{}", ended.err);
 
-    let parts = ["dev.tsv:19", "label \"travel\" found", "finance"];
+    let parts = ["dev.tsv:19", "unknown label \"travel\"", "finance"];
     eval(&["--unknown-labels", "error"]).failed(&parts);
     place.train(&["data.unknown_labels=error"]).failed(&parts);
     // Too many of them are an error.
