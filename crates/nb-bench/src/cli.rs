@@ -34,7 +34,7 @@ Examples:
   nb-bench data --case tokenise --json now.json --baseline before.json";
 
 #[derive(Debug, Parser)]
-#[command(name = "nb-bench", version, about = "Measure NewsBERT on this machine", max_term_width = 110)]
+#[command(name = "nb-bench", version, about = "Measure the speed of NewsBERT on this machine", max_term_width = 110)]
 struct Cli {
     /// Log level on standard error: error, warn, info or debug
     #[arg(long, global = true, env = "NB_LOG", default_value = "nb_bench=info,warn", value_name = "LEVEL")]

@@ -60,7 +60,8 @@ pub struct Options {
     /// Teacher: a Hugging Face folder, or hf:owner/name
     #[arg(long, value_name = "PATH", default_value = TEACHER)]
     pub(crate) teacher: String,
-    /// Use a teacher of this shape (layers x hidden units, such as 12x768) with random weights and the tokenizer of --teacher
+    /// Shape of a teacher with random weights (layers x hidden units, such as 12x768); its tokenizer is that of
+    /// --teacher
     #[arg(long, value_name = "LxH")]
     pub(crate) random: Option<ModelShape>,
     /// Number of student layers

@@ -73,7 +73,7 @@ struct BeirArgs {
     #[arg(long, value_name = "TITLE,ABSTRACT", value_delimiter = ',')]
     columns: Option<Vec<Column>>,
 
-    /// First row of the files: column names or an article
+    /// Header row with the column names: present or absent
     #[arg(long, value_enum, default_value_t = Header::Absent, requires = "columns")]
     header: Header,
 

@@ -101,7 +101,7 @@ pub enum ClickedBeforeChoice {
     LeaveOut,
 }
 
-/// User model.
+/// Reader model.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReaderConfig {

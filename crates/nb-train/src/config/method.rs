@@ -25,7 +25,7 @@ pub struct MethodConfig {
     pub beta: Option<RampConfig>,
     /// Gradients that are blended.
     pub blend: Option<Vec<BlendChoice>>,
-    /// Top layers that both models share.
+    /// Head layers that both models share.
     pub share: Option<Vec<ShareChoice>>,
     /// Teacher layers that the term `patience` compares with.
     pub patience: Option<PkdLayersChoice>,

@@ -32,7 +32,7 @@ pub struct TeacherTrainConfig {
     pub epochs: Option<u64>,
     /// Peak learning rate of the encoder; `train.teacher_lr` by default.
     pub lr: Option<f64>,
-    /// Peak learning rate of the top layers; `train.head_lr` by default.
+    /// Peak learning rate of the head; `train.head_lr` by default.
     pub head_lr: Option<f64>,
     /// Evaluations without a better metric before stopping early; `train.patience` by default.
     pub patience: Option<u64>,

@@ -36,7 +36,7 @@ pub struct RunConfig {
     pub task: String,
     /// Texts to train and evaluate on.
     pub data: DataConfig,
-    /// User model (recommend).
+    /// Reader model (recommend).
     #[serde(default)]
     pub reader: ReaderConfig,
     /// Large model.

@@ -22,7 +22,7 @@ pub struct TrainConfig {
     pub accumulate: usize,
     /// Peak learning rate of the student's encoder.
     pub lr: f64,
-    /// Peak learning rate of the top layers; `lr` by default.
+    /// Peak learning rate of the head; `lr` by default.
     pub head_lr: Option<f64>,
     /// Peak learning rate of the teacher's encoder; `lr` by default.
     pub teacher_lr: Option<f64>,

@@ -26,7 +26,7 @@ pub(crate) struct Input {
     /// One or two columns of text, by number from 0 or by name (csv, tsv)
     #[arg(long, value_delimiter = ',', value_name = "COLUMN")]
     columns: Vec<String>,
-    /// First row of the file: column names (present) or data (absent) (csv, tsv)
+    /// Header row with the column names: present or absent (csv, tsv)
     #[arg(long, value_enum, default_value = "absent")]
     header: HeaderChoice,
     /// Meaning of quotes (csv, tsv) [default: auto, which reads a tsv file twice and keeps standard input in memory]

@@ -23,7 +23,7 @@ Examples:
   nb train --config my.yaml --set train.accumulate=2 --processes 2
   torchrun --no-python --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint host:29500 nb train --config my.yaml
 
-On several machines, start it as you would start a PyTorch program. It reads RANK, WORLD_SIZE, LOCAL_RANK,
+On several machines, start nb train as you would start a PyTorch program. It reads RANK, WORLD_SIZE, LOCAL_RANK,
 LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT, which torchrun and Kubernetes operators set; a Slurm script sets them
 with RANK=$SLURM_PROCID and so on. The micro-batches of an update (train.accumulate) are distributed over the processes.";
 

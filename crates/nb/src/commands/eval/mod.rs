@@ -38,7 +38,8 @@ pub(crate) struct Eval {
     /// Treatment of texts whose label the model was not trained on (topic) [default: skip]
     #[arg(long, value_enum)]
     unknown_labels: Option<UnknownLabelsChoice>,
-    /// Training impressions: also report metrics by whether articles appeared in them (recommend)
+    /// MIND folder of the training data: also report metrics by whether the clicked articles occur in its impressions
+    /// (recommend)
     #[arg(long, value_name = "FOLDER")]
     seen_in: Option<PathBuf>,
     /// Split of the folder's judgements (retrieve) [default: test]
