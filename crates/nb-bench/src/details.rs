@@ -37,7 +37,7 @@ pub struct Details {
     /// Median milliseconds for opening an existing token store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub second_start_ms: Option<f64>,
-    /// Values of a training case.
+    /// Values of a training case: all of its keys, or none. If a file lacks one of them, the others are ignored.
     #[serde(flatten)]
     pub training: Option<TrainingDetails>,
 }
@@ -161,6 +161,12 @@ mod tests {
         );
         assert_eq!(serde_json::to_string(&details).unwrap(), expected);
         assert_eq!(serde_json::from_str::<Details>(expected).unwrap(), details);
+    }
+
+    #[test]
+    fn training_details_without_one_of_their_keys_are_ignored() {
+        let details: Details = serde_json::from_str(r#"{"rounds": 3, "gflops": 90.0, "steps": 8}"#).unwrap();
+        assert_eq!(details, Details { rounds: Some(3), ..Details::default() });
     }
 
     #[test]

@@ -147,6 +147,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::details::TrainingDetails;
 
     fn report() -> Report {
         let host = Host {
@@ -162,6 +163,16 @@ mod tests {
         result.peers = BTreeMap::from([("torch-eager".to_owned(), 15.0)]);
         (result.ratio, result.spread) = (Some(2.0), Some([1.9, 2.1]));
         result.details.peak_bytes = Some(7);
+        result.details.peak_bytes_of_peers = [("torch-eager".to_owned(), 9)].into_iter().collect();
+        result.details.training = Some(TrainingDetails {
+            gflops: 90.0,
+            peak_gflops: 180.0,
+            peak_gflops_at_shapes: 150.0,
+            share_of_peak: 0.5,
+            share_of_peak_at_shapes: 0.6,
+            phases_ms: [("losses".to_owned(), 1.5)].into_iter().collect(),
+            steps: 8,
+        });
         Report { host, commit: None, teacher: "a folder".to_owned(), results: vec![result] }
     }
 
@@ -173,6 +184,9 @@ mod tests {
         let expected = json!({
             "bench": "train", "case": "ag-64", "precision": "f32", "unit": "sequences/s", "ours": 30.0,
             "range": [29.0, 31.0], "peers": {"torch-eager": 15.0}, "ratio": 2.0, "spread": [1.9, 2.1], "peak_bytes": 7,
+            "peak_bytes_of_peers": {"torch-eager": 9}, "gflops": 90.0, "peak_gflops": 180.0,
+            "peak_gflops_at_shapes": 150.0, "share_of_peak": 0.5, "share_of_peak_at_shapes": 0.6,
+            "phases_ms": {"losses": 1.5}, "steps": 8,
         });
         assert_eq!(json["results"][0], expected);
     }

@@ -1,6 +1,6 @@
 //! Seeded shuffling of rows, cutting into batches, and packing of tokens.
 //!
-//! A batch holds the tokens of its sequences one after the other, without padding, and the length of each sequence.
+//! A batch contains the tokens of its sequences one after the other, without padding, and the length of each sequence.
 
 use crate::random::{Stream, mix};
 
@@ -57,7 +57,7 @@ impl TokenBatch {
         batch
     }
 
-    /// Appends the sequences of another batch. `rows` then holds the rows of both batches, each relative to its source.
+    /// Appends the sequences of another batch. `rows` then contains the rows of both batches, each relative to its source.
     pub fn append(&mut self, mut other: Self) {
         self.rows.append(&mut other.rows);
         self.ids.append(&mut other.ids);

@@ -31,7 +31,7 @@ pub enum Error {
         /// The processes that have not arrived, or libtorch's message.
         cause: String,
     },
-    /// A process is gone, has failed, hangs or cannot be reached.
+    /// A process is lost, has failed, hangs or cannot be reached.
     #[error("{0}")]
     Lost(String),
     /// An exchange failed, and no process is known to be the cause.

@@ -94,7 +94,7 @@ impl ProcessGroup {
         self.0.as_ref().map_or(1, |joined| joined.world.size)
     }
 
-    /// Returns true in process 0, which writes files.
+    /// Returns true in the main process, process 0, which writes files.
     pub fn is_main(&self) -> bool {
         self.rank() == 0
     }

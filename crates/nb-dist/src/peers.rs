@@ -1,13 +1,13 @@
-//! Supervision of the other processes: each is alive, hangs, or is gone.
+//! Supervision of the other processes: each is alive, hangs, or is lost.
 //!
 //! Every second, each process writes a sign of life to the store: an increasing number, the number of exchanges that it
 //! has entered, a count of its progress, and a flag for slow work ([`super::ProcessGroup::busy`]). Process 0 collects
 //! all signs in one table, which the others read. From the table, a waiting process infers the state of the others:
 //!
-//! * no new sign for 20 seconds: the process, its machine or the connection to it is gone;
+//! * no new sign for 20 seconds: the process, its machine or the connection to it is lost;
 //! * new signs, but the process is one exchange behind, is not busy, and has made no progress for 40 seconds (or, if
 //!   longer, four times the longest time of this process between two heartbeats): the process hangs;
-//! * no answer from the store: process 0, which hosts it, is gone;
+//! * no answer from the store: process 0, which hosts it, is lost;
 //! * all have entered the exchange, but it has not completed after 50 seconds: some processes cannot reach each other.
 //!
 //! The first process that notices a failure writes the reason to the store for all.
@@ -22,8 +22,8 @@ use crate::shim::Store;
 
 /// Time between two signs of life.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A process without a sign of life for this long is gone.
-pub(crate) const GONE: Duration = Duration::from_secs(20);
+/// A process without a sign of life for this long is lost.
+pub(crate) const LOST: Duration = Duration::from_secs(20);
 /// A process with signs of life but without progress for this long hangs.
 const HANGS: Duration = Duration::from_secs(40);
 /// An exchange that all have entered and that does not complete in this time never will. At 100 Mbit/s, the time is
@@ -214,13 +214,13 @@ impl View {
         }
         const STORE: &str = "process 0, through which the processes find each other";
         if let Some(cause) = &self.broken {
-            return Some(format!("{STORE}, is gone ({cause})"));
+            return Some(format!("{STORE}, is lost ({cause})"));
         }
         let silence = now.saturating_duration_since(self.answered);
-        if silence > GONE {
+        if silence > LOST {
             return Some(format!("{STORE}, cannot be reached: no answer for {} s", silence.as_secs()));
         }
-        self.gone(wait, now).or_else(|| self.hanging(wait, now)).or_else(|| self.stuck(wait, now))
+        self.lost(wait, now).or_else(|| self.hanging(wait, now)).or_else(|| self.stuck(wait, now))
     }
 
     /// The other processes, each with its rank.
@@ -230,10 +230,10 @@ impl View {
     }
 
     /// Looks for a process without signs of life.
-    fn gone(&self, wait: &Wait, now: Instant) -> Option<String> {
+    fn lost(&self, wait: &Wait, now: Instant) -> Option<String> {
         for (rank, seen) in self.others(wait) {
             let silence = now.saturating_duration_since(seen.sign_at);
-            if silence > GONE {
+            if silence > LOST {
                 return Some(format!("process {rank} is lost: no heartbeat for {} s", silence.as_secs()));
             }
         }
@@ -277,7 +277,7 @@ impl View {
     }
 }
 
-/// Runs the sign-of-life thread until this process leaves or the store is gone.
+/// Runs the sign-of-life thread until this process leaves or the store is lost.
 fn send_signs(store: &Store, rank: usize, shared: &Shared) {
     let mut table = vec![Sign::default(); lock(&shared.view).seen.len()];
     for number in 1.. {
@@ -438,7 +438,7 @@ mod tests {
         view.answered = now - 25 * SECOND;
         assert!(view.trouble(&wait(now), now).unwrap().contains("process 0, through which"));
         view.broken = Some("reset".into());
-        assert!(view.trouble(&wait(now), now).unwrap().ends_with("is gone (reset)"));
+        assert!(view.trouble(&wait(now), now).unwrap().ends_with("is lost (reset)"));
         view.end = Some("process 2: the disk is full".into());
         assert_eq!(view.trouble(&wait(now), now).unwrap(), "process 2: the disk is full");
     }

@@ -1,8 +1,8 @@
 //! Files and folders that appear complete or not at all.
 //!
-//! Each is written under a temporary name, by default in the folder of its target, then renamed. Readers see either the old or the
-//! new content. A program that has the old file open or mapped still sees the old bytes, because a rename replaces the
-//! name and not the file.
+//! Each is written under a temporary name, by default in the folder of its target, then renamed. Readers see the old or
+//! the new content, never a part of it. While a folder replaces another, there is a moment without either. A program that
+//! has the old file open or mapped still sees the old bytes, because a rename replaces the name and not the file.
 //!
 //! * [`write()`], [`write_with`]: a whole file in one call, flushed to disk.
 //! * [`AtomicFile`]: a file in progress.

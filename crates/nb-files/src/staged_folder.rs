@@ -37,8 +37,8 @@ impl StagedFolder {
         Self::create_in(parent(target), target)
     }
 
-    /// Creates an empty folder in `container`, which must be on the disk of `target`. All temporary names are in
-    /// `container`, so its owner can remove what a killed process left behind.
+    /// Creates an empty folder in `container`, an existing folder on the file system of `target`. All temporary names
+    /// are in `container`, so its owner can remove what a killed process left behind.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -66,22 +66,29 @@ impl StagedFolder {
     /// Flushes the folder and its files to disk, moves it to the target and removes the previous folder. The contents
     /// of subfolders are not flushed.
     ///
-    /// The replacement takes two renames. If the process is killed between them, the old folder remains under a
-    /// temporary name.
+    /// The replacement takes two renames. Between them the target does not exist; if the process is killed there, the
+    /// old folder remains under a temporary name.
     ///
     /// # Errors
-    /// If the folder cannot be flushed or renamed. The previous folder then remains in place.
+    /// If the folder cannot be flushed or renamed, also because the container is on another file system than the
+    /// target: the previous folder then remains in place. If only the parent folder cannot be flushed: the new folder
+    /// is then in place, but a power loss may undo the replacement.
     pub fn sync_and_commit(self) -> io::Result<()> {
         for entry in fs::read_dir(&self.temporary)? {
             File::open(entry?.path())?.sync_all()?;
         }
         sync_folder(&self.temporary)?;
-        let replaced = Replaced::take(&self.target, &self.container)?;
-        let renamed = fs::rename(&self.temporary, &self.target).and_then(|()| sync_parent(&self.target));
-        if renamed.is_err() {
+        let replaced = self.set_target_aside()?;
+        if let Err(error) = fs::rename(&self.temporary, &self.target) {
             replaced.put_back(&self.target);
+            return Err(error);
         }
-        renamed
+        sync_parent(&self.target)
+    }
+
+    /// Moves the previous folder, if there is one, into a new folder of the container.
+    fn set_target_aside(&self) -> io::Result<Replaced> {
+        Replaced::take(&self.target, &self.container)
     }
 }
 
@@ -94,7 +101,7 @@ impl Drop for StagedFolder {
 
 /// The previous folder, which is about to be removed. Dropping this value removes it.
 struct Replaced {
-    /// A temporary folder that holds the previous one, if there was one. The path is empty if the previous folder must
+    /// A temporary folder that contains the previous one, if there was one. The path is empty if the previous folder must
     /// stay.
     holder: PathBuf,
 }
@@ -170,7 +177,7 @@ mod tests {
         let staged = StagedFolder::create_in(&container, &path).unwrap();
         fs::write(staged.path().join("b"), "new").unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is next to the target");
-        let replaced = Replaced::take(&path, &container).unwrap();
+        let replaced = staged.set_target_aside().unwrap();
         assert!(replaced.holder.starts_with(&container));
         replaced.put_back(&path);
         staged.sync_and_commit().unwrap();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) const FILE: &str = ".tmp-";
 /// Prefix of folders in progress.
 pub(crate) const NEW_FOLDER: &str = ".new-";
-/// Prefix of folders that hold a folder that is being replaced.
+/// Prefix of folders that contain a folder that is being replaced.
 pub(crate) const OLD_FOLDER: &str = ".old-";
 
 /// Distinguishes the temporary names of one process. The process id distinguishes the names of different processes.

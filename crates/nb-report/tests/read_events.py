@@ -2,8 +2,8 @@
 and with the accumulator that scripts use. Run this by hand after a change to src/events.rs:
 
     pip install tensorboard==2.21.0 tensorboard-data-server==0.7.2
-    NB_EVENTS_DIR=/tmp/events cargo test -p nb-report --test events -- --ignored
-    python crates/nb-report/tests/read_events.py /tmp/events
+    NB_EVENTS_DIR=target/events cargo test -p nb-report --test events -- --ignored
+    python crates/nb-report/tests/read_events.py target/events
 
 The folder must be new. Prints how many points of each tag each loader finds, and fails if a step appears twice. Last
 passed with tensorboard 2.21.0 and tensorboard-data-server 0.7.2.

@@ -1,6 +1,7 @@
 //! Defaults of environment variables that libtorch reads when it starts. A value set by the user takes precedence.
 //!
-//! Programs call these functions first in `main`, before any thread exists.
+//! Programs call these functions first in `main`: once the process has a second thread, they change nothing, because another
+//! thread may be reading the environment.
 #![expect(unsafe_code, reason = "sets environment variables; the argument is at the call")]
 
 /// The variables that are read when the first matrix product is compiled: one by oneDNN, one by libtorch's layer above it,
@@ -26,8 +27,13 @@ pub fn limit_primitive_cache() {
 }
 
 fn set_default(name: &str, value: &str) {
-    if std::env::var_os(name).is_none() {
-        // SAFETY: `main` has started no thread yet, so nothing reads the environment at the same time.
+    if std::env::var_os(name).is_none() && is_only_thread() {
+        // SAFETY: this is the only thread of the process, so nothing reads the environment at the same time.
         unsafe { std::env::set_var(name, value) };
     }
+}
+
+/// Returns true if the process certainly has no other thread.
+fn is_only_thread() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }

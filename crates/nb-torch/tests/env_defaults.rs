@@ -2,27 +2,45 @@
 
 use std::env;
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 
 const VARIABLES: [&str; 3] = ["TORCH_CPP_LOG_LEVEL", "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"];
 
 fn main() {
-    if env::args().nth(1).as_deref() == Some("child") {
+    let second_thread = env::args().nth(1).filter(|argument| argument == "threaded").map(|_| {
+        let (started, is_started) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let _ = started.send(());
+            thread::park();
+        });
+        is_started.recv().expect("the thread starts");
+        thread
+    });
+    if env::args().len() > 1 {
         nb_torch::env_defaults::silence_cpp_log();
         nb_torch::env_defaults::limit_primitive_cache();
+        if let Some(thread) = second_thread {
+            thread.thread().unpark();
+        }
         println!("{}", VARIABLES.map(|name| env::var(name).unwrap_or_default()).join(" "));
         return;
     }
-    assert_eq!(values(None), "ERROR 64 64");
-    assert_eq!(values(Some(("LRU_CACHE_CAPACITY", "1024"))), "ERROR 64 1024");
-    assert_eq!(values(Some(("TORCH_CPP_LOG_LEVEL", "INFO"))), "INFO 64 64");
+    assert_eq!(values("alone", None), "ERROR 64 64");
+    assert_eq!(values("alone", Some("LRU_CACHE_CAPACITY")), "ERROR 64 by the user");
+    assert_eq!(values("alone", Some("TORCH_CPP_LOG_LEVEL")), "by the user 64 64");
+    assert_eq!(values("threaded", None), "", "nothing changes once another thread may read the environment");
 }
 
-/// Returns the values of the variables in a process whose environment has only `user` of them.
-fn values(user: Option<(&str, &str)>) -> String {
+/// Returns the values of the variables in a process, `alone` or `threaded`, whose environment has only `user` of them.
+fn values(process: &str, user: Option<&str>) -> String {
     let mut child = Command::new(env::current_exe().expect("a test knows its own path"));
-    child.arg("child").envs(user);
-    for name in VARIABLES.into_iter().filter(|name| user.is_none_or(|(set, _)| set != *name)) {
+    child.arg(process);
+    for name in VARIABLES {
         child.env_remove(name);
+    }
+    if let Some(name) = user {
+        child.env(name, "by the user");
     }
     let output = child.output().expect("the test starts itself");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

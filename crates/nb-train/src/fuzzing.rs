@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result};
 use nb_model::{Arena, Layout};
 use tch::Device;
 
-use crate::config::{CheckpointEvery, Override, locate, locate_below};
+use crate::config::{CheckpointEvery, ConfigError, Override, locate, locate_below};
 use crate::optim::ParamGroup;
 use crate::run_folder::CHECKPOINTS;
 use crate::run_folder::checkpoint::{Checkpoint, Checkpoints, Identity, Saved, State};
@@ -42,9 +42,12 @@ pub fn read_checkpoint(run: &Path) -> Result<()> {
     checkpoint.restore(&mut groups())
 }
 
-/// Locates an error in the configuration of a run, and again in a comparison, whose keys are below `prefixes`.
-pub fn locate_error(error: Error, again: Error, path: &Path, overrides: &[Override], prefixes: &[&str]) {
-    let _ = (locate(error, path, overrides), locate_below(again, path, overrides, prefixes));
+/// Returns the messages of an error in the configuration of a run, and in that of a comparison, whose keys are below
+/// `prefixes`.
+pub fn located_messages(error: &ConfigError, path: &Path, overrides: &[Override], prefixes: &[&str]) -> [String; 2] {
+    let in_run = locate(error.clone().into(), path, overrides);
+    let in_comparison = locate_below(error.clone().into(), path, overrides, prefixes);
+    [in_run, in_comparison].map(|error| format!("{error:#}"))
 }
 
 fn groups() -> Vec<ParamGroup> {

@@ -15,6 +15,7 @@
 //!
 //! The crate `nb` handles the command line and signals; this library does not.
 
+mod atomic_file;
 pub mod compare;
 pub mod config;
 #[cfg(feature = "fuzzing")]

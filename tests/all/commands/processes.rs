@@ -213,7 +213,11 @@ fn processes_without_a_micro_batch_are_refused() {
     let place = Place::new();
     let refused = ended(train(&place, "runs/tiny", 2, &[]));
     if nb_dist::AVAILABLE {
-        refused.failed(&["train.accumulate is 1", "each of the 2 processes", "set train.accumulate=2 and divide train.batch by 2"]);
+        refused.failed(&[
+            "train.accumulate is 1",
+            "each of the 2 processes",
+            "set train.accumulate=2 and divide train.batch by 2",
+        ]);
         assert!(!place.exists("runs"));
     } else {
         refused.failed(&["built without process groups", "cargo xtask setup"]);

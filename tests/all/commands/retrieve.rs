@@ -125,7 +125,8 @@ fn search_finds_articles_on_the_topic_of_the_query() {
     for (i, topic) in [2, 1].into_iter().enumerate() {
         let (query, lines) = (queries[i], &lines[i * DOCUMENTS..][..DOCUMENTS]);
         let expected = by_hand(&place, query);
-        for (rank, (line, (id, score))) in (1..).zip(lines.iter().zip(&expected)) {
+        for (i, line) in lines.iter().enumerate() {
+            let (rank, (id, score)) = (i + 1, &expected[i]);
             assert_eq!((&line["query"], &line["rank"]), (&json!(query), &json!(rank)));
             assert_eq!(line["id"], **id, "{query}, rank {rank}");
             assert!((line["score"].as_f64().unwrap() - score).abs() < 1e-4, "{line} against {score}");

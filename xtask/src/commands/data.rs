@@ -17,7 +17,7 @@ pub(crate) const SAMPLE: &str = "data/sample";
 const SAMPLE_EXAMPLES: &str = "\
 Examples:
   cargo xtask data sample
-  cargo xtask data sample --output /tmp/other --seed 7";
+  cargo xtask data sample --output data/other --seed 7";
 
 const BEIR_EXAMPLES: &str = "\
 Examples:

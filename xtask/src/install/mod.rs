@@ -120,9 +120,10 @@ pub(crate) fn make(
     if is_made(folder) {
         return Ok(());
     }
+    // First, because it removes what a killed process left behind, which may be what fills the disk.
+    let staging = Staging::open(folder)?;
     check_free(title, bytes, parent)?;
     say(format!("creating {title} in {}", folder.display()));
-    let staging = Staging::open(folder)?;
     let made = staging.folder()?;
     fill(made.path()).with_context(|| format!("cannot create {title}"))?;
     staging.commit(made)?;
@@ -169,6 +170,7 @@ mod tests {
         assert!(error.to_string().starts_with("a large thing needs"), "{error:#}");
         assert!(error.to_string().contains("set XDG_CACHE_HOME"), "{error:#}");
     }
+
     #[test]
     fn a_made_folder_replaces_the_old_one_only_if_it_is_complete() {
         let cache = tempfile::tempdir().unwrap();
@@ -183,5 +185,15 @@ mod tests {
         make("a tool", &folder, 0, |folder| folder.join("new").exists(), write("new")).unwrap();
         assert!(folder.join("new").exists() && !folder.join("old").exists() && !partial.exists());
         make("a tool", &folder, 0, |folder| folder.join("new").exists(), |_| bail!("it is made already")).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_process_left_behind_is_removed_before_the_space_is_checked() {
+        let cache = tempfile::tempdir().unwrap();
+        let partial = cache.path().join("tool.partial");
+        fs::create_dir_all(partial.join("left/behind")).unwrap();
+        let failed = make("a tool", &cache.path().join("tool"), u64::MAX, |_| false, |_| Ok(()));
+        assert!(failed.unwrap_err().to_string().starts_with("a tool needs"));
+        assert!(!partial.exists());
     }
 }

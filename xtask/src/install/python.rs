@@ -42,7 +42,7 @@ impl Python {
             pips.push((python, pip));
         }
         let (major, minor) = OLDEST;
-        let otherwise = "or set LIBTORCH to a folder that holds libtorch";
+        let otherwise = "or set LIBTORCH to a folder that contains libtorch";
         if let Some((python, Some((major, minor, patch)))) = pips.iter().find(|(_, pip)| pip.is_some()) {
             bail!(
                 "pip {major}.{minor}.{patch} of {python} is too old, expected {}.{}.{} or later: upgrade it \

@@ -1,6 +1,6 @@
 //! The temporary folder in which a folder of the cache is prepared.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -57,7 +57,10 @@ impl Staging {
 
     /// Moves the complete folder to its target and removes everything else.
     pub(super) fn commit(&self, folder: StagedFolder) -> Result<()> {
-        folder.sync_and_commit().with_context(|| format!("cannot create {}", self.target.display()))?;
+        // The commit flushes only the top of the tree, and flushing thousands of files one by one takes minutes.
+        let context = || format!("cannot create {}", self.target.display());
+        rustix::fs::syncfs(File::open(&self.root).with_context(context)?).with_context(context)?;
+        folder.sync_and_commit().with_context(context)?;
         remove(&self.root)
     }
 }

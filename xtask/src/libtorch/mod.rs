@@ -97,14 +97,14 @@ fn choose(variable: Option<PathBuf>, remembered: Option<PathBuf>, wish: Option<S
     })
 }
 
-/// Checks that `root` holds libraries and headers of the pinned version.
+/// Checks that `root` contains libraries and headers of the pinned version.
 ///
 /// A folder in the project's cache must also have the mark of a finished installation.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let library = root.join("lib").join("libtorch_cpu.so");
     ensure!(library.is_file(), "{} does not exist, expected a folder with lib and include", library.display());
     let found = version::read(root)?;
-    ensure!(found == VERSION, "{} holds libtorch {found}, expected {VERSION}", root.display());
+    ensure!(found == VERSION, "{} contains libtorch {found}, expected {VERSION}", root.display());
     if let (Some(folder), Ok(cache)) = (root.parent(), project::cache())
         && folder.starts_with(cache)
     {
@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(found, Found::Ready(expected));
 
         let error = choose(Some(old.path().into()), None, None).unwrap_err();
-        assert!(format!("{error:#}").ends_with("holds libtorch 2.4.1, expected 2.11.0"), "{error:#}");
+        assert!(format!("{error:#}").ends_with("contains libtorch 2.4.1, expected 2.11.0"), "{error:#}");
         let error = choose(Some("/nowhere/at/all".into()), None, None).unwrap_err();
         assert!(format!("{error:#}").contains("/nowhere/at/all/lib/libtorch_cpu.so does not exist"), "{error:#}");
         let error = choose(Some("libtorch".into()), None, None).unwrap_err();

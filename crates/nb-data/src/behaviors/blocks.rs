@@ -101,7 +101,7 @@ struct Blocks<R> {
 }
 
 impl<R: Read> Blocks<R> {
-    /// Reads the next block into `block`; an empty block ends the stream. After a failure `block` holds the bytes read
+    /// Reads the next block into `block`; an empty block ends the stream. After a failure `block` contains the bytes read
     /// so far.
     fn fill(&mut self, block: &mut Vec<u8>) -> io::Result<()> {
         block.clear();

@@ -135,7 +135,7 @@ pub enum Quoting {
     /// - a quoted field on one line that contains a tab without which the row has too few.
     #[default]
     Auto,
-    /// Quoting as in RFC 4180: `"` around a field, doubled inside it; a quoted field may hold delimiters and line
+    /// Quoting as in RFC 4180: `"` around a field, doubled inside it; a quoted field may contain delimiters and line
     /// breaks.
     Csv,
     /// No quoting: a line is a row, and a quote is a character like any other.

@@ -11,7 +11,7 @@ pub(super) fn texts<'a>(first: Option<&'a str>, second: Option<&'a str>) -> Resu
     }
 }
 
-/// Trims a field; returns `None` if it holds nothing but white space and control characters.
+/// Trims a field; returns `None` if it contains nothing but white space and control characters.
 pub(super) fn meaningful(field: &str) -> Option<&str> {
     let field = field.trim();
     field.contains(|c: char| !c.is_control() && !c.is_whitespace()).then_some(field)

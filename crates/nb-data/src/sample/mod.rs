@@ -11,7 +11,7 @@
 //! - **Topics.** A bag of words scores far below an encoder, because many words of the development articles never occur
 //!   in training (see the word lists); 3 % of the labels are wrong, and some articles contain no word of their topic.
 //! - **Recommendation.** A separate set of articles, called stories. Readers click by topic, with noise. Development
-//!   impressions show articles that training impressions never show; as in MIND, `recommend/dev/news.tsv` holds these
+//!   impressions show articles that training impressions never show; as in MIND, `recommend/dev/news.tsv` contains these
 //!   articles and the training articles of histories.
 //! - **Retrieval.** [`beir::from_news`] over the same stories: a text repeats only some words of its headline.
 //!

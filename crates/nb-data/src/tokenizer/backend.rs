@@ -99,7 +99,7 @@ pub(super) fn check_ends(class: Class, folder: &Folder, special: &SpecialTokens)
             let found = format!("{key} is null, expected a token, because sequences begin and end with it");
             return Err(wrong(folder.config.path.clone())(found.into()));
         };
-        if !folder.vocabulary.holds(token) && !special.declares(token) {
+        if !folder.vocabulary.contains(token) && !special.declares(token) {
             return Err(DataError::NoSpecialToken {
                 path: folder.vocabulary.path().to_owned(),
                 token: token.to_owned(),

@@ -14,7 +14,7 @@ use crate::error::DataError;
 /// The rules by which a folder's files become a tokenizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// WordPiece with BERT's normalisation, pre-tokenisation and template; `tokenizer_config.json` holds their
+    /// WordPiece with BERT's normalisation, pre-tokenisation and template; `tokenizer_config.json` contains their
     /// settings.
     Bert,
     /// Unigram with XLM-R's pre-tokenisation and template, and the precompiled character map of the normalisation.

@@ -51,7 +51,7 @@ impl Vocabulary {
     }
 
     /// Returns true if a token is in the vocabulary, not counting added tokens.
-    pub(super) fn holds(&self, token: &str) -> bool {
+    pub(super) fn contains(&self, token: &str) -> bool {
         match self {
             Self::Json { value, .. } => match &value["model"]["vocab"] {
                 Value::Object(ids) => ids.contains_key(token),

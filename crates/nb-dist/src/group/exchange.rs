@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tch::{Device, Tensor};
 
 use super::joined::{Joined, UNLIMITED};
-use crate::peers::GONE;
+use crate::peers::LOST;
 use crate::shim::{self, Backend, Reduce};
 use crate::{Error, World};
 
@@ -129,7 +129,7 @@ impl Joined {
     fn explain(&self, cause: String) -> Error {
         const POLL: Duration = Duration::from_millis(200);
         let since = Instant::now();
-        while since.elapsed() < GONE + GONE / 4 {
+        while since.elapsed() < LOST + LOST / 4 {
             if let Some(trouble) = self.peers.trouble(since) {
                 return self.lost(trouble);
             }

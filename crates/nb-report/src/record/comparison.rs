@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Methods at several depths over several seeds, side by side, as `compare.json` holds them.
+/// Methods at several depths over several seeds, side by side, as in `compare.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Name of the comparison.

@@ -14,7 +14,7 @@ const NOT_A_METRIC: &str = "hidden";
 /// The key of [`Scores::intervals`].
 const INTERVALS: &str = "intervals";
 
-/// The measurements of one model on one split, as `metrics.jsonl` and `summary.json` hold them.
+/// The measurements of one model on one split, as in `metrics.jsonl` and `summary.json`.
 ///
 /// ```
 /// use nb_report::record::Evaluation;

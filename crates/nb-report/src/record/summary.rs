@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::lenient::{or_default, texts};
 use super::{Evaluation, Named};
 
-/// A finished run, as `summary.json` holds it.
+/// A finished run, as in `summary.json`.
 ///
 /// Every field may be absent: a run without a teacher has no `teacher`, and records of other versions may lack more. A
 /// field of another type counts as absent, and an unknown field is ignored.

@@ -25,9 +25,9 @@ use nb_report::{Comparison, Entry, Header, RunRecord, Sweep, Try};
 pub use self::config::{CompareConfig, EntryConfig, Settings, TeacherEntryConfig};
 pub use self::plan::{ComparePlan, RunState, RunStatus};
 pub(crate) use self::variant::{RunSpec, Variant};
+use crate::atomic_file::write_file;
 use crate::model::Role;
 use crate::run_folder::REPORT;
-use crate::run_folder::atomic_file::write_file;
 
 /// Outcome of a comparison.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use nb_data::Tokenizer;
 use nb_model::{Arena, fill, named_values, read_tensors, write_tensors};
 use serde_json::{Map, Value};
 
+use crate::atomic_file::write_file;
 use crate::plan::Plan;
-use crate::run_folder::atomic_file::write_file;
 
 /// Writes the parameters of a head.
 ///

@@ -8,6 +8,7 @@ use nb_dist::ProcessGroup;
 use nb_report::RunRecord;
 use nb_report::record::{Named, OUTCOMES_FILE, OutcomesFile, Summary, TrainSummary};
 
+use crate::atomic_file::write_file;
 use crate::method::TeacherRole;
 use crate::model::build;
 use crate::model::{Model, Role};
@@ -15,7 +16,6 @@ use crate::run::outcomes;
 use crate::run::state::Run;
 use crate::run::summary::{self, FinishedModel, RunResult, Speed, speed};
 use crate::run_folder::REPORT;
-use crate::run_folder::atomic_file::write_file;
 use crate::run_folder::best::Best;
 use crate::run_folder::provenance;
 use crate::task::{SplitName, Task};

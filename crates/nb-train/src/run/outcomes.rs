@@ -6,7 +6,7 @@ use anyhow::Result;
 use nb_checkpoint::{TensorBytes, serialize};
 use nb_report::record::OutcomesFile;
 
-use crate::run_folder::atomic_file::write_file;
+use crate::atomic_file::write_file;
 
 /// Writes the outcomes of a run. Writes no file if they contain no model.
 ///

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file::replace_folder;
 use crate::model::Role;
 use crate::model::saved_folder::weights_digest;
-use crate::run_folder::atomic_file::replace_folder;
 use crate::task::Measurements;
 
 /// The best evaluation of one model.

@@ -32,7 +32,7 @@ impl Lock {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut file = open(&path, true).with_context(context)?;
+            let mut file = options().create(true).open(&path).with_context(context)?;
             match file.try_lock() {
                 // Another process may hold it only for a check.
                 Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => {
@@ -56,7 +56,7 @@ impl Lock {
     /// # Errors
     /// If one does.
     pub(crate) fn check(folder: &Path) -> Result<()> {
-        let Ok(mut file) = open(&folder.join(LOCK), false) else { return Ok(()) };
+        let Ok(mut file) = options().open(folder.join(LOCK)) else { return Ok(()) };
         // Shared: two checks must not mistake each other for a run.
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => bail!("{}", in_use(folder, &mut file)),
@@ -72,8 +72,8 @@ impl Drop for Lock {
     }
 }
 
-fn open(path: &Path, create: bool) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)
+fn options() -> OpenOptions {
+    OpenOptions::new().read(true).write(true).truncate(false).clone()
 }
 
 fn in_use(folder: &Path, file: &mut File) -> String {

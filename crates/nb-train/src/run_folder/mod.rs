@@ -1,6 +1,5 @@
 //! The run folder: which process may take it, and the files that a run writes into it.
 
-pub(crate) mod atomic_file;
 pub(crate) mod best;
 pub(crate) mod checkpoint;
 mod clock;
@@ -21,7 +20,7 @@ use nb_report::EventWriter;
 use nb_report::record::{CONFIG_FILE, Line, METRICS_FILE, SUMMARY_FILE, Summary};
 use serde::Serialize;
 
-use crate::run_folder::atomic_file::write_file;
+use crate::atomic_file::write_file;
 use crate::run_folder::entries::{Contents, entries, find_free, is_temporary, name, remove};
 use crate::run_folder::lock::{LOCK, Lock};
 use crate::run_folder::scalars::scalars;

@@ -53,7 +53,7 @@ impl Predict {
                 if let Some(id) = &article.id {
                     line.insert("id".into(), id.as_str().into());
                 }
-                let best = argmax(&probabilities);
+                let Some(best) = argmax(&probabilities) else { continue }; // a model has at least one label
                 line.insert("label".into(), labels[best].as_str().into());
                 line.insert("probability".into(), json!(probabilities[best]));
                 if self.probabilities == Which::All {

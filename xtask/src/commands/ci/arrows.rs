@@ -136,6 +136,7 @@ mod tests {
     fn names_are_the_first_words_of_a_tree() {
         assert_eq!(names("xtask v0.1.0 (/p/xtask)\nserde v1.0.1 (*)\n"), ["xtask", "serde"]);
     }
+
     #[test]
     fn only_listed_crates_of_the_workspace_may_use_a_crate() {
         let users = names("clap v4.6.0\nclap_complete v4.6.0\nnb v0.1.0 (/p)\nnb-train v0.1.0 (/p)\n");

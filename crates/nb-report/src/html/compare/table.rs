@@ -9,12 +9,7 @@ use crate::{Against, Comparison, Row, TeacherRow};
 /// Returns a table of all rows, sorted by depth and, within a depth, in the order of the comparison. The best row of
 /// each depth has a mark.
 pub(super) fn rows(comparison: &Comparison) -> Markup {
-    let mut others: Vec<&str> = comparison.rows.iter().flat_map(|row| row.metrics.keys().map(String::as_str)).collect();
-    others.sort_unstable();
-    others.dedup();
-    others.retain(|metric| *metric != comparison.metric);
-    let tested = comparison.rows.iter().any(|row| row.against.is_some());
-    let speed = comparison.rows.iter().any(|row| row.texts_per_second.is_some());
+    let columns = Columns::of(comparison);
     let mut rows: Vec<&Row> = comparison.rows.iter().collect();
     rows.sort_by_key(|row| row.layers);
     let caption = format!("Methods and depths by {}", name(&comparison.metric));
@@ -28,43 +23,68 @@ pub(super) fn rows(comparison: &Comparison) -> Markup {
                         th scope="col" { "layers" }
                         th scope="col" { (name(&comparison.metric)) }
                         th scope="col" { "kept" }
-                        @if tested {
+                        @if columns.tests {
                             th scope="col" { "to " (comparison.baseline) }
                             th scope="col" { "p (Holm)" }
                         }
-                        @for metric in &others { th scope="col" { (name(metric)) } }
+                        @for metric in &columns.metrics { th scope="col" { (name(metric)) } }
                         th scope="col" { "ms per text" }
-                        @if speed { th scope="col" { "texts/s" } }
+                        @if columns.throughput { th scope="col" { "texts/s" } }
                         th scope="col" { "parameters" }
                         th scope="col" { "MB" }
                     }
                 }
                 tbody {
-                    @if let Some(row) = &comparison.teacher { (teacher(row, tested, speed, others.len())) }
-                    @for row in rows { (student(comparison, row, tested, speed, &others)) }
+                    @if let Some(row) = &comparison.teacher { (teacher(row, &columns)) }
+                    @for row in rows { (student(comparison, row, &columns)) }
                 }
             }
         }
     }
 }
 
-fn teacher(row: &TeacherRow, tested: bool, speed: bool, others: usize) -> Markup {
+/// The columns that only some comparisons have.
+struct Columns<'a> {
+    /// The difference to the baseline, and its p value.
+    tests: bool,
+    /// Texts per second.
+    throughput: bool,
+    /// The metrics besides the comparison's own.
+    metrics: Vec<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(comparison: &'a Comparison) -> Self {
+        let rows = &comparison.rows;
+        let mut metrics: Vec<&str> = rows.iter().flat_map(|row| row.metrics.keys().map(String::as_str)).collect();
+        metrics.sort_unstable();
+        metrics.dedup();
+        metrics.retain(|metric| *metric != comparison.metric);
+        Self {
+            tests: rows.iter().any(|row| row.against.is_some()),
+            throughput: rows.iter().any(|row| row.texts_per_second.is_some()),
+            metrics,
+        }
+    }
+}
+
+fn teacher(row: &TeacherRow, columns: &Columns) -> Markup {
     html! {
         tr.teacher {
             th scope="row" { "teacher" }
             td { (row.layers) }
             td { (score(row.score)) }
             td { (percent(1.0)) }
-            @for _ in 0..others + 2 * usize::from(tested) { td { (NONE) } }
+            @for _ in 0..columns.metrics.len() + 2 * usize::from(columns.tests) { td { (NONE) } }
             td { (optional(row.milliseconds_per_text, number)) }
-            @if speed { td { (optional(row.texts_per_second, count)) } }
+            @if columns.throughput { td { (optional(row.texts_per_second, count)) } }
             td { (count(row.parameters as f64)) }
             td { (number(row.parameters as f64 * 4e-6)) }
         }
     }
 }
 
-fn student(comparison: &Comparison, row: &Row, tested: bool, speed: bool, others: &[&str]) -> Markup {
+fn student(comparison: &Comparison, row: &Row, columns: &Columns) -> Markup {
     let best = comparison.rows.iter().all(|other| other.layers != row.layers || other.mean <= row.mean);
     let first =
         comparison.rows.iter().find(|other| other.layers == row.layers).is_some_and(|first| std::ptr::eq(first, row));
@@ -77,12 +97,12 @@ fn student(comparison: &Comparison, row: &Row, tested: bool, speed: bool, others
                 @if best { span.star title="best at its depth" { " ★" } }
             }
             td { (optional(row.kept, percent)) }
-            @if tested { (against(row.against.as_ref())) }
-            @for metric in others {
+            @if columns.tests { (against(row.against.as_ref())) }
+            @for metric in &columns.metrics {
                 td { @match row.metrics.get(*metric) { Some(s) => (with_spread(s.mean, s.spread)), None => (NONE) } }
             }
             td { (optional(row.milliseconds_per_text, number)) }
-            @if speed { td { (optional(row.texts_per_second, count)) } }
+            @if columns.throughput { td { (optional(row.texts_per_second, count)) } }
             td { (count(row.parameters as f64)) }
             td { (number(row.megabytes)) }
         }

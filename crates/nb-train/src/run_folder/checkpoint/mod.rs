@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::atomic_file::replace_folder;
 use crate::config::CheckpointEvery;
 use crate::optim::ParamGroup;
-use crate::run_folder::atomic_file::replace_folder;
 use crate::run_folder::names::CHECKPOINTS;
 
 pub(crate) use identity::{Difference, Identity};

@@ -69,7 +69,7 @@ pub(crate) fn check_plans(processes: &ProcessGroup, plan: &Plan) -> Result<()> {
     };
     let all = processes.all_gather(&[digest(&configuration), digest(&format!("{host}{visible}")), gpu])?;
     if let Some(rank) = all.iter().position(|numbers| numbers[0] != all[0][0]) {
-        bail!("process {rank} has a different configuration than process 0, expected the same");
+        bail!("process {rank} has a different configuration than the main process, expected the same");
     }
     check_devices(&all)
 }

@@ -40,7 +40,7 @@ impl Eval {
                     windows.skip(SkippedRow { line: article.line, reason: Reason::UnknownLabel });
                 }
             }
-            predicted.extend(model.probabilities(&known)?.iter().map(|probabilities| argmax(probabilities)));
+            predicted.extend(model.probabilities(&known)?.iter().filter_map(|probabilities| argmax(probabilities)));
         }
         windows.check()?;
         model.log_truncated();
