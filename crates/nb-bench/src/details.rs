@@ -124,6 +124,20 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ByNameVisitor<T> {
     }
 }
 
+/// Returns the details of a training case with these phases, for tests.
+#[cfg(test)]
+pub(crate) fn test_training(phases: impl IntoIterator<Item = (String, f64)>) -> TrainingDetails {
+    TrainingDetails {
+        gflops: 90.0,
+        peak_gflops: 180.0,
+        peak_gflops_at_shapes: 150.0,
+        share_of_peak: 0.5,
+        share_of_peak_at_shapes: 0.6,
+        phases_ms: phases.into_iter().collect(),
+        steps: 8,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,15 +156,7 @@ mod tests {
             p99_of_peers: by_name([("torch-eager", 9.0), ("torch-compile", 0.1)]).collect(),
             megabytes_per_second: Some(1e-7),
             second_start_ms: Some(0.25),
-            training: Some(TrainingDetails {
-                gflops: 90.0,
-                peak_gflops: 180.0,
-                peak_gflops_at_shapes: 150.0,
-                share_of_peak: 0.5,
-                share_of_peak_at_shapes: 0.6,
-                phases_ms: by_name([("losses", 0.0), ("data", 1.5)]).collect(),
-                steps: 8,
-            }),
+            training: Some(test_training(by_name([("losses", 0.0), ("data", 1.5)]))),
         };
         let expected = concat!(
             r#"{"tokens_per_second":250.0,"peak_bytes":3000000000,"p99":8.5,"calls":3,"rounds":1,"#,

@@ -147,7 +147,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::details::TrainingDetails;
+    use crate::details::test_training;
 
     fn report() -> Report {
         let host = Host {
@@ -164,15 +164,7 @@ mod tests {
         (result.ratio, result.spread) = (Some(2.0), Some([1.9, 2.1]));
         result.details.peak_bytes = Some(7);
         result.details.peak_bytes_of_peers = [("torch-eager".to_owned(), 9)].into_iter().collect();
-        result.details.training = Some(TrainingDetails {
-            gflops: 90.0,
-            peak_gflops: 180.0,
-            peak_gflops_at_shapes: 150.0,
-            share_of_peak: 0.5,
-            share_of_peak_at_shapes: 0.6,
-            phases_ms: [("losses".to_owned(), 1.5)].into_iter().collect(),
-            steps: 8,
-        });
+        result.details.training = Some(test_training([("losses".to_owned(), 1.5)]));
         Report { host, commit: None, teacher: "a folder".to_owned(), results: vec![result] }
     }
 

@@ -64,6 +64,7 @@ fn peers(outcome: &CaseOutcome) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::details::test_training;
     use crate::report::test_outcome;
 
     #[test]
@@ -74,15 +75,7 @@ mod tests {
         (result.ratio, result.spread) = (Some(2.0), Some([1.9, 2.1]));
         let phases = [("data", 1.0), ("losses", 0.0), ("other", 3.0)].map(|(name, time)| (name.to_owned(), time));
         result.details.peak_bytes = Some(1_500_000_000);
-        result.details.training = Some(TrainingDetails {
-            gflops: 90.0,
-            peak_gflops: 180.0,
-            peak_gflops_at_shapes: 150.0,
-            share_of_peak: 0.5,
-            share_of_peak_at_shapes: 0.6,
-            phases_ms: phases.into_iter().collect(),
-            steps: 8,
-        });
+        result.details.training = Some(test_training(phases));
         result.skipped.insert("torch-compile".to_owned(), "no compiler\nfound".to_owned());
         let expected = "\
 train ag-64 f32: 30.0 sequences/s [29.0, 31.0], peak 1.50 GB

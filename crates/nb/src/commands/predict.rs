@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use nb_train::inference::{WINDOW, argmax};
 use serde_json::{Map, Value, json};
@@ -53,7 +53,7 @@ impl Predict {
                 if let Some(id) = &article.id {
                     line.insert("id".into(), id.as_str().into());
                 }
-                let Some(best) = argmax(&probabilities) else { continue }; // a model has at least one label
+                let best = argmax(&probabilities).context("the model has no labels")?;
                 line.insert("label".into(), labels[best].as_str().into());
                 line.insert("probability".into(), json!(probabilities[best]));
                 if self.probabilities == Which::All {

@@ -1,6 +1,6 @@
 //! Accuracy and macro-F1 on labelled texts.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use nb_data::Labels;
 use nb_data::read::{Reason, SkippedRow};
 use nb_train::inference::{SavedModel, WINDOW, argmax};
@@ -40,7 +40,9 @@ impl Eval {
                     windows.skip(SkippedRow { line: article.line, reason: Reason::UnknownLabel });
                 }
             }
-            predicted.extend(model.probabilities(&known)?.iter().filter_map(|probabilities| argmax(probabilities)));
+            for probabilities in model.probabilities(&known)? {
+                predicted.push(argmax(&probabilities).context("the model has no labels")?);
+            }
         }
         windows.check()?;
         model.log_truncated();
