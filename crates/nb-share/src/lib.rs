@@ -10,7 +10,7 @@ mod init;
 mod map;
 mod shared;
 
-pub use init::{Init, initialise};
+pub use init::{end_layers, first_layers, initialise, spaced_layers};
 pub use map::{DepthError, LayerMap};
 pub use shared::{Shared, Sharing};
 

@@ -15,7 +15,7 @@ pub(super) fn assert_refused(place: &Place, sets: &[&str], parts: &[&str]) {
 #[test]
 fn invalid_settings_are_refused() {
     let place = Place::new();
-    let refused: [(&str, &[&str]); 23] = [
+    let refused: [(&str, &[&str]); 28] = [
         ("sed=1", &["--set sed", "unknown field `sed`"]),
         ("train.epoch=1", &["--set train.epoch", "unknown field `epoch`", "`epochs`"]),
         ("train.lr=fast", &["--set train.lr", "expected f64"]),
@@ -28,6 +28,11 @@ fn invalid_settings_are_refused() {
         ("method={weights: {soft: 1}}", &["method.weights.soft", "teacher"]),
         ("student.layers=3", &["student.layers", "3", "possible depths are [1, 2, 4]"]),
         ("student.layers=0", &["student.layers", "0"]),
+        ("student.init={layers: [0]}", &["--set student.init", "student.init.layers is [0]", "2 numbers"]),
+        ("student.init={layers: [0, 4]}", &["student.init.layers[1] is 4, expected 0 to 3, a layer of the teacher"]),
+        ("student.init={layers: [2, 2]}", &["student.init.layers[1] is 2, expected distinct layers"]),
+        ("student.init={layer: [0, 1]}", &["--set student.init", "unknown field `layer`, expected `layers`"]),
+        ("method.layers=[0, 1, 2]", &["--set method.layers: method.layers is [0, 1, 2], expected 2 numbers"]),
         ("teacher.random.heads=3", &["teacher.random", "num_attention_heads", "3"]),
         ("teacher.random.tokenizer=nowhere", &["teacher.random.tokenizer", "nowhere"]),
         ("teacher={checkpoint: nowhere}", &["teacher.checkpoint", "nowhere"]),

@@ -172,6 +172,25 @@ fn finetune_trains_only_a_student_and_teacher_only_a_teacher() {
 }
 
 #[test]
+fn named_layers_equal_the_words_and_defaults_that_mean_the_same() {
+    let place = Place::new();
+    place.train(&["output=runs/0"]).done();
+    let alike = [
+        ("1", "student.init=first", "student.init={layers: [0, 1]}"),
+        ("2", "student.init=spaced", "student.init={layers: [1, 3]}"),
+        ("3", "student.init=ends", "student.init={layers: [0, 3]}"),
+        ("4", "seed=0", "method.layers=[1, 3]"),
+    ];
+    for (run, word, layers) in alike {
+        let student = |set: &str, run: String| {
+            place.train(&[set, &format!("output=runs/{run}")]).done();
+            place.read(&format!("runs/{run}/student/model.safetensors"))
+        };
+        assert!(student(word, format!("{run}a")) == student(layers, format!("{run}b")), "{word} and {layers}");
+    }
+}
+
+#[test]
 fn each_setting_changes_the_student() {
     let place = Place::new();
     place.train(&["output=runs/0"]).done();
@@ -183,6 +202,9 @@ fn each_setting_changes_the_student() {
         "method.weights.hidden=0",
         "method.temperature=3",
         "student.init=spaced",
+        "student.init=ends",
+        "student.init={layers: [2, 1]}",
+        "method.layers=[0, 3]",
         "student.layers=1",
         "precision=bf16",
         "train.clip=0.1",

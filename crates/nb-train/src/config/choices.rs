@@ -109,42 +109,6 @@ impl Serialize for DeviceChoice {
     }
 }
 
-/// The student's initial weights: `first`, `spaced`, `random`, or a checkpoint (a folder or `hf:owner/name`).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum StudentInit {
-    /// The teacher's first layers.
-    #[default]
-    First,
-    /// Every K-th layer of the teacher.
-    Spaced,
-    /// Random weights.
-    Random,
-    /// A checkpoint.
-    Checkpoint(String),
-}
-
-impl<'de> Deserialize<'de> for StudentInit {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match String::deserialize(deserializer)?.as_str() {
-            "first" => Self::First,
-            "spaced" => Self::Spaced,
-            "random" => Self::Random,
-            other => Self::Checkpoint(other.to_owned()),
-        })
-    }
-}
-
-impl Serialize for StudentInit {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(match self {
-            Self::First => "first",
-            Self::Spaced => "spaced",
-            Self::Random => "random",
-            Self::Checkpoint(path) => path,
-        })
-    }
-}
-
 /// A column by number (from 0) or by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnKey {

@@ -27,6 +27,10 @@ pub struct MethodConfig {
     pub blend: Option<Vec<BlendChoice>>,
     /// Head layers that both models share.
     pub share: Option<Vec<ShareChoice>>,
+    /// Teacher layers, counted from 0, that the terms `hidden` and `attention` compare with, one for each student layer;
+    /// the last layer of each group of K by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Vec<usize>>,
     /// Teacher layers that the term `patience` compares with.
     pub patience: Option<PkdLayersChoice>,
     /// Combination of the logits of several frozen teachers.

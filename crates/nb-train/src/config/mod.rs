@@ -23,12 +23,13 @@ mod run;
 mod schema;
 #[cfg(test)]
 mod schema_tests;
+mod student_init;
 mod term;
 mod train;
 mod tree;
 
 pub use checkpoints::{CheckpointEvery, CheckpointsConfig, OnCheckpointError};
-pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, StudentInit, UnknownLabels};
+pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, UnknownLabels};
 pub use data::{ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field};
 pub use error::ConfigError;
 pub use key::KeyPath;
@@ -43,6 +44,7 @@ pub use ramp::{BetweenConfig, RampConfig, RampShape, RuleChoice, RuleConfig, Tem
 pub use read::read;
 pub(crate) use read::{anchor_paths, folder, load, stem};
 pub use run::RunConfig;
+pub use student_init::StudentInit;
 pub use term::TermKind;
 pub use train::{EvalEvery, NotFiniteChoice, TrainConfig};
 pub(crate) use tree::Tree;

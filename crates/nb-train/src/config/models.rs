@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::choices::StudentInit;
+use super::student_init::StudentInit;
 
 /// Large model: a checkpoint, or a random one.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -75,8 +75,8 @@ pub struct RandomConfig {
 pub struct StudentConfig {
     /// Number of encoder layers. It must divide the teacher's where layers are compared or blended.
     pub layers: usize,
-    /// Initial weights: `first` or `spaced` layers of the teacher, `random`, or a checkpoint (a folder or
-    /// `hf:owner/name`).
+    /// Initial weights: layers of the teacher (`first`, `spaced`, `ends`, or by number from 0: `{layers: [0, 5]}`),
+    /// `random`, or a checkpoint (a folder or `hf:owner/name`).
     pub init: StudentInit,
     /// Number of hidden units; the teacher's by default. Another number needs `init: random` or a checkpoint.
     pub hidden: Option<i64>,

@@ -13,6 +13,7 @@ use super::locate::locate;
 use super::overrides::{Override, find};
 use super::positions::positions;
 use super::run::RunConfig;
+use super::student_init::StudentInit;
 
 /// Keys whose values are paths, or lists of paths.
 const PATHS: [&str; 9] = [
@@ -26,9 +27,8 @@ const PATHS: [&str; 9] = [
     "teacher.checkpoint",
     "teacher.trained",
 ];
-/// This key's value is a path unless it is one of [`INIT_WORDS`].
+/// This key's value is a path unless it is one of [`StudentInit::WORDS`].
 const INIT: &str = "student.init";
-const INIT_WORDS: [&str; 3] = ["first", "spaced", "random"];
 
 /// Reads the configuration of a run and applies overrides in order; the last one wins.
 ///
@@ -102,7 +102,7 @@ fn is_path(key: &str, value: &Value) -> bool {
     let Some(text) = value.as_str() else {
         return false;
     };
-    (PATHS.contains(&key) || key == INIT && !INIT_WORDS.contains(&text)) && !text.starts_with("hf:")
+    (PATHS.contains(&key) || key == INIT && !StudentInit::WORDS.contains(&text)) && !text.starts_with("hf:")
 }
 
 /// Makes relative paths absolute; they are relative to `folder`.

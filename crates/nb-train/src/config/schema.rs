@@ -6,8 +6,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::checkpoints::CheckpointEvery;
-use super::choices::{ColumnKey, DeviceChoice, StudentInit};
+use super::choices::{ColumnKey, DeviceChoice};
 use super::ramp::RampConfig;
+use super::student_init::StudentInit;
 use super::term::TermKind;
 use super::train::EvalEvery;
 
@@ -39,8 +40,17 @@ schema!(StudentInit, {
     "anyOf": [
         {"const": "first", "description": "The teacher's first layers"},
         {"const": "spaced", "description": "Every K-th layer of the teacher"},
+        {"const": "ends", "description": "The teacher's lowest and topmost layers"},
         {"const": "random", "description": "Random weights"},
-        {"type": "string", "description": "A checkpoint: a folder, or `hf:owner/name`"}
+        {"type": "string", "description": "A checkpoint: a folder, or `hf:owner/name`"},
+        {
+            "type": "object",
+            "description": "Layers of the teacher, counted from 0",
+            "properties": {"layers": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}},
+            "required": ["layers"],
+            "additionalProperties": false,
+            "examples": [{"layers": [0, 5]}]
+        }
     ]
 });
 

@@ -62,6 +62,9 @@ pub struct Method {
     pub blend: Blend,
     /// Top layers that are shared.
     pub share: Share,
+    /// Teacher layers, counted from 0, that the terms `hidden` and `attention` compare with, one for each student layer;
+    /// `None` for the last layer of each group of the [`LayerMap`].
+    pub layers: Option<Vec<usize>>,
     /// Teacher layers that the term `patience` compares with.
     pub pkd_layers: PkdLayers,
     /// Combination of the logits of several frozen teachers.
@@ -98,7 +101,21 @@ impl Method {
 
     /// Returns whether each student layer stands for a group of teacher layers.
     pub fn needs_layer_map(&self) -> bool {
-        self.blends() || self.any(TermKind::needs_layers)
+        self.blends() || self.layers.is_none() && self.any(TermKind::needs_layers)
+    }
+
+    /// Returns the index of the teacher's hidden state that state `i` of the student (1 to N) learns from, in the terms
+    /// `hidden` and `attention`: the output of the layer that [`Method::layers`] names, or iK.
+    ///
+    /// # Panics
+    /// If no layers are given and N does not divide L; the checks of a plan rule that out.
+    pub fn teacher_state(&self, i: usize, teacher_layers: usize, student_layers: usize) -> usize {
+        match &self.layers {
+            Some(layers) => layers[i - 1] + 1,
+            None => LayerMap::uniform(teacher_layers, student_layers)
+                .expect("a method that compares layers has a student whose depth divides the teacher's")
+                .teacher_state(i),
+        }
     }
 
     /// Returns the indices of the teacher's hidden states that terms compare with, in ascending order.
@@ -109,8 +126,8 @@ impl Method {
                 TermKind::Embedding => states.push(0),
                 TermKind::Cosine => states.push(teacher_layers),
                 TermKind::Hidden => {
-                    let map = LayerMap::uniform(teacher_layers, student_layers).ok();
-                    states.extend(map.iter().flat_map(|map| (1..=student_layers).map(|i| map.teacher_state(i))));
+                    let state = |i| self.teacher_state(i, teacher_layers, student_layers);
+                    states.extend((1..=student_layers).map(state));
                 }
                 _ => {}
             }

@@ -72,6 +72,7 @@ pub(super) fn method(name: &str, stages: &[Weights]) -> Method {
         beta: Ramp::Constant(0.0),
         blend: Blend::Layers,
         share: Share::NONE,
+        layers: None,
         pkd_layers: PkdLayers::Skip,
         ensemble: Ensemble::Mean,
         stages: stages.iter().map(|&weights| Stage { share: 1.0, terms: terms(weights) }).collect(),
@@ -196,6 +197,18 @@ mod tests {
         assert_eq!(states("tinybert", 4, 1), [0, 4]);
         assert_eq!(states("distilbert", 12, 5), [12]);
         assert_eq!(states("kd", 12, 4), [0; 0]);
+    }
+
+    #[test]
+    fn given_layers_replace_the_layer_map_of_the_terms() {
+        let layers = |name: &str| {
+            let preset = presets().into_iter().find(|preset| preset.name == name).unwrap();
+            Method { layers: Some(vec![0, 4]), ..preset }
+        };
+        assert_eq!(layers("newsbert").teacher_states(6, 2), [0, 1, 5]);
+        assert!(layers("newsbert").needs_layer_map(), "β blends groups of layers");
+        assert!(!layers("tinybert").needs_layer_map());
+        assert_eq!((1..3).map(|i| layers("tinybert").teacher_state(i, 5, 2)).collect::<Vec<_>>(), [1, 5]);
     }
 
     #[test]

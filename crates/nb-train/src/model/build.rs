@@ -107,9 +107,9 @@ fn random(config: &BertConfig, plan: &Plan, salt: u64) -> Result<Bert> {
 /// Makes the student and initialises it according to the plan.
 fn init_student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
     match &plan.student_start {
-        StudentStart::Teacher(init) => {
+        StudentStart::Teacher(layers) => {
             let mut student = Bert::zeros(plan.student_config.clone(), plan.device, plan.precision)?;
-            initialise(&mut student, teacher, *init);
+            initialise(&mut student, teacher, layers);
             Ok(student)
         }
         StudentStart::Random => random(&plan.student_config, plan, STUDENT_SEED),

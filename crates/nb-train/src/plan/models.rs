@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_checkpoint::{BertConfig, CONFIG_FILE, CheckpointLocation, ConfigDifference, Description};
-use nb_share::{Init, LayerMap};
+use nb_share::{LayerMap, end_layers, first_layers, spaced_layers};
 
 use super::data::DataPlan;
 use crate::config::{ConfigError, KeyPath, RunConfig, StudentConfig, StudentInit, TeacherConfig};
@@ -35,8 +35,8 @@ impl ModelSource {
 /// Source of the student's initial weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StudentStart {
-    /// The teacher's embeddings and some of its layers.
-    Teacher(Init),
+    /// The teacher's embeddings and these of its layers, counted from 0; one for each layer of the student.
+    Teacher(Vec<usize>),
     /// Random weights.
     Random,
     /// A model folder.
@@ -65,7 +65,11 @@ impl ModelsPlan {
             (Some(folder), TeacherRole::Frozen) => shape("teacher.trained", folder)?,
             _ => source_config.clone(),
         };
-        let student_start = start(&config.student.init)?;
+        let student_start = if method.has_student() {
+            start(&config.student, source_config.num_hidden_layers as usize)?
+        } else {
+            StudentStart::Teacher(Vec::new())
+        };
         let student_config = student_shape(&config.student, &source_config)?;
         if method.has_student() {
             check_start(&config.student, &student_start, &student_config, &source_config)?;
@@ -123,13 +127,47 @@ fn source(config: &TeacherConfig) -> Result<(ModelSource, BertConfig)> {
     }
 }
 
-fn start(init: &StudentInit) -> Result<StudentStart> {
-    Ok(match init {
-        StudentInit::First => StudentStart::Teacher(Init::First),
-        StudentInit::Spaced => StudentStart::Teacher(Init::Spaced),
-        StudentInit::Random => StudentStart::Random,
-        StudentInit::Checkpoint(name) => StudentStart::Checkpoint(checkpoint("student.init", name)?),
-    })
+/// Most layers of a student that does not start from the teacher's.
+const MAX_LAYERS: usize = 1024;
+
+/// Returns the student's initial weights. `l` is the number of the teacher's layers.
+fn start(config: &StudentConfig, l: usize) -> Result<StudentStart> {
+    let n = config.layers;
+    let from_teacher = !matches!(config.init, StudentInit::Random | StudentInit::Checkpoint(_));
+    let most = if from_teacher { l } else { MAX_LAYERS };
+    if !(1..=most).contains(&n) {
+        bail!(ConfigError::expected("student.layers", n, format!("1 to {most}")));
+    }
+    Ok(StudentStart::Teacher(match &config.init {
+        StudentInit::First => first_layers(n),
+        StudentInit::Spaced => spaced_layers(n, l),
+        StudentInit::Ends => end_layers(n, l),
+        StudentInit::Layers(layers) => {
+            check_layers("student.init.layers", layers, n, l)?;
+            if let Some((i, layer)) = layers.iter().enumerate().find(|&(i, layer)| layers[..i].contains(layer)) {
+                bail!(ConfigError::expected(format!("student.init.layers[{i}]"), layer, "distinct layers"));
+            }
+            layers.clone()
+        }
+        StudentInit::Random => return Ok(StudentStart::Random),
+        StudentInit::Checkpoint(name) => return Ok(StudentStart::Checkpoint(checkpoint("student.init", name)?)),
+    }))
+}
+
+/// Checks layers of the teacher that a key gives by number: one for each of `n` student layers, of `l` teacher layers.
+fn check_layers(key: &str, layers: &[usize], n: usize, l: usize) -> Result<(), ConfigError> {
+    if layers.len() != n {
+        let expected = format!("{n} numbers, one for each of student.layers");
+        return Err(ConfigError::expected(key, format!("{layers:?}"), expected).and("student.layers"));
+    }
+    match layers.iter().enumerate().find(|&(_, &layer)| layer >= l) {
+        Some((i, layer)) => Err(ConfigError::expected(
+            format!("{key}[{i}]"),
+            layer,
+            format!("0 to {}, a layer of the teacher", l - 1),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Returns the folder of a checkpoint, and downloads the checkpoint if it is on the hub.
@@ -153,14 +191,6 @@ fn student_shape(config: &StudentConfig, source: &BertConfig) -> Result<BertConf
 
 /// Checks the student's shape against its initial weights.
 fn check_start(config: &StudentConfig, start: &StudentStart, student: &BertConfig, source: &BertConfig) -> Result<()> {
-    const MAX_LAYERS: usize = 1024;
-    let most = match start {
-        StudentStart::Teacher(_) => source.num_hidden_layers as usize,
-        StudentStart::Random | StudentStart::Checkpoint(_) => MAX_LAYERS,
-    };
-    if !(1..=most).contains(&config.layers) {
-        bail!(ConfigError::expected("student.layers", config.layers, format!("1 to {most}")));
-    }
     match start {
         StudentStart::Teacher(_) => Ok(check_teachers_layers(config, source)?),
         StudentStart::Random => Ok(()),
@@ -208,6 +238,9 @@ fn check_pair(method: &Method, student: &BertConfig, teacher: &BertConfig) -> Re
     let (l, n) = (teacher.num_hidden_layers as usize, student.num_hidden_layers as usize);
     if method.needs_layer_map() {
         LayerMap::uniform(l, n).context(KeyPath::from("student.layers"))?;
+    }
+    if let Some(layers) = &method.layers {
+        check_layers("method.layers", layers, n, l)?;
     }
     if method.any(|kind| kind == TermKind::Patience) && n > l {
         let why = format!("the term `patience` needs a teacher at least as deep, and the teacher has {l} layers");

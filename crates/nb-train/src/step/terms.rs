@@ -10,7 +10,6 @@ use nb_loss::{
     score_mse, soft_loss, state_mse,
 };
 use nb_model::{Dense, Encoded, Packed, cls_pooling};
-use nb_share::LayerMap;
 use tch::Tensor;
 
 use crate::method::{Method, Temperature, TermKind};
@@ -155,10 +154,8 @@ impl TermInputs<'_> {
             TermKind::Hard => hard_cross_entropy(&student().outputs().logits, self.labels, counts.labelled),
             TermKind::Embedding => state_mse(teacher().state(0), &self.wide(student().state(0)), counts.tokens),
             TermKind::Hidden => {
-                let map = self.map();
-                let layer =
-                    |i| state_mse(teacher().state(map.teacher_state(i)), &self.wide(student().state(i)), counts.tokens);
-                (1..=n).map(layer).sum()
+                let target = |i| teacher().state(method.teacher_state(i, l, n));
+                (1..=n).map(|i| state_mse(target(i), &self.wide(student().state(i)), counts.tokens)).sum()
             }
             TermKind::Pooled => {
                 state_mse(&teacher().outputs().pooled, &self.wide(&student().outputs().pooled), counts.pooled)
@@ -171,8 +168,7 @@ impl TermInputs<'_> {
                 (1..n).map(layer).reduce(|a, b| a + b).unwrap_or_else(|| nothing(student()))
             }
             TermKind::Attention => {
-                let map = self.map();
-                let target = |i| &teacher().scores[map.teacher_state(i) - 1];
+                let target = |i| &teacher().scores[method.teacher_state(i, l, n) - 1];
                 (1..=n).map(|i| score_mse(target(i), &student().scores[i - 1], counts.pairs * self.heads)).sum()
             }
             TermKind::Cosine => cosine_distance(teacher().state(l), &self.wide(student().state(n)), counts.tokens),
@@ -194,11 +190,6 @@ impl TermInputs<'_> {
             None => nb_loss::Temperature::Same(temperature),
         };
         soft_loss(v, z, &Soft { loss, temperature, scaling: method.scaling }, self.counts.rows)
-    }
-
-    fn map(&self) -> LayerMap {
-        LayerMap::uniform(self.teacher_layers, self.student_layers)
-            .expect("a method with this term has a student whose depth divides the teacher's")
     }
 
     /// Projects vectors of the student to the teacher's width.

@@ -53,7 +53,8 @@ impl Layers<'_> {
     }
 
     fn compare_states(&self) -> bool {
-        self.has(TermKind::Patience) && self.student > 1 || self.has(TermKind::Cosine) || self.has(TermKind::Embedding)
+        let by_layer = [TermKind::Hidden, TermKind::Attention, TermKind::Cosine, TermKind::Embedding];
+        self.has(TermKind::Patience) && self.student > 1 || by_layer.into_iter().any(|kind| self.has(kind))
     }
 
     fn embeddings(&self) -> Vec<String> {
@@ -77,13 +78,13 @@ impl Layers<'_> {
         let mut lines = Vec::new();
         if let Some(map) = self.map {
             lines.push(format!("encoder.layer.{} corresponds to {}", i - 1, group(map, i)));
-            let state = map.teacher_state(i);
-            if self.has(TermKind::Hidden) {
-                lines.push(format!("H_{i} learns from H_{state} of the teacher (hidden)"));
-            }
-            if self.has(TermKind::Attention) {
-                lines.push(format!("scores learn from those of layer {state} of the teacher (attention)"));
-            }
+        }
+        let state = || self.method.teacher_state(i, self.teacher, self.student);
+        if self.has(TermKind::Hidden) {
+            lines.push(format!("H_{i} learns from H_{} of the teacher (hidden)", state()));
+        }
+        if self.has(TermKind::Attention) {
+            lines.push(format!("scores learn from those of layer {} of the teacher (attention)", state()));
         }
         if self.has(TermKind::Patience) && i < self.student {
             let state = self.method.pkd_layers.teacher_state(i, self.teacher, self.student);

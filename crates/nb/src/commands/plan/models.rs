@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use nb_checkpoint::BertConfig;
-use nb_share::Init;
 use nb_train::method::TeacherRole;
 use nb_train::plan::{ModelSource, Plan, StudentStart};
 use nb_train::run::{finished, teacher_plan};
@@ -65,18 +64,11 @@ fn shape(config: &BertConfig) -> String {
 }
 
 fn start(plan: &Plan) -> String {
-    let (l, n) = (plan.source_config.num_hidden_layers as usize, plan.student_layers);
     match &plan.student_start {
-        StudentStart::Teacher(init) => {
-            let layers = match init {
-                Init::First if n == 1 => "its first layer".to_owned(),
-                Init::First => format!("its first {n} layers"),
-                Init::Spaced => {
-                    let every: Vec<String> = (1..=n).map(|i| (i * (l / n)).to_string()).collect();
-                    format!("its layers {}", every.join(", "))
-                }
-            };
-            format!("the teacher's embeddings and {layers}")
+        StudentStart::Teacher(layers) => {
+            let numbers: Vec<String> = layers.iter().map(usize::to_string).collect();
+            let layers = if layers.len() == 1 { "layer" } else { "layers" };
+            format!("the teacher's embeddings and encoder {layers} {} (counted from 0)", numbers.join(", "))
         }
         StudentStart::Random => "random".to_owned(),
         StudentStart::Checkpoint(folder) => folder.display().to_string(),
