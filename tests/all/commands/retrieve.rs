@@ -1,5 +1,7 @@
 //! `task: retrieve` from a BEIR folder to search results: `nb train`, `nb eval` and `nb search`.
 
+use std::collections::HashMap;
+
 use nb_model::Precision;
 use nb_train::inference::{Pooling, SavedModel};
 use serde_json::{Value, json};
@@ -183,6 +185,61 @@ fn vectors_are_cached_next_to_the_corpus_until_corpus_or_model_changes() {
     let other = place.nb(&[&other[..], &query].concat()).done();
     assert!(other.err.contains("cached in"), "{}", other.err);
     assert_eq!(vectors(&place, "beir").len(), 3);
+}
+
+#[test]
+fn queries_of_the_student_search_the_articles_of_the_teacher() {
+    let place = Place::searches();
+    place.train(&["train.epochs=5"]).done();
+    let teacher = "runs/tiny/teacher";
+    let query = ["--query", "storm in snow", "--top", "1000", "--output-format", "json"];
+    let found = search(&place, "beir", &[&query[..], &["--corpus-model", teacher]].concat()).done().json_lines();
+    let load = |folder: &str| SavedModel::load(&place.path(folder), Device::Cpu, Precision::F32).unwrap();
+    let vector = |model: &SavedModel, article| model.vectors(&[article], Pooling::Attention).unwrap().remove(0);
+    let (query, articles) = (vector(&load(STUDENT), article("storm in snow", None)), load(teacher));
+    let scores: HashMap<String, f64> = place
+        .text("beir/corpus.jsonl")
+        .lines()
+        .map(|line| {
+            let json: Value = serde_json::from_str(line).unwrap();
+            let h = vector(&articles, article(json["title"].as_str().unwrap(), json["text"].as_str()));
+            let score = query.iter().zip(h).map(|(q, h)| f64::from(q * h)).sum();
+            (json["_id"].as_str().unwrap().to_owned(), score)
+        })
+        .collect();
+    assert_eq!(found.len(), DOCUMENTS);
+    for hit in &found {
+        let expected = scores[hit["id"].as_str().unwrap()];
+        assert!((hit["score"].as_f64().unwrap() - expected).abs() < 1e-4, "{hit} against {expected}");
+    }
+
+    let eval = |rest: &[&str]| -> Value {
+        let arguments = ["eval", "--model", STUDENT, "--input", "beir", "--split", "dev"];
+        serde_json::from_str(&place.nb(&[&arguments[..], rest].concat()).done().out).unwrap()
+    };
+    let both = eval(&["--corpus-model", teacher]);
+    let alone = eval(&[]);
+    let mut own = both.clone();
+    let mixed = own.as_object_mut().unwrap().remove("corpus_model").unwrap();
+    assert_eq!(own, alone, "the student's own articles come first");
+    assert_eq!(mixed["queries"], alone["queries"]);
+    let same = eval(&["--corpus-model", STUDENT]);
+    assert_eq!(same["corpus_model"], alone);
+    assert!(mixed != alone, "{mixed}");
+}
+
+#[test]
+fn a_corpus_model_that_does_not_fit_is_refused() {
+    let place = Place::searches();
+    place.train(&[FINETUNE]).done();
+    let narrow = ["teacher.random.hidden=8", "teacher.random.intermediate=16", "output=runs/narrow"];
+    place.train(&[&[FINETUNE], &narrow[..]].concat()).done();
+    place.train(&[FINETUNE, "data.fields=[title]", "output=runs/titles"]).done();
+    let search = |folder: &str| search(&place, "beir", &["--query", "storm", "--corpus-model", folder]);
+    search("nowhere").failed(&["--corpus-model is nowhere", "no such folder"]);
+    search("runs/narrow/student").failed(&["--corpus-model has vectors of 8 units, expected 16"]);
+    let eval = ["eval", "--model", STUDENT, "--input", "beir", "--corpus-model", "runs/titles/student"];
+    place.nb(&eval).failed(&["--corpus-model is runs/titles/student", "other fields"]);
 }
 
 #[test]

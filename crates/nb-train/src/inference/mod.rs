@@ -89,7 +89,7 @@ impl SavedModel {
     /// As [`SavedModel::load`].
     pub fn load_of<L: TaskList>(folder: &Path, device: Device, precision: Precision) -> Result<Self> {
         if !folder.is_dir() {
-            bail!("--model is {}, but there is no such folder", folder.display());
+            bail!("{} is not a folder", folder.display());
         }
         let bert = Bert::load(folder, device, precision)?;
         let tokenizer = crate::model::tokenizer::load(folder, bert.config())?;

@@ -161,11 +161,9 @@ fn check_layers(key: &str, layers: &[usize], n: usize, l: usize) -> Result<(), C
         return Err(ConfigError::expected(key, format!("{layers:?}"), expected).and("student.layers"));
     }
     match layers.iter().enumerate().find(|&(_, &layer)| layer >= l) {
-        Some((i, layer)) => Err(ConfigError::expected(
-            format!("{key}[{i}]"),
-            layer,
-            format!("0 to {}, a layer of the teacher", l - 1),
-        )),
+        Some((i, layer)) => {
+            Err(ConfigError::expected(format!("{key}[{i}]"), layer, format!("0 to {}, a layer of the teacher", l - 1)))
+        }
         None => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use nb_model::Precision;
 use nb_train::config::DeviceChoice;
@@ -32,11 +32,22 @@ enum PrecisionChoice {
 }
 
 impl Compute {
-    /// Loads the model in a folder, and sets the number of threads.
+    /// Loads the model in the folder of `--model`, and sets the number of threads.
     ///
     /// # Errors
     /// If libtorch finds no such device, or if the model cannot be read.
     pub(crate) fn load(&self, folder: &Path) -> Result<SavedModel> {
+        self.load_option("--model", folder)
+    }
+
+    /// Does the same as [`Compute::load`] for the folder of another option.
+    ///
+    /// # Errors
+    /// As [`Compute::load`].
+    pub(crate) fn load_option(&self, option: &str, folder: &Path) -> Result<SavedModel> {
+        if !folder.is_dir() {
+            bail!("{option} is {}, but there is no such folder", folder.display());
+        }
         if let Some(threads) = self.threads {
             set_threads(usize::from(threads.get()))?;
         }

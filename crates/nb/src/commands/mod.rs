@@ -16,5 +16,6 @@ mod catalogue;
 mod choices;
 mod compute;
 mod config_file;
+mod corpus_model;
 mod input;
 mod workers;

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::catalogue::{SEARCH_BLOCK, corpus_vectors, ids};
 use super::compute::Compute;
+use super::corpus_model::CorpusModelOption;
 use super::input::{Windows, share};
 
 #[derive(Debug, Args)]
@@ -46,6 +47,8 @@ pub(crate) struct Search {
     #[arg(long, default_value_t = Source::ALLOWED_UNUSABLE, value_name = "SHARE", value_parser = share)]
     allow_unusable: f64,
     #[command(flatten)]
+    corpus_model: CorpusModelOption,
+    #[command(flatten)]
     compute: Compute,
 }
 
@@ -62,7 +65,9 @@ impl Search {
         }
         let model = self.compute.load(&self.model)?;
         model.require_retrieval()?;
-        let corpus = self.source(&model)?;
+        let other = self.corpus_model.load(&self.compute, &model)?;
+        let corpus_model = other.as_ref().unwrap_or(&model);
+        let corpus = self.source(corpus_model)?;
         let queries = self.queries.iter().map(|query| Article {
             line: 1,
             id: None,
@@ -77,7 +82,7 @@ impl Search {
         let index = CorpusIndex::new(corpus.format.repeated(), &known.iter().map(Option::as_deref).collect::<Vec<_>>());
         warn_repeated(&corpus, index.ids());
         let mut search = TopKSearch::new(queries, index.into(), self.top.get());
-        let mut vectors = corpus_vectors(&model, &self.model, &corpus)?;
+        let mut vectors = corpus_vectors(corpus_model, self.corpus_model.folder().unwrap_or(&self.model), &corpus)?;
         if vectors.rows() != known.len() {
             bail!("{} changed while it was read", corpus.path.display());
         }

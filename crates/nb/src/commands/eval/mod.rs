@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::input::Input;
 use crate::commands::choices::UnknownLabelsChoice;
 use crate::commands::compute::Compute;
+use crate::commands::corpus_model::CorpusModelOption;
 
 #[derive(Debug, Args)]
 #[command(
@@ -50,6 +51,8 @@ pub(crate) struct Eval {
     /// every judged query counts, and the gain is linear
     #[arg(long)]
     judged_only: bool,
+    #[command(flatten)]
+    corpus_model: CorpusModelOption,
     #[command(flatten)]
     compute: Compute,
 }
@@ -92,6 +95,7 @@ impl Eval {
             ("--unknown-labels", self.unknown_labels.is_some() && !matches!(layers, HeadLayers::Dense(_))),
             ("--seen-in", self.seen_in.is_some() && !matches!(layers, HeadLayers::Reader(_))),
             ("--split", self.split.is_some() && !matches!(layers, HeadLayers::None)),
+            ("--corpus-model", self.corpus_model.folder().is_some() && !matches!(layers, HeadLayers::None)),
             ("--judged-only", self.judged_only && !matches!(layers, HeadLayers::None)),
         ];
         match given.iter().find(|(_, is_misplaced)| *is_misplaced) {

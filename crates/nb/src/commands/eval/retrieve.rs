@@ -1,6 +1,8 @@
 //! nDCG, MRR and recall of searches in a BEIR folder.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Result, bail};
 use nb_data::IdIndex;
@@ -37,13 +39,39 @@ impl Eval {
             JudgementScope::InCorpus => Vec::new(),
         };
         let queries = QueryVectors { vectors: vectors(model, &log.queries, &judged)?, hidden: model.hidden(), same_id };
-        let mut search = TopKSearch::new(queries, index.into(), EVALUATION_DEPTH);
-        let mut vectors = corpus_vectors(model, &self.model, &log.corpus)?;
-        if vectors.rows() != known.len() {
-            bail!("{} changed while it was read", log.corpus.path.display());
+        let searches = Searches { queries, index: index.into(), rows: known.len(), judged: &judged, scope };
+        let mut metrics = searches.evaluate(model, &self.model, &log.corpus)?;
+        if let Some(corpus_model) = self.corpus_model.load(&self.compute, model)? {
+            let folder = self.corpus_model.folder().unwrap_or(&self.model);
+            if corpus_model.read_fields() != model.read_fields() {
+                bail!("--corpus-model is {}, which reads other fields of an article than --model", folder.display());
+            }
+            metrics.insert("corpus_model".to_owned(), searches.evaluate(&corpus_model, folder, &log.corpus)?.into());
+        }
+        Ok(metrics)
+    }
+}
+
+/// Queries to be searched in a corpus, and their relevant articles.
+struct Searches<'a> {
+    queries: QueryVectors,
+    index: Rc<CorpusIndex>,
+    /// Number of rows of the corpus.
+    rows: usize,
+    judged: &'a [&'a Judged],
+    scope: JudgementScope,
+}
+
+impl Searches<'_> {
+    /// Returns the metrics of the searches among the vectors that a model, loaded from `folder`, gives the corpus.
+    fn evaluate(&self, model: &SavedModel, folder: &Path, corpus: &Source) -> Result<Map<String, Value>> {
+        let mut search = TopKSearch::new(self.queries.clone(), Rc::clone(&self.index), EVALUATION_DEPTH);
+        let mut vectors = corpus_vectors(model, folder, corpus)?;
+        if vectors.rows() != self.rows {
+            bail!("{} changed while it was read", corpus.path.display());
         }
         vectors.each_block(SEARCH_BLOCK, |rows, vectors| search.add(rows, vectors))?;
-        Ok(evaluate_hits(&judged, &search.finish(), scope)?.to_json())
+        Ok(evaluate_hits(self.judged, &search.finish(), self.scope)?.to_json())
     }
 }
 
