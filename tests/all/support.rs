@@ -7,7 +7,7 @@ use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
 use nb_data::random::Stream;
 use nb_data::{IdIndex, TokenBatch};
 use nb_dist::ProcessGroup;
-use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Precision};
+use nb_model::{Arena, AttentivePooling, Bert, BertConfig, Dense, Pooling, Precision};
 use nb_share::{Shared, Sharing};
 use nb_train::method::{Method, Ramp, Share, presets};
 use nb_train::model::{Model, Models};
@@ -65,7 +65,7 @@ fn heads(hidden: i64, classes: i64, share: Share, seed: u64) -> HeadPair<TopicHe
     let pooling = Shared::new(share.pooling, || {
         let pooling = AttentivePooling::zeros(hidden, QUERY, Device::Cpu);
         randomise(pooling.arena(), seed);
-        pooling
+        pooling.into()
     });
     let dense = Shared::new(share.dense, || {
         let dense = Dense::zeros(hidden, classes, Device::Cpu);
@@ -76,7 +76,7 @@ fn heads(hidden: i64, classes: i64, share: Share, seed: u64) -> HeadPair<TopicHe
 }
 
 /// Assembles the top layers of both models.
-pub(crate) fn tops_of(pooling: Shared<AttentivePooling>, dense: Shared<Dense>) -> HeadPair<TopicHead> {
+pub(crate) fn tops_of(pooling: Shared<Pooling>, dense: Shared<Dense>) -> HeadPair<TopicHead> {
     HeadPair {
         teacher: TopicHead { pooling: pooling.teacher, dense: dense.teacher },
         student: TopicHead { pooling: pooling.student, dense: dense.student },

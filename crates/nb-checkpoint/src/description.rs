@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::CheckpointError;
 use crate::files::DESCRIPTION_FILE;
+use crate::head::HeadDescription;
 
 /// The task of a trained model, its labels, the texts that it was trained on and the shape of its head.
 ///
@@ -18,7 +19,7 @@ use crate::files::DESCRIPTION_FILE;
 /// assert_eq!(description.labels[1], "world");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct Description {
     /// The task: `topic`, `recommend` or `retrieve`.
     pub task: String,
@@ -38,6 +39,9 @@ pub struct Description {
     /// Number of heads of the reader model's self-attention, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_attention: Option<i64>,
+    /// The layers between the encoder and the outputs. A folder without it has attentive pooling and dot products.
+    #[serde(default)]
+    pub head: HeadDescription,
 }
 
 /// A part of an article.
@@ -77,6 +81,7 @@ impl Description {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::PoolingKind;
 
     fn description() -> Description {
         Description {
@@ -87,13 +92,15 @@ mod tests {
             fields: vec![ArticleField::Title, ArticleField::Abstract],
             history: Some(50),
             self_attention: None,
+            head: HeadDescription { pooling: PoolingKind::Mean, ..HeadDescription::default() },
         }
     }
 
     #[test]
     fn the_keys_of_the_file_do_not_change() {
         let expected = "{\n  \"task\": \"recommend\",\n  \"max_tokens\": 30,\n  \"texts\": 2,\n  \"fields\": [\n    \
-                        \"title\",\n    \"abstract\"\n  ],\n  \"history\": 50\n}\n";
+                        \"title\",\n    \"abstract\"\n  ],\n  \"history\": 50,\n  \"head\": {\n    \"pooling\": \
+                        \"mean\",\n    \"score\": \"dot\",\n    \"scale\": 1.0,\n    \"reader\": \"attentive\"\n  }\n}\n";
         assert_eq!(description().to_json(), expected);
     }
 

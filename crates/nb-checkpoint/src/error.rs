@@ -93,6 +93,23 @@ pub enum CheckpointError {
         #[source]
         source: serde_json::Error,
     },
+    /// A file of a sentence-transformers folder is not JSON, lacks a key, or has a value of another type.
+    #[error("{path}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The cause, with line and column.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A sentence-transformers folder has a module that this project does not compute.
+    #[error("{path}: found {found}")]
+    Module {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        found: String,
+    },
     /// The name of a repository on the hub is invalid, or its files could not be fetched.
     #[error("{0}")]
     Hub(String),

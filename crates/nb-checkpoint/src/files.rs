@@ -9,6 +9,11 @@ pub const HEAD_FILE: &str = "head.safetensors";
 /// The file name of the description of task, labels and texts in a model folder.
 pub const DESCRIPTION_FILE: &str = "newsbert.json";
 
+/// The list of modules in a sentence-transformers folder.
+pub const MODULES_FILE: &str = "modules.json";
+/// The configuration of the pooling in a sentence-transformers folder.
+pub const POOLING_FILE: &str = "1_Pooling/config.json";
+
 /// The index of weights that are split into several files, which are not read.
 pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Weights in Python's pickle format, which are not read.

@@ -7,6 +7,7 @@
 //! * [`Header`], [`write_tensor_file`], [`serialize`]: writers of safetensors files.
 //! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
 //! * [`Description`]: the task and the head of a trained model, in `newsbert.json`.
+//! * [`SentenceModules`]: the pooling of a sentence-transformers folder.
 //! * [`CheckpointLocation`]: a folder, or a repository `hf:owner/name` on the hub.
 //!
 //! The sizes that a file claims are compared with its length before memory is allocated for them. The crate is
@@ -18,6 +19,7 @@ mod encoder;
 mod error;
 mod files;
 mod finite;
+mod head;
 mod header;
 #[cfg(feature = "hub")]
 mod hub;
@@ -25,6 +27,7 @@ mod layout;
 mod location;
 mod names;
 mod parameters;
+mod sentence_transformers;
 mod tensor_bytes;
 mod tensor_file;
 mod tensor_index;
@@ -33,8 +36,9 @@ pub use config::{Activation, BertConfig, ConfigDifference};
 pub use description::{ArticleField, Description};
 pub use encoder::SavedEncoder;
 pub use error::CheckpointError;
-pub use files::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, WEIGHTS_FILE};
+pub use files::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, MODULES_FILE, POOLING_FILE, WEIGHTS_FILE};
 pub use finite::count_non_finite;
+pub use head::{HeadDescription, PoolingKind, ScaleKind, ScoreKind};
 pub use header::{Header, serialize, write_tensor_file};
 #[cfg(feature = "hub")]
 pub use hub::QUIET_CLIENT;
@@ -45,6 +49,7 @@ pub use parameters::{
     parameter_layout,
 };
 pub use safetensors::Dtype;
+pub use sentence_transformers::SentenceModules;
 pub use tensor_bytes::TensorBytes;
 pub use tensor_file::TensorFile;
 pub use tensor_index::{TensorIndex, TensorPlace};

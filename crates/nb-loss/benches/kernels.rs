@@ -8,8 +8,8 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use nb_loss::{
     Distillation, Soft, SoftLoss, SoftScaling, Temperature, agreement, cosine_distance, cwsm_temperatures,
     distillation_loss, flsw_temperatures, hard_cross_entropy, log_softmax_with_temperature, logits_weighted_by_loss,
-    mean_logits, normalised_state_mse, score_mse, soft_cross_entropy, soft_kl_divergence, soft_loss,
-    softmax_with_temperature, state_mse,
+    mean_logits, normalised_state_mse, score_mse, similarity_kl, similarity_mse, soft_cross_entropy,
+    soft_kl_divergence, soft_loss, softmax_with_temperature, squared_distance, state_mse,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -44,6 +44,20 @@ fn forward(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, size: [i64; 2],
     group.bench_function(format!("{name}/{}x{}/forward", size[0], size[1]), |b| b.iter(&value));
 }
 
+/// Times the losses of states, vectors and scores, which have no classes.
+fn losses_of_states(group: &mut BenchmarkGroup<'_, WallTime>, size: [i64; 2], teacher: &Tensor) {
+    let n_rows = size[0];
+    forward_and_backward(group, "state_mse", size, |s| state_mse(teacher, s, n_rows));
+    forward_and_backward(group, "normalised_state_mse", size, |s| normalised_state_mse(teacher, s, n_rows));
+    forward_and_backward(group, "cosine_distance", size, |s| cosine_distance(teacher, s, n_rows));
+    forward_and_backward(group, "squared_distance", size, |s| squared_distance(teacher, s, n_rows));
+    forward_and_backward(group, "similarity_mse", size, |s| similarity_mse(teacher, s, n_rows * (n_rows - 1)));
+    let scale = (size[1] as f64).recip(); // products of random rows have a spread of √H
+    forward_and_backward(group, "similarity_kl", size, |s| similarity_kl(teacher, s, scale, n_rows));
+    let scores = teacher.flatten(0, -1);
+    forward_and_backward(group, "score_mse", size, |s| score_mse(&scores, &s.flatten(0, -1), n_rows * size[1]));
+}
+
 fn kernels(c: &mut Criterion) {
     tch::manual_seed(0);
     let mut group = c.benchmark_group("kernels");
@@ -72,13 +86,7 @@ fn kernels(c: &mut Criterion) {
         };
         forward_and_backward(&mut group, "soft_loss_per_row", size, |z| soft_loss(&teacher, z, &per_row, size[0]));
         forward_and_backward(&mut group, "hard_cross_entropy", size, |z| hard_cross_entropy(z, &labels, size[0]));
-        forward_and_backward(&mut group, "state_mse", size, |s| state_mse(&teacher, s, size[0]));
-        forward_and_backward(&mut group, "normalised_state_mse", size, |s| normalised_state_mse(&teacher, s, size[0]));
-        forward_and_backward(&mut group, "cosine_distance", size, |s| cosine_distance(&teacher, s, size[0]));
-        let scores = teacher.flatten(0, -1);
-        forward_and_backward(&mut group, "score_mse", size, |s| {
-            score_mse(&scores, &s.flatten(0, -1), size[0] * size[1])
-        });
+        losses_of_states(&mut group, size, &teacher);
         forward_and_backward(&mut group, "distillation_loss", size, |z| {
             distillation_loss(&teacher, z, &labels, &settings, size[0])
         });

@@ -18,6 +18,14 @@ pub(crate) fn same_rows(name: &str, teacher: &Tensor, student: &Tensor) -> (i64,
     rows(name, student)
 }
 
+/// Checks that teacher and student have equally many rows; their widths may differ. Returns the number of rows.
+#[track_caller]
+pub(crate) fn equally_many_rows(name: &str, teacher: &Tensor, student: &Tensor) -> i64 {
+    let ((t, _), (s, _)) = (rows(name, teacher), rows(name, student));
+    assert!(t == s, "the teacher's {name} have {t} rows and the student's {s}, expected the same number");
+    s
+}
+
 /// Checks that there is one label for each row of logits.
 #[track_caller]
 pub(crate) fn one_label_per_row(logits: &Tensor, labels: &Tensor) {
@@ -72,6 +80,11 @@ pub(crate) fn temperature(temperature: f64) {
         temperature.is_finite() && temperature > 0.0,
         "the temperature is {temperature}, expected a finite number above 0"
     );
+}
+
+#[track_caller]
+pub(crate) fn scale(scale: f64) {
+    assert!(scale.is_finite() && scale > 0.0, "the scale is {scale}, expected a finite number above 0");
 }
 
 #[track_caller]

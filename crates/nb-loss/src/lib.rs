@@ -1,10 +1,10 @@
 //! The losses of distillation on libtorch tensors: tensors in, scalar out.
 //!
 //! The crate has no parameters and no configuration, and is independent of models. A loss takes logits `[rows, C]`,
-//! labels `[rows]`, hidden states `[rows, H]` or attention scores `[scores]` and returns a differentiable scalar. A few
-//! more functions compute inputs of a loss, all of them constants: temperatures for each row ([`flsw_temperatures`],
-//! [`cwsm_temperatures`]) and one teacher out of several ([`mean_logits`], [`logits_weighted_by_loss`]). [`agreement`]
-//! is for the log.
+//! labels `[rows]`, hidden states or other vectors `[rows, H]`, or attention scores `[scores]`, and returns a differentiable
+//! scalar. A few more functions compute inputs of a loss, all of them constants: temperatures for each row
+//! ([`flsw_temperatures`], [`cwsm_temperatures`]) and one teacher out of several ([`mean_logits`],
+//! [`logits_weighted_by_loss`]). [`agreement`] is for the log.
 //!
 //! [`soft_loss`] covers every form of the soft loss. [`soft_cross_entropy`], [`soft_kl_divergence`] and
 //! [`distillation_loss`] are its usual forms for users of this crate; the trainer of this workspace needs only the
@@ -32,14 +32,18 @@
 //! assert!((batch - parts).abs() < 1e-12);
 //! ```
 //!
+//! [`similarity_mse`] and [`similarity_kl`] are the exception: they compare rows with each other, but only those of one
+//! call. Their terms sum to a mean too, but how the batch is split decides which rows are compared.
+//!
 //! A count of 0 means that the batch holds no such row: the term is then exactly 0, and so is its gradient.
 //!
 //! **Why these divisors.** The mean over the given rows, the default of PyTorch's losses, has two faults. Micro-batches
 //! and processes rarely hold equally many labels or tokens; the mean of their means then weights a row by the size of
 //! its micro-batch, so the result depends on how the batch was split. And a mean over a padded matrix shrinks as
 //! padding grows. An explicit count has neither fault: the same rows give the same loss on one process or on eight,
-//! with or without accumulation. Losses of states divide by the hidden size H too, so that a weight means the same for
-//! models of every width.
+//! with or without accumulation. The mean squared errors of states divide by the hidden size H too, so that a weight
+//! means the same for models of every width. [`squared_distance`] does not: it is meant for vectors of length 1, whose
+//! distance does not grow with H.
 //!
 //! **The price.** The caller must know the count before the backward pass, which takes an exchange between processes in
 //! each step. A wrong count cannot be detected here: it acts as a wrong weight of the term. The value for one
@@ -65,10 +69,14 @@
 mod agreement;
 mod assert;
 mod cosine;
+mod distance;
 mod hard;
 mod normalised;
 mod reduce;
 mod score;
+mod similarity;
+mod similarity_kl;
+mod similarity_mse;
 mod soft;
 mod soft_cross_entropy;
 mod soft_kl_divergence;
@@ -86,9 +94,12 @@ mod testing;
 
 pub use agreement::agreement;
 pub use cosine::cosine_distance;
+pub use distance::squared_distance;
 pub use hard::{IGNORE, hard_cross_entropy};
 pub use normalised::normalised_state_mse;
 pub use score::score_mse;
+pub use similarity_kl::similarity_kl;
+pub use similarity_mse::similarity_mse;
 pub use soft::{Soft, SoftLoss, SoftScaling, Temperature, soft_loss};
 pub use soft_cross_entropy::soft_cross_entropy;
 pub use soft_kl_divergence::soft_kl_divergence;

@@ -2,7 +2,7 @@
 //!
 //! * [`Packed`]: a batch as real tokens only.
 //! * [`Bert`]: the encoder, with a backward pass that adds every gradient into one contiguous [`Arena`].
-//! * [`AttentivePooling`], [`Dense`], [`Reader`]: the heads on top of it, as parts of autograd's graph.
+//! * [`Pooling`], [`Score`], [`Dense`], [`Reader`]: the heads on top of it, as parts of autograd's graph.
 //! * [`Bert::load`], [`Bert::save`]: Hugging Face folders, which `nb-checkpoint` reads and writes as bytes.
 //! * [`kernel`]: the operations that these are built from. On the CPU most of them run in `nb-kernels`.
 //!
@@ -24,9 +24,9 @@ pub use checkpoint::{fill, named_values, read_tensors, write_tensors};
 pub use encoder::{Bert, Encoded};
 pub use error::ModelError;
 pub use head::{
-    AttentivePooling, Clicks, Dense, POOLING_QUERY, Reader, SelfAttention, cls_pooling, mean_pooling, score,
+    AttentivePooling, Clicks, Dense, POOLING_QUERY, Pooling, Reader, Score, SelfAttention, cls_pooling, score, unit,
 };
-pub use nb_checkpoint::{Activation, BertConfig};
+pub use nb_checkpoint::{Activation, BertConfig, PoolingKind, ScaleKind, ScoreKind};
 pub use packed::Packed;
 pub use pass::{ActivationCheckpoint, Capture, DropoutKey, Pass, Precision};
 pub use segments::Segments;

@@ -24,8 +24,6 @@ pub struct Packed {
     groups: OnceCell<Vec<Group>>,
     /// The sequences in the form that fused attention on GPUs takes.
     for_flash: OnceCell<Rc<Sequences>>,
-    /// \[B\], the row of each sequence's first token.
-    pub(crate) firsts: Tensor,
     segments: Segments,
 }
 
@@ -74,7 +72,6 @@ impl Packed {
         assert_eq!(token_types.len(), ids.len(), "token types against token ids");
 
         let positions: Vec<i64> = lengths.iter().flat_map(|&l| 0..l).collect();
-        let firsts: Vec<i64> = lengths.iter().scan(0, |end, &l| Some(std::mem::replace(end, *end + l))).collect();
         let send = |values: &[i64]| send(&Tensor::from_slice(values), device);
         Self {
             ids: send(ids),
@@ -82,7 +79,6 @@ impl Packed {
             positions: send(&positions),
             groups: OnceCell::new(),
             for_flash: OnceCell::new(),
-            firsts: send(&firsts),
             segments,
         }
     }

@@ -11,6 +11,7 @@ pub struct Segments {
     lengths: Vec<i64>,
     device: Device,
     members: OnceCell<Tensor>,
+    firsts: OnceCell<Tensor>,
 }
 
 impl Segments {
@@ -24,7 +25,7 @@ impl Segments {
             !lengths.is_empty() && lengths.iter().all(|&length| length > 0),
             "sequences of lengths {lengths:?}: none may be empty"
         );
-        Self { lengths: lengths.to_vec(), device, members: OnceCell::new() }
+        Self { lengths: lengths.to_vec(), device, members: OnceCell::new(), firsts: OnceCell::new() }
     }
 
     /// Returns a mask [R, n] that is true where the row belongs to the segment.
@@ -35,6 +36,18 @@ impl Segments {
             let owner = send(&Tensor::from_slice(&owner), self.device);
             let segments = Tensor::arange(self.lengths.len() as i64, (tch::Kind::Int64, self.device));
             segments.unsqueeze(1).eq_tensor(&owner.unsqueeze(0))
+        })
+    }
+
+    /// Returns the first row of each segment, \[R\].
+    pub(crate) fn firsts(&self) -> &Tensor {
+        self.firsts.get_or_init(|| {
+            let starts = self.lengths.iter().scan(0, |next, length| {
+                let start = *next;
+                *next += length;
+                Some(start)
+            });
+            send(&Tensor::from_slice(&starts.collect::<Vec<i64>>()), self.device)
         })
     }
 

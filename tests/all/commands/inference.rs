@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use nb_data::read::Article;
 use nb_model::Precision;
-use nb_train::inference::{Pooling, SavedModel};
+use nb_train::inference::{SavedModel, VectorKind};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
@@ -110,7 +110,12 @@ fn embed_writes_the_same_vectors_as_the_library() {
     let place = trained();
     let articles = articles(&place.text("dev.tsv"));
     let model = SavedModel::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
-    for (name, pooling) in [("attention", Pooling::Attention), ("mean", Pooling::Mean), ("cls", Pooling::Cls)] {
+    for (name, pooling) in [
+        ("head", VectorKind::Head),
+        ("attention", VectorKind::Head),
+        ("mean", VectorKind::Mean),
+        ("cls", VectorKind::Cls),
+    ] {
         let output = format!("{name}.safetensors");
         place.nb(&["embed", "--model", STUDENT, "--input", "dev.tsv", "--output", &output, "--pooling", name]).done();
         let found = tensors(&place.path(&output));

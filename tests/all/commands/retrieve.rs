@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use nb_model::Precision;
-use nb_train::inference::{Pooling, SavedModel};
+use nb_train::inference::{SavedModel, VectorKind};
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -104,7 +104,7 @@ fn vectors(place: &Place, folder: &str) -> Vec<String> {
 /// Returns the ids of the corpus with their scores q·h, the best first, computed one by one with the library.
 fn by_hand(place: &Place, query: &str) -> Vec<(String, f64)> {
     let model = SavedModel::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
-    let vector = |article| model.vectors(&[article], Pooling::Attention).unwrap().remove(0);
+    let vector = |article| model.vectors(&[article], VectorKind::Head).unwrap().remove(0);
     let query_vector = vector(article(query, None));
     let score = |line: &str| {
         let article_json: Value = serde_json::from_str(line).unwrap();
@@ -195,7 +195,7 @@ fn queries_of_the_student_search_the_articles_of_the_teacher() {
     let query = ["--query", "storm in snow", "--top", "1000", "--output-format", "json"];
     let found = search(&place, "beir", &[&query[..], &["--corpus-model", teacher]].concat()).done().json_lines();
     let load = |folder: &str| SavedModel::load(&place.path(folder), Device::Cpu, Precision::F32).unwrap();
-    let vector = |model: &SavedModel, article| model.vectors(&[article], Pooling::Attention).unwrap().remove(0);
+    let vector = |model: &SavedModel, article| model.vectors(&[article], VectorKind::Head).unwrap().remove(0);
     let (query, articles) = (vector(&load(STUDENT), article("storm in snow", None)), load(teacher));
     let scores: HashMap<String, f64> = place
         .text("beir/corpus.jsonl")

@@ -6,7 +6,7 @@ use nb_share::Sharing;
 use nb_train::method::TermKind;
 use nb_train::model::HeadOutputs;
 use nb_train::step::{ModelOutputs, TermInputs};
-use nb_train::task::{RecommendObjective, RetrieveObjective, TopicObjective};
+use nb_train::task::{RecommendObjective, RetrieveObjective, TaskHead, TopicObjective};
 use tch::{Kind, Tensor};
 
 use super::cases::Case;
@@ -49,7 +49,8 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
     let encoded_student = student.bert.encode(&packed, pass, Capture::States);
     let outputs = |head: &C::Head, states: &Tensor| {
         let pooled = task.pooled(head, states, &packed);
-        HeadOutputs { logits: task.logits(head, &pooled, &batch), pooled }
+        let vectors = head.vectors(&pooled);
+        HeadOutputs { logits: task.logits(head, &vectors, &batch), pooled, vectors }
     };
     let teacher_outputs = outputs(&teacher.head, encoded_teacher.last());
     let student_outputs = outputs(&student.head, encoded_student.last());

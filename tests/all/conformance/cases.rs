@@ -5,11 +5,11 @@ use std::rc::Rc;
 use nb_data::TokenBatch;
 use nb_data::behaviors::ReaderBatch;
 use nb_data::beir::QueryBatch;
-use nb_model::{AttentivePooling, Dense, Reader};
+use nb_model::{AttentivePooling, Dense, Pooling, Reader};
 use nb_share::Sharing;
 use nb_train::task::{
     HeadPair, Objective, RecommendBatch, RecommendHead, RecommendObjective, RetrieveBatch, RetrieveHead,
-    RetrieveObjective, TextRef, TopicBatch, TopicHead, TopicObjective,
+    RetrieveObjective, TextRef, TopicBatch, TopicHead, TopicObjective, VectorHead,
 };
 
 use super::golden::{Golden, device};
@@ -48,11 +48,11 @@ fn tokens(golden: &Golden) -> TokenBatch {
 /// Prefix of the weights of the student's head, or of the head that both models share.
 pub(crate) const HEAD: &str = "weights.head.";
 
-fn pooling(golden: &Golden, weights: &str) -> Rc<AttentivePooling> {
+fn pooling(golden: &Golden, weights: &str) -> Rc<Pooling> {
     let [query, hidden] = golden.shape(&format!("{weights}pooling.proj.weight"));
     let pooling = AttentivePooling::zeros(hidden, query, device());
     fill_head(golden, weights, pooling.arena());
-    Rc::new(pooling)
+    Rc::new(pooling.into())
 }
 
 impl Case for TopicObjective {
@@ -107,11 +107,11 @@ impl Case for RecommendObjective {
         let [query, hidden] = golden.shape(&format!("{weights}reader.proj.weight"));
         let reader = Reader::with_query(hidden, query, heads, device());
         reader.arenas().iter().for_each(|arena| fill_head(golden, weights, arena));
-        RecommendHead { pooling: pooling(golden, weights), reader: Rc::new(reader) }
+        RecommendHead { vector: VectorHead::dot(pooling(golden, weights)), reader: Rc::new(reader) }
     }
 
-    fn share(RecommendHead { pooling, reader }: &RecommendHead) -> RecommendHead {
-        RecommendHead { pooling: Rc::clone(pooling), reader: Rc::clone(reader) }
+    fn share(RecommendHead { vector, reader }: &RecommendHead) -> RecommendHead {
+        RecommendHead { vector: VectorHead::dot(Rc::clone(&vector.pooling)), reader: Rc::clone(reader) }
     }
 }
 
@@ -134,10 +134,10 @@ impl Case for RetrieveObjective {
     }
 
     fn head(golden: &Golden, weights: &str) -> RetrieveHead {
-        RetrieveHead { pooling: pooling(golden, weights) }
+        RetrieveHead { vector: VectorHead::dot(pooling(golden, weights)) }
     }
 
-    fn share(RetrieveHead { pooling }: &RetrieveHead) -> RetrieveHead {
-        RetrieveHead { pooling: Rc::clone(pooling) }
+    fn share(RetrieveHead { vector }: &RetrieveHead) -> RetrieveHead {
+        RetrieveHead { vector: VectorHead::dot(Rc::clone(&vector.pooling)) }
     }
 }

@@ -3,8 +3,10 @@
 
 use nb_data::behaviors::Behaviors;
 use nb_eval::ranks;
-use nb_model::Reader;
-use nb_train::task::{ArticleVectors, CandidateScores, Count, ScoredImpressions, evaluate_clicks, score_clicks};
+use nb_model::{Reader, ScoreKind};
+use nb_train::task::{
+    ArticleVectors, CandidateScores, Count, ReaderModel, ScoredImpressions, evaluate_clicks, score_clicks,
+};
 use serde_json::Value;
 use tch::Device;
 
@@ -35,8 +37,9 @@ fn scored(impressions: &[Value]) -> (Behaviors, CandidateScores) {
     let behaviors = read_behaviors(&lines, &ids);
     let reader = Reader::zeros(1, None, Device::Cpu);
     let _ = tch::no_grad(|| reader.cold().shallow_clone().fill_(1.0));
+    let model = ReaderModel { reader: &reader, score: ScoreKind::Dot };
     let all: Vec<u32> = (0..behaviors.len() as u32).collect();
-    let scores = score_clicks(&ArticleVectors::new(vectors, 1), &reader, &behaviors, &all).unwrap();
+    let scores = score_clicks(&ArticleVectors::new(vectors, 1), &model, &behaviors, &all).unwrap();
     (behaviors, scores)
 }
 

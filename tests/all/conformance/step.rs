@@ -37,8 +37,9 @@ fn run_case<C: Case>(golden: &Golden, method: Method, sharing: Sharing) -> Value
     for (role, model) in models.named() {
         let encoded = model.encode(&packed, Capture::States, 0);
         let pooled = objective.pooled(&model.head, encoded.last(), &packed);
-        let logits = objective.logits(&model.head, &pooled, &batch);
-        insert_outputs(&mut values, role.name(), encoded.states(), &HeadOutputs { pooled, logits });
+        let vectors = model.head.vectors(&pooled);
+        let logits = objective.logits(&model.head, &vectors, &batch);
+        insert_outputs(&mut values, role.name(), encoded.states(), &HeadOutputs { pooled, vectors, logits });
     }
     let stepper = stepper(method);
     let losses = step_terms(&stepper, &objective, &models, &batch);

@@ -4,7 +4,7 @@
 use nb_data::TokenBatch;
 use nb_data::behaviors::{Behaviors, ClickedBefore, Draw, ReaderBatch, Sample};
 use nb_data::beir::{Judged, Qrels, QueryBatch, ReadReport};
-use nb_model::{AttentivePooling, BertConfig, Precision, Reader};
+use nb_model::{AttentivePooling, BertConfig, Pooling, Precision, Reader};
 use nb_share::{Shared, Sharing};
 use nb_train::method::{Method, TermKind};
 use nb_train::model::Models;
@@ -12,7 +12,7 @@ use nb_train::optim::ParamGroup;
 use nb_train::step::{MicroBatch, Telemetry};
 use nb_train::task::{
     HeadPair, Objective, RecommendBatch, RecommendHead, RecommendObjective, RetrieveBatch, RetrieveHead,
-    RetrieveObjective, TaskHead,
+    RetrieveObjective, TaskHead, VectorHead,
 };
 use tch::{Device, Tensor};
 
@@ -75,11 +75,11 @@ fn tokens(texts: &TokenBatch, rows: &[u32]) -> TokenBatch {
     select_texts(texts, &rows.iter().map(|&row| row as usize).collect::<Vec<_>>())
 }
 
-fn pooling(config: &BertConfig) -> Shared<AttentivePooling> {
+fn pooling(config: &BertConfig) -> Shared<Pooling> {
     Shared::new(Sharing::Shared, || {
         let pooling = AttentivePooling::zeros(config.hidden_size, QUERY, Device::Cpu);
         randomise(pooling.arena(), 41);
-        pooling
+        pooling.into()
     })
 }
 
@@ -91,8 +91,8 @@ fn recommenders(config: &BertConfig, heads: Option<i64>) -> Models<RecommendHead
         reader
     });
     let heads = HeadPair {
-        teacher: RecommendHead { pooling: pooling.teacher, reader: reader.teacher },
-        student: RecommendHead { pooling: pooling.student, reader: reader.student },
+        teacher: RecommendHead { vector: VectorHead::dot(pooling.teacher), reader: reader.teacher },
+        student: RecommendHead { vector: VectorHead::dot(pooling.student), reader: reader.student },
     };
     model_pair_with(config, Precision::F32, heads)
 }
@@ -100,8 +100,8 @@ fn recommenders(config: &BertConfig, heads: Option<i64>) -> Models<RecommendHead
 fn retrievers(config: &BertConfig) -> Models<RetrieveHead> {
     let pooling = pooling(config);
     let heads = HeadPair {
-        teacher: RetrieveHead { pooling: pooling.teacher },
-        student: RetrieveHead { pooling: pooling.student },
+        teacher: RetrieveHead { vector: VectorHead::dot(pooling.teacher) },
+        student: RetrieveHead { vector: VectorHead::dot(pooling.student) },
     };
     model_pair_with(config, Precision::F32, heads)
 }

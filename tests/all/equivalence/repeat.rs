@@ -1,11 +1,11 @@
 //! Reproducibility: a step that runs twice gives the same bits, on two threads and with dropout.
 
-use nb_model::{ActivationCheckpoint, Capture, DropoutKey, Pass, Precision};
+use nb_model::{ActivationCheckpoint, Arena, Capture, DropoutKey, Pass, Precision};
 use nb_share::Sharing;
 use nb_train::model::Models;
 use nb_train::optim::ParamGroup;
 use nb_train::step::{StepPosition, Telemetry};
-use nb_train::task::{Objective, TopicHead};
+use nb_train::task::{Objective, TaskHead, TopicHead};
 use tch::{Kind, Tensor};
 
 use crate::support::{
@@ -44,7 +44,8 @@ fn two_steps(precision: Precision) -> Vec<Tensor> {
     let mut stepper = stepper(preset("newsbert"));
     stepper.clip = 1.0;
     let head = &student(&models).head;
-    let arenas = [teacher(&models).arena(), student(&models).arena(), head.pooling.arena(), head.dense.arena()];
+    let encoders = [teacher(&models).arena(), student(&models).arena()];
+    let arenas: Vec<&Arena> = encoders.into_iter().chain(head.arenas()).collect();
     let mut groups: Vec<ParamGroup> = arenas.iter().map(|arena| ParamGroup::new(arena, 1e-3)).collect();
     for step in 0..2 {
         let position = StepPosition { step, step_in_stage: step, ..FIRST };

@@ -4,7 +4,7 @@ use nb_model::Precision;
 use nb_share::Sharing;
 use nb_train::method::{Method, TermKind};
 use nb_train::model::Models;
-use nb_train::task::TopicHead;
+use nb_train::task::{TaskHead, TopicHead};
 use tch::Tensor;
 
 use crate::support::{
@@ -31,7 +31,7 @@ fn without_teacher_loss() -> Method {
 
 /// Returns the gradients of top layers by name.
 fn top_gradients(head: &TopicHead) -> Vec<(String, Tensor)> {
-    let arenas = [head.pooling.arena(), head.dense.arena()];
+    let arenas = head.arenas();
     let slots = arenas.into_iter().flat_map(|arena| arena.layout().slots().iter().map(move |slot| (arena, slot)));
     slots.map(|(arena, slot)| (slot.name.clone(), arena.grad(&slot.name).copy())).collect()
 }

@@ -6,7 +6,7 @@ use nb_train::method::{Method, Share, TeacherRole, TermKind};
 use nb_train::model::{Models, Role};
 use nb_train::optim::ParamGroup;
 use nb_train::step::{StepReport, Telemetry};
-use nb_train::task::{Objective, TopicBatch, TopicHead};
+use nb_train::task::{Objective, TaskHead, TopicBatch, TopicHead};
 use tch::{Kind, Tensor};
 
 use crate::support::{
@@ -34,20 +34,14 @@ fn models(method: &Method) -> Models<TopicHead> {
 /// Runs one step over two micro-batches. Returns its report and all parameters after it.
 fn run_step(method: Method, batch: &TopicBatch, watch: Telemetry) -> (StepReport, Vec<Tensor>) {
     let mut models = models(&method);
-    let arenas = models.trained(method.teacher).flat_map(|(_, model)| {
-        let head = [model.head.pooling.arena(), model.head.dense.arena()];
-        std::iter::once(model.arena()).chain(head)
-    });
+    let arenas =
+        models.trained(method.teacher).flat_map(|(_, model)| std::iter::once(model.arena()).chain(model.head.arenas()));
     // A shared top is listed and updated twice, with and without telemetry.
     let mut groups: Vec<ParamGroup> = arenas.map(|arena| ParamGroup::new(arena, 1e-2)).collect();
     let batches = [select(batch, &[0, 1, 2, 3]), select(batch, &[4, 5, 6])];
     let report = stepper(method).step(&TOPIC, &mut models, &mut groups, &batches, FIRST, watch).unwrap().read();
     let values = models.named().flat_map(|(_, model)| {
-        [
-            model.arena().values().copy(),
-            model.head.pooling.arena().values().copy(),
-            model.head.dense.arena().values().copy(),
-        ]
+        std::iter::once(model.arena()).chain(model.head.arenas()).map(|arena| arena.values().copy())
     });
     (report, values.collect())
 }

@@ -77,7 +77,7 @@ pub(super) fn models<K: Task>(plan: &Plan, task: &K, teachers: u64) -> Models<K:
     let model = |config: &nb_model::BertConfig, seed: u64| {
         let mut config = config.clone();
         (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.0, 0.0);
-        let widths = Widths { teacher: config.hidden_size, student: config.hidden_size };
+        let widths = Widths::equal(config.hidden_size);
         let head = task.heads(widths, Share::NONE, 0, Device::Cpu).teacher;
         head.arenas().into_iter().zip(seed..).for_each(|(arena, seed)| randomise(arena, seed));
         Model { bert: encoder(&config, Precision::F32, seed + 50), head }

@@ -57,15 +57,18 @@ impl CachedRepository {
 
     /// Links a file of a snapshot to a blob and replaces an existing file.
     pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> io::Result<PathBuf> {
-        let folder = self.snapshot_folder(commit);
-        fs::create_dir_all(&folder)?;
-        let path = folder.join(file);
+        let path = self.snapshot_folder(commit).join(file);
+        let folder = path.parent().unwrap_or(&path);
+        fs::create_dir_all(folder)?;
         if path.is_file() && same_file(&path, &self.blob(etag)) {
             return Ok(path);
         }
         // The link is renamed into place, because several processes may link the same file at the same time.
-        let temporary = folder.join(format!("{file}.{}.part", std::process::id()));
-        let linked = link_or_copy(&self.blob(etag), &Path::new("../../blobs").join(etag), &temporary);
+        let mut temporary = path.clone().into_os_string();
+        temporary.push(format!(".{}.part", std::process::id()));
+        let temporary = PathBuf::from(temporary);
+        let up = "../".repeat(2 + file.matches('/').count()); // a file may be in a folder of the snapshot
+        let linked = link_or_copy(&self.blob(etag), &Path::new(&up).join("blobs").join(etag), &temporary);
         linked.and_then(|()| fs::rename(&temporary, &path)).inspect_err(|_| {
             let _ = fs::remove_file(&temporary); // the first error is the one to report
         })?;
@@ -115,6 +118,8 @@ mod tests {
         assert!(repository.snapshot().unwrap_err().ends_with("has neither tokenizer.json nor vocab.txt"));
         repository.link("abc", "vocab.txt", "1").unwrap();
         assert_eq!(repository.snapshot(), Ok(repository.snapshot_folder("abc")));
+        let pooling = repository.link("abc", "1_Pooling/config.json", "1").unwrap();
+        assert_eq!(fs::read_to_string(pooling).unwrap(), "old");
         // A link to another blob is replaced, and so is a broken link.
         let config = repository.link("abc", "config.json", "2").unwrap();
         assert_eq!(fs::read_to_string(&config).unwrap(), "new");

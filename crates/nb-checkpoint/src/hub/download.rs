@@ -7,7 +7,7 @@ use super::client::{Client, RemoteFile};
 use super::settings::Settings;
 use super::verify::verify;
 use crate::error::{CheckpointError, SHARDED};
-use crate::files::{CONFIG_FILE, INDEX_FILE, PICKLE_FILE, WEIGHTS_FILE};
+use crate::files::{CONFIG_FILE, INDEX_FILE, MODULES_FILE, PICKLE_FILE, POOLING_FILE, WEIGHTS_FILE};
 
 /// Optional files of a tokenizer.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
@@ -16,6 +16,9 @@ const TOKENIZER_FILES: [&str; 3] = ["tokenizer_config.json", "special_tokens_map
 pub(crate) fn cached(owner: &str, name: &str) -> Option<PathBuf> {
     CachedRepository::new(&Settings::from_env().cache, owner, name).snapshot().ok()
 }
+
+/// Optional files that say how a sentence-transformers model pools.
+const SENTENCE_FILES: [&str; 2] = [MODULES_FILE, POOLING_FILE];
 
 /// Updates the cache and returns the newest snapshot. Falls back to an earlier snapshot if requests are disabled or
 /// fail.
@@ -64,7 +67,7 @@ fn fetch(settings: &Settings, cache: &CachedRepository, id: &str) -> Result<Path
     };
     take(CONFIG_FILE, &config)?;
     let [_, others @ ..] = REQUIRED_FILES;
-    for file in others.iter().chain(&VOCABULARY_FILES).chain(&TOKENIZER_FILES) {
+    for file in others.iter().chain(&VOCABULARY_FILES).chain(&TOKENIZER_FILES).chain(&SENTENCE_FILES) {
         match client.look_up(id, &commit, file)? {
             Some(remote) => take(file, &remote)?,
             None if *file == WEIGHTS_FILE => return Err(no_weights(&client, id, &commit)),

@@ -5,7 +5,8 @@ use tch::{Device, Kind, Tensor};
 use crate::testing::panic_of;
 use crate::{
     Distillation, Soft, SoftLoss, SoftScaling, Temperature, cosine_distance, distillation_loss, hard_cross_entropy,
-    normalised_state_mse, score_mse, soft_cross_entropy, soft_kl_divergence, soft_loss, state_mse,
+    normalised_state_mse, score_mse, similarity_kl, similarity_mse, soft_cross_entropy, soft_kl_divergence, soft_loss,
+    squared_distance, state_mse,
 };
 
 fn zeros(shape: &[i64]) -> Tensor {
@@ -21,29 +22,73 @@ type LossOfStates = fn(&Tensor, &Tensor, i64) -> Tensor;
 
 type LossOfLogits = fn(&Tensor, &Tensor, f64, i64) -> Tensor;
 
-/// Losses of two matrices of rows, with a count.
-const OF_STATES: [LossOfStates; 3] = [state_mse, normalised_state_mse, cosine_distance];
+/// Losses of two matrices of rows, with a count, and the name of the rows.
+const OF_STATES: [(&str, LossOfStates); 4] = [
+    ("states", state_mse),
+    ("states", normalised_state_mse),
+    ("states", cosine_distance),
+    ("vectors", squared_distance),
+];
+
+/// Losses of two matrices that may have different widths, with a count.
+const OF_SIMILARITIES: [LossOfStates; 2] =
+    [similarity_mse, |teacher, student, count| similarity_kl(teacher, student, 1.0, count)];
 
 /// Soft losses at a temperature, with a count.
 const OF_LOGITS: [LossOfLogits; 2] = [soft_cross_entropy, soft_kl_divergence];
 
 #[test]
 fn states_of_different_shapes() {
-    for loss in OF_STATES {
+    for (name, loss) in OF_STATES {
         let [rows, columns] = [[6, 4], [5, 3]].map(|shape| zeros(&shape));
-        let expected = "the teacher's states have shape [5, 4] and the student's [6, 4], expected the same";
-        refuses(expected, || loss(&zeros(&[5, 4]), &rows, 2));
-        let expected = "the teacher's states have shape [5, 4] and the student's [5, 3], expected the same";
-        refuses(expected, || loss(&zeros(&[5, 4]), &columns, 2));
+        let expected = format!("the teacher's {name} have shape [5, 4] and the student's [6, 4], expected the same");
+        refuses(&expected, || loss(&zeros(&[5, 4]), &rows, 2));
+        let expected = format!("the teacher's {name} have shape [5, 4] and the student's [5, 3], expected the same");
+        refuses(&expected, || loss(&zeros(&[5, 4]), &columns, 2));
     }
 }
 
 #[test]
 fn states_that_are_not_a_matrix() {
-    for loss in OF_STATES {
-        refuses("states has shape [5], expected two dimensions", || loss(&zeros(&[5]), &zeros(&[5]), 2));
+    for (name, loss) in OF_STATES {
+        let expected = format!("{name} has shape [5], expected two dimensions");
+        refuses(&expected, || loss(&zeros(&[5]), &zeros(&[5]), 2));
         let cube = zeros(&[2, 5, 4]);
-        refuses("states has shape [2, 5, 4], expected two dimensions", || loss(&cube, &cube, 2));
+        let expected = format!("{name} has shape [2, 5, 4], expected two dimensions");
+        refuses(&expected, || loss(&cube, &cube, 2));
+    }
+}
+
+#[test]
+fn vectors_of_different_numbers_of_rows_or_that_are_not_a_matrix() {
+    for loss in OF_SIMILARITIES {
+        let expected = "the teacher's vectors have 5 rows and the student's 6, expected the same number";
+        refuses(expected, || loss(&zeros(&[5, 4]), &zeros(&[6, 3]), 2));
+        // The checks precede the 0 of a batch with fewer than two rows.
+        let expected = "the teacher's vectors have 0 rows and the student's 1, expected the same number";
+        refuses(expected, || loss(&zeros(&[0, 4]), &zeros(&[1, 4]), 2));
+        let expected = "vectors has shape [5], expected two dimensions";
+        refuses(expected, || loss(&zeros(&[5]), &zeros(&[5, 4]), 2));
+        let expected = "vectors has shape [5, 4, 1], expected two dimensions";
+        refuses(expected, || loss(&zeros(&[5, 4]), &zeros(&[5, 4, 1]), 2));
+    }
+}
+
+#[test]
+fn similarities_of_integers() {
+    for loss in OF_SIMILARITIES {
+        let integers = Tensor::zeros([1, 3], (Kind::Int64, Device::Cpu));
+        let expected = "a tensor of kind Int64 was given to a loss, expected a floating-point kind";
+        refuses(expected, || loss(&integers, &integers, 1));
+    }
+}
+
+#[test]
+fn invalid_scales() {
+    let rows = zeros(&[2, 3]);
+    for (scale, found) in [(0.0, "0"), (-2.5, "-2.5"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+        let expected = format!("the scale is {found}, expected a finite number above 0");
+        refuses(&expected, || similarity_kl(&rows, &rows, scale, 2));
     }
 }
 
@@ -69,7 +114,8 @@ fn logits_of_different_shapes_or_that_are_not_a_matrix() {
 fn negative_counts() {
     let rows = zeros(&[2, 3]);
     let expected = "the count of a mean is -2, expected at least 0";
-    OF_STATES.iter().for_each(|loss| refuses(expected, || loss(&rows, &rows, -2)));
+    OF_STATES.iter().for_each(|(_, loss)| refuses(expected, || loss(&rows, &rows, -2)));
+    OF_SIMILARITIES.iter().for_each(|loss| refuses(expected, || loss(&rows, &rows, -2)));
     OF_LOGITS.iter().for_each(|loss| refuses(expected, || loss(&rows, &rows, 1.0, -2)));
     refuses(expected, || score_mse(&rows.get(0), &rows.get(0), -2));
     refuses(expected, || hard_cross_entropy(&rows, &Tensor::from_slice(&[0i64, 1]), -2));

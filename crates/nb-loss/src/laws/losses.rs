@@ -45,6 +45,17 @@ fn label_cross_entropy(row: &Row) -> f64 {
     row.label.map_or(0.0, |label| -softmax(&row.student, 1.0)[label].ln())
 }
 
+/// Vectors of length 1 with a cosine of 3/5.
+const UNIT: Golden = Golden {
+    teacher: &[&[0.6, 0.8]],
+    student: &[&[1.0, 0.0]],
+    labels: &[IGNORE],
+    temperature: 1.0,
+    count: 1,
+    value: 0.8,             // 2·(1 − 3/5)
+    gradient: &[0.8, -1.6], // 2(s − t)
+};
+
 /// A teacher and a student whose directions are (3/5, 4/5) and (1, 0).
 const DIRECTIONS: Golden = Golden {
     teacher: &[&[3.0, 4.0]],
@@ -101,6 +112,28 @@ fn state_mse_obeys_the_laws() {
             value: 0.2,
             gradient: &[-0.2, 0.6],
         }],
+    });
+}
+
+#[test]
+fn squared_distance_obeys_the_laws() {
+    check(Loss {
+        loss: |batch, count| crate::squared_distance(&batch.teacher, &batch.student, count),
+        row: |row| squared_distance(&row.teacher, &row.student),
+        at_equality: AtEquality::Zero,
+        mask: None,
+        golden: &[
+            UNIT,
+            Golden {
+                teacher: &[&[0.3, -0.2], &[1.0, 2.0]],
+                student: &[&[0.1, 0.4], &[1.0, 0.0]],
+                labels: &[IGNORE, IGNORE],
+                temperature: 1.0,
+                count: 2,
+                value: 2.2, // (0.04 + 0.36 + 4) / 2
+                gradient: &[-0.2, 0.6, 0.0, -2.0],
+            },
+        ],
     });
 }
 

@@ -1,4 +1,5 @@
 //! The laws that every loss obeys, and [`check`], which checks them for one loss. [`losses`] has a test for each loss.
+//! [`similarities`] has the laws of the losses that compare rows with each other, which are not sums of rows.
 //!
 //! | law | fails if |
 //! | --- | --- |
@@ -14,6 +15,7 @@
 
 mod arguments;
 mod losses;
+mod similarities;
 
 use nb_testing::tensor_wave;
 use proptest::prelude::*;

@@ -1,68 +1,75 @@
-//! Attentive pooling: from the rows of a segment to one vector.
+//! The pooling of a segment's rows into one vector, by kind.
 
-mod cpu;
+use nb_checkpoint::PoolingKind;
+use tch::{Device, Tensor};
 
-use cpu::Parameters;
-use tch::{Device, Kind, Tensor};
-
-use super::init::{Fan, fill_uniform};
-use crate::arena::{Arena, Layout};
+use super::attentive::{AttentivePooling, POOLING_QUERY};
+use super::mean::mean_of_segments;
+use crate::arena::Arena;
 use crate::segments::Segments;
 
-/// The width Q of NewsBERT's pooling query.
-pub const POOLING_QUERY: i64 = 200;
-
-/// Attentive pooling (Yang et al. 2016, equations 5–7; NewsBERT section 3.1): e = tanh(H W + b), a = softmax(e·q) over the
-/// segment's rows, h = Σ_t a_t H_t.
+/// Pooling of the rows of a segment, such as the states of a text's tokens, into one vector.
 ///
 /// ```
-/// use nb_model::{AttentivePooling, Packed};
-/// use tch::{Device, Kind, Tensor};
-/// let mut pooling = AttentivePooling::zeros(4, 3, Device::Cpu);
-/// pooling.randomise(0);
-/// let packed = Packed::new(&[0; 5], &[0; 5], &[2, 3], Device::Cpu);
-/// let states = Tensor::ones([5, 4], (Kind::Float, Device::Cpu));
-/// // Equal states have equal weights, so the result is their mean.
-/// assert!(pooling.forward(&states, packed.segments()).allclose(&Tensor::ones([2, 4], (Kind::Float, Device::Cpu)), 1e-6, 1e-6, false));
+/// use nb_model::{Packed, Pooling};
+/// use tch::{Device, Tensor};
+/// let packed = Packed::new(&[0; 3], &[0; 3], &[2, 1], Device::Cpu);
+/// let states = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0, 5.0, 6.0]).view([3, 2]);
+/// let pooled = |pooling: Pooling| Vec::<f32>::try_from(pooling.forward(&states, packed.segments()).view(-1)).unwrap();
+/// assert_eq!(pooled(Pooling::Mean), [2.0, 3.0, 5.0, 6.0]);
+/// assert_eq!(pooled(Pooling::Cls), [1.0, 2.0, 5.0, 6.0]);
 /// ```
 #[derive(Debug)]
-pub struct AttentivePooling {
-    arena: Arena,
-    weight: Tensor,
-    bias: Tensor,
-    query: Tensor,
+pub enum Pooling {
+    /// Attentive pooling, with trained parameters.
+    Attentive(AttentivePooling),
+    /// The mean of the rows.
+    Mean,
+    /// The first row: the state of `[CLS]`.
+    Cls,
 }
 
-impl AttentivePooling {
-    /// Creates a pooling of `hidden` units with a query of `query` units, all zeros.
-    pub fn zeros(hidden: i64, query: i64, device: Device) -> Self {
-        Self::named("pooling", hidden, query, device)
-    }
-
-    /// Does the same as [`AttentivePooling::zeros`], with parameters called `<name>.proj.weight` and so on.
-    pub fn named(name: &str, hidden: i64, query: i64, device: Device) -> Self {
-        let names = ["proj.weight", "proj.bias", "query.weight"].map(|part| format!("{name}.{part}"));
-        let mut layout = Layout::default();
-        for (name, shape) in names.iter().zip([&[query, hidden][..], &[query], &[1, query]]) {
-            layout.push(name, shape);
+impl Pooling {
+    /// Creates a pooling of `hidden` units. The parameters of an attentive one are zeros, called `<name>.proj.weight` and so
+    /// on.
+    pub fn named(name: &str, kind: PoolingKind, hidden: i64, device: Device) -> Self {
+        match kind {
+            PoolingKind::Attentive => Self::Attentive(AttentivePooling::named(name, hidden, POOLING_QUERY, device)),
+            PoolingKind::Mean => Self::Mean,
+            PoolingKind::Cls => Self::Cls,
         }
-        let arena = Arena::zeros(layout, device);
-        let [weight, bias, query] = names.map(|name| arena.leaf(&name));
-        Self { weight, bias, query, arena }
     }
 
-    /// Draws matrices and biases from U(−1/√in, 1/√in), PyTorch's default for a dense layer, from `seed`.
+    /// Creates the pooling of a text's states, with parameters called `pooling.proj.weight` and so on, all zeros.
+    pub fn zeros(kind: PoolingKind, hidden: i64, device: Device) -> Self {
+        Self::named("pooling", kind, hidden, device)
+    }
+
+    /// Draws the parameters, if there are any, as [`AttentivePooling::randomise`] does.
     pub fn randomise(&mut self, seed: u64) {
-        let fan = |part, inputs| Fan { part, inputs };
-        fill_uniform(&self.arena, seed, &[fan(".proj.", self.weight.size()[1]), fan(".query.", self.query.size()[1])]);
+        if let Self::Attentive(pooling) = self {
+            pooling.randomise(seed);
+        }
     }
 
-    /// Returns parameters and gradients.
-    pub fn arena(&self) -> &Arena {
-        &self.arena
+    /// Returns the kind.
+    pub fn kind(&self) -> PoolingKind {
+        match self {
+            Self::Attentive(_) => PoolingKind::Attentive,
+            Self::Mean => PoolingKind::Mean,
+            Self::Cls => PoolingKind::Cls,
+        }
     }
 
-    /// Maps `states` [n, H] of all rows to one vector per segment [R, H].
+    /// Returns parameters and gradients, if there are any.
+    pub fn arena(&self) -> Option<&Arena> {
+        match self {
+            Self::Attentive(pooling) => Some(pooling.arena()),
+            Self::Mean | Self::Cls => None,
+        }
+    }
+
+    /// Maps `states` [n, H] of all rows to one vector per segment, [R, H].
     ///
     /// # Panics
     ///
@@ -70,32 +77,43 @@ impl AttentivePooling {
     pub fn forward(&self, states: &Tensor, segments: &Segments) -> Tensor {
         let rows = segments.lengths().iter().sum::<i64>();
         assert_eq!(rows, states.size()[0], "rows of the segments against those of the states");
-        if cpu::is_supported(states) {
-            return cpu::pool(states, &self.parameters(), segments.lengths());
+        match self {
+            Self::Attentive(pooling) => pooling.forward(states, segments),
+            Self::Mean => mean_of_segments(states, segments),
+            Self::Cls => states.index_select(0, segments.firsts()),
         }
-        // One row of scores per segment, −∞ for the rows of other segments: a softmax and a product then pool without padding.
-        let scores = self.recorded_scores(states).view([1, -1]);
-        let scores = match segments.lengths() {
-            [_] => scores, // no other segment
-            _ => scores.masked_fill(&segments.members().logical_not(), f64::NEG_INFINITY),
-        };
-        scores.softmax(-1, None::<Kind>).matmul(states)
     }
+}
 
-    /// Maps rows [n, H] to the score e·q of each, \[n\], before the softmax over a segment. The score depends only on the row,
-    /// so it serves every segment in which the row is pooled. Autograd does not record it.
-    pub fn scores(&self, states: &Tensor) -> Tensor {
-        if cpu::is_supported(states) {
-            return cpu::score(states, &self.parameters()).scores;
+impl From<AttentivePooling> for Pooling {
+    fn from(pooling: AttentivePooling) -> Self {
+        Self::Attentive(pooling)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+
+    #[test]
+    fn other_segments_do_not_affect_a_pooled_vector() {
+        for kind in [PoolingKind::Attentive, PoolingKind::Mean, PoolingKind::Cls] {
+            let mut pooling = Pooling::zeros(kind, 4, Device::Cpu);
+            pooling.randomise(1);
+            let states = Tensor::randn([5, 4], (Kind::Float, Device::Cpu));
+            let both = pooling.forward(&states, &Segments::new(&[2, 3], Device::Cpu));
+            let alone = pooling.forward(&states.narrow(0, 2, 3), &Segments::new(&[3], Device::Cpu));
+            assert!(both.get(1).allclose(&alone.get(0), 1e-6, 1e-6, false), "{kind:?}");
+            assert_eq!((pooling.kind(), pooling.arena().is_some()), (kind, kind == PoolingKind::Attentive));
         }
-        tch::no_grad(|| self.recorded_scores(states))
     }
 
-    fn recorded_scores(&self, states: &Tensor) -> Tensor {
-        states.linear(&self.weight, Some(&self.bias)).tanh().linear(&self.query, None::<&Tensor>).view(-1)
-    }
-
-    fn parameters(&self) -> Parameters<'_> {
-        Parameters { weight: &self.weight, bias: &self.bias, query: &self.query }
+    #[test]
+    #[should_panic(expected = "rows of the segments")]
+    fn rows_that_do_not_add_up_are_refused() {
+        let states = Tensor::zeros([3, 2], (Kind::Float, Device::Cpu));
+        let _ = Pooling::Mean.forward(&states, &Segments::new(&[2], Device::Cpu));
     }
 }

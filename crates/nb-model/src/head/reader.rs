@@ -1,10 +1,12 @@
 //! The reader model: from the vectors of clicked articles to a vector of the reader, and from both to scores.
 
+use nb_checkpoint::PoolingKind;
 use nb_torch::send;
 use tch::{Device, Kind, Tensor};
 
 use super::attention::SelfAttention;
-use super::pooling::{AttentivePooling, POOLING_QUERY};
+use super::attentive::{AttentivePooling, POOLING_QUERY};
+use super::pooling::Pooling;
 use crate::arena::{Arena, Layout};
 use crate::packed::Padding;
 use crate::segments::Segments;
@@ -21,6 +23,8 @@ pub struct Clicks {
     segments: Segments,
     /// The readers with clicks; `None` if there are none.
     warm: Option<WarmReaders>,
+    /// True for readers with clicks, [R, 1]; `None` if all have clicks.
+    has_clicks: Option<Tensor>,
 }
 
 /// Readers with clicks, as a padded table.
@@ -41,13 +45,23 @@ impl Clicks {
         let clicked = rows.len() as i64;
         assert_eq!(lengths.iter().sum::<i64>(), clicked, "clicked rows against the sum of the lengths");
         let warm: Vec<i64> = lengths.iter().copied().filter(|&length| length > 0).collect();
-        let order = (warm.len() < lengths.len()).then(|| send(&Tensor::from_slice(&with_cold(lengths)), device));
+        let is_any_cold = warm.len() < lengths.len();
+        let order = is_any_cold.then(|| send(&Tensor::from_slice(&with_cold(lengths)), device));
+        let has_clicks = is_any_cold.then(|| {
+            let clicks: Vec<bool> = lengths.iter().map(|&length| length > 0).collect();
+            send(&Tensor::from_slice(&clicks), device).unsqueeze(1)
+        });
         let filled: Vec<i64> = lengths.iter().map(|&length| length.max(1)).collect();
         let width = warm.iter().copied().max().unwrap_or(0);
         let segments = Segments::new(&filled, device);
         let warm = (!warm.is_empty())
             .then(|| WarmReaders { count: warm.len() as i64, padding: Padding::new(&warm, width, device) });
-        Self { rows: send(&Tensor::from_slice(rows), device), order, segments, warm }
+        Self { rows: send(&Tensor::from_slice(rows), device), order, segments, warm, has_clicks }
+    }
+
+    /// Returns a mask [R, 1] that is true for readers with clicks; `None` if all readers have clicks.
+    pub fn has_clicks(&self) -> Option<&Tensor> {
+        self.has_clicks.as_ref()
     }
 
     /// Returns the number of readers.
@@ -72,7 +86,7 @@ fn with_cold(lengths: &[i64]) -> Vec<i64> {
 }
 
 /// The reader model (in the literature, the user encoder): attentive pooling of the vectors of clicked articles, with separate
-/// parameters, optionally after multi-head self-attention among them (NRMS, Wu et al., EMNLP 2019). A reader without clicks has
+/// parameters, or their mean; optionally after multi-head self-attention among them (NRMS, Wu et al., EMNLP 2019). A reader without clicks has
 /// a learned vector.
 ///
 /// ```
@@ -89,7 +103,7 @@ fn with_cold(lengths: &[i64]) -> Vec<i64> {
 #[derive(Debug)]
 pub struct Reader {
     attention: Option<SelfAttention>,
-    pooling: AttentivePooling,
+    pooling: Pooling,
     cold: Tensor,
     cold_arena: Arena,
 }
@@ -110,13 +124,27 @@ impl Reader {
     ///
     /// If `heads` does not divide `hidden`.
     pub fn with_query(hidden: i64, query: i64, heads: Option<i64>, device: Device) -> Self {
+        let pooling = AttentivePooling::named("reader", hidden, query, device);
+        Self::with_pooling(pooling.into(), hidden, heads, device)
+    }
+
+    /// Does the same as [`Reader::zeros`], with another pooling of the clicked articles.
+    ///
+    /// # Panics
+    ///
+    /// If `heads` does not divide `hidden`.
+    pub fn of_kind(kind: PoolingKind, hidden: i64, heads: Option<i64>, device: Device) -> Self {
+        Self::with_pooling(Pooling::named("reader", kind, hidden, device), hidden, heads, device)
+    }
+
+    fn with_pooling(pooling: Pooling, hidden: i64, heads: Option<i64>, device: Device) -> Self {
         const COLD: &str = "reader.cold";
         let mut layout = Layout::default();
         layout.push(COLD, &[hidden]);
         let cold_arena = Arena::zeros(layout, device);
         Self {
             attention: heads.map(|heads| SelfAttention::named("reader.attention", hidden, heads, device)),
-            pooling: AttentivePooling::named("reader", hidden, query, device),
+            pooling,
             cold: cold_arena.leaf(COLD),
             cold_arena,
         }
@@ -133,7 +161,7 @@ impl Reader {
     /// Returns parameters and gradients of the parts: pooling, learned vector, self-attention.
     pub fn arenas(&self) -> Vec<&Arena> {
         let attention = self.attention.iter().map(SelfAttention::arena);
-        [self.pooling.arena(), &self.cold_arena].into_iter().chain(attention).collect()
+        self.pooling.arena().into_iter().chain([&self.cold_arena]).chain(attention).collect()
     }
 
     /// Returns the self-attention; `None` if the model has none.
@@ -142,7 +170,7 @@ impl Reader {
     }
 
     /// Returns the pooling over clicked articles.
-    pub fn pooling(&self) -> &AttentivePooling {
+    pub fn pooling(&self) -> &Pooling {
         &self.pooling
     }
 
@@ -207,7 +235,8 @@ mod tests {
         let (reader, articles) = (reader(None), articles());
         let once = reader.forward(&articles, &Clicks::new(&[1, 3], &[2], Device::Cpu));
         let twice = reader.forward(&articles, &Clicks::new(&[1, 3, 3], &[3], Device::Cpu));
-        let a = reader.pooling.scores(&articles).exp();
+        let Pooling::Attentive(pooling) = reader.pooling() else { panic!("a reader of zeros() pools by attention") };
+        let a = pooling.scores(&articles).exp();
         let weight = |rows: &[i64]| rows.iter().map(|&row| a.double_value(&[row])).sum::<f64>();
         let (one, three) = (articles.get(1) * a.get(1), articles.get(3) * a.get(3));
         assert!(once.get(0).allclose(&((&one + &three) / weight(&[1, 3])), 1e-5, 1e-6, false));

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::choices::{ColumnKey, QuotingChoice, UnknownLabels};
+use super::head::ReaderPoolingChoice;
 use super::schema;
 
 /// Files of a task and how they are read.
@@ -105,6 +106,8 @@ pub enum ClickedBeforeChoice {
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReaderConfig {
+    /// Pooling of the clicked articles; by default `mean` for cosine scores, `attentive` for dot products.
+    pub pooling: Option<ReaderPoolingChoice>,
     /// Heads of the self-attention over the clicked articles before they are pooled; no self-attention by default.
     pub self_attention: Option<i64>,
 }

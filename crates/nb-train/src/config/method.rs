@@ -21,6 +21,8 @@ pub struct MethodConfig {
     pub temperature: Option<TemperatureConfig>,
     /// True to multiply the soft terms by the temperature squared.
     pub t2: Option<bool>,
+    /// Scale of the cosines in the term `similarity_kl`, 1 divided by its temperature; 20 by default.
+    pub similarity_scale: Option<f64>,
     /// Share of the teacher's gradients in the student's, from 0 to 1: a number or a ramp.
     pub beta: Option<RampConfig>,
     /// Gradients that are blended.

@@ -11,6 +11,7 @@ mod checkpoints;
 mod choices;
 mod data;
 mod error;
+mod head;
 mod key;
 mod locate;
 mod method;
@@ -32,6 +33,7 @@ pub use checkpoints::{CheckpointEvery, CheckpointsConfig, OnCheckpointError};
 pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, UnknownLabels};
 pub use data::{ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field};
 pub use error::ConfigError;
+pub use head::{HeadConfig, PoolingChoice, ReaderPoolingChoice, ScoreChoice};
 pub use key::KeyPath;
 pub(crate) use locate::{locate, locate_below};
 pub use method::{

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoints::CheckpointsConfig;
 use super::choices::{DeviceChoice, PrecisionChoice};
 use super::data::{DataConfig, ReaderConfig};
+use super::head::HeadConfig;
 use super::method::MethodConfig;
 use super::models::{StudentConfig, TeacherConfig};
 use super::train::TrainConfig;
@@ -36,6 +37,9 @@ pub struct RunConfig {
     pub task: String,
     /// Texts to train and evaluate on.
     pub data: DataConfig,
+    /// Head: pooling and score.
+    #[serde(default)]
+    pub head: HeadConfig,
     /// Reader model (recommend).
     #[serde(default)]
     pub reader: ReaderConfig,

@@ -95,6 +95,11 @@ pub(super) fn add_alias_of_dense(schema: &mut Schema) {
     }
 }
 
+/// The schema of the scale of a score.
+pub(super) fn scale(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "learned"}, {"type": "null"}]})
+}
+
 /// The schema of the parts of an article that are read.
 pub(super) fn article_fields(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

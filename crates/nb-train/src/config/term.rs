@@ -19,9 +19,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// | `cosine` | 1 − cosine of the last hidden states, over real tokens (DistilBERT) |
 /// | `soft` | cross entropy between the softened outputs of teacher and student |
 /// | `divergence` | KL divergence between the same outputs: `soft` minus the entropy of the teacher's, hence the same gradient |
+/// | `vector` | squared distance of the models' vectors, over texts |
+/// | `vector_cosine` | 1 − cosine of the models' vectors, over texts |
+/// | `similarity` | squared difference of the cosines of two texts' vectors, over pairs of texts of a micro-batch |
+/// | `similarity_kl` | KL divergence between softmaxes over those cosines, times `method.similarity_scale`; over texts |
 /// | `hard` | the student's cross entropy with the label |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
-#[schemars(rename_all = "lowercase")]
+#[schemars(rename_all = "snake_case")]
 pub enum TermKind {
     /// The teacher's cross entropy with the label.
     Teacher,
@@ -37,6 +41,14 @@ pub enum TermKind {
     Attention,
     /// Cosine distance of the last hidden states.
     Cosine,
+    /// Squared distance of the models' vectors.
+    Vector,
+    /// Cosine distance of the models' vectors.
+    VectorCosine,
+    /// Squared difference of the cosines of two texts' vectors.
+    Similarity,
+    /// KL divergence between softmaxes over the cosines of a text's vector with those of the other texts.
+    SimilarityKl,
     /// Cross entropy between the softened outputs.
     Soft,
     /// KL divergence between the softened outputs.
@@ -47,7 +59,7 @@ pub enum TermKind {
 
 impl TermKind {
     /// Every term, in the order of reports.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Teacher,
         Self::Embedding,
         Self::Hidden,
@@ -55,6 +67,10 @@ impl TermKind {
         Self::Patience,
         Self::Attention,
         Self::Cosine,
+        Self::Vector,
+        Self::VectorCosine,
+        Self::Similarity,
+        Self::SimilarityKl,
         Self::Soft,
         Self::Divergence,
         Self::Hard,
@@ -70,6 +86,10 @@ impl TermKind {
             Self::Patience => "patience",
             Self::Attention => "attention",
             Self::Cosine => "cosine",
+            Self::Vector => "vector",
+            Self::VectorCosine => "vector_cosine",
+            Self::Similarity => "similarity",
+            Self::SimilarityKl => "similarity_kl",
             Self::Soft => "soft",
             Self::Divergence => "divergence",
             Self::Hard => "hard",
@@ -93,7 +113,7 @@ impl TermKind {
 
     /// Returns whether the term compares the models text by text, independently of the rows that use a text.
     pub(crate) fn compares_texts(self) -> bool {
-        self.compares_widths() || self == Self::Attention
+        self.compares_widths() || self.compares_similarities() || self == Self::Attention
     }
 
     /// Returns whether the term needs the student's outputs.
@@ -108,7 +128,8 @@ impl TermKind {
 
     /// Returns whether the term uses the outputs of the top layers: pooled vectors or logits.
     pub fn needs_outputs(self) -> bool {
-        matches!(self, Self::Teacher | Self::Pooled | Self::Soft | Self::Divergence | Self::Hard)
+        let states = matches!(self, Self::Embedding | Self::Hidden | Self::Patience | Self::Attention | Self::Cosine);
+        !states
     }
 
     /// Returns whether the term uses hidden states before the last one.
@@ -116,10 +137,21 @@ impl TermKind {
         matches!(self, Self::Embedding | Self::Hidden | Self::Patience)
     }
 
+    /// Returns whether the term compares the models' vectors, those that their heads output.
+    pub fn compares_vectors(self) -> bool {
+        matches!(self, Self::Vector | Self::VectorCosine)
+    }
+
+    /// Returns whether the term compares similarities between texts, which do not depend on the width of the vectors.
+    pub fn compares_similarities(self) -> bool {
+        matches!(self, Self::Similarity | Self::SimilarityKl)
+    }
+
     /// Returns whether the term compares vectors of hidden units. Those of a narrower student are projected to the teacher's
     /// width.
     pub fn compares_widths(self) -> bool {
-        matches!(self, Self::Embedding | Self::Hidden | Self::Pooled | Self::Patience | Self::Cosine)
+        let states = matches!(self, Self::Embedding | Self::Hidden | Self::Pooled | Self::Patience | Self::Cosine);
+        states || self.compares_vectors()
     }
 }
 

@@ -5,16 +5,16 @@ mod vector_file;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
-use nb_checkpoint::{ArticleField, DESCRIPTION_FILE, Description};
+use nb_checkpoint::{
+    ArticleField, DESCRIPTION_FILE, Description, HeadDescription, MODULES_FILE, ScoreKind, SentenceModules,
+};
 use nb_data::batch::{MIN_TOKENS, cut};
 use nb_data::read::{Article, Field};
 use nb_data::{BatchSize, TokenBatch, Tokenizer, Tokens};
-use nb_model::{
-    Arena, AttentivePooling, Bert, BertConfig, Capture, Dense, POOLING_QUERY, Packed, Pass, Precision, Reader,
-    cls_pooling, mean_pooling,
-};
+use nb_model::{Arena, Bert, BertConfig, Capture, Dense, Packed, Pass, Pooling, Precision};
 use tch::{Device, Kind, Tensor};
 
 pub use self::argmax::argmax;
@@ -24,16 +24,17 @@ use crate::model::HeadLayers;
 use crate::model::saved_folder::fill_head;
 use crate::plan::estimate::BATCH_TOKENS;
 use crate::task::encode::pack;
-use crate::task::{AllTasks, TaskList};
+use crate::task::{AllTasks, ReaderModel, TaskHead, TaskList, VectorHead};
 
 /// Number of texts that a command reads and sorts by length at a time.
 pub const WINDOW: usize = 1024;
 
-/// The pooling of a text's states into one vector.
+/// The vector of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pooling {
-    /// The attentive pooling that was trained with the model.
-    Attention,
+pub enum VectorKind {
+    /// The output of the model's head: pooled, projected and of length 1 as it was trained. Without a head, what
+    /// `modules.json` of a sentence-transformers folder prescribes.
+    Head,
     /// The mean of the tokens' states.
     Mean,
     /// The state of the first token.
@@ -45,9 +46,9 @@ pub enum Pooling {
 pub struct SavedHead {
     /// The description in the model folder.
     pub description: Description,
-    /// Attentive pooling over tokens.
-    pub pooling: AttentivePooling,
-    /// The layers on top of the pooled vectors.
+    /// From states to the model's vectors.
+    pub vector: VectorHead,
+    /// The layers on top of the vectors.
     pub layers: HeadLayers,
 }
 
@@ -57,6 +58,8 @@ pub struct SavedModel {
     folder: PathBuf,
     bert: Bert,
     head: Option<SavedHead>,
+    /// The head that `modules.json` prescribes for an encoder without a trained one.
+    untrained: Option<VectorHead>,
     tokenizer: Tokenizer,
     device: Device,
     precision: Precision,
@@ -96,11 +99,22 @@ impl SavedModel {
         let head = Description::read(folder)?
             .map(|description| SavedHead::load::<L>(folder, bert.config(), description, device));
         let head = head.transpose()?;
+        let untrained = if head.is_none() { untrained_head(folder)? } else { None };
         let most = bert.config().max_position_embeddings as usize;
         let model_length = || tokenizer.model_max_length().filter(|&length| length >= MIN_TOKENS).unwrap_or(most);
         let max_tokens = head.as_ref().map_or_else(model_length, |head| head.description.max_tokens).min(most);
         let folder = folder.to_owned();
-        Ok(Self { folder, bert, head, tokenizer, device, precision, max_tokens, text_counts: Cell::default() })
+        Ok(Self {
+            folder,
+            bert,
+            head,
+            untrained,
+            tokenizer,
+            device,
+            precision,
+            max_tokens,
+            text_counts: Cell::default(),
+        })
     }
 
     /// Returns the model with another maximum sequence length, to which it truncates texts.
@@ -159,10 +173,10 @@ impl SavedModel {
     ///
     /// # Errors
     /// If the model was not trained for recommendation.
-    pub fn reader(&self) -> Result<&Reader> {
+    pub fn reader(&self) -> Result<ReaderModel<'_>> {
         let head = self.head()?;
         match &head.layers {
-            HeadLayers::Reader(reader) => Ok(reader),
+            HeadLayers::Reader(reader) => Ok(ReaderModel { reader, score: head.description.head.score }),
             _ => bail!("the model was trained for {}, expected recommend", head.description.task),
         }
     }
@@ -196,18 +210,18 @@ impl SavedModel {
     /// # Errors
     /// If the model was not trained for topic classification, or if a text cannot be tokenised.
     pub fn probabilities(&self, articles: &[Article]) -> Result<Vec<Vec<f32>>> {
-        let (dense, pooling) = (self.dense()?, &self.head()?.pooling);
+        let (dense, head) = (self.dense()?, &self.head()?.vector);
         self.run(&self.tokens(articles)?, |states, packed| {
-            dense.forward(&pooling.forward(states, packed.segments())).softmax(-1, Kind::Float)
+            dense.forward(&vectors(head, states, packed)).softmax(-1, Kind::Float)
         })
     }
 
     /// Computes vectors [texts, H] in the order of the articles.
     ///
     /// # Errors
-    /// If `pooling` is attention and the model has none, or if a text cannot be tokenised.
-    pub fn vectors(&self, articles: &[Article], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
-        self.vectors_of(&self.tokens(articles)?, pooling)
+    /// If `kind` is [`VectorKind::Head`] and the folder prescribes no vectors, or if a text cannot be tokenised.
+    pub fn vectors(&self, articles: &[Article], kind: VectorKind) -> Result<Vec<Vec<f32>>> {
+        self.vectors_of(&self.tokens(articles)?, kind)
     }
 
     /// Tokenises articles for the model.
@@ -224,18 +238,18 @@ impl SavedModel {
     /// Computes vectors [texts, H] of tokenised texts.
     ///
     /// # Errors
-    /// If `pooling` is attention and the model has none.
-    pub fn vectors_of(&self, texts: &[Tokens], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
-        match (pooling, &self.head) {
-            (Pooling::Attention, Some(head)) => {
-                self.run(texts, |states, packed| head.pooling.forward(states, packed.segments()))
-            }
-            (Pooling::Attention, None) => {
-                bail!("{} has no trained attentive pooling; use --pooling mean or cls", self.folder.display())
-            }
-            (Pooling::Mean, _) => self.run(texts, mean_pooling),
-            (Pooling::Cls, _) => self.run(texts, cls_pooling),
-        }
+    /// If `kind` is [`VectorKind::Head`] and the folder prescribes no vectors.
+    pub fn vectors_of(&self, texts: &[Tokens], kind: VectorKind) -> Result<Vec<Vec<f32>>> {
+        let head = match (kind, &self.head, &self.untrained) {
+            (VectorKind::Head, Some(SavedHead { vector, .. }), _) | (VectorKind::Head, None, Some(vector)) => vector,
+            (VectorKind::Head, None, None) => bail!(
+                "{} has neither {DESCRIPTION_FILE} nor {MODULES_FILE}, which prescribe its vectors; use --pooling mean or cls",
+                self.folder.display()
+            ),
+            (VectorKind::Mean, ..) => &VectorHead::dot(Rc::new(Pooling::Mean)),
+            (VectorKind::Cls, ..) => &VectorHead::dot(Rc::new(Pooling::Cls)),
+        };
+        self.run(texts, |states, packed| vectors(head, states, packed))
     }
 
     /// Returns the encoder's shape.
@@ -243,16 +257,20 @@ impl SavedModel {
         self.bert.config()
     }
 
-    /// Returns the width H of a vector.
-    pub fn hidden(&self) -> usize {
-        self.bert.config().hidden_size as usize
+    /// Returns the width of vectors of this kind.
+    pub fn vector_width(&self, kind: VectorKind) -> usize {
+        let hidden = self.bert.config().hidden_size;
+        let head = self.head.as_ref().filter(|_| kind == VectorKind::Head);
+        head.map_or(hidden, |head| head.vector.width(hidden)) as usize
     }
 
     /// Returns a key for everything that vectors depend on besides the folder's weights: tokenizer, longest sequence, number
-    /// format and fields.
+    /// format, fields and head.
     pub fn settings(&self) -> String {
         let (tokenizer, precision) = (self.tokenizer.fingerprint(), self.precision);
-        format!("{tokenizer:?} {} {precision:?} {:?}", self.max_tokens, self.fields())
+        let head = self.head.as_ref().map(|head| &head.vector).or(self.untrained.as_ref());
+        let head = head.map(|head| (head.pooling.kind(), head.score.kind()));
+        format!("{tokenizer:?} {} {precision:?} {:?} {head:?}", self.max_tokens, self.fields())
     }
 
     /// Encodes texts in batches of similar length, and returns the rows of `f`'s results in the order of the texts.
@@ -275,18 +293,32 @@ impl SavedModel {
     }
 }
 
+/// Maps the states of texts to the vectors of a head.
+fn vectors(head: &VectorHead, states: &Tensor, packed: &Packed) -> Tensor {
+    head.vectors(&head.pooling.forward(states, packed.segments()))
+}
+
+/// Returns the head that a sentence-transformers folder prescribes, which has no parameters.
+fn untrained_head(folder: &Path) -> Result<Option<VectorHead>> {
+    let modules = SentenceModules::read(folder)?;
+    Ok(modules.map(|SentenceModules { pooling, normalize }| {
+        let score = if normalize { ScoreKind::Cosine } else { ScoreKind::Dot };
+        let head = HeadDescription { pooling, score, ..HeadDescription::default() };
+        VectorHead::zeros(&head, 0, Device::Cpu)
+    }))
+}
+
 impl SavedHead {
     /// Loads the head of a model folder.
     fn load<L: TaskList>(folder: &Path, config: &BertConfig, description: Description, device: Device) -> Result<Self> {
-        let hidden = config.hidden_size;
-        let pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
-        let layers = L::head_layers(folder, hidden, &description, device)?;
-        let head = Self { description, pooling, layers };
+        let vector = VectorHead::zeros(&description.head, config.hidden_size, device);
+        let layers = L::head_layers(folder, vector.width(config.hidden_size), &description, device)?;
+        let head = Self { description, vector, layers };
         fill_head(folder, &head.arenas())?;
         Ok(head)
     }
 
     fn arenas(&self) -> Vec<&Arena> {
-        std::iter::once(self.pooling.arena()).chain(self.layers.arenas()).collect()
+        self.vector.arenas().into_iter().chain(self.layers.arenas()).collect()
     }
 }

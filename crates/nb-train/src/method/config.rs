@@ -38,6 +38,7 @@ impl Method {
             teacher,
             temperature: config.temperature.map_or(Ok(base.temperature), Temperature::new)?,
             scaling: config.t2.map_or(base.scaling, scaling),
+            similarity_scale: similarity_scale(config.similarity_scale.unwrap_or(base.similarity_scale))?,
             beta: config.beta.map_or(Ok(base.beta), beta)?,
             blend: config.blend.as_ref().map_or(Ok(base.blend), |parts| blend(parts))?,
             share: config.share.as_ref().map_or(base.share, |parts| share(parts)),
@@ -66,6 +67,7 @@ impl Method {
             teacher: Some(self.teacher.into()),
             temperature: Some(self.temperature.to_config()),
             t2: Some(self.scaling == SoftScaling::TemperatureSquared),
+            similarity_scale: Some(self.similarity_scale),
             beta: Some(self.beta.to_config()),
             blend: Some(match self.blend {
                 Blend::Layers => vec![BlendChoice::Layers],
@@ -100,6 +102,13 @@ fn trains_teacher(config: &MethodConfig) -> bool {
 
 fn scaling(t2: bool) -> SoftScaling {
     if t2 { SoftScaling::TemperatureSquared } else { SoftScaling::Plain }
+}
+
+fn similarity_scale(scale: f64) -> Result<f64, ConfigError> {
+    match scale > 0.0 && scale.is_finite() {
+        true => Ok(scale),
+        false => Err(ConfigError::expected("method.similarity_scale", scale, "a number above 0")),
+    }
 }
 
 fn beta(config: RampConfig) -> Result<Ramp, ConfigError> {

@@ -56,6 +56,8 @@ pub struct Method {
     pub temperature: Temperature,
     /// Scaling of the soft terms: by T², or none.
     pub scaling: SoftScaling,
+    /// Scale of the cosines in the term `similarity_kl`.
+    pub similarity_scale: f64,
     /// Share β of the teacher's gradients in the student's.
     pub beta: Ramp,
     /// Gradients that β applies to.

@@ -69,6 +69,7 @@ pub(super) fn method(name: &str, stages: &[Weights]) -> Method {
         teacher: TeacherRole::Frozen,
         temperature: at(1.0),
         scaling: SoftScaling::Plain,
+        similarity_scale: 20.0,
         beta: Ramp::Constant(0.0),
         blend: Blend::Layers,
         share: Share::NONE,

@@ -37,10 +37,7 @@ impl<T: TaskHead> Models<T> {
             }
             _ => None,
         };
-        let widths = Widths {
-            teacher: plan.teacher_config.hidden_size,
-            student: student.as_ref().map_or(plan.teacher_config.hidden_size, |s| s.config().hidden_size),
-        };
+        let widths = widths(plan);
         let heads = task.heads(widths, method.share, nb_data::random::mix(&[plan.seed, HEAD_SEED]), plan.device);
         let trainable = |mut bert: Bert, head| {
             bert.set_activation_checkpoint(plan.train.keep);
@@ -80,9 +77,23 @@ fn frozen_teachers<K: Task>(plan: &Plan, task: &K) -> Result<Vec<Model<K::Head>>
     plan.trained.iter().map(load).collect()
 }
 
-/// Makes a projection from the student's width to the teacher's, if they differ and a term compares vectors of both.
+/// Returns the widths of a plan's models. Without a student they are all the teacher's.
+pub fn widths(plan: &Plan) -> Widths {
+    let teacher = plan.teacher_config.hidden_size;
+    let student = if plan.method.has_student() { plan.student_config.hidden_size } else { teacher };
+    Widths { teacher, student, vectors: if plan.projects_vectors { teacher } else { student } }
+}
+
+/// Returns whether a term compares states or vectors of teacher and student that differ in width and that the student's head
+/// does not project.
+pub fn needs_projection(kind: TermKind, widths: Widths) -> bool {
+    let student = if kind.compares_vectors() { widths.vectors } else { widths.student };
+    kind.compares_widths() && student != widths.teacher
+}
+
+/// Makes a projection from the student's width to the teacher's, if a term needs it.
 fn projection(plan: &Plan, widths: Widths) -> Option<Dense> {
-    let needed = widths.student != widths.teacher && plan.method.any(TermKind::compares_widths);
+    let needed = plan.method.any(|kind| needs_projection(kind, widths));
     needed.then(|| {
         let mut projection = Dense::named("projection", widths.student, widths.teacher, plan.device);
         projection.randomise(nb_data::random::mix(&[plan.seed, PROJECTION_SEED]));
@@ -122,10 +133,12 @@ fn init_student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
 /// # Errors
 /// If the folder contains no such model, or one for another task, with other labels or with another tokenizer.
 pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Head>> {
-    let Some(description) = Description::read(folder)? else {
-        bail!("the folder contains an encoder without a head, expected the model folder of a run")
-    };
-    task.check_description(&description)?;
+    let description = Description::read(folder)?;
+    match &description {
+        Some(description) => task.check_description(description)?,
+        None if is_untouched(folder, plan) => {}
+        None => bail!("the folder contains an encoder without a head, expected the model folder of a run"),
+    }
     let bert = Bert::load(folder, plan.device, plan.precision)?;
     let tokenizer = crate::model::tokenizer::load(folder, bert.config())?;
     if tokenizer.fingerprint() != task.tokenizer().fingerprint() {
@@ -135,12 +148,20 @@ pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Resu
     if plan.data.max_tokens as i64 > most {
         bail!("it has {most} positions, expected at least {} (data.max_tokens)", plan.data.max_tokens);
     }
-    let head = separate_head(&bert, plan, task);
-    fill_head(folder, &head.arenas())?;
+    let projected = description.as_ref().and_then(|description| description.head.projection);
+    let head = separate_head(&bert, projected.unwrap_or(bert.config().hidden_size), plan, task);
+    if description.is_some() {
+        fill_head(folder, &head.arenas())?;
+    }
     Ok(Model { bert, head })
 }
 
-/// Loads a saved model of shape `config` in the main process, and copies it to all others.
+/// Returns whether a folder is that of a frozen teacher that is used as it comes, whose head needs no training.
+fn is_untouched(folder: &Path, plan: &Plan) -> bool {
+    matches!(&plan.teacher, ModelSource::Folder(source) if source == folder) && plan.trained == [folder]
+}
+
+/// Loads a saved model with the shapes of `like` in the main process, and copies it to all others.
 ///
 /// # Errors
 /// If [`saved_model`] fails in the main process, or if a process is lost.
@@ -148,15 +169,15 @@ pub(crate) fn saved_model_from_main<K: Task>(
     folder: &Path,
     plan: &Plan,
     task: &K,
-    config: &BertConfig,
+    like: &Model<K::Head>,
     processes: &ProcessGroup,
 ) -> Result<Model<K::Head>> {
     let mut model = if processes.is_main() {
         let _work = processes.busy();
         saved_model(folder, plan, task)?
     } else {
-        let bert = Bert::zeros(config.clone(), plan.device, plan.precision)?;
-        let head = separate_head(&bert, plan, task);
+        let bert = Bert::zeros(like.bert.config().clone(), plan.device, plan.precision)?;
+        let head = separate_head(&bert, like.vector_width() as i64, plan, task);
         Model { bert, head }
     };
     for arena in std::iter::once(model.bert.arena()).chain(model.head.arenas()) {
@@ -166,10 +187,10 @@ pub(crate) fn saved_model_from_main<K: Task>(
     Ok(model)
 }
 
-/// Makes a head that is not shared.
-fn separate_head<K: Task>(bert: &Bert, plan: &Plan, task: &K) -> K::Head {
+/// Makes a head that is not shared, whose vectors have `vectors` units.
+fn separate_head<K: Task>(bert: &Bert, vectors: i64, plan: &Plan, task: &K) -> K::Head {
     let hidden = bert.config().hidden_size;
-    task.heads(Widths { teacher: hidden, student: hidden }, Share::NONE, 0, plan.device).teacher
+    task.heads(Widths { vectors, ..Widths::equal(hidden) }, Share::NONE, 0, plan.device).student
 }
 
 /// Returns the outputs of frozen teachers that a method's terms compare, if all of them can be cached. Attention scores

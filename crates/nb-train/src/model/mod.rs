@@ -11,12 +11,13 @@ use nb_model::{Arena, Bert, Capture, Dense, DropoutKey, Encoded, Packed, Pass};
 use nb_share::LayerMap;
 use serde::{Deserialize, Serialize};
 
-pub use self::build::cacheable_outputs;
+pub use self::build::{cacheable_outputs, needs_projection, widths};
 pub use self::head_layers::HeadLayers;
 pub use self::outputs::HeadOutputs;
 pub use self::saved_folder::{CardText, ModelCard, save_head};
 pub use self::teacher_cache::{FrozenTeacher, LoadedOutputs, TeacherCache, TeacherOutput, cache_size, format_bytes};
 use crate::method::TeacherRole;
+use crate::task::TaskHead;
 
 /// An encoder with the head of a task.
 #[derive(Debug)]
@@ -94,6 +95,14 @@ impl<T> Model<T> {
     /// Runs a training pass over a micro-batch. The dropout key must be unique to this model and this micro-batch.
     pub fn encode(&self, packed: &Packed, capture: Capture, key: u64) -> Encoded {
         self.bert.encode(packed, Pass::Training(DropoutKey::Key(key)), capture)
+    }
+
+    /// Returns the width of the model's vectors.
+    pub(crate) fn vector_width(&self) -> usize
+    where
+        T: TaskHead,
+    {
+        self.head.width(self.bert.config().hidden_size) as usize
     }
 
     /// Returns the encoder's parameters.

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nb_checkpoint::{ArticleField, CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, WEIGHTS_FILE};
+use nb_checkpoint::{
+    ArticleField, CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, WEIGHTS_FILE,
+};
 use nb_data::Tokenizer;
 use nb_model::{Arena, fill, named_values, read_tensors, write_tensors};
 use serde_json::{Map, Value};
@@ -53,6 +55,8 @@ pub struct ModelCard {
     pub history: Option<usize>,
     /// Heads of the reader model's self-attention, if it has one.
     pub self_attention: Option<i64>,
+    /// The head.
+    pub head: HeadDescription,
     /// The name of the run that trained the model.
     pub run: String,
     /// The task's part of the model card.
@@ -90,6 +94,7 @@ impl ModelCard {
             fields: plan.data.fields.clone(),
             history: None,
             self_attention: None,
+            head: plan.head,
             run: plan.name.clone(),
             text,
         }
@@ -115,6 +120,7 @@ impl ModelCard {
             fields: self.fields.clone(),
             history: self.history,
             self_attention: self.self_attention,
+            head: self.head,
         };
         write_file(&folder.join(DESCRIPTION_FILE), description.to_json().as_bytes())?;
         write_file(&folder.join("README.md"), self.to_markdown().as_bytes())

@@ -45,6 +45,10 @@ impl DataPlan {
             let why = format!("task: {} has no readers", kind.name());
             bail!(ConfigError::conflict("reader.self_attention", heads, why).and("task"));
         }
+        if reader.pooling.is_some() && !kind.has_readers() {
+            let why = format!("task: {} has no readers", kind.name());
+            bail!(ConfigError::conflict("reader.pooling", "given", why).and("task"));
+        }
         let task = kind.plan(config, unlabelled)?;
         Ok(Self {
             max_tokens: data.max_tokens,

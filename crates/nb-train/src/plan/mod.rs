@@ -6,6 +6,7 @@ mod cache_policy;
 mod data;
 pub(crate) mod estimate;
 pub(crate) mod files;
+mod head;
 mod machine;
 mod models;
 mod task;
@@ -14,6 +15,7 @@ mod train;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nb_checkpoint::HeadDescription;
 use nb_model::{BertConfig, Precision};
 use tch::Device;
 
@@ -27,7 +29,7 @@ pub use self::models::{ModelSource, StudentStart};
 pub use self::task::{SplitFiles, Splits, TaskKind, TaskKinds, TaskPlan};
 pub use self::train::TrainPlan;
 use crate::config::{self, CheckpointsConfig, ConfigError, KeyPath, Override, RunConfig};
-use crate::method::{Method, TeacherRole};
+use crate::method::{Method, TeacherRole, TermKind};
 
 /// The settings of a run, checked and complete.
 #[derive(Debug, Clone)]
@@ -48,6 +50,11 @@ pub struct Plan {
     pub kinds: TaskKinds,
     /// Texts to train and evaluate on.
     pub data: DataPlan,
+    /// Head of the models. A projection follows from their widths.
+    pub head: HeadDescription,
+    /// True if a student of another width than its teacher has a projection to the teacher's vectors, which is saved with it:
+    /// if a term compares the vectors of a task that ranks by them.
+    pub projects_vectors: bool,
     /// Source of the large model, and of the weights of a student that starts from its layers.
     pub teacher: ModelSource,
     /// Shape of the model in `teacher`.
@@ -99,6 +106,8 @@ impl Plan {
         let checkpoints = checkpoints(&config)?;
         let data = DataPlan::new(&config, kind, unlabelled(&config, kind, &method))?;
         let models = ModelsPlan::new(&config, &method, &data)?;
+        let head = head::head(&config, kind, &models)?;
+        head::check_untouched(&config, &head, kind)?;
         check_sizes(&data, &method, &models)?;
         data.task.check_method(&method, &train)?;
         let resolved = RunConfig {
@@ -106,6 +115,8 @@ impl Plan {
             output: Some(output.clone()),
             threads: Some(threads),
             data: data.to_config(&config.data),
+            head: head::to_config(&head, kind),
+            reader: head::reader_config(&head, &config.reader, kind),
             method: method.to_config(),
             train: train.to_config(&config.train),
             ..config.clone()
@@ -119,6 +130,8 @@ impl Plan {
             threads,
             kinds,
             data,
+            head,
+            projects_vectors: kind.ranks() && method.any(TermKind::compares_vectors),
             teacher: models.teacher,
             source_config: models.source_config,
             trained: models.trained,

@@ -80,14 +80,22 @@ impl ModelsPlan {
 }
 
 /// Returns the folders of teachers that are already trained for the task: the given folders, else the teacher's checkpoint
-/// if it was trained for the task.
+/// if it was trained for the task or is used as it comes.
 fn trained(config: &TeacherConfig, source: &ModelSource, method: &Method, data: &DataPlan) -> Result<Vec<PathBuf>> {
     let given = config.trained.clone().unwrap_or_default();
     if !given.is_empty() && method.teacher == TeacherRole::Joint {
         let why = "method.teacher is joint, which trains teacher.checkpoint";
         bail!(ConfigError::conflict("teacher.trained", "given", why).and("method.teacher"));
     }
+    let is_untouched = config.train.unwrap_or_default().epochs == Some(0);
+    if is_untouched && !given.is_empty() {
+        let why = "teacher.trained is given, and trained teachers are used as they are";
+        bail!(ConfigError::conflict("teacher.train.epochs", 0, why).and("teacher.trained"));
+    }
     match source {
+        ModelSource::Folder(folder) if is_untouched && method.teacher == TeacherRole::Frozen => {
+            Ok(vec![folder.clone()])
+        }
         ModelSource::Folder(folder)
             if given.is_empty()
                 && method.teacher == TeacherRole::Frozen

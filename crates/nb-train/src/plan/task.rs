@@ -22,6 +22,11 @@ pub trait TaskKind: Debug + Send + Sync {
     /// Returns true if `term` can use texts without labels.
     fn uses_unlabelled(&self, term: TermKind) -> bool;
 
+    /// Returns true if the task ranks texts by the scores of vectors, to which `head.score` and `head.scale` apply.
+    fn ranks(&self) -> bool {
+        false
+    }
+
     /// Returns true if the task has readers, to which the section `reader` applies.
     fn has_readers(&self) -> bool {
         false

@@ -122,7 +122,7 @@ fn measure<'a, K: Task>(
     let mut test = None;
     if has_test {
         let saved = run.folder.path().join(role.name());
-        let saved = build::saved_model_from_main(&saved, run.plan, run.task, bert.config(), processes)?;
+        let saved = build::saved_model_from_main(&saved, run.plan, run.task, model, processes)?;
         test = Some(evaluate(&saved, SplitName::Test)?);
     }
     Ok(FinishedModel {

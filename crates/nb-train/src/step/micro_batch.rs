@@ -11,7 +11,7 @@ use super::terms::{ModelOutputs, TermInputs};
 use crate::method::{Ensemble, Stage, TeacherRole, TermKind};
 use crate::model::teacher_cache::LoadedOutputs;
 use crate::model::{HeadOutputs, Model, Models, Role};
-use crate::task::Objective;
+use crate::task::{Objective, TaskHead};
 
 impl Stepper {
     /// Runs the forward and backward passes of a micro-batch. Gradients accumulate in the arenas.
@@ -145,6 +145,7 @@ impl<K: Objective> Input<'_, K> {
     }
 
     fn head_outputs(&self, model: &Model<K::Head>, pooled: Tensor) -> HeadOutputs {
-        HeadOutputs { logits: self.task.logits(&model.head, &pooled, self.micro_batch.batch), pooled }
+        let vectors = model.head.vectors(&pooled);
+        HeadOutputs { logits: self.task.logits(&model.head, &vectors, self.micro_batch.batch), pooled, vectors }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use nb_loss::{
     Soft, SoftLoss, cosine_distance, cwsm_temperatures, flsw_temperatures, hard_cross_entropy, normalised_state_mse,
-    score_mse, soft_loss, state_mse,
+    score_mse, similarity_kl, similarity_mse, soft_loss, squared_distance, state_mse,
 };
 use nb_model::{Dense, Encoded, Packed, cls_pooling};
 use tch::Tensor;
@@ -24,6 +24,8 @@ pub struct Counts {
     pub pairs: i64,
     /// Pooled vectors: sequences.
     pub pooled: i64,
+    /// Ordered pairs of different sequences of the same micro-batch: Σ B(B − 1).
+    pub text_pairs: i64,
     /// Rows of logits.
     pub rows: i64,
     /// Rows of logits with a label.
@@ -38,6 +40,7 @@ impl Counts {
             tokens: lengths.iter().sum(),
             pairs: lengths.iter().map(|length| length * length).sum(),
             pooled: sequences,
+            text_pairs: sequences * (sequences - 1),
             rows: sequences,
             labelled,
         }
@@ -48,7 +51,12 @@ impl Counts {
         match kind {
             TermKind::Teacher | TermKind::Hard => self.labelled,
             TermKind::Embedding | TermKind::Hidden | TermKind::Cosine => self.tokens,
-            TermKind::Pooled | TermKind::Patience => self.pooled,
+            TermKind::Pooled
+            | TermKind::Patience
+            | TermKind::Vector
+            | TermKind::VectorCosine
+            | TermKind::SimilarityKl => self.pooled,
+            TermKind::Similarity => self.text_pairs,
             TermKind::Attention => self.pairs,
             TermKind::Soft | TermKind::Divergence => self.rows,
         }
@@ -57,14 +65,14 @@ impl Counts {
 
 impl Counts {
     /// The counts as an array, to be sent to other processes.
-    pub(crate) fn to_array(self) -> [i64; 5] {
-        let Self { tokens, pairs, pooled, rows, labelled } = self;
-        [tokens, pairs, pooled, rows, labelled]
+    pub(crate) fn to_array(self) -> [i64; 6] {
+        let Self { tokens, pairs, pooled, text_pairs, rows, labelled } = self;
+        [tokens, pairs, pooled, text_pairs, rows, labelled]
     }
 
     /// The inverse of [`Counts::to_array`].
-    pub(crate) fn from_array([tokens, pairs, pooled, rows, labelled]: [i64; 5]) -> Self {
-        Self { tokens, pairs, pooled, rows, labelled }
+    pub(crate) fn from_array([tokens, pairs, pooled, text_pairs, rows, labelled]: [i64; 6]) -> Self {
+        Self { tokens, pairs, pooled, text_pairs, rows, labelled }
     }
 }
 
@@ -172,6 +180,21 @@ impl TermInputs<'_> {
                 (1..=n).map(|i| score_mse(target(i), &student().scores[i - 1], counts.pairs * self.heads)).sum()
             }
             TermKind::Cosine => cosine_distance(teacher().state(l), &self.wide(student().state(n)), counts.tokens),
+            TermKind::Vector => {
+                let (t, s) = (&teacher().outputs().vectors, &student().outputs().vectors);
+                squared_distance(t, &self.as_wide(s, t), counts.pooled)
+            }
+            TermKind::VectorCosine => {
+                let (t, s) = (&teacher().outputs().vectors, &student().outputs().vectors);
+                cosine_distance(t, &self.as_wide(s, t), counts.pooled)
+            }
+            TermKind::Similarity => {
+                similarity_mse(&teacher().outputs().units(), &student().outputs().units(), counts.text_pairs)
+            }
+            TermKind::SimilarityKl => {
+                let (t, s) = (teacher().outputs().units(), student().outputs().units());
+                similarity_kl(&t, &s, method.similarity_scale, counts.pooled)
+            }
             TermKind::Soft => self.soft(SoftLoss::CrossEntropy, method, temperature),
             TermKind::Divergence => self.soft(SoftLoss::KlDivergence, method, temperature),
         }
@@ -190,6 +213,11 @@ impl TermInputs<'_> {
             None => nb_loss::Temperature::Same(temperature),
         };
         soft_loss(v, z, &Soft { loss, temperature, scaling: method.scaling }, self.counts.rows)
+    }
+
+    /// Projects the student's vectors to the width of the teacher's, unless its head has done so.
+    fn as_wide(&self, student: &Tensor, teacher: &Tensor) -> Tensor {
+        if student.size()[1] == teacher.size()[1] { student.shallow_clone() } else { self.wide(student) }
     }
 
     /// Projects vectors of the student to the teacher's width.

@@ -4,11 +4,12 @@ use anyhow::{Result, bail};
 use nb_data::batch::cut;
 use nb_data::{BatchSize, TokenBatch, TokenStore};
 use nb_dist::ProcessGroup;
-use nb_model::{AttentivePooling, Bert, Capture, Packed, Pass};
+use nb_model::{Bert, Capture, Packed, Pass};
 use tch::{Device, Tensor};
 
-use super::TextRef;
 use super::distinct::DistinctTexts;
+use super::{TaskHead, TextRef};
+use crate::model::Model;
 use crate::plan::estimate::BATCH_TOKENS;
 
 /// The error message for a model whose training diverged.
@@ -47,11 +48,11 @@ pub(super) fn timing_batches(store: &TokenStore, rows: Vec<u32>) -> Vec<TokenBat
     chosen
 }
 
-/// Encodes a batch into pooled vectors on the CPU: [sequences, H].
-pub(crate) fn encode(bert: &Bert, pooling: &AttentivePooling, packed: &Packed) -> Tensor {
+/// Encodes a batch into the model's vectors on the CPU: [sequences, H].
+pub(crate) fn encode(bert: &Bert, head: &impl TaskHead, packed: &Packed) -> Tensor {
     tch::no_grad(|| {
         let encoded = bert.encode(packed, Pass::Inference, Capture::Last);
-        pooling.forward(encoded.last(), packed.segments()).to_device(Device::Cpu)
+        head.vectors(&head.pooling().forward(encoded.last(), packed.segments())).to_device(Device::Cpu)
     })
 }
 
@@ -94,20 +95,20 @@ pub(super) fn compute_rows(
     Ok(out)
 }
 
-/// Encodes rows of a store into pooled vectors, concatenated: [rows × H].
+/// Encodes rows of a store into the model's vectors, concatenated: [rows × H].
 ///
 /// # Errors
 /// If an entry is not finite, or if a process is lost.
-pub(super) fn pooled_vectors(
-    bert: &Bert,
-    pooling: &AttentivePooling,
+pub(super) fn model_vectors<T: TaskHead>(
+    model: &Model<T>,
     store: &TokenStore,
     rows: &[u32],
-    device: Device,
     processes: &ProcessGroup,
 ) -> Result<Vec<f32>> {
-    compute_rows(store, rows, bert.config().hidden_size as usize, processes, |batch| {
-        let vectors = Vec::<f32>::try_from(encode(bert, pooling, &pack(batch, device)).view(-1))?;
+    let Model { bert, head } = model;
+    let device = bert.device();
+    compute_rows(store, rows, model.vector_width(), processes, |batch| {
+        let vectors = Vec::<f32>::try_from(encode(bert, head, &pack(batch, device)).view(-1))?;
         if vectors.iter().any(|v| !v.is_finite()) {
             bail!("{NOT_FINITE}");
         }

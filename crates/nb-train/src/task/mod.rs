@@ -15,13 +15,15 @@ mod retrieve;
 mod texts;
 mod topic;
 mod unlabelled;
+mod vector_head;
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use nb_checkpoint::HeadDescription;
 use nb_data::{TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
-use nb_model::{AttentivePooling, Bert, POOLING_QUERY};
+use nb_model::{Bert, Pooling, PoolingKind};
 use nb_share::Shared;
 
 pub use self::distinct::text_hash;
@@ -31,8 +33,8 @@ pub use self::list::refuse_task;
 pub use self::list::{AllTasks, TaskList, TaskVisitor};
 pub use self::objective::{HasObjective, Objective, TaskHead, TextRef};
 pub use self::recommend::{
-    ArticleVectors, CandidateScores, ClickFiles, ClickLog, ImpressionSplit, Recommend, RecommendBatch, RecommendHead,
-    RecommendKind, RecommendObjective, RecommendPlan, ScoredImpressions, evaluate_clicks, score_clicks,
+    ArticleVectors, CandidateScores, ClickFiles, ClickLog, ImpressionSplit, ReaderModel, Recommend, RecommendBatch,
+    RecommendHead, RecommendKind, RecommendObjective, RecommendPlan, ScoredImpressions, evaluate_clicks, score_clicks,
 };
 pub use self::retrieve::{
     CorpusIndex, EVALUATION_DEPTH, Hit, JudgementScope, QueryLog, QuerySplit, QueryVectors, Retrieve, RetrieveBatch,
@@ -42,6 +44,7 @@ pub use self::texts::{warn_repeated, warn_unquoted};
 pub use self::topic::{
     Topic, TopicBatch, TopicHead, TopicKind, TopicObjective, TopicPlan, TopicSplit, evaluate_classes,
 };
+pub use self::vector_head::VectorHead;
 use crate::method::Share;
 use crate::model::{HeadLayers, Model};
 use crate::plan::{Plan, TaskKind, TaskPlan};
@@ -57,13 +60,23 @@ pub struct HeadPair<T> {
     pub student: T,
 }
 
-/// Hidden units of both encoders.
+/// Widths of both models.
 #[derive(Debug, Clone, Copy)]
 pub struct Widths {
-    /// Hidden units of the teacher.
+    /// Hidden units of the teacher's encoder.
     pub teacher: i64,
-    /// Hidden units of the student.
+    /// Hidden units of the student's encoder.
     pub student: i64,
+    /// Width of the student's vectors, if the task's heads end in vectors. Where it differs from the student's hidden units,
+    /// a projection follows the pooling.
+    pub vectors: i64,
+}
+
+impl Widths {
+    /// Returns the widths of two models of `hidden` units.
+    pub fn equal(hidden: i64) -> Self {
+        Self { teacher: hidden, student: hidden, vectors: hidden }
+    }
 }
 
 /// The rows that a model is measured on.
@@ -163,14 +176,27 @@ pub trait Task: Objective + Sized {
     fn save(&self, head: &Self::Head, folder: &Path) -> Result<()>;
 }
 
-/// Makes the attentive pooling of both models.
-fn pooling_pair(widths: Widths, share: Share, seed: u64, device: Device) -> Shared<AttentivePooling> {
+/// Makes the pooling of both models.
+fn pooling_pair(kind: PoolingKind, widths: Widths, share: Share, seed: u64, device: Device) -> Shared<Pooling> {
     let random = |hidden| {
-        let mut pooling = AttentivePooling::zeros(hidden, POOLING_QUERY, device);
+        let mut pooling = Pooling::zeros(kind, hidden, device);
         pooling.randomise(seed);
         pooling
     };
     Shared::from_each(share.pooling, || random(widths.teacher), || random(widths.student))
+}
+
+/// Checks that a saved model has the configured head.
+fn check_head(found: &HeadDescription, expected: &HeadDescription) -> Result<()> {
+    let show = |head: &HeadDescription| {
+        let HeadDescription { pooling, score, reader, .. } = head;
+        format!("{} pooling, {} scores and a reader of {} pooling", pooling.name(), score.name(), reader.name())
+    };
+    let kinds = |head: &HeadDescription| (head.pooling, head.score, head.reader);
+    if kinds(found) != kinds(expected) {
+        bail!("its head has {}, expected {}, as in the configuration", show(found), show(expected));
+    }
+    Ok(())
 }
 
 /// Checks that a saved model was trained for the task with this name.

@@ -1,14 +1,25 @@
 //! The part of a task that the training step sees: from a micro-batch of plain data to logits and labels.
 
-use nb_model::{Arena, AttentivePooling, Packed};
+use nb_model::{Arena, Packed, Pooling};
 use tch::Tensor;
 
 use crate::step::Counts;
 
 /// The layers on top of an encoder.
 pub trait TaskHead {
-    /// Attentive pooling from last hidden states to pooled vectors.
-    fn pooling(&self) -> &AttentivePooling;
+    /// Pooling from last hidden states to pooled vectors.
+    fn pooling(&self) -> &Pooling;
+
+    /// Maps pooled vectors [sequences, H] to the model's vectors, from which logits follow: projected and of length 1 if the
+    /// head does so, else unchanged.
+    fn vectors(&self, pooled: &Tensor) -> Tensor {
+        pooled.shallow_clone()
+    }
+
+    /// Returns the width of the model's vectors for an encoder of `hidden` units.
+    fn width(&self, hidden: i64) -> i64 {
+        hidden
+    }
 
     /// The parameters, one arena per layer.
     fn arenas(&self) -> Vec<&Arena>;
@@ -48,8 +59,8 @@ pub trait Objective {
         head.pooling().forward(states, packed.segments())
     }
 
-    /// Computes logits [rows, classes or candidates] from pooled vectors [sequences, H].
-    fn logits(&self, head: &Self::Head, pooled: &Tensor, batch: &Self::Batch) -> Tensor;
+    /// Computes logits [rows, classes or candidates] from the model's vectors [sequences, H] ([`TaskHead::vectors`]).
+    fn logits(&self, head: &Self::Head, vectors: &Tensor, batch: &Self::Batch) -> Tensor;
 }
 
 /// A type that holds an objective. It implements [`Objective`] by delegation to that objective.
@@ -85,7 +96,7 @@ impl<T: HasObjective> Objective for T {
         self.objective().pooled(head, states, packed)
     }
 
-    fn logits(&self, head: &Self::Head, pooled: &Tensor, batch: &Self::Batch) -> Tensor {
-        self.objective().logits(head, pooled, batch)
+    fn logits(&self, head: &Self::Head, vectors: &Tensor, batch: &Self::Batch) -> Tensor {
+        self.objective().logits(head, vectors, batch)
     }
 }

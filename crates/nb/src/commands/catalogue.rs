@@ -9,7 +9,7 @@ use nb_checkpoint::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, WEIGHTS_FILE};
 use nb_data::behaviors::{BehaviorSource, Behaviors};
 use nb_data::read::{Article, Format, LabelRule, Row, Source};
 use nb_data::{IdIndex, TokenBatch};
-use nb_train::inference::{CorpusVectors, Pooling, SavedModel, VectorFile, VectorWriter, WINDOW};
+use nb_train::inference::{CorpusVectors, SavedModel, VectorFile, VectorKind, VectorWriter, WINDOW};
 use nb_train::plan::cache_folder;
 use nb_train::task::{ArticleVectors, text_hash, warn_repeated};
 
@@ -30,7 +30,7 @@ impl Catalogue {
     /// Encodes the articles of a `news.tsv`, each once.
     pub(crate) fn read(model: &SavedModel, news: &Path, allowed_unusable: f64) -> Result<Self> {
         let source = mind(model, news, allowed_unusable);
-        let (mut names, mut vectors, hidden) = (Vec::new(), Vec::new(), model.hidden());
+        let (mut names, mut vectors, hidden) = (Vec::new(), Vec::new(), model.vector_width(VectorKind::Head));
         each_vector(model, &source, |article, vector| {
             names.push(article.id.clone());
             vector.append_to(&mut vectors, hidden);
@@ -74,7 +74,7 @@ fn each_vector(model: &SavedModel, source: &Source, mut f: impl FnMut(&Article, 
                 new.push(tokens);
             }
         }
-        let mut vectors = model.vectors_of(&new, Pooling::Attention)?.into_iter();
+        let mut vectors = model.vectors_of(&new, VectorKind::Head)?.into_iter();
         for (article, (first, row)) in articles.iter().zip(origins) {
             let vector = if first == row { vectors.next().map(Encoded::New) } else { None };
             f(article, vector.unwrap_or(Encoded::AsRow(first)))?;
@@ -125,13 +125,13 @@ pub(crate) fn corpus_vectors(model: &SavedModel, folder: &Path, corpus: &Source)
             return Ok(CorpusVectors::File(file));
         }
     }
-    let Some((path, mut writer)) = writer(beside, elsewhere, model.hidden()) else {
+    let Some((path, mut writer)) = writer(beside, elsewhere, model.vector_width(VectorKind::Head)) else {
         let mut values = Vec::new();
         each_vector(model, corpus, |_, vector| {
-            vector.append_to(&mut values, model.hidden());
+            vector.append_to(&mut values, model.vector_width(VectorKind::Head));
             Ok(())
         })?;
-        return Ok(CorpusVectors::Memory { values, hidden: model.hidden() });
+        return Ok(CorpusVectors::Memory { values, hidden: model.vector_width(VectorKind::Head) });
     };
     write(model, corpus, &mut writer)?;
     writer.finish(Some(&key))?;

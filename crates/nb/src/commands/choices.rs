@@ -36,18 +36,19 @@ pub(crate) enum UnknownLabelsChoice {
 /// Pooling of a text's token states into one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PoolingChoice {
-    /// Attentive pooling, as trained with the model
-    Attention,
+    /// The model's own, as it was trained, or as the `modules.json` of a sentence-transformers folder says
+    #[value(alias = "attention")]
+    Head,
     /// Mean of the token states
     Mean,
     /// State of the first token
     Cls,
 }
 
-impl From<PoolingChoice> for inference::Pooling {
+impl From<PoolingChoice> for inference::VectorKind {
     fn from(choice: PoolingChoice) -> Self {
         match choice {
-            PoolingChoice::Attention => Self::Attention,
+            PoolingChoice::Head => Self::Head,
             PoolingChoice::Mean => Self::Mean,
             PoolingChoice::Cls => Self::Cls,
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use nb_train::inference::SavedModel;
+use nb_train::inference::{SavedModel, VectorKind};
 
 use super::compute::Compute;
 
@@ -31,11 +31,11 @@ impl CorpusModelOption {
         let Some(folder) = self.folder() else { return Ok(None) };
         let model = compute.load_option("--corpus-model", folder)?;
         model.require_retrieval()?;
-        if model.hidden() != queries.hidden() {
+        if model.vector_width(VectorKind::Head) != queries.vector_width(VectorKind::Head) {
             bail!(
                 "--corpus-model has vectors of {} units, expected {}, as in --model: scores are products of both",
-                model.hidden(),
-                queries.hidden()
+                model.vector_width(VectorKind::Head),
+                queries.vector_width(VectorKind::Head)
             );
         }
         Ok(Some(model))

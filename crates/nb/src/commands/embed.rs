@@ -26,7 +26,7 @@ pub(crate) struct Embed {
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Pooling of a text's token states into one vector
-    #[arg(long, value_enum, default_value = "attention")]
+    #[arg(long, value_enum, default_value = "head")]
     pooling: PoolingChoice,
     /// Longest sequence in tokens, special tokens included; longer texts are truncated [default: data.max_tokens of the
     /// run, or the model's own limit for another BERT folder]
@@ -47,20 +47,21 @@ impl Embed {
             bail!("--output is {}, which is the input", self.output.display());
         }
         let mut windows = self.input.windows(WINDOW, None, model.fields())?;
-        let mut vectors = VectorWriter::new(&self.output, model.hidden())?;
+        let kind = self.pooling.into();
+        let mut vectors = VectorWriter::new(&self.output, model.vector_width(kind))?;
         loop {
             let articles = windows.next()?;
             if articles.is_empty() {
                 break;
             }
-            for (article, vector) in articles.iter().zip(model.vectors(&articles, self.pooling.into())?) {
+            for (article, vector) in articles.iter().zip(model.vectors(&articles, kind)?) {
                 vectors.push(article.line, &vector)?;
             }
         }
         windows.check()?;
         let rows = vectors.finish(None)?;
         model.log_truncated();
-        tracing::info!("wrote {rows} vectors of {} units to {}", model.hidden(), self.output.display());
+        tracing::info!("wrote {rows} vectors of {} units to {}", model.vector_width(kind), self.output.display());
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -62,7 +62,7 @@ impl Rank {
         };
         let behaviors = read_behaviors(&source, &catalogue.ids)?;
         let impressions: Vec<u32> = (0..behaviors.len() as u32).collect();
-        let scores = score_clicks(&catalogue.vectors, reader, &behaviors, &impressions)?;
+        let scores = score_clicks(&catalogue.vectors, &reader, &behaviors, &impressions)?;
         self.write(&behaviors, &scores).with_context(cannot_write)?;
         tracing::info!("wrote the ranks of {} impressions to {}", behaviors.len(), self.output.display());
         Ok(ExitCode::SUCCESS)

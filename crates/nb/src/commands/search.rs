@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use nb_data::beir::Folder;
 use nb_data::read::{Article, Format, LabelRule, Source};
-use nb_train::inference::{Pooling, SavedModel, WINDOW};
+use nb_train::inference::{SavedModel, VectorKind, WINDOW};
 use nb_train::task::{CorpusIndex, Hit, QueryVectors, TopKSearch, warn_repeated};
 use serde_json::json;
 
@@ -75,9 +75,13 @@ impl Search {
             first: query.clone(),
             second: None,
         });
-        let queries = model.vectors(&queries.collect::<Vec<_>>(), Pooling::Attention)?;
+        let queries = model.vectors(&queries.collect::<Vec<_>>(), VectorKind::Head)?;
         // A query from the command line has no id, so no document can have the same id.
-        let queries = QueryVectors { vectors: queries.concat(), hidden: model.hidden(), same_id: Vec::new() };
+        let queries = QueryVectors {
+            vectors: queries.concat(),
+            hidden: model.vector_width(VectorKind::Head),
+            same_id: Vec::new(),
+        };
         let known = ids(&corpus)?;
         let index = CorpusIndex::new(corpus.format.repeated(), &known.iter().map(Option::as_deref).collect::<Vec<_>>());
         warn_repeated(&corpus, index.ids());

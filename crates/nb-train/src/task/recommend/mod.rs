@@ -1,7 +1,7 @@
 //! Recommendation: rank the articles of an impression for a reader by their earlier clicks.
 //!
-//! Head: attentive pooling from last hidden states to article vectors h, and a reader model from the vectors of the clicked
-//! articles to a reader vector u; score = u·h. A row of logits is one click: the clicked article and others of the same
+//! Head: pooling from last hidden states to article vectors h, and a reader model from the vectors of the clicked articles to
+//! a reader vector u; the score is s·cos(u, h) or u·h. A row of logits is one click: the clicked article and others of the same
 //! impression. Each distinct article of a micro-batch is encoded once.
 
 mod evaluate;
@@ -23,9 +23,9 @@ use nb_model::{Bert, Reader};
 use nb_share::Shared;
 use tch::Device;
 
-use super::encode::{encode, pack, pooled_vectors, timing_batches};
+use super::encode::{encode, model_vectors, pack, timing_batches};
 use super::unlabelled::{SplitRows, Unlabelled, split_rows};
-use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, Widths, check_task, pooling_pair};
+use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, VectorHead, Widths, check_head, check_task};
 use crate::method::Share;
 use crate::model::saved_folder::{ModelCard, save_head};
 use crate::model::{HeadLayers, Model};
@@ -35,7 +35,7 @@ use crate::task::evaluation::Measurements;
 pub use evaluate::{ScoredImpressions, evaluate_clicks};
 pub use objective::{RecommendBatch, RecommendHead, RecommendObjective};
 pub use plan::{ClickFiles, ClickLog, RecommendKind, RecommendPlan};
-pub use score::{ArticleVectors, CandidateScores, score_clicks};
+pub use score::{ArticleVectors, CandidateScores, ReaderModel, score_clicks};
 
 /// Impressions of a split, and the articles that they show.
 #[derive(Debug)]
@@ -130,16 +130,16 @@ impl Task for Recommend {
     }
 
     fn heads(&self, widths: Widths, share: Share, seed: u64, device: Device) -> HeadPair<RecommendHead> {
-        let pooling = pooling_pair(widths, share, seed, device);
+        let vector = VectorHead::pair(&self.card.head, widths, share, seed, device);
         let random = |hidden| {
-            let mut reader = Reader::zeros(hidden, self.self_attention, device);
+            let mut reader = Reader::of_kind(self.card.head.reader, hidden, self.self_attention, device);
             reader.randomise(seed.wrapping_add(1)); // different random numbers from the pooling's
             reader
         };
-        let reader = Shared::from_each(share.dense, || random(widths.teacher), || random(widths.student));
+        let reader = Shared::from_each(share.dense, || random(widths.teacher), || random(widths.vectors));
         HeadPair {
-            teacher: RecommendHead { pooling: pooling.teacher, reader: reader.teacher },
-            student: RecommendHead { pooling: pooling.student, reader: reader.student },
+            teacher: RecommendHead { vector: vector.teacher, reader: reader.teacher },
+            student: RecommendHead { vector: vector.student, reader: reader.student },
         }
     }
 
@@ -150,7 +150,7 @@ impl Task for Recommend {
             let (found, expected) = (show(description.self_attention), show(self.self_attention));
             bail!("its reader.self_attention is {found}, expected {expected}, as in the configuration");
         }
-        Ok(())
+        check_head(&description.head, &self.card.head)
     }
 
     fn stores(&self) -> Vec<&TokenStore> {
@@ -212,16 +212,16 @@ impl Task for Recommend {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("data.test is not set")?,
         };
-        let Model { bert, head } = model;
         let rows: Vec<u32> = (0..articles.len() as u32).collect();
-        let values = pooled_vectors(bert, &head.pooling, articles, &rows, self.objective.device, processes)?;
-        let vectors = ArticleVectors::new(values, bert.config().hidden_size as usize);
-        let scores = score_clicks(&vectors, &head.reader, behaviors, impressions)?;
+        let vectors = ArticleVectors::new(model_vectors(model, articles, &rows, processes)?, model.vector_width());
+        let RecommendHead { vector, reader } = &model.head;
+        let scores =
+            score_clicks(&vectors, &ReaderModel { reader, score: vector.score.kind() }, behaviors, impressions)?;
         evaluate_clicks(&ScoredImpressions { behaviors, impressions, seen: Some(seen) }, &scores)
     }
 
     fn infer(&self, bert: &Bert, head: &RecommendHead, batch: &TokenBatch) {
-        let _ = std::hint::black_box(encode(bert, &head.pooling, &pack(batch, self.objective.device)));
+        let _ = std::hint::black_box(encode(bert, head, &pack(batch, self.objective.device)));
     }
 
     fn timing_batches(&self) -> Vec<TokenBatch> {
@@ -231,7 +231,8 @@ impl Task for Recommend {
 
     fn save(&self, head: &RecommendHead, folder: &Path) -> Result<()> {
         save_head(folder, &head.arenas())?;
-        self.card.write(folder, &[], &self.tokenizer)
+        let card = ModelCard { head: head.vector.description(&self.card.head), ..self.card.clone() };
+        card.write(folder, &[], &self.tokenizer)
     }
 }
 
@@ -242,5 +243,5 @@ fn saved_reader(folder: &Path, hidden: i64, description: &Description, device: D
         let file = folder.join(DESCRIPTION_FILE);
         bail!("{}: self_attention is {heads}, expected a divisor of the {hidden} hidden units", file.display());
     }
-    Ok(Reader::zeros(hidden, heads, device))
+    Ok(Reader::of_kind(description.head.reader, hidden, heads, device))
 }

@@ -4,40 +4,59 @@ use std::rc::Rc;
 
 use nb_data::TokenBatch;
 use nb_data::behaviors::ReaderBatch;
-use nb_model::{Arena, AttentivePooling, Clicks, Packed, Reader};
+use nb_model::{Arena, Clicks, Packed, Pooling, Reader, Score};
 use tch::{Device, Kind, Tensor};
 
 use crate::step::Counts;
 use crate::task::encode::{pack, text_refs};
-use crate::task::{Objective, TaskHead, TextRef};
+use crate::task::{Objective, TaskHead, TextRef, VectorHead};
 
-/// The pooling and the reader model of a model. Either may be shared with another model.
+/// The head of a model: from states to article vectors, and a reader model, which may be shared with another model.
 #[derive(Debug)]
 pub struct RecommendHead {
-    /// Attentive pooling over tokens.
-    pub pooling: Rc<AttentivePooling>,
+    /// Pooling, projection and score.
+    pub vector: VectorHead,
     /// The reader model.
     pub reader: Rc<Reader>,
 }
 
 impl RecommendHead {
     /// Computes scores [readers, candidates] from the vectors [U, H] of the distinct articles.
-    pub fn scores(&self, pooled: &Tensor, readers: &ReaderBatch) -> Tensor {
-        let device = pooled.device();
+    pub fn scores(&self, vectors: &Tensor, readers: &ReaderBatch) -> Tensor {
+        let device = vectors.device();
         let clicks = Clicks::new(&readers.history, &readers.history_lengths, device);
         let candidates = nb_torch::send(&Tensor::from_slice(&readers.candidates), device);
         let candidates = candidates.view([readers.readers() as i64, -1]);
-        nb_model::score(&self.reader.forward(pooled, &clicks), pooled, &candidates)
+        let readers = reader_vectors(&self.reader, &self.vector.score, vectors, &clicks);
+        self.vector.score.scaled(&nb_model::score(&readers, vectors, &candidates))
+    }
+}
+
+/// Computes the vectors [R, H] of readers whose products with article vectors are the scores. The learned vector of a reader
+/// without clicks is used as it is: it starts at zero, which has no direction.
+pub(super) fn reader_vectors(reader: &Reader, score: &Score, articles: &Tensor, clicks: &Clicks) -> Tensor {
+    let readers = reader.forward(articles, clicks);
+    match clicks.has_clicks() {
+        None => score.vectors(&readers),
+        Some(has_clicks) => score.vectors(&readers).where_self(has_clicks, &readers),
     }
 }
 
 impl TaskHead for RecommendHead {
-    fn pooling(&self) -> &AttentivePooling {
-        &self.pooling
+    fn pooling(&self) -> &Pooling {
+        self.vector.pooling()
+    }
+
+    fn vectors(&self, pooled: &Tensor) -> Tensor {
+        self.vector.vectors(pooled)
+    }
+
+    fn width(&self, hidden: i64) -> i64 {
+        self.vector.width(hidden)
     }
 
     fn arenas(&self) -> Vec<&Arena> {
-        std::iter::once(self.pooling.arena()).chain(self.reader.arenas()).collect()
+        self.vector.arenas().into_iter().chain(self.reader.arenas()).collect()
     }
 }
 
@@ -86,7 +105,7 @@ impl Objective for RecommendObjective {
         Tensor::zeros([batch.readers.readers() as i64], (Kind::Int64, self.device))
     }
 
-    fn logits(&self, head: &RecommendHead, pooled: &Tensor, batch: &RecommendBatch) -> Tensor {
-        head.scores(pooled, &batch.readers)
+    fn logits(&self, head: &RecommendHead, vectors: &Tensor, batch: &RecommendBatch) -> Tensor {
+        head.scores(vectors, &batch.readers)
     }
 }

@@ -87,6 +87,10 @@ impl TaskKind for RecommendKind {
         "recommend"
     }
 
+    fn ranks(&self) -> bool {
+        true
+    }
+
     fn uses_unlabelled(&self, term: TermKind) -> bool {
         term.compares_texts()
     }

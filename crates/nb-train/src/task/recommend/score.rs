@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use anyhow::{Result, bail};
 use nb_data::behaviors::{Behaviors, UNKNOWN};
-use nb_model::{Clicks, Reader};
+use nb_model::{Clicks, Pooling, Reader, ScoreKind};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
@@ -37,6 +37,15 @@ impl ArticleVectors {
     fn row(&self, article: u32) -> &[f32] {
         &self.values[article as usize * self.hidden..][..self.hidden]
     }
+}
+
+/// A reader model, and the score of its vectors and articles.
+#[derive(Debug, Clone, Copy)]
+pub struct ReaderModel<'a> {
+    /// From clicked articles to a reader's vector.
+    pub reader: &'a Reader,
+    /// Kind of the score.
+    pub score: ScoreKind,
 }
 
 /// A score for each candidate of each impression; −∞ for a candidate whose article is unknown.
@@ -71,7 +80,8 @@ impl CandidateScores {
     }
 }
 
-/// Computes the scores u·h of the candidates of some impressions.
+/// Computes the scores u·h of the candidates of some impressions, without the scale of training, which changes no ranking.
+/// For cosines, articles are unit vectors, and so are readers with clicks.
 ///
 /// # Errors
 /// If a score is NaN.
@@ -80,11 +90,11 @@ impl CandidateScores {
 /// If the impressions were read with other articles.
 pub fn score_clicks(
     articles: &ArticleVectors,
-    reader: &Reader,
+    model: &ReaderModel<'_>,
     behaviors: &Behaviors,
     impressions: &[u32],
 ) -> Result<CandidateScores> {
-    let encoder = ReaderEncoder::new(articles, reader);
+    let encoder = ReaderEncoder::new(articles, model);
     let mut scores = CandidateScores::default();
     for chunk in impressions.chunks(CHUNK) {
         let vectors = encoder.encode(behaviors, chunk)?;
@@ -109,7 +119,7 @@ fn score(articles: &ArticleVectors, reader: &[f32], article: u32) -> f64 {
 /// The reader model over a table of articles.
 struct ReaderEncoder<'a> {
     articles: &'a ArticleVectors,
-    reader: &'a Reader,
+    model: &'a ReaderModel<'a>,
     histories: HistoryModel,
 }
 
@@ -130,22 +140,36 @@ enum HistoryModel {
 }
 
 impl<'a> ReaderEncoder<'a> {
-    fn new(articles: &'a ArticleVectors, reader: &'a Reader) -> Self {
+    fn new(articles: &'a ArticleVectors, model: &'a ReaderModel<'a>) -> Self {
+        let reader = model.reader;
         let device = reader.cold().device();
         let table = Tensor::from_slice(&articles.values).view([-1, articles.hidden as i64]).to_device(device);
         let host = |t: Tensor| Vec::<f32>::try_from(t.to_device(Device::Cpu).to_kind(Kind::Float));
         let histories = tch::no_grad(|| match reader.attention() {
             Some(_) => HistoryModel::Attended { table },
             None => HistoryModel::Pooled {
-                scores: host(reader.pooling().scores(&table)).expect("a row of floats"),
+                scores: match reader.pooling() {
+                    Pooling::Attentive(pooling) => host(pooling.scores(&table)).expect("a row of floats"),
+                    Pooling::Mean | Pooling::Cls => vec![0.0; table.size()[0] as usize], // equal weights
+                },
                 cold: host(reader.cold().detach()).expect("a row of floats"),
             },
         });
-        Self { articles, reader, histories }
+        Self { articles, model, histories }
     }
 
     /// Computes the reader vectors of impressions, concatenated: [impressions × H].
     fn encode(&self, behaviors: &Behaviors, impressions: &[u32]) -> Result<Vec<f32>> {
+        let mut vectors = self.pool_histories(behaviors, impressions)?;
+        if self.model.score == ScoreKind::Cosine {
+            let has_clicks = |&impression: &u32| !behaviors.history(impression as usize).is_empty();
+            let rows = vectors.par_chunks_exact_mut(self.articles.hidden).zip(impressions);
+            rows.filter(|(_, impression)| has_clicks(impression)).for_each(|(vector, _)| normalise(vector));
+        }
+        Ok(vectors)
+    }
+
+    fn pool_histories(&self, behaviors: &Behaviors, impressions: &[u32]) -> Result<Vec<f32>> {
         let histories: Vec<&[u32]> = impressions.iter().map(|&i| behaviors.history(i as usize)).collect();
         let hidden = self.articles.hidden;
         match &self.histories {
@@ -171,7 +195,7 @@ impl<'a> ReaderEncoder<'a> {
         let lengths: Vec<i64> = histories.iter().map(|history| history.len() as i64).collect();
         let rows: Vec<i64> = histories.iter().copied().flatten().map(|&row| i64::from(row)).collect();
         let clicks = Clicks::new(&rows, &lengths, table.device());
-        let vectors = tch::no_grad(|| self.reader.forward(table, &clicks)).to_device(Device::Cpu);
+        let vectors = tch::no_grad(|| self.model.reader.forward(table, &clicks)).to_device(Device::Cpu);
         Ok(Vec::try_from(vectors.view(-1))?)
     }
 }
@@ -192,12 +216,22 @@ fn pool(articles: &ArticleVectors, scores: &[f32], history: &[u32], cold: &[f32]
     out.iter_mut().for_each(|value| *value /= sum);
 }
 
+/// Divides a vector by its length; zeros stay zeros.
+fn normalise(vector: &mut [f32]) {
+    let length = dot(vector, vector).sqrt();
+    if length > 0.0 {
+        vector.iter_mut().for_each(|value| *value /= length);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use nb_data::IdIndex;
     use nb_data::behaviors::{BehaviorSource, ClickRule};
 
+    use super::super::objective::reader_vectors;
     use super::*;
+    use nb_model::{PoolingKind, ScaleKind, Score};
 
     /// Width of the article vectors, not a multiple of the lanes of a dot product.
     const HIDDEN: usize = 22;
@@ -220,14 +254,23 @@ mod tests {
         let table =
             (Tensor::arange(5 * HIDDEN as i64, (Kind::Float, Device::Cpu)) * 0.37).sin().view([5, HIDDEN as i64]);
         let articles = ArticleVectors::new(Vec::try_from(table.view(-1)).unwrap(), HIDDEN);
-        for heads in [None, Some(2)] {
-            let mut reader = Reader::zeros(HIDDEN as i64, heads, Device::Cpu);
+        let poolings = [PoolingKind::Attentive, PoolingKind::Mean];
+        let scores = [ScoreKind::Dot, ScoreKind::Cosine];
+        for (heads, kind, score) in [None, Some(2)]
+            .into_iter()
+            .flat_map(|h| poolings.map(|p| (h, p)))
+            .flat_map(|(h, p)| scores.map(|s| (h, p, s)))
+        {
+            let mut reader = Reader::of_kind(kind, HIDDEN as i64, heads, Device::Cpu);
             reader.randomise(4);
             let _ = tch::no_grad(|| reader.cold().shallow_clone().fill_(0.3));
-            let scores = score_clicks(&articles, &reader, &behaviors, &impressions).unwrap();
+            let model = ReaderModel { reader: &reader, score };
+            let scores = score_clicks(&articles, &model, &behaviors, &impressions).unwrap();
+            let score = Score::new(score, ScaleKind::default(), Device::Cpu);
             for i in 0..behaviors.len() {
                 let history: Vec<i64> = behaviors.history(i).iter().map(|&row| i64::from(row)).collect();
-                let vector = reader.forward(&table, &Clicks::new(&history, &[history.len() as i64], Device::Cpu));
+                let clicks = Clicks::new(&history, &[history.len() as i64], Device::Cpu);
+                let vector = reader_vectors(&reader, &score, &table, &clicks);
                 for (&row, &found) in behaviors.candidates(i).iter().zip(scores.impression(i)) {
                     if row == UNKNOWN {
                         assert_eq!(found, f64::NEG_INFINITY);
@@ -235,7 +278,10 @@ mod tests {
                     }
                     let candidate = Tensor::from_slice(&[i64::from(row)]).view([1, 1]);
                     let expected = nb_model::score(&vector, &table, &candidate).double_value(&[0, 0]);
-                    assert!((found - expected).abs() < 1e-5, "impression {i}, {heads:?}: {found}, expected {expected}");
+                    assert!(
+                        (found - expected).abs() < 1e-5,
+                        "impression {i}, {heads:?}, {kind:?}: {found}, expected {expected}"
+                    );
                 }
             }
         }
@@ -246,6 +292,7 @@ mod tests {
         let (behaviors, mut reader) = (behaviors(), Reader::zeros(HIDDEN as i64, None, Device::Cpu));
         reader.randomise(4);
         let articles = ArticleVectors::new(vec![f32::NAN; 5 * HIDDEN], HIDDEN);
-        assert!(score_clicks(&articles, &reader, &behaviors, &[0]).is_err());
+        let model = ReaderModel { reader: &reader, score: ScoreKind::Dot };
+        assert!(score_clicks(&articles, &model, &behaviors, &[0]).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Retrieval: rank articles for a query.
 //!
-//! Query and articles go through the same encoder and the same attentive pooling; score = q·h. A row of logits is one query
+//! Query and articles go through the same encoder and the same head; their score is s·cos(q, h) or q·h. A row of logits is one query
 //! with one of its relevant articles. All articles of the micro-batch are its candidates, except the query's other relevant
 //! articles.
 
@@ -24,9 +24,9 @@ use nb_model::Bert;
 use tch::Device;
 
 use super::distinct::DistinctTexts;
-use super::encode::{encode, pack, pooled_vectors, timing_batches};
+use super::encode::{encode, model_vectors, pack, timing_batches};
 use super::unlabelled::{SplitRows, Unlabelled, split_rows};
-use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, Widths, check_task, pooling_pair};
+use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, VectorHead, Widths, check_head, check_task};
 use crate::method::Share;
 use crate::model::saved_folder::{ModelCard, save_head};
 use crate::model::{HeadLayers, Model};
@@ -98,7 +98,7 @@ impl Retrieve {
         rows: &[u32],
         processes: &ProcessGroup,
     ) -> Result<Vec<f32>> {
-        pooled_vectors(&model.bert, &model.head.pooling, store, rows, self.objective.device, processes)
+        model_vectors(model, store, rows, processes)
     }
 }
 
@@ -128,15 +128,13 @@ impl Task for Retrieve {
     }
 
     fn heads(&self, widths: Widths, share: Share, seed: u64, device: Device) -> HeadPair<RetrieveHead> {
-        let pooling = pooling_pair(widths, share, seed, device);
-        HeadPair {
-            teacher: RetrieveHead { pooling: pooling.teacher },
-            student: RetrieveHead { pooling: pooling.student },
-        }
+        let pair = VectorHead::pair(&self.card.head, widths, share, seed, device);
+        HeadPair { teacher: RetrieveHead { vector: pair.teacher }, student: RetrieveHead { vector: pair.student } }
     }
 
     fn check_description(&self, description: &Description) -> Result<()> {
-        check_task(self.name(), description)
+        check_task(self.name(), description)?;
+        check_head(&description.head, &self.card.head)
     }
 
     fn stores(&self) -> Vec<&TokenStore> {
@@ -202,7 +200,7 @@ impl Task for Retrieve {
         let same_id = |&row: &u32| split.index.ids().row(split.queries.id(row as usize)?.as_bytes());
         let queries = QueryVectors {
             vectors: self.vectors(model, &split.queries, &rows, processes)?,
-            hidden: model.bert.config().hidden_size as usize,
+            hidden: model.vector_width(),
             same_id: rows.iter().map(same_id).collect(),
         };
         let mut search = TopKSearch::new(queries, Rc::clone(&split.index), EVALUATION_DEPTH);
@@ -215,7 +213,7 @@ impl Task for Retrieve {
     }
 
     fn infer(&self, bert: &Bert, head: &RetrieveHead, batch: &TokenBatch) {
-        let _ = std::hint::black_box(encode(bert, &head.pooling, &pack(batch, self.objective.device)));
+        let _ = std::hint::black_box(encode(bert, head, &pack(batch, self.objective.device)));
     }
 
     fn timing_batches(&self) -> Vec<TokenBatch> {
@@ -224,6 +222,7 @@ impl Task for Retrieve {
 
     fn save(&self, head: &RetrieveHead, folder: &Path) -> Result<()> {
         save_head(folder, &head.arenas())?;
-        self.card.write(folder, &[], &self.tokenizer)
+        let card = ModelCard { head: head.vector.description(&self.card.head), ..self.card.clone() };
+        card.write(folder, &[], &self.tokenizer)
     }
 }

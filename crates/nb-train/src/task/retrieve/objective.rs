@@ -1,44 +1,50 @@
 //! The head, the micro-batch and the objective of retrieval.
 
-use std::rc::Rc;
-
 use nb_data::TokenBatch;
 use nb_data::beir::QueryBatch;
-use nb_model::{Arena, AttentivePooling, Packed};
+use nb_model::{Arena, Packed, Pooling};
 use tch::{Device, Tensor};
 
 use crate::step::Counts;
 use crate::task::encode::{pack, text_refs};
-use crate::task::{Objective, TaskHead, TextRef};
+use crate::task::{Objective, TaskHead, TextRef, VectorHead};
 
 /// The score of an article that is not a candidate. It is far below any other score, but finite, so that its probability of
 /// 0 times its logarithm is 0.
 const NO_CANDIDATE: f64 = -1e9;
 
-/// The pooling of a model. It may be shared with another model.
+/// The head of a model: from states to vectors, and their score.
 #[derive(Debug)]
 pub struct RetrieveHead {
-    /// Attentive pooling over tokens.
-    pub pooling: Rc<AttentivePooling>,
+    /// Pooling, projection and score.
+    pub vector: VectorHead,
 }
 
 impl RetrieveHead {
     /// Computes scores [queries, articles] from the vectors [articles + queries, H] of articles and queries.
-    pub fn scores(&self, pooled: &Tensor, batch: &QueryBatch) -> Tensor {
+    pub fn scores(&self, vectors: &Tensor, batch: &QueryBatch) -> Tensor {
         let (articles, queries) = (batch.documents.len() as i64, batch.targets.len() as i64);
-        let masked = nb_torch::send(&Tensor::from_slice(&batch.masked), pooled.device()).view([queries, articles]);
-        let scores = pooled.narrow(0, articles, queries).matmul(&pooled.narrow(0, 0, articles).transpose(0, 1));
-        scores.masked_fill(&masked, NO_CANDIDATE)
+        let masked = nb_torch::send(&Tensor::from_slice(&batch.masked), vectors.device()).view([queries, articles]);
+        let products = vectors.narrow(0, articles, queries).matmul(&vectors.narrow(0, 0, articles).transpose(0, 1));
+        self.vector.score.scaled(&products).masked_fill(&masked, NO_CANDIDATE)
     }
 }
 
 impl TaskHead for RetrieveHead {
-    fn pooling(&self) -> &AttentivePooling {
-        &self.pooling
+    fn pooling(&self) -> &Pooling {
+        self.vector.pooling()
+    }
+
+    fn vectors(&self, pooled: &Tensor) -> Tensor {
+        self.vector.vectors(pooled)
+    }
+
+    fn width(&self, hidden: i64) -> i64 {
+        self.vector.width(hidden)
     }
 
     fn arenas(&self) -> Vec<&Arena> {
-        vec![self.pooling.arena()]
+        self.vector.arenas()
     }
 }
 
@@ -89,7 +95,7 @@ impl Objective for RetrieveObjective {
         nb_torch::send(&Tensor::from_slice(&batch.queries.targets), self.device)
     }
 
-    fn logits(&self, head: &RetrieveHead, pooled: &Tensor, batch: &RetrieveBatch) -> Tensor {
-        head.scores(pooled, &batch.queries)
+    fn logits(&self, head: &RetrieveHead, vectors: &Tensor, batch: &RetrieveBatch) -> Tensor {
+        head.scores(vectors, &batch.queries)
     }
 }

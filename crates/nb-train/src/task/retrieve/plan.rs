@@ -70,6 +70,10 @@ impl TaskKind for RetrieveKind {
         "retrieve"
     }
 
+    fn ranks(&self) -> bool {
+        true
+    }
+
     fn uses_unlabelled(&self, term: TermKind) -> bool {
         term.compares_texts()
     }

@@ -24,7 +24,7 @@ use tch::{Device, Kind, Tensor};
 use self::evaluate::{Prediction, evaluate_predictions};
 use self::warnings::warnings;
 use super::encode::{NOT_FINITE, compute_rows, pack, timing_batches};
-use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, Widths, check_task, pooling_pair};
+use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, Widths, check_head, check_task, pooling_pair};
 use crate::method::Share;
 use crate::model::saved_folder::{ModelCard, save_head};
 use crate::model::{HeadLayers, Model};
@@ -140,7 +140,7 @@ impl Task for Topic {
     }
 
     fn heads(&self, widths: Widths, share: Share, seed: u64, device: Device) -> HeadPair<TopicHead> {
-        let pooling = pooling_pair(widths, share, seed, device);
+        let pooling = pooling_pair(self.card.head.pooling, widths, share, seed, device);
         let random = |hidden| {
             let mut dense = Dense::zeros(hidden, self.labels.len() as i64, device);
             dense.randomise(seed.wrapping_add(1)); // different random numbers from the pooling's
@@ -162,6 +162,7 @@ impl Task for Topic {
                 self.labels.names().join(", ")
             );
         }
+        check_head(&description.head, &self.card.head)?;
         Ok(())
     }
 

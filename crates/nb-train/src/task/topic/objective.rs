@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use nb_data::TokenBatch;
 use nb_loss::IGNORE;
-use nb_model::{Arena, AttentivePooling, Dense, POOLING_QUERY, Packed};
+use nb_model::{Arena, Dense, Packed, Pooling, PoolingKind};
 use tch::{Device, Tensor};
 
 use crate::step::Counts;
@@ -14,17 +14,17 @@ use crate::task::{Objective, TaskHead, TextRef};
 /// The pooling and the dense layer of a model. Either may be shared with another model.
 #[derive(Debug)]
 pub struct TopicHead {
-    /// Attentive pooling over tokens.
-    pub pooling: Rc<AttentivePooling>,
+    /// Pooling over tokens.
+    pub pooling: Rc<Pooling>,
     /// The dense layer z = D h + d.
     pub dense: Rc<Dense>,
 }
 
 impl TopicHead {
-    /// Makes a head of zeros for `hidden` units and `classes` labels.
+    /// Makes a head of zeros with attentive pooling for `hidden` units and `classes` labels.
     pub fn zeros(hidden: i64, classes: i64, device: Device) -> Self {
         Self {
-            pooling: Rc::new(AttentivePooling::zeros(hidden, POOLING_QUERY, device)),
+            pooling: Rc::new(Pooling::zeros(PoolingKind::Attentive, hidden, device)),
             dense: Rc::new(Dense::zeros(hidden, classes, device)),
         }
     }
@@ -36,12 +36,12 @@ impl TopicHead {
 }
 
 impl TaskHead for TopicHead {
-    fn pooling(&self) -> &AttentivePooling {
+    fn pooling(&self) -> &Pooling {
         &self.pooling
     }
 
     fn arenas(&self) -> Vec<&Arena> {
-        vec![self.pooling.arena(), self.dense.arena()]
+        self.pooling.arena().into_iter().chain([self.dense.arena()]).collect()
     }
 }
 
@@ -91,7 +91,7 @@ impl Objective for TopicObjective {
         nb_torch::send(&Tensor::from_slice(&batch.labels), self.device)
     }
 
-    fn logits(&self, head: &TopicHead, pooled: &Tensor, _: &TopicBatch) -> Tensor {
-        head.dense.forward(pooled)
+    fn logits(&self, head: &TopicHead, vectors: &Tensor, _: &TopicBatch) -> Tensor {
+        head.dense.forward(vectors)
     }
 }

@@ -36,7 +36,7 @@ impl Eval {
         };
         let behaviors = read_behaviors(&log(files.behaviors), &catalogue.ids)?;
         let impressions: Vec<u32> = (0..behaviors.len() as u32).collect();
-        let scores = score_clicks(&catalogue.vectors, reader, &behaviors, &impressions)?;
+        let scores = score_clicks(&catalogue.vectors, &reader, &behaviors, &impressions)?;
         let scored = ScoredImpressions { behaviors: &behaviors, impressions: &impressions, seen: seen.as_deref() };
         Ok(evaluate_clicks(&scored, &scores)?.to_json())
     }

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use nb_data::IdIndex;
 use nb_data::beir::{Judged, Qrels, Split};
 use nb_data::read::{Article, Source};
-use nb_train::inference::{Pooling, SavedModel, WINDOW};
+use nb_train::inference::{SavedModel, VectorKind, WINDOW};
 use nb_train::task::{
     CorpusIndex, EVALUATION_DEPTH, JudgementScope, QueryLog, QueryVectors, TopKSearch, evaluate_hits, warn_repeated,
 };
@@ -38,7 +38,11 @@ impl Eval {
             JudgementScope::All => judged.iter().map(same_id).collect(),
             JudgementScope::InCorpus => Vec::new(),
         };
-        let queries = QueryVectors { vectors: vectors(model, &log.queries, &judged)?, hidden: model.hidden(), same_id };
+        let queries = QueryVectors {
+            vectors: vectors(model, &log.queries, &judged)?,
+            hidden: model.vector_width(VectorKind::Head),
+            same_id,
+        };
         let searches = Searches { queries, index: index.into(), rows: known.len(), judged: &judged, scope };
         let mut metrics = searches.evaluate(model, &self.model, &log.corpus)?;
         if let Some(corpus_model) = self.corpus_model.load(&self.compute, model)? {
@@ -114,7 +118,7 @@ fn vectors(model: &SavedModel, queries: &Source, judged: &[&Judged]) -> Result<V
     };
     let mut vectors = Vec::new();
     for window in articles.chunks(WINDOW) {
-        vectors.extend(model.vectors(window, Pooling::Attention)?.into_iter().flatten());
+        vectors.extend(model.vectors(window, VectorKind::Head)?.into_iter().flatten());
     }
     Ok(vectors)
 }

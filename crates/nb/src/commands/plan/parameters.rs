@@ -3,6 +3,7 @@
 use nb_checkpoint::{BertConfig, Slot, parameter_count, parameter_layout};
 use nb_model::Arena;
 use nb_train::method::{TeacherRole, TermKind};
+use nb_train::model::{self, needs_projection};
 use nb_train::plan::Plan;
 use nb_train::task::{HeadPair, Task, TaskHead, Widths};
 use tch::Device;
@@ -29,9 +30,7 @@ pub(super) fn parameters<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> u64
     page.heading("Parameters");
     let encoders: Vec<Encoder<'_>> = encoders(plan, parts).collect();
     show_encoders(page, &encoders);
-    let teacher = plan.teacher_config.hidden_size;
-    let student = if parts.student { plan.student_config.hidden_size } else { teacher };
-    let widths = Widths { teacher, student };
+    let widths = model::widths(plan);
     let heads = task.heads(widths, method.share, 0, Device::Cpu); // only their shapes are used
     show_heads(page, &heads, parts);
     let projection = show_projection(page, plan, widths);
@@ -70,10 +69,10 @@ fn show_encoders(page: &mut Page, encoders: &[Encoder<'_>]) {
 
 /// Shows the projection from the student's width to the teacher's, if a term needs it, and returns its parameters.
 fn show_projection(page: &mut Page, plan: &Plan, widths: Widths) -> i64 {
-    let Widths { teacher, student } = widths;
+    let Widths { teacher, student, .. } = widths;
     let kinds = plan.method.terms().map(|term| term.kind);
-    let terms: Vec<&str> = kinds.filter(|kind| kind.compares_widths()).map(TermKind::name).collect();
-    if student == teacher || terms.is_empty() {
+    let terms: Vec<&str> = kinds.filter(|&kind| needs_projection(kind, widths)).map(TermKind::name).collect();
+    if terms.is_empty() {
         return 0;
     }
     page.line(
@@ -128,32 +127,36 @@ fn groups(slots: &[Slot]) -> String {
 
 /// Shows each parameter of the heads of the selected models.
 fn show_heads<T: TaskHead>(page: &mut Page, heads: &HeadPair<T>, parts: TakePart) {
-    let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
-    for (teacher, student) in teacher.iter().zip(&student) {
-        let whose = match parts {
-            TakePart { teacher: true, student: true } if is_shared(teacher, student) => ": shared",
-            TakePart { teacher: true, student: true } => ": one per model",
-            _ => "",
-        };
-        let arena = if parts.student { student } else { teacher };
-        for (slot, other) in arena.layout().slots().iter().zip(teacher.layout().slots()) {
-            let other =
-                (slot.shape != other.shape && parts.teacher).then(|| format!(", the teacher's {:?}", other.shape));
-            page.line("head", format!("{} {:?}{whose}{}", slot.name, slot.shape, other.unwrap_or_default()));
+    let teachers = if parts.teacher { heads.teacher.arenas() } else { Vec::new() };
+    if !parts.student {
+        for slot in teachers.iter().flat_map(|arena| arena.layout().slots()) {
+            page.line("head", format!("{} {:?}", slot.name, slot.shape));
+        }
+        return;
+    }
+    for student in heads.student.arenas() {
+        for slot in student.layout().slots() {
+            let other = teachers.iter().find_map(|arena| Some((arena, arena.layout().slot(&slot.name)?)));
+            let whose = match other {
+                Some((arena, _)) if is_shared(arena, student) => ": shared".to_owned(),
+                Some((_, other)) if other.shape != slot.shape => {
+                    format!(": one per model, the teacher's {:?}", other.shape)
+                }
+                Some(_) => ": one per model".to_owned(),
+                None if parts.teacher => ": the student's alone".to_owned(),
+                None => String::new(),
+            };
+            page.line("head", format!("{} {:?}{whose}", slot.name, slot.shape));
         }
     }
 }
 
 /// Counts the parameters in the heads of the selected models; shared ones count once.
 fn head_parameters<T: TaskHead>(heads: &HeadPair<T>, parts: TakePart) -> i64 {
-    let (teacher, student) = (heads.teacher.arenas(), heads.student.arenas());
-    let mut count = 0;
-    for (teacher, student) in teacher.iter().zip(&student) {
-        let is_counted = parts.teacher && is_shared(teacher, student);
-        count += if parts.teacher { teacher.layout().numel() } else { 0 };
-        count += if parts.student && !is_counted { student.layout().numel() } else { 0 };
-    }
-    count
+    let teachers = if parts.teacher { heads.teacher.arenas() } else { Vec::new() };
+    let mut students = if parts.student { heads.student.arenas() } else { Vec::new() };
+    students.retain(|student| !teachers.iter().any(|teacher| is_shared(teacher, student)));
+    teachers.iter().chain(&students).map(|arena| arena.layout().numel()).sum()
 }
 
 fn is_shared(a: &Arena, b: &Arena) -> bool {

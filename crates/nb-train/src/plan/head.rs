@@ -1,0 +1,134 @@
+//! The head of a run's models: the configured values, or those of the teacher's folder.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use nb_checkpoint::{Description, HeadDescription, PoolingKind, ScaleKind, ScoreKind, SentenceModules};
+
+use super::models::ModelsPlan;
+use super::{ModelSource, TaskKind};
+use crate::config::{ConfigError, HeadConfig, KeyPath, ReaderConfig, ReaderPoolingChoice, RunConfig};
+
+/// The scale of cosine scores: the usual constant of sentence-transformers.
+const COSINE_SCALE: ScaleKind = ScaleKind::Fixed(20.0);
+
+/// The parts of a head that a folder prescribes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Prescribed {
+    pooling: Option<PoolingKind>,
+    score: Option<ScoreKind>,
+    scale: Option<ScaleKind>,
+    reader: Option<PoolingKind>,
+}
+
+/// Derives the head of the models.
+///
+/// # Errors
+/// If a value does not fit the task, or if the teacher's folder has a pooling that this project does not compute.
+pub(super) fn head(config: &RunConfig, kind: &dyn TaskKind, models: &ModelsPlan) -> Result<HeadDescription> {
+    let HeadConfig { pooling, score, scale } = config.head;
+    if !kind.ranks() {
+        check_unused("head.score", score.is_some(), kind)?;
+        check_unused("head.scale", scale.is_some(), kind)?;
+    }
+    let folder = match (models.trained.first(), &models.teacher) {
+        (Some(folder), _) | (None, ModelSource::Folder(folder)) => Some(folder.as_path()),
+        (None, ModelSource::Random { .. }) => None,
+    };
+    let needs_folder = pooling.kind().is_none() || kind.ranks() && score.is_none();
+    let prescribed = match folder.filter(|_| needs_folder) {
+        Some(folder) => prescribed(folder, kind).with_context(|| KeyPath::from("head.pooling"))?,
+        None => Prescribed::default(),
+    };
+    let default = if kind.ranks() { PoolingKind::Mean } else { PoolingKind::Attentive };
+    let pooling = pooling.kind().or(prescribed.pooling).unwrap_or(default);
+    if !kind.ranks() {
+        return Ok(HeadDescription { pooling, ..HeadDescription::default() });
+    }
+    let score = score.map(ScoreKind::from).or(prescribed.score).unwrap_or(ScoreKind::Cosine);
+    let (usual_scale, usual_reader) = match score {
+        ScoreKind::Cosine => (COSINE_SCALE, PoolingKind::Mean),
+        ScoreKind::Dot => (ScaleKind::default(), PoolingKind::Attentive),
+    };
+    let prescribed_scale = prescribed.scale.filter(|_| prescribed.score == Some(score));
+    let given_reader = config.reader.pooling.map(PoolingKind::from);
+    let reader = given_reader.or(prescribed.reader).unwrap_or(usual_reader);
+    Ok(HeadDescription {
+        pooling,
+        score,
+        scale: scale.or(prescribed_scale).unwrap_or(usual_scale),
+        // Other tasks have no reader model; a constant keeps their descriptions equal.
+        reader: if kind.has_readers() { reader } else { PoolingKind::default() },
+        projection: None,
+    })
+}
+
+/// Checks that a frozen teacher that is not trained (`teacher.train.epochs: 0`) needs no training: that its head has no
+/// parameters other than the vector of a reader without clicks.
+pub(super) fn check_untouched(config: &RunConfig, head: &HeadDescription, kind: &dyn TaskKind) -> Result<()> {
+    if config.teacher.train.unwrap_or_default().epochs != Some(0) {
+        return Ok(());
+    }
+    let conflict = |why: String, key: &str| Err(ConfigError::conflict("teacher.train.epochs", 0, why).and(key).into());
+    if !kind.ranks() {
+        return conflict(format!("task: {} needs a trained head", kind.name()), "task");
+    }
+    if head.pooling == PoolingKind::Attentive {
+        return conflict("attentive pooling has parameters to train".to_owned(), "head.pooling");
+    }
+    if kind.has_readers() && head.reader == PoolingKind::Attentive {
+        return conflict("a reader model with attentive pooling has parameters to train".to_owned(), "reader.pooling");
+    }
+    if config.reader.self_attention.is_some() {
+        return conflict("self-attention has parameters to train".to_owned(), "reader.self_attention");
+    }
+    Ok(())
+}
+
+/// Returns the configuration of a head.
+pub(super) fn to_config(head: &HeadDescription, kind: &dyn TaskKind) -> HeadConfig {
+    HeadConfig {
+        pooling: head.pooling.into(),
+        score: kind.ranks().then(|| head.score.into()),
+        scale: kind.ranks().then_some(head.scale),
+    }
+}
+
+/// Returns the configuration of a reader model.
+pub(super) fn reader_config(head: &HeadDescription, given: &ReaderConfig, kind: &dyn TaskKind) -> ReaderConfig {
+    let pooling = match head.reader {
+        PoolingKind::Mean => ReaderPoolingChoice::Mean,
+        PoolingKind::Attentive | PoolingKind::Cls => ReaderPoolingChoice::Attentive,
+    };
+    ReaderConfig { pooling: kind.has_readers().then_some(pooling), ..given.clone() }
+}
+
+fn check_unused(key: &str, is_given: bool, kind: &dyn TaskKind) -> Result<()> {
+    if is_given {
+        let why = format!("task: {} does not score pairs of vectors", kind.name());
+        bail!(ConfigError::conflict(key, "given", why).and("task"));
+    }
+    Ok(())
+}
+
+/// Reads what a model folder says about its head. A model of this project says it in `newsbert.json`, a model of
+/// sentence-transformers in `modules.json`.
+fn prescribed(folder: &Path, kind: &dyn TaskKind) -> Result<Prescribed> {
+    if let Some(Description { task, labels, head, .. }) = Description::read(folder)? {
+        let is_same = task == kind.name();
+        let ranks = labels.is_empty(); // a model with classes has no score
+        let has_parameters = head.pooling == PoolingKind::Attentive; // which another task does not take over
+        return Ok(Prescribed {
+            pooling: (is_same || ranks && !has_parameters).then_some(head.pooling),
+            score: ranks.then_some(head.score),
+            scale: ranks.then_some(head.scale),
+            reader: is_same.then_some(head.reader),
+        });
+    }
+    let Some(SentenceModules { pooling, normalize }) = SentenceModules::read(folder)? else {
+        return Ok(Prescribed::default());
+    };
+    // Without a module that normalises, the vectors are still compared by their cosine in most uses.
+    let score = normalize.then_some(ScoreKind::Cosine);
+    Ok(Prescribed { pooling: Some(pooling), score, ..Prescribed::default() })
+}
