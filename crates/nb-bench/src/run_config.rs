@@ -44,6 +44,14 @@ impl CaseTask {
         }
     }
 
+    /// The head of the paper, which the counterparts in PyTorch have too.
+    fn head(self) -> Value {
+        match self {
+            Self::Topic => json!({"pooling": "attentive"}),
+            Self::Recommend => json!({"pooling": "attentive", "score": "dot"}),
+        }
+    }
+
     fn files(self, context: &BenchContext, corpus: Corpus) -> SplitFiles {
         match self {
             Self::Topic => context.corpora.articles(corpus),
@@ -65,6 +73,7 @@ impl CaseRun {
             "threads": context.threads,
             "task": self.task.name(),
             "data": self.data(context)?,
+            "head": self.task.head(),
             "teacher": {"checkpoint": context.teacher},
             "student": {"layers": self.layers},
         }))

@@ -20,7 +20,7 @@ pub use comparison::{Entry, Header, compare};
 pub use error::ReportError;
 pub use events::EventWriter;
 pub use html::{comparison_picture, comparison_report, run_report};
-pub use record::{Against, Comparison, Row, RunRecord, Spread, Sweep, TeacherRow, Try};
+pub use record::{Against, Comparison, Row, RunRecord, Spread, Sweep, TeacherRow, TotalCost, Try};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

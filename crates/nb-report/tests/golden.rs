@@ -92,6 +92,32 @@ fn all_fields_of_a_record_are_written_as_they_were_read() {
 }
 
 #[test]
+fn costs_and_untouched_models_are_written_as_they_were_read() {
+    let untouched =
+        json!({"layers": 1, "parameters": 10, "queries": 4, "mrr": 0.5, "test": {"queries": 6, "mrr": 0.25}});
+    let cost = json!({"seconds": 1.5, "processor_seconds": 3.0});
+    let summary = json!({
+        "task": "retrieve", "train": {"steps": 3}, "cost": {"run": cost, "teacher": {"processor_seconds": 0.5}},
+        "student": {"mrr": 0.75}, "untouched": {"teacher": untouched, "student": untouched}, "warnings": [],
+    });
+    assert_eq!(round_trip::<Summary>(&summary), summary.to_string());
+    let line = json!({"event": "eval", "step": 3, "student": {"mrr": 0.5}, "cost": cost});
+    assert_eq!(round_trip::<Line>(&line), line.to_string());
+}
+
+#[test]
+fn costs_and_untouched_models_of_another_type_are_absent() {
+    for odd in [json!(null), json!(7), json!("text"), json!([{"seconds": 1.0}, 2, 3])] {
+        let summary = json!({"cost": odd, "untouched": odd});
+        assert_eq!(round_trip::<Summary>(&summary), "{}", "{odd}");
+        let summary = json!({"cost": {"run": odd, "teacher": odd}, "untouched": {"teacher": odd, "student": odd}});
+        assert_eq!(round_trip::<Summary>(&summary), r#"{"cost":{},"untouched":{}}"#, "{odd}");
+        let line = json!({"event": "eval", "cost": {"seconds": [odd], "processor_seconds": 2.0}});
+        assert_eq!(round_trip::<Line>(&line), r#"{"event":"eval","cost":{"processor_seconds":2.0}}"#, "{odd}");
+    }
+}
+
+#[test]
 fn unknown_fields_and_events_are_ignored() {
     let summary =
         json!({"task": 7, "seed": -1, "unknown": {"a": 1}, "student": {"layers": "two", "accuracy": 0.5, "note": "x"}});

@@ -45,6 +45,12 @@ fn the_table_has_the_numbers_of_the_picture() {
 }
 
 #[test]
+fn a_comparison_of_an_earlier_version_is_written_as_it_was_read() {
+    let parsed = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(parsed(&published().json()), parsed(&fs::read_to_string(docs("compare-clicks.json")).unwrap()));
+}
+
+#[test]
 fn the_picture_is_drawn_from_the_numbers() {
     let picture = comparison_picture(&published()).unwrap();
     let expected = fs::read_to_string(docs("compare.svg")).unwrap();

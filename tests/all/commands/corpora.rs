@@ -55,7 +55,7 @@ impl Place {
             place.write(&format!("mind/{name}/news.tsv"), mind(&all[..count]));
             place.write(&format!("mind/{name}/behaviors.tsv"), behaviors(readers, count, seed));
         }
-        let config = CONFIG.replace("task: topic", "task: recommend");
+        let config = paper("recommend");
         place.write("tiny.yaml", config.replace("train.tsv", "mind/train").replace("dev.tsv", "mind/dev"));
         place
     }
@@ -82,7 +82,7 @@ impl Place {
             }
             place.write(&format!("beir/qrels/{}.tsv", split.name()), text);
         }
-        let config = CONFIG.replace("task: topic", "task: retrieve").replace("format: mind", "format: beir");
+        let config = paper("retrieve").replace("format: mind", "format: beir");
         place.write("tiny.yaml", config.replace("train.tsv", "beir").replace("  dev: dev.tsv\n", ""));
         place
     }
@@ -91,4 +91,10 @@ impl Place {
     pub(crate) fn append(&self, name: &str, text: &str) {
         self.write(name, self.text(name) + text);
     }
+}
+
+/// Returns the configuration of a ranking task with the paper's settings, which train every part of a head.
+fn paper(task: &str) -> String {
+    let config = CONFIG.replace("task: topic", &format!("task: {task}"));
+    config.replace("method: {name: newsbert}", "method: {name: newsbert, preset: paper}")
 }

@@ -152,6 +152,8 @@ fn the_token_is_sent_to_the_hub_but_not_to_redirect_targets() {
             format!("{COMMIT}/tokenizer_config.json"),
             format!("{COMMIT}/special_tokens_map.json"),
             format!("{COMMIT}/added_tokens.json"),
+            format!("{COMMIT}/modules.json"),
+            format!("{COMMIT}/1_Pooling/config.json"),
         ]
         .map(|file| format!("/me/tiny/resolve/{file}"))
         .into();

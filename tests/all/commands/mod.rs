@@ -6,6 +6,8 @@ mod bench;
 mod cards;
 mod compare;
 pub(crate) mod corpora;
+mod embedding;
+mod heads;
 mod hub;
 mod inference;
 mod lengths;

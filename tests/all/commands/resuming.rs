@@ -47,7 +47,7 @@ fn killed_after(place: &Place, run: &str, sets: &[&str], checkpoint: u64) {
 pub(super) fn lines(place: &Place, run: &str) -> Vec<Value> {
     let line = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
-        line.as_object_mut().unwrap().retain(|key, _| !key.ends_with("_per_second"));
+        line.as_object_mut().unwrap().retain(|key, _| !key.ends_with("_per_second") && key != "cost");
         line
     };
     place.text(&format!("{run}/metrics.jsonl")).lines().map(line).collect()

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use nb_data::TokenBatch;
 use nb_data::behaviors::ReaderBatch;
 use nb_data::beir::QueryBatch;
-use nb_model::{AttentivePooling, Dense, Pooling, Reader};
+use nb_model::{AttentivePooling, Dense, Pooling, PoolingKind, Reader, Score};
 use nb_share::Sharing;
 use nb_train::task::{
-    HeadPair, Objective, RecommendBatch, RecommendHead, RecommendObjective, RetrieveBatch, RetrieveHead,
-    RetrieveObjective, TextRef, TopicBatch, TopicHead, TopicObjective, VectorHead,
+    EmbedBatch, EmbedObjective, HeadPair, Objective, RecommendBatch, RecommendHead, RecommendObjective, RetrieveBatch,
+    RetrieveHead, RetrieveObjective, TaskHead, TextRef, TopicBatch, TopicHead, TopicObjective, VectorHead,
 };
 
 use super::golden::{Golden, device};
@@ -45,14 +45,57 @@ fn tokens(golden: &Golden) -> TokenBatch {
     TokenBatch { rows: (0..lengths.len() as u32).collect(), segments: vec![0; ids.len()], ids, lengths }
 }
 
+fn text_refs(tokens: &TokenBatch) -> Vec<TextRef> {
+    tokens.rows.iter().map(|&row| TextRef { store: 0, row }).collect()
+}
+
 /// Prefix of the weights of the student's head, or of the head that both models share.
 pub(crate) const HEAD: &str = "weights.head.";
 
 fn pooling(golden: &Golden, weights: &str) -> Rc<Pooling> {
-    let [query, hidden] = golden.shape(&format!("{weights}pooling.proj.weight"));
-    let pooling = AttentivePooling::zeros(hidden, query, device());
-    fill_head(golden, weights, pooling.arena());
-    Rc::new(pooling.into())
+    Rc::new(match golden.head().pooling {
+        PoolingKind::Attentive => {
+            let [query, hidden] = golden.shape(&format!("{weights}pooling.proj.weight"));
+            let pooling = AttentivePooling::zeros(hidden, query, device());
+            fill_head(golden, weights, pooling.arena());
+            pooling.into()
+        }
+        PoolingKind::Mean => Pooling::Mean,
+        PoolingKind::Cls => Pooling::Cls,
+    })
+}
+
+/// Returns a head whose projection exists if the file contains it.
+fn vector_head(golden: &Golden, weights: &str) -> VectorHead {
+    let description = golden.head();
+    let projection = (!golden.under(&format!("{weights}vector.")).is_empty()).then(|| {
+        let [width, hidden] = golden.shape(&format!("{weights}vector.weight"));
+        Dense::named("vector", hidden, width, device())
+    });
+    let score = Rc::new(Score::new(description.score, description.scale, device()));
+    let head = VectorHead { pooling: pooling(golden, weights), projection, score };
+    head.arenas().iter().for_each(|arena| fill_head(golden, weights, arena));
+    head
+}
+
+/// Returns a head that shares pooling and score.
+fn share_vector_head(VectorHead { pooling, projection, score }: &VectorHead) -> VectorHead {
+    assert!(projection.is_none(), "a projection is not shared");
+    VectorHead { pooling: Rc::clone(pooling), projection: None, score: Rc::clone(score) }
+}
+
+fn reader(golden: &Golden, weights: &str) -> Rc<Reader> {
+    let heads = golden.says("reader_heads").map(|heads| heads.parse().expect("a number of heads"));
+    let [width] = golden.shape(&format!("{weights}reader.cold"));
+    let reader = match golden.head().reader {
+        PoolingKind::Attentive => {
+            let [query, _] = golden.shape(&format!("{weights}reader.proj.weight"));
+            Reader::with_query(width, query, heads, device())
+        }
+        kind => Reader::of_kind(kind, width, heads, device()),
+    };
+    reader.arenas().iter().for_each(|arena| fill_head(golden, weights, arena));
+    Rc::new(reader)
 }
 
 impl Case for TopicObjective {
@@ -62,8 +105,7 @@ impl Case for TopicObjective {
 
     fn batch(golden: &Golden) -> TopicBatch {
         let tokens = tokens(golden);
-        let texts = tokens.rows.iter().map(|&row| TextRef { store: 0, row }).collect();
-        TopicBatch { tokens, texts, labels: golden.integers("labels") }
+        TopicBatch { texts: text_refs(&tokens), tokens, labels: golden.integers("labels") }
     }
 
     fn head(golden: &Golden, weights: &str) -> TopicHead {
@@ -103,15 +145,11 @@ impl Case for RecommendObjective {
     }
 
     fn head(golden: &Golden, weights: &str) -> RecommendHead {
-        let heads = golden.says("reader_heads").map(|heads| heads.parse().expect("a number of heads"));
-        let [query, hidden] = golden.shape(&format!("{weights}reader.proj.weight"));
-        let reader = Reader::with_query(hidden, query, heads, device());
-        reader.arenas().iter().for_each(|arena| fill_head(golden, weights, arena));
-        RecommendHead { vector: VectorHead::dot(pooling(golden, weights)), reader: Rc::new(reader) }
+        RecommendHead { vector: vector_head(golden, weights), reader: reader(golden, weights) }
     }
 
     fn share(RecommendHead { vector, reader }: &RecommendHead) -> RecommendHead {
-        RecommendHead { vector: VectorHead::dot(Rc::clone(&vector.pooling)), reader: Rc::clone(reader) }
+        RecommendHead { vector: share_vector_head(vector), reader: Rc::clone(reader) }
     }
 }
 
@@ -134,10 +172,29 @@ impl Case for RetrieveObjective {
     }
 
     fn head(golden: &Golden, weights: &str) -> RetrieveHead {
-        RetrieveHead { vector: VectorHead::dot(pooling(golden, weights)) }
+        RetrieveHead { vector: vector_head(golden, weights) }
     }
 
     fn share(RetrieveHead { vector }: &RetrieveHead) -> RetrieveHead {
-        RetrieveHead { vector: VectorHead::dot(Rc::clone(&vector.pooling)) }
+        RetrieveHead { vector: share_vector_head(vector) }
+    }
+}
+
+impl Case for EmbedObjective {
+    fn objective() -> Self {
+        Self { device: device() }
+    }
+
+    fn batch(golden: &Golden) -> EmbedBatch {
+        let tokens = tokens(golden);
+        EmbedBatch { texts: text_refs(&tokens), tokens }
+    }
+
+    fn head(golden: &Golden, weights: &str) -> VectorHead {
+        vector_head(golden, weights)
+    }
+
+    fn share(head: &VectorHead) -> VectorHead {
+        share_vector_head(head)
     }
 }

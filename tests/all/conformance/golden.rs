@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use nb_checkpoint::HeadDescription;
 use nb_model::{BertConfig, read_tensors};
 use safetensors::SafeTensors;
 use tch::{Cuda, Device, Kind, Tensor};
@@ -79,6 +80,12 @@ impl Golden {
         self.metadata.get(name).map(String::as_str)
     }
 
+    /// Returns the description of both heads: that of the metadata, or attentive pooling and dot products.
+    pub(crate) fn head(&self) -> HeadDescription {
+        let parse = |text| serde_json::from_str(text).unwrap_or_else(|e| panic!("{}: {e}", self.path.display()));
+        self.says("head").map_or_else(HeadDescription::default, parse)
+    }
+
     /// Returns the entries of a tensor of integers, row by row.
     pub(crate) fn integers(&self, name: &str) -> Vec<i64> {
         Vec::try_from(self.tensor(name).to_kind(Kind::Int64).view(-1)).expect("a tensor of integers")
@@ -95,6 +102,11 @@ impl Golden {
             Some(config) => BertConfig::parse(config, &self.path).unwrap_or_else(|e| panic!("{e}")),
             None => self.config.with_layers(self.student_layers()),
         }
+    }
+
+    /// Replaces the description of both heads.
+    pub(crate) fn replace_head(&mut self, head: &HeadDescription) {
+        self.metadata.insert("head".to_owned(), serde_json::to_string(head).expect("a description is JSON"));
     }
 
     /// Replaces a tensor.

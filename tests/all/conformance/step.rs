@@ -113,7 +113,7 @@ pub(super) fn insert_gradients<T: TaskHead>(values: &mut Values, models: &Models
 }
 
 /// Inserts the gradients of the student after the blend.
-pub(super) fn insert_blended<T>(values: &mut Values, models: &Models<T>) {
+pub(crate) fn insert_blended<T>(values: &mut Values, models: &Models<T>) {
     let arena = student(models).arena();
     let slots = arena.layout().slots().iter();
     values.extend(slots.map(|slot| (format!("blended.student.{}", slot.name), arena.grad(&slot.name).copy())));

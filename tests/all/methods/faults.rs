@@ -11,20 +11,20 @@ use crate::conformance::assert_found;
 use crate::conformance::golden::{Golden, mismatches};
 
 /// Returns the mismatches of a step with a changed method.
-fn with_method(golden: &Golden, change: impl Fn(&mut Method)) -> Vec<String> {
+pub(super) fn with_method(golden: &Golden, change: impl Fn(&mut Method)) -> Vec<String> {
     let mut method = method(golden);
     change(&mut method);
     mismatches(golden, &run(golden, method, Precision::F32))
 }
 
 /// Returns the mismatches of a step with a replaced tensor.
-fn with_tensor(golden: &Golden, name: &str, tensor: Tensor) -> Vec<String> {
+pub(super) fn with_tensor(golden: &Golden, name: &str, tensor: Tensor) -> Vec<String> {
     let mut changed = Golden::read(&golden.path);
     changed.replace(name, tensor);
     mismatches(golden, &run(&changed, method(golden), Precision::F32))
 }
 
-fn has(kind: TermKind) -> impl Fn(&Golden) -> bool {
+pub(super) fn has(kind: TermKind) -> impl Fn(&Golden) -> bool {
     move |golden| method(golden).any(|used| used == kind)
 }
 
@@ -55,7 +55,7 @@ fn the_other_scaling_by_the_squared_temperature_is_found() {
         let method = method(golden);
         method.any(is_soft) && method.temperature != Temperature::Ramp(Ramp::Constant(1.0))
     };
-    each(18, warm, |golden| {
+    each(19, warm, |golden| {
         let found = with_method(golden, |method| {
             method.scaling = match method.scaling {
                 SoftScaling::Plain => SoftScaling::TemperatureSquared,
@@ -133,7 +133,7 @@ fn attention_scores_of_a_shifted_layer_or_a_wrong_count_of_heads_are_found() {
 #[test]
 fn a_label_on_an_unlabelled_row_is_found() {
     let unlabelled = |golden: &Golden| golden.integers("labels").contains(&IGNORE);
-    each(8, unlabelled, |golden| {
+    each(9, unlabelled, |golden| {
         let labels = golden.tensor("labels");
         let found = with_tensor(golden, "labels", labels.masked_fill(&labels.eq(IGNORE), 0).to_kind(Kind::Int64));
         let method = method(golden);

@@ -6,6 +6,7 @@
 
 mod bf16;
 mod faults;
+mod heads;
 mod step;
 mod tasks;
 mod teacher_cache;
@@ -20,7 +21,7 @@ use crate::conformance::golden::{Golden, mismatches};
 use crate::conformance::{files, own_folder};
 
 /// Number of golden files.
-const FILES: usize = 22;
+const FILES: usize = 28;
 
 /// Calls `f` with each golden file that `which` selects. There must be `expected` of them.
 #[track_caller]

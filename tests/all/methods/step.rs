@@ -6,13 +6,13 @@ use nb_train::config::MethodConfig;
 use nb_train::method::{Method, TermKind};
 use nb_train::model::{Model, Models};
 use nb_train::step::{ModelOutputs, TermInputs};
-use nb_train::task::{RecommendObjective, RetrieveObjective, TaskHead, TopicObjective};
+use nb_train::task::{EmbedObjective, RecommendObjective, RetrieveObjective, TaskHead, TopicObjective};
 use tch::{Device, Tensor};
 
 use crate::conformance::cases::{Case, HEAD};
 use crate::conformance::golden::{Golden, Values};
-use crate::conformance::step::{encoder, fill_head};
-use crate::support::{gradients_of, max_abs, step_terms, stepper, student, teacher};
+use crate::conformance::step::{encoder, fill_head, insert_blended};
+use crate::support::{FIRST, gradients_of, max_abs, step_terms, stepper, student, teacher};
 
 /// Returns the method that a file describes.
 pub(super) fn method(golden: &Golden) -> Method {
@@ -21,11 +21,12 @@ pub(super) fn method(golden: &Golden) -> Method {
     Method::from_config(&config).unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
-/// Computes terms, total and gradients with [`nb_train::step::Stepper`], as a run does.
+/// Computes terms, total, gradients and their blend with [`nb_train::step::Stepper`], as a run does.
 pub(super) fn run(golden: &Golden, method: Method, precision: Precision) -> Values {
     match golden.says("task") {
         Some("recommend") => run_case::<RecommendObjective>(golden, method, precision),
         Some("retrieve") => run_case::<RetrieveObjective>(golden, method, precision),
+        Some("embed") => run_case::<EmbedObjective>(golden, method, precision),
         _ => run_case::<TopicObjective>(golden, method, precision),
     }
 }
@@ -34,7 +35,12 @@ fn run_case<C: Case>(golden: &Golden, method: Method, precision: Precision) -> V
     let (batch, models) = (C::batch(golden), models::<C>(golden, precision));
     let stepper = stepper(method);
     let losses = step_terms(&stepper, &C::objective(), &models, &batch);
-    values(&stepper.method, &losses, &models)
+    let mut values = values(&stepper.method, &losses, &models);
+    if stepper.method.beta.at(0.0) > 0.0 {
+        stepper.blend(&models, FIRST);
+        insert_blended(&mut values, &models);
+    }
+    values
 }
 
 /// Returns teachers, student, top layers and projection with the weights of the file.

@@ -15,7 +15,8 @@ use crate::support::{assert_close, gradients, step_terms, stepper, zero_gradient
 
 /// Every term with a cacheable teacher output, for several teachers.
 const METHOD: &str = "method={teacher: frozen, temperature: 2, patience: last, ensemble: loss, weights: {embedding: 1, \
-                      hidden: 1, pooled: 1, patience: 1, cosine: 1, soft: 1, divergence: 1, hard: 1}}";
+                      hidden: 1, pooled: 1, patience: 1, cosine: 1, vector: 1, vector_cosine: 1, similarity: 1, \
+                      similarity_kl: 1, soft: 1, divergence: 1, hard: 1}}";
 const TEACHERS: u64 = 2;
 
 /// Caches the outputs of the teachers for all texts of the task in the folder `cache`.

@@ -82,8 +82,8 @@ impl TaskPlan for LengthPlan {
         Some(0.5)
     }
 
-    fn split_files(&self) -> Vec<SplitFiles<'_>> {
-        self.splits.files(|source| vec![&source.path])
+    fn split_files(&self) -> Vec<SplitFiles> {
+        self.splits.files(|source| vec![source.path.clone()])
     }
 
     fn complete(&self, _: &mut DataConfig) {}

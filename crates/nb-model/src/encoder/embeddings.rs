@@ -108,6 +108,11 @@ impl Embeddings {
         packed.token_types.clamp_max(rows - 1)
     }
 
+    /// Turns dropout off in training passes.
+    pub(crate) fn turn_off_dropout(&mut self) {
+        self.dropout = 0.0;
+    }
+
     fn dropout(&self, pass: Pass) -> Option<Dropout> {
         Dropout::new(self.dropout, pass.dropout_key().map(|key| site_key(key, EMBEDDING_LAYER, 0)))
     }

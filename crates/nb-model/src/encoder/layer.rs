@@ -135,6 +135,12 @@ impl Layer {
         self.qkv.backward_onto(residual, &qkv, &tape.x)
     }
 
+    /// Turns dropout off in training passes.
+    pub(crate) fn turn_off_dropout(&mut self) {
+        self.dropout = 0.0;
+        self.attention_dropout = 0.0;
+    }
+
     fn hidden_site(&self, pass: Pass, site: u64) -> Option<Dropout> {
         Dropout::new(self.dropout, self.site(pass, site))
     }

@@ -134,6 +134,12 @@ impl Bert {
         self.checkpoint = checkpoint;
     }
 
+    /// Turns dropout off in training passes, without changing the configuration that is saved with the model.
+    pub fn turn_off_dropout(&mut self) {
+        self.embeddings.turn_off_dropout();
+        self.layers.iter_mut().for_each(Layer::turn_off_dropout);
+    }
+
     /// Returns the model's shape.
     pub fn config(&self) -> &BertConfig {
         &self.config

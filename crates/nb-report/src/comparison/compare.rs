@@ -5,10 +5,10 @@ use std::path::Path;
 
 use nb_eval::{Bootstrap, PairedTest, holm, paired_bootstrap};
 
-use super::measured::{Measured, Speed, over_seeds, summary};
-use super::notes;
+use super::measured::{Measured, Speed, mean_of_all, over_seeds, summary};
 use super::words::depth;
-use crate::record::{Against, COMPARISON_FILE, Comparison, Row, Spread, Sweep, TeacherRow};
+use super::{cost, notes, teachers};
+use crate::record::{Against, COMPARISON_FILE, Comparison, Row, Spread, Sweep};
 use crate::{ReportError, RunRecord};
 
 /// The name of a comparison and its baseline.
@@ -48,6 +48,11 @@ pub struct Entry<'a> {
 /// is significant over rows but within twice its standard error over seeds. Rows must be independent of each other;
 /// impressions of one reader or near-copies of one text are only partly independent. If the split is `dev`, the best
 /// state of each run was chosen on the same rows that are compared; a note says so.
+///
+/// **Cost.** The cost of a run is that of its own training and of its teacher's. It is unknown if the run started from a
+/// trained teacher whose cost the record lacks. The quality at equal cost ([`Row::at_equal_cost`]) is measured within the
+/// processor time of the cheapest row, [`Comparison::budget`]. For each run it is the best primary metric among the
+/// evaluations on the development data during training whose cost, with the teacher's, is within the budget.
 ///
 /// # Errors
 /// If any of these holds:
@@ -112,17 +117,20 @@ pub fn compare(
     let score = teacher.as_ref().map(|teacher| teacher.score);
     let row = |(line, against): (&Line<'_>, _)| line.row(score, against, line.speed(&lines));
     let rows: Result<Vec<Row>, _> = lines.iter().zip(against).map(row).collect();
+    let runs: Vec<&Measured<'_>> = lines.iter().flat_map(|line| &line.runs).collect();
     let mut comparison = Comparison {
         name: header.name,
         task: first.task()?.to_owned(),
         metric: first.metric.to_owned(),
         baseline: header.baseline,
-        teacher: teacher.map(|teacher| teacher_row(&teacher, &lines)).transpose()?,
+        teacher: teacher.as_ref().map(|teacher| teachers::trained(teacher, &runs)).transpose()?,
+        untouched: teachers::untouched(teacher.as_ref(), &runs),
         rows: rows?,
         sweeps,
         rows_compared: first.rows.len() as u64,
         notes: Vec::new(),
     };
+    set_at_equal_cost(&mut comparison, &lines);
     comparison.notes = notes::of(&comparison, first.split);
     Ok(comparison)
 }
@@ -192,12 +200,15 @@ impl<'a> Line<'a> {
             scores,
             mean,
             spread,
+            untouched: mean_of_all(self.runs.iter().map(Measured::untouched)),
             kept: teacher.filter(|&score| score != 0.0).map(|score| mean / score),
             metrics: self.metrics()?,
             parameters: self.parameters,
             megabytes: self.parameters as f64 * 4.0 / 1e6,
             milliseconds_per_text: speed.milliseconds_per_text,
             texts_per_second: speed.texts_per_second,
+            cost: cost::of(&self.runs),
+            at_equal_cost: None,
             against,
             settings: self.entry.settings.clone(),
             runs: self.runs.iter().map(|run| folder_name(&run.run.folder)).collect(),
@@ -212,6 +223,15 @@ impl<'a> Line<'a> {
         }
         let complete = all.into_iter().filter(|(_, values)| values.len() == self.runs.len());
         complete.map(|(name, values)| Ok((name.to_owned(), over_seeds(&values, &self.runs[0].run.folder)?))).collect()
+    }
+}
+
+/// Sets the quality at equal cost of each row whose cost is known. The budget depends on the costs of all rows.
+fn set_at_equal_cost(comparison: &mut Comparison, lines: &[Line<'_>]) {
+    let Some(budget) = comparison.budget() else { return };
+    let rows = comparison.rows.iter_mut().zip(lines);
+    for (row, line) in rows.filter(|(row, _)| row.processor_seconds().is_some()) {
+        row.at_equal_cost = cost::metric_within(budget, &line.runs);
     }
 }
 
@@ -260,22 +280,6 @@ fn tests(baseline: &str, lines: &[Line<'_>]) -> Result<Vec<Option<Against>>, Rep
         Some(Against { label, difference: difference.mean, low: difference.low, high: difference.high, p, p_holm })
     };
     Ok(tests.into_iter().map(|test| test.and_then(&mut against)).collect())
-}
-
-fn teacher_row(teacher: &Measured<'_>, lines: &[Line<'_>]) -> Result<TeacherRow, ReportError> {
-    let (layers, parameters) = (teacher.layers()?, teacher.parameters()?);
-    // As in `Line::speed`, the median over all runs that timed a teacher of this shape.
-    let others = lines.iter().flat_map(|line| &line.runs).filter_map(|run| run.run.summary.teacher.as_ref());
-    let same_shape = others.filter(|other| other.layers == Some(layers) && other.parameters == Some(parameters));
-    let speeds: Vec<Speed> = same_shape.map(Speed::of).chain([teacher.speed()]).collect();
-    let speed = Speed::median(&speeds);
-    Ok(TeacherRow {
-        score: teacher.score,
-        layers,
-        parameters,
-        milliseconds_per_text: speed.milliseconds_per_text,
-        texts_per_second: speed.texts_per_second,
-    })
 }
 
 fn folder_name(folder: &Path) -> String {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::record::{ModelSummary, OUTCOMES_FILE, Outcomes, SUMMARY_FILE, Spread};
+use crate::record::{EvalLine, ModelSummary, OUTCOMES_FILE, Outcomes, SUMMARY_FILE, Spread};
 use crate::{ReportError, RunRecord};
 
 /// The tolerance between a metric in `summary.json` and the mean over the rows in `outcomes.safetensors`. It allows for
@@ -11,6 +11,9 @@ const TOLERANCE: f64 = 1e-6;
 
 /// The method that trains only a teacher.
 const TEACHER_ALONE: &str = "teacher";
+
+/// The name of the teacher in a record.
+const TEACHER: &str = "teacher";
 
 /// The measurements of a model in one run.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ impl<'a> Measured<'a> {
     /// Returns the teacher of a run.
     pub(super) fn teacher(run: &'a RunRecord) -> Result<Self, ReportError> {
         let outcomes = run.outcomes.as_ref().map(|file| file.teacher.as_ref());
-        Self::new(run, "teacher", run.summary.teacher.as_ref(), outcomes)
+        Self::new(run, TEACHER, run.summary.teacher.as_ref(), outcomes)
     }
 
     fn student(run: &'a RunRecord) -> Result<Self, ReportError> {
@@ -76,6 +79,25 @@ impl<'a> Measured<'a> {
         }
         let split = run.outcomes.as_ref().and_then(|file| file.split.as_deref()).unwrap_or_default();
         Ok(Self { run, name, model, metric, score, split, rows, values })
+    }
+
+    /// Returns the primary metric of another model of the run on the rows of this score.
+    pub(super) fn score_of(&self, other: &ModelSummary) -> Option<f64> {
+        let evaluation = if self.model.test.is_some() { other.test.as_ref()? } else { &other.dev };
+        evaluation.scores.metric(self.metric)
+    }
+
+    /// Returns the primary metric of the model before any training, on the rows of its score.
+    pub(super) fn untouched(&self) -> Option<f64> {
+        let models = self.run.summary.untouched.as_ref()?;
+        let model = if self.name == TEACHER { &models.teacher } else { &models.student };
+        self.score_of(model.as_ref()?)
+    }
+
+    /// Returns the primary metric of the model in an evaluation during training.
+    pub(super) fn evaluated(&self, line: &EvalLine) -> Option<f64> {
+        let evaluation = if self.name == TEACHER { &line.teacher } else { &line.student };
+        evaluation.as_ref()?.scores.metric(self.metric)
     }
 
     /// Returns the number of layers.
@@ -185,6 +207,12 @@ fn ascending(rows: &[u32], values: &[f64]) -> Result<(Vec<u32>, Vec<f64>), Strin
 pub(super) fn over_seeds(values: &[f64], folder: &Path) -> Result<Spread, ReportError> {
     let found = nb_eval::spread(values).map_err(|e| ReportError::content(folder, None, e.to_string()))?;
     Ok(Spread { mean: found.mean, spread: found.deviation })
+}
+
+/// Returns the mean of the values; `None` if a value is missing or if the mean is not finite.
+pub(super) fn mean_of_all(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let values: Vec<f64> = values.collect::<Option<_>>()?;
+    Some(values.iter().sum::<f64>() / values.len() as f64).filter(|mean| mean.is_finite())
 }
 
 /// The speed of a model; `None` for a value that was not measured.

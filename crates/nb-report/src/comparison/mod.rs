@@ -4,9 +4,12 @@
 //! This module neither starts runs nor chooses settings. Sweeps pass through it unchanged.
 
 mod compare;
+mod cost;
+mod csv;
 mod measured;
 mod notes;
 mod render;
+mod teachers;
 mod words;
 
 pub use compare::{Entry, Header, compare};

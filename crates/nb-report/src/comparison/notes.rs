@@ -31,13 +31,40 @@ pub(super) fn of(comparison: &Comparison, split: &str) -> Vec<String> {
              optimistic; set `data.test` for held-out scores."
         ));
     }
+    notes.extend(teacher_lost(comparison));
     notes.extend(without_baseline(comparison));
     notes.extend(comparison.rows.iter().filter_map(|row| other_seeds(row, baseline_of(comparison, row)?)));
     notes.extend(comparison.rows.iter().filter_map(|row| within_seeds(row, baseline_of(comparison, row)?)));
     if comparison.rows.iter().any(|row| row.spread.is_none()) {
         notes.push("A row with a single seed has no ±: the spread over seeds is unknown.".to_owned());
     }
+    if comparison.rows.iter().any(|row| row.cost.is_some()) {
+        notes.push("Seconds and processor seconds are of the training, the teacher's included.".to_owned());
+    }
+    notes.extend(comparison.shown_budget().map(|budget| equal_cost(comparison, budget)));
     notes
+}
+
+/// Returns a note if the trained teacher is worse than the untouched one.
+fn teacher_lost(comparison: &Comparison) -> Option<String> {
+    let (after, before) = (comparison.teacher.as_ref()?.score, comparison.untouched.as_ref()?.score);
+    (after < before).then(|| {
+        format!(
+            "Training left the teacher below the checkpoint that it started from ({after:.4} against {before:.4} {}); \
+             lower teacher.train.lr or train.teacher_lr, or use the checkpoint as it comes with teacher.train.epochs: 0.",
+            comparison.metric
+        )
+    })
+}
+
+/// Returns the explanation of the quality at equal cost.
+fn equal_cost(comparison: &Comparison, budget: f64) -> String {
+    format!(
+        "At equal cost: the best {} on the development data within {budget:.1} processor seconds, the cost of the \
+         cheapest row. The teacher's training counts, so a method whose teacher alone costs more has no value. The \
+         learning rate of the others had not yet fallen to zero there, so the column favours the cheapest method.",
+        comparison.metric
+    )
 }
 
 fn baseline_of<'a>(comparison: &'a Comparison, row: &Row) -> Option<&'a Row> {

@@ -1,4 +1,4 @@
-//! A comparison as a text table, CSV and JSON, and the files of all three.
+//! A comparison as a text table and JSON, and the files of its table.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::words::{SIGNIFICANT, depth};
 use crate::ReportError;
-use crate::record::{COMPARISON_FILE, Comparison, Row, Sweep};
+use crate::record::{COMPARISON_FILE, Comparison, Row, Sweep, TeacherRow};
 
 /// The text shown for an unknown value.
 const NONE: &str = "–";
@@ -19,8 +19,11 @@ struct Column {
     cells: Vec<String>,
 }
 
+/// Returns the cell of a line in one column; `None` if the value is unknown.
+type CellOf<'a, T> = dyn Fn(&T) -> Option<String> + 'a;
+
 impl Comparison {
-    /// Returns the text table. The teacher comes first, scores are mean ± sample standard deviation over seeds, and `*`
+    /// Returns the text table. The untouched and the trained teacher come first, scores are mean ± sample standard deviation over seeds, and `*`
     /// marks a difference whose adjusted p-value is below 0.05. Chosen settings and notes follow the table. A column
     /// without values is skipped.
     #[must_use]
@@ -30,7 +33,7 @@ impl Comparison {
         let mut columns = self.columns();
         columns.retain(|column| column.cells.iter().any(|cell| cell != NONE));
         table.set_header(columns.iter().map(|column| &column.title));
-        for line in 0..self.rows.len() + usize::from(self.teacher.is_some()) {
+        for line in 0..self.teachers().count() + self.rows.len() {
             table.add_row(columns.iter().map(|column| &column.cells[line]));
         }
         for column in table.column_iter_mut().skip(1) {
@@ -42,80 +45,73 @@ impl Comparison {
         format!("{}, {} of {} rows\n{table}{below}\n", self.name, self.metric, self.rows_compared)
     }
 
-    /// Returns the columns. If there is a teacher, its cell comes first.
+    /// Returns the columns. The cells of the teachers come first.
     fn columns(&self) -> Vec<Column> {
-        let teacher = self.teacher.as_ref();
-        let column = |title: &str, first: Option<String>, cell: &dyn Fn(&Row) -> Option<String>| {
-            let first = teacher.map(|_| first.unwrap_or_else(|| NONE.to_owned()));
-            let rest = self.rows.iter().map(|row| cell(row).unwrap_or_else(|| NONE.to_owned()));
-            Column { title: title.to_owned(), cells: first.into_iter().chain(rest).collect() }
-        };
-        let millions = |parameters: u64| format!("{:.1} M", parameters as f64 / 1e6);
         let mut columns = vec![
-            column("", Some("teacher".to_owned()), &|row| Some(row.label.clone())),
-            column("layers", teacher.map(|t| t.layers.to_string()), &|row| Some(row.layers.to_string())),
-            column("seeds", None, &|row| Some(row.seeds.len().to_string())),
-            column(&self.metric.replace('_', " "), teacher.map(|t| format!("{:.4}", t.score)), &|row| {
+            self.labels(),
+            self.column("layers", &|teacher| Some(teacher.layers.to_string()), &|row| Some(row.layers.to_string())),
+            self.column("seeds", &none, &|row| Some(row.seeds.len().to_string())),
+            self.column(&self.metric.replace('_', " "), &|teacher| fixed(Some(teacher.score), 4), &|row| {
                 Some(spread(row.mean, row.spread))
             }),
-            column("kept", None, &|row| row.kept.map(|kept| format!("{:.1} %", 100.0 * kept))),
-            column(&format!("against {}", self.baseline), None, &difference),
-            column("p (Holm)", None, &|row| row.against.as_ref().map(|against| p_value(against.p_holm))),
+            self.column("before", &none, &|row| fixed(row.untouched, 4)),
+            self.column("kept", &none, &|row| row.kept.map(|kept| format!("{:.1} %", 100.0 * kept))),
+            self.column(&format!("against {}", self.baseline), &none, &difference),
+            self.column("p (Holm)", &none, &|row| row.against.as_ref().map(|against| p_value(against.p_holm))),
         ];
         columns.extend(self.other_metrics().into_iter().map(|name| {
-            column(&name.replace('_', " "), None, &|row| {
+            self.column(&name.replace('_', " "), &none, &|row| {
                 row.metrics.get(name).map(|metric| spread(metric.mean, metric.spread))
             })
         }));
-        columns.extend([
-            column("parameters", teacher.map(|t| millions(t.parameters)), &|row| Some(millions(row.parameters))),
-            column("MB", teacher.map(|t| format!("{:.1}", t.parameters as f64 * 4.0 / 1e6)), &|row| {
-                Some(format!("{:.1}", row.megabytes))
-            }),
-            column("ms for one text", teacher.and_then(|t| fixed(t.milliseconds_per_text, 2)), &|row| {
-                fixed(row.milliseconds_per_text, 2)
-            }),
-            column("texts per second", teacher.and_then(|t| fixed(t.texts_per_second, 0)), &|row| {
-                fixed(row.texts_per_second, 0)
-            }),
-        ]);
+        columns.extend(self.size_and_speed());
+        columns.extend(self.costs());
         columns
     }
 
-    fn other_metrics(&self) -> BTreeSet<&str> {
+    fn size_and_speed(&self) -> [Column; 4] {
+        let millions = |parameters: u64| Some(format!("{:.1} M", parameters as f64 / 1e6));
+        [
+            self.column("parameters", &|teacher| millions(teacher.parameters), &|row| millions(row.parameters)),
+            self.column("MB", &|teacher| fixed(Some(megabytes(teacher)), 1), &|row| fixed(Some(row.megabytes), 1)),
+            self.column("ms for one text", &|teacher| fixed(teacher.milliseconds_per_text, 2), &|row| {
+                fixed(row.milliseconds_per_text, 2)
+            }),
+            self.column("texts per second", &|teacher| fixed(teacher.texts_per_second, 0), &|row| {
+                fixed(row.texts_per_second, 0)
+            }),
+        ]
+    }
+
+    fn costs(&self) -> [Column; 3] {
+        let is_shown = self.shown_budget().is_some();
+        [
+            self.column("seconds", &none, &|row| fixed(row.seconds(), 1)),
+            self.column("processor seconds", &none, &|row| fixed(row.processor_seconds(), 1)),
+            self.column("at equal cost", &none, &|row| fixed(row.at_equal_cost.filter(|_| is_shown), 4)),
+        ]
+    }
+
+    fn column(&self, title: &str, teacher: &CellOf<'_, TeacherRow>, row: &CellOf<'_, Row>) -> Column {
+        let cells = self.teachers().map(teacher).chain(self.rows.iter().map(row));
+        Column { title: title.to_owned(), cells: cells.map(|cell| cell.unwrap_or_else(|| NONE.to_owned())).collect() }
+    }
+
+    fn labels(&self) -> Column {
+        let untouched = self.untouched.as_ref().map(|_| "untouched teacher");
+        let teachers = untouched.into_iter().chain(self.teacher.as_ref().map(|_| "teacher"));
+        let labels = teachers.chain(self.rows.iter().map(|row| row.label.as_str()));
+        Column { title: String::new(), cells: labels.map(str::to_owned).collect() }
+    }
+
+    /// Returns the lines of the untouched and of the trained teacher.
+    fn teachers(&self) -> impl Iterator<Item = &TeacherRow> {
+        self.untouched.iter().chain(&self.teacher)
+    }
+
+    /// Returns the names of all metrics except the compared one.
+    pub(super) fn other_metrics(&self) -> BTreeSet<&str> {
         self.rows.iter().flat_map(|row| row.metrics.keys().map(String::as_str)).collect()
-    }
-
-    /// Returns the table as CSV: a header line, then the teacher's row, then the other rows. Numbers have full
-    /// precision, and the cell of an unknown value is empty. Spaces separate the entries of a list (seeds, scores,
-    /// settings, runs).
-    #[must_use]
-    pub fn csv(&self) -> String {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let metrics = self.other_metrics();
-        let titles = ["label", "method", "layers", "seeds", "scores", "mean", "spread", "kept"].map(str::to_owned);
-        let titles =
-            titles.into_iter().chain(metrics.iter().flat_map(|m| [format!("{m} mean"), format!("{m} spread")]));
-        let last = ["parameters", "megabytes", "milliseconds_per_text", "texts_per_second"].into_iter();
-        let last = last.chain(["against", "difference", "low", "high", "p", "p_holm", "settings", "runs"]);
-        let mut records = vec![titles.chain(last.map(str::to_owned)).collect::<Vec<String>>()];
-        records.extend(self.teacher_record(metrics.len()));
-        records.extend(self.rows.iter().map(|row| record(row, &metrics)));
-        for record in records {
-            writer.write_record(record).expect("records of equal length, written to memory");
-        }
-        let bytes = writer.into_inner().expect("memory needs no flush");
-        String::from_utf8(bytes).expect("UTF-8 was written")
-    }
-
-    fn teacher_record(&self, metrics: usize) -> Option<Vec<String>> {
-        let teacher = self.teacher.as_ref()?;
-        let (score, size) = (teacher.score.to_string(), teacher.parameters as f64 * 4.0 / 1e6);
-        let first = ["teacher".into(), String::new(), teacher.layers.to_string(), String::new(), String::new(), score];
-        let blank = |n| std::iter::repeat_n(String::new(), n);
-        let sizes = [teacher.parameters.to_string(), size.to_string()];
-        let speeds = [teacher.milliseconds_per_text, teacher.texts_per_second].map(full);
-        Some(first.into_iter().chain(blank(2 + 2 * metrics)).chain(sizes).chain(speeds).chain(blank(8)).collect())
     }
 
     /// Returns the text of `compare.json`.
@@ -148,30 +144,13 @@ impl Comparison {
     }
 }
 
-fn record(row: &Row, metrics: &BTreeSet<&str>) -> Vec<String> {
-    let join = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(" ");
-    let seeds = join(&mut row.seeds.iter().map(u64::to_string));
-    let scores = join(&mut row.scores.iter().map(f64::to_string));
-    let mut record = vec![row.label.clone(), row.method.clone(), row.layers.to_string(), seeds, scores];
-    record.extend([Some(row.mean), row.spread, row.kept].map(full));
-    for name in metrics {
-        let metric = row.metrics.get(*name);
-        record.extend([metric.map(|m| m.mean), metric.and_then(|m| m.spread)].map(full));
-    }
-    record.extend([row.parameters.to_string(), row.megabytes.to_string()]);
-    record.extend([row.milliseconds_per_text, row.texts_per_second].map(full));
-    let against = row.against.as_ref();
-    record.push(against.map(|a| a.label.clone()).unwrap_or_default());
-    let numbers = against.map(|a| [a.difference, a.low, a.high, a.p, a.p_holm]);
-    record.extend((0..5).map(|at| full(numbers.map(|numbers| numbers[at]))));
-    record.push(join(&mut row.settings.iter().map(|(key, value)| format!("{key}={value}"))));
-    record.push(row.runs.join(" "));
-    record
+/// Returns no cell, for a column in which teachers have no value.
+fn none(_: &TeacherRow) -> Option<String> {
+    None
 }
 
-/// Formats a number in full precision; the text of `None` is empty.
-fn full(number: Option<f64>) -> String {
-    number.map(|number| number.to_string()).unwrap_or_default()
+fn megabytes(teacher: &TeacherRow) -> f64 {
+    teacher.parameters as f64 * 4.0 / 1e6
 }
 
 fn fixed(number: Option<f64>, decimals: usize) -> Option<String> {

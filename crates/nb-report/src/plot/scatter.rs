@@ -12,6 +12,9 @@ use crate::format::{number, score};
 /// The marks of points by group, as legends show them. They repeat if there are more groups than marks.
 pub(crate) const SHAPES: [&str; 4] = ["●", "▲", "■", "◆"];
 
+/// The factor by which the horizontal axis exceeds the points on either side.
+const MARGIN: f64 = 1.2;
+
 /// One point.
 #[derive(Debug, Clone)]
 pub(crate) struct Dot {
@@ -96,7 +99,8 @@ impl Scatter<'_> {
     }
 
     fn dots(&self) -> impl Iterator<Item = &Dot> {
-        self.dots.iter().filter(|dot| dot.x.is_finite() && dot.x > 0.0 && dot.y.is_finite())
+        // The axis ends beyond the last point, and its end must be finite too.
+        self.dots.iter().filter(|dot| dot.x > 0.0 && (dot.x * MARGIN).is_finite() && dot.y.is_finite())
     }
 
     fn plane(&self) -> Plane {
@@ -106,7 +110,7 @@ impl Scatter<'_> {
         let y = Axis::around(self.dots().flat_map(ends).chain(level), Bounds::NONE, 5);
         let (right, bottom) = ((self.width - 12) * UNIT, (self.height - 42) * UNIT);
         let inside = Block { left: 46 * UNIT, top: 26 * UNIT, right, bottom };
-        Plane { x: Axis::log(low / 1.2, high * 1.2, 5), y, inside }
+        Plane { x: Axis::log(low / MARGIN, high * MARGIN, 5), y, inside }
     }
 
     /// Returns the position of each point's label. Labels avoid error bars and the horizontal line.

@@ -17,6 +17,9 @@ pub struct Comparison {
     pub baseline: String,
     /// The teacher, if the students had one.
     pub teacher: Option<TeacherRow>,
+    /// The teacher before any training, if it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untouched: Option<TeacherRow>,
     /// One row for each method and depth, in the order of the entries.
     pub rows: Vec<Row>,
     /// The sweeps that chose settings.
@@ -27,7 +30,48 @@ pub struct Comparison {
     pub notes: Vec<String>,
 }
 
-/// The teacher's line of the table.
+impl Comparison {
+    /// Returns the budget of [`Row::at_equal_cost`]: the least processor time of a row, in seconds; `None` if no row has
+    /// a cost.
+    ///
+    /// ```
+    /// let comparison: nb_report::Comparison = serde_json::from_str(r#"{
+    ///     "name": "depths", "task": "topic", "metric": "accuracy", "baseline": "finetune", "teacher": null,
+    ///     "rows": [], "sweeps": [], "rows_compared": 1000, "notes": []}"#)?;
+    /// assert_eq!(comparison.budget(), None);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn budget(&self) -> Option<f64> {
+        self.processor_seconds().min_by(f64::total_cmp)
+    }
+
+    /// Returns the budget if the column of the quality at equal cost is shown: if the processor times of two rows
+    /// differ by more than 10 %, and a row has a value.
+    pub(crate) fn shown_budget(&self) -> Option<f64> {
+        let dearest = self.processor_seconds().max_by(f64::total_cmp)?;
+        let has_value = self.rows.iter().any(|row| row.at_equal_cost.is_some());
+        self.budget().filter(|budget| dearest > 1.1 * budget && has_value)
+    }
+
+    fn processor_seconds(&self) -> impl Iterator<Item = f64> {
+        self.rows.iter().filter_map(Row::processor_seconds).filter(|seconds| seconds.is_finite())
+    }
+}
+
+impl Row {
+    /// Returns the elapsed time of the training, the teacher's included.
+    pub(crate) fn seconds(&self) -> Option<f64> {
+        self.cost?.seconds
+    }
+
+    /// Returns the processor time of the training, the teacher's included.
+    pub(crate) fn processor_seconds(&self) -> Option<f64> {
+        self.cost?.processor_seconds
+    }
+}
+
+/// The line of the teacher in the table, trained or untouched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TeacherRow {
     /// The teacher's metric, measured on the same rows as the students.
@@ -59,6 +103,10 @@ pub struct Row {
     pub mean: f64,
     /// Sample standard deviation of `scores` (divided by n − 1); `None` for a single seed.
     pub spread: Option<f64>,
+    /// Mean over the seeds of the metric before any training, of the same model on the same rows as `scores`; `None`
+    /// unless every seed measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untouched: Option<f64>,
     /// `mean` ÷ the teacher's score; `None` without a teacher or if its score is 0.
     pub kept: Option<f64>,
     /// The other metrics by name.
@@ -71,12 +119,32 @@ pub struct Row {
     pub milliseconds_per_text: Option<f64>,
     /// Texts per second in batches: the median over all runs of models of this shape, if it was measured.
     pub texts_per_second: Option<f64>,
+    /// Cost of the training, the teacher's included, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<TotalCost>,
+    /// Quality at equal cost, on the development data: mean over the seeds of the best metric up to
+    /// [`Comparison::budget`]. `None` if the cost is unknown, or if a seed had no evaluation within the budget. It favours
+    /// the cheapest row, because the learning rate of the others had not yet fallen to zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_equal_cost: Option<f64>,
     /// The test against the baseline; `None` for the baseline, and at a depth without a baseline.
     pub against: Option<Against>,
     /// Settings that differ between entries or were chosen, by dotted key.
     pub settings: BTreeMap<String, String>,
     /// Names of the run folders, in the order of `seeds`.
     pub runs: Vec<String>,
+}
+
+/// The cost of the training, the teacher's included: mean over the seeds of a row. A time is `None` unless it is known
+/// for every seed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct TotalCost {
+    /// Elapsed time, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Processor time of all threads and processes, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor_seconds: Option<f64>,
 }
 
 /// A mean over seeds and its spread.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::lenient::{numbers, or_default};
-use super::{Evaluation, Named};
+use super::{Cost, Evaluation, Named};
 
 /// A line of `metrics.jsonl`. A number that is not finite is written as null and read as absent.
 ///
@@ -133,4 +133,7 @@ pub struct EvalLine {
     /// The student, if there is one.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub student: Option<Evaluation>,
+    /// Cost of the run's own training up to this evaluation.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
 }

@@ -12,6 +12,7 @@
 //! read.
 
 mod comparison;
+mod cost;
 mod evaluation;
 mod lenient;
 mod metrics;
@@ -28,14 +29,15 @@ use serde_json::Value;
 
 use crate::ReportError;
 
-pub use comparison::{Against, Comparison, Row, Spread, Sweep, TeacherRow, Try};
+pub use comparison::{Against, Comparison, Row, Spread, Sweep, TeacherRow, TotalCost, Try};
+pub use cost::{Cost, RunCost};
 pub use evaluation::{Evaluation, Interval, Rows, Scores};
 pub use metrics::{Agreement, EvalLine, Line, StepLine};
 pub use named::Named;
 pub(crate) use names::COMPARISON_FILE;
 pub use names::{CONFIG_FILE, METRICS_FILE, OUTCOMES_FILE, SUMMARY_FILE};
 pub use outcomes::{Classes, Column, Outcomes, OutcomesFile};
-pub use summary::{Data, DataFile, Machine, ModelDigests, ModelSummary, Sources, Summary, TrainSummary};
+pub use summary::{Data, DataFile, Machine, ModelDigests, ModelSummary, Sources, Summary, TrainSummary, Untouched};
 
 /// A finished run.
 #[derive(Debug, Clone, Default)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::lenient::{or_default, texts};
-use super::{Evaluation, Named};
+use super::{Evaluation, Named, RunCost};
 
 /// A finished run, as in `summary.json`.
 ///
@@ -43,12 +43,18 @@ pub struct Summary {
     /// Duration and speed of the training.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub train: Option<TrainSummary>,
+    /// Cost of the training.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
+    pub cost: Option<RunCost>,
     /// The teacher.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub teacher: Option<ModelSummary>,
     /// The student.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub student: Option<ModelSummary>,
+    /// The models before any training.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
+    pub untouched: Option<Untouched>,
     /// Everything that the result depends on besides its configuration.
     #[serde(flatten)]
     pub sources: Sources,
@@ -129,6 +135,20 @@ impl ModelSummary {
     pub fn last(&self) -> &Evaluation {
         self.test.as_ref().unwrap_or(&self.dev)
     }
+}
+
+/// The models of a run before any training, measured on the same splits as the trained ones. Only `layers`,
+/// `parameters`, `dev` and `test` are set. Ranking tasks write it; topic runs do not, because a new classifier predicts
+/// at random.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Untouched {
+    /// The teacher.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<ModelSummary>,
+    /// The student.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
+    pub student: Option<ModelSummary>,
 }
 
 /// Everything that a result depends on besides its configuration: files, checkpoints, versions.

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // allowed in test helpers, as in tests
 
+mod costs;
 mod numbers;
 mod refused;
+mod untouched;
 mod written;
 
 use std::collections::BTreeMap;
@@ -80,6 +82,20 @@ fn compared(entries: &[Entry<'_>], teacher: Option<&RunRecord>) -> Comparison {
 
 fn error(entries: &[Entry<'_>]) -> String {
     compare(header(), entries, None, vec![]).unwrap_err().to_string()
+}
+
+/// Returns the cells of the first line of a text table that contains `label`, without the borders.
+fn cells(text: &str, label: &str) -> Vec<String> {
+    let line = text.lines().find(|line| line.starts_with('│') && line.contains(label)).unwrap();
+    line.trim_matches('│').split('┆').map(|cell| cell.trim().to_owned()).collect()
+}
+
+/// Reads CSV: the cells of each line by the title of their column.
+fn records(csv: &str) -> Vec<BTreeMap<String, String>> {
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let titles: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    let cells = |record: csv::StringRecord| titles.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
+    reader.records().map(|record| cells(record.unwrap())).collect()
 }
 
 fn close(left: f64, right: f64) -> bool {

@@ -1,10 +1,8 @@
 //! The table as text, CSV, JSON and files.
 
-use std::collections::BTreeMap;
-
 use nb_report::{Comparison, compare};
 
-use super::{as_teacher, compared, entry, first_right, header, run, sweep};
+use super::{as_teacher, compared, entry, first_right, header, records, run, sweep};
 
 /// Returns a comparison with everything that a table can contain.
 fn full() -> Comparison {
@@ -53,13 +51,7 @@ fn columns_without_values_are_skipped() {
 #[test]
 fn csv_has_a_line_for_each_row_and_numbers_in_full_precision() {
     let found = full();
-    let csv = found.csv();
-    let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    let titles: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
-    let records: Vec<BTreeMap<String, String>> = reader
-        .records()
-        .map(|record| titles.iter().cloned().zip(record.unwrap().iter().map(str::to_owned)).collect())
-        .collect();
+    let records = records(&found.csv());
     assert_eq!(records.iter().map(|r| r["label"].as_str()).collect::<Vec<_>>(), ["teacher", "finetune", "kd, T = 2"]);
     assert_eq!((records[0]["mean"].as_str(), records[0]["parameters"].as_str()), ("0.875", "3000000"));
     assert_eq!(records[0]["texts_per_second"], "100");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nb_report::{Against, Comparison, Row, RunRecord, Spread, Sweep, TeacherRow, Try, comparison_report};
+use nb_report::{Against, Comparison, Row, RunRecord, Spread, Sweep, TeacherRow, TotalCost, Try, comparison_report};
 
 use crate::support::{alts, checked, found, full, texts};
 
@@ -15,12 +15,15 @@ fn row(label: &str, layers: u64, mean: f64, against: Option<Against>) -> Row {
         scores: vec![mean - 0.01, mean + 0.01],
         mean,
         spread: Some(0.0141),
+        untouched: None,
         kept: Some(mean / 0.925),
         metrics: BTreeMap::from([("macro_f1".to_owned(), Spread { mean: mean - 0.02, spread: None })]),
         parameters: 11_000_000,
         megabytes: 44.0,
         milliseconds_per_text: Some(3.0 * layers as f64),
         texts_per_second: None,
+        cost: None,
+        at_equal_cost: None,
         against,
         settings: BTreeMap::new(),
         runs: vec![format!("{label}-{layers}l-s0"), format!("{label}-{layers}l-s1")],
@@ -46,6 +49,7 @@ fn comparison() -> Comparison {
             milliseconds_per_text: Some(18.0),
             texts_per_second: None,
         }),
+        untouched: None,
         rows: vec![
             row("finetune", 1, 0.8625, None),
             row("kd", 1, 0.875, against(0.0125, 0.012)),
@@ -98,6 +102,71 @@ fn the_page_shows_the_table_the_plots_and_the_tries() {
     assert_eq!(summaries, ["kd, 1 layer: train.lr = 3e-4", "kd, 1 layer (2 runs)"]);
     assert_eq!(texts(&html, "h4"), ["kd-1l-s1 · 0.8850"]);
     assert_eq!(texts(&html, ".note li"), ["Times are of one machine."]);
+}
+
+/// Returns the comparison with an untouched teacher, untouched students and the cost of the training.
+fn costing() -> Comparison {
+    let mut comparison = comparison();
+    comparison.untouched = comparison.teacher.clone().map(|teacher| TeacherRow { score: 0.5125, ..teacher });
+    for (row, seconds) in comparison.rows.iter_mut().zip([40.0, 250.0, 60.0, 12_500.0]) {
+        row.untouched = Some(row.mean / 2.0);
+        row.cost = Some(TotalCost { seconds: Some(seconds / 2.0), processor_seconds: Some(seconds) });
+    }
+    comparison.rows[0].at_equal_cost = Some(0.8475);
+    comparison
+}
+
+#[test]
+fn the_page_shows_untouched_models_and_the_cost_of_training() {
+    let html = page(&costing(), &[]);
+    let titles = texts(&html, "section > .scroll thead th");
+    assert_eq!(titles[..5], ["method", "layers", "accuracy", "before", "kept"]);
+    let size = titles.iter().position(|title| title == "MB").unwrap();
+    assert_eq!(titles[size + 1..], ["seconds", "processor seconds", "at equal cost"]);
+    let row = |at: usize| texts(&html, &format!("section > .scroll tbody tr:nth-child({at}) > *"));
+    assert!((1..=6).all(|at| row(at).len() == titles.len()));
+    assert_eq!(row(1)[..5], ["untouched teacher", "6", "0.5125", "–", "–"]);
+    assert_eq!(row(2)[..5], ["teacher", "6", "0.9250", "–", "100.0 %"]);
+    assert_eq!(row(3)[2..5], ["0.8625 ± 0.0141", "0.4313", "93.2 %"]);
+    assert_eq!(row(3)[size + 1..], ["20.0", "40.0", "0.8475"]);
+    assert_eq!(row(6)[size + 1..], ["6250", "12.5 k", "–"]);
+    assert!(texts(&html, "section > h2").contains(&"Cost of training".to_owned()));
+    let alts = alts(&html);
+    let across = "accuracy against processor seconds of the training, log scale →.";
+    let drawn: Vec<&String> = alts.iter().filter(|alt| alt.starts_with(across)).collect();
+    assert_eq!(drawn.len(), 2, "{alts:?}");
+    assert!(drawn[0].contains("kd 1L: 0.8750 ± 0.0141 at 250;") && !drawn[0].contains("teacher"), "{}", drawn[0]);
+    assert!(texts(&html, "svg.plot text").iter().any(|text| text == "teacher 0.9250"));
+}
+
+#[test]
+fn only_known_costs_have_columns() {
+    let mut comparison = costing();
+    for row in &mut comparison.rows {
+        row.untouched = None;
+        row.cost = Some(TotalCost { seconds: Some(1.0), processor_seconds: None });
+    }
+    let html = page(&comparison, &[]);
+    let titles = texts(&html, ".rows thead th");
+    let is_shown = |title: &str| titles.iter().any(|other| other == title);
+    assert!(is_shown("seconds") && !["before", "processor seconds", "at equal cost"].into_iter().any(is_shown));
+    assert!(!texts(&html, "section > h2").contains(&"Cost of training".to_owned()));
+}
+
+#[test]
+fn hostile_costs_do_no_harm() {
+    for value in [f64::NAN, f64::INFINITY, -1.0, 0.0, 5e-324, 1e-300, 1e300, f64::MAX] {
+        let mut evil = costing();
+        evil.untouched.as_mut().unwrap().score = value;
+        for row in evil.rows.iter_mut().skip(1) {
+            (row.untouched, row.at_equal_cost) = (Some(value), Some(value));
+            row.cost = Some(TotalCost { seconds: Some(value), processor_seconds: Some(value) });
+        }
+        page(&evil, &[]);
+        evil.rows[0].cost = evil.rows[1].cost;
+        page(&evil, &[]);
+        assert!(!evil.text().is_empty() && !evil.csv().is_empty() && !evil.json().is_empty());
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The page of a run.
 
-use nb_report::record::StepLine;
+use nb_report::record::{Cost, RunCost, StepLine};
 use nb_report::{RunRecord, run_report};
 use serde_json::{Value, json};
 
@@ -144,6 +144,53 @@ fn ranking_tasks_show_their_metrics() {
 }
 
 #[test]
+fn untouched_models_come_first_in_the_tables_of_metrics() {
+    let model =
+        |dev: f64, test: f64| json!({"layers": 2, "queries": 5, "mrr": dev, "test": {"queries": 8, "mrr": test}});
+    let mut record = bare();
+    record.summary = typed(json!({
+        "task": "retrieve", "teacher": model(0.75, 0.8), "student": model(0.5, 0.6),
+        "untouched": {"teacher": model(0.25, 0.3), "student": model(0.125, 0.2)},
+    }));
+    let table = |html: &scraper::Html| {
+        let cells = |css: &str| texts(html, css);
+        [cells(".tables > .scroll:first-child thead th"), cells(".tables > .scroll:first-child tbody tr > *")]
+    };
+    let [head, row] = table(&page(&record));
+    assert_eq!(head, ["metric", "untouched teacher", "untouched student", "student", "teacher", "kept"]);
+    assert_eq!(row, ["MRR", "0.3000", "0.2000", "0.6000", "0.8000", "75.0 %"]);
+    let captions = texts(&page(&record), "caption");
+    assert_eq!(captions[..2], ["Test data, measured once (8 queries)", "Development data, best state (5 queries)"]);
+
+    // Only the student, and test data that only the trained model was measured on.
+    edit(&mut record.summary, |summary| {
+        summary["teacher"].take();
+        summary["untouched"] = json!({"student": {"queries": 5, "mrr": 0.125}});
+    });
+    let [head, row] = table(&page(&record));
+    assert_eq!((head, row), (vec!["metric".to_owned(), "student".to_owned()], vec!["MRR".into(), "0.6000".into()]));
+    let dev = texts(&page(&record), ".tables > .scroll:nth-child(2) tbody td");
+    assert_eq!(dev, ["0.1250", "0.5000"]);
+}
+
+#[test]
+fn the_cost_of_the_training_is_a_table() {
+    let mut record = bare();
+    let cost = |seconds, processor_seconds| Some(Cost { seconds, processor_seconds });
+    record.summary.cost = Some(RunCost { run: cost(Some(25.0), Some(40.0)), teacher: cost(None, Some(250.0)) });
+    let html = page(&record);
+    assert_eq!(texts(&html, "caption")[0], "Cost of the training");
+    assert_eq!(texts(&html, "thead th")[..3], ["training of", "seconds", "processor seconds"]);
+    let cells = texts(&html, ".tables tbody tr > *");
+    assert_eq!(cells[..6], ["this run", "25.0", "40.0", "its teacher, before", "–", "250"]);
+
+    for odd in [f64::NAN, -1.0, f64::INFINITY] {
+        record.summary.cost = Some(RunCost { run: cost(Some(odd), Some(odd)), teacher: None });
+        assert!(texts(&page(&record), "caption").iter().all(|caption| caption != "Cost of the training"));
+    }
+}
+
+#[test]
 fn missing_numbers_leave_gaps() {
     let mut record = full(90, &["a", "b"]);
     for line in &mut record.steps[30..60] {
@@ -206,6 +253,8 @@ fn json_of_another_shape_is_ignored() {
             "versions",
             "machine",
             "terms_without_unit",
+            "untouched",
+            "cost",
             "task",
             "name",
             "seed",
@@ -216,7 +265,7 @@ fn json_of_another_shape_is_ignored() {
             edit(line, |line| set(line, &keys));
         }
         for line in &mut record.evaluations {
-            edit(line, |line| set(line, &["step", "student"]));
+            edit(line, |line| set(line, &["step", "student", "cost"]));
         }
         page(&record);
     }

@@ -31,6 +31,13 @@ fn check_settings(config: &CompareConfig, run: &mut Tree) -> Result<(), ConfigEr
             return Err(ConfigError::conflict(format!("run.{key}"), "given", why));
         }
     }
+    if run.is("teacher.train.epochs", 0) || run.is("task", "embed") {
+        let why = "a comparison trains the teacher that its methods share; train each method with `nb train` instead";
+        return Err(match run.is("task", "embed") {
+            true => ConfigError::conflict("run.task", "embed", why),
+            false => ConfigError::conflict("run.teacher.train.epochs", 0, why),
+        });
+    }
     check_entry(TEACHER, &config.teacher.set, &config.teacher.tries)?;
     for (i, entry) in config.methods.iter().enumerate() {
         check_entry(&method_key(i), &entry.set, &entry.tries)?;

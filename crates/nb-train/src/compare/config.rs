@@ -85,12 +85,14 @@ impl CompareConfig {
     /// # Errors
     /// If the file cannot be read, or if a key or value is unknown.
     pub fn read(path: &Path, overrides: &[Override]) -> Result<Self> {
-        let mut config: Self = load(path, overrides, |tree, folder| {
+        let anchor = |tree: &mut Value, folder: &Path| {
             anchor_paths(tree, folder);
             if let Some(run) = tree.get_mut("run") {
                 anchor_paths(run, folder);
             }
-        })?;
+        };
+        let complete = |_: &mut Value| (); // each run is completed by itself
+        let mut config: Self = load(path, overrides, anchor, complete)?;
         config.name = config.name.or_else(|| stem(path));
         Ok(config)
     }

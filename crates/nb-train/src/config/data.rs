@@ -25,8 +25,10 @@ pub struct DataConfig {
     pub dev_fraction: Option<f64>,
     /// Held-out rows, never used for model selection: the best models are measured on them once, at the end.
     pub test: Option<PathBuf>,
+    /// Folders to measure ranking on (embed): BEIR folders, of which the test queries are read, or MIND folders.
+    pub eval: Option<Vec<PathBuf>>,
     /// Texts without labels, which take part in every term that needs none: a file of `format` (topic), a `news.tsv`
-    /// (recommend), a `corpus.jsonl` (retrieve).
+    /// (recommend), a `corpus.jsonl` (retrieve, embed).
     pub unlabelled: Option<PathBuf>,
     /// Columns of label and text (csv, tsv).
     pub columns: Option<ColumnsConfig>,
@@ -124,8 +126,8 @@ pub fn data_field(field: ArticleField) -> nb_data::read::Field {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnsConfig {
-    /// Column of the label.
-    pub label: ColumnKey,
+    /// Column of the label (topic).
+    pub label: Option<ColumnKey>,
     /// One or two columns of text.
     pub text: Vec<ColumnKey>,
 }

@@ -13,8 +13,11 @@ use super::term::TermKind;
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MethodConfig {
-    /// Preset.
+    /// Method.
     pub name: Option<String>,
+    /// Settings for everything that the configuration leaves open, not only in this section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<PresetChoice>,
     /// Role of the teacher.
     pub teacher: Option<TeacherRoleChoice>,
     /// Temperature of the soft terms: a number, a ramp, or a rule.
@@ -42,6 +45,16 @@ pub struct MethodConfig {
     pub weights: WeightsConfig,
     /// Stages of the training, each with its own weights, in place of `weights`.
     pub stages: Option<Vec<StageConfig>>,
+}
+
+/// Settings for what a configuration leaves open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PresetChoice {
+    /// Those that are best for the task
+    Tuned,
+    /// Those of the NewsBERT paper
+    Paper,
 }
 
 /// Weights of the terms by name.

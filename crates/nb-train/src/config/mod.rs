@@ -20,6 +20,7 @@ mod overrides;
 mod positions;
 mod ramp;
 mod read;
+mod recipe;
 mod run;
 mod schema;
 #[cfg(test)]
@@ -37,8 +38,8 @@ pub use head::{HeadConfig, PoolingChoice, ReaderPoolingChoice, ScoreChoice};
 pub use key::KeyPath;
 pub(crate) use locate::{locate, locate_below};
 pub use method::{
-    BlendChoice, EnsembleChoice, MethodConfig, PkdLayersChoice, ShareChoice, StageConfig, TeacherRoleChoice,
-    WeightsConfig,
+    BlendChoice, EnsembleChoice, MethodConfig, PkdLayersChoice, PresetChoice, ShareChoice, StageConfig,
+    TeacherRoleChoice, WeightsConfig,
 };
 pub use models::{OutputsChoice, RandomConfig, StudentConfig, TeacherConfig, TeacherTrainConfig};
 pub use overrides::Override;
@@ -48,5 +49,5 @@ pub(crate) use read::{anchor_paths, folder, load, stem};
 pub use run::RunConfig;
 pub use student_init::StudentInit;
 pub use term::TermKind;
-pub use train::{EvalEvery, NotFiniteChoice, TrainConfig};
+pub use train::{EvalEvery, NotFiniteChoice, ScheduleChoice, TrainConfig};
 pub(crate) use tree::Tree;

@@ -78,6 +78,8 @@ pub struct StudentConfig {
     /// Initial weights: layers of the teacher (`first`, `spaced`, `ends`, or by number from 0: `{layers: [0, 5]}`),
     /// `random`, or a checkpoint (a folder or `hf:owner/name`).
     pub init: StudentInit,
+    /// False to train the student without dropout: a student that learns its teacher's vectors is more accurate without it.
+    pub dropout: bool,
     /// Number of hidden units; the teacher's by default. Another number needs `init: random` or a checkpoint.
     pub hidden: Option<i64>,
     /// Number of attention heads; the teacher's by default.
@@ -88,6 +90,6 @@ pub struct StudentConfig {
 
 impl Default for StudentConfig {
     fn default() -> Self {
-        Self { layers: 2, init: StudentInit::First, hidden: None, heads: None, intermediate: None }
+        Self { layers: 2, init: StudentInit::First, dropout: true, hidden: None, heads: None, intermediate: None }
     }
 }

@@ -12,16 +12,18 @@ use super::key::KeyPath;
 use super::locate::locate;
 use super::overrides::{Override, find};
 use super::positions::positions;
+use super::recipe;
 use super::run::RunConfig;
 use super::student_init::StudentInit;
 
 /// Keys whose values are paths, or lists of paths.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "output",
     "data.train",
     "data.dev",
     "data.test",
     "data.unlabelled",
+    "data.eval",
     "data.cache",
     "teacher.random.tokenizer",
     "teacher.checkpoint",
@@ -35,13 +37,14 @@ const INIT: &str = "student.init";
 /// # Errors
 /// If the file cannot be read, or if a key or value is not known: with file, line and column, or with the `--set` key.
 pub fn read(path: &Path, overrides: &[Override]) -> Result<RunConfig> {
-    let mut config: RunConfig = load(path, overrides, anchor_paths)?;
+    let mut config: RunConfig = load(path, overrides, anchor_paths, recipe::complete)?;
     config.name = config.name.or_else(|| stem(path));
     Ok(config)
 }
 
 /// Reads a YAML file strictly and applies overrides in order; the last one wins. `anchor` makes the relative paths of a
-/// tree absolute, given their folder: that of the file, or for an override the current folder.
+/// tree absolute, given their folder: that of the file, or for an override the current folder. `complete` fills in keys that
+/// are not given.
 ///
 /// # Errors
 /// If the file cannot be read, or if a key or value is not known: with file, line and column, or with the `--set` key.
@@ -49,6 +52,7 @@ pub(crate) fn load<T: DeserializeOwned>(
     path: &Path,
     overrides: &[Override],
     anchor: impl Fn(&mut Value, &Path),
+    complete: impl FnOnce(&mut Value),
 ) -> Result<T> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
@@ -59,6 +63,7 @@ pub(crate) fn load<T: DeserializeOwned>(
     for set in overrides {
         set.apply(&mut tree, |value| anchor(value, &here)).with_context(|| format!("--set {}", set.key))?;
     }
+    complete(&mut tree);
     typed(tree).map_err(|error| locate(error, path, overrides))
 }
 

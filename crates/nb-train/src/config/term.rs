@@ -111,6 +111,11 @@ impl TermKind {
         matches!(self, Self::Teacher | Self::Hard)
     }
 
+    /// Returns whether the term compares rows of logits.
+    pub(crate) fn compares_logits(self) -> bool {
+        matches!(self, Self::Soft | Self::Divergence)
+    }
+
     /// Returns whether the term compares the models text by text, independently of the rows that use a text.
     pub(crate) fn compares_texts(self) -> bool {
         self.compares_widths() || self.compares_similarities() || self == Self::Attention

@@ -28,6 +28,10 @@ pub struct TrainConfig {
     pub teacher_lr: Option<f64>,
     /// Share of the steps over which the learning rate rises.
     pub warmup: f64,
+    /// Fall of the learning rate after the warm-up.
+    pub schedule: ScheduleChoice,
+    /// Number of times that the learning rate falls from its peak.
+    pub cycles: u64,
     /// Decoupled weight decay of matrices.
     pub weight_decay: f64,
     /// Largest norm of the whole gradient; 0 for no limit.
@@ -57,6 +61,8 @@ impl Default for TrainConfig {
             head_lr: None,
             teacher_lr: None,
             warmup: 0.1,
+            schedule: ScheduleChoice::Linear,
+            cycles: 1,
             weight_decay: 0.01,
             clip: 1.0,
             eval_every: EvalEvery::Epoch,
@@ -66,6 +72,19 @@ impl Default for TrainConfig {
             recompute: false,
         }
     }
+}
+
+/// Fall of the learning rate after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ScheduleChoice {
+    /// In a straight line to zero
+    #[default]
+    Linear,
+    /// Along half a cosine to zero
+    Cosine,
+    /// It stays at its peak
+    Constant,
 }
 
 /// Treatment of a loss or a gradient that is not finite.

@@ -8,6 +8,7 @@ use serde_yaml::Value;
 use super::key::KeyPath;
 use super::overrides::{find, set_anchored};
 use super::read::{anchor_paths, typed};
+use super::recipe;
 use super::run::RunConfig;
 
 /// The configuration of a run as a tree of keys that can be set, with absolute paths.
@@ -26,6 +27,11 @@ impl Tree {
         find(&mut self.0, key).is_some()
     }
 
+    /// Returns whether a dotted key has this value.
+    pub(crate) fn is(&mut self, key: &str, value: impl Into<Value>) -> bool {
+        find(&mut self.0, key).is_some_and(|found| *found == value.into())
+    }
+
     /// Sets a dotted key. A relative path is relative to `folder`.
     ///
     /// # Errors
@@ -35,11 +41,13 @@ impl Tree {
             .with_context(|| KeyPath::from(key))
     }
 
-    /// Returns the configuration that the tree holds.
+    /// Returns the configuration that the tree holds, completed by the recipe of its task.
     ///
     /// # Errors
     /// If a key or a value is not valid. The error carries the key.
     pub(crate) fn config(&self) -> Result<RunConfig> {
-        typed(self.0.clone())
+        let mut tree = self.0.clone();
+        recipe::complete(&mut tree);
+        typed(tree)
     }
 }

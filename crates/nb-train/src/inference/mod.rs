@@ -14,7 +14,7 @@ use nb_checkpoint::{
 use nb_data::batch::{MIN_TOKENS, cut};
 use nb_data::read::{Article, Field};
 use nb_data::{BatchSize, TokenBatch, Tokenizer, Tokens};
-use nb_model::{Arena, Bert, BertConfig, Capture, Dense, Packed, Pass, Pooling, Precision};
+use nb_model::{Arena, Bert, BertConfig, Capture, Dense, Packed, Pass, Pooling, PoolingKind, Precision};
 use tch::{Device, Kind, Tensor};
 
 pub use self::argmax::argmax;
@@ -52,14 +52,22 @@ pub struct SavedHead {
     pub layers: HeadLayers,
 }
 
+/// A head without parameters, for an encoder as it comes.
+#[derive(Debug)]
+struct UntrainedHead {
+    vector: VectorHead,
+    /// The parts of articles to read; none if that is unknown.
+    fields: Vec<ArticleField>,
+}
+
 /// A model loaded from its folder.
 #[derive(Debug)]
 pub struct SavedModel {
     folder: PathBuf,
     bert: Bert,
     head: Option<SavedHead>,
-    /// The head that `modules.json` prescribes for an encoder without a trained one.
-    untrained: Option<VectorHead>,
+    /// The head of an encoder without a trained one, if it is known.
+    untrained: Option<UntrainedHead>,
     tokenizer: Tokenizer,
     device: Device,
     precision: Precision,
@@ -99,7 +107,7 @@ impl SavedModel {
         let head = Description::read(folder)?
             .map(|description| SavedHead::load::<L>(folder, bert.config(), description, device));
         let head = head.transpose()?;
-        let untrained = if head.is_none() { untrained_head(folder)? } else { None };
+        let untrained = if head.is_none() { untrained_head(folder) } else { None };
         let most = bert.config().max_position_embeddings as usize;
         let model_length = || tokenizer.model_max_length().filter(|&length| length >= MIN_TOKENS).unwrap_or(most);
         let max_tokens = head.as_ref().map_or_else(model_length, |head| head.description.max_tokens).min(most);
@@ -158,7 +166,11 @@ impl SavedModel {
 
     /// Returns the parts of articles that the model was trained on; none if that is unknown.
     pub fn fields(&self) -> &[ArticleField] {
-        self.head.as_ref().map_or(&[], |head| &head.description.fields)
+        match (&self.head, &self.untrained) {
+            (Some(head), _) => &head.description.fields,
+            (None, Some(head)) => &head.fields,
+            (None, None) => &[],
+        }
     }
 
     /// Returns the parts of articles to read: those that the model was trained on, or title and abstract if that is unknown.
@@ -181,11 +193,29 @@ impl SavedModel {
         }
     }
 
-    /// Checks that the model was trained for retrieval.
+    /// Returns an encoder without a head with the pooling, the score, the fields and the length limit of `other`, if its head
+    /// has no parameters: the encoder may be the teacher of `other`, used as it comes. A model with a head is returned unchanged.
+    #[must_use]
+    pub fn with_head_of(mut self, other: &Self) -> Self {
+        if let (None, Some(SavedHead { description, .. })) = (&self.head, &other.head)
+            && description.head.pooling != PoolingKind::Attentive
+        {
+            let head = HeadDescription { projection: None, ..description.head };
+            let fields = description.fields.clone();
+            self.untrained = Some(UntrainedHead { vector: VectorHead::zeros(&head, 0, Device::Cpu), fields });
+            self.max_tokens = description.max_tokens.min(self.bert.config().max_position_embeddings as usize);
+        }
+        self
+    }
+
+    /// Checks that the model outputs vectors for a search.
     ///
     /// # Errors
-    /// If it was trained for another task, or has no head.
+    /// If it was trained for a task with other outputs, or if its folder contains an encoder and does not say how to pool.
     pub fn require_retrieval(&self) -> Result<()> {
+        if self.untrained.is_some() {
+            return Ok(());
+        }
         let head = self.head()?;
         match &head.layers {
             HeadLayers::None => Ok(()),
@@ -241,7 +271,8 @@ impl SavedModel {
     /// If `kind` is [`VectorKind::Head`] and the folder prescribes no vectors.
     pub fn vectors_of(&self, texts: &[Tokens], kind: VectorKind) -> Result<Vec<Vec<f32>>> {
         let head = match (kind, &self.head, &self.untrained) {
-            (VectorKind::Head, Some(SavedHead { vector, .. }), _) | (VectorKind::Head, None, Some(vector)) => vector,
+            (VectorKind::Head, Some(SavedHead { vector, .. }), _)
+            | (VectorKind::Head, None, Some(UntrainedHead { vector, .. })) => vector,
             (VectorKind::Head, None, None) => bail!(
                 "{} has neither {DESCRIPTION_FILE} nor {MODULES_FILE}, which prescribe its vectors; use --pooling mean or cls",
                 self.folder.display()
@@ -268,7 +299,7 @@ impl SavedModel {
     /// format, fields and head.
     pub fn settings(&self) -> String {
         let (tokenizer, precision) = (self.tokenizer.fingerprint(), self.precision);
-        let head = self.head.as_ref().map(|head| &head.vector).or(self.untrained.as_ref());
+        let head = self.head.as_ref().map(|head| &head.vector).or(self.untrained.as_ref().map(|head| &head.vector));
         let head = head.map(|head| (head.pooling.kind(), head.score.kind()));
         format!("{tokenizer:?} {} {precision:?} {:?} {head:?}", self.max_tokens, self.fields())
     }
@@ -298,14 +329,20 @@ fn vectors(head: &VectorHead, states: &Tensor, packed: &Packed) -> Tensor {
     head.vectors(&head.pooling.forward(states, packed.segments()))
 }
 
-/// Returns the head that a sentence-transformers folder prescribes, which has no parameters.
-fn untrained_head(folder: &Path) -> Result<Option<VectorHead>> {
-    let modules = SentenceModules::read(folder)?;
-    Ok(modules.map(|SentenceModules { pooling, normalize }| {
-        let score = if normalize { ScoreKind::Cosine } else { ScoreKind::Dot };
-        let head = HeadDescription { pooling, score, ..HeadDescription::default() };
-        VectorHead::zeros(&head, 0, Device::Cpu)
-    }))
+/// Returns the head that a sentence-transformers folder prescribes, which has no parameters. Warns if the folder has a module
+/// that this project does not compute: the encoder can still be used with another pooling.
+fn untrained_head(folder: &Path) -> Option<UntrainedHead> {
+    match SentenceModules::read(folder) {
+        Ok(modules) => modules.map(|SentenceModules { pooling, normalize }| {
+            let score = if normalize { ScoreKind::Cosine } else { ScoreKind::Dot };
+            let head = HeadDescription { pooling, score, ..HeadDescription::default() };
+            UntrainedHead { vector: VectorHead::zeros(&head, 0, Device::Cpu), fields: Vec::new() }
+        }),
+        Err(e) => {
+            tracing::warn!("{:#}; the folder's own pooling is not available", anyhow::Error::from(e));
+            None
+        }
+    }
 }
 
 impl SavedHead {

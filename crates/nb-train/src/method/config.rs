@@ -18,7 +18,7 @@ impl Method {
     /// Without a name, the given parts are the whole method; without a name and without weights, they modify `newsbert`.
     ///
     /// Unless `teacher` is given, a teacher weight above 0 makes the teacher joint. If `teacher` is frozen, the preset's
-    /// teacher weight is dropped.
+    /// teacher weight, β and shared layers are dropped: only a joint teacher has gradients and layers in training.
     ///
     /// # Errors
     /// If a value is out of its range, or if the parts are incompatible.
@@ -34,14 +34,15 @@ impl Method {
         if teacher == TeacherRole::Frozen && !trains_teacher && config.stages.is_none() {
             stages.iter_mut().for_each(|stage| stage.terms.retain(|term| term.kind != TermKind::Teacher));
         }
+        let is_joint = teacher == TeacherRole::Joint;
         let method = Self {
             teacher,
             temperature: config.temperature.map_or(Ok(base.temperature), Temperature::new)?,
             scaling: config.t2.map_or(base.scaling, scaling),
             similarity_scale: similarity_scale(config.similarity_scale.unwrap_or(base.similarity_scale))?,
-            beta: config.beta.map_or(Ok(base.beta), beta)?,
+            beta: config.beta.map_or(Ok(if is_joint { base.beta } else { Ramp::Constant(0.0) }), beta)?,
             blend: config.blend.as_ref().map_or(Ok(base.blend), |parts| blend(parts))?,
-            share: config.share.as_ref().map_or(base.share, |parts| share(parts)),
+            share: config.share.as_ref().map_or(if is_joint { base.share } else { Share::NONE }, |parts| share(parts)),
             layers: config.layers.clone().or(base.layers),
             pkd_layers: config.patience.map_or(base.pkd_layers, PkdLayers::from),
             ensemble: config.ensemble.map_or(base.ensemble, Ensemble::from),
@@ -64,6 +65,7 @@ impl Method {
         };
         MethodConfig {
             name: presets().iter().any(|preset| preset.name == self.name).then(|| self.name.clone()),
+            preset: None,
             teacher: Some(self.teacher.into()),
             temperature: Some(self.temperature.to_config()),
             t2: Some(self.scaling == SoftScaling::TemperatureSquared),

@@ -29,8 +29,8 @@ impl<T: TaskHead> Models<T> {
     /// If a checkpoint cannot be loaded, or if teacher and student do not fit the method.
     pub fn build<K: Task<Head = T>>(plan: &Plan, task: &K) -> Result<Self> {
         let method = &plan.method;
-        let source = load(&plan.teacher, &plan.source_config, plan, TEACHER_SEED).context("teacher")?;
-        let student = method.has_student().then(|| init_student(plan, &source)).transpose().context("student")?;
+        let source = source(plan)?;
+        let student = method.has_student().then(|| first_student(plan, &source)).transpose()?;
         let map = match &student {
             Some(student) if method.needs_layer_map() => {
                 Some(LayerMap::uniform(plan.teacher_config.num_hidden_layers as usize, student.depth())?)
@@ -44,6 +44,9 @@ impl<T: TaskHead> Models<T> {
             Model { bert, head }
         };
         let frozen = frozen_teachers(plan, task)?;
+        if let Some(teacher) = frozen.first().filter(|_| takes_teachers_head(plan)) {
+            copy_head(&teacher.head, &heads.student);
+        }
         let teacher_caches = open_caches(plan, task, &frozen);
         let mut frozen = frozen.into_iter();
         Ok(Self {
@@ -56,7 +59,12 @@ impl<T: TaskHead> Models<T> {
             },
             extra_teachers: frozen.collect(),
             projection: student.as_ref().and_then(|_| projection(plan, widths)),
-            student: student.map(|bert| trainable(bert, heads.student)),
+            student: student.map(|mut bert| {
+                if !plan.student_dropout {
+                    bert.turn_off_dropout();
+                }
+                trainable(bert, heads.student)
+            }),
             map,
             teacher_caches,
         })
@@ -68,13 +76,37 @@ impl<T: TaskHead> Models<T> {
     }
 }
 
+/// Returns whether the student starts with the head of its frozen teacher: in tasks that rank, if no term trains what follows
+/// the vectors, such as a reader model. The student learns the teacher's vectors, so the teacher's head fits them.
+pub(crate) fn takes_teachers_head(plan: &Plan) -> bool {
+    plan.ranks
+        && plan.method.teacher == TeacherRole::Frozen
+        && !plan.method.any(|kind| kind.needs_label() || kind.compares_logits())
+}
+
+/// Copies each layer of a head that the other head has with the same shape.
+fn copy_head<T: TaskHead>(from: &T, to: &T) {
+    for arena in to.arenas() {
+        if let Some(same) = from.arenas().into_iter().find(|other| other.layout().slots() == arena.layout().slots()) {
+            arena.values().copy_(&same.values());
+        }
+    }
+}
+
 /// Loads the frozen teachers of a method, if it has any.
 fn frozen_teachers<K: Task>(plan: &Plan, task: &K) -> Result<Vec<Model<K::Head>>> {
     if plan.method.teacher != TeacherRole::Frozen {
         return Ok(Vec::new());
     }
-    let load = |folder: &PathBuf| saved_model(folder, plan, task).context(format!("teacher {}", folder.display()));
-    plan.trained.iter().map(load).collect()
+    let load = |folder: &PathBuf| -> Result<Model<K::Head>> {
+        let model = saved_model(folder, plan, task)?;
+        let (vectors, hidden) = (model.vector_width() as i64, model.bert.config().hidden_size);
+        if vectors != hidden {
+            bail!("its head projects to {vectors} units, expected the {hidden} hidden units of its encoder");
+        }
+        Ok(model)
+    };
+    plan.trained.iter().map(|folder| load(folder).with_context(|| format!("teacher {}", folder.display()))).collect()
 }
 
 /// Returns the widths of a plan's models. Without a student they are all the teacher's.
@@ -113,6 +145,22 @@ fn random(config: &BertConfig, plan: &Plan, salt: u64) -> Result<Bert> {
     let mut bert = Bert::zeros(config.clone(), plan.device, plan.precision)?;
     bert.randomise(nb_data::random::mix(&[plan.seed, salt]));
     Ok(bert)
+}
+
+/// Loads the model that the teacher starts from.
+///
+/// # Errors
+/// If it cannot be loaded.
+pub(crate) fn source(plan: &Plan) -> Result<Bert> {
+    load(&plan.teacher, &plan.source_config, plan, TEACHER_SEED).context("teacher")
+}
+
+/// Makes the student before its first step; `teacher` is the model that the teacher starts from.
+///
+/// # Errors
+/// If a checkpoint cannot be loaded.
+pub(crate) fn first_student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
+    init_student(plan, teacher).context("student")
 }
 
 /// Makes the student and initialises it according to the plan.
@@ -241,7 +289,8 @@ fn open_cache<K: Task>(
     outputs: &[TeacherOutput],
     state_kind: Kind,
 ) -> Result<TeacherCache> {
-    let key = format!("{} {:?} {:?}", weights_digest(folder)?, plan.precision, plan.device);
+    let pooling = model.head.pooling().kind(); // a folder without a head does not say it
+    let key = format!("{} {:?} {:?} {pooling:?}", weights_digest(folder)?, plan.precision, plan.device);
     let cache = plan.data.cache.join("outputs");
     let teacher = FrozenTeacher { bert: &model.bert, key: &key, cache: &cache, state_kind };
     TeacherCache::open(&teacher, outputs, &task.stores(), |states, packed| task.pooled(&model.head, states, packed))

@@ -1,9 +1,11 @@
 //! The models of a run: teacher and student, each an encoder with the head of its task.
 
 pub(crate) mod build;
+mod card;
 mod head_layers;
 mod outputs;
 pub(crate) mod saved_folder;
+mod sentence_folder;
 pub(crate) mod teacher_cache;
 pub(crate) mod tokenizer;
 
@@ -12,9 +14,10 @@ use nb_share::LayerMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::build::{cacheable_outputs, needs_projection, widths};
+pub use self::card::{CardText, ModelCard};
 pub use self::head_layers::HeadLayers;
 pub use self::outputs::HeadOutputs;
-pub use self::saved_folder::{CardText, ModelCard, save_head};
+pub use self::saved_folder::save_head;
 pub use self::teacher_cache::{FrozenTeacher, LoadedOutputs, TeacherCache, TeacherOutput, cache_size, format_bytes};
 use crate::method::TeacherRole;
 use crate::task::TaskHead;

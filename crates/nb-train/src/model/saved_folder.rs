@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nb_checkpoint::{
-    ArticleField, CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, WEIGHTS_FILE,
+    CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, PoolingKind, WEIGHTS_FILE,
 };
 use nb_data::Tokenizer;
 use nb_model::{Arena, fill, named_values, read_tensors, write_tensors};
 use serde_json::{Map, Value};
 
+use super::card::{CardText, ModelCard, to_markdown};
+use super::sentence_folder;
 use crate::atomic_file::write_file;
 use crate::plan::Plan;
 
@@ -40,38 +42,6 @@ pub(crate) fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     Ok(fill(last, tensors, &path)?)
 }
 
-/// The values of a model's description and model card that follow from its plan.
-#[derive(Debug, Clone)]
-pub struct ModelCard {
-    /// The task.
-    pub task: &'static str,
-    /// Longest sequence in tokens.
-    pub max_tokens: usize,
-    /// Texts per row: 1 or 2.
-    pub texts: usize,
-    /// The parts of the articles that were read, for MIND and BEIR.
-    pub fields: Vec<ArticleField>,
-    /// Number of a reader's most recent clicks that were read, for recommendation.
-    pub history: Option<usize>,
-    /// Heads of the reader model's self-attention, if it has one.
-    pub self_attention: Option<i64>,
-    /// The head.
-    pub head: HeadDescription,
-    /// The name of the run that trained the model.
-    pub run: String,
-    /// The task's part of the model card.
-    pub text: CardText,
-}
-
-/// The part of a model card that a task writes.
-#[derive(Debug, Clone, Copy)]
-pub struct CardText {
-    /// A description of the model, in Markdown.
-    pub about: &'static str,
-    /// A Python program that uses the model.
-    pub example: &'static str,
-}
-
 /// Adds the labels to a `config.json`, as `id2label` and `label2id`, so that other tools use the same class names.
 fn add_labels(config: &Path, labels: &[String]) -> Result<()> {
     let read = || -> Result<Map<String, Value>> { Ok(serde_json::from_slice(&std::fs::read(config)?)?) };
@@ -95,6 +65,7 @@ impl ModelCard {
             history: None,
             self_attention: None,
             head: plan.head,
+            ranks: plan.ranks,
             run: plan.name.clone(),
             text,
         }
@@ -122,23 +93,20 @@ impl ModelCard {
             self_attention: self.self_attention,
             head: self.head,
         };
+        if self.is_sentence_model() {
+            sentence_folder::write(folder, &self.head, self.max_tokens)?;
+        }
         write_file(&folder.join(DESCRIPTION_FILE), description.to_json().as_bytes())?;
-        write_file(&folder.join("README.md"), self.to_markdown().as_bytes())
+        write_file(&folder.join("README.md"), to_markdown(self).as_bytes())
     }
+}
 
-    /// Returns the model card.
-    fn to_markdown(&self) -> String {
-        let texts = match self.texts {
-            2 => r#"["a title", "another title"], ["its abstract", "its abstract"]"#,
-            _ => r#"["a text", "another text"]"#,
-        };
-        include_str!("card_template.md")
-            .replace("{about}", self.text.about.trim_end())
-            .replace("{code}", self.text.example.trim_end())
-            .replace("{run}", &self.run)
-            .replace("{texts}", texts)
-            .replace("{max_tokens}", &self.max_tokens.to_string())
-            .replace("{heads}", &self.self_attention.unwrap_or(1).to_string())
+impl ModelCard {
+    /// Returns true if the vectors of a text are what sentence-transformers computes too: for a task without labels and without
+    /// parameters in the head.
+    fn is_sentence_model(&self) -> bool {
+        let HeadDescription { pooling, projection, .. } = self.head;
+        self.ranks && pooling != PoolingKind::Attentive && projection.is_none()
     }
 }
 

@@ -37,14 +37,31 @@ pub(super) fn head(config: &RunConfig, kind: &dyn TaskKind, models: &ModelsPlan)
     };
     let needs_folder = pooling.kind().is_none() || kind.ranks() && score.is_none();
     let prescribed = match folder.filter(|_| needs_folder) {
-        Some(folder) => prescribed(folder, kind).with_context(|| KeyPath::from("head.pooling"))?,
+        Some(folder) => match prescribed(folder, kind) {
+            // A pooling that is given does not need the folder's.
+            Err(_) if pooling.kind().is_some() => Prescribed::default(),
+            found => found.with_context(|| KeyPath::from("head.pooling"))?,
+        },
         None => Prescribed::default(),
     };
     let default = if kind.ranks() { PoolingKind::Mean } else { PoolingKind::Attentive };
     let pooling = pooling.kind().or(prescribed.pooling).unwrap_or(default);
-    if !kind.ranks() {
-        return Ok(HeadDescription { pooling, ..HeadDescription::default() });
-    }
+    let head = match kind.ranks() {
+        false => HeadDescription { pooling, ..HeadDescription::default() },
+        true => ranking_head(config, kind, prescribed, pooling),
+    };
+    check_untouched(config, &head, kind)?;
+    Ok(head)
+}
+
+/// Derives the head of a task that ranks.
+fn ranking_head(
+    config: &RunConfig,
+    kind: &dyn TaskKind,
+    prescribed: Prescribed,
+    pooling: PoolingKind,
+) -> HeadDescription {
+    let HeadConfig { score, scale, .. } = config.head;
     let score = score.map(ScoreKind::from).or(prescribed.score).unwrap_or(ScoreKind::Cosine);
     let (usual_scale, usual_reader) = match score {
         ScoreKind::Cosine => (COSINE_SCALE, PoolingKind::Mean),
@@ -53,25 +70,45 @@ pub(super) fn head(config: &RunConfig, kind: &dyn TaskKind, models: &ModelsPlan)
     let prescribed_scale = prescribed.scale.filter(|_| prescribed.score == Some(score));
     let given_reader = config.reader.pooling.map(PoolingKind::from);
     let reader = given_reader.or(prescribed.reader).unwrap_or(usual_reader);
-    Ok(HeadDescription {
+    HeadDescription {
         pooling,
         score,
         scale: scale.or(prescribed_scale).unwrap_or(usual_scale),
         // Other tasks have no reader model; a constant keeps their descriptions equal.
         reader: if kind.has_readers() { reader } else { PoolingKind::default() },
         projection: None,
-    })
+    }
+}
+
+/// Returns the head with which models are measured before any training: the pooling that the checkpoint's folder prescribes,
+/// else the mean, and cosines; a reader is the mean of the clicked articles. A pooling that this project does not compute
+/// counts as none.
+pub(super) fn untouched(models: &ModelsPlan, kind: &dyn TaskKind) -> HeadDescription {
+    let prescribed = match &models.teacher {
+        ModelSource::Folder(folder) if kind.ranks() => prescribed(folder, kind).ok().and_then(|found| found.pooling),
+        _ => None,
+    };
+    let pooling = prescribed.filter(|pooling| *pooling != PoolingKind::Attentive).unwrap_or(PoolingKind::Mean);
+    let score = ScoreKind::Cosine;
+    HeadDescription { pooling, score, scale: COSINE_SCALE, reader: PoolingKind::Mean, projection: None }
 }
 
 /// Checks that a frozen teacher that is not trained (`teacher.train.epochs: 0`) needs no training: that its head has no
 /// parameters other than the vector of a reader without clicks.
-pub(super) fn check_untouched(config: &RunConfig, head: &HeadDescription, kind: &dyn TaskKind) -> Result<()> {
-    if config.teacher.train.unwrap_or_default().epochs != Some(0) {
+fn check_untouched(config: &RunConfig, head: &HeadDescription, kind: &dyn TaskKind) -> Result<()> {
+    if kind.trains_teacher() && config.teacher.train.unwrap_or_default().epochs != Some(0) {
         return Ok(());
     }
     let conflict = |why: String, key: &str| Err(ConfigError::conflict("teacher.train.epochs", 0, why).and(key).into());
     if !kind.ranks() {
         return conflict(format!("task: {} needs a trained head", kind.name()), "task");
+    }
+    if head.pooling == PoolingKind::Attentive && !kind.trains_teacher() {
+        let why = format!(
+            "task: {} uses the teacher as it comes, and attentive pooling has parameters to train",
+            kind.name()
+        );
+        bail!(ConfigError::conflict("head.pooling", "attentive", why).and("task"));
     }
     if head.pooling == PoolingKind::Attentive {
         return conflict("attentive pooling has parameters to train".to_owned(), "head.pooling");
@@ -85,22 +122,21 @@ pub(super) fn check_untouched(config: &RunConfig, head: &HeadDescription, kind: 
     Ok(())
 }
 
-/// Returns the configuration of a head.
-pub(super) fn to_config(head: &HeadDescription, kind: &dyn TaskKind) -> HeadConfig {
-    HeadConfig {
-        pooling: head.pooling.into(),
-        score: kind.ranks().then(|| head.score.into()),
-        scale: kind.ranks().then_some(head.scale),
-    }
-}
-
-/// Returns the configuration of a reader model.
-pub(super) fn reader_config(head: &HeadDescription, given: &ReaderConfig, kind: &dyn TaskKind) -> ReaderConfig {
-    let pooling = match head.reader {
+/// Returns a configuration with the values of the head in place of `auto` and of missing keys.
+pub(super) fn resolve(head: &HeadDescription, config: RunConfig, kind: &dyn TaskKind) -> RunConfig {
+    let reader = match head.reader {
         PoolingKind::Mean => ReaderPoolingChoice::Mean,
         PoolingKind::Attentive | PoolingKind::Cls => ReaderPoolingChoice::Attentive,
     };
-    ReaderConfig { pooling: kind.has_readers().then_some(pooling), ..given.clone() }
+    RunConfig {
+        head: HeadConfig {
+            pooling: head.pooling.into(),
+            score: kind.ranks().then(|| head.score.into()),
+            scale: kind.ranks().then_some(head.scale),
+        },
+        reader: ReaderConfig { pooling: kind.has_readers().then_some(reader), ..config.reader },
+        ..config
+    }
 }
 
 fn check_unused(key: &str, is_given: bool, kind: &dyn TaskKind) -> Result<()> {
@@ -117,7 +153,7 @@ fn prescribed(folder: &Path, kind: &dyn TaskKind) -> Result<Prescribed> {
     if let Some(Description { task, labels, head, .. }) = Description::read(folder)? {
         let is_same = task == kind.name();
         let ranks = labels.is_empty(); // a model with classes has no score
-        let has_parameters = head.pooling == PoolingKind::Attentive; // which another task does not take over
+        let has_parameters = head.pooling == PoolingKind::Attentive; // which another task cannot use
         return Ok(Prescribed {
             pooling: (is_same || ranks && !has_parameters).then_some(head.pooling),
             score: ranks.then_some(head.score),

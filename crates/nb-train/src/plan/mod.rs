@@ -28,7 +28,7 @@ use self::models::ModelsPlan;
 pub use self::models::{ModelSource, StudentStart};
 pub use self::task::{SplitFiles, Splits, TaskKind, TaskKinds, TaskPlan};
 pub use self::train::TrainPlan;
-use crate::config::{self, CheckpointsConfig, ConfigError, KeyPath, Override, RunConfig};
+use crate::config::{self, CheckpointsConfig, ConfigError, KeyPath, MethodConfig, Override, RunConfig};
 use crate::method::{Method, TeacherRole, TermKind};
 
 /// The settings of a run, checked and complete.
@@ -50,8 +50,12 @@ pub struct Plan {
     pub kinds: TaskKinds,
     /// Texts to train and evaluate on.
     pub data: DataPlan,
+    /// True if the task ranks by vectors.
+    pub ranks: bool,
     /// Head of the models. A projection follows from their widths.
     pub head: HeadDescription,
+    /// Head with which models are measured before any training, in tasks that rank.
+    pub untouched_head: HeadDescription,
     /// True if a student of another width than its teacher has a projection to the teacher's vectors, which is saved with it:
     /// if a term compares the vectors of a task that ranks by them.
     pub projects_vectors: bool,
@@ -69,6 +73,8 @@ pub struct Plan {
     pub student_layers: usize,
     /// Shape of the small model.
     pub student_config: BertConfig,
+    /// True if the student is trained with the dropout of its `config.json`.
+    pub student_dropout: bool,
     /// Source of the small model's initial weights.
     pub student_start: StudentStart,
     /// Method by which the student learns.
@@ -102,12 +108,10 @@ impl Plan {
         let kind = task_kind(&config.task, kinds)?;
         let method = Method::from_config(&config.method)?;
         let train = TrainPlan::new(&config.train)?;
-        train::check_teacher(&config.teacher.train.unwrap_or_default())?;
         let checkpoints = checkpoints(&config)?;
         let data = DataPlan::new(&config, kind, unlabelled(&config, kind, &method))?;
-        let models = ModelsPlan::new(&config, &method, &data)?;
+        let models = ModelsPlan::new(&config, &method, &data, kind)?;
         let head = head::head(&config, kind, &models)?;
-        head::check_untouched(&config, &head, kind)?;
         check_sizes(&data, &method, &models)?;
         data.task.check_method(&method, &train)?;
         let resolved = RunConfig {
@@ -115,11 +119,9 @@ impl Plan {
             output: Some(output.clone()),
             threads: Some(threads),
             data: data.to_config(&config.data),
-            head: head::to_config(&head, kind),
-            reader: head::reader_config(&head, &config.reader, kind),
-            method: method.to_config(),
+            method: MethodConfig { preset: config.method.preset, ..method.to_config() },
             train: train.to_config(&config.train),
-            ..config.clone()
+            ..head::resolve(&head, config.clone(), kind)
         };
         Ok(Self {
             name,
@@ -130,7 +132,9 @@ impl Plan {
             threads,
             kinds,
             data,
+            ranks: kind.ranks(),
             head,
+            untouched_head: head::untouched(&models, kind),
             projects_vectors: kind.ranks() && method.any(TermKind::compares_vectors),
             teacher: models.teacher,
             source_config: models.source_config,
@@ -139,6 +143,7 @@ impl Plan {
             cache_policy: config.teacher.outputs.into(),
             student_layers: config.student.layers,
             student_config: models.student_config,
+            student_dropout: config.student.dropout,
             student_start: models.student_start,
             method,
             train,

@@ -7,6 +7,8 @@ use nb_checkpoint::{BertConfig, CONFIG_FILE, CheckpointLocation, ConfigDifferenc
 use nb_share::{LayerMap, end_layers, first_layers, spaced_layers};
 
 use super::data::DataPlan;
+use super::task::TaskKind;
+use super::train::check_teacher;
 use crate::config::{ConfigError, KeyPath, RunConfig, StudentConfig, StudentInit, TeacherConfig};
 use crate::method::{Method, TeacherRole, TermKind};
 
@@ -58,9 +60,14 @@ impl ModelsPlan {
     ///
     /// # Errors
     /// If a value cannot be used, or a model that a key names cannot be read.
-    pub(super) fn new(config: &RunConfig, method: &Method, data: &DataPlan) -> Result<Self> {
+    pub(super) fn new(config: &RunConfig, method: &Method, data: &DataPlan, kind: &dyn TaskKind) -> Result<Self> {
+        check_teacher(&config.teacher.train.unwrap_or_default())?;
         let (teacher, source_config) = source(&config.teacher)?;
-        let trained = trained(&config.teacher, &teacher, method, data)?;
+        if !kind.trains_teacher() && matches!(teacher, ModelSource::Random { .. }) {
+            let why = format!("task: {} learns from a trained checkpoint", kind.name());
+            bail!(ConfigError::conflict("teacher.random", "given", why).and("task"));
+        }
+        let trained = trained(&config.teacher, &teacher, method, data, kind)?;
         let teacher_config = match (trained.first(), method.teacher) {
             (Some(folder), TeacherRole::Frozen) => shape("teacher.trained", folder)?,
             _ => source_config.clone(),
@@ -81,19 +88,25 @@ impl ModelsPlan {
 
 /// Returns the folders of teachers that are already trained for the task: the given folders, else the teacher's checkpoint
 /// if it was trained for the task or is used as it comes.
-fn trained(config: &TeacherConfig, source: &ModelSource, method: &Method, data: &DataPlan) -> Result<Vec<PathBuf>> {
+fn trained(
+    config: &TeacherConfig,
+    source: &ModelSource,
+    method: &Method,
+    data: &DataPlan,
+    kind: &dyn TaskKind,
+) -> Result<Vec<PathBuf>> {
     let given = config.trained.clone().unwrap_or_default();
     if !given.is_empty() && method.teacher == TeacherRole::Joint {
         let why = "method.teacher is joint, which trains teacher.checkpoint";
         bail!(ConfigError::conflict("teacher.trained", "given", why).and("method.teacher"));
     }
-    let is_untouched = config.train.unwrap_or_default().epochs == Some(0);
-    if is_untouched && !given.is_empty() {
+    let is_untouched = !kind.trains_teacher() || config.train.unwrap_or_default().epochs == Some(0);
+    if config.train.unwrap_or_default().epochs == Some(0) && !given.is_empty() {
         let why = "teacher.trained is given, and trained teachers are used as they are";
         bail!(ConfigError::conflict("teacher.train.epochs", 0, why).and("teacher.trained"));
     }
     match source {
-        ModelSource::Folder(folder) if is_untouched && method.teacher == TeacherRole::Frozen => {
+        ModelSource::Folder(folder) if is_untouched && given.is_empty() && method.teacher == TeacherRole::Frozen => {
             Ok(vec![folder.clone()])
         }
         ModelSource::Folder(folder)

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -25,6 +25,11 @@ pub trait TaskKind: Debug + Send + Sync {
     /// Returns true if the task ranks texts by the scores of vectors, to which `head.score` and `head.scale` apply.
     fn ranks(&self) -> bool {
         false
+    }
+
+    /// Returns true if a teacher can be trained for the task. If not, the teacher is used as it comes.
+    fn trains_teacher(&self) -> bool {
+        true
     }
 
     /// Returns true if the task has readers, to which the section `reader` applies.
@@ -59,7 +64,7 @@ pub trait TaskPlan: Any + Debug + Send + Sync {
     fn dev_fraction(&self) -> Option<f64>;
 
     /// Returns the files of each split.
-    fn split_files(&self) -> Vec<SplitFiles<'_>>;
+    fn split_files(&self) -> Vec<SplitFiles>;
 
     /// Fills in the task's defaults.
     fn complete(&self, config: &mut DataConfig);
@@ -90,11 +95,11 @@ impl dyn TaskPlan {
 
 /// The files of a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SplitFiles<'a> {
-    /// The split: `train`, `dev`, `test` or `unlabelled`.
+pub struct SplitFiles {
+    /// The split: `train`, `dev`, `test`, `unlabelled` or `eval`.
     pub split: &'static str,
     /// Its files.
-    pub paths: Vec<&'a Path>,
+    pub paths: Vec<PathBuf>,
 }
 
 /// The splits of a task whose files are of type `T`.
@@ -112,7 +117,7 @@ pub struct Splits<T> {
 
 impl<T> Splits<T> {
     /// Returns the files of each split; `paths` returns the files of one split.
-    pub fn files<'a>(&'a self, paths: impl Fn(&'a T) -> Vec<&'a Path>) -> Vec<SplitFiles<'a>> {
+    pub fn files(&self, paths: impl Fn(&T) -> Vec<PathBuf>) -> Vec<SplitFiles> {
         let mut all = vec![SplitFiles { split: "train", paths: paths(&self.train) }];
         if let Dev::Given(dev) = &self.dev {
             all.push(SplitFiles { split: "dev", paths: paths(dev) });
@@ -121,7 +126,7 @@ impl<T> Splits<T> {
             all.push(SplitFiles { split: "test", paths: paths(test) });
         }
         if let Some(unlabelled) = &self.unlabelled {
-            all.push(SplitFiles { split: "unlabelled", paths: vec![&unlabelled.path] });
+            all.push(SplitFiles { split: "unlabelled", paths: vec![unlabelled.path.clone()] });
         }
         all
     }

@@ -3,7 +3,8 @@
 use nb_data::BatchSize;
 use nb_model::ActivationCheckpoint;
 
-use crate::config::{ConfigError, EvalEvery, NotFiniteChoice, TeacherTrainConfig, TrainConfig};
+use crate::config::{ConfigError, EvalEvery, NotFiniteChoice, ScheduleChoice, TeacherTrainConfig, TrainConfig};
+use crate::step::{Decay, DecayShape};
 
 /// The settings of the optimisation, checked.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct TrainPlan {
     pub teacher_lr: f64,
     /// Share of the steps during which the learning rate rises.
     pub warmup: f64,
+    /// Fall of the learning rate after the warm-up.
+    pub decay: Decay,
     /// Weight decay λ of AdamW.
     pub weight_decay: f64,
     /// Largest norm of the gradient; 0 for no limit.
@@ -52,6 +55,14 @@ impl TrainPlan {
             head_lr: c.head_lr.unwrap_or(c.lr),
             teacher_lr: c.teacher_lr.unwrap_or(c.lr),
             warmup: c.warmup,
+            decay: Decay {
+                cycles: c.cycles,
+                shape: match c.schedule {
+                    ScheduleChoice::Linear => DecayShape::Linear,
+                    ScheduleChoice::Cosine => DecayShape::Cosine,
+                    ScheduleChoice::Constant => DecayShape::Constant,
+                },
+            },
             weight_decay: c.weight_decay,
             clip: c.clip,
             eval_every: c.eval_every,
@@ -65,6 +76,7 @@ impl TrainPlan {
             ("train.batch", c.batch as u64),
             ("train.accumulate", c.accumulate as u64),
             ("train.log_every", c.log_every),
+            ("train.cycles", c.cycles),
             ("train.max_steps", c.max_steps.unwrap_or(1)),
             ("train.patience", c.patience.unwrap_or(1)),
             ("train.tokens", c.tokens.unwrap_or(1) as u64),

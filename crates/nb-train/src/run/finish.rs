@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nb_dist::ProcessGroup;
 use nb_report::RunRecord;
-use nb_report::record::{Named, OUTCOMES_FILE, OutcomesFile, Summary, TrainSummary};
+use nb_report::record::{Cost, Named, OUTCOMES_FILE, OutcomesFile, RunCost, Summary, TrainSummary, Untouched};
 
 use crate::atomic_file::write_file;
 use crate::method::TeacherRole;
 use crate::model::build;
 use crate::model::{Model, Role};
+use crate::plan::Plan;
+use crate::run::evaluation_cache::EvaluationCache;
 use crate::run::outcomes;
 use crate::run::state::Run;
 use crate::run::summary::{self, FinishedModel, RunResult, Speed, speed};
+use crate::run::untouched::{measure_untouched, warn_worse};
 use crate::run_folder::REPORT;
 use crate::run_folder::best::Best;
 use crate::run_folder::provenance;
@@ -28,26 +31,47 @@ pub(crate) fn finish<K: Task>(run: &Run<'_, K>, processes: &ProcessGroup) -> Res
         let measured = measure(run, role, model, processes);
         models.push(measured.with_context(|| format!("{} of the finished run", role.name()))?);
     }
+    let untouched = match measure_untouched(run, processes) {
+        Err(e) if processes.size() == 1 => {
+            tracing::warn!("the models before training were not measured: {e:#}");
+            None
+        }
+        measured => measured?,
+    };
     let _work = processes.busy();
-    run.folder.is_ours().then(|| write(run, models)).transpose()
+    run.folder.is_ours().then(|| write(run, models, untouched)).transpose()
 }
 
 /// Times the models and writes the files of a finished run.
-fn write<K: Task>(run: &Run<'_, K>, mut models: Vec<FinishedModel<'_>>) -> Result<RunResult> {
+fn write<K: Task>(
+    run: &Run<'_, K>,
+    mut models: Vec<FinishedModel<'_>>,
+    untouched: Option<Untouched>,
+) -> Result<RunResult> {
     let timing_batches = run.task.timing_batches();
     for (finished, (_, model)) in models.iter_mut().zip(run.models.named()) {
         finished.speed = speed(&timing_batches, |batch| time(run.task, model, batch));
     }
     let folder = run.folder.path();
     outcomes::write(&folder.join(OUTCOMES_FILE), &outcomes_file(run, &models))?;
-    let record = summary(run, &models);
+    let mut record = summary(run, &models);
+    if let (Some(untouched), Some(teacher)) = (&untouched, &record.teacher) {
+        record.warnings.get_or_insert_default().extend(warn_worse(
+            run.plan,
+            untouched,
+            teacher,
+            run.task.primary_metric(),
+        ));
+    }
+    record.untouched = untouched;
     record.warnings.iter().flatten().for_each(|warning| tracing::warn!("{warning}"));
     run.folder.finish(&record)?;
     run.checkpoints.remove(); // a finished run is not resumed
     if let Err(e) = report(folder) {
         tracing::warn!("no report was written: {e:#}");
     }
-    Ok(RunResult { folder: folder.to_owned(), record, table: summary::text(folder, &models) })
+    let table = summary::text(folder, &models, record.untouched.as_ref());
+    Ok(RunResult { folder: folder.to_owned(), record, table })
 }
 
 /// Returns the outcomes of the last evaluation of each model.
@@ -91,9 +115,31 @@ fn summary<K: Task>(run: &Run<'_, K>, models: &[FinishedModel<'_>]) -> Summary {
         sources: run.sources.clone(),
         machine: Some(provenance::machine(plan)),
         warnings: Some(run.task.warnings()),
+        untouched: None,
+        cost: Some(RunCost { run: Some(clock.cost()), teacher: teachers_cost(plan) }),
         terms_without_unit: Some(empty_terms.into_iter().collect()),
         updates_left_out: Some(state.skipped),
     }
+}
+
+/// Returns the cost of training the frozen teachers, as far as their runs recorded it. A teacher that is used as it comes cost
+/// nothing.
+fn teachers_cost(plan: &Plan) -> Option<Cost> {
+    if plan.resolved.teacher.train.unwrap_or_default().epochs == Some(0) {
+        return None;
+    }
+    let mut total: Option<Cost> = None;
+    for folder in &plan.trained {
+        let run = folder.parent().and_then(|run| RunRecord::read(run).ok());
+        let RunCost { run: own, teacher } = run.and_then(|run| run.summary.cost)?; // else a part would pass for the total
+        for cost in [own, teacher].into_iter().flatten() {
+            let sum = total.get_or_insert_default();
+            let add = |sum: &mut Option<f64>, more: Option<f64>| *sum = Some(sum.unwrap_or(0.0) + more.unwrap_or(0.0));
+            add(&mut sum.seconds, cost.seconds);
+            add(&mut sum.processor_seconds, cost.processor_seconds);
+        }
+    }
+    total
 }
 
 /// Writes `report.html` of a finished run.
@@ -114,8 +160,10 @@ fn measure<'a, K: Task>(
     let bert = &model.bert;
     if role == Role::Teacher && run.plan.method.teacher == TeacherRole::Frozen {
         let folder = run.plan.trained[0].display().to_string();
-        let dev = Some(evaluate(model, SplitName::Dev)?);
-        let test = has_test.then(|| evaluate(model, SplitName::Test)).transpose()?;
+        let cache = EvaluationCache::new(run.plan, &run.sources, processes);
+        let measure = |split| cache.measure("frozen teacher", split, || evaluate(model, split));
+        let dev = Some(measure(SplitName::Dev)?);
+        let test = has_test.then(|| measure(SplitName::Test)).transpose()?;
         return Ok(FinishedModel { role, bert, folder, best_step: None, dev, test, speed: Speed::default() });
     }
     let best = run.state.best.iter().find(|best| best.role() == role).and_then(Best::evaluation);

@@ -1,5 +1,6 @@
 //! A run: from a plan to trained models and a summary.
 
+mod evaluation_cache;
 mod finish;
 mod outcome;
 mod outcomes;
@@ -10,6 +11,7 @@ mod state;
 mod summary;
 pub(crate) mod teacher;
 mod train;
+mod untouched;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -25,12 +27,14 @@ pub use self::setup::{EpochPlace, Epochs, groups, is_evaluation, schedule, stepp
 pub use self::summary::RunResult;
 pub use self::teacher::{finished, teacher_plan};
 use crate::model::Models;
+use crate::optim::ParamGroup;
 use crate::plan::Plan;
 use crate::run::resume::Start;
 use crate::run::state::Run;
 use crate::run::teacher::prepare_teacher;
 use crate::run_folder::best::Best;
 use crate::run_folder::checkpoint::{Checkpoints, Identity, State};
+use crate::run_folder::clock::Stopwatch;
 use crate::run_folder::provenance;
 use crate::run_folder::{RunFolder, Unfinished};
 use crate::step::sync::{self, Vote, broadcast_from_main, local_main_first};
@@ -113,6 +117,7 @@ fn run_task<K: Task>(
     let identity = Identity::new(&plan.resolved, &sources)?;
     sync::check_sources(processes, &identity)?;
     let start = processes.is_main().then(|| Start::find(plan, &identity, unfinished)).transpose()?;
+    let watch = Stopwatch::start();
     let mut models = local_main_first(processes, || Models::build(plan, task))?;
     let mut groups = groups(plan, &models);
     let vote = Vote { stop: stop.load(Ordering::Relaxed), save: false };
@@ -122,15 +127,10 @@ fn run_task<K: Task>(
     }
     let epochs = Epochs::of(plan, task);
     let schedule = schedule(plan, &epochs);
-    let (folder, state) = match start {
-        None => (RunFolder::of_another(plan.output.clone()), State::default()),
-        Some(Start::Free) => {
-            (RunFolder::create(&plan.output, &plan.resolved, unfinished)?, first_state(plan, task, &models))
-        }
-        Some(Start::Over(halted)) => (halted.start_over(&plan.resolved)?, first_state(plan, task, &models)),
-        Some(Start::After(resumed)) => resumed.restore(&plan.resolved, schedule.total(), &mut groups)?,
-    };
-    let state = broadcast_from_main(processes, || Ok(state))?;
+    let first_state = || first_state(plan, task, &models);
+    let (folder, state) = begin(plan, start, unfinished, schedule.total(), &mut groups, first_state)?;
+    let mut state = broadcast_from_main(processes, || Ok(state))?;
+    state.clock.add_cost(watch);
     sync::broadcast_state(processes, &groups)?;
     models.parameters_changed(plan.method.teacher); // updates the bf16 copies of the restored weights
     drop(work);
@@ -150,6 +150,23 @@ fn run_task<K: Task>(
         identity,
     };
     run.train(stop)
+}
+
+/// Opens the folder of a run, with the state to continue from. `total` is the number of its steps.
+fn begin(
+    plan: &Plan,
+    start: Option<Start>,
+    unfinished: &Unfinished,
+    total: u64,
+    groups: &mut [ParamGroup],
+    first_state: impl FnOnce() -> State,
+) -> Result<(RunFolder, State)> {
+    Ok(match start {
+        None => (RunFolder::of_another(plan.output.clone()), State::default()),
+        Some(Start::Free) => (RunFolder::create(&plan.output, &plan.resolved, unfinished)?, first_state()),
+        Some(Start::Over(halted)) => (halted.start_over(&plan.resolved)?, first_state()),
+        Some(Start::After(resumed)) => resumed.restore(&plan.resolved, total, groups)?,
+    })
 }
 
 /// Returns the state of a run before its first step.

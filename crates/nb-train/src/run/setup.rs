@@ -7,6 +7,7 @@ use nb_model::Arena;
 
 use crate::config::EvalEvery;
 use crate::method::TermKind;
+use crate::model::build::takes_teachers_head;
 use crate::model::{Models, Role};
 use crate::optim::{AdamW, ParamGroup};
 use crate::plan::Plan;
@@ -28,7 +29,7 @@ pub fn stepper(plan: &Plan, processes: &Rc<ProcessGroup>) -> Stepper {
 pub fn schedule(plan: &Plan, epochs: &Epochs) -> Schedule {
     let shares: Vec<f64> = plan.method.stages.iter().map(|stage| stage.share).collect();
     let total = epochs.updates.iter().sum::<u64>().min(plan.train.max_steps.unwrap_or(u64::MAX));
-    Schedule::new(total, plan.train.warmup, &shares)
+    Schedule::new(total, plan.train.warmup, &shares).with_decay(plan.train.decay)
 }
 
 /// The epochs of a run, up to the one in which `train.max_steps` is reached.
@@ -119,7 +120,9 @@ pub fn groups<T: TaskHead>(plan: &Plan, models: &Models<T>) -> Vec<ParamGroup> {
             Role::Student => plan.train.lr,
         };
         add(model.arena(), encoder);
-        model.head.arenas().into_iter().for_each(|arena| add(arena, plan.train.head_lr));
+        // Without a gradient, weight decay alone would change what follows the vectors.
+        let head = if takes_teachers_head(plan) { model.head.vector_arenas() } else { model.head.arenas() };
+        head.into_iter().for_each(|arena| add(arena, plan.train.head_lr));
     }
     models.extra_arenas().into_iter().for_each(|arena| add(arena, plan.train.head_lr));
     groups

@@ -6,10 +6,10 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 use nb_data::TokenBatch;
 use nb_model::Bert;
-use nb_report::record;
+use nb_report::record::{self, ModelSummary, Untouched};
 
 use crate::model::Role;
-use crate::task::{Measurements, Part};
+use crate::task::Measurements;
 
 /// Number of warm-up passes before the timing, one text each.
 const WARM_UP: usize = 5;
@@ -61,10 +61,6 @@ impl FinishedModel<'_> {
         self.test.as_ref().or(self.dev.as_ref())
     }
 
-    fn part(&self, name: &str) -> Option<&Part> {
-        self.last_evaluation().and_then(|evaluation| evaluation.parts.iter().find(|part| part.name == name))
-    }
-
     fn parameters(&self) -> i64 {
         self.bert.arena().layout().numel()
     }
@@ -114,39 +110,72 @@ fn singles(batch: &TokenBatch) -> impl Iterator<Item = TokenBatch> + '_ {
 }
 
 /// Returns the table of a finished run, followed by the folders of its models.
-pub(crate) fn text(folder: &Path, models: &[FinishedModel<'_>]) -> String {
+pub(crate) fn text(folder: &Path, models: &[FinishedModel<'_>], untouched: Option<&Untouched>) -> String {
     let place = |m: &FinishedModel<'_>| format!("{:<8} {}", m.role.name(), folder.join(&m.folder).display());
     let places: Vec<String> = models.iter().map(place).collect();
-    format!("{}\n{}", table(models), places.join("\n"))
+    format!("{}\n{}", table(models, untouched), places.join("\n"))
 }
 
-fn table(models: &[FinishedModel<'_>]) -> Table {
+/// A column of the table.
+struct Column {
+    title: String,
+    model: ModelSummary,
+}
+
+impl Column {
+    fn of(title: &str, model: Option<&ModelSummary>) -> Option<Self> {
+        Some(Self { title: title.to_owned(), model: model?.clone() })
+    }
+}
+
+/// Returns the table: the models before any training, if they were measured, then the trained ones.
+fn table(models: &[FinishedModel<'_>], untouched: Option<&Untouched>) -> Table {
+    let before = [
+        Column::of("untouched\nteacher", untouched.and_then(|untouched| untouched.teacher.as_ref())),
+        Column::of("untouched\nstudent", untouched.and_then(|untouched| untouched.student.as_ref())),
+    ];
+    let trained = models.iter().map(|m| Column { title: m.role.name().to_owned(), model: m.record() });
+    let columns: Vec<Column> = before.into_iter().flatten().chain(trained).collect();
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED);
-    table.set_header(std::iter::once("").chain(models.iter().map(|m| m.role.name())));
-    let mut row = |name: &str, cell: &dyn Fn(&FinishedModel<'_>) -> String| {
-        table.add_row(std::iter::once(name.to_owned()).chain(models.iter().map(cell)));
-    };
-    row("layers", &|m| m.bert.depth().to_string());
-    row("parameters", &|m| format!("{:.1} M", m.parameters() as f64 / 1e6));
-    let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.4}"));
-    let get = |evaluation: &Option<Measurements>, name| evaluation.as_ref().and_then(|e| e.get(name));
-    for metric in models.iter().find_map(|m| m.dev.as_ref()).iter().flat_map(|e| &e.metrics) {
-        row(&metric.name.replace('_', " "), &|m| number(get(&m.dev, &metric.name)));
+    table.set_header(std::iter::once("").chain(columns.iter().map(|column| column.title.as_str())));
+    for row in rows(&columns) {
+        table.add_row(std::iter::once(row.title).chain(row.cells));
     }
-    for metric in models.iter().find_map(|m| m.test.as_ref()).iter().flat_map(|e| &e.metrics) {
-        row(&format!("test {}", metric.name.replace('_', " ")), &|m| number(get(&m.test, &metric.name)));
-    }
-    let last = models.iter().find_map(FinishedModel::last_evaluation);
-    for part in last.iter().flat_map(|evaluation| &evaluation.parts) {
-        let name = part.metrics.first().map_or("", |metric| &metric.name);
-        let title = format!("{name}, {} ({})", part.name, part.rows);
-        row(&title, &|m| number(m.part(&part.name).and_then(|part| Some(part.metrics.first()?.value))));
-    }
-    row("ms for one text", &|m| format!("{:.2}", m.speed.milliseconds));
-    row("texts per second", &|m| format!("{:.0}", m.speed.texts_per_second));
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+/// A row of the table.
+struct TableRow {
+    title: String,
+    cells: Vec<String>,
+}
+
+fn rows(columns: &[Column]) -> Vec<TableRow> {
+    let mut rows = Vec::new();
+    let mut row = |title: String, cell: &dyn Fn(&ModelSummary) -> Option<String>| {
+        let cells = columns.iter().map(|column| cell(&column.model).unwrap_or_else(|| "–".to_owned()));
+        rows.push(TableRow { title, cells: cells.collect() });
+    };
+    let number = |value: Option<f64>| value.map(|value| format!("{value:.4}"));
+    row("layers".to_owned(), &|m| Some(m.layers?.to_string()));
+    row("parameters".to_owned(), &|m| Some(format!("{:.1} M", m.parameters? as f64 / 1e6)));
+    let Some(last) = columns.last().map(|column| &column.model) else { return Vec::new() };
+    for (name, _) in last.dev.scores.metrics.iter() {
+        row(name.replace('_', " "), &|m| number(m.dev.scores.metric(name)));
+    }
+    for (name, _) in last.test.iter().flat_map(|test| test.scores.metrics.iter()) {
+        row(format!("test {}", name.replace('_', " ")), &|m| number(m.test.as_ref()?.scores.metric(name)));
+    }
+    for (part, scores) in last.last().parts.iter() {
+        let Some((name, _)) = scores.metrics.iter().next() else { continue };
+        let count = scores.rows.as_ref().map_or(0, |rows| rows.count);
+        row(format!("{name}, {part} ({count})"), &|m| number(m.last().parts.get(part)?.metric(name)));
+    }
+    row("ms for one text".to_owned(), &|m| Some(format!("{:.2}", m.milliseconds_per_text?)));
+    row("texts per second".to_owned(), &|m| Some(format!("{:.0}", m.texts_per_second?)));
+    rows
 }

@@ -19,6 +19,7 @@ use crate::run::setup::is_evaluation;
 use crate::run::state::Run;
 use crate::run_folder::best::Best;
 use crate::run_folder::checkpoint::Saved;
+use crate::run_folder::clock::Stopwatch;
 use crate::step::sync::{self, Vote, broadcast_from_main};
 use crate::step::{StepPosition, StepReport, Telemetry, Update};
 use crate::task::{SplitName, Task};
@@ -124,7 +125,7 @@ impl<K: Task> Run<'_, K> {
 
     /// Makes one update. Returns a report if a log line is due or if reading the report delays no step.
     fn step(&mut self, update: &Update<'_>) -> Result<Option<StepReport>> {
-        let begin = Instant::now();
+        let (begin, watch) = (Instant::now(), Stopwatch::start());
         let position = update.position;
         if position.step_in_stage == 0 {
             self.state.best.iter_mut().for_each(Best::begin_stage);
@@ -134,6 +135,7 @@ impl<K: Task> Run<'_, K> {
         let reads = update.telemetry == Telemetry::Models || self.plan.device == Device::Cpu;
         let report = reads.then(|| output.read());
         self.state.clock.add(position.step, begin.elapsed(), output.counts);
+        self.state.clock.add_cost(watch);
         for term in &self.stepper.method.stages[position.stage].terms {
             if output.counts.units(term.kind) == 0 {
                 *self.state.empty_terms.entry(term.kind).or_default() += 1;
@@ -176,7 +178,8 @@ impl<K: Task> Run<'_, K> {
             self.models.parameters_changed(self.plan.method.teacher);
         }
         let (saved_models, step) = (self.saved_models(), self.state.step);
-        let mut line = EvalLine { step: Some(step), epoch: Some(epoch), ..EvalLine::default() };
+        let cost = Some(self.state.clock.cost());
+        let mut line = EvalLine { step: Some(step), epoch: Some(epoch), cost, ..EvalLine::default() };
         let mut without_gain = 0;
         for ((role, model), best) in self.models.trained(self.plan.method.teacher).zip(&mut self.state.best) {
             let evaluation = self.task.evaluate(model, SplitName::Dev, &processes);

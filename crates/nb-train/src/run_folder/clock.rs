@@ -1,7 +1,8 @@
 //! The time spent in steps, and the throughput.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nb_report::record::Cost;
 use serde::{Deserialize, Serialize};
 
 use crate::step::Counts;
@@ -14,6 +15,31 @@ const WARM_UP_STEPS: u64 = 3;
 pub(crate) struct Clock {
     all: Throughput,
     warm: Throughput,
+    /// Elapsed time of everything that training needed: building the models with the outputs of frozen teachers, and steps.
+    #[serde(default)]
+    elapsed: Duration,
+    /// Processor time of the same.
+    #[serde(default)]
+    processor: Duration,
+}
+
+/// A measurement of elapsed and processor time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch {
+    begin: Instant,
+    processor: Duration,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self { begin: Instant::now(), processor: processor_time() }
+    }
+}
+
+/// Returns the processor time of all threads of this process.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
@@ -43,6 +69,17 @@ impl Clock {
         if step >= WARM_UP_STEPS {
             self.warm.add(elapsed, counts);
         }
+    }
+
+    /// Adds the time since `watch` started to the cost.
+    pub(crate) fn add_cost(&mut self, watch: Stopwatch) {
+        self.elapsed += watch.begin.elapsed();
+        self.processor += processor_time().saturating_sub(watch.processor);
+    }
+
+    /// Returns the cost so far.
+    pub(crate) fn cost(&self) -> Cost {
+        Cost { seconds: Some(self.elapsed.as_secs_f64()), processor_seconds: Some(self.processor.as_secs_f64()) }
     }
 
     pub(crate) fn seconds(&self) -> f64 {

@@ -2,7 +2,7 @@
 
 pub(crate) mod best;
 pub(crate) mod checkpoint;
-mod clock;
+pub(crate) mod clock;
 mod entries;
 mod halted;
 mod lock;

@@ -1,5 +1,7 @@
 //! The provenance of a result: data, models, versions, machine.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use nb_report::record::{Data, DataFile, Machine, ModelDigests, Named, Sources};
 use serde_json::Value;
@@ -38,7 +40,7 @@ fn data(plan: &Plan) -> Result<Named<Data>> {
     let mut out = Named::default();
     for SplitFiles { split, paths } in plan.data.task.split_files() {
         let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        let blake3 = Some(files_digest(&paths)?);
+        let blake3 = Some(files_digest(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>())?);
         out.insert(split, Data::One(DataFile { path: Some(names.join(", ")), blake3, rows: None }));
     }
     Ok(out)

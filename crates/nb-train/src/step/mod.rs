@@ -20,7 +20,7 @@ use nb_momentum::{Beta, blend_embeddings, blend_layers};
 use tch::Tensor;
 
 pub use self::context::{MicroBatch, MicroBatchOutput, StepContext, Telemetry};
-pub use self::schedule::{Schedule, StepPosition};
+pub use self::schedule::{Decay, DecayShape, Schedule, StepPosition};
 pub use self::telemetry::{StepOutput, StepReport};
 pub use self::terms::{Counts, ModelOutputs, TermInputs};
 use crate::method::{Blend, Method};

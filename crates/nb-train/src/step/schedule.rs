@@ -1,12 +1,51 @@
 //! The schedule of a run: the stage of each step, its progress through the stage, and the learning-rate factor.
 //!
-//! Each stage has its own learning-rate schedule: a linear warm-up, then a linear decay to zero.
+//! Each stage has its own learning-rate schedule: a linear warm-up, then a decay to zero, once or in several cycles.
 
 /// The stages of a run over a known number of steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
     stages: Vec<StageSteps>,
     total: u64,
+    decay: Decay,
+}
+
+/// The fall of the learning rate after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decay {
+    /// Its shape.
+    pub shape: DecayShape,
+    /// The number of times that the rate falls from its peak, each over the same number of steps (SGDR, Loshchilov and
+    /// Hutter, ICLR 2017, without their growing periods). At least 1.
+    pub cycles: u64,
+}
+
+/// The shape of a decay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecayShape {
+    /// 1 − x over the share x of a cycle's steps.
+    Linear,
+    /// (1 + cos πx)/2.
+    Cosine,
+    /// 1: the rate does not fall.
+    Constant,
+}
+
+impl Decay {
+    /// One linear decay.
+    pub const LINEAR: Self = Self { shape: DecayShape::Linear, cycles: 1 };
+
+    /// Returns the factor at the share `x` of the steps after the warm-up, from 0 to 1.
+    fn factor(self, x: f64) -> f64 {
+        let cycles = x * self.cycles as f64;
+        // The end of the last cycle is its end, not the beginning of another.
+        let x = if x < 1.0 { cycles.fract() } else { 1.0 };
+        match self.shape {
+            DecayShape::Linear => 1.0 - x,
+            DecayShape::Cosine => (1.0 + (std::f64::consts::PI * x).cos()) / 2.0,
+            DecayShape::Constant => 1.0,
+        }
+    }
 }
 
 /// The steps of a stage.
@@ -51,7 +90,13 @@ impl Schedule {
             stages.push(StageSteps { start, steps, warmup: (steps as f64 * warmup).round() as u64 });
             start = end;
         }
-        Self { stages, total }
+        Self { stages, total, decay: Decay::LINEAR }
+    }
+
+    /// Returns the schedule with another decay in each stage.
+    #[must_use]
+    pub fn with_decay(self, decay: Decay) -> Self {
+        Self { decay, ..self }
     }
 
     /// Steps of the whole run.
@@ -65,8 +110,8 @@ impl Schedule {
     }
 
     /// Returns the position of `step`, from 0. With s the step within its stage and n the stage's steps, the learning-rate
-    /// factor is (s + 1)/warm-up during warm-up, which reaches 1, then (n − s)/(n − warm-up), which is still above 0 at the
-    /// last step.
+    /// factor is (s + 1)/warm-up during warm-up, which reaches 1, then that of the [`Decay`] at the share
+    /// x = (s − warm-up)/(n − warm-up), which is below 1 at the last step; for one linear decay it is (n − s)/(n − warm-up).
     pub fn at(&self, step: u64) -> StepPosition {
         let stage = self.stages.iter().rposition(|stage| stage.steps > 0 && step >= stage.start).unwrap_or(0);
         let StageSteps { start, steps, warmup } = self.stages[stage];
@@ -74,7 +119,8 @@ impl Schedule {
         let lr_factor = if step_in_stage < warmup {
             (step_in_stage + 1) as f64 / warmup as f64
         } else {
-            steps.saturating_sub(step_in_stage) as f64 / (steps - warmup).max(1) as f64
+            let decayed = (steps - warmup) as f64;
+            self.decay.factor(if decayed > 0.0 { ((step_in_stage - warmup) as f64 / decayed).min(1.0) } else { 1.0 })
         };
         let progress = (step_in_stage as f64 / steps.saturating_sub(1).max(1) as f64).min(1.0);
         StepPosition { step, stage, step_in_stage, progress, lr_factor }
@@ -100,6 +146,20 @@ mod tests {
         assert_eq!(Schedule::new(4, 0.0, &[1.0]).at(0).lr_factor, 1.0);
         assert_eq!(Schedule::new(4, 1.0, &[1.0]).at(3).lr_factor, 1.0);
         assert_eq!(Schedule::new(4, 1.0, &[1.0]).at(4).lr_factor, 0.0);
+    }
+
+    #[test]
+    fn a_cosine_falls_slowly_at_first_and_cycles_start_at_the_peak() {
+        let of = |shape, cycles| factors(&Schedule::new(5, 0.2, &[1.0]).with_decay(Decay { shape, cycles }));
+        let close = |found: Vec<f64>, expected: [f64; 5]| {
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}, expected {expected:?}");
+        };
+        let quarter = 0.5_f64.sqrt() / 2.0; // cos(π/4)/2
+        close(of(DecayShape::Cosine, 1), [1.0, 1.0, 0.5 + quarter, 0.5, 0.5 - quarter]);
+        close(of(DecayShape::Linear, 2), [1.0, 1.0, 0.5, 1.0, 0.5]);
+        close(of(DecayShape::Cosine, 2), [1.0, 1.0, 0.5, 1.0, 0.5]);
+        close(of(DecayShape::Constant, 1), [1.0; 5]);
+        assert_eq!(Decay { shape: DecayShape::Cosine, cycles: 3 }.factor(1.0), 0.0);
     }
 
     #[test]

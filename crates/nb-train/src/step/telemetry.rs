@@ -24,7 +24,7 @@ impl Telemetry {
         let (Self::Models, Some(teacher), Some(student)) = (self, teacher, student) else { return None };
         let (v, z) = (&teacher.outputs.as_ref()?.logits, &student.outputs.as_ref()?.logits);
         let rows = v.size()[0] as f64;
-        Some(nb_loss::agreement(v, z).to_kind(Kind::Double) * rows)
+        (rows > 0.0).then(|| nb_loss::agreement(v, z).to_kind(Kind::Double) * rows)
     }
 }
 

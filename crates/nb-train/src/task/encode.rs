@@ -1,6 +1,6 @@
 //! Encoding of texts outside training: batches by tokens, pooled vectors, and the division of work among processes.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use nb_data::batch::cut;
 use nb_data::{BatchSize, TokenBatch, TokenStore};
 use nb_dist::ProcessGroup;
@@ -9,7 +9,6 @@ use tch::{Device, Tensor};
 
 use super::distinct::DistinctTexts;
 use super::{TaskHead, TextRef};
-use crate::model::Model;
 use crate::plan::estimate::BATCH_TOKENS;
 
 /// The error message for a model whose training diverged.
@@ -93,25 +92,4 @@ pub(super) fn compute_rows(
         out.copy_within(first * width..(first + 1) * width, i * width);
     }
     Ok(out)
-}
-
-/// Encodes rows of a store into the model's vectors, concatenated: [rows × H].
-///
-/// # Errors
-/// If an entry is not finite, or if a process is lost.
-pub(super) fn model_vectors<T: TaskHead>(
-    model: &Model<T>,
-    store: &TokenStore,
-    rows: &[u32],
-    processes: &ProcessGroup,
-) -> Result<Vec<f32>> {
-    let Model { bert, head } = model;
-    let device = bert.device();
-    compute_rows(store, rows, model.vector_width(), processes, |batch| {
-        let vectors = Vec::<f32>::try_from(encode(bert, head, &pack(batch, device)).view(-1))?;
-        if vectors.iter().any(|v| !v.is_finite()) {
-            bail!("{NOT_FINITE}");
-        }
-        Ok(vectors)
-    })
 }

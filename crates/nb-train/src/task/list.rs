@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nb_checkpoint::{DESCRIPTION_FILE, Description};
 use tch::Device;
 
-use super::{Recommend, Retrieve, Task, Topic};
+use super::{Embed, Recommend, Retrieve, Task, Topic};
 use crate::model::HeadLayers;
 use crate::plan::{Plan, TaskKinds};
 
@@ -78,7 +78,7 @@ macro_rules! task_list {
 
 task_list! {
     /// The tasks of this crate.
-    pub AllTasks: Topic, Recommend, Retrieve
+    pub AllTasks: Topic, Recommend, Retrieve, Embed
 }
 
 /// Refuses a model folder whose task is not among `kinds`.

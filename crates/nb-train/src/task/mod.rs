@@ -1,4 +1,4 @@
-//! The tasks: topic classification, recommendation and retrieval, a folder each. To add one, add its folder and its name in
+//! The tasks: topic classification, recommendation, retrieval and embedding, a folder each. To add one, add its folder and its name in
 //! `list.rs`.
 //!
 //! A task consists of an [`Objective`], which the training step sees, and a [`Task`], which adds the data. It does
@@ -6,9 +6,11 @@
 
 mod distinct;
 mod dot;
+mod embed;
 pub(crate) mod encode;
 mod evaluation;
 mod list;
+mod model_vectors;
 mod objective;
 mod recommend;
 mod retrieve;
@@ -27,6 +29,7 @@ use nb_model::{Bert, Pooling, PoolingKind};
 use nb_share::Shared;
 
 pub use self::distinct::text_hash;
+pub use self::embed::{Embed, EmbedBatch, EmbedKind, EmbedObjective, EmbedPlan, RankingFiles, RankingFolder};
 pub use self::evaluation::{Count, Measurements, Metric, Part};
 #[doc(hidden)]
 pub use self::list::refuse_task;
@@ -128,6 +131,12 @@ pub trait Task: Objective + Sized {
 
     /// Makes heads for both encoders. Layers that are not shared start equal where the widths are equal.
     fn heads(&self, widths: Widths, share: Share, seed: u64, device: Device) -> HeadPair<Self::Head>;
+
+    /// Makes the head with which a model of `hidden` units is measured before any training: one without parameters to train.
+    /// `None` if the task needs a trained head.
+    fn untouched_head(&self, _hidden: i64) -> Option<Self::Head> {
+        None
+    }
 
     /// Checks that a saved model fits this task.
     ///

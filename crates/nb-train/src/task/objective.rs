@@ -23,6 +23,11 @@ pub trait TaskHead {
 
     /// The parameters, one arena per layer.
     fn arenas(&self) -> Vec<&Arena>;
+
+    /// The parameters from states to the model's vectors.
+    fn vector_arenas(&self) -> Vec<&Arena> {
+        self.arenas()
+    }
 }
 
 /// The location of a text in the token stores of its task.

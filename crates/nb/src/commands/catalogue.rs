@@ -173,8 +173,10 @@ fn write(model: &SavedModel, corpus: &Source, writer: &mut VectorWriter) -> Resu
 /// Returns a hash of everything that the vectors depend on.
 fn key(model: &SavedModel, folder: &Path, corpus: &Source) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
-    let files = [CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, DESCRIPTION_FILE];
-    for path in files.iter().map(|name| folder.join(name)).chain([corpus.path.clone()]) {
+    let required = [CONFIG_FILE, WEIGHTS_FILE].map(|name| folder.join(name));
+    // An encoder as it comes has no trained head; the settings below name the one that it is used with.
+    let of_head = [HEAD_FILE, DESCRIPTION_FILE].map(|name| folder.join(name)).into_iter().filter(|path| path.is_file());
+    for path in required.into_iter().chain(of_head).chain([corpus.path.clone()]) {
         let mut file_hasher = blake3::Hasher::new();
         let read = File::open(&path).and_then(|file| file_hasher.update_reader(file).map(|_| ()));
         read.with_context(|| format!("cannot read {}", path.display()))?;

@@ -37,19 +37,19 @@ impl Compute {
     /// # Errors
     /// If libtorch finds no such device, or if the model cannot be read.
     pub(crate) fn load(&self, folder: &Path) -> Result<SavedModel> {
+        if let Some(threads) = self.threads {
+            set_threads(usize::from(threads.get()))?;
+        }
         self.load_option("--model", folder)
     }
 
-    /// Does the same as [`Compute::load`] for the folder of another option.
+    /// Loads another model in the folder of an option, after [`Compute::load`].
     ///
     /// # Errors
     /// As [`Compute::load`].
     pub(crate) fn load_option(&self, option: &str, folder: &Path) -> Result<SavedModel> {
         if !folder.is_dir() {
             bail!("{option} is {}, but there is no such folder", folder.display());
-        }
-        if let Some(threads) = self.threads {
-            set_threads(usize::from(threads.get()))?;
         }
         let precision = match self.precision {
             PrecisionChoice::F32 => Precision::F32,

@@ -26,10 +26,10 @@ impl CorpusModelOption {
     /// Loads the model, if the option is given.
     ///
     /// # Errors
-    /// If it cannot be loaded, is not a retrieval model, or has vectors of another width than `queries`.
+    /// If it cannot be loaded, does not output vectors for a search, or has vectors of another width than `queries`.
     pub(crate) fn load(&self, compute: &Compute, queries: &SavedModel) -> Result<Option<SavedModel>> {
         let Some(folder) = self.folder() else { return Ok(None) };
-        let model = compute.load_option("--corpus-model", folder)?;
+        let model = compute.load_option("--corpus-model", folder)?.with_head_of(queries);
         model.require_retrieval()?;
         if model.vector_width(VectorKind::Head) != queries.vector_width(VectorKind::Head) {
             bail!(

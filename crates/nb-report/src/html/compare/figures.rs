@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::plots::{ForestPlot, ScatterPlot, depths};
+use super::plots::{Across, ForestPlot, ScatterPlot, depths};
 use crate::format::plural;
 use crate::plot::Drawing;
 use crate::{Comparison, ReportError};
@@ -19,12 +19,12 @@ pub(super) const SCATTER_TITLE: &str = "Up and to the left is better";
 /// Explanation of the error bars in the scatter plot.
 pub(super) const SPREAD_NOTE: &str = "bars: ± one standard deviation over seeds";
 
-/// Returns the scatter plot; empty if no time was measured.
-pub(super) fn scatter(comparison: &Comparison) -> Result<Markup, ReportError> {
-    let Some(plot) = ScatterPlot::of(comparison) else { return Ok(html! {}) };
+/// Returns a scatter plot; `None` if no time was measured.
+pub(super) fn scatter(comparison: &Comparison, across: Across) -> Result<Option<Markup>, ReportError> {
+    let Some(plot) = ScatterPlot::of(comparison, across) else { return Ok(None) };
     let [wide, narrow] = SCATTER.map(|width| plot.draw(width));
     let marks = depths(comparison);
-    Ok(html! {
+    Ok(Some(html! {
         figure.lead-plot {
             figcaption {
                 span.title { (SCATTER_TITLE) }
@@ -33,7 +33,7 @@ pub(super) fn scatter(comparison: &Comparison) -> Result<Markup, ReportError> {
             }
             (pair(&wide?, &narrow?))
         }
-    })
+    }))
 }
 
 /// Returns the forest plot; empty if no row was tested.

@@ -12,6 +12,7 @@ pub use picture::comparison_picture;
 
 use maud::{Markup, html};
 
+use self::plots::Across;
 use super::page::{Tile, notes, page, section, tiles};
 use crate::format::{count, headline, name, number, percent, plural, singular};
 use crate::plot::Ink;
@@ -35,16 +36,21 @@ use crate::{Comparison, ReportError, Row, RunRecord};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn comparison_report(comparison: &Comparison, runs: &[RunRecord]) -> Result<String, ReportError> {
+    let time = figures::scatter(comparison, Across::Time)?;
+    let cost = figures::scatter(comparison, Across::Cost)?.map(|figure| html! { div.hero { (figure) } });
     let body = html! {
         (headline_tiles(comparison))
-        div.hero { (figures::scatter(comparison)?) (figures::forest(comparison)?) }
+        div.hero { @if let Some(time) = time { (time) } (figures::forest(comparison)?) }
         (section("All rows", &about(comparison), Some(table::rows(comparison))))
+        (section("Cost of training", COST, cost))
         (notes("Notes", "note", &comparison.notes))
         (section("How settings were chosen", sweep::ABOUT, sweep::tries(comparison)?))
         (section("Learning curves", "", runs::curves(comparison, runs)?))
     };
     Ok(page(&comparison.name, "comparison", &lead(comparison, runs), &body))
 }
+
+const COST: &str = "Processor time of the training, the teacher's included; mean over the seeds.";
 
 /// Returns the line below the title: task, methods, depths, seeds, runs and rows.
 fn lead(comparison: &Comparison, records: &[RunRecord]) -> Markup {

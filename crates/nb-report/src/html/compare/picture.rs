@@ -3,7 +3,7 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::figures::{FOREST_NOTE, SCATTER_TITLE, SPREAD_NOTE};
-use super::plots::{ForestPlot, ScatterPlot, depths};
+use super::plots::{Across, ForestPlot, ScatterPlot, depths};
 use crate::format::plural;
 use crate::html::page::colours;
 use crate::plot::Drawing;
@@ -64,7 +64,7 @@ pub fn comparison_picture(comparison: &Comparison) -> Result<String, ReportError
 }
 
 fn scatter(comparison: &Comparison) -> Result<Option<Panel>, ReportError> {
-    let Some(plot) = ScatterPlot::of(comparison) else { return Ok(None) };
+    let Some(plot) = ScatterPlot::of(comparison, Across::Time) else { return Ok(None) };
     let marks = depths(comparison).into_iter().map(|(shape, layers)| format!("{shape} {}", plural(layers, "layer")));
     let spread = plot.has_spread().then(|| SPREAD_NOTE.to_owned());
     let note = marks.chain(spread).collect::<Vec<_>>().join("   ");

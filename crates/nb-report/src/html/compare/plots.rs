@@ -1,43 +1,77 @@
-//! The two plots of a comparison: score against time, and differences from the baseline.
+//! The plots of a comparison: score against time and against the cost of training, and differences from the baseline.
 
 use super::rows::{ink, row_name};
 use crate::format::{name, p_value};
 use crate::plot::{Dot, Drawing, Forest, Ink, Level, SHAPES, Scatter, Span};
-use crate::record::{Against, Row};
+use crate::record::{Against, Row, TeacherRow};
 use crate::{Comparison, ReportError};
 
-/// The plot of the metric against the time for a single text.
+/// The horizontal axis of a scatter plot.
+#[derive(Clone, Copy)]
+pub(super) enum Across {
+    /// The time for a single text.
+    Time,
+    /// The processor time of the training.
+    Cost,
+}
+
+impl Across {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Time => "ms per text, log scale →",
+            Self::Cost => "processor seconds of the training, log scale →",
+        }
+    }
+
+    fn of_row(self, row: &Row) -> Option<f64> {
+        match self {
+            Self::Time => row.milliseconds_per_text,
+            Self::Cost => row.processor_seconds().filter(|seconds| seconds.is_finite() && *seconds > 0.0),
+        }
+    }
+
+    fn of_teacher(self, teacher: &TeacherRow) -> Option<f64> {
+        match self {
+            Self::Time => teacher.milliseconds_per_text,
+            Self::Cost => None, // a part of the cost of its students
+        }
+    }
+}
+
+/// The plot of the metric against time.
 pub(super) struct ScatterPlot {
+    across: Across,
     dots: Vec<Dot>,
     metric: String,
     /// The teacher's score.
     teacher: Option<f64>,
-    teacher_is_timed: bool,
+    teacher_is_a_dot: bool,
     /// Height in CSS pixels on a wide page.
     height: i32,
 }
 
 impl ScatterPlot {
     /// Returns the plot; `None` if no time was measured.
-    pub(super) fn of(comparison: &Comparison) -> Option<Self> {
-        let dots = dots(comparison);
+    pub(super) fn of(comparison: &Comparison, across: Across) -> Option<Self> {
+        let dots = dots(comparison, across);
         let teacher = comparison.teacher.as_ref();
         // About as high as the forest plot beside it, within limits.
         let tested = comparison.rows.iter().filter(|row| row.against.is_some()).count();
         (!dots.is_empty()).then(|| Self {
+            across,
             dots,
             metric: name(&comparison.metric),
             teacher: teacher.map(|teacher| teacher.score),
-            teacher_is_timed: teacher.is_some_and(|teacher| teacher.milliseconds_per_text.is_some()),
+            teacher_is_a_dot: teacher.is_some_and(|teacher| across.of_teacher(teacher).is_some()),
             height: i32::try_from(tested * 33 + 30).unwrap_or(i32::MAX).clamp(400, 560),
         })
     }
 
     /// Draws the plot `width` CSS pixels wide.
     pub(super) fn draw(&self, width: i32) -> Result<Drawing, ReportError> {
-        let name = if self.teacher_is_timed { "" } else { "teacher" };
+        let name = if self.teacher_is_a_dot { "" } else { "teacher" };
         Scatter {
-            x_name: "ms per text, log scale →",
+            x_name: self.across.title(),
             y_name: &self.metric,
             dots: &self.dots,
             level: self.teacher.map(|score| Level { name, score }),
@@ -53,13 +87,13 @@ impl ScatterPlot {
     }
 }
 
-fn dots(comparison: &Comparison) -> Vec<Dot> {
+fn dots(comparison: &Comparison, across: Across) -> Vec<Dot> {
     let depths = depths(comparison);
     let shape = |layers: u64| depths.iter().position(|(_, other)| *other == layers).unwrap_or(0);
     let students = comparison.rows.iter().filter_map(|row| {
         Some(Dot {
             label: row_name(comparison, &row.label, row.layers),
-            x: row.milliseconds_per_text?,
+            x: across.of_row(row)?,
             y: row.mean,
             spread: row.spread,
             ink: ink(comparison, &row.label),
@@ -69,7 +103,7 @@ fn dots(comparison: &Comparison) -> Vec<Dot> {
     let teacher = comparison.teacher.iter().filter_map(|teacher| {
         Some(Dot {
             label: format!("teacher {}L", teacher.layers),
-            x: teacher.milliseconds_per_text?,
+            x: across.of_teacher(teacher)?,
             y: teacher.score,
             spread: None,
             ink: Ink::Teacher,

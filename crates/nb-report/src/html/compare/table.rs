@@ -1,4 +1,4 @@
-//! The table of a comparison: the teacher, then every row.
+//! The table of a comparison: the untouched and the trained teacher, then every row.
 
 use maud::{Markup, html};
 
@@ -22,6 +22,7 @@ pub(super) fn rows(comparison: &Comparison) -> Markup {
                         th scope="col" { "method" }
                         th scope="col" { "layers" }
                         th scope="col" { (name(&comparison.metric)) }
+                        @if columns.before { th scope="col" { "before" } }
                         th scope="col" { "kept" }
                         @if columns.tests {
                             th scope="col" { "to " (comparison.baseline) }
@@ -32,10 +33,12 @@ pub(super) fn rows(comparison: &Comparison) -> Markup {
                         @if columns.throughput { th scope="col" { "texts/s" } }
                         th scope="col" { "parameters" }
                         th scope="col" { "MB" }
+                        @for cost in &columns.costs { th scope="col" { (cost.title) } }
                     }
                 }
                 tbody {
-                    @if let Some(row) = &comparison.teacher { (teacher(row, &columns)) }
+                    @if let Some(row) = &comparison.untouched { (teacher("untouched teacher", row, None, &columns)) }
+                    @if let Some(row) = &comparison.teacher { (teacher("teacher", row, Some(1.0), &columns)) }
                     @for row in rows { (student(comparison, row, &columns)) }
                 }
             }
@@ -45,12 +48,23 @@ pub(super) fn rows(comparison: &Comparison) -> Markup {
 
 /// The columns that only some comparisons have.
 struct Columns<'a> {
+    /// The metric before any training.
+    before: bool,
     /// The difference to the baseline, and its p value.
     tests: bool,
     /// Texts per second.
     throughput: bool,
     /// The metrics besides the comparison's own.
     metrics: Vec<&'a str>,
+    /// The cost of the training, and the quality at equal cost.
+    costs: Vec<CostColumn>,
+}
+
+/// A column about the cost of the training.
+struct CostColumn {
+    title: &'static str,
+    value: fn(&Row) -> Option<f64>,
+    format: fn(f64) -> String,
 }
 
 impl<'a> Columns<'a> {
@@ -60,7 +74,16 @@ impl<'a> Columns<'a> {
         metrics.sort_unstable();
         metrics.dedup();
         metrics.retain(|metric| *metric != comparison.metric);
+        let is_known = |column: &CostColumn| rows.iter().any(|row| (column.value)(row).is_some());
+        let costs = [
+            CostColumn { title: "seconds", value: Row::seconds, format: number },
+            CostColumn { title: "processor seconds", value: Row::processor_seconds, format: number },
+        ];
+        let equal = CostColumn { title: "at equal cost", value: |row| row.at_equal_cost, format: score };
+        let equal = comparison.shown_budget().map(|_| equal);
         Self {
+            before: rows.iter().any(|row| row.untouched.is_some()),
+            costs: costs.into_iter().filter(is_known).chain(equal).collect(),
             tests: rows.iter().any(|row| row.against.is_some()),
             throughput: rows.iter().any(|row| row.texts_per_second.is_some()),
             metrics,
@@ -68,18 +91,20 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn teacher(row: &TeacherRow, columns: &Columns) -> Markup {
+fn teacher(label: &str, row: &TeacherRow, kept: Option<f64>, columns: &Columns) -> Markup {
     html! {
         tr.teacher {
-            th scope="row" { "teacher" }
+            th scope="row" { (label) }
             td { (row.layers) }
             td { (score(row.score)) }
-            td { (percent(1.0)) }
+            @if columns.before { td { (NONE) } }
+            td { (optional(kept, percent)) }
             @for _ in 0..columns.metrics.len() + 2 * usize::from(columns.tests) { td { (NONE) } }
             td { (optional(row.milliseconds_per_text, number)) }
             @if columns.throughput { td { (optional(row.texts_per_second, count)) } }
             td { (count(row.parameters as f64)) }
             td { (number(row.parameters as f64 * 4e-6)) }
+            @for _ in &columns.costs { td { (NONE) } }
         }
     }
 }
@@ -96,6 +121,7 @@ fn student(comparison: &Comparison, row: &Row, columns: &Columns) -> Markup {
                 (with_spread(row.mean, row.spread))
                 @if best { span.star title="best at its depth" { " ★" } }
             }
+            @if columns.before { td { (optional(row.untouched, score)) } }
             td { (optional(row.kept, percent)) }
             @if columns.tests { (against(row.against.as_ref())) }
             @for metric in &columns.metrics {
@@ -105,6 +131,7 @@ fn student(comparison: &Comparison, row: &Row, columns: &Columns) -> Markup {
             @if columns.throughput { td { (optional(row.texts_per_second, count)) } }
             td { (count(row.parameters as f64)) }
             td { (number(row.megabytes)) }
+            @for cost in &columns.costs { td { (optional((cost.value)(row), cost.format)) } }
         }
     }
 }

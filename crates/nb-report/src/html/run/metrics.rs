@@ -6,7 +6,7 @@ use crate::format::{NONE, count, integer, name, number, percent, score};
 use crate::html::page::{curves, grid, table};
 use crate::html::series::{metrics, rows, series};
 use crate::plot::{Bar, Bounds, Curve, Curves, Ink, Look};
-use crate::record::{EvalLine, Evaluation, ModelSummary, Scores};
+use crate::record::{Cost, EvalLine, Evaluation, ModelSummary, RunCost, Scores, Untouched};
 use crate::{ReportError, RunRecord};
 
 /// Returns curves and tables; `None` if nothing was evaluated.
@@ -14,11 +14,12 @@ pub(super) fn results(record: &RunRecord) -> Result<Option<Markup>, ReportError>
     let evaluations = record.evaluations.iter().flat_map(|line| line.student.iter().chain(&line.teacher));
     let metrics = metrics(evaluations.map(|evaluation| &evaluation.scores));
     let drawn = metrics.into_iter().map(|metric| curves(&curve(record, metric))).collect::<Result<Vec<_>, _>>()?;
-    let models = models(record);
+    let (models, untouched) = (models(record), untouched(record));
     let tables = [
-        scores("Test data, measured once", &models, |model| model.test.as_ref().map(|test| &test.scores)),
-        scores("Development data, best state", &models, |model| Some(&model.dev.scores)),
+        scores("Test data, measured once", &untouched, &models, |model| model.test.as_ref().map(|test| &test.scores)),
+        scores("Development data, best state", &untouched, &models, |model| Some(&model.dev.scores)),
         best(&models),
+        record.summary.cost.and_then(cost),
     ];
     let parts = models.iter().map(parts);
     let tables: Vec<Markup> = tables.into_iter().chain(parts).flatten().collect();
@@ -47,6 +48,13 @@ fn models(record: &RunRecord) -> Vec<Model<'_>> {
     student.chain(record.summary.teacher.iter().map(|summary| Model { name: "teacher", summary })).collect()
 }
 
+/// Returns the models of a run before any training, the teacher first.
+fn untouched(record: &RunRecord) -> Vec<Model<'_>> {
+    let Some(Untouched { teacher, student }) = &record.summary.untouched else { return vec![] };
+    let teacher = teacher.iter().map(|summary| Model { name: "untouched teacher", summary });
+    teacher.chain(student.iter().map(|summary| Model { name: "untouched student", summary })).collect()
+}
+
 /// Returns the curves of one metric over the evaluations, for both models.
 pub(crate) fn curve(record: &RunRecord, metric: &str) -> Curves {
     let student = of_model(record, metric, |line| line.student.as_ref());
@@ -72,19 +80,25 @@ fn of_model(record: &RunRecord, metric: &str, model: impl Fn(&EvalLine) -> Optio
     }
 }
 
-/// Returns a table with a row for each metric of the final state, on the split that `of` selects.
-fn scores(caption: &str, models: &[Model<'_>], of: impl Fn(&ModelSummary) -> Option<&Scores>) -> Option<Markup> {
+/// Returns a table with a row for each metric, before training and of the final state, on the split that `of` selects.
+fn scores(
+    caption: &str,
+    untouched: &[Model<'_>],
+    models: &[Model<'_>],
+    of: impl Fn(&ModelSummary) -> Option<&Scores>,
+) -> Option<Markup> {
     let measured = |model: &&Model<'_>| of(model.summary).is_some_and(|scores| !scores.metrics.is_empty());
-    let models: Vec<&Model<'_>> = models.iter().filter(measured).collect();
-    let all: Vec<&Scores> = models.iter().filter_map(|model| of(model.summary)).collect();
+    let before: Vec<&Model<'_>> = untouched.iter().filter(measured).collect();
+    let after: Vec<&Model<'_>> = models.iter().filter(measured).collect();
+    let all: Vec<&Scores> = before.iter().chain(&after).filter_map(|model| of(model.summary)).collect();
     let rows = all.first().and_then(|scores| rows(scores)).map(|rows| format!(" ({rows})")).unwrap_or_default();
     let mut head = vec!["metric".to_owned()];
-    head.extend(models.iter().map(|model| model.name.to_owned()));
-    head.extend((models.len() == 2).then(|| "kept".to_owned()));
+    head.extend(before.iter().chain(&after).map(|model| model.name.to_owned()));
+    head.extend((after.len() == 2).then(|| "kept".to_owned()));
     let row = |metric: &&str| {
         let mut cells = vec![html! { (name(metric)) }];
         cells.extend(all.iter().map(|scores| with_interval(scores, metric)));
-        if let [student, teacher] = all.as_slice() {
+        if let [student, teacher] = all[before.len()..] {
             let share = student.metric(metric).zip(teacher.metric(metric)).filter(|(_, theirs)| *theirs > 0.0);
             cells.push(html! { (share.map_or_else(|| NONE.to_owned(), |(mine, theirs)| percent(mine / theirs))) });
         }
@@ -112,6 +126,20 @@ fn best(models: &[Model<'_>]) -> Option<Markup> {
     let head: Vec<String> =
         ["model"].into_iter().chain(models.iter().map(|model| model.name)).map(str::to_owned).collect();
     (!rows.is_empty()).then(|| table("Size and speed", &head, &rows))
+}
+
+/// Returns a table of the cost of the training; `None` if no time is known.
+fn cost(cost: RunCost) -> Option<Markup> {
+    let parts = [("this run", cost.run), ("its teacher, before", cost.teacher)];
+    let row = |(part, cost): (&str, Option<Cost>)| {
+        let Cost { seconds, processor_seconds } = cost?.checked();
+        let time = |time: Option<f64>| html! { (time.map_or_else(|| NONE.to_owned(), number)) };
+        seconds.or(processor_seconds)?;
+        Some(vec![html! { (part) }, time(seconds), time(processor_seconds)])
+    };
+    let rows: Vec<Vec<Markup>> = parts.into_iter().filter_map(row).collect();
+    let head = ["training of", "seconds", "processor seconds"].map(str::to_owned);
+    (!rows.is_empty()).then(|| table("Cost of the training", &head, &rows))
 }
 
 /// Returns a table of the metrics over parts of the test data or, if none were measured, of the development data.

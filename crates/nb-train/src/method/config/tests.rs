@@ -97,8 +97,8 @@ fn parts_that_a_frozen_teacher_cannot_have_are_refused_by_name() {
             "{name: kd, teacher: frozen, weights: {teacher: 1}}",
             "method.weights.teacher is above 0, but method.teacher is frozen",
         ),
-        ("{name: newsbert, teacher: frozen, beta: 0}", "method.share"),
-        ("{name: newsbert, teacher: frozen, share: []}", "method.beta"),
+        ("{name: newsbert, teacher: frozen, share: [dense]}", "method.share is [dense], but method.teacher is frozen"),
+        ("{name: newsbert, teacher: frozen, beta: 0.1}", "method.beta is 0.1, but method.teacher is frozen"),
         ("{name: finetune, teacher: frozen}", "method.teacher is frozen, but no term of method.weights uses it"),
         ("{teacher: frozen, weights: {teacher: 1}}", "method.weights.teacher"),
         ("{name: kd, teacher: joint}", "method.teacher is joint, but method.weights.teacher is 0"),
@@ -197,8 +197,9 @@ fn a_teacher_weight_above_0_makes_the_teacher_joint() {
 }
 
 #[test]
-fn a_frozen_teacher_has_no_teacher_term() {
-    let method = parse("{name: newsbert, teacher: frozen, share: [], beta: 0}").unwrap();
+fn a_frozen_teacher_has_no_teacher_term_nothing_shared_and_no_blending() {
+    let method = parse("{name: newsbert, teacher: frozen}").unwrap();
+    assert!(!method.blends() && !method.share.is_any());
     use TermKind::{Embedding, Hard, Hidden, Pooled, Soft};
     assert_eq!(method.teacher, TeacherRole::Frozen);
     assert_eq!(kinds(&method.stages[0]), [Embedding, Hidden, Pooled, Soft, Hard]);

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
-use nb_checkpoint::{DESCRIPTION_FILE, Description};
+use nb_checkpoint::{DESCRIPTION_FILE, Description, HeadDescription};
 use nb_data::batch::order;
 use nb_data::behaviors::{Behaviors, ClickedBefore, Draw, ReaderBatch, Sample, cut_distinct};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
@@ -23,14 +23,17 @@ use nb_model::{Bert, Reader};
 use nb_share::Shared;
 use tch::Device;
 
-use super::encode::{encode, model_vectors, pack, timing_batches};
+use super::encode::{encode, pack, timing_batches};
+use super::model_vectors::model_vectors;
 use super::unlabelled::{SplitRows, Unlabelled, split_rows};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, VectorHead, Widths, check_head, check_task};
 use crate::method::Share;
-use crate::model::saved_folder::{ModelCard, save_head};
 use crate::model::{HeadLayers, Model};
+use crate::model::{ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
 use crate::task::evaluation::Measurements;
+
+pub(super) use open::read_impressions;
 
 pub use evaluate::{ScoredImpressions, evaluate_clicks};
 pub use objective::{RecommendBatch, RecommendHead, RecommendObjective};
@@ -72,6 +75,8 @@ pub struct Recommend {
     self_attention: Option<i64>,
     tokenizer: Tokenizer,
     card: ModelCard,
+    /// Head of models before any training.
+    untouched: HeadDescription,
     batch: BatchSize,
     seed: u64,
 }
@@ -143,6 +148,12 @@ impl Task for Recommend {
         }
     }
 
+    fn untouched_head(&self, hidden: i64) -> Option<RecommendHead> {
+        let device = self.objective.device;
+        let reader = Rc::new(Reader::of_kind(self.untouched.reader, hidden, None, device));
+        Some(RecommendHead { vector: VectorHead::zeros(&self.untouched, hidden, device), reader })
+    }
+
     fn check_description(&self, description: &Description) -> Result<()> {
         check_task(self.name(), description)?;
         if description.self_attention != self.self_attention {
@@ -208,16 +219,13 @@ impl Task for Recommend {
         split: SplitName,
         processes: &ProcessGroup,
     ) -> Result<Measurements> {
-        let MeasuredSplit { split: ImpressionSplit { articles, behaviors, impressions }, seen } = match split {
+        let MeasuredSplit { split, seen } = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("data.test is not set")?,
         };
-        let rows: Vec<u32> = (0..articles.len() as u32).collect();
-        let vectors = ArticleVectors::new(model_vectors(model, articles, &rows, processes)?, model.vector_width());
         let RecommendHead { vector, reader } = &model.head;
-        let scores =
-            score_clicks(&vectors, &ReaderModel { reader, score: vector.score.kind() }, behaviors, impressions)?;
-        evaluate_clicks(&ScoredImpressions { behaviors, impressions, seen: Some(seen) }, &scores)
+        let reader = ReaderModel { reader, score: vector.score.kind() };
+        evaluate_impressions(model, &reader, split, Some(seen), processes)
     }
 
     fn infer(&self, bert: &Bert, head: &RecommendHead, batch: &TokenBatch) {
@@ -234,6 +242,24 @@ impl Task for Recommend {
         let card = ModelCard { head: head.vector.description(&self.card.head), ..self.card.clone() };
         card.write(folder, &[], &self.tokenizer)
     }
+}
+
+/// Scores the impressions of a split and computes the metrics. `seen` tells which articles training showed.
+///
+/// # Errors
+/// If a score is not finite, or if a process is lost.
+pub(super) fn evaluate_impressions<T: TaskHead>(
+    model: &Model<T>,
+    reader: &ReaderModel<'_>,
+    split: &ImpressionSplit,
+    seen: Option<&[bool]>,
+    processes: &ProcessGroup,
+) -> Result<Measurements> {
+    let ImpressionSplit { articles, behaviors, impressions } = split;
+    let rows: Vec<u32> = (0..articles.len() as u32).collect();
+    let vectors = ArticleVectors::new(model_vectors(model, articles, &rows, processes)?, model.vector_width());
+    let scores = score_clicks(&vectors, reader, behaviors, impressions)?;
+    evaluate_clicks(&ScoredImpressions { behaviors, impressions, seen }, &scores)
 }
 
 /// Makes the reader model that a model folder describes.

@@ -58,6 +58,10 @@ impl TaskHead for RecommendHead {
     fn arenas(&self) -> Vec<&Arena> {
         self.vector.arenas().into_iter().chain(self.reader.arenas()).collect()
     }
+
+    fn vector_arenas(&self) -> Vec<&Arena> {
+        self.vector.arenas()
+    }
 }
 
 /// A micro-batch: the tokens of its distinct articles, and the clicked and shown articles of its readers as indices into

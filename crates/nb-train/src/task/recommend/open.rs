@@ -8,7 +8,7 @@ use nb_data::{IdIndex, TokenStore, Tokenizer};
 
 use super::plan::{ClickLog, RecommendPlan};
 use super::{ImpressionSplit, MeasuredSplit, Recommend, RecommendObjective};
-use crate::model::saved_folder::{CardText, ModelCard};
+use crate::model::{CardText, ModelCard};
 use crate::plan::{Dev, Plan};
 use crate::task::texts::{self, HeldOut, article_ids, open_store, open_tokenizer};
 use crate::task::unlabelled::Unlabelled;
@@ -51,6 +51,7 @@ impl Recommend {
             self_attention: task_plan.self_attention,
             card: ModelCard { history: Some(task_plan.history), self_attention: task_plan.self_attention, ..card },
             tokenizer,
+            untouched: plan.untouched_head,
             batch: plan.train.batch,
             seed: plan.seed,
         })
@@ -93,7 +94,7 @@ fn warn_unusable(drawn: &Samples, log: &ClickLog) {
     }
 }
 
-fn read_impressions(plan: &Plan, log: &ClickLog, tokenizer: &Tokenizer) -> Result<ImpressionSplit> {
+pub(in crate::task) fn read_impressions(plan: &Plan, log: &ClickLog, tokenizer: &Tokenizer) -> Result<ImpressionSplit> {
     let articles = open_store(plan, &log.news, tokenizer)?;
     let ids = article_ids(&log.news, &articles);
     let behaviors = Behaviors::read(&log.behaviors, &ids)?;

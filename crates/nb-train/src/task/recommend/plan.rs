@@ -121,8 +121,8 @@ impl TaskPlan for RecommendPlan {
         self.splits.dev.fraction()
     }
 
-    fn split_files(&self) -> Vec<SplitFiles<'_>> {
-        self.splits.files(|log| vec![&log.news.path, &log.behaviors.path])
+    fn split_files(&self) -> Vec<SplitFiles> {
+        self.splits.files(|log| vec![log.news.path.clone(), log.behaviors.path.clone()])
     }
 
     fn complete(&self, config: &mut DataConfig) {
@@ -156,6 +156,7 @@ impl RecommendPlan {
                 ("header", config.header.is_some()),
                 ("quoting", config.quoting.is_some()),
                 ("unknown_labels", config.unknown_labels.is_some()),
+                ("eval", config.eval.is_some()),
             ],
             "MIND's files have fixed columns, no header and no quoting, and readers have no labels",
         )?;

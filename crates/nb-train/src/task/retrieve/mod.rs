@@ -15,7 +15,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
-use nb_checkpoint::Description;
+use nb_checkpoint::{Description, HeadDescription};
 use nb_data::batch::{cut, order};
 use nb_data::beir::{Judged, Pair, Qrels, QueryBatch};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
@@ -24,14 +24,17 @@ use nb_model::Bert;
 use tch::Device;
 
 use super::distinct::DistinctTexts;
-use super::encode::{encode, model_vectors, pack, timing_batches};
+use super::encode::{encode, pack, timing_batches};
+use super::model_vectors::model_vectors;
 use super::unlabelled::{SplitRows, Unlabelled, split_rows};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, VectorHead, Widths, check_head, check_task};
 use crate::method::Share;
-use crate::model::saved_folder::{ModelCard, save_head};
 use crate::model::{HeadLayers, Model};
+use crate::model::{ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
 use crate::task::evaluation::Measurements;
+
+pub(super) use open::read_queries;
 
 pub use corpus_index::CorpusIndex;
 pub use evaluate::{EVALUATION_DEPTH, JudgementScope, evaluate_hits};
@@ -71,6 +74,8 @@ pub struct Retrieve {
     negatives: usize,
     tokenizer: Tokenizer,
     card: ModelCard,
+    /// Head of models before any training.
+    untouched: HeadDescription,
     batch: BatchSize,
     seed: u64,
 }
@@ -88,17 +93,6 @@ impl Retrieve {
         self.train.queries.length(judged.query as usize)
             + self.length(judged.relevant[relevant as usize].0)
             + negatives * self.negatives.min(judged.negatives.len())
-    }
-
-    /// Encodes rows of a store: [rows × H].
-    fn vectors(
-        &self,
-        model: &Model<RetrieveHead>,
-        store: &TokenStore,
-        rows: &[u32],
-        processes: &ProcessGroup,
-    ) -> Result<Vec<f32>> {
-        model_vectors(model, store, rows, processes)
     }
 }
 
@@ -130,6 +124,10 @@ impl Task for Retrieve {
     fn heads(&self, widths: Widths, share: Share, seed: u64, device: Device) -> HeadPair<RetrieveHead> {
         let pair = VectorHead::pair(&self.card.head, widths, share, seed, device);
         HeadPair { teacher: RetrieveHead { vector: pair.teacher }, student: RetrieveHead { vector: pair.student } }
+    }
+
+    fn untouched_head(&self, hidden: i64) -> Option<RetrieveHead> {
+        Some(RetrieveHead { vector: VectorHead::zeros(&self.untouched, hidden, self.objective.device) })
     }
 
     fn check_description(&self, description: &Description) -> Result<()> {
@@ -195,21 +193,7 @@ impl Task for Retrieve {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("data.test is not set")?,
         };
-        let judged: Vec<&Judged> = split.judged.iter().map(|&i| &split.qrels.queries[i as usize]).collect();
-        let rows: Vec<u32> = judged.iter().map(|judged| judged.query).collect();
-        let same_id = |&row: &u32| split.index.ids().row(split.queries.id(row as usize)?.as_bytes());
-        let queries = QueryVectors {
-            vectors: self.vectors(model, &split.queries, &rows, processes)?,
-            hidden: model.vector_width(),
-            same_id: rows.iter().map(same_id).collect(),
-        };
-        let mut search = TopKSearch::new(queries, Rc::clone(&split.index), EVALUATION_DEPTH);
-        // Articles with the same tokens are in the same block, so they are encoded once and have the same vector.
-        let all: Vec<u32> = (0..split.corpus.len() as u32).collect();
-        for rows in DistinctTexts::new(&split.corpus, &all).blocks(BLOCK) {
-            search.add(&rows, &self.vectors(model, &split.corpus, &rows, processes)?)?;
-        }
-        evaluate_hits(&judged, &search.finish(), JudgementScope::All)
+        evaluate_queries(model, split, processes)
     }
 
     fn infer(&self, bert: &Bert, head: &RetrieveHead, batch: &TokenBatch) {
@@ -225,4 +209,30 @@ impl Task for Retrieve {
         let card = ModelCard { head: head.vector.description(&self.card.head), ..self.card.clone() };
         card.write(folder, &[], &self.tokenizer)
     }
+}
+
+/// Searches the corpus of a split for its queries, and computes the metrics.
+///
+/// # Errors
+/// If an entry of a vector is not finite, or if a process is lost.
+pub(super) fn evaluate_queries<T: TaskHead>(
+    model: &Model<T>,
+    split: &QuerySplit,
+    processes: &ProcessGroup,
+) -> Result<Measurements> {
+    let judged: Vec<&Judged> = split.judged.iter().map(|&i| &split.qrels.queries[i as usize]).collect();
+    let rows: Vec<u32> = judged.iter().map(|judged| judged.query).collect();
+    let same_id = |&row: &u32| split.index.ids().row(split.queries.id(row as usize)?.as_bytes());
+    let queries = QueryVectors {
+        vectors: model_vectors(model, &split.queries, &rows, processes)?,
+        hidden: model.vector_width(),
+        same_id: rows.iter().map(same_id).collect(),
+    };
+    let mut search = TopKSearch::new(queries, Rc::clone(&split.index), EVALUATION_DEPTH);
+    // Articles with the same tokens are in the same block, so they are encoded once and have the same vector.
+    let all: Vec<u32> = (0..split.corpus.len() as u32).collect();
+    for rows in DistinctTexts::new(&split.corpus, &all).blocks(BLOCK) {
+        search.add(&rows, &model_vectors(model, &split.corpus, &rows, processes)?)?;
+    }
+    evaluate_hits(&judged, &search.finish(), JudgementScope::All)
 }

@@ -8,7 +8,7 @@ use nb_data::beir::Qrels;
 
 use super::plan::{QueryLog, RetrievePlan};
 use super::{CorpusIndex, QuerySplit, Retrieve, RetrieveObjective};
-use crate::model::saved_folder::{CardText, ModelCard};
+use crate::model::{CardText, ModelCard};
 use crate::plan::{Dev, Plan};
 use crate::task::texts::{self, HeldOut, article_ids, open_store, open_tokenizer, warn_repeated};
 use crate::task::unlabelled::Unlabelled;
@@ -53,6 +53,7 @@ impl Retrieve {
             dev,
             negatives: task_plan.negatives,
             card: ModelCard::new(plan, CARD),
+            untouched: plan.untouched_head,
             tokenizer,
             batch: plan.train.batch,
             seed: plan.seed,
@@ -60,7 +61,7 @@ impl Retrieve {
     }
 }
 
-fn read_queries(plan: &Plan, log: &QueryLog, tokenizer: &Tokenizer) -> Result<QuerySplit> {
+pub(in crate::task) fn read_queries(plan: &Plan, log: &QueryLog, tokenizer: &Tokenizer) -> Result<QuerySplit> {
     let (corpus, queries) = (open_store(plan, &log.corpus, tokenizer)?, open_store(plan, &log.queries, tokenizer)?);
     let query_ids = article_ids(&log.queries, &queries);
     let ids: Vec<Option<&str>> = (0..corpus.len()).map(|row| corpus.id(row)).collect();

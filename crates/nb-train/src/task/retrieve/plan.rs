@@ -100,8 +100,8 @@ impl TaskPlan for RetrievePlan {
         self.splits.dev.fraction()
     }
 
-    fn split_files(&self) -> Vec<SplitFiles<'_>> {
-        self.splits.files(|log| vec![&log.corpus.path, &log.queries.path, &log.qrels])
+    fn split_files(&self) -> Vec<SplitFiles> {
+        self.splits.files(|log| vec![log.corpus.path.clone(), log.queries.path.clone(), log.qrels.clone()])
     }
 
     fn complete(&self, config: &mut DataConfig) {
@@ -136,6 +136,7 @@ impl RetrievePlan {
                 ("unknown_labels", config.unknown_labels.is_some()),
                 ("history", config.history.is_some()),
                 ("clicked_before", config.clicked_before.is_some()),
+                ("eval", config.eval.is_some()),
             ],
             "BEIR files have named fields and no readers",
         )?;

@@ -26,8 +26,8 @@ use self::warnings::warnings;
 use super::encode::{NOT_FINITE, compute_rows, pack, timing_batches};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, Widths, check_head, check_task, pooling_pair};
 use crate::method::Share;
-use crate::model::saved_folder::{ModelCard, save_head};
 use crate::model::{HeadLayers, Model};
+use crate::model::{ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
 use crate::task::evaluation::Measurements;
 

@@ -9,7 +9,7 @@ use nb_data::{Labels, TokenStore};
 use super::plan::TopicPlan;
 use super::{Topic, TopicObjective, TopicSplit};
 use crate::config::UnknownLabels;
-use crate::model::saved_folder::{CardText, ModelCard};
+use crate::model::{CardText, ModelCard};
 use crate::plan::{Dev, Plan};
 use crate::task::texts::{self, HeldOut, open_store, open_tokenizer};
 

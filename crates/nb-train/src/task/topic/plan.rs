@@ -55,8 +55,8 @@ impl TaskPlan for TopicPlan {
         self.splits.dev.fraction()
     }
 
-    fn split_files(&self) -> Vec<SplitFiles<'_>> {
-        self.splits.files(|source| vec![&source.path])
+    fn split_files(&self) -> Vec<SplitFiles> {
+        self.splits.files(|source| vec![source.path.clone()])
     }
 
     fn complete(&self, config: &mut DataConfig) {
@@ -74,6 +74,7 @@ impl TopicPlan {
             ],
             "it applies only to tasks that rank",
         )?;
+        refuse(&[("eval", config.eval.is_some())], "it applies only to task: embed")?;
         let format = format(config)?;
         let source = |key, path: &Path| {
             require_file(key, path)?;
@@ -115,12 +116,15 @@ fn format(config: &DataConfig) -> Result<Format> {
             let Some(columns) = &config.columns else {
                 bail!(ConfigError::expected("data.columns", "missing", "for example {label: 0, text: [1, 2]}"))
             };
+            let Some(label) = &columns.label else {
+                bail!(ConfigError::expected("data.columns.label", "missing", "the column of the label, for example 0"))
+            };
             if !(1..=2).contains(&columns.text.len()) {
                 let found = format!("a list of {} columns", columns.text.len());
                 bail!(ConfigError::expected("data.columns.text", found, "one or two columns"));
             }
             Ok(Format::Csv(CsvLayout {
-                label: Some((&columns.label).into()),
+                label: Some(label.into()),
                 text: columns.text.iter().map(Into::into).collect(),
                 header: if config.header.unwrap_or(false) { Header::Present } else { Header::Absent },
                 delimiter: if config.format == DataFormat::Csv { b',' } else { b'\t' },

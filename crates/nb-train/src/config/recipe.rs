@@ -1,0 +1,157 @@
+//! Recipes: the settings of each task for what a configuration leaves open.
+//!
+//! A recipe is a part of a configuration, below the user's: keys that the user gives win. `docs/results.md` says how the values
+//! were chosen.
+
+use serde::Deserialize;
+use serde_yaml::{Mapping, Value};
+
+use super::overrides::find;
+
+/// The recipes of a task.
+struct Recipes {
+    task: &'static str,
+    /// The tuned settings, the default.
+    tuned: &'static str,
+    /// The settings of the NewsBERT paper: `method.preset: paper`.
+    paper: &'static str,
+}
+
+const ALL: [Recipes; 4] = [
+    Recipes {
+        task: "topic",
+        tuned: include_str!("recipes/topic.yaml"),
+        paper: include_str!("recipes/topic-paper.yaml"),
+    },
+    Recipes {
+        task: "recommend",
+        tuned: include_str!("recipes/recommend.yaml"),
+        paper: include_str!("recipes/ranking-paper.yaml"),
+    },
+    Recipes {
+        task: "retrieve",
+        tuned: include_str!("recipes/retrieve.yaml"),
+        paper: include_str!("recipes/ranking-paper.yaml"),
+    },
+    Recipes { task: "embed", tuned: include_str!("recipes/embed.yaml"), paper: include_str!("recipes/embed.yaml") },
+];
+
+/// Fills in what a configuration leaves open from the recipe of its task. A task without a recipe, and a value that a later
+/// check refuses, leave the tree as it is.
+pub(super) fn complete(tree: &mut Value) {
+    let task = find(tree, "task").and_then(|task| task.as_str().map(str::to_owned));
+    let Some(recipes) = ALL.iter().find(|recipes| Some(recipes.task) == task.as_deref()) else { return };
+    let is_paper = find(tree, "method.preset").is_some_and(|preset| preset.as_str() == Some("paper"));
+    let recipe = parse(if is_paper { recipes.paper } else { recipes.tuned });
+    let takes_newsbert = is_newsbert(tree) && (is_paper || has_no_part(tree));
+    let parts = if takes_newsbert { vec![recipe.newsbert, recipe.every_method] } else { vec![recipe.every_method] };
+    if let Value::Mapping(tree) = tree {
+        parts.into_iter().for_each(|part| merge(tree, part));
+    }
+}
+
+/// A recipe. Both parts are parts of a configuration; that of NewsBERT wins.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recipe {
+    every_method: Mapping,
+    #[serde(default)]
+    newsbert: Mapping,
+}
+
+fn parse(text: &str) -> Recipe {
+    serde_yaml::from_str(text).expect("a recipe has these two parts, which a test checks")
+}
+
+/// Returns whether no part of the method is given that decides who learns what. The parts of a recipe fit together: one of the
+/// user's among them would be a method that nobody has chosen.
+fn has_no_part(tree: &mut Value) -> bool {
+    let parts = ["method.teacher", "method.beta", "method.share", "method.weights"];
+    !parts.into_iter().any(|key| find(tree, key).is_some_and(|value| !value.is_null()))
+}
+
+/// Returns whether the method is NewsBERT, with some of its parts overridden or none: not another preset, and no method of the
+/// user's own.
+fn is_newsbert(tree: &mut Value) -> bool {
+    let is_given = |tree: &mut Value, key: &str| find(tree, key).is_some_and(|value| !value.is_null());
+    if is_given(tree, "method.stages") {
+        return false;
+    }
+    match find(tree, "method.name").filter(|name| !name.is_null()) {
+        Some(name) => name.as_str() == Some("newsbert"),
+        None => !is_given(tree, "method.weights"),
+    }
+}
+
+/// Adds the keys of `recipe` that `tree` lacks.
+fn merge(tree: &mut Mapping, recipe: Mapping) {
+    for (key, value) in recipe {
+        match (tree.get_mut(&key), value) {
+            (Some(Value::Mapping(given)), Value::Mapping(below)) => merge(given, below),
+            (Some(Value::Null) | None, value) => drop(tree.insert(key, value)),
+            (Some(_), _) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RunConfig;
+    use super::super::read::typed;
+    use super::*;
+
+    const GIVEN: &str = "data: {format: beir, train: x}\nteacher: {checkpoint: m}\n";
+
+    fn completed(text: &str) -> RunConfig {
+        let mut tree: Value = serde_yaml::from_str(text).unwrap();
+        complete(&mut tree);
+        typed(tree).unwrap()
+    }
+
+    #[test]
+    fn every_recipe_is_valid() {
+        for recipes in ALL {
+            for preset in ["tuned", "paper"] {
+                completed(&format!("{GIVEN}task: {}\nmethod: {{preset: {preset}}}\n", recipes.task));
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_the_user_win_at_every_depth() {
+        let open = completed(&format!("{GIVEN}task: retrieve\n"));
+        let given = completed(&format!(
+            "{GIVEN}task: retrieve\ntrain: {{lr: 0.5}}\nstudent: {{init: random}}\nmethod: {{weights: {{vector: 7}}}}\n"
+        ));
+        assert_eq!(given.train.lr, 0.5);
+        assert_eq!(given.train.teacher_lr, open.train.teacher_lr);
+        assert_eq!(given.student.init, super::super::StudentInit::Random);
+        assert_eq!(given.method.weights.len(), 1, "weights without a name are a method of the user's own");
+        let named = completed(&format!("{GIVEN}task: retrieve\nmethod: {{name: newsbert, weights: {{vector: 7}}}}\n"));
+        assert_eq!(
+            (named.method.weights.len(), named.method.teacher),
+            (1, None),
+            "a changed part keeps NewsBERT's others"
+        );
+        let joint = completed(&format!("{GIVEN}task: retrieve\nmethod: {{teacher: joint}}\n"));
+        assert!(joint.method.weights.is_empty() && joint.student.dropout && joint.train.lr < open.train.lr);
+        let seeded = completed(&format!("{GIVEN}task: retrieve\nmethod: {{temperature: 2}}\n"));
+        assert_eq!(seeded.method.teacher, open.method.teacher);
+    }
+
+    #[test]
+    fn other_methods_keep_their_own_parts() {
+        let other = completed(&format!("{GIVEN}task: retrieve\nmethod: {{name: kd}}\n"));
+        assert!(other.method.weights.is_empty() && other.method.teacher.is_none());
+        let open = completed(&format!("{GIVEN}task: retrieve\n"));
+        assert_eq!((other.train.teacher_lr, &other.student.init), (open.train.teacher_lr, &open.student.init));
+        assert!(other.train.lr < open.train.lr && other.student.dropout && !open.student.dropout);
+    }
+
+    #[test]
+    fn a_section_left_empty_is_open() {
+        let empty = completed(&format!("{GIVEN}task: retrieve\ntrain:\nstudent:\n"));
+        let open = completed(&format!("{GIVEN}task: retrieve\n"));
+        assert_eq!((empty.train.lr, empty.student.init), (open.train.lr, open.student.init));
+    }
+}

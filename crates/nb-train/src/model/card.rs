@@ -1,0 +1,106 @@
+//! The model card: `README.md` of a model folder, with a Python program that computes what `nb` computes.
+
+use nb_checkpoint::{ArticleField, HeadDescription, PoolingKind, ScoreKind};
+
+/// Attentive pooling in Python.
+const ATTEND: &str = include_str!("card_attend.py");
+
+/// The values of a model's description and model card that follow from its plan.
+#[derive(Debug, Clone)]
+pub struct ModelCard {
+    /// The task.
+    pub task: &'static str,
+    /// Longest sequence in tokens.
+    pub max_tokens: usize,
+    /// Texts per row: 1 or 2.
+    pub texts: usize,
+    /// The parts of the articles that were read, for MIND and BEIR.
+    pub fields: Vec<ArticleField>,
+    /// Number of a reader's most recent clicks that were read, for recommendation.
+    pub history: Option<usize>,
+    /// Heads of the reader model's self-attention, if it has one.
+    pub self_attention: Option<i64>,
+    /// The head.
+    pub head: HeadDescription,
+    /// True if the task ranks by vectors.
+    pub ranks: bool,
+    /// The name of the run that trained the model.
+    pub run: String,
+    /// The task's part of the model card.
+    pub text: CardText,
+}
+
+/// The part of a model card that a task writes.
+#[derive(Debug, Clone, Copy)]
+pub struct CardText {
+    /// A description of the model, in Markdown.
+    pub about: &'static str,
+    /// A Python program that uses the model.
+    pub example: &'static str,
+}
+
+/// Returns the model card.
+pub(super) fn to_markdown(card: &ModelCard) -> String {
+    let texts = match card.texts {
+        2 => r#"["a title", "another title"], ["its abstract", "its abstract"]"#,
+        _ => r#"["a text", "another text"]"#,
+    };
+    include_str!("card_template.md")
+        .replace("{about}", card.text.about.trim_end())
+        .replace("{head}", &head(card))
+        .replace("{pool}", &pool(&card.head))
+        .replace("{attend}", if needs_attend(card) { ATTEND } else { "" })
+        .replace("{code}", card.text.example.trim_end())
+        .replace("{reader}", &reader(card))
+        .replace("{run}", &card.run)
+        .replace("{texts}", texts)
+        .replace("{max_tokens}", &card.max_tokens.to_string())
+        .replace("{heads}", &card.self_attention.unwrap_or(1).to_string())
+}
+
+/// Describes the head in words.
+fn head(card: &ModelCard) -> String {
+    let HeadDescription { pooling, score, projection, .. } = card.head;
+    let pooling = match pooling {
+        PoolingKind::Attentive => "attentive pooling over tokens (in `head.safetensors`)",
+        PoolingKind::Mean => "the mean of its tokens' states",
+        PoolingKind::Cls => "the state of `[CLS]`",
+    };
+    let projection = projection.map(|width| format!(", projected to {width} units")).unwrap_or_default();
+    let unit = if score == ScoreKind::Cosine { " and divided by its length" } else { "" };
+    format!("The vector of a text is {pooling}{projection}{unit}.")
+}
+
+/// Returns the lines from token states to vectors.
+fn pool(head: &HeadDescription) -> String {
+    let pooling = match head.pooling {
+        PoolingKind::Attentive => "attend(states, mask, \"pooling\")",
+        PoolingKind::Mean => "(states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)",
+        PoolingKind::Cls => "states[:, 0]",
+    };
+    let mut lines = format!("    x = {pooling}\n");
+    if head.projection.is_some() {
+        lines += "    x = x @ head[\"vector.weight\"].T + head[\"vector.bias\"]\n";
+    }
+    if head.score == ScoreKind::Cosine {
+        lines += "    x = torch.nn.functional.normalize(x, dim=-1)\n";
+    }
+    lines
+}
+
+fn needs_attend(card: &ModelCard) -> bool {
+    let has_reader = card.history.is_some();
+    card.head.pooling == PoolingKind::Attentive || has_reader && card.head.reader == PoolingKind::Attentive
+}
+
+/// Returns the expression that pools the vectors `rows` of clicked articles into a reader's vector.
+fn reader(card: &ModelCard) -> String {
+    let pooled = match card.head.reader {
+        PoolingKind::Mean => "rows.mean(0)",
+        _ => "attend(rows[None], torch.ones(1, len(rows)), \"reader\")[0]",
+    };
+    match card.head.score {
+        ScoreKind::Cosine => format!("torch.nn.functional.normalize({pooled}, dim=-1)"),
+        ScoreKind::Dot => pooled.to_owned(),
+    }
+}

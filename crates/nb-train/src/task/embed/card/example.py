@@ -1,0 +1,1 @@
+print(pooled @ pooled.T)  # the similarity of each pair of texts

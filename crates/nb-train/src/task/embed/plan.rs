@@ -1,0 +1,264 @@
+//! The plan of embedding: files of texts, and folders to measure ranking on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use nb_data::behaviors::{BehaviorSource, ClickRule};
+use nb_data::beir::{Folder, Split};
+use nb_data::read::{CsvLayout, Format, Header, LabelRule, Source};
+
+use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig};
+use crate::method::{Method, TeacherRole, TermKind};
+use crate::plan::files::{dev, fields, refuse, require_file};
+use crate::plan::{Dev, SplitFiles, TaskKind, TaskPlan, TrainPlan};
+use crate::task::recommend::{ClickFiles, ClickLog};
+use crate::task::retrieve::QueryLog;
+
+/// Number of a reader's most recent clicks in the folders of `data.eval`.
+const HISTORY: usize = 50;
+
+/// The plan of embedding.
+#[derive(Debug, Clone)]
+pub struct EmbedPlan {
+    /// The training texts.
+    pub train: Vec<Source>,
+    /// The development texts.
+    pub dev: Dev<Vec<Source>>,
+    /// Held-out texts.
+    pub test: Option<Vec<Source>>,
+    /// Further training texts.
+    pub unlabelled: Option<Source>,
+    /// Folders to measure ranking on.
+    pub rankings: Vec<RankingFolder>,
+}
+
+/// A folder with judged queries or impressions.
+#[derive(Debug, Clone)]
+pub struct RankingFolder {
+    /// Its name in reports.
+    pub name: String,
+    /// Its files.
+    pub files: RankingFiles,
+}
+
+/// The files of a [`RankingFolder`].
+#[derive(Debug, Clone)]
+pub enum RankingFiles {
+    /// A BEIR folder: articles, queries, judgements.
+    Queries(Box<QueryLog>),
+    /// A MIND folder: articles and impressions.
+    Clicks(Box<ClickLog>),
+}
+
+/// Embedding as configurations name it.
+#[derive(Debug)]
+pub struct EmbedKind;
+
+impl TaskKind for EmbedKind {
+    fn name(&self) -> &'static str {
+        "embed"
+    }
+
+    fn ranks(&self) -> bool {
+        true
+    }
+
+    fn trains_teacher(&self) -> bool {
+        false
+    }
+
+    fn uses_unlabelled(&self, term: TermKind) -> bool {
+        term.compares_texts()
+    }
+
+    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>> {
+        Ok(Arc::new(EmbedPlan::new(&config.data, unlabelled)?))
+    }
+}
+
+impl TaskPlan for EmbedPlan {
+    fn name(&self) -> &'static str {
+        EmbedKind.name()
+    }
+
+    fn articles(&self) -> &Source {
+        &self.train[0]
+    }
+
+    fn unlabelled(&self) -> Option<&Source> {
+        self.unlabelled.as_ref()
+    }
+
+    fn dev_fraction(&self) -> Option<f64> {
+        self.dev.fraction()
+    }
+
+    fn split_files(&self) -> Vec<SplitFiles> {
+        let paths =
+            |sources: &'_ [Source]| -> Vec<PathBuf> { sources.iter().map(|source| source.path.clone()).collect() };
+        let mut all = vec![("train", paths(&self.train))];
+        if let Dev::Given(sources) = &self.dev {
+            all.push(("dev", paths(sources)));
+        }
+        all.extend(self.test.iter().map(|sources| ("test", paths(sources))));
+        all.extend(self.unlabelled.iter().map(|source| ("unlabelled", vec![source.path.clone()])));
+        let ranked: Vec<PathBuf> = self.rankings.iter().flat_map(RankingFolder::paths).collect();
+        if !ranked.is_empty() {
+            all.push(("eval", ranked));
+        }
+        all.into_iter().map(|(split, paths)| SplitFiles { split, paths }).collect()
+    }
+
+    fn complete(&self, _: &mut DataConfig) {}
+
+    /// Checks that no term needs a label or a row of logits: this task has neither.
+    fn check_method(&self, method: &Method, _: &TrainPlan) -> Result<(), ConfigError> {
+        if method.teacher != TeacherRole::Frozen {
+            let found = match method.teacher {
+                TeacherRole::Absent => "none",
+                _ => "joint",
+            };
+            let why = "with task: embed there is nothing but the teacher to learn from; set it to frozen";
+            return Err(ConfigError::conflict("method.teacher", found, why).and("task"));
+        }
+        match method.terms().find(|term| term.kind.needs_label() || term.kind.compares_logits()) {
+            Some(term) => {
+                let why = "with task: embed there are no labels and no candidates; use vector and similarity_kl";
+                let key = format!("method.weights.{}", term.kind.name());
+                Err(ConfigError::conflict(key, "above 0", why).and("task"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl RankingFolder {
+    fn paths(&self) -> Vec<PathBuf> {
+        match &self.files {
+            RankingFiles::Queries(log) => vec![log.corpus.path.clone(), log.queries.path.clone(), log.qrels.clone()],
+            RankingFiles::Clicks(log) => vec![log.news.path.clone(), log.behaviors.path.clone()],
+        }
+    }
+
+    /// Finds the files of a folder of `data.eval`: a BEIR folder, of which the test queries are read, else the development
+    /// queries; or a MIND folder, or a file of impressions beside its `news.tsv`.
+    fn find(config: &DataConfig, i: usize, path: &Path) -> Result<Self, ConfigError> {
+        let key = format!("data.eval[{i}]");
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let fields = fields(config);
+        let folder = Folder::new(path);
+        if folder.corpus().is_file() {
+            let split = if folder.qrels(Split::Test).is_file() { Split::Test } else { Split::Dev };
+            let log = QueryLog::open(&key, path, split, &fields, config.allow_unusable)?;
+            return Ok(Self { name, files: RankingFiles::Queries(Box::new(log)) });
+        }
+        let files = ClickFiles::find(&key, path)?;
+        let allowed_unusable = config.allow_unusable;
+        let news = Source {
+            path: files.news,
+            format: Format::MindNews { fields },
+            labels: LabelRule::Optional,
+            allowed_unusable,
+        };
+        let behaviors =
+            BehaviorSource { path: files.behaviors, history: HISTORY, clicks: ClickRule::Required, allowed_unusable };
+        Ok(Self { name, files: RankingFiles::Clicks(Box::new(ClickLog { news, behaviors })) })
+    }
+}
+
+impl EmbedPlan {
+    fn new(config: &DataConfig, unlabelled: Option<&Path>) -> Result<Self> {
+        refuse(
+            &[
+                ("history", config.history.is_some()),
+                ("clicked_before", config.clicked_before.is_some()),
+                ("negatives", config.negatives.is_some()),
+                ("unknown_labels", config.unknown_labels.is_some()),
+            ],
+            "task: embed reads only texts",
+        )?;
+        let layouts = Layouts::new(config)?;
+        let sources = |key: &str, path: &Path| layouts.sources(key, path, config.allow_unusable);
+        let rankings = config.eval.iter().flatten().enumerate();
+        Ok(Self {
+            train: sources("data.train", &config.train)?,
+            dev: dev(config, |path| Ok(sources("data.dev", path)?))?,
+            test: config.test.as_ref().map(|path| sources("data.test", path)).transpose()?,
+            unlabelled: unlabelled
+                .map(|path| layouts.file("data.unlabelled", path, config.allow_unusable))
+                .transpose()?,
+            rankings: rankings.map(|(i, path)| RankingFolder::find(config, i, path)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The layout of the files that hold texts.
+struct Layouts {
+    /// Of a file of texts.
+    texts: Format,
+    /// Of the queries of a BEIR folder.
+    queries: Option<Format>,
+}
+
+impl Layouts {
+    fn new(config: &DataConfig) -> Result<Self> {
+        let columns = [
+            ("columns", config.columns.is_some()),
+            ("header", config.header.is_some()),
+            ("quoting", config.quoting.is_some()),
+        ];
+        Ok(match config.format {
+            DataFormat::Mind => {
+                refuse(&columns, "MIND's news.tsv has fixed columns, no header and no quoting")?;
+                Self { texts: Format::MindNews { fields: fields(config) }, queries: None }
+            }
+            DataFormat::Beir => {
+                refuse(&columns, "BEIR files have named fields")?;
+                let texts = Format::BeirCorpus { fields: fields(config) };
+                Self { texts, queries: Some(Format::BeirQueries) }
+            }
+            DataFormat::Csv | DataFormat::Tsv => {
+                refuse(&[("fields", config.fields.is_some())], "it applies only to MIND and BEIR; use data.columns")?;
+                let Some(columns) = &config.columns else {
+                    bail!(ConfigError::expected("data.columns", "missing", "for example {text: [1, 2]}"))
+                };
+                if !(1..=2).contains(&columns.text.len()) {
+                    let found = format!("a list of {} columns", columns.text.len());
+                    bail!(ConfigError::expected("data.columns.text", found, "one or two columns"));
+                }
+                let texts = Format::Csv(CsvLayout {
+                    label: None, // a label is neither needed nor read
+                    text: columns.text.iter().map(Into::into).collect(),
+                    header: if config.header.unwrap_or(false) { Header::Present } else { Header::Absent },
+                    delimiter: if config.format == DataFormat::Csv { b',' } else { b'\t' },
+                    quoting: config.quoting.unwrap_or_default().into(),
+                });
+                Self { texts, queries: None }
+            }
+        })
+    }
+
+    fn source(format: &Format, path: PathBuf, allowed_unusable: f64) -> Source {
+        Source { path, format: format.clone(), labels: LabelRule::Optional, allowed_unusable }
+    }
+
+    /// Returns a file of texts.
+    fn file(&self, key: &str, path: &Path, allowed: f64) -> Result<Source, ConfigError> {
+        require_file(key, path)?;
+        Ok(Self::source(&self.texts, path.to_owned(), allowed))
+    }
+
+    /// Returns the files that a path stands for: a file of texts; or a BEIR folder, whose articles and queries are texts.
+    fn sources(&self, key: &str, path: &Path, allowed: f64) -> Result<Vec<Source>, ConfigError> {
+        let Some(queries) = self.queries.as_ref().filter(|_| path.is_dir()) else {
+            return Ok(vec![self.file(key, path, allowed)?]);
+        };
+        let folder = Folder::new(path);
+        let mut sources = vec![self.file(key, &folder.corpus(), allowed)?];
+        if folder.queries().is_file() {
+            sources.push(Self::source(queries, folder.queries(), allowed));
+        }
+        Ok(sources)
+    }
+}
