@@ -10,7 +10,7 @@ use nb_data::read::{Format, LabelRule};
 use nb_fuzz::torch::small_bert;
 use nb_fuzz::{parts, read, write};
 use nb_model::Precision;
-use nb_train::inference::{Pooling, SavedModel};
+use nb_train::inference::{SavedModel, VectorKind};
 use tch::Device;
 use tempfile::TempDir;
 
@@ -25,9 +25,9 @@ fuzz_target!(|data: &[u8]| {
     let Ok(model) = SavedModel::load(folder, Device::Cpu, Precision::F32) else { return };
     let texts = read(b"A goal in Paris\n\xC3\x84rger\n", &Format::Lines, LabelRule::Optional);
     let _ = (model.probabilities(&texts), model.read_fields(), model.settings());
-    for pooling in [Pooling::Attention, Pooling::Mean, Pooling::Cls] {
-        if let Ok(vectors) = model.vectors(&texts, pooling) {
-            assert!(vectors.iter().all(|vector| vector.len() == model.hidden()));
+    for kind in [VectorKind::Head, VectorKind::Mean, VectorKind::Cls] {
+        if let Ok(vectors) = model.vectors(&texts, kind) {
+            assert!(vectors.iter().all(|vector| vector.len() == model.vector_width(kind)));
         }
     }
 });

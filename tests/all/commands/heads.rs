@@ -161,6 +161,17 @@ fn a_narrow_student_lives_in_its_teachers_space() {
         let method = "method={teacher: frozen, weights: {vector: 1, similarity: 1}}";
         place.train(&[narrow, method, "train.epochs=2", "teacher.train.epochs=1"]).done();
         assert_eq!(head(&place, STUDENT)["projection"], 16);
+        let description = place.text(&format!("{STUDENT}/newsbert.json"));
+        for width in ["-1", "0", "1000", "9223372036854775807"] {
+            let changed = description.replace("\"projection\": 16", &format!("\"projection\": {width}"));
+            place.write("hostile/newsbert.json", changed);
+            for file in ["config.json", "model.safetensors", "head.safetensors", "vocab.txt", "tokenizer.json"] {
+                place.write(&format!("hostile/{file}"), place.read(&format!("{STUDENT}/{file}")));
+            }
+            let embed =
+                ["embed", "--model", "hostile", "--input", "train.csv", "--columns", "1", "--output", "v.safetensors"];
+            place.nb(&embed).failed(&["newsbert.json", &format!("head.projection is {width}, expected 1 to")]);
+        }
         assert_eq!(vectors(&place, STUDENT, "storm in snow").len(), 16);
         let bert = Bert::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();
         assert_eq!(bert.config().hidden_size, 8);

@@ -21,7 +21,7 @@ pub use self::argmax::argmax;
 pub use self::vector_file::{CorpusVectors, VectorFile, VectorWriter};
 use crate::config::data_field;
 use crate::model::HeadLayers;
-use crate::model::saved_folder::fill_head;
+use crate::model::saved_folder::{check_projection, fill_head};
 use crate::plan::estimate::BATCH_TOKENS;
 use crate::task::encode::pack;
 use crate::task::{AllTasks, ReaderModel, TaskHead, TaskList, VectorHead};
@@ -348,6 +348,7 @@ fn untrained_head(folder: &Path) -> Option<UntrainedHead> {
 impl SavedHead {
     /// Loads the head of a model folder.
     fn load<L: TaskList>(folder: &Path, config: &BertConfig, description: Description, device: Device) -> Result<Self> {
+        check_projection(folder, &description.head, config.hidden_size)?;
         let vector = VectorHead::zeros(&description.head, config.hidden_size, device);
         let layers = L::head_layers(folder, vector.width(config.hidden_size), &description, device)?;
         let head = Self { description, vector, layers };

@@ -10,7 +10,7 @@ use nb_share::{LayerMap, initialise};
 use tch::Kind;
 
 use crate::method::{Method, Share, TeacherRole, TermKind};
-use crate::model::saved_folder::{fill_head, weights_digest};
+use crate::model::saved_folder::{check_projection, fill_head, weights_digest};
 use crate::model::teacher_cache::{FrozenTeacher, TeacherCache, TeacherOutput, cache_size, format_bytes};
 use crate::model::{Model, Models};
 use crate::plan::{ModelSource, Plan, StudentStart};
@@ -195,6 +195,9 @@ pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Resu
     let most = bert.config().max_position_embeddings;
     if plan.data.max_tokens as i64 > most {
         bail!("it has {most} positions, expected at least {} (data.max_tokens)", plan.data.max_tokens);
+    }
+    if let Some(description) = &description {
+        check_projection(folder, &description.head, bert.config().hidden_size)?;
     }
     let projected = description.as_ref().and_then(|description| description.head.projection);
     let head = separate_head(&bert, projected.unwrap_or(bert.config().hidden_size), plan, task);

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nb_checkpoint::{
     CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, PoolingKind, WEIGHTS_FILE,
 };
@@ -23,6 +23,22 @@ use crate::plan::Plan;
 pub fn save_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     let tensors: Vec<_> = arenas.iter().flat_map(|arena| named_values(arena)).collect();
     Ok(write_tensors(&folder.join(HEAD_FILE), &tensors)?)
+}
+
+/// Checks the width of a head's projection, which `newsbert.json` claims, against the file of the head before memory is
+/// allocated for it; `hidden` is the encoder's width.
+///
+/// # Errors
+/// If the file is too small for such a projection, or if the width is less than 1.
+pub(crate) fn check_projection(folder: &Path, head: &HeadDescription, hidden: i64) -> Result<()> {
+    let Some(width) = head.projection else { return Ok(()) };
+    let size = std::fs::metadata(folder.join(HEAD_FILE)).map_or(0, |file| file.len());
+    let most = size / (4 * (hidden.unsigned_abs() + 1)); // a row of the matrix and an entry of the bias, in f32
+    if width < 1 || width.unsigned_abs() > most {
+        let file = folder.join(DESCRIPTION_FILE);
+        bail!("{}: head.projection is {width}, expected 1 to {most}, for which {HEAD_FILE} has room", file.display());
+    }
+    Ok(())
 }
 
 /// Reads the parameters of a head. The file must contain every parameter of `arenas` and no other.
