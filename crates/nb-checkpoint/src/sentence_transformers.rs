@@ -90,11 +90,13 @@ fn pooling(path: &Path) -> Result<PoolingKind, CheckpointError> {
         (value == &Value::Bool(true)).then(|| mode.to_owned())
     };
     let mut modes: Vec<String> = config.iter().filter_map(is_set).collect();
-    if let Some(mode) = config.get("pooling_mode").and_then(Value::as_str) {
-        modes = vec![mode.to_owned()];
+    match config.get("pooling_mode") {
+        Some(Value::String(mode)) => modes = vec![mode.clone()],
+        Some(Value::Array(list)) => modes = list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => {}
     }
     match modes.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["mean_tokens" | "mean"] => Ok(PoolingKind::Mean),
+        ["mean_tokens" | "mean"] | [] => Ok(PoolingKind::Mean), // without a mode, the library takes the mean
         ["cls_token" | "cls"] => Ok(PoolingKind::Cls),
         _ => Err(CheckpointError::Module {
             path: path.to_owned(),
@@ -152,6 +154,15 @@ mod tests {
             read(r#"{"pooling_mode": "mean", "include_prompt": true}"#, normalize),
             Ok(Some(SentenceModules { pooling: PoolingKind::Mean, normalize: true }))
         );
+    }
+
+    #[test]
+    fn a_list_of_one_mode_is_that_mode_and_none_is_the_mean() {
+        let of = |config| read(config, "").map(|modules| modules.unwrap().pooling);
+        assert_eq!(of(r#"{"pooling_mode": ["cls"]}"#), Ok(PoolingKind::Cls));
+        assert_eq!(of(r#"{"word_embedding_dimension": 8}"#), Ok(PoolingKind::Mean));
+        let error = of(r#"{"pooling_mode": ["cls", "mean"]}"#).unwrap_err();
+        assert!(error.contains("`cls, mean`, expected mean or cls"), "{error}");
     }
 
     #[test]
