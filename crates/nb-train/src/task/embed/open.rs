@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use nb_data::read::Source;
 use nb_data::{TokenStore, Tokenizer};
 
-use super::plan::{EmbedPlan, RankingFiles};
+use super::plan::{EmbedPlan, RankingFiles, RankingFolder};
 use super::{Embed, EmbedObjective, MeasuredTexts, Ranking, RankingData, StoreRows};
 use crate::model::{CardText, ModelCard};
 use crate::plan::{Dev, Plan};
@@ -57,16 +57,9 @@ impl Embed {
         if let Some(few) = test.as_ref().filter(|test| test.len() < 2) {
             bail!("data.test has {} texts, expected at least two", few.len());
         }
-        let rankings = task_plan.rankings.iter().map(|folder| {
-            let data = match &folder.files {
-                RankingFiles::Queries(log) => RankingData::Queries(read_queries(plan, log, &tokenizer)?),
-                RankingFiles::Clicks(log) => RankingData::Clicks(read_impressions(plan, log, &tokenizer)?),
-            };
-            Ok(Ranking { name: folder.name.clone(), data })
-        });
         Ok(Self {
             objective: EmbedObjective { device: plan.device },
-            rankings: rankings.collect::<Result<_>>()?,
+            rankings: open_rankings(plan, task_plan, &tokenizer)?,
             test,
             stores,
             train,
@@ -77,6 +70,18 @@ impl Embed {
             plan: Box::new(plan.clone()),
         })
     }
+}
+
+/// Opens the folders on which ranking is measured.
+fn open_rankings(plan: &Plan, task_plan: &EmbedPlan, tokenizer: &Tokenizer) -> Result<Vec<Ranking>> {
+    let open = |folder: &RankingFolder| {
+        let data = match &folder.files {
+            RankingFiles::Queries(log) => RankingData::Queries(read_queries(plan, log, tokenizer)?),
+            RankingFiles::Clicks(log) => RankingData::Clicks(read_impressions(plan, log, tokenizer)?),
+        };
+        Ok(Ranking { name: folder.name.clone(), data })
+    };
+    task_plan.rankings.iter().map(open).collect()
 }
 
 fn open_all(plan: &Plan, sources: &[Source], tokenizer: &Tokenizer) -> Result<Vec<Rc<TokenStore>>> {
