@@ -107,7 +107,7 @@ pub enum CheckpointError {
     Module {
         /// The file.
         path: PathBuf,
-        /// What was found and what was expected.
+        /// The unsupported module or mode, and the supported ones.
         found: String,
     },
     /// The name of a repository on the hub is invalid, or its files could not be fetched.

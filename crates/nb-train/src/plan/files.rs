@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use nb_checkpoint::ArticleField;
-use nb_data::read::Field;
+use nb_data::read::{Column, CsvLayout, Field, Format, Header};
 
-use crate::config::{ConfigError, DataConfig, data_field};
+use crate::config::{ColumnsConfig, ConfigError, DataConfig, DataFormat, data_field};
 
 /// Largest number of negative articles per row: more than any batch has room for.
 pub(crate) const MAX_NEGATIVES: usize = 1000;
@@ -62,6 +62,25 @@ pub(crate) fn require_file(key: &str, path: &Path) -> Result<(), ConfigError> {
         true => Ok(()),
         false => Err(ConfigError::conflict(key, path.display(), "there is no such file")),
     }
+}
+
+/// Returns the layout of csv and tsv files with one or two columns of text. `label` is the column of the label, if it is read.
+pub(crate) fn csv_format(
+    config: &DataConfig,
+    columns: &ColumnsConfig,
+    label: Option<Column>,
+) -> Result<Format, ConfigError> {
+    if !(1..=2).contains(&columns.text.len()) {
+        let found = format!("a list of {} columns", columns.text.len());
+        return Err(ConfigError::expected("data.columns.text", found, "one or two columns"));
+    }
+    Ok(Format::Csv(CsvLayout {
+        label,
+        text: columns.text.iter().map(Into::into).collect(),
+        header: if config.header.unwrap_or(false) { Header::Present } else { Header::Absent },
+        delimiter: if config.format == DataFormat::Csv { b',' } else { b'\t' },
+        quoting: config.quoting.unwrap_or_default().into(),
+    }))
 }
 
 /// Returns the parts of an article that are read.

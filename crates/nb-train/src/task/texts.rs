@@ -5,8 +5,9 @@ use std::fmt::Display;
 use anyhow::Result;
 use nb_data::read::{Skipped, Source, split};
 use nb_data::store::Origin;
-use nb_data::{DataError, IdIndex, Repeated, TokenStore, Tokenizer};
+use nb_data::{DataError, IdIndex, Repeated, TokenBatch, TokenStore, Tokenizer};
 
+use super::TextRef;
 use crate::plan::Plan;
 
 /// Loads the tokenizer of a plan's teacher.
@@ -67,6 +68,16 @@ fn warn_skipped(source: &Source, skipped: &Skipped) {
     if skipped.count() > 0 {
         tracing::warn!("{}: skipped {skipped}", source.path.display());
     }
+}
+
+/// Reads the tokens of texts in their order; `store` returns the store of a number.
+pub(super) fn tokens_of<'a>(texts: &[TextRef], store: impl Fn(usize) -> &'a TokenStore) -> TokenBatch {
+    let mut tokens = TokenBatch::default();
+    for same_store in texts.chunk_by(|a, b| a.store == b.store) {
+        let rows: Vec<u32> = same_store.iter().map(|text| text.row).collect();
+        tokens.append(store(same_store[0].store).batch(&rows));
+    }
+    tokens
 }
 
 /// Returns the ids of a source's texts by row of its store, and warns of repeated ids.

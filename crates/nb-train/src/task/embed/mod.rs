@@ -26,11 +26,11 @@ use super::evaluation::{Measurements, Part};
 use super::model_vectors::model_vectors;
 use super::recommend::{ImpressionSplit, ReaderModel, evaluate_impressions};
 use super::retrieve::{QuerySplit, evaluate_queries};
+use super::texts::tokens_of;
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, VectorHead, Widths, check_head};
 use crate::method::Share;
 use crate::model::build::saved_model;
-use crate::model::{HeadLayers, Model};
-use crate::model::{ModelCard, save_head};
+use crate::model::{HeadLayers, Model, ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
 
 pub use objective::{EmbedBatch, EmbedObjective};
@@ -79,7 +79,7 @@ pub struct Embed {
     tokenizer: Tokenizer,
     card: ModelCard,
     batch: BatchSize,
-    /// Where the teacher's vectors come from.
+    /// The plan, which names the teacher.
     plan: Box<Plan>,
 }
 
@@ -179,11 +179,7 @@ impl Task for Embed {
 
     fn batch(&self, _: u64, rows: &[u32]) -> EmbedBatch {
         let texts: Vec<TextRef> = rows.iter().map(|&row| self.train[row as usize]).collect();
-        let mut tokens = TokenBatch::default();
-        for same_store in texts.chunk_by(|a, b| a.store == b.store) {
-            let rows: Vec<u32> = same_store.iter().map(|text| text.row).collect();
-            tokens.append(self.stores[same_store[0].store].batch(&rows));
-        }
+        let tokens = tokens_of(&texts, |number| &self.stores[number]);
         EmbedBatch { tokens, texts }
     }
 

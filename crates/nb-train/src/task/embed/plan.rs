@@ -6,11 +6,11 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use nb_data::behaviors::{BehaviorSource, ClickRule};
 use nb_data::beir::{Folder, Split};
-use nb_data::read::{CsvLayout, Format, Header, LabelRule, Source};
+use nb_data::read::{Format, LabelRule, Source};
 
 use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig};
 use crate::method::{Method, TeacherRole, TermKind};
-use crate::plan::files::{dev, fields, refuse, require_file};
+use crate::plan::files::{csv_format, dev, fields, refuse, require_file};
 use crate::plan::{Dev, SplitFiles, TaskKind, TaskPlan, TrainPlan};
 use crate::task::recommend::{ClickFiles, ClickLog};
 use crate::task::retrieve::QueryLog;
@@ -193,7 +193,7 @@ impl EmbedPlan {
     }
 }
 
-/// The layout of the files that hold texts.
+/// The layout of the files that contain texts.
 struct Layouts {
     /// Of a file of texts.
     texts: Format,
@@ -223,18 +223,7 @@ impl Layouts {
                 let Some(columns) = &config.columns else {
                     bail!(ConfigError::expected("data.columns", "missing", "for example {text: [1, 2]}"))
                 };
-                if !(1..=2).contains(&columns.text.len()) {
-                    let found = format!("a list of {} columns", columns.text.len());
-                    bail!(ConfigError::expected("data.columns.text", found, "one or two columns"));
-                }
-                let texts = Format::Csv(CsvLayout {
-                    label: None, // a label is neither needed nor read
-                    text: columns.text.iter().map(Into::into).collect(),
-                    header: if config.header.unwrap_or(false) { Header::Present } else { Header::Absent },
-                    delimiter: if config.format == DataFormat::Csv { b',' } else { b'\t' },
-                    quoting: config.quoting.unwrap_or_default().into(),
-                });
-                Self { texts, queries: None }
+                Self { texts: csv_format(config, columns, None)?, queries: None }
             }
         })
     }

@@ -28,8 +28,7 @@ use super::model_vectors::model_vectors;
 use super::unlabelled::{SplitRows, Unlabelled, split_rows};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, VectorHead, Widths, check_head, check_task};
 use crate::method::Share;
-use crate::model::{HeadLayers, Model};
-use crate::model::{ModelCard, save_head};
+use crate::model::{HeadLayers, Model, ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
 use crate::task::evaluation::Measurements;
 

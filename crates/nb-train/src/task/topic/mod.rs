@@ -24,10 +24,10 @@ use tch::{Device, Kind, Tensor};
 use self::evaluate::{Prediction, evaluate_predictions};
 use self::warnings::warnings;
 use super::encode::{NOT_FINITE, compute_rows, pack, timing_batches};
+use super::texts::tokens_of;
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, Widths, check_head, check_task, pooling_pair};
 use crate::method::Share;
-use crate::model::{HeadLayers, Model};
-use crate::model::{ModelCard, save_head};
+use crate::model::{HeadLayers, Model, ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
 use crate::task::evaluation::Measurements;
 
@@ -190,11 +190,7 @@ impl Task for Topic {
 
     fn batch(&self, _: u64, rows: &[u32]) -> TopicBatch {
         let texts: Vec<TextRef> = rows.iter().map(|&row| self.text(row)).collect();
-        let mut tokens = TokenBatch::default();
-        for same_store in texts.chunk_by(|a, b| a.store == b.store) {
-            let rows: Vec<u32> = same_store.iter().map(|text| text.row).collect();
-            tokens.append(self.store(same_store[0].store).batch(&rows));
-        }
+        let tokens = tokens_of(&texts, |number| self.store(number));
         TopicBatch { tokens, labels: texts.iter().map(|&text| self.label(text)).collect(), texts }
     }
 

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use nb_data::read::{CsvLayout, Format, Header, LabelRule, Source};
+use nb_data::read::{CsvLayout, Format, LabelRule, Source};
 
 use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig, UnknownLabels};
 use crate::method::TermKind;
-use crate::plan::files::{dev, fields, refuse, require_file};
+use crate::plan::files::{csv_format, dev, fields, refuse, require_file};
 use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan};
 
 /// The plan of topic classification.
@@ -119,17 +119,7 @@ fn format(config: &DataConfig) -> Result<Format> {
             let Some(label) = &columns.label else {
                 bail!(ConfigError::expected("data.columns.label", "missing", "the column of the label, for example 0"))
             };
-            if !(1..=2).contains(&columns.text.len()) {
-                let found = format!("a list of {} columns", columns.text.len());
-                bail!(ConfigError::expected("data.columns.text", found, "one or two columns"));
-            }
-            Ok(Format::Csv(CsvLayout {
-                label: Some(label.into()),
-                text: columns.text.iter().map(Into::into).collect(),
-                header: if config.header.unwrap_or(false) { Header::Present } else { Header::Absent },
-                delimiter: if config.format == DataFormat::Csv { b',' } else { b'\t' },
-                quoting: config.quoting.unwrap_or_default().into(),
-            }))
+            Ok(csv_format(config, columns, Some(label.into()))?)
         }
         DataFormat::Beir => {
             let why = "task: topic reads only mind, csv or tsv";
