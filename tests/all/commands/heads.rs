@@ -153,6 +153,21 @@ fn a_checkpoint_can_teach_as_it_comes() {
     }
 }
 
+/// A model that was trained for retrieval is, for recommendation, a checkpoint like any other.
+#[test]
+fn a_model_of_another_task_can_teach_as_it_comes() {
+    let searches = Place::searches();
+    searches.train(&[FINETUNE, "student.layers=4"]).done();
+    let place = Place::readers();
+    let folder = searches.path(STUDENT).display().to_string();
+    let untouched = format!("teacher={{checkpoint: {folder}, train: {{epochs: 0}}}}");
+    place.train(&[NEWSBERT, &untouched, "student.init=ends"]).done();
+    let summary = place.summary("runs/tiny");
+    assert_eq!(summary["teacher"]["auc"], summary["untouched"]["teacher"]["auc"]);
+    let trained = format!("teacher.trained=[{folder}]");
+    place.train(&[NEWSBERT, &trained, "output=runs/refused"]).failed(&["it was trained for retrieve"]);
+}
+
 /// A narrower student learns vectors of the teacher's width, which its folder keeps.
 #[test]
 fn a_narrow_student_lives_in_its_teachers_space() {

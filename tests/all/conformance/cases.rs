@@ -122,7 +122,7 @@ impl Case for TopicObjective {
 
 impl Case for RecommendObjective {
     fn objective() -> Self {
-        Self { device: device() }
+        Self { device: device(), unlabelled_store: 0 }
     }
 
     fn batch(golden: &Golden) -> RecommendBatch {
@@ -155,7 +155,7 @@ impl Case for RecommendObjective {
 
 impl Case for RetrieveObjective {
     fn objective() -> Self {
-        Self { device: device() }
+        Self { device: device(), unlabelled_store: 0 }
     }
 
     fn batch(golden: &Golden) -> RetrieveBatch {

@@ -23,8 +23,8 @@ use crate::support::{
 };
 
 /// The objectives on the CPU.
-const RECOMMEND: RecommendObjective = RecommendObjective { device: Device::Cpu };
-const RETRIEVE: RetrieveObjective = RetrieveObjective { device: Device::Cpu };
+const RECOMMEND: RecommendObjective = RecommendObjective { device: Device::Cpu, unlabelled_store: 0 };
+const RETRIEVE: RetrieveObjective = RetrieveObjective { device: Device::Cpu, unlabelled_store: 0 };
 
 /// Size of the pooling query.
 const QUERY: i64 = 12;

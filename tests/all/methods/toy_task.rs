@@ -54,7 +54,7 @@ impl TaskKind for LengthKind {
         false
     }
 
-    fn plan(&self, config: &RunConfig, _: Option<&Path>) -> Result<Arc<dyn TaskPlan>> {
+    fn plan(&self, config: &RunConfig) -> Result<Arc<dyn TaskPlan>> {
         let path = config.data.train.clone();
         if !path.is_file() {
             return Err(ConfigError::conflict("data.train", path.display(), "there is no such file").into());
@@ -72,10 +72,6 @@ impl TaskPlan for LengthPlan {
 
     fn articles(&self) -> &Source {
         &self.splits.train
-    }
-
-    fn unlabelled(&self) -> Option<&Source> {
-        None
     }
 
     fn dev_fraction(&self) -> Option<f64> {

@@ -7,11 +7,12 @@ use nb_data::TokenBatch;
 use nb_data::behaviors::ReaderBatch;
 use nb_data::beir::QueryBatch;
 use nb_loss::IGNORE;
+use nb_train::config::{self, ArticlesChoice};
 use nb_train::plan::Plan;
 use nb_train::step::Counts;
-use nb_train::task::{Objective, RecommendBatch, RetrieveBatch, Task};
+use nb_train::task::{AllTasks, HasObjective, Objective, RecommendBatch, RetrieveBatch, Task, TaskList};
 
-use super::tasks::{Corpus, models, recommend, retrieve, topic};
+use super::tasks::{Corpus, models, plan, recommend, retrieve, topic};
 use crate::commands::place::{DEV_ROWS, TRAIN_ROWS};
 use crate::support::{StepSums, max_abs, total_counts};
 
@@ -210,4 +211,66 @@ fn terms_that_need_a_label_are_zero_in_a_batch_without_labels() {
         assert_eq!(value == 0.0, term.kind.needs_label(), "{:?} is {value}", term.kind);
     }
     assert!(gradients.iter().all(|(_, gradient)| max_abs(gradient).is_finite()));
+}
+
+/// Returns the texts of an epoch: the labelled ones and those that follow them, as rows of the articles.
+fn articles_of_an_epoch<K: Task>(task: &K, split: impl Fn(&K::Batch) -> (Vec<u32>, Vec<u32>)) -> [Vec<u32>; 2] {
+    let mut all = [Vec::new(), Vec::new()];
+    for rows in task.epoch(0) {
+        let (labelled, unlabelled) = split(&task.batch(0, &rows));
+        all[0].extend(labelled);
+        all[1].extend(unlabelled);
+    }
+    all.map(|mut rows| {
+        rows.sort_unstable();
+        rows.dedup();
+        rows
+    })
+}
+
+/// `data.articles: all` adds exactly the articles that no training row uses, and no text of another store.
+#[test]
+fn articles_without_a_query_or_a_reader_are_texts_without_labels() {
+    const ALL: &[&str] = &[FROZEN, "data.articles=all", "train.batch=2"];
+    let place = Corpus::searches().place;
+    let other = r#"{"_id": "other", "title": "an article", "text": "that no query asks for"}"#;
+    place.write("beir/corpus.jsonl", format!("{}{other}\n", place.text("beir/corpus.jsonl")));
+    let task = retrieve(&plan(&place, ALL));
+    let [used, others] = articles_of_an_epoch(&task, |batch| {
+        let first = batch.queries.documents.len() + batch.queries.queries.len();
+        let texts = task.objective().texts(batch);
+        assert!(texts[first..].iter().all(|text| text.store == 0), "the store of the articles");
+        (batch.queries.documents.clone(), texts[first..].iter().map(|text| text.row).collect())
+    });
+    assert!(!others.is_empty() && others.iter().all(|row| used.binary_search(row).is_err()), "{used:?} {others:?}");
+    assert_eq!(used.len() + others.len(), task.stores()[0].len());
+    assert_eq!(task.stores().len(), 2, "articles and queries");
+
+    let place = Corpus::readers().place;
+    let others = [["N9001", "an article"], ["N9002", "that nobody saw"]];
+    let others: String = others.map(|[id, title]| format!("{id}\tnews\tnews\t{title}\t\t\t[]\t[]\n")).concat();
+    place.write("mind/train/news.tsv", place.text("mind/train/news.tsv") + &others);
+    let task = recommend(&plan(&place, ALL));
+    let [used, others] = articles_of_an_epoch(&task, |batch| {
+        let texts = task.objective().texts(batch);
+        let first = batch.readers.news.len();
+        (batch.readers.news.clone(), texts[first..].iter().map(|text| text.row).collect())
+    });
+    let all = task.stores()[0].len() as u32;
+    assert!(others.ends_with(&[all - 2, all - 1]), "{others:?} of {all}");
+    assert!(others.iter().all(|row| used.binary_search(row).is_err()), "{used:?} {others:?}");
+    assert_eq!(task.stores().len(), 1);
+}
+
+#[test]
+fn articles_without_labels_need_a_term_and_exclude_a_file() {
+    let corpus = Corpus::searches();
+    let articles = |sets: &[&str]| plan(&corpus.place, sets).resolved.data.articles.unwrap();
+    assert_eq!(articles(&[FROZEN, "data.articles=all"]), ArticlesChoice::All);
+    assert_eq!(articles(&[LABELLED, "data.articles=all"]), ArticlesChoice::Used);
+    assert_eq!(articles(&[FROZEN]), ArticlesChoice::Used);
+    let refused = [FROZEN, &corpus.unlabelled, "data.articles=all"].map(|set| set.parse().unwrap());
+    let config = config::read(&corpus.place.path("tiny.yaml"), &refused).unwrap();
+    let error = format!("{:#}", Plan::new(config, AllTasks::KINDS).unwrap_err());
+    assert!(error.contains("data.articles is all") && error.contains("data.unlabelled"), "{error}");
 }

@@ -30,6 +30,8 @@ pub struct DataConfig {
     /// Texts without labels, which take part in every term that needs none: a file of `format` (topic), a `news.tsv`
     /// (recommend), a `corpus.jsonl` (retrieve, embed).
     pub unlabelled: Option<PathBuf>,
+    /// Articles that take part in training (recommend, retrieve); `used` by default.
+    pub articles: Option<ArticlesChoice>,
     /// Columns of label and text (csv, tsv).
     pub columns: Option<ColumnsConfig>,
     /// True if the first row names the columns (csv, tsv); false by default.
@@ -91,6 +93,17 @@ impl DataFormat {
             Self::Beir => "beir",
         }
     }
+}
+
+/// Articles of a ranking task that take part in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ArticlesChoice {
+    /// Those of the training rows: clicked, shown, or relevant to a query
+    #[default]
+    Used,
+    /// The others too, as texts without labels
+    All,
 }
 
 /// Treatment of a training click on an article that is already in the reader's history.

@@ -32,7 +32,7 @@ mod tree;
 
 pub use checkpoints::{CheckpointEvery, CheckpointsConfig, OnCheckpointError};
 pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, UnknownLabels};
-pub use data::{ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field};
+pub use data::{ArticlesChoice, ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field};
 pub use error::ConfigError;
 pub use head::{HeadConfig, PoolingChoice, ReaderPoolingChoice, ScoreChoice};
 pub use key::KeyPath;

@@ -30,6 +30,8 @@ pub struct TeacherConfig {
 pub struct TeacherTrainConfig {
     /// Passes over the training texts; `train.epochs` by default.
     pub epochs: Option<u64>,
+    /// Sequences per micro-batch, in place of `train.batch` and `train.tokens`.
+    pub batch: Option<usize>,
     /// Peak learning rate of the encoder; `train.teacher_lr` by default.
     pub lr: Option<f64>,
     /// Peak learning rate of the head; `train.head_lr` by default.

@@ -42,9 +42,18 @@ pub(super) fn complete(tree: &mut Value) {
     let task = find(tree, "task").and_then(|task| task.as_str().map(str::to_owned));
     let Some(recipes) = ALL.iter().find(|recipes| Some(recipes.task) == task.as_deref()) else { return };
     let is_paper = find(tree, "method.preset").is_some_and(|preset| preset.as_str() == Some("paper"));
-    let recipe = parse(if is_paper { recipes.paper } else { recipes.tuned });
-    let takes_newsbert = is_newsbert(tree) && (is_paper || has_no_part(tree));
-    let parts = if takes_newsbert { vec![recipe.newsbert, recipe.every_method] } else { vec![recipe.every_method] };
+    let mut recipe = parse(if is_paper { recipes.paper } else { recipes.tuned });
+    if chooses_batch(tree) {
+        teacher_training(&mut recipe.every_method).map(|train| train.remove("batch"));
+    }
+    if is_given(tree, "data.unlabelled") {
+        recipe.newsbert.get_mut("data").and_then(Value::as_mapping_mut).map(|data| data.remove("articles"));
+    }
+    let parts = match method_name(tree).as_deref() {
+        Some("teacher") => vec![of_teacher(recipe.every_method)],
+        _ if is_newsbert(tree) && (is_paper || has_no_part(tree)) => vec![recipe.newsbert, recipe.every_method],
+        _ => vec![recipe.every_method],
+    };
     if let Value::Mapping(tree) = tree {
         parts.into_iter().for_each(|part| merge(tree, part));
     }
@@ -63,17 +72,45 @@ fn parse(text: &str) -> Recipe {
     serde_yaml::from_str(text).expect("a recipe has these two parts, which a test checks")
 }
 
+fn is_given(tree: &mut Value, key: &str) -> bool {
+    find(tree, key).is_some_and(|value| !value.is_null())
+}
+
+/// Returns whether the user chose the size of a batch. It then holds for the teacher too: the user may have chosen it for the
+/// memory of the machine.
+fn chooses_batch(tree: &mut Value) -> bool {
+    ["train.batch", "train.tokens"].into_iter().any(|key| is_given(tree, key))
+}
+
+/// Returns the section `teacher.train` of a recipe.
+fn teacher_training(recipe: &mut Mapping) -> Option<&mut Mapping> {
+    recipe.get_mut("teacher")?.get_mut("train")?.as_mapping_mut()
+}
+
+/// Returns the recipe for training the teacher alone: as a frozen teacher is trained before its student. `train.lr` is then its
+/// learning rate.
+fn of_teacher(mut recipe: Mapping) -> Mapping {
+    if let Some(train) = teacher_training(&mut recipe).cloned() {
+        recipe.insert("train".into(), train.into());
+        recipe.remove("teacher");
+    }
+    recipe
+}
+
+fn method_name(tree: &mut Value) -> Option<String> {
+    find(tree, "method.name").and_then(|name| name.as_str().map(str::to_owned))
+}
+
 /// Returns whether no part of the method is given that decides who learns what. The parts of a recipe fit together: one of the
 /// user's among them would be a method that nobody has chosen.
 fn has_no_part(tree: &mut Value) -> bool {
     let parts = ["method.teacher", "method.beta", "method.share", "method.weights"];
-    !parts.into_iter().any(|key| find(tree, key).is_some_and(|value| !value.is_null()))
+    !parts.into_iter().any(|key| is_given(tree, key))
 }
 
 /// Returns whether the method is NewsBERT, with some of its parts overridden or none: not another preset, and no method of the
 /// user's own.
 fn is_newsbert(tree: &mut Value) -> bool {
-    let is_given = |tree: &mut Value, key: &str| find(tree, key).is_some_and(|value| !value.is_null());
     if is_given(tree, "method.stages") {
         return false;
     }
@@ -146,6 +183,38 @@ mod tests {
         let open = completed(&format!("{GIVEN}task: retrieve\n"));
         assert_eq!((other.train.teacher_lr, &other.student.init), (open.train.teacher_lr, &open.student.init));
         assert!(other.train.lr < open.train.lr && other.student.dropout && !open.student.dropout);
+    }
+
+    #[test]
+    fn the_teacher_alone_is_trained_as_a_frozen_teacher_is() {
+        let frozen = completed(&format!("{GIVEN}task: retrieve\n")).teacher.train.unwrap();
+        let alone = completed(&format!("{GIVEN}task: retrieve\nmethod: {{name: teacher}}\n"));
+        assert_eq!((Some(alone.train.epochs), Some(alone.train.batch)), (frozen.epochs, frozen.batch));
+        assert_eq!((Some(alone.train.lr), alone.train.teacher_lr), (frozen.lr, None));
+        assert_eq!(alone.teacher.train, None);
+        let given = completed(&format!("{GIVEN}task: retrieve\nmethod: {{name: teacher}}\ntrain: {{lr: 0.5}}\n"));
+        assert_eq!((given.train.lr, given.train.teacher_lr), (0.5, None));
+    }
+
+    #[test]
+    fn a_batch_of_the_user_is_the_teachers_too() {
+        for key in ["batch", "tokens"] {
+            let given = completed(&format!("{GIVEN}task: retrieve\ntrain: {{{key}: 24}}\n")).teacher.train.unwrap();
+            assert_eq!(given.batch, None);
+        }
+        let both = completed(&format!(
+            "{}task: retrieve\ntrain: {{batch: 24}}\n",
+            GIVEN.replace("checkpoint: m", "checkpoint: m, train: {batch: 48}")
+        ));
+        assert_eq!((both.train.batch, both.teacher.train.unwrap().batch), (24, Some(48)));
+    }
+
+    #[test]
+    fn texts_of_the_user_take_the_place_of_the_articles_without_labels() {
+        let open = completed(&format!("{GIVEN}task: retrieve\n"));
+        let with_file = GIVEN.replace("train: x", "train: x, unlabelled: y");
+        let given = completed(&format!("{with_file}task: retrieve\n"));
+        assert_eq!((open.data.articles, given.data.articles), (Some(super::super::ArticlesChoice::All), None));
     }
 
     #[test]

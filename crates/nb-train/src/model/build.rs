@@ -181,10 +181,15 @@ fn init_student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
 /// # Errors
 /// If the folder contains no such model, or one for another task, with other labels or with another tokenizer.
 pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Head>> {
-    let description = Description::read(folder)?;
+    let is_untouched = is_untouched(folder, plan);
+    let is_of_another_task = |found: &Description| {
+        found.task != task.name() && found.head.pooling == plan.head.pooling && found.head.projection.is_none()
+    };
+    // Of a model that was trained for another task, the encoder is the checkpoint as it comes.
+    let description = Description::read(folder)?.filter(|found| !(is_untouched && is_of_another_task(found)));
     match &description {
         Some(description) => task.check_description(description)?,
-        None if is_untouched(folder, plan) => {}
+        None if is_untouched => {}
         None => bail!("the folder contains an encoder without a head, expected the model folder of a run"),
     }
     let bert = Bert::load(folder, plan.device, plan.precision)?;

@@ -1,6 +1,6 @@
 //! The checked form of the configuration's `data`: the files of a task.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -28,11 +28,11 @@ pub struct DataPlan {
 }
 
 impl DataPlan {
-    /// Checks the configuration's `data` and `reader`; `unlabelled` is the file of texts without labels that the method uses.
+    /// Checks the configuration's `data` and `reader`.
     ///
     /// # Errors
     /// If a value cannot be used, or a file is missing.
-    pub(super) fn new(config: &RunConfig, kind: &dyn TaskKind, unlabelled: Option<&Path>) -> Result<Self> {
+    pub(super) fn new(config: &RunConfig, kind: &dyn TaskKind) -> Result<Self> {
         let (data, reader) = (&config.data, &config.reader);
         if data.max_tokens < MIN_TOKENS {
             let expected = format!("at least {MIN_TOKENS}: [CLS], a token and [SEP]");
@@ -49,7 +49,7 @@ impl DataPlan {
             let why = format!("task: {} has no readers", kind.name());
             bail!(ConfigError::conflict("reader.pooling", "given", why).and("task"));
         }
-        let task = kind.plan(config, unlabelled)?;
+        let task = kind.plan(config)?;
         Ok(Self {
             max_tokens: data.max_tokens,
             texts: texts(&task.articles().format),
@@ -66,7 +66,6 @@ impl DataPlan {
     pub(super) fn to_config(&self, given: &DataConfig) -> DataConfig {
         let mut config = DataConfig {
             dev_fraction: given.dev_fraction.or(self.task.dev_fraction()),
-            unlabelled: self.task.unlabelled().map(|source| source.path.clone()),
             cache: Some(self.cache.clone()),
             ..given.clone()
         };

@@ -28,7 +28,7 @@ use self::models::ModelsPlan;
 pub use self::models::{ModelSource, StudentStart};
 pub use self::task::{SplitFiles, Splits, TaskKind, TaskKinds, TaskPlan};
 pub use self::train::TrainPlan;
-use crate::config::{self, CheckpointsConfig, ConfigError, KeyPath, MethodConfig, Override, RunConfig};
+use crate::config::{self, ArticlesChoice, CheckpointsConfig, ConfigError, KeyPath, MethodConfig, Override, RunConfig};
 use crate::method::{Method, TeacherRole, TermKind};
 
 /// The settings of a run, checked and complete.
@@ -109,7 +109,8 @@ impl Plan {
         let method = Method::from_config(&config.method)?;
         let train = TrainPlan::new(&config.train)?;
         let checkpoints = checkpoints(&config)?;
-        let data = DataPlan::new(&config, kind, unlabelled(&config, kind, &method))?;
+        let config = only_used_texts(config, kind, &method)?;
+        let data = DataPlan::new(&config, kind)?;
         let models = ModelsPlan::new(&config, &method, &data, kind)?;
         let head = head::head(&config, kind, &models)?;
         check_sizes(&data, &method, &models)?;
@@ -193,14 +194,24 @@ fn task_kind(name: &str, kinds: TaskKinds) -> Result<&'static dyn TaskKind, Conf
     })
 }
 
-/// Returns the file of texts without labels, or `None` if no term of the method can use them.
-fn unlabelled<'a>(config: &'a RunConfig, kind: &dyn TaskKind, method: &Method) -> Option<&'a Path> {
-    let path = config.data.unlabelled.as_deref()?;
-    if !method.any(|term| kind.uses_unlabelled(term)) {
-        tracing::info!("data.unlabelled is skipped: no term of the method can use such texts");
-        return None;
+/// Removes the texts without labels from a configuration if no term of the method can use them.
+fn only_used_texts(mut config: RunConfig, kind: &dyn TaskKind, method: &Method) -> Result<RunConfig, ConfigError> {
+    let data = &mut config.data;
+    let takes_all = data.articles == Some(ArticlesChoice::All);
+    if data.unlabelled.is_some() && takes_all {
+        let why = "data.unlabelled is given, and texts without labels come from one of the two";
+        return Err(ConfigError::conflict("data.articles", "all", why).and("data.unlabelled"));
     }
-    Some(path)
+    if !method.any(|term| kind.uses_unlabelled(term)) {
+        for (key, given) in [("data.unlabelled", data.unlabelled.is_some()), ("data.articles", takes_all)] {
+            if given {
+                tracing::info!("{key} is skipped: no term of the method can use texts without labels");
+            }
+        }
+        data.unlabelled = None;
+        data.articles = data.articles.map(|_| ArticlesChoice::Used);
+    }
+    Ok(config)
 }
 
 /// Checks that the texts fit the models.

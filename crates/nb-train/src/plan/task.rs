@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -37,12 +37,11 @@ pub trait TaskKind: Debug + Send + Sync {
         false
     }
 
-    /// Checks the task's part of a configuration and finds its files; `unlabelled` is the file of texts without labels that
-    /// the method uses.
+    /// Checks the task's part of a configuration and finds its files.
     ///
     /// # Errors
     /// If a value cannot be used, or a file is missing.
-    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>>;
+    fn plan(&self, config: &RunConfig) -> Result<Arc<dyn TaskPlan>>;
 }
 
 /// The kinds of task that a configuration can name.
@@ -55,9 +54,6 @@ pub trait TaskPlan: Any + Debug + Send + Sync {
 
     /// Returns the articles of the training rows.
     fn articles(&self) -> &Source;
-
-    /// Returns the texts without labels.
-    fn unlabelled(&self) -> Option<&Source>;
 
     /// Returns the share of the training rows that is held out for development; `None` if development rows have separate
     /// files.
@@ -111,7 +107,7 @@ pub struct Splits<T> {
     pub dev: Dev<T>,
     /// Held-out rows.
     pub test: Option<T>,
-    /// Texts without labels.
+    /// A file of texts without labels.
     pub unlabelled: Option<Source>,
 }
 

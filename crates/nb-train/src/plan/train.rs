@@ -107,7 +107,10 @@ impl TrainPlan {
 
 /// Checks the settings by which the training of a frozen teacher differs.
 pub(super) fn check_teacher(config: &TeacherTrainConfig) -> Result<(), ConfigError> {
-    check_counts(&[("teacher.train.patience", config.patience.unwrap_or(1))])?;
+    check_counts(&[
+        ("teacher.train.patience", config.patience.unwrap_or(1)),
+        ("teacher.train.batch", config.batch.unwrap_or(1) as u64),
+    ])?;
     check_numbers(&[
         ("teacher.train.lr", config.lr.unwrap_or(0.0)),
         ("teacher.train.head_lr", config.head_lr.unwrap_or(0.0)),

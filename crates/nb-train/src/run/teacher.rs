@@ -83,6 +83,7 @@ pub fn teacher_plan(plan: &Plan) -> Result<Plan> {
     config.method = MethodConfig { name: Some("teacher".to_owned()), ..MethodConfig::default() };
     config.student = Default::default();
     config.data.unlabelled = None;
+    config.data.articles = None;
     derived(plan, config)
 }
 
@@ -95,6 +96,9 @@ fn derived(plan: &Plan, config: RunConfig) -> Result<Plan> {
 pub(crate) fn train_teacher(config: &mut RunConfig) {
     let settings = config.teacher.train.take().unwrap_or_default();
     config.train.epochs = settings.epochs.unwrap_or(config.train.epochs);
+    if let Some(batch) = settings.batch {
+        (config.train.batch, config.train.tokens) = (batch, None);
+    }
     config.train.teacher_lr = settings.lr.or(config.train.teacher_lr);
     config.train.head_lr = settings.head_lr.or(config.train.head_lr);
     config.train.patience = settings.patience.or(config.train.patience);

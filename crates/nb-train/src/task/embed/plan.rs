@@ -72,8 +72,8 @@ impl TaskKind for EmbedKind {
         term.compares_texts()
     }
 
-    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>> {
-        Ok(Arc::new(EmbedPlan::new(&config.data, unlabelled)?))
+    fn plan(&self, config: &RunConfig) -> Result<Arc<dyn TaskPlan>> {
+        Ok(Arc::new(EmbedPlan::new(&config.data)?))
     }
 }
 
@@ -84,10 +84,6 @@ impl TaskPlan for EmbedPlan {
 
     fn articles(&self) -> &Source {
         &self.train[0]
-    }
-
-    fn unlabelled(&self) -> Option<&Source> {
-        self.unlabelled.as_ref()
     }
 
     fn dev_fraction(&self) -> Option<f64> {
@@ -168,9 +164,10 @@ impl RankingFolder {
 }
 
 impl EmbedPlan {
-    fn new(config: &DataConfig, unlabelled: Option<&Path>) -> Result<Self> {
+    fn new(config: &DataConfig) -> Result<Self> {
         refuse(
             &[
+                ("articles", config.articles.is_some()),
                 ("history", config.history.is_some()),
                 ("clicked_before", config.clicked_before.is_some()),
                 ("negatives", config.negatives.is_some()),
@@ -185,7 +182,9 @@ impl EmbedPlan {
             train: sources("data.train", &config.train)?,
             dev: dev(config, |path| Ok(sources("data.dev", path)?))?,
             test: config.test.as_ref().map(|path| sources("data.test", path)).transpose()?,
-            unlabelled: unlabelled
+            unlabelled: config
+                .unlabelled
+                .as_ref()
                 .map(|path| layouts.file("data.unlabelled", path, config.allow_unusable))
                 .transpose()?,
             rankings: rankings.map(|(i, path)| RankingFolder::find(config, i, path)).collect::<Result<_, _>>()?,

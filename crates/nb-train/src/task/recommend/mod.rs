@@ -164,7 +164,7 @@ impl Task for Recommend {
     }
 
     fn stores(&self) -> Vec<&TokenStore> {
-        std::iter::once(&*self.train.articles).chain(self.unlabelled.iter().map(|u| &u.store)).collect()
+        std::iter::once(&*self.train.articles).chain(self.unlabelled.iter().filter_map(Unlabelled::own_store)).collect()
     }
 
     fn tokenizer(&self) -> &Tokenizer {
@@ -201,7 +201,9 @@ impl Task for Recommend {
         );
         let saved = 100.0 * self.encodings_saved();
         let distinct = format!("encoding each article of a batch only once saves {saved:.1} % of the encodings");
-        vec![("news", articles), ("readers", readers), ("distinct", distinct)]
+        let mut lines = vec![("news", articles), ("readers", readers), ("distinct", distinct)];
+        lines.extend(self.unlabelled.as_ref().map(|texts| ("without labels", format!("{} articles", texts.len()))));
+        lines
     }
 
     fn warnings(&self) -> Vec<String> {

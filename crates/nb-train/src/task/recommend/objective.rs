@@ -76,14 +76,14 @@ pub struct RecommendBatch {
 
 /// The number of the token store of articles.
 const ARTICLE_STORE: usize = 0;
-/// The number of the token store of articles without readers.
-const UNLABELLED_STORE: usize = 1;
 
 /// Recommendation as the training step sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct RecommendObjective {
     /// The device of the models.
     pub device: Device,
+    /// The number of the token store of texts without labels.
+    pub unlabelled_store: usize,
 }
 
 impl Objective for RecommendObjective {
@@ -97,7 +97,7 @@ impl Objective for RecommendObjective {
 
     fn texts(&self, batch: &RecommendBatch) -> Vec<TextRef> {
         let (articles, unlabelled) = batch.tokens.rows.split_at(batch.readers.news.len());
-        text_refs(ARTICLE_STORE, articles).chain(text_refs(UNLABELLED_STORE, unlabelled)).collect()
+        text_refs(ARTICLE_STORE, articles).chain(text_refs(self.unlabelled_store, unlabelled)).collect()
     }
 
     fn packed(&self, batch: &RecommendBatch) -> Packed {

@@ -11,7 +11,7 @@ use super::{ImpressionSplit, MeasuredSplit, Recommend, RecommendObjective};
 use crate::model::{CardText, ModelCard};
 use crate::plan::{Dev, Plan};
 use crate::task::texts::{self, HeldOut, article_ids, open_store, open_tokenizer};
-use crate::task::unlabelled::Unlabelled;
+use crate::task::unlabelled::{Labelled, Unlabelled};
 
 impl Recommend {
     /// Opens (or builds) the token stores of a plan's articles and reads its impressions.
@@ -35,14 +35,22 @@ impl Recommend {
             Ok(MeasuredSplit { seen: seen_in_training(&train, &test), split: test })
         });
         let test = test.transpose()?;
-        let unlabelled =
-            task_plan.splits.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
-        let labelled = drawn.samples.len() as u32;
+        let labelled = Labelled {
+            articles: &train.articles,
+            used: train.behaviors.seen(train.impressions.iter().copied()),
+            rows: drawn.samples.len() as u32,
+            stores: 1,
+        };
+        let file = task_plan.splits.unlabelled.as_ref();
+        let unlabelled = Unlabelled::open(plan, file, task_plan.articles, labelled, &tokenizer)?;
         let card = ModelCard::new(plan, card_text(task_plan.self_attention));
         Ok(Self {
-            objective: RecommendObjective { device: plan.device },
+            objective: RecommendObjective {
+                device: plan.device,
+                unlabelled_store: unlabelled.as_ref().map_or(0, Unlabelled::number),
+            },
             test,
-            unlabelled: unlabelled.map(|store| Unlabelled { store, labelled, seed: plan.seed }),
+            unlabelled,
             dev: MeasuredSplit { seen: seen_in_training(&train, &dev), split: dev },
             samples: drawn.samples,
             train,

@@ -8,7 +8,9 @@ use nb_checkpoint::BertConfig;
 use nb_data::behaviors::{BehaviorSource, ClickRule, ClickedBefore};
 use nb_data::read::{Format, LabelRule, Source};
 
-use crate::config::{ClickedBeforeChoice, ConfigError, DataConfig, DataFormat, ReaderConfig, RunConfig};
+use crate::config::{
+    ArticlesChoice, ClickedBeforeChoice, ConfigError, DataConfig, DataFormat, ReaderConfig, RunConfig,
+};
 use crate::method::TermKind;
 use crate::plan::files::{MAX_NEGATIVES, dev, fields, refuse, require_file};
 use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan};
@@ -29,6 +31,8 @@ pub struct RecommendPlan {
     pub splits: Splits<ClickLog>,
     /// Number of a reader's most recent clicks.
     pub history: usize,
+    /// The articles that take part in training.
+    pub articles: ArticlesChoice,
     /// Number of unclicked articles per click.
     pub negatives: usize,
     /// Treatment of a training click on an article of the history.
@@ -99,8 +103,8 @@ impl TaskKind for RecommendKind {
         true
     }
 
-    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>> {
-        Ok(Arc::new(RecommendPlan::new(&config.data, &config.reader, unlabelled)?))
+    fn plan(&self, config: &RunConfig) -> Result<Arc<dyn TaskPlan>> {
+        Ok(Arc::new(RecommendPlan::new(&config.data, &config.reader)?))
     }
 }
 
@@ -113,10 +117,6 @@ impl TaskPlan for RecommendPlan {
         &self.splits.train.news
     }
 
-    fn unlabelled(&self) -> Option<&Source> {
-        self.splits.unlabelled.as_ref()
-    }
-
     fn dev_fraction(&self) -> Option<f64> {
         self.splits.dev.fraction()
     }
@@ -127,6 +127,7 @@ impl TaskPlan for RecommendPlan {
 
     fn complete(&self, config: &mut DataConfig) {
         config.history = Some(self.history);
+        config.articles = Some(self.articles);
         config.negatives = Some(self.negatives);
         config.clicked_before = Some(config.clicked_before.unwrap_or_default());
     }
@@ -145,7 +146,7 @@ impl TaskPlan for RecommendPlan {
 }
 
 impl RecommendPlan {
-    fn new(config: &DataConfig, reader: &ReaderConfig, unlabelled: Option<&Path>) -> Result<Self> {
+    fn new(config: &DataConfig, reader: &ReaderConfig) -> Result<Self> {
         if config.format != DataFormat::Mind {
             let why = "task: recommend reads only mind";
             bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
@@ -171,7 +172,7 @@ impl RecommendPlan {
         if let Some(heads) = reader.self_attention.filter(|heads| *heads < 1) {
             bail!(ConfigError::expected("reader.self_attention", heads, "a number of heads of at least 1"));
         }
-        if let Some(path) = unlabelled {
+        if let Some(path) = &config.unlabelled {
             require_file("data.unlabelled", path)?;
         }
         let log = |key, path: &Path| click_log(config, history, key, path);
@@ -179,11 +180,12 @@ impl RecommendPlan {
             train: log("data.train", &config.train)?,
             dev: dev(config, |path| log("data.dev", path))?,
             test: config.test.as_ref().map(|path| log("data.test", path)).transpose()?,
-            unlabelled: unlabelled.map(|path| news(config, path.to_owned())),
+            unlabelled: config.unlabelled.as_ref().map(|path| news(config, path.clone())),
         };
         Ok(Self {
             splits,
             history,
+            articles: config.articles.unwrap_or_default(),
             negatives,
             clicked_before: match config.clicked_before.unwrap_or_default() {
                 ClickedBeforeChoice::Keep => ClickedBefore::Keep,

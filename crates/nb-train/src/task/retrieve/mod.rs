@@ -136,7 +136,7 @@ impl Task for Retrieve {
 
     fn stores(&self) -> Vec<&TokenStore> {
         let labelled = [&*self.train.corpus, &*self.train.queries];
-        labelled.into_iter().chain(self.unlabelled.iter().map(|u| &u.store)).collect()
+        labelled.into_iter().chain(self.unlabelled.iter().filter_map(Unlabelled::own_store)).collect()
     }
 
     fn tokenizer(&self) -> &Tokenizer {
@@ -171,7 +171,9 @@ impl Task for Retrieve {
             self.pairs.len(),
             dev.judged.len()
         );
-        vec![("news", articles), ("queries", queries)]
+        let mut lines = vec![("news", articles), ("queries", queries)];
+        lines.extend(self.unlabelled.as_ref().map(|texts| ("without labels", format!("{} articles", texts.len()))));
+        lines
     }
 
     fn warnings(&self) -> Vec<String> {

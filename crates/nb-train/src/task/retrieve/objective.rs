@@ -61,14 +61,14 @@ pub struct RetrieveBatch {
 const ARTICLE_STORE: usize = 0;
 /// The number of the token store of queries.
 const QUERY_STORE: usize = 1;
-/// The number of the token store of articles without queries.
-const UNLABELLED_STORE: usize = 2;
 
 /// Retrieval as the training step sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct RetrieveObjective {
     /// The device of the models.
     pub device: Device,
+    /// The number of the token store of texts without labels.
+    pub unlabelled_store: usize,
 }
 
 impl Objective for RetrieveObjective {
@@ -84,7 +84,7 @@ impl Objective for RetrieveObjective {
         let (articles, rest) = batch.tokens.rows.split_at(batch.queries.documents.len());
         let (queries, unlabelled) = rest.split_at(batch.queries.queries.len());
         let labelled = text_refs(ARTICLE_STORE, articles).chain(text_refs(QUERY_STORE, queries));
-        labelled.chain(text_refs(UNLABELLED_STORE, unlabelled)).collect()
+        labelled.chain(text_refs(self.unlabelled_store, unlabelled)).collect()
     }
 
     fn packed(&self, batch: &RetrieveBatch) -> Packed {

@@ -4,14 +4,14 @@ use std::rc::Rc;
 
 use anyhow::{Result, bail};
 use nb_data::Tokenizer;
-use nb_data::beir::Qrels;
+use nb_data::beir::{Pair, Qrels};
 
 use super::plan::{QueryLog, RetrievePlan};
 use super::{CorpusIndex, QuerySplit, Retrieve, RetrieveObjective};
 use crate::model::{CardText, ModelCard};
 use crate::plan::{Dev, Plan};
 use crate::task::texts::{self, HeldOut, article_ids, open_store, open_tokenizer, warn_repeated};
-use crate::task::unlabelled::Unlabelled;
+use crate::task::unlabelled::{Labelled, Unlabelled};
 
 const CARD: CardText = CardText { about: include_str!("card/about.md"), example: include_str!("card/example.py") };
 
@@ -41,14 +41,16 @@ impl Retrieve {
         }
         let pairs = train.qrels.pairs(&train.judged);
         let test = task_plan.splits.test.as_ref().map(|log| read_queries(plan, log, &tokenizer)).transpose()?;
-        let unlabelled =
-            task_plan.splits.unlabelled.as_ref().map(|source| open_store(plan, source, &tokenizer)).transpose()?;
-        let labelled = pairs.len() as u32;
+        let file = task_plan.splits.unlabelled.as_ref();
+        let unlabelled = Unlabelled::open(plan, file, task_plan.articles, labelled(&train, &pairs), &tokenizer)?;
         Ok(Self {
-            objective: RetrieveObjective { device: plan.device },
+            objective: RetrieveObjective {
+                device: plan.device,
+                unlabelled_store: unlabelled.as_ref().map_or(0, Unlabelled::number),
+            },
             pairs,
             test,
-            unlabelled: unlabelled.map(|store| Unlabelled { store, labelled, seed: plan.seed }),
+            unlabelled,
             train,
             dev,
             negatives: task_plan.negatives,
@@ -82,6 +84,16 @@ pub(in crate::task) fn read_queries(plan: &Plan, log: &QueryLog, tokenizer: &Tok
         index: Rc::new(index),
         judged,
     })
+}
+
+/// Returns what training uses of the articles.
+fn labelled<'a>(train: &'a QuerySplit, pairs: &[Pair]) -> Labelled<'a> {
+    let mut used = vec![false; train.corpus.len()];
+    for pair in pairs {
+        let (article, _) = train.qrels.queries[pair.judged as usize].relevant[pair.relevant as usize];
+        used[article as usize] = true;
+    }
+    Labelled { articles: &train.corpus, used, rows: pairs.len() as u32, stores: 2 }
 }
 
 /// Holds out a share of the queries.

@@ -8,7 +8,7 @@ use nb_data::BatchSize;
 use nb_data::beir::{Folder, Split};
 use nb_data::read::{Field, Format, LabelRule, Source};
 
-use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig};
+use crate::config::{ArticlesChoice, ConfigError, DataConfig, DataFormat, RunConfig};
 use crate::method::{Method, Temperature, TermKind};
 use crate::plan::files::{MAX_NEGATIVES, dev, fields, refuse, require_file};
 use crate::plan::{Dev, SplitFiles, Splits, TaskKind, TaskPlan, TrainPlan};
@@ -18,6 +18,8 @@ use crate::plan::{Dev, SplitFiles, Splits, TaskKind, TaskPlan, TrainPlan};
 pub struct RetrievePlan {
     /// The queries of each split.
     pub splits: Splits<QueryLog>,
+    /// The articles that take part in training.
+    pub articles: ArticlesChoice,
     /// Number of judged negatives per relevant article.
     pub negatives: usize,
 }
@@ -78,8 +80,8 @@ impl TaskKind for RetrieveKind {
         term.compares_texts()
     }
 
-    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>> {
-        Ok(Arc::new(RetrievePlan::new(&config.data, unlabelled)?))
+    fn plan(&self, config: &RunConfig) -> Result<Arc<dyn TaskPlan>> {
+        Ok(Arc::new(RetrievePlan::new(&config.data)?))
     }
 }
 
@@ -92,10 +94,6 @@ impl TaskPlan for RetrievePlan {
         &self.splits.train.corpus
     }
 
-    fn unlabelled(&self) -> Option<&Source> {
-        self.splits.unlabelled.as_ref()
-    }
-
     fn dev_fraction(&self) -> Option<f64> {
         self.splits.dev.fraction()
     }
@@ -105,6 +103,7 @@ impl TaskPlan for RetrievePlan {
     }
 
     fn complete(&self, config: &mut DataConfig) {
+        config.articles = Some(self.articles);
         config.negatives = Some(self.negatives);
     }
 
@@ -123,7 +122,7 @@ impl TaskPlan for RetrievePlan {
 }
 
 impl RetrievePlan {
-    fn new(config: &DataConfig, unlabelled: Option<&Path>) -> Result<Self> {
+    fn new(config: &DataConfig) -> Result<Self> {
         if config.format != DataFormat::Beir {
             let why = "task: retrieve reads only beir";
             bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
@@ -150,14 +149,18 @@ impl RetrievePlan {
             _ => dev(config, |folder| Ok(open("data.dev", folder, Split::Dev)?))?,
         };
         let test = config.test.as_ref().map(|folder| open("data.test", folder, Split::Test)).transpose()?;
-        if let Some(path) = unlabelled {
+        if let Some(path) = &config.unlabelled {
             require_file("data.unlabelled", path)?;
         }
-        let unlabelled = unlabelled.map(|path| Source { path: path.to_owned(), ..train.corpus.clone() });
+        let unlabelled = config.unlabelled.as_ref().map(|path| Source { path: path.clone(), ..train.corpus.clone() });
         let negatives = config.negatives.unwrap_or(0);
         if negatives > MAX_NEGATIVES {
             bail!(ConfigError::expected("data.negatives", negatives, format!("0 to {MAX_NEGATIVES}")));
         }
-        Ok(Self { splits: Splits { train, dev, test, unlabelled }, negatives })
+        Ok(Self {
+            splits: Splits { train, dev, test, unlabelled },
+            articles: config.articles.unwrap_or_default(),
+            negatives,
+        })
     }
 }

@@ -33,8 +33,8 @@ impl TaskKind for TopicKind {
         !term.needs_label()
     }
 
-    fn plan(&self, config: &RunConfig, unlabelled: Option<&Path>) -> Result<Arc<dyn TaskPlan>> {
-        Ok(Arc::new(TopicPlan::new(&config.data, unlabelled)?))
+    fn plan(&self, config: &RunConfig) -> Result<Arc<dyn TaskPlan>> {
+        Ok(Arc::new(TopicPlan::new(&config.data)?))
     }
 }
 
@@ -45,10 +45,6 @@ impl TaskPlan for TopicPlan {
 
     fn articles(&self) -> &Source {
         &self.splits.train
-    }
-
-    fn unlabelled(&self) -> Option<&Source> {
-        self.splits.unlabelled.as_ref()
     }
 
     fn dev_fraction(&self) -> Option<f64> {
@@ -65,9 +61,10 @@ impl TaskPlan for TopicPlan {
 }
 
 impl TopicPlan {
-    fn new(config: &DataConfig, unlabelled: Option<&Path>) -> Result<Self> {
+    fn new(config: &DataConfig) -> Result<Self> {
         refuse(
             &[
+                ("articles", config.articles.is_some()),
                 ("history", config.history.is_some()),
                 ("clicked_before", config.clicked_before.is_some()),
                 ("negatives", config.negatives.is_some()),
@@ -89,7 +86,12 @@ impl TopicPlan {
             train: source("data.train", &config.train)?,
             dev: dev(config, |path| source("data.dev", path))?,
             test: config.test.as_ref().map(|path| source("data.test", path)).transpose()?,
-            unlabelled: unlabelled.map(|path| source("data.unlabelled", path)).transpose()?.map(without_label),
+            unlabelled: config
+                .unlabelled
+                .as_ref()
+                .map(|path| source("data.unlabelled", path))
+                .transpose()?
+                .map(without_label),
         };
         Ok(Self { splits, unknown_labels: config.unknown_labels.unwrap_or_default() })
     }
