@@ -147,3 +147,37 @@ fn mistakes_are_found_before_anything_is_trained() {
     compare(&place, &[]).failed(&["duel.yaml:", "depth"]);
     assert!(!place.exists("runs"));
 }
+
+/// The recipe of the task counts for the shared teacher as it does for the teacher that `nb train` trains first.
+#[test]
+fn the_shared_teacher_is_trained_as_that_of_a_run() {
+    const KD: &str = "method={name: kd}";
+    for (place, task, data) in [
+        (Place::searches(), "retrieve", "{format: beir, train: beir, max_tokens: 16}"),
+        (Place::readers(), "recommend", "{format: mind, train: mind/train, dev: mind/dev, max_tokens: 16}"),
+    ] {
+        for train in ["{}", "{lr: 3e-3}", "{batch: 8, epochs: 1}", "{teacher_lr: 2e-3}"] {
+            let run = format!(
+                "task: {task}\ndevice: cpu\nthreads: 1\ndata: {data}\ntrain: {train}\n\
+                 teacher: {{random: {{layers: 4, hidden: 16, heads: 2, tokenizer: tokenizer}}}}\n"
+            );
+            place.write("kd.yaml", format!("{run}output: runs/kd\n"));
+            place.nb(&["train", "--config", "kd.yaml", "--overwrite", "--set", KD]).done();
+            let run = run.replace('\n', "\n  ");
+            let compared = format!(
+                "name: duel\noutput: runs/duel\nrun:\n  {run}\ndepths: [2]\nseeds: [0]\nmethods: [{{method: kd}}]\n"
+            );
+            place.write("duel.yaml", compared);
+            compare(&place, &[]).done();
+            let config = |folder: &str| -> serde_yaml::Value {
+                let config: serde_yaml::Value =
+                    serde_yaml::from_str(&place.text(&format!("{folder}/config.yaml"))).unwrap();
+                config["train"].clone()
+            };
+            assert_eq!(config("runs/duel/teacher-s0"), config("runs/kd-teacher"), "{task}: train: {train}");
+            for folder in ["runs/duel", "runs/kd", "runs/kd-teacher"] {
+                std::fs::remove_dir_all(place.path(folder)).unwrap();
+            }
+        }
+    }
+}

@@ -164,8 +164,11 @@ fn a_model_of_another_task_can_teach_as_it_comes() {
     place.train(&[NEWSBERT, &untouched, "student.init=ends"]).done();
     let summary = place.summary("runs/tiny");
     assert_eq!(summary["teacher"]["auc"], summary["untouched"]["teacher"]["auc"]);
-    let trained = format!("teacher.trained=[{folder}]");
-    place.train(&[NEWSBERT, &trained, "output=runs/refused"]).failed(&["it was trained for retrieve"]);
+    for teacher in
+        [format!("teacher.trained=[{folder}]"), format!("teacher={{checkpoint: {folder}, trained: [{folder}]}}")]
+    {
+        place.train(&[NEWSBERT, &teacher, "output=runs/refused"]).failed(&["it was trained for retrieve"]);
+    }
 }
 
 /// A narrower student learns vectors of the teacher's width, which its folder keeps.

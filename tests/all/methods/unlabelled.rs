@@ -13,7 +13,7 @@ use nb_train::step::Counts;
 use nb_train::task::{AllTasks, HasObjective, Objective, RecommendBatch, RetrieveBatch, Task, TaskList};
 
 use super::tasks::{Corpus, models, plan, recommend, retrieve, topic};
-use crate::commands::place::{DEV_ROWS, TRAIN_ROWS};
+use crate::commands::place::{DEV_ROWS, Place, TRAIN_ROWS};
 use crate::support::{StepSums, max_abs, total_counts};
 
 /// Every term that does not compare the texts of a micro-batch with each other, with a teacher that is trained jointly.
@@ -232,9 +232,11 @@ fn articles_of_an_epoch<K: Task>(task: &K, split: impl Fn(&K::Batch) -> (Vec<u32
 #[test]
 fn articles_without_a_query_or_a_reader_are_texts_without_labels() {
     const ALL: &[&str] = &[FROZEN, "data.articles=all", "train.batch=2"];
+    let rows_of = |place: &Place, file: &str| place.text(file).lines().count();
     let place = Corpus::searches().place;
-    let other = r#"{"_id": "other", "title": "an article", "text": "that no query asks for"}"#;
-    place.write("beir/corpus.jsonl", format!("{}{other}\n", place.text("beir/corpus.jsonl")));
+    let other = |title: &str| format!(r#"{{"_id": "other", "title": "{title}", "text": "that no query asks for"}}"#);
+    let (replaced, other) = (other("a draft"), other("an article"));
+    place.write("beir/corpus.jsonl", format!("{}{replaced}\n{other}\n", place.text("beir/corpus.jsonl")));
     let task = retrieve(&plan(&place, ALL));
     let [used, others] = articles_of_an_epoch(&task, |batch| {
         let first = batch.queries.documents.len() + batch.queries.queries.len();
@@ -243,7 +245,7 @@ fn articles_without_a_query_or_a_reader_are_texts_without_labels() {
         (batch.queries.documents.clone(), texts[first..].iter().map(|text| text.row).collect())
     });
     assert!(!others.is_empty() && others.iter().all(|row| used.binary_search(row).is_err()), "{used:?} {others:?}");
-    assert_eq!(used.len() + others.len(), task.stores()[0].len());
+    assert_eq!(others, [rows_of(&place, "beir/corpus.jsonl") as u32 - 1], "not the row that it replaces");
     assert_eq!(task.stores().len(), 2, "articles and queries");
 
     let place = Corpus::readers().place;
@@ -269,6 +271,8 @@ fn articles_without_labels_need_a_term_and_exclude_a_file() {
     assert_eq!(articles(&[FROZEN, "data.articles=all"]), ArticlesChoice::All);
     assert_eq!(articles(&[LABELLED, "data.articles=all"]), ArticlesChoice::Used);
     assert_eq!(articles(&[FROZEN]), ArticlesChoice::Used);
+    let topic = Place::new().train(&["method={name: newsbert}", "data.articles=all"]);
+    topic.failed(&["data.articles is given", "it applies only to tasks that rank"]);
     let refused = [FROZEN, &corpus.unlabelled, "data.articles=all"].map(|set| set.parse().unwrap());
     let config = config::read(&corpus.place.path("tiny.yaml"), &refused).unwrap();
     let error = format!("{:#}", Plan::new(config, AllTasks::KINDS).unwrap_err());

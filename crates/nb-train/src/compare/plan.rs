@@ -13,13 +13,16 @@ use serde_yaml::Value;
 use super::check::check;
 use super::config::CompareConfig;
 use super::variant::{RunSpec, TEACHER, Variant, shared_teacher, variants};
-use crate::config::{Override, Tree, folder, locate, locate_below};
+use crate::config::{Override, RunConfig, Tree, folder, locate, locate_below};
 use crate::method::TeacherRole;
 use crate::plan::Plan;
 use crate::run::teacher::{finished, train_teacher};
 use crate::run::{Outcome, run};
 use crate::run_folder::Unfinished;
 use crate::task::{AllTasks, TaskList};
+
+/// A method that learns from the shared teacher.
+const FROZEN_METHOD: &str = "kd";
 
 /// A comparison with all its runs.
 #[derive(Debug, Clone)]
@@ -152,10 +155,7 @@ impl ComparePlan {
 
     fn plan(&self, run: &RunSpec) -> Result<Plan> {
         let mut tree = self.tree(run)?;
-        let mut config = tree.config()?;
-        if run.label == TEACHER {
-            train_teacher(&mut config);
-        }
+        let config = if run.label == TEACHER { self.teacher_config(tree.clone())? } else { tree.config()? };
         let plan = Plan::new(config, AllTasks::KINDS)?;
         match &run.teacher {
             // Teachers named in the file take precedence.
@@ -166,6 +166,15 @@ impl ComparePlan {
             }
             _ => Ok(plan),
         }
+    }
+
+    /// The configuration of the shared teacher. The recipe fills it in as for the methods that learn from this teacher.
+    fn teacher_config(&self, mut tree: Tree) -> Result<RunConfig> {
+        tree.set("method.name", FROZEN_METHOD.into(), &self.folder)?;
+        let mut config = tree.config()?;
+        config.method.name = Some(TEACHER.to_owned());
+        train_teacher(&mut config);
+        Ok(config)
     }
 
     /// The configuration of a run as a tree of keys.

@@ -102,7 +102,7 @@ pub enum ArticlesChoice {
     /// Those of the training rows: clicked, shown, or relevant to a query
     #[default]
     Used,
-    /// The others too, as texts without labels
+    /// Also the others, as texts without labels
     All,
 }
 

@@ -30,7 +30,7 @@ pub struct TeacherConfig {
 pub struct TeacherTrainConfig {
     /// Passes over the training texts; `train.epochs` by default.
     pub epochs: Option<u64>,
-    /// Sequences per micro-batch, in place of `train.batch` and `train.tokens`.
+    /// Sequences per micro-batch, in place of `train.batch` and `train.tokens`, which hold by default.
     pub batch: Option<usize>,
     /// Peak learning rate of the encoder; `train.teacher_lr` by default.
     pub lr: Option<f64>,

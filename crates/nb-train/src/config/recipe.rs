@@ -43,8 +43,8 @@ pub(super) fn complete(tree: &mut Value) {
     let Some(recipes) = ALL.iter().find(|recipes| Some(recipes.task) == task.as_deref()) else { return };
     let is_paper = find(tree, "method.preset").is_some_and(|preset| preset.as_str() == Some("paper"));
     let mut recipe = parse(if is_paper { recipes.paper } else { recipes.tuned });
-    if chooses_batch(tree) {
-        teacher_training(&mut recipe.every_method).map(|train| train.remove("batch"));
+    if let Some(train) = teacher_training(&mut recipe.every_method) {
+        keep_choices(tree, train);
     }
     if is_given(tree, "data.unlabelled") {
         recipe.newsbert.get_mut("data").and_then(Value::as_mapping_mut).map(|data| data.remove("articles"));
@@ -76,10 +76,16 @@ fn is_given(tree: &mut Value, key: &str) -> bool {
     find(tree, key).is_some_and(|value| !value.is_null())
 }
 
-/// Returns whether the user chose the size of a batch. It then holds for the teacher too: the user may have chosen it for the
-/// memory of the machine.
-fn chooses_batch(tree: &mut Value) -> bool {
-    ["train.batch", "train.tokens"].into_iter().any(|key| is_given(tree, key))
+/// Removes from a recipe's `teacher.train` what the user chose in `train`. A batch that the user chose, perhaps for the memory
+/// of the machine, is the teacher's too; the recipe's rate for another batch then does not apply.
+fn keep_choices(tree: &mut Value, train: &mut Mapping) {
+    if ["train.batch", "train.tokens", "train.accumulate"].into_iter().any(|key| is_given(tree, key)) {
+        train.remove("batch");
+        train.remove("lr");
+    }
+    if is_given(tree, "train.teacher_lr") {
+        train.remove("lr");
+    }
 }
 
 /// Returns the section `teacher.train` of a recipe.
@@ -87,13 +93,17 @@ fn teacher_training(recipe: &mut Mapping) -> Option<&mut Mapping> {
     recipe.get_mut("teacher")?.get_mut("train")?.as_mapping_mut()
 }
 
-/// Returns the recipe for training the teacher alone: as a frozen teacher is trained before its student. `train.lr` is then its
-/// learning rate.
+/// Returns the recipe for training the teacher alone: as a frozen teacher is trained before its student. Its learning rate is
+/// `lr`, so that the user's `train.lr` takes its place.
 fn of_teacher(mut recipe: Mapping) -> Mapping {
-    if let Some(train) = teacher_training(&mut recipe).cloned() {
-        recipe.insert("train".into(), train.into());
-        recipe.remove("teacher");
+    let mut train = teacher_training(&mut recipe).cloned().unwrap_or_default();
+    let mut below = recipe.remove("train").and_then(|train| train.as_mapping().cloned()).unwrap_or_default();
+    if let Some(rate) = below.remove("teacher_lr") {
+        below.insert("lr".into(), rate);
     }
+    merge(&mut train, below);
+    recipe.insert("train".into(), train.into());
+    recipe.remove("teacher");
     recipe
 }
 
@@ -194,6 +204,23 @@ mod tests {
         assert_eq!(alone.teacher.train, None);
         let given = completed(&format!("{GIVEN}task: retrieve\nmethod: {{name: teacher}}\ntrain: {{lr: 0.5}}\n"));
         assert_eq!((given.train.lr, given.train.teacher_lr), (0.5, None));
+
+        let frozen = completed(&format!("{GIVEN}task: recommend\nmethod: {{name: kd}}\n"));
+        let alone = completed(&format!("{GIVEN}task: recommend\nmethod: {{name: teacher}}\n"));
+        assert_eq!((Some(alone.train.lr), alone.train.teacher_lr), (frozen.train.teacher_lr, None));
+        assert_eq!(Some(alone.train.epochs), frozen.teacher.train.unwrap().epochs);
+    }
+
+    #[test]
+    fn the_rate_of_a_recipe_belongs_to_its_batch() {
+        let rate = |train: &str| {
+            let config = completed(&format!("{GIVEN}task: retrieve\ntrain: {{{train}}}\n"));
+            config.teacher.train.unwrap().lr.or(config.train.teacher_lr)
+        };
+        let [tuned, small] = [rate("batch: null"), rate("batch: 32")];
+        assert!(small < tuned, "{small:?} in small batches, {tuned:?} in large ones");
+        assert_eq!([rate("tokens: 900"), rate("accumulate: 2"), rate("lr: 0.5")], [small, small, tuned]);
+        assert_eq!(rate("teacher_lr: 0.25"), Some(0.25));
     }
 
     #[test]

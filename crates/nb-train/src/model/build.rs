@@ -176,22 +176,16 @@ fn init_student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
     }
 }
 
-/// Loads a saved model of a run, for the same task.
+/// Loads a saved model of a run, for the same task; for a teacher that is used as it comes, an encoder will do.
 ///
 /// # Errors
 /// If the folder contains no such model, or one for another task, with other labels or with another tokenizer.
 pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Head>> {
-    let is_untouched = is_untouched(folder, plan);
-    let is_of_another_task = |found: &Description| {
-        found.task != task.name() && found.head.pooling == plan.head.pooling && found.head.projection.is_none()
-    };
-    // Of a model that was trained for another task, the encoder is the checkpoint as it comes.
-    let description = Description::read(folder)?.filter(|found| !(is_untouched && is_of_another_task(found)));
-    match &description {
-        Some(description) => task.check_description(description)?,
-        None if is_untouched => {}
+    let description = match Description::read(folder)? {
+        Some(found) => checked(found, folder, plan, task)?,
+        None if is_untouched(folder, plan) => None,
         None => bail!("the folder contains an encoder without a head, expected the model folder of a run"),
-    }
+    };
     let bert = Bert::load(folder, plan.device, plan.precision)?;
     let tokenizer = crate::model::tokenizer::load(folder, bert.config())?;
     if tokenizer.fingerprint() != task.tokenizer().fingerprint() {
@@ -212,9 +206,27 @@ pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Resu
     Ok(Model { bert, head })
 }
 
+/// Returns the description of a saved model if the task can use the model; `None` if the task can use its encoder alone.
+fn checked<K: Task>(found: Description, folder: &Path, plan: &Plan, task: &K) -> Result<Option<Description>> {
+    match task.check_description(&found) {
+        Ok(()) => Ok(Some(found)),
+        // An encoder that was trained for another task is a checkpoint like any other, if its vectors need nothing else.
+        Err(_)
+            if is_untouched(folder, plan)
+                && found.task != task.name()
+                && found.head.pooling == plan.head.pooling
+                && found.head.projection.is_none() =>
+        {
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
+
 /// Returns whether a folder is that of a frozen teacher that is used as it comes, whose head needs no training.
 fn is_untouched(folder: &Path, plan: &Plan) -> bool {
-    matches!(&plan.teacher, ModelSource::Folder(source) if source == folder) && plan.trained == [folder]
+    let is_source = matches!(&plan.teacher, ModelSource::Folder(source) if source == folder);
+    plan.takes_teacher_as_it_comes() && is_source && plan.trained == [folder]
 }
 
 /// Loads a saved model with the shapes of `like` in the main process, and copies it to all others.

@@ -88,6 +88,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Returns true if a frozen teacher is `teacher.checkpoint` as it comes.
+    pub(crate) fn takes_teacher_as_it_comes(&self) -> bool {
+        let trains = self.kinds.iter().any(|kind| kind.name() == self.resolved.task && kind.trains_teacher());
+        !trains || self.resolved.teacher.train.unwrap_or_default().epochs == Some(0)
+    }
+
     /// Checks a configuration and derives the plan of a run with a single process. Reads the `config.json` of checkpoints
     /// and downloads checkpoints from the hub, but loads no weights and no texts.
     ///
@@ -113,8 +119,7 @@ impl Plan {
         let data = DataPlan::new(&config, kind)?;
         let models = ModelsPlan::new(&config, &method, &data, kind)?;
         let head = head::head(&config, kind, &models)?;
-        check_sizes(&data, &method, &models)?;
-        data.task.check_method(&method, &train)?;
+        check_fit(&data, &method, &train, &models)?;
         let resolved = RunConfig {
             name: Some(name.clone()),
             output: Some(output.clone()),
@@ -214,8 +219,8 @@ fn only_used_texts(mut config: RunConfig, kind: &dyn TaskKind, method: &Method) 
     Ok(config)
 }
 
-/// Checks that the texts fit the models.
-fn check_sizes(data: &DataPlan, method: &Method, models: &ModelsPlan) -> Result<(), ConfigError> {
+/// Checks that the texts fit the models, and the method the task.
+fn check_fit(data: &DataPlan, method: &Method, train: &TrainPlan, models: &ModelsPlan) -> Result<(), ConfigError> {
     let check = |model: &str, config: &BertConfig| {
         let most = config.max_position_embeddings;
         if data.max_tokens as i64 > most {
@@ -231,5 +236,5 @@ fn check_sizes(data: &DataPlan, method: &Method, models: &ModelsPlan) -> Result<
     if method.has_student() {
         check("student", &models.student_config)?;
     }
-    Ok(())
+    data.task.check_method(method, train)
 }

@@ -125,7 +125,7 @@ fn summary<K: Task>(run: &Run<'_, K>, models: &[FinishedModel<'_>]) -> Summary {
 /// Returns the cost of training the frozen teachers, as far as their runs recorded it. A teacher that is used as it comes cost
 /// nothing.
 fn teachers_cost(plan: &Plan) -> Option<Cost> {
-    if plan.resolved.teacher.train.unwrap_or_default().epochs == Some(0) {
+    if plan.takes_teacher_as_it_comes() {
         return None;
     }
     let mut total: Option<Cost> = None;

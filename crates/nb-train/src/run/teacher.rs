@@ -41,7 +41,7 @@ pub(crate) fn prepare_teacher<'a, L: TaskList>(
         config.teacher.trained = Some(trained);
         return Ok(Some(Cow::Owned(derived(plan, config)?)));
     }
-    let teacher = teacher_plan(plan)?;
+    let teacher = teacher_plan(plan).context("teacher.train: training the frozen teacher first")?;
     let folder = match broadcast_from_main(processes, || finished(&teacher))? {
         Some(folder) => {
             tracing::info!("the teacher is already trained: {}", folder.display());

@@ -52,7 +52,7 @@ fn starts_from_checkpoint(plan: &Plan) -> bool {
 
 /// Returns a warning if training left the teacher below the checkpoint that it started from.
 pub(super) fn warn_worse(plan: &Plan, untouched: &Untouched, teacher: &ModelSummary, metric: &str) -> Option<String> {
-    if plan.resolved.teacher.train.unwrap_or_default().epochs == Some(0) {
+    if plan.takes_teacher_as_it_comes() {
         return None; // nothing was trained, but it may be measured with another head
     }
     let before = untouched.teacher.as_ref()?.last().scores.metric(metric)?;

@@ -30,7 +30,7 @@ pub(super) struct Unlabelled {
 pub(super) struct Labelled<'a> {
     /// The store of the articles, the first store of the task.
     pub(super) articles: &'a Rc<TokenStore>,
-    /// By row of the articles: true if a training row uses the article.
+    /// By row of the articles: true if a training row uses the article, or if another row replaces it.
     pub(super) used: Vec<bool>,
     /// Number of rows.
     pub(super) rows: u32,

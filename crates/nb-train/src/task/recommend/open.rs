@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
-use nb_data::behaviors::{Behaviors, Samples};
+use nb_data::behaviors::{Behaviors, Sample, Samples};
 use nb_data::{IdIndex, TokenStore, Tokenizer};
 
 use super::plan::{ClickLog, RecommendPlan};
@@ -35,14 +35,9 @@ impl Recommend {
             Ok(MeasuredSplit { seen: seen_in_training(&train, &test), split: test })
         });
         let test = test.transpose()?;
-        let labelled = Labelled {
-            articles: &train.articles,
-            used: train.behaviors.seen(train.impressions.iter().copied()),
-            rows: drawn.samples.len() as u32,
-            stores: 1,
-        };
         let file = task_plan.splits.unlabelled.as_ref();
-        let unlabelled = Unlabelled::open(plan, file, task_plan.articles, labelled, &tokenizer)?;
+        let unlabelled =
+            Unlabelled::open(plan, file, task_plan.articles, labelled(&train, &drawn.samples), &tokenizer)?;
         let card = ModelCard::new(plan, card_text(task_plan.self_attention));
         Ok(Self {
             objective: RecommendObjective {
@@ -64,6 +59,16 @@ impl Recommend {
             seed: plan.seed,
         })
     }
+}
+
+/// Returns what training uses of the articles: the impressions that give samples. Rows that another row with the same id
+/// replaces are not articles.
+fn labelled<'a>(train: &'a ImpressionSplit, samples: &[Sample]) -> Labelled<'a> {
+    let ids = IdIndex::new((0..train.articles.len()).map(|row| train.articles.id(row)));
+    let is_replaced = |row: usize| train.articles.id(row).is_some_and(|id| ids.row(id.as_bytes()) != Some(row as u32));
+    let shown = train.behaviors.seen(samples.iter().map(|sample| sample.impression));
+    let used = shown.into_iter().enumerate().map(|(row, shown)| shown || is_replaced(row)).collect();
+    Labelled { articles: &train.articles, used, rows: samples.len() as u32, stores: 1 }
 }
 
 /// Returns the text of the model card, with or without the reader model's self-attention.

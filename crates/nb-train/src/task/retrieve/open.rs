@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use anyhow::{Result, bail};
 use nb_data::Tokenizer;
-use nb_data::beir::{Pair, Qrels};
+use nb_data::beir::{Judged, Qrels};
 
 use super::plan::{QueryLog, RetrievePlan};
 use super::{CorpusIndex, QuerySplit, Retrieve, RetrieveObjective};
@@ -42,7 +42,8 @@ impl Retrieve {
         let pairs = train.qrels.pairs(&train.judged);
         let test = task_plan.splits.test.as_ref().map(|log| read_queries(plan, log, &tokenizer)).transpose()?;
         let file = task_plan.splits.unlabelled.as_ref();
-        let unlabelled = Unlabelled::open(plan, file, task_plan.articles, labelled(&train, &pairs), &tokenizer)?;
+        let unlabelled =
+            Unlabelled::open(plan, file, task_plan.articles, labelled(&train, task_plan.negatives), &tokenizer)?;
         Ok(Self {
             objective: RetrieveObjective {
                 device: plan.device,
@@ -86,14 +87,17 @@ pub(in crate::task) fn read_queries(plan: &Plan, log: &QueryLog, tokenizer: &Tok
     })
 }
 
-/// Returns what training uses of the articles.
-fn labelled<'a>(train: &'a QuerySplit, pairs: &[Pair]) -> Labelled<'a> {
-    let mut used = vec![false; train.corpus.len()];
-    for pair in pairs {
-        let (article, _) = train.qrels.queries[pair.judged as usize].relevant[pair.relevant as usize];
-        used[article as usize] = true;
+/// Returns what training uses of the articles. Rows that another row with the same id replaces are not articles.
+fn labelled(train: &QuerySplit, negatives: usize) -> Labelled<'_> {
+    let mut used: Vec<bool> = (0..train.corpus.len() as u32).map(|row| train.index.tie_rank(row).is_none()).collect();
+    let mut pairs = 0;
+    for &judged in &train.judged {
+        let Judged { relevant, negatives: judged_negatives, .. } = &train.qrels.queries[judged as usize];
+        pairs += relevant.len() as u32;
+        let drawn = judged_negatives.iter().filter(|_| negatives > 0);
+        relevant.iter().map(|(article, _)| article).chain(drawn).for_each(|&article| used[article as usize] = true);
     }
-    Labelled { articles: &train.corpus, used, rows: pairs.len() as u32, stores: 2 }
+    Labelled { articles: &train.corpus, used, rows: pairs, stores: 2 }
 }
 
 /// Holds out a share of the queries.
