@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use nb_model::Precision;
-use nb_train::plan::{LocalProcess, Plan, Workload, read_plan};
+use nb_train::plan::{Estimate, LocalProcess, Plan, Workload, read_plan};
 use nb_train::run::{Epochs, schedule};
 use nb_train::task::{AllTasks, Task, TaskList, TaskVisitor};
 
@@ -51,7 +51,7 @@ fn page<K: Task>(plan: &Plan, task: &K) -> Result<Page> {
     let epochs = Epochs::of(plan, task);
     let schedule = schedule(plan, &epochs);
     run(&mut page, plan);
-    models::origins(&mut page, plan, steps)?;
+    models::origins(&mut page, plan, |teacher| AllTasks::visit(teacher, PreviewRun))?;
     layer_map::layer_map(&mut page, plan)?;
     let head = parameters::parameters(&mut page, plan, task);
     method::method(&mut page, plan, &schedule);
@@ -83,18 +83,27 @@ fn run(page: &mut Page, plan: &Plan) {
     page.line("compute", format!("{device}, {precision}, {}", count(plan.threads as u64, "thread")));
 }
 
-/// Returns the number of steps of a run other than the one shown.
-fn steps(plan: &Plan) -> Result<u64> {
-    Ok(schedule(plan, &AllTasks::visit(plan, CountEpochs)?).total())
+/// What a run other than the one shown needs.
+struct Preview {
+    steps: u64,
+    /// Bytes at peak.
+    memory: u64,
 }
 
-/// Counts the updates of a plan's epochs.
-struct CountEpochs;
+struct PreviewRun;
 
-impl TaskVisitor for CountEpochs {
-    type Output = Epochs;
+impl TaskVisitor for PreviewRun {
+    type Output = Preview;
 
-    fn visit<K: Task>(self, plan: &Plan, task_plan: &K::Plan) -> Result<Epochs> {
-        Ok(Epochs::of(plan, &K::open(plan, task_plan)?))
+    fn visit<K: Task>(self, plan: &Plan, task_plan: &K::Plan) -> Result<Preview> {
+        let (task, mut unused) = (K::open(plan, task_plan)?, Page::default());
+        let work = Workload {
+            head: parameters::parameters(&mut unused, plan, &task),
+            largest: data::texts(&mut unused, &task),
+            cached_states: None,
+            has_test: task.has_test(),
+        };
+        let steps = schedule(plan, &Epochs::of(plan, &task)).total();
+        Ok(Preview { steps, memory: Estimate::new(plan, &work).total() })
     }
 }

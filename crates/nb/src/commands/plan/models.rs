@@ -3,13 +3,15 @@
 use anyhow::Result;
 use nb_checkpoint::BertConfig;
 use nb_train::method::TeacherRole;
+use nb_train::model::format_bytes;
 use nb_train::plan::{ModelSource, Plan, StudentStart};
 use nb_train::run::{finished, teacher_plan};
 
+use super::Preview;
 use super::page::{Page, count};
 
-/// Shows teacher and student; `steps` returns the number of steps of a run that trains a frozen teacher first.
-pub(super) fn origins(page: &mut Page, plan: &Plan, steps: impl Fn(&Plan) -> Result<u64>) -> Result<()> {
+/// Shows teacher and student; `preview` returns what a run that trains a frozen teacher first needs.
+pub(super) fn origins(page: &mut Page, plan: &Plan, preview: impl Fn(&Plan) -> Result<Preview>) -> Result<()> {
     page.heading("Teacher");
     let from = match &plan.teacher {
         ModelSource::Folder(folder) => folder.display().to_string(),
@@ -22,8 +24,10 @@ pub(super) fn origins(page: &mut Page, plan: &Plan, steps: impl Fn(&Plan) -> Res
             match finished(&teacher)? {
                 Some(folder) => page.line("trained", format!("already, with this configuration: {}", folder.display())),
                 None => {
-                    let (folder, steps) = (teacher.output.display(), count(steps(&teacher)?, "step"));
+                    let Preview { steps, memory } = preview(&teacher)?;
+                    let (folder, steps) = (teacher.output.display(), count(steps, "step"));
                     page.line("trained", format!("will be trained first, for {steps} from {from}, in {folder}"));
+                    page.line("", format!("with about {} at peak", format_bytes(memory)));
                 }
             }
         }
