@@ -6,13 +6,14 @@ mod method;
 mod models;
 mod page;
 mod parameters;
+mod preview;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 use nb_model::Precision;
-use nb_train::plan::{Estimate, LocalProcess, Plan, Workload, read_plan};
+use nb_train::plan::{LocalProcess, Plan, Workload, read_plan};
 use nb_train::run::{Epochs, schedule};
 use nb_train::task::{AllTasks, Task, TaskList, TaskVisitor};
 
@@ -51,7 +52,7 @@ fn page<K: Task>(plan: &Plan, task: &K) -> Result<Page> {
     let epochs = Epochs::of(plan, task);
     let schedule = schedule(plan, &epochs);
     run(&mut page, plan);
-    models::origins(&mut page, plan, |teacher| AllTasks::visit(teacher, PreviewRun))?;
+    models::origins(&mut page, plan)?;
     layer_map::layer_map(&mut page, plan)?;
     let head = parameters::parameters(&mut page, plan, task);
     method::method(&mut page, plan, &schedule);
@@ -81,29 +82,4 @@ fn run(page: &mut Page, plan: &Plan) {
         Precision::Bf16 => "bf16 products",
     };
     page.line("compute", format!("{device}, {precision}, {}", count(plan.threads as u64, "thread")));
-}
-
-/// What a run other than the one shown needs.
-struct Preview {
-    steps: u64,
-    /// Bytes at peak.
-    memory: u64,
-}
-
-struct PreviewRun;
-
-impl TaskVisitor for PreviewRun {
-    type Output = Preview;
-
-    fn visit<K: Task>(self, plan: &Plan, task_plan: &K::Plan) -> Result<Preview> {
-        let (task, mut unused) = (K::open(plan, task_plan)?, Page::default());
-        let work = Workload {
-            head: parameters::parameters(&mut unused, plan, &task),
-            largest: data::texts(&mut unused, &task),
-            cached_states: None,
-            has_test: task.has_test(),
-        };
-        let steps = schedule(plan, &Epochs::of(plan, &task)).total();
-        Ok(Preview { steps, memory: Estimate::new(plan, &work).total() })
-    }
 }

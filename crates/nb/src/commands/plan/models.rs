@@ -7,11 +7,11 @@ use nb_train::model::format_bytes;
 use nb_train::plan::{ModelSource, Plan, StudentStart};
 use nb_train::run::{finished, teacher_plan};
 
-use super::Preview;
 use super::page::{Page, count};
+use super::preview::Preview;
 
-/// Shows teacher and student; `preview` returns what a run that trains a frozen teacher first needs.
-pub(super) fn origins(page: &mut Page, plan: &Plan, preview: impl Fn(&Plan) -> Result<Preview>) -> Result<()> {
+/// Shows teacher and student, and what it takes to train a frozen teacher first.
+pub(super) fn origins(page: &mut Page, plan: &Plan) -> Result<()> {
     page.heading("Teacher");
     let from = match &plan.teacher {
         ModelSource::Folder(folder) => folder.display().to_string(),
@@ -24,7 +24,7 @@ pub(super) fn origins(page: &mut Page, plan: &Plan, preview: impl Fn(&Plan) -> R
             match finished(&teacher)? {
                 Some(folder) => page.line("trained", format!("already, with this configuration: {}", folder.display())),
                 None => {
-                    let Preview { steps, memory } = preview(&teacher)?;
+                    let Preview { steps, memory } = Preview::of(&teacher)?;
                     let (folder, steps) = (teacher.output.display(), count(steps, "step"));
                     page.line("trained", format!("will be trained first, for {steps} from {from}, in {folder}"));
                     page.line("", format!("with about {} at peak", format_bytes(memory)));
