@@ -217,7 +217,7 @@ mod tests {
             let config = completed(&format!("{GIVEN}task: retrieve\ntrain: {{{train}}}\n"));
             config.teacher.train.unwrap().lr.or(config.train.teacher_lr)
         };
-        let [tuned, small] = [rate("batch: null"), rate("batch: 32")];
+        let [tuned, small] = [rate("epochs: 5"), rate("batch: 32")];
         assert!(small < tuned, "{small:?} in small batches, {tuned:?} in large ones");
         assert_eq!([rate("tokens: 900"), rate("accumulate: 2"), rate("lr: 0.5")], [small, small, tuned]);
         assert_eq!(rate("teacher_lr: 0.25"), Some(0.25));
