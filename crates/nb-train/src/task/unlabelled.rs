@@ -38,8 +38,8 @@ pub(super) struct Labelled<'a> {
     pub(super) stores: usize,
 }
 
-/// Number of the store of articles.
-const ARTICLE_STORE: usize = 0;
+/// Number of the store of articles among the stores of a ranking task.
+pub(super) const ARTICLE_STORE: usize = 0;
 
 /// Salt that separates the order of unlabelled texts from other uses of the same seed.
 const UNLABELLED_SEED: u64 = 0x75_6E_6C_61_62; // "unlab"

@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::step::Counts;
 use crate::task::encode::{pack, text_refs};
+use crate::task::unlabelled::ARTICLE_STORE;
 use crate::task::{Objective, TaskHead, TextRef, VectorHead};
 
 /// The head of a model: from states to article vectors, and a reader model, which may be shared with another model.
@@ -73,9 +74,6 @@ pub struct RecommendBatch {
     /// The readers.
     pub readers: ReaderBatch,
 }
-
-/// The number of the token store of articles.
-const ARTICLE_STORE: usize = 0;
 
 /// Recommendation as the training step sees it.
 #[derive(Debug, Clone, Copy)]

@@ -7,6 +7,7 @@ use tch::{Device, Tensor};
 
 use crate::step::Counts;
 use crate::task::encode::{pack, text_refs};
+use crate::task::unlabelled::ARTICLE_STORE;
 use crate::task::{Objective, TaskHead, TextRef, VectorHead};
 
 /// The score of an article that is not a candidate. It is far below any other score, but finite, so that its probability of
@@ -57,8 +58,6 @@ pub struct RetrieveBatch {
     pub queries: QueryBatch,
 }
 
-/// The number of the token store of articles.
-const ARTICLE_STORE: usize = 0;
 /// The number of the token store of queries.
 const QUERY_STORE: usize = 1;
 

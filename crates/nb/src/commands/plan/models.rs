@@ -10,7 +10,7 @@ use nb_train::run::{finished, teacher_plan};
 use super::page::{Page, count};
 use super::preview::Preview;
 
-/// Shows teacher and student, and what it takes to train a frozen teacher first.
+/// Shows teacher and student, with steps and memory of training a frozen teacher first.
 pub(super) fn origins(page: &mut Page, plan: &Plan) -> Result<()> {
     page.heading("Teacher");
     let from = match &plan.teacher {

@@ -1,4 +1,4 @@
-//! What a run that trains a frozen teacher first needs.
+//! Steps and memory of the run that trains a frozen teacher first.
 
 use anyhow::Result;
 use nb_train::plan::{Estimate, Plan, Workload};
@@ -8,7 +8,7 @@ use nb_train::task::{AllTasks, Task, TaskList, TaskVisitor};
 use super::page::Page;
 use super::{data, parameters};
 
-/// The needs of a run other than the one shown.
+/// Steps and memory of a run other than the one shown.
 pub(super) struct Preview {
     pub(super) steps: u64,
     /// Bytes at peak.
@@ -16,7 +16,7 @@ pub(super) struct Preview {
 }
 
 impl Preview {
-    /// Opens the texts of a plan to find out what its run needs.
+    /// Opens the texts of a plan and estimates its run.
     ///
     /// # Errors
     /// If a file cannot be used.
