@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use nb_cpu::{has_avx512bf16, has_avx512f};
+
 use crate::commands::setup;
 use crate::libtorch::{self, Libtorch};
 
@@ -16,24 +18,4 @@ pub(crate) fn of_machine(libtorch: &Libtorch) -> String {
     let features = [("avx512f", has_avx512f()), ("avx512bf16", has_avx512bf16()), ("gloo", gloo), ("gpu", gpu)];
     let present: Vec<_> = features.into_iter().filter_map(|(name, present)| present.then_some(name)).collect();
     present.join(",")
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_avx512f() -> bool {
-    std::is_x86_feature_detected!("avx512f")
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_avx512bf16() -> bool {
-    std::is_x86_feature_detected!("avx512bf16")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn has_avx512f() -> bool {
-    false
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn has_avx512bf16() -> bool {
-    false
 }

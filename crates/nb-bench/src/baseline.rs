@@ -57,11 +57,16 @@ pub fn shared_cases(before: &Report, now: &Report) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Host;
+    use crate::host::{Conditions, Host};
     use crate::report::test_outcome;
 
     fn report(results: Vec<CaseOutcome>) -> Report {
-        Report { host: Host::detect(1, tch::Device::Cpu), commit: None, teacher: String::new(), results }
+        Report {
+            host: Host::detect(Conditions { threads: 1, busy_threads: 0 }, tch::Device::Cpu),
+            commit: None,
+            teacher: String::new(),
+            results,
+        }
     }
 
     #[test]

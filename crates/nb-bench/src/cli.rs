@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 use crate::context::BenchContext;
-use crate::host::{self, Host};
+use crate::host::{self, Conditions, Host};
 use crate::options::Options;
 use crate::report::{OutcomeSink, Report};
 use crate::{baseline, data, infer, show, train};
@@ -126,7 +126,8 @@ fn run(
         results.push(outcome);
     })?;
     let device = nb_train::plan::device(context.device)?;
-    let (host, commit) = (Host::detect(context.threads, device), host::commit());
+    let conditions = Conditions { threads: context.threads, busy_threads: context.rounds.busy_threads };
+    let (host, commit) = (Host::detect(conditions, device), host::commit());
     let report = Report { host, commit, teacher: options.teacher_name(), results };
     if let Some(path) = &options.json {
         report.write(path)?;
@@ -139,7 +140,9 @@ fn compare_with_baseline(earlier: &Report, report: &Report) -> ExitCode {
     let regressions = baseline::regressions(earlier, report);
     println!("{} of {} cases are in the baseline", baseline::shared_cases(earlier, report), report.results.len());
     if earlier.host != report.host {
-        println!("note: the baseline was measured on a different machine or with different threads");
+        println!(
+            "note: the baseline was measured on a different machine, with different threads or beside another load"
+        );
     }
     if earlier.teacher != report.teacher {
         println!("note: the baseline was measured with a different teacher, {}", earlier.teacher);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cases::Corpora;
-use crate::interleave::Peers;
+use crate::interleave::{Peers, Rounds};
 use crate::options::{Options, PeerLibrary};
 use crate::peer::{self, Peer, Python, Startup, Timeouts};
 use crate::random;
@@ -28,8 +28,8 @@ pub struct BenchContext {
     pub precisions: Vec<PrecisionChoice>,
     /// Number of CPU threads on each side.
     pub threads: usize,
-    /// Number of rounds per case.
-    pub rounds: usize,
+    /// The rounds of each case.
+    pub rounds: Rounds,
     /// The device that models run on.
     pub device: DeviceChoice,
     /// The libraries to compare with.
@@ -61,7 +61,7 @@ impl BenchContext {
             layers: options.layers,
             precisions: options.precision.choices(),
             threads: options.thread_count(),
-            rounds: usize::from(options.rounds.get()),
+            rounds: Rounds { count: usize::from(options.rounds.get()), busy_threads: usize::from(options.beside_load) },
             device: options.device,
             against: options.against.clone(),
             python: options.python.clone(),

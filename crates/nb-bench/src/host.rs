@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nb_train::plan::cpu_name;
 use serde::{Deserialize, Serialize};
 
 /// The machine that was measured.
@@ -16,6 +15,9 @@ pub struct Host {
     pub cores: usize,
     /// Number of CPU threads on each side.
     pub threads: usize,
+    /// Number of busy threads beside both sides.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub busy_threads: usize,
     /// Memory in bytes, if the system reports it.
     pub memory_bytes: Option<u64>,
     /// Operating system and architecture.
@@ -26,14 +28,29 @@ pub struct Host {
     pub libtorch: String,
 }
 
+/// What both sides share besides the machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Conditions {
+    /// Number of CPU threads on each side.
+    pub threads: usize,
+    /// Number of busy threads beside both sides.
+    pub busy_threads: usize,
+}
+
+/// Decides which numbers are left out of the file.
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 impl Host {
-    /// Detects this machine. `threads` and `device` describe the measurement.
-    pub fn detect(threads: usize, device: tch::Device) -> Self {
+    /// Detects this machine. `conditions` and `device` describe the measurement.
+    pub fn detect(conditions: Conditions, device: tch::Device) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self {
-            cpu: cpu_name(),
-            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            threads,
+            cpu: nb_cpu::name(),
+            cores: nb_cpu::Processors::detect().usable(),
+            threads: conditions.threads,
+            busy_threads: conditions.busy_threads,
             memory_bytes: memory_bytes(&read("/proc/meminfo")),
             os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             device: crate::device::name(device),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 
 use crate::details::{ByName, Details};
+use crate::load::Load;
 use crate::peer::{Peer, Round};
 use crate::report::{CaseOutcome, Unit};
 use crate::statistics::{median, percentile, range, ratio_to_best};
@@ -47,13 +48,22 @@ struct PeerRounds {
     rounds: Vec<Round>,
 }
 
-/// Runs `rounds` rounds. In each round, our side runs first, then every peer.
+/// The rounds of a case.
+#[derive(Debug, Clone, Copy)]
+pub struct Rounds {
+    /// Their number.
+    pub count: usize,
+    /// Number of busy threads beside them.
+    pub busy_threads: usize,
+}
+
+/// Runs all rounds. In each round, our side runs first, then every peer.
 ///
 /// # Errors
 /// If a side fails, or if the work of a peer differs from ours.
 pub fn run_interleaved(
     measurement: &Measurement<'_>,
-    rounds: usize,
+    rounds: Rounds,
     ours: &mut dyn FnMut() -> Result<Round>,
     mut peers: Peers,
 ) -> Result<InterleavedRounds> {
@@ -64,7 +74,9 @@ pub fn run_interleaved(
         skipped: peers.skipped,
     };
     let unit = measurement.unit;
-    for number in 1..=rounds {
+    let rounds_in_all = rounds.count;
+    let _load = Load::start(rounds.busy_threads);
+    for number in 1..=rounds_in_all {
         let our_round = ours()?;
         let mut line = format!("ours {:.2}", value(unit, &our_round));
         for (peer, PeerRounds { mode, rounds }) in peers.ready.iter_mut().zip(&mut all.peers) {
@@ -75,7 +87,7 @@ pub fn run_interleaved(
         }
         all.ours.push(our_round);
         let Measurement { bench, case, precision, .. } = measurement;
-        tracing::info!("{bench} {case} {precision}: round {number} of {rounds}: {line} {unit}");
+        tracing::info!("{bench} {case} {precision}: round {number} of {rounds_in_all}: {line} {unit}");
     }
     Ok(all)
 }

@@ -24,6 +24,7 @@ pub mod flops;
 pub mod host;
 pub mod infer;
 pub mod interleave;
+pub mod load;
 pub mod memory;
 pub mod options;
 pub mod peak;

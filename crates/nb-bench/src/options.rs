@@ -57,6 +57,9 @@ pub struct Options {
     /// Number of rounds; each side runs once per round
     #[arg(long, value_name = "N", default_value = "5")]
     pub(crate) rounds: NonZeroU16,
+    /// Number of busy threads beside all rounds of all sides, as on a shared machine
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) beside_load: u8,
     /// Teacher: a Hugging Face folder, or hf:owner/name
     #[arg(long, value_name = "PATH", default_value = TEACHER)]
     pub(crate) teacher: String,
@@ -100,7 +103,7 @@ impl Options {
     pub(crate) fn thread_count(&self) -> usize {
         match self.threads {
             Some(threads) => usize::from(threads.get()),
-            None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            None => nb_cpu::Processors::detect().usable(),
         }
     }
 }

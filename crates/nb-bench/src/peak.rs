@@ -71,13 +71,15 @@ fn operations(left: &Tensor, right: &Tensor) -> f64 {
 }
 
 /// Returns the seconds for one product, computed by libtorch into existing memory or by this project's kernel for
-/// linear layers, whichever is faster.
+/// linear layers, whichever is faster. Both use all threads of this project's kernels.
 fn best_time(left: &Tensor, right: &Tensor) -> f64 {
     let device = left.device();
     let out = Tensor::zeros([left.size()[0], right.size()[1]], (left.kind(), device));
     let weight = right.tr().contiguous();
     let bias = Tensor::zeros([right.size()[1]], (left.kind(), device));
+    tch::set_num_threads(nb_kernels::threads::count() as i32);
     let plain = time(device, || _ = left.mm_out(&out, right));
+    tch::set_num_threads(1);
     plain.min(time(device, || _ = nb_model::kernel::linear::forward(left, &weight, &bias)))
 }
 

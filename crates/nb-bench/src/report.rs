@@ -154,6 +154,7 @@ mod tests {
             cpu: "a CPU".into(),
             cores: 2,
             threads: 2,
+            busy_threads: 0,
             memory_bytes: Some(1024),
             os: "linux x86_64".into(),
             device: "cpu".into(),

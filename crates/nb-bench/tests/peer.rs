@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nb_bench::interleave::{Measurement, Peers, run_interleaved};
+use nb_bench::interleave::{Measurement, Peers, Rounds, run_interleaved};
 use nb_bench::peer::{Peer, Python, Round, Startup, Timeouts};
 use nb_bench::report::Unit;
 
@@ -120,7 +120,7 @@ fn each_round_is_compared_with_its_best_peer() {
         seconds += 1.0;
         Ok(ours(seconds))
     };
-    let rounds = run_interleaved(&measurement, 3, &mut round, peers).unwrap();
+    let rounds = run_interleaved(&measurement, Rounds { count: 3, busy_threads: 1 }, &mut round, peers).unwrap();
     let outcome = rounds.outcome(&measurement);
     assert_eq!((outcome.ours, outcome.range), (16.0, [32.0 / 3.0, 32.0]));
     assert_eq!((outcome.peers["slow"], outcome.peers["fast"]), (4.0, 8.0));
@@ -133,6 +133,8 @@ fn a_peer_with_different_work_is_an_error() {
     let fake = FakePeer::new();
     let peers = Peers { ready: vec![fake.ready("other-work")], skipped: Default::default() };
     let measurement = Measurement { bench: "train", case: "ag-64", precision: "f32", unit: Unit::Sequences };
-    let error = run_interleaved(&measurement, 1, &mut || Ok(ours(1.0)), peers).unwrap_err().to_string();
+    let error = run_interleaved(&measurement, Rounds { count: 1, busy_threads: 0 }, &mut || Ok(ours(1.0)), peers)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("the peer other-work") && error.contains("501 tokens") && error.contains("500"), "{error}");
 }

@@ -11,13 +11,12 @@
 //! | numbers that no other test's random generator disturbs | [`wave`], and `tensor_wave` with the feature `tch` |
 //! | a folder that is removed when the test ends | [`folder`], [`folder_with`] |
 
-mod cpu;
 mod files;
 mod require;
 mod wave;
 
-pub use cpu::{has_avx512bf16, has_avx512f};
 pub use files::{folder, folder_with};
+pub use nb_cpu::{has_avx512bf16, has_avx512f};
 pub use require::{VARIABLE, require};
 pub use wave::wave;
 

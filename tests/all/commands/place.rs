@@ -178,8 +178,6 @@ impl Place {
         ] {
             command.env_remove(name);
         }
-        // Waiting threads must yield to the threads of other tests: if they spin, tests take a hundred times as long.
-        command.env("OMP_WAIT_POLICY", "passive");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     }
 

@@ -21,7 +21,7 @@ const SENTENCES: usize = 96;
 /// Runs `f` on two threads `RUNS` times and fails unless all results are bitwise equal.
 #[track_caller]
 pub(super) fn assert_repeats(f: impl Fn() -> Vec<Tensor>) {
-    tch::set_num_threads(2);
+    nb_kernels::threads::set(2);
     let first = f();
     assert!(first.iter().all(|t| max_abs(t) > 0.0 && max_abs(t).is_finite()), "there is something to compare");
     for run in 1..RUNS {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::thread;
 
 use anyhow::{Context, Result};
+use nb_cpu::{Processors, Products};
 
 use crate::commands::{data, setup};
 use crate::install::{self, Python};
@@ -16,6 +16,7 @@ use crate::{compiler, progress, project, teacher};
 pub(crate) fn run() -> Result<ExitCode> {
     let lines = [
         system(),
+        processor(),
         rust(),
         cpp(),
         make(),
@@ -78,11 +79,17 @@ impl Line {
 }
 
 fn system() -> Line {
-    let cores = thread::available_parallelism().map_or_else(|_| "?".to_owned(), |n| n.to_string());
+    let processors = Processors::detect();
     let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_memory(&text));
     let memory = memory.map_or_else(|| "?".to_owned(), progress::size);
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    Line::new(State::Ready, "system", format!("{os} on {arch}, {cores} cores, {memory} of memory"))
+    Line::new(State::Ready, "system", format!("{os} on {arch}, {processors}, {memory} of memory"))
+}
+
+/// The processor, and the instructions of the kernels that multiply matrices on it.
+fn processor() -> Line {
+    let products = format!("products in f32 by {}, in bf16 by {}", Products::of_f32(), Products::of_bf16());
+    Line::new(State::Ready, "processor", format!("{}: {products}", nb_cpu::name()))
 }
 
 /// Returns the machine's memory in bytes, from `/proc/meminfo`.

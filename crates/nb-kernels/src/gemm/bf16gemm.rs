@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::thread::LocalKey;
 
 use half::bf16;
+use nb_cpu::Products;
 use pulp::WithSimd;
 
 #[cfg(target_arch = "x86_64")]
@@ -15,12 +16,12 @@ use super::operands::{Columns, MicroPanel, MicroTile, NR};
 
 impl Microkernel for bf16 {
     fn is_available() -> bool {
-        static IS_AVAILABLE: LazyLock<bool> = LazyLock::new(processor::has_instructions);
+        static IS_AVAILABLE: LazyLock<bool> = LazyLock::new(has_instructions);
         *IS_AVAILABLE
     }
 
     fn is_fastest() -> bool {
-        static IS_FASTEST: LazyLock<bool> = LazyLock::new(|| !processor::has_amx());
+        static IS_FASTEST: LazyLock<bool> = LazyLock::new(|| Products::of_bf16() == Products::Avx512Bf16);
         *IS_FASTEST
     }
 
@@ -72,34 +73,11 @@ impl Microkernel for bf16 {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod processor {
-    use std::arch::x86_64::__cpuid_count;
-    use std::is_x86_feature_detected;
-
-    use pulp::x86::V4;
-
-    pub(super) fn has_instructions() -> bool {
-        V4::try_new().is_some() && is_x86_feature_detected!("avx512bf16")
-    }
-
-    /// Returns true if the processor has AMX: multiplication of complete tiles, which oneDNN uses and these kernels do not.
-    pub(super) fn has_amx() -> bool {
-        /// The bit of AMX BF16 in leaf 7.
-        const AMX_BF16: u32 = 1 << 22;
-        __cpuid_count(7, 0).edx & AMX_BF16 != 0
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-mod processor {
-    pub(super) fn has_instructions() -> bool {
-        false
-    }
-
-    pub(super) fn has_amx() -> bool {
-        false
-    }
+fn has_instructions() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return pulp::x86::V4::try_new().is_some() && nb_cpu::has_avx512bf16();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 /// Never called: no [`Isa`] exists on other processors.

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::sync::LazyLock;
 use std::thread::LocalKey;
 
+use nb_cpu::Products;
 use pulp::WithSimd;
 
 use super::element::{Isa, Microkernel, check_sums};
@@ -15,11 +16,11 @@ use crate::simd::dispatch;
 
 impl Microkernel for f32 {
     fn is_available() -> bool {
-        processor::has_instructions()
+        nb_cpu::has_avx512f()
     }
 
     fn is_fastest() -> bool {
-        static IS_FASTEST: LazyLock<bool> = LazyLock::new(|| !processor::is_intel());
+        static IS_FASTEST: LazyLock<bool> = LazyLock::new(|| Products::of_f32() == Products::Avx512);
         *IS_FASTEST
     }
 
@@ -76,33 +77,5 @@ impl Microkernel for f32 {
     #[cfg(not(target_arch = "x86_64"))]
     unsafe fn sum(_: MicroPanel<'_, Self>, _: *const Self, _: usize, _: &mut MicroTile) {
         unreachable!("instructions of another processor")
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod processor {
-    use std::arch::x86_64::__cpuid;
-    use std::is_x86_feature_detected;
-
-    pub(super) fn has_instructions() -> bool {
-        is_x86_feature_detected!("avx512f")
-    }
-
-    /// Returns true on Intel processors, the only ones on which MKL, libtorch's BLAS, uses 512-bit registers.
-    pub(super) fn is_intel() -> bool {
-        /// "Genu", the first letters of the vendor's name.
-        const INTEL: u32 = u32::from_le_bytes(*b"Genu");
-        __cpuid(0).ebx == INTEL
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-mod processor {
-    pub(super) fn has_instructions() -> bool {
-        false
-    }
-
-    pub(super) fn is_intel() -> bool {
-        false
     }
 }

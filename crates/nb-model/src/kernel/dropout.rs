@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn the_mask_depends_only_on_the_key() {
         let draw = |key, threads| {
-            tch::set_num_threads(threads);
+            nb_kernels::threads::set(threads);
             let mut x = Tensor::ones([100_003], (Kind::Float, Device::Cpu));
             apply(Dropout::new(0.3, Some(key)).unwrap(), &mut x);
             x

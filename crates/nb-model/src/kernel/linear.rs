@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::accumulate::{add, add_rows};
 use super::activation::{self, ActivationTape};
-use super::{gemm, onednn};
+use super::{gemm, onednn, pieces};
 use crate::profile::{Phase, scope};
 
 /// Views of one dense layer: weights in the precision of the products, gradients in f32.
@@ -61,7 +61,7 @@ impl Linear {
         match gemm::select(grad, &self.weight) {
             Some(gemm) => gemm.input_grad(grad, &self.weight),
             None if onednn::is_faster(grad) => onednn::input_grad(grad, &self.weight),
-            None => grad.matmul(&self.weight),
+            None => input_grad(grad, &self.weight),
         }
     }
 
@@ -86,9 +86,11 @@ impl Linear {
         let mut residual = residual;
         match gemm::select(grad, &self.weight) {
             Some(gemm) => gemm.add_input_grad(&mut residual, grad, &self.weight),
-            None if grad.kind() == Kind::Float => return residual.addmm_(grad, &self.weight),
+            None if grad.kind() == Kind::Float => {
+                pieces::add_rows(&residual, grad, &self.weight, |sum, grad, weight| _ = sum.addmm_(grad, weight));
+            }
             None if onednn::is_faster(grad) => add(&residual, &onednn::input_grad(grad, &self.weight)),
-            None => add(&residual, &grad.matmul(&self.weight)),
+            None => add(&residual, &input_grad(grad, &self.weight)),
         }
         residual
     }
@@ -97,9 +99,11 @@ impl Linear {
         let (mut weight_grad, mut bias_grad) = (self.weight_grad.shallow_clone(), self.bias_grad.shallow_clone());
         match gemm::select(grad, &self.weight) {
             Some(gemm) => return gemm.add_parameter_grads(grad, x, &mut weight_grad, &mut bias_grad),
-            None if grad.kind() == Kind::Float => drop(weight_grad.addmm_(&grad.tr(), x)),
+            None if grad.kind() == Kind::Float => {
+                pieces::add_rows(&weight_grad, &grad.tr(), x, |sum, grad, x| _ = sum.addmm_(grad, x));
+            }
             // The product runs in the low precision; the sum is f32.
-            None => add(&weight_grad, &grad.tr().matmul(x)),
+            None => pieces::add_rows(&weight_grad, &grad.tr(), x, |sum, grad, x| add(sum, &grad.matmul(x))),
         }
         add_rows(&bias_grad, grad);
     }
@@ -120,8 +124,15 @@ pub fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
         Some(gemm) => gemm.forward(x, weight, bias),
         None if is_skinny(x) => forward_skinny(x, weight, bias),
         None if onednn::is_faster(x) => onednn::forward(x, weight, bias, Then::Nothing),
-        None => tch::no_grad(|| x.linear(weight, Some(bias))),
+        None => tch::no_grad(|| {
+            pieces::rows(x, weight.size()[0], [weight, bias], |x, [weight, bias]| x.linear(weight, Some(bias)))
+        }),
     }
+}
+
+/// Returns `grad` W, by libtorch.
+fn input_grad(grad: &Tensor, weight: &Tensor) -> Tensor {
+    pieces::rows(grad, weight.size()[1], [weight], |grad, [weight]| grad.matmul(weight))
 }
 
 /// Returns true if `x` [n, in] has so few rows that [`skinny`] is faster than libtorch.
@@ -167,16 +178,5 @@ mod tests {
         let rows = |n: i64| Tensor::zeros([n, 4], (Kind::Float, Device::Cpu));
         let most = skinny::MOST_ROWS as i64;
         assert!(!is_skinny(&rows(0)) && !is_skinny(&rows(most + 1)) && !is_skinny(&rows(4).to_kind(Kind::BFloat16)));
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn kernels_run_on_the_threads_of_libtorch() {
-        use nb_kernels::threads::{Backend, backend, count};
-        assert_eq!(backend(), Backend::OpenMp);
-        tch::set_num_threads(3);
-        assert_eq!(count(), 3);
-        tch::set_num_threads(1);
-        assert_eq!(count(), 1);
     }
 }

@@ -11,6 +11,7 @@ mod gemm;
 pub(crate) mod layer_norm;
 pub mod linear;
 mod onednn;
+mod pieces;
 
 /// Minimum number of rows for which packing the weights before a product pays off.
 const FEWEST_ROWS: i64 = 48;

@@ -9,25 +9,15 @@ use std::sync::LazyLock;
 use nb_torch::{Then, onednn_linear};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::FEWEST_ROWS;
+use super::{FEWEST_ROWS, pieces};
 
 /// True if the processor has instructions for bf16, and libtorch has oneDNN.
-static IS_AVAILABLE: LazyLock<bool> = LazyLock::new(|| has_bf16() && works());
+static IS_AVAILABLE: LazyLock<bool> = LazyLock::new(|| nb_cpu::has_avx512bf16() && works());
 
 /// Returns true if libtorch has oneDNN, and oneDNN supports these products.
 fn works() -> bool {
     let zeros = Tensor::zeros([1, 1], (Kind::BFloat16, Device::Cpu));
     onednn_linear(&zeros, &zeros, None, Then::Nothing).is_ok()
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_bf16() -> bool {
-    std::is_x86_feature_detected!("avx512bf16")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn has_bf16() -> bool {
-    false
 }
 
 /// Returns true if oneDNN is the fastest for products of rows `x` [n, in] for which [`super::gemm`] selects no kernel.
@@ -37,12 +27,16 @@ pub(crate) fn is_faster(x: &Tensor) -> bool {
 
 /// Computes f(`x` Wᵀ + b), [n, out].
 pub(crate) fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor, then: Then) -> Tensor {
-    expect_ok(onednn_linear(x, weight, Some(bias), then))
+    pieces::rows(x, weight.size()[0], [weight, bias], |x, [weight, bias]| {
+        expect_ok(onednn_linear(x, weight, Some(bias), then))
+    })
 }
 
 /// Computes dL/dx [n, in] from dL/dy `grad` [n, out].
 pub(crate) fn input_grad(grad: &Tensor, weight: &Tensor) -> Tensor {
-    expect_ok(onednn_linear(grad, &weight.tr(), None, Then::Nothing))
+    pieces::rows(grad, weight.size()[1], [&weight.tr()], |grad, [weight]| {
+        expect_ok(onednn_linear(grad, weight, None, Then::Nothing))
+    })
 }
 
 /// Unwraps a product. With fitting shapes it does not fail once [`works`] has succeeded.

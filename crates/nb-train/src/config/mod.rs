@@ -27,6 +27,7 @@ mod schema;
 mod schema_tests;
 mod student_init;
 mod term;
+mod threads;
 mod train;
 mod tree;
 
@@ -49,5 +50,6 @@ pub(crate) use read::{anchor_paths, folder, load, stem};
 pub use run::RunConfig;
 pub use student_init::StudentInit;
 pub use term::TermKind;
+pub use threads::ThreadsChoice;
 pub use train::{EvalEvery, NotFiniteChoice, ScheduleChoice, TrainConfig};
 pub(crate) use tree::Tree;

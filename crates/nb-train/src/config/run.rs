@@ -11,6 +11,7 @@ use super::data::{DataConfig, ReaderConfig};
 use super::head::HeadConfig;
 use super::method::MethodConfig;
 use super::models::{StudentConfig, TeacherConfig};
+use super::threads::ThreadsChoice;
 use super::train::TrainConfig;
 
 /// The configuration of a run.
@@ -31,8 +32,9 @@ pub struct RunConfig {
     /// Number format of the matrix products.
     #[serde(default)]
     pub precision: PrecisionChoice,
-    /// Number of CPU threads; by default one per core.
-    pub threads: Option<usize>,
+    /// CPU threads per process.
+    #[serde(default)]
+    pub threads: ThreadsChoice,
     /// Task that the models are trained for.
     pub task: String,
     /// Texts to train and evaluate on.

@@ -10,6 +10,7 @@ use super::choices::{ColumnKey, DeviceChoice};
 use super::ramp::RampConfig;
 use super::student_init::StudentInit;
 use super::term::TermKind;
+use super::threads::ThreadsChoice;
 use super::train::EvalEvery;
 
 /// Implements [`JsonSchema`] with a given schema.
@@ -57,6 +58,11 @@ schema!(StudentInit, {
 schema!(ColumnKey, {
     "description": "Column, by name or by number from 0.",
     "anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]
+});
+
+schema!(ThreadsChoice, {
+    "description": "CPU threads per process: `auto`, or a number.",
+    "anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 4096}, {"type": "null"}]
 });
 
 schema!(EvalEvery, {

@@ -1,9 +1,10 @@
-//! The machine: the name of its processor, and the threads and the device that one process uses.
+//! The machine: the threads and the device that one process uses.
 
+use nb_cpu::Processors;
 use nb_model::Precision;
 use tch::Device;
 
-use crate::config::{ConfigError, DeviceChoice, PrecisionChoice};
+use crate::config::{ConfigError, DeviceChoice, PrecisionChoice, ThreadsChoice};
 
 /// Largest number of threads that a configuration can request.
 const MAX_THREADS: usize = 4096;
@@ -43,9 +44,11 @@ impl LocalProcess {
     }
 
     /// Returns the number of CPU threads for a choice.
-    pub(super) fn threads(self, choice: Option<usize>) -> Result<usize, ConfigError> {
-        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = choice.unwrap_or_else(|| (cores() / self.count).max(1));
+    pub(super) fn threads(self, choice: ThreadsChoice) -> Result<usize, ConfigError> {
+        let threads = match choice {
+            ThreadsChoice::Auto => (Processors::detect().usable() / self.count).max(1),
+            ThreadsChoice::Count(threads) => threads,
+        };
         if !(1..=MAX_THREADS).contains(&threads) {
             return Err(ConfigError::expected("threads", threads, format!("a number from 1 to {MAX_THREADS}")));
         }
@@ -66,28 +69,5 @@ pub fn precision(choice: PrecisionChoice) -> Precision {
     match choice {
         PrecisionChoice::F32 => Precision::F32,
         PrecisionChoice::Bf16 => Precision::Bf16,
-    }
-}
-
-/// Returns the processor's name, or its architecture if the system does not report the name.
-pub fn cpu_name() -> String {
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    model_name(&cpuinfo).unwrap_or(std::env::consts::ARCH).to_owned()
-}
-
-/// Returns the processor's name in the text of Linux's `/proc/cpuinfo`.
-fn model_name(cpuinfo: &str) -> Option<&str> {
-    let (_, name) = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?;
-    Some(name.trim())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_processor_name_is_read_from_proc_cpuinfo() {
-        assert_eq!(model_name("processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\n"), Some("Some CPU @ 2.0GHz"));
-        assert_eq!(model_name(""), None);
     }
 }

@@ -23,12 +23,14 @@ pub use self::cache_policy::CachePolicy;
 pub use self::data::{DataPlan, cache_folder};
 pub use self::estimate::{BatchLoad, Estimate, MemoryPart, Workload};
 pub use self::files::Dev;
-pub use self::machine::{LocalProcess, cpu_name, device, precision};
+pub use self::machine::{LocalProcess, device, precision};
 use self::models::ModelsPlan;
 pub use self::models::{ModelSource, StudentStart};
 pub use self::task::{SplitFiles, Splits, TaskKind, TaskKinds, TaskPlan};
 pub use self::train::TrainPlan;
-use crate::config::{self, ArticlesChoice, CheckpointsConfig, ConfigError, KeyPath, MethodConfig, Override, RunConfig};
+use crate::config::{
+    self, ArticlesChoice, CheckpointsConfig, ConfigError, KeyPath, MethodConfig, Override, RunConfig, ThreadsChoice,
+};
 use crate::method::{Method, TeacherRole, TermKind};
 
 /// The settings of a run, checked and complete.
@@ -123,7 +125,7 @@ impl Plan {
         let resolved = RunConfig {
             name: Some(name.clone()),
             output: Some(output.clone()),
-            threads: Some(threads),
+            threads: ThreadsChoice::Count(threads),
             data: data.to_config(&config.data),
             method: MethodConfig { preset: config.method.preset, ..method.to_config() },
             train: train.to_config(&config.train),

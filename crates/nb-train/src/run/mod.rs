@@ -40,13 +40,14 @@ use crate::run_folder::{RunFolder, Unfinished};
 use crate::step::sync::{self, Vote, broadcast_from_main, local_main_first};
 use crate::task::{Task, TaskList, TaskVisitor};
 
-/// Sets the number of threads of libtorch's and of this project's kernels. Call it once, before either computes.
+/// Sets the number of threads of this project's kernels and of rayon. libtorch gets one thread, the caller's: its own team of
+/// threads spins between operations, which slows down everything else on a shared machine. Call it once, before either computes.
 ///
 /// # Errors
 /// If threads were started before.
 pub fn set_threads(threads: usize) -> Result<()> {
     nb_kernels::threads::set(threads);
-    tch::set_num_threads(threads as i32);
+    tch::set_num_threads(1);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot set the number of threads")
 }
 

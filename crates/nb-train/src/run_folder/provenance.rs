@@ -7,7 +7,7 @@ use nb_report::record::{Data, DataFile, Machine, ModelDigests, Named, Sources};
 use serde_json::Value;
 
 use crate::model::saved_folder::{files_digest, weights_digest};
-use crate::plan::{ModelSource, Plan, SplitFiles, StudentStart, cpu_name};
+use crate::plan::{ModelSource, Plan, SplitFiles, StudentStart};
 
 /// Returns everything besides the configuration that a result depends on: data files, checkpoints, versions. Record it before
 /// the run, and compare it before reusing an earlier result.
@@ -55,8 +55,8 @@ fn versions() -> Named<Value> {
 /// Returns the machine, and the part of it that the plan uses.
 pub(crate) fn machine(plan: &Plan) -> Machine {
     Machine {
-        cpu: Some(cpu_name()),
-        cores: Some(std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)),
+        cpu: Some(nb_cpu::name()),
+        cores: Some(nb_cpu::Processors::detect().usable() as u64),
         threads: Some(plan.threads as u64),
         device: Some(format!("{:?}", plan.device)),
         precision: Some(format!("{:?}", plan.precision).to_lowercase()),

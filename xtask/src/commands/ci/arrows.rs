@@ -5,22 +5,24 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::project;
 
 /// Crates that depend on no other crate of the workspace.
-const ALONE: [&str; 8] =
-    ["nb-kernels", "nb-files", "nb-testing", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
+const ALONE: [&str; 7] = ["nb-cpu", "nb-files", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
 
 /// A crate, and the only crates of the workspace that it may depend on.
-const ONLY: [(&str, &[&str]); 7] = [
+const ONLY: [(&str, &[&str]); 9] = [
+    ("nb-kernels", &["nb-cpu"]),
+    ("nb-testing", &["nb-cpu"]),
     ("nb-checkpoint", &["nb-files"]),
     ("nb-data", &["nb-files"]),
     ("nb-report", &["nb-eval", "nb-files"]),
-    ("nb-momentum", &["nb-kernels", "nb-torch"]),
-    ("nb-model", &["nb-checkpoint", "nb-files", "nb-kernels", "nb-torch"]),
-    ("nb-share", &["nb-model", "nb-checkpoint", "nb-files", "nb-kernels", "nb-torch"]),
-    ("xtask", &["nb-data", "nb-files"]),
+    ("nb-momentum", &["nb-cpu", "nb-kernels", "nb-torch"]),
+    ("nb-model", &["nb-checkpoint", "nb-cpu", "nb-files", "nb-kernels", "nb-torch"]),
+    ("nb-share", &["nb-model", "nb-checkpoint", "nb-cpu", "nb-files", "nb-kernels", "nb-torch"]),
+    ("xtask", &["nb-cpu", "nb-data", "nb-files"]),
 ];
 
 /// A crate, and the crates that it must not depend on, directly or indirectly.
-const NEVER: [(&str, &[&str]); 11] = [
+const NEVER: [(&str, &[&str]); 12] = [
+    ("nb-cpu", &["torch-sys"]),
     ("nb-kernels", &["torch-sys"]),
     ("nb-checkpoint", &["torch-sys"]),
     ("nb-files", &["torch-sys"]),

@@ -14,8 +14,9 @@ use crate::scratch::Scratch;
 use crate::{libtorch, project};
 
 /// The published crates, those without libtorch first.
-const CRATES: [&str; 15] = [
+const CRATES: [&str; 16] = [
     "nb-eval",
+    "nb-cpu",
     "nb-kernels",
     "nb-files",
     "nb-checkpoint",

@@ -167,7 +167,7 @@ mod tests {
         let lengths = [5, 1, 64, 2, 2, 2, 2, 2, 2, 2, 17, 40, 9, 9, 9, 9, 9, 9];
         let states = numbers(&[lengths.iter().sum(), 40], 0.0).set_requires_grad(true);
         let with = |threads| {
-            tch::set_num_threads(threads);
+            nb_kernels::threads::set(threads);
             let pooling = pooling(40, 24);
             let pooled = pooling.forward(&states, &Segments::new(&lengths, Device::Cpu));
             let grads = Tensor::run_backward(&[pooled.square().sum(Kind::Float)], &[&states], true, false);
@@ -180,7 +180,7 @@ mod tests {
             let found = with(threads);
             assert!(found.iter().zip(&expected).all(|(found, expected)| found.equal(expected)), "{threads} threads");
         }
-        tch::set_num_threads(1);
+        nb_kernels::threads::set(1);
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn an_entry_does_not_depend_on_the_batch_or_the_threads() {
 
         let grad = numbers(&[2500, 200], 3.0);
         let with = |threads| {
-            tch::set_num_threads(threads);
+            nb_kernels::threads::set(threads);
             let [mut residual, mut weight_grad, mut bias_grad] = [&x, &weight, &bias].map(|like| wide(like) * 0.3);
             gemm.add_input_grad(&mut residual, &grad, &weight);
             gemm.add_parameter_grads(&grad, &x, &mut weight_grad, &mut bias_grad);
@@ -132,7 +132,7 @@ fn an_entry_does_not_depend_on_the_batch_or_the_threads() {
             let found = with(threads);
             assert!(found.iter().zip(&expected).all(|(found, expected)| found.equal(expected)), "{threads} threads");
         }
-        tch::set_num_threads(1);
+        nb_kernels::threads::set(1);
     });
 }
 

@@ -82,4 +82,5 @@ fn run(page: &mut Page, plan: &Plan) {
         Precision::Bf16 => "bf16 products",
     };
     page.line("compute", format!("{device}, {precision}, {}", count(plan.threads as u64, "thread")));
+    page.line("processors", nb_cpu::Processors::detect());
 }
