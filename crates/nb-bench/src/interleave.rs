@@ -51,7 +51,7 @@ struct PeerRounds {
 /// The rounds of a case.
 #[derive(Debug, Clone, Copy)]
 pub struct Rounds {
-    /// Their number.
+    /// Number of rounds.
     pub count: usize,
     /// Number of busy threads beside them.
     pub busy_threads: usize,
@@ -74,9 +74,9 @@ pub fn run_interleaved(
         skipped: peers.skipped,
     };
     let unit = measurement.unit;
-    let rounds_in_all = rounds.count;
+    let count = rounds.count;
     let _load = Load::start(rounds.busy_threads);
-    for number in 1..=rounds_in_all {
+    for number in 1..=count {
         let our_round = ours()?;
         let mut line = format!("ours {:.2}", value(unit, &our_round));
         for (peer, PeerRounds { mode, rounds }) in peers.ready.iter_mut().zip(&mut all.peers) {
@@ -87,7 +87,7 @@ pub fn run_interleaved(
         }
         all.ours.push(our_round);
         let Measurement { bench, case, precision, .. } = measurement;
-        tracing::info!("{bench} {case} {precision}: round {number} of {rounds_in_all}: {line} {unit}");
+        tracing::info!("{bench} {case} {precision}: round {number} of {count}: {line} {unit}");
     }
     Ok(all)
 }

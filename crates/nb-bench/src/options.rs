@@ -51,7 +51,7 @@ pub struct Options {
     /// Number format of the matrix products
     #[arg(long, value_enum, default_value = "both")]
     pub(crate) precision: Precisions,
-    /// CPU threads [default: all cores]
+    /// CPU threads [default: one per processor that the process may use]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroU16>,
     /// Number of rounds; each side runs once per round

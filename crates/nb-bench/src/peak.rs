@@ -77,9 +77,10 @@ fn best_time(left: &Tensor, right: &Tensor) -> f64 {
     let out = Tensor::zeros([left.size()[0], right.size()[1]], (left.kind(), device));
     let weight = right.tr().contiguous();
     let bias = Tensor::zeros([right.size()[1]], (left.kind(), device));
+    let before = tch::get_num_threads();
     tch::set_num_threads(nb_kernels::threads::count() as i32);
     let plain = time(device, || _ = left.mm_out(&out, right));
-    tch::set_num_threads(1);
+    tch::set_num_threads(before);
     plain.min(time(device, || _ = nb_model::kernel::linear::forward(left, &weight, &bias)))
 }
 

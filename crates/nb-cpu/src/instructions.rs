@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Products {
     /// The kernels of `nb-kernels` on AVX-512, for f32.
     Avx512,
+    /// The kernels of `nb-kernels` on AVX2 and FMA, for f32.
+    Avx2,
     /// The kernels of `nb-kernels` on AVX-512 BF16, for bf16.
     Avx512Bf16,
     /// libtorch's libraries, oneDNN and MKL.
@@ -15,9 +17,13 @@ pub enum Products {
 }
 
 impl Products {
-    /// Returns the kernels for f32. Intel's MKL uses AVX-512 on Intel's processors only; on others, `nb-kernels` is faster.
+    /// Returns the kernels for f32. MKL, libtorch's library, multiplies at most as fast as `nb-kernels`, and in separate passes.
     pub fn of_f32() -> Self {
-        if has_avx512f() && !is_intel() { Self::Avx512 } else { Self::Libtorch }
+        match (has_avx512f(), has_avx2()) {
+            (true, _) => Self::Avx512,
+            (false, true) => Self::Avx2,
+            (false, false) => Self::Libtorch,
+        }
     }
 
     /// Returns the kernels for bf16. With AMX, which multiplies complete tiles, oneDNN is faster.
@@ -31,6 +37,7 @@ impl fmt::Display for Products {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Avx512 => "AVX-512",
+            Self::Avx2 => "AVX2",
             Self::Avx512Bf16 => "AVX-512 BF16",
             Self::Libtorch => "libtorch",
         })
@@ -42,7 +49,12 @@ mod x86_64 {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
     use std::is_x86_feature_detected;
 
-    /// Returns true if the processor and the system support AVX-512F, which products in f32 need.
+    /// Returns true if the processor and the system support AVX2 and FMA, which products in f32 need at least.
+    pub fn has_avx2() -> bool {
+        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    }
+
+    /// Returns true if the processor and the system support AVX-512F, with which products in f32 are faster.
     pub fn has_avx512f() -> bool {
         is_x86_feature_detected!("avx512f")
     }
@@ -58,16 +70,15 @@ mod x86_64 {
         const AMX_BF16: u32 = 1 << 22;
         __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & AMX_BF16 != 0
     }
-
-    pub(super) fn is_intel() -> bool {
-        /// "Genu", the first letters of the vendor's name.
-        const INTEL: u32 = u32::from_le_bytes(*b"Genu");
-        __cpuid(0).ebx == INTEL
-    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 mod other {
+    /// Returns false: the processor is not an x86-64.
+    pub fn has_avx2() -> bool {
+        false
+    }
+
     /// Returns false: the processor is not an x86-64.
     pub fn has_avx512f() -> bool {
         false
@@ -82,20 +93,12 @@ mod other {
     pub fn has_amx_bf16() -> bool {
         false
     }
-
-    pub(super) fn is_intel() -> bool {
-        false
-    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-use other::is_intel;
-#[cfg(not(target_arch = "x86_64"))]
-pub use other::{has_amx_bf16, has_avx512bf16, has_avx512f};
+pub use other::{has_amx_bf16, has_avx2, has_avx512bf16, has_avx512f};
 #[cfg(target_arch = "x86_64")]
-use x86_64::is_intel;
-#[cfg(target_arch = "x86_64")]
-pub use x86_64::{has_amx_bf16, has_avx512bf16, has_avx512f};
+pub use x86_64::{has_amx_bf16, has_avx2, has_avx512bf16, has_avx512f};
 
 #[cfg(test)]
 mod tests {
@@ -104,6 +107,7 @@ mod tests {
     #[test]
     fn kernels_have_the_instructions_that_they_need() {
         assert!(Products::of_f32() != Products::Avx512 || has_avx512f());
+        assert!(Products::of_f32() != Products::Avx2 || has_avx2() && !has_avx512f());
         assert!(Products::of_bf16() != Products::Avx512Bf16 || has_avx512bf16() && !has_amx_bf16());
     }
 }

@@ -17,7 +17,9 @@ pub struct Processors {
 impl Processors {
     /// Reads the affinity and the CPU quota of this process.
     pub fn detect() -> Self {
-        let usable = num_cpus::get().max(1);
+        // std knows the quotas of all groups above this process, rounded down; num_cpus that of its own group, rounded up.
+        let rounded_down = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let usable = num_cpus::get().clamp(1, rounded_down + 1);
         Self { allowed: affinity().unwrap_or(usable).max(usable), usable }
     }
 

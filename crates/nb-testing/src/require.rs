@@ -19,7 +19,7 @@ pub const VARIABLE: &str = "NB_REQUIRE";
 ///
 /// | feature | the machine has |
 /// | --- | --- |
-/// | `avx512f`, `avx512bf16` | a processor with these instructions, as `is_x86_feature_detected!` names them |
+/// | `avx2`, `avx512bf16` | a processor with these instructions, as `is_x86_feature_detected!` names them |
 /// | `gloo` | Gloo's headers at build time, so that this build has process groups |
 /// | `gpu` | a GPU and a libtorch with CUDA |
 /// | `ampere` | a GPU with FlashAttention |
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(outcome("gloo", true, ""), Outcome::Run);
         assert_eq!(outcome("gloo", true, "gloo"), Outcome::Run);
         assert_eq!(outcome("gloo", false, ""), Outcome::Skip);
-        assert_eq!(outcome("avx512f", false, "avx512bf16,gloo"), Outcome::Skip);
+        assert_eq!(outcome("avx2", false, "avx512bf16,gloo"), Outcome::Skip);
         assert_eq!(outcome("gloo", false, "avx512bf16, gloo"), Outcome::Fail);
     }
 

@@ -82,7 +82,8 @@ fn inference_and_the_data_path_are_measured() {
     assert!(found[0]["p99"].as_f64().unwrap() >= found[0]["ours"].as_f64().unwrap());
     assert_eq!(found[1]["unit"], "texts/s");
 
-    bench(&place, &["data"]).done();
+    bench(&place, &["data", "--beside-load", "1"]).done();
+    assert_eq!(place.json("results.json")["host"]["busy_threads"], 1);
     let found = results(&place);
     let cases: Vec<&str> = found.iter().map(|result| result["case"].as_str().unwrap()).collect();
     assert_eq!(cases, ["sample-parse", "sample-parse-mind", "sample-parse-behaviors", "sample-tokenise"]);

@@ -119,8 +119,13 @@ fn the_same_configuration_gives_the_same_bits() {
     // With two threads, dropout (BERT's default of 0.1), a blend, and accumulation with a partial last group.
     let sets = ["threads=2", "train.accumulate=4", "method.temperature=2"];
     place.train(&sets).done();
-    let second = place.train(&sets).done();
+    // The number of threads changes nothing, and `auto` stands for the number that the machine has.
+    let second = place.train(&[&sets[..], &["threads=auto"]].concat()).done();
     assert!(second.err.contains("tiny-2"), "the log names the folder: {}", second.err);
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let config = String::from_utf8(place.read("runs/tiny-2/config.yaml")).unwrap();
+    let threads = config.lines().find_map(|line| line.strip_prefix("threads: ")?.parse::<usize>().ok()).unwrap();
+    assert!((processors..=processors + 1).contains(&threads), "{threads} of {processors}: a quota is rounded up");
     for role in ["student", "teacher"] {
         assert_same_model(&place, &format!("runs/tiny/{role}"), &format!("runs/tiny-2/{role}"));
     }

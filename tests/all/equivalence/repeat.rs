@@ -1,4 +1,4 @@
-//! Reproducibility: a step that runs twice gives the same bits, on two threads and with dropout.
+//! Reproducibility: a step that runs twice gives the same bits, with dropout and on any number of threads.
 
 use nb_model::{ActivationCheckpoint, Arena, Capture, DropoutKey, Pass, Precision};
 use nb_share::Sharing;
@@ -13,20 +13,24 @@ use crate::support::{
     with_dropout,
 };
 
-/// Number of runs of the same computation.
-const RUNS: usize = 3;
-/// Number of sentences: enough for every kernel to use both threads.
+/// The numbers of threads of the runs.
+const THREADS: [usize; 4] = [2, 2, 1, 3];
+/// Number of sentences: enough for every kernel to use all threads.
 const SENTENCES: usize = 96;
 
-/// Runs `f` on two threads `RUNS` times and fails unless all results are bitwise equal.
+/// Runs `f` on each of the numbers of threads and fails unless all results are bitwise equal.
 #[track_caller]
 pub(super) fn assert_repeats(f: impl Fn() -> Vec<Tensor>) {
-    nb_kernels::threads::set(2);
-    let first = f();
+    tch::set_num_threads(1);
+    let run = |threads| {
+        nb_kernels::threads::set(threads);
+        f()
+    };
+    let first = run(THREADS[0]);
     assert!(first.iter().all(|t| max_abs(t) > 0.0 && max_abs(t).is_finite()), "there is something to compare");
-    for run in 1..RUNS {
-        for (i, (a, b)) in first.iter().zip(f()).enumerate() {
-            assert!(a.equal(&b), "tensor {i} of run {run} differs");
+    for threads in &THREADS[1..] {
+        for (i, (a, b)) in first.iter().zip(run(*threads)).enumerate() {
+            assert!(a.equal(&b), "tensor {i} differs on {threads} threads");
         }
     }
 }

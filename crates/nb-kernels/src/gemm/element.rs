@@ -24,7 +24,7 @@ pub trait Element: Microkernel {}
 
 impl<T: Microkernel> Element for T {}
 
-/// A proof that the processor has the instructions for products of `T`: AVX-512 for f32, AVX-512 BF16 for bf16.
+/// A proof that the processor has the instructions for products of `T`: AVX-512 or AVX2 for f32, AVX-512 BF16 for bf16.
 #[derive(Debug, Clone, Copy)]
 pub struct Isa<T>(PhantomData<T>);
 
@@ -145,6 +145,25 @@ mod tests {
     #[test]
     fn a_micro_tile_of_f32_holds_the_sums_of_products() {
         a_micro_tile_holds_the_sums_of_products::<f32>();
+    }
+
+    /// Processors with AVX-512 compute with AVX2 only here.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn avx2_gives_the_same_sums() {
+        let Some(isa) = detect::<f32>() else { return };
+        let entries = nb_testing::wave(MR * 200, 0.5);
+        let right = nb_testing::wave(200 * NR, 1.5);
+        for (rows, words) in [(1, 1), (6, 200), (4, 33), (2, 0)] {
+            let left = MicroPanel { entries: &entries, row_stride: 200, word_stride: 1, rows };
+            let mut sums = [[[f32::NAN; NR]; MR]; 2];
+            isa.micro_tile(left, &right[..words * NR], &mut sums[0]);
+            // SAFETY: the processor has AVX2, and the rows and the panel have at least `words` words.
+            unsafe { super::super::avx2::sum(left, right.as_ptr(), words, &mut sums[1]) };
+            for (found, expected) in sums[1].iter().zip(&sums[0]).take(rows) {
+                assert_eq!(found, expected, "{rows} rows, {words} words");
+            }
+        }
     }
 
     fn a_left_matrix_that_is_too_short_is_refused<T: Element>() {

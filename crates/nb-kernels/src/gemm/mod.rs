@@ -2,7 +2,7 @@
 //!
 //! | rows of x | numbers | products | processors |
 //! | --- | --- | --- | --- |
-//! | many | f32 | [`Isa`]\<f32\> | with AVX-512 |
+//! | many | f32 | [`Isa`]\<f32\> | with AVX-512, or AVX2 and FMA |
 //! | many | bf16 | [`Isa`]\<bf16\> | with AVX-512 BF16: AMD's Zen 4 and 5, and some Intel processors |
 //! | up to about 30 | f32 | [`skinny`] | all |
 //! | up to about 30 | f32, weights packed in advance | [`PackedLinear`] | all |
@@ -25,6 +25,8 @@
 //! }
 //! ```
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512bf16;
 mod bf16gemm;

@@ -1,4 +1,4 @@
-//! f32 products by AVX-512, one number at a time.
+//! f32 products by AVX-512 or AVX2, one number at a time.
 #![expect(unsafe_code, reason = "calls functions compiled for instructions that the caller guarantees")]
 
 use std::cell::Cell;
@@ -8,6 +8,8 @@ use std::thread::LocalKey;
 use nb_cpu::Products;
 use pulp::WithSimd;
 
+#[cfg(target_arch = "x86_64")]
+use super::avx2;
 use super::element::{Isa, Microkernel, check_sums};
 #[cfg(target_arch = "x86_64")]
 use super::microkernel::sum_words;
@@ -16,11 +18,11 @@ use crate::simd::dispatch;
 
 impl Microkernel for f32 {
     fn is_available() -> bool {
-        nb_cpu::has_avx512f()
+        nb_cpu::has_avx2()
     }
 
     fn is_fastest() -> bool {
-        static IS_FASTEST: LazyLock<bool> = LazyLock::new(|| Products::of_f32() == Products::Avx512);
+        static IS_FASTEST: LazyLock<bool> = LazyLock::new(|| Products::of_f32() != Products::Libtorch);
         *IS_FASTEST
     }
 
@@ -70,8 +72,14 @@ impl Microkernel for f32 {
             // SAFETY: the caller guarantees the instructions and the bounds.
             unsafe { sum_words(left, right, words, sums, fused) }
         }
-        // SAFETY: as above.
-        unsafe { compiled(left, right, words, sums) }
+        // SAFETY: the caller guarantees the bounds; an `Isa` exists where the processor has AVX2, and AVX-512 is checked.
+        unsafe {
+            if nb_cpu::has_avx512f() {
+                compiled(left, right, words, sums);
+            } else {
+                avx2::sum(left, right, words, sums);
+            }
+        }
     }
 
     #[cfg(not(target_arch = "x86_64"))]

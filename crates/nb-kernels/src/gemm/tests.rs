@@ -1,7 +1,7 @@
 //! Comparison with plain loops in f64.
 
 use half::bf16;
-use nb_testing::{has_avx512bf16, has_avx512f, require, wave};
+use nb_testing::{has_avx2, has_avx512bf16, require, wave};
 
 use super::operands::step;
 use super::*;
@@ -13,8 +13,7 @@ const SHAPES: [[usize; 3]; 7] =
 
 /// Returns the instructions for `T`, or prints a line and returns `None` if the machine lacks them.
 pub(super) fn detect<T: Element>() -> Option<Isa<T>> {
-    let (feature, available) =
-        if T::BITS == 16 { ("avx512bf16", has_avx512bf16()) } else { ("avx512f", has_avx512f()) };
+    let (feature, available) = if T::BITS == 16 { ("avx512bf16", has_avx512bf16()) } else { ("avx2", has_avx2()) };
     require(feature, available).then(|| Isa::detect().expect("the machine has the instructions"))
 }
 

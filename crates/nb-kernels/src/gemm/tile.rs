@@ -8,8 +8,9 @@ use super::operands::{MR, NR};
 const PACK_ROWS: usize = 16;
 /// Number of columns whose products take as long as reading the left matrix for a tile.
 const READ_COLUMNS: usize = 4;
-/// Largest number of tiles for each thread, and of all tiles if there are fewer threads than that.
+/// Largest number of tiles for each thread.
 const TILES_PER_THREAD: usize = 8;
+/// Largest number of tiles, unless there are more threads.
 const MOST_TILES: usize = 64;
 /// The part of a tile's time by which the last thread is late. It favours small tiles where they cost next to nothing.
 const LATE: f64 = 0.03;
@@ -52,14 +53,15 @@ impl Grid {
         };
         let most = if threads == 1 { 1 } else { (threads * TILES_PER_THREAD).min(MOST_TILES).max(threads) };
         let all = (1..=most.min(panels)).flat_map(|across| (1..=most / across).map(move |down| (across, down)));
-        let earliest = all.map(with).min_by(|a, b| a.time(threads).total_cmp(&b.time(threads)));
+        let timed = all.map(with).map(|grid| (grid.time(threads), grid));
+        let earliest = timed.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, grid)| grid);
         earliest.unwrap_or_else(|| with((1, 1))) // never empty: there is at least one thread and one panel
     }
 
     /// Estimates the time until `threads` threads have finished, in arbitrary units.
     fn time(&self, threads: usize) -> f64 {
         let tile = self.tile_columns * (self.tile_rows + PACK_ROWS) + self.tile_rows * READ_COLUMNS;
-        let turns = (self.rows.div_ceil(self.tile_rows) * self.across()).div_ceil(threads);
+        let turns = self.count().div_ceil(threads);
         (turns as f64 + LATE) * tile as f64
     }
 
@@ -139,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_get_equal_shares() {
+    fn threads_finish_at_the_same_time() {
         let grid = |rows, columns, threads| {
             let grid = Grid::new(rows, columns, threads);
             (grid.tile_rows, grid.tile_columns)

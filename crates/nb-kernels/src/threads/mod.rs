@@ -1,14 +1,14 @@
 //! The threads that kernels run on: the caller's, and helpers that sleep while there is nothing to do.
 //!
 //! Work is split into pieces, and a thread that has finished one takes the next. So a thread that the system schedules late,
-//! on a machine with other programs or in a container with a CPU quota, does fewer pieces. Nobody waits for a thread that has
-//! no piece. A helper that finds no work spins for a moment, ready for the next kernel, and then sleeps.
+//! on a machine with other programs or in a container with a CPU quota, does fewer pieces. The caller waits only for helpers that
+//! have joined in. A helper that finds no work spins for a moment, ready for the next kernel, and then sleeps.
+//!
+//! One caller at a time has helpers; others, on other threads, do their work alone.
 
 mod pool;
 mod spin;
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -79,25 +79,26 @@ pub fn for_each_with<T, S>(
         return tasks.for_each(|task| f(&mut scratch, task));
     }
     let tasks = Mutex::new(Some(tasks));
-    let panicked: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
-    POOL.run(threads - 1, &|| {
-        let work = AssertUnwindSafe(|| run_tasks(&tasks, &scratch, &f));
-        // The pool's work must not unwind. No code reads the state that a panic leaves behind, since the caller panics too.
-        if let Err(panic) = catch_unwind(work) {
-            *lock(&tasks) = None;
-            *lock(&panicked) = Some(panic);
-        }
-    });
-    if let Some(panic) = panicked.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        resume_unwind(panic);
-    }
+    POOL.run(threads - 1, &|| run_tasks(&tasks, &scratch, &f));
 }
 
 /// Takes tasks until none is left.
 fn run_tasks<I: Iterator, S>(tasks: &Mutex<Option<I>>, scratch: &impl Fn() -> S, f: &impl Fn(&mut S, I::Item)) {
     let mut thread_scratch = None;
+    let drop_rest = DropRest(tasks);
     while let Some(task) = next(tasks) {
         f(thread_scratch.get_or_insert_with(scratch), task);
+    }
+    std::mem::forget(drop_rest);
+}
+
+/// Drops the remaining tasks when a task has panicked.
+struct DropRest<'a, I>(&'a Mutex<Option<I>>);
+
+impl<I> Drop for DropRest<'_, I> {
+    fn drop(&mut self) {
+        let rest = lock(self.0).take(); // dropped after the lock
+        drop(rest);
     }
 }
 
@@ -115,6 +116,7 @@ mod tests {
 
     #[test]
     fn every_task_is_done_once() {
+        set(2);
         let mut counts = vec![0; 1000];
         for_each(counts.iter_mut(), |count| *count += 1);
         assert!(counts.iter().all(|count| *count == 1));
@@ -123,22 +125,46 @@ mod tests {
 
     #[test]
     fn scratch_belongs_to_one_thread() {
-        let sums = Mutex::new(0);
-        for_each_with(
-            0..1000_usize,
-            || 0_usize,
-            |scratch, i| {
-                *scratch += 1;
-                *sums.lock().unwrap() += i;
-            },
-        );
-        assert_eq!(sums.into_inner().unwrap(), 499_500);
+        set(3);
+        let (created, tasks) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let scratch = || (created.fetch_add(1, Ordering::Relaxed), std::thread::current().id());
+        for_each_with(0..1000, scratch, |(index, thread), _| {
+            assert_eq!(*thread, std::thread::current().id());
+            tasks.lock().unwrap().push(*index);
+        });
+        let tasks = tasks.into_inner().unwrap();
+        assert_eq!(tasks.len(), 1000);
+        assert!(created.into_inner() <= 3 && tasks.into_iter().all(|index| index < 3));
     }
 
     #[test]
-    #[should_panic(expected = "task 3")]
-    fn a_panic_reaches_the_caller() {
-        for_each(0..10, |i| assert_ne!(i, 3, "task 3"));
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        set(3);
+        for panicking in 0..40 {
+            let panicked = std::panic::catch_unwind(|| for_each(0..40, |i| assert_ne!(i, panicking, "task {i}")));
+            let payload = panicked.unwrap_err();
+            assert!(payload.downcast_ref::<String>().unwrap().contains(&format!("task {panicking}")));
+            let done = AtomicUsize::new(0);
+            for_each(0..40, |_| _ = done.fetch_add(1, Ordering::Relaxed));
+            assert_eq!(done.into_inner(), 40);
+        }
+    }
+
+    #[test]
+    fn tasks_whose_drop_panics_do_no_harm() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                if !std::thread::panicking() {
+                    panic!("drop");
+                }
+            }
+        }
+        set(3);
+        for _ in 0..20 {
+            let bombs: Vec<Bomb> = (0..8).map(|_| Bomb).collect();
+            assert!(std::panic::catch_unwind(|| for_each(bombs.into_iter(), drop)).is_err());
+        }
     }
 
     #[test]

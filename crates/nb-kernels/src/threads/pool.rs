@@ -2,19 +2,21 @@
 //!
 //! A caller that has work opens a number of seats. Helpers take seats and do the same as the caller: they take pieces of the
 //! work until none is left. Then the caller closes the seats and waits for the helpers that have taken one, and for no others.
-//! So a helper that the system has not scheduled delays nobody.
+//! So a helper that the system did not schedule in time delays nobody.
 //!
 //! One caller at a time has helpers. A second one, on another thread or within a piece of work, does its work alone, which is
-//! faster than waiting.
+//! faster than waiting. Helpers do not survive a `fork`.
 #![expect(
     unsafe_code,
     reason = "helpers borrow the caller's closure, which waits for them; the uses state the details"
 )]
 
+use std::any::Any;
 use std::cell::UnsafeCell;
 use std::mem::transmute;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, Builder, Thread};
 
 use super::spin::Spin;
@@ -36,14 +38,18 @@ pub(super) struct Pool {
 unsafe impl Sync for Pool {}
 
 struct Job {
-    /// The caller's closure, which lives until all helpers have given back their seats.
+    /// Calls the caller's closure and does not unwind. It lives until all helpers have given back their seats.
     work: &'static (dyn Fn() + Sync),
     caller: Thread,
 }
 
 impl Pool {
-    /// Calls `work`, which must not unwind, on this thread and on at most `helpers` others, as many as are free in time.
-    /// Returns when all calls have returned.
+    /// Calls `work` on this thread and on at most `helpers` others, as many as are free in time. Returns when all calls have
+    /// ended.
+    ///
+    /// # Panics
+    ///
+    /// If a call panics, with the payload of the first one.
     pub(super) fn run(&'static self, helpers: usize, work: &(dyn Fn() + Sync)) {
         match self.helpers.try_lock() {
             Ok(threads) => self.run_with(threads, helpers.min(MOST_SEATS), work),
@@ -54,7 +60,18 @@ impl Pool {
 
     fn run_with(&'static self, mut threads: MutexGuard<'_, Vec<Thread>>, helpers: usize, work: &(dyn Fn() + Sync)) {
         self.start(&mut threads, helpers);
-        // SAFETY: this function returns after every helper has given back its seat, and does not unwind before: `work` does not.
+        let panic = Mutex::new(None);
+        let work = || {
+            // A payload may panic when it is dropped, so later ones are not dropped.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(work))
+                && let Some(later) = keep_first(&panic, payload)
+            {
+                std::mem::forget(later);
+            }
+        };
+        let work: &(dyn Fn() + Sync) = &work;
+        // SAFETY: this function returns after every helper has given back its seat. It does not unwind before: `work` catches all
+        // panics, and nothing else between here and `close` panics.
         let work = unsafe { transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) };
         // SAFETY: no seat is open or taken, so no helper reads the job. This thread owns `helpers`.
         unsafe { *self.job.get() = Some(Job { work, caller: thread::current() }) };
@@ -64,6 +81,10 @@ impl Pool {
         self.close();
         // SAFETY: as above; the closure may not outlive this call.
         unsafe { *self.job.get() = None };
+        drop(threads);
+        if let Some(payload) = panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            resume_unwind(payload);
+        }
     }
 
     /// Starts helpers until there are `count`. If the system refuses a thread, there are fewer.
@@ -115,7 +136,9 @@ impl Pool {
                 return number(state);
             }
             if !spin.once() {
-                thread::park(); // it may return early
+                // It may return early. A helper that comes too late for a kernel does not spin for the next one: beside other
+                // programs it would use up its share of the processor, and then lose it in the middle of a piece.
+                thread::park();
             }
         }
     }
@@ -135,6 +158,18 @@ impl Pool {
             caller.unpark();
         }
     }
+}
+
+type Payload = Box<dyn Any + Send>;
+
+/// Keeps the first payload, and returns a later one.
+fn keep_first(first: &Mutex<Option<Payload>>, payload: Payload) -> Option<Payload> {
+    let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+    if first.is_some() {
+        return Some(payload);
+    }
+    *first = Some(payload);
+    None
 }
 
 // The state in one word: number of the work (32 bits), free seats (16), taken seats (15), and whether the caller sleeps.

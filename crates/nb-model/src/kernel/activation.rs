@@ -4,6 +4,8 @@ use nb_kernels::Activation;
 use nb_torch::Then;
 use tch::Tensor;
 
+use super::pieces;
+
 /// The input of an activation's backward pass, in the shape of u, for y = f(u).
 #[derive(Debug)]
 pub(crate) enum ActivationTape {
@@ -15,12 +17,12 @@ pub(crate) enum ActivationTape {
 
 /// Computes f(x), entry by entry.
 pub(crate) fn forward(activation: Activation, x: &Tensor) -> Tensor {
-    match activation {
+    pieces::map(x, [], |x, []| match activation {
         Activation::Gelu => x.gelu("none"),
         Activation::GeluTanh => x.gelu("tanh"),
         Activation::Relu => x.relu(),
         Activation::Silu => x.silu(),
-    }
+    })
 }
 
 /// Returns the activation as a post-op of oneDNN's products.
@@ -35,12 +37,12 @@ pub(crate) fn post_op(activation: Activation) -> Then {
 
 /// Computes f′(x) · `grad`.
 pub(crate) fn backward(activation: Activation, grad: &Tensor, x: &Tensor) -> Tensor {
-    match activation {
+    pieces::map(x, [grad], |x, [grad]| match activation {
         Activation::Gelu => x.gelu_backward(grad, "none"),
         Activation::GeluTanh => x.gelu_backward(grad, "tanh"),
         Activation::Relu => x.threshold_backward(grad, 0.0),
         Activation::Silu => x.silu_backward(grad),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -124,15 +124,17 @@ pub fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
         Some(gemm) => gemm.forward(x, weight, bias),
         None if is_skinny(x) => forward_skinny(x, weight, bias),
         None if onednn::is_faster(x) => onednn::forward(x, weight, bias, Then::Nothing),
-        None => tch::no_grad(|| {
-            pieces::rows(x, weight.size()[0], [weight, bias], |x, [weight, bias]| x.linear(weight, Some(bias)))
-        }),
+        None => {
+            let operands = |first, count| [weight, bias].map(|rows| rows.narrow(0, first, count));
+            pieces::columns(x, weight.size()[0], operands, |x, [weight, bias]| x.linear(weight, Some(bias)))
+        }
     }
 }
 
 /// Returns `grad` W, by libtorch.
 fn input_grad(grad: &Tensor, weight: &Tensor) -> Tensor {
-    pieces::rows(grad, weight.size()[1], [weight], |grad, [weight]| grad.matmul(weight))
+    let operands = |first, count| [weight.narrow(1, first, count)];
+    pieces::columns(grad, weight.size()[1], operands, |grad, [weight]| grad.matmul(weight))
 }
 
 /// Returns true if `x` [n, in] has so few rows that [`skinny`] is faster than libtorch.

@@ -27,14 +27,16 @@ pub(crate) fn is_faster(x: &Tensor) -> bool {
 
 /// Computes f(`x` Wᵀ + b), [n, out].
 pub(crate) fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor, then: Then) -> Tensor {
-    pieces::rows(x, weight.size()[0], [weight, bias], |x, [weight, bias]| {
+    let operands = |first, count| [weight, bias].map(|rows| rows.narrow(0, first, count));
+    pieces::columns(x, weight.size()[0], operands, |x, [weight, bias]| {
         expect_ok(onednn_linear(x, weight, Some(bias), then))
     })
 }
 
 /// Computes dL/dx [n, in] from dL/dy `grad` [n, out].
 pub(crate) fn input_grad(grad: &Tensor, weight: &Tensor) -> Tensor {
-    pieces::rows(grad, weight.size()[1], [&weight.tr()], |grad, [weight]| {
+    let operands = |first, count| [weight.narrow(1, first, count).tr()];
+    pieces::columns(grad, weight.size()[1], operands, |grad, [weight]| {
         expect_ok(onednn_linear(grad, weight, None, Then::Nothing))
     })
 }

@@ -10,7 +10,7 @@ use super::choices::{ColumnKey, DeviceChoice};
 use super::ramp::RampConfig;
 use super::student_init::StudentInit;
 use super::term::TermKind;
-use super::threads::ThreadsChoice;
+use super::threads::{MAX_THREADS, ThreadsChoice};
 use super::train::EvalEvery;
 
 /// Implements [`JsonSchema`] with a given schema.
@@ -62,7 +62,7 @@ schema!(ColumnKey, {
 
 schema!(ThreadsChoice, {
     "description": "CPU threads per process: `auto`, or a number.",
-    "anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 4096}, {"type": "null"}]
+    "anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": MAX_THREADS}, {"type": "null"}]
 });
 
 schema!(EvalEvery, {

@@ -58,6 +58,8 @@ fn the_schema_agrees_with_the_reader() {
         ("threads: ~", true),
         ("threads: auto", true),
         ("threads: 3", true),
+        ("threads: 0", false),
+        ("threads: 4097", false),
         ("threads: many", false),
         ("threads: -1", false),
         ("train: {lr: 1e-4, eval_every: 20, patience: 3}", true),

@@ -5,6 +5,9 @@ use std::fmt;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// Largest number of threads that a configuration can request.
+pub(super) const MAX_THREADS: usize = 4096;
+
 /// CPU threads: `auto` or a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ThreadsChoice {
@@ -22,13 +25,16 @@ impl<'de> Deserialize<'de> for ThreadsChoice {
         impl Visitor<'_> for Threads {
             type Value = ThreadsChoice;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`auto` or a number of threads")
+                write!(f, "`auto` or a number from 1 to {MAX_THREADS}")
             }
             fn visit_unit<E: Error>(self) -> Result<ThreadsChoice, E> {
                 Ok(ThreadsChoice::Auto)
             }
             fn visit_u64<E: Error>(self, n: u64) -> Result<ThreadsChoice, E> {
-                Ok(ThreadsChoice::Count(n as usize))
+                match usize::try_from(n) {
+                    Ok(n @ 1..=MAX_THREADS) => Ok(ThreadsChoice::Count(n)),
+                    _ => Err(E::invalid_value(Unexpected::Unsigned(n), &self)),
+                }
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<ThreadsChoice, E> {
                 match text {

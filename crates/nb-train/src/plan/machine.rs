@@ -6,9 +6,6 @@ use tch::Device;
 
 use crate::config::{ConfigError, DeviceChoice, PrecisionChoice, ThreadsChoice};
 
-/// Largest number of threads that a configuration can request.
-const MAX_THREADS: usize = 4096;
-
 /// The position of a process among the processes of a run on one machine. By default, they divide the cores, and each uses
 /// a separate GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,15 +41,11 @@ impl LocalProcess {
     }
 
     /// Returns the number of CPU threads for a choice.
-    pub(super) fn threads(self, choice: ThreadsChoice) -> Result<usize, ConfigError> {
-        let threads = match choice {
+    pub(super) fn threads(self, choice: ThreadsChoice) -> usize {
+        match choice {
             ThreadsChoice::Auto => (Processors::detect().usable() / self.count).max(1),
             ThreadsChoice::Count(threads) => threads,
-        };
-        if !(1..=MAX_THREADS).contains(&threads) {
-            return Err(ConfigError::expected("threads", threads, format!("a number from 1 to {MAX_THREADS}")));
         }
-        Ok(threads)
     }
 }
 

@@ -112,7 +112,7 @@ impl Plan {
     pub(crate) fn for_process(config: RunConfig, kinds: TaskKinds, process: LocalProcess) -> Result<Self> {
         let name = name(&config)?;
         let output = output(&config, &name)?;
-        let threads = process.threads(config.threads)?;
+        let threads = process.threads(config.threads);
         let kind = task_kind(&config.task, kinds)?;
         let method = Method::from_config(&config.method)?;
         let train = TrainPlan::new(&config.train)?;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use nb_cpu::Processors;
 use nb_model::Precision;
 use nb_train::config::DeviceChoice;
 use nb_train::inference::SavedModel;
@@ -20,7 +21,7 @@ pub(crate) struct Compute {
     /// Number format of the matrix products
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionChoice,
-    /// Number of CPU threads [default: one per core]
+    /// Number of CPU threads [default: one per processor that the process may use]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroU16>,
 }
@@ -37,9 +38,7 @@ impl Compute {
     /// # Errors
     /// If libtorch finds no such device, or if the model cannot be read.
     pub(crate) fn load(&self, folder: &Path) -> Result<SavedModel> {
-        if let Some(threads) = self.threads {
-            set_threads(usize::from(threads.get()))?;
-        }
+        set_threads(self.threads.map_or_else(|| Processors::detect().usable(), |threads| threads.get().into()))?;
         self.load_option("--model", folder)
     }
 

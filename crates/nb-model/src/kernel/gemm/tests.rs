@@ -1,6 +1,6 @@
 //! Comparison with libtorch's products of the same numbers.
 
-use nb_testing::{has_avx512bf16, has_avx512f, require};
+use nb_testing::{has_avx2, has_avx512bf16, require};
 
 use super::*;
 use crate::kernel::activation;
@@ -40,7 +40,7 @@ fn with_each(f: impl Fn(&dyn Gemm, Kind, f64)) {
     if require("avx512bf16", has_avx512bf16()) {
         f(&Isa::<bf16>::detect().expect("the machine has the instructions"), Kind::BFloat16, 1.0 / 256.0);
     }
-    if require("avx512f", has_avx512f()) {
+    if require("avx2", has_avx2()) {
         f(&Isa::<f32>::detect().expect("the machine has the instructions"), Kind::Float, 1e-5);
     }
 }

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
+use nb_model::kernel::linear;
 use rayon::prelude::*;
 use tch::Tensor;
 
@@ -120,9 +121,9 @@ impl TopKSearch {
         let tie_ranks: Vec<Option<u32>> = rows.iter().map(|&row| self.index.tie_rank(row)).collect();
         let longest = vectors.chunks_exact(hidden).map(length).fold(0.0, f32::max);
         let block = Block { tie_ranks: &tie_ranks, vectors, hidden, longest, depth: self.depth };
-        let documents = matrix(vectors, hidden).transpose(0, 1);
+        let (documents, no_bias) = (matrix(vectors, hidden), Tensor::zeros([rows.len() as i64], tch::kind::FLOAT_CPU));
         for (queries, best) in self.queries.vectors.chunks(QUERIES * hidden).zip(self.best.chunks_mut(QUERIES)) {
-            let scores = tch::no_grad(|| matrix(queries, hidden).matmul(&documents));
+            let scores = linear::forward(&matrix(queries, hidden), &documents, &no_bias);
             let scores = Vec::<f32>::try_from(scores.view(-1))?;
             if scores.iter().any(|score| score.is_nan()) {
                 bail!("{NOT_FINITE}");
