@@ -17,8 +17,10 @@ const POLYNOMIAL: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.16
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let splat = |v| simd.splat_f32s(v);
-    // x comes second: if one of the two is NaN, x86 returns the second.
-    let x = simd.max_f32s(splat(LOWEST), simd.min_f32s(splat(HIGHEST), x));
+    // Not the minimum and the maximum: whether those keep a NaN depends on the processor.
+    let (lowest, highest) = (splat(LOWEST), splat(HIGHEST));
+    let x = simd.select_f32s(simd.less_than_f32s(x, lowest), lowest, x);
+    let x = simd.select_f32s(simd.less_than_f32s(highest, x), highest, x);
     let shifted = simd.mul_add_e_f32s(x, splat(std::f32::consts::LOG2_E), splat(ROUND));
     let n = simd.sub_f32s(shifted, splat(ROUND));
     let r = simd.mul_add_e_f32s(n, splat(-LN_2_HIGH), x);
