@@ -28,7 +28,7 @@ pub struct Host {
     pub libtorch: String,
 }
 
-/// What both sides share besides the machine.
+/// Conditions of a measurement, the same for both sides.
 #[derive(Debug, Clone, Copy)]
 pub struct Conditions {
     /// Number of CPU threads on each side.

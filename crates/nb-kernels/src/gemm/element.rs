@@ -35,7 +35,7 @@ impl<T: Element> Isa<T> {
     }
 
     /// Returns the proof if the processor has the instructions and libtorch's libraries are not faster on it. They are faster
-    /// in bf16 with AMX, and in f32 with MKL's kernels on Intel processors.
+    /// in bf16 with AMX.
     pub fn fastest() -> Option<Self> {
         Self::detect().filter(|_| T::is_fastest())
     }

@@ -2,7 +2,6 @@
 #![expect(unsafe_code, reason = "calls functions compiled for instructions that the caller guarantees")]
 
 use std::cell::Cell;
-use std::sync::LazyLock;
 use std::thread::LocalKey;
 
 use nb_cpu::Products;
@@ -22,8 +21,7 @@ impl Microkernel for f32 {
     }
 
     fn is_fastest() -> bool {
-        static IS_FASTEST: LazyLock<bool> = LazyLock::new(|| Products::of_f32() != Products::Libtorch);
-        *IS_FASTEST
+        Products::of_f32() != Products::Libtorch
     }
 
     fn scratch() -> &'static LocalKey<Cell<Vec<Self>>> {

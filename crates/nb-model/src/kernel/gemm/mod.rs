@@ -1,5 +1,5 @@
-//! Products of many rows by the kernels of [`nb_kernels::gemm`]: f32 products where libtorch's BLAS does not use AVX-512, and
-//! bf16 products with AVX-512 BF16.
+//! Products of many rows by the kernels of [`nb_kernels::gemm`]: f32 products with AVX-512 or AVX2, and bf16 products
+//! with AVX-512 BF16.
 
 use half::bf16;
 use nb_kernels::Activation;
