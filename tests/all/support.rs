@@ -264,10 +264,11 @@ pub(crate) fn gradients<T: TaskHead>(models: &Models<T>) -> Vec<(String, Tensor)
     arenas.flat_map(|(role, arena)| gradients_of(role, arena)).collect()
 }
 
-/// Returns copies of the gradients of an arena, with the prefix `role` in their names.
+/// Returns copies of the gradients of an arena, with the prefix `role` in their names. Parameters that are not trained have none.
 pub(crate) fn gradients_of(role: &str, arena: &Arena) -> Vec<(String, Tensor)> {
     let slots = arena.layout().slots().iter();
-    slots.map(|slot| (format!("{role}.{}", slot.name), arena.grad(&slot.name).copy())).collect()
+    let grad = |name: &str| Some((format!("{role}.{name}"), arena.trained_grad(name)?.copy()));
+    slots.filter_map(|slot| grad(&slot.name)).collect()
 }
 
 /// Sets every gradient to zero.

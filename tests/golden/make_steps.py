@@ -1,5 +1,6 @@
 """Writes step_*.safetensors: one training step of teacher and student per file, with everything that an implementation
-can be compared with (weights, batch, states, losses, gradients, blended gradients).
+can be compared with (weights, batch, states, losses, gradients, blended gradients). In partial_*.safetensors, only parts of
+the encoders are trained.
 
     python make_steps.py [FOLDER]        # default: this script's folder
 
@@ -9,7 +10,7 @@ stored as f32, so they are correct to the precision of f32. README.md lists the 
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +20,20 @@ from transformers import BertConfig, BertModel
 
 QUERY_SIZE = 200
 N_SPECIAL = 5  # smaller ids are special tokens; 0 is padding
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The trained parts of an encoder; by default, all of it."""
+
+    embeddings: bool = True
+    top_layers: int | None = None
+
+    def freeze_others(self, model):
+        depth = model.config.num_hidden_layers
+        frozen = list(model.encoder.layer[: depth - (depth if self.top_layers is None else self.top_layers)])
+        for part in frozen + ([] if self.embeddings else [model.embeddings]):
+            part.requires_grad_(False)
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,13 @@ class Case:
     classes: int
     lengths: tuple[int, ...]
     bert: dict
+    teacher_parts: Parts = Parts()
+    student_parts: Parts = Parts()
+
+    @property
+    def file(self):
+        is_partial = self.teacher_parts != Parts() or self.student_parts != Parts()
+        return f"{'partial' if is_partial else 'step'}_{self.name}.safetensors"
 
 
 CASES = (
@@ -49,6 +71,14 @@ CASES = (
         bert={"hidden_act": "relu", "type_vocab_size": 1, "max_position_embeddings": 20},
     ),
     Case("k4", 44, 4, 1, hidden=20, heads=5, temperature=0.5, beta=0.0, classes=2, lengths=(10, 4), bert={"hidden_act": "silu"}),
+    Case(
+        "top3", 45, 4, 2, hidden=12, heads=3, temperature=2.0, beta=0.4, classes=3, lengths=(9, 1, 6), bert={},
+        teacher_parts=Parts(embeddings=False, top_layers=3),
+    ),
+    Case(
+        "mixed", 46, 6, 3, hidden=12, heads=2, temperature=1.5, beta=0.3, classes=3, lengths=(4, 11), bert={},
+        teacher_parts=Parts(embeddings=True, top_layers=3), student_parts=Parts(embeddings=False, top_layers=2),
+    ),
 )
 
 
@@ -168,7 +198,8 @@ def loss_terms(case, teacher, student, labels, mask):
 
 
 def blended(case, teacher_grads, student_grads):
-    """Blends the mean gradient of teacher layers k*stride .. (k+1)*stride - 1 into student layer k, counting from 0."""
+    """Blends the mean gradient of teacher layers k*stride .. (k+1)*stride - 1 into student layer k, counting from 0. Layers
+    that are not trained have no gradient, and no part in the mean."""
     stride = case.teacher_layers // case.student_layers
     result = {}
     for name, own in student_grads.items():
@@ -177,8 +208,9 @@ def blended(case, teacher_grads, student_grads):
             result[name] = own
             continue
         k, rest = int(parts[2]), ".".join(parts[3:])
-        group = [teacher_grads[f"encoder.layer.{k * stride + j}.{rest}"] for j in range(stride)]
-        result[name] = case.beta * sum(group) / stride + (1 - case.beta) * own
+        names = [f"encoder.layer.{k * stride + j}.{rest}" for j in range(stride)]
+        group = [teacher_grads[name] for name in names if name in teacher_grads]
+        result[name] = case.beta * sum(group) / len(group) + (1 - case.beta) * own if group else own
     return result
 
 
@@ -223,6 +255,8 @@ def make(case, folder):
     config = config_of(settings)
     teacher = random_encoder(config, generator)
     student = student_from(teacher, case, generator)
+    case.teacher_parts.freeze_others(teacher)
+    case.student_parts.freeze_others(student)
     head = Head(case, generator)
     ids, mask, labels = draw_batch(case, config.vocab_size, generator)
 
@@ -232,10 +266,15 @@ def make(case, folder):
 
     encoders = {"teacher": teacher, "student": student}
     weights = {who: dict(encoder.named_parameters()) for who, encoder in encoders.items()} | {"head": head.leaves}
-    grads = {who: {name: leaf.grad for name, leaf in named.items()} for who, named in weights.items()}
+    grads = {
+        who: {name: leaf.grad for name, leaf in named.items() if leaf.requires_grad} for who, named in weights.items()
+    }
     tensors = step_tensors(case, outputs, terms, weights, grads) | {"input_ids": ids, "attention_mask": mask, "labels": labels}
     metadata = {"heads": str(case.heads), "config": config_json(settings)}
-    write(folder / f"step_{case.name}.safetensors", tensors, metadata, terms)
+    for who, parts in {"teacher": case.teacher_parts, "student": case.student_parts}.items():
+        if parts != Parts():
+            metadata[f"{who}_parts"] = json.dumps(asdict(parts))
+    write(folder / case.file, tensors, metadata, terms)
 
 
 if __name__ == "__main__":

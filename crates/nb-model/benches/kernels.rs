@@ -5,7 +5,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nb_kernels::dropout::Dropout;
 use nb_model::kernel::attention;
-use nb_model::kernel::linear::Linear;
+use nb_model::kernel::linear::{Grads, Linear};
 use nb_model::{Capture, Packed};
 use tch::{Device, Kind, Tensor};
 
@@ -53,8 +53,10 @@ fn layer(kind: Kind) -> Linear {
     Linear {
         weight: random(FEED_FORWARD, HIDDEN).to_kind(kind),
         bias: zeros(&[FEED_FORWARD], kind),
-        weight_grad: zeros(&[FEED_FORWARD, HIDDEN], Kind::Float),
-        bias_grad: zeros(&[FEED_FORWARD], Kind::Float),
+        grads: Some(Grads {
+            weight: zeros(&[FEED_FORWARD, HIDDEN], Kind::Float),
+            bias: zeros(&[FEED_FORWARD], Kind::Float),
+        }),
     }
 }
 

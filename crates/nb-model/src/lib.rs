@@ -19,9 +19,9 @@ mod pass;
 pub mod profile;
 mod segments;
 
-pub use arena::{Arena, Layout, Slot, TouchedRows};
+pub use arena::{Arena, Layout, Slot, TouchedRows, TrainedRange};
 pub use checkpoint::{fill, named_values, read_tensors, write_tensors};
-pub use encoder::{Bert, Encoded};
+pub use encoder::{Bert, Encoded, TrainedParts};
 pub use error::ModelError;
 pub use head::{
     AttentivePooling, Clicks, Dense, POOLING_QUERY, Pooling, Reader, Score, SelfAttention, cls_pooling, score, unit,

@@ -13,6 +13,7 @@ mod inference;
 mod lengths;
 mod lost_processes;
 mod methods;
+mod parts;
 mod permissions;
 pub(crate) mod place;
 mod processes;

@@ -35,7 +35,7 @@ pub(super) fn kill(mut child: Child) {
 }
 
 /// Starts a run and kills it when it has this checkpoint.
-fn killed_after(place: &Place, run: &str, sets: &[&str], checkpoint: u64) {
+pub(super) fn killed_after(place: &Place, run: &str, sets: &[&str], checkpoint: u64) {
     let child = resume(place, run, sets).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let folder = place.path(&format!("{run}/checkpoints/step-{checkpoint:09}"));
     wait_until(&folder.display().to_string(), || folder.exists());

@@ -1,6 +1,6 @@
 //! A step assembled by hand from the same parts, into which faults can be injected that a comparison must find.
 
-use nb_model::{Capture, DropoutKey, Pass};
+use nb_model::{Bert, Capture, DropoutKey, Pass};
 use nb_momentum::{Beta, blend_layers};
 use nb_share::Sharing;
 use nb_train::method::TermKind;
@@ -88,13 +88,14 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
     student.bert.backward(&packed, encoded_student);
     insert_gradients(&mut values, &models);
 
-    let layers = teacher.bert.layer_grads();
+    let grads = |bert: &Bert| bert.layer_grads(0..bert.depth()).expect("all layers are trained");
+    let layers = grads(&teacher.bert);
     let layers = match fault {
         Fault::ShiftedBlend => Tensor::stack(&shifted_by_one(&layers.unbind(0)), 0),
         _ => layers,
     };
     let beta = Beta::new(golden.number("beta")).expect("β lies between 0 and 1");
-    blend_layers(&layers, &mut student.bert.layer_grads(), map.group_size(), beta);
+    blend_layers(&layers, &mut grads(&student.bert), map.group_size(), beta);
     insert_blended(&mut values, &models);
     values
 }

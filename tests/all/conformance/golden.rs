@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use nb_checkpoint::HeadDescription;
-use nb_model::{BertConfig, read_tensors};
+use nb_model::{BertConfig, TrainedParts, read_tensors};
 use safetensors::SafeTensors;
 use tch::{Cuda, Device, Kind, Tensor};
 
@@ -102,6 +102,19 @@ impl Golden {
             Some(config) => BertConfig::parse(config, &self.path).unwrap_or_else(|e| panic!("{e}")),
             None => self.config.with_layers(self.student_layers()),
         }
+    }
+
+    /// Returns the parts of the encoder of `role` that are trained: those of the metadata, or all.
+    pub(crate) fn parts(&self, role: &str) -> TrainedParts {
+        let Some(text) = self.says(&format!("{role}_parts")) else { return TrainedParts::ALL };
+        let parts: serde_json::Value = serde_json::from_str(text).expect("the metadata is JSON");
+        let top_layers = parts["top_layers"].as_u64().map_or(usize::MAX, |count| count as usize);
+        TrainedParts { embeddings: parts["embeddings"].as_bool().expect("true or false"), top_layers }
+    }
+
+    /// Removes the restriction to parts of the encoders.
+    pub(crate) fn train_everything(&mut self) {
+        self.metadata.retain(|key, _| !key.ends_with("_parts"));
     }
 
     /// Replaces the description of both heads.

@@ -63,9 +63,23 @@ fn check(folder: &Path, steps: &[PathBuf], metrics: &[PathBuf]) {
 #[test]
 fn golden_files_of_the_project() {
     let folder = own_folder();
-    let (steps, metrics) = (files(&folder, "step_", ".safetensors"), files(&folder, "metrics", ".json"));
+    let mut steps = files(&folder, "step_", ".safetensors");
+    steps.extend(files(&folder, "partial_", ".safetensors"));
+    let metrics = files(&folder, "metrics", ".json");
     assert!(!steps.is_empty() && !metrics.is_empty(), "{steps:?} and {metrics:?} in {}", folder.display());
     check(&folder, &steps, &metrics);
+}
+
+/// Layers that are not trained have no part in the mean gradient of a group, and no gradient of their own.
+#[test]
+fn a_blend_with_layers_that_are_not_trained_is_found() {
+    for path in files(&own_folder(), "partial_", ".safetensors") {
+        let mut golden = Golden::read(&path);
+        golden.train_everything();
+        let found = mismatches(&golden, &step::run(&golden, step::method(&golden), Sharing::Shared));
+        assert_found(&golden, &found, "blended.student.encoder");
+        assert_found(&golden, &found, "grads.teacher.encoder.layer.0");
+    }
 }
 
 #[test]

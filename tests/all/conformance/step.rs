@@ -11,7 +11,7 @@ use tch::Tensor;
 
 use super::cases::Case;
 use super::golden::{Golden, Values, device};
-use crate::support::{FIRST, gradients, plain_newsbert, step_terms, stepper, student};
+use crate::support::{FIRST, gradients, gradients_of, plain_newsbert, step_terms, stepper, student};
 
 /// Returns NewsBERT with the temperature and β of the file.
 pub(super) fn method(golden: &Golden) -> Method {
@@ -55,10 +55,14 @@ fn run_case<C: Case>(golden: &Golden, method: Method, sharing: Sharing) -> Value
 /// Returns teacher, student and top layers with the weights of the file.
 pub(super) fn models<C: Case>(golden: &Golden, sharing: Sharing) -> Models<C::Head> {
     let heads = C::heads(golden, sharing);
-    let bert = |config, weights| encoder(golden, config, weights, Precision::F32);
+    let bert = |config, role| {
+        let mut bert = encoder(golden, config, &format!("weights.{role}."), Precision::F32);
+        bert.train_only(golden.parts(role));
+        bert
+    };
     let models = Models::pair(
-        Model { bert: bert(&golden.config, "weights.teacher."), head: heads.teacher },
-        Model { bert: bert(&golden.student_config(), "weights.student."), head: heads.student },
+        Model { bert: bert(&golden.config, "teacher"), head: heads.teacher },
+        Model { bert: bert(&golden.student_config(), "student"), head: heads.student },
     );
     assert!(models.map.is_some(), "{}: the student's layers divide the teacher's", golden.path.display());
     models
@@ -115,6 +119,5 @@ pub(super) fn insert_gradients<T: TaskHead>(values: &mut Values, models: &Models
 /// Inserts the gradients of the student after the blend.
 pub(crate) fn insert_blended<T>(values: &mut Values, models: &Models<T>) {
     let arena = student(models).arena();
-    let slots = arena.layout().slots().iter();
-    values.extend(slots.map(|slot| (format!("blended.student.{}", slot.name), arena.grad(&slot.name).copy())));
+    values.extend(gradients_of("blended.student", arena));
 }

@@ -2,6 +2,7 @@
 //! compare a batch with its individual sentences.
 
 mod optimiser;
+mod parts;
 mod ranking;
 mod repeat;
 mod sharing;

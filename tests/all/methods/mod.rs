@@ -7,9 +7,9 @@
 mod bf16;
 mod faults;
 mod heads;
+mod output_cache;
 mod step;
 mod tasks;
-mod teacher_cache;
 mod toy_task;
 mod unlabelled;
 

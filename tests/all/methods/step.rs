@@ -1,5 +1,7 @@
 //! The step of a method's golden file: as the project computes it, and by hand with injected faults.
 
+use std::collections::BTreeMap;
+
 use nb_model::{Dense, DropoutKey, Pass, Precision};
 use nb_share::LayerMap;
 use nb_train::config::MethodConfig;
@@ -68,6 +70,7 @@ pub(super) fn models<C: Case>(golden: &Golden, precision: Precision) -> Models<C
         projection,
         map: LayerMap::uniform(teacher_layers, config.num_hidden_layers as usize).ok(),
         teacher_caches: Vec::new(),
+        fixed_states: BTreeMap::new(),
     }
 }
 

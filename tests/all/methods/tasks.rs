@@ -1,5 +1,7 @@
 //! Tasks over the tiny corpora of the command tests, read as a run reads them, and models for them.
 
+use std::collections::BTreeMap;
+
 use nb_model::{Dense, Precision};
 use nb_share::LayerMap;
 use nb_train::config;
@@ -95,5 +97,6 @@ pub(super) fn models<K: Task>(plan: &Plan, task: &K, teachers: u64) -> Models<K:
         projection,
         map: LayerMap::uniform(teacher.num_hidden_layers as usize, plan.student_layers).ok(),
         teacher_caches: Vec::new(),
+        fixed_states: BTreeMap::new(),
     }
 }

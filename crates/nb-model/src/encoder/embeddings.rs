@@ -25,16 +25,16 @@ pub(crate) struct Embeddings {
     touched: TouchedRows,
 }
 
-/// One lookup table [rows, H] and its gradient.
+/// One lookup table [rows, H] and, if it is trained, its gradient.
 #[derive(Debug)]
 struct Table {
     value: Tensor,
-    grad: Tensor,
+    grad: Option<Tensor>,
 }
 
 impl Table {
     fn new(arena: &Arena, name: &str) -> Self {
-        Self { value: arena.value(name), grad: arena.grad(name) }
+        Self { value: arena.value(name), grad: arena.trained_grad(name) }
     }
 
     fn forward(&self, index: &Tensor) -> Tensor {
@@ -45,7 +45,7 @@ impl Table {
     /// operation with a fixed order, so the sums are reproducible: on the CPU `index_add_` takes one row after the other; on
     /// CUDA its order varies, whereas an accumulating `index_put_` sorts first.
     fn backward(&self, index: &Tensor, grad: &Tensor) {
-        let mut sum = self.grad.shallow_clone();
+        let Some(mut sum) = self.grad.as_ref().map(Tensor::shallow_clone) else { return };
         let _ = match sum.device() {
             Device::Cpu => sum.index_add_(0, index, grad),
             _ => sum.index_put_(&[Some(index)], grad, true),

@@ -11,7 +11,7 @@ use crate::arena::Arena;
 use crate::kernel::activation::ActivationTape;
 use crate::kernel::attention::{self, AttentionTape};
 use crate::kernel::layer_norm::{LayerNorm, NormTape, State};
-use crate::kernel::linear::Linear;
+use crate::kernel::linear::{Grads, Linear};
 use crate::packed::Packed;
 use crate::pass::{Capture, Pass};
 use crate::profile::{Phase, scope};
@@ -54,6 +54,15 @@ pub(crate) struct LayerTape {
     /// For the activation's backward pass; `None` after an inference pass.
     activation: Option<ActivationTape>,
     out_norm: NormTape,
+}
+
+/// The gradients from which a layer's backward pass starts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutputGrads<'a> {
+    /// dL/d(out), [n, H].
+    pub(crate) out: &'a Tensor,
+    /// dL/d(scores), if a loss read the scores.
+    pub(crate) scores: Option<&'a Tensor>,
 }
 
 impl LayerTape {
@@ -109,22 +118,35 @@ impl Layer {
         (out, LayerTape { x, attention, context, attention_norm, y, activation, activated, out_norm })
     }
 
-    /// Adds the gradients of all parameters to the arena, from dL/d(out) and, if a loss read the scores, dL/d(scores). Returns
-    /// dL/dx, [n, H] f32 like dL/d(out).
-    pub(crate) fn backward(
+    /// Adds the gradients of all trained parameters to the arena. Returns dL/dx, [n, H] f32 like dL/d(out).
+    pub(crate) fn backward(&self, grads: OutputGrads<'_>, packed: &Packed, pass: Pass, tape: &LayerTape) -> Tensor {
+        let _scope = scope(Phase::Elementwise);
+        let (residual, qkv) = self.backward_to_qkv(grads, packed, pass, tape);
+        self.qkv.backward_onto(residual, &qkv, &tape.x)
+    }
+
+    /// Does the same as [`Layer::backward`], but computes no dL/dx.
+    pub(crate) fn backward_parameters(&self, grads: OutputGrads<'_>, packed: &Packed, pass: Pass, tape: &LayerTape) {
+        let _scope = scope(Phase::Elementwise);
+        let (_, qkv) = self.backward_to_qkv(grads, packed, pass, tape);
+        self.qkv.backward_parameters(&qkv, &tape.x);
+    }
+
+    /// Does the backward pass down to the queries, keys and values. Returns the part of dL/dx along the residual, and
+    /// dL/d(queries, keys, values).
+    fn backward_to_qkv(
         &self,
-        grad: &Tensor,
-        scores_grad: Option<&Tensor>,
+        grads: OutputGrads<'_>,
         packed: &Packed,
         pass: Pass,
-        tape: LayerTape,
-    ) -> Tensor {
-        let _scope = scope(Phase::Elementwise);
+        tape: &LayerTape,
+    ) -> (Tensor, Tensor) {
+        let OutputGrads { out: grad, scores: scores_grad } = grads;
         let kind = self.qkv.weight.kind();
         let dropout = self.hidden_site(pass, FEED_FORWARD);
         let (residual, branch) = self.out_norm.backward(grad, &tape.out_norm, dropout, kind);
-        let activation = tape.activation.expect("a training pass stores it");
-        let branch = self.down.backward_through(self.activation, &activation, &branch, &tape.activated);
+        let activation = tape.activation.as_ref().expect("a training pass stores it");
+        let branch = self.down.backward_through(self.activation, activation, &branch, &tape.activated);
         let middle = self.up.backward_onto(residual, &branch, &tape.y);
 
         let dropout = self.hidden_site(pass, ATTENTION_OUT);
@@ -132,7 +154,7 @@ impl Layer {
         let branch = self.attention_out.backward(&branch, &tape.context);
         let weights_dropout = |group| self.attention_site(pass, group);
         let qkv = attention::backward(&branch, scores_grad, packed, self.heads, weights_dropout, &tape.attention);
-        self.qkv.backward_onto(residual, &qkv, &tape.x)
+        (residual, qkv)
     }
 
     /// Turns dropout off in training passes.
@@ -167,22 +189,25 @@ impl LayerParameters<'_> {
     /// Returns the dense layers `{prefix}.{name}` as one, with their outputs side by side. Their parameters are adjacent in the
     /// arena.
     fn linear(&self, prefix: &str, names: &[&str]) -> Linear {
-        let find = |suffix: &str| -> (Tensor, Tensor) {
+        let find = |suffix: &str| -> (Tensor, Option<Tensor>) {
             let names = names.iter().map(|name| format!("{prefix}.{name}.{suffix}"));
             self.joined(&names.collect::<Vec<_>>())
         };
         let ((weight, weight_grad), (bias, bias_grad)) = (find("weight"), find("bias"));
-        Linear { weight, bias, weight_grad, bias_grad }
+        let grads = weight_grad.zip(bias_grad).map(|(weight, bias)| Grads { weight, bias });
+        Linear { weight, bias, grads }
     }
 
-    /// Returns values and gradients of adjacent parameters, joined along their first dimension.
-    fn joined(&self, names: &[String]) -> (Tensor, Tensor) {
+    /// Returns values and gradients of adjacent parameters, joined along their first dimension. Parameters that are not trained
+    /// have no gradients.
+    fn joined(&self, names: &[String]) -> (Tensor, Option<Tensor>) {
         let slots: Vec<_> = names.iter().filter_map(|name| self.arena.layout().slot(name)).collect();
         let rows: i64 = slots.iter().map(|slot| slot.shape[0]).sum();
         let shape: Vec<i64> = std::iter::once(rows).chain(slots[0].shape[1..].iter().copied()).collect();
         let (offset, numel) = (slots[0].offset, shape.iter().product());
         let value = self.values.narrow(0, offset - self.start, numel).view(shape.as_slice());
-        (value, self.arena.grads().narrow(0, offset, numel).view(shape.as_slice()))
+        let grads = self.arena.grads_of(offset..offset + numel);
+        (value, grads.map(|grads| grads.view(shape.as_slice())))
     }
 }
 

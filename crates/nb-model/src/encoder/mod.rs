@@ -2,24 +2,28 @@
 //!
 //! [`Bert::encode`] turns token ids into hidden states. With [`Pass::Training`] the states are autograd leaves: build any loss
 //! on them, call `backward()` on it, and pass the [`Encoded`] to [`Bert::backward`]. It carries the states' gradients through
-//! the layers and adds every parameter's gradient to the arena. No graph is recorded inside the encoder, the gradients are in
+//! the layers and adds the gradient of every trained parameter to the arena. No graph is recorded inside the encoder, the gradients are in
 //! the buffer that blending, clipping and the optimiser read, and states without a gradient cost nothing.
 
 mod embeddings;
 mod layer;
+mod passes;
+mod trained;
 
 use std::cell::OnceCell;
+use std::ops::Range;
 
 use nb_checkpoint::{BertConfig, layers_start, parameter_layout};
 use tch::{Device, Kind, Tensor};
 
 use crate::arena::Arena;
-use crate::kernel::layer_norm::State;
 use crate::packed::Packed;
 use crate::pass::{ActivationCheckpoint, Capture, Pass, Precision};
 use embeddings::{EmbeddingTape, Embeddings};
 use layer::short::{Scratch, ShortLayer, to_vec};
 use layer::{Layer, LayerParameters, LayerTape};
+
+pub use trained::TrainedParts;
 
 /// Maximum number of tokens of a text that runs without tensors; longer texts are as fast with tensors.
 const SHORT_TOKENS: i64 = 32;
@@ -38,7 +42,9 @@ pub struct Encoded {
 struct Tape {
     pass: Pass,
     capture: Capture,
-    embeddings: EmbeddingTape,
+    /// `None` if the pass started above the embeddings.
+    embeddings: Option<EmbeddingTape>,
+    /// The layers whose outputs change.
     layers: Vec<StoredLayer>,
 }
 
@@ -52,7 +58,7 @@ enum StoredLayer {
 
 impl Encoded {
     /// Returns E, H₁ … H_L, each [n, H] f32: the embedding output and the output of every layer. Only H_L with
-    /// [`Capture::Last`].
+    /// [`Capture::Last`], and those from the given one on with [`Bert::encode_from_fixed`].
     pub fn states(&self) -> &[Tensor] {
         &self.states
     }
@@ -81,6 +87,9 @@ pub struct Bert {
     low: Option<Tensor>,
     embeddings: Embeddings,
     layers: Vec<Layer>,
+    trained: TrainedParts,
+    /// False if dropout is turned off in training passes.
+    drops_out: bool,
     checkpoint: ActivationCheckpoint,
     /// A packed copy of the layers' weights for one short text at a time; made for the first such text.
     short: OnceCell<Vec<ShortLayer>>,
@@ -100,10 +109,58 @@ impl Bert {
         let low = (precision == Precision::Bf16).then(|| master.to_kind(Kind::BFloat16));
         let values = low.as_ref().unwrap_or(&master);
         let parameters = LayerParameters { arena: &arena, values, start: layers_start };
-        let layers = (0..config.num_hidden_layers as usize).map(|i| Layer::new(&config, &parameters, i)).collect();
+        let layers = layers(&config, &parameters);
         let embeddings = Embeddings::new(&arena, config.layer_norm_eps, config.hidden_dropout_prob);
-        let checkpoint = ActivationCheckpoint::default();
-        Ok(Self { config, arena, layers_start, low, embeddings, layers, checkpoint, short: OnceCell::new() })
+        Ok(Self {
+            config,
+            arena,
+            layers_start,
+            low,
+            embeddings,
+            layers,
+            trained: TrainedParts::ALL,
+            drops_out: true,
+            checkpoint: ActivationCheckpoint::default(),
+            short: OnceCell::new(),
+        })
+    }
+
+    /// Selects the parts that training changes from now on; all parts until then. Frees the gradients of the other parts, and sets
+    /// those of the selected parts to zero.
+    pub fn train_only(&mut self, parts: TrainedParts) {
+        self.trained = parts;
+        let layers = parts.layers(self.depth());
+        let start = |layer: usize| self.layers_start + layer as i64 * self.layer_numel();
+        let embeddings = 0..if parts.embeddings { self.layers_start } else { 0 };
+        let layers = start(layers.start)..start(layers.end);
+        if embeddings.end == layers.start {
+            self.arena.train_only([embeddings.start..layers.end]); // one range: one pass over all parameters
+        } else {
+            self.arena.train_only([embeddings, layers]);
+        }
+        self.renew_views();
+    }
+
+    /// Makes the views of the arena's values and gradients again.
+    fn renew_views(&mut self) {
+        let master = self.layer_buffer();
+        let values = self.low.as_ref().unwrap_or(&master);
+        let parameters = LayerParameters { arena: &self.arena, values, start: self.layers_start };
+        self.layers = layers(&self.config, &parameters);
+        self.embeddings = Embeddings::new(&self.arena, self.config.layer_norm_eps, self.config.hidden_dropout_prob);
+        if !self.drops_out {
+            self.turn_off_dropout();
+        }
+    }
+
+    /// Returns the parts that training changes.
+    pub fn trained(&self) -> TrainedParts {
+        self.trained
+    }
+
+    /// Returns the number of layers, from the bottom, whose outputs training never changes.
+    pub fn fixed_layers(&self) -> usize {
+        self.trained.fixed_layers(self.depth())
     }
 
     /// Draws matrices from N(0, `initializer_range`²), sets LayerNorm's weights to 1 and vectors to 0, from `seed`.
@@ -122,9 +179,21 @@ impl Bert {
 
     /// Refreshes the copies that products read. Call it after writing the arena's values, in every precision.
     pub fn parameters_changed(&mut self) {
-        let master = self.arena.values().narrow(0, self.layers_start, self.arena.layout().numel() - self.layers_start);
-        if let Some(low) = &mut self.low {
-            low.copy_(&master);
+        self.refresh_copies(0);
+    }
+
+    /// Does the same as [`Bert::parameters_changed`] where only values of trained parts were written.
+    pub fn trained_parameters_changed(&mut self) {
+        self.refresh_copies(self.trained.layers(self.depth()).start);
+    }
+
+    /// Refreshes the copies of the layers from number `first` on.
+    fn refresh_copies(&mut self, first: usize) {
+        let master = self.layer_buffer();
+        let start = first as i64 * self.layer_numel();
+        if let Some(low) = &self.low {
+            let part = |buffer: &Tensor| buffer.narrow(0, start, buffer.size()[0] - start);
+            part(low).copy_(&part(&master));
         }
         self.short = OnceCell::new();
     }
@@ -136,6 +205,7 @@ impl Bert {
 
     /// Turns dropout off in training passes, without changing the configuration that is saved with the model.
     pub fn turn_off_dropout(&mut self) {
+        self.drops_out = false;
         self.embeddings.turn_off_dropout();
         self.layers.iter_mut().for_each(Layer::turn_off_dropout);
     }
@@ -162,12 +232,15 @@ impl Bert {
 
     /// Returns the values of all layers as one view [L, P]; P parameters per layer, in the same order in every layer.
     pub fn layer_values(&self) -> Tensor {
-        self.layer_view(&self.arena.values())
+        self.layer_buffer().view([self.depth() as i64, -1])
     }
 
-    /// Returns the gradients of all layers as one view [L, P].
-    pub fn layer_grads(&self) -> Tensor {
-        self.layer_view(&self.arena.grads())
+    /// Returns the gradients of some adjacent layers, counted from 0, as one view [layers, P]; `None` if there are none, or if
+    /// any of them is not trained.
+    pub fn layer_grads(&self, layers: Range<usize>) -> Option<Tensor> {
+        let start = |layer: usize| self.layers_start + layer as i64 * self.layer_numel();
+        let grads = self.arena.grads_of(start(layers.start)..start(layers.end))?;
+        Some(grads.view([layers.len() as i64, self.layer_numel()]))
     }
 
     /// Returns the values of the embedding layer (tables and LayerNorm) as one view.
@@ -175,15 +248,19 @@ impl Bert {
         self.arena.values().narrow(0, 0, self.layers_start)
     }
 
-    /// Returns the gradients of the embedding layer as one view.
-    pub fn embedding_grads(&self) -> Tensor {
-        self.arena.grads().narrow(0, 0, self.layers_start)
+    /// Returns the gradients of the embedding layer as one view; `None` if it is not trained.
+    pub fn embedding_grads(&self) -> Option<Tensor> {
+        self.arena.grads_of(0..self.layers_start)
     }
 
-    fn layer_view(&self, buffer: &Tensor) -> Tensor {
-        buffer
-            .narrow(0, self.layers_start, self.arena.layout().numel() - self.layers_start)
-            .view([self.depth() as i64, -1])
+    /// Returns the values of all layers.
+    fn layer_buffer(&self) -> Tensor {
+        self.arena.values().narrow(0, self.layers_start, self.arena.layout().numel() - self.layers_start)
+    }
+
+    /// Returns P, the number of parameters of a layer.
+    fn layer_numel(&self) -> i64 {
+        (self.arena.layout().numel() - self.layers_start) / (self.depth().max(1) as i64)
     }
 
     /// Encodes a batch.
@@ -192,40 +269,35 @@ impl Bert {
     ///
     /// If a sequence is longer than `max_position_embeddings`, or if a token id is not in the vocabulary.
     pub fn encode(&self, packed: &Packed, pass: Pass, capture: Capture) -> Encoded {
-        let longest = packed.lengths().iter().copied().max().unwrap_or(0);
-        let most = self.config.max_position_embeddings;
-        assert!(longest <= most, "a sequence has {longest} tokens, but the model has only {most} positions");
+        self.check_lengths(packed);
         tch::no_grad(|| self.run(packed, pass, capture))
     }
 
-    fn run(&self, packed: &Packed, pass: Pass, capture: Capture) -> Encoded {
-        if pass == Pass::Inference && capture == Capture::Last && self.is_short(packed) {
-            return Encoded { states: vec![self.run_short(packed)], scores: Vec::new(), tape: None };
-        }
-        let trains = pass != Pass::Inference;
-        // If a backward pass follows, the states that losses read are autograd leaves.
-        let exposed = |state: &Tensor| if trains { leaf(state) } else { state.shallow_clone() };
-        let (x, embeddings) = self.embeddings.forward(packed, pass);
-        let mut x = State::new(x, self.products());
-        let (mut states, mut scores, mut layers) = (Vec::new(), Vec::new(), Vec::new());
-        if capture >= Capture::States {
-            states.push(exposed(&x.wide));
-        }
-        for (i, layer) in self.layers.iter().enumerate() {
-            let (out, tape) = layer.forward(&x, packed, pass, capture);
-            let input = std::mem::replace(&mut x, out);
-            if capture >= Capture::States || i + 1 == self.depth() {
-                states.push(exposed(&x.wide));
-            }
-            scores.extend(tape.scores().map(&exposed));
-            if trains {
-                layers.push(match self.checkpoint {
-                    ActivationCheckpoint::Off => StoredLayer::Tape(tape),
-                    ActivationCheckpoint::LayerInputs => StoredLayer::Input(input.wide),
-                });
-            }
-        }
-        Encoded { states, scores, tape: trains.then_some(Tape { pass, capture, embeddings, layers }) }
+    /// Does the same as [`Bert::encode`] in a training pass, starting from `fixed`: the output [n, H] of the layers that never
+    /// change ([`Bert::fixed_layers`]), which [`Bert::states_up_to`] computes. The states begin with `fixed`.
+    ///
+    /// # Panics
+    ///
+    /// If the attention scores are captured, which the layers below do not compute.
+    pub fn encode_from_fixed(&self, fixed: &Tensor, packed: &Packed, pass: Pass, capture: Capture) -> Encoded {
+        assert!(capture < Capture::Scores, "the scores of all layers need all layers");
+        tch::no_grad(|| self.run_from_fixed(fixed, packed, pass, capture))
+    }
+
+    /// Returns E, H₁ … H_n, the states of an inference pass through the first `layers` layers, n = `layers`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Bert::encode`], or if the model has fewer layers.
+    pub fn states_up_to(&self, layers: usize, packed: &Packed) -> Vec<Tensor> {
+        self.check_lengths(packed);
+        tch::no_grad(|| self.run_up_to(layers, packed))
+    }
+
+    fn check_lengths(&self, packed: &Packed) {
+        let longest = packed.lengths().iter().copied().max().unwrap_or(0);
+        let most = self.config.max_position_embeddings;
+        assert!(longest <= most, "a sequence has {longest} tokens, but the model has only {most} positions");
     }
 
     /// Returns the precision of the products.
@@ -271,58 +343,9 @@ impl Bert {
     pub fn backward_by_layers(&self, packed: &Packed, encoded: Encoded, on_layer_done: impl FnMut(usize)) {
         tch::no_grad(|| self.run_backward(packed, encoded, on_layer_done));
     }
-
-    fn run_backward(&self, packed: &Packed, encoded: Encoded, mut on_layer_done: impl FnMut(usize)) {
-        let Encoded { states, scores, tape } = encoded;
-        let Tape { pass, capture, embeddings, layers } = tape.expect("backward follows a training pass");
-        assert_eq!(layers.len(), self.depth(), "layers of the tape against layers of the model");
-        // `states` always ends with H_L; the states before it are present if they were captured.
-        let first = self.depth() + 1 - states.len();
-        let state = |i: usize| i.checked_sub(first).map(|i| &states[i]);
-        let mut from_above = None;
-        for (i, stored) in layers.into_iter().enumerate().rev() {
-            let layer = &self.layers[i];
-            let scores_grad = scores.get(i).map(Tensor::grad).filter(Tensor::defined);
-            let mut grad = merge(from_above, state(i + 1));
-            if scores_grad.is_some() {
-                grad = grad.or_else(|| Some(states[states.len() - 1].zeros_like()));
-            }
-            from_above = grad.map(|grad| {
-                let tape = self.layer_tape(layer, stored, packed, pass, capture);
-                layer.backward(&grad, scores_grad.as_ref(), packed, pass, tape)
-            });
-            on_layer_done(i);
-        }
-        if let Some(grad) = merge(from_above, state(0)) {
-            self.embeddings.backward(packed, pass, &grad, &embeddings);
-        }
-    }
-
-    /// Returns the tape of a layer, from another forward pass if only its input was stored.
-    fn layer_tape(
-        &self,
-        layer: &Layer,
-        stored: StoredLayer,
-        packed: &Packed,
-        pass: Pass,
-        capture: Capture,
-    ) -> LayerTape {
-        match stored {
-            StoredLayer::Tape(tape) => tape,
-            StoredLayer::Input(input) => layer.forward(&State::new(input, self.products()), packed, pass, capture).1,
-        }
-    }
 }
 
-/// Returns an autograd leaf with the values of `state`.
-fn leaf(state: &Tensor) -> Tensor {
-    state.detach().set_requires_grad(true)
-}
-
-/// Adds the gradient from the layers above to the one that the losses left at this state.
-fn merge(from_above: Option<Tensor>, state: Option<&Tensor>) -> Option<Tensor> {
-    match (from_above, state.map(Tensor::grad).filter(Tensor::defined)) {
-        (Some(from_above), Some(from_losses)) => Some(from_above + from_losses),
-        (from_above, from_losses) => from_above.or(from_losses),
-    }
+/// Makes the layers over their parameters.
+fn layers(config: &BertConfig, parameters: &LayerParameters<'_>) -> Vec<Layer> {
+    (0..config.num_hidden_layers as usize).map(|i| Layer::new(config, parameters, i)).collect()
 }

@@ -11,6 +11,7 @@ use nb_torch::cpu_slices::{TensorElement, read, with_slices, write};
 use tch::{Device, Kind, Tensor};
 
 use super::dropout;
+use super::grads::Grads;
 use crate::arena::Arena;
 
 /// Views of one LayerNorm's parameters and gradients, all \[H\] and f32.
@@ -18,8 +19,8 @@ use crate::arena::Arena;
 pub(crate) struct LayerNorm {
     pub(crate) weight: Tensor,
     pub(crate) bias: Tensor,
-    pub(crate) weight_grad: Tensor,
-    pub(crate) bias_grad: Tensor,
+    /// `None` if the parameters are not trained.
+    pub(crate) grads: Option<Grads>,
     pub(crate) eps: f64,
 }
 
@@ -53,8 +54,7 @@ impl LayerNorm {
         Self {
             weight: arena.value(&weight),
             bias: arena.value(&bias),
-            weight_grad: arena.grad(&weight),
-            bias_grad: arena.grad(&bias),
+            grads: Grads::in_arena(arena, &weight, &bias),
             eps,
         }
     }
@@ -68,7 +68,7 @@ impl LayerNorm {
         }
     }
 
-    /// Adds dL/dγ and dL/dβ to the arena, from dL/dy. Returns dL/d`residual` in f32 and, with the same dropout, dL/d`x` in
+    /// Adds dL/dγ and dL/dβ to the arena if they are trained, from dL/dy. Returns dL/d`residual` in f32 and, with the same dropout, dL/d`x` in
     /// `kind`.
     pub(crate) fn backward(
         &self,
@@ -99,8 +99,10 @@ impl LayerNorm {
 
     fn backward_plain(&self, grad: &Tensor, tape: &NormTape, dropout: Option<Dropout>, kind: Kind) -> (Tensor, Tensor) {
         let x = &tape.normalised;
-        let _ = self.weight_grad.shallow_clone().g_add_(&(grad * x).sum_dim_intlist(0, false, Kind::Float));
-        let _ = self.bias_grad.shallow_clone().g_add_(&grad.sum_dim_intlist(0, false, Kind::Float));
+        if let Some(grads) = &self.grads {
+            let _ = grads.weight.shallow_clone().g_add_(&(grad * x).sum_dim_intlist(0, false, Kind::Float));
+            let _ = grads.bias.shallow_clone().g_add_(&grad.sum_dim_intlist(0, false, Kind::Float));
+        }
         let g = grad * &self.weight;
         let along = x * (&g * x).mean_dim(-1, true, Kind::Float);
         let residual = (&g - g.mean_dim(-1, true, Kind::Float) - along) * &tape.inverse_deviation;
@@ -147,7 +149,11 @@ impl LayerNorm {
     ) -> (Tensor, Tensor) {
         let grad = grad.contiguous();
         let (mut residual, mut branch) = (grad.empty_like(), Tensor::empty(grad.size(), (T::KIND, Device::Cpu)));
-        let (mut weight_grad, mut bias_grad) = (self.weight_grad.shallow_clone(), self.bias_grad.shallow_clone());
+        // The kernel adds to gradients in any case; those of parameters that are not trained are dropped.
+        let [mut weight_grad, mut bias_grad] = match &self.grads {
+            Some(grads) => [grads.weight.shallow_clone(), grads.bias.shallow_clone()],
+            None => [self.weight.zeros_like(), self.bias.zeros_like()],
+        };
         with_slices(
             (
                 [&grad, &tape.normalised, &tape.inverse_deviation, &self.weight].map(read::<f32>),
@@ -173,7 +179,12 @@ mod tests {
 
     fn norm(h: i64) -> LayerNorm {
         let zeros = || Tensor::zeros([h], (Kind::Float, Device::Cpu));
-        LayerNorm { weight: random(&[h]), bias: random(&[h]), weight_grad: zeros(), bias_grad: zeros(), eps: 1e-12 }
+        LayerNorm {
+            weight: random(&[h]),
+            bias: random(&[h]),
+            grads: Some(Grads { weight: zeros(), bias: zeros() }),
+            eps: 1e-12,
+        }
     }
 
     /// Uses 70 rows of 37 units, which fill neither pieces nor lanes.
@@ -187,7 +198,8 @@ mod tests {
         let expected_grads = Tensor::run_backward(&[(&expected * &grad).sum(Kind::Float)], &[&r, &w, &b], false, false);
 
         for plain in [false, true] {
-            let _ = (norm.weight_grad.shallow_clone().zero_(), norm.bias_grad.shallow_clone().zero_());
+            let grads = norm.grads.as_ref().unwrap();
+            let _ = (grads.weight.shallow_clone().zero_(), grads.bias.shallow_clone().zero_());
             let (out, dr) = if plain {
                 let (out, tape) = norm.forward_plain(x.shallow_clone(), None, &residual);
                 (out.wide, norm.backward_plain(&grad, &tape, None, Kind::Float).0)
@@ -198,8 +210,8 @@ mod tests {
             let pairs = [
                 (out, expected.shallow_clone()),
                 (dr, expected_grads[0].shallow_clone()),
-                (norm.weight_grad.shallow_clone(), expected_grads[1].shallow_clone()),
-                (norm.bias_grad.shallow_clone(), expected_grads[2].shallow_clone()),
+                (grads.weight.shallow_clone(), expected_grads[1].shallow_clone()),
+                (grads.bias.shallow_clone(), expected_grads[2].shallow_clone()),
             ];
             for (found, expected) in pairs {
                 assert!(

@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::accumulate::{add, add_rows};
 use super::activation::{self, ActivationTape};
+pub use super::grads::Grads;
 use super::{gemm, onednn, pieces};
 use crate::profile::{Phase, scope};
 
@@ -18,10 +19,8 @@ pub struct Linear {
     pub weight: Tensor,
     /// b \[out\].
     pub bias: Tensor,
-    /// dL/dW [out, in], f32.
-    pub weight_grad: Tensor,
-    /// dL/db \[out\], f32.
-    pub bias_grad: Tensor,
+    /// `None` if the layer is not trained.
+    pub grads: Option<Grads>,
 }
 
 impl Linear {
@@ -54,7 +53,7 @@ impl Linear {
         (activation::forward(f, &before), ActivationTape::Before(before))
     }
 
-    /// Adds dL/dW and dL/db to the arena and returns dL/dx, from dL/dy `grad` [n, out] and the layer's input `x` [n, in].
+    /// Adds dL/dW and dL/db to the arena if the layer is trained, and returns dL/dx, from dL/dy `grad` [n, out] and the layer's input `x` [n, in].
     pub fn backward(&self, grad: &Tensor, x: &Tensor) -> Tensor {
         let _scope = scope(Phase::Linear);
         self.accumulate(grad, x);
@@ -95,8 +94,15 @@ impl Linear {
         residual
     }
 
+    /// Does the same as [`Linear::backward`], but computes no dL/dx.
+    pub(crate) fn backward_parameters(&self, grad: &Tensor, x: &Tensor) {
+        let _scope = scope(Phase::Linear);
+        self.accumulate(grad, x);
+    }
+
     fn accumulate(&self, grad: &Tensor, x: &Tensor) {
-        let (mut weight_grad, mut bias_grad) = (self.weight_grad.shallow_clone(), self.bias_grad.shallow_clone());
+        let Some(Grads { weight, bias }) = &self.grads else { return };
+        let (mut weight_grad, mut bias_grad) = (weight.shallow_clone(), bias.shallow_clone());
         match gemm::select(grad, &self.weight) {
             Some(gemm) => return gemm.add_parameter_grads(grad, x, &mut weight_grad, &mut bias_grad),
             None if grad.kind() == Kind::Float => {

@@ -8,6 +8,7 @@ pub(crate) mod activation;
 pub mod attention;
 pub(crate) mod dropout;
 mod gemm;
+pub(crate) mod grads;
 pub(crate) mod layer_norm;
 pub mod linear;
 mod onednn;

@@ -29,6 +29,7 @@ mod student_init;
 mod term;
 mod threads;
 mod train;
+mod trained_layers;
 mod tree;
 
 pub use checkpoints::{CheckpointEvery, CheckpointsConfig, OnCheckpointError};
@@ -42,7 +43,7 @@ pub use method::{
     BlendChoice, EnsembleChoice, MethodConfig, PkdLayersChoice, PresetChoice, ShareChoice, StageConfig,
     TeacherRoleChoice, WeightsConfig,
 };
-pub use models::{OutputsChoice, RandomConfig, StudentConfig, TeacherConfig, TeacherTrainConfig};
+pub use models::{OutputsChoice, RandomConfig, StudentConfig, StudentTrainConfig, TeacherConfig, TeacherTrainConfig};
 pub use overrides::Override;
 pub use ramp::{BetweenConfig, RampConfig, RampShape, RuleChoice, RuleConfig, TemperatureConfig};
 pub use read::read;
@@ -52,4 +53,5 @@ pub use student_init::StudentInit;
 pub use term::TermKind;
 pub use threads::ThreadsChoice;
 pub use train::{EvalEvery, NotFiniteChoice, ScheduleChoice, TrainConfig};
+pub use trained_layers::TrainedLayers;
 pub(crate) use tree::Tree;

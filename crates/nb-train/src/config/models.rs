@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::student_init::StudentInit;
+use super::trained_layers::TrainedLayers;
 
 /// Large model: a checkpoint, or a random one.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -17,17 +18,22 @@ pub struct TeacherConfig {
     pub random: Option<RandomConfig>,
     /// Model folders of teachers that are already trained for the task; without one, a frozen teacher is trained first.
     pub trained: Option<Vec<PathBuf>>,
-    /// Settings by which the training of a frozen teacher differs from `train`.
+    /// Parts of the teacher that are trained, and settings by which the training of a frozen teacher differs from `train`.
     pub train: Option<TeacherTrainConfig>,
-    /// Caching of a frozen teacher's outputs.
+    /// Caching of a frozen teacher's outputs, and of the outputs of layers that are not trained.
     #[serde(default)]
     pub outputs: OutputsChoice,
 }
 
-/// Settings by which the training of a frozen teacher differs from `train`.
+/// Parts of the teacher that are trained, and settings by which the training of a frozen teacher differs from `train`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TeacherTrainConfig {
+    /// Encoder layers that are trained: `all`, `none`, or the topmost ones (`top 2`). The others keep the values of the
+    /// checkpoint.
+    pub layers: TrainedLayers,
+    /// True if the embeddings are trained; by default, if all layers are.
+    pub embeddings: Option<bool>,
     /// Passes over the training texts; `train.epochs` by default.
     pub epochs: Option<u64>,
     /// Sequences per micro-batch, in place of `train.batch` and `train.tokens`, which hold by default.
@@ -40,7 +46,7 @@ pub struct TeacherTrainConfig {
     pub patience: Option<u64>,
 }
 
-/// Caching of a frozen teacher's outputs, which are computed once and stored on disk.
+/// Caching of outputs that do not change during a run, which are computed once and stored on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputsChoice {
@@ -80,6 +86,8 @@ pub struct StudentConfig {
     /// Initial weights: layers of the teacher (`first`, `spaced`, `ends`, or by number from 0: `{layers: [0, 5]}`),
     /// `random`, or a checkpoint (a folder or `hf:owner/name`).
     pub init: StudentInit,
+    /// Parts of the student that are trained.
+    pub train: StudentTrainConfig,
     /// False to train the student without dropout: a student that learns its teacher's vectors is more accurate without it.
     pub dropout: bool,
     /// Number of hidden units; the teacher's by default. Another number needs `init: random` or a checkpoint.
@@ -92,6 +100,24 @@ pub struct StudentConfig {
 
 impl Default for StudentConfig {
     fn default() -> Self {
-        Self { layers: 2, init: StudentInit::First, dropout: true, hidden: None, heads: None, intermediate: None }
+        Self {
+            layers: 2,
+            init: StudentInit::First,
+            train: StudentTrainConfig::default(),
+            dropout: true,
+            hidden: None,
+            heads: None,
+            intermediate: None,
+        }
     }
+}
+
+/// Parts of the student that are trained.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StudentTrainConfig {
+    /// Encoder layers that are trained: `all`, `none`, or the topmost ones (`top 1`). The others keep their initial values.
+    pub layers: TrainedLayers,
+    /// True if the embeddings are trained; by default, if all layers are.
+    pub embeddings: Option<bool>,
 }

@@ -12,6 +12,7 @@ use super::student_init::StudentInit;
 use super::term::TermKind;
 use super::threads::{MAX_THREADS, ThreadsChoice};
 use super::train::EvalEvery;
+use super::trained_layers::TrainedLayers;
 
 /// Implements [`JsonSchema`] with a given schema.
 macro_rules! schema {
@@ -33,6 +34,15 @@ schema!(DeviceChoice, {
     "anyOf": [
         {"enum": ["auto", "cpu", "cuda"]},
         {"type": "string", "pattern": "^cuda:[0-9]+$"}
+    ]
+});
+
+schema!(TrainedLayers, {
+    "description": "Encoder layers that are trained",
+    "anyOf": [
+        {"const": "all", "description": "All layers"},
+        {"const": "none", "description": "No layer"},
+        {"type": "string", "pattern": "^top [1-9][0-9]*$", "description": "The topmost layers: `top 2`"}
     ]
 });
 

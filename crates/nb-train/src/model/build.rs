@@ -1,18 +1,17 @@
 //! Building the models of a run from its plan.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_checkpoint::Description;
 use nb_dist::ProcessGroup;
-use nb_model::{Arena, Bert, BertConfig, Dense};
+use nb_model::{Arena, Bert, BertConfig, Dense, TrainedParts};
 use nb_share::{LayerMap, initialise};
-use tch::Kind;
 
-use crate::method::{Method, Share, TeacherRole, TermKind};
-use crate::model::saved_folder::{check_projection, fill_head, weights_digest};
-use crate::model::teacher_cache::{FrozenTeacher, TeacherCache, TeacherOutput, cache_size, format_bytes};
-use crate::model::{Model, Models};
+use crate::method::{Share, TeacherRole, TermKind};
+use crate::model::saved_folder::{check_projection, fill_head};
+use crate::model::{Model, Models, caches};
 use crate::plan::{ModelSource, Plan, StudentStart};
 use crate::task::{Task, TaskHead, Widths};
 
@@ -39,7 +38,8 @@ impl<T: TaskHead> Models<T> {
         };
         let widths = widths(plan);
         let heads = task.heads(widths, method.share, nb_data::random::mix(&[plan.seed, HEAD_SEED]), plan.device);
-        let trainable = |mut bert: Bert, head| {
+        let trainable = |mut bert: Bert, head, parts| {
+            bert.train_only(parts);
             bert.set_activation_checkpoint(plan.train.keep);
             Model { bert, head }
         };
@@ -47,15 +47,15 @@ impl<T: TaskHead> Models<T> {
         if let Some(teacher) = frozen.first().filter(|_| takes_teachers_head(plan)) {
             copy_head(&teacher.head, &heads.student);
         }
-        let teacher_caches = open_caches(plan, task, &frozen);
+        let teacher_caches = caches::of_teachers(plan, task, &frozen);
         let mut frozen = frozen.into_iter();
-        Ok(Self {
+        let mut models = Self {
             teacher: match method.teacher {
                 TeacherRole::Absent => None,
                 TeacherRole::Frozen => {
                     Some(frozen.next().context("method.teacher is frozen, but no teacher is given")?)
                 }
-                TeacherRole::Joint => Some(trainable(source, heads.teacher)),
+                TeacherRole::Joint => Some(trainable(source, heads.teacher, plan.parts.teacher)),
             },
             extra_teachers: frozen.collect(),
             projection: student.as_ref().and_then(|_| projection(plan, widths)),
@@ -63,11 +63,14 @@ impl<T: TaskHead> Models<T> {
                 if !plan.student_dropout {
                     bert.turn_off_dropout();
                 }
-                trainable(bert, heads.student)
+                trainable(bert, heads.student, plan.parts.student)
             }),
             map,
             teacher_caches,
-        })
+            fixed_states: BTreeMap::new(),
+        };
+        models.fixed_states = caches::of_fixed_layers(plan, task, &models);
+        Ok(models)
     }
 
     /// Returns the parameters that the method trains besides the encoders and heads of [`Models::named`].
@@ -99,7 +102,8 @@ fn frozen_teachers<K: Task>(plan: &Plan, task: &K) -> Result<Vec<Model<K::Head>>
         return Ok(Vec::new());
     }
     let load = |folder: &PathBuf| -> Result<Model<K::Head>> {
-        let model = saved_model(folder, plan, task)?;
+        let mut model = saved_model(folder, plan, task)?;
+        model.bert.train_only(TrainedParts::NONE);
         let (vectors, hidden) = (model.vector_width() as i64, model.bert.config().hidden_size);
         if vectors != hidden {
             bail!("its head projects to {vectors} units, expected the {hidden} hidden units of its encoder");
@@ -259,84 +263,4 @@ pub(crate) fn saved_model_from_main<K: Task>(
 fn separate_head<K: Task>(bert: &Bert, vectors: i64, plan: &Plan, task: &K) -> K::Head {
     let hidden = bert.config().hidden_size;
     task.heads(Widths { vectors, ..Widths::equal(hidden) }, Share::NONE, 0, plan.device).student
-}
-
-/// Returns the outputs of frozen teachers that a method's terms compare, if all of them can be cached. Attention scores
-/// cannot: their number grows with the square of a text's length.
-pub fn cacheable_outputs(method: &Method, teacher: &BertConfig, student_layers: usize) -> Option<Vec<TeacherOutput>> {
-    if method.any(|kind| kind == TermKind::Attention) {
-        return None;
-    }
-    let layers = teacher.num_hidden_layers as usize;
-    let mut outputs: Vec<TeacherOutput> =
-        method.teacher_states(layers, student_layers).into_iter().map(TeacherOutput::State).collect();
-    if method.any(|kind| kind == TermKind::Patience) {
-        let firsts = (1..student_layers).map(|j| method.pkd_layers.teacher_state(j, layers, student_layers));
-        outputs.extend(firsts.map(TeacherOutput::First));
-    }
-    if method.any(TermKind::needs_outputs) {
-        outputs.push(TeacherOutput::Pooled);
-    }
-    outputs.sort();
-    outputs.dedup();
-    Some(outputs)
-}
-
-/// Opens the caches of the frozen teachers' outputs, if the plan asks for them. If that fails, the teachers compute their
-/// outputs in every step.
-fn open_caches<K: Task>(plan: &Plan, task: &K, teachers: &[Model<K::Head>]) -> Vec<TeacherCache> {
-    let Some(CachedOutputs { outputs, state_kind }) = cached_outputs(plan, task) else { return Vec::new() };
-    let mut caches = Vec::with_capacity(teachers.len());
-    for (i, (folder, model)) in plan.trained.iter().zip(teachers).enumerate() {
-        // Terms compare the states of the first teacher only; extra teachers add their logits.
-        let outputs = if i == 0 { &outputs[..] } else { &[TeacherOutput::Pooled] };
-        match open_cache(plan, task, model, folder, outputs, state_kind) {
-            Ok(cache) => caches.push(cache),
-            Err(e) => {
-                tracing::warn!("the teacher's outputs cannot be cached and are computed in every step: {e:#}");
-                return Vec::new();
-            }
-        }
-    }
-    caches
-}
-
-fn open_cache<K: Task>(
-    plan: &Plan,
-    task: &K,
-    model: &Model<K::Head>,
-    folder: &Path,
-    outputs: &[TeacherOutput],
-    state_kind: Kind,
-) -> Result<TeacherCache> {
-    let pooling = model.head.pooling().kind(); // a folder without a head does not say it
-    let key = format!("{} {:?} {:?} {pooling:?}", weights_digest(folder)?, plan.precision, plan.device);
-    let cache = plan.data.cache.join("outputs");
-    let teacher = FrozenTeacher { bert: &model.bert, key: &key, cache: &cache, state_kind };
-    TeacherCache::open(&teacher, outputs, &task.stores(), |states, packed| task.pooled(&model.head, states, packed))
-}
-
-/// The cached outputs of a frozen teacher.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CachedOutputs {
-    /// The outputs.
-    pub(crate) outputs: Vec<TeacherOutput>,
-    /// The kind of the cached states.
-    pub(crate) state_kind: Kind,
-}
-
-/// Returns the outputs of a frozen teacher that a run caches; none if they are computed in every step.
-pub(crate) fn cached_outputs<K: Task>(plan: &Plan, task: &K) -> Option<CachedOutputs> {
-    if plan.method.teacher != TeacherRole::Frozen {
-        return None;
-    }
-    let outputs = cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers)?;
-    let size = |kind| cache_size(&outputs, &task.stores(), plan.teacher_config.hidden_size, kind);
-    let state_kind = plan.cache_policy.kind(plan.train.epochs, size)?;
-    tracing::info!(
-        "caching the teacher's outputs ({}) in {}",
-        format_bytes(size(state_kind)),
-        plan.data.cache.join("outputs").display()
-    );
-    Some(CachedOutputs { outputs, state_kind })
 }

@@ -1,24 +1,28 @@
 //! The models of a run: teacher and student, each an encoder with the head of its task.
 
 pub(crate) mod build;
+pub(crate) mod caches;
 mod card;
 mod head_layers;
+pub(crate) mod output_cache;
 mod outputs;
 pub(crate) mod saved_folder;
 mod sentence_folder;
-pub(crate) mod teacher_cache;
 pub(crate) mod tokenizer;
+
+use std::collections::BTreeMap;
 
 use nb_model::{Arena, Bert, Capture, Dense, DropoutKey, Encoded, Packed, Pass};
 use nb_share::LayerMap;
 use serde::{Deserialize, Serialize};
 
-pub use self::build::{cacheable_outputs, needs_projection, widths};
+pub use self::build::{needs_projection, widths};
+pub use self::caches::{CachePlan, cacheable_outputs};
 pub use self::card::{CardText, ModelCard};
 pub use self::head_layers::HeadLayers;
+pub use self::output_cache::{EncoderOutput, FrozenEncoder, LoadedOutputs, OutputCache, cache_size, format_bytes};
 pub use self::outputs::HeadOutputs;
 pub use self::saved_folder::save_head;
-pub use self::teacher_cache::{FrozenTeacher, LoadedOutputs, TeacherCache, TeacherOutput, cache_size, format_bytes};
 use crate::method::TeacherRole;
 use crate::task::TaskHead;
 
@@ -45,7 +49,9 @@ pub struct Models<T> {
     /// The teacher layers of each student layer, if the method compares or blends layers.
     pub map: Option<LayerMap>,
     /// Cached outputs of the frozen teachers: the first teacher's, then the extra teachers'. Empty without a cache.
-    pub teacher_caches: Vec<TeacherCache>,
+    pub teacher_caches: Vec<OutputCache>,
+    /// Cached states of the fixed layers of models that learn ([`Bert::fixed_layers`]).
+    pub fixed_states: BTreeMap<Role, OutputCache>,
 }
 
 impl<T> Models<T> {
@@ -53,7 +59,15 @@ impl<T> Models<T> {
     pub fn pair(teacher: Model<T>, student: Model<T>) -> Self {
         let map = LayerMap::uniform(teacher.bert.depth(), student.bert.depth()).ok();
         let (teacher, student) = (Some(teacher), Some(student));
-        Self { teacher, extra_teachers: Vec::new(), student, projection: None, map, teacher_caches: Vec::new() }
+        Self {
+            teacher,
+            extra_teachers: Vec::new(),
+            student,
+            projection: None,
+            map,
+            teacher_caches: Vec::new(),
+            fixed_states: BTreeMap::new(),
+        }
     }
 
     /// Returns teacher and student with their roles, the teacher first.
@@ -70,12 +84,12 @@ impl<T> Models<T> {
     /// Notifies the trained encoders that their parameters have changed. `teacher` is the teacher's role.
     pub(crate) fn parameters_changed(&mut self, teacher: TeacherRole) {
         let trained = self.teacher.iter_mut().filter(|_| teacher == TeacherRole::Joint);
-        trained.chain(&mut self.student).for_each(|model| model.bert.parameters_changed());
+        trained.chain(&mut self.student).for_each(|model| model.bert.trained_parameters_changed());
     }
 }
 
 /// Teacher or student.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The large model.

@@ -1,6 +1,6 @@
-//! A parameter group: an arena, its optimiser state and its learning rate.
+//! A parameter group: trained parameters, their optimiser state and their learning rate.
 
-use nb_model::Arena;
+use nb_model::{Arena, Slot, TrainedRange};
 use nb_torch::cpu_slices::{read, with_slices, write};
 use tch::{Device, Kind, Tensor};
 
@@ -9,7 +9,7 @@ use super::piece::State;
 use super::rows::Rows;
 use super::span::Span;
 
-/// An arena with its optimiser state and its peak learning rate.
+/// Trained parameters of an arena, with their optimiser state and their peak learning rate.
 #[derive(Debug)]
 pub struct ParamGroup {
     pub(super) values: Tensor,
@@ -17,7 +17,7 @@ pub struct ParamGroup {
     pub(super) exp_avg: Tensor,
     pub(super) exp_avg_sq: Tensor,
     pub(super) spans: Vec<Span>,
-    /// The arena's table, if its rows are updated lazily; no span covers it then.
+    /// The group's table, if its rows are updated lazily; no span covers it then.
     pub(super) rows: Option<Rows>,
     pub(super) peak: f64,
 }
@@ -32,19 +32,38 @@ pub(crate) struct TableGradient {
 }
 
 impl ParamGroup {
-    /// Makes a group over `arena` with moments of zero.
+    /// Makes a group over all entries of `arena`, with moments of zero.
+    ///
+    /// # Panics
+    /// If some entries of the arena are not trained.
     pub fn new(arena: &Arena, peak: f64) -> Self {
-        let rows = if arena.values().device() == Device::Cpu { Rows::in_arena(arena) } else { None };
+        let mut groups = Self::all(arena, peak);
+        let group = groups.pop().filter(|group| group.values.numel() == arena.values().numel());
+        group.expect("every entry of the arena is trained")
+    }
+
+    /// Makes the groups over the trained entries of `arena`, with moments of zero: one for each range of entries.
+    pub fn all(arena: &Arena, peak: f64) -> Vec<Self> {
+        arena.trained().into_iter().map(|range| Self::over(arena, range, peak)).collect()
+    }
+
+    fn over(arena: &Arena, range: TrainedRange, peak: f64) -> Self {
+        let TrainedRange { entries, values, grads } = range;
+        let is_inside = |slot: &&Slot| entries.contains(&slot.offset);
+        let is_lazy = arena.values().device() == Device::Cpu;
+        let table = arena.layout().table().filter(is_inside).filter(|_| is_lazy);
+        let rows = table.map(|slot| Rows::new(slot, entries.start, arena.touched().clone()));
         let mut spans: Vec<Span> = Vec::new();
-        for slot in arena.layout().slots().iter().filter(|slot| !(slot.is_table && rows.is_some())) {
-            let (start, len, decays) = (slot.offset as usize, slot.numel() as usize, slot.decays());
+        let slots = arena.layout().slots().iter().filter(is_inside);
+        for slot in slots.filter(|slot| !(slot.is_table && rows.is_some())) {
+            let (start, len, decays) = ((slot.offset - entries.start) as usize, slot.numel() as usize, slot.decays());
             match spans.last_mut() {
                 Some(span) if span.decays == decays && span.start + span.len == start => span.len += len,
                 _ => spans.push(Span { start, len, decays }),
             }
         }
-        let zeros = || arena.values().zeros_like();
-        Self { values: arena.values(), grads: arena.grads(), exp_avg: zeros(), exp_avg_sq: zeros(), spans, rows, peak }
+        let zeros = || values.zeros_like();
+        Self { exp_avg: zeros(), exp_avg_sq: zeros(), values, grads, spans, rows, peak }
     }
 
     /// The tensors that an update changes, by name: values and both moments. They share memory with the group's tensors. Read
@@ -61,7 +80,7 @@ impl ParamGroup {
         let _ = self.exp_avg_sq.zero_();
     }
 
-    /// Applies deferred updates. Call it before anything other than [`crate::step::Stepper::step`] reads the arena's values:
+    /// Applies deferred updates. Call it before anything other than [`crate::step::Stepper::step`] reads the values:
     /// table rows that recent steps did not look up may lack updates.
     pub(crate) fn catch_up(&mut self) {
         let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
@@ -82,9 +101,14 @@ impl ParamGroup {
         }
     }
 
-    /// The device of the arena.
+    /// The device of the parameters.
     pub(crate) fn device(&self) -> Device {
         self.values.device()
+    }
+
+    /// The number of parameters.
+    pub(crate) fn parameters(&self) -> u64 {
+        self.values.numel() as u64
     }
 
     /// Returns whether the group has a lazily updated table.

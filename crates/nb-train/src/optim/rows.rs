@@ -8,7 +8,7 @@
 //! in every step, so the result has the same bits.
 
 use nb_kernels::threads;
-use nb_model::{Arena, TouchedRows};
+use nb_model::{Slot, TouchedRows};
 use pulp::Arch;
 use tch::Tensor;
 
@@ -22,10 +22,10 @@ const LANES: usize = 32;
 /// Rows per parallel task.
 const PIECE: usize = 8;
 
-/// A table [rows, width] in an arena.
+/// A table [rows, width] in a parameter group.
 #[derive(Debug)]
 pub(super) struct Rows {
-    /// The table's first entry in the arena.
+    /// The table's first entry in the group.
     start: usize,
     /// Its entries.
     len: usize,
@@ -39,19 +39,18 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// The table of an arena.
-    pub(super) fn in_arena(arena: &Arena) -> Option<Self> {
-        let slot = arena.layout().table()?;
+    /// The table in `slot` of an arena, in a group whose entries start at `group` in the arena.
+    pub(super) fn new(slot: &Slot, group: i64, touched: TouchedRows) -> Self {
         let (rows, width) = (slot.shape[0] as usize, slot.shape[1] as usize);
-        Some(Self {
-            start: slot.offset as usize,
+        Self {
+            start: (slot.offset - group) as usize,
             len: rows * width,
             width,
             decays: slot.decays(),
-            touched: arena.touched().clone(),
+            touched,
             applied: vec![0; rows],
             history: Vec::new(),
-        })
+        }
     }
 
     /// The number of rows.
@@ -59,13 +58,13 @@ impl Rows {
         self.applied.len()
     }
 
-    /// The table's part of an arena's buffer: [rows, width].
+    /// The table's part of a group's buffer: [rows, width].
     pub(super) fn view(&self, buffer: &Tensor) -> Tensor {
         let shape = [self.count() as i64, self.width as i64];
         buffer.narrow(0, self.start as i64, self.len as i64).view(shape)
     }
 
-    /// The parts of an arena's buffer before and after the table.
+    /// The parts of a group's buffer before and after the table.
     pub(super) fn around(&self, buffer: &Tensor) -> [Tensor; 2] {
         let end = (self.start + self.len) as i64;
         [buffer.narrow(0, 0, self.start as i64), buffer.narrow(0, end, buffer.size()[0] - end)]
@@ -154,7 +153,7 @@ impl Rows {
         split
     }
 
-    /// Single rows of an arena's buffer, in ascending order and each once.
+    /// Single rows of a group's buffer, in ascending order and each once.
     fn split_rows<'a>(&self, buffer: &'a mut [f32], rows: &[u32]) -> Vec<&'a mut [f32]> {
         let mut split = Vec::with_capacity(rows.len());
         let mut rest = &mut buffer[self.start..self.start + self.len];
@@ -198,7 +197,7 @@ fn catch_up(row: &mut State<'_>, missed: &[Factors]) {
 
 #[cfg(test)]
 mod tests {
-    use nb_model::Layout;
+    use nb_model::{Arena, Layout};
     use tch::{Device, Kind, Tensor};
 
     use super::super::{AdamW, ParamGroup, catch_up, gradient_norm};

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-/// A range of an arena whose parameters decay alike.
+/// A range of a group whose parameters decay alike.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     pub(super) start: usize,
@@ -12,7 +12,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The span's part of an arena's buffer.
+    /// The span's part of a group's buffer.
     pub(super) fn of(self, buffer: &Tensor) -> Tensor {
         buffer.narrow(0, self.start as i64, self.len as i64)
     }

@@ -1,10 +1,10 @@
-//! The decision whether to cache a frozen teacher's outputs.
+//! The decision whether to cache outputs that do not change during a run.
 
 use tch::Kind;
 
 use crate::config::OutputsChoice;
 
-/// Caching of a frozen teacher's outputs.
+/// Caching of outputs that do not change during a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CachePolicy {
     /// Cache them if they are used more than once and are small enough: in 32 bits, or in 16 bits if 32 are too many.
@@ -21,13 +21,17 @@ impl CachePolicy {
     /// Largest number of bytes that [`CachePolicy::Auto`] caches.
     const AUTO_LIMIT: u64 = 4 << 30;
 
-    /// Returns the kind of the cached states, or `None` if outputs are not cached; `bytes` returns the size for a kind.
-    pub fn kind(self, epochs: u64, bytes: impl Fn(Kind) -> u64) -> Option<Kind> {
+    /// Least number of times that a run uses the outputs of a text, on average, for [`CachePolicy::Auto`] to cache them.
+    pub const FEWEST_USES: f64 = 1.5;
+
+    /// Returns the kind of the cached states, or `None` if outputs are not cached. `uses` is the number of times that the run uses
+    /// the outputs of a text, on average; `bytes` returns the size for a kind.
+    pub fn kind(self, uses: f64, bytes: impl Fn(Kind) -> u64) -> Option<Kind> {
         match self {
             Self::Never => None,
             Self::F32 => Some(Kind::Float),
             Self::Bf16 => Some(Kind::BFloat16),
-            Self::Auto if epochs < 2 => None,
+            Self::Auto if uses < Self::FEWEST_USES => None,
             Self::Auto => [Kind::Float, Kind::BFloat16].into_iter().find(|&kind| bytes(kind) <= Self::AUTO_LIMIT),
         }
     }
@@ -53,15 +57,15 @@ mod tests {
         let size = |states: u64| move |kind: Kind| states * kind.elt_size_in_bytes() as u64;
         let limit = CachePolicy::AUTO_LIMIT;
         let (small, middle, large) = (1 << 20, limit / 4 + 1, limit / 2 + 1);
-        let auto = |epochs, states| CachePolicy::Auto.kind(epochs, size(states));
-        assert_eq!((auto(1, small), auto(2, small)), (None, Some(Kind::Float)));
-        assert_eq!((auto(2, middle), auto(2, large)), (Some(Kind::BFloat16), None));
+        let auto = |uses, states| CachePolicy::Auto.kind(uses, size(states));
+        assert_eq!((auto(1.4, small), auto(1.5, small)), (None, Some(Kind::Float)));
+        assert_eq!((auto(2.0, middle), auto(2.0, large)), (Some(Kind::BFloat16), None));
         for (policy, kind) in [
             (CachePolicy::Never, None),
             (CachePolicy::F32, Some(Kind::Float)),
             (CachePolicy::Bf16, Some(Kind::BFloat16)),
         ] {
-            assert_eq!((policy.kind(1, size(large)), policy.kind(9, size(small))), (kind, kind), "{policy:?}");
+            assert_eq!((policy.kind(1.0, size(large)), policy.kind(9.0, size(small))), (kind, kind), "{policy:?}");
         }
     }
 }

@@ -5,8 +5,8 @@
 //!
 //! | part | bytes |
 //! | --- | --- |
-//! | weights, gradients | 4·P each, of every encoder and head ([`nb_model::Arena`]), including frozen models |
-//! | moments | 8·P of trained models ([`crate::optim::ParamGroup`]) |
+//! | weights | 4·P of every encoder and head ([`nb_model::Arena`]) |
+//! | gradients, moments | 4·P and 8·P of the parameters that are trained ([`crate::optim::ParamGroup`]) |
 //! | bf16 copies | 2·P of the encoder layers |
 //! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; the feed-forward units after the activation, and either the units before it or its slope; both normalised sums; the attention weights. The layer's output adds 4·n·H, in bf16 only where states are recorded; in bf16 the copy of the input adds 2·n·H |
 //! | with `train.recompute` | 4·n·H a layer, and the tape of one layer |
@@ -15,7 +15,7 @@
 //! | gradients of states | 4·n·H for each state that a loss uses |
 //! | working memory | n·(2·b·F + 16·H): the backward pass of a layer |
 //!
-//! A frozen teacher stores no tape: it takes the memory of one layer at a time, and of the states that it records. If its
+//! Layers whose outputs never change ([`nb_model::Bert::fixed_layers`]) store no tape. A frozen teacher stores none at all: it takes the memory of one layer at a time, and of the states that it records. If its
 //! outputs are cached, the cached outputs of the micro-batch take their place.
 //!
 //! An evaluation encodes a fixed number of tokens at a time, one layer at a time, in the memory that an update has freed. A
@@ -45,7 +45,7 @@
 //! Nothing was measured on CUDA.
 
 use nb_checkpoint::{BertConfig, parameter_layout};
-use nb_model::{ActivationCheckpoint, Capture, Precision};
+use nb_model::{ActivationCheckpoint, Capture, Precision, TrainedParts};
 use tch::Device;
 
 use super::Plan;
@@ -119,14 +119,14 @@ fn total(parts: &[MemoryPart]) -> u64 {
 fn training(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<MemoryPart> {
     let sum = |bytes: &dyn Fn(&Model<'_>) -> u64| models.iter().map(bytes).sum::<u64>();
     let weights = 4 * (sum(&|model| model.parameters) + work.head);
-    let moments = 8 * (sum(&|model| if model.is_trained() { model.parameters } else { 0 }) + work.head);
+    let gradients = 4 * (sum(&|model| model.trained_parameters()) + work.head);
     let update = sum(&|model| model.update(work));
     let tested = models.iter().filter(|model| model.is_trained() && work.has_test && plan.device == Device::Cpu);
     vec![
         program(plan),
         MemoryPart { name: "weights", bytes: weights },
-        MemoryPart { name: "gradients", bytes: weights },
-        MemoryPart { name: "AdamW's moments", bytes: moments },
+        MemoryPart { name: "gradients", bytes: gradients },
+        MemoryPart { name: "AdamW's moments", bytes: 2 * gradients },
         copies(plan, models),
         MemoryPart { name: "activations of the largest micro-batch", bytes: update.max(evaluation(plan, models)) },
         MemoryPart {
@@ -178,6 +178,7 @@ enum ModelKind {
 struct Model<'a> {
     config: &'a BertConfig,
     kind: ModelKind,
+    parts: TrainedParts,
     capture: Capture,
     keep: ActivationCheckpoint,
     /// Bytes of a number in a matrix product.
@@ -190,7 +191,14 @@ fn models(plan: &Plan) -> Vec<Model<'_>> {
     let capture = method.stages.iter().map(|stage| stage.capture()).max().unwrap_or_default();
     let bytes = if plan.precision == Precision::F32 { 4 } else { 2 };
     let keep = plan.train.keep;
-    let model = |config, kind| Model { config, kind, capture, keep, bytes, parameters: parameters(config) };
+    let model = |config, kind| {
+        let parts = match kind {
+            ModelKind::Student => plan.parts.student,
+            ModelKind::JointTeacher => plan.parts.teacher,
+            ModelKind::FrozenTeacher => TrainedParts::NONE,
+        };
+        Model { config, kind, parts, capture, keep, bytes, parameters: parameters(config) }
+    };
     let teacher = |kind| model(&plan.teacher_config, kind);
     let mut models = match method.teacher {
         TeacherRole::Absent => Vec::new(),
@@ -220,6 +228,14 @@ fn layer_parameters(config: &BertConfig) -> u64 {
 impl Model<'_> {
     fn is_trained(&self) -> bool {
         self.kind != ModelKind::FrozenTeacher
+    }
+
+    /// The number of parameters that are trained.
+    fn trained_parameters(&self) -> u64 {
+        let (layers, depth) = (layer_parameters(self.config), self.config.num_hidden_layers as u64);
+        let trained = self.parts.layers(depth as usize).len() as u64;
+        let embeddings = if self.parts.embeddings { self.parameters - layers } else { 0 };
+        embeddings + layers / depth.max(1) * trained
     }
 
     /// Bytes of the bf16 copies of the encoder layers.
@@ -261,9 +277,10 @@ impl Model<'_> {
             (ModelKind::JointTeacher, _) => (1, scores),
             (ModelKind::Student, _) => (states, 2 * scores),
         };
+        let taped = l - self.parts.fixed_layers(l as usize) as u64;
         let tapes = match self.keep {
-            ActivationCheckpoint::Off => l * self.tape(self.capture, load),
-            ActivationCheckpoint::LayerInputs => l * state + self.tape(self.capture, load), // one tape at a time
+            ActivationCheckpoint::Off => taped * self.tape(self.capture, load),
+            ActivationCheckpoint::LayerInputs => taped * state + self.tape(self.capture, load), // one tape at a time
         };
         tapes + (2 + gradients) * state + scores + self.working(load)
     }
@@ -282,8 +299,8 @@ mod tests {
     const LOAD: BatchLoad = BatchLoad { tokens: 10, pairs: 20 };
 
     fn model(config: &BertConfig, bytes: u64, capture: Capture) -> Model<'_> {
-        let kind = ModelKind::Student;
-        Model { config, kind, capture, keep: ActivationCheckpoint::Off, bytes, parameters: parameters(config) }
+        let (kind, parts) = (ModelKind::Student, TrainedParts::ALL);
+        Model { config, kind, parts, capture, keep: ActivationCheckpoint::Off, bytes, parameters: parameters(config) }
     }
 
     fn work(cached_states: Option<u64>) -> Workload {
@@ -311,6 +328,20 @@ mod tests {
         let tape = everything.tape(Capture::States, LOAD);
         let inputs = Model { keep: ActivationCheckpoint::LayerInputs, ..model(&config, 4, Capture::States) };
         assert_eq!(everything.update(&work(None)) - inputs.update(&work(None)), 2 * tape - 3 * 320);
+    }
+
+    /// Two of three layers: their gradients, moments and tapes.
+    #[test]
+    fn parts_that_are_not_trained_have_neither_gradients_nor_tapes() {
+        let config = BertConfig::new(100, 8, 3, 2);
+        let (whole, layers) = (model(&config, 4, Capture::Last), layer_parameters(&config));
+        let parts = TrainedParts { embeddings: false, top_layers: 2 };
+        let top = Model { parts, ..model(&config, 4, Capture::Last) };
+        assert_eq!((whole.trained_parameters(), top.trained_parameters()), (parameters(&config), layers / 3 * 2));
+        assert_eq!(whole.update(&work(None)) - top.update(&work(None)), whole.tape(Capture::Last, LOAD));
+        let with_embeddings = Model { parts: TrainedParts { embeddings: true, ..parts }, ..top };
+        assert_eq!(with_embeddings.trained_parameters(), parameters(&config) - layers / 3);
+        assert_eq!(with_embeddings.update(&work(None)), whole.update(&work(None)));
     }
 
     #[test]

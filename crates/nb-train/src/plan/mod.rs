@@ -9,6 +9,7 @@ pub(crate) mod files;
 mod head;
 mod machine;
 mod models;
+mod parts;
 mod task;
 mod train;
 
@@ -26,6 +27,7 @@ pub use self::files::Dev;
 pub use self::machine::{LocalProcess, device, precision};
 use self::models::ModelsPlan;
 pub use self::models::{ModelSource, StudentStart};
+pub use self::parts::{LearnedParts, check_trained};
 pub use self::task::{SplitFiles, Splits, TaskKind, TaskKinds, TaskPlan};
 pub use self::train::TrainPlan;
 use crate::config::{
@@ -69,8 +71,10 @@ pub struct Plan {
     pub trained: Vec<PathBuf>,
     /// Shape of the teacher that the student learns from.
     pub teacher_config: BertConfig,
-    /// Caching of a frozen teacher's outputs.
+    /// Caching of a frozen teacher's outputs, and of the outputs of layers that are not trained.
     pub cache_policy: CachePolicy,
+    /// Parts of the models that are trained.
+    pub parts: LearnedParts,
     /// Number of layers of the small model.
     pub student_layers: usize,
     /// Shape of the small model.
@@ -116,7 +120,6 @@ impl Plan {
         let kind = task_kind(&config.task, kinds)?;
         let method = Method::from_config(&config.method)?;
         let train = TrainPlan::new(&config.train)?;
-        let checkpoints = checkpoints(&config)?;
         let config = only_used_texts(config, kind, &method)?;
         let data = DataPlan::new(&config, kind)?;
         let models = ModelsPlan::new(&config, &method, &data, kind)?;
@@ -148,6 +151,7 @@ impl Plan {
             source_config: models.source_config,
             trained: models.trained,
             teacher_config: models.teacher_config,
+            parts: models.parts,
             cache_policy: config.teacher.outputs.into(),
             student_layers: config.student.layers,
             student_config: models.student_config,
@@ -155,7 +159,7 @@ impl Plan {
             student_start: models.student_start,
             method,
             train,
-            checkpoints,
+            checkpoints: checkpoints(&config)?,
             resolved,
         })
     }

@@ -7,6 +7,7 @@ use nb_checkpoint::{BertConfig, CONFIG_FILE, CheckpointLocation, ConfigDifferenc
 use nb_share::{LayerMap, end_layers, first_layers, spaced_layers};
 
 use super::data::DataPlan;
+use super::parts::LearnedParts;
 use super::task::TaskKind;
 use super::train::check_teacher;
 use crate::config::{ConfigError, KeyPath, RunConfig, StudentConfig, StudentInit, TeacherConfig};
@@ -51,6 +52,7 @@ pub(super) struct ModelsPlan {
     pub(super) source_config: BertConfig,
     pub(super) trained: Vec<PathBuf>,
     pub(super) teacher_config: BertConfig,
+    pub(super) parts: LearnedParts,
     pub(super) student_config: BertConfig,
     pub(super) student_start: StudentStart,
 }
@@ -82,7 +84,15 @@ impl ModelsPlan {
             check_start(&config.student, &student_start, &student_config, &source_config)?;
             check_pair(method, &student_config, &teacher_config)?;
         }
-        Ok(Self { teacher, source_config, trained, teacher_config, student_config, student_start })
+        Ok(Self {
+            parts: LearnedParts::new(config, method.has_student(), &source_config, &student_config)?,
+            teacher,
+            source_config,
+            trained,
+            teacher_config,
+            student_config,
+            student_start,
+        })
     }
 }
 

@@ -28,7 +28,7 @@ pub use self::summary::RunResult;
 pub use self::teacher::{finished, teacher_plan};
 use crate::model::Models;
 use crate::optim::ParamGroup;
-use crate::plan::Plan;
+use crate::plan::{Plan, check_trained};
 use crate::run::resume::Start;
 use crate::run::state::Run;
 use crate::run::teacher::prepare_teacher;
@@ -121,6 +121,7 @@ fn run_task<K: Task>(
     let watch = Stopwatch::start();
     let mut models = local_main_first(processes, || Models::build(plan, task))?;
     let mut groups = groups(plan, &models);
+    check_trained(groups.iter().map(ParamGroup::parameters).sum(), plan.method.has_student())?;
     let vote = Vote { stop: stop.load(Ordering::Relaxed), save: false };
     if sync::decide(processes, vote)?.stop {
         tracing::warn!("stopped before the first step; nothing was written");

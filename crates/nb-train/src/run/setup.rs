@@ -103,7 +103,7 @@ pub fn is_evaluation(plan: &Plan, schedule: &Schedule, position: StepPosition, e
     due && plan.method.stages[position.stage].any(TermKind::needs_outputs)
 }
 
-/// Returns the optimiser's parameter groups: each distinct arena once, with its peak learning rate.
+/// Returns the optimiser's parameter groups: the trained parts of each distinct arena once, with its peak learning rate.
 pub fn groups<T: TaskHead>(plan: &Plan, models: &Models<T>) -> Vec<ParamGroup> {
     let mut groups = Vec::new();
     let mut seen = Vec::new();
@@ -111,7 +111,7 @@ pub fn groups<T: TaskHead>(plan: &Plan, models: &Models<T>) -> Vec<ParamGroup> {
         let identity = arena.values().data_ptr(); // a shared head is one arena
         if !seen.contains(&identity) {
             seen.push(identity);
-            groups.push(ParamGroup::new(arena, peak));
+            groups.extend(ParamGroup::all(arena, peak));
         }
     };
     for (role, model) in models.trained(plan.method.teacher) {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use nb_dist::ProcessGroup;
 use nb_report::record::SUMMARY_FILE;
 
-use crate::config::{MethodConfig, RunConfig};
+use crate::config::{MethodConfig, RunConfig, TeacherTrainConfig};
 use crate::method::TeacherRole;
 use crate::model::Role;
 use crate::plan::Plan;
@@ -92,16 +92,18 @@ fn derived(plan: &Plan, config: RunConfig) -> Result<Plan> {
     Ok(Plan { device: plan.device, ..Plan::new(config, plan.kinds)? })
 }
 
-/// Applies `teacher.train` to the training section.
+/// Applies `teacher.train` to the training section. The parts of the teacher that are trained stay in `teacher.train`.
 pub(crate) fn train_teacher(config: &mut RunConfig) {
-    let settings = config.teacher.train.take().unwrap_or_default();
-    config.train.epochs = settings.epochs.unwrap_or(config.train.epochs);
-    if let Some(batch) = settings.batch {
+    let Some(settings) = &mut config.teacher.train else { return };
+    let TeacherTrainConfig { layers, embeddings, epochs, batch, lr, head_lr, patience } = *settings;
+    *settings = TeacherTrainConfig { layers, embeddings, ..TeacherTrainConfig::default() };
+    config.train.epochs = epochs.unwrap_or(config.train.epochs);
+    if let Some(batch) = batch {
         (config.train.batch, config.train.tokens) = (batch, None);
     }
-    config.train.teacher_lr = settings.lr.or(config.train.teacher_lr);
-    config.train.head_lr = settings.head_lr.or(config.train.head_lr);
-    config.train.patience = settings.patience.or(config.train.patience);
+    config.train.teacher_lr = lr.or(config.train.teacher_lr);
+    config.train.head_lr = head_lr.or(config.train.head_lr);
+    config.train.patience = patience.or(config.train.patience);
 }
 
 fn teacher_output(output: &Path) -> Result<PathBuf> {

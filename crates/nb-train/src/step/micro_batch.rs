@@ -2,14 +2,14 @@
 
 use nb_data::random::mix;
 use nb_model::profile::{Phase, scope};
-use nb_model::{Encoded, Pass};
+use nb_model::{DropoutKey, Encoded, Pass};
 use tch::{Kind, Tensor};
 
 use super::Stepper;
 use super::context::{MicroBatch, MicroBatchOutput, StepContext};
 use super::terms::{ModelOutputs, TermInputs};
 use crate::method::{Ensemble, Stage, TeacherRole, TermKind};
-use crate::model::teacher_cache::LoadedOutputs;
+use crate::model::output_cache::{LoadedOutputs, OutputCache};
 use crate::model::{HeadOutputs, Model, Models, Role};
 use crate::task::{Objective, TaskHead};
 
@@ -41,9 +41,9 @@ impl Stepper {
         let key = mix(&[self.seed, context.position.step, micro_batch.number]);
         let teacher = models.teacher.as_ref().map(|model| match self.method.teacher {
             TeacherRole::Frozen => Forward { outputs: self.frozen_outputs(&input, models), encoded: None },
-            _ => input.forward(model, mix(&[key, Role::Teacher as u64])),
+            _ => input.forward(models, Role::Teacher, model, key),
         });
-        let student = models.student.as_ref().map(|model| input.forward(model, mix(&[key, Role::Student as u64])));
+        let student = models.student.as_ref().map(|model| input.forward(models, Role::Student, model, key));
 
         let losses = scope(Phase::Losses);
         let inputs = TermInputs {
@@ -61,14 +61,15 @@ impl Stepper {
         let temperature = self.method.temperature.at(progress);
         let terms: Vec<Tensor> = stage.terms.iter().map(|t| inputs.term(t.kind, &self.method, temperature)).collect();
         let total: Tensor = stage.terms.iter().zip(&terms).map(|(term, value)| value * term.weight.at(progress)).sum();
-        total.backward();
+        if total.requires_grad() {
+            total.backward(); // else the stage trains nothing: the parts that its terms read are not trained
+        }
         let agreement = context.telemetry.agreement(inputs.teacher, inputs.student);
         drop(losses); // the backward pass through the encoders has phases of its own
 
         for (model, forward) in [(&models.teacher, teacher), (&models.student, student)] {
             if let (Some(model), Some(Forward { encoded: Some(encoded), .. })) = (model, forward) {
-                let grads = model.bert.layer_grads();
-                let done = |layer| layer_done(&grads.get(layer as i64));
+                let done = |layer| model.bert.layer_grads(layer..layer + 1).iter().for_each(&mut *layer_done);
                 model.bert.backward_by_layers(micro_batch.texts, encoded, done);
             }
         }
@@ -115,23 +116,40 @@ struct Forward {
 }
 
 impl<K: Objective> Input<'_, K> {
-    fn forward(&self, model: &Model<K::Head>, key: u64) -> Forward {
-        let encoded = model.encode(self.micro_batch.texts, self.stage.capture(), key);
-        Forward { outputs: self.outputs(model, &encoded), encoded: Some(encoded) }
+    /// Runs a training pass of the model with this role. `key` is the micro-batch's.
+    fn forward(&self, models: &Models<K::Head>, role: Role, model: &Model<K::Head>, key: u64) -> Forward {
+        let key = mix(&[key, role as u64]);
+        let (texts, capture) = (self.micro_batch.texts, self.stage.capture());
+        let fixed = models.fixed_states.get(&role).and_then(|cache| self.load(cache, model));
+        let Some(LoadedOutputs { states: fixed, .. }) = fixed else {
+            let encoded = model.encode(texts, capture, key);
+            return Forward { outputs: self.outputs(model, &encoded), encoded: Some(encoded) };
+        };
+        let pass = Pass::Training(DropoutKey::Key(key));
+        let encoded = model.bert.encode_from_fixed(fixed.state(model.bert.fixed_layers()), texts, pass, capture);
+        let mut outputs = self.outputs(model, &encoded);
+        outputs.firsts = fixed.firsts;
+        for (i, state) in fixed.states {
+            outputs.states.entry(i).or_insert(state);
+        }
+        Forward { outputs, encoded: Some(encoded) }
     }
 
     /// Returns the outputs of frozen teacher `i`, from its cache if it has one.
     fn frozen(&self, model: &Model<K::Head>, models: &Models<K::Head>, i: usize) -> ModelOutputs {
-        let texts = || self.task.texts(self.micro_batch.batch);
-        match models.teacher_caches.get(i).map(|cache| cache.load(&texts(), model.bert.device())) {
-            Some(Ok(LoadedOutputs { states: mut outputs, pooled })) => {
-                outputs.outputs = pooled.map(|pooled| self.head_outputs(model, pooled));
-                return outputs;
-            }
-            Some(Err(e)) => tracing::warn!("{e:#}; computing the outputs with the teacher instead"),
-            None => {}
-        }
-        self.outputs(model, &model.bert.encode(self.micro_batch.texts, Pass::Inference, self.stage.capture()))
+        let cached = models.teacher_caches.get(i).and_then(|cache| self.load(cache, model));
+        let Some(LoadedOutputs { states: mut outputs, pooled }) = cached else {
+            let texts = self.micro_batch.texts;
+            return self.outputs(model, &model.bert.encode(texts, Pass::Inference, self.stage.capture()));
+        };
+        outputs.outputs = pooled.map(|pooled| self.head_outputs(model, pooled));
+        outputs
+    }
+
+    /// Loads the cached outputs of a model for the texts; `None` if they can no longer be read.
+    fn load(&self, cache: &OutputCache, model: &Model<K::Head>) -> Option<LoadedOutputs> {
+        let loaded = cache.load(&self.task.texts(self.micro_batch.batch), model.bert.device());
+        loaded.inspect_err(|e| tracing::warn!("{e:#}; computing the outputs instead")).ok()
     }
 
     /// Returns the outputs that the stage's terms use.

@@ -5,6 +5,7 @@
 
 mod context;
 mod micro_batch;
+mod momentum;
 mod schedule;
 pub(crate) mod sync;
 mod telemetry;
@@ -26,6 +27,7 @@ pub use self::terms::{Counts, ModelOutputs, TermInputs};
 use crate::method::{Blend, Method};
 use crate::model::Models;
 use crate::optim::{AdamW, ParamGroup, clip_factor, gradient_norm};
+use crate::step::momentum::LayerGrads;
 use crate::step::sync::GradientSums;
 use crate::step::telemetry::GradientStats;
 use crate::task::{Objective, Task};
@@ -156,6 +158,8 @@ impl Stepper {
     }
 
     /// Blends the teacher's gradients into the student's (momentum distillation), after the backward pass and before clipping.
+    /// Only layers that are trained have gradients: the gradient of a student layer is blended with the mean gradient of the
+    /// trained layers among its teacher layers, and stays as it is if there are none.
     pub fn blend<T>(&self, models: &Models<T>, position: StepPosition) {
         if !self.method.blends() {
             return; // a layer map may exist without blending, for models of different widths
@@ -164,10 +168,13 @@ impl Stepper {
             return;
         };
         let beta = Beta::new(self.method.beta.at(position.progress)).unwrap_or(Beta::OFF); // a ramp stays between 0 and 1
-        let (teacher, student) = (&teacher.bert, &student.bert);
-        blend_layers(&teacher.layer_grads(), &mut student.layer_grads(), map.group_size(), beta);
-        if self.method.blend == Blend::LayersAndEmbeddings {
-            blend_embeddings(&teacher.embedding_grads(), &mut student.embedding_grads(), beta);
+        for LayerGrads { teacher, mut student, .. } in momentum::layer_grads(teacher, student, map) {
+            blend_layers(&teacher, &mut student, teacher.size()[0] as usize, beta);
+        }
+        if self.method.blend == Blend::LayersAndEmbeddings
+            && let (Some(teacher), Some(mut student)) = (teacher.bert.embedding_grads(), student.bert.embedding_grads())
+        {
+            blend_embeddings(&teacher, &mut student, beta);
         }
     }
 }

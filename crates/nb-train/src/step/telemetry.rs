@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 use crate::method::{Method, TeacherRole, TermKind};
 use crate::model::{Models, Role};
 use crate::step::context::{StepContext, Telemetry};
+use crate::step::momentum::{self, LayerGrads};
 use crate::step::terms::{Counts, ModelOutputs};
 
 /// Statistics of the gradients, and the agreement of the models, on the device.
@@ -50,18 +51,22 @@ impl GradientStats {
     }
 }
 
-/// The cosine between each student layer's gradient and the mean of its teacher layers' gradients: \[N\].
+/// The cosine between each student layer's gradient and the one that is blended into it: \[N\], NaN where there is none. `None`
+/// if nothing can be blended.
 fn cosines<T>(models: &Models<T>) -> Option<Tensor> {
     let (teacher, student, map) = (models.teacher.as_ref()?, models.student.as_ref()?, models.map?);
-    let student_grads = student.bert.layer_grads();
-    if teacher.bert.layer_grads().size()[1] != student_grads.size()[1] {
-        return None; // layers of different shapes, which are not blended
+    let nan = Tensor::from(f64::NAN).to_device(student.bert.device());
+    let mut cosines: Vec<Tensor> = (0..student.bert.depth()).map(|_| nan.shallow_clone()).collect();
+    let pairs = momentum::layer_grads(teacher, student, map);
+    if pairs.is_empty() {
+        return None;
     }
-    let groups = [map.student_layers() as i64, map.group_size() as i64, student_grads.size()[1]];
-    let injected = teacher.bert.layer_grads().view(groups).mean_dim(1, false, Kind::Float);
-    let norm = |x: &Tensor| x.square().sum_dim_intlist(-1, false, Kind::Float).sqrt();
-    let product = (&student_grads * &injected).sum_dim_intlist(-1, false, Kind::Float);
-    Some(product / (norm(&student_grads) * norm(&injected)).clamp_min(f64::from(f32::MIN_POSITIVE)))
+    for LayerGrads { layer, teacher, student } in pairs {
+        let blended = teacher.mean_dim(0, true, Kind::Float);
+        let norms = (student.norm() * blended.norm()).clamp_min(f64::from(f32::MIN_POSITIVE));
+        cosines[layer] = ((student * blended).sum(Kind::Float) / norms).to_kind(Kind::Double);
+    }
+    Some(Tensor::stack(&cosines, 0))
 }
 
 /// The output of a step, on the device.
@@ -114,7 +119,9 @@ impl StepOutput {
             norms: stats.map_or_else(Vec::new, |stats| {
                 stats.norms.iter().map(|(role, t)| (*role, t.double_value(&[]))).collect()
             }),
-            cosines: stats.and_then(|stats| stats.cosines.as_ref()).map(host),
+            cosines: stats
+                .and_then(|stats| stats.cosines.as_ref())
+                .map(|cosines| host(cosines).into_iter().map(|cosine| Some(cosine).filter(|c| !c.is_nan())).collect()),
             agreement: stats
                 .and_then(|stats| stats.agreement.as_ref())
                 .map(host)
@@ -141,8 +148,9 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// Norm of each encoder's gradient before blending, if measured.
     pub norms: Vec<(Role, f64)>,
-    /// The cosine between each student layer's gradient and the gradient blended into it, if measured.
-    pub cosines: Option<Vec<f64>>,
+    /// The cosine between each student layer's gradient and the gradient blended into it, if measured; `None` for a layer into
+    /// which nothing is blended.
+    pub cosines: Option<Vec<Option<f64>>>,
     /// Agreement of teacher and student over the rows of the step, if measured.
     pub agreement: Option<Agreement>,
     /// Units in the batch.
@@ -170,7 +178,7 @@ impl StepReport {
             beta: method.blends().then_some(self.beta),
             gradient_norm: Some(self.gradient_norm),
             gradient_norms: self.norms.iter().map(|(role, norm)| (role.name(), *norm)).collect(),
-            momentum_cosine: self.cosines.as_ref().map(|cosines| cosines.iter().copied().map(Some).collect()),
+            momentum_cosine: self.cosines.clone(),
             agreement: self.agreement,
             samples: Some(self.counts.rows),
             ..StepLine::default()

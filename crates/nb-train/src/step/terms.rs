@@ -107,7 +107,11 @@ impl ModelOutputs {
         Self { states: states.collect(), scores, outputs, ..Self::default() }
     }
 
-    fn state(&self, i: usize) -> &Tensor {
+    /// State `i`.
+    ///
+    /// # Panics
+    /// If it was not captured.
+    pub(super) fn state(&self, i: usize) -> &Tensor {
         self.states.get(&i).unwrap_or_else(|| panic!("state {i} was not captured"))
     }
 

@@ -5,7 +5,7 @@ use nb_torch::cpu_slices::{read, with_slices, write};
 use nb_torch::with_backward;
 use tch::{Device, Kind, Tensor};
 
-use crate::kernel::linear::{self, Linear};
+use crate::kernel::linear::{self, Grads, Linear};
 
 /// The parameters of the pooling.
 #[derive(Debug)]
@@ -96,14 +96,14 @@ impl Tape {
                 Backward { lengths, grad, x, hidden, weights, query, x_grad, before_grad, query_grad }.run();
             },
         );
+        let (weight, bias) = (self.weight.zeros_like(), self.bias.zeros_like());
         let layer = Linear {
             weight: self.weight.shallow_clone(),
             bias: self.bias.shallow_clone(),
-            weight_grad: self.weight.zeros_like(),
-            bias_grad: self.bias.zeros_like(),
+            grads: Some(Grads { weight: weight.shallow_clone(), bias: bias.shallow_clone() }),
         };
         let x_grad = layer.backward_onto(x_grad, &before_grad, &self.x);
-        vec![x_grad, layer.weight_grad, layer.bias_grad, query_grad]
+        vec![x_grad, weight, bias, query_grad]
     }
 }
 

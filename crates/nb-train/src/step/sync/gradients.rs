@@ -37,8 +37,8 @@ impl<'a> GradientSums<'a> {
     pub(crate) fn new<T>(processes: &'a ProcessGroup, models: &Models<T>, teacher: TeacherRole) -> Self {
         let mut layers = Vec::new();
         for (_, model) in models.trained(teacher).filter(|_| processes.size() > 1) {
-            let grads = model.bert.layer_grads();
-            let of_layers = (0..model.bert.depth() as i64).rev().map(|layer| grads.get(layer));
+            let trained = model.bert.trained().layers(model.bert.depth());
+            let of_layers = trained.rev().filter_map(|layer| model.bert.layer_grads(layer..layer + 1));
             let large = of_layers.filter(|grads| grads.numel() >= LARGE);
             layers.extend(large.map(|grads| LayerGradient { grads, is_complete: false }));
         }

@@ -2,7 +2,7 @@
 
 use nb_train::config::EvalEvery;
 use nb_train::method::{TeacherRole, TermKind};
-use nb_train::model::{TeacherOutput, cache_size, cacheable_outputs, format_bytes};
+use nb_train::model::{CachePlan, EncoderOutput, Role, cache_size, format_bytes};
 use nb_train::plan::{BatchLoad, CachePolicy, Estimate, Plan, Workload};
 use nb_train::run::{Epochs, is_evaluation};
 use nb_train::step::Schedule;
@@ -98,53 +98,71 @@ fn evaluations(plan: &Plan, epochs: &Epochs, schedule: &Schedule) -> u64 {
     (0..schedule.total()).filter(is_due).count() as u64
 }
 
-/// Shows the outputs of a frozen teacher that are cached, or the reason why none are, and returns the number of hidden states
-/// among them.
+/// Shows the outputs of a frozen teacher and of fixed layers that are cached, or the reason why none are, and returns the number of
+/// hidden states of the teacher among them.
 pub(super) fn cached_outputs<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> Option<u64> {
+    for role in [Role::Teacher, Role::Student] {
+        if let Some(cached) = CachePlan::of_fixed_layers(plan, task, role) {
+            page.line("cached", of_fixed_layers(plan, task, role, &cached));
+        }
+    }
     if plan.method.teacher != TeacherRole::Frozen {
         return None;
     }
-    let Some(outputs) = cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers) else {
+    let Some(cached) = CachePlan::of_frozen_teacher(plan, task) else {
         page.line(
             "cached",
             "no teacher outputs: the number of attention scores grows with the square of the text length",
         );
         return None;
     };
-    let stores = task.stores();
-    let size = |outputs: &[TeacherOutput], kind| cache_size(outputs, &stores, plan.teacher_config.hidden_size, kind);
-    let Some(kind) = plan.cache_policy.kind(plan.train.epochs, |kind| size(&outputs, kind)) else {
-        page.line("cached", format!("no teacher outputs: {}", why_not(plan, size(&outputs, Kind::BFloat16))));
+    let Some(kind) = cached.kind else {
+        page.line("cached", format!("no teacher outputs: {}", why_not(plan, task, &cached)));
         return None;
     };
-    let further = plan.trained.len().saturating_sub(1) as u64 * size(&[TeacherOutput::Pooled], kind);
-    let names: Vec<String> = outputs.iter().map(|output| name(*output)).collect();
-    page.line(
-        "cached",
-        format!(
-            "{} of the teacher's outputs, computed once, in {}: {} ({})",
-            format_bytes(size(&outputs, kind) + further),
-            plan.data.cache.join("outputs").display(),
-            names.join(", "),
-            if kind == Kind::Float { "f32" } else { "states in bf16" }
-        ),
-    );
-    Some(outputs.iter().filter(|output| matches!(output, TeacherOutput::State(_))).count() as u64)
+    let pooled = [EncoderOutput::Pooled];
+    let pooled = cache_size(&pooled, &task.stores(), plan.teacher_config.hidden_size, kind);
+    let further = plan.trained.len().saturating_sub(1) as u64 * pooled;
+    let bytes = format_bytes(cached.bytes(task, kind) + further);
+    page.line("cached", format!("{bytes} of the teacher's outputs, computed once, {}", place(plan, &cached, kind)));
+    Some(cached.outputs.iter().filter(|output| matches!(output, EncoderOutput::State(_))).count() as u64)
 }
 
-fn why_not(plan: &Plan, least: u64) -> String {
+/// Describes the cached states of the layers of a model that are not trained.
+fn of_fixed_layers<K: Task>(plan: &Plan, task: &K, role: Role, cached: &CachePlan) -> String {
+    let role = role.name();
+    let Some(kind) = cached.kind else {
+        return format!("no states of the {role}'s fixed layers: {}", why_not(plan, task, cached));
+    };
+    let bytes = format_bytes(cached.bytes(task, kind));
+    format!("{bytes} of states of the {role}'s fixed layers, computed once, {}", place(plan, cached, kind))
+}
+
+/// The folder of cached outputs, and their names.
+fn place(plan: &Plan, cached: &CachePlan, kind: Kind) -> String {
+    let names: Vec<String> = cached.outputs.iter().map(|output| name(*output)).collect();
+    let kind = if kind == Kind::Float { "f32" } else { "states in bf16" };
+    format!("in {}: {} ({kind})", plan.data.cache.join("outputs").display(), names.join(", "))
+}
+
+fn why_not<K: Task>(plan: &Plan, task: &K, cached: &CachePlan) -> String {
     match plan.cache_policy {
         CachePolicy::Never => "teacher.outputs is compute".to_owned(),
-        _ if plan.train.epochs < 2 => "a single epoch uses them only once".to_owned(),
-        _ => format!("they need {} of disk space; set teacher.outputs: bf16 to cache them anyway", format_bytes(least)),
+        _ if cached.uses < CachePolicy::FEWEST_USES => {
+            format!("the run uses each of them only {:.1} times on average", cached.uses)
+        }
+        _ => {
+            let least = format_bytes(cached.bytes(task, Kind::BFloat16));
+            format!("they need {least} of disk space; set teacher.outputs: bf16 to cache them anyway")
+        }
     }
 }
 
-fn name(output: TeacherOutput) -> String {
+fn name(output: EncoderOutput) -> String {
     match output {
-        TeacherOutput::Pooled => "pooled vectors".to_owned(),
-        TeacherOutput::First(i) => format!("H_{i} of [CLS]"),
-        TeacherOutput::State(i) => format!("H_{i}"),
+        EncoderOutput::Pooled => "pooled vectors".to_owned(),
+        EncoderOutput::First(i) => format!("H_{i} of [CLS]"),
+        EncoderOutput::State(i) => format!("H_{i}"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The layer map: what each layer of the student learns from.
 
 use anyhow::Result;
+use nb_model::TrainedParts;
 use nb_share::LayerMap;
 use nb_train::method::{Blend, Method, TermKind};
 use nb_train::plan::Plan;
@@ -15,6 +16,7 @@ pub(super) fn layer_map(page: &mut Page, plan: &Plan) -> Result<()> {
         teacher: plan.teacher_config.num_hidden_layers as usize,
         student: plan.student_layers,
         map: None,
+        trained: Trained { teacher: plan.parts.teacher, student: plan.parts.student },
     };
     if !method.has_student() || !(method.needs_layer_map() || layers.compare_states()) {
         return Ok(());
@@ -45,6 +47,13 @@ struct Layers<'a> {
     teacher: usize,
     student: usize,
     map: Option<LayerMap>,
+    trained: Trained,
+}
+
+/// The trained parts of both models.
+struct Trained {
+    teacher: TrainedParts,
+    student: TrainedParts,
 }
 
 impl Layers<'_> {
@@ -94,11 +103,30 @@ impl Layers<'_> {
             lines.push(format!("H_{i} learns from H_{} of the teacher (cosine)", self.teacher));
         }
         if let (true, Some(map)) = (self.method.blends(), self.map) {
-            let mean =
-                if map.group_size() == 1 { "that layer's gradients" } else { "the mean gradients of those layers" };
-            lines.push(format!("β = {} of {mean} is blended in", self.method.beta));
+            lines.push(self.blended(map, i));
         }
         lines
+    }
+
+    /// The gradients that are blended into those of student layer `i`, from 1. Only layers that are trained have gradients.
+    fn blended(&self, map: LayerMap, i: usize) -> String {
+        if !self.trained.student.layers(self.student).contains(&(i - 1)) {
+            return "it is not trained".to_owned();
+        }
+        let group = map.group(i - 1);
+        let trained = self.trained.teacher.layers(self.teacher).start.max(group.start)..group.end;
+        let of = match trained.len() {
+            0 => return "no gradients are blended in: that part of the teacher is not trained".to_owned(),
+            1 if group.len() == 1 => "that layer's gradients".to_owned(),
+            1 => format!("the gradients of encoder.layer.{}, the only one that is trained,", trained.start),
+            n if n == group.len() => "the mean gradients of those layers".to_owned(),
+            _ => format!(
+                "the mean gradients of encoder.layer.{} to {}, the ones that are trained,",
+                trained.start,
+                trained.end - 1
+            ),
+        };
+        format!("β = {} of {of} is blended in", self.method.beta)
     }
 }
 

@@ -54,7 +54,7 @@ fn page<K: Task>(plan: &Plan, task: &K) -> Result<Page> {
     run(&mut page, plan);
     models::origins(&mut page, plan)?;
     layer_map::layer_map(&mut page, plan)?;
-    let head = parameters::parameters(&mut page, plan, task);
+    let head = parameters::parameters(&mut page, plan, task)?;
     method::method(&mut page, plan, &schedule);
     let largest = data::texts(&mut page, task);
     let evaluations = data::steps(&mut page, plan, &epochs, &schedule);

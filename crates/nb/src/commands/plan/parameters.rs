@@ -1,10 +1,11 @@
 //! Every parameter of the models by name and shape.
 
+use anyhow::Result;
 use nb_checkpoint::{BertConfig, Slot, parameter_count, parameter_layout};
-use nb_model::Arena;
+use nb_model::{Arena, TrainedParts};
 use nb_train::method::{TeacherRole, TermKind};
 use nb_train::model::{self, needs_projection};
-use nb_train::plan::Plan;
+use nb_train::plan::{Plan, check_trained};
 use nb_train::task::{HeadPair, Task, TaskHead, Widths};
 use tch::Device;
 
@@ -23,7 +24,7 @@ struct TakePart {
 }
 
 /// Shows every parameter by name and shape, and returns the number of those in heads and projection, each counted once.
-pub(super) fn parameters<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> u64 {
+pub(super) fn parameters<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> Result<u64> {
     let method = &plan.method;
     let parts = TakePart { teacher: method.has_teacher(), student: method.has_student() };
     let trained = TakePart { teacher: method.teacher == TeacherRole::Joint, ..parts };
@@ -34,21 +35,52 @@ pub(super) fn parameters<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> u64
     let heads = task.heads(widths, method.share, 0, Device::Cpu); // only their shapes are used
     show_heads(page, &heads, parts);
     let projection = show_projection(page, plan, widths);
-    let in_encoders: i64 = self::encoders(plan, trained).map(|encoder| parameter_count(encoder.config)).sum();
+    let in_encoders: i64 = self::encoders(plan, trained).map(|encoder| encoder.trained()).sum();
     let all = in_encoders + head_parameters(&heads, trained) + projection;
+    for encoder in self::encoders(plan, trained).filter(|encoder| encoder.trained() < parameter_count(encoder.config)) {
+        page.line("trained", format!("of the {}: {}", encoder.name, encoder.parts()));
+    }
     page.line("trained", format!("{} in total", millions(all)));
-    (head_parameters(&heads, parts) + projection) as u64
+    check_trained(all as u64, method.has_student())?;
+    Ok((head_parameters(&heads, parts) + projection) as u64)
 }
 
 struct Encoder<'a> {
     name: &'static str,
     config: &'a BertConfig,
+    parts: TrainedParts,
+}
+
+impl Encoder<'_> {
+    /// Returns the number of parameters that are trained if the model learns.
+    fn trained(&self) -> i64 {
+        let of = |part: &str| slots(self.config, part).iter().map(Slot::numel).sum::<i64>();
+        let layers = self.parts.layers(self.config.num_hidden_layers as usize).len() as i64;
+        layers * of(LAYER) + if self.parts.embeddings { of(EMBEDDINGS) } else { 0 }
+    }
+
+    /// Names the parts that are trained.
+    fn parts(&self) -> String {
+        let layers = self.parts.layers(self.config.num_hidden_layers as usize);
+        let embeddings = if self.parts.embeddings { "embeddings" } else { "" };
+        let layers = match layers.len() {
+            0 => String::new(),
+            1 => format!("encoder.layer.{}", layers.start),
+            _ => format!("encoder.layer.{} to {}", layers.start, layers.end - 1),
+        };
+        match (embeddings, layers.as_str()) {
+            ("", "") => "nothing but the head".to_owned(),
+            ("", one) | (one, "") => one.to_owned(),
+            (embeddings, layers) => format!("{embeddings} and {layers}"),
+        }
+    }
 }
 
 /// Returns the encoders of the selected models.
 fn encoders(plan: &Plan, parts: TakePart) -> impl Iterator<Item = Encoder<'_>> {
-    let teacher = parts.teacher.then_some(Encoder { name: "teacher", config: &plan.teacher_config });
-    let student = parts.student.then_some(Encoder { name: "student", config: &plan.student_config });
+    let encoder = |name, config, parts| Encoder { name, config, parts };
+    let teacher = parts.teacher.then_some(encoder("teacher", &plan.teacher_config, plan.parts.teacher));
+    let student = parts.student.then_some(encoder("student", &plan.student_config, plan.parts.student));
     teacher.into_iter().chain(student)
 }
 
@@ -56,7 +88,7 @@ fn show_encoders(page: &mut Page, encoders: &[Encoder<'_>]) {
     for encoder in encoders {
         page.line(encoder.name, summary(encoder.config));
     }
-    for (i, Encoder { name, config }) in encoders.iter().enumerate() {
+    for (i, Encoder { name, config, .. }) in encoders.iter().enumerate() {
         let same = |other: &Encoder<'_>| slots(other.config, LAYER) == slots(config, LAYER);
         if encoders[..i].iter().any(same) {
             continue;

@@ -33,7 +33,7 @@ impl TaskVisitor for PreviewRun {
     fn visit<K: Task>(self, plan: &Plan, task_plan: &K::Plan) -> Result<Preview> {
         let (task, mut unused) = (K::open(plan, task_plan)?, Page::default());
         let work = Workload {
-            head: parameters::parameters(&mut unused, plan, &task),
+            head: parameters::parameters(&mut unused, plan, &task)?,
             largest: data::texts(&mut unused, &task),
             cached_states: None,
             has_test: task.has_test(),

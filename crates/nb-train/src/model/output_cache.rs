@@ -1,8 +1,8 @@
-//! Cached outputs of a frozen teacher for the training texts.
+//! Cached outputs of an encoder for the training texts.
 //!
-//! The outputs of a frozen teacher for a text are the same in every epoch, for every student and for every seed. The cache
-//! holds the pooled vectors and the states that the terms compare, of all tokens or of the first token. It does not hold
-//! logits: they are cheap to compute from pooled vectors, and in ranking tasks they depend on the batch.
+//! The outputs of a frozen teacher for a text are the same in every epoch, for every student and for every seed. So are the states
+//! below the lowest trained part of a model that learns. The cache holds pooled vectors, and states of all tokens or of the first
+//! token. It does not hold logits: they are cheap to compute from pooled vectors, and in ranking tasks they depend on the batch.
 //!
 //! Each output of each token store has a safetensors file with one tensor, `rows`. The path contains a hash of everything
 //! that the output depends on. Files are written atomically and can be deleted at any time.
@@ -16,16 +16,16 @@ use anyhow::{Context, Result, bail};
 use nb_checkpoint::{Dtype, Header};
 use nb_data::TokenStore;
 use nb_files::AtomicFile;
-use nb_model::{Bert, Capture, Encoded, Packed, Pass, cls_pooling};
+use nb_model::{Bert, Capture, Packed, Pass, cls_pooling};
 use tch::{Device, Kind, Tensor};
 
 use crate::step::ModelOutputs;
 use crate::task::TextRef;
 use crate::task::encode::{batches, pack};
 
-/// An output of a teacher that can be cached.
+/// An output of an encoder that can be cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TeacherOutput {
+pub enum EncoderOutput {
     /// The pooled vector of each text, always in 32 bits.
     Pooled,
     /// The state with this number of each text's first token.
@@ -34,7 +34,7 @@ pub enum TeacherOutput {
     State(usize),
 }
 
-impl TeacherOutput {
+impl EncoderOutput {
     /// Returns the number of its rows in a store.
     fn row_count(self, store: &TokenStore) -> u64 {
         match self {
@@ -66,7 +66,7 @@ impl TeacherOutput {
 }
 
 /// Returns the size in bytes of outputs of `hidden` units, with states of kind `state_kind`.
-pub fn cache_size(outputs: &[TeacherOutput], stores: &[&TokenStore], hidden: i64, state_kind: Kind) -> u64 {
+pub fn cache_size(outputs: &[EncoderOutput], stores: &[&TokenStore], hidden: i64, state_kind: Kind) -> u64 {
     let mut entries = 0;
     for store in stores {
         for output in outputs {
@@ -85,9 +85,9 @@ pub fn format_bytes(bytes: u64) -> String {
     }
 }
 
-/// A frozen teacher whose outputs are cached.
+/// An encoder whose outputs are cached, as far as they do not change.
 #[derive(Debug, Clone, Copy)]
-pub struct FrozenTeacher<'a> {
+pub struct FrozenEncoder<'a> {
     /// The encoder.
     pub bert: &'a Bert,
     /// A key for everything that the outputs depend on besides the texts.
@@ -98,9 +98,9 @@ pub struct FrozenTeacher<'a> {
     pub state_kind: Kind,
 }
 
-/// The cached outputs of a teacher for some token stores.
+/// The cached outputs of an encoder for some token stores.
 #[derive(Debug)]
-pub struct TeacherCache {
+pub struct OutputCache {
     stores: Vec<StoreOutputs>,
     hidden: i64,
 }
@@ -116,7 +116,7 @@ struct StoreOutputs {
 /// A file with the rows of one output.
 #[derive(Debug)]
 struct OutputFile {
-    output: TeacherOutput,
+    output: EncoderOutput,
     file: File,
     path: PathBuf,
     /// The offset of the first row.
@@ -134,19 +134,19 @@ pub struct LoadedOutputs {
     pub pooled: Option<Tensor>,
 }
 
-impl TeacherCache {
+impl OutputCache {
     /// Opens the cached outputs for `stores` and computes missing ones; `pool` computes pooled vectors from last states.
     ///
     /// # Errors
     /// If a file cannot be written or read.
     pub fn open(
-        teacher: &FrozenTeacher<'_>,
-        outputs: &[TeacherOutput],
+        encoder: &FrozenEncoder<'_>,
+        outputs: &[EncoderOutput],
         stores: &[&TokenStore],
         pool: impl Fn(&Tensor, &Packed) -> Tensor,
     ) -> Result<Self> {
-        let stores = stores.iter().map(|store| open_store(teacher, outputs, store, &pool));
-        Ok(Self { stores: stores.collect::<Result<_>>()?, hidden: teacher.bert.config().hidden_size })
+        let stores = stores.iter().map(|store| open_store(encoder, outputs, store, &pool));
+        Ok(Self { stores: stores.collect::<Result<_>>()?, hidden: encoder.bert.config().hidden_size })
     }
 
     /// Loads the cached outputs for texts, in their order.
@@ -159,9 +159,9 @@ impl TeacherCache {
         for (i, file) in files.iter().enumerate() {
             let rows = nb_torch::send(&self.read(i, texts)?, device);
             match file.output {
-                TeacherOutput::Pooled => loaded.pooled = Some(rows),
-                TeacherOutput::First(state) => drop(loaded.states.firsts.insert(state, rows)),
-                TeacherOutput::State(state) => drop(loaded.states.states.insert(state, rows)),
+                EncoderOutput::Pooled => loaded.pooled = Some(rows),
+                EncoderOutput::First(state) => drop(loaded.states.firsts.insert(state, rows)),
+                EncoderOutput::State(state) => drop(loaded.states.states.insert(state, rows)),
             }
         }
         Ok(loaded)
@@ -188,21 +188,21 @@ impl TeacherCache {
 
 /// Opens the cached outputs for one store, computing missing ones.
 fn open_store(
-    teacher: &FrozenTeacher<'_>,
-    outputs: &[TeacherOutput],
+    encoder: &FrozenEncoder<'_>,
+    outputs: &[EncoderOutput],
     store: &TokenStore,
     pool: &impl Fn(&Tensor, &Packed) -> Tensor,
 ) -> Result<StoreOutputs> {
-    let missing: Vec<TeacherOutput> =
-        outputs.iter().copied().filter(|&output| teacher.open_file(output, store).is_none()).collect();
+    let missing: Vec<EncoderOutput> =
+        outputs.iter().copied().filter(|&output| encoder.open_file(output, store).is_none()).collect();
     if !missing.is_empty() {
-        compute(teacher, &missing, store, pool)?;
+        compute(encoder, &missing, store, pool)?;
     }
     let mut files = Vec::with_capacity(outputs.len());
     for &output in outputs {
-        match teacher.open_file(output, store) {
+        match encoder.open_file(output, store) {
             Some(file) => files.push(file),
-            None => bail!("{} is damaged", teacher.path(output, store).display()),
+            None => bail!("{} is damaged", encoder.path(output, store).display()),
         }
     }
     Ok(StoreOutputs { starts: token_starts(store), files })
@@ -219,7 +219,7 @@ fn token_starts(store: &TokenStore) -> Vec<u64> {
     starts
 }
 
-impl FrozenTeacher<'_> {
+impl FrozenEncoder<'_> {
     /// Returns the folder of the outputs for a store, named after a hash of the key and of the store's file name, which is
     /// itself a hash of everything that the tokens depend on.
     fn folder(&self, store: &TokenStore) -> PathBuf {
@@ -228,13 +228,26 @@ impl FrozenTeacher<'_> {
         self.cache.join(&hash.to_hex()[..32])
     }
 
-    fn path(&self, output: TeacherOutput, store: &TokenStore) -> PathBuf {
+    /// Returns the states from which some outputs follow: all of them, up to the last one that is needed, or the last state alone.
+    fn states(&self, outputs: &[EncoderOutput], packed: &Packed) -> Vec<Tensor> {
+        let depth = self.bert.depth();
+        let highest = outputs.iter().map(|output| match output {
+            EncoderOutput::Pooled => depth,
+            EncoderOutput::First(i) | EncoderOutput::State(i) => *i,
+        });
+        if outputs.iter().all(|output| *output == EncoderOutput::Pooled) {
+            return vec![self.bert.encode(packed, Pass::Inference, Capture::Last).last().shallow_clone()];
+        }
+        self.bert.states_up_to(highest.max().unwrap_or(depth), packed)
+    }
+
+    fn path(&self, output: EncoderOutput, store: &TokenStore) -> PathBuf {
         let kind = if output.kind(self.state_kind) == Kind::Float { "f32" } else { "bf16" };
         self.folder(store).join(format!("{}.{kind}.safetensors", output.name()))
     }
 
     /// Opens the file of an output if it exists, is complete and has the right shape.
-    fn open_file(&self, output: TeacherOutput, store: &TokenStore) -> Option<OutputFile> {
+    fn open_file(&self, output: EncoderOutput, store: &TokenStore) -> Option<OutputFile> {
         let path = self.path(output, store);
         let file = File::open(&path).ok()?;
         let header = header(self, output, store, &path).ok()?;
@@ -250,9 +263,9 @@ impl FrozenTeacher<'_> {
 }
 
 /// Returns the header of a file. The same output of the same store has the same bytes.
-fn header(teacher: &FrozenTeacher<'_>, output: TeacherOutput, store: &TokenStore, path: &Path) -> Result<Vec<u8>> {
-    let (rows, hidden) = (output.row_count(store) as usize, teacher.bert.config().hidden_size as usize);
-    let dtype = if output.kind(teacher.state_kind) == Kind::Float { Dtype::F32 } else { Dtype::BF16 };
+fn header(encoder: &FrozenEncoder<'_>, output: EncoderOutput, store: &TokenStore, path: &Path) -> Result<Vec<u8>> {
+    let (rows, hidden) = (output.row_count(store) as usize, encoder.bert.config().hidden_size as usize);
+    let dtype = if output.kind(encoder.state_kind) == Kind::Float { Dtype::F32 } else { Dtype::BF16 };
     let mut header = Header::default();
     header.push("rows", dtype, &[rows, hidden]);
     Ok(header.to_bytes(path)?)
@@ -260,7 +273,7 @@ fn header(teacher: &FrozenTeacher<'_>, output: TeacherOutput, store: &TokenStore
 
 /// A file of an output that is being written.
 struct OutputWriter {
-    output: TeacherOutput,
+    output: EncoderOutput,
     file: AtomicFile,
     /// The offset of the first row.
     start: u64,
@@ -268,12 +281,12 @@ struct OutputWriter {
 }
 
 impl OutputWriter {
-    fn create(teacher: &FrozenTeacher<'_>, output: TeacherOutput, store: &TokenStore) -> Result<Self> {
-        let path = teacher.path(output, store);
+    fn create(encoder: &FrozenEncoder<'_>, output: EncoderOutput, store: &TokenStore) -> Result<Self> {
+        let path = encoder.path(output, store);
         let file = AtomicFile::create(&path)?;
-        let header = header(teacher, output, store, &path)?;
+        let header = header(encoder, output, store, &path)?;
         file.file().write_all_at(&header, 0)?;
-        Ok(Self { output, file, start: header.len() as u64, kind: output.kind(teacher.state_kind) })
+        Ok(Self { output, file, start: header.len() as u64, kind: output.kind(encoder.state_kind) })
     }
 
     /// Writes the values [rows, H] of some texts to their positions in the file.
@@ -291,26 +304,24 @@ impl OutputWriter {
     }
 }
 
-/// Runs the teacher over a store and writes some of its outputs.
+/// Runs the encoder over a store and writes some of its outputs.
 fn compute(
-    teacher: &FrozenTeacher<'_>,
-    outputs: &[TeacherOutput],
+    encoder: &FrozenEncoder<'_>,
+    outputs: &[EncoderOutput],
     store: &TokenStore,
     pool: &impl Fn(&Tensor, &Packed) -> Tensor,
 ) -> Result<()> {
-    let folder = teacher.folder(store);
+    let folder = encoder.folder(store);
     let cannot_write = || format!("cannot write to {}", folder.display());
     fs::create_dir_all(&folder).with_context(cannot_write)?;
-    let create = |&output: &TeacherOutput| OutputWriter::create(teacher, output, store);
+    let create = |&output: &EncoderOutput| OutputWriter::create(encoder, output, store);
     let writers: Vec<OutputWriter> = outputs.iter().map(create).collect::<Result<_>>().with_context(cannot_write)?;
-    let needs_states = outputs.iter().any(|output| *output != TeacherOutput::Pooled);
-    let capture = if needs_states { Capture::States } else { Capture::Last };
     let starts = token_starts(store);
     for batch in batches(store, (0..store.len() as u32).collect()) {
-        let packed = pack(&batch, teacher.bert.device());
-        let encoded = tch::no_grad(|| teacher.bert.encode(&packed, Pass::Inference, capture));
+        let packed = pack(&batch, encoder.bert.device());
+        let states = encoder.states(outputs, &packed);
         for writer in &writers {
-            let values = tch::no_grad(|| output_values(writer.output, &encoded, &packed, pool));
+            let values = tch::no_grad(|| output_values(writer.output, &states, &packed, pool));
             writer.write(&values, &batch.rows, &starts).with_context(cannot_write)?;
         }
     }
@@ -320,17 +331,17 @@ fn compute(
     Ok(())
 }
 
-/// Returns the values of an output for a batch: [texts, H] or [tokens, H].
+/// Returns the values of an output for a batch, [texts, H] or [tokens, H], from [`FrozenEncoder::states`].
 fn output_values(
-    output: TeacherOutput,
-    encoded: &Encoded,
+    output: EncoderOutput,
+    states: &[Tensor],
     packed: &Packed,
     pool: &impl Fn(&Tensor, &Packed) -> Tensor,
 ) -> Tensor {
     match output {
-        TeacherOutput::Pooled => pool(encoded.last(), packed),
-        TeacherOutput::First(state) => cls_pooling(&encoded.states()[state], packed),
-        TeacherOutput::State(state) => encoded.states()[state].shallow_clone(),
+        EncoderOutput::Pooled => pool(&states[states.len() - 1], packed),
+        EncoderOutput::First(state) => cls_pooling(&states[state], packed),
+        EncoderOutput::State(state) => states[state].shallow_clone(),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use nb_model::Bert;
-use nb_train::model::{FrozenTeacher, Models, TeacherCache, TeacherOutput, cacheable_outputs};
+use nb_train::model::{EncoderOutput, FrozenEncoder, Models, OutputCache, cacheable_outputs};
 use nb_train::plan::Plan;
 use nb_train::task::{Task, Topic};
 use tch::{Kind, Tensor};
@@ -26,16 +26,14 @@ fn cache_outputs<K: Task>(
     models: &Models<K::Head>,
     cache: &Path,
     states: Kind,
-) -> Vec<TeacherCache> {
+) -> Vec<OutputCache> {
     let all = cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers).expect("no term needs scores");
     let teachers = models.teacher.iter().chain(&models.extra_teachers).enumerate();
     let open = |(i, model): (usize, &nb_train::model::Model<K::Head>)| {
-        let teacher = FrozenTeacher { bert: &model.bert, key: &format!("teacher {i}"), cache, state_kind: states };
-        let outputs = if i == 0 { all.clone() } else { vec![TeacherOutput::Pooled] };
-        TeacherCache::open(&teacher, &outputs, &task.stores(), |states, packed| {
-            task.pooled(&model.head, states, packed)
-        })
-        .unwrap()
+        let teacher = FrozenEncoder { bert: &model.bert, key: &format!("teacher {i}"), cache, state_kind: states };
+        let outputs = if i == 0 { all.clone() } else { vec![EncoderOutput::Pooled] };
+        OutputCache::open(&teacher, &outputs, &task.stores(), |states, packed| task.pooled(&model.head, states, packed))
+            .unwrap()
     };
     teachers.map(open).collect()
 }
@@ -114,11 +112,11 @@ impl CachedTeacher {
         Self { place, task, bert }
     }
 
-    fn open(&self, key: &str) -> anyhow::Result<TeacherCache> {
+    fn open(&self, key: &str) -> anyhow::Result<OutputCache> {
         let teacher =
-            FrozenTeacher { bert: &self.bert, key, cache: &self.place.path("outputs"), state_kind: Kind::Float };
+            FrozenEncoder { bert: &self.bert, key, cache: &self.place.path("outputs"), state_kind: Kind::Float };
         let pool = |states: &Tensor, packed: &nb_model::Packed| nb_model::cls_pooling(states, packed);
-        TeacherCache::open(&teacher, &[TeacherOutput::Pooled, TeacherOutput::State(2)], &self.task.stores(), pool)
+        OutputCache::open(&teacher, &[EncoderOutput::Pooled, EncoderOutput::State(2)], &self.task.stores(), pool)
     }
 
     /// Returns the files of the cache.
