@@ -64,11 +64,24 @@ mod x86_64 {
         is_x86_feature_detected!("avx512bf16")
     }
 
-    /// Returns true if the processor has AMX for bf16: instructions that multiply complete tiles.
+    /// Returns true if the processor has AMX for bf16, instructions that multiply complete tiles, and if the system has enabled it.
     pub fn has_amx_bf16() -> bool {
         /// The bit of AMX BF16 in leaf 7.
         const AMX_BF16: u32 = 1 << 22;
-        __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & AMX_BF16 != 0
+        __cpuid(0).eax >= STATES && __cpuid_count(7, 0).edx & AMX_BF16 != 0 && saves_tiles()
+    }
+
+    /// The leaf that describes the register states that the system saves when it switches threads.
+    const STATES: u32 = 0xd;
+    /// The number of the state of AMX's tiles.
+    const TILES: u32 = 18;
+
+    /// Returns true if the system saves AMX's tiles. A system that does not know them leaves them disabled, and the memory for the
+    /// states that it saves ends before theirs.
+    fn saves_tiles() -> bool {
+        let tiles = __cpuid_count(STATES, TILES); // their size and offset
+        let saved = __cpuid_count(STATES, 0).ebx;
+        tiles.eax > 0 && saved >= tiles.ebx + tiles.eax
     }
 }
 

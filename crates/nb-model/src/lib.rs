@@ -21,7 +21,7 @@ mod segments;
 
 pub use arena::{Arena, Layout, Slot, TouchedRows, TrainedRange};
 pub use checkpoint::{fill, named_values, read_tensors, write_tensors};
-pub use encoder::{Bert, Encoded, TrainedParts};
+pub use encoder::{Bert, Copies, Encoded, TrainedParts};
 pub use error::ModelError;
 pub use head::{
     AttentivePooling, Clicks, Dense, POOLING_QUERY, Pooling, Reader, Score, SelfAttention, cls_pooling, score, unit,

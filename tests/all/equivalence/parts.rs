@@ -156,3 +156,27 @@ fn a_step_refreshes_the_copies_that_products_read() {
     bert.parameters_changed();
     assert!(after_step.equal(&last(&bert)));
 }
+
+/// An update that also writes the copies gives the same parameters and the same products as one after which they are refreshed.
+#[test]
+fn an_update_writes_the_copies_that_products_read() {
+    for parts in all_parts() {
+        let updated = |groups_of: fn(&Bert) -> Vec<ParamGroup>| {
+            let mut models = model_pair(&small_bert(16, DEPTH as i64), Precision::Bf16, Sharing::Shared);
+            models.teacher.as_mut().unwrap().bert.train_only(parts);
+            let berts = models.named().map(|(_, model)| &model.bert);
+            let mut groups: Vec<ParamGroup> = berts.flat_map(groups_of).collect();
+            let batches = [sentences(&LENGTHS, 3)];
+            let stepper = stepper(preset("newsbert"));
+            stepper.step(&TOPIC, &mut models, &mut groups, &batches, FIRST, Telemetry::Terms).unwrap();
+            let results = |bert: &Bert| {
+                let last = bert.encode(&packed(), Pass::Inference, Capture::States).last().copy();
+                [bert.arena().values().copy(), bert.copies().unwrap().values.copy(), last]
+            };
+            models.named().flat_map(|(_, model)| results(&model.bert)).collect::<Vec<Tensor>>()
+        };
+        let refreshed = updated(|bert| ParamGroup::all(bert.arena(), 1e-2));
+        let written = updated(|bert| ParamGroup::of_encoder(bert, 1e-2));
+        assert!(written.iter().zip(&refreshed).all(|(a, b)| a.equal(b)), "{parts:?}");
+    }
+}

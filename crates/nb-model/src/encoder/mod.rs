@@ -77,6 +77,15 @@ impl Encoded {
     }
 }
 
+/// Copies in bf16 of a range of an arena's values.
+#[derive(Debug)]
+pub struct Copies {
+    /// The entries of the arena.
+    pub entries: Range<i64>,
+    /// Their copies; the tensor shares memory with the model.
+    pub values: Tensor,
+}
+
 /// A BERT encoder (without the pooler that `BertModel` may add).
 #[derive(Debug)]
 pub struct Bert {
@@ -185,6 +194,17 @@ impl Bert {
     /// Does the same as [`Bert::parameters_changed`] where only values of trained parts were written.
     pub fn trained_parameters_changed(&mut self) {
         self.refresh_copies(self.trained.layers(self.depth()).start);
+    }
+
+    /// Notes that the values of trained parts were written together with their copies ([`Bert::copies`]).
+    pub fn trained_parameters_and_copies_changed(&mut self) {
+        self.short = OnceCell::new();
+    }
+
+    /// Returns the copies of the layers' values that products read; `None` in f32, whose products read the values themselves.
+    pub fn copies(&self) -> Option<Copies> {
+        let entries = self.layers_start..self.arena.layout().numel();
+        self.low.as_ref().map(|low| Copies { entries, values: low.shallow_clone() })
     }
 
     /// Refreshes the copies of the layers from number `first` on.

@@ -24,6 +24,7 @@ pub use self::output_cache::{EncoderOutput, FrozenEncoder, LoadedOutputs, Output
 pub use self::outputs::HeadOutputs;
 pub use self::saved_folder::save_head;
 use crate::method::TeacherRole;
+use crate::optim::ParamGroup;
 use crate::task::TaskHead;
 
 /// An encoder with the head of a task.
@@ -83,8 +84,23 @@ impl<T> Models<T> {
 
     /// Notifies the trained encoders that their parameters have changed. `teacher` is the teacher's role.
     pub(crate) fn parameters_changed(&mut self, teacher: TeacherRole) {
-        let trained = self.teacher.iter_mut().filter(|_| teacher == TeacherRole::Joint);
-        trained.chain(&mut self.student).for_each(|model| model.bert.trained_parameters_changed());
+        self.trained_mut(teacher).for_each(|model| model.bert.trained_parameters_changed());
+    }
+
+    /// Notifies the trained encoders that an update of `groups` has changed their parameters.
+    pub(crate) fn updated(&mut self, teacher: TeacherRole, groups: &[ParamGroup]) {
+        for model in self.trained_mut(teacher) {
+            if groups.iter().any(|group| group.writes_copies_of(&model.bert)) {
+                model.bert.trained_parameters_and_copies_changed();
+            } else {
+                model.bert.trained_parameters_changed();
+            }
+        }
+    }
+
+    fn trained_mut(&mut self, teacher: TeacherRole) -> impl Iterator<Item = &mut Model<T>> {
+        let trained = self.teacher.iter_mut().filter(move |_| teacher == TeacherRole::Joint);
+        trained.chain(&mut self.student)
     }
 }
 

@@ -1,6 +1,8 @@
 //! A parameter group: trained parameters, their optimiser state and their learning rate.
 
-use nb_model::{Arena, Slot, TrainedRange};
+use std::ops::Range;
+
+use nb_model::{Arena, Bert, Copies, Slot, TrainedRange};
 use nb_torch::cpu_slices::{read, with_slices, write};
 use tch::{Device, Kind, Tensor};
 
@@ -19,7 +21,32 @@ pub struct ParamGroup {
     pub(super) spans: Vec<Span>,
     /// The group's table, if its rows are updated lazily; no span covers it then.
     pub(super) rows: Option<Rows>,
+    /// On the CPU, copies of values that an update writes, too.
+    pub(super) copies: CopiesOfGroup,
     pub(super) peak: f64,
+}
+
+/// The copies of a group's values in bf16: of those from `start` to the end.
+#[derive(Debug)]
+pub(super) struct CopiesOfGroup {
+    pub(super) start: usize,
+    /// Empty if there are none.
+    pub(super) values: Tensor,
+}
+
+impl CopiesOfGroup {
+    /// Returns the part of an encoder's copies that belongs to the values `entries` of its arena.
+    fn of(entries: &Range<i64>, copies: Option<Copies>) -> Self {
+        let none = || Self { start: 0, values: Tensor::empty([0], (Kind::BFloat16, Device::Cpu)) };
+        let Some(copies) = copies.filter(|copies| copies.values.device() == Device::Cpu) else { return none() };
+        let first = entries.start.max(copies.entries.start);
+        if first >= entries.end {
+            return none();
+        }
+        assert!(entries.end <= copies.entries.end, "copies {:?} of the entries {entries:?}", copies.entries);
+        let values = copies.values.narrow(0, first - copies.entries.start, entries.end - first);
+        Self { start: (first - entries.start) as usize, values }
+    }
 }
 
 /// The gradient of a lazily updated table.
@@ -44,26 +71,45 @@ impl ParamGroup {
 
     /// Makes the groups over the trained entries of `arena`, with moments of zero: one for each range of entries.
     pub fn all(arena: &Arena, peak: f64) -> Vec<Self> {
-        arena.trained().into_iter().map(|range| Self::over(arena, range, peak)).collect()
+        arena.trained().into_iter().map(|range| Self::over(arena, range, None, peak)).collect()
     }
 
-    fn over(arena: &Arena, range: TrainedRange, peak: f64) -> Self {
+    /// Does the same as [`ParamGroup::all`] for the parameters of an encoder. On the CPU, an update writes the encoder's copies in
+    /// bf16 ([`Bert::copies`]), too.
+    pub fn of_encoder(bert: &Bert, peak: f64) -> Vec<Self> {
+        let arena = bert.arena();
+        arena.trained().into_iter().map(|range| Self::over(arena, range, bert.copies(), peak)).collect()
+    }
+
+    /// Returns true if an update writes the copies of an encoder's trained layers.
+    pub(crate) fn writes_copies_of(&self, bert: &Bert) -> bool {
+        let Some(copies) = bert.copies().filter(|_| self.copies.values.numel() > 0) else { return false };
+        let start = copies.values.data_ptr() as usize;
+        (start..start + copies.values.numel() * size_of::<half::bf16>())
+            .contains(&(self.copies.values.data_ptr() as usize))
+    }
+
+    fn over(arena: &Arena, range: TrainedRange, copies: Option<Copies>, peak: f64) -> Self {
         let TrainedRange { entries, values, grads } = range;
         let is_inside = |slot: &&Slot| entries.contains(&slot.offset);
         let is_lazy = arena.values().device() == Device::Cpu;
         let table = arena.layout().table().filter(is_inside).filter(|_| is_lazy);
         let rows = table.map(|slot| Rows::new(slot, entries.start, arena.touched().clone()));
+        let copies = CopiesOfGroup::of(&entries, copies);
         let mut spans: Vec<Span> = Vec::new();
         let slots = arena.layout().slots().iter().filter(is_inside);
         for slot in slots.filter(|slot| !(slot.is_table && rows.is_some())) {
             let (start, len, decays) = ((slot.offset - entries.start) as usize, slot.numel() as usize, slot.decays());
+            let begins_copies = copies.values.numel() > 0 && start == copies.start; // a span has copies as a whole or not at all
             match spans.last_mut() {
-                Some(span) if span.decays == decays && span.start + span.len == start => span.len += len,
+                Some(span) if span.decays == decays && span.start + span.len == start && !begins_copies => {
+                    span.len += len
+                }
                 _ => spans.push(Span { start, len, decays }),
             }
         }
         let zeros = || values.zeros_like();
-        Self { exp_avg: zeros(), exp_avg_sq: zeros(), values, grads, spans, rows, peak }
+        Self { exp_avg: zeros(), exp_avg_sq: zeros(), values, grads, spans, rows, copies, peak }
     }
 
     /// The tensors that an update changes, by name: values and both moments. They share memory with the group's tensors. Read

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use half::bf16;
+use nb_kernels::Float;
+
 /// Entries per parallel task.
 pub(super) const PIECE: usize = 1 << 15;
 
@@ -60,6 +63,25 @@ pub(super) fn update_piece(state: &mut State<'_>, grads: &mut [f32], factors: Fa
     let (values, exp_avg, exp_avg_sq) = (&mut state.values[..n], &mut state.exp_avg[..n], &mut state.exp_avg_sq[..n]);
     for i in 0..n {
         factors.update(&mut values[i], &mut exp_avg[i], &mut exp_avg_sq[i], grads[i] * clip);
+        grads[i] = 0.0;
+    }
+}
+
+/// Does the same as [`update_piece`], and writes the values to `copies`, rounded.
+#[inline(always)]
+pub(super) fn update_piece_and_copies(
+    state: &mut State<'_>,
+    grads: &mut [f32],
+    copies: &mut [bf16],
+    factors: Factors,
+    clip: f32,
+) {
+    let n = grads.len();
+    let (values, exp_avg, exp_avg_sq) = (&mut state.values[..n], &mut state.exp_avg[..n], &mut state.exp_avg_sq[..n]);
+    let copies = &mut copies[..n];
+    for i in 0..n {
+        factors.update(&mut values[i], &mut exp_avg[i], &mut exp_avg_sq[i], grads[i] * clip);
+        copies[i] = Float::from_f32(values[i]);
         grads[i] = 0.0;
     }
 }

@@ -1,56 +1,76 @@
 //! The update of a parameter group: on the CPU, on GPUs, and on other devices.
 
+use half::bf16;
 use nb_kernels::threads;
 use nb_torch::cpu_slices::{with_slices, write};
 use nb_torch::{Hyperparameters, Parameters, fused_adamw};
 use pulp::Arch;
 use tch::{Kind, Tensor};
 
-use super::group::ParamGroup;
-use super::piece::{Factors, PIECE, State, update_piece};
+use super::group::{CopiesOfGroup, ParamGroup};
+use super::piece::{Factors, PIECE, State, update_piece, update_piece_and_copies};
 use super::span::Span;
 
 /// A parallel task of the update on the CPU.
 struct Piece<'a> {
     state: State<'a>,
     grads: &'a mut [f32],
+    /// The copies of the values; empty for values without copies.
+    copies: &'a mut [bf16],
 }
 
 impl<'a> Piece<'a> {
-    /// Cuts a span of parameters into pieces.
-    fn all(state: State<'a>, grads: &'a mut [f32]) -> Vec<Self> {
+    /// Cuts a span of parameters into pieces. Either all of its values have copies or none.
+    fn all(state: State<'a>, grads: &'a mut [f32], copies: &'a mut [bf16]) -> Vec<Self> {
         let mut exp_avg = state.exp_avg.chunks_mut(PIECE);
         let mut exp_avg_sq = state.exp_avg_sq.chunks_mut(PIECE);
         let mut grads = grads.chunks_mut(PIECE);
+        let mut copies = copies.chunks_mut(PIECE);
         let mut pieces = Vec::new();
         for values in state.values.chunks_mut(PIECE) {
             let (Some(exp_avg), Some(exp_avg_sq), Some(grads)) = (exp_avg.next(), exp_avg_sq.next(), grads.next())
             else {
                 break; // never: the buffers of a group have the same length
             };
-            pieces.push(Self { state: State { values, exp_avg, exp_avg_sq }, grads });
+            let copies = copies.next().unwrap_or_default();
+            pieces.push(Self { state: State { values, exp_avg, exp_avg_sq }, grads, copies });
         }
         pieces
+    }
+
+    fn update(self, factors: Factors, clip: f32) {
+        let Self { mut state, grads, copies } = self;
+        if copies.is_empty() {
+            Arch::new().dispatch(|| update_piece(&mut state, grads, factors, clip));
+        } else {
+            Arch::new().dispatch(|| update_piece_and_copies(&mut state, grads, copies, factors, clip));
+        }
     }
 }
 
 /// Updates a group on all CPU cores, touching each entry once.
 pub(super) fn update_host(group: &mut ParamGroup, factors: Factors, clip: f32) {
-    let ParamGroup { values, grads, exp_avg, exp_avg_sq, spans, rows, .. } = group;
-    with_slices([values, grads, exp_avg, exp_avg_sq].map(write::<f32>), |[values, grads, exp_avg, exp_avg_sq]| {
-        let mut state = State { values, exp_avg, exp_avg_sq };
-        for &Span { start, len, decays } in spans.iter() {
-            let factors = factors.with_decay(decays);
-            let range = start..start + len;
-            let pieces = Piece::all(state.range(range.clone()), &mut grads[range]);
-            threads::for_each(pieces.into_iter(), |Piece { mut state, grads }| {
-                Arch::new().dispatch(|| update_piece(&mut state, grads, factors, clip));
-            });
-        }
-        if let Some(rows) = rows {
-            rows.update(state, grads, factors, clip);
-        }
-    });
+    let ParamGroup { values, grads, exp_avg, exp_avg_sq, spans, rows, copies, .. } = group;
+    let CopiesOfGroup { start: first_copy, values: copies } = copies;
+    with_slices(
+        ([values, grads, exp_avg, exp_avg_sq].map(write::<f32>), write::<bf16>(copies)),
+        |([values, grads, exp_avg, exp_avg_sq], copies)| {
+            let mut state = State { values, exp_avg, exp_avg_sq };
+            for &Span { start, len, decays } in spans.iter() {
+                let factors = factors.with_decay(decays);
+                let range = start..start + len;
+                let copies = match start.checked_sub(*first_copy) {
+                    Some(first) if !copies.is_empty() => &mut copies[first..first + len],
+                    _ => &mut [],
+                };
+                let pieces = Piece::all(state.range(range.clone()), &mut grads[range], copies);
+                threads::for_each(pieces.into_iter(), |piece| piece.update(factors, clip));
+            }
+            if let Some(rows) = rows {
+                rows.update(state, grads, factors, clip);
+            }
+        },
+    );
 }
 
 /// Updates a group with libtorch's fused kernel, on GPUs.

@@ -107,23 +107,24 @@ pub fn is_evaluation(plan: &Plan, schedule: &Schedule, position: StepPosition, e
 pub fn groups<T: TaskHead>(plan: &Plan, models: &Models<T>) -> Vec<ParamGroup> {
     let mut groups = Vec::new();
     let mut seen = Vec::new();
-    let mut add = |arena: &Arena, peak| {
+    let mut is_new = |arena: &Arena| {
         let identity = arena.values().data_ptr(); // a shared head is one arena
-        if !seen.contains(&identity) {
-            seen.push(identity);
-            groups.extend(ParamGroup::all(arena, peak));
-        }
+        let is_new = !seen.contains(&identity);
+        seen.extend(is_new.then_some(identity));
+        is_new
     };
     for (role, model) in models.trained(plan.method.teacher) {
         let encoder = match role {
             Role::Teacher => plan.train.teacher_lr,
             Role::Student => plan.train.lr,
         };
-        add(model.arena(), encoder);
+        groups.extend(ParamGroup::of_encoder(&model.bert, encoder));
         // Without a gradient, weight decay alone would change what follows the vectors.
         let head = if takes_teachers_head(plan) { model.head.vector_arenas() } else { model.head.arenas() };
-        head.into_iter().for_each(|arena| add(arena, plan.train.head_lr));
+        let head = head.into_iter().filter(|arena| is_new(arena));
+        groups.extend(head.flat_map(|arena| ParamGroup::all(arena, plan.train.head_lr)));
     }
-    models.extra_arenas().into_iter().for_each(|arena| add(arena, plan.train.head_lr));
+    let extra = models.extra_arenas().into_iter();
+    groups.extend(extra.flat_map(|arena| ParamGroup::all(arena, plan.train.head_lr)));
     groups
 }

@@ -125,7 +125,7 @@ impl Stepper {
             groups.iter_mut().for_each(ParamGroup::reset_state); // each stage starts with moments of zero
         }
         self.optimiser.step(groups, position.step_in_stage + 1, position.lr_factor, &clip);
-        models.parameters_changed(self.method.teacher);
+        models.updated(self.method.teacher, groups);
         Ok(StepOutput::new(&self.method, &context, reduced.terms, norm, stats, is_finite.logical_not()))
     }
 
