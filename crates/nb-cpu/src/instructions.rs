@@ -64,7 +64,8 @@ mod x86_64 {
         is_x86_feature_detected!("avx512bf16")
     }
 
-    /// Returns true if the processor has AMX for bf16, instructions that multiply complete tiles, and if the system has enabled it.
+    /// Returns true if the processor has AMX for bf16, instructions that multiply complete tiles, and the system has enabled
+    /// it.
     pub fn has_amx_bf16() -> bool {
         /// The bit of AMX BF16 in leaf 7.
         const AMX_BF16: u32 = 1 << 22;

@@ -66,6 +66,8 @@ fn cached_states_of_fixed_layers_change_no_result() {
     let computed = [&sets("teacher.outputs=compute")[..], &["output=runs/computed"]].concat();
     let ended = train(&place, &computed);
     assert!(!ended.err.contains("caching"), "{}", ended.err);
+    let short = [&sets("teacher.outputs=auto")[..], &["output=runs/short", "train.max_steps=7"]].concat();
+    assert!(!train(&place, &short).err.contains("caching"), "seven steps use an output once at most");
     let (found, expected) = (weights(&place, STUDENT), weights(&place, "runs/computed/student"));
     let furthest = found.iter().map(|(name, value)| max_difference(value, &expected[name])).fold(0.0, f64::max);
     assert!(furthest < 1e-5, "{furthest:e}");
@@ -108,6 +110,14 @@ fn a_plan_says_what_is_trained_and_blended() {
     let out = plan(&["teacher.train.layers=top 3", "student.train={layers: none, embeddings: true}"]);
     assert!(out.contains("of the student: embeddings") && out.contains("it is not trained"), "{out}");
     assert!(!plan(&[]).contains("of the teacher:"), "everything is trained");
+    let out = plan(&["teacher.train.layers=none", "student.train.layers=top 1"]);
+    assert!(
+        out.contains("method.beta has no effect") && out.contains("H_1 is constant, but compared with H_2"),
+        "{out}"
+    );
+    assert!(out.contains("of the teacher: nothing but the head"), "{out}");
+    let out = plan(&["method.name=kd", TOP_TWO]);
+    assert!(out.contains("trained parts: encoder.layer.2 to 3"), "{out}");
 }
 
 #[test]
@@ -117,8 +127,35 @@ fn impossible_parts_are_errors_with_the_key() {
     place.train(&["student.train.layers=top 3"]).failed(&["student.train.layers", "at most `top 2`"]);
     place.train(&["student.train.layers=2"]).failed(&["student.train.layers", "`top N`"]);
     place.train(&["student.train.layer=all"]).failed(&["student.train", "layer"]);
+    place.train(&["student={layers: 2, init: random, train: {layers: top 1}}"]).failed(&["student.init is random"]);
+    let constant = ["method={name: tinybert, share: []}", "student.train.layers=none"];
+    place.train(&constant).failed(&["student.train.layers", "stage 1", "leaves constant"]);
+    plan(&place, &["method.name=finetune", "teacher.train.layers=top 9"]).done(); // no teacher learns
     let place = Place::searches();
     let nothing = ["method={name: finetune}", "student.train.layers=none"];
     place.train(&nothing).failed(&["student.train.layers", "at least one layer or the embeddings"]);
     plan(&place, &nothing).failed(&["student.train.layers"]);
+}
+
+/// Articles that several readers and queries share, and texts in several stores.
+#[test]
+fn cached_states_change_no_result_where_articles_are_ranked() {
+    for place in [Place::readers(), Place::searches()] {
+        let sets = |outputs: &'static str, output: &'static str| {
+            [
+                "method={name: newsbert, teacher: joint, weights: {hard: 1, hidden: 1, patience: 1}}",
+                TOP_TWO,
+                outputs,
+                output,
+            ]
+        };
+        train(&place, &sets("teacher.outputs=f32", "output=runs/cached"));
+        train(&place, &sets("teacher.outputs=compute", "output=runs/computed"));
+        for role in ["teacher", "student"] {
+            let (found, expected) =
+                (weights(&place, &format!("runs/cached/{role}")), weights(&place, &format!("runs/computed/{role}")));
+            let furthest = found.iter().map(|(name, value)| max_difference(value, &expected[name])).fold(0.0, f64::max);
+            assert!(furthest < 1e-5, "{role}: {furthest:e}");
+        }
+    }
 }

@@ -76,6 +76,10 @@ fn topic_runs_on_many_processes_equal_runs_on_one() {
     if has_gloo() {
         assert_same_on_many(&Place::new(), &LARGE);
         assert_same_on_many(&Place::new(), &[]);
+        assert_same_on_many(
+            &Place::new(),
+            &["teacher.train.layers=top 3", "student.train={layers: top 1, embeddings: true}"],
+        );
         assert_same_on_many(&Place::new(), &["method.name=kd", "teacher.train={epochs: 2}"]);
     }
 }

@@ -75,7 +75,7 @@ fn gradients_of_trained_parts_equal_those_of_a_complete_pass() {
 fn a_pass_from_the_fixed_states_equals_one_through_all_layers() {
     for precision in [Precision::F32, Precision::Bf16] {
         for capture in [Capture::Last, Capture::States] {
-            for top_layers in 0..DEPTH {
+            for top_layers in 0..=DEPTH {
                 let mut bert = encoder(&with_dropout(small_bert(16, DEPTH as i64)), precision, 3);
                 bert.train_only(TrainedParts { embeddings: false, top_layers });
                 let (packed, pass) = (packed(), Pass::Training(DropoutKey::Key(5)));

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use nb_model::Bert;
-use nb_train::model::{EncoderOutput, FrozenEncoder, Models, OutputCache, cacheable_outputs};
+use nb_train::model::{CachedEncoder, EncoderOutput, Models, OutputCache, cacheable_outputs};
 use nb_train::plan::Plan;
 use nb_train::task::{Task, Topic};
 use tch::{Kind, Tensor};
@@ -30,7 +30,7 @@ fn cache_outputs<K: Task>(
     let all = cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers).expect("no term needs scores");
     let teachers = models.teacher.iter().chain(&models.extra_teachers).enumerate();
     let open = |(i, model): (usize, &nb_train::model::Model<K::Head>)| {
-        let teacher = FrozenEncoder { bert: &model.bert, key: &format!("teacher {i}"), cache, state_kind: states };
+        let teacher = CachedEncoder { bert: &model.bert, key: &format!("teacher {i}"), cache, state_kind: states };
         let outputs = if i == 0 { all.clone() } else { vec![EncoderOutput::Pooled] };
         OutputCache::open(&teacher, &outputs, &task.stores(), |states, packed| task.pooled(&model.head, states, packed))
             .unwrap()
@@ -114,7 +114,7 @@ impl CachedTeacher {
 
     fn open(&self, key: &str) -> anyhow::Result<OutputCache> {
         let teacher =
-            FrozenEncoder { bert: &self.bert, key, cache: &self.place.path("outputs"), state_kind: Kind::Float };
+            CachedEncoder { bert: &self.bert, key, cache: &self.place.path("outputs"), state_kind: Kind::Float };
         let pool = |states: &Tensor, packed: &nb_model::Packed| nb_model::cls_pooling(states, packed);
         OutputCache::open(&teacher, &[EncoderOutput::Pooled, EncoderOutput::State(2)], &self.task.stores(), pool)
     }

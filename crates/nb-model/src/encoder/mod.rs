@@ -2,8 +2,8 @@
 //!
 //! [`Bert::encode`] turns token ids into hidden states. With [`Pass::Training`] the states are autograd leaves: build any loss
 //! on them, call `backward()` on it, and pass the [`Encoded`] to [`Bert::backward`]. It carries the states' gradients through
-//! the layers and adds the gradient of every trained parameter to the arena. No graph is recorded inside the encoder, the gradients are in
-//! the buffer that blending, clipping and the optimiser read, and states without a gradient cost nothing.
+//! the layers and adds the gradient of every trained parameter to the arena. No graph is recorded inside the encoder, the
+//! gradients are in the buffer that blending, clipping and the optimiser read, and states without a gradient cost nothing.
 
 mod embeddings;
 mod layer;
@@ -177,11 +177,15 @@ impl Bert {
         tch::manual_seed(seed as i64);
         for slot in self.arena.layout().slots() {
             let mut value = self.arena.value(&slot.name);
-            let _ = match (slot.decays(), slot.name.ends_with("LayerNorm.weight")) {
-                (true, _) => value.normal_(0.0, self.config.initializer_range),
-                (false, true) => value.fill_(1.0),
-                (false, false) => value.zero_(),
-            };
+            match (slot.decays(), slot.name.ends_with("LayerNorm.weight")) {
+                (true, _) => {
+                    // On the CPU: the generators of devices draw different numbers.
+                    let mut drawn = Tensor::empty(value.size(), (Kind::Float, Device::Cpu));
+                    value.copy_(&drawn.normal_(0.0, self.config.initializer_range));
+                }
+                (false, true) => _ = value.fill_(1.0),
+                (false, false) => _ = value.zero_(),
+            }
         }
         self.parameters_changed();
     }
@@ -298,8 +302,11 @@ impl Bert {
     ///
     /// # Panics
     ///
-    /// If the attention scores are captured, which the layers below do not compute.
+    /// If the embeddings are trained, if `fixed` has another number of rows than `packed`, or if the attention scores are captured,
+    /// which the layers below do not compute.
     pub fn encode_from_fixed(&self, fixed: &Tensor, packed: &Packed, pass: Pass, capture: Capture) -> Encoded {
+        assert!(!self.trained.embeddings, "the states of all layers change with the embeddings");
+        assert_eq!(fixed.size()[0], packed.tokens(), "rows of the fixed states against tokens");
         assert!(capture < Capture::Scores, "the scores of all layers need all layers");
         tch::no_grad(|| self.run_from_fixed(fixed, packed, pass, capture))
     }

@@ -68,8 +68,8 @@ impl LayerNorm {
         }
     }
 
-    /// Adds dL/dγ and dL/dβ to the arena if they are trained, from dL/dy. Returns dL/d`residual` in f32 and, with the same dropout, dL/d`x` in
-    /// `kind`.
+    /// Adds dL/dγ and dL/dβ to the arena if they are trained, from dL/dy. Returns dL/d`residual` in f32 and, with the same
+    /// dropout, dL/d`x` in `kind`.
     pub(crate) fn backward(
         &self,
         grad: &Tensor,

@@ -53,7 +53,8 @@ impl Linear {
         (activation::forward(f, &before), ActivationTape::Before(before))
     }
 
-    /// Adds dL/dW and dL/db to the arena if the layer is trained, and returns dL/dx, from dL/dy `grad` [n, out] and the layer's input `x` [n, in].
+    /// Adds dL/dW and dL/db to the arena if the layer is trained, and returns dL/dx, from dL/dy `grad` [n, out] and the layer's
+    /// input `x` [n, in].
     pub fn backward(&self, grad: &Tensor, x: &Tensor) -> Tensor {
         let _scope = scope(Phase::Linear);
         self.accumulate(grad, x);

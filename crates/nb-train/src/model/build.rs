@@ -87,6 +87,12 @@ pub(crate) fn takes_teachers_head(plan: &Plan) -> bool {
         && !plan.method.any(|kind| kind.needs_label() || kind.compares_logits())
 }
 
+/// Returns the layers of the student's or a joint teacher's head that are trained. Without a gradient, weight decay alone would
+/// change what follows the vectors.
+pub fn trained_head<'a, T: TaskHead>(plan: &Plan, head: &'a T) -> Vec<&'a Arena> {
+    if takes_teachers_head(plan) { head.vector_arenas() } else { head.arenas() }
+}
+
 /// Copies each layer of a head that the other head has with the same shape.
 fn copy_head<T: TaskHead>(from: &T, to: &T) {
     for arena in to.arenas() {

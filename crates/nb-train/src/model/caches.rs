@@ -10,10 +10,10 @@ use nb_torch::cpu_slices::{read, with_slices};
 use tch::{Device, Kind, Tensor};
 
 use crate::method::{Method, TeacherRole, TermKind};
-use crate::model::output_cache::{EncoderOutput, FrozenEncoder, OutputCache, cache_size, format_bytes};
+use crate::model::output_cache::{CachedEncoder, EncoderOutput, OutputCache, cache_size, format_bytes};
 use crate::model::saved_folder::weights_digest;
 use crate::model::{Model, Models, Role};
-use crate::plan::Plan;
+use crate::plan::{CachePolicy, Plan};
 use crate::task::{Task, TaskHead};
 
 /// Most micro-batches that are read to find out how often a run encodes a text.
@@ -40,7 +40,9 @@ impl CachePlan {
             return None;
         }
         let outputs = cacheable_outputs(&plan.method, &plan.teacher_config, plan.student_layers)?;
-        Some(Self::new(outputs, plan.teacher_config.hidden_size, plan, task))
+        let (hidden, uses) = (plan.teacher_config.hidden_size, uses(plan, task));
+        let kind = plan.cache_policy.kind(uses, |kind| cache_size(&outputs, &task.stores(), hidden, kind));
+        Some(Self { outputs, kind, hidden, uses })
     }
 
     /// Returns the states of a model that learns up to the output of its fixed layers ([`Bert::fixed_layers`]), as far as the
@@ -53,25 +55,17 @@ impl CachePlan {
             return None; // scores are not cached, and need all layers
         }
         let mut outputs = match role {
-            Role::Teacher => {
-                let mut read = cacheable_outputs(&plan.method, config, plan.student_layers)?;
-                read.retain(|output| match output {
-                    EncoderOutput::State(i) | EncoderOutput::First(i) => *i < fixed,
-                    EncoderOutput::Pooled => false,
-                });
-                read
-            }
-            Role::Student if capture == Capture::States => (0..fixed).map(EncoderOutput::State).collect(),
-            Role::Student => Vec::new(),
+            Role::Teacher => cacheable_outputs(&plan.method, config, plan.student_layers)?,
+            Role::Student => states_of_student(&plan.method, plan.student_layers),
         };
+        outputs.retain(|output| match output {
+            EncoderOutput::State(i) | EncoderOutput::First(i) => *i < fixed,
+            EncoderOutput::Pooled => false,
+        });
         outputs.push(EncoderOutput::State(fixed));
-        Some(Self::new(outputs, config.hidden_size, plan, task))
-    }
-
-    fn new<K: Task>(outputs: Vec<EncoderOutput>, hidden: i64, plan: &Plan, task: &K) -> Self {
-        let uses = uses(plan, task);
-        let kind = plan.cache_policy.kind(uses, |kind| cache_size(&outputs, &task.stores(), hidden, kind));
-        Self { outputs, kind, hidden, uses }
+        let (hidden, uses) = (config.hidden_size, uses(plan, task));
+        let kind = plan.cache_policy.for_inputs(uses, |kind| cache_size(&outputs, &task.stores(), hidden, kind));
+        Some(Self { outputs, kind, hidden, uses })
     }
 
     /// Returns the kind of the cached states after a message that names the outputs, their size and their folder.
@@ -98,14 +92,19 @@ fn learner(plan: &Plan, role: Role) -> Option<(&BertConfig, TrainedParts)> {
 }
 
 /// Returns how often the run encodes a text of its stores, on average. Where articles are ranked, a batch encodes the candidates
-/// of several readers, and an epoch encodes an article many times.
+/// of several readers, and an epoch encodes an article many times. 0 if nothing depends on it.
 fn uses<K: Task>(plan: &Plan, task: &K) -> f64 {
+    if plan.cache_policy != CachePolicy::Auto {
+        return 0.0;
+    }
     let epoch = task.epoch(0);
     let step = epoch.len().div_ceil(COUNTED_BATCHES).max(1);
     let counted: Vec<i64> = epoch.iter().step_by(step).map(|rows| task.packed(&task.batch(0, rows)).tokens()).collect();
     let per_batch = counted.iter().sum::<i64>() as f64 / counted.len().max(1) as f64;
     let stored: u64 = task.stores().iter().map(|store| store.token_count()).sum();
-    plan.train.epochs as f64 * per_batch * epoch.len() as f64 / stored.max(1) as f64
+    let most = plan.train.max_steps.map_or(u64::MAX, |steps| steps.saturating_mul(plan.train.accumulate as u64));
+    let batches = (plan.train.epochs * epoch.len() as u64).min(most);
+    batches as f64 * per_batch / stored.max(1) as f64
 }
 
 /// Returns the outputs of frozen teachers that a method's terms compare, if all of them can be cached. Attention scores
@@ -127,6 +126,23 @@ pub fn cacheable_outputs(method: &Method, teacher: &BertConfig, student_layers: 
     outputs.sort();
     outputs.dedup();
     Some(outputs)
+}
+
+/// Returns the states of the student that a method's terms compare.
+fn states_of_student(method: &Method, layers: usize) -> Vec<EncoderOutput> {
+    let mut states = Vec::new();
+    for term in method.terms() {
+        match term.kind {
+            TermKind::Embedding => states.push(EncoderOutput::State(0)),
+            TermKind::Hidden => states.extend((1..=layers).map(EncoderOutput::State)),
+            TermKind::Patience => states.extend((1..layers).map(EncoderOutput::First)),
+            TermKind::Cosine => states.push(EncoderOutput::State(layers)),
+            _ => {}
+        }
+    }
+    states.sort();
+    states.dedup();
+    states
 }
 
 /// Opens the caches of the frozen teachers' outputs, if the plan asks for them. If that fails, the teachers compute their
@@ -158,8 +174,8 @@ fn of_teacher<K: Task>(
     state_kind: Kind,
 ) -> Result<OutputCache> {
     let pooling = model.head.pooling().kind(); // a folder without a head does not say it
-    let key = format!("{} {:?} {:?} {pooling:?}", weights_digest(folder)?, plan.precision, plan.device);
-    let encoder = FrozenEncoder { bert: &model.bert, key: &key, cache: &folder_of(plan), state_kind };
+    let key = format!("{} {pooling:?} {}", weights_digest(folder)?, arithmetic(plan));
+    let encoder = CachedEncoder { bert: &model.bert, key: &key, cache: &folder_of(plan), state_kind };
     OutputCache::open(&encoder, outputs, &task.stores(), |states, packed| task.pooled(&model.head, states, packed))
 }
 
@@ -171,8 +187,8 @@ pub(super) fn of_fixed_layers<K: Task>(plan: &Plan, task: &K, models: &Models<K:
         let what = format!("the states of the {}'s fixed layers", role.name());
         let Some(state_kind) = cache_plan.announced(&what, plan, task) else { continue };
         let bert = &model.bert;
-        let key = format!("fixed {} {:?} {:?}", fixed_digest(bert), plan.precision, plan.device);
-        let encoder = FrozenEncoder { bert, key: &key, cache: &folder_of(plan), state_kind };
+        let key = format!("fixed {} {}", fixed_digest(bert), arithmetic(plan));
+        let encoder = CachedEncoder { bert, key: &key, cache: &folder_of(plan), state_kind };
         let no_pooling = |states: &Tensor, _: &Packed| states.shallow_clone(); // pooled vectors change
         match OutputCache::open(&encoder, &cache_plan.outputs, &task.stores(), no_pooling) {
             Ok(cache) => drop(caches.insert(role, cache)),
@@ -196,6 +212,15 @@ fn fixed_digest(bert: &Bert) -> String {
     }
     hasher.update(format!("{:?}", bert.config()).as_bytes());
     hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// Names the precision and the kind of device, on which the last bits of an output depend. All GPUs of a machine share a cache.
+fn arithmetic(plan: &Plan) -> String {
+    let device = match plan.device {
+        Device::Cuda(_) => "cuda".to_owned(),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    format!("{:?} {device}", plan.precision)
 }
 
 fn folder_of(plan: &Plan) -> PathBuf {

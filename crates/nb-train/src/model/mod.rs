@@ -16,11 +16,11 @@ use nb_model::{Arena, Bert, Capture, Dense, DropoutKey, Encoded, Packed, Pass};
 use nb_share::LayerMap;
 use serde::{Deserialize, Serialize};
 
-pub use self::build::{needs_projection, widths};
+pub use self::build::{needs_projection, trained_head, widths};
 pub use self::caches::{CachePlan, cacheable_outputs};
 pub use self::card::{CardText, ModelCard};
 pub use self::head_layers::HeadLayers;
-pub use self::output_cache::{EncoderOutput, FrozenEncoder, LoadedOutputs, OutputCache, cache_size, format_bytes};
+pub use self::output_cache::{CachedEncoder, EncoderOutput, LoadedOutputs, OutputCache, cache_size, format_bytes};
 pub use self::outputs::HeadOutputs;
 pub use self::saved_folder::save_head;
 use crate::method::TeacherRole;

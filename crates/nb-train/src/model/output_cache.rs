@@ -87,7 +87,7 @@ pub fn format_bytes(bytes: u64) -> String {
 
 /// An encoder whose outputs are cached, as far as they do not change.
 #[derive(Debug, Clone, Copy)]
-pub struct FrozenEncoder<'a> {
+pub struct CachedEncoder<'a> {
     /// The encoder.
     pub bert: &'a Bert,
     /// A key for everything that the outputs depend on besides the texts.
@@ -140,7 +140,7 @@ impl OutputCache {
     /// # Errors
     /// If a file cannot be written or read.
     pub fn open(
-        encoder: &FrozenEncoder<'_>,
+        encoder: &CachedEncoder<'_>,
         outputs: &[EncoderOutput],
         stores: &[&TokenStore],
         pool: impl Fn(&Tensor, &Packed) -> Tensor,
@@ -188,7 +188,7 @@ impl OutputCache {
 
 /// Opens the cached outputs for one store, computing missing ones.
 fn open_store(
-    encoder: &FrozenEncoder<'_>,
+    encoder: &CachedEncoder<'_>,
     outputs: &[EncoderOutput],
     store: &TokenStore,
     pool: &impl Fn(&Tensor, &Packed) -> Tensor,
@@ -219,7 +219,7 @@ fn token_starts(store: &TokenStore) -> Vec<u64> {
     starts
 }
 
-impl FrozenEncoder<'_> {
+impl CachedEncoder<'_> {
     /// Returns the folder of the outputs for a store, named after a hash of the key and of the store's file name, which is
     /// itself a hash of everything that the tokens depend on.
     fn folder(&self, store: &TokenStore) -> PathBuf {
@@ -263,7 +263,7 @@ impl FrozenEncoder<'_> {
 }
 
 /// Returns the header of a file. The same output of the same store has the same bytes.
-fn header(encoder: &FrozenEncoder<'_>, output: EncoderOutput, store: &TokenStore, path: &Path) -> Result<Vec<u8>> {
+fn header(encoder: &CachedEncoder<'_>, output: EncoderOutput, store: &TokenStore, path: &Path) -> Result<Vec<u8>> {
     let (rows, hidden) = (output.row_count(store) as usize, encoder.bert.config().hidden_size as usize);
     let dtype = if output.kind(encoder.state_kind) == Kind::Float { Dtype::F32 } else { Dtype::BF16 };
     let mut header = Header::default();
@@ -281,7 +281,7 @@ struct OutputWriter {
 }
 
 impl OutputWriter {
-    fn create(encoder: &FrozenEncoder<'_>, output: EncoderOutput, store: &TokenStore) -> Result<Self> {
+    fn create(encoder: &CachedEncoder<'_>, output: EncoderOutput, store: &TokenStore) -> Result<Self> {
         let path = encoder.path(output, store);
         let file = AtomicFile::create(&path)?;
         let header = header(encoder, output, store, &path)?;
@@ -306,7 +306,7 @@ impl OutputWriter {
 
 /// Runs the encoder over a store and writes some of its outputs.
 fn compute(
-    encoder: &FrozenEncoder<'_>,
+    encoder: &CachedEncoder<'_>,
     outputs: &[EncoderOutput],
     store: &TokenStore,
     pool: &impl Fn(&Tensor, &Packed) -> Tensor,
@@ -331,7 +331,7 @@ fn compute(
     Ok(())
 }
 
-/// Returns the values of an output for a batch, [texts, H] or [tokens, H], from [`FrozenEncoder::states`].
+/// Returns the values of an output for a batch, [texts, H] or [tokens, H], from [`CachedEncoder::states`].
 fn output_values(
     output: EncoderOutput,
     states: &[Tensor],

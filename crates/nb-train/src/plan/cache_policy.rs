@@ -24,6 +24,11 @@ impl CachePolicy {
     /// Least number of times that a run uses the outputs of a text, on average, for [`CachePolicy::Auto`] to cache them.
     pub const FEWEST_USES: f64 = 1.5;
 
+    /// Does the same as [`CachePolicy::kind`] for states from which training starts, which [`CachePolicy::Auto`] does not round.
+    pub fn for_inputs(self, uses: f64, bytes: impl Fn(Kind) -> u64) -> Option<Kind> {
+        self.kind(uses, bytes).filter(|&kind| self != Self::Auto || kind == Kind::Float)
+    }
+
     /// Returns the kind of the cached states, or `None` if outputs are not cached. `uses` is the number of times that the run uses
     /// the outputs of a text, on average; `bytes` returns the size for a kind.
     pub fn kind(self, uses: f64, bytes: impl Fn(Kind) -> u64) -> Option<Kind> {
@@ -60,6 +65,8 @@ mod tests {
         let auto = |uses, states| CachePolicy::Auto.kind(uses, size(states));
         assert_eq!((auto(1.4, small), auto(1.5, small)), (None, Some(Kind::Float)));
         assert_eq!((auto(2.0, middle), auto(2.0, large)), (Some(Kind::BFloat16), None));
+        let inputs = |policy: CachePolicy| policy.for_inputs(2.0, size(middle));
+        assert_eq!([CachePolicy::Auto, CachePolicy::Bf16].map(inputs), [None, Some(Kind::BFloat16)]);
         for (policy, kind) in [
             (CachePolicy::Never, None),
             (CachePolicy::F32, Some(Kind::Float)),

@@ -15,8 +15,9 @@
 //! | gradients of states | 4·n·H for each state that a loss uses |
 //! | working memory | n·(2·b·F + 16·H): the backward pass of a layer |
 //!
-//! Layers whose outputs never change ([`nb_model::Bert::fixed_layers`]) store no tape. A frozen teacher stores none at all: it takes the memory of one layer at a time, and of the states that it records. If its
-//! outputs are cached, the cached outputs of the micro-batch take their place.
+//! Layers whose outputs never change ([`nb_model::Bert::fixed_layers`]) store no tape. A frozen teacher stores none at all: it
+//! takes the memory of one layer at a time, and of the states that it records. If its outputs are cached, the cached outputs
+//! of the micro-batch take their place.
 //!
 //! An evaluation encodes a fixed number of tokens at a time, one layer at a time, in the memory that an update has freed. A
 //! model is saved from the arena without a copy. On the CPU, the model that is loaded for the test rows adds 12·P. While

@@ -84,8 +84,13 @@ impl ModelsPlan {
             check_start(&config.student, &student_start, &student_config, &source_config)?;
             check_pair(method, &student_config, &teacher_config)?;
         }
+        let teacher_learns = match method.teacher {
+            TeacherRole::Joint => true,
+            TeacherRole::Frozen => trained.is_empty(),
+            TeacherRole::Absent => false,
+        };
         Ok(Self {
-            parts: LearnedParts::new(config, method.has_student(), &source_config, &student_config)?,
+            parts: LearnedParts::new(config, method, teacher_learns, &source_config, &student_config)?,
             teacher,
             source_config,
             trained,

@@ -3,36 +3,80 @@
 use nb_checkpoint::BertConfig;
 use nb_model::TrainedParts;
 
-use crate::config::{ConfigError, RunConfig, StudentTrainConfig, TeacherTrainConfig, TrainedLayers};
+use crate::config::{ConfigError, RunConfig, StudentInit, StudentTrainConfig, TeacherTrainConfig, TrainedLayers};
+use crate::method::{Method, TermKind};
 
-/// The trained parts of both models. Parts of a model that does not learn are not used.
+/// The trained parts of both models; none of a model that does not learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LearnedParts {
-    /// Those of the teacher.
+    /// Those of the teacher. For a frozen teacher that is trained first, those of that training.
     pub teacher: TrainedParts,
     /// Those of the student.
     pub student: TrainedParts,
 }
 
 impl LearnedParts {
-    /// Checks the keys against the models' shapes.
+    /// Checks the keys of the models that learn. `teacher_learns` is true if the run trains the teacher, or first trains a
+    /// frozen one.
     ///
     /// # Errors
-    /// If a model has fewer layers than are to be trained.
+    /// If a model has fewer layers than are to be trained, if a part that is not trained would stay random, or if a stage of the
+    /// method would train nothing.
     pub(super) fn new(
         config: &RunConfig,
-        has_student: bool,
+        method: &Method,
+        teacher_learns: bool,
         teacher: &BertConfig,
         student: &BertConfig,
     ) -> Result<Self, ConfigError> {
+        let has_projection = teacher.hidden_size != student.hidden_size; // every term that compares states trains it
         let TeacherTrainConfig { layers, embeddings, .. } = config.teacher.train.unwrap_or_default();
-        let teacher = parts("teacher.train.layers", layers, embeddings, teacher)?;
-        let StudentTrainConfig { layers, embeddings } = config.student.train;
-        let student = match has_student {
-            true => parts("student.train.layers", layers, embeddings, student)?,
-            false => TrainedParts::NONE,
+        let teacher = match teacher_learns {
+            true => parts("teacher.train.layers", layers, embeddings, teacher)?,
+            false => skipped("teacher.train.layers", layers, embeddings),
         };
+        let StudentTrainConfig { layers, embeddings } = config.student.train;
+        if !method.has_student() {
+            return Ok(Self { teacher, student: skipped("student.train.layers", layers, embeddings) });
+        }
+        let depth = student.num_hidden_layers as usize;
+        let student = parts("student.train.layers", layers, embeddings, student)?;
+        let is_whole = student.embeddings && student.top_layers >= depth;
+        if config.student.init == StudentInit::Random && !is_whole {
+            let why = "student.init is random, and what is not trained would stay random";
+            return Err(ConfigError::conflict("student.train.layers", layers, why).and("student.init"));
+        }
+        if !has_projection {
+            check_stages(method, student, layers, depth)?;
+        }
         Ok(Self { teacher, student })
+    }
+}
+
+/// Returns no parts for a model that does not learn, with a message if the configuration names parts of it.
+fn skipped(key: &str, layers: TrainedLayers, embeddings: Option<bool>) -> TrainedParts {
+    if layers != TrainedLayers::All || embeddings == Some(false) {
+        tracing::info!("{key} is skipped: the run does not train this model");
+    }
+    TrainedParts::NONE
+}
+
+/// Checks that every stage has a term that reaches a trained part. Without one, a stage would only decay the weights.
+fn check_stages(method: &Method, parts: TrainedParts, layers: TrainedLayers, depth: usize) -> Result<(), ConfigError> {
+    let fixed = if parts.embeddings { None } else { Some(parts.layers(depth).start) }; // states up to this one are constants
+    let changes = |state: usize| fixed.is_none_or(|fixed| state > fixed);
+    let trains = |kind: TermKind| match kind {
+        TermKind::Embedding => parts.embeddings,
+        TermKind::Hidden | TermKind::Attention | TermKind::Cosine => changes(depth),
+        TermKind::Patience => depth > 1 && changes(depth - 1),
+        _ => true, // the outputs of a head; `check_trained` counts its parameters
+    };
+    match method.stages.iter().position(|stage| !stage.any(trains)) {
+        Some(stage) => {
+            let why = format!("stage {} of the method compares only states that it leaves constant", stage + 1);
+            Err(ConfigError::conflict("student.train.layers", layers, why).and("method.weights"))
+        }
+        None => Ok(()),
     }
 }
 
@@ -61,7 +105,7 @@ fn parts(
         TrainedLayers::None => 0,
         TrainedLayers::Top(count) if count <= depth => count,
         TrainedLayers::Top(_) => {
-            let expected = format!("`all`, `none`, or at most `top {depth}`, since the model has {depth} layers");
+            let expected = format!("`all`, `none`, or at most `top {depth}`, the number of the model's layers");
             return Err(ConfigError::expected(key, layers, expected));
         }
     };

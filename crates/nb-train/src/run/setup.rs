@@ -7,8 +7,7 @@ use nb_model::Arena;
 
 use crate::config::EvalEvery;
 use crate::method::TermKind;
-use crate::model::build::takes_teachers_head;
-use crate::model::{Models, Role};
+use crate::model::{Models, Role, trained_head};
 use crate::optim::{AdamW, ParamGroup};
 use crate::plan::Plan;
 use crate::step::{Schedule, StepPosition, Stepper};
@@ -119,9 +118,7 @@ pub fn groups<T: TaskHead>(plan: &Plan, models: &Models<T>) -> Vec<ParamGroup> {
             Role::Student => plan.train.lr,
         };
         groups.extend(ParamGroup::of_encoder(&model.bert, encoder));
-        // Without a gradient, weight decay alone would change what follows the vectors.
-        let head = if takes_teachers_head(plan) { model.head.vector_arenas() } else { model.head.arenas() };
-        let head = head.into_iter().filter(|arena| is_new(arena));
+        let head = trained_head(plan, &model.head).into_iter().filter(|arena| is_new(arena));
         groups.extend(head.flat_map(|arena| ParamGroup::all(arena, plan.train.head_lr)));
     }
     let extra = models.extra_arenas().into_iter();

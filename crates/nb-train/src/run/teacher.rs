@@ -94,9 +94,10 @@ fn derived(plan: &Plan, config: RunConfig) -> Result<Plan> {
 
 /// Applies `teacher.train` to the training section. The parts of the teacher that are trained stay in `teacher.train`.
 pub(crate) fn train_teacher(config: &mut RunConfig) {
-    let Some(settings) = &mut config.teacher.train else { return };
-    let TeacherTrainConfig { layers, embeddings, epochs, batch, lr, head_lr, patience } = *settings;
-    *settings = TeacherTrainConfig { layers, embeddings, ..TeacherTrainConfig::default() };
+    let settings = config.teacher.train.unwrap_or_default();
+    let TeacherTrainConfig { layers, embeddings, epochs, batch, lr, head_lr, patience } = settings;
+    let parts = TeacherTrainConfig { layers, embeddings, ..TeacherTrainConfig::default() };
+    config.teacher.train = (parts != TeacherTrainConfig::default()).then_some(parts);
     config.train.epochs = epochs.unwrap_or(config.train.epochs);
     if let Some(batch) = batch {
         (config.train.batch, config.train.tokens) = (batch, None);

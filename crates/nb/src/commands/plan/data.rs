@@ -98,8 +98,8 @@ fn evaluations(plan: &Plan, epochs: &Epochs, schedule: &Schedule) -> u64 {
     (0..schedule.total()).filter(is_due).count() as u64
 }
 
-/// Shows the outputs of a frozen teacher and of fixed layers that are cached, or the reason why none are, and returns the number of
-/// hidden states of the teacher among them.
+/// Shows the outputs of a frozen teacher and of fixed layers that are cached, or the reason why none are. Returns the number
+/// of hidden states of the teacher among them.
 pub(super) fn cached_outputs<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> Option<u64> {
     for role in [Role::Teacher, Role::Student] {
         if let Some(cached) = CachePlan::of_fixed_layers(plan, task, role) {

@@ -1,5 +1,7 @@
 //! The layer map: what each layer of the student learns from.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use nb_model::TrainedParts;
 use nb_share::LayerMap;
@@ -11,13 +13,7 @@ use super::page::Page;
 /// Shows the layer map, if the method compares or blends layers.
 pub(super) fn layer_map(page: &mut Page, plan: &Plan) -> Result<()> {
     let method = &plan.method;
-    let layers = Layers {
-        method,
-        teacher: plan.teacher_config.num_hidden_layers as usize,
-        student: plan.student_layers,
-        map: None,
-        trained: Trained { teacher: plan.parts.teacher, student: plan.parts.student },
-    };
+    let layers = Layers::of(plan);
     if !method.has_student() || !(method.needs_layer_map() || layers.compare_states()) {
         return Ok(());
     }
@@ -41,6 +37,14 @@ pub(super) fn layer_map(page: &mut Page, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// Returns a warning if the method blends gradients, but no layer has any to blend.
+pub(super) fn warning(plan: &Plan) -> Option<String> {
+    let layers = Layers::of(plan);
+    let map = LayerMap::uniform(layers.teacher, layers.student).ok().filter(|_| layers.method.blends())?;
+    let has_no_effect = (1..=layers.student).all(|i| layers.blended_layers(map, i).is_empty());
+    has_no_effect.then(|| "method.beta has no effect: no layer and its teacher layers are both trained".to_owned())
+}
+
 /// The layers of both models.
 struct Layers<'a> {
     method: &'a Method,
@@ -56,7 +60,25 @@ struct Trained {
     student: TrainedParts,
 }
 
-impl Layers<'_> {
+impl<'a> Layers<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        Self {
+            method: &plan.method,
+            teacher: plan.teacher_config.num_hidden_layers as usize,
+            student: plan.student_layers,
+            map: None,
+            trained: Trained { teacher: plan.parts.teacher, student: plan.parts.student },
+        }
+    }
+
+    /// Returns the teacher layers, from 0, whose gradients are blended into those of student layer `i`, from 1.
+    fn blended_layers(&self, map: LayerMap, i: usize) -> Range<usize> {
+        let group = map.group(i - 1);
+        let is_trained = self.trained.student.layers(self.student).contains(&(i - 1));
+        let start = self.trained.teacher.layers(self.teacher).start.max(group.start);
+        if is_trained { start.min(group.end)..group.end } else { group.end..group.end }
+    }
+
     fn has(&self, kind: TermKind) -> bool {
         self.method.any(|other| other == kind)
     }
@@ -64,6 +86,12 @@ impl Layers<'_> {
     fn compare_states(&self) -> bool {
         let by_layer = [TermKind::Hidden, TermKind::Attention, TermKind::Cosine, TermKind::Embedding];
         self.has(TermKind::Patience) && self.student > 1 || by_layer.into_iter().any(|kind| self.has(kind))
+    }
+
+    /// Returns true if state `i` of the student changes: if a part below it is trained.
+    fn changes(&self, i: usize) -> bool {
+        let parts = self.trained.student;
+        parts.embeddings || i > parts.layers(self.student).start
     }
 
     fn embeddings(&self) -> Vec<String> {
@@ -74,8 +102,11 @@ impl Layers<'_> {
         if self.method.blends() {
             lines.push(match self.method.blend {
                 Blend::Layers => "gradients are not blended".to_owned(),
-                Blend::LayersAndEmbeddings => {
+                Blend::LayersAndEmbeddings if self.trained.teacher.embeddings && self.trained.student.embeddings => {
                     format!("β = {} of the teacher's gradients is blended in", self.method.beta)
+                }
+                Blend::LayersAndEmbeddings => {
+                    "no gradients are blended in: both models would have to train them".to_owned()
                 }
             });
         }
@@ -90,7 +121,8 @@ impl Layers<'_> {
         }
         let state = || self.method.teacher_state(i, self.teacher, self.student);
         if self.has(TermKind::Hidden) {
-            lines.push(format!("H_{i} learns from H_{} of the teacher (hidden)", state()));
+            let learns = if self.changes(i) { "learns from" } else { "is constant, but compared with" };
+            lines.push(format!("H_{i} {learns} H_{} of the teacher (hidden)", state()));
         }
         if self.has(TermKind::Attention) {
             lines.push(format!("scores learn from those of layer {} of the teacher (attention)", state()));
@@ -114,7 +146,7 @@ impl Layers<'_> {
             return "it is not trained".to_owned();
         }
         let group = map.group(i - 1);
-        let trained = self.trained.teacher.layers(self.teacher).start.max(group.start)..group.end;
+        let trained = self.blended_layers(map, i);
         let of = match trained.len() {
             0 => return "no gradients are blended in: that part of the teacher is not trained".to_owned(),
             1 if group.len() == 1 => "that layer's gradients".to_owned(),

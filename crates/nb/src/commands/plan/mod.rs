@@ -61,7 +61,8 @@ fn page<K: Task>(plan: &Plan, task: &K) -> Result<Page> {
     let cached_states = data::cached_outputs(&mut page, plan, task);
     data::memory(&mut page, plan, &Workload { head, largest, cached_states, has_test: task.has_test() });
     let warnings_of_method = method::warnings(&plan.method, plan.student_layers, plan.train.patience, evaluations);
-    let warnings = [task.warnings(), warnings_of_method].concat();
+    let mut warnings = [task.warnings(), warnings_of_method].concat();
+    warnings.extend(layer_map::warning(plan));
     if !warnings.is_empty() {
         page.heading("Warnings");
         warnings.iter().for_each(|warning| page.line("warning", warning));

@@ -8,6 +8,7 @@ use nb_train::plan::{ModelSource, Plan, StudentStart};
 use nb_train::run::{finished, teacher_plan};
 
 use super::page::{Page, count};
+use super::parameters::names_of;
 use super::preview::Preview;
 
 /// Shows teacher and student, with steps and memory of training a frozen teacher first.
@@ -28,6 +29,10 @@ pub(super) fn origins(page: &mut Page, plan: &Plan) -> Result<()> {
                     let (folder, steps) = (teacher.output.display(), count(steps, "step"));
                     page.line("trained", format!("will be trained first, for {steps} from {from}, in {folder}"));
                     page.line("", format!("with about {} at peak", format_bytes(memory)));
+                    let (parts, depth) = (teacher.parts.teacher, teacher.teacher_config.num_hidden_layers as usize);
+                    if !parts.embeddings || parts.layers(depth).len() < depth {
+                        page.line("", format!("trained parts: {}", names_of(parts, depth)));
+                    }
                 }
             }
         }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use nb_checkpoint::{BertConfig, Slot, parameter_count, parameter_layout};
 use nb_model::{Arena, TrainedParts};
 use nb_train::method::{TeacherRole, TermKind};
-use nb_train::model::{self, needs_projection};
+use nb_train::model::{self, needs_projection, trained_head};
 use nb_train::plan::{Plan, check_trained};
 use nb_train::task::{HeadPair, Task, TaskHead, Widths};
 use tch::Device;
@@ -36,9 +36,10 @@ pub(super) fn parameters<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> Res
     show_heads(page, &heads, parts);
     let projection = show_projection(page, plan, widths);
     let in_encoders: i64 = self::encoders(plan, trained).map(|encoder| encoder.trained()).sum();
-    let all = in_encoders + head_parameters(&heads, trained) + projection;
+    let all = in_encoders + trained_head_parameters(plan, &heads, trained) + projection;
     for encoder in self::encoders(plan, trained).filter(|encoder| encoder.trained() < parameter_count(encoder.config)) {
-        page.line("trained", format!("of the {}: {}", encoder.name, encoder.parts()));
+        let depth = encoder.config.num_hidden_layers as usize;
+        page.line("trained", format!("of the {}: {}", encoder.name, names_of(encoder.parts, depth)));
     }
     page.line("trained", format!("{} in total", millions(all)));
     check_trained(all as u64, method.has_student())?;
@@ -58,21 +59,21 @@ impl Encoder<'_> {
         let layers = self.parts.layers(self.config.num_hidden_layers as usize).len() as i64;
         layers * of(LAYER) + if self.parts.embeddings { of(EMBEDDINGS) } else { 0 }
     }
+}
 
-    /// Names the parts that are trained.
-    fn parts(&self) -> String {
-        let layers = self.parts.layers(self.config.num_hidden_layers as usize);
-        let embeddings = if self.parts.embeddings { "embeddings" } else { "" };
-        let layers = match layers.len() {
-            0 => String::new(),
-            1 => format!("encoder.layer.{}", layers.start),
-            _ => format!("encoder.layer.{} to {}", layers.start, layers.end - 1),
-        };
-        match (embeddings, layers.as_str()) {
-            ("", "") => "nothing but the head".to_owned(),
-            ("", one) | (one, "") => one.to_owned(),
-            (embeddings, layers) => format!("{embeddings} and {layers}"),
-        }
+/// Names parts of an encoder of `depth` layers.
+pub(super) fn names_of(parts: TrainedParts, depth: usize) -> String {
+    let layers = parts.layers(depth);
+    let layers = match layers.len() {
+        0 => String::new(),
+        1 => format!("encoder.layer.{}", layers.start),
+        _ => format!("encoder.layer.{} to {}", layers.start, layers.end - 1),
+    };
+    match (parts.embeddings, layers.as_str()) {
+        (false, "") => "nothing but the head".to_owned(),
+        (false, layers) => layers.to_owned(),
+        (true, "") => "embeddings".to_owned(),
+        (true, layers) => format!("embeddings and {layers}"),
     }
 }
 
@@ -187,6 +188,15 @@ fn show_heads<T: TaskHead>(page: &mut Page, heads: &HeadPair<T>, parts: TakePart
 fn head_parameters<T: TaskHead>(heads: &HeadPair<T>, parts: TakePart) -> i64 {
     let teachers = if parts.teacher { heads.teacher.arenas() } else { Vec::new() };
     let mut students = if parts.student { heads.student.arenas() } else { Vec::new() };
+    students.retain(|student| !teachers.iter().any(|teacher| is_shared(teacher, student)));
+    teachers.iter().chain(&students).map(|arena| arena.layout().numel()).sum()
+}
+
+/// Counts the parameters that are trained in the heads of the selected models; shared ones count once.
+fn trained_head_parameters<T: TaskHead>(plan: &Plan, heads: &HeadPair<T>, parts: TakePart) -> i64 {
+    let of = |takes_part: bool, head| if takes_part { trained_head(plan, head) } else { Vec::new() };
+    let teachers = of(parts.teacher, &heads.teacher);
+    let mut students = of(parts.student, &heads.student);
     students.retain(|student| !teachers.iter().any(|teacher| is_shared(teacher, student)));
     teachers.iter().chain(&students).map(|arena| arena.layout().numel()).sum()
 }
