@@ -5,6 +5,7 @@
 //! own backward pass adds into [`Arena::grad`] views; a module that uses autograd takes [`Arena::leaf`]s, whose `.grad` *is*
 //! the view, so `backward()` accumulates there.
 
+use std::iter;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -67,7 +68,7 @@ impl Arena {
     /// Creates an arena of zeros.
     pub fn zeros(layout: Layout, device: Device) -> Self {
         let values = Tensor::zeros([layout.numel()], (Kind::Float, device));
-        let (grads, trained) = (values.zeros_like(), vec![0..layout.numel()]);
+        let (grads, trained) = (values.zeros_like(), iter::once(0..layout.numel()).collect());
         Self { layout, values, grads, trained, touched: TouchedRows::default() }
     }
 
@@ -79,7 +80,7 @@ impl Arena {
     /// If the ranges overlap, are not in ascending order, or exceed the arena.
     pub fn train_only(&mut self, ranges: impl IntoIterator<Item = Range<i64>>) {
         self.trained = ranges.into_iter().filter(|range| !range.is_empty()).collect();
-        let ends = std::iter::once(0).chain(self.trained.iter().map(|range| range.end));
+        let ends = iter::once(0).chain(self.trained.iter().map(|range| range.end));
         let in_order = self.trained.iter().zip(ends).all(|(range, end)| end <= range.start);
         let last = self.trained.last().map_or(0, |range| range.end);
         assert!(in_order && last <= self.layout.numel(), "{:?} of {} entries", self.trained, self.layout.numel());
@@ -220,11 +221,11 @@ mod tests {
     #[test]
     fn only_trained_entries_have_gradients() {
         let mut arena = arena();
-        arena.train_only([6..10]);
+        arena.train_only(iter::once(6..10));
         assert_eq!(arena.grads().size(), [4]);
         assert!(arena.trained_grad("a").is_none() && arena.grads_of(4..8).is_none());
         assert!(arena.grads_of(8..8).is_none());
-        let _ = arena.leaf("b").square().sum(Kind::Float).backward();
+        arena.leaf("b").square().sum(Kind::Float).backward();
         let _ = arena.grad("b").fill_(2.0);
         let _ = arena.grads_of(7..9).expect("trained").fill_(3.0);
         assert_eq!(Vec::<f32>::try_from(arena.grads()).unwrap(), [2., 3., 3., 2.]);

@@ -143,7 +143,7 @@ impl Bert {
         let embeddings = 0..if parts.embeddings { self.layers_start } else { 0 };
         let layers = start(layers.start)..start(layers.end);
         if embeddings.end == layers.start {
-            self.arena.train_only([embeddings.start..layers.end]); // one range: one pass over all parameters
+            self.arena.train_only(std::iter::once(embeddings.start..layers.end)); // one range: one pass over all parameters
         } else {
             self.arena.train_only([embeddings, layers]);
         }

@@ -8,7 +8,7 @@ pub enum HeadLayers {
     /// A dense layer, which classifies a text.
     Dense(Dense),
     /// A reader model, which scores articles for a reader.
-    Reader(Reader),
+    Reader(Box<Reader>),
     /// No further layer: the scores are products of pooled vectors.
     None,
 }

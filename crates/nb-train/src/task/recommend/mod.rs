@@ -126,7 +126,7 @@ impl Task for Recommend {
     }
 
     fn head_layers(folder: &Path, hidden: i64, description: &Description, device: Device) -> Result<HeadLayers> {
-        Ok(HeadLayers::Reader(saved_reader(folder, hidden, description, device)?))
+        Ok(HeadLayers::Reader(Box::new(saved_reader(folder, hidden, description, device)?)))
     }
 
     fn primary_metric(&self) -> &'static str {
