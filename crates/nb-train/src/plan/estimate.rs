@@ -41,7 +41,7 @@
 //! | finetune, 1, 32 | 0.53 GB | 0.54 GB | −2 % |
 //! | finetune, 2, 64 | 0.64 GB | 0.76 GB | −16 % |
 //! | finetune, 6, 256 | 2.94 GB | 3.10 GB | −5 % |
-//! | kd, 1, 32, outputs computed (6 steps) | 0.72 GB | 0.76 GB | −5 % |
+//! | kd, 1, 32, outputs computed (6 steps) | 0.69 GB | 0.71 GB | −3 % |
 //!
 //! Nothing was measured on CUDA.
 
