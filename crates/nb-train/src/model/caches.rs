@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use nb_model::{Bert, BertConfig, Capture, Packed, TrainedParts};
-use nb_torch::cpu_slices::{read, with_slices};
+use nb_torch::cpu_slices::with_bytes;
 use tch::{Device, Kind, Tensor};
 
 use crate::method::{Method, TeacherRole, TermKind};
@@ -28,7 +28,7 @@ pub struct CachePlan {
     pub kind: Option<Kind>,
     /// The number of hidden units.
     hidden: i64,
-    /// How often the run encodes a text, on average.
+    /// The number of times that the run encodes a text, on average; 0 if the policy does not depend on it.
     pub uses: f64,
 }
 
@@ -103,7 +103,7 @@ fn uses<K: Task>(plan: &Plan, task: &K) -> f64 {
     let per_batch = counted.iter().sum::<i64>() as f64 / counted.len().max(1) as f64;
     let stored: u64 = task.stores().iter().map(|store| store.token_count()).sum();
     let most = plan.train.max_steps.map_or(u64::MAX, |steps| steps.saturating_mul(plan.train.accumulate as u64));
-    let batches = (plan.train.epochs * epoch.len() as u64).min(most);
+    let batches = plan.train.epochs.saturating_mul(epoch.len() as u64).min(most);
     batches as f64 * per_batch / stored.max(1) as f64
 }
 
@@ -201,15 +201,9 @@ pub(super) fn of_fixed_layers<K: Task>(plan: &Plan, task: &K, models: &Models<K:
 /// Returns a hash of the values of the embeddings and the fixed layers, and of the model's shape.
 fn fixed_digest(bert: &Bert) -> String {
     let layers = bert.layer_values().narrow(0, 0, bert.fixed_layers() as i64);
+    let values = [bert.embedding_values(), layers].map(|values| values.to_device(Device::Cpu).contiguous());
     let mut hasher = blake3::Hasher::new();
-    for values in [bert.embedding_values(), layers] {
-        let values = values.to_device(Device::Cpu).contiguous().view(-1);
-        with_slices(read::<f32>(&values), |values| {
-            for piece in values.chunks(1 << 16) {
-                hasher.update(&piece.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
-            }
-        });
-    }
+    with_bytes(&values, |bytes| bytes.into_iter().for_each(|bytes| _ = hasher.update(bytes)));
     hasher.update(format!("{:?}", bert.config()).as_bytes());
     hasher.finalize().to_hex()[..32].to_owned()
 }

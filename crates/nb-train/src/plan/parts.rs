@@ -1,10 +1,13 @@
 //! The parts of the encoders that are trained.
 
+use std::ops::Range;
+
 use nb_checkpoint::BertConfig;
 use nb_model::TrainedParts;
+use nb_share::LayerMap;
 
 use crate::config::{ConfigError, RunConfig, StudentInit, StudentTrainConfig, TeacherTrainConfig, TrainedLayers};
-use crate::method::{Method, TermKind};
+use crate::method::{Method, TeacherRole, TermKind};
 
 /// The trained parts of both models; none of a model that does not learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +36,13 @@ impl LearnedParts {
         let TeacherTrainConfig { layers, embeddings, .. } = config.teacher.train.unwrap_or_default();
         let teacher = match teacher_learns {
             true => parts("teacher.train.layers", layers, embeddings, teacher)?,
-            false => skipped("teacher.train.layers", layers, embeddings),
+            // A frozen teacher may have been trained with these parts before.
+            false if method.teacher == TeacherRole::Frozen => TrainedParts::NONE,
+            false => skipped("teacher", layers, embeddings),
         };
         let StudentTrainConfig { layers, embeddings } = config.student.train;
         if !method.has_student() {
-            return Ok(Self { teacher, student: skipped("student.train.layers", layers, embeddings) });
+            return Ok(Self { teacher, student: skipped("student", layers, embeddings) });
         }
         let depth = student.num_hidden_layers as usize;
         let student = parts("student.train.layers", layers, embeddings, student)?;
@@ -53,10 +58,21 @@ impl LearnedParts {
     }
 }
 
+impl LearnedParts {
+    /// Returns the teacher layers whose gradients are blended into those of student layer `layer`, all counted from 0: those of its
+    /// group that are trained, or none if the student layer is not trained.
+    pub fn blended_layers(self, map: LayerMap, layer: usize) -> Range<usize> {
+        let group = map.group(layer);
+        let is_trained = self.student.layers(map.student_layers()).contains(&layer);
+        let first = self.teacher.layers(map.teacher_layers()).start.clamp(group.start, group.end);
+        if is_trained { first..group.end } else { group.end..group.end }
+    }
+}
+
 /// Returns no parts for a model that does not learn, with a message if the configuration names parts of it.
-fn skipped(key: &str, layers: TrainedLayers, embeddings: Option<bool>) -> TrainedParts {
+fn skipped(model: &str, layers: TrainedLayers, embeddings: Option<bool>) -> TrainedParts {
     if layers != TrainedLayers::All || embeddings == Some(false) {
-        tracing::info!("{key} is skipped: the run does not train this model");
+        tracing::info!("the parts in {model}.train are skipped: the run does not train the {model}");
     }
     TrainedParts::NONE
 }

@@ -4,6 +4,7 @@ use nb_share::LayerMap;
 use tch::Tensor;
 
 use crate::model::Model;
+use crate::plan::LearnedParts;
 
 /// The gradients of a student layer, and those that are blended into it.
 #[derive(Debug)]
@@ -20,12 +21,11 @@ pub(super) struct LayerGrads {
 /// gradients: they are neither blended nor part of a mean. Returns none if the layers differ in shape.
 pub(super) fn layer_grads<T>(teacher: &Model<T>, student: &Model<T>, map: LayerMap) -> Vec<LayerGrads> {
     let (teacher, student) = (&teacher.bert, &student.bert);
-    let trained = teacher.trained().layers(teacher.depth());
+    let parts = LearnedParts { teacher: teacher.trained(), student: student.trained() };
     let grads = |layer: usize| {
-        let group = map.group(layer);
-        let teacher = teacher.layer_grads(group.start.max(trained.start)..group.end)?;
+        let teacher = teacher.layer_grads(parts.blended_layers(map, layer))?;
         let student = student.layer_grads(layer..layer + 1)?;
         (teacher.size()[1] == student.size()[1]).then_some(LayerGrads { layer, teacher, student })
     };
-    student.trained().layers(student.depth()).filter_map(grads).collect()
+    (0..student.depth()).filter_map(grads).collect()
 }

@@ -1,12 +1,9 @@
 //! The layer map: what each layer of the student learns from.
 
-use std::ops::Range;
-
 use anyhow::Result;
-use nb_model::TrainedParts;
 use nb_share::LayerMap;
 use nb_train::method::{Blend, Method, TermKind};
-use nb_train::plan::Plan;
+use nb_train::plan::{LearnedParts, Plan};
 
 use super::page::Page;
 
@@ -41,7 +38,7 @@ pub(super) fn layer_map(page: &mut Page, plan: &Plan) -> Result<()> {
 pub(super) fn warning(plan: &Plan) -> Option<String> {
     let layers = Layers::of(plan);
     let map = LayerMap::uniform(layers.teacher, layers.student).ok().filter(|_| layers.method.blends())?;
-    let has_no_effect = (1..=layers.student).all(|i| layers.blended_layers(map, i).is_empty());
+    let has_no_effect = (0..layers.student).all(|layer| plan.parts.blended_layers(map, layer).is_empty());
     has_no_effect.then(|| "method.beta has no effect: no layer and its teacher layers are both trained".to_owned())
 }
 
@@ -51,13 +48,7 @@ struct Layers<'a> {
     teacher: usize,
     student: usize,
     map: Option<LayerMap>,
-    trained: Trained,
-}
-
-/// The trained parts of both models.
-struct Trained {
-    teacher: TrainedParts,
-    student: TrainedParts,
+    parts: LearnedParts,
 }
 
 impl<'a> Layers<'a> {
@@ -67,16 +58,8 @@ impl<'a> Layers<'a> {
             teacher: plan.teacher_config.num_hidden_layers as usize,
             student: plan.student_layers,
             map: None,
-            trained: Trained { teacher: plan.parts.teacher, student: plan.parts.student },
+            parts: plan.parts,
         }
-    }
-
-    /// Returns the teacher layers, from 0, whose gradients are blended into those of student layer `i`, from 1.
-    fn blended_layers(&self, map: LayerMap, i: usize) -> Range<usize> {
-        let group = map.group(i - 1);
-        let is_trained = self.trained.student.layers(self.student).contains(&(i - 1));
-        let start = self.trained.teacher.layers(self.teacher).start.max(group.start);
-        if is_trained { start.min(group.end)..group.end } else { group.end..group.end }
     }
 
     fn has(&self, kind: TermKind) -> bool {
@@ -88,21 +71,22 @@ impl<'a> Layers<'a> {
         self.has(TermKind::Patience) && self.student > 1 || by_layer.into_iter().any(|kind| self.has(kind))
     }
 
-    /// Returns true if state `i` of the student changes: if a part below it is trained.
-    fn changes(&self, i: usize) -> bool {
-        let parts = self.trained.student;
-        parts.embeddings || i > parts.layers(self.student).start
+    /// The verb for state `i` of the student, which is constant unless a part below it is trained.
+    fn learns_from(&self, i: usize) -> &'static str {
+        let parts = self.parts.student;
+        let changes = parts.embeddings || i > parts.layers(self.student).start;
+        if changes { "learns from" } else { "is constant, but compared with" }
     }
 
     fn embeddings(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.has(TermKind::Embedding) {
-            lines.push("H_0 learns from H_0 of the teacher (embedding)".to_owned());
+            lines.push(format!("H_0 {} H_0 of the teacher (embedding)", self.learns_from(0)));
         }
         if self.method.blends() {
             lines.push(match self.method.blend {
                 Blend::Layers => "gradients are not blended".to_owned(),
-                Blend::LayersAndEmbeddings if self.trained.teacher.embeddings && self.trained.student.embeddings => {
+                Blend::LayersAndEmbeddings if self.parts.teacher.embeddings && self.parts.student.embeddings => {
                     format!("β = {} of the teacher's gradients is blended in", self.method.beta)
                 }
                 Blend::LayersAndEmbeddings => {
@@ -121,18 +105,17 @@ impl<'a> Layers<'a> {
         }
         let state = || self.method.teacher_state(i, self.teacher, self.student);
         if self.has(TermKind::Hidden) {
-            let learns = if self.changes(i) { "learns from" } else { "is constant, but compared with" };
-            lines.push(format!("H_{i} {learns} H_{} of the teacher (hidden)", state()));
+            lines.push(format!("H_{i} {} H_{} of the teacher (hidden)", self.learns_from(i), state()));
         }
         if self.has(TermKind::Attention) {
             lines.push(format!("scores learn from those of layer {} of the teacher (attention)", state()));
         }
         if self.has(TermKind::Patience) && i < self.student {
             let state = self.method.pkd_layers.teacher_state(i, self.teacher, self.student);
-            lines.push(format!("[CLS] of H_{i} learns from that of H_{state} of the teacher (patience)"));
+            lines.push(format!("[CLS] of H_{i} {} that of H_{state} of the teacher (patience)", self.learns_from(i)));
         }
         if self.has(TermKind::Cosine) && i == self.student {
-            lines.push(format!("H_{i} learns from H_{} of the teacher (cosine)", self.teacher));
+            lines.push(format!("H_{i} {} H_{} of the teacher (cosine)", self.learns_from(i), self.teacher));
         }
         if let (true, Some(map)) = (self.method.blends(), self.map) {
             lines.push(self.blended(map, i));
@@ -142,11 +125,11 @@ impl<'a> Layers<'a> {
 
     /// The gradients that are blended into those of student layer `i`, from 1. Only layers that are trained have gradients.
     fn blended(&self, map: LayerMap, i: usize) -> String {
-        if !self.trained.student.layers(self.student).contains(&(i - 1)) {
+        if !self.parts.student.layers(self.student).contains(&(i - 1)) {
             return "it is not trained".to_owned();
         }
         let group = map.group(i - 1);
-        let trained = self.blended_layers(map, i);
+        let trained = self.parts.blended_layers(map, i - 1);
         let of = match trained.len() {
             0 => return "no gradients are blended in: that part of the teacher is not trained".to_owned(),
             1 if group.len() == 1 => "that layer's gradients".to_owned(),
