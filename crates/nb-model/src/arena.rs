@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use nb_checkpoint::{Layout, Slot};
+use nb_torch::zeros_on_demand;
 use tch::{Device, Kind, Tensor};
 
 /// The rows of an arena's table that received gradients since the last update. Code that adds gradients must record their rows.
@@ -41,7 +42,8 @@ impl TouchedRows {
     }
 }
 
-/// Values and gradients of a module's parameters, each one contiguous f32 buffer. All [`Layout::numel`] entries have gradients,
+/// Values and gradients of a module's parameters, each one contiguous f32 buffer. On the CPU, gradients take memory where one has
+/// been written: most rows of a large table never have one. All [`Layout::numel`] entries have gradients,
 /// unless [`Arena::train_only`] selects some of them.
 #[derive(Debug)]
 pub struct Arena {
@@ -68,7 +70,7 @@ impl Arena {
     /// Creates an arena of zeros.
     pub fn zeros(layout: Layout, device: Device) -> Self {
         let values = Tensor::zeros([layout.numel()], (Kind::Float, device));
-        let (grads, trained) = (values.zeros_like(), iter::once(0..layout.numel()).collect());
+        let (grads, trained) = (zeros_on_demand(layout.numel(), device), iter::once(0..layout.numel()).collect());
         Self { layout, values, grads, trained, touched: TouchedRows::default() }
     }
 
@@ -85,7 +87,7 @@ impl Arena {
         let last = self.trained.last().map_or(0, |range| range.end);
         assert!(in_order && last <= self.layout.numel(), "{:?} of {} entries", self.trained, self.layout.numel());
         let count: i64 = self.trained.iter().map(|range| range.end - range.start).sum();
-        self.grads = Tensor::zeros([count], (Kind::Float, self.values.device()));
+        self.grads = zeros_on_demand(count, self.values.device());
         self.touched.clear();
     }
 

@@ -7,11 +7,14 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/_flash_attention_backward.h>
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <sys/mman.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -167,6 +170,40 @@ int nb_with_backward(const at::Tensor* value, const at::Tensor* const* inputs, s
     }
     *out = result.release();
   });
+}
+
+// Writes a tensor of `count` f32 zeros to `out`, in pages that the system provides when they are first written. Huge pages
+// would be provided for a few bytes.
+int nb_zeros_on_demand(std::int64_t count, at::Tensor** out, char** error) {
+  return guarded(error, [&] {
+    if (count <= 0 || count > PTRDIFF_MAX / static_cast<std::int64_t>(sizeof(float))) {
+      throw std::runtime_error("a tensor of " + std::to_string(count) + " numbers");
+    }
+    const size_t bytes = static_cast<size_t>(count) * sizeof(float);
+    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+      throw std::runtime_error("no address space for " + std::to_string(bytes) + " bytes");
+    }
+#ifdef MADV_NOHUGEPAGE
+    madvise(memory, bytes, MADV_NOHUGEPAGE);  // fails only if the system has no huge pages
+#endif
+    const auto unmap = [bytes](void* start) { munmap(start, bytes); };
+    std::unique_ptr<void, decltype(unmap)> owner(memory, unmap);
+    auto zeros = std::make_unique<at::Tensor>(at::from_blob(memory, {count}, unmap, at::TensorOptions(at::kFloat)));
+    owner.release();  // the tensor owns the memory
+    *out = zeros.release();
+  });
+}
+
+// Provides the pages of `bytes` bytes of writable memory in one go. Without it, an entry that is read before it is written costs
+// two page faults, and the second one interrupts the other threads.
+void nb_populate(float* start, size_t bytes) {
+#ifdef MADV_POPULATE_WRITE
+  static const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<std::uintptr_t>(start) & ~(page - 1);
+  const auto end = reinterpret_cast<std::uintptr_t>(start) + bytes;
+  madvise(reinterpret_cast<void*>(first), end - first, MADV_POPULATE_WRITE);  // fails before Linux 5.14: no harm
+#endif
 }
 
 // Takes four lists of `count` tensors each, and three scalar tensors on their device.

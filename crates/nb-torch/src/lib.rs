@@ -12,6 +12,7 @@ pub mod env_defaults;
 mod linear;
 mod send;
 mod shim;
+mod zeros;
 
 pub use adamw::fused_adamw;
 pub use arguments::{Hyperparameters, Parameters, Then};
@@ -19,3 +20,4 @@ pub use attention::{Attended, Sequences, flash_attention};
 pub use backward::with_backward;
 pub use linear::onednn_linear;
 pub use send::send;
+pub use zeros::{populate, zeros_on_demand};

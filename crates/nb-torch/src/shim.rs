@@ -34,6 +34,8 @@ unsafe extern "C" {
         out: *mut *mut c_void,
         error: *mut *mut c_char,
     ) -> c_int;
+    fn nb_zeros_on_demand(count: i64, out: *mut *mut c_void, error: *mut *mut c_char) -> c_int;
+    fn nb_populate(start: *mut f32, bytes: usize);
     fn nb_fused_adamw(
         values: *const *const c_void,
         grads: *const *const c_void,
@@ -152,6 +154,18 @@ fn new_tensors<const N: usize>(
     checked(|error| call(out.as_mut_ptr(), error))?;
     // SAFETY: the shim created these tensors with `new`, as tch expects; each gets one owner.
     Ok(out.map(|tensor| unsafe { Tensor::from_ptr(tensor.cast()) }))
+}
+
+/// Returns `count` zeros in pages that are provided when they are first written.
+pub(crate) fn zeros_on_demand(count: i64) -> Result<Tensor, TchError> {
+    // SAFETY: see the top of the file; room for one result.
+    new_tensors(|out, error| unsafe { nb_zeros_on_demand(count, out, error) }).map(|[zeros]| zeros)
+}
+
+/// Provides the pages of `entries`, whose values stay the same.
+pub(crate) fn populate(entries: &mut [f32]) {
+    // SAFETY: the slice is writable memory, in pages that its entries lie in at least partly. The call changes no value in them.
+    unsafe { nb_populate(entries.as_mut_ptr(), size_of_val(entries)) }
 }
 
 /// Updates `parameters`. The scalars are f32: the number of the step, the divisor of gradients, and 1 to skip the update.

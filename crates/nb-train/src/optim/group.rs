@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use nb_model::{Arena, Bert, Copies, Slot, TrainedRange};
 use nb_torch::cpu_slices::{read, with_slices, write};
+use nb_torch::{populate, zeros_on_demand};
 use tch::{Device, Kind, Tensor};
 
 use super::norm::sum_of_squares;
@@ -108,8 +109,10 @@ impl ParamGroup {
                 _ => spans.push(Span { start, len, decays }),
             }
         }
-        let zeros = || values.zeros_like();
-        Self { exp_avg: zeros(), exp_avg_sq: zeros(), values, grads, spans, rows, copies, peak }
+        let [exp_avg, exp_avg_sq] = moments(&values);
+        let mut group = Self { exp_avg, exp_avg_sq, values, grads, spans, rows, copies, peak };
+        group.populate_spans();
+        group
     }
 
     /// The tensors that an update changes, by name: values and both moments. They share memory with the group's tensors. Read
@@ -119,11 +122,11 @@ impl ParamGroup {
             .map(|(name, tensor)| (name, tensor.shallow_clone()))
     }
 
-    /// Sets the moments to zero, so that the next update is update 1.
+    /// Replaces the moments by zeros, so that the next update is update 1.
     pub(crate) fn reset_state(&mut self) {
         self.catch_up();
-        let _ = self.exp_avg.zero_();
-        let _ = self.exp_avg_sq.zero_();
+        [self.exp_avg, self.exp_avg_sq] = moments(&self.values);
+        self.populate_spans();
     }
 
     /// Applies deferred updates. Call it before anything other than [`crate::step::Stepper::step`] reads the values:
@@ -137,14 +140,31 @@ impl ParamGroup {
         }
     }
 
-    /// Applies deferred updates to the table rows `ids`, given in ascending order, each once.
+    /// Prepares the table rows `ids`, given in ascending order, each once, for a step: applies deferred updates, and allocates
+    /// the pages of gradients and moments.
     pub(crate) fn catch_up_rows(&mut self, ids: &[u32]) {
-        let Self { values, exp_avg, exp_avg_sq, rows, .. } = self;
+        let Self { values, grads, exp_avg, exp_avg_sq, rows, .. } = self;
         if let Some(rows) = rows {
-            with_slices([values, exp_avg, exp_avg_sq].map(write::<f32>), |[values, exp_avg, exp_avg_sq]| {
+            let buffers = [values, grads, exp_avg, exp_avg_sq].map(write::<f32>);
+            with_slices(buffers, |[values, grads, exp_avg, exp_avg_sq]| {
+                rows.populate(ids, [&mut *grads, &mut *exp_avg, &mut *exp_avg_sq]);
                 rows.catch_up(&mut State { values, exp_avg, exp_avg_sq }, ids);
             });
         }
+    }
+
+    /// Allocates the pages of gradients and moments, except those of a lazily updated table.
+    fn populate_spans(&mut self) {
+        let Self { values, grads, exp_avg, exp_avg_sq, spans, rows, .. } = self;
+        if values.device() != Device::Cpu {
+            return;
+        }
+        rows.iter_mut().for_each(Rows::forget_populated);
+        with_slices([grads, exp_avg, exp_avg_sq].map(write::<f32>), |buffers| {
+            for buffer in buffers {
+                spans.iter().for_each(|span| populate(&mut buffer[span.start..span.start + span.len]));
+            }
+        });
     }
 
     /// The device of the parameters.
@@ -197,9 +217,21 @@ impl ParamGroup {
 
     /// Clears the gradient without an update.
     pub(super) fn clear_gradient(&mut self) {
-        let _ = self.grads.zero_();
-        if let Some(rows) = &self.rows {
-            rows.clear_gradient();
-        }
+        let Self { grads, spans, rows, .. } = self;
+        let Some(rows) = rows else {
+            let _ = grads.zero_();
+            return;
+        };
+        // Not the complete table: most of its pages may not exist.
+        with_slices(write::<f32>(grads), |grads| {
+            spans.iter().for_each(|span| grads[span.start..span.start + span.len].fill(0.0));
+            rows.clear_gradient(grads);
+        });
     }
+}
+
+/// Returns both moments of `values` before the first update: zeros that take memory where an update writes them. A table's
+/// rows that never have a gradient need none.
+fn moments(values: &Tensor) -> [Tensor; 2] {
+    [(); 2].map(|()| zeros_on_demand(values.numel() as i64, values.device()))
 }

@@ -9,6 +9,7 @@
 
 use nb_kernels::threads;
 use nb_model::{Slot, TouchedRows};
+use nb_torch::populate;
 use pulp::Arch;
 use tch::Tensor;
 
@@ -32,6 +33,8 @@ pub(super) struct Rows {
     width: usize,
     decays: bool,
     touched: TouchedRows,
+    /// The rows whose gradients and moments have pages.
+    populated: Vec<bool>,
     /// Updates of `history` applied to each row.
     applied: Vec<u32>,
     /// The factors of each update since all rows were last up to date.
@@ -48,6 +51,7 @@ impl Rows {
             width,
             decays: slot.decays(),
             touched,
+            populated: vec![false; rows],
             applied: vec![0; rows],
             history: Vec::new(),
         }
@@ -84,8 +88,12 @@ impl Rows {
         self.touched.sorted().into_iter().map(|i| Arch::new().dispatch(|| squares(row(i)))).sum()
     }
 
-    /// Unmarks all rows, after the gradient is set to zero.
-    pub(super) fn clear_gradient(&self) {
+    /// Sets the gradient of the rows that may have one to zero, and unmarks them.
+    pub(super) fn clear_gradient(&self, grads: &mut [f32]) {
+        for row in self.touched.sorted() {
+            let first = self.start + row as usize * self.width;
+            grads[first..first + self.width].fill(0.0);
+        }
         self.touched.clear();
     }
 
@@ -112,6 +120,21 @@ impl Rows {
         if self.history.len() >= LONGEST_HISTORY {
             self.catch_up_all(state);
         }
+    }
+
+    /// Allocates the pages of `rows` in buffers of the group, once.
+    pub(super) fn populate(&mut self, rows: &[u32], mut buffers: [&mut [f32]; 3]) {
+        for row in rows.iter().map(|&row| row as usize).filter(|&row| row < self.applied.len()) {
+            if !std::mem::replace(&mut self.populated[row], true) {
+                let first = self.start + row * self.width;
+                buffers.iter_mut().for_each(|buffer| populate(&mut buffer[first..first + self.width]));
+            }
+        }
+    }
+
+    /// Marks all rows as unpopulated, since the group has new buffers.
+    pub(super) fn forget_populated(&mut self) {
+        self.populated.fill(false);
     }
 
     /// Brings all rows up to date.
@@ -180,7 +203,8 @@ fn catch_up(row: &mut State<'_>, missed: &[Factors]) {
         m[..n].copy_from_slice(&row.exp_avg[range.clone()]);
         s[..n].copy_from_slice(&row.exp_avg_sq[range.clone()]);
         if m.iter().chain(&s).all(|&moment| moment == 0.0) {
-            // A row that never had a gradient: the quotient is 0, and only the decay remains of the update.
+            // A row that never had a gradient: the quotient is 0, and only the decay remains of the update. Its moments are
+            // not written: their pages may not exist yet.
             missed.iter().for_each(|factors| v.iter_mut().for_each(|v| *v *= factors.decay));
         } else {
             for factors in missed {
@@ -188,10 +212,10 @@ fn catch_up(row: &mut State<'_>, missed: &[Factors]) {
                     factors.update(&mut v[i], &mut m[i], &mut s[i], 0.0);
                 }
             }
+            row.exp_avg[range.clone()].copy_from_slice(&m[..n]);
+            row.exp_avg_sq[range.clone()].copy_from_slice(&s[..n]);
         }
-        row.values[range.clone()].copy_from_slice(&v[..n]);
-        row.exp_avg[range.clone()].copy_from_slice(&m[..n]);
-        row.exp_avg_sq[range].copy_from_slice(&s[..n]);
+        row.values[range].copy_from_slice(&v[..n]);
     }
 }
 

@@ -6,7 +6,7 @@
 //! | part | bytes |
 //! | --- | --- |
 //! | weights | 4·P of every encoder and head ([`nb_model::Arena`]) |
-//! | gradients, moments | 4·P and 8·P of the parameters that are trained ([`crate::optim::ParamGroup`]) |
+//! | gradients, moments | 4·P and 8·P of the parameters that are trained ([`crate::optim::ParamGroup`]); of the word embeddings, on the CPU, only the pages with words of the first epoch |
 //! | bf16 copies | 2·P of the encoder layers |
 //! | a layer's tape | b·n·(5H + 2F) + 8·n·H + b·A·p: queries, keys, values, the heads' outputs and the state between the halves; the feed-forward units after the activation, and either the units before it or its slope; both normalised sums; the attention weights. The layer's output adds 4·n·H, in bf16 only where states are recorded; in bf16 the copy of the input adds 2·n·H |
 //! | with `train.recompute` | 4·n·H a layer, and the tape of one layer |
@@ -20,7 +20,7 @@
 //! of the micro-batch take their place.
 //!
 //! An evaluation encodes a fixed number of tokens at a time, one layer at a time, in the memory that an update has freed. A
-//! model is saved from the arena without a copy. On the CPU, the model that is loaded for the test rows adds 12·P. While
+//! model is saved from the arena without a copy. On the CPU, the model that is loaded for the test rows adds 8·P. While
 //! models are loaded, none has moments yet. The bytes read from disk (4·P) are in memory beside the model that they fill;
 //! later, the working memory for computing a frozen teacher's cached outputs takes their place.
 //!
@@ -31,17 +31,17 @@
 //!
 //! | method, student layers, batch | estimated | measured | deviation |
 //! | --- | --- | --- | --- |
-//! | newsbert, 1, 32 | 1.12 GB | 1.17 GB | −4 % |
-//! | newsbert, 1, 128 | 2.29 GB | 2.27 GB | +1 % |
-//! | newsbert, 3, 64 | 1.77 GB | 1.78 GB | −1 % |
-//! | newsbert, 1, 1 (one step) | 0.90 GB | 0.94 GB | −4 % |
-//! | newsbert, 1, 32, bf16 (6 steps) | 0.99 GB | 1.04 GB | −5 % |
-//! | newsbert, 1, 32, recompute | 0.90 GB | 0.97 GB | −7 % |
-//! | newsbert, 1, 128, recompute | 1.46 GB | 1.39 GB | +5 % |
-//! | finetune, 1, 32 | 0.53 GB | 0.54 GB | −2 % |
-//! | finetune, 2, 64 | 0.64 GB | 0.76 GB | −16 % |
-//! | finetune, 6, 256 | 2.94 GB | 3.10 GB | −5 % |
-//! | kd, 1, 32, outputs computed (6 steps) | 0.69 GB | 0.71 GB | −3 % |
+//! | newsbert, 1, 32 | 0.96 GB | 0.94 GB | +2 % |
+//! | newsbert, 1, 128 | 2.20 GB | 2.05 GB | +7 % |
+//! | newsbert, 3, 64 | 1.64 GB | 1.56 GB | +5 % |
+//! | newsbert, 1, 1 (one step) | 0.62 GB | 0.62 GB | −1 % |
+//! | newsbert, 1, 32, bf16 (6 steps) | 0.78 GB | 0.79 GB | −2 % |
+//! | newsbert, 1, 32, recompute | 0.74 GB | 0.74 GB | 0 % |
+//! | newsbert, 1, 128, recompute | 1.37 GB | 1.18 GB | +16 % |
+//! | finetune, 1, 32 | 0.45 GB | 0.43 GB | +6 % |
+//! | finetune, 2, 64 | 0.57 GB | 0.62 GB | −7 % |
+//! | finetune, 6, 256 | 2.91 GB | 2.93 GB | −1 % |
+//! | kd, 1, 32, outputs computed (6 steps) | 0.71 GB | 0.71 GB | 0 % |
 //!
 //! Nothing was measured on CUDA.
 
@@ -69,11 +69,13 @@ pub struct BatchLoad {
 
 /// The facts, besides the plan, that determine a run's memory.
 #[derive(Debug, Clone, Copy)]
-pub struct Workload {
+pub struct Workload<'a> {
     /// Parameters of heads and projection, each counted once.
     pub head: u64,
     /// The largest micro-batch.
     pub largest: BatchLoad,
+    /// The distinct tokens of the first epoch, in ascending order.
+    pub words: &'a [u32],
     /// Number of cached hidden states of a frozen teacher; `None` if they are computed.
     pub cached_states: Option<u64>,
     /// True if there are test rows, for which the saved models are loaded at the end.
@@ -98,7 +100,7 @@ pub struct Estimate {
 
 impl Estimate {
     /// Estimates the memory of a plan.
-    pub fn new(plan: &Plan, work: &Workload) -> Self {
+    pub fn new(plan: &Plan, work: &Workload<'_>) -> Self {
         let models = models(plan);
         let (training, loading) = (training(plan, work, &models), loading(plan, work, &models));
         let mut parts = if total(&loading) > total(&training) { loading } else { training };
@@ -117,10 +119,10 @@ fn total(parts: &[MemoryPart]) -> u64 {
 }
 
 /// The parts during an update or an evaluation.
-fn training(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<MemoryPart> {
+fn training(plan: &Plan, work: &Workload<'_>, models: &[Model<'_>]) -> Vec<MemoryPart> {
     let sum = |bytes: &dyn Fn(&Model<'_>) -> u64| models.iter().map(bytes).sum::<u64>();
     let weights = 4 * (sum(&|model| model.parameters) + work.head);
-    let gradients = 4 * (sum(&|model| model.trained_parameters()) + work.head);
+    let gradients = sum(&|model| model.gradients(plan.device, work.words)) + 4 * work.head;
     let update = sum(&|model| model.update(work));
     let tested = models.iter().filter(|model| model.is_trained() && work.has_test && plan.device == Device::Cpu);
     vec![
@@ -132,17 +134,18 @@ fn training(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<MemoryPar
         MemoryPart { name: "activations of the largest micro-batch", bytes: update.max(evaluation(plan, models)) },
         MemoryPart {
             name: "a model loaded for the test rows",
-            bytes: tested.map(|model| 12 * model.parameters).max().unwrap_or(0),
+            bytes: tested.map(|model| 8 * model.parameters).max().unwrap_or(0),
         },
     ]
 }
 
-/// The parts while models are loaded: weights and gradients of all models. Without a joint teacher, the model that supplies
-/// the student's initial weights is dropped before training.
-fn loading(plan: &Plan, work: &Workload, models: &[Model<'_>]) -> Vec<MemoryPart> {
+/// The parts while models are loaded: weights of all models and, on other devices than the CPU, their gradients. Without a joint
+/// teacher, the model that supplies the student's initial weights is dropped before training.
+fn loading(plan: &Plan, work: &Workload<'_>, models: &[Model<'_>]) -> Vec<MemoryPart> {
     let is_joint = plan.method.teacher == TeacherRole::Joint;
     let source = if is_joint { 0 } else { parameters(&plan.source_config) };
-    let loaded = 8 * (source + models.iter().map(|model| model.parameters).sum::<u64>());
+    let bytes = if plan.device == Device::Cpu { 4 } else { 8 };
+    let loaded = bytes * (source + models.iter().map(|model| model.parameters).sum::<u64>());
     let read = models.iter().map(|model| 4 * model.parameters).max().unwrap_or(0);
     vec![
         program(plan),
@@ -226,6 +229,19 @@ fn layer_parameters(config: &BertConfig) -> u64 {
     layers.map(|slot| slot.numel() as u64).sum()
 }
 
+/// Bytes of the pages that hold the rows `words`, in ascending order, of a table of `rows` of `row` bytes. Pages are provided as
+/// a whole ([`nb_torch::zeros_on_demand`]).
+fn written(rows: u64, row: u64, words: &[u32]) -> u64 {
+    const PAGE: u64 = 4096;
+    let (mut pages, mut next) = (0, 0); // pages before `next` are counted
+    for word in words.iter().map(|&word| u64::from(word)).filter(|&word| word < rows) {
+        let (first, end) = (next.max(word * row / PAGE), ((word + 1) * row).div_ceil(PAGE));
+        pages += end.saturating_sub(first);
+        next = next.max(end);
+    }
+    (pages * PAGE).min(rows * row)
+}
+
 impl Model<'_> {
     fn is_trained(&self) -> bool {
         self.kind != ModelKind::FrozenTeacher
@@ -237,6 +253,16 @@ impl Model<'_> {
         let trained = self.parts.layers(depth as usize).len() as u64;
         let embeddings = if self.parts.embeddings { self.parameters - layers } else { 0 };
         embeddings + layers / depth.max(1) * trained
+    }
+
+    /// Bytes of the gradients in memory, if the training texts consist of `words`.
+    fn gradients(&self, device: Device, words: &[u32]) -> u64 {
+        let all = 4 * self.trained_parameters();
+        if device != Device::Cpu || !self.parts.embeddings {
+            return all;
+        }
+        let (rows, row) = (self.config.vocab_size as u64, 4 * self.config.hidden_size as u64);
+        all - rows * row + written(rows, row, words)
     }
 
     /// Bytes of the bf16 copies of the encoder layers.
@@ -265,7 +291,7 @@ impl Model<'_> {
     }
 
     /// Bytes for the forward and backward passes of the largest micro-batch.
-    fn update(&self, work: &Workload) -> u64 {
+    fn update(&self, work: &Workload<'_>) -> u64 {
         let ([h, _, a, l], load) = (self.sizes(), work.largest);
         let state = 4 * load.tokens * h;
         let states = if self.capture >= Capture::States { l + 1 } else { 1 };
@@ -304,8 +330,8 @@ mod tests {
         Model { config, kind, parts, capture, keep: ActivationCheckpoint::Off, bytes, parameters: parameters(config) }
     }
 
-    fn work(cached_states: Option<u64>) -> Workload {
-        Workload { head: 0, largest: LOAD, cached_states, has_test: false }
+    fn work(cached_states: Option<u64>) -> Workload<'static> {
+        Workload { head: 0, largest: LOAD, words: &[], cached_states, has_test: false }
     }
 
     /// H = 8, F = 32, A = 2, n = 10, p = 20.
@@ -343,6 +369,19 @@ mod tests {
         let with_embeddings = Model { parts: TrainedParts { embeddings: true, ..parts }, ..top };
         assert_eq!(with_embeddings.trained_parameters(), parameters(&config) - layers / 3);
         assert_eq!(with_embeddings.update(&work(None)), whole.update(&work(None)));
+    }
+
+    #[test]
+    fn words_that_no_text_has_need_no_gradients_on_the_cpu() {
+        let config = BertConfig::new(30_522, 384, 6, 12);
+        let (model, table) = (model(&config, 4, Capture::Last), 4 * 30_522 * 384);
+        let gradients = |words: &[u32]| model.gradients(Device::Cpu, words);
+        let all: Vec<u32> = (0..30_522).collect();
+        assert_eq!(gradients(&all), 4 * parameters(&config));
+        assert_eq!(model.gradients(Device::Cuda(0), &[]), gradients(&all));
+        assert_eq!(gradients(&all) - gradients(&[]), table);
+        // A row has 1,536 bytes: word 0 is in page 0, 2 in 0 and 1, 3 in 1, 30,521 in the last one.
+        assert_eq!(gradients(&[0, 2, 3, 30_521, 99_999]) - gradients(&[]), 3 * 4096);
     }
 
     #[test]

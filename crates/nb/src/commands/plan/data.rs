@@ -1,5 +1,7 @@
 //! The texts, the batches and steps, the teacher's outputs cached on disk, and the memory.
 
+use std::collections::BTreeSet;
+
 use nb_train::config::EvalEvery;
 use nb_train::method::{TeacherRole, TermKind};
 use nb_train::model::{CachePlan, EncoderOutput, Role, cache_size, format_bytes};
@@ -13,49 +15,57 @@ use super::page::{Page, count};
 
 /// The micro-batches of the first epoch.
 #[derive(Default)]
-struct FirstEpoch {
+pub(super) struct FirstEpoch {
     batches: u64,
     tokens: i64,
     /// Tokens with padding to the longest sequence of each batch.
     padded: i64,
-    largest: BatchLoad,
+    pub(super) largest: BatchLoad,
+    /// The distinct tokens of the micro-batches that are trained on, in ascending order.
+    pub(super) words: Vec<u32>,
 }
 
 impl FirstEpoch {
-    fn of<K: Task>(task: &K) -> Self {
+    fn of<K: Task>(plan: &Plan, task: &K) -> Self {
         let mut epoch = Self::default();
+        let mut words: BTreeSet<u32> = BTreeSet::new();
+        let most = plan.train.max_steps.map_or(u64::MAX, |steps| steps.saturating_mul(plan.train.accumulate as u64));
         for rows in &task.epoch(0) {
             let packed = task.packed(&task.batch(0, rows));
+            if epoch.batches < most {
+                words.extend(packed.distinct_ids());
+            }
             epoch.batches += 1;
             epoch.tokens += packed.tokens();
             epoch.padded += packed.sequences() * packed.lengths().iter().copied().max().unwrap_or(0);
             let load = BatchLoad { tokens: packed.tokens() as u64, pairs: packed.pairs() as u64 };
             epoch.largest = if load.tokens > epoch.largest.tokens { load } else { epoch.largest };
         }
-        epoch
+        Self { words: words.into_iter().collect(), ..epoch }
     }
 }
 
-/// Shows the data and the batches of the first epoch, and returns the largest micro-batch.
-pub(super) fn texts<K: Task>(page: &mut Page, task: &K) -> BatchLoad {
+/// Shows the data and the batches of the first epoch, and returns the latter.
+pub(super) fn texts<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> FirstEpoch {
     page.heading("Data");
     for (name, value) in task.describe() {
         page.line(name, value);
     }
-    let FirstEpoch { batches, tokens, padded, largest } = FirstEpoch::of(task);
+    let epoch = FirstEpoch::of(plan, task);
+    let FirstEpoch { batches, tokens, padded, largest, .. } = &epoch;
     page.line("tokens", format!("{tokens} in the first epoch"));
     page.line(
         "batches",
-        format!("{} in the first epoch, with at most {} tokens each", count(batches, "micro-batch"), largest.tokens),
+        format!("{} in the first epoch, with at most {} tokens each", count(*batches, "micro-batch"), largest.tokens),
     );
     page.line(
         "padding",
         format!(
             "avoiding it saves {:.0} % of the work of padded batches",
-            100.0 * (1.0 - tokens as f64 / padded.max(1) as f64)
+            100.0 * (1.0 - *tokens as f64 / (*padded).max(1) as f64)
         ),
     );
-    largest
+    epoch
 }
 
 /// Shows steps and evaluations, and returns the number of evaluations.
@@ -167,7 +177,7 @@ fn name(output: EncoderOutput) -> String {
 }
 
 /// Shows the estimated peak memory and its parts.
-pub(super) fn memory(page: &mut Page, plan: &Plan, work: &Workload) {
+pub(super) fn memory(page: &mut Page, plan: &Plan, work: &Workload<'_>) {
     let estimate = Estimate::new(plan, work);
     let cuda = if plan.device == Device::Cpu { "" } else { ", plus CUDA's own memory" };
     page.line("memory", format!("about {} at peak{cuda}", format_bytes(estimate.total())));

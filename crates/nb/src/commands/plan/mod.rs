@@ -17,6 +17,7 @@ use nb_train::plan::{LocalProcess, Plan, Workload, read_plan};
 use nb_train::run::{Epochs, schedule};
 use nb_train::task::{AllTasks, Task, TaskList, TaskVisitor};
 
+use self::data::FirstEpoch;
 use self::page::{Page, count};
 use super::config_file::ConfigFile;
 
@@ -56,10 +57,10 @@ fn page<K: Task>(plan: &Plan, task: &K) -> Result<Page> {
     layer_map::layer_map(&mut page, plan)?;
     let head = parameters::parameters(&mut page, plan, task)?;
     method::method(&mut page, plan, &schedule);
-    let largest = data::texts(&mut page, task);
+    let FirstEpoch { largest, words, .. } = data::texts(&mut page, plan, task);
     let evaluations = data::steps(&mut page, plan, &epochs, &schedule);
     let cached_states = data::cached_outputs(&mut page, plan, task);
-    data::memory(&mut page, plan, &Workload { head, largest, cached_states, has_test: task.has_test() });
+    data::memory(&mut page, plan, &Workload { head, largest, words: &words, cached_states, has_test: task.has_test() });
     let warnings_of_method = method::warnings(&plan.method, plan.student_layers, plan.train.patience, evaluations);
     let mut warnings = [task.warnings(), warnings_of_method].concat();
     warnings.extend(layer_map::warning(plan));

@@ -5,8 +5,9 @@ use nb_train::plan::{Estimate, Plan, Workload};
 use nb_train::run::{Epochs, schedule};
 use nb_train::task::{AllTasks, Task, TaskList, TaskVisitor};
 
+use super::data::{self, FirstEpoch};
 use super::page::Page;
-use super::{data, parameters};
+use super::parameters;
 
 /// Steps and memory of a run other than the one shown.
 pub(super) struct Preview {
@@ -32,9 +33,11 @@ impl TaskVisitor for PreviewRun {
 
     fn visit<K: Task>(self, plan: &Plan, task_plan: &K::Plan) -> Result<Preview> {
         let (task, mut unused) = (K::open(plan, task_plan)?, Page::default());
+        let FirstEpoch { largest, words, .. } = data::texts(&mut unused, plan, &task);
         let work = Workload {
             head: parameters::parameters(&mut unused, plan, &task)?,
-            largest: data::texts(&mut unused, &task),
+            largest,
+            words: &words,
             cached_states: None,
             has_test: task.has_test(),
         };
