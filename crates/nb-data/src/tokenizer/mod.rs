@@ -102,8 +102,10 @@ impl Tokenizer {
             templates.without_segments();
         }
         let json = guarded(|| inner.to_string(false)).map_err(wrong(path.to_owned()))?.into_bytes();
+        // A post_processor may add ids that the vocabulary does not have.
+        let largest = inner.get_vocab(true).values().copied().chain(templates.largest_id()).max();
         let mut tokenizer = Self {
-            vocab_size: inner.get_vocab(true).values().max().map_or(0, |&largest| largest as usize + 1),
+            vocab_size: largest.map_or(0, |largest| largest as usize + 1),
             saved: Saved::new(class, config, &special, switches, &inner),
             warnings,
             fingerprint: [0; 32],

@@ -63,6 +63,11 @@ impl Templates {
         Ok(Self { single, pair, side })
     }
 
+    /// Returns the largest id that a template itself adds.
+    pub(super) fn largest_id(&self) -> Option<u32> {
+        [&self.single, &self.pair].iter().filter_map(|template| template.largest_id()).max()
+    }
+
     /// Returns the smallest valid maximum length: the special tokens and one token of the text.
     pub(super) fn fewest(&self) -> usize {
         self.single.special() + 1
@@ -116,6 +121,12 @@ impl Template {
             return Err(format!("its post_processor adds {found} special tokens, expected 1 to {MOST_SPECIAL}").into());
         }
         Ok(template)
+    }
+
+    /// The largest id that the template itself adds.
+    fn largest_id(&self) -> Option<u32> {
+        let id = |part: &Part| if let Part::Special(id) = part { Some(*id) } else { None };
+        self.parts.iter().filter_map(id).max()
     }
 
     fn special(&self) -> usize {

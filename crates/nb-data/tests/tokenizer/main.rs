@@ -260,6 +260,26 @@ fn a_token_without_an_embedding_row_is_not_added() {
     assert_eq!(tokens(n), (n, 5));
 }
 
+/// The ids of a `post_processor` count, even if no token of the vocabulary has them: a model looks them up in its embedding.
+#[test]
+fn ids_that_only_the_post_processor_has_count() {
+    let golden = common::golden_tokenizer();
+    let folder = common::folder();
+    for saved in golden.files(8) {
+        file(&folder, saved.name, &saved.bytes);
+    }
+    let path = folder.path().join("tokenizer.json");
+    let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    json["post_processor"] =
+        serde_json::json!({"type": "BertProcessing", "sep": ["[SEP]", 99_999], "cls": ["[CLS]", 2]});
+    fs::write(&path, json.to_string()).unwrap();
+    fs::write(folder.path().join("tokenizer_config.json"), r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#)
+        .unwrap();
+    let tokenizer = tokenizer(folder.path());
+    assert_eq!(tokenizer.encode("rain", None, 8).unwrap().ids.last(), Some(&99_999));
+    assert_eq!(tokenizer.vocab_size(), 100_000);
+}
+
 #[test]
 fn a_model_with_one_segment_gets_segment_zero() {
     let two = common::golden_tokenizer();
