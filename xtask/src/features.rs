@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use nb_cpu::{has_avx2, has_avx512bf16};
+use nb_cpu::{has_avx2, has_avx512bf16, has_avx512vnni};
 
 use crate::commands::setup;
 use crate::libtorch::{self, Libtorch};
@@ -15,7 +15,13 @@ pub(crate) const VARIABLE: &str = "NB_REQUIRE";
 pub(crate) fn of_machine(libtorch: &Libtorch) -> String {
     let gloo = libtorch::gloo::found(setup::gloo_headers()).is_some();
     let gpu = Path::new("/dev/nvidia0").exists() && libtorch::has_cuda(&libtorch.root);
-    let features = [("avx2", has_avx2()), ("avx512bf16", has_avx512bf16()), ("gloo", gloo), ("gpu", gpu)];
+    let features = [
+        ("avx2", has_avx2()),
+        ("avx512bf16", has_avx512bf16()),
+        ("avx512vnni", has_avx512vnni()),
+        ("gloo", gloo),
+        ("gpu", gpu),
+    ];
     let present: Vec<_> = features.into_iter().filter_map(|(name, present)| present.then_some(name)).collect();
     present.join(",")
 }

@@ -64,6 +64,11 @@ mod x86_64 {
         is_x86_feature_detected!("avx512bf16")
     }
 
+    /// Returns true if the processor and the system support AVX-512 VNNI, with which products in int8 are fastest.
+    pub fn has_avx512vnni() -> bool {
+        is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw") && has_avx512f()
+    }
+
     /// Returns true if the processor has AMX for bf16, instructions that multiply complete tiles, and the system has enabled
     /// it.
     pub fn has_amx_bf16() -> bool {
@@ -104,15 +109,20 @@ mod other {
     }
 
     /// Returns false: the processor is not an x86-64.
+    pub fn has_avx512vnni() -> bool {
+        false
+    }
+
+    /// Returns false: the processor is not an x86-64.
     pub fn has_amx_bf16() -> bool {
         false
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub use other::{has_amx_bf16, has_avx2, has_avx512bf16, has_avx512f};
+pub use other::{has_amx_bf16, has_avx2, has_avx512bf16, has_avx512f, has_avx512vnni};
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::{has_amx_bf16, has_avx2, has_avx512bf16, has_avx512f};
+pub use x86_64::{has_amx_bf16, has_avx2, has_avx512bf16, has_avx512f, has_avx512vnni};
 
 #[cfg(test)]
 mod tests {

@@ -19,9 +19,8 @@
 //!
 //! # Unsafe code
 //!
-//! `unsafe` is confined to eight files, each of which states why it is safe: `threads/pool.rs` lends a closure to other threads;
-//! `simd/memory.rs`, `gemm/microkernel.rs`, `gemm/avx2.rs`, `gemm/avx512bf16.rs`, `gemm/bf16gemm.rs`, `gemm/sgemm.rs` and
-//! `gemm/element.rs` use instructions that not every processor has.
+//! `unsafe` is confined to eleven files, each of which states why it is safe: `threads/pool.rs` lends a closure to other threads;
+//! `simd/memory.rs`, six files in `gemm/` and three in `gemm/int8/` use instructions that not every processor has.
 
 pub mod accumulate;
 mod activation;

@@ -4,13 +4,47 @@
 //! [`crate::gemm`] computes the preceding dense layer e = tanh(x Wᵀ + b). Each segment is handled separately, so there are no
 //! zero weights for other segments and no products with them.
 
-use crate::simd::{dispatch, sum_product};
+use pulp::{Simd, WithSimd};
+
+use crate::simd::{self, ALIGN, dispatch, sum_product};
 use crate::threads;
 
 /// Segments per parallel piece. The number is fixed, so sums over segments do not depend on the number of threads.
 const PIECE: usize = 8;
 /// Rows per parallel piece.
 const ROWS: usize = 64;
+/// Entries per parallel piece of [`tanh`].
+const ENTRIES: usize = 1 << 12;
+
+/// Replaces each entry u of the dense layer's result by tanh u, with an error below 3·10⁻⁷, on all threads.
+///
+/// ```
+/// let mut hidden = [0.0, 1.0];
+/// nb_kernels::pooling::tanh(&mut hidden);
+/// assert!((hidden[1] - 0.761_594).abs() < 1e-6);
+/// ```
+pub fn tanh(hidden: &mut [f32]) {
+    threads::for_each(hidden.chunks_mut(ENTRIES), |hidden| dispatch(Tanh(hidden)));
+}
+
+struct Tanh<'a>(&'a mut [f32]);
+
+impl WithSimd for Tanh<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (blocks, rest) = self.0.as_chunks_mut::<ALIGN>();
+        let mut last = [0.0; ALIGN];
+        last[..rest.len()].copy_from_slice(rest);
+        for block in blocks.iter_mut().chain([&mut last]) {
+            for x in S::as_mut_simd_f32s(block).0 {
+                *x = simd::tanh(simd, *x);
+            }
+        }
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+}
 
 /// Writes e·q of each row to `scores` \[n\], for `hidden` e [n, Q] and `query` q \[Q\]; on all threads.
 ///
@@ -244,6 +278,19 @@ mod tests {
     }
 
     /// Comparison with central differences of the definition.
+    #[test]
+    fn tanh_matches_the_definition() {
+        let xs: Vec<f32> = (0..10_003).map(|i| (i as f32 - 5_000.0) / 300.0).chain([-200.0, 200.0, 0.0]).collect();
+        let mut found = xs.clone();
+        tanh(&mut found);
+        for (x, found) in xs.into_iter().zip(found) {
+            assert!((f64::from(found) - f64::from(x).tanh()).abs() < 3e-7, "tanh {x}: {found}");
+        }
+        let mut nan = [f32::NAN];
+        tanh(&mut nan);
+        assert!(nan[0].is_nan());
+    }
+
     #[test]
     fn vectors_and_gradients_match_the_definition() {
         let lengths = [5, 1, 9, 2, 2, 2, 2, 2, 2, 17];

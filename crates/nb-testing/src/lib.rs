@@ -7,7 +7,7 @@
 //! | need | function |
 //! | --- | --- |
 //! | skip a test with a visible line, or fail if the machine must run it | [`require`] |
-//! | the processor features that such tests need | [`has_avx2`], [`has_avx512bf16`] |
+//! | the processor features that such tests need | [`has_avx2`], [`has_avx512bf16`], [`has_avx512vnni`] |
 //! | numbers that no other test's random generator disturbs | [`wave`], and `tensor_wave` with the feature `tch` |
 //! | a folder that is removed when the test ends | [`folder`], [`folder_with`] |
 
@@ -16,7 +16,7 @@ mod require;
 mod wave;
 
 pub use files::{folder, folder_with};
-pub use nb_cpu::{has_avx2, has_avx512bf16};
+pub use nb_cpu::{has_avx2, has_avx512bf16, has_avx512vnni};
 pub use require::{VARIABLE, require};
 pub use wave::wave;
 

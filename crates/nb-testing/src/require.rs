@@ -19,7 +19,7 @@ pub const VARIABLE: &str = "NB_REQUIRE";
 ///
 /// | feature | the machine has |
 /// | --- | --- |
-/// | `avx2`, `avx512bf16` | a processor with these instructions, as `is_x86_feature_detected!` names them |
+/// | `avx2`, `avx512bf16`, `avx512vnni` | a processor with these instructions, as `is_x86_feature_detected!` names them |
 /// | `gloo` | Gloo's headers at build time, so that this build has process groups |
 /// | `gpu` | a GPU and a libtorch with CUDA |
 /// | `ampere` | a GPU with FlashAttention |

@@ -6,6 +6,7 @@ use super::element::{Element, Isa};
 use super::operands::{Matrix, NR};
 use super::tile::{Position, TileMut};
 use crate::activation::Activation;
+use crate::float::Float;
 use crate::simd::{activate, prefetch, value_and_slope};
 
 /// The last step of a product for one tile of the result.
@@ -39,6 +40,32 @@ impl<T: Element> Epilogue<T> for Biased<'_, T> {
             }
         }
         T::store(isa, sums, self.out.row_mut(at));
+    }
+}
+
+/// Does the same as [`Biased`] in f32, whatever the number format of the factors.
+pub(super) struct BiasedWide<'a> {
+    pub(super) bias: &'a [f32],
+    pub(super) activation: Option<Activation>,
+    pub(super) out: TileMut<'a, f32>,
+}
+
+impl<T: Element> Epilogue<T> for BiasedWide<'_> {
+    #[inline(always)]
+    fn prefetch(&self, at: Position) {
+        prefetch(self.out.row(at));
+    }
+
+    #[inline(always)]
+    fn store<S: Simd>(&mut self, simd: S, _: Isa<T>, at: Position, sums: &mut [f32; NR]) {
+        add_bias(sums, &self.bias[at.column..]);
+        if let Some(activation) = self.activation {
+            for sums in S::as_mut_simd_f32s(sums).0 {
+                *sums = activate(simd, activation, *sums);
+            }
+        }
+        let out = self.out.row_mut(at);
+        out.copy_from_slice(&sums[..out.len()]);
     }
 }
 
@@ -133,6 +160,6 @@ impl<T: Element> Epilogue<T> for Added<'_> {
 }
 
 #[inline(always)]
-fn add_bias<T: Element>(sums: &mut [f32; NR], bias: &[T]) {
+fn add_bias<T: Float>(sums: &mut [f32; NR], bias: &[T]) {
     sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias.to_f32());
 }

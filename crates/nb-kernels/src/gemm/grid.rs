@@ -30,28 +30,74 @@ pub(super) fn gemm_grid<T: Element, E: Epilogue<T>>(
 ) {
     threads::for_each(grid.tiles().zip(epilogues), |(tile, mut epilogue)| {
         let len = pack::panels_len::<T>(left.columns, tile.columns.len());
-        with_scratch(len, |panels| gemm_tile(isa, left, &pack, &tile, &mut epilogue, panels));
+        with_scratch(len, |panels| {
+            let mut packing = Packing { pack: &pack, first: tile.columns.start / NR, panels };
+            gemm_tile(isa, left, &mut packing, &tile, &mut epilogue);
+        });
     });
 }
 
-/// Computes one tile, with `panels` as a buffer.
+/// Computes `left` [n, k] times a matrix [k, w] of which `panels` are all panels, one after the other.
+pub(super) fn gemm_packed<T: Element, E: Epilogue<T>>(
+    isa: Isa<T>,
+    left: Matrix<'_, T>,
+    panels: &[T],
+    grid: &Grid,
+    epilogues: impl ExactSizeIterator<Item = E> + Send,
+) {
+    threads::for_each(grid.tiles().zip(epilogues), |(tile, mut epilogue)| {
+        gemm_tile(isa, left, &mut Packed(panels), &tile, &mut epilogue);
+    });
+}
+
+/// The panels of a right matrix.
+trait Panels<T> {
+    /// Returns panel `index`, which has `len` entries; it is needed for the first rows of a tile if `is_first`, and then again.
+    fn panel(&mut self, index: usize, len: usize, is_first: bool) -> &[T];
+}
+
+/// Panels that are packed when they are first needed.
+struct Packing<'a, T, F> {
+    pack: &'a F,
+    /// The first panel.
+    first: usize,
+    panels: &'a mut [T],
+}
+
+impl<T, F: Fn(usize, &mut [T])> Panels<T> for Packing<'_, T, F> {
+    fn panel(&mut self, index: usize, len: usize, is_first: bool) -> &[T] {
+        let panel = &mut self.panels[(index - self.first) * len..][..len];
+        if is_first {
+            (self.pack)(index, panel);
+        }
+        panel
+    }
+}
+
+/// Panels packed in advance.
+struct Packed<'a, T>(&'a [T]);
+
+impl<T> Panels<T> for Packed<'_, T> {
+    fn panel(&mut self, index: usize, len: usize, _: bool) -> &[T] {
+        &self.0[index * len..][..len]
+    }
+}
+
+/// Computes one tile.
 fn gemm_tile<T: Element, E: Epilogue<T>>(
     isa: Isa<T>,
     left: Matrix<'_, T>,
-    pack: &impl Fn(usize, &mut [T]),
+    panels: &mut impl Panels<T>,
     tile: &Tile,
     epilogue: &mut E,
-    panels: &mut [T],
 ) {
     let k = left.columns;
+    let len = pack::panel_len::<T>(k);
     let most_rows = (ROW_WORDS * in_word::<T>() / (MR * k)).clamp(1, MOST_MICRO_TILES) * MR;
     for row in tile.rows.clone().step_by(most_rows) {
         let rows = left.slice_rows(row..tile.rows.end.min(row + most_rows));
-        for (index, panel) in panels.chunks_exact_mut(pack::panel_len::<T>(k)).enumerate() {
-            let column = tile.columns.start + index * NR;
-            if row == tile.rows.start {
-                pack(column / NR, panel);
-            }
+        for column in tile.columns.clone().step_by(NR) {
+            let panel = panels.panel(column / NR, len, row == tile.rows.start);
             let at = Position { row, column };
             T::run(isa, Block { isa, left: Lhs::Rows(rows), panel, epilogue, at });
         }

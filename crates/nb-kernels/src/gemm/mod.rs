@@ -6,6 +6,8 @@
 //! | many | bf16 | [`Isa`]\<bf16\> | with AVX-512 BF16: AMD's Zen 4 and 5, and some Intel processors |
 //! | up to about 30 | f32 | [`skinny`] | all |
 //! | up to about 30 | f32, weights packed in advance | [`PackedLinear`] | all |
+//! | many | f32 or bf16, weights packed in advance | [`PanelLinear`] | as for [`Isa`] |
+//! | any | int8, weights packed in advance | [`Int8Linear`] | all; fast with AVX-512 VNNI or AVX2 |
 //!
 //! For many rows, the right matrix is packed into panels of 64 columns, and the left matrix is multiplied with each panel in
 //! micro-tiles of six rows. oneDNN multiplies about as fast, but these kernels do more. They add sums straight into the
@@ -32,12 +34,13 @@ mod avx512bf16;
 mod bf16gemm;
 mod element;
 mod epilogue;
-
 mod grid;
+mod int8;
 #[cfg(target_arch = "x86_64")]
 mod microkernel;
 mod operands;
 mod pack;
+mod panel_linear;
 mod prepacked;
 mod sgemm;
 pub mod skinny;
@@ -49,8 +52,10 @@ use element::Microkernel;
 pub use element::{Element, Isa};
 use epilogue::{Added, Biased, Multiplied, Plain, WithSlope};
 use grid::{add_weight_grad, gemm_grid};
+pub use int8::{Int8Linear, Int8Rows};
 pub use operands::Matrix;
 use operands::{Columns, NR, in_word};
+pub use panel_linear::PanelLinear;
 pub use prepacked::PackedLinear;
 use tile::Grid;
 
@@ -163,6 +168,7 @@ impl<T: Element> Isa<T> {
     }
 }
 
+/// Splits a result into tiles for all threads.
 fn grid(rows: usize, columns: usize) -> Grid {
     Grid::new(rows, columns, threads::count())
 }

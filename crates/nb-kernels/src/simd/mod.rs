@@ -12,7 +12,7 @@ mod panel;
 mod small;
 mod sums;
 
-pub(crate) use activate::{activate, value_and_slope};
+pub(crate) use activate::{activate, tanh, value_and_slope};
 pub(crate) use dispatch::{ALIGN, dispatch};
 pub(crate) use exp::exp;
 pub(crate) use memory::{SQUARE, prefetch, transpose};

@@ -1,0 +1,156 @@
+//! Dense layers with int8 weights, for inference: y = f(x Wᵀ + b) with symmetric quantization of W and x.
+//!
+//! Weights are quantized once, per output: W ≈ s_o · w with w from −127 to 127 and s_o = max|W_o| / 127. Inputs are quantized in
+//! every call, per row: x ≈ s_r · q with q from −127 to 127 and s_r = max|x_r| / 127. So y ≈ s_r · s_o · Σ q·w + b, where the sum
+//! is exact, in i32. A row's result depends on that row alone.
+//!
+//! | processors | products |
+//! | --- | --- |
+//! | with AVX-512 VNNI | four products per 32-bit lane |
+//! | with AVX2 | widened to 16 bits, two products per 32-bit lane, without saturation |
+//! | others | scalar code |
+//!
+//! The instructions of VNNI multiply unsigned by signed numbers, so rows hold q + 128, and 128 · Σ w is subtracted.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod kernel;
+mod layout;
+mod rows;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
+
+use std::ops::Range;
+
+use super::check;
+use super::operands::{MR, Matrix, MicroPanel, NR};
+use super::tile::{Position, TileMut};
+use crate::activation::Activation;
+use crate::threads;
+use kernel::{Block, Dequantize, Kernel};
+use layout::WORD;
+pub use rows::Int8Rows;
+use rows::{Step, max_abs};
+
+/// A dense layer with int8 weights.
+///
+/// ```
+/// use nb_kernels::gemm::{Int8Linear, Int8Rows, Matrix};
+/// let weight = Matrix { entries: &[1.0_f32, 0.0, -2.0, 2.0], columns: 2 };
+/// let layer = Int8Linear::new(weight, &[0.5, 0.0], None);
+/// let (mut rows, mut out) = (Int8Rows::default(), [0.0; 2]);
+/// rows.quantize(&[3.0, 1.0], 2);
+/// layer.forward(&rows, &mut out);
+/// assert!((out[0] - 3.5).abs() < 0.05 && (out[1] + 4.0).abs() < 0.05);
+/// ```
+#[derive(Debug)]
+pub struct Int8Linear {
+    inputs: usize,
+    outputs: usize,
+    activation: Option<Activation>,
+    /// Panels of [`NR`] outputs: for each word of inputs, a word of every output. Zero beyond the last input and output.
+    panels: Vec<i8>,
+    /// s_o [panels · NR]; NaN for an output with a weight that is NaN or infinite.
+    scales: Vec<f32>,
+    bias: Vec<f32>,
+    /// 128 · Σ w [panels · NR].
+    offsets: Vec<i32>,
+}
+
+impl Int8Linear {
+    /// The largest number of inputs for which every sum fits an i32.
+    pub const MAX_INPUTS: usize = 1 << 16;
+
+    /// Quantizes and packs `weight` W [out, in]. An output with a weight that is NaN or infinite is NaN.
+    ///
+    /// # Panics
+    ///
+    /// If the bias does not have one entry per output, if there are no outputs or an incomplete row of weights, or unless the
+    /// number of inputs is 1 to [`Int8Linear::MAX_INPUTS`].
+    pub fn new(weight: Matrix<'_, f32>, bias: &[f32], activation: Option<Activation>) -> Self {
+        let inputs = weight.columns;
+        assert!((1..=Self::MAX_INPUTS).contains(&inputs), "{inputs} inputs, expected 1 to {}", Self::MAX_INPUTS);
+        let outputs = weight.rows();
+        assert!(outputs > 0 && bias.len() == outputs, "a bias of {} entries for {outputs} outputs", bias.len());
+        check("the weights", weight.entries.len(), outputs * inputs);
+        let (words, columns) = (inputs.div_ceil(WORD), outputs.next_multiple_of(NR));
+        let mut layer = Self {
+            inputs,
+            outputs,
+            activation,
+            panels: vec![0; words * WORD * columns],
+            scales: vec![0.0; columns],
+            bias: vec![0.0; columns],
+            offsets: vec![0; columns],
+        };
+        layer.bias[..outputs].copy_from_slice(bias);
+        for (output, row) in weight.entries.chunks_exact(inputs).enumerate() {
+            layer.pack(output, row, words);
+        }
+        layer
+    }
+
+    /// Quantizes the weights of one output.
+    fn pack(&mut self, output: usize, row: &[f32], words: usize) {
+        let step = Step::of(max_abs(row));
+        let panel = &mut self.panels[output / NR * words * WORD * NR..][..words * WORD * NR];
+        for (input, weight) in row.iter().enumerate() {
+            let rounded = (weight * step.inverse).round_ties_even() as i8;
+            panel[(input / WORD * NR + output % NR) * WORD + input % WORD] = rounded;
+            self.offsets[output] += 128 * i32::from(rounded);
+        }
+        self.scales[output] = step.scale;
+    }
+
+    /// Returns the number of entries in a row of the input.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Returns the number of entries in a row of the result.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Computes `out` [n, out] from n rows, on all threads.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not match.
+    pub fn forward(&self, rows: &Int8Rows, out: &mut [f32]) {
+        assert_eq!(rows.columns(), self.inputs, "entries in a row of the input");
+        assert_eq!(out.len(), rows.rows() * self.outputs, "entries of the result");
+        let grid = super::grid(rows.rows(), self.outputs);
+        let tiles = grid.tiles().zip(grid.split_mut(out));
+        let kernel = Kernel::fastest();
+        threads::for_each(tiles, |(tile, mut out)| {
+            for column in tile.columns.clone().step_by(NR) {
+                self.panel(kernel, rows, tile.rows.clone(), column, &mut out);
+            }
+        });
+    }
+
+    /// Computes the outputs from `column` on, a panel of them, of a range of rows.
+    fn panel(&self, kernel: Kernel, rows: &Int8Rows, range: Range<usize>, column: usize, out: &mut TileMut<'_, f32>) {
+        let len = self.panels.len() / (self.scales.len() / NR);
+        let columns = column..column + NR;
+        let dequantize = Dequantize {
+            scales: &self.scales[columns.clone()],
+            bias: &self.bias[columns.clone()],
+            offsets: &self.offsets[columns],
+            activation: self.activation,
+        };
+        let panel = &self.panels[column / NR * len..][..len];
+        for row in range.clone().step_by(MR) {
+            let count = MR.min(range.end - row);
+            let stride = rows.stride();
+            let entries = &rows.entries()[row * stride..(row + count) * stride];
+            let left = MicroPanel { entries, row_stride: stride, word_stride: WORD, rows: count };
+            let row_scales = &rows.scales()[row..row + count];
+            kernel.run(Block { kernel, left, panel, row_scales, dequantize, at: Position { row, column }, out });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
