@@ -115,6 +115,9 @@ impl<'de> Deserialize<'de> for ScaleKind {
     }
 }
 
+/// The width Q of the query of attentive pooling, as in NewsBERT.
+pub const POOLING_QUERY: i64 = 200;
+
 /// The layers between an encoder and the outputs of a model.
 ///
 /// ```

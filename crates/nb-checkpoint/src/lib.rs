@@ -38,7 +38,7 @@ pub use encoder::SavedEncoder;
 pub use error::CheckpointError;
 pub use files::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, MODULES_FILE, POOLING_FILE, WEIGHTS_FILE};
 pub use finite::count_non_finite;
-pub use head::{HeadDescription, PoolingKind, ScaleKind, ScoreKind};
+pub use head::{HeadDescription, POOLING_QUERY, PoolingKind, ScaleKind, ScoreKind};
 pub use header::{Header, serialize, write_tensor_file};
 #[cfg(feature = "hub")]
 pub use hub::QUIET_CLIENT;

@@ -9,6 +9,7 @@ pub(crate) mod corpora;
 mod embedding;
 mod heads;
 mod hub;
+mod infer;
 mod inference;
 mod lengths;
 mod lost_processes;

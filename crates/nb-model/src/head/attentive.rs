@@ -9,9 +9,6 @@ use super::init::{Fan, fill_uniform};
 use crate::arena::{Arena, Layout};
 use crate::segments::Segments;
 
-/// The width Q of NewsBERT's pooling query.
-pub const POOLING_QUERY: i64 = 200;
-
 /// Attentive pooling (Yang et al. 2016, equations 5–7; NewsBERT section 3.1): e = tanh(H W + b), a = softmax(e·q) over the
 /// segment's rows, h = Σ_t a_t H_t.
 ///

@@ -17,8 +17,9 @@ use tch::Tensor;
 use crate::packed::Packed;
 
 pub use attention::SelfAttention;
-pub use attentive::{AttentivePooling, POOLING_QUERY};
+pub use attentive::AttentivePooling;
 pub use dense::Dense;
+pub use nb_checkpoint::POOLING_QUERY;
 pub use pooling::Pooling;
 pub use reader::{Clicks, Reader, score};
 pub use score::{Score, unit};

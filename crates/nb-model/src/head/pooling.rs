@@ -1,9 +1,9 @@
 //! The pooling of a segment's rows into one vector, by kind.
 
-use nb_checkpoint::PoolingKind;
+use nb_checkpoint::{POOLING_QUERY, PoolingKind};
 use tch::{Device, Tensor};
 
-use super::attentive::{AttentivePooling, POOLING_QUERY};
+use super::attentive::AttentivePooling;
 use super::mean::mean_of_segments;
 use crate::arena::Arena;
 use crate::segments::Segments;

@@ -1,11 +1,11 @@
 //! The reader model: from the vectors of clicked articles to a vector of the reader, and from both to scores.
 
-use nb_checkpoint::PoolingKind;
+use nb_checkpoint::{POOLING_QUERY, PoolingKind};
 use nb_torch::send;
 use tch::{Device, Kind, Tensor};
 
 use super::attention::SelfAttention;
-use super::attentive::{AttentivePooling, POOLING_QUERY};
+use super::attentive::AttentivePooling;
 use super::pooling::Pooling;
 use crate::arena::{Arena, Layout};
 use crate::packed::Padding;

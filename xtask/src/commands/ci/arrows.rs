@@ -8,12 +8,13 @@ use crate::project;
 const ALONE: [&str; 7] = ["nb-cpu", "nb-files", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
 
 /// A crate, and the only crates of the workspace that it may depend on.
-const ONLY: [(&str, &[&str]); 9] = [
+const ONLY: [(&str, &[&str]); 10] = [
     ("nb-kernels", &["nb-cpu"]),
     ("nb-testing", &["nb-cpu"]),
     ("nb-checkpoint", &["nb-files"]),
     ("nb-data", &["nb-files"]),
     ("nb-report", &["nb-eval", "nb-files"]),
+    ("nb-infer", &["nb-checkpoint", "nb-cpu", "nb-data", "nb-files", "nb-kernels"]),
     ("nb-momentum", &["nb-cpu", "nb-kernels", "nb-torch"]),
     ("nb-model", &["nb-checkpoint", "nb-cpu", "nb-files", "nb-kernels", "nb-torch"]),
     ("nb-share", &["nb-model", "nb-checkpoint", "nb-cpu", "nb-files", "nb-kernels", "nb-torch"]),
@@ -21,7 +22,7 @@ const ONLY: [(&str, &[&str]); 9] = [
 ];
 
 /// A crate, and the crates that it must not depend on, directly or indirectly.
-const NEVER: [(&str, &[&str]); 12] = [
+const NEVER: [(&str, &[&str]); 13] = [
     ("nb-cpu", &["torch-sys"]),
     ("nb-kernels", &["torch-sys"]),
     ("nb-checkpoint", &["torch-sys"]),
@@ -29,6 +30,7 @@ const NEVER: [(&str, &[&str]); 12] = [
     ("nb-data", &["torch-sys"]),
     ("nb-eval", &["torch-sys"]),
     ("nb-report", &["torch-sys"]),
+    ("nb-infer", &["torch-sys", "clap"]),
     ("nb-alloc", &["torch-sys"]),
     ("nb-testing", &["torch-sys"]),
     ("nb-train", &["clap", "nb", "nb-bench"]),

@@ -14,13 +14,14 @@ use crate::scratch::Scratch;
 use crate::{libtorch, project};
 
 /// The published crates, those without libtorch first.
-const CRATES: [&str; 16] = [
+const CRATES: [&str; 17] = [
     "nb-eval",
     "nb-cpu",
     "nb-kernels",
     "nb-files",
     "nb-checkpoint",
     "nb-data",
+    "nb-infer",
     "nb-report",
     "nb-alloc",
     "nb-loss",

@@ -1,0 +1,98 @@
+//! Dense layers in the precision of a model.
+
+use half::bf16;
+use nb_kernels::gemm::{Int8Linear, Int8Rows, Isa, Matrix, PackedLinear, PanelLinear};
+use nb_kernels::{Activation, Float};
+
+use crate::options::Precision;
+
+/// A dense layer y = f(x Wᵀ + b) with packed weights.
+#[derive(Debug)]
+pub(crate) struct Dense {
+    inputs: usize,
+    kernel: Kernel,
+}
+
+#[derive(Debug)]
+enum Kernel {
+    F32(PanelLinear<f32>),
+    Bf16(PanelLinear<bf16>),
+    Int8(Int8Linear),
+    /// Products in f32, on processors without the instructions for the others.
+    Portable(PackedLinear),
+}
+
+/// The buffers that products reuse.
+#[derive(Debug, Default)]
+pub(crate) struct DenseScratch {
+    low: Vec<bf16>,
+    rows: Int8Rows,
+    portable: Vec<f32>,
+}
+
+impl Dense {
+    /// Packs `weight` W [out, in].
+    pub(crate) fn new(
+        precision: Precision,
+        weight: Matrix<'_, f32>,
+        bias: &[f32],
+        activation: Option<Activation>,
+    ) -> Self {
+        let kernel = match precision {
+            Precision::Int8 => Kernel::Int8(Int8Linear::new(weight, bias, activation)),
+            Precision::F32 => match Isa::<f32>::detect() {
+                Some(isa) => Kernel::F32(PanelLinear::new(isa, weight, bias, activation)),
+                None => Kernel::Portable(PackedLinear::new(weight, bias, activation)),
+            },
+            Precision::Bf16 => {
+                let mut low = Vec::new();
+                round(weight.entries, &mut low);
+                let weight = Matrix { entries: &low, columns: weight.columns };
+                let is_even = weight.columns.is_multiple_of(2) && bias.len().is_multiple_of(2);
+                match Isa::<bf16>::detect().filter(|_| is_even) {
+                    Some(isa) => Kernel::Bf16(PanelLinear::new(isa, weight, bias, activation)),
+                    None => {
+                        let mut low_bias = Vec::new();
+                        round(bias, &mut low_bias);
+                        Kernel::Portable(PackedLinear::new(weight, &low_bias, activation))
+                    }
+                }
+            }
+        };
+        Self { inputs: weight.columns, kernel }
+    }
+
+    /// Returns the number of entries in a row of the result.
+    pub(crate) fn outputs(&self) -> usize {
+        match &self.kernel {
+            Kernel::F32(layer) => layer.outputs(),
+            Kernel::Bf16(layer) => layer.outputs(),
+            Kernel::Int8(layer) => layer.outputs(),
+            Kernel::Portable(layer) => layer.outputs(),
+        }
+    }
+
+    /// Replaces `out` by the results [n, out] for `x` [n, in].
+    pub(crate) fn forward(&self, x: &[f32], scratch: &mut DenseScratch, out: &mut Vec<f32>) {
+        let columns = self.inputs;
+        out.resize(x.len() / columns * self.outputs(), 0.0);
+        match &self.kernel {
+            Kernel::F32(layer) => layer.forward(Matrix { entries: x, columns }, out),
+            Kernel::Bf16(layer) => {
+                round(x, &mut scratch.low);
+                layer.forward(Matrix { entries: &scratch.low, columns }, out);
+            }
+            Kernel::Int8(layer) => {
+                scratch.rows.quantize(x, columns);
+                layer.forward(&scratch.rows, out);
+            }
+            Kernel::Portable(layer) => layer.forward(x, &mut scratch.portable, out),
+        }
+    }
+}
+
+/// Replaces `low` by the numbers of `x`, rounded.
+fn round(x: &[f32], low: &mut Vec<bf16>) {
+    low.clear();
+    low.extend(x.iter().map(|x| <bf16 as Float>::from_f32(*x)));
+}

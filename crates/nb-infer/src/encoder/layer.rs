@@ -1,0 +1,114 @@
+//! A layer: attention, then two dense layers, each followed by LayerNorm of the sum with its input.
+
+use nb_checkpoint::BertConfig;
+use nb_kernels::Activation;
+use nb_kernels::attention::{Batch, Heads, Softmax};
+use nb_kernels::gemm::Matrix;
+use nb_kernels::layer_norm::{Parameters, normalise_sum};
+
+use crate::dense::{Dense, DenseScratch};
+use crate::error::InferError;
+use crate::options::Precision;
+use crate::weights::Weights;
+
+/// The parameters of a LayerNorm.
+#[derive(Debug)]
+pub(crate) struct Norm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    eps: f64,
+}
+
+impl Norm {
+    pub(crate) fn new(weights: &Weights<'_>, name: &str, config: &BertConfig) -> Result<Self, InferError> {
+        let part = |part: &str| weights.get(&format!("{name}.{part}"), &[config.hidden_size as usize]);
+        Ok(Self { weight: part("weight")?, bias: part("bias")?, eps: config.layer_norm_eps })
+    }
+
+    /// Replaces `x` by LN(x + branch).
+    pub(crate) fn add(&self, x: &mut [f32], branch: &[f32]) {
+        normalise_sum(x, branch, &Parameters { weight: &self.weight, bias: &self.bias, eps: self.eps });
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Layer {
+    heads: Heads,
+    qkv: Dense,
+    attention_out: Dense,
+    attention_norm: Norm,
+    up: Dense,
+    down: Dense,
+    out_norm: Norm,
+}
+
+/// The buffers of a layer.
+#[derive(Debug, Default)]
+pub(super) struct LayerScratch {
+    qkv: Vec<f32>,
+    softmax: Vec<Softmax>,
+    context: Vec<f32>,
+    branch: Vec<f32>,
+    units: Vec<f32>,
+}
+
+impl Layer {
+    pub(super) fn new(
+        config: &BertConfig,
+        weights: &Weights<'_>,
+        index: i64,
+        precision: Precision,
+    ) -> Result<Self, InferError> {
+        let (h, f) = (config.hidden_size as usize, config.intermediate_size as usize);
+        let name = |part: &str| format!("encoder.layer.{index}.{part}");
+        let parts = |parts: &[&str], [outputs, inputs]: [usize; 2], activation| -> Result<Dense, InferError> {
+            let (mut weight, mut bias) = (Vec::new(), Vec::new());
+            for part in parts {
+                weight.extend(weights.get(&name(&format!("{part}.weight")), &[outputs, inputs])?);
+                bias.extend(weights.get(&name(&format!("{part}.bias")), &[outputs])?);
+            }
+            Ok(Dense::new(precision, Matrix { entries: &weight, columns: inputs }, &bias, activation))
+        };
+        let qkv = ["query", "key", "value"].map(|part| format!("attention.self.{part}"));
+        Ok(Self {
+            heads: Heads::new(h, config.num_attention_heads as usize),
+            qkv: parts(&qkv.each_ref().map(String::as_str), [h, h], None)?,
+            attention_out: parts(&["attention.output.dense"], [h, h], None)?,
+            attention_norm: Norm::new(weights, &name("attention.output.LayerNorm"), config)?,
+            up: parts(&["intermediate.dense"], [f, h], Some(activation(config.hidden_act)))?,
+            down: parts(&["output.dense"], [h, f], None)?,
+            out_norm: Norm::new(weights, &name("output.LayerNorm"), config)?,
+        })
+    }
+
+    /// Replaces the states `x` [n, H] of texts of these lengths by the layer's output.
+    pub(super) fn forward(
+        &self,
+        x: &mut [f32],
+        lengths: &[usize],
+        dense: &mut DenseScratch,
+        scratch: &mut LayerScratch,
+    ) {
+        let hidden = self.heads.hidden();
+        let LayerScratch { qkv, softmax, context, branch, units } = scratch;
+        self.qkv.forward(x, dense, qkv);
+        context.resize(x.len(), 0.0);
+        softmax.resize(x.len() / hidden * self.heads.count, Softmax::default());
+        Batch { lengths, heads: self.heads, dropout: None }.forward(qkv, context, softmax);
+        self.attention_out.forward(context, dense, branch);
+        self.attention_norm.add(x, branch);
+
+        self.up.forward(x, dense, units);
+        self.down.forward(units, dense, branch);
+        self.out_norm.add(x, branch);
+    }
+}
+
+fn activation(activation: nb_checkpoint::Activation) -> Activation {
+    match activation {
+        nb_checkpoint::Activation::Gelu => Activation::Gelu,
+        nb_checkpoint::Activation::GeluNew => Activation::GeluTanh,
+        nb_checkpoint::Activation::Relu => Activation::Relu,
+        nb_checkpoint::Activation::Silu => Activation::Silu,
+    }
+}

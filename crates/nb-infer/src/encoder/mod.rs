@@ -1,0 +1,70 @@
+//! The encoder: embeddings and layers, on packed rows.
+
+mod embeddings;
+mod layer;
+
+use nb_checkpoint::{BertConfig, SEGMENT_EMBEDDINGS, parameter_layout};
+use nb_data::Tokens;
+
+use self::embeddings::Embeddings;
+use self::layer::Layer;
+use crate::dense::DenseScratch;
+use crate::error::InferError;
+use crate::options::Precision;
+use crate::weights::Weights;
+
+/// A BERT without a pooler.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    hidden: usize,
+    embeddings: Embeddings,
+    layers: Vec<Layer>,
+}
+
+/// The buffers of a group of texts, which a thread reuses for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    /// The tokens of each text.
+    pub(crate) lengths: Vec<usize>,
+    /// The states [n, H].
+    pub(crate) states: Vec<f32>,
+    pub(crate) dense: DenseScratch,
+    layer: layer::LayerScratch,
+}
+
+impl Encoder {
+    /// Packs the weights of an encoder.
+    ///
+    /// # Errors
+    /// If tensors are missing, unknown, or of another shape or type.
+    pub(crate) fn new(config: &BertConfig, weights: &Weights<'_>, precision: Precision) -> Result<Self, InferError> {
+        let mut config = config.clone();
+        if !weights.contains(SEGMENT_EMBEDDINGS) {
+            config.type_vocab_size = 0; // some checkpoints lack them: they count as zeros
+        }
+        let (config, layout) = (&config, parameter_layout(&config));
+        layout.check(&weights.shapes()?, weights.path())?;
+        let layers = (0..config.num_hidden_layers).map(|i| Layer::new(config, weights, i, precision));
+        Ok(Self {
+            hidden: config.hidden_size as usize,
+            embeddings: Embeddings::new(config, weights)?,
+            layers: layers.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Returns the width H of states.
+    pub(crate) fn hidden(&self) -> usize {
+        self.hidden
+    }
+
+    /// Computes the states of texts, one after the other, in `buffers`.
+    pub(crate) fn encode<'a>(&self, texts: impl Iterator<Item = &'a Tokens> + Clone, buffers: &mut Buffers) {
+        let Buffers { lengths, states, dense, layer: scratch } = buffers;
+        lengths.clear();
+        lengths.extend(texts.clone().map(|text| text.ids.len()));
+        self.embeddings.forward(texts, states);
+        for layer in &self.layers {
+            layer.forward(states, lengths, dense, scratch);
+        }
+    }
+}

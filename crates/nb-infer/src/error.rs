@@ -1,0 +1,92 @@
+//! Errors in opening and using a model.
+
+use std::path::PathBuf;
+
+use nb_checkpoint::CheckpointError;
+use nb_data::DataError;
+
+/// An error in opening or using a model. Print its [`source`](std::error::Error::source) too, if it has one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InferError {
+    /// A file of the model folder cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The tokenizer cannot be used, or a text cannot be tokenised.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The path is not a folder.
+    #[error("{path} is not a folder")]
+    NotAFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A tensor is missing, or of another shape or type.
+    #[error("{path}: tensor {name} {found}, expected {expected}")]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The difference, such as `is missing`.
+        found: String,
+        /// The shape or type that the model needs.
+        expected: String,
+    },
+    /// A configuration file of the folder has a value that the model cannot have.
+    #[error("{path}: {key} is {found}, expected {expected}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// The value in the file.
+        found: String,
+        /// The values that are possible.
+        expected: String,
+    },
+    /// The tokenizer has more tokens than the model.
+    #[error("{path}: the tokenizer has ids up to {largest}, but the model's embedding has {rows} rows")]
+    Vocabulary {
+        /// The model folder.
+        path: PathBuf,
+        /// The tokenizer's largest id.
+        largest: usize,
+        /// Rows of the embedding.
+        rows: usize,
+    },
+    /// An option does not fit the model.
+    #[error("{option} is {found}, expected {least} to {most}")]
+    Option {
+        /// The field of [`Options`](crate::Options).
+        option: &'static str,
+        /// Its value.
+        found: usize,
+        /// The smallest possible value.
+        least: usize,
+        /// The largest possible value.
+        most: usize,
+    },
+    /// The model does not classify.
+    #[error("{path} has no labels: {reason}")]
+    NoLabels {
+        /// The model folder.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// The folder does not say how states become a vector.
+    #[error("{path} has neither newsbert.json nor modules.json, which define its vectors")]
+    NoPooling {
+        /// The model folder.
+        path: PathBuf,
+    },
+    /// An output is NaN or infinite.
+    #[error("{path}: the output for text {text} is NaN or infinite, expected finite numbers")]
+    NotFinite {
+        /// The model folder.
+        path: PathBuf,
+        /// The index of the text in the call.
+        text: usize,
+    },
+}
