@@ -1,5 +1,6 @@
 //! Reads safetensors files as checked byte slices.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
@@ -83,9 +84,14 @@ impl TensorFile {
         let file = SafeTensors::deserialize(&self.bytes).map_err(CheckpointError::weights(&self.path))?;
         let mut names = file.names();
         names.sort_unstable();
-        let mut tensors = Vec::with_capacity(names.len());
+        let (mut tensors, mut seen) = (Vec::with_capacity(names.len()), HashSet::new());
         for (name, renamed) in names.iter().zip(rename(&names)) {
             let Some(new_name) = renamed else { continue };
+            if !seen.insert(new_name.clone()) {
+                return Err(
+                    self.damaged(format!("tensor {new_name} is there twice, under an old and its current name"))
+                );
+            }
             let view = file.tensor(name).map_err(CheckpointError::weights(&self.path))?;
             let shape = view.shape().to_vec();
             tensors.push(TensorBytes { name: new_name, dtype: view.dtype(), shape, bytes: view.data() });
@@ -107,6 +113,15 @@ mod tests {
     fn file(names: &[&str]) -> Vec<u8> {
         let tensor = |&name: &&str| TensorBytes { name: name.into(), dtype: Dtype::U8, shape: vec![1], bytes: &[7] };
         serialize(Path::new("x"), &BTreeMap::new(), names.iter().map(tensor).collect()).unwrap()
+    }
+
+    #[test]
+    fn a_tensor_under_both_of_its_names_is_refused() {
+        let names = ["embeddings.LayerNorm.gamma", "embeddings.LayerNorm.weight"];
+        let file = TensorFile::new(Path::new("x"), file(&names));
+        let error = file.encoder_tensors().unwrap_err().to_string();
+        assert!(error.contains("tensor embeddings.LayerNorm.weight is there twice"), "{error}");
+        assert_eq!(file.tensors().unwrap().len(), 2);
     }
 
     #[test]

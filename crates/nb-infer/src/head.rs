@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use nb_checkpoint::{
-    DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, POOLING_QUERY, PoolingKind, ScoreKind, SentenceModules,
-    TensorFile,
+    DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, POOLING_QUERY, PoolingKind, ScaleKind, ScoreKind,
+    SentenceModules, TensorFile,
 };
 use nb_kernels::gemm::Matrix;
 use nb_kernels::pooling;
@@ -64,10 +64,6 @@ impl Head {
                 expected: "1 or more".to_owned(),
             });
         }
-        let pooling = Pooling::without_parameters(head.pooling);
-        if let (Some(pooling), None, true) = (pooling, head.projection, labels.is_empty()) {
-            return Ok(Some(Self { pooling, projection: None, score: head.score, classifier: None }));
-        }
         let file = TensorFile::read(&folder.join(HEAD_FILE))?;
         Ok(Some(Self::of_weights(&Weights::of_head(&file)?, head, labels.len(), hidden)?))
     }
@@ -89,6 +85,7 @@ impl Head {
             let bias = weights.get(&format!("{name}.bias"), &[outputs])?;
             Ok(Dense::new(Precision::F32, Matrix { entries: &weight, columns: inputs }, &bias, None))
         };
+        weights.check_names(&known_names(head, labels))?;
         let pooling = match Pooling::without_parameters(head.pooling) {
             Some(pooling) => pooling,
             None => Pooling::Attentive {
@@ -138,6 +135,18 @@ impl Head {
         }
         logits
     }
+}
+
+/// Returns the beginnings of the names of a head's parameters.
+fn known_names(head: &HeadDescription, labels: usize) -> Vec<&'static str> {
+    let all = [
+        (head.pooling == PoolingKind::Attentive, "pooling."),
+        (head.projection.is_some(), "vector."),
+        (labels > 0, "dense."),
+        (head.scale == ScaleKind::Learned, "score."),
+        (labels == 0, "reader."), // scores articles for a reader; vectors do not need it
+    ];
+    all.into_iter().filter_map(|(is_known, name)| is_known.then_some(name)).collect()
 }
 
 impl Pooling {

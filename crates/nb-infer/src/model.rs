@@ -57,6 +57,7 @@ impl Model {
             }
             None => trained_length(folder, description.as_ref(), &tokenizer)?.unwrap_or(most).min(most),
         };
+        tokenizer.encode("", None, max_tokens)?; // an error if the special tokens leave no room for a text
         let encoder = Encoder::new(&config, &Weights::of_encoder(&weights)?, options.precision)?;
         let head = Head::read(folder, description.as_ref(), encoder.hidden())?;
         options.threads.into_iter().for_each(threads::set);

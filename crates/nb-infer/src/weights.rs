@@ -53,6 +53,23 @@ impl<'a> Weights<'a> {
             .collect()
     }
 
+    /// Checks that every tensor's name begins with one of `known`.
+    ///
+    /// # Errors
+    /// With the first name that does not.
+    pub(crate) fn check_names(&self, known: &[&str]) -> Result<(), InferError> {
+        let is_unknown = |name: &&String| !known.iter().any(|known| name.starts_with(known));
+        match self.tensors.keys().find(is_unknown) {
+            None => Ok(()),
+            Some(name) => Err(InferError::Tensor {
+                path: self.path().to_owned(),
+                name: name.clone(),
+                found: "is unknown".to_owned(),
+                expected: format!("names that begin with {}, as newsbert.json says", known.join(", ")),
+            }),
+        }
+    }
+
     /// Returns the numbers of a tensor of this shape.
     pub(crate) fn get(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, InferError> {
         let differs = |found: String, expected: String| InferError::Tensor {

@@ -91,11 +91,30 @@ fn every_pooling_and_score_is_that_of_libtorch() {
     place.train(&["method={name: finetune}", "head.pooling=cls", "head.score=dot"]).done();
     assert_same_vectors(&place, STUDENT);
 
+    let place = Place::readers(); // a head with a reader model
+    place
+        .train(&["method={name: finetune}", "head.pooling=attentive", "reader.pooling=attentive", "head.scale=learned"])
+        .done();
+    assert_same_vectors(&place, STUDENT);
+
     let narrow = "student={layers: 1, hidden: 8, heads: 2, init: random}"; // with a projection
     let method = "method={teacher: frozen, weights: {vector: 1, similarity: 1}}";
     let place = Place::searches();
     place.train(&[narrow, method, "teacher.train.epochs=1"]).done();
     assert_same_vectors(&place, STUDENT);
+}
+
+/// A head that the description does not use would be silently left out.
+#[test]
+fn tensors_that_the_description_does_not_name_are_refused() {
+    let place = Place::new();
+    place.train(&[FINETUNE]).done();
+    let path = format!("{STUDENT}/newsbert.json");
+    let description = place.text(&path).replace("\"pooling\": \"attentive\"", "\"pooling\": \"mean\"");
+    place.write(&path, description);
+    let error = Model::open(place.path(STUDENT), &Options::default()).unwrap_err().to_string();
+    let expected = "head.safetensors: tensor pooling.proj.bias is unknown, expected names that begin with dense.";
+    assert!(error.contains(expected), "{error}");
 }
 
 /// Every bit: a text's vector does not depend on the texts beside it, nor on their order.

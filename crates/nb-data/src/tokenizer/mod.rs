@@ -46,6 +46,9 @@ use crate::batch::Tokens;
 use crate::error::DataError;
 use crate::read::Article;
 
+/// The largest id of a token. Serialisation takes time and memory for each id below the largest one, even if no token has it.
+const LARGEST_ID: u32 = 1 << 24;
+
 /// The tokenizer of a BERT checkpoint.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -101,9 +104,14 @@ impl Tokenizer {
             }
             templates.without_segments();
         }
-        let json = guarded(|| inner.to_string(false)).map_err(wrong(path.to_owned()))?.into_bytes();
         // A post_processor may add ids that the vocabulary does not have.
-        let largest = inner.get_vocab(true).values().copied().chain(templates.largest_id()).max();
+        let largest = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
+        if let Some((token, id)) = largest.as_ref().filter(|(_, id)| *id > LARGEST_ID) {
+            let found = format!("token {token:?} has the id {id}, expected at most {LARGEST_ID}");
+            return Err(wrong(path.to_owned())(found.into()));
+        }
+        let largest = largest.map(|(_, id)| id).into_iter().chain(templates.largest_id()).max();
+        let json = guarded(|| inner.to_string(false)).map_err(wrong(path.to_owned()))?.into_bytes();
         let mut tokenizer = Self {
             vocab_size: largest.map_or(0, |largest| largest as usize + 1),
             saved: Saved::new(class, config, &special, switches, &inner),

@@ -260,6 +260,22 @@ fn a_token_without_an_embedding_row_is_not_added() {
     assert_eq!(tokens(n), (n, 5));
 }
 
+/// An id of four billion would cost as many entries when the tokenizer is serialised.
+#[test]
+fn a_huge_id_is_refused() {
+    let folder = common::folder();
+    for saved in common::golden_tokenizer().files(8) {
+        file(&folder, saved.name, &saved.bytes);
+    }
+    let path = folder.path().join("tokenizer.json");
+    let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    json["model"]["vocab"]["rain"] = (u32::MAX - 1).into();
+    fs::write(&path, json.to_string()).unwrap();
+    let error = Tokenizer::from_folder(folder.path()).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "token \"rain\" has the id 4294967294, expected at most 16777216");
+}
+
 /// The ids of a `post_processor` count, even if no token of the vocabulary has them: a model looks them up in its embedding.
 #[test]
 fn ids_that_only_the_post_processor_has_count() {
