@@ -83,7 +83,7 @@ impl Dense {
                 layer.forward(Matrix { entries: &scratch.low, columns }, out);
             }
             Kernel::Int8(layer) => {
-                scratch.rows.quantize(x, columns);
+                scratch.rows.quantise(x, columns);
                 layer.forward(&scratch.rows, out);
             }
             Kernel::Portable(layer) => layer.forward(x, &mut scratch.portable, out),

@@ -121,7 +121,7 @@ impl Head {
             projection.forward(&pooled, dense, &mut vectors);
         }
         if self.score == ScoreKind::Cosine {
-            vectors.chunks_exact_mut(self.width(hidden)).for_each(normalize);
+            vectors.chunks_exact_mut(self.width(hidden)).for_each(normalise);
         }
         vectors
     }
@@ -197,7 +197,7 @@ fn texts<'a>(lengths: &'a [usize], mut states: &'a [f32], hidden: usize) -> impl
 }
 
 /// Divides a vector by its norm. If the norm is no finite number, the vector becomes NaN: dividing by infinity would hide that.
-fn normalize(vector: &mut [f32]) {
+fn normalise(vector: &mut [f32]) {
     let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
     let norm = if norm.is_finite() { norm.max(MIN_NORM) } else { f32::NAN };
     vector.iter_mut().for_each(|x| *x /= norm);

@@ -19,6 +19,14 @@ use crate::text::Text;
 use crate::weights::Weights;
 
 /// A trained model, or a Hugging Face BERT that says how to pool. One model serves all threads of a program at once.
+///
+/// ```no_run
+/// use nb_infer::{Model, Options};
+/// let model = Model::open("runs/quickstart/student", &Options::default())?;
+/// let vectors = model.vectors(&["Shares fall".into(), ("Rain in York", "The Ouse may flood.").into()])?;
+/// assert_eq!(Some(vectors[0].len()), model.width());
+/// # Ok::<(), nb_infer::InferError>(())
+/// ```
 #[derive(Debug)]
 pub struct Model {
     folder: PathBuf,

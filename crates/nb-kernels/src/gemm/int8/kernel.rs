@@ -92,7 +92,7 @@ fn scalar(left: MicroPanel<'_, u8>, panel: &[i8], sums: &mut Sums) {
 
 /// The numbers that turn the sums of a panel's columns into results.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Dequantize<'a> {
+pub(super) struct Dequantise<'a> {
     pub(super) scales: &'a [f32],
     pub(super) bias: &'a [f32],
     pub(super) offsets: &'a [i32],
@@ -105,7 +105,7 @@ pub(super) struct Block<'a, 'o> {
     pub(super) left: MicroPanel<'a, u8>,
     pub(super) panel: &'a [i8],
     pub(super) row_scales: &'a [f32],
-    pub(super) dequantize: Dequantize<'a>,
+    pub(super) dequantise: Dequantise<'a>,
     pub(super) at: Position,
     pub(super) out: &'a mut TileMut<'o, f32>,
 }
@@ -115,8 +115,8 @@ impl WithSimd for Block<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { kernel, left, panel, row_scales, dequantize, at, out } = self;
-        let Dequantize { scales, bias, offsets, activation } = dequantize;
+        let Self { kernel, left, panel, row_scales, dequantise, at, out } = self;
+        let Dequantise { scales, bias, offsets, activation } = dequantise;
         let mut sums: Sums = [[0; NR]; MR];
         kernel.sum(left, panel, &mut sums);
         for (i, (sums, row_scale)) in sums.iter().zip(row_scales).enumerate() {

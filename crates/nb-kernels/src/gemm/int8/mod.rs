@@ -1,6 +1,6 @@
-//! Dense layers with int8 weights, for inference: y = f(x Wᵀ + b) with symmetric quantization of W and x.
+//! Dense layers with int8 weights, for inference: y = f(x Wᵀ + b) with symmetric quantisation of W and x.
 //!
-//! Weights are quantized once, per output: W ≈ s_o · w with w from −127 to 127 and s_o = max|W_o| / 127. Inputs are quantized in
+//! Weights are quantised once, per output: W ≈ s_o · w with w from −127 to 127 and s_o = max|W_o| / 127. Inputs are quantised in
 //! every call, per row: x ≈ s_r · q with q from −127 to 127 and s_r = max|x_r| / 127. So y ≈ s_r · s_o · Σ q·w + b, where the sum
 //! is exact, in i32. A row's result depends on that row alone.
 //!
@@ -27,7 +27,7 @@ use super::operands::{MR, Matrix, MicroPanel, NR};
 use super::tile::{Position, TileMut};
 use crate::activation::Activation;
 use crate::threads;
-use kernel::{Block, Dequantize, Kernel};
+use kernel::{Block, Dequantise, Kernel};
 use layout::WORD;
 pub use rows::Int8Rows;
 use rows::{Step, max_abs};
@@ -39,7 +39,7 @@ use rows::{Step, max_abs};
 /// let weight = Matrix { entries: &[1.0_f32, 0.0, -2.0, 2.0], columns: 2 };
 /// let layer = Int8Linear::new(weight, &[0.5, 0.0], None);
 /// let (mut rows, mut out) = (Int8Rows::default(), [0.0; 2]);
-/// rows.quantize(&[3.0, 1.0], 2);
+/// rows.quantise(&[3.0, 1.0], 2);
 /// layer.forward(&rows, &mut out);
 /// assert!((out[0] - 3.5).abs() < 0.05 && (out[1] + 4.0).abs() < 0.05);
 /// ```
@@ -61,7 +61,7 @@ impl Int8Linear {
     /// The largest number of inputs for which every sum fits an i32.
     pub const MAX_INPUTS: usize = 1 << 16;
 
-    /// Quantizes and packs `weight` W [out, in]. An output with a weight that is NaN or infinite is NaN.
+    /// Quantises and packs `weight` W [out, in]. An output with a weight that is NaN or infinite is NaN.
     ///
     /// # Panics
     ///
@@ -90,7 +90,7 @@ impl Int8Linear {
         layer
     }
 
-    /// Quantizes the weights of one output.
+    /// Quantises the weights of one output.
     fn pack(&mut self, output: usize, row: &[f32], words: usize) {
         let step = Step::of(max_abs(row));
         let panel = &mut self.panels[output / NR * words * WORD * NR..][..words * WORD * NR];
@@ -134,7 +134,7 @@ impl Int8Linear {
     fn panel(&self, kernel: Kernel, rows: &Int8Rows, range: Range<usize>, column: usize, out: &mut TileMut<'_, f32>) {
         let len = self.panels.len() / (self.scales.len() / NR);
         let columns = column..column + NR;
-        let dequantize = Dequantize {
+        let dequantise = Dequantise {
             scales: &self.scales[columns.clone()],
             bias: &self.bias[columns.clone()],
             offsets: &self.offsets[columns],
@@ -147,7 +147,7 @@ impl Int8Linear {
             let entries = &rows.entries()[row * stride..(row + count) * stride];
             let left = MicroPanel { entries, row_stride: stride, word_stride: WORD, rows: count };
             let row_scales = &rows.scales()[row..row + count];
-            kernel.run(Block { kernel, left, panel, row_scales, dequantize, at: Position { row, column }, out });
+            kernel.run(Block { kernel, left, panel, row_scales, dequantise, at: Position { row, column }, out });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Rows quantized to 8 bits.
+//! Rows quantised to 8 bits.
 
 use pulp::Arch;
 
@@ -7,7 +7,7 @@ use super::layout::WORD;
 /// Adding this number to an f32 between −2²² and 2²² rounds it to an integer, ties to even, in the lowest bits.
 const ROUND: f32 = 12_582_912.0;
 
-/// Rows of numbers, each quantized to 8 bits with its own scale. The buffer is reused from call to call.
+/// Rows of numbers, each quantised to 8 bits with its own scale. The buffer is reused from call to call.
 #[derive(Debug, Default)]
 pub struct Int8Rows {
     columns: usize,
@@ -18,12 +18,12 @@ pub struct Int8Rows {
 }
 
 impl Int8Rows {
-    /// Quantizes the rows of `x` [n, columns], and discards previous rows. The scale of a row with NaN or infinity is NaN.
+    /// Quantises the rows of `x` [n, columns], and discards previous rows. The scale of a row with NaN or infinity is NaN.
     ///
     /// # Panics
     ///
     /// If `columns` is 0, or if the last row is incomplete.
-    pub fn quantize(&mut self, x: &[f32], columns: usize) {
+    pub fn quantise(&mut self, x: &[f32], columns: usize) {
         assert!(columns > 0 && x.len().is_multiple_of(columns), "{} entries in rows of {columns}", x.len());
         self.columns = columns;
         let (rows, stride) = (x.len() / columns, self.stride());
@@ -33,7 +33,7 @@ impl Int8Rows {
         Arch::new().dispatch(|| {
             for ((x, entries), scale) in rows {
                 let (entries, padding) = entries.split_at_mut(columns);
-                *scale = quantize_row(x, entries);
+                *scale = quantise_row(x, entries);
                 padding.fill(128);
             }
         });
@@ -93,7 +93,7 @@ pub(super) fn max_abs(x: &[f32]) -> f32 {
 
 /// Writes q + 128, and returns the scale.
 #[inline(always)]
-fn quantize_row(x: &[f32], out: &mut [u8]) -> f32 {
+fn quantise_row(x: &[f32], out: &mut [u8]) -> f32 {
     let Step { scale, inverse } = Step::of(max_abs(x));
     for (out, x) in out.iter_mut().zip(x) {
         *out = ((x * inverse + ROUND).to_bits() as u8) ^ 0x80;
@@ -106,10 +106,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_quantized_to_the_nearest_step_of_their_own_scale() {
+    fn rows_are_quantised_to_the_nearest_step_of_their_own_scale() {
         let mut rows = Int8Rows::default();
-        rows.quantize(&[9.0; 50], 5);
-        rows.quantize(&[127.0, -127.0, 0.5, 1.5, -2.5, 0.0, 0.0, 0.0, 0.0, 0.0], 5);
+        rows.quantise(&[9.0; 50], 5);
+        rows.quantise(&[127.0, -127.0, 0.5, 1.5, -2.5, 0.0, 0.0, 0.0, 0.0, 0.0], 5);
         assert_eq!((rows.rows(), rows.columns(), rows.stride()), (2, 5, 8));
         assert_eq!(rows.entries(), [255, 1, 128, 130, 126, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128]);
         assert_eq!(rows.scales(), [1.0, 0.0]);
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn numbers_that_are_not_finite_are_not_hidden() {
         let mut rows = Int8Rows::default();
-        rows.quantize(&[1.0, f32::NAN, f32::NEG_INFINITY, 2.0, 1e-38, 1e-40], 2);
+        rows.quantise(&[1.0, f32::NAN, f32::NEG_INFINITY, 2.0, 1e-38, 1e-40], 2);
         assert!(rows.scales()[..2].iter().all(|scale| scale.is_nan()), "{:?}", rows.scales());
         assert_eq!((&rows.entries()[8..10], rows.scales()[2]), (&[128, 128][..], 0.0)); // too small: 0
     }

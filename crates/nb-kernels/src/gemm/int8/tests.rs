@@ -13,7 +13,7 @@ fn layer(inputs: usize, outputs: usize, activation: Option<Activation>) -> (Vec<
 
 fn forward(layer: &Int8Linear, x: &[f32]) -> Vec<f32> {
     let mut rows = Int8Rows::default();
-    rows.quantize(x, layer.inputs());
+    rows.quantise(x, layer.inputs());
     let mut out = vec![f32::NAN; rows.rows() * layer.outputs()];
     layer.forward(&rows, &mut out);
     out
