@@ -1,0 +1,5 @@
+//! Writes a trained model in a form that other programs load.
+
+mod error;
+
+pub use error::ExportError;
