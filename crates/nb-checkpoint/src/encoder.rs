@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::config::BertConfig;
 use crate::error::CheckpointError;
-use crate::files::{CONFIG_FILE, INDEX_FILE, PICKLE_FILE, WEIGHTS_FILE};
+use crate::files::{CONFIG_FILE, INDEX_FILE, INT8_WEIGHTS_FILE, PICKLE_FILE, WEIGHTS_FILE};
 use crate::parameters::parameter_count;
 use crate::tensor_file::TensorFile;
 
@@ -31,6 +31,11 @@ impl SavedEncoder {
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let config = BertConfig::read(&folder.join(CONFIG_FILE))?;
         let path = folder.join(WEIGHTS_FILE);
+        let int8 = folder.join(INT8_WEIGHTS_FILE);
+        if !path.exists() && int8.exists() {
+            let found = "its weights are in 8 bits, which only inference on the CPU reads".to_owned();
+            return Err(CheckpointError::Weights { path: int8, found });
+        }
         if !path.exists() && folder.join(PICKLE_FILE).exists() {
             let found = format!("found only {PICKLE_FILE}, which runs code when read; save the model as safetensors");
             return Err(CheckpointError::Weights { path, found });
@@ -40,6 +45,29 @@ impl SavedEncoder {
         }
         check_size(&config, &path)?;
         Ok(Self { config, weights: TensorFile::read(&path)? })
+    }
+
+    /// Does the same as [`SavedEncoder::read`], but maps the weights into memory, and accepts weights in 8 bits
+    /// ([`SavedEncoder::is_int8`]). See [`TensorFile::map`].
+    ///
+    /// # Errors
+    /// As [`SavedEncoder::read`].
+    pub fn map(folder: &Path) -> Result<Self, CheckpointError> {
+        let config = BertConfig::read(&folder.join(CONFIG_FILE))?;
+        let path =
+            [WEIGHTS_FILE, INT8_WEIGHTS_FILE].map(|name| folder.join(name)).into_iter().find(|path| path.exists());
+        match path {
+            Some(path) => {
+                check_size(&config, &path)?;
+                Ok(Self { config, weights: TensorFile::map(&path)? })
+            }
+            None => Self::read(folder), // the error says what is there instead
+        }
+    }
+
+    /// Returns true if weights are in 8 bits: each matrix `x` with a tensor `x_scale` of one f32 per row.
+    pub fn is_int8(&self) -> bool {
+        self.weights.path().ends_with(INT8_WEIGHTS_FILE)
     }
 }
 

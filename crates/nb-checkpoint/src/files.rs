@@ -4,6 +4,9 @@
 pub const CONFIG_FILE: &str = "config.json";
 /// The file name of the encoder's weights in a model folder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
+/// The file name of an encoder's weights in 8 bits. It is not [`WEIGHTS_FILE`], so that programs that expect floats find no weights,
+/// rather than wrong ones.
+pub const INT8_WEIGHTS_FILE: &str = "model.int8.safetensors";
 /// The file name of the head's weights in a model folder.
 pub const HEAD_FILE: &str = "head.safetensors";
 /// The file name of the description of task, labels and texts in a model folder.

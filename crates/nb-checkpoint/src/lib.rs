@@ -13,6 +13,7 @@
 //! The sizes that a file claims are compared with its length before memory is allocated for them. The crate is
 //! independent of libtorch, tokenizers, training and the configuration of a run.
 
+mod bytes;
 mod config;
 mod description;
 mod encoder;
@@ -36,7 +37,9 @@ pub use config::{Activation, BertConfig, ConfigDifference};
 pub use description::{ArticleField, Description};
 pub use encoder::SavedEncoder;
 pub use error::CheckpointError;
-pub use files::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, MODULES_FILE, POOLING_FILE, WEIGHTS_FILE};
+pub use files::{
+    CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, INT8_WEIGHTS_FILE, MODULES_FILE, POOLING_FILE, WEIGHTS_FILE,
+};
 pub use finite::count_non_finite;
 pub use head::{HeadDescription, POOLING_QUERY, PoolingKind, ScaleKind, ScoreKind};
 pub use header::{Header, serialize, write_tensor_file};

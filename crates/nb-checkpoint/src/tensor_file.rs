@@ -1,15 +1,17 @@
 //! Reads safetensors files as checked byte slices.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 
+use crate::bytes::Bytes;
 use crate::error::CheckpointError;
 use crate::names::{encoder_names, ignored};
 use crate::tensor_bytes::TensorBytes;
 
-/// A safetensors file in memory.
+/// A safetensors file in memory, or mapped.
 ///
 /// ```
 /// use nb_checkpoint::{Dtype, TensorFile};
@@ -23,13 +25,13 @@ use crate::tensor_bytes::TensorBytes;
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 impl TensorFile {
     /// Wraps the bytes of a file; `path` appears in error messages.
     pub fn new(path: &Path, bytes: Vec<u8>) -> Self {
-        Self { path: path.into(), bytes }
+        Self { path: path.into(), bytes: Bytes::Owned(bytes) }
     }
 
     /// Reads a file. Its content is checked when its tensors are requested.
@@ -39,6 +41,32 @@ impl TensorFile {
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
         let bytes = std::fs::read(path).map_err(CheckpointError::io("cannot read", path))?;
         Ok(Self::new(path, bytes))
+    }
+
+    /// Maps a file into memory: bytes are read when they are first used. Its content is checked when its tensors are requested. The
+    /// file must not be changed in place, only replaced, while it is mapped.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn map(path: &Path) -> Result<Self, CheckpointError> {
+        let bytes = Bytes::map(path).map_err(CheckpointError::io("cannot read", path))?;
+        Ok(Self { path: path.into(), bytes })
+    }
+
+    /// Returns all bytes of the file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns the place of a tensor of this file among [`TensorFile::bytes`], for a program that keeps the file and finds the tensor
+    /// again later.
+    ///
+    /// # Panics
+    /// If the tensor is not from this file.
+    pub fn range(&self, tensor: &TensorBytes<'_>) -> Range<usize> {
+        let start = tensor.bytes.as_ptr().addr().wrapping_sub(self.bytes.as_ptr().addr());
+        let end = start.checked_add(tensor.bytes.len()).filter(|&end| end <= self.bytes.len());
+        start..end.expect("a tensor of this file")
     }
 
     /// Returns the file's path.

@@ -25,6 +25,7 @@ pub mod beir;
 mod error;
 mod ids;
 pub mod labels;
+mod missing;
 pub mod random;
 pub mod read;
 pub mod sample;
@@ -37,6 +38,7 @@ pub use batch::{BatchSize, TokenBatch, Tokens};
 pub use error::DataError;
 pub use ids::{IdIndex, Repeated};
 pub use labels::Labels;
+pub use missing::MissingFile;
 #[cfg(feature = "tokenize")]
 pub use store::TokenStore;
 #[cfg(feature = "tokenize")]

@@ -7,14 +7,17 @@
 //! * [`write()`], [`write_with`]: a whole file in one call, flushed to disk.
 //! * [`AtomicFile`]: a file in progress.
 //! * [`StagedFolder`]: a folder in progress, which replaces an earlier one.
+//! * [`cache_folder`]: the folder for files that can be computed again.
 //!
 //! The crate has no dependencies. It does not create missing parent folders.
 
 mod atomic_file;
+mod cache;
 mod staged_folder;
 mod temporary;
 
 pub use atomic_file::{AtomicFile, write, write_with};
+pub use cache::cache_folder;
 pub use staged_folder::StagedFolder;
 pub use temporary::is_temporary;
 

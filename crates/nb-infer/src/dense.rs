@@ -1,10 +1,12 @@
 //! Dense layers in the precision of a model.
 
 use half::bf16;
-use nb_kernels::gemm::{Int8Linear, Int8Rows, Isa, Matrix, PackedLinear, PanelLinear};
+use nb_kernels::gemm::{self, Int8Linear, Int8Matrix, Isa, Matrix, PackedLinear, PanelLinear};
 use nb_kernels::{Activation, Float};
 
+use crate::error::InferError;
 use crate::options::Precision;
+use crate::weights::{Int8Rows, Weights};
 
 /// A dense layer y = f(x Wᵀ + b) with packed weights.
 #[derive(Debug)]
@@ -26,21 +28,16 @@ enum Kernel {
 #[derive(Debug, Default)]
 pub(crate) struct DenseScratch {
     low: Vec<bf16>,
-    rows: Int8Rows,
+    rows: gemm::Int8Rows,
     portable: Vec<f32>,
 }
 
 impl Dense {
     /// Packs `weight` W [out, in].
-    pub(crate) fn new(
-        precision: Precision,
-        weight: Matrix<'_, f32>,
-        bias: &[f32],
-        activation: Option<Activation>,
-    ) -> Self {
+    fn new(precision: Precision, weight: Matrix<'_, f32>, bias: &[f32], activation: Option<Activation>) -> Self {
         let kernel = match precision {
             Precision::Int8 => Kernel::Int8(Int8Linear::new(weight, bias, activation)),
-            Precision::F32 => match Isa::<f32>::detect() {
+            Precision::F32 | Precision::AsSaved => match Isa::<f32>::detect() {
                 Some(isa) => Kernel::F32(PanelLinear::new(isa, weight, bias, activation)),
                 None => Kernel::Portable(PackedLinear::new(weight, bias, activation)),
             },
@@ -60,6 +57,37 @@ impl Dense {
             }
         };
         Self { inputs: weight.columns, kernel }
+    }
+
+    /// Reads the layer `name` of a head, with `[outputs, inputs]`; it computes in f32.
+    pub(crate) fn read(weights: &Weights<'_>, name: &str, shape: [usize; 2]) -> Result<Self, InferError> {
+        Self::read_side_by_side(weights, &[name.to_owned()], shape, Precision::F32, None)
+    }
+
+    /// Reads layers with the same input, each with `[outputs, inputs]`, as one layer.
+    pub(crate) fn read_side_by_side(
+        weights: &Weights<'_>,
+        names: &[String],
+        shape: [usize; 2],
+        precision: Precision,
+        activation: Option<Activation>,
+    ) -> Result<Self, InferError> {
+        let mut bias = Vec::new();
+        for name in names {
+            bias.extend(weights.get(&format!("{name}.bias"), &shape[..1])?);
+        }
+        if precision == Precision::Int8
+            && let Some(Int8Rows { entries, scales }) = int8_side_by_side(weights, names, shape)?
+        {
+            let weight = Int8Matrix { entries: &entries, columns: shape[1], scales: &scales };
+            let kernel = Kernel::Int8(Int8Linear::from_quantised(weight, &bias, activation));
+            return Ok(Self { inputs: shape[1], kernel });
+        }
+        let mut weight = Vec::new();
+        for name in names {
+            weight.extend(weights.get(&format!("{name}.weight"), &shape)?);
+        }
+        Ok(Self::new(precision, Matrix { entries: &weight, columns: shape[1] }, &bias, activation))
     }
 
     /// Returns the number of entries in a row of the result.
@@ -89,6 +117,21 @@ impl Dense {
             Kernel::Portable(layer) => layer.forward(x, &mut scratch.portable, out),
         }
     }
+}
+
+/// Returns the weights of layers one after the other, if all of them are in 8 bits.
+fn int8_side_by_side(
+    weights: &Weights<'_>,
+    names: &[String],
+    shape: [usize; 2],
+) -> Result<Option<Int8Rows>, InferError> {
+    let (mut entries, mut scales) = (Vec::new(), Vec::new());
+    for name in names {
+        let Some(part) = weights.int8(&format!("{name}.weight"), &shape)? else { return Ok(None) };
+        entries.extend(part.entries);
+        scales.extend(part.scales);
+    }
+    Ok(Some(Int8Rows { entries, scales }))
 }
 
 /// Replaces `low` by the numbers of `x`, rounded.

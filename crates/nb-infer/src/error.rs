@@ -75,11 +75,35 @@ pub enum InferError {
         /// The reason.
         reason: String,
     },
-    /// The folder does not say how states become a vector.
-    #[error("{path} has neither newsbert.json nor modules.json, which define its vectors")]
+    /// The folder does not say how states become a vector, or not in a way that this crate computes.
+    #[error("{path} {reason}, expected a file that defines its vectors")]
     NoPooling {
         /// The model folder.
         path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// A pooling with parameters cannot replace the pooling of a folder.
+    #[error("{path}: attentive pooling has trained parameters, expected mean or cls")]
+    PoolingWithParameters {
+        /// The model folder.
+        path: PathBuf,
+    },
+    /// The model does not recommend.
+    #[error("{path} has no reader model: {reason}")]
+    NoReaders {
+        /// The model folder.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// The vector of a reader is NaN or infinite.
+    #[error("{path}: the vector of reader {reader} is NaN or infinite, expected finite numbers")]
+    ReaderNotFinite {
+        /// The model folder.
+        path: PathBuf,
+        /// The index of the reader in the call.
+        reader: usize,
     },
     /// An output is NaN or infinite.
     #[error("{path}: the output for text {text} is NaN or infinite, expected finite numbers")]

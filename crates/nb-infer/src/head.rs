@@ -3,20 +3,19 @@
 use std::path::Path;
 
 use nb_checkpoint::{
-    DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, POOLING_QUERY, PoolingKind, ScaleKind, ScoreKind,
+    DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, MODULES_FILE, PoolingKind, ScaleKind, ScoreKind,
     SentenceModules, TensorFile,
 };
-use nb_kernels::gemm::Matrix;
-use nb_kernels::pooling;
 
 use crate::dense::{Dense, DenseScratch};
 use crate::encoder::Buffers;
 use crate::error::InferError;
-use crate::options::Precision;
+use crate::pooling::Pooling;
+use crate::reader::Reader;
 use crate::weights::Weights;
 
-/// The width of the query of attentive pooling.
-const QUERY: usize = POOLING_QUERY as usize;
+/// The task whose head has a reader model.
+pub(crate) const RECOMMEND: &str = "recommend";
 /// The least norm by which a vector is divided, so that zeros stay zeros.
 const MIN_NORM: f32 = 1e-12;
 
@@ -29,34 +28,27 @@ pub(crate) struct Head {
     score: ScoreKind,
     /// From vectors to logits, for topics.
     classifier: Option<Dense>,
+    /// From vectors of clicked articles to a reader's vector, for recommendation.
+    reader: Option<Reader>,
 }
 
+/// The reason why a folder has no head that can be computed.
 #[derive(Debug)]
-enum Pooling {
-    /// softmax(tanh(x Wᵀ + b)·q) over a text's tokens.
-    Attentive {
-        proj: Dense,
-        query: Vec<f32>,
-    },
-    Mean,
-    /// The state of the first token.
-    Cls,
-}
+pub(crate) struct NoHead(pub(crate) String);
 
 impl Head {
-    /// Reads the head of a model folder for states of `hidden` units; `None` if the folder does not say how to pool.
+    /// Reads the head of a model folder for states of `hidden` units.
     ///
     /// # Errors
-    /// If a file cannot be used.
+    /// If a file of a trained head cannot be used. Modules of sentence-transformers that this crate does not compute are no error:
+    /// the encoder can still be used with another head.
     pub(crate) fn read(
         folder: &Path,
         description: Option<&Description>,
         hidden: usize,
-    ) -> Result<Option<Self>, InferError> {
-        let Some(Description { head, labels, .. }) = description else {
-            return Ok(SentenceModules::read(folder)?.map(Self::of_modules));
-        };
-        if let Some(width) = head.projection.filter(|&width| width < 1) {
+    ) -> Result<Result<Self, NoHead>, InferError> {
+        let Some(description) = description else { return Ok(Self::of_modules(folder)) };
+        if let Some(width) = description.head.projection.filter(|&width| width < 1) {
             return Err(InferError::Value {
                 path: folder.join(DESCRIPTION_FILE),
                 key: "head.projection",
@@ -64,42 +56,75 @@ impl Head {
                 expected: "1 or more".to_owned(),
             });
         }
-        let file = TensorFile::read(&folder.join(HEAD_FILE))?;
-        Ok(Some(Self::of_weights(&Weights::of_head(&file)?, head, labels.len(), hidden)?))
+        let file = TensorFile::read(&folder.join(HEAD_FILE))?.into();
+        Self::of_weights(folder, &Weights::of_head(&file)?, description, hidden).map(Ok)
     }
 
-    fn of_modules(SentenceModules { pooling, normalize }: SentenceModules) -> Self {
-        let pooling = Pooling::without_parameters(pooling).unwrap_or(Pooling::Mean); // always some: modules have no parameters
-        let score = if normalize { ScoreKind::Cosine } else { ScoreKind::Dot };
-        Self { pooling, projection: None, score, classifier: None }
+    fn of_modules(folder: &Path) -> Result<Self, NoHead> {
+        match SentenceModules::read(folder) {
+            Ok(Some(SentenceModules { pooling, normalize, .. })) => {
+                let pooling = Pooling::without_parameters(pooling).unwrap_or(Pooling::Mean); // always some: modules have no parameters
+                Ok(Self::without_parameters(pooling, if normalize { ScoreKind::Cosine } else { ScoreKind::Dot }))
+            }
+            Ok(None) => Err(NoHead(format!("has neither {DESCRIPTION_FILE} nor {MODULES_FILE}"))),
+            Err(error) => Err(NoHead(format!("has modules that are not supported: {}", with_causes(&error)))),
+        }
+    }
+
+    /// Returns a head without parameters.
+    pub(crate) fn without_parameters(pooling: Pooling, score: ScoreKind) -> Self {
+        Self { pooling, projection: None, score, classifier: None, reader: None }
     }
 
     fn of_weights(
+        folder: &Path,
         weights: &Weights<'_>,
-        head: &HeadDescription,
-        labels: usize,
+        description: &Description,
         hidden: usize,
     ) -> Result<Self, InferError> {
-        let dense = |name: &str, [outputs, inputs]: [usize; 2]| -> Result<Dense, InferError> {
-            let weight = weights.get(&format!("{name}.weight"), &[outputs, inputs])?;
-            let bias = weights.get(&format!("{name}.bias"), &[outputs])?;
-            Ok(Dense::new(Precision::F32, Matrix { entries: &weight, columns: inputs }, &bias, None))
-        };
-        weights.check_names(&known_names(head, labels))?;
-        let pooling = match Pooling::without_parameters(head.pooling) {
-            Some(pooling) => pooling,
-            None => Pooling::Attentive {
-                proj: dense("pooling.proj", [QUERY, hidden])?,
-                query: weights.get("pooling.query.weight", &[1, QUERY])?,
-            },
-        };
+        let Description { head, labels, task, .. } = description;
+        weights.check_names(&known_names(head, labels.len()))?;
         let width = head.projection.map_or(hidden, |width| usize::try_from(width).unwrap_or(0));
+        let reads = task == RECOMMEND;
         Ok(Self {
-            pooling,
-            projection: head.projection.map(|_| dense("vector", [width, hidden])).transpose()?,
+            pooling: Pooling::read(weights, "pooling", head.pooling, hidden)?,
+            projection: head.projection.map(|_| Dense::read(weights, "vector", [width, hidden])).transpose()?,
             score: head.score,
-            classifier: (labels > 0).then(|| dense("dense", [labels, width])).transpose()?,
+            classifier: (!labels.is_empty())
+                .then(|| Dense::read(weights, "dense", [labels.len(), width]))
+                .transpose()?,
+            reader: reads.then(|| Reader::read(folder, weights, description, width)).transpose()?,
         })
+    }
+
+    /// Returns a key for the kind of head.
+    pub(crate) fn key(&self) -> String {
+        let pooling = match self.pooling {
+            Pooling::Attentive { .. } => PoolingKind::Attentive,
+            Pooling::Mean => PoolingKind::Mean,
+            Pooling::Cls => PoolingKind::Cls,
+        };
+        format!("{pooling:?} {:?}", self.score)
+    }
+
+    /// Returns the score of two vectors.
+    pub(crate) fn score(&self) -> ScoreKind {
+        self.score
+    }
+
+    /// Returns the reader model, if the head has one.
+    pub(crate) fn reader(&self) -> Option<&Reader> {
+        self.reader.as_ref()
+    }
+
+    /// Returns a head with the pooling and score of this one, if they have no parameters.
+    pub(crate) fn untrained_copy(&self) -> Option<Self> {
+        let pooling = match self.pooling {
+            Pooling::Attentive { .. } => return None,
+            Pooling::Mean => Pooling::Mean,
+            Pooling::Cls => Pooling::Cls,
+        };
+        Some(Self::without_parameters(pooling, self.score))
     }
 
     /// Returns true if the head classifies.
@@ -144,60 +169,13 @@ fn known_names(head: &HeadDescription, labels: usize) -> Vec<&'static str> {
         (head.projection.is_some(), "vector."),
         (labels > 0, "dense."),
         (head.scale == ScaleKind::Learned, "score."),
-        (labels == 0, "reader."), // scores articles for a reader; vectors do not need it
+        (labels == 0, "reader."),
     ];
     all.into_iter().filter_map(|(is_known, name)| is_known.then_some(name)).collect()
 }
 
-impl Pooling {
-    /// Returns a pooling of this kind; `None` if it has parameters.
-    fn without_parameters(kind: PoolingKind) -> Option<Self> {
-        match kind {
-            PoolingKind::Attentive => None,
-            PoolingKind::Mean => Some(Self::Mean),
-            PoolingKind::Cls => Some(Self::Cls),
-        }
-    }
-
-    /// Pools the states [n, H] of texts of these lengths to vectors [texts, H].
-    fn forward(&self, lengths: &[usize], states: &[f32], hidden: usize, dense: &mut DenseScratch) -> Vec<f32> {
-        let mut vectors = vec![0.0; lengths.len() * hidden];
-        match self {
-            Self::Attentive { proj, query } => {
-                let rows = states.len() / hidden;
-                let (mut before, mut scores, mut weights) = (Vec::new(), vec![0.0; rows], vec![0.0; rows]);
-                proj.forward(states, dense, &mut before);
-                pooling::tanh(&mut before);
-                pooling::scores(&before, query, &mut scores);
-                let out = &mut *vectors;
-                pooling::Forward { lengths, scores: &scores, x: states, weights: &mut weights, out }.run();
-            }
-            Self::Mean => {
-                for (states, out) in texts(lengths, states, hidden).zip(vectors.chunks_exact_mut(hidden)) {
-                    let share = 1.0 / (states.len() / hidden) as f32;
-                    for row in states.chunks_exact(hidden) {
-                        out.iter_mut().zip(row).for_each(|(out, x)| *out += x);
-                    }
-                    out.iter_mut().for_each(|out| *out *= share);
-                }
-            }
-            Self::Cls => {
-                for (states, out) in texts(lengths, states, hidden).zip(vectors.chunks_exact_mut(hidden)) {
-                    out.copy_from_slice(&states[..hidden]);
-                }
-            }
-        }
-        vectors
-    }
-}
-
-/// Returns the states of each text.
-fn texts<'a>(lengths: &'a [usize], mut states: &'a [f32], hidden: usize) -> impl Iterator<Item = &'a [f32]> {
-    lengths.iter().map(move |length| states.split_off(..length * hidden).unwrap_or_default())
-}
-
 /// Divides a vector by its norm. If the norm is no finite number, the vector becomes NaN: dividing by infinity would hide that.
-fn normalise(vector: &mut [f32]) {
+pub(crate) fn normalise(vector: &mut [f32]) {
     let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
     let norm = if norm.is_finite() { norm.max(MIN_NORM) } else { f32::NAN };
     vector.iter_mut().for_each(|x| *x /= norm);
@@ -208,4 +186,10 @@ fn softmax(logits: &mut [f32]) {
     logits.iter_mut().for_each(|logit| *logit = (*logit - largest).exp());
     let sum: f32 = logits.iter().sum();
     logits.iter_mut().for_each(|logit| *logit /= sum);
+}
+
+/// Returns the message of an error and of its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

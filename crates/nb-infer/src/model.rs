@@ -3,19 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use nb_checkpoint::{ArticleField, BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, SavedEncoder};
-use nb_data::batch::MIN_TOKENS;
-use nb_data::{DataError, Tokenizer, Tokens};
-use nb_kernels::gemm::Int8Linear;
+use nb_checkpoint::{ArticleField, DESCRIPTION_FILE, Description, PoolingKind, SavedEncoder, ScoreKind};
+use nb_data::read::Field;
+use nb_data::{Tokenizer, Tokens};
 use nb_kernels::threads;
 use rayon::prelude::*;
 
 use crate::batch::groups;
 use crate::encoder::{Buffers, Encoder};
 use crate::error::InferError;
-use crate::head::Head;
+use crate::head::{Head, NoHead};
+use crate::opening::{check_option, check_widths, longest_sequence, tokenizer};
 use crate::options::{Options, Precision};
-use crate::text::Text;
+use crate::pooling::Pooling;
+use crate::reader::Readers;
+use crate::text::{Text, TextCounter, TextCounts};
 use crate::weights::Weights;
 
 /// A trained model, or a Hugging Face BERT that says how to pool. One model serves all threads of a program at once.
@@ -31,10 +33,14 @@ use crate::weights::Weights;
 pub struct Model {
     folder: PathBuf,
     encoder: Encoder,
-    head: Option<Head>,
+    precision: Precision,
+    head: Result<Head, NoHead>,
     description: Option<Description>,
+    /// The parts of an article that the model was trained on.
+    fields: Vec<ArticleField>,
     tokenizer: Tokenizer,
     max_tokens: usize,
+    texts: TextCounter,
 }
 
 impl Model {
@@ -53,23 +59,36 @@ impl Model {
         if let Some(found) = options.threads {
             check_option("threads", found, 1, Options::MAX_THREADS)?;
         }
-        let SavedEncoder { config, weights } = SavedEncoder::read(folder)?;
-        check_widths(folder, &config, options.precision)?;
+        let saved = SavedEncoder::map(folder)?;
+        let precision = match options.precision {
+            Precision::AsSaved if saved.is_int8() => Precision::Int8,
+            Precision::AsSaved => Precision::F32,
+            precision => precision,
+        };
+        let SavedEncoder { config, weights } = saved;
+        check_widths(folder, &config, precision)?;
         let tokenizer = tokenizer(folder, &config)?;
         let description = Description::read(folder)?;
-        let most = config.max_position_embeddings.unsigned_abs() as usize;
-        let max_tokens = match options.max_tokens {
-            Some(found) => {
-                check_option("max_tokens", found, MIN_TOKENS, most)?;
-                found
-            }
-            None => trained_length(folder, description.as_ref(), &tokenizer)?.unwrap_or(most).min(most),
-        };
-        tokenizer.encode("", None, max_tokens)?; // an error if the special tokens leave no room for a text
-        let encoder = Encoder::new(&config, &Weights::of_encoder(&weights)?, options.precision)?;
+        let max_tokens = longest_sequence(folder, options, &config, description.as_ref(), &tokenizer)?;
+        let encoder = Encoder::new(&config, &Weights::of_encoder(&weights.into())?, precision)?;
         let head = Head::read(folder, description.as_ref(), encoder.hidden())?;
         options.threads.into_iter().for_each(threads::set);
-        Ok(Self { folder: folder.to_owned(), encoder, head, description, tokenizer, max_tokens })
+        Ok(Self {
+            folder: folder.to_owned(),
+            encoder,
+            precision,
+            head,
+            fields: description.as_ref().map(|description| description.fields.clone()).unwrap_or_default(),
+            description,
+            tokenizer,
+            max_tokens,
+            texts: TextCounter::default(),
+        })
+    }
+
+    /// Returns the description of a trained model, `newsbert.json`: its task, labels and head.
+    pub fn description(&self) -> Option<&Description> {
+        self.description.as_ref()
     }
 
     /// Returns the labels by class number; none if the model was not trained for topics.
@@ -78,18 +97,65 @@ impl Model {
     }
 
     /// Returns the parts of an article that the model was trained on; none if that is unknown.
-    pub fn fields(&self) -> &[ArticleField] {
-        self.description.as_ref().map_or(&[], |description| &description.fields)
+    pub fn fields(&self) -> Vec<Field> {
+        let field = |field: &ArticleField| match field {
+            ArticleField::Title => Field::Title,
+            ArticleField::Abstract => Field::Abstract,
+        };
+        self.fields.iter().map(field).collect()
     }
 
     /// Returns the width of vectors; `None` if the folder does not say how to pool.
     pub fn width(&self) -> Option<usize> {
-        self.head.as_ref().map(|head| head.width(self.encoder.hidden()))
+        self.head.as_ref().ok().map(|head| head.width(self.encoder.hidden()))
+    }
+
+    /// Returns the longest sequence in tokens, to which texts are truncated.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
     }
 
     /// Returns a sentence about each file of the tokenizer that permits two interpretations.
     pub fn warnings(&self) -> Vec<String> {
         self.tokenizer.warnings().iter().map(ToString::to_string).collect()
+    }
+
+    /// Returns the number of texts since the model was opened, and how many of them were truncated.
+    pub fn text_counts(&self) -> TextCounts {
+        self.texts.counts()
+    }
+
+    /// Returns a key for everything that vectors depend on besides the files of weights: tokenizer, longest sequence, precision,
+    /// fields and head. Vectors that were stored under another key must not be mixed with new ones.
+    pub fn settings(&self) -> String {
+        let head = self.head.as_ref().map(Head::key).unwrap_or_default();
+        let fingerprint = self.tokenizer.fingerprint();
+        format!("nb-infer {fingerprint:?} {} {:?} {:?} {head}", self.max_tokens, self.precision, self.fields)
+    }
+
+    /// Returns the model with a head without parameters: pooling of this kind, and vectors of length 1 if `score` is a cosine.
+    ///
+    /// # Errors
+    /// If the pooling has parameters.
+    pub fn with_pooling(self, kind: PoolingKind, score: ScoreKind) -> Result<Self, InferError> {
+        let Some(pooling) = Pooling::without_parameters(kind) else {
+            return Err(InferError::PoolingWithParameters { path: self.folder });
+        };
+        Ok(Self { head: Ok(Head::without_parameters(pooling, score)), ..self })
+    }
+
+    /// Returns an encoder without a trained head with the pooling, the score, the fields and the longest sequence of `other`, if the
+    /// head of `other` has no parameters before its projection: the encoder may be the teacher of `other`, used as it comes. A model
+    /// with a trained head is returned unchanged.
+    #[must_use]
+    pub fn with_head_of(mut self, other: &Self) -> Self {
+        let copy = other.head.as_ref().ok().and_then(Head::untrained_copy);
+        if let (None, Some(_), Some(head)) = (&self.description, &other.description, copy) {
+            self.head = Ok(head);
+            self.fields.clone_from(&other.fields);
+            self.max_tokens = other.max_tokens.min(self.encoder.positions());
+        }
+        self
     }
 
     /// Computes the vectors of texts, each of [`Model::width`] entries, in the order of the texts: pooled, projected, and of length
@@ -98,8 +164,19 @@ impl Model {
     /// # Errors
     /// If the folder does not say how to pool, if a text cannot be tokenised, or if an output is NaN or infinite.
     pub fn vectors(&self, texts: &[Text<'_>]) -> Result<Vec<Vec<f32>>, InferError> {
-        let head = self.head.as_ref().ok_or_else(|| InferError::NoPooling { path: self.folder.clone() })?;
-        let hidden = self.encoder.hidden();
+        self.head()?; // an error before all the work
+        self.vectors_of(&self.tokens(texts)?)
+    }
+
+    /// Computes the vectors of texts that [`Model::tokens`] tokenised.
+    ///
+    /// # Errors
+    /// If the folder does not say how to pool, or if an output is NaN or infinite.
+    ///
+    /// # Panics
+    /// If the tokens are not of this model: if there is no such id, or if there are more tokens than positions.
+    pub fn vectors_of(&self, texts: &[Tokens]) -> Result<Vec<Vec<f32>>, InferError> {
+        let (head, hidden) = (self.head()?, self.encoder.hidden());
         self.run(texts, head.width(hidden), |buffers| head.vectors(buffers, hidden))
     }
 
@@ -108,32 +185,73 @@ impl Model {
     /// # Errors
     /// If the model was not trained for topics, if a text cannot be tokenised, or if an output is NaN or infinite.
     pub fn probabilities(&self, texts: &[Text<'_>]) -> Result<Vec<Vec<f32>>, InferError> {
-        let Some(head) = self.head.as_ref().filter(|head| head.classifies()) else {
-            return Err(self.no_labels());
+        let Some(head) = self.head.as_ref().ok().filter(|head| head.classifies()) else {
+            return Err(InferError::NoLabels { path: self.folder.clone(), reason: self.other_task("topic") });
         };
         let hidden = self.encoder.hidden();
-        self.run(texts, self.labels().len(), |buffers| head.probabilities(&head.vectors(buffers, hidden)))
+        self.run(&self.tokens(texts)?, self.labels().len(), |buffers| {
+            head.probabilities(&head.vectors(buffers, hidden))
+        })
     }
 
-    fn no_labels(&self) -> InferError {
-        let reason = match &self.description {
-            Some(description) if description.task == "topic" => format!("{DESCRIPTION_FILE} lists none"),
-            Some(description) => format!("it was trained for {}, expected topic", description.task),
-            None => "it is an encoder without a head".to_owned(),
+    /// Returns the reader model over a table of article vectors, [`Model::vectors`] one after the other.
+    ///
+    /// # Errors
+    /// If the model was not trained for recommendation.
+    ///
+    /// # Panics
+    /// If the last vector is incomplete.
+    pub fn readers<'a>(&'a self, articles: &'a [f32]) -> Result<Readers<'a>, InferError> {
+        let head = self.head.as_ref().ok();
+        let Some((reader, head)) = head.and_then(|head| Some((head.reader()?, head))) else {
+            let reason = self.other_task(crate::head::RECOMMEND);
+            return Err(InferError::NoReaders { path: self.folder.clone(), reason });
         };
-        InferError::NoLabels { path: self.folder.clone(), reason }
+        Ok(Readers::new(&self.folder, reader, head.score(), articles))
+    }
+
+    /// Tokenises texts, many of them on all cores.
+    ///
+    /// # Errors
+    /// If a text cannot be tokenised.
+    pub fn tokens(&self, texts: &[Text<'_>]) -> Result<Vec<Tokens>, InferError> {
+        let encode = |text: &Text<'_>| {
+            let sequence = self.tokenizer.sequence(text.first, text.second, self.max_tokens)?;
+            self.texts.add(&sequence);
+            Ok(sequence.tokens)
+        };
+        if texts.len() == 1 || threads::count() == 1 {
+            texts.iter().map(encode).collect()
+        } else {
+            texts.par_iter().map(encode).collect()
+        }
+    }
+
+    fn head(&self) -> Result<&Head, InferError> {
+        self.head.as_ref().map_err(|NoHead(reason)| {
+            let (path, reason) = (self.folder.clone(), reason.clone());
+            InferError::NoPooling { path, reason }
+        })
+    }
+
+    /// Describes why a model cannot do what a model of this task can.
+    fn other_task(&self, expected: &str) -> String {
+        match &self.description {
+            Some(description) if description.task == expected => format!("{DESCRIPTION_FILE} lists none"),
+            Some(description) => format!("it was trained for {}, expected {expected}", description.task),
+            None => format!("it has no {DESCRIPTION_FILE}, so it is an encoder without a head"),
+        }
     }
 
     /// Encodes texts in groups, and returns the rows of `f`'s results, of `width` entries, in the order of the texts.
     fn run(
         &self,
-        texts: &[Text<'_>],
+        tokens: &[Tokens],
         width: usize,
         f: impl Fn(&mut Buffers) -> Vec<f32> + Sync,
     ) -> Result<Vec<Vec<f32>>, InferError> {
-        let tokens = self.tokens(texts)?;
-        let groups = groups(&tokens, threads::count());
-        let rows: Mutex<Vec<Vec<f32>>> = Mutex::new(vec![Vec::new(); texts.len()]);
+        let groups = groups(tokens, threads::count());
+        let rows: Mutex<Vec<Vec<f32>>> = Mutex::new(vec![Vec::new(); tokens.len()]);
         let run = |buffers: &mut Buffers, group: Vec<usize>| {
             self.encoder.encode(group.iter().map(|&text| &tokens[text]), buffers);
             let results: Vec<Vec<f32>> = f(buffers).chunks_exact(width).map(<[f32]>::to_vec).collect();
@@ -153,61 +271,4 @@ impl Model {
             Some(text) => Err(InferError::NotFinite { path: self.folder.clone(), text }),
         }
     }
-
-    /// Tokenises texts, many of them on all cores.
-    fn tokens(&self, texts: &[Text<'_>]) -> Result<Vec<Tokens>, DataError> {
-        let encode = |text: &Text<'_>| self.tokenizer.encode(text.first, text.second, self.max_tokens);
-        if texts.len() == 1 || threads::count() == 1 {
-            texts.iter().map(encode).collect()
-        } else {
-            texts.par_iter().map(encode).collect()
-        }
-    }
-}
-
-fn check_option(option: &'static str, found: usize, least: usize, most: usize) -> Result<(), InferError> {
-    if (least..=most).contains(&found) { Ok(()) } else { Err(InferError::Option { option, found, least, most }) }
-}
-
-/// Checks that the widths of layers are possible in this precision.
-fn check_widths(folder: &Path, config: &BertConfig, precision: Precision) -> Result<(), InferError> {
-    let widths = [("hidden_size", config.hidden_size), ("intermediate_size", config.intermediate_size)];
-    let is_too_large = |&(_, width): &(&str, i64)| width.unsigned_abs() as usize > Int8Linear::MAX_INPUTS;
-    match widths.into_iter().find(is_too_large) {
-        Some((key, width)) if precision == Precision::Int8 => Err(InferError::Value {
-            path: folder.join(CONFIG_FILE),
-            key,
-            found: width.to_string(),
-            expected: format!("at most {} in int8", Int8Linear::MAX_INPUTS),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Returns the longest sequence of a model's training, or the length that its tokenizer states.
-fn trained_length(
-    folder: &Path,
-    description: Option<&Description>,
-    tokenizer: &Tokenizer,
-) -> Result<Option<usize>, InferError> {
-    match description {
-        Some(Description { max_tokens, .. }) if *max_tokens < MIN_TOKENS => Err(InferError::Value {
-            path: folder.join(DESCRIPTION_FILE),
-            key: "max_tokens",
-            found: max_tokens.to_string(),
-            expected: format!("{MIN_TOKENS} or more"),
-        }),
-        Some(description) => Ok(Some(description.max_tokens)),
-        None => Ok(tokenizer.model_max_length().filter(|&length| length >= MIN_TOKENS)),
-    }
-}
-
-/// Reads the tokenizer of a folder for a model of this shape.
-fn tokenizer(folder: &Path, config: &BertConfig) -> Result<Tokenizer, InferError> {
-    let tokenizer = Tokenizer::from_folder(folder)?.for_segments(config.type_vocab_size.unsigned_abs() as usize);
-    let rows = config.vocab_size.unsigned_abs() as usize;
-    if tokenizer.vocab_size() > rows {
-        return Err(InferError::Vocabulary { path: folder.to_owned(), largest: tokenizer.vocab_size() - 1, rows });
-    }
-    Ok(tokenizer)
 }

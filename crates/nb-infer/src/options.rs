@@ -28,8 +28,10 @@ impl Options {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precision {
-    /// 32-bit floats.
+    /// 8-bit integers if the folder has them, else 32-bit floats.
     #[default]
+    AsSaved,
+    /// 32-bit floats.
     F32,
     /// bfloat16 numbers, added up in f32.
     Bf16,

@@ -1,5 +1,9 @@
 //! The texts that a model reads.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nb_data::tokenizer::Sequence;
+
 /// A text: a headline, or a headline and the text below it.
 ///
 /// ```
@@ -24,5 +28,32 @@ impl<'a> From<&'a str> for Text<'a> {
 impl<'a> From<(&'a str, &'a str)> for Text<'a> {
     fn from((first, second): (&'a str, &'a str)) -> Self {
         Self { first, second: Some(second) }
+    }
+}
+
+/// Counts of texts since a model was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TextCounts {
+    /// All texts.
+    pub all: usize,
+    /// Texts that were truncated to the longest sequence.
+    pub truncated: usize,
+}
+
+/// The counts, which all threads add to.
+#[derive(Debug, Default)]
+pub(crate) struct TextCounter {
+    all: AtomicUsize,
+    truncated: AtomicUsize,
+}
+
+impl TextCounter {
+    pub(crate) fn add(&self, sequence: &Sequence) {
+        self.all.fetch_add(1, Ordering::Relaxed);
+        self.truncated.fetch_add(sequence.is_truncated.into(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> TextCounts {
+        TextCounts { all: self.all.load(Ordering::Relaxed), truncated: self.truncated.load(Ordering::Relaxed) }
     }
 }

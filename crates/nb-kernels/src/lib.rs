@@ -9,6 +9,7 @@
 //! | [`pooling`] | attentive pooling: from the rows of a sequence to one vector |
 //! | [`accumulate`] | bf16 results added to f32 sums |
 //! | [`Activation`] | GELU, ReLU and SiLU |
+//! | [`dot`](dot()) | the dot product of two vectors, the same wherever they are |
 //! | [`threads`] | the threads that all kernels run on |
 //!
 //! Matrices are slices in row-major order. All sums are f32, even if the numbers are bf16. A result does not depend on the
@@ -25,6 +26,7 @@
 pub mod accumulate;
 mod activation;
 pub mod attention;
+mod dot;
 pub mod dropout;
 mod float;
 pub mod gemm;
@@ -35,6 +37,7 @@ mod softmax;
 pub mod threads;
 
 pub use activation::Activation;
+pub use dot::dot;
 pub use float::Float;
 
 #[cfg(doctest)]

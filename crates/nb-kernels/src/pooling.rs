@@ -62,6 +62,48 @@ pub fn scores(hidden: &[f32], query: &[f32], scores: &mut [f32]) {
     });
 }
 
+/// Vectors of a table, each with its score e·q: the same vectors in any number of segments, as in the histories of readers.
+///
+/// ```
+/// use nb_kernels::pooling::Table;
+/// let table = Table { vectors: &[1.0, 3.0, 7.0], scores: &[0.0, 0.0, 5.0], hidden: 1 };
+/// let mut out = [0.0];
+/// table.pool(&[0, 1], &mut out);
+/// assert_eq!(out, [2.0]);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Table<'a> {
+    /// x [n, H].
+    pub vectors: &'a [f32],
+    /// e·q \[n\]; equal scores give the mean.
+    pub scores: &'a [f32],
+    /// H.
+    pub hidden: usize,
+}
+
+impl Table<'_> {
+    /// Writes h = Σ_i a_i x_i over some rows, which may repeat, to `out` \[H\], on the caller's thread. Without rows, h is zero.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row.
+    pub fn pool(&self, rows: &[u32], out: &mut [f32]) {
+        out.fill(0.0);
+        let score = |row: &u32| self.scores[*row as usize];
+        let largest = rows.iter().map(score).fold(f32::NEG_INFINITY, f32::max);
+        let mut sum = 0.0;
+        for row in rows {
+            let weight = (score(row) - largest).exp();
+            sum += weight;
+            let vector = &self.vectors[*row as usize * self.hidden..][..self.hidden];
+            out.iter_mut().zip(vector).for_each(|(out, x)| *out += weight * x);
+        }
+        if !rows.is_empty() {
+            out.iter_mut().for_each(|out| *out /= sum);
+        }
+    }
+}
+
 /// Inputs and outputs of the weighted sums over R segments of n rows in total.
 ///
 /// ```

@@ -2,11 +2,16 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
+#[cfg(feature = "train")]
 use nb_dist::World;
+#[cfg(feature = "train")]
 use nb_torch::cuda::Preload;
 
-use crate::commands::{compare, completions, embed, eval, fetch, plan, predict, rank, schema, search, train};
+#[cfg(feature = "train")]
+use crate::commands::{compare, plan, schema, train};
+use crate::commands::{completions, embed, eval, export, fetch, predict, rank, search};
 use crate::logging::Logging;
 
 #[derive(Debug, Parser)]
@@ -20,10 +25,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "train")]
     /// Train a student with its teacher
     Train(train::Train),
+    #[cfg(feature = "train")]
     /// Compare methods, student depths and seeds on one data set, with a table, intervals and paired tests
     Compare(compare::Compare),
+    #[cfg(feature = "train")]
     /// Check a configuration and show what training with it would do
     Plan(plan::ShowPlan),
     /// Measure a trained model on labelled texts, impressions or queries
@@ -36,8 +44,11 @@ enum Command {
     Rank(rank::Rank),
     /// Find the articles of a corpus that match a query best
     Search(search::Search),
+    /// Write a trained model in the form of another program
+    Export(export::Export),
     /// Download a checkpoint from the Hugging Face hub into its cache
     Fetch(fetch::Fetch),
+    #[cfg(feature = "train")]
     /// Print the JSON schema of a configuration, which lets editors complete and check it
     Schema(schema::ShowSchema),
     /// Print a completion script for a shell
@@ -45,6 +56,7 @@ enum Command {
 }
 
 /// Reads the command line, runs the command, and returns its exit code.
+#[cfg(feature = "train")]
 pub fn main(preloaded: &Preload) -> ExitCode {
     let cli = Cli::parse();
     let world = match cli.command {
@@ -52,36 +64,65 @@ pub fn main(preloaded: &Preload) -> ExitCode {
         _ => Ok(None),
     };
     let rank = world.as_ref().map_or(0, |world| world.as_ref().map_or(0, |world| world.rank));
-    if let Err(error) = cli.logging.start(rank) {
-        eprintln!("error: {error:#}");
-        return ExitCode::from(2);
-    }
-    if let Preload::Failed(path, error) = preloaded {
-        tracing::warn!("no GPU: {} cannot be loaded: {error}", path.display());
-    }
-    let result = match &cli.command {
-        Command::Train(command) => world.map_err(anyhow::Error::from).and_then(|world| command.run(world)),
-        Command::Compare(command) => command.run(),
-        Command::Plan(command) => command.run(),
-        Command::Eval(command) => command.run(),
-        Command::Predict(command) => command.run(),
-        Command::Embed(command) => command.run(),
-        Command::Rank(command) => command.run(),
-        Command::Search(command) => command.run(),
-        Command::Fetch(command) => command.run(),
-        Command::Schema(command) => command.run(),
-        Command::Completions(command) => command.run(Cli::command()),
-    };
-    match result {
-        Ok(code) => code,
-        // A closed pipe is no failure: its reader needs no more output.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            match rank {
-                0 => eprintln!("error: {error:#}"),
-                rank => eprintln!("error in process {rank}: {error:#}"),
+    cli.run(rank, |command| {
+        if let Preload::Failed(path, error) = preloaded {
+            tracing::warn!("no GPU: {} cannot be loaded: {error}", path.display());
+        }
+        match command {
+            Command::Train(command) => world.map_err(anyhow::Error::from).and_then(|world| command.run(world)),
+            command => command.run(),
+        }
+    })
+}
+
+/// Reads the command line, runs the command, and returns its exit code.
+#[cfg(not(feature = "train"))]
+pub fn main() -> ExitCode {
+    Cli::parse().run(0, Command::run)
+}
+
+impl Cli {
+    /// Starts the log and runs the command in process `rank` of a run; prints its error.
+    fn run(&self, rank: usize, run: impl FnOnce(&Command) -> Result<ExitCode>) -> ExitCode {
+        if let Err(error) = self.logging.start(rank) {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(2);
+        }
+        match run(&self.command) {
+            Ok(code) => code,
+            // A closed pipe is no failure: its reader needs no more output.
+            Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+            Err(error) => {
+                match rank {
+                    0 => eprintln!("error: {error:#}"),
+                    rank => eprintln!("error in process {rank}: {error:#}"),
+                }
+                ExitCode::FAILURE
             }
-            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Command {
+    /// Runs a command in the only process.
+    fn run(&self) -> Result<ExitCode> {
+        match self {
+            #[cfg(feature = "train")]
+            Self::Train(command) => command.run(None),
+            #[cfg(feature = "train")]
+            Self::Compare(command) => command.run(),
+            #[cfg(feature = "train")]
+            Self::Plan(command) => command.run(),
+            Self::Eval(command) => command.run(),
+            Self::Predict(command) => command.run(),
+            Self::Embed(command) => command.run(),
+            Self::Rank(command) => command.run(),
+            Self::Search(command) => command.run(),
+            Self::Export(command) => command.run(),
+            Self::Fetch(command) => command.run(),
+            #[cfg(feature = "train")]
+            Self::Schema(command) => command.run(),
+            Self::Completions(command) => command.run(Cli::command()),
         }
     }
 }

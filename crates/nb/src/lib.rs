@@ -1,4 +1,4 @@
-//! The command `nb`: command line, logging and signals around the library `nb-train`.
+//! The command `nb`: command line, logging and signals around the libraries `nb-train` and `nb-infer`.
 //!
 //! It is a library so that tests can build the same program; nothing else depends on it.
 
@@ -13,6 +13,8 @@ macro_rules! say {
 mod cli;
 mod commands;
 mod logging;
+mod model;
+#[cfg(feature = "train")]
 mod signals;
 
 pub use cli::main;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+#[cfg(feature = "train")]
 fn main() -> ExitCode {
     // Before any thread exists, and before libtorch reads the environment.
     nb_torch::env_defaults::limit_primitive_cache();
@@ -10,4 +11,10 @@ fn main() -> ExitCode {
     // Before any use of libtorch, which lists the devices only once.
     let preloaded = nb_torch::cuda::preload();
     nb::main(&preloaded)
+}
+
+#[cfg(not(feature = "train"))]
+fn main() -> ExitCode {
+    nb_alloc::purge_in_background(); // starts a thread
+    nb::main()
 }

@@ -17,6 +17,7 @@ mod batch;
 mod blocks;
 mod clicks;
 mod columns;
+mod files;
 mod parse;
 mod report;
 mod samples;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 
 pub use batch::{ClickedBefore, Draw, ReaderBatch, cut_distinct};
 pub use clicks::{ClickRule, NO_LABEL, UNKNOWN};
+pub use files::ClickFiles;
 pub use report::ReadReport;
 pub use samples::{Sample, Samples};
 

@@ -18,10 +18,12 @@ mod columns;
 mod convert;
 mod folder;
 mod qrels;
+mod query_log;
 mod report;
 
 pub use batch::{Pair, QueryBatch};
 pub use convert::{Conversion, Written, from_news};
 pub use folder::{Folder, Split};
 pub use qrels::{Judged, Qrels};
+pub use query_log::QueryLog;
 pub use report::ReadReport;

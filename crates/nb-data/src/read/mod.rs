@@ -31,6 +31,7 @@ mod text;
 
 pub use article::{Article, Row};
 pub use format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting};
+pub use quoting::unquoted_warning;
 pub use rows::{Articles, articles};
 pub use skipped::{Reason, ReasonCount, Skipped, SkippedRow};
 pub(crate) use source::open_file;

@@ -6,6 +6,15 @@ use std::io::BufRead;
 use super::records::{Cut, Record, Records};
 use crate::error::DataError;
 
+/// Returns a warning for the log that the quotes of a file are read as ordinary text: `line` shows that they do not pair up.
+#[must_use]
+pub fn unquoted_warning(name: &dyn std::fmt::Display, line: u64) -> String {
+    format!(
+        "{name}: the quotes on line {line} do not pair up, so they are read as ordinary text; set `quoting` to `csv` or `none` to \
+         choose"
+    )
+}
+
 /// Returns the line on which a file shows that it was written without quoting, by the rules of
 /// [`Quoting::Auto`](super::Quoting::Auto); `None` if no line does.
 pub(super) fn unquoted_line(reader: impl BufRead, name: &str, delimiter: u8) -> Result<Option<u64>, DataError> {

@@ -10,6 +10,7 @@ use super::quoting;
 use super::rows::{Articles, articles};
 use super::skipped::Skipped;
 use crate::error::DataError;
+use crate::{IdIndex, Repeated};
 
 /// A file of articles and the way to read it.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,17 @@ impl Source {
     #[must_use]
     pub fn labelled(path: impl Into<PathBuf>, format: Format) -> Self {
         Self { path: path.into(), format, labels: LabelRule::Required, allowed_unusable: Self::ALLOWED_UNUSABLE }
+    }
+
+    /// Returns a warning for the log if rows of this source repeat an id, so that only one of them counts.
+    #[must_use]
+    pub fn repeated_ids(&self, ids: &IdIndex) -> Option<String> {
+        let used = match self.format.repeated() {
+            Repeated::First => "the first",
+            Repeated::Last => "the last",
+        };
+        let (path, count) = (self.path.display(), ids.repeated());
+        (count > 0).then(|| format!("{path}: {count} rows repeat an id; only {used} row with each id is used"))
     }
 
     /// Opens the file as a stream of rows. A file whose content decides the meaning of its quotes

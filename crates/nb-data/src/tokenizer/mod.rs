@@ -40,7 +40,8 @@ use self::folder::Folder;
 use self::guard::guarded;
 use self::saved::Saved;
 use self::special::SpecialTokens;
-use self::template::{Sequence, Side, Templates};
+pub use self::template::Sequence;
+use self::template::{Side, Templates};
 pub use self::warning::TokenizerWarning;
 use crate::batch::Tokens;
 use crate::error::DataError;
@@ -190,7 +191,11 @@ impl Tokenizer {
         Ok(self.sequence(first, second, max_tokens)?.tokens)
     }
 
-    fn sequence(&self, first: &str, second: Option<&str>, max_tokens: usize) -> Result<Sequence, DataError> {
+    /// Does the same as [`Tokenizer::encode`], and tells if the article was truncated.
+    ///
+    /// # Errors
+    /// The same as [`Tokenizer::encode`].
+    pub fn sequence(&self, first: &str, second: Option<&str>, max_tokens: usize) -> Result<Sequence, DataError> {
         let fewest = self.templates.fewest();
         if max_tokens < fewest {
             return Err(DataError::MaxTokens { found: max_tokens, fewest });

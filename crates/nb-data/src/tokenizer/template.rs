@@ -26,11 +26,13 @@ pub(super) struct Templates {
     side: Side,
 }
 
-/// A sequence, and whether it was truncated.
+/// A text or two as a model reads them.
 #[derive(Debug)]
-pub(super) struct Sequence {
-    pub(super) tokens: Tokens,
-    pub(super) is_truncated: bool,
+pub struct Sequence {
+    /// The tokens.
+    pub tokens: Tokens,
+    /// True if the text has more tokens.
+    pub is_truncated: bool,
 }
 
 /// The order of special tokens and texts.

@@ -5,12 +5,13 @@ use nb_data::Tokens;
 
 use super::layer::Norm;
 use crate::error::InferError;
+use crate::table::Table;
 use crate::weights::Weights;
 
 #[derive(Debug)]
 pub(super) struct Embeddings {
     hidden: usize,
-    word: Vec<f32>,
+    word: Table,
     position: Vec<f32>,
     /// At least one row; a row of zeros if the model has no segments.
     segment: Vec<f32>,
@@ -23,7 +24,7 @@ impl Embeddings {
         let table = |name, rows: i64| weights.get(name, &[rows as usize, hidden]);
         Ok(Self {
             hidden,
-            word: table(WORD_EMBEDDINGS, config.vocab_size)?,
+            word: weights.table(WORD_EMBEDDINGS, [config.vocab_size as usize, hidden])?,
             position: table(POSITION_EMBEDDINGS, config.max_position_embeddings)?,
             segment: match config.type_vocab_size {
                 ..1 => vec![0.0; hidden],
@@ -31,6 +32,10 @@ impl Embeddings {
             },
             norm: Norm::new(weights, EMBEDDING_NORM, config)?,
         })
+    }
+
+    pub(super) fn positions(&self) -> usize {
+        self.position.len() / self.hidden
     }
 
     /// Replaces `states` by the rows of all texts.
@@ -41,7 +46,7 @@ impl Embeddings {
         for text in texts {
             for (position, &id) in text.ids.iter().enumerate() {
                 let segment = usize::from(position >= text.second_starts).min(last_segment);
-                states.extend_from_slice(row(&self.word, self.hidden, id as usize));
+                self.word.append_row(id as usize, states);
                 let position = row(&self.position, self.hidden, position);
                 sums.extend(position.iter().zip(row(&self.segment, self.hidden, segment)).map(|(p, s)| p + s));
             }

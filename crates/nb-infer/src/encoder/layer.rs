@@ -3,7 +3,6 @@
 use nb_checkpoint::BertConfig;
 use nb_kernels::Activation;
 use nb_kernels::attention::{Batch, Heads, Softmax};
-use nb_kernels::gemm::Matrix;
 use nb_kernels::layer_norm::{Parameters, normalise_sum};
 
 use crate::dense::{Dense, DenseScratch};
@@ -61,22 +60,18 @@ impl Layer {
     ) -> Result<Self, InferError> {
         let (h, f) = (config.hidden_size as usize, config.intermediate_size as usize);
         let name = |part: &str| format!("encoder.layer.{index}.{part}");
-        let parts = |parts: &[&str], [outputs, inputs]: [usize; 2], activation| -> Result<Dense, InferError> {
-            let (mut weight, mut bias) = (Vec::new(), Vec::new());
-            for part in parts {
-                weight.extend(weights.get(&name(&format!("{part}.weight")), &[outputs, inputs])?);
-                bias.extend(weights.get(&name(&format!("{part}.bias")), &[outputs])?);
-            }
-            Ok(Dense::new(precision, Matrix { entries: &weight, columns: inputs }, &bias, activation))
+        let dense = |parts: &[&str], shape, activation| {
+            let names: Vec<String> = parts.iter().map(|part| name(part)).collect();
+            Dense::read_side_by_side(weights, &names, shape, precision, activation)
         };
-        let qkv = ["query", "key", "value"].map(|part| format!("attention.self.{part}"));
+        let qkv = ["attention.self.query", "attention.self.key", "attention.self.value"];
         Ok(Self {
             heads: Heads::new(h, config.num_attention_heads as usize),
-            qkv: parts(&qkv.each_ref().map(String::as_str), [h, h], None)?,
-            attention_out: parts(&["attention.output.dense"], [h, h], None)?,
+            qkv: dense(&qkv, [h, h], None)?,
+            attention_out: dense(&["attention.output.dense"], [h, h], None)?,
             attention_norm: Norm::new(weights, &name("attention.output.LayerNorm"), config)?,
-            up: parts(&["intermediate.dense"], [f, h], Some(activation(config.hidden_act)))?,
-            down: parts(&["output.dense"], [h, f], None)?,
+            up: dense(&["intermediate.dense"], [f, h], Some(activation(config.hidden_act)))?,
+            down: dense(&["output.dense"], [h, f], None)?,
             out_norm: Norm::new(weights, &name("output.LayerNorm"), config)?,
         })
     }

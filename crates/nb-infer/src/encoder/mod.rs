@@ -57,6 +57,11 @@ impl Encoder {
         self.hidden
     }
 
+    /// Returns the number of positions, the longest possible sequence.
+    pub(crate) fn positions(&self) -> usize {
+        self.embeddings.positions()
+    }
+
     /// Computes the states of texts, one after the other, in `buffers`.
     pub(crate) fn encode<'a>(&self, texts: impl Iterator<Item = &'a Tokens> + Clone, buffers: &mut Buffers) {
         let Buffers { lengths, states, dense, layer: scratch } = buffers;

@@ -52,7 +52,7 @@ use element::Microkernel;
 pub use element::{Element, Isa};
 use epilogue::{Added, Biased, Multiplied, Plain, WithSlope};
 use grid::{add_weight_grad, gemm_grid};
-pub use int8::{Int8Linear, Int8Rows};
+pub use int8::{Int8Linear, Int8Matrix, Int8Rows, Int8Weights};
 pub use operands::Matrix;
 use operands::{Columns, NR, in_word};
 pub use panel_linear::PanelLinear;

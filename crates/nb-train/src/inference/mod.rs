@@ -1,8 +1,5 @@
 //! Inference with a saved model: from texts to vectors and class probabilities, in the order of the input.
 
-mod argmax;
-mod vector_file;
-
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -17,17 +14,12 @@ use nb_data::{BatchSize, TokenBatch, Tokenizer, Tokens};
 use nb_model::{Arena, Bert, BertConfig, Capture, Dense, Packed, Pass, Pooling, PoolingKind, Precision};
 use tch::{Device, Kind, Tensor};
 
-pub use self::argmax::argmax;
-pub use self::vector_file::{CorpusVectors, VectorFile, VectorWriter};
 use crate::config::data_field;
 use crate::model::HeadLayers;
 use crate::model::saved_folder::{check_projection, fill_head};
 use crate::plan::estimate::BATCH_TOKENS;
 use crate::task::encode::pack;
 use crate::task::{AllTasks, ReaderModel, TaskHead, TaskList, VectorHead};
-
-/// Number of texts that a command reads and sorts by length at a time.
-pub const WINDOW: usize = 1024;
 
 /// The vector of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,19 +200,9 @@ impl SavedModel {
         self
     }
 
-    /// Checks that the model outputs vectors for a search.
-    ///
-    /// # Errors
-    /// If it was trained for a task with other outputs, or if its folder contains an encoder and does not say how to pool.
-    pub fn require_retrieval(&self) -> Result<()> {
-        if self.untrained.is_some() {
-            return Ok(());
-        }
-        let head = self.head()?;
-        match &head.layers {
-            HeadLayers::None => Ok(()),
-            _ => bail!("the model was trained for {}, expected retrieve", head.description.task),
-        }
+    /// Returns true if the folder prescribes vectors: a trained head, or pooling in `modules.json`.
+    pub fn has_vectors(&self) -> bool {
+        self.head.is_some() || self.untrained.is_some()
     }
 
     /// Returns the dense layer of topic classification.

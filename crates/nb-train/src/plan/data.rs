@@ -57,7 +57,7 @@ impl DataPlan {
                 DataFormat::Mind | DataFormat::Beir => files::article_fields(data),
                 DataFormat::Csv | DataFormat::Tsv => Vec::new(),
             },
-            cache: data.cache.clone().unwrap_or_else(|| cache_folder().join("tokens")),
+            cache: data.cache.clone().unwrap_or_else(|| nb_files::cache_folder().join("tokens")),
             task,
         })
     }
@@ -79,14 +79,6 @@ impl DataPlan {
         }
         config
     }
-}
-
-/// Returns the project's folder in the user's cache: `$XDG_CACHE_HOME/newsbert`, else `~/.cache/newsbert`, else `newsbert`
-/// in the folder for temporary files.
-pub fn cache_folder() -> PathBuf {
-    let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-    cache.unwrap_or_else(std::env::temp_dir).join("newsbert")
 }
 
 /// The number of texts in a row of a format.

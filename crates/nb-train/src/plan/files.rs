@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use nb_checkpoint::ArticleField;
+use nb_data::MissingFile;
 use nb_data::read::{Column, CsvLayout, Field, Format, Header};
 
 use crate::config::{ColumnsConfig, ConfigError, DataConfig, DataFormat, data_field};
@@ -62,6 +63,11 @@ pub(crate) fn require_file(key: &str, path: &Path) -> Result<(), ConfigError> {
         true => Ok(()),
         false => Err(ConfigError::conflict(key, path.display(), "there is no such file")),
     }
+}
+
+/// Returns the error that the data set of a key lacks a file.
+pub(crate) fn not_found(key: &str, path: &Path, missing: &MissingFile) -> ConfigError {
+    ConfigError::conflict(key, path.display(), missing.to_string())
 }
 
 /// Returns the layout of csv and tsv files with one or two columns of text. `label` is the column of the label, if it is read.

@@ -21,7 +21,7 @@ use nb_model::{BertConfig, Precision};
 use tch::Device;
 
 pub use self::cache_policy::CachePolicy;
-pub use self::data::{DataPlan, cache_folder};
+pub use self::data::DataPlan;
 pub use self::estimate::{BatchLoad, Estimate, MemoryPart, Workload};
 pub use self::files::Dev;
 pub use self::machine::{LocalProcess, device, precision};

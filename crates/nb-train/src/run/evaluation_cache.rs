@@ -11,7 +11,8 @@ use serde::Serialize;
 use crate::atomic_file::write_file;
 use crate::config::DataConfig;
 use crate::plan::Plan;
-use crate::task::{Measurements, SplitName};
+use crate::task::SplitName;
+use nb_rank::Measurements;
 
 /// Everything that the evaluation of a model depends on.
 #[derive(Debug, Serialize)]

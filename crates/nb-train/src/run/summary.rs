@@ -9,7 +9,7 @@ use nb_model::Bert;
 use nb_report::record::{self, ModelSummary, Untouched};
 
 use crate::model::Role;
-use crate::task::Measurements;
+use nb_rank::Measurements;
 
 /// Number of warm-up passes before the timing, one text each.
 const WARM_UP: usize = 5;

@@ -9,7 +9,8 @@ use super::evaluation_cache::EvaluationCache;
 use super::state::Run;
 use crate::model::{Model, build};
 use crate::plan::{ModelSource, Plan, StudentStart};
-use crate::task::{Measurements, SplitName, Task};
+use crate::task::{SplitName, Task};
+use nb_rank::Measurements;
 
 /// Measures the checkpoint that the teacher starts from and the student before its first step, with the pooling of the
 /// checkpoint's folder and cosines. `None` for a task that does not rank, and for models with random weights.

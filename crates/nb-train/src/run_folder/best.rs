@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::atomic_file::replace_folder;
 use crate::model::Role;
 use crate::model::saved_folder::weights_digest;
-use crate::task::Measurements;
+use nb_rank::Measurements;
 
 /// The best evaluation of one model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -104,7 +104,7 @@ impl Best {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Metric;
+    use nb_rank::Metric;
 
     #[test]
     fn only_a_better_metric_replaces_the_folder() {

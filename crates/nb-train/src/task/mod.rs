@@ -5,10 +5,8 @@
 //! not depend on teachers, students or methods, except for the sharing of its head.
 
 mod distinct;
-mod dot;
 mod embed;
 pub(crate) mod encode;
-mod evaluation;
 mod list;
 mod model_vectors;
 mod objective;
@@ -26,27 +24,23 @@ use nb_checkpoint::HeadDescription;
 use nb_data::{TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{Bert, Pooling, PoolingKind};
+use nb_rank::Measurements;
 use nb_share::Shared;
 
 pub use self::distinct::text_hash;
 pub use self::embed::{Embed, EmbedBatch, EmbedKind, EmbedObjective, EmbedPlan, RankingFiles, RankingFolder};
-pub use self::evaluation::{Count, Measurements, Metric, Part};
 #[doc(hidden)]
 pub use self::list::refuse_task;
 pub use self::list::{AllTasks, TaskList, TaskVisitor};
 pub use self::objective::{HasObjective, Objective, TaskHead, TextRef};
 pub use self::recommend::{
-    ArticleVectors, CandidateScores, ClickFiles, ClickLog, ImpressionSplit, ReaderModel, Recommend, RecommendBatch,
-    RecommendHead, RecommendKind, RecommendObjective, RecommendPlan, ScoredImpressions, evaluate_clicks, score_clicks,
+    ClickLog, ImpressionSplit, ReaderModel, ReaderTable, Recommend, RecommendBatch, RecommendHead, RecommendKind,
+    RecommendObjective, RecommendPlan,
 };
 pub use self::retrieve::{
-    CorpusIndex, EVALUATION_DEPTH, Hit, JudgementScope, QueryLog, QuerySplit, QueryVectors, Retrieve, RetrieveBatch,
-    RetrieveHead, RetrieveKind, RetrieveObjective, RetrievePlan, TopKSearch, evaluate_hits,
+    QuerySplit, Retrieve, RetrieveBatch, RetrieveHead, RetrieveKind, RetrieveObjective, RetrievePlan,
 };
-pub use self::texts::{warn_repeated, warn_unquoted};
-pub use self::topic::{
-    Topic, TopicBatch, TopicHead, TopicKind, TopicObjective, TopicPlan, TopicSplit, evaluate_classes,
-};
+pub use self::topic::{Topic, TopicBatch, TopicHead, TopicKind, TopicObjective, TopicPlan, TopicSplit};
 pub use self::vector_head::VectorHead;
 use crate::method::Share;
 use crate::model::{HeadLayers, Model};

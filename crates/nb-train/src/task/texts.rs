@@ -3,9 +3,9 @@
 use std::fmt::Display;
 
 use anyhow::Result;
-use nb_data::read::{Skipped, Source, split};
+use nb_data::read::{Skipped, Source, split, unquoted_warning};
 use nb_data::store::Origin;
-use nb_data::{DataError, IdIndex, Repeated, TokenBatch, TokenStore, Tokenizer};
+use nb_data::{DataError, IdIndex, TokenBatch, TokenStore, Tokenizer};
 
 use super::TextRef;
 use crate::plan::Plan;
@@ -57,11 +57,8 @@ fn warn_not_cached(why: &str) {
 }
 
 /// Warns that the quotes of a TSV are read as text.
-pub fn warn_unquoted(name: &dyn Display, line: u64) {
-    tracing::warn!(
-        "{name}: the quotes on line {line} do not pair up, so they are read as ordinary text; \
-         set `quoting` to `csv` or `none` to choose"
-    );
+fn warn_unquoted(name: &dyn Display, line: u64) {
+    tracing::warn!("{}", unquoted_warning(name, line));
 }
 
 fn warn_skipped(source: &Source, skipped: &Skipped) {
@@ -88,14 +85,9 @@ pub(super) fn article_ids(source: &Source, store: &TokenStore) -> IdIndex {
 }
 
 /// Warns of texts that are ignored because other texts have the same ids.
-pub fn warn_repeated(source: &Source, ids: &IdIndex) {
-    if ids.repeated() > 0 {
-        let (path, count) = (source.path.display(), ids.repeated());
-        let used = match source.format.repeated() {
-            Repeated::First => "the first",
-            Repeated::Last => "the last",
-        };
-        tracing::warn!("{path}: {count} rows repeat an id; only {used} row with each id is used");
+pub(super) fn warn_repeated(source: &Source, ids: &IdIndex) {
+    if let Some(message) = source.repeated_ids(ids) {
+        tracing::warn!("{message}");
     }
 }
 

@@ -8,17 +8,17 @@ use anyhow::{Context, Result};
 use nb_checkpoint::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, WEIGHTS_FILE};
 use nb_data::behaviors::{BehaviorSource, Behaviors};
 use nb_data::read::{Article, Format, LabelRule, Row, Source};
-use nb_data::{IdIndex, TokenBatch};
-use nb_train::inference::{CorpusVectors, SavedModel, VectorFile, VectorKind, VectorWriter, WINDOW};
-use nb_train::plan::cache_folder;
-use nb_train::task::{ArticleVectors, text_hash, warn_repeated};
+use nb_data::{IdIndex, Tokens};
+use nb_files::cache_folder;
+use nb_rank::{ArticleVectors, CorpusVectors, VectorFile, VectorWriter};
 
-use super::input::Windows;
+use super::input::{WINDOW, Windows};
+use crate::model::TextModel;
 
 /// Number of vectors that a search reads at a time.
 pub(crate) const SEARCH_BLOCK: usize = 16_384;
 /// Version of the cached vectors. Increment it with every change after which the same model gives different vectors.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Articles in memory: their ids, and a vector each.
 pub(crate) struct Catalogue {
@@ -28,9 +28,9 @@ pub(crate) struct Catalogue {
 
 impl Catalogue {
     /// Encodes the articles of a `news.tsv`, each once.
-    pub(crate) fn read(model: &SavedModel, news: &Path, allowed_unusable: f64) -> Result<Self> {
+    pub(crate) fn read(model: &TextModel, news: &Path, allowed_unusable: f64) -> Result<Self> {
         let source = mind(model, news, allowed_unusable);
-        let (mut names, mut vectors, hidden) = (Vec::new(), Vec::new(), model.vector_width(VectorKind::Head));
+        let (mut names, mut vectors, hidden) = (Vec::new(), Vec::new(), model.vector_width()?);
         each_vector(model, &source, |article, vector| {
             names.push(article.id.clone());
             vector.append_to(&mut vectors, hidden);
@@ -62,19 +62,18 @@ impl Encoded {
 
 /// Calls `f` with each article of a source and its vector, and logs the number of truncated texts. Texts with the same tokens
 /// are encoded once: in another batch the last bits of a vector may differ, and equal texts would not tie.
-fn each_vector(model: &SavedModel, source: &Source, mut f: impl FnMut(&Article, Encoded) -> Result<()>) -> Result<()> {
+fn each_vector(model: &TextModel, source: &Source, mut f: impl FnMut(&Article, Encoded) -> Result<()>) -> Result<()> {
     let (mut known, mut rows) = (HashMap::new(), 0..);
     Windows::open(source, WINDOW)?.each(|articles| {
         let (mut new, mut origins) = (Vec::new(), Vec::with_capacity(articles.len()));
         for (tokens, row) in model.tokens(articles)?.into_iter().zip(&mut rows) {
-            let first: usize =
-                *known.entry(text_hash(&TokenBatch::pack(std::slice::from_ref(&tokens), &[0]))).or_insert(row);
+            let first: usize = *known.entry(tokens_hash(&tokens)).or_insert(row);
             origins.push((first, row));
             if first == row {
                 new.push(tokens);
             }
         }
-        let mut vectors = model.vectors_of(&new, VectorKind::Head)?.into_iter();
+        let mut vectors = model.vectors_of(&new)?.into_iter();
         for (article, (first, row)) in articles.iter().zip(origins) {
             let vector = if first == row { vectors.next().map(Encoded::New) } else { None };
             f(article, vector.unwrap_or(Encoded::AsRow(first)))?;
@@ -85,8 +84,25 @@ fn each_vector(model: &SavedModel, source: &Source, mut f: impl FnMut(&Article, 
     Ok(())
 }
 
+/// Hashes the tokens of a text, which are all that a model sees of it.
+fn tokens_hash(tokens: &Tokens) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for &id in &tokens.ids {
+        hasher.update(&id.to_le_bytes());
+    }
+    hasher.update(&tokens.second_starts.to_le_bytes());
+    hasher.finalize()
+}
+
+/// Warns of rows that are ignored because other rows have the same ids.
+pub(crate) fn warn_repeated(source: &Source, ids: &IdIndex) {
+    if let Some(message) = source.repeated_ids(ids) {
+        tracing::warn!("{message}");
+    }
+}
+
 /// Returns the source of a `news.tsv`, with the fields that the model was trained on.
-pub(crate) fn mind(model: &SavedModel, news: &Path, allowed_unusable: f64) -> Source {
+pub(crate) fn mind(model: &TextModel, news: &Path, allowed_unusable: f64) -> Source {
     let format = Format::MindNews { fields: model.read_fields() };
     Source { path: news.to_owned(), format, labels: LabelRule::Optional, allowed_unusable }
 }
@@ -113,7 +129,7 @@ pub(crate) fn ids(source: &Source) -> Result<Vec<Option<String>>> {
 
 /// Returns the vectors of a corpus: the cached ones if neither the corpus nor the model has changed, otherwise new ones. The
 /// new ones are cached in a file, or stay in memory if no file can be written.
-pub(crate) fn corpus_vectors(model: &SavedModel, folder: &Path, corpus: &Source) -> Result<CorpusVectors> {
+pub(crate) fn corpus_vectors(model: &TextModel, folder: &Path, corpus: &Source) -> Result<CorpusVectors> {
     let key = key(model, folder, corpus)?;
     let stem = corpus.path.file_stem().unwrap_or_default().to_string_lossy();
     let name = format!("{stem}-{}.vectors.safetensors", &key[..12]);
@@ -125,13 +141,13 @@ pub(crate) fn corpus_vectors(model: &SavedModel, folder: &Path, corpus: &Source)
             return Ok(CorpusVectors::File(file));
         }
     }
-    let Some((path, mut writer)) = writer(beside, elsewhere, model.vector_width(VectorKind::Head)) else {
+    let Some((path, mut writer)) = writer(beside, elsewhere, model.vector_width()?) else {
         let mut values = Vec::new();
         each_vector(model, corpus, |_, vector| {
-            vector.append_to(&mut values, model.vector_width(VectorKind::Head));
+            vector.append_to(&mut values, model.vector_width()?);
             Ok(())
         })?;
-        return Ok(CorpusVectors::Memory { values, hidden: model.vector_width(VectorKind::Head) });
+        return Ok(CorpusVectors::Memory { values, hidden: model.vector_width()? });
     };
     write(model, corpus, &mut writer)?;
     writer.finish(Some(&key))?;
@@ -148,7 +164,7 @@ fn writer(beside: PathBuf, elsewhere: PathBuf, hidden: usize) -> Option<(PathBuf
     };
     let folder = elsewhere.parent().unwrap_or(Path::new("."));
     let created = std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()));
-    match created.and_then(|()| VectorWriter::new(&elsewhere, hidden)) {
+    match created.and_then(|()| Ok(VectorWriter::new(&elsewhere, hidden)?)) {
         Ok(writer) => {
             tracing::warn!("{error:#}; caching the vectors in {} instead", elsewhere.display());
             Some((elsewhere, writer))
@@ -163,15 +179,18 @@ fn writer(beside: PathBuf, elsewhere: PathBuf, hidden: usize) -> Option<(PathBuf
     }
 }
 
-fn write(model: &SavedModel, corpus: &Source, writer: &mut VectorWriter) -> Result<()> {
-    each_vector(model, corpus, |article, vector| match vector {
-        Encoded::New(vector) => writer.push(article.line, &vector),
-        Encoded::AsRow(row) => writer.repeat(article.line, row),
+fn write(model: &TextModel, corpus: &Source, writer: &mut VectorWriter) -> Result<()> {
+    each_vector(model, corpus, |article, vector| {
+        match vector {
+            Encoded::New(vector) => writer.push(article.line, &vector)?,
+            Encoded::AsRow(row) => writer.repeat(article.line, row)?,
+        }
+        Ok(())
     })
 }
 
 /// Returns a hash of everything that the vectors depend on.
-fn key(model: &SavedModel, folder: &Path, corpus: &Source) -> Result<String> {
+fn key(model: &TextModel, folder: &Path, corpus: &Source) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     let required = [CONFIG_FILE, WEIGHTS_FILE].map(|name| folder.join(name));
     // An encoder as it comes has no trained head; the settings below name the one that it is used with.

@@ -1,7 +1,7 @@
 //! Command-line choices for types of the library, which does not depend on the command line.
 
 use clap::ValueEnum;
-use nb_train::inference;
+use nb_checkpoint::PoolingKind;
 
 /// Meaning of a `"` in csv and tsv.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,12 +45,13 @@ pub(crate) enum PoolingChoice {
     Cls,
 }
 
-impl From<PoolingChoice> for inference::VectorKind {
-    fn from(choice: PoolingChoice) -> Self {
-        match choice {
-            PoolingChoice::Head => Self::Head,
-            PoolingChoice::Mean => Self::Mean,
-            PoolingChoice::Cls => Self::Cls,
+impl PoolingChoice {
+    /// Returns a pooling without parameters in place of the model's own; `None` for its own.
+    pub(crate) fn untrained(self) -> Option<PoolingKind> {
+        match self {
+            Self::Head => None,
+            Self::Mean => Some(PoolingKind::Mean),
+            Self::Cls => Some(PoolingKind::Cls),
         }
     }
 }

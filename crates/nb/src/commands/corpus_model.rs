@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use nb_train::inference::{SavedModel, VectorKind};
 
-use super::compute::Compute;
+use super::compute::{Changes, Compute};
+use crate::model::TextModel;
 
 /// The option `--corpus-model`.
 #[derive(Debug, Args)]
@@ -27,15 +27,15 @@ impl CorpusModelOption {
     ///
     /// # Errors
     /// If it cannot be loaded, does not output vectors for a search, or has vectors of another width than `queries`.
-    pub(crate) fn load(&self, compute: &Compute, queries: &SavedModel) -> Result<Option<SavedModel>> {
+    pub(crate) fn load(&self, compute: &Compute, queries: &TextModel) -> Result<Option<TextModel>> {
         let Some(folder) = self.folder() else { return Ok(None) };
-        let model = compute.load_option("--corpus-model", folder)?.with_head_of(queries);
+        let model = compute.load_option("--corpus-model", folder, Changes::default())?.with_head_of(queries);
         model.require_retrieval()?;
-        if model.vector_width(VectorKind::Head) != queries.vector_width(VectorKind::Head) {
+        let (found, expected) = (model.vector_width()?, queries.vector_width()?);
+        if found != expected {
             bail!(
-                "--corpus-model has vectors of {} units, expected {}, as in --model: scores are products of both",
-                model.vector_width(VectorKind::Head),
-                queries.vector_width(VectorKind::Head)
+                "--corpus-model has vectors of {found} units, expected {expected}, as in --model: scores are products of \
+                 both"
             );
         }
         Ok(Some(model))

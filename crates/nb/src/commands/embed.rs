@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use nb_train::inference::{VectorWriter, WINDOW};
+use nb_rank::VectorWriter;
 
 use super::choices::PoolingChoice;
-use super::compute::Compute;
-use super::input::Input;
+use super::compute::{Changes, Compute};
+use super::input::{Input, WINDOW};
 
 #[derive(Debug, Args)]
 #[command(
@@ -38,30 +38,27 @@ pub(crate) struct Embed {
 
 impl Embed {
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        let model = self.compute.load(&self.model)?;
-        let model = match self.max_tokens {
-            Some(max_tokens) => model.with_max_tokens(max_tokens)?,
-            None => model,
-        };
+        let changes = Changes { pooling: self.pooling.untrained(), max_tokens: self.max_tokens };
+        let model = self.compute.load_changed(&self.model, changes)?;
         if self.input.is_file(&self.output) {
             bail!("--output is {}, which is the input", self.output.display());
         }
-        let mut windows = self.input.windows(WINDOW, None, model.fields())?;
-        let kind = self.pooling.into();
-        let mut vectors = VectorWriter::new(&self.output, model.vector_width(kind))?;
+        let mut windows = self.input.windows(WINDOW, None, &model.fields())?;
+        let width = model.vector_width()?;
+        let mut vectors = VectorWriter::new(&self.output, width)?;
         loop {
             let articles = windows.next()?;
             if articles.is_empty() {
                 break;
             }
-            for (article, vector) in articles.iter().zip(model.vectors(&articles, kind)?) {
+            for (article, vector) in articles.iter().zip(model.vectors(&articles)?) {
                 vectors.push(article.line, &vector)?;
             }
         }
         windows.check()?;
         let rows = vectors.finish(None)?;
         model.log_truncated();
-        tracing::info!("wrote {rows} vectors of {} units to {}", model.vector_width(kind), self.output.display());
+        tracing::info!("wrote {rows} vectors of {width} units to {}", self.output.display());
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use nb_checkpoint::ArticleField;
 use nb_data::DataError;
 use nb_data::read::{
     Article, Articles, Column, CsvLayout, Field, Format, Header, LabelRule, Row, Skipped, SkippedRow, Source, articles,
+    unquoted_warning,
 };
-use nb_train::config::data_field;
-use nb_train::task::warn_unquoted;
 
 use super::choices::QuotingChoice;
+
+/// Number of texts that a command reads and sorts by length at a time.
+pub(crate) const WINDOW: usize = 1024;
 
 #[derive(Debug, Args)]
 pub(crate) struct Input {
@@ -86,7 +87,7 @@ enum FieldChoice {
 impl Input {
     /// Opens the input as windows of up to `size` articles, in input order. `label` is the column of the label (csv, tsv),
     /// `trained_on` the parts of an article that are read by default.
-    pub(crate) fn windows(&self, size: usize, label: Option<&str>, trained_on: &[ArticleField]) -> Result<Windows> {
+    pub(crate) fn windows(&self, size: usize, label: Option<&str>, trained_on: &[Field]) -> Result<Windows> {
         let (format, labels, allowed) = (self.format(label, trained_on)?, LabelRule::Optional, self.allow_unusable);
         if self.input.as_os_str() != "-" {
             let source = Source { path: self.input.clone(), format, labels, allowed_unusable: allowed };
@@ -120,7 +121,7 @@ impl Input {
         self.allow_unusable
     }
 
-    fn format(&self, label: Option<&str>, trained_on: &[ArticleField]) -> Result<Format> {
+    fn format(&self, label: Option<&str>, trained_on: &[Field]) -> Result<Format> {
         let extension = self.input.extension().and_then(|e| e.to_str());
         let format = self.format.unwrap_or(match extension {
             Some("csv") => InputFormat::Csv,
@@ -159,7 +160,7 @@ impl Input {
 }
 
 impl Input {
-    fn news_fields(&self, trained_on: &[ArticleField]) -> Vec<Field> {
+    fn news_fields(&self, trained_on: &[Field]) -> Vec<Field> {
         let named: Vec<Field> = self
             .fields
             .iter()
@@ -170,7 +171,7 @@ impl Input {
             .collect();
         match (named.is_empty(), trained_on.is_empty()) {
             (false, _) => named,
-            (true, false) => trained_on.iter().map(|&field| data_field(field)).collect(),
+            (true, false) => trained_on.to_vec(),
             (true, true) => vec![Field::Title, Field::Abstract],
         }
     }
@@ -195,7 +196,7 @@ impl Windows {
 
     fn of<R: BufRead + 'static>(articles: Articles<R>, name: String, size: usize, allowed: f64) -> Self {
         if let Some(line) = articles.unquoted_line() {
-            warn_unquoted(&name, line);
+            tracing::warn!("{}", unquoted_warning(&name, line));
         }
         Self { articles: Box::new(articles), size, usable: 0, skipped: Skipped::default(), allowed, name }
     }

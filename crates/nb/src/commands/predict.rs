@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use nb_train::inference::{WINDOW, argmax};
+use nb_rank::argmax;
 use serde_json::{Map, Value, json};
 
 use super::compute::Compute;
-use super::input::Input;
+use super::input::{Input, WINDOW};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nb predict --model runs/quickstart/student --input titles.txt\n         \
@@ -40,7 +40,7 @@ impl Predict {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let model = self.compute.load(&self.model)?;
         let labels = model.labels()?;
-        let mut windows = self.input.windows(WINDOW, None, model.fields())?;
+        let mut windows = self.input.windows(WINDOW, None, &model.fields())?;
         let mut out = BufWriter::new(std::io::stdout().lock());
         loop {
             let articles = windows.next()?;

@@ -10,7 +10,7 @@ use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
 use nb_data::read::Source;
 use nb_eval::ranks;
 use nb_files::AtomicFile;
-use nb_train::task::{CandidateScores, score_clicks};
+use nb_rank::CandidateScores;
 
 use super::catalogue::{Catalogue, read_behaviors};
 use super::compute::Compute;
@@ -52,17 +52,17 @@ impl Rank {
         }
         AtomicFile::create(&self.output).map(drop).with_context(cannot_write)?; // fails before all the work, not after it
         let model = self.compute.load(&self.model)?;
-        let (reader, description) = (model.reader()?, &model.head()?.description);
+        model.require_readers()?;
+        let history = model.trained()?.history.unwrap_or(usize::MAX);
         let catalogue = Catalogue::read(&model, &self.news, self.allow_unusable)?;
         let source = BehaviorSource {
             path: self.behaviors.clone(),
-            history: description.history.unwrap_or(usize::MAX),
+            history,
             clicks: ClickRule::Optional,
             allowed_unusable: self.allow_unusable,
         };
         let behaviors = read_behaviors(&source, &catalogue.ids)?;
-        let impressions: Vec<u32> = (0..behaviors.len() as u32).collect();
-        let scores = score_clicks(&catalogue.vectors, &reader, &behaviors, &impressions)?;
+        let scores = model.score_clicks(&catalogue.vectors, &behaviors)?;
         self.write(&behaviors, &scores).with_context(cannot_write)?;
         tracing::info!("wrote the ranks of {} impressions to {}", behaviors.len(), self.output.display());
         Ok(ExitCode::SUCCESS)

@@ -8,14 +8,14 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use nb_data::beir::Folder;
 use nb_data::read::{Article, Format, LabelRule, Source};
-use nb_train::inference::{SavedModel, VectorKind, WINDOW};
-use nb_train::task::{CorpusIndex, Hit, QueryVectors, TopKSearch, warn_repeated};
+use nb_rank::{CorpusIndex, Hit, QueryVectors, TopKSearch};
 use serde_json::json;
 
-use super::catalogue::{SEARCH_BLOCK, corpus_vectors, ids};
+use super::catalogue::{SEARCH_BLOCK, corpus_vectors, ids, warn_repeated};
 use super::compute::Compute;
 use super::corpus_model::CorpusModelOption;
-use super::input::{Windows, share};
+use super::input::{WINDOW, Windows, share};
+use crate::model::TextModel;
 
 #[derive(Debug, Args)]
 #[command(
@@ -75,13 +75,9 @@ impl Search {
             first: query.clone(),
             second: None,
         });
-        let queries = model.vectors(&queries.collect::<Vec<_>>(), VectorKind::Head)?;
+        let queries = model.vectors(&queries.collect::<Vec<_>>())?;
         // A query from the command line has no id, so no document can have the same id.
-        let queries = QueryVectors {
-            vectors: queries.concat(),
-            hidden: model.vector_width(VectorKind::Head),
-            same_id: Vec::new(),
-        };
+        let queries = QueryVectors { vectors: queries.concat(), hidden: model.vector_width()?, same_id: Vec::new() };
         let known = ids(&corpus)?;
         let index = CorpusIndex::new(corpus.format.repeated(), &known.iter().map(Option::as_deref).collect::<Vec<_>>());
         warn_repeated(&corpus, index.ids());
@@ -95,7 +91,7 @@ impl Search {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn source(&self, model: &SavedModel) -> Result<Source> {
+    fn source(&self, model: &TextModel) -> Result<Source> {
         let path = if self.corpus.is_dir() { Folder::new(&self.corpus).corpus() } else { self.corpus.clone() };
         if !path.is_file() {
             match path == self.corpus {

@@ -19,6 +19,7 @@ mod layout;
 mod rows;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
+mod weights;
 
 use std::ops::Range;
 
@@ -30,7 +31,7 @@ use crate::threads;
 use kernel::{Block, Dequantise, Kernel};
 use layout::WORD;
 pub use rows::Int8Rows;
-use rows::{Step, max_abs};
+pub use weights::{Int8Matrix, Int8Weights};
 
 /// A dense layer with int8 weights.
 ///
@@ -65,41 +66,46 @@ impl Int8Linear {
     ///
     /// # Panics
     ///
-    /// If the bias does not have one entry per output, if there are no outputs or an incomplete row of weights, or unless the
-    /// number of inputs is 1 to [`Int8Linear::MAX_INPUTS`].
+    /// As [`Int8Linear::from_quantised`].
     pub fn new(weight: Matrix<'_, f32>, bias: &[f32], activation: Option<Activation>) -> Self {
-        let inputs = weight.columns;
+        let Int8Weights { entries, scales } = Int8Weights::quantise(weight);
+        let columns = weight.columns;
+        Self::from_quantised(Int8Matrix { entries: &entries, columns, scales: &scales }, bias, activation)
+    }
+
+    /// Packs weights that are quantised.
+    ///
+    /// # Panics
+    ///
+    /// If there is not one scale and one bias per output, if there are no outputs or an incomplete row of weights, or unless the
+    /// number of inputs is 1 to [`Int8Linear::MAX_INPUTS`].
+    pub fn from_quantised(weight: Int8Matrix<'_>, bias: &[f32], activation: Option<Activation>) -> Self {
+        let (inputs, outputs) = (weight.columns, weight.scales.len());
         assert!((1..=Self::MAX_INPUTS).contains(&inputs), "{inputs} inputs, expected 1 to {}", Self::MAX_INPUTS);
-        let outputs = weight.rows();
         assert!(outputs > 0 && bias.len() == outputs, "a bias of {} entries for {outputs} outputs", bias.len());
         check("the weights", weight.entries.len(), outputs * inputs);
         let (words, columns) = (inputs.div_ceil(WORD), outputs.next_multiple_of(NR));
+        let padded = |entries: &[f32]| {
+            let mut padded = entries.to_vec();
+            padded.resize(columns, 0.0);
+            padded
+        };
         let mut layer = Self {
             inputs,
             outputs,
             activation,
             panels: vec![0; words * WORD * columns],
-            scales: vec![0.0; columns],
-            bias: vec![0.0; columns],
+            scales: padded(weight.scales),
+            bias: padded(bias),
             offsets: vec![0; columns],
         };
-        layer.bias[..outputs].copy_from_slice(bias);
         for (output, row) in weight.entries.chunks_exact(inputs).enumerate() {
-            layer.pack(output, row, words);
+            layer.offsets[output] = 128 * row.iter().map(|&weight| i32::from(weight)).sum::<i32>();
+            let panel = &mut layer.panels[output / NR * words * WORD * NR..][..words * WORD * NR];
+            let places = panel.chunks_exact_mut(WORD).skip(output % NR).step_by(NR);
+            row.chunks(WORD).zip(places).for_each(|(word, place)| place[..word.len()].copy_from_slice(word));
         }
         layer
-    }
-
-    /// Quantises the weights of one output.
-    fn pack(&mut self, output: usize, row: &[f32], words: usize) {
-        let step = Step::of(max_abs(row));
-        let panel = &mut self.panels[output / NR * words * WORD * NR..][..words * WORD * NR];
-        for (input, weight) in row.iter().enumerate() {
-            let rounded = (weight * step.inverse).round_ties_even() as i8;
-            panel[(input / WORD * NR + output % NR) * WORD + input % WORD] = rounded;
-            self.offsets[output] += 128 * i32::from(rounded);
-        }
-        self.scales[output] = step.scale;
     }
 
     /// Returns the number of entries in a row of the input.

@@ -5,7 +5,7 @@ use pulp::Arch;
 use super::layout::WORD;
 
 /// Adding this number to an f32 between −2²² and 2²² rounds it to an integer, ties to even, in the lowest bits.
-const ROUND: f32 = 12_582_912.0;
+pub(super) const ROUND: f32 = 12_582_912.0;
 
 /// Rows of numbers, each quantised to 8 bits with its own scale. The buffer is reused from call to call.
 #[derive(Debug, Default)]

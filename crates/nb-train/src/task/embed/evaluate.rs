@@ -2,11 +2,9 @@
 
 use anyhow::{Result, bail};
 use nb_data::Repeated;
+use nb_kernels::dot;
+use nb_rank::{CorpusIndex, Hit, Measurements, Metric, QueryVectors, RankError, TopKSearch};
 use nb_report::record::Outcomes;
-
-use crate::task::dot::dot;
-use crate::task::evaluation::{Measurements, Metric};
-use crate::task::retrieve::{CorpusIndex, Hit, QueryVectors, TopKSearch};
 
 /// Number of nearest neighbours that are compared.
 const NEIGHBOURS: usize = 10;
@@ -27,7 +25,7 @@ impl TextVectors {
     }
 
     /// Returns the nearest other texts of each text by dot product, the most similar first.
-    fn neighbours(&self) -> Result<Vec<Vec<Hit>>> {
+    fn neighbours(&self) -> Result<Vec<Vec<Hit>>, RankError> {
         let count = self.values.len() / self.width;
         let queries = QueryVectors {
             vectors: self.values.clone(),
@@ -65,7 +63,7 @@ pub(super) fn evaluate_vectors(teacher: &TextVectors, student: &TextVectors) -> 
     Ok(Measurements {
         rows: count,
         unit: "texts".into(),
-        metrics: values.iter().map(|(name, values)| Metric::mean(name, values)).collect::<Result<_>>()?,
+        metrics: values.iter().map(|(name, values)| Metric::mean(name, values)).collect::<Result<_, RankError>>()?,
         outcomes: Outcomes {
             rows: (0..count as u32).collect(),
             values: values.into_iter().map(|(name, values)| (name.into(), values)).collect(),

@@ -18,11 +18,11 @@ use nb_data::batch::{cut, order};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{Bert, Reader};
+use nb_rank::{Measurements, Part};
 use tch::Device;
 
 use self::evaluate::{OVERLAP, TextVectors, evaluate_vectors};
 use super::encode::{encode, pack, timing_batches};
-use super::evaluation::{Measurements, Part};
 use super::model_vectors::model_vectors;
 use super::recommend::{ImpressionSplit, ReaderModel, evaluate_impressions};
 use super::retrieve::{QuerySplit, evaluate_queries};

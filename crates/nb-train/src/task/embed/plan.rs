@@ -4,16 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use nb_data::behaviors::{BehaviorSource, ClickRule};
-use nb_data::beir::{Folder, Split};
+use nb_data::behaviors::{BehaviorSource, ClickFiles, ClickRule};
+use nb_data::beir::{Folder, QueryLog, Split};
 use nb_data::read::{Format, LabelRule, Source};
 
 use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig};
 use crate::method::{Method, TeacherRole, TermKind};
-use crate::plan::files::{csv_format, dev, fields, refuse, require_file};
+use crate::plan::files::{csv_format, dev, fields, not_found, refuse, require_file};
 use crate::plan::{Dev, SplitFiles, TaskKind, TaskPlan, TrainPlan};
-use crate::task::recommend::{ClickFiles, ClickLog};
-use crate::task::retrieve::QueryLog;
+use crate::task::recommend::ClickLog;
 
 /// Number of a reader's most recent clicks in the folders of `data.eval`.
 const HISTORY: usize = 50;
@@ -146,10 +145,11 @@ impl RankingFolder {
         let folder = Folder::new(path);
         if folder.corpus().is_file() {
             let split = if folder.qrels(Split::Test).is_file() { Split::Test } else { Split::Dev };
-            let log = QueryLog::open(&key, path, split, &fields, config.allow_unusable)?;
+            let log = QueryLog::find(path, split, &fields, config.allow_unusable);
+            let log = log.map_err(|missing| not_found(&key, path, &missing))?;
             return Ok(Self { name, files: RankingFiles::Queries(Box::new(log)) });
         }
-        let files = ClickFiles::find(&key, path)?;
+        let files = ClickFiles::find(path).map_err(|missing| not_found(&key, path, &missing))?;
         let allowed_unusable = config.allow_unusable;
         let news = Source {
             path: files.news,

@@ -4,11 +4,10 @@
 //! a reader vector u; the score is s·cos(u, h) or u·h. A row of logits is one click: the clicked article and others of the same
 //! impression. Each distinct article of a micro-batch is encoded once.
 
-mod evaluate;
 mod objective;
 mod open;
 mod plan;
-mod score;
+mod reader_table;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -20,6 +19,7 @@ use nb_data::behaviors::{Behaviors, ClickedBefore, Draw, ReaderBatch, Sample, cu
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{Bert, Reader};
+use nb_rank::{ArticleVectors, Measurements, ScoredImpressions, evaluate_clicks, score_clicks};
 use nb_share::Shared;
 use tch::Device;
 
@@ -30,14 +30,12 @@ use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, VectorHead, Width
 use crate::method::Share;
 use crate::model::{HeadLayers, Model, ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
-use crate::task::evaluation::Measurements;
 
 pub(super) use open::read_impressions;
 
-pub use evaluate::{ScoredImpressions, evaluate_clicks};
 pub use objective::{RecommendBatch, RecommendHead, RecommendObjective};
-pub use plan::{ClickFiles, ClickLog, RecommendKind, RecommendPlan};
-pub use score::{ArticleVectors, CandidateScores, ReaderModel, score_clicks};
+pub use plan::{ClickLog, RecommendKind, RecommendPlan};
+pub use reader_table::{ReaderModel, ReaderTable};
 
 /// Impressions of a split, and the articles that they show.
 #[derive(Debug)]
@@ -259,8 +257,8 @@ pub(super) fn evaluate_impressions<T: TaskHead>(
     let ImpressionSplit { articles, behaviors, impressions } = split;
     let rows: Vec<u32> = (0..articles.len() as u32).collect();
     let vectors = ArticleVectors::new(model_vectors(model, articles, &rows, processes)?, model.vector_width());
-    let scores = score_clicks(&vectors, reader, behaviors, impressions)?;
-    evaluate_clicks(&ScoredImpressions { behaviors, impressions, seen }, &scores)
+    let scores = score_clicks(&vectors, &ReaderTable::new(&vectors, reader), behaviors, impressions)?;
+    Ok(evaluate_clicks(&ScoredImpressions { behaviors, impressions, seen }, &scores)?)
 }
 
 /// Makes the reader model that a model folder describes.

@@ -5,20 +5,16 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use nb_checkpoint::BertConfig;
-use nb_data::behaviors::{BehaviorSource, ClickRule, ClickedBefore};
+use nb_data::behaviors::{BehaviorSource, ClickFiles, ClickRule, ClickedBefore};
 use nb_data::read::{Format, LabelRule, Source};
 
 use crate::config::{
     ArticlesChoice, ClickedBeforeChoice, ConfigError, DataConfig, DataFormat, ReaderConfig, RunConfig,
 };
 use crate::method::TermKind;
-use crate::plan::files::{MAX_NEGATIVES, dev, fields, refuse, require_file};
+use crate::plan::files::{MAX_NEGATIVES, dev, fields, not_found, refuse, require_file};
 use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan};
 
-/// MIND's file of articles.
-const NEWS: &str = "news.tsv";
-/// MIND's file of impressions.
-const BEHAVIORS: &str = "behaviors.tsv";
 /// Default number of a reader's most recent clicks, as in NRMS and the paper.
 const HISTORY: usize = 50;
 /// Default number of unclicked articles per click.
@@ -48,38 +44,6 @@ pub struct ClickLog {
     pub news: Source,
     /// The impressions.
     pub behaviors: BehaviorSource,
-}
-
-/// The two files of a MIND folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClickFiles {
-    /// The articles: `news.tsv`.
-    pub news: PathBuf,
-    /// The impressions: `behaviors.tsv`, or a file with another name beside the `news.tsv`.
-    pub behaviors: PathBuf,
-}
-
-impl ClickFiles {
-    /// Finds the files that `path` stands for: a MIND folder, or a file of impressions beside its `news.tsv`. `key` is the
-    /// key or option with the path, for messages.
-    ///
-    /// # Errors
-    /// If a file is missing.
-    pub fn find(key: &str, path: &Path) -> Result<Self, ConfigError> {
-        let behaviors = if path.is_dir() { path.join(BEHAVIORS) } else { path.to_owned() };
-        let files = Self { news: behaviors.with_file_name(NEWS), behaviors };
-        let Some(missing) = [&files.behaviors, &files.news].into_iter().find(|file| !file.is_file()) else {
-            return Ok(files);
-        };
-        let problem = match missing == path {
-            true => "there is no such file or folder".to_owned(),
-            false => format!("{} does not exist", missing.display()),
-        };
-        let why = format!(
-            "{problem}; expected a folder with {NEWS} and {BEHAVIORS}, or a file of impressions beside its {NEWS}"
-        );
-        Err(ConfigError::conflict(key, path.display(), why))
-    }
 }
 
 /// Recommendation as configurations name it.
@@ -197,7 +161,7 @@ impl RecommendPlan {
 }
 
 fn click_log(config: &DataConfig, history: usize, key: &str, path: &Path) -> Result<ClickLog> {
-    let files = ClickFiles::find(key, path)?;
+    let files = ClickFiles::find(path).map_err(|missing| not_found(key, path, &missing))?;
     Ok(ClickLog {
         news: news(config, files.news),
         behaviors: BehaviorSource {

@@ -4,12 +4,9 @@
 //! with one of its relevant articles. All articles of the micro-batch are its candidates, except the query's other relevant
 //! articles.
 
-mod corpus_index;
-mod evaluate;
 mod objective;
 mod open;
 mod plan;
-mod top_k;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -21,6 +18,7 @@ use nb_data::beir::{Judged, Pair, Qrels, QueryBatch};
 use nb_data::{BatchSize, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::Bert;
+use nb_rank::{CorpusIndex, EVALUATION_DEPTH, JudgementScope, Measurements, QueryVectors, TopKSearch, evaluate_hits};
 use tch::Device;
 
 use super::distinct::DistinctTexts;
@@ -31,15 +29,11 @@ use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, VectorHead, Width
 use crate::method::Share;
 use crate::model::{HeadLayers, Model, ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
-use crate::task::evaluation::Measurements;
 
 pub(super) use open::read_queries;
 
-pub use corpus_index::CorpusIndex;
-pub use evaluate::{EVALUATION_DEPTH, JudgementScope, evaluate_hits};
 pub use objective::{RetrieveBatch, RetrieveHead, RetrieveObjective};
-pub use plan::{QueryLog, RetrieveKind, RetrievePlan};
-pub use top_k::{Hit, QueryVectors, TopKSearch};
+pub use plan::{RetrieveKind, RetrievePlan};
 
 /// Number of articles whose vectors are in memory at a time during an evaluation.
 const BLOCK: usize = 16_384;
@@ -235,5 +229,5 @@ pub(super) fn evaluate_queries<T: TaskHead>(
     for rows in DistinctTexts::new(&split.corpus, &all).blocks(BLOCK) {
         search.add(&rows, &model_vectors(model, &split.corpus, &rows, processes)?)?;
     }
-    evaluate_hits(&judged, &search.finish(), JudgementScope::All)
+    Ok(evaluate_hits(&judged, &search.finish(), JudgementScope::All)?)
 }

@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use anyhow::{Result, bail};
 use nb_data::Tokenizer;
-use nb_data::beir::{Judged, Qrels};
+use nb_data::beir::{Judged, Qrels, QueryLog};
+use nb_rank::CorpusIndex;
 
-use super::plan::{QueryLog, RetrievePlan};
-use super::{CorpusIndex, QuerySplit, Retrieve, RetrieveObjective};
+use super::plan::RetrievePlan;
+use super::{QuerySplit, Retrieve, RetrieveObjective};
 use crate::model::{CardText, ModelCard};
 use crate::plan::{Dev, Plan};
 use crate::task::texts::{self, HeldOut, article_ids, open_store, open_tokenizer, warn_repeated};

@@ -1,16 +1,16 @@
 //! The plan of retrieval: BEIR folders and settings.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use nb_data::BatchSize;
-use nb_data::beir::{Folder, Split};
-use nb_data::read::{Field, Format, LabelRule, Source};
+use nb_data::beir::{Folder, QueryLog, Split};
+use nb_data::read::Source;
 
 use crate::config::{ArticlesChoice, ConfigError, DataConfig, DataFormat, RunConfig};
 use crate::method::{Method, Temperature, TermKind};
-use crate::plan::files::{MAX_NEGATIVES, dev, fields, refuse, require_file};
+use crate::plan::files::{MAX_NEGATIVES, dev, fields, not_found, refuse, require_file};
 use crate::plan::{Dev, SplitFiles, Splits, TaskKind, TaskPlan, TrainPlan};
 
 /// The plan of retrieval.
@@ -22,45 +22,6 @@ pub struct RetrievePlan {
     pub articles: ArticlesChoice,
     /// Number of judged negatives per relevant article.
     pub negatives: usize,
-}
-
-/// Articles, queries, and the relevance judgements.
-#[derive(Debug, Clone)]
-pub struct QueryLog {
-    /// The articles.
-    pub corpus: Source,
-    /// The queries.
-    pub queries: Source,
-    /// The judgements.
-    pub qrels: PathBuf,
-    /// Largest share of unusable rows that is not an error.
-    pub allowed_unusable: f64,
-}
-
-impl QueryLog {
-    /// Finds the files of one split of a BEIR folder. `key` is the key or option with the folder, for messages.
-    ///
-    /// # Errors
-    /// If a file is missing.
-    pub fn open(key: &str, folder: &Path, split: Split, fields: &[Field], allowed: f64) -> Result<Self, ConfigError> {
-        let files = Folder::new(folder);
-        let source = |path, format| Source { path, format, labels: LabelRule::Optional, allowed_unusable: allowed };
-        let log = Self {
-            corpus: source(files.corpus(), Format::BeirCorpus { fields: fields.to_vec() }),
-            queries: source(files.queries(), Format::BeirQueries),
-            qrels: files.qrels(split),
-            allowed_unusable: allowed,
-        };
-        if let Some(missing) = [&log.corpus.path, &log.queries.path, &log.qrels].into_iter().find(|p| !p.is_file()) {
-            let why = format!(
-                "{} does not exist; expected a folder with corpus.jsonl, queries.jsonl and qrels/{}.tsv",
-                missing.display(),
-                split.name()
-            );
-            return Err(ConfigError::conflict(key, folder.display(), why));
-        }
-        Ok(log)
-    }
 }
 
 /// Retrieval as configurations name it.
@@ -140,7 +101,10 @@ impl RetrievePlan {
             "BEIR files have named fields and no readers",
         )?;
         let fields = fields(config);
-        let open = |key, folder: &Path, split| QueryLog::open(key, folder, split, &fields, config.allow_unusable);
+        let open = |key: &str, folder: &Path, split| {
+            let log = QueryLog::find(folder, split, &fields, config.allow_unusable);
+            log.map_err(|missing| not_found(key, folder, &missing))
+        };
         let train = open("data.train", &config.train, Split::Train)?;
         // A folder may have its own development queries.
         let has_dev = config.dev_fraction.is_none() && Folder::new(&config.train).qrels(Split::Dev).is_file();

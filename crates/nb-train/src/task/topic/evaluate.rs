@@ -2,10 +2,8 @@
 
 use anyhow::Result;
 use nb_data::Labels;
-use nb_eval::Confusion;
-use nb_report::record::{Classes, Outcomes};
-
-use crate::task::evaluation::{Measurements, Metric};
+use nb_rank::{Measurements, evaluate_classes};
+use nb_report::record::Classes;
 
 /// The predicted class of a row whose label is known.
 #[derive(Debug, Clone, Copy)]
@@ -18,19 +16,6 @@ pub(super) struct Prediction {
     pub(super) class: usize,
     /// Its probability.
     pub(super) probability: f32,
-}
-
-/// Computes accuracy, with an interval, and macro-F1 of predicted classes.
-///
-/// # Errors
-/// If there is no prediction.
-pub fn evaluate_classes(truth: &[usize], predicted: &[usize]) -> Result<Measurements> {
-    let confusion = Confusion::new(truth, predicted)?;
-    let correct: Vec<f64> = truth.iter().zip(predicted).map(|(a, b)| f64::from(a == b)).collect();
-    let metrics = vec![Metric::mean("accuracy", &correct)?, Metric::new("macro_f1", confusion.macro_f1())];
-    let outcomes =
-        Outcomes { rows: (0..truth.len() as u32).collect(), values: vec![("accuracy".into(), correct)], classes: None };
-    Ok(Measurements { rows: truth.len(), unit: "texts".into(), metrics, outcomes, ..Measurements::default() })
 }
 
 /// Evaluates predictions. The outcomes hold the row and the classes of each prediction, ordered by row.

@@ -18,6 +18,7 @@ use nb_data::{BatchSize, Labels, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_loss::IGNORE;
 use nb_model::{Bert, Capture, Dense, Pass};
+use nb_rank::Measurements;
 use nb_share::Shared;
 use tch::{Device, Kind, Tensor};
 
@@ -29,9 +30,7 @@ use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, Widths, 
 use crate::method::Share;
 use crate::model::{HeadLayers, Model, ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
-use crate::task::evaluation::Measurements;
 
-pub use evaluate::evaluate_classes;
 pub use objective::{TopicBatch, TopicHead, TopicObjective};
 pub use plan::{TopicKind, TopicPlan};
 pub use split::TopicSplit;

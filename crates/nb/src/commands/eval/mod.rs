@@ -10,13 +10,13 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use nb_data::beir::Split;
-use nb_train::model::HeadLayers;
 use serde_json::Value;
 
 use super::input::Input;
 use crate::commands::choices::UnknownLabelsChoice;
 use crate::commands::compute::Compute;
 use crate::commands::corpus_model::CorpusModelOption;
+use crate::model::Outputs;
 
 #[derive(Debug, Args)]
 #[command(
@@ -77,26 +77,26 @@ impl From<SplitChoice> for Split {
 impl Eval {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let model = self.compute.load(&self.model)?;
-        let head = model.head()?;
-        self.refuse_options_of_other_tasks(&head.layers, &head.description.task)?;
-        let metrics = match &head.layers {
-            HeadLayers::Dense(_) => self.topic(&model)?,
-            HeadLayers::Reader(_) => self.recommend(&model)?,
-            HeadLayers::None => self.retrieve(&model)?,
+        let outputs = model.outputs()?;
+        self.refuse_options_of_other_tasks(outputs, &model.trained()?.task)?;
+        let metrics = match outputs {
+            Outputs::Topics => self.topic(&model)?,
+            Outputs::Readers => self.recommend(&model)?,
+            Outputs::Vectors => self.retrieve(&model)?,
         };
         say!("{:#}", Value::Object(metrics));
         Ok(ExitCode::SUCCESS)
     }
 
     /// Refuses options of tasks other than the model's.
-    fn refuse_options_of_other_tasks(&self, layers: &HeadLayers, task: &str) -> Result<()> {
+    fn refuse_options_of_other_tasks(&self, outputs: Outputs, task: &str) -> Result<()> {
         let given = [
-            ("--label", self.label.is_some() && !matches!(layers, HeadLayers::Dense(_))),
-            ("--unknown-labels", self.unknown_labels.is_some() && !matches!(layers, HeadLayers::Dense(_))),
-            ("--seen-in", self.seen_in.is_some() && !matches!(layers, HeadLayers::Reader(_))),
-            ("--split", self.split.is_some() && !matches!(layers, HeadLayers::None)),
-            ("--corpus-model", self.corpus_model.folder().is_some() && !matches!(layers, HeadLayers::None)),
-            ("--judged-only", self.judged_only && !matches!(layers, HeadLayers::None)),
+            ("--label", self.label.is_some() && outputs != Outputs::Topics),
+            ("--unknown-labels", self.unknown_labels.is_some() && outputs != Outputs::Topics),
+            ("--seen-in", self.seen_in.is_some() && outputs != Outputs::Readers),
+            ("--split", self.split.is_some() && outputs != Outputs::Vectors),
+            ("--corpus-model", self.corpus_model.folder().is_some() && outputs != Outputs::Vectors),
+            ("--judged-only", self.judged_only && outputs != Outputs::Vectors),
         ];
         match given.iter().find(|(_, is_misplaced)| *is_misplaced) {
             Some((option, _)) => bail!("{option} is given, but the model was trained for {task}"),

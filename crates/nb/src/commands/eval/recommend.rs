@@ -1,19 +1,21 @@
 //! AUC, MRR and nDCG on impressions.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
 use nb_data::IdIndex;
-use nb_data::behaviors::{BehaviorSource, ClickRule};
-use nb_train::inference::SavedModel;
-use nb_train::task::{ClickFiles, ScoredImpressions, evaluate_clicks, score_clicks};
+use nb_data::behaviors::{BehaviorSource, ClickFiles, ClickRule};
+use nb_rank::{ScoredImpressions, evaluate_clicks};
 use serde_json::{Map, Value};
 
 use super::Eval;
 use crate::commands::catalogue::{Catalogue, ids, mind, read_behaviors};
+use crate::model::TextModel;
 
 impl Eval {
-    pub(super) fn recommend(&self, model: &SavedModel) -> Result<Map<String, Value>> {
-        let (reader, description) = (model.reader()?, &model.head()?.description);
-        let files = ClickFiles::find("--input", self.input.path(&description.task)?)?;
+    pub(super) fn recommend(&self, model: &TextModel) -> Result<Map<String, Value>> {
+        let description = model.trained()?;
+        let files = find_clicks("--input", self.input.path(&description.task)?)?;
         let log = |path| BehaviorSource {
             path,
             history: description.history.unwrap_or(usize::MAX),
@@ -24,7 +26,7 @@ impl Eval {
         let seen = match &self.seen_in {
             None => None,
             Some(training) => {
-                let training = ClickFiles::find("--seen-in", training)?;
+                let training = find_clicks("--seen-in", training)?;
                 let trained = ids(&mind(model, &training.news, self.input.allowed()))?;
                 let index = IdIndex::new(trained.iter().map(Option::as_deref));
                 let training = read_behaviors(&log(training.behaviors), &index)?;
@@ -36,8 +38,13 @@ impl Eval {
         };
         let behaviors = read_behaviors(&log(files.behaviors), &catalogue.ids)?;
         let impressions: Vec<u32> = (0..behaviors.len() as u32).collect();
-        let scores = score_clicks(&catalogue.vectors, &reader, &behaviors, &impressions)?;
+        let scores = model.score_clicks(&catalogue.vectors, &behaviors)?;
         let scored = ScoredImpressions { behaviors: &behaviors, impressions: &impressions, seen: seen.as_deref() };
         Ok(evaluate_clicks(&scored, &scores)?.to_json())
     }
+}
+
+/// Finds the files of the data set in an option.
+fn find_clicks(option: &str, path: &Path) -> Result<ClickFiles> {
+    ClickFiles::find(path).map_err(|missing| anyhow!("{option} is {}, but {missing}", path.display()))
 }

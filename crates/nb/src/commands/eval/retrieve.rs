@@ -4,25 +4,24 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use nb_data::IdIndex;
-use nb_data::beir::{Judged, Qrels, Split};
+use nb_data::beir::{Judged, Qrels, QueryLog, Split};
 use nb_data::read::{Article, Source};
-use nb_train::inference::{SavedModel, VectorKind, WINDOW};
-use nb_train::task::{
-    CorpusIndex, EVALUATION_DEPTH, JudgementScope, QueryLog, QueryVectors, TopKSearch, evaluate_hits, warn_repeated,
-};
+use nb_rank::{CorpusIndex, EVALUATION_DEPTH, JudgementScope, QueryVectors, TopKSearch, evaluate_hits};
 use serde_json::{Map, Value};
 
 use super::Eval;
-use crate::commands::catalogue::{SEARCH_BLOCK, corpus_vectors, ids};
-use crate::commands::input::Windows;
+use crate::commands::catalogue::{SEARCH_BLOCK, corpus_vectors, ids, warn_repeated};
+use crate::commands::input::{WINDOW, Windows};
+use crate::model::TextModel;
 
 impl Eval {
-    pub(super) fn retrieve(&self, model: &SavedModel) -> Result<Map<String, Value>> {
-        let folder = self.input.path(&model.head()?.description.task)?;
+    pub(super) fn retrieve(&self, model: &TextModel) -> Result<Map<String, Value>> {
+        let folder = self.input.path(&model.trained()?.task)?;
         let split = self.split.map_or(Split::Test, Split::from);
-        let log = QueryLog::open("--input", folder, split, &model.read_fields(), self.input.allowed())?;
+        let log = QueryLog::find(folder, split, &model.read_fields(), self.input.allowed())
+            .map_err(|missing| anyhow!("--input is {}, but {missing}", folder.display()))?;
         let (query_ids, known) = (ids(&log.queries)?, ids(&log.corpus)?);
         let queries = IdIndex::with(log.queries.format.repeated(), query_ids.iter().map(Option::as_deref));
         warn_repeated(&log.queries, &queries);
@@ -38,11 +37,8 @@ impl Eval {
             JudgementScope::All => judged.iter().map(same_id).collect(),
             JudgementScope::InCorpus => Vec::new(),
         };
-        let queries = QueryVectors {
-            vectors: vectors(model, &log.queries, &judged)?,
-            hidden: model.vector_width(VectorKind::Head),
-            same_id,
-        };
+        let queries =
+            QueryVectors { vectors: vectors(model, &log.queries, &judged)?, hidden: model.vector_width()?, same_id };
         let searches = Searches { queries, index: index.into(), rows: known.len(), judged: &judged, scope };
         let mut metrics = searches.evaluate(model, &self.model, &log.corpus)?;
         if let Some(corpus_model) = self.corpus_model.load(&self.compute, model)? {
@@ -68,7 +64,7 @@ struct Searches<'a> {
 
 impl Searches<'_> {
     /// Returns the metrics of the searches among the vectors that a model, loaded from `folder`, gives the corpus.
-    fn evaluate(&self, model: &SavedModel, folder: &Path, corpus: &Source) -> Result<Map<String, Value>> {
+    fn evaluate(&self, model: &TextModel, folder: &Path, corpus: &Source) -> Result<Map<String, Value>> {
         let mut search = TopKSearch::new(self.queries.clone(), Rc::clone(&self.index), EVALUATION_DEPTH);
         let mut vectors = corpus_vectors(model, folder, corpus)?;
         if vectors.rows() != self.rows {
@@ -100,7 +96,7 @@ fn warn_of_judgements(log: &QueryLog, qrels: &Qrels, scope: JudgementScope) {
 }
 
 /// Computes the vectors of the judged queries, in their order. Queries of other splits are not encoded.
-fn vectors(model: &SavedModel, queries: &Source, judged: &[&Judged]) -> Result<Vec<f32>> {
+fn vectors(model: &TextModel, queries: &Source, judged: &[&Judged]) -> Result<Vec<f32>> {
     let mut articles = vec![None; judged.len()];
     let places: HashMap<u32, usize> = judged.iter().map(|judged| judged.query).zip(0..).collect();
     let mut row = 0;
@@ -118,7 +114,7 @@ fn vectors(model: &SavedModel, queries: &Source, judged: &[&Judged]) -> Result<V
     };
     let mut vectors = Vec::new();
     for window in articles.chunks(WINDOW) {
-        vectors.extend(model.vectors(window, VectorKind::Head)?.into_iter().flatten());
+        vectors.extend(model.vectors(window)?.into_iter().flatten());
     }
     Ok(vectors)
 }

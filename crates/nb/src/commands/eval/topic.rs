@@ -3,17 +3,18 @@
 use anyhow::{Context, Result, bail};
 use nb_data::Labels;
 use nb_data::read::{Reason, SkippedRow};
-use nb_train::inference::{SavedModel, WINDOW, argmax};
-use nb_train::task::evaluate_classes;
+use nb_rank::{argmax, evaluate_classes};
 use serde_json::{Map, Value, json};
 
 use super::Eval;
 use crate::commands::choices::UnknownLabelsChoice;
+use crate::commands::input::WINDOW;
+use crate::model::TextModel;
 
 impl Eval {
-    pub(super) fn topic(&self, model: &SavedModel) -> Result<Map<String, Value>> {
+    pub(super) fn topic(&self, model: &TextModel) -> Result<Map<String, Value>> {
         let labels = Labels::from_names(model.labels()?.to_vec())?;
-        let mut windows = self.input.windows(WINDOW, self.label.as_deref(), model.fields())?;
+        let mut windows = self.input.windows(WINDOW, self.label.as_deref(), &model.fields())?;
         let (mut truth, mut predicted) = (Vec::new(), Vec::new());
         let (mut unlabelled, mut unknown) = (0, 0);
         let unknown_labels = self.unknown_labels.unwrap_or(UnknownLabelsChoice::Skip);

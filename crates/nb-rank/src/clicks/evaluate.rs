@@ -1,14 +1,14 @@
 //! Metrics of scored impressions: over all, by the length of the reader's history, and by whether training showed the
 //! clicked articles.
 
-use anyhow::{Result, bail};
 use nb_data::behaviors::{Behaviors, NO_LABEL, UNKNOWN};
 use nb_eval::{Impression, ImpressionMetrics, each_impression, ranks};
 use nb_report::record::Outcomes;
 use rayon::prelude::*;
 
 use super::CandidateScores;
-use crate::task::evaluation::{Count, Measurements, Metric, Part};
+use crate::error::RankError;
+use crate::measurements::{Count, Measurements, Metric, Part};
 
 /// Impressions that were scored.
 #[derive(Debug, Clone, Copy)]
@@ -69,14 +69,14 @@ struct Measured {
 ///
 /// # Errors
 /// If no impression has both clicked and other articles, or if there are candidates without a label.
-pub fn evaluate_clicks(scored: &ScoredImpressions<'_>, scores: &CandidateScores) -> Result<Measurements> {
+pub fn evaluate_clicks(scored: &ScoredImpressions<'_>, scores: &CandidateScores) -> Result<Measurements, RankError> {
     let ScoredImpressions { behaviors, impressions, .. } = *scored;
     check_labels(scored)?;
     let clicked = |impression: u32| behaviors.clicked(impression as usize);
     let negated_ranks: Vec<Vec<f64>> = (0..impressions.len())
         .into_par_iter()
         .map(|i| Ok(ranks(scores.impression(i))?.into_iter().map(|rank| -(rank as f64)).collect()))
-        .collect::<Result<_>>()?;
+        .collect::<Result<_, nb_eval::Error>>()?;
     let ranked: Vec<Impression<'_>> = impressions
         .iter()
         .zip(&negated_ranks)
@@ -87,7 +87,8 @@ pub fn evaluate_clicks(scored: &ScoredImpressions<'_>, scores: &CandidateScores)
         measured.extend(metrics.map(|metrics| Measured { impression, metrics }));
     }
     if measured.is_empty() {
-        bail!("none of {} impressions has both clicked and other articles, expected at least one", impressions.len());
+        let expected = "impressions has both clicked and other articles";
+        return Err(RankError::NothingToMeasure { found: impressions.len(), expected });
     }
     let is_tied = |i: &usize| has_ties(clicked(impressions[*i]), scores.impression(*i));
     let tied = (0..impressions.len()).filter(is_tied).count() as u64;
@@ -106,15 +107,11 @@ pub fn evaluate_clicks(scored: &ScoredImpressions<'_>, scores: &CandidateScores)
 }
 
 /// Checks that every candidate has a label.
-fn check_labels(scored: &ScoredImpressions<'_>) -> Result<()> {
+fn check_labels(scored: &ScoredImpressions<'_>) -> Result<(), RankError> {
     let ScoredImpressions { behaviors, impressions, .. } = scored;
     let is_unlabelled = |impression: &&u32| behaviors.clicked(**impression as usize).contains(&NO_LABEL);
     if let Some(&impression) = impressions.iter().find(is_unlabelled) {
-        bail!(
-            "the impression on line {} has candidates without -0 or -1, expected labels as in MIND's train and dev \
-             folders; use `nb rank` for impressions without labels",
-            behaviors.line(impression as usize)
-        );
+        return Err(RankError::NoLabels { line: behaviors.line(impression as usize) });
     }
     Ok(())
 }
@@ -127,7 +124,7 @@ fn has_ties(clicked: &[u8], scores: &[f64]) -> bool {
 }
 
 /// Computes the metrics of each part of the impressions that is not empty.
-fn parts(scored: &ScoredImpressions<'_>, measured: &[Measured]) -> Result<Vec<Part>> {
+fn parts(scored: &ScoredImpressions<'_>, measured: &[Measured]) -> Result<Vec<Part>, RankError> {
     let behaviors = scored.behaviors;
     let history = |m: &Measured| behaviors.history_length(m.impression as usize); // as in the file, even if less is read
     let mut parts = Vec::new();
@@ -151,7 +148,7 @@ fn clicked_seen(behaviors: &Behaviors, impression: u32, seen: &[bool]) -> bool {
 }
 
 /// Computes the metrics of the impressions that `includes` selects, if there are any.
-fn part(name: &str, measured: &[Measured], includes: impl Fn(&Measured) -> bool) -> Result<Option<Part>> {
+fn part(name: &str, measured: &[Measured], includes: impl Fn(&Measured) -> bool) -> Result<Option<Part>, RankError> {
     let selected: Vec<Measured> = measured.iter().filter(|m| includes(m)).copied().collect();
     if selected.is_empty() {
         return Ok(None);
@@ -159,7 +156,7 @@ fn part(name: &str, measured: &[Measured], includes: impl Fn(&Measured) -> bool)
     Ok(Some(Part { name: name.to_owned(), rows: selected.len(), metrics: metrics(&selected)? }))
 }
 
-fn metrics(measured: &[Measured]) -> Result<Vec<Metric>> {
+fn metrics(measured: &[Measured]) -> Result<Vec<Metric>, RankError> {
     METRICS.iter().map(|column| Metric::mean(column.name, &column_values(column, measured))).collect()
 }
 

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use anyhow::Result;
 use nb_eval::{Bootstrap, bootstrap_mean};
 use nb_report::record::{self, Interval, Named, Outcomes, Rows, Scores};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::error::RankError;
 
 /// A metric; higher is better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,7 +30,7 @@ impl Metric {
     ///
     /// # Errors
     /// If there are no rows, or if a value is not finite.
-    pub fn mean(name: &'static str, values: &[f64]) -> Result<Self> {
+    pub fn mean(name: &'static str, values: &[f64]) -> Result<Self, RankError> {
         // Enough resamples for two digits of an interval; a run computes several intervals in each evaluation.
         let mean = bootstrap_mean(values, Bootstrap { resamples: 1000, ..Bootstrap::default() })?;
         Ok(Self { name: name.into(), value: mean.mean, interval: Some(Interval { low: mean.low, high: mean.high }) })

@@ -4,19 +4,19 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-use anyhow::{Result, bail};
-use nb_model::kernel::linear;
+use nb_kernels::dot;
+use nb_kernels::gemm::{Isa, Matrix, skinny};
 use rayon::prelude::*;
-use tch::Tensor;
 
-use super::CorpusIndex;
-use crate::task::dot::dot;
-use crate::task::encode::NOT_FINITE;
+use super::corpus_index::CorpusIndex;
+use crate::error::RankError;
 
 /// Number of queries that are multiplied with a block of documents at a time.
 const QUERIES: usize = 256;
 /// Number of documents that are multiplied with the queries at a time.
 const BLOCK: usize = 4096;
+/// Number of queries from which it pays to pack the documents for a product of many rows.
+const MANY_QUERIES: usize = 32;
 
 /// A document that was found.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,7 +46,7 @@ pub struct QueryVectors {
 ///
 /// ```
 /// use nb_data::Repeated;
-/// use nb_train::task::{CorpusIndex, QueryVectors, TopKSearch};
+/// use nb_rank::{CorpusIndex, QueryVectors, TopKSearch};
 /// let index = CorpusIndex::new(Repeated::Last, &[Some("a"), Some("b"), Some("c"), Some("d")]);
 /// // One query, whose id is "c".
 /// let queries = QueryVectors { vectors: vec![1.0, 0.0], hidden: 2, same_id: vec![Some(2)] };
@@ -55,7 +55,7 @@ pub struct QueryVectors {
 /// search.add(&[2, 3], &[0.9, 0.0, 0.7, 1.0])?;
 /// let rows: Vec<u32> = search.finish()[0].iter().map(|hit| hit.row).collect();
 /// assert_eq!(rows, [3, 1]); // "d" and "b" have the same score
-/// # anyhow::Ok(())
+/// # Ok::<(), nb_rank::RankError>(())
 /// ```
 #[derive(Debug)]
 pub struct TopKSearch {
@@ -107,7 +107,7 @@ impl TopKSearch {
     ///
     /// # Panics
     /// If there is not one vector per row.
-    pub fn add(&mut self, rows: &[u32], vectors: &[f32]) -> Result<()> {
+    pub fn add(&mut self, rows: &[u32], vectors: &[f32]) -> Result<(), RankError> {
         let hidden = self.queries.hidden;
         assert_eq!(vectors.len(), rows.len() * hidden, "values of {} rows of {hidden} units", rows.len());
         for (rows, vectors) in rows.chunks(BLOCK).zip(vectors.chunks(BLOCK * hidden)) {
@@ -116,17 +116,16 @@ impl TopKSearch {
         Ok(())
     }
 
-    fn add_block(&mut self, rows: &[u32], vectors: &[f32]) -> Result<()> {
+    fn add_block(&mut self, rows: &[u32], vectors: &[f32]) -> Result<(), RankError> {
         let hidden = self.queries.hidden;
         let tie_ranks: Vec<Option<u32>> = rows.iter().map(|&row| self.index.tie_rank(row)).collect();
         let longest = vectors.chunks_exact(hidden).map(length).fold(0.0, f32::max);
         let block = Block { tie_ranks: &tie_ranks, vectors, hidden, longest, depth: self.depth };
-        let (documents, no_bias) = (matrix(vectors, hidden), Tensor::zeros([rows.len() as i64], tch::kind::FLOAT_CPU));
+        let mut scores = Vec::new();
         for (queries, best) in self.queries.vectors.chunks(QUERIES * hidden).zip(self.best.chunks_mut(QUERIES)) {
-            let scores = linear::forward(&matrix(queries, hidden), &documents, &no_bias);
-            let scores = Vec::<f32>::try_from(scores.view(-1))?;
+            products(queries, vectors, hidden, &mut scores);
             if scores.iter().any(|score| score.is_nan()) {
-                bail!("{NOT_FINITE}");
+                return Err(RankError::NotFinite);
             }
             best.par_iter_mut().enumerate().for_each(|(i, best)| {
                 let (query, scores) = (&queries[i * hidden..][..hidden], &scores[i * rows.len()..][..rows.len()]);
@@ -148,8 +147,19 @@ impl TopKSearch {
     }
 }
 
-fn matrix(values: &[f32], width: usize) -> Tensor {
-    Tensor::from_slice(values).view([-1, width as i64])
+/// Replaces `out` by the products of each query and each document, [queries, documents].
+fn products(queries: &[f32], documents: &[f32], hidden: usize, out: &mut Vec<f32>) {
+    let (documents, count) = (Matrix { entries: documents, columns: hidden }, documents.len() / hidden);
+    let no_bias = vec![0.0; count];
+    out.resize(queries.len() / hidden * count, 0.0);
+    match Isa::<f32>::detect().filter(|_| queries.len() / hidden >= MANY_QUERIES) {
+        Some(isa) => isa.linear(Matrix { entries: queries, columns: hidden }, documents, &no_bias, None, out),
+        None => {
+            for (queries, out) in queries.chunks(MANY_QUERIES * hidden).zip(out.chunks_mut(MANY_QUERIES * count)) {
+                skinny::linear(Matrix { entries: queries, columns: hidden }, documents, &no_bias, out);
+            }
+        }
+    }
 }
 
 /// A block of documents.

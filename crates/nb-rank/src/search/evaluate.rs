@@ -1,13 +1,13 @@
 //! Metrics of searches.
 
-use anyhow::{Result, bail};
 use nb_data::beir::Judged;
 use nb_eval::{Gain, QueryMetrics, Retrieved, query_metrics};
 use nb_report::record::Outcomes;
 use rayon::prelude::*;
 
-use super::Hit;
-use crate::task::evaluation::{Count, Measurements, Metric};
+use super::top_k::Hit;
+use crate::error::RankError;
+use crate::measurements::{Count, Measurements, Metric};
 
 /// Documents per query that the metrics need.
 pub const EVALUATION_DEPTH: usize = 100;
@@ -52,12 +52,13 @@ impl JudgementScope {
 ///
 /// # Errors
 /// If no query counts.
-pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>], scope: JudgementScope) -> Result<Measurements> {
+pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>], scope: JudgementScope) -> Result<Measurements, RankError> {
     let by_query: Vec<Option<QueryMetrics>> =
         queries.par_iter().zip(hits).map(|(judged, hits)| measure(judged, hits, scope)).collect();
     let measured: Vec<QueryMetrics> = by_query.iter().flatten().copied().collect();
     if measured.is_empty() {
-        bail!("none of {} queries has a relevant document in the corpus, expected at least one", queries.len());
+        let expected = "queries has a relevant document in the corpus";
+        return Err(RankError::NothingToMeasure { found: queries.len(), expected });
     }
     let rows = (0..).zip(&by_query).filter(|(_, metrics)| metrics.is_some()).map(|(i, _)| i).collect();
     let column = |column: &MetricColumn| measured.iter().map(column.value).collect::<Vec<f64>>();
@@ -70,7 +71,7 @@ pub fn evaluate_hits(queries: &[&Judged], hits: &[Vec<Hit>], scope: JudgementSco
     Ok(Measurements {
         rows: measured.len(),
         unit: "queries".into(),
-        metrics: METRICS.iter().map(|m| Metric::mean(m.name, &column(m))).collect::<Result<_>>()?,
+        metrics: METRICS.iter().map(|m| Metric::mean(m.name, &column(m))).collect::<Result<_, RankError>>()?,
         outcomes: Outcomes { rows, values, classes: None },
         counted,
         skipped,

@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
 use nb_checkpoint::{Dtype, Header, TensorIndex, TensorPlace};
 use nb_files::AtomicFile;
+
+use crate::error::RankError;
 
 const VECTORS: &str = "vectors";
 const LINES: &str = "lines";
@@ -30,9 +31,11 @@ impl VectorWriter {
     ///
     /// # Errors
     /// If the folder of `output` is not writable.
-    pub fn new(output: &Path, hidden: usize) -> Result<Self> {
-        ensure!(!output.is_dir(), "cannot write {}: it is a folder", output.display());
-        let body = AtomicFile::create(output).with_context(|| format!("cannot write {}", output.display()))?;
+    pub fn new(output: &Path, hidden: usize) -> Result<Self, RankError> {
+        if output.is_dir() {
+            return Err(RankError::Folder { path: output.to_owned() });
+        }
+        let body = AtomicFile::create(output).map_err(write_error(output))?;
         Ok(Self { body: BufWriter::new(body), output: output.to_owned(), hidden, lines: Vec::new() })
     }
 
@@ -40,11 +43,10 @@ impl VectorWriter {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn push(&mut self, line: u64, vector: &[f32]) -> Result<()> {
+    pub fn push(&mut self, line: u64, vector: &[f32]) -> Result<(), RankError> {
         self.lines.push(line as i64);
         for value in vector {
-            let written = self.body.write_all(&value.to_le_bytes());
-            written.with_context(|| format!("cannot write {}", self.output.display()))?;
+            self.body.write_all(&value.to_le_bytes()).map_err(write_error(&self.output))?;
         }
         Ok(())
     }
@@ -53,7 +55,7 @@ impl VectorWriter {
     ///
     /// # Errors
     /// If it cannot be read back or written.
-    pub fn repeat(&mut self, line: u64, row: usize) -> Result<()> {
+    pub fn repeat(&mut self, line: u64, row: usize) -> Result<(), RankError> {
         self.lines.push(line as i64);
         let mut bytes = vec![0; self.hidden * std::mem::size_of::<f32>()];
         let start = SeekFrom::Start((row * bytes.len()) as u64);
@@ -63,39 +65,47 @@ impl VectorWriter {
             self.body.seek(SeekFrom::End(0))?;
             self.body.write_all(&bytes)
         };
-        copy().with_context(|| format!("cannot write {}", self.output.display()))
+        copy().map_err(write_error(&self.output))
     }
 
     /// Writes the file atomically, and returns the number of vectors. `key` identifies everything that they depend on.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn finish(self, key: Option<&str>) -> Result<usize> {
-        let output = self.output.clone();
-        self.write(key).with_context(|| format!("cannot write {}", output.display()))
-    }
-
-    fn write(self, key: Option<&str>) -> Result<usize> {
-        let rows = self.lines.len();
-        let mut body = self.body.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        let bytes = rows * self.hidden * std::mem::size_of::<f32>();
+    pub fn finish(self, key: Option<&str>) -> Result<usize, RankError> {
+        let (output, rows) = (self.output.clone(), self.lines.len());
         let mut header = Header::default();
         if let Some(key) = key {
             header.set_metadata(KEY, key);
         }
         header.push(LINES, Dtype::I64, &[rows]);
         header.push(VECTORS, Dtype::F32, &[rows, self.hidden]);
+        let header = header.to_bytes(&output)?;
+        self.write(&header).map_err(write_error(&output))?;
+        Ok(rows)
+    }
+
+    /// Writes the header, the lines and the vectors.
+    fn write(self, header: &[u8]) -> std::io::Result<()> {
+        let bytes = (self.lines.len() * self.hidden * std::mem::size_of::<f32>()) as u64;
+        let mut body = self.body.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         let mut out = BufWriter::new(AtomicFile::create(&self.output)?);
-        out.write_all(&header.to_bytes(&self.output)?)?;
+        out.write_all(header)?;
         for line in &self.lines {
             out.write_all(&line.to_le_bytes())?;
         }
         body.rewind()?;
-        let copied = std::io::copy(&mut Read::take(body, bytes as u64), &mut out)?;
-        ensure!(copied == bytes as u64, "wrote {copied} of {bytes} bytes");
-        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_and_commit()?;
-        Ok(rows)
+        let copied = std::io::copy(&mut Read::take(body, bytes), &mut out)?;
+        if copied != bytes {
+            return Err(std::io::Error::other(format!("wrote {copied} of {bytes} bytes")));
+        }
+        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_and_commit()
     }
+}
+
+/// Returns a function that adds a file that cannot be written to an error.
+fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> RankError {
+    |source| RankError::Write { path: path.to_owned(), source }
 }
 
 /// Vectors in a file.
@@ -137,13 +147,17 @@ impl VectorFile {
     ///
     /// # Errors
     /// If the file cannot be read, or if `f` fails.
-    pub fn each_block(&mut self, most: usize, mut f: impl FnMut(&[u32], &[f32]) -> Result<()>) -> Result<()> {
-        let context = || format!("cannot read {}", self.path.display());
-        self.file.seek(SeekFrom::Start(self.start)).with_context(context)?;
+    pub fn each_block<E: From<RankError>>(
+        &mut self,
+        most: usize,
+        mut f: impl FnMut(&[u32], &[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let error = |source| RankError::Read { path: self.path.clone(), source };
+        self.file.seek(SeekFrom::Start(self.start)).map_err(error)?;
         for first in (0..self.rows).step_by(most) {
             let rows = most.min(self.rows - first);
             let mut bytes = vec![0; rows * self.hidden * std::mem::size_of::<f32>()];
-            self.file.read_exact(&mut bytes).with_context(context)?;
+            self.file.read_exact(&mut bytes).map_err(error)?;
             let values: Vec<f32> = bytes.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect();
             f(&row_numbers(first, rows), &values)?;
         }
@@ -183,7 +197,11 @@ impl CorpusVectors {
     ///
     /// # Errors
     /// If the file cannot be read, or if `f` fails.
-    pub fn each_block(&mut self, most: usize, mut f: impl FnMut(&[u32], &[f32]) -> Result<()>) -> Result<()> {
+    pub fn each_block<E: From<RankError>>(
+        &mut self,
+        most: usize,
+        mut f: impl FnMut(&[u32], &[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
         match self {
             Self::File(file) => file.each_block(most, f),
             Self::Memory { values, hidden } => {
@@ -223,7 +241,7 @@ mod tests {
         let mut blocks = Vec::new();
         file.each_block(2, |rows, values| {
             blocks.push((rows.to_vec(), values.to_vec()));
-            Ok(())
+            Ok::<_, RankError>(())
         })
         .unwrap();
         assert_eq!(blocks[1], (vec![2, 3], vec![2.0, -1.5, 3.0, -1.5]));
@@ -235,7 +253,7 @@ mod tests {
         memory
             .each_block(2, |rows, values| {
                 same.push((rows.to_vec(), values.to_vec()));
-                Ok(())
+                Ok::<_, RankError>(())
             })
             .unwrap();
         assert_eq!((memory.rows(), same), (5, blocks));

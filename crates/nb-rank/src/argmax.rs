@@ -4,7 +4,7 @@
 /// large, it is the first of them, as in libtorch's `argmax` on the CPU. Returns `None` if there are no classes.
 ///
 /// ```
-/// use nb_train::inference::argmax;
+/// use nb_rank::argmax;
 ///
 /// assert_eq!(argmax(&[0.2, 0.5, 0.3]), Some(1));
 /// assert_eq!(argmax(&[0.4, 0.2, 0.4]), Some(0));

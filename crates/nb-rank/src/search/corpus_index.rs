@@ -11,7 +11,7 @@ use nb_data::{IdIndex, Repeated};
 ///
 /// ```
 /// use nb_data::Repeated;
-/// use nb_train::task::CorpusIndex;
+/// use nb_rank::CorpusIndex;
 /// let index = CorpusIndex::new(Repeated::Last, &[Some("d2"), Some("d10"), Some("d2")]);
 /// assert_eq!((index.tie_rank(0), index.tie_rank(1), index.tie_rank(2)), (None, Some(1), Some(0)));
 /// assert_eq!((index.row(0), index.ids().row(b"d2")), (2, Some(2)));

@@ -1,0 +1,65 @@
+//! A matrix in a file whose rows are read when they are needed, such as the embeddings of words: most of a vocabulary never occurs.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use half::{bf16, f16};
+use nb_checkpoint::TensorFile;
+
+/// A matrix in a file. Its numbers are not checked: one that is NaN or infinite shows in the outputs.
+#[derive(Debug)]
+pub(crate) struct Table {
+    file: Arc<TensorFile>,
+    range: Range<usize>,
+    numbers: Numbers,
+    columns: usize,
+}
+
+/// The numbers of a table in the file.
+#[derive(Debug)]
+pub(crate) enum Numbers {
+    F32,
+    F16,
+    Bf16,
+    F64,
+    /// 8 bits, with the scale of each row.
+    Int8(Vec<f32>),
+}
+
+impl Table {
+    /// Returns the matrix at a place of a file, whose length fits its numbers.
+    pub(crate) fn new(file: Arc<TensorFile>, range: Range<usize>, numbers: Numbers, columns: usize) -> Self {
+        Self { file, range, numbers, columns }
+    }
+
+    /// Appends row `index` to `out`.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub(crate) fn append_row(&self, index: usize, out: &mut Vec<f32>) {
+        let len = self.columns * self.numbers.width();
+        let bytes = &self.file.bytes()[self.range.clone()][index * len..][..len];
+        match &self.numbers {
+            Numbers::F32 => out.extend(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes))),
+            Numbers::F16 => out.extend(bytes.as_chunks().0.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32())),
+            Numbers::Bf16 => out.extend(bytes.as_chunks().0.iter().map(|&bytes| bf16::from_le_bytes(bytes).to_f32())),
+            Numbers::F64 => out.extend(bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes) as f32)),
+            Numbers::Int8(scales) => {
+                let scale = scales[index];
+                out.extend(bytes.iter().map(|&byte| f32::from(byte.cast_signed()) * scale));
+            }
+        }
+    }
+}
+
+impl Numbers {
+    /// Returns the bytes of a number.
+    fn width(&self) -> usize {
+        match self {
+            Self::Int8(_) => 1,
+            Self::F16 | Self::Bf16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+}

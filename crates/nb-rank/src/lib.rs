@@ -1,0 +1,30 @@
+//! From the vectors of a model to rankings, files, and metrics. Models are not its concern: a caller brings vectors, whatever computed
+//! them.
+//!
+//! * [`TopKSearch`]: the best documents of a corpus for each of many queries, exactly, in blocks; [`evaluate_hits`].
+//! * [`score_clicks`]: scores of the articles that readers were shown; [`evaluate_clicks`].
+//! * [`argmax`], [`evaluate_classes`]: topics.
+//! * [`VectorWriter`], [`CorpusVectors`]: vectors in a file, read in blocks.
+//! * [`Measurements`]: metrics with intervals, as a run's record contains them.
+
+mod argmax;
+mod classes;
+mod clicks;
+mod error;
+mod measurements;
+mod normalise;
+mod search;
+mod vector_file;
+
+pub use argmax::argmax;
+pub use classes::evaluate_classes;
+pub use clicks::{ArticleVectors, CandidateScores, ReaderEncoder, ScoredImpressions, evaluate_clicks, score_clicks};
+pub use error::RankError;
+pub use measurements::{Count, Measurements, Metric, Part};
+pub use normalise::normalise;
+pub use search::{CorpusIndex, EVALUATION_DEPTH, Hit, JudgementScope, QueryVectors, TopKSearch, evaluate_hits};
+pub use vector_file::{CorpusVectors, VectorFile, VectorWriter};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
