@@ -4,6 +4,7 @@
 //! * [`BertConfig`]: the configuration in `config.json`.
 //! * [`parameter_layout`], [`Layout`]: the names and shapes of a BERT's parameters, and their order in one buffer.
 //! * [`SavedEncoder`], [`TensorFile`], [`TensorBytes`]: the weights of a folder as checked byte slices.
+//! * [`FloatTensors`]: the numbers of weights of any floating-point type, as f32.
 //! * [`Header`], [`write_tensor_file`], [`serialize`]: writers of safetensors files.
 //! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
 //! * [`Description`]: the task and the head of a trained model, in `newsbert.json`.
@@ -19,6 +20,7 @@ mod encoder;
 mod error;
 mod files;
 mod finite;
+mod float_tensors;
 mod head;
 mod header;
 #[cfg(feature = "hub")]
@@ -38,6 +40,7 @@ pub use encoder::SavedEncoder;
 pub use error::CheckpointError;
 pub use files::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, MODULES_FILE, POOLING_FILE, WEIGHTS_FILE};
 pub use finite::count_non_finite;
+pub use float_tensors::FloatTensors;
 pub use head::{HeadDescription, POOLING_QUERY, PoolingKind, ScaleKind, ScoreKind};
 pub use header::{Header, serialize, write_tensor_file};
 #[cfg(feature = "hub")]
