@@ -1,0 +1,67 @@
+//! Numbers in int8: symmetric, so that zero stays zero, from −127 to 127.
+
+/// The largest int8 that is used. −128 has no counterpart.
+pub(super) const LARGEST: f32 = 127.0;
+
+/// The rows of a matrix in int8, each with its own scale.
+pub(super) struct QuantisedRows {
+    /// Row by row.
+    pub(super) numbers: Vec<i8>,
+    /// By row: the value of a step.
+    pub(super) scales: Vec<f32>,
+}
+
+impl QuantisedRows {
+    /// Rounds the rows of a matrix of `columns` columns.
+    pub(super) fn new(matrix: &[f32], columns: usize) -> Self {
+        let (mut numbers, mut scales) = (Vec::with_capacity(matrix.len()), Vec::new());
+        for row in matrix.chunks_exact(columns) {
+            let largest = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+            let scale = scale(largest);
+            scales.push(scale);
+            numbers.extend(row.iter().map(|x| (x / scale).round_ties_even().clamp(-LARGEST, LARGEST) as i8));
+        }
+        Self { numbers, scales }
+    }
+}
+
+/// Returns the step with which numbers up to `largest` fit into int8. It is not 0: runtimes divide by it.
+pub(super) fn scale(largest: f32) -> f32 {
+    let scale = largest / LARGEST;
+    if scale.is_normal() { scale } else { f32::MIN_POSITIVE }
+}
+
+/// Returns a matrix of `columns` columns, transposed.
+pub(super) fn transposed<T: Copy>(matrix: &[T], columns: usize) -> Vec<T> {
+    let rows = matrix.len() / columns;
+    (0..columns).flat_map(|column| (0..rows).map(move |row| matrix[row * columns + column])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_uses_the_full_range_and_zeros_stay_zeros() {
+        let rows = QuantisedRows::new(&[1.0, -0.5, 0.0, 0.0, 0.0, 0.0, 0.3, 25.4, -12.7], 3);
+        assert_eq!(rows.numbers, [127, -64, 0, 0, 0, 0, 2, 127, -64]);
+        for (scale, expected) in rows.scales.iter().zip([1.0 / 127.0, f32::MIN_POSITIVE, 0.2]) {
+            assert!((scale - expected).abs() < 1e-7, "{scale}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_number_is_at_most_half_a_step() {
+        let row: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.37).sin() * 3.0).collect();
+        let rows = QuantisedRows::new(&row, row.len());
+        for (x, number) in row.iter().zip(&rows.numbers) {
+            let error = (x - f32::from(*number) * rows.scales[0]).abs();
+            assert!(error <= 0.5001 * rows.scales[0], "{x}: off by {error}");
+        }
+    }
+
+    #[test]
+    fn transposed_columns_are_rows() {
+        assert_eq!(transposed(&[1, 2, 3, 4, 5, 6], 3), [1, 4, 2, 5, 3, 6]);
+    }
+}
