@@ -38,7 +38,7 @@ def batches(tokenizer, texts, length, size):
 
 
 def ranges(path, inputs):
-    """The largest absolute inputs of the dense layers: a list of four numbers for each layer."""
+    """The ranges of the inputs of the dense layers, which include 0: a list of four for each layer."""
     model = onnx.load(path)
     nodes = {node.name: node for node in model.graph.node}
     layers = 0
@@ -48,12 +48,13 @@ def ranges(path, inputs):
     wanted = [name for layer in names for name in layer]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    largest = {name: 0.0 for name in wanted}
+    found = {name: [0.0, 0.0] for name in wanted}
     for _, batch in inputs:
         real = batch["attention_mask"] == 1  # padding would widen the ranges
         for name, value in zip(wanted, session.run(wanted, batch)):
-            largest[name] = max(largest[name], float(np.abs(value[real]).max()))
-    return [[largest[name] for name in layer] for layer in names]
+            least, largest = found[name]
+            found[name] = [min(least, float(value[real].min())), max(largest, float(value[real].max()))]
+    return [[found[name] for name in layer] for layer in names]
 
 
 def runtimes(path):
@@ -94,6 +95,7 @@ def main():
     for name in ["program", "model", "calibration", "texts"]:
         parser.add_argument(name)
     parser.add_argument("--max-tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--more", nargs="*", default=[], help="other ONNX files with the same inputs and outputs")
     arguments = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
@@ -103,15 +105,16 @@ def main():
     single = list(batches(tokenizer, texts[:SINGLE], arguments.max_tokens, 1))
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
-        files = {name: scratch / f"{name}.onnx" for name in ["f32", "int8-weights", "int8"]}
+        files = {name: scratch / f"{name}.onnx" for name in ["f32", "int8-weights", "int8", "int8-symmetric"]}
         export = lambda name, *more: subprocess.run([arguments.program, arguments.model, files[name], name, *more], check=True)
         export("f32")
         calibration = read(arguments.calibration)[:CALIBRATION_TEXTS]
         found = ranges(files["f32"], batches(tokenizer, calibration, arguments.max_tokens, BATCH))
         (scratch / "ranges.json").write_text(json.dumps(found))
-        print("ranges", json.dumps([[round(x, 2) for x in layer] for layer in found]))
+        print("ranges", json.dumps([[[round(x, 2) for x in pair] for pair in layer] for layer in found]))
         export("int8-weights")
         export("int8", scratch / "ranges.json")
+        export("int8-symmetric", scratch / "ranges.json")
         files |= {Path(path).name: Path(path) for path in arguments.more}
         cases = {}
         for name, path in files.items():
@@ -120,9 +123,9 @@ def main():
                 cases[name, runtime] = run
         exact = outputs(cases["f32", "onnxruntime"], inputs, len(texts))
         for case, run in cases.items():
-            print(*case, compare(outputs(run, inputs, len(texts)), exact))
+            print(*case, compare(outputs(run, inputs, len(texts)), exact), flush=True)
         speeds, times = {case: [] for case in cases}, {case: [] for case in cases}
-        for _ in range(ROUNDS):
+        for _ in range(arguments.rounds):
             for case, run in cases.items():
                 began = time.perf_counter()
                 for _, batch in inputs:

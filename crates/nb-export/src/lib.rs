@@ -7,7 +7,7 @@ mod error;
 mod onnx;
 
 pub use error::ExportError;
-pub use onnx::{Calibration, LayerInputs, OnnxPrecision, onnx, onnx_reader};
+pub use onnx::{Calibration, InputRange, LayerInputs, OnnxPrecision, onnx, onnx_reader};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

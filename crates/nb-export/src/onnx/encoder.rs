@@ -8,12 +8,12 @@ use nb_checkpoint::{
 };
 
 use super::activation;
-use super::calibration::LayerInputs;
-use super::graph::{Graph, Value};
+use super::calibration::{InputRange, LayerInputs};
+use super::graph::{Dim, Graph, Value};
 use super::linear::Linear;
 use super::mask;
 use super::precision::OnnxPrecision;
-use super::quantise::{QuantisedRows, scale};
+use super::quantise::{QuantisedRows, Rounding};
 
 /// The inputs of an encoder, each [B, T].
 pub(super) struct Inputs {
@@ -39,8 +39,7 @@ impl Encoder<'_> {
     pub(super) fn add(&self, graph: &mut Graph, inputs: &Inputs) -> Result<Value, CheckpointError> {
         let mut states = self.embeddings(graph, inputs)?;
         graph.scope("mask");
-        let mask = graph.unsqueeze(&inputs.mask, &[1, 2]);
-        let mask = mask::bias(graph, &mask);
+        let mask = mask::attention_bias(graph, &inputs.mask);
         for i in 0..self.config.num_hidden_layers {
             states = self.layer(graph, i as usize, &states, &mask)?;
         }
@@ -79,6 +78,7 @@ impl Encoder<'_> {
             sums = graph.zip("Add", &segments, &sums);
         }
         let sums = graph.zip("Add", &words, &sums);
+        graph.declare(&sums, &[Dim::Named("batch"), Dim::Named("sequence"), Dim::Fixed(h)]); // the slice hides them
         self.norm(graph, EMBEDDING_NORM, &sums)
     }
 
@@ -134,11 +134,11 @@ impl Encoder<'_> {
     }
 
     /// Rounds the input of dense layers of layer `i` to int8, if the calibration is known.
-    fn input(&self, graph: &mut Graph, i: usize, largest: fn(&LayerInputs) -> f32, x: &Value) -> Value {
+    fn input(&self, graph: &mut Graph, i: usize, range: fn(&LayerInputs) -> InputRange, x: &Value) -> Value {
         let OnnxPrecision::Int8(calibration) = self.precision else { return x.clone() };
         let Some(inputs) = calibration.layers.get(i) else { return x.clone() }; // checked: there is one for each layer
-        let scale = graph.scalar(scale(largest(inputs)));
-        let zero = graph.int8_zero();
+        let Rounding { scale, zero } = Rounding::of(range(inputs));
+        let (scale, zero) = (graph.scalar(scale), graph.int8_scalar(zero));
         let rounded = graph.quantise(x, &scale, &zero);
         graph.dequantise(&rounded, &scale, &zero)
     }

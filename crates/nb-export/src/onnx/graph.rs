@@ -32,8 +32,8 @@ pub(super) struct Graph {
     scalars: HashMap<u32, Value>,
     /// Constant lists of whole numbers.
     lists: HashMap<Vec<i64>, Value>,
-    /// The zero of int8.
-    int8_zero: Option<Value>,
+    /// Constants of one int8 number.
+    int8_scalars: HashMap<i8, Value>,
 }
 
 impl Graph {
@@ -73,6 +73,11 @@ impl Graph {
         self.proto.output.push(value_info(&name, DataType::Float, dims));
     }
 
+    /// States the dimensions of f32 numbers that a runtime cannot infer. Its optimiser needs them.
+    pub(super) fn declare(&mut self, value: &Value, dims: &[Dim]) {
+        self.proto.value_info.push(value_info(&value.0, DataType::Float, dims));
+    }
+
     /// Adds a constant of f32 numbers.
     pub(super) fn floats(&mut self, name: &str, dims: &[usize], numbers: &[f32]) -> Value {
         self.constant(name, DataType::Float, dims, numbers.iter().flat_map(|x| x.to_le_bytes()).collect())
@@ -105,15 +110,14 @@ impl Graph {
         value
     }
 
-    /// Returns the zero of int8, without dimensions.
-    pub(super) fn int8_zero(&mut self) -> Value {
-        match &self.int8_zero {
-            Some(value) => value.clone(),
-            None => {
-                let value = self.int8s("constant.int8.0", &[], &[0]);
-                self.int8_zero.insert(value).clone()
-            }
+    /// Returns a constant of one int8 number, without dimensions.
+    pub(super) fn int8_scalar(&mut self, number: i8) -> Value {
+        if let Some(value) = self.int8_scalars.get(&number) {
+            return value.clone();
         }
+        let value = self.int8s(&format!("constant.int8.{number}"), &[], &[number]);
+        self.int8_scalars.insert(number, value.clone());
+        value
     }
 
     fn constant(&mut self, name: &str, data_type: DataType, dims: &[usize], bytes: Vec<u8>) -> Value {
@@ -245,17 +249,17 @@ impl Graph {
         self.node("LayerNormalization", &[x, weight, bias], vec![int("axis", -1), float("epsilon", eps)])
     }
 
-    /// Rounds x / scale to int8; zero stays zero.
+    /// Rounds x / scale + zero to int8.
     pub(super) fn quantise(&mut self, x: &Value, scale: &Value, zero: &Value) -> Value {
         self.node("QuantizeLinear", &[x, scale, zero], Vec::new())
     }
 
-    /// x · scale in f32, with one scale.
+    /// (x − zero) · scale in f32, with one scale.
     pub(super) fn dequantise(&mut self, x: &Value, scale: &Value, zero: &Value) -> Value {
         self.node("DequantizeLinear", &[x, scale, zero], Vec::new())
     }
 
-    /// x · scale in f32, with a scale for each column of the matrix x.
+    /// (x − zero) · scale in f32, with a scale and a zero for each column of the matrix x.
     pub(super) fn dequantise_columns(&mut self, x: &Value, scales: &Value, zeros: &Value) -> Value {
         self.node("DequantizeLinear", &[x, scales, zeros], vec![int("axis", 1)])
     }

@@ -20,7 +20,7 @@ use std::path::Path;
 
 use nb_checkpoint::{BertConfig, Description, SavedEncoder};
 
-pub use self::calibration::{Calibration, LayerInputs};
+pub use self::calibration::{Calibration, InputRange, LayerInputs};
 use self::encoder::{Encoder, Inputs};
 use self::graph::{Dim, Graph};
 use self::head::Head;

@@ -50,6 +50,8 @@ pub(super) struct GraphProto {
     pub(super) input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
     pub(super) output: Vec<ValueInfoProto>,
+    #[prost(message, repeated, tag = "13")]
+    pub(super) value_info: Vec<ValueInfoProto>,
 }
 
 /// An operation.
@@ -161,4 +163,38 @@ pub(super) enum Dimension {
     Value(i64),
     #[prost(string, tag = "2")]
     Param(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes that Python's package `onnx` writes for the same messages.
+    #[test]
+    fn the_bytes_are_those_of_the_format() {
+        let tensor = TensorProto {
+            dims: vec![2, 300],
+            data_type: Some(DataType::Int8 as i32),
+            name: Some("x".to_owned()),
+            raw_data: Some(vec![1, 2]),
+        };
+        assert_eq!(tensor.encode_to_vec(), [8, 2, 8, 172, 2, 16, 3, 66, 1, 120, 74, 2, 1, 2]);
+        let attribute = AttributeProto {
+            name: Some("a".to_owned()),
+            f: Some(1.0),
+            i: Some(-1),
+            ints: vec![1, 2],
+            r#type: Some(attribute_type::INTS),
+        };
+        let expected =
+            [10, 1, 97, 21, 0, 0, 128, 63, 24, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 64, 1, 64, 2, 160, 1, 7];
+        assert_eq!(attribute.encode_to_vec(), expected);
+        let dim = |value| DimensionProto { value: Some(value) };
+        let shape = TensorShapeProto { dim: vec![dim(Dimension::Value(3)), dim(Dimension::Param("n".to_owned()))] };
+        let tensor_type = TensorTypeProto { elem_type: Some(DataType::Float as i32), shape: Some(shape) };
+        let r#type = TypeProto { tensor_type: Some(tensor_type) };
+        let value = ValueInfoProto { name: Some("v".to_owned()), r#type: Some(r#type) };
+        let expected = [10, 1, 118, 18, 15, 10, 13, 8, 1, 18, 9, 10, 2, 8, 3, 10, 3, 18, 1, 110];
+        assert_eq!(value.encode_to_vec(), expected);
+    }
 }

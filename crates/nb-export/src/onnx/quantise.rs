@@ -1,7 +1,11 @@
-//! Numbers in int8: symmetric, so that zero stays zero, from −127 to 127.
+//! Numbers in int8. Weights are symmetric, from −127 to 127; inputs have a number that stands for zero.
+
+use super::calibration::InputRange;
 
 /// The largest int8 that is used. −128 has no counterpart.
-pub(super) const LARGEST: f32 = 127.0;
+const LARGEST: f32 = 127.0;
+/// The steps from the least int8 to the largest.
+const STEPS: f32 = 255.0;
 
 /// The rows of a matrix in int8, each with its own scale.
 pub(super) struct QuantisedRows {
@@ -25,9 +29,33 @@ impl QuantisedRows {
     }
 }
 
+/// The rounding of numbers x in a range to int8: x / scale + zero.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Rounding {
+    /// The value of a step.
+    pub(super) scale: f32,
+    /// The number that stands for 0.
+    pub(super) zero: i8,
+}
+
+impl Rounding {
+    /// Returns the rounding that uses all numbers for a range; for a symmetric range, 0 stands for 0.
+    pub(super) fn of(InputRange { least, largest }: InputRange) -> Self {
+        if least == -largest {
+            return Self { scale: scale(largest), zero: 0 };
+        }
+        let scale = at_least_normal((largest - least) / STEPS);
+        let zero = (f32::from(i8::MIN) - least / scale).round_ties_even();
+        Self { scale, zero: zero as i8 } // the range includes 0, and the conversion saturates
+    }
+}
+
 /// Returns the step with which numbers up to `largest` fit into int8. It is not 0: runtimes divide by it.
-pub(super) fn scale(largest: f32) -> f32 {
-    let scale = largest / LARGEST;
+fn scale(largest: f32) -> f32 {
+    at_least_normal(largest / LARGEST)
+}
+
+fn at_least_normal(scale: f32) -> f32 {
     if scale.is_normal() { scale } else { f32::MIN_POSITIVE }
 }
 
@@ -57,6 +85,22 @@ mod tests {
         for (x, number) in row.iter().zip(&rows.numbers) {
             let error = (x - f32::from(*number) * rows.scales[0]).abs();
             assert!(error <= 0.5001 * rows.scales[0], "{x}: off by {error}");
+        }
+    }
+
+    #[test]
+    fn ranges_use_all_numbers_and_zero_is_exact() {
+        let of = |least, largest| Rounding::of(InputRange { least, largest });
+        assert_eq!(of(-12.7, 12.7), Rounding { scale: 0.1, zero: 0 });
+        assert_eq!(of(0.0, 25.5), Rounding { scale: 0.1, zero: -128 });
+        assert_eq!(of(-25.5, 0.0), Rounding { scale: 0.1, zero: 127 });
+        for (least, largest) in [(-0.17_f32, 20.0_f32), (-28.0, 3.0), (-1e-30, 2e-30)] {
+            let Rounding { scale, zero } = of(least, largest);
+            for x in [least, largest, least / 3.0, largest / 3.0] {
+                let number = (x / scale).round_ties_even() + f32::from(zero);
+                // The rounding of zero itself can cut off half a step at an end.
+                assert!((-128.6..=127.6).contains(&number), "{x} is {number}");
+            }
         }
     }
 

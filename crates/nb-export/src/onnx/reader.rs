@@ -105,8 +105,7 @@ impl Reader {
         let Some((projections, heads)) = &self.attention else { return clicks.clone() };
         let [query, key, value] = projections.each_ref().map(|linear| linear.add(graph, clicks));
         graph.scope("reader.attention");
-        let mask = graph.unsqueeze(mask, &[1, 2]);
-        let mask = mask::bias(graph, &mask);
+        let mask = mask::attention_bias(graph, mask);
         mix(graph, [&query, &key, &value], *heads, &mask)
     }
 }
