@@ -138,7 +138,7 @@ impl Encoder<'_> {
         let OnnxPrecision::Int8(calibration) = self.precision else { return x.clone() };
         let Some(inputs) = calibration.layers.get(i) else { return x.clone() }; // checked: there is one for each layer
         let Rounding { scale, zero } = Rounding::of(range(inputs));
-        let (scale, zero) = (graph.scalar(scale), graph.int8_scalar(zero));
+        let (scale, zero) = (graph.scalar(scale), graph.zero(zero));
         let rounded = graph.quantise(x, &scale, &zero);
         graph.dequantise(&rounded, &scale, &zero)
     }

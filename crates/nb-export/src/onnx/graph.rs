@@ -6,6 +6,7 @@ use super::proto::{
     AttributeProto, DataType, Dimension, DimensionProto, GraphProto, NodeProto, TensorProto, TensorShapeProto,
     TensorTypeProto, TypeProto, ValueInfoProto, attribute_type,
 };
+use super::quantise::Zero;
 
 /// A value of a graph: an input, a constant, or the output of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +33,8 @@ pub(super) struct Graph {
     scalars: HashMap<u32, Value>,
     /// Constant lists of whole numbers.
     lists: HashMap<Vec<i64>, Value>,
-    /// Constants of one int8 number.
-    int8_scalars: HashMap<i8, Value>,
+    /// The constants that stand for zero.
+    zeros: HashMap<Zero, Value>,
 }
 
 impl Graph {
@@ -110,13 +111,17 @@ impl Graph {
         value
     }
 
-    /// Returns a constant of one int8 number, without dimensions.
-    pub(super) fn int8_scalar(&mut self, number: i8) -> Value {
-        if let Some(value) = self.int8_scalars.get(&number) {
+    /// Returns the number that stands for zero: a constant without dimensions.
+    pub(super) fn zero(&mut self, zero: Zero) -> Value {
+        if let Some(value) = self.zeros.get(&zero) {
             return value.clone();
         }
-        let value = self.int8s(&format!("constant.int8.{number}"), &[], &[number]);
-        self.int8_scalars.insert(number, value.clone());
+        let (data_type, number) = match zero {
+            Zero::Signed => (DataType::Int8, 0),
+            Zero::Unsigned(number) => (DataType::Uint8, number),
+        };
+        let value = self.constant(&format!("constant.{data_type:?}.{number}"), data_type, &[], vec![number]);
+        self.zeros.insert(zero, value.clone());
         value
     }
 
@@ -249,7 +254,7 @@ impl Graph {
         self.node("LayerNormalization", &[x, weight, bias], vec![int("axis", -1), float("epsilon", eps)])
     }
 
-    /// Rounds x / scale + zero to int8.
+    /// Rounds x / scale + zero to the type of `zero`.
     pub(super) fn quantise(&mut self, x: &Value, scale: &Value, zero: &Value) -> Value {
         self.node("QuantizeLinear", &[x, scale, zero], Vec::new())
     }

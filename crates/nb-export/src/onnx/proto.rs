@@ -109,9 +109,10 @@ pub(super) struct TensorProto {
 }
 
 /// The types of a tensor's elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum DataType {
     Float = 1,
+    Uint8 = 2,
     Int8 = 3,
     Int64 = 7,
 }

@@ -1,11 +1,13 @@
 //! Numbers in int8. Weights are symmetric, from −127 to 127; inputs have a number that stands for zero.
+//!
+//! Inputs are unsigned, as x86's instructions want them: onnxruntime converts signed ones, but not those of several products.
 
 use super::calibration::InputRange;
 
 /// The largest int8 that is used. −128 has no counterpart.
 const LARGEST: f32 = 127.0;
-/// The steps from the least int8 to the largest.
-const STEPS: f32 = 255.0;
+/// The largest uint8.
+const LARGEST_UNSIGNED: f32 = 255.0;
 
 /// The rows of a matrix in int8, each with its own scale.
 pub(super) struct QuantisedRows {
@@ -29,24 +31,32 @@ impl QuantisedRows {
     }
 }
 
-/// The rounding of numbers x in a range to int8: x / scale + zero.
+/// The number that stands for 0, and the type of rounded inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Zero {
+    /// 0, in int8.
+    Signed,
+    /// This number, in uint8.
+    Unsigned(u8),
+}
+
+/// The rounding of numbers x in a range: x / scale + zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Rounding {
     /// The value of a step.
     pub(super) scale: f32,
-    /// The number that stands for 0.
-    pub(super) zero: i8,
+    pub(super) zero: Zero,
 }
 
 impl Rounding {
     /// Returns the rounding that uses all numbers for a range; for a symmetric range, 0 stands for 0.
     pub(super) fn of(InputRange { least, largest }: InputRange) -> Self {
         if least == -largest {
-            return Self { scale: scale(largest), zero: 0 };
+            return Self { scale: scale(largest), zero: Zero::Signed };
         }
-        let scale = at_least_normal((largest - least) / STEPS);
-        let zero = (f32::from(i8::MIN) - least / scale).round_ties_even();
-        Self { scale, zero: zero as i8 } // the range includes 0, and the conversion saturates
+        let scale = at_least_normal((largest - least) / LARGEST_UNSIGNED);
+        let zero = (-least / scale).round_ties_even();
+        Self { scale, zero: Zero::Unsigned(zero as u8) } // the range includes 0, and the conversion saturates
     }
 }
 
@@ -91,15 +101,15 @@ mod tests {
     #[test]
     fn ranges_use_all_numbers_and_zero_is_exact() {
         let of = |least, largest| Rounding::of(InputRange { least, largest });
-        assert_eq!(of(-12.7, 12.7), Rounding { scale: 0.1, zero: 0 });
-        assert_eq!(of(0.0, 25.5), Rounding { scale: 0.1, zero: -128 });
-        assert_eq!(of(-25.5, 0.0), Rounding { scale: 0.1, zero: 127 });
+        assert_eq!(of(-12.7, 12.7), Rounding { scale: 0.1, zero: Zero::Signed });
+        assert_eq!(of(0.0, 25.5), Rounding { scale: 0.1, zero: Zero::Unsigned(0) });
+        assert_eq!(of(-25.5, 0.0), Rounding { scale: 0.1, zero: Zero::Unsigned(255) });
         for (least, largest) in [(-0.17_f32, 20.0_f32), (-28.0, 3.0), (-1e-30, 2e-30)] {
-            let Rounding { scale, zero } = of(least, largest);
+            let Rounding { scale, zero: Zero::Unsigned(zero) } = of(least, largest) else { panic!("{least}") };
             for x in [least, largest, least / 3.0, largest / 3.0] {
                 let number = (x / scale).round_ties_even() + f32::from(zero);
                 // The rounding of zero itself can cut off half a step at an end.
-                assert!((-128.6..=127.6).contains(&number), "{x} is {number}");
+                assert!((-0.6..=255.6).contains(&number), "{x} is {number}");
             }
         }
     }
