@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::config::BertConfig;
 use crate::error::CheckpointError;
 use crate::files::{CONFIG_FILE, INDEX_FILE, INT8_WEIGHTS_FILE, PICKLE_FILE, WEIGHTS_FILE};
-use crate::parameters::parameter_count;
+use crate::float_tensors::FloatTensors;
+use crate::parameters::{SEGMENT_EMBEDDINGS, parameter_count, parameter_layout};
 use crate::tensor_file::TensorFile;
 
 /// The number of parameters that any machine can hold. If a smaller model does not match its file, the later check of
@@ -68,6 +69,21 @@ impl SavedEncoder {
     /// Returns true if weights are in 8 bits: each matrix `x` with a tensor `x_scale` of one f32 per row.
     pub fn is_int8(&self) -> bool {
         self.weights.path().ends_with(INT8_WEIGHTS_FILE)
+    }
+
+    /// Returns the encoder's tensors and the configuration that fits them: some checkpoints lack segment embeddings, which
+    /// count as zeros; then `type_vocab_size` is 0.
+    ///
+    /// # Errors
+    /// If the file is damaged, or if tensors are missing, unknown or of another shape.
+    pub fn float_tensors(&self) -> Result<(BertConfig, FloatTensors<'_>), CheckpointError> {
+        let tensors = FloatTensors::of_encoder(&self.weights)?;
+        let mut config = self.config.clone();
+        if !tensors.contains(SEGMENT_EMBEDDINGS) {
+            config.type_vocab_size = 0;
+        }
+        parameter_layout(&config).check(&tensors.shapes()?, tensors.path())?;
+        Ok((config, tensors))
     }
 }
 

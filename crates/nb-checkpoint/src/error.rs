@@ -76,6 +76,18 @@ pub enum CheckpointError {
         /// The total number of its values.
         total: usize,
     },
+    /// A tensor is missing, unknown, or of another shape or type.
+    #[error("{path}: tensor {name} {found}, expected {expected}")]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The difference, such as `is missing`.
+        found: String,
+        /// The name, shape or type that the model needs.
+        expected: String,
+    },
     /// A configuration file has an unsupported value.
     #[error("{path}: {value}")]
     ConfigFile {

@@ -4,6 +4,7 @@
 //! * [`BertConfig`]: the configuration in `config.json`.
 //! * [`parameter_layout`], [`Layout`]: the names and shapes of a BERT's parameters, and their order in one buffer.
 //! * [`SavedEncoder`], [`TensorFile`], [`TensorBytes`]: the weights of a folder as checked byte slices.
+//! * [`FloatTensors`]: the numbers of weights of any floating-point type, as f32.
 //! * [`Header`], [`write_tensor_file`], [`serialize`]: writers of safetensors files.
 //! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
 //! * [`Description`]: the task and the head of a trained model, in `newsbert.json`.
@@ -20,6 +21,7 @@ mod encoder;
 mod error;
 mod files;
 mod finite;
+mod float_tensors;
 mod head;
 mod header;
 #[cfg(feature = "hub")]
@@ -32,6 +34,7 @@ mod sentence_transformers;
 mod tensor_bytes;
 mod tensor_file;
 mod tensor_index;
+mod tensor_table;
 
 pub use config::{Activation, BertConfig, ConfigDifference};
 pub use description::{ArticleField, Description};
@@ -41,6 +44,7 @@ pub use files::{
     CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, INT8_WEIGHTS_FILE, MODULES_FILE, POOLING_FILE, WEIGHTS_FILE,
 };
 pub use finite::count_non_finite;
+pub use float_tensors::{FloatTensors, Int8Rows, SCALE_SUFFIX};
 pub use head::{HeadDescription, POOLING_QUERY, PoolingKind, ScaleKind, ScoreKind};
 pub use header::{Header, serialize, write_tensor_file};
 #[cfg(feature = "hub")]
@@ -56,6 +60,7 @@ pub use sentence_transformers::SentenceModules;
 pub use tensor_bytes::TensorBytes;
 pub use tensor_file::TensorFile;
 pub use tensor_index::{TensorIndex, TensorPlace};
+pub use tensor_table::TensorTable;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use safetensors::SafeTensors;
 
@@ -11,7 +12,7 @@ use crate::error::CheckpointError;
 use crate::names::{encoder_names, ignored};
 use crate::tensor_bytes::TensorBytes;
 
-/// A safetensors file in memory, or mapped.
+/// A safetensors file in memory, or mapped. A clone shares the bytes.
 ///
 /// ```
 /// use nb_checkpoint::{Dtype, TensorFile};
@@ -22,16 +23,16 @@ use crate::tensor_bytes::TensorBytes;
 /// assert_eq!((tensors[0].name.as_str(), tensors[0].dtype, tensors[0].bytes), ("x", Dtype::F32, &2f32.to_le_bytes()[..]));
 /// # Ok::<(), nb_checkpoint::CheckpointError>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TensorFile {
     path: PathBuf,
-    bytes: Bytes,
+    bytes: Arc<Bytes>,
 }
 
 impl TensorFile {
     /// Wraps the bytes of a file; `path` appears in error messages.
     pub fn new(path: &Path, bytes: Vec<u8>) -> Self {
-        Self { path: path.into(), bytes: Bytes::Owned(bytes) }
+        Self { path: path.into(), bytes: Bytes::Owned(bytes).into() }
     }
 
     /// Reads a file. Its content is checked when its tensors are requested.
@@ -50,20 +51,19 @@ impl TensorFile {
     /// If it cannot be opened.
     pub fn map(path: &Path) -> Result<Self, CheckpointError> {
         let bytes = Bytes::map(path).map_err(CheckpointError::io("cannot read", path))?;
-        Ok(Self { path: path.into(), bytes })
+        Ok(Self { path: path.into(), bytes: bytes.into() })
     }
 
     /// Returns all bytes of the file.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Returns the place of a tensor of this file among [`TensorFile::bytes`], for a program that keeps the file and finds the tensor
-    /// again later.
+    /// Returns the place of a tensor of this file among its bytes.
     ///
     /// # Panics
     /// If the tensor is not from this file.
-    pub fn range(&self, tensor: &TensorBytes<'_>) -> Range<usize> {
+    pub(crate) fn range(&self, tensor: &TensorBytes<'_>) -> Range<usize> {
         let start = tensor.bytes.as_ptr().addr().wrapping_sub(self.bytes.as_ptr().addr());
         let end = start.checked_add(tensor.bytes.len()).filter(|&end| end <= self.bytes.len());
         start..end.expect("a tensor of this file")

@@ -11,6 +11,60 @@ pub enum ExportError {
     /// A file of the model folder cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The path is not a folder.
+    #[error("{path} is not a folder")]
+    NotAFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file of the folder has a value that the exported model cannot have.
+    #[error("{path}: {key} is {found}, expected {expected}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// The value in the file.
+        found: String,
+        /// The values that are possible.
+        expected: String,
+    },
+    /// The folder does not say how states become a vector.
+    #[error("{path} has neither newsbert.json nor modules.json, which define its vectors")]
+    NoPooling {
+        /// The model folder.
+        path: PathBuf,
+    },
+    /// The model has no reader model.
+    #[error("{path} has no reader model: {reason}")]
+    NoReader {
+        /// The model folder.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// The calibration does not fit the model.
+    #[error("calibration: {name} is {found}, expected {expected}")]
+    Calibration {
+        /// The layer and its input, or `layers`.
+        name: String,
+        /// The value.
+        found: String,
+        /// The values that are possible.
+        expected: String,
+    },
+    /// The file would be larger than the format permits.
+    #[error(
+        "{path} would have {bytes} bytes, expected at most {most}, the limit of the format; export the model as int8"
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: usize,
+        /// The largest size.
+        most: usize,
+    },
     /// A file or folder cannot be written.
     #[error("cannot write {path}")]
     Write {

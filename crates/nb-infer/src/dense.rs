@@ -1,12 +1,12 @@
 //! Dense layers in the precision of a model.
 
 use half::bf16;
+use nb_checkpoint::{FloatTensors, Int8Rows};
 use nb_kernels::gemm::{self, Int8Linear, Int8Matrix, Isa, Matrix, PackedLinear, PanelLinear};
 use nb_kernels::{Activation, Float};
 
 use crate::error::InferError;
 use crate::options::Precision;
-use crate::weights::{Int8Rows, Weights};
 
 /// A dense layer y = f(x Wᵀ + b) with packed weights.
 #[derive(Debug)]
@@ -60,13 +60,13 @@ impl Dense {
     }
 
     /// Reads the layer `name` of a head, with `[outputs, inputs]`; it computes in f32.
-    pub(crate) fn read(weights: &Weights<'_>, name: &str, shape: [usize; 2]) -> Result<Self, InferError> {
+    pub(crate) fn read(weights: &FloatTensors<'_>, name: &str, shape: [usize; 2]) -> Result<Self, InferError> {
         Self::read_side_by_side(weights, &[name.to_owned()], shape, Precision::F32, None)
     }
 
     /// Reads layers with the same input, each with `[outputs, inputs]`, as one layer.
     pub(crate) fn read_side_by_side(
-        weights: &Weights<'_>,
+        weights: &FloatTensors<'_>,
         names: &[String],
         shape: [usize; 2],
         precision: Precision,
@@ -121,13 +121,13 @@ impl Dense {
 
 /// Returns the weights of layers one after the other, if all of them are in 8 bits.
 fn int8_side_by_side(
-    weights: &Weights<'_>,
+    weights: &FloatTensors<'_>,
     names: &[String],
     shape: [usize; 2],
 ) -> Result<Option<Int8Rows>, InferError> {
     let (mut entries, mut scales) = (Vec::new(), Vec::new());
     for name in names {
-        let Some(part) = weights.int8(&format!("{name}.weight"), &shape)? else { return Ok(None) };
+        let Some(part) = weights.int8(&format!("{name}.weight"), shape)? else { return Ok(None) };
         entries.extend(part.entries);
         scales.extend(part.scales);
     }

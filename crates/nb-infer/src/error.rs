@@ -21,18 +21,6 @@ pub enum InferError {
         /// The path.
         path: PathBuf,
     },
-    /// A tensor is missing, or of another shape or type.
-    #[error("{path}: tensor {name} {found}, expected {expected}")]
-    Tensor {
-        /// The file.
-        path: PathBuf,
-        /// The tensor's name.
-        name: String,
-        /// The difference, such as `is missing`.
-        found: String,
-        /// The shape or type that the model needs.
-        expected: String,
-    },
     /// A configuration file of the folder has a value that the model cannot have.
     #[error("{path}: {key} is {found}, expected {expected}")]
     Value {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use nb_checkpoint::{
-    DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, MODULES_FILE, PoolingKind, ScaleKind, ScoreKind,
-    SentenceModules, TensorFile,
+    DESCRIPTION_FILE, Description, FloatTensors, HEAD_FILE, HeadDescription, MODULES_FILE, PoolingKind, ScaleKind,
+    ScoreKind, SentenceModules, TensorFile,
 };
 
 use crate::dense::{Dense, DenseScratch};
@@ -12,7 +12,6 @@ use crate::encoder::Buffers;
 use crate::error::InferError;
 use crate::pooling::Pooling;
 use crate::reader::Reader;
-use crate::weights::Weights;
 
 /// The task whose head has a reader model.
 pub(crate) const RECOMMEND: &str = "recommend";
@@ -56,8 +55,8 @@ impl Head {
                 expected: "1 or more".to_owned(),
             });
         }
-        let file = TensorFile::read(&folder.join(HEAD_FILE))?.into();
-        Self::of_weights(folder, &Weights::of_head(&file)?, description, hidden).map(Ok)
+        let file = TensorFile::read(&folder.join(HEAD_FILE))?;
+        Self::of_weights(folder, &FloatTensors::of_head(&file)?, description, hidden).map(Ok)
     }
 
     fn of_modules(folder: &Path) -> Result<Self, NoHead> {
@@ -78,7 +77,7 @@ impl Head {
 
     fn of_weights(
         folder: &Path,
-        weights: &Weights<'_>,
+        weights: &FloatTensors<'_>,
         description: &Description,
         hidden: usize,
     ) -> Result<Self, InferError> {

@@ -26,9 +26,7 @@ mod opening;
 mod options;
 mod pooling;
 mod reader;
-mod table;
 mod text;
-mod weights;
 
 pub use error::InferError;
 pub use model::Model;

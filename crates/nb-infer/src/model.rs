@@ -18,7 +18,6 @@ use crate::options::{Options, Precision};
 use crate::pooling::Pooling;
 use crate::reader::Readers;
 use crate::text::{Text, TextCounter, TextCounts};
-use crate::weights::Weights;
 
 /// A trained model, or a Hugging Face BERT that says how to pool. One model serves all threads of a program at once.
 ///
@@ -65,12 +64,11 @@ impl Model {
             Precision::AsSaved => Precision::F32,
             precision => precision,
         };
-        let SavedEncoder { config, weights } = saved;
-        check_widths(folder, &config, precision)?;
-        let tokenizer = tokenizer(folder, &config)?;
+        check_widths(folder, &saved.config, precision)?;
+        let tokenizer = tokenizer(folder, &saved.config)?;
         let description = Description::read(folder)?;
-        let max_tokens = longest_sequence(folder, options, &config, description.as_ref(), &tokenizer)?;
-        let encoder = Encoder::new(&config, &Weights::of_encoder(&weights.into())?, precision)?;
+        let max_tokens = longest_sequence(folder, options, &saved.config, description.as_ref(), &tokenizer)?;
+        let encoder = Encoder::new(&saved, precision)?;
         let head = Head::read(folder, description.as_ref(), encoder.hidden())?;
         options.threads.into_iter().for_each(threads::set);
         Ok(Self {

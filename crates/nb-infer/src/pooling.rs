@@ -1,11 +1,10 @@
 //! Pooling: from the rows of a text, or the articles of a reader, to one vector.
 
-use nb_checkpoint::{POOLING_QUERY, PoolingKind};
+use nb_checkpoint::{FloatTensors, POOLING_QUERY, PoolingKind};
 use nb_kernels::pooling;
 
 use crate::dense::{Dense, DenseScratch};
 use crate::error::InferError;
-use crate::weights::Weights;
 
 /// The width of the query of attentive pooling.
 const QUERY: usize = POOLING_QUERY as usize;
@@ -26,7 +25,7 @@ pub(crate) enum Pooling {
 impl Pooling {
     /// Reads the pooling `name` of a head, for rows of `hidden` units.
     pub(crate) fn read(
-        weights: &Weights<'_>,
+        weights: &FloatTensors<'_>,
         name: &str,
         kind: PoolingKind,
         hidden: usize,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nb_checkpoint::{DESCRIPTION_FILE, Description, ScoreKind};
+use nb_checkpoint::{DESCRIPTION_FILE, Description, FloatTensors, ScoreKind};
 use nb_kernels::attention::{Batch, Heads, Softmax};
 use nb_kernels::pooling::Table;
 use nb_kernels::{dot, threads};
@@ -12,7 +12,6 @@ use crate::error::InferError;
 use crate::head::normalise;
 use crate::options::Precision;
 use crate::pooling::Pooling;
-use crate::weights::Weights;
 
 /// Clicked articles per pass of self-attention.
 const ATTENDED: usize = 1024;
@@ -38,7 +37,7 @@ impl Reader {
     /// Reads the reader model of a head, for vectors of `width` units.
     pub(crate) fn read(
         folder: &Path,
-        weights: &Weights<'_>,
+        weights: &FloatTensors<'_>,
         description: &Description,
         width: usize,
     ) -> Result<Self, InferError> {
@@ -84,7 +83,7 @@ fn heads_of(folder: &Path, heads: i64, width: usize) -> Result<Heads, InferError
 }
 
 impl SelfAttention {
-    fn read(weights: &Weights<'_>, heads: Heads) -> Result<Self, InferError> {
+    fn read(weights: &FloatTensors<'_>, heads: Heads) -> Result<Self, InferError> {
         let names = ["query", "key", "value"].map(|part| format!("reader.attention.{part}"));
         Ok(Self { heads, qkv: Dense::read_side_by_side(weights, &names, [heads.hidden(); 2], Precision::F32, None)? })
     }

@@ -1,17 +1,17 @@
 //! The embedding layer: LayerNorm(word + position + segment).
 
-use nb_checkpoint::{BertConfig, EMBEDDING_NORM, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS};
+use nb_checkpoint::{
+    BertConfig, EMBEDDING_NORM, FloatTensors, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, TensorTable, WORD_EMBEDDINGS,
+};
 use nb_data::Tokens;
 
 use super::layer::Norm;
 use crate::error::InferError;
-use crate::table::Table;
-use crate::weights::Weights;
 
 #[derive(Debug)]
 pub(super) struct Embeddings {
     hidden: usize,
-    word: Table,
+    word: TensorTable,
     position: Vec<f32>,
     /// At least one row; a row of zeros if the model has no segments.
     segment: Vec<f32>,
@@ -19,7 +19,7 @@ pub(super) struct Embeddings {
 }
 
 impl Embeddings {
-    pub(super) fn new(config: &BertConfig, weights: &Weights<'_>) -> Result<Self, InferError> {
+    pub(super) fn new(config: &BertConfig, weights: &FloatTensors<'_>) -> Result<Self, InferError> {
         let hidden = config.hidden_size as usize;
         let table = |name, rows: i64| weights.get(name, &[rows as usize, hidden]);
         Ok(Self {

@@ -1,6 +1,6 @@
 //! A layer: attention, then two dense layers, each followed by LayerNorm of the sum with its input.
 
-use nb_checkpoint::BertConfig;
+use nb_checkpoint::{BertConfig, FloatTensors};
 use nb_kernels::Activation;
 use nb_kernels::attention::{Batch, Heads, Softmax};
 use nb_kernels::layer_norm::{Parameters, normalise_sum};
@@ -8,7 +8,6 @@ use nb_kernels::layer_norm::{Parameters, normalise_sum};
 use crate::dense::{Dense, DenseScratch};
 use crate::error::InferError;
 use crate::options::Precision;
-use crate::weights::Weights;
 
 /// The parameters of a LayerNorm.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
-    pub(crate) fn new(weights: &Weights<'_>, name: &str, config: &BertConfig) -> Result<Self, InferError> {
+    pub(crate) fn new(weights: &FloatTensors<'_>, name: &str, config: &BertConfig) -> Result<Self, InferError> {
         let part = |part: &str| weights.get(&format!("{name}.{part}"), &[config.hidden_size as usize]);
         Ok(Self { weight: part("weight")?, bias: part("bias")?, eps: config.layer_norm_eps })
     }
@@ -54,7 +53,7 @@ pub(super) struct LayerScratch {
 impl Layer {
     pub(super) fn new(
         config: &BertConfig,
-        weights: &Weights<'_>,
+        weights: &FloatTensors<'_>,
         index: i64,
         precision: Precision,
     ) -> Result<Self, InferError> {

@@ -3,7 +3,7 @@
 mod embeddings;
 mod layer;
 
-use nb_checkpoint::{BertConfig, SEGMENT_EMBEDDINGS, parameter_layout};
+use nb_checkpoint::SavedEncoder;
 use nb_data::Tokens;
 
 use self::embeddings::Embeddings;
@@ -11,7 +11,6 @@ use self::layer::Layer;
 use crate::dense::DenseScratch;
 use crate::error::InferError;
 use crate::options::Precision;
-use crate::weights::Weights;
 
 /// A BERT without a pooler.
 #[derive(Debug)]
@@ -37,18 +36,13 @@ impl Encoder {
     ///
     /// # Errors
     /// If tensors are missing, unknown, or of another shape or type.
-    pub(crate) fn new(config: &BertConfig, weights: &Weights<'_>, precision: Precision) -> Result<Self, InferError> {
-        let mut config = config.clone();
-        if !weights.contains(SEGMENT_EMBEDDINGS) {
-            config.type_vocab_size = 0; // some checkpoints lack them: they count as zeros
-        }
-        let (config, layout) = (&config, parameter_layout(&config));
-        layout.check(&weights.shapes()?, weights.path())?;
-        let layers = (0..config.num_hidden_layers).map(|i| Layer::new(config, weights, i, precision));
+    pub(crate) fn new(saved: &SavedEncoder, precision: Precision) -> Result<Self, InferError> {
+        let (config, weights) = saved.float_tensors()?;
+        let layers = (0..config.num_hidden_layers).map(|i| Layer::new(&config, &weights, i, precision));
         Ok(Self {
             hidden: config.hidden_size as usize,
-            embeddings: Embeddings::new(config, weights)?,
             layers: layers.collect::<Result<_, _>>()?,
+            embeddings: Embeddings::new(&config, &weights)?,
         })
     }
 

@@ -1,15 +1,16 @@
-//! A matrix in a file whose rows are read when they are needed, such as the embeddings of words: most of a vocabulary never occurs.
+//! A matrix in a file whose rows are read when they are needed, such as the embeddings of words: most words of a vocabulary occur
+//! rarely.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use half::{bf16, f16};
-use nb_checkpoint::TensorFile;
 
-/// A matrix in a file. Its numbers are not checked: one that is NaN or infinite shows in the outputs.
+use crate::tensor_file::TensorFile;
+
+/// A matrix in a file, or mapped memory, whose rows are converted to f32 when they are read. Its numbers are not checked: one that is NaN or infinite shows in the outputs.
 #[derive(Debug)]
-pub(crate) struct Table {
-    file: Arc<TensorFile>,
+pub struct TensorTable {
+    file: TensorFile,
     range: Range<usize>,
     numbers: Numbers,
     columns: usize,
@@ -26,9 +27,9 @@ pub(crate) enum Numbers {
     Int8(Vec<f32>),
 }
 
-impl Table {
+impl TensorTable {
     /// Returns the matrix at a place of a file, whose length fits its numbers.
-    pub(crate) fn new(file: Arc<TensorFile>, range: Range<usize>, numbers: Numbers, columns: usize) -> Self {
+    pub(crate) fn new(file: TensorFile, range: Range<usize>, numbers: Numbers, columns: usize) -> Self {
         Self { file, range, numbers, columns }
     }
 
@@ -36,7 +37,7 @@ impl Table {
     ///
     /// # Panics
     /// If there is no such row.
-    pub(crate) fn append_row(&self, index: usize, out: &mut Vec<f32>) {
+    pub fn append_row(&self, index: usize, out: &mut Vec<f32>) {
         let len = self.columns * self.numbers.width();
         let bytes = &self.file.bytes()[self.range.clone()][index * len..][..len];
         match &self.numbers {

@@ -1,0 +1,5 @@
+//! Exported files, decoded again, and folders that cannot be exported.
+
+mod folder;
+mod form;
+mod hostile;
