@@ -4,8 +4,8 @@
 //! cargo run --release -p nb-export --example onnx -- runs/quickstart/student student.onnx f32
 //! ```
 //!
-//! The ranges are a JSON list with a list of four ranges, [least, largest], for each layer, in the order of the fields of `LayerInputs`.
-//! `int8-symmetric` makes them symmetric.
+//! The ranges are a JSON list with a list of four ranges, [least, largest], for each layer, in the order of the fields of
+//! `LayerInputs`. `int8-symmetric` makes them symmetric.
 
 use std::error::Error;
 use std::fs;

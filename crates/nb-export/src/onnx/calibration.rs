@@ -2,8 +2,8 @@
 
 use crate::error::ExportError;
 
-/// The ranges of the inputs of an encoder's dense layers on texts like those of the application. Inputs beyond a range are cut off
-/// to it.
+/// The ranges of the inputs of an encoder's dense layers on texts like those of the application. Inputs beyond a range are
+/// cut off to it.
 ///
 /// ```
 /// use nb_export::{Calibration, LayerInputs};

@@ -175,7 +175,7 @@ fn int8_rows(graph: &mut Graph, table: &[f32], columns: usize, ids: &Value) -> V
     let numbers = graph.int8s(WORD_EMBEDDINGS, &[scales.len(), columns], &numbers);
     let scales = graph.floats(&format!("{WORD_EMBEDDINGS}.scale"), &[scales.len(), 1], &scales);
     let rows = graph.gather(&numbers, ids);
-    let rows = graph.to_float(&rows);
+    let rows = graph.cast(&rows);
     let scales = graph.gather(&scales, ids);
     graph.zip("Mul", &rows, &scales)
 }

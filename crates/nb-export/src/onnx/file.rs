@@ -9,8 +9,8 @@ use super::graph::Graph;
 use super::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
 use crate::error::ExportError;
 
-/// The version of ONNX's operators: the first with LayerNormalization, which onnxruntime has read since 1.12 and TensorRT since 8.6.
-/// Nothing in a later version is needed.
+/// The version of ONNX's operators: the first with LayerNormalization, so the one that most runtimes read. Nothing in a later
+/// version is needed.
 pub(super) const OPSET: i64 = 17;
 /// The version of the format that came with the operators.
 pub(super) const IR_VERSION: i64 = 8;

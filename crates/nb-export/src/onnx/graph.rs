@@ -182,7 +182,7 @@ impl Graph {
     }
 
     /// Converts to f32.
-    pub(super) fn to_float(&mut self, x: &Value) -> Value {
+    pub(super) fn cast(&mut self, x: &Value) -> Value {
         self.node("Cast", &[x], vec![int("to", DataType::Float as i64)])
     }
 

@@ -2,7 +2,8 @@
 
 use super::graph::{Graph, Value};
 
-/// Adds the [`bias`] of a mask [B, T] for attention, [B, 1, 1, T]. Dimensions are inserted one by one: then optimisers recognise it.
+/// Adds the [`bias`] of a mask [B, T] for attention, [B, 1, 1, T]. Dimensions are inserted one by one, because optimisers
+/// recognise that form.
 pub(super) fn attention_bias(graph: &mut Graph, mask: &Value) -> Value {
     let mask = graph.unsqueeze(mask, &[1]);
     let mask = graph.unsqueeze(&mask, &[2]);
@@ -13,7 +14,7 @@ pub(super) fn attention_bias(graph: &mut Graph, mask: &Value) -> Value {
 ///
 /// Not −∞: a row of padding alone would become NaN.
 pub(super) fn bias(graph: &mut Graph, mask: &Value) -> Value {
-    let mask = graph.to_float(mask);
+    let mask = graph.cast(mask);
     let one = graph.scalar(1.0);
     let padding = graph.zip("Sub", &one, &mask);
     graph.with_scalar("Mul", &padding, f32::MIN)

@@ -46,8 +46,8 @@ const TOKENS: [Dim; 2] = [Dim::Named("batch"), Dim::Named("sequence")];
 /// ```
 ///
 /// # Errors
-/// If a file of the folder is missing, damaged, or does not fit the others, if the folder does not say how to pool, if the calibration
-/// does not fit the model, or if the output cannot be written or would exceed 2 GiB. An existing output then remains unchanged.
+/// If a file of the folder is missing, damaged, or does not fit the others, if the folder does not say how to pool, if the
+/// calibration does not fit the model, or if the output cannot be written or would exceed 2 GiB. An existing output then remains unchanged.
 pub fn onnx(model: &Path, output: &Path, precision: &OnnxPrecision) -> Result<(), ExportError> {
     file::check_folder(model)?;
     file::check_output(output)?;

@@ -56,7 +56,7 @@ impl Pooling {
                 weighted_sum(graph, &weights, x)
             }
             Self::Mean => {
-                let mask = graph.to_float(mask);
+                let mask = graph.cast(mask);
                 let sum = weighted_sum(graph, &mask, x);
                 let count = graph.sum(&mask);
                 let count = graph.with_scalar("Max", &count, 1.0); // rows of padding alone become zeros, not NaN

@@ -28,14 +28,14 @@ struct Reader {
 
 /// Writes the reader model of a model for recommendation as an ONNX file.
 ///
-/// Inputs: `clicks`, f32 [batch, clicks, width], the vectors of the articles that each reader clicked, as [`onnx`](super::onnx) computes
-/// them; `clicks_mask`, int64 [batch, clicks], 1, or 0 for padding; `candidates`, f32 [batch, candidates, width]. Outputs, f32:
+/// Inputs: `clicks`, f32 [batch, clicks, width], the vectors of the articles that each reader clicked, as
+/// [`onnx`](super::onnx) computes them; `clicks_mask`, int64 [batch, clicks], 1, or 0 for padding; `candidates`, f32 [batch, candidates, width]. Outputs, f32:
 /// `reader` [batch, width] and `scores` [batch, candidates], the products of the reader's vector with the candidates. A reader
 /// without clicks has the vector that training has learned.
 ///
 /// # Errors
-/// If a file of the folder is missing, damaged, or does not fit the others, if the folder has no reader model, or if the output cannot
-/// be written. An existing output then remains unchanged.
+/// If a file of the folder is missing, damaged, or does not fit the others, if the folder has no reader model, or if the
+/// output cannot be written. An existing output then remains unchanged.
 pub fn onnx_reader(model: &Path, output: &Path) -> Result<(), ExportError> {
     file::check_folder(model)?;
     file::check_output(output)?;
@@ -87,7 +87,7 @@ impl Reader {
             pooled = normalised(graph, &pooled);
         }
         // Readers without clicks: the learned vector as it is.
-        let mask = graph.to_float(&mask);
+        let mask = graph.cast(&mask);
         let count = graph.sum(&mask);
         let zero = graph.scalar(0.0);
         let has_clicks = graph.zip("Greater", &count, &zero);
