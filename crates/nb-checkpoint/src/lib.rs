@@ -7,7 +7,7 @@
 //! * [`Header`], [`write_tensor_file`], [`serialize`]: writers of safetensors files.
 //! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
 //! * [`Description`]: the task and the head of a trained model, in `newsbert.json`.
-//! * [`SentenceModules`]: the pooling of a sentence-transformers folder.
+//! * [`SentenceModules`], [`write_sentence_modules`]: the modules of a sentence-transformers folder.
 //! * [`CheckpointLocation`]: a folder, or a repository `hf:owner/name` on the hub.
 //!
 //! The sizes that a file claims are compared with its length before memory is allocated for them. The crate is
@@ -49,7 +49,7 @@ pub use parameters::{
     parameter_layout,
 };
 pub use safetensors::Dtype;
-pub use sentence_transformers::SentenceModules;
+pub use sentence_transformers::{SentenceModules, write_sentence_modules};
 pub use tensor_bytes::TensorBytes;
 pub use tensor_file::TensorFile;
 pub use tensor_index::{TensorIndex, TensorPlace};

@@ -68,7 +68,7 @@ impl Head {
         Ok(Some(Self::of_weights(&Weights::of_head(&file)?, head, labels.len(), hidden)?))
     }
 
-    fn of_modules(SentenceModules { pooling, normalize }: SentenceModules) -> Self {
+    fn of_modules(SentenceModules { pooling, normalize, .. }: SentenceModules) -> Self {
         let pooling = Pooling::without_parameters(pooling).unwrap_or(Pooling::Mean); // always some: modules have no parameters
         let score = if normalize { ScoreKind::Cosine } else { ScoreKind::Dot };
         Self { pooling, projection: None, score, classifier: None }

@@ -1,0 +1,8 @@
+//! The files by which sentence-transformers computes a vector from an encoder's states, read and written.
+
+mod read;
+mod write;
+
+pub use read::SentenceModules;
+pub(crate) use read::module_configs;
+pub use write::write_sentence_modules;
