@@ -4,5 +4,6 @@ mod read;
 mod write;
 
 pub use read::SentenceModules;
+#[cfg(feature = "hub")]
 pub(crate) use read::module_configs;
 pub use write::write_sentence_modules;

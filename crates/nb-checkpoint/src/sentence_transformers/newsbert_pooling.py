@@ -4,6 +4,9 @@ The vector of a text is the sum of its tokens' states x_t, weighted by softmax_t
 weight. `SentenceTransformer(folder, trust_remote_code=True)` reads this file, because the library has no such pooling.
 """
 
+import shutil
+from pathlib import Path
+
 import torch
 from torch import nn
 
@@ -49,6 +52,8 @@ class AttentivePooling(Module):
     def save(self, output_path, *args, safe_serialization=True, **kwargs):
         self.save_config(output_path)
         self.save_torch_weights(output_path, safe_serialization=safe_serialization)
+        # The library copies this file to the module's folder, and looks for it in the model's when it loads.
+        shutil.copy(__file__, Path(output_path).parent)
 
     @classmethod
     def load(

@@ -88,6 +88,7 @@ impl SentenceModules {
 
 /// Returns the configuration files of the modules after the encoder, relative to the folder; none if `modules.json` is
 /// missing or damaged, which [`SentenceModules::read`] reports.
+#[cfg(feature = "hub")]
 pub(crate) fn module_configs(folder: &Path) -> Vec<String> {
     let modules = read_json::<Vec<Module>>(&folder.join(MODULES_FILE)).ok().flatten().unwrap_or_default();
     let modules = modules.iter().filter(|module| ["Pooling", "Normalize"].contains(&module.class_name()));

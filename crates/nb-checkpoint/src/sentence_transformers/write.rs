@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::config::BertConfig;
 use crate::description::Description;
 use crate::error::CheckpointError;
-use crate::files::{CONFIG_FILE, HEAD_FILE, MODULES_FILE, SENTENCE_FILE, WEIGHTS_FILE};
+use crate::files::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, MODULES_FILE, SENTENCE_FILE, WEIGHTS_FILE};
 use crate::head::{POOLING_QUERY, PoolingKind, ScoreKind};
 use crate::header::serialize;
 use crate::tensor_bytes::TensorBytes;
@@ -108,6 +108,10 @@ fn write_attentive(folder: &Path, hidden: i64) -> Result<(), CheckpointError> {
 }
 
 fn write_dense(folder: &Path, width: i64, hidden: i64) -> Result<(), CheckpointError> {
+    if width < 1 {
+        let found = format!("`head.projection`: {width}, expected 1 or more");
+        return Err(CheckpointError::Module { path: folder.join(DESCRIPTION_FILE), found });
+    }
     let activation_function = "torch.nn.modules.linear.Identity";
     let config =
         json!({"in_features": hidden, "out_features": width, "bias": true, "activation_function": activation_function});
@@ -325,7 +329,11 @@ mod tests {
         let mean = |width: &str| format!(r#"{{"pooling": "mean", "projection": {width}}}"#);
         let error = |width| error(&mean(width), "");
         assert!(error("5").ends_with("tensor vector.weight has the shape [3, 4], expected [5, 4]"));
-        assert!(error("-3").ends_with("tensor vector.weight has the shape [3, 4], expected [-3, 4]"));
+        for width in ["0", "-3"] {
+            assert!(
+                error(width).ends_with(&format!("newsbert.json: found `head.projection`: {width}, expected 1 or more"))
+            );
+        }
         assert!(error("9223372036854775807").contains("vector.weight has the shape [3, 4]"));
     }
 }
