@@ -221,7 +221,10 @@ def main(program, folders):
             check(program, name, random_folder(Path(place) / str(i), pooling, score, projection, labels))
         for scale in (10.0, 50.0):
             folder = Path(place) / f"large-{scale}"
-            check(program, f"cls, states times {scale}", random_folder(folder, "cls", "dot", None, ["a", "b"], scale))
+            random_folder(folder, "cls", "dot", None, ["a", "b"], scale)
+            with tempfile.TemporaryDirectory() as scratch:
+                worst = check_classifier(program, folder, Path(scratch))
+            print(f"{f'cls, states times {scale}':60} probabilities {worst:.1e}", flush=True)
     for folder in folders:
         check(program, folder, Path(folder))
 

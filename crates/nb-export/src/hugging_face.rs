@@ -293,3 +293,148 @@ fn write_config(
 fn write(path: &Path, text: &str) -> Result<(), ExportError> {
     fs::write(path, text).map_err(ExportError::write(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Place, json_file, names, read_tensors, write_tensors};
+
+    const EPS: f32 = 1.0 / 16384.0;
+
+    fn error_of(place: &Place) -> String {
+        let error = hugging_face(&place.model(), &place.output()).unwrap_err().to_string();
+        assert_eq!(place.names(), ["student"], "nothing is written");
+        error
+    }
+
+    #[test]
+    fn a_head_for_cls_becomes_berts_pooler_and_classifier() {
+        let place = Place::new("topic", json!({"pooling": "cls", "projection": 3}));
+        assert_eq!(hugging_face(&place.model(), &place.output()).unwrap(), ClassifierClass::Library);
+        let output = place.output();
+        assert_eq!(names(&output), ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt"]);
+        let found = read_tensors(&output.join(WEIGHTS_FILE));
+        let encoder = read_tensors(&place.model().join(WEIGHTS_FILE));
+        assert_eq!(found.len(), encoder.len() + 4);
+        for (name, tensor) in &encoder {
+            assert_eq!(&found[&format!("bert.{name}")], tensor, "{name}");
+        }
+        let identity: Vec<f32> = (0..16).map(|i| if i % 5 == 0 { EPS } else { 0.0 }).collect();
+        assert_eq!(found["bert.pooler.dense.weight"], (vec![4, 4], identity));
+        assert_eq!(found["bert.pooler.dense.bias"], (vec![4], vec![0.0; 4]));
+        // D = [[1, 2, 3], [4, 5, 6]]/8 and V = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]/8, d = [1, 2]/8, v = [1, 2, 3]/8.
+        let product = [38.0, 44.0, 50.0, 56.0, 83.0, 98.0, 113.0, 128.0].map(|x: f32| x / 64.0 / EPS);
+        assert_eq!(found["classifier.weight"], (vec![2, 4], product.to_vec()));
+        assert_eq!(found["classifier.bias"], (vec![2], vec![(14.0 + 8.0) / 64.0, (32.0 + 16.0) / 64.0]));
+    }
+
+    #[test]
+    fn the_configuration_keeps_its_keys() {
+        let place = Place::new("topic", json!({"pooling": "cls"}));
+        let path = place.model().join(CONFIG_FILE);
+        let mut config = json_file(&path);
+        config["torch_dtype"] = "float16".into();
+        config["mine"] = json!({"a": [1]});
+        config["id2label"] = json!({"0": "of the teacher"});
+        fs::write(&path, config.to_string()).unwrap();
+        hugging_face(&place.model(), &place.output()).unwrap();
+        let mut expected = config.as_object().unwrap().clone();
+        expected.remove("torch_dtype");
+        for (key, value) in [
+            ("architectures", json!(["BertForSequenceClassification"])),
+            ("dtype", json!("float32")),
+            ("id2label", json!({"0": "rain", "1": "sport"})),
+            ("label2id", json!({"rain": 0, "sport": 1})),
+            ("problem_type", json!("single_label_classification")),
+        ] {
+            expected.insert(key.to_owned(), value);
+        }
+        assert_eq!(json_file(&place.output().join(CONFIG_FILE)), Value::Object(expected));
+    }
+
+    #[test]
+    fn another_head_brings_its_class() {
+        let heads = [
+            (json!({"pooling": "attentive"}), 2 + 3),
+            (json!({"pooling": "mean", "projection": 3}), 2 + 2),
+            (json!({"pooling": "cls", "score": "cosine"}), 2),
+        ];
+        for (head, tensors) in heads {
+            let place = Place::new("topic", head.clone());
+            assert_eq!(hugging_face(&place.model(), &place.output()).unwrap(), ClassifierClass::Folder, "{head}");
+            let output = place.output();
+            assert_eq!(fs::read_to_string(output.join(CODE_FILE)).unwrap(), CODE);
+            let config = json_file(&output.join(CONFIG_FILE));
+            assert_eq!(config["architectures"], json!(["NewsBertForSequenceClassification"]));
+            assert_eq!((&config["model_type"], &config["newsbert_query"]), (&json!("newsbert"), &json!(200)));
+            assert_eq!(
+                (&config["newsbert_pooling"], &config["newsbert_projection"]),
+                (&head["pooling"], &head["projection"])
+            );
+            let map = &config["auto_map"];
+            assert_eq!(map["AutoConfig"], "modeling_newsbert.NewsBertConfig");
+            let class = "modeling_newsbert.NewsBertForSequenceClassification";
+            assert_eq!(map["AutoModelForSequenceClassification"], class);
+            let (found, source) =
+                (read_tensors(&output.join(WEIGHTS_FILE)), read_tensors(&place.model().join(HEAD_FILE)));
+            let head_names: Vec<&String> = found.keys().filter(|name| !name.starts_with("bert.")).collect();
+            assert_eq!(head_names.len(), tensors, "{head_names:?}");
+            assert!(head_names.iter().all(|name| found[*name] == source[*name]), "{head_names:?}");
+        }
+    }
+
+    #[test]
+    fn a_model_without_labels_is_refused_with_a_remedy() {
+        let place = Place::new("retrieve", json!({"pooling": "mean"}));
+        let error = error_of(&place);
+        assert!(error.contains("was trained for retrieve and has no labels"), "{error}");
+        assert!(error.ends_with("use `--to sentence-transformers` for its vectors"), "{error}");
+    }
+
+    #[test]
+    fn files_that_do_not_fit_are_refused() {
+        let damaged = |head: Value, damage: &dyn Fn(&Path)| {
+            let place = Place::new("topic", head);
+            damage(&place.model());
+            error_of(&place)
+        };
+        let tensors = |file: &'static str, tensors: Vec<(&'static str, Vec<i64>)>| {
+            move |model: &Path| {
+                let tensors = tensors.iter().map(|(name, shape)| ((*name).to_owned(), shape.clone()));
+                write_tensors(&model.join(file), tensors.collect());
+            }
+        };
+        let cls = || json!({"pooling": "cls"});
+        let error = damaged(cls(), &tensors(HEAD_FILE, vec![("dense.weight", vec![2, 4])]));
+        assert!(error.ends_with("head.safetensors: tensor dense.bias is missing, expected shape [2]"), "{error}");
+        let error = damaged(cls(), &tensors(HEAD_FILE, vec![("dense.weight", vec![3, 4]), ("dense.bias", vec![3])]));
+        assert!(error.ends_with("tensor dense.weight has the shape [3, 4], expected shape [2, 4]"), "{error}");
+        for width in [0, -1] {
+            let head = json!({"pooling": "cls", "projection": width});
+            let error =
+                damaged(head, &tensors(HEAD_FILE, vec![("vector.weight", vec![0, 4]), ("vector.bias", vec![0])]));
+            assert!(
+                error.ends_with(&format!("newsbert.json: head.projection is {width}, expected 1 or more")),
+                "{error}"
+            );
+        }
+        let error = damaged(cls(), &tensors(WEIGHTS_FILE, vec![("embeddings.word_embeddings.weight", vec![30, 4])]));
+        assert!(
+            error.contains("model.safetensors") && error.contains("missing    embeddings.LayerNorm.bias"),
+            "{error}"
+        );
+        let error = damaged(json!({"pooling": "cls", "projection": 3}), &|model| {
+            let mut bytes = fs::read(model.join(HEAD_FILE)).unwrap();
+            let last = bytes.len() - 4; // tensors of one type are sorted by name, so it is part of `vector.weight`
+            bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+            fs::write(model.join(HEAD_FILE), bytes).unwrap();
+        });
+        assert!(error.ends_with("tensor vector.weight has 1 values that are NaN or infinite, expected finite numbers"));
+        let error = damaged(cls(), &|model| {
+            let path = model.join("newsbert.json");
+            let text = fs::read_to_string(&path).unwrap().replace("\"sport\"", "\"rain\"");
+            fs::write(path, text).unwrap();
+        });
+        assert!(error.contains(r#"labels is ["rain", "rain"], expected different names"#), "{error}");
+    }
+}

@@ -4,6 +4,8 @@ mod error;
 mod hugging_face;
 mod model_folder;
 mod sentence_transformers;
+#[cfg(test)]
+mod testing;
 
 pub use error::ExportError;
 pub use hugging_face::{ClassifierClass, hugging_face};

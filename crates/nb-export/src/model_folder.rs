@@ -70,3 +70,52 @@ pub(crate) fn copy_files(model: &Path, target: &Path, names: &[&str]) -> Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Place, names};
+
+    #[test]
+    fn an_output_that_holds_something_is_refused_and_unchanged() {
+        let place = Place::new("topic", json!({"pooling": "cls"}));
+        let (model, output) = (place.model(), place.output());
+        let error = |output: &Path| stage(&model, output).unwrap_err();
+        assert!(matches!(error(&model), ExportError::SameFolder { .. }));
+        assert!(matches!(error(&model.join("..").join("student")), ExportError::SameFolder { .. }));
+        assert!(matches!(error(&model.join("vocab.txt")), ExportError::Occupied { .. }));
+        fs::create_dir(&output).unwrap();
+        fs::write(output.join("mine"), "x").unwrap();
+        let found = error(&output);
+        assert!(matches!(found, ExportError::Occupied { .. }));
+        assert!(found.to_string().ends_with("output exists and is not an empty folder; remove it or name another"));
+        assert_eq!(names(&output), ["mine"]);
+        assert!(matches!(error(&output.join("no/where")), ExportError::Write { .. }));
+        assert_eq!(place.names(), ["output", "student"]);
+
+        fs::remove_file(output.join("mine")).unwrap();
+        stage(&model, &output).unwrap().sync_and_commit().unwrap(); // an empty folder is replaced
+        assert_eq!(place.names(), ["output", "student"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_the_model_folder_is_the_model_folder() {
+        let place = Place::new("topic", json!({"pooling": "cls"}));
+        std::os::unix::fs::symlink(place.model(), place.output()).unwrap();
+        assert!(matches!(stage(&place.model(), &place.output()), Err(ExportError::SameFolder { .. })));
+    }
+
+    #[test]
+    fn missing_files_are_skipped_and_unreadable_ones_named() {
+        let place = Place::new("topic", json!({"pooling": "cls"}));
+        fs::create_dir(place.output()).unwrap();
+        copy_files(&place.model(), &place.output(), &["vocab.txt", "added_tokens.json"]).unwrap();
+        assert_eq!(names(&place.output()), ["vocab.txt"]);
+        fs::create_dir(place.model().join("added_tokens.json")).unwrap();
+        let error = copy_files(&place.model(), &place.output(), &["added_tokens.json"]).unwrap_err();
+        assert!(error.to_string().contains("added_tokens.json"), "{error}");
+    }
+}
