@@ -22,8 +22,6 @@ pub struct ModelCard {
     pub self_attention: Option<i64>,
     /// The head.
     pub head: HeadDescription,
-    /// True if the task ranks by vectors.
-    pub ranks: bool,
     /// The name of the run that trained the model.
     pub run: String,
     /// The task's part of the model card.
@@ -66,7 +64,7 @@ fn sentences(card: &ModelCard) -> String {
     let (rows, pairs) = match card.texts {
         2 => (
             r#"[["a title", "its abstract"], ["another title", "its abstract"]]"#,
-            " It truncates pairs of more than {max_tokens} tokens differently: each text loses tokens, not the second alone.",
+            " Pairs of more than {max_tokens} tokens and pairs with an empty text give it other tokens.",
         ),
         _ => (r#"["a text", "another text"]"#, ""),
     };

@@ -80,7 +80,6 @@ impl ModelCard {
             history: None,
             self_attention: None,
             head: plan.head,
-            ranks: plan.ranks,
             run: plan.name.clone(),
             text,
         }
