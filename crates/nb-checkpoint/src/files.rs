@@ -14,8 +14,10 @@ pub const DESCRIPTION_FILE: &str = "newsbert.json";
 
 /// The list of modules in a sentence-transformers folder.
 pub const MODULES_FILE: &str = "modules.json";
-/// The configuration of the pooling in a sentence-transformers folder.
+/// The configuration of the pooling in a sentence-transformers folder, in most of them.
 pub const POOLING_FILE: &str = "1_Pooling/config.json";
+/// The settings of the encoder in a sentence-transformers folder.
+pub const SENTENCE_FILE: &str = "sentence_bert_config.json";
 
 /// The index of weights that are split into several files, which are not read.
 pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";

@@ -8,7 +8,7 @@
 //! * [`Header`], [`write_tensor_file`], [`serialize`]: writers of safetensors files.
 //! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
 //! * [`Description`]: the task and the head of a trained model, in `newsbert.json`.
-//! * [`SentenceModules`]: the pooling of a sentence-transformers folder.
+//! * [`SentenceModules`], [`write_sentence_modules`]: the modules of a sentence-transformers folder.
 //! * [`CheckpointLocation`]: a folder, or a repository `hf:owner/name` on the hub.
 //!
 //! The sizes that a file claims are compared with its length before memory is allocated for them. The crate is
@@ -41,7 +41,8 @@ pub use description::{ArticleField, Description};
 pub use encoder::SavedEncoder;
 pub use error::CheckpointError;
 pub use files::{
-    CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, INT8_WEIGHTS_FILE, MODULES_FILE, POOLING_FILE, WEIGHTS_FILE,
+    CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, INT8_WEIGHTS_FILE, MODULES_FILE, POOLING_FILE, SENTENCE_FILE,
+    WEIGHTS_FILE,
 };
 pub use finite::count_non_finite;
 pub use float_tensors::{FloatTensors, Int8Rows, SCALE_SUFFIX};
@@ -56,7 +57,7 @@ pub use parameters::{
     parameter_layout,
 };
 pub use safetensors::Dtype;
-pub use sentence_transformers::SentenceModules;
+pub use sentence_transformers::{SentenceModules, module_configs, write_sentence_modules};
 pub use tensor_bytes::TensorBytes;
 pub use tensor_file::TensorFile;
 pub use tensor_index::{TensorIndex, TensorPlace};

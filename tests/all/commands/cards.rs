@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use nb_data::random::Stream;
 use serde_json::{Value, json};
 
-use super::place::{FINETUNE, Place};
+use super::place::{FINETUNE, Place, STUDENT};
 
 /// Tokenizer folders of many kinds, from `crates/nb-data/tests/golden/make_tokenizers.py`.
 const GOLDEN: &str = include_str!("../../../crates/nb-data/tests/golden/tokenizers.json");
@@ -86,16 +86,32 @@ fn rows(stream: &mut Stream) -> Vec<[String; 2]> {
     (0..ROWS).map(|i| [format!("{} t{}", text(12), i % 3), text(9)]).collect()
 }
 
+/// Returns the path of an interpreter, if there is one.
+fn interpreter() -> Option<String> {
+    let python = std::env::var(PYTHON).ok();
+    if python.is_none() {
+        assert!(!std::env::var("NB_REQUIRE").is_ok_and(|it| it.contains("python")), "{PYTHON} is not set");
+        eprintln!("skipped: {PYTHON} names no interpreter with torch, transformers and safetensors");
+    }
+    python
+}
+
+/// Runs the code of cards. `jobs` has a line for each; so has the answer.
+fn run_cards(python: &str, place: &Place, jobs: &str) -> String {
+    place.write("jobs.jsonl", jobs);
+    let jobs = std::fs::File::open(place.path("jobs.jsonl")).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/run_cards.py");
+    let mut command = Command::new(python);
+    command.arg(script).env("HF_MODULES_CACHE", place.path("modules")).env("HF_HUB_OFFLINE", "1");
+    let done = command.stdin(jobs).stderr(Stdio::inherit()).output().unwrap();
+    String::from_utf8(done.stdout).unwrap()
+}
+
 /// For every kind of tokenizer, with random texts and lengths.
 #[test]
 fn the_code_of_the_card_gives_the_probabilities_of_predict() {
-    let Ok(python) = std::env::var(PYTHON) else {
-        assert!(!std::env::var("NB_REQUIRE").is_ok_and(|it| it.contains("python")), "{PYTHON} is not set");
-        eprintln!("skipped: {PYTHON} names no interpreter with torch, transformers and safetensors");
-        return;
-    };
+    let Some(python) = interpreter() else { return };
     let golden: Value = serde_json::from_str(GOLDEN).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/run_cards.py");
     let mut jobs = String::new();
     let mut answers = Vec::new();
     let place = Place::new();
@@ -124,10 +140,7 @@ fn the_code_of_the_card_gives_the_probabilities_of_predict() {
         let job = json!({"folder": place.path(&student), "rows": rows});
         writeln!(jobs, "{job}").unwrap();
     }
-    place.write("jobs.jsonl", jobs);
-    let jobs = std::fs::File::open(place.path("jobs.jsonl")).unwrap();
-    let done = Command::new(python).arg(script).stdin(jobs).stderr(Stdio::inherit()).output().unwrap();
-    let out = String::from_utf8(done.stdout).unwrap();
+    let out = run_cards(&python, &place, &jobs);
     let (mut checked, mut worst) = (0, 0.0_f64);
     for (line, (name, ours)) in out.lines().zip(&answers) {
         let theirs: Vec<Vec<f64>> = serde_json::from_str(line).unwrap();
@@ -143,4 +156,34 @@ fn the_code_of_the_card_gives_the_probabilities_of_predict() {
     }
     eprintln!("{checked} rows of {} students, largest difference {worst:.1e}", answers.len());
     assert_eq!(checked, ROWS * answers.len());
+}
+
+/// For every pooling and score, and for a projection. Skipped if the interpreter does not have the package.
+#[test]
+fn sentence_transformers_computes_the_vectors_of_the_model() {
+    let Some(python) = interpreter() else { return };
+    let texts =
+        ["storm in snow", "", "a match", "bank shares profit today and the rain that falls on them all day long"];
+    let narrow =
+        ["method={teacher: frozen, weights: {vector: 1}}", "student={layers: 1, hidden: 8, heads: 2, init: random}"];
+    let check = |place: &Place, sets: &[&str], modules: usize| {
+        place.train(sets).done();
+        assert_eq!(place.json(&format!("{STUDENT}/modules.json")).as_array().unwrap().len(), modules, "{sets:?}");
+        let job = json!({"folder": place.path(STUDENT), "sentences": texts});
+        let out = run_cards(&python, place, &format!("{job}\n"));
+        let found: Option<Vec<Vec<f32>>> = serde_json::from_str(&out).unwrap();
+        let Some(found) = found else { return eprintln!("skipped: {python} has no sentence-transformers") };
+        let model = nb_infer::Model::open(place.path(STUDENT), &nb_infer::Options::default()).unwrap();
+        let expected = model.vectors(&texts.map(nb_infer::Text::from)).unwrap();
+        assert_eq!((found.len(), found[0].len()), (expected.len(), expected[0].len()), "{sets:?}");
+        for (row, (found, expected)) in found.iter().flatten().zip(expected.iter().flatten()).enumerate() {
+            assert!((found - expected).abs() <= 1e-5, "{sets:?}, entry {row}: {found}, expected {expected}");
+        }
+    };
+    check(&Place::new(), &[FINETUNE], 2); // attentive
+    check(&Place::new(), &[FINETUNE, "head.pooling=mean"], 2);
+    let place = Place::searches();
+    check(&place, &[FINETUNE], 3); // mean, cosine
+    check(&place, &[FINETUNE, "head.pooling=cls", "head.score=dot"], 2);
+    check(&Place::searches(), &narrow, 4);
 }

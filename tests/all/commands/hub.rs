@@ -154,6 +154,7 @@ fn the_token_is_sent_to_the_hub_but_not_to_redirect_targets() {
             format!("{COMMIT}/added_tokens.json"),
             format!("{COMMIT}/modules.json"),
             format!("{COMMIT}/1_Pooling/config.json"),
+            format!("{COMMIT}/sentence_bert_config.json"),
         ]
         .map(|file| format!("/me/tiny/resolve/{file}"))
         .into();

@@ -12,7 +12,7 @@ use tch::Device;
 use super::bad_input::assert_refused;
 use super::corpora::{CLICKS, DEV_QUERIES, DEV_READERS, DOCUMENTS, QUERIES, RELEVANT};
 use super::place::{DEV_ROWS, FINETUNE, Place, STUDENT, TRAIN_ROWS, articles, mind};
-use super::train::{MODEL_FILES, assert_holds, assert_run, assert_same_model};
+use super::train::{MODEL_FILES, assert_holds, assert_model, assert_run, assert_same_model};
 
 const FROZEN: [&str; 5] = ["kd", "distiller", "pkd", "distilbert", "tinybert"];
 const TAUGHT: &str = "teacher.trained=[runs/taught/teacher]";
@@ -57,7 +57,7 @@ fn assert_trained(place: &Place, run: &str, TaskMetric { task, primary }: TaskMe
         let layers = if *role == "student" { 2 } else { 4 };
         assert_eq!(evaluation["layers"], layers, "{run}: {role}");
         assert!((0.0..=1.0).contains(&evaluation[primary].as_f64().unwrap()), "{run}: {evaluation}");
-        assert_holds(place, &format!("{run}/{role}"), &MODEL_FILES);
+        assert_model(place, &format!("{run}/{role}"));
         SavedModel::load(&place.path(&format!("{run}/{role}")), Device::Cpu, Precision::F32).unwrap();
     }
     for step in steps(place, run) {

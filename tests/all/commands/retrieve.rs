@@ -9,7 +9,7 @@ use tch::Device;
 
 use super::corpora::{DEV_QUERIES, DOCUMENTS, QUERIES, RELEVANT};
 use super::place::{Ended, FINETUNE, Place, STUDENT, TOPICS, article, assert_same_metrics, assert_within_interval};
-use super::train::{MODEL_FILES, assert_holds, assert_run};
+use super::train::{assert_model, assert_run};
 
 const METRICS: [&str; 4] = ["ndcg@10", "mrr@10", "recall@10", "recall@100"];
 
@@ -44,7 +44,7 @@ fn eval_reproduces_the_metrics_of_a_run() {
         assert_eq!(evaluation["recall@100"], 1.0, "the corpus is smaller");
         let model = format!("runs/tiny/{role}");
         assert_same_metrics(&eval(&place, &model, "dev"), evaluation, "queries", &METRICS);
-        assert_holds(&place, &model, &MODEL_FILES);
+        assert_model(&place, &model);
         let description = place.json(&format!("{model}/newsbert.json"));
         assert_eq!((&description["task"], &description["fields"]), (&"retrieve".into(), &json!(["title", "abstract"])));
         assert!(description.get("history").is_none() && description.get("labels").is_none(), "{description}");

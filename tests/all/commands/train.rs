@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::place::{DEV_ROWS, Place, STUDENT, TOPICS, TRAIN_ROWS};
 
-/// The files of a model folder.
+/// The files of every model folder beside the modules of sentence-transformers.
 pub(super) const MODEL_FILES: [&str; 8] = [
     "README.md",
     "config.json",
@@ -22,6 +22,24 @@ pub(super) const MODEL_FILES: [&str; 8] = [
 #[track_caller]
 pub(super) fn assert_holds(place: &Place, folder: &str, expected: &[&str]) {
     assert_eq!(place.names(folder), expected.iter().map(|&name| name.to_owned()).collect(), "{folder}");
+}
+
+/// Fails unless the folder contains exactly the files of a model, with the modules that sentence-transformers needs for its
+/// head.
+#[track_caller]
+pub(super) fn assert_model(place: &Place, folder: &str) {
+    let description = place.json(&format!("{folder}/newsbert.json"));
+    let head = &description["head"];
+    let modules = [
+        ("modules.json", true),
+        ("sentence_bert_config.json", true),
+        ("1_Pooling", true),
+        ("newsbert_pooling.py", head["pooling"] == "attentive"),
+        ("2_Dense", head.get("projection").is_some()),
+        ("config_sentence_transformers.json", description.get("labels").is_none()),
+    ];
+    let modules = modules.into_iter().filter_map(|(name, is_there)| is_there.then_some(name));
+    assert_holds(place, folder, &MODEL_FILES.into_iter().chain(modules).collect::<Vec<_>>());
 }
 
 /// The files of a finished run, except its models and TensorBoard's events.
@@ -55,7 +73,7 @@ fn a_run_writes_its_folder() {
     assert!(ended.out.contains("accuracy") && ended.out.contains(STUDENT), "{}", ended.out);
     assert_run(&place, "runs/tiny", &["student", "teacher"]);
     for (role, layers) in [("student", 2), ("teacher", 4)] {
-        assert_holds(&place, &format!("runs/tiny/{role}"), &MODEL_FILES);
+        assert_model(&place, &format!("runs/tiny/{role}"));
         let config = place.json(&format!("runs/tiny/{role}/config.json"));
         assert_eq!((&config["num_hidden_layers"], &config["hidden_size"]), (&layers.into(), &16.into()));
         let description = place.json(&format!("runs/tiny/{role}/newsbert.json"));

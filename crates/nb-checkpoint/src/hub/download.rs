@@ -7,7 +7,8 @@ use super::client::{Client, RemoteFile};
 use super::settings::Settings;
 use super::verify::verify;
 use crate::error::{CheckpointError, SHARDED};
-use crate::files::{CONFIG_FILE, INDEX_FILE, MODULES_FILE, PICKLE_FILE, POOLING_FILE, WEIGHTS_FILE};
+use crate::files::{CONFIG_FILE, INDEX_FILE, MODULES_FILE, PICKLE_FILE, POOLING_FILE, SENTENCE_FILE, WEIGHTS_FILE};
+use crate::sentence_transformers::module_configs;
 
 /// Optional files of a tokenizer.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
@@ -17,8 +18,8 @@ pub(crate) fn cached(owner: &str, name: &str) -> Option<PathBuf> {
     CachedRepository::new(&Settings::from_env().cache, owner, name).snapshot().ok()
 }
 
-/// Optional files that say how a sentence-transformers model pools.
-const SENTENCE_FILES: [&str; 2] = [MODULES_FILE, POOLING_FILE];
+/// Optional files that say how a sentence-transformers model pools and truncates.
+const SENTENCE_FILES: [&str; 3] = [MODULES_FILE, POOLING_FILE, SENTENCE_FILE];
 
 /// Updates the cache and returns the newest snapshot. Falls back to an earlier snapshot if requests are disabled or
 /// fail.
@@ -72,6 +73,12 @@ fn fetch(settings: &Settings, cache: &CachedRepository, id: &str) -> Result<Path
             Some(remote) => take(file, &remote)?,
             None if *file == WEIGHTS_FILE => return Err(no_weights(&client, id, &commit)),
             None => tracing::debug!(file, "not in the repository"),
+        }
+    }
+    let modules = module_configs(&cache.snapshot_folder(&commit));
+    for file in modules.iter().filter(|file| *file != POOLING_FILE) {
+        if let Some(remote) = client.look_up(id, &commit, file)? {
+            take(file, &remote)?;
         }
     }
     cache.set_main(&commit).map_err(|error| format!("cannot write the cache of {id}: {error}"))?;

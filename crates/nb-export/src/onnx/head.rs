@@ -58,7 +58,7 @@ impl Head {
         Ok(Self::of_tensors(&FloatTensors::of_head(&file)?, description, [hidden, width])?)
     }
 
-    fn of_modules(SentenceModules { pooling, normalize }: SentenceModules) -> Self {
+    fn of_modules(SentenceModules { pooling, normalize, .. }: SentenceModules) -> Self {
         // Of these modules, no pooling has parameters.
         let pooling = if pooling == PoolingKind::Cls { Pooling::Cls } else { Pooling::Mean };
         let score = if normalize { ScoreKind::Cosine } else { ScoreKind::Dot };

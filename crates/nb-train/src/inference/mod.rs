@@ -315,7 +315,7 @@ fn vectors(head: &VectorHead, states: &Tensor, packed: &Packed) -> Tensor {
 /// that this project does not compute: the encoder can still be used with another pooling.
 fn untrained_head(folder: &Path) -> Option<UntrainedHead> {
     match SentenceModules::read(folder) {
-        Ok(modules) => modules.map(|SentenceModules { pooling, normalize }| {
+        Ok(modules) => modules.map(|SentenceModules { pooling, normalize, .. }| {
             let score = if normalize { ScoreKind::Cosine } else { ScoreKind::Dot };
             let head = HeadDescription { pooling, score, ..HeadDescription::default() };
             UntrainedHead { vector: VectorHead::zeros(&head, 0, Device::Cpu), fields: Vec::new() }

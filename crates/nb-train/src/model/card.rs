@@ -22,8 +22,6 @@ pub struct ModelCard {
     pub self_attention: Option<i64>,
     /// The head.
     pub head: HeadDescription,
-    /// True if the task ranks by vectors.
-    pub ranks: bool,
     /// The name of the run that trained the model.
     pub run: String,
     /// The task's part of the model card.
@@ -51,11 +49,29 @@ pub(super) fn to_markdown(card: &ModelCard) -> String {
         .replace("{pool}", &pool(&card.head))
         .replace("{attend}", if needs_attend(card) { ATTEND } else { "" })
         .replace("{code}", card.text.example.trim_end())
+        .replace("{sentences}", &sentences(card))
         .replace("{reader}", &reader(card))
         .replace("{run}", &card.run)
         .replace("{texts}", texts)
         .replace("{max_tokens}", &card.max_tokens.to_string())
         .replace("{heads}", &card.self_attention.unwrap_or(1).to_string())
+}
+
+/// Returns the part about sentence-transformers.
+fn sentences(card: &ModelCard) -> String {
+    let trust = if card.head.pooling == PoolingKind::Attentive { ", trust_remote_code=True" } else { "" };
+    let code = if trust.is_empty() { "" } else { " The pooling is the code in `newsbert_pooling.py`." };
+    let (rows, pairs) = match card.texts {
+        2 => (
+            r#"[["a title", "its abstract"], ["another title", "its abstract"]]"#,
+            " Pairs of more than {max_tokens} tokens and pairs with an empty text give it other tokens.",
+        ),
+        _ => (r#"["a text", "another text"]"#, ""),
+    };
+    format!(
+        "sentence-transformers 6 computes the same vectors.{code}{pairs}\n\n```python\nfrom sentence_transformers import \
+         SentenceTransformer\nvectors = SentenceTransformer(\".\"{trust}).encode({rows})\n```"
+    )
 }
 
 /// Describes the head in words.

@@ -7,7 +7,6 @@ mod head_layers;
 pub(crate) mod output_cache;
 mod outputs;
 pub(crate) mod saved_folder;
-mod sentence_folder;
 pub(crate) mod tokenizer;
 
 use std::collections::BTreeMap;

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_checkpoint::{
-    CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, PoolingKind, WEIGHTS_FILE,
+    CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, WEIGHTS_FILE, write_sentence_modules,
 };
 use nb_data::Tokenizer;
 use nb_model::{Arena, fill, named_values, read_tensors, write_tensors};
 use serde_json::{Map, Value};
 
 use super::card::{CardText, ModelCard, to_markdown};
-use super::sentence_folder;
 use crate::atomic_file::write_file;
 use crate::plan::Plan;
 
@@ -81,17 +80,16 @@ impl ModelCard {
             history: None,
             self_attention: None,
             head: plan.head,
-            ranks: plan.ranks,
             run: plan.name.clone(),
             text,
         }
     }
 
-    /// Writes the tokenizer's files, `newsbert.json` and the model card `README.md` beside an encoder, and adds the labels to
-    /// the encoder's `config.json`.
+    /// Writes the tokenizer's files, `newsbert.json`, the modules of sentence-transformers and the model card `README.md`
+    /// beside an encoder and its head, and adds the labels to the encoder's `config.json`.
     ///
     /// # Errors
-    /// If a file cannot be written.
+    /// If a file cannot be written, or if the head's file does not fit its description.
     pub fn write(&self, folder: &Path, labels: &[String], tokenizer: &Tokenizer) -> Result<()> {
         for file in tokenizer.files(self.max_tokens) {
             write_file(&folder.join(file.name), &file.bytes)?;
@@ -109,20 +107,9 @@ impl ModelCard {
             self_attention: self.self_attention,
             head: self.head,
         };
-        if self.is_sentence_model() {
-            sentence_folder::write(folder, &self.head, self.max_tokens)?;
-        }
+        write_sentence_modules(folder, &description)?;
         write_file(&folder.join(DESCRIPTION_FILE), description.to_json().as_bytes())?;
         write_file(&folder.join("README.md"), to_markdown(self).as_bytes())
-    }
-}
-
-impl ModelCard {
-    /// Returns true if the vectors of a text are what sentence-transformers computes too: for a task without labels and without
-    /// parameters in the head.
-    fn is_sentence_model(&self) -> bool {
-        let HeadDescription { pooling, projection, .. } = self.head;
-        self.ranks && pooling != PoolingKind::Attentive && projection.is_none()
     }
 }
 

@@ -161,7 +161,7 @@ fn prescribed(folder: &Path, kind: &dyn TaskKind) -> Result<Prescribed> {
             reader: is_same.then_some(head.reader),
         });
     }
-    let Some(SentenceModules { pooling, normalize }) = SentenceModules::read(folder)? else {
+    let Some(SentenceModules { pooling, normalize, .. }) = SentenceModules::read(folder)? else {
         return Ok(Prescribed::default());
     };
     // Without a module that normalises, the vectors are still compared by their cosine in most uses.

@@ -1,0 +1,150 @@
+//! A model folder with an encoder in 8 bits.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use nb_checkpoint::{
+    BertConfig, DESCRIPTION_FILE, Dtype, FloatTensors, Header, INT8_WEIGHTS_FILE, MODULES_FILE, SCALE_SUFFIX,
+    SavedEncoder, Slot, WORD_EMBEDDINGS, parameter_layout, write_tensor_file,
+};
+use nb_kernels::gemm::{Int8Weights, Matrix};
+
+use crate::error::ExportError;
+use crate::model_folder::{CARD_FILE, MODEL_FILES, TOKENIZER_FILES, copy_files, copy_modules, stage};
+
+/// Copies a model folder to `output`, with an encoder in 8 bits: a folder of about a quarter of the size that `nb-infer` maps into
+/// memory.
+///
+/// The matrices of the layers and the embeddings of words are quantised row by row, W_r ≈ s_r · w with w from −127 to 127 and
+/// s_r = max|W_r| / 127, exactly as `nb-infer` quantises the layers of a folder in f32. A matrix `x` is a tensor `x` of 8 bits and a
+/// tensor `x_scale` of one f32 per row, in `model.int8.safetensors`. Biases, LayerNorm, the embeddings of positions and segments, and
+/// the head stay in f32. Programs other than `nb` find no `model.safetensors` and fail, rather than read wrong numbers.
+///
+/// `output` must not exist, or be an empty folder; it appears complete or not at all.
+///
+/// ```no_run
+/// nb_export::int8("runs/news/student".as_ref(), "news-int8".as_ref())?;
+/// # Ok::<(), nb_export::ExportError>(())
+/// ```
+///
+/// # Errors
+/// If a file of the model cannot be used, if the folder does not say how to pool, if `output` is not empty or is `model` itself, or
+/// if a file cannot be written.
+pub fn int8(model: &Path, output: &Path) -> Result<(), ExportError> {
+    let encoder = SavedEncoder::read(model)?;
+    let (config, tensors) = encoder.float_tensors()?;
+    if ![DESCRIPTION_FILE, MODULES_FILE].iter().any(|name| model.join(name).is_file()) {
+        return Err(ExportError::NoPooling { path: model.to_owned() });
+    }
+    let staged = stage(model, output)?;
+    write_weights(&staged.path().join(INT8_WEIGHTS_FILE), &config, &tensors)?;
+    let files = MODEL_FILES.iter().filter(|name| !tensors.path().ends_with(name)).copied();
+    copy_files(model, staged.path(), &files.chain(TOKENIZER_FILES).chain([CARD_FILE]).collect::<Vec<_>>())?;
+    if !model.join(DESCRIPTION_FILE).is_file() {
+        copy_modules(model, staged.path())?; // a description says all that modules would
+    }
+    staged.sync_and_commit().map_err(ExportError::write(output))
+}
+
+/// Returns true for the matrices that are quantised: those of layers, and the embeddings of words.
+fn is_quantised(slot: &Slot) -> bool {
+    slot.name == WORD_EMBEDDINGS || slot.name.starts_with("encoder.") && slot.shape.len() == 2
+}
+
+fn write_weights(path: &Path, config: &BertConfig, tensors: &FloatTensors<'_>) -> Result<(), ExportError> {
+    let layout = parameter_layout(config);
+    let shape = |slot: &Slot| slot.shape.iter().map(|size| size.unsigned_abs() as usize).collect::<Vec<_>>();
+    let mut header = Header::of_model();
+    for slot in layout.slots() {
+        let shape = shape(slot);
+        if is_quantised(slot) {
+            header.push(&slot.name, Dtype::I8, &shape);
+            header.push(&format!("{}{SCALE_SUFFIX}", slot.name), Dtype::F32, &shape[..1]);
+        } else {
+            header.push(&slot.name, Dtype::F32, &shape);
+        }
+    }
+    // Numbers are converted one tensor at a time; the closure of the writer can only fail with errors of the system.
+    let mut parts = Vec::new();
+    for slot in layout.slots() {
+        let (shape, numbers) = (shape(slot), tensors.get(&slot.name, &shape(slot))?);
+        parts.push(if is_quantised(slot) {
+            Part::Int8(Int8Weights::quantise(Matrix { entries: &numbers, columns: shape[1] }))
+        } else {
+            Part::F32(numbers)
+        });
+    }
+    Ok(write_tensor_file(path, &header, |out| parts.iter().try_for_each(|part| part.write(out)))?)
+}
+
+/// The bytes of a parameter.
+enum Part {
+    F32(Vec<f32>),
+    Int8(Int8Weights),
+}
+
+impl Part {
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let floats = match self {
+            Self::F32(numbers) => numbers,
+            Self::Int8(Int8Weights { entries, scales }) => {
+                out.write_all(&entries.iter().map(|entry| entry.cast_unsigned()).collect::<Vec<_>>())?;
+                scales
+            }
+        };
+        floats.iter().try_for_each(|number| out.write_all(&number.to_le_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use nb_checkpoint::{TensorFile, WEIGHTS_FILE};
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Place, names};
+
+    #[test]
+    fn matrices_are_within_half_a_step_and_the_rest_is_the_same() {
+        let place = Place::new("topic", json!({"pooling": "cls"}));
+        int8(&place.model(), &place.output()).unwrap();
+        let expected = ["README.md", "config.json", "head.safetensors", INT8_WEIGHTS_FILE, "newsbert.json"];
+        let found = names(&place.output());
+        assert!(expected.iter().all(|name| found.iter().any(|found| found == name)), "{found:?}");
+        assert!(!found.iter().any(|name| name == WEIGHTS_FILE));
+
+        let (before, after) = (TensorFile::read(&place.model().join(WEIGHTS_FILE)), SavedEncoder::map(&place.output()));
+        let (before, after) = (before.unwrap(), after.unwrap());
+        let before = FloatTensors::of_encoder(&before).unwrap();
+        let (config, after) = after.float_tensors().unwrap();
+        let mut quantised = 0;
+        for slot in parameter_layout(&config).slots() {
+            let shape: Vec<usize> = slot.shape.iter().map(|&size| size as usize).collect();
+            let (exact, found) = (before.get(&slot.name, &shape).unwrap(), after.get(&slot.name, &shape).unwrap());
+            if !is_quantised(slot) {
+                assert_eq!(exact, found, "{}", slot.name);
+                continue;
+            }
+            quantised += 1;
+            for (exact, found) in exact.chunks_exact(shape[1]).zip(found.chunks_exact(shape[1])) {
+                let step = exact.iter().fold(0.0_f32, |most, x| most.max(x.abs())) / 127.0;
+                assert!(exact.iter().zip(found).all(|(a, b)| (a - b).abs() <= 0.5001 * step), "{}", slot.name);
+            }
+        }
+        assert_eq!(quantised, 1 + 6 * config.num_hidden_layers as usize);
+    }
+
+    #[test]
+    fn a_folder_that_is_no_model_is_refused_and_nothing_is_written() {
+        let place = Place::new("topic", json!({"pooling": "cls"}));
+        int8(&place.model(), &place.output()).unwrap();
+        let again = place.output().with_file_name("again");
+        let error = int8(&place.output(), &again).unwrap_err().to_string();
+        assert!(error.contains("its weights are in 8 bits"), "{error}");
+        fs::remove_file(place.model().join(DESCRIPTION_FILE)).unwrap();
+        assert!(matches!(int8(&place.model(), &again), Err(ExportError::NoPooling { .. })));
+        assert_eq!(place.names(), ["output", "student"]);
+    }
+}
