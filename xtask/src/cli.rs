@@ -52,6 +52,10 @@ pub(crate) enum Command {
     #[command(disable_help_flag = true, after_help = nb::SEARCH)]
     Search(nb::Args),
 
+    /// Write a trained model as ONNX, for sentence-transformers or transformers, or in int8
+    #[command(disable_help_flag = true, after_help = nb::EXPORT)]
+    Export(nb::Args),
+
     /// Compare methods, student depths and seeds on a data set, with a table and paired tests
     #[command(disable_help_flag = true, after_help = nb::COMPARE)]
     Compare(nb::Args),

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Embed(args) => args.run("embed"),
         Command::Rank(args) => args.run("rank"),
         Command::Search(args) => args.run("search"),
+        Command::Export(args) => args.run("export"),
         Command::Compare(args) => args.run("compare"),
         Command::Plan(args) => args.run("plan"),
         Command::Schema(args) => args.run("schema"),

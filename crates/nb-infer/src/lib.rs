@@ -25,6 +25,7 @@ mod model;
 mod opening;
 mod options;
 mod pooling;
+mod ranges;
 mod reader;
 mod text;
 
@@ -34,5 +35,6 @@ pub use nb_checkpoint::{Description, PoolingKind, ScoreKind};
 pub use nb_data::Tokens;
 pub use nb_data::read::Field;
 pub use options::{Options, Precision};
+pub use ranges::{InputRange, LayerRanges};
 pub use reader::Readers;
 pub use text::{Text, TextCounts};

@@ -16,6 +16,7 @@ use crate::head::{Head, NoHead};
 use crate::opening::{check_option, check_widths, longest_sequence, tokenizer};
 use crate::options::{Options, Precision};
 use crate::pooling::Pooling;
+use crate::ranges::LayerRanges;
 use crate::reader::Readers;
 use crate::text::{Text, TextCounter, TextCounts};
 
@@ -206,6 +207,19 @@ impl Model {
             return Err(InferError::NoReaders { path: self.folder.clone(), reason });
         };
         Ok(Readers::new(&self.folder, reader, head.score(), articles))
+    }
+
+    /// Runs the encoder on texts, and returns the ranges of the inputs of each layer, by which another runtime can round them to 8
+    /// bits.
+    ///
+    /// # Errors
+    /// If a text cannot be tokenised.
+    pub fn input_ranges(&self, texts: &[Text<'_>]) -> Result<Vec<LayerRanges>, InferError> {
+        let (tokens, mut ranges, mut buffers) = (self.tokens(texts)?, Vec::new(), Buffers::default());
+        for group in groups(&tokens, 1) {
+            self.encoder.encode_observed(group.iter().map(|&text| &tokens[text]), &mut buffers, &mut ranges);
+        }
+        Ok(ranges)
     }
 
     /// Tokenises texts, many of them on all cores.

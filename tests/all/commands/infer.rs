@@ -2,7 +2,9 @@
 
 use nb_data::read::Article;
 use nb_infer::{InferError, Model, Options, Precision, Text};
+use nb_rank::{ArticleVectors, ReaderEncoder};
 use nb_train::inference::{SavedModel, VectorKind};
+use nb_train::task::ReaderTable;
 use tch::Device;
 
 use super::place::{FINETUNE, Place, STUDENT, article};
@@ -102,6 +104,43 @@ fn every_pooling_and_score_is_that_of_libtorch() {
     let place = Place::searches();
     place.train(&[narrow, method, "teacher.train.epochs=1"]).done();
     assert_same_vectors(&place, STUDENT);
+}
+
+/// Readers with no click, with one, with the same click twice, and with many, beside the same reader model on libtorch.
+#[test]
+fn readers_are_those_of_libtorch() {
+    let attentive = ["head.pooling=attentive", "reader.pooling=attentive"];
+    let attended = ["reader={pooling: attentive, self_attention: 2}", "head.score=dot"];
+    let place = Place::readers();
+    for settings in [&["reader.pooling=mean"][..], &attentive, &attended] {
+        place.train(&[&["method={name: finetune}"], settings].concat()).done();
+        let model = open(&place, STUDENT, Precision::F32);
+        let vectors = model.vectors(&borrowed(&texts())).unwrap().concat();
+        let saved = SavedModel::load(&place.path(STUDENT), Device::Cpu, nb_model::Precision::F32).unwrap();
+        let articles = ArticleVectors::new(vectors.clone(), model.width().unwrap());
+        let many: Vec<u32> = (0..40).collect();
+        let histories: Vec<&[u32]> = vec![&[], &[3], &[5, 5, 7], &many, &[], &[1, 2]];
+        let reader = saved.reader().unwrap();
+        let expected = ReaderTable::new(&articles, &reader).encode(&histories).unwrap();
+        let readers = model.readers(&vectors).unwrap();
+        let found = readers.vectors(&histories).unwrap();
+        let off = largest_difference(&[found.clone()], &[expected]);
+        assert!(off < 1e-5, "{settings:?}: off by {off}");
+        let width = model.width().unwrap();
+        // A reader alone has the same vector, to the bit.
+        assert_eq!(readers.vectors(&histories[3..4]).unwrap(), found[3 * width..4 * width]);
+        let exact: f32 = found[width..2 * width].iter().zip(articles.row(9)).map(|(a, b)| a * b).sum();
+        assert!((readers.score(&found[width..2 * width], 9) - exact).abs() < 1e-5);
+        std::fs::remove_dir_all(place.path("runs")).unwrap();
+    }
+}
+
+#[test]
+fn a_model_without_readers_says_so() {
+    let place = Place::new();
+    place.train(&[FINETUNE]).done();
+    let error = open(&place, STUDENT, Precision::F32).readers(&[]).unwrap_err().to_string();
+    assert!(error.contains("has no reader model: it was trained for topic, expected recommend"), "{error}");
 }
 
 /// A head that the description does not use would be silently left out.

@@ -7,6 +7,7 @@ mod cards;
 mod compare;
 pub(crate) mod corpora;
 mod embedding;
+mod export;
 mod heads;
 mod hub;
 mod infer;
@@ -33,9 +34,20 @@ use place::Place;
 #[test]
 fn help_has_an_example_for_each_command() {
     let place = Place::new();
-    for command in
-        ["train", "compare", "plan", "eval", "predict", "embed", "rank", "search", "fetch", "schema", "completions"]
-    {
+    for command in [
+        "train",
+        "compare",
+        "plan",
+        "eval",
+        "predict",
+        "embed",
+        "rank",
+        "search",
+        "export",
+        "fetch",
+        "schema",
+        "completions",
+    ] {
         let help = place.nb(&[command, "--help"]).done();
         assert!(help.out.contains("Example") && help.out.contains(&format!(" nb {command} ")), "{}", help.out);
         assert!(place.nb(&["--help"]).done().out.contains(command));

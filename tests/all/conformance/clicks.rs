@@ -4,9 +4,8 @@
 use nb_data::behaviors::Behaviors;
 use nb_eval::ranks;
 use nb_model::{Reader, ScoreKind};
-use nb_train::task::{
-    ArticleVectors, CandidateScores, Count, ReaderModel, ScoredImpressions, evaluate_clicks, score_clicks,
-};
+use nb_rank::{ArticleVectors, CandidateScores, Count, ScoredImpressions, evaluate_clicks, score_clicks};
+use nb_train::task::{ReaderModel, ReaderTable};
 use serde_json::Value;
 use tch::Device;
 
@@ -39,7 +38,8 @@ fn scored(impressions: &[Value]) -> (Behaviors, CandidateScores) {
     let _ = tch::no_grad(|| reader.cold().shallow_clone().fill_(1.0));
     let model = ReaderModel { reader: &reader, score: ScoreKind::Dot };
     let all: Vec<u32> = (0..behaviors.len() as u32).collect();
-    let scores = score_clicks(&ArticleVectors::new(vectors, 1), &model, &behaviors, &all).unwrap();
+    let articles = ArticleVectors::new(vectors, 1);
+    let scores = score_clicks(&articles, &ReaderTable::new(&articles, &model), &behaviors, &all).unwrap();
     (behaviors, scores)
 }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use nb_data::beir::{Judged, Qrels};
 use nb_data::{IdIndex, Repeated};
-use nb_train::task::{CorpusIndex, EVALUATION_DEPTH, Hit, JudgementScope, QueryVectors, TopKSearch, evaluate_hits};
+use nb_rank::{CorpusIndex, EVALUATION_DEPTH, Hit, JudgementScope, QueryVectors, TopKSearch, evaluate_hits};
 use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-9;

@@ -54,6 +54,12 @@ Example:
 
 The options are those of the binary nb. After set-up, list them with: cargo xtask search --help";
 
+pub(crate) const EXPORT: &str = "\
+Example:
+  cargo xtask export --model runs/quickstart/student --to onnx --output student.onnx
+
+The options are those of the binary nb. After set-up, list them with: cargo xtask export --help";
+
 pub(crate) const COMPARE: &str = "\
 Example:
   cargo xtask compare --config configs/compare-quickstart.yaml

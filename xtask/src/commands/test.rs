@@ -22,8 +22,8 @@ Examples:
   cargo xtask test csv -- --nocapture      arguments after -- go to the test programs";
 
 /// The crates that need no libtorch.
-pub(crate) const WITHOUT_TORCH: [&str; 8] =
-    ["nb-checkpoint", "nb-cpu", "nb-data", "nb-eval", "nb-files", "nb-report", "nb-testing", "xtask"];
+pub(crate) const WITHOUT_TORCH: [&str; 9] =
+    ["nb-checkpoint", "nb-cpu", "nb-data", "nb-eval", "nb-export", "nb-files", "nb-report", "nb-testing", "xtask"];
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {

@@ -5,6 +5,7 @@ use nb_kernels::Activation;
 use nb_kernels::attention::{Batch, Heads, Softmax};
 use nb_kernels::layer_norm::{Parameters, normalise_sum};
 
+use super::observer::LayerInput;
 use crate::dense::{Dense, DenseScratch};
 use crate::error::InferError;
 use crate::options::Precision;
@@ -75,24 +76,29 @@ impl Layer {
         })
     }
 
-    /// Replaces the states `x` [n, H] of texts of these lengths by the layer's output.
+    /// Replaces the states `x` [n, H] of texts of these lengths by the layer's output, and shows the inputs of dense layers to `see`.
     pub(super) fn forward(
         &self,
         x: &mut [f32],
         lengths: &[usize],
         dense: &mut DenseScratch,
         scratch: &mut LayerScratch,
+        see: &mut impl FnMut(LayerInput, &[f32]),
     ) {
         let hidden = self.heads.hidden();
         let LayerScratch { qkv, softmax, context, branch, units } = scratch;
+        see(LayerInput::Attention, x);
         self.qkv.forward(x, dense, qkv);
         context.resize(x.len(), 0.0);
         softmax.resize(x.len() / hidden * self.heads.count, Softmax::default());
         Batch { lengths, heads: self.heads, dropout: None }.forward(qkv, context, softmax);
+        see(LayerInput::AttentionOutput, context);
         self.attention_out.forward(context, dense, branch);
         self.attention_norm.add(x, branch);
 
+        see(LayerInput::Intermediate, x);
         self.up.forward(x, dense, units);
+        see(LayerInput::Output, units);
         self.down.forward(units, dense, branch);
         self.out_norm.add(x, branch);
     }

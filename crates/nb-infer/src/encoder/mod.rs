@@ -2,12 +2,14 @@
 
 mod embeddings;
 mod layer;
+mod observer;
 
 use nb_checkpoint::SavedEncoder;
 use nb_data::Tokens;
 
 use self::embeddings::Embeddings;
 use self::layer::Layer;
+pub(crate) use self::observer::{LayerInput, Observer};
 use crate::dense::DenseScratch;
 use crate::error::InferError;
 use crate::options::Precision;
@@ -58,12 +60,23 @@ impl Encoder {
 
     /// Computes the states of texts, one after the other, in `buffers`.
     pub(crate) fn encode<'a>(&self, texts: impl Iterator<Item = &'a Tokens> + Clone, buffers: &mut Buffers) {
+        self.encode_observed(texts, buffers, &mut ());
+    }
+
+    /// Does the same as [`Encoder::encode`], and shows the inputs of dense layers to `observer`.
+    pub(crate) fn encode_observed<'a>(
+        &self,
+        texts: impl Iterator<Item = &'a Tokens> + Clone,
+        buffers: &mut Buffers,
+        observer: &mut impl Observer,
+    ) {
         let Buffers { lengths, states, dense, layer: scratch } = buffers;
         lengths.clear();
         lengths.extend(texts.clone().map(|text| text.ids.len()));
         self.embeddings.forward(texts, states);
-        for layer in &self.layers {
-            layer.forward(states, lengths, dense, scratch);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let see = &mut |input, numbers: &[f32]| observer.see(index, input, numbers);
+            layer.forward(states, lengths, dense, scratch, see);
         }
     }
 }

@@ -24,7 +24,7 @@ use nb_checkpoint::HeadDescription;
 use nb_data::{TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{Bert, Pooling, PoolingKind};
-use nb_rank::Measurements;
+pub use nb_rank::{Count, Measurements, Metric, Part};
 use nb_share::Shared;
 
 pub use self::distinct::text_hash;

@@ -257,7 +257,7 @@ impl ReaderEncoder for CpuReaders<'_> {
 }
 
 /// Returns the texts of articles.
-fn texts(articles: &[Article]) -> Vec<Text<'_>> {
+pub(crate) fn texts(articles: &[Article]) -> Vec<Text<'_>> {
     articles.iter().map(|article| Text { first: &article.first, second: article.second.as_deref() }).collect()
 }
 

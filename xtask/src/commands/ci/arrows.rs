@@ -8,12 +8,14 @@ use crate::project;
 const ALONE: [&str; 7] = ["nb-cpu", "nb-files", "nb-eval", "nb-loss", "nb-torch", "nb-dist", "nb-alloc"];
 
 /// A crate, and the only crates of the workspace that it may depend on.
-const ONLY: [(&str, &[&str]); 10] = [
+const ONLY: [(&str, &[&str]); 12] = [
     ("nb-kernels", &["nb-cpu"]),
     ("nb-testing", &["nb-cpu"]),
     ("nb-checkpoint", &["nb-files"]),
     ("nb-data", &["nb-files"]),
     ("nb-report", &["nb-eval", "nb-files"]),
+    ("nb-rank", &["nb-checkpoint", "nb-cpu", "nb-data", "nb-eval", "nb-files", "nb-kernels", "nb-report"]),
+    ("nb-export", &["nb-checkpoint", "nb-cpu", "nb-files", "nb-kernels"]),
     ("nb-infer", &["nb-checkpoint", "nb-cpu", "nb-data", "nb-files", "nb-kernels"]),
     ("nb-momentum", &["nb-cpu", "nb-kernels", "nb-torch"]),
     ("nb-model", &["nb-checkpoint", "nb-cpu", "nb-files", "nb-kernels", "nb-torch"]),
@@ -22,7 +24,7 @@ const ONLY: [(&str, &[&str]); 10] = [
 ];
 
 /// A crate, and the crates that it must not depend on, directly or indirectly.
-const NEVER: [(&str, &[&str]); 13] = [
+const NEVER: [(&str, &[&str]); 15] = [
     ("nb-cpu", &["torch-sys"]),
     ("nb-kernels", &["torch-sys"]),
     ("nb-checkpoint", &["torch-sys"]),
@@ -30,6 +32,8 @@ const NEVER: [(&str, &[&str]); 13] = [
     ("nb-data", &["torch-sys"]),
     ("nb-eval", &["torch-sys"]),
     ("nb-report", &["torch-sys"]),
+    ("nb-rank", &["torch-sys", "clap"]),
+    ("nb-export", &["torch-sys", "clap"]),
     ("nb-infer", &["torch-sys", "clap"]),
     ("nb-alloc", &["torch-sys"]),
     ("nb-testing", &["torch-sys"]),
@@ -61,6 +65,16 @@ pub(super) fn check() -> Result<()> {
     for (name, allowed) in USERS {
         check_users(name, allowed)?;
     }
+    check_without_training()
+}
+
+/// Fails if `nb` without training needs libtorch.
+fn check_without_training() -> Result<()> {
+    let reached = tree(&["--package", "nb", "--no-default-features", "--features", "infer"])?;
+    ensure!(
+        !reached.iter().any(|it| it == "torch-sys"),
+        "nb with the feature infer alone depends on torch-sys, expected it not to"
+    );
     Ok(())
 }
 

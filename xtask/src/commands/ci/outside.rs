@@ -14,7 +14,7 @@ use crate::scratch::Scratch;
 use crate::{libtorch, project};
 
 /// The published crates, those without libtorch first.
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 19] = [
     "nb-eval",
     "nb-cpu",
     "nb-kernels",
@@ -23,6 +23,8 @@ const CRATES: [&str; 17] = [
     "nb-data",
     "nb-infer",
     "nb-report",
+    "nb-rank",
+    "nb-export",
     "nb-alloc",
     "nb-loss",
     "nb-torch",

@@ -1,0 +1,65 @@
+//! The ranges of the inputs of dense layers, by which another runtime rounds them to 8 bits.
+
+use crate::encoder::{LayerInput, Observer};
+
+/// A range of numbers that includes 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct InputRange {
+    /// Its least number, 0 or less.
+    pub least: f32,
+    /// Its largest number, 0 or more.
+    pub largest: f32,
+}
+
+/// The ranges of the inputs of one encoder layer's dense layers.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LayerRanges {
+    /// Of queries, keys and values: the states before the layer.
+    pub attention: InputRange,
+    /// Of the dense layer after attention: the heads' mixtures of values.
+    pub attention_output: InputRange,
+    /// Of the intermediate layer: the states after attention.
+    pub intermediate: InputRange,
+    /// Of the output layer: the activations.
+    pub output: InputRange,
+}
+
+impl InputRange {
+    fn include(&mut self, inputs: &[f32]) {
+        self.least = inputs.iter().copied().fold(self.least, f32::min);
+        self.largest = inputs.iter().copied().fold(self.largest, f32::max);
+    }
+}
+
+/// Widens the ranges of each layer.
+impl Observer for Vec<LayerRanges> {
+    fn see(&mut self, layer: usize, input: LayerInput, numbers: &[f32]) {
+        if self.len() <= layer {
+            self.resize(layer + 1, LayerRanges::default());
+        }
+        let LayerRanges { attention, attention_output, intermediate, output } = &mut self[layer];
+        let range = match input {
+            LayerInput::Attention => attention,
+            LayerInput::AttentionOutput => attention_output,
+            LayerInput::Intermediate => intermediate,
+            LayerInput::Output => output,
+        };
+        range.include(numbers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_includes_zero_and_all_numbers_of_its_layer() {
+        let mut ranges: Vec<LayerRanges> = Vec::new();
+        ranges.see(1, LayerInput::Output, &[3.0, 5.0]);
+        ranges.see(1, LayerInput::Output, &[-2.0]);
+        ranges.see(0, LayerInput::Attention, &[-1.0]);
+        assert_eq!(ranges[1].output, InputRange { least: -2.0, largest: 5.0 });
+        assert_eq!(ranges[0].attention, InputRange { least: -1.0, largest: 0.0 });
+        assert_eq!((ranges.len(), ranges[1].intermediate), (2, InputRange::default()));
+    }
+}
