@@ -23,6 +23,8 @@ from models import Batch, Model, variants
 BATCHES = (8, 16, 32, 64)
 # Timed rounds of a trial; the best of them counts.
 TRIALS = 3
+# Texts whose probabilities the bench compares with its own.
+CHECKED_TEXTS = 8
 # A trial predicts every third text.
 TRIAL_STEP = 3
 
@@ -142,6 +144,13 @@ def agreement(texts: Texts, model: Model, exact: Model) -> dict[str, float]:
     return {"labels": float(labels.mean()), "cosine": float(cosines.mean()), "lowest_cosine": float(cosines.min())}
 
 
+def first_probabilities(job: Job, model: Model) -> list[list[float]]:
+    """Predicts the first texts, for a check that all sides have the same model."""
+    texts = Texts(job)
+    texts.texts = texts.texts[:CHECKED_TEXTS]
+    return Predictor(texts, model, "bulk", CHECKED_TEXTS).bulk()[1]
+
+
 def main() -> None:
     job, mode = arguments()
     try:
@@ -150,11 +159,12 @@ def main() -> None:
         model = variants(job, mode, job["precision"], [])[choice.variant].open()
         predictor = Predictor(Texts(job), model, job["batching"], choice.batch)
         predictor.round()  # warm-up: the library sees every shape
+        facts = choice.facts | {"probabilities": first_probabilities(job, model)}
     except Exception as error:  # a compiler, an export or a quantisation may raise anything
         if mode != "torch-eager":
             unavailable(error)
         raise
-    serve(predictor.round, choice.facts)
+    serve(predictor.round, facts)
 
 
 if __name__ == "__main__":

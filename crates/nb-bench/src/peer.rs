@@ -63,6 +63,9 @@ pub struct PeerFacts {
     pub settings: Option<String>,
     /// The agreement with the same library in f32.
     pub agreement: Option<Agreement>,
+    /// Probabilities of the first texts, which show that it has the same model.
+    #[serde(default)]
+    pub probabilities: Vec<Vec<f64>>,
 }
 
 /// The time limits of a peer.

@@ -7,7 +7,7 @@ use nb_data::read::Article;
 use nb_infer::{Model, Options};
 use nb_train::inference::argmax;
 
-use super::MAX_TOKENS;
+use super::batching::MAX_TOKENS;
 use super::side::texts;
 use crate::details::Agreement;
 

@@ -5,6 +5,7 @@
 //! ours is `nb_infer`; on a GPU, which that does not know, it is the inference of `nb_train` with libtorch.
 
 mod agreement;
+mod batching;
 mod modes;
 mod side;
 
@@ -21,6 +22,7 @@ use nb_train::task::{AllTasks, Task, TaskList, Topic};
 use serde_json::{Value, json};
 use tch::Device;
 
+use self::batching::{Batching, MAX_TOKENS};
 use self::modes::{Mode, Selection};
 use self::side::{Engine, Side};
 use crate::cases::{ArticleFields, Case, CaseEntry, Corpus, Dataset, article_source, select};
@@ -29,11 +31,9 @@ use crate::device;
 use crate::interleave::{InProcessPeer, Measurement, Peers, run_interleaved};
 use crate::memory::reset_peak;
 use crate::options::NumberFormat;
-use crate::report::{OutcomeSink, Unit};
+use crate::report::OutcomeSink;
 use crate::run_config::{CaseRun, CaseTask};
 
-/// Maximum length of a text, in tokens.
-const MAX_TOKENS: usize = 64;
 /// Number of single calls in a round. If there are fewer titles, they are repeated.
 const SINGLE_CALLS: usize = 1000;
 /// Number of texts for a peer that calibrates a quantised model. They are training texts and therefore not measured.
@@ -46,39 +46,6 @@ pub struct InferOptions {
     /// include the agreement with f32
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-}
-
-/// The number of texts per call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Batching {
-    /// One title per call.
-    Single,
-    /// Many texts per call, in batches of similar length.
-    Bulk,
-}
-
-impl Batching {
-    /// Returns its name in the job of a peer.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Single => "single",
-            Self::Bulk => "bulk",
-        }
-    }
-
-    fn fields(self) -> ArticleFields {
-        match self {
-            Self::Single => ArticleFields::Title,
-            Self::Bulk => ArticleFields::TitleAndAbstract,
-        }
-    }
-
-    fn unit(self) -> Unit {
-        match self {
-            Self::Single => Unit::Milliseconds,
-            Self::Bulk => Unit::Texts,
-        }
-    }
 }
 
 /// The work that a case measures.
@@ -203,6 +170,9 @@ impl Bench<'_> {
         };
         let ours = Side { engine, batching, articles: Rc::clone(&articles), tokens };
         let peers = self.peers(&ours)?;
+        for peer in &peers.ready {
+            ours.check_same_model(peer.mode(), &peer.facts().probabilities, self.format)?;
+        }
         ours.round()?;
         reset_peak();
         let rounds = run_interleaved(&measurement, self.context.rounds, &mut || ours.round(), peers)?;

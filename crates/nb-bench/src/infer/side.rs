@@ -4,16 +4,21 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nb_data::read::Article;
 use nb_infer::{Model, Options, Precision, Text};
 use nb_train::inference::{SavedModel, WINDOW};
 use tch::Device;
 
-use super::{Batching, MAX_TOKENS};
+use super::batching::{Batching, MAX_TOKENS};
 use crate::memory::peak_bytes;
 use crate::options::NumberFormat;
 use crate::peer::Round;
+
+/// The largest difference between two implementations' probabilities in f32.
+const F32_TOLERANCE: f64 = 1e-3;
+/// The same in smaller formats, which round differently in each: an ambiguous text may change its label, but not several classes.
+const TOLERANCE: f64 = 0.3;
 
 /// A model of either inference of this project.
 #[derive(Debug)]
@@ -97,10 +102,44 @@ impl Side {
         Ok(Round { peak_bytes: None, ..self.round()? })
     }
 
+    /// Fails unless a peer computes the probabilities of the first texts that ours computes.
+    pub(super) fn check_same_model(&self, mode: &str, theirs: &[Vec<f64>], format: NumberFormat) -> Result<()> {
+        let count = theirs.len().min(self.articles.len());
+        let ours = self.engine.predict(&self.articles[..count])?;
+        let tolerance = if format == NumberFormat::F32 { F32_TOLERANCE } else { TOLERANCE };
+        match most_different(&ours, theirs).filter(|difference| difference.is_nan() || *difference > tolerance) {
+            Some(difference) => bail!(
+                "the rounds are not comparable: a probability of the peer {mode} differs from ours by {difference:.5}, \
+                 expected at most {tolerance}"
+            ),
+            None => Ok(()),
+        }
+    }
+
     /// Predicts one text and returns the milliseconds it took.
     fn latency(&self, article: &Article) -> Result<f64> {
         let begin = Instant::now();
         self.engine.predict(std::slice::from_ref(article))?;
         Ok(1e3 * begin.elapsed().as_secs_f64())
+    }
+}
+
+/// Returns the largest difference between entries, NaN if there is one; `None` if there are no entries.
+fn most_different(ours: &[Vec<f32>], theirs: &[Vec<f64>]) -> Option<f64> {
+    let pairs = ours.iter().zip(theirs).flat_map(|(ours, theirs)| ours.iter().zip(theirs));
+    pairs.map(|(a, b)| (f64::from(*a) - b).abs()).max_by(f64::total_cmp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_difference_is_found_in_every_row() {
+        let ours = [vec![0.25, 0.75], vec![0.5, 0.5]];
+        assert_eq!(most_different(&ours, &[vec![0.25, 0.75], vec![0.125, 0.5]]), Some(0.375));
+        assert_eq!(most_different(&ours, &[vec![1.25, 0.75]]), Some(1.0));
+        assert!(most_different(&ours, &[vec![0.25, f64::NAN]]).unwrap().is_nan());
+        assert_eq!(most_different(&ours, &[]), None);
     }
 }
