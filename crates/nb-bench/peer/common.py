@@ -1,7 +1,7 @@
 """The code that all peers share: the job, the protocol over standard input and output, memory.
 
 The bench sends a line `round` for every round and closes the input after the last one. The peer answers with lines of JSON:
-first {"ready": true} or {"unavailable": "reason"}, then one line per round.
+first {"ready": true}, with facts about the peer, or {"unavailable": "reason"}, then one line per round.
 """
 
 import argparse
@@ -43,10 +43,10 @@ def unavailable(error: BaseException) -> None:
     sys.exit(0)
 
 
-def serve(run_round: Callable[[], Round]) -> None:
-    """Runs one round per line of the input. Call this after the warm-up."""
+def serve(run_round: Callable[[], Round], facts: dict[str, Any] | None = None) -> None:
+    """Runs one round per line of the input. Call this after the warm-up, with facts about the peer: `settings`, `agreement`."""
     reset_peak()
-    answer({"ready": True})
+    answer({"ready": True} | (facts or {}))
     for line in sys.stdin:
         if line.strip() != "round":
             sys.exit(f"expected `round`, found {line!r}")

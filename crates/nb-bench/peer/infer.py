@@ -1,157 +1,170 @@
 """Inference in Python: from texts to probabilities, including tokenisation.
 
-Modes: `torch-eager` and `torch-compile` (Hugging Face's `BertModel` with the head of the model folder; bf16 means weights in
-bf16, which avoids the casts of autocast), and `onnx-f32` (the same model, exported to onnxruntime). Bulk texts are predicted in
-batches of similar length.
+Modes: `torch-eager` and `torch-compile` (Hugging Face's `BertModel` with the head of the model folder), `onnx-f32` and
+`onnx-int8` (onnxruntime; dynamic quantisation), `openvino-f32`, `openvino-bf16` and `openvino-int8` (quantised with NNCF).
+Bulk texts are predicted in batches of similar length, each padded to its longest text. The size of batches and the settings of a
+library are those that are the fastest in a trial before the first round. The trial has a process of its own, so that its memory
+does not count.
 """
 
+import multiprocessing
+import statistics
 import time
-from collections.abc import Callable
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from safetensors.torch import load_file
 from tokenizers import Encoding, Tokenizer
-from torch import Tensor, nn
-from transformers import AutoModel
 
 from common import Job, Round, arguments, serve, unavailable
+from models import Batch, Model, variants
 
-# Texts per batch in bulk.
-BATCH = 64
-# Maps ids, segments and mask, each [texts, longest], to probabilities [texts, classes].
-Model = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-
-class Classifier(nn.Module):
-    """The model of a folder: encoder, attentive pooling, dense layer."""
-
-    def __init__(self, folder: Path, attention: str) -> None:
-        super().__init__()
-        self.bert = AutoModel.from_pretrained(
-            folder, add_pooling_layer=False, dtype=torch.float32, attn_implementation=attention
-        )
-        head = load_file(folder / "head.safetensors")
-        self.proj = linear(head["pooling.proj.weight"], head["pooling.proj.bias"])
-        self.query = linear(head["pooling.query.weight"], None)
-        self.dense = linear(head["dense.weight"], head["dense.bias"])
-
-    def forward(self, ids: Tensor, segments: Tensor, mask: Tensor) -> Tensor:
-        states = self.bert(input_ids=ids, token_type_ids=segments, attention_mask=mask).last_hidden_state
-        scores = self.query(torch.tanh(self.proj(states))).squeeze(-1).masked_fill(mask == 0, float("-inf"))
-        pooled = (torch.softmax(scores, -1).unsqueeze(-1) * states).sum(1)
-        return torch.softmax(self.dense(pooled).float(), -1)
+# Texts per batch in bulk, to try.
+BATCHES = (8, 16, 32, 64)
+# Timed rounds of a trial; the best of them counts.
+TRIALS = 3
+# Texts whose probabilities the bench compares with its own.
+CHECKED_TEXTS = 8
+# A trial predicts every third text.
+TRIAL_STEP = 3
 
 
-def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-    layer.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}))
-    return layer
+def batch_of(encodings: list[Encoding]) -> Batch:
+    shape = (len(encodings), max(len(encoding.ids) for encoding in encodings))
+    ids, segments, mask = (np.zeros(shape, dtype=np.int64) for _ in range(3))
+    for row, encoding in enumerate(encodings):
+        n = len(encoding.ids)
+        ids[row, :n], segments[row, :n], mask[row, :n] = encoding.ids, encoding.type_ids, 1
+    return ids, segments, mask
 
 
-def torch_model(job: Job, mode: str) -> Model:
-    device = torch.device(job["device"])
-    kind = torch.bfloat16 if job["precision"] == "bf16" else torch.float32
-    classifier = Classifier(Path(job["model"]), "sdpa").eval().to(device, kind)
-    module = torch.compile(classifier, dynamic=True) if mode == "torch-compile" else classifier
+class Texts:
+    """The texts of a round, their calibration, and the tokenizer."""
 
-    def model(*arrays: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return module(*(torch.from_numpy(array).to(device) for array in arrays)).cpu().numpy()
-
-    return model
-
-
-def onnx_model(job: Job) -> Model:
-    import onnxruntime
-
-    path = Path(job["exported"])
-    export(Classifier(Path(job["model"]), "eager").eval(), path)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = job["threads"]
-    options.inter_op_num_threads = 1
-    providers = ["CUDAExecutionProvider"] if job["device"].startswith("cuda") else ["CPUExecutionProvider"]
-    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    names = [tensor.name for tensor in session.get_inputs()]
-    return lambda *arrays: session.run(None, dict(zip(names, arrays)))[0]
-
-
-def export(classifier: Classifier, path: Path) -> None:
-    """Exports the model for any number of texts of any length."""
-    example = tuple(torch.ones((2, 9), dtype=torch.long) for _ in range(3))
-    texts, tokens = torch.export.Dim("texts", min=1, max=4096), torch.export.Dim("tokens", min=3, max=512)
-    shapes = {name: {0: texts, 1: tokens} for name in ("ids", "segments", "mask")}
-    with torch.no_grad():
-        torch.onnx.export(
-            classifier, example, str(path), input_names=list(shapes), dynamo=True, dynamic_shapes=shapes, optimize=True
-        )
-
-
-class Predictor:
-    """A model with its tokenizer and the texts of a round."""
-
-    def __init__(self, job: Job, model: Model) -> None:
-        self.model = model
-        self.batching = job["batching"]
-        self.texts = [first if second is None else (first, second) for first, second in job["texts"]]
+    def __init__(self, job: Job) -> None:
+        parts = lambda texts: [first if second is None else (first, second) for first, second in texts]
+        self.texts, self.calibration = parts(job["texts"]), parts(job["calibration"])
         self.tokenizer = Tokenizer.from_file(f"{job['model']}/tokenizer.json")
         pairs = any(isinstance(text, tuple) for text in self.texts)
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(job["max_tokens"], strategy="only_second" if pairs else "longest_first")
 
-    def probabilities(self, encodings: list[Encoding]) -> np.ndarray:
-        shape = (len(encodings), max(len(encoding.ids) for encoding in encodings))
-        ids, segments, mask = (np.zeros(shape, dtype=np.int64) for _ in range(3))
-        for row, encoding in enumerate(encodings):
-            n = len(encoding.ids)
-            ids[row, :n], segments[row, :n], mask[row, :n] = encoding.ids, encoding.type_ids, 1
-        return self.model(ids, segments, mask)
+    def calibration_batches(self) -> list[Batch]:
+        return [batch_of([encoding]) for encoding in self.tokenizer.encode_batch_fast(self.calibration)]
 
-    def one_by_one(self, texts: list) -> tuple[int, list[float]]:
+
+class Predictor:
+    """A model with the texts of a round."""
+
+    def __init__(self, texts: Texts, model: Model, batching: str, batch: int) -> None:
+        self.texts = texts
+        self.model = model
+        self.batching = batching
+        self.batch = batch
+
+    def one_by_one(self) -> tuple[int, list[float]]:
         """Predicts the texts in single calls; returns the number of tokens and the milliseconds of each call."""
-        tokens, latencies = 0, []
-        for text in texts:
+        tokens, latencies, tokenizer = 0, [], self.texts.tokenizer
+        for text in self.texts.texts:
             begin = time.perf_counter()
-            encoding = self.tokenizer.encode(*text) if isinstance(text, tuple) else self.tokenizer.encode(text)
-            self.probabilities([encoding]).tolist()
+            encoding = tokenizer.encode(*text) if isinstance(text, tuple) else tokenizer.encode(text)
+            self.model.single(batch_of([encoding]))[0].tolist()
             latencies.append(1e3 * (time.perf_counter() - begin))
             tokens += len(encoding.ids)
         return tokens, latencies
 
-    def bulk(self, texts: list) -> int:
-        """Predicts the texts in batches of similar length; returns the number of tokens."""
-        encodings = self.tokenizer.encode_batch_fast(texts)
-        order = sorted(range(len(texts)), key=lambda i: -len(encodings[i].ids))
-        answers: list[list[float]] = [[]] * len(texts)
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
-            for row, answer in zip(rows, self.probabilities([encodings[row] for row in rows]).tolist()):
-                answers[row] = answer
-        return sum(len(encoding.ids) for encoding in encodings)
+    def bulk(self) -> tuple[int, list[list[float]], list[np.ndarray]]:
+        """Predicts the texts in batches of similar length; returns the number of tokens, probabilities and vectors."""
+        encodings = self.texts.tokenizer.encode_batch_fast(self.texts.texts)
+        order = sorted(range(len(encodings)), key=lambda i: -len(encodings[i].ids))
+        rows = [order[start : start + self.batch] for start in range(0, len(order), self.batch)]
+        batches = [batch_of([encodings[row] for row in batch]) for batch in rows]
+        answers: list[list[float]] = [[]] * len(encodings)
+        vectors: list[np.ndarray] = [np.empty(0)] * len(encodings)
+        for batch, (probabilities, pooled) in zip(rows, self.model.bulk(batches)):
+            for row, answer, vector in zip(batch, probabilities.tolist(), pooled):
+                answers[row], vectors[row] = answer, vector
+        return sum(len(encoding.ids) for encoding in encodings), answers, vectors
 
     def round(self) -> Round:
         begin = time.perf_counter()
         if self.batching == "single":
-            tokens, latencies = self.one_by_one(self.texts)
+            tokens, latencies = self.one_by_one()
         else:
-            tokens, latencies = self.bulk(self.texts), []
+            (tokens, _, _), latencies = self.bulk(), []
         seconds = time.perf_counter() - begin
-        return {"seconds": seconds, "sequences": len(self.texts), "tokens": tokens, "latencies": latencies}
+        return {"seconds": seconds, "sequences": len(self.texts.texts), "tokens": tokens, "latencies": latencies}
+
+    def cost(self) -> float:
+        """Returns the time to minimise, after a round in which the library sees every shape."""
+        self.round()
+        rounds = [self.round() for _ in range(TRIALS)]
+        return min(statistics.median(round["latencies"] or [round["seconds"]]) for round in rounds)
+
+
+class Choice(NamedTuple):
+    """The fastest settings of a trial."""
+
+    variant: int
+    batch: int
+    facts: dict[str, Any]
+
+
+def trial(job: Job, mode: str) -> Choice:
+    """Tries all settings and sizes of batches; then measures the agreement of the fastest with f32, if that is asked for."""
+    texts = Texts(job)
+    calibration, all_texts = texts.calibration_batches(), texts.texts
+    texts.texts = all_texts[::TRIAL_STEP]
+    choices = variants(job, mode, job["precision"], calibration)
+    is_bulk = job["batching"] == "bulk"
+    costs = {}
+    for number, variant in enumerate(choices):
+        model = variant.open()
+        for batch in BATCHES if is_bulk else (1,):
+            costs[number, batch] = Predictor(texts, model, job["batching"], batch).cost()
+            print(f"{mode} {variant.name}, batches of {batch}: {costs[number, batch]:.4f}")
+    number, batch = min(costs, key=lambda choice: costs[choice])
+    settings = [choices[number].name] + ([f"batches of {batch}"] if is_bulk else [])
+    described = ", ".join(filter(None, settings))
+    facts: dict[str, Any] = {"settings": described} if described else {}
+    if job["agreement"]:
+        texts.texts = all_texts
+        exact = variants(job, mode.replace("compile", "eager"), "f32", calibration)[0].open()
+        facts["agreement"] = agreement(texts, choices[number].open(), exact)
+    return Choice(number, batch, facts)
+
+
+def agreement(texts: Texts, model: Model, exact: Model) -> dict[str, float]:
+    """Compares labels and vectors of all texts with those of the same library in f32."""
+    _, probabilities, vectors = Predictor(texts, model, "bulk", BATCHES[0]).bulk()
+    _, exact_probabilities, exact_vectors = Predictor(texts, exact, "bulk", BATCHES[0]).bulk()
+    labels = np.argmax(probabilities, axis=1) == np.argmax(exact_probabilities, axis=1)
+    a, b = np.array(vectors, dtype=np.float64), np.array(exact_vectors, dtype=np.float64)
+    cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    return {"labels": float(labels.mean()), "cosine": float(cosines.mean()), "lowest_cosine": float(cosines.min())}
+
+
+def first_probabilities(job: Job, model: Model) -> list[list[float]]:
+    """Predicts the first texts, for a check that all sides have the same model."""
+    texts = Texts(job)
+    texts.texts = texts.texts[:CHECKED_TEXTS]
+    return Predictor(texts, model, "bulk", CHECKED_TEXTS).bulk()[1]
 
 
 def main() -> None:
     job, mode = arguments()
-    torch.set_num_threads(job["threads"])
     try:
-        predictor = Predictor(job, onnx_model(job) if mode == "onnx-f32" else torch_model(job, mode))
-        # Warm-up. A compiled model must have seen every shape.
-        predictor.round() if mode == "torch-compile" else predictor.one_by_one(predictor.texts[: job["warm_up"]])
-    except Exception as error:  # a compiler or an export may raise anything
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other_process:
+            choice = other_process.submit(trial, job, mode).result()
+        model = variants(job, mode, job["precision"], [])[choice.variant].open()
+        predictor = Predictor(Texts(job), model, job["batching"], choice.batch)
+        predictor.round()  # warm-up: the library sees every shape
+        facts = choice.facts | {"probabilities": first_probabilities(job, model)}
+    except Exception as error:  # a compiler, an export or a quantisation may raise anything
         if mode != "torch-eager":
             unavailable(error)
         raise
-    serve(predictor.round)
+    serve(predictor.round, facts)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ Examples:
 const INFER: &str = "\
 Examples:
   nb-bench infer --case one-title
-  nb-bench infer --layers 4 --against torch,onnx --python venv/bin/python";
+  nb-bench infer --layers 4 --against torch,onnx --python venv/bin/python
+  nb-bench infer --model runs/x/student --precision int8 --against onnx,openvino --python venv/bin/python";
 
 const DATA: &str = "\
 Examples:
@@ -58,6 +59,8 @@ enum Command {
     Infer {
         #[command(flatten)]
         options: Options,
+        #[command(flatten)]
+        infer: infer::InferOptions,
     },
     /// Measure reading and tokenising
     #[command(after_help = DATA)]
@@ -98,7 +101,9 @@ pub fn main(preloaded: &Preload) -> ExitCode {
         Command::Train { options, steps } => {
             run(options, |context, cases, sink| train::run(context, cases, *steps, sink))
         }
-        Command::Infer { options } => run(options, infer::run),
+        Command::Infer { options, infer } => {
+            run(options, |context, cases, sink| infer::run(context, cases, infer, sink))
+        }
         Command::Data { options } => run(options, data::run),
         Command::Fetch { checkpoint } => fetch(checkpoint),
     };

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nb_train::config::{DeviceChoice, PrecisionChoice};
+use nb_train::config::DeviceChoice;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cases::Corpora;
 use crate::interleave::{Peers, Rounds};
-use crate::options::{Options, PeerLibrary};
+use crate::options::{NumberFormat, Options, PeerLibrary};
 use crate::peer::{self, Peer, Python, Startup, Timeouts};
 use crate::random;
 
@@ -25,7 +25,7 @@ pub struct BenchContext {
     /// Number of student layers.
     pub layers: usize,
     /// Number formats to measure in.
-    pub precisions: Vec<PrecisionChoice>,
+    pub formats: Vec<NumberFormat>,
     /// Number of CPU threads on each side.
     pub threads: usize,
     /// The rounds of each case.
@@ -59,7 +59,7 @@ impl BenchContext {
             data: options.data.clone(),
             teacher,
             layers: options.layers,
-            precisions: options.precision.choices(),
+            formats: options.precision.formats(),
             threads: options.thread_count(),
             rounds: Rounds { count: usize::from(options.rounds.get()), busy_threads: usize::from(options.beside_load) },
             device: options.device,
@@ -84,7 +84,7 @@ impl BenchContext {
         Ok(path)
     }
 
-    /// Starts one peer per mode, all with the same job. Without modes there are no peers.
+    /// Starts one peer per mode, all with the same job. Without modes there are none.
     ///
     /// # Errors
     /// If a peer fails, or if none is available here.
@@ -118,9 +118,15 @@ impl BenchContext {
         Ok(peers)
     }
 
-    /// Returns whether `library` is among the libraries to compare with.
-    pub fn compares_with(&self, library: PeerLibrary) -> bool {
-        self.against.contains(&library)
+    /// Checks that there is no library to compare with but PyTorch, for benches that know no other.
+    ///
+    /// # Errors
+    /// If there is one.
+    pub fn check_torch_alone(&self) -> Result<()> {
+        match self.against.iter().find(|&&library| library != PeerLibrary::Torch) {
+            Some(other) => bail!("--against {} is for infer, expected torch", other.name()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nb_checkpoint::CheckpointLocation;
 use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
 use nb_data::read::{Article, LabelRule, Source, read};
@@ -20,7 +20,6 @@ use crate::cases::{ArticleFields, Case, CaseEntry, Corpus, Dataset, article_sour
 use crate::context::{BenchContext, utf8};
 use crate::interleave::{Measurement, run_interleaved};
 use crate::memory::{peak_bytes, reset_peak};
-use crate::options::PeerLibrary;
 use crate::peer::Round;
 use crate::report::{OutcomeSink, Unit};
 use crate::statistics::median;
@@ -62,9 +61,7 @@ const fn entry(
 /// # Errors
 /// If a name is unknown, a file cannot be read, or a peer fails.
 pub(crate) fn run(context: &BenchContext, wanted: &[String], sink: OutcomeSink<'_>) -> Result<()> {
-    if context.compares_with(PeerLibrary::Onnx) {
-        bail!("--against onnx is for infer: onnxruntime does not read texts");
-    }
+    context.check_torch_alone()?;
     for case in select(&CASES, wanted, &context.data)? {
         let bench = Bench { context, case };
         match case.kind {
@@ -175,7 +172,7 @@ impl Bench<'_> {
 
     /// Returns the mode of the peer, or no mode if there is no peer to compare with.
     fn modes<'a>(&self, mode: &'a str) -> Vec<&'a str> {
-        if self.context.compares_with(PeerLibrary::Torch) { vec![mode] } else { Vec::new() }
+        if self.context.against.is_empty() { Vec::new() } else { vec![mode] }
     }
 
     /// Returns the training articles as a large CSV file with label, title and description.

@@ -1,5 +1,6 @@
 //! Further values of a result: what its case measures besides its speed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -31,6 +32,18 @@ pub struct Details {
     /// 99th percentile of each peer's single calls in milliseconds, by mode.
     #[serde(default, skip_serializing_if = "ByName::is_empty")]
     pub p99_of_peers: ByName<f64>,
+    /// The model folder that was measured, if it is not an untrained one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The agreement of our model with itself in f32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Agreement>,
+    /// The agreement of each peer with itself in f32, by mode.
+    #[serde(default, skip_serializing_if = "ByName::is_empty")]
+    pub agreement_of_peers: ByName<Agreement>,
+    /// The settings of each peer that were the fastest of those that it tried, by mode.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings_of_peers: BTreeMap<String, String>,
     /// 10⁶ bytes read per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub megabytes_per_second: Option<f64>,
@@ -40,6 +53,17 @@ pub struct Details {
     /// Values of a training case: all of its keys, or none. If a file lacks one of them, the others are ignored.
     #[serde(flatten)]
     pub training: Option<TrainingDetails>,
+}
+
+/// The agreement of a model in a smaller number format with the same program's f32, over the texts of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Share of texts with the same most probable label.
+    pub labels: f64,
+    /// Mean cosine of the vectors of a text.
+    pub cosine: f64,
+    /// Lowest cosine.
+    pub lowest_cosine: f64,
 }
 
 /// Further values of a training case.
@@ -154,6 +178,12 @@ mod tests {
             rounds: Some(1),
             peak_bytes_of_peers: [("torch-eager".to_owned(), 7)].into_iter().collect(),
             p99_of_peers: by_name([("torch-eager", 9.0), ("torch-compile", 0.1)]).collect(),
+            model: Some("student".to_owned()),
+            agreement: Some(Agreement { labels: 1.0, cosine: 0.5, lowest_cosine: -0.25 }),
+            agreement_of_peers: [("onnx-int8".to_owned(), Agreement { labels: 0.5, cosine: 0.25, lowest_cosine: 0.0 })]
+                .into_iter()
+                .collect(),
+            settings_of_peers: BTreeMap::from([("onnx-int8".to_owned(), "batches of 8".to_owned())]),
             megabytes_per_second: Some(1e-7),
             second_start_ms: Some(0.25),
             training: Some(test_training(by_name([("losses", 0.0), ("data", 1.5)]))),
@@ -161,6 +191,9 @@ mod tests {
         let expected = concat!(
             r#"{"tokens_per_second":250.0,"peak_bytes":3000000000,"p99":8.5,"calls":3,"rounds":1,"#,
             r#""peak_bytes_of_peers":{"torch-eager":7},"p99_of_peers":{"torch-eager":9.0,"torch-compile":0.1},"#,
+            r#""model":"student","agreement":{"labels":1.0,"cosine":0.5,"lowest_cosine":-0.25},"#,
+            r#""agreement_of_peers":{"onnx-int8":{"labels":0.5,"cosine":0.25,"lowest_cosine":0.0}},"#,
+            r#""settings_of_peers":{"onnx-int8":"batches of 8"},"#,
             r#""megabytes_per_second":1e-7,"second_start_ms":0.25,"gflops":90.0,"peak_gflops":180.0,"#,
             r#""peak_gflops_at_shapes":150.0,"share_of_peak":0.5,"share_of_peak_at_shapes":0.6,"#,
             r#""phases_ms":{"losses":0.0,"data":1.5},"steps":8}"#

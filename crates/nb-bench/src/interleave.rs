@@ -1,12 +1,13 @@
 //! Interleaved rounds, A B A B: other load on the machine affects every side equally.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use anyhow::{Result, bail};
 
 use crate::details::{ByName, Details};
 use crate::load::Load;
-use crate::peer::{Peer, Round};
+use crate::peer::{Peer, PeerFacts, Round};
 use crate::report::{CaseOutcome, Unit};
 use crate::statistics::{median, percentile, range, ratio_to_best};
 
@@ -28,8 +29,40 @@ pub struct Measurement<'a> {
 pub struct Peers {
     /// The peers that take part.
     pub ready: Vec<Peer>,
+    /// Peers inside this process. Their memory is part of ours.
+    pub in_process: Vec<InProcessPeer>,
     /// Unavailable peers, each with the reason.
     pub skipped: BTreeMap<String, String>,
+}
+
+/// A peer inside this process.
+pub struct InProcessPeer {
+    /// Its name in results.
+    pub mode: String,
+    /// Runs one round.
+    pub round: Box<dyn FnMut() -> Result<Round>>,
+}
+
+impl fmt::Debug for InProcessPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcessPeer").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl Peers {
+    /// Returns the rounds of each peer, of which there are none yet: first those of processes.
+    fn no_rounds(&self) -> Vec<PeerRounds> {
+        let rounds = |mode: &str, facts: PeerFacts| PeerRounds { mode: mode.to_owned(), rounds: Vec::new(), facts };
+        let processes = self.ready.iter().map(|peer| rounds(peer.mode(), peer.facts().clone()));
+        let in_process = self.in_process.iter().map(|peer| rounds(&peer.mode, PeerFacts::default()));
+        processes.chain(in_process).collect()
+    }
+
+    /// Runs one round of each peer, in the order of [`Peers::no_rounds`].
+    fn round(&mut self) -> impl Iterator<Item = Result<Round>> {
+        let processes = self.ready.iter_mut().map(Peer::round);
+        processes.chain(self.in_process.iter_mut().map(|peer| (peer.round)()))
+    }
 }
 
 /// The rounds of all sides.
@@ -46,6 +79,7 @@ pub struct InterleavedRounds {
 struct PeerRounds {
     mode: String,
     rounds: Vec<Round>,
+    facts: PeerFacts,
 }
 
 /// The rounds of a case.
@@ -67,20 +101,16 @@ pub fn run_interleaved(
     ours: &mut dyn FnMut() -> Result<Round>,
     mut peers: Peers,
 ) -> Result<InterleavedRounds> {
-    let peer_rounds = |peer: &Peer| PeerRounds { mode: peer.mode().to_owned(), rounds: Vec::new() };
-    let mut all = InterleavedRounds {
-        ours: Vec::new(),
-        peers: peers.ready.iter().map(peer_rounds).collect(),
-        skipped: peers.skipped,
-    };
+    let skipped = std::mem::take(&mut peers.skipped);
+    let mut all = InterleavedRounds { ours: Vec::new(), peers: peers.no_rounds(), skipped };
     let unit = measurement.unit;
     let count = rounds.count;
     let _load = Load::start(rounds.busy_threads);
     for number in 1..=count {
         let our_round = ours()?;
         let mut line = format!("ours {:.2}", value(unit, &our_round));
-        for (peer, PeerRounds { mode, rounds }) in peers.ready.iter_mut().zip(&mut all.peers) {
-            let round = peer.round()?;
+        for (round, PeerRounds { mode, rounds, .. }) in peers.round().zip(&mut all.peers) {
+            let round = round?;
             check_same_work(mode, unit, &round, &our_round)?;
             line += &format!(", {mode} {:.2}", value(unit, &round));
             rounds.push(round);
@@ -130,6 +160,8 @@ impl InterleavedRounds {
         let details = Details {
             peak_bytes_of_peers: self.by_mode(peak_bytes),
             p99_of_peers: self.by_mode(p99),
+            agreement_of_peers: self.facts_by_mode(|facts| facts.agreement).collect(),
+            settings_of_peers: self.facts_by_mode(|facts| facts.settings.clone()).collect(),
             ..details(&self.ours)
         };
         let modes = self.peers.into_iter().map(|peer| peer.mode);
@@ -152,6 +184,11 @@ impl InterleavedRounds {
     fn by_mode<T>(&self, value: fn(&[Round]) -> Option<T>) -> ByName<T> {
         let value = |peer: &PeerRounds| Some((peer.mode.clone(), value(&peer.rounds)?));
         self.peers.iter().filter_map(value).collect()
+    }
+
+    /// Returns what each peer told about itself, by mode, without the peers that did not tell it.
+    fn facts_by_mode<T>(&self, fact: fn(&PeerFacts) -> Option<T>) -> impl Iterator<Item = (String, T)> {
+        self.peers.iter().filter_map(move |peer| Some((peer.mode.clone(), fact(&peer.facts)?)))
     }
 
     /// Returns the median time of our rounds in seconds.
@@ -200,7 +237,11 @@ mod tests {
     /// Other programs read the file, so the keys, their order and the formats of numbers are fixed.
     #[test]
     fn the_json_of_a_measurement_is_fixed() {
-        let peer = |mode: &str, peak| PeerRounds { mode: mode.to_owned(), rounds: rounds(4.0, peak) };
+        let peer = |mode: &str, peak| PeerRounds {
+            mode: mode.to_owned(),
+            rounds: rounds(4.0, peak),
+            facts: PeerFacts::default(),
+        };
         let all = InterleavedRounds {
             ours: rounds(2.0, Some(3_000_000_000)),
             peers: vec![peer("torch-eager", Some(7)), peer("torch-compile", Some(5)), peer("onnx-f32", None)],

@@ -5,7 +5,7 @@
 //! options ─ cases ─ per case and precision: ours and peers ─ interleaved rounds (A B A B) ─ CaseOutcome ─ text, JSON, baseline
 //! ```
 //!
-//! * "Ours" is what `nb` runs: plans, tasks, the training step and saved models come from `nb_train`; nothing is
+//! * "Ours" is what `nb` runs: plans, tasks and the training step come from `nb_train`, inference from `nb_infer`; nothing is
 //!   reimplemented here.
 //! * A peer is a Python program (`peer/`) in its own process. It receives the same texts and answers round by round; see
 //!   [`peer`] for the protocol.

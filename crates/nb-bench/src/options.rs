@@ -11,6 +11,42 @@ use crate::random::ModelShape;
 /// The teacher of `configs/ag-news.yaml`.
 const TEACHER: &str = "hf:sentence-transformers/all-MiniLM-L6-v2";
 
+/// A number format of weights and matrix products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NumberFormat {
+    /// 32-bit floats.
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// 8-bit integers with scales; for inference.
+    Int8,
+}
+
+impl NumberFormat {
+    /// Returns its name in options and results.
+    ///
+    /// ```
+    /// use nb_bench::options::NumberFormat;
+    /// assert_eq!(NumberFormat::Int8.name(), "int8");
+    /// ```
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// Returns the format as configurations of runs name it; `None` if models are not trained in it.
+    pub(crate) fn of_training(self) -> Option<PrecisionChoice> {
+        match self {
+            Self::F32 => Some(PrecisionChoice::F32),
+            Self::Bf16 => Some(PrecisionChoice::Bf16),
+            Self::Int8 => None,
+        }
+    }
+}
+
 /// Number formats to measure in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Precisions {
@@ -18,17 +54,23 @@ pub enum Precisions {
     F32,
     /// bfloat16 matrix products
     Bf16,
-    /// Both, one after the other
+    /// 8-bit matrix products (`infer` only)
+    Int8,
+    /// f32 and bf16, one after the other
     Both,
+    /// f32, bf16 and int8, one after the other (`infer` only)
+    All,
 }
 
 impl Precisions {
     /// Returns the formats in the order in which they are measured.
-    pub(crate) fn choices(self) -> Vec<PrecisionChoice> {
+    pub(crate) fn formats(self) -> Vec<NumberFormat> {
         match self {
-            Self::F32 => vec![PrecisionChoice::F32],
-            Self::Bf16 => vec![PrecisionChoice::Bf16],
-            Self::Both => vec![PrecisionChoice::F32, PrecisionChoice::Bf16],
+            Self::F32 => vec![NumberFormat::F32],
+            Self::Bf16 => vec![NumberFormat::Bf16],
+            Self::Int8 => vec![NumberFormat::Int8],
+            Self::Both => vec![NumberFormat::F32, NumberFormat::Bf16],
+            Self::All => vec![NumberFormat::F32, NumberFormat::Bf16, NumberFormat::Int8],
         }
     }
 }
@@ -38,8 +80,30 @@ impl Precisions {
 pub enum PeerLibrary {
     /// PyTorch with Hugging Face models, eager and compiled; for `data`, Python's csv and `tokenizers`
     Torch,
-    /// onnxruntime in f32 (`infer` only)
+    /// onnxruntime in f32 and, with dynamic quantisation, in int8 (`infer` only)
     Onnx,
+    /// onnxruntime in int8 (`infer` only)
+    OnnxInt8,
+    /// OpenVINO in f32, bf16 and, with NNCF's quantisation after training, in int8 (`infer` only)
+    Openvino,
+    /// OpenVINO in int8 (`infer` only)
+    OpenvinoInt8,
+    /// This project's inference with libtorch (`infer` only)
+    Libtorch,
+}
+
+impl PeerLibrary {
+    /// Returns its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Torch => "torch",
+            Self::Onnx => "onnx",
+            Self::OnnxInt8 => "onnx-int8",
+            Self::Openvino => "openvino",
+            Self::OpenvinoInt8 => "openvino-int8",
+            Self::Libtorch => "libtorch",
+        }
+    }
 }
 
 /// The options that all benches share.
@@ -76,7 +140,7 @@ pub struct Options {
     /// Device: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_parser = |s: &str| s.parse::<DeviceChoice>().map_err(|()| "expected auto, cpu, cuda or cuda:N"))]
     pub(crate) device: DeviceChoice,
-    /// Libraries to compare with, in interleaved rounds
+    /// Libraries to compare with, in interleaved rounds (comma-separated, may be repeated)
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER")]
     pub(crate) against: Vec<PeerLibrary>,
     /// Python interpreter for --against

@@ -1,7 +1,8 @@
 //! Peers: Python programs, each in its own process, that work round by round.
 //!
 //! ```text
-//! peer  → {"ready": true}            once, after warm-up; or {"unavailable": "reason"}, after which it exits
+//! peer  → {"ready": true}            once, after warm-up, with its facts, see [`PeerFacts`]; or
+//!         {"unavailable": "reason"}  after which it exits
 //! bench → round                      one line per round; the peer is idle until it arrives
 //! peer  → {"seconds": …, "sequences": …, "tokens": …, "peak_bytes": …, "latencies": […]}
 //! bench → (end of input)             the peer exits
@@ -24,14 +25,18 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::details::Agreement;
+
 /// Maximum number of the last lines of standard error in an error message.
 const SHOWN_LINES: usize = 12;
 
 /// Name and text of each program. They are written to a folder before they start, so the binary needs no other files.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("common.py", include_str!("../peer/common.py")),
     ("train.py", include_str!("../peer/train.py")),
     ("infer.py", include_str!("../peer/infer.py")),
+    ("models.py", include_str!("../peer/models.py")),
+    ("classifier.py", include_str!("../peer/classifier.py")),
     ("data.py", include_str!("../peer/data.py")),
 ];
 
@@ -49,6 +54,18 @@ pub struct Round {
     /// Milliseconds of each call, if calls are timed individually.
     #[serde(default)]
     pub latencies: Vec<f64>,
+}
+
+/// Facts about a peer besides its speed.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+pub struct PeerFacts {
+    /// The settings that were the fastest of those that it tried, as text.
+    pub settings: Option<String>,
+    /// The agreement with the same library in f32.
+    pub agreement: Option<Agreement>,
+    /// Probabilities of the first texts, which show that it has the same model.
+    #[serde(default)]
+    pub probabilities: Vec<Vec<f64>>,
 }
 
 /// The time limits of a peer.
@@ -86,6 +103,7 @@ pub struct Peer {
     answers: Receiver<String>,
     stderr: StderrTail,
     timeouts: Timeouts,
+    facts: PeerFacts,
 }
 
 /// The result of starting a peer.
@@ -158,7 +176,8 @@ impl Peer {
             }
         });
         let stderr = StderrTail::listen(errors);
-        let mut peer = Self { mode: mode.to_owned(), child, input: Some(input), answers, stderr, timeouts };
+        let (mode, facts) = (mode.to_owned(), PeerFacts::default());
+        let mut peer = Self { mode, child, input: Some(input), answers, stderr, timeouts, facts };
         let answer = peer.answer("the start", timeouts.start)?;
         if let Some(reason) = answer["unavailable"].as_str() {
             return Ok(Startup::Unavailable(reason.to_owned()));
@@ -166,12 +185,19 @@ impl Peer {
         if answer["ready"] != true {
             return Err(peer.failed(&format!("answered {answer}, expected ready or unavailable")));
         }
+        peer.facts = serde_json::from_value(answer.clone())
+            .map_err(|e| peer.failed(&format!("answered {answer}, expected its facts: {e}")))?;
         Ok(Startup::Ready(peer))
     }
 
     /// Returns the mode of the peer.
     pub fn mode(&self) -> &str {
         &self.mode
+    }
+
+    /// Returns its facts.
+    pub fn facts(&self) -> &PeerFacts {
+        &self.facts
     }
 
     /// Runs one round.

@@ -74,7 +74,7 @@ pub struct CaseOutcome {
     pub bench: String,
     /// The case's name.
     pub case: String,
-    /// `f32` or `bf16`.
+    /// `f32`, `bf16` or `int8`.
     pub precision: String,
     /// Unit of `ours` and `peers`.
     pub unit: Unit,

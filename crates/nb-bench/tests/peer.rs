@@ -112,7 +112,7 @@ fn a_failing_peer_is_reported_with_its_mode_and_standard_error() {
 #[test]
 fn each_round_is_compared_with_its_best_peer() {
     let fake = FakePeer::new();
-    let peers = Peers { ready: ["slow", "fast"].map(|mode| fake.ready(mode)).into(), skipped: Default::default() };
+    let peers = Peers { ready: ["slow", "fast"].map(|mode| fake.ready(mode)).into(), ..Peers::default() };
     let measurement = Measurement { bench: "train", case: "ag-64", precision: "f32", unit: Unit::Sequences };
     let mut seconds = 0.0;
     // Our side takes 1, 2 and 3 s; the faster peer takes twice as long in each round.
@@ -131,7 +131,7 @@ fn each_round_is_compared_with_its_best_peer() {
 #[test]
 fn a_peer_with_different_work_is_an_error() {
     let fake = FakePeer::new();
-    let peers = Peers { ready: vec![fake.ready("other-work")], skipped: Default::default() };
+    let peers = Peers { ready: vec![fake.ready("other-work")], ..Peers::default() };
     let measurement = Measurement { bench: "train", case: "ag-64", precision: "f32", unit: Unit::Sequences };
     let error = run_interleaved(&measurement, Rounds { count: 1, busy_threads: 0 }, &mut || Ok(ours(1.0)), peers)
         .unwrap_err()

@@ -13,11 +13,14 @@ fn place() -> Place {
     place
 }
 
-/// Runs `nb-bench` in this folder: a single round in f32 with the tiny teacher.
+/// Runs `nb-bench` in this folder: a single round with the tiny teacher, in f32 unless the arguments name a precision.
 fn bench(place: &Place, arguments: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nb-bench-under-test"));
     place.configure(&mut command);
-    command.args(arguments).args(["--threads", "1", "--rounds", "1", "--precision", "f32", "--device", "cpu"]);
+    command.args(arguments).args(["--threads", "1", "--rounds", "1", "--device", "cpu"]);
+    if !arguments.contains(&"--precision") {
+        command.args(["--precision", "f32"]);
+    }
     command.args(["--teacher", "runs/tiny/teacher", "--json", "results.json"]).output().unwrap().into()
 }
 
@@ -78,9 +81,10 @@ fn inference_and_the_data_path_are_measured() {
     let place = place();
     let ended = bench(&place, &["infer", "--case", "sample-one-title", "--case", "sample-bulk-64-teacher"]).done();
     let found = results(&place);
-    assert_eq!((&found[0]["unit"], &found[0]["calls"]), (&"ms".into(), &200.into()), "{}", ended.out);
+    assert_eq!((&found[0]["unit"], &found[0]["calls"]), (&"ms".into(), &1000.into()), "{}", ended.out);
     assert!(found[0]["p99"].as_f64().unwrap() >= found[0]["ours"].as_f64().unwrap());
     assert_eq!(found[1]["unit"], "texts/s");
+    assert!(found.iter().all(|result| result.get("model").is_none()), "{found:?}");
 
     bench(&place, &["data", "--beside-load", "1"]).done();
     assert_eq!(place.json("results.json")["host"]["busy_threads"], 1);
@@ -88,6 +92,36 @@ fn inference_and_the_data_path_are_measured() {
     let cases: Vec<&str> = found.iter().map(|result| result["case"].as_str().unwrap()).collect();
     assert_eq!(cases, ["sample-parse", "sample-parse-mind", "sample-parse-behaviors", "sample-tokenise"]);
     assert!(found[3]["second_start_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_trained_model_is_compared_with_itself_in_f32() {
+    let place = place();
+    let arguments = ["infer", "--model", "runs/tiny/student", "--precision", "all", "--against", "libtorch"];
+    let ended = bench(&place, &arguments).done();
+    let found = results(&place);
+    let keys: Vec<[&str; 2]> =
+        found.iter().map(|result| ["case", "precision"].map(|key| result[key].as_str().unwrap())).collect();
+    let expected = ["sample-one-title", "sample-bulk-64"]
+        .into_iter()
+        .flat_map(|case| ["f32", "bf16", "int8"].map(|precision| [case, precision]));
+    assert_eq!(keys, expected.collect::<Vec<_>>(), "the teacher's cases need an untrained teacher");
+    for (result, [_, precision]) in found.iter().zip(keys) {
+        assert_eq!(result["model"], "runs/tiny/student");
+        let agreement = &result["agreement"];
+        if precision == "f32" {
+            assert!(agreement.is_null(), "{result}");
+        } else {
+            let value = |key: &str| agreement[key].as_f64().unwrap();
+            assert!(value("labels") > 0.8 && value("lowest_cosine") > 0.9 && value("cosine") <= 1.0, "{result}");
+        }
+        if precision == "int8" {
+            assert!(result["skipped"]["libtorch"].as_str().unwrap().contains("f32 and bf16"), "{result}");
+        } else {
+            assert!(result["peers"]["libtorch"].as_f64().unwrap() > 0.0 && result["ratio"].is_f64(), "{result}");
+        }
+    }
+    assert!(ended.out.contains("agreement with f32: ours "), "{}", ended.out);
 }
 
 #[test]
@@ -120,6 +154,11 @@ fn wrong_usage_is_an_error_that_names_the_option() {
     bench(&place, &["train", "--case", "ag-64"]).failed(&["ag_news", "sample-64"]);
     bench(&place, &["train", "--case", "ag"]).failed(&["--case is ag", "ag-64", "sample-clicks"]);
     bench(&place, &["train", "--against", "onnx"]).failed(&["--against onnx is for infer"]);
+    bench(&place, &["data", "--against", "openvino-int8"]).failed(&["--against openvino-int8 is for infer"]);
+    bench(&place, &["train", "--precision", "all"]).failed(&["--precision int8 is for infer"]);
+    bench(&place, &["infer", "--model", "none", "--case", "sample-one-title"]).failed(&["none is not a folder"]);
+    let teacher = ["infer", "--model", "runs/tiny/student", "--case", "sample-one-title-teacher"];
+    bench(&place, &teacher).failed(&["--case sample-one-title-teacher", "--model"]);
     bench(&place, &["data", "--case", "sample-parse", "--against", "torch"]).failed(&["--python", "requirements.txt"]);
     bench(&place, &["data", "--python", "python3"]).failed(&["--python is given without --against"]);
     bench(&place, &["data", "--baseline", "tiny.yaml"]).failed(&["tiny.yaml", "not a results file of nb-bench"]);

@@ -37,7 +37,8 @@ The options are those of the binary nb-bench. After set-up, list them with: carg
 const INFER_EXAMPLES: &str = "\
 Examples:
   cargo xtask bench infer --case one-title
-  cargo xtask bench infer --against torch,onnx
+  cargo xtask bench infer --against torch,onnx,openvino
+  cargo xtask bench infer --model runs/x/student --precision int8 --against onnx,openvino
 
 The options are those of the binary nb-bench. After set-up, list them with: cargo xtask bench infer --help";
 
@@ -122,7 +123,8 @@ impl ForwardedArgs {
         let mut command = std::process::Command::new(&program);
         command.arg(bench).args(&self.args);
         if !asks_for_help {
-            if !has(&self.args, "--teacher") {
+            // A trained model needs no teacher.
+            if !has(&self.args, "--teacher") && !has(&self.args, "--model") {
                 teacher::ensure(&program)?;
             }
             if has(&self.args, "--against") && !has(&self.args, "--python") {

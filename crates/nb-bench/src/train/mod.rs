@@ -8,7 +8,7 @@ mod ours;
 
 use std::num::NonZeroU16;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use nb_train::config::{PrecisionChoice, RunConfig};
 use nb_train::plan::Plan;
 use nb_train::task::{AllTasks, Recommend, RecommendPlan, Task, TaskList, Topic, TopicPlan};
@@ -19,7 +19,6 @@ use crate::context::BenchContext;
 use crate::details::TrainingDetails;
 use crate::device::precision_name;
 use crate::interleave::{Measurement, run_interleaved};
-use crate::options::PeerLibrary;
 use crate::peak::PeakRates;
 use crate::report::{OutcomeSink, Unit};
 use crate::run_config::{CaseRun, CaseTask};
@@ -46,7 +45,7 @@ enum CaseKind {
     ClicksFinetune,
 }
 
-/// The peer modes of [`PeerLibrary::Torch`].
+/// The peer modes of PyTorch.
 const TORCH_MODES: [&str; 4] = ["torch-eager", "torch-eager-bucketed", "torch-compile", "torch-compile-bucketed"];
 
 const CASES: [CaseEntry<CaseKind>; 4] = [
@@ -75,11 +74,15 @@ pub(crate) fn run(
     options: StepOptions,
     sink: OutcomeSink<'_>,
 ) -> Result<()> {
-    if context.compares_with(PeerLibrary::Onnx) {
-        bail!("--against onnx is for infer: onnxruntime does not train");
-    }
+    context.check_torch_alone()?;
+    let precisions = context.formats.iter().map(|format| {
+        format
+            .of_training()
+            .with_context(|| format!("--precision {} is for infer, expected f32, bf16 or both", format.name()))
+    });
+    let precisions = precisions.collect::<Result<Vec<_>>>()?;
     for case in select(&CASES, wanted, &context.data)? {
-        for &precision in &context.precisions {
+        for &precision in &precisions {
             let plan = Plan::new(config(context, case, precision, options)?, AllTasks::KINDS)?;
             let bench = Bench { context, case, plan: &plan, steps: case.kind.steps(options) };
             if let Some(topic) = plan.data.task.downcast::<TopicPlan>() {
@@ -168,7 +171,7 @@ impl Bench<'_> {
             unit: self.case.kind.unit(),
         };
         let mut ours = Trainer::new(plan, task, self.steps)?;
-        let modes: &[&str] = if context.compares_with(PeerLibrary::Torch) { &TORCH_MODES } else { &[] };
+        let modes: &[&str] = if context.against.is_empty() { &[] } else { &TORCH_MODES };
         let peers = context.start_peers("train.py", &job::job(plan, task, &ours.batches())?, modes)?;
         ours.warm_up()?;
         let peak = PeakRates::measure(plan.device, plan.precision, &plan.student_config, ours.tokens_per_step());
