@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use nb_data::read::Article;
 use nb_data::tokenizer::Sequence;
 
 /// A text: a headline, or a headline and the text below it.
@@ -22,6 +23,12 @@ pub struct Text<'a> {
 impl<'a> From<&'a str> for Text<'a> {
     fn from(first: &'a str) -> Self {
         Self { first, second: None }
+    }
+}
+
+impl<'a> From<&'a Article> for Text<'a> {
+    fn from(article: &'a Article) -> Self {
+        Self { first: &article.first, second: article.second.as_deref() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use nb_data::read::Article;
 use nb_infer::{Model, Options};
-use nb_train::inference::argmax;
+use nb_rank::argmax;
 
 use super::batching::MAX_TOKENS;
 use super::side::texts;

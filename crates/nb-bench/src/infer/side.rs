@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use nb_data::read::Article;
 use nb_infer::{Model, Options, Precision, Text};
-use nb_train::inference::{SavedModel, WINDOW};
+use nb_train::inference::SavedModel;
 use tch::Device;
 
 use super::batching::{Batching, MAX_TOKENS};
@@ -15,6 +15,8 @@ use crate::memory::peak_bytes;
 use crate::options::NumberFormat;
 use crate::peer::Round;
 
+/// Number of texts in a call, as in `nb predict`.
+const WINDOW: usize = 1024;
 /// The largest difference between two implementations' probabilities in f32.
 const F32_TOLERANCE: f64 = 1e-3;
 /// The same in smaller formats, which round differently in each: an ambiguous text may change its label, but not several classes.
@@ -68,7 +70,7 @@ impl Engine {
 
 /// Returns articles as texts of `nb_infer`.
 pub(super) fn texts(articles: &[Article]) -> Vec<Text<'_>> {
-    articles.iter().map(|article| Text { first: &article.first, second: article.second.as_deref() }).collect()
+    articles.iter().map(Text::from).collect()
 }
 
 /// A model and the texts of a round.

@@ -258,7 +258,7 @@ impl ReaderEncoder for CpuReaders<'_> {
 
 /// Returns the texts of articles.
 pub(crate) fn texts(articles: &[Article]) -> Vec<Text<'_>> {
-    articles.iter().map(|article| Text { first: &article.first, second: article.second.as_deref() }).collect()
+    articles.iter().map(Text::from).collect()
 }
 
 fn no_pooling() -> anyhow::Error {
