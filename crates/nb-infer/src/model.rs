@@ -18,7 +18,7 @@ use crate::options::{Options, Precision};
 use crate::pooling::Pooling;
 use crate::ranges::LayerRanges;
 use crate::reader::Readers;
-use crate::text::{Text, TextCounter, TextCounts};
+use crate::text::{Text, TextCounter, TextCounts, Topic};
 
 /// A trained model, or a Hugging Face BERT that says how to pool. One model serves all threads of a program at once.
 ///
@@ -191,6 +191,19 @@ impl Model {
         self.run(&self.tokens(texts)?, self.labels().len(), |buffers| {
             head.probabilities(&head.vectors(buffers, hidden))
         })
+    }
+
+    /// Computes the most probable topic of each text; of several, the one with the smallest class number.
+    ///
+    /// # Errors
+    /// As [`Model::probabilities`].
+    pub fn topics(&self, texts: &[Text<'_>]) -> Result<Vec<Topic<'_>>, InferError> {
+        let topic = |row: Vec<f32>| {
+            let larger = |best: usize, class: usize| if row[class] > row[best] { class } else { best };
+            let class = (1..row.len()).fold(0, larger);
+            Topic { label: &self.labels()[class], class, probability: row[class] }
+        };
+        Ok(self.probabilities(texts)?.into_iter().map(topic).collect())
     }
 
     /// Returns the reader model over a table of article vectors, [`Model::vectors`] one after the other.

@@ -64,3 +64,14 @@ impl TextCounter {
         TextCounts { all: self.all.load(Ordering::Relaxed), truncated: self.truncated.load(Ordering::Relaxed) }
     }
 }
+
+/// The most probable topic of a text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Topic<'a> {
+    /// Its label.
+    pub label: &'a str,
+    /// Its class number, the place of the label among [`Model::labels`](crate::Model::labels).
+    pub class: usize,
+    /// Its probability.
+    pub probability: f32,
+}
