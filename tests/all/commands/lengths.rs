@@ -11,10 +11,10 @@ const POSITIONS: usize = 40;
 fn place() -> Place {
     let place = Place::new();
     place.train(&[FINETUNE]).done();
-    for file in place.names(MODEL) {
+    for file in place.names(MODEL).into_iter().filter(|name| place.path(MODEL).join(name).is_file()) {
         place.write(&format!("plain/{file}"), place.read(&format!("{MODEL}/{file}")));
     }
-    for file in ["head.safetensors", "newsbert.json", "README.md"] {
+    for file in ["head.safetensors", "newsbert.json", "modules.json", "README.md"] {
         std::fs::remove_file(place.path("plain").join(file)).unwrap();
     }
     let mut config = place.json("plain/config.json");

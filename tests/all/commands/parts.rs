@@ -26,7 +26,9 @@ fn with_checkpoint() -> Place {
     let text = place.text("tiny.yaml");
     let random = text.lines().find(|line| line.trim_start().starts_with("random:")).unwrap();
     place.write("tiny.yaml", text.replace(random, "  checkpoint: runs/first/teacher"));
-    std::fs::remove_file(place.path("runs/first/teacher/newsbert.json")).unwrap();
+    for file in ["newsbert.json", "modules.json"] {
+        std::fs::remove_file(place.path(&format!("runs/first/teacher/{file}"))).unwrap();
+    }
     place
 }
 
