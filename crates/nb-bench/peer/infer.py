@@ -8,7 +8,9 @@ does not count.
 """
 
 import multiprocessing
+import os
 import statistics
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
@@ -110,6 +112,17 @@ class Choice(NamedTuple):
     facts: dict[str, Any]
 
 
+def exit_without_parent(parent: int) -> None:
+    """Lets this process exit soon after `parent`, which the bench may end during a trial."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def trial(job: Job, mode: str) -> Choice:
     """Tries all settings and sizes of batches; then measures the agreement of the fastest with f32, if that is asked for."""
     texts = Texts(job)
@@ -154,7 +167,8 @@ def first_probabilities(job: Job, model: Model) -> list[list[float]]:
 def main() -> None:
     job, mode = arguments()
     try:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other_process:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, spawn, exit_without_parent, (os.getpid(),)) as other_process:
             choice = other_process.submit(trial, job, mode).result()
         model = variants(job, mode, job["precision"], [])[choice.variant].open()
         predictor = Predictor(Texts(job), model, job["batching"], choice.batch)
