@@ -130,10 +130,14 @@ def trial(job: Job, mode: str) -> Choice:
     texts.texts = all_texts[::TRIAL_STEP]
     choices = variants(job, mode, job["precision"], calibration)
     is_bulk = job["batching"] == "bulk"
-    costs = {}
+    batches = BATCHES if is_bulk else (1,)
+    costs: dict[tuple[int, int], float] = {}
     for number, variant in enumerate(choices):
+        if len(choices) * len(batches) == 1:
+            costs[number, batches[0]] = 0.0  # the only choice; compiling it twice would take minutes
+            break
         model = variant.open()
-        for batch in BATCHES if is_bulk else (1,):
+        for batch in batches:
             costs[number, batch] = Predictor(texts, model, job["batching"], batch).cost()
             print(f"{mode} {variant.name}, batches of {batch}: {costs[number, batch]:.4f}")
     number, batch = min(costs, key=lambda choice: costs[choice])
