@@ -8,7 +8,9 @@ does not count.
 """
 
 import multiprocessing
+import os
 import statistics
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
@@ -110,6 +112,17 @@ class Choice(NamedTuple):
     facts: dict[str, Any]
 
 
+def exit_without_parent(parent: int) -> None:
+    """Lets this process exit soon after `parent`, which the bench may end during a trial."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def trial(job: Job, mode: str) -> Choice:
     """Tries all settings and sizes of batches; then measures the agreement of the fastest with f32, if that is asked for."""
     texts = Texts(job)
@@ -117,10 +130,14 @@ def trial(job: Job, mode: str) -> Choice:
     texts.texts = all_texts[::TRIAL_STEP]
     choices = variants(job, mode, job["precision"], calibration)
     is_bulk = job["batching"] == "bulk"
-    costs = {}
+    batches = BATCHES if is_bulk else (1,)
+    costs: dict[tuple[int, int], float] = {}
     for number, variant in enumerate(choices):
+        if len(choices) * len(batches) == 1:
+            costs[number, batches[0]] = 0.0  # the only choice; compiling it twice would take minutes
+            break
         model = variant.open()
-        for batch in BATCHES if is_bulk else (1,):
+        for batch in batches:
             costs[number, batch] = Predictor(texts, model, job["batching"], batch).cost()
             print(f"{mode} {variant.name}, batches of {batch}: {costs[number, batch]:.4f}")
     number, batch = min(costs, key=lambda choice: costs[choice])
@@ -154,7 +171,8 @@ def first_probabilities(job: Job, model: Model) -> list[list[float]]:
 def main() -> None:
     job, mode = arguments()
     try:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other_process:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, spawn, exit_without_parent, (os.getpid(),)) as other_process:
             choice = other_process.submit(trial, job, mode).result()
         model = variants(job, mode, job["precision"], [])[choice.variant].open()
         predictor = Predictor(Texts(job), model, job["batching"], choice.batch)

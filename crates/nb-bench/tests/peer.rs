@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nb_bench::details::Agreement;
 use nb_bench::interleave::{Measurement, Peers, Rounds, run_interleaved};
-use nb_bench::peer::{Peer, Python, Round, Startup, Timeouts};
+use nb_bench::peer::{Peer, PeerFacts, Python, Round, Startup, Timeouts};
 use nb_bench::report::Unit;
 
 /// A peer that behaves according to the name of its mode.
@@ -19,7 +20,8 @@ if args.mode == "unavailable":
     say({"unavailable": "no compiler"}); sys.exit(0)
 if args.mode == "dies-early":
     sys.exit("nothing to load")
-say({"ready": True})
+facts = {"settings": "batches of 8", "agreement": {"labels": 0.5, "cosine": 0.25, "lowest_cosine": -1}}
+say({"ready": True} | {"tuned": facts, "wrong-facts": {"agreement": 1}}.get(args.mode, {}))
 for n, line in enumerate(sys.stdin, 1):
     assert line == "round\n", line
     print(f"round {n}", file=sys.stderr, flush=True)
@@ -85,6 +87,24 @@ fn a_peer_answers_each_round_and_exits_at_the_end_of_input() {
     assert_eq!(peer.round().unwrap().seconds, 2.0);
     drop(peer);
     assert_eq!(end(&fake.path("end")), "plain", "it was not killed");
+}
+
+#[test]
+fn a_peer_tells_its_settings_and_its_agreement() {
+    let fake = FakePeer::new();
+    assert_eq!(fake.ready("plain").facts(), &PeerFacts::default());
+    let agreement = Some(Agreement { labels: 0.5, cosine: 0.25, lowest_cosine: -1.0 });
+    let expected = PeerFacts { settings: Some("batches of 8".into()), agreement, probabilities: Vec::new() };
+    let peers = Peers { ready: vec![fake.ready("tuned")], ..Peers::default() };
+    assert_eq!(peers.ready[0].facts(), &expected);
+    let measurement = Measurement { bench: "infer", case: "bulk-64", precision: "int8", unit: Unit::Texts };
+    let rounds = Rounds { count: 1, busy_threads: 0 };
+    let details =
+        run_interleaved(&measurement, rounds, &mut || Ok(ours(1.0)), peers).unwrap().outcome(&measurement).details;
+    assert_eq!(details.agreement_of_peers.get("tuned"), agreement);
+    assert_eq!(details.settings_of_peers["tuned"], "batches of 8");
+    let error = format!("{:#}", fake.start("wrong-facts").unwrap_err());
+    assert!(error.contains("the peer wrong-facts answered") && error.contains("expected its facts"), "{error}");
 }
 
 #[test]
