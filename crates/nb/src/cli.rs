@@ -55,9 +55,16 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Reads the command line, runs the command, and returns its exit code.
+/// Sets the environment, reads the command line, runs the command, and returns its exit code. It is the first call of a program,
+/// before any thread exists.
 #[cfg(feature = "train")]
-pub fn main(preloaded: &Preload) -> ExitCode {
+pub fn main() -> ExitCode {
+    // Before libtorch reads the environment.
+    nb_torch::env_defaults::limit_primitive_cache();
+    nb_torch::env_defaults::silence_cpp_log();
+    nb_alloc::purge_in_background(); // starts a thread
+    // Before any use of libtorch, which lists the devices only once.
+    let preloaded = nb_torch::cuda::preload();
     let cli = Cli::parse();
     let world = match cli.command {
         Command::Train(_) => World::from_env(),
@@ -65,7 +72,7 @@ pub fn main(preloaded: &Preload) -> ExitCode {
     };
     let rank = world.as_ref().map_or(0, |world| world.as_ref().map_or(0, |world| world.rank));
     cli.run(rank, |command| {
-        if let Preload::Failed(path, error) = preloaded {
+        if let Preload::Failed(path, error) = &preloaded {
             tracing::warn!("no GPU: {} cannot be loaded: {error}", path.display());
         }
         match command {
@@ -78,6 +85,7 @@ pub fn main(preloaded: &Preload) -> ExitCode {
 /// Reads the command line, runs the command, and returns its exit code.
 #[cfg(not(feature = "train"))]
 pub fn main() -> ExitCode {
+    nb_alloc::purge_in_background(); // starts a thread
     Cli::parse().run(0, Command::run)
 }
 
