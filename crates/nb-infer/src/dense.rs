@@ -72,21 +72,21 @@ impl Dense {
         precision: Precision,
         activation: Option<Activation>,
     ) -> Result<Self, InferError> {
-        let mut bias = Vec::new();
-        for name in names {
-            bias.extend(weights.get(&format!("{name}.bias"), &shape[..1])?);
-        }
+        let all = |part: &str, shape: &[usize]| -> Result<Vec<f32>, InferError> {
+            let mut numbers = Vec::new();
+            for name in names {
+                numbers.extend(weights.get(&format!("{name}.{part}"), shape)?);
+            }
+            Ok(numbers)
+        };
         if precision == Precision::Int8
             && let Some(Int8Rows { entries, scales }) = int8_side_by_side(weights, names, shape)?
         {
             let weight = Int8Matrix { entries: &entries, columns: shape[1], scales: &scales };
-            let kernel = Kernel::Int8(Int8Linear::from_quantised(weight, &bias, activation));
+            let kernel = Kernel::Int8(Int8Linear::from_quantised(weight, &all("bias", &shape[..1])?, activation));
             return Ok(Self { inputs: shape[1], kernel });
         }
-        let mut weight = Vec::new();
-        for name in names {
-            weight.extend(weights.get(&format!("{name}.weight"), &shape)?);
-        }
+        let (weight, bias) = (all("weight", &shape)?, all("bias", &shape[..1])?);
         Ok(Self::new(precision, Matrix { entries: &weight, columns: shape[1] }, &bias, activation))
     }
 

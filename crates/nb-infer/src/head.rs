@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use nb_checkpoint::{
-    DESCRIPTION_FILE, Description, FloatTensors, HEAD_FILE, HeadDescription, MODULES_FILE, PoolingKind, ScaleKind,
-    ScoreKind, SentenceModules, TensorFile,
+    DESCRIPTION_FILE, Description, FloatTensors, HEAD_FILE, MODULES_FILE, PoolingKind, ScaleKind, ScoreKind,
+    SentenceModules, TensorFile,
 };
 
 use crate::dense::{Dense, DenseScratch};
@@ -82,7 +82,7 @@ impl Head {
         hidden: usize,
     ) -> Result<Self, InferError> {
         let Description { head, labels, task, .. } = description;
-        weights.check_names(&known_names(head, labels.len()))?;
+        weights.check_names(&known_names(description))?;
         let width = head.projection.map_or(hidden, |width| usize::try_from(width).unwrap_or(0));
         let reads = task == RECOMMEND;
         Ok(Self {
@@ -162,13 +162,18 @@ impl Head {
 }
 
 /// Returns the beginnings of the names of a head's parameters.
-fn known_names(head: &HeadDescription, labels: usize) -> Vec<&'static str> {
+fn known_names(description: &Description) -> Vec<&'static str> {
+    let Description { head, labels, task, self_attention, .. } = description;
+    let reads = task == RECOMMEND;
     let all = [
         (head.pooling == PoolingKind::Attentive, "pooling."),
         (head.projection.is_some(), "vector."),
-        (labels > 0, "dense."),
+        (!labels.is_empty(), "dense."),
         (head.scale == ScaleKind::Learned, "score."),
-        (labels == 0, "reader."),
+        (reads, "reader.cold"),
+        (reads && head.reader == PoolingKind::Attentive, "reader.proj."),
+        (reads && head.reader == PoolingKind::Attentive, "reader.query."),
+        (reads && self_attention.is_some(), "reader.attention."),
     ];
     all.into_iter().filter_map(|(is_known, name)| is_known.then_some(name)).collect()
 }

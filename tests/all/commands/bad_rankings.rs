@@ -234,14 +234,14 @@ fn damaged_models_are_refused() {
     let refused = |parts: &[&str]| drop(with_student(&place, &["eval", "--input", "mind/dev"]).failed(parts));
     for (found, message) in [("5", "self_attention is 5"), ("0", "self_attention is 0")] {
         place.write(&description, original.replace("\"self_attention\": 2", &format!("\"self_attention\": {found}")));
-        refused(&["newsbert.json", message, "16 hidden units"]);
+        refused(&["newsbert.json", message, "16 units of a vector"]);
     }
     place.write(&description, original.replace("\"self_attention\": 2", "\"self_attention\": null"));
-    refused(&["head.safetensors", "unknown    reader.attention.key.bias [16]"]);
+    refused(&["head.safetensors", "tensor reader.attention.key.bias is unknown"]);
     place.write(&description, original.replace("recommend", "rank"));
     refused(&["newsbert.json", "task is `rank`"]);
     place.write(&description, original.replace("recommend", "retrieve"));
-    refused(&["head.safetensors", "unknown    reader.cold [16]"]);
+    refused(&["head.safetensors", "tensor reader.cold is unknown"]);
     place.write(&description, &original);
     place.write(&head, &weights[..weights.len() / 2]);
     refused(&["head.safetensors", "not a complete safetensors file"]);

@@ -58,7 +58,8 @@ fn ranking_starts_from_means_and_cosines_and_topics_from_attention() {
     place.train(&[FINETUNE, "head.score=dot"]).failed(&["head.score is given", "task: topic does not score pairs"]);
 }
 
-/// Every head trains, is saved, and gives the same metrics when loaded.
+/// Every head trains, is saved, and gives the same metrics when loaded. The rate is large enough for vectors that differ by more
+/// than the rounding of training and inference, which run on different kernels.
 #[test]
 fn every_head_is_loaded_as_it_was_trained() {
     let place = Place::searches();
@@ -69,7 +70,7 @@ fn every_head_is_loaded_as_it_was_trained() {
     ];
     for (i, set) in heads.into_iter().enumerate() {
         let run = format!("runs/h{i}");
-        place.train(&[JOINT, set, "train.epochs=2", &format!("output={run}")]).done();
+        place.train(&[JOINT, set, "train.epochs=4", "train.lr=0.02", &format!("output={run}")]).done();
         for role in ["student", "teacher"] {
             let model = format!("{run}/{role}");
             let ended = place.nb(&["eval", "--model", &model, "--input", "beir", "--split", "dev"]).done();
@@ -188,7 +189,11 @@ fn a_narrow_student_lives_in_its_teachers_space() {
             }
             let embed =
                 ["embed", "--model", "hostile", "--input", "train.csv", "--columns", "1", "--output", "v.safetensors"];
-            place.nb(&embed).failed(&["newsbert.json", &format!("head.projection is {width}, expected 1 to")]);
+            let expected = match width {
+                "-1" | "0" => format!("newsbert.json: head.projection is {width}, expected 1 or more"),
+                width => format!("tensor vector.weight has the shape [16, 8], expected [{width}, 8]"),
+            };
+            place.nb(&embed).failed(&[&expected]);
         }
         assert_eq!(vectors(&place, STUDENT, "storm in snow").len(), 16);
         let bert = Bert::load(&place.path(STUDENT), Device::Cpu, Precision::F32).unwrap();

@@ -18,9 +18,9 @@ pub(crate) struct Compute {
     /// Device: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_parser = parse_device)]
     device: DeviceOption,
-    /// Number format of the matrix products
-    #[arg(long, value_enum, default_value = "f32")]
-    precision: PrecisionChoice,
+    /// Number format of the matrix products [default: f32, or int8 for a model that was saved in int8]
+    #[arg(long, value_enum)]
+    precision: Option<PrecisionChoice>,
     /// Number of CPU threads [default: one per processor that the process may use]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroU16>,
@@ -81,9 +81,10 @@ impl Compute {
             return self.load_on_gpu(folder, number, changes);
         }
         let precision = match self.precision {
-            PrecisionChoice::F32 => Precision::F32,
-            PrecisionChoice::Bf16 => Precision::Bf16,
-            PrecisionChoice::Int8 => Precision::Int8,
+            None => Precision::AsSaved,
+            Some(PrecisionChoice::F32) => Precision::F32,
+            Some(PrecisionChoice::Bf16) => Precision::Bf16,
+            Some(PrecisionChoice::Int8) => Precision::Int8,
         };
         let options = Options { precision, max_tokens: changes.max_tokens, ..Options::default() };
         let mut model = Model::open(folder, &options).map_err(as_option)?;
@@ -109,7 +110,7 @@ impl Compute {
         };
         match (nb_train::plan::device(choice)?, self.precision) {
             // A user who asks for int8 without naming a device gets it.
-            (tch::Device::Cuda(_), PrecisionChoice::Int8) if self.device == DeviceOption::Auto => Ok(None),
+            (tch::Device::Cuda(_), Some(PrecisionChoice::Int8)) if self.device == DeviceOption::Auto => Ok(None),
             (tch::Device::Cuda(number), _) => Ok(Some(number)),
             _ => Ok(None),
         }
@@ -117,9 +118,11 @@ impl Compute {
 
     fn load_on_gpu(&self, folder: &Path, number: usize, changes: Changes) -> Result<TextModel> {
         let precision = match self.precision {
-            PrecisionChoice::F32 => nb_model::Precision::F32,
-            PrecisionChoice::Bf16 => nb_model::Precision::Bf16,
-            PrecisionChoice::Int8 => bail!("--precision is int8, but --device is cuda:{number}; int8 runs on the CPU"),
+            None | Some(PrecisionChoice::F32) => nb_model::Precision::F32,
+            Some(PrecisionChoice::Bf16) => nb_model::Precision::Bf16,
+            Some(PrecisionChoice::Int8) => {
+                bail!("--precision is int8, but --device is cuda:{number}; int8 runs on the CPU")
+            }
         };
         let device = tch::Device::Cuda(number);
         let Changes { pooling, max_tokens } = changes;

@@ -1,6 +1,6 @@
 //! `nb export`: a trained model in the form of another program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use nb_export::{Calibration, ClassifierClass, InputRange, LayerInputs, OnnxPrecision};
 use nb_infer::{Model, Options, Precision};
 
-use super::input::{Input, WINDOW};
+use super::input::{Layout, WINDOW};
 use crate::model::texts;
 
 #[derive(Debug, Args)]
@@ -30,9 +30,12 @@ pub(crate) struct Export {
     /// Numbers of an ONNX file [default: f32]
     #[arg(long, value_enum)]
     precision: Option<OnnxChoice>,
-    /// Texts by which the inputs of layers are rounded (onnx, int8): some hundred like those that the model will read
+    /// Texts by which the inputs of layers are rounded (onnx, int8), or - for standard input: some hundred like those that the model
+    /// will read
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
     #[command(flatten)]
-    input: Option<Input>,
+    layout: Layout,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,7 +66,10 @@ impl Export {
             bail!("--model is {}, but there is no such folder", self.model.display());
         }
         if self.to != Form::Onnx && (self.precision.is_some() || self.input.is_some()) {
-            bail!("--precision and --input are given, but --to is not onnx");
+            bail!("--precision or --input is given, but --to is not onnx");
+        }
+        if self.input.is_none() && self.layout.is_given() {
+            bail!("--format, --columns, --fields or --quoting is given, but --input is not");
         }
         match self.to {
             Form::Onnx => self.onnx()?,
@@ -107,9 +113,9 @@ impl Export {
     }
 
     /// Runs the model on texts, and returns the ranges of the inputs of its layers.
-    fn calibrate(&self, input: &Input) -> Result<Calibration> {
+    fn calibrate(&self, input: &Path) -> Result<Calibration> {
         let model = Model::open(&self.model, &Options { precision: Precision::F32, ..Options::default() })?;
-        let mut windows = input.windows(WINDOW, None, &model.fields())?;
+        let mut windows = self.layout.windows(input, WINDOW, None, &model.fields())?;
         let articles = windows.next()?;
         if articles.is_empty() {
             windows.check()?;

@@ -21,6 +21,13 @@ pub(crate) struct Input {
     /// Input file, or - for standard input
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
+    #[command(flatten)]
+    layout: Layout,
+}
+
+/// The layout of an input.
+#[derive(Debug, Args)]
+pub(crate) struct Layout {
     /// Format of the input [default: by the extension: .csv, .tsv as MIND news, .jsonl as BEIR, else one text per line]
     #[arg(long)]
     format: Option<InputFormat>,
@@ -85,24 +92,14 @@ enum FieldChoice {
 }
 
 impl Input {
-    /// Opens the input as windows of up to `size` articles, in input order. `label` is the column of the label (csv, tsv),
-    /// `trained_on` the parts of an article that are read by default.
+    /// Opens the input as windows; see [`Layout::windows`].
     pub(crate) fn windows(&self, size: usize, label: Option<&str>, trained_on: &[Field]) -> Result<Windows> {
-        let (format, labels, allowed) = (self.format(label, trained_on)?, LabelRule::Optional, self.allow_unusable);
-        if self.input.as_os_str() != "-" {
-            let source = Source { path: self.input.clone(), format, labels, allowed_unusable: allowed };
-            return Windows::open(&source, size);
-        }
-        let name = "standard input".to_owned();
-        let reader: Box<dyn BufRead> = Box::new(std::io::stdin().lock());
-        let articles = articles(reader, &name, &format, labels)?;
-        Ok(Windows::of(articles, name, size, allowed))
+        self.layout.windows(&self.input, size, label, trained_on)
     }
 
     /// Returns the path of data whose layout is fixed; refuses options that describe a layout.
     pub(crate) fn path(&self, task: &str) -> Result<&Path> {
-        let given = self.format.is_some() || self.quoting.is_some();
-        if given || !self.columns.is_empty() || !self.fields.is_empty() {
+        if self.layout.is_given() {
             bail!(
                 "--format, --columns, --fields and --quoting are for topic models; this one was trained for \
                  {task}"
@@ -118,59 +115,85 @@ impl Input {
 
     /// Returns the largest share of unusable rows that is not an error.
     pub(crate) fn allowed(&self) -> f64 {
-        self.allow_unusable
+        self.layout.allow_unusable
+    }
+}
+
+impl Layout {
+    /// Opens a file, or `-` for standard input, as windows of up to `size` articles, in input order. `label` is the column of the
+    /// label (csv, tsv), `trained_on` the parts of an article that are read by default.
+    pub(crate) fn windows(
+        &self,
+        input: &Path,
+        size: usize,
+        label: Option<&str>,
+        trained_on: &[Field],
+    ) -> Result<Windows> {
+        let (format, labels) = (self.format(input, label, trained_on)?, LabelRule::Optional);
+        let allowed = self.allow_unusable;
+        if input.as_os_str() != "-" {
+            let source = Source { path: input.to_owned(), format, labels, allowed_unusable: allowed };
+            return Windows::open(&source, size);
+        }
+        let name = "standard input".to_owned();
+        let reader: Box<dyn BufRead> = Box::new(std::io::stdin().lock());
+        let articles = articles(reader, &name, &format, labels)?;
+        Ok(Windows::of(articles, name, size, allowed))
     }
 
-    fn format(&self, label: Option<&str>, trained_on: &[Field]) -> Result<Format> {
-        let extension = self.input.extension().and_then(|e| e.to_str());
+    /// Returns true if an option describes the layout.
+    pub(crate) fn is_given(&self) -> bool {
+        self.format.is_some() || self.quoting.is_some() || !self.columns.is_empty() || !self.fields.is_empty()
+    }
+
+    fn format(&self, input: &Path, label: Option<&str>, trained_on: &[Field]) -> Result<Format> {
+        let extension = input.extension().and_then(|e| e.to_str());
         let format = self.format.unwrap_or(match extension {
             Some("csv") => InputFormat::Csv,
             Some("tsv") => InputFormat::Mind,
             Some("jsonl") => InputFormat::Beir,
             _ => InputFormat::Lines,
         });
-        if (!self.columns.is_empty() || label.is_some()) && !matches!(format, InputFormat::Csv | InputFormat::Tsv) {
+        let has_columns = matches!(format, InputFormat::Csv | InputFormat::Tsv);
+        if (!self.columns.is_empty() || label.is_some()) && !has_columns {
             bail!(
                 "--columns and --label are for csv and tsv, but {} is read as {}; add --format tsv or csv",
-                self.input.display(),
+                input.display(),
                 format.name()
             );
         }
-        if self.quoting.is_some() && !matches!(format, InputFormat::Csv | InputFormat::Tsv) {
-            bail!("--quoting is for csv and tsv, but {} is read as {}", self.input.display(), format.name());
+        if self.quoting.is_some() && !has_columns {
+            bail!("--quoting is for csv and tsv, but {} is read as {}", input.display(), format.name());
         }
         Ok(match format {
             InputFormat::Lines => Format::Lines,
             InputFormat::Beir => Format::BeirCorpus { fields: self.news_fields(trained_on) },
             InputFormat::Mind => Format::MindNews { fields: self.news_fields(trained_on) },
-            InputFormat::Csv | InputFormat::Tsv => {
-                if self.columns.is_empty() {
-                    bail!("--columns is missing, expected one or two columns of text, e.g. --columns 1,2");
-                }
-                Format::Csv(CsvLayout {
-                    label: label.map(str::parse::<Column>).transpose()?,
-                    text: self.columns.iter().map(|c| c.parse::<Column>()).collect::<Result<_, _>>()?,
-                    header: if self.header == HeaderChoice::Present { Header::Present } else { Header::Absent },
-                    delimiter: if format == InputFormat::Csv { b',' } else { b'\t' },
-                    quoting: self.quoting.unwrap_or(QuotingChoice::Auto).into(),
-                })
-            }
+            InputFormat::Csv | InputFormat::Tsv => Format::Csv(self.csv(format, label)?),
         })
     }
-}
 
-impl Input {
+    /// Returns the columns of a csv or tsv file.
+    fn csv(&self, format: InputFormat, label: Option<&str>) -> Result<CsvLayout> {
+        if self.columns.is_empty() {
+            bail!("--columns is missing, expected one or two columns of text, e.g. --columns 1,2");
+        }
+        Ok(CsvLayout {
+            label: label.map(str::parse::<Column>).transpose()?,
+            text: self.columns.iter().map(|c| c.parse::<Column>()).collect::<Result<_, _>>()?,
+            header: if self.header == HeaderChoice::Present { Header::Present } else { Header::Absent },
+            delimiter: if format == InputFormat::Csv { b',' } else { b'\t' },
+            quoting: self.quoting.unwrap_or(QuotingChoice::Auto).into(),
+        })
+    }
+
     fn news_fields(&self, trained_on: &[Field]) -> Vec<Field> {
-        let named: Vec<Field> = self
-            .fields
-            .iter()
-            .map(|field| match field {
-                FieldChoice::Title => Field::Title,
-                FieldChoice::Abstract => Field::Abstract,
-            })
-            .collect();
-        match (named.is_empty(), trained_on.is_empty()) {
-            (false, _) => named,
+        let field = |field: &FieldChoice| match field {
+            FieldChoice::Title => Field::Title,
+            FieldChoice::Abstract => Field::Abstract,
+        };
+        match (self.fields.is_empty(), trained_on.is_empty()) {
+            (false, _) => self.fields.iter().map(field).collect(),
             (true, false) => trained_on.to_vec(),
             (true, true) => vec![Field::Title, Field::Abstract],
         }

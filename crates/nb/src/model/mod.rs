@@ -56,13 +56,14 @@ impl TextModel {
     /// Returns the kind of outputs.
     ///
     /// # Errors
-    /// If the folder contains only an encoder.
+    /// If the folder contains only an encoder, or if its task is unknown.
     pub(crate) fn outputs(&self) -> Result<Outputs> {
         let description = self.trained()?;
         Ok(match description.task.as_str() {
             "topic" => Outputs::Topics,
             "recommend" => Outputs::Readers,
-            _ => Outputs::Vectors,
+            "retrieve" | "embed" => Outputs::Vectors,
+            task => bail!("{DESCRIPTION_FILE}: task is `{task}`, expected topic, recommend, retrieve or embed"),
         })
     }
 
