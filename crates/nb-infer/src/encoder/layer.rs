@@ -2,10 +2,10 @@
 
 use nb_checkpoint::{BertConfig, FloatTensors};
 use nb_kernels::Activation;
-use nb_kernels::attention::{Batch, Heads, Softmax};
+use nb_kernels::attention::{Heads, attend};
 use nb_kernels::layer_norm::{Parameters, normalise_sum};
 
-use crate::dense::{Dense, DenseScratch};
+use crate::dense::{Dense, DenseScratch, resized};
 use crate::error::InferError;
 use crate::options::Precision;
 
@@ -44,10 +44,8 @@ pub(super) struct Layer {
 #[derive(Debug, Default)]
 pub(super) struct LayerScratch {
     qkv: Vec<f32>,
-    softmax: Vec<Softmax>,
     context: Vec<f32>,
     branch: Vec<f32>,
-    units: Vec<f32>,
 }
 
 impl Layer {
@@ -83,17 +81,16 @@ impl Layer {
         dense: &mut DenseScratch,
         scratch: &mut LayerScratch,
     ) {
-        let hidden = self.heads.hidden();
-        let LayerScratch { qkv, softmax, context, branch, units } = scratch;
-        self.qkv.forward(x, dense, qkv);
-        context.resize(x.len(), 0.0);
-        softmax.resize(x.len() / hidden * self.heads.count, Softmax::default());
-        Batch { lengths, heads: self.heads, dropout: None }.forward(qkv, context, softmax);
-        self.attention_out.forward(context, dense, branch);
+        let rows = x.len() / self.heads.hidden();
+        let LayerScratch { qkv, context, branch } = scratch;
+        let qkv = resized(qkv, rows * self.qkv.outputs());
+        let (context, branch) = (resized(context, x.len()), resized(branch, x.len()));
+        self.qkv.forward_to(x, dense, qkv);
+        attend(lengths, self.heads, qkv, context);
+        self.attention_out.forward_to(context, dense, branch);
         self.attention_norm.add(x, branch);
 
-        self.up.forward(x, dense, units);
-        self.down.forward(units, dense, branch);
+        self.up.forward_through(&self.down, x, dense, branch);
         self.out_norm.add(x, branch);
     }
 }
