@@ -69,6 +69,11 @@ mod x86_64 {
         is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw") && has_avx512f()
     }
 
+    /// Returns true if the processor and the system support AVX-VNNI, the products in int8 of processors without AVX-512.
+    pub fn has_avxvnni() -> bool {
+        is_x86_feature_detected!("avxvnni")
+    }
+
     /// Returns true if the processor has AMX for bf16, instructions that multiply complete tiles, and the system has enabled
     /// it.
     pub fn has_amx_bf16() -> bool {
@@ -114,15 +119,20 @@ mod other {
     }
 
     /// Returns false: the processor is not an x86-64.
+    pub fn has_avxvnni() -> bool {
+        false
+    }
+
+    /// Returns false: the processor is not an x86-64.
     pub fn has_amx_bf16() -> bool {
         false
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub use other::{has_amx_bf16, has_avx2, has_avx512bf16, has_avx512f, has_avx512vnni};
+pub use other::{has_amx_bf16, has_avx2, has_avx512bf16, has_avx512f, has_avx512vnni, has_avxvnni};
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::{has_amx_bf16, has_avx2, has_avx512bf16, has_avx512f, has_avx512vnni};
+pub use x86_64::{has_amx_bf16, has_avx2, has_avx512bf16, has_avx512f, has_avx512vnni, has_avxvnni};
 
 #[cfg(test)]
 mod tests {

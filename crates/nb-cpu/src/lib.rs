@@ -5,12 +5,12 @@
 //! | [`name`] | which processor is it? |
 //! | [`Processors`] | how many threads can compute at the same time? |
 //! | [`Products`] | which kernels multiply matrices? |
-//! | [`has_avx2`], [`has_avx512f`], [`has_avx512bf16`], [`has_avx512vnni`], [`has_amx_bf16`] | does it have these instructions? |
+//! | [`has_avx2`], [`has_avx512f`], [`has_avx512bf16`], [`has_avx512vnni`], [`has_avxvnni`], [`has_amx_bf16`] | does it have these instructions? |
 
 mod instructions;
 mod processors;
 
-pub use instructions::{Products, has_amx_bf16, has_avx2, has_avx512bf16, has_avx512f, has_avx512vnni};
+pub use instructions::{Products, has_amx_bf16, has_avx2, has_avx512bf16, has_avx512f, has_avx512vnni, has_avxvnni};
 pub use processors::Processors;
 
 /// Returns the processor's name, or its architecture if the system does not report the name.

@@ -30,6 +30,9 @@ pub(crate) struct DenseScratch {
     low: Vec<bf16>,
     rows: gemm::Int8Rows,
     portable: Vec<f32>,
+    /// The results between two layers, in bf16 or f32.
+    low_units: Vec<bf16>,
+    units: Vec<f32>,
 }
 
 impl Dense {
@@ -102,13 +105,19 @@ impl Dense {
 
     /// Replaces `out` by the results [n, out] for `x` [n, in].
     pub(crate) fn forward(&self, x: &[f32], scratch: &mut DenseScratch, out: &mut Vec<f32>) {
+        out.resize(x.len() / self.inputs * self.outputs(), 0.0);
+        self.forward_to(x, scratch, out);
+    }
+
+    /// Writes the results for `x` [n, in] to `out` [n, out].
+    pub(crate) fn forward_to(&self, x: &[f32], scratch: &mut DenseScratch, out: &mut [f32]) {
         let columns = self.inputs;
-        out.resize(x.len() / columns * self.outputs(), 0.0);
         match &self.kernel {
             Kernel::F32(layer) => layer.forward(Matrix { entries: x, columns }, out),
             Kernel::Bf16(layer) => {
-                round(x, &mut scratch.low);
-                layer.forward(Matrix { entries: &scratch.low, columns }, out);
+                let low = resized(&mut scratch.low, x.len());
+                layer.round(x, low);
+                layer.forward(Matrix { entries: low, columns }, out);
             }
             Kernel::Int8(layer) => {
                 scratch.rows.quantise(x, columns);
@@ -117,6 +126,30 @@ impl Dense {
             Kernel::Portable(layer) => layer.forward(x, &mut scratch.portable, out),
         }
     }
+
+    /// Writes the results of the layer `next` for this layer's results to `out`. In bf16, the results in between are written once, in
+    /// the precision that the next layer reads.
+    pub(crate) fn forward_through(&self, next: &Self, x: &[f32], scratch: &mut DenseScratch, out: &mut [f32]) {
+        let len = x.len() / self.inputs * self.outputs();
+        if let (Kernel::Bf16(layer), Kernel::Bf16(next_layer)) = (&self.kernel, &next.kernel) {
+            let (low, units) = (resized(&mut scratch.low, x.len()), resized(&mut scratch.low_units, len));
+            layer.round(x, low);
+            layer.forward_rounded(Matrix { entries: low, columns: self.inputs }, units);
+            return next_layer.forward(Matrix { entries: units, columns: next.inputs }, out);
+        }
+        let mut units = std::mem::take(&mut scratch.units); // the scratch space is needed for the products, too
+        self.forward_to(x, scratch, resized(&mut units, len));
+        next.forward_to(&units[..len], scratch, out);
+        scratch.units = units;
+    }
+}
+
+/// Returns the first `len` entries of a buffer, which grows if necessary. Their values are arbitrary; the caller overwrites them.
+pub(crate) fn resized<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
+    if buffer.len() < len {
+        buffer.resize(len, T::default());
+    }
+    &mut buffer[..len]
 }
 
 /// Returns the weights of layers one after the other, if all of them are in 8 bits.

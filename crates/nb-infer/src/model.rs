@@ -228,7 +228,8 @@ impl Model {
     /// # Errors
     /// If a text cannot be tokenised.
     pub fn input_ranges(&self, texts: &[Text<'_>]) -> Result<Vec<LayerRanges>, InferError> {
-        let (tokens, mut ranges, mut buffers) = (self.tokens(texts)?, Vec::new(), Buffers::default());
+        let (tokens, mut buffers) = (self.tokens(texts)?, Buffers::default());
+        let mut ranges = vec![LayerRanges::default(); self.encoder.layers()];
         for group in groups(&tokens, 1) {
             self.encoder.encode_observed(group.iter().map(|&text| &tokens[text]), &mut buffers, &mut ranges);
         }

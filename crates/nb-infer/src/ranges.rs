@@ -31,18 +31,16 @@ impl InputRange {
     }
 }
 
-/// Widens the ranges of each layer.
-impl Observer for Vec<LayerRanges> {
-    fn see(&mut self, layer: usize, input: LayerInput, numbers: &[f32]) {
-        if self.len() <= layer {
-            self.resize(layer + 1, LayerRanges::default());
-        }
-        let LayerRanges { attention, attention_output, intermediate, output } = &mut self[layer];
+/// Widens the ranges.
+impl Observer for LayerRanges {
+    const LOOKS: bool = true;
+
+    fn see(&mut self, input: LayerInput, numbers: &[f32]) {
         let range = match input {
-            LayerInput::Attention => attention,
-            LayerInput::AttentionOutput => attention_output,
-            LayerInput::Intermediate => intermediate,
-            LayerInput::Output => output,
+            LayerInput::Attention => &mut self.attention,
+            LayerInput::AttentionOutput => &mut self.attention_output,
+            LayerInput::Intermediate => &mut self.intermediate,
+            LayerInput::Output => &mut self.output,
         };
         range.include(numbers);
     }
@@ -53,13 +51,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_includes_zero_and_all_numbers_of_its_layer() {
-        let mut ranges: Vec<LayerRanges> = Vec::new();
-        ranges.see(1, LayerInput::Output, &[3.0, 5.0]);
-        ranges.see(1, LayerInput::Output, &[-2.0]);
-        ranges.see(0, LayerInput::Attention, &[-1.0]);
-        assert_eq!(ranges[1].output, InputRange { least: -2.0, largest: 5.0 });
-        assert_eq!(ranges[0].attention, InputRange { least: -1.0, largest: 0.0 });
-        assert_eq!((ranges.len(), ranges[1].intermediate), (2, InputRange::default()));
+    fn a_range_includes_zero_and_all_numbers() {
+        let mut ranges = LayerRanges::default();
+        ranges.see(LayerInput::Output, &[3.0, 5.0]);
+        ranges.see(LayerInput::Output, &[-2.0]);
+        ranges.see(LayerInput::Attention, &[-1.0]);
+        assert_eq!(ranges.output, InputRange { least: -2.0, largest: 5.0 });
+        assert_eq!(ranges.attention, InputRange { least: -1.0, largest: 0.0 });
+        assert_eq!(ranges.intermediate, InputRange::default());
     }
 }

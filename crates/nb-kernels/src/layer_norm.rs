@@ -220,18 +220,29 @@ impl<T: Float> Backward<'_, T> {
 /// If `x` and `residual` differ in length.
 pub fn normalise_sum(x: &mut [f32], residual: &[f32], parameters: &Parameters<'_>) {
     assert_eq!(x.len(), residual.len(), "entries of x against those of the residual");
-    let Parameters { weight, bias, eps } = *parameters;
-    let h = weight.len();
+    let h = parameters.weight.len();
     dispatch(|| {
         for (x, residual) in x.chunks_exact_mut(h).zip(residual.chunks_exact(h)) {
-            x.iter_mut().zip(residual).for_each(|(x, r)| *x += r);
-            normalise(x, eps);
-            let (x, weight, bias) = (&mut x[..h], &weight[..h], &bias[..h]);
-            for i in 0..h {
-                x[i] = x[i] * weight[i] + bias[i];
-            }
+            normalise_row(x, residual, parameters);
         }
     });
+}
+
+/// Does the same for one row. In each entry it computes what [`normalise`] and [`scale_and_shift`] do, in fewer passes.
+#[inline(always)]
+fn normalise_row(x: &mut [f32], residual: &[f32], parameters: &Parameters<'_>) {
+    let h = x.len();
+    let (residual, weight, bias) = (&residual[..h], &parameters.weight[..h], &parameters.bias[..h]);
+    for i in 0..h {
+        x[i] += residual[i];
+    }
+    let width = h as f32;
+    let mean = sum(x, |v| v) / width;
+    let variance = sum(x, |v| (v - mean) * (v - mean)) / width;
+    let inverse = 1.0 / (variance + parameters.eps as f32).sqrt();
+    for i in 0..h {
+        x[i] = (x[i] - mean) * inverse * weight[i] + bias[i];
+    }
 }
 
 /// Normalises one row in place and returns 1/√(var + ε).

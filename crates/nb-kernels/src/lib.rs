@@ -20,8 +20,8 @@
 //!
 //! # Unsafe code
 //!
-//! `unsafe` is confined to eleven files, each of which states why it is safe: `threads/pool.rs` lends a closure to other threads;
-//! `simd/memory.rs`, six files in `gemm/` and three in `gemm/int8/` use instructions that not every processor has.
+//! `unsafe` is confined to twelve files, each of which states why it is safe: `threads/pool.rs` lends a closure to other threads;
+//! `simd/memory.rs`, six files in `gemm/` and four in `gemm/int8/` use instructions that not every processor has.
 
 pub mod accumulate;
 mod activation;

@@ -2,11 +2,11 @@
 
 use nb_checkpoint::{BertConfig, FloatTensors};
 use nb_kernels::Activation;
-use nb_kernels::attention::{Batch, Heads, Softmax};
+use nb_kernels::attention::{Heads, attend};
 use nb_kernels::layer_norm::{Parameters, normalise_sum};
 
-use super::observer::LayerInput;
-use crate::dense::{Dense, DenseScratch};
+use super::observer::{LayerInput, Observer};
+use crate::dense::{Dense, DenseScratch, resized};
 use crate::error::InferError;
 use crate::options::Precision;
 
@@ -45,10 +45,8 @@ pub(super) struct Layer {
 #[derive(Debug, Default)]
 pub(super) struct LayerScratch {
     qkv: Vec<f32>,
-    softmax: Vec<Softmax>,
     context: Vec<f32>,
     branch: Vec<f32>,
-    units: Vec<f32>,
 }
 
 impl Layer {
@@ -76,30 +74,35 @@ impl Layer {
         })
     }
 
-    /// Replaces the states `x` [n, H] of texts of these lengths by the layer's output, and shows the inputs of dense layers to `see`.
-    pub(super) fn forward(
+    /// Replaces the states `x` [n, H] of texts of these lengths by the layer's output, and shows the inputs of dense layers to `observer`.
+    pub(super) fn forward<O: Observer>(
         &self,
         x: &mut [f32],
         lengths: &[usize],
         dense: &mut DenseScratch,
         scratch: &mut LayerScratch,
-        see: &mut impl FnMut(LayerInput, &[f32]),
+        observer: &mut O,
     ) {
-        let hidden = self.heads.hidden();
-        let LayerScratch { qkv, softmax, context, branch, units } = scratch;
-        see(LayerInput::Attention, x);
-        self.qkv.forward(x, dense, qkv);
-        context.resize(x.len(), 0.0);
-        softmax.resize(x.len() / hidden * self.heads.count, Softmax::default());
-        Batch { lengths, heads: self.heads, dropout: None }.forward(qkv, context, softmax);
-        see(LayerInput::AttentionOutput, context);
-        self.attention_out.forward(context, dense, branch);
+        let rows = x.len() / self.heads.hidden();
+        let LayerScratch { qkv, context, branch } = scratch;
+        let qkv = resized(qkv, rows * self.qkv.outputs());
+        let (context, branch) = (resized(context, x.len()), resized(branch, x.len()));
+        observer.see(LayerInput::Attention, x);
+        self.qkv.forward_to(x, dense, qkv);
+        attend(lengths, self.heads, qkv, context);
+        observer.see(LayerInput::AttentionOutput, context);
+        self.attention_out.forward_to(context, dense, branch);
         self.attention_norm.add(x, branch);
 
-        see(LayerInput::Intermediate, x);
-        self.up.forward(x, dense, units);
-        see(LayerInput::Output, units);
-        self.down.forward(units, dense, branch);
+        observer.see(LayerInput::Intermediate, x);
+        if O::LOOKS {
+            let mut units = Vec::new();
+            self.up.forward(x, dense, &mut units);
+            observer.see(LayerInput::Output, &units);
+            self.down.forward_to(&units, dense, branch);
+        } else {
+            self.up.forward_through(&self.down, x, dense, branch);
+        }
         self.out_norm.add(x, branch);
     }
 }

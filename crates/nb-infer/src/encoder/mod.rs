@@ -60,23 +60,32 @@ impl Encoder {
 
     /// Computes the states of texts, one after the other, in `buffers`.
     pub(crate) fn encode<'a>(&self, texts: impl Iterator<Item = &'a Tokens> + Clone, buffers: &mut Buffers) {
-        self.encode_observed(texts, buffers, &mut ());
+        // Observers without a size: this takes no memory.
+        self.encode_observed(texts, buffers, &mut vec![(); self.layers.len()]);
     }
 
-    /// Does the same as [`Encoder::encode`], and shows the inputs of dense layers to `observer`.
+    /// Does the same as [`Encoder::encode`], and shows the inputs of the dense layers of each layer to its observer.
+    ///
+    /// # Panics
+    /// If there is not one observer per layer.
     pub(crate) fn encode_observed<'a>(
         &self,
         texts: impl Iterator<Item = &'a Tokens> + Clone,
         buffers: &mut Buffers,
-        observer: &mut impl Observer,
+        observers: &mut [impl Observer],
     ) {
+        assert_eq!(observers.len(), self.layers.len(), "observers against layers");
         let Buffers { lengths, states, dense, layer: scratch } = buffers;
         lengths.clear();
         lengths.extend(texts.clone().map(|text| text.ids.len()));
         self.embeddings.forward(texts, states);
-        for (index, layer) in self.layers.iter().enumerate() {
-            let see = &mut |input, numbers: &[f32]| observer.see(index, input, numbers);
-            layer.forward(states, lengths, dense, scratch, see);
+        for (layer, observer) in self.layers.iter().zip(observers) {
+            layer.forward(states, lengths, dense, scratch, observer);
         }
+    }
+
+    /// Returns the number of layers.
+    pub(crate) fn layers(&self) -> usize {
+        self.layers.len()
     }
 }

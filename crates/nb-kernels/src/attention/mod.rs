@@ -8,8 +8,11 @@
 mod backward;
 mod forward;
 mod heads;
+mod inference;
 mod scratch;
 mod sequence;
+
+use std::cell::Cell;
 
 use crate::dropout::Dropout;
 use crate::float::Float;
@@ -18,6 +21,7 @@ use crate::threads;
 use backward::Backward;
 use forward::Forward;
 pub use heads::Heads;
+use inference::Inference;
 use scratch::Scratch;
 use sequence::Sequence;
 
@@ -105,6 +109,42 @@ impl Batch<'_> {
         let expected = widths.map(|width| width * rows);
         assert_eq!(found, expected, "entries of the slices of {rows} rows");
     }
+}
+
+/// Writes the outputs of all heads side by side to `out` [n, H], from queries, keys and values side by side in `qkv` [n, 3H], for
+/// sequences of these lengths, one after the other. It is [`Batch::forward`] for a model in production: without dropout, and without
+/// numbers for a backward pass. Outputs differ from those of [`Batch::forward`] by rounding only. Runs on all threads.
+///
+/// # Panics
+///
+/// If lengths do not match.
+///
+/// ```
+/// use nb_kernels::attention::{Heads, attend};
+/// let mut out = [0.0; 4];
+/// // Two rows. All keys are 0, so both weights are equal.
+/// attend(&[2], Heads::new(2, 1), &[1.0, 1.0, 0.0, 0.0, 1.0, 2.0, 1.0, 1.0, 0.0, 0.0, 3.0, 6.0], &mut out);
+/// assert_eq!(out, [2.0, 4.0, 2.0, 4.0]);
+/// ```
+pub fn attend(lengths: &[usize], heads: Heads, qkv: &[f32], out: &mut [f32]) {
+    thread_local!(static BUFFER: Cell<Vec<f32>> = const { Cell::new(Vec::new()) });
+    let (batch, hidden) = (Batch { lengths, heads, dropout: None }, heads.hidden());
+    batch.check([qkv.len(), out.len()], [3 * hidden, hidden]);
+    let (mut qkv, mut out) = (qkv, out);
+    let mut tasks = Vec::with_capacity(lengths.len());
+    for sequence in batch.sequences() {
+        let rows = sequence.length;
+        tasks.push(Inference {
+            sequence,
+            qkv: qkv.split_off(..rows * 3 * hidden).unwrap_or_default(),
+            out: out.split_off_mut(..rows * hidden).unwrap_or_default(),
+        });
+    }
+    threads::for_each(tasks.into_iter(), |task| {
+        let mut buffer = BUFFER.take();
+        task.run(&mut buffer);
+        BUFFER.set(buffer);
+    });
 }
 
 /// Computes the output of one sequence without dropout on the calling thread: `qkv` [n, 3H] → `out` [n, H].

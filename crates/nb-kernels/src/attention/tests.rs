@@ -69,11 +69,84 @@ fn the_output_matches_the_definition() {
         for (found, expected) in found.iter().zip(reference(&qkv, lengths, heads)) {
             assert!((f64::from(*found) - expected).abs() < 3e-6, "{lengths:?}: {found}, expected {expected}");
         }
+        let mut attended = vec![f32::NAN; found.len()];
+        attend(lengths, heads, &qkv, &mut attended);
+        for (found, expected) in attended.iter().zip(reference(&qkv, lengths, heads)) {
+            assert!((f64::from(*found) - expected).abs() < 3e-6, "{lengths:?}: {found}, expected {expected}");
+        }
         if let [length] = lengths {
             let mut alone = vec![f32::NAN; length * heads.hidden()];
             forward_one(&qkv, heads, &mut alone);
             assert_eq!(alone, found);
         }
+    }
+}
+
+/// Covers each number of rows modulo those computed together, each number of registers of keys, and widths of a head that do not fill a
+/// register.
+#[test]
+fn inference_matches_the_definition_for_every_length() {
+    for size in [5, 16, 32, 40] {
+        let heads = Heads { count: 2, size };
+        for length in (1..=34).chain([47, 48, 49, 64, 80, 81, 130]) {
+            let qkv = wave(length * 3 * heads.hidden(), length as f32);
+            let mut found = vec![f32::NAN; length * heads.hidden()];
+            attend(&[length], heads, &qkv, &mut found);
+            for (found, expected) in found.iter().zip(reference(&qkv, &[length], heads)) {
+                assert!((f64::from(*found) - expected).abs() < 3e-6, "{size} {length}: {found}, expected {expected}");
+            }
+        }
+    }
+}
+
+/// Shorter and longer sequences leave other numbers in the buffers.
+#[test]
+fn inference_gives_a_sequence_the_same_bits_whatever_is_beside_it() {
+    let heads = Heads { count: 3, size: 24 };
+    let lengths = [7, 100, 33, 7, 16];
+    let rows: usize = lengths.iter().sum();
+    let qkv = wave(rows * 3 * heads.hidden(), 0.0);
+    let mut all = vec![f32::NAN; rows * heads.hidden()];
+    attend(&lengths, heads, &qkv, &mut all);
+    let mut first = 0;
+    for length in lengths {
+        let [of_qkv, of_out] =
+            [3 * heads.hidden(), heads.hidden()].map(|width| first * width..(first + length) * width);
+        let mut alone = vec![f32::NAN; of_out.len()];
+        attend(&[length], heads, &qkv[of_qkv], &mut alone);
+        assert_eq!(alone, all[of_out], "{length}");
+        first += length;
+    }
+    let threads = threads::count();
+    threads::set(3);
+    let mut again = vec![f32::NAN; all.len()];
+    attend(&lengths, heads, &qkv, &mut again);
+    threads::set(threads);
+    assert_eq!(again, all);
+}
+
+/// Scores far from 0 on both sides, and rows with NaN or infinite numbers.
+#[test]
+fn inference_hides_no_number_that_is_not_finite() {
+    let heads = Heads { count: 1, size: 4 };
+    let run = |place: usize, value: f32| {
+        let mut qkv = wave(20 * 12, 0.0);
+        qkv[place] = value;
+        let mut out = vec![0.0; 20 * 4];
+        attend(&[20], heads, &qkv, &mut out);
+        out
+    };
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let of_query = run(5 * 12 + 1, bad);
+        for (row, out) in of_query.chunks_exact(4).enumerate() {
+            assert!(out.iter().all(|x| x.is_nan() == (row == 5)), "{bad} in query 5, row {row}: {out:?}");
+        }
+        let of_value = run(7 * 12 + 8, bad);
+        assert!(of_value.chunks_exact(4).all(|out| !out[0].is_finite() && out[1].is_finite()), "{bad}: {of_value:?}");
+    }
+    assert!(run(7 * 12 + 4, f32::NAN).iter().all(|x| x.is_nan())); // in a key
+    for far in [1e4, -1e4] {
+        assert!(run(3 * 12, far).iter().all(|x| x.is_finite()), "{far}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::thread::LocalKey;
 
-use pulp::WithSimd;
+use pulp::{Simd, WithSimd};
 
 use super::operands::{Columns, MR, MicroPanel, MicroTile, NR, in_word, step};
 use crate::float::Float;
@@ -40,6 +40,16 @@ impl<T: Element> Isa<T> {
         Self::detect().filter(|_| T::is_fastest())
     }
 
+    /// Rounds `x` to `out`. In bf16, subnormal numbers become 0, as they do in products.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ.
+    pub fn round(self, x: &[f32], out: &mut [T]) {
+        assert_eq!(x.len(), out.len(), "numbers against places for them");
+        T::run(self, Rounding { isa: self, x, out });
+    }
+
     /// Computes the sums over all words k of `left` word k · `right` word k. `right` is a packed panel: [`NR`] words for each
     /// k. Rows of `sums` beyond the rows of `left` hold no meaningful values.
     ///
@@ -58,6 +68,29 @@ impl<T: Element> Isa<T> {
         // SAFETY: an `Isa` only exists where the processor has the instructions. All reads of `left` end before `end`, and all
         // reads of `right` within its complete steps.
         unsafe { T::sum(left, right.as_ptr(), words, sums) }
+    }
+}
+
+/// See [`Isa::round`].
+struct Rounding<'a, T> {
+    isa: Isa<T>,
+    x: &'a [f32],
+    out: &'a mut [T],
+}
+
+impl<T: Element> WithSimd for Rounding<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (blocks, rest) = self.x.as_chunks::<NR>();
+        let (out, out_rest) = self.out.split_at_mut(blocks.len() * NR);
+        for (block, out) in blocks.iter().zip(out.chunks_exact_mut(NR)) {
+            T::store(self.isa, block, out);
+        }
+        let mut block = [0.0; NR];
+        block[..rest.len()].copy_from_slice(rest);
+        T::store(self.isa, &block, out_rest);
     }
 }
 

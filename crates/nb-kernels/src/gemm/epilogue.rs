@@ -43,7 +43,7 @@ impl<T: Element> Epilogue<T> for Biased<'_, T> {
     }
 }
 
-/// Does the same as [`Biased`] in f32, whatever the number format of the factors.
+/// Does the same as [`Biased`] with biases in f32 that fill complete panels, and writes the results as they are.
 pub(super) struct BiasedWide<'a> {
     pub(super) bias: &'a [f32],
     pub(super) activation: Option<Activation>,
@@ -58,14 +58,50 @@ impl<T: Element> Epilogue<T> for BiasedWide<'_> {
 
     #[inline(always)]
     fn store<S: Simd>(&mut self, simd: S, _: Isa<T>, at: Position, sums: &mut [f32; NR]) {
-        add_bias(sums, &self.bias[at.column..]);
-        if let Some(activation) = self.activation {
-            for sums in S::as_mut_simd_f32s(sums).0 {
-                *sums = activate(simd, activation, *sums);
-            }
-        }
+        add_panel_bias(simd, self.bias, self.activation, at, sums);
         let out = self.out.row_mut(at);
-        out.copy_from_slice(&sums[..out.len()]);
+        match <&mut [f32; NR]>::try_from(&mut *out) {
+            // In registers: the compiler makes a call of a copy.
+            Ok(out) => {
+                S::as_mut_simd_f32s(out).0.iter_mut().zip(S::as_simd_f32s(sums).0).for_each(|(out, sum)| *out = *sum)
+            }
+            Err(_) => out.copy_from_slice(&sums[..out.len()]),
+        }
+    }
+}
+
+/// Does the same as [`BiasedWide`], and rounds the results to the number format of the factors.
+pub(super) struct BiasedRounded<'a, T> {
+    pub(super) bias: &'a [f32],
+    pub(super) activation: Option<Activation>,
+    pub(super) out: TileMut<'a, T>,
+}
+
+impl<T: Element> Epilogue<T> for BiasedRounded<'_, T> {
+    #[inline(always)]
+    fn prefetch(&self, at: Position) {
+        prefetch(self.out.row(at));
+    }
+
+    #[inline(always)]
+    fn store<S: Simd>(&mut self, simd: S, isa: Isa<T>, at: Position, sums: &mut [f32; NR]) {
+        add_panel_bias(simd, self.bias, self.activation, at, sums);
+        T::store(isa, sums, self.out.row_mut(at));
+    }
+}
+
+/// Adds the biases of a complete panel, and applies the activation if there is one.
+#[inline(always)]
+fn add_panel_bias<S: Simd>(simd: S, bias: &[f32], activation: Option<Activation>, at: Position, sums: &mut [f32; NR]) {
+    let bias = S::as_simd_f32s(&bias[at.column..at.column + NR]).0;
+    for (sums, bias) in S::as_mut_simd_f32s(sums).0.iter_mut().zip(bias) {
+        *sums = simd.add_f32s(*sums, *bias);
+    }
+    // Not in a closure, which would be compiled for any processor.
+    if let Some(activation) = activation {
+        for sums in S::as_mut_simd_f32s(sums).0 {
+            *sums = activate(simd, activation, *sums);
+        }
     }
 }
 

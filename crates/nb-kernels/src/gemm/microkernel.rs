@@ -15,8 +15,7 @@ use std::arch::x86_64::{
 use super::operands::{MR, MicroPanel, MicroTile, NR, step};
 
 /// Computes the sums of a micro-tile over `words` words of `left` and as many steps of `right`. `multiply_add` takes the sums,
-/// and words of the left and of the right matrix. The body has loops, not closures: when it is inlined into a function compiled
-/// for the instructions, all loops are compiled for them.
+/// and words of the left and of the right matrix. The last micro-tile of a matrix often has few rows, so it takes fewer sums.
 ///
 /// # Safety
 ///
@@ -30,16 +29,40 @@ pub(super) unsafe fn sum_words<T>(
     sums: &mut MicroTile,
     multiply_add: impl Fn(__m512, __m512i, __m512i) -> __m512,
 ) {
+    // SAFETY: the caller guarantees the instructions and the bounds.
+    unsafe {
+        match left.rows {
+            5.. => sum_rows::<T, MR>(left, right, words, sums, multiply_add),
+            3.. => sum_rows::<T, 4>(left, right, words, sums, multiply_add),
+            _ => sum_rows::<T, 2>(left, right, words, sums, multiply_add),
+        }
+    }
+}
+
+/// Does the same for up to `R` rows. A row's sums do not depend on `R`. The body has loops, not closures: when it is inlined into a
+/// function compiled for the instructions, all loops are compiled for them.
+///
+/// # Safety
+///
+/// As for [`sum_words`]; `left` has at most `R` rows.
+#[inline(always)]
+unsafe fn sum_rows<T, const R: usize>(
+    left: MicroPanel<'_, T>,
+    right: *const T,
+    words: usize,
+    sums: &mut MicroTile,
+    multiply_add: impl Fn(__m512, __m512i, __m512i) -> __m512,
+) {
     const REGISTERS: usize = NR / 16;
     // A missing row reads the last existing one.
-    let mut rows = [left.entries.as_ptr(); MR];
+    let mut rows = [left.entries.as_ptr(); R];
     for (i, row) in rows.iter_mut().enumerate() {
         *row = row.wrapping_add(i.min(left.rows - 1) * left.row_stride);
     }
     // SAFETY: each read covers a word of an existing row or 64 bytes of an existing step; each write covers 16 numbers of a row
     // of sums. The caller guarantees the instructions.
     unsafe {
-        let mut acc = [[_mm512_setzero_ps(); REGISTERS]; MR];
+        let mut acc = [[_mm512_setzero_ps(); REGISTERS]; R];
         for k in 0..words {
             let step = right.add(k * step::<T>()).cast::<__m512i>();
             let mut right = [_mm512_setzero_si512(); REGISTERS];

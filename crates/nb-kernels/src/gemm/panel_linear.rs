@@ -1,10 +1,11 @@
 //! Products of many rows with weights packed in advance.
 
 use super::element::{Element, Isa};
-use super::epilogue::BiasedWide;
+use super::epilogue::{BiasedRounded, BiasedWide, Epilogue};
 use super::grid::gemm_packed;
-use super::operands::Matrix;
+use super::operands::{Matrix, NR};
 use super::pack;
+use super::tile::TileMut;
 use super::{check, check_widths, grid};
 use crate::activation::Activation;
 
@@ -28,6 +29,7 @@ pub struct PanelLinear<T> {
     activation: Option<Activation>,
     /// All panels, as [`pack::transposed`] packs them.
     panels: Vec<T>,
+    /// [panels · NR]
     bias: Vec<f32>,
 }
 
@@ -47,7 +49,9 @@ impl<T: Element> PanelLinear<T> {
         for (index, panel) in panels.chunks_exact_mut(panel_len).enumerate() {
             pack::transposed(weight, index, panel);
         }
-        Self { isa, inputs, outputs, activation, panels, bias: bias.to_vec() }
+        let mut bias = bias.to_vec();
+        bias.resize(outputs.next_multiple_of(NR), 0.0);
+        Self { isa, inputs, outputs, activation, panels, bias }
     }
 
     /// Returns the number of entries in a row of the input.
@@ -66,12 +70,41 @@ impl<T: Element> PanelLinear<T> {
     ///
     /// If the shapes do not match.
     pub fn forward(&self, x: Matrix<'_, T>, out: &mut [f32]) {
+        let (bias, activation) = (&*self.bias, self.activation);
+        self.run(x, out, |out| BiasedWide { bias, activation, out });
+    }
+
+    /// Does the same as [`PanelLinear::forward`], and rounds the results to the number format of the weights: the input of another
+    /// layer. In bf16, subnormal results become 0.
+    ///
+    /// # Panics
+    ///
+    /// As [`PanelLinear::forward`].
+    pub fn forward_rounded(&self, x: Matrix<'_, T>, out: &mut [T]) {
+        let (bias, activation) = (&*self.bias, self.activation);
+        self.run(x, out, |out| BiasedRounded { bias, activation, out });
+    }
+
+    /// Rounds `x` to the number format of the weights. In bf16, subnormal numbers become 0.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ.
+    pub fn round(&self, x: &[f32], out: &mut [T]) {
+        self.isa.round(x, out);
+    }
+
+    fn run<'o, U: Send, E: Epilogue<T>>(
+        &self,
+        x: Matrix<'_, T>,
+        out: &'o mut [U],
+        epilogue: impl Fn(TileMut<'o, U>) -> E + Send,
+    ) {
         assert_eq!(x.columns, self.inputs, "entries in a row of the input");
         check("the input", x.entries.len(), x.rows() * x.columns);
         check("the result", out.len(), x.rows() * self.outputs);
         let grid = grid(x.rows(), self.outputs);
-        let (bias, activation) = (&*self.bias, self.activation);
-        let epilogues = grid.split_mut(out).into_iter().map(|out| BiasedWide { bias, activation, out });
+        let epilogues = grid.split_mut(out).into_iter().map(epilogue);
         gemm_packed(self.isa, x, &self.panels, &grid, epilogues);
     }
 }
@@ -98,6 +131,15 @@ mod tests {
             PanelLinear::new(isa, weight, &vec![0.0; outputs], None).forward(x, &mut sums);
             let mut rounded = vec![T::ZERO; rows * outputs];
             isa.linear(x, weight, &zeros, None, &mut rounded);
+            let mut low = vec![T::ZERO; rows * outputs];
+            let layer = PanelLinear::new(isa, weight, &bias, Some(Activation::Relu));
+            layer.forward_rounded(x, &mut low);
+            let mut after = vec![T::ZERO; rows * outputs];
+            layer.round(&found, &mut after);
+            for (low, (after, found)) in low.into_iter().zip(after.into_iter().zip(&found)) {
+                let expected = T::from_f32(*found).to_f32();
+                assert_eq!([low.to_f32(), after.to_f32()], [expected; 2], "{rows} {inputs} {outputs}");
+            }
             for (i, (found, sum)) in found.into_iter().zip(sums).enumerate() {
                 assert_eq!(found, (sum + bias[i % outputs]).max(0.0), "{rows} {inputs} {outputs}: {i}");
                 assert_eq!(T::from_f32(sum).to_f32(), rounded[i].to_f32(), "{rows} {inputs} {outputs}: {i}");

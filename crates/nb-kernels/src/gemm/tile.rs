@@ -134,6 +134,15 @@ impl<'a, U> TileMut<'a, U> {
         let end = row.len().min(first + NR);
         &mut row[first..end]
     }
+
+    /// Returns the entries that `count` rows of a micro-tile cover; `None` beyond the last row, and where a row covers fewer than
+    /// [`NR`].
+    #[inline(always)]
+    pub(super) fn panel_rows(&mut self, at: Position, count: usize) -> [Option<&mut [U; NR]>; MR] {
+        let (row, first) = (at.row - self.first.row, at.column - self.first.column);
+        let mut rows = self.rows[row..row + count].iter_mut();
+        std::array::from_fn(|_| rows.next()?.get_mut(first..)?.first_chunk_mut())
+    }
 }
 
 #[cfg(test)]

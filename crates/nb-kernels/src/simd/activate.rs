@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::dispatch::{ALIGN, dispatch};
-use super::exp::exp;
+use super::exp::{exp, exp_in_range};
 use crate::activation::Activation;
 
 /// erf by Abramowitz and Stegun 7.1.26, 1 − t·P(t)·e^(−x²) with t = 1/(1 + p·x), highest power first; the error is less than
@@ -124,7 +124,7 @@ fn normal<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
     for coefficient in &ERF[1..] {
         value = simd.mul_add_e_f32s(value, t, splat(*coefficient));
     }
-    let gauss = exp(simd, simd.max_f32s(simd.neg_f32s(simd.mul_f32s(size, size)), splat(LOWEST)));
+    let gauss = exp_in_range(simd, simd.max_f32s(simd.neg_f32s(simd.mul_f32s(size, size)), splat(LOWEST)));
     let erf = simd.sub_f32s(splat(1.0), simd.mul_f32s(simd.mul_f32s(value, t), gauss));
     let erf = simd.or_f32s(erf, simd.and_f32s(splat(-0.0), x)); // odd: the sign of x
     (simd.mul_add_e_f32s(splat(0.5), erf, splat(0.5)), gauss)

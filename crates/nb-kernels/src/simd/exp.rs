@@ -16,11 +16,22 @@ const POLYNOMIAL: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.16
 /// Computes e^x entry by entry, with a relative error below 2·10⁻⁷; x is clamped to −87.3 … 88.3. NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let splat = |v| simd.splat_f32s(v);
+    let highest = simd.splat_f32s(HIGHEST);
+    exp_of_low(simd, simd.select_f32s(simd.less_than_f32s(highest, x), highest, x))
+}
+
+/// Computes the same for x up to 88.3, which the caller guarantees, as in a softmax.
+#[inline(always)]
+pub(crate) fn exp_of_low<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     // Not the minimum and the maximum: whether those keep a NaN depends on the processor.
-    let (lowest, highest) = (splat(LOWEST), splat(HIGHEST));
-    let x = simd.select_f32s(simd.less_than_f32s(x, lowest), lowest, x);
-    let x = simd.select_f32s(simd.less_than_f32s(highest, x), highest, x);
+    let lowest = simd.splat_f32s(LOWEST);
+    exp_in_range(simd, simd.select_f32s(simd.less_than_f32s(x, lowest), lowest, x))
+}
+
+/// Computes the same for x from −87.3 to 88.3, which the caller guarantees.
+#[inline(always)]
+pub(crate) fn exp_in_range<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let splat = |v| simd.splat_f32s(v);
     let shifted = simd.mul_add_e_f32s(x, splat(std::f32::consts::LOG2_E), splat(ROUND));
     let n = simd.sub_f32s(shifted, splat(ROUND));
     let r = simd.mul_add_e_f32s(n, splat(-LN_2_HIGH), x);

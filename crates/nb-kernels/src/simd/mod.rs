@@ -14,7 +14,7 @@ mod sums;
 
 pub(crate) use activate::{activate, tanh, value_and_slope};
 pub(crate) use dispatch::{ALIGN, dispatch};
-pub(crate) use exp::exp;
+pub(crate) use exp::{exp, exp_of_low};
 pub(crate) use memory::{SQUARE, prefetch, transpose};
 pub(crate) use panel::{WIDTH, multiply_panel, pair_up};
 pub(crate) use small::{Operand, Rhs, multiply_small};

@@ -7,13 +7,16 @@
 //! | processors | products |
 //! | --- | --- |
 //! | with AVX-512 VNNI | four products per 32-bit lane |
+//! | with AVX-VNNI | the same in half as wide registers |
 //! | with AVX2 | widened to 16 bits, two products per 32-bit lane, without saturation |
 //! | others | scalar code |
 //!
-//! The instructions of VNNI multiply unsigned by signed numbers, so rows hold q + 128, and 128 · Σ w is subtracted.
+//! The instructions of VNNI multiply unsigned by signed numbers, so rows hold q + 128, and sums begin at −128 · Σ w.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 mod kernel;
 mod layout;
 mod rows;
@@ -24,12 +27,12 @@ mod weights;
 use std::ops::Range;
 
 use super::check;
-use super::operands::{MR, Matrix, MicroPanel, NR};
-use super::tile::{Position, TileMut};
+use super::operands::{Matrix, NR};
+use super::tile::TileMut;
 use crate::activation::Activation;
 use crate::threads;
-use kernel::{Block, Dequantise, Kernel};
-use layout::WORD;
+use kernel::{Block, Kernel};
+use layout::{Dequantise, WORD};
 pub use rows::Int8Rows;
 pub use weights::{Int8Matrix, Int8Weights};
 
@@ -138,23 +141,15 @@ impl Int8Linear {
 
     /// Computes the outputs from `column` on, a panel of them, of a range of rows.
     fn panel(&self, kernel: Kernel, rows: &Int8Rows, range: Range<usize>, column: usize, out: &mut TileMut<'_, f32>) {
-        let len = self.panels.len() / (self.scales.len() / NR);
-        let columns = column..column + NR;
+        let (index, len) = (column / NR, self.panels.len() / (self.scales.len() / NR));
         let dequantise = Dequantise {
-            scales: &self.scales[columns.clone()],
-            bias: &self.bias[columns.clone()],
-            offsets: &self.offsets[columns],
-            activation: self.activation,
+            scales: &self.scales.as_chunks().0[index],
+            bias: &self.bias.as_chunks().0[index],
+            offsets: &self.offsets.as_chunks().0[index],
         };
-        let panel = &self.panels[column / NR * len..][..len];
-        for row in range.clone().step_by(MR) {
-            let count = MR.min(range.end - row);
-            let stride = rows.stride();
-            let entries = &rows.entries()[row * stride..(row + count) * stride];
-            let left = MicroPanel { entries, row_stride: stride, word_stride: WORD, rows: count };
-            let row_scales = &rows.scales()[row..row + count];
-            kernel.run(Block { kernel, left, panel, row_scales, dequantise, at: Position { row, column }, out });
-        }
+        let panel = &self.panels[index * len..][..len];
+        let activation = self.activation;
+        kernel.run(Block { kernel, rows, range, panel, dequantise, activation, column, out });
     }
 }
 

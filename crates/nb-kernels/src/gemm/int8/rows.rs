@@ -1,8 +1,11 @@
 //! Rows quantised to 8 bits.
 
+use std::ops::Range;
+
 use pulp::Arch;
 
 use super::layout::WORD;
+use crate::gemm::operands::MicroPanel;
 
 /// Adding this number to an f32 between −2²² and 2²² rounds it to an integer, ties to even, in the lowest bits.
 pub(super) const ROUND: f32 = 12_582_912.0;
@@ -11,7 +14,7 @@ pub(super) const ROUND: f32 = 12_582_912.0;
 #[derive(Debug, Default)]
 pub struct Int8Rows {
     columns: usize,
-    /// q + 128 [rows, stride], padded with 128.
+    /// q + 128 [rows, stride], padded with 128; then arbitrary numbers. It never shrinks, since filling it takes time.
     entries: Vec<u8>,
     /// s_r \[rows\].
     scales: Vec<f32>,
@@ -27,7 +30,9 @@ impl Int8Rows {
         assert!(columns > 0 && x.len().is_multiple_of(columns), "{} entries in rows of {columns}", x.len());
         self.columns = columns;
         let (rows, stride) = (x.len() / columns, self.stride());
-        self.entries.resize(rows * stride, 128);
+        if self.entries.len() < rows * stride {
+            self.entries.resize(rows * stride, 128);
+        }
         self.scales.resize(rows, 0.0);
         let rows = x.chunks_exact(columns).zip(self.entries.chunks_exact_mut(stride)).zip(&mut self.scales);
         Arch::new().dispatch(|| {
@@ -54,8 +59,11 @@ impl Int8Rows {
         self.columns.next_multiple_of(WORD)
     }
 
-    pub(super) fn entries(&self) -> &[u8] {
-        &self.entries
+    /// Returns a range of the rows as the left matrix of a micro-tile.
+    pub(super) fn micro_panel(&self, rows: Range<usize>) -> MicroPanel<'_, u8> {
+        let (row_stride, count) = (self.stride(), rows.len());
+        let entries = &self.entries[rows.start * row_stride..rows.end * row_stride];
+        MicroPanel { entries, row_stride, word_stride: WORD, rows: count }
     }
 
     pub(super) fn scales(&self) -> &[f32] {
@@ -111,7 +119,7 @@ mod tests {
         rows.quantise(&[9.0; 50], 5);
         rows.quantise(&[127.0, -127.0, 0.5, 1.5, -2.5, 0.0, 0.0, 0.0, 0.0, 0.0], 5);
         assert_eq!((rows.rows(), rows.columns(), rows.stride()), (2, 5, 8));
-        assert_eq!(rows.entries(), [255, 1, 128, 130, 126, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128]);
+        assert_eq!(rows.entries[..16], [255, 1, 128, 130, 126, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128]);
         assert_eq!(rows.scales(), [1.0, 0.0]);
     }
 
@@ -120,6 +128,6 @@ mod tests {
         let mut rows = Int8Rows::default();
         rows.quantise(&[1.0, f32::NAN, f32::NEG_INFINITY, 2.0, 1e-38, 1e-40], 2);
         assert!(rows.scales()[..2].iter().all(|scale| scale.is_nan()), "{:?}", rows.scales());
-        assert_eq!((&rows.entries()[8..10], rows.scales()[2]), (&[128, 128][..], 0.0)); // too small: 0
+        assert_eq!((&rows.entries[8..10], rows.scales()[2]), (&[128, 128][..], 0.0)); // too small: 0
     }
 }

@@ -3,7 +3,7 @@
 use nb_testing::{has_avx2, has_avx512vnni, require, wave};
 
 use super::*;
-use crate::gemm::Matrix;
+use crate::gemm::operands::{MR, MicroPanel};
 
 fn layer(inputs: usize, outputs: usize, activation: Option<Activation>) -> (Vec<f32>, Vec<f32>, Int8Linear) {
     let (weight, bias) = (wave(inputs * outputs, 0.3), wave(outputs, 1.7));
@@ -55,24 +55,64 @@ fn results_are_close_to_those_in_f32() {
     }
 }
 
+/// Returns the results of a micro-tile. With a scale and a bias of 0, they are the sums: below 2²⁴, so exact.
+fn tile(kernel: Kernel, left: MicroPanel<'_, u8>, panel: &[i8], offsets: &[i32; NR]) -> Vec<[f32; NR]> {
+    let mut results = [[f32::NAN; NR]; MR];
+    let dequantise = Dequantise { scales: &[1.0; NR], bias: &[0.0; NR], offsets };
+    kernel.tile(left, &vec![1.0; left.rows], panel, dequantise, &mut results.each_mut().map(Some));
+    results[..left.rows].to_vec()
+}
+
+/// Compares all kernels with the sums by the definition. AVX-VNNI itself runs only on processors that have it.
 #[test]
 fn all_instructions_give_the_same_sums() {
-    let kernels = Kernel::available();
-    let expected = 1 + usize::from(require("avx2", has_avx2())) + usize::from(require("avx512vnni", has_avx512vnni()));
+    let mut kernels = Kernel::available();
+    let (avx2, vnni) = (require("avx2", has_avx2()), require("avx512vnni", has_avx512vnni()));
+    let expected = 1 + usize::from(avx2) + usize::from(avx2 && nb_cpu::has_avxvnni()) + usize::from(vnni);
     assert_eq!(kernels.len(), expected, "{kernels:?}");
+    let half = Kernel::half_vnni();
+    assert_eq!(half.is_some(), avx2 && vnni);
+    kernels.extend(half);
     // The extremes of both factors, for which instructions with saturation are wrong.
     let entries: Vec<u8> = (0..MR * 400).map(|i| if i % 3 == 0 { 255 } else { (i * 7 % 256) as u8 }).collect();
     let panel: Vec<i8> = (0..100 * WORD * NR).map(|i| if i % 5 < 3 { 127 } else { (i * 11 % 255) as i8 }).collect();
-    for rows in [1, 4, 6] {
+    let offsets = std::array::from_fn(|i| 1000 * i as i32 - 7);
+    for rows in 1..=MR {
         for words in [0, 1, 33, 100] {
-            let sums = kernels.iter().map(|kernel| {
-                let mut sums = [[i32::MIN; NR]; MR];
-                let left = MicroPanel { entries: &entries, row_stride: 400, word_stride: WORD, rows };
-                kernel.sum(left, &panel[..words * WORD * NR], &mut sums);
-                sums[..rows].to_vec()
-            });
-            let sums: Vec<_> = sums.collect();
-            assert!(sums.iter().all(|other| *other == sums[0]), "{rows} rows, {words} words: {kernels:?}");
+            let (left, panel) = (
+                MicroPanel { entries: &entries, row_stride: 400, word_stride: WORD, rows },
+                &panel[..words * WORD * NR],
+            );
+            let product = |row: usize, column: usize, k: usize| {
+                let weight = panel[k / WORD * WORD * NR + column * WORD + k % WORD];
+                i32::from(entries[row * 400 + k]) * i32::from(weight)
+            };
+            let sum = |row, column| (0..words * WORD).map(|k| product(row, column, k)).sum::<i32>() - offsets[column];
+            for kernel in &kernels {
+                for (row, found) in tile(*kernel, left, panel, &offsets).into_iter().enumerate() {
+                    let expected: [f32; NR] = std::array::from_fn(|column| sum(row, column) as f32);
+                    assert_eq!(found, expected, "{kernel:?}: row {row} of {rows}, {words} words");
+                }
+            }
+        }
+    }
+}
+
+/// The number of rows of a micro-tile, and a panel of which the result has a part only, take other paths to the same bits.
+#[test]
+fn every_number_of_rows_and_columns_gives_the_same_bits() {
+    for activation in [None, Some(Activation::Gelu)] {
+        let (weight, bias, x) = (wave(150 * 50, 0.3), wave(150, 1.7), wave(13 * 50, 0.9));
+        let all = forward(&Int8Linear::new(Matrix { entries: &weight, columns: 50 }, &bias, activation), &x);
+        for outputs in [1, 63, 64, 128] {
+            let layer =
+                Int8Linear::new(Matrix { entries: &weight[..outputs * 50], columns: 50 }, &bias[..outputs], activation);
+            for rows in [1, 2, 3, 4, 5, 6, 7, 12] {
+                let found = forward(&layer, &x[50..][..rows * 50]);
+                for (found, all) in found.chunks_exact(outputs).zip(all.chunks_exact(150).skip(1)) {
+                    assert_eq!(found, &all[..outputs], "{rows} {outputs} {activation:?}");
+                }
+            }
         }
     }
 }
@@ -110,7 +150,7 @@ fn shapes_that_do_not_fit_are_refused() {
     let kernel = Kernel::fastest();
     let sum = |row_stride: usize, rows: usize| {
         let left = MicroPanel { entries: &[0; 8], row_stride, word_stride: WORD, rows };
-        kernel.sum(left, &[0; WORD * NR], &mut [[0; NR]; MR]);
+        tile(kernel, left, &[0; WORD * NR], &[0; NR]);
     };
     assert!(!refused(&|| sum(4, 2)));
     assert!(
