@@ -19,11 +19,10 @@ impl Bytes {
     /// Maps a file. An empty file gives no bytes.
     pub(crate) fn map(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        // SAFETY: the bytes of a mapping must not change while it lives. Files of weights are written once: this project, the hub's
-        // client and `save_pretrained` write a new file, and this project and the client rename it when it is complete, which leaves
-        // a mapped file as it is. A user who rewrites the weights of a model in place while a program serves it breaks the promise;
-        // the bytes are only ever read as numbers, for which every pattern of bits is valid, and truncating the file ends the
-        // program, as with any mapped file.
+        // SAFETY: the bytes of a mapping must not change while it lives. Files of weights are written once: this project and the hub's
+        // client write a new file and rename it when it is complete, which leaves a mapped file as it is. A program that rewrites the
+        // weights of a model in place while another one has it open breaks the promise, which the documentation of every function
+        // that maps a file asks for; truncating the file ends the program, as with any mapped file.
         unsafe { Mmap::map(&file) }.map(Self::Mapped)
     }
 }

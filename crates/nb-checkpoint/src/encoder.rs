@@ -49,7 +49,7 @@ impl SavedEncoder {
     }
 
     /// Does the same as [`SavedEncoder::read`], but maps the weights into memory, and accepts weights in 8 bits
-    /// ([`SavedEncoder::is_int8`]). See [`TensorFile::map`].
+    /// ([`SavedEncoder::is_int8`]). The files must not be changed in place, only replaced, while they are mapped.
     ///
     /// # Errors
     /// As [`SavedEncoder::read`].

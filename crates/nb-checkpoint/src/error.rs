@@ -122,18 +122,6 @@ pub enum CheckpointError {
         /// The unsupported module or mode, and the supported ones.
         found: String,
     },
-    /// A tensor of `head.safetensors` is missing, or is not as `newsbert.json` and `config.json` describe it.
-    #[error("{path}: tensor {name} {found}, expected {expected}")]
-    HeadTensor {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        name: String,
-        /// The state of the tensor, e.g. `is missing`.
-        found: String,
-        /// The shape or the types that fit.
-        expected: String,
-    },
     /// The name of a repository on the hub is invalid, or its files could not be fetched.
     #[error("{0}")]
     Hub(String),

@@ -54,9 +54,7 @@ pub enum ExportError {
         expected: String,
     },
     /// The file would be larger than the format permits.
-    #[error(
-        "{path} would have {bytes} bytes, expected at most {most}, the limit of the format; export the model as int8"
-    )]
+    #[error("{path} would have {bytes} bytes, expected at most {most}, the limit of the format")]
     TooLarge {
         /// The file.
         path: PathBuf,

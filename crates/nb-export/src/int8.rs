@@ -1,19 +1,22 @@
 //! A model folder with an encoder in 8 bits.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use nb_checkpoint::{
-    BertConfig, DESCRIPTION_FILE, Dtype, FloatTensors, Header, INT8_WEIGHTS_FILE, MODULES_FILE, SCALE_SUFFIX,
-    SavedEncoder, Slot, WORD_EMBEDDINGS, parameter_layout, write_tensor_file,
+    BertConfig, CONFIG_FILE, Description, Dtype, FloatTensors, HEAD_FILE, Header, INT8_WEIGHTS_FILE, MODULES_FILE,
+    SCALE_SUFFIX, SavedEncoder, Slot, TensorFile, WORD_EMBEDDINGS, parameter_layout, write_tensor_file,
 };
-use nb_kernels::gemm::{Int8Weights, Matrix};
+use nb_kernels::gemm::{Int8Linear, Int8Weights, Matrix};
 
 use crate::error::ExportError;
 use crate::model_folder::{CARD_FILE, MODEL_FILES, TOKENIZER_FILES, copy_files, copy_modules, stage};
 
-/// Copies a model folder to `output`, with an encoder in 8 bits: a folder of about a quarter of the size that `nb-infer` maps into
-/// memory.
+/// The model card: that of the model describes files that the folder does not have.
+const CARD: &str = include_str!("int8_card.md");
+
+/// Copies a model folder to `output`, with an encoder in 8 bits: a folder about a quarter the size, which `nb-infer` maps into memory.
 ///
 /// The matrices of the layers and the embeddings of words are quantised row by row, W_r ≈ s_r · w with w from −127 to 127 and
 /// s_r = max|W_r| / 127, exactly as `nb-infer` quantises the layers of a folder in f32. A matrix `x` is a tensor `x` of 8 bits and a
@@ -33,17 +36,37 @@ use crate::model_folder::{CARD_FILE, MODEL_FILES, TOKENIZER_FILES, copy_files, c
 pub fn int8(model: &Path, output: &Path) -> Result<(), ExportError> {
     let encoder = SavedEncoder::read(model)?;
     let (config, tensors) = encoder.float_tensors()?;
-    if ![DESCRIPTION_FILE, MODULES_FILE].iter().any(|name| model.join(name).is_file()) {
-        return Err(ExportError::NoPooling { path: model.to_owned() });
+    check_width(model, &config)?;
+    let description = Description::read(model)?;
+    match &description {
+        Some(_) => drop(TensorFile::read(&model.join(HEAD_FILE))?.tensors()?), // an error if the head is missing or damaged
+        None if model.join(MODULES_FILE).is_file() => {}
+        None => return Err(ExportError::NoPooling { path: model.to_owned() }),
     }
     let staged = stage(model, output)?;
     write_weights(&staged.path().join(INT8_WEIGHTS_FILE), &config, &tensors)?;
     let files = MODEL_FILES.iter().filter(|name| !tensors.path().ends_with(name)).copied();
-    copy_files(model, staged.path(), &files.chain(TOKENIZER_FILES).chain([CARD_FILE]).collect::<Vec<_>>())?;
-    if !model.join(DESCRIPTION_FILE).is_file() {
+    copy_files(model, staged.path(), &files.chain(TOKENIZER_FILES).collect::<Vec<_>>())?;
+    let card = staged.path().join(CARD_FILE);
+    fs::write(&card, CARD).map_err(ExportError::write(&card))?;
+    if description.is_none() {
         copy_modules(model, staged.path())?; // a description says all that modules would
     }
     staged.sync_and_commit().map_err(ExportError::write(output))
+}
+
+/// Checks that the rows of all matrices are short enough for sums in i32.
+fn check_width(model: &Path, config: &BertConfig) -> Result<(), ExportError> {
+    let widths = [("hidden_size", config.hidden_size), ("intermediate_size", config.intermediate_size)];
+    match widths.into_iter().find(|(_, width)| width.unsigned_abs() as usize > Int8Linear::MAX_INPUTS) {
+        None => Ok(()),
+        Some((key, width)) => Err(ExportError::Value {
+            path: model.join(CONFIG_FILE),
+            key,
+            found: width.to_string(),
+            expected: format!("at most {} in 8 bits", Int8Linear::MAX_INPUTS),
+        }),
+    }
 }
 
 /// Returns true for the matrices that are quantised: those of layers, and the embeddings of words.
@@ -98,9 +121,7 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use nb_checkpoint::{TensorFile, WEIGHTS_FILE};
+    use nb_checkpoint::{DESCRIPTION_FILE, WEIGHTS_FILE};
     use serde_json::json;
 
     use super::*;
@@ -143,6 +164,8 @@ mod tests {
         let again = place.output().with_file_name("again");
         let error = int8(&place.output(), &again).unwrap_err().to_string();
         assert!(error.contains("its weights are in 8 bits"), "{error}");
+        fs::write(place.model().join(HEAD_FILE), "damaged").unwrap();
+        assert!(int8(&place.model(), &again).unwrap_err().to_string().contains("is not a complete safetensors file"));
         fs::remove_file(place.model().join(DESCRIPTION_FILE)).unwrap();
         assert!(matches!(int8(&place.model(), &again), Err(ExportError::NoPooling { .. })));
         assert_eq!(place.names(), ["output", "student"]);

@@ -64,7 +64,7 @@ pub enum InferError {
         reason: String,
     },
     /// The folder does not say how states become a vector, or not in a way that this crate computes.
-    #[error("{path} {reason}, expected a file that defines its vectors")]
+    #[error("{path} does not define its vectors: it {reason}")]
     NoPooling {
         /// The model folder.
         path: PathBuf,

@@ -13,6 +13,8 @@ use crate::error::InferError;
 use crate::pooling::Pooling;
 use crate::reader::Reader;
 
+/// The tasks whose heads this crate computes.
+const TASKS: [&str; 4] = ["topic", RECOMMEND, "retrieve", "embed"];
 /// The task whose head has a reader model.
 pub(crate) const RECOMMEND: &str = "recommend";
 /// The least norm by which a vector is divided, so that zeros stay zeros.
@@ -47,6 +49,14 @@ impl Head {
         hidden: usize,
     ) -> Result<Result<Self, NoHead>, InferError> {
         let Some(description) = description else { return Ok(Self::of_modules(folder)) };
+        if !TASKS.contains(&description.task.as_str()) {
+            return Err(InferError::Value {
+                path: folder.join(DESCRIPTION_FILE),
+                key: "task",
+                found: format!("`{}`", description.task),
+                expected: TASKS.join(", "),
+            });
+        }
         if let Some(width) = description.head.projection.filter(|&width| width < 1) {
             return Err(InferError::Value {
                 path: folder.join(DESCRIPTION_FILE),

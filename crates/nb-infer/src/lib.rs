@@ -9,7 +9,7 @@
 //! | --- | --- | --- | --- |
 //! | `F32` | f32 | f32 | any processor; fast with AVX2 or AVX-512 |
 //! | `Bf16` | bf16 | bf16, sums in f32 | AVX-512 BF16; elsewhere products are f32 |
-//! | `Int8` | 8 bits and a scale per output | 8 bits and a scale per token, sums in i32 | any processor; fast with AVX-512 VNNI or AVX2 |
+//! | `Int8` | 8 bits and a scale per output | 8 bits and a scale per token, sums in i32 | any processor; fast with AVX-512 VNNI, AVX-VNNI or AVX2 |
 //!
 //! [`Precision::AsSaved`], the default, is int8 for a folder that `nb export --to int8` wrote, and f32 for others.
 //!

@@ -44,9 +44,10 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens the model folder of a run, or any Hugging Face BERT folder. Unless the options set another length, texts are truncated to
-    /// the longest sequence of the model's training; without a run, to the smaller of `max_position_embeddings` of `config.json` and
-    /// `model_max_length` of `tokenizer_config.json`. If the options set a number of threads, it changes for the whole process.
+    /// Opens the model folder of a run, or any Hugging Face BERT folder. Its weights are mapped into memory: while the model is open, the
+    /// files must not be changed in place, only replaced. Unless the options set another length, texts are truncated to
+    /// the longest sequence of the model's training; without a run, to the smallest of `max_position_embeddings` of `config.json`,
+    /// `model_max_length` of `tokenizer_config.json` and `max_seq_length` of `sentence_bert_config.json`. If the options set a number of threads, it changes for the whole process.
     ///
     /// # Errors
     /// If a file is missing, damaged, or does not fit the others, or if the options do not fit the model. The number of threads does
@@ -132,7 +133,8 @@ impl Model {
         format!("nb-infer {fingerprint:?} {} {:?} {:?} {head}", self.max_tokens, self.precision, self.fields)
     }
 
-    /// Returns the model with a head without parameters: pooling of this kind, and vectors of length 1 if `score` is a cosine.
+    /// Returns the model with a head without parameters: pooling of this kind, and vectors of length 1 if `score` is a cosine. It has
+    /// neither labels nor readers.
     ///
     /// # Errors
     /// If the pooling has parameters.
@@ -140,11 +142,12 @@ impl Model {
         let Some(pooling) = Pooling::without_parameters(kind) else {
             return Err(InferError::PoolingWithParameters { path: self.folder });
         };
-        Ok(Self { head: Ok(Head::without_parameters(pooling, score)), ..self })
+        let head = Ok(Head::without_parameters(pooling, score));
+        Ok(Self { head, description: None, ..self }) // what the description says of the head is no longer true
     }
 
     /// Returns an encoder without a trained head with the pooling, the score, the fields and the longest sequence of `other`, if the
-    /// head of `other` has no parameters before its projection: the encoder may be the teacher of `other`, used as it comes. A model
+    /// head of `other` has no parameters before its projection: the encoder may be the teacher of `other`, used without training. A model
     /// with a trained head is returned unchanged.
     #[must_use]
     pub fn with_head_of(mut self, other: &Self) -> Self {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nb_checkpoint::{BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description};
+use nb_checkpoint::{BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, SentenceModules};
 use nb_data::Tokenizer;
 use nb_data::batch::MIN_TOKENS;
 use nb_kernels::gemm::Int8Linear;
@@ -53,7 +53,8 @@ pub(crate) fn longest_sequence(
     Ok(length)
 }
 
-/// Returns the longest sequence of a model's training, or the length that its tokenizer states.
+/// Returns the longest sequence of a model's training, or the smaller of the lengths that its tokenizer and its
+/// `sentence_bert_config.json` state.
 fn trained_length(
     folder: &Path,
     description: Option<&Description>,
@@ -67,7 +68,12 @@ fn trained_length(
             expected: format!("{MIN_TOKENS} or more"),
         }),
         Some(description) => Ok(Some(description.max_tokens)),
-        None => Ok(tokenizer.model_max_length().filter(|&length| length >= MIN_TOKENS)),
+        None => {
+            // Modules that cannot be read are no error here: the encoder can be used with another head.
+            let modules = SentenceModules::read(folder).ok().flatten().and_then(|modules| modules.max_tokens);
+            let lengths = [modules, tokenizer.model_max_length()].into_iter().flatten();
+            Ok(lengths.filter(|&length| length >= MIN_TOKENS).min())
+        }
     }
 }
 

@@ -12,13 +12,13 @@ const QUERY: usize = POOLING_QUERY as usize;
 /// From rows to one vector.
 #[derive(Debug)]
 pub(crate) enum Pooling {
-    /// softmax(tanh(x Wᵀ + b)·q) over a text's tokens.
+    /// softmax(tanh(x Wᵀ + b)·q) over the rows.
     Attentive {
         proj: Dense,
         query: Vec<f32>,
     },
     Mean,
-    /// The state of the first token.
+    /// The first row.
     Cls,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::encoder::{LayerInput, Observer};
 
-/// A range of numbers that includes 0.
+/// A range of numbers that includes 0; NaN if there was one.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct InputRange {
     /// Its least number, 0 or less.
@@ -26,8 +26,9 @@ pub struct LayerRanges {
 
 impl InputRange {
     fn include(&mut self, inputs: &[f32]) {
-        self.least = inputs.iter().copied().fold(self.least, f32::min);
-        self.largest = inputs.iter().copied().fold(self.largest, f32::max);
+        let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b }; // keeps NaN
+        self.least = inputs.iter().fold(self.least, |least, &x| -larger(-least, -x));
+        self.largest = inputs.iter().fold(self.largest, |largest, &x| larger(largest, x));
     }
 }
 
@@ -59,5 +60,7 @@ mod tests {
         assert_eq!(ranges.output, InputRange { least: -2.0, largest: 5.0 });
         assert_eq!(ranges.attention, InputRange { least: -1.0, largest: 0.0 });
         assert_eq!(ranges.intermediate, InputRange::default());
+        ranges.see(LayerInput::Attention, &[f32::NAN, 1.0]);
+        assert!(ranges.attention.largest.is_nan());
     }
 }

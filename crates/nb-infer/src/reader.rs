@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nb_checkpoint::{DESCRIPTION_FILE, Description, FloatTensors, ScoreKind};
+use nb_checkpoint::{DESCRIPTION_FILE, Description, FloatTensors, PoolingKind, ScoreKind};
 use nb_kernels::attention::{Batch, Heads, Softmax};
 use nb_kernels::pooling::Table;
 use nb_kernels::{dot, threads};
@@ -41,6 +41,14 @@ impl Reader {
         description: &Description,
         width: usize,
     ) -> Result<Self, InferError> {
+        if description.head.reader == PoolingKind::Cls {
+            return Err(InferError::Value {
+                path: folder.join(DESCRIPTION_FILE),
+                key: "head.reader",
+                found: PoolingKind::Cls.name().to_owned(),
+                expected: "attentive or mean".to_owned(),
+            });
+        }
         let heads = description.self_attention.map(|heads| heads_of(folder, heads, width)).transpose()?;
         Ok(Self {
             attention: heads.map(|heads| SelfAttention::read(weights, heads)).transpose()?,
@@ -164,7 +172,7 @@ impl<'a> Readers<'a> {
     /// Equal vectors have equal scores, to the bit.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// If there is no such row, or if the reader's vector is of another width.
     pub fn score(&self, reader: &[f32], row: u32) -> f32 {
         let hidden = self.reader.cold.len();
         dot(reader, &self.articles[row as usize * hidden..][..hidden])

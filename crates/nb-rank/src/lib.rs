@@ -1,5 +1,5 @@
-//! From the vectors of a model to rankings, files, and metrics. Models are not its concern: a caller brings vectors, whatever computed
-//! them.
+//! From the vectors of a model to rankings, files, and metrics. It knows nothing of models: callers pass vectors
+//! from any source.
 //!
 //! * [`TopKSearch`]: the best documents of a corpus for each of many queries, exactly, in blocks; [`evaluate_hits`].
 //! * [`score_clicks`]: scores of the articles that readers were shown; [`evaluate_clicks`].

@@ -2,7 +2,8 @@
 
 use nb_kernels::dot;
 
-/// Divides a vector by its length; zeros stay zeros.
+/// Divides a vector by its length; zeros stay zeros. If the length is not finite, all entries become NaN: dividing by infinity would
+/// hide it.
 ///
 /// ```
 /// let mut vector = [3.0, 4.0];
@@ -11,7 +12,9 @@ use nb_kernels::dot;
 /// ```
 pub fn normalise(vector: &mut [f32]) {
     let length = dot(vector, vector).sqrt();
-    if length > 0.0 {
+    if !length.is_finite() {
+        vector.fill(f32::NAN);
+    } else if length > 0.0 {
         vector.iter_mut().for_each(|value| *value /= length);
     }
 }

@@ -46,6 +46,18 @@ fn a_folder_in_int8_is_smaller_and_predicts_the_same() {
 }
 
 #[test]
+fn a_corpus_is_searched_with_a_folder_in_int8() {
+    let place = Place::searches();
+    place.train(&["method={name: finetune}"]).done();
+    export(&place, "int8", "small", &[]).done();
+    let search =
+        ["search", "--model", "small", "--corpus", "beir", "--query", "storm in snow", "--output-format", "json"];
+    assert_eq!(place.nb(&search).done().json_lines().len(), 10);
+    let eval = ["eval", "--model", "small", "--input", "beir", "--split", "dev"];
+    assert!(place.nb(&eval).done().out.contains("ndcg@10"));
+}
+
+#[test]
 fn int8_needs_a_quarter_of_the_bytes() {
     let place = Place::new();
     place.train(&["teacher.random={layers: 2, hidden: 128, heads: 2, tokenizer: tokenizer}", FINETUNE]).done();

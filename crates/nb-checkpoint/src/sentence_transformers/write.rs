@@ -151,7 +151,7 @@ fn check_tensor<'a>(
     tensor: Option<TensorBytes<'a>>,
     shape: &[i64],
 ) -> Result<TensorBytes<'a>, CheckpointError> {
-    let differs = |found: String, expected: String| CheckpointError::HeadTensor {
+    let differs = |found: String, expected: String| CheckpointError::Tensor {
         path: path.to_owned(),
         name: name.to_owned(),
         found,

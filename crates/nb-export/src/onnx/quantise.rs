@@ -2,6 +2,8 @@
 //!
 //! Inputs are unsigned, as x86's instructions want them: onnxruntime converts signed ones, but not those of several products.
 
+use nb_kernels::gemm::{Int8Weights, Matrix};
+
 use super::calibration::InputRange;
 
 /// The largest int8 that is used. −128 has no counterpart.
@@ -20,13 +22,9 @@ pub(super) struct QuantisedRows {
 impl QuantisedRows {
     /// Rounds the rows of a matrix of `columns` columns.
     pub(super) fn new(matrix: &[f32], columns: usize) -> Self {
-        let (mut numbers, mut scales) = (Vec::with_capacity(matrix.len()), Vec::new());
-        for row in matrix.chunks_exact(columns) {
-            let largest = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-            let scale = scale(largest);
-            scales.push(scale);
-            numbers.extend(row.iter().map(|x| (x / scale).round_ties_even().clamp(-LARGEST, LARGEST) as i8));
-        }
+        let Int8Weights { entries, mut scales } = Int8Weights::quantise(Matrix { entries: matrix, columns });
+        scales.iter_mut().for_each(|scale| *scale = at_least_normal(*scale)); // runtimes refuse a scale of 0
+        let numbers = entries;
         Self { numbers, scales }
     }
 }

@@ -140,9 +140,9 @@ impl<S: Simd> Head<'_, S> {
                 };
         }
         let factors = self.exponentials::<R>(weights);
-        let width = self.query.heads.width();
+        let (width, size) = (self.query.heads.width(), self.query.heads.size);
         let mut column = 0;
-        while column < width {
+        while column < size {
             column += S::F32_LANES
                 * match (width - column) / S::F32_LANES {
                     2.. => self.outputs::<R, 2>(row, column, weights, factors),
@@ -179,14 +179,15 @@ impl<S: Simd> Head<'_, S> {
             for score in S::as_simd_f32s(row).0 {
                 largest = simd.max_f32s(largest, *score);
             }
-            *shift = -scale * simd.reduce_max_f32s(largest);
+            *shift = simd.reduce_max_f32s(largest);
         }
         let scale = simd.splat_f32s(scale);
         let mut sums = [simd.splat_f32s(0.0); R];
         for ((sum, shift), row) in sums.iter_mut().zip(shifts).zip(scores.chunks_exact_mut(keys)) {
             let shift = simd.splat_f32s(shift);
             for score in S::as_mut_simd_f32s(row).0 {
-                *score = exp_of_low(simd, simd.mul_add_e_f32s(*score, scale, shift));
+                // The largest is subtracted first, so that it gives exactly 0 however large it is.
+                *score = exp_of_low(simd, simd.mul_f32s(simd.sub_f32s(*score, shift), scale));
                 *sum = simd.add_f32s(*sum, *score);
             }
         }
@@ -213,7 +214,7 @@ impl<S: Simd> Head<'_, S> {
         for (key, values) in self.values.chunks_exact(width).enumerate() {
             accumulate(simd, &mut sums, std::array::from_fn(|i| rows[i][key]), &values[column..]);
         }
-        let count = (V * S::F32_LANES).min(self.query.heads.size.saturating_sub(column));
+        let count = (V * S::F32_LANES).min(self.query.heads.size - column);
         for (i, (mut sums, factor)) in sums.into_iter().zip(factors).enumerate() {
             sums.iter_mut().for_each(|sum| *sum = simd.mul_f32s(*sum, simd.splat_f32s(factor)));
             let first = (row + i) * self.place.stride + self.place.offset + column;

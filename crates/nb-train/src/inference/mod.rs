@@ -77,8 +77,8 @@ struct TextCounts {
 
 impl SavedModel {
     /// Loads the model folder of a run, or any Hugging Face BERT folder, which has no head. Texts are truncated to the
-    /// `max_tokens` of the run or, without a run, to the smaller of `max_position_embeddings` of `config.json` and
-    /// `model_max_length` of `tokenizer_config.json`.
+    /// `max_tokens` of the run or, without a run, to the smallest of `max_position_embeddings` of `config.json`,
+    /// `model_max_length` of `tokenizer_config.json` and `max_seq_length` of `sentence_bert_config.json`.
     ///
     /// # Errors
     /// If a file is missing, damaged, or does not fit the others.
@@ -101,7 +101,9 @@ impl SavedModel {
         let head = head.transpose()?;
         let untrained = if head.is_none() { untrained_head(folder) } else { None };
         let most = bert.config().max_position_embeddings as usize;
-        let model_length = || tokenizer.model_max_length().filter(|&length| length >= MIN_TOKENS).unwrap_or(most);
+        let modules = SentenceModules::read(folder).ok().flatten().and_then(|modules| modules.max_tokens);
+        let lengths = [modules, tokenizer.model_max_length()].into_iter().flatten();
+        let model_length = || lengths.filter(|&length| length >= MIN_TOKENS).min().unwrap_or(most);
         let max_tokens = head.as_ref().map_or_else(model_length, |head| head.description.max_tokens).min(most);
         let folder = folder.to_owned();
         Ok(Self {

@@ -27,7 +27,6 @@ use nb_model::{Bert, Pooling, PoolingKind};
 pub use nb_rank::{Count, Measurements, Metric, Part};
 use nb_share::Shared;
 
-pub use self::distinct::text_hash;
 pub use self::embed::{Embed, EmbedBatch, EmbedKind, EmbedObjective, EmbedPlan, RankingFiles, RankingFolder};
 #[doc(hidden)]
 pub use self::list::refuse_task;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+#[cfg(feature = "train")]
+use nb_checkpoint::{INT8_WEIGHTS_FILE, WEIGHTS_FILE};
 use nb_checkpoint::{PoolingKind, ScoreKind};
 use nb_cpu::Processors;
 use nb_infer::{InferError, Model, Options, Precision};
@@ -77,7 +79,7 @@ impl Compute {
         if !folder.is_dir() {
             bail!("{option} is {}, but there is no such folder", folder.display());
         }
-        if let Some(number) = self.gpu()? {
+        if let Some(number) = self.gpu(folder)? {
             return self.load_on_gpu(folder, number, changes);
         }
         let precision = match self.precision {
@@ -102,16 +104,21 @@ impl Compute {
     ///
     /// # Errors
     /// If libtorch finds no such device.
-    fn gpu(&self) -> Result<Option<usize>> {
+    fn gpu(&self, folder: &Path) -> Result<Option<usize>> {
+        let is_int8 = folder.join(INT8_WEIGHTS_FILE).is_file() && !folder.join(WEIGHTS_FILE).is_file();
         let choice = match self.device {
             DeviceOption::Auto => nb_train::config::DeviceChoice::Auto,
             DeviceOption::Cpu => nb_train::config::DeviceChoice::Cpu,
             DeviceOption::Cuda(number) => nb_train::config::DeviceChoice::Cuda(number),
         };
-        match (nb_train::plan::device(choice)?, self.precision) {
-            // A user who asks for int8 without naming a device gets it.
-            (tch::Device::Cuda(_), Some(PrecisionChoice::Int8)) if self.device == DeviceOption::Auto => Ok(None),
-            (tch::Device::Cuda(number), _) => Ok(Some(number)),
+        match nb_train::plan::device(choice)? {
+            // A user who asks for int8, or has it, without naming a device gets it.
+            tch::Device::Cuda(_)
+                if self.device == DeviceOption::Auto && (is_int8 || self.precision == Some(PrecisionChoice::Int8)) =>
+            {
+                Ok(None)
+            }
+            tch::Device::Cuda(number) => Ok(Some(number)),
             _ => Ok(None),
         }
     }
@@ -133,7 +140,7 @@ impl Compute {
 
 #[cfg(not(feature = "train"))]
 impl Compute {
-    fn gpu(&self) -> Result<Option<usize>> {
+    fn gpu(&self, _folder: &Path) -> Result<Option<usize>> {
         match self.device {
             DeviceOption::Auto | DeviceOption::Cpu => Ok(None),
             DeviceOption::Cuda(number) => {

@@ -30,7 +30,7 @@ pub(crate) struct Export {
     /// Numbers of an ONNX file [default: f32]
     #[arg(long, value_enum)]
     precision: Option<OnnxChoice>,
-    /// Texts by which the inputs of layers are rounded (onnx, int8), or - for standard input: some hundred like those that the model
+    /// Texts that set the ranges of rounded inputs (onnx, int8), or - for standard input: a few hundred, like those that the model
     /// will read
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
@@ -92,13 +92,17 @@ impl Export {
             }
             (OnnxChoice::Int8Symmetric, Some(input)) => OnnxPrecision::Int8(self.calibrate(input)?.symmetric()),
         };
-        nb_export::onnx(&self.model, &self.output, &precision)?;
         let recommends = nb_checkpoint::Description::read(&self.model)?.is_some_and(|it| it.task == "recommend");
-        if recommends {
-            let reader = self.output.with_extension("reader.onnx");
-            nb_export::onnx_reader(&self.model, &reader)?;
-            tracing::info!("wrote the reader model to {}", reader.display());
+        if !recommends {
+            return Ok(nb_export::onnx(&self.model, &self.output, &precision)?);
         }
+        // The reader model is checked and written first: without it, there is no half of an export.
+        let stem = self.output.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let stem = stem.strip_suffix(".onnx").unwrap_or(&stem);
+        let reader = self.output.with_file_name(format!("{stem}.reader.onnx"));
+        nb_export::onnx_reader(&self.model, &reader)?;
+        nb_export::onnx(&self.model, &self.output, &precision)?;
+        tracing::info!("wrote the reader model to {}", reader.display());
         Ok(())
     }
 

@@ -270,7 +270,7 @@ fn no_pooling() -> anyhow::Error {
 fn with_advice(error: InferError) -> anyhow::Error {
     match error {
         InferError::NoPooling { path, reason } => {
-            anyhow::anyhow!("{} {reason}, which prescribe its vectors; use --pooling mean or cls", path.display())
+            anyhow::anyhow!("{} {reason}; use --pooling mean or cls", path.display())
         }
         error => error.into(),
     }

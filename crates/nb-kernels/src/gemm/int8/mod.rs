@@ -7,7 +7,7 @@
 //! | processors | products |
 //! | --- | --- |
 //! | with AVX-512 VNNI | four products per 32-bit lane |
-//! | with AVX-VNNI | the same in half as wide registers |
+//! | with AVX-VNNI | the same in registers half as wide |
 //! | with AVX2 | widened to 16 bits, two products per 32-bit lane, without saturation |
 //! | others | scalar code |
 //!

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use nb_data::Labels;
 
 use super::TopicSplit;
-use crate::task::text_hash;
+use crate::task::distinct::text_hash;
 
 /// Labels with fewer training rows than this are hard to learn and even harder to evaluate.
 const FEW: usize = 5;
