@@ -3,6 +3,8 @@
 //! The mean and the (biased) variance are taken over the H units of a row. The backward pass needs x̂ and 1/√(var + ε), not r
 //! itself. One pass over each row does everything, including dropout and the copy in the precision of the products.
 
+use pulp::{Simd, WithSimd};
+
 use crate::dropout::{BLOCK, Dropout};
 use crate::float::Float;
 use crate::simd::{dispatch, sum, sum_product};
@@ -11,6 +13,9 @@ use crate::threads;
 /// Rows per parallel piece. The number is fixed, so the sums over rows do not depend on the number of threads. It equals the
 /// number of entries in a block of dropout, so each piece begins with a block.
 const PIECE: usize = BLOCK;
+
+/// Rows that [`normalise_sum`] normalises together.
+const BESIDE: usize = 4;
 
 /// The parameters of a LayerNorm over H units.
 #[derive(Debug, Clone, Copy)]
@@ -220,28 +225,53 @@ impl<T: Float> Backward<'_, T> {
 /// If `x` and `residual` differ in length.
 pub fn normalise_sum(x: &mut [f32], residual: &[f32], parameters: &Parameters<'_>) {
     assert_eq!(x.len(), residual.len(), "entries of x against those of the residual");
-    let h = parameters.weight.len();
-    dispatch(|| {
-        for (x, residual) in x.chunks_exact_mut(h).zip(residual.chunks_exact(h)) {
-            normalise_row(x, residual, parameters);
-        }
-    });
+    dispatch(NormaliseSum { x, residual, parameters });
 }
 
-/// Does the same for one row. In each entry it computes what [`normalise`] and [`scale_and_shift`] do, in fewer passes.
-#[inline(always)]
-fn normalise_row(x: &mut [f32], residual: &[f32], parameters: &Parameters<'_>) {
-    let h = x.len();
-    let (residual, weight, bias) = (&residual[..h], &parameters.weight[..h], &parameters.bias[..h]);
-    for i in 0..h {
-        x[i] += residual[i];
+/// A structure, not a closure, which would be a function of its own, compiled for any processor.
+struct NormaliseSum<'a> {
+    x: &'a mut [f32],
+    residual: &'a [f32],
+    parameters: &'a Parameters<'a>,
+}
+
+impl WithSimd for NormaliseSum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { x, residual, parameters } = self;
+        let h = parameters.weight.len();
+        let (mut blocks, residuals) = (x.chunks_exact_mut(BESIDE * h), residual.chunks_exact(BESIDE * h));
+        let last = residuals.remainder();
+        for (x, residual) in blocks.by_ref().zip(residuals) {
+            normalise_rows::<BESIDE>(x, residual, parameters);
+        }
+        for (x, residual) in blocks.into_remainder().chunks_exact_mut(h).zip(last.chunks_exact(h)) {
+            normalise_rows::<1>(x, residual, parameters);
+        }
     }
-    let width = h as f32;
-    let mean = sum(x, |v| v) / width;
-    let variance = sum(x, |v| (v - mean) * (v - mean)) / width;
-    let inverse = 1.0 / (variance + parameters.eps as f32).sqrt();
-    for i in 0..h {
-        x[i] = (x[i] - mean) * inverse * weight[i] + bias[i];
+}
+
+/// Does the same for `R` rows. In each entry it computes what [`normalise`] and [`scale_and_shift`] do, in fewer passes. A pass covers
+/// all rows before the next one begins, since a row's sum is a chain of additions that wait for each other.
+#[inline(always)]
+fn normalise_rows<const R: usize>(x: &mut [f32], residual: &[f32], parameters: &Parameters<'_>) {
+    let h = x.len() / R;
+    let (weight, bias, width) = (&parameters.weight[..h], &parameters.bias[..h], h as f32);
+    x.iter_mut().zip(residual).for_each(|(x, r)| *x += r);
+    let (mut means, mut inverses) = ([0.0; R], [0.0; R]);
+    for (mean, x) in means.iter_mut().zip(x.chunks_exact(h)) {
+        *mean = sum(x, |v| v) / width;
+    }
+    for ((inverse, mean), x) in inverses.iter_mut().zip(means).zip(x.chunks_exact(h)) {
+        let variance = sum(x, |v| (v - mean) * (v - mean)) / width;
+        *inverse = 1.0 / (variance + parameters.eps as f32).sqrt();
+    }
+    for ((inverse, mean), x) in inverses.into_iter().zip(means).zip(x.chunks_exact_mut(h)) {
+        for i in 0..h {
+            x[i] = (x[i] - mean) * inverse * weight[i] + bias[i];
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //! | up to about 30 | f32 | [`skinny`] | all |
 //! | up to about 30 | f32, weights packed in advance | [`PackedLinear`] | all |
 //! | many | f32 or bf16, weights packed in advance | [`PanelLinear`] | as for [`Isa`] |
-//! | any | int8, weights packed in advance | [`Int8Linear`] | all; fast with AVX-512 VNNI or AVX2 |
+//! | any | int8, weights packed in advance | [`Int8Linear`] | all; fast with AVX-512 VNNI, AVX-VNNI or AVX2 |
 //!
 //! For many rows, the right matrix is packed into panels of 64 columns, and the left matrix is multiplied with each panel in
 //! micro-tiles of six rows. oneDNN multiplies about as fast, but these kernels do more. They add sums straight into the
