@@ -54,7 +54,7 @@ impl<'a> DistinctTexts<'a> {
 }
 
 /// Hashes the token ids and segments of a text, which are all that a model sees of it.
-pub fn text_hash(text: &TokenBatch) -> blake3::Hash {
+pub(crate) fn text_hash(text: &TokenBatch) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     for number in text.ids.iter().chain(&text.segments) {
         hasher.update(&number.to_le_bytes());
