@@ -12,13 +12,12 @@ use crate::encoder::Buffers;
 use crate::error::InferError;
 use crate::pooling::Pooling;
 use crate::reader::Reader;
+use crate::unit_vector::normalise;
 
 /// The tasks whose heads this crate computes.
 const TASKS: [&str; 4] = ["topic", RECOMMEND, "retrieve", "embed"];
 /// The task whose head has a reader model.
 pub(crate) const RECOMMEND: &str = "recommend";
-/// The least norm by which a vector is divided, so that zeros stay zeros.
-const MIN_NORM: f32 = 1e-12;
 
 /// The layers on top of the encoder. They compute in f32 in every precision: they are a small part of the work.
 #[derive(Debug)]
@@ -186,13 +185,6 @@ fn known_names(description: &Description) -> Vec<&'static str> {
         (reads && self_attention.is_some(), "reader.attention."),
     ];
     all.into_iter().filter_map(|(is_known, name)| is_known.then_some(name)).collect()
-}
-
-/// Divides a vector by its norm. If the norm is no finite number, the vector becomes NaN: dividing by infinity would hide that.
-pub(crate) fn normalise(vector: &mut [f32]) {
-    let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-    let norm = if norm.is_finite() { norm.max(MIN_NORM) } else { f32::NAN };
-    vector.iter_mut().for_each(|x| *x /= norm);
 }
 
 fn softmax(logits: &mut [f32]) {

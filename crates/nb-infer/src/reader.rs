@@ -9,9 +9,9 @@ use nb_kernels::{dot, threads};
 
 use crate::dense::{Dense, DenseScratch};
 use crate::error::InferError;
-use crate::head::normalise;
 use crate::options::Precision;
 use crate::pooling::Pooling;
+use crate::unit_vector::normalise;
 
 /// Clicked articles per pass of self-attention.
 const ATTENDED: usize = 1024;

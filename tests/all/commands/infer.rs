@@ -124,7 +124,7 @@ fn readers_are_those_of_libtorch() {
         let expected = ReaderTable::new(&articles, &reader).encode(&histories).unwrap();
         let readers = model.readers(&vectors).unwrap();
         let found = readers.vectors(&histories).unwrap();
-        let off = largest_difference(&[found.clone()], &[expected]);
+        let off = largest_difference(std::slice::from_ref(&found), &[expected]);
         assert!(off < 1e-5, "{settings:?}: off by {off}");
         let width = model.width().unwrap();
         // A reader alone has the same vector, to the bit.
