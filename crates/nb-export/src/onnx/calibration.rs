@@ -55,7 +55,7 @@ impl InputRange {
 
     fn is_usable(self) -> bool {
         let Self { least, largest } = self;
-        least <= 0.0 && largest >= 0.0 && least <= largest && (largest - least).is_finite()
+        least <= 0.0 && largest >= 0.0 && least < largest && (largest - least).is_finite()
     }
 
     fn symmetric(self) -> Self {
