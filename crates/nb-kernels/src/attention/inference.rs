@@ -1,15 +1,15 @@
 //! The forward pass of one sequence without dropout, and without the numbers that a backward pass needs.
 //!
 //! A few rows of scores at a time stay in the L1 cache from the products with the keys to the products with the values. Queries are
-//! read and outputs are written in place. Scaling the scores costs nothing, since it is part of the softmax's first operation, and
-//! weights are divided by their sum after the products with the values.
+//! read and outputs are written in place. Scores are scaled in the softmax, and weights are divided by their sum after the products with
+//! the values.
 
 use pulp::{Simd, WithSimd};
 
 use super::heads::HeadSlice;
 use super::scratch::resized;
 use super::sequence::{Part, Sequence};
-use crate::simd::{ALIGN, SQUARE, dispatch, exp_of_low, transpose};
+use crate::simd::{ALIGN, SQUARE, accumulate, dispatch, exp_of_low, transpose};
 
 /// Rows that are computed together.
 const ROWS: usize = 6;
@@ -111,7 +111,7 @@ struct Head<'a, S> {
     simd: S,
     query: HeadSlice,
     qkv: &'a [f32],
-    /// What each score begins with: 0, or −∞ beyond the last key [keys].
+    /// The start of each score: 0, or −∞ beyond the last key [keys].
     start: &'a [f32],
     /// Kᵀ [width, keys].
     transposed: &'a [f32],
@@ -241,21 +241,4 @@ fn load<S: Simd, const V: usize>(numbers: &[f32]) -> [S::f32s; V] {
 fn store<S: Simd, const V: usize>(registers: [S::f32s; V], out: &mut [f32]) {
     let out = S::as_mut_simd_f32s(&mut out[..V * S::F32_LANES]).0;
     out.iter_mut().zip(registers).for_each(|(out, register)| *out = register);
-}
-
-/// Adds the product of one number per row and one row of the right matrix.
-#[inline(always)]
-fn accumulate<S: Simd, const R: usize, const V: usize>(
-    simd: S,
-    sums: &mut [[S::f32s; V]; R],
-    left: [f32; R],
-    right: &[f32],
-) {
-    let right = load::<S, V>(right);
-    for (sums, left) in sums.iter_mut().zip(left) {
-        let left = simd.splat_f32s(left);
-        for (sum, right) in sums.iter_mut().zip(right) {
-            *sum = simd.mul_add_e_f32s(left, right, *sum);
-        }
-    }
 }

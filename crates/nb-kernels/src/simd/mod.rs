@@ -17,5 +17,5 @@ pub(crate) use dispatch::{ALIGN, dispatch};
 pub(crate) use exp::{exp, exp_of_low};
 pub(crate) use memory::{SQUARE, prefetch, transpose};
 pub(crate) use panel::{WIDTH, multiply_panel, pair_up};
-pub(crate) use small::{Operand, Rhs, multiply_small};
+pub(crate) use small::{Operand, Rhs, accumulate, multiply_small};
 pub(crate) use sums::{sum, sum_product};

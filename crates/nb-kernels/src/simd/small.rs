@@ -108,7 +108,7 @@ fn tile<S: Simd, const R: usize, const V: usize>(
 /// Adds the product of one entry per row and one row of the right matrix. A function, not a closure: a call that is not inlined
 /// is compiled for any processor, and passes its registers through memory.
 #[inline(always)]
-fn accumulate<S: Simd, const R: usize, const V: usize>(
+pub(crate) fn accumulate<S: Simd, const R: usize, const V: usize>(
     simd: S,
     sums: &mut [[S::f32s; V]; R],
     left: [f32; R],
